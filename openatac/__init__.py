@@ -1,0 +1,29 @@
+"""openatac: "Attention as Activation" (Dai et al., ICPR 2020) in Apache MXNet Gluon.
+
+Importing this package is cheap and loads no MXNet: it only makes sure that a later
+``import mxnet`` works. The public names below load on first use.
+"""
+import importlib
+
+import openatac.runtime  # noqa: F401  (installs the import hook)
+
+__version__ = '0.1.0'
+
+_PUBLIC = {
+    'ChaATAC': 'openatac.nn.atac',
+    'ResNet20V2ATAC': 'openatac.models.cifar_resnet',
+    'ResNet50_v1bATAC': 'openatac.models.resnet_v1b',
+    'get_model': 'openatac.models.zoo',
+    'get_model_list': 'openatac.models.zoo',
+}
+__all__ = sorted(_PUBLIC) + ['__version__']
+
+
+def __getattr__(name):
+    if name not in _PUBLIC:
+        raise AttributeError('module %r has no attribute %r' % (__name__, name))
+    return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+
+def __dir__():
+    return __all__

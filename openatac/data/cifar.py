@@ -1,0 +1,359 @@
+"""CIFAR-10 and CIFAR-100 (Krizhevsky, 2009, https://www.cs.toronto.edu/~kriz/cifar.html).
+
+Both are published twice: as binary records and as Python pickles, each in an archive. All four
+forms are read where they lie, and what lies nowhere is downloaded. A binary record is the label
+bytes (CIFAR-10 has one, CIFAR-100 the superclass and then the class) and 3,072 bytes of pixels:
+the red, the green and the blue plane, 32 rows of 32 each.
+"""
+import contextlib
+import functools
+import gzip
+import logging
+import os
+import shutil
+import tarfile
+import uuid
+import zlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from openatac.data.download import fetch, file_md5
+from openatac.data.imageset import ImageSet
+from openatac.data.plain_pickle import read_plain_pickle
+from openatac.errors import DataError
+
+HOME = 'https://www.cs.toronto.edu/~kriz/'
+SHAPE = (3, 32, 32)
+PIXELS = 3072
+TRAINING_IMAGES, TEST_IMAGES = 50000, 10000
+
+MD5 = {
+    'cifar-10-binary.tar.gz': 'c32a1d4ab5d03f1284b67883e8d87530',
+    'cifar-10-python.tar.gz': 'c58f30108f718f92721af3b95e74349a',
+    'cifar-100-binary.tar.gz': '03b5dce01913d631647c71ecec9e9cb8',
+    'cifar-100-python.tar.gz': 'eb9058c3a382ffc7106e4002c42a8d85',
+}
+
+_logger = logging.getLogger('openatac')
+
+
+class _Labels(NamedTuple):
+    """One kind of label: its key in the Python files, and the classes with the file that lists them."""
+    key: str
+    listing: str
+    names: tuple[str, ...]
+
+
+class _Form(NamedTuple):
+    """One of the two forms of a data set: the folder in the archive, and the files in the folder."""
+    archive: str
+    folder: str
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+
+    @property
+    def files(self):
+        return self.train + self.test
+
+
+class _DataSet(NamedTuple):
+    """labels: by kind, in the order of the bytes at the head of a binary record."""
+    labels: dict[str, _Labels]
+    binary: _Form
+    python: _Form
+
+
+class _File(NamedTuple):
+    """A readable file of a folder or an archive."""
+    label: str
+    size: int
+    open: Callable
+
+
+def _labels(key, listing, names):
+    return _Labels(key, listing, tuple(names.split()))
+
+
+_BATCHES = tuple(f'data_batch_{k}' for k in range(1, 6))
+
+_DATASETS = {
+    'cifar10': _DataSet(
+        labels={'fine': _labels('labels', 'batches.meta.txt', """
+            airplane automobile bird cat deer dog frog horse ship truck""")},
+        binary=_Form('cifar-10-binary.tar.gz', 'cifar-10-batches-bin',
+                     tuple(batch + '.bin' for batch in _BATCHES), ('test_batch.bin',)),
+        python=_Form('cifar-10-python.tar.gz', 'cifar-10-batches-py', _BATCHES, ('test_batch',))),
+    'cifar100': _DataSet(
+        labels={
+            'coarse': _labels('coarse_labels', 'coarse_label_names.txt', """
+                aquatic_mammals fish flowers food_containers fruit_and_vegetables
+                household_electrical_devices household_furniture insects large_carnivores
+                large_man-made_outdoor_things large_natural_outdoor_scenes
+                large_omnivores_and_herbivores medium_mammals non-insect_invertebrates people reptiles
+                small_mammals trees vehicles_1 vehicles_2"""),
+            'fine': _labels('fine_labels', 'fine_label_names.txt', """
+                apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus
+                butterfly camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach
+                couch crab crocodile cup dinosaur dolphin elephant flatfish forest fox girl hamster
+                house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree
+                motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear
+                pickup_truck pine_tree plain plate poppy porcupine possum rabbit raccoon ray road
+                rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar
+                sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip
+                turtle wardrobe whale willow_tree wolf woman worm""")},
+        binary=_Form('cifar-100-binary.tar.gz', 'cifar-100-binary', ('train.bin',), ('test.bin',)),
+        python=_Form('cifar-100-python.tar.gz', 'cifar-100-python', ('train',), ('test',))),
+}
+
+
+def load_cifar(name, folder=None, train=True, labels='fine', url=None, progress=False):
+    """Return the training or the test images of CIFAR-10 or CIFAR-100.
+
+    Parameters
+    ----------
+    name : str
+        'cifar10' or 'cifar100'.
+    folder : str, optional
+        Where the data is: a folder with the .bin files or the Python files themselves, or with
+        the published folders or archives; or the path of an archive. A binary folder is
+        preferred to a Python one, and a folder to an archive. By default Gluon's own folder,
+        ``$MXNET_HOME/datasets/NAME`` or ``~/.mxnet/datasets/NAME``. If the data is not there
+        it is downloaded to there.
+    train : bool
+        The training images (50,000 if the files are whole), or the test images (10,000).
+    labels : str
+        'fine', or for CIFAR-100 also 'coarse', the 20 superclasses.
+    url : str, optional
+        The web folder that holds the archive; by default ``$OPENATAC_DATA_URL`` or else the
+        data set's home.
+    progress : bool
+        Show a bar while downloading.
+
+    Returns
+    -------
+    ImageSet
+        uint8 images (N, 3, 32, 32), of binary files a view into their records, and labels (N,).
+
+    Raises
+    ------
+    DataError
+        If the data is missing and cannot be downloaded, or is damaged, or is not what its name
+        says.
+    """
+    dataset = _DATASETS.get(name)
+    if dataset is None:
+        raise DataError(f'there is no data set {name!r}; choose one of: {", ".join(_DATASETS)}')
+    if labels not in dataset.labels:
+        raise DataError(f'{name} has no {labels!r} labels; choose one of: {", ".join(dataset.labels)}')
+    folder = _gluon_folder(name) if folder is None else os.path.expanduser(folder)
+    place = _find(dataset, folder) or _download(dataset, folder, url, progress)
+    with _opened(place) as files:
+        images, classes = _read(dataset, files, place, train, labels)
+        names = _class_names(files, dataset.labels[labels])
+    published = TRAINING_IMAGES if train else TEST_IMAGES
+    if len(images) != published:
+        _logger.info('%s holds %d %s images of %s instead of %d', place, len(images),
+                     'training' if train else 'test', name, published)
+    return ImageSet(images, classes, names)
+
+
+# Where the files are.
+
+def _gluon_folder(name):
+    home = os.environ.get('MXNET_HOME') or os.path.join(os.path.expanduser('~'), '.mxnet')
+    return os.path.join(home, 'datasets', name)
+
+
+def _find(dataset, folder):
+    """The folder or archive to read, or None."""
+    if os.path.isfile(folder):
+        return folder
+    forms = (dataset.binary, dataset.python)
+    for form in forms:
+        for place in (folder, os.path.join(folder, form.folder)):
+            if any(os.path.isfile(os.path.join(place, file)) for file in form.files):
+                return place
+    archives = (os.path.join(folder, form.archive) for form in forms)
+    return next(filter(os.path.isfile, archives), None)
+
+
+def _download(dataset, folder, url, progress):
+    """Download the binary archive, unpack what is needed, and return the folder of that."""
+    form = dataset.binary
+    if folder.endswith('.tar.gz'):
+        raise DataError(f'there is no archive {folder}')
+    state = f'holds no {form.folder}' if os.path.isdir(folder) else 'does not exist'
+    url = url or os.environ.get('OPENATAC_DATA_URL') or HOME
+    try:
+        archive = fetch(url.rstrip('/') + '/' + form.archive, os.path.join(folder, form.archive),
+                        MD5[form.archive], progress)
+    except DataError as error:
+        raise DataError(f'{folder} {state}; {error}') from error
+    target = os.path.join(folder, form.folder)
+    with _opened(archive) as files:
+        _unpack(files, form.files + tuple(kind.listing for kind in dataset.labels.values()), target)
+    return target
+
+
+def _unpack(files, wanted, target):
+    """Write the wanted files into a new folder, which gets its name when it is complete."""
+    folder = f'{target}.{uuid.uuid4().hex}'     # ours alone: others may be unpacking too
+    try:
+        os.mkdir(folder)
+        for name in files:
+            if name in wanted:
+                with files[name].open() as source, open(os.path.join(folder, name), 'xb') as copy:
+                    shutil.copyfileobj(source, copy)
+                    copy.flush()
+                    os.fsync(copy.fileno())
+        os.rename(folder, target)
+    except OSError:
+        if not os.path.isfile(os.path.join(target, wanted[0])):     # unless another was faster
+            raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+# Folders and archives, alike: name of a file -> _File.
+
+@contextlib.contextmanager
+def _opened(place):
+    """The files of a folder or an archive; whatever cannot be read in it is a DataError."""
+    try:
+        if os.path.isdir(place):
+            yield _folder_files(place)
+        else:
+            with _opened_archive(place) as archive:
+                yield _archive_files(archive, place)
+    except OSError as error:
+        raise DataError(f'cannot use {error.filename or place}: {error.strerror or error}') from error
+
+
+@contextlib.contextmanager
+def _opened_archive(place):
+    if file_md5(place) not in MD5.values():
+        _logger.warning('%s is not the published archive (its MD5 differs)', place)
+    try:
+        with tarfile.open(place, 'r:gz') as archive:
+            yield archive
+    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError,
+            OverflowError) as error:
+        raise DataError(f'{place} is no whole tar.gz archive ({error}); get it again') from error
+
+
+def _folder_files(folder):
+    paths = {name: os.path.join(folder, name) for name in os.listdir(folder)}
+    return {name: _File(path, os.path.getsize(path), functools.partial(open, path, 'rb'))
+            for name, path in paths.items() if os.path.isfile(path)}
+
+
+def _archive_files(archive, place):
+    """In the order of the archive, which is slow to read in any other one."""
+    files = {}
+    for member in archive:
+        label = f'{member.name} in {place}'
+        if os.path.isabs(member.name) or '..' in member.name.split('/'):
+            raise DataError(f'{label} points out of its archive, which no published archive does')
+        if member.issparse() or not (member.isreg() or member.isdir()):
+            raise DataError(f'{label} is a link or a device, which no published archive holds')
+        if member.isreg():
+            files[os.path.basename(member.name)] = _File(
+                label, member.size, functools.partial(archive.extractfile, member))
+    while archive.fileobj.read(tarfile.RECORDSIZE):     # to the end, where gzip keeps its checksum
+        pass
+    return files
+
+
+# What is in the files.
+
+def _read(dataset, files, place, train, kind):
+    """The images (N, 3, 32, 32) and the labels (N,) in the form that is there."""
+    for form, read in ((dataset.binary, _read_binary), (dataset.python, _read_python)):
+        if any(name in files for name in form.files):
+            wanted = form.train if train else form.test
+            for name in wanted:
+                if name not in files:
+                    raise DataError(f'{place} lacks the file {name}')
+            return read(dataset, files, wanted, kind)
+    raise DataError(f'{place} holds no {dataset.binary.test[0]} and no other file of this data set')
+
+
+def _read_binary(dataset, files, wanted, kind):
+    head = len(dataset.labels)
+    counts = [_count_records(files[name], head + PIXELS) for name in wanted]
+    records = np.empty((sum(counts), head + PIXELS), np.uint8)
+    parts = dict(zip(wanted, np.split(records, np.cumsum(counts)[:-1])))
+    for name, file in files.items():
+        if name in parts:
+            _fill(parts[name], file)
+            for column, each in enumerate(dataset.labels.values()):
+                _check_labels(parts[name][:, column], each, file)
+    column = list(dataset.labels).index(kind)
+    return records[:, head:].reshape(-1, *SHAPE), records[:, column].astype(np.int32)
+
+
+def _count_records(file, record):
+    count, over = divmod(file.size, record)
+    if not file.size:
+        raise DataError(f'{file.label} is empty')
+    if over:
+        raise DataError(f'{file.label} is no whole number of records of {record} bytes ({over} bytes are '
+                        'over); is it truncated, or of another data set?')
+    return count
+
+
+def _fill(part, file):
+    with file.open() as stream:
+        if stream.readinto(part.reshape(-1)) != part.size:
+            raise DataError(f'{file.label} ends before its {part.size} bytes')
+
+
+def _read_python(dataset, files, wanted, kind):
+    batches = {name: _read_batch(file, dataset.labels[kind])
+               for name, file in files.items() if name in wanted}
+    images, labels = zip(*(batches[name] for name in wanted))
+    return np.concatenate(images), np.concatenate(labels)
+
+
+def _read_batch(file, labels):
+    with file.open() as stream:
+        batch = read_plain_pickle(stream.read(), file.label)
+    if not isinstance(batch, dict):
+        raise DataError(f'{file.label} holds no dictionary')
+    batch = {key.decode('latin-1') if isinstance(key, bytes) else key: value for key, value in batch.items()}
+    images, classes = batch.get('data'), _as_array(batch.get(labels.key))
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != (PIXELS,):
+        raise DataError(f"{file.label} holds no 'data' of uint8 (N, {PIXELS})")
+    if classes.dtype.kind not in 'iu' or classes.shape != images.shape[:1] or not len(classes):
+        raise DataError(f'{file.label} holds no {labels.key!r}, one for each of its {len(images)} images')
+    _check_labels(classes, labels, file)
+    return images.reshape(-1, *SHAPE), classes.astype(np.int32)
+
+
+def _as_array(labels):
+    """Labels are published as a list of integers; nothing else in a file need be an array."""
+    if isinstance(labels, list) and all(type(label) is int for label in labels):
+        return np.array(labels)
+    return labels if isinstance(labels, np.ndarray) else np.empty(0)
+
+
+def _check_labels(values, labels, file):
+    """All values must be classes; a wrong one tells that the records are of another data set."""
+    wrong = np.flatnonzero((values < 0) | (values >= len(labels.names)))
+    if len(wrong):
+        raise DataError(f'record {wrong[0]} of {file.label} has the label {values[wrong[0]]}, but classes go '
+                        f'from 0 to {len(labels.names) - 1}; is it of another data set?')
+
+
+def _class_names(files, labels):
+    """As listed beside the images, or as published."""
+    if labels.listing not in files:
+        return labels.names
+    listing = files[labels.listing]
+    with listing.open() as stream:
+        names = tuple(stream.read().decode('utf-8', 'replace').split())
+    if len(names) != len(labels.names):
+        raise DataError(f'{listing.label} lists {len(names)} classes instead of {len(labels.names)}')
+    return names

@@ -1,0 +1,44 @@
+"""scikit-learn's handwritten digits as small colour images: a data set that needs no download."""
+import numpy as np
+
+from openatac.data.imageset import ImageSet
+from openatac.errors import DataError
+
+TEST_IMAGES = 360
+
+
+def load_digits(train=True):
+    """Return the training or the test part of the 1,797 digits that scikit-learn brings along.
+
+    Their 8x8 grey levels 0..16 become 0..255 (rounded), each pixel becomes a square of 4x4, and
+    the three colour planes are alike, so that networks for CIFAR take them as they are.
+
+    Parameters
+    ----------
+    train : bool
+        The 1,437 training images, or the 360 test images. The split is scikit-learn's
+        ``train_test_split`` by class with ``random_state=0``, the same on each machine.
+
+    Returns
+    -------
+    ImageSet
+        uint8 (N, 3, 32, 32), 10 classes; not to be mirrored, for a mirrored 2 is no 2.
+
+    Raises
+    ------
+    DataError
+        If scikit-learn is not installed.
+    """
+    try:
+        from sklearn import datasets
+        from sklearn.model_selection import train_test_split
+    except ImportError as error:
+        raise DataError(f"the digits come with scikit-learn, which cannot be imported ({error}); "
+                        "install it with: pip install 'openatac[demo]'") from error
+    digits = datasets.load_digits()
+    split = train_test_split(np.arange(len(digits.target)), test_size=TEST_IMAGES,
+                             stratify=digits.target, random_state=0)
+    chosen = split[0 if train else 1]
+    levels = np.rint(digits.images[chosen] * (255 / 16)).astype(np.uint8)
+    planes = levels.repeat(4, axis=1).repeat(4, axis=2)[:, None].repeat(3, axis=1)
+    return ImageSet(planes, digits.target[chosen].astype(np.int32), tuple('0123456789'), mirror=False)

@@ -1,0 +1,48 @@
+"""Files that are either the old one or the whole new one, whatever happens in between."""
+import contextlib
+import os
+import tempfile
+
+
+@contextlib.contextmanager
+def replace_file(path):
+    """Yield the name of a temporary file beside ``path``; it takes ``path``'s place at the end.
+
+    The caller writes the temporary file; it is then flushed to the disk and renamed. If the body
+    fails, ``path`` is left as it was and nothing else stays behind.
+    """
+    folder, name = os.path.split(os.path.abspath(path))
+    handle, temporary = tempfile.mkstemp(prefix='.' + name + '.', dir=folder)
+    os.close(handle)
+    try:
+        yield temporary
+        flush(temporary)
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+        flush(folder)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+def flush(path):
+    """Have the operating system put the file or folder on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_text(path, text):
+    """Put ``text`` in the file ``path``, whole or not at all."""
+    with replace_file(path) as temporary:
+        with open(temporary, 'w', encoding='utf-8') as handle:
+            handle.write(text)
+
+
+def _umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,120 @@
+"""The CIFAR host: a pre-activation ResNet (He et al., 2016, https://arxiv.org/abs/1603.05027)
+whose activations can be any of `openatac.nn.activations` (the paper's table I).
+"""
+from functools import partial
+
+from mxnet.gluon import nn
+from mxnet.gluon.block import HybridBlock
+
+from openatac.models.placement import place
+from openatac.nn.activations import check_activation, make_activation
+
+
+class CIFARBasicBlockV2ATAC(HybridBlock):
+    """conv2(act2(bn2(conv1(act1(bn1(x)))))) + shortcut(x); (B, in, H, W) to (B, channels, H/s, W/s).
+
+    The shortcut is a strided 1x1 convolution of the block's raw input where the channel count
+    changes, else the identity. ``activation(channels)`` makes the two activations.
+    """
+
+    def __init__(self, channels, stride, in_channels, activation, norm_layer, norm_kwargs,
+                 drop_rate=0.0, **kwargs):
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.bn1 = norm_layer(**norm_kwargs)
+            self.conv1 = nn.Conv2D(channels, kernel_size=3, strides=stride, padding=1,
+                                   use_bias=False, in_channels=in_channels)
+            self.bn2 = norm_layer(**norm_kwargs)
+            self.conv2 = nn.Conv2D(channels, kernel_size=3, strides=1, padding=1,
+                                   use_bias=False, in_channels=channels)
+            self.downsample = None
+            if channels != in_channels:
+                self.downsample = nn.Conv2D(channels, kernel_size=1, strides=stride,
+                                            use_bias=False, in_channels=in_channels)
+            self.msAA1 = activation(in_channels)
+            self.msAA2 = activation(channels)
+            self.dropout = nn.Dropout(drop_rate) if drop_rate else None
+
+    def hybrid_forward(self, F, x):
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = self.conv1(self.msAA1(self.bn1(x)))
+        x = self.msAA2(self.bn2(x))
+        if self.dropout is not None:
+            x = self.dropout(x)
+        return self.conv2(x) + shortcut
+
+
+class ResNet20V2ATAC(HybridBlock):
+    """Pre-activation ResNet for small images, (B, 3, 32, 32) to (B, classes) logits.
+
+    layers : three ints, default (3, 3, 3)
+        Blocks per stage; ``[b] * 3`` is a ResNet-(6b + 2).
+    channels : four ints, default (16, 16, 32, 64)
+        Channels of the first convolution and of the three stages.
+    classes : int, default 10
+    act_type : str, default 'ChaATAC'
+        The activation under study, a name of `openatac.nn.activations.ACTIVATIONS`.
+    r, useReLU, useGlobal
+        Settings of ChaATAC; other activations have no use for them.
+    act_layers, replace_act, act_order
+        Which of the four slots get ``act_type`` (see `openatac.models.placement`) and what the
+        others get.
+    skernel, dilation, asBackbone
+        Part of the published signature, without effect there and here.
+    norm_layer, norm_kwargs
+        The normalisation of the host; ChaATAC always has its own BatchNorm.
+    drop_rate : float, default 0
+        Dropout before each block's second convolution, as in GluonCV's wide ResNets.
+
+    Raises ValueError for arguments that make no network.
+    """
+
+    def __init__(self, layers=(3, 3, 3), channels=(16, 16, 32, 64), classes=10, act_type='ChaATAC',
+                 r=2, skernel=3, dilation=1, useReLU=True, useGlobal=False, act_layers=4,
+                 replace_act='relu', act_order='bac', asBackbone=False, norm_layer=nn.BatchNorm,
+                 norm_kwargs=None, drop_rate=0.0, **kwargs):
+        super().__init__(**kwargs)
+        _check(layers, channels, classes, act_type, replace_act, drop_rate)
+        norm_kwargs = norm_kwargs or {}
+        activations = [partial(make_activation, name, r=r, useReLU=useReLU, useGlobal=useGlobal)
+                       for name in place(act_type, replace_act, act_layers, act_order)]
+        with self.name_scope():
+            self.features = nn.HybridSequential(prefix='')
+            self.features.add(norm_layer(scale=False, center=False, **norm_kwargs))
+            self.features.add(nn.Conv2D(channels[0], kernel_size=3, strides=1, padding=1, use_bias=False))
+            for stage, blocks in enumerate(layers):
+                self.features.add(_stage(
+                    stage, blocks, channels[stage], channels[stage + 1], activation=activations[stage],
+                    norm_layer=norm_layer, norm_kwargs=norm_kwargs, drop_rate=drop_rate))
+            self.features.add(norm_layer(**norm_kwargs))
+            self.features.add(activations[-1](channels[-1]))
+            self.features.add(nn.GlobalAvgPool2D())
+            self.features.add(nn.Flatten())
+            self.output = nn.Dense(classes, in_units=channels[-1])
+
+    def hybrid_forward(self, F, x):
+        return self.output(self.features(x))
+
+
+def _stage(index, blocks, in_channels, channels, **block_arguments):
+    """``blocks`` blocks, the first of which changes the channels and, after stage 0, the stride."""
+    stage = nn.HybridSequential(prefix='stage%d_' % (index + 1))
+    with stage.name_scope():
+        for block in range(blocks):
+            stage.add(CIFARBasicBlockV2ATAC(
+                channels, stride=2 if index > 0 and block == 0 else 1,
+                in_channels=in_channels if block == 0 else channels, prefix='', **block_arguments))
+    return stage
+
+
+def _check(layers, channels, classes, act_type, replace_act, drop_rate):
+    if len(layers) != 3 or min(layers) < 1:
+        raise ValueError('layers must be three counts of at least one block, not %r' % (layers,))
+    if len(channels) != 4 or min(channels) < 1:
+        raise ValueError('channels must be four counts of at least one channel, not %r' % (channels,))
+    if classes < 1:
+        raise ValueError('classes must be at least 1, not %r' % (classes,))
+    if not 0 <= drop_rate < 1:
+        raise ValueError('drop_rate must be from 0 to below 1, not %r' % (drop_rate,))
+    check_activation(act_type)
+    check_activation(replace_act, 'replace_act')

@@ -1,0 +1,73 @@
+"""The networks by name, in GluonCV's style.
+
+``cifar_resnet{6b+2}_v2_{unit}`` for b = 1..5 and 18, and ``resnet50_v1b_{unit}``, where
+``unit`` is the lower-case name of an activation, ``atac`` being ChaATAC.
+"""
+import difflib
+from functools import partial
+
+from openatac.models.cifar_resnet import ResNet20V2ATAC
+from openatac.models.resnet_v1b import ResNet50_v1bATAC
+from openatac.nn.activations import ACTIVATIONS
+
+CIFAR_BLOCKS = (1, 2, 3, 4, 5, 18)
+
+
+def unit_name(act_type):
+    """The unit's name in a model's name: 'atac' for 'ChaATAC', else the name itself."""
+    return 'atac' if act_type == 'ChaATAC' else act_type.lower()
+
+
+def cifar_model_name(blocks, act_type):
+    """'cifar_resnet20_v2_atac' for 3 blocks per stage of ChaATAC."""
+    return 'cifar_resnet%d_v2_%s' % (6 * blocks + 2, unit_name(act_type))
+
+
+def _table():
+    models = {}
+    for act_type in ACTIVATIONS:
+        for blocks in CIFAR_BLOCKS:
+            models[cifar_model_name(blocks, act_type)] = partial(
+                ResNet20V2ATAC, layers=(blocks,) * 3, act_type=act_type)
+        models['resnet50_v1b_' + unit_name(act_type)] = partial(ResNet50_v1bATAC, act_type=act_type)
+    return models
+
+
+MODELS = _table()
+
+
+def get_model_list():
+    """The names that `get_model` knows, sorted."""
+    return sorted(MODELS)
+
+
+def get_model(name, classes=None, ctx=None, pretrained=False, **kwargs):
+    """The network called ``name`` (in any case), not yet initialised unless ``pretrained``.
+
+    name : str
+        One of `get_model_list`.
+    classes : int, optional
+        Default: the host's, 10 for CIFAR and 1000 for ImageNet.
+    ctx : mxnet.Context or list of them, optional
+        Where ``pretrained`` parameters are put; the CPU if not given.
+    pretrained : False or str
+        A .params file of this very network. (No trained weights are published for download.)
+    kwargs
+        Arguments of the host, such as ``r``, ``useGlobal`` or ``act_layers``.
+
+    Raises ValueError for an unknown name, with the nearest ones, and for bad arguments;
+    ParameterFileError for a file that is damaged or of another network.
+    """
+    builder = MODELS.get(name.lower())
+    if builder is None:
+        near = difflib.get_close_matches(name.lower(), MODELS, n=5, cutoff=0.3)
+        raise ValueError('unknown model %r; the nearest names are %s' % (name, ', '.join(near)))
+    if pretrained is True:
+        raise ValueError('no trained weights are published: pretrained must be False or a .params file')
+    if classes is not None:
+        kwargs['classes'] = classes
+    net = builder(**kwargs)
+    if pretrained:
+        from openatac.models.parameters import load_parameters
+        load_parameters(net, pretrained, ctx)
+    return net

@@ -1,0 +1,52 @@
+"""The ATAC unit: attention as activation.
+
+Dai, Oehmcke, Gieseke, Wu, Barnard, "Attention as Activation", ICPR 2020,
+https://arxiv.org/abs/2007.07729, section III: local channel attention in the activation's place,
+
+    L(x) = sigmoid(BN(W2 . relu(BN(W1 . x)))),    ATAC(x) = x * L(x)
+
+where W1: C -> C/r and W2: C/r -> C are 1x1 convolutions without biases.
+"""
+from mxnet.gluon import nn
+from mxnet.gluon.block import HybridBlock
+
+
+class ChaATAC(HybridBlock):
+    """Channel-wise attentional activation, input and output (B, C, H, W).
+
+    channels : int
+        C, the channels of the input.
+    r : number, default 2
+        Channel reduction ratio; the bottleneck has ``int(channels // r)`` channels, at least one.
+    useReLU : bool, default True
+        Whether a ReLU stands between the two convolutions (the paper's "inner ReLU").
+    useGlobal : bool, default False
+        Pool over the image first, so that one gate serves all pixels: squeeze-and-excitation
+        as an activation, the ablation of section IV.
+
+    Raises ValueError for an ``r`` that leaves no bottleneck.
+    """
+
+    def __init__(self, channels, r=2, useReLU=True, useGlobal=False, **kwargs):
+        super().__init__(**kwargs)
+        if not r > 0:
+            raise ValueError('r (the channel reduction ratio) must be above 0, not %r' % (r,))
+        self.channels = channels
+        self.inter_channels = int(channels // r)
+        if self.inter_channels < 1:
+            raise ValueError('r=%r leaves no bottleneck in a unit of %d channels: choose r from 1 to %d'
+                             % (r, channels, channels))
+        with self.name_scope():
+            self.module = nn.HybridSequential(prefix='module')
+            if useGlobal:
+                self.module.add(nn.GlobalAvgPool2D())
+            self.module.add(nn.Conv2D(self.inter_channels, kernel_size=1, use_bias=False))
+            self.module.add(nn.BatchNorm())
+            if useReLU:
+                self.module.add(nn.Activation('relu'))
+            self.module.add(nn.Conv2D(channels, kernel_size=1, use_bias=False))
+            self.module.add(nn.BatchNorm())
+            self.module.add(nn.Activation('sigmoid'))
+
+    def hybrid_forward(self, F, x):
+        return F.broadcast_mul(x, self.module(x))

@@ -1,0 +1,386 @@
+"""MXNet 1.9.1 made to work on today's Python, NumPy and machines.
+
+MXNet was retired in 2023. Importing this module (``import openatac`` does) loads no MXNet; it
+installs an import hook, so that any later ``import mxnet``, ours or the user's own,
+
+* finds the names that NumPy has dropped since 1.20, without putting them into NumPy;
+* runs with one thread per physical core that this process may use (MXNet's own default is half
+  of the processors it sees, which halves the speed where there are no hyper-threads);
+* finds the CUDA 11 libraries that ``pip install 'openatac[cu112]'`` brought.
+
+Without MXNet, ``import mxnet`` fails in one sentence that says what to install.
+"""
+import builtins
+import contextlib
+import ctypes
+import importlib.machinery
+import os
+import sys
+import types
+
+from openatac.errors import DeviceError
+
+MISSING = ("MXNet is not installed: run pip install 'openatac[cpu]' for a machine without a GPU, "
+           "or pip install 'openatac[cu112]' for one with an NVIDIA GPU")
+if sys.version_info >= (3, 13):  # where pip would not find a NumPy that MXNet's metadata allows
+    MISSING += ', and then pip install --no-deps mxnet==1.9.1 or mxnet-cu112==1.9.1'
+
+# The CUDA compute capabilities that mxnet-cu112 1.9.1 runs on, by major number. It holds code for
+# 5.0 to 8.6 and no PTX, so 8.9 (Ada) runs the code of 8.6 and 9.0 (Hopper) finds no kernel image.
+CAPABILITIES = range(5, 9)
+
+
+# ----------------------------------------------------------------------------------- NumPy
+
+# What MXNet still asks of NumPy: names with the value they had ...
+_REMOVED = {
+    'bool': bool, 'int': int, 'float': float, 'complex': complex, 'object': object, 'str': str,
+    'PZERO': 0.0, 'NZERO': -0.0, 'NINF': float('-inf'),
+    'compat': types.SimpleNamespace(basestring=str),
+}
+# ... others under the name that they have now ...
+_RENAMED = {
+    'NaN': 'nan', 'NAN': 'nan', 'Inf': 'inf', 'Infinity': 'inf', 'infty': 'inf', 'PINF': 'inf',
+    'float_': 'float64', 'unicode_': 'str_', 'alltrue': 'all', 'sometrue': 'any', 'round_': 'round',
+    'product': 'prod', 'cumproduct': 'cumprod', 'trapz': 'trapezoid',
+}
+# ... and functions that it offers again as its own (mx.np.irr) and never calls itself.
+_GONE = frozenset('in1d mirr msort irr npv pmt ppmt ipmt fv pv nper rate'.split())
+
+
+class _OldNumPy(types.ModuleType):
+    """NumPy with the names that it has dropped: what MXNet's own modules import, and no one else."""
+
+    def __init__(self, numpy):
+        super().__init__('numpy')
+        self.__dict__.update(vars(numpy))  # plain attributes cost no detour through __getattr__
+        self.__dict__.pop('__getattr__', None)
+        self._numpy = numpy
+
+    def __getattr__(self, name):
+        if name in _REMOVED:
+            return _REMOVED[name]
+        if name in _RENAMED:
+            return getattr(self._numpy, _RENAMED[name])
+        if name in _GONE:
+            return _gone_function(name)
+        return getattr(self._numpy, name)
+
+
+def _gone_function(name):
+    def gone(*_, **__):
+        raise NotImplementedError('numpy.%s was removed from NumPy' % name)
+    gone.__name__ = gone.__qualname__ = name
+    gone.__doc__ = 'Removed from NumPy.'
+    return gone
+
+
+def _builtins_with_old_numpy():
+    """The builtins for MXNet's modules, whose ``import numpy`` gives `_OldNumPy`."""
+    import numpy
+    old_numpy = _OldNumPy(numpy)
+
+    def import_(*args, **kwargs):
+        module = builtins.__import__(*args, **kwargs)
+        return old_numpy if module is numpy else module
+
+    return dict(vars(builtins), __import__=import_)
+
+
+# ----------------------------------------------------------------------------- import hook
+
+class _Finder:
+    """Finds ``mxnet`` and its submodules where they are, and has a say when they load."""
+
+    def __init__(self):
+        self._builtins = None
+
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname != 'mxnet' and not fullname.startswith('mxnet.'):
+            return None
+        spec = self._find_elsewhere(fullname, path, target)
+        if spec is None and fullname == 'mxnet':
+            # Not None, after which Python would fail in words of its own; not an error either,
+            # which would break those who only ask whether there is an MXNet.
+            return importlib.machinery.ModuleSpec(fullname, _MissingLoader())
+        if spec is not None and spec.origin and spec.origin.endswith('.py'):
+            self._wrap(spec.loader)
+        return spec
+
+    def _find_elsewhere(self, fullname, path, target):
+        """What the finders behind this one find."""
+        for finder in sys.meta_path[sys.meta_path.index(self) + 1:]:
+            if hasattr(finder, 'find_spec'):  # the one of an old six, for instance, has it not
+                spec = finder.find_spec(fullname, path, target)
+                if spec is not None:
+                    return spec
+        return None
+
+    def _wrap(self, loader):
+        """Let the loader's modules run with the old NumPy, and prepare for the first of them."""
+        execute = loader.exec_module
+
+        def exec_module(module):
+            if self._builtins is None:
+                self._builtins = _builtins_with_old_numpy()
+            module.__dict__['__builtins__'] = self._builtins
+            if module.__name__ == 'mxnet':
+                with _libraries_in_reach():
+                    execute(module)
+            else:
+                execute(module)
+
+        loader.exec_module = exec_module
+
+
+class _MissingLoader:
+    """Stands for an MXNet that is not installed."""
+
+    @staticmethod
+    def create_module(spec):
+        raise ModuleNotFoundError(MISSING, name='mxnet')
+
+    @staticmethod
+    def exec_module(module):
+        """Part of the loader protocol; never reached."""
+
+
+def install():
+    """Put the import hook in place, instead of one from before a reload; done on import."""
+    sys.meta_path[:] = [finder for finder in sys.meta_path
+                        if getattr(finder, '__module__', None) != __name__]
+    sys.meta_path.insert(0, _Finder())
+
+
+@contextlib.contextmanager
+def _libraries_in_reach():
+    """While MXNet's library loads: threads and CUDA as it needs them, and a sentence if it can't."""
+    set_threads()
+    load_cuda_libraries()
+    try:
+        yield
+    except OSError as error:
+        if not has_cuda_wheel():
+            raise
+        raise ImportError(
+            "the CUDA build of MXNet cannot load here (%s): it needs the NVIDIA driver and the libraries of "
+            "pip install 'openatac[cu112]'; for a machine without a GPU run pip uninstall mxnet-cu112 and "
+            "then pip install 'openatac[cpu]'" % error, name='mxnet') from error
+
+
+# --------------------------------------------------------------------------------- threads
+
+def set_threads():
+    """One OpenMP thread per physical core, unless the user has chosen; before MXNet loads."""
+    threads, chosen_by_user = thread_count()
+    if not chosen_by_user:
+        os.environ['OMP_NUM_THREADS'] = threads
+
+
+def thread_count():
+    """The number of threads for MXNet, as text, and the variable by which the user set it or None.
+
+    The user's own ``OMP_NUM_THREADS`` or ``MXNET_OMP_MAX_THREADS`` wins. Otherwise it is one per
+    physical core, and no more than ``OMP_THREAD_LIMIT``, which OpenMP would not exceed anyway.
+    """
+    for variable in ('OMP_NUM_THREADS', 'MXNET_OMP_MAX_THREADS'):
+        if os.environ.get(variable):
+            return os.environ[variable], variable
+    limit = os.environ.get('OMP_THREAD_LIMIT', '')
+    if limit.isdecimal() and 0 < int(limit) < physical_cores():
+        return limit, None
+    return str(physical_cores()), None
+
+
+def physical_cores(root='/'):
+    """Physical cores that this process may use: within its affinity and its cgroup's CPU quota.
+
+    root: where sys/ and proc/ are.
+    """
+    topology = os.path.join(root, 'sys/devices/system/cpu/cpu%d/topology/thread_siblings_list')
+    cores = {_read(topology % cpu) or cpu for cpu in _allowed_processors()}
+    quota = _cgroup_quota(root)
+    return max(1, min(len(cores), int(quota + 0.5)) if quota else len(cores))
+
+
+def _allowed_processors():
+    if hasattr(os, 'sched_getaffinity'):
+        return os.sched_getaffinity(0)
+    return range(os.cpu_count() or 1)
+
+
+def _cgroup_quota(root):
+    """The CPU quota in processors (cgroup v2 and v1, the tightest of all levels), or None."""
+    limits = []
+    for line in (_read(os.path.join(root, 'proc/self/cgroup')) or '').splitlines():
+        _, controllers, group = line.split(':', 2)
+        if controllers and 'cpu' not in controllers.split(','):  # v2 names no controllers
+            continue
+        folder = os.path.join(root, 'sys/fs/cgroup', controllers)
+        limits.append(_quota_of(folder))
+        for part in group.strip('/').split('/'):
+            folder = os.path.join(folder, part)
+            limits.append(_quota_of(folder))
+    return min((limit for limit in limits if limit), default=None)
+
+
+def _quota_of(folder):
+    """The quota that one cgroup's folder sets, in processors, or None."""
+    both = _read(os.path.join(folder, 'cpu.max'))  # v2: 'max 100000' or '150000 100000'
+    if both is None:
+        both = '%s %s' % (_read(os.path.join(folder, 'cpu.cfs_quota_us')),  # v1: -1 for no limit
+                          _read(os.path.join(folder, 'cpu.cfs_period_us')))
+    try:
+        quota, period = map(int, both.split())
+    except ValueError:  # 'max', or no such file
+        return None
+    return quota / period if quota > 0 and period > 0 else None
+
+
+def _read(path):
+    try:
+        with open(path) as handle:
+            return handle.read().strip()
+    except OSError:
+        return None
+
+
+# ------------------------------------------------------------------------------------ CUDA
+
+# What libmxnet.so of mxnet-cu112 links to, in an order in which each finds what it needs.
+CUDA_LIBRARIES = (
+    'libcudart.so.11.0', 'libnvrtc.so.11.2', 'libnvToolsExt.so.1', 'libcublasLt.so.11',
+    'libcublas.so.11', 'libcufft.so.10', 'libcurand.so.10', 'libcusolver.so.11',
+    'libcudnn.so.8', 'libnccl.so.2',
+)
+
+
+def has_cuda_wheel():
+    """Whether the installed MXNet is the CUDA 11.2 build."""
+    from importlib.metadata import PackageNotFoundError, distribution
+    try:
+        distribution('mxnet-cu112')
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def find_cuda_libraries():
+    """{library: path or None} for each of CUDA_LIBRARIES among the pip-installed nvidia packages."""
+    folders = []
+    for entry in sys.path:
+        nvidia = os.path.join(entry, 'nvidia')
+        if os.path.isdir(nvidia):
+            folders += [os.path.join(nvidia, package, 'lib') for package in sorted(os.listdir(nvidia))]
+    found = {}
+    for library in CUDA_LIBRARIES:
+        paths = (os.path.join(folder, library) for folder in folders)
+        found[library] = next((path for path in paths if os.path.isfile(path)), None)
+    return found
+
+
+def load_cuda_libraries():
+    """Load the pip-installed CUDA 11 libraries, so that the CUDA wheel finds them by name."""
+    if not has_cuda_wheel():
+        return
+    for path in find_cuda_libraries().values():
+        if path:
+            with contextlib.suppress(OSError):  # MXNet's own import then names what is missing
+                ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
+
+
+# --------------------------------------------------------------------------------- devices
+
+def nvidia_gpus():
+    """[(name, major, minor)] of each GPU that the NVIDIA driver shows; [] without a driver."""
+    try:
+        driver = ctypes.CDLL('libcuda.so.1')
+    except OSError:
+        return []
+    count = ctypes.c_int()
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return []
+    return [_describe_gpu(driver, index) for index in range(count.value)]
+
+
+def _describe_gpu(driver, index):
+    device, major, minor = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
+    name = ctypes.create_string_buffer(100)
+    driver.cuDeviceGet(ctypes.byref(device), index)
+    driver.cuDeviceGetName(name, len(name), device)
+    driver.cuDeviceGetAttribute(ctypes.byref(major), 75, device)  # ..COMPUTE_CAPABILITY_MAJOR
+    driver.cuDeviceGetAttribute(ctypes.byref(minor), 76, device)  # ..COMPUTE_CAPABILITY_MINOR
+    return name.value.decode(errors='replace'), major.value, minor.value
+
+
+def check_capability(index, gpu):
+    """Raise DeviceError if MXNet holds no code for GPU ``index``, one of `nvidia_gpus`."""
+    name, major, minor = gpu
+    if major not in CAPABILITIES:
+        raise DeviceError(
+            'GPU %d (%s) has compute capability %d.%d, and mxnet-cu112 1.9.1 holds code for 5.0 to 8.9 only: '
+            'choose another GPU with --gpus, or train on the CPU with --gpus ""' % (index, name, major, minor))
+
+
+def contexts(gpus='', fall_back=True):
+    """The devices to train on, and one line that says so.
+
+    Parameters
+    ----------
+    gpus : str
+        Comma-separated indices, as in ``--gpus 0,1``; '' means the CPU.
+    fall_back : bool
+        Whether the CPU takes over (the line says so) where MXNet can see no GPU at all, as in the
+        published CIFAR script; otherwise that is a DeviceError.
+
+    Returns
+    -------
+    (list of mxnet.Context, str)
+
+    Raises
+    ------
+    DeviceError
+        For an index that does not exist, and a GPU that MXNet holds no code for.
+    ValueError
+        For a text that is not a list of indices.
+    """
+    wanted = parse_gpus(gpus)
+    import mxnet as mx
+    if not wanted:
+        return [mx.cpu()], _cpu_line()
+    has_cuda = mx.runtime.Features().is_enabled('CUDA')
+    present = mx.context.num_gpus() if has_cuda else 0
+    if not present:
+        problem = 'GPU %s was asked for, but %s' % (
+            gpus, 'MXNet sees no GPU' if has_cuda else 'this MXNet is the CPU build')
+        if not fall_back:
+            raise DeviceError(problem)
+        return [mx.cpu()], '%s (%s)' % (_cpu_line(), problem)
+    if max(wanted) >= present:
+        raise DeviceError('GPU %d was asked for, but MXNet sees %d: choose from 0 to %d'
+                          % (max(wanted), present, present - 1))
+    shown = dict(enumerate(nvidia_gpus()))
+    for index in wanted:
+        if index in shown:
+            check_capability(index, shown[index])
+    names = ('%d (%s)' % (index, shown[index][0] if index in shown else 'unnamed') for index in wanted)
+    return [mx.gpu(index) for index in wanted], 'training on GPU ' + ', '.join(names)
+
+
+def _cpu_line():
+    # Not thread_count(): nothing set a number if MXNet was there before openatac.
+    threads = os.environ.get('OMP_NUM_THREADS') or os.environ.get('MXNET_OMP_MAX_THREADS')
+    return 'training on the CPU with %s' % (
+        '%s thread%s' % (threads, '' if threads == '1' else 's') if threads
+        else "MXNet's own number of threads")
+
+
+def parse_gpus(text):
+    """[0, 1] from '0,1'; ValueError in one sentence for anything else."""
+    fields = [field.strip() for field in text.split(',') if field.strip()]
+    if not all(field.isdecimal() for field in fields) or len(set(fields)) != len(fields):
+        raise ValueError('%r is not a list of GPU indices like 0,1' % text)
+    return [int(field) for field in fields]
+
+
+install()

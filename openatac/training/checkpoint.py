@@ -1,0 +1,145 @@
+"""Checkpoints from which a run goes on exactly, whenever and however it was stopped.
+
+A checkpoint is a folder with ``arrays.params`` (MXNet's own format), ``state.json`` and, written
+last, ``manifest.json`` with the SHA-256 of both. It is made under a temporary name, flushed to
+the disk and renamed. Nothing in it is a pickle.
+"""
+import contextlib
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import shutil
+
+import mxnet as mx
+
+from openatac.errors import CheckpointError, ParameterFileError
+from openatac.files import flush
+from openatac.models.parameters import read_arrays, write_arrays
+
+ARRAYS, STATE, MANIFEST = 'arrays.params', 'state.json', 'manifest.json'
+log = logging.getLogger('openatac')
+
+
+class Checkpoints:
+    """The checkpoints of one run, in one folder; the newest ``keep`` stay.
+
+    folder : str, made at the first `save`
+    """
+
+    def __init__(self, folder, keep=2):
+        self.folder, self.keep = folder, keep
+
+    def names(self):
+        """Names of the checkpoints, oldest first."""
+        if not os.path.isdir(self.folder):
+            return []
+        return sorted(name for name in os.listdir(self.folder) if not name.startswith('.'))
+
+    def save(self, iteration, arrays, state):
+        """Keep {name: NDArray} and a JSON-able ``state`` reached after ``iteration`` iterations.
+
+        Raises CheckpointError, leaving the earlier checkpoints as they were, if it can't be
+        written or if an array holds a value that is not finite.
+        """
+        bad = [name for name, array in arrays.items()
+               if not mx.nd.contrib.isfinite(array).min().asscalar()]
+        if bad:
+            raise CheckpointError('%s became infinite or not a number, so no checkpoint was written'
+                                  % bad[0].split('/')[1])
+        name = '%010d' % iteration
+        temporary = os.path.join(self.folder, '.' + name)
+        try:
+            os.makedirs(self.folder, exist_ok=True)
+            self._clear_temporary()
+            os.mkdir(temporary)
+            write_arrays(os.path.join(temporary, ARRAYS), arrays)
+            _write_json(os.path.join(temporary, STATE), state)
+            _write_json(os.path.join(temporary, MANIFEST),
+                        {file: _sha256(os.path.join(temporary, file)) for file in (ARRAYS, STATE)})
+            flush(temporary)
+            final = os.path.join(self.folder, name)
+            if os.path.isdir(final):  # damaged, or made by the same run before it was resumed
+                shutil.rmtree(final)
+            os.rename(temporary, final)
+            flush(self.folder)
+        except (OSError, mx.MXNetError) as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise CheckpointError(
+                'the checkpoint could not be written to %s (%s); the one before it is intact: make room or '
+                'mend the folder, then go on with --resume auto' % (self.folder, reason(error))) from None
+        for old in self.names()[:-self.keep]:
+            shutil.rmtree(os.path.join(self.folder, old))
+
+    def _clear_temporary(self):
+        for name in os.listdir(self.folder):
+            if name.startswith('.'):
+                shutil.rmtree(os.path.join(self.folder, name))
+
+    def latest(self):
+        """(arrays, state) of the newest whole checkpoint, or None if there is none at all.
+
+        A damaged one is named in a warning and the one before it is taken. Raises
+        CheckpointError if all are damaged.
+        """
+        names = self.names()
+        for name in reversed(names):
+            path = os.path.join(self.folder, name)
+            try:
+                return _read(path)
+            except (OSError, ValueError, ParameterFileError) as error:
+                log.warning('the checkpoint %s is damaged (%s): taking the one before it', path, error)
+        if names:
+            raise CheckpointError('no checkpoint in %s is whole: start anew in another --save-dir' % self.folder)
+        return None
+
+
+def _read(path):
+    with open(os.path.join(path, MANIFEST), encoding='utf-8') as handle:
+        manifest = json.load(handle)
+    for name in (ARRAYS, STATE):
+        if not isinstance(manifest, dict) or manifest.get(name) != _sha256(os.path.join(path, name)):
+            raise ValueError('%s is not what its manifest says' % name)
+    with open(os.path.join(path, STATE), encoding='utf-8') as handle:
+        return read_arrays(os.path.join(path, ARRAYS)), json.load(handle)
+
+
+def _write_json(path, value):
+    with open(path, 'w', encoding='utf-8') as handle:
+        json.dump(value, handle, indent=1)
+        handle.flush()
+        os.fsync(handle.fileno())
+
+
+def _sha256(path):
+    digest = hashlib.sha256()
+    with open(path, 'rb') as handle:
+        for block in iter(lambda: handle.read(1 << 20), b''):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def reason(error):
+    """Why the system or MXNet could not write, in a few words."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return 'MXNet could not write it, is the disk full?'
+
+
+@contextlib.contextmanager
+def only_run_in(folder):
+    """Hold ``folder`` for this process; CheckpointError if another run has it or it can't be written."""
+    try:
+        os.makedirs(folder, exist_ok=True)
+        handle = open(os.path.join(folder, '.lock'), 'w')
+    except OSError as error:
+        raise CheckpointError('%s cannot be written (%s): choose another --save-dir'
+                              % (folder, reason(error))) from None
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise CheckpointError('another run is using %s: choose another --save-dir, or wait for its end'
+                                  % folder) from None
+        yield

@@ -1,0 +1,180 @@
+"""The CIFAR run: from the resolved flags of train_cifar.py to a trained network in a folder."""
+import json
+import logging
+import os
+import platform
+import statistics
+import zlib
+
+import mxnet as mx
+import numpy as np
+
+import openatac.runtime as runtime
+from openatac.data import cifar, digits
+from openatac.data.loader import EvaluationBatches, TrainingBatches, prefetch
+from openatac.errors import CheckpointError, DeviceError
+from openatac.files import write_text
+from openatac.models.parameters import load_parameters
+from openatac.models.zoo import MODELS, cifar_model_name, get_model
+from openatac.training import loop, tracking
+from openatac.training.checkpoint import only_run_in
+from openatac.training.engine import GluonEngine
+from openatac.training.schedule import step_schedule
+
+log = logging.getLogger('openatac')
+IMAGE_SHAPE = (3, 32, 32)
+CLASSES = {'cifar10': 10, 'cifar100': 100, 'digits': 10}
+# Flags that choose the run's result; all others may differ when a run is resumed.
+RESULT_FLAGS = (
+    'blocks', 'act_type', 'r', 'act_layers', 'useGlobal', 'useReLU', 'drop_rate', 'dataset',
+    'cifar100_labels', 'batch_size', 'num_epochs', 'lr', 'momentum', 'wd', 'lr_decay', 'lr_decay_period',
+    'lr_decay_epoch', 'mode', 'dtype', 'seed', 'resume_from')
+
+
+def build_network(args):
+    """The network of the flags, not initialised; fills in --blocks and --act-type from --model.
+
+    Raises ValueError for flags that make no network.
+    """
+    if args.model != 'atac':
+        name = args.model.lower()
+        if name in MODELS and not name.startswith('cifar_'):
+            raise ValueError('argument --model: %s is for ImageNet; choose a cifar_resnet network' % args.model)
+        entry = getattr(MODELS.get(name), 'keywords', {'layers': (None,), 'act_type': None})
+        named = {'blocks': entry['layers'][0], 'act_type': entry['act_type']}
+        for flag, value in named.items():
+            if getattr(args, flag) not in (None, value):
+                raise ValueError('argument --%s: --model %s is built with %s; leave out one of the two'
+                                 % (flag.replace('_', '-'), args.model, value))
+            setattr(args, flag, value)
+    else:
+        args.blocks = args.blocks or 3
+        args.act_type = args.act_type or 'ChaATAC'
+        name = args.model
+    settings = dict(classes=CLASSES[args.dataset], act_layers=args.act_layers, r=args.r,
+                    useReLU=args.useReLU, useGlobal=args.useGlobal, drop_rate=args.drop_rate)
+    if name == 'atac':
+        from openatac.models.cifar_resnet import ResNet20V2ATAC
+        return ResNet20V2ATAC(layers=[args.blocks] * 3, act_type=args.act_type, **settings)
+    return get_model(name, **settings)
+
+
+def print_summary(net):
+    """Print Gluon's table of layers, output shapes and parameters."""
+    net.initialize()
+    net.summary(mx.nd.zeros((1,) + IMAGE_SHAPE))
+
+
+def load_data(args, train):
+    """The `ImageSet` that --dataset names."""
+    if args.dataset == 'digits':
+        return digits.load_digits(train)
+    return cifar.load_cifar(args.dataset, args.data_dir, train, labels=args.cifar100_labels,
+                            url=args.data_url, progress=True)
+
+
+def evaluate(net, args):
+    """Log the accuracy of the parameters in --evaluate on the test images; returns the metrics."""
+    contexts = _contexts(args)
+    load_parameters(net, args.evaluate, contexts)
+    engine = _engine(net, contexts, args)
+    batches = EvaluationBatches(load_data(args, train=False), args.batch_size * len(contexts))
+    metrics = engine.evaluate(prefetch(batches))
+    log.info('%s: accuracy=%f loss=%f on %d test images', args.evaluate, metrics.accuracy, metrics.loss,
+             metrics.images)
+    return metrics
+
+
+def train(net, args, decays, command):
+    """The whole run of train_cifar.py in --save-dir; returns the summary."""
+    with only_run_in(args.save_dir):
+        tracking.log_to(os.path.join(args.save_dir, 'train.log'))
+        log.info('%s', command)
+        if args.resume == 'never' and loop.checkpoints_of(args.save_dir).names():
+            raise CheckpointError('%s holds a run already: go on with it by --resume auto, or choose another '
+                                  '--save-dir' % args.save_dir)
+        contexts = _contexts(args)
+        training = TrainingBatches(load_data(args, train=True), args.batch_size * len(contexts), args.seed)
+        test = EvaluationBatches(load_data(args, train=False), training.batch_size)
+        _say_which_labels(args)
+        _initialise(net, args, contexts)
+        engine = _engine(net, contexts, args)
+        schedule = step_schedule(args.lr, args.num_epochs, len(training), decays, args.lr_decay)
+        plan = loop.Plan(engine, training, test, schedule, args.num_epochs, args.save_dir,
+                         _result_settings(args, contexts, training.images, test.images),
+                         args.log_interval, args.save_period)
+        progress = loop.Progress()
+        if args.resume == 'auto' and loop.resume(plan, progress):
+            log.info('going on after epoch %d, batch %d', progress.epoch, progress.batch)
+        write_text(os.path.join(args.save_dir, 'settings.json'),
+                   json.dumps(dict(vars(args), command=command), indent=1, sort_keys=True) + '\n')
+        trackers = _trackers(args, engine.iteration)
+        history = loop.train(plan, progress, trackers)
+        summary = _summary(args, command, contexts, net, history, progress.best)
+        for tracker in trackers:
+            tracker.finish(history, summary)
+        log.info('best accuracy %.4f (epoch %d), last %.4f', summary['best_accuracy'], summary['best_epoch'],
+                 summary['last_accuracy'])
+        return summary
+
+
+def _contexts(args):
+    contexts, line = runtime.contexts(args.gpus)
+    log.info('%s', line)
+    if args.dtype == 'float16' and contexts[0].device_type == 'cpu':
+        raise DeviceError('--dtype float16 needs a GPU, since MXNet cannot multiply float16 matrices on a CPU: '
+                          'use --dtype float32')
+    return contexts
+
+
+def _engine(net, contexts, args):
+    return GluonEngine(net, contexts, 'nag', {'learning_rate': args.lr, 'momentum': args.momentum, 'wd': args.wd},
+                       IMAGE_SHAPE, dtype=args.dtype, hybrid=args.mode == 'hybrid', seed=args.seed)
+
+
+def _initialise(net, args, contexts):
+    mx.random.seed(args.seed)
+    net.initialize(mx.init.MSRAPrelu(), ctx=contexts)
+    if args.resume_from:
+        load_parameters(net, args.resume_from, contexts)
+        log.info('starting from the parameters in %s', args.resume_from)
+
+
+def _say_which_labels(args):
+    if args.dataset == 'cifar100' and args.cifar100_labels == 'coarse':
+        log.info('CIFAR-100 with its 20 superclasses under a 100-way output, as the published script trains: '
+                 'not to be compared with figures for the 100 classes')
+    elif args.dataset == 'cifar100':
+        log.info('CIFAR-100 with its 100 classes; the published figures are almost certainly for the 20 '
+                 'superclasses (--cifar100-labels coarse)')
+
+
+def _result_settings(args, contexts, *image_sets):
+    settings = {flag: getattr(args, flag) for flag in RESULT_FLAGS}
+    settings['devices'] = '%d x %s' % (len(contexts), contexts[0].device_type)
+    settings['data'] = '+'.join('%d:%08x' % (len(images), zlib.crc32(np.ascontiguousarray(images.labels)))
+                                for images in image_sets)
+    return settings
+
+
+def _trackers(args, iteration):
+    name = cifar_model_name(args.blocks, args.act_type)
+    trackers = [tracking.MetricsFiles(args.save_dir),
+                tracking.HistoryPicture(args.save_plot_dir or args.save_dir, '%s on %s' % (name, args.dataset))]
+    if args.tensorboard:
+        trackers.append(tracking.TensorBoard(args.tensorboard, iteration))
+    if args.project:
+        trackers.append(tracking.WeightsAndBiases(args.project, args.name, args.save_dir, vars(args)))
+    return trackers
+
+
+def _summary(args, command, contexts, net, history, best):
+    return {
+        'command': command, 'model': cifar_model_name(args.blocks, args.act_type), 'dataset': args.dataset,
+        'act_type': args.act_type, 'useGlobal': args.useGlobal, 'seed': args.seed,
+        'device': '%d x %s' % (len(contexts), contexts[0]), 'epochs': len(history),
+        'best_accuracy': best['accuracy'], 'best_epoch': best['epoch'],
+        'last_accuracy': history[-1]['val_accuracy'],
+        'images_per_second': statistics.median(row['images_per_second'] for row in history),
+        'versions': {'mxnet': mx.__version__, 'numpy': np.__version__, 'python': platform.python_version()},
+    }

@@ -1,0 +1,53 @@
+"""What both scripts share of their command lines: checked numbers, recipes, errors as sentences."""
+import argparse
+import sys
+
+from openatac.errors import OpenatacError
+from openatac.training.recipes import RECIPES
+
+
+def number(kind, low=None, high=None, above=None, below=None):
+    """An argparse type: a finite ``kind`` (int or float) within bounds; a sentence otherwise."""
+    bounds = [(low, 'at least %g', lambda v, b: v >= b), (above, 'above %g', lambda v, b: v > b),
+              (high, 'at most %g', lambda v, b: v <= b), (below, 'below %g', lambda v, b: v < b)]
+    bounds = [(bound, words % bound, holds) for bound, words, holds in bounds if bound is not None]
+    name = 'a whole number' if kind is int else 'a number'
+    right = ' '.join([name, ' and '.join(words for _, words, _ in bounds)]).strip()
+
+    def parse(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError('%r is not %s' % (text, right)) from None
+        if value != value or value in (float('inf'), float('-inf')) or not all(
+                holds(value, bound) for bound, _, holds in bounds):
+            raise argparse.ArgumentTypeError('%s is not %s' % (text, right))
+        return value
+
+    return parse
+
+
+def parse_with_recipe(parser, argv=None):
+    """Parse ``argv``; the settings of ``--recipe`` take the place of the defaults."""
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    early.add_argument('--recipe')
+    recipe = early.parse_known_args(argv)[0].recipe
+    if recipe is not None:
+        if recipe not in RECIPES:
+            parser.error('argument --recipe: there is no recipe %r; choose from %s' % (recipe, ', '.join(RECIPES)))
+        parser.set_defaults(**RECIPES[recipe])
+    return parser.parse_args(argv)
+
+
+def run(main):
+    """Call ``main()`` and end the process: a failure is one line and exit code 1, no traceback."""
+    try:
+        main()
+    except (OpenatacError, ModuleNotFoundError) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name not in ('mxnet', 'gluoncv'):
+            raise
+        print('error: %s' % error, file=sys.stderr)
+        sys.exit(getattr(error, 'exit_code', 1))
+    except KeyboardInterrupt:
+        print('error: interrupted', file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,151 @@
+"""What a run says and leaves behind: console, log file, metrics, picture, TensorBoard, W&B.
+
+A tracker has three methods: ``interval(step, values)`` some times in an epoch, ``epoch(history)``
+after each, ``finish(history, summary)`` once. ``history`` is the list of all epochs' rows, so that
+what a resumed run leaves is what an uninterrupted one would have left.
+"""
+import csv
+import io
+import json
+import logging
+import os
+import sys
+
+from openatac.errors import OpenatacError
+from openatac.files import replace_file, write_text
+
+log = logging.getLogger('openatac')
+
+
+class _Console(logging.Handler):
+    """Prints above a progress bar instead of through it."""
+
+    def emit(self, record):
+        from tqdm import tqdm
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+def log_to(path=None):
+    """Send the log to the console and, if given, append it to the file ``path``."""
+    logging.raiseExceptions = False  # a full disk is reported by the checkpoint, once
+    log.setLevel(logging.INFO)
+    log.handlers = [_Console()]
+    if path is not None:
+        handler = logging.FileHandler(path, encoding='utf-8')
+        handler.setFormatter(logging.Formatter('%(asctime)s %(levelname)s %(message)s'))
+        log.addHandler(handler)
+
+
+class MetricsFiles:
+    """``metrics.jsonl`` and ``metrics.csv`` with a row per epoch, and ``summary.json`` at the end."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def interval(self, step, values):
+        pass
+
+    def epoch(self, history):
+        write_text(os.path.join(self.folder, 'metrics.jsonl'),
+                   ''.join(json.dumps(row) + '\n' for row in history))
+        table = io.StringIO()
+        writer = csv.DictWriter(table, fieldnames=list(history[0]), lineterminator='\n')
+        writer.writeheader()
+        writer.writerows(history)
+        write_text(os.path.join(self.folder, 'metrics.csv'), table.getvalue())
+
+    def finish(self, history, summary):
+        write_text(os.path.join(self.folder, 'summary.json'), json.dumps(summary, indent=1) + '\n')
+
+
+class HistoryPicture:
+    """``history.png``: training and test error and loss over epochs, drawn when the run ends."""
+
+    def __init__(self, folder, title):
+        self.folder, self.title = folder, title
+
+    def interval(self, step, values):
+        pass
+
+    def epoch(self, history):
+        pass
+
+    def finish(self, history, summary):
+        try:
+            from matplotlib.backends.backend_agg import FigureCanvasAgg
+            from matplotlib.figure import Figure
+        except ImportError:
+            return log.warning("no picture without matplotlib: pip install 'openatac[demo]'")
+        os.makedirs(self.folder, exist_ok=True)
+        figure = Figure(figsize=(9, 3.6), layout='constrained')
+        epochs = [row['epoch'] for row in history]
+        for axes, kind, label in zip(figure.subplots(1, 2), ('error', 'loss'), ('top-1 error', 'loss')):
+            for split, name in (('train', 'training (augmented)'), ('val', 'test')):
+                values = [1 - row[split + '_accuracy'] if kind == 'error' else row[split + '_loss']
+                          for row in history]
+                axes.plot(epochs, values, marker='.' if len(epochs) < 50 else None, label=name)
+            axes.set(xlabel='epoch', ylabel=label, ylim=(0, None))
+            axes.grid(alpha=0.3)
+            axes.legend()
+        figure.suptitle(self.title)
+        FigureCanvasAgg(figure)
+        with replace_file(os.path.join(self.folder, 'history.png')) as temporary:
+            figure.savefig(temporary, format='png', dpi=110)
+
+
+class TensorBoard:
+    """Scalars for TensorBoard in ``folder``; a resumed run replaces what it does again."""
+
+    def __init__(self, folder, iteration):
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError:
+            raise OpenatacError("--tensorboard needs its extra: pip install 'openatac[tensorboard]'") from None
+        self.writer = SummaryWriter(folder, purge_step=iteration or None)
+
+    def interval(self, step, values):
+        for name, value in values.items():
+            self.writer.add_scalar('interval/' + name, value, step)
+
+    def epoch(self, history):
+        row = history[-1]
+        for name, value in row.items():
+            if name not in ('epoch', 'iteration'):
+                self.writer.add_scalar(name, value, row['iteration'])
+        self.writer.flush()
+
+    def finish(self, history, summary):
+        self.writer.close()
+
+
+class WeightsAndBiases:
+    """A Weights & Biases run; ``WANDB_MODE=offline`` keeps it on this machine."""
+
+    def __init__(self, project, name, folder, settings):
+        try:
+            import wandb
+        except ImportError:
+            raise OpenatacError("--project needs Weights & Biases: pip install 'openatac[wandb]'") from None
+        self.run = wandb.init(project=project, name=name, dir=folder, config=settings, resume='allow',
+                              id=_run_id(folder, wandb))
+
+    def interval(self, step, values):
+        self.run.log({'interval/' + name: value for name, value in values.items()}, step=step)
+
+    def epoch(self, history):
+        row = history[-1]
+        self.run.log({name: value for name, value in row.items() if name != 'iteration'},
+                     step=row['iteration'])
+
+    def finish(self, history, summary):
+        self.run.summary.update({key: value for key, value in summary.items() if not isinstance(value, dict)})
+        self.run.finish()
+
+
+def _run_id(folder, wandb):
+    """The run's id, kept beside it so that a resumed run goes on under the same one."""
+    path = os.path.join(folder, 'wandb-id')
+    if not os.path.exists(path):
+        write_text(path, wandb.util.generate_id())
+    with open(path, encoding='utf-8') as handle:
+        return handle.read().strip()

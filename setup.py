@@ -1,0 +1,64 @@
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+VERSION = re.search(r"^__version__ = '(.+)'$", Path('openatac/__init__.py').read_text('utf-8'), re.M).group(1)
+
+# MXNet's metadata asks for NumPy below 2, which has no wheel for Python 3.13, though MXNet works
+# with NumPy 2 once openatac is imported. So from 3.13 on pip must be told to ignore that
+# (pip install --no-deps mxnet==1.9.1), and the extras bring the rest of what MXNet needs.
+BELOW_313 = '; python_version < "3.13"'
+FROM_313 = '; python_version >= "3.13"'
+
+NEEDED_BY_MXNET = [
+    'graphviz>=0.8.1,<0.9' + FROM_313,           # mxnet.visualization imports it
+    'requests>=2.20,<3' + FROM_313,              # mxnet.gluon.utils imports it
+    'setuptools>=64; python_version >= "3.12"',  # has distutils, which Python dropped and MXNet imports
+]
+
+# What libmxnet.so of mxnet-cu112 links to; the runtime loads them from where pip puts them.
+CUDA_11 = [
+    'nvidia-cuda-runtime-cu11==11.8.89',
+    'nvidia-cuda-nvrtc-cu11==11.8.89',
+    'nvidia-nvtx-cu11==11.8.86',
+    'nvidia-cublas-cu11==11.11.3.6',
+    'nvidia-cudnn-cu11==8.9.6.50',
+    'nvidia-cufft-cu11==10.9.0.58',
+    'nvidia-curand-cu11==10.3.0.86',
+    'nvidia-cusolver-cu11==11.4.1.48',
+    'nvidia-nccl-cu11==2.21.5',
+]
+
+setup(
+    name='openatac',
+    version=VERSION,
+    description='"Attention as Activation" (ATAC, ICPR 2020) in Apache MXNet Gluon',
+    long_description=Path('README.md').read_text('utf-8') if Path('README.md').exists() else '',
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    python_requires='>=3.9',
+    packages=find_packages(include=['openatac', 'openatac.*']),
+    scripts=['train_cifar.py'],
+    entry_points={'console_scripts': ['openatac = openatac.cli:main']},
+    install_requires=[
+        'numpy>=1.23',            # the input pipeline; no upper end: the runtime gives MXNet its old names
+        'gluoncv==0.10.5.post0',  # learning-rate schedulers, losses, teachers and GroupNorm of the published code
+        'tqdm>=4.60',             # progress bars
+    ],
+    extras_require={
+        'cpu': ['mxnet==1.9.1' + BELOW_313, *NEEDED_BY_MXNET],
+        'cu112': ['mxnet-cu112==1.9.1' + BELOW_313, *NEEDED_BY_MXNET, *CUDA_11],
+        'tensorboard': ['tensorboardX>=2.6'],  # writes event files with protobuf alone, no TensorFlow or PyTorch
+        'wandb': ['wandb>=0.15'],              # run tracking, also offline
+        'demo': [
+            'scikit-learn>=1.0',               # the handwritten digits
+            'matplotlib>=3.5',                 # the picture of the curves
+        ],
+        'test': [
+            'pytest>=7',                       # runs the suite
+            'hypothesis>=6',                   # makes up inputs for it
+            'ruff>=0.5',                       # the style
+        ],
+    },
+)

@@ -1,0 +1,220 @@
+"""Downloads from a server on this machine that can break off, ignore ranges, refuse and lie."""
+import functools
+import hashlib
+import http.server
+import logging
+import multiprocessing
+import os
+import socket
+import threading
+
+import numpy as np
+import pytest
+
+from openatac.data import download
+from openatac.data.download import fetch, file_md5
+from openatac.errors import DataError
+
+CONTENT = np.random.RandomState(0).bytes(300000)
+MD5 = hashlib.md5(CONTENT).hexdigest()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        server = self.server
+        wanted = self.headers['Range']
+        server.ranges.append(wanted)
+        if server.errors:
+            return self.send_error(server.errors.pop(0))
+        start = int(wanted[len('bytes='):-1]) if wanted and server.ranges_work else 0
+        if start >= len(CONTENT):
+            return self.send_error(416)
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header('Content-Range',
+                             f'bytes {start + server.shift}-{len(CONTENT) - 1}/{len(CONTENT)}')
+        self.send_header('Content-Length', str(len(CONTENT) - start))
+        self.end_headers()
+        stop = server.cuts.pop(0) if server.cuts else len(CONTENT)
+        self.wfile.write(CONTENT[start:stop])
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch):
+    monkeypatch.setenv('no_proxy', '*')
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A server of CONTENT; `cuts` lists where it ends its first answers, `errors` what it refuses with."""
+    monkeypatch.setattr(download, 'PAUSE', 0)
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+    server.ranges, server.ranges_work, server.cuts, server.errors, server.shift = [], True, [], [], 0
+    server.url = f'http://127.0.0.1:{server.server_port}/file'
+    threading.Thread(target=server.serve_forever, kwargs={'poll_interval': 0.01}, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def path(tmp_path):
+    return str(tmp_path / 'new' / 'file')
+
+
+def write_part(path, content):
+    os.makedirs(os.path.dirname(path))
+    with open(path + '.part', 'wb') as file:
+        file.write(content)
+
+
+def check_whole(path):
+    assert file_md5(path) == MD5
+    assert not os.path.exists(path + '.part')
+
+
+@pytest.mark.parametrize('progress', [False, True])
+def test_whole(server, path, progress, capfd):
+    assert fetch(server.url, path, MD5, progress) == path
+    check_whole(path)
+    assert server.ranges == [None]
+    assert ('300k' in capfd.readouterr().err) == progress
+
+
+def test_nothing_is_asked_for_what_is_there(server, path):
+    fetch(server.url, path, MD5)
+    fetch(server.url, path, MD5)
+    assert len(server.ranges) == 1
+
+
+def test_goes_on_where_the_server_broke_off(server, path):
+    server.cuts = [100000, 200000]
+    fetch(server.url, path, MD5)
+    check_whole(path)
+    assert server.ranges == [None, 'bytes=100000-', 'bytes=200000-']
+
+
+def test_goes_on_in_a_later_call(server, path):
+    server.cuts = [100000]
+    with pytest.raises(DataError, match='after 100000 of 300000 bytes'):
+        fetch(server.url, path, MD5, retries=0)
+    assert not os.path.exists(path)
+    fetch(server.url, path, MD5)
+    check_whole(path)
+    assert server.ranges == [None, 'bytes=100000-']
+
+
+def test_starts_again_where_the_server_ignores_ranges(server, path):
+    server.ranges_work = False
+    server.cuts = [100000]
+    fetch(server.url, path, MD5)
+    check_whole(path)
+
+
+def test_part_that_is_whole_is_used(server, path):
+    write_part(path, CONTENT)
+    fetch(server.url, path, MD5)
+    check_whole(path)
+    assert server.ranges == []
+
+
+def test_part_beyond_the_file_is_started_again(server, path):
+    write_part(path, bytes(len(CONTENT) + 1))
+    fetch(server.url, path, MD5)
+    check_whole(path)
+    assert server.ranges == [f'bytes={len(CONTENT) + 1}-', None]
+
+
+def test_another_range_than_asked_for_is_refused(server, path):
+    write_part(path, CONTENT[:100000])
+    server.shift = 1
+    with pytest.raises(DataError, match='another range'):
+        fetch(server.url, path, MD5, retries=0)
+    assert file_md5(path + '.part') == hashlib.md5(CONTENT[:100000]).hexdigest()
+
+
+def test_wrong_checksum_deletes_the_part(server, path):
+    wrong = '0' * 32
+    with pytest.raises(DataError) as failure:
+        fetch(server.url, path, wrong)
+    assert MD5 in str(failure.value) and wrong in str(failure.value)
+    assert not os.path.exists(path) and not os.path.exists(path + '.part')
+
+
+def test_wrong_file_in_place_is_replaced(server, path):
+    os.makedirs(os.path.dirname(path))
+    with open(path, 'wb') as file:
+        file.write(b'old')
+    fetch(server.url, path, MD5)
+    check_whole(path)
+
+
+def test_refusal_is_not_repeated_and_says_what_to_do(server, path):
+    server.errors = [404] * 5
+    with pytest.raises(DataError) as failure:
+        fetch(server.url, path, MD5)
+    message = str(failure.value)
+    assert server.url in message and '404' in message and path in message
+    assert len(server.ranges) == 1
+
+
+def test_passing_trouble_of_the_server_is_waited_out(server, path):
+    server.errors = [503, 500]
+    fetch(server.url, path, MD5)
+    check_whole(path)
+
+
+def test_no_server(path, monkeypatch):
+    monkeypatch.setattr(download, 'PAUSE', 0)
+    with socket.socket() as unused:
+        unused.bind(('127.0.0.1', 0))
+        url = f'http://127.0.0.1:{unused.getsockname()[1]}/file'
+        with pytest.raises(DataError, match='refused.*save it as') as failure:
+            fetch(url, path, MD5, retries=1)
+    assert url in str(failure.value)
+
+
+def test_silent_server(path, monkeypatch):
+    monkeypatch.setattr(download, 'TIMEOUT', 0.1)
+    with socket.socket() as silent:
+        silent.bind(('127.0.0.1', 0))
+        silent.listen()
+        with pytest.raises(DataError, match='timed out'):
+            fetch(f'http://127.0.0.1:{silent.getsockname()[1]}/file', path, MD5, retries=0)
+
+
+def test_path_in_place_of_a_url(path):
+    with pytest.raises(DataError, match='unknown url type'):
+        fetch('/mirror/file', path, MD5)
+
+
+def test_folder_that_cannot_be_made(server, tmp_path):
+    (tmp_path / 'file').write_bytes(b'')
+    with pytest.raises(DataError, match='cannot download'):
+        fetch(server.url, str(tmp_path / 'file' / 'below'), MD5)
+
+
+def test_file_url(tmp_path):
+    (tmp_path / 'mirror').write_bytes(CONTENT)
+    check_whole(fetch((tmp_path / 'mirror').as_uri(), str(tmp_path / 'file'), MD5))
+
+
+def test_says_what_it_downloads(server, path, caplog):
+    with caplog.at_level(logging.INFO, 'openatac'):
+        fetch(server.url, path, MD5)
+    assert [record.getMessage() for record in caplog.records] == [f'downloading {server.url}']
+
+
+def test_of_several_processes_one_downloads(server, path):
+    processes = [multiprocessing.get_context('spawn').Process(
+        target=functools.partial(fetch, server.url, path, MD5)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert server.ranges == [None]
+    check_whole(path)

@@ -1,0 +1,155 @@
+"""Every network equals the published code's: names, order, shapes, initial values, outputs,
+gradients, three NAG steps and graph, imperative and hybridized, and after saving and loading.
+"""
+import json
+import re
+
+import mxnet as mx
+import numpy as np
+import pytest
+from mxnet import autograd, gluon
+
+from tests import oracle
+from tests.oracle import fill
+
+# MXNet 1.9.1 gets the slope's gradient wrong in the published graph; ours is written differently.
+OTHER_GRAPH = {'cifar10_b1_prelu'}
+# Random weights that amplify rounding: 5e-4 from float64 however it is run (DESIGN.md section 5).
+LOOSER = {'cifar100_b3_atac': 100}
+
+modes = pytest.mark.parametrize('mode', ['imperative', 'hybridized', 'static'])
+cases = pytest.mark.parametrize('name', oracle.NAMES)
+
+
+def prepare(net, mode):
+    if mode != 'imperative':
+        net.hybridize(static_alloc=mode == 'static', static_shape=mode == 'static')
+    return net
+
+
+def images(name, description):
+    return mx.nd.array(fill.images(name, description['input_shape']))
+
+
+def filled(name, mode='imperative'):
+    """The case's network holding the oracle's parameters."""
+    description, arrays = oracle.load(name)
+    net = oracle.build(description)
+    net.initialize()
+    net(images(name, description))
+    for key, parameter in net._collect_params_with_prefix().items():
+        parameter.set_data(mx.nd.array(fill.parameter(key, parameter.shape)))
+    return prepare(net, mode), description, arrays
+
+
+def close(ours, theirs, share, name, what):
+    """Largest difference within ``share`` of the largest value."""
+    scale = max(np.abs(theirs).max(), 1e-12)
+    worst = np.abs(np.asarray(ours) - theirs).max() / scale
+    assert worst <= share * LOOSER.get(name, 1), '%s differs by %.2g of its largest value' % (what, worst)
+
+
+def norms_agree(ours, theirs, name):
+    for key, norm in theirs.items():
+        value = float(np.sqrt((ours[key].asnumpy().astype('float64') ** 2).sum()))
+        assert value == pytest.approx(norm, rel=1e-2 * (5 if name in LOOSER else 1), abs=1e-5), key
+
+
+@cases
+def test_parameters_are_named_shaped_and_ordered_as_published(name):
+    net, description, _ = filled(name)
+    ours = [[key, list(p.shape), p.grad_req] for key, p in net._collect_params_with_prefix().items()]
+    assert ours == description['parameters']
+
+
+@cases
+@modes
+def test_initial_values_are_the_published_ones(name, mode):
+    description, _ = oracle.load(name)
+    net = oracle.build(description)
+    mx.random.seed(42)
+    net.initialize(mx.init.MSRAPrelu())
+    prepare(net, mode)
+    net(images(name, description))
+    for key, parameter in net._collect_params_with_prefix().items():
+        values = parameter.data().asnumpy().astype('float64')
+        total, first = description['initial'][key]
+        assert np.abs(values).sum() == pytest.approx(total, rel=1e-12, abs=1e-12), key
+        assert values.ravel()[0] == first, key
+
+
+@cases
+@modes
+def test_outputs_are_the_published_ones(name, mode, tmp_path):
+    net, description, arrays = filled(name, mode)
+    x = images(name, description)
+    close(net(x).asnumpy(), arrays['eval_output'], 1e-5, name, 'eval output')
+
+    net.save_parameters(str(tmp_path / 'net.params'))
+    again = prepare(oracle.build(description), mode)
+    again.load_parameters(str(tmp_path / 'net.params'))
+    close(again(x).asnumpy(), arrays['eval_output'], 1e-5, name, 'eval output after loading')
+
+
+@pytest.mark.parametrize('name', [n for n in oracle.NAMES if n.startswith('unit')])
+@modes
+def test_a_unit_trains_as_published(name, mode):
+    net, description, arrays = filled(name, mode)
+    x = images(name, description)
+    x.attach_grad()
+    with autograd.record():
+        y = net(x)
+        loss = (y * y).sum()
+    loss.backward()
+    close(y.asnumpy(), arrays['train_output'], 1e-5, name, 'train output')
+    close(x.grad.asnumpy(), arrays['input_gradient'], 1e-5, name, 'input gradient')
+
+
+@pytest.mark.parametrize('name', [n for n in oracle.NAMES if not n.startswith('unit')])
+@modes
+def test_a_network_trains_as_published(name, mode):
+    net, description, arrays = filled(name, mode)
+    x = images(name, description)
+    batch, classes = len(x), arrays['eval_output'].shape[1]
+    y = mx.nd.array(fill.labels(name, batch, classes))
+    trainer = gluon.Trainer(net.collect_params(), 'nag',
+                            {'learning_rate': 0.02, 'wd': 1e-4, 'momentum': 0.9})
+    loss_function = gluon.loss.SoftmaxCrossEntropyLoss()
+    parameters = net._collect_params_with_prefix()
+    mx.random.seed(7)
+    losses = []
+    for step in range(3):
+        with autograd.record():
+            output = net(x)
+            loss = loss_function(output, y)
+        loss.backward()
+        losses.append(loss.asnumpy())
+        if step == 0:
+            close(output.asnumpy(), arrays['train_output_step0'], 1e-5, name, 'train output')
+            norms_agree({key: p.grad() for key, p in parameters.items() if p.grad_req != 'null'},
+                        description['gradient_l2'], name)
+        trainer.step(batch)
+    close(np.stack(losses), arrays['train_losses'], 1e-4, name, 'training losses')
+    norms_agree({key: p.data() for key, p in parameters.items()}, description['after_3_steps_l2'], name)
+
+
+def graph_of(symbol):
+    nodes = json.loads(symbol.tojson())['nodes']
+    return [[node['op'], node.get('attrs', {}) if node['op'] != 'null' else {},
+             [entry[:2] for entry in node['inputs']]] for node in nodes]
+
+
+def without_counters(names):
+    """Gluon numbers networks by how many the process has made: leave that out of a name."""
+    return [re.sub(r'^(resnet20v2atac|chaatac|conv|batchnorm|dense)\d+_', r'\1_', name) for name in names]
+
+
+@pytest.mark.parametrize('name', [n for n in oracle.NAMES if n not in OTHER_GRAPH])
+def test_the_exported_graph_is_the_published_one(name):
+    net, description, _ = filled(name, 'hybridized')
+    symbol = net(mx.sym.var('data'))
+    ours, theirs = graph_of(symbol), description['graph']
+    assert ours == theirs
+    assert without_counters(symbol.list_arguments()) == without_counters(description['argument_names'])
+    assert (without_counters(symbol.list_auxiliary_states())
+            == without_counters(description['auxiliary_names']))
