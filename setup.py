@@ -43,13 +43,13 @@ setup(
     entry_points={'console_scripts': ['openatac = openatac.cli:main']},
     install_requires=[
         'numpy>=1.23',            # the input pipeline; no upper end: the runtime gives MXNet its old names
-        'gluoncv==0.10.5.post0',  # learning-rate schedulers, losses, teachers and GroupNorm of the published code
+        'gluoncv==0.10.5.post0',  # schedulers, losses, teachers and GroupNorm of the published code
         'tqdm>=4.60',             # progress bars
     ],
     extras_require={
         'cpu': ['mxnet==1.9.1' + BELOW_313, *NEEDED_BY_MXNET],
         'cu112': ['mxnet-cu112==1.9.1' + BELOW_313, *NEEDED_BY_MXNET, *CUDA_11],
-        'tensorboard': ['tensorboardX>=2.6'],  # writes event files with protobuf alone, no TensorFlow or PyTorch
+        'tensorboard': ['tensorboardX>=2.6'],  # event files by protobuf alone, no TensorFlow
         'wandb': ['wandb>=0.15'],              # run tracking, also offline
         'demo': [
             'scikit-learn>=1.0',               # the handwritten digits

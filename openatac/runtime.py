@@ -318,8 +318,8 @@ def check_capability(index, gpu):
     name, major, minor = gpu
     if major not in CAPABILITIES:
         raise DeviceError(
-            'GPU %d (%s) has compute capability %d.%d, and mxnet-cu112 1.9.1 holds code for 5.0 to 8.9 only: '
-            'choose another GPU with --gpus, or train on the CPU with --gpus ""' % (index, name, major, minor))
+            'GPU %d (%s) has compute capability %d.%d, and MXNet 1.9.1 holds code for 5.0 to 8.9 only: '
+            'choose another GPU by --gpus, or train on the CPU with --gpus ""' % (index, name, major, minor))
 
 
 def contexts(gpus='', fall_back=True):

@@ -3,7 +3,7 @@
 A pickle is a program, and unpickling runs it, whatever it does. The published files need very
 little of that language: dictionaries, lists, strings, integers, and the few calls by which NumPy
 describes an array. This interpreter knows that little and no more. It imports nothing and calls
-nothing that a file names, and its memory stays within a small multiple of the file's size.
+nothing that a file names, and its memory stays within a fixed multiple of the file's size.
 """
 import math
 import pickletools

@@ -39,6 +39,7 @@ class GluonEngine:
         for ctx in contexts:  # infers deferred shapes; in evaluation mode it changes no statistics
             net(mx.nd.zeros((1,) + tuple(image_shape), ctx, dtype))
         self.parameters = net._collect_params_with_prefix()
+        self._restore_layouts()
         # In structural order, which unlike the default, the order of names, never depends on how
         # many networks the process has made. States must be ours to save, so no kvstore has them.
         self.trainer = gluon.Trainer(
@@ -99,7 +100,21 @@ class GluonEngine:
             images += len(y_all)
             self._stay_near(sums[0].copy())
         loss, correct = np.sum([total.asnumpy() for total in sums], axis=0, dtype='float64')
+        self._restore_layouts()
         return Metrics(float(loss) / images, float(correct) / images, images)
+
+    def _restore_layouts(self):
+        # On the CPU an inference pass reorders the weights in place for oneDNN, and the next
+        # training pass orders them back, each at a time of its own choosing; MXNet's NAG rounds
+        # differently for a reordered weight (it then takes the momentum's weight decay from the
+        # old weight, not from the new one). In the plain layout to begin with, training computes
+        # the same bits whether or not anything was evaluated before.
+        mx.nd.waitall()
+        for parameter in self.parameters.values():
+            for data in parameter.list_data():
+                values = data.asnumpy()
+                data[:] = 0  # drops the layout, which a copy alone would keep
+                data[:] = mx.nd.array(values, data.context, data.dtype)
 
     def _split(self, images, labels):
         contexts = self.contexts[:len(labels)]  # a short last batch may leave a device idle

@@ -1,0 +1,65 @@
+"""Import, build, one training step, export and back, in a fresh installation; prints one line."""
+import os
+import sys
+import tempfile
+import warnings
+
+import numpy
+
+before = dict(vars(numpy))
+
+import openatac  # noqa: E402
+
+assert 'mxnet' not in sys.modules, 'import openatac has loaded MXNet'
+
+import mxnet as mx  # noqa: E402
+
+leftovers = [name for name, value in vars(numpy).items()
+             if before.get(name) is not value and not isinstance(value, type(numpy))]
+assert not leftovers, 'left behind in NumPy: %s' % leftovers
+
+
+def training_step():
+    """A b=1 ATAC network after one step from seed 1, and the losses before and after the step."""
+    mx.random.seed(1)
+    numpy.random.seed(1)
+    images, labels = mx.nd.random.normal(shape=(8, 3, 32, 32)), mx.nd.arange(8)
+    net = openatac.ResNet20V2ATAC([1] * 3, [16, 16, 32, 64], 10, 'ChaATAC', 2)
+    net.initialize(mx.init.MSRAPrelu())
+    net.hybridize()
+    trainer = mx.gluon.Trainer(net.collect_params(), 'nag', {'learning_rate': 0.1, 'momentum': 0.9})
+    criterion = mx.gluon.loss.SoftmaxCrossEntropyLoss()
+    losses = []
+    for _ in range(2):
+        with mx.autograd.record():
+            loss = criterion(net(images), labels)
+        loss.backward()
+        trainer.step(len(labels))
+        losses.append(float(loss.mean().asscalar()))
+    return net, images, losses
+
+
+def exported_difference(net, images):
+    """The largest difference between the network's output and that of its exported files."""
+    expected = net(images).asnumpy()
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, 'net')
+        net.export(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', UserWarning)  # of an input whose type is not yet known
+            loaded = mx.gluon.SymbolBlock.imports(path + '-symbol.json', ['data'], path + '-0000.params')
+        return float(numpy.abs(loaded(images).asnumpy() - expected).max())
+
+
+unit = openatac.ChaATAC(16, 2)
+unit.initialize()
+assert unit(mx.nd.ones((2, 16, 8, 8))).shape == (2, 16, 8, 8)
+
+net, images, losses = training_step()
+assert numpy.isfinite(losses).all(), losses
+assert losses == training_step()[2], 'the same seed gave another loss'
+difference = exported_difference(net, images)
+assert difference < 1e-5, difference
+
+print('smoke: Python %s, NumPy %s, MXNet %s: loss %.6f, then %.6f; exported within %.0e'
+      % (sys.version.split()[0], numpy.__version__, mx.__version__, *losses, difference))

@@ -1,0 +1,42 @@
+# Everything runs in the environment $(VENV), which is made of $(PYTHON) and filled on demand:
+#     make demo        PYTHON=python3.12 VENV=.venv312 make test
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+VERSION := $(shell $(PYTHON) -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
+
+.PHONY: demo test test-slow bench lint smoke
+
+demo: $(VENV)/.with-cpu,demo
+	$(BIN)/python -m openatac demo
+
+test: $(VENV)/.with-cpu,demo,test
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-slow: $(VENV)/.with-cpu,demo,test
+	$(BIN)/python -m pytest -m slow
+
+bench: $(VENV)/.with-cpu,demo
+	$(BIN)/python benchmarks/cifar_training.py
+
+lint: $(VENV)/.with-cpu,demo,test
+	$(BIN)/python -m ruff check
+
+smoke: $(VENV)/.with-cpu
+	$(BIN)/python .ci/smoke.py
+
+# The installation is editable: what is edited here takes effect without another. MXNet goes in by
+# itself because of Python 3.13 (see setup.py); elsewhere it is there already, and nothing happens.
+$(VENV)/.with-%: setup.py pyproject.toml | $(VENV)/lib/$(VERSION)/site-packages/pip
+	@echo 'Installing openatac[$*] into $(VENV): up to 300 MB to download, some minutes.'
+	$(PIP) --editable '.[$*]'
+	$(PIP) --no-deps mxnet==1.9.1
+	@touch $@
+
+$(VENV)/lib/$(VERSION)/site-packages/pip:
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo '$(PYTHON) cannot make an environment:' \
+	  'install its venv module (Debian, Ubuntu: apt install python3-venv) or set PYTHON= to another.'; exit 1; }
+	@test ! -e $(VENV) || { echo '$(VENV) is not a whole environment of $(VERSION):' \
+	  'remove it, or set VENV= to another.'; exit 1; }
+	$(PYTHON) -m venv $(VENV)

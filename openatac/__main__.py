@@ -1,0 +1,6 @@
+"""``python -m openatac``."""
+import sys
+
+from openatac.cli import main
+
+sys.exit(main())

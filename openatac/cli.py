@@ -1,0 +1,176 @@
+"""The command ``openatac`` (or ``python -m openatac``), and its doctor.
+
+The doctor tells whether networks can be trained on this machine. It works where MXNet does not,
+and for whatever is missing it prints the command that brings it.
+"""
+import argparse
+import importlib
+import json
+import os
+import platform
+import subprocess
+import sys
+
+import openatac
+from openatac import runtime
+from openatac.errors import DeviceError, OpenatacError
+
+# Each sub-command: the function that gets its arguments and returns the exit code, loaded when
+# it is called, and what it is for.
+COMMANDS = {
+    'doctor': ('openatac.cli:doctor', 'tell what is installed, what is missing and how to get it'),
+}
+
+
+def main(argv=None):
+    """Run one sub-command and return its exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = argparse.ArgumentParser(
+        prog='openatac', usage='openatac [-h] [--version] COMMAND ...',
+        description='Attention as Activation in MXNet.',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog='commands:\n' + '\n'.join('  %-10s %s' % (name, text) for name, (_, text) in COMMANDS.items()))
+    parser.add_argument('--version', action='version', version='openatac ' + openatac.__version__)
+    parser.add_argument('command', metavar='COMMAND', choices=COMMANDS, help='one of the commands below')
+    command = parser.parse_args(argv[:1]).command
+    module, function = COMMANDS[command][0].split(':')
+    try:
+        return getattr(importlib.import_module(module), function)(argv[1:])
+    except (OpenatacError, ImportError) as error:
+        print('openatac %s: %s' % (command, error), file=sys.stderr)
+        return 1
+
+
+# ---------------------------------------------------------------------------------- doctor
+
+# Packages that not everyone needs: what for, and what to install.
+OPTIONAL = (
+    ('scikit-learn', 'the handwritten digits', 'openatac[demo]'),
+    ('matplotlib', 'pictures of the curves', 'openatac[demo]'),
+    ('tensorboardX', 'TensorBoard files', 'openatac[tensorboard]'),
+    ('wandb', 'Weights & Biases', 'openatac[wandb]'),
+    ('onnx', 'ONNX files', 'onnx'),
+)
+
+# Files by which a data set in Gluon's folder is known, each of another published form of it.
+DATA_FILES = {
+    'cifar10': {'test_batch.bin', 'test_batch', 'cifar-10-binary.tar.gz', 'cifar-10-python.tar.gz'},
+    'cifar100': {'test.bin', 'test', 'cifar-100-binary.tar.gz', 'cifar-100-python.tar.gz'},
+}
+
+# Asked in a process of its own, so that an MXNet that crashes is reported and not suffered.
+_ASK_MXNET = '''
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+import openatac
+try:
+    import mxnet
+except ImportError as error:
+    if error.name != 'mxnet':
+        raise
+    print(json.dumps({'problem': str(error)}))
+    sys.exit()
+cuda = mxnet.runtime.Features().is_enabled('CUDA')
+print(json.dumps({'version': mxnet.__version__, 'path': mxnet.__path__[0], 'cuda': cuda,
+                  'gpus': mxnet.context.num_gpus() if cuda else 0,
+                  'sum': float(mxnet.nd.ones((2, 2)).sum().asscalar())}))
+'''
+
+
+def doctor(argv):
+    """Print the state of everything that training needs; 0 if it would work here, else 1."""
+    argparse.ArgumentParser(prog='openatac doctor', description=COMMANDS['doctor'][1]).parse_args(argv)
+    mxnet, problem = ask_mxnet()
+    _say('Python', '%s (%s)' % (platform.python_version(), sys.executable))
+    _say('openatac', '%s (%s)' % (openatac.__version__, os.path.dirname(os.path.abspath(openatac.__file__))))
+    _say('NumPy', _version('numpy') or 'missing: pip install numpy')
+    _say('MXNet', '%s, %s build (%s)' % (mxnet['version'], 'CUDA' if mxnet['cuda'] else 'CPU', mxnet['path'])
+         if mxnet else problem)
+    _say('GluonCV', _version('gluoncv') or 'missing: pip install gluoncv==0.10.5.post0')
+    _say('threads', _threads())
+    _say_gpus(mxnet)
+    if runtime.has_cuda_wheel():
+        _say('CUDA 11', _cuda_libraries())
+    for name in DATA_FILES:
+        _say(name, _data(name))
+    for name, purpose, requirement in OPTIONAL:
+        _say(name, _version(name) or "missing, for %s: pip install '%s'" % (purpose, requirement))
+    print('Training works here.' if mxnet else 'Training does not work here yet: see the line on MXNet.')
+    return 0 if mxnet else 1
+
+
+def _say(subject, text):
+    print('%-13s %s' % (subject, text))
+
+
+def _version(package):
+    from importlib.metadata import PackageNotFoundError, version
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def ask_mxnet():
+    """(what MXNet says of itself, None) after importing it in another process, or (None, the problem)."""
+    try:
+        answer = subprocess.run([sys.executable, '-c', _ASK_MXNET, json.dumps(sys.path)], timeout=300,
+                                stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    except subprocess.TimeoutExpired:
+        return None, 'broken: importing it takes more than 5 minutes'
+    if answer.returncode == 0:
+        told = json.loads(answer.stdout.splitlines()[-1])
+        return (None, told['problem']) if 'problem' in told else (told, None)
+    reason = (answer.stderr.strip().splitlines() or ['it ended with code %d' % answer.returncode])[-1]
+    return None, 'broken (%s): %s' % (reason, _mending(reason))
+
+
+def _mending(reason):
+    """The command that mends an MXNet that fails to load with that last line."""
+    if reason.startswith('ModuleNotFoundError: No module named'):
+        module = reason.split("'")[1].split('.')[0]
+        return 'pip install ' + {'distutils': 'setuptools'}.get(module, module)
+    wheel = 'mxnet-cu112' if runtime.has_cuda_wheel() else 'mxnet'
+    return 'pip install --force-reinstall --no-deps %s==1.9.1' % wheel
+
+
+def _threads():
+    threads, variable = runtime.thread_count()
+    why = '%s is set' % variable if variable else 'one per core'
+    return '%s: %s; physical cores that this process may use: %d' % (threads, why, runtime.physical_cores())
+
+
+def _say_gpus(mxnet):
+    gpus = runtime.nvidia_gpus()
+    if not gpus:
+        _say('GPU', 'none that an NVIDIA driver shows')
+    for index, gpu in enumerate(gpus):
+        _say('GPU %d' % index, '%s, compute capability %d.%d: %s' % (*gpu, _gpu_use(index, gpu, mxnet)))
+
+
+def _gpu_use(index, gpu, mxnet):
+    """Whether MXNet can train on that GPU, or what is in the way."""
+    try:
+        runtime.check_capability(index, gpu)
+    except DeviceError:
+        return 'MXNet 1.9.1 has no code for it (5.0 to 8.9 only)'
+    if not mxnet:
+        return 'not usable without MXNet'
+    if not mxnet['cuda']:
+        return "usable after pip uninstall mxnet and pip install 'openatac[cu112]'"
+    return 'usable' if index < mxnet['gpus'] else 'MXNet does not see it: update the driver'
+
+
+def _cuda_libraries():
+    missing = [library for library, path in runtime.find_cuda_libraries().items() if path is None]
+    if not missing:
+        return 'all %d libraries found' % len(runtime.CUDA_LIBRARIES)
+    return "%s missing: pip install 'openatac[cu112]'" % ', '.join(missing)
+
+
+def _data(name):
+    home = os.environ.get('MXNET_HOME') or os.path.join(os.path.expanduser('~'), '.mxnet')
+    folder = os.path.join(home, 'datasets', name)
+    if any(DATA_FILES[name].intersection(files) for _, _, files in os.walk(folder)):
+        return 'found in %s' % folder
+    return 'not in %s: downloaded to there by train_cifar.py --dataset %s' % (folder, name)

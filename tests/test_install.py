@@ -1,0 +1,210 @@
+"""What gets installed, the doctor, and what is left where there is no MXNet."""
+import re
+import runpy
+
+import pytest
+
+import openatac
+from openatac import cli, runtime
+from tests.conftest import ROOT
+from tests.fresh_python import output_of, run_python
+
+
+@pytest.fixture
+def setup_arguments(monkeypatch):
+    """What setup.py hands to setuptools."""
+    setuptools = pytest.importorskip('setuptools')
+    arguments = {}
+    monkeypatch.setattr(setuptools, 'setup', arguments.update)
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(openatac, '__version__', 'not to be asked')
+    runpy.run_path('setup.py')
+    return arguments
+
+
+def names(requirements):
+    return {re.match(r'[\w-]+', requirement).group() for requirement in requirements}
+
+
+def test_setup_describes_the_package(setup_arguments):
+    assert setup_arguments['version'] == re.search("__version__ = '(.+)'", (
+        ROOT / 'openatac' / '__init__.py').read_text()).group(1)
+    folders = {path.parent.relative_to(ROOT) for path in (ROOT / 'openatac').rglob('*.py')}
+    assert set(setup_arguments['packages']) == {'.'.join(folder.parts) for folder in folders}
+    assert all((ROOT / script).exists() for script in setup_arguments['scripts'])
+    assert setup_arguments['entry_points'] == {'console_scripts': ['openatac = openatac.cli:main']}
+
+
+def test_extras_bring_what_they_promise(setup_arguments):
+    extras = setup_arguments['extras_require']
+    assert set(extras) == {'cpu', 'cu112', 'tensorboard', 'wandb', 'demo', 'test'}
+    assert 'mxnet' in names(extras['cpu']) and 'mxnet-cu112' not in names(extras['cpu'])
+    assert 'mxnet-cu112' in names(extras['cu112']) and 'mxnet' not in names(extras['cu112'])
+    cuda = [requirement for requirement in extras['cu112'] if requirement.startswith('nvidia-')]
+    assert len(cuda) == 9 and all(re.fullmatch(r'nvidia-[\w-]+-cu11==[\d.]+', line) for line in cuda)
+    assert {'pytest', 'hypothesis', 'ruff'} <= names(extras['test'])
+
+
+def test_every_extra_that_a_message_names_exists(setup_arguments):
+    named = set()
+    for path in [*(ROOT / 'openatac').rglob('*.py'), *ROOT.glob('train_*.py')]:
+        named.update(re.findall(r'openatac\[(\w+)\]', path.read_text('utf-8')))
+    assert {'cpu', 'cu112', 'demo'} <= named <= set(setup_arguments['extras_require'])
+
+
+# ---------------------------------------------------------------------- without an MXNet
+
+HIDE_MXNET = '''
+import importlib.machinery, sys
+class Hiding(importlib.machinery.PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.split('.')[0] == 'mxnet' else super().find_spec(name, path, target)
+sys.meta_path[sys.meta_path.index(importlib.machinery.PathFinder)] = Hiding
+'''
+
+
+@pytest.fixture
+def no_mxnet(tmp_path):
+    """A folder that hides MXNet from each Python process that has it on its path."""
+    (tmp_path / 'sitecustomize.py').write_text(HIDE_MXNET)
+    return [tmp_path]
+
+
+@pytest.mark.parametrize('code', [
+    'openatac.ChaATAC(16)', 'openatac.get_model("cifar_resnet20_v2_atac")', 'openatac.get_model_list()',
+    'from openatac.nn.atac import ChaATAC', 'import mxnet', 'import mxnet.gluon',
+    'import importlib.util; importlib.util.find_spec("mxnet"); import mxnet'])
+def test_what_needs_mxnet_says_so_in_a_sentence(no_mxnet, code):
+    result = run_python('-c', 'import openatac\n' + code, path=no_mxnet)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == 'ModuleNotFoundError: ' + runtime.MISSING
+
+
+def test_the_sentence_names_both_extras():
+    assert "'openatac[cpu]'" in runtime.MISSING and "'openatac[cu112]'" in runtime.MISSING
+    assert '\n' not in runtime.MISSING
+
+
+def test_other_libraries_can_still_probe(no_mxnet):
+    code = ('import openatac\n'
+            'try: import mxnet\n'
+            'except ImportError as error: print(error.name)\n'
+            'try: import mxnet.gluon\n'
+            'except ImportError as error: print(error.name)\n'
+            'import sys; print("mxnet" in sys.modules)')
+    assert output_of(code, path=no_mxnet).splitlines() == ['mxnet', 'mxnet', 'False']
+
+
+def test_the_script_fails_in_one_line(no_mxnet, tmp_path):
+    result = run_python(ROOT / 'train_cifar.py', '--save-dir', tmp_path / 'run', path=no_mxnet)
+    assert result.returncode == 1
+    assert result.stderr.strip() == 'error: ' + runtime.MISSING
+    assert not (tmp_path / 'run').exists()
+
+
+# ------------------------------------------------------------------------------ the doctor
+
+def test_the_doctor_reports_a_missing_mxnet(no_mxnet):
+    result = run_python('-m', 'openatac', 'doctor', path=no_mxnet)
+    assert result.returncode == 1, result.stderr
+    lines = dict(line.split(None, 1) for line in result.stdout.splitlines())
+    assert lines['MXNet'] == runtime.MISSING
+    assert lines['openatac'].startswith(openatac.__version__)
+
+
+@pytest.mark.parametrize('source, report', [
+    ('import os; os.abort()', 'broken (it ended with code -6): '
+     'pip install --force-reinstall --no-deps mxnet==1.9.1'),
+    ('raise RuntimeError("bad file")', 'broken (RuntimeError: bad file): '
+     'pip install --force-reinstall --no-deps mxnet==1.9.1'),
+    ('import distutils_that_is_gone.version', "broken (ModuleNotFoundError: No module named "
+     "'distutils_that_is_gone'): pip install distutils_that_is_gone"),
+])
+def test_the_doctor_survives_a_broken_mxnet(tmp_path, source, report):
+    (tmp_path / 'mxnet.py').write_text(source)
+    result = run_python('-m', 'openatac', 'doctor', path=[tmp_path])
+    assert result.returncode == 1, result.stderr
+    assert 'MXNet         %s\n' % report in result.stdout
+
+
+def test_the_doctor_finds_the_real_mxnet():
+    mxnet, problem = cli.ask_mxnet()
+    assert problem is None
+    assert mxnet['version'] == '1.9.1'
+
+
+@pytest.fixture
+def healthy(monkeypatch, tmp_path):
+    """A machine with an MXNet (no need to ask it), no GPU and no data; returns Gluon's folder."""
+    monkeypatch.setattr(cli, 'ask_mxnet', lambda: (
+        {'version': '1.9.1', 'path': '/there', 'cuda': True, 'gpus': 1}, None))
+    monkeypatch.setattr(runtime, 'nvidia_gpus', list)
+    monkeypatch.setenv('MXNET_HOME', str(tmp_path))
+    return tmp_path
+
+
+def doctors_lines(capsys):
+    """The doctor's findings by what they are about, on a machine where training works."""
+    assert cli.main(['doctor']) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == 'Training works here.'
+    return {line[:13].strip(): line[14:] for line in lines[:-1]}
+
+
+def test_the_doctor_finds_data(healthy, capsys):
+    lines = doctors_lines(capsys)
+    assert lines['cifar10'].startswith('not in %s' % (healthy / 'datasets' / 'cifar10'))
+    assert lines['cifar10'].endswith('train_cifar.py --dataset cifar10')
+    (healthy / 'datasets' / 'cifar10' / 'cifar-10-batches-py').mkdir(parents=True)
+    (healthy / 'datasets' / 'cifar10' / 'cifar-10-batches-py' / 'test_batch').touch()
+    (healthy / 'datasets' / 'cifar100').mkdir()
+    (healthy / 'datasets' / 'cifar100' / 'cifar-100-binary.tar.gz').touch()
+    lines = doctors_lines(capsys)
+    assert lines['cifar10'].startswith('found in') and lines['cifar100'].startswith('found in')
+
+
+def test_the_doctor_tells_who_chose_the_threads(healthy, capsys, monkeypatch):
+    monkeypatch.setenv('OMP_NUM_THREADS', '3')
+    assert doctors_lines(capsys)['threads'].startswith('3: OMP_NUM_THREADS is set; physical cores')
+
+
+def test_the_doctor_tells_which_gpus_are_usable(healthy, capsys, monkeypatch):
+    monkeypatch.setattr(runtime, 'nvidia_gpus', lambda: [('A100', 8, 0), ('H100', 9, 0), ('T4', 7, 5)])
+    lines = doctors_lines(capsys)
+    assert lines['GPU 0'] == 'A100, compute capability 8.0: usable'
+    assert lines['GPU 1'] == ('H100, compute capability 9.0: '
+                              'MXNet 1.9.1 has no code for it (5.0 to 8.9 only)')
+    assert lines['GPU 2'].endswith('MXNet does not see it: update the driver')
+
+
+def test_the_doctor_names_missing_cuda_libraries_and_packages(healthy, capsys, monkeypatch):
+    monkeypatch.setattr(runtime, 'has_cuda_wheel', lambda: True)
+    monkeypatch.setattr(runtime, 'find_cuda_libraries', lambda: {'liba.so': None, 'libb.so': '/b'})
+    monkeypatch.setattr(cli, '_version', lambda package: None)
+    lines = doctors_lines(capsys)
+    assert lines['CUDA 11'] == "liba.so missing: pip install 'openatac[cu112]'"
+    assert lines['wandb'] == "missing, for Weights & Biases: pip install 'openatac[wandb]'"
+    assert lines['GluonCV'] == 'missing: pip install gluoncv==0.10.5.post0'
+
+
+# ----------------------------------------------------------------------------- the command
+
+def test_help_lists_every_command():
+    help_text = run_python('-m', 'openatac', '--help').stdout
+    assert all('  %s ' % command in help_text for command in cli.COMMANDS)
+
+
+@pytest.mark.parametrize('arguments', [[], ['dcotor'], ['--doctor'], ['doctor', '--fast']])
+def test_a_wrong_command_line_ends_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(arguments)
+    assert end.value.code == 2
+    assert 'usage: openatac' in capsys.readouterr().err
+
+
+def test_every_command_has_its_function():
+    import importlib
+    for target, text in cli.COMMANDS.values():
+        module, function = target.split(':')
+        assert callable(getattr(importlib.import_module(module), function)) and text

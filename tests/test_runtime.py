@@ -1,0 +1,393 @@
+"""openatac.runtime: the import hook, threads, CUDA libraries and devices.
+
+Much of it is tried on small packages that stand for MXNet, in processes of their own, since in
+this process MXNet is loaded already.
+"""
+import os
+import sys
+import types
+
+import numpy as np
+import pytest
+
+from openatac import runtime
+from openatac.errors import DeviceError
+from tests.fresh_python import output_of, run_python
+
+# ------------------------------------------------------------------- MXNet itself, as installed
+
+NUMPY_IS_LEFT_ALONE = '''
+import warnings
+warnings.simplefilter('always')
+import importlib, types, numpy
+before = dict(vars(numpy))
+with warnings.catch_warnings(record=True) as seen:
+    import openatac, mxnet as mx
+    for name in ('contrib.quantization', 'contrib.onnx', 'test_utils', 'gluon.contrib.estimator'):
+        importlib.import_module('mxnet.' + name)
+    importlib.reload(mx.metric)
+print([name for name, value in vars(numpy).items()
+       if before.get(name) is not value and not isinstance(value, types.ModuleType)])
+print([str(w.message) for w in seen if 'np.' in str(w.message) or 'numpy' in str(w.message)
+       or issubclass(w.category, FutureWarning)])
+print(mx.metric.Accuracy().get()[0], mx.runtime.__loader__.__class__.__name__)
+'''
+
+
+def test_numpy_is_left_alone_by_imports_late_imports_and_reloads():
+    assert output_of(NUMPY_IS_LEFT_ALONE).splitlines() == ['[]', '[]', 'accuracy SourceFileLoader']
+
+
+def test_mxnet_has_its_old_numpy_names_at_run_time():
+    import mxnet as mx
+    x = mx.np.array([1., 2., 3.])
+    assert x[x > 1].asnumpy().tolist() == [2, 3]
+    x[x > 2] = 0
+    assert x.asnumpy().tolist() == [1, 2, 0]
+    assert mx.np.ones((2, 3))[[True, False]].shape == (1, 3)
+    assert mx.np.array([True, False]).asnumpy().tolist() == [True, False]
+    assert mx.np.pad(mx.np.ones((1, 1)), ((1, 1), (1, 1)), mode='constant').shape == (3, 3)
+    assert float(mx.np.trapz(mx.np.ones(3))) == 2
+    assert mx.test_utils.default_rtols()[np.dtype(bool)] == 0
+
+
+# ------------------------------------------------------------------------------- import hook
+
+@pytest.fixture
+def package(tmp_path):
+    """Writes files {name: source} of a package that stands for MXNet; returns its folder."""
+    def write(init, **modules):
+        (tmp_path / 'mxnet').mkdir()
+        for name, source in dict(modules, __init__=init).items():
+            (tmp_path / 'mxnet' / (name + '.py')).write_text(source)
+        return [tmp_path]
+    return write
+
+
+REMOVED = ('int', 'NaN', 'npv', 'PZERO', 'in1d')
+OLD_NUMPY = """
+import openatac, mxnet, numpy, pickle
+pinf, linalg, irr = mxnet.late.late()
+print(mxnet.Inf, pinf, linalg is numpy.linalg)
+print(mxnet.np.float32 is numpy.float32, pickle.loads(pickle.dumps(mxnet.float_)) is numpy.float64)
+print([hasattr(mxnet.np, name) == hasattr(numpy, name) for name in ('isdtype', 'nonsense')])
+print([name for name in %r if name in vars(numpy)])
+try:
+    irr()
+except (NotImplementedError, RuntimeError) as error:  # the latter NumPy's own, while it had one
+    print('no irr')
+""" % (REMOVED,)
+
+
+def test_every_module_and_function_of_mxnet_gets_the_old_numpy(package):
+    path = package('import numpy as np\n'
+                   'from numpy import Inf, float_, cumproduct\n'
+                   'from . import late\n'
+                   'assert np.bool in (bool, np.bool_) and np.int is int and np.alltrue(np.ones(2))\n',
+                   late='def late():\n'
+                        '    import numpy.linalg\n'
+                        '    return numpy.PINF, numpy.linalg, numpy.irr\n')
+    present = [name for name in REMOVED if name in vars(np)]
+    assert output_of(OLD_NUMPY, path=path).splitlines() == [
+        'inf inf True', 'True True', '[True, True]', str(present), 'no irr']
+
+
+def test_an_import_that_failed_can_be_tried_again(package):
+    path = package('import numpy, os\n'
+                   'if not os.path.exists(__file__ + ".tried"):\n'
+                   '    open(__file__ + ".tried", "w").close()\n'
+                   '    raise RuntimeError("once")\n'
+                   'value = numpy.PZERO\n')
+    code = ('import openatac\n'
+            'try: import mxnet\n'
+            'except RuntimeError as error: print(error)\n'
+            'import mxnet; print(mxnet.value)')
+    assert output_of(code, path=path) == 'once\n0.0'
+
+
+def test_mxnet_loaded_before_openatac_stays_as_it_is(package):
+    path = package('import numpy\nnumber = 1\n')
+    code = ('import mxnet, numpy, openatac\n'
+            'import mxnet, os; print(mxnet.number, mxnet.numpy is numpy, "OMP_NUM_THREADS" in os.environ)')
+    assert output_of(code, path=path) == '1 True False'
+
+
+def test_the_hook_is_there_once_after_reloads(package):
+    path = package('import numpy\nvalue = numpy.NINF\n')
+    code = ('import importlib, sys, openatac\n'
+            'importlib.reload(openatac.runtime)\n'
+            'del sys.modules["openatac.runtime"], sys.modules["openatac"]\n'
+            'import openatac, mxnet\n'
+            'print(mxnet.value, sum(type(f).__module__ == "openatac.runtime" for f in sys.meta_path))')
+    assert output_of(code, path=path) == '-inf 1'
+
+
+def test_an_mxnet_found_by_another_finder_works_too(package):
+    path = package('import numpy\nvalue = numpy.NINF\n')
+    code = ('import importlib.machinery, sys\n'
+            'class Editable:\n'
+            '    def find_spec(self, name, path=None, target=None):\n'
+            '        return importlib.machinery.PathFinder.find_spec(name, path or [%r])\n'
+            'class Legacy: find_module = staticmethod(lambda *_: None)\n'
+            'sys.meta_path[:0] = [Legacy(), Editable()]\n'
+            'import openatac, mxnet; print(mxnet.value)' % str(path[0]))
+    assert output_of(code) == '-inf'
+
+
+# ----------------------------------------------------------------------------------- threads
+
+def test_threads_are_set_before_mxnets_own_code_runs(package):
+    path = package('import os\nthreads = os.environ["OMP_NUM_THREADS"]\n')
+    code = 'import openatac, os; print(os.environ.get("OMP_NUM_THREADS")); import mxnet; print(mxnet.threads)'
+    assert output_of(code, path=path) == 'None\n%d' % runtime.physical_cores()
+    assert output_of(code, path=path, OMP_NUM_THREADS='7') == '7\n7'
+
+
+@pytest.mark.parametrize('variables, expected', [
+    ({}, ('4', None)),
+    ({'OMP_NUM_THREADS': ''}, ('4', None)),
+    ({'OMP_NUM_THREADS': '3'}, ('3', 'OMP_NUM_THREADS')),
+    ({'MXNET_OMP_MAX_THREADS': '9'}, ('9', 'MXNET_OMP_MAX_THREADS')),
+    ({'OMP_THREAD_LIMIT': '2'}, ('2', None)),
+    ({'OMP_THREAD_LIMIT': '8'}, ('4', None)),
+    ({'OMP_THREAD_LIMIT': '2', 'OMP_NUM_THREADS': '3'}, ('3', 'OMP_NUM_THREADS')),
+])
+def test_the_users_own_number_of_threads_wins(monkeypatch, variables, expected):
+    for name in ('OMP_NUM_THREADS', 'MXNET_OMP_MAX_THREADS', 'OMP_THREAD_LIMIT'):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(runtime, 'physical_cores', lambda: 4)
+    assert runtime.thread_count() == expected
+    runtime.set_threads()
+    chosen = expected[0] if expected[1] in (None, 'OMP_NUM_THREADS') else None
+    assert os.environ.get('OMP_NUM_THREADS') == chosen
+
+
+def machine(root, processors, siblings=str, files=()):
+    """A root folder with the topology of so many processors, and (path, text) files; returns it."""
+    topology = [('sys/devices/system/cpu/cpu%d/topology/thread_siblings_list' % cpu, siblings(cpu))
+                for cpu in range(processors)]
+    for name, text in [*topology, *files]:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + '\n')
+    return root
+
+
+def v2(group, **limits):
+    """cgroup v2: this process's group, and cpu.max of each group by its name (root for the root)."""
+    return [('proc/self/cgroup', '0::' + group)] + [
+        ('sys/fs/cgroup/%s/cpu.max' % name.replace('root', '.').replace('_', '/'), text)
+        for name, text in limits.items()]
+
+
+def v1(folder, quota):
+    """cgroup v1, with a quota of a period of 100000 in one folder."""
+    return [('proc/self/cgroup', '7:memory:/m\n4:cpu,cpuacct:/docker/x\n0::/'),
+            ('sys/fs/cgroup/%s/cpu.cfs_quota_us' % folder, quota),
+            ('sys/fs/cgroup/%s/cpu.cfs_period_us' % folder, '100000')]
+
+
+@pytest.mark.parametrize('files, cores', [
+    ([], 8),
+    (v2('/a/b'), 8),
+    (v2('/a/b', a='max 100000'), 8),
+    (v2('/a/b', a_b='300000 100000'), 3),
+    (v2('/a/b', a_b='300000 100000', a='100000 50000'), 2),
+    (v2('/a/b', root='150000 100000'), 2),
+    (v2('/a/b', root='20000 100000'), 1),
+    (v2('/a/b', root='6400000 100000'), 8),
+    (v2('/a/b', root='nonsense'), 8),
+    (v2('/', root='400000 100000'), 4),
+    (v2('/a', c='100000 100000'), 8),
+    (v1('cpu,cpuacct', '-1'), 8),
+    (v1('cpu,cpuacct', '500000'), 5),
+    (v1('cpu,cpuacct/docker/x', '200000'), 2),
+    (v1('memory/m', '200000'), 8),
+])
+def test_the_cgroups_quota_limits_the_cores(monkeypatch, tmp_path, files, cores):
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: set(range(8)), raising=False)
+    assert runtime.physical_cores(machine(tmp_path, 8, files=files)) == cores
+
+
+@pytest.mark.parametrize('allowed, cores', [
+    (range(8), 4), ([0], 1), ([0, 4], 1), ([0, 1], 2), ([1, 2, 5, 6, 7], 3)])
+def test_hyper_threads_of_a_core_count_once_and_only_where_allowed(monkeypatch, tmp_path, allowed, cores):
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: set(allowed), raising=False)
+    pairs = machine(tmp_path, 8, siblings=lambda cpu: '%d,%d' % (cpu % 4, cpu % 4 + 4))
+    assert runtime.physical_cores(pairs) == cores
+
+
+def test_without_topology_or_affinity_each_processor_is_a_core(monkeypatch, tmp_path):
+    monkeypatch.delattr(os, 'sched_getaffinity', raising=False)
+    monkeypatch.setattr(os, 'cpu_count', lambda: 6)
+    assert runtime.physical_cores(tmp_path) == 6
+
+
+# -------------------------------------------------------------------------------------- CUDA
+
+def cuda_wheel(folder):
+    """Let the metadata say that the CUDA build of MXNet is installed."""
+    (folder / 'mxnet_cu112-1.9.1.dist-info').mkdir()
+    (folder / 'mxnet_cu112-1.9.1.dist-info' / 'METADATA').write_text('Name: mxnet-cu112\nVersion: 1.9.1\n')
+
+
+def test_cuda_libraries_are_loaded_in_order_from_where_pip_puts_them(monkeypatch, tmp_path):
+    for name in ('cudnn/lib/libcudnn.so.8', 'cuda_runtime/lib/libcudart.so.11.0', 'nccl/lib/libnccl.so.2',
+                 'cuda_runtime/lib/libcudart.so.12'):
+        path = tmp_path / 'nvidia' / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    monkeypatch.setattr(sys, 'path', [str(tmp_path)] + sys.path)
+    loaded = []
+
+    def load(path, mode):
+        loaded.append((os.path.basename(path), mode == runtime.ctypes.RTLD_GLOBAL))
+        raise OSError('not a library')  # is MXNet's to complain about
+
+    monkeypatch.setattr(runtime.ctypes, 'CDLL', load)
+    runtime.load_cuda_libraries()
+    assert loaded == []  # for the CPU build, there is nothing to load
+    cuda_wheel(tmp_path)
+    runtime.load_cuda_libraries()
+    assert loaded == [('libcudart.so.11.0', True), ('libcudnn.so.8', True), ('libnccl.so.2', True)]
+    assert runtime.find_cuda_libraries()['libcufft.so.10'] is None
+
+
+def test_a_cuda_build_that_cannot_load_is_a_sentence(package, tmp_path):
+    path = package('raise OSError("libcuda.so.1: cannot open shared object file")')
+    without = run_python('-c', 'import openatac, mxnet', path=path)
+    assert without.stderr.splitlines()[-1].startswith('OSError: libcuda.so.1')
+    cuda_wheel(tmp_path)
+    message = run_python('-c', 'import openatac, mxnet', path=path).stderr.splitlines()[-1]
+    assert message.startswith('ImportError: the CUDA build of MXNet cannot load here (libcuda.so.1: cannot')
+    assert 'NVIDIA driver' in message and "pip install 'openatac[cpu]'" in message
+
+
+# ----------------------------------------------------------------------------------- devices
+
+class Driver:
+    """Stands for libcuda.so.1, showing [(name, major, minor)]; ``code`` is what cuInit returns."""
+
+    def __init__(self, gpus, code=0):
+        self._gpus, self._code = gpus, code
+
+    def cuInit(self, flags):
+        return self._code
+
+    def cuDeviceGetCount(self, count):
+        count._obj.value = len(self._gpus)
+        return 0
+
+    def cuDeviceGet(self, device, index):
+        device._obj.value = index
+        return 0
+
+    def cuDeviceGetName(self, name, size, device):
+        name.value = self._gpus[device.value][0].encode()[:size]
+        return 0
+
+    def cuDeviceGetAttribute(self, value, attribute, device):
+        value._obj.value = self._gpus[device.value][{75: 1, 76: 2}[attribute]]
+        return 0
+
+
+A100, RTX_4090, H100, K80 = ('A100', 8, 0), ('RTX 4090', 8, 9), ('H100', 9, 0), ('K80', 3, 7)
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """Puts GPUs into the machine, and an MXNet (CUDA build or not) that sees ``seen`` of them."""
+    def put(shown, cuda=True, seen=None):
+        class Features:
+            def is_enabled(self, feature):
+                return cuda and feature == 'CUDA'
+        mxnet = types.SimpleNamespace(
+            cpu=lambda: 'cpu', gpu=lambda index: 'gpu%d' % index,
+            context=types.SimpleNamespace(num_gpus=lambda: len(shown) if seen is None else seen),
+            runtime=types.SimpleNamespace(Features=Features))
+        monkeypatch.setitem(sys.modules, 'mxnet', mxnet)
+        monkeypatch.setattr(runtime.ctypes, 'CDLL', lambda name: Driver(shown))
+        monkeypatch.setenv('OMP_NUM_THREADS', '4')
+    return put
+
+
+def test_the_driver_tells_names_and_capabilities(monkeypatch):
+    monkeypatch.setattr(runtime.ctypes, 'CDLL', lambda name: Driver([A100, H100]))
+    assert runtime.nvidia_gpus() == [A100, H100]
+    monkeypatch.setattr(runtime.ctypes, 'CDLL', lambda name: Driver([A100], code=100))  # no device
+    assert runtime.nvidia_gpus() == []
+
+
+def test_without_a_driver_there_is_no_gpu(monkeypatch):
+    def missing(name):
+        raise OSError('%s: cannot open shared object file' % name)
+    monkeypatch.setattr(runtime.ctypes, 'CDLL', missing)
+    assert runtime.nvidia_gpus() == []
+
+
+def test_the_cpu_is_the_default(gpus):
+    gpus([A100])
+    assert runtime.contexts() == (['cpu'], 'training on the CPU with 4 threads')
+
+
+@pytest.mark.parametrize('variables, words', [
+    ({'OMP_NUM_THREADS': '1'}, 'with 1 thread'),
+    ({'MXNET_OMP_MAX_THREADS': '3'}, 'with 3 threads'),
+    ({}, "with MXNet's own number of threads"),  # MXNet was loaded before openatac
+])
+def test_the_line_tells_the_threads(gpus, monkeypatch, variables, words):
+    gpus([])
+    monkeypatch.delenv('OMP_NUM_THREADS')
+    monkeypatch.delenv('MXNET_OMP_MAX_THREADS', raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert runtime.contexts()[1] == 'training on the CPU ' + words
+
+
+@pytest.mark.parametrize('cuda, problem', [
+    (False, 'GPU 0,1 was asked for, but this MXNet is the CPU build'),
+    (True, 'GPU 0,1 was asked for, but MXNet sees no GPU')])
+def test_without_a_gpu_the_cpu_takes_over_or_a_sentence_says_why(gpus, cuda, problem):
+    gpus([], cuda=cuda)
+    assert runtime.contexts('0,1') == (['cpu'], 'training on the CPU with 4 threads (%s)' % problem)
+    with pytest.raises(DeviceError) as error:
+        runtime.contexts('0,1', fall_back=False)
+    assert str(error.value) == problem
+
+
+def test_gpus_are_named_in_the_line(gpus):
+    gpus([A100, RTX_4090])
+    assert runtime.contexts('1, 0') == (['gpu1', 'gpu0'], 'training on GPU 1 (RTX 4090), 0 (A100)')
+
+
+def test_gpus_that_only_mxnet_shows_have_no_name(gpus):
+    gpus([], seen=1)
+    assert runtime.contexts('0') == (['gpu0'], 'training on GPU 0 (unnamed)')
+
+
+def test_an_index_that_does_not_exist_is_told(gpus):
+    gpus([A100, A100])
+    with pytest.raises(DeviceError, match='GPU 2 was asked for, but MXNet sees 2: choose from 0 to 1'):
+        runtime.contexts('0,2')
+
+
+@pytest.mark.parametrize('gpu, capability', [(H100, '9.0'), (('B200', 10, 0), '10.0'), (K80, '3.7')])
+def test_a_gpu_without_code_in_mxnet_is_told_before_it_is_used(gpus, gpu, capability):
+    gpus([A100, gpu])
+    assert runtime.contexts('0')[0] == ['gpu0']
+    with pytest.raises(DeviceError) as error:
+        runtime.contexts('0,1')
+    assert str(error.value).startswith('GPU 1 (%s) has compute capability %s, and' % (gpu[0], capability))
+
+
+@pytest.mark.parametrize('text, indices', [('', []), ('0', [0]), ('0,1', [0, 1]), (' 3 , 1,', [3, 1])])
+def test_gpu_lists(text, indices):
+    assert runtime.parse_gpus(text) == indices
+
+
+@pytest.mark.parametrize('text', ['one', '-1', '0,0', '1.5', '0;1', '²', '0x1'])
+def test_texts_that_are_no_gpu_list(text):
+    with pytest.raises(ValueError, match='is not a list of GPU indices like 0,1'):
+        runtime.parse_gpus(text)
