@@ -53,7 +53,7 @@ def load_parameters(net, path, ctx=None):
         if not _shapes_match(parameter.shape, arrays[name].shape):
             raise ParameterFileError('%s is of another network: %s has shape %s there and %s here'
                                      % (path, name, arrays[name].shape, parameter.shape))
-    net.load_dict(arrays, ctx=ctx, cast_dtype=True, dtype_source='current')
+    net.load_parameters(str(path), ctx=ctx, cast_dtype=True, dtype_source='current')
 
 
 def _check_names(path, arrays, parameters):

@@ -60,6 +60,12 @@ class GluonEngine:
         self.trainer.set_learning_rate(rate)
         losses = []
         shards = self._split(images, labels)
+        for x, _ in shards:
+            if x.context.device_type == 'cpu':
+                # MXNet's CPU BatchNorm updates its running statistics in its backward pass, which
+                # the first one, on the image, has only if the image wants a gradient. On a GPU,
+                # where the paper's networks were trained, they are updated in the forward pass.
+                x.attach_grad()
         with autograd.record():
             for x, y in shards:
                 output = self.net(x).astype('float32', copy=False)

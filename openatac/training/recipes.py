@@ -16,7 +16,7 @@ cifar100_atac, cifar10_atac
 
 digits
     A few seconds an epoch on two CPU cores: scikit-learn's digits, 10 epochs, rate 0.1 divided by
-    10 at epochs 6 and 8, batch 64, one block per stage. Expected: test accuracy over 0.97.
+    10 at epochs 6 and 8, batch 32, one block per stage. Expected: test accuracy over 0.97.
 """
 
 _CIFAR = dict(
@@ -28,5 +28,5 @@ RECIPES = {
     'cifar10_atac': dict(_CIFAR, dataset='cifar10'),
     'cifar100_atac': dict(_CIFAR, dataset='cifar100', cifar100_labels='coarse'),
     'digits': dict(
-        _CIFAR, dataset='digits', blocks=1, gpus='', num_epochs=10, batch_size=64, lr=0.1, lr_decay_epoch='6,8'),
+        _CIFAR, dataset='digits', blocks=1, gpus='', num_epochs=10, batch_size=32, lr=0.1, lr_decay_epoch='6,8'),
 }

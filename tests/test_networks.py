@@ -1,0 +1,184 @@
+"""The networks by name, their arguments, and every activation against numeric derivatives."""
+import mxnet as mx
+import numpy as np
+import pytest
+from mxnet import autograd
+from mxnet.gluon import nn
+
+from openatac import ChaATAC, ResNet20V2ATAC, ResNet50_v1bATAC, get_model, get_model_list
+from openatac.errors import ParameterFileError
+from openatac.models.parameters import save_parameters
+from openatac.models.placement import place
+from openatac.nn.activations import ACTIVATIONS, make_activation
+
+CIFAR_NAMES = ['cifar_resnet%d_v2_%s' % (depth, unit) for depth in (8, 14, 20, 26, 32, 110)
+               for unit in ('relu', 'prelu', 'elu', 'selu', 'gelu', 'swish', 'atac')]
+
+
+def images(*shape):
+    return mx.nd.array(np.random.RandomState(0).randn(*shape))
+
+
+@pytest.mark.parametrize('name', sorted(ACTIVATIONS))
+def test_gradients_equal_numeric_derivatives_when_hybridized_before_a_global_pool(name):
+    channels = 4
+    head = nn.HybridSequential()
+    head.add(make_activation(name, channels, r=2), nn.GlobalAvgPool2D(), nn.Flatten(), nn.Dense(3))
+    head.initialize(mx.init.Normal(0.5))
+    head.hybridize(static_alloc=True, static_shape=True)
+    x = images(6, channels, 5, 4)
+    weights = images(6, 3)
+
+    def value():
+        with autograd.train_mode():
+            return float((head(x) * weights).sum().asscalar())
+
+    value()
+    x.attach_grad()
+    with autograd.record():
+        loss = (head(x) * weights).sum()
+    loss.backward()
+    parameters = [p for p in head.collect_params().values() if p.grad_req != 'null']
+    for array, gradient in [(x, x.grad)] + [(p.data(), p.grad()) for p in parameters]:
+        _compare_along_random_directions(value, array, gradient.asnumpy())
+
+
+def _compare_along_random_directions(value, array, gradient, step=1e-2):
+    start = array.asnumpy()
+    for seed in range(3):
+        direction = np.random.RandomState(seed).choice([-1.0, 1.0], start.shape)
+        changes = []
+        for sign in (1, -1):
+            array[:] = mx.nd.array(start + sign * step * direction)
+            changes.append(value())
+        array[:] = mx.nd.array(start)
+        numeric = (changes[0] - changes[1]) / (2 * step)
+        scale = np.abs(gradient).sum() + 1e-3
+        assert abs(numeric - (gradient * direction).sum()) < 0.03 * scale
+
+
+def test_the_numeric_check_sees_the_gradient_that_mxnet_gets_wrong():
+    """Gluon's own PReLU fails the comparison above; ours must not be replaced by it."""
+    x = images(6, 4, 5, 4)
+    slopes = []
+    for unit in (nn.PReLU(), make_activation('prelu', 4)):
+        head = nn.HybridSequential()
+        head.add(unit, nn.GlobalAvgPool2D())
+        head.initialize()
+        head.hybridize()
+        with autograd.record():
+            loss = (head(x) * images(6, 4, 1, 1)).sum()
+        loss.backward()
+        slopes.append(float(unit.alpha.grad().asscalar()))
+    expected = (np.minimum(x.asnumpy(), 0) * images(6, 4, 1, 1).asnumpy()).sum() / 20
+    assert slopes[1] == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_list_holds_every_depth_and_activation():
+    names = get_model_list()
+    assert names == sorted(names)
+    assert set(CIFAR_NAMES) <= set(names)
+    assert {'resnet50_v1b_atac', 'resnet50_v1b_relu', 'resnet50_v1b_swish'} <= set(names)
+
+
+@pytest.mark.parametrize('name', [name for name in CIFAR_NAMES if 'resnet8_' in name]
+                         + ['cifar_resnet14_v2_atac', 'resnet50_v1b_swish'])
+def test_a_network_trains_hybridized_as_imperative(name, tmp_path):
+    size = 32 if name.startswith('cifar') else 64
+    outputs = []
+    for hybrid in (False, True):
+        mx.random.seed(1)
+        net = get_model(name, classes=7)
+        net.initialize(mx.init.MSRAPrelu())
+        if hybrid:
+            net.hybridize()
+        with autograd.record():
+            output = net(images(2, 3, size, size))
+        output.backward()
+        for key, parameter in net._collect_params_with_prefix().items():
+            if parameter.grad_req != 'null':
+                assert np.isfinite(parameter.grad().asnumpy()).all(), key
+        outputs.append(output.asnumpy())
+    assert outputs[0].shape == (2, 7)
+    assert np.allclose(*outputs, atol=1e-4 * np.abs(outputs[0]).max())
+
+
+def test_names_are_case_insensitive_and_arguments_reach_the_host():
+    net = get_model('CIFAR_ResNet8_v2_ATAC', classes=3, useGlobal=True, r=4)
+    net.initialize()
+    assert net(images(1, 3, 32, 32)).shape == (1, 3)
+    assert net.features[6].inter_channels == 16
+    assert isinstance(net.features[6].module[0], nn.GlobalAvgPool2D)
+
+
+def test_a_wrong_name_lists_the_near_ones():
+    with pytest.raises(ValueError, match='cifar_resnet20_v2_atac'):
+        get_model('cifar_resnet20_atac')
+
+
+def test_a_wrong_argument_is_no_silent_one():
+    with pytest.raises(TypeError):
+        get_model('cifar_resnet8_v2_atac', clases=10)
+
+
+def test_pretrained_is_a_file_of_the_same_network(tmp_path):
+    net = get_model('cifar_resnet8_v2_atac')
+    net.initialize()
+    expected = net(images(2, 3, 32, 32)).asnumpy()
+    path = str(tmp_path / 'net.params')
+    save_parameters(net, path)
+    again = get_model('cifar_resnet8_v2_atac', pretrained=path, ctx=mx.cpu())
+    assert (again(images(2, 3, 32, 32)).asnumpy() == expected).all()
+    with pytest.raises(ParameterFileError, match='another network'):
+        get_model('cifar_resnet8_v2_relu', pretrained=path)
+    with pytest.raises(ValueError, match='pretrained'):
+        get_model('cifar_resnet8_v2_relu', pretrained=True)
+
+
+@pytest.mark.parametrize('build, words', [
+    (lambda: ChaATAC(8, r=9), 'r=9 leaves no bottleneck in a unit of 8'),
+    (lambda: ChaATAC(8, r=0), 'not 0'),
+    (lambda: ChaATAC(8, r=-2), 'not -2'),
+    (lambda: ChaATAC(8, r=float('nan')), 'not nan'),
+    (lambda: ResNet20V2ATAC(r=17), 'r=17'),
+    (lambda: ResNet20V2ATAC(act_type='rellu'), "not 'rellu'"),
+    (lambda: ResNet20V2ATAC(replace_act='rellu'), "replace_act must be one of"),
+    (lambda: ResNet20V2ATAC(act_layers=5), 'from 0 to 4, not 5'),
+    (lambda: ResNet20V2ATAC(act_layers=-1), 'not -1'),
+    (lambda: ResNet20V2ATAC(act_order='front'), "not 'front'"),
+    (lambda: ResNet20V2ATAC(layers=[3, 3]), 'three counts'),
+    (lambda: ResNet20V2ATAC(classes=0), 'not 0'),
+    (lambda: ResNet20V2ATAC(drop_rate=1.0), 'not 1.0'),
+    (lambda: ResNet50_v1bATAC(act_type='rellu'), "not 'rellu'"),
+    (lambda: ResNet50_v1bATAC(act_layers=5), 'not 5'),
+    (lambda: ResNet50_v1bATAC(layers=[1, 1, 1]), 'four counts'),
+    (lambda: ResNet50_v1bATAC(r=1000), 'r=1000'),
+])
+def test_bad_arguments_are_a_value_error_with_the_value(build, words):
+    with pytest.raises(ValueError, match=words):
+        build()
+
+
+def test_placement_counts_from_the_back_or_the_front():
+    assert place('new', 'old', 2) == ['old', 'old', 'new', 'new']
+    assert place('new', 'old', 2, 'pre') == ['new', 'new', 'old', 'old']
+    assert place('new', 'old', 0) == ['old'] * 4
+    assert place('new', 'old', 4, 'pre') == ['new'] * 4
+
+
+def test_arguments_without_effect_have_none():
+    mx.random.seed(0)
+    plain = ResNet20V2ATAC(layers=[1] * 3)
+    told = ResNet20V2ATAC(layers=[1] * 3, skernel=5, dilation=2, asBackbone=True)
+    assert ([(k, p.shape) for k, p in plain._collect_params_with_prefix().items()]
+            == [(k, p.shape) for k, p in told._collect_params_with_prefix().items()])
+
+
+def test_a_deep_stem_is_built_and_leaves_the_default_keys_alone():
+    keys = [set(ResNet50_v1bATAC(layers=[1] * 4, deep_stem=deep)._collect_params_with_prefix())
+            for deep in (False, True)]
+    assert 'conv1.weight' in keys[0] and {'conv1.0.weight', 'conv1.3.weight', 'conv1.6.weight'} <= keys[1]
+    assert {k for k in keys[0] if not k.startswith('conv1')} == {k for k in keys[1] if not k.startswith('conv1')}
+    net = ResNet50_v1bATAC(layers=[1] * 4, deep_stem=True, classes=5, final_drop=0.5, use_global_stats=True)
+    net.initialize()
+    assert net(images(1, 3, 64, 64)).shape == (1, 5)
