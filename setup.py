@@ -14,6 +14,7 @@ FROM_313 = '; python_version >= "3.13"'
 NEEDED_BY_MXNET = [
     'graphviz>=0.8.1,<0.9' + FROM_313,           # mxnet.visualization imports it
     'requests>=2.20,<3' + FROM_313,              # mxnet.gluon.utils imports it
+    'scipy<2',                                   # mx.nd.array asks for scipy.sparse.csr, which 2.0 drops
     'setuptools>=64; python_version >= "3.12"',  # has distutils, which Python dropped and MXNet imports
 ]
 

@@ -11,23 +11,29 @@ import argparse
 import os
 import sys
 
-from openatac.training.flags import number, parse_with_recipe, run
+from openatac.training.flags import check_rates, number, parse_with_recipe, run
 
 
 def parser():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+                                allow_abbrev=False)  # --recipe is looked for by its whole name
     count, share = number(int, low=1), number(float, low=0, below=1)
     network = p.add_argument_group('network')
     network.add_argument('--model', default='atac', help='atac (built of the flags below), or a name such as '
                          'cifar_resnet20_v2_swish (default: %(default)s)')
-    network.add_argument('--blocks', type=count, help='blocks per stage (default: 3, a ResNet-20)')
-    network.add_argument('--act-type', help='relu, prelu, elu, selu, gelu, swish or ChaATAC (default: ChaATAC)')
-    network.add_argument('--r', type=number(float, above=0), default=2, help='channel reduction ratio of ChaATAC')
+    network.add_argument('--blocks', type=number(int, low=1, high=1000),
+                         help='blocks per stage (default: 3, a ResNet-20)')
+    network.add_argument('--act-type',
+                         help='relu, prelu, elu, selu, gelu, swish or ChaATAC (default: ChaATAC)')
+    network.add_argument('--r', type=number(float, low=1), default=2,
+                         help='channel reduction ratio of ChaATAC (default: %(default)s)')
     network.add_argument('--act-layers', type=number(int, low=0, high=4), default=4,
-                         help='how many of the four slots, from the back, get --act-type; the others get relu')
-    network.add_argument('--useGlobal', action='store_true', help='pool globally in ChaATAC (SE as activation)')
+                         help='how many of the four slots, from the back, get --act-type; others get relu')
+    network.add_argument('--useGlobal', action='store_true',
+                         help='pool globally in ChaATAC (SE as activation)')
     network.add_argument('--useReLU', action='store_true', help="ChaATAC's inner ReLU")
-    network.add_argument('--drop-rate', type=share, default=0.0, help="dropout before a block's second convolution")
+    network.add_argument('--drop-rate', type=share, default=0.0,
+                         help="dropout before a block's second convolution")
     network.add_argument('--summary', action='store_true', help='print the layers and stop')
     data = p.add_argument_group('data')
     data.add_argument('--dataset', choices=('cifar10', 'cifar100', 'digits'), default='cifar10')
@@ -38,10 +44,11 @@ def parser():
     data.add_argument('-j', '--num-data-workers', '--num_workers', type=number(int, low=0), default=0,
                       help='accepted as published; batches are made by one thread, which is faster')
     training = p.add_argument_group('training')
-    training.add_argument('--recipe', help='take the settings of a recipe: cifar10_atac, cifar100_atac, digits')
+    training.add_argument('--recipe',
+                          help='take the settings of a recipe: cifar10_atac, cifar100_atac, digits')
     training.add_argument('--gpus', default='', help='GPUs to train on, such as 0,1 (default: the CPU)')
     training.add_argument('--batch-size', type=count, default=128, help='images per device')
-    training.add_argument('--num-epochs', type=count, default=400)
+    training.add_argument('--num-epochs', type=number(int, low=1, high=10 ** 6), default=400)
     training.add_argument('--lr', type=number(float, above=0), default=0.2)
     training.add_argument('--momentum', type=share, default=0.9)
     training.add_argument('--wd', type=number(float, low=0), default=1e-4)
@@ -57,7 +64,8 @@ def parser():
     output.add_argument('--save-period', type=number(int, low=0), default=0,
                         help='keep the parameters every so many epochs (best and last are always kept)')
     output.add_argument('--save-plot-dir', help='folder of the history picture (default: --save-dir)')
-    output.add_argument('--log-interval', type=count, default=50, help='batches between two looks at the metrics')
+    output.add_argument('--log-interval', type=count, default=50,
+                        help='batches between two looks at the metrics')
     output.add_argument('--tensorboard', metavar='DIR', help='write scalars for TensorBoard')
     output.add_argument('--project', help='Weights & Biases project')
     output.add_argument('--name', help='Weights & Biases run')
@@ -72,17 +80,21 @@ def parser():
 def main(argv=None):
     p = parser()
     args = parse_with_recipe(p, argv)
-    from openatac.training.schedule import decay_epochs
     from openatac import runtime
+    from openatac.training.schedule import decay_epochs
     try:
         decays = decay_epochs(args.lr_decay_epoch, args.lr_decay_period, args.num_epochs)
+        check_rates(args.lr, args.lr_decay, sum(epoch < args.num_epochs for epoch in decays))
         runtime.parse_gpus(args.gpus)
     except ValueError as error:
         p.error(str(error))
-    import mxnet  # noqa: F401  (fails here, in a sentence, where it is not installed)
-    from openatac.training import cifar
+    from openatac.training.datasets import Reading
     from openatac.training.tracking import log_to
     log_to()
+    data = None if args.summary else Reading(args, (False,) if args.evaluate else (True, False))
+    import mxnet  # noqa: F401  (fails here, in a sentence, where it is not installed)
+
+    from openatac.training import cifar
     try:
         net = cifar.build_network(args)
     except ValueError as error:
@@ -90,8 +102,8 @@ def main(argv=None):
     if args.summary:
         return cifar.print_summary(net)
     if args.evaluate:
-        return cifar.evaluate(net, args)
-    cifar.train(net, args, decays, command=' '.join([os.path.basename(sys.argv[0])] + sys.argv[1:]))
+        return cifar.evaluate(net, args, data)
+    cifar.train(net, args, data, decays, command=' '.join([os.path.basename(sys.argv[0])] + sys.argv[1:]))
 
 
 if __name__ == '__main__':

@@ -18,6 +18,7 @@ from openatac.errors import DeviceError, OpenatacError
 # Each sub-command: the function that gets its arguments and returns the exit code, loaded when
 # it is called, and what it is for.
 COMMANDS = {
+    'demo': ('openatac.study.demo:main', 'train, compare and export three units on handwritten digits'),
     'doctor': ('openatac.cli:doctor', 'tell what is installed, what is missing and how to get it'),
 }
 

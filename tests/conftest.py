@@ -1,4 +1,5 @@
 """What all tests share: MXNet made importable, and where the repository and its real images are."""
+import logging
 from pathlib import Path
 
 import pytest
@@ -15,3 +16,22 @@ def shared_data():
     if not SHARED_DATA.is_dir():
         pytest.skip('no real images beside this checkout (../shared/data)')
     return SHARED_DATA
+
+
+@pytest.fixture(autouse=True)
+def log_as_before():
+    """Undo what a run in this process does to the log."""
+    log = logging.getLogger('openatac')
+    before = log.handlers, log.level, logging.raiseExceptions
+    yield
+    if log.handlers is not before[0]:
+        for handler in log.handlers:
+            handler.close()
+    log.handlers, log.level, logging.raiseExceptions = before
+
+
+@pytest.fixture(scope='session')
+def cifar10(tmp_path_factory):
+    """A folder of made-up CIFAR-10 binary files: 300 training and 60 test images."""
+    from tests.scripts import write_cifar
+    return write_cifar(tmp_path_factory.mktemp('data') / 'cifar-10-batches-bin')

@@ -20,7 +20,6 @@ def test_costs_equal_the_oracle(row):
     if row['net'] == 'cifar':
         net, shape = ResNet20V2ATAC(layers=[row['blocks']] * 3, **arguments), (3, 32, 32)
     else:
-        arguments = {key: arguments[key] for key in ('act_type', 'r', 'act_layers', 'classes') if key in arguments}
         net, shape = ResNet50_v1bATAC(**arguments), (3, 224, 224)
     net.initialize()
     net.infer_shape(mx.nd.zeros((1,) + shape))

@@ -3,6 +3,7 @@ import contextlib
 import io
 import os
 import tempfile
+import warnings
 
 import mxnet as mx
 import numpy as np
@@ -30,7 +31,8 @@ def export_symbol(net, path, image_shape, batch=2):
             difference = float(np.abs(load_symbol(os.path.join(aside, name), context)(images).asnumpy()
                                       - expected).max())
             if not difference <= 1e-5 * max(1.0, np.abs(expected).max()):
-                raise OpenatacError('the exported symbol computes other outputs than the network (by %g)' % difference)
+                raise OpenatacError('the exported symbol computes other outputs than the network (by %g)'
+                                    % difference)
             for suffix in ('-0000.params', '-symbol.json'):
                 os.replace(os.path.join(aside, name + suffix), os.path.join(folder, name + suffix))
     except (OSError, mx.MXNetError) as error:
@@ -40,4 +42,6 @@ def export_symbol(net, path, image_shape, batch=2):
 
 def load_symbol(path, ctx=None):
     """The SymbolBlock of ``path-symbol.json`` and ``path-0000.params``."""
-    return mx.gluon.SymbolBlock.imports(path + '-symbol.json', ['data'], path + '-0000.params', ctx=ctx)
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', 'Cannot decide type')  # of the input: float32 it is
+        return mx.gluon.SymbolBlock.imports(path + '-symbol.json', ['data'], path + '-0000.params', ctx=ctx)

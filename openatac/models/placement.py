@@ -17,7 +17,8 @@ def place(act_type, replace_act, act_layers, act_order='bac'):
     if not isinstance(act_layers, int) or not 0 <= act_layers <= SLOTS:
         raise ValueError('act_layers must be a whole number from 0 to %d, not %r' % (SLOTS, act_layers))
     if act_order not in ORDERS:
-        raise ValueError('act_order must be bac (from the back) or pre (from the front), not %r' % (act_order,))
+        raise ValueError('act_order must be bac (from the back) or pre (from the front), not %r'
+                         % (act_order,))
     others = [replace_act] * (SLOTS - act_layers)
     chosen = [act_type] * act_layers
     return others + chosen if act_order == 'bac' else chosen + others

@@ -124,7 +124,7 @@ def _deep_stem(width, norm):
     for index, channels in enumerate((width, width, 2 * width)):
         if index:
             stem.add(norm(in_channels=width), nn.Activation('relu'))
-        stem.add(nn.Conv2D(channels, kernel_size=3, strides=2 if index == 0 else 1, padding=1, use_bias=False))
+        stem.add(nn.Conv2D(channels, kernel_size=3, strides=1 if index else 2, padding=1, use_bias=False))
     return stem
 
 

@@ -48,8 +48,8 @@ def make_activation(name, channels, **settings):
     Raises ValueError for an unknown name.
     """
     check_activation(name)
-    activation = ACTIVATIONS[name]
-    return activation.factory(channels, **{key: settings[key] for key in activation.settings if key in settings})
+    factory, takes = ACTIVATIONS[name]
+    return factory(channels, **{key: settings[key] for key in takes if key in settings})
 
 
 def check_activation(name, argument='act_type'):

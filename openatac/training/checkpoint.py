@@ -35,7 +35,7 @@ class Checkpoints:
         """Names of the checkpoints, oldest first."""
         if not os.path.isdir(self.folder):
             return []
-        return sorted(name for name in os.listdir(self.folder) if not name.startswith('.'))
+        return sorted(name for name in os.listdir(self.folder) if name.isdigit())
 
     def save(self, iteration, arrays, state):
         """Keep {name: NDArray} and a JSON-able ``state`` reached after ``iteration`` iterations.
@@ -49,33 +49,34 @@ class Checkpoints:
             raise CheckpointError('%s became infinite or not a number, so no checkpoint was written'
                                   % bad[0].split('/')[1])
         name = '%010d' % iteration
-        temporary = os.path.join(self.folder, '.' + name)
-        try:
+        with writing_in(self.folder):
             os.makedirs(self.folder, exist_ok=True)
-            self._clear_temporary()
+            self._remove(other for other in os.listdir(self.folder)
+                         if other.startswith('.') and other[1:].isdigit())
+            self._write(name, arrays, state)
+            # Later ones are damaged, or this run would have gone on from them.
+            kept = [other for other in self.names() if other <= name][-self.keep:]
+            self._remove(other for other in self.names() if other not in kept)
+
+    def _write(self, name, arrays, state):
+        temporary, final = os.path.join(self.folder, '.' + name), os.path.join(self.folder, name)
+        try:
             os.mkdir(temporary)
             write_arrays(os.path.join(temporary, ARRAYS), arrays)
             _write_json(os.path.join(temporary, STATE), state)
             _write_json(os.path.join(temporary, MANIFEST),
                         {file: _sha256(os.path.join(temporary, file)) for file in (ARRAYS, STATE)})
             flush(temporary)
-            final = os.path.join(self.folder, name)
             if os.path.isdir(final):  # damaged, or made by the same run before it was resumed
                 shutil.rmtree(final)
             os.rename(temporary, final)
             flush(self.folder)
-        except (OSError, mx.MXNetError) as error:
+        finally:
             shutil.rmtree(temporary, ignore_errors=True)
-            raise CheckpointError(
-                'the checkpoint could not be written to %s (%s); the one before it is intact: make room or '
-                'mend the folder, then go on with --resume auto' % (self.folder, reason(error))) from None
-        for old in self.names()[:-self.keep]:
-            shutil.rmtree(os.path.join(self.folder, old))
 
-    def _clear_temporary(self):
-        for name in os.listdir(self.folder):
-            if name.startswith('.'):
-                shutil.rmtree(os.path.join(self.folder, name))
+    def _remove(self, names):
+        for name in names:
+            shutil.rmtree(os.path.join(self.folder, name))
 
     def latest(self):
         """(arrays, state) of the newest whole checkpoint, or None if there is none at all.
@@ -91,7 +92,8 @@ class Checkpoints:
             except (OSError, ValueError, ParameterFileError) as error:
                 log.warning('the checkpoint %s is damaged (%s): taking the one before it', path, error)
         if names:
-            raise CheckpointError('no checkpoint in %s is whole: start anew in another --save-dir' % self.folder)
+            raise CheckpointError('no checkpoint in %s is whole: start anew in another --save-dir'
+                                  % self.folder)
         return None
 
 
@@ -120,8 +122,18 @@ def _sha256(path):
     return digest.hexdigest()
 
 
-def reason(error):
-    """Why the system or MXNet could not write, in a few words."""
+@contextlib.contextmanager
+def writing_in(folder):
+    """Turn a failure of the system or of MXNet to write in ``folder`` into a CheckpointError."""
+    try:
+        yield
+    except (OSError, mx.MXNetError) as error:
+        place = getattr(error, 'filename', None) or folder
+        raise CheckpointError('%s cannot be written (%s); the last checkpoint is intact: make room or mend '
+                              'the folder, then go on with --resume auto' % (place, _reason(error))) from None
+
+
+def _reason(error):
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return 'MXNet could not write it, is the disk full?'
@@ -135,7 +147,7 @@ def only_run_in(folder):
         handle = open(os.path.join(folder, '.lock'), 'w')
     except OSError as error:
         raise CheckpointError('%s cannot be written (%s): choose another --save-dir'
-                              % (folder, reason(error))) from None
+                              % (folder, _reason(error))) from None
     with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

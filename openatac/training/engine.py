@@ -21,7 +21,7 @@ class Metrics(NamedTuple):
 class GluonEngine:
     """Trains and evaluates a Gluon network by synchronous data parallelism.
 
-    net : HybridBlock, initialised on ``contexts`` (deferred shapes are inferred here)
+    net : HybridBlock, initialised on ``contexts`` (values may be deferred to the first batch)
     contexts : list of mxnet.Context; a batch is split over them
     optimizer, optimizer_params : as for gluon.Trainer
     image_shape : (C, H, W) of the images
@@ -33,13 +33,11 @@ class GluonEngine:
     def __init__(self, net, contexts, optimizer, optimizer_params, image_shape, dtype='float32',
                  hybrid=True, seed=0):
         self.net, self.contexts, self.dtype, self.seed = net, contexts, dtype, seed
+        self.image_shape = tuple(image_shape)
         net.cast(dtype)
         if hybrid:
             net.hybridize(static_alloc=True, static_shape=True)
-        for ctx in contexts:  # infers deferred shapes; in evaluation mode it changes no statistics
-            net(mx.nd.zeros((1,) + tuple(image_shape), ctx, dtype))
         self.parameters = net._collect_params_with_prefix()
-        self._restore_layouts()
         # In structural order, which unlike the default, the order of names, never depends on how
         # many networks the process has made. States must be ours to save, so no kvstore has them.
         self.trainer = gluon.Trainer(
@@ -118,6 +116,8 @@ class GluonEngine:
         mx.nd.waitall()
         for parameter in self.parameters.values():
             for data in parameter.list_data():
+                if data.ndim != 4:
+                    continue  # only convolutions reorder
                 values = data.asnumpy()
                 data[:] = 0  # drops the layout, which a copy alone would keep
                 data[:] = mx.nd.array(values, data.context, data.dtype)
@@ -148,6 +148,9 @@ class GluonEngine:
 
     def load_state(self, arrays, numbers):
         """Go back to what `state` returned."""
+        for ctx in self.contexts:  # gives deferred parameters their shapes
+            self.net(mx.nd.zeros((1,) + self.image_shape, ctx, self.dtype))
+        self._restore_layouts()
         for name, parameter in self.parameters.items():
             for device, data in enumerate(parameter.list_data()):
                 own = 'parameter/%s/%d' % (name, device)

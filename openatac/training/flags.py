@@ -1,9 +1,12 @@
 """What both scripts share of their command lines: checked numbers, recipes, errors as sentences."""
 import argparse
+import math
 import sys
 
 from openatac.errors import OpenatacError
 from openatac.training.recipes import RECIPES
+
+SMALLEST, LARGEST = 1.2e-38, 3.4e38  # of what MXNet's optimizers take, which is float32
 
 
 def number(kind, low=None, high=None, above=None, below=None):
@@ -22,6 +25,8 @@ def number(kind, low=None, high=None, above=None, below=None):
         if value != value or value in (float('inf'), float('-inf')) or not all(
                 holds(value, bound) for bound, _, holds in bounds):
             raise argparse.ArgumentTypeError('%s is not %s' % (text, right))
+        if kind is float and value and not SMALLEST < abs(value) < LARGEST:
+            raise argparse.ArgumentTypeError('%s is beyond the range of float32' % text)
         return value
 
     return parse
@@ -31,20 +36,33 @@ def parse_with_recipe(parser, argv=None):
     """Parse ``argv``; the settings of ``--recipe`` take the place of the defaults."""
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument('--recipe')
-    recipe = early.parse_known_args(argv)[0].recipe
-    if recipe is not None:
-        if recipe not in RECIPES:
-            parser.error('argument --recipe: there is no recipe %r; choose from %s' % (recipe, ', '.join(RECIPES)))
-        parser.set_defaults(**RECIPES[recipe])
+    early.add_argument('--model', default='atac')
+    known = early.parse_known_args(argv)[0]
+    if known.recipe is not None:
+        if known.recipe not in RECIPES:
+            parser.error('argument --recipe: there is no recipe %r; choose from %s'
+                         % (known.recipe, ', '.join(RECIPES)))
+        settings = dict(RECIPES[known.recipe])
+        if known.model != 'atac':  # a network's name says its depth and unit
+            settings.update(blocks=None, act_type=None)
+        parser.set_defaults(**settings)
     return parser.parse_args(argv)
+
+
+def check_rates(lr, factor, decays):
+    """Raise ValueError if a learning rate decayed so many times is none that a float32 can hold."""
+    last = math.log10(lr) + decays * math.log10(factor)
+    if not math.log10(SMALLEST) < last < math.log10(LARGEST):
+        raise ValueError('argument --lr-decay: %d times %g takes --lr %g beyond the range of float32; decay '
+                         'less often, or by a factor nearer to 1' % (decays, factor, lr))
 
 
 def run(main):
     """Call ``main()`` and end the process: a failure is one line and exit code 1, no traceback."""
     try:
         main()
-    except (OpenatacError, ModuleNotFoundError) as error:
-        if isinstance(error, ModuleNotFoundError) and error.name not in ('mxnet', 'gluoncv'):
+    except (OpenatacError, ImportError) as error:
+        if isinstance(error, ImportError) and error.name not in ('mxnet', 'gluoncv'):
             raise
         print('error: %s' % error, file=sys.stderr)
         sys.exit(getattr(error, 'exit_code', 1))

@@ -12,12 +12,10 @@ import sys
 import time
 from typing import Callable, NamedTuple
 
-import mxnet as mx
-
 from openatac.data.loader import prefetch
 from openatac.errors import CheckpointError, OpenatacError
 from openatac.models.parameters import save_parameters
-from openatac.training.checkpoint import Checkpoints, reason
+from openatac.training.checkpoint import Checkpoints, writing_in
 
 log = logging.getLogger('openatac')
 
@@ -145,7 +143,8 @@ def _report(plan, progress, trackers, rate, clock, bar):
     bar.set_postfix(loss='%.4f' % metrics.loss, accuracy='%.4f' % metrics.accuracy, refresh=False)
     if bar.disable:
         log.info('Epoch[%d] Batch [%d/%d]\tSpeed: %.1f samples/sec\taccuracy=%f\tloss=%f\tlr=%g',
-                 progress.epoch, progress.batch, len(plan.training), speed, metrics.accuracy, metrics.loss, rate)
+                 progress.epoch, progress.batch, len(plan.training), speed, metrics.accuracy, metrics.loss,
+                 rate)
     for tracker in trackers:
         tracker.interval(plan.engine.iteration, {'loss': metrics.loss, 'accuracy': metrics.accuracy,
                                                  'lr': rate, 'images_per_second': speed})
@@ -163,6 +162,7 @@ def _finish_epoch(plan, progress, seconds, batches):
     engine = plan.engine
     training = engine.read_metrics()
     test = engine.evaluate(prefetch(plan.evaluation))
+    _check_loss(test, progress)
     is_best = test.accuracy > progress.best['accuracy']
     if is_best:
         progress.best = {'accuracy': test.accuracy, 'epoch': progress.epoch}
@@ -185,7 +185,7 @@ def _log_epoch(row, seconds):
 
 def _write(plan, progress, trackers):
     """All that an epoch leaves. The checkpoint is last: what it says was done, was done."""
-    try:
+    with writing_in(plan.folder):
         for tracker in trackers:
             tracker.epoch(progress.history)
         if progress.best['epoch'] == progress.epoch - 1:
@@ -193,9 +193,6 @@ def _write(plan, progress, trackers):
         if plan.save_period and progress.epoch % plan.save_period == 0:
             save_parameters(plan.engine.net, os.path.join(plan.folder, 'epoch-%04d.params' % progress.epoch))
         save_parameters(plan.engine.net, os.path.join(plan.folder, 'last.params'))
-    except (OSError, mx.MXNetError) as error:
-        raise CheckpointError('%s cannot be written (%s); the last checkpoint is intact: make room, then go '
-                              'on with --resume auto' % (plan.folder, reason(error))) from None
     _checkpoint(plan, progress)
 
 

@@ -28,5 +28,6 @@ RECIPES = {
     'cifar10_atac': dict(_CIFAR, dataset='cifar10'),
     'cifar100_atac': dict(_CIFAR, dataset='cifar100', cifar100_labels='coarse'),
     'digits': dict(
-        _CIFAR, dataset='digits', blocks=1, gpus='', num_epochs=10, batch_size=32, lr=0.1, lr_decay_epoch='6,8'),
+        _CIFAR, dataset='digits', blocks=1, gpus='', num_epochs=10, batch_size=32, lr=0.1,
+        lr_decay_epoch='6,8'),
 }

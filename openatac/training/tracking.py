@@ -22,13 +22,18 @@ class _Console(logging.Handler):
 
     def emit(self, record):
         from tqdm import tqdm
-        tqdm.write(self.format(record), file=sys.stderr)
+        try:
+            tqdm.write(self.format(record), file=sys.stderr)
+        except Exception:  # a closed terminal must not end the run
+            self.handleError(record)
 
 
 def log_to(path=None):
     """Send the log to the console and, if given, append it to the file ``path``."""
     logging.raiseExceptions = False  # a full disk is reported by the checkpoint, once
     log.setLevel(logging.INFO)
+    for handler in log.handlers:
+        handler.close()
     log.handlers = [_Console()]
     if path is not None:
         handler = logging.FileHandler(path, encoding='utf-8')
@@ -63,6 +68,7 @@ class HistoryPicture:
 
     def __init__(self, folder, title):
         self.folder, self.title = folder, title
+        os.makedirs(folder, exist_ok=True)
 
     def interval(self, step, values):
         pass
@@ -76,7 +82,6 @@ class HistoryPicture:
             from matplotlib.figure import Figure
         except ImportError:
             return log.warning("no picture without matplotlib: pip install 'openatac[demo]'")
-        os.makedirs(self.folder, exist_ok=True)
         figure = Figure(figsize=(9, 3.6), layout='constrained')
         epochs = [row['epoch'] for row in history]
         for axes, kind, label in zip(figure.subplots(1, 2), ('error', 'loss'), ('top-1 error', 'loss')):
@@ -100,8 +105,9 @@ class TensorBoard:
         try:
             from tensorboardX import SummaryWriter
         except ImportError:
-            raise OpenatacError("--tensorboard needs its extra: pip install 'openatac[tensorboard]'") from None
-        self.writer = SummaryWriter(folder, purge_step=iteration or None)
+            raise OpenatacError("--tensorboard needs its extra: pip install 'openatac[tensorboard]'") \
+                from None
+        self.writer = SummaryWriter(folder, purge_step=iteration + 1)
 
     def interval(self, step, values):
         for name, value in values.items():

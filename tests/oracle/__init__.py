@@ -27,5 +27,6 @@ def build(description):
         return ChaATAC(**{'channels': description['input_shape'][1], 'r': 2, **arguments})
     if description['kind'] == 'cifar':
         blocks, width = arguments.pop('blocks', 1), arguments.pop('width', 1)
-        return ResNet20V2ATAC(layers=[blocks] * 3, channels=[width * c for c in (16, 16, 32, 64)], **arguments)
+        channels = [width * c for c in (16, 16, 32, 64)]
+        return ResNet20V2ATAC(layers=[blocks] * 3, channels=channels, **arguments)
     return ResNet50_v1bATAC(**{'layers': [1, 1, 1, 1], **arguments})

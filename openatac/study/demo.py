@@ -1,0 +1,113 @@
+"""The main job in a few minutes: three units trained on handwritten digits, compared and exported.
+
+Trains ReLU, the global gate (SE as an activation) and ATAC by train_cifar.py itself, prints one
+table, draws the curves and exports the ATAC network as symbol files, proven equal.
+"""
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+from openatac.errors import OpenatacError
+
+UNITS = {  # name -> flags of train_cifar.py
+    'ReLU': ['--act-type', 'relu'],
+    'global gate': ['--act-type', 'ChaATAC', '--useGlobal'],
+    'ATAC': ['--act-type', 'ChaATAC'],
+}
+IMAGE_SHAPE = (3, 32, 32)
+
+
+def main(argv):
+    """``openatac demo``: train, compare and export; an interrupted demo goes on where it was."""
+    parser = argparse.ArgumentParser(prog='openatac demo', description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--folder', default='demo', help='where all goes (default: %(default)s)')
+    folder = parser.parse_args(argv).folder
+    runs = {unit: _train(unit, flags, os.path.join(folder, unit.replace(' ', '-').lower()))
+            for unit, flags in UNITS.items()}
+    print('\nscikit-learn digits, 1,437 training and 360 test images of 32x32; ResNet-8; seed 0\n')
+    print(table(runs))
+    picture = os.path.join(folder, 'curves.png')
+    _draw(runs, picture)
+    print('\ncurves: %s' % picture)
+    _export(runs['ATAC'], os.path.join(folder, 'export', 'atac'))
+    return 0
+
+
+def _train(unit, flags, folder):
+    """Run train_cifar.py; returns its summary with the history, the network and its costs added."""
+    if os.path.exists(os.path.join(folder, 'summary.json')):
+        shutil.rmtree(folder)  # of an earlier demo, which ran to its end
+    print('training %s' % unit, flush=True)
+    command = [sys.executable, _script(), '--recipe', 'digits', *flags,
+               '--save-dir', folder, '--resume', 'auto']
+    if subprocess.run(command).returncode:
+        raise OpenatacError('the demo ends here, since training %s failed (see above)' % unit)
+    return _read(folder)
+
+
+def _script():
+    """train_cifar.py of this checkout, or the installed one."""
+    checkout = os.path.join(os.path.dirname(__file__), '..', '..', 'train_cifar.py')
+    installed = os.path.join(os.path.dirname(sys.executable), 'train_cifar.py')
+    for path in (checkout, installed):
+        if os.path.exists(path):
+            return os.path.normpath(path)
+    raise OpenatacError('there is no %s: install openatac again' % installed)
+
+
+def _read(folder):
+    from openatac.models.parameters import load_parameters
+    from openatac.models.zoo import get_model
+    from openatac.study.costs import costs
+    with open(os.path.join(folder, 'summary.json'), encoding='utf-8') as handle:
+        run = json.load(handle)
+    with open(os.path.join(folder, 'metrics.jsonl'), encoding='utf-8') as handle:
+        run['history'] = [json.loads(line) for line in handle]
+    gate = {'useGlobal': run['useGlobal']} if run['act_type'] == 'ChaATAC' else {}
+    run['net'] = get_model(run['model'], classes=10, **gate)
+    load_parameters(run['net'], os.path.join(folder, 'last.params'))
+    run['costs'] = costs(run['net'], IMAGE_SHAPE)
+    return run
+
+
+def table(runs):
+    """The table that compares {unit: run} as text."""
+    rows = [('unit', 'parameters', 'multiply-adds', 'best test acc.', 'last test acc.', 'images/s')]
+    for unit, run in runs.items():
+        rows.append((unit, '{:,}'.format(run['costs'].trainable), '{:,}'.format(run['costs'].multiply_adds),
+                     '%.4f' % run['best_accuracy'], '%.4f' % run['last_accuracy'],
+                     '%.0f' % run['images_per_second']))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return '\n'.join('  '.join(cell.ljust(width) if column == 0 else cell.rjust(width)
+                               for column, (cell, width) in enumerate(zip(row, widths))) for row in rows)
+
+
+def _draw(runs, path):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from openatac.files import replace_file
+    figure = Figure(figsize=(9, 3.6), layout='constrained')
+    FigureCanvasAgg(figure)
+    for axes, key, label in zip(figure.subplots(1, 2), ('train_loss', 'val_accuracy'),
+                                ('training loss', 'test accuracy')):
+        for unit, run in runs.items():
+            axes.plot([row['epoch'] for row in run['history']], [row[key] for row in run['history']],
+                      marker='.', label=unit)
+        axes.set(xlabel='epoch', ylabel=label)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.suptitle('ResNet-8 on handwritten digits')
+    with replace_file(path) as temporary:
+        figure.savefig(temporary, format='png', dpi=110)
+
+
+def _export(run, path):
+    from openatac.deploy.symbol import export_symbol
+    difference = export_symbol(run['net'], path, IMAGE_SHAPE)
+    print('exported ATAC to %s-symbol.json and %s-0000.params; loaded back, its outputs differ from the '
+          "network's by %.1g at most" % (path, path, difference))

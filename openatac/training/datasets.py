@@ -1,0 +1,38 @@
+"""The data set that the flags of a run name, read while MXNet loads."""
+import threading
+
+from openatac.data import cifar, digits
+
+
+def load(args, train):
+    """The training or test `ImageSet` that ``--dataset`` names."""
+    if args.dataset == 'digits':
+        return digits.load_digits(train)
+    return cifar.load_cifar(args.dataset, args.data_dir, train, labels=args.cifar100_labels,
+                            url=args.data_url, progress=True)
+
+
+class Reading:
+    """`load` for each of ``splits`` (True for training), begun now in a thread of its own.
+
+    ``result()`` waits, and returns the list of sets or raises what went wrong.
+    """
+
+    def __init__(self, args, splits):
+        self._sets, self._error = [], None
+        self._thread = threading.Thread(target=self._read, args=(args, splits), daemon=True)
+        self._thread.start()
+        if args.dataset == 'digits':  # scikit-learn and MXNet both import SciPy: one after the other
+            self._thread.join()
+
+    def _read(self, args, splits):
+        try:
+            self._sets = [load(args, train) for train in splits]
+        except BaseException as error:  # handed over, not swallowed
+            self._error = error
+
+    def result(self):
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._sets

@@ -1,0 +1,80 @@
+"""Runs of train_cifar.py on made-up data, as a user starts them."""
+import os
+import resource
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+import train_cifar
+from openatac.training.flags import run
+from tests.conftest import ROOT
+
+CIFAR10 = [f'data_batch_{k}.bin' for k in range(1, 6)], 'test_batch.bin', (10,)
+CIFAR100 = ['train.bin'], 'test.bin', (20, 100)
+IMAGES = 60         # in a made-up file
+
+
+def write_cifar(folder, form=CIFAR10, images=IMAGES, seed=0):
+    """Made-up binary files in which brightness tells the class; the folder's path as text."""
+    random = np.random.RandomState(seed)
+    train, test, classes = form
+    os.makedirs(folder, exist_ok=True)
+    for name in [*train, test]:
+        labels = np.stack([random.randint(0, count, images) for count in classes], axis=1)
+        pixels = random.randint(0, 128, (images, 3072)) + labels[:, -1:] * (120 // classes[-1])
+        np.concatenate([labels, pixels], axis=1).astype(np.uint8).tofile(os.path.join(folder, name))
+    return str(folder)
+
+
+def start_script(*flags, limit=None, path=(), **environment):
+    """Start train_cifar.py in a process of its own, by default with one thread.
+
+    limit: the most bytes that a file of the process may have; path: folders for PYTHONPATH;
+    environment: variables to set.
+    """
+    variables = dict(os.environ, OMP_NUM_THREADS='1', no_proxy='*', **environment)
+    variables['PYTHONPATH'] = os.pathsep.join([*map(str, path), str(ROOT)])
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / 'train_cifar.py'), *map(str, flags)], text=True, env=variables,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=limit and (lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))))
+
+
+def finish(process, timeout=300):
+    """Wait for the end of what `start_script` started; it then has .stdout and .stderr as text."""
+    output, errors = process.communicate(timeout=timeout)
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+
+
+def run_script(*flags, **options):
+    """Run train_cifar.py to its end in a process of its own (options of `start_script`)."""
+    return finish(start_script(*flags, **options))
+
+
+def call_script(*flags):
+    """Run train_cifar.py in this process, which saves the start-up; its exit code."""
+    try:
+        run(lambda: train_cifar.main([str(flag) for flag in flags]))
+    except SystemExit as end:
+        return end.code
+    return 0
+
+
+def the_error(code, stderr):
+    """The one line in which a run that ended with ``code`` says what was wrong."""
+    assert code in (1, 2), stderr
+    assert 'Traceback' not in stderr
+    lines = [line for line in stderr.splitlines() if line.startswith(('error: ', 'train_cifar.py: error: '))]
+    assert len(lines) == 1 and stderr.splitlines()[-1] == lines[0], stderr
+    return lines[0]
+
+
+def wait_until(process, condition, what, timeout=120):
+    """Look every millisecond whether ``condition()`` holds; fail if the process ends before."""
+    end = time.monotonic() + timeout
+    while not condition():
+        assert process.poll() is None, '%s did not come: %s' % (what, process.communicate()[1])
+        assert time.monotonic() < end, '%s did not come' % what
+        time.sleep(0.001)

@@ -1,0 +1,228 @@
+"""Checkpoints by themselves; tests/test_resume.py has whole runs that go on from them."""
+import errno
+import json
+import os
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+from openatac.errors import CheckpointError, ParameterFileError
+from openatac.files import replace_file, write_text
+from openatac.models.parameters import load_parameters, read_arrays, save_parameters, write_arrays
+from openatac.training import checkpoint
+from openatac.training.checkpoint import Checkpoints, only_run_in
+
+NAMES = ['%010d' % iteration for iteration in range(10)]
+
+
+@pytest.fixture
+def checkpoints(tmp_path):
+    return Checkpoints(str(tmp_path / 'run' / 'checkpoints'))
+
+
+def save(checkpoints, iteration):
+    checkpoints.save(iteration, {'parameter/w/0': mx.nd.full((2, 3), iteration)}, {'iteration': iteration})
+
+
+def latest(checkpoints):
+    arrays, state = checkpoints.latest()
+    assert (arrays['parameter/w/0'].asnumpy() == state['iteration']).all()
+    return state['iteration']
+
+
+def damage(checkpoints, iteration, file, how):
+    path = os.path.join(checkpoints.folder, NAMES[iteration], file)
+    if how == 'removed':
+        return os.remove(path)
+    with open(path, 'r+b') as handle:
+        content = handle.read()
+        handle.seek(0)
+        handle.truncate()
+        handle.write({'cut': content[:-1], 'empty': b'',
+                      'changed': content[:-3] + bytes([content[-3] ^ 1]) + content[-2:]}[how])
+
+
+def test_what_was_saved_comes_back(checkpoints):
+    assert checkpoints.latest() is None
+    arrays = {'parameter/a.b/0': mx.nd.array([0.1, -0.0, 1e-45]), 'metrics/0': mx.nd.zeros(2),
+              'optimizer/a.b/0': mx.nd.ones((2, 2), dtype='float16')}
+    state = {'progress': {'epoch': 1, 'history': [{'val_accuracy': 0.1 + 0.2}]}}
+    checkpoints.save(1, arrays, state)
+    found, found_state = checkpoints.latest()
+    assert found_state == state and list(found) == list(arrays)
+    for name, array in arrays.items():
+        assert found[name].dtype == array.dtype and found[name].asnumpy().tobytes() == array.asnumpy().tobytes()
+
+
+def test_the_newest_two_stay(checkpoints):
+    for iteration in range(4):
+        save(checkpoints, iteration)
+        assert checkpoints.names() == NAMES[max(0, iteration - 1):iteration + 1]
+        assert latest(checkpoints) == iteration
+
+
+@pytest.mark.parametrize('how', ['removed', 'empty', 'cut', 'changed'])
+@pytest.mark.parametrize('file', ['arrays.params', 'state.json', 'manifest.json'])
+def test_a_damaged_one_is_noticed_and_the_one_before_it_taken(checkpoints, file, how, caplog):
+    save(checkpoints, 1)
+    save(checkpoints, 2)
+    damage(checkpoints, 2, file, how)
+    assert latest(checkpoints) == 1
+    assert 'is damaged' in caplog.text and NAMES[2] in caplog.text
+    save(checkpoints, 2)
+    assert latest(checkpoints) == 2 and checkpoints.names() == NAMES[1:3]
+
+
+def test_all_damaged_is_a_sentence(checkpoints):
+    for iteration in (1, 2):
+        save(checkpoints, iteration)
+        damage(checkpoints, iteration, 'state.json', 'changed')
+    with pytest.raises(CheckpointError, match='no checkpoint in .* is whole: start anew in another --save-dir'):
+        checkpoints.latest()
+
+
+def test_damaged_ones_ahead_do_not_push_out_whole_ones(checkpoints):
+    """A run that went on before them is stopped early: what it saves then must stay."""
+    save(checkpoints, 1)
+    for iteration in (5, 6):
+        os.mkdir(os.path.join(checkpoints.folder, NAMES[iteration]))
+    save(checkpoints, 2)
+    assert latest(checkpoints) == 2 and checkpoints.names() == NAMES[1:3]
+
+
+def test_what_others_put_there_is_left_alone(checkpoints):
+    os.makedirs(checkpoints.folder)
+    for name in ('.hidden', 'notes.txt'):
+        write_text(os.path.join(checkpoints.folder, name), 'not a checkpoint')
+    os.mkdir(os.path.join(checkpoints.folder, '.' + NAMES[0]))      # of a run that was killed
+    for iteration in range(3):
+        save(checkpoints, iteration)
+    assert latest(checkpoints) == 2
+    assert sorted(os.listdir(checkpoints.folder)) == ['.hidden', NAMES[1], NAMES[2], 'notes.txt']
+
+
+@pytest.mark.parametrize('step', ['_write_json', 'write_arrays', 'flush'])
+def test_a_failure_while_writing_leaves_the_earlier_ones(checkpoints, monkeypatch, step):
+    save(checkpoints, 1)
+    with monkeypatch.context() as patch:
+        def fail(*arguments):
+            raise OSError(errno.ENOSPC, 'No space left on device')
+        patch.setattr(checkpoint, step, fail)
+        with pytest.raises(CheckpointError, match=r'No space left on device.*make room.*--resume auto'):
+            save(checkpoints, 2)
+    assert os.listdir(checkpoints.folder) == [NAMES[1]] and latest(checkpoints) == 1
+    save(checkpoints, 2)
+    assert latest(checkpoints) == 2
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf])
+def test_values_that_are_not_finite_are_not_saved(checkpoints, value):
+    save(checkpoints, 1)
+    with pytest.raises(CheckpointError, match='features.0.gamma became infinite or not a number'):
+        checkpoints.save(2, {'parameter/features.0.gamma/0': mx.nd.array([0, value])}, {})
+    assert checkpoints.names() == [NAMES[1]]
+
+
+def test_nothing_is_pickled(checkpoints):
+    save(checkpoints, 1)
+    folder = os.path.join(checkpoints.folder, NAMES[1])
+    assert sorted(os.listdir(folder)) == ['arrays.params', 'manifest.json', 'state.json']
+    for name in ('manifest.json', 'state.json'):
+        with open(os.path.join(folder, name), encoding='utf-8') as handle:
+            json.load(handle)
+    assert mx.nd.load(os.path.join(folder, 'arrays.params'))
+
+
+def test_a_folder_has_one_run(tmp_path):
+    folder = str(tmp_path / 'new' / 'run')
+    with only_run_in(folder):
+        with pytest.raises(CheckpointError, match='another run is using .*run: choose another --save-dir'):
+            with only_run_in(folder):
+                pytest.fail('two runs have one folder')
+    with only_run_in(folder):
+        pass
+
+
+# Files.
+
+def test_a_file_is_the_old_or_the_new_one(tmp_path):
+    path = tmp_path / 'file'
+    path.write_text('old')
+    with pytest.raises(ValueError):
+        with replace_file(str(path)) as temporary:
+            with open(temporary, 'w') as handle:
+                handle.write('half of the n')
+            raise ValueError
+    assert path.read_text() == 'old' and os.listdir(tmp_path) == ['file']
+    write_text(str(path), 'new')
+    assert path.read_text() == 'new' and os.listdir(tmp_path) == ['file']
+    mask = os.umask(0)
+    os.umask(mask)
+    assert path.stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def test_a_parameter_file_cut_short_by_the_disk_does_not_take_its_place(tmp_path, monkeypatch):
+    path = str(tmp_path / 'w.params')
+    write_arrays(path, {'w': mx.nd.ones(3)})
+
+    def save_half(target, arrays):
+        true_save(target, arrays)
+        os.truncate(target, os.path.getsize(target) // 2)
+
+    true_save = mx.nd.save
+    monkeypatch.setattr(mx.nd, 'save', save_half)
+    with pytest.raises(mx.MXNetError):
+        write_arrays(path, {'w': mx.nd.zeros(3)})
+    assert read_arrays(path)['w'].asnumpy().tolist() == [1, 1, 1] and os.listdir(tmp_path) == ['w.params']
+
+
+# Parameters of a network.
+
+def dense(units=4, inputs=3):
+    net = mx.gluon.nn.Dense(units, in_units=inputs)
+    net.initialize()
+    return net
+
+
+def test_parameters_come_back_in_any_precision(tmp_path):
+    net, other, path = dense(), dense(), str(tmp_path / 'w.params')
+    save_parameters(net, path)
+    load_parameters(other, path)
+    np.testing.assert_array_equal(other.weight.data().asnumpy(), net.weight.data().asnumpy())
+    net.cast('float16')
+    save_parameters(net, path)
+    load_parameters(other, path)
+    assert other.weight.data().dtype == np.float32
+    np.testing.assert_array_equal(other.weight.data().asnumpy(), net.weight.data().asnumpy())
+
+
+def test_parameters_of_another_network_are_a_sentence(tmp_path):
+    path = str(tmp_path / 'w.params')
+    for net, sentence in ((dense(5), r'weight has shape \(5, 3\) there and \(4, 3\) here'),
+                          (mx.gluon.nn.BatchNorm(in_channels=4), 'lacks weight, bias and has unexpected gamma')):
+        net.initialize()
+        save_parameters(net, path)
+        target = dense()
+        before = target.weight.data().asnumpy()
+        with pytest.raises(ParameterFileError, match='of another network: .*' + sentence):
+            load_parameters(target, path)
+        np.testing.assert_array_equal(target.weight.data().asnumpy(), before)
+
+
+def test_damaged_parameters_are_a_sentence(tmp_path):
+    path, random = str(tmp_path / 'w.params'), np.random.RandomState(0)
+    save_parameters(dense(), path)
+    with open(path, 'rb') as handle:
+        whole = handle.read()
+    damaged = [whole[:length] for length in range(0, len(whole), 7)] + [random.bytes(300) for _ in range(20)]
+    for content in damaged:
+        with open(path, 'wb') as handle:
+            handle.write(content)
+        with pytest.raises(ParameterFileError, match='not an MXNet parameter file, or is damaged'):
+            read_arrays(path)
+    with pytest.raises(ParameterFileError, match='there is no parameter file'):
+        read_arrays(str(tmp_path / 'none.params'))
+    mx.nd.save(path, [mx.nd.ones(1)])
+    with pytest.raises(ParameterFileError, match='arrays without names'):
+        read_arrays(path)

@@ -1,0 +1,91 @@
+"""The engine computes the same bits however a run is interrupted, and the published statistics."""
+import mxnet as mx
+import numpy as np
+import pytest
+
+from openatac.models.cifar_resnet import ResNet20V2ATAC
+from openatac.training.engine import GluonEngine
+
+OPTIMIZER = {'learning_rate': 0.1, 'momentum': 0.9, 'wd': 1e-4}
+
+
+def batch(images=16, seed=0):
+    rng = np.random.RandomState(seed)
+    return rng.randn(images, 3, 32, 32).astype('float32'), rng.randint(0, 10, images)
+
+
+def engine(contexts=None, **network):
+    mx.random.seed(3)
+    net = ResNet20V2ATAC(layers=[1] * 3, **network)
+    net.initialize(mx.init.MSRAPrelu(), ctx=contexts or mx.cpu())
+    return GluonEngine(net, contexts or [mx.cpu()], 'nag', OPTIMIZER, (3, 32, 32), seed=3)
+
+
+def values(some_engine):
+    return {name: array.asnumpy() for name, array in some_engine.state()[0].items()}
+
+
+def assert_equal(ours, theirs):
+    assert ours.keys() == theirs.keys()
+    different = [name for name in ours if not np.array_equal(ours[name], theirs[name])]
+    assert not different
+
+
+@pytest.mark.parametrize('trial', range(3))
+def test_evaluating_and_resuming_change_no_bit_of_training(trial):
+    """MXNet's NAG rounds by the weights' memory layout, which an inference pass changes when it likes."""
+    plain, interrupted = engine(drop_rate=0.2), engine(drop_rate=0.2)
+    for step in range(5):
+        plain.train_batch(*batch(seed=step), rate=0.1)
+        interrupted.train_batch(*batch(seed=step), rate=0.1)
+        if step % 2:
+            interrupted.evaluate([batch()])
+        if step == 3:
+            arrays, numbers = interrupted.state()
+            arrays = {name: array.copy() for name, array in arrays.items()}
+            interrupted = engine(drop_rate=0.2)
+            interrupted.load_state(arrays, numbers)
+    assert_equal(values(interrupted), values(plain))
+
+
+def test_the_statistics_of_the_image_are_learned_on_the_cpu_too():
+    """Without a gradient to the image MXNet's CPU BatchNorm would leave them at 0 and 1."""
+    shifted, labels = batch(64)
+    shifted = 2 * shifted + 5
+    trained = engine()
+    for _ in range(60):
+        trained.train_batch(shifted, labels, rate=1e-6)
+    first = trained.net.features[0]
+    assert np.allclose(first.running_mean.data().asnumpy(), shifted.mean((0, 2, 3)), atol=0.02)
+    assert np.allclose(first.running_var.data().asnumpy(), shifted.var((0, 2, 3)), rtol=0.02)
+
+
+def test_metrics_are_means_since_the_reset():
+    trained = engine()
+    images, labels = batch()
+    evaluated = trained.evaluate([(images[:10], labels[:10]), (images[10:], labels[10:])])
+    output = trained.net(mx.nd.array(images)).asnumpy()
+    log_softmax = output - np.log(np.exp(output).sum(axis=1, keepdims=True))
+    assert evaluated.images == 16
+    assert evaluated.accuracy == (output.argmax(axis=1) == labels).mean()
+    assert evaluated.loss == pytest.approx(-log_softmax[np.arange(16), labels].mean(), rel=1e-5)
+    trained.train_batch(images, labels, rate=0.1)
+    assert trained.read_metrics().images == 16
+    trained.reset_metrics()
+    assert trained.read_metrics().images == 0
+
+
+def test_two_devices_do_what_one_does_with_the_whole_batch():
+    """To rounding, once BatchNorm uses its running statistics: each device has its own batch statistics."""
+    fixed = {'norm_kwargs': {'use_global_stats': True}, 'act_type': 'relu'}
+    one, two = engine(**fixed), engine([mx.cpu(0), mx.cpu(1)], **fixed)
+    for step in range(3):
+        for each in (one, two):
+            each.train_batch(*batch(seed=step), rate=0.01)
+    for name, parameter in one.parameters.items():
+        if parameter.grad_req != 'null':
+            ours = two.parameters[name].data(mx.cpu(1)).asnumpy()
+            assert np.allclose(ours, parameter.data().asnumpy(), atol=1e-5), name
+    assert two.read_metrics() == pytest.approx(one.read_metrics(), rel=1e-4)
+    short = batch(1)
+    assert two.evaluate([short]).loss == pytest.approx(one.evaluate([short]).loss, rel=1e-3)

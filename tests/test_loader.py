@@ -1,0 +1,140 @@
+"""Batches: their order, their ends, and the thread that makes them ahead."""
+import itertools
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from openatac.data import augment
+from openatac.data.imageset import ImageSet
+from openatac.data.loader import EvaluationBatches, TrainingBatches, prefetch
+from openatac.errors import DataError
+
+COUNT, BATCH = 37, 8
+
+
+@pytest.fixture
+def image_set():
+    """Image i has label i."""
+    random = np.random.RandomState(0)
+    return ImageSet(random.randint(0, 256, (COUNT, 3, 32, 32), np.uint8), np.arange(COUNT, dtype=np.int32),
+                    tuple(map(str, range(COUNT))))
+
+
+def listed(batches):
+    return [(images.tolist(), labels.tolist()) for images, labels in batches]
+
+
+@pytest.mark.parametrize('start', range(COUNT // BATCH + 1))
+def test_an_epoch_can_begin_at_any_batch(image_set, start):
+    batches = TrainingBatches(image_set, BATCH, seed=1)
+    whole, rest = list(batches.epoch(2)), list(batches.epoch(2, start))
+    assert listed(rest) == listed(whole[start:])
+
+
+def test_training_drops_the_short_batch_and_shows_each_image_once(image_set):
+    batches = TrainingBatches(image_set, BATCH, seed=1)
+    epochs = [list(batches.epoch(epoch)) for epoch in range(2)]
+    for epoch in epochs:
+        assert len(epoch) == len(batches) == 4
+        for images, labels in epoch:
+            assert images.shape == (BATCH, 3, 32, 32) and images.dtype == np.float32
+            assert labels.shape == (BATCH,) and labels.dtype == np.int32
+        assert len({label for _, labels in epoch for label in labels}) == 4 * BATCH
+    assert listed(epochs[0]) != listed(epochs[1])
+
+
+def test_what_happens_to_an_image_does_not_depend_on_the_batch_size(image_set):
+    def images_of(batch_size):
+        return {label: image.tolist() for images, labels in TrainingBatches(image_set, batch_size, 1).epoch(0)
+                for image, label in zip(images, labels)}
+
+    small, large = images_of(BATCH), images_of(2 * BATCH)
+    assert all(small[label] == image for label, image in large.items() if label in small)
+
+
+def test_training_images_are_cropped_and_mirrored_as_drawn(image_set):
+    choices = augment.draw_choices(COUNT, 1, 3)
+    images, labels = next(TrainingBatches(image_set, BATCH, seed=1).epoch(3))
+    np.testing.assert_array_equal(labels, choices.order[:BATCH])
+    for image, label in zip(images, labels):
+        top, left = choices.top[label], choices.left[label]
+        expected = np.pad(image_set.images[label], ((0, 0), (4, 4), (4, 4)))[:, top:top + 32, left:left + 32]
+        if choices.mirrored[label]:
+            expected = expected[:, :, ::-1]
+        np.testing.assert_array_equal(image, augment.normalise(expected[None])[0])
+
+
+def test_evaluation_keeps_the_short_batch_and_the_order(image_set):
+    batches = EvaluationBatches(image_set, BATCH)
+    images, labels = zip(*batches)
+    assert [len(part) for part in labels] == [8, 8, 8, 8, 5] and len(batches) == 5
+    np.testing.assert_array_equal(np.concatenate(labels), image_set.labels)
+    np.testing.assert_array_equal(np.concatenate(images), augment.normalise(image_set.images))
+    assert listed(batches) == listed(batches)
+
+
+def test_too_few_images_are_a_sentence(image_set):
+    with pytest.raises(DataError, match='has 37 images, fewer than one batch of 38: choose a smaller'):
+        TrainingBatches(image_set, COUNT + 1, seed=0)
+    with pytest.raises(DataError, match='no images'):
+        EvaluationBatches(ImageSet(image_set.images[:0], image_set.labels[:0], ()), BATCH)
+
+
+# The thread.
+
+def threads():
+    return [thread for thread in threading.enumerate() if thread.name == 'prefetch']
+
+
+@pytest.fixture(autouse=True)
+def no_thread_stays():
+    """Whatever a test does with its batches, their thread ends."""
+    yield
+    for thread in threads():
+        thread.join(10)
+    assert not threads()
+
+
+def test_batches_come_in_order():
+    assert list(prefetch(iter(range(100)))) == list(range(100))
+    assert list(prefetch([])) == []
+
+
+def test_batches_are_made_ahead_but_not_without_end():
+    made = []
+    numbers = prefetch((made.append(number) or number for number in itertools.count()), ahead=2)
+    assert next(numbers) == 0
+    end = time.monotonic() + 10
+    while len(made) < 4 and time.monotonic() < end:  # one was taken, two wait, one is at the door
+        time.sleep(0.001)
+    time.sleep(0.2)
+    assert made == [0, 1, 2, 3]
+    numbers.close()
+
+
+def test_an_error_comes_after_the_batches_before_it():
+    def broken():
+        yield 1
+        yield 2
+        raise DataError('the third batch is broken')
+
+    seen = []
+    with pytest.raises(DataError, match='third batch'):
+        seen.extend(prefetch(broken()))
+        pytest.fail('the error was swallowed')
+    numbers = prefetch(broken())
+    assert [next(numbers), next(numbers)] == [1, 2]
+    with pytest.raises(DataError):
+        next(numbers)
+
+
+def test_leaving_early_ends_the_thread():
+    for number in prefetch(itertools.count()):
+        if number == 3:
+            break
+    numbers = prefetch(itertools.count())
+    next(numbers)
+    assert threads()
+    numbers.close()

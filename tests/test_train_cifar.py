@@ -1,0 +1,295 @@
+"""train_cifar.py from outside: what its flags do and what a run leaves behind."""
+import csv
+import http.server
+import json
+import os
+import threading
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+from openatac.models.cifar_resnet import ResNet20V2ATAC
+from openatac.models.parameters import load_parameters, read_arrays, write_arrays
+from openatac.training.engine import GluonEngine
+from tests.scripts import CIFAR100, call_script, finish, run_script, start_script, the_error, wait_until, write_cifar
+
+PUBLISHED = (
+    '--gpus 0 --num-epochs 400 --mode hybrid -j 32 --batch-size 128 --wd 0.0001 --lr 0.2 --lr-decay 0.1 '
+    '--lr-decay-epoch 300,350 --dataset cifar100 --model atac --act-type ChaATAC --useReLU --r 2 --blocks 3')
+
+
+def flags(data, folder, *more):
+    return ('--data-dir', data, '--save-dir', folder, '--blocks', 1, '--batch-size', 20, '--lr', 0.05, *more)
+
+
+def metrics_of(folder):
+    with open(os.path.join(folder, 'metrics.jsonl'), encoding='utf-8') as handle:
+        return [json.loads(line) for line in handle]
+
+
+def json_of(*path):
+    with open(os.path.join(*path), encoding='utf-8') as handle:
+        return json.load(handle)
+
+
+def log_of(folder):
+    with open(os.path.join(folder, 'train.log'), encoding='utf-8') as handle:
+        return handle.read()
+
+
+# The published commands.
+
+@pytest.fixture
+def refusing_mirror():
+    """The address of a web server that has nothing."""
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_error(404)
+
+        def log_message(self, *arguments):
+            pass
+
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+    threading.Thread(target=server.serve_forever, kwargs={'poll_interval': 0.01}, daemon=True).start()
+    yield f'http://127.0.0.1:{server.server_port}/'
+    server.shutdown()
+    server.server_close()
+
+
+def test_the_published_command_is_accepted_verbatim(tmp_path, refusing_mirror):
+    """It gets as far as data can be had: no GPU is no reason to end."""
+    result = run_script(*PUBLISHED.split(), '--save-dir', tmp_path / 'run', OPENATAC_DATA_URL=refusing_mirror,
+                        MXNET_HOME=str(tmp_path))
+    error = the_error(result.returncode, result.stderr)
+    assert result.returncode == 1 and 'cifar-100-binary.tar.gz' in error and '404' in error
+    line, = (line for line in result.stderr.splitlines() if line.startswith('training on'))
+    assert 'GPU 0' in line and 'CPU with 1 thread' in line
+
+
+def test_the_recipe_that_repeats_the_publication_reads_superclasses_and_says_so(tmp_path):
+    data = write_cifar(tmp_path / 'cifar-100-binary', CIFAR100)
+    assert call_script('--recipe', 'cifar100_atac', '--blocks', 1, '--num-epochs', 1, '--batch-size', 20,
+                       '--data-dir', data, '--save-dir', tmp_path / 'coarse') == 0
+    settings = json_of(tmp_path, 'coarse', 'settings.json')
+    assert {key: settings[key] for key in ('lr', 'lr_decay_epoch', 'cifar100_labels', 'useReLU', 'blocks')} == {
+        'lr': 0.2, 'lr_decay_epoch': '300,350', 'cifar100_labels': 'coarse', 'useReLU': True, 'blocks': 1}
+    assert '20 superclasses under a 100-way output' in log_of(tmp_path / 'coarse')
+    weight = read_arrays(str(tmp_path / 'coarse' / 'last.params'))['output.weight']
+    assert weight.shape == (100, 64)
+
+
+def test_cifar100_has_its_100_classes_unless_asked_otherwise(tmp_path):
+    data = write_cifar(tmp_path / 'cifar-100-binary', CIFAR100)
+    assert call_script('--dataset', 'cifar100', *flags(data, tmp_path / 'fine', '--num-epochs', 1)) == 0
+    assert 'CIFAR-100 with its 100 classes' in log_of(tmp_path / 'fine')
+
+
+# What a run leaves.
+
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory, cifar10):
+    """The folder of a run of three epochs, and its console."""
+    folder = tmp_path_factory.mktemp('finished') / 'run'
+    result = run_script(*flags(cifar10, folder, '--useReLU', '--num-epochs', 3, '--lr-decay-epoch', '1,2',
+                               '--save-period', 2, '--save-plot-dir', folder / 'plots', '--log-interval', 5))
+    assert result.returncode == 0, result.stderr
+    return str(folder), result
+
+
+def test_a_run_leaves_parameters(finished):
+    folder, _ = finished
+    summary = json_of(folder, 'summary.json')
+    assert sorted(name for name in os.listdir(folder) if name.endswith('.params')) == [
+        'best.params', 'epoch-0002.params', 'last.params']
+    for name in ('best', 'epoch-0002', 'last'):
+        net = ResNet20V2ATAC([1] * 3)
+        load_parameters(net, os.path.join(folder, name + '.params'))
+    assert len(os.listdir(os.path.join(folder, 'checkpoints'))) == 2
+    with open(os.path.join(folder, 'best.params'), 'rb') as best, \
+            open(os.path.join(folder, 'last.params'), 'rb') as last:
+        assert (best.read() == last.read()) == (summary['best_epoch'] == 2)
+
+
+def test_a_run_leaves_its_metrics(finished):
+    folder, _ = finished
+    rows, summary = metrics_of(folder), json_of(folder, 'summary.json')
+    assert [row['epoch'] for row in rows] == [0, 1, 2]
+    assert [row['iteration'] for row in rows] == [15, 30, 45]
+    np.testing.assert_allclose([row['lr'] for row in rows], [0.05, 0.005, 0.0005])
+    assert [row['best_accuracy'] for row in rows] == list(
+        np.maximum.accumulate([row['val_accuracy'] for row in rows]))
+    assert rows[-1]['train_loss'] < rows[0]['train_loss'] and rows[0]['images_per_second'] > 0
+    assert all(row['val_accuracy'] * 60 == round(row['val_accuracy'] * 60, 9) for row in rows)
+    with open(os.path.join(folder, 'metrics.csv'), encoding='utf-8', newline='') as handle:
+        assert [{key: float(value) for key, value in row.items()} for row in csv.DictReader(handle)] == rows
+    assert summary['best_accuracy'] == rows[summary['best_epoch']]['val_accuracy'] == rows[-1]['best_accuracy']
+    assert summary['last_accuracy'] == rows[-1]['val_accuracy'] and summary['epochs'] == 3
+    assert summary['model'] == 'cifar_resnet8_v2_atac' and summary['dataset'] == 'cifar10'
+    assert summary['versions']['mxnet'] == mx.__version__
+
+
+def test_a_run_leaves_its_settings_and_log(finished, cifar10):
+    folder, result = finished
+    settings, log = json_of(folder, 'settings.json'), log_of(folder)
+    assert settings['num_epochs'] == 3 and settings['data_dir'] == cifar10 and settings['momentum'] == 0.9
+    assert '--lr-decay-epoch 1,2' in settings['command'] and settings['command'] in log
+    assert 'training on the CPU with 1 thread' in log
+    assert '%s holds 300 training images of cifar10 instead of 50000' % cifar10 in log
+    assert log.count('[Epoch ') == 3 and log.count('Batch [5/15]') == 3
+    for line in result.stderr.splitlines():     # plain lines, since this is no terminal
+        assert line in log and '\r' not in line
+
+
+def test_a_run_leaves_a_picture(finished):
+    folder, _ = finished
+    with open(os.path.join(folder, 'plots', 'history.png'), 'rb') as handle:
+        content = handle.read()
+    assert content[:8] == b'\x89PNG\r\n\x1a\n' and content[12:16] == b'IHDR' and content[-8:-4] == b'IEND'
+    width, height = (int.from_bytes(content[at:at + 4], 'big') for at in (16, 20))
+    assert 600 < width < 2000 and 300 < height < 1000 and 5000 < len(content) < 500000
+    assert not os.path.exists(os.path.join(folder, 'history.png'))
+
+
+def test_evaluate_gives_the_accuracy_of_the_run(finished, cifar10, tmp_path, capsys):
+    folder, _ = finished
+    best = json_of(folder, 'summary.json')['best_accuracy']
+    result = run_script(*flags(cifar10, tmp_path / 'none', '--useReLU'),
+                        '--evaluate', os.path.join(folder, 'best.params'))
+    assert result.returncode == 0 and 'accuracy=%f ' % best in result.stderr
+    assert 'on 60 test images' in result.stderr and not os.path.exists(tmp_path / 'none')
+    half = str(tmp_path / 'float16.params')
+    write_arrays(half, {name: array.astype('float16')
+                        for name, array in read_arrays(os.path.join(folder, 'best.params')).items()})
+    assert call_script(*flags(cifar10, tmp_path / 'none', '--useReLU', '--evaluate', half)) == 0
+    accuracy = float(capsys.readouterr().err.split('accuracy=')[1].split()[0])
+    assert abs(accuracy - best) < 1.5 / 60      # one image of 60
+
+
+def test_a_run_can_start_from_parameters(finished, cifar10, tmp_path):
+    folder, _ = finished
+    assert call_script(*flags(cifar10, tmp_path, '--useReLU', '--num-epochs', 1, '--lr', 1e-9,
+                              '--resume-from', os.path.join(folder, 'last.params'))) == 0
+    for name, array in read_arrays(os.path.join(folder, 'last.params')).items():
+        if 'running' not in name:
+            np.testing.assert_allclose(read_arrays(str(tmp_path / 'last.params'))[name].asnumpy(),
+                                       array.asnumpy(), atol=1e-6)
+
+
+# Flags.
+
+def test_summary_prints_the_layers_and_trains_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert call_script('--summary', '--blocks', 1, '--useReLU') == 0
+    output = capsys.readouterr().out
+    assert 'CIFARBasicBlockV2ATAC' in output and 'Total params' in output and not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize('more', [[], ['--recipe', 'cifar10_atac']])
+def test_a_model_by_name(tmp_path, cifar10, more):
+    assert call_script(*more, '--model', 'CIFAR_resnet8_v2_swish', '--data-dir', cifar10, '--save-dir', tmp_path,
+                       '--num-epochs', 1, '--batch-size', 20) == 0
+    assert json_of(tmp_path, 'summary.json')['model'] == 'cifar_resnet8_v2_swish'
+    assert json_of(tmp_path, 'settings.json')['blocks'] == 1
+
+
+@pytest.mark.parametrize(('more', 'words'), [
+    (['--blocks', 2], '--blocks: --model cifar_resnet8_v2_swish is built with 1'),
+    (['--act-type', 'relu'], '--act-type: --model cifar_resnet8_v2_swish is built with swish')])
+def test_a_name_and_flags_that_contradict_it(more, words, capsys):
+    code = call_script('--model', 'cifar_resnet8_v2_swish', *more)
+    assert words in the_error(code, capsys.readouterr().err)
+
+
+def test_imperative_training_is_the_same(tmp_path, cifar10):
+    for mode in ('hybrid', 'imperative'):
+        assert call_script(*flags(cifar10, tmp_path / mode, '--num-epochs', 1, '--mode', mode)) == 0
+    hybrid, imperative = (metrics_of(tmp_path / mode)[0] for mode in ('hybrid', 'imperative'))
+    assert abs(hybrid['train_loss'] - imperative['train_loss']) < 1e-4
+    assert abs(hybrid['val_loss'] - imperative['val_loss']) < 1e-3
+
+
+def test_seed_and_dropout_change_the_run_and_nothing_else_does(tmp_path, cifar10):
+    loss = {}
+    for name, more in (('plain', []), ('again', []), ('seed', ['--seed', 1]), ('dropout', ['--drop-rate', 0.5])):
+        assert call_script(*flags(cifar10, tmp_path / name, '--num-epochs', 1, *more)) == 0
+        loss[name] = metrics_of(tmp_path / name)[0]['train_loss']
+    assert loss['plain'] == loss['again']
+    assert len(set(loss.values())) == 3 and loss['dropout'] > loss['plain']
+
+
+def test_the_rate_can_decay_periodically(tmp_path, cifar10):
+    assert call_script(*flags(cifar10, tmp_path, '--num-epochs', 5, '--lr-decay-period', 2, '--lr-decay', 0.5,
+                              '--lr-decay-epoch', '1', '--act-type', 'relu')) == 0
+    np.testing.assert_allclose([row['lr'] for row in metrics_of(tmp_path)],
+                               [0.05, 0.05, 0.025, 0.025, 0.0125])
+
+
+def test_a_terminal_that_is_closed_does_not_end_the_run(tmp_path, cifar10):
+    process = start_script(*flags(cifar10, tmp_path, '--num-epochs', 2, '--act-type', 'relu'))
+    process.stderr.close()
+    process.stdout.close()
+    assert process.wait(120) == 0 and len(metrics_of(tmp_path)) == 2
+
+
+def test_memory_does_not_grow_over_epochs(tmp_path, cifar10):
+    def resident():
+        with open('/proc/%d/status' % process.pid) as handle:
+            return int(next(line for line in handle if line.startswith('VmRSS')).split()[1]) / 1024
+
+    process = start_script(*flags(cifar10, tmp_path, '--num-epochs', 13, '--useReLU', '--log-interval', 1000))
+    sizes = []
+    for epoch in (2, 11):
+        wait_until(process, lambda: os.path.exists(tmp_path / 'train.log')
+                   and '[Epoch %d]' % epoch in log_of(tmp_path), 'epoch %d' % epoch)
+        sizes.append(resident())
+    assert finish(process).returncode == 0
+    assert sizes[1] < sizes[0] + 25, 'from %.0f to %.0f MB in 9 epochs' % tuple(sizes)
+
+
+# Several devices.
+
+def engine_on(contexts, batch_norm):
+    """A small network; without BatchNorm a batch's images do not depend on each other."""
+    net = mx.gluon.nn.HybridSequential()
+    net.add(mx.gluon.nn.Conv2D(8, 3, strides=2, in_channels=3))
+    if batch_norm:
+        net.add(mx.gluon.nn.BatchNorm())
+    net.add(mx.gluon.nn.Activation('relu'), mx.gluon.nn.GlobalAvgPool2D(), mx.gluon.nn.Dense(10))
+    mx.random.seed(0)
+    net.initialize(mx.init.Xavier(), ctx=contexts)
+    return GluonEngine(net, contexts, 'nag', {'learning_rate': 0.1, 'momentum': 0.9, 'wd': 1e-4}, (3, 32, 32))
+
+
+def made_up_batches(count=4):
+    random = np.random.RandomState(0)
+    return [(random.randn(20, 3, 32, 32).astype('float32'), random.randint(0, 10, 20)) for _ in range(count)]
+
+
+@pytest.mark.parametrize('batch_norm', [False, True])
+def test_two_devices_train_as_one_does_on_the_whole_batch(batch_norm):
+    """With BatchNorm each device normalises its own half: then only the weights stay together."""
+    one, two = engine_on([mx.cpu(0)], batch_norm), engine_on([mx.cpu(0), mx.cpu(1)], batch_norm)
+    for engine in (one, two):
+        for images, labels in made_up_batches():
+            engine.train_batch(images, labels, 0.1)
+    tolerance = 0.02 if batch_norm else 1e-6
+    for name, parameter in two.parameters.items():
+        if parameter.grad_req != 'null':
+            first, second = (data.asnumpy() for data in parameter.list_data())
+            np.testing.assert_array_equal(first, second)
+            np.testing.assert_allclose(first, one.parameters[name].data().asnumpy(), atol=tolerance)
+    metrics = [engine.read_metrics() for engine in (one, two)]
+    assert metrics[0].images == metrics[1].images == 80
+    assert abs(metrics[0].loss - metrics[1].loss) < tolerance
+    if not batch_norm:
+        assert metrics[0].accuracy == metrics[1].accuracy
+
+
+def test_a_short_batch_may_leave_a_device_idle():
+    one, two = engine_on([mx.cpu(0)], False), engine_on([mx.cpu(0), mx.cpu(1)], False)
+    images, labels = made_up_batches(1)[0]
+    batches = [(images[:11], labels[:11]), (images[11:12], labels[11:12])]
+    ours, theirs = one.evaluate(batches), two.evaluate(batches)
+    assert ours.images == theirs.images == 12 and ours.accuracy == theirs.accuracy
+    assert abs(ours.loss - theirs.loss) < 1e-6
