@@ -3,7 +3,7 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-VERSION = re.search(r"^__version__ = '(.+)'$", Path('openatac/__init__.py').read_text('utf-8'), re.M).group(1)
+VERSION = re.search(r"^__version__ = '(.+)'$", Path('openatac/version.py').read_text('utf-8'), re.M).group(1)
 
 # MXNet's metadata asks for NumPy below 2, which has no wheel for Python 3.13, though MXNet works
 # with NumPy 2 once openatac is imported. So from 3.13 on pip must be told to ignore that

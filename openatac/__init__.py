@@ -6,8 +6,7 @@ Importing this package is cheap and loads no MXNet: it only makes sure that a la
 import importlib
 
 import openatac.runtime  # noqa: F401  (installs the import hook)
-
-__version__ = '0.1.0'
+from openatac.version import __version__
 
 _PUBLIC = {
     'ChaATAC': 'openatac.nn.atac',

@@ -19,6 +19,7 @@ from openatac.errors import DeviceError, OpenatacError
 # it is called, and what it is for.
 COMMANDS = {
     'demo': ('openatac.study.demo:main', 'train, compare and export three units on handwritten digits'),
+    'results': ('openatac.study.results:main', 'gather finished runs into a CSV file, print its table'),
     'doctor': ('openatac.cli:doctor', 'tell what is installed, what is missing and how to get it'),
 }
 

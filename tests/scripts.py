@@ -1,4 +1,5 @@
 """Runs of train_cifar.py on made-up data, as a user starts them."""
+import json
 import os
 import resource
 import subprocess
@@ -55,10 +56,13 @@ def run_script(*flags, **options):
 
 def call_script(*flags):
     """Run train_cifar.py in this process, which saves the start-up; its exit code."""
+    before, sys.argv = sys.argv, [train_cifar.__file__, *map(str, flags)]
     try:
-        run(lambda: train_cifar.main([str(flag) for flag in flags]))
+        run(train_cifar.main)
     except SystemExit as end:
         return end.code
+    finally:
+        sys.argv = before
     return 0
 
 
@@ -78,3 +82,25 @@ def wait_until(process, condition, what, timeout=120):
         assert process.poll() is None, '%s did not come: %s' % (what, process.communicate()[1])
         assert time.monotonic() < end, '%s did not come' % what
         time.sleep(0.001)
+
+
+# What a run leaves.
+
+def json_of(*path):
+    with open(os.path.join(*path), encoding='utf-8') as handle:
+        return json.load(handle)
+
+
+def metrics_of(folder):
+    """The rows of its metrics, one for each epoch."""
+    with open(os.path.join(folder, 'metrics.jsonl'), encoding='utf-8') as handle:
+        return [json.loads(line) for line in handle]
+
+
+def log_of(folder):
+    """Its log as text, empty before there is one."""
+    path = os.path.join(folder, 'train.log')
+    if not os.path.exists(path):
+        return ''
+    with open(path, encoding='utf-8') as handle:
+        return handle.read()

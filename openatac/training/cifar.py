@@ -9,7 +9,7 @@ import zlib
 import mxnet as mx
 import numpy as np
 
-import openatac.runtime as runtime
+from openatac import runtime
 from openatac.data.loader import EvaluationBatches, TrainingBatches, prefetch
 from openatac.errors import CheckpointError, DeviceError
 from openatac.files import write_text
@@ -19,6 +19,7 @@ from openatac.training import loop, tracking
 from openatac.training.checkpoint import only_run_in, writing_in
 from openatac.training.engine import GluonEngine
 from openatac.training.schedule import step_schedule
+from openatac.version import __version__
 
 log = logging.getLogger('openatac')
 IMAGE_SHAPE = (3, 32, 32)
@@ -106,7 +107,7 @@ def train(net, args, data, decays, command):
                        json.dumps(dict(vars(args), command=command), indent=1, sort_keys=True) + '\n')
             trackers = _trackers(args, engine.iteration)
         history = loop.train(plan, progress, trackers)
-        summary = _summary(args, command, contexts, net, history, progress.best)
+        summary = _summary(args, command, contexts, plan, history, progress.best)
         with writing_in(args.save_dir):
             for tracker in trackers:
                 tracker.finish(history, summary)
@@ -171,13 +172,16 @@ def _trackers(args, iteration):
     return trackers
 
 
-def _summary(args, command, contexts, net, history, best):
+def _summary(args, command, contexts, plan, history, best):
     return {
         'command': command, 'model': cifar_model_name(args.blocks, args.act_type), 'dataset': args.dataset,
         'act_type': args.act_type, 'useGlobal': args.useGlobal, 'seed': args.seed,
-        'device': '%d x %s' % (len(contexts), contexts[0]), 'epochs': len(history),
+        'training_images': len(plan.training.images), 'test_images': len(plan.evaluation.images),
+        'device': '%d x %s' % (len(contexts), contexts[0].device_type),
+        'threads': os.environ.get('OMP_NUM_THREADS', ''), 'epochs': len(history),
         'best_accuracy': best['accuracy'], 'best_epoch': best['epoch'],
         'last_accuracy': history[-1]['val_accuracy'],
         'images_per_second': statistics.median(row['images_per_second'] for row in history),
-        'versions': {'mxnet': mx.__version__, 'numpy': np.__version__, 'python': platform.python_version()},
+        'versions': {'openatac': __version__, 'mxnet': mx.__version__, 'numpy': np.__version__,
+                     'python': platform.python_version()},
     }

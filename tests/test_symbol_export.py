@@ -1,0 +1,38 @@
+"""Symbol files compute what the network does, and are never half written."""
+import mxnet as mx
+import numpy as np
+import pytest
+from mxnet import autograd
+
+from openatac import get_model
+from openatac.deploy.symbol import export_symbol, load_symbol
+from openatac.errors import OpenatacError
+
+
+@pytest.fixture
+def net():
+    """A network whose running statistics are away from their initial values."""
+    net = get_model('cifar_resnet8_v2_atac', classes=5)
+    net.initialize(mx.init.MSRAPrelu())
+    with autograd.record():
+        loss = net(mx.nd.random.normal(1, 2, (8, 3, 32, 32))).sum()
+    loss.backward()
+    return net
+
+
+def test_the_files_compute_what_the_network_does(net, tmp_path):
+    path = str(tmp_path / 'made' / 'atac')
+    assert export_symbol(net, path, (3, 32, 32)) <= 1e-5
+    made = sorted(file.name for file in (tmp_path / 'made').iterdir())
+    assert made == ['atac-0000.params', 'atac-symbol.json']
+    images = mx.nd.random.normal(shape=(3, 3, 32, 32))
+    assert np.allclose(load_symbol(path)(images).asnumpy(), net(images).asnumpy(), atol=1e-5)
+    symbol, arguments, auxiliary = mx.model.load_checkpoint(path, 0)
+    assert set(symbol.list_arguments()) - {'data'} == set(arguments)
+    assert set(symbol.list_auxiliary_states()) == set(auxiliary)
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(net, tmp_path):
+    (tmp_path / 'file').write_text('in the way')
+    with pytest.raises(OpenatacError, match='cannot be written'):
+        export_symbol(net, str(tmp_path / 'file' / 'atac'), (3, 32, 32))
