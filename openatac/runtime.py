@@ -161,7 +161,9 @@ def _libraries_in_reach():
         yield
     except OSError as error:
         if not has_cuda_wheel():
-            raise
+            raise ImportError(
+                'MXNet cannot load here (%s): install the system library that it names (libgomp.so.1 comes '
+                'with the package libgomp1 of Debian and Ubuntu)' % error, name='mxnet') from error
         raise ImportError(
             "the CUDA build of MXNet cannot load here (%s): it needs the NVIDIA driver and the libraries of "
             "pip install 'openatac[cu112]'; for a machine without a GPU run pip uninstall mxnet-cu112 and "

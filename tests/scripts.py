@@ -35,7 +35,7 @@ def start_script(*flags, limit=None, path=(), **environment):
     limit: the most bytes that a file of the process may have; path: folders for PYTHONPATH;
     environment: variables to set.
     """
-    variables = dict(os.environ, OMP_NUM_THREADS='1', no_proxy='*', **environment)
+    variables = {**os.environ, 'OMP_NUM_THREADS': '1', 'no_proxy': '*', **environment}
     variables['PYTHONPATH'] = os.pathsep.join([*map(str, path), str(ROOT)])
     return subprocess.Popen(
         [sys.executable, str(ROOT / 'train_cifar.py'), *map(str, flags)], text=True, env=variables,

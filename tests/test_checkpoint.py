@@ -52,7 +52,8 @@ def test_what_was_saved_comes_back(checkpoints):
     found, found_state = checkpoints.latest()
     assert found_state == state and list(found) == list(arrays)
     for name, array in arrays.items():
-        assert found[name].dtype == array.dtype and found[name].asnumpy().tobytes() == array.asnumpy().tobytes()
+        assert found[name].dtype == array.dtype
+        assert found[name].asnumpy().tobytes() == array.asnumpy().tobytes()
 
 
 def test_the_newest_two_stay(checkpoints):
@@ -78,7 +79,7 @@ def test_all_damaged_is_a_sentence(checkpoints):
     for iteration in (1, 2):
         save(checkpoints, iteration)
         damage(checkpoints, iteration, 'state.json', 'changed')
-    with pytest.raises(CheckpointError, match='no checkpoint in .* is whole: start anew in another --save-dir'):
+    with pytest.raises(CheckpointError, match='no checkpoint in .* is whole: start anew'):
         checkpoints.latest()
 
 
@@ -199,9 +200,10 @@ def test_parameters_come_back_in_any_precision(tmp_path):
 
 def test_parameters_of_another_network_are_a_sentence(tmp_path):
     path = str(tmp_path / 'w.params')
+    norm = mx.gluon.nn.BatchNorm(in_channels=4)
+    norm.initialize()
     for net, sentence in ((dense(5), r'weight has shape \(5, 3\) there and \(4, 3\) here'),
-                          (mx.gluon.nn.BatchNorm(in_channels=4), 'lacks weight, bias and has unexpected gamma')):
-        net.initialize()
+                          (norm, 'lacks weight, bias and has unexpected gamma')):
         save_parameters(net, path)
         target = dense()
         before = target.weight.data().asnumpy()

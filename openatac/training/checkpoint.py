@@ -43,11 +43,7 @@ class Checkpoints:
         Raises CheckpointError, leaving the earlier checkpoints as they were, if it can't be
         written or if an array holds a value that is not finite.
         """
-        bad = [name for name, array in arrays.items()
-               if not mx.nd.contrib.isfinite(array).min().asscalar()]
-        if bad:
-            raise CheckpointError('%s became infinite or not a number, so no checkpoint was written'
-                                  % bad[0].split('/')[1])
+        check_finite(arrays)
         name = '%010d' % iteration
         with writing_in(self.folder):
             os.makedirs(self.folder, exist_ok=True)
@@ -120,6 +116,14 @@ def _sha256(path):
         for block in iter(lambda: handle.read(1 << 20), b''):
             digest.update(block)
     return digest.hexdigest()
+
+
+def check_finite(arrays):
+    """Raise CheckpointError if an array of {name: NDArray} holds a value that is not finite."""
+    for name, array in arrays.items():
+        if not mx.nd.contrib.isfinite(array).min().asscalar():
+            raise CheckpointError('%s became infinite or not a number: the last checkpoint is kept; use a '
+                                  'smaller --lr' % name.split('/')[1])
 
 
 @contextlib.contextmanager

@@ -49,8 +49,8 @@ def build_network(args):
                                  % (flag.replace('_', '-'), args.model, value))
             setattr(args, flag, value)
     else:
-        args.blocks = args.blocks or 3
-        args.act_type = args.act_type or 'ChaATAC'
+        args.blocks = 3 if args.blocks is None else args.blocks
+        args.act_type = 'ChaATAC' if args.act_type is None else args.act_type
         name = args.model
     settings = dict(classes=CLASSES[args.dataset], act_layers=args.act_layers, r=args.r,
                     useReLU=args.useReLU, useGlobal=args.useGlobal, drop_rate=args.drop_rate)

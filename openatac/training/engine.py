@@ -36,7 +36,9 @@ class GluonEngine:
         self.image_shape = tuple(image_shape)
         net.cast(dtype)
         if hybrid:
-            net.hybridize(static_alloc=True, static_shape=True)
+            # Not static_shape: it keeps oneDNN's copies of all intermediate arrays, 1.8 GB instead of
+            # 1.1 for a ResNet-20 with ATAC at batch 128.
+            net.hybridize(static_alloc=True)
         self.parameters = net._collect_params_with_prefix()
         # In structural order, which unlike the default, the order of names, never depends on how
         # many networks the process has made. States must be ours to save, so no kvstore has them.

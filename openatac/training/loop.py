@@ -15,7 +15,7 @@ from typing import Callable, NamedTuple
 from openatac.data.loader import prefetch
 from openatac.errors import CheckpointError, OpenatacError
 from openatac.models.parameters import save_parameters
-from openatac.training.checkpoint import Checkpoints, writing_in
+from openatac.training.checkpoint import Checkpoints, check_finite, writing_in
 
 log = logging.getLogger('openatac')
 
@@ -185,6 +185,7 @@ def _log_epoch(row, seconds):
 
 def _write(plan, progress, trackers):
     """All that an epoch leaves. The checkpoint is last: what it says was done, was done."""
+    check_finite(plan.engine.state()[0])
     with writing_in(plan.folder):
         for tracker in trackers:
             tracker.epoch(progress.history)

@@ -1,0 +1,336 @@
+"""What a user can get wrong ends train_cifar.py with one sentence and harms nothing."""
+import argparse
+import functools
+import hashlib
+import http.server
+import io
+import os
+import pickle
+import shutil
+import tarfile
+import threading
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+import train_cifar
+from openatac.data import cifar
+from openatac.models.parameters import write_arrays
+from openatac.training.flags import number
+from tests.scripts import CIFAR10, CIFAR100, call_script, run_script, the_error, write_cifar
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch, tmp_path):
+    """No network, no data of the user's, and a folder of its own to write to."""
+    monkeypatch.setattr(cifar, 'HOME', 'http://127.0.0.1:9/')
+    monkeypatch.setenv('no_proxy', '*')
+    monkeypatch.setenv('MXNET_HOME', str(tmp_path / 'home'))
+    monkeypatch.delenv('OPENATAC_DATA_URL', raising=False)
+    (tmp_path / 'work').mkdir()
+    monkeypatch.chdir(tmp_path / 'work')
+
+
+@pytest.fixture
+def refused(capsys):
+    """refused(code, *flags): run it, check that it ends with that code and one sentence, return that."""
+    def check(code, *flags):
+        found = call_script(*flags)
+        error = the_error(found, capsys.readouterr().err)
+        assert found == code, error
+        return error
+
+    return check
+
+
+# Numbers.
+
+def numeric_flags():
+    def is_number(action):
+        return getattr(action.type, '__qualname__', '').startswith(number.__qualname__)
+
+    return [action for action in train_cifar.parser()._actions if is_number(action)]
+
+
+NUMERIC = {action.option_strings[-1]: action for action in numeric_flags()}
+WHOLE = {name for name, action in NUMERIC.items() if 'whole' in str(pytest.raises(
+    argparse.ArgumentTypeError, action.type, 'abc').value)}
+FROM_ZERO = {'--momentum', '--wd', '--drop-rate', '--seed', '--act-layers', '--save-period', '--num_workers',
+             '--lr-decay-period'}
+
+
+def test_the_numeric_flags_are_known():
+    """A new one is to be put where it belongs here; one without bounds would be missing."""
+    assert set(NUMERIC) == FROM_ZERO | {
+        '--blocks', '--r', '--batch-size', '--num-epochs', '--lr', '--lr-decay', '--log-interval'}
+    assert set(NUMERIC) - WHOLE == {'--r', '--lr', '--lr-decay', '--momentum', '--wd', '--drop-rate'}
+
+
+@pytest.mark.parametrize('value', [
+    'nan', 'inf', '-inf', '-1', '-0.5', '1e400', '-1e400', 'abc', '', ' ', '1,5', '0x10', '1 2', '0', '0.5',
+    '1e300', '1e-300', pytest.param('9' * 5000, id='5000 digits')])
+@pytest.mark.parametrize('name', sorted(NUMERIC))
+def test_nonsense_for_a_number(refused, name, value):
+    if value == '0' and name in FROM_ZERO or value == '0.5' and name not in WHOLE | {'--r'}:
+        assert NUMERIC[name].type(value) == float(value)
+    elif value == '9' * 5000 and name in WHOLE:
+        with pytest.raises(argparse.ArgumentTypeError):
+            NUMERIC[name].type('%s.' % value)
+    else:
+        assert 'argument ' in refused(2, name + '=' + value)
+
+
+@pytest.mark.parametrize('flags', [
+    ['--gpus', 'a'], ['--gpus', '0,0'], ['--gpus', '-1'], ['--gpus', '0.5'],
+    ['--lr-decay-epoch', 'x'], ['--lr-decay-epoch', '300;350'], ['--lr-decay-epoch', '1.5'],
+    ['--lr-decay-epoch=-3'],
+    ['--momentum', 1], ['--drop-rate', 1], ['--act-layers', 5], ['--seed', 2 ** 31], ['--blocks', 10 ** 9],
+    ['--num-epochs', 10 ** 12, '--lr-decay-period', 1],
+    ['--lr-decay-period', 1], ['--lr-decay', 1e30, '--lr-decay-epoch', '1,2'],
+    ['--act-type', 'tanh'], ['--act-type', ''], ['--r', 100], ['--r', 0], ['--model', 'resnet50_v1b_atac'],
+    ['--model', ''],
+    ['--mode', 'eager'], ['--dtype', 'int8'], ['--dataset', 'mnist'], ['--cifar100-labels', 'all'],
+    ['--recipe', 'imagenet'], ['--recipe'], ['--rec', 'digits'], ['--learning-rate', 1], ['train'],
+], ids=lambda flags: ' '.join(map(str, flags)))
+def test_other_nonsense(refused, cifar10, flags):
+    refused(2, '--data-dir', cifar10, *flags)
+    assert not os.listdir()
+
+
+def test_the_sentence_says_what_would_be_right(refused, cifar10):
+    data = '--data-dir', cifar10
+    assert "'abc' is not a number above 0" in refused(2, '--lr', 'abc')
+    assert '-3 is not a whole number at least 1' in refused(2, '--batch-size=-3')
+    assert 'at least 0 and below 1' in refused(2, '--momentum', 1)
+    assert "'x' is not a list of epochs like 300,350" in refused(2, '--lr-decay-epoch', 'x')
+    assert "'0,0' is not a list of GPU indices like 0,1" in refused(2, '--gpus', '0,0')
+    assert 'relu, prelu, elu, selu, gelu, swish, ChaATAC' in refused(2, *data, '--act-type', 'tanh')
+    assert 'r=100.0 leaves no bottleneck in a unit of 16 channels' in refused(2, *data, '--r', 100)
+    assert 'cifar_resnet20_v2_atac' in refused(2, *data, '--model', 'cifar_resnet_20_v2_atac')
+    assert 'cifar10_atac, cifar100_atac, digits' in refused(2, '--recipe', 'imagenet')
+
+
+def test_a_wrong_command_line_from_outside(tmp_path):
+    result = run_script('--lr', 'abc')
+    assert the_error(result.returncode, result.stderr).startswith('train_cifar.py: error: argument --lr:')
+    assert result.returncode == 2 and result.stdout == ''
+
+
+# Settings that only the run can judge.
+
+def test_float16_needs_a_gpu(refused, cifar10):
+    assert '--dtype float16 needs a GPU' in refused(1, '--dtype', 'float16', '--data-dir', cifar10)
+
+
+def test_a_batch_that_is_larger_than_the_data(refused, cifar10):
+    error = refused(1, '--data-dir', cifar10, '--batch-size', 301)
+    assert '300 images, fewer than one batch of 301: choose a smaller --batch-size' in error
+
+
+def diverging(folder):
+    data = write_cifar(folder, images=20)
+    return '--data-dir', data, '--blocks', 1, '--act-type', 'relu', '--batch-size', 20, '--num-epochs', 4
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_what_was_good(refused, tmp_path):
+    small = diverging(tmp_path / 'small')
+    assert 'the loss became' in refused(1, *small, '--save-dir', 'at-once', '--lr', 1e30, '--log-interval', 2)
+    assert not os.path.exists('at-once/last.params') and not os.path.exists('at-once/checkpoints')
+    # The rate becomes 1e30 in the third epoch.
+    rise = ('--lr', 0.01, '--lr-decay', 1e32, '--lr-decay-epoch', '2', '--save-dir', 'later')
+    error = refused(1, *small, *rise)
+    assert 'in epoch 2' in error and 'the last checkpoint is kept; use a smaller --lr' in error
+    assert sorted(os.listdir('later/checkpoints')) == ['%010d' % 5, '%010d' % 10]
+    for name in ('best', 'last'):
+        arrays = mx.nd.load('later/%s.params' % name)
+        assert all(np.isfinite(array.asnumpy()).all() for array in arrays.values())
+    with open('later/metrics.jsonl') as handle:
+        assert len(handle.readlines()) == 2
+    refused(1, *small, *rise, '--resume', 'auto')
+    assert len(os.listdir('later/checkpoints')) == 2
+
+
+@pytest.mark.parametrize('rate', [1e30, 1e37])
+def test_a_last_step_too_far_is_noticed_before_anything_is_saved(refused, tmp_path, rate):
+    """The training loss of an epoch of one batch is that before its only step."""
+    error = refused(1, *diverging(tmp_path / 'small'), '--batch-size', 100, '--lr', rate, '--save-dir', 'run')
+    assert 'became' in error and 'use a smaller --lr' in error
+    assert not [name for name in os.listdir('run') if name.endswith('.params')]
+
+
+# Data.
+
+def run_on(folder, *more):
+    return ('--data-dir', folder, '--blocks', 1, '--batch-size', 20, '--num-epochs', 1, *more)
+
+
+@pytest.fixture
+def files(cifar10, tmp_path):
+    """A copy of the data, to be damaged."""
+    return shutil.copytree(cifar10, str(tmp_path / 'files'))
+
+
+@pytest.mark.parametrize(('file', 'content', 'words'), [
+    ('data_batch_3.bin', None, 'lacks the file data_batch_3.bin'),
+    ('test_batch.bin', None, 'lacks the file test_batch.bin'),
+    ('data_batch_1.bin', b'\0' * 3072, 'is no whole number of records of 3073 bytes'),
+    ('test_batch.bin', b'\0' * (3073 * 3 - 1), 'is it truncated'),
+    ('data_batch_5.bin', b'', 'data_batch_5.bin is empty'),
+    ('data_batch_2.bin', b'\x0a' + b'\0' * 3072, 'has the label 10, but classes go from 0 to 9'),
+])
+def test_damaged_data(refused, files, file, content, words):
+    if content is None:
+        os.remove(os.path.join(files, file))
+    else:
+        with open(os.path.join(files, file), 'wb') as handle:
+            handle.write(content)
+    assert words in refused(1, *run_on(files))
+    assert not os.path.exists('params/checkpoints') and not os.path.exists('params/last.params')
+
+
+def test_cifar100_under_the_name_of_cifar10(refused, tmp_path):
+    hundred = write_cifar(tmp_path / 'hundred', CIFAR100)
+    for name in CIFAR10[0]:
+        shutil.copy(os.path.join(hundred, 'train.bin'), os.path.join(hundred, name))
+    shutil.copy(os.path.join(hundred, 'test.bin'), os.path.join(hundred, CIFAR10[1]))
+    assert 'of another data set?' in refused(1, *run_on(hundred))
+
+
+def test_no_data_and_no_way_to_get_it(refused, server, tmp_path):
+    for folder in (tmp_path / 'none', tmp_path):
+        error = refused(1, *run_on(folder, '--data-url', server.url))
+        assert '404' in error and str(folder) in error and 'get it in another way' in error
+    assert 'there is no archive' in refused(1, *run_on(tmp_path / 'cifar-10-binary.tar.gz'))
+
+
+# Archives, on a web server of this machine or as files.
+
+@pytest.fixture
+def server(tmp_path):
+    """A server of the folder ``server.folder``, at ``server.url``."""
+    folder = tmp_path / 'served'
+    folder.mkdir()
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+    handler = functools.partial(Handler, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler)
+    server.folder, server.url = folder, f'http://127.0.0.1:{server.server_port}'
+    threading.Thread(target=server.serve_forever, kwargs={'poll_interval': 0.01}, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def write_archive(path, files, *members):
+    """The data files as a published archive holds them, and more members."""
+    with tarfile.open(path, 'w:gz') as archive:
+        for name in os.listdir(files):
+            archive.add(os.path.join(files, name), 'cifar-10-batches-bin/' + name)
+        for member in members:
+            archive.addfile(member, io.BytesIO(b'evil') if member.isreg() else None)
+    with open(path, 'rb') as handle:
+        return hashlib.md5(handle.read()).hexdigest()
+
+
+def outside(name):
+    member = tarfile.TarInfo(name)
+    member.size = 4
+    return member
+
+
+def link(kind, target):
+    member = tarfile.TarInfo('cifar-10-batches-bin/batches.meta.txt')
+    member.type, member.linkname = kind, target
+    return member
+
+
+@pytest.mark.parametrize(('member', 'words'), [
+    (outside('../../evil'), 'points out of its archive'),
+    (outside('/tmp/openatac-evil'), 'points out of its archive'),
+    (outside('cifar-10-batches-bin/../../../evil'), 'points out of its archive'),
+    (link(tarfile.SYMTYPE, '/etc/passwd'), 'is a link or a device'),
+    (link(tarfile.LNKTYPE, 'cifar-10-batches-bin/test_batch.bin'), 'is a link or a device'),
+    (link(tarfile.CHRTYPE, ''), 'is a link or a device'),
+], ids=['up', 'absolute', 'up later', 'symbolic link', 'hard link', 'device'])
+def test_an_archive_with_what_none_holds(refused, monkeypatch, cifar10, server, tmp_path, member, words):
+    archive = server.folder / 'cifar-10-binary.tar.gz'
+    monkeypatch.setitem(cifar.MD5, archive.name, write_archive(archive, cifar10, member))
+    assert words in refused(1, *run_on(archive))
+    assert words in refused(1, *run_on(tmp_path / 'data', '--data-url', server.url))
+    assert os.listdir(tmp_path / 'data') and 'cifar-10-batches-bin' not in os.listdir(tmp_path / 'data')
+    assert not [name for _, _, names in os.walk(tmp_path) for name in names if 'evil' in name]
+    assert not os.path.exists('/tmp/openatac-evil')
+
+
+def test_an_archive_with_another_checksum(refused, cifar10, server, tmp_path):
+    write_archive(server.folder / 'cifar-10-binary.tar.gz', cifar10)
+    error = refused(1, *run_on(tmp_path / 'data', '--data-url', server.url))
+    assert 'has MD5' in error and cifar.MD5['cifar-10-binary.tar.gz'] in error
+    assert not [name for name in os.listdir(tmp_path / 'data') if not name.endswith('.lock')]
+
+
+class Malicious:
+    def __reduce__(self):
+        return os.system, ('touch executed',)
+
+
+def test_a_pickle_is_not_executed(refused, tmp_path):
+    folder = tmp_path / 'cifar-10-batches-py'
+    folder.mkdir()
+    for name in (*(f'data_batch_{k}' for k in range(1, 6)), 'test_batch'):
+        (folder / name).write_bytes(pickle.dumps({b'data': Malicious(), b'labels': [0]}, 2))
+    assert 'may only name arrays' in refused(1, *run_on(folder))
+    assert not os.path.exists('executed')
+
+
+# Parameters.
+
+def parameters(kind, path, network):
+    """Write a parameter file that cannot be used; what the sentence about it says."""
+    if kind == 'missing':
+        return 'there is no parameter file'
+    if kind in ('truncated', 'random'):
+        with open(network, 'rb') as handle:
+            content = handle.read()
+        path.write_bytes(content[:len(content) // 2] if kind == 'truncated' else os.urandom(len(content)))
+        return 'is not an MXNet parameter file, or is damaged'
+    if kind == 'without names':
+        mx.nd.save(str(path), [mx.nd.ones(3)])
+        return 'arrays without names'
+    arrays = mx.nd.load(network)
+    if kind == 'more classes':
+        arrays['output.weight'], arrays['output.bias'] = mx.nd.zeros((100, 64)), mx.nd.zeros(100)
+    elif kind == 'another unit':
+        arrays['features.2.0.msAA1.module.0.weight'] = mx.nd.zeros(1)
+    elif kind == 'less':
+        del arrays['features.1.weight']
+    write_arrays(str(path), arrays)
+    return 'is of another network: '
+
+
+@pytest.fixture(scope='module')
+def network(tmp_path_factory, cifar10):
+    """The parameters of a trained network."""
+    folder = tmp_path_factory.mktemp('network')
+    assert call_script(*run_on(cifar10, '--act-type', 'relu', '--save-dir', folder)) == 0
+    return str(folder / 'last.params')
+
+
+@pytest.mark.parametrize('flag', ['--resume-from', '--evaluate'])
+@pytest.mark.parametrize('kind', ['missing', 'truncated', 'random', 'without names', 'more classes',
+                                  'another unit', 'less'])
+def test_parameters_that_cannot_be_used(refused, cifar10, network, tmp_path, kind, flag):
+    path = tmp_path / 'file.params'
+    words = parameters(kind, path, network)
+    error = refused(1, *run_on(cifar10, '--act-type', 'relu', flag, path))
+    assert words in error and str(path) in error
+    assert not os.path.exists('params/last.params')
+
+
+def test_the_same_parameters_undamaged_can_be_used(cifar10, network):
+    """Or the test above would tell nothing."""
+    assert call_script(*run_on(cifar10, '--act-type', 'relu', '--evaluate', network)) == 0

@@ -1,0 +1,169 @@
+"""TensorBoard and Weights & Biases, with stand-ins that write down what they are told."""
+import json
+import os
+import shutil
+import sys
+
+import pytest
+
+from openatac.training import tracking
+from tests.scripts import metrics_of, run_script, the_error
+
+STAND_IN = '''
+import json, os
+
+def note(*call):
+    with open(os.environ['CALLS'], 'a') as handle:
+        handle.write(json.dumps(call, default=str) + chr(10))
+
+'''
+TENSORBOARD = STAND_IN + '''
+class SummaryWriter:
+    def __init__(self, logdir, purge_step=None):
+        note('open', logdir, purge_step)
+    def add_scalar(self, tag, value, step):
+        note('scalar', tag, float(value), step)
+    def flush(self):
+        note('flush')
+    def close(self):
+        note('close')
+'''
+WANDB = STAND_IN + '''
+class util:
+    generate_id = staticmethod(lambda: 'id%d' % os.getpid())
+
+class Summary:
+    def update(self, values):
+        note('summary', values)
+
+class Run:
+    summary = Summary()
+    def log(self, values, step):
+        note('log', values, step)
+    def finish(self):
+        note('finish')
+
+def init(**settings):
+    note('init', settings)
+    return Run()
+'''
+EPOCHS, BATCHES = 3, 15
+
+
+@pytest.fixture(scope='module')
+def tracked(tmp_path_factory, cifar10):
+    """A run, and its last epoch once more: its folder, TensorBoard's, and the calls of both runs."""
+    top = tmp_path_factory.mktemp('tracked')
+    (top / 'tensorboardX.py').write_text(TENSORBOARD)
+    (top / 'wandb.py').write_text(WANDB)
+    folder, calls = str(top / 'run'), []
+    for number in range(2):
+        path = top / ('calls%d' % number)
+        result = run_script(
+            '--data-dir', cifar10, '--save-dir', folder, '--blocks', 1, '--act-type', 'relu',
+            '--batch-size', 20, '--num-epochs', EPOCHS, '--log-interval', 10, '--resume', 'auto',
+            '--tensorboard', top / 'events', '--project', 'atac', '--name', 'first', path=[top],
+            CALLS=str(path))
+        assert result.returncode == 0, result.stderr
+        calls.append([json.loads(line) for line in path.read_text().splitlines()])
+        shutil.rmtree(os.path.join(folder, 'checkpoints', '%010d' % (EPOCHS * BATCHES)))
+    return folder, str(top / 'events'), calls
+
+
+def of_kind(calls, *kinds):
+    return [call[1:] for call in calls if call[0] in kinds]
+
+
+def test_tensorboard_gets_each_epoch_and_interval(tracked):
+    folder, events, (calls, _) = tracked
+    rows = metrics_of(folder)
+    assert of_kind(calls, 'open')[0][0] == events and calls[-1] != ['open']
+    scalars = {(tag, step): value for tag, value, step in of_kind(calls, 'scalar')}
+    for row in rows:
+        for name in ('lr', 'train_loss', 'train_accuracy', 'val_loss', 'val_accuracy', 'best_accuracy'):
+            assert scalars[name, row['iteration']] == row[name]
+    steps = [epoch * BATCHES + batch for epoch in range(EPOCHS) for batch in (10, 15)]
+    assert [step for tag, step in scalars if tag == 'interval/loss'] == steps
+    assert {tag for tag, _ in scalars if '/' in tag} == {
+        'interval/' + name for name in ('loss', 'accuracy', 'lr', 'images_per_second')}
+    assert scalars['interval/loss', BATCHES] == rows[0]['train_loss']
+    assert len(of_kind(calls, 'flush')) == EPOCHS and len(of_kind(calls, 'close')) == 1
+
+
+def test_tensorboard_of_a_resumed_run_drops_what_is_done_again_and_no_more(tracked):
+    """A purge takes away all from its step on, and the checkpoint's own step was logged before it."""
+    _, _, (first, second) = tracked
+    (_, purged), = of_kind(second, 'open')
+    last_kept = (EPOCHS - 1) * BATCHES
+    assert last_kept < purged <= min(step for _, _, step in of_kind(second, 'scalar'))
+    (_, purged), = of_kind(first, 'open')
+    assert purged in (None, 0, 1)
+
+
+def test_weights_and_biases_get_each_epoch_and_interval(tracked, cifar10):
+    folder, _, (calls, _) = tracked
+    rows, logged = metrics_of(folder), of_kind(calls, 'log')
+    (settings,), = of_kind(calls, 'init')
+    assert settings['project'] == 'atac' and settings['name'] == 'first'
+    assert settings['config']['batch_size'] == 20 and settings['config']['data_dir'] == cifar10
+    for row in rows:
+        expected = {key: value for key, value in row.items() if key not in ('iteration', 'images_per_second')}
+        found, = (values for values, step in logged if step == row['iteration'] and 'val_loss' in values)
+        assert expected.items() <= found.items()
+    steps = [step for _, step in logged]
+    assert steps == sorted(steps) and {10, 15, 25, 30, 40, 45} == set(steps)
+    (summary,), = of_kind(calls, 'summary')
+    assert summary['best_accuracy'] == rows[-1]['best_accuracy'] and of_kind(calls, 'finish') == [[]]
+
+
+def test_weights_and_biases_go_on_with_the_same_run(tracked):
+    _, _, (first, second) = tracked
+    ids = [of_kind(calls, 'init')[0][0]['id'] for calls in (first, second)]
+    assert ids[0] == ids[1] and ids[0].startswith('id')
+    assert of_kind(second, 'init')[0][0]['resume'] == 'allow'
+
+
+@pytest.mark.parametrize(('flags', 'module', 'words'), [
+    (['--tensorboard', 'events'], 'tensorboardX.py', "pip install 'openatac[tensorboard]'"),
+    (['--project', 'atac'], 'wandb.py', "pip install 'openatac[wandb]'")])
+def test_a_missing_package_is_a_sentence_before_training(tmp_path, cifar10, flags, module, words):
+    (tmp_path / module).write_text('raise ImportError("as if it were not there")')
+    result = run_script('--data-dir', cifar10, '--save-dir', tmp_path / 'run', '--blocks', 1,
+                        '--batch-size', 20, *flags, path=[tmp_path])
+    error = the_error(result.returncode, result.stderr)
+    assert result.returncode == 1 and words in error
+    assert not (tmp_path / 'run' / 'metrics.csv').exists()
+
+
+def test_a_run_without_matplotlib_has_no_picture_and_says_so(tmp_path, monkeypatch, caplog):
+    for name in ('matplotlib.figure', 'matplotlib.backends.backend_agg'):
+        monkeypatch.setitem(sys.modules, name, None)
+    tracking.HistoryPicture(str(tmp_path), 'title').finish([], {})
+    assert "pip install 'openatac[demo]'" in caplog.text and not os.listdir(tmp_path)
+
+
+def test_the_real_tensorboard_writer(tmp_path):
+    pytest.importorskip('tensorboardX')
+    from tensorboardX.proto.event_pb2 import Event
+
+    def write(first, last):
+        writer = tracking.TensorBoard(str(tmp_path / 'events'), first)
+        history = [{'epoch': number, 'iteration': number + 1, 'val_loss': 0.5} for number in range(last)]
+        for number in range(first, last):
+            writer.interval(number + 1, {'loss': 0.25})
+            writer.epoch(history[:number + 1])
+        writer.finish(history, {})
+
+    def read():
+        """(step, purged from here on, tags) of each event; a record is length, 4 bytes, data, 4 bytes."""
+        for path in sorted((tmp_path / 'events').iterdir(), key=lambda path: path.stat().st_mtime):
+            content = path.read_bytes()
+            while content:
+                length = int.from_bytes(content[:8], 'little')
+                event, content = Event.FromString(content[12:12 + length]), content[16 + length:]
+                yield event.step, event.HasField('session_log'), [value.tag for value in event.summary.value]
+
+    write(0, 2)
+    assert [tags for step, _, tags in read() if step == 2 and tags] == [['interval/loss'], ['val_loss']]
+    write(1, 3)
+    assert [step for step, purge, _ in read() if purge][-1] == 2
