@@ -93,7 +93,7 @@ def table(rows):
         groups.setdefault((row['model'], row['unit'], row['epochs']), []).append(row)
     for (model, unit, epochs), runs in groups.items():
         speed = statistics.median(float(run['images_per_second']) for run in runs)
-        devices = sorted({'%s, %s threads' % (run['device'], run['threads']) for run in runs})
+        devices = sorted({'%s, OMP_NUM_THREADS=%s' % (run['device'], run['threads']) for run in runs})
         lines.append('| %s | %s | %s | %s | %s | %d | %.0f | %s |' % (
             model, unit, epochs, _spread(runs, 'best_accuracy'), _spread(runs, 'last_accuracy'), len(runs),
             speed, '; '.join(devices)))
