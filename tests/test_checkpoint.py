@@ -88,8 +88,13 @@ def test_damaged_ones_ahead_do_not_push_out_whole_ones(checkpoints):
     save(checkpoints, 1)
     for iteration in (5, 6):
         os.mkdir(os.path.join(checkpoints.folder, NAMES[iteration]))
-    save(checkpoints, 2)
-    assert latest(checkpoints) == 2 and checkpoints.names() == NAMES[1:3]
+    for iteration in (2, 3):
+        save(checkpoints, iteration)
+        assert latest(checkpoints) == iteration
+    assert checkpoints.names() == [NAMES[2], NAMES[3], NAMES[5], NAMES[6]]
+    for iteration in (5, 6):
+        save(checkpoints, iteration)
+    assert latest(checkpoints) == 6 and checkpoints.names() == NAMES[5:7]
 
 
 def test_what_others_put_there_is_left_alone(checkpoints):

@@ -50,9 +50,8 @@ class Checkpoints:
             self._remove(other for other in os.listdir(self.folder)
                          if other.startswith('.') and other[1:].isdigit())
             self._write(name, arrays, state)
-            # Later ones are damaged, or this run would have gone on from them.
-            kept = [other for other in self.names() if other <= name][-self.keep:]
-            self._remove(other for other in self.names() if other not in kept)
+            # Later ones are damaged, or this run would have gone on from them: they do not count.
+            self._remove([other for other in self.names() if other <= name][:-self.keep])
 
     def _write(self, name, arrays, state):
         temporary, final = os.path.join(self.folder, '.' + name), os.path.join(self.folder, name)

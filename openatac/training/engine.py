@@ -153,6 +153,10 @@ class GluonEngine:
         for ctx in self.contexts:  # gives deferred parameters their shapes
             self.net(mx.nd.zeros((1,) + self.image_shape, ctx, self.dtype))
         self._restore_layouts()
+        if not self.trainer._kv_initialized:
+            # else the first step would copy the first device's values to all others
+            self.trainer._init_kvstore()
+            self.trainer._init_params()
         for name, parameter in self.parameters.items():
             for device, data in enumerate(parameter.list_data()):
                 own = 'parameter/%s/%d' % (name, device)
