@@ -216,12 +216,12 @@ def test_unpublished_archive_is_read_with_a_warning(tmp_path, caplog, monkeypatc
     path = write_archive(tmp_path / 'cifar-10-binary.tar.gz', binary_files('cifar10'), 'x')
     with caplog.at_level(logging.WARNING, 'openatac'):
         load_cifar('cifar10', tmp_path)
-    assert [record.getMessage() for record in caplog.records] == [
-        f'{path} is not the published archive (its MD5 differs)']
-    caplog.clear()
-    publish(monkeypatch, path)
-    load_cifar('cifar10', tmp_path)
-    assert not caplog.records
+        assert [record.getMessage() for record in caplog.records] == [
+            f'{path} is not the published archive (its MD5 differs)']
+        caplog.clear()
+        publish(monkeypatch, path)
+        load_cifar('cifar10', tmp_path)
+        assert not caplog.records
 
 
 # What is refused.

@@ -27,8 +27,7 @@ def names(requirements):
 
 
 def test_setup_describes_the_package(setup_arguments):
-    assert setup_arguments['version'] == re.search("__version__ = '(.+)'", (
-        ROOT / 'openatac' / '__init__.py').read_text()).group(1)
+    assert setup_arguments['version'] == openatac.__version__
     folders = {path.parent.relative_to(ROOT) for path in (ROOT / 'openatac').rglob('*.py')}
     assert set(setup_arguments['packages']) == {'.'.join(folder.parts) for folder in folders}
     assert all((ROOT / script).exists() for script in setup_arguments['scripts'])

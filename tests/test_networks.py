@@ -24,6 +24,7 @@ def test_gradients_equal_numeric_derivatives_when_hybridized_before_a_global_poo
     channels = 4
     head = nn.HybridSequential()
     head.add(make_activation(name, channels, r=2), nn.GlobalAvgPool2D(), nn.Flatten(), nn.Dense(3))
+    mx.random.seed(1)
     head.initialize(mx.init.Normal(0.5))
     head.hybridize(static_alloc=True, static_shape=True)
     x = images(6, channels, 5, 4)
@@ -43,7 +44,7 @@ def test_gradients_equal_numeric_derivatives_when_hybridized_before_a_global_poo
         _compare_along_random_directions(value, array, gradient.asnumpy())
 
 
-def _compare_along_random_directions(value, array, gradient, step=1e-2):
+def _compare_along_random_directions(value, array, gradient, step=2e-3):
     start = array.asnumpy()
     for seed in range(3):
         direction = np.random.RandomState(seed).choice([-1.0, 1.0], start.shape)
