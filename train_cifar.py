@@ -91,8 +91,9 @@ def main(argv=None):
     from openatac.training.datasets import Reading
     from openatac.training.tracking import log_to
     log_to()
+    runtime.require_mxnet()  # before anything is downloaded
     data = None if args.summary else Reading(args, (False,) if args.evaluate else (True, False))
-    import mxnet  # noqa: F401  (fails here, in a sentence, where it is not installed)
+    import mxnet  # noqa: F401  (while the data are read)
 
     from openatac.training import cifar
     try:

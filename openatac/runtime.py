@@ -14,6 +14,7 @@ import builtins
 import contextlib
 import ctypes
 import importlib.machinery
+import importlib.util
 import os
 import sys
 import types
@@ -143,6 +144,13 @@ class _MissingLoader:
     @staticmethod
     def exec_module(module):
         """Part of the loader protocol; never reached."""
+
+
+def require_mxnet():
+    """Raise ModuleNotFoundError, in one sentence, if MXNet is not installed; loads nothing."""
+    spec = importlib.util.find_spec('mxnet')
+    if isinstance(spec.loader, _MissingLoader):
+        raise ModuleNotFoundError(MISSING, name='mxnet')
 
 
 def install():

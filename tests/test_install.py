@@ -6,6 +6,7 @@ import pytest
 
 import openatac
 from openatac import cli, runtime
+from openatac.version import __version__
 from tests.conftest import ROOT
 from tests.fresh_python import output_of, run_python
 
@@ -27,7 +28,7 @@ def names(requirements):
 
 
 def test_setup_describes_the_package(setup_arguments):
-    assert setup_arguments['version'] == openatac.__version__
+    assert setup_arguments['version'] == __version__
     folders = {path.parent.relative_to(ROOT) for path in (ROOT / 'openatac').rglob('*.py')}
     assert set(setup_arguments['packages']) == {'.'.join(folder.parts) for folder in folders}
     assert all((ROOT / script).exists() for script in setup_arguments['scripts'])
