@@ -83,10 +83,11 @@ def speed_and_memory(command, environment=None, warm_up=2, measured=4):
             speeds.append(float(found.group(1)))
         if len(speeds) == warm_up + measured:
             break
-    peak = peak_memory(process.pid)
+    whole = len(speeds) == warm_up + measured
+    peak = peak_memory(process.pid) if whole else 0
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    if len(speeds) < warm_up + measured:
+    if not whole:
         sys.exit('error: %s ended before it was measured' % ' '.join(command))
     return statistics.harmonic_mean(speeds[warm_up:]), peak
 
