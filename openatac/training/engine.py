@@ -56,7 +56,8 @@ class GluonEngine:
 
     def train_batch(self, images, labels, rate):
         """One optimizer step on NumPy arrays (B, C, H, W) and (B,). Does not wait for its end."""
-        mx.random.seed((self.seed * 1000003 + self.iteration) % 2 ** 31)
+        if self.iteration:  # the first batch draws deferred initial values, from the run's own seed
+            mx.random.seed((self.seed * 1000003 + self.iteration) % 2 ** 31)
         self.trainer.set_learning_rate(rate)
         losses = []
         shards = self._split(images, labels)
@@ -135,6 +136,7 @@ class GluonEngine:
 
     def state(self):
         """({name: NDArray}, {name: number}): all that the next steps depend on."""
+        mx.nd.waitall()  # a pending write of running statistics is not always waited for
         arrays = {}
         for name, parameter in self.parameters.items():
             for device, data in enumerate(parameter.list_data()):
