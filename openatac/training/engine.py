@@ -56,8 +56,7 @@ class GluonEngine:
 
     def train_batch(self, images, labels, rate):
         """One optimizer step on NumPy arrays (B, C, H, W) and (B,). Does not wait for its end."""
-        if self.iteration:  # the first batch draws deferred initial values, from the run's own seed
-            mx.random.seed((self.seed * 1000003 + self.iteration) % 2 ** 31)
+        mx.random.seed((self.seed * 1000003 + self.iteration) % 2 ** 31)
         self.trainer.set_learning_rate(rate)
         losses = []
         shards = self._split(images, labels)
