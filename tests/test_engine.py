@@ -5,6 +5,7 @@ import pytest
 
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.training.engine import GluonEngine
+from tests import oracle
 
 OPTIMIZER = {'learning_rate': 0.1, 'momentum': 0.9, 'wd': 1e-4}
 
@@ -46,6 +47,21 @@ def test_evaluating_and_resuming_change_no_bit_of_training(trial):
             interrupted = engine(drop_rate=0.2)
             interrupted.load_state(arrays, numbers)
     assert_equal(values(interrupted), values(plain))
+
+
+def test_a_seed_gives_the_published_initial_values():
+    """Those that wait for a shape, too, are drawn before the first step seeds chance anew."""
+    description, _ = oracle.load('cifar10_b1_atac')
+    net = oracle.build(description)
+    mx.random.seed(42)
+    net.initialize(mx.init.MSRAPrelu())
+    untrained = GluonEngine(net, [mx.cpu()], 'nag', OPTIMIZER, (3, 32, 32), seed=7)
+    untrained.train_batch(*batch(), rate=0.0)
+    for name, parameter in untrained.parameters.items():
+        if parameter.grad_req != 'null':
+            values = parameter.data().asnumpy().astype('float64')
+            total, first = description['initial'][name]
+            assert (np.abs(values).sum(), values.ravel()[0]) == (pytest.approx(total, rel=1e-12), first), name
 
 
 def test_the_statistics_of_the_image_are_learned_on_the_cpu_too():
