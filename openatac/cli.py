@@ -54,12 +54,6 @@ OPTIONAL = (
     ('onnx', 'ONNX files', 'onnx'),
 )
 
-# Files by which a data set in Gluon's folder is known, each of another published form of it.
-DATA_FILES = {
-    'cifar10': {'test_batch.bin', 'test_batch', 'cifar-10-binary.tar.gz', 'cifar-10-python.tar.gz'},
-    'cifar100': {'test.bin', 'test', 'cifar-100-binary.tar.gz', 'cifar-100-python.tar.gz'},
-}
-
 # Asked in a process of its own, so that an MXNet that crashes is reported and not suffered.
 _ASK_MXNET = '''
 import json, sys
@@ -93,7 +87,7 @@ def doctor(argv):
     _say_gpus(mxnet)
     if runtime.has_cuda_wheel():
         _say('CUDA 11', _cuda_libraries())
-    for name in DATA_FILES:
+    for name in ('cifar10', 'cifar100'):
         _say(name, _data(name))
     for name, purpose, requirement in OPTIONAL:
         _say(name, _version(name) or "missing, for %s: pip install '%s'" % (purpose, requirement))
@@ -171,8 +165,8 @@ def _cuda_libraries():
 
 
 def _data(name):
-    home = os.environ.get('MXNET_HOME') or os.path.join(os.path.expanduser('~'), '.mxnet')
-    folder = os.path.join(home, 'datasets', name)
-    if any(DATA_FILES[name].intersection(files) for _, _, files in os.walk(folder)):
-        return 'found in %s' % folder
-    return 'not in %s: downloaded to there by train_cifar.py --dataset %s' % (folder, name)
+    from openatac.data.cifar import find_cifar, gluon_folder
+    place = find_cifar(name)
+    if place:
+        return 'found in %s' % place
+    return 'not in %s: downloaded to there by train_cifar.py --dataset %s' % (gluon_folder(name), name)

@@ -147,8 +147,7 @@ def load_cifar(name, folder=None, train=True, labels='fine', url=None, progress=
         raise DataError(f'there is no data set {name!r}; choose one of: {", ".join(_DATASETS)}')
     if labels not in dataset.labels:
         raise DataError(f'{name} has no {labels!r} labels; choose one of: {", ".join(dataset.labels)}')
-    folder = _gluon_folder(name) if folder is None else os.path.expanduser(folder)
-    place = _find(dataset, folder) or _download(dataset, folder, url, progress)
+    place = find_cifar(name, folder) or _download(dataset, _folder(name, folder), url, progress)
     with _opened(place) as files:
         images, classes = _read(dataset, files, place, train, labels)
         names = _class_names(files, dataset.labels[labels])
@@ -161,13 +160,9 @@ def load_cifar(name, folder=None, train=True, labels='fine', url=None, progress=
 
 # Where the files are.
 
-def _gluon_folder(name):
-    home = os.environ.get('MXNET_HOME') or os.path.join(os.path.expanduser('~'), '.mxnet')
-    return os.path.join(home, 'datasets', name)
-
-
-def _find(dataset, folder):
-    """The folder or archive to read, or None."""
+def find_cifar(name, folder=None):
+    """The folder or archive that `load_cifar` would read, or None if it would have to download."""
+    folder, dataset = _folder(name, folder), _DATASETS[name]
     if os.path.isfile(folder):
         return folder
     forms = (dataset.binary, dataset.python)
@@ -177,6 +172,16 @@ def _find(dataset, folder):
                 return place
     archives = (os.path.join(folder, form.archive) for form in forms)
     return next(filter(os.path.isfile, archives), None)
+
+
+def _folder(name, folder):
+    return gluon_folder(name) if folder is None else os.path.expanduser(folder)
+
+
+def gluon_folder(name):
+    """Where Gluon keeps that data set: ``$MXNET_HOME/datasets/NAME`` or ``~/.mxnet/datasets/NAME``."""
+    home = os.environ.get('MXNET_HOME') or os.path.join(os.path.expanduser('~'), '.mxnet')
+    return os.path.join(home, 'datasets', name)
 
 
 def _download(dataset, folder, url, progress):

@@ -1,10 +1,12 @@
 """What every data set of small images is, once it is read."""
-from typing import NamedTuple, Tuple
+from dataclasses import dataclass
+from typing import Tuple
 
 import numpy as np
 
 
-class ImageSet(NamedTuple):
+@dataclass(frozen=True)
+class ImageSet:
     """Labelled uint8 images, whole in memory.
 
     images: uint8 (N, 3, H, W), RGB planes; may be a view with strides.

@@ -1,0 +1,1 @@
+"""The host networks, their names and their parameter files."""

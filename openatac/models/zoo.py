@@ -41,6 +41,17 @@ def get_model_list():
     return sorted(MODELS)
 
 
+def find_model(name):
+    """The host with the settings that ``name`` stands for, as a functools.partial.
+
+    Raises ValueError for an unknown name, with the nearest ones.
+    """
+    if name.lower() not in MODELS:
+        near = difflib.get_close_matches(name.lower(), MODELS, n=5, cutoff=0.3)
+        raise ValueError('unknown model %r; the nearest names are %s' % (name, ', '.join(near)))
+    return MODELS[name.lower()]
+
+
 def get_model(name, classes=None, ctx=None, pretrained=False, **kwargs):
     """The network called ``name`` (in any case), not yet initialised unless ``pretrained``.
 
@@ -58,10 +69,7 @@ def get_model(name, classes=None, ctx=None, pretrained=False, **kwargs):
     Raises ValueError for an unknown name, with the nearest ones, and for bad arguments;
     ParameterFileError for a file that is damaged or of another network.
     """
-    builder = MODELS.get(name.lower())
-    if builder is None:
-        near = difflib.get_close_matches(name.lower(), MODELS, n=5, cutoff=0.3)
-        raise ValueError('unknown model %r; the nearest names are %s' % (name, ', '.join(near)))
+    builder = find_model(name)
     if pretrained is True:
         raise ValueError('no trained weights are published: pretrained must be False or a .params file')
     if classes is not None:

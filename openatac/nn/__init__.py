@@ -1,0 +1,1 @@
+"""The ATAC unit and the other activations."""

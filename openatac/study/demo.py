@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 from openatac.errors import OpenatacError
+from openatac.training.curves import draw_curves
 
 UNITS = {  # name -> flags of train_cifar.py
     'ReLU': ['--act-type', 'relu'],
@@ -31,7 +32,9 @@ def main(argv):
     print('\nscikit-learn digits, 1,437 training and 360 test images of 32x32; ResNet-8; seed 0\n')
     print(table(runs))
     picture = os.path.join(folder, 'curves.png')
-    _draw(runs, picture)
+    draw_curves(picture, 'ResNet-8 on handwritten digits', {
+        label: {unit: [row[key] for row in run['history']] for unit, run in runs.items()}
+        for label, key in (('training loss', 'train_loss'), ('test accuracy', 'val_accuracy'))})
     print('\ncurves: %s' % picture)
     _export(runs['ATAC'], os.path.join(folder, 'export', 'atac'))
     return 0
@@ -84,26 +87,6 @@ def table(runs):
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return '\n'.join('  '.join(cell.ljust(width) if column == 0 else cell.rjust(width)
                                for column, (cell, width) in enumerate(zip(row, widths))) for row in rows)
-
-
-def _draw(runs, path):
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    from openatac.files import replace_file
-    figure = Figure(figsize=(9, 3.6), layout='constrained')
-    FigureCanvasAgg(figure)
-    for axes, key, label in zip(figure.subplots(1, 2), ('train_loss', 'val_accuracy'),
-                                ('training loss', 'test accuracy')):
-        for unit, run in runs.items():
-            axes.plot([row['epoch'] for row in run['history']], [row[key] for row in run['history']],
-                      marker='.', label=unit)
-        axes.set(xlabel='epoch', ylabel=label)
-        axes.grid(alpha=0.3)
-        axes.legend()
-    figure.suptitle('ResNet-8 on handwritten digits')
-    with replace_file(path) as temporary:
-        figure.savefig(temporary, format='png', dpi=110)
 
 
 def _export(run, path):

@@ -1,0 +1,1 @@
+"""The training engine and loop, and what a run leaves behind."""

@@ -13,8 +13,9 @@ from openatac import runtime
 from openatac.data.loader import EvaluationBatches, TrainingBatches, prefetch
 from openatac.errors import CheckpointError, DeviceError
 from openatac.files import write_text
+from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.parameters import load_parameters
-from openatac.models.zoo import MODELS, cifar_model_name, get_model
+from openatac.models.zoo import cifar_model_name, find_model
 from openatac.training import loop, tracking
 from openatac.training.checkpoint import only_run_in, writing_in
 from openatac.training.engine import GluonEngine
@@ -36,28 +37,27 @@ def build_network(args):
 
     Raises ValueError for flags that make no network.
     """
-    if args.model != 'atac':
-        name = args.model.lower()
-        if name in MODELS and not name.startswith('cifar_'):
-            raise ValueError('argument --model: %s is for ImageNet; choose a cifar_resnet network'
-                             % args.model)
-        entry = getattr(MODELS.get(name), 'keywords', {'layers': (None,), 'act_type': None})
-        named = {'blocks': entry['layers'][0], 'act_type': entry['act_type']}
-        for flag, value in named.items():
-            if getattr(args, flag) not in (None, value):
-                raise ValueError('argument --%s: --model %s is built with %s; leave out one of the two'
-                                 % (flag.replace('_', '-'), args.model, value))
-            setattr(args, flag, value)
-    else:
-        args.blocks = 3 if args.blocks is None else args.blocks
-        args.act_type = 'ChaATAC' if args.act_type is None else args.act_type
-        name = args.model
-    settings = dict(classes=CLASSES[args.dataset], act_layers=args.act_layers, r=args.r,
-                    useReLU=args.useReLU, useGlobal=args.useGlobal, drop_rate=args.drop_rate)
-    if name == 'atac':
-        from openatac.models.cifar_resnet import ResNet20V2ATAC
-        return ResNet20V2ATAC(layers=[args.blocks] * 3, act_type=args.act_type, **settings)
-    return get_model(name, **settings)
+    named = _named(args.model)
+    for flag, default in (('blocks', 3), ('act_type', 'ChaATAC')):
+        given = getattr(args, flag)
+        if flag in named and given not in (None, named[flag]):
+            raise ValueError('argument --%s: --model %s is built with %s; leave out one of the two'
+                             % (flag.replace('_', '-'), args.model, named[flag]))
+        setattr(args, flag, named.get(flag, default) if given is None else given)
+    return ResNet20V2ATAC(
+        layers=[args.blocks] * 3, act_type=args.act_type, classes=CLASSES[args.dataset],
+        act_layers=args.act_layers, r=args.r, useReLU=args.useReLU, useGlobal=args.useGlobal,
+        drop_rate=args.drop_rate)
+
+
+def _named(model):
+    """What the name of a network says of it; 'atac' says nothing."""
+    if model == 'atac':
+        return {}
+    network = find_model(model)
+    if network.func is not ResNet20V2ATAC:
+        raise ValueError('argument --model: %s is for ImageNet; choose a cifar_resnet network' % model)
+    return {'blocks': network.keywords['layers'][0], 'act_type': network.keywords['act_type']}
 
 
 def print_summary(net):

@@ -13,17 +13,18 @@ def load(args, train):
 
 
 class Reading:
-    """`load` for each of ``splits`` (True for training), begun now in a thread of its own.
+    """`load` for each of ``splits`` (True for training), begun now in a thread if that is safe.
 
-    ``result()`` waits, and returns the list of sets or raises what went wrong.
+    It is for data that need no download, since the flags may still turn out to be wrong, and no
+    SciPy, which scikit-learn and MXNet must not import at once. ``result()`` reads the others, waits,
+    and returns the list of sets or raises what went wrong.
     """
 
     def __init__(self, args, splits):
         self._sets, self._error = [], None
         self._thread = threading.Thread(target=self._read, args=(args, splits), daemon=True)
-        self._thread.start()
-        if args.dataset == 'digits':  # scikit-learn and MXNet both import SciPy: one after the other
-            self._thread.join()
+        if args.dataset != 'digits' and cifar.find_cifar(args.dataset, args.data_dir):
+            self._thread.start()
 
     def _read(self, args, splits):
         try:
@@ -32,6 +33,8 @@ class Reading:
             self._error = error
 
     def result(self):
+        if self._thread.ident is None:
+            self._thread.start()
         self._thread.join()
         if self._error is not None:
             raise self._error

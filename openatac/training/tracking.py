@@ -1,8 +1,7 @@
 """What a run says and leaves behind: console, log file, metrics, picture, TensorBoard, W&B.
 
-A tracker has three methods: ``interval(step, values)`` some times in an epoch, ``epoch(history)``
-after each, ``finish(history, summary)`` once. ``history`` is the list of all epochs' rows, so that
-what a resumed run leaves is what an uninterrupted one would have left.
+Trackers get the list of all epochs' rows, the history, so that what a resumed run leaves is what an
+uninterrupted one would have left.
 """
 import csv
 import io
@@ -12,7 +11,8 @@ import os
 import sys
 
 from openatac.errors import OpenatacError
-from openatac.files import replace_file, write_text
+from openatac.files import write_text
+from openatac.training.curves import draw_curves
 
 log = logging.getLogger('openatac')
 
@@ -41,14 +41,24 @@ def log_to(path=None):
         log.addHandler(handler)
 
 
-class MetricsFiles:
+class Tracker:
+    """What is told how a run goes; each kind takes of it what it needs."""
+
+    def interval(self, step, values):
+        """Some times in an epoch: {name: number} after ``step`` iterations."""
+
+    def epoch(self, history):
+        """After each epoch: the rows of all epochs so far."""
+
+    def finish(self, history, summary):
+        """At the end of the run: all rows, and the run in short."""
+
+
+class MetricsFiles(Tracker):
     """``metrics.jsonl`` and ``metrics.csv`` with a row per epoch, and ``summary.json`` at the end."""
 
     def __init__(self, folder):
         self.folder = folder
-
-    def interval(self, step, values):
-        pass
 
     def epoch(self, history):
         write_text(os.path.join(self.folder, 'metrics.jsonl'),
@@ -63,42 +73,22 @@ class MetricsFiles:
         write_text(os.path.join(self.folder, 'summary.json'), json.dumps(summary, indent=1) + '\n')
 
 
-class HistoryPicture:
+class HistoryPicture(Tracker):
     """``history.png``: training and test error and loss over epochs, drawn when the run ends."""
 
     def __init__(self, folder, title):
         self.folder, self.title = folder, title
         os.makedirs(folder, exist_ok=True)
 
-    def interval(self, step, values):
-        pass
-
-    def epoch(self, history):
-        pass
-
     def finish(self, history, summary):
-        try:
-            from matplotlib.backends.backend_agg import FigureCanvasAgg
-            from matplotlib.figure import Figure
-        except ImportError:
-            return log.warning("no picture without matplotlib: pip install 'openatac[demo]'")
-        figure = Figure(figsize=(9, 3.6), layout='constrained')
-        epochs = [row['epoch'] for row in history]
-        for axes, kind, label in zip(figure.subplots(1, 2), ('error', 'loss'), ('top-1 error', 'loss')):
-            for split, name in (('train', 'training (augmented)'), ('val', 'test')):
-                values = [1 - row[split + '_accuracy'] if kind == 'error' else row[split + '_loss']
-                          for row in history]
-                axes.plot(epochs, values, marker='.' if len(epochs) < 50 else None, label=name)
-            axes.set(xlabel='epoch', ylabel=label, ylim=(0, None))
-            axes.grid(alpha=0.3)
-            axes.legend()
-        figure.suptitle(self.title)
-        FigureCanvasAgg(figure)
-        with replace_file(os.path.join(self.folder, 'history.png')) as temporary:
-            figure.savefig(temporary, format='png', dpi=110)
+        splits = {'training (augmented)': 'train', 'test': 'val'}
+        draw_curves(os.path.join(self.folder, 'history.png'), self.title, {
+            'top-1 error': {name: [1 - row[split + '_accuracy'] for row in history]
+                            for name, split in splits.items()},
+            'loss': {name: [row[split + '_loss'] for row in history] for name, split in splits.items()}})
 
 
-class TensorBoard:
+class TensorBoard(Tracker):
     """Scalars for TensorBoard in ``folder``; a resumed run replaces what it does again."""
 
     def __init__(self, folder, iteration):
@@ -124,7 +114,7 @@ class TensorBoard:
         self.writer.close()
 
 
-class WeightsAndBiases:
+class WeightsAndBiases(Tracker):
     """A Weights & Biases run; ``WANDB_MODE=offline`` keeps it on this machine."""
 
     def __init__(self, project, name, folder, settings):
