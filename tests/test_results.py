@@ -47,6 +47,15 @@ def test_an_unfinished_run_is_refused(tmp_path):
         results.main([str(tmp_path / 'x.csv')])
 
 
+@pytest.mark.parametrize('content', [b'', b'a,b\n1,2\n', b'\x89PNG\xff\x00'])
+def test_another_file_is_refused_and_left_alone(tmp_path, content):
+    path = tmp_path / 'x.csv'
+    path.write_bytes(content)
+    with pytest.raises(OpenatacError, match='not a results file'):
+        results.main([str(path), finished_run(tmp_path / 'run')])
+    assert path.read_bytes() == content
+
+
 def test_the_readme_shows_the_table_of_the_results():
     table = results.table(results.read(ROOT / 'results' / 'cifar10.csv'))
     assert table in (ROOT / 'README.md').read_text('utf-8')

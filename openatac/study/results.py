@@ -70,9 +70,16 @@ def _text(path):
 
 
 def read(path):
-    """The rows of a results file, as text."""
-    with open(path, newline='', encoding='utf-8') as handle:
-        return list(csv.DictReader(handle))
+    """The rows of a results file, as text; OpenatacError if it is none."""
+    try:
+        with open(path, newline='', encoding='utf-8') as handle:
+            reader = csv.DictReader(handle)
+            if tuple(reader.fieldnames or ()) == COLUMNS:
+                return list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error):
+        pass
+    raise OpenatacError('%s is not a results file, whose columns are %s: name another one'
+                        % (path, ', '.join(COLUMNS)))
 
 
 def write(path, rows):

@@ -11,8 +11,8 @@ SMALLEST, LARGEST = 1.2e-38, 3.4e38  # of what MXNet's optimizers take, which is
 
 def number(kind, low=None, high=None, above=None, below=None):
     """An argparse type: a finite ``kind`` (int or float) within bounds; a sentence otherwise."""
-    bounds = [(low, 'at least %g', lambda v, b: v >= b), (above, 'above %g', lambda v, b: v > b),
-              (high, 'at most %g', lambda v, b: v <= b), (below, 'below %g', lambda v, b: v < b)]
+    bounds = [(low, 'at least %s', lambda v, b: v >= b), (above, 'above %s', lambda v, b: v > b),
+              (high, 'at most %s', lambda v, b: v <= b), (below, 'below %s', lambda v, b: v < b)]
     bounds = [(bound, words % bound, holds) for bound, words, holds in bounds if bound is not None]
     name = 'a whole number' if kind is int else 'a number'
     right = ' '.join([name, ' and '.join(words for _, words, _ in bounds)]).strip()
