@@ -5,7 +5,8 @@ installs an import hook, so that any later ``import mxnet``, ours or the user's 
 
 * finds the names that NumPy has dropped since 1.20, without putting them into NumPy;
 * runs with one thread per physical core that this process may use (MXNet's own default is half
-  of the processors it sees, which halves the speed where there are no hyper-threads);
+  of the processors it sees, which halves the speed where there are no hyper-threads), which wait
+  for work awake, and with memory that is not given back and taken again in every step;
 * finds the CUDA 11 libraries that ``pip install 'openatac[cu112]'`` brought.
 
 Without MXNet, ``import mxnet`` fails in one sentence that says what to install.
@@ -164,6 +165,8 @@ def install():
 def _libraries_in_reach():
     """While MXNet's library loads: threads and CUDA as it needs them, and a sentence if it can't."""
     set_threads()
+    keep_threads_awake()
+    keep_freed_memory()
     load_cuda_libraries()
     try:
         yield
@@ -185,6 +188,37 @@ def set_threads():
     threads, chosen_by_user = thread_count()
     if not chosen_by_user:
         os.environ['OMP_NUM_THREADS'] = threads
+
+
+def keep_threads_awake():
+    """MXNet's settings under which a step's threads never sleep; the user's own win; before it loads.
+
+    When more OpenMP threads exist than processors, libgomp's threads sleep at each of the thousands
+    of barriers of a step instead of waiting awake (a third of the speed of 2 cores). MXNet's engine
+    has its team of threads, and one more team is made for good when the program's own thread copies
+    an array of over 200,000 numbers in parallel: to copy none so costs nothing beside that.
+
+    Operator tuning times each elementwise operator for some microseconds at start, and on a busy
+    machine decides by chance which ones run on a single thread.
+    """
+    os.environ.setdefault('MXNET_CPU_PARALLEL_SIZE', str(2 ** 31 - 1))
+    os.environ.setdefault('MXNET_USE_OPERATOR_TUNING', '0')
+
+
+def keep_freed_memory():
+    """Let glibc keep what MXNet frees, unless the user has set up malloc; before MXNet loads.
+
+    MXNet allocates and frees some hundred arrays of megabytes in every step. By default glibc gives
+    them back to the system at thresholds that depend on the history of the process, and each step
+    may then fault in up to a hundred thousand pages anew, which costs up to a third of its time.
+    """
+    tunables = os.environ.get('GLIBC_TUNABLES', '')
+    if 'glibc.malloc.' in tunables or any(name.startswith('MALLOC_') for name in os.environ):
+        return
+    with contextlib.suppress(OSError, AttributeError):  # not glibc
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(-1, 2 ** 30)  # M_TRIM_THRESHOLD: give back the heap's top from 1 GiB on
+        mallopt(-3, 2 ** 25)  # M_MMAP_THRESHOLD: map single arrays from 32 MiB on, its maximum
 
 
 def thread_count():
