@@ -29,9 +29,10 @@ def parser():
                          help='channel reduction ratio of ChaATAC (default: %(default)s)')
     network.add_argument('--act-layers', type=number(int, low=0, high=4), default=4,
                          help='how many of the four slots, from the back, get --act-type; others get relu')
-    network.add_argument('--useGlobal', action='store_true',
+    network.add_argument('--useGlobal', action=argparse.BooleanOptionalAction, default=False,
                          help='pool globally in ChaATAC (SE as activation)')
-    network.add_argument('--useReLU', action='store_true', help="ChaATAC's inner ReLU")
+    network.add_argument('--useReLU', action=argparse.BooleanOptionalAction, default=False,
+                         help="ChaATAC's inner ReLU")
     network.add_argument('--drop-rate', type=share, default=0.0,
                          help="dropout before a block's second convolution")
     network.add_argument('--summary', action='store_true', help='print the layers and stop')

@@ -3,6 +3,8 @@ import contextlib
 import os
 import tempfile
 
+_SUFFIX = '.part'
+
 
 @contextlib.contextmanager
 def replace_file(path):
@@ -12,7 +14,7 @@ def replace_file(path):
     fails, ``path`` is left as it was and nothing else stays behind.
     """
     folder, name = os.path.split(os.path.abspath(path))
-    handle, temporary = tempfile.mkstemp(prefix='.' + name + '.', dir=folder)
+    handle, temporary = tempfile.mkstemp(prefix='.' + name + '.', suffix=_SUFFIX, dir=folder)
     os.close(handle)
     try:
         yield temporary
@@ -24,6 +26,13 @@ def replace_file(path):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+
+
+def remove_leftovers(folder):
+    """Remove what `replace_file` left in ``folder`` when its process was killed, and no one writes there."""
+    for name in os.listdir(folder):
+        if name.startswith('.') and name.endswith(_SUFFIX):
+            os.unlink(os.path.join(folder, name))
 
 
 def flush(path):

@@ -12,6 +12,7 @@ from openatac.files import replace_file, write_text
 from openatac.models.parameters import load_parameters, read_arrays, save_parameters, write_arrays
 from openatac.training import checkpoint
 from openatac.training.checkpoint import Checkpoints, only_run_in
+from tests.fresh_python import run_python
 
 NAMES = ['%010d' % iteration for iteration in range(10)]
 
@@ -166,6 +167,17 @@ def test_a_file_is_the_old_or_the_new_one(tmp_path):
     mask = os.umask(0)
     os.umask(mask)
     assert path.stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_run(tmp_path):
+    path = str(tmp_path / 'file')
+    write_text(path, 'whole')
+    code = ('import os; from openatac.files import replace_file\n'
+            'with replace_file(%r): os._exit(9)' % path)
+    assert run_python('-c', code).returncode == 9
+    assert len(os.listdir(tmp_path)) == 2
+    with only_run_in(str(tmp_path)):
+        assert sorted(os.listdir(tmp_path)) == ['.lock', 'file']
 
 
 def test_a_parameter_file_cut_short_by_the_disk_does_not_take_its_place(tmp_path, monkeypatch):

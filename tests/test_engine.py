@@ -6,6 +6,7 @@ import pytest
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.training.engine import GluonEngine
 from tests import oracle
+from tests.fresh_python import output_of
 
 OPTIMIZER = {'learning_rate': 0.1, 'momentum': 0.9, 'wd': 1e-4}
 
@@ -105,3 +106,32 @@ def test_two_devices_do_what_one_does_with_the_whole_batch():
     assert two.read_metrics() == pytest.approx(one.read_metrics(), rel=1e-4)
     short = batch(1)
     assert two.evaluate([short]).loss == pytest.approx(one.evaluate([short]).loss, rel=1e-3)
+
+
+def test_the_program_makes_no_second_team_of_threads():
+    """With more OpenMP threads than processors, libgomp's would sleep at each barrier of a step."""
+    code = """
+import os
+import openatac
+import mxnet as mx
+from tests.test_engine import batch, engine
+
+def threads():
+    mx.nd.waitall()
+    return len(os.listdir('/proc/self/task'))
+
+net = engine().net  # the engine's own team is there
+with mx.autograd.record():
+    net(mx.nd.zeros((256, 3, 32, 32))).backward()
+before = threads()
+trained = engine()
+for _ in range(2):
+    trained.train_batch(*batch(256), rate=0.1)
+    trained.evaluate([batch(256)])
+trained.train_batch(*batch(256), rate=0.1)
+trained.read_metrics()
+trained.state()
+print(before, threads())
+"""
+    before, after = output_of(code, OMP_NUM_THREADS='2').split()
+    assert before == after

@@ -15,7 +15,7 @@ SCRIPTS = 6
 ORDER = {
     'openatac.nn': ['atac', 'activations', 'attention'],
     'openatac.data': ['augment imageset plain_pickle download', 'cifar digits imagenet loader'],
-    'openatac.models': ['placement parameters', 'cifar_resnet resnet_v1b', 'zoo'],
+    'openatac.models': ['placement params_layout', 'parameters', 'cifar_resnet resnet_v1b', 'zoo'],
     'openatac.training': ['recipes schedule datasets curves distributed', 'tracking flags checkpoint',
                           'engine', 'loop', 'cifar'],
     'openatac.deploy': ['symbol', 'onnx quantize', 'predict'],

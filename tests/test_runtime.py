@@ -164,6 +164,38 @@ def test_the_users_own_number_of_threads_wins(monkeypatch, variables, expected):
     assert os.environ.get('OMP_NUM_THREADS') == chosen
 
 
+def test_the_users_own_settings_of_mxnet_win(package):
+    path = package('from os import environ\n')
+    code = ('import openatac; from mxnet import environ; '
+            'print(environ["MXNET_CPU_PARALLEL_SIZE"], environ["MXNET_USE_OPERATOR_TUNING"])')
+    assert output_of(code, path=path, MXNET_USE_OPERATOR_TUNING='1') == '2147483647 1'
+    assert output_of(code, path=path, MXNET_CPU_PARALLEL_SIZE='7') == '7 0'
+
+
+@pytest.mark.parametrize('variables, kept', [
+    ({}, True),
+    ({'GLIBC_TUNABLES': 'glibc.malloc.mmap_threshold=131072'}, False),
+    ({'MALLOC_MMAP_THRESHOLD_': '131072'}, False),
+])
+def test_freed_memory_is_kept_unless_the_user_has_set_up_malloc(package, variables, kept):
+    path = package('')
+    code = """
+import ctypes, resource
+import openatac, mxnet
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(50):
+    block = libc.malloc(2 ** 24)
+    ctypes.memset(block, 1, 2 ** 24)
+    libc.free(block)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    faults = int(output_of(code, path=path, **variables))
+    assert (faults < 20000) == kept, faults
+
+
 def machine(root, processors, siblings=str, files=()):
     """A root folder with the topology of so many processors, and (path, text) files; returns it."""
     topology = [('sys/devices/system/cpu/cpu%d/topology/thread_siblings_list' % cpu, siblings(cpu))

@@ -2,6 +2,7 @@
 import csv
 import http.server
 import os
+import tarfile
 import threading
 
 import mxnet as mx
@@ -180,6 +181,22 @@ def test_summary_prints_the_layers_and_trains_nothing(tmp_path, capsys, monkeypa
     assert call_script('--summary', '--blocks', 1, '--useReLU') == 0
     output = capsys.readouterr().out
     assert 'CIFARBasicBlockV2ATAC' in output and 'Total params' in output and not os.listdir(tmp_path)
+
+
+def test_what_a_recipe_switches_on_a_flag_switches_off(tmp_path):
+    assert call_script('--recipe', 'digits', '--no-useReLU', '--num-epochs', 1, '--save-dir', tmp_path) == 0
+    assert json_of(tmp_path, 'settings.json')['useReLU'] is False
+    names = read_arrays(str(tmp_path / 'last.params'))
+    assert 'features.2.0.msAA1.module.2.weight' in names  # the second convolution, with no ReLU before it
+
+
+def test_what_is_said_while_the_data_are_read_is_in_the_log_file(tmp_path, cifar10):
+    archive = tmp_path / 'cifar-10-binary.tar.gz'
+    with tarfile.open(archive, 'w:gz') as members:
+        members.add(cifar10, 'cifar-10-batches-bin')
+    assert call_script(*flags(archive, tmp_path / 'run', '--num-epochs', 1)) == 0
+    log = log_of(tmp_path / 'run')
+    assert 'is not the published archive (its MD5 differs)' in log and 'holds 300 training images' in log
 
 
 @pytest.mark.parametrize('more', [[], ['--recipe', 'cifar10_atac']])

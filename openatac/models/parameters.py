@@ -5,6 +5,7 @@ import mxnet as mx
 
 from openatac.errors import ParameterFileError
 from openatac.files import replace_file
+from openatac.models.params_layout import check_layout
 
 
 def write_arrays(path, arrays):
@@ -24,8 +25,9 @@ def read_arrays(path):
     if not os.path.isfile(path):
         raise ParameterFileError('there is no parameter file %s' % path)
     try:
+        check_layout(path)
         arrays = mx.nd.load(str(path))
-    except (mx.MXNetError, UnicodeDecodeError, OSError):
+    except (mx.MXNetError, ValueError, OSError):
         raise ParameterFileError('%s is not an MXNet parameter file, or is damaged: copy or download it again'
                                  % path) from None
     if not isinstance(arrays, dict):

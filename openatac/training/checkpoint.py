@@ -15,7 +15,7 @@ import shutil
 import mxnet as mx
 
 from openatac.errors import CheckpointError, ParameterFileError
-from openatac.files import flush
+from openatac.files import flush, remove_leftovers
 from openatac.models.parameters import read_arrays, write_arrays
 
 ARRAYS, STATE, MANIFEST = 'arrays.params', 'state.json', 'manifest.json'
@@ -157,4 +157,6 @@ def only_run_in(folder):
         except OSError:
             raise CheckpointError('another run is using %s: choose another --save-dir, or wait for its end'
                                   % folder) from None
+        with writing_in(folder):
+            remove_leftovers(folder)
         yield

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import sys
+from logging.handlers import MemoryHandler
 
 from openatac.errors import OpenatacError
 from openatac.files import write_text
@@ -29,16 +30,28 @@ class _Console(logging.Handler):
 
 
 def log_to(path=None):
-    """Send the log to the console and, if given, append it to the file ``path``."""
+    """Send the log to the console and append it to the file ``path``, once that is known.
+
+    What is said before then, by the reader of the data for one, goes into the file as well.
+    """
     logging.raiseExceptions = False  # a full disk is reported by the checkpoint, once
     log.setLevel(logging.INFO)
+    if path is None:
+        _close_handlers()
+        log.handlers = [_Console(), MemoryHandler(capacity=1000, flushLevel=logging.CRITICAL + 1)]
+        return
+    file = logging.FileHandler(path, encoding='utf-8')
+    file.setFormatter(logging.Formatter('%(asctime)s %(levelname)s %(message)s'))
+    for handler in log.handlers:
+        if isinstance(handler, MemoryHandler):
+            handler.setTarget(file)  # closing it passes on what it holds
+    _close_handlers()
+    log.handlers = [_Console(), file]
+
+
+def _close_handlers():
     for handler in log.handlers:
         handler.close()
-    log.handlers = [_Console()]
-    if path is not None:
-        handler = logging.FileHandler(path, encoding='utf-8')
-        handler.setFormatter(logging.Formatter('%(asctime)s %(levelname)s %(message)s'))
-        log.addHandler(handler)
 
 
 class Tracker:

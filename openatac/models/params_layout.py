@@ -1,0 +1,66 @@
+"""The layout of MXNet's .params files, walked without reading the numbers in them.
+
+MXNet allocates what a file's header asks for before it looks whether the file is that long: one
+flipped byte may cost it all memory of the machine. So the walk comes first.
+"""
+import os
+import struct
+
+_LIST, _SHAPES_OF_64_BITS = 0x112, (0xF993FAC8, 0xF993FAC9, 0xF993FACA)
+_MAX_DIMENSIONS = 32
+_ITEM_BYTES = {0: 4, 1: 8, 2: 2, 3: 1, 4: 4, 5: 1, 6: 8, 7: 1, 12: 2}  # by mshadow's type flag
+
+
+def check_layout(path):
+    """Raise ValueError unless ``path`` is exactly as long as its header, a list of dense arrays, says."""
+    with open(path, 'rb') as handle:
+        end = os.fstat(handle.fileno()).st_size
+        kind, _, arrays = _read(handle, '<QQQ')
+        if kind != _LIST or arrays > end:
+            raise ValueError('no list of arrays')
+        for _ in range(arrays):
+            _skip(handle, _array_bytes(handle), end)
+        names, = _read(handle, '<Q')
+        if names not in (0, arrays):
+            raise ValueError('%d names for %d arrays' % (names, arrays))
+        for _ in range(names):
+            _skip(handle, *_read(handle, '<Q'), end)
+        if handle.tell() != end:
+            raise ValueError('more bytes than its arrays have')
+
+
+def _array_bytes(handle):
+    """Read an array's header; returns the bytes of its numbers."""
+    version, = _read(handle, '<I')
+    if version not in _SHAPES_OF_64_BITS:  # before MXNet 0.12 the number of dimensions came first
+        return _numbers_bytes(handle, version, 'I')
+    if version != _SHAPES_OF_64_BITS[0] and _read(handle, '<i') != (0,):
+        raise ValueError('a sparse array')
+    return _numbers_bytes(handle, _read(handle, '<i')[0], 'q')
+
+
+def _numbers_bytes(handle, dimensions, item):
+    if not 0 < dimensions <= _MAX_DIMENSIONS:
+        raise ValueError('an array of %d dimensions' % dimensions)
+    shape = _read(handle, '<%d%s' % (dimensions, item))
+    _, _, flag = _read(handle, '<iii')  # device, its number, type
+    if min(shape) < 0 or flag not in _ITEM_BYTES:
+        raise ValueError('an array of shape %s and type %d' % (shape, flag))
+    size = _ITEM_BYTES[flag]
+    for length in shape:
+        size *= length
+    return size
+
+
+def _read(handle, form):
+    data = handle.read(struct.calcsize(form))
+    try:
+        return struct.unpack(form, data)
+    except struct.error:
+        raise ValueError('cut short') from None
+
+
+def _skip(handle, size, end):
+    if size > end - handle.tell():
+        raise ValueError('cut short')
+    handle.seek(size, os.SEEK_CUR)

@@ -1,0 +1,65 @@
+"""The walk over a .params file agrees with MXNet about whole files, and finds what MXNet would trip over."""
+import struct
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+from openatac.models.parameters import read_arrays
+from openatac.models.params_layout import check_layout
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A file with two arrays, as bytes of which a test changes some."""
+    path = tmp_path / 'two.params'
+    mx.nd.save(str(path), {'weight': mx.nd.ones((2, 3)), 'bias': mx.nd.zeros(4)})
+    return path
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'float64', 'float16', 'uint8', 'int32', 'int8', 'int64'])
+@pytest.mark.parametrize('shape', [(1,), (7,), (2, 3, 4, 5), (1, 1, 1, 1, 1, 2)])
+def test_whole_files_pass(tmp_path, dtype, shape):
+    path, array = str(tmp_path / 'whole.params'), mx.nd.ones(shape, dtype=dtype)
+    for arrays in ({'a': array, 'b': mx.nd.ones(3)}, [array]):
+        mx.nd.save(path, arrays)
+        check_layout(path)
+
+
+def test_a_file_from_before_mxnet_0_12_passes(tmp_path):
+    path = tmp_path / 'old.params'
+    path.write_bytes(struct.pack('<QQQ IIIiii', 0x112, 0, 1, 2, 1, 3, 1, 0, 0) + np.ones(3, 'f').tobytes()
+                     + struct.pack('<QQ', 1, 1) + b'w')
+    assert read_arrays(str(path))['w'].asnumpy().tolist() == [[1, 1, 1]]
+
+
+def test_every_cut_is_noticed(path):
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ValueError):
+            check_layout(path)
+    path.write_bytes(whole + b'\0')
+    with pytest.raises(ValueError, match='more bytes'):
+        check_layout(path)
+
+
+def test_no_changed_byte_makes_mxnet_ask_for_more_memory_than_the_file_has(path):
+    whole = path.read_bytes()
+    noticed = 0
+    for place in range(len(whole)):
+        for bit in (0, 7):
+            changed = bytearray(whole)
+            changed[place] ^= 1 << bit
+            path.write_bytes(changed)
+            try:
+                check_layout(path)
+            except ValueError:
+                noticed += 1
+                continue
+            try:
+                loaded = mx.nd.load(str(path))
+            except (mx.MXNetError, ValueError):
+                continue
+            assert sum(array.size for array in loaded.values()) <= len(whole)
+    assert noticed > len(whole) / 4
