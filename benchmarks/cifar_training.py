@@ -24,7 +24,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 TRAIN = [sys.executable, str(ROOT / 'train_cifar.py'), '--useReLU', '--log-interval', '10']
 BASELINE = [sys.executable, str(ROOT / 'benchmarks' / 'published_way.py')]
-FIELDS = ('measurement', 'ours', 'baseline', 'unit', 'ratio', 'wanted', 'n')
+FIELDS = ('measurement', 'ours', 'baseline', 'unit', 'comparison', 'wanted', 'n')
 
 
 def main():
@@ -156,11 +156,11 @@ def start(data, folder, pairs):
     runs = [*TRAIN[1:], '--data-dir', data, '--save-dir', folder + '/start']
     sides = {
         'import openatac, against Python alone': (
-            [*python, 'import openatac'], [*python, 'pass'], 'at most 0.1 s more'),
+            [*python, 'import openatac'], [*python, 'pass'], 'at most 0.1'),
         'start to first batch, against MXNet and NumPy alone': (
-            [*python, FIRST_BATCH, *runs], [*python, 'import openatac, mxnet'], 'at most 0.3 s more'),
+            [*python, FIRST_BATCH, *runs], [*python, 'import openatac, mxnet'], 'at most 0.3'),
         'train_cifar.py --help, against Python alone': (
-            [*TRAIN, '--help'], [*python, 'pass'], 'at most 0.5 s more'),
+            [*TRAIN, '--help'], [*python, 'pass'], 'at most 0.5'),
     }
     for name, (ours, theirs, wanted) in sides.items():
         seconds_of(ours), seconds_of(theirs)  # warm the disk's cache
@@ -177,13 +177,16 @@ def seconds_of(command):
 # --------------------------------------------------------------------------------- output
 
 def row(measurement, ours, theirs, unit, wanted):
-    """A row of medians; the ratio is the median of the pairs' ratios."""
+    """A row of medians; the comparison is the median, and the range, of the pairs' ratios or differences."""
     digits = '%.3f' if unit == 's' else '%.0f'
     print('%s: ours %s, baseline %s' % (measurement, ' '.join(digits % v for v in ours),
                                         ' '.join(digits % v for v in theirs)), file=sys.stderr)
+    pairs, form = [a / b for a, b in zip(ours, theirs)], '%.2f times (%.2f to %.2f)'
+    if unit == 's':
+        pairs, form = [a - b for a, b in zip(ours, theirs)], '%.2f s more (%.2f to %.2f)'
     return dict(zip(FIELDS, (
         measurement, digits % statistics.median(ours), digits % statistics.median(theirs), unit,
-        '%.2f' % statistics.median(a / b for a, b in zip(ours, theirs)), wanted, len(ours))))
+        form % (statistics.median(pairs), min(pairs), max(pairs)), wanted, len(ours))))
 
 
 def machine():

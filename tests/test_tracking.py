@@ -29,8 +29,8 @@ class SummaryWriter:
         note('close')
 '''
 WANDB = STAND_IN + '''
-class util:
-    generate_id = staticmethod(lambda: 'id%d' % os.getpid())
+class Error(Exception):
+    pass
 
 class Summary:
     def update(self, values):
@@ -44,6 +44,8 @@ class Run:
         note('finish')
 
 def init(**settings):
+    if 'REFUSED' in os.environ:
+        raise Error(os.environ['REFUSED'])
     note('init', settings)
     return Run()
 '''
@@ -119,8 +121,16 @@ def test_weights_and_biases_get_each_epoch_and_interval(tracked, cifar10):
 def test_weights_and_biases_go_on_with_the_same_run(tracked):
     _, _, (first, second) = tracked
     ids = [of_kind(calls, 'init')[0][0]['id'] for calls in (first, second)]
-    assert ids[0] == ids[1] and ids[0].startswith('id')
+    assert ids[0] == ids[1] and len(ids[0]) == 8
     assert of_kind(second, 'init')[0][0]['resume'] == 'allow'
+
+
+def test_weights_and_biases_without_a_login(tmp_path, cifar10):
+    (tmp_path / 'wandb.py').write_text(WANDB)
+    result = run_script('--data-dir', cifar10, '--save-dir', tmp_path / 'run', '--blocks', 1,
+                        '--batch-size', 20, '--project', 'atac', path=[tmp_path], REFUSED='No API key.')
+    error = the_error(result.returncode, result.stderr)
+    assert 'cannot start (No API key): run wandb login, or set WANDB_MODE=offline' in error
 
 
 @pytest.mark.parametrize(('flags', 'module', 'words'), [

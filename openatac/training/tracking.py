@@ -8,6 +8,7 @@ import io
 import json
 import logging
 import os
+import secrets
 import sys
 from logging.handlers import MemoryHandler
 
@@ -135,8 +136,12 @@ class WeightsAndBiases(Tracker):
             import wandb
         except ImportError:
             raise OpenatacError("--project needs Weights & Biases: pip install 'openatac[wandb]'") from None
-        self.run = wandb.init(project=project, name=name, dir=folder, config=settings, resume='allow',
-                              id=_run_id(folder, wandb))
+        try:
+            self.run = wandb.init(project=project, name=name, dir=folder, config=settings, resume='allow',
+                                  id=_run_id(folder))
+        except wandb.Error as error:
+            raise OpenatacError('--project: Weights & Biases cannot start (%s): run wandb login, or set '
+                                'WANDB_MODE=offline' % str(error).rstrip('.')) from None
 
     def interval(self, step, values):
         self.run.log({'interval/' + name: value for name, value in values.items()}, step=step)
@@ -151,10 +156,10 @@ class WeightsAndBiases(Tracker):
         self.run.finish()
 
 
-def _run_id(folder, wandb):
+def _run_id(folder):
     """The run's id, kept beside it so that a resumed run goes on under the same one."""
     path = os.path.join(folder, 'wandb-id')
     if not os.path.exists(path):
-        write_text(path, wandb.util.generate_id())
+        write_text(path, secrets.token_hex(4))
     with open(path, encoding='utf-8') as handle:
         return handle.read().strip()
