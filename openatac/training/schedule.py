@@ -1,4 +1,5 @@
 """The learning rate as a function of the iteration, by GluonCV's LRScheduler."""
+MODES = ('step', 'poly', 'cosine')
 
 
 def step_schedule(base_lr, epochs, iterations_per_epoch, decay_epochs, factor):
@@ -9,6 +10,40 @@ def step_schedule(base_lr, epochs, iterations_per_epoch, decay_epochs, factor):
     from gluoncv.utils import LRScheduler
     return LRScheduler('step', base_lr, nepochs=epochs, iters_per_epoch=iterations_per_epoch,
                        step_epoch=sorted(decay_epochs), step_factor=factor)
+
+
+def warmup_schedule(mode, base_lr, epochs, iterations_per_epoch, warmup_epochs=0, warmup_lr=0.0,
+                    decay_epochs=(), factor=0.1):
+    """From ``warmup_lr`` in a line to ``base_lr``, then by ``mode`` to the end (the ImageNet recipe).
+
+    mode : 'step' (times ``factor`` at each of ``decay_epochs``), 'poly' (a parabola to 0) or 'cosine' (to 0)
+    iterations_per_epoch : int; as published, images // batch, which the epochs of a record reader that
+        rounds its last batch up may exceed: see `first_iteration`
+
+    Returns a function from the iteration, counted from 0 over all epochs, to the rate. As MXNet's
+    optimizers do, which count an update before they ask for its rate, it begins one step ahead.
+    """
+    from gluoncv.utils import LRScheduler, LRSequential
+    if mode not in MODES:
+        raise ValueError('there is no schedule %r: choose one of %s' % (mode, ', '.join(MODES)))
+    if not 0 <= warmup_epochs <= epochs:
+        raise ValueError('%d warm-up epochs do not fit into %d epochs' % (warmup_epochs, epochs))
+    steps = [epoch - warmup_epochs for epoch in sorted(decay_epochs)]
+    schedule = LRSequential([
+        LRScheduler('linear', base_lr=warmup_lr, target_lr=base_lr, nepochs=warmup_epochs,
+                    iters_per_epoch=iterations_per_epoch),
+        LRScheduler(mode, base_lr, target_lr=0, nepochs=epochs - warmup_epochs,
+                    iters_per_epoch=iterations_per_epoch, step_epoch=steps, step_factor=factor, power=2)])
+    return lambda iteration: schedule(iteration + 1)
+
+
+def first_iteration(epoch, images, batch_size):
+    """The iteration at which ``epoch`` begins under MXNet's ImageRecordIter.
+
+    It rounds an epoch's last batch up and begins the next epoch where that batch ended, so that
+    some epochs have a batch more than others.
+    """
+    return -(-epoch * images // batch_size)
 
 
 def decay_epochs(listed, period, epochs):

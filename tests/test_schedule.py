@@ -1,0 +1,54 @@
+"""The published rates, to the last digit printed, without any training."""
+import json
+
+import pytest
+
+from openatac.training.schedule import decay_epochs, first_iteration, step_schedule, warmup_schedule
+from tests.oracle import CASES
+
+IMAGES, BATCH = 1281167, 256
+
+
+def test_all_rates_of_the_published_imagenet_log():
+    """0.075 after 5 epochs of warm-up, cosine to 0 at 160, as their run of 16,000 log lines printed."""
+    with open(CASES.parent / 'imagenet_log.json', encoding='utf-8') as handle:
+        printed = json.load(handle)['learning_rate']
+    schedule = warmup_schedule('cosine', 0.075, 160, IMAGES // BATCH, warmup_epochs=5)
+    different = [line for line in printed
+                 if round(schedule(first_iteration(line[0], IMAGES, BATCH) + line[1]), 6) != line[2]]
+    assert len(printed) > 2000 and not different
+
+
+def test_an_epoch_begins_where_the_last_batch_of_the_one_before_ended():
+    """A part of 334 records in batches of 50 has 7, 7, 7 and 6 batches."""
+    starts = [first_iteration(epoch, 334, 50) for epoch in range(5)]
+    assert [b - a for a, b in zip(starts, starts[1:])] == [7, 7, 7, 6]
+
+
+@pytest.mark.parametrize('mode, expected', [
+    ('step', [0, .25, .5, .75, 1, 1, .1, .1, .01, .01]),
+    ('poly', [0, .25, .5, .75, 1, 25 / 36, 16 / 36, 9 / 36, 4 / 36, 1 / 36]),
+    ('cosine', [0, .25, .5, .75, 1, .9330127, .75, .5, .25, .0669873])])
+def test_the_modes_after_a_warm_up(mode, expected):
+    """At the start of each of 10 epochs, to the one iteration in 4,000 that GluonCV is ahead."""
+    schedule = warmup_schedule(mode, 1.0, 10, 1000, warmup_epochs=4, decay_epochs=[6, 8])
+    assert [schedule(1000 * epoch) for epoch in range(10)] == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_warm_up_from_a_rate():
+    schedule = warmup_schedule('cosine', 1.0, 4, 11, warmup_epochs=1, warmup_lr=0.5)
+    assert [schedule(iteration - 1) for iteration in (0, 5, 10)] == [0.5, 0.75, 1.0]
+
+
+@pytest.mark.parametrize('arguments, words', [
+    (('square', 0.1, 10, 5), "no schedule 'square': choose one of step, poly, cosine"),
+    (('step', 0.1, 10, 5, 11), '11 warm-up epochs do not fit into 10')])
+def test_what_is_no_schedule(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        warmup_schedule(*arguments)
+
+
+def test_the_cifar_recipe_divides_at_the_start_of_an_epoch():
+    schedule = step_schedule(0.2, 400, 390, decay_epochs('350,300', 0, 400), 0.1)
+    places = [0, 300 * 390 - 1, 300 * 390, 350 * 390 - 1, 350 * 390, 400 * 390 - 1]
+    assert [schedule(place) for place in places] == pytest.approx([.2, .2, .02, .02, .002, .002])
