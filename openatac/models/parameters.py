@@ -11,13 +11,15 @@ from openatac.models.params_layout import check_layout
 def write_arrays(path, arrays):
     """Write {name: NDArray} to ``path``, whole or not at all.
 
-    The file is read back before it takes its place, since MXNet does not report a disk that
-    fills up while its last block is flushed. Raises OSError or mxnet.MXNetError.
+    Its layout is walked before it takes its place, since MXNet does not report a disk that fills
+    up while its last block is flushed. Raises OSError or mxnet.MXNetError.
     """
     with replace_file(path) as temporary:
         mx.nd.save(temporary, arrays)
-        if len(mx.nd.load(temporary)) != len(arrays):
-            raise mx.MXNetError('%s was cut short while it was written' % path)
+        try:
+            check_layout(temporary)
+        except ValueError as error:
+            raise mx.MXNetError('%s was not written whole (%s)' % (path, error)) from None
 
 
 def read_arrays(path):
