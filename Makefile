@@ -12,7 +12,7 @@ demo: $(VENV)/.with-cpu,demo
 	$(BIN)/python -m openatac demo
 
 test: $(VENV)/.with-cpu,demo,test
-	$(BIN)/python -m pytest -m 'not slow'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n auto --maxprocesses 8 --dist loadfile
 
 test-slow: $(VENV)/.with-cpu,demo,test
 	$(BIN)/python -m pytest -m slow

@@ -58,6 +58,7 @@ setup(
         ],
         'test': [
             'pytest>=7',                       # runs the suite
+            'pytest-xdist>=3',                 # ... on all cores
             'hypothesis>=6',                   # makes up inputs for it
             'ruff>=0.5',                       # the style
         ],

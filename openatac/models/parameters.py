@@ -39,6 +39,7 @@ def read_arrays(path):
 
 def save_parameters(net, path):
     """Write the network's parameters under their structural names (``features.0.gamma``, ...)."""
+    mx.nd.waitall()  # on the CPU a pending forward pass may be reordering weights in place
     write_arrays(path, {name: parameter._reduce()
                         for name, parameter in net._collect_params_with_prefix().items()})
 
