@@ -40,7 +40,7 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.9',
     packages=find_packages(include=['openatac', 'openatac.*']),
-    scripts=['train_cifar.py'],
+    scripts=['train_cifar.py', 'train_imagenet.py'],
     entry_points={'console_scripts': ['openatac = openatac.cli:main']},
     install_requires=[
         'numpy>=1.23',            # the input pipeline; no upper end: the runtime gives MXNet its old names

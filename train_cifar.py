@@ -12,6 +12,7 @@ import os
 import sys
 
 from openatac.training.flags import check_rates, number, parse_with_recipe, run
+from openatac.training.recipes import CIFAR
 
 
 def parser():
@@ -80,7 +81,7 @@ def parser():
 
 def main(argv=None):
     p = parser()
-    args = parse_with_recipe(p, argv)
+    args = parse_with_recipe(p, CIFAR, argv)
     from openatac import runtime
     from openatac.training.schedule import decay_epochs
     try:

@@ -19,6 +19,11 @@ from openatac.errors import DeviceError, OpenatacError
 # it is called, and what it is for.
 COMMANDS = {
     'demo': ('openatac.study.demo:main', 'train, compare and export three units on handwritten digits'),
+    'evaluate-imagenet': ('openatac.training.evaluate_imagenet:main',
+                          'the validation errors of trained parameters'),
+    'pack': ('openatac.data.pack:main', 'make a record file of a folder of photographs, or check one'),
+    'launch': ('openatac.training.launch:main', 'start a training run of several processes or machines'),
+    'plan': ('openatac.study.plan:main', 'time and cost of the published run, from one measured speed'),
     'results': ('openatac.study.results:main', 'gather finished runs into a CSV file, print its table'),
     'doctor': ('openatac.cli:doctor', 'tell what is installed, what is missing and how to get it'),
 }
@@ -31,7 +36,7 @@ def main(argv=None):
         prog='openatac', usage='openatac [-h] [--version] COMMAND ...',
         description='Attention as Activation in MXNet.',
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='commands:\n' + '\n'.join('  %-10s %s' % (name, text) for name, (_, text) in COMMANDS.items()))
+        epilog='commands:\n' + '\n'.join('  %-17s  %s' % (name, text) for name, (_, text) in COMMANDS.items()))
     parser.add_argument('--version', action='version', version='openatac ' + openatac.__version__)
     parser.add_argument('command', metavar='COMMAND', choices=COMMANDS, help='one of the commands below')
     command = parser.parse_args(argv[:1]).command

@@ -1,6 +1,7 @@
-"""Runs of train_cifar.py on made-up data, as a user starts them."""
+"""Runs of train_cifar.py and train_imagenet.py on made-up data, as a user starts them."""
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -29,8 +30,8 @@ def write_cifar(folder, form=CIFAR10, images=IMAGES, seed=0):
     return str(folder)
 
 
-def start_script(*flags, limit=None, path=(), **environment):
-    """Start train_cifar.py in a process of its own, by default with one thread.
+def start_script(*flags, script='train_cifar.py', limit=None, path=(), **environment):
+    """Start a script in a process of its own, by default with one thread.
 
     limit: the most bytes that a file of the process may have; path: folders for PYTHONPATH;
     environment: variables to set.
@@ -38,7 +39,7 @@ def start_script(*flags, limit=None, path=(), **environment):
     variables = {**os.environ, 'OMP_NUM_THREADS': '1', 'no_proxy': '*', **environment}
     variables['PYTHONPATH'] = os.pathsep.join([*map(str, path), str(ROOT)])
     return subprocess.Popen(
-        [sys.executable, str(ROOT / 'train_cifar.py'), *map(str, flags)], text=True, env=variables,
+        [sys.executable, str(ROOT / script), *map(str, flags)], text=True, env=variables,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         preexec_fn=limit and (lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))))
 
@@ -50,15 +51,15 @@ def finish(process, timeout=300):
 
 
 def run_script(*flags, **options):
-    """Run train_cifar.py to its end in a process of its own (options of `start_script`)."""
+    """Run a script to its end in a process of its own (options of `start_script`)."""
     return finish(start_script(*flags, **options))
 
 
-def call_script(*flags):
-    """Run train_cifar.py in this process, which saves the start-up; its exit code."""
-    before, sys.argv = sys.argv, [train_cifar.__file__, *map(str, flags)]
+def call_script(*flags, script=train_cifar):
+    """Run a script in this process, which saves the start-up; its exit code."""
+    before, sys.argv = sys.argv, [script.__file__, *map(str, flags)]
     try:
-        run(train_cifar.main)
+        run(script.main)
     except SystemExit as end:
         return end.code
     finally:
@@ -70,7 +71,7 @@ def the_error(code, stderr):
     """The one line in which a run that ended with ``code`` says what was wrong."""
     assert code in (1, 2), stderr
     assert 'Traceback' not in stderr
-    lines = [line for line in stderr.splitlines() if line.startswith(('error: ', 'train_cifar.py: error: '))]
+    lines = [line for line in stderr.splitlines() if re.match('(train_\\w+.py: )?error: ', line)]
     assert len(lines) == 1 and stderr.splitlines()[-1] == lines[0], stderr
     return lines[0]
 

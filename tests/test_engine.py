@@ -103,7 +103,7 @@ def test_two_devices_do_what_one_does_with_the_whole_batch():
         if parameter.grad_req != 'null':
             ours = two.parameters[name].data(mx.cpu(1)).asnumpy()
             assert np.allclose(ours, parameter.data().asnumpy(), atol=1e-5), name
-    assert two.read_metrics() == pytest.approx(one.read_metrics(), rel=1e-4)
+    assert two.read_metrics()[:3] == pytest.approx(one.read_metrics()[:3], rel=1e-4)
     short = batch(1)
     assert two.evaluate([short]).loss == pytest.approx(one.evaluate([short]).loss, rel=1e-3)
 

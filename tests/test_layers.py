@@ -13,13 +13,15 @@ SCRIPTS = 6
 
 # Within one package, the files of a line may import those of the lines above it, and nothing else.
 ORDER = {
-    'openatac.nn': ['atac', 'activations', 'attention'],
+    'openatac.nn': ['atac group_norm', 'activations', 'attention'],
     'openatac.data': ['augment imageset plain_pickle download', 'cifar digits imagenet loader'],
     'openatac.models': ['placement params_layout', 'parameters', 'cifar_resnet resnet_v1b', 'zoo'],
-    'openatac.training': ['recipes schedule datasets curves distributed', 'tracking flags checkpoint',
-                          'engine', 'loop', 'cifar'],
+    'openatac.training': ['recipes schedule datasets curves objective loss_scale roll_call',
+                          'parameter_server clusters', 'distributed', 'tracking flags checkpoint launch',
+                          'imagenet_flags engine', 'loop', 'session dry_run teacher', 'cifar imagenet',
+                          'evaluate_imagenet'],
     'openatac.deploy': ['symbol', 'onnx quantize', 'predict'],
-    'openatac.study': ['costs published', 'compare plots demo results'],
+    'openatac.study': ['costs published', 'compare plots demo results plan'],
 }
 
 FILES = sorted((ROOT / 'openatac').rglob('*.py')) + sorted(ROOT.glob('train_*.py'))

@@ -37,7 +37,7 @@ def test_training_drops_the_short_batch_and_shows_each_image_once(image_set):
     batches = TrainingBatches(image_set, BATCH, seed=1)
     epochs = [list(batches.epoch(epoch)) for epoch in range(2)]
     for epoch in epochs:
-        assert len(epoch) == len(batches) == 4
+        assert len(epoch) == batches.batches() == 4
         for images, labels in epoch:
             assert images.shape == (BATCH, 3, 32, 32) and images.dtype == np.float32
             assert labels.shape == (BATCH,) and labels.dtype == np.int32

@@ -19,13 +19,14 @@ class TrainingBatches:
                             'smaller --batch-size' % (len(images), batch_size))
         self.images, self.batch_size, self.seed = images, batch_size, seed
 
-    def __len__(self):
+    def batches(self, epoch=0):
+        """The number of batches in an epoch, the same in each."""
         return len(self.images) // self.batch_size
 
     def epoch(self, epoch, start=0):
         """Yield (float32 (B, 3, H, W), int32 (B,)) from batch ``start`` of ``epoch``, from 0."""
         choices = augment.draw_choices(len(self.images), self.seed, epoch, self.images.mirror)
-        for batch in range(start, len(self)):
+        for batch in range(start, self.batches()):
             chosen = choices.order[batch * self.batch_size:(batch + 1) * self.batch_size]
             images = augment.crop(self.images.images[chosen], choices.top[chosen], choices.left[chosen])
             augment.mirror(images, choices.mirrored[chosen])

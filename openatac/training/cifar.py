@@ -1,9 +1,5 @@
 """The CIFAR run: from the resolved flags of train_cifar.py to a trained network in a folder."""
-import json
 import logging
-import os
-import platform
-import statistics
 import zlib
 
 import mxnet as mx
@@ -11,16 +7,12 @@ import numpy as np
 
 from openatac import runtime
 from openatac.data.loader import EvaluationBatches, TrainingBatches, prefetch
-from openatac.errors import CheckpointError, DeviceError
-from openatac.files import write_text
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.parameters import load_parameters
 from openatac.models.zoo import cifar_model_name, find_model
-from openatac.training import loop, tracking
-from openatac.training.checkpoint import only_run_in, writing_in
+from openatac.training import loop, session
 from openatac.training.engine import GluonEngine
 from openatac.training.schedule import step_schedule
-from openatac.version import __version__
 
 log = logging.getLogger('openatac')
 IMAGE_SHAPE = (3, 32, 32)
@@ -80,13 +72,7 @@ def evaluate(net, args, data):
 
 def train(net, args, data, decays, command):
     """The whole run of train_cifar.py in --save-dir; returns the summary."""
-    with only_run_in(args.save_dir):
-        with writing_in(args.save_dir):
-            tracking.log_to(os.path.join(args.save_dir, 'train.log'))
-        log.info('%s', command)
-        if args.resume == 'never' and loop.checkpoints_of(args.save_dir).names():
-            raise CheckpointError('%s holds a run already: go on with it by --resume auto, or choose another '
-                                  '--save-dir' % args.save_dir)
+    with session.open_run(args, command):
         contexts = _contexts(args)
         training_set, test_set = data.result()
         log.info('%d training and %d test images', len(training_set), len(test_set))
@@ -95,33 +81,37 @@ def train(net, args, data, decays, command):
         _say_which_labels(args)
         _initialise(net, args, contexts)
         engine = _engine(net, contexts, args)
-        schedule = step_schedule(args.lr, args.num_epochs, len(training), decays, args.lr_decay)
+        schedule = step_schedule(args.lr, args.num_epochs, training.batches(), decays, args.lr_decay)
         plan = loop.Plan(engine, training, test, schedule, args.num_epochs, args.save_dir,
-                         _result_settings(args, contexts, training.images, test.images),
-                         args.log_interval, args.save_period)
-        progress = loop.Progress()
-        if args.resume == 'auto' and loop.resume(plan, progress):
-            log.info('going on after epoch %d, batch %d', progress.epoch, progress.batch)
-        with writing_in(args.save_dir):
-            write_text(os.path.join(args.save_dir, 'settings.json'),
-                       json.dumps(dict(vars(args), command=command), indent=1, sort_keys=True) + '\n')
-            trackers = _trackers(args, engine.iteration)
-        history = loop.train(plan, progress, trackers)
-        summary = _summary(args, command, contexts, plan, history, progress.best)
-        with writing_in(args.save_dir):
-            for tracker in trackers:
-                tracker.finish(history, summary)
-        log.info('best accuracy %.4f (epoch %d), last %.4f', summary['best_accuracy'], summary['best_epoch'],
-                 summary['last_accuracy'])
-        return summary
+                         _result_settings(args, engine, training_set, test_set),
+                         interval_line, epoch_lines, args.log_interval, args.save_period)
+        name = cifar_model_name(args.blocks, args.act_type)
+        return session.train(plan, loop.Progress(), args, command, _title(args, name), {
+            'model': name, 'dataset': args.dataset, 'act_type': args.act_type, 'useGlobal': args.useGlobal,
+            'training_images': len(training_set), 'test_images': len(test_set)})
+
+
+def _title(args, name):
+    gate = ', global gate' if args.act_type == 'ChaATAC' and args.useGlobal else ''
+    return '%s%s on %s' % (name, gate, args.dataset)
+
+
+def interval_line(interval):
+    """The published script's line within an epoch, with how far it is."""
+    return ('Epoch[{0.epoch}] Batch [{0.batch}/{0.batches}]\tSpeed: {0.speed:.1f} samples/sec\t'
+            'accuracy={0.accuracy:f}\tloss={0.loss:f}\tlr={0.lr:g}'.format(interval))
+
+
+def epoch_lines(row, seconds):
+    """The published script's line for an epoch."""
+    return ['[Epoch %d] train=%f val=%f loss=%f time: %f' % (
+        row['epoch'], row['train_accuracy'], row['val_accuracy'], row['train_loss'], seconds)]
 
 
 def _contexts(args):
     contexts, line = runtime.contexts(args.gpus)
     log.info('%s', line)
-    if args.dtype == 'float16' and contexts[0].device_type == 'cpu':
-        raise DeviceError('--dtype float16 needs a GPU, since MXNet cannot multiply float16 matrices on a '
-                          'CPU: use --dtype float32')
+    session.check_precision(args.dtype, contexts)
     return contexts
 
 
@@ -148,9 +138,9 @@ def _say_which_labels(args):
                  'superclasses (--cifar100-labels coarse)')
 
 
-def _result_settings(args, contexts, *image_sets):
+def _result_settings(args, engine, *image_sets):
     settings = {flag: getattr(args, flag) for flag in RESULT_FLAGS}
-    settings['devices'] = '%d x %s' % (len(contexts), contexts[0].device_type)
+    settings['devices'] = session.devices(engine)
     settings['data'] = '+'.join('%d:%08x' % (len(images), _checksum(images)) for images in image_sets)
     return settings
 
@@ -158,30 +148,3 @@ def _result_settings(args, contexts, *image_sets):
 def _checksum(images):
     """Of the labels and, since all pixels would take as long as reading them, of each 50th image."""
     return zlib.crc32(np.ascontiguousarray(images.images[::50]), zlib.crc32(images.labels))
-
-
-def _trackers(args, iteration):
-    name = cifar_model_name(args.blocks, args.act_type)
-    title = '%s on %s' % (name, args.dataset)
-    trackers = [tracking.MetricsFiles(args.save_dir),
-                tracking.HistoryPicture(args.save_plot_dir or args.save_dir, title)]
-    if args.tensorboard:
-        trackers.append(tracking.TensorBoard(args.tensorboard, iteration))
-    if args.project:
-        trackers.append(tracking.WeightsAndBiases(args.project, args.name, args.save_dir, vars(args)))
-    return trackers
-
-
-def _summary(args, command, contexts, plan, history, best):
-    return {
-        'command': command, 'model': cifar_model_name(args.blocks, args.act_type), 'dataset': args.dataset,
-        'act_type': args.act_type, 'useGlobal': args.useGlobal, 'seed': args.seed,
-        'training_images': len(plan.training.images), 'test_images': len(plan.evaluation.images),
-        'device': '%d x %s' % (len(contexts), contexts[0].device_type),
-        'threads': os.environ.get('OMP_NUM_THREADS', ''), 'epochs': len(history),
-        'best_accuracy': best['accuracy'], 'best_epoch': best['epoch'],
-        'last_accuracy': history[-1]['val_accuracy'],
-        'images_per_second': statistics.median(row['images_per_second'] for row in history),
-        'versions': {'openatac': __version__, 'mxnet': mx.__version__, 'numpy': np.__version__,
-                     'python': platform.python_version()},
-    }

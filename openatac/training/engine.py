@@ -2,12 +2,18 @@
 
 `openatac.training.loop` drives an engine and knows nothing of how it computes.
 """
+import base64
 import collections
-from typing import NamedTuple
+import contextlib
+import zlib
+from typing import NamedTuple, Optional
 
 import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon
+
+from openatac.training.distributed import Alone
+from openatac.training.objective import Objective
 
 
 class Metrics(NamedTuple):
@@ -16,6 +22,7 @@ class Metrics(NamedTuple):
     loss: float
     accuracy: float
     images: int
+    top5: Optional[float] = None
 
 
 class GluonEngine:
@@ -27,12 +34,18 @@ class GluonEngine:
     image_shape : (C, H, W) of the images
     dtype : 'float32', or 'float16' with float32 master weights
     hybrid : whether the network runs as a graph with memory planned once
-    seed : int; what chance decides in a step (dropout) depends on it and the iteration alone
+    seed : int; what chance decides in a step (dropout, mixup) depends on it and the iteration alone
+    objective : Objective; by default plain classification
+    loss_scale : LossScale or None, for float16
+    top5 : whether evaluation counts the five best classes too
+    cluster : the processes that train together (openatac.training.distributed)
     """
 
     def __init__(self, net, contexts, optimizer, optimizer_params, image_shape, dtype='float32',
-                 hybrid=True, seed=0):
+                 hybrid=True, seed=0, objective=None, loss_scale=None, top5=False, cluster=None):
         self.net, self.contexts, self.dtype, self.seed = net, contexts, dtype, seed
+        self.objective, self.loss_scale = objective or Objective(), loss_scale
+        self.top5, self.cluster = top5, cluster or Alone()
         net.cast(dtype)
         if hybrid:
             # Not static_shape: it keeps oneDNN's copies of all intermediate arrays, 1.8 GB instead of
@@ -44,11 +57,7 @@ class GluonEngine:
         for ctx in contexts:
             net(mx.nd.zeros((1,) + tuple(image_shape), ctx, dtype))
         self._restore_layouts()
-        # In structural order, which unlike the default, the order of names, never depends on how
-        # many networks the process has made. States must be ours to save, so no kvstore has them.
-        self.trainer = gluon.Trainer(
-            list(self.parameters.values()), optimizer,
-            dict(optimizer_params, multi_precision=dtype == 'float16'), update_on_kvstore=False)
+        self.trainer = self._make_trainer(optimizer, optimizer_params)
         self.loss = gluon.loss.SoftmaxCrossEntropyLoss()
         self.loss.hybridize()
         self._running = collections.deque()
@@ -56,31 +65,62 @@ class GluonEngine:
         self._sums = None
         self.reset_metrics()
 
+    def _make_trainer(self, optimizer, optimizer_params):
+        # In structural order, which unlike the default, the order of names, never depends on how
+        # many networks the process has made. States must be ours to save, so no kvstore has them,
+        # but that of asynchronous training, which has its point there.
+        return gluon.Trainer(
+            list(self.parameters.values()), optimizer,
+            dict(optimizer_params, multi_precision=self.dtype == 'float16'), kvstore=self.cluster.kvstore,
+            update_on_kvstore=self.cluster.is_asynchronous)
+
     # ------------------------------------------------------------------------ training
 
     def train_batch(self, images, labels, rate):
         """One optimizer step on NumPy arrays (B, C, H, W) and (B,). Does not wait for its end."""
         mx.random.seed((self.seed * 1000003 + self.iteration) % 2 ** 31)
         self.trainer.set_learning_rate(rate)
-        losses = []
+        if self.cluster.is_asynchronous:
+            self.cluster.set_learning_rate(rate)  # there the servers update
+        share = self.objective.mixing(self.seed, self.iteration)
         shards = self._split(images, labels)
-        for x, _ in shards:
-            if x.context.device_type == 'cpu':
-                # MXNet's CPU BatchNorm updates its running statistics in its backward pass, which
-                # the first one, on the image, has only if the image wants a gradient. On a GPU,
-                # where the paper's networks were trained, they are updated in the forward pass.
-                x.attach_grad()
-        with autograd.record():
-            for x, y in shards:
-                output = self.net(x).astype('float32', copy=False)
-                losses.append((output, self.loss(output, y)))
-        autograd.backward([loss for _, loss in losses])
-        for sums, (output, loss), (_, y) in zip(self._sums, losses, shards):
-            sums += _loss_and_right(output, loss, y)
-        self.trainer.step(len(labels))
+        results = [self._forward(x, y, share) for x, y in shards]
+        losses = [loss for _, _, loss in results]
+        if self.loss_scale is None:
+            autograd.backward(losses)
+        else:
+            autograd.backward(losses, [mx.nd.full(loss.shape, self.loss_scale.scale, loss.context)
+                                       for loss in losses])
+        for sums, (output, targets, loss), (_, y) in zip(self._sums, results, shards):
+            sums += mx.nd.concat(loss.sum(), self.objective.measure(output, y, targets), dim=0)
+        self._update(len(labels) * self.cluster.size)
         self.iteration += 1
         self.images += len(labels)
         self._stay_near(self._sums[0].copy())
+
+    def _forward(self, x, y, share):
+        """(logits, targets, losses) of one device's images, recorded for the backward pass."""
+        objective = self.objective
+        x, targets = objective.inputs(x, share), objective.targets(y, share)
+        teaching = objective.teaching(x)
+        if x.context.device_type == 'cpu':
+            # MXNet's CPU BatchNorm updates its running statistics in its backward pass, which
+            # the first one, on the image, has only if the image wants a gradient. On a GPU,
+            # where the paper's networks were trained, they are updated in the forward pass.
+            x.attach_grad()
+        with autograd.record():
+            output = self.net(x).astype('float32', copy=False)
+            return output, targets, objective.loss(output, targets, teaching)
+
+    def _update(self, images):
+        """The optimizer's step with the gradients summed over ``images`` images, if they are finite."""
+        if self.loss_scale is None:
+            return self.trainer.step(images)
+        scale = self.loss_scale.scale
+        self.trainer.allreduce_grads()
+        if self.loss_scale.finite([parameter.list_grad()[0] for parameter in self.parameters.values()
+                                   if parameter.grad_req != 'null']):
+            self.trainer.update(images * scale)
 
     def _stay_near(self, result):
         # MXNet queues work without end; two steps ahead keep the device busy and memory flat.
@@ -89,8 +129,17 @@ class GluonEngine:
             self._running.popleft().wait_to_read()
 
     def read_metrics(self):
-        """Means since `reset_metrics`; waits for the device."""
-        return _means(self._sums, self.images)
+        """Means of this process's images since `reset_metrics`; waits for the device."""
+        return _means(*_totals(self._sums, self.images))
+
+    def read_all_metrics(self):
+        """The same over all processes, each of which must call it."""
+        return self._over_cluster(*_totals(self._sums, self.images))
+
+    def _over_cluster(self, totals, images):
+        everyone = self.cluster.gather([images] + totals)
+        images, *totals = [sum(numbers) for numbers in zip(*everyone)]
+        return _means(totals, images)
 
     def reset_metrics(self):
         """Start the means anew."""
@@ -99,16 +148,73 @@ class GluonEngine:
     # ---------------------------------------------------------------------- evaluation
 
     def evaluate(self, batches):
-        """Metrics over all ``batches`` of (images, labels), with the running statistics."""
-        sums, images = [mx.nd.zeros(2, ctx) for ctx in self.contexts], 0
-        for x_all, y_all in batches:
-            for total, (x, y) in zip(sums, self._split(x_all, y_all)):
-                output = self.net(x).astype('float32', copy=False)
-                total += _loss_and_right(output, self.loss(output, y), y)
-            images += len(y_all)
-            self._stay_near(sums[0].copy())
-        self._restore_layouts()
-        return _means(sums, images)
+        """Metrics over all ``batches`` of (images, labels), those of all processes together.
+
+        The network is the one that would be saved now (see `mean_statistics`).
+        """
+        sums, images = [mx.nd.zeros(3 if self.top5 else 2, ctx) for ctx in self.contexts], 0
+        with self.mean_statistics():
+            for x_all, y_all in batches:
+                for total, (x, y) in zip(sums, self._split(x_all, y_all)):
+                    total += self._judge(self.net(x).astype('float32', copy=False), y)
+                images += len(y_all)
+                self._stay_near(sums[0].copy())
+            self._restore_layouts()
+        return self._over_cluster(*_totals(sums, images))
+
+    def _judge(self, output, y):
+        """[sum of losses, number of right answers, with top5 also of those among the five best]."""
+        counts = [self.loss(output, y).sum(), (output.argmax(axis=1) == y).sum()]
+        if self.top5:
+            best = output.topk(k=min(5, output.shape[1]))
+            counts.append((best == y.expand_dims(1)).sum())
+        return mx.nd.concat(*counts, dim=0)
+
+    @contextlib.contextmanager
+    def mean_statistics(self):
+        """While open, all devices of all processes have the mean of their running statistics.
+
+        So that what is evaluated and saved is one network. Each process must call it.
+        """
+        if len(self.contexts) * self.cluster.size == 1:
+            yield
+            return
+        own, everyones = self._own_values(), self._everyones_values()
+        self._set_own_values(np.broadcast_to(everyones.mean(axis=0, dtype='float64'), own.shape))
+        try:
+            yield
+        finally:
+            self._set_own_values(own)
+
+    # What each device has for itself: running statistics, and the sums of the metrics.
+
+    def _own(self):
+        """[(its name in a checkpoint, [NDArray of each device])]."""
+        return [('parameter/' + name, parameter.list_data()) for name, parameter in self.parameters.items()
+                if parameter.grad_req == 'null'] + [('metrics', self._sums)]
+
+    def _own_values(self):
+        """float32 (devices of this process, N)."""
+        mx.nd.waitall()  # a pending write of running statistics is not always waited for
+        return np.stack([np.concatenate([arrays[device].asnumpy() for _, arrays in self._own()])
+                         for device in range(len(self.contexts))])
+
+    def _everyones_values(self):
+        """float32 (devices of all processes, N); each process must call it."""
+        own = self._own_values()
+        if self.cluster.size == 1:
+            return own
+        messages = self.cluster.gather(base64.b64encode(own.tobytes()).decode())
+        return np.concatenate([np.frombuffer(base64.b64decode(message), 'float32').reshape(own.shape)
+                               for message in messages])
+
+    def _set_own_values(self, values):
+        for device, row in enumerate(values):
+            start = 0
+            for _, arrays in self._own():
+                array = arrays[device]
+                array[:] = row[start:start + array.size]
+                start += array.size
 
     def _restore_layouts(self):
         # On the CPU an inference pass reorders the weights in place for oneDNN, and the next
@@ -136,20 +242,23 @@ class GluonEngine:
     # --------------------------------------------------------------------------- state
 
     def state(self):
-        """({name: NDArray}, {name: number}): all that the next steps depend on."""
-        mx.nd.waitall()  # a pending write of running statistics is not always waited for
-        arrays = {}
-        for name, parameter in self.parameters.items():
-            for device, data in enumerate(parameter.list_data()):
-                # weights are equal on all devices, running statistics are each device's own
-                if device == 0 or parameter.grad_req == 'null':
-                    arrays['parameter/%s/%d' % (name, device)] = data
-        for name, states in self._optimizer_states():
-            for index, array in enumerate(states):
-                arrays['optimizer/%s/%d' % (name, index)] = array
-        for device, sums in enumerate(self._sums):
-            arrays['metrics/%d' % device] = sums
-        return arrays, {'iteration': self.iteration, 'images': self.images}
+        """({name: NDArray}, {name: number}): all that the next steps depend on.
+
+        Each process must call it; all get the same.
+        """
+        everyones = self._everyones_values()
+        arrays = {'parameter/%s/0' % name: parameter.list_data()[0]
+                  for name, parameter in self.parameters.items() if parameter.grad_req != 'null'}
+        start = 0
+        for name, (array, *_) in self._own():
+            for device, row in enumerate(everyones):
+                arrays['%s/%d' % (name, device)] = mx.nd.array(row[start:start + array.size])
+            start += array.size
+        arrays.update(('optimizer/' + name, array) for name, array in self.optimizer_states().items())
+        numbers = {'iteration': self.iteration, 'images': self.images}
+        if self.loss_scale is not None:
+            numbers['loss_scale'] = self.loss_scale.state()
+        return arrays, numbers
 
     def load_state(self, arrays, numbers):
         """Go back to what `state` returned."""
@@ -158,18 +267,39 @@ class GluonEngine:
             self.trainer._init_kvstore()
             self.trainer._init_params()
         for name, parameter in self.parameters.items():
-            for device, data in enumerate(parameter.list_data()):
-                own = 'parameter/%s/%d' % (name, device)
-                data[:] = arrays[own if own in arrays else 'parameter/%s/0' % name]
-        for updater in range(len(self.contexts)):
-            for name, states in self._optimizer_states(updater):
-                for index, array in enumerate(states):
-                    array[:] = arrays['optimizer/%s/%d' % (name, index)]
-        for device, sums in enumerate(self._sums):
-            sums[:] = arrays['metrics/%d' % device]
+            if parameter.grad_req != 'null':
+                for data in parameter.list_data():
+                    data[:] = arrays['parameter/%s/0' % name]
+        for name, own in self._own():
+            for device, array in enumerate(own):
+                array[:] = arrays['%s/%d' % (name, self.cluster.rank * len(own) + device)]
+        self.load_optimizer_states({name[len('optimizer/'):]: array for name, array in arrays.items()
+                                    if name.startswith('optimizer/')})
         self.iteration, self.images = numbers['iteration'], numbers['images']
+        if self.loss_scale is not None:
+            self.loss_scale.load_state(numbers['loss_scale'])
         optimizer = self.trainer._optimizer
         optimizer.begin_num_update = optimizer.num_update = self.iteration
+
+    def checksum(self):
+        """A number that tells the parameters' present values from others."""
+        mx.nd.waitall()
+        total = 0
+        for parameter in self.parameters.values():
+            total = zlib.crc32(parameter.list_data()[0].asnumpy(), total)
+        return total
+
+    def optimizer_states(self):
+        """{name: NDArray}: what the optimizer remembers, as `load_optimizer_states` takes it."""
+        return {'%s/%d' % (name, index): array for name, states in self._optimizer_states()
+                for index, array in enumerate(states)}
+
+    def load_optimizer_states(self, saved):
+        """Go back to what `optimizer_states` returned; KeyError if it is of other parameters."""
+        for device in range(len(self.contexts)):
+            for name, states in self._optimizer_states(device):
+                for index, array in enumerate(states):
+                    array[:] = saved['%s/%d' % (name, index)]
 
     def _optimizer_states(self, device=0):
         """Yield (parameter's name, its optimizer arrays on one device), made if not there yet."""
@@ -184,17 +314,15 @@ class GluonEngine:
             yield name, _flat(updater.states[index])
 
 
-def _means(sums, images):
-    """Metrics from the devices' sums over ``images`` images; waits for the devices."""
-    loss, right = np.sum([each.asnumpy() for each in sums], axis=0, dtype='float64')
-    count = max(images, 1)
-    return Metrics(float(loss) / count, float(right) / count, images)
+def _totals(sums, images):
+    """(the devices' sums added up, images); waits for the devices."""
+    return np.sum([each.asnumpy() for each in sums], axis=0, dtype='float64').tolist(), images
 
 
-def _loss_and_right(output, loss, labels):
-    """[sum of losses, number of right answers] as a device array."""
-    right = (output.argmax(axis=1) == labels).sum()
-    return mx.nd.concat(loss.sum(), right, dim=0)
+def _means(totals, images):
+    """Metrics from sums over ``images`` images."""
+    loss, right, *top5 = [total / max(images, 1) for total in totals]
+    return Metrics(loss, right, images, *top5)
 
 
 def _flat(state):

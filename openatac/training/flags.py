@@ -1,10 +1,9 @@
 """What both scripts share of their command lines: checked numbers, recipes, errors as sentences."""
 import argparse
 import math
-import sys
 
 from openatac.errors import OpenatacError
-from openatac.training.recipes import RECIPES
+from openatac.training.distributed import end
 
 SMALLEST, LARGEST = 1.2e-38, 3.4e38  # of what MXNet's optimizers take, which is float32
 
@@ -32,17 +31,17 @@ def number(kind, low=None, high=None, above=None, below=None):
     return parse
 
 
-def parse_with_recipe(parser, argv=None):
-    """Parse ``argv``; the settings of ``--recipe`` take the place of the defaults."""
+def parse_with_recipe(parser, recipes, argv=None):
+    """Parse ``argv``; the settings of ``--recipe``, a key of ``recipes``, take the place of the defaults."""
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument('--recipe')
     early.add_argument('--model', default='atac')
     known = early.parse_known_args(argv)[0]
     if known.recipe is not None:
-        if known.recipe not in RECIPES:
+        if known.recipe not in recipes:
             parser.error('argument --recipe: there is no recipe %r; choose from %s'
-                         % (known.recipe, ', '.join(RECIPES)))
-        settings = dict(RECIPES[known.recipe])
+                         % (known.recipe, ', '.join(recipes)))
+        settings = dict(recipes[known.recipe])
         if known.model != 'atac':  # a network's name says its depth and unit
             settings.update(blocks=None, act_type=None)
         parser.set_defaults(**settings)
@@ -64,8 +63,6 @@ def run(main):
     except (OpenatacError, ImportError) as error:
         if isinstance(error, ImportError) and error.name not in ('mxnet', 'gluoncv'):
             raise
-        print('error: %s' % error, file=sys.stderr)
-        sys.exit(getattr(error, 'exit_code', 1))
+        end(str(error), getattr(error, 'exit_code', 1))
     except KeyboardInterrupt:
-        print('error: interrupted', file=sys.stderr)
-        sys.exit(130)
+        end('interrupted', 130)

@@ -14,7 +14,7 @@ from typing import Callable, NamedTuple
 
 from openatac.data.loader import prefetch
 from openatac.errors import CheckpointError, OpenatacError
-from openatac.models.parameters import save_parameters
+from openatac.models.parameters import save_parameters, write_arrays
 from openatac.training.checkpoint import Checkpoints, check_finite, writing_in
 
 log = logging.getLogger('openatac')
@@ -24,14 +24,19 @@ class Plan(NamedTuple):
     """What a run does.
 
     engine : openatac.training.engine.GluonEngine
-    training : batches with ``epoch(epoch, start)`` and a length, such as TrainingBatches
+    training : has ``epoch(epoch, start)``, the batches from batch ``start`` on, and their number in
+        all, ``batches(epoch)``; such as TrainingBatches
     evaluation : an iterable of batches
     schedule : function from the iteration, from 0, to the learning rate
     epochs : int
     folder : str; where checkpoints and parameter files go
     settings : dict; what the result depends on. A checkpoint of other settings is refused
+    interval_line : function from an Interval to a line of the log, or ''
+    epoch_lines : function from a row of the history and its seconds to lines of the log
     log_interval : int; batches between two readings of the metrics
     save_period : int; parameters are kept every so many epochs, 0 for never
+    save_name : function from an epoch to the name under which they are kept
+    save_states : whether the optimizer's state is kept beside them
     """
 
     engine: object
@@ -41,8 +46,28 @@ class Plan(NamedTuple):
     epochs: int
     folder: str
     settings: dict
+    interval_line: Callable
+    epoch_lines: Callable
     log_interval: int = 50
     save_period: int = 0
+    save_name: Callable = 'epoch-{:04d}'.format
+    save_states: bool = False
+
+
+class Interval(NamedTuple):
+    """The training since the epoch began: ``batch`` of ``batches`` batches, at the rate ``lr`` now.
+
+    accuracy : or another measure, see `openatac.training.objective`
+    speed : images per second since the last report
+    """
+
+    epoch: int
+    batch: int
+    batches: int
+    speed: float
+    accuracy: float
+    loss: float
+    lr: float
 
 
 class Stopped(OpenatacError):
@@ -101,26 +126,27 @@ def _check_settings(saved, now, folder):
 def train(plan, progress, trackers=()):
     """Run ``plan`` from ``progress`` to its end; returns the history, a row per epoch.
 
-    Raises Stopped after SIGINT or SIGTERM, once a checkpoint is written, and OpenatacError when
-    the loss is no longer finite or nothing can be written.
+    Of several processes, rank 0 writes. Raises Stopped after SIGINT or SIGTERM, once a checkpoint is
+    written, and OpenatacError when the loss is no longer finite or nothing can be written.
     """
-    with _stop_signals() as stop:
+    with _stop_signals(plan.engine.cluster) as stop:
         while progress.epoch < plan.epochs:
-            started, first = time.perf_counter(), progress.batch
+            started, images = time.perf_counter(), plan.engine.images
             _train_epoch(plan, progress, trackers, stop)
-            train_seconds = time.perf_counter() - started
-            row = _finish_epoch(plan, progress, train_seconds, len(plan.training) - first)
-            _log_epoch(row, time.perf_counter() - started)
+            images = (plan.engine.images - images) * plan.engine.cluster.size
+            row = _finish_epoch(plan, progress, images / (time.perf_counter() - started))
+            for line in plan.epoch_lines(row, time.perf_counter() - started):
+                log.info('%s', line)
             _write(plan, progress, trackers)
-            if stop.requested:
-                raise Stopped(stop.requested)
+            if stop.requested():
+                raise Stopped(stop.signal)
     return progress.history
 
 
 def _train_epoch(plan, progress, trackers, stop):
-    engine, batches = plan.engine, len(plan.training)
+    engine, batches = plan.engine, plan.training.batches(progress.epoch)
     with contextlib.closing(prefetch(plan.training.epoch(progress.epoch, progress.batch))) as ahead:
-        with _bar(batches, progress, plan.epochs) as bar:
+        with _bar(batches, progress, plan) as bar:
             clock = _Clock(engine)
             for images, labels in ahead:
                 rate = plan.schedule(engine.iteration)
@@ -129,25 +155,26 @@ def _train_epoch(plan, progress, trackers, stop):
                 bar.update()
                 if progress.batch % plan.log_interval == 0 or progress.batch == batches:
                     _report(plan, progress, trackers, rate, clock, bar)
-                if stop.requested and progress.batch < batches:
+                if progress.batch < batches and stop.requested(midway=True):
                     _check_loss(engine.read_metrics(), progress)
                     _checkpoint(plan, progress)
-                    raise Stopped(stop.requested)
+                    raise Stopped(stop.signal)
 
 
 def _report(plan, progress, trackers, rate, clock, bar):
     """Read the metrics so far, look whether they are finite, and show them."""
     metrics = plan.engine.read_metrics()
     _check_loss(metrics, progress)
-    speed = clock.images_per_second()
-    bar.set_postfix(loss='%.4f' % metrics.loss, accuracy='%.4f' % metrics.accuracy, refresh=False)
-    if bar.disable:
-        log.info('Epoch[%d] Batch [%d/%d]\tSpeed: %.1f samples/sec\taccuracy=%f\tloss=%f\tlr=%g',
-                 progress.epoch, progress.batch, len(plan.training), speed, metrics.accuracy, metrics.loss,
-                 rate)
+    interval = Interval(progress.epoch, progress.batch, plan.training.batches(progress.epoch),
+                        clock.images_per_second(), metrics.accuracy, metrics.loss, rate)
+    measure = plan.engine.objective.metric
+    bar.set_postfix({'loss': '%.4f' % metrics.loss, measure: '%.4f' % metrics.accuracy}, refresh=False)
+    line = plan.interval_line(interval)
+    if line:
+        log.info('%s', line, extra={'on_bar': not bar.disable})
     for tracker in trackers:
-        tracker.interval(plan.engine.iteration, {'loss': metrics.loss, 'accuracy': metrics.accuracy,
-                                                 'lr': rate, 'images_per_second': speed})
+        tracker.interval(plan.engine.iteration, {'loss': metrics.loss, measure: metrics.accuracy, 'lr': rate,
+                                                 'images_per_second': interval.speed})
 
 
 def _check_loss(metrics, progress):
@@ -157,10 +184,10 @@ def _check_loss(metrics, progress):
             % (metrics.loss, progress.epoch, progress.batch))
 
 
-def _finish_epoch(plan, progress, seconds, batches):
+def _finish_epoch(plan, progress, speed):
     """Evaluate, add the epoch's row to the history, keep the parameters if they are the best."""
     engine = plan.engine
-    training = engine.read_metrics()
+    training = engine.read_all_metrics()
     test = engine.evaluate(prefetch(plan.evaluation))
     _check_loss(test, progress)
     is_best = test.accuracy > progress.best['accuracy']
@@ -168,9 +195,10 @@ def _finish_epoch(plan, progress, seconds, batches):
         progress.best = {'accuracy': test.accuracy, 'epoch': progress.epoch}
     row = {
         'epoch': progress.epoch, 'iteration': engine.iteration, 'lr': plan.schedule(engine.iteration - 1),
-        'train_loss': training.loss, 'train_accuracy': training.accuracy,
-        'val_loss': test.loss, 'val_accuracy': test.accuracy, 'best_accuracy': progress.best['accuracy'],
-        'images_per_second': round(batches * training.images / len(plan.training) / seconds, 1),
+        'train_loss': training.loss, 'train_' + engine.objective.metric: training.accuracy,
+        'val_loss': test.loss, 'val_accuracy': test.accuracy,
+        **({} if test.top5 is None else {'val_top5_accuracy': test.top5}),
+        'best_accuracy': progress.best['accuracy'], 'images_per_second': round(speed, 1),
     }
     progress.history = progress.history + [row]
     progress.epoch, progress.batch = progress.epoch + 1, 0
@@ -178,35 +206,42 @@ def _finish_epoch(plan, progress, seconds, batches):
     return row
 
 
-def _log_epoch(row, seconds):
-    log.info('[Epoch %d] train=%f val=%f loss=%f time: %f', row['epoch'], row['train_accuracy'],
-             row['val_accuracy'], row['train_loss'], seconds)
-
-
 def _write(plan, progress, trackers):
     """All that an epoch leaves. The checkpoint is last: what it says was done, was done."""
-    check_finite(plan.engine.state()[0])
-    with writing_in(plan.folder):
-        for tracker in trackers:
-            tracker.epoch(progress.history)
-        if progress.best['epoch'] == progress.epoch - 1:
-            save_parameters(plan.engine.net, os.path.join(plan.folder, 'best.params'))
-        if plan.save_period and progress.epoch % plan.save_period == 0:
-            save_parameters(plan.engine.net, os.path.join(plan.folder, 'epoch-%04d.params' % progress.epoch))
-        save_parameters(plan.engine.net, os.path.join(plan.folder, 'last.params'))
+    engine = plan.engine
+    check_finite(engine.state()[0])
+    with engine.mean_statistics(), writing_in(plan.folder):
+        if engine.cluster.rank == 0:
+            for tracker in trackers:
+                tracker.epoch(progress.history)
+            _write_parameters(plan, progress)
     _checkpoint(plan, progress)
+
+
+def _write_parameters(plan, progress):
+    engine, last = plan.engine, progress.epoch - 1
+    if progress.best['epoch'] == last:
+        save_parameters(engine.net, os.path.join(plan.folder, 'best.params'))
+    if plan.save_period and progress.epoch % plan.save_period == 0:
+        path = os.path.join(plan.folder, plan.save_name(progress.epoch))
+        save_parameters(engine.net, path + '.params')
+        if plan.save_states:
+            write_arrays(path + '.states', engine.optimizer_states())
+    save_parameters(engine.net, os.path.join(plan.folder, 'last.params'))
 
 
 def _checkpoint(plan, progress):
     arrays, numbers = plan.engine.state()
-    checkpoints_of(plan.folder).save(plan.engine.iteration, arrays, {
-        'settings': plan.settings, 'engine': numbers, 'progress': progress.state()})
+    if plan.engine.cluster.rank == 0:
+        checkpoints_of(plan.folder).save(plan.engine.iteration, arrays, {
+            'settings': plan.settings, 'engine': numbers, 'progress': progress.state()})
 
 
-def _bar(batches, progress, epochs):
+def _bar(batches, progress, plan):
     from tqdm import tqdm
-    return tqdm(total=batches, initial=progress.batch, desc='epoch %d/%d' % (progress.epoch + 1, epochs),
-                unit='batch', leave=False, disable=not sys.stderr.isatty(), dynamic_ncols=True)
+    return tqdm(total=batches, initial=progress.batch, leave=False, unit='batch', dynamic_ncols=True,
+                desc='epoch %d/%d' % (progress.epoch + 1, plan.epochs),
+                disable=plan.engine.cluster.rank > 0 or not sys.stderr.isatty())
 
 
 class _Clock:
@@ -218,22 +253,35 @@ class _Clock:
 
     def images_per_second(self):
         images, now = self.engine.images, time.perf_counter()
-        speed = (images - self.images) / max(now - self.time, 1e-9)
+        speed = (images - self.images) * self.engine.cluster.size / max(now - self.time, 1e-9)
         self.images, self.time = images, now
         return speed
 
 
 class _Stop:
-    requested = 0
+    """Whether to stop: what a signal asked of any of the processes that train together."""
+
+    def __init__(self, cluster):
+        self.cluster, self.signal = cluster, 0
+
+    def requested(self, midway=False):
+        """Each process must ask at the same places, so that all stop after the same batch.
+
+        midway: in an epoch, where processes that train asynchronously have no same place
+        """
+        if midway and self.cluster.is_asynchronous:
+            return False
+        self.signal = max(self.cluster.gather(max(self.signal, self.cluster.stop_signal)))
+        return bool(self.signal)
 
 
 @contextlib.contextmanager
-def _stop_signals():
+def _stop_signals(cluster):
     """While open, the first SIGINT or SIGTERM only asks for a stop; a second one is obeyed at once."""
-    stop = _Stop()
+    stop = _Stop(cluster)
 
     def ask(number, frame):
-        stop.requested = number
+        stop.signal = number
         log.info('%s: stopping after this batch with a checkpoint (again to stop at once)',
                  signal.Signals(number).name)
         signal.signal(number, before[number])

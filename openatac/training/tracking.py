@@ -17,12 +17,15 @@ from openatac.files import write_text
 from openatac.training.curves import draw_curves
 
 log = logging.getLogger('openatac')
+FORM = '%(asctime)s %(levelname)s %(message)s'  # of a line in the log file
 
 
 class _Console(logging.Handler):
-    """Prints above a progress bar instead of through it."""
+    """Prints above a progress bar instead of through it, and not what the bar shows itself."""
 
     def emit(self, record):
+        if getattr(record, 'on_bar', False):
+            return
         from tqdm import tqdm
         try:
             tqdm.write(self.format(record), file=sys.stderr)
@@ -30,7 +33,7 @@ class _Console(logging.Handler):
             self.handleError(record)
 
 
-def log_to(path=None):
+def log_to(path=None, form=FORM):
     """Send the log to the console and append it to the file ``path``, once that is known.
 
     What is said before then, by the reader of the data for one, goes into the file as well.
@@ -42,7 +45,7 @@ def log_to(path=None):
         log.handlers = [_Console(), MemoryHandler(capacity=1000, flushLevel=logging.CRITICAL + 1)]
         return
     file = logging.FileHandler(path, encoding='utf-8')
-    file.setFormatter(logging.Formatter('%(asctime)s %(levelname)s %(message)s'))
+    file.setFormatter(logging.Formatter(form))
     for handler in log.handlers:
         if isinstance(handler, MemoryHandler):
             handler.setTarget(file)  # closing it passes on what it holds
@@ -98,7 +101,7 @@ class HistoryPicture(Tracker):
         splits = {'training (augmented)': 'train', 'test': 'val'}
         draw_curves(os.path.join(self.folder, 'history.png'), self.title, {
             'top-1 error': {name: [1 - row[split + '_accuracy'] for row in history]
-                            for name, split in splits.items()},
+                            for name, split in splits.items() if all(split + '_accuracy' in row for row in history)},
             'loss': {name: [row[split + '_loss'] for row in history] for name, split in splits.items()}})
 
 

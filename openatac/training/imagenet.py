@@ -1,0 +1,224 @@
+"""The ImageNet run: from the resolved flags of train_imagenet.py to a trained network in a folder."""
+import logging
+import os
+
+import mxnet as mx
+from mxnet.gluon import nn
+
+from openatac import runtime
+from openatac.data.image_folder import ImageFolder
+from openatac.data.loader import prefetch
+from openatac.data.photo_batches import EvaluationPhotos, TrainingPhotos, first_iteration
+from openatac.data.records import RecordFile
+from openatac.errors import DeviceError, ParameterFileError
+from openatac.models.parameters import load_parameters, read_arrays
+from openatac.models.resnet_v1b import ResNet50_v1bATAC
+from openatac.models.zoo import unit_name
+from openatac.nn.group_norm import GroupNorm
+from openatac.training import loop, session
+from openatac.training.dry_run import dry_run
+from openatac.training.engine import GluonEngine
+from openatac.training.loss_scale import LossScale
+from openatac.training.objective import SMOOTHING, Objective
+from openatac.training.schedule import warmup_schedule
+from openatac.training.teacher import load_teacher
+
+log = logging.getLogger('openatac')
+# Flags that choose the run's result; all others may differ when a run is resumed.
+RESULT_FLAGS = (
+    'act_type', 'r', 'act_layers', 'num_classes', 'use_gn', 'syncbn', 'last_gamma', 'input_size',
+    'crop_ratio', 'batch_size', 'dtype', 'mode', 'loss_scale', 'num_epochs', 'lr', 'momentum', 'wd',
+    'no_wd', 'lr_mode', 'lr_decay', 'lr_decay_period', 'lr_decay_epoch', 'warmup_lr', 'warmup_epochs',
+    'label_smoothing', 'mixup', 'mixup_alpha', 'mixup_off_epoch', 'teacher', 'teacher_params', 'temperature',
+    'hard_weight', 'seed', 'resume_epoch', 'resume_params', 'resume_states')
+
+
+# ---------------------------------------------------------------------------------- network
+
+def build_network(args):
+    """The network of the flags, not initialised. Raises ValueError for flags that make no network."""
+    return ResNet50_v1bATAC(
+        act_type=args.act_type, r=args.r, act_layers=args.act_layers, classes=args.num_classes,
+        last_gamma=getattr(args, 'last_gamma', False), **_normalisation(args))
+
+
+def _normalisation(args):
+    if getattr(args, 'syncbn', False):
+        if args.use_gn:
+            raise ValueError('argument --syncbn: --use-gn leaves it no BatchNorm; choose one of the two')
+        if args.num_gpus < 2:  # MXNet's waits for ever on a CPU
+            raise ValueError('argument --syncbn: it is for two GPUs and more, and --num-gpus is %d; leave it out'
+                             % args.num_gpus)
+        return {'norm_layer': mx.gluon.contrib.nn.SyncBatchNorm,
+                'norm_kwargs': {'num_devices': args.num_gpus}}
+    if args.use_gn:
+        return {'norm_layer': GroupNorm}
+    return {'norm_layer': nn.BatchNorm}
+
+
+def print_summary(net, args):
+    """Print Gluon's table of layers, output shapes and parameters."""
+    net.initialize()
+    net.summary(mx.nd.zeros((1,) + _image_shape(args)))
+
+
+def _image_shape(args):
+    return (3, args.input_size, args.input_size)
+
+
+def model_name(args):
+    """'resnet50_v1b_atac', as in the names of the files that a run leaves."""
+    return 'resnet50_v1b_' + unit_name(args.act_type)
+
+
+# ----------------------------------------------------------------------------- devices, data
+
+def contexts(args, command):
+    """The devices of --num-gpus; DeviceError in one sentence if they can't do what is asked."""
+    try:
+        devices, line = runtime.contexts(','.join(map(str, range(args.num_gpus))), fall_back=False)
+        session.check_precision(args.dtype, devices)
+    except DeviceError as error:
+        raise DeviceError('%s; on a CPU (slow: some images a second) the command is: %s'
+                          % (error, cpu_command(command))) from None
+    log.info('%s', line)
+    return devices
+
+
+def cpu_command(command):
+    """The same command without its GPUs and float16."""
+    words, kept = command.split(), []
+    while words:
+        word = words.pop(0)
+        if word.split('=')[0] in ('--num-gpus', '--dtype'):
+            if '=' not in word and words:
+                words.pop(0)
+        else:
+            kept.append(word)
+    python = 'python ' if kept[0].endswith('.py') else ''
+    return '%s%s --num-gpus 0 --dtype float32' % (python, ' '.join(kept))
+
+
+def open_source(args, split):
+    """The photographs of 'train' or 'val' that the flags name; DataError if they are not there."""
+    if args.use_rec:
+        rec, index = (getattr(args, 'rec_%s%s' % (split, suffix)) for suffix in ('', '_idx'))
+        return RecordFile(os.path.expanduser(rec), index and os.path.expanduser(index), args.num_classes)
+    return ImageFolder(os.path.join(os.path.expanduser(args.data_dir), split), args.num_classes)
+
+
+# --------------------------------------------------------------------------------- evaluation
+
+def evaluate(net, args, command=''):
+    """Log the errors of the parameters in ``args.evaluate`` on the validation set; returns the metrics."""
+    devices = contexts(args, command)
+    load_parameters(net, args.evaluate, devices)
+    engine = GluonEngine(net, devices, 'nag', {}, _image_shape(args), dtype=args.dtype,
+                         hybrid=args.mode == 'hybrid', top5=True)
+    batches = EvaluationPhotos(open_source(args, 'val'), args.input_size, args.batch_size * len(devices),
+                               args.crop_ratio, args.num_workers, max_bad_share=args.max_bad_share)
+    metrics = engine.evaluate(prefetch(batches))
+    log.info('%s: err-top1=%f err-top5=%f loss=%f on %d images', args.evaluate, 1 - metrics.accuracy,
+             1 - metrics.top5, metrics.loss, metrics.images)
+    return metrics
+
+
+# ----------------------------------------------------------------------------------- training
+
+def train(net, args, decays, cluster, command):
+    """The whole run of train_imagenet.py in --save-dir; returns the summary, or nothing of a dry run."""
+    with session.open_run(args, command, args.logging_file, '%(message)s', cluster.rank):
+        devices = contexts(args, command)
+        sources = [open_source(args, split) for split in ('train', 'val')]
+        log.info('%d training and %d validation images', *map(len, sources))
+        batch_size = args.batch_size * len(devices) * cluster.size
+        part = {'num_parts': cluster.size, 'part_index': cluster.rank, 'max_bad_share': args.max_bad_share}
+        training = TrainingPhotos(sources[0], args.input_size, batch_size, args.seed, args.num_workers,
+                                  **part)
+        validation = EvaluationPhotos(sources[1], args.input_size, batch_size, args.crop_ratio,
+                                      args.num_workers, **part)
+        iterations = max(1, len(sources[0]) // batch_size)  # an epoch's, as published
+        starts = [first_iteration(epoch, len(sources[0]), batch_size) for epoch in range(args.num_epochs + 1)]
+        engine = _engine(net, args, devices, cluster, starts)
+        plan = loop.Plan(
+            engine, training, validation,
+            warmup_schedule(args.lr_mode, args.lr, args.num_epochs, iterations, args.warmup_epochs,
+                            args.warmup_lr, decays, args.lr_decay),
+            args.num_epochs, args.save_dir, _result_settings(args, engine, sources), _interval_line(args),
+            epoch_lines, args.log_interval, args.save_frequency,
+            lambda epoch: 'imagenet-%s-%d' % (model_name(args), epoch - 1), save_states=True)
+        progress = _begin(args, engine, starts)
+        _check_alike(cluster, plan.settings, engine)
+        if args.dry_run:
+            return dry_run(plan, args.dry_run)
+        return session.train(plan, progress, args, command, '%s on ImageNet' % model_name(args), {
+            'model': model_name(args), 'dataset': 'imagenet', 'act_type': args.act_type, 'useGlobal': False,
+            'training_images': len(sources[0]), 'test_images': len(sources[1])})
+
+
+def _engine(net, args, devices, cluster, starts):
+    teacher = args.teacher and load_teacher(args, devices, _image_shape(args))
+    objective = Objective(
+        args.num_classes, SMOOTHING if args.label_smoothing else 0.0, args.mixup_alpha if args.mixup else 0.0,
+        starts[args.num_epochs - args.mixup_off_epoch], teacher, args.temperature, args.hard_weight)
+    mx.random.seed(args.seed)
+    net.initialize(mx.init.MSRAPrelu(), ctx=devices)
+    if args.resume_params:
+        load_parameters(net, args.resume_params, devices)
+        log.info('starting from the parameters in %s', args.resume_params)
+    if args.no_wd:
+        for parameter in net.collect_params('.*beta|.*gamma|.*bias').values():
+            parameter.wd_mult = 0.0
+    return GluonEngine(
+        net, devices, 'nag', {'learning_rate': args.lr, 'momentum': args.momentum, 'wd': args.wd},
+        _image_shape(args), args.dtype, args.mode == 'hybrid', args.seed, objective,
+        LossScale(args.loss_scale) if args.dtype == 'float16' else None, top5=True, cluster=cluster)
+
+
+def _begin(args, engine, starts):
+    """Where the run begins: at --resume-epoch, with --resume-states."""
+    progress = loop.Progress()
+    progress.epoch, engine.iteration = args.resume_epoch, starts[args.resume_epoch]
+    if args.resume_states:
+        try:
+            engine.load_optimizer_states(read_arrays(args.resume_states))
+        except (KeyError, ValueError, mx.MXNetError, ParameterFileError):
+            raise ParameterFileError(
+                '%s holds no optimizer states of this network: --resume-states takes the .states files that '
+                "this script writes (not those of the authors' script, which are pickles)"
+                % args.resume_states) from None
+    return progress
+
+
+def _result_settings(args, engine, sources):
+    settings = {flag: getattr(args, flag) for flag in RESULT_FLAGS}
+    settings['devices'] = session.devices(engine)
+    settings['kvstore'] = args.kvstore if engine.cluster.size > 1 else 'device'
+    settings['data'] = '+'.join(str(len(source)) for source in sources)
+    return settings
+
+
+def _check_alike(cluster, settings, engine):
+    """Every process must begin with the same settings, data and initial values."""
+    if cluster.size > 1:
+        cluster.check_alike(dict(settings, initial_values=engine.checksum()))
+
+
+# ---------------------------------------------------------------------------- the published log
+
+def _interval_line(args):
+    """The published line within an epoch: only after whole intervals, and batches count from 0."""
+    form = ('Epoch[{0.epoch}] Batch [{1}]\tSpeed: {0.speed:f} samples/sec\t%s={0.accuracy:f}\tlr={0.lr:f}'
+            % ('rmse' if args.mixup else 'accuracy'))
+    return lambda interval: '' if interval.batch % args.log_interval else form.format(
+        interval, interval.batch - 1)
+
+
+def epoch_lines(row, seconds):
+    """The published lines for an epoch."""
+    metric = 'rmse' if 'train_rmse' in row else 'accuracy'
+    return ['[Epoch %d] training: %s=%f' % (row['epoch'], metric, row['train_' + metric]),
+            '[Epoch %d] speed: %d samples/sec\ttime cost: %f' % (
+                row['epoch'], row['images_per_second'], seconds),
+            '[Epoch %d] validation: err-top1=%f err-top5=%f' % (
+                row['epoch'], 1 - row['val_accuracy'], 1 - row['val_top5_accuracy'])]

@@ -1,0 +1,54 @@
+"""The flags that everything about ImageNet shares: the network, and where the photographs are."""
+import os
+
+from openatac.training.flags import number
+
+DATA = os.path.join('~', '.mxnet', 'datasets', 'imagenet')
+
+
+def add_network(p):
+    """--r, --act-type, --act-layers, --num-classes, --use-gn and what the published script ignored."""
+    group = p.add_argument_group('network')
+    group.add_argument('--act-type', default='ChaATAC',
+                       help='relu, prelu, elu, selu, gelu, swish or ChaATAC (default: %(default)s)')
+    group.add_argument('--r', type=number(float, low=1), default=2,
+                       help='channel reduction ratio of ChaATAC (default: %(default)s)')
+    group.add_argument('--act-layers', type=number(int, low=0, high=4), default=2,
+                       help='how many of the four stages, from the back, get it (default: %(default)s)')
+    group.add_argument('--num-classes', type=number(int, low=2), default=1000)
+    group.add_argument('--use-gn', action='store_true', help="GroupNorm in the host's place of BatchNorm")
+    return group
+
+
+def add_data(p):
+    """--data-dir, --rec-..., --input-size, --crop-ratio, -j, --max-bad-share."""
+    group = p.add_argument_group('data')
+    group.add_argument('--data-dir', default=DATA,
+                       help='folder with train/ and val/, a folder of photographs for each class in both '
+                       '(default: %(default)s)')
+    group.add_argument('--use-rec', action='store_true', help='read record files instead of folders')
+    for split in ('train', 'val'):
+        group.add_argument('--rec-' + split, default=os.path.join(DATA, 'rec', split + '.rec'))
+        group.add_argument('--rec-%s-idx' % split, default=None,
+                           help='(default: --rec-%s with .idx)' % split)
+    group.add_argument('--input-size', type=number(int, low=32, high=4096), default=224)
+    group.add_argument('--crop-ratio', type=number(float, above=0, high=1), default=0.875,
+                       help='of the centre that is tested on (default: %(default)s)')
+    group.add_argument('-j', '--num-data-workers', '--num_workers', dest='num_workers',
+                       type=number(int, low=0, high=1024), default=4,
+                       help='processes that read photographs, 0 for none (default: %(default)s)')
+    group.add_argument('--max-bad-share', type=number(float, low=0, below=1), default=0.01,
+                       help='the share of photographs that may be damaged; they are named and left out '
+                       '(default: %(default)s)')
+    return group
+
+
+def add_devices(p):
+    """--batch-size, --num-gpus, --dtype, --mode."""
+    group = p.add_argument_group('devices')
+    group.add_argument('--batch-size', type=number(int, low=1), default=32, help='images per device')
+    group.add_argument('--num-gpus', type=number(int, low=0, high=64), default=0,
+                       help='how many GPUs to use, from GPU 0 on (default: 0, the CPU)')
+    group.add_argument('--dtype', choices=('float32', 'float16'), default='float32')
+    group.add_argument('--mode', choices=('hybrid', 'imperative'), default='hybrid')
+    return group

@@ -1,0 +1,97 @@
+"""A run in its folder, the same for both scripts: log, lock, settings, resuming, trackers, summary."""
+import contextlib
+import json
+import logging
+import os
+import platform
+import statistics
+
+import mxnet as mx
+import numpy as np
+
+from openatac.errors import CheckpointError, DeviceError
+from openatac.files import write_text
+from openatac.training import loop, tracking
+from openatac.training.checkpoint import only_run_in, writing_in
+from openatac.version import __version__
+
+log = logging.getLogger('openatac')
+
+
+def check_precision(dtype, contexts):
+    """Raise DeviceError for float16 without a GPU."""
+    if dtype == 'float16' and contexts[0].device_type == 'cpu':
+        raise DeviceError('--dtype float16 needs a GPU, since MXNet cannot multiply float16 matrices on a '
+                          'CPU: use --dtype float32')
+
+
+@contextlib.contextmanager
+def open_run(args, command, log_file=None, log_form=tracking.FORM, rank=0):
+    """Hold ``args.save_dir`` for this run, and begin its log; other ranks than 0 leave both alone.
+
+    Raises CheckpointError if the folder has another run, or one to go on with and ``args.resume`` is
+    'never', or can't be written.
+    """
+    if rank > 0:
+        log.setLevel(logging.WARNING)
+        yield
+        return
+    with only_run_in(args.save_dir):
+        with writing_in(args.save_dir):
+            tracking.log_to(log_file or os.path.join(args.save_dir, 'train.log'), log_form)
+        log.info('%s', command)
+        if args.resume == 'never' and loop.checkpoints_of(args.save_dir).names():
+            raise CheckpointError('%s holds a run already: go on with it by --resume auto, or choose another '
+                                  '--save-dir' % args.save_dir)
+        yield
+
+
+def train(plan, progress, args, command, title, about):
+    """Run ``plan`` to its end, from the newest checkpoint if ``args.resume`` is 'auto'.
+
+    title: of the picture; about: {name: value} that the summary tells of the run. Returns the summary.
+    """
+    if args.resume == 'auto' and loop.resume(plan, progress):
+        log.info('going on after epoch %d, batch %d', progress.epoch, progress.batch)
+    trackers = []
+    if plan.engine.cluster.rank == 0:
+        with writing_in(args.save_dir):
+            write_text(os.path.join(args.save_dir, 'settings.json'),
+                       json.dumps(dict(vars(args), command=command), indent=1, sort_keys=True) + '\n')
+            trackers = _trackers(args, title, plan.engine.iteration)
+    history = loop.train(plan, progress, trackers)
+    summary = _summary(args, command, plan, history, progress.best, about)
+    with writing_in(args.save_dir):
+        for tracker in trackers:
+            tracker.finish(history, summary)
+    log.info('best accuracy %.4f (epoch %d), last %.4f', summary['best_accuracy'], summary['best_epoch'],
+             summary['last_accuracy'])
+    return summary
+
+
+def devices(engine):
+    """Such as '2 x gpu' or, of two processes, '2 x 1 x cpu'."""
+    processes = '%d x ' % engine.cluster.size if engine.cluster.size > 1 else ''
+    return '%s%d x %s' % (processes, len(engine.contexts), engine.contexts[0].device_type)
+
+
+def _trackers(args, title, iteration):
+    trackers = [tracking.MetricsFiles(args.save_dir),
+                tracking.HistoryPicture(args.save_plot_dir or args.save_dir, title)]
+    if args.tensorboard:
+        trackers.append(tracking.TensorBoard(args.tensorboard, iteration))
+    if args.project:
+        trackers.append(tracking.WeightsAndBiases(args.project, args.name, args.save_dir, vars(args)))
+    return trackers
+
+
+def _summary(args, command, plan, history, best, about):
+    return {
+        'command': command, **about, 'seed': args.seed, 'device': devices(plan.engine),
+        'threads': os.environ.get('OMP_NUM_THREADS', ''), 'epochs': len(history),
+        'best_accuracy': best['accuracy'], 'best_epoch': best['epoch'],
+        'last_accuracy': history[-1]['val_accuracy'],
+        'images_per_second': statistics.median(row['images_per_second'] for row in history),
+        'versions': {'openatac': __version__, 'mxnet': mx.__version__, 'numpy': np.__version__,
+                     'python': platform.python_version()},
+    }

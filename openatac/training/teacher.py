@@ -1,0 +1,55 @@
+"""The teacher of a distillation: a trained network, by name."""
+from openatac.errors import OpenatacError, ParameterFileError
+from openatac.models.parameters import load_parameters
+from openatac.models.zoo import MODELS, get_model
+
+
+def load_teacher(args, contexts, image_shape):
+    """The network ``args.teacher`` of our zoo or GluonCV's, trained, on ``contexts``.
+
+    With the parameters in ``args.teacher_params``, or those that GluonCV downloads. Raises
+    OpenatacError for an unknown name, parameters that can't be read and another number of classes.
+    """
+    import mxnet as mx
+    net = _build(args)
+    if args.teacher_params:
+        try:
+            load_parameters(net, args.teacher_params, contexts)
+        except ParameterFileError as error:
+            raise ParameterFileError('the teacher is unreadable: %s' % error) from None
+    else:
+        net.collect_params().reset_ctx(contexts)
+    net.cast(args.dtype)
+    net.hybridize(static_alloc=True)
+    for ctx in contexts:
+        output = net(mx.nd.zeros((1,) + image_shape, ctx, args.dtype))
+    classes = output.shape[1] if isinstance(output, mx.nd.NDArray) else 0  # 0: it has several outputs
+    if classes != args.num_classes:
+        raise OpenatacError('the teacher %s has %d classes, and the network %d: choose one for the same '
+                            'classes' % (args.teacher, classes, args.num_classes))
+    return net
+
+
+def _build(args):
+    """The teacher's network, with GluonCV's own parameters if none are named."""
+    if args.teacher.lower() in MODELS:
+        if not args.teacher_params:
+            raise OpenatacError('--teacher %s: no trained weights of it are published; name a file by '
+                                '--teacher-params' % args.teacher)
+        return get_model(args.teacher, classes=args.num_classes)
+    from gluoncv import model_zoo
+    known = model_zoo.get_model_list()
+    if args.teacher.lower() not in known:
+        raise OpenatacError('--teacher %s: neither GluonCV nor openatac has a network of that name; see '
+                            'gluoncv.model_zoo.get_model_list()' % args.teacher)
+    if args.teacher_params:
+        return model_zoo.get_model(args.teacher, pretrained=False, classes=args.num_classes)
+    try:
+        return model_zoo.get_model(args.teacher, pretrained=True)
+    except Exception as error:  # of whatever kind: it downloads, unpacks and reads in many ways
+        raise OpenatacError('GluonCV cannot fetch the teacher %s (%s): download its .params file by hand and '
+                            'name it by --teacher-params' % (args.teacher, _first_line(error))) from None
+
+
+def _first_line(error):
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]

@@ -1,0 +1,143 @@
+"""A tiny training script for tests of `openatac.training.distributed` and of the launcher.
+
+    python tests/cluster_worker.py KVSTORE [ACTION ...]    does the actions in turn, and closes
+
+Each worker prints lines that begin with its rank.
+"""
+import os
+import signal
+import sys
+import time
+
+from openatac.errors import OpenatacError
+from openatac.training import distributed
+
+STEPS = 3
+
+
+def add_up(cluster):
+    """Each worker pushes (rank + 1) * step; prints the sums that come back."""
+    import mxnet as mx
+    value = mx.nd.zeros(4)
+    cluster.kvstore.init(1000, value)
+    sums = []
+    for step in range(1, STEPS + 1):
+        cluster.kvstore.pushpull(1000, mx.nd.ones(4) * (cluster.rank + 1) * step, out=value)
+        sums.append(float(value[0].asscalar()))
+    say(cluster, 'sums', sums)
+
+
+def gather(cluster):
+    """Messages of all kinds, a large one too, in the order of ranks."""
+    everyone = cluster.gather({'rank': cluster.rank, 'text': 'é', 'number': 0.1, 'nothing': None})
+    large = cluster.gather(str(cluster.rank) * 300000, 'something large')
+    cluster.barrier()
+    say(cluster, 'gathered', [message['rank'] for message in everyone],
+        everyone[0]['text'] == 'é' and everyone[0]['number'] == 0.1, [set(text) for text in large],
+        [len(text) for text in large])
+
+
+def mismatch(cluster):
+    cluster.check_alike({'lr': 0.1 * (1 + cluster.rank), 'seed': 1, 'only%d' % cluster.rank: True})
+
+
+def alike(cluster):
+    cluster.check_alike({'lr': 0.1, 'layers': [1, 2]})
+    say(cluster, 'alike')
+
+
+def stuck(cluster):
+    """Go into MXNet's C++ for good: worker 1 waits for a push that worker 0 never makes."""
+    import mxnet as mx
+    value = mx.nd.zeros(4)
+    cluster.kvstore.init(0, value)
+    say(cluster, 'stuck', os.getpid())
+    if cluster.rank:
+        cluster.kvstore.pushpull(0, mx.nd.ones(4), out=value)
+        value.asnumpy()
+    time.sleep(300)
+
+
+def sentence(cluster):
+    if cluster.rank:
+        raise OpenatacError('the loss became nan')
+    stuck(cluster)
+
+
+def crash(cluster):
+    if cluster.rank:
+        raise RuntimeError('a bug')
+    stuck(cluster)
+
+
+def leave(cluster):
+    if cluster.rank:
+        sys.exit(3)
+    stuck(cluster)
+
+
+def unequal(cluster):
+    """Worker 1 does one step more."""
+    for _ in range(2 + cluster.rank):
+        cluster.gather(None, 'a step')
+
+
+def train(cluster):
+    """Dense network under the store's own rule, with biases exempt from decay; prints weights."""
+    import mxnet as mx
+    mx.random.seed(1)
+    net = mx.gluon.nn.Dense(1, in_units=2)
+    net.initialize(mx.init.One())
+    net.bias.wd_mult = 0
+    net.bias.set_data(mx.nd.ones(1))
+    trainer = mx.gluon.Trainer(net.collect_params(), 'nag', {'learning_rate': 0.5, 'wd': 0.1},
+                               kvstore=cluster.kvstore, update_on_kvstore=cluster.is_asynchronous)
+    # Not by the first step: there the pull of the initial weights races with the push of gradients.
+    trainer._init_kvstore()
+    trainer._init_params()
+    mx.nd.waitall()
+    for rate in (0.5, 0.25):
+        if cluster.is_asynchronous:
+            cluster.set_learning_rate(rate)
+        trainer.set_learning_rate(rate)
+        with mx.autograd.record():
+            loss = (net(mx.nd.zeros((1, 2))) * 0).sum()  # only the decay moves the weights
+        loss.backward()
+        trainer.step(1)
+        mx.nd.waitall()
+        cluster.barrier()
+    if cluster.is_asynchronous:
+        cluster.kvstore.pull(list(trainer._params).index(net.weight), out=net.weight.data())
+    weight, bias = (float(parameter.data().asnumpy().ravel()[0]) for parameter in (net.weight, net.bias))
+    say(cluster, 'weights', round(weight, 6), bias)
+
+
+def loop(cluster):
+    """Train until someone asks for a stop, of this process or of the run, and all agree."""
+    asked = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: asked.append(number))
+    say(cluster, 'looping', os.getpid())
+    while not any(cluster.gather(max(asked, default=cluster.stop_signal), 'a step')):
+        time.sleep(0.02)
+    time.sleep(0.5)  # writes its checkpoint
+    say(cluster, 'checkpoint written')
+    distributed.end('stopped by a signal', 143)
+
+
+def say(cluster, *words):
+    print(cluster.rank, *words, flush=True)
+
+
+def main(kvstore, *actions):
+    cluster = distributed.start(kvstore)
+    for action in actions:
+        globals()[action](cluster)
+    cluster.close()
+
+
+if __name__ == '__main__':
+    try:
+        main(*sys.argv[1:])
+    except OpenatacError as error:
+        distributed.end(str(error))

@@ -1,0 +1,59 @@
+"""GroupNorm against its formula and GluonCV's, hybridized, and in the ImageNet host."""
+import mxnet as mx
+import numpy as np
+import pytest
+from gluoncv.nn import GroupNorm as GluonCVs
+from mxnet import autograd
+
+from openatac.models.resnet_v1b import ResNet50_v1bATAC
+from openatac.nn.group_norm import GroupNorm
+
+
+def filled(norm):
+    norm.initialize()
+    rng = np.random.RandomState(1)
+    norm.gamma.set_data(mx.nd.array(rng.rand(8)))
+    norm.beta.set_data(mx.nd.array(rng.rand(8)))
+    return norm
+
+
+def images():
+    return mx.nd.array(np.random.RandomState(0).randn(2, 8, 3, 5) * 4 + 1)
+
+
+@pytest.mark.parametrize('hybrid', [False, True], ids=['imperative', 'hybridized'])
+def test_values_and_gradients_are_gluoncvs(hybrid):
+    ours, theirs = filled(GroupNorm(8, num_groups=4)), filled(GluonCVs(ngroups=4, in_channels=8))
+    if hybrid:
+        ours.hybridize(static_alloc=True)
+    results = []
+    for norm in (ours, theirs):
+        x = images()
+        x.attach_grad()
+        with autograd.record():
+            y = norm(x)
+            loss = (y * y * y).sum()
+        loss.backward()
+        results.append([y, x.grad, norm.gamma.grad(), norm.beta.grad()])
+    for one, other in zip(*results):
+        one, other = one.asnumpy(), other.asnumpy()
+        assert np.abs(one - other).max() < 1e-4 * np.abs(other).max()
+
+
+def test_the_formula():
+    x = images().asnumpy().reshape(2, 4, -1)
+    expected = (x - x.mean(2, keepdims=True)) / np.sqrt(x.var(2, keepdims=True) + 1e-5)
+    norm = GroupNorm(8, num_groups=4)
+    norm.initialize()
+    assert norm(images()).asnumpy() == pytest.approx(expected.reshape(2, 8, 3, 5), abs=1e-5)
+
+
+def test_groups_must_divide_the_channels():
+    with pytest.raises(ValueError, match='must divide the 8 channels, and 3 does not'):
+        GroupNorm(8, num_groups=3)
+
+
+def test_the_host_takes_it_and_keeps_its_names():
+    net, plain = ResNet50_v1bATAC(norm_layer=GroupNorm, act_layers=0, last_gamma=True), ResNet50_v1bATAC(act_layers=0)
+    names = [name for name in plain._collect_params_with_prefix() if 'running' not in name]
+    assert list(net._collect_params_with_prefix()) == names

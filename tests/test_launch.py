@@ -1,0 +1,547 @@
+"""`openatac launch` and runs of several processes with MXNet's parameter server, all on loopback."""
+import concurrent.futures
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from openatac.training import clusters
+from openatac.training.parameter_server import describe_optimizer, make_optimizer
+from tests.conftest import ROOT
+
+LAUNCH = '''
+import sys
+from openatac.errors import OpenatacError
+from openatac.training.launch import main
+try:
+    sys.exit(main(sys.argv[1:]))
+except OpenatacError as error:
+    sys.exit('openatac launch: %s' % error)
+'''
+WORKER = [sys.executable, str(ROOT / 'tests' / 'cluster_worker.py')]
+
+# A command without MXNet. It says who it is, and does by role what its arguments say: role=deed.
+COMMAND = '''
+import os, signal, subprocess, sys, time
+role = os.environ['DMLC_ROLE'] + os.environ.get('DMLC_TASK_ID', '')
+os.write(1, (' '.join(['here', role, *sys.argv[1:]]) + '\\n').encode())
+print('no newline', file=sys.stderr, end='', flush=True)
+deed = dict(word.split('=') for word in sys.argv[1:] if '=' in word).get(role, '0')
+if deed == 'child':
+    subprocess.Popen(['sleep', '300'], stdout=subprocess.DEVNULL)
+    time.sleep(300)
+elif deed == 'stubborn':
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(300)
+elif deed == 'stop':
+    signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.3), print('written', flush=True), sys.exit(143)))
+    time.sleep(300)
+elif deed == 'suicide':
+    os.kill(os.getpid(), signal.SIGKILL)
+elif deed == 'sleep':
+    time.sleep(300)
+sys.exit(int(deed))
+'''
+PLAIN = [sys.executable, '-S', '-c', COMMAND]
+
+
+class Launched:
+    """A launcher that runs, and the mark by which all of its processes are known."""
+
+    def __init__(self, *arguments, command, path='', **environment):
+        self.mark = 'OPENATAC_TEST_MARK=%s' % os.urandom(8).hex()
+        name, value = self.mark.split('=')
+        self.process = subprocess.Popen(
+            [sys.executable, '-c', LAUNCH, '--patience', '1', *map(str, arguments), '--', *map(str, command)],
+            text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', name: value,
+                 'PATH': path + os.environ['PATH'], **environment})
+
+    def processes(self):
+        """{process id: its command line} of all that this launch has started and still run."""
+        found = {}
+        for pid in filter(str.isdigit, os.listdir('/proc')):
+            try:
+                with open('/proc/%s/environ' % pid, 'rb') as environ:
+                    if self.mark.encode() in environ.read().split(b'\0'):
+                        with open('/proc/%s/cmdline' % pid) as line:
+                            found[int(pid)] = line.read().replace('\0', ' ')
+            except OSError:
+                continue  # it is no longer there, or not ours
+        return {pid: line for pid, line in found.items() if line and pid != self.process.pid}
+
+    def wait_for(self, pattern, count=1):
+        """Read the output until that many lines match; the matches."""
+        found = []
+        while len(found) < count:
+            line = self.process.stdout.readline()
+            assert line, self.process.stderr.read()
+            found += filter(None, [re.search(pattern, line)])
+        return found
+
+    def finish(self, timeout=60):
+        """(exit code, lines of standard output, lines of standard error); nothing may be left."""
+        try:
+            output, errors = self.process.communicate(timeout=timeout)
+            end = time.monotonic() + 5  # the guard ends a moment after the launcher
+            while self.processes() and time.monotonic() < end:
+                time.sleep(0.02)
+            assert not self.processes()
+        finally:
+            for pid in [self.process.pid, *self.processes()]:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+        return self.process.returncode, output.splitlines(), errors.splitlines()
+
+
+def launch(*arguments, **options):
+    return Launched(*arguments, **options).finish()
+
+
+def sentences(errors):
+    """{label: its sentence} of the lines '[label] error: sentence'."""
+    found = [re.fullmatch(r'\[(.+?)\] error: (.*)', line) for line in errors]
+    found = [match.groups() for match in found if match]
+    assert len(dict(found)) == len(found), errors
+    return dict(found)
+
+
+# ---------------------------------------------------------------------- with MXNet's kvstore
+
+def stopped(launched):
+    launched.wait_for('looping', 2)
+    launched.process.send_signal(signal.SIGTERM)
+
+
+def killer(role):
+    """Kill the process of a role when both workers are deep in MXNet."""
+    def kill(launched):
+        launched.wait_for('stuck', 2)
+        time.sleep(0.5)
+        assert {address for pid in launched.processes() for address in listening(pid)} == {'127.0.0.1'}
+        pids = []
+        for pid in launched.processes():
+            with open('/proc/%d/environ' % pid, 'rb') as environ:
+                words = environ.read().split(b'\0')
+            if b'DMLC_ROLE=' + role.encode() in words and (role != 'worker' or b'DMLC_TASK_ID=1' in words):
+                pids.append(pid)
+        assert len(pids) == 1
+        os.kill(pids[0], signal.SIGKILL)
+    return kill
+
+
+def listening(pid):
+    """The IPv4 addresses on which a process listens."""
+    folder = '/proc/%d/fd' % pid
+    sockets = {os.readlink(os.path.join(folder, name)) for name in os.listdir(folder)}
+    for family in ('tcp', 'tcp6'):
+        with open('/proc/%d/net/%s' % (pid, family)) as table:
+            rows = [line.split() for line in table][1:]
+        for row in rows:
+            if row[3] == '0A' and 'socket:[%s]' % row[9] in sockets:
+                packed = bytes.fromhex(row[1].split(':')[0])[::-1]
+                yield socket.inet_ntoa(packed) if family == 'tcp' else row[1]
+
+
+CASES = {
+    'sync': ('dist_sync add_up gather alike train', None),
+    'async': ('dist_async train', None),
+    'mismatch': ('dist_sync mismatch', None),
+    'crash': ('dist_sync crash', None),
+    'killed worker': ('dist_sync stuck', killer('worker')),
+    'stop': ('dist_sync loop', stopped),
+    'horovod': ('horovod add_up', None),
+}
+# Each costs some seconds, and much the same is seen in the roll call's own tests.
+SLOW_CASES = {
+    'device': ('dist_device_sync add_up', None),
+    'sentence': ('dist_sync sentence', None),
+    'leave': ('dist_sync leave', None),
+    'unequal': ('dist_sync unequal', None),
+    'killed server': ('dist_sync stuck', killer('server')),
+    'killed scheduler': ('dist_sync stuck', killer('scheduler')),
+}
+slow = pytest.mark.slow
+
+
+def run_all(cases):
+    """{case: (exit code, output, errors)}; some at a time, since each spends seconds on waiting."""
+    def run(case):
+        actions, meanwhile = cases[case]
+        launched = Launched('-n', 2, '-s', 1, '--patience', 5, command=[*WORKER, *actions.split()])
+        if meanwhile:
+            meanwhile(launched)
+        return launched.finish()
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        return dict(zip(cases, pool.map(run, cases)))
+
+
+@pytest.fixture(scope='module')
+def runs():
+    return run_all(CASES)
+
+
+@pytest.fixture(scope='module')
+def slow_runs():
+    return run_all(SLOW_CASES)
+
+
+def test_two_workers_add_up_and_talk(runs):
+    code, output, errors = runs['sync']
+    assert (code, errors) == (0, [])
+    for rank in range(2):
+        words = ['sums [3.0, 6.0, 9.0]', "gathered [0, 1] True [{'0'}, {'1'}] [300000, 300000]", 'alike',
+                 'weights 0.92625 1.0']  # 0.95 * 0.975; biases do not decay
+        assert [line for line in output if line.startswith('[worker %d]' % rank)] == [
+            '[worker %d] %d %s' % (rank, rank, word) for word in words]
+
+
+@slow
+def test_two_workers_add_up_on_their_devices(slow_runs):
+    code, output, errors = slow_runs['device']
+    assert (code, errors) == (0, [])
+    assert sorted(output) == ['[worker %d] %d sums [3.0, 6.0, 9.0]' % (n, n) for n in range(2)]
+
+
+def test_servers_that_update_follow_rate_and_decay_without_pickles(runs):
+    code, output, errors = runs['async']
+    assert (code, errors) == (0, [])
+    # Each worker's push is a step of its own: 0.95^2 * 0.975^2.
+    assert sorted(output) == ['[worker %d] %d weights 0.857939 1.0' % (n, n) for n in range(2)]
+
+
+def test_different_settings_are_said_by_every_worker(runs):
+    code, output, errors = runs['mismatch']
+    assert (code, output) == (1, [])
+    said = sentences(errors)
+    for worker in ('worker 0', 'worker 1'):
+        assert said[worker].startswith('the workers were started with different settings: lr is 0.1 on '
+                                       'worker 0, 0.2 on worker 1; only0 is True on worker 0, missing on')
+    assert set(said) == {'scheduler', 'server 0', 'worker 0', 'worker 1'}
+
+
+def check_failure(result, text, own=None):
+    """All others say that worker 1 failed, and it itself says its own."""
+    code, _, errors = result
+    assert code == 1
+    said = sentences(errors)
+    for other in ('worker 0', 'server 0', 'scheduler'):
+        assert re.fullmatch(r'worker 1 on .* \(process \d+\) failed: ' + text, said[other])
+    assert said.get('worker 1') == own
+
+
+def test_a_bug_in_one_worker_ends_all(runs):
+    check_failure(runs['crash'], 'RuntimeError: a bug')
+    assert '[worker 1] RuntimeError: a bug' in runs['crash'][2]
+
+
+@slow
+def test_failures_of_one_worker_end_all(slow_runs):
+    check_failure(slow_runs['sentence'], 'the loss became nan', 'the loss became nan')
+    check_failure(slow_runs['leave'], 'it ended before the run did')
+    code, _, errors = slow_runs['unequal']
+    assert code == 1
+    assert all('all workers must do the same number of steps' in text for text in sentences(errors).values())
+
+
+def check_killed(result, who):
+    code, _, errors = result
+    assert code == 137
+    said = sentences(errors)
+    assert len(said) == 3
+    assert all(line.startswith(who) and line.endswith('restart the same command with --resume auto')
+               for line in said.values()), said
+
+
+def test_a_killed_worker_ends_all_even_in_mxnet(runs):
+    check_killed(runs['killed worker'], 'worker 1 on ')
+
+
+@slow
+def test_a_killed_server_or_scheduler_ends_all_even_in_mxnet(slow_runs):
+    check_killed(slow_runs['killed server'], 'server on ')
+    check_killed(slow_runs['killed scheduler'], 'the scheduler on 127.0.0.1 ')
+
+
+def test_a_signal_stops_all_after_their_checkpoint(runs):
+    code, output, errors = runs['stop']
+    assert code == 143
+    assert sum('checkpoint written' in line for line in output) == 2
+    assert sentences(errors) == dict.fromkeys(['worker 0', 'worker 1'], 'stopped by a signal')
+
+
+def test_a_store_that_mxnet_does_not_have(runs):
+    code, _, errors = runs['horovod']
+    assert code == 1
+    assert any("there is no key-value store 'horovod': choose from local" in line for line in errors)
+
+
+def test_an_optimizer_survives_as_json():
+    import mxnet as mx
+    ours = mx.optimizer.create('nag', learning_rate=0.3, momentum=0.8, wd=0.01, multi_precision=True,
+                               param_idx2name={0: 'w', 1: 'b'})
+    ours.wd_mult = {'b': 0.0}
+    description = json.loads(json.dumps(describe_optimizer(ours)))
+    theirs = make_optimizer(description)
+    assert type(theirs) is type(ours)
+    for name in ('lr', 'wd', 'momentum', 'multi_precision', 'wd_mult', 'idx2name', 'rescale_grad'):
+        assert getattr(theirs, name) == getattr(ours, name)
+    assert theirs._get_wds([0, 1]) == ours._get_wds([0, 1]) == [0.01, 0.0]
+
+
+# -------------------------------------------------------------------------- the launcher alone
+
+def test_lines_are_labelled_and_arguments_arrive():
+    words = ['a b', "it's", '$HOME', '"', '*']
+    code, output, errors = launch('-n', 2, '-s', 1, '--env', 'A=b c', command=[*PLAIN, *words])
+    assert code == 0
+    said = ' '.join(words)
+    assert sorted(output) == ['[scheduler] here scheduler ' + said, '[server 0] here server0 ' + said,
+                              '[worker 0] here worker0 ' + said, '[worker 1] here worker1 ' + said]
+    assert sorted(errors) == ['[%s] no newline' % who
+                              for who in ('scheduler', 'server 0', 'worker 0', 'worker 1')]
+
+
+@pytest.mark.parametrize('deed, expected', [('7', 7), ('suicide', 137)])
+def test_the_first_failure_ends_all_and_is_the_exit_code(deed, expected):
+    code, _, errors = launch('-n', 2, '-s', 1, command=[
+        *PLAIN, 'worker1=' + deed, 'worker0=child', 'server0=stubborn', 'scheduler=sleep'])
+    assert code == expected
+    assert 'openatac launch: worker 1 ended with code %d: ending the others' % expected in errors
+
+
+def test_servers_without_work_do_not_keep_the_run_alive():
+    assert launch('-n', 1, command=[*PLAIN, 'server0=sleep', 'scheduler=sleep'])[0] == 0
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_waits_for_the_checkpoint(number):
+    launched = Launched('-n', 2, '-s', 1, command=[
+        *PLAIN, 'worker0=stop', 'worker1=sleep', 'server0=sleep', 'scheduler=sleep'])
+    launched.wait_for('here', 4)
+    time.sleep(0.2)
+    if number == signal.SIGINT:  # a second one does not wait
+        launched.process.send_signal(number)
+        time.sleep(0.1)
+    launched.process.send_signal(number)
+    code, output, _ = launched.finish()
+    assert code in (130, 143)
+    assert ('[worker 0] written' in output) or number == signal.SIGINT
+
+
+def test_a_killed_launcher_leaves_nothing():
+    launched = Launched('-n', 2, '-s', 1, command=[
+        'sh', '-c', shlex.join([*PLAIN, 'worker0=child', 'worker1=stubborn', 'server0=sleep',
+                                'scheduler=sleep']) + '; true'])
+    launched.wait_for('here', 4)
+    launched.process.kill()
+    assert launched.finish()[0] == -signal.SIGKILL
+
+
+@pytest.mark.parametrize('arguments, text', [
+    (['-n', '0'], "argument -n/--workers: 0 is not a whole number at least 1"),
+    (['-n', '1', '--cluster', 'ssh'], 'argument --hostfile: ssh needs'),
+    (['-n', '1', '--cluster', 'slurm', '--hostfile', 'x'], 'argument --hostfile: it is for ssh and mpi'),
+    (['-n', '1', '--cluster', 'yarn'], "invalid choice: 'yarn'"),
+    (['-n', '1', '--env', '1=2'], "'1=2' is not NAME or NAME=VALUE"),
+    (['-n', '1', '--env', 'NOT_SET_HERE'], 'NOT_SET_HERE is not set here'),
+])
+def test_command_lines_that_make_no_run(arguments, text):
+    code, _, errors = launch(*arguments, command=['true'])
+    assert code == 2 and text in errors[-1], errors
+
+
+def test_sentences_of_the_launcher(tmp_path):
+    (tmp_path / 'empty').write_text('# nothing\n')
+    (tmp_path / 'wrong').write_text('-oProxyCommand=x\n')
+    for arguments, command, text in (
+            (['-n', 1], ['/nonexistent'], '/nonexistent cannot be run (No such file or directory)'),
+            (['-n', 1, '--host', '192.0.2.77'], ['true'], '192.0.2.77 is not an address of this machine'),
+            (['-n', 1, '--hostfile', tmp_path / 'none'], ['true'], 'cannot be read'),
+            (['-n', 1, '--hostfile', tmp_path / 'empty', '--host', '127.0.0.1'], ['true'], 'names no host'),
+            (['-n', 1, '--hostfile', tmp_path / 'wrong'], ['true'], 'is not HOST or HOST:PORT')):
+        code, _, errors = launch(*arguments, command=command)
+        assert code == 1 and text in errors[-1], errors
+
+
+# --------------------------------------------------------------------- other machines, played
+
+# Stands for ssh, mpirun, srun and qsub: notes its arguments, and runs the command here.
+STAND_IN = '''#!%s
+import json, os, subprocess, sys
+name, arguments = os.path.basename(sys.argv[0]), sys.argv[1:]
+if arguments == ['--version']:
+    sys.exit(print(os.environ['MPI']))
+def note(**more):
+    with open(os.environ['NOTES'], 'a') as notes:
+        notes.write(json.dumps({'name': name, 'arguments': arguments, **more}) + '\\n')
+if name == 'ssh':
+    note()
+    # a new session, and only these variables: as on another machine
+    mark = {n: v for n, v in os.environ.items() if n in ('PATH', 'OPENATAC_TEST_MARK')}
+    sys.exit(subprocess.call(['sh', '-c', arguments[-1]], env=mark, start_new_session=True))
+if name == 'qsub':
+    script = sys.stdin.read()
+    note(script=script)
+    count = int(arguments[arguments.index('-t') + 1].split('-')[1])
+    tasks = [subprocess.Popen(['sh', '-c', script], env={**os.environ, 'SGE_TASK_ID': str(n + 1)})
+             for n in range(count)]
+else:
+    note(variables=dict(os.environ))
+    count = int(arguments[arguments.index('-n') + 1])
+    command = arguments[arguments.index(sys.executable):]
+    tasks = [subprocess.Popen(command, env={**os.environ, 'DMLC_TASK_ID': str(n)}) for n in range(count)]
+sys.exit(max(task.wait() for task in tasks))
+''' % sys.executable
+
+
+@pytest.fixture
+def played(tmp_path):
+    """Function that launches on a played cluster; it returns also what the stand-ins were given."""
+    for name in ('ssh', 'mpirun', 'srun', 'qsub'):
+        (tmp_path / name).write_text(STAND_IN)
+        (tmp_path / name).chmod(0o755)
+    notes = tmp_path / 'notes'
+
+    def start(*arguments, command, **environment):
+        return Launched(*arguments, '--host', '127.0.0.1', command=command, path='%s:' % tmp_path,
+                        NOTES=str(notes), **environment)
+
+    def run(*arguments, command, **environment):
+        result = start(*arguments, command=command, **environment).finish()
+        return [*result, [json.loads(line) for line in notes.read_text().splitlines()]]
+
+    run.start = start
+    return run
+
+
+WORDS = ['a b', "it's $HOME", '*']
+
+
+def who_was_here(output):
+    return sorted(re.sub(r'^\[.*?\] ', '', line) for line in output)
+
+
+EXPECTED = ['here %s %s' % (who, ' '.join(WORDS)) for who in ('scheduler', 'server0', 'worker0', 'worker1')]
+
+
+def test_ssh(played, tmp_path):
+    (tmp_path / 'hosts').write_text('127.0.0.1 slots=2\n\nlocalhost:2222  # a comment\n')
+    code, output, errors, notes = played('-n', 2, '-s', 1, '--hostfile', tmp_path / 'hosts', '--env',
+                                         "GREETING=it's me", command=[*PLAIN, *WORDS])
+    assert code == 0 and who_was_here(output) == EXPECTED
+    assert {line.split(']')[0] for line in output} == {'[scheduler', '[server 0', '[worker 0', '[worker 1'}
+    given = [note['arguments'][:-1] for note in notes]
+    batch = ['-o', 'BatchMode=yes']
+    assert sorted(given) == sorted([[*batch, '127.0.0.1'], [*batch, '-p', '2222', 'localhost'],
+                                    [*batch, '127.0.0.1']])
+    for note in notes:
+        words = shlex.split(shlex.split(note['arguments'][-1])[-1])
+        assert words[:2] == ['cd', os.getcwd()]
+        assert {"GREETING=it's me", 'DMLC_NUM_WORKER=2', 'DMLC_NODE_HOST=127.0.0.1'} <= set(words)
+        assert words[-len(WORDS):] == WORDS
+
+
+def test_ssh_leaves_nothing_at_the_other_end(played, tmp_path):
+    (tmp_path / 'hosts').write_text('127.0.0.1\n')
+    code, _, errors, _ = played('-n', 2, '-s', 1, '--hostfile', tmp_path / 'hosts', command=[
+        *PLAIN, 'worker1=5', 'worker0=sleep', 'server0=sleep', 'scheduler=sleep'])
+    assert code == 5
+    launched = played.start('-n', 1, '-s', 1, '--hostfile', tmp_path / 'hosts', command=[
+        *PLAIN, 'worker0=sleep', 'server0=sleep', 'scheduler=sleep'])
+    launched.wait_for('here', 3)
+    launched.process.kill()
+    launched.finish()
+
+
+def test_a_signal_reaches_workers_at_the_other_end(played, tmp_path):
+    (tmp_path / 'hosts').write_text('127.0.0.1\n')
+    launched = played.start('-n', 2, '-s', 1, '--hostfile', tmp_path / 'hosts',
+                            command=[*WORKER, 'dist_sync', 'loop'])
+    launched.wait_for('looping', 2)
+    launched.process.send_signal(signal.SIGTERM)
+    code, output, errors = launched.finish()
+    assert code == 143
+    assert sum('checkpoint written' in line for line in output) == 2
+    assert set(sentences(errors)) == {'worker 0', 'worker 1'}
+
+
+@pytest.mark.parametrize('version, passing', [('mpirun (Open MPI) 4.1.4', '-x'),
+                                              ('HYDRA build', '-genvlist')])
+def test_mpi(played, tmp_path, version, passing):
+    (tmp_path / 'hosts').write_text('127.0.0.1\n')
+    code, output, _, notes = played('--cluster', 'mpi', '-n', 2, '-s', 1, '--hostfile', tmp_path / 'hosts',
+                                    command=[*PLAIN, *WORDS], MPI=version)
+    assert code == 0 and who_was_here(output) == EXPECTED
+    for note in notes:
+        arguments = note['arguments']
+        own = arguments[:arguments.index(sys.executable)]
+        assert own[2:4] == ['--hostfile', str(tmp_path / 'hosts')]
+        names = ([name for flag, name in zip(own, own[1:]) if flag == '-x'] if passing == '-x'
+                 else own[own.index('-genvlist') + 1].split(','))
+        assert {'DMLC_ROLE', 'DMLC_PS_ROOT_URI', 'DMLC_PS_ROOT_PORT', 'DMLC_NUM_WORKER'} <= set(names)
+        assert all(name in note['variables'] for name in names)
+
+
+def test_slurm(played):
+    code, output, _, notes = played('--cluster', 'slurm', '-n', 2, '-s', 1, command=[*PLAIN, *WORDS])
+    assert code == 0 and who_was_here(output) == EXPECTED
+    for note in notes:
+        assert note['arguments'][:5] == ['--label', '--kill-on-bad-exit=1', '--export=ALL', '-n',
+                                         {'server': '1', 'worker': '2'}[note['variables']['DMLC_ROLE']]]
+
+
+def test_grid_engine(played):
+    code, output, _, notes = played('--cluster', 'sge', '-n', 2, '-s', 1, '--env', "GREETING=it's me",
+                                    command=[*PLAIN, *WORDS])
+    assert code == 0
+    assert who_was_here(output) == sorted(line.replace('worker1', 'worker2').replace('worker0', 'worker1')
+                                          for line in EXPECTED)
+    note, = notes
+    assert note['arguments'] == ['-sync', 'y', '-cwd', '-S', '/bin/sh', '-N', 'openatac', '-t', '1-3']
+    assert 'export GREETING=%s' % shlex.quote("it's me") in note['script']
+
+
+def test_a_missing_program(tmp_path):
+    code, _, errors = launch('--cluster', 'mpi', '-n', 1, '--host', '127.0.0.1', command=['true'])
+    assert code == 1 and 'mpirun cannot be run here: install it, or choose another --cluster' in errors[-1]
+
+
+def test_host_files(tmp_path):
+    (tmp_path / 'hosts').write_text('a\n b:22 slots=4 \n#c\n')
+    assert clusters.read_hosts(tmp_path / 'hosts') == [('a', None), ('b', '22')]
+
+
+# -------------------------------------------------------------------------------- Kubernetes
+
+def test_the_manifest_for_kubernetes():
+    yaml = pytest.importorskip('yaml')
+    with open(ROOT / 'examples' / 'kubernetes.yaml', encoding='utf-8') as handle:
+        documents = list(yaml.safe_load_all(handle))
+    kinds = [(document['kind'], document['metadata']['name']) for document in documents]
+    assert kinds[:3] == [('ConfigMap', 'openatac'), ('Service', 'openatac-scheduler'),
+                         ('NetworkPolicy', 'openatac')]
+    jobs = {document['spec']['template']['metadata']['labels']['role']: document['spec']
+            for document in documents[3:]}
+    numbers = documents[0]['data']
+    assert jobs['worker']['completions'] == jobs['worker']['parallelism'] == int(numbers['DMLC_NUM_WORKER'])
+    assert jobs['server']['completions'] == jobs['server']['parallelism'] == int(numbers['DMLC_NUM_SERVER'])
+    for role, job in jobs.items():
+        container, = job['template']['spec']['containers']
+        environment = {entry['name']: entry.get('value') for entry in container['env']}
+        assert environment['DMLC_ROLE'] == role and 'limits' in container['resources']
+        assert container['securityContext']['allowPrivilegeEscalation'] is False
+    validate = pytest.importorskip('kubernetes_validate.utils')
+    for version in sorted(set(validate.all_versions())):
+        for document in documents:
+            validate.validate(document, version, strict=True)

@@ -1,0 +1,136 @@
+"""Label smoothing, mixup and distillation against their formulas in NumPy, and the float16 loss scale."""
+import mxnet as mx
+import numpy as np
+import pytest
+from mxnet import gluon
+
+from openatac.errors import OpenatacError
+from openatac.training.engine import GluonEngine
+from openatac.training.loss_scale import LossScale
+from openatac.training.objective import Objective
+
+CLASSES = 5
+RNG = np.random.RandomState(0)
+LOGITS, LABELS = RNG.randn(4, CLASSES).astype('float32'), np.array([0, 4, 2, 2])
+
+
+def log_softmax(logits):
+    return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+
+
+def one_hot(labels, smoothing=0.0):
+    return np.eye(CLASSES)[labels] * (1 - smoothing) + smoothing / CLASSES
+
+
+def loss_of(objective, share=1.0, teaching=None):
+    targets = objective.targets(mx.nd.array(LABELS), share)
+    return objective.loss(mx.nd.array(LOGITS), targets, teaching).asnumpy()
+
+
+@pytest.mark.parametrize('share', [1.0, 0.3])
+@pytest.mark.parametrize('smoothing', [0.0, 0.1])
+def test_the_loss_is_the_cross_entropy_with_the_mixed_smoothed_labels(smoothing, share):
+    targets = share * one_hot(LABELS, smoothing) + (1 - share) * one_hot(LABELS[::-1], smoothing)
+    expected = -(targets * log_softmax(LOGITS)).sum(axis=1)
+    objective = Objective(CLASSES, smoothing, mixup=0 if share == 1 else 0.2)
+    assert loss_of(objective, share) == pytest.approx(expected, rel=1e-5)
+
+
+def test_mixup_blends_each_image_with_the_one_at_its_place_from_the_back():
+    images = RNG.randn(4, 3, 2, 2).astype('float32')
+    mixed = Objective(CLASSES, mixup=0.2).inputs(mx.nd.array(images), 0.3).asnumpy()
+    assert mixed == pytest.approx(0.3 * images + 0.7 * images[::-1], abs=1e-6)
+
+
+def test_how_much_is_mixed_depends_on_seed_and_iteration_and_ends_in_time():
+    objective = Objective(CLASSES, mixup=0.2, mixup_iterations=400)
+    shares = [objective.mixing(7, iteration) for iteration in range(400)]
+    assert shares == [objective.mixing(7, iteration) for iteration in range(400)]
+    assert shares != [objective.mixing(8, iteration) for iteration in range(400)]
+    # Beta(0.2, 0.2): mean 1/2, variance 1 / (4 * 1.4)
+    assert np.mean(shares) == pytest.approx(0.5, abs=0.08) and np.var(shares) == pytest.approx(0.179, abs=0.03)
+    assert objective.mixing(7, 400) == 1 and Objective(CLASSES).mixing(7, 0) == 1
+
+
+@pytest.mark.parametrize('smoothing', [0.0, 0.1])
+def test_distillation_weighs_the_labels_against_the_softened_teacher(smoothing):
+    """Hinton et al.: hard * H(label) + (1 - hard) * T^2 * H(teacher, T), as GluonCV's loss has it."""
+    temperature, hard = 4.0, 0.3
+    teacher_logits = RNG.randn(4, CLASSES).astype('float32')
+    soft = np.exp(log_softmax(teacher_logits / temperature))
+    expected = (hard * -(one_hot(LABELS, smoothing) * log_softmax(LOGITS)).sum(axis=1)
+                + (1 - hard) * temperature ** 2 * -(soft * log_softmax(LOGITS / temperature)).sum(axis=1))
+    objective = Objective(CLASSES, smoothing, teacher=lambda _: mx.nd.array(teacher_logits),
+                          temperature=temperature, hard_weight=hard)
+    assert loss_of(objective, teaching=objective.teaching(None)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_what_is_measured():
+    output, labels = mx.nd.array(LOGITS), mx.nd.array(LABELS)
+    assert Objective().measure(output, labels, labels).asscalar() == (LOGITS.argmax(axis=1) == LABELS).sum()
+    mixing = Objective(CLASSES, mixup=0.2)
+    distance = np.exp(log_softmax(LOGITS)) - one_hot(LABELS)
+    assert mixing.metric == 'rmse'
+    assert mixing.measure(output, labels, mixing.targets(labels, 1)).asscalar() == pytest.approx(
+        4 * np.sqrt((distance ** 2).mean()), rel=1e-5)
+
+
+# ------------------------------------------------------------------------------ the loss scale
+
+def engine(loss_scale=None, contexts=(mx.cpu(),)):
+    mx.random.seed(1)
+    net = gluon.nn.HybridSequential()
+    net.add(gluon.nn.Conv2D(4, 3), gluon.nn.BatchNorm(), gluon.nn.Flatten(), gluon.nn.Dense(CLASSES))
+    net.initialize(mx.init.Xavier(), ctx=list(contexts))
+    return GluonEngine(net, list(contexts), 'nag', {'learning_rate': 0.1, 'momentum': 0.9}, (3, 6, 6),
+                       loss_scale=loss_scale)
+
+
+def train(some_engine, steps=3):
+    rng = np.random.RandomState(2)
+    for _ in range(steps):
+        some_engine.train_batch(rng.randn(8, 3, 6, 6).astype('float32'), rng.randint(0, CLASSES, 8), rate=0.1)
+    arrays, numbers = some_engine.state()
+    return {name: array.asnumpy() for name, array in arrays.items()}, numbers
+
+
+def test_a_power_of_two_changes_nothing_but_the_size_of_the_gradients():
+    plain, _ = train(engine())
+    scaled, numbers = train(engine(LossScale(2.0 ** 10)))
+    for name, values in plain.items():
+        assert scaled[name] == pytest.approx(values, rel=1e-6, abs=1e-7), name
+    assert numbers['loss_scale'] == {'scale': 2.0 ** 10, 'good_steps': 3}
+
+
+@pytest.mark.parametrize('contexts', [(mx.cpu(),), (mx.cpu(0), mx.cpu(1))], ids=['one device', 'two'])
+def test_overflowing_gradients_are_left_out_until_the_scale_fits(contexts):
+    trained = engine(LossScale(2.0 ** 127), contexts)
+    before = trained.checksum()
+    rng = np.random.RandomState(2)
+    batch = 1e3 * rng.randn(8, 3, 6, 6).astype('float32'), rng.randint(0, CLASSES, 8)
+    weights = {name: p.list_data()[0].asnumpy() for name, p in trained.parameters.items() if p.grad_req != 'null'}
+    trained.train_batch(*batch, rate=0.1)
+    assert trained.loss_scale.scale == 2.0 ** 126
+    for name, values in weights.items():
+        assert (trained.parameters[name].list_data()[0].asnumpy() == values).all(), name
+    for _ in range(30):
+        trained.train_batch(*batch, rate=1e-6)
+    assert trained.loss_scale.good_steps > 0 and trained.checksum() != before
+    assert all(np.isfinite(array.asnumpy()).all() for array in trained.state()[0].values())
+
+
+def test_the_scale_doubles_after_many_good_steps_and_its_state_is_kept():
+    scale, good, bad = LossScale(8, patience=3), [mx.nd.ones(2)], [mx.nd.ones(1), mx.nd.array([np.inf])]
+    assert [scale.finite(good) for _ in range(3)] == [True] * 3 and scale.scale == 16
+    assert not scale.finite(bad) and scale.scale == 8
+    scale.finite(good)
+    again = LossScale()
+    again.load_state(scale.state())
+    assert again.state() == {'scale': 8, 'good_steps': 1}
+
+
+def test_gradients_that_are_never_finite_end_the_run():
+    scale = LossScale(1)
+    with pytest.raises(OpenatacError, match='not finite at any loss scale.*smaller --lr'):
+        for _ in range(20):
+            scale.finite([mx.nd.array([np.nan])])

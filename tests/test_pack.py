@@ -1,0 +1,253 @@
+"""Record files made from folders: the same bytes however they are made, and checked."""
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from openatac.data.image_codec import decode
+from openatac.data.pack import Settings, check, main, pack
+from openatac.data.records import RecordFile
+from openatac.errors import DataError
+from tests.conftest import ROOT
+
+PACK = [sys.executable, '-c', 'import sys; from openatac.data.pack import main; sys.exit(main(sys.argv[1:]))']
+ENDINGS = '.rec', '.idx', '.classes'
+
+
+def image_bytes(index, form='JPEG', size=(40, 30)):
+    pixels = np.full((size[1], size[0], 3), (index * 7 % 256, 255 - index, 90), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, form)
+    return file.getvalue()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Sixty images of three classes, one of them half a JPEG and one a text."""
+    for index in range(60):
+        path = tmp_path / 'images' / 'abc'[index // 20] / ('%02d.jpg' % index)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(image_bytes(index, 'PNG' if index == 33 else 'JPEG'))
+    half = tmp_path / 'images' / 'a' / '07.jpg'
+    half.write_bytes(half.read_bytes()[:-40])
+    (tmp_path / 'images' / 'c' / '59.jpg').write_text('no image')
+    return str(tmp_path / 'images')
+
+
+def packed(out):
+    """The three files as bytes; nothing else may be there."""
+    place, name = os.path.split(out)
+    assert sorted(other for other in os.listdir(place) if other.startswith(name)) == sorted(
+        name + ending for ending in ENDINGS)
+    contents = []
+    for ending in ENDINGS:
+        with open(out + ending, 'rb') as handle:
+            contents.append(handle.read())
+    return contents
+
+
+def made(tmp_path, name, folder, *flags):
+    assert main([folder, str(tmp_path / name), '--max-bad-share', '0.1', *flags]) == 0
+    return packed(str(tmp_path / name))
+
+
+def test_the_files_and_what_is_said(folder, tmp_path, capsys, caplog):
+    out = str(tmp_path / 'out')
+    pack(folder, out, workers=2, max_bad_share=0.1)
+    assert '58 images of 3 classes, 2 left out' in capsys.readouterr().out
+    assert sorted(record.getMessage() for record in caplog.records) == [
+        'left out a/07.jpg: the image is cut off', 'left out c/59.jpg: it is no image that can be decoded']
+    records = RecordFile(out + '.rec', out + '.idx', classes=3)
+    assert len(records) == 58 and records.class_names == ('a', 'b', 'c')
+    kept = [index for index in range(60) if index not in (7, 59)]
+    for place, index in enumerate(kept):
+        data, label = records.read(place)
+        assert label == index // 20 and records.image_id(place) == index
+        assert data == image_bytes(index, 'PNG' if index == 33 else 'JPEG')
+
+
+@pytest.mark.parametrize('flags', [(), ('--shuffle', '3'), ('--resize', '20', '--quality', '70')])
+def test_the_same_bytes_with_any_number_of_workers(folder, tmp_path, flags):
+    alone = made(tmp_path, 'alone', folder, '-j', '1', *flags)
+    assert made(tmp_path, 'many', folder, '-j', '5', *flags) == alone
+
+
+def test_mxnet_reads_the_files(folder, tmp_path):
+    import mxnet as mx
+    out = str(tmp_path / 'out')
+    pack(folder, out, Settings(shuffle=1), max_bad_share=0.1)
+    reader = mx.recordio.MXIndexedRecordIO(out + '.idx', out + '.rec', 'r')
+    ids = [mx.recordio.unpack(reader.read_idx(key))[0].id for key in reader.keys]
+    assert ids == reader.keys and len(ids) == 58
+    reader.close()
+    batches = mx.io.ImageRecordIter(path_imgrec=out + '.rec', path_imgidx=out + '.idx', batch_size=58,
+                                    data_shape=(3, 30, 40), preprocess_threads=1, verbose=False)
+    labels = next(iter(batches)).label[0].asnumpy()
+    records = RecordFile(out + '.rec')
+    assert labels.tolist() == [records.read(index)[1] for index in range(58)]
+    assert labels.tolist() != sorted(labels)
+
+
+def test_images_are_resized_and_compressed_as_asked(folder, tmp_path):
+    made(tmp_path, 'out', folder, '--resize', '15')
+    records = RecordFile(str(tmp_path / 'out.rec'))
+    for index in range(len(records)):
+        data, _ = records.read(index)
+        assert data.startswith(b'\xff\xd8') and decode(data).shape == (15, 20, 3)
+    made(tmp_path, 'kept', folder, '--resize', '30')
+    assert packed(str(tmp_path / 'kept')) == made(tmp_path, 'plain', folder)
+
+
+def test_a_format_that_mxnet_may_not_read_becomes_a_jpeg(tmp_path):
+    (tmp_path / 'images' / 'a').mkdir(parents=True)
+    (tmp_path / 'images' / 'a' / 'x.jpg').write_bytes(image_bytes(3, 'BMP'))
+    pack(str(tmp_path / 'images'), str(tmp_path / 'out'))
+    data, _ = RecordFile(str(tmp_path / 'out.rec')).read(0)
+    assert data.startswith(b'\xff\xd8') and np.abs(decode(data)[9, 9].astype(int) - (21, 252, 90)).max() <= 3
+
+
+def test_too_many_bad_images_are_an_error(folder, tmp_path):
+    with pytest.raises(DataError, match='2 of 60 images cannot be read, more than the 1 % tolerated'):
+        pack(folder, str(tmp_path / 'out'))
+    assert not os.path.exists(str(tmp_path / 'out.rec'))
+
+
+# Interrupted runs.
+
+def start(folder, out, *flags):
+    return subprocess.Popen([*PACK, folder, out, '--max-bad-share', '0.1', '-j', '2', *map(str, flags)],
+                            env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_run_that_was_killed_goes_on(tmp_path, folder):
+    for index in range(60, 2000):  # enough to be caught at work
+        with open(os.path.join(folder, 'c', '%04d.jpg' % index), 'wb') as handle:
+            handle.write(image_bytes(index % 200, size=(300, 200)))
+    whole = made(tmp_path, 'whole', folder, '-j', '2')
+    out = str(tmp_path / 'out')
+    process, kills = start(folder, out), 0
+    while process.poll() is None:
+        time.sleep(0.02)
+        part = out + '.rec.part'
+        if kills < 3 and os.path.exists(part) and os.path.getsize(part) > len(whole[0]) * (kills + 1) // 5:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            assert not os.path.exists(out + '.rec')
+            kills += 1
+            process = start(folder, out)
+    output, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert kills > 0 and 'going on after' in errors
+    assert '1998 images of 3 classes, 2 left out' in output
+    assert packed(out) == whole
+
+
+def stop_at(folder, out, length, settings=Settings()):
+    """What a run leaves that is stopped when so many bytes are written: by a full disk, say."""
+    import openatac.data.pack as module
+    original, module._finish = module._finish, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            pack(folder, out, settings, max_bad_share=0.1)
+    finally:
+        module._finish = original
+    os.truncate(out + '.rec.part', length)
+
+
+@pytest.mark.parametrize('share', [0, 0.001, 0.1, 0.5, 0.77, 0.99, 1])
+def test_a_file_cut_anywhere_is_completed(folder, tmp_path, share):
+    whole = made(tmp_path, 'whole', folder, '--shuffle', '5')
+    stop_at(folder, str(tmp_path / 'out'), int(len(whole[0]) * share), Settings(shuffle=5))
+    assert made(tmp_path, 'out', folder, '--shuffle', '5') == whole
+
+
+def test_other_settings_and_other_images_start_anew(folder, tmp_path, capsys):
+    out = str(tmp_path / 'out')
+    stop_at(folder, out, 9999)
+    anew = made(tmp_path, 'out', folder, '--quality', '50')
+    assert anew == made(tmp_path, 'fifty', folder, '--quality', '50')
+    stop_at(folder, str(tmp_path / 'two'), 9999)
+    with open(os.path.join(folder, 'b', 'new.jpg'), 'wb') as handle:
+        handle.write(image_bytes(1))
+    assert made(tmp_path, 'two', folder) == made(tmp_path, 'whole', folder)
+    stop_at(folder, str(tmp_path / 'three'), 20000)
+    with open(os.path.join(folder, 'a', '07.jpg'), 'wb') as handle:  # mended in between
+        handle.write(image_bytes(7))
+    assert made(tmp_path, 'three', folder) == made(tmp_path, 'mended', folder)
+    assert 'going on' not in capsys.readouterr().err
+
+
+def test_a_finished_file_is_not_overwritten(folder, tmp_path):
+    first = made(tmp_path, 'out', folder)
+    with pytest.raises(DataError, match='out.rec exists already: remove it, or choose another name'):
+        main([folder, str(tmp_path / 'out')])
+    (tmp_path / 'out.rec.part.json').write_text('')  # the last thing that a run removes
+    assert main([folder, str(tmp_path / 'out')]) == 0 and packed(str(tmp_path / 'out')) == first
+
+
+def test_two_runs_do_not_write_one_file(folder, tmp_path):
+    import fcntl
+    with open(str(tmp_path / 'out.rec.part'), 'ab') as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with pytest.raises(DataError, match='another run is making .*out.rec.part: wait for it'):
+            pack(folder, str(tmp_path / 'out'))
+
+
+def test_a_place_that_cannot_be_written_is_a_sentence(folder, tmp_path):
+    with pytest.raises(DataError, match='cannot write .*none/out.rec.*No such file'):
+        pack(folder, str(tmp_path / 'none' / 'out'))
+
+
+@pytest.mark.parametrize('flags, problem', [
+    (['x'], 'name the folder of images and the file to make'),
+    (['x', 'y', '--quality', '101'], "'101' is not a number from 1 to 100"),
+    (['x', 'y', '-j', 'many'], "'many' is not a number from 1 to 1024"),
+])
+def test_a_wrong_command_line_is_a_sentence(flags, problem, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(flags)
+    assert end.value.code == 2 and problem in capsys.readouterr().err
+
+
+# Checking.
+
+def test_a_good_file_passes(folder, tmp_path, capsys):
+    made(tmp_path, 'out', folder)
+    capsys.readouterr()
+    assert main(['--check', str(tmp_path / 'out.rec')]) == 0
+    assert capsys.readouterr().out.endswith('out.rec: 58 records, 3 labels of 3 classes, 0 bad\n')
+
+
+def test_damaged_records_are_named(folder, tmp_path, capsys):
+    made(tmp_path, 'out', folder)
+    rec = str(tmp_path / 'out.rec')
+    bounds = RecordFile(rec).bounds
+    with open(rec, 'r+b') as handle:
+        handle.seek(bounds[5] + 40)  # within the JPEG's head
+        handle.write(bytes(200))
+        handle.seek(bounds[9])       # the magic number
+        handle.write(b'none')
+        handle.seek(bounds[20] + 12)  # the label
+        handle.write(b'\0\0\xa0\x41')
+    capsys.readouterr()
+    assert check(rec, workers=2) == 1
+    output = capsys.readouterr().out
+    assert 'record 5: it is no image' in output and "record 9: the record's head is damaged" in output
+    assert 'record 20 has the label 20, which is none of the 3 classes (0 to 2)' in output
+    assert '58 records, 3 labels of 3 classes, 3 bad' in output
+    with pytest.raises(DataError, match='is damaged at byte %d' % bounds[9]):
+        os.unlink(str(tmp_path / 'out.idx'))
+        check(rec)
+
+
+def test_the_photographs_are_packed(shared_data, tmp_path, capsys):
+    pack(str(shared_data / 'imagenet_sample'), str(tmp_path / 'out'), workers=2)
+    assert check(str(tmp_path / 'out.rec'), workers=2) == 0
+    assert '200 records' in capsys.readouterr().out

@@ -1,0 +1,358 @@
+"""Batches of photographs: their order, their parts, and the processes that make them."""
+import contextlib
+import gc
+import io
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from openatac.data.bad_images import NAMED, BadImages
+from openatac.data.image_folder import ImageFolder
+from openatac.data.loader import prefetch
+from openatac.data.photo_batches import EvaluationPhotos, TrainingPhotos, first_iteration
+from openatac.data.photos import MEAN, STD, Jitter
+from openatac.data.records import IMAGE, RecordFile, pack_record
+from openatac.errors import DataError
+from tests.conftest import ROOT
+
+COUNT, BATCH, SIZE = 37, 8, 16
+
+
+def png(grey, size=(24, 20)):
+    file = io.BytesIO()
+    Image.fromarray(np.full((size[1], size[0], 3), grey, np.uint8)).save(file, 'PNG')
+    return file.getvalue()
+
+
+def write(path, images, labels=None):
+    """A record file of the images (bytes), image i with label i, without an index."""
+    with open(path, 'wb') as handle:
+        for index, (image, label) in enumerate(zip(images, labels or range(len(images)))):
+            handle.write(pack_record(IMAGE.pack(0, label, index, 0) + image))
+    return RecordFile(str(path))
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Image i is plain grey 5 * i and has label i."""
+    return write(tmp_path / 'x.rec', [png(5 * index) for index in range(COUNT)])
+
+
+@contextlib.contextmanager
+def closing(photos):
+    try:
+        yield photos
+    finally:
+        photos.close()
+
+
+def training(source, **options):
+    return closing(TrainingPhotos(source, SIZE, **{'batch_size': BATCH, 'seed': 1, 'workers': 0, **options}))
+
+
+def evaluation(source, **options):
+    return closing(EvaluationPhotos(source, SIZE, **{'batch_size': BATCH, **options}))
+
+
+def listed(batches):
+    return [(images.tolist(), labels.tolist()) for images, labels in batches]
+
+
+def labels_of(batches):
+    return [int(label) for _, labels in batches for label in labels]
+
+
+# Order.
+
+def test_epochs_have_the_rhythm_of_image_record_iter(source):
+    with training(source) as photos:
+        counts = [photos.batches(epoch) for epoch in range(9)]
+        for epoch, count in enumerate(counts):
+            assert len(list(photos.epoch(epoch))) == count
+    starts = [first_iteration(epoch, COUNT, BATCH) for epoch in range(10)]
+    assert counts == np.diff(starts).tolist() and set(counts) == {4, 5}
+    assert [starts[epoch] * BATCH >= epoch * COUNT > (starts[epoch] - 1) * BATCH for epoch in range(10)]
+
+
+def test_every_image_comes_once_before_any_comes_again(source):
+    with training(source) as photos:
+        seen = [label for epoch in range(8) for label in labels_of(photos.epoch(epoch))]
+    rounds = [seen[start:start + COUNT] for start in range(0, len(seen) - COUNT + 1, COUNT)]
+    assert len(rounds) == 8 and all(sorted(each) == list(range(COUNT)) for each in rounds)
+    assert len({tuple(each) for each in rounds}) == 8
+
+
+def test_what_a_batch_is(source):
+    with training(source, jitter=Jitter(0, 0, 0, 0)) as photos:
+        for images, labels in photos.epoch(0):
+            assert images.shape == (BATCH, 3, SIZE, SIZE) and labels.shape == (BATCH,)
+            assert images.dtype == labels.dtype == np.float32
+            greys = images[:, :, 3, 5] * STD + MEAN
+            np.testing.assert_allclose(greys, np.repeat(5 * labels, 3).reshape(-1, 3), atol=1e-3)
+
+
+@pytest.mark.parametrize('workers', [1, 3])
+def test_the_number_of_workers_changes_nothing(source, workers):
+    with training(source) as alone, training(source, workers=workers) as photos:
+        for epoch in (0, 1):
+            assert listed(photos.epoch(epoch)) == listed(alone.epoch(epoch))
+    with evaluation(source) as alone, evaluation(source, workers=workers) as photos:
+        assert listed(photos) == listed(alone) == listed(photos)
+
+
+def test_an_epoch_can_begin_at_any_batch(source):
+    with training(source) as photos:
+        whole = [listed(photos.epoch(epoch)) for epoch in range(3)]
+    for epoch, batches in enumerate(whole):
+        for start in range(len(batches) + 1):
+            with training(source) as photos:  # as a process that knows nothing of the ones before
+                assert listed(photos.epoch(epoch, start)) == batches[start:]
+
+
+def test_the_seed_decides(source):
+    with training(source) as one, training(source) as same, training(source, seed=2) as other:
+        assert listed(one.epoch(0)) == listed(same.epoch(0)) != listed(other.epoch(0))
+
+
+def test_what_happens_to_an_image_depends_on_seed_epoch_and_index_alone(tmp_path):
+    random = np.random.RandomState(0)
+    files = []
+    for index in range(COUNT):
+        file = io.BytesIO()
+        Image.fromarray(random.randint(0, 256, (30, 40, 3), np.uint8)).save(file, 'PNG')
+        files.append(file.getvalue())
+    source = write(tmp_path / 'y.rec', files)
+
+    def first_epoch(batch_size):
+        with training(source, batch_size=batch_size) as photos:
+            pairs = [pair for images, labels in listed(photos.epoch(0)) for pair in zip(labels, images)]
+        return dict(pairs[:COUNT])
+
+    assert first_epoch(4) == first_epoch(COUNT)
+
+
+# Parts.
+
+@pytest.mark.parametrize('parts', [2, 4])
+def test_parts_share_every_batch(source, parts):
+    with training(source) as whole, contextlib.ExitStack() as stack:
+        each = [stack.enter_context(training(source, num_parts=parts, part_index=k)) for k in range(parts)]
+        for epoch in range(3):
+            together = list(zip(*(part.epoch(epoch) for part in each)))
+            assert len(together) == whole.batches(epoch) == each[0].batches(epoch)
+            joined = [(np.concatenate([images for images, _ in batch]).tolist(),
+                       np.concatenate([labels for _, labels in batch]).tolist()) for batch in together]
+            assert joined == listed(whole.epoch(epoch))
+
+
+@pytest.mark.parametrize('parts', [1, 2, 4])
+def test_evaluation_gives_each_image_once_over_all_parts(source, parts):
+    seen = []
+    for part in range(parts):
+        with evaluation(source, num_parts=parts, part_index=part) as photos:
+            batches = list(photos)
+            assert len(batches) == len(photos)
+            assert all(len(labels) == BATCH // parts for _, labels in batches[:-1])
+            seen += labels_of(batches)
+    assert seen == list(range(COUNT))
+
+
+def test_batches_that_cannot_be_made_are_a_sentence(source):
+    with pytest.raises(DataError, match='a batch of 8 cannot be divided among 3 workers'):
+        TrainingPhotos(source, SIZE, BATCH, 0, 0, num_parts=3)
+    with pytest.raises(DataError, match='has 37 images, fewer than one batch of 38: choose a smaller'):
+        TrainingPhotos(source, SIZE, COUNT + 1, 0, 0)
+
+
+# Bad images.
+
+@pytest.fixture
+def damaged(tmp_path):
+    """Images 4, 5 and 36, the last, are none."""
+    images = [png(5 * index) for index in range(COUNT)]
+    images[4], images[5], images[36] = b'text', images[5][:50], b'\xff\xd8\xff'
+    return write(tmp_path / 'z.rec', images)
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_a_bad_image_is_replaced_by_the_next_good_one(damaged, workers, caplog):
+    with training(damaged, workers=workers, max_bad_share=0.1) as photos:
+        labels = labels_of(itertools.chain(photos.epoch(0), photos.epoch(1)))
+        again = labels_of(itertools.chain(photos.epoch(0), photos.epoch(1)))
+        assert photos.bad.count == 3
+    stream = [index for epoch in range(3) for index in np.random.RandomState([1, epoch]).permutation(COUNT)]
+    instead = {4: 6, 5: 6, 36: 0}
+    assert labels == again == [instead.get(index, index) for index in stream][:len(labels)]
+    messages = sorted(record.getMessage() for record in caplog.records)
+    assert len(messages) == 3 and 'z.rec, record 4: it is no image that can be decoded' in messages[2]
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_testing_leaves_bad_images_out(damaged, workers):
+    with evaluation(damaged, workers=workers, max_bad_share=0.1) as photos:
+        for _ in range(2):
+            assert labels_of(photos) == [index for index in range(COUNT) if index not in (4, 5, 36)]
+        assert photos.bad.count == 3
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_too_many_bad_images_are_an_error(damaged, workers):
+    with training(damaged, workers=workers) as photos, pytest.raises(
+            DataError, match='2 of 37 images cannot be read, more than the 1 % tolerated'):
+        list(photos.epoch(0))
+    with evaluation(damaged, workers=workers, max_bad_share=0) as photos, pytest.raises(
+            DataError, match='1 of 37 images cannot be read, more than the 0 % tolerated'):
+        list(photos)
+
+
+def test_a_data_set_without_a_good_image_is_an_error(tmp_path):
+    for count in (1, 2, 9):
+        source = write(tmp_path / 'none.rec', [b'text'] * count)
+        for photos in (TrainingPhotos(source, SIZE, 1, 0, 0), EvaluationPhotos(source, SIZE, 2)):
+            with pytest.raises(DataError, match='cannot be read'):
+                list(photos.epoch(0) if isinstance(photos, TrainingPhotos) else photos)
+
+
+def test_only_the_first_bad_images_are_named(source, caplog):
+    bad = BadImages(source, max_share=1)
+    bad.add([(index % 30, 'broken') for index in range(90)])
+    assert bad.count == 30 and len(caplog.records) == NAMED + 1
+    assert 'the others are only counted' in caplog.records[-1].getMessage()
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_a_label_that_is_no_class_is_an_error(tmp_path, workers):
+    write(tmp_path / 'x.rec', [png(0)] * COUNT, [0] * 20 + [5] + [0] * 16)
+    source = RecordFile(str(tmp_path / 'x.rec'), classes=5)
+    with training(source, workers=workers) as photos, pytest.raises(
+            DataError, match=r'record 20 has the label 5, which is none of the 5 classes \(0 to 4\)'):
+        list(photos.epoch(0))
+    with evaluation(source, workers=workers) as photos, pytest.raises(DataError, match='label 5'):
+        list(photos)
+
+
+def test_a_folder_is_as_good_as_a_record_file(tmp_path):
+    for index in range(6):
+        (tmp_path / str(index)).mkdir()
+        (tmp_path / str(index) / 'x.png').write_bytes(png(5 * index))
+    with training(ImageFolder(str(tmp_path)), batch_size=3, workers=1) as photos:
+        assert sorted(labels_of(photos.epoch(0))) == list(range(6))
+
+
+# Processes.
+
+def children(pid):
+    """The processes that a process has started and that still run."""
+    found = []
+    for name in filter(str.isdigit, os.listdir('/proc')):
+        with contextlib.suppress(OSError), open('/proc/%s/stat' % name) as handle:
+            state, parent = handle.read().rpartition(')')[2].split()[:2]
+            if int(parent) == pid and state != 'Z':
+                found.append(int(name))
+    return found
+
+
+def wait_for(condition, seconds=20):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, 'it did not come about'
+        time.sleep(0.01)
+
+
+def test_a_worker_that_is_killed_is_a_sentence(source):
+    before = set(children(os.getpid()))
+    with training(source, workers=2) as photos:
+        batches = photos.epoch(0)
+        next(batches)
+        victim = (set(children(os.getpid())) - before).pop()
+        os.kill(victim, signal.SIGKILL)
+        started = time.monotonic()
+        with pytest.raises(DataError, match=r'worker process .*\(number %d\) ended by the signal SIGKILL: '
+                                            'start again' % victim):
+            list(batches)
+        assert time.monotonic() - started < 5
+        assert set(children(os.getpid())) <= before
+        assert len(list(photos.epoch(0))) == photos.batches(0)  # with new ones
+
+
+def test_workers_stay_over_epochs_and_end_when_closed(source):
+    before = set(children(os.getpid()))
+    with training(source, workers=2) as photos:
+        assert set(children(os.getpid())) == before  # none before they are needed
+        list(photos.epoch(0))
+        workers = set(children(os.getpid())) - before
+        list(photos.epoch(1))
+        assert len(workers) == 2 and set(children(os.getpid())) - before == workers
+    assert set(children(os.getpid())) <= before
+    photos = TrainingPhotos(source, SIZE, BATCH, 1, 2)
+    next(photos.epoch(0))
+    del photos
+    gc.collect()
+    wait_for(lambda: set(children(os.getpid())) <= before)
+
+
+def test_a_batch_is_the_readers_own(source):
+    with training(source, workers=2) as photos:
+        batches = list(photos.epoch(0))  # kept, all of them, while later ones are made
+        assert listed(batches) == listed(photos.epoch(0))
+
+
+def test_leaving_an_epoch_early_spoils_nothing(source):
+    with training(source, workers=2) as photos:
+        whole = listed(photos.epoch(1))
+        for _ in range(3):
+            ahead = prefetch(photos.epoch(0))
+            next(ahead)
+            ahead.close()
+        left = photos.epoch(0)
+        next(left)
+        assert listed(photos.epoch(1)) == whole
+        with pytest.raises(RuntimeError, match='given up'):
+            next(left)
+
+
+def test_more_workers_than_images_in_a_batch(source):
+    with training(source, batch_size=2, workers=5) as photos, training(source, batch_size=2) as alone:
+        assert listed(photos.epoch(0)) == listed(alone.epoch(0))
+
+
+READER = '''
+import sys, time
+from openatac.data.photo_batches import TrainingPhotos
+from openatac.data.records import RecordFile
+photos = TrainingPhotos(RecordFile(sys.argv[1]), 64, 8, 0, 2)
+for epoch in range(10 ** 6):
+    for batch in photos.epoch(epoch):
+        print('batch', flush=True)
+'''
+
+
+@pytest.mark.parametrize('how', [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_workers_end_with_the_reader_however_it_ends(source, how):
+    reader = subprocess.Popen([sys.executable, '-c', READER, source.path], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True,
+                              env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'})
+    reader.stdout.readline()
+    workers = children(reader.pid)
+    assert len(workers) == 2
+    reader.send_signal(how)
+    errors = reader.communicate(timeout=20)[1]
+    assert reader.returncode != 0 and ('Traceback' not in errors or how == signal.SIGINT)
+    wait_for(lambda: not any(os.path.exists('/proc/%d' % worker) for worker in workers))
+
+
+def test_photographs_come_as_from_one_process(shared_data):
+    folder = ImageFolder(str(shared_data / 'imagenet_sample'))
+    with closing(TrainingPhotos(folder, 96, 50, 7, 2)) as photos, closing(
+            TrainingPhotos(folder, 96, 50, 7, 0)) as alone:
+        for ours, theirs in zip(photos.epoch(3), alone.epoch(3)):
+            np.testing.assert_array_equal(ours[0], theirs[0])
+            np.testing.assert_array_equal(ours[1], theirs[1])
+        assert photos.bad.count == 0

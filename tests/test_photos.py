@@ -1,0 +1,240 @@
+"""What becomes of one photograph: decoded, cropped, recoloured, as by ImageRecordIter."""
+import io
+import itertools
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from openatac.data import image_codec, photos
+from openatac.data.image_codec import decode, resize
+from openatac.data.image_folder import ImageFolder
+from openatac.data.photos import COLOURS, GREY, MEAN, STD, EvaluationTransform, Jitter, TrainingTransform
+from openatac.data.records import BadRecord
+
+NORMALISED = dict(mean_r=123.68, mean_g=116.779, mean_b=103.939, std_r=58.393, std_g=57.12, std_b=57.375)
+PUBLISHED_CROP = dict(random_resized_crop=True, rand_mirror=True, min_random_area=0.08, max_random_area=1.0,
+                      min_aspect_ratio=3 / 4, max_aspect_ratio=4 / 3)
+
+
+def encoded(pixels, form='JPEG', mode=None, **options):
+    file = io.BytesIO()
+    image = Image.fromarray(pixels)
+    (image.convert(mode, palette=Image.Palette.ADAPTIVE) if mode else image).save(file, form, **options)
+    return file.getvalue()
+
+
+def noise(height, width, channels=3, seed=0):
+    """Made-up pixels that are smooth enough for JPEG."""
+    small = np.random.RandomState(seed).randint(0, 256, (height // 8 + 1, width // 8 + 1, channels), np.uint8)
+    return np.repeat(np.repeat(small, 8, 0), 8, 1)[:height, :width].squeeze()
+
+
+def record_iterator(folder, images, **options):
+    """The first batch, of all ``images`` (bytes of files), from MXNet's ImageRecordIter."""
+    import mxnet as mx
+    rec, idx = str(folder / 'x.rec'), str(folder / 'x.idx')
+    writer = mx.recordio.MXIndexedRecordIO(idx, rec, 'w')
+    for index, image in enumerate(images):
+        writer.write_idx(index, mx.recordio.pack(mx.recordio.IRHeader(0, float(index), index, 0), image))
+    writer.close()
+    batches = mx.io.ImageRecordIter(path_imgrec=rec, path_imgidx=idx, batch_size=len(images),
+                                    preprocess_threads=1, verbose=False, **options)
+    return next(iter(batches)).data[0].asnumpy()
+
+
+def photographs(shared_data, step=1):
+    folder = ImageFolder(str(shared_data / 'imagenet_sample'))
+    return [folder.read(index)[0] for index in range(0, len(folder), step)]
+
+
+def training_inputs(images, size=64, **options):
+    """float32 (N, 3, size, size) in epoch 0."""
+    transform = TrainingTransform(size, 0, **options)
+    out = np.empty((len(images), 3, size, size), 'float32')
+    for index, image in enumerate(images):
+        transform(image, 0, index, out[index])
+    return out
+
+
+@pytest.fixture(params=['opencv', 'mxnet'])
+def each_codec(request, monkeypatch):
+    """Both ways to decode and resize."""
+    if request.param == 'opencv':
+        pytest.importorskip('cv2', exc_type=ImportError)
+    else:
+        functions = image_codec._decode_by_mxnet, image_codec._resize_by_mxnet
+        monkeypatch.setattr(image_codec, '_opencv', lambda: functions)
+
+
+# Decoding.
+
+@pytest.mark.parametrize('form, mode', [('JPEG', 'RGB'), ('JPEG', 'L'), ('JPEG', 'CMYK'), ('PNG', 'RGB'),
+                                        ('PNG', 'L'), ('PNG', 'RGBA'), ('PNG', 'P')])
+def test_every_kind_of_image_becomes_rgb(each_codec, form, mode):
+    pixels = np.full((20, 30, 3), (200, 100, 50), np.uint8)
+    image = decode(encoded(pixels, form, mode))
+    assert image.shape == (20, 30, 3) and image.dtype == np.uint8
+    expected = np.asarray(Image.fromarray(pixels).convert('L').convert('RGB')) if mode == 'L' else pixels
+    assert np.abs(image.astype(int) - expected).max() <= 3
+
+
+@pytest.mark.parametrize('options', [{}, {'progressive': True}, {'optimize': True, 'quality': 30}])
+def test_a_jpeg_that_was_cut_off_is_noticed_anywhere(options):
+    whole = encoded(noise(64, 64), **options)
+    decode(whole)
+    decode(whole + b'something behind it')
+    for length in range(0, len(whole) - 1, 7):
+        with pytest.raises(BadRecord):
+            decode(whole[:length])
+
+
+def test_a_png_that_was_cut_off_is_noticed_anywhere():
+    whole = encoded(noise(24, 24), 'PNG')
+    for length in range(0, len(whole) - 1, 5):
+        with pytest.raises(BadRecord):
+            decode(whole[:length])
+
+
+@pytest.mark.parametrize('data', [b'', b'some text', b'\xff\xd8\xff\xda\xff\xd9',
+                                  b'\x89PNGIEND\xaeB`\x82', bytes(99)])
+def test_what_is_no_image_is_noticed(each_codec, data):
+    with pytest.raises(BadRecord):
+        decode(data)
+
+
+def test_a_flipped_bit_is_no_crash():
+    whole = bytearray(encoded(noise(32, 32)))
+    for position in range(0, len(whole), 3):
+        whole[position] ^= 8
+        try:
+            assert decode(bytes(whole)).shape[2] == 3
+        except BadRecord:
+            pass
+        whole[position] ^= 8
+
+
+def test_both_codecs_give_the_same_bits(shared_data, monkeypatch):
+    pytest.importorskip('cv2', exc_type=ImportError)
+    files = photographs(shared_data, step=10)
+    ours = [resize(decode(file)[5:-9, 7:], 130, 90) for file in files]
+    functions = image_codec._decode_by_mxnet, image_codec._resize_by_mxnet
+    monkeypatch.setattr(image_codec, '_opencv', lambda: functions)
+    for file, image in zip(files, ours):
+        np.testing.assert_array_equal(resize(decode(file)[5:-9, 7:], 130, 90), image)
+
+
+# Evaluation.
+
+@pytest.mark.parametrize('size, ratio, short', [(224, 0.875, 256), (96, 0.875, 110), (64, 1, 64)])
+def test_evaluation_gives_the_pixels_of_image_record_iter(shared_data, tmp_path, size, ratio, short):
+    files = photographs(shared_data, step=4)
+    files += [encoded(noise(*shape)) for shape in ((300, 61), (61, 300), (50, 50), (256, 256))]
+    files.append(encoded(noise(70, 90, 1)))
+    expected = record_iterator(tmp_path, files, data_shape=(3, size, size), resize=short, **NORMALISED)
+    transform, out = EvaluationTransform(size, ratio), np.empty((3, size, size), 'float32')
+    for file, values in zip(files, expected):
+        transform(decode(file), out)
+        np.testing.assert_allclose(out, values, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize('shape', [(10, 40), (40, 10), (10, 10), (200, 30), (33, 65)])
+def test_the_centre_of_a_small_image_is_enlarged_as_published(tmp_path, shape):
+    files = [encoded(noise(*shape), 'PNG')]
+    expected = record_iterator(tmp_path, files, data_shape=(3, 32, 32))
+    np.testing.assert_array_equal(photos.centre(decode(files[0]), 32).transpose(2, 0, 1), expected[0])
+
+
+# Training.
+
+def test_choices_depend_on_seed_epoch_and_index_alone():
+    transform = TrainingTransform(64, 1)
+    first = transform.draw(2, 3, 300, 400)
+    transform.draw(0, 0, 10, 10)
+    assert str(transform.draw(2, 3, 300, 400)) == str(first)
+    assert str(TrainingTransform(32, 1).draw(2, 3, 300, 400)) == str(first)
+    others = [transform.draw(2, 4, 300, 400), transform.draw(3, 3, 300, 400),
+              TrainingTransform(64, 2).draw(2, 3, 300, 400)]
+    assert len({str(chosen) for chosen in [first, *others]}) == 4
+
+
+def test_parts_have_the_published_areas_and_shapes():
+    chosen = [TrainingTransform(64, 0).draw(0, index, 300, 400) for index in range(2000)]
+    parts = np.array([each.part for each in chosen if each.part])
+    left, top, width, height = parts.T
+    assert (left >= 0).all() and (left + width <= 400).all()
+    assert (top >= 0).all() and (top + height <= 300).all()
+    areas, aspects = width * height / 120000, width / height
+    assert 0.075 < areas.min() < 0.09 and areas.max() > 0.9
+    # Turned or not, the ratio is from 3/4 to 4/3, but for rounding.
+    assert 0.73 < aspects.min() < 0.78 and 1.28 < aspects.max() < 1.37
+    assert 0.4 < np.mean([each.mirrored for each in chosen]) < 0.6
+    factors = np.array([each.factors for each in chosen])
+    assert factors.min() < 0.61 and factors.max() > 1.39 and 0.6 <= factors.min() and factors.max() <= 1.4
+    assert {each.order for each in chosen} == set(itertools.permutations(range(3)))
+    noise = np.array([each.noise for each in chosen])
+    np.testing.assert_allclose(noise.std(axis=0), 0.1 * np.sqrt((COLOURS ** 2).sum(axis=1)), rtol=0.1)
+
+
+def test_an_image_too_narrow_for_any_part_gives_its_centre():
+    transform = TrainingTransform(32, 0, Jitter(0, 0, 0, 0))
+    image, out = noise(400, 10), np.empty((3, 32, 32), 'float32')
+    assert transform.draw(0, 0, 400, 10).part is None
+    transform(image, 0, 0, out)
+    values = out if not transform.draw(0, 0, 400, 10).mirrored else out[..., ::-1]
+    np.testing.assert_allclose(values * STD[:, None, None] + MEAN[:, None, None],
+                               photos.centre(image, 32).transpose(2, 0, 1), atol=1e-4)
+
+
+def test_without_jitter_an_input_is_the_part_of_the_image():
+    image = noise(90, 120)
+    values = training_inputs([image] * 20, 32, jitter=Jitter(0, 0, 0, 0))
+    for index, value in enumerate(values * STD[:, None, None] + MEAN[:, None, None]):
+        chosen = TrainingTransform(32, 0).draw(0, index, 90, 120)
+        left, top, width, height = chosen.part
+        expected = resize(image[top:top + height, left:left + width], 32, 32)
+        expected = expected[:, ::-1] if chosen.mirrored else expected
+        np.testing.assert_allclose(value, expected.transpose(2, 0, 1), atol=1e-4)
+
+
+@pytest.mark.parametrize('only, of_a_colour', [
+    ('brightness', lambda x, factor: factor * x),
+    ('contrast', lambda x, factor: factor * x + (1 - factor) * (x @ GREY)),
+    ('saturation', lambda x, factor: factor * x + (1 - factor) * (x @ GREY)),
+])
+def test_colours_change_by_their_definition(only, of_a_colour):
+    colour = np.array([250, 90, 20])
+    image = np.tile(colour.astype(np.uint8), (40, 40, 1))
+    jitter = Jitter(0, 0, 0, 0)._replace(**{only: 0.4})
+    transform, out = TrainingTransform(8, 0, jitter), np.empty((3, 8, 8), 'float32')
+    for index in range(20):
+        transform(image, 0, index, out)
+        factor = transform.draw(0, index, 40, 40).factors[Jitter._fields.index(only)]
+        expected = np.clip(of_a_colour(colour, factor), 0, 255)
+        np.testing.assert_allclose(out[:, 3, 3] * STD + MEAN, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize('options', [dict(brightness=0.4), dict(contrast=0.4), dict(saturation=0.4),
+                                     dict(pca_noise=0.1)])
+def test_image_record_iter_changes_a_colour_in_the_same_way(tmp_path, options):
+    """On one plain colour both draw from the same line of colours, to their own luck and rounding."""
+    colour = np.array([180, 90, 20], np.uint8)
+    file = encoded(np.tile(colour, (32, 32, 1)), 'PNG')
+    theirs = record_iterator(tmp_path, [file] * 500, data_shape=(3, 32, 32), **options)[:, :, 9, 9]
+    ours = training_inputs([decode(file)] * 500, 32, jitter=Jitter(0, 0, 0, 0)._replace(**options))
+    ours = ours[:, :, 9, 9] * STD + MEAN
+    np.testing.assert_allclose(ours.mean(axis=0), theirs.mean(axis=0), atol=6)
+    np.testing.assert_allclose(ours.std(axis=0), theirs.std(axis=0), rtol=0.15, atol=0.5)
+    np.testing.assert_allclose(np.corrcoef(ours.T), np.corrcoef(theirs.T), atol=0.15)
+
+
+def test_training_inputs_are_spread_as_those_of_image_record_iter(shared_data, tmp_path):
+    files = photographs(shared_data) * 5
+    theirs = record_iterator(tmp_path, files, data_shape=(3, 64, 64), **PUBLISHED_CROP, **NORMALISED,
+                             brightness=0.4, contrast=0.4, saturation=0.4, pca_noise=0.1)
+    ours = training_inputs([decode(file) for file in files])
+    np.testing.assert_allclose(ours.mean(axis=(0, 2, 3)), theirs.mean(axis=(0, 2, 3)), atol=0.1)
+    np.testing.assert_allclose(ours.std(axis=(0, 2, 3)), theirs.std(axis=(0, 2, 3)), rtol=0.05)
+    # The less of an image a part shows, the smoother it is when enlarged.
+    roughness = [np.abs(np.diff(images, axis=3)).mean() for images in (ours, theirs)]
+    np.testing.assert_allclose(*roughness, rtol=0.1)

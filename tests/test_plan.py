@@ -1,0 +1,261 @@
+"""The plan of a run equals its closed forms, and says in one sentence what it cannot plan."""
+import json
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from openatac.study import plan as study
+from openatac.study.plan import GB, GBIT, Setup, plan, predict, report, step
+from tests.conftest import ROOT
+from tests.fresh_python import output_of
+from tests.oracle import build, load
+
+ATAC = 27934760  # trained parameters of the published network
+SETUP = Setup(gpus=2, images_per_second=650, parameters=ATAC, bandwidth=25)
+FLAGS = ['--gpus', '2', '--images-per-second', '650', '--bandwidth', '25', '--parameters', str(ATAC)]
+
+positive = st.floats(1e-3, 1e6)
+counts = st.integers(1, 300)
+
+
+@st.composite
+def setups(draw):
+    per_machine = draw(st.integers(1, 16))
+    return Setup(gpus=per_machine * draw(st.integers(1, 64)), gpus_per_machine=per_machine,
+                 images_per_second=draw(positive), parameters=draw(st.integers(1, 10 ** 9)),
+                 bandwidth=draw(positive), device_bandwidth=draw(st.none() | positive),
+                 servers=draw(st.integers(0, 64)), batch_size=draw(st.integers(1, 256)),
+                 dtype=draw(st.sampled_from(['float16', 'float32'])), overlap=draw(st.floats(0, 1)))
+
+
+# Closed forms.
+
+def test_a_ring_by_its_rounds():
+    """2 (n - 1) rounds, in each of which every device sends one n-th of the bytes."""
+    for devices in (1, 2, 3, 8, 64):
+        rounds = sum(1200 / devices / 100 for _ in range(2 * (devices - 1)))
+        assert study.ring_seconds(1200, devices, 100) == pytest.approx(rounds)
+
+
+def test_two_levels_and_one_ring():
+    """8 machines of 8: NVLink pays for a second level, a slow bus for one flat ring."""
+    assert study.all_reduce_seconds(800, 8, 8, link=10, inside=1000) == pytest.approx(1.4 + 140)
+    assert study.all_reduce_seconds(800, 8, 8, link=10, inside=10) == pytest.approx(2 * 63 / 64 * 80)
+    assert study.all_reduce_seconds(800, 1, 8, link=math.inf, inside=10) == pytest.approx(140)
+    assert study.all_reduce_seconds(800, 8, 1, link=10, inside=1) == pytest.approx(140)
+
+
+@pytest.mark.parametrize('workers, servers, server_link, seconds', [
+    (4, 1, None, 40), (4, 2, None, 20), (4, 4, None, 10), (4, 8, None, 10), (1, 1, None, 10),
+    (4, 1, 1000, 10), (4, 4, 50, 20)])
+def test_parameter_servers(workers, servers, server_link, seconds):
+    """The workers' links bind from as many servers on as there are workers."""
+    assert study.parameter_server_seconds(1000, workers, servers, 100, server_link) == pytest.approx(seconds)
+
+
+def test_a_step_with_servers_sums_inside_each_machine_first():
+    found = step(SETUP._replace(gpus=8, gpus_per_machine=4, servers=1, device_bandwidth=10))
+    inside, across = 1.5 * 2 * ATAC / (10 * GB), 2 * 2 * ATAC / (25 * GBIT)
+    assert found.communication == found.exposed == pytest.approx(inside + across)
+    assert found.computing == pytest.approx(128 / 650)
+
+
+def test_the_published_run_by_hand():
+    """2 devices, one ring of 55.87 MB over 3.125 GB/s; 5004 steps an epoch, as in the published schedule."""
+    made = plan(SETUP, price=2.5)
+    seconds = 128 / 650 + 55869520 / 3.125e9
+    assert (made.steps_per_epoch, made.epochs, made.setup.gradient_bytes) == (5004, 160, 55869520)
+    assert made.step.seconds == predict(**SETUP._asdict()) == pytest.approx(seconds)
+    assert made.training_hours == pytest.approx(160 * 5004 * seconds / 3600)
+    assert made.validation_hours == pytest.approx(160 * 50000 / (3 * 650 * 2) / 3600)
+    assert made.hours == made.training_hours + made.validation_hours
+    assert made.device_hours == 2 * made.hours and made.cost == 2.5 * made.device_hours
+    assert made.efficiency == pytest.approx(128 / 650 / seconds)
+    assert made.images_per_second == pytest.approx(256 / seconds)
+
+
+def test_bits_and_bytes():
+    """8 Gbit/s of the network carry as much as 1 GB/s between devices."""
+    one = SETUP._replace(bandwidth=8)
+    assert step(one) == step(one._replace(bandwidth=None, device_bandwidth=1))
+    assert step(one).communication == pytest.approx(55869520 / 1e9)
+    assert step(one._replace(dtype='float32')).communication == 2 * step(one).communication
+
+
+def test_what_hides_behind_the_backward_pass():
+    """The share that is asked for, but no more than two thirds of the computing."""
+    computing, communication, exposed = step(SETUP._replace(overlap=0.25))
+    assert exposed == pytest.approx(0.75 * communication)
+    slow = step(SETUP._replace(overlap=1, bandwidth=0.1))
+    assert slow.seconds == pytest.approx(slow.communication + computing / 3)
+    assert step(SETUP._replace(overlap=1)).exposed == 0
+
+
+# Limits and directions, for any setup.
+
+@given(setups())
+def test_one_device_alone_communicates_nothing(setup):
+    alone = setup._replace(gpus=1, gpus_per_machine=None, servers=0, bandwidth=None, device_bandwidth=None)
+    assert step(alone).communication == 0 and plan(alone).efficiency == 1
+
+
+@given(setups())
+def test_without_limits_the_speed_is_ideal(setup):
+    made = plan(setup._replace(bandwidth=math.inf, device_bandwidth=None, batch_size=1))
+    assert made.efficiency == 1
+    assert made.images_per_second == pytest.approx(setup.gpus * setup.images_per_second)
+
+
+@given(setups(), positive)
+def test_more_never_makes_it_slower(setup, more):
+    before = step(setup).seconds * (1 + 1e-12)
+    assert step(setup._replace(bandwidth=setup.bandwidth + more)).seconds <= before
+    assert step(setup._replace(overlap=min(1, setup.overlap + more))).seconds <= before
+    assert step(setup._replace(device_bandwidth=(setup.device_bandwidth or setup.bandwidth / 8) + more)
+                ).seconds <= before
+    if setup.servers:
+        assert step(setup._replace(servers=setup.servers + 1)).seconds <= before
+
+
+@given(setups())
+def test_a_step_lies_within_its_bounds(setup):
+    found = step(setup)
+    ideal, serial = found.computing, found.computing + found.communication
+    assert ideal * (1 - 1e-12) <= found.seconds <= serial * (1 + 1e-12)
+    # Nothing hides behind the forward pass.
+    assert found.seconds >= (found.communication + ideal / 3) * (1 - 1e-12)
+
+
+@settings(deadline=None)
+@given(setups(), st.integers(1, 50), st.integers(1, 50), st.integers(2, 5))
+def test_time_is_proportional_to_epochs_and_images(setup, epochs, steps, times):
+    once = plan(setup, epochs, steps * setup.global_batch, 1000)
+    for more in (plan(setup, times * epochs, steps * setup.global_batch, 1000),
+                 plan(setup, epochs, times * steps * setup.global_batch, times * 1000)):
+        assert more.hours == pytest.approx(times * once.hours)
+        assert more.device_hours == pytest.approx(times * once.device_hours)
+        assert (more.efficiency, more.images_per_second) == (once.efficiency, once.images_per_second)
+
+
+@given(counts, positive, positive)
+def test_a_ring_is_within_twice_its_bytes(devices, size, bandwidth):
+    once = size / bandwidth
+    seconds = study.ring_seconds(size, devices, bandwidth)
+    assert (0 if devices == 1 else once * (1 - 1e-12)) <= seconds < 2 * once
+
+
+# The network.
+
+@pytest.mark.parametrize('name, act_layers', [('resnet50_v1b_atac', 2), ('ResNet50_v1b_relu', 0)])
+def test_trained_parameters_equal_the_oracle(name, act_layers):
+    rows = json.loads((ROOT / 'tests' / 'oracle' / 'costs.json').read_text())['rows']
+    expected, = [row['trainable'] for row in rows if (row['net'], row.get('act_layers'), row['r']) == (
+        'imagenet', act_layers, 2)]
+    assert study.trainable_parameters(name) == expected
+    assert act_layers == 0 or expected == ATAC
+
+
+def test_what_counts_as_trained_is_what_the_oracle_gives_a_gradient():
+    import mxnet as mx
+
+    from openatac.study.costs import costs
+    case, _ = load('imagenet_1111_atac2')
+    net = build(case)
+    net.initialize()
+    net.infer_shape(mx.nd.zeros(case['input_shape']))
+    assert costs(net, case['input_shape'][1:]).trainable == sum(
+        math.prod(shape) for _, shape, grad_req in case['parameters'] if grad_req != 'null')
+
+
+# The command.
+
+def test_the_report(capsys):
+    assert study.main([*FLAGS, '--price', '2']) == 0
+    text = capsys.readouterr().out
+    assert text == report(plan(SETUP, price=2)) + '\n'
+    for words in ('2 in 1 machine, ring all-reduce', '55.87 MB (27,934,760 x float16)',
+                  'step          214.8 ms: 196.9 computing, 17.9 communication, 0.0 hidden',
+                  '1192 images/s, efficiency 0.917', '160 epochs of 5004 steps', '25 Gbit/s (3.125 GB/s)',
+                  'time          48.34 hours (47.77 training, 0.57 validation)', 'cost          193.37'):
+        assert words in text
+    assert 'Warning' not in text
+
+
+@pytest.mark.parametrize('gpus, words', [(1, '--lr 0.0375,'), (4, '--lr 0.15,'), (64, '--lr 2.4,'),
+                                         (128, 'Beyond 8192 images')])
+def test_another_batch_needs_another_rate(gpus, words):
+    text = report(plan(SETUP._replace(gpus=gpus)))
+    assert 'Warning: the published rate 0.075 is for 256 images' in text and words in text
+    assert ('Beyond' in text) == (gpus == 128)
+    assert study.linear_rate(256) == 0.075
+
+
+def test_every_kind_of_setup_has_words():
+    servers = report(plan(SETUP._replace(gpus=8, gpus_per_machine=4, servers=2, overlap=0.5)))
+    assert '8 in 2 machines, 2 parameter servers' in servers and 'pushes the sum' in servers
+    assert 'no faster than its network link' in servers and '0.5 of the communication hides' in servers
+    alone = report(plan(SETUP._replace(gpus=1, bandwidth=None)))
+    assert '1 in 1 machine, nothing to exchange' in alone and 'ring' not in alone and 'link' not in alone
+
+
+def test_neither_help_nor_a_count_loads_mxnet():
+    """So a plan can be made where MXNet is not installed."""
+    assert output_of('import contextlib, io, sys\nfrom openatac.study import plan\n'
+                     'with contextlib.redirect_stdout(io.StringIO()):\n    plan.main(%r)\n'
+                     'print("mxnet" in sys.modules)' % FLAGS) == 'False'
+
+
+def refused(flags, capsys):
+    with pytest.raises(SystemExit) as end:
+        study.main(flags)
+    lines = capsys.readouterr().err.splitlines()
+    assert end.value.code == 2 and [line for line in lines if 'error: ' in line] == lines[-1:]
+    return lines[-1]
+
+
+@pytest.mark.parametrize('flags, words', [
+    (['--gpus', '0'], '--gpus: 0 is not a whole number at least 1'),
+    (['--gpus', '2.5'], "'2.5' is not a whole number"),
+    (['--bandwidth', '-25'], '--bandwidth: -25 is not a number above 0'),
+    (['--bandwidth', 'inf'], 'inf is not'),
+    (['--images-per-second', '0'], '0 is not a number above 0'),
+    (['--images-per-second', 'nan'], 'nan is not'),
+    (['--device-bandwidth', '0'], '--device-bandwidth'),
+    (['--servers', '-1'], '--servers: -1 is not a whole number at least 0'),
+    (['--overlap', '1.1'], 'at least 0 and at most 1'),
+    (['--dtype', 'int8'], "invalid choice: 'int8'"),
+    (['--price', '-1'], '--price'), (['--parameters', '0'], '--parameters'), (['--epochs', '0'], '--epochs'),
+    (['--batch-size', '9' * 5000], '--batch-size'),
+    (['--gpus', '10', '--gpus-per-machine', '4'], '--gpus 10 does not divide into machines of'),
+    (['--gpus-per-machine', '4'], '--gpus 2 does not divide'),
+    (['--images', '255'], '--images 255 is less than one step takes, 2 devices x --batch-size 128'),
+    (['--gpu', '4'], 'unrecognized arguments'),
+])
+def test_what_makes_no_plan(flags, words, capsys):
+    assert words in refused(FLAGS + flags, capsys)
+
+
+@pytest.mark.parametrize('model, words', [
+    ('resnet50_v1b_atak', "unknown model 'resnet50_v1b_atak'; the nearest names are resnet50_v1b_atac"),
+    ('cifar_resnet20_v2_atac', 'cifar_resnet20_v2_atac is no network for ImageNet')])
+def test_another_model(model, words, capsys):
+    assert words in refused(FLAGS[:6] + ['--model', model], capsys)
+
+
+@pytest.mark.parametrize('flags', [['--gpus', '2'], ['--gpus', '2', '--gpus-per-machine', '1',
+                                   '--device-bandwidth', '5'], ['--gpus', '1', '--servers', '1']])
+def test_a_missing_bandwidth(flags, capsys):
+    assert '--bandwidth is missing' in refused(flags + FLAGS[2:4] + FLAGS[6:], capsys)
+
+
+@pytest.mark.parametrize('change', [
+    {'gpus': 0}, {'gpus': -2}, {'images_per_second': 0}, {'images_per_second': math.nan}, {'bandwidth': -1},
+    {'device_bandwidth': 0}, {'batch_size': 0}, {'parameters': 0}, {'servers': -1}, {'overlap': 2},
+    {'overlap': math.nan}, {'dtype': 'int8'}, {'gpus_per_machine': 3}, {'gpus_per_machine': 0},
+    {'gpus_per_machine': -1}])
+def test_a_setup_that_makes_no_sense(change):
+    flag = '--' + next(iter(change)).replace('_', '-')
+    with pytest.raises(ValueError, match=flag):
+        predict(**SETUP._replace(**change)._asdict())

@@ -1,0 +1,237 @@
+"""Record files and image folders: what is read, and what a damaged one says."""
+import os
+import pickle
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from openatac.data.image_folder import ImageFolder
+from openatac.data.records import MAGIC, BadRecord, RecordFile, pack_record
+from openatac.errors import DataError
+
+IMAGES = [b'first image', b'', MAGIC, b'abcd' + MAGIC + b'efgh' + MAGIC, b'x' + MAGIC, bytes(1000)]
+
+
+def payload(image, label=0.0, number=0, many=()):
+    return struct.pack('<IfQQ', len(many), label, number, 0) + struct.pack('<%df' % len(many), *many) + image
+
+
+def write(folder, payloads, name='a', index=True):
+    """A record file and its index; their paths."""
+    records, offsets = b'', []
+    for each in payloads:
+        offsets.append(len(records))
+        records += pack_record(each)
+    rec, idx = (os.path.join(folder, name + ending) for ending in ('.rec', '.idx'))
+    with open(rec, 'wb') as handle:
+        handle.write(records)
+    if index:
+        with open(idx, 'w') as handle:
+            handle.writelines('%d\t%d\n' % pair for pair in enumerate(offsets))
+    return rec, idx if index else None
+
+
+def contents(records):
+    """What can be read; None for a bad record."""
+    found = []
+    for index in range(len(records)):
+        try:
+            found.append(records.read(index))
+        except BadRecord:
+            found.append(None)
+    return found
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """Five images with labels 0 to 4."""
+    return write(tmp_path, [payload(b'image %d' % i * (i + 3), i, i) for i in range(5)])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(st.one_of(st.binary(max_size=9), st.just(MAGIC)), max_size=6).map(b''.join),
+                min_size=1, max_size=5), st.booleans())
+def test_what_is_packed_is_read(tmp_path_factory, images, index):
+    folder = tmp_path_factory.mktemp('records')
+    images = [image + b'.' for image in images]
+    records = RecordFile(*write(folder, [payload(image, i) for i, image in enumerate(images)], index=index))
+    assert contents(records) == [(image, i) for i, image in enumerate(images)]
+
+
+def test_mxnet_reads_and_writes_the_same_files(tmp_path):
+    import mxnet as mx
+    images = [payload(image, i, i) for i, image in enumerate(IMAGES)]
+    rec, idx = write(tmp_path, images, 'ours')
+    reader = mx.recordio.MXIndexedRecordIO(idx, rec, 'r')
+    assert [reader.read_idx(i) for i in range(len(images))] == images
+    reader.close()
+    theirs = str(tmp_path / 'theirs.rec')
+    writer = mx.recordio.MXIndexedRecordIO(str(tmp_path / 'theirs.idx'), theirs, 'w')
+    for i, image in enumerate(images):
+        writer.write_idx(i, image)
+    writer.close()
+    with open(theirs, 'rb') as one, open(rec, 'rb') as other:
+        assert one.read() == other.read()
+    assert RecordFile(theirs, str(tmp_path / 'theirs.idx')).bounds == RecordFile(theirs).bounds
+
+
+def test_of_several_labels_the_first_counts(tmp_path):
+    records = RecordFile(*write(tmp_path, [payload(b'a', 7, many=(3, 4, 5)), payload(b'b', 2)]), classes=4)
+    assert contents(records) == [(b'a', 3), (b'b', 2)]
+
+
+@pytest.mark.parametrize('label', [4, -1, 1.5, float('nan'), float('inf')])
+def test_a_label_that_is_no_class_is_a_sentence(tmp_path, label):
+    records = RecordFile(*write(tmp_path, [payload(b'a', 0), payload(b'b', label)]), classes=4)
+    with pytest.raises(DataError, match=r'a\.rec, record 1 has the label .*none of the 4 classes \(0 to 3\)'):
+        records.read(1)
+
+
+def test_another_process_gets_the_same(pair):
+    records = RecordFile(*pair, classes=5)
+    assert contents(pickle.loads(pickle.dumps(records))) == contents(records)
+
+
+def test_an_index_in_any_order_gives_the_order_of_the_file(pair):
+    with open(pair[1]) as handle:
+        lines = handle.readlines()
+    with open(pair[1], 'w') as handle:
+        handle.writelines(lines[::-1])
+    assert contents(RecordFile(*pair)) == contents(RecordFile(pair[0]))
+
+
+# Damage.
+
+@pytest.mark.parametrize('indexed', [True, False])
+def test_every_truncation_is_noticed(pair, indexed):
+    rec, idx = pair
+    whole = contents(RecordFile(rec))
+    starts = RecordFile(rec).bounds
+    with open(rec, 'rb') as handle:
+        data = handle.read()
+    for length in range(len(data)):
+        with open(rec, 'wb') as handle:
+            handle.write(data[:length])
+        try:
+            found = contents(RecordFile(rec, idx if indexed else None))
+        except DataError:
+            assert length < 8 or indexed and length <= starts[-2]
+        else:
+            complete = sum(end <= length for end in starts[1:])
+            assert found[:complete] == whole[:complete] and set(found[complete:]) <= {None}
+            assert indexed is False or len(found) == 5
+
+
+@pytest.mark.parametrize('indexed', [True, False])
+def test_every_flipped_bit_is_survived(pair, indexed):
+    rec, idx = pair
+    whole = contents(RecordFile(rec))
+    with open(rec, 'rb') as handle:
+        data = bytearray(handle.read())
+    bounds = RecordFile(rec).bounds
+    for position in range(len(data)):
+        hit = sum(start <= position for start in bounds) - 1
+        for bit in (0, 3, 7):
+            data[position] ^= 1 << bit
+            with open(rec, 'wb') as handle:
+                handle.write(data)
+            try:
+                found = contents(RecordFile(rec, idx if indexed else None, classes=5))
+                if indexed:
+                    assert found[:hit] + found[hit + 1:] == whole[:hit] + whole[hit + 1:]
+            except DataError as error:
+                assert '\n' not in str(error)
+            data[position] ^= 1 << bit
+
+
+def test_a_merely_truncated_last_record_is_one_bad_record(pair):
+    with open(pair[0], 'r+b') as handle:
+        handle.truncate(os.path.getsize(pair[0]) - 8)
+    for records in RecordFile(*pair), RecordFile(pair[0]):
+        assert [found is None for found in contents(records)] == [False] * 4 + [True]
+    with pytest.raises(BadRecord, match='the record is cut off'):
+        records.read(4)
+
+
+def test_the_wrong_index_is_a_sentence(tmp_path, pair):
+    _, other = write(tmp_path, [payload(bytes(8 * i), 0) for i in range(4)], 'other')
+    with pytest.raises(DataError, match='other.idx is not the index of .*a.rec: there are no records where'):
+        RecordFile(pair[0], other)
+    _, longer = write(tmp_path, [payload(bytes(900), 0)] * 2, 'longer')
+    with pytest.raises(DataError, match='lists a record at byte .*truncated, or this is not its index'):
+        RecordFile(pair[0], longer)
+
+
+@pytest.mark.parametrize('text, problem', [
+    ('', 'is empty'),
+    ('1\t2\t3\n', 'is no index'),
+    ('a b\n', 'is no index'),
+    ('0\t99999999999999999999\n', 'is no index'),
+    ('0\t4\n', 'does not begin at byte 0'),
+    ('0\t0\n1\t0\n', 'lists a record twice'),
+    ('0\t0\n', 'ends before'),
+    ('0\t0\n1\t-4\n', 'does not begin at byte 0'),
+])
+def test_an_index_that_is_none_is_a_sentence(pair, text, problem):
+    with open(pair[1], 'w') as handle:
+        handle.write(text)
+    with pytest.raises(DataError, match=problem):
+        RecordFile(*pair)
+
+
+def test_files_that_are_missing_or_something_else(tmp_path, pair):
+    with pytest.raises(DataError, match='cannot open the record file .*No such file'):
+        RecordFile(str(tmp_path / 'none.rec'))
+    with pytest.raises(DataError, match='cannot open the index .*No such file'):
+        RecordFile(pair[0], str(tmp_path / 'none.idx'))
+    for content, problem in (b'', 'is empty'), (b'some text, no record', 'does not begin as a RecordIO'):
+        (tmp_path / 'text.rec').write_bytes(content)
+        with pytest.raises(DataError, match=problem):
+            RecordFile(str(tmp_path / 'text.rec'))
+
+
+def test_the_class_list_beside_the_file_counts(tmp_path, pair):
+    (tmp_path / 'a.classes').write_text('one\ntwo\nthree\nfour\nfive\n')
+    records = RecordFile(*pair)
+    assert records.class_names == ('one', 'two', 'three', 'four', 'five') and records.classes == 5
+    with pytest.raises(DataError, match='has 5 classes by its class list .*the network has 1000'):
+        RecordFile(*pair, classes=1000)
+
+
+# Folders.
+
+def test_a_folder_is_read_in_the_order_of_names(tmp_path):
+    for name in ('b/2.JPEG', 'b/1.png', 'a/x.jpg', 'a/notes.txt', '.hidden/x.jpg', 'c/none'):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(name.encode())
+    images = ImageFolder(str(tmp_path), classes=3)
+    assert images.class_names == ('a', 'b', 'c')
+    assert [images.read(i) for i in range(3)] == [(b'a/x.jpg', 0), (b'b/1.png', 1), (b'b/2.JPEG', 1)]
+    assert len(images) == 3
+    assert images.name(2) == 'b/2.JPEG'
+    (tmp_path / 'b' / '2.JPEG').unlink()
+    with pytest.raises(BadRecord, match='No such file'):
+        images.read(2)
+
+
+def test_a_folder_that_is_none_is_a_sentence(tmp_path):
+    with pytest.raises(DataError, match='cannot open the image folder .*No such file'):
+        ImageFolder(str(tmp_path / 'none'))
+    with pytest.raises(DataError, match='has no images: it needs subfolders'):
+        ImageFolder(str(tmp_path))
+    (tmp_path / 'a').mkdir()
+    with pytest.raises(DataError, match='has no images'):
+        ImageFolder(str(tmp_path))
+    (tmp_path / 'a' / 'x.jpg').write_bytes(b'')
+    with pytest.raises(DataError, match=r'has 1 classes \(subfolders\), and the network has 10'):
+        ImageFolder(str(tmp_path), classes=10)
+
+
+def test_the_photographs_are_a_folder(shared_data):
+    images = ImageFolder(str(shared_data / 'imagenet_sample'))
+    labels = [images.read(i)[1] for i in range(len(images))]
+    assert len(images) == 200 and np.unique(labels).tolist() == list(range(len(images.class_names)))

@@ -1,0 +1,331 @@
+"""train_imagenet.py from outside, on made-up photographs: what a run says and leaves, and how it goes on."""
+import math
+import os
+import re
+import shutil
+import signal
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+import train_imagenet
+from openatac import cli
+from openatac.models.resnet_v1b import ResNet50_v1bATAC
+from openatac.training.schedule import warmup_schedule
+from tests.photo_sets import write_data_dir
+from tests.scripts import (
+    call_script,
+    finish,
+    json_of,
+    log_of,
+    metrics_of,
+    run_script,
+    start_script,
+    the_error,
+    wait_until,
+)
+
+SCRIPT = 'train_imagenet.py'
+SMALL = ('--num-classes', 2, '--input-size', 32, '--batch-size', 4, '--seed', 1, '-j', 0, '--lr', 0.02)
+RECIPE = ('--last-gamma', '--no-wd', '--label-smoothing', '--lr-mode', 'cosine', '--warmup-epochs', 1)
+PUBLISHED = ('--mode hybrid --lr 0.075 --lr-mode cosine --num-epochs 160 --batch-size 128 --num-gpus 2 -j 48 '
+             '--warmup-epochs 5 --dtype float16 --use-rec --last-gamma --no-wd --label-smoothing '
+             '--save-dir params_resnet50_v1b_ChaATAC_2 --logging-file resnet50_v1b_ChaATAC_2.log --r 2 '
+             '--act-layers 2').split()
+
+
+@pytest.fixture(scope='module')
+def photos(tmp_path_factory):
+    """A --data-dir of 12 training and 6 validation photographs in 2 classes."""
+    return write_data_dir(tmp_path_factory.mktemp('photos'))
+
+
+def flags(folder, photos, *more):
+    return ('--data-dir', photos, *SMALL, '--save-dir', folder, '--logging-file', folder + '.log', *more)
+
+
+def train(folder, photos, *more):
+    """Train in this process, and return the folder."""
+    folder = str(folder)
+    assert call_script(*flags(folder, photos, *more), script=train_imagenet) == 0
+    return folder
+
+
+def parameters(folder, name='last.params'):
+    return {key: value.asnumpy() for key, value in mx.nd.load(os.path.join(folder, name)).items()}
+
+
+def assert_same_run(ours, theirs, skip=('images_per_second',)):
+    """Both folders hold the same parameters, to the bit, and the same metrics."""
+    one, other = parameters(ours), parameters(theirs)
+    assert one.keys() == other.keys()
+    for name in one:
+        assert (one[name] == other[name]).all(), name
+    for row, expected in zip(metrics_of(ours), metrics_of(theirs)):
+        assert {k: v for k, v in row.items() if k not in skip} == {k: v for k, v in expected.items() if k not in skip}
+    assert len(metrics_of(ours)) == len(metrics_of(theirs))
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory, photos):
+    """The folder of an uninterrupted run of 3 epochs."""
+    return train(tmp_path_factory.mktemp('whole') / 'run', photos, *RECIPE, '--num-epochs', 3, '--log-interval', 2,
+                 '--save-frequency', 1)
+
+
+# -------------------------------------------------------------------------- what a run says and leaves
+
+def test_the_log_reads_like_the_authors(whole):
+    """GluonCV's lines; batches count from 0, and the rates are the schedule's."""
+    with open(whole + '.log', encoding='utf-8') as handle:
+        lines = handle.read().splitlines()
+    inside = [re.fullmatch(r'Epoch\[(\d+)\] Batch \[(\d+)\]\tSpeed: [\d.]+ samples/sec\taccuracy=([\d.]+)\t'
+                           r'lr=([\d.]+)', line) for line in lines]
+    found = [(int(m[1]), int(m[2]), float(m[4])) for m in inside if m]
+    schedule = warmup_schedule('cosine', 0.02, 3, 3, warmup_epochs=1)
+    assert found == [(epoch, batch, round(schedule(3 * epoch + batch), 6)) for epoch in range(3) for batch in (1,)]
+    epochs = [line for line in lines if line.startswith('[Epoch 2]')]
+    assert re.fullmatch(r'\[Epoch 2\] training: accuracy=[\d.]+', epochs[0])
+    assert re.fullmatch(r'\[Epoch 2\] speed: \d+ samples/sec\ttime cost: [\d.]+', epochs[1])
+    assert re.fullmatch(r'\[Epoch 2\] validation: err-top1=[\d.]+ err-top5=0.000000', epochs[2])
+
+
+def test_what_a_run_leaves(whole):
+    names = set(os.listdir(whole))
+    assert {'best.params', 'last.params', 'metrics.csv', 'metrics.jsonl', 'summary.json', 'settings.json',
+            'history.png', 'checkpoints', 'imagenet-resnet50_v1b_atac-0.params',
+            'imagenet-resnet50_v1b_atac-2.states'} <= names
+    summary, row = json_of(whole, 'summary.json'), metrics_of(whole)[-1]
+    assert summary['model'] == 'resnet50_v1b_atac' and summary['epochs'] == 3
+    assert row['val_top5_accuracy'] == 1 and math.isfinite(row['val_loss']) and row['iteration'] == 9
+    net = ResNet50_v1bATAC(classes=2)
+    assert list(parameters(whole)) == list(net._collect_params_with_prefix())
+
+
+def test_no_wd_spares_biases_gammas_and_betas(whole, photos, tmp_path):
+    """With a decay that is all there is, they stay where they began, and the weights shrink."""
+    folder = train(tmp_path / 'run', photos, '--no-wd', '--wd', 1e5, '--lr', 1e-7, '--num-epochs', 1)
+    mx.random.seed(1)
+    net = ResNet50_v1bATAC(classes=2)
+    net.initialize(mx.init.MSRAPrelu())
+    net(mx.nd.zeros((1, 3, 32, 32))).wait_to_read()
+    for name, values in parameters(folder).items():
+        if name.endswith(('gamma', 'beta', 'bias')):
+            assert np.abs(values - (1 if name.endswith('gamma') else 0)).max() < 5e-3, name
+        elif name.endswith('weight'):
+            before = net._collect_params_with_prefix()[name].data().asnumpy()
+            assert np.abs(values).sum() < 0.97 * np.abs(before).sum(), name
+
+
+# -------------------------------------------------------------------------------------- going on
+
+def test_a_stopped_run_goes_on_to_the_same_bits(whole, photos, tmp_path):
+    folder = str(tmp_path / 'run')
+    these = flags(folder, photos, *RECIPE, '--num-epochs', 3, '--log-interval', 2, '--save-frequency', 1,
+                  '--resume', 'auto')
+    log = folder + '.log'
+    process = start_script(*these, script=SCRIPT)
+    wait_until(process, lambda: os.path.exists(log) and 'Epoch[1] Batch [1]' in open(log).read(), 'epoch 1')
+    process.send_signal(signal.SIGTERM)
+    stopped = finish(process)
+    assert stopped.returncode == 128 + signal.SIGTERM, stopped.stderr
+    assert call_script(*these, script=train_imagenet) == 0
+    assert_same_run(folder, whole)
+
+
+def test_a_killed_run_goes_on_to_the_same_bits(whole, photos, tmp_path):
+    folder = str(tmp_path / 'run')
+    these = flags(folder, photos, *RECIPE, '--num-epochs', 3, '--resume', 'auto', '-j', 1)
+    process = start_script(*these, script=SCRIPT)
+    wait_until(process, lambda: os.path.isdir(folder + '/checkpoints/0000000003'), 'a checkpoint')
+    process.kill()
+    finish(process)
+    assert call_script(*these, script=train_imagenet) == 0
+    assert_same_run(folder, whole)
+
+
+def test_the_published_resume_flags_go_on_to_the_same_bits(whole, photos, tmp_path):
+    stem = os.path.join(whole, 'imagenet-resnet50_v1b_atac-0')
+    folder = train(tmp_path / 'run', photos, *RECIPE, '--num-epochs', 3, '--resume-epoch', 1,
+                   '--resume-params', stem + '.params', '--resume-states', stem + '.states')
+    ours = parameters(folder)
+    for name, values in parameters(whole).items():
+        assert (ours[name] == values).all(), name
+    assert [row['epoch'] for row in metrics_of(folder)] == [1, 2]
+
+
+def test_another_recipe_is_not_gone_on_with(whole, photos, capsys):
+    code = call_script(*flags(whole, photos, *RECIPE, '--num-epochs', 3, '--resume', 'auto', '--mixup'),
+                       script=train_imagenet)
+    error = the_error(code, capsys.readouterr().err)
+    assert 'mixup was False and is True' in error and 'another --save-dir' in error
+
+
+# ------------------------------------------------------------------------------------ the variants
+
+def test_mixup_a_teacher_and_group_norm_together(whole, photos, tmp_path):
+    teacher = str(tmp_path / 'teacher.params')
+    shutil.copy(os.path.join(whole, 'last.params'), teacher)
+    folder = train(tmp_path / 'run', photos, '--mixup', '--mixup-off-epoch', 1, '--label-smoothing', '--use-gn',
+                   '--teacher', 'resnet50_v1b_atac', '--teacher-params', teacher, '--num-epochs', 2,
+                   '--log-interval', 1, '--act-layers', 1)
+    rows = metrics_of(folder)
+    assert all(0 < row['train_rmse'] < 1 for row in rows) and 'train_accuracy' not in rows[0]
+    with open(folder + '.log', encoding='utf-8') as handle:
+        assert re.search(r'Batch \[0\]\tSpeed: [\d.]+ samples/sec\trmse=', handle.read())
+    assert 'layer1.0.bn1.running_mean' not in parameters(folder)
+
+
+def test_a_teacher_of_gluoncv_with_local_parameters(photos, tmp_path):
+    from gluoncv.model_zoo import get_model
+    teacher = get_model('mobilenet0.25', classes=2)
+    teacher.initialize()
+    teacher(mx.nd.zeros((1, 3, 32, 32)))
+    teacher.save_parameters(str(tmp_path / 'teacher.params'))
+    folder = train(tmp_path / 'run', photos, '--teacher', 'mobilenet0.25', '--teacher-params',
+                   tmp_path / 'teacher.params', '--num-epochs', 1, '--mode', 'imperative')
+    assert math.isfinite(metrics_of(folder)[0]['train_loss'])
+
+
+def test_sync_batch_norm_has_the_same_parameters():
+    """It needs two GPUs to run; the network that is built for them is checked here."""
+    from openatac.training.imagenet import build_network
+    args = train_imagenet.parser().parse_args(['--syncbn', '--num-gpus', '2'])
+    net, plain = build_network(args), ResNet50_v1bATAC()
+    assert isinstance(net.layer1[0].bn1, mx.gluon.contrib.nn.SyncBatchNorm)
+    assert [(k, p.shape) for k, p in net._collect_params_with_prefix().items()] == [
+        (k, p.shape) for k, p in plain._collect_params_with_prefix().items()]
+
+
+# ------------------------------------------------------------------------------ only testing
+
+@pytest.fixture(scope='module')
+def official(tmp_path_factory):
+    """A float16 file with the authors' keys: Gluon's own save_parameters of such a network."""
+    mx.random.seed(5)
+    net = ResNet50_v1bATAC(classes=2)
+    net.initialize(mx.init.MSRAPrelu())
+    net(mx.nd.zeros((1, 3, 32, 32)))
+    net.cast('float16')
+    path = str(tmp_path_factory.mktemp('official') / 'published.params')
+    net.save_parameters(path)
+    return path
+
+
+def test_published_parameters_are_evaluated_by_script_and_command(official, photos, capsys):
+    assert mx.nd.load(official)['layer4.0.relu1.module.0.weight'].dtype == np.float16
+    these = ('--data-dir', photos, '--num-classes', 2, '--input-size', 32, '--batch-size', 4, '-j', 0)
+    assert call_script('--evaluate', official, *these, script=train_imagenet) == 0
+    first = re.search('err-top1=.*', capsys.readouterr().err)[0]
+    assert cli.main(['evaluate-imagenet', official, *map(str, these)]) == 0
+    assert re.search('err-top1=.*', capsys.readouterr().err)[0] == first
+    assert re.fullmatch(r'err-top1=0\.\d+ err-top5=0.000000 loss=[\d.]+ on 6 images', first)
+
+
+def test_names_that_do_not_fit_are_listed(official, photos, tmp_path, capsys):
+    arrays = mx.nd.load(official)
+    arrays['layer1.9.conv1.weight'] = arrays.pop('layer1.0.conv1.weight')
+    mx.nd.save(str(tmp_path / 'renamed.params'), arrays)
+    assert cli.main(['evaluate-imagenet', str(tmp_path / 'renamed.params'), '--data-dir', photos,
+                     '--num-classes', '2', '--input-size', '32', '-j', '0']) == 1
+    error = capsys.readouterr().err
+    assert 'lacks layer1.0.conv1.weight and has unexpected layer1.9.conv1.weight' in error
+
+
+# ------------------------------------------------------------------------------------- the rehearsal
+
+def test_a_dry_run_times_every_part_and_leaves_nothing(photos, tmp_path, capsys):
+    folder = str(tmp_path / 'run')
+    assert call_script(*flags(folder, photos, *RECIPE, '--dry-run', 3), script=train_imagenet) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert [line.split('  ')[0] for line in table[1:-1]] == [
+        'read', 'first batch', 'train', 'train on', 'validate', 'checkpoint', 'resume']
+    assert all(re.search(r'\d MB$', line) for line in table[1:-1]) and 'Nothing was kept' in table[-1]
+    assert not [name for name in os.listdir(folder) if name not in ('.lock', 'train.log')]
+
+
+@pytest.mark.slow
+def test_memory_stays_flat_over_a_thousand_iterations(photos, tmp_path, capsys):
+    assert call_script(*flags(str(tmp_path / 'run'), photos, *RECIPE, '--dry-run', 1000),
+                       script=train_imagenet) == 0
+    memory = {line.split('  ')[0]: float(line.split()[-2])
+              for line in capsys.readouterr().out.splitlines() if line.endswith(' MB')}
+    assert memory['train on'] < 1.03 * memory['train'] + 10
+
+
+# --------------------------------------------------------------------------------------- bad input
+
+def test_the_published_command_asks_for_its_gpus_and_gives_the_cpu_form(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    error = the_error(call_script(*PUBLISHED, script=train_imagenet), capsys.readouterr().err)
+    assert 'GPU 0,1 was asked for, but' in error
+    command = error.split('the command is: python train_imagenet.py ')[1].split()
+    args = train_imagenet.parser().parse_args(command)
+    assert (args.num_gpus, args.dtype, args.batch_size, args.lr) == (0, 'float32', 128, 0.075)
+    recipe = vars(train_imagenet.parse_with_recipe(
+        train_imagenet.parser(), train_imagenet.IMAGENET, ['--recipe', 'imagenet_atac']))
+    published = vars(train_imagenet.parser().parse_args(PUBLISHED))
+    assert {name: value for name, value in recipe.items() if published[name] != value} == {
+        'recipe': 'imagenet_atac', 'save_dir': 'params', 'logging_file': 'train_imagenet.log'}
+
+
+@pytest.mark.parametrize('wrong, sentence', [
+    (['--use_se'], 'no SE branch'),
+    (['--batch-norm'], 'a ResNet always has BatchNorm'),
+    (['--use-pretrained'], 'no trained weights are published'),
+    (['--kvstore', 'horovod'], "invalid choice: 'horovod'"),
+    (['--warmup-epochs', '4'], '--warmup-epochs: 4 is more than the 3 of --num-epochs'),
+    (['--lr-decay-epoch', 'x'], "'x' is not a list of epochs"),
+    (['--batch-size', '0'], '0 is not a whole number at least 1'),
+    (['--recipe', 'cifar10_atac'], "no recipe 'cifar10_atac'; choose from imagenet_atac"),
+    (['--syncbn'], '--num-gpus is 0; leave it out'),
+    (['--syncbn', '--use-gn', '--num-gpus', '2'], '--use-gn leaves it no BatchNorm'),
+    (['--act-type', 'gleu'], 'gleu'),
+    (['--r', '600'], '600'),
+    (['--hard-weight', '1.5'], '1.5 is not a number at least 0 and at most 1'),
+], ids=lambda value: ' '.join(value) if isinstance(value, list) else '')
+def test_a_wrong_command_line_is_one_sentence(wrong, sentence, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code = call_script(*wrong, script=train_imagenet)
+    assert code == 2 and sentence in the_error(code, capsys.readouterr().err)
+    assert not os.listdir(tmp_path)
+
+
+def wrong_runs(photos, folder):
+    """(name, flags, what the sentence says) of runs that cannot be."""
+    garbage = os.path.join(folder, 'garbage')
+    with open(garbage, 'wb') as handle:
+        handle.write(b'\x80\x04not for unpickling')
+    yield 'no folder', ['--data-dir', folder + '/none'], 'none/train'
+    yield 'another class count', ['--num-classes', 3], '2 classes'
+    yield 'no record file', ['--use-rec', '--rec-train', folder + '/none.rec'], 'none.rec'
+    yield 'a batch too large', ['--batch-size', 13], 'smaller --batch-size'
+    yield 'float16 on a CPU', ['--dtype', 'float16'], 'use --dtype float32; on a CPU'
+    yield 'no such teacher', ['--teacher', 'mr_chips'], 'neither GluonCV nor openatac'
+    yield 'a teacher without parameters', ['--teacher', 'resnet50_v1b_relu'], '--teacher-params'
+    yield 'an unreadable teacher', ['--teacher', 'resnet50_v1b_relu', '--teacher-params', garbage], \
+        'the teacher is unreadable'
+    yield 'parameters of nothing', ['--resume-params', garbage], 'not an MXNet parameter file'
+    yield 'pickled states', ['--resume-states', garbage], 'which are pickles'
+    yield 'no roles', ['--kvstore', 'dist_sync'], 'DMLC_ROLE'
+
+
+def test_what_cannot_be_done_is_one_sentence(photos, tmp_path, capsys):
+    for name, these, sentence in wrong_runs(photos, str(tmp_path)):
+        code = call_script(*flags(str(tmp_path / 'run'), photos, *these), script=train_imagenet)
+        error = the_error(code, capsys.readouterr().err)
+        assert code == 1 and sentence in error, name
+
+
+def test_a_damaged_photograph_is_named_and_left_out(photos, tmp_path):
+    data = str(tmp_path / 'photos')
+    shutil.copytree(photos, data)
+    bad = os.path.join(data, 'train', 'class1', '003.jpg')
+    with open(bad, 'r+b') as handle:
+        handle.truncate(400)
+    result = run_script(*flags(str(tmp_path / 'run'), data, '--num-epochs', 1, '-j', 2), script=SCRIPT)
+    assert result.returncode == 0 and result.stderr.count('003.jpg') == 1, result.stderr
+    refused = run_script(*flags(str(tmp_path / 'other'), data, '--num-epochs', 1, '--max-bad-share', 0), script=SCRIPT)
+    assert refused.returncode == 1 and 'of 12 images cannot be read' in the_error(1, refused.stderr)
+    assert 'Traceback' not in log_of(str(tmp_path / 'run'))

@@ -1,0 +1,159 @@
+#!/usr/bin/env python3
+"""Train ResNet-50 with ATAC on ImageNet, by the recipe of "Attention as Activation".
+
+The published command, for two GPUs (--recipe imagenet_atac is the same):
+
+    python train_imagenet.py --mode hybrid --lr 0.075 --lr-mode cosine --num-epochs 160 \\
+        --batch-size 128 --num-gpus 2 -j 48 --warmup-epochs 5 --dtype float16 --use-rec --last-gamma \\
+        --no-wd --label-smoothing --save-dir params_resnet50_v1b_ChaATAC_2 \\
+        --logging-file resnet50_v1b_ChaATAC_2.log --r 2 --act-layers 2
+
+On several machines: python -m openatac launch --help.
+"""
+import argparse
+import os
+import sys
+
+from openatac.training import imagenet_flags
+from openatac.training.distributed import KVSTORES
+from openatac.training.flags import check_rates, number, parse_with_recipe, run
+from openatac.training.recipes import IMAGENET
+
+# What the published script accepted and ignored.
+NOTHING_HERE = {
+    '--use_se': 'this network has no SE branch, nor had the published one; leave it out',
+    '--batch-norm': 'it is for VGG networks, and a ResNet always has BatchNorm; leave it out',
+    '--use-pretrained': 'no trained weights are published for download; start from a file by --resume-params',
+}
+
+
+class Refuse(argparse.Action):
+    """Ends the program with the sentence in ``const``."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        parser.error('argument %s: %s' % (option_string, self.const))
+
+
+def parser():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+                                allow_abbrev=False)  # --recipe is looked for by its whole name
+    add_network(p)
+    imagenet_flags.add_data(p)
+    add_devices(p)
+    add_training(p)
+    add_output(p)
+    add_start(p)
+    return p
+
+
+def add_network(p):
+    network = imagenet_flags.add_network(p)
+    network.add_argument('--last-gamma', action='store_true',
+                         help="start the scale of each block's last BatchNorm at zero")
+    network.add_argument('--syncbn', action='store_true',
+                         help="the host's BatchNorm over all GPUs of a machine")
+    network.add_argument('--summary', action='store_true', help='print the layers and stop')
+    for flag, meaning in NOTHING_HERE.items():
+        network.add_argument(flag, nargs=0, help=argparse.SUPPRESS, action=Refuse, const=meaning)
+
+
+def add_devices(p):
+    devices = imagenet_flags.add_devices(p)
+    devices.add_argument('--kvstore', default='device', choices=KVSTORES,
+                         help='where gradients meet; dist_... for the workers of `openatac launch` '
+                         '(default: %(default)s)')
+    devices.add_argument('--loss-scale', type=number(float, above=0), default=1024.0,
+                         help='factor on the loss of float16 to begin with; it adapts (default: %(default)s)')
+
+
+def add_training(p):
+    share, epochs = number(float, low=0, below=1), number(int, low=0, high=10 ** 6)
+    g = p.add_argument_group('training')
+    g.add_argument('--recipe', help='take the settings of a recipe: imagenet_atac')
+    g.add_argument('--num-epochs', type=number(int, low=1, high=10 ** 6), default=3)
+    g.add_argument('--lr', type=number(float, above=0), default=0.1)
+    g.add_argument('--momentum', type=share, default=0.9)
+    g.add_argument('--wd', type=number(float, low=0), default=1e-4)
+    g.add_argument('--no-wd', action='store_true', help='no weight decay for biases, gammas and betas')
+    g.add_argument('--lr-mode', choices=('step', 'poly', 'cosine'), default='step')
+    g.add_argument('--lr-decay', type=number(float, above=0), default=0.1)
+    g.add_argument('--lr-decay-period', type=epochs, default=0,
+                   help='decay every so many epochs instead of at --lr-decay-epoch')
+    g.add_argument('--lr-decay-epoch', default='40,60', help='epochs at whose start the rate decays')
+    g.add_argument('--warmup-lr', type=number(float, low=0), default=0.0, help='the rate at the start')
+    g.add_argument('--warmup-epochs', type=epochs, default=0)
+    g.add_argument('--label-smoothing', action='store_true', help='spread 0.1 of each label over all classes')
+    g.add_argument('--mixup', action='store_true', help='mix each batch with itself reversed')
+    g.add_argument('--mixup-alpha', type=number(float, above=0), default=0.2)
+    g.add_argument('--mixup-off-epoch', type=epochs, default=0, help='no mixup in the last so many epochs')
+    g.add_argument('--teacher', help="a network of GluonCV's zoo, or ours, to distil from")
+    g.add_argument('--teacher-params', metavar='FILE.params', help="its parameters (default: GluonCV's own)")
+    g.add_argument('--temperature', type=number(float, above=0), default=20.0)
+    g.add_argument('--hard-weight', type=number(float, low=0, high=1), default=0.5,
+                   help="the labels' share of the loss beside the teacher's")
+    g.add_argument('--seed', type=number(int, low=0, high=2 ** 31 - 1), default=0)
+
+
+def add_output(p):
+    g = p.add_argument_group('output')
+    g.add_argument('--save-dir', default='params', help='folder of this run (default: %(default)s)')
+    g.add_argument('--save-frequency', type=number(int, low=0), default=10,
+                   help='keep parameters and optimizer states every so many epochs')
+    g.add_argument('--save-plot-dir', help='folder of the history picture (default: --save-dir)')
+    g.add_argument('--logging-file', default='train_imagenet.log')
+    g.add_argument('--log-interval', type=number(int, low=1), default=50,
+                   help='batches between two looks at the metrics')
+    g.add_argument('--tensorboard', metavar='DIR', help='write scalars for TensorBoard')
+    g.add_argument('--project', help='Weights & Biases project')
+    g.add_argument('--name', help='Weights & Biases run')
+
+
+def add_start(p):
+    g = p.add_argument_group('start')
+    g.add_argument('--resume', choices=('auto', 'never'), default='never',
+                   help='auto: go on from the newest checkpoint in --save-dir, if there is one')
+    g.add_argument('--resume-epoch', type=number(int, low=0, high=10 ** 6), default=0,
+                   help='begin at this epoch, with --resume-params and --resume-states')
+    g.add_argument('--resume-params', metavar='FILE.params', help='start from these parameters')
+    g.add_argument('--resume-states', metavar='FILE.states', help='and these states of the optimizer')
+    g.add_argument('--evaluate', metavar='FILE.params', help='only test these parameters')
+    g.add_argument('--dry-run', type=number(int, low=1, high=10 ** 6), metavar='N',
+                   help='do N batches of each part, print what they take, leave nothing behind')
+
+
+def main(argv=None):
+    p = parser()
+    args = parse_with_recipe(p, IMAGENET, argv)
+    from openatac import runtime
+    from openatac.training.schedule import decay_epochs
+    try:
+        decays = decay_epochs(args.lr_decay_epoch, args.lr_decay_period, args.num_epochs)
+        if args.lr_mode == 'step':
+            check_rates(args.lr, args.lr_decay, sum(epoch < args.num_epochs for epoch in decays))
+        for flag in ('warmup_epochs', 'mixup_off_epoch', 'resume_epoch'):
+            if getattr(args, flag) > args.num_epochs:
+                raise ValueError('argument --%s: %d is more than the %d of --num-epochs' % (
+                    flag.replace('_', '-'), getattr(args, flag), args.num_epochs))
+    except ValueError as error:
+        p.error(str(error))
+    from openatac.training.tracking import log_to
+    log_to()
+    runtime.require_mxnet()
+    from openatac.training import distributed
+    command = ' '.join([os.path.basename(sys.argv[0])] + sys.argv[1:])
+    cluster = distributed.start('device' if args.summary or args.evaluate else args.kvstore)
+    from openatac.training import imagenet
+    try:
+        net = imagenet.build_network(args)
+    except ValueError as error:
+        p.error(str(error))
+    if args.summary:
+        return imagenet.print_summary(net, args)
+    if args.evaluate:
+        return imagenet.evaluate(net, args, command)
+    imagenet.train(net, args, decays, cluster, command)
+    cluster.close()
+
+
+if __name__ == '__main__':
+    run(main)
