@@ -22,7 +22,7 @@ from cifar_training import ROOT, row, write
 BATCH, SIZE, RECORDS = 128, 224, 4000
 WARM_UP, MEASURED = 4, 24  # batches
 NORMALISED = dict(mean_r=123.68, mean_g=116.779, mean_b=103.939, std_r=58.393, std_g=57.12, std_b=57.375)
-CROP = dict(shuffle=True, random_resized_crop=True, rand_mirror=True, min_random_area=0.08, max_random_area=1.0,
+CROP = dict(shuffle=True, random_resized_crop=True, rand_mirror=True, min_random_area=0.08, max_random_area=1,
             min_aspect_ratio=3 / 4, max_aspect_ratio=4 / 3)
 COLOURS = dict(brightness=0.4, saturation=0.4, contrast=0.4, pca_noise=0.1)
 PIPELINES = {
@@ -102,7 +102,7 @@ def ours(pipeline, cores, rec):
         photos = TrainingPhotos(source, SIZE, BATCH, 0, cores, jitter=jitter)
         batches = photos.epoch(0)
     for images, labels in prefetch(batches):
-        yield mx.nd.array(images)
+        yield mx.nd.from_numpy(images)
 
 
 def baseline(pipeline, cores, rec):

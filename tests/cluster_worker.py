@@ -83,33 +83,36 @@ def unequal(cluster):
 
 
 def train(cluster):
-    """Dense network under the store's own rule, with biases exempt from decay; prints weights."""
+    """Two steps of a trainer, by decay alone, from which biases are exempt; prints the values.
+
+    Many parameters, and initial values of each worker's own: all must get those of worker 0.
+    """
     import mxnet as mx
-    mx.random.seed(1)
-    net = mx.gluon.nn.Dense(1, in_units=2)
-    net.initialize(mx.init.One())
-    net.bias.wd_mult = 0
-    net.bias.set_data(mx.nd.ones(1))
+    net = mx.gluon.nn.HybridSequential()
+    net.add(*[mx.gluon.nn.Dense(2, in_units=2) for _ in range(20)])
+    net.initialize(mx.init.Constant(1 + cluster.rank))
+    for layer in net:
+        layer.bias.wd_mult = 0
+        layer.bias.set_data(mx.nd.full(2, 1 + cluster.rank))
     trainer = mx.gluon.Trainer(net.collect_params(), 'nag', {'learning_rate': 0.5, 'wd': 0.1},
                                kvstore=cluster.kvstore, update_on_kvstore=cluster.is_asynchronous)
-    # Not by the first step: there the pull of the initial weights races with the push of gradients.
-    trainer._init_kvstore()
-    trainer._init_params()
-    mx.nd.waitall()
+    cluster.prepare(trainer, 1)
     for rate in (0.5, 0.25):
         if cluster.is_asynchronous:
             cluster.set_learning_rate(rate)
         trainer.set_learning_rate(rate)
         with mx.autograd.record():
-            loss = (net(mx.nd.zeros((1, 2))) * 0).sum()  # only the decay moves the weights
+            loss = (net(mx.nd.zeros((1, 2))) * 0).sum()
         loss.backward()
         trainer.step(1)
         mx.nd.waitall()
         cluster.barrier()
     if cluster.is_asynchronous:
-        cluster.kvstore.pull(list(trainer._params).index(net.weight), out=net.weight.data())
-    weight, bias = (float(parameter.data().asnumpy().ravel()[0]) for parameter in (net.weight, net.bias))
-    say(cluster, 'weights', round(weight, 6), bias)
+        for index, parameter in enumerate(trainer._params):
+            cluster.kvstore.pull(index, out=parameter.data())
+    for name in ('weight', 'bias'):
+        values = mx.nd.concat(*[getattr(layer, name).data().reshape(-1) for layer in net], dim=0).asnumpy()
+        say(cluster, name, sorted({round(float(value), 6) for value in values}))
 
 
 def loop(cluster):

@@ -3,6 +3,7 @@
 GluonCV brings the package opencv-python, which is the fastest, but loads only where the system has
 libGL. Elsewhere the OpenCV inside MXNet does the same to the same bits, in twice the time.
 """
+import contextlib
 import functools
 
 import numpy as np
@@ -19,7 +20,7 @@ def decode(data):
     Decoders fill the missing rows of a file that was cut off with grey, and say nothing.
     """
     if data.startswith(b'\xff\xd8'):
-        cut = data.rfind(_END_OF_IMAGE) < data.rfind(_START_OF_SCAN)
+        cut = not data.endswith(_END_OF_IMAGE) and data.rfind(_END_OF_IMAGE) < data.rfind(_START_OF_SCAN)
     else:
         cut = data.startswith(_PNG) and _END_OF_PNG not in data
     if cut:
@@ -64,6 +65,8 @@ def _decode_by_mxnet(data):
     try:
         return mx.image.imdecode(data).asnumpy()
     except mx.MXNetError:
+        with contextlib.suppress(mx.MXNetError):  # which the engine would raise again at the end
+            mx.nd.waitall()
         return None
 
 

@@ -17,8 +17,8 @@ import numpy as np
 
 from openatac.data.image_codec import resize
 
-MEAN = np.array([123.68, 116.779, 103.939], 'float32')
-STD = np.array([58.393, 57.12, 57.375], 'float32')
+MEAN = np.array([123.68, 116.779, 103.939], 'float32').reshape(3, 1, 1)
+STD = np.array([58.393, 57.12, 57.375], 'float32').reshape(3, 1, 1)
 AREA = 0.08, 1
 ASPECT = 3 / 4, 4 / 3
 TRIES = 10  # to find a part that fits into the image
@@ -82,11 +82,9 @@ class TrainingTransform:
             image = resize(image[top:top + height, left:left + width], self.size, self.size)
         if chosen.mirrored:
             image = image[:, ::-1]
-        if any(self.jitter):
-            out[...] = image.transpose(2, 0, 1)
-            change_colours(out, chosen)
-            image = out.transpose(1, 2, 0)
-        normalise(image, out)
+        out[...] = image.transpose(2, 0, 1)
+        change_colours(out, chosen)
+        normalise(out)
 
 
 class EvaluationTransform:
@@ -102,7 +100,8 @@ class EvaluationTransform:
             image = resize(image, self.short, self.short * height // width)
         else:
             image = resize(image, self.short * width // height, self.short)
-        normalise(centre(image, self.size), out)
+        out[...] = centre(image, self.size).transpose(2, 0, 1)
+        normalise(out)
 
 
 def _draw_part(rng, height, width):
@@ -131,14 +130,10 @@ def centre(image, size):
     return image[top:top + size, left:left + size]
 
 
-def normalise(image, out):
-    """Write (H, W, 3) into float32 (3, H, W), less the mean and divided by the deviation of each channel.
-
-    Both may be the same memory.
-    """
-    for channel, plane in enumerate(out):
-        np.subtract(image[:, :, channel], MEAN[channel], out=plane, dtype='float32')
-        np.divide(plane, STD[channel], out=plane)
+def normalise(planes):
+    """Subtract from float32 (3, H, W) the mean of each channel and divide by its deviation, in place."""
+    planes -= MEAN
+    planes /= STD
 
 
 # ---------------------------------------------------------------------------------- colours

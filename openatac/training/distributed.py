@@ -37,6 +37,9 @@ class Alone:
     def barrier(self, name='a barrier'):
         pass
 
+    def prepare(self, trainer, batch_size):
+        pass
+
     def check_alike(self, settings):
         pass
 
@@ -55,7 +58,7 @@ class Cluster:
     def __init__(self, name, member):
         import mxnet as mx
         self.is_asynchronous = name == 'dist_async'
-        self._member, self._open = member, True
+        self._member, self._open, self.silence = member, True, member.job.silence
         member.wait_for_all()
         self.kvstore = mx.kv.create(name)
         self.rank, self.size = self.kvstore.rank, self.kvstore.num_workers
@@ -87,10 +90,26 @@ class Cluster:
         """Raise OpenatacError, on every worker, if their {name: JSON-able value} differ."""
         everyone = self.gather(settings, 'the comparison of settings')
         wrong = [_difference(name, everyone) for name in sorted(set().union(*everyone))
-                 if any(other.get(name) != everyone[0].get(name) for other in everyone)]
+                 if any(other.get(name, ...) != everyone[0].get(name, ...) for other in everyone)]
         if wrong:
             raise OpenatacError('the workers were started with different settings: %s; give all of them the '
                                 'same command' % '; '.join(wrong))
+
+    def prepare(self, trainer, batch_size):
+        """Give all workers worker 0's initial values, before the first step of the gluon.Trainer.
+
+        The step would do it itself, but does not wait: a worker can then get the sum of the first
+        gradients for its initial values (on CPUs one in three did). ``batch_size`` is what the
+        steps will be called with; servers that update learn it here, once and for all.
+        """
+        import mxnet as mx
+        if not trainer._kv_initialized:
+            trainer._check_and_rescale_grad(trainer._scale / batch_size)
+            trainer._init_kvstore()
+        if trainer._params_to_init:
+            trainer._init_params()
+        mx.nd.waitall()
+        self.barrier('the initial values')
 
     def set_learning_rate(self, rate):
         """For servers that update the weights (dist_async): the rate from now on."""
@@ -111,12 +130,12 @@ class Cluster:
         self._open = False
         self._member.goodbye()
 
-    def fail(self, sentence, code=1, say=True):
+    def fail(self, sentence, code=1):
         """Tell the others, and end this process with the exit code; does not return."""
         from openatac.training.roll_call import leave
         if self._open:
             self._member.fail(sentence)
-        leave(sentence if say else None, code)
+        leave(sentence, code)
 
 
 def _difference(name, everyone):
@@ -169,6 +188,10 @@ def end(sentence, code=1):
         print('error: %s' % sentence, file=sys.stderr)
         sys.exit(code)
     if code >= 128:
+        # Those who do not come alike, after a second Ctrl-C, would wait for each other for ever.
+        late = threading.Timer(_cluster.silence, _cluster.fail, (sentence, code))
+        late.daemon = True
+        late.start()
         _cluster.close()
     _cluster.fail(sentence, code)
 

@@ -62,6 +62,7 @@ class GluonEngine:
         self.loss.hybridize()
         self._running = collections.deque()
         self.iteration = self.images = 0
+        self._prepared = False
         self._sums = None
         self.reset_metrics()
 
@@ -80,6 +81,9 @@ class GluonEngine:
         """One optimizer step on NumPy arrays (B, C, H, W) and (B,). Does not wait for its end."""
         mx.random.seed((self.seed * 1000003 + self.iteration) % 2 ** 31)
         self.trainer.set_learning_rate(rate)
+        if not self._prepared:
+            self.cluster.prepare(self.trainer, len(labels) * self.cluster.size)
+            self._prepared = True
         if self.cluster.is_asynchronous:
             self.cluster.set_learning_rate(rate)  # there the servers update
         share = self.objective.mixing(self.seed, self.iteration)
@@ -137,7 +141,7 @@ class GluonEngine:
         return self._over_cluster(*_totals(self._sums, self.images))
 
     def _over_cluster(self, totals, images):
-        everyone = self.cluster.gather([images] + totals)
+        everyone = self.cluster.gather([images] + totals, 'the metrics')
         images, *totals = [sum(numbers) for numbers in zip(*everyone)]
         return _means(totals, images)
 
@@ -204,7 +208,7 @@ class GluonEngine:
         own = self._own_values()
         if self.cluster.size == 1:
             return own
-        messages = self.cluster.gather(base64.b64encode(own.tobytes()).decode())
+        messages = self.cluster.gather(base64.b64encode(own.tobytes()).decode(), 'the statistics')
         return np.concatenate([np.frombuffer(base64.b64decode(message), 'float32').reshape(own.shape)
                                for message in messages])
 

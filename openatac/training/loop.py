@@ -271,7 +271,7 @@ class _Stop:
         """
         if midway and self.cluster.is_asynchronous:
             return False
-        self.signal = max(self.cluster.gather(max(self.signal, self.cluster.stop_signal)))
+        self.signal = max(self.cluster.gather(max(self.signal, self.cluster.stop_signal), 'a step'))
         return bool(self.signal)
 
 

@@ -35,7 +35,7 @@ class _Commands:
     """What a server does for the workers beside adding up."""
 
     def __init__(self, store, fail):
-        self.store, self.fail, self.optimizer = store, fail, None
+        self.store, self.fail, self.optimizer, self.rate = store, fail, None, None
 
     def obey(self, body):
         """Carry out one command; a callback of C++, to which no error may get through."""
@@ -45,7 +45,9 @@ class _Commands:
                 self.optimizer = make_optimizer(command['optimizer'])
                 self.store.set_optimizer(self.optimizer)
             else:
-                self.optimizer.set_learning_rate(float(command['learning_rate']))
+                self.rate = float(command['learning_rate'])
+            if self.optimizer and self.rate is not None:
+                self.optimizer.set_learning_rate(self.rate)
         except Exception as error:
             self.fail('the server was sent a command that is none (%s: %s): send optimizers of MXNet '
                       'through the store that openatac.training.distributed gives'

@@ -144,7 +144,7 @@ class Hub:
     def wait_for_goodbyes(self):
         """Return when all members have left."""
         if not self.empty.wait(self.job.silence):
-            leave('%s did not leave at the end of the run' % self.members[0])
+            leave('%s did not leave at the end of the run' % ', '.join(map(str, self.members)))
 
     def fail(self, text):
         """End the run for this process's own reason; does not return."""
@@ -259,7 +259,7 @@ class Hub:
         elif message['kind'] == 'goodbye':
             await self._let_go(member)
         elif message['kind'] == 'failed':
-            await self._fail('%s failed: %s' % (member, ' '.join(message['text'].split())))
+            await self._fail('%s failed: %s' % (member, ' '.join(str(message['text']).split())))
         elif message['kind'] != 'beat':
             raise ValueError('kind')
 
