@@ -54,6 +54,7 @@ def test_groups_must_divide_the_channels():
 
 
 def test_the_host_takes_it_and_keeps_its_names():
-    net, plain = ResNet50_v1bATAC(norm_layer=GroupNorm, act_layers=0, last_gamma=True), ResNet50_v1bATAC(act_layers=0)
+    plain = ResNet50_v1bATAC(act_layers=0)
+    net = ResNet50_v1bATAC(norm_layer=GroupNorm, act_layers=0, last_gamma=True)
     names = [name for name in plain._collect_params_with_prefix() if 'running' not in name]
     assert list(net._collect_params_with_prefix()) == names

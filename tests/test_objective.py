@@ -48,7 +48,8 @@ def test_how_much_is_mixed_depends_on_seed_and_iteration_and_ends_in_time():
     assert shares == [objective.mixing(7, iteration) for iteration in range(400)]
     assert shares != [objective.mixing(8, iteration) for iteration in range(400)]
     # Beta(0.2, 0.2): mean 1/2, variance 1 / (4 * 1.4)
-    assert np.mean(shares) == pytest.approx(0.5, abs=0.08) and np.var(shares) == pytest.approx(0.179, abs=0.03)
+    assert np.mean(shares) == pytest.approx(0.5, abs=0.08)
+    assert np.var(shares) == pytest.approx(0.179, abs=0.03)
     assert objective.mixing(7, 400) == 1 and Objective(CLASSES).mixing(7, 0) == 1
 
 
@@ -108,7 +109,8 @@ def test_overflowing_gradients_are_left_out_until_the_scale_fits(contexts):
     before = trained.checksum()
     rng = np.random.RandomState(2)
     batch = 1e3 * rng.randn(8, 3, 6, 6).astype('float32'), rng.randint(0, CLASSES, 8)
-    weights = {name: p.list_data()[0].asnumpy() for name, p in trained.parameters.items() if p.grad_req != 'null'}
+    weights = {name: parameter.list_data()[0].asnumpy() for name, parameter in trained.parameters.items()
+               if parameter.grad_req != 'null'}
     trained.train_batch(*batch, rate=0.1)
     assert trained.loss_scale.scale == 2.0 ** 126
     for name, values in weights.items():

@@ -3,7 +3,8 @@ import json
 
 import pytest
 
-from openatac.training.schedule import decay_epochs, first_iteration, step_schedule, warmup_schedule
+from openatac.data.photo_batches import first_iteration
+from openatac.training.schedule import decay_epochs, step_schedule, warmup_schedule
 from tests.oracle import CASES
 
 IMAGES, BATCH = 1281167, 256

@@ -15,7 +15,8 @@ class GroupNorm(HybridBlock):
                  beta_initializer='zeros', **kwargs):
         super().__init__(**kwargs)
         if in_channels % num_groups:
-            raise ValueError('num_groups must divide the %d channels, and %r does not' % (in_channels, num_groups))
+            raise ValueError('num_groups must divide the %d channels, and %r does not'
+                             % (in_channels, num_groups))
         self._num_groups, self._epsilon = num_groups, epsilon
         with self.name_scope():
             self.gamma = self.params.get('gamma', shape=(in_channels,), init=gamma_initializer)

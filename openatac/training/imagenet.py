@@ -47,8 +47,8 @@ def _normalisation(args):
         if args.use_gn:
             raise ValueError('argument --syncbn: --use-gn leaves it no BatchNorm; choose one of the two')
         if args.num_gpus < 2:  # MXNet's waits for ever on a CPU
-            raise ValueError('argument --syncbn: it is for two GPUs and more, and --num-gpus is %d; leave it out'
-                             % args.num_gpus)
+            raise ValueError('argument --syncbn: it is for two GPUs and more, and --num-gpus is %d; leave it '
+                             'out' % args.num_gpus)
         return {'norm_layer': mx.gluon.contrib.nn.SyncBatchNorm,
                 'norm_kwargs': {'num_devices': args.num_gpus}}
     if args.use_gn:

@@ -43,6 +43,6 @@ IMAGENET = {
     'imagenet_atac': dict(
         act_type='ChaATAC', r=2, act_layers=2, last_gamma=True, num_classes=1000, use_rec=True,
         input_size=224, crop_ratio=0.875, num_workers=48, batch_size=128, num_gpus=2, dtype='float16',
-        mode='hybrid', num_epochs=160, lr=0.075, momentum=0.9, wd=1e-4, no_wd=True, lr_mode='cosine', warmup_lr=0.0,
-        warmup_epochs=5, label_smoothing=True),
+        mode='hybrid', num_epochs=160, lr=0.075, momentum=0.9, wd=1e-4, no_wd=True, lr_mode='cosine',
+        warmup_lr=0.0, warmup_epochs=5, label_smoothing=True),
 }

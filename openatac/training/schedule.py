@@ -18,7 +18,7 @@ def warmup_schedule(mode, base_lr, epochs, iterations_per_epoch, warmup_epochs=0
 
     mode : 'step' (times ``factor`` at each of ``decay_epochs``), 'poly' (a parabola to 0) or 'cosine' (to 0)
     iterations_per_epoch : int; as published, images // batch, which the epochs of a record reader that
-        rounds its last batch up may exceed: see `first_iteration`
+        rounds its last batch up may exceed: see `openatac.data.photo_batches.first_iteration`
 
     Returns a function from the iteration, counted from 0 over all epochs, to the rate. As MXNet's
     optimizers do, which count an update before they ask for its rate, it begins one step ahead.
@@ -35,15 +35,6 @@ def warmup_schedule(mode, base_lr, epochs, iterations_per_epoch, warmup_epochs=0
         LRScheduler(mode, base_lr, target_lr=0, nepochs=epochs - warmup_epochs,
                     iters_per_epoch=iterations_per_epoch, step_epoch=steps, step_factor=factor, power=2)])
     return lambda iteration: schedule(iteration + 1)
-
-
-def first_iteration(epoch, images, batch_size):
-    """The iteration at which ``epoch`` begins under MXNet's ImageRecordIter.
-
-    It rounds an epoch's last batch up and begins the next epoch where that batch ended, so that
-    some epochs have a batch more than others.
-    """
-    return -(-epoch * images // batch_size)
 
 
 def decay_epochs(listed, period, epochs):

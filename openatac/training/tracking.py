@@ -101,7 +101,8 @@ class HistoryPicture(Tracker):
         splits = {'training (augmented)': 'train', 'test': 'val'}
         draw_curves(os.path.join(self.folder, 'history.png'), self.title, {
             'top-1 error': {name: [1 - row[split + '_accuracy'] for row in history]
-                            for name, split in splits.items() if all(split + '_accuracy' in row for row in history)},
+                            for name, split in splits.items()
+                            if all(split + '_accuracy' in row for row in history)},
             'loss': {name: [row[split + '_loss'] for row in history] for name, split in splits.items()}})
 
 
