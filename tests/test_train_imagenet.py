@@ -169,9 +169,8 @@ def test_mixup_a_teacher_and_group_norm_together(whole, photos, tmp_path):
     teacher = str(tmp_path / 'teacher.params')
     shutil.copy(os.path.join(whole, 'last.params'), teacher)
     folder = train(tmp_path / 'run', photos, '--mixup', '--mixup-off-epoch', 1, '--label-smoothing',
-                   '--use-gn', '--teacher', 'resnet50_v1b_atac', '--teacher-params', teacher, '--num-epochs', 2,
-                  
-                   '--log-interval', 1, '--act-layers', 1)
+                   '--use-gn', '--teacher', 'resnet50_v1b_atac', '--teacher-params', teacher,
+                   '--num-epochs', 2, '--log-interval', 1, '--act-layers', 1)
     rows = metrics_of(folder)
     assert all(0 < row['train_rmse'] < 1 for row in rows) and 'train_accuracy' not in rows[0]
     with open(folder + '.log', encoding='utf-8') as handle:
