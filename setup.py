@@ -46,6 +46,7 @@ setup(
         'numpy>=1.23',            # the input pipeline; no upper end: the runtime gives MXNet its old names
         'gluoncv==0.10.5.post0',  # schedulers, losses, teachers and GroupNorm of the published code
         'tqdm>=4.60',             # progress bars
+        'Pillow>=9.1',            # packs photographs, and checks those that MXNet decodes
     ],
     extras_require={
         'cpu': ['mxnet==1.9.1' + BELOW_313, *NEEDED_BY_MXNET],

@@ -14,7 +14,8 @@ SCRIPTS = 6
 # Within one package, the files of a line may import those of the lines above it, and nothing else.
 ORDER = {
     'openatac.nn': ['atac group_norm', 'activations', 'attention'],
-    'openatac.data': ['augment imageset plain_pickle download', 'cifar digits imagenet loader'],
+    'openatac.data': ['augment imageset plain_pickle download', 'cifar digits loader', 'records bad_images',
+                      'image_folder image_codec', 'photos photo_workers', 'photo_batches pack'],
     'openatac.models': ['placement params_layout', 'parameters', 'cifar_resnet resnet_v1b', 'zoo'],
     'openatac.training': ['recipes schedule datasets curves objective loss_scale roll_call',
                           'parameter_server clusters', 'distributed', 'tracking flags checkpoint',

@@ -13,7 +13,7 @@ import train_imagenet
 from openatac import cli
 from openatac.models.resnet_v1b import ResNet50_v1bATAC
 from openatac.training.schedule import warmup_schedule
-from tests.photo_sets import write_data_dir
+from tests.photo_sets import write_data_dir, write_photos
 from tests.scripts import (
     call_script,
     finish,
@@ -69,6 +69,21 @@ def assert_same_run(ours, theirs, skip=('images_per_second',)):
 
 
 @pytest.fixture(scope='module')
+def records(photos, tmp_path_factory):
+    """The same photographs as record files; the folder of train.rec and val.rec."""
+    folder = tmp_path_factory.mktemp('records')
+    for split in ('train', 'val'):
+        assert cli.main(['pack', os.path.join(photos, split), str(folder / split)]) == 0
+    return str(folder)
+
+
+def record_flags(records, **other):
+    names = {'rec_train': 'train.rec', 'rec_val': 'val.rec', **other}
+    return ['--use-rec'] + [word for flag, name in names.items()
+                            for word in ('--' + flag.replace('_', '-'), os.path.join(records, name))]
+
+
+@pytest.fixture(scope='module')
 def whole(tmp_path_factory, photos):
     """The folder of an uninterrupted run of 3 epochs."""
     return train(tmp_path_factory.mktemp('whole') / 'run', photos, *RECIPE, '--num-epochs', 3,
@@ -117,6 +132,11 @@ def test_no_wd_spares_biases_gammas_and_betas(whole, photos, tmp_path):
         elif name.endswith('weight'):
             before = net._collect_params_with_prefix()[name].data().asnumpy()
             assert np.abs(values).sum() < 0.97 * np.abs(before).sum(), name
+
+
+def test_record_files_give_what_their_folders_give(whole, photos, records, tmp_path):
+    folder = train(tmp_path / 'run', 'nowhere', *RECIPE, '--num-epochs', 3, *record_flags(records), '-j', 2)
+    assert_same_run(folder, whole)
 
 
 # -------------------------------------------------------------------------------------- going on
@@ -293,13 +313,19 @@ def test_a_wrong_command_line_is_one_sentence(wrong, sentence, tmp_path, monkeyp
     assert not os.listdir(tmp_path)
 
 
-def wrong_runs(photos, folder):
+def wrong_runs(photos, records, folder):
     """(name, flags, what the sentence says) of runs that cannot be."""
     garbage = os.path.join(folder, 'garbage')
     with open(garbage, 'wb') as handle:
         handle.write(b'\x80\x04not for unpickling')
     yield 'no folder', ['--data-dir', folder + '/none'], 'none/train'
     yield 'another class count', ['--num-classes', 3], '2 classes'
+    cli.main(['pack', write_photos(folder + '/three', classes=3), folder + '/three'])
+    os.remove(folder + '/three.classes')
+    yield 'the index of another file', record_flags(records, rec_train_idx='val.idx'), 'val.idx'
+    yield 'an index that is none', record_flags(records, rec_val_idx='val.classes'), 'val.classes is no index'
+    yield 'a class list of another length', ['--num-classes', 3, *record_flags(records)], 'has 2 classes'
+    yield 'labels out of range', record_flags(records, rec_train=folder + '/three.rec'), 'has the label 2'
     yield 'no record file', ['--use-rec', '--rec-train', folder + '/none.rec'], 'none.rec'
     yield 'a batch too large', ['--batch-size', 13], 'smaller --batch-size'
     yield 'float16 on a CPU', ['--dtype', 'float16'], 'use --dtype float32; on a CPU'
@@ -312,8 +338,8 @@ def wrong_runs(photos, folder):
     yield 'no roles', ['--kvstore', 'dist_sync'], 'DMLC_ROLE'
 
 
-def test_what_cannot_be_done_is_one_sentence(photos, tmp_path, capsys):
-    for name, these, sentence in wrong_runs(photos, str(tmp_path)):
+def test_what_cannot_be_done_is_one_sentence(photos, records, tmp_path, capsys):
+    for name, these, sentence in wrong_runs(photos, records, str(tmp_path)):
         code = call_script(*flags(str(tmp_path / 'run'), photos, *these), script=train_imagenet)
         error = the_error(code, capsys.readouterr().err)
         assert code == 1 and sentence in error, name

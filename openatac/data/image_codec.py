@@ -5,6 +5,7 @@ libGL. Elsewhere the OpenCV inside MXNet does the same to the same bits, in twic
 """
 import contextlib
 import functools
+import io
 
 import numpy as np
 
@@ -61,13 +62,17 @@ def _resize_by_cv2(cv2, image, width, height):
 
 
 def _decode_by_mxnet(data):
+    """None also where MXNet says nothing: its engine may lose the error and give pixels of a made-up size."""
     import mxnet as mx
+    from PIL import Image
     try:
-        return mx.image.imdecode(data).asnumpy()
-    except mx.MXNetError:
+        size = Image.open(io.BytesIO(data)).size
+        image = mx.image.imdecode(data).asnumpy()
+    except Exception:  # Pillow has a dozen kinds for a damaged header
         with contextlib.suppress(mx.MXNetError):  # which the engine would raise again at the end
             mx.nd.waitall()
         return None
+    return image if sorted(image.shape[:2]) == sorted(size) else None
 
 
 def _resize_by_mxnet(image, width, height):

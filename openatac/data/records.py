@@ -11,6 +11,7 @@ ImageRecordIter ends the process at a damaged record, or passes over it in silen
 import os
 import struct
 import weakref
+import zlib
 
 import numpy as np
 
@@ -71,6 +72,10 @@ class RecordFile:
     def bounds(self):
         """Where each record begins, and where the last one ends: a list of one more than the records."""
         return self._bounds.tolist()
+
+    def fingerprint(self):
+        """A text that tells this data set from others, made of where its records lie."""
+        return '%d:%08x' % (len(self), zlib.crc32(self._bounds.astype('int64')))
 
     def name(self, index):
         """What to call image ``index`` in a message."""

@@ -238,10 +238,13 @@ class GluonEngine:
 
     def _split(self, images, labels):
         contexts = self.contexts[:len(labels)]  # a short last batch may leave a device idle
+        # from_numpy, as split_and_load would copy the batch several times
+        images, labels = (mx.nd.from_numpy(np.ascontiguousarray(array, 'float32'))
+                          for array in (images, labels))
         return list(zip(
             [x.astype(self.dtype, copy=False)
              for x in gluon.utils.split_and_load(images, contexts, even_split=False)],
-            gluon.utils.split_and_load(labels.astype('float32'), contexts, even_split=False)))
+            gluon.utils.split_and_load(labels, contexts, even_split=False)))
 
     # --------------------------------------------------------------------------- state
 

@@ -10,7 +10,7 @@ from openatac.data.image_folder import ImageFolder
 from openatac.data.loader import prefetch
 from openatac.data.photo_batches import EvaluationPhotos, TrainingPhotos, first_iteration
 from openatac.data.records import RecordFile
-from openatac.errors import DeviceError, ParameterFileError
+from openatac.errors import DataError, DeviceError, ParameterFileError
 from openatac.models.parameters import load_parameters, read_arrays
 from openatac.models.resnet_v1b import ResNet50_v1bATAC
 from openatac.models.zoo import unit_name
@@ -102,9 +102,23 @@ def cpu_command(command):
 def open_source(args, split):
     """The photographs of 'train' or 'val' that the flags name; DataError if they are not there."""
     if args.use_rec:
-        rec, index = (getattr(args, 'rec_%s%s' % (split, suffix)) for suffix in ('', '_idx'))
-        return RecordFile(os.path.expanduser(rec), index and os.path.expanduser(index), args.num_classes)
+        rec = os.path.expanduser(getattr(args, 'rec_' + split))
+        index = getattr(args, 'rec_%s_idx' % split)
+        beside = os.path.splitext(rec)[0] + '.idx'
+        if index is None and os.path.exists(beside):
+            index = beside
+        return RecordFile(rec, index and os.path.expanduser(index), args.num_classes)
     return ImageFolder(os.path.join(os.path.expanduser(args.data_dir), split), args.num_classes)
+
+
+def _open_both(args):
+    sources = [open_source(args, split) for split in ('train', 'val')]
+    classes = [source.class_names for source in sources]
+    if all(classes) and tuple(classes[0]) != tuple(classes[1]):
+        raise DataError('the training and the validation set have other classes: %s and %s; make them of the '
+                        'same classes' % tuple(sorted(set(some) - set(others)) or 'the same in another order'
+                                               for some, others in (classes, classes[::-1])))
+    return sources
 
 
 # --------------------------------------------------------------------------------- evaluation
@@ -129,7 +143,7 @@ def train(net, args, decays, cluster, command):
     """The whole run of train_imagenet.py in --save-dir; returns the summary, or nothing of a dry run."""
     with session.open_run(args, command, args.logging_file, '%(message)s', cluster.rank):
         devices = contexts(args, command)
-        sources = [open_source(args, split) for split in ('train', 'val')]
+        sources = _open_both(args)
         log.info('%d training and %d validation images', *map(len, sources))
         batch_size = args.batch_size * len(devices) * cluster.size
         part = {'num_parts': cluster.size, 'part_index': cluster.rank, 'max_bad_share': args.max_bad_share}
@@ -194,7 +208,7 @@ def _result_settings(args, engine, sources):
     settings = {flag: getattr(args, flag) for flag in RESULT_FLAGS}
     settings['devices'] = session.devices(engine)
     settings['kvstore'] = args.kvstore if engine.cluster.size > 1 else 'device'
-    settings['data'] = '+'.join(str(len(source)) for source in sources)
+    settings['data'] = '+'.join(source.fingerprint() for source in sources)
     return settings
 
 

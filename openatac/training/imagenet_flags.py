@@ -30,7 +30,7 @@ def add_data(p):
     for split in ('train', 'val'):
         group.add_argument('--rec-' + split, default=os.path.join(DATA, 'rec', split + '.rec'))
         group.add_argument('--rec-%s-idx' % split, default=None,
-                           help='(default: --rec-%s with .idx)' % split)
+                           help='(default: the .idx beside it, or none)')
     group.add_argument('--input-size', type=number(int, low=32, high=4096), default=224)
     group.add_argument('--crop-ratio', type=number(float, above=0, high=1), default=0.875,
                        help='of the centre that is tested on (default: %(default)s)')
