@@ -1,5 +1,7 @@
-"""Import, build, one training step, export and back, in a fresh installation; prints one line."""
+"""Import, build, one training step, export and back, and a rehearsal of train_imagenet.py by two
+workers, in a fresh installation; prints one line."""
 import os
+import subprocess
 import sys
 import tempfile
 import warnings
@@ -51,6 +53,26 @@ def exported_difference(net, images):
         return float(numpy.abs(loaded(images).asnumpy() - expected).max())
 
 
+def rehearse_in_two_processes():
+    """Two workers and a server, with readers of their own, do one batch of everything."""
+    from PIL import Image
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'train_imagenet.py')
+    with tempfile.TemporaryDirectory() as folder:
+        for split in ('train', 'val'):
+            for index in range(8):
+                place = os.path.join(folder, split, 'class%d' % (index % 2))
+                os.makedirs(place, exist_ok=True)
+                pixels = numpy.random.randint(0, 256, (40, 50, 3)).astype('uint8')
+                Image.fromarray(pixels).save(os.path.join(place, '%d.jpg' % index))
+        run = subprocess.run(
+            [sys.executable, '-m', 'openatac', 'launch', '-n', '2', '-s', '1', '--', sys.executable, script,
+             '--data-dir', folder, '--num-classes', '2', '--input-size', '32', '--batch-size', '2', '-j', '1',
+             '--dry-run', '1', '--kvstore', 'dist_sync', '--save-dir', os.path.join(folder, 'run'),
+             '--logging-file', os.path.join(folder, 'log')],
+            capture_output=True, text=True, timeout=300, env=dict(os.environ, OMP_NUM_THREADS='1'))
+    assert run.returncode == 0 and 'resume' in run.stdout, run.stdout + run.stderr
+
+
 unit = openatac.ChaATAC(16, 2)
 unit.initialize()
 assert unit(mx.nd.ones((2, 16, 8, 8))).shape == (2, 16, 8, 8)
@@ -60,6 +82,7 @@ assert numpy.isfinite(losses).all(), losses
 assert losses == training_step()[2], 'the same seed gave another loss'
 difference = exported_difference(net, images)
 assert difference < 1e-5, difference
+rehearse_in_two_processes()
 
 print('smoke: Python %s, NumPy %s, MXNet %s: loss %.6f, then %.6f; exported within %.0e'
       % (sys.version.split()[0], numpy.__version__, mx.__version__, *losses, difference))
