@@ -58,7 +58,7 @@ setup(
             'matplotlib>=3.5',                 # the picture of the curves
         ],
         'test': [
-            'pytest>=7',                       # runs the suite
+            'pytest>=7.3',                     # runs the suite
             'pytest-xdist>=3',                 # ... on all cores
             'hypothesis>=6',                   # makes up inputs for it
             'ruff>=0.5',                       # the style
