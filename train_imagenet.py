@@ -12,6 +12,7 @@ On several machines: python -m openatac launch --help.
 """
 import argparse
 import os
+import shlex
 import sys
 
 from openatac.training import imagenet_flags
@@ -47,7 +48,7 @@ def parser():
 
 
 def add_network(p):
-    network = imagenet_flags.add_network(p)
+    network = imagenet_flags.add_network(p, r=4)  # as published; the published command says 2
     network.add_argument('--last-gamma', action='store_true',
                          help="start the scale of each block's last BatchNorm at zero")
     network.add_argument('--syncbn', action='store_true',
@@ -62,8 +63,8 @@ def add_devices(p):
     devices.add_argument('--kvstore', default='device', choices=KVSTORES,
                          help='where gradients meet; dist_... for the workers of `openatac launch` '
                          '(default: %(default)s)')
-    devices.add_argument('--loss-scale', type=number(float, above=0), default=1024.0,
-                         help='factor on the loss of float16 to begin with; it adapts (default: %(default)s)')
+    devices.add_argument('--loss-scale', type=number(float, above=0),
+                         help='factor on the loss of float16 to begin with; it adapts (default: 1024)')
 
 
 def add_training(p):
@@ -101,8 +102,8 @@ def add_output(p):
                    help='keep parameters and optimizer states every so many epochs')
     g.add_argument('--save-plot-dir', help='folder of the history picture (default: --save-dir)')
     g.add_argument('--logging-file', default='train_imagenet.log')
-    g.add_argument('--log-interval', type=number(int, low=1), default=50,
-                   help='batches between two looks at the metrics')
+    g.add_argument('--log-interval', type=number(int, low=0), default=50,
+                   help='batches between two looks at the metrics, 0 for none')
     g.add_argument('--tensorboard', metavar='DIR', help='write scalars for TensorBoard')
     g.add_argument('--project', help='Weights & Biases project')
     g.add_argument('--name', help='Weights & Biases run')
@@ -118,10 +119,26 @@ def add_start(p):
     g.add_argument('--resume-states', metavar='FILE.states', help='and these states of the optimizer')
     g.add_argument('--evaluate', metavar='FILE.params', help='only test these parameters')
     g.add_argument('--dry-run', type=number(int, low=1, high=10 ** 6), metavar='N',
-                   help='do N batches of each part, print what they take, leave nothing behind')
+                   help='do N batches of each part, print what they take, leave only the log')
+
+
+def check(args):
+    """Raise ValueError, in a sentence, for flags that do not go together."""
+    for flag in ('warmup_epochs', 'mixup_off_epoch', 'resume_epoch'):
+        most = args.num_epochs - (flag == 'resume_epoch')
+        if getattr(args, flag) > most:
+            raise ValueError('argument --%s: %d is more than the %d that --num-epochs %d allows' % (
+                flag.replace('_', '-'), getattr(args, flag), most, args.num_epochs))
+    if args.teacher_params and not args.teacher:
+        raise ValueError('argument --teacher-params: --teacher must name the network that they are of')
+    if args.loss_scale and args.dtype == 'float32':
+        raise ValueError('argument --loss-scale: it is for --dtype float16; leave it out')
+    if args.dtype == 'float16' and args.kvstore == 'dist_async':
+        raise ValueError('argument --kvstore: dist_async has no loss scale for float16; use dist_sync')
 
 
 def main(argv=None):
+    argv = sys.argv[1:] if argv is None else argv
     p = parser()
     args = parse_with_recipe(p, IMAGENET, argv)
     from openatac import runtime
@@ -130,17 +147,14 @@ def main(argv=None):
         decays = decay_epochs(args.lr_decay_epoch, args.lr_decay_period, args.num_epochs)
         if args.lr_mode == 'step':
             check_rates(args.lr, args.lr_decay, sum(epoch < args.num_epochs for epoch in decays))
-        for flag in ('warmup_epochs', 'mixup_off_epoch', 'resume_epoch'):
-            if getattr(args, flag) > args.num_epochs:
-                raise ValueError('argument --%s: %d is more than the %d of --num-epochs' % (
-                    flag.replace('_', '-'), getattr(args, flag), args.num_epochs))
+        check(args)
     except ValueError as error:
         p.error(str(error))
     from openatac.training.tracking import log_to
     log_to()
     runtime.require_mxnet()
     from openatac.training import distributed
-    command = ' '.join([os.path.basename(sys.argv[0])] + sys.argv[1:])
+    command = shlex.join([os.path.basename(__file__)] + argv)
     cluster = distributed.start('device' if args.summary or args.evaluate else args.kvstore)
     from openatac.training import imagenet
     try:

@@ -408,13 +408,13 @@ def contexts(gpus='', fall_back=True):
         if index in shown:
             check_capability(index, shown[index])
     names = ('%d (%s)' % (index, shown[index][0] if index in shown else 'unnamed') for index in wanted)
-    return [mx.gpu(index) for index in wanted], 'training on GPU ' + ', '.join(names)
+    return [mx.gpu(index) for index in wanted], 'running on GPU ' + ', '.join(names)
 
 
 def _cpu_line():
     # Not thread_count(): nothing set a number if MXNet was there before openatac.
     threads = os.environ.get('OMP_NUM_THREADS') or os.environ.get('MXNET_OMP_MAX_THREADS')
-    return 'training on the CPU with %s' % (
+    return 'running on the CPU with %s' % (
         '%s thread%s' % (threads, '' if threads == '1' else 's') if threads
         else "MXNet's own number of threads")
 

@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 
 import train_imagenet
+from openatac.errors import CheckpointError
+from openatac.training import loop, session
+from openatac.training.checkpoint import Checkpoints
 from tests.conftest import ROOT
 from tests.photo_sets import write_data_dir
 from tests.scripts import call_script, finish, metrics_of, wait_until
@@ -24,8 +27,8 @@ def photos(tmp_path_factory):
 
 def flags(folder, photos, *more):
     return tuple(map(str, (
-        '--data-dir', photos, '--num-classes', 2, '--input-size', 32, '--batch-size', 2, '--seed', 1,
-        '-j', 0, '--lr', 0.02, '--log-interval', 1, '--save-dir', folder,
+        '--data-dir', photos, '--r', 2, '--num-classes', 2, '--input-size', 32, '--batch-size', 2,
+        '--seed', 1, '-j', 0, '--lr', 0.02, '--log-interval', 1, '--save-dir', folder,
         '--logging-file', str(folder) + '.log', *more)))
 
 
@@ -124,10 +127,44 @@ def test_workers_with_different_settings_do_not_begin(photos, tmp_path):
     assert not running(tmp_path / 'run')
 
 
-def test_asynchronous_training_trains(photos, tmp_path):
-    folder = tmp_path / 'run'
-    result = finish(start_cluster(*flags(folder, photos, '--num-epochs', 2, '--kvstore', 'dist_async')))
+def test_asynchronous_training_trains_and_goes_on_from_its_weights(photos, tmp_path):
+    folder, recipe = tmp_path / 'run', ('--kvstore', 'dist_async', '--resume', 'auto', '--num-epochs', 2)
+    process = start_cluster(*flags(folder, photos, *recipe))
+    wait_until(process, lambda: batches_in(str(folder) + '.log') >= 1, 'a batch')
+    process.send_signal(signal.SIGTERM)
+    stopped = finish(process)
+    assert stopped.returncode == 128 + signal.SIGTERM, stopped.stderr
+    first = parameters(folder)
+    checkpoints = Checkpoints(str(folder / 'checkpoints'))  # made unlike any initial values
+    arrays, state = checkpoints.latest()
+    other = {name: 2 * array if 'conv2.weight' in name else array for name, array in arrays.items()}
+    checkpoints.save(state['engine']['iteration'], other, state)
+    result = finish(start_cluster(*flags(folder, photos, *recipe)))
     assert result.returncode == 0, result.stderr
-    rows = metrics_of(folder)
+    rows, last = metrics_of(folder), parameters(folder)
     assert len(rows) == 2 and all(np.isfinite(row['train_loss']) for row in rows)
-    assert all(np.isfinite(values).all() for values in parameters(folder).values())
+    for name, values in last.items():
+        if name.endswith('conv2.weight'):
+            assert np.abs(values).sum() == pytest.approx(2 * np.abs(first[name]).sum(), rel=0.2), name
+
+
+def test_workers_that_would_begin_at_different_places_do_not():
+    class Others:
+        size = 2
+
+        @staticmethod
+        def gather(message, name):
+            return [message, [0, 0, message[2]]]
+
+    class Engine:
+        cluster = Others
+
+        @staticmethod
+        def checksum():
+            return 1
+
+    progress = loop.Progress()
+    session.check_same_start(Engine, progress)
+    progress.epoch = 3
+    with pytest.raises(CheckpointError, match='3 and 0, 0 and 0.*one folder that all machines share'):
+        session.check_same_start(Engine, progress)

@@ -48,6 +48,20 @@ def test_the_formula():
     assert norm(images()).asnumpy() == pytest.approx(expected.reshape(2, 8, 3, 5), abs=1e-5)
 
 
+def test_float16_does_not_overflow():
+    """The stem's groups at 224 pixels: 25,088 values of 3 are more than float16 can add up."""
+    norm = GroupNorm(64)
+    norm.initialize()
+    norm.cast('float16')
+    norm.hybridize()
+    x = mx.nd.array(np.random.RandomState(0).randn(1, 64, 112, 112) + 3)
+    y = norm(x.astype('float16'))
+    exact = GroupNorm(64)
+    exact.initialize()
+    assert y.dtype == np.float16 and norm.gamma.data().dtype == np.float32
+    assert np.abs(y.asnumpy().astype('float32') - exact(x).asnumpy()).max() < 0.01
+
+
 def test_groups_must_divide_the_channels():
     with pytest.raises(ValueError, match='must divide the 8 channels, and 3 does not'):
         GroupNorm(8, num_groups=3)

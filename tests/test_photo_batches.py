@@ -338,6 +338,8 @@ for epoch in range(10 ** 6):
 def test_workers_end_with_the_reader_however_it_ends(source, how):
     reader = subprocess.Popen([sys.executable, '-c', READER, source.path], stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, text=True,
+                              # a shell's background job, in which tests may run, ignores SIGINT
+                              preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
                               env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'})
     reader.stdout.readline()
     workers = children(reader.pid)

@@ -362,7 +362,7 @@ def test_without_a_driver_there_is_no_gpu(monkeypatch):
 
 def test_the_cpu_is_the_default(gpus):
     gpus([A100])
-    assert runtime.contexts() == (['cpu'], 'training on the CPU with 4 threads')
+    assert runtime.contexts() == (['cpu'], 'running on the CPU with 4 threads')
 
 
 @pytest.mark.parametrize('variables, words', [
@@ -376,7 +376,7 @@ def test_the_line_tells_the_threads(gpus, monkeypatch, variables, words):
     monkeypatch.delenv('MXNET_OMP_MAX_THREADS', raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert runtime.contexts()[1] == 'training on the CPU ' + words
+    assert runtime.contexts()[1] == 'running on the CPU ' + words
 
 
 @pytest.mark.parametrize('cuda, problem', [
@@ -384,7 +384,7 @@ def test_the_line_tells_the_threads(gpus, monkeypatch, variables, words):
     (True, 'GPU 0,1 was asked for, but MXNet sees no GPU')])
 def test_without_a_gpu_the_cpu_takes_over_or_a_sentence_says_why(gpus, cuda, problem):
     gpus([], cuda=cuda)
-    assert runtime.contexts('0,1') == (['cpu'], 'training on the CPU with 4 threads (%s)' % problem)
+    assert runtime.contexts('0,1') == (['cpu'], 'running on the CPU with 4 threads (%s)' % problem)
     with pytest.raises(DeviceError) as error:
         runtime.contexts('0,1', fall_back=False)
     assert str(error.value) == problem
@@ -392,12 +392,12 @@ def test_without_a_gpu_the_cpu_takes_over_or_a_sentence_says_why(gpus, cuda, pro
 
 def test_gpus_are_named_in_the_line(gpus):
     gpus([A100, RTX_4090])
-    assert runtime.contexts('1, 0') == (['gpu1', 'gpu0'], 'training on GPU 1 (RTX 4090), 0 (A100)')
+    assert runtime.contexts('1, 0') == (['gpu1', 'gpu0'], 'running on GPU 1 (RTX 4090), 0 (A100)')
 
 
 def test_gpus_that_only_mxnet_shows_have_no_name(gpus):
     gpus([], seen=1)
-    assert runtime.contexts('0') == (['gpu0'], 'training on GPU 0 (unnamed)')
+    assert runtime.contexts('0') == (['gpu0'], 'running on GPU 0 (unnamed)')
 
 
 def test_an_index_that_does_not_exist_is_told(gpus):

@@ -59,7 +59,7 @@ def test_the_published_command_is_accepted_verbatim(tmp_path, refusing_mirror):
                         MXNET_HOME=str(tmp_path))
     error = the_error(result.returncode, result.stderr)
     assert result.returncode == 1 and 'cifar-100-binary.tar.gz' in error and '404' in error
-    line, = (line for line in result.stderr.splitlines() if line.startswith('training on'))
+    line, = (line for line in result.stderr.splitlines() if line.startswith('running on'))
     assert 'GPU 0' in line and 'CPU with 1 thread' in line
 
 
@@ -132,7 +132,7 @@ def test_a_run_leaves_its_settings_and_log(finished, cifar10):
     settings, log = json_of(folder, 'settings.json'), log_of(folder)
     assert settings['num_epochs'] == 3 and settings['data_dir'] == cifar10 and settings['momentum'] == 0.9
     assert '--lr-decay-epoch 1,2' in settings['command'] and settings['command'] in log
-    assert 'training on the CPU with 1 thread' in log
+    assert 'running on the CPU with 1 thread' in log
     assert '300 training and 60 test images' in log
     assert log.count('[Epoch ') == 3 and log.count('Batch [5/15]') == 3
     for line in result.stderr.partition(settings['command'])[2].splitlines():

@@ -27,7 +27,8 @@ from tests.scripts import (
 )
 
 SCRIPT = 'train_imagenet.py'
-SMALL = ('--num-classes', 2, '--input-size', 32, '--batch-size', 4, '--seed', 1, '-j', 0, '--lr', 0.02)
+SMALL = ('--r', 2, '--num-classes', 2, '--input-size', 32, '--batch-size', 4, '--seed', 1, '-j', 0,
+         '--lr', 0.02)
 RECIPE = ('--last-gamma', '--no-wd', '--label-smoothing', '--lr-mode', 'cosine', '--warmup-epochs', 1)
 PUBLISHED = ('--mode hybrid --lr 0.075 --lr-mode cosine --num-epochs 160 --batch-size 128 --num-gpus 2 -j 48 '
              '--warmup-epochs 5 --dtype float16 --use-rec --last-gamma --no-wd --label-smoothing '
@@ -212,7 +213,7 @@ def test_a_teacher_of_gluoncv_with_local_parameters(photos, tmp_path):
 def test_sync_batch_norm_has_the_same_parameters():
     """It needs two GPUs to run; the network that is built for them is checked here."""
     from openatac.training.imagenet import build_network
-    args = train_imagenet.parser().parse_args(['--syncbn', '--num-gpus', '2'])
+    args = train_imagenet.parser().parse_args(['--syncbn', '--num-gpus', '2', '--r', '2'])
     net, plain = build_network(args), ResNet50_v1bATAC()
     assert isinstance(net.layer1[0].bn1, mx.gluon.contrib.nn.SyncBatchNorm)
     assert [(k, p.shape) for k, p in net._collect_params_with_prefix().items()] == [
@@ -236,7 +237,7 @@ def official(tmp_path_factory):
 
 def test_published_parameters_are_evaluated_by_script_and_command(official, photos, capsys):
     assert mx.nd.load(official)['layer4.0.relu1.module.0.weight'].dtype == np.float16
-    these = ('--data-dir', photos, '--num-classes', 2, '--input-size', 32, '--batch-size', 4, '-j', 0)
+    these = ('--data-dir', photos, *SMALL[:6], '--batch-size', 4, '-j', 0)
     assert call_script('--evaluate', official, *these, script=train_imagenet) == 0
     first = re.search('err-top1=.*', capsys.readouterr().err)[0]
     assert cli.main(['evaluate-imagenet', official, *map(str, these)]) == 0
@@ -296,7 +297,11 @@ def test_the_published_command_asks_for_its_gpus_and_gives_the_cpu_form(tmp_path
     (['--batch-norm'], 'a ResNet always has BatchNorm'),
     (['--use-pretrained'], 'no trained weights are published'),
     (['--kvstore', 'horovod'], "invalid choice: 'horovod'"),
-    (['--warmup-epochs', '4'], '--warmup-epochs: 4 is more than the 3 of --num-epochs'),
+    (['--warmup-epochs', '4'], '--warmup-epochs: 4 is more than the 3 that --num-epochs 3 allows'),
+    (['--resume-epoch', '3'], '--resume-epoch: 3 is more than the 2 that'),
+    (['--teacher-params', 'x'], '--teacher must name the network'),
+    (['--loss-scale', '8'], 'it is for --dtype float16'),
+    (['--dtype', 'float16', '--kvstore', 'dist_async'], 'use dist_sync'),
     (['--lr-decay-epoch', 'x'], "'x' is not a list of epochs"),
     (['--batch-size', '0'], '0 is not a whole number at least 1'),
     (['--recipe', 'cifar10_atac'], "no recipe 'cifar10_atac'; choose from imagenet_atac"),
@@ -335,6 +340,12 @@ def wrong_runs(photos, records, folder):
         'the teacher is unreadable'
     yield 'parameters of nothing', ['--resume-params', garbage], 'not an MXNet parameter file'
     yield 'pickled states', ['--resume-states', garbage], 'which are pickles'
+    yield 'a teacher that classifies nothing', ['--teacher', 'ssd_300_vgg16_atrous_voc', '--teacher-params',
+                                                garbage], 'choose a classifier'
+    yield 'states that are not there', ['--resume-states', folder + '/none'], 'there is no file'
+    yield 'a log nowhere', ['--logging-file', folder + '/none/log'], '--logging-file: '
+    yield 'one iteration', ['--batch-size', 12, '--num-epochs', 1, '--lr-mode', 'cosine'], \
+        'smaller --batch-size'
     yield 'no roles', ['--kvstore', 'dist_sync'], 'DMLC_ROLE'
 
 

@@ -12,6 +12,7 @@ from openatac.models.parameters import load_parameters
 from openatac.models.zoo import cifar_model_name, find_model
 from openatac.training import loop, session
 from openatac.training.engine import GluonEngine
+from openatac.training.loss_scale import LossScale
 from openatac.training.schedule import step_schedule
 
 log = logging.getLogger('openatac')
@@ -79,11 +80,12 @@ def train(net, args, data, decays, command):
         training = TrainingBatches(training_set, args.batch_size * len(contexts), args.seed)
         test = EvaluationBatches(test_set, training.batch_size)
         _say_which_labels(args)
-        _initialise(net, args, contexts)
+        session.initialise(net, args.seed, contexts, args.resume_from)
         engine = _engine(net, contexts, args)
         schedule = step_schedule(args.lr, args.num_epochs, training.batches(), decays, args.lr_decay)
         plan = loop.Plan(engine, training, test, schedule, args.num_epochs, args.save_dir,
-                         _result_settings(args, engine, training_set, test_set),
+                         session.result_settings(args, RESULT_FLAGS, engine,
+                                                 _fingerprint(training_set, test_set)),
                          interval_line, epoch_lines, args.log_interval, args.save_period)
         name = cifar_model_name(args.blocks, args.act_type)
         return session.train(plan, loop.Progress(), args, command, _title(args, name), {
@@ -118,15 +120,8 @@ def _contexts(args):
 def _engine(net, contexts, args):
     return GluonEngine(net, contexts, 'nag',
                        {'learning_rate': args.lr, 'momentum': args.momentum, 'wd': args.wd}, IMAGE_SHAPE,
-                       dtype=args.dtype, hybrid=args.mode == 'hybrid', seed=args.seed)
-
-
-def _initialise(net, args, contexts):
-    mx.random.seed(args.seed)
-    net.initialize(mx.init.MSRAPrelu(), ctx=contexts)
-    if args.resume_from:
-        load_parameters(net, args.resume_from, contexts)
-        log.info('starting from the parameters in %s', args.resume_from)
+                       dtype=args.dtype, hybrid=args.mode == 'hybrid', seed=args.seed,
+                       loss_scale=LossScale() if args.dtype == 'float16' else None)
 
 
 def _say_which_labels(args):
@@ -138,11 +133,9 @@ def _say_which_labels(args):
                  'superclasses (--cifar100-labels coarse)')
 
 
-def _result_settings(args, engine, *image_sets):
-    settings = {flag: getattr(args, flag) for flag in RESULT_FLAGS}
-    settings['devices'] = session.devices(engine)
-    settings['data'] = '+'.join('%d:%08x' % (len(images), _checksum(images)) for images in image_sets)
-    return settings
+def _fingerprint(*image_sets):
+    """A text that tells these data sets from others."""
+    return '+'.join('%d:%08x' % (len(images), _checksum(images)) for images in image_sets)
 
 
 def _checksum(images):

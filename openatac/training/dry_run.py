@@ -37,7 +37,7 @@ def dry_run(plan, batches):
     engine, parts = plan.engine, []
     with contextlib.closing(_endless(plan.training)) as source:
         parts.append(_timed('read', _read, source, batches))
-    with contextlib.closing(_endless(plan.training)) as source, contextlib.closing(prefetch(source)) as ahead:
+    with contextlib.closing(prefetch(_endless(plan.training))) as ahead:
         parts.append(_timed('first batch', _train, plan, ahead, 1))
         parts.append(_timed('train', _train, plan, ahead, max(1, batches // 10)))
         if batches > 1:

@@ -105,7 +105,8 @@ class GluonEngine:
     def _forward(self, x, y, share):
         """(logits, targets, losses) of one device's images, recorded for the backward pass."""
         objective = self.objective
-        x, targets = objective.inputs(x, share), objective.targets(y, share)
+        x = objective.inputs(x, share).astype(self.dtype, copy=False)
+        targets = objective.targets(y, share)
         teaching = objective.teaching(x)
         if x.context.device_type == 'cpu':
             # MXNet's CPU BatchNorm updates its running statistics in its backward pass, which
@@ -160,7 +161,8 @@ class GluonEngine:
         with self.mean_statistics():
             for x_all, y_all in batches:
                 for total, (x, y) in zip(sums, self._split(x_all, y_all)):
-                    total += self._judge(self.net(x).astype('float32', copy=False), y)
+                    output = self.net(x.astype(self.dtype, copy=False))
+                    total += self._judge(output.astype('float32', copy=False), y)
                 images += len(y_all)
                 self._stay_near(sums[0].copy())
             self._restore_layouts()
@@ -242,8 +244,7 @@ class GluonEngine:
         images, labels = (mx.nd.from_numpy(np.ascontiguousarray(array, 'float32'))
                           for array in (images, labels))
         return list(zip(
-            [x.astype(self.dtype, copy=False)
-             for x in gluon.utils.split_and_load(images, contexts, even_split=False)],
+            gluon.utils.split_and_load(images, contexts, even_split=False),
             gluon.utils.split_and_load(labels, contexts, even_split=False)))
 
     # --------------------------------------------------------------------------- state
@@ -269,14 +270,14 @@ class GluonEngine:
 
     def load_state(self, arrays, numbers):
         """Go back to what `state` returned."""
-        if not self.trainer._kv_initialized:
-            # else the first step would copy the first device's values to all others
-            self.trainer._init_kvstore()
-            self.trainer._init_params()
         for name, parameter in self.parameters.items():
             if parameter.grad_req != 'null':
                 for data in parameter.list_data():
                     data[:] = arrays['parameter/%s/0' % name]
+        if not self.trainer._kv_initialized and not self.cluster.is_asynchronous:
+            # else the first step would copy the first device's values to all others
+            self.trainer._init_kvstore()
+            self.trainer._init_params()
         for name, own in self._own():
             for device, array in enumerate(own):
                 array[:] = arrays['%s/%d' % (name, self.cluster.rank * len(own) + device)]
@@ -289,11 +290,12 @@ class GluonEngine:
         optimizer.begin_num_update = optimizer.num_update = self.iteration
 
     def checksum(self):
-        """A number that tells the parameters' present values from others."""
+        """A number that tells the present values of the trained parameters from others."""
         mx.nd.waitall()
         total = 0
         for parameter in self.parameters.values():
-            total = zlib.crc32(parameter.list_data()[0].asnumpy(), total)
+            if parameter.grad_req != 'null':
+                total = zlib.crc32(parameter.list_data()[0].asnumpy(), total)
         return total
 
     def optimizer_states(self):

@@ -6,6 +6,7 @@ The file must hold exactly the network's parameters, under the names that the au
 (``layer3.0.relu1.module.0.weight``, ...), in float32 or float16.
 """
 import argparse
+import shlex
 
 from openatac.training import imagenet_flags
 
@@ -15,7 +16,7 @@ def main(argv):
     p = argparse.ArgumentParser(prog='openatac evaluate-imagenet', description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('evaluate', metavar='FILE.params')
-    imagenet_flags.add_network(p)
+    imagenet_flags.add_network(p, r=2)  # that of the published network
     imagenet_flags.add_data(p)
     imagenet_flags.add_devices(p)
     args = p.parse_args(argv)
@@ -26,5 +27,5 @@ def main(argv):
         net = imagenet.build_network(args)
     except ValueError as error:
         p.error(str(error))
-    imagenet.evaluate(net, args, ' '.join([p.prog] + argv))
+    imagenet.evaluate(net, args, shlex.join(p.prog.split() + argv))
     return 0

@@ -1,6 +1,7 @@
 """The ImageNet run: from the resolved flags of train_imagenet.py to a trained network in a folder."""
 import logging
 import os
+import shlex
 
 import mxnet as mx
 from mxnet.gluon import nn
@@ -10,7 +11,7 @@ from openatac.data.image_folder import ImageFolder
 from openatac.data.loader import prefetch
 from openatac.data.photo_batches import EvaluationPhotos, TrainingPhotos, first_iteration
 from openatac.data.records import RecordFile
-from openatac.errors import DataError, DeviceError, ParameterFileError
+from openatac.errors import DataError, DeviceError, OpenatacError, ParameterFileError
 from openatac.models.parameters import load_parameters, read_arrays
 from openatac.models.resnet_v1b import ResNet50_v1bATAC
 from openatac.models.zoo import unit_name
@@ -24,6 +25,7 @@ from openatac.training.schedule import warmup_schedule
 from openatac.training.teacher import load_teacher
 
 log = logging.getLogger('openatac')
+CROP_RATIO = 0.875  # what the published script takes for 0
 # Flags that choose the run's result; all others may differ when a run is resumed.
 RESULT_FLAGS = (
     'act_type', 'r', 'act_layers', 'num_classes', 'use_gn', 'syncbn', 'last_gamma', 'input_size',
@@ -87,16 +89,16 @@ def contexts(args, command):
 
 def cpu_command(command):
     """The same command without its GPUs and float16."""
-    words, kept = command.split(), []
+    words, kept = shlex.split(command), []
     while words:
         word = words.pop(0)
-        if word.split('=')[0] in ('--num-gpus', '--dtype'):
+        if word.split('=')[0] in ('--num-gpus', '--dtype', '--loss-scale'):
             if '=' not in word and words:
                 words.pop(0)
-        else:
+        elif word != '--syncbn':
             kept.append(word)
     python = 'python ' if kept[0].endswith('.py') else ''
-    return '%s%s --num-gpus 0 --dtype float32' % (python, ' '.join(kept))
+    return '%s%s --num-gpus 0 --dtype float32' % (python, shlex.join(kept))
 
 
 def open_source(args, split):
@@ -115,22 +117,22 @@ def _open_both(args):
     sources = [open_source(args, split) for split in ('train', 'val')]
     classes = [source.class_names for source in sources]
     if all(classes) and tuple(classes[0]) != tuple(classes[1]):
-        raise DataError('the training and the validation set have other classes: %s and %s; make them of the '
-                        'same classes' % tuple(sorted(set(some) - set(others)) or 'the same in another order'
-                                               for some, others in (classes, classes[::-1])))
+        raise DataError('the training and the validation set have other classes, such as %r and %r: make '
+                        'them the same' % next(pair for pair in zip(*classes) if pair[0] != pair[1]))
     return sources
 
 
 # --------------------------------------------------------------------------------- evaluation
 
-def evaluate(net, args, command=''):
+def evaluate(net, args, command):
     """Log the errors of the parameters in ``args.evaluate`` on the validation set; returns the metrics."""
     devices = contexts(args, command)
     load_parameters(net, args.evaluate, devices)
     engine = GluonEngine(net, devices, 'nag', {}, _image_shape(args), dtype=args.dtype,
                          hybrid=args.mode == 'hybrid', top5=True)
     batches = EvaluationPhotos(open_source(args, 'val'), args.input_size, args.batch_size * len(devices),
-                               args.crop_ratio, args.num_workers, max_bad_share=args.max_bad_share)
+                               args.crop_ratio or CROP_RATIO, args.num_workers,
+                               max_bad_share=args.max_bad_share)
     metrics = engine.evaluate(prefetch(batches))
     log.info('%s: err-top1=%f err-top5=%f loss=%f on %d images', args.evaluate, 1 - metrics.accuracy,
              1 - metrics.top5, metrics.loss, metrics.images)
@@ -149,15 +151,12 @@ def train(net, args, decays, cluster, command):
         part = {'num_parts': cluster.size, 'part_index': cluster.rank, 'max_bad_share': args.max_bad_share}
         training = TrainingPhotos(sources[0], args.input_size, batch_size, args.seed, args.num_workers,
                                   **part)
-        validation = EvaluationPhotos(sources[1], args.input_size, batch_size, args.crop_ratio,
+        validation = EvaluationPhotos(sources[1], args.input_size, batch_size, args.crop_ratio or CROP_RATIO,
                                       args.num_workers, **part)
-        iterations = max(1, len(sources[0]) // batch_size)  # an epoch's, as published
         starts = [first_iteration(epoch, len(sources[0]), batch_size) for epoch in range(args.num_epochs + 1)]
         engine = _engine(net, args, devices, cluster, starts)
         plan = loop.Plan(
-            engine, training, validation,
-            warmup_schedule(args.lr_mode, args.lr, args.num_epochs, iterations, args.warmup_epochs,
-                            args.warmup_lr, decays, args.lr_decay),
+            engine, training, validation, _schedule(args, len(sources[0]) // batch_size, starts[-1], decays),
             args.num_epochs, args.save_dir, _result_settings(args, engine, sources), _interval_line(args),
             epoch_lines, args.log_interval, args.save_frequency,
             lambda epoch: 'imagenet-%s-%d' % (model_name(args), epoch - 1), save_states=True)
@@ -170,23 +169,33 @@ def train(net, args, decays, cluster, command):
             'training_images': len(sources[0]), 'test_images': len(sources[1])})
 
 
+def _schedule(args, iterations_per_epoch, iterations, decays):
+    """As published made for images // batch iterations an epoch, of which some have one more."""
+    scheduled = args.num_epochs * iterations_per_epoch
+    if iterations > 1.01 * scheduled:
+        log.info('the schedule ends after %d of %d iterations, as the published one does; the last rate is '
+                 'kept from there on', scheduled, iterations)
+    try:
+        return warmup_schedule(args.lr_mode, args.lr, args.num_epochs, iterations_per_epoch,
+                               args.warmup_epochs, args.warmup_lr, decays, args.lr_decay)
+    except ValueError as error:
+        raise OpenatacError(str(error)) from None
+
+
 def _engine(net, args, devices, cluster, starts):
-    teacher = args.teacher and load_teacher(args, devices, _image_shape(args))
+    teaches = args.teacher and args.hard_weight < 1
+    teacher = load_teacher(args, devices, _image_shape(args)) if teaches else None
     objective = Objective(
         args.num_classes, SMOOTHING if args.label_smoothing else 0.0, args.mixup_alpha if args.mixup else 0.0,
         starts[args.num_epochs - args.mixup_off_epoch], teacher, args.temperature, args.hard_weight)
-    mx.random.seed(args.seed)
-    net.initialize(mx.init.MSRAPrelu(), ctx=devices)
-    if args.resume_params:
-        load_parameters(net, args.resume_params, devices)
-        log.info('starting from the parameters in %s', args.resume_params)
+    session.initialise(net, args.seed, devices, args.resume_params)
     if args.no_wd:
         for parameter in net.collect_params('.*beta|.*gamma|.*bias').values():
             parameter.wd_mult = 0.0
     return GluonEngine(
         net, devices, 'nag', {'learning_rate': args.lr, 'momentum': args.momentum, 'wd': args.wd},
         _image_shape(args), args.dtype, args.mode == 'hybrid', args.seed, objective,
-        LossScale(args.loss_scale) if args.dtype == 'float16' else None, top5=True, cluster=cluster)
+        LossScale(args.loss_scale or 1024.0) if args.dtype == 'float16' else None, top5=True, cluster=cluster)
 
 
 def _begin(args, engine, starts):
@@ -194,6 +203,8 @@ def _begin(args, engine, starts):
     progress = loop.Progress()
     progress.epoch, engine.iteration = args.resume_epoch, starts[args.resume_epoch]
     if args.resume_states:
+        if not os.path.isfile(args.resume_states):
+            raise ParameterFileError('--resume-states: there is no file %s' % args.resume_states)
         try:
             engine.load_optimizer_states(read_arrays(args.resume_states))
         except (KeyError, ValueError, mx.MXNetError, ParameterFileError):
@@ -205,11 +216,9 @@ def _begin(args, engine, starts):
 
 
 def _result_settings(args, engine, sources):
-    settings = {flag: getattr(args, flag) for flag in RESULT_FLAGS}
-    settings['devices'] = session.devices(engine)
-    settings['kvstore'] = args.kvstore if engine.cluster.size > 1 else 'device'
-    settings['data'] = '+'.join(source.fingerprint() for source in sources)
-    return settings
+    data = '+'.join(source.fingerprint() for source in sources)
+    return dict(session.result_settings(args, RESULT_FLAGS, engine, data),
+                kvstore=args.kvstore if engine.cluster.size > 1 else 'device')
 
 
 def _check_alike(cluster, settings, engine):

@@ -6,12 +6,12 @@ from openatac.training.flags import number
 DATA = os.path.join('~', '.mxnet', 'datasets', 'imagenet')
 
 
-def add_network(p):
-    """--r, --act-type, --act-layers, --num-classes, --use-gn and what the published script ignored."""
+def add_network(p, r):
+    """--r (default: ``r``), --act-type, --act-layers, --num-classes, --use-gn."""
     group = p.add_argument_group('network')
     group.add_argument('--act-type', default='ChaATAC',
                        help='relu, prelu, elu, selu, gelu, swish or ChaATAC (default: %(default)s)')
-    group.add_argument('--r', type=number(float, low=1), default=2,
+    group.add_argument('--r', type=number(float, low=1), default=r,
                        help='channel reduction ratio of ChaATAC (default: %(default)s)')
     group.add_argument('--act-layers', type=number(int, low=0, high=4), default=2,
                        help='how many of the four stages, from the back, get it (default: %(default)s)')
@@ -32,11 +32,12 @@ def add_data(p):
         group.add_argument('--rec-%s-idx' % split, default=None,
                            help='(default: the .idx beside it, or none)')
     group.add_argument('--input-size', type=number(int, low=32, high=4096), default=224)
-    group.add_argument('--crop-ratio', type=number(float, above=0, high=1), default=0.875,
+    group.add_argument('--crop-ratio', type=number(float, low=0, high=1), default=0.875,
                        help='of the centre that is tested on (default: %(default)s)')
     group.add_argument('-j', '--num-data-workers', '--num_workers', dest='num_workers',
                        type=number(int, low=0, high=1024), default=4,
-                       help='processes that read photographs, 0 for none (default: %(default)s)')
+                       help='processes that read photographs, as many again for validation; 0 for none '
+                       '(default: %(default)s)')
     group.add_argument('--max-bad-share', type=number(float, low=0, below=1), default=0.01,
                        help='the share of photographs that may be damaged; they are named and left out '
                        '(default: %(default)s)')

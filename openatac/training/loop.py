@@ -33,7 +33,7 @@ class Plan(NamedTuple):
     settings : dict; what the result depends on. A checkpoint of other settings is refused
     interval_line : function from an Interval to a line of the log, or ''
     epoch_lines : function from a row of the history and its seconds to lines of the log
-    log_interval : int; batches between two readings of the metrics
+    log_interval : int; batches between two readings of the metrics, 0 for one an epoch
     save_period : int; parameters are kept every so many epochs, 0 for never
     save_name : function from an epoch to the name under which they are kept
     save_states : whether the optimizer's state is kept beside them
@@ -153,11 +153,11 @@ def _train_epoch(plan, progress, trackers, stop):
                 engine.train_batch(images, labels, rate)
                 progress.batch += 1
                 bar.update()
-                if progress.batch % plan.log_interval == 0 or progress.batch == batches:
+                if plan.log_interval and progress.batch % plan.log_interval == 0 or progress.batch == batches:
                     _report(plan, progress, trackers, rate, clock, bar)
                 if progress.batch < batches and stop.requested(midway=True):
                     _check_loss(engine.read_metrics(), progress)
-                    _checkpoint(plan, progress)
+                    _checkpoint(plan, progress, *engine.state())
                     raise Stopped(stop.signal)
 
 
@@ -209,13 +209,14 @@ def _finish_epoch(plan, progress, speed):
 def _write(plan, progress, trackers):
     """All that an epoch leaves. The checkpoint is last: what it says was done, was done."""
     engine = plan.engine
-    check_finite(engine.state()[0])
+    state = engine.state()
+    check_finite(state[0])
     with engine.mean_statistics(), writing_in(plan.folder):
         if engine.cluster.rank == 0:
             for tracker in trackers:
                 tracker.epoch(progress.history)
             _write_parameters(plan, progress)
-    _checkpoint(plan, progress)
+    _checkpoint(plan, progress, *state)
 
 
 def _write_parameters(plan, progress):
@@ -230,8 +231,7 @@ def _write_parameters(plan, progress):
     save_parameters(engine.net, os.path.join(plan.folder, 'last.params'))
 
 
-def _checkpoint(plan, progress):
-    arrays, numbers = plan.engine.state()
+def _checkpoint(plan, progress, arrays, numbers):
     if plan.engine.cluster.rank == 0:
         checkpoints_of(plan.folder).save(plan.engine.iteration, arrays, {
             'settings': plan.settings, 'engine': numbers, 'progress': progress.state()})

@@ -28,6 +28,9 @@ def warmup_schedule(mode, base_lr, epochs, iterations_per_epoch, warmup_epochs=0
         raise ValueError('there is no schedule %r: choose one of %s' % (mode, ', '.join(MODES)))
     if not 0 <= warmup_epochs <= epochs:
         raise ValueError('%d warm-up epochs do not fit into %d epochs' % (warmup_epochs, epochs))
+    if 1 in (warmup_epochs * iterations_per_epoch, (epochs - warmup_epochs) * iterations_per_epoch):
+        raise ValueError('a schedule of one iteration has no beginning and end: train on more images, for '
+                         'more epochs or with a smaller --batch-size')
     steps = [epoch - warmup_epochs for epoch in sorted(decay_epochs)]
     schedule = LRSequential([
         LRScheduler('linear', base_lr=warmup_lr, target_lr=base_lr, nepochs=warmup_epochs,

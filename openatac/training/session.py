@@ -9,8 +9,9 @@ import statistics
 import mxnet as mx
 import numpy as np
 
-from openatac.errors import CheckpointError, DeviceError
+from openatac.errors import CheckpointError, DeviceError, OpenatacError
 from openatac.files import write_text
+from openatac.models.parameters import load_parameters
 from openatac.training import loop, tracking
 from openatac.training.checkpoint import only_run_in, writing_in
 from openatac.version import __version__
@@ -25,6 +26,20 @@ def check_precision(dtype, contexts):
                           'CPU: use --dtype float32')
 
 
+def initialise(net, seed, contexts, params=None):
+    """Draw the network's values from ``seed`` on ``contexts``, or read them from the file ``params``."""
+    mx.random.seed(seed)
+    net.initialize(mx.init.MSRAPrelu(), ctx=contexts)
+    if params:
+        load_parameters(net, params, contexts)
+        log.info('starting from the parameters in %s', params)
+
+
+def result_settings(args, flags, engine, data):
+    """{name: value} of what a run's result depends on; ``data``: a text that stands for its data sets."""
+    return dict({flag: getattr(args, flag) for flag in flags}, devices=devices(engine), data=data)
+
+
 @contextlib.contextmanager
 def open_run(args, command, log_file=None, log_form=tracking.FORM, rank=0):
     """Hold ``args.save_dir`` for this run, and begin its log; other ranks than 0 leave both alone.
@@ -37,13 +52,26 @@ def open_run(args, command, log_file=None, log_form=tracking.FORM, rank=0):
         yield
         return
     with only_run_in(args.save_dir):
-        with writing_in(args.save_dir):
+        with _named('--logging-file' if log_file else '--save-dir'):
             tracking.log_to(log_file or os.path.join(args.save_dir, 'train.log'), log_form)
+        if args.save_plot_dir:
+            with _named('--save-plot-dir'):
+                os.makedirs(args.save_plot_dir, exist_ok=True)
         log.info('%s', command)
         if args.resume == 'never' and loop.checkpoints_of(args.save_dir).names():
             raise CheckpointError('%s holds a run already: go on with it by --resume auto, or choose another '
                                   '--save-dir' % args.save_dir)
         yield
+
+
+@contextlib.contextmanager
+def _named(flag):
+    """Say of which flag it is what cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise OpenatacError('%s: %s cannot be written (%s); choose another'
+                            % (flag, error.filename, error.strerror)) from None
 
 
 def train(plan, progress, args, command, title, about):
@@ -53,6 +81,7 @@ def train(plan, progress, args, command, title, about):
     """
     if args.resume == 'auto' and loop.resume(plan, progress):
         log.info('going on after epoch %d, batch %d', progress.epoch, progress.batch)
+    check_same_start(plan.engine, progress)
     trackers = []
     if plan.engine.cluster.rank == 0:
         with writing_in(args.save_dir):
@@ -67,6 +96,17 @@ def train(plan, progress, args, command, title, about):
     log.info('best accuracy %.4f (epoch %d), last %.4f', summary['best_accuracy'], summary['best_epoch'],
              summary['last_accuracy'])
     return summary
+
+
+def check_same_start(engine, progress):
+    """Raise CheckpointError if the processes that train together would begin at different places."""
+    if engine.cluster.size == 1:
+        return
+    places = engine.cluster.gather([progress.epoch, progress.batch, engine.checksum()], 'the beginning')
+    if any(place != places[0] for place in places):
+        raise CheckpointError(
+            'the workers would not begin alike (at epoch and batch %s): --save-dir must be one folder that '
+            'all machines share' % ', '.join('%d and %d' % tuple(place[:2]) for place in places))
 
 
 def devices(engine):

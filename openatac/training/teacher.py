@@ -42,13 +42,16 @@ def _build(args):
     if args.teacher.lower() not in known:
         raise OpenatacError('--teacher %s: neither GluonCV nor openatac has a network of that name; see '
                             'gluoncv.model_zoo.get_model_list()' % args.teacher)
+    # GluonCV's own classifiers have 1000 classes, and files that it downloads
+    settings = {'pretrained': True}
     if args.teacher_params:
-        return model_zoo.get_model(args.teacher, pretrained=False, classes=args.num_classes)
+        settings = {'pretrained': False, 'classes': args.num_classes}
     try:
-        return model_zoo.get_model(args.teacher, pretrained=True)
-    except Exception as error:  # of whatever kind: it downloads, unpacks and reads in many ways
-        raise OpenatacError('GluonCV cannot fetch the teacher %s (%s): download its .params file by hand and '
-                            'name it by --teacher-params' % (args.teacher, _first_line(error))) from None
+        return model_zoo.get_model(args.teacher, **settings)
+    except Exception as error:  # of whatever kind: it builds, downloads, unpacks and reads in many ways
+        raise OpenatacError('GluonCV cannot make the teacher %s (%s): choose a classifier, with its .params '
+                            'file in --teacher-params if it cannot be downloaded'
+                            % (args.teacher, _first_line(error))) from None
 
 
 def _first_line(error):
