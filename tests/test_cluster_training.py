@@ -26,9 +26,10 @@ def photos(tmp_path_factory):
 
 
 def flags(folder, photos, *more):
+    # --last-gamma, as BatchNorm of two images that are one pixel wide has gradients beyond all measure
     return tuple(map(str, (
         '--data-dir', photos, '--r', 2, '--num-classes', 2, '--input-size', 32, '--batch-size', 2,
-        '--seed', 1, '-j', 0, '--lr', 0.02, '--log-interval', 1, '--save-dir', folder,
+        '--seed', 1, '-j', 0, '--lr', 0.002, '--last-gamma', '--log-interval', 1, '--save-dir', folder,
         '--logging-file', str(folder) + '.log', *more)))
 
 
@@ -128,7 +129,8 @@ def test_workers_with_different_settings_do_not_begin(photos, tmp_path):
 
 
 def test_asynchronous_training_trains_and_goes_on_from_its_weights(photos, tmp_path):
-    folder, recipe = tmp_path / 'run', ('--kvstore', 'dist_async', '--resume', 'auto', '--num-epochs', 2)
+    folder = tmp_path / 'run'
+    recipe = (*NO_BATCH_NORM, '--kvstore', 'dist_async', '--resume', 'auto', '--num-epochs', 2)
     process = start_cluster(*flags(folder, photos, *recipe))
     wait_until(process, lambda: batches_in(str(folder) + '.log') >= 1, 'a batch')
     process.send_signal(signal.SIGTERM)
