@@ -1,4 +1,5 @@
 """Results files are made of finished runs, free of the machine's paths, and the README shows them."""
+import csv
 import json
 
 import pytest
@@ -59,3 +60,11 @@ def test_another_file_is_refused_and_left_alone(tmp_path, content):
 def test_the_readme_shows_the_table_of_the_results():
     table = results.table(results.read(ROOT / 'results' / 'cifar10.csv'))
     assert table in (ROOT / 'README.md').read_text('utf-8')
+
+
+@pytest.mark.parametrize('name', ['benchmark.csv', 'record_pipeline.csv'])
+def test_the_readme_shows_what_was_measured(name):
+    readme = (ROOT / 'README.md').read_text('utf-8')
+    with open(ROOT / 'results' / name, newline='', encoding='utf-8') as handle:
+        for row in csv.DictReader(handle):
+            assert '| %s |' % ' | '.join(value for key, value in row.items() if key != 'machine') in readme

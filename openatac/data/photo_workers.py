@@ -28,6 +28,10 @@ AHEAD = 2  # batches in the making besides those that the reader has
 ENVIRONMENT = {'OMP_NUM_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1', 'OPENCV_FOR_THREADS_NUM': '1',
                'MXNET_ENGINE_TYPE': 'NaiveEngine'}
 
+# They keep the memory that they free, unless the user has set malloc up: by default glibc may give each
+# of an image's temporary arrays back, and take it again page by page (see openatac.runtime).
+MEMORY = {'MALLOC_MMAP_THRESHOLD_': str(2 ** 25), 'MALLOC_TRIM_THRESHOLD_': str(2 ** 30)}
+
 _START = '''
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
@@ -126,7 +130,7 @@ class PhotoWorkers:
             # In a session of their own, out of reach of Ctrl-C: they end when the reader does.
             self._processes.append(subprocess.Popen(
                 [sys.executable, '-c', _START, json.dumps(sys.path), str(theirs.fileno()), str(file)],
-                env={**os.environ, **ENVIRONMENT}, pass_fds=(theirs.fileno(), file),
+                env={**MEMORY, **os.environ, **ENVIRONMENT}, pass_fds=(theirs.fileno(), file),
                 stdin=subprocess.DEVNULL, start_new_session=True))
         self._pipes.append(ours)
         with self._watched(len(self._pipes) - 1):
