@@ -68,6 +68,8 @@ def parser():
     output.add_argument('--save-plot-dir', help='folder of the history picture (default: --save-dir)')
     output.add_argument('--log-interval', type=count, default=50,
                         help='batches between two looks at the metrics')
+    output.add_argument('--export', metavar='PATH',
+                        help='at the end write the best network to PATH-symbol.json and PATH-0000.params')
     output.add_argument('--tensorboard', metavar='DIR', help='write scalars for TensorBoard')
     output.add_argument('--project', help='Weights & Biases project')
     output.add_argument('--name', help='Weights & Biases run')
@@ -107,6 +109,9 @@ def main(argv=None):
     if args.evaluate:
         return cifar.evaluate(net, args, data)
     cifar.train(net, args, data, decays, command=' '.join([os.path.basename(sys.argv[0])] + sys.argv[1:]))
+    if args.export:
+        from openatac.deploy.symbol import export_run
+        export_run(cifar.build_network(args), args.save_dir, args.export, cifar.IMAGE_SHAPE)
 
 
 if __name__ == '__main__':

@@ -104,6 +104,8 @@ def add_output(p):
     g.add_argument('--logging-file', default='train_imagenet.log')
     g.add_argument('--log-interval', type=number(int, low=0), default=50,
                    help='batches between two looks at the metrics, 0 for none')
+    g.add_argument('--export', metavar='PATH',
+                   help='at the end write the best network to PATH-symbol.json and PATH-0000.params')
     g.add_argument('--tensorboard', metavar='DIR', help='write scalars for TensorBoard')
     g.add_argument('--project', help='Weights & Biases project')
     g.add_argument('--name', help='Weights & Biases run')
@@ -167,6 +169,9 @@ def main(argv=None):
         return imagenet.evaluate(net, args, command)
     imagenet.train(net, args, decays, cluster, command)
     cluster.close()
+    if args.export and not args.dry_run and cluster.rank == 0:
+        from openatac.deploy.symbol import export_run
+        export_run(imagenet.build_network(args), args.save_dir, args.export, imagenet.image_shape(args))
 
 
 if __name__ == '__main__':

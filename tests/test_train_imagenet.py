@@ -120,6 +120,16 @@ def test_what_a_run_leaves(whole):
     assert list(parameters(whole)) == list(net._collect_params_with_prefix())
 
 
+def test_the_best_network_is_exported(photos, tmp_path):
+    from openatac.deploy.symbol import load_symbol
+    folder = train(tmp_path / 'run', photos, '--num-epochs', 1, '--export', tmp_path / 'export' / 'net')
+    net = ResNet50_v1bATAC(classes=2)
+    net.load_parameters(os.path.join(folder, 'best.params'))
+    images = mx.nd.random.normal(shape=(2, 3, 32, 32))
+    exported = load_symbol(str(tmp_path / 'export' / 'net'))(images).asnumpy()
+    assert exported == pytest.approx(net(images).asnumpy(), rel=1e-4, abs=1e-5)
+
+
 def test_no_wd_spares_biases_gammas_and_betas(whole, photos, tmp_path):
     """With a decay that is all there is, they stay where they began, and the weights shrink."""
     folder = train(tmp_path / 'run', photos, '--no-wd', '--wd', 1e5, '--lr', 1e-7, '--num-epochs', 1)

@@ -1,6 +1,7 @@
 """Export to symbol files, and proof that the files compute what the network does."""
 import contextlib
 import io
+import logging
 import os
 import tempfile
 import warnings
@@ -9,6 +10,9 @@ import mxnet as mx
 import numpy as np
 
 from openatac.errors import OpenatacError
+from openatac.models.parameters import load_parameters
+
+log = logging.getLogger('openatac')
 
 
 def export_symbol(net, path, image_shape, batch=2):
@@ -38,6 +42,14 @@ def export_symbol(net, path, image_shape, batch=2):
     except (OSError, mx.MXNetError) as error:
         raise OpenatacError('%s cannot be written (%s)' % (path, str(error).splitlines()[0])) from None
     return difference
+
+
+def export_run(net, folder, path, image_shape):
+    """Export the best parameters of the run in ``folder``; ``net`` is its network, not initialised."""
+    load_parameters(net, os.path.join(folder, 'best.params'))
+    difference = export_symbol(net, path, image_shape)
+    log.info('exported the best network to %s-symbol.json and %s-0000.params; loaded back, its outputs '
+             'differ by at most %g', path, path, difference)
 
 
 def load_symbol(path, ctx=None):

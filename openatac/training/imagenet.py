@@ -61,10 +61,11 @@ def _normalisation(args):
 def print_summary(net, args):
     """Print Gluon's table of layers, output shapes and parameters."""
     net.initialize()
-    net.summary(mx.nd.zeros((1,) + _image_shape(args)))
+    net.summary(mx.nd.zeros((1,) + image_shape(args)))
 
 
-def _image_shape(args):
+def image_shape(args):
+    """(C, H, W) of the network's input."""
     return (3, args.input_size, args.input_size)
 
 
@@ -128,7 +129,7 @@ def evaluate(net, args, command):
     """Log the errors of the parameters in ``args.evaluate`` on the validation set; returns the metrics."""
     devices = contexts(args, command)
     load_parameters(net, args.evaluate, devices)
-    engine = GluonEngine(net, devices, 'nag', {}, _image_shape(args), dtype=args.dtype,
+    engine = GluonEngine(net, devices, 'nag', {}, image_shape(args), dtype=args.dtype,
                          hybrid=args.mode == 'hybrid', top5=True)
     batches = EvaluationPhotos(open_source(args, 'val'), args.input_size, args.batch_size * len(devices),
                                args.crop_ratio or CROP_RATIO, args.num_workers,
@@ -184,7 +185,7 @@ def _schedule(args, iterations_per_epoch, iterations, decays):
 
 def _engine(net, args, devices, cluster, starts):
     teaches = args.teacher and args.hard_weight < 1
-    teacher = load_teacher(args, devices, _image_shape(args)) if teaches else None
+    teacher = load_teacher(args, devices, image_shape(args)) if teaches else None
     objective = Objective(
         args.num_classes, SMOOTHING if args.label_smoothing else 0.0, args.mixup_alpha if args.mixup else 0.0,
         starts[args.num_epochs - args.mixup_off_epoch], teacher, args.temperature, args.hard_weight)
@@ -194,7 +195,7 @@ def _engine(net, args, devices, cluster, starts):
             parameter.wd_mult = 0.0
     return GluonEngine(
         net, devices, 'nag', {'learning_rate': args.lr, 'momentum': args.momentum, 'wd': args.wd},
-        _image_shape(args), args.dtype, args.mode == 'hybrid', args.seed, objective,
+        image_shape(args), args.dtype, args.mode == 'hybrid', args.seed, objective,
         LossScale(args.loss_scale or 1024.0) if args.dtype == 'float16' else None, top5=True, cluster=cluster)
 
 
