@@ -378,3 +378,26 @@ def test_a_damaged_photograph_is_named_and_left_out(photos, tmp_path):
                          script=SCRIPT)
     assert refused.returncode == 1 and 'of 12 images cannot be read' in the_error(1, refused.stderr)
     assert 'Traceback' not in log_of(str(tmp_path / 'run'))
+
+
+# ------------------------------------------------------------------------------------ real photographs
+
+def test_real_photographs_are_packed_and_learned(shared_data, tmp_path):
+    """8 photographs of ImageNet, 12 times each: 1 in 8 would be chance."""
+    sample = shared_data / 'imagenet_sample'
+    for place in sorted(sample.iterdir())[:8]:
+        photo = next(place.iterdir())
+        for split, copies in (('train', 12), ('val', 1)):
+            folder = tmp_path / split / place.name
+            folder.mkdir(parents=True)
+            for copy in range(copies):
+                (folder / ('%02d.JPEG' % copy)).symlink_to(photo.resolve())
+    for split in ('train', 'val'):
+        assert cli.main(['pack', str(tmp_path / split), str(tmp_path / split), '--resize', '80']) == 0
+        assert cli.main(['pack', '--check', str(tmp_path / split) + '.rec']) == 0
+    folder = train(tmp_path / 'run', 'nowhere', '--num-classes', 8, '--input-size', 64, '--batch-size', 8,
+                   '--last-gamma', '--lr-mode', 'cosine', '--num-epochs', 3, '-j', 1, '--save-frequency', 0,
+                   *record_flags(str(tmp_path)))
+    rows = metrics_of(folder)
+    assert rows[-1]['train_accuracy'] > 0.35 and rows[-1]['train_loss'] < 0.9 * rows[0]['train_loss']
+    assert rows[-1]['val_top5_accuracy'] >= rows[-1]['val_accuracy'] >= 0.25
