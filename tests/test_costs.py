@@ -6,6 +6,7 @@ import mxnet as mx
 import pytest
 from mxnet.gluon import nn
 
+from openatac import cli
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.resnet_v1b import ResNet50_v1bATAC
 from openatac.study.costs import costs
@@ -37,3 +38,64 @@ def test_a_small_network_by_hand():
     assert found.multiply_adds == 6 * 6 * 4 * (3 * 3 * 3) + 4 * 36 * 5
     assert found.trainable == 4 * 27 + 2 * 4 + 4 * 36 * 5 + 5
     assert found.parameters == found.trainable + 2 * 4
+    assert found.activations == 4 * 36 + 4 * 36 + 5  # the flattened ones are a view
+
+
+def costs_of(*arguments, capsys):
+    """{network: (parameters, trainable, multiply-adds, activations in MB)} that `openatac costs` prints."""
+    assert cli.main(['costs', *map(str, arguments)]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    start = next(index for index, row in enumerate(rows) if row[0] == 'network')
+    return {name: (*(int(value.replace(',', '')) for value in (parameters, trainable, multiply_adds)),
+                   float(megabytes))
+            for name, parameters, trainable, multiply_adds, megabytes, _ in rows[start + 1:]}
+
+
+def test_the_command_gives_the_published_figures(capsys):
+    """Table II: 4.4 G multiply-adds for ATAC-ResNet-50."""
+    found = costs_of('--published', 'resnet50_v1b_atac', 'cifar_resnet8_v2_relu', capsys=capsys)
+    wanted = {'net': 'cifar', 'blocks': 1, 'act_type': 'relu', 'classes': 10}
+    row = next(row for row in ROWS if wanted.items() <= row.items())
+    assert found['cifar_resnet8_v2_relu'][:3] == (row['unique'], row['trainable'], row['flops'])
+    assert found['resnet50_v1b_atac'][2] == 4399512552
+
+
+def test_layers_and_symbol_files_add_up(tmp_path, capsys):
+    net = ResNet20V2ATAC(layers=[1] * 3)
+    net.initialize()
+    net.hybridize()
+    net(mx.nd.zeros((1, 3, 32, 32)))
+    net.export(str(tmp_path / 'net'))
+    path = tmp_path / 'net-symbol.json'
+    by_name = costs_of('cifar_resnet8_v2_atac', capsys=capsys)['cifar_resnet8_v2_atac']
+    by_file = costs_of(path, '--input-size', 32, capsys=capsys)['net-symbol.json']
+    assert by_file[0] == by_name[0] and by_file[2:] == by_name[2:]
+    assert by_file[1] - by_name[1] == 3  # the first BatchNorm's shift, which the file does not say is fixed
+    cli.main(['costs', '--layers', 'cifar_resnet8_v2_atac'])
+    rows = [line.split() for line in capsys.readouterr().out.split('\n\n')[0].splitlines()[1:]]
+    assert sum(int(row[3].replace(',', '')) for row in rows) == by_name[0]
+    assert sum(int(row[4].replace(',', '')) for row in rows) == by_name[2]
+
+
+@pytest.mark.parametrize('arguments, code, sentence', [
+    (['cifar_resnet8_v2_gleu'], 2, 'nearest names'),
+    (['nowhere.json'], 1, 'there is no symbol file'),
+    ([__file__.replace('.py', '.json')], 1, 'there is no symbol file'),
+    (['resnet50_v1b_relu', '--classes', '0'], 2, '0 is not a whole number'),
+])
+def test_what_has_no_costs(arguments, code, sentence, capsys):
+    try:
+        found = cli.main(['costs', *arguments])
+    except SystemExit as end:
+        found = end.code
+    assert found == code and sentence in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_symbol_and_an_image_that_does_not_fit(tmp_path, capsys):
+    (tmp_path / 'text.json').write_text('no symbol')
+    assert cli.main(['costs', str(tmp_path / 'text.json')]) == 1
+    assert 'is not a symbol file' in capsys.readouterr().err
+    symbol = mx.sym.Convolution(mx.sym.var('data'), kernel=(3, 3), num_filter=1)
+    symbol.save(str(tmp_path / 'conv.json'))
+    assert cli.main(['costs', str(tmp_path / 'conv.json'), '--input-size', '1']) == 1
+    assert 'does not take images of 1 x 1 pixels' in capsys.readouterr().err
