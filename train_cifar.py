@@ -26,6 +26,7 @@ def parser():
                          help='blocks per stage (default: 3, a ResNet-20)')
     network.add_argument('--act-type',
                          help='relu, prelu, elu, selu, gelu, swish or ChaATAC (default: ChaATAC)')
+    network.add_argument('--attention', help="what ends each block's main path, such as se (default: none)")
     network.add_argument('--r', type=number(float, low=1), default=2,
                          help='channel reduction ratio of ChaATAC (default: %(default)s)')
     network.add_argument('--act-layers', type=number(int, low=0, high=4), default=4,

@@ -23,7 +23,7 @@ COMMANDS = {
                           'the validation errors of trained parameters'),
     'pack': ('openatac.data.pack:main', 'make a record file of a folder of photographs, or check one'),
     'launch': ('openatac.training.launch:main', 'start a training run of several processes or machines'),
-    'costs': ('openatac.study.cost_table:main', 'parameters, multiply-adds and activation memory of networks'),
+    'costs': ('openatac.study.cost_table:main', 'parameters, multiply-adds and memory of networks'),
     'plan': ('openatac.study.plan:main', 'time and cost of the published run, from one measured speed'),
     'results': ('openatac.study.results:main', 'gather finished runs into a CSV file, print its table'),
     'doctor': ('openatac.cli:doctor', 'tell what is installed, what is missing and how to get it'),

@@ -13,7 +13,7 @@ SCRIPTS = 6
 
 # Within one package, the files of a line may import those of the lines above it, and nothing else.
 ORDER = {
-    'openatac.nn': ['atac group_norm', 'activations', 'attention'],
+    'openatac.nn': ['atac group_norm frelu xunit', 'activations attention'],
     'openatac.data': ['augment imageset plain_pickle download', 'cifar digits loader', 'records bad_images',
                       'image_folder image_codec', 'photos photo_workers', 'photo_batches pack'],
     'openatac.models': ['placement params_layout', 'parameters', 'cifar_resnet resnet_v1b', 'zoo'],

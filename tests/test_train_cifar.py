@@ -266,3 +266,14 @@ def test_memory_does_not_grow_over_epochs(tmp_path, cifar10):
         sizes.append(peak())
     assert finish(process).returncode == 0
     assert sizes[1] < sizes[0] + 25, 'from %.0f to %.0f MB in 9 epochs' % tuple(sizes)
+
+
+def test_attention_by_flag_and_by_name_is_the_same_run(cifar10, tmp_path):
+    common = ('--data-dir', cifar10, '--batch-size', 50, '--num-epochs', 1, '--seed', 1)
+    assert call_script(*common, '--model', 'cifar_resnet8_v2_se', '--save-dir', tmp_path / 'name') == 0
+    assert call_script(*common, '--blocks', 1, '--act-type', 'relu', '--attention', 'se',
+                       '--save-dir', tmp_path / 'flags') == 0
+    assert [json_of(tmp_path, folder, 'summary.json')['model'] for folder in ('name', 'flags')] == [
+        'cifar_resnet8_v2_se'] * 2
+    one, other = (metrics_of(tmp_path / folder)[-1] for folder in ('name', 'flags'))
+    assert one['val_loss'] == other['val_loss'] and one['train_loss'] == other['train_loss']

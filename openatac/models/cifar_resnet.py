@@ -8,17 +8,19 @@ from mxnet.gluon.block import HybridBlock
 
 from openatac.models.placement import place
 from openatac.nn.activations import check_activation, make_activation
+from openatac.nn.attention import check_attention, make_attention
 
 
 class CIFARBasicBlockV2ATAC(HybridBlock):
     """conv2(act2(bn2(conv1(act1(bn1(x)))))) + shortcut(x); (B, in, H, W) to (B, channels, H/s, W/s).
 
     The shortcut is a strided 1x1 convolution of the block's raw input where the channel count
-    changes, else the identity. ``activation(channels)`` makes the two activations.
+    changes, else the identity. ``activation(channels)`` makes the two activations, and
+    ``attention(channels)``, if given, what ends the main path, before the addition.
     """
 
     def __init__(self, channels, stride, in_channels, activation, norm_layer, norm_kwargs,
-                 drop_rate=0.0, **kwargs):
+                 drop_rate=0.0, attention=None, **kwargs):
         super().__init__(**kwargs)
         with self.name_scope():
             self.bn1 = norm_layer(**norm_kwargs)
@@ -34,6 +36,7 @@ class CIFARBasicBlockV2ATAC(HybridBlock):
             self.msAA1 = activation(in_channels)
             self.msAA2 = activation(channels)
             self.dropout = nn.Dropout(drop_rate) if drop_rate else None
+            self.attention = attention(channels) if attention else None
 
     def hybrid_forward(self, F, x):
         shortcut = x if self.downsample is None else self.downsample(x)
@@ -41,7 +44,10 @@ class CIFARBasicBlockV2ATAC(HybridBlock):
         x = self.msAA2(self.bn2(x))
         if self.dropout is not None:
             x = self.dropout(x)
-        return self.conv2(x) + shortcut
+        x = self.conv2(x)
+        if self.attention is not None:
+            x = self.attention(x)
+        return x + shortcut
 
 
 class ResNet20V2ATAC(HybridBlock):
@@ -65,6 +71,9 @@ class ResNet20V2ATAC(HybridBlock):
         The normalisation of the host; ChaATAC always has its own BatchNorm.
     drop_rate : float, default 0
         Dropout before each block's second convolution, as in GluonCV's wide ResNets.
+    attention : str, optional
+        A name of `openatac.nn.attention.ATTENTIONS`, to end the main path of each block, as SE does in
+        Hu et al., 2018.
 
     Raises ValueError for arguments that make no network.
     """
@@ -72,9 +81,11 @@ class ResNet20V2ATAC(HybridBlock):
     def __init__(self, layers=(3, 3, 3), channels=(16, 16, 32, 64), classes=10, act_type='ChaATAC',
                  r=2, skernel=3, dilation=1, useReLU=True, useGlobal=False, act_layers=4,
                  replace_act='relu', act_order='bac', asBackbone=False, norm_layer=nn.BatchNorm,
-                 norm_kwargs=None, drop_rate=0.0, **kwargs):
+                 norm_kwargs=None, drop_rate=0.0, attention=None, **kwargs):
         super().__init__(**kwargs)
         _check(layers, channels, classes, act_type, replace_act, drop_rate)
+        if attention is not None:
+            check_attention(attention)
         norm_kwargs = norm_kwargs or {}
         activations = [partial(make_activation, name, r=r, useReLU=useReLU, useGlobal=useGlobal)
                        for name in place(act_type, replace_act, act_layers, act_order)]
@@ -85,7 +96,8 @@ class ResNet20V2ATAC(HybridBlock):
             for stage, blocks in enumerate(layers):
                 self.features.add(_stage(
                     stage, blocks, channels[stage], channels[stage + 1], activation=activations[stage],
-                    norm_layer=norm_layer, norm_kwargs=norm_kwargs, drop_rate=drop_rate))
+                    norm_layer=norm_layer, norm_kwargs=norm_kwargs, drop_rate=drop_rate,
+                    attention=attention and partial(make_attention, attention)))
             self.features.add(norm_layer(**norm_kwargs))
             self.features.add(activations[-1](channels[-1]))
             self.features.add(nn.GlobalAvgPool2D())

@@ -8,6 +8,7 @@ from mxnet.gluon.block import HybridBlock
 
 from openatac.models.placement import place
 from openatac.nn.activations import check_activation, make_activation
+from openatac.nn.attention import check_attention, make_attention
 
 STAGE_CHANNELS = (64, 128, 256, 512)
 EXPANSION = 4
@@ -17,10 +18,11 @@ class BottleneckV1bATAC(HybridBlock):
     """1x1, 3x3 (stride, dilation), 1x1 convolutions with a shortcut; output channels 4 * planes.
 
     ``activation(channels)`` makes relu1 and relu2; relu3, after the addition, stays a ReLU.
+    ``attention(channels)``, if given, ends the main path.
     """
 
     def __init__(self, planes, activation, strides=1, dilation=1, downsample=None,
-                 norm_layer=nn.BatchNorm, norm_kwargs=None, last_gamma=False, **kwargs):
+                 norm_layer=nn.BatchNorm, norm_kwargs=None, last_gamma=False, attention=None, **kwargs):
         super().__init__(**kwargs)
         norm_kwargs = norm_kwargs or {}
         last = dict(norm_kwargs, gamma_initializer='zeros') if last_gamma else norm_kwargs
@@ -35,11 +37,14 @@ class BottleneckV1bATAC(HybridBlock):
         self.relu1 = activation(planes)
         self.relu2 = activation(planes)
         self.relu3 = nn.Activation('relu')
+        self.attention = attention(planes * EXPANSION) if attention else None
 
     def hybrid_forward(self, F, x):
         y = self.relu1(self.bn1(self.conv1(x)))
         y = self.relu2(self.bn2(self.conv2(y)))
         y = self.bn3(self.conv3(y))
+        if self.attention is not None:
+            y = self.attention(y)
         # After the main path: deferred initial values are drawn in the order of execution.
         shortcut = x if self.downsample is None else self.downsample(x)
         return self.relu3(y + shortcut)
@@ -74,6 +79,9 @@ class ResNet50_v1bATAC(HybridBlock):
         Dropout before the last layer.
     name_prefix : str
         Prefix of the parameters' names.
+    attention : str, optional
+        A name of `openatac.nn.attention.ATTENTIONS`, to end the main path of each bottleneck, as SE does
+        in Hu et al., 2018.
 
     Raises ValueError for arguments that make no network.
     """
@@ -81,9 +89,11 @@ class ResNet50_v1bATAC(HybridBlock):
     def __init__(self, act_type='ChaATAC', r=2, act_layers=2, layers=(3, 4, 6, 3), classes=1000,
                  dilated=False, norm_layer=nn.BatchNorm, norm_kwargs=None, last_gamma=False,
                  deep_stem=False, stem_width=32, avg_down=False, final_drop=0.0,
-                 use_global_stats=False, name_prefix=''):
+                 use_global_stats=False, name_prefix='', attention=None):
         super().__init__(prefix=name_prefix)
         _check(layers, classes, act_type, stem_width, final_drop)
+        if attention is not None:
+            check_attention(attention)
         norm_kwargs = dict(norm_kwargs or {})
         if use_global_stats:
             norm_kwargs['use_global_stats'] = True
@@ -102,7 +112,8 @@ class ResNet50_v1bATAC(HybridBlock):
             for index, planes in enumerate(STAGE_CHANNELS):
                 stage = _stage(index, layers[index], in_channels, planes, strides[index], dilations[index],
                                avg_down, norm, activation=activations[index], norm_layer=norm_layer,
-                               norm_kwargs=norm_kwargs, last_gamma=last_gamma)
+                               norm_kwargs=norm_kwargs, last_gamma=last_gamma,
+                               attention=attention and partial(make_attention, attention))
                 setattr(self, 'layer%d' % (index + 1), stage)
                 in_channels = planes * EXPANSION
             self.avgpool = nn.GlobalAvgPool2D()

@@ -1,7 +1,8 @@
 """The networks by name, in GluonCV's style.
 
 ``cifar_resnet{6b+2}_v2_{unit}`` for b = 1..5 and 18, and ``resnet50_v1b_{unit}``, where
-``unit`` is the lower-case name of an activation, ``atac`` being ChaATAC.
+``unit`` is the lower-case name of an activation, ``atac`` being ChaATAC, or of an attention block, with
+ReLU as activation.
 """
 import difflib
 from functools import partial
@@ -9,27 +10,32 @@ from functools import partial
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.resnet_v1b import ResNet50_v1bATAC
 from openatac.nn.activations import ACTIVATIONS
+from openatac.nn.attention import ATTENTIONS
 
 CIFAR_BLOCKS = (1, 2, 3, 4, 5, 18)
 
 
-def unit_name(act_type):
-    """The unit's name in a model's name: 'atac' for 'ChaATAC', else the name itself."""
-    return 'atac' if act_type == 'ChaATAC' else act_type.lower()
+def unit_name(act_type, attention=None):
+    """The unit's name in a model's name: 'atac' for 'ChaATAC', 'se' for SE over ReLU, 'swish_se', ..."""
+    activation = 'atac' if act_type == 'ChaATAC' else act_type.lower()
+    if attention is None:
+        return activation
+    return attention if activation == 'relu' else '%s_%s' % (activation, attention)
 
 
-def cifar_model_name(blocks, act_type):
+def cifar_model_name(blocks, act_type, attention=None):
     """'cifar_resnet20_v2_atac' for 3 blocks per stage of ChaATAC."""
-    return 'cifar_resnet%d_v2_%s' % (6 * blocks + 2, unit_name(act_type))
+    return 'cifar_resnet%d_v2_%s' % (6 * blocks + 2, unit_name(act_type, attention))
 
 
 def _table():
     models = {}
-    for act_type in ACTIVATIONS:
+    units = [{'act_type': name} for name in ACTIVATIONS] + [
+        {'act_type': 'relu', 'attention': name} for name in ATTENTIONS]
+    for unit in units:
         for blocks in CIFAR_BLOCKS:
-            models[cifar_model_name(blocks, act_type)] = partial(
-                ResNet20V2ATAC, layers=(blocks,) * 3, act_type=act_type)
-        models['resnet50_v1b_' + unit_name(act_type)] = partial(ResNet50_v1bATAC, act_type=act_type)
+            models[cifar_model_name(blocks, **unit)] = partial(ResNet20V2ATAC, layers=(blocks,) * 3, **unit)
+        models['resnet50_v1b_' + unit_name(**unit)] = partial(ResNet50_v1bATAC, **unit)
     return models
 
 

@@ -6,8 +6,11 @@ An entry is a factory that takes the channel count of its input and returns a bl
 from typing import Callable, NamedTuple, Tuple
 
 from mxnet.gluon import nn
+from mxnet.gluon.block import HybridBlock
 
 from openatac.nn.atac import ChaATAC
+from openatac.nn.frelu import FReLU
+from openatac.nn.xunit import XUnit
 
 
 class PReLU(nn.PReLU):
@@ -20,6 +23,34 @@ class PReLU(nn.PReLU):
     def hybrid_forward(self, F, x, alpha):
         slope = F.reshape(alpha, shape=(1, -1, 1, 1))
         return F.relu(x) - F.broadcast_mul(slope, F.relu(-x))
+
+
+class Mish(HybridBlock):
+    """x * tanh(log(1 + exp(x))) (Misra, 2019, https://arxiv.org/abs/1908.08681, equation 1)."""
+
+    def hybrid_forward(self, F, x):
+        return x * F.tanh(F.Activation(x, act_type='softrelu'))
+
+
+class Sine(HybridBlock):
+    """sin(w0 x), the activation of SIREN (Sitzmann et al., 2020, https://arxiv.org/abs/2006.09661).
+
+    w0 : number, default 1
+        The paper's 30 spreads a first layer that sees coordinates over many periods; its section 3.2
+        then draws the weights so that every later sine gets a standard normal input. Behind a
+        BatchNorm the input is that already, so 1 is the same unit there.
+
+    Raises ValueError for a ``w0`` that is not above 0.
+    """
+
+    def __init__(self, w0=1, **kwargs):
+        super().__init__(**kwargs)
+        if not w0 > 0:
+            raise ValueError('w0 (the frequency of the sine) must be above 0, not %r' % (w0,))
+        self._w0 = w0
+
+    def hybrid_forward(self, F, x):
+        return F.sin(self._w0 * x)
 
 
 class Activation(NamedTuple):
@@ -36,6 +67,10 @@ ACTIVATIONS = {
     'selu': Activation(lambda channels: nn.SELU()),
     'gelu': Activation(lambda channels: nn.GELU()),
     'swish': Activation(lambda channels: nn.Swish()),
+    'mish': Activation(lambda channels: Mish()),
+    'frelu': Activation(FReLU),
+    'sine': Activation(lambda channels, **settings: Sine(**settings), settings=('w0',)),
+    'xunit': Activation(XUnit),
     'ChaATAC': Activation(ChaATAC, settings=('r', 'useReLU', 'useGlobal')),
 }
 
@@ -43,7 +78,7 @@ ACTIVATIONS = {
 def make_activation(name, channels, **settings):
     """The activation ``name`` for an input of ``channels`` channels.
 
-    settings: what any of the activations can be told (r, useReLU, useGlobal); each takes its own.
+    settings: what any of the activations can be told (r, useReLU, useGlobal, w0); each takes its own.
 
     Raises ValueError for an unknown name.
     """

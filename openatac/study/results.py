@@ -55,6 +55,8 @@ def gather(folder, logs):
         return text
 
     unit = 'global gate' if summary['act_type'] == 'ChaATAC' and summary['useGlobal'] else summary['act_type']
+    if summary.get('attention'):
+        unit += ' + ' + summary['attention']
     name = '%s-%s%s-seed%d.log' % (summary['dataset'], summary['model'],
                                    '-global' if unit == 'global gate' else '', summary['seed'])
     os.makedirs(logs, exist_ok=True)

@@ -20,18 +20,18 @@ IMAGE_SHAPE = (3, 32, 32)
 CLASSES = {'cifar10': 10, 'cifar100': 100, 'digits': 10}
 # Flags that choose the run's result; all others may differ when a run is resumed.
 RESULT_FLAGS = (
-    'blocks', 'act_type', 'r', 'act_layers', 'useGlobal', 'useReLU', 'drop_rate', 'dataset',
+    'blocks', 'act_type', 'attention', 'r', 'act_layers', 'useGlobal', 'useReLU', 'drop_rate', 'dataset',
     'cifar100_labels', 'batch_size', 'num_epochs', 'lr', 'momentum', 'wd', 'lr_decay', 'lr_decay_period',
     'lr_decay_epoch', 'mode', 'dtype', 'seed', 'resume_from')
 
 
 def build_network(args):
-    """The network of the flags, not initialised; fills in --blocks and --act-type from --model.
+    """The network of the flags, not initialised; fills in what --model says of --blocks and others.
 
     Raises ValueError for flags that make no network.
     """
     named = _named(args.model)
-    for flag, default in (('blocks', 3), ('act_type', 'ChaATAC')):
+    for flag, default in (('blocks', 3), ('act_type', 'ChaATAC'), ('attention', None)):
         given = getattr(args, flag)
         if flag in named and given not in (None, named[flag]):
             raise ValueError('argument --%s: --model %s is built with %s; leave out one of the two'
@@ -40,7 +40,7 @@ def build_network(args):
     return ResNet20V2ATAC(
         layers=[args.blocks] * 3, act_type=args.act_type, classes=CLASSES[args.dataset],
         act_layers=args.act_layers, r=args.r, useReLU=args.useReLU, useGlobal=args.useGlobal,
-        drop_rate=args.drop_rate)
+        drop_rate=args.drop_rate, attention=args.attention)
 
 
 def _named(model):
@@ -50,7 +50,8 @@ def _named(model):
     network = find_model(model)
     if network.func is not ResNet20V2ATAC:
         raise ValueError('argument --model: %s is for ImageNet; choose a cifar_resnet network' % model)
-    return {'blocks': network.keywords['layers'][0], 'act_type': network.keywords['act_type']}
+    return {'blocks': network.keywords['layers'][0],
+            **{flag: network.keywords.get(flag) for flag in ('act_type', 'attention')}}
 
 
 def print_summary(net):
@@ -87,9 +88,10 @@ def train(net, args, data, decays, command):
                          session.result_settings(args, RESULT_FLAGS, engine,
                                                  _fingerprint(training_set, test_set)),
                          interval_line, epoch_lines, args.log_interval, args.save_period)
-        name = cifar_model_name(args.blocks, args.act_type)
+        name = cifar_model_name(args.blocks, args.act_type, args.attention)
         return session.train(plan, loop.Progress(), args, command, _title(args, name), {
-            'model': name, 'dataset': args.dataset, 'act_type': args.act_type, 'useGlobal': args.useGlobal,
+            'model': name, 'dataset': args.dataset, 'act_type': args.act_type,
+            'attention': args.attention, 'useGlobal': args.useGlobal,
             'training_images': len(training_set), 'test_images': len(test_set)})
 
 

@@ -16,6 +16,7 @@ def draw_curves(path, title, panels):
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
     except ImportError:
         return log.warning("no picture without matplotlib: pip install 'openatac[demo]'")
     figure = Figure(figsize=(9, 3.6), layout='constrained')
@@ -24,6 +25,7 @@ def draw_curves(path, title, panels):
         for name, values in curves.items():
             axes.plot(values, marker='.' if len(values) < 50 else None, label=name)
         axes.set(xlabel='epoch', ylabel=label, ylim=(0, None))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.legend()
     figure.suptitle(title)

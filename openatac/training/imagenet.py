@@ -28,7 +28,7 @@ log = logging.getLogger('openatac')
 CROP_RATIO = 0.875  # what the published script takes for 0
 # Flags that choose the run's result; all others may differ when a run is resumed.
 RESULT_FLAGS = (
-    'act_type', 'r', 'act_layers', 'num_classes', 'use_gn', 'syncbn', 'last_gamma', 'input_size',
+    'act_type', 'attention', 'r', 'act_layers', 'num_classes', 'use_gn', 'syncbn', 'last_gamma', 'input_size',
     'crop_ratio', 'batch_size', 'dtype', 'mode', 'loss_scale', 'num_epochs', 'lr', 'momentum', 'wd',
     'no_wd', 'lr_mode', 'lr_decay', 'lr_decay_period', 'lr_decay_epoch', 'warmup_lr', 'warmup_epochs',
     'label_smoothing', 'mixup', 'mixup_alpha', 'mixup_off_epoch', 'teacher', 'teacher_params', 'temperature',
@@ -40,8 +40,8 @@ RESULT_FLAGS = (
 def build_network(args):
     """The network of the flags, not initialised. Raises ValueError for flags that make no network."""
     return ResNet50_v1bATAC(
-        act_type=args.act_type, r=args.r, act_layers=args.act_layers, classes=args.num_classes,
-        last_gamma=getattr(args, 'last_gamma', False), **_normalisation(args))
+        act_type=args.act_type, attention=args.attention, r=args.r, act_layers=args.act_layers,
+        classes=args.num_classes, last_gamma=getattr(args, 'last_gamma', False), **_normalisation(args))
 
 
 def _normalisation(args):
@@ -71,7 +71,7 @@ def image_shape(args):
 
 def model_name(args):
     """'resnet50_v1b_atac', as in the names of the files that a run leaves."""
-    return 'resnet50_v1b_' + unit_name(args.act_type)
+    return 'resnet50_v1b_' + unit_name(args.act_type, args.attention)
 
 
 # ----------------------------------------------------------------------------- devices, data
@@ -166,7 +166,8 @@ def train(net, args, decays, cluster, command):
         if args.dry_run:
             return dry_run(plan, args.dry_run)
         return session.train(plan, progress, args, command, '%s on ImageNet' % model_name(args), {
-            'model': model_name(args), 'dataset': 'imagenet', 'act_type': args.act_type, 'useGlobal': False,
+            'model': model_name(args), 'dataset': 'imagenet', 'act_type': args.act_type,
+            'attention': args.attention, 'useGlobal': False,
             'training_images': len(sources[0]), 'test_images': len(sources[1])})
 
 

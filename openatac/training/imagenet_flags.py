@@ -11,6 +11,8 @@ def add_network(p, r):
     group = p.add_argument_group('network')
     group.add_argument('--act-type', default='ChaATAC',
                        help='relu, prelu, elu, selu, gelu, swish or ChaATAC (default: %(default)s)')
+    group.add_argument('--attention',
+                       help="what ends each bottleneck's main path, such as se (default: none)")
     group.add_argument('--r', type=number(float, low=1), default=r,
                        help='channel reduction ratio of ChaATAC (default: %(default)s)')
     group.add_argument('--act-layers', type=number(int, low=0, high=4), default=2,

@@ -1,0 +1,79 @@
+"""How fast networks with gates train on the CPU, beside the same network with plain ReLUs.
+
+    python benchmarks/gates.py
+
+ResNet-8 (one block a stage) on batches of 128 made-up CIFAR images, images per second of whole training
+steps, hybridized: ReLU, ReLU with each attention block at the end of its residual branches, ATAC, and
+ATAC with the global gate. The networks take turns, so that a noisy machine is noisy for all; the figure
+is the median of the rounds, after a warm-up.
+"""
+import argparse
+import statistics
+import time
+
+import openatac  # noqa: F401  (makes MXNet import, and sets its threads)
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('names', nargs='*', default=['relu', 'se', 'atac', 'atac_global'],
+                   help='relu, atac, atac_global or attention blocks (default: relu se atac atac_global)')
+    p.add_argument('--rounds', type=int, default=5)
+    p.add_argument('--steps', type=int, default=20, help='training steps a round (default: %(default)s)')
+    args = p.parse_args()
+    steps = {name: training_step(network(name)) for name in args.names}
+    speeds = {name: [] for name in steps}
+    for step in steps.values():
+        images_per_second(step, 3)
+    for _ in range(args.rounds):
+        for name, step in steps.items():
+            speeds[name].append(images_per_second(step, args.steps))
+    plain = statistics.median(speeds[args.names[0]])
+    print('%-16s %10s %10s   %s' % ('network', 'images/s', 'of ' + args.names[0], 'slowest to fastest'))
+    for name, speed in speeds.items():
+        median = statistics.median(speed)
+        print('%-16s %10.0f %10.2f   %.0f to %.0f' % (name, median, median / plain, min(speed), max(speed)))
+
+
+def network(name):
+    """A ResNet-8 with the gates that ``name`` stands for."""
+    from openatac.models.cifar_resnet import ResNet20V2ATAC
+    if name in ('atac', 'atac_global'):
+        return ResNet20V2ATAC([1] * 3, useGlobal=name == 'atac_global')
+    return ResNet20V2ATAC([1] * 3, act_type='relu', attention=None if name == 'relu' else name)
+
+
+def training_step(net, batch=128):
+    """A function that does one step of training on a fixed batch."""
+    import mxnet as mx
+    import numpy as np
+    from mxnet import autograd, gluon
+    net.initialize(mx.init.MSRAPrelu())
+    net.hybridize(static_alloc=True)
+    rng = np.random.RandomState(0)
+    x, y = mx.nd.array(rng.randn(batch, 3, 32, 32)), mx.nd.array(rng.randint(0, 10, batch))
+    loss_function = gluon.loss.SoftmaxCrossEntropyLoss()
+    net(x)
+    trainer = gluon.Trainer(net.collect_params(), 'nag', {'learning_rate': 0.01, 'momentum': 0.9})
+
+    def step():
+        with autograd.record():
+            loss = loss_function(net(x), y)
+        loss.backward()
+        trainer.step(batch)
+    step.batch = batch
+    return step
+
+
+def images_per_second(step, steps):
+    import mxnet as mx
+    mx.nd.waitall()
+    start = time.perf_counter()
+    for _ in range(steps):
+        step()
+    mx.nd.waitall()
+    return step.batch * steps / (time.perf_counter() - start)
+
+
+if __name__ == '__main__':
+    main()

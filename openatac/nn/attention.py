@@ -1,0 +1,320 @@
+"""The attention blocks that ATAC is compared with, by name.
+
+Each maps a feature map (B, C, H, W) to the same shape and stands at the end of a residual branch,
+before the addition, where the papers of SE, GE, ECA and CBAM put theirs. An entry of ATTENTIONS is
+a factory that takes the channel count; to add one, add one line.
+
+- Squeeze-and-excitation: Hu, Shen, Sun, CVPR 2018, https://arxiv.org/abs/1709.01507
+- Gather-excite: Hu, Shen, Albanie, Sun, Vedaldi, NeurIPS 2018, https://arxiv.org/abs/1810.12348
+- ECA: Wang et al., "Efficient Channel Attention", CVPR 2020, https://arxiv.org/abs/1910.03151
+- CBAM: Woo, Park, Lee, Kweon, ECCV 2018, https://arxiv.org/abs/1807.06521
+- LocalSENet and the NIN style: ablations of Dai et al., "Attention as Activation", section IV,
+  https://arxiv.org/abs/2007.07729
+"""
+import math
+from typing import Callable, NamedTuple, Tuple
+
+from mxnet.gluon import nn
+from mxnet.gluon.block import HybridBlock
+
+from openatac.nn.atac import ChaATAC
+
+
+def average_pixels(F, x):
+    """The average over the pixels, (B, C, H, W) to (B, C).
+
+    Equal to Gluon's GlobalAvgPool2D, whose gradient MXNet 1.9.1 computes up to a hundred times as
+    slowly on the CPU.
+    """
+    return F.flatten(F.contrib.AdaptiveAvgPooling2D(x, output_size=1))
+
+
+def scale_channels(F, x, gate):
+    """x (B, C, H, W) times gate (B, C), the same for all pixels.
+
+    Equal to broadcast_mul, whose gradient adds up the pixels eight times as slowly on MXNet 1.9.1's CPU:
+    here that sum is a matrix product with ones.
+    """
+    ones = _ones(F, F.reshape(x, (0, 0, -1)))
+    return x * F.reshape_like(F.dot(F.reshape(gate, (0, 0, 1)), ones, transpose_b=True), x)
+
+
+def _ones(F, planes):
+    """A one for each pixel, (n, 1), of planes (B, C, n); a product with it is a fast sum."""
+    one_plane = F.slice_axis(F.slice_axis(planes, axis=0, begin=0, end=1), axis=1, begin=0, end=1)
+    return F.ones_like(F.reshape(one_plane, (-1, 1)))
+
+
+def _maximum(F, x, axis, **settings):
+    """F.max with a gradient for one of several equal values, and several times as fast on the CPU."""
+    return F.pick(x, F.argmax(x, axis=axis), axis=axis, **settings)
+
+
+class SEBlock(HybridBlock):
+    """Squeeze-and-excitation, equations 2 to 4: x * sigmoid(W2 . relu(W1 . average of x)).
+
+    channels : int
+        C, the channels of the input.
+    reduction : number, default 16
+        W1: C -> C/reduction (rounded down), W2: back. No biases, as in GluonCV's SE networks.
+
+    Shapes: (B, C, H, W) to the same. Parameters: 2 C (C/reduction).
+    Raises ValueError for a ``reduction`` that leaves no bottleneck.
+    """
+
+    def __init__(self, channels, reduction=16, **kwargs):
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.excite = _excite(channels, reduction)
+
+    def hybrid_forward(self, F, x):
+        return scale_channels(F, x, F.sigmoid(self.excite(average_pixels(F, x))))
+
+
+class GatherExcite(HybridBlock):
+    """Gather-excite, section 3: x * sigmoid(interpolated(excited(gathered x))).
+
+    channels : int
+        C, the channels of the input.
+    extent : int, default 0
+        Side of the neighbourhoods that are gathered, in pixels, a power of two; 0 is the whole image.
+    variant : 'theta-', 'theta' or 'theta+', default 'theta+'
+        What is learned. 'theta-': nothing, the gathering is an average over windows of
+        2 * extent - 1 pixels. 'theta': a depthwise gathering, one filter as large as the image for
+        extent 0, else log2(extent) 3x3 convolutions of stride 2, each with a BatchNorm, and ReLUs
+        between them. 'theta+': 'theta', then squeeze-and-excitation's two layers.
+    reduction : number, default 16
+        Channel reduction ratio of the two layers of 'theta+'.
+
+    Shapes: (B, C, H, W) to the same. The interpolation is to the nearest pixel. With extent 0 the filter
+    takes the size of the first image that it sees, and all images must have it.
+    Parameters with extent 0: 'theta' H W C + 2 C, 'theta+' 2 C (C/reduction) more; else 'theta'
+    log2(extent) (9 C + 2 C).
+
+    Raises ValueError for an unknown variant, an extent that is no power of two, and a ``reduction``
+    that leaves no bottleneck.
+    """
+
+    VARIANTS = ('theta-', 'theta', 'theta+')
+
+    def __init__(self, channels, extent=0, variant='theta+', reduction=16, **kwargs):
+        super().__init__(**kwargs)
+        if variant not in self.VARIANTS:
+            raise ValueError('variant must be one of %s, not %r' % (', '.join(self.VARIANTS), variant))
+        if extent not in [0] + [2 ** n for n in range(1, 11)]:
+            raise ValueError('extent must be 0 (the whole image) or a power of two from 2 to 1024, not %r'
+                             % (extent,))
+        self._extent = extent
+        with self.name_scope():
+            self.gather = _windows(extent) if variant == 'theta-' else _depthwise(channels, extent)
+            self.excite = _excite(channels, reduction, pixels=extent > 0) if variant == 'theta+' else None
+
+    def hybrid_forward(self, F, x):
+        gate = average_pixels(F, x) if self.gather is None else self.gather(x)
+        if self.excite is not None:
+            gate = self.excite(gate)
+        gate = F.sigmoid(gate)
+        if not self._extent:
+            return scale_channels(F, x, gate)
+        # Sides that the extent does not divide are gathered up to the next multiple.
+        return x * F.slice_like(F.UpSampling(gate, scale=self._extent, sample_type='nearest'), x, axes=(2, 3))
+
+
+class ECA(HybridBlock):
+    """Efficient channel attention, equations 9 and 12: a gate from the channel's k neighbours.
+
+    channels : int
+        C, the channels of the input.
+    gamma, b : numbers, default 2 and 1
+        k is (log2(C) + b) / gamma, rounded down, and one more where that is even.
+
+    Shapes: (B, C, H, W) to the same. Parameters: k. Raises ValueError for a gamma that is not above 0.
+    """
+
+    def __init__(self, channels, gamma=2, b=1, **kwargs):
+        super().__init__(**kwargs)
+        if not gamma > 0:
+            raise ValueError('gamma must be above 0, not %r' % (gamma,))
+        k = int(abs((math.log2(channels) + b) / gamma))
+        self.kernel = k if k % 2 else k + 1
+        with self.name_scope():
+            self.conv = nn.Conv1D(1, self.kernel, padding=self.kernel // 2, use_bias=False, in_channels=1)
+
+    def hybrid_forward(self, F, x):
+        row = F.expand_dims(average_pixels(F, x), axis=1)  # the channels as one line of pixels
+        return scale_channels(F, x, F.flatten(F.sigmoid(self.conv(row))))
+
+
+class CBAM(HybridBlock):
+    """Convolutional block attention, equations 1 to 3: a gate per channel, then one per pixel.
+
+        y = x * sigmoid(W2 . relu(W1 . average of x) + W2 . relu(W1 . maximum of x))
+        z = y * sigmoid(BN(k x k convolution of [mean of y, maximum of y] over the channels))
+
+    channels : int
+        C, the channels of the input.
+    reduction : number, default 16
+        W1: C -> C/reduction (rounded down), W2: back, without biases.
+    kernel : int, default 7
+        Side k of the convolution. It has no bias but, as in the authors' code, a BatchNorm.
+
+    Shapes: (B, C, H, W) to the same. Parameters: 2 C (C/reduction) + 2 k^2 + 2.
+    Raises ValueError for a ``reduction`` that leaves no bottleneck and a kernel that has no middle.
+    """
+
+    def __init__(self, channels, reduction=16, kernel=7, **kwargs):
+        super().__init__(**kwargs)
+        if kernel < 1 or kernel % 2 == 0:
+            raise ValueError('kernel must be an odd number from 1, not %r' % (kernel,))
+        self._channels = channels
+        with self.name_scope():
+            self.excite = _excite(channels, reduction)
+            self.conv = nn.Conv2D(1, kernel, padding=kernel // 2, use_bias=False, in_channels=2)
+            self.bn = nn.BatchNorm(in_channels=1)
+
+    def hybrid_forward(self, F, x):
+        largest = _maximum(F, _maximum(F, x, axis=3), axis=2)
+        x = scale_channels(F, x, F.sigmoid(self.excite(average_pixels(F, x)) + self.excite(largest)))
+        planes = F.reshape(x, (0, 0, -1))
+        ones = F.ones_like(F.slice_axis(planes, axis=2, begin=0, end=1))  # (B, C, 1), for fast sums
+        mean = F.batch_dot(ones, planes, transpose_a=True) / self._channels
+        pixels = F.concat(mean, _maximum(F, planes, axis=1, keepdims=True), dim=1)  # (B, 2, H W)
+        pixels = F.reshape_like(pixels, x, lhs_begin=2, lhs_end=3, rhs_begin=2, rhs_end=4)
+        gate = F.sigmoid(self.bn(self.conv(pixels)))
+        return x * F.reshape_like(F.batch_dot(ones, F.reshape(gate, (0, 1, -1))), x)
+
+
+class LocalSEBlock(ChaATAC):
+    """LocalSENet's block: ATAC's local channel attention, a gate per pixel, in SE's place.
+
+    channels, reduction (default 16): as SEBlock's. Shapes: (B, C, H, W) to the same.
+    Parameters: 2 C (C/reduction) + 2 (C/reduction) + 2 C. Raises ValueError as ChaATAC does.
+    """
+
+    def __init__(self, channels, reduction=16, **kwargs):
+        super().__init__(channels, r=reduction, **kwargs)
+
+
+class NINBlock(HybridBlock):
+    """The layers of LocalSEBlock as a network in a network: BN(W2 . relu(BN(W1 . x))), without a gate.
+
+    channels, reduction (default 16): as SEBlock's. Shapes: (B, C, H, W) to the same.
+    Parameters: 2 C (C/reduction) + 2 (C/reduction) + 2 C.
+    Raises ValueError for a ``reduction`` that leaves no bottleneck.
+    """
+
+    def __init__(self, channels, reduction=16, **kwargs):
+        super().__init__(**kwargs)
+        inner = _inner_channels(channels, reduction)
+        with self.name_scope():
+            self.module = nn.HybridSequential(prefix='module')
+            self.module.add(nn.Conv2D(inner, kernel_size=1, use_bias=False, in_channels=channels),
+                            nn.BatchNorm(in_channels=inner), nn.Activation('relu'),
+                            nn.Conv2D(channels, kernel_size=1, use_bias=False, in_channels=inner),
+                            nn.BatchNorm(in_channels=channels))
+
+    def hybrid_forward(self, F, x):
+        return self.module(x)
+
+
+class _GlobalDepthwise(HybridBlock):
+    """One filter as large as the image for each channel, (B, C, H, W) to (B, C).
+
+    A convolution would have to be told that size; this weight, shaped as the convolution's, learns it
+    from the first image.
+    """
+
+    def __init__(self, channels, **kwargs):
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.weight = self.params.get('weight', shape=(channels, 1, 0, 0), allow_deferred_init=True)
+
+    def hybrid_forward(self, F, x, weight):
+        one_image = F.reshape(F.slice_axis(x, axis=0, begin=0, end=1), (-1, 1, 0, 0))
+        weight = F.elemwise_add(weight, F.zeros_like(one_image))  # tells the weight its shape
+        images = F.ones_like(F.slice_axis(F.flatten(x), axis=1, begin=0, end=1))
+        planes = F.reshape(x * F.reshape_like(F.dot(images, F.reshape(weight, (1, -1))), x), (0, 0, -1))
+        return F.flatten(F.dot(planes, _ones(F, planes)))
+
+
+def _inner_channels(channels, reduction):
+    if not reduction > 0:
+        raise ValueError('reduction (the channel reduction ratio) must be above 0, not %r' % (reduction,))
+    inner = int(channels // reduction)
+    if inner < 1:
+        raise ValueError('reduction=%r leaves no bottleneck in a block of %d channels: choose it from 1 to %d'
+                         % (reduction, channels, channels))
+    return inner
+
+
+def _excite(channels, reduction, pixels=False):
+    """W2 . relu(W1 . x) for one vector (B, C) or (B, C, 1, 1) an image, or for each pixel (B, C, H, W)."""
+    inner = _inner_channels(channels, reduction)
+    layers = nn.HybridSequential(prefix='excite_')
+    with layers.name_scope():
+        if pixels:
+            layers.add(nn.Conv2D(inner, kernel_size=1, use_bias=False, in_channels=channels),
+                       nn.Activation('relu'),
+                       nn.Conv2D(channels, kernel_size=1, use_bias=False, in_channels=inner))
+        else:
+            layers.add(nn.Dense(inner, use_bias=False, in_units=channels), nn.Activation('relu'),
+                       nn.Dense(channels, use_bias=False, in_units=inner))
+    return layers
+
+
+def _windows(extent):
+    """The average over the window around each extent-th pixel; None for the whole image."""
+    if not extent:
+        return None
+    return nn.AvgPool2D(pool_size=2 * extent - 1, strides=extent, padding=extent - 1, count_include_pad=False)
+
+
+def _depthwise(channels, extent):
+    layers = nn.HybridSequential(prefix='gather_')
+    with layers.name_scope():
+        if not extent:
+            layers.add(_GlobalDepthwise(channels), nn.BatchNorm(in_channels=channels))
+        for step in range(int(math.log2(extent)) if extent else 0):
+            if step:
+                layers.add(nn.Activation('relu'))
+            layers.add(nn.Conv2D(channels, kernel_size=3, strides=2, padding=1, groups=channels,
+                                 use_bias=False, in_channels=channels),
+                       nn.BatchNorm(in_channels=channels))
+    return layers
+
+
+class Attention(NamedTuple):
+    """How to make one: ``factory(channels, **settings)``; ``settings`` names those it takes."""
+
+    factory: Callable
+    settings: Tuple[str, ...] = ()
+
+
+ATTENTIONS = {
+    'se': Attention(SEBlock, settings=('reduction',)),
+    'ge': Attention(GatherExcite, settings=('reduction',)),
+    'ge_theta': Attention(lambda channels: GatherExcite(channels, variant='theta')),
+    'ge_theta_minus': Attention(lambda channels: GatherExcite(channels, variant='theta-')),
+    'eca': Attention(ECA),
+    'cbam': Attention(CBAM, settings=('reduction',)),
+    'lca': Attention(LocalSEBlock, settings=('reduction',)),
+    'nin': Attention(NINBlock, settings=('reduction',)),
+}
+
+
+def make_attention(name, channels, **settings):
+    """The block ``name`` for an input of ``channels`` channels.
+
+    settings: what any of the blocks can be told (reduction); each takes its own.
+
+    Raises ValueError for an unknown name.
+    """
+    check_attention(name)
+    factory, takes = ATTENTIONS[name]
+    return factory(channels, **{key: settings[key] for key in takes if key in settings})
+
+
+def check_attention(name, argument='attention'):
+    """Raise ValueError, with the names that there are, unless ``name`` is one of them or None."""
+    if name is not None and name not in ATTENTIONS:
+        raise ValueError('%s must be one of %s, not %r' % (argument, ', '.join(ATTENTIONS), name))

@@ -1,0 +1,233 @@
+"""Every attention block against its equations in NumPy: outputs, gradients, parameter counts, export."""
+import math
+
+import mxnet as mx
+import numpy as np
+import pytest
+from mxnet import autograd
+from mxnet.gluon import nn
+
+from openatac.nn.attention import (
+    ATTENTIONS,
+    CBAM,
+    ECA,
+    GatherExcite,
+    LocalSEBlock,
+    NINBlock,
+    SEBlock,
+    check_attention,
+    make_attention,
+    scale_channels,
+)
+from tests.test_activations_numpy import (
+    SHAPE,
+    across,
+    batch_norm,
+    check_against_numpy,
+    check_export,
+    close,
+    convolve,
+    images,
+    local_attention,
+    relu,
+    sigmoid,
+    trainable,
+)
+
+
+def excited(vectors, p):
+    """W2 . relu(W1 . v) of SE's dense layers for vectors (B, C)."""
+    return relu(vectors @ p['excite.0.weight'].T) @ p['excite.2.weight'].T
+
+
+def per_channel(gate):
+    return gate[:, :, None, None]
+
+
+def se(x, p, training):
+    return x * per_channel(sigmoid(excited(x.mean((2, 3)), p)))
+
+
+def filtered(x, p, training):
+    """The gathering with one filter as large as the image, and its BatchNorm."""
+    whole = np.einsum('bchw,chw->bc', x, p['gather.0.weight'][:, 0])
+    return batch_norm(whole, p, 'gather.1', training)
+
+
+def nearest(gate, extent, like):
+    return gate.repeat(extent, 2).repeat(extent, 3)[:, :, :like.shape[2], :like.shape[3]]
+
+
+def windows(x, extent):
+    """The average over windows of 2 * extent - 1 pixels around every extent-th, inside the image."""
+    reach = extent - 1
+    gate = np.zeros(x.shape[:2] + tuple((side - 1) // extent + 1 for side in x.shape[2:]))
+    for row in range(gate.shape[2]):
+        for column in range(gate.shape[3]):
+            top, left = row * extent, column * extent
+            gate[:, :, row, column] = x[:, :, max(0, top - reach):top + reach + 1,
+                                        max(0, left - reach):left + reach + 1].mean((2, 3))
+    return gate
+
+
+def strided(x, p, training, steps):
+    """``steps`` depthwise 3x3 convolutions of stride 2, each with BatchNorm, ReLUs between."""
+    for step in range(steps):
+        x = relu(x) if step else x
+        x = convolve(x, p['gather.%d.weight' % (3 * step)], stride=2, groups=x.shape[1])
+        x = batch_norm(x, p, 'gather.%d' % (3 * step + 1), training)
+    return x
+
+
+def ge_theta_plus_4(x, p, training):
+    gate = strided(x, p, training, 2)
+    gate = across(p['excite.2.weight'], relu(across(p['excite.0.weight'], gate)))
+    return x * nearest(sigmoid(gate), 4, x)
+
+
+def eca(x, p, training):
+    weight = p['conv.weight'][0, 0]
+    pooled = np.pad(x.mean((2, 3)), [(0, 0), (len(weight) // 2,) * 2])
+    mixed = sum(w * pooled[:, k:k + x.shape[1]] for k, w in enumerate(weight))
+    return x * per_channel(sigmoid(mixed))
+
+
+def cbam(x, p, training):
+    x = x * per_channel(sigmoid(excited(x.mean((2, 3)), p) + excited(x.max((2, 3)), p)))
+    pixels = np.stack([x.mean(1), x.max(1)], axis=1)
+    return x * sigmoid(batch_norm(convolve(pixels, p['conv.weight']), p, 'bn', training))
+
+
+C = SHAPE[1]
+CASES = {
+    'se': (lambda: SEBlock(C, reduction=2), se),
+    'ge': (lambda: GatherExcite(C, reduction=2),
+           lambda x, p, t: x * per_channel(sigmoid(excited(filtered(x, p, t), p)))),
+    'ge_theta': (lambda: GatherExcite(C, variant='theta'),
+                 lambda x, p, t: x * per_channel(sigmoid(filtered(x, p, t)))),
+    'ge_theta_minus': (lambda: GatherExcite(C, variant='theta-'),
+                       lambda x, p, t: x * per_channel(sigmoid(x.mean((2, 3))))),
+    'ge_theta_minus, extent 4': (lambda: GatherExcite(C, extent=4, variant='theta-'),
+                                 lambda x, p, t: x * nearest(sigmoid(windows(x, 4)), 4, x)),
+    'ge_theta, extent 2': (lambda: GatherExcite(C, extent=2, variant='theta'),
+                           lambda x, p, t: x * nearest(sigmoid(strided(x, p, t, 1)), 2, x)),
+    'ge, extent 4': (lambda: GatherExcite(C, extent=4, reduction=2), ge_theta_plus_4),
+    'eca': (lambda: ECA(C), eca),
+    'eca, 5 neighbours': (lambda: ECA(C, gamma=0.5), eca),
+    'cbam': (lambda: CBAM(C, reduction=2), cbam),
+    'cbam, kernel 3': (lambda: CBAM(C, reduction=2, kernel=3), cbam),
+    'lca': (lambda: LocalSEBlock(C, reduction=2), lambda x, p, t: x * sigmoid(local_attention(x, p, t))),
+    'nin': (lambda: NINBlock(C, reduction=2), local_attention),
+}
+
+
+def test_every_block_has_a_reference():
+    assert set(ATTENTIONS) <= set(CASES)
+
+
+@pytest.mark.parametrize('hybrid', [False, True], ids=['imperative', 'hybridized'])
+@pytest.mark.parametrize('case', sorted(CASES))
+def test_values_and_gradients(case, hybrid):
+    build, reference = CASES[case]
+    check_against_numpy(build(), reference, hybrid)
+
+
+@pytest.mark.parametrize('case', sorted(CASES))
+def test_export_and_load_back(case, tmp_path):
+    check_export(CASES[case][0](), tmp_path, SHAPE)
+
+
+@pytest.mark.parametrize('build, count', [
+    (lambda c: make_attention('se', c), 32 * 2 + 2 * 32),
+    (lambda c: make_attention('se', c, reduction=4, r=2), 32 * 8 + 8 * 32),
+    (lambda c: make_attention('ge', c), 32 * 8 * 8 + 2 * 32 + 32 * 2 + 2 * 32),  # filter, BatchNorm, layers
+    (lambda c: make_attention('ge_theta', c), 32 * 8 * 8 + 2 * 32),
+    (lambda c: make_attention('ge_theta_minus', c), 0),
+    (lambda c: GatherExcite(c, extent=8, variant='theta-'), 0),
+    (lambda c: GatherExcite(c, extent=8, variant='theta'), 3 * (32 * 9 + 2 * 32)),
+    (lambda c: GatherExcite(c, extent=8), 3 * (32 * 9 + 2 * 32) + 32 * 2 + 2 * 32),
+    (lambda c: make_attention('eca', c), 3),                                     # (5 + 1) / 2
+    (lambda c: make_attention('cbam', c), 32 * 2 + 2 * 32 + 2 * 49 + 2),
+    (lambda c: make_attention('lca', c), 32 * 2 + 2 * 2 + 2 * 32 + 2 * 32),
+    (lambda c: make_attention('nin', c), 32 * 2 + 2 * 2 + 2 * 32 + 2 * 32),
+])
+def test_parameter_counts(build, count):
+    assert trainable(build(32), (1, 32, 8, 8)) == count
+
+
+def test_parameters_of_the_published_resnet50():
+    """SE adds 28.1 - 25.6 million and GE-theta+ 33.7 - 25.6 million (the paper's table of ImageNet)."""
+    stages = [(3, 256, 56), (4, 512, 28), (6, 1024, 14), (3, 2048, 7)]
+    added = {name: sum(blocks * trainable(make_attention(name, channels), (1, channels, side, side))
+                       for blocks, channels, side in stages) for name in ('se', 'ge')}
+    assert added['se'] == sum(n * 2 * c * (c // 16) for n, c, _ in stages) == 2514944
+    assert added['ge'] == added['se'] + sum(n * c * (s * s + 2) for n, c, s in stages) == 8064512
+
+
+@pytest.mark.parametrize('channels, k', [(16, 3), (32, 3), (64, 3), (128, 5), (256, 5), (512, 5), (2048, 7)])
+def test_ecas_kernel(channels, k):
+    """Its published code: int(abs((log2(C) + 1) / 2)), made odd."""
+    assert ECA(channels).kernel == k
+    assert k in (int((math.log2(channels) + 1) / 2), int((math.log2(channels) + 1) / 2) + 1)
+
+
+@pytest.mark.parametrize('build, words', [
+    (lambda: SEBlock(8), 'reduction=16 leaves no bottleneck in a block of 8 channels: choose it from 1 to 8'),
+    (lambda: SEBlock(8, reduction=0), 'above 0, not 0'),
+    (lambda: NINBlock(8, reduction=-1), 'above 0, not -1'),
+    (lambda: LocalSEBlock(8), 'r=16 leaves no bottleneck'),
+    (lambda: CBAM(8), 'reduction=16'),
+    (lambda: CBAM(16, kernel=6), 'odd number from 1, not 6'),
+    (lambda: ECA(16, gamma=0), 'gamma must be above 0, not 0'),
+    (lambda: GatherExcite(16, variant='theta_plus'), "theta-, theta, theta\\+, not 'theta_plus'"),
+    (lambda: GatherExcite(16, extent=3), 'not 3'),
+    (lambda: GatherExcite(16, extent=1), 'not 1'),
+    (lambda: GatherExcite(8), 'reduction=16'),
+    (lambda: make_attention('senet', 16), "attention must be one of se, ge, .*, not 'senet'"),
+    (lambda: check_attention('senet', '--attention'), '--attention must be one of se, '),
+])
+def test_bad_arguments(build, words):
+    with pytest.raises(ValueError, match=words):
+        build()
+
+
+def test_the_filter_of_a_whole_image_takes_its_size_inside_a_hybridized_network(tmp_path):
+    def network():
+        net = nn.HybridSequential()
+        net.add(nn.Conv2D(16, 3, strides=2), make_attention('ge', 16), nn.GlobalAvgPool2D())
+        net.hybridize()
+        return net
+
+    net, again = network(), network()
+    net.initialize()
+    expected = net(images((2, 3, 11, 15)))
+    assert net[1].gather[0].weight.shape == (16, 1, 5, 7)
+    net.save_parameters(str(tmp_path / 'net.params'))
+    again.load_parameters(str(tmp_path / 'net.params'))  # before any image
+    assert (again(images((2, 3, 11, 15))).asnumpy() == expected.asnumpy()).all()
+    with pytest.raises(mx.MXNetError):
+        net(images((2, 3, 13, 15))).wait_to_read()
+
+
+@pytest.mark.parametrize('hybrid', [False, True], ids=['imperative', 'hybridized'])
+@pytest.mark.parametrize('shape', [(3, 4, 6, 5), (1, 1, 1, 1), (2, 16, 9, 33), (1, 3, 1, 8)])
+def test_scaling_channels_equals_broadcast_mul(shape, hybrid):
+    class Scale(nn.HybridSequential):
+        def hybrid_forward(self, F, x, gate):
+            return scale_channels(F, x, gate)
+
+    scale = Scale()
+    if hybrid:
+        scale.hybridize()
+    results = []
+    for function in (scale, lambda x, gate: mx.nd.broadcast_mul(x, gate.reshape((0, 0, 1, 1)))):
+        x, gate, weights = images(shape), images(shape[:2], seed=5), images(shape, seed=6)
+        x.attach_grad()
+        gate.attach_grad()
+        with autograd.record():
+            y = function(x, gate)
+        y.backward(weights)
+        results.append([y.asnumpy(), x.grad.asnumpy(), gate.grad.asnumpy()])
+    for ours, expected in zip(*results):
+        assert close(ours, expected)
+    assert np.isfinite(results[0][2]).all()
