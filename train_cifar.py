@@ -25,7 +25,8 @@ def parser():
     network.add_argument('--blocks', type=number(int, low=1, high=1000),
                          help='blocks per stage (default: 3, a ResNet-20)')
     network.add_argument('--act-type',
-                         help='relu, prelu, elu, selu, gelu, swish or ChaATAC (default: ChaATAC)')
+                         help='relu, prelu, elu, selu, gelu, swish, mish, frelu, sine, xunit or ChaATAC '
+                         '(default: ChaATAC)')
     network.add_argument('--attention', help="what ends each block's main path, such as se (default: none)")
     network.add_argument('--r', type=number(float, low=1), default=2,
                          help='channel reduction ratio of ChaATAC (default: %(default)s)')

@@ -105,7 +105,7 @@ def test_the_sentence_says_what_would_be_right(refused, cifar10):
     assert 'at least 0 and below 1' in refused(2, '--momentum', 1)
     assert "'x' is not a list of epochs like 300,350" in refused(2, '--lr-decay-epoch', 'x')
     assert "'0,0' is not a list of GPU indices like 0,1" in refused(2, '--gpus', '0,0')
-    assert 'relu, prelu, elu, selu, gelu, swish, ChaATAC' in refused(2, *data, '--act-type', 'tanh')
+    assert 'one of relu, prelu, elu, selu, gelu, swish, mish' in refused(2, *data, '--act-type', 'tanh')
     assert 'r=100.0 leaves no bottleneck in a unit of 16 channels' in refused(2, *data, '--r', 100)
     assert 'cifar_resnet20_v2_atac' in refused(2, *data, '--model', 'cifar_resnet_20_v2_atac')
     assert 'cifar10_atac, cifar100_atac, digits' in refused(2, '--recipe', 'imagenet')

@@ -12,7 +12,8 @@ from openatac.models.placement import place
 from openatac.nn.activations import ACTIVATIONS, make_activation
 from openatac.nn.attention import ATTENTIONS
 
-UNITS = ('relu', 'prelu', 'elu', 'selu', 'gelu', 'swish', 'mish', 'frelu', 'sine', 'xunit', 'atac', *ATTENTIONS)
+UNITS = ('relu', 'prelu', 'elu', 'selu', 'gelu', 'swish', 'mish', 'frelu', 'sine', 'xunit', 'atac',
+         *ATTENTIONS)
 CIFAR_NAMES = ['cifar_resnet%d_v2_%s' % (depth, unit) for depth in (8, 14, 20, 26, 32, 110) for unit in UNITS]
 
 

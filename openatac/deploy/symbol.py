@@ -22,7 +22,7 @@ def export_symbol(net, path, image_shape, batch=2):
     largest difference between the two outputs. Raises OpenatacError if the outputs disagree or
     the files can't be written.
     """
-    context = next(iter(net.collect_params().values())).list_ctx()[0]
+    context = next((parameter.list_ctx()[0] for parameter in net.collect_params().values()), mx.cpu())
     images = mx.nd.array(np.random.RandomState(0).randn(batch, *image_shape), context)
     net.hybridize()
     expected = net(images).asnumpy()

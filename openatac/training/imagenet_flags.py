@@ -10,7 +10,8 @@ def add_network(p, r):
     """--r (default: ``r``), --act-type, --act-layers, --num-classes, --use-gn."""
     group = p.add_argument_group('network')
     group.add_argument('--act-type', default='ChaATAC',
-                       help='relu, prelu, elu, selu, gelu, swish or ChaATAC (default: %(default)s)')
+                       help='relu, prelu, elu, selu, gelu, swish, mish, frelu, sine, xunit or ChaATAC '
+                       '(default: %(default)s)')
     group.add_argument('--attention',
                        help="what ends each bottleneck's main path, such as se (default: none)")
     group.add_argument('--r', type=number(float, low=1), default=r,
