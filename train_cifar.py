@@ -11,7 +11,7 @@ import argparse
 import os
 import sys
 
-from openatac.training.flags import check_rates, number, parse_with_recipe, run
+from openatac.training.flags import add_reports, check_rates, number, parse_with_recipe, run
 from openatac.training.recipes import CIFAR
 
 
@@ -70,11 +70,7 @@ def parser():
     output.add_argument('--save-plot-dir', help='folder of the history picture (default: --save-dir)')
     output.add_argument('--log-interval', type=count, default=50,
                         help='batches between two looks at the metrics')
-    output.add_argument('--export', metavar='PATH',
-                        help='at the end write the best network to PATH-symbol.json and PATH-0000.params')
-    output.add_argument('--tensorboard', metavar='DIR', help='write scalars for TensorBoard')
-    output.add_argument('--project', help='Weights & Biases project')
-    output.add_argument('--name', help='Weights & Biases run')
+    add_reports(output)
     start = p.add_argument_group('start')
     start.add_argument('--resume', choices=('auto', 'never'), default='never',
                        help='auto: go on from the newest checkpoint in --save-dir, if there is one')

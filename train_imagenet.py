@@ -17,7 +17,7 @@ import sys
 
 from openatac.training import imagenet_flags
 from openatac.training.distributed import KVSTORES
-from openatac.training.flags import check_rates, number, parse_with_recipe, run
+from openatac.training.flags import add_reports, check_rates, number, parse_with_recipe, run
 from openatac.training.recipes import IMAGENET
 
 # What the published script accepted and ignored.
@@ -104,11 +104,7 @@ def add_output(p):
     g.add_argument('--logging-file', default='train_imagenet.log')
     g.add_argument('--log-interval', type=number(int, low=0), default=50,
                    help='batches between two looks at the metrics, 0 for none')
-    g.add_argument('--export', metavar='PATH',
-                   help='at the end write the best network to PATH-symbol.json and PATH-0000.params')
-    g.add_argument('--tensorboard', metavar='DIR', help='write scalars for TensorBoard')
-    g.add_argument('--project', help='Weights & Biases project')
-    g.add_argument('--name', help='Weights & Biases run')
+    add_reports(g)
 
 
 def add_start(p):

@@ -31,6 +31,15 @@ def number(kind, low=None, high=None, above=None, below=None):
     return parse
 
 
+def add_reports(group):
+    """--export, --tensorboard, --project and --name: what a run gives to others."""
+    group.add_argument('--export', metavar='PATH',
+                       help='at the end write the best network to PATH-symbol.json and PATH-0000.params')
+    group.add_argument('--tensorboard', metavar='DIR', help='write scalars for TensorBoard')
+    group.add_argument('--project', help='Weights & Biases project')
+    group.add_argument('--name', help='Weights & Biases run')
+
+
 def parse_with_recipe(parser, recipes, argv=None):
     """Parse ``argv``; the settings of ``--recipe``, a key of ``recipes``, take the place of the defaults."""
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
