@@ -22,7 +22,7 @@ ORDER = {
                           'imagenet_flags engine launch', 'loop', 'session dry_run teacher', 'cifar imagenet',
                           'evaluate_imagenet'],
     'openatac.deploy': ['symbol', 'onnx quantize', 'predict'],
-    'openatac.study': ['costs published', 'compare plots demo results plan cost_table'],
+    'openatac.study': ['costs published text_table', 'compare plots demo results plan cost_table'],
 }
 
 FILES = sorted((ROOT / 'openatac').rglob('*.py')) + sorted(ROOT.glob('train_*.py'))

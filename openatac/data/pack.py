@@ -24,7 +24,7 @@ import numpy as np
 from openatac.data.bad_images import MAX_BAD_SHARE, BadImages
 from openatac.data.image_codec import decode
 from openatac.data.image_folder import ImageFolder
-from openatac.data.records import IMAGE, BadRecord, RecordFile, class_list, pack_record
+from openatac.data.records import IMAGE, BadRecord, RecordFile, class_list, index_beside, pack_record
 from openatac.errors import DataError
 from openatac.files import flush, write_text
 
@@ -245,8 +245,7 @@ def check(rec, idx=None, workers=1):
     that is no record file, and an index of another file.
     """
     from tqdm import tqdm
-    beside = os.path.splitext(rec)[0] + '.idx'
-    records = RecordFile(rec, idx or (beside if os.path.exists(beside) else None))
+    records = RecordFile(rec, idx or index_beside(rec))
     labels, bad = set(), 0
     with tqdm(total=len(records), unit='images', disable=None) as bar:
         for index, (label, problem) in _in_order(functools.partial(_look_at, records), range(len(records)),

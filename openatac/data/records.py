@@ -272,6 +272,12 @@ def _read_index(idx, rec, size):
     return offsets
 
 
+def index_beside(rec):
+    """The path of the index that lies beside a record file, or None."""
+    path = os.path.splitext(rec)[0] + '.idx'
+    return path if os.path.exists(path) else None
+
+
 # ---------------------------------------------------------------------------------- classes
 
 def class_list(rec):

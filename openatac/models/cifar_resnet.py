@@ -84,8 +84,7 @@ class ResNet20V2ATAC(HybridBlock):
                  norm_kwargs=None, drop_rate=0.0, attention=None, **kwargs):
         super().__init__(**kwargs)
         _check(layers, channels, classes, act_type, replace_act, drop_rate)
-        if attention is not None:
-            check_attention(attention)
+        check_attention(attention)
         norm_kwargs = norm_kwargs or {}
         activations = [partial(make_activation, name, r=r, useReLU=useReLU, useGlobal=useGlobal)
                        for name in place(act_type, replace_act, act_layers, act_order)]

@@ -92,8 +92,7 @@ class ResNet50_v1bATAC(HybridBlock):
                  use_global_stats=False, name_prefix='', attention=None):
         super().__init__(prefix=name_prefix)
         _check(layers, classes, act_type, stem_width, final_drop)
-        if attention is not None:
-            check_attention(attention)
+        check_attention(attention)
         norm_kwargs = dict(norm_kwargs or {})
         if use_global_stats:
             norm_kwargs['use_global_stats'] = True

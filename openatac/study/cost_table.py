@@ -12,6 +12,7 @@ import argparse
 import os
 
 from openatac.errors import OpenatacError
+from openatac.study.text_table import text_table
 from openatac.training.flags import number
 
 HEAD = ('network', 'parameters', 'trainable', 'multiply-adds', 'activations')
@@ -37,10 +38,10 @@ def main(argv):
         except ValueError as error:
             p.error(str(error))
         if args.layers:
-            print(_table(LAYER_HEAD, map(_layer_row, lines)) + '\n')
+            print(text_table([LAYER_HEAD, *map(_layer_row, lines)]) + '\n')
         rows.append((os.path.basename(name), *('{:,}'.format(value) for value in found[:3]),
                      _megabytes(found.activations)))
-    print(_table(HEAD, rows))
+    print(text_table([HEAD, *rows]))
     return 0
 
 
@@ -84,11 +85,3 @@ def _layer_row(layer):
 
 def _megabytes(elements):
     return '%.2f MB' % (4 * elements / 1e6)
-
-
-def _table(head, rows):
-    rows = list(rows)
-    widths = [max(map(len, column)) for column in zip(head, *rows)]
-    return '\n'.join('  '.join(cell.ljust(width) if index == 0 else cell.rjust(width)
-                               for index, (cell, width) in enumerate(zip(row, widths)))
-                     for row in (head, *rows))

@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 from openatac.errors import OpenatacError
+from openatac.study.text_table import text_table
 from openatac.training.curves import draw_curves
 
 UNITS = {  # name -> flags of train_cifar.py
@@ -84,9 +85,7 @@ def table(runs):
         rows.append((unit, '{:,}'.format(run['costs'].trainable), '{:,}'.format(run['costs'].multiply_adds),
                      '%.4f' % run['best_accuracy'], '%.4f' % run['last_accuracy'],
                      '%.0f' % run['images_per_second']))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return '\n'.join('  '.join(cell.ljust(width) if column == 0 else cell.rjust(width)
-                               for column, (cell, width) in enumerate(zip(row, widths))) for row in rows)
+    return text_table(rows)
 
 
 def _export(run, path):

@@ -10,7 +10,7 @@ from openatac import runtime
 from openatac.data.image_folder import ImageFolder
 from openatac.data.loader import prefetch
 from openatac.data.photo_batches import EvaluationPhotos, TrainingPhotos, first_iteration
-from openatac.data.records import RecordFile
+from openatac.data.records import RecordFile, index_beside
 from openatac.errors import DataError, DeviceError, OpenatacError, ParameterFileError
 from openatac.models.parameters import load_parameters, read_arrays
 from openatac.models.resnet_v1b import ResNet50_v1bATAC
@@ -107,10 +107,8 @@ def open_source(args, split):
     if args.use_rec:
         rec = os.path.expanduser(getattr(args, 'rec_' + split))
         index = getattr(args, 'rec_%s_idx' % split)
-        beside = os.path.splitext(rec)[0] + '.idx'
-        if index is None and os.path.exists(beside):
-            index = beside
-        return RecordFile(rec, index and os.path.expanduser(index), args.num_classes)
+        index = index_beside(rec) if index is None else os.path.expanduser(index)
+        return RecordFile(rec, index, args.num_classes)
     return ImageFolder(os.path.join(os.path.expanduser(args.data_dir), split), args.num_classes)
 
 
