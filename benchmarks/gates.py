@@ -4,8 +4,9 @@
 
 ResNet-8 (one block a stage) on batches of 128 made-up CIFAR images, images per second of whole training
 steps, hybridized: ReLU, ReLU with each attention block at the end of its residual branches, ATAC, and
-ATAC with the global gate. The networks take turns, so that a noisy machine is noisy for all; the figure
-is the median of the rounds, after a warm-up.
+ATAC with the global gate, in the form that training gives them (openatac.training.cpu_graph) or, named
+plain:, as they are. The networks take turns, so that a noisy machine is noisy for all; the figure is
+the median of the rounds, after a warm-up.
 """
 import argparse
 import statistics
@@ -13,15 +14,19 @@ import time
 
 import openatac  # noqa: F401  (makes MXNet import, and sets its threads)
 
+DEFAULT = ['plain:relu', 'plain:se', 'plain:atac', 'plain:atac_global', 'relu', 'se', 'atac', 'atac_global']
+
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('names', nargs='*', default=['relu', 'se', 'atac', 'atac_global'],
-                   help='relu, atac, atac_global or attention blocks (default: relu se atac atac_global)')
+    p.add_argument('names', nargs='*', default=DEFAULT,
+                   help='relu, atac, atac_global or attention blocks, maybe with plain: before the name '
+                   '(default: %s)' % ' '.join(DEFAULT))
     p.add_argument('--rounds', type=int, default=5)
     p.add_argument('--steps', type=int, default=20, help='training steps a round (default: %(default)s)')
     args = p.parse_args()
-    steps = {name: training_step(network(name)) for name in args.names}
+    steps = {name: training_step(network(name.replace('plain:', '')), name.startswith('plain:'))
+             for name in args.names}
     speeds = {name: [] for name in steps}
     for step in steps.values():
         images_per_second(step, 3)
@@ -43,22 +48,26 @@ def network(name):
     return ResNet20V2ATAC([1] * 3, act_type='relu', attention=None if name == 'relu' else name)
 
 
-def training_step(net, batch=128):
-    """A function that does one step of training on a fixed batch."""
+def training_step(net, plain, batch=128):
+    """A function that does one step of training on a fixed batch, in the form of training or ``plain``."""
     import mxnet as mx
     import numpy as np
     from mxnet import autograd, gluon
+
+    from openatac.training.cpu_graph import training_form
     net.initialize(mx.init.MSRAPrelu())
     net.hybridize(static_alloc=True)
     rng = np.random.RandomState(0)
     x, y = mx.nd.array(rng.randn(batch, 3, 32, 32)), mx.nd.array(rng.randint(0, 10, batch))
     loss_function = gluon.loss.SoftmaxCrossEntropyLoss()
     net(x)
+    form = net if plain else training_form(net, x.shape[1:])
+    form.hybridize(static_alloc=True)
     trainer = gluon.Trainer(net.collect_params(), 'nag', {'learning_rate': 0.01, 'momentum': 0.9})
 
     def step():
         with autograd.record():
-            loss = loss_function(net(x), y)
+            loss = loss_function(form(x), y)
         loss.backward()
         trainer.step(batch)
     step.batch = batch

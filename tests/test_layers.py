@@ -17,7 +17,7 @@ ORDER = {
     'openatac.data': ['augment imageset plain_pickle download', 'cifar digits loader', 'records bad_images',
                       'image_folder image_codec', 'photos photo_workers', 'photo_batches pack'],
     'openatac.models': ['placement params_layout', 'parameters', 'cifar_resnet resnet_v1b', 'zoo'],
-    'openatac.training': ['recipes schedule datasets curves objective loss_scale roll_call',
+    'openatac.training': ['recipes schedule datasets curves objective loss_scale roll_call cpu_graph',
                           'parameter_server clusters', 'distributed', 'tracking flags checkpoint',
                           'imagenet_flags engine launch', 'loop', 'session dry_run teacher', 'cifar imagenet',
                           'evaluate_imagenet'],

@@ -218,7 +218,7 @@ class NINBlock(HybridBlock):
 
 
 class _GlobalDepthwise(HybridBlock):
-    """One filter as large as the image for each channel, (B, C, H, W) to (B, C).
+    """One filter as large as the image for each channel, (B, C, H, W) to (B, C, 1, 1).
 
     A convolution would have to be told that size; this weight, shaped as the convolution's, learns it
     from the first image.
@@ -234,7 +234,8 @@ class _GlobalDepthwise(HybridBlock):
         weight = F.elemwise_add(weight, F.zeros_like(one_image))  # tells the weight its shape
         images = F.ones_like(F.slice_axis(F.flatten(x), axis=1, begin=0, end=1))
         planes = F.reshape(x * F.reshape_like(F.dot(images, F.reshape(weight, (1, -1))), x), (0, 0, -1))
-        return F.flatten(F.dot(planes, _ones(F, planes)))
+        # A BatchNorm of vectors follows, and oneDNN's crashes on (B, C) after one on (B, C, 1, 1).
+        return F.expand_dims(F.dot(planes, _ones(F, planes)), axis=3)
 
 
 def _inner_channels(channels, reduction):

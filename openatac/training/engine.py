@@ -12,6 +12,7 @@ import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon
 
+from openatac.training.cpu_graph import training_form
 from openatac.training.distributed import Alone
 from openatac.training.objective import Objective
 
@@ -57,6 +58,10 @@ class GluonEngine:
         for ctx in contexts:
             net(mx.nd.zeros((1,) + tuple(image_shape), ctx, dtype))
         self._restore_layouts()
+        self._training_net = net
+        if hybrid and contexts[0].device_type == 'cpu':
+            self._training_net = training_form(net, image_shape)
+            self._training_net.hybridize(static_alloc=True)
         self.trainer = self._make_trainer(optimizer, optimizer_params)
         self.loss = gluon.loss.SoftmaxCrossEntropyLoss()
         self.loss.hybridize()
@@ -114,7 +119,7 @@ class GluonEngine:
             # where the paper's networks were trained, they are updated in the forward pass.
             x.attach_grad()
         with autograd.record():
-            output = self.net(x).astype('float32', copy=False)
+            output = self._training_net(x).astype('float32', copy=False)
             return output, targets, objective.loss(output, targets, teaching)
 
     def _update(self, images):

@@ -1,0 +1,92 @@
+"""The graph that training runs on CPUs: other operators, the same network."""
+import json
+
+import mxnet as mx
+import numpy as np
+import pytest
+from mxnet import autograd
+
+from openatac.models.cifar_resnet import ResNet20V2ATAC
+from openatac.models.resnet_v1b import ResNet50_v1bATAC
+from openatac.training.cpu_graph import exchange, training_form
+
+NETWORKS = {
+    'relu': lambda: ResNet20V2ATAC([1] * 3, act_type='relu'),
+    'atac': lambda: ResNet20V2ATAC([1] * 3),
+    'global gate': lambda: ResNet20V2ATAC([1] * 3, useGlobal=True),
+    'prelu and cbam': lambda: ResNet20V2ATAC([1] * 3, act_type='prelu', attention='cbam'),
+    'gather-excite': lambda: ResNet20V2ATAC([1] * 3, act_type='xunit', attention='ge'),
+    'ImageNet': lambda: ResNet50_v1bATAC(layers=(1, 1, 1, 1), classes=10, final_drop=0.2),
+}
+
+
+def step(net, block, x):
+    """(outputs, gradients, running statistics) of one training pass of ``block``, a form of ``net``."""
+    mx.random.seed(3)
+    x.attach_grad()
+    with autograd.record():
+        output = block(x)
+        loss = (output * output).sum()
+    loss.backward()
+    mx.nd.waitall()
+    trained, statistics = {}, {}
+    for name, parameter in net._collect_params_with_prefix().items():
+        if parameter.grad_req == 'null':
+            statistics[name] = parameter.data().asnumpy()
+        else:
+            trained[name] = parameter.grad().asnumpy()
+    return output.asnumpy(), trained, statistics
+
+
+@pytest.mark.parametrize('name', NETWORKS)
+def test_same_network(name):
+    mx.random.seed(1)
+    net = NETWORKS[name]()
+    net.initialize(mx.init.MSRAPrelu())
+    net.hybridize()
+    shape = (3, 64, 64) if name == 'ImageNet' else (3, 32, 32)
+    x = mx.nd.array(np.random.RandomState(0).randn(4, *shape))
+    net(x)
+    form = training_form(net, shape)
+    assert form is not net
+    assert {id(p) for p in form.collect_params().values()} == {id(p) for p in net.collect_params().values()}
+    form.hybridize(static_alloc=True)
+    start = {key: p.data().copy() for key, p in net.collect_params().items()}
+    expected = step(net, net, x)
+    for key, parameter in net.collect_params().items():
+        parameter.set_data(start[key])
+    found = step(net, form, x)
+    np.testing.assert_allclose(found[0], expected[0], rtol=0, atol=1e-5 * np.abs(expected[0]).max())
+    for mine, theirs in zip(found[1:], expected[1:]):
+        for key in theirs:
+            scale = max(np.abs(theirs[key]).max(), 1e-3)
+            np.testing.assert_allclose(mine[key], theirs[key], rtol=0, atol=1e-3 * scale, err_msg=key)
+
+
+def test_what_is_exchanged():
+    """Global average pools and products with one number a channel; not ATAC's product with a map."""
+    def operators(net):
+        faster = exchange(net(mx.sym.var('data')), (3, 32, 32))
+        return [node['op'] for node in json.loads(faster.tojson())['nodes']]
+
+    local, pooled = operators(NETWORKS['atac']()), operators(NETWORKS['global gate']())
+    assert local.count('broadcast_mul') == 7 and local.count('_contrib_AdaptiveAvgPooling2D') == 1
+    assert pooled.count('broadcast_mul') == 0 and pooled.count('_contrib_AdaptiveAvgPooling2D') == 8
+    assert 'Pooling' not in local + pooled
+
+
+def test_nothing_to_exchange():
+    net = mx.gluon.nn.HybridSequential()
+    net.add(mx.gluon.nn.Conv2D(2, 3), mx.gluon.nn.MaxPool2D(), mx.gluon.nn.AvgPool2D())
+    net.initialize()
+    net(mx.nd.zeros((1, 3, 8, 8)))
+    assert training_form(net, (3, 8, 8)) is net
+
+
+def test_after_other_networks():
+    """oneDNN's BatchNorm once crashed on GE's vectors after the global gate's in one process."""
+    for name in ('global gate', 'gather-excite'):
+        net = NETWORKS[name]()
+        net.initialize(mx.init.MSRAPrelu())
+        net.hybridize()
+        step(net, net, mx.nd.zeros((4, 3, 32, 32)))
