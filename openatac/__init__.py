@@ -14,6 +14,7 @@ _PUBLIC = {
     'ResNet50_v1bATAC': 'openatac.models.resnet_v1b',
     'get_model': 'openatac.models.zoo',
     'get_model_list': 'openatac.models.zoo',
+    'replace_activations': 'openatac.models.replacement',
 }
 __all__ = sorted(_PUBLIC) + ['__version__']
 

@@ -25,7 +25,8 @@ COMMANDS = {
     'launch': ('openatac.training.launch:main', 'start a training run of several processes or machines'),
     'costs': ('openatac.study.cost_table:main', 'parameters, multiply-adds and memory of networks'),
     'plan': ('openatac.study.plan:main', 'time and cost of the published run, from one measured speed'),
-    'results': ('openatac.study.results:main', 'gather finished runs into a CSV file, print its table'),
+    'compare': ('openatac.study.compare:main', 'train units at several depths and seeds, and compare them'),
+    'gates': ('openatac.study.gates:main', 'statistics of the gates of trained networks'),
     'doctor': ('openatac.cli:doctor', 'tell what is installed, what is missing and how to get it'),
 }
 

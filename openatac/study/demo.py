@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 from openatac.errors import OpenatacError
+from openatac.study.run_queue import train_script
 from openatac.study.text_table import text_table
 from openatac.training.curves import draw_curves
 
@@ -46,21 +47,11 @@ def _train(unit, flags, folder):
     if os.path.exists(os.path.join(folder, 'summary.json')):
         shutil.rmtree(folder)  # of an earlier demo, which ran to its end
     print('training %s' % unit, flush=True)
-    command = [sys.executable, _script(), '--recipe', 'digits', *flags,
+    command = [sys.executable, train_script(), '--recipe', 'digits', *flags,
                '--save-dir', folder, '--resume', 'auto']
     if subprocess.run(command).returncode:
         raise OpenatacError('the demo ends here, since training %s failed (see above)' % unit)
     return _read(folder)
-
-
-def _script():
-    """train_cifar.py of this checkout, or the installed one."""
-    checkout = os.path.join(os.path.dirname(__file__), '..', '..', 'train_cifar.py')
-    installed = os.path.join(os.path.dirname(sys.executable), 'train_cifar.py')
-    for path in (checkout, installed):
-        if os.path.exists(path):
-            return os.path.normpath(path)
-    raise OpenatacError('there is no %s: install openatac again' % installed)
 
 
 def _read(folder):

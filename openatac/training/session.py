@@ -132,6 +132,7 @@ def _summary(args, command, plan, history, best, about):
         'best_accuracy': best['accuracy'], 'best_epoch': best['epoch'],
         'last_accuracy': history[-1]['val_accuracy'],
         'images_per_second': statistics.median(row['images_per_second'] for row in history),
+        'settings': plan.settings,
         'versions': {'openatac': __version__, 'mxnet': mx.__version__, 'numpy': np.__version__,
                      'python': platform.python_version()},
     }

@@ -1,0 +1,118 @@
+"""What a set of runs says: for each unit and depth its accuracy over the seeds, beside what it costs.
+
+The difference of two units is stated with its 95 % interval and the p value of Welch's t test (scipy),
+which takes neither equal spreads nor equal numbers of seeds for granted.
+"""
+import argparse
+import itertools
+import statistics
+from typing import List, NamedTuple
+
+from openatac.study.runs import Run, check_comparable
+
+IMAGE_SHAPE = (3, 32, 32)
+MEASURES = ('best_accuracy', 'last_accuracy')
+HEAD = ('b', 'unit', 'parameters', 'multiply-adds', 'best accuracy', 'last accuracy', 'n', 'images/s')
+
+
+class Group(NamedTuple):
+    """The runs of one unit and depth, which differ in their seeds; parameters are the trained ones."""
+
+    unit: str
+    blocks: int
+    runs: List[Run]
+    parameters: int
+    multiply_adds: int
+
+    def values(self, measure):
+        """The runs' best_accuracy, last_accuracy or images_per_second."""
+        return [run.summary[measure] for run in self.runs]
+
+
+def group(runs):
+    """The `Group`s of runs, by depth and then by parameters; OpenatacError if they can't be compared."""
+    check_comparable(runs)
+    members = {}
+    for run in runs:
+        members.setdefault((run.blocks, run.unit), {})[run.seed] = run
+    groups = []
+    for (blocks, unit), by_seed in members.items():
+        several = [by_seed[seed] for seed in sorted(by_seed)]
+        cost = _costs(several[0])
+        groups.append(Group(unit, blocks, several, cost.trainable, cost.multiply_adds))
+    return sorted(groups, key=lambda each: (each.blocks, each.parameters, each.unit))
+
+
+def _costs(run):
+    import mxnet as mx
+
+    from openatac.study.costs import costs
+    from openatac.training.cifar import build_network
+    settings = run.summary['settings']
+    # With a host of its own, the network's name says all; else the flags do.
+    model = run.summary['model'] if settings.get('host') else 'atac'
+    net = build_network(argparse.Namespace(**{**settings, 'model': model}))
+    net.infer_shape(mx.nd.zeros((1, *IMAGE_SHAPE)))
+    return costs(net, IMAGE_SHAPE)
+
+
+def rows(groups):
+    """A row of strings under HEAD for each group."""
+    return [(str(each.blocks), each.unit, '{:,}'.format(each.parameters), '{:,}'.format(each.multiply_adds),
+             *(spread(each.values(measure)) for measure in MEASURES), str(len(each.runs)),
+             '%.0f' % statistics.median(each.values('images_per_second'))) for each in groups]
+
+
+def spread(values):
+    """Mean and standard deviation of accuracies, such as '0.7711 ± 0.0043'."""
+    if len(values) == 1:
+        return '%.4f' % values[0]
+    return '%.4f ± %.4f' % (statistics.mean(values), statistics.stdev(values))
+
+
+def markdown(groups):
+    """The table of `rows` in Markdown."""
+    lines = [HEAD, ('---',) * len(HEAD), *rows(groups)]
+    return '\n'.join('| %s |' % ' | '.join(line) for line in lines)
+
+
+def circumstances(groups):
+    """Sentences on what the runs have in common: data, recipe, devices, versions, and what they show."""
+    runs = [run for each in groups for run in each.runs]
+    first = runs[0]
+    recipe = ', '.join('%s %s' % (name, value) for name, value in sorted(first.recipe.items()) if name in (
+        'num_epochs', 'lr', 'lr_decay', 'lr_decay_epoch', 'lr_decay_period', 'batch_size', 'momentum', 'wd',
+        'r', 'useReLU', 'act_layers', 'drop_rate') and value not in (None, 0, ''))
+    devices = sorted({'%s, OMP_NUM_THREADS=%s' % (run.summary['device'], run.summary['threads'])
+                      for run in runs})
+    versions = sorted({', '.join('%s %s' % pair for pair in run.summary['versions'].items()) for run in runs})
+    labels = {'coarse': ' (20 superclasses)', 'fine': ' (100 classes)'}.get(
+        first.recipe.get('cifar100_labels'), '')
+    return ['%s%s, %d training and %d test images.' % (first.summary['dataset'], labels,
+                                                       first.summary['training_images'],
+                                                       first.summary['test_images']),
+            'Recipe: %s.' % recipe, 'Device: %s.' % '; '.join(devices), 'Versions: %s.' % '; '.join(versions),
+            'Accuracies are on the test images: "best" is that of the best epoch, chosen on those same '
+            'images, "last" that of the last epoch. The ± is the standard deviation over n seeds.']
+
+
+def statements(groups, measure='last_accuracy'):
+    """A sentence for each two units of the same depth."""
+    pairs = [pair for pair in itertools.combinations(groups, 2) if pair[0].blocks == pair[1].blocks]
+    return [statement(second, first, measure) for first, second in pairs]
+
+
+def statement(one, other, measure='last_accuracy'):
+    """How much better the group ``one`` is than ``other``, and whether chance could have done it."""
+    found, against = one.values(measure), other.values(measure)
+    difference = '%s against %s, b = %d: %+.4f' % (
+        one.unit, other.unit, one.blocks, statistics.mean(found) - statistics.mean(against))
+    if min(len(found), len(against)) < 2:
+        return difference + ' (one seed tells nothing of chance)'
+    if len(set(found)) == len(set(against)) == 1:
+        return difference + ' (no spread over the seeds, so no test)'
+    from scipy import stats
+    test = stats.ttest_ind(found, against, equal_var=False)
+    low, high = test.confidence_interval()
+    return '%s (95 %% interval %+.4f to %+.4f, p = %.2g, n = %d and %d)' % (
+        difference, low, high, test.pvalue, len(found), len(against))

@@ -1,0 +1,341 @@
+"""Statistics of gates against NumPy over gates computed layer by layer; `openatac gates` on runs."""
+import csv
+import json
+import os
+import sys
+import weakref
+from functools import partial
+
+import mxnet as mx
+import numpy as np
+import pytest
+from mxnet import autograd
+from mxnet.gluon import nn
+from PIL import Image
+
+import train_imagenet
+from openatac import cli, get_model
+from openatac.models.parameters import load_parameters, save_parameters
+from openatac.nn.activations import make_activation
+from openatac.nn.atac import ChaATAC
+from openatac.nn.attention import ATTENTIONS, GatherExcite, SEBlock, make_attention
+from openatac.study.gate_statistics import COLUMNS, find_gates, gate_statistics
+from openatac.training import imagenet
+from tests.fresh_python import output_of
+from tests.photo_sets import write_data_dir
+from tests.scripts import call_script, json_of
+
+C = 6
+
+
+def network(*units):
+    """The units in a row, with running statistics and values that training has moved."""
+    net = nn.HybridSequential()
+    net.add(*units)
+    net.initialize(mx.init.Normal(0.7))
+    x = images(9, seed=1)
+    x.attach_grad()
+    with autograd.record():
+        loss = net(x).square().sum()
+    loss.backward()
+    return net
+
+
+def images(count, seed=0, side=5):
+    values = np.random.RandomState(seed).normal(0.3, 2, (count, C, side, side + 1))
+    return mx.nd.array(values * np.arange(1, C + 1)[:, None, None])
+
+
+def expected(gate, x):
+    """The statistics from 'mean' on, of a whole gate and its unit's whole input."""
+    gate = np.broadcast_to(gate, x.shape).astype('float64')
+    mask = (x > 0).astype('float64')
+    parts = np.array([gate.mean((0, 2, 3)).var(), gate.mean((2, 3)).var(0).mean(), gate.var((2, 3)).mean()])
+    assert np.isclose(parts.sum(), gate.var())
+    return [gate.mean(), gate.std(), *parts / gate.var(), (gate < 0.1).mean(), (gate > 0.9).mean(),
+            mask.mean(), np.corrcoef(gate.ravel(), mask.ravel())[0, 1]]
+
+
+def numbers(row):
+    return [row[column] for column in COLUMNS[COLUMNS.index('mean'):]]
+
+
+# The statistics.
+
+def test_statistics_are_those_of_the_gates_as_a_whole():
+    local, pooled, se = units = ChaATAC(C), ChaATAC(C, useGlobal=True), SEBlock(C, reduction=2)
+    net, x = network(*units), images(7)
+    rows = gate_statistics(net, [x.asnumpy()[:4], x.asnumpy()[4:]])
+    assert [(row['layer'], row['unit'], row['channels'], row['height'], row['width'], row['images'])
+            for row in rows] == [('0', 'ChaATAC', C, 5, 6, 7), ('1', 'global ChaATAC', C, 5, 6, 7),
+                                 ('2', 'SEBlock', C, 5, 6, 7)]
+    assert numbers(rows[0]) == pytest.approx(expected(local.module(x).asnumpy(), x.asnumpy()), abs=1e-5)
+    x = local(x)
+    assert numbers(rows[1]) == pytest.approx(expected(pooled.module(x).asnumpy(), x.asnumpy()), abs=1e-5)
+    x = pooled(x).asnumpy()
+    squeeze, back = se.excite[0].weight.data().asnumpy(), se.excite[2].weight.data().asnumpy()
+    gate = 1 / (1 + np.exp(-np.maximum(0, x.mean((2, 3)) @ squeeze.T) @ back.T))
+    assert numbers(rows[2]) == pytest.approx(expected(gate[:, :, None, None], x), abs=1e-5)
+    assert rows[0]['between_pixels'] > 0.01 and rows[1]['between_pixels'] == rows[2]['between_pixels'] == 0
+
+
+@pytest.mark.parametrize('size', [1, 2, 4])
+def test_the_size_of_the_batches_does_not_matter(size):
+    net, x = network(ChaATAC(C), make_attention('cbam', C, reduction=2)), images(7).asnumpy()
+    whole = gate_statistics(net, [x])
+    parts = gate_statistics(net, [x[start:start + size] for start in range(0, 7, size)])
+    for one, other in zip(whole, parts):
+        assert one['images'] == other['images'] == 7
+        assert numbers(one) == pytest.approx(numbers(other), abs=1e-6)
+
+
+def test_batches_are_taken_one_at_a_time():
+    def batches():
+        given = []
+        for seed in range(5):
+            assert sum(reference() is not None for reference in given) <= 1  # the last one
+            batch = images(2, seed).asnumpy()
+            given.append(weakref.ref(batch))
+            yield batch
+            del batch
+
+    assert gate_statistics(network(ChaATAC(C)), batches())[0]['images'] == 10
+
+
+def test_a_constant_has_no_correlation_and_no_parts():
+    net, x = network(SEBlock(C, reduction=2)), images(3).asnumpy()
+    for parameter in net.collect_params().values():
+        parameter.set_data(parameter.data() * 0)
+    assert numbers(gate_statistics(net, [x])[0]) == [
+        0.5, 0.0, None, None, None, 0.0, 0.0, pytest.approx((x > 0).mean()), None]
+    *others, mask_mean, correlation = numbers(gate_statistics(network(ChaATAC(C)), [abs(x) + 1])[0])
+    assert None not in others and mask_mean == 1 and correlation is None
+
+
+GATED = {'ge, extent 2': lambda: GatherExcite(C, extent=2, variant='theta'),
+         **{name: partial(make_attention, name, C, reduction=2) for name in ATTENTIONS if name != 'nin'},
+         **{name: partial(make_activation, name, C) for name in ('swish', 'mish', 'xunit', 'ChaATAC')}}
+
+
+@pytest.mark.parametrize('name', GATED)
+def test_the_output_is_the_input_times_the_gates(name):
+    net, x = network(GATED[name]()), images(3)
+    gates = find_gates(net)
+    assert [gate.layer for gate in gates] == (['0:1', '0:2'] if name == 'cbam' else ['0'])
+    inside = mx.gluon.SymbolBlock([gates[0].x, *(gate.gate for gate in gates)],
+                                  mx.sym.var('data', dtype='float32'), params=net.collect_params())
+    source, *factors = [values.asnumpy() for values in inside(x)]
+    assert np.array_equal(source, x.asnumpy())
+    for factor in factors:
+        assert factor.min() > -1e-5 and factor.max() < 1 + 1e-5  # MXNet's tanh rounds below 0
+        source = source * factor
+    assert np.allclose(source, net(x).asnumpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize('unit', ['relu', 'prelu', 'elu', 'selu', 'gelu', 'frelu', 'sine', 'nin'])
+def test_what_has_no_gates(unit):
+    assert find_gates(get_model('cifar_resnet8_v2_' + unit)) == []
+
+
+def test_layers_of_the_hosts():
+    def found(name, **settings):
+        return [(gate.layer, gate.stage, gate.unit) for gate in find_gates(get_model(name, **settings))]
+
+    assert found('cifar_resnet8_v2_atac', attention='se', act_layers=2) == [
+        ('features.2.0.attention', '1', 'SEBlock'), ('features.3.0.attention', '2', 'SEBlock'),
+        ('features.4.0.msAA1', '3', 'ChaATAC'), ('features.4.0.msAA2', '3', 'ChaATAC'),
+        ('features.4.0.attention', '3', 'SEBlock'), ('features.6', '', 'ChaATAC')]
+    blocks = '1.0', '2.0', '2.1', '3.0', '4.0'
+    assert found('resnet50_v1b_lca', layers=(1, 2, 1, 1)) == [
+        ('layer%s.attention' % block, block[0], 'LocalSEBlock') for block in blocks]
+
+
+# The command.
+
+@pytest.fixture(scope='module')
+def runs(cifar10, tmp_path_factory):
+    """Folders of short runs of train_cifar.py by name."""
+    units = {'atac': ['--act-type', 'ChaATAC', '--useReLU'], 'relu': ['--act-type', 'relu'],
+             'global': ['--act-type', 'ChaATAC', '--useGlobal'],
+             'se': ['--act-type', 'relu', '--attention', 'se']}
+    folder = tmp_path_factory.mktemp('runs')
+    for name, flags in units.items():
+        assert call_script('--data-dir', cifar10, '--blocks', 1, '--batch-size', 50, '--num-epochs', 1,
+                           '--lr', 0.05, '--save-dir', folder / name, *flags) == 0
+    return {name: str(folder / name) for name in units}
+
+
+def gates(*arguments):
+    """`openatac gates`; its exit code."""
+    try:
+        return cli.main(['gates', *map(str, arguments)])
+    except SystemExit as end:
+        return end.code
+
+
+def rows_of(path):
+    with open(path, newline='', encoding='utf-8') as handle:
+        return list(csv.DictReader(handle))
+
+
+def colours_of(path):
+    with Image.open(path) as picture:
+        assert picture.format == 'PNG' and min(picture.size) > 800
+        return {colour for count, colour in picture.convert('RGB').getcolors(picture.width * picture.height)
+                if count > 100}
+
+
+def test_a_table_a_file_and_a_picture_of_several_runs(runs, tmp_path, capsys):
+    out = tmp_path / 'made' / 'gates'
+    assert gates(runs['atac'], runs['global'], runs['se'], '--out', out) == 0
+    assert sorted(os.listdir(out.parent)) == ['gates.csv', 'gates.png']
+    rows = rows_of(f'{out}.csv')
+    assert tuple(rows[0]) == ('run', 'network', 'dataset', 'parameters', *COLUMNS)
+    activations = ['features.2.0.msAA1', 'features.2.0.msAA2', 'features.3.0.msAA1', 'features.3.0.msAA2',
+                   'features.4.0.msAA1', 'features.4.0.msAA2', 'features.6']
+    for name, unit, layers, stages in (
+            ('atac', 'ChaATAC', activations, '112233'), ('global', 'global ChaATAC', activations, '112233'),
+            ('se', 'SEBlock', ['features.%d.0.attention' % stage for stage in (2, 3, 4)], '123')):
+        of_run = [row for row in rows if row['run'] == name]
+        assert [row['layer'] for row in of_run] == layers and {row['unit'] for row in of_run} == {unit}
+        assert ''.join(row['stage'] for row in of_run) == stages
+        assert {(row['dataset'], row['images']) for row in of_run} == {('cifar10', '60')}
+        assert all((float(row['between_pixels'] or 0) > 0.1) == (name == 'atac') for row in of_run)
+    printed = capsys.readouterr().out.splitlines()
+    assert 'se: cifar_resnet8_v2_se, best.params, 60 images of cifar10' in printed
+    assert {row['layer'] for row in rows} < {(line.split() or [''])[0] for line in printed}
+    assert {(31, 119, 180), (255, 127, 14), (44, 160, 44)} < colours_of(f'{out}.png')
+
+
+def test_the_figures_are_the_runs_own_and_repeat(runs, cifar10, tmp_path):
+    """Against the gate of one layer in an imperative forward pass of the network."""
+    for name in ('one', 'two'):
+        assert gates(runs['atac'], '--out', tmp_path / name) == 0
+    assert (tmp_path / 'one.csv').read_bytes() == (tmp_path / 'two.csv').read_bytes()
+    row = next(row for row in rows_of(tmp_path / 'one.csv') if row['layer'] == 'features.4.0.msAA1')
+    net = get_model('cifar_resnet8_v2_atac')
+    load_parameters(net, os.path.join(runs['atac'], 'best.params'))
+    raw = np.fromfile(os.path.join(cifar10, 'test_batch.bin'), np.uint8).reshape(-1, 3073)[:, 1:]
+    mean, deviation = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
+    pixels = (raw.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1) / 255 - mean) / deviation
+    block = net.features[4][0]
+    seen = []
+    block.msAA1.register_forward_hook(lambda unit, inputs, output: seen.append(inputs[0]))
+    net(mx.nd.array(pixels.transpose(0, 3, 1, 2)))
+    x, gate = seen[0].asnumpy(), block.msAA1.module(seen[0]).asnumpy()
+    assert [float(value) for value in numbers(row)] == pytest.approx(expected(gate, x), abs=1e-4)
+
+
+def test_other_parameters_and_fewer_images(runs, tmp_path):
+    net = get_model('cifar_resnet8_v2_se')
+    load_parameters(net, os.path.join(runs['se'], 'last.params'))
+    for name, parameter in net._collect_params_with_prefix().items():
+        if '.attention.' in name:
+            parameter.set_data(parameter.data() * 0)
+    save_parameters(net, str(tmp_path / 'zero.params'))
+    params, x, y = tmp_path / 'zero.params', tmp_path / 'x', tmp_path / 'y'
+    assert gates(runs['se'], '--params', params, '--images', 20, '--out', x) == 0
+    columns = 'parameters', 'images', 'mean', 'standard_deviation', 'between_images', 'relu_mask_correlation'
+    assert {tuple(row[column] for column in columns) for row in rows_of(f'{x}.csv')} == {
+        ('zero.params', '20', '0.500000', '0.000000', '', '')}
+    assert gates(runs['se'], '--params', 'last', '--images', 10 ** 6, '--out', y) == 0
+    assert {(row['parameters'], row['images']) for row in rows_of(f'{y}.csv')} == {('last.params', '60')}
+
+
+def test_other_images(runs, tmp_path):
+    pytest.importorskip('sklearn')
+    assert gates(runs['se'], '--dataset', 'digits', '--images', 5, '--out', tmp_path / 'x') == 0
+    assert {(row['dataset'], row['images']) for row in rows_of(tmp_path / 'x.csv')} == {('digits', '5')}
+
+
+def test_runs_of_one_name_are_told_apart(runs, tmp_path):
+    (tmp_path / 'atac').symlink_to(runs['atac'])
+    assert gates(runs['atac'], tmp_path / 'atac', '--images', 5, '--out', tmp_path / 'x') == 0
+    assert {row['run'] for row in rows_of(tmp_path / 'x.csv')} == {runs['atac'], str(tmp_path / 'atac')}
+
+
+def test_without_matplotlib_the_file_is_made(runs, tmp_path, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, 'matplotlib.figure', None)
+    assert gates(runs['atac'], '--images', 5, '--out', tmp_path / 'x') == 0
+    assert os.listdir(tmp_path) == ['x.csv'] and 'openatac[demo]' in caplog.text
+
+
+def test_a_run_of_train_imagenet(tmp_path):
+    data = write_data_dir(tmp_path / 'data')
+    args = train_imagenet.parser().parse_args(
+        ['--data-dir', data, '--num-classes', '2', '--input-size', '32', '--act-layers', '1'])
+    net = imagenet.build_network(args)
+    net.initialize(mx.init.MSRAPrelu())
+    net(mx.nd.zeros((1, 3, 32, 32)))
+    run = tmp_path / 'run'
+    run.mkdir()
+    (run / 'settings.json').write_text(json.dumps(vars(args)))
+    try:
+        save_parameters(net, str(run / 'last.params'))
+        assert gates(run, '--params', 'last', '--images', 4, '--out', tmp_path / 'x') == 0
+    finally:
+        (run / 'last.params').unlink()  # 90 MB
+    rows = rows_of(tmp_path / 'x.csv')
+    assert [row['layer'] for row in rows] == ['layer4.%d.relu%d' % (b, k) for b in range(3) for k in (1, 2)]
+    columns = 'network', 'dataset', 'stage', 'channels', 'images'
+    assert {tuple(row[column] for column in columns) for row in rows} == {
+        ('resnet50_v1b_atac', 'imagenet', '4', '512', '4')}
+
+
+def test_a_run_that_diverged_is_one_sentence(runs, tmp_path, capsys):
+    net, params = get_model('cifar_resnet8_v2_atac'), str(tmp_path / 'nan.params')
+    load_parameters(net, os.path.join(runs['atac'], 'best.params'))
+    net.features[1].weight.set_data(net.features[1].weight.data() * np.nan)
+    save_parameters(net, params)
+    assert gates(runs['atac'], '--params', params, '--images', 2, '--out', tmp_path / 'x') == 1
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        'openatac gates: %s is of a run that diverged (features.2.0.msAA1 has values that are not finite): '
+        'train again with a smaller --lr' % params)
+    assert os.listdir(tmp_path) == ['nan.params']
+
+
+@pytest.fixture
+def wrong(runs, tmp_path):
+    """Folders and files that are not what they should be."""
+    other = json.dumps(dict(json_of(runs['se'], 'settings.json'), act_type='gleu'))
+    for name, text in (('text', 'no settings'), ('list', '[1]'), ('empty', '{}'), ('other', other)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / 'settings.json').write_text(text)
+    (tmp_path / 'no.params').write_bytes(b'nothing')
+    (tmp_path / 'damaged').mkdir()
+    for name in [f'data_batch_{k}.bin' for k in range(1, 6)] + ['test_batch.bin']:
+        (tmp_path / 'damaged' / name).write_bytes(b'nothing')
+    return tmp_path
+
+
+@pytest.mark.parametrize('arguments, code, sentence', [
+    (['{relu}'], 1, 'has no gates to look at, since no unit of cifar_resnet8_v2_relu multiplies'),
+    (['{wrong}/nowhere'], 1, 'nowhere is not the folder of a run: name one that train_cifar.py'),
+    (['{wrong}/text'], 1, 'is not the folder of a run'),
+    (['{wrong}/list'], 1, 'is not the folder of a run'),
+    (['{wrong}/empty'], 1, 'does not tell a network'),
+    (['{wrong}/other'], 1, "does not tell a network (act_type must be one of relu"),
+    (['{se}', '--params', '{atac}/best.params'], 1, 'is of another network: it lacks'),
+    (['{se}', '--params', '{wrong}/no.params'], 1, 'is not an MXNet parameter file'),
+    (['{se}', '--params', '{wrong}/none.params'], 1, 'there is no parameter file'),
+    (['{se}', '--data-dir', '{wrong}/damaged'], 1, 'test_batch.bin'),
+    (['{se}', '--out', '{wrong}/no.params/x'], 1, 'x cannot be written'),
+    (['{se}', '--out', '{wrong}/'], 2, 'is a folder: add'),
+    (['{se}', '--images', '0'], 2, '0 is not a whole number at least 1'),
+    (['{se}', '--dataset', 'mnist'], 2, 'invalid choice'),
+    ([], 2, 'RUN'),
+])
+def test_what_is_wrong_is_one_sentence(arguments, code, sentence, runs, wrong, capsys):
+    arguments = [text.format(wrong=wrong, **runs) for text in arguments]
+    before = sorted(os.listdir(wrong))
+    assert gates('--out', wrong / 'x', *arguments) == code
+    errors = capsys.readouterr().err.splitlines()
+    assert errors[-1].startswith('openatac gates: ') and sentence in errors[-1]
+    assert len(errors) == 1 or code == 2
+    assert sorted(os.listdir(wrong)) == before
+
+
+def test_help_answers_without_mxnet():
+    heavy = ['mxnet', 'numpy', 'matplotlib']
+    assert output_of('import sys, openatac.study.gates\n'
+                     'print([name for name in %r if name in sys.modules])' % heavy) == '[]'

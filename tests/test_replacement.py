@@ -1,0 +1,418 @@
+"""ATAC in networks that are already there: GluonCV's, and small ones with one difficulty each."""
+import mxnet as mx
+import numpy as np
+import pytest
+from gluoncv import model_zoo
+from gluoncv.model_zoo.densenet import DenseNet
+from gluoncv.nn.block import HardSigmoid, HardSwish, ReLU6
+from mxnet import autograd
+from mxnet.gluon import nn
+from mxnet.gluon.block import HybridBlock
+
+from openatac import ChaATAC, ResNet50_v1bATAC, get_model
+from openatac.deploy.symbol import export_symbol, load_symbol
+from openatac.models.replacement import replace_activations
+
+# name: (side of the images, how many activations are swapped, one of them)
+WHOLE = {
+    'resnet18_v1b': (64, 17, 'layer4.1.relu2'),
+    'resnet50_v1b': (64, 49, 'relu'),
+    'resnest14': (64, 15, 'layer1.0.relu3'),
+    'vgg11': (32, 8, 'features.1'),
+    'vgg11_bn': (32, 8, 'features.2'),
+    'alexnet': (64, 5, 'features.0.act'),
+    'squeezenet1.1': (224, 26, 'output.1'),
+    'mobilenet0.25': (64, 27, 'features.80'),
+    'mobilenetv2_0.25': (64, 35, 'features.3.out.2'),
+    'mobilenetv3_small': (64, 23, 'features.3.conv1.act.act'),
+    'shufflenet_v2': (224, 37, 'features.5.2'),
+    'darknet53': (64, 52, 'features.28.body.1.2'),
+    'densenet': (224, 15, 'features.4.0.1.1'),
+}
+# These call some in a forward: (side, how many are swapped without those, the error's words for one of those)
+PARTLY = {
+    'resnet18_v1': (64, 9, 'features.4.0.forward (BasicBlockV1 calls relu)'),
+    'se_resnet18_v1': (64, 9, 'features.7.1.forward (BasicBlockV1 calls relu)'),
+    'cifar_resnet20_v1': (32, 9, 'features.4.2.forward (CIFARBasicBlockV1 calls relu)'),
+    'shufflenet_v1': (224, 16, 'features.2.0.forward (shuffleUnit calls relu)'),
+}
+# These do so in all their blocks: (side, the error's words for one block, how many blocks)
+INSIDE = {
+    'resnet18_v2': (64, 'features.8.1.forward (BasicBlockV2 calls relu and relu)', 8),
+    'resnet50_v2': (64, 'features.5.0.forward (BottleneckV2 calls relu and relu and relu)', 16),
+    'cifar_resnet20_v2': (32, 'features.2.0.forward (CIFARBasicBlockV2 calls relu and relu)', 9),
+    'cifar_wideresnet16_10': (32, 'features.5.1.forward (CIFARBasicBlockV2 calls relu and relu)', 6),
+    'resnext50_32x4d': (64, 'features.4.0.forward (Block calls relu)', 16),
+    'senet_154': (64, 'features.10.0.forward (SEBlock calls relu)', 50),
+    'hrnet_w18_small_v1_c': (64, 'stage2.0.forward (HighResolutionModule calls relu and relu)', 27),
+}
+
+
+def gluoncv_network(name):
+    if name == 'densenet':
+        return DenseNet(32, 16, [2, 1, 1, 1], classes=3)
+    return model_zoo.get_model(name, classes=3, pretrained=False)
+
+
+def images(side, batch=2):
+    return mx.nd.array(np.random.RandomState(0).randn(batch, 3, side, side))
+
+
+def trained(net, side):
+    """The network after a step's forward and backward, so that running statistics are off their start."""
+    mx.random.seed(3)
+    net.initialize(mx.init.MSRAPrelu())
+    x = images(side)
+    x.attach_grad()
+    with autograd.record():
+        loss = net(x).sum()
+    loss.backward()
+    return net
+
+
+def values(net):
+    return {name: parameter.data().asnumpy() for name, parameter in net._collect_params_with_prefix().items()}
+
+
+def block_at(net, name):
+    for key in name.split('.'):
+        net = net._children[key]
+    return net
+
+
+def swappable(name):
+    return not name.endswith('forward')
+
+
+@pytest.mark.parametrize('name', [*WHOLE, *PARTLY])
+def test_gluoncv_networks_get_atac_and_keep_all_else(name, tmp_path):
+    side, count = (WHOLE.get(name) or PARTLY[name])[:2]
+    net = trained(gluoncv_network(name), side)
+    before = values(net)
+    where = None if name in WHOLE else swappable
+    replaced = replace_activations(net, 'ChaATAC', where=where, image_shape=(3, side, side))
+
+    assert len(replaced) == len(set(replaced)) == count
+    assert name in PARTLY or WHOLE[name][2] in replaced
+    assert all(isinstance(block_at(net, place), ChaATAC) for place in replaced)
+    after = values(net)
+    new = [key for key in after if key.startswith(tuple(place + '.module.' for place in replaced))]
+    assert len(new) == 10 * count
+    assert [key for key in after if key not in new] == list(before)
+    assert all((after[key] == before[key]).all() for key in before)
+    _check_gradients(net, new, images(side))
+    _check_files(net, images(side), str(tmp_path / 'net'))
+
+
+def _check_gradients(net, names, x):
+    with autograd.record():
+        output = net(x)
+        loss = (output * mx.nd.array(np.random.RandomState(1).randn(*output.shape))).sum()
+    loss.backward()
+    parameters = net._collect_params_with_prefix()
+    for name in names:
+        if parameters[name].grad_req != 'null':
+            assert np.isfinite(parameters[name].grad().asnumpy()).all(), name
+            assert parameters[name].grad().norm().asscalar() > 0, name
+
+
+def _check_files(net, x, path):
+    imperative = net(x).asnumpy()
+    tolerance = 1e-4 * np.abs(imperative).max()
+    net.hybridize()
+    assert np.allclose(net(x).asnumpy(), imperative, atol=tolerance)
+    export_symbol(net, path, x.shape[1:])
+    assert np.allclose(load_symbol(path)(x).asnumpy(), imperative, atol=tolerance)
+
+
+@pytest.mark.parametrize('name', [*PARTLY, *INSIDE])
+def test_activations_called_inside_forward_are_named_and_nothing_changes(name):
+    side = (PARTLY.get(name) or INSIDE[name])[0]
+    words = PARTLY[name][2] if name in PARTLY else INSIDE[name][1]
+    net, untouched = gluoncv_network(name), gluoncv_network(name)
+    with pytest.raises(ValueError) as error:
+        replace_activations(net, 'ChaATAC', image_shape=(3, side, side))
+    assert words in str(error.value)
+    if name in INSIDE:
+        assert str(error.value).count(' calls ') == INSIDE[name][2]
+    assert list(net._collect_params_with_prefix()) == list(untouched._collect_params_with_prefix())
+    assert _classes(net) == _classes(untouched)
+
+
+def _classes(net):
+    found = []
+    net.apply(lambda block: found.append(type(block)))
+    return found
+
+
+def test_gluoncvs_resnet_becomes_the_paper_s():
+    net, ours = model_zoo.get_model('resnet50_v1b', classes=7), ResNet50_v1bATAC(r=4, classes=7)
+    replaced = replace_activations(net, 'ChaATAC', where='layer[34].*.relu[12]', r=4)
+    assert len(replaced) == 2 * (6 + 3)
+    ours.initialize(mx.init.MSRAPrelu())
+    net.initialize()
+    expected = ours(images(64)).asnumpy()
+    net(images(64))
+    parameters, sources = net._collect_params_with_prefix(), ours._collect_params_with_prefix()
+    assert set(parameters) == set(sources)
+    for name, parameter in parameters.items():
+        parameter.set_data(sources[name].data())
+    assert (net(images(64)).asnumpy() == expected).all()
+
+
+def test_an_uninitialised_network_is_as_if_built_with_atac():
+    net, built = get_model('cifar_resnet8_v2_relu'), get_model('cifar_resnet8_v2_atac')
+    assert len(replace_activations(net, 'ChaATAC', image_shape=(3, 32, 32))) == 7
+    results = []
+    for each in (net, built):
+        mx.random.seed(5)
+        each.initialize(mx.init.MSRAPrelu())
+        results.append((each(images(32)).asnumpy(), values(each)))
+    assert (results[0][0] == results[1][0]).all()
+    assert list(results[0][1]) == list(results[1][1])
+    assert all((results[0][1][name] == value).all() for name, value in results[1][1].items())
+
+
+def test_a_network_that_waits_for_its_first_images_goes_on_waiting():
+    net = model_zoo.get_model('resnet18_v1b')
+    net.initialize(mx.init.Constant(0.5))
+    replace_activations(net, 'ChaATAC', where='relu')
+    parameters = net._collect_params_with_prefix()
+    with pytest.raises(mx.gluon.parameter.DeferredInitializationError):
+        parameters['conv1.weight'].data()
+    assert parameters['relu.module.0.weight'].data().shape == (32, 64, 1, 1)
+    net(images(32))
+    assert (parameters['conv1.weight'].data().asnumpy() == 0.5).all()
+
+
+def test_new_parameters_are_where_the_others_are_and_drawn_as_told():
+    contexts = [mx.cpu(0), mx.cpu(1)]
+    net = nn.HybridSequential()
+    net.add(nn.Conv2D(4, 3, in_channels=3), nn.Activation('relu'))
+    net.initialize(ctx=contexts)
+    replace_activations(net, 'ChaATAC', init=mx.init.Constant(0.25))
+    assert net[1].module[0].weight.list_ctx() == contexts
+    assert (net[1].module[0].weight.data(mx.cpu(1)).asnumpy() == 0.25).all()
+
+
+def test_a_float16_network_stays_float16():
+    net = nn.HybridSequential()
+    net.add(nn.BatchNorm(in_channels=3), nn.Conv2D(4, 3, in_channels=3), nn.Activation('relu'))
+    net.cast('float16')
+    net.initialize()
+    replace_activations(net, 'ChaATAC')
+    convolution, norm = net[2].module[0], net[2].module[1]
+    assert convolution.weight.data().dtype == np.float16
+    assert norm.gamma.data().dtype == net[0].gamma.data().dtype == np.float32
+
+
+def test_a_hybridized_network_stays_so_and_computes_with_the_new_units():
+    net = trained(model_zoo.get_model('cifar_resnet20_v1'), 32)
+    net.hybridize(static_alloc=True)
+    before = net(images(32)).asnumpy()
+    replace_activations(net, 'swish', where='features.[23].*.body.*', image_shape=(3, 32, 32))
+    after = net(images(32)).asnumpy()
+    assert net._active and block_at(net, 'features.2.0.body.2')._active
+    net.hybridize(False)
+    assert np.abs(after - before).max() > 1e-3
+    assert np.allclose(net(images(32)).asnumpy(), after, atol=1e-4 * np.abs(after).max())
+    net.summary(images(32))
+
+
+def test_where_is_a_pattern_or_a_function_and_calls_can_follow_each_other():
+    net = model_zoo.get_model('resnet18_v1b')
+    first = replace_activations(net, 'ChaATAC', where='layer4.*', r=4)
+    assert first == ['layer4.%d.relu%d' % (block, relu) for block in (0, 1) for relu in (1, 2)]
+    second = replace_activations(net, 'frelu', where=lambda name: name.startswith('layer3.'))
+    assert second == ['layer3.%d.relu%d' % (block, relu) for block in (0, 1) for relu in (1, 2)]
+    assert net.layer4[0].relu1.inter_channels == 128
+    assert replace_activations(net, 'ChaATAC', where='layer4.0.relu1') == ['layer4.0.relu1']
+    assert net.layer4[0].relu1.inter_channels == 256
+    net.initialize()
+    assert net(images(64)).shape == (2, 1000)
+    assert len(set(net.collect_params())) == len(net._collect_params_with_prefix())
+
+
+@pytest.mark.parametrize('act_type', ['prelu', 'swish', 'frelu', 'xunit', 'sine'])
+def test_other_activations_too(act_type):
+    net = trained(model_zoo.get_model('mobilenet0.25', classes=3), 64)
+    before = net(images(64)).asnumpy()
+    assert len(replace_activations(net, act_type, image_shape=(3, 64, 64))) == 27
+    after = net(images(64)).asnumpy()
+    assert np.isfinite(after).all() and np.abs(after - before).max() > 1e-3 * np.abs(before).max()
+
+
+def test_settings_reach_the_units():
+    net = model_zoo.get_model('vgg11_bn')
+    replace_activations(net, 'ChaATAC', where='features.2', r=8, useGlobal=True, useReLU=False)
+    kinds = [type(block) for block in net.features[2].module]
+    assert kinds == [nn.GlobalAvgPool2D, nn.Conv2D, nn.BatchNorm, nn.Conv2D, nn.BatchNorm, nn.Activation]
+    assert net.features[2].inter_channels == 8
+
+
+class Made(HybridBlock):
+    """A network of given children and a function of (block, F, x)."""
+
+    def __init__(self, run, **children):
+        super().__init__()
+        self.run = run
+        with self.name_scope():
+            for name, child in children.items():
+                setattr(self, name, child)
+
+    def hybrid_forward(self, F, x):
+        return self.run(self, F, x)
+
+
+def test_vectors_and_squeezed_maps_are_left_alone():
+    net = model_zoo.get_model('mobilenetv3_small')
+    replaced = replace_activations(net, 'ChaATAC')
+    squeezes = [block for block in _blocks(net) if type(block).__name__ == '_SE']
+    assert squeezes and all(isinstance(block.act1.act, nn.Activation) for block in squeezes)
+    assert 'features.3.conv1.act.act' in replaced
+    alexnet = model_zoo.get_model('alexnet')
+    replace_activations(alexnet, 'ChaATAC')
+    dense = [block.act for block in _blocks(alexnet) if isinstance(block, nn.Dense) and block.act]
+    assert [type(activation) for activation in dense] == [nn.Activation] * 2
+
+
+def test_hard_swish_is_an_activation_and_hard_sigmoid_is_a_gate():
+    net = nn.HybridSequential()
+    net.add(nn.Conv2D(4, 1), HardSwish(), nn.Conv2D(4, 1), HardSigmoid(), nn.Activation('tanh'), ReLU6())
+    assert replace_activations(net, 'ChaATAC') == ['1', '5']
+    assert replace_activations(net, 'swish') == ['1', '5']
+
+
+def _blocks(net):
+    found = []
+    net.apply(found.append)
+    return found
+
+
+def test_every_rectifier_inside_a_forward_is_found_and_no_gate_is():
+    def run(block, F, x):
+        gates = F.sigmoid(x) * F.clip(x, 0, 1) * F.tanh(x) * F.Activation(x, act_type='sigmoid')
+        pooled = F.relu(F.mean(x, axis=(2, 3), keepdims=True))
+        rectified = (F.relu(x) + F.LeakyReLU(x, act_type='gelu') + F.LeakyReLU(x) + F.clip(x, 0, 6)
+                     + F.maximum(x, 0) + F.Activation(x, act_type='softrelu'))
+        return block.act(rectified + F.broadcast_mul(gates, pooled))
+
+    net = nn.HybridSequential()
+    net.add(Made(run, act=nn.Activation('relu')))
+    with pytest.raises(ValueError) as error:
+        replace_activations(net, 'swish')
+    called = '0.forward (Made calls relu and gelu and leaky and relu6 and relu and softrelu)'
+    assert called in str(error.value)
+    assert replace_activations(net, 'swish', where='*.act') == ['0.act']
+    assert isinstance(net[0].act, nn.Swish)
+
+
+def test_a_symbol_block_s_activations_are_called_inside_it():
+    data = mx.sym.var('data', dtype='float32')
+    inner = nn.Conv2D(4, 3, activation='relu')
+    net = nn.HybridSequential()
+    net.add(mx.gluon.SymbolBlock(inner(data), data, params=inner.collect_params()))
+    net.add(nn.Conv2D(4, 1), nn.Activation('relu'))
+    with pytest.raises(ValueError, match=r"swapped: 0.forward \(SymbolBlock calls relu\);"):
+        replace_activations(net, 'ChaATAC')
+    assert replace_activations(net, 'ChaATAC', where=swappable) == ['2']
+    net.initialize()
+    assert net(images(8)).shape == (2, 4, 6, 6)
+
+
+def reused():
+    return Made(lambda block, F, x: block.relu(block.wide(block.relu(block.narrow(x)))),
+                narrow=nn.Conv2D(4, 1), wide=nn.Conv2D(8, 1), relu=nn.Activation('relu'))
+
+
+def test_one_activation_at_two_places_gets_no_unit_with_weights():
+    net = reused()
+    for act_type in ('ChaATAC', 'prelu'):
+        with pytest.raises(ValueError, match=r'relu \(one Activation for 2 calls, of 4 and 8 channels\)'):
+            replace_activations(net, act_type)
+    assert isinstance(net.relu, nn.Activation)
+    assert replace_activations(net, 'swish') == ['relu']
+    net.initialize()
+    assert net(images(8)).shape == (2, 8, 8, 8)
+    twice = nn.HybridSequential()
+    twice.add(nn.Conv2D(4, 1), nn.Activation('relu'), nn.Conv2D(4, 1))
+    twice.add(twice[1])
+    with pytest.raises(ValueError, match=r'1 \(one Activation for 2 calls, of 4 channels\), 3 \('):
+        replace_activations(twice, 'ChaATAC')
+
+
+def test_a_head_that_serves_two_maps_shares_its_unit_as_it_does_its_weights():
+    head = nn.HybridSequential()
+    head.add(nn.Conv2D(4, 1), nn.Activation('relu'))
+    net = Made(lambda block, F, x: [block.head(x), block.head(F.slice_axis(x, axis=3, begin=0, end=4))],
+               head=head)
+    assert replace_activations(net, 'ChaATAC') == ['head.1']
+    net.initialize()
+    assert [output.shape for output in net(images(8))] == [(2, 4, 8, 8), (2, 4, 8, 4)]
+
+
+def test_an_activation_in_a_list_is_an_error_not_a_dead_unit():
+    steps = [nn.Conv2D(4, 1), nn.Activation('relu')]
+    net = Made(lambda block, F, x: steps[1](steps[0](x)))
+    for step in steps:
+        net.register_child(step)
+    with pytest.raises(ValueError, match='does not call them by these names: 1$'):
+        replace_activations(net, 'ChaATAC')
+    assert net._children['1'] is steps[1]
+
+
+def test_parameter_names_stay_unique_where_blocks_have_one_prefix():
+    net = nn.HybridSequential()
+    for _ in range(2):
+        stage = nn.HybridSequential(prefix='stage_')
+        stage.add(nn.Conv2D(4, 1), nn.Activation('relu'))
+        net.add(stage)
+    assert replace_activations(net, 'ChaATAC') == ['0.1', '1.1']
+    net.initialize()
+    net.hybridize()
+    assert net(images(8)).shape == (2, 4, 8, 8)
+    assert len(set(net.collect_params())) == len(net._collect_params_with_prefix()) == 24
+
+
+@pytest.mark.parametrize('act_type', ['ChaATAC', 'swish'])
+def test_the_run_on_a_symbol_leaves_no_trace(act_type):
+    net = reused()
+    try:
+        replace_activations(net, act_type)
+    except ValueError:
+        assert act_type == 'ChaATAC'
+    assert not any(block._forward_hooks or block._forward_pre_hooks for block in _blocks(net))
+    net.cast('float64')
+    symbol = net(mx.sym.var('data'))
+    assert '__owner__' not in symbol.tojson()
+    assert symbol.infer_type(data='float64')[1] == [np.float64]
+
+
+@pytest.mark.parametrize('arguments, words', [
+    ({'act_type': 'atac'}, "act_type must be one of .*, not 'atac'"),
+    ({'act_type': 'swish', 'r': 2}, 'swish has no setting r; its settings are: none'),
+    ({'rr': 2}, 'ChaATAC has no setting rr; its settings are: r, useReLU, useGlobal'),
+    ({'r': 9}, 'r=9 leaves no bottleneck in a unit of 8 channels'),
+    ({'where': 'layer4.*'}, r"where='layer4.\*' selects no activation; .* are: 1$"),
+    ({'where': 4}, 'where must be a pattern of names or a function of a name, not 4'),
+    ({'image_shape': 32}, r'image_shape must be \(channels, height, width\), not 32'),
+    ({'image_shape': (4, 8, 8)}, r'image_shape \(4, 8, 8\) does not fit the network: .*Shape inconsistent'),
+])
+def test_wrong_arguments_are_one_sentence_and_change_nothing(arguments, words, capsys):
+    net = nn.HybridSequential()
+    net.add(nn.Conv2D(8, 3, in_channels=3), nn.Activation('relu'), nn.Dense(2, activation='relu'))
+    children = _blocks(net)
+    with pytest.raises(ValueError, match=words) as error:
+        replace_activations(net, **{'act_type': 'ChaATAC', **arguments})
+    assert '\n' not in str(error.value)
+    assert _blocks(net) == children
+    assert capsys.readouterr() == ('', '')
+
+
+def test_what_is_no_hybrid_network_of_images_is_refused():
+    with pytest.raises(ValueError, match='must be a HybridBlock, not a Sequential'):
+        replace_activations(nn.Sequential(), 'ChaATAC')
+    with pytest.raises(ValueError, match='Made can not be run on a symbol'):
+        replace_activations(Made(lambda block, F, x: x.reshape((x.shape[0], -1))), 'ChaATAC')
+    with pytest.raises(ValueError, match='are: none'):
+        replace_activations(nn.Dense(3, activation='relu'), 'ChaATAC')
