@@ -26,6 +26,7 @@ COMMANDS = {
     'costs': ('openatac.study.cost_table:main', 'parameters, multiply-adds and memory of networks'),
     'plan': ('openatac.study.plan:main', 'time and cost of the published run, from one measured speed'),
     'compare': ('openatac.study.compare:main', 'train units at several depths and seeds, and compare them'),
+    'published': ('openatac.study.published_table:main', 'the published numbers beside our costs and runs'),
     'gates': ('openatac.study.gates:main', 'statistics of the gates of trained networks'),
     'doctor': ('openatac.cli:doctor', 'tell what is installed, what is missing and how to get it'),
 }

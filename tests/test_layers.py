@@ -13,10 +13,11 @@ SCRIPTS = 6
 
 # Within one package, the files of a line may import those of the lines above it, and nothing else.
 ORDER = {
-    'openatac.nn': ['atac group_norm frelu xunit', 'activations attention'],
+    'openatac.nn': ['atac group_norm frelu xunit augmented_conv local_self_attention', 'activations attention'],
     'openatac.data': ['augment imageset plain_pickle download', 'cifar digits loader', 'records bad_images',
                       'image_folder image_codec', 'photos photo_workers', 'photo_batches pack'],
-    'openatac.models': ['placement params_layout replacement', 'parameters', 'cifar_resnet resnet_v1b', 'zoo'],
+    'openatac.models': ['placement params_layout replacement', 'parameters',
+                        'cifar_resnet cifar_resnet18 resnet_v1b', 'zoo'],
     'openatac.training': ['recipes schedule datasets curves objective loss_scale roll_call cpu_graph',
                           'parameter_server clusters', 'distributed', 'tracking flags checkpoint',
                           'imagenet_flags engine launch', 'loop', 'session dry_run teacher', 'cifar imagenet',
@@ -24,7 +25,7 @@ ORDER = {
     'openatac.deploy': ['symbol', 'onnx quantize', 'predict'],
     'openatac.study': ['costs published text_table runs run_queue gate_statistics gate_picture', 'comparison',
                        'accuracy_picture', 'report_page', 'comparison_files',
-                       'compare demo results plan cost_table gates'],
+                       'compare demo results plan cost_table gates', 'published_table'],
 }
 
 FILES = sorted((ROOT / 'openatac').rglob('*.py')) + sorted(ROOT.glob('train_*.py'))

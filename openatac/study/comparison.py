@@ -12,6 +12,7 @@ from openatac.study.runs import Run, check_comparable
 
 IMAGE_SHAPE = (3, 32, 32)
 MEASURES = ('best_accuracy', 'last_accuracy')
+UNSAID = (None, 0, '', 'hybrid', 'float32')  # settings that are nothing out of the ordinary
 HEAD = ('b', 'unit', 'parameters', 'multiply-adds', 'best accuracy', 'last accuracy', 'n', 'images/s')
 
 
@@ -80,20 +81,24 @@ def circumstances(groups):
     """Sentences on what the runs have in common: data, recipe, devices, versions, and what they show."""
     runs = [run for each in groups for run in each.runs]
     first = runs[0]
-    recipe = ', '.join('%s %s' % (name, value) for name, value in sorted(first.recipe.items()) if name in (
-        'num_epochs', 'lr', 'lr_decay', 'lr_decay_epoch', 'lr_decay_period', 'batch_size', 'momentum', 'wd',
-        'r', 'useReLU', 'act_layers', 'drop_rate') and value not in (None, 0, ''))
+    recipe = ', '.join('%s %s' % (name, value) for name, value in sorted(first.recipe.items())
+                       if name not in ('dataset', 'data', 'cifar100_labels', 'images a step')
+                       and value not in UNSAID)
     devices = sorted({'%s, OMP_NUM_THREADS=%s' % (run.summary['device'], run.summary['threads'])
                       for run in runs})
     versions = sorted({', '.join('%s %s' % pair for pair in run.summary['versions'].items()) for run in runs})
-    labels = {'coarse': ' (20 superclasses)', 'fine': ' (100 classes)'}.get(
-        first.recipe.get('cifar100_labels'), '')
-    return ['%s%s, %d training and %d test images.' % (first.summary['dataset'], labels,
-                                                       first.summary['training_images'],
-                                                       first.summary['test_images']),
+    return ['%s, %d training and %d test images.' % (data_set(groups), first.summary['training_images'],
+                                                     first.summary['test_images']),
             'Recipe: %s.' % recipe, 'Device: %s.' % '; '.join(devices), 'Versions: %s.' % '; '.join(versions),
             'Accuracies are on the test images: "best" is that of the best epoch, chosen on those same '
             'images, "last" that of the last epoch. The ± is the standard deviation over n seeds.']
+
+
+def data_set(groups):
+    """Such as 'cifar10' or 'cifar100 (20 superclasses)'."""
+    run = groups[0].runs[0]
+    labels = {'coarse': ' (20 superclasses)', 'fine': ' (100 classes)'}
+    return run.summary['dataset'] + labels.get(run.recipe.get('cifar100_labels'), '')
 
 
 def statements(groups, measure='last_accuracy'):

@@ -20,7 +20,8 @@ imagenet_atac
     last gamma of each block from zero, no weight decay for biases, gammas and betas, ATAC with r = 2 in
     the last two stages. It is the published command (see train_imagenet.py). Published: validation
     errors (top 1, top 5) 0.2147 and 0.0610 at the end, 0.2141 and 0.0603 at best (epoch 155). Cost:
-    160 epochs of 1,281,167 images, about two days on two GPUs at 650 images/s each (openatac plan).
+    160 epochs of 1,281,167 images, two and a half days at the 942 images/s that the authors' log prints for
+    both GPUs together (openatac plan tells yours).
 
 digits
     A few seconds an epoch on two CPU cores: scikit-learn's digits, 8 epochs, rate 0.1 divided by

@@ -1,0 +1,147 @@
+"""Units x depths x seeds under one recipe: what is missing is trained, then all are compared.
+
+    openatac compare FOLDER --units relu,se,atac_global,atac --blocks 1,2,3 --seeds 1,2,3 \\
+        --recipe cifar100_atac -- --num-epochs 100 --lr-decay-epoch 75,90
+    openatac compare FOLDER                 # compares anew what is in FOLDER
+    openatac compare FOLDER --from RUNS...  # and finished runs of train_cifar.py from other folders
+
+Stop it at any moment; the same command goes on. What stands after -- is for train_cifar.py. FOLDER gets
+runs/ (one folder each), runs.csv, comparison.md, comparison.png and comparison.html.
+
+A unit is an activation (relu, swish, ..., atac; atac_global is "SE as activation"), an attention block over
+ReLU (se, eca, ...), or both (swish_se).
+"""
+import argparse
+import difflib
+import itertools
+import json
+import os
+import sys
+
+from openatac.errors import OpenatacError
+from openatac.files import write_text
+from openatac.study.run_queue import WRONG_COMMAND, Training, run_all, train_script
+from openatac.study.runs import find_runs, run_name
+from openatac.training.flags import number
+
+OURS = ('--model', '--blocks', '--act-type', '--attention', '--useGlobal', '--no-useGlobal', '--seed',
+        '--save-dir', '--resume', '--recipe')
+
+
+def main(argv):
+    """``openatac compare``; see the module."""
+    parser, args = _parse(argv)
+    from openatac import runtime
+    runtime.require_mxnet()
+    from openatac.study.comparison_files import take_in, write_comparison
+    from openatac.training.checkpoint import only_run_in
+    try:
+        trainings = _trainings(args)
+    except ValueError as error:
+        parser.error(str(error))
+    for folder in args.others or ([] if trainings else [args.folder]):
+        find_runs(folder)  # or say that there is none, before anything is made
+    with only_run_in(args.folder):
+        failures = _train(trainings, args) if trainings else {}
+        for folder in args.others:
+            take_in(folder, args.folder)
+        if args.others or not trainings or any(training.is_finished() for training in trainings):
+            print(write_comparison(args.folder, args.measure + '_accuracy'))
+    for name, failure in failures.items():
+        print('openatac compare: %s failed: %s' % (name, failure.words), file=sys.stderr)
+    return max((min(failure.code, WRONG_COMMAND) for failure in failures.values()), default=0)
+
+
+def _parse(argv):
+    p = argparse.ArgumentParser(prog='openatac compare', description=__doc__,
+                                usage='openatac compare FOLDER [options] [-- flags of train_cifar.py]',
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('folder', metavar='FOLDER', nargs='?', help='(default: the first of --from)')
+    p.add_argument('--units', type=_list(str), help='such as relu,se,atac')
+    p.add_argument('--blocks', type=_list(number(int, low=1, high=1000)), default=[3],
+                   help='blocks per stage, such as 1,2,3 (default: 3, a ResNet-20)')
+    p.add_argument('--seeds', type=_list(number(int, low=0, high=2 ** 31 - 1)), default=[1, 2, 3],
+                   help='(default: 1,2,3)')
+    p.add_argument('--recipe', default='cifar10_atac',
+                   help='of train_cifar.py, but for unit and depth (default: %(default)s)')
+    p.add_argument('--jobs', type=number(int, low=1, high=256), default=1,
+                   help='trainings at a time, which share the processors (default: 1)')
+    p.add_argument('--from', dest='others', metavar='RUNS', nargs='+', default=[],
+                   help='folders with finished runs, whose records are copied to FOLDER')
+    p.add_argument('--measure', choices=('best', 'last'), default='last',
+                   help='which accuracy the picture and the statements are about (default: %(default)s)')
+    ours = argv[:argv.index('--')] if '--' in argv else argv
+    args = p.parse_args(ours)
+    args.flags = argv[len(ours) + 1:]
+    args.folder = args.folder or (args.others[0] if args.others else None)
+    if args.folder is None:
+        p.error('FOLDER, where the comparison is to be, is missing')
+    for flag in args.flags:
+        if flag.split('=')[0] in OURS:
+            p.error('%s is not to be given after --: the comparison sets it' % flag)
+    if args.flags and not args.units:
+        p.error('the flags %s are for trainings, and --units names none' % ' '.join(args.flags))
+    return p, args
+
+
+def _list(kind):
+    """An argparse type: values with commas between them, each once."""
+    def parse(text):
+        return list(dict.fromkeys(kind(word) for word in text.split(',')))
+    return parse
+
+
+def _trainings(args):
+    """A Training for each unit, depth and seed; ValueError for an unknown unit."""
+    flags = {unit.lower(): unit_flags(unit) for unit in args.units or ()}
+    script, trainings = train_script(), []
+    for seed, blocks, unit in itertools.product(args.seeds, args.blocks, flags):
+        name = run_name(unit, blocks, seed)
+        folder = os.path.join(args.folder, 'runs', name)
+        trainings.append(Training(name, folder, [
+            sys.executable, script, '--recipe', args.recipe, *args.flags, *flags[unit],
+            '--blocks', str(blocks), '--seed', str(seed), '--save-dir', folder, '--resume', 'auto']))
+    return trainings
+
+
+def unit_flags(unit):
+    """The flags of train_cifar.py that make ``unit``; ValueError for an unknown one, with the nearest."""
+    from openatac.models.zoo import unit_name
+    from openatac.nn.activations import ACTIVATIONS
+    from openatac.nn.attention import ATTENTIONS
+    units = {}
+    for act_type, attention in itertools.product(ACTIVATIONS, (None, *ATTENTIONS)):
+        flags = ['--act-type', act_type] + (['--attention', attention] if attention else [])
+        units[unit_name(act_type, attention)] = flags
+        if act_type == 'ChaATAC':
+            units[unit_name(act_type, attention, useGlobal=True)] = flags + ['--useGlobal']
+    if unit.lower() not in units:
+        near = difflib.get_close_matches(unit.lower(), units, n=5, cutoff=0.3)
+        raise ValueError('argument --units: there is no unit %r; the nearest are %s'
+                         % (unit, ', '.join(near)))
+    return units[unit.lower()]
+
+
+def _train(trainings, args):
+    """Run those that are not finished; {name: Failure}."""
+    _check_same_recipe(args)
+    missing = [training for training in trainings if not training.is_finished()]
+    print('%d trainings: %d finished, %d to run'
+          % (len(trainings), len(trainings) - len(missing), len(missing)), flush=True)
+    try:
+        return run_all(missing, args.jobs)
+    except KeyboardInterrupt:
+        raise OpenatacError('stopped: the same command goes on from the checkpoints') from None
+
+
+def _check_same_recipe(args):
+    """All trainings of a folder have the same recipe and flags, which are kept in it."""
+    path = os.path.join(args.folder, 'recipe.json')
+    words = ['--recipe', args.recipe, *args.flags]
+    if os.path.exists(path):
+        with open(path, encoding='utf-8') as handle:
+            before = json.load(handle)
+        if before != words:
+            raise OpenatacError('%s holds trainings by "%s", not by "%s": choose another folder, or the same '
+                                'flags' % (args.folder, ' '.join(before), ' '.join(words)))
+    write_text(path, json.dumps(words) + '\n')
