@@ -21,7 +21,7 @@ def parser():
     count, share = number(int, low=1), number(float, low=0, below=1)
     network = p.add_argument_group('network')
     network.add_argument('--model', default='atac', help='atac (built of the flags below), or a name such as '
-                         'cifar_resnet20_v2_swish (default: %(default)s)')
+                         'cifar_resnet20_v2_swish or cifar_resnet18_v1_atac (default: %(default)s)')
     network.add_argument('--blocks', type=number(int, low=1, high=1000),
                          help='blocks per stage (default: 3, a ResNet-20)')
     network.add_argument('--act-type',

@@ -175,7 +175,7 @@ def test_ecas_kernel(channels, k):
     (lambda: SEBlock(8), 'reduction=16 leaves no bottleneck in a block of 8 channels: choose it from 1 to 8'),
     (lambda: SEBlock(8, reduction=0), 'above 0, not 0'),
     (lambda: NINBlock(8, reduction=-1), 'above 0, not -1'),
-    (lambda: LocalSEBlock(8), 'r=16 leaves no bottleneck'),
+    (lambda: LocalSEBlock(8), 'reduction=16 leaves no bottleneck'),
     (lambda: CBAM(8), 'reduction=16'),
     (lambda: CBAM(16, kernel=6), 'odd number from 1, not 6'),
     (lambda: ECA(16, gamma=0), 'gamma must be above 0, not 0'),

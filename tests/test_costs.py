@@ -9,7 +9,7 @@ from mxnet.gluon import nn
 from openatac import cli
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.resnet_v1b import ResNet50_v1bATAC
-from openatac.study.costs import costs
+from openatac.study.costs import costs, layers, symbol_costs
 
 ROWS = json.loads((Path(__file__).parent / 'oracle' / 'costs.json').read_text())['rows']
 
@@ -39,6 +39,33 @@ def test_a_small_network_by_hand():
     assert found.trainable == 4 * 27 + 2 * 4 + 4 * 36 * 5 + 5
     assert found.parameters == found.trainable + 2 * 4
     assert found.activations == 4 * 36 + 4 * 36 + 5  # the flattened ones are a view
+
+
+class Products(nn.HybridSequential):
+    """x (B, 3, 4, 5) with all kinds of matrix products: those with ones only repeat and add up."""
+
+    def hybrid_forward(self, F, x):
+        planes = F.reshape(x, (0, 0, -1))  # (B, 3, 20)
+        ones = F.ones_like(F.slice_axis(planes, axis=2, begin=0, end=1))  # (B, 3, 1)
+        of_pixels = F.batch_dot(planes, planes, transpose_a=True)  # (B, 20, 20): 3 each
+        of_channels = F.batch_dot(planes, planes, transpose_b=True)  # (B, 3, 3): 20 each
+        mixed = F.linalg.gemm2(of_channels, F.batch_dot(planes, of_pixels))  # (B, 3, 20): 3 and 20 each
+        flat = F.dot(F.flatten(mixed), F.flatten(mixed), transpose_a=True)  # (60, 60): 1 image each
+        return F.broadcast_add(F.batch_dot(ones, mixed, transpose_a=True), F.sum(flat))
+
+
+def test_matrix_products_count_and_those_with_ones_do_not():
+    found = costs(Products(), (3, 4, 5))
+    assert found.multiply_adds == 20 * 20 * 3 + 3 * 3 * 20 + 3 * 20 * 20 + 3 * 20 * 3 + 60 * 60
+
+
+def test_a_convolution_by_computed_filters_counts_and_shared_arrays_count_once():
+    x, weight = mx.sym.var('data'), mx.sym.var('weight', shape=(6, 3, 1, 1))
+    y = mx.sym.Convolution(x, 2 * weight, kernel=(1, 1), num_filter=6, no_bias=True)
+    y = mx.sym.concat(y, mx.sym.Convolution(x, weight, kernel=(1, 1), num_filter=6, no_bias=True))
+    every = layers(y, (3, 4, 5))
+    assert sum(layer.multiply_adds for layer in every) == 2 * 20 * 6 * 3
+    assert sum(layer.parameters for layer in every) == symbol_costs(y, (3, 4, 5)).parameters == 18
 
 
 def costs_of(*arguments, capsys):

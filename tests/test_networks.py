@@ -5,16 +5,14 @@ import pytest
 from mxnet import autograd
 from mxnet.gluon import nn
 
-from openatac import ChaATAC, ResNet20V2ATAC, ResNet50_v1bATAC, get_model, get_model_list
+import train_cifar
+from openatac import ChaATAC, ResNet20V2ATAC, ResNet50_v1bATAC, get_model
 from openatac.errors import ParameterFileError
+from openatac.models.cifar_resnet18 import CIFARResNet18
 from openatac.models.parameters import save_parameters
 from openatac.models.placement import place
 from openatac.nn.activations import ACTIVATIONS, make_activation
-from openatac.nn.attention import ATTENTIONS
-
-UNITS = ('relu', 'prelu', 'elu', 'selu', 'gelu', 'swish', 'mish', 'frelu', 'sine', 'xunit', 'atac',
-         *ATTENTIONS)
-CIFAR_NAMES = ['cifar_resnet%d_v2_%s' % (depth, unit) for depth in (8, 14, 20, 26, 32, 110) for unit in UNITS]
+from openatac.training.cifar import build_network
 
 
 def images(*shape):
@@ -77,35 +75,6 @@ def test_the_numeric_check_sees_the_gradient_that_mxnet_gets_wrong():
     assert slopes[1] == pytest.approx(expected, rel=1e-4)
 
 
-def test_the_list_holds_every_depth_and_activation():
-    names = get_model_list()
-    assert names == sorted(names)
-    assert set(CIFAR_NAMES) <= set(names)
-    assert {'resnet50_v1b_atac', 'resnet50_v1b_relu', 'resnet50_v1b_swish'} <= set(names)
-
-
-@pytest.mark.parametrize('name', [name for name in CIFAR_NAMES if 'resnet8_' in name]
-                         + ['cifar_resnet14_v2_atac', 'resnet50_v1b_swish'])
-def test_a_network_trains_hybridized_as_imperative(name, tmp_path):
-    size = 32 if name.startswith('cifar') else 64
-    outputs = []
-    for hybrid in (False, True):
-        mx.random.seed(1)
-        net = get_model(name, classes=7)
-        net.initialize(mx.init.MSRAPrelu())
-        if hybrid:
-            net.hybridize()
-        with autograd.record():
-            output = net(images(2, 3, size, size))
-        output.backward()
-        for key, parameter in net._collect_params_with_prefix().items():
-            if parameter.grad_req != 'null':
-                assert np.isfinite(parameter.grad().asnumpy()).all(), key
-        outputs.append(output.asnumpy())
-    assert outputs[0].shape == (2, 7)
-    assert np.allclose(*outputs, atol=1e-4 * np.abs(outputs[0]).max())
-
-
 def test_names_are_case_insensitive_and_arguments_reach_the_host():
     net = get_model('CIFAR_ResNet8_v2_ATAC', classes=3, useGlobal=True, r=4)
     net.initialize()
@@ -156,6 +125,19 @@ def test_pretrained_is_a_file_of_the_same_network(tmp_path):
     (lambda: ResNet50_v1bATAC(act_layers=5), 'not 5'),
     (lambda: ResNet50_v1bATAC(layers=[1, 1, 1]), 'four counts'),
     (lambda: ResNet50_v1bATAC(r=1000), 'r=1000'),
+    (lambda: ResNet50_v1bATAC(attention='se', reduction=257), 'reduction=257 leaves no bottleneck'),
+    (lambda: ResNet20V2ATAC(attention='lca', reduction=17), 'reduction=17 leaves no bottleneck'),
+    (lambda: ResNet20V2ATAC(channels=(16, 16, 16, 32)), 'stages 2 and 3 must change the channels'),
+    (lambda: ResNet20V2ATAC(attention='es'), "attention must be one of se, .*, not 'es'"),
+    (lambda: ResNet50_v1bATAC(attention='es'), "attention must be one of se, .*, not 'es'"),
+    (lambda: CIFARResNet18(attention='es'), "attention must be one of se, .*, not 'es'"),
+    (lambda: CIFARResNet18(act_type='rellu'), "act_type must be one of"),
+    (lambda: CIFARResNet18(replace_act='rellu'), "replace_act must be one of"),
+    (lambda: CIFARResNet18(layers=[2, 2, 2]), 'four counts'),
+    (lambda: CIFARResNet18(channels=[64, 0, 64, 64]), 'four counts of at least one channel'),
+    (lambda: CIFARResNet18(classes=0), 'not 0'),
+    (lambda: CIFARResNet18(drop_rate=-0.1), 'not -0.1'),
+    (lambda: CIFARResNet18(r=65), 'r=65'),
 ])
 def test_bad_arguments_are_a_value_error_with_the_value(build, words):
     with pytest.raises(ValueError, match=words):
@@ -188,15 +170,45 @@ def test_a_deep_stem_is_built_and_leaves_the_default_keys_alone():
     assert net(images(1, 3, 64, 64)).shape == (1, 5)
 
 
-@pytest.mark.parametrize('attention', sorted(ATTENTIONS))
-def test_attention_leaves_the_rest_of_a_network_as_it_is(attention):
-    plain, net = get_model('cifar_resnet8_v2_atac'), get_model('cifar_resnet8_v2_atac', attention=attention)
-    names = list(net._collect_params_with_prefix())
-    assert [name for name in names if '.attention.' not in name] == list(plain._collect_params_with_prefix())
-    assert all(block.attention is not None for stage in net.features[2:5] for block in stage)
+def test_a_resnet18_has_atac_in_the_place_of_each_relu():
+    """1 in the stem and 2 in each of 8 blocks; with ReLU it has the well-known 11,173,962 parameters."""
+    relu, atac = (get_model('cifar_resnet18_v1_' + unit, r=4, useReLU=False) for unit in ('relu', 'atac'))
+
+    def units(block, kind):
+        return isinstance(block, kind) + sum(units(child, kind) for child in block._children.values()
+                                             if not isinstance(block, kind))
+
+    assert units(relu, nn.Activation) == units(atac, ChaATAC) == 17
+    assert units(relu, ChaATAC) == units(atac, nn.Activation) - 17 == 0  # those left are the sigmoids
+    assert atac.features[2].inter_channels == 16
+    assert _trainable(relu) == 11173962
+    added = sum(n * (2 * c * (c // 4) + 2 * (c // 4) + 2 * c)
+                for n, c in [(5, 64), (4, 128), (4, 256), (4, 512)])
+    assert _trainable(atac) == 11173962 + added
 
 
-def test_an_unknown_attention_is_named():
-    for name in ('cifar_resnet8_v2_relu', 'resnet50_v1b_relu'):
-        with pytest.raises(ValueError, match="attention must be one of se, .*, not 'es'"):
-            get_model(name, attention='es')
+def test_a_resnet18_places_its_activations_and_drops():
+    net = CIFARResNet18(layers=[1] * 4, act_layers=1, drop_rate=0.5, norm_kwargs={'momentum': 0.5})
+    stages = list(net.features)[3:7]
+    assert [isinstance(stage[0].act2, ChaATAC) for stage in stages] == [False, False, False, True]
+    assert isinstance(CIFARResNet18(act_layers=1, act_order='pre').features[2], ChaATAC)
+    assert stages[0][0].dropout is not None and stages[0][0].bn1._kwargs['momentum'] == 0.5
+
+
+def test_train_cifar_builds_both_hosts_by_name():
+    built = {}
+    for model in ('cifar_resnet18_v1_se', 'CIFAR_ResNet18_v1_ATAC', 'cifar_resnet8_v2_se'):
+        args = train_cifar.parser().parse_args(['--model', model])
+        built[model] = type(build_network(args)), args.host, args.blocks, args.act_type, args.attention
+    assert built == {
+        'cifar_resnet18_v1_se': (CIFARResNet18, 'cifar_resnet18_v1_se', 2, 'relu', 'se'),
+        'CIFAR_ResNet18_v1_ATAC': (CIFARResNet18, 'cifar_resnet18_v1_atac', 2, 'ChaATAC', None),
+        'cifar_resnet8_v2_se': (ResNet20V2ATAC, None, 1, 'relu', 'se')}
+    with pytest.raises(ValueError, match='--blocks: --model cifar_resnet18_v1_relu is built with 2'):
+        build_network(train_cifar.parser().parse_args(['--model', 'cifar_resnet18_v1_relu', '--blocks', '3']))
+
+
+def _trainable(net):
+    net.initialize()
+    net.infer_shape(mx.nd.zeros((1, 3, 32, 32)))
+    return sum(int(np.prod(p.shape)) for p in net.collect_params().values() if p.grad_req != 'null')

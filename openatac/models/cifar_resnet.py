@@ -74,6 +74,8 @@ class ResNet20V2ATAC(HybridBlock):
     attention : str, optional
         A name of `openatac.nn.attention.ATTENTIONS`, to end the main path of each block, as SE does in
         Hu et al., 2018.
+    reduction : number, default 16
+        Channel reduction ratio of the attention blocks that have one (se, ge, cbam, lca, nin).
 
     Raises ValueError for arguments that make no network.
     """
@@ -81,7 +83,7 @@ class ResNet20V2ATAC(HybridBlock):
     def __init__(self, layers=(3, 3, 3), channels=(16, 16, 32, 64), classes=10, act_type='ChaATAC',
                  r=2, skernel=3, dilation=1, useReLU=True, useGlobal=False, act_layers=4,
                  replace_act='relu', act_order='bac', asBackbone=False, norm_layer=nn.BatchNorm,
-                 norm_kwargs=None, drop_rate=0.0, attention=None, **kwargs):
+                 norm_kwargs=None, drop_rate=0.0, attention=None, reduction=16, **kwargs):
         super().__init__(**kwargs)
         _check(layers, channels, classes, act_type, replace_act, drop_rate)
         check_attention(attention)
@@ -96,7 +98,7 @@ class ResNet20V2ATAC(HybridBlock):
                 self.features.add(_stage(
                     stage, blocks, channels[stage], channels[stage + 1], activation=activations[stage],
                     norm_layer=norm_layer, norm_kwargs=norm_kwargs, drop_rate=drop_rate,
-                    attention=attention and partial(make_attention, attention)))
+                    attention=attention and partial(make_attention, attention, reduction=reduction)))
             self.features.add(norm_layer(**norm_kwargs))
             self.features.add(activations[-1](channels[-1]))
             self.features.add(nn.GlobalAvgPool2D())
@@ -123,6 +125,9 @@ def _check(layers, channels, classes, act_type, replace_act, drop_rate):
         raise ValueError('layers must be three counts of at least one block, not %r' % (layers,))
     if len(channels) != 4 or min(channels) < 1:
         raise ValueError('channels must be four counts of at least one channel, not %r' % (channels,))
+    if channels[1] == channels[2] or channels[2] == channels[3]:
+        raise ValueError('stages 2 and 3 must change the channels, since only then their shortcuts have a '
+                         'stride, as published; channels %r do not' % (channels,))
     if classes < 1:
         raise ValueError('classes must be at least 1, not %r' % (classes,))
     if not 0 <= drop_rate < 1:

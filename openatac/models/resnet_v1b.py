@@ -1,5 +1,6 @@
 """The ImageNet host: ResNet-50 v1b (He et al., 2016, with the stride on the 3x3 convolution)
-whose first two activations of each bottleneck can be ATAC (the paper's table II).
+whose first two activations of each bottleneck can be ATAC (the paper's table II), and whose 3x3
+convolutions can be or can have self-attention (the rows AA and FA of that table).
 """
 from functools import partial
 
@@ -9,7 +10,10 @@ from mxnet.gluon.block import HybridBlock
 from openatac.models.placement import place
 from openatac.nn.activations import check_activation, make_activation
 from openatac.nn.attention import check_attention, make_attention
+from openatac.nn.augmented_conv import AttentionAugmentedConv2D
+from openatac.nn.local_self_attention import AttentionStem, StandAloneSelfAttention
 
+SELF_ATTENTIONS = ('aa', 'fa')
 STAGE_CHANNELS = (64, 128, 256, 512)
 EXPANSION = 4
 
@@ -18,18 +22,18 @@ class BottleneckV1bATAC(HybridBlock):
     """1x1, 3x3 (stride, dilation), 1x1 convolutions with a shortcut; output channels 4 * planes.
 
     ``activation(channels)`` makes relu1 and relu2; relu3, after the addition, stays a ReLU.
-    ``attention(channels)``, if given, ends the main path.
+    ``attention(channels)``, if given, ends the main path; ``spatial(channels, strides=, dilation=)``, if
+    given, makes what takes the 3x3 convolution's place.
     """
 
-    def __init__(self, planes, activation, strides=1, dilation=1, downsample=None,
-                 norm_layer=nn.BatchNorm, norm_kwargs=None, last_gamma=False, attention=None, **kwargs):
+    def __init__(self, planes, activation, strides=1, dilation=1, downsample=None, norm_layer=nn.BatchNorm,
+                 norm_kwargs=None, last_gamma=False, attention=None, spatial=None, **kwargs):
         super().__init__(**kwargs)
         norm_kwargs = norm_kwargs or {}
         last = dict(norm_kwargs, gamma_initializer='zeros') if last_gamma else norm_kwargs
         self.conv1 = nn.Conv2D(planes, kernel_size=1, use_bias=False)
         self.bn1 = norm_layer(in_channels=planes, **norm_kwargs)
-        self.conv2 = nn.Conv2D(planes, kernel_size=3, strides=strides, padding=dilation,
-                               dilation=dilation, use_bias=False)
+        self.conv2 = (spatial or _conv3x3)(planes, strides=strides, dilation=dilation)
         self.bn2 = norm_layer(in_channels=planes, **norm_kwargs)
         self.conv3 = nn.Conv2D(planes * EXPANSION, kernel_size=1, use_bias=False)
         self.bn3 = norm_layer(in_channels=planes * EXPANSION, **last)
@@ -82,6 +86,13 @@ class ResNet50_v1bATAC(HybridBlock):
     attention : str, optional
         A name of `openatac.nn.attention.ATTENTIONS`, to end the main path of each bottleneck, as SE does
         in Hu et al., 2018.
+    reduction : number, default 16
+        Channel reduction ratio of the attention blocks that have one (se, ge, cbam, lca, nin).
+    self_attention : 'aa' or 'fa', optional
+        'aa': the 3x3 convolutions of the last three stages are attention-augmented (Bello et al., 2019),
+        at half the resolution in the second stage. All images must then have the size of the first.
+        'fa': all 3x3 convolutions are self-attention in windows of 7 x 7, and the stem is one in blocks of
+        4 x 4 (Ramachandran et al., 2019, "full attention"). Images need sides that 4 divides.
 
     Raises ValueError for arguments that make no network.
     """
@@ -89,10 +100,11 @@ class ResNet50_v1bATAC(HybridBlock):
     def __init__(self, act_type='ChaATAC', r=2, act_layers=2, layers=(3, 4, 6, 3), classes=1000,
                  dilated=False, norm_layer=nn.BatchNorm, norm_kwargs=None, last_gamma=False,
                  deep_stem=False, stem_width=32, avg_down=False, final_drop=0.0,
-                 use_global_stats=False, name_prefix='', attention=None):
+                 use_global_stats=False, name_prefix='', attention=None, reduction=16, self_attention=None):
         super().__init__(prefix=name_prefix)
         _check(layers, classes, act_type, stem_width, final_drop)
         check_attention(attention)
+        _check_self_attention(self_attention, deep_stem)
         norm_kwargs = dict(norm_kwargs or {})
         if use_global_stats:
             norm_kwargs['use_global_stats'] = True
@@ -100,19 +112,19 @@ class ResNet50_v1bATAC(HybridBlock):
         stem_channels = 2 * stem_width if deep_stem else 64
         activations = [partial(make_activation, name, r=r, useReLU=True, useGlobal=False)
                        for name in place(act_type, 'relu', act_layers)]
+        attention = attention and partial(make_attention, attention, reduction=reduction)
         strides, dilations = ((1, 2, 1, 1), (1, 1, 2, 4)) if dilated else ((1, 2, 2, 2), (1, 1, 1, 1))
         with self.name_scope():
-            self.conv1 = _deep_stem(stem_width, norm) if deep_stem else nn.Conv2D(
-                64, kernel_size=7, strides=2, padding=3, use_bias=False)
+            self.conv1 = _stem(stem_width, norm, deep_stem, self_attention)
             self.bn1 = norm(in_channels=stem_channels)
             self.relu = nn.Activation('relu')
-            self.maxpool = nn.MaxPool2D(pool_size=3, strides=2, padding=1)
+            self.maxpool = nn.MaxPool2D(4, 4) if self_attention == 'fa' else nn.MaxPool2D(3, 2, padding=1)
             in_channels = stem_channels
             for index, planes in enumerate(STAGE_CHANNELS):
                 stage = _stage(index, layers[index], in_channels, planes, strides[index], dilations[index],
                                avg_down, norm, activation=activations[index], norm_layer=norm_layer,
-                               norm_kwargs=norm_kwargs, last_gamma=last_gamma,
-                               attention=attention and partial(make_attention, attention))
+                               norm_kwargs=norm_kwargs, last_gamma=last_gamma, attention=attention,
+                               spatial=_spatial(self_attention, index))
                 setattr(self, 'layer%d' % (index + 1), stage)
                 in_channels = planes * EXPANSION
             self.avgpool = nn.GlobalAvgPool2D()
@@ -127,6 +139,28 @@ class ResNet50_v1bATAC(HybridBlock):
         if self.drop is not None:
             x = self.drop(x)
         return self.fc(x)
+
+
+def _conv3x3(planes, strides, dilation):
+    return nn.Conv2D(planes, kernel_size=3, strides=strides, padding=dilation, dilation=dilation,
+                     use_bias=False)
+
+
+def _spatial(self_attention, index):
+    """What stands in the 3x3 convolution's place in stage ``index`` from 0; None for the convolution."""
+    if self_attention == 'fa':
+        return StandAloneSelfAttention
+    if self_attention == 'aa' and index > 0:
+        return partial(AttentionAugmentedConv2D, downsample=index == 1)
+    return None
+
+
+def _stem(stem_width, norm, deep_stem, self_attention):
+    if self_attention == 'fa':
+        return AttentionStem(64)
+    if deep_stem:
+        return _deep_stem(stem_width, norm)
+    return nn.Conv2D(64, kernel_size=7, strides=2, padding=3, use_bias=False)
 
 
 def _deep_stem(width, norm):
@@ -174,3 +208,11 @@ def _check(layers, classes, act_type, stem_width, final_drop):
     if not 0 <= final_drop < 1:
         raise ValueError('final_drop must be from 0 to below 1, not %r' % (final_drop,))
     check_activation(act_type)
+
+
+def _check_self_attention(self_attention, deep_stem):
+    if self_attention not in (None, *SELF_ATTENTIONS):
+        raise ValueError('self_attention must be one of %s, not %r'
+                         % (', '.join(SELF_ATTENTIONS), self_attention))
+    if self_attention == 'fa' and deep_stem:
+        raise ValueError("self_attention='fa' has a stem of its own: leave out deep_stem")

@@ -1,23 +1,30 @@
 """The networks by name, in GluonCV's style.
 
-``cifar_resnet{6b+2}_v2_{unit}`` for b = 1..5 and 18, and ``resnet50_v1b_{unit}``, where
-``unit`` is the lower-case name of an activation, ``atac`` being ChaATAC, or of an attention block, with
-ReLU as activation.
+``cifar_resnet{6b+2}_v2_{unit}`` for b = 1..5 and 18, ``cifar_resnet18_v1_{unit}`` and
+``resnet50_v1b_{unit}``, where ``unit`` is the lower-case name of an activation, ``atac`` being ChaATAC,
+or of an attention block, with ReLU as activation; and ``resnet50_v1b_aa`` and ``resnet50_v1b_fa``, with
+self-attention in or for its 3x3 convolutions.
 """
 import difflib
 from functools import partial
 
 from openatac.models.cifar_resnet import ResNet20V2ATAC
-from openatac.models.resnet_v1b import ResNet50_v1bATAC
+from openatac.models.cifar_resnet18 import CIFARResNet18
+from openatac.models.resnet_v1b import SELF_ATTENTIONS, ResNet50_v1bATAC
 from openatac.nn.activations import ACTIVATIONS
 from openatac.nn.attention import ATTENTIONS
 
 CIFAR_BLOCKS = (1, 2, 3, 4, 5, 18)
 
 
-def unit_name(act_type, attention=None):
-    """The unit's name in a model's name: 'atac' for 'ChaATAC', 'se' for SE over ReLU, 'swish_se', ..."""
+def unit_name(act_type, attention=None, useGlobal=False):
+    """The unit's name in a model's name: 'atac' for 'ChaATAC', 'se' for SE over ReLU, 'swish_se', ...
+
+    'atac_global' is ATAC with the global gate, the paper's "SE as activation".
+    """
     activation = 'atac' if act_type == 'ChaATAC' else act_type.lower()
+    if activation == 'atac' and useGlobal:
+        activation = 'atac_global'
     if attention is None:
         return activation
     return attention if activation == 'relu' else '%s_%s' % (activation, attention)
@@ -35,7 +42,10 @@ def _table():
     for unit in units:
         for blocks in CIFAR_BLOCKS:
             models[cifar_model_name(blocks, **unit)] = partial(ResNet20V2ATAC, layers=(blocks,) * 3, **unit)
+        models['cifar_resnet18_v1_' + unit_name(**unit)] = partial(CIFARResNet18, layers=(2,) * 4, **unit)
         models['resnet50_v1b_' + unit_name(**unit)] = partial(ResNet50_v1bATAC, **unit)
+    for name in SELF_ATTENTIONS:
+        models['resnet50_v1b_' + name] = partial(ResNet50_v1bATAC, act_type='relu', self_attention=name)
     return models
 
 
@@ -70,7 +80,7 @@ def get_model(name, classes=None, ctx=None, pretrained=False, **kwargs):
     pretrained : False or str
         A .params file of this very network. (No trained weights are published for download.)
     kwargs
-        Arguments of the host, such as ``r``, ``useGlobal`` or ``act_layers``.
+        Arguments of the host, such as ``r``, ``useGlobal``, ``act_layers`` or ``reduction``.
 
     Raises ValueError for an unknown name, with the nearest ones, and for bad arguments;
     ParameterFileError for a file that is damaged or of another network.

@@ -188,10 +188,12 @@ class LocalSEBlock(ChaATAC):
     """LocalSENet's block: ATAC's local channel attention, a gate per pixel, in SE's place.
 
     channels, reduction (default 16): as SEBlock's. Shapes: (B, C, H, W) to the same.
-    Parameters: 2 C (C/reduction) + 2 (C/reduction) + 2 C. Raises ValueError as ChaATAC does.
+    Parameters: 2 C (C/reduction) + 2 (C/reduction) + 2 C.
+    Raises ValueError for a ``reduction`` that leaves no bottleneck.
     """
 
     def __init__(self, channels, reduction=16, **kwargs):
+        _inner_channels(channels, reduction)
         super().__init__(channels, r=reduction, **kwargs)
 
 

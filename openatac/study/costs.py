@@ -10,14 +10,17 @@ import mxnet as mx
 import numpy as np
 
 # Operators that compute nothing: what they give is what they got, in another shape.
-VIEWS = ('Flatten', 'Reshape', 'reshape', 'expand_dims', 'squeeze', 'identity', '_copy')
+VIEWS = ('Flatten', 'Reshape', 'reshape', 'reshape_like', 'expand_dims', 'squeeze', 'identity', '_copy')
+PRODUCTS = ('dot', 'batch_dot', '_linalg_gemm2')  # of two matrices
+SLICES = ('slice', 'slice_axis')
 
 
 class Costs(NamedTuple):
     """parameters: all arrays' elements, running statistics included; trainable: without those.
 
-    multiply_adds: of convolutions and dense layers, as in the papers; one multiplication with its
-    addition counts as one.
+    multiply_adds: of convolutions, dense layers and matrix products, as in the papers; one multiplication
+    with its addition counts as one. A matrix product with ones is a way of adding up or repeating and, as
+    poolings and element-wise operators, counts as none.
     activations: elements of all operators' outputs for one image, which training keeps for its
     backward pass (without views of others; times 4 in bytes of float32).
     """
@@ -76,23 +79,42 @@ def layers(symbol, image_shape, published=False):
     _, shapes, _ = internals.infer_shape(data=(1,) + tuple(image_shape))
     shape_of = dict(zip(internals.list_outputs(), shapes))
     nodes = json.loads(symbol.tojson())['nodes']
-    return [_layer(node, nodes, shape_of, published) for node in nodes if node['op'] != 'null']
+    uncounted = {node['name']: int(np.prod(shape_of[node['name']])) for node in nodes
+                 if node['op'] == 'null' and node['name'] != 'data'}
+    return [_layer(node, nodes, shape_of, uncounted, published) for node in nodes if node['op'] != 'null']
 
 
-def _layer(node, nodes, shape_of, published):
-    inputs = [nodes[source[0]] for source in node['inputs']]
-    arrays = [shape_of[source['name']] for source in inputs
-              if source['op'] == 'null' and source['name'] != 'data']
-    output = shape_of.get(node['name'] + '_output') or shape_of[node['name'] + '_output0']
-    return Layer(node['name'], node['op'], output[1:], sum(int(np.prod(shape)) for shape in arrays),
-                 _multiply_adds(node['op'], output, arrays, published),
+def _layer(node, nodes, shape_of, uncounted, published):
+    """The `Layer` of a node; takes its arrays off ``uncounted``, so that shared ones count once."""
+    parameters = sum(uncounted.pop(nodes[source[0]]['name'], 0) for source in node['inputs'])
+    output = _shape(node, shape_of)
+    return Layer(node['name'], node['op'], output[1:], parameters,
+                 _multiply_adds(node, nodes, shape_of, published),
                  0 if node['op'] in VIEWS else int(np.prod(output)))
 
 
-def _multiply_adds(operator, output, arrays, published):
+def _shape(node, shape_of):
+    name = node['name']
+    return next(shape_of[key] for key in (name, name + '_output', name + '_output0') if key in shape_of)
+
+
+def _multiply_adds(node, nodes, shape_of, published):
+    operator, outputs = node['op'], int(np.prod(_shape(node, shape_of)))
+    if operator not in ('Convolution', 'FullyConnected', *PRODUCTS):
+        return 0
+    inputs = [nodes[source[0]] for source in node['inputs'][:2]]
+    first, weight = (_shape(source, shape_of) for source in inputs)
     if operator == 'Convolution':  # each output element is one dot product with its filter
-        return int(np.prod(output)) * int(np.prod(arrays[0][1:]))
+        return outputs * int(np.prod(weight[1:]))
     if operator == 'FullyConnected':
-        outputs, inputs = arrays[0]
-        return 2 * inputs * outputs - inputs + outputs if published else inputs * outputs
-    return 0
+        units, length = weight
+        return 2 * length * units - length + units if published else outputs * length
+    if any(_is_ones(source, nodes) for source in inputs):
+        return 0
+    return outputs * first[-2 if node.get('attrs', {}).get('transpose_a') in ('True', '1') else -1]
+
+
+def _is_ones(node, nodes):
+    if node['op'] in VIEWS + SLICES:
+        return _is_ones(nodes[node['inputs'][0][0]], nodes)
+    return node['op'] in ('ones_like', '_ones')

@@ -8,6 +8,7 @@ import numpy as np
 from openatac import runtime
 from openatac.data.loader import EvaluationBatches, TrainingBatches, prefetch
 from openatac.models.cifar_resnet import ResNet20V2ATAC
+from openatac.models.cifar_resnet18 import CIFARResNet18
 from openatac.models.parameters import load_parameters
 from openatac.models.zoo import cifar_model_name, find_model
 from openatac.training import loop, session
@@ -22,36 +23,39 @@ CLASSES = {'cifar10': 10, 'cifar100': 100, 'digits': 10}
 RESULT_FLAGS = (
     'blocks', 'act_type', 'attention', 'r', 'act_layers', 'useGlobal', 'useReLU', 'drop_rate', 'dataset',
     'cifar100_labels', 'batch_size', 'num_epochs', 'lr', 'momentum', 'wd', 'lr_decay', 'lr_decay_period',
-    'lr_decay_epoch', 'mode', 'dtype', 'seed', 'resume_from')
+    'lr_decay_epoch', 'mode', 'dtype', 'seed', 'resume_from', 'host')
 
 
 def build_network(args):
     """The network of the flags, not initialised; fills in what --model says of --blocks and others.
 
+    ``args.host`` becomes the name in --model where that is of another host than the published one.
     Raises ValueError for flags that make no network.
     """
-    named = _named(args.model)
+    host, stages, named = _named(args.model)
+    args.host = None if host is ResNet20V2ATAC else args.model.lower()
     for flag, default in (('blocks', 3), ('act_type', 'ChaATAC'), ('attention', None)):
         given = getattr(args, flag)
         if flag in named and given not in (None, named[flag]):
             raise ValueError('argument --%s: --model %s is built with %s; leave out one of the two'
                              % (flag.replace('_', '-'), args.model, named[flag]))
         setattr(args, flag, named.get(flag, default) if given is None else given)
-    return ResNet20V2ATAC(
-        layers=[args.blocks] * 3, act_type=args.act_type, classes=CLASSES[args.dataset],
+    return host(
+        layers=[args.blocks] * stages, act_type=args.act_type, classes=CLASSES[args.dataset],
         act_layers=args.act_layers, r=args.r, useReLU=args.useReLU, useGlobal=args.useGlobal,
         drop_rate=args.drop_rate, attention=args.attention)
 
 
 def _named(model):
-    """What the name of a network says of it; 'atac' says nothing."""
+    """(host, its stages, flags) that the name of a network stands for; 'atac' says nothing of the flags."""
     if model == 'atac':
-        return {}
+        return ResNet20V2ATAC, 3, {}
     network = find_model(model)
-    if network.func is not ResNet20V2ATAC:
+    if network.func not in (ResNet20V2ATAC, CIFARResNet18):
         raise ValueError('argument --model: %s is for ImageNet; choose a cifar_resnet network' % model)
-    return {'blocks': network.keywords['layers'][0],
-            **{flag: network.keywords.get(flag) for flag in ('act_type', 'attention')}}
+    layers = network.keywords['layers']
+    return network.func, len(layers), {
+        'blocks': layers[0], **{flag: network.keywords.get(flag) for flag in ('act_type', 'attention')}}
 
 
 def print_summary(net):
@@ -88,7 +92,7 @@ def train(net, args, data, decays, command):
                          session.result_settings(args, RESULT_FLAGS, engine,
                                                  _fingerprint(training_set, test_set)),
                          interval_line, epoch_lines, args.log_interval, args.save_period)
-        name = cifar_model_name(args.blocks, args.act_type, args.attention)
+        name = args.host or cifar_model_name(args.blocks, args.act_type, args.attention)
         return session.train(plan, loop.Progress(), args, command, _title(args, name), {
             'model': name, 'dataset': args.dataset, 'act_type': args.act_type,
             'attention': args.attention, 'useGlobal': args.useGlobal,

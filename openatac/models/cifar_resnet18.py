@@ -1,0 +1,127 @@
+"""ResNet-18 for small images: post-activation basic blocks (He et al., 2016, https://arxiv.org/abs/1512.03385)
+behind a 3x3 stem without pooling, whose ReLUs can be any of `openatac.nn.activations`.
+"""
+from functools import partial
+
+from mxnet.gluon import nn
+from mxnet.gluon.block import HybridBlock
+
+from openatac.models.placement import place
+from openatac.nn.activations import check_activation, make_activation
+from openatac.nn.attention import check_attention, make_attention
+
+
+class CIFARBasicBlockV1(HybridBlock):
+    """act2(bn2(conv2(act1(bn1(conv1(x))))) + shortcut(x)); (B, in, H, W) to (B, channels, H/s, W/s).
+
+    The shortcut is a strided 1x1 convolution with a normalisation where the shape changes, else the
+    identity. ``activation(channels)`` makes the two activations, and ``attention(channels)``, if given,
+    what ends the main path, before the addition.
+    """
+
+    def __init__(self, channels, stride, in_channels, activation, norm, drop_rate=0.0, attention=None,
+                 **kwargs):
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.conv1 = nn.Conv2D(channels, kernel_size=3, strides=stride, padding=1, use_bias=False,
+                                   in_channels=in_channels)
+            self.bn1 = norm(in_channels=channels)
+            self.act1 = activation(channels)
+            self.dropout = nn.Dropout(drop_rate) if drop_rate else None
+            self.conv2 = nn.Conv2D(channels, kernel_size=3, padding=1, use_bias=False, in_channels=channels)
+            self.bn2 = norm(in_channels=channels)
+            self.attention = attention(channels) if attention else None
+            self.downsample = None
+            if stride != 1 or channels != in_channels:
+                self.downsample = nn.HybridSequential(prefix='down_')
+                self.downsample.add(nn.Conv2D(channels, kernel_size=1, strides=stride, use_bias=False,
+                                              in_channels=in_channels), norm(in_channels=channels))
+            self.act2 = activation(channels)
+
+    def hybrid_forward(self, F, x):
+        y = self.act1(self.bn1(self.conv1(x)))
+        if self.dropout is not None:
+            y = self.dropout(y)
+        y = self.bn2(self.conv2(y))
+        if self.attention is not None:
+            y = self.attention(y)
+        return self.act2(y + (x if self.downsample is None else self.downsample(x)))
+
+
+class CIFARResNet18(HybridBlock):
+    """Post-activation ResNet for small images, (B, 3, 32, 32) to (B, classes) logits.
+
+    layers : four ints, default (2, 2, 2, 2)
+        Blocks per stage.
+    channels : four ints, default (64, 128, 256, 512)
+        Channels of the stages; the stem has those of the first.
+    classes : int, default 10
+    act_type : str, default 'ChaATAC'
+        The activation in the place of every ReLU, a name of `openatac.nn.activations.ACTIVATIONS`.
+    r, useReLU, useGlobal
+        Settings of ChaATAC; other activations have no use for them.
+    act_layers, replace_act, act_order
+        Which of the four stages get ``act_type`` (see `openatac.models.placement`) and what the others
+        get; the stem has the first stage's.
+    norm_layer, norm_kwargs
+        The normalisation of the host; ChaATAC always has its own BatchNorm.
+    drop_rate : float, default 0
+        Dropout before each block's second convolution.
+    attention : str, optional
+        A name of `openatac.nn.attention.ATTENTIONS`, to end the main path of each block.
+    reduction : number, default 16
+        Channel reduction ratio of the attention blocks that have one (se, ge, cbam, lca, nin).
+
+    Raises ValueError for arguments that make no network.
+    """
+
+    def __init__(self, layers=(2, 2, 2, 2), channels=(64, 128, 256, 512), classes=10, act_type='ChaATAC', r=2,
+                 useReLU=True, useGlobal=False, act_layers=4, replace_act='relu', act_order='bac',
+                 norm_layer=nn.BatchNorm, norm_kwargs=None, drop_rate=0.0, attention=None, reduction=16,
+                 **kwargs):
+        super().__init__(**kwargs)
+        _check(layers, channels, classes, drop_rate)
+        check_activation(act_type)
+        check_activation(replace_act, 'replace_act')
+        check_attention(attention)
+        norm = partial(norm_layer, **(norm_kwargs or {}))
+        activations = [partial(make_activation, name, r=r, useReLU=useReLU, useGlobal=useGlobal)
+                       for name in place(act_type, replace_act, act_layers, act_order)]
+        attention = attention and partial(make_attention, attention, reduction=reduction)
+        with self.name_scope():
+            self.features = nn.HybridSequential(prefix='')
+            self.features.add(nn.Conv2D(channels[0], kernel_size=3, padding=1, use_bias=False, in_channels=3),
+                              norm(in_channels=channels[0]), activations[0](channels[0]))
+            in_channels = channels[0]
+            for index, blocks in enumerate(layers):
+                self.features.add(_stage(index, blocks, in_channels, channels[index], norm=norm,
+                                         activation=activations[index], drop_rate=drop_rate,
+                                         attention=attention))
+                in_channels = channels[index]
+            self.features.add(nn.GlobalAvgPool2D(), nn.Flatten())
+            self.output = nn.Dense(classes, in_units=in_channels)
+
+    def hybrid_forward(self, F, x):
+        return self.output(self.features(x))
+
+
+def _stage(index, blocks, in_channels, channels, **block_arguments):
+    """``blocks`` blocks, the first of which changes the channels and, after stage 0, the stride."""
+    stage = nn.HybridSequential(prefix='stage%d_' % (index + 1))
+    with stage.name_scope():
+        for block in range(blocks):
+            stage.add(CIFARBasicBlockV1(
+                channels, stride=2 if index > 0 and block == 0 else 1,
+                in_channels=in_channels if block == 0 else channels, **block_arguments))
+    return stage
+
+
+def _check(layers, channels, classes, drop_rate):
+    if len(layers) != 4 or min(layers) < 1:
+        raise ValueError('layers must be four counts of at least one block, not %r' % (layers,))
+    if len(channels) != 4 or min(channels) < 1:
+        raise ValueError('channels must be four counts of at least one channel, not %r' % (channels,))
+    if classes < 1:
+        raise ValueError('classes must be at least 1, not %r' % (classes,))
+    if not 0 <= drop_rate < 1:
+        raise ValueError('drop_rate must be from 0 to below 1, not %r' % (drop_rate,))

@@ -1,0 +1,369 @@
+"""The published numbers are those of the authors' log and table; verdicts and hours are as by hand."""
+import csv
+import json
+import os
+
+import mxnet as mx
+import pytest
+
+from openatac import cli
+from openatac.models.zoo import get_model_list
+from openatac.study.costs import costs
+from openatac.study.published import (
+    CIFAR100,
+    IMAGENET,
+    LAST_TOP1,
+    LAST_TOP5,
+    OPERATIONS,
+    PARAMETERS,
+    TOP1,
+    TOP5,
+)
+from openatac.study.published_table import network_costs
+from openatac.training.recipes import CIFAR
+from openatac.training.recipes import IMAGENET as IMAGENET_RECIPES
+from tests.conftest import ROOT
+from tests.fresh_python import output_of, run_python
+from tests.scripts import CIFAR100 as CIFAR100_FILES
+from tests.scripts import call_script, write_cifar
+
+RELU1, ATAC1, RELU3 = 'cifar_resnet8_v2_relu', 'cifar_resnet8_v2_atac', 'cifar_resnet20_v2_relu'
+ATAC3, ATAC50 = 'cifar_resnet20_v2_atac', 'resnet50_v1b_atac'
+
+
+def imagenet(unit):
+    """{measure: (value, uncertainty)} of a row of the published table."""
+    return {number.measure: (number.value, number.uncertainty) for number in IMAGENET
+            if number.network == 'resnet50_v1b_' + unit}
+
+
+# The data.
+
+def test_all_networks_are_in_the_zoo_and_each_number_is_there_once():
+    numbers = IMAGENET + CIFAR100
+    assert {number.network for number in numbers} <= set(get_model_list())
+    assert len({(number.network, number.measure) for number in numbers}) == len(numbers) == 25 + 24
+
+
+def test_the_table_of_imagenet():
+    assert imagenet('relu') == {PARAMETERS: (25.6, 0.05), OPERATIONS: (3.86, 0.005), TOP1: (23.30, 0.005),
+                                TOP5: (6.55, 0.005)}
+    assert imagenet('aa') == {PARAMETERS: (25.8, 0.05), OPERATIONS: (8.3, 0.05), TOP1: (22.30, 0.005),
+                              TOP5: (6.20, 0.005)}
+    assert imagenet('fa') == {PARAMETERS: (18.0, 0.05), OPERATIONS: (7.2, 0.05), TOP1: (22.40, 0.005)}
+    values = {unit: [imagenet(unit)[measure][0] for measure in (PARAMETERS, OPERATIONS, TOP1, TOP5)]
+              for unit in ('se', 'ge', 'atac')}
+    assert values == {'se': [28.1, 3.87, 22.12, 5.99], 'ge': [33.7, 3.87, 21.88, 5.80],
+                      'atac': [28.0, 4.4, 21.41, 6.02]}
+    assert {number.network for number in IMAGENET if number.our_recipe} == {ATAC50}
+
+
+def test_atacs_errors_are_those_of_the_authors_log():
+    epochs = json.loads((ROOT / 'tests' / 'oracle' / 'imagenet_log.json').read_text())['validation']
+    best, last, ours = min(epochs, key=lambda row: row[1]), epochs[-1], imagenet('atac')
+    assert (best[0], last[0]) == (155, 159)
+    for (value, uncertainty), printed in ((ours[TOP1], best[1]), (ours[LAST_TOP1], last[1]),
+                                          (ours[LAST_TOP5], last[2])):
+        assert abs(value - 100 * printed) <= uncertainty
+    assert 0.005 < 100 * best[2] - ours[TOP5][0] < 0.01  # 6.0276, which the paper has as 6.02
+
+
+def test_the_figure_of_cifar100():
+    rows = {}
+    for number in CIFAR100:
+        depth, unit = number.network[len('cifar_resnet'):].split('_v2_')
+        rows.setdefault(unit, {})[(int(depth) - 2) // 6] = number.value
+        assert number.uncertainty == 0.001 and '20 superclasses' in number.data and 'figure' in number.source
+    assert rows == {'atac': dict(enumerate((.764, .796, .812, .821), 1)),
+                    'swish': dict(enumerate((.740, .788, .804, .810, .817), 1)),
+                    'relu': dict(enumerate((.737, .785, .799, .806, .814), 1)),
+                    'selu': dict(enumerate((.729, .780, .795, .801, .804), 1)),
+                    'xunit': dict(enumerate((.737, .775, .795, .800, .805), 1))}
+
+
+def test_a_stride_in_the_first_convolution_has_the_published_operations():
+    """What is said of the 3.86 G: Gluon's ResNet-50 v1 has its strides there."""
+    net = mx.gluon.model_zoo.vision.resnet50_v1()
+    net.initialize()
+    net.infer_shape(mx.nd.zeros((1, 3, 224, 224)))
+    assert abs(costs(net, (3, 224, 224)).multiply_adds / 1e9 - 3.86) <= 0.005
+
+
+# Runs made by hand.
+
+def save(folder, summary, history):
+    os.makedirs(folder)
+    (folder / 'summary.json').write_text(json.dumps(summary))
+    (folder / 'settings.json').write_text('{}')
+    (folder / 'train.log').write_text('')
+    with open(folder / 'metrics.csv', 'w', newline='') as handle:
+        writer = csv.DictWriter(handle, history[0])
+        writer.writeheader()
+        writer.writerows(history)
+
+
+def cifar_run(folder, accuracy, blocks=1, act_type='relu', seed=1, images=(50000, 10000), speed=500.0,
+              device='1 x cpu', **changes):
+    """A run of the published recipe, but for ``changes``."""
+    recipe = {name: value for name, value in CIFAR['cifar100_atac'].items() if name not in ('model', 'gpus')}
+    settings = {**recipe, 'attention': None, 'useGlobal': False, 'drop_rate': 0.0, 'dtype': 'float32',
+                'resume_from': None, 'data': '1+2', 'blocks': blocks, 'act_type': act_type, 'seed': seed,
+                'devices': device, **changes}
+    save(folder, {
+        'command': '', 'model': 'cifar_resnet%d_v2_x' % (6 * blocks + 2), 'dataset': settings['dataset'],
+        'training_images': images[0], 'test_images': images[1], 'seed': seed, 'device': device,
+        'threads': '2', 'epochs': settings['num_epochs'], 'best_accuracy': accuracy, 'best_epoch': 0,
+        'last_accuracy': 0.1, 'images_per_second': speed, 'settings': settings, 'versions': {}},
+        [{'epoch': 0, 'val_accuracy': accuracy}])
+
+
+def imagenet_run(folder, accuracies, unit='atac', seed=1, device='2 x gpu', **changes):
+    """A run of the published recipe with (top 1, top 5) after each epoch, but for ``changes``."""
+    settings = {**IMAGENET_RECIPES['imagenet_atac'], 'mixup': False, 'teacher': None, 'use_gn': False,
+                'syncbn': False, 'resume_params': None, 'seed': seed, 'devices': device, **changes}
+    save(folder, {
+        'model': 'resnet50_v1b_' + unit, 'dataset': 'imagenet', 'training_images': 1281167,
+        'test_images': 50000, 'seed': seed, 'device': device, 'threads': '4', 'images_per_second': 1000.0,
+        'settings': settings},
+        [{'epoch': epoch, 'val_accuracy': top1, 'val_top5_accuracy': top5}
+         for epoch, (top1, top5) in enumerate(accuracies)])
+
+
+BENCHMARK = ('measurement,ours,n,machine\n'
+             '"training, ResNet-20 ATAC, batch 128, whole script",500,5,"2 cores of Some CPU; Python"\n'
+             '"input pipeline alone, one core",9999,5,"2 cores of Some CPU; Python"\n')
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty folder to work in, with a results/benchmark.csv."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'results').mkdir()
+    (tmp_path / 'results' / 'benchmark.csv').write_text(BENCHMARK)
+    return tmp_path
+
+
+def rows_of(*words):
+    """{(network, measure): its line} of the file that the command writes."""
+    assert cli.main(['published', *map(str, words), '--csv', 'out.csv']) == 0
+    with open('out.csv', newline='', encoding='utf-8') as handle:
+        return {(row['network'], row['measure']): row for row in csv.DictReader(handle)}
+
+
+def accuracy_row(network, *folders):
+    return rows_of(*folders, '--network', network)[network, 'best accuracy']
+
+
+# Verdicts. t(0.975, 2) = 4.302653 and t(0.975, 1) = 12.706205.
+
+def test_reproduced(here):
+    for seed, accuracy in enumerate((0.799, 0.800, 0.801)):
+        cifar_run(here / 'runs' / str(seed), accuracy, blocks=3, seed=seed)
+    row = accuracy_row(RELU3, 'runs')
+    assert (row['published'], row['uncertainty'], row['n']) == ('0.799', '0.001', '3')
+    assert [float(row[name]) for name in ('ours', 'deviation', 'difference')] == [0.8, 0.001, 0.001]
+    assert float(row['tolerance']) == pytest.approx(0.001 + 4.302653 * 0.001 / 3 ** 0.5, rel=1e-5)
+    assert (row['verdict'], row['hours']) == ('reproduced (+0.0010)', '')
+
+
+def test_differs_and_undecided(here, capsys):
+    for seed, (accuracy, other) in enumerate(((0.750, 0.732), (0.752, 0.744), (0.751, None))):
+        cifar_run(here / 'runs' / ('atac%d' % seed), accuracy, act_type='ChaATAC', seed=seed)
+        if other:
+            cifar_run(here / 'runs' / ('relu%d' % seed), other, seed=seed)
+    row = accuracy_row(ATAC1, 'runs')
+    assert row['verdict'] == 'differs by -0.0130' and float(row['difference']) == -0.013
+    row = accuracy_row(RELU1, 'runs')
+    assert row['verdict'] == 'undecided: +0.0010, but the interval is ±0.0762'  # 12.706205 * 0.006
+    capsys.readouterr()
+    assert cli.main(['published', 'runs', '--network', RELU1, ATAC1]) == 0
+    text = capsys.readouterr().out
+    assert '0.7510 ± 0.0010  3  differs by -0.0130' in text and 'Not comparable' not in text
+
+
+@pytest.mark.parametrize('accuracy, verdict', [
+    (0.738, 'reproduced (+0.0010)'), (0.736, 'reproduced (-0.0010)'), (0.7381, 'differs by +0.0011')])
+def test_one_run_has_the_published_uncertainty_alone(here, accuracy, verdict):
+    cifar_run(here / 'run', accuracy)
+    row = accuracy_row(RELU1, 'run')
+    assert (row['verdict'], row['n'], row['deviation']) == (verdict, '1', '')
+
+
+def test_a_copy_counts_once_and_two_results_of_one_seed_are_refused(here, capsys):
+    for name in ('a', 'b'):
+        cifar_run(here / name, 0.737)
+    assert accuracy_row(RELU1, 'a', 'b')['n'] == '1'
+    cifar_run(here / 'c', 0.738)
+    assert cli.main(['published', 'a', 'b', 'c', '--network', RELU1]) == 1
+    assert 'two runs of %s with seed 1: leave out one' % RELU1 in capsys.readouterr().err
+
+
+OTHERS = {
+    'dataset cifar10 instead of cifar100, num_epochs 6 instead of 400': dict(dataset='cifar10', num_epochs=6),
+    'cifar100_labels fine instead of coarse': dict(cifar100_labels='fine'),
+    'num_epochs 100 instead of 400': dict(num_epochs=100, lr_decay_epoch='75,90'),
+    'test_images 5000 instead of 10000': dict(images=(50000, 5000)),
+    'r 4 instead of 2': dict(act_type='ChaATAC', r=4),
+    'useReLU False instead of True': dict(act_type='ChaATAC', useReLU=False),
+    'lr 0.1 instead of 0.2, wd 0.0 instead of 0.0001': dict(lr=0.1, wd=0.0),
+    'images a step 256 instead of 128': dict(device='2 x gpu'),
+    'resume_from w.params instead of None': dict(resume_from='w.params'),
+    'no published number for cifar_resnet8_v2_se': dict(attention='se'),
+    'no published number for cifar_resnet8_v2_atac_global': dict(act_type='ChaATAC', useGlobal=True),
+    'no published number for cifar_resnet8_v2_x': dict(host='CIFARResNet18'),
+}
+
+
+@pytest.mark.parametrize('reason', OTHERS)
+def test_other_data_and_recipes_are_never_compared(here, reason, capsys):
+    for seed in (1, 2):
+        cifar_run(here / 'runs' / str(seed), 0.737, seed=seed, **OTHERS[reason])
+    row = accuracy_row(RELU1, 'runs')
+    assert row['ours'] == row['difference'] == '' and row['verdict'].startswith('not run: about')
+    out = capsys.readouterr().out
+    assert '- 2 runs: %s (cifar_resnet8_v2_' % reason in out and out.count('2 runs') == 1
+
+
+def test_what_does_not_matter_to_a_relu_is_no_reason(here):
+    cifar_run(here / 'run', 0.737, r=4, useReLU=False, act_layers=2, mode='imperative')
+    assert accuracy_row(RELU1, 'run')['verdict'] == 'reproduced (+0.0000)'
+
+
+def test_a_run_of_the_script_is_read(here, capsys):
+    write_cifar(here / 'data', CIFAR100_FILES)
+    assert call_script('--recipe', 'cifar100_atac', '--blocks', 1, '--gpus', '', '--num-epochs', 1,
+                       '--batch-size', 30, '--lr-decay-epoch', '', '--data-dir', here / 'data', '--save-dir',
+                       'run') == 0
+    capsys.readouterr()
+    assert accuracy_row(ATAC1, 'run')['ours'] == ''
+    assert ('- 1 run: training_images 60 instead of 50000, test_images 60 instead of 10000, num_epochs 1 '
+            'instead of 400 (%s)' % ATAC1) in capsys.readouterr().out
+
+
+def test_runs_on_imagenet(here, capsys):
+    """The best epoch, by top-1 error, has 21.41 and 6.10; the last 21.50 and 6.08."""
+    imagenet_run(here / 'atac', [(0.5, 0.95), (0.7859, 0.939), (0.785, 0.9392)])
+    imagenet_run(here / 'relu', [(0.766, 0.93)], unit='relu')
+    imagenet_run(here / 'short', [(0.7859, 0.9398)], seed=2, num_epochs=10)
+    imagenet_run(here / 'ratio', [(0.7859, 0.9398)], seed=3, r=4)
+    rows = rows_of('atac', 'relu', 'short', 'ratio', '--network', ATAC50, 'resnet50_v1b_relu')
+    verdicts = {measure: row['verdict'] for (network, measure), row in rows.items() if network == ATAC50}
+    assert verdicts == {PARAMETERS: 'reproduced (+0.01)', OPERATIONS: 'reproduced (+0.00)',
+                        TOP1: 'reproduced (+0.00)', TOP5: 'differs by +0.08',
+                        LAST_TOP1: 'differs by +0.03', LAST_TOP5: 'differs by -0.02'}
+    assert rows['resnet50_v1b_relu', TOP1]['verdict'] == (
+        'not judged, another recipe (+0.10)')
+    text = capsys.readouterr().out
+    assert '- 1 run: num_epochs 10 instead of 160 (resnet50_v1b_atac)' in text
+    assert '- 1 run: r 4 instead of 2 (resnet50_v1b_atac)' in text
+    assert '21.41: reproduced (+0.00); 6.10: differs by +0.08' in text and 'No GPU of ours' not in text
+
+
+# Costs.
+
+def test_costs_by_the_sources_counting(here):
+    """By tests/oracle/costs.json; ReLU's multiply-adds without what it adds to the dense layer."""
+    rows = rows_of()
+    assert len(rows) == 49
+    assert float(rows[ATAC50, PARAMETERS]['ours']) == 28.0063       # 28,006,312 with running statistics
+    assert float(rows[ATAC50, OPERATIONS]['ours']) == 4.39951       # 4,399,512,552
+    relu = rows['resnet50_v1b_relu', PARAMETERS], rows['resnet50_v1b_relu', OPERATIONS]
+    assert [row['ours'] for row in relu] == ['25.557', '4.08918']   # 25,557,032 trained
+    assert [row['verdict'] for row in relu] == ['reproduced (-0.04)', 'differs by +0.23']
+    assert abs(network_costs('resnet50_v1b_ge').parameters / 1e6 - 33.7) <= 0.05  # as the note says
+    # The papers of AA and FA count multiplications and additions.
+    for unit, least in (('aa', 8.3), ('fa', 6.9)):
+        assert least < float(rows['resnet50_v1b_' + unit, OPERATIONS]['ours']) < least + 0.15
+    words = {row['verdict'].split(' ')[0] for row in rows.values()}
+    assert words == {'reproduced', 'differs', 'not'}
+
+
+# Hours.
+
+def test_hours_of_a_measured_network(here, capsys):
+    """2 cores at 500 images/s: 400 x 50,000 / 500 s on each. The authors' GPUs: 942 images/s of two."""
+    rows = rows_of('--network', ATAC3, ATAC50)
+    row = rows[ATAC3, 'best accuracy']
+    assert float(row['hours']) == pytest.approx(400 * 50000 / 500 / 3600 * 2, rel=1e-3)
+    assert row['verdict'] == 'not run: about 22 CPU core hours'
+    assert '500 on 2 cores of Some CPU (n = 5' in row['images_per_second']
+    for measure in (TOP1, TOP5, LAST_TOP1):
+        row = rows[ATAC50, measure]
+        assert float(row['hours']) == pytest.approx(160 * 1281167 / 471 / 3600, rel=1e-3)
+        assert row['hours_of'] == 'GPU'
+    text = capsys.readouterr().out
+    assert 'about 121 GPU hours' in text and 'No GPU of ours has run anything' in text
+    assert "942 on 2 GPUs of a kind that is not told (the authors' log" in text
+
+
+def test_hours_scaled_by_multiply_adds(here):
+    """By 45,799,680 for ATAC and 40,818,944 for ReLU."""
+    row = accuracy_row(RELU3)
+    assert float(row['hours']) == pytest.approx(22.2222 * 40818944 / 45799680, rel=1e-3)
+    assert row['verdict'] == 'not run: about 20 CPU core hours, scaled from %s' % ATAC3
+
+
+def test_runs_that_are_not_comparable_still_tell_their_speed(here):
+    """The median of three on 2 threads: 20 million images / 1000 x 2. What has r = 4 costs something else."""
+    for seed, speed in enumerate((900.0, 1000.0, 3000.0)):
+        cifar_run(here / 'runs' / str(seed), 0.7, seed=seed, speed=speed, dataset='cifar10')
+    cifar_run(here / 'runs' / 'r', 0.7, act_type='ChaATAC', r=4, speed=7.0)
+    row = accuracy_row(RELU1, 'runs')
+    assert row['verdict'] == 'not run: about 11 CPU core hours'
+    assert row['images_per_second'] == RELU1 + ': 1000 on 2 CPU cores (n = 3, measured in the runs)'
+    swish = accuracy_row(RELU1.replace('relu', 'swish'), 'runs')
+    assert swish['verdict'] == 'not run: about 11 CPU core hours, scaled from ' + RELU1
+    assert accuracy_row(ATAC3, 'runs')['verdict'] == 'not run: about 22 CPU core hours'  # of the benchmark
+
+
+def test_without_any_speed(here):
+    (here / 'results' / 'benchmark.csv').unlink()
+    assert accuracy_row(RELU1)['verdict'] == 'not run: no speed was measured'
+
+
+# The command.
+
+def test_runs_in_results_are_taken_by_themselves(here):
+    cifar_run(here / 'results' / 'cifar100' / 'runs' / 'b1-relu-seed1', 0.737)
+    assert accuracy_row(RELU1)['verdict'] == 'reproduced (+0.0000)'
+
+
+def test_help_answers_without_mxnet():
+    said = output_of('import contextlib, sys\nfrom openatac import cli\n'
+                     'with contextlib.suppress(SystemExit):\n    cli.main(["published", "--help"])\n'
+                     'print("mxnet" in sys.modules)')
+    assert '--network NAME' in said and said.endswith('False')
+
+
+def test_from_outside(here):
+    done = run_python('-m', 'openatac', 'published', '--network', RELU1)
+    assert done.returncode == 0 and 'ReLU, b = 1     0.737     -  0  not run: about' in done.stdout
+    assert 'ImageNet' not in done.stdout
+
+
+def failure(words, capsys):
+    """(exit code, the one line that says what was wrong)."""
+    try:
+        code = cli.main(['published', *words])
+    except SystemExit as end:
+        code = end.code
+    return code, capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize('words, code, sentence', [
+    (['empty'], 1, 'openatac published: empty holds no finished run: name a folder that does'),
+    (['nowhere'], 1, 'openatac published: nowhere holds no finished run: name a folder that does'),
+    (['broken'], 1, 'broken is not the folder of a finished run'),
+    (['older'], 1, 'older is not the folder of a finished run'),
+    (['--network', RELU1, '--csv', 'empty/none/x.csv'], 1, '--csv: empty/none/x.csv cannot be written'),
+    (['--network', RELU1, '--csv', 'empty'], 1, '--csv: empty cannot be written'),
+    (['--network', 'resnet50_v1b_swish'], 2, "nothing is published for 'resnet50_v1b_swish'; choose from"),
+])
+def test_what_is_refused(here, words, code, sentence, capsys):
+    (here / 'empty').mkdir()
+    (here / 'broken').mkdir()
+    (here / 'broken' / 'summary.json').write_text('{"dataset": ')
+    (here / 'older').mkdir()
+    (here / 'older' / 'summary.json').write_text('{"dataset": "imagenet", "model": "x"}')
+    found, line = failure(words, capsys)
+    assert found == code and sentence in line

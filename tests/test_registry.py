@@ -1,0 +1,107 @@
+"""Every name of the zoo: each unit in each host trains, hybridizes, exports, and costs what it holds."""
+import mxnet as mx
+import numpy as np
+import pytest
+from mxnet import autograd
+
+from openatac import get_model, get_model_list
+from openatac.deploy.symbol import export_symbol, load_symbol
+from openatac.models.resnet_v1b import SELF_ATTENTIONS
+from openatac.nn.activations import ACTIVATIONS
+from openatac.nn.attention import ATTENTIONS
+from openatac.study.costs import costs, layers
+
+UNITS = [name.lower().replace('chaatac', 'atac') for name in ACTIVATIONS] + list(ATTENTIONS)
+SMALL = {  # host: side of the images and arguments of a small one
+    'cifar_resnet8_v2_': (32, {}),
+    'cifar_resnet18_v1_': (32, {'layers': [1] * 4, 'channels': (16, 16, 16, 32)}),
+    'resnet50_v1b_': (48, {'layers': [1] * 4}),
+}
+NAMES = [host + unit for host in SMALL for unit in UNITS] + ['resnet50_v1b_' + unit
+                                                             for unit in SELF_ATTENTIONS]
+BATCH, CLASSES = 3, 7
+
+
+def small(host, unit, **settings):
+    return get_model(host + unit, classes=CLASSES, **SMALL[host][1], **settings)
+
+
+class Trained:
+    """A small network after one training step from a seed, with its output and {name: gradient}."""
+
+    def __init__(self, name, hybrid):
+        host = next(host for host in SMALL if name.startswith(host))
+        self.shape = (3, SMALL[host][0], SMALL[host][0])
+        mx.random.seed(1)
+        self.net = small(host, name[len(host):])
+        self.net.initialize(mx.init.MSRAPrelu())
+        if hybrid:
+            self.net.hybridize()
+        weights = mx.nd.array(np.random.RandomState(1).randn(BATCH, CLASSES))
+        with autograd.record():
+            output = self.net(self.images())
+            loss = (output * weights).sum()
+        loss.backward()
+        self.output = output.asnumpy()
+        self.gradients = {key: parameter.grad().asnumpy() for key, parameter
+                          in self.net._collect_params_with_prefix().items() if parameter.grad_req != 'null'}
+
+    def images(self):
+        return mx.nd.array(np.random.RandomState(0).randn(BATCH, *self.shape))
+
+
+@pytest.fixture(scope='module', params=NAMES)
+def name(request):
+    return request.param
+
+
+@pytest.fixture(scope='module')
+def hybrid(name):
+    return Trained(name, hybrid=True)
+
+
+def test_the_list_is_all_units_in_all_hosts():
+    hosts = ['cifar_resnet%d_v2_' % depth for depth in (8, 14, 20, 26, 32, 110)] + ['cifar_resnet18_v1_',
+                                                                                   'resnet50_v1b_']
+    assert get_model_list() == sorted([host + unit for host in hosts for unit in UNITS]
+                                      + ['resnet50_v1b_aa', 'resnet50_v1b_fa'])
+
+
+def test_every_parameter_is_trained_hybridized_as_imperative(name, hybrid):
+    plain = Trained(name, hybrid=False)
+    assert plain.output.shape == (BATCH, CLASSES) and np.isfinite(plain.output).all()
+    assert np.abs(hybrid.output - plain.output).max() <= 1e-4 * np.abs(plain.output).max()
+    largest = max(np.abs(gradient).max() for gradient in plain.gradients.values())
+    for key, gradient in plain.gradients.items():
+        assert np.isfinite(gradient).all() and (gradient != 0).any(), key
+        difference = np.abs(hybrid.gradients[key] - gradient).max()
+        assert difference <= 1e-2 * np.abs(gradient).max() + 1e-4 * largest, key
+
+
+def test_an_exported_network_computes_the_same_and_costs_what_its_arrays_hold(hybrid, tmp_path):
+    net, images = hybrid.net, hybrid.images()
+    export_symbol(net, str(tmp_path / 'net'), hybrid.shape)
+    expected = net(images).asnumpy()
+    loaded = load_symbol(str(tmp_path / 'net'))(images).asnumpy()
+    assert np.abs(loaded - expected).max() <= 1e-5 * np.abs(expected).max()
+    arrays = mx.nd.load(str(tmp_path / 'net-0000.params')).values()
+    found = costs(net, hybrid.shape)
+    every = layers(net(mx.sym.var('data')), hybrid.shape)
+    assert sum(array.size for array in arrays) == found.parameters == sum(layer.parameters for layer in every)
+    assert found.trainable == sum(gradient.size for gradient in hybrid.gradients.values())
+
+
+@pytest.mark.parametrize('host', sorted(SMALL))
+@pytest.mark.parametrize('attention', sorted(ATTENTIONS))
+def test_attention_leaves_the_rest_of_a_network_as_it_is(host, attention):
+    plain, net = (list(small(host, 'atac', **settings)._collect_params_with_prefix())
+                  for settings in ({}, {'attention': attention}))
+    assert [key for key in net if '.attention.' not in key] == plain
+
+
+@pytest.mark.parametrize('host', sorted(SMALL))
+def test_the_reduction_reaches_the_attention(host):
+    wide, narrow = ([parameter.shape[0] for key, parameter
+                     in small(host, 'se', reduction=reduction)._collect_params_with_prefix().items()
+                     if key.endswith('attention.excite.0.weight')] for reduction in (4, 16))
+    assert narrow and wide == [4 * inner for inner in narrow]
