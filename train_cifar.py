@@ -28,6 +28,8 @@ def parser():
                          help='relu, prelu, elu, selu, gelu, swish, mish, frelu, sine, xunit or ChaATAC '
                          '(default: ChaATAC)')
     network.add_argument('--attention', help="what ends each block's main path, such as se (default: none)")
+    network.add_argument('--reduction', type=number(float, low=1), default=16,
+                         help='channel reduction ratio of --attention (default: %(default)s)')
     network.add_argument('--r', type=number(float, low=1), default=2,
                          help='channel reduction ratio of ChaATAC (default: %(default)s)')
     network.add_argument('--act-layers', type=number(int, low=0, high=4), default=4,

@@ -183,6 +183,16 @@ def test_summary_prints_the_layers_and_trains_nothing(tmp_path, capsys, monkeypa
     assert 'CIFARBasicBlockV2ATAC' in output and 'Total params' in output and not os.listdir(tmp_path)
 
 
+@pytest.mark.parametrize('reduction, inner', [(4, 4), (16, 1)])
+def test_reduction_is_of_the_attention(reduction, inner, capsys):
+    assert call_script('--summary', '--blocks', 1, '--act-type', 'relu', '--attention', 'se',
+                       '--reduction', reduction) == 0
+    layers = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip().startswith('Dense')]
+    assert layers[0][1:] == ['(1,', '%d)' % inner, str(16 * inner)]
+    assert call_script('--summary', '--act-type', 'relu', '--attention', 'se', '--reduction', 17) == 2
+    assert 'reduction=17.0 leaves no bottleneck' in capsys.readouterr().err
+
+
 def test_what_a_recipe_switches_on_a_flag_switches_off(tmp_path):
     assert call_script('--recipe', 'digits', '--no-useReLU', '--num-epochs', 1, '--save-dir', tmp_path) == 0
     assert json_of(tmp_path, 'settings.json')['useReLU'] is False

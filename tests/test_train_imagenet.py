@@ -230,6 +230,23 @@ def test_sync_batch_norm_has_the_same_parameters():
         (k, p.shape) for k, p in plain._collect_params_with_prefix().items()]
 
 
+@pytest.mark.parametrize('flags, name, parameter, shape', [
+    (['--self-attention', 'fa'], 'resnet50_v1b_fa', 'layer1.0.conv2.', None),
+    (['--attention', 'se', '--reduction', '8'], 'resnet50_v1b_se', 'layer1.0.attention.excite.0.weight',
+     (32, 256)),
+    (['--attention', 'se', '--self-attention', 'aa'], 'resnet50_v1b_se_aa', 'layer2.0.conv2.', None),
+])
+def test_what_the_network_flags_build(flags, name, parameter, shape):
+    from openatac.training.imagenet import build_network, model_name
+    args = train_imagenet.parser().parse_args(['--act-type', 'relu', *flags])
+    parameters = build_network(args)._collect_params_with_prefix()
+    assert model_name(args) == name
+    if shape:
+        assert parameters[parameter].shape == shape
+    else:  # not the convolution
+        assert parameter + 'weight' not in parameters and any(key.startswith(parameter) for key in parameters)
+
+
 # ------------------------------------------------------------------------------ only testing
 
 @pytest.fixture(scope='module')

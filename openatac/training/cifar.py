@@ -23,7 +23,7 @@ CLASSES = {'cifar10': 10, 'cifar100': 100, 'digits': 10}
 RESULT_FLAGS = (
     'blocks', 'act_type', 'attention', 'r', 'act_layers', 'useGlobal', 'useReLU', 'drop_rate', 'dataset',
     'cifar100_labels', 'batch_size', 'num_epochs', 'lr', 'momentum', 'wd', 'lr_decay', 'lr_decay_period',
-    'lr_decay_epoch', 'mode', 'dtype', 'seed', 'resume_from', 'host')
+    'lr_decay_epoch', 'mode', 'dtype', 'seed', 'resume_from', 'host', 'reduction')
 
 
 def build_network(args):
@@ -43,7 +43,7 @@ def build_network(args):
     return host(
         layers=[args.blocks] * stages, act_type=args.act_type, classes=CLASSES[args.dataset],
         act_layers=args.act_layers, r=args.r, useReLU=args.useReLU, useGlobal=args.useGlobal,
-        drop_rate=args.drop_rate, attention=args.attention)
+        drop_rate=args.drop_rate, attention=args.attention, reduction=args.reduction)
 
 
 def _named(model):

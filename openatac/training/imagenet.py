@@ -32,7 +32,8 @@ RESULT_FLAGS = (
     'crop_ratio', 'batch_size', 'dtype', 'mode', 'loss_scale', 'num_epochs', 'lr', 'momentum', 'wd',
     'no_wd', 'lr_mode', 'lr_decay', 'lr_decay_period', 'lr_decay_epoch', 'warmup_lr', 'warmup_epochs',
     'label_smoothing', 'mixup', 'mixup_alpha', 'mixup_off_epoch', 'teacher', 'teacher_params', 'temperature',
-    'hard_weight', 'seed', 'resume_epoch', 'resume_params', 'resume_states')
+    'hard_weight', 'seed', 'resume_epoch', 'resume_params', 'resume_states',
+    'reduction', 'self_attention')
 
 
 # ---------------------------------------------------------------------------------- network
@@ -41,7 +42,8 @@ def build_network(args):
     """The network of the flags, not initialised. Raises ValueError for flags that make no network."""
     return ResNet50_v1bATAC(
         act_type=args.act_type, attention=args.attention, r=args.r, act_layers=args.act_layers,
-        classes=args.num_classes, last_gamma=getattr(args, 'last_gamma', False), **_normalisation(args))
+        classes=args.num_classes, last_gamma=getattr(args, 'last_gamma', False),
+        reduction=args.reduction, self_attention=args.self_attention, **_normalisation(args))
 
 
 def _normalisation(args):
@@ -71,7 +73,10 @@ def image_shape(args):
 
 def model_name(args):
     """'resnet50_v1b_atac', as in the names of the files that a run leaves."""
-    return 'resnet50_v1b_' + unit_name(args.act_type, args.attention)
+    unit = unit_name(args.act_type, args.attention)
+    if args.self_attention is None:
+        return 'resnet50_v1b_' + unit
+    return 'resnet50_v1b_' + ('' if unit == 'relu' else unit + '_') + args.self_attention
 
 
 # ----------------------------------------------------------------------------- devices, data

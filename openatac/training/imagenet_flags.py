@@ -7,13 +7,18 @@ DATA = os.path.join('~', '.mxnet', 'datasets', 'imagenet')
 
 
 def add_network(p, r):
-    """--r (default: ``r``), --act-type, --act-layers, --num-classes, --use-gn."""
+    """--r (default: ``r``), --act-type, --attention, --act-layers, --num-classes, --use-gn and others."""
     group = p.add_argument_group('network')
     group.add_argument('--act-type', default='ChaATAC',
                        help='relu, prelu, elu, selu, gelu, swish, mish, frelu, sine, xunit or ChaATAC '
                        '(default: %(default)s)')
     group.add_argument('--attention',
                        help="what ends each bottleneck's main path, such as se (default: none)")
+    group.add_argument('--reduction', type=number(float, low=1), default=16,
+                       help='channel reduction ratio of --attention (default: %(default)s)')
+    group.add_argument('--self-attention', choices=('aa', 'fa'),
+                       help='aa: attention-augmented convolutions, fa: stand-alone self-attention, in the 3x3 '
+                       "convolutions' place")
     group.add_argument('--r', type=number(float, low=1), default=r,
                        help='channel reduction ratio of ChaATAC (default: %(default)s)')
     group.add_argument('--act-layers', type=number(int, low=0, high=4), default=2,
