@@ -167,6 +167,7 @@ def _libraries_in_reach():
     set_threads()
     keep_threads_awake()
     keep_freed_memory()
+    keep_graphs_right()
     load_cuda_libraries()
     try:
         yield
@@ -203,6 +204,16 @@ def keep_threads_awake():
     """
     os.environ.setdefault('MXNET_CPU_PARALLEL_SIZE', str(2 ** 31 - 1))
     os.environ.setdefault('MXNET_USE_OPERATOR_TUNING', '0')
+
+
+def keep_graphs_right():
+    """Let MXNet's executors (the Module API's, simple_bind's) run a graph as it is; the user's own wins.
+
+    On CPUs they fuse operators unasked, and MXNet 1.9.1 makes a mistake in that: where a convolution's
+    output goes into a BatchNorm and also into a sum, as in a pre-activation ResNet, the sum gets the
+    normalised one. What openatac.deploy.fuse makes is right, and not affected.
+    """
+    os.environ.setdefault('MXNET_SUBGRAPH_BACKEND', 'NONE')
 
 
 def keep_freed_memory():

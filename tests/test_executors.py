@@ -1,0 +1,33 @@
+"""MXNet's executors compute what the network does: unasked, MXNet 1.9.1 fuses pre-activation ResNets wrongly."""
+import pytest
+
+from tests.fresh_python import output_of
+
+CODE = '''
+import openatac, sys
+import mxnet as mx, numpy as np
+from openatac import ResNet20V2ATAC
+random = np.random.RandomState(0)
+net = ResNet20V2ATAC([1] * 3, act_type='relu')
+net.initialize(mx.init.MSRAPrelu())
+net.hybridize()
+x = mx.nd.array(random.randn(2, 3, 32, 32))
+net(x)
+for name, parameter in net.collect_params().items():
+    if 'running' in name:
+        parameter.set_data(mx.nd.array(random.uniform(0.5, 1.5, parameter.shape)))
+net.export(%r)
+symbol, arguments, states = mx.model.load_checkpoint(%r, 0)
+module = mx.mod.Module(symbol, label_names=None)
+module.bind([('data', x.shape)], for_training=False)
+module.set_params(arguments, states)
+found = module.predict(mx.io.NDArrayIter(x, batch_size=2)).asnumpy()
+print(np.abs(found - net(x).asnumpy()).max() < 1e-5)
+'''
+
+
+@pytest.mark.parametrize('variables, right', [({}, 'True'), ({'MXNET_SUBGRAPH_BACKEND': 'MKLDNN'}, 'False')])
+def test_the_module_api(tmp_path, variables, right):
+    """The second case shows that the first can fail, and that the user's own setting wins."""
+    path = str(tmp_path / 'net')
+    assert output_of(CODE % (path, path), **variables).splitlines()[-1] == right
