@@ -92,12 +92,17 @@ def _builtins_with_old_numpy():
 # ----------------------------------------------------------------------------- import hook
 
 class _Finder:
-    """Finds ``mxnet`` and its submodules where they are, and has a say when they load."""
+    """Finds ``mxnet``, its submodules and ``gluoncv`` where they are, and has a say when they load."""
 
     def __init__(self):
         self._builtins = None
 
     def find_spec(self, fullname, path=None, target=None):
+        if fullname == 'gluoncv':
+            spec = self._find_elsewhere(fullname, path, target)
+            if spec is not None:
+                _load_within(spec.loader, _without_torch)
+            return spec
         if fullname != 'mxnet' and not fullname.startswith('mxnet.'):
             return None
         spec = self._find_elsewhere(fullname, path, target)
@@ -133,6 +138,41 @@ class _Finder:
                 execute(module)
 
         loader.exec_module = exec_module
+
+
+def _load_within(loader, context):
+    """Let the loader execute its module within ``context()``."""
+    execute = loader.exec_module
+
+    def exec_module(module):
+        with context():
+            execute(module)
+
+    loader.exec_module = exec_module
+
+
+class _NoTorch:
+    """Finds no torch."""
+
+    @staticmethod
+    def find_spec(fullname, path=None, target=None):
+        if fullname == 'torch':
+            raise ModuleNotFoundError('torch is hidden while gluoncv loads', name='torch')
+
+
+@contextlib.contextmanager
+def _without_torch():
+    """While GluonCV loads, which refuses to beside PyTorch 2 although it does not need it here."""
+    with contextlib.suppress(ImportError):
+        importlib.import_module('mxnet')  # which may well see it
+    torch = sys.modules.pop('torch', None)
+    sys.meta_path.insert(0, _NoTorch)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(_NoTorch)
+        if torch is not None:
+            sys.modules['torch'] = torch
 
 
 class _MissingLoader:

@@ -172,6 +172,14 @@ def test_the_users_own_settings_of_mxnet_win(package):
     assert output_of(code, path=path, MXNET_CPU_PARALLEL_SIZE='7') == '7 0'
 
 
+@pytest.mark.parametrize('before', ['', 'import torch; '])
+def test_gluoncv_loads_beside_pytorch_2(tmp_path, before):
+    """GluonCV raises beside one; that of the test says that it is version 2."""
+    (tmp_path / 'torch.py').write_text('__version__ = "2.13.0"\nclass Tensor: pass\n')
+    code = before + 'import openatac; from gluoncv import utils; import torch; print(torch.__version__)'
+    assert output_of(code, path=[tmp_path]).splitlines()[-1] == '2.13.0'
+
+
 @pytest.mark.parametrize('variables, kept', [
     ({}, True),
     ({'GLIBC_TUNABLES': 'glibc.malloc.mmap_threshold=131072'}, False),
