@@ -144,7 +144,7 @@ def test_nothing_is_pickled(checkpoints):
 def test_a_folder_has_one_run(tmp_path):
     folder = str(tmp_path / 'new' / 'run')
     with only_run_in(folder):
-        with pytest.raises(CheckpointError, match='another run is using .*run: choose another --save-dir'):
+        with pytest.raises(CheckpointError, match='another run is using .*run: choose another folder'):
             with only_run_in(folder):
                 pytest.fail('two runs have one folder')
     with only_run_in(folder):

@@ -112,15 +112,17 @@ def cifar_run(folder, accuracy, blocks=1, act_type='relu', seed=1, images=(50000
     save(folder, {
         'command': '', 'model': 'cifar_resnet%d_v2_x' % (6 * blocks + 2), 'dataset': settings['dataset'],
         'training_images': images[0], 'test_images': images[1], 'seed': seed, 'device': device,
-        'threads': '2', 'epochs': settings['num_epochs'], 'best_accuracy': accuracy, 'best_epoch': 0,
-        'last_accuracy': 0.1, 'images_per_second': speed, 'settings': settings, 'versions': {}},
+        'threads': '2', 'epochs': 1, 'best_accuracy': accuracy, 'best_epoch': 0,
+        'last_accuracy': 0.1, 'images_per_second': speed, 'settings': settings,
+        'versions': dict.fromkeys(('openatac', 'mxnet', 'numpy', 'python'), '')},
         [{'epoch': 0, 'val_accuracy': accuracy}])
 
 
 def imagenet_run(folder, accuracies, unit='atac', seed=1, device='2 x gpu', **changes):
     """A run of the published recipe with (top 1, top 5) after each epoch, but for ``changes``."""
     settings = {**IMAGENET_RECIPES['imagenet_atac'], 'mixup': False, 'teacher': None, 'use_gn': False,
-                'syncbn': False, 'resume_params': None, 'seed': seed, 'devices': device, **changes}
+                'syncbn': False, 'resume_params': None, 'resume_states': None, 'resume_epoch': 0,
+                'reduction': 16, 'seed': seed, 'devices': device, **changes}
     save(folder, {
         'model': 'resnet50_v1b_' + unit, 'dataset': 'imagenet', 'training_images': 1281167,
         'test_images': 50000, 'seed': seed, 'device': device, 'threads': '4', 'images_per_second': 1000.0,

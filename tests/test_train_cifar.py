@@ -187,7 +187,8 @@ def test_summary_prints_the_layers_and_trains_nothing(tmp_path, capsys, monkeypa
 def test_reduction_is_of_the_attention(reduction, inner, capsys):
     assert call_script('--summary', '--blocks', 1, '--act-type', 'relu', '--attention', 'se',
                        '--reduction', reduction) == 0
-    layers = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip().startswith('Dense')]
+    lines = capsys.readouterr().out.splitlines()
+    layers = [line.split() for line in lines if line.strip().startswith('Dense')]
     assert layers[0][1:] == ['(1,', '%d)' % inner, str(16 * inner)]
     assert call_script('--summary', '--act-type', 'relu', '--attention', 'se', '--reduction', 17) == 2
     assert 'reduction=17.0 leaves no bottleneck' in capsys.readouterr().err

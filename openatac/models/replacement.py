@@ -91,11 +91,15 @@ def _check_arguments(net, act_type, where, image_shape, settings):
     check_activation(act_type)
     if not isinstance(net, HybridBlock):
         raise ValueError('net must be a HybridBlock, not a %s' % type(net).__name__)
-    if not isinstance(image_shape, (tuple, list)) or len(image_shape) != 3:
+    if not isinstance(image_shape, (tuple, list)) or len(image_shape) != 3 or not all(
+            isinstance(side, int) and side > 0 for side in image_shape):
         raise ValueError('image_shape must be (channels, height, width), not %r' % (image_shape,))
     if not (where is None or isinstance(where, str) or callable(where)):
         raise ValueError('where must be a pattern of names or a function of a name, not %r' % (where,))
     unknown = [name for name in settings if name not in ACTIVATIONS[act_type].settings]
+    wrong = [name for name in ('r', 'w0') if not isinstance(settings.get(name, 1), (int, float))]
+    if wrong:
+        raise ValueError('%s must be a number, not %r' % (wrong[0], settings[wrong[0]]))
     if unknown:
         raise ValueError('%s has no setting %s; its settings are: %s' % (
             act_type, ', '.join(unknown), ', '.join(ACTIVATIONS[act_type].settings) or 'none'))

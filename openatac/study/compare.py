@@ -12,7 +12,9 @@ A unit is an activation (relu, swish, ..., atac; atac_global is "SE as activatio
 ReLU (se, eca, ...), or both (swish_se).
 """
 import argparse
+import contextlib
 import difflib
+import glob
 import itertools
 import json
 import os
@@ -21,11 +23,12 @@ import sys
 from openatac.errors import OpenatacError
 from openatac.files import write_text
 from openatac.study.run_queue import WRONG_COMMAND, Training, run_all, train_script
-from openatac.study.runs import find_runs, run_name
+from openatac.study.runs import find_runs, trained_name
 from openatac.training.flags import number
 
 OURS = ('--model', '--blocks', '--act-type', '--attention', '--useGlobal', '--no-useGlobal', '--seed',
-        '--save-dir', '--resume', '--recipe')
+        '--save-dir', '--resume', '--recipe', '--summary', '--evaluate', '--export', '--tensorboard',
+        '--project', '--name', '--save-plot-dir')
 
 
 def main(argv):
@@ -43,8 +46,8 @@ def main(argv):
         find_runs(folder)  # or say that there is none, before anything is made
     with only_run_in(args.folder):
         failures = _train(trainings, args) if trainings else {}
-        for folder in args.others:
-            take_in(folder, args.folder)
+        if args.others:
+            take_in(args.others, args.folder)
         if args.others or not trainings or any(training.is_finished() for training in trainings):
             print(write_comparison(args.folder, args.measure + '_accuracy'))
     for name, failure in failures.items():
@@ -87,7 +90,10 @@ def _parse(argv):
 def _list(kind):
     """An argparse type: values with commas between them, each once."""
     def parse(text):
-        return list(dict.fromkeys(kind(word) for word in text.split(',')))
+        values = list(dict.fromkeys(kind(word.strip()) for word in text.split(',') if word.strip()))
+        if not values:
+            raise argparse.ArgumentTypeError('%r names nothing' % text)
+        return values
     return parse
 
 
@@ -96,7 +102,7 @@ def _trainings(args):
     flags = {unit.lower(): unit_flags(unit) for unit in args.units or ()}
     script, trainings = train_script(), []
     for seed, blocks, unit in itertools.product(args.seeds, args.blocks, flags):
-        name = run_name(unit, blocks, seed)
+        name = trained_name(unit, blocks, seed)
         folder = os.path.join(args.folder, 'runs', name)
         trainings.append(Training(name, folder, [
             sys.executable, script, '--recipe', args.recipe, *args.flags, *flags[unit],
@@ -129,19 +135,20 @@ def _train(trainings, args):
     print('%d trainings: %d finished, %d to run'
           % (len(trainings), len(trainings) - len(missing), len(missing)), flush=True)
     try:
-        return run_all(missing, args.jobs)
+        return run_all(missing, min(args.jobs, max(1, len(missing))))
     except KeyboardInterrupt:
-        raise OpenatacError('stopped: the same command goes on from the checkpoints') from None
+        print('openatac compare: stopped: the same command goes on from the checkpoints', file=sys.stderr)
+        sys.exit(130)
 
 
 def _check_same_recipe(args):
     """All trainings of a folder have the same recipe and flags, which are kept in it."""
     path = os.path.join(args.folder, 'recipe.json')
-    words = ['--recipe', args.recipe, *args.flags]
-    if os.path.exists(path):
-        with open(path, encoding='utf-8') as handle:
+    words, before = ['--recipe', args.recipe, *args.flags], None
+    if glob.glob(os.path.join(glob.escape(args.folder), 'runs', '*', 'settings.json')):  # a training began
+        with contextlib.suppress(OSError, ValueError), open(path, encoding='utf-8') as handle:
             before = json.load(handle)
-        if before != words:
+        if before not in (None, words):
             raise OpenatacError('%s holds trainings by "%s", not by "%s": choose another folder, or the same '
                                 'flags' % (args.folder, ' '.join(before), ' '.join(words)))
     write_text(path, json.dumps(words) + '\n')

@@ -12,7 +12,10 @@ from openatac.study.runs import Run, check_comparable
 
 IMAGE_SHAPE = (3, 32, 32)
 MEASURES = ('best_accuracy', 'last_accuracy')
-UNSAID = (None, 0, '', 'hybrid', 'float32')  # settings that are nothing out of the ordinary
+# Settings that need no word: those of every run that was not told otherwise, and what is said elsewhere.
+UNSAID = {'drop_rate': 0, 'lr_decay_period': 0, 'mode': 'hybrid', 'dtype': 'float32', 'host': None,
+          'resume_from': None}
+ELSEWHERE = ('dataset', 'data', 'cifar100_labels')
 HEAD = ('b', 'unit', 'parameters', 'multiply-adds', 'best accuracy', 'last accuracy', 'n', 'images/s')
 
 
@@ -81,9 +84,9 @@ def circumstances(groups):
     """Sentences on what the runs have in common: data, recipe, devices, versions, and what they show."""
     runs = [run for each in groups for run in each.runs]
     first = runs[0]
-    recipe = ', '.join('%s %s' % (name, value) for name, value in sorted(first.recipe.items())
-                       if name not in ('dataset', 'data', 'cifar100_labels', 'images a step')
-                       and value not in UNSAID)
+    settings = {name: value for run in runs for name, value in run.recipe.items()}
+    recipe = ', '.join('%s %s' % (name, value) for name, value in sorted(settings.items())
+                       if name not in ELSEWHERE and UNSAID.get(name, value is None) != value)
     devices = sorted({'%s, OMP_NUM_THREADS=%s' % (run.summary['device'], run.summary['threads'])
                       for run in runs})
     versions = sorted({', '.join('%s %s' % pair for pair in run.summary['versions'].items()) for run in runs})

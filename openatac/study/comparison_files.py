@@ -1,59 +1,84 @@
 """The files of a comparison: records of its runs, and what is made of them."""
+import contextlib
 import csv
 import io
 import json
 import os
 
+from openatac.errors import OpenatacError
 from openatac.files import write_text
 from openatac.study import comparison
 from openatac.study.accuracy_picture import write_accuracy_picture
 from openatac.study.report_page import page
-from openatac.study.runs import RECORD, check_comparable, find_runs, read_run, run_name
-from openatac.training.checkpoint import writing_in
+from openatac.study.runs import RECORD, check_comparable, find_runs, run_name, runs_in
 
 COLUMNS = ('unit', 'blocks', 'seed', 'parameters', 'multiply_adds', 'dataset', 'training_images',
            'test_images', 'epochs', 'best_accuracy', 'best_epoch', 'last_accuracy', 'images_per_second',
            'device', 'threads', 'openatac', 'mxnet', 'numpy', 'python', 'command', 'log')
 
 
-def take_in(source, folder):
-    """Copy the records of the runs in ``source`` to ``folder``, unless they are in it.
+def take_in(sources, folder):
+    """Copy the records of the runs in the folders ``sources`` to ``folder``, unless they are in it.
 
-    The machine's paths in them are cut down to their last part.
+    The machine's paths in them are cut down to their last part. Nothing is copied if not all of them can be
+    compared with each other and with those in ``folder``.
     """
     home = os.path.realpath(folder)
-    new = [run for run in find_runs(source)
+    new = [run for source in sources for run in find_runs(source)
            if os.path.commonpath([home, os.path.realpath(run.folder)]) != home]
-    for run in new:
-        place = os.path.join(folder, 'runs', run_name(run.unit, run.blocks, run.seed))
-        there = [read_run(place)] if os.path.exists(place) else []
-        check_comparable(there + [new[0], run])
-        os.makedirs(place, exist_ok=True)
+    check_comparable([*runs_in(folder), *new])
+    records = {run_name(run): _record(run) for run in new}
+    with _writing(folder):
+        for name, record in records.items():
+            place = os.path.join(folder, 'runs', name)
+            os.makedirs(place, exist_ok=True)
+            for file in RECORD:  # of which the last marks a finished run
+                write_text(os.path.join(place, file), record[file])
+
+
+def _record(run):
+    """{file of RECORD: its text without the machine's paths}."""
+    try:
+        texts = {}
         for name in RECORD:
             with open(os.path.join(run.folder, name), encoding='utf-8', newline='') as handle:
-                write_text(os.path.join(place, name), _without_paths(handle.read(), run.folder))
+                texts[name] = handle.read()
+        settings = json.loads(texts['settings.json'])
+    except (OSError, ValueError):
+        raise OpenatacError('%s lacks %s: name a folder with all of these files'
+                            % (run.folder, ' or '.join(RECORD))) from None
+    paths = sorted((value for value in settings.values() if isinstance(value, str) and os.path.isabs(value)
+                    and os.path.basename(os.path.normpath(value))), key=len, reverse=True)
+    for name, text in texts.items():
+        for path in paths:
+            short = os.path.basename(os.path.normpath(path))
+            text = text.replace(path, short).replace(json.dumps(path)[1:-1], json.dumps(short)[1:-1])
+        texts[name] = text
+    return texts
 
 
-def _without_paths(text, folder):
-    """``text`` with the paths in a run's settings cut down to their last part."""
-    with open(os.path.join(folder, 'settings.json'), encoding='utf-8') as handle:
-        settings = json.load(handle)
-    for path in filter(None, (settings['data_dir'], settings['save_dir'])):
-        text = text.replace(path, os.path.basename(os.path.normpath(path)))
-    return text
+@contextlib.contextmanager
+def _writing(folder):
+    try:
+        yield
+    except OSError as error:
+        raise OpenatacError('%s cannot be written (%s): make room or choose another folder'
+                            % (folder, error.strerror)) from None
 
 
 def write_comparison(folder, measure):
     """Write the files of the comparison of the runs in ``folder``; returns the text of comparison.md."""
     groups = comparison.group(find_runs(folder))
-    text = '\n'.join([*comparison.circumstances(groups), '', comparison.markdown(groups), '',
-                      'Differences in %s:' % measure.replace('_', ' '), '',
-                      *('- %s' % sentence for sentence in comparison.statements(groups, measure))]) + '\n'
-    with writing_in(folder):
+    sentences = ['- %s' % sentence for sentence in comparison.statements(groups, measure)]
+    if sentences:
+        sentences = ['', 'Differences in %s:' % measure.replace('_', ' '), '', *sentences]
+    text = '\n'.join([*comparison.circumstances(groups), '', comparison.markdown(groups), *sentences]) + '\n'
+    document = page(groups, measure)
+    with _writing(folder):
         write_text(os.path.join(folder, 'runs.csv'), _csv(groups, folder))
         write_text(os.path.join(folder, 'comparison.md'), text)
         write_accuracy_picture(os.path.join(folder, 'comparison.png'), groups, measure)
-        write_text(os.path.join(folder, 'comparison.html'), page(groups, measure))
+        write_text(os.path.join(folder, 'comparison.html'), document)
     return text
 
 

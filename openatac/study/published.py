@@ -124,10 +124,12 @@ _CIFAR = dict(recipes.CIFAR['cifar100_atac'], training_images=50000, test_images
               dtype='float32', resume_from=None, **{'images a step': 128})
 _IMAGENET_RECIPE = (
     'images a step', 'lr', 'lr_mode', 'warmup_epochs', 'warmup_lr', 'momentum', 'wd', 'no_wd', 'last_gamma',
-    'label_smoothing', 'mixup', 'teacher', 'use_gn', 'syncbn', 'crop_ratio', 'num_classes', 'resume_params')
+    'label_smoothing', 'mixup', 'teacher', 'use_gn', 'syncbn', 'crop_ratio', 'num_classes', 'resume_params',
+    'resume_states', 'resume_epoch')
 _IMAGENET_RUN = dict(recipes.IMAGENET['imagenet_atac'], dataset='imagenet', training_images=1281167,
                      test_images=50000, mixup=False, teacher=None, use_gn=False, syncbn=False,
-                     resume_params=None, **{'images a step': 256})
+                     resume_params=None, resume_states=None, resume_epoch=0, reduction=16,
+                     **{'images a step': 256})
 
 
 def images_to_train(data):
@@ -148,8 +150,8 @@ def not_comparable(network, settings):
     if settings['dataset'] != wanted['dataset']:
         return _differing(settings, wanted, ('dataset', 'num_epochs'))
     return (_differing(settings, wanted, _DATA if imagenet else _CIFAR_DATA)
-            or _differing(settings, wanted, _shape(network) + recipe)
-            or (() if network in names else ('no published number for %s' % network,)))
+            or (() if network in names else ('no published number for %s' % network,))
+            or _differing(settings, wanted, _shape(network) + recipe))
 
 
 def built_as_published(network, settings):
@@ -162,7 +164,8 @@ def _shape(network):
     """The settings of a run that say how its network is built, as far as they matter to this one."""
     unit = re.split('_v[12]b?_', network)[-1]
     if network.startswith('resnet50'):
-        return ('input_size', 'act_layers', 'r') if unit == 'atac' else ('input_size',)
+        return {'atac': ('input_size', 'act_layers', 'r'), 'se': ('input_size', 'reduction'),
+                'ge': ('input_size', 'reduction')}.get(unit, ('input_size',))
     if unit.startswith('atac'):
         return 'act_layers', 'r', 'useReLU'
     return () if unit == 'relu' else ('act_layers',)

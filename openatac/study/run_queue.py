@@ -14,7 +14,8 @@ import time
 from typing import List, NamedTuple
 
 from openatac import runtime
-from openatac.errors import OpenatacError
+from openatac.errors import CheckpointError, OpenatacError
+from openatac.study.runs import read_run
 
 WRONG_COMMAND = 2
 
@@ -27,7 +28,10 @@ class Training(NamedTuple):
     command: List[str]
 
     def is_finished(self):
-        return os.path.exists(os.path.join(self.folder, 'summary.json'))
+        try:
+            return bool(read_run(self.folder))
+        except OpenatacError:
+            return False
 
 
 class Failure(NamedTuple):
@@ -45,11 +49,17 @@ def run_all(trainings, jobs):
     """
     waiting, running, failed = list(trainings), [], {}
     slots = list(range(jobs))
+    patience = time.monotonic() + 60  # with the end of a run whose own queue was killed a moment ago
     with _stop_signals() as asked:
         try:
             while running or waiting and not asked:
                 while waiting and slots and not asked:
-                    running.append(_Process(waiting.pop(0), slots.pop(0), jobs))
+                    ready = next((each for each in waiting if _is_free(each.folder)), None)
+                    if ready is None and (running or time.monotonic() < patience):
+                        break
+                    ready = ready or waiting[0]  # which will say who has its folder
+                    waiting.remove(ready)
+                    running.append(_Process(ready, slots.pop(0), jobs))
                 time.sleep(0.2)
                 if asked:
                     _ask(running, signal.SIGTERM)
@@ -88,7 +98,6 @@ class _Process:
         threads, chosen = runtime.thread_count()
         if not chosen:
             environment['OMP_NUM_THREADS'] = str(max(1, int(threads) // jobs))
-        _wait_for(training.folder)
         self.process = subprocess.Popen(
             training.command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=self.errors, start_new_session=True, preexec_fn=_end_with_parent)
@@ -147,15 +156,16 @@ def _end_with_parent():
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
-def _wait_for(folder, seconds=60):
-    """Wait for the end of a run in ``folder`` whose own queue was killed a moment ago."""
-    from openatac.errors import CheckpointError
+def _is_free(folder):
+    """Whether no other process trains in ``folder``."""
     from openatac.training.checkpoint import only_run_in
-    end = time.monotonic() + seconds
-    while os.path.isdir(folder) and time.monotonic() < end:
-        with contextlib.suppress(CheckpointError), only_run_in(folder):
-            return
-        time.sleep(0.5)
+    try:
+        if os.path.isdir(folder):
+            with only_run_in(folder):
+                pass
+        return True
+    except CheckpointError:
+        return False
 
 
 @contextlib.contextmanager

@@ -7,7 +7,11 @@ from typing import NamedTuple
 from openatac.errors import OpenatacError
 
 # What a run's folder must hold to be read again, without its parameters and checkpoints.
-RECORD = ('summary.json', 'settings.json', 'metrics.csv', 'train.log')
+RECORD = ('settings.json', 'metrics.csv', 'train.log', 'summary.json')
+# What is told of a run in a comparison.
+_TOLD = {'model', 'dataset', 'training_images', 'test_images', 'epochs', 'best_accuracy', 'best_epoch',
+         'last_accuracy', 'images_per_second', 'device', 'threads', 'command', 'openatac', 'mxnet', 'numpy',
+         'python'}
 # Settings in which runs that are compared may differ; all others are their recipe and their data.
 COMPARED = ('blocks', 'act_type', 'attention', 'useGlobal', 'seed', 'devices')
 
@@ -30,11 +34,16 @@ class Run(NamedTuple):
 
 def find_runs(folder):
     """The finished runs in ``folder`` and its sub-folders; OpenatacError if there is none."""
-    found = sorted(place for place, _, files in os.walk(folder) if 'summary.json' in files)
-    runs = [read_run(place) for place in found]
+    runs = runs_in(folder)
     if not runs:
         raise OpenatacError('%s holds no finished run of train_cifar.py: name a folder that does' % folder)
     return runs
+
+
+def runs_in(folder):
+    """The same, or an empty list."""
+    return [read_run(place) for place in sorted(
+        place for place, _, files in os.walk(folder) if 'summary.json' in files)]
 
 
 def read_run(folder):
@@ -46,41 +55,58 @@ def read_run(folder):
         rows = list(csv.DictReader(_text(folder, 'metrics.csv').splitlines()))
         history = {column: [float(row[column]) for row in rows] for column in rows[0]}
         unit = unit_name(settings['act_type'], settings['attention'], settings['useGlobal'])
-        return Run(folder, unit, settings['blocks'], settings['seed'], _recipe(settings), summary, history)
+        run = Run(folder, unit, settings['blocks'], settings['seed'], _recipe(settings), summary, history)
+        if len(rows) != summary['epochs'] or not _TOLD <= {*summary, *summary['versions']}:
+            raise ValueError('something is missing')
+        return run
     except (OSError, ValueError, KeyError, IndexError, TypeError):
-        raise OpenatacError('%s is not the folder of a finished run of train_cifar.py, or of one of an older '
-                            'version: the same command with --resume auto completes it' % folder) from None
+        raise OpenatacError('%s is not the folder of a finished run of train_cifar.py, or damaged or older: '
+                            'its command with --resume auto completes it' % folder) from None
 
 
-def run_name(unit, blocks, seed):
-    """The name of a run's folder in a comparison."""
+def run_name(run):
+    """The name of a run's folder in a comparison, such as 'b3-atac-seed1'."""
+    host = run.recipe['host']
+    return ('' if host is None else host + '-') + trained_name(run.unit, run.blocks, run.seed)
+
+
+def trained_name(unit, blocks, seed):
+    """The same of one of the published host."""
     return 'b%d-%s-seed%d' % (blocks, unit, seed)
 
 
 def check_comparable(runs):
     """Raise OpenatacError if ``runs`` were trained by different recipes or on different data."""
-    first = runs[0]
-    for run in runs[1:]:
-        names = sorted(name for name in {*first.recipe, *run.recipe}
-                       if first.recipe.get(name) != run.recipe.get(name))
-        if names:
-            raise OpenatacError('%s and %s differ in %s: compare only runs of one recipe on the same data' % (
-                first.folder, run.folder, ', '.join('%s (%s and %s)' % (
-                    name, first.recipe.get(name), run.recipe.get(name)) for name in names)))
-    seen = {}
+    told, same = {}, {}
     for run in runs:
-        other = seen.setdefault((run.unit, run.blocks, run.seed), run)
-        if other.history != run.history:
+        differ = ['%s (%s and %s)' % (name, told[name][0], value)
+                  for name, value in sorted(run.recipe.items())
+                  if told.setdefault(name, (value, run))[0] != value]
+        if differ:
+            other = next(other for name, (value, other) in told.items()
+                         if name in run.recipe and value != run.recipe[name])
+            raise OpenatacError('%s and %s differ in %s: compare only runs of one recipe on the same data'
+                                % (other.folder, run.folder, ', '.join(differ)))
+        other = same.setdefault((run.unit, run.blocks, run.seed), run)
+        if repr(other.history) != repr(run.history):  # in which a nan is like another
             raise OpenatacError('%s and %s are both runs of %s with %d blocks and seed %d: leave out one'
                                 % (other.folder, run.folder, run.unit, run.blocks, run.seed))
 
 
 def _recipe(settings):
-    recipe = {name: value for name, value in settings.items() if name not in COMPARED}
+    """The settings that are not compared, without those that the unit does not use."""
+    unused = {'batch_size'}  # of one device; what matters is that of all
     if settings['dataset'] != 'cifar100':
-        del recipe['cifar100_labels']
-    recipe['images a step'] = settings['batch_size'] * _count(settings['devices'])
-    return recipe
+        unused.add('cifar100_labels')
+    if settings['act_type'] != 'ChaATAC':
+        unused.update(('r', 'useReLU'))
+    if settings['act_type'] == 'relu' and settings['attention'] is None:
+        unused.add('act_layers')
+    if settings['attention'] is None:
+        unused.add('reduction')
+    return {'host': None, **{name: value for name, value in settings.items()
+                             if name not in unused and name not in COMPARED},
+            'images a step': settings['batch_size'] * _count(settings['devices'])}
 
 
 def _count(devices):

@@ -149,13 +149,13 @@ def only_run_in(folder):
         os.makedirs(folder, exist_ok=True)
         handle = open(os.path.join(folder, '.lock'), 'w')
     except OSError as error:
-        raise CheckpointError('%s cannot be written (%s): choose another --save-dir'
+        raise CheckpointError('%s cannot be written (%s): choose another folder'
                               % (folder, _reason(error))) from None
     with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise CheckpointError('another run is using %s: choose another --save-dir, or wait for its end'
+            raise CheckpointError('another run is using %s: choose another folder, or wait for its end'
                                   % folder) from None
         with writing_in(folder):
             remove_leftovers(folder)

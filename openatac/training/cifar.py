@@ -29,11 +29,11 @@ RESULT_FLAGS = (
 def build_network(args):
     """The network of the flags, not initialised; fills in what --model says of --blocks and others.
 
-    ``args.host`` becomes the name in --model where that is of another host than the published one.
+    ``args.host`` becomes the host's name where --model is of another one than the published.
     Raises ValueError for flags that make no network.
     """
     host, stages, named = _named(args.model)
-    args.host = None if host is ResNet20V2ATAC else args.model.lower()
+    args.host = None if host is ResNet20V2ATAC else 'cifar_resnet18_v1'
     for flag, default in (('blocks', 3), ('act_type', 'ChaATAC'), ('attention', None)):
         given = getattr(args, flag)
         if flag in named and given not in (None, named[flag]):
@@ -92,7 +92,8 @@ def train(net, args, data, decays, command):
                          session.result_settings(args, RESULT_FLAGS, engine,
                                                  _fingerprint(training_set, test_set)),
                          interval_line, epoch_lines, args.log_interval, args.save_period)
-        name = args.host or cifar_model_name(args.blocks, args.act_type, args.attention)
+        name = args.model.lower() if args.host else cifar_model_name(
+            args.blocks, args.act_type, args.attention)
         return session.train(plan, loop.Progress(), args, command, _title(args, name), {
             'model': name, 'dataset': args.dataset, 'act_type': args.act_type,
             'attention': args.attention, 'useGlobal': args.useGlobal,

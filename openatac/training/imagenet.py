@@ -40,6 +40,9 @@ RESULT_FLAGS = (
 
 def build_network(args):
     """The network of the flags, not initialised. Raises ValueError for flags that make no network."""
+    if args.self_attention == 'fa' and args.input_size % 4:
+        raise ValueError('argument --self-attention: fa takes images whose sides 4 divides, and --input-size '
+                         'is %d' % args.input_size)
     return ResNet50_v1bATAC(
         act_type=args.act_type, attention=args.attention, r=args.r, act_layers=args.act_layers,
         classes=args.num_classes, last_gamma=getattr(args, 'last_gamma', False),

@@ -17,8 +17,8 @@ def add_network(p, r):
     group.add_argument('--reduction', type=number(float, low=1), default=16,
                        help='channel reduction ratio of --attention (default: %(default)s)')
     group.add_argument('--self-attention', choices=('aa', 'fa'),
-                       help='aa: attention-augmented convolutions, fa: stand-alone self-attention, in the 3x3 '
-                       "convolutions' place")
+                       help="in the 3x3 convolutions' place: aa, attention-augmented ones, or fa, "
+                       'stand-alone self-attention, which needs --last-gamma to start well')
     group.add_argument('--r', type=number(float, low=1), default=r,
                        help='channel reduction ratio of ChaATAC (default: %(default)s)')
     group.add_argument('--act-layers', type=number(int, low=0, high=4), default=2,
