@@ -14,7 +14,7 @@ FROM_313 = '; python_version >= "3.13"'
 NEEDED_BY_MXNET = [
     'graphviz>=0.8.1,<0.9' + FROM_313,           # mxnet.visualization imports it
     'requests>=2.20,<3' + FROM_313,              # mxnet.gluon.utils imports it
-    'scipy<2',                                   # mx.nd.array asks for scipy.sparse.csr, which 2.0 drops
+    'scipy>=1.11,<2',                            # t tests; mx.nd.array asks for what 2.0 drops
     'setuptools>=64; python_version >= "3.12"',  # has distutils, which Python dropped and MXNet imports
 ]
 
@@ -53,6 +53,11 @@ setup(
         'cu112': ['mxnet-cu112==1.9.1' + BELOW_313, *NEEDED_BY_MXNET, *CUDA_11],
         'tensorboard': ['tensorboardX>=2.6'],  # event files by protobuf alone, no TensorFlow
         'wandb': ['wandb>=0.15'],              # run tracking, also offline
+        'onnx': [
+            'onnx>=1.14',                      # writes the file
+            'onnxruntime>=1.16',               # runs it, to compare
+        ],
+        'torch': ['torch>=2.6'],               # the same network in PyTorch
         'demo': [
             'scikit-learn>=1.0',               # the handwritten digits
             'matplotlib>=3.5',                 # the picture of the curves
@@ -62,6 +67,8 @@ setup(
             'pytest-xdist>=3',                 # ... on all cores
             'hypothesis>=6',                   # makes up inputs for it
             'ruff>=0.5',                       # the style
+            'onnx>=1.14',                      # as in the extra onnx
+            'onnxruntime>=1.16',
         ],
     },
 )

@@ -110,8 +110,8 @@ def main(argv=None):
         return cifar.evaluate(net, args, data)
     cifar.train(net, args, data, decays, command=' '.join([os.path.basename(sys.argv[0])] + sys.argv[1:]))
     if args.export:
-        from openatac.deploy.symbol import export_run
-        export_run(cifar.build_network(args), args.save_dir, args.export, cifar.IMAGE_SHAPE)
+        from openatac.deploy.export import export_run
+        export_run(args.save_dir, args.export)
 
 
 if __name__ == '__main__':

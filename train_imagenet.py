@@ -166,8 +166,8 @@ def main(argv=None):
     imagenet.train(net, args, decays, cluster, command)
     cluster.close()
     if args.export and not args.dry_run and cluster.rank == 0:
-        from openatac.deploy.symbol import export_run
-        export_run(imagenet.build_network(args), args.save_dir, args.export, imagenet.image_shape(args))
+        from openatac.deploy.export import export_run
+        export_run(args.save_dir, args.export)
 
 
 if __name__ == '__main__':

@@ -23,6 +23,9 @@ COMMANDS = {
                           'the validation errors of trained parameters'),
     'pack': ('openatac.data.pack:main', 'make a record file of a folder of photographs, or check one'),
     'launch': ('openatac.training.launch:main', 'start a training run of several processes or machines'),
+    'export': ('openatac.deploy.export:main', 'a trained network as files that other programs load'),
+    'predict': ('openatac.deploy.predict:main', 'what an exported network sees in images'),
+    'bench': ('openatac.study.bench:main', 'how fast each engine runs exported networks'),
     'costs': ('openatac.study.cost_table:main', 'parameters, multiply-adds and memory of networks'),
     'plan': ('openatac.study.plan:main', 'time and cost of the published run, from one measured speed'),
     'compare': ('openatac.study.compare:main', 'train units at several depths and seeds, and compare them'),
@@ -49,7 +52,10 @@ def main(argv=None):
         return getattr(importlib.import_module(module), function)(argv[1:])
     except (OpenatacError, ImportError) as error:
         print('openatac %s: %s' % (command, error), file=sys.stderr)
-        return 1
+        return getattr(error, 'exit_code', 1)
+    except KeyboardInterrupt:
+        print('openatac %s: interrupted' % command, file=sys.stderr)
+        return 130
 
 
 # ---------------------------------------------------------------------------------- doctor

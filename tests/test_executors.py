@@ -1,4 +1,4 @@
-"""MXNet's executors compute what the network does: unasked, MXNet 1.9.1 fuses pre-activation ResNets wrongly."""
+"""MXNet's executors compute what the network does; left alone they fuse pre-activation ResNets wrongly."""
 import pytest
 
 from tests.fresh_python import output_of

@@ -37,7 +37,7 @@ def test_setup_describes_the_package(setup_arguments):
 
 def test_extras_bring_what_they_promise(setup_arguments):
     extras = setup_arguments['extras_require']
-    assert set(extras) == {'cpu', 'cu112', 'tensorboard', 'wandb', 'demo', 'test'}
+    assert set(extras) == {'cpu', 'cu112', 'tensorboard', 'wandb', 'onnx', 'torch', 'demo', 'test'}
     assert 'mxnet' in names(extras['cpu']) and 'mxnet-cu112' not in names(extras['cpu'])
     assert 'mxnet-cu112' in names(extras['cu112']) and 'mxnet' not in names(extras['cu112'])
     cuda = [requirement for requirement in extras['cu112'] if requirement.startswith('nvidia-')]

@@ -7,13 +7,14 @@ from tests.conftest import ROOT
 from tests.fresh_python import output_of
 
 FLOOR = {'openatac.nn': 1, 'openatac.data': 1, 'openatac.models': 2, 'openatac.training': 3,
-         'openatac.deploy': 3, 'openatac.study': 4}
-ROOT_FLOORS = {0: ['version', 'errors', 'files', 'runtime'], 5: ['__init__', 'cli', '__main__']}
-SCRIPTS = 6
+         'openatac.engines': 3, 'openatac.deploy': 4, 'openatac.study': 5}
+ROOT_FLOORS = {0: ['version', 'errors', 'files', 'runtime'], 6: ['__init__', 'cli', '__main__']}
+SCRIPTS = 7
 
 # Within one package, the files of a line may import those of the lines above it, and nothing else.
 ORDER = {
-    'openatac.nn': ['atac group_norm frelu xunit augmented_conv local_self_attention', 'activations attention'],
+    'openatac.nn': ['atac group_norm frelu xunit augmented_conv local_self_attention',
+                    'activations attention'],
     'openatac.data': ['augment imageset plain_pickle download', 'cifar digits loader', 'records bad_images',
                       'image_folder image_codec', 'photos photo_workers', 'photo_batches pack'],
     'openatac.models': ['placement params_layout replacement', 'parameters',
@@ -22,10 +23,13 @@ ORDER = {
                           'parameter_server clusters', 'distributed', 'tracking flags checkpoint',
                           'imagenet_flags engine launch', 'loop', 'session dry_run teacher', 'cifar imagenet',
                           'evaluate_imagenet'],
-    'openatac.deploy': ['symbol', 'onnx quantize', 'predict'],
-    'openatac.study': ['costs published text_table runs run_queue gate_statistics gate_picture', 'comparison',
-                       'accuracy_picture', 'report_page', 'comparison_files',
-                       'compare demo results plan cost_table gates', 'published_table'],
+    'openatac.engines': ['pytorch params_file', 'torch_operators gluon_graph', 'torch_graph'],
+    'openatac.deploy': ['description file_set fuse proof symbol_graph onnx_graph',
+                        'symbol images onnx_operators', 'onnx quantize', 'bundle trained engines gate_maps',
+                        'export predict'],
+    'openatac.study': ['costs published text_table runs gate_statistics gate_picture bench_process '
+                       'bench_picture', 'comparison run_queue', 'accuracy_picture', 'report_page',
+                       'comparison_files', 'compare demo plan cost_table gates bench', 'published_table'],
 }
 
 FILES = sorted((ROOT / 'openatac').rglob('*.py')) + sorted(ROOT.glob('train_*.py'))

@@ -108,6 +108,11 @@ _DATASETS = {
 }
 
 
+def class_names(name, labels='fine'):
+    """The names of the classes of cifar10 or cifar100 (``labels``: fine or coarse), in their order."""
+    return list(_DATASETS[name].labels[labels].names)
+
+
 def load_cifar(name, folder=None, train=True, labels='fine', url=None, progress=False):
     """Return the training or the test images of CIFAR-10 or CIFAR-100.
 

@@ -1,22 +1,88 @@
-"""Export to symbol files, and proof that the files compute what the network does."""
-import contextlib
-import io
-import logging
+"""Symbol files, ``NAME-symbol.json`` and ``NAME-0000.params``: written, and read strictly."""
+import errno
+import json
 import os
-import tempfile
 import warnings
 
 import mxnet as mx
 import numpy as np
 
+from openatac.deploy.file_set import replace_set
 from openatac.errors import OpenatacError
-from openatac.models.parameters import load_parameters
+from openatac.files import write_text
+from openatac.models.parameters import read_arrays, write_arrays
 
-log = logging.getLogger('openatac')
+INPUT = 'data'
+SYMBOL, PARAMS = '-symbol.json', '-0000.params'
+FLOAT16 = '2'  # MXNet's number for it
+
+
+def trace(net):
+    """(symbol, arrays) of a HybridBlock whose parameters have values.
+
+    arrays: {'arg:NAME' or, for running statistics, 'aux:NAME': NDArray}, as in the files.
+    """
+    mx.nd.waitall()  # on the CPU a pending forward pass may be reordering weights in place
+    symbol = net(mx.sym.var(INPUT))
+    return symbol, with_kinds(symbol, {parameter.name: parameter._reduce()
+                                       for parameter in net.collect_params().values()})
+
+
+def trace_half(net):
+    """(symbol, arrays) of `trace` in float16, as it is trained: BatchNorm's vectors stay float32.
+
+    ``net`` must be in float32, and is so again afterwards with the values that it had.
+    """
+    values = {name: parameter._reduce() for name, parameter in net.collect_params().items()}
+    net.cast('float16')
+    try:
+        symbol, arrays = trace(net)
+    finally:
+        net.cast('float32')
+        for name, parameter in net.collect_params().items():
+            parameter.set_data(values[name])
+    graph = json.loads(symbol.tojson())
+    half = {key[4:] for key, array in arrays.items() if array.dtype == np.float16}
+    for node in graph['nodes']:  # Gluon's variables keep the type that they were made with
+        if node['name'] in half and node['op'] == 'null':
+            node.setdefault('attrs', {})['__dtype__'] = FLOAT16
+    return mx.sym.load_json(json.dumps(graph)), arrays
+
+
+def with_kinds(symbol, arrays):
+    """{'arg:NAME' or 'aux:NAME': NDArray}, as in the files, of the {name: NDArray} that ``symbol`` needs."""
+    return {key: arrays[key[4:]] for key in _keys(symbol)}
+
+
+def write_symbol(path, symbol, arrays):
+    """Write ``path-symbol.json`` and ``path-0000.params``. Raises OSError."""
+    write_text(path + SYMBOL, symbol.tojson())
+    try:
+        write_arrays(path + PARAMS, arrays)
+    except mx.MXNetError as error:
+        raise OSError(errno.EIO, 'MXNet could not write it, is the disk full?', path + PARAMS) from error
+
+
+def read_symbol(path):
+    """(symbol, arrays) of the files of ``path``; OpenatacError if they are missing, damaged or no pair."""
+    symbol, arrays = _read_graph(path + SYMBOL), read_arrays(path + PARAMS)
+    wrong = sorted(set(_keys(symbol)) ^ set(arrays))
+    if wrong:
+        raise OpenatacError('%s and %s are not of one network: %s is in one of them only; export again' % (
+            path + SYMBOL, os.path.basename(path + PARAMS), wrong[0]))
+    return symbol, arrays
+
+
+def load_symbol(path, ctx=None):
+    """The SymbolBlock of ``path-symbol.json`` and ``path-0000.params``; raises as `read_symbol`."""
+    read_symbol(path)
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', 'Cannot decide type')  # of the input: float32 it is
+        return mx.gluon.SymbolBlock.imports(path + SYMBOL, [INPUT], path + PARAMS, ctx=ctx)
 
 
 def export_symbol(net, path, image_shape, batch=2):
-    """Write ``path-symbol.json`` and ``path-0000.params`` of an initialised HybridBlock.
+    """Write the symbol files of an initialised HybridBlock, without description: see `bundle.export`.
 
     The files are loaded back and run on random images before they take their place; returns the
     largest difference between the two outputs. Raises OpenatacError if the outputs disagree or
@@ -26,34 +92,37 @@ def export_symbol(net, path, image_shape, batch=2):
     images = mx.nd.array(np.random.RandomState(0).randn(batch, *image_shape), context)
     net.hybridize()
     expected = net(images).asnumpy()
-    folder, name = os.path.split(os.path.abspath(path))
     try:
-        os.makedirs(folder, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as aside:
-            with contextlib.redirect_stdout(io.StringIO()):
-                net.export(os.path.join(aside, name), epoch=0)
-            difference = float(np.abs(load_symbol(os.path.join(aside, name), context)(images).asnumpy()
-                                      - expected).max())
+        with replace_set(path, [path + SYMBOL, path + PARAMS]) as aside:
+            write_symbol(aside, *trace(net))
+            difference = float(np.abs(load_symbol(aside, context)(images).asnumpy() - expected).max())
             if not difference <= 1e-5 * max(1.0, np.abs(expected).max()):
                 raise OpenatacError('the exported symbol computes other outputs than the network (by %g)'
                                     % difference)
-            for suffix in ('-0000.params', '-symbol.json'):
-                os.replace(os.path.join(aside, name + suffix), os.path.join(folder, name + suffix))
-    except (OSError, mx.MXNetError) as error:
-        raise OpenatacError('%s cannot be written (%s)' % (path, str(error).splitlines()[0])) from None
+    except OSError as error:
+        raise OpenatacError('%s cannot be written (%s)' % (path, error.strerror)) from None
     return difference
 
 
-def export_run(net, folder, path, image_shape):
-    """Export the best parameters of the run in ``folder``; ``net`` is its network, not initialised."""
-    load_parameters(net, os.path.join(folder, 'best.params'))
-    difference = export_symbol(net, path, image_shape)
-    log.info('exported the best network to %s-symbol.json and %s-0000.params; loaded back, its outputs '
-             'differ by at most %g', path, path, difference)
+def _keys(symbol):
+    """The names of the arrays that a symbol needs, as they stand in its file."""
+    return (['arg:' + name for name in symbol.list_arguments() if name != INPUT]
+            + ['aux:' + name for name in symbol.list_auxiliary_states()])
 
 
-def load_symbol(path, ctx=None):
-    """The SymbolBlock of ``path-symbol.json`` and ``path-0000.params``."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', 'Cannot decide type')  # of the input: float32 it is
-        return mx.gluon.SymbolBlock.imports(path + '-symbol.json', ['data'], path + '-0000.params', ctx=ctx)
+def _read_graph(path):
+    """The symbol in the file ``path``. MXNet takes any text for one, and complains in its own words."""
+    if not os.path.isfile(path):
+        raise OpenatacError('there is no symbol file %s' % path)
+    try:
+        with open(path, encoding='utf-8') as handle:
+            text = handle.read()
+        if not json.loads(text)['nodes']:
+            raise ValueError('it has no nodes')
+        symbol = mx.sym.load_json(text)
+    except (OSError, ValueError, TypeError, KeyError, mx.MXNetError):
+        raise OpenatacError('%s is not a symbol file, or is damaged: export it again' % path) from None
+    if INPUT not in symbol.list_arguments():
+        raise OpenatacError('%s has no input called %r: name a file that openatac has exported'
+                            % (path, INPUT))
+    return symbol

@@ -5,41 +5,52 @@ flipped byte may cost it all memory of the machine. So the walk comes first.
 """
 import os
 import struct
+from typing import NamedTuple, Tuple
 
 _LIST, _SHAPES_OF_64_BITS = 0x112, (0xF993FAC8, 0xF993FAC9, 0xF993FACA)
 _MAX_DIMENSIONS = 32
 _ITEM_BYTES = {0: 4, 1: 8, 2: 2, 3: 1, 4: 4, 5: 1, 6: 8, 7: 1, 12: 2}  # by mshadow's type flag
 
 
+class Array(NamedTuple):
+    """Where an array's numbers are: mshadow's type flag, the shape, and the first byte in the file."""
+
+    type_flag: int
+    shape: Tuple[int, ...]
+    offset: int
+
+
 def check_layout(path):
-    """Raise ValueError unless ``path`` is exactly as long as its header, a list of dense arrays, says."""
+    """The arrays of a file as [(name as bytes, or None in a file without names, `Array`)].
+
+    Raises ValueError unless ``path`` is exactly as long as its header, a list of dense arrays, says.
+    """
     with open(path, 'rb') as handle:
         end = os.fstat(handle.fileno()).st_size
         kind, _, arrays = _read(handle, '<QQQ')
         if kind != _LIST or arrays > end:
             raise ValueError('no list of arrays')
-        for _ in range(arrays):
-            _skip(handle, _array_bytes(handle), end)
+        places = [_array(handle, end) for _ in range(arrays)]
         names, = _read(handle, '<Q')
         if names not in (0, arrays):
             raise ValueError('%d names for %d arrays' % (names, arrays))
-        for _ in range(names):
-            _skip(handle, *_read(handle, '<Q'), end)
+        labels = [_name(handle, end) for _ in range(names)]
         if handle.tell() != end:
             raise ValueError('more bytes than its arrays have')
+    return list(zip(labels or [None] * arrays, places))
 
 
-def _array_bytes(handle):
-    """Read an array's header; returns the bytes of its numbers."""
+def _array(handle, end):
+    """Read an array's header and skip its numbers."""
     version, = _read(handle, '<I')
     if version not in _SHAPES_OF_64_BITS:  # before MXNet 0.12 the number of dimensions came first
-        return _numbers_bytes(handle, version, 'I')
+        return _numbers(handle, version, 'I', end)
     if version != _SHAPES_OF_64_BITS[0] and _read(handle, '<i') != (0,):
         raise ValueError('a sparse array')
-    return _numbers_bytes(handle, _read(handle, '<i')[0], 'q')
+    return _numbers(handle, _read(handle, '<i')[0], 'q', end)
 
 
-def _numbers_bytes(handle, dimensions, item):
+def _numbers(handle, dimensions, item, end):
     if not 0 < dimensions <= _MAX_DIMENSIONS:
         raise ValueError('an array of %d dimensions' % dimensions)
     shape = _read(handle, '<%d%s' % (dimensions, item))
@@ -49,7 +60,16 @@ def _numbers_bytes(handle, dimensions, item):
     size = _ITEM_BYTES[flag]
     for length in shape:
         size *= length
-    return size
+    place = Array(flag, shape, handle.tell())
+    _skip(handle, size, end)
+    return place
+
+
+def _name(handle, end):
+    size, = _read(handle, '<Q')
+    _skip(handle, size, end)
+    handle.seek(-size, os.SEEK_CUR)
+    return handle.read(size)
 
 
 def _read(handle, form):

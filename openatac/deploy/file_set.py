@@ -1,0 +1,113 @@
+"""Several files that are together either the old ones or the whole new ones, whatever happens in between."""
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import threading
+
+from openatac.errors import OpenatacError
+from openatac.files import flush
+
+
+class Stopped(OpenatacError):
+    """A signal has ended the work; ``exit_code`` is the shell's for it."""
+
+    def __init__(self, number):
+        super().__init__('stopped by %s; nothing was changed' % signal.Signals(number).name)
+        self.exit_code = 128 + number
+
+
+@contextlib.contextmanager
+def replace_set(prefix, old, last=None):
+    """Yield the path PREFIX of new files, ``aside/NAME``; at the end they take the place of the ``old`` ones.
+
+    prefix: what the paths of all the files begin with; old: the paths of an older set, removed where they
+    exist; last: the path of the new file that is put in its place last, as a sign that the set is whole.
+
+    If the body fails, or SIGINT or SIGTERM ends it (by `Stopped`), the old files are as they were and nothing
+    else stays behind. Only a kill in the instant of the renaming can leave less: a set without its last file.
+    Raises OSError, and OpenatacError if another process is writing the same set.
+    """
+    folder, name = os.path.split(os.path.abspath(prefix))
+    os.makedirs(folder, exist_ok=True)
+    aside = os.path.join(folder, '.%s.part' % name)
+    with _stoppable() as signals, _held(aside, prefix):
+        new, backup = os.path.join(aside, 'new'), os.path.join(aside, 'old')
+        for place in (new, backup):
+            shutil.rmtree(place, ignore_errors=True)  # of a process that was killed
+            os.mkdir(place)
+        yield os.path.join(new, name)
+        names = sorted(os.listdir(new), key=lambda file: (file == os.path.basename(last or ''), file))
+        for file in names:
+            flush(os.path.join(new, file))
+        with signals.too_late():
+            _swap([os.path.abspath(path) for path in old], backup,
+                  [(os.path.join(new, file), os.path.join(folder, file)) for file in names])
+        flush(folder)
+
+
+def _swap(old, backup, moves):
+    """Move the ``old`` files to ``backup`` and then each source to its target; all or nothing."""
+    moves = [(path, os.path.join(backup, os.path.basename(path)))
+             for path in old if os.path.isfile(path)] + moves
+    done = []
+    try:
+        for source, target in moves:
+            os.rename(source, target)
+            done.append((source, target))
+    except OSError:
+        for source, target in reversed(done):
+            os.rename(target, source)
+        raise
+
+
+@contextlib.contextmanager
+def _held(aside, prefix):
+    """Make the folder ``aside`` for this process alone, and remove it at the end."""
+    os.makedirs(aside, exist_ok=True)
+    with open(os.path.join(aside, 'lock'), 'w') as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise OpenatacError('another process is writing %s: wait for its end, or choose another name'
+                                % prefix) from None
+        try:
+            yield
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+class _Signals:
+    """A handler that raises `Stopped`, but within ``too_late()``."""
+
+    def __init__(self):
+        self._heeded = True
+
+    def __call__(self, number, frame):
+        if self._heeded:
+            raise Stopped(number)
+
+    @contextlib.contextmanager
+    def too_late(self):
+        """For the instant in which the work is completed."""
+        self._heeded = False
+        try:
+            yield
+        finally:
+            self._heeded = True
+
+
+@contextlib.contextmanager
+def _stoppable():
+    """Let SIGINT and SIGTERM raise `Stopped` in the body. Only the main thread may ask for signals."""
+    signals = _Signals()
+    watched = (signal.SIGINT, signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread():
+        watched = ()
+    before = {number: signal.signal(number, signals) for number in watched}
+    try:
+        yield signals
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,215 @@
+"""A trained network with what must be known to use it: of a run's folder, or by name and parameter file."""
+import argparse
+import contextlib
+import inspect
+import json
+import logging
+import os
+from functools import partial
+from typing import Any, Callable, NamedTuple
+
+import numpy as np
+
+from openatac.data import augment, cifar, digits, photos
+from openatac.data.records import BadRecord
+from openatac.deploy.description import Description
+from openatac.deploy.images import BadImage, InputTransform, find_images, read_file, to_pixels
+from openatac.errors import DataError, OpenatacError
+from openatac.models.parameters import load_parameters, read_arrays
+from openatac.models.zoo import cifar_model_name, find_model, get_model
+from openatac.nn.group_norm import GroupNorm
+from openatac.training import cifar as cifar_run
+from openatac.training import imagenet as imagenet_run
+
+COARSE = '-coarse'  # 20 superclasses under 100 outputs, as the published script trains
+CIFAR_SIZE, IMAGENET_SIZE = 32, 224
+log = logging.getLogger('openatac')
+
+
+class Trained(NamedTuple):
+    """net : HybridBlock with values, on the CPU; description : `Description` without reports;
+
+    pixels : function from (whether of the training images, count) to an iterator over so many images of its
+    data, evenly spread, uint8 (H, W, 3); it raises DataError if they are not here.
+    """
+
+    net: Any
+    description: Description
+    pixels: Callable
+
+
+# ------------------------------------------------------------------------------------ a run
+
+def of_run(folder, params=None, size=None, data_dir=None):
+    """The `Trained` of the folder of a run of train_cifar.py or train_imagenet.py.
+
+    params : the run's parameter file, its best one if not given; size : side of the input images, the run's
+    if not given; data_dir : where the run's images are now. Raises OpenatacError if there is no such run.
+    """
+    run = _settings(folder)
+    with _reading(folder):
+        trained = (_cifar if hasattr(run, 'blocks') else _imagenet)(run, size, data_dir)
+    load_parameters(trained.net, params or os.path.join(folder, 'best.params'))
+    return trained
+
+
+def _settings(folder):
+    try:
+        with open(os.path.join(folder, 'settings.json'), encoding='utf-8') as handle:
+            return argparse.Namespace(**json.load(handle))
+    except (OSError, ValueError, TypeError):
+        raise OpenatacError('%s is not the folder of a run: name one that train_cifar.py or '
+                            'train_imagenet.py has trained in' % folder) from None
+
+
+@contextlib.contextmanager
+def _reading(folder):
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise OpenatacError('%s does not tell a network (%s): it was changed, or is of another version of '
+                            'openatac' % (os.path.join(folder, 'settings.json'), error)) from None
+
+
+def _cifar(run, size, data_dir):
+    net = cifar_run.build_network(run)
+    name = run.host or cifar_model_name(run.blocks, run.act_type, run.attention)
+    coarse = run.dataset == 'cifar100' and run.cifar100_labels == 'coarse'
+    dataset = run.dataset + (COARSE if coarse else '')
+    arguments = {flag: getattr(run, flag) for flag in ('r', 'act_layers', 'useGlobal', 'useReLU')}
+    description = _small(name, cifar_run.CLASSES[run.dataset], size, labels_of(dataset), arguments)
+    return Trained(net, description, partial(_small_images, dataset, data_dir or run.data_dir))
+
+
+def _imagenet(run, size, data_dir):
+    run.syncbn = False  # the same parameters, and one device needs no synchronisation
+    if data_dir:
+        run.data_dir, run.use_rec = data_dir, False
+    arguments = {flag: getattr(run, flag) for flag in ('r', 'act_layers', 'use_gn')}
+    description = _large(imagenet_run.model_name(run), run.num_classes, size or run.input_size,
+                         run.crop_ratio or imagenet_run.CROP_RATIO, arguments)
+    with contextlib.suppress(DataError):  # the names of the classes are where the images are
+        description = description._replace(
+            labels=list(imagenet_run.open_source(run, 'val').class_names or []))
+    return Trained(imagenet_run.build_network(run), description, partial(_photographs, run))
+
+
+# ------------------------------------------------------------------------- a name and a file
+
+def of_model(name, params, classes=None, size=None, dataset=None, data_dir=None, **arguments):
+    """The `Trained` of the network ``name`` with the parameters of a file.
+
+    classes : if not given, as many as the file has; size : side of the input images, 32 for CIFAR's networks
+    and 224 for ImageNet's if not given; dataset : what it was trained on, 'cifar10', 'cifar100',
+    'cifar100-coarse' or 'digits'; data_dir : where that is; arguments : of the host, see `get_model`, and
+    ``use_gn``.
+
+    Raises ValueError for an unknown name and arguments that the host does not have; ParameterFileError for a
+    file that is missing, damaged or of another network.
+    """
+    _check_arguments(name, find_model(name).func, arguments)
+    host = {key: value for key, value in arguments.items() if key != 'use_gn'}
+    if arguments.get('use_gn'):
+        host['norm_layer'] = GroupNorm
+    found = _count_classes(params)
+    net = get_model(name, classes or found, **host)
+    load_parameters(net, params)
+    if not name.lower().startswith('cifar'):
+        return Trained(net, _large(name.lower(), found, size or IMAGENET_SIZE, imagenet_run.CROP_RATIO,
+                                   arguments), _no_images)
+    if dataset is None:
+        return Trained(net, _small(name.lower(), found, size, [], arguments), _no_images)
+    return Trained(net, _small(name.lower(), found, size, labels_of(dataset), arguments),
+                   partial(_small_images, dataset, data_dir))
+
+
+def _check_arguments(name, host, arguments):
+    known = set(inspect.signature(host).parameters)
+    if host is imagenet_run.ResNet50_v1bATAC:
+        known.add('use_gn')
+    for argument in arguments:
+        if argument not in known:
+            raise ValueError('argument --%s: %s has no such setting; leave it out'
+                             % (argument.replace('_', '-'), name))
+
+
+def _count_classes(params):
+    """How many outputs the last layer has in a parameter file; None if it is of none of our hosts."""
+    arrays = read_arrays(params)
+    return next((len(arrays[key]) for key in ('output.bias', 'fc.bias') if key in arrays), None)
+
+
+# ------------------------------------------------------------------------------ descriptions
+
+def labels_of(dataset):
+    """The names of the classes of a ``dataset`` of `of_model`, as many as its networks have outputs."""
+    if dataset == 'digits':
+        return list('0123456789')
+    name, coarse = dataset.replace(COARSE, ''), dataset.endswith(COARSE)
+    names = cifar.class_names(name, 'coarse' if coarse else 'fine')
+    return names + ['unused %d' % index for index in range(len(names), cifar_run.CLASSES[name])]
+
+
+def _small(name, classes, size, labels, arguments):
+    mean, std = (tuple(round(255 * float(value), 4) for value in values.ravel())
+                 for values in (augment.MEAN, augment.STD))
+    size = size or CIFAR_SIZE
+    return Description(name, classes, (3, size, size), mean, std, labels=labels, arguments=arguments)
+
+
+def _large(name, classes, size, crop_ratio, arguments):
+    mean, std = (tuple(round(float(value), 4) for value in values.ravel())
+                 for values in (photos.MEAN, photos.STD))
+    return Description(name, classes, (3, size, size), mean, std, crop_ratio, arguments=arguments)
+
+
+# ------------------------------------------------------------------------------------ images
+
+def inputs_of(pixels, description):
+    """float32 (N, C, H, W), the network's inputs made of an iterable of images, uint8 (H, W, 3) each."""
+    transform = InputTransform(description)
+    inputs = [transform(image) for image in pixels]
+    if not inputs:
+        raise DataError('none of the images can be read: name others')
+    return np.stack(inputs)
+
+
+def folder_images(folder, count):
+    """Yield ``count`` images of a folder, evenly spread; those that can't be read are left out."""
+    paths = list(find_images([folder]))
+    for index in _spread(len(paths), count):
+        try:
+            yield to_pixels(read_file(paths[index]))
+        except BadImage as error:
+            log.warning('left out %s: %s', paths[index], error)
+
+
+def _no_images(train, count):
+    raise DataError('it is not known on which images the network was trained')
+
+
+def _small_images(dataset, folder, train, count):
+    name, coarse = dataset.replace(COARSE, ''), dataset.endswith(COARSE)
+    if name == 'digits':
+        images = digits.load_digits(train).images
+    elif cifar.find_cifar(name, folder):
+        images = cifar.load_cifar(name, folder, train, 'coarse' if coarse else 'fine').images
+    else:
+        raise DataError('%s is not in %s' % (name, folder or cifar.gluon_folder(name)))
+    for index in _spread(len(images), count):
+        yield images[index].transpose(1, 2, 0)
+
+
+def _photographs(run, train, count):
+    source = imagenet_run.open_source(run, 'train' if train else 'val')
+    for index in _spread(len(source), count):
+        try:
+            yield to_pixels(source.read(index)[0])
+        except (BadRecord, BadImage) as error:
+            log.warning('left out %s: %s', source.name(index), error)
+
+
+def _spread(total, count):
+    """The indices of ``count`` of ``total`` images, evenly spread; of all, if there are not so many."""
+    count = min(count, total)
+    return [total * index // count for index in range(count)]

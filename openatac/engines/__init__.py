@@ -1,0 +1,1 @@
+"""The networks in frameworks other than MXNet."""

@@ -1,0 +1,80 @@
+"""The C++ example is built against the installed mxnet wheel and agrees with Python."""
+import shutil
+import subprocess
+import sys
+
+import mxnet as mx
+import numpy as np
+import pytest
+from PIL import Image
+
+from openatac.deploy.description import Description, write_description
+from openatac.deploy.symbol import export_symbol
+from openatac.models.zoo import get_model
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.skipif(not (shutil.which('make') and shutil.which('g++')), reason='no C++ compiler')
+MEAN, STD, LABELS = (125.3, 123.0, 113.9), (51.6, 50.8, 51.3), ['class %d' % k for k in range(10)]
+
+
+@pytest.fixture(scope='module')
+def example(tmp_path_factory):
+    """(the program, the prefix of an export, its network); the running statistics are no initial values."""
+    folder = tmp_path_factory.mktemp('cpp')
+    shutil.copytree(ROOT / 'examples' / 'cpp', folder, dirs_exist_ok=True)
+    done = subprocess.run(['make', '-C', str(folder), 'PYTHON=' + sys.executable], capture_output=True,
+                          text=True)
+    assert done.returncode == 0, done.stderr
+    assert 'warning' not in done.stderr
+    random = np.random.RandomState(0)
+    net = get_model('cifar_resnet8_v2_atac')
+    net.initialize(mx.init.MSRAPrelu())
+    net(mx.nd.zeros((1, 3, 32, 32)))
+    for name, parameter in net.collect_params().items():
+        if 'running' in name:
+            parameter.set_data(mx.nd.array(random.uniform(0.5, 1.5, parameter.shape)))
+    export_symbol(net, str(folder / 'net'), (3, 32, 32))
+    write_description(str(folder / 'net.json'), Description(
+        'cifar_resnet8_v2_atac', 10, (3, 32, 32), MEAN, STD, labels=LABELS))
+    return folder / 'classify', folder / 'net', net
+
+
+def classify(program, *arguments):
+    return subprocess.run([str(program), *map(str, arguments)], capture_output=True, text=True, timeout=60)
+
+
+def test_it_agrees_with_python(example, tmp_path):
+    program, prefix, net = example
+    pixels = np.random.RandomState(1).randint(0, 256, (32, 32, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / 'image.ppm')
+    done = classify(program, prefix, tmp_path / 'image.ppm')
+    assert done.returncode == 0, done.stderr
+    x = (pixels.astype('float32') - np.float32(MEAN)) / np.float32(STD)
+    expected = net(mx.nd.array(x.transpose(2, 0, 1)[None])).softmax().asnumpy()[0]
+    best = np.argsort(-expected)[:5]
+    rows = [line.split('\t') for line in done.stdout.splitlines()]
+    assert [label for _, label in rows] == [LABELS[k] for k in best]
+    np.testing.assert_allclose([float(score) for score, _ in rows], expected[best], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize('image, sentence', [
+    (b'P6\n32 32\n255\n' + bytes(100), 'is cut short'),
+    (b'P6\n16 16\n255\n' + bytes(768), 'of 32 x 32 pixels'),
+    (b'P5\n32 32\n255\n' + bytes(1024), 'is not a binary PPM'), (b'', 'is not a binary PPM')])
+def test_bad_images(example, tmp_path, image, sentence):
+    (tmp_path / 'image.ppm').write_bytes(image)
+    done = classify(*example[:2], tmp_path / 'image.ppm')
+    assert done.returncode == 1 and sentence in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_bad_exports(example, tmp_path):
+    program, prefix, _ = example
+    for suffix in ('.json', '-symbol.json', '-0000.params'):
+        shutil.copy(str(prefix) + suffix, tmp_path)
+    Image.new('RGB', (32, 32)).save(tmp_path / 'image.ppm')
+    params = tmp_path / 'net-0000.params'
+    params.write_bytes(params.read_bytes()[:1000])
+    for broken in (tmp_path / 'net', tmp_path / 'none'):
+        done = classify(program, broken, tmp_path / 'image.ppm')
+        assert done.returncode == 1 and done.stderr.startswith('classify: ')
+    assert classify(program).returncode == 2

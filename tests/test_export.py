@@ -1,0 +1,537 @@
+"""`openatac export`: what is written loads everywhere, computes the same, and is whole or not there."""
+import fcntl
+import json
+import os
+import resource
+import signal
+
+import mxnet as mx
+import numpy as np
+import pytest
+from mxnet import autograd
+from PIL import Image
+
+from openatac import cli, get_model
+from openatac.data import augment
+from openatac.deploy import bundle
+from openatac.deploy.bundle import export
+from openatac.deploy.description import Description, form_files, read_description
+from openatac.deploy.fuse import fuse, operators
+from openatac.deploy.images import InputTransform
+from openatac.deploy.symbol import load_symbol, read_symbol, trace
+from openatac.errors import OpenatacError
+from openatac.models.parameters import load_parameters, save_parameters
+from tests import oracle
+from tests.fresh_python import run_python
+from tests.scripts import call_script, json_of
+from tests.test_oracle import filled, graph_of
+
+ATAC = 'cifar_resnet8_v2_atac'
+SAME, REORDERED = 1e-5, 1e-4
+TABLE = 'openatac.deploy.export:main', ''
+
+
+@pytest.fixture(autouse=True)
+def command(monkeypatch):
+    monkeypatch.setitem(cli.COMMANDS, 'export', TABLE)
+
+
+def call(*words):
+    """`openatac export`; its exit code."""
+    try:
+        return cli.main(['export', *map(str, words)])
+    except SystemExit as end:
+        return end.code
+
+
+@pytest.fixture
+def refused(capsys):
+    """refused(code, *words): it ends with that code and one sentence, which is returned."""
+    def check(code, *words):
+        assert call(*words) == code
+        lines = capsys.readouterr().err.splitlines()
+        assert lines[-1].startswith('openatac export: ') and 'Traceback' not in ''.join(lines), lines
+        assert code == 2 or len(lines) == 1, lines
+        return lines[-1]
+
+    return check
+
+
+def trained(name=ATAC, side=32, **settings):
+    """A network whose running statistics are away from their initial values, as its parameters are."""
+    mx.random.seed(3)
+    net = get_model(name, **{'classes': 5, **settings})
+    net.initialize(mx.init.MSRAPrelu())
+    trainer = mx.gluon.Trainer(net.collect_params(), 'sgd', {'learning_rate': 0.01})
+    for _ in range(3):
+        with autograd.record():
+            loss = net(mx.nd.random.normal(0.5, 2, (8, 3, side, side))).square().sum()
+        loss.backward()
+        trainer.step(8)
+    mx.nd.waitall()
+    return net
+
+
+def images(count=3, side=32):
+    return np.random.RandomState(5).normal(0.2, 1.5, (count, 3, side, side)).astype('float32')
+
+
+def outputs(net, x):
+    return net(mx.nd.array(x)).asnumpy()
+
+
+def describe(name=ATAC, side=32, **more):
+    return Description(name, 5, (3, side, side), (0, 0, 0), (1, 1, 1), **more)
+
+
+def contents(folder):
+    """{name: bytes} of its files."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.fixture(scope='module')
+def net():
+    return trained()
+
+
+@pytest.fixture(scope='module')
+def params(net, tmp_path_factory):
+    path = str(tmp_path_factory.mktemp('params') / 'net.params')
+    save_parameters(net, path)
+    return path
+
+
+@pytest.fixture(scope='module')
+def whole(params, tmp_path_factory):
+    """PREFIX of an export by name and file, with the fused form."""
+    prefix = tmp_path_factory.mktemp('whole') / 'made' / 'net'
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(cli.COMMANDS, 'export', TABLE)
+        assert call(ATAC.upper(), params, prefix, '--fuse', '--labels', 'a, b,c,d,e') == 0
+    return str(prefix)
+
+
+@pytest.fixture(scope='module')
+def run(cifar10, tmp_path_factory):
+    """The folder of a short run, exported at its end as ``run/export/best``."""
+    folder = tmp_path_factory.mktemp('run')
+    assert call_script('--data-dir', cifar10, '--blocks', 1, '--batch-size', 50, '--num-epochs', 1,
+                       '--lr', 0.05, '--useGlobal', '--save-dir', folder,
+                       '--export', folder / 'export' / 'best') == 0
+    return folder
+
+
+# ------------------------------------------------------------------------------- what is written
+
+def test_gluon_loads_it(net, whole):
+    for files in (whole, whole + '-fused'):
+        loaded = mx.gluon.SymbolBlock.imports(files + '-symbol.json', ['data'], files + '-0000.params')
+        for x in (images(), images(1)):
+            assert np.allclose(outputs(loaded, x), outputs(net, x), atol=REORDERED)
+
+
+def by_module(path, x):
+    symbol, arguments, auxiliary = mx.model.load_checkpoint(path, 0)
+    module = mx.mod.Module(symbol, data_names=['data'], label_names=None)
+    module.bind([('data', x.shape)], for_training=False)
+    module.set_params(arguments, auxiliary)
+    module.forward(mx.io.DataBatch([mx.nd.array(x)]), is_train=False)
+    return module.get_outputs()[0].asnumpy()
+
+
+def test_the_module_api_loads_it_as_the_description_says(net, whole, monkeypatch):
+    note = read_description(whole).reports['symbol']['note']
+    monkeypatch.setenv(*next(word for word in note.split() if '=' in word).rstrip(':').split('='))
+    assert np.allclose(by_module(whole, images()), outputs(net, images()), atol=REORDERED)
+
+
+def test_the_module_api_loads_the_fused_form_as_it_is(net, whole, monkeypatch):
+    monkeypatch.delenv('MXNET_SUBGRAPH_BACKEND', raising=False)  # as where openatac is not imported
+    assert np.allclose(by_module(whole + '-fused', images()), outputs(net, images()), atol=REORDERED)
+
+
+LOAD = """
+import sys, mxnet as mx, numpy as np
+net = mx.gluon.SymbolBlock.imports(sys.argv[1] + '-symbol.json', ['data'], sys.argv[1] + '-0000.params')
+np.save(sys.argv[2], net(mx.nd.array(np.load(sys.argv[2]))).asnumpy())
+"""
+
+
+def test_the_fused_form_in_another_process(net, whole, tmp_path):
+    path = str(tmp_path / 'x.npy')
+    np.save(path, images())
+    result = run_python('-c', 'import openatac' + LOAD, whole + '-fused', path, OMP_NUM_THREADS='1')
+    assert result.returncode == 0, result.stderr
+    assert np.allclose(np.load(path), outputs(net, images()), atol=REORDERED)
+
+
+def test_load_checkpoint_finds_each_array_once(whole):
+    for files in (whole, whole + '-fused'):
+        symbol, arguments, auxiliary = mx.model.load_checkpoint(files, 0)
+        assert sorted(arguments) == sorted(set(symbol.list_arguments()) - {'data'})
+        assert sorted(auxiliary) == sorted(symbol.list_auxiliary_states())
+
+
+def test_the_description_tells_all(whole, capsys):
+    found = read_description(whole)
+    assert found[:3] == (ATAC, 5, (3, 32, 32)) and found.labels == list('abcde')
+    assert found.precision == 'float32' and found.crop_ratio == 0
+    assert sorted(found.reports) == ['fused', 'symbol']
+    for form, report in found.reports.items():
+        assert report['max_difference'] <= REORDERED and report['top1_agreement'] == 1
+        assert report['bytes'] == sum(map(os.path.getsize, form_files(whole, form)))
+        assert set(report['milliseconds']) == {'1', '16'} and min(report['milliseconds'].values()) > 0
+    assert sorted(os.listdir(os.path.dirname(whole))) == sorted(
+        os.path.basename(path) for form in found.reports for path in form_files(whole, form)) + ['net.json']
+
+
+def test_mean_and_deviation_are_those_of_the_training(whole):
+    pixels = np.random.RandomState(0).randint(0, 256, (32, 32, 3)).astype('uint8')
+    trained_on = augment.normalise(pixels.transpose(2, 0, 1)[None])[0]
+    assert np.allclose(InputTransform(read_description(whole))(pixels), trained_on, atol=1e-5)
+
+
+def test_what_is_printed(net, params, tmp_path, capsys):
+    folder = tmp_path / 'pictures'
+    folder.mkdir()
+    for index in range(3):
+        Image.fromarray(np.random.RandomState(index).randint(0, 256, (40, 30, 3), 'uint8')).save(
+            folder / ('%d.png' % index))
+    assert call(ATAC, params, tmp_path / 'net', '--images', folder, '--fuse') == 0
+    text = capsys.readouterr().out
+    report = read_description(str(tmp_path / 'net')).reports['fused']
+    assert report['real_images'] == 3 and '16 random and 3 real images' in text
+    assert 'fused: %d operators became %d' % tuple(report['operators']) in text
+    assert 'MXNET_SUBGRAPH_BACKEND=NONE' in text
+    assert call(ATAC, params, tmp_path / 'net') == 0
+    assert 'compared on random images only' in capsys.readouterr().out
+
+
+# ------------------------------------------------------------------------------------- a run
+
+def test_a_run_knows_its_network_labels_and_images(run, tmp_path):
+    assert call(run, tmp_path / 'net') == 0
+    found = read_description(str(tmp_path / 'net'))
+    assert found.model == ATAC and found.labels[:2] == ['airplane', 'automobile'] and len(found.labels) == 10
+    assert found.arguments['useGlobal'] is True and found.reports['symbol']['real_images'] == 60
+    net = get_model(ATAC, useGlobal=True, useReLU=False)
+    load_parameters(net, str(run / 'best.params'))
+    found = outputs(load_symbol(str(tmp_path / 'net')), images())
+    assert np.allclose(found, outputs(net, images()), atol=SAME)
+
+
+def test_the_script_exports_the_same(run, tmp_path):
+    assert call(run, run / 'last.params', tmp_path / 'net') == 0  # of one epoch, which is the best one
+    ours, theirs = str(tmp_path / 'net'), str(run / 'export' / 'best')
+    assert read_description(ours)._replace(reports={}) == read_description(theirs)._replace(reports={})
+    found = outputs(load_symbol(ours), images())
+    assert np.allclose(found, outputs(load_symbol(theirs), images()), atol=SAME)
+
+
+def test_a_run_whose_images_are_gone(run, tmp_path, capsys):
+    assert call(run, tmp_path / 'net', '--data-dir', tmp_path / 'nowhere') == 0
+    assert 'random images only, since cifar10 is not in' in capsys.readouterr().out
+
+
+def test_coarse_labels_fill_a_hundred_outputs(params, tmp_path):
+    net = trained(classes=100)
+    save_parameters(net, str(tmp_path / 'net.params'))
+    assert call(ATAC, tmp_path / 'net.params', tmp_path / 'net', '--dataset', 'cifar100-coarse',
+                '--data-dir', tmp_path) == 0
+    labels = read_description(str(tmp_path / 'net')).labels
+    assert labels[0] == 'aquatic_mammals' and labels[19] == 'vehicles_2' and len(set(labels)) == 100
+
+
+# ------------------------------------------------------------------------------------ graphs
+
+@pytest.mark.parametrize('name', ['cifar10_b1_atac', 'imagenet_1111_atac2'])
+def test_graphs_of_the_oracles_networks(name, tmp_path):
+    net, description, arrays = filled(name, 'hybridized')
+    side = description['input_shape'][-1]
+    export(net, str(tmp_path / 'net'), describe(name, side), ('symbol', 'fused'))
+    symbol, _ = read_symbol(str(tmp_path / 'net'))
+    assert graph_of(symbol) == description['graph']
+    x = oracle.fill.images(name, description['input_shape'])
+    for form, tolerance in (('net', SAME), ('net-fused', REORDERED)):
+        assert np.allclose(outputs(load_symbol(str(tmp_path / form)), x), arrays['eval_output'],
+                           atol=tolerance * np.abs(arrays['eval_output']).max())
+
+
+@pytest.mark.parametrize('name', [ATAC, 'cifar_resnet8_v2_relu', 'cifar_resnet8_v2_se'])
+def test_fused_and_really_so(name, tmp_path):
+    """The pre-activation hosts are those for which MXNet's fusion alone gives other outputs."""
+    net = trained(name)
+    symbol, _ = trace(net)
+    before, after = operators(symbol), operators(fuse(symbol))
+    assert after['BatchNorm'] < before['BatchNorm'] and after['_sg_mkldnn_conv'] == before['Convolution']
+    assert after['Convolution'] == 0 and after['elemwise_add'] < before['elemwise_add']
+    export(net, str(tmp_path / 'net'), describe(name), ('fused',))
+    x = images(4)
+    expected = outputs(net, x)
+    loaded = load_symbol(str(tmp_path / 'net-fused'))
+    assert np.abs(outputs(loaded, x) - expected).max() <= REORDERED * max(1, np.abs(expected).max())
+
+
+def test_mxnet_still_fuses_wrongly(net):
+    """If this fails, the identities that `fuse` puts in are no longer needed."""
+    symbol, arrays = trace(net)
+    x = images()
+    wrong = mx.gluon.SymbolBlock(symbol.get_backend_symbol('MKLDNN'), mx.sym.var('data'))
+    for name, parameter in wrong.collect_params().items():
+        parameter._load_init(arrays.get('arg:' + name, arrays.get('aux:' + name)), mx.cpu())
+    assert np.abs(outputs(wrong, x) - outputs(net, x)).max() > 0.01
+
+
+def test_a_network_without_anything_to_fold(tmp_path):
+    net = mx.gluon.nn.HybridSequential()
+    net.add(mx.gluon.nn.Flatten(), mx.gluon.nn.Dense(5))
+    net.initialize()
+    with pytest.raises(OpenatacError, match='no BatchNorm behind a convolution'):
+        export(net, str(tmp_path / 'net'), describe(), ('symbol', 'fused'))
+    assert not os.listdir(tmp_path)
+
+
+def test_onnx(net, tmp_path):
+    pytest.importorskip('onnx')
+    onnxruntime = pytest.importorskip('onnxruntime')
+    description = export(net, str(tmp_path / 'net'), describe(labels=list('abcde')), ('symbol', 'onnx'))
+    assert description.reports['onnx']['max_difference'] <= REORDERED
+    session = onnxruntime.InferenceSession(str(tmp_path / 'net.onnx'), providers=['CPUExecutionProvider'])
+    found = session.run(None, {session.get_inputs()[0].name: images()})[0]
+    assert np.allclose(found, outputs(net, images()), atol=REORDERED)
+
+
+def test_int8(run, tmp_path):
+    """Calibrated on the run's own training images."""
+    assert call(run, tmp_path / 'net', '--int8', '--calibration', 'naive') == 0
+    report = read_description(str(tmp_path / 'net')).reports['int8']
+    assert report['top1_agreement'] >= 0.5
+    symbol, _ = read_symbol(str(tmp_path / 'net-int8'))
+    assert operators(symbol)['_contrib_quantize_v2'] > 0
+    assert load_symbol(str(tmp_path / 'net-int8'))(mx.nd.array(images())).shape == (3, 10)
+
+
+# ----------------------------------------------------------------------------------- float16
+
+def test_float16(net, params, tmp_path, capsys):
+    assert call(ATAC, params, tmp_path / 'half', '--precision', 'float16') == 0
+    assert 'compared and timed in float32' in capsys.readouterr().out
+    symbol, arrays = read_symbol(str(tmp_path / 'half'))
+    for name, array in arrays.items():
+        norm = any(word in name for word in ('gamma', 'beta', 'running'))
+        assert array.dtype == (np.float32 if norm else np.float16), name
+    types = symbol.infer_type(data='float16')
+    assert types[1] == [np.float16]
+    assert read_description(str(tmp_path / 'half')).precision == 'float16'
+    loaded = load_symbol(str(tmp_path / 'half'))
+    loaded.cast('float32')
+    assert np.abs(outputs(loaded, images()) - outputs(net, images())).max() < 0.02
+
+
+def test_float16_leaves_the_network_as_it_was(tmp_path):
+    net = trained()
+    before = {name: array.asnumpy() for name, array in trace(net)[1].items()}
+    export(net, str(tmp_path / 'half'), describe(precision='float16'))
+    after = {name: array.asnumpy() for name, array in trace(net)[1].items()}
+    assert all(after[name].dtype == np.float32 and (after[name] == before[name]).all() for name in before)
+
+
+# ----------------------------------------------------------------- whole, or as it was before
+
+def test_older_forms_do_not_stay_beside_another_network(net, tmp_path):
+    prefix = str(tmp_path / 'net')
+    export(net, prefix, describe(), ('symbol', 'fused'))
+    (tmp_path / 'net-notes.txt').write_text('mine')
+    export(trained('cifar_resnet8_v2_relu'), prefix, describe('cifar_resnet8_v2_relu'))
+    assert sorted(contents(tmp_path)) == ['net-0000.params', 'net-notes.txt', 'net-symbol.json', 'net.json']
+
+
+def test_a_disagreement_changes_nothing(net, tmp_path, monkeypatch):
+    prefix = str(tmp_path / 'net')
+    export(net, prefix, describe())
+    before = contents(tmp_path)
+    monkeypatch.setattr(bundle, 'fuse', lambda symbol: symbol.get_backend_symbol('MKLDNN'))  # MXNet's own
+    with pytest.raises(OpenatacError, match='the fused form is not exported: it computes other outputs'):
+        export(net, prefix, describe(), ('symbol', 'fused'))
+    assert contents(tmp_path) == before
+
+
+def test_a_file_that_cannot_be_put_in_place_changes_nothing(net, tmp_path):
+    prefix = str(tmp_path / 'net')
+    export(net, prefix, describe())
+    before = contents(tmp_path)
+    (tmp_path / 'net-fused-symbol.json').mkdir()
+    with pytest.raises(OpenatacError, match='cannot be written'):
+        export(net, prefix, describe(), ('symbol', 'fused'))
+    (tmp_path / 'net-fused-symbol.json').rmdir()
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_stopped_in_the_middle(net, refused, params, tmp_path, monkeypatch, number):
+    export(net, str(tmp_path / 'net'), describe())
+    before, handler = contents(tmp_path), signal.getsignal(number)
+
+    def stop(path, *rest):
+        assert os.path.exists(path + '-symbol.json')
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(bundle, 'load_symbol', stop)
+    assert 'stopped by %s; nothing was changed' % number.name in refused(1, ATAC, params, tmp_path / 'net')
+    assert contents(tmp_path) == before and signal.getsignal(number) is handler
+
+
+def test_stopped_while_the_files_take_their_place(net, tmp_path, monkeypatch):
+    """Then it is done first."""
+    export(net, str(tmp_path / 'net'), describe())
+    rename = os.rename
+
+    def stop(*paths):
+        os.kill(os.getpid(), signal.SIGTERM)
+        rename(*paths)
+
+    monkeypatch.setattr(os, 'rename', stop)
+    export(net, str(tmp_path / 'net'), describe(labels=list('abcde')))
+    assert sorted(contents(tmp_path)) == ['net-0000.params', 'net-symbol.json', 'net.json']
+    assert read_description(str(tmp_path / 'net')).labels == list('abcde')
+
+
+KILL = """
+import os, sys
+from openatac import cli
+from openatac.deploy import bundle
+cli.COMMANDS['export'] = 'openatac.deploy.export:main', ''
+bundle.load_symbol = lambda path, *rest: os.kill(os.getpid(), 9)
+cli.main(['export', *sys.argv[1:]])
+"""
+
+
+def test_killed_in_the_middle(net, params, tmp_path):
+    """It could not clean up; the next export does."""
+    export(net, str(tmp_path / 'net'), describe())
+    before = contents(tmp_path)
+    assert run_python('-c', KILL, ATAC, params, tmp_path / 'net', OMP_NUM_THREADS='1').returncode == -9
+    assert (tmp_path / '.net.part' / 'new' / 'net-symbol.json').exists()
+    assert contents(tmp_path) == before
+    export(net, str(tmp_path / 'net'), describe())
+    assert sorted(os.listdir(tmp_path)) == sorted(before)
+
+
+def test_a_full_disk(net, refused, params, tmp_path):
+    export(net, str(tmp_path / 'net'), describe())
+    before, limits = contents(tmp_path), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200000, limits[1]))
+    try:
+        assert 'cannot be written' in refused(1, ATAC, params, tmp_path / 'net')
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert contents(tmp_path) == before
+
+
+def test_two_at_once(refused, params, tmp_path):
+    aside = tmp_path / '.net.part'
+    aside.mkdir()
+    with open(aside / 'lock', 'w') as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        assert 'another process is writing' in refused(1, ATAC, params, tmp_path / 'net')
+        assert aside.exists()
+
+
+# --------------------------------------------------------------------------------- bad input
+
+def test_wrong_command_lines(refused, params, run, tmp_path):
+    out = tmp_path / 'net'
+    assert 'nearest names are cifar_resnet20_v2_atac' in refused(2, 'cifar_resnet_20_v2_atac', params, out)
+    assert 'RUN: there is no folder' in refused(2, ATAC, out)
+    assert 'RUN OUT or MODEL PARAMS OUT' in refused(2, ATAC)
+    assert 'is a folder' in refused(2, ATAC, params, tmp_path)
+    assert 'the run in' in refused(2, run, out, '--r', 2)
+    assert 'float16 is for GPUs' in refused(2, ATAC, params, out, '--precision', 'float16', '--fuse')
+    assert 'has no such setting' in refused(2, 'resnet50_v1b_atac', params, out, '--useGlobal')
+    assert "2 names, beginning with 'a'" in refused(2, ATAC, params, out, '--labels', 'a,b')
+    assert '10 names' in refused(2, ATAC, params, out, '--dataset', 'cifar10')
+    assert '--calibrate must name a folder' in refused(2, ATAC, params, out, '--int8')
+    assert 'not a whole number' in refused(2, ATAC, params, out, '--input-size', '0.5')
+    assert not os.listdir(tmp_path)
+
+
+def test_files_of_something_else(refused, params, run, tmp_path):
+    out = tmp_path / 'made' / 'net'
+    cut = tmp_path / 'cut.params'
+    with open(params, 'rb') as handle:
+        cut.write_bytes(handle.read()[:-1000])
+    (tmp_path / 'text.params').write_text('no parameters')
+    assert 'there is no parameter file' in refused(1, ATAC, tmp_path / 'none.params', out)
+    assert 'is damaged' in refused(1, ATAC, cut, out)
+    assert 'is not an MXNet parameter file' in refused(1, ATAC, tmp_path / 'text.params', out)
+    assert 'is of another network' in refused(1, 'cifar_resnet8_v2_relu', params, out)
+    assert 'is of another network' in refused(1, 'cifar_resnet14_v2_atac', params, out)
+    assert 'shape' in refused(1, ATAC, params, out, '--r', 4)
+    assert 'shape (5' in refused(1, ATAC, params, out, '--classes', 7)
+    assert 'is not the folder of a run' in refused(1, tmp_path, out)
+    assert 'is of another network' in refused(1, run, params, out)
+    assert 'has no images' in refused(1, ATAC, params, out, '--images', run / 'checkpoints')
+    assert sorted(os.listdir(tmp_path)) == ['cut.params', 'text.params']
+
+
+def test_damaged_settings(refused, run, tmp_path):
+    settings = json_of(run, 'settings.json')
+    for change in ({'act_type': 'tanh'}, {'r': 'x'}, {'model': 3}):
+        (tmp_path / 'settings.json').write_text(json.dumps({**settings, **change}))
+        assert 'does not tell a network' in refused(1, tmp_path, tmp_path / 'net')
+
+
+def test_an_out_that_cannot_be_written(refused, params, tmp_path):
+    (tmp_path / 'file').write_text('in the way')
+    assert 'cannot be written' in refused(1, ATAC, params, tmp_path / 'file' / 'net')
+
+
+def test_another_input_size(params, tmp_path):
+    assert call(ATAC, params, tmp_path / 'large', '--input-size', 48) == 0
+    assert read_description(str(tmp_path / 'large')).image_shape == (3, 48, 48)
+
+
+def test_an_input_size_that_does_not_fit(tmp_path):
+    net = mx.gluon.nn.Dense(5, in_units=3 * 32 * 32)
+    net.initialize()
+    with pytest.raises(OpenatacError, match='does not take images of 16 x 16 pixels'):
+        export(net, str(tmp_path / 'net'), describe(side=16))
+    assert not os.listdir(tmp_path)
+
+
+def test_a_network_that_is_no_longer_finite(net, refused, params, tmp_path):
+    arrays = mx.nd.load(params)
+    arrays['output.bias'][:] = np.nan
+    mx.nd.save(str(tmp_path / 'nan.params'), arrays)
+    assert 'infinite or not numbers' in refused(1, ATAC, tmp_path / 'nan.params', tmp_path / 'net')
+    assert os.listdir(tmp_path) == ['nan.params']
+
+
+@pytest.mark.parametrize(('ending', 'content', 'words'), [
+    ('-symbol.json', None, 'there is no symbol file'),
+    ('-symbol.json', '', 'is not a symbol file, or is damaged'),
+    ('-symbol.json', '{}', 'is not a symbol file, or is damaged'),
+    ('-symbol.json', '{"nodes": [{"op": "null", "name": "x", "inputs": []}], "arg_nodes": [0], '
+     '"heads": [[0, 0, 0]]}', "has no input called 'data'"),
+    ('-symbol.json', 1000, 'is not a symbol file, or is damaged'),
+    ('-0000.params', None, 'there is no parameter file'),
+    ('-0000.params', 1000, 'is not an MXNet parameter file, or is damaged'),
+], ids=lambda value: str(value)[:12])
+def test_damaged_symbol_files(whole, tmp_path, ending, content, words):
+    for file in ('-symbol.json', '-0000.params'):
+        with open(whole + file, 'rb') as handle:
+            data = handle.read()
+        if file == ending:
+            data = content if content is None else data[:content] if content == 1000 else content.encode()
+        if data is not None:
+            (tmp_path / ('net' + file)).write_bytes(data)
+    with pytest.raises(OpenatacError, match=words):
+        load_symbol(str(tmp_path / 'net'))
+
+
+def test_symbol_and_parameters_of_two_networks(net, whole, tmp_path):
+    export(trained('cifar_resnet8_v2_relu'), str(tmp_path / 'net'), describe('cifar_resnet8_v2_relu'))
+    with open(whole + '-0000.params', 'rb') as handle:
+        (tmp_path / 'net-0000.params').write_bytes(handle.read())
+    with pytest.raises(OpenatacError, match='are not of one network'):
+        load_symbol(str(tmp_path / 'net'))

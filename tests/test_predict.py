@@ -1,0 +1,447 @@
+"""`openatac predict` on files of all kinds, and the engines that an export can be run by."""
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import mxnet as mx
+import numpy as np
+import pytest
+from mxnet import autograd
+from PIL import Image
+
+from openatac import get_model
+from openatac.data.image_folder import ImageFolder
+from openatac.data.photo_batches import EvaluationPhotos
+from openatac.deploy import predict
+from openatac.deploy.bundle import export
+from openatac.deploy.description import FORMS, Description, form_files, read_description
+from openatac.deploy.engines import engine_for, engines_of, open_engine
+from openatac.deploy.gate_maps import gate_figure, gate_maps
+from openatac.deploy.images import BadImage, InputTransform, to_pixels
+from openatac.errors import OpenatacError
+from openatac.models.parameters import load_parameters, save_parameters
+from tests.conftest import ROOT
+from tests.photo_sets import write_photos
+
+LABELS = ['ant', 'bee', 'cow', 'dog', 'elk']
+MEAN, STD = (125.3, 123.0, 113.9), (51.6, 50.8, 51.3)
+CIFAR = Description('cifar_resnet8_v2_atac', 5, (3, 32, 32), MEAN, STD, 0, LABELS)
+IMAGENET = Description('resnet50_v1b_atac', 5, (3, 64, 64), (123.68, 116.779, 103.939),
+                       (58.393, 57.12, 57.375), 0.875)
+START = 'import sys; from openatac.deploy.predict import main; sys.exit(main(sys.argv[1:]))'
+
+
+def network(name='cifar_resnet8_v2_atac'):
+    """A network that tells images apart, with running statistics that are away from their initial values."""
+    mx.random.seed(3)
+    net = get_model(name, classes=5)
+    net.initialize(mx.init.MSRAPrelu())
+    images = mx.nd.random.normal(0, 1, (8, 3, 32, 32))
+    images.attach_grad()
+    with autograd.record():
+        loss = net(images).sum()
+    loss.backward()
+    net.output.weight.set_data(20 * net.output.weight.data())
+    return net
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """The folder of an export 'atac' of all forms, with its network's parameters in atac.params."""
+    folder = tmp_path_factory.mktemp('exports')
+    net = network()
+    save_parameters(net, str(folder / 'atac.params'))
+    calibration = [np.random.RandomState(1).randn(16, 3, 32, 32).astype('float32')]
+    export(net, str(folder / 'atac'), CIFAR, FORMS, calibration=calibration)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def prefix(folder):
+    return str(folder / 'atac')
+
+
+def pixels(seed=0, height=32, width=32):
+    """A smooth colourful image, uint8 (H, W, 3)."""
+    small = np.random.RandomState(seed).randint(0, 256, (4, 4, 3)).astype('uint8')
+    return np.asarray(Image.fromarray(small).resize((width, height), Image.BICUBIC))
+
+
+def write(path, image, **options):
+    Image.fromarray(image).save(path, **options)
+    return str(path)
+
+
+def file_of(image, form, **options):
+    """The bytes of a file of a Pillow image."""
+    file = io.BytesIO()
+    image.save(file, form, **options)
+    return file.getvalue()
+
+
+def call(capsys, *arguments):
+    """(exit code, standard output, standard error) of `openatac predict`."""
+    try:
+        code = predict.main([str(argument) for argument in arguments])
+    except SystemExit as end:
+        code = end.code
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def expected(folder, images):
+    """Probabilities (B, 5) of uint8 images of 32 x 32, by the network itself."""
+    net = get_model('cifar_resnet8_v2_atac', classes=5)
+    load_parameters(net, str(folder / 'atac.params'))
+    inputs = (np.stack(images).astype('float32') - np.array(MEAN, 'float32')) / np.array(STD, 'float32')
+    return mx.nd.softmax(net(mx.nd.array(inputs.transpose(0, 3, 1, 2)))).asnumpy()
+
+
+# The command.
+
+def test_scores_are_those_of_the_network(folder, prefix, tmp_path, capsys):
+    images = [pixels(seed) for seed in range(5)]
+    paths = [write(tmp_path / ('%d.png' % seed), image) for seed, image in enumerate(images)]
+    code, out, err = call(capsys, prefix, *paths, '--json', '--batch-size', 2, '--top', 3)
+    assert (code, err) == (0, '')
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [line['image'] for line in lines] == paths
+    for line, scores in zip(lines, expected(folder, images)):
+        best = np.argsort(-scores)[:3]
+        assert [each['class'] for each in line['predictions']] == best.tolist()
+        assert [each['label'] for each in line['predictions']] == [LABELS[index] for index in best]
+        assert [each['score'] for each in line['predictions']] == pytest.approx(scores[best], abs=1e-5)
+
+
+def test_the_table_has_the_same(prefix, tmp_path, capsys):
+    paths = [write(tmp_path / name, pixels(seed)) for seed, name in enumerate(['a.png', 'longer name.png'])]
+    _, out, _ = call(capsys, prefix, *paths, '--json')
+    told = [json.loads(line)['predictions'] for line in out.splitlines()]
+    code, out, _ = call(capsys, prefix, *paths)
+    head, *rows = out.splitlines()
+    assert code == 0 and head.split() == ['image', 'class', 'label', 'score'] and len(rows) == 10
+    assert rows[0].startswith(paths[0]) and rows[5].startswith(paths[1]) and rows[1].startswith(' ')
+    assert [row.split()[-3:] for row in rows] == [
+        [str(each['class']), each['label'], '%.4f' % each['score']] for each in told[0] + told[1]]
+
+
+@pytest.mark.parametrize('form', FORMS)
+def test_all_forms_agree(prefix, tmp_path, capsys, form):
+    if form == 'onnx':
+        pytest.importorskip('onnxruntime')
+    image = write(tmp_path / 'a.png', pixels())
+    path = form_files(prefix, form)[0]
+    code, out, err = call(capsys, path, image, '--json')
+    assert (code, err) == (0, '')
+    plain = json.loads(call(capsys, prefix, image, '--json')[1])['predictions']
+    found = {each['class']: each['score'] for each in json.loads(out)['predictions']}
+    tolerance = 0.2 if form == 'int8' else 1e-4
+    assert found == pytest.approx({each['class']: each['score'] for each in plain}, abs=tolerance)
+
+
+def test_folders_are_searched_to_the_bottom_in_order(prefix, tmp_path, capsys):
+    (tmp_path / 'b' / 'deep').mkdir(parents=True)
+    for name in ('z.png', 'b/x.JPG', 'b/deep/y.jpeg', '.hidden.png'):
+        write(tmp_path / name, pixels())
+    (tmp_path / 'notes.txt').write_text('no image')
+    code, out, err = call(capsys, prefix, tmp_path, '--json')
+    assert (code, err) == (0, '')
+    assert [os.path.relpath(json.loads(line)['image'], tmp_path) for line in out.splitlines()] == [
+        'b/deep/y.jpeg', 'b/x.JPG', 'z.png']
+    (tmp_path / 'empty').mkdir()
+    assert 'has no images' in failure(prefix, image=str(tmp_path / 'empty'))
+
+
+def test_bad_images_are_named_and_left_out(prefix, tmp_path, capsys):
+    whole = file_of(Image.fromarray(pixels(0, 90, 70)), 'JPEG')
+    bad = {'cut.jpg': whole[:len(whole) // 2], 'empty.png': b'', 'text.jpg': b'not an image',
+           'cut.png': file_of(Image.fromarray(pixels()), 'PNG')[:-40],
+           'line.png': file_of(Image.fromarray(pixels(0, 2, 400)), 'PNG')}
+    for name, data in bad.items():
+        (tmp_path / name).write_bytes(data)
+    good = write(tmp_path / 'good.png', pixels())
+    code, out, err = call(capsys, prefix, tmp_path, tmp_path / 'missing.png', good, '--json')
+    assert code == 1 and [json.loads(line)['image'] for line in out.splitlines()] == [good, good]
+    lines = err.splitlines()
+    assert len(lines) == len(bad) + 1 and all(line.startswith('left out ') for line in lines)
+    for name in [*bad, 'missing.png']:
+        assert sum(str(tmp_path / name) + ': ' in line for line in lines) == 1
+
+
+def run(*arguments, start=START, **options):
+    """`openatac predict` in a process of its own."""
+    return subprocess.run([sys.executable, '-c', start, *map(str, arguments)], stderr=subprocess.PIPE,
+                          timeout=300, env={**os.environ, 'PYTHONPATH': str(ROOT)}, **options)
+
+
+def test_an_image_from_standard_input(prefix, tmp_path, capsys):
+    data = file_of(Image.fromarray(pixels()), 'PNG')
+    (tmp_path / 'a.png').write_bytes(data)
+    piped = run(prefix, '-', '--json', input=data, stdout=subprocess.PIPE)
+    assert (piped.returncode, piped.stderr) == (0, b'')
+    of_file = json.loads(call(capsys, prefix, tmp_path / 'a.png', '--json')[1])
+    assert json.loads(piped.stdout) == {**of_file, 'image': '-'}
+    assert call(capsys, prefix, '-', '-')[0] == 2
+
+
+@pytest.mark.parametrize('unbuffered', ['', '1'])
+def test_a_closed_pipe_is_no_failure(prefix, tmp_path, monkeypatch, unbuffered):
+    monkeypatch.setenv('PYTHONUNBUFFERED', unbuffered)
+    image = write(tmp_path / 'a.png', pixels())
+    reading, writing = os.pipe()
+    os.close(reading)
+    result = run(prefix, image, stdout=writing)
+    os.close(writing)
+    assert (result.returncode, result.stderr) == (0, b'')
+
+
+def test_help_answers_without_mxnet():
+    start = ('import sys; from openatac.deploy import predict\n'
+             'try: predict.main(["-h"])\n'
+             'except SystemExit: assert not {"mxnet", "torch", "onnxruntime"} & set(sys.modules)')
+    assert run(start=start, stdout=subprocess.DEVNULL).returncode == 0
+
+
+# Exports that can't be used.
+
+def copied(folder, tmp_path):
+    for path in folder.iterdir():
+        shutil.copy(path, tmp_path)
+    return str(tmp_path / 'atac')
+
+
+def failure(prefix, *flags, image=None):
+    with pytest.raises(OpenatacError) as caught:
+        predict.main([prefix, image or str(ROOT / 'README.md'), *flags])
+    assert '\n' not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize('form', FORMS)
+@pytest.mark.parametrize('size', [0, 100, 20000])
+def test_truncated_files_are_one_sentence(folder, tmp_path, form, size):
+    if form == 'onnx':
+        pytest.importorskip('onnxruntime')
+    prefix = copied(folder, tmp_path)
+    for path in form_files(prefix, form):
+        whole = open(path, 'rb').read()
+        with open(path, 'wb') as handle:
+            handle.write(whole[:size])
+        assert path in failure(path)
+        with open(path, 'wb') as handle:
+            handle.write(whole)
+
+
+def test_foreign_and_missing_files_are_one_sentence(folder, tmp_path):
+    prefix = copied(folder, tmp_path)
+    other = network('cifar_resnet8_v2_relu')
+    export(other, str(tmp_path / 'relu'), CIFAR._replace(model='cifar_resnet8_v2_relu'))
+    shutil.copy(str(tmp_path / 'relu-0000.params'), prefix + '-0000.params')
+    assert 'atac-0000.params' in failure(prefix)
+    shutil.copy(str(tmp_path / 'atac.params'), prefix + '-0000.params')  # structural names
+    assert 'atac-0000.params' in failure(prefix)
+    os.unlink(prefix + '-symbol.json')
+    assert 'atac-symbol.json' in failure(prefix, '--engine', 'static')
+    os.unlink(prefix + '.json')
+    assert 'there is no export' in failure(prefix)
+    assert 'there is no export' in failure(str(tmp_path / 'nowhere'))
+
+
+def test_a_description_of_another_network_is_one_sentence(folder, tmp_path):
+    prefix, image = copied(folder, tmp_path), write(tmp_path / 'a.png', pixels())
+    told = json.loads((tmp_path / 'atac.json').read_text())
+    for key, value, words in (('classes', 7, '7 classes'), ('image_shape', [1, 32, 32], '1 channels'),
+                              ('crop_ratio', 2, 'crop ratio')):
+        (tmp_path / 'atac.json').write_text(json.dumps({**told, key: value, 'labels': []}))
+        assert words in failure(prefix, image=image)
+
+
+def test_images_of_another_size_are_one_sentence(prefix):
+    engine = open_engine(prefix, 'static')
+    with pytest.raises(OpenatacError, match=r'images of shape \(3, 32, 32\), and these have \(3, 31, 32\)'):
+        engine(np.zeros((2, 3, 31, 32), 'float32'))
+
+
+@pytest.mark.parametrize('flags', [['--top', '0'], ['--batch-size', 'x'], ['--engine', 'abacus']])
+def test_wrong_flags(prefix, capsys, flags):
+    code, _, err = call(capsys, prefix, 'a.png', *flags)
+    assert code == 2 and flags[0] in err
+
+
+# The engines.
+
+def test_engines_compute_the_same(prefix):
+    images = np.random.RandomState(0).randn(3, 3, 32, 32).astype('float32')
+    wanted = open_engine(prefix, 'imperative')(images)
+    names = [name for name in engines_of(prefix) if name not in ('torch-compiled', 'torch-frozen')]
+    assert names[:4] == ['imperative', 'static', 'fused', 'int8']
+    for name in names:
+        tolerance = 0.3 if name == 'int8' else 1e-4
+        assert abs(open_engine(prefix, name)(images) - wanted).max() < tolerance * abs(wanted).max(), name
+
+
+def test_fused_is_made_of_the_symbol_form_where_it_is_missing(folder, tmp_path):
+    images = np.random.RandomState(0).randn(2, 3, 32, 32).astype('float32')
+    prefix = copied(folder, tmp_path)
+    wanted = open_engine(prefix, 'static')(images)
+    for path in form_files(prefix, 'fused'):
+        os.unlink(path)
+    assert np.allclose(open_engine(prefix, 'fused')(images), wanted, atol=1e-4 * abs(wanted).max())
+
+
+def test_the_engine_of_a_file(folder, tmp_path):
+    prefix = copied(folder, tmp_path)
+    assert engine_for(prefix) == engine_for(prefix + '-symbol.json') == 'static'
+    assert engine_for(prefix + '-int8-0000.params') == 'int8'
+    assert engine_for(prefix + '.onnx') == 'onnxruntime'
+    for path in form_files(prefix, 'symbol'):
+        os.unlink(path)
+    assert engine_for(prefix) == 'fused' and 'static' not in engines_of(prefix)
+
+
+def test_a_float16_export_runs_in_float32(tmp_path, capsys):
+    export(network(), str(tmp_path / 'half'), CIFAR._replace(precision='float16'))
+    image = write(tmp_path / 'a.png', pixels())
+    code, out, _ = call(capsys, tmp_path / 'half', image, '--json')
+    assert code == 0
+    export(network(), str(tmp_path / 'whole'), CIFAR)
+    whole = json.loads(call(capsys, tmp_path / 'whole', image, '--json')[1])
+    scores = [{each['class']: each['score'] for each in line['predictions']}
+              for line in (json.loads(out), whole)]
+    assert scores[0] == pytest.approx(scores[1], abs=0.02)
+
+
+# Images.
+
+def test_a_cifar_image_is_taken_as_it_is():
+    image = pixels()
+    made = InputTransform(CIFAR)(to_pixels(file_of(Image.fromarray(image), 'PNG')))
+    assert np.array_equal(made, (image.transpose(2, 0, 1) - np.array(MEAN, 'float32')[:, None, None])
+                          / np.array(STD, 'float32')[:, None, None])
+    assert np.array_equal(InputTransform(CIFAR).show(made), image)
+
+
+@pytest.mark.parametrize('size, crop_ratio', [(64, 0.875), (50, 0.8), (40, 1)])
+def test_photographs_are_what_the_evaluation_sees(tmp_path, size, crop_ratio):
+    write_photos(tmp_path, images=2, side=90)
+    for name, shape in (('high.jpg', (200, 61)), ('wide.jpg', (70, 333)), ('small.jpg', (20, 30))):
+        write(tmp_path / 'class1' / name, pixels(1, *shape))
+    photos = ImageFolder(str(tmp_path))
+    (wanted, _), = EvaluationPhotos(photos, size, len(photos), crop_ratio)
+    transform = InputTransform(IMAGENET._replace(image_shape=(3, size, size), crop_ratio=crop_ratio))
+    for index, each in enumerate(wanted):
+        assert np.array_equal(transform(to_pixels(photos.read(index)[0])), each)
+
+
+def test_real_photographs_are_what_the_evaluation_sees(shared_data):
+    photos = ImageFolder(str(shared_data / 'imagenet_sample'))
+    transform = InputTransform(IMAGENET._replace(image_shape=(3, 224, 224)))
+    evaluated = EvaluationPhotos(photos, 224, 20)
+    images, _ = next(iter(evaluated))
+    for index, each in enumerate(images):
+        assert np.array_equal(transform(to_pixels(photos.read(index)[0])), each)
+
+
+def test_inputs_that_are_no_squares():
+    made = InputTransform(IMAGENET._replace(image_shape=(3, 40, 90)))(pixels(0, 100, 100))
+    assert made.shape == (3, 40, 90)
+    made = InputTransform(CIFAR._replace(image_shape=(3, 40, 90)))(pixels(0, 100, 50))
+    assert made.shape == (3, 40, 90)
+
+
+def kinds():
+    """{kind of file: (its bytes, the pixels that it must give)}."""
+    colour = pixels(2)
+    grey = colour[:, :, 0]
+    grey3 = np.repeat(grey[:, :, None], 3, axis=2)
+    opaque = Image.fromarray(colour)
+    clear = Image.fromarray(np.dstack([colour, np.repeat([[0, 255]], 32, 0).repeat(16, 1).astype('uint8')]))
+    on_white = np.where(np.arange(32)[None, :, None] < 16, 255, colour)
+    palette = opaque.quantize(64)
+    turned = Image.Exif()
+    turned[0x0112] = 6  # a quarter turn clockwise makes it upright
+    frames = [Image.fromarray(np.full((32, 32, 3), level, 'uint8')) for level in (10, 200)]
+    grey_level, white = np.full((32, 32), 99, 'uint8'), np.full((32, 32, 3), 255)
+    animation = {'save_all': True, 'append_images': frames[1:]}
+    grey16 = Image.fromarray((grey.astype('uint16') << 8) + 77)
+    return {
+        'PNG': (file_of(opaque, 'PNG'), colour), 'grey': (file_of(Image.fromarray(grey), 'PNG'), grey3),
+        'grey JPEG': (file_of(Image.fromarray(grey_level), 'JPEG'), np.full((32, 32, 3), 99)),
+        'black and white': (file_of(Image.fromarray(grey > 99), 'PNG'), 255 * (grey3 > 99)),
+        'RGBA': (file_of(clear, 'PNG'), on_white),
+        'grey with alpha': (file_of(Image.fromarray(grey3).convert('LA'), 'PNG'), grey3),
+        'palette': (file_of(palette, 'PNG'), np.asarray(palette.convert('RGB'))),
+        'one colour transparent': (file_of(frames[0], 'PNG', transparency=(10, 10, 10)), white),
+        '16 bits': (file_of(grey16, 'PNG'), grey3), '16 bits TIFF': (file_of(grey16, 'TIFF'), grey3),
+        'CMYK': (file_of(opaque.convert('CMYK'), 'TIFF'), colour),
+        'turned': (file_of(opaque, 'PNG', exif=turned), np.rot90(colour, -1)),
+        'GIF': (file_of(frames[0], 'GIF', **animation), np.full((32, 32, 3), 10)),
+        'APNG': (file_of(frames[0], 'PNG', **animation), np.full((32, 32, 3), 10)),
+        'BMP': (file_of(opaque, 'BMP'), colour),
+    }
+
+
+@pytest.mark.parametrize('kind', kinds())
+def test_pixels_of_all_kinds_of_files(kind):
+    data, wanted = kinds()[kind]
+    found = to_pixels(data)
+    assert found.dtype == np.uint8 and np.array_equal(found, wanted)
+
+
+def test_photographs_are_turned_upright():
+    turned, image = Image.Exif(), Image.fromarray(pixels(4, 64, 96))
+    turned[0x0112] = 6
+    for options, wanted in (({}, image), ({'exif': turned}, image.transpose(Image.Transpose.ROTATE_270))):
+        for mode in ('RGB', 'CMYK'):
+            found = to_pixels(file_of(image.convert(mode), 'JPEG', quality=95, **options))
+            assert found.shape == np.asarray(wanted).shape
+            assert abs(found.astype(int) - np.asarray(wanted)).mean() < 6
+
+
+@pytest.mark.parametrize('array, words', [(np.full((8, 8), 2 ** 20, 'int32'), '32 bits'),
+                                          (np.zeros((8, 8), 'float32'), 'floating-point')])
+def test_pixels_that_are_no_image(array, words):
+    with pytest.raises(BadImage, match=words):
+        to_pixels(file_of(Image.fromarray(array), 'TIFF'))
+
+
+# The picture of the gates.
+
+def test_maps_are_the_means_of_the_gates(folder, prefix):
+    net = get_model('cifar_resnet8_v2_atac', classes=5)
+    load_parameters(net, str(folder / 'atac.params'))
+    seen = []
+    for unit in [block.msAA1 for stage in (2, 3, 4) for block in net.features[stage]] + [net.features[6]]:
+        unit.module.register_forward_hook(lambda _, inputs, gate: seen.append(gate.asnumpy()))
+    image = np.random.RandomState(0).randn(3, 32, 32).astype('float32')
+    net(mx.nd.array(image[None]))
+    maps = gate_maps(prefix, image)
+    assert [each.stage for each in maps] == ['1', '1', '2', '2', '3', '3', '']
+    for found, gate in zip([*maps[:6:2], maps[6]], seen):
+        assert np.allclose(found.values, gate[0].mean(0), atol=1e-5)
+
+
+def test_the_picture_has_a_panel_for_each_unit(prefix, tmp_path, capsys):
+    pytest.importorskip('matplotlib')
+    image = write(tmp_path / 'a.png', pixels(5, 50, 60))
+    assert call(capsys, prefix, image, '--gates', tmp_path / 'gates.png')[0] == 0
+    drawn = np.asarray(Image.open(tmp_path / 'gates.png').convert('RGB'))
+    assert drawn.shape[0] > 400 and len(np.unique(drawn.reshape(-1, 3), axis=0)) > 500
+    transform = InputTransform(read_description(prefix))
+    made = transform(pixels(5, 50, 60))
+    figure = gate_figure(gate_maps(prefix, made), transform.show(made), 'a')
+    titles = [panel.get_title() for panel in figure.axes if panel.images]
+    assert len([title for title in titles if title.startswith('unit')]) == 7
+    assert [title for title in titles if not title.startswith('unit')] == [
+        'stage 1', 'stage 2', 'stage 3', 'after the stages']
+
+
+def test_what_has_no_gates_is_one_sentence(tmp_path):
+    pytest.importorskip('matplotlib')
+    export(network('cifar_resnet8_v2_relu'), str(tmp_path / 'relu'), CIFAR)
+    image = write(tmp_path / 'a.png', pixels())
+    assert 'no ATAC units' in failure(str(tmp_path / 'relu'), '--gates', str(tmp_path / 'g.png'), image=image)
+    assert not (tmp_path / 'g.png').exists()

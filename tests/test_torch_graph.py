@@ -1,0 +1,539 @@
+"""Networks in PyTorch compute what they do in MXNet, in training too, and their weights come back."""
+import copy
+import json
+from functools import partial
+
+import mxnet as mx
+import numpy as np
+import pytest
+from mxnet import autograd, gluon
+
+from openatac import get_model, get_model_list
+from openatac.deploy.symbol import export_symbol
+from openatac.engines.gluon_graph import export_graph
+from openatac.engines.params_file import read_params, write_params
+from openatac.errors import OpenatacError, ParameterFileError
+from openatac.models.cifar_resnet import ResNet20V2ATAC
+from openatac.models.cifar_resnet18 import CIFARResNet18
+from openatac.models.resnet_v1b import SELF_ATTENTIONS, ResNet50_v1bATAC
+from openatac.nn.activations import ACTIVATIONS
+from openatac.nn.attention import ATTENTIONS, GatherExcite
+from openatac.nn.group_norm import GroupNorm
+from tests.fresh_python import output_of, run_python
+
+torch = pytest.importorskip('torch')
+torch_graph = pytest.importorskip('openatac.engines.torch_graph')
+torch_operators = pytest.importorskip('openatac.engines.torch_operators')
+to_torch, to_gluon = torch_graph.to_torch, torch_graph.to_gluon
+
+CIFAR = partial(ResNet20V2ATAC, layers=(1, 1, 1))
+CIFAR18 = partial(CIFARResNet18, layers=(1, 1, 1, 1), channels=(16, 32, 32, 64))
+IMAGENET = partial(ResNet50_v1bATAC, layers=(1, 1, 1, 1), classes=10, act_layers=4)
+UNITS = {**{name: {'act_type': name} for name in ACTIVATIONS},
+         **{name: {'act_type': 'relu', 'attention': name} for name in ATTENTIONS}}
+NETWORKS = {  # and the side of their images
+    **{'cifar ' + name: (partial(CIFAR, **unit), 32) for name, unit in UNITS.items()},
+    **{'cifar18 ' + name: (partial(CIFAR18, **unit), 32) for name, unit in UNITS.items()},
+    **{'imagenet ' + name: (partial(IMAGENET, **unit), 64) for name, unit in UNITS.items()},
+    **{'imagenet ' + name: (partial(IMAGENET, act_type='relu', self_attention=name), 64)
+       for name in SELF_ATTENTIONS},
+    'full depth': (partial(ResNet20V2ATAC, layers=(3, 3, 3)), 32),
+    'global gate': (partial(CIFAR, useGlobal=True), 32),
+    'gathered neighbourhoods': (partial(GatherExcite, 16, extent=4), 10),
+    'group norm': (partial(IMAGENET, norm_layer=GroupNorm), 64),
+    'options': (partial(IMAGENET, avg_down=True, dilated=True, deep_stem=True, use_global_stats=True), 64),
+}
+
+
+@pytest.fixture(autouse=True, scope='module')
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def net():
+    """A small network whose running statistics are away from their initial values."""
+    return drawn(CIFAR, (3, 32, 32))[0]
+
+
+def drawn(build, shape, dtype='float32', seed=0):
+    """(network, images): with values of which none is neutral, the running statistics' included."""
+    mx.random.seed(seed)
+    random = np.random.RandomState(seed)
+    net = build()
+    net.initialize(mx.init.MSRAPrelu())
+    x = random.randn(3, *shape).astype('float32')
+    net(mx.nd.array(x))
+    for name, parameter in net._collect_params_with_prefix().items():
+        if name.endswith('running_mean') or name.endswith('beta') and parameter.grad_req != 'null':
+            parameter.set_data(mx.nd.array(random.uniform(-0.5, 0.5, parameter.shape)))
+        elif name.endswith('running_var') or name.endswith('gamma') and parameter.grad_req != 'null':
+            parameter.set_data(mx.nd.array(random.uniform(0.5, 1.5, parameter.shape)))
+    net.cast(dtype)
+    return net, x.astype(dtype)
+
+
+def step_in_mxnet(net, x, head):
+    """(outputs, gradients, what is not trained) of a training pass with the loss sum(head * outputs)."""
+    x = mx.nd.array(x, dtype=x.dtype)
+    x.attach_grad()
+    with autograd.record():
+        y = net(x)
+        loss = (y * mx.nd.array(head, dtype=head.dtype)).sum()
+    loss.backward()
+    mx.nd.waitall()
+    gradients, rest = {'data': x.grad.asnumpy()}, {}
+    for name, parameter in net._collect_params_with_prefix().items():
+        if parameter.grad_req == 'null':
+            rest[name] = parameter.data().asnumpy()
+        else:
+            gradients[name] = parameter.grad().asnumpy()
+    return y.asnumpy(), gradients, rest
+
+
+def step_in_torch(module, x, head):
+    """As `step_in_mxnet`."""
+    x = torch.tensor(x, requires_grad=True)
+    y = module.train()(x)
+    (y * torch.tensor(head)).sum().backward()
+    gradients = {name: parameter.grad.numpy() for name, parameter in module.named_parameters()}
+    return (y.detach().numpy(), dict(gradients, data=x.grad.numpy()),
+            {name: buffer.numpy() for name, buffer in module.named_buffers()})
+
+
+def infer(module, x):
+    with torch.no_grad():
+        return module.eval()(torch.tensor(x)).numpy()
+
+
+def difference(found, expected, floor=1e-30):
+    """Largest difference relative to the largest expected number, or to ``floor`` if that is larger."""
+    assert found.shape == expected.shape
+    return np.abs(found - expected).max() / max(np.abs(expected).max(), floor)
+
+
+def differences(net, module, x):
+    """The largest ones in outputs (of both modes), gradients and what is not trained."""
+    expected = net(mx.nd.array(x, dtype=x.dtype)).asnumpy()
+    evaluated = difference(infer(module, x), expected)
+    head = np.random.RandomState(1).randn(*expected.shape).astype(x.dtype)
+    found, expected = step_in_torch(module, x, head), step_in_mxnet(net, x, head)
+    assert found[1].keys() == expected[1].keys() and found[2].keys() == expected[2].keys()
+    # What is small beside all other gradients is a sum that cancels out.
+    floor = 1e-3 * max(np.abs(gradient).max() for gradient in expected[1].values())
+    gradients = {name: difference(found[1][name], expected[1][name], floor) for name in expected[1]}
+    worst = max(gradients, key=gradients.get)
+    rest = [difference(found[2][name], expected[2][name], 0.1) for name in expected[2]]
+    return max(evaluated, difference(found[0], expected[0])), gradients[worst], max(rest), worst
+
+
+class RightSELU(gluon.nn.SELU):
+    """From MXNet's ELU, whose gradient is right."""
+
+    def hybrid_forward(self, F, x):
+        return 1.0507009873554805 * F.LeakyReLU(x, act_type='elu', slope=1.6732632423543772)
+
+
+@pytest.mark.parametrize('name', NETWORKS)
+def test_the_same_network(name, monkeypatch):
+    """In float64, where no rounding flips a ReLU and with it a gradient (MXNet has float32 constants)."""
+    build, side = NETWORKS[name]
+    net, x = drawn(build, (16 if name.startswith('gathered') else 3, side, side), 'float64')
+    module = to_torch(net)
+    monkeypatch.setattr(gluon.nn.SELU, 'hybrid_forward', RightSELU.hybrid_forward)
+    net.hybridize()
+    outputs, gradients, rest, worst = differences(net, module, x)
+    assert outputs < 1e-6 and gradients < 5e-6 and rest < 1e-6, (outputs, gradients, worst, rest)
+
+
+@pytest.mark.parametrize('name', ['cifar ChaATAC', 'cifar18 swish', 'imagenet ChaATAC', 'full depth'])
+def test_the_same_network_in_float32(name):
+    build, side = NETWORKS[name]
+    for seed in range(4):  # rounding flips a ReLU near zero in some of them
+        net, x = drawn(build, (3, side, side), seed=seed)
+        module = to_torch(net)
+        net.hybridize()
+        found = differences(net, module, x)
+        outputs, gradients, rest, _ = found
+        assert outputs < 1e-5 and rest < 1e-5, found
+        if gradients < 1e-4:
+            return
+    raise AssertionError(found)
+
+
+def test_all_networks_of_the_zoo_have_a_form():
+    """But for those that only repeat the blocks of a smaller one."""
+    names = [name for name in get_model_list() if '_v2_' not in name or name.startswith('cifar_resnet8_')]
+    for name in names:
+        for node in json.loads(get_model(name)(mx.sym.var('data')).tojson())['nodes']:
+            if node['op'] != 'null':
+                torch_operators.find_operator(node)
+
+
+# ------------------------------------------------------------------------------ single operators
+
+def same_values(symbol, inference_only=False, **shapes):
+    """Assert that the symbol gives the same in both frameworks, and the same gradients of its inputs."""
+    random = np.random.RandomState(0)
+    arrays = {name: random.randn(*shape) for name, shape in shapes.items()}
+    bound = {name: mx.nd.array(array, dtype='float64') for name, array in arrays.items()}
+    gradients = {name: mx.nd.zeros(array.shape, dtype='float64') for name, array in arrays.items()}
+    executor = symbol.bind(mx.cpu(), bound, gradients)
+    expected, = executor.forward(is_train=True)
+    module = to_torch(symbol, {name: array for name, array in arrays.items() if name != 'data'})
+    data = torch.tensor(arrays['data'], requires_grad=True)
+    found = module(data)
+    np.testing.assert_allclose(found.detach().numpy(), expected.asnumpy(), rtol=1e-6, atol=1e-6)
+    if inference_only:
+        return
+    head = random.randn(*expected.shape)
+    executor.backward(mx.nd.array(head, dtype='float64'))
+    found.backward(torch.tensor(head))
+    for name, tensor in dict(module.named_parameters(), data=data).items():
+        found = np.zeros(tensor.shape) if tensor.grad is None else tensor.grad.numpy()
+        np.testing.assert_allclose(found, gradients[name].asnumpy(), rtol=1e-6, atol=1e-6, err_msg=name)
+
+
+X, Y = mx.sym.var('data'), mx.sym.var('other')
+
+
+@pytest.mark.parametrize('codes, shape', [
+    ((0, -1), (2, 3, 4)), ((-1, 0, 2), (4, 3, 2)), ((0, 0, -1), (2, 3, 4, 5)), ((-2,), (2, 3, 4)),
+    ((6, -2), (6, 3)), ((-3, 0), (2, 3, 4)), ((0, -3), (2, 3, 4)), ((-3, -3), (2, 3, 4, 5)),
+    ((0, -4, 2, -1, -2), (3, 8, 5, 2)), ((-4, -1, 2, 0), (6, 5)), ((-4, 2, 3, -2), (6, 5, 2)),
+    ((-1, 1, 0, 0), (2, 3, 4, 5)), ((0, 2, 2, -1), (3, 4, 6))])
+def test_codes_of_reshape(codes, shape):
+    same_values(mx.sym.reshape(X, codes), data=shape)
+
+
+@pytest.mark.parametrize('limits', [
+    {}, {'lhs_begin': 2, 'lhs_end': 3, 'rhs_begin': 2, 'rhs_end': 4}, {'lhs_begin': 1, 'rhs_begin': 1},
+    {'lhs_end': 1, 'rhs_end': 1}])
+def test_reshape_like(limits):
+    shape = {2: (2, 3, 20), 1: (2, 60)}.get(limits.get('lhs_begin'), (2, 3, 4, 5))
+    same_values(mx.sym.reshape_like(X, mx.sym.BlockGrad(Y), **limits), data=shape, other=(2, 3, 4, 5))
+
+
+@pytest.mark.parametrize('kind', ['max', 'avg'])
+@pytest.mark.parametrize('settings', [
+    {'kernel': (3, 3), 'stride': (2, 2), 'pad': (1, 1)}, {'kernel': (2, 2), 'stride': (2, 2)},
+    {'kernel': (3, 3), 'stride': (2, 2), 'pad': (1, 1), 'pooling_convention': 'full'},
+    {'kernel': (2, 2), 'stride': (2, 2), 'pooling_convention': 'full'}, {'kernel': (3, 2)},
+    {'kernel': (3, 3), 'stride': (2, 2), 'pad': (1, 1), 'count_include_pad': False},
+    {'kernel': (2, 2), 'stride': (2, 2), 'pooling_convention': 'full', 'count_include_pad': False},
+    {'kernel': (1, 1), 'global_pool': True}])
+def test_pooling(kind, settings):
+    same_values(mx.sym.Pooling(X, pool_type=kind, **settings), data=(2, 3, 7, 8))
+
+
+@pytest.mark.parametrize('symbol, data, other', [
+    (mx.sym.dot(X, Y), (3, 4), (4, 5)),
+    (mx.sym.dot(X, Y), (2, 3, 4), (4, 5, 6)),
+    (mx.sym.dot(X, Y, transpose_a=True), (4, 3), (4, 5)),
+    (mx.sym.dot(X, Y, transpose_b=True), (2, 3, 4), (5, 4)),
+    (mx.sym.batch_dot(X, Y, transpose_a=True), (2, 4, 3), (2, 4, 5)),
+    (mx.sym.batch_dot(X, Y, transpose_b=True), (2, 3, 4), (2, 5, 4)),
+    (mx.sym.slice_like(X, mx.sym.BlockGrad(Y)), (3, 4, 5), (2, 3, 4)),
+    (mx.sym.slice_like(X, mx.sym.BlockGrad(Y), axes=(1, -1)), (3, 4, 5), (9, 3, 4)),
+    (mx.sym.concat(X, Y, dim=2), (2, 3, 4), (2, 3, 1)),
+    (mx.sym.broadcast_maximum(X, Y), (2, 3, 4), (1, 3, 1)),
+    (mx.sym.minimum(X, Y), (2, 3), (2, 3)),
+    (mx.sym.broadcast_div(X, Y * Y + 1), (2, 3, 4), (1, 3, 1)),
+    (mx.sym.contrib.BilinearResize2D(X, mx.sym.BlockGrad(Y), mode='like'), (2, 3, 4, 5), (2, 3, 7, 9)),
+    (mx.sym.LeakyReLU(X, Y, act_type='prelu'), (2, 3, 4, 4), (3,)),
+    (mx.sym.FullyConnected(X, Y, num_hidden=5, no_bias=True, flatten=False), (2, 3, 4), (5, 4)),
+    (mx.sym.FullyConnected(X, Y, num_hidden=5, no_bias=True), (2, 3, 4), (5, 12)),
+    (mx.sym.take(Y, mx.sym.BlockGrad(X * 9), mode='wrap'), (2, 3), (4, 5)),
+    (mx.sym.take(Y, mx.sym.BlockGrad(X * 9)), (2, 3), (4, 5)),
+    (mx.sym.pick(X, mx.sym.BlockGrad(Y * 9), axis=1), (2, 3, 4), (2, 4)),
+    (mx.sym.Convolution(X, Y, kernel=(3, 3), num_filter=4, num_group=2, no_bias=True, dilate=(2, 2)),
+     (2, 4, 9, 9), (4, 2, 3, 3)),
+    (mx.sym.Convolution(X, Y, kernel=(3,), num_filter=2, no_bias=True, pad=(1,)), (2, 3, 9), (2, 3, 3)),
+])
+def test_operators_of_two_arrays(symbol, data, other):
+    same_values(symbol, data=data, other=other)
+
+
+@pytest.mark.parametrize('symbol, shape', [
+    (mx.sym.LeakyReLU(X), (2, 3)),
+    (mx.sym.LeakyReLU(X, act_type='elu', slope=0.7), (2, 3)),
+    (mx.sym.LeakyReLU(X, act_type='gelu'), (2, 30)),
+    (mx.sym.Activation(30 * X, act_type='softrelu'), (2, 30)),
+    (mx.sym.Activation(X, act_type='softsign'), (2, 30)),
+    (mx.sym.clip(X, -0.5, 1), (2, 30)),
+    (3 - X / 2, (2, 3)),
+    ((X * X) ** 1.5, (2, 3)),
+    (mx.sym.softmax(X), (2, 3, 4)),
+    (mx.sym.softmax(X, axis=1), (2, 3, 4)),
+    (mx.sym.transpose(X), (2, 3, 4)),
+    (mx.sym.transpose(X, (0, 2, 1)), (2, 3, 4)),
+    (mx.sym.swapaxes(X, 0, 2), (2, 3, 4)),
+    (mx.sym.expand_dims(X, axis=-1), (2, 3)),
+    (mx.sym.broadcast_axis(X, axis=(0, 2), size=(3, 4)), (1, 2, 1)),
+    (mx.sym.slice(X, begin=(None, 1), end=(None, -1)), (2, 5, 3)),
+    (mx.sym.slice_axis(X, axis=1, begin=-3, end=None), (2, 5)),
+    (mx.sym.space_to_depth(X, 2), (2, 3, 4, 6)),
+    (mx.sym.depth_to_space(X, 2), (2, 12, 2, 3)),
+    (mx.sym.im2col(X, kernel=(3, 2), stride=(1, 2), dilate=(2, 1), pad=(1, 1)), (2, 3, 6, 7)),
+    (mx.sym.UpSampling(X, scale=2, sample_type='nearest'), (2, 3, 4, 5)),
+    (mx.sym.contrib.AdaptiveAvgPooling2D(X, output_size=(2, 3)), (2, 3, 5, 7)),
+    (mx.sym.pick(X, mx.sym.argmax(X, axis=2), axis=2, keepdims=True), (2, 3, 4)),
+    (mx.sym.BlockGrad(X) * X, (2, 3)),
+    (mx.sym.Cast(mx.sym.Cast(X, dtype='float16'), dtype='float64'), (2, 3)),
+])
+def test_operators_of_one_array(symbol, shape):
+    same_values(symbol, data=shape)
+
+
+def test_arange_like():
+    same_values(mx.sym.contrib.arange_like(X, axis=1), data=(2, 5), inference_only=True)
+
+
+def test_selu_has_the_right_gradient():
+    """That of its values, which MXNet's is not."""
+    symbol = mx.sym.LeakyReLU(X, act_type='selu')
+    module = to_torch(symbol, {})
+    x = torch.linspace(-3, 3, 50, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(module, x)
+    same_values(symbol, data=(2, 30), inference_only=True)
+
+
+@pytest.mark.parametrize('settings', [
+    {}, {'fix_gamma': False, 'eps': 1e-5, 'momentum': 0.7}, {'use_global_stats': True, 'fix_gamma': False},
+    {'axis': 2, 'fix_gamma': False}])
+@pytest.mark.parametrize('shape', [(4, 3, 3, 5), (5, 3, 3), (1, 3, 3)])
+def test_batch_norm(settings, shape):
+    net = gluon.SymbolBlock(mx.sym.BatchNorm(X, name='bn', **settings), X)
+    net.initialize()
+    x = np.random.RandomState(0).randn(*shape).astype('float32') + 3
+    net(mx.nd.array(x))
+    for parameter in net.collect_params().values():
+        parameter.set_data(mx.nd.random.uniform(0.5, 1.5, (3,)))
+    if settings.get('fix_gamma', True):
+        net.collect_params()['bn_gamma'].set_data(mx.nd.ones(3))
+        net.collect_params()['bn_gamma'].grad_req = 'null'
+    outputs, gradients, rest, worst = differences(net, to_torch(net), x)
+    assert outputs < 1e-5 and gradients < 1e-4 and rest < 1e-5, (outputs, gradients, worst, rest)
+
+
+def test_batch_norm_of_one_value():
+    """Its variance is 0, which PyTorch's own layer refuses."""
+    test_batch_norm({}, (1, 3, 1))
+
+
+def test_dropout():
+    module = to_torch(mx.sym.Dropout(X, p=0.25), {})
+    x = torch.ones(100, 1000)
+    y = module(x)
+    assert sorted(y.unique().tolist()) == [0, pytest.approx(1 / 0.75)]
+    assert float((y == 0).float().mean()) == pytest.approx(0.25, abs=0.01)
+    assert torch.equal(module.eval()(x), x)
+
+
+@pytest.mark.parametrize('symbol, told', [
+    (mx.sym.arctan(X, name='angle'), 'operator arctan \\(of angle\\)'),
+    (mx.sym.LeakyReLU(X, act_type='rrelu'), 'operator LeakyReLU rrelu'),
+    (mx.sym.Pooling(X, kernel=(2, 2), pool_type='lp', p_value=2), 'operator Pooling lp'),
+    (mx.sym.Pooling(X, kernel=(2, 2), pooling_convention='same'), 'with pooling_convention=same'),
+    (mx.sym.softmax(X, temperature=2), 'operator softmax .* with temperature=2'),
+    (mx.sym.Dropout(X, mode='always'), 'operator Dropout .* with mode=always'),
+    (mx.sym.reshape(X, (-1, 0), reverse=True), 'with reverse=True'),
+    (mx.sym.Convolution(X, Y, kernel=(1, 1), num_filter=2, no_bias=True, layout='NHWC'), 'with layout=NHWC'),
+])
+def test_what_is_not_known_is_named(symbol, told):
+    params = {name: np.ones((2, 2, 1, 1), 'float32') for name in symbol.list_arguments() if name != 'data'}
+    with pytest.raises(OpenatacError, match=told):
+        to_torch(symbol, params)
+
+
+# ----------------------------------------------------------------------- names, files and back
+
+def test_names_and_what_is_trained(net):
+    module = to_torch(net)
+    parameters = net._collect_params_with_prefix()
+    assert set(module.state_dict()) == set(parameters)
+    assert {name for name, _ in module.named_parameters()} == {
+        name for name, parameter in parameters.items() if parameter.grad_req != 'null'}
+
+
+def trained_a_step(module, x):
+    optimizer = torch.optim.SGD(module.parameters(), 0.1)
+    module.train()(torch.tensor(x)).square().mean().backward()
+    optimizer.step()
+    return module
+
+
+def test_trained_weights_come_back(net, tmp_path):
+    path, x = str(tmp_path / 'trained.params'), np.random.RandomState(0).randn(4, 3, 32, 32).astype('float32')
+    module = trained_a_step(to_torch(net), x)
+    to_gluon(module, path)
+    back = CIFAR()
+    back.load_parameters(path)
+    assert difference(back(mx.nd.array(x)).asnumpy(), infer(module, x)) < 1e-5
+    assert difference(net(mx.nd.array(x)).asnumpy(), infer(module, x)) > 1e-2
+    again = get_model('cifar_resnet8_v2_atac', pretrained=path)
+    assert set(read_params(path)) == set(again._collect_params_with_prefix())
+    loaded = to_torch(net, path)
+    assert np.array_equal(infer(loaded, x), infer(module, x))
+
+
+def test_symbol_files_there_and_back(net, tmp_path):
+    prefix, x = str(tmp_path / 'atac'), np.random.RandomState(0).randn(4, 3, 32, 32).astype('float32')
+    export_symbol(net, prefix, (3, 32, 32))
+    module = to_torch(prefix + '-symbol.json')
+    assert difference(infer(module, x), net(mx.nd.array(x)).asnumpy()) < 1e-5
+    symbol, arguments, auxiliary = mx.model.load_checkpoint(prefix, 0)
+    fixed_gamma = symbol.list_arguments()[1]
+    assert {name for name, _ in module.named_buffers()} - set(auxiliary) == {fixed_gamma}
+    assert np.array_equal(infer(to_torch(symbol, {**arguments, **auxiliary}), x), infer(module, x))
+
+    to_gluon(trained_a_step(module, x), prefix + '-0001.params')
+    _, new_arguments, new_auxiliary = mx.model.load_checkpoint(prefix, 1)
+    assert new_arguments.keys() == arguments.keys() and new_auxiliary.keys() == auxiliary.keys()
+    back = gluon.SymbolBlock.imports(prefix + '-symbol.json', ['data'], prefix + '-0001.params')
+    assert difference(back(mx.nd.array(x)).asnumpy(), infer(module, x)) < 1e-5
+
+
+def test_exported_graphs_have_the_names_of_the_network(net, tmp_path):
+    prefix, x = str(tmp_path / 'atac'), mx.nd.random.normal(shape=(2, 3, 32, 32))
+    export_graph(net, prefix)
+    module, direct = to_torch(prefix + '-symbol.json'), to_torch(net)
+    assert {name for name, _ in module.named_parameters()} == {name for name, _ in direct.named_parameters()}
+    assert np.array_equal(infer(module, x.asnumpy()), infer(direct, x.asnumpy()))
+    expected = net(x).asnumpy()
+    block = gluon.SymbolBlock.imports(prefix + '-symbol.json', ['data'], prefix + '-0000.params')
+    assert difference(block(x).asnumpy(), expected) < 1e-5
+    back = CIFAR()
+    back.load_parameters(prefix + '-0000.params')
+    assert difference(back(x).asnumpy(), expected) < 1e-5
+
+
+def test_params_files_are_mxnets(tmp_path):
+    random = np.random.RandomState(0)
+    arrays = {'a.weight': random.randn(2, 3, 1).astype('float32'), 'b': np.arange(5, dtype='int64'),
+              'aux:c': random.randn(4).astype('float16'), 'd': random.randn(3)}
+    write_params(str(tmp_path / 'ours'), arrays)
+    mx.nd.save(str(tmp_path / 'theirs'), {name: mx.nd.array(a, dtype=a.dtype) for name, a in arrays.items()})
+    assert (tmp_path / 'ours').read_bytes() == (tmp_path / 'theirs').read_bytes()
+    found = read_params(str(tmp_path / 'theirs'))
+    assert list(found) == list(arrays)
+    for name, array in arrays.items():
+        assert found[name].dtype == array.dtype and np.array_equal(found[name], array)
+
+
+def test_without_mxnet(net, tmp_path):
+    """A process that has no MXNet reads, runs, trains and writes."""
+    prefix, x = str(tmp_path / 'atac'), np.random.RandomState(0).randn(4, 3, 32, 32).astype('float32')
+    export_graph(net, prefix)
+    np.save(tmp_path / 'x.npy', x)
+    output_of('''
+import sys
+sys.modules['mxnet'] = None
+import numpy, torch
+from openatac.engines.torch_graph import to_gluon, to_torch
+module = to_torch({0!r} + '-symbol.json')
+x = torch.tensor(numpy.load({1!r}))
+numpy.save({2!r}, module.eval()(x).detach().numpy())
+module.train()(x).sum().backward()
+to_gluon(module, {0!r} + '-0001.params')
+'''.format(prefix, str(tmp_path / 'x.npy'), str(tmp_path / 'y.npy')), OMP_NUM_THREADS='1')
+    assert difference(np.load(tmp_path / 'y.npy'), net(mx.nd.array(x)).asnumpy()) < 1e-5
+    expected = step_in_mxnet(net, x, np.ones((4, 10), 'float32'))[2]
+    found = read_params(prefix + '-0001.params')
+    for name, array in expected.items():
+        assert difference(found[name], array, 0.1) < 1e-5, name
+
+
+def test_without_torch():
+    result = run_python('-c', 'import sys; sys.modules["torch"] = None\nimport openatac.engines.torch_graph')
+    assert result.stderr.splitlines()[-1] == (
+        "ModuleNotFoundError: PyTorch is not installed: run pip install 'openatac[torch]'")
+
+
+def test_copies_are_independent(net):
+    x = np.random.RandomState(0).randn(4, 3, 32, 32).astype('float32')
+    module = to_torch(net)
+    before, average = infer(module, x), copy.deepcopy(module)
+    trained_a_step(module, x)
+    assert np.array_equal(infer(average, x), before)
+    average.load_state_dict(module.state_dict())
+    assert np.array_equal(infer(average, x), infer(module, x))
+
+
+@pytest.mark.parametrize('backend', ['aot_eager', pytest.param('inductor', marks=pytest.mark.slow)])
+def test_compiled(net, tmp_path, backend):
+    """As one graph; the first backend writes no C++, which takes a minute."""
+    x = np.random.RandomState(0).randn(4, 3, 32, 32).astype('float32')
+    module = to_torch(net)
+    compiled = torch.compile(copy.deepcopy(module), fullgraph=True, backend=backend)
+    head = np.ones((4, 10), 'float32')
+    expected, found = step_in_torch(module, x, head), step_in_torch(compiled, x, head)
+    assert difference(found[0], expected[0]) < 1e-5
+    assert difference(infer(compiled, x), infer(module, x)) < 1e-5
+    to_gluon(compiled, str(tmp_path / 'compiled.params'))
+    to_gluon(module, str(tmp_path / 'plain.params'))
+    plain = read_params(str(tmp_path / 'plain.params'))
+    for name, array in read_params(str(tmp_path / 'compiled.params')).items():
+        assert difference(array, plain[name], 0.1) < 1e-5, name
+
+
+# -------------------------------------------------------------------------------------- errors
+
+def test_errors(net, tmp_path):
+    prefix = str(tmp_path / 'atac')
+    symbol, graph = prefix + '-symbol.json', net(mx.sym.var('data'))
+    export_graph(net, prefix)
+    params = read_params(prefix + '-0000.params')
+    with pytest.raises(ValueError, match='must be a HybridBlock'):
+        to_torch(42)
+    with pytest.raises(ValueError, match='give params'):
+        to_torch(graph)
+    with pytest.raises(ValueError, match='PREFIX-symbol.json'):
+        to_torch(prefix + '.onnx')
+    with pytest.raises(OpenatacError, match='cannot be read'):
+        to_torch(str(tmp_path / 'no-symbol.json'))
+    with pytest.raises(OpenatacError, match='no values for .* initialize it'):
+        to_torch(CIFAR())
+    with pytest.raises(ParameterFileError, match='1 are missing and 0 unexpected, such as output.bias'):
+        to_torch(symbol, {name: array for name, array in params.items() if name != 'output.bias'})
+    with pytest.raises(ParameterFileError, match='0 are missing and 1 unexpected, such as more'):
+        to_torch(symbol, dict(params, more=params['output.bias']))
+    with pytest.raises(ParameterFileError, match='output.bias has shape \\(3,\\) there and \\(10,\\) here'):
+        to_torch(symbol, dict(params, **{'output.bias': np.ones(3)}))
+    with pytest.raises(ValueError, match='not a Linear'):
+        to_gluon(torch.nn.Linear(2, 2), prefix + '-0000.params')
+    with pytest.raises(OpenatacError, match='cannot be written'):
+        to_gluon(to_torch(net), str(tmp_path / 'no' / 'x.params'))
+
+
+@pytest.mark.parametrize('text', ['', '{}', '[1]', json.dumps({'nodes': []}), '\0\1'])
+def test_a_damaged_symbol_file(tmp_path, text):
+    (tmp_path / 'x-symbol.json').write_text(text)
+    with pytest.raises(OpenatacError, match='not a symbol file'):
+        to_torch(str(tmp_path / 'x-symbol.json'))
+
+
+def test_a_symbol_file_of_an_old_mxnet(tmp_path):
+    nodes = [{'op': 'null', 'name': 'data', 'inputs': []},
+             {'op': 'Flatten', 'name': 'flat', 'param': {}, 'inputs': [[0, 0]]}]
+    (tmp_path / 'x-symbol.json').write_text(json.dumps({'nodes': nodes, 'heads': [[1, 0]]}))
+    with pytest.raises(OpenatacError, match='an MXNet before 1.0'):
+        to_torch(str(tmp_path / 'x-symbol.json'))
+
+
+def test_a_damaged_params_file(net, tmp_path):
+    prefix = tmp_path / 'atac'
+    export_graph(net, str(prefix))
+    params = tmp_path / 'atac-0000.params'
+    whole = params.read_bytes()
+    params.write_bytes(whole[:-5])
+    with pytest.raises(ParameterFileError, match='damaged'):
+        to_torch(str(prefix) + '-symbol.json')
+    mx.nd.save(str(params), [mx.nd.ones(3)])
+    with pytest.raises(ParameterFileError, match='without names'):
+        read_params(str(params))
+    with pytest.raises(ParameterFileError, match='there is no parameter file'):
+        read_params(str(tmp_path / 'none.params'))
