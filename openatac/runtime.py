@@ -101,7 +101,7 @@ class _Finder:
         if fullname == 'gluoncv':
             spec = self._find_elsewhere(fullname, path, target)
             if spec is not None:
-                _load_within(spec.loader, _without_torch)
+                _load_within(spec.loader, _gluoncv_alone)
             return spec
         if fullname != 'mxnet' and not fullname.startswith('mxnet.'):
             return None
@@ -161,11 +161,15 @@ class _NoTorch:
 
 
 @contextlib.contextmanager
-def _without_torch():
-    """While GluonCV loads, which refuses to beside PyTorch 2 although it does not need it here."""
+def _gluoncv_alone():
+    """While GluonCV loads: no PyTorch, beside whose version 2 it refuses to, and no say in how Pillow reads.
+
+    It lets Pillow pass images that are cut short, for everyone in the process.
+    """
     with contextlib.suppress(ImportError):
-        importlib.import_module('mxnet')  # which may well see it
+        importlib.import_module('mxnet')  # which may well see PyTorch
     torch = sys.modules.pop('torch', None)
+    passes = getattr(sys.modules.get('PIL.ImageFile'), 'LOAD_TRUNCATED_IMAGES', False)
     sys.meta_path.insert(0, _NoTorch)
     try:
         yield
@@ -173,6 +177,8 @@ def _without_torch():
         sys.meta_path.remove(_NoTorch)
         if torch is not None:
             sys.modules['torch'] = torch
+        if 'PIL.ImageFile' in sys.modules:
+            sys.modules['PIL.ImageFile'].LOAD_TRUNCATED_IMAGES = passes
 
 
 class _MissingLoader:

@@ -63,8 +63,10 @@ FROM_ZERO = {'--momentum', '--wd', '--drop-rate', '--seed', '--act-layers', '--s
 def test_the_numeric_flags_are_known():
     """A new one is to be put where it belongs here; one without bounds would be missing."""
     assert set(NUMERIC) == FROM_ZERO | {
-        '--blocks', '--r', '--batch-size', '--num-epochs', '--lr', '--lr-decay', '--log-interval'}
-    assert set(NUMERIC) - WHOLE == {'--r', '--lr', '--lr-decay', '--momentum', '--wd', '--drop-rate'}
+        '--blocks', '--r', '--reduction', '--batch-size', '--num-epochs', '--lr', '--lr-decay',
+        '--log-interval'}
+    assert set(NUMERIC) - WHOLE == {'--r', '--reduction', '--lr', '--lr-decay', '--momentum', '--wd',
+                                    '--drop-rate'}
 
 
 @pytest.mark.parametrize('value', [
@@ -72,7 +74,7 @@ def test_the_numeric_flags_are_known():
     '1e300', '1e-300', pytest.param('9' * 5000, id='5000 digits')])
 @pytest.mark.parametrize('name', sorted(NUMERIC))
 def test_nonsense_for_a_number(refused, name, value):
-    if value == '0' and name in FROM_ZERO or value == '0.5' and name not in WHOLE | {'--r'}:
+    if value == '0' and name in FROM_ZERO or value == '0.5' and name not in WHOLE | {'--r', '--reduction'}:
         assert NUMERIC[name].type(value) == float(value)
     elif value == '9' * 5000 and name in WHOLE:
         with pytest.raises(argparse.ArgumentTypeError):

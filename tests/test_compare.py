@@ -145,6 +145,24 @@ def test_a_failed_training_leaves_the_others(two_units, data, tmp_path):
     assert 'b1-relu-seed2 failed: ' in done.stderr.splitlines()[-1] and 'train.log' in done.stderr
 
 
+def test_a_wrong_flag_does_not_claim_the_folder(data, tmp_path):
+    words = [tmp_path / 'x', '--units', 'relu', '--blocks', '1', '--seeds', '1', '--', '--data-dir', data]
+    assert compare(*words, '--num-epochz', 3).returncode == 2
+    assert compare(*words, *FLAGS).returncode == 0
+
+
+def test_a_damaged_run_is_trained_again(two_units, data, tmp_path):
+    folder = tmp_path / 'damaged'
+    shutil.copytree(two_units[0], folder)
+    summary = folder / 'runs' / 'b1-relu-seed1' / 'summary.json'
+    summary.write_text(summary.read_text()[:100])
+    done = compare(folder)
+    assert done.returncode == 1 and 'or damaged or older' in done.stderr and 'Traceback' not in done.stderr
+    done = compare(folder, '--units', 'relu', '--blocks', '1', '--seeds', '1,2', '--',
+                   '--data-dir', data, *FLAGS)
+    assert done.returncode == 0 and '2 trainings: 1 finished, 1 to run' in done.stdout, done.stderr
+
+
 # ------------------------------------------------------------------------ runs from elsewhere
 
 def test_records_are_copied_without_paths(two_units, tmp_path, data):
@@ -180,6 +198,30 @@ def test_other_recipes_and_data_are_not_mixed(two_units, tmp_path, settings, nam
     changed(two_units, tmp_path / 'b', seed=6, **settings)
     with pytest.raises(OpenatacError, match=r'differ in .*%s \(' % name):
         check_comparable(find_runs(tmp_path))
+
+
+def test_what_a_unit_does_not_use_is_no_difference(two_units, tmp_path):
+    changed(two_units, tmp_path / 'a', seed=5, useReLU=False, r=4, act_layers=2, reduction=8)
+    changed(two_units, tmp_path / 'b', seed=5, act_type='ChaATAC')
+    check_comparable(find_runs(tmp_path))
+    changed(two_units, tmp_path / 'c', seed=6, act_type='ChaATAC', r=4)
+    with pytest.raises(OpenatacError, match=r'b and .*c differ in r \(2 and 4\)'):
+        check_comparable(find_runs(tmp_path))
+
+
+def test_all_runs_are_copied_or_none(two_units, tmp_path):
+    folder = tmp_path / 'both'
+    shutil.copytree(two_units[0], folder)
+    before = sorted(folder.rglob('*'))
+    for name, changes in (('good', {'seed': 5}), ('other', {'seed': 6, 'lr': 0.3})):
+        changed(two_units, tmp_path / name, **changes)
+    changed(two_units, tmp_path / 'part', seed=7)
+    (tmp_path / 'part' / 'train.log').unlink()
+    for sources, sentence in ((('good', 'other'), 'differ in lr'),
+                              (('good', 'part'), 'lacks settings.json or')):
+        done = compare(folder, '--from', *(tmp_path / name for name in sources))
+        assert done.returncode == 1 and sentence in done.stderr and 'Traceback' not in done.stderr
+        assert sorted(folder.rglob('*')) == before
 
 
 def test_fine_and_coarse_labels_are_not_mixed(tmp_path):

@@ -28,12 +28,6 @@ from tests.test_oracle import filled, graph_of
 
 ATAC = 'cifar_resnet8_v2_atac'
 SAME, REORDERED = 1e-5, 1e-4
-TABLE = 'openatac.deploy.export:main', ''
-
-
-@pytest.fixture(autouse=True)
-def command(monkeypatch):
-    monkeypatch.setitem(cli.COMMANDS, 'export', TABLE)
 
 
 def call(*words):
@@ -105,9 +99,7 @@ def params(net, tmp_path_factory):
 def whole(params, tmp_path_factory):
     """PREFIX of an export by name and file, with the fused form."""
     prefix = tmp_path_factory.mktemp('whole') / 'made' / 'net'
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(cli.COMMANDS, 'export', TABLE)
-        assert call(ATAC.upper(), params, prefix, '--fuse', '--labels', 'a, b,c,d,e') == 0
+    assert call(ATAC.upper(), params, prefix, '--fuse', '--labels', 'a, b,c,d,e') == 0
     return str(prefix)
 
 
@@ -377,7 +369,8 @@ def test_stopped_in_the_middle(net, refused, params, tmp_path, monkeypatch, numb
         os.kill(os.getpid(), number)
 
     monkeypatch.setattr(bundle, 'load_symbol', stop)
-    assert 'stopped by %s; nothing was changed' % number.name in refused(1, ATAC, params, tmp_path / 'net')
+    assert 'stopped by %s; nothing was changed' % number.name in refused(
+        128 + number, ATAC, params, tmp_path / 'net')
     assert contents(tmp_path) == before and signal.getsignal(number) is handler
 
 
@@ -400,7 +393,6 @@ KILL = """
 import os, sys
 from openatac import cli
 from openatac.deploy import bundle
-cli.COMMANDS['export'] = 'openatac.deploy.export:main', ''
 bundle.load_symbol = lambda path, *rest: os.kill(os.getpid(), 9)
 cli.main(['export', *sys.argv[1:]])
 """

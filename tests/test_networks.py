@@ -201,8 +201,8 @@ def test_train_cifar_builds_both_hosts_by_name():
         args = train_cifar.parser().parse_args(['--model', model])
         built[model] = type(build_network(args)), args.host, args.blocks, args.act_type, args.attention
     assert built == {
-        'cifar_resnet18_v1_se': (CIFARResNet18, 'cifar_resnet18_v1_se', 2, 'relu', 'se'),
-        'CIFAR_ResNet18_v1_ATAC': (CIFARResNet18, 'cifar_resnet18_v1_atac', 2, 'ChaATAC', None),
+        'cifar_resnet18_v1_se': (CIFARResNet18, 'cifar_resnet18_v1', 2, 'relu', 'se'),
+        'CIFAR_ResNet18_v1_ATAC': (CIFARResNet18, 'cifar_resnet18_v1', 2, 'ChaATAC', None),
         'cifar_resnet8_v2_se': (ResNet20V2ATAC, None, 1, 'relu', 'se')}
     with pytest.raises(ValueError, match='--blocks: --model cifar_resnet18_v1_relu is built with 2'):
         build_network(train_cifar.parser().parse_args(['--model', 'cifar_resnet18_v1_relu', '--blocks', '3']))

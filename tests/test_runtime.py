@@ -180,6 +180,12 @@ def test_gluoncv_loads_beside_pytorch_2(tmp_path, before):
     assert output_of(code, path=[tmp_path]).splitlines()[-1] == '2.13.0'
 
 
+def test_gluoncv_does_not_let_pillow_pass_damaged_images():
+    code = ('import openatac, gluoncv.data.mhp; from PIL import ImageFile; '
+            'print(ImageFile.LOAD_TRUNCATED_IMAGES)')
+    assert output_of(code).splitlines()[-1] == 'False'
+
+
 @pytest.mark.parametrize('variables, kept', [
     ({}, True),
     ({'GLIBC_TUNABLES': 'glibc.malloc.mmap_threshold=131072'}, False),
