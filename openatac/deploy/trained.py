@@ -1,8 +1,6 @@
 """A trained network with what must be known to use it: of a run's folder, or by name and parameter file."""
-import argparse
 import contextlib
 import inspect
-import json
 import logging
 import os
 from functools import partial
@@ -14,12 +12,13 @@ from openatac.data import augment, cifar, digits, photos
 from openatac.data.records import BadRecord
 from openatac.deploy.description import Description
 from openatac.deploy.images import BadImage, InputTransform, find_images, read_file, to_pixels
-from openatac.errors import DataError, OpenatacError
+from openatac.errors import DataError
 from openatac.models.parameters import load_parameters, read_arrays
-from openatac.models.zoo import cifar_model_name, find_model, get_model
+from openatac.models.zoo import find_model, get_model
 from openatac.nn.group_norm import GroupNorm
 from openatac.training import cifar as cifar_run
 from openatac.training import imagenet as imagenet_run
+from openatac.training import session
 
 COARSE = '-coarse'  # 20 superclasses under 100 outputs, as the published script trains
 CIFAR_SIZE, IMAGENET_SIZE = 32, 224
@@ -46,37 +45,20 @@ def of_run(folder, params=None, size=None, data_dir=None):
     params : the run's parameter file, its best one if not given; size : side of the input images, the run's
     if not given; data_dir : where the run's images are now. Raises OpenatacError if there is no such run.
     """
-    run = _settings(folder)
-    with _reading(folder):
+    run = session.read_settings(folder)
+    with session.reading_network(folder):
         trained = (_cifar if hasattr(run, 'blocks') else _imagenet)(run, size, data_dir)
     load_parameters(trained.net, params or os.path.join(folder, 'best.params'))
     return trained
 
 
-def _settings(folder):
-    try:
-        with open(os.path.join(folder, 'settings.json'), encoding='utf-8') as handle:
-            return argparse.Namespace(**json.load(handle))
-    except (OSError, ValueError, TypeError):
-        raise OpenatacError('%s is not the folder of a run: name one that train_cifar.py or '
-                            'train_imagenet.py has trained in' % folder) from None
-
-
-@contextlib.contextmanager
-def _reading(folder):
-    try:
-        yield
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise OpenatacError('%s does not tell a network (%s): it was changed, or is of another version of '
-                            'openatac' % (os.path.join(folder, 'settings.json'), error)) from None
-
-
 def _cifar(run, size, data_dir):
     net = cifar_run.build_network(run)
-    name = run.host or cifar_model_name(run.blocks, run.act_type, run.attention)
+    name = cifar_run.model_name(run)
     coarse = run.dataset == 'cifar100' and run.cifar100_labels == 'coarse'
     dataset = run.dataset + (COARSE if coarse else '')
-    arguments = {flag: getattr(run, flag) for flag in ('r', 'act_layers', 'useGlobal', 'useReLU')}
+    arguments = {flag: getattr(run, flag)
+                 for flag in ('r', 'act_layers', 'useGlobal', 'useReLU', 'reduction')}
     description = _small(name, cifar_run.CLASSES[run.dataset], size, labels_of(dataset), arguments)
     return Trained(net, description, partial(_small_images, dataset, data_dir or run.data_dir))
 

@@ -15,7 +15,6 @@ import contextlib
 import csv
 import dataclasses
 import io
-import json
 import os
 import tempfile
 
@@ -82,7 +81,8 @@ def _examine(folder, name, args):
     """The rows of a run, which are printed too."""
     from openatac.models.parameters import load_parameters
     from openatac.study.gate_statistics import gate_statistics
-    run = _settings(folder)
+    from openatac.training import session
+    run = session.read_settings(folder)
     network, dataset, net, images = (_cifar if hasattr(run, 'blocks') else _imagenet)(folder, run, args)
     path = os.path.join(folder, args.params + '.params') if args.params in ('best', 'last') else args.params
     load_parameters(net, path)
@@ -101,32 +101,11 @@ def _examine(folder, name, args):
     return [{**about, **row} for row in rows]
 
 
-def _settings(folder):
-    try:
-        with open(os.path.join(folder, 'settings.json'), encoding='utf-8') as handle:
-            return argparse.Namespace(**json.load(handle))
-    except (OSError, ValueError, TypeError):
-        raise OpenatacError('%s is not the folder of a run: name one that train_cifar.py or '
-                            'train_imagenet.py has trained in' % folder) from None
-
-
-@contextlib.contextmanager
-def _reading_settings(folder):
-    try:
-        yield
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise OpenatacError('%s does not tell a network (%s): it was changed, or is of another version of '
-                            'openatac' % (os.path.join(folder, 'settings.json'), error)) from None
-
-
 def _cifar(folder, run, args):
     """(name, data set, network, batches of images, read when asked for) of a run of train_cifar.py."""
-    from openatac.models.zoo import cifar_model_name
-    from openatac.training.cifar import build_network
-    with _reading_settings(folder):
-        net = build_network(run)
-        name = run.model.lower() if run.model != 'atac' else cifar_model_name(
-            run.blocks, run.act_type, run.attention)
+    from openatac.training import cifar, session
+    with session.reading_network(folder):
+        net, name = cifar.build_network(run), cifar.model_name(run)
         run.dataset, run.data_dir = args.dataset or run.dataset, args.data_dir or run.data_dir
     return name, run.dataset, net, _small_images(run, args.images)
 
@@ -143,11 +122,11 @@ def _small_images(run, count):
 
 def _imagenet(folder, run, args):
     """The same of a run of train_imagenet.py."""
-    from openatac.training import imagenet
+    from openatac.training import imagenet, session
     if args.dataset:
         raise OpenatacError('--dataset %s has no images for %s, a run of train_imagenet.py: leave it '
                             'out' % (args.dataset, folder))
-    with _reading_settings(folder):
+    with session.reading_network(folder):
         run.syncbn = False  # the same parameters, and one device needs no synchronisation
         net, name = imagenet.build_network(run), imagenet.model_name(run)
     if args.data_dir:

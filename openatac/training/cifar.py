@@ -58,6 +58,11 @@ def _named(model):
         'blocks': layers[0], **{flag: network.keywords.get(flag) for flag in ('act_type', 'attention')}}
 
 
+def model_name(args):
+    """The name of `build_network`'s network, such as 'cifar_resnet20_v2_atac'."""
+    return args.model.lower() if args.host else cifar_model_name(args.blocks, args.act_type, args.attention)
+
+
 def print_summary(net):
     """Print Gluon's table of layers, output shapes and parameters."""
     net.initialize()
@@ -92,8 +97,7 @@ def train(net, args, data, decays, command):
                          session.result_settings(args, RESULT_FLAGS, engine,
                                                  _fingerprint(training_set, test_set)),
                          interval_line, epoch_lines, args.log_interval, args.save_period)
-        name = args.model.lower() if args.host else cifar_model_name(
-            args.blocks, args.act_type, args.attention)
+        name = model_name(args)
         return session.train(plan, loop.Progress(), args, command, _title(args, name), {
             'model': name, 'dataset': args.dataset, 'act_type': args.act_type,
             'attention': args.attention, 'useGlobal': args.useGlobal,

@@ -1,4 +1,5 @@
 """A run in its folder, the same for both scripts: log, lock, settings, resuming, trackers, summary."""
+import argparse
 import contextlib
 import json
 import logging
@@ -38,6 +39,26 @@ def initialise(net, seed, contexts, params=None):
 def result_settings(args, flags, engine, data):
     """{name: value} of what a run's result depends on; ``data``: a text that stands for its data sets."""
     return dict({flag: getattr(args, flag) for flag in flags}, devices=devices(engine), data=data)
+
+
+def read_settings(folder):
+    """The flags of the run in ``folder``, as argparse gave them; OpenatacError if that is no run's folder."""
+    try:
+        with open(os.path.join(folder, 'settings.json'), encoding='utf-8') as handle:
+            return argparse.Namespace(**json.load(handle))
+    except (OSError, ValueError, TypeError):
+        raise OpenatacError('%s is not the folder of a run: name one that train_cifar.py or '
+                            'train_imagenet.py has trained in' % folder) from None
+
+
+@contextlib.contextmanager
+def reading_network(folder):
+    """While open, a network is built of `read_settings`; settings that make none are a sentence."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise OpenatacError('%s does not tell a network (%s): it was changed, or is of another version of '
+                            'openatac' % (os.path.join(folder, 'settings.json'), error)) from None
 
 
 @contextlib.contextmanager
