@@ -66,7 +66,9 @@ OPTIONAL = (
     ('matplotlib', 'pictures of the curves', 'openatac[demo]'),
     ('tensorboardX', 'TensorBoard files', 'openatac[tensorboard]'),
     ('wandb', 'Weights & Biases', 'openatac[wandb]'),
-    ('onnx', 'ONNX files', 'onnx'),
+    ('onnx', 'ONNX files', 'openatac[onnx]'),
+    ('onnxruntime', 'running ONNX files', 'openatac[onnx]'),
+    ('torch', 'the networks in PyTorch', 'openatac[torch]'),
 )
 
 # Asked in a process of its own, so that an MXNet that crashes is reported and not suffered.
