@@ -167,8 +167,10 @@ def test_a_damaged_run_is_trained_again(two_units, data, tmp_path):
 
 def test_records_are_copied_without_paths(two_units, tmp_path, data):
     folder = tmp_path / 'results'
-    done = compare(folder, '--from', two_units[0])
+    done = compare(folder, '--from', two_units[0], '--note', 'made-up images')
     assert done.returncode == 0, done.stderr
+    assert 'cifar10 (made-up images), 300 training' in done.stdout
+    assert 'cifar10 (made-up images), 2 seeds' in (folder / 'comparison.html').read_text('utf-8')
     copied = [path for path in folder.rglob('*') if path.is_file()]
     assert not [path for path in copied if path.suffix == '.params']
     for path in copied:

@@ -36,7 +36,7 @@ def main(argv):
     parser, args = _parse(argv)
     from openatac import runtime
     runtime.require_mxnet()
-    from openatac.study.comparison_files import take_in, write_comparison
+    from openatac.study.comparison_files import take_in, write_comparison, write_note
     from openatac.training.checkpoint import only_run_in
     try:
         trainings = _trainings(args)
@@ -46,6 +46,8 @@ def main(argv):
         find_runs(folder)  # or say that there is none, before anything is made
     with only_run_in(args.folder):
         failures = _train(trainings, args) if trainings else {}
+        if args.note is not None:
+            write_note(args.folder, args.note)
         if args.others:
             take_in(args.others, args.folder)
         if args.others or not trainings or any(training.is_finished() for training in trainings):
@@ -71,6 +73,7 @@ def _parse(argv):
                    help='trainings at a time, which share the processors (default: 1)')
     p.add_argument('--from', dest='others', metavar='RUNS', nargs='+', default=[],
                    help='folders with finished runs, whose records are copied to FOLDER')
+    p.add_argument('--note', help='what must be said of the data beside every figure; it is kept in FOLDER')
     p.add_argument('--measure', choices=('best', 'last'), default='last',
                    help='which accuracy the picture and the statements are about (default: %(default)s)')
     ours = argv[:argv.index('--')] if '--' in argv else argv

@@ -20,20 +20,24 @@ HEAD = ('b', 'unit', 'parameters', 'multiply-adds', 'best accuracy', 'last accur
 
 
 class Group(NamedTuple):
-    """The runs of one unit and depth, which differ in their seeds; parameters are the trained ones."""
+    """The runs of one unit and depth, which differ in their seeds; parameters are the trained ones.
+
+    note: what must be said of the data beside every figure.
+    """
 
     unit: str
     blocks: int
     runs: List[Run]
     parameters: int
     multiply_adds: int
+    note: str = ''
 
     def values(self, measure):
         """The runs' best_accuracy, last_accuracy or images_per_second."""
         return [run.summary[measure] for run in self.runs]
 
 
-def group(runs):
+def group(runs, note=''):
     """The `Group`s of runs, by depth and then by parameters; OpenatacError if they can't be compared."""
     check_comparable(runs)
     members = {}
@@ -43,7 +47,7 @@ def group(runs):
     for (blocks, unit), by_seed in members.items():
         several = [by_seed[seed] for seed in sorted(by_seed)]
         cost = _costs(several[0])
-        groups.append(Group(unit, blocks, several, cost.trainable, cost.multiply_adds))
+        groups.append(Group(unit, blocks, several, cost.trainable, cost.multiply_adds, note))
     return sorted(groups, key=lambda each: (each.blocks, each.parameters, each.unit))
 
 
@@ -98,10 +102,11 @@ def circumstances(groups):
 
 
 def data_set(groups):
-    """Such as 'cifar10' or 'cifar100 (20 superclasses)'."""
+    """Such as 'cifar10' or 'cifar100 (20 superclasses)', with the note on it."""
     run = groups[0].runs[0]
     labels = {'coarse': ' (20 superclasses)', 'fine': ' (100 classes)'}
-    return run.summary['dataset'] + labels.get(run.recipe.get('cifar100_labels'), '')
+    note = groups[0].note and ' (%s)' % groups[0].note
+    return run.summary['dataset'] + labels.get(run.recipe.get('cifar100_labels'), '') + note
 
 
 def statements(groups, measure='last_accuracy'):

@@ -12,6 +12,7 @@ from openatac.study.accuracy_picture import write_accuracy_picture
 from openatac.study.report_page import page
 from openatac.study.runs import RECORD, check_comparable, find_runs, run_name, runs_in
 
+NOTE = 'note.txt'
 COLUMNS = ('unit', 'blocks', 'seed', 'parameters', 'multiply_adds', 'dataset', 'training_images',
            'test_images', 'epochs', 'best_accuracy', 'best_epoch', 'last_accuracy', 'images_per_second',
            'device', 'threads', 'openatac', 'mxnet', 'numpy', 'python', 'command', 'log')
@@ -66,9 +67,22 @@ def _writing(folder):
                             % (folder, error.strerror)) from None
 
 
+def read_note(folder):
+    """What was noted of the data, or an empty text."""
+    with contextlib.suppress(FileNotFoundError), open(os.path.join(folder, NOTE), encoding='utf-8') as handle:
+        return handle.read().strip()
+    return ''
+
+
+def write_note(folder, note):
+    """Keep a note on the data for this comparison and those that are made anew of it."""
+    with _writing(folder):
+        write_text(os.path.join(folder, NOTE), note + '\n')
+
+
 def write_comparison(folder, measure):
     """Write the files of the comparison of the runs in ``folder``; returns the text of comparison.md."""
-    groups = comparison.group(find_runs(folder))
+    groups = comparison.group(find_runs(folder), read_note(folder))
     sentences = ['- %s' % sentence for sentence in comparison.statements(groups, measure)]
     if sentences:
         sentences = ['', 'Differences in %s:' % measure.replace('_', ' '), '', *sentences]
