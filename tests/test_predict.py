@@ -26,6 +26,9 @@ from openatac.models.parameters import load_parameters, save_parameters
 from tests.conftest import ROOT
 from tests.photo_sets import write_photos
 
+pytest.importorskip('onnxruntime')  # the export of these tests has all forms
+pytest.importorskip('onnx')
+
 LABELS = ['ant', 'bee', 'cow', 'dog', 'elk']
 MEAN, STD = (125.3, 123.0, 113.9), (51.6, 50.8, 51.3)
 CIFAR = Description('cifar_resnet8_v2_atac', 5, (3, 32, 32), MEAN, STD, 0, LABELS)
