@@ -1,5 +1,7 @@
 """Files that are either the old one or the whole new one, whatever happens in between."""
 import contextlib
+import csv
+import io
 import os
 import tempfile
 
@@ -49,6 +51,15 @@ def write_text(path, text):
     with replace_file(path) as temporary:
         with open(temporary, 'w', encoding='utf-8') as handle:
             handle.write(text)
+
+
+def write_csv(path, columns, rows):
+    """Write rows, as dicts, under ``columns``, whole or not at all; what is in no column is left out."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=columns, lineterminator='\n', extrasaction='ignore')
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def _umask():

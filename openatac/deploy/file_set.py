@@ -8,6 +8,7 @@ import threading
 
 from openatac.errors import OpenatacError
 from openatac.files import flush
+from openatac.signals import STOPS, stop_signals
 
 
 class Stopped(OpenatacError):
@@ -102,12 +103,6 @@ class _Signals:
 def _stoppable():
     """Let SIGINT and SIGTERM raise `Stopped` in the body. Only the main thread may ask for signals."""
     signals = _Signals()
-    watched = (signal.SIGINT, signal.SIGTERM)
-    if threading.current_thread() is not threading.main_thread():
-        watched = ()
-    before = {number: signal.signal(number, signals) for number in watched}
-    try:
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    with stop_signals(signals, STOPS if in_main_thread else ()):
         yield signals
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -4,13 +4,11 @@ A unit has the same colour and marker in all pictures of the same groups. The co
 and Ito that stand out from white, which colour-blind readers tell apart; the markers are hollow, so that
 the number of blocks per stage, b, can stand in them.
 """
-import logging
 import statistics
 
-from openatac.files import replace_file
+from openatac.pictures import write_picture
 from openatac.study.comparison import data_set
 
-log = logging.getLogger('openatac')
 COLOURS = ('#000000', '#d55e00', '#0072b2', '#009e73', '#cc79a7', '#e69f00', '#56b4e9')
 LINES = ('-', '--', ':')        # of the first 7 units, the next 7, and the others
 MARKERS = 'osD^vhp' 'P8<dX>*' 'H'  # those of one colour, 7 apart, are unlike each other
@@ -26,12 +24,7 @@ def write_accuracy_picture(path, groups, measure='last_accuracy'):
 
     Without matplotlib a warning says how to get it, and nothing is drawn.
     """
-    try:
-        figure = accuracy_figure(groups, measure)
-    except ImportError:
-        return log.warning("no picture without matplotlib: pip install 'openatac[demo]'")
-    with replace_file(path) as temporary:
-        figure.savefig(temporary, format='png', dpi=150)
+    write_picture(path, lambda: accuracy_figure(groups, measure), dpi=150)
 
 
 def accuracy_figure(groups, measure='last_accuracy'):

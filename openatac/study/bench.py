@@ -12,8 +12,6 @@ PREFIX.png, named by --out, have it as a file and as a picture.
 """
 import argparse
 import contextlib
-import csv
-import io
 import os
 import platform
 import shlex
@@ -24,7 +22,7 @@ from openatac import runtime
 from openatac.deploy.description import prefix_of, read_description
 from openatac.deploy.engines import ENGINES
 from openatac.errors import OpenatacError
-from openatac.files import write_text
+from openatac.files import write_csv
 from openatac.study.bench_picture import draw_bench
 from openatac.study.bench_process import BenchProcess
 from openatac.study.text_table import text_table
@@ -63,7 +61,7 @@ def main(argv):
     if args.out:
         about = dict(machine(), command='openatac bench ' + shlex.join(argv))
         with _writing(args.out):
-            write_csv(args.out + '.csv', [{**row, **about} for row in rows])
+            write_csv(args.out + '.csv', [*rows[0], *about], [_csv_row({**row, **about}) for row in rows])
             draw_bench(args.out + '.png', rows, '%s, %s threads' % (about['device'], about['threads']))
     return 0
 
@@ -223,11 +221,5 @@ def _writing(prefix):
                             % (prefix, error.strerror)) from None
 
 
-def write_csv(path, rows):
-    """Write rows that have the same columns, whole or not at all."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=rows[0], lineterminator='\n')
-    writer.writeheader()
-    writer.writerows({column: '%.6g' % value if isinstance(value, float) else value
-                      for column, value in row.items()} for row in rows)
-    write_text(path, text.getvalue())
+def _csv_row(row):
+    return {column: '%.6g' % value if isinstance(value, float) else value for column, value in row.items()}

@@ -1,9 +1,5 @@
 """Speeds of exports in engines as a PNG picture, by matplotlib if it is there."""
-import logging
-
-from openatac.files import replace_file
-
-log = logging.getLogger('openatac')
+from openatac.pictures import write_picture
 
 
 def draw_bench(path, rows, title):
@@ -11,12 +7,7 @@ def draw_bench(path, rows, title):
 
     Without matplotlib a warning says how to get it, and nothing is drawn.
     """
-    try:
-        figure = bench_figure(rows, title)
-    except ImportError:
-        return log.warning("no picture without matplotlib: pip install 'openatac[demo]'")
-    with replace_file(path) as temporary:
-        figure.savefig(temporary, format='png', dpi=110)
+    write_picture(path, lambda: bench_figure(rows, title))
 
 
 def bench_figure(rows, title):

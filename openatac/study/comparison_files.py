@@ -1,12 +1,10 @@
 """The files of a comparison: records of its runs, and what is made of them."""
 import contextlib
-import csv
-import io
 import json
 import os
 
 from openatac.errors import OpenatacError
-from openatac.files import write_text
+from openatac.files import write_csv, write_text
 from openatac.study import comparison
 from openatac.study.accuracy_picture import write_accuracy_picture
 from openatac.study.report_page import page
@@ -89,21 +87,16 @@ def write_comparison(folder, measure):
     text = '\n'.join([*comparison.circumstances(groups), '', comparison.markdown(groups), *sentences]) + '\n'
     document = page(groups, measure)
     with _writing(folder):
-        write_text(os.path.join(folder, 'runs.csv'), _csv(groups, folder))
+        write_csv(os.path.join(folder, 'runs.csv'), COLUMNS, _rows(groups, folder))
         write_text(os.path.join(folder, 'comparison.md'), text)
         write_accuracy_picture(os.path.join(folder, 'comparison.png'), groups, measure)
         write_text(os.path.join(folder, 'comparison.html'), document)
     return text
 
 
-def _csv(groups, folder):
-    """A line of COLUMNS for each run."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=COLUMNS, lineterminator='\n', extrasaction='ignore')
-    writer.writeheader()
+def _rows(groups, folder):
+    """A dict of COLUMNS, and more, for each run."""
     for group in groups:
         for run in group.runs:
-            log = os.path.relpath(os.path.join(run.folder, 'train.log'), folder)
-            writer.writerow({**run.summary, **run.summary['versions'], **group._asdict(), 'seed': run.seed,
-                             'log': log})
-    return text.getvalue()
+            yield {**run.summary, **run.summary['versions'], **group._asdict(), 'seed': run.seed,
+                   'log': os.path.relpath(os.path.join(run.folder, 'train.log'), folder)}

@@ -1,10 +1,8 @@
 """Statistics of gates over the depth of networks as a PNG picture, by matplotlib if it is there."""
-import logging
 import re
 
-from openatac.files import replace_file
+from openatac.pictures import write_picture
 
-log = logging.getLogger('openatac')
 PARTS = {'between_pixels': ('pixels', 1.0), 'between_images': ('images', 0.5),  # column -> name, opacity
          'between_channels': ('channels', 0.2)}
 
@@ -14,16 +12,16 @@ def draw_gates(path, rows):
 
     Without matplotlib a warning says how to get it, and nothing is drawn.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        return log.warning("no picture without matplotlib: pip install 'openatac[demo]'")
+    write_picture(path, lambda: gates_figure(rows))
+
+
+def gates_figure(rows):
+    """The same as a matplotlib Figure."""
+    from matplotlib.figure import Figure
     layers = sorted({row['layer']: row['stage'] for row in rows}.items(), key=lambda item: _depth(item[0]))
     colours = {run: 'C%d' % index for index, run in enumerate(dict.fromkeys(row['run'] for row in rows))}
     width = 2 + 0.3 * len(layers) * len(colours) ** 0.5  # inches
     figure = Figure(figsize=(min(max(8.0, width), 40.0), 10.0), layout='constrained')
-    FigureCanvasAgg(figure)
     panels = figure.subplots(4, 1, sharex=True)
     for place, (layer, _) in enumerate(layers):
         here = [row for row in rows if row['layer'] == layer]
@@ -36,8 +34,7 @@ def draw_gates(path, rows):
     panels[0].legend(handles=[_patch('%s (%s)' % (run, _units(rows, run)), color=colour)
                               for run, colour in colours.items()],
                      loc='lower center', bbox_to_anchor=(0.5, 1.08), ncol=min(len(colours), 3), frameon=False)
-    with replace_file(path) as temporary:
-        figure.savefig(temporary, format='png', dpi=110)
+    return figure
 
 
 def _depth(layer):

@@ -12,14 +12,12 @@ those of ATAC and the attention blocks, and also of swish, mish and xunit.
 """
 import argparse
 import contextlib
-import csv
 import dataclasses
-import io
 import os
 import tempfile
 
 from openatac.errors import OpenatacError
-from openatac.files import write_text
+from openatac.files import write_csv
 from openatac.study.gate_picture import draw_gates
 from openatac.study.text_table import text_table
 from openatac.training.flags import number
@@ -55,7 +53,7 @@ def main(argv):
         tempfile.TemporaryFile(dir=folder).close()
     rows = [row for folder, name in zip(args.runs, _names(args.runs)) for row in _examine(folder, name, args)]
     with _writing(args.out):
-        write_csv(args.out + '.csv', rows)
+        write_csv(args.out + '.csv', list(rows[0]), map(_csv_row, rows))
         draw_gates(args.out + '.png', rows)
     return 0
 
@@ -172,11 +170,5 @@ def _cell(value):
     return '-' if value is None else value if isinstance(value, str) else '%.3f' % value
 
 
-def write_csv(path, rows):
-    """Write rows that have the same columns; a statistic that is None is an empty cell."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=rows[0], lineterminator='\n')
-    writer.writeheader()
-    writer.writerows({column: '%.6f' % value if isinstance(value, float) else value
-                      for column, value in row.items()} for row in rows)
-    write_text(path, text.getvalue())
+def _csv_row(row):
+    return {column: '%.6f' % value if isinstance(value, float) else value for column, value in row.items()}

@@ -23,7 +23,7 @@ from openatac.errors import OpenatacError
 from openatac.files import write_text
 from openatac.study import published
 from openatac.study.published import CIFAR100, COSTS, IMAGENET, judge
-from openatac.study.runs import read_run
+from openatac.study.runs import device_count, read_run
 from openatac.study.text_table import text_table
 
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -115,7 +115,7 @@ def _read_imagenet(folder, summary):
         (published.TOP1, best, 'val_accuracy'), (published.TOP5, best, 'val_top5_accuracy'),
         (published.LAST_TOP1, last, 'val_accuracy'), (published.LAST_TOP5, last, 'val_top5_accuracy'))}
     settings = summary['settings']
-    step = settings['batch_size'] * _devices(summary)
+    step = settings['batch_size'] * device_count(summary['device'])
     return _finished(folder, summary['model'], {**settings, 'images a step': step}, summary, values)
 
 
@@ -124,12 +124,7 @@ def _finished(folder, network, settings, summary, values):
     gpu = summary['device'].endswith('gpu')
     threads = 1 if gpu else int(summary['threads']) if summary['threads'].isdigit() else 0
     return Finished(folder, network, summary['seed'], settings, values, summary['images_per_second'],
-                    _devices(summary) * threads, 'GPU' if gpu else 'CPU core')
-
-
-def _devices(summary):
-    """How many '2 x 1 x cpu' are."""
-    return math.prod(int(factor) for factor in summary['device'].split(' x ')[:-1])
+                    device_count(summary['device']) * threads, 'GPU' if gpu else 'CPU core')
 
 
 def _values(number, runs):

@@ -15,6 +15,7 @@ from typing import List, NamedTuple
 
 from openatac import runtime
 from openatac.errors import CheckpointError, OpenatacError
+from openatac.signals import stop_signals
 from openatac.study.runs import read_run
 
 WRONG_COMMAND = 2
@@ -179,9 +180,5 @@ def _stop_signals():
         asked.append(number)
         print('stopping with checkpoints (again to stop at once)', file=sys.stderr, flush=True)
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with stop_signals(ask):
         yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,6 +1,7 @@
 """Finished runs of train_cifar.py, read from their folders, and whether they may be compared."""
 import csv
 import json
+import math
 import os
 from typing import NamedTuple
 
@@ -79,14 +80,12 @@ def check_comparable(runs):
     """Raise OpenatacError if ``runs`` were trained by different recipes or on different data."""
     told, same = {}, {}
     for run in runs:
-        differ = ['%s (%s and %s)' % (name, told[name][0], value)
-                  for name, value in sorted(run.recipe.items())
-                  if told.setdefault(name, (value, run))[0] != value]
-        if differ:
-            other = next(other for name, (value, other) in told.items()
-                         if name in run.recipe and value != run.recipe[name])
-            raise OpenatacError('%s and %s differ in %s: compare only runs of one recipe on the same data'
-                                % (other.folder, run.folder, ', '.join(differ)))
+        names = sorted(name for name, value in run.recipe.items()
+                       if told.setdefault(name, (value, run))[0] != value)
+        if names:
+            raise OpenatacError('%s and %s differ in %s: compare only runs of one recipe on the same data' % (
+                told[names[0]][1].folder, run.folder, ', '.join(
+                    '%s (%s and %s)' % (name, told[name][0], run.recipe[name]) for name in names)))
         other = same.setdefault((run.unit, run.blocks, run.seed), run)
         if repr(other.history) != repr(run.history):  # in which a nan is like another
             raise OpenatacError('%s and %s are both runs of %s with %d blocks and seed %d: leave out one'
@@ -106,15 +105,12 @@ def _recipe(settings):
         unused.add('reduction')
     return {'host': None, **{name: value for name, value in settings.items()
                              if name not in unused and name not in COMPARED},
-            'images a step': settings['batch_size'] * _count(settings['devices'])}
+            'images a step': settings['batch_size'] * device_count(settings['devices'])}
 
 
-def _count(devices):
+def device_count(devices):
     """How many devices '2 x 1 x cpu' are."""
-    count = 1
-    for factor in devices.split(' x ')[:-1]:
-        count *= int(factor)
-    return count
+    return math.prod(int(factor) for factor in devices.split(' x ')[:-1])
 
 
 def _text(folder, name):

@@ -48,14 +48,13 @@ def exchange(symbol, image_shape):
 
 def _faster(node, nodes, shape_of):
     """What is to take the node's place, a symbol of the variables ``0``, ``1``...; None if nothing."""
-    x, gate = mx.sym.var('0'), mx.sym.var('1')
     attributes = node.get('attrs', {})
     if (node['op'], attributes.get('pool_type'), attributes.get('global_pool')) == ('Pooling', 'avg', 'True'):
-        return mx.sym.contrib.AdaptiveAvgPooling2D(x, output_size=1)
+        return mx.sym.contrib.AdaptiveAvgPooling2D(mx.sym.var('0'), output_size=1)
     if node['op'] == 'broadcast_mul':
         left, right = (shape_of.get(nodes[source]['name'] + '_output', ()) for source, *_ in node['inputs'])
         if len(left) == 4 and right == left[:2] + (1, 1) != left:
-            return scale_channels(mx.sym, x, mx.sym.flatten(gate))
+            return scale_channels(mx.sym, mx.sym.var('0'), mx.sym.flatten(mx.sym.var('1')))
     return None
 
 

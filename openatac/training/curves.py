@@ -1,9 +1,5 @@
 """Curves over epochs as a PNG picture, by matplotlib if it is there."""
-import logging
-
-from openatac.files import replace_file
-
-log = logging.getLogger('openatac')
+from openatac.pictures import write_picture
 
 
 def draw_curves(path, title, panels):
@@ -13,14 +9,14 @@ def draw_curves(path, title, panels):
 
     Without matplotlib a warning says how to get it, and nothing is drawn.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import MaxNLocator
-    except ImportError:
-        return log.warning("no picture without matplotlib: pip install 'openatac[demo]'")
+    write_picture(path, lambda: curves_figure(title, panels))
+
+
+def curves_figure(title, panels):
+    """The same as a matplotlib Figure."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
     figure = Figure(figsize=(9, 3.6), layout='constrained')
-    FigureCanvasAgg(figure)
     for axes, (label, curves) in zip(figure.subplots(1, len(panels)), panels.items()):
         for name, values in curves.items():
             axes.plot(values, marker='.' if len(values) < 50 else None, label=name)
@@ -29,5 +25,4 @@ def draw_curves(path, title, panels):
         axes.grid(alpha=0.3)
         axes.legend()
     figure.suptitle(title)
-    with replace_file(path) as temporary:
-        figure.savefig(temporary, format='png', dpi=110)
+    return figure

@@ -15,6 +15,7 @@ from typing import Callable, NamedTuple
 from openatac.data.loader import prefetch
 from openatac.errors import CheckpointError, OpenatacError
 from openatac.models.parameters import save_parameters, write_arrays
+from openatac.signals import stop_signals
 from openatac.training.checkpoint import Checkpoints, check_finite, writing_in
 
 log = logging.getLogger('openatac')
@@ -286,9 +287,5 @@ def _stop_signals(cluster):
                  signal.Signals(number).name)
         signal.signal(number, before[number])
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with stop_signals(ask) as before:
         yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -3,8 +3,6 @@
 Trackers get the list of all epochs' rows, the history, so that what a resumed run leaves is what an
 uninterrupted one would have left.
 """
-import csv
-import io
 import json
 import logging
 import os
@@ -13,7 +11,7 @@ import sys
 from logging.handlers import MemoryHandler
 
 from openatac.errors import OpenatacError
-from openatac.files import write_text
+from openatac.files import write_csv, write_text
 from openatac.training.curves import draw_curves
 
 log = logging.getLogger('openatac')
@@ -80,11 +78,7 @@ class MetricsFiles(Tracker):
     def epoch(self, history):
         write_text(os.path.join(self.folder, 'metrics.jsonl'),
                    ''.join(json.dumps(row) + '\n' for row in history))
-        table = io.StringIO()
-        writer = csv.DictWriter(table, fieldnames=list(history[0]), lineterminator='\n')
-        writer.writeheader()
-        writer.writerows(history)
-        write_text(os.path.join(self.folder, 'metrics.csv'), table.getvalue())
+        write_csv(os.path.join(self.folder, 'metrics.csv'), list(history[0]), history)
 
     def finish(self, history, summary):
         write_text(os.path.join(self.folder, 'summary.json'), json.dumps(summary, indent=1) + '\n')
