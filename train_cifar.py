@@ -11,6 +11,7 @@ import argparse
 import os
 import sys
 
+from openatac.training.engine_flags import add_engine, check_engine, find_network
 from openatac.training.flags import add_reports, check_rates, number, parse_with_recipe, run
 from openatac.training.recipes import CIFAR
 
@@ -63,8 +64,9 @@ def parser():
                           help='decay every so many epochs instead of at --lr-decay-epoch')
     training.add_argument('--lr-decay-epoch', default='300,350', help='epochs at whose start the rate decays')
     training.add_argument('--mode', choices=('hybrid', 'imperative'), default='hybrid')
-    training.add_argument('--dtype', choices=('float32', 'float16'), default='float32')
+    training.add_argument('--dtype', choices=('float32', 'float16', 'bfloat16'), default='float32')
     training.add_argument('--seed', type=number(int, low=0, high=2 ** 31 - 1), default=0)
+    add_engine(p)
     output = p.add_argument_group('output')
     output.add_argument('--save-dir', default='params', help='folder of this run (default: %(default)s)')
     output.add_argument('--save-period', type=number(int, low=0), default=0,
@@ -78,10 +80,13 @@ def parser():
                        help='auto: go on from the newest checkpoint in --save-dir, if there is one')
     start.add_argument('--resume-from', metavar='FILE.params', help='start from these parameters')
     start.add_argument('--evaluate', metavar='FILE.params', help='only test these parameters')
+    start.add_argument('--dry-run', type=count, metavar='N',
+                       help='do N batches of each part, print what they take, leave only the log')
     return p
 
 
 def main(argv=None):
+    argv = sys.argv[1:] if argv is None else argv
     p = parser()
     args = parse_with_recipe(p, CIFAR, argv)
     from openatac import runtime
@@ -89,29 +94,38 @@ def main(argv=None):
     try:
         decays = decay_epochs(args.lr_decay_epoch, args.lr_decay_period, args.num_epochs)
         check_rates(args.lr, args.lr_decay, sum(epoch < args.num_epochs for epoch in decays))
-        runtime.parse_gpus(args.gpus)
+        check_engine(args, len(runtime.parse_gpus(args.gpus)))
     except ValueError as error:
         p.error(str(error))
     from openatac.training.datasets import Reading
     from openatac.training.tracking import log_to
     log_to()
-    runtime.require_mxnet()  # before anything is downloaded
-    data = None if args.summary else Reading(args, (False,) if args.evaluate else (True, False))
-    import mxnet  # noqa: F401  (while the data are read)
-
-    from openatac.training import cifar
+    if args.summary or args.export or not args.initial:
+        runtime.require_mxnet()  # before anything is downloaded
+    only_network = args.summary or args.write_initial
+    data = None if only_network else Reading(args, (False,) if args.evaluate else (True, False))
     try:
-        net = cifar.build_network(args)
+        net, name = find_network(args, p, CIFAR, argv, build)
     except ValueError as error:
         p.error(str(error))
-    if args.summary:
-        return cifar.print_summary(net)
+    if only_network:
+        from openatac.training import cifar_network
+        return cifar_network.print_or_write(net, name, args)
+    from openatac.training import cifar
     if args.evaluate:
         return cifar.evaluate(net, args, data)
-    cifar.train(net, args, data, decays, command=' '.join([os.path.basename(sys.argv[0])] + sys.argv[1:]))
-    if args.export:
+    cifar.train(net, name, args, data, decays, ' '.join([os.path.basename(sys.argv[0])] + argv))
+    if args.export and not args.dry_run:
         from openatac.deploy.export import export_run
         export_run(args.save_dir, args.export)
+
+
+def build(args):
+    """(network, its name) of the flags."""
+    import mxnet  # noqa: F401  (while the data are read)
+
+    from openatac.training import cifar_network
+    return cifar_network.build_network(args), cifar_network.model_name(args)
 
 
 if __name__ == '__main__':

@@ -17,6 +17,7 @@ import sys
 
 from openatac.training import imagenet_flags
 from openatac.training.distributed import KVSTORES
+from openatac.training.engine_flags import add_engine, check_engine, find_network
 from openatac.training.flags import add_reports, check_rates, number, parse_with_recipe, run
 from openatac.training.recipes import IMAGENET
 
@@ -41,6 +42,7 @@ def parser():
     add_network(p)
     imagenet_flags.add_data(p)
     add_devices(p)
+    add_engine(p)
     add_training(p)
     add_output(p)
     add_start(p)
@@ -146,28 +148,38 @@ def main(argv=None):
         if args.lr_mode == 'step':
             check_rates(args.lr, args.lr_decay, sum(epoch < args.num_epochs for epoch in decays))
         check(args)
+        check_engine(args, args.num_gpus)
     except ValueError as error:
         p.error(str(error))
     from openatac.training.tracking import log_to
     log_to()
-    runtime.require_mxnet()
+    if args.summary or args.export or not args.initial:
+        runtime.require_mxnet()
     from openatac.training import distributed
     command = shlex.join([os.path.basename(__file__)] + argv)
-    cluster = distributed.start('device' if args.summary or args.evaluate else args.kvstore)
-    from openatac.training import imagenet
+    only_network = args.summary or args.write_initial
+    cluster = distributed.start('device' if only_network or args.evaluate else args.kvstore)
     try:
-        net = imagenet.build_network(args)
+        net, name = find_network(args, p, IMAGENET, argv, build)
     except ValueError as error:
         p.error(str(error))
-    if args.summary:
-        return imagenet.print_summary(net, args)
+    if only_network:
+        from openatac.training import imagenet_network
+        return imagenet_network.print_or_write(net, name, args)
+    from openatac.training import imagenet
     if args.evaluate:
         return imagenet.evaluate(net, args, command)
-    imagenet.train(net, args, decays, cluster, command)
+    imagenet.train(net, name, args, decays, cluster, command)
     cluster.close()
     if args.export and not args.dry_run and cluster.rank == 0:
         from openatac.deploy.export import export_run
         export_run(args.save_dir, args.export)
+
+
+def build(args):
+    """(network, its name) of the flags."""
+    from openatac.training import imagenet_network
+    return imagenet_network.build_network(args), imagenet_network.model_name(args)
 
 
 if __name__ == '__main__':

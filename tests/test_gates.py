@@ -20,7 +20,7 @@ from openatac.nn.activations import make_activation
 from openatac.nn.atac import ChaATAC
 from openatac.nn.attention import ATTENTIONS, GatherExcite, SEBlock, make_attention
 from openatac.study.gate_statistics import COLUMNS, find_gates, gate_statistics
-from openatac.training import imagenet
+from openatac.training import imagenet_network
 from tests.fresh_python import output_of
 from tests.photo_sets import write_data_dir
 from tests.scripts import call_script, json_of
@@ -264,7 +264,7 @@ def test_a_run_of_train_imagenet(tmp_path):
     data = write_data_dir(tmp_path / 'data')
     args = train_imagenet.parser().parse_args(
         ['--data-dir', data, '--num-classes', '2', '--input-size', '32', '--act-layers', '1'])
-    net = imagenet.build_network(args)
+    net = imagenet_network.build_network(args)
     net.initialize(mx.init.MSRAPrelu())
     net(mx.nd.zeros((1, 3, 32, 32)))
     run = tmp_path / 'run'

@@ -6,11 +6,11 @@ import pytest
 from tests.conftest import ROOT
 from tests.fresh_python import output_of
 
-FLOOR = {'openatac.nn': 1, 'openatac.data': 1, 'openatac.models': 2, 'openatac.training': 3,
-         'openatac.engines': 3, 'openatac.deploy': 4, 'openatac.study': 5}
+FLOOR = {'openatac.nn': 1, 'openatac.data': 1, 'openatac.models': 2, 'openatac.engines': 3,
+         'openatac.training': 4, 'openatac.deploy': 5, 'openatac.study': 6}
 ROOT_FLOORS = {0: ['version', 'errors', 'files', 'signals', 'pictures', 'runtime'],
-               6: ['__init__', 'cli', '__main__']}
-SCRIPTS = 7
+               7: ['__init__', 'cli', '__main__']}
+SCRIPTS = 8
 
 # Within one package, the files of a line may import those of the lines above it, and nothing else.
 ORDER = {
@@ -20,11 +20,13 @@ ORDER = {
                       'image_folder image_codec', 'photos photo_workers', 'photo_batches pack'],
     'openatac.models': ['placement params_layout replacement', 'parameters',
                         'cifar_resnet cifar_resnet18 resnet_v1b', 'zoo'],
-    'openatac.training': ['recipes schedule datasets curves objective loss_scale roll_call cpu_graph',
-                          'parameter_server clusters', 'distributed', 'tracking flags checkpoint',
-                          'imagenet_flags engine launch', 'loop', 'session dry_run teacher', 'cifar imagenet',
-                          'evaluate_imagenet'],
-    'openatac.engines': ['pytorch params_file', 'torch_operators gluon_graph', 'torch_graph'],
+    'openatac.training': ['recipes schedule datasets curves objective loss_scale roll_call cpu_graph initial '
+                          'teacher', 'parameter_server clusters engine_flags', 'distributed',
+                          'tracking flags checkpoint', 'imagenet_flags gluon_engine launch',
+                          'gluon_network torch_network cifar_network imagenet_network', 'networks', 'loop',
+                          'session dry_run', 'cifar imagenet', 'evaluate_imagenet'],
+    'openatac.engines': ['pytorch params_file mixing alone engine', 'torch_operators gluon_graph nag '
+                         'torch_objective torch_batches', 'torch_graph', 'torch_engine'],
     'openatac.deploy': ['description file_set fuse proof symbol_graph onnx_graph',
                         'symbol images onnx_operators', 'onnx quantize', 'bundle trained engines gate_maps',
                         'export predict'],
@@ -85,7 +87,7 @@ def test_imports_only_from_below(path):
 @pytest.mark.parametrize('importer, imported', [
     ('openatac.nn.atac', 'openatac.models.zoo'),           # upwards
     ('openatac.data.loader', 'openatac.nn.atac'),          # beside
-    ('openatac.training.engine', 'openatac'),              # the root
+    ('openatac.training.gluon_engine', 'openatac'),        # the root
     ('openatac.nn.atac', 'openatac.nn.activations'),       # against the order of the package
     ('openatac.data.cifar', 'openatac.data.digits'),       # on the same line of it
     ('openatac.errors', 'openatac.runtime'),

@@ -12,7 +12,7 @@ from openatac.models.cifar_resnet18 import CIFARResNet18
 from openatac.models.parameters import save_parameters
 from openatac.models.placement import place
 from openatac.nn.activations import ACTIVATIONS, make_activation
-from openatac.training.cifar import build_network
+from openatac.training.cifar_network import build_network
 
 
 def images(*shape):

@@ -53,3 +53,22 @@ def test_the_cifar_recipe_divides_at_the_start_of_an_epoch():
     schedule = step_schedule(0.2, 400, 390, decay_epochs('350,300', 0, 400), 0.1)
     places = [0, 300 * 390 - 1, 300 * 390, 350 * 390 - 1, 350 * 390, 400 * 390 - 1]
     assert [schedule(place) for place in places] == pytest.approx([.2, .2, .02, .02, .002, .002])
+
+
+@pytest.mark.parametrize('mode', ['step', 'poly', 'cosine'])
+@pytest.mark.parametrize('warmup_epochs', [0, 3, 11])
+def test_the_rates_are_gluoncvs_to_the_last_bit(mode, warmup_epochs):
+    from gluoncv.utils import LRScheduler, LRSequential
+    theirs = LRSequential([
+        LRScheduler('linear', base_lr=0.01, target_lr=0.3, nepochs=warmup_epochs, iters_per_epoch=37),
+        LRScheduler(mode, 0.3, target_lr=0, nepochs=11 - warmup_epochs, iters_per_epoch=37, power=2,
+                    step_epoch=[epoch - warmup_epochs for epoch in (5, 8)], step_factor=0.3)])
+    ours = warmup_schedule(mode, 0.3, 11, 37, warmup_epochs, 0.01, [5, 8], 0.3)
+    assert [ours(i) for i in range(11 * 37 + 5)] == [theirs(i + 1) for i in range(11 * 37 + 5)]
+
+
+def test_the_steps_are_gluoncvs_to_the_last_bit():
+    from gluoncv.utils import LRScheduler
+    theirs = LRScheduler('step', 0.2, nepochs=11, iters_per_epoch=37, step_epoch=[5, 8], step_factor=0.1)
+    ours = step_schedule(0.2, 11, 37, [8, 5], 0.1)
+    assert [ours(i) for i in range(11 * 37 + 5)] == [theirs(i) for i in range(11 * 37 + 5)]

@@ -222,7 +222,7 @@ def test_a_teacher_of_gluoncv_with_local_parameters(photos, tmp_path):
 
 def test_sync_batch_norm_has_the_same_parameters():
     """It needs two GPUs to run; the network that is built for them is checked here."""
-    from openatac.training.imagenet import build_network
+    from openatac.training.imagenet_network import build_network
     args = train_imagenet.parser().parse_args(['--syncbn', '--num-gpus', '2', '--r', '2'])
     net, plain = build_network(args), ResNet50_v1bATAC()
     assert isinstance(net.layer1[0].bn1, mx.gluon.contrib.nn.SyncBatchNorm)
@@ -237,7 +237,7 @@ def test_sync_batch_norm_has_the_same_parameters():
     (['--attention', 'se', '--self-attention', 'aa'], 'resnet50_v1b_se_aa', 'layer2.0.conv2.', None),
 ])
 def test_what_the_network_flags_build(flags, name, parameter, shape):
-    from openatac.training.imagenet import build_network, model_name
+    from openatac.training.imagenet_network import build_network, model_name
     args = train_imagenet.parser().parse_args(['--act-type', 'relu', *flags])
     parameters = build_network(args)._collect_params_with_prefix()
     assert model_name(args) == name

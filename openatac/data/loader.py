@@ -9,9 +9,13 @@ from openatac.errors import DataError
 class TrainingBatches:
     """Shuffled, augmented batches of an `ImageSet`; the last short batch is dropped.
 
+    ahead : how many of them are worth making in advance by `prefetch`
+
     Which images a batch holds, and how each was cropped and mirrored, depends on the seed, the
     epoch and the batch's index alone: a run can go on at any batch of any epoch.
     """
+
+    ahead = 2
 
     def __init__(self, images, batch_size, seed):
         if len(images) < batch_size:
@@ -36,6 +40,8 @@ class TrainingBatches:
 class EvaluationBatches:
     """All images of an `ImageSet` in order, as they are; the last batch may be short."""
 
+    ahead = 2
+
     def __init__(self, images, batch_size):
         if not len(images):
             raise DataError('the test set has no images')
@@ -53,8 +59,13 @@ class EvaluationBatches:
 def prefetch(batches, ahead=2):
     """Iterate over ``batches`` while a background thread makes up to ``ahead`` of the next ones.
 
-    An error in the thread is raised here. Leaving the loop early stops the thread.
+    An error in the thread is raised here. Leaving the loop early stops the thread. With ``ahead`` 0 there is
+    none.
     """
+    return _prefetched(batches, ahead) if ahead else (batch for batch in batches)
+
+
+def _prefetched(batches, ahead):
     ready, stopped, end = queue.Queue(ahead), threading.Event(), object()
 
     def put(item):

@@ -47,6 +47,8 @@ class TrainingPhotos:
         for too many bad images, a label out of range and a worker process that dies.
     """
 
+    ahead = 2  # batches that are worth making in advance by `prefetch`
+
     def __init__(self, source, size, batch_size, seed, workers, num_parts=1, part_index=0, jitter=Jitter(),
                  max_bad_share=MAX_BAD_SHARE):
         if len(source) < batch_size:
@@ -100,6 +102,8 @@ class EvaluationPhotos:
     source, size, batch_size, workers, num_parts, part_index, max_bad_share
         As in `TrainingPhotos`; a part is one run of images.
     """
+
+    ahead = 2
 
     def __init__(self, source, size, batch_size, crop_ratio=0.875, workers=0, num_parts=1, part_index=0,
                  max_bad_share=MAX_BAD_SHARE):

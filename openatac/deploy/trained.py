@@ -14,11 +14,11 @@ from openatac.deploy.description import Description
 from openatac.deploy.images import BadImage, InputTransform, find_images, read_file, to_pixels
 from openatac.errors import DataError
 from openatac.models.parameters import load_parameters, read_arrays
+from openatac.models.resnet_v1b import ResNet50_v1bATAC
 from openatac.models.zoo import find_model, get_model
 from openatac.nn.group_norm import GroupNorm
-from openatac.training import cifar as cifar_run
+from openatac.training import cifar_network, imagenet_network, session
 from openatac.training import imagenet as imagenet_run
-from openatac.training import session
 
 COARSE = '-coarse'  # 20 superclasses under 100 outputs, as the published script trains
 CIFAR_SIZE, IMAGENET_SIZE = 32, 224
@@ -53,13 +53,13 @@ def of_run(folder, params=None, size=None, data_dir=None):
 
 
 def _cifar(run, size, data_dir):
-    net = cifar_run.build_network(run)
-    name = cifar_run.model_name(run)
+    net = cifar_network.build_network(run)
+    name = cifar_network.model_name(run)
     coarse = run.dataset == 'cifar100' and run.cifar100_labels == 'coarse'
     dataset = run.dataset + (COARSE if coarse else '')
     arguments = {flag: getattr(run, flag)
                  for flag in ('r', 'act_layers', 'useGlobal', 'useReLU', 'reduction')}
-    description = _small(name, cifar_run.CLASSES[run.dataset], size, labels_of(dataset), arguments)
+    description = _small(name, cifar_network.CLASSES[run.dataset], size, labels_of(dataset), arguments)
     return Trained(net, description, partial(_small_images, dataset, data_dir or run.data_dir))
 
 
@@ -68,12 +68,12 @@ def _imagenet(run, size, data_dir):
     if data_dir:
         run.data_dir, run.use_rec = data_dir, False
     arguments = {flag: getattr(run, flag) for flag in ('r', 'act_layers', 'use_gn')}
-    description = _large(imagenet_run.model_name(run), run.num_classes, size or run.input_size,
+    description = _large(imagenet_network.model_name(run), run.num_classes, size or run.input_size,
                          run.crop_ratio or imagenet_run.CROP_RATIO, arguments)
     with contextlib.suppress(DataError):  # the names of the classes are where the images are
         description = description._replace(
             labels=list(imagenet_run.open_source(run, 'val').class_names or []))
-    return Trained(imagenet_run.build_network(run), description, partial(_photographs, run))
+    return Trained(imagenet_network.build_network(run), description, partial(_photographs, run))
 
 
 # ------------------------------------------------------------------------- a name and a file
@@ -107,7 +107,7 @@ def of_model(name, params, classes=None, size=None, dataset=None, data_dir=None,
 
 def _check_arguments(name, host, arguments):
     known = set(inspect.signature(host).parameters)
-    if host is imagenet_run.ResNet50_v1bATAC:
+    if host is ResNet50_v1bATAC:
         known.add('use_gn')
     for argument in arguments:
         if argument not in known:
@@ -129,7 +129,7 @@ def labels_of(dataset):
         return list('0123456789')
     name, coarse = dataset.replace(COARSE, ''), dataset.endswith(COARSE)
     names = cifar.class_names(name, 'coarse' if coarse else 'fine')
-    return names + ['unused %d' % index for index in range(len(names), cifar_run.CLASSES[name])]
+    return names + ['unused %d' % index for index in range(len(names), cifar_network.CLASSES[name])]
 
 
 def _small(name, classes, size, labels, arguments):

@@ -8,7 +8,7 @@ import json
 
 import mxnet as mx
 
-from openatac.engines.params_file import write_params
+from openatac.engines.params_file import write_params, writing
 from openatac.errors import OpenatacError
 from openatac.files import write_text
 
@@ -39,11 +39,9 @@ def export_graph(net, path):
     Raises OpenatacError for a network without values and if the files cannot be written.
     """
     graph, arrays = graph_of(net)
-    write_params(path + '-0000.params', arrays)
-    try:
+    with writing(path):
+        write_params(path + '-0000.params', arrays)
         write_text(path + '-symbol.json', json.dumps(graph))
-    except OSError as error:
-        raise OpenatacError('%s-symbol.json cannot be written (%s)' % (path, error)) from None
 
 
 def _values(parameter):

@@ -1,4 +1,5 @@
 """MXNet's .params files read and written in NumPy, for machines without MXNet."""
+import contextlib
 import math
 import os
 import struct
@@ -41,17 +42,23 @@ def read_params(path):
 def write_params(path, arrays):
     """Write {name: numpy.ndarray} to ``path`` as MXNet's ``nd.save`` does, whole or not at all.
 
-    Raises OpenatacError if it cannot be written.
+    Raises OSError if it cannot be written.
     """
+    with replace_file(path) as temporary, open(temporary, 'wb') as handle:
+        handle.write(struct.pack('<QQQ', LIST, 0, len(arrays)))
+        for array in arrays.values():
+            handle.write(struct.pack('<Iii%dqiii' % array.ndim, DENSE_ARRAY, 0, array.ndim, *array.shape,
+                                     CPU, 0, FLAGS[array.dtype]))
+            handle.write(np.ascontiguousarray(array).tobytes())
+        handle.write(struct.pack('<Q', len(arrays)))
+        for name in arrays:
+            handle.write(struct.pack('<Q', len(name.encode())) + name.encode())
+
+
+@contextlib.contextmanager
+def writing(path):
+    """Turn a failure to write ``path`` into an OpenatacError."""
     try:
-        with replace_file(path) as temporary, open(temporary, 'wb') as handle:
-            handle.write(struct.pack('<QQQ', LIST, 0, len(arrays)))
-            for array in arrays.values():
-                handle.write(struct.pack('<Iii%dqiii' % array.ndim, DENSE_ARRAY, 0, array.ndim, *array.shape,
-                                         CPU, 0, FLAGS[array.dtype]))
-                handle.write(np.ascontiguousarray(array).tobytes())
-            handle.write(struct.pack('<Q', len(arrays)))
-            for name in arrays:
-                handle.write(struct.pack('<Q', len(name.encode())) + name.encode())
+        yield
     except OSError as error:
-        raise OpenatacError('%s cannot be written (%s)' % (path, error)) from None
+        raise OpenatacError('%s cannot be written (%s)' % (path, error.strerror)) from None

@@ -10,7 +10,7 @@ import os
 
 import numpy as np
 
-from openatac.engines.params_file import read_params, write_params
+from openatac.engines.params_file import read_params, write_params, writing
 from openatac.engines.pytorch import torch
 from openatac.engines.torch_operators import attributes_of, batch_norm, find_operator, takes_training
 from openatac.errors import OpenatacError, ParameterFileError
@@ -69,7 +69,8 @@ def to_gluon(module, path):
         statistics = {source.target for node in module.graph.nodes if node.target is batch_norm
                       for source in node.args[3:]}
         arrays = {('aux:' if name in statistics else 'arg:') + name: array for name, array in arrays.items()}
-    write_params(path, arrays)
+    with writing(path):
+        write_params(path, arrays)
 
 
 def _numbers(tensor):

@@ -1,4 +1,5 @@
 """Parameter files: MXNet's own .params format, written whole and read strictly."""
+import logging
 import os
 
 import mxnet as mx
@@ -6,6 +7,8 @@ import mxnet as mx
 from openatac.errors import ParameterFileError
 from openatac.files import replace_file
 from openatac.models.params_layout import check_layout
+
+log = logging.getLogger('openatac')
 
 
 def write_arrays(path, arrays):
@@ -35,6 +38,15 @@ def read_arrays(path):
     if not isinstance(arrays, dict):
         raise ParameterFileError('%s holds arrays without names: save parameters with save_parameters' % path)
     return arrays
+
+
+def initialise(net, seed, contexts, params=None):
+    """Draw the network's values from ``seed`` on ``contexts``, or read them from the file ``params``."""
+    mx.random.seed(seed)
+    net.initialize(mx.init.MSRAPrelu(), ctx=contexts)
+    if params:
+        load_parameters(net, params, contexts)
+        log.info('starting from the parameters in %s', params)
 
 
 def save_parameters(net, path):

@@ -55,7 +55,7 @@ def _costs(run):
     import mxnet as mx
 
     from openatac.study.costs import costs
-    from openatac.training.cifar import build_network
+    from openatac.training.cifar_network import build_network
     settings = run.summary['settings']
     # With a host of its own, the network's name says all; else the flags do.
     model = run.summary['model'] if settings.get('host') else 'atac'

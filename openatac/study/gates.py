@@ -101,9 +101,9 @@ def _examine(folder, name, args):
 
 def _cifar(folder, run, args):
     """(name, data set, network, batches of images, read when asked for) of a run of train_cifar.py."""
-    from openatac.training import cifar, session
+    from openatac.training import cifar_network, session
     with session.reading_network(folder):
-        net, name = cifar.build_network(run), cifar.model_name(run)
+        net, name = cifar_network.build_network(run), cifar_network.model_name(run)
         run.dataset, run.data_dir = args.dataset or run.dataset, args.data_dir or run.data_dir
     return name, run.dataset, net, _small_images(run, args.images)
 
@@ -120,13 +120,13 @@ def _small_images(run, count):
 
 def _imagenet(folder, run, args):
     """The same of a run of train_imagenet.py."""
-    from openatac.training import imagenet, session
+    from openatac.training import imagenet_network, session
     if args.dataset:
         raise OpenatacError('--dataset %s has no images for %s, a run of train_imagenet.py: leave it '
                             'out' % (args.dataset, folder))
     with session.reading_network(folder):
         run.syncbn = False  # the same parameters, and one device needs no synchronisation
-        net, name = imagenet.build_network(run), imagenet.model_name(run)
+        net, name = imagenet_network.build_network(run), imagenet_network.model_name(run)
     if args.data_dir:
         run.data_dir, run.use_rec = args.data_dir, False
     return name, 'imagenet', net, _photos(run, args.images)

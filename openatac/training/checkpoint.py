@@ -12,11 +12,11 @@ import logging
 import os
 import shutil
 
-import mxnet as mx
+import numpy as np
 
+from openatac.engines.params_file import read_params, write_params
 from openatac.errors import CheckpointError, ParameterFileError
 from openatac.files import flush, remove_leftovers
-from openatac.models.parameters import read_arrays, write_arrays
 
 ARRAYS, STATE, MANIFEST = 'arrays.params', 'state.json', 'manifest.json'
 log = logging.getLogger('openatac')
@@ -38,7 +38,7 @@ class Checkpoints:
         return sorted(name for name in os.listdir(self.folder) if name.isdigit())
 
     def save(self, iteration, arrays, state):
-        """Keep {name: NDArray} and a JSON-able ``state`` reached after ``iteration`` iterations.
+        """Keep {name: numpy.ndarray} and a JSON-able ``state`` reached after ``iteration`` iterations.
 
         Raises CheckpointError, leaving the earlier checkpoints as they were, if it can't be
         written or if an array holds a value that is not finite.
@@ -57,7 +57,7 @@ class Checkpoints:
         temporary, final = os.path.join(self.folder, '.' + name), os.path.join(self.folder, name)
         try:
             os.mkdir(temporary)
-            write_arrays(os.path.join(temporary, ARRAYS), arrays)
+            write_params(os.path.join(temporary, ARRAYS), arrays)
             _write_json(os.path.join(temporary, STATE), state)
             _write_json(os.path.join(temporary, MANIFEST),
                         {file: _sha256(os.path.join(temporary, file)) for file in (ARRAYS, STATE)})
@@ -99,7 +99,7 @@ def _read(path):
         if not isinstance(manifest, dict) or manifest.get(name) != _sha256(os.path.join(path, name)):
             raise ValueError('%s is not what its manifest says' % name)
     with open(os.path.join(path, STATE), encoding='utf-8') as handle:
-        return read_arrays(os.path.join(path, ARRAYS)), json.load(handle)
+        return read_params(os.path.join(path, ARRAYS)), json.load(handle)
 
 
 def _write_json(path, value):
@@ -118,28 +118,22 @@ def _sha256(path):
 
 
 def check_finite(arrays):
-    """Raise CheckpointError if an array of {name: NDArray} holds a value that is not finite."""
+    """Raise CheckpointError if an array of {name: numpy.ndarray} holds a value that is not finite."""
     for name, array in arrays.items():
-        if not mx.nd.contrib.isfinite(array).min().asscalar():
+        if not np.isfinite(array).all():
             raise CheckpointError('%s became infinite or not a number: the last checkpoint is kept; use a '
                                   'smaller --lr' % name.split('/')[1])
 
 
 @contextlib.contextmanager
 def writing_in(folder):
-    """Turn a failure of the system or of MXNet to write in ``folder`` into a CheckpointError."""
+    """Turn a failure to write in ``folder`` into a CheckpointError."""
     try:
         yield
-    except (OSError, mx.MXNetError) as error:
-        place = getattr(error, 'filename', None) or folder
+    except OSError as error:
         raise CheckpointError('%s cannot be written (%s); the last checkpoint is intact: make room or mend '
-                              'the folder, then go on with --resume auto' % (place, _reason(error))) from None
-
-
-def _reason(error):
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return 'MXNet could not write it, is the disk full?'
+                              'the folder, then go on with --resume auto'
+                              % (error.filename or folder, error.strerror)) from None
 
 
 @contextlib.contextmanager
@@ -150,7 +144,7 @@ def only_run_in(folder):
         handle = open(os.path.join(folder, '.lock'), 'w')
     except OSError as error:
         raise CheckpointError('%s cannot be written (%s): choose another folder'
-                              % (folder, _reason(error))) from None
+                              % (folder, error.strerror)) from None
     with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

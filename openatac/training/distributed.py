@@ -15,36 +15,13 @@ import sys
 import threading
 import traceback
 
+from openatac.engines.alone import Alone
 from openatac.errors import OpenatacError
 
 # What MXNet really has. It takes other names, such as horovod, without a word for a local store.
 KVSTORES = ('local', 'device', 'dist_sync', 'dist_device_sync', 'dist_async')
 ROLES = ('scheduler', 'server', 'worker')
 LAUNCH = 'start all processes of the run by: openatac launch -n WORKERS -s SERVERS -- COMMAND'
-
-
-class Alone:
-    """A run of one process, with the interface of `Cluster`."""
-
-    rank, size, stop_signal, is_asynchronous = 0, 1, 0, False
-
-    def __init__(self, kvstore='device'):
-        self.kvstore = kvstore
-
-    def gather(self, message, name='a message'):
-        return [message]
-
-    def barrier(self, name='a barrier'):
-        pass
-
-    def prepare(self, trainer, batch_size):
-        pass
-
-    def check_alike(self, settings):
-        pass
-
-    def close(self):
-        pass
 
 
 class Cluster:

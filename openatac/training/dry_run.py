@@ -7,8 +7,6 @@ import tempfile
 import time
 from typing import NamedTuple
 
-import mxnet as mx
-
 from openatac.data.loader import prefetch
 from openatac.errors import OpenatacError
 from openatac.training.checkpoint import Checkpoints, writing_in
@@ -36,17 +34,17 @@ def dry_run(plan, batches):
     """
     engine, parts = plan.engine, []
     with contextlib.closing(_endless(plan.training)) as source:
-        parts.append(_timed('read', _read, source, batches))
-    with contextlib.closing(prefetch(_endless(plan.training))) as ahead:
-        parts.append(_timed('first batch', _train, plan, ahead, 1))
-        parts.append(_timed('train', _train, plan, ahead, max(1, batches // 10)))
+        parts.append(_timed(engine, 'read', _read, source, batches))
+    with contextlib.closing(prefetch(_endless(plan.training), plan.training.ahead)) as ahead:
+        parts.append(_timed(engine, 'first batch', _train, plan, ahead, 1))
+        parts.append(_timed(engine, 'train', _train, plan, ahead, max(1, batches // 10)))
         if batches > 1:
-            parts.append(_timed('train on', _train, plan, ahead, batches - max(1, batches // 10)))
-    parts.append(_timed('validate', _validate, plan, batches))
+            parts.append(_timed(engine, 'train on', _train, plan, ahead, batches - max(1, batches // 10)))
+    parts.append(_timed(engine, 'validate', _validate, plan, batches))
     with writing_in(plan.folder), tempfile.TemporaryDirectory(prefix='.dry-run-', dir=plan.folder) as folder:
         checkpoints = Checkpoints(folder)
-        parts.append(_timed('checkpoint', _save, engine, checkpoints))
-        parts.append(_timed('resume', _resume, engine, checkpoints))
+        parts.append(_timed(engine, 'checkpoint', _save, engine, checkpoints))
+        parts.append(_timed(engine, 'resume', _resume, engine, checkpoints))
     if engine.cluster.rank == 0:
         print(table(parts))
         print('Peak memory of the process: %.0f MB. Nothing was kept.'
@@ -67,11 +65,12 @@ def table(parts):
     return '\n'.join(lines)
 
 
-def _timed(name, work, *arguments):
+def _timed(engine, name, work, *arguments):
     began = time.perf_counter()
     batches, images = work(*arguments)
-    mx.nd.waitall()
-    return Part(name, batches, images, time.perf_counter() - began, _memory(), _gpu_memory())
+    engine.wait()
+    return Part(name, batches, images, time.perf_counter() - began, _memory(),
+                engine.device_memory())
 
 
 def _endless(training):
@@ -103,7 +102,7 @@ def _validate(plan, batches):
             some.append(len(y))
             yield x, y
 
-    plan.engine.evaluate(prefetch(counted()))
+    plan.engine.evaluate(prefetch(counted(), plan.evaluation.ahead))
     return len(some), sum(some)
 
 
@@ -124,12 +123,3 @@ def _resume(engine, checkpoints):
 def _memory():
     with open('/proc/self/statm') as handle:
         return int(handle.read().split()[1]) * os.sysconf('SC_PAGE_SIZE') / 2 ** 20
-
-
-def _gpu_memory():
-    used = []
-    if mx.runtime.Features().is_enabled('CUDA'):
-        for gpu in range(mx.context.num_gpus()):
-            free, total = mx.context.gpu_memory_info(gpu)
-            used.append((total - free) / 2 ** 20)
-    return max(used, default=0)

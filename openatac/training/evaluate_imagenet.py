@@ -19,12 +19,13 @@ def main(argv):
     imagenet_flags.add_network(p, r=2)  # that of the published network
     imagenet_flags.add_data(p)
     imagenet_flags.add_devices(p)
+    p.set_defaults(engine='mxnet', seed=0)
     args = p.parse_args(argv)
     from openatac.training.tracking import log_to
     log_to()
-    from openatac.training import imagenet
+    from openatac.training import imagenet, imagenet_network
     try:
-        net = imagenet.build_network(args)
+        net = imagenet_network.build_network(args)
     except ValueError as error:
         p.error(str(error))
     imagenet.evaluate(net, args, shlex.join(p.prog.split() + argv))

@@ -70,7 +70,7 @@ def run(main):
     try:
         main()
     except (OpenatacError, ImportError) as error:
-        if isinstance(error, ImportError) and error.name not in ('mxnet', 'gluoncv'):
+        if isinstance(error, ImportError) and error.name not in ('mxnet', 'gluoncv', 'torch'):
             raise
         end(str(error), getattr(error, 'exit_code', 1))
     except KeyboardInterrupt:

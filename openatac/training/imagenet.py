@@ -3,28 +3,19 @@ import logging
 import os
 import shlex
 
-import mxnet as mx
-from mxnet.gluon import nn
-
-from openatac import runtime
 from openatac.data.image_folder import ImageFolder
 from openatac.data.loader import prefetch
 from openatac.data.photo_batches import EvaluationPhotos, TrainingPhotos, first_iteration
 from openatac.data.records import RecordFile, index_beside
+from openatac.engines.params_file import read_params
 from openatac.errors import DataError, DeviceError, OpenatacError, ParameterFileError
-from openatac.models.parameters import load_parameters, read_arrays
-from openatac.models.resnet_v1b import ResNet50_v1bATAC
-from openatac.models.zoo import unit_name
-from openatac.nn.group_norm import GroupNorm
 from openatac.training import loop, session
 from openatac.training.dry_run import dry_run
-from openatac.training.engine import GluonEngine
-from openatac.training.loss_scale import LossScale
-from openatac.training.objective import SMOOTHING, Objective
+from openatac.training.networks import on_devices
 from openatac.training.schedule import warmup_schedule
-from openatac.training.teacher import load_teacher
 
 log = logging.getLogger('openatac')
+SMOOTHING = 0.1  # the published script's
 CROP_RATIO = 0.875  # what the published script takes for 0
 # Flags that choose the run's result; all others may differ when a run is resumed.
 RESULT_FLAGS = (
@@ -36,64 +27,20 @@ RESULT_FLAGS = (
     'reduction', 'self_attention')
 
 
-# ---------------------------------------------------------------------------------- network
-
-def build_network(args):
-    """The network of the flags, not initialised. Raises ValueError for flags that make no network."""
-    if args.self_attention == 'fa' and args.input_size % 4:
-        raise ValueError('argument --self-attention: fa takes images whose sides 4 divides, and --input-size '
-                         'is %d' % args.input_size)
-    return ResNet50_v1bATAC(
-        act_type=args.act_type, attention=args.attention, r=args.r, act_layers=args.act_layers,
-        classes=args.num_classes, last_gamma=getattr(args, 'last_gamma', False),
-        reduction=args.reduction, self_attention=args.self_attention, **_normalisation(args))
-
-
-def _normalisation(args):
-    if getattr(args, 'syncbn', False):
-        if args.use_gn:
-            raise ValueError('argument --syncbn: --use-gn leaves it no BatchNorm; choose one of the two')
-        if args.num_gpus < 2:  # MXNet's waits for ever on a CPU
-            raise ValueError('argument --syncbn: it is for two GPUs and more, and --num-gpus is %d; leave it '
-                             'out' % args.num_gpus)
-        return {'norm_layer': mx.gluon.contrib.nn.SyncBatchNorm,
-                'norm_kwargs': {'num_devices': args.num_gpus}}
-    if args.use_gn:
-        return {'norm_layer': GroupNorm}
-    return {'norm_layer': nn.BatchNorm}
-
-
-def print_summary(net, args):
-    """Print Gluon's table of layers, output shapes and parameters."""
-    net.initialize()
-    net.summary(mx.nd.zeros((1,) + image_shape(args)))
-
+# ----------------------------------------------------------------------------- devices, data
 
 def image_shape(args):
     """(C, H, W) of the network's input."""
     return (3, args.input_size, args.input_size)
 
 
-def model_name(args):
-    """'resnet50_v1b_atac', as in the names of the files that a run leaves."""
-    unit = unit_name(args.act_type, args.attention)
-    if args.self_attention is None:
-        return 'resnet50_v1b_' + unit
-    return 'resnet50_v1b_' + ('' if unit == 'relu' else unit + '_') + args.self_attention
-
-
-# ----------------------------------------------------------------------------- devices, data
-
-def contexts(args, command):
-    """The devices of --num-gpus; DeviceError in one sentence if they can't do what is asked."""
+def _on_devices(net, args, command):
+    """`on_devices` of --num-gpus; DeviceError in one sentence if they can't do what is asked."""
     try:
-        devices, line = runtime.contexts(','.join(map(str, range(args.num_gpus))), fall_back=False)
-        session.check_precision(args.dtype, devices)
+        return on_devices(net, args, ','.join(map(str, range(args.num_gpus))), fall_back=False)
     except DeviceError as error:
         raise DeviceError('%s; on a CPU (slow: some images a second) the command is: %s'
                           % (error, cpu_command(command))) from None
-    log.info('%s', line)
-    return devices
 
 
 def cpu_command(command):
@@ -133,11 +80,10 @@ def _open_both(args):
 
 def evaluate(net, args, command):
     """Log the errors of the parameters in ``args.evaluate`` on the validation set; returns the metrics."""
-    devices = contexts(args, command)
-    load_parameters(net, args.evaluate, devices)
-    engine = GluonEngine(net, devices, 'nag', {}, image_shape(args), dtype=args.dtype,
-                         hybrid=args.mode == 'hybrid', top5=True)
-    batches = EvaluationPhotos(open_source(args, 'val'), args.input_size, args.batch_size * len(devices),
+    network = _on_devices(net, args, command)
+    network.load(args.evaluate)
+    engine = network.engine(image_shape(args), {}, {}, top5=True)
+    batches = EvaluationPhotos(open_source(args, 'val'), args.input_size, args.batch_size * network.count,
                                args.crop_ratio or CROP_RATIO, args.num_workers,
                                max_bad_share=args.max_bad_share)
     metrics = engine.evaluate(prefetch(batches))
@@ -148,31 +94,34 @@ def evaluate(net, args, command):
 
 # ----------------------------------------------------------------------------------- training
 
-def train(net, args, decays, cluster, command):
-    """The whole run of train_imagenet.py in --save-dir; returns the summary, or nothing of a dry run."""
+def train(net, name, args, decays, cluster, command):
+    """The whole run of train_imagenet.py in --save-dir; returns the summary, or nothing of a dry run.
+
+    net : the network called ``name``, see `on_devices`
+    """
     with session.open_run(args, command, args.logging_file, '%(message)s', cluster.rank):
-        devices = contexts(args, command)
+        network = _on_devices(net, args, command)
         sources = _open_both(args)
         log.info('%d training and %d validation images', *map(len, sources))
-        batch_size = args.batch_size * len(devices) * cluster.size
+        batch_size = args.batch_size * network.count * cluster.size
         part = {'num_parts': cluster.size, 'part_index': cluster.rank, 'max_bad_share': args.max_bad_share}
         training = TrainingPhotos(sources[0], args.input_size, batch_size, args.seed, args.num_workers,
                                   **part)
         validation = EvaluationPhotos(sources[1], args.input_size, batch_size, args.crop_ratio or CROP_RATIO,
                                       args.num_workers, **part)
         starts = [first_iteration(epoch, len(sources[0]), batch_size) for epoch in range(args.num_epochs + 1)]
-        engine = _engine(net, args, devices, cluster, starts)
+        engine = _engine(network, args, cluster, starts)
         plan = loop.Plan(
             engine, training, validation, _schedule(args, len(sources[0]) // batch_size, starts[-1], decays),
             args.num_epochs, args.save_dir, _result_settings(args, engine, sources), _interval_line(args),
             epoch_lines, args.log_interval, args.save_frequency,
-            lambda epoch: 'imagenet-%s-%d' % (model_name(args), epoch - 1), save_states=True)
+            lambda epoch: 'imagenet-%s-%d' % (name, epoch - 1), save_states=True)
         progress = _begin(args, engine, starts)
         _check_alike(cluster, plan.settings, engine)
         if args.dry_run:
             return dry_run(plan, args.dry_run)
-        return session.train(plan, progress, args, command, '%s on ImageNet' % model_name(args), {
-            'model': model_name(args), 'dataset': 'imagenet', 'act_type': args.act_type,
+        return session.train(plan, progress, args, command, '%s on ImageNet' % name, {
+            'model': name, 'dataset': 'imagenet', 'act_type': args.act_type,
             'attention': args.attention, 'useGlobal': False,
             'training_images': len(sources[0]), 'test_images': len(sources[1])})
 
@@ -190,20 +139,17 @@ def _schedule(args, iterations_per_epoch, iterations, decays):
         raise OpenatacError(str(error)) from None
 
 
-def _engine(net, args, devices, cluster, starts):
+def _engine(network, args, cluster, starts):
     teaches = args.teacher and args.hard_weight < 1
-    teacher = load_teacher(args, devices, image_shape(args)) if teaches else None
-    objective = Objective(
-        args.num_classes, SMOOTHING if args.label_smoothing else 0.0, args.mixup_alpha if args.mixup else 0.0,
-        starts[args.num_epochs - args.mixup_off_epoch], teacher, args.temperature, args.hard_weight)
-    session.initialise(net, args.seed, devices, args.resume_params)
-    if args.no_wd:
-        for parameter in net.collect_params('.*beta|.*gamma|.*bias').values():
-            parameter.wd_mult = 0.0
-    return GluonEngine(
-        net, devices, 'nag', {'learning_rate': args.lr, 'momentum': args.momentum, 'wd': args.wd},
-        image_shape(args), args.dtype, args.mode == 'hybrid', args.seed, objective,
-        LossScale(args.loss_scale or 1024.0) if args.dtype == 'float16' else None, top5=True, cluster=cluster)
+    objective = {
+        'classes': args.num_classes, 'smoothing': SMOOTHING if args.label_smoothing else 0.0,
+        'mixup': args.mixup_alpha if args.mixup else 0.0,
+        'mixup_iterations': starts[args.num_epochs - args.mixup_off_epoch],
+        'teacher': network.teacher(image_shape(args)) if teaches else None,
+        'temperature': args.temperature, 'hard_weight': args.hard_weight}
+    network.draw(args.resume_params)
+    optimizer = {'learning_rate': args.lr, 'momentum': args.momentum, 'wd': args.wd}
+    return network.engine(image_shape(args), optimizer, objective, args.no_wd, top5=True, cluster=cluster)
 
 
 def _begin(args, engine, starts):
@@ -214,8 +160,8 @@ def _begin(args, engine, starts):
         if not os.path.isfile(args.resume_states):
             raise ParameterFileError('--resume-states: there is no file %s' % args.resume_states)
         try:
-            engine.load_optimizer_states(read_arrays(args.resume_states))
-        except (KeyError, ValueError, mx.MXNetError, ParameterFileError):
+            engine.load_optimizer_states(read_params(args.resume_states))
+        except (KeyError, ValueError, ParameterFileError):
             raise ParameterFileError(
                 '%s holds no optimizer states of this network: --resume-states takes the .states files that '
                 "this script writes (not those of the authors' script, which are pickles)"

@@ -58,6 +58,6 @@ def add_devices(p):
     group.add_argument('--batch-size', type=number(int, low=1), default=32, help='images per device')
     group.add_argument('--num-gpus', type=number(int, low=0, high=64), default=0,
                        help='how many GPUs to use, from GPU 0 on (default: 0, the CPU)')
-    group.add_argument('--dtype', choices=('float32', 'float16'), default='float32')
+    group.add_argument('--dtype', choices=('float32', 'float16', 'bfloat16'), default='float32')
     group.add_argument('--mode', choices=('hybrid', 'imperative'), default='hybrid')
     return group

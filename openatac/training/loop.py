@@ -13,8 +13,8 @@ import time
 from typing import Callable, NamedTuple
 
 from openatac.data.loader import prefetch
+from openatac.engines.params_file import write_params
 from openatac.errors import CheckpointError, OpenatacError
-from openatac.models.parameters import save_parameters, write_arrays
 from openatac.signals import stop_signals
 from openatac.training.checkpoint import Checkpoints, check_finite, writing_in
 
@@ -24,10 +24,10 @@ log = logging.getLogger('openatac')
 class Plan(NamedTuple):
     """What a run does.
 
-    engine : openatac.training.engine.GluonEngine
-    training : has ``epoch(epoch, start)``, the batches from batch ``start`` on, and their number in
-        all, ``batches(epoch)``; such as TrainingBatches
-    evaluation : an iterable of batches
+    engine : openatac.engines.engine.Engine
+    training : has ``epoch(epoch, start)``, the batches from batch ``start`` on, their number in all,
+        ``batches(epoch)``, and how many of them a thread may make ahead; such as TrainingBatches
+    evaluation : an iterable of batches, with ``ahead`` as well
     schedule : function from the iteration, from 0, to the learning rate
     epochs : int
     folder : str; where checkpoints and parameter files go
@@ -146,7 +146,8 @@ def train(plan, progress, trackers=()):
 
 def _train_epoch(plan, progress, trackers, stop):
     engine, batches = plan.engine, plan.training.batches(progress.epoch)
-    with contextlib.closing(prefetch(plan.training.epoch(progress.epoch, progress.batch))) as ahead:
+    with contextlib.closing(prefetch(plan.training.epoch(progress.epoch, progress.batch),
+                                     plan.training.ahead)) as ahead:
         with _bar(batches, progress, plan) as bar:
             clock = _Clock(engine)
             for images, labels in ahead:
@@ -189,7 +190,7 @@ def _finish_epoch(plan, progress, speed):
     """Evaluate, add the epoch's row to the history, keep the parameters if they are the best."""
     engine = plan.engine
     training = engine.read_all_metrics()
-    test = engine.evaluate(prefetch(plan.evaluation))
+    test = engine.evaluate(prefetch(plan.evaluation, plan.evaluation.ahead))
     _check_loss(test, progress)
     is_best = test.accuracy > progress.best['accuracy']
     if is_best:
@@ -223,13 +224,13 @@ def _write(plan, progress, trackers):
 def _write_parameters(plan, progress):
     engine, last = plan.engine, progress.epoch - 1
     if progress.best['epoch'] == last:
-        save_parameters(engine.net, os.path.join(plan.folder, 'best.params'))
+        engine.save_parameters(os.path.join(plan.folder, 'best.params'))
     if plan.save_period and progress.epoch % plan.save_period == 0:
         path = os.path.join(plan.folder, plan.save_name(progress.epoch))
-        save_parameters(engine.net, path + '.params')
+        engine.save_parameters(path + '.params')
         if plan.save_states:
-            write_arrays(path + '.states', engine.optimizer_states())
-    save_parameters(engine.net, os.path.join(plan.folder, 'last.params'))
+            write_params(path + '.states', engine.optimizer_states())
+    engine.save_parameters(os.path.join(plan.folder, 'last.params'))
 
 
 def _checkpoint(plan, progress, arrays, numbers):

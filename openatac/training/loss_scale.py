@@ -1,6 +1,4 @@
 """The factor that keeps small float16 gradients from vanishing (Micikevicius et al., 2018, section 3.2)."""
-import mxnet as mx
-
 from openatac.errors import OpenatacError
 
 
@@ -14,12 +12,17 @@ class LossScale:
         self.scale, self.patience = scale, patience
         self.good_steps = 0
 
-    def finite(self, gradients):
-        """Whether all of a list of NDArrays are finite; adapts the scale for the next step.
+    @classmethod
+    def of(cls, args):
+        """That of the flags: --loss-scale, or the default; None unless --dtype is float16."""
+        return cls(getattr(args, 'loss_scale', None) or 2.0 ** 10) if args.dtype == 'float16' else None
 
-        It waits for the gradients. Raises OpenatacError if they overflow at hardly any scale at all.
+    def update(self, finite):
+        """Adapt the scale for the next step; returns ``finite``, whether the gradients of this one were.
+
+        Raises OpenatacError if they overflow at hardly any scale at all.
         """
-        if self._all_finite(gradients):
+        if finite:
             self.good_steps += 1
             if self.good_steps == self.patience:
                 self.scale, self.good_steps = min(2 * self.scale, 2.0 ** 24), 0
@@ -29,14 +32,6 @@ class LossScale:
             raise OpenatacError('the gradients are not finite at any loss scale: the last checkpoint is '
                                 'kept; use a smaller --lr')
         return False
-
-    @staticmethod
-    def _all_finite(gradients, chunk=200):
-        verdict = mx.nd.ones(1, gradients[0].context)
-        for start in range(0, len(gradients), chunk):
-            some = gradients[start:start + chunk]
-            mx.nd.multi_all_finite(*some, num_arrays=len(some), init_output=False, out=verdict)
-        return bool(verdict.asscalar())
 
     def state(self):
         """What `load_state` needs."""

@@ -7,8 +7,6 @@ import mxnet as mx
 import numpy as np
 from mxnet import gluon
 
-SMOOTHING = 0.1  # the published script's
-
 
 class Objective:
     """Softmax cross entropy with the label, or with what is made of it.

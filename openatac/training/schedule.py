@@ -1,4 +1,9 @@
-"""The learning rate as a function of the iteration, by GluonCV's LRScheduler."""
+"""The learning rate as a function of the iteration, as GluonCV's LRScheduler has it, to the last bit.
+
+GluonCV's own loads only where MXNet does; these also drive PyTorch on machines without it.
+"""
+import math
+
 MODES = ('step', 'poly', 'cosine')
 
 
@@ -7,9 +12,8 @@ def step_schedule(base_lr, epochs, iterations_per_epoch, decay_epochs, factor):
 
     Returns a function from the iteration, counted from 0 over all epochs, to the rate.
     """
-    from gluoncv.utils import LRScheduler
-    return LRScheduler('step', base_lr, nepochs=epochs, iters_per_epoch=iterations_per_epoch,
-                       step_epoch=sorted(decay_epochs), step_factor=factor)
+    return _Phase('step', base_lr, 0, epochs * iterations_per_epoch, 0,
+                  [epoch * iterations_per_epoch for epoch in decay_epochs], factor)
 
 
 def warmup_schedule(mode, base_lr, epochs, iterations_per_epoch, warmup_epochs=0, warmup_lr=0.0,
@@ -23,21 +27,40 @@ def warmup_schedule(mode, base_lr, epochs, iterations_per_epoch, warmup_epochs=0
     Returns a function from the iteration, counted from 0 over all epochs, to the rate. As MXNet's
     optimizers do, which count an update before they ask for its rate, it begins one step ahead.
     """
-    from gluoncv.utils import LRScheduler, LRSequential
     if mode not in MODES:
         raise ValueError('there is no schedule %r: choose one of %s' % (mode, ', '.join(MODES)))
     if not 0 <= warmup_epochs <= epochs:
         raise ValueError('%d warm-up epochs do not fit into %d epochs' % (warmup_epochs, epochs))
-    if 1 in (warmup_epochs * iterations_per_epoch, (epochs - warmup_epochs) * iterations_per_epoch):
+    warming, all_in_all = warmup_epochs * iterations_per_epoch, epochs * iterations_per_epoch
+    if 1 in (warming, all_in_all - warming):
         raise ValueError('a schedule of one iteration has no beginning and end: train on more images, for '
                          'more epochs or with a smaller --batch-size')
-    steps = [epoch - warmup_epochs for epoch in sorted(decay_epochs)]
-    schedule = LRSequential([
-        LRScheduler('linear', base_lr=warmup_lr, target_lr=base_lr, nepochs=warmup_epochs,
-                    iters_per_epoch=iterations_per_epoch),
-        LRScheduler(mode, base_lr, target_lr=0, nepochs=epochs - warmup_epochs,
-                    iters_per_epoch=iterations_per_epoch, step_epoch=steps, step_factor=factor, power=2)])
-    return lambda iteration: schedule(iteration + 1)
+    warmup = _Phase('linear', warmup_lr, base_lr, warming, 0)
+    decay = _Phase(mode, base_lr, 0, all_in_all - warming, warming,
+                   [(epoch - warmup_epochs) * iterations_per_epoch for epoch in decay_epochs], factor)
+
+    def rate(iteration):
+        update = min(iteration + 1, all_in_all - 1)
+        return (warmup if update < warming else decay)(update)
+
+    return rate
+
+
+class _Phase:
+    """From ``start`` to ``end`` (with 'step': times ``factor`` after each of ``steps``) from iteration
+    ``offset`` on, over ``iterations`` iterations; its last rate holds from there on."""
+
+    def __init__(self, mode, start, end, iterations, offset, steps=(), factor=1.0):
+        self.mode, self.start, self.end = mode, start, end
+        self.last, self.offset, self.steps, self.factor = iterations - 1, offset, steps, factor
+
+    def __call__(self, iteration):
+        now = min(max(0, iteration - self.offset), self.last)
+        if self.mode == 'step':
+            return self.start * self.factor ** sum(step <= now for step in self.steps)
+        left = {'linear': 1 - now / self.last, 'poly': (1 - now / self.last) ** 2,
+                'cosine': (1 + math.cos(math.pi * now / self.last)) / 2}
+        return self.end + (self.start - self.end) * left[self.mode]
 
 
 def decay_epochs(listed, period, epochs):

@@ -7,38 +7,22 @@ import os
 import platform
 import statistics
 
-import mxnet as mx
 import numpy as np
 
-from openatac.errors import CheckpointError, DeviceError, OpenatacError
+from openatac.errors import CheckpointError, OpenatacError
 from openatac.files import write_text
-from openatac.models.parameters import load_parameters
 from openatac.training import loop, tracking
 from openatac.training.checkpoint import only_run_in, writing_in
 from openatac.version import __version__
 
 log = logging.getLogger('openatac')
-
-
-def check_precision(dtype, contexts):
-    """Raise DeviceError for float16 without a GPU."""
-    if dtype == 'float16' and contexts[0].device_type == 'cpu':
-        raise DeviceError('--dtype float16 needs a GPU, since MXNet cannot multiply float16 matrices on a '
-                          'CPU: use --dtype float32')
-
-
-def initialise(net, seed, contexts, params=None):
-    """Draw the network's values from ``seed`` on ``contexts``, or read them from the file ``params``."""
-    mx.random.seed(seed)
-    net.initialize(mx.init.MSRAPrelu(), ctx=contexts)
-    if params:
-        load_parameters(net, params, contexts)
-        log.info('starting from the parameters in %s', params)
+TORCH_FLAGS = ('engine', 'tf32', 'compile')  # that choose the result of a run with --engine torch
 
 
 def result_settings(args, flags, engine, data):
     """{name: value} of what a run's result depends on; ``data``: a text that stands for its data sets."""
-    return dict({flag: getattr(args, flag) for flag in flags}, devices=devices(engine), data=data)
+    flags += TORCH_FLAGS if args.engine == 'torch' else ()
+    return dict({flag: getattr(args, flag) for flag in flags}, devices=engine.devices, data=data)
 
 
 def read_settings(folder):
@@ -130,12 +114,6 @@ def check_same_start(engine, progress):
             'all machines share' % ', '.join('%d and %d' % tuple(place[:2]) for place in places))
 
 
-def devices(engine):
-    """Such as '2 x gpu' or, of two processes, '2 x 1 x cpu'."""
-    processes = '%d x ' % engine.cluster.size if engine.cluster.size > 1 else ''
-    return '%s%d x %s' % (processes, len(engine.contexts), engine.contexts[0].device_type)
-
-
 def _trackers(args, title, iteration):
     trackers = [tracking.MetricsFiles(args.save_dir),
                 tracking.HistoryPicture(args.save_plot_dir or args.save_dir, title)]
@@ -148,12 +126,12 @@ def _trackers(args, title, iteration):
 
 def _summary(args, command, plan, history, best, about):
     return {
-        'command': command, **about, 'seed': args.seed, 'device': devices(plan.engine),
+        'command': command, **about, 'seed': args.seed, 'device': plan.engine.devices,
         'threads': os.environ.get('OMP_NUM_THREADS', ''), 'epochs': len(history),
         'best_accuracy': best['accuracy'], 'best_epoch': best['epoch'],
         'last_accuracy': history[-1]['val_accuracy'],
         'images_per_second': statistics.median(row['images_per_second'] for row in history),
         'settings': plan.settings,
-        'versions': {'openatac': __version__, 'mxnet': mx.__version__, 'numpy': np.__version__,
+        'versions': {'openatac': __version__, **plan.engine.versions, 'numpy': np.__version__,
                      'python': platform.python_version()},
     }

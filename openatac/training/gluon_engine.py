@@ -1,32 +1,30 @@
-"""A network on its devices: training steps, evaluation, and the state that makes them repeatable.
-
-`openatac.training.loop` drives an engine and knows nothing of how it computes.
-"""
+"""MXNet's engine: a Gluon network on its devices."""
 import base64
 import collections
 import contextlib
+import errno
 import zlib
-from typing import NamedTuple, Optional
 
 import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon
 
+from openatac.engines.alone import Alone
+from openatac.engines.engine import Engine, Metrics
+from openatac.errors import DeviceError
+from openatac.models.parameters import save_parameters
 from openatac.training.cpu_graph import training_form
-from openatac.training.distributed import Alone
 from openatac.training.objective import Objective
 
 
-class Metrics(NamedTuple):
-    """Means over ``images`` images."""
-
-    loss: float
-    accuracy: float
-    images: int
-    top5: Optional[float] = None
+def check_precision(dtype, contexts):
+    """Raise DeviceError for float16 without a GPU."""
+    if dtype == 'float16' and contexts[0].device_type == 'cpu':
+        raise DeviceError('--dtype float16 needs a GPU, since MXNet cannot multiply float16 matrices on a '
+                          'CPU: use --dtype float32')
 
 
-class GluonEngine:
+class GluonEngine(Engine):
     """Trains and evaluates a Gluon network by synchronous data parallelism.
 
     net : HybridBlock, initialised on ``contexts``; values that wait for a shape are drawn here
@@ -80,10 +78,19 @@ class GluonEngine:
             dict(optimizer_params, multi_precision=self.dtype == 'float16'), kvstore=self.cluster.kvstore,
             update_on_kvstore=self.cluster.is_asynchronous)
 
+    @property
+    def devices(self):
+        """Such as '2 x gpu' or, of two processes, '2 x 1 x cpu'."""
+        processes = '%d x ' % self.cluster.size if self.cluster.size > 1 else ''
+        return '%s%d x %s' % (processes, len(self.contexts), self.contexts[0].device_type)
+
+    @property
+    def versions(self):
+        return {'mxnet': mx.__version__}
+
     # ------------------------------------------------------------------------ training
 
     def train_batch(self, images, labels, rate):
-        """One optimizer step on NumPy arrays (B, C, H, W) and (B,). Does not wait for its end."""
         mx.random.seed((self.seed * 1000003 + self.iteration) % 2 ** 31)
         self.trainer.set_learning_rate(rate)
         if not self._prepared:
@@ -128,8 +135,9 @@ class GluonEngine:
             return self.trainer.step(images)
         scale = self.loss_scale.scale
         self.trainer.allreduce_grads()
-        if self.loss_scale.finite([parameter.list_grad()[0] for parameter in self.parameters.values()
-                                   if parameter.grad_req != 'null']):
+        gradients = [parameter.list_grad()[0] for parameter in self.parameters.values()
+                     if parameter.grad_req != 'null']
+        if self.loss_scale.update(_all_finite(gradients)):
             self.trainer.update(images * scale)
 
     def _stay_near(self, result):
@@ -139,11 +147,9 @@ class GluonEngine:
             self._running.popleft().wait_to_read()
 
     def read_metrics(self):
-        """Means of this process's images since `reset_metrics`; waits for the device."""
         return _means(*_totals(self._sums, self.images))
 
     def read_all_metrics(self):
-        """The same over all processes, each of which must call it."""
         return self._over_cluster(*_totals(self._sums, self.images))
 
     def _over_cluster(self, totals, images):
@@ -152,7 +158,6 @@ class GluonEngine:
         return _means(totals, images)
 
     def reset_metrics(self):
-        """Start the means anew."""
         self._sums, self.images = [mx.nd.zeros(2, ctx) for ctx in self.contexts], 0
 
     # ---------------------------------------------------------------------- evaluation
@@ -252,20 +257,28 @@ class GluonEngine:
             gluon.utils.split_and_load(images, contexts, even_split=False),
             gluon.utils.split_and_load(labels, contexts, even_split=False)))
 
+    def wait(self):
+        mx.nd.waitall()
+
+    def device_memory(self):
+        used = [0.0]
+        for context in self.contexts:
+            if context.device_type == 'gpu':
+                free, total = mx.context.gpu_memory_info(context.device_id)
+                used.append((total - free) / 2 ** 20)
+        return max(used)
+
     # --------------------------------------------------------------------------- state
 
     def state(self):
-        """({name: NDArray}, {name: number}): all that the next steps depend on.
-
-        Each process must call it; all get the same.
-        """
         everyones = self._everyones_values()
-        arrays = {'parameter/%s/0' % name: parameter.list_data()[0]
+        mx.nd.waitall()  # on the CPU a pending forward pass may be reordering weights in place
+        arrays = {'parameter/%s/0' % name: parameter.list_data()[0].asnumpy()
                   for name, parameter in self.parameters.items() if parameter.grad_req != 'null'}
         start = 0
         for name, (array, *_) in self._own():
             for device, row in enumerate(everyones):
-                arrays['%s/%d' % (name, device)] = mx.nd.array(row[start:start + array.size])
+                arrays['%s/%d' % (name, device)] = row[start:start + array.size]
             start += array.size
         arrays.update(('optimizer/' + name, array) for name, array in self.optimizer_states().items())
         numbers = {'iteration': self.iteration, 'images': self.images}
@@ -274,7 +287,6 @@ class GluonEngine:
         return arrays, numbers
 
     def load_state(self, arrays, numbers):
-        """Go back to what `state` returned."""
         for name, parameter in self.parameters.items():
             if parameter.grad_req != 'null':
                 for data in parameter.list_data():
@@ -303,13 +315,17 @@ class GluonEngine:
                 total = zlib.crc32(parameter.list_data()[0].asnumpy(), total)
         return total
 
+    def save_parameters(self, path):
+        try:
+            save_parameters(self.net, path)
+        except mx.MXNetError:
+            raise OSError(errno.EIO, 'MXNet could not write it, is the disk full?', path) from None
+
     def optimizer_states(self):
-        """{name: NDArray}: what the optimizer remembers, as `load_optimizer_states` takes it."""
-        return {'%s/%d' % (name, index): array for name, states in self._optimizer_states()
+        return {'%s/%d' % (name, index): array.asnumpy() for name, states in self._optimizer_states()
                 for index, array in enumerate(states)}
 
     def load_optimizer_states(self, saved):
-        """Go back to what `optimizer_states` returned; KeyError if it is of other parameters."""
         for device in range(len(self.contexts)):
             for name, states in self._optimizer_states(device):
                 for index, array in enumerate(states):
@@ -326,6 +342,15 @@ class GluonEngine:
                     index, parameter.list_data()[device])
                 updater.states_synced[index] = True
             yield name, _flat(updater.states[index])
+
+
+def _all_finite(gradients, chunk=200):
+    """Whether all of a list of NDArrays are; waits for them."""
+    verdict = mx.nd.ones(1, gradients[0].context)
+    for start in range(0, len(gradients), chunk):
+        some = gradients[start:start + chunk]
+        mx.nd.multi_all_finite(*some, num_arrays=len(some), init_output=False, out=verdict)
+    return bool(verdict.asscalar())
 
 
 def _totals(sums, images):

@@ -1,0 +1,61 @@
+"""A Gluon network on the devices that its run has, and what `GluonEngine` is made of."""
+import logging
+
+from openatac import runtime
+from openatac.data.loader import EvaluationBatches, TrainingBatches
+from openatac.models.parameters import initialise, load_parameters
+from openatac.training.gluon_engine import GluonEngine, check_precision
+from openatac.training.loss_scale import LossScale
+from openatac.training.objective import Objective
+from openatac.training.teacher import load_teacher
+
+log = logging.getLogger('openatac')
+
+
+class GluonNetwork:
+    """The same for MXNet as `openatac.training.torch_network.TorchNetwork` is for PyTorch.
+
+    net : HybridBlock, not initialised
+    args : the flags
+    gpus : str, such as '0,1'; '' means the CPU, which also takes over if ``fall_back`` and MXNet sees no GPU
+
+    count : how many devices a batch is split over
+
+    Raises DeviceError if the devices, or their precision, are not there.
+    """
+
+    TrainingBatches, EvaluationBatches = TrainingBatches, EvaluationBatches
+
+    def __init__(self, net, args, gpus, fall_back):
+        self.net, self.args = net, args
+        self.contexts, line = runtime.contexts(gpus, fall_back)
+        check_precision(args.dtype, self.contexts)
+        log.info('%s', line)
+        self.count = len(self.contexts)
+
+    def draw(self, params=None):
+        """Give the network its initial values for --seed, or those of the file ``params``."""
+        initialise(self.net, self.args.seed, self.contexts, params)
+
+    def load(self, params):
+        """Give the network the values of the file ``params``."""
+        load_parameters(self.net, params, self.contexts)
+
+    def teacher(self, image_shape):
+        """The network of --teacher, to be one of `engine`'s ``objective``."""
+        return load_teacher(self.args, self.contexts, image_shape)
+
+    def engine(self, image_shape, optimizer, objective, no_wd=False, top5=False, cluster=None):
+        """The engine for images (C, H, W).
+
+        optimizer : {name: value} of NAG's learning_rate, momentum and wd
+        objective : {name: value} of `Objective`'s arguments
+        no_wd : whether biases, gammas and betas have no weight decay
+        """
+        if no_wd:
+            for parameter in self.net.collect_params('.*beta|.*gamma|.*bias').values():
+                parameter.wd_mult = 0.0
+        args = self.args
+        return GluonEngine(
+            self.net, self.contexts, 'nag', optimizer, image_shape, args.dtype, args.mode == 'hybrid',
+            args.seed, Objective(**objective), LossScale.of(args), top5, cluster)

@@ -1,0 +1,97 @@
+"""A network's graph in PyTorch on the device that its run has, and what `TorchEngine` is made of."""
+import logging
+
+from openatac import runtime
+from openatac.engines.params_file import read_params
+from openatac.engines.pytorch import torch
+from openatac.engines.torch_batches import DeviceEvaluationBatches, DeviceTrainingBatches
+from openatac.engines.torch_engine import TorchEngine
+from openatac.engines.torch_graph import to_torch
+from openatac.engines.torch_objective import TorchObjective
+from openatac.errors import DeviceError
+from openatac.training.initial import Initial
+from openatac.training.loss_scale import LossScale
+
+log = logging.getLogger('openatac')
+
+
+class TorchNetwork:
+    """The same for PyTorch as `openatac.training.gluon_network.GluonNetwork` is for MXNet, on one device.
+
+    net : HybridBlock, not initialised, whose graph is run; or an `Initial`, which needs no MXNet
+    args, gpus, fall_back, count : see there
+    """
+
+    count = 1
+
+    def __init__(self, net, args, gpus, fall_back):
+        self.net, self.args, self.module = net, args, None
+        self.device, line = _device(gpus, fall_back)
+        if args.dtype == 'float16' and self.device == 'cpu':
+            raise DeviceError('--dtype float16 needs a GPU: use --dtype float32 or bfloat16')
+        log.info('%s', line)
+
+    def TrainingBatches(self, images, batch_size, seed):
+        return DeviceTrainingBatches(images, batch_size, seed, self.device)
+
+    def EvaluationBatches(self, images, batch_size):
+        return DeviceEvaluationBatches(images, batch_size, self.device)
+
+    def draw(self, params=None):
+        """Give the network its initial values for --seed, or those of the file ``params``."""
+        if isinstance(self.net, Initial):
+            self.module = to_torch(self.net.symbol, params)
+        else:
+            self.module = _module(self.net, self.args.seed, params)
+
+    def load(self, params):
+        """Give the network the values of the file ``params``."""
+        if isinstance(self.net, Initial):
+            self.module = to_torch(self.net.symbol, {name: array.astype('float32')
+                                                     for name, array in read_params(params).items()})
+        else:
+            self.module = _module(self.net, 0, params)
+
+    def teacher(self, image_shape):
+        """The network of --teacher, to be one of `engine`'s ``objective``; it needs MXNet."""
+        runtime.require_mxnet()
+        import mxnet as mx
+
+        from openatac.training.teacher import load_teacher
+        return to_torch(load_teacher(self.args, [mx.cpu()], image_shape)).eval().to(self.device)
+
+    def engine(self, image_shape, optimizer, objective, no_wd=False, top5=False, cluster=None):
+        """The engine; see `GluonNetwork.engine`."""
+        args = self.args
+        without = [name for name, _ in self.module.named_parameters()
+                   if no_wd and name.endswith(('beta', 'gamma', 'bias'))]
+        return TorchEngine(
+            self.module, self.device, optimizer, args.dtype, args.seed, TorchObjective(**objective),
+            LossScale.of(args), top5, dict.fromkeys(without, 0.0), args.tf32, args.compile)
+
+
+def _module(net, seed, params):
+    import mxnet as mx
+
+    from openatac.models.parameters import initialise
+    initialise(net, seed, [mx.cpu()], params)
+    return to_torch(net)
+
+
+def _device(gpus, fall_back):
+    """(device, a line that says so); DeviceError for a GPU that is not there, unless the CPU takes over."""
+    runtime.set_threads()
+    wanted = runtime.parse_gpus(gpus)
+    if not wanted:
+        return 'cpu', runtime.cpu_line()
+    present = torch.cuda.device_count()
+    if not present:
+        problem = 'GPU %s was asked for, but PyTorch sees no GPU' % gpus
+        if not fall_back:
+            raise DeviceError(problem)
+        return 'cpu', '%s (%s)' % (runtime.cpu_line(), problem)
+    if max(wanted) >= present:
+        raise DeviceError('GPU %d was asked for, but PyTorch sees %d: choose from 0 to %d'
+                          % (max(wanted), present, present - 1))
+    return 'cuda:%d' % wanted[0], 'running on GPU %d (%s) with PyTorch %s' % (
+        wanted[0], torch.cuda.get_device_name(wanted[0]), torch.__version__)
