@@ -218,14 +218,24 @@ def _libraries_in_reach():
     try:
         yield
     except OSError as error:
-        if not has_cuda_wheel():
-            raise ImportError(
-                'MXNet cannot load here (%s): install the system library that it names (libgomp.so.1 comes '
-                'with the package libgomp1 of Debian and Ubuntu)' % error, name='mxnet') from error
-        raise ImportError(
-            "the CUDA build of MXNet cannot load here (%s): it needs the NVIDIA driver and the libraries of "
-            "pip install 'openatac[cu112]'; for a machine without a GPU run pip uninstall mxnet-cu112 and "
-            "then pip install 'openatac[cpu]'" % error, name='mxnet') from error
+        raise ImportError(_cannot_load(error), name='mxnet') from error
+
+
+def _cannot_load(error):
+    """The sentence for the OSError in which the system says why it did not load MXNet's library."""
+    if not has_cuda_wheel():
+        return ('MXNet cannot load here (%s): install the system library that it names (libgomp.so.1 comes '
+                'with the package libgomp1 of Debian and Ubuntu)' % error)
+    named = str(error).split(':')[0]
+    missing = [library for library, path in find_cuda_libraries().items() if path is None]
+    if named in missing:
+        mending = "pip install 'openatac[cu112]' brings " + ', '.join(missing)
+    elif named == 'libcuda.so.1':
+        mending = 'it comes with the NVIDIA driver, which must be installed'
+    else:
+        mending = "it needs the NVIDIA driver and the libraries of pip install 'openatac[cu112]'"
+    return ("the CUDA build of MXNet cannot load here (%s): %s; for a machine without a GPU run pip uninstall "
+            "mxnet-cu112 and then pip install 'openatac[cpu]'" % (error, mending))
 
 
 # --------------------------------------------------------------------------------- threads
@@ -348,12 +358,14 @@ def _read(path):
 
 # ------------------------------------------------------------------------------------ CUDA
 
-# What libmxnet.so of mxnet-cu112 links to, in an order in which each finds what it needs.
-CUDA_LIBRARIES = (
-    'libcudart.so.11.0', 'libnvrtc.so.11.2', 'libnvToolsExt.so.1', 'libcublasLt.so.11',
-    'libcublas.so.11', 'libcufft.so.10', 'libcurand.so.10', 'libcusolver.so.11',
-    'libcudnn.so.8', 'libnccl.so.2',
-)
+# What libmxnet.so of mxnet-cu112 links to, in an order in which each finds what it needs, and the folder
+# in which its package has it. (PyTorch's packages have libraries of CUDA 12 and 13, some under such names.)
+CUDA_LIBRARIES = {
+    'libcudart.so.11.0': 'cuda_runtime', 'libnvrtc.so.11.2': 'cuda_nvrtc', 'libnvToolsExt.so.1': 'nvtx',
+    'libcublasLt.so.11': 'cublas', 'libcublas.so.11': 'cublas', 'libcufft.so.10': 'cufft',
+    'libcurand.so.10': 'curand', 'libcusolver.so.11': 'cusolver', 'libcudnn.so.8': 'cudnn',
+    'libnccl.so.2': 'nccl',
+}
 
 
 def has_cuda_wheel():
@@ -368,14 +380,9 @@ def has_cuda_wheel():
 
 def find_cuda_libraries():
     """{library: path or None} for each of CUDA_LIBRARIES among the pip-installed nvidia packages."""
-    folders = []
-    for entry in sys.path:
-        nvidia = os.path.join(entry, 'nvidia')
-        if os.path.isdir(nvidia):
-            folders += [os.path.join(nvidia, package, 'lib') for package in sorted(os.listdir(nvidia))]
     found = {}
-    for library in CUDA_LIBRARIES:
-        paths = (os.path.join(folder, library) for folder in folders)
+    for library, package in CUDA_LIBRARIES.items():
+        paths = (os.path.join(entry, 'nvidia', package, 'lib', library) for entry in sys.path)
         found[library] = next((path for path in paths if os.path.isfile(path)), None)
     return found
 
@@ -418,9 +425,11 @@ def check_capability(index, gpu):
     """Raise DeviceError if MXNet holds no code for GPU ``index``, one of `nvidia_gpus`."""
     name, major, minor = gpu
     if major not in CAPABILITIES:
+        newer = "train with --engine torch (pip install 'openatac[torch]'), " if major > CAPABILITIES[-1] else ''
         raise DeviceError(
             'GPU %d (%s) has compute capability %d.%d, and MXNet 1.9.1 holds code for 5.0 to 8.9 only: '
-            'choose another GPU by --gpus, or train on the CPU with --gpus ""' % (index, name, major, minor))
+            '%schoose another GPU by --gpus, or train on the CPU with --gpus ""'
+            % (index, name, major, minor, newer))
 
 
 def contexts(gpus='', fall_back=True):
@@ -448,7 +457,7 @@ def contexts(gpus='', fall_back=True):
     wanted = parse_gpus(gpus)
     import mxnet as mx
     if not wanted:
-        return [mx.cpu()], _cpu_line()
+        return [mx.cpu()], cpu_line()
     has_cuda = mx.runtime.Features().is_enabled('CUDA')
     present = mx.context.num_gpus() if has_cuda else 0
     if not present:
@@ -456,7 +465,7 @@ def contexts(gpus='', fall_back=True):
             gpus, 'MXNet sees no GPU' if has_cuda else 'this MXNet is the CPU build')
         if not fall_back:
             raise DeviceError(problem)
-        return [mx.cpu()], '%s (%s)' % (_cpu_line(), problem)
+        return [mx.cpu()], '%s (%s)' % (cpu_line(), problem)
     if max(wanted) >= present:
         raise DeviceError('GPU %d was asked for, but MXNet sees %d: choose from 0 to %d'
                           % (max(wanted), present, present - 1))
@@ -468,7 +477,7 @@ def contexts(gpus='', fall_back=True):
     return [mx.gpu(index) for index in wanted], 'running on GPU ' + ', '.join(names)
 
 
-def _cpu_line():
+def cpu_line():
     # Not thread_count(): nothing set a number if MXNet was there before openatac.
     threads = os.environ.get('OMP_NUM_THREADS') or os.environ.get('MXNET_OMP_MAX_THREADS')
     return 'running on the CPU with %s' % (

@@ -18,7 +18,9 @@ import glob
 import itertools
 import json
 import os
+import subprocess
 import sys
+import tempfile
 
 from openatac.errors import OpenatacError
 from openatac.files import write_text
@@ -28,7 +30,7 @@ from openatac.training.flags import number
 
 OURS = ('--model', '--blocks', '--act-type', '--attention', '--useGlobal', '--no-useGlobal', '--seed',
         '--save-dir', '--resume', '--recipe', '--summary', '--evaluate', '--export', '--tensorboard',
-        '--project', '--name', '--save-plot-dir')
+        '--project', '--name', '--save-plot-dir', '--initial', '--write-initial', '--dry-run')
 
 
 def main(argv):
@@ -42,6 +44,8 @@ def main(argv):
         trainings = _trainings(args)
     except ValueError as error:
         parser.error(str(error))
+    if args.dry_run:
+        return _rehearse(args)
     for folder in args.others or ([] if trainings else [args.folder]):
         find_runs(folder)  # or say that there is none, before anything is made
     with only_run_in(args.folder):
@@ -71,6 +75,8 @@ def _parse(argv):
                    help='of train_cifar.py, but for unit and depth (default: %(default)s)')
     p.add_argument('--jobs', type=number(int, low=1, high=256), default=1,
                    help='trainings at a time, which share the processors (default: 1)')
+    p.add_argument('--dry-run', type=number(int, low=1, high=10 ** 6), metavar='N',
+                   help='only do N batches of each training, print what they take, and keep nothing')
     p.add_argument('--from', dest='others', metavar='RUNS', nargs='+', default=[],
                    help='folders with finished runs, whose records are copied to FOLDER')
     p.add_argument('--note', help='what must be said of the data beside every figure; it is kept in FOLDER')
@@ -85,6 +91,8 @@ def _parse(argv):
     for flag in args.flags:
         if flag.split('=')[0] in OURS:
             p.error('%s is not to be given after --: the comparison sets it' % flag)
+    if args.dry_run and not args.units:
+        p.error('argument --dry-run: --units names nothing to train')
     if args.flags and not args.units:
         p.error('the flags %s are for trainings, and --units names none' % ' '.join(args.flags))
     return p, args
@@ -129,6 +137,17 @@ def unit_flags(unit):
         raise ValueError('argument --units: there is no unit %r; the nearest are %s'
                          % (unit, ', '.join(near)))
     return units[unit.lower()]
+
+
+def _rehearse(args):
+    """Let train_cifar.py do some batches of each training; the worst of its exit codes."""
+    codes = [0]
+    with tempfile.TemporaryDirectory() as args.folder:
+        args.flags += ['--dry-run', str(args.dry_run)]
+        for training in _trainings(args):
+            print('\n%s:' % training.name, flush=True)
+            codes.append(subprocess.run(training.command).returncode)
+    return max(codes)
 
 
 def _train(trainings, args):

@@ -21,7 +21,7 @@ RESULT_FLAGS = (
 
 def evaluate(net, args, data):
     """Log the accuracy of the parameters in --evaluate on the test images; returns the metrics."""
-    network = on_devices(net, args, args.gpus, fall_back=True)
+    network = on_devices(net, args, IMAGE_SHAPE, args.gpus, fall_back=True)
     network.load(args.evaluate)
     batches = network.EvaluationBatches(data.result()[0], args.batch_size * network.count)
     metrics = _engine(network, args).evaluate(prefetch(batches, batches.ahead))
@@ -36,7 +36,7 @@ def train(net, name, args, data, decays, command):
     net : the network called ``name``, see `on_devices`
     """
     with session.open_run(args, command):
-        network = on_devices(net, args, args.gpus, fall_back=True)
+        network = on_devices(net, args, IMAGE_SHAPE, args.gpus, fall_back=True)
         training_set, test_set = data.result()
         log.info('%d training and %d test images', len(training_set), len(test_set))
         training = network.TrainingBatches(training_set, args.batch_size * network.count, args.seed)
@@ -59,7 +59,7 @@ def train(net, name, args, data, decays, command):
 
 def _engine(network, args):
     optimizer = {'learning_rate': args.lr, 'momentum': args.momentum, 'wd': args.wd}
-    return network.engine(IMAGE_SHAPE, optimizer, objective={})
+    return network.engine(optimizer, objective={})
 
 
 def _title(args, name):

@@ -17,6 +17,7 @@ class GluonNetwork:
 
     net : HybridBlock, not initialised
     args : the flags
+    image_shape : (C, H, W)
     gpus : str, such as '0,1'; '' means the CPU, which also takes over if ``fall_back`` and MXNet sees no GPU
 
     count : how many devices a batch is split over
@@ -26,8 +27,8 @@ class GluonNetwork:
 
     TrainingBatches, EvaluationBatches = TrainingBatches, EvaluationBatches
 
-    def __init__(self, net, args, gpus, fall_back):
-        self.net, self.args = net, args
+    def __init__(self, net, args, image_shape, gpus, fall_back):
+        self.net, self.args, self.image_shape = net, args, image_shape
         self.contexts, line = runtime.contexts(gpus, fall_back)
         check_precision(args.dtype, self.contexts)
         log.info('%s', line)
@@ -41,12 +42,12 @@ class GluonNetwork:
         """Give the network the values of the file ``params``."""
         load_parameters(self.net, params, self.contexts)
 
-    def teacher(self, image_shape):
+    def teacher(self):
         """The network of --teacher, to be one of `engine`'s ``objective``."""
-        return load_teacher(self.args, self.contexts, image_shape)
+        return load_teacher(self.args, self.contexts, self.image_shape)
 
-    def engine(self, image_shape, optimizer, objective, no_wd=False, top5=False, cluster=None):
-        """The engine for images (C, H, W).
+    def engine(self, optimizer, objective, no_wd=False, top5=False, cluster=None):
+        """The engine that trains and evaluates it.
 
         optimizer : {name: value} of NAG's learning_rate, momentum and wd
         objective : {name: value} of `Objective`'s arguments
@@ -57,5 +58,5 @@ class GluonNetwork:
                 parameter.wd_mult = 0.0
         args = self.args
         return GluonEngine(
-            self.net, self.contexts, 'nag', optimizer, image_shape, args.dtype, args.mode == 'hybrid',
+            self.net, self.contexts, 'nag', optimizer, self.image_shape, args.dtype, args.mode == 'hybrid',
             args.seed, Objective(**objective), LossScale.of(args), top5, cluster)

@@ -29,15 +29,11 @@ RESULT_FLAGS = (
 
 # ----------------------------------------------------------------------------- devices, data
 
-def image_shape(args):
-    """(C, H, W) of the network's input."""
-    return (3, args.input_size, args.input_size)
-
-
 def _on_devices(net, args, command):
     """`on_devices` of --num-gpus; DeviceError in one sentence if they can't do what is asked."""
     try:
-        return on_devices(net, args, ','.join(map(str, range(args.num_gpus))), fall_back=False)
+        return on_devices(net, args, (3, args.input_size, args.input_size),
+                          ','.join(map(str, range(args.num_gpus))), fall_back=False)
     except DeviceError as error:
         raise DeviceError('%s; on a CPU (slow: some images a second) the command is: %s'
                           % (error, cpu_command(command))) from None
@@ -82,7 +78,7 @@ def evaluate(net, args, command):
     """Log the errors of the parameters in ``args.evaluate`` on the validation set; returns the metrics."""
     network = _on_devices(net, args, command)
     network.load(args.evaluate)
-    engine = network.engine(image_shape(args), {}, {}, top5=True)
+    engine = network.engine({}, {}, top5=True)
     batches = EvaluationPhotos(open_source(args, 'val'), args.input_size, args.batch_size * network.count,
                                args.crop_ratio or CROP_RATIO, args.num_workers,
                                max_bad_share=args.max_bad_share)
@@ -145,11 +141,11 @@ def _engine(network, args, cluster, starts):
         'classes': args.num_classes, 'smoothing': SMOOTHING if args.label_smoothing else 0.0,
         'mixup': args.mixup_alpha if args.mixup else 0.0,
         'mixup_iterations': starts[args.num_epochs - args.mixup_off_epoch],
-        'teacher': network.teacher(image_shape(args)) if teaches else None,
+        'teacher': network.teacher() if teaches else None,
         'temperature': args.temperature, 'hard_weight': args.hard_weight}
     network.draw(args.resume_params)
     optimizer = {'learning_rate': args.lr, 'momentum': args.momentum, 'wd': args.wd}
-    return network.engine(image_shape(args), optimizer, objective, args.no_wd, top5=True, cluster=cluster)
+    return network.engine(optimizer, objective, args.no_wd, top5=True, cluster=cluster)
 
 
 def _begin(args, engine, starts):

@@ -1,16 +1,16 @@
 """Which engine runs a network: MXNet's or PyTorch's. Each loads only where it is chosen."""
 
 
-def on_devices(net, args, gpus, fall_back):
+def on_devices(net, args, image_shape, gpus, fall_back):
     """The `GluonNetwork` or, with --engine torch, the `TorchNetwork` of ``net``.
 
     net : HybridBlock, not initialised; or an `openatac.training.initial.Initial`
-    gpus, fall_back : see `GluonNetwork`
+    image_shape, gpus, fall_back : see `GluonNetwork`
 
     Raises DeviceError if the devices are not there; ModuleNotFoundError without PyTorch.
     """
     if args.engine == 'torch':
         from openatac.training.torch_network import TorchNetwork
-        return TorchNetwork(net, args, gpus, fall_back)
+        return TorchNetwork(net, args, image_shape, gpus, fall_back)
     from openatac.training.gluon_network import GluonNetwork
-    return GluonNetwork(net, args, gpus, fall_back)
+    return GluonNetwork(net, args, image_shape, gpus, fall_back)

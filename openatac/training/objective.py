@@ -4,8 +4,9 @@ Label smoothing (Szegedy et al., 2016), mixup (Zhang et al., 2018) and distillat
 2015) as the published ImageNet script combines them.
 """
 import mxnet as mx
-import numpy as np
 from mxnet import gluon
+
+from openatac.engines.mixing import mixing
 
 
 class Objective:
@@ -42,7 +43,7 @@ class Objective:
         """The share of each image that stays its own in that iteration, lambda, in [0, 1]."""
         if not self.mixup or iteration >= self.mixup_iterations:
             return 1.0
-        return float(np.random.RandomState([seed, iteration]).beta(self.mixup, self.mixup))
+        return mixing(self.mixup, seed, iteration)
 
     def inputs(self, images, share):
         """lambda x + (1 - lambda) x reversed, for images (B, ...)."""

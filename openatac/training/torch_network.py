@@ -5,7 +5,7 @@ from openatac import runtime
 from openatac.engines.params_file import read_params
 from openatac.engines.pytorch import torch
 from openatac.engines.torch_batches import DeviceEvaluationBatches, DeviceTrainingBatches
-from openatac.engines.torch_engine import TorchEngine
+from openatac.engines.torch_engine import TorchEngine, enough_memory
 from openatac.engines.torch_graph import to_torch
 from openatac.engines.torch_objective import TorchObjective
 from openatac.errors import DeviceError
@@ -19,30 +19,32 @@ class TorchNetwork:
     """The same for PyTorch as `openatac.training.gluon_network.GluonNetwork` is for MXNet, on one device.
 
     net : HybridBlock, not initialised, whose graph is run; or an `Initial`, which needs no MXNet
-    args, gpus, fall_back, count : see there
+    args, image_shape, gpus, fall_back, count : see there
     """
 
     count = 1
 
-    def __init__(self, net, args, gpus, fall_back):
-        self.net, self.args, self.module = net, args, None
+    def __init__(self, net, args, image_shape, gpus, fall_back):
+        self.net, self.args, self.image_shape, self.module = net, args, image_shape, None
         self.device, line = _device(gpus, fall_back)
         if args.dtype == 'float16' and self.device == 'cpu':
             raise DeviceError('--dtype float16 needs a GPU: use --dtype float32 or bfloat16')
         log.info('%s', line)
 
+    @enough_memory()
     def TrainingBatches(self, images, batch_size, seed):
-        return DeviceTrainingBatches(images, batch_size, seed, self.device)
+        return DeviceTrainingBatches(images, batch_size, seed, self.device, self.args.compile)
 
+    @enough_memory()
     def EvaluationBatches(self, images, batch_size):
-        return DeviceEvaluationBatches(images, batch_size, self.device)
+        return DeviceEvaluationBatches(images, batch_size, self.device, self.args.compile)
 
     def draw(self, params=None):
         """Give the network its initial values for --seed, or those of the file ``params``."""
         if isinstance(self.net, Initial):
             self.module = to_torch(self.net.symbol, params)
         else:
-            self.module = _module(self.net, self.args.seed, params)
+            self._take_over(self.args.seed, params)
 
     def load(self, params):
         """Give the network the values of the file ``params``."""
@@ -50,17 +52,26 @@ class TorchNetwork:
             self.module = to_torch(self.net.symbol, {name: array.astype('float32')
                                                      for name, array in read_params(params).items()})
         else:
-            self.module = _module(self.net, 0, params)
+            self._take_over(0, params)
 
-    def teacher(self, image_shape):
+    def _take_over(self, seed, params):
+        """Make the module of the Gluon network, on the CPU."""
+        import mxnet as mx
+
+        from openatac.models.parameters import initialise
+        initialise(self.net, seed, [mx.cpu()], params)
+        self.net(mx.nd.zeros((1, *self.image_shape)))  # draws the values that wait for a shape
+        self.module = to_torch(self.net)
+
+    def teacher(self):
         """The network of --teacher, to be one of `engine`'s ``objective``; it needs MXNet."""
         runtime.require_mxnet()
         import mxnet as mx
 
         from openatac.training.teacher import load_teacher
-        return to_torch(load_teacher(self.args, [mx.cpu()], image_shape)).eval().to(self.device)
+        return to_torch(load_teacher(self.args, [mx.cpu()], self.image_shape)).eval().to(self.device)
 
-    def engine(self, image_shape, optimizer, objective, no_wd=False, top5=False, cluster=None):
+    def engine(self, optimizer, objective, no_wd=False, top5=False, cluster=None):
         """The engine; see `GluonNetwork.engine`."""
         args = self.args
         without = [name for name, _ in self.module.named_parameters()
@@ -68,14 +79,6 @@ class TorchNetwork:
         return TorchEngine(
             self.module, self.device, optimizer, args.dtype, args.seed, TorchObjective(**objective),
             LossScale.of(args), top5, dict.fromkeys(without, 0.0), args.tf32, args.compile)
-
-
-def _module(net, seed, params):
-    import mxnet as mx
-
-    from openatac.models.parameters import initialise
-    initialise(net, seed, [mx.cpu()], params)
-    return to_torch(net)
 
 
 def _device(gpus, fall_back):

@@ -1,0 +1,149 @@
+"""Batches made on the device against those of openatac.data.loader, bit for bit."""
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+torch = pytest.importorskip('torch')
+
+from openatac.data.imageset import ImageSet  # noqa: E402
+from openatac.data.loader import EvaluationBatches, TrainingBatches  # noqa: E402
+from openatac.engines.torch_batches import DeviceEvaluationBatches, DeviceTrainingBatches  # noqa: E402
+from openatac.errors import DataError  # noqa: E402
+
+COUNT, BATCH = 37, 8
+
+
+def image_set(count=COUNT, height=32, width=32, mirror=True):
+    """Image i has label i."""
+    images = np.random.RandomState(count).randint(0, 256, (count, 3, height, width), np.uint8)
+    return ImageSet(images, np.arange(count, dtype=np.int32), tuple(map(str, range(count))), mirror)
+
+
+def assert_equal(on_device, expected):
+    """The same batches, bit for bit; the others' are of NumPy."""
+    for (images, labels), (their_images, their_labels) in itertools.zip_longest(on_device, expected):
+        assert images.dtype == torch.float32 and labels.dtype == torch.int64
+        np.testing.assert_array_equal(images.cpu().numpy().view('uint32'), their_images.view('uint32'))
+        np.testing.assert_array_equal(labels.cpu().numpy(), their_labels)
+
+
+@pytest.mark.parametrize('mirror', [True, False])
+@pytest.mark.parametrize('seed, epoch, start', [(0, 0, 0), (0, 1, 0), (5, 0, 2), (5, 7, 3), (1, 2, 4)])
+def test_training_batches_are_those_of_the_loader(mirror, seed, epoch, start):
+    images = image_set(mirror=mirror)
+    ours = DeviceTrainingBatches(images, BATCH, seed, 'cpu')
+    theirs = TrainingBatches(images, BATCH, seed)
+    assert ours.batches(epoch) == theirs.batches(epoch) == 4
+    assert len(list(ours.epoch(epoch, start))) == 4 - start
+    assert_equal(ours.epoch(epoch, start), theirs.epoch(epoch, start))
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.data())
+def test_training_batches_of_any_shape(data):
+    count, height, width = (data.draw(st.integers(1, high)) for high in (20, 11, 11))
+    images = image_set(count, height, width, data.draw(st.booleans()))
+    batch_size, seed, epoch = data.draw(st.integers(1, count)), data.draw(st.integers(0, 9)), 3
+    ours = DeviceTrainingBatches(images, batch_size, seed, 'cpu', channels_last=data.draw(st.booleans()))
+    assert_equal(ours.epoch(epoch), TrainingBatches(images, batch_size, seed).epoch(epoch))
+
+
+@pytest.mark.parametrize('batch_size', [1, 8, 37, 100])
+def test_evaluation_batches_are_those_of_the_loader(batch_size):
+    ours = DeviceEvaluationBatches(image_set(), batch_size, 'cpu')
+    theirs = EvaluationBatches(image_set(), batch_size)
+    assert len(ours) == len(theirs) == len(list(ours))
+    for _ in range(2):
+        assert_equal(ours, theirs)
+
+
+def test_every_level_of_every_channel_is_normalised_as_in_numpy():
+    levels = np.broadcast_to(np.arange(256, dtype='uint8').reshape(1, 1, 16, 16), (1, 3, 16, 16))
+    images = ImageSet(levels, np.zeros(1, 'int32'), ('a',))
+    assert_equal(DeviceEvaluationBatches(images, 1, 'cpu'), EvaluationBatches(images, 1))
+
+
+def test_images_may_be_views_of_records_and_backwards():
+    records = np.random.RandomState(0).randint(0, 256, (COUNT, 1 + 3072), np.uint8)
+    pixels = records[::-1, 1:].reshape(COUNT, 3, 32, 32)[..., ::-1]
+    pixels.flags.writeable = False
+    images = ImageSet(pixels, image_set().labels[::-1], image_set().class_names)
+    ours, theirs = DeviceTrainingBatches(images, BATCH, 1, 'cpu'), TrainingBatches(images, BATCH, 1)
+    assert_equal(ours.epoch(0), theirs.epoch(0))
+    assert_equal(DeviceEvaluationBatches(images, BATCH, 'cpu'), EvaluationBatches(images, BATCH))
+
+
+@pytest.mark.parametrize('channels_last', [False, True])
+def test_the_layout_is_the_one_asked_for(channels_last):
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    training = DeviceTrainingBatches(image_set(), BATCH, 0, 'cpu', channels_last).epoch(0)
+    evaluation = DeviceEvaluationBatches(image_set(), BATCH, 'cpu', channels_last)
+    for images, _ in itertools.chain(training, evaluation):
+        assert images.shape[1:] == (3, 32, 32) and images.is_contiguous(memory_format=layout)
+
+
+def test_two_epochs_at_once_do_not_meet():
+    batches = DeviceTrainingBatches(image_set(), BATCH, 0, 'cpu')
+    first, second = zip(*zip(batches.epoch(0), batches.epoch(1)))
+    assert_equal(first, TrainingBatches(image_set(), BATCH, 0).epoch(0))
+    assert_equal(second, TrainingBatches(image_set(), BATCH, 0).epoch(1))
+
+
+def test_too_few_images_are_the_same_sentences():
+    with pytest.raises(DataError, match='has 37 images, fewer than one batch of 38: choose a smaller'):
+        DeviceTrainingBatches(image_set(), COUNT + 1, 0, 'cpu')
+    with pytest.raises(DataError, match='no images'):
+        DeviceEvaluationBatches(image_set(0), BATCH, 'cpu')
+
+
+def test_no_thread_is_to_make_them_ahead():
+    assert DeviceTrainingBatches.ahead == DeviceEvaluationBatches.ahead == 0
+
+
+# What a GPU would see.
+
+def test_a_batch_never_waits_for_the_device():
+    """On the device 'meta', whose tensors have no values, reading one is an error."""
+    training = DeviceTrainingBatches(image_set(), BATCH, 0, 'meta')
+    evaluation = DeviceEvaluationBatches(image_set(), BATCH, 'meta')
+    assert [len(labels) for _, labels in training.epoch(0)] == [BATCH] * 4
+    assert [len(labels) for _, labels in evaluation] == [8, 8, 8, 8, 5]
+    assert all(images.device.type == 'meta' for images, _ in training.epoch(0))
+
+
+@pytest.mark.parametrize('batch_size', [2, 16])
+def test_a_batch_is_a_handful_of_kernels_however_large_it_is(batch_size):
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Kernels(TorchDispatchMode):
+        def __init__(self):
+            super().__init__()
+            self.names = []
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            if not func.is_view:
+                self.names.append(func.name())
+            return func(*args, **(kwargs or {}))
+
+    epoch = DeviceTrainingBatches(image_set(), batch_size, 0, 'cpu').epoch(0)
+    next(epoch)  # has uploaded the epoch's choices
+    with Kernels() as kernels:
+        next(epoch)
+    assert kernels.names == ['aten::index.Tensor', 'aten::add.Tensor', 'aten::index.Tensor', 'aten::clone']
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('channels_last', [False, True])
+def test_on_a_gpu_they_are_the_same(channels_last):
+    if not torch.cuda.is_available():
+        pytest.skip('PyTorch sees no GPU')
+    images = image_set()
+    training = DeviceTrainingBatches(images, BATCH, 3, 'cuda', channels_last)
+    evaluation = DeviceEvaluationBatches(images, BATCH, 'cuda', channels_last)
+    for batch, labels in itertools.chain(training.epoch(0), evaluation):
+        assert batch.is_cuda and labels.is_cuda
+    assert_equal(training.epoch(2, 1), TrainingBatches(images, BATCH, 3).epoch(2, 1))
+    assert_equal(evaluation, EvaluationBatches(images, BATCH))

@@ -1,0 +1,378 @@
+"""PyTorch's engine takes the steps of MXNet's, and goes on from where it was."""
+import math
+import shutil
+from functools import partial
+
+import mxnet as mx
+import numpy as np
+import pytest
+from mxnet import autograd, gluon
+
+from openatac.engines.gluon_graph import export_graph
+from openatac.engines.params_file import read_params, write_params
+from openatac.errors import DeviceError
+from openatac.models.cifar_resnet import ResNet20V2ATAC
+from openatac.training.gluon_engine import GluonEngine
+from openatac.training.loss_scale import LossScale
+from tests.fresh_python import output_of
+
+torch = pytest.importorskip('torch')
+nag = pytest.importorskip('openatac.engines.nag')
+torch_engine = pytest.importorskip('openatac.engines.torch_engine')
+torch_graph = pytest.importorskip('openatac.engines.torch_graph')
+TorchDynamoException = pytest.importorskip('torch._dynamo.exc').TorchDynamoException
+TorchEngine, to_torch = torch_engine.TorchEngine, torch_graph.to_torch
+
+OPTIMIZER = {'learning_rate': 0.01, 'momentum': 0.9, 'wd': 1e-2}
+UNDECAYED = ('gamma', 'beta', 'bias')  # those of --no-wd
+on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason='PyTorch sees no GPU')
+
+
+@pytest.fixture(autouse=True, scope='module')
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def batch(images=16, seed=0):
+    random = np.random.RandomState(seed)
+    return random.randn(images, 3, 32, 32).astype('float32'), random.randint(0, 10, images)
+
+
+def network(dtype='float32', **settings):
+    """A small network with its initial values."""
+    mx.random.seed(3)
+    net = ResNet20V2ATAC(layers=[1] * 3, **settings)
+    net.initialize(mx.init.MSRAPrelu())
+    net(mx.nd.zeros((1, 3, 32, 32)))
+    net.cast(dtype)
+    return net
+
+
+def gluon_engine(net):
+    for name, parameter in net._collect_params_with_prefix().items():
+        parameter.wd_mult = 0.0 if name.endswith(UNDECAYED) else 1.0
+    return GluonEngine(net, [mx.cpu()], 'nag', OPTIMIZER, (3, 32, 32), seed=3, top5=True)
+
+
+def engine(net=None, device='cpu', **settings):
+    module = to_torch(net or network())
+    undecayed = [name for name, _ in module.named_parameters() if name.endswith(UNDECAYED)]
+    return TorchEngine(module, device, OPTIMIZER, seed=3, top5=True, wd_mult=dict.fromkeys(undecayed, 0.0),
+                       **settings)
+
+
+def train(some_engine, steps, rate=0.01):
+    for step in steps:
+        some_engine.train_batch(*batch(seed=step), rate=rate)
+
+
+def apart(found, expected, floor=0.1):
+    """The largest difference between arrays under the same names, beside the largest number of each."""
+    assert found.keys() == expected.keys()
+    assert all(found[name].shape == array.shape for name, array in expected.items())
+    return max(np.abs(found[name] - array).max() / max(np.abs(array).max(), floor)
+               for name, array in expected.items())
+
+
+def values(some_engine):
+    """What it learned, without the sums of its metrics."""
+    return {name: array for name, array in some_engine.state()[0].items() if name != 'metrics/0'}
+
+
+def assert_same_bits(found, expected):
+    assert found.keys() == expected.keys()
+    assert not [name for name in expected if not np.array_equal(found[name], expected[name])]
+
+
+# ------------------------------------------------------------------------- MXNet's own training
+
+def gluon_step(net, trainer, x, y):
+    x = mx.nd.array(x, dtype=x.dtype)
+    x.attach_grad()  # or MXNet's CPU does not learn the statistics of the image
+    with autograd.record():
+        loss = gluon.loss.SoftmaxCrossEntropyLoss()(net(x), mx.nd.array(y))
+    loss.backward()
+    trainer.step(len(y))
+    mx.nd.waitall()
+    return {name: parameter.data().asnumpy()
+            for name, parameter in net._collect_params_with_prefix().items()}
+
+
+def torch_step(module, optimizer, x, y):
+    optimizer.zero_grad()
+    torch.nn.functional.cross_entropy(module(torch.tensor(x)), torch.tensor(y), reduction='sum').backward()
+    optimizer.rescale = 1 / len(y)
+    optimizer.step()
+    return {name: tensor.numpy().copy() for name, tensor in module.state_dict().items()}
+
+
+@pytest.mark.parametrize('momentum', [0.9, 0.0])
+@pytest.mark.parametrize('dtype, tolerance, unit', [('float64', 1e-6, 'ChaATAC'), ('float32', 1e-5, 'swish')])
+def test_ten_steps_of_nag(dtype, tolerance, unit, momentum):
+    """With a rate that changes, a weight decay large enough to see, and factors of both.
+
+    In float32 without ReLU, in which rounding moves some pixel across zero within ten steps.
+    """
+    net = network(dtype, act_type=unit)
+    module, parameters = to_torch(net), net._collect_params_with_prefix()
+    for name, parameter in parameters.items():
+        parameter.wd_mult = 0.0 if name.endswith(UNDECAYED) else 1.0
+    parameters['output.weight'].lr_mult = 0.1
+    trainer = gluon.Trainer(list(parameters.values()), 'nag', {'momentum': momentum, 'wd': 0.5}, kvstore=None)
+    optimizer = nag.NAG([{'params': [tensor], 'lr_mult': parameters[name].lr_mult,
+                          'wd_mult': parameters[name].wd_mult} for name, tensor in module.named_parameters()],
+                        lr=1.0, momentum=momentum, weight_decay=0.5)
+    for step in range(10):
+        x, y = batch(12, seed=step)
+        trainer.set_learning_rate(0.05 * 0.8 ** step)
+        optimizer.rate.fill_(0.05 * 0.8 ** step)
+        expected = gluon_step(net, trainer, x.astype(dtype), y)
+        assert apart(torch_step(module, optimizer, x.astype(dtype), y), expected) < tolerance, step
+
+
+def test_a_parameter_without_a_gradient_stays():
+    used, unused = (torch.nn.Parameter(torch.ones(2)) for _ in range(2))
+    optimizer = nag.NAG([used, unused], lr=0.1, weight_decay=0.1)
+    used.grad = torch.ones(2)
+    optimizer.step()
+    assert used[0] < 1 and torch.equal(unused, torch.ones(2)) and torch.equal(used.grad, torch.ones(2))
+
+
+@pytest.mark.parametrize('unit, tolerance', [('ChaATAC', 1e-3), ('swish', 1e-5)])  # with and without ReLU
+def test_it_trains_as_the_engine_of_mxnet(unit, tolerance):
+    theirs = gluon_engine(network(act_type=unit))
+    ours = engine(theirs.net)
+    for each in (theirs, ours):
+        train(each, range(10))
+    assert ours.read_metrics()[:3] == pytest.approx(theirs.read_metrics()[:3], rel=1e-4)
+    assert ours.read_metrics().images == 160
+    assert apart(values(ours), values(theirs)) < tolerance
+    test = [batch(40, seed=20), batch(7, seed=21)]
+    assert ours.evaluate(test) == pytest.approx(theirs.evaluate(test), rel=1e-5)
+    train(ours, [0], rate=0.0)
+    assert ours.read_metrics().images == 176
+    ours.reset_metrics()
+    assert ours.read_metrics() == (0.0, 0.0, 0, None)
+
+
+def test_the_states_of_each_engine_load_in_the_other(tmp_path):
+    theirs = gluon_engine(network(act_type='swish'))
+    train(theirs, range(3))
+    ours = engine(theirs.net)
+    write_params(str(tmp_path / 'their.states'), theirs.optimizer_states())
+    ours.load_optimizer_states(read_params(str(tmp_path / 'their.states')))
+    assert_same_bits(ours.optimizer_states(), theirs.optimizer_states())
+    again = gluon_engine(network(act_type='swish'))
+    again.load_state(*ours.state())
+    for each in (theirs, ours, again):
+        train(each, [3])
+    assert apart(values(ours), values(theirs)) < 1e-5
+    assert apart(values(again), values(theirs)) < 1e-5
+
+
+def test_states_of_another_network_are_refused():
+    states = engine().optimizer_states()
+    before = engine()
+    with pytest.raises(KeyError, match='output.bias'):
+        before.load_optimizer_states({name: states[name] for name in states if name != 'output.bias/0'})
+    with pytest.raises(ValueError, match='output.bias/0 has shape \\(3,\\) and should have \\(10,\\)'):
+        before.load_optimizer_states(dict(states, **{'output.bias/0': np.ones(3, 'float32')}))
+
+
+def test_the_saved_parameters_are_the_networks(tmp_path):
+    trained, path, (x, _) = engine(), str(tmp_path / 'last.params'), batch()
+    train(trained, range(2))
+    trained.save_parameters(path)
+    net = ResNet20V2ATAC(layers=[1] * 3)
+    net.load_parameters(path)
+    with torch.inference_mode():
+        expected = trained.module.eval()(torch.tensor(x)).numpy()
+    assert np.abs(net(mx.nd.array(x)).asnumpy() - expected).max() < 1e-5
+    with pytest.raises(OSError):
+        trained.save_parameters(str(tmp_path / 'no' / 'last.params'))
+
+
+# -------------------------------------------------------------------------------- exact resuming
+
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+def test_evaluating_and_resuming_change_no_bit_of_training(tmp_path, dtype):
+    make = partial(engine, dtype=dtype)
+    straight, first, second = (make(network(drop_rate=0.2)) for _ in range(3))
+    train(straight, range(6))
+    train(first, range(3))
+    first.evaluate([batch(5)])
+    arrays, numbers = first.state()
+    train(first, range(3, 6))  # which must leave what was returned alone
+    write_params(str(tmp_path / 'arrays'), arrays)
+    second.load_state(read_params(str(tmp_path / 'arrays')), numbers)
+    train(second, range(3, 6))
+    assert_same_bits(second.state()[0], straight.state()[0])
+    assert second.state()[1] == straight.state()[1] == {'iteration': 6, 'images': 96}
+    assert second.read_metrics() == straight.read_metrics()
+    assert second.checksum() == straight.checksum() != make().checksum()
+
+
+def test_chance_depends_on_the_seed_and_the_iteration():
+    def losses(**settings):
+        trained, sums = TorchEngine(to_torch(network(drop_rate=0.5)), 'cpu', OPTIMIZER, **settings), []
+        for _ in range(2):
+            torch.rand(5)  # someone else's chance
+            train(trained, [0], rate=0.0)
+            sums.append(trained.read_metrics().loss)
+            trained.reset_metrics()
+        return sums
+    assert losses(seed=1) == losses(seed=1)
+    assert len({*losses(seed=1), *losses(seed=2)}) == 4
+
+
+def test_batches_may_be_tensors():
+    arrays, tensors = engine(), engine()
+    images, labels = batch()
+    arrays.train_batch(images, labels, 0.01)
+    tensors.train_batch(torch.tensor(images), torch.tensor(labels, dtype=torch.int32), 0.01)
+    assert_same_bits(tensors.state()[0], arrays.state()[0])
+    assert tensors.evaluate([map(torch.tensor, (images, labels))]) == arrays.evaluate([(images, labels)])
+
+
+def test_training_goes_on_after_an_evaluation_that_failed():
+    def broken():
+        yield batch()
+        raise OSError
+    trained = engine()
+    with pytest.raises(OSError):
+        trained.evaluate(broken())
+    assert trained.module.training
+
+
+# ------------------------------------------------------------------------------- low precision
+
+def test_bfloat16_learns():
+    trained, losses = engine(dtype='bfloat16'), []
+    for _ in range(15):
+        train(trained, [0], rate=0.05)
+        losses.append(trained.read_metrics().loss)
+        trained.reset_metrics()
+    assert losses[-1] < 0.7 * losses[0]
+    in_float32 = engine()
+    train(in_float32, [0])
+    assert 0 < abs(losses[0] - in_float32.read_metrics().loss) < 0.05
+    assert {array.dtype for array in values(trained).values()} == {np.dtype('float32')}
+
+
+def test_a_step_whose_gradients_overflow_is_left_out():
+    trained = engine(dtype='float16', loss_scale=LossScale(2.0 ** 60))
+    before = values(trained)
+    train(trained, [0])
+    kept = [name for name in before if not name.endswith(('running_mean/0', 'running_var/0'))]
+    assert_same_bits({name: values(trained)[name] for name in kept}, {name: before[name] for name in kept})
+    assert trained.loss_scale.scale == 2.0 ** 59 and trained.state()[1]['loss_scale']['scale'] == 2.0 ** 59
+    trained.loss_scale.scale = 2.0 ** 10
+    plain = engine()
+    for each in (trained, plain):
+        each.load_state(dict(each.state()[0], **before, **{'metrics/0': np.zeros(2)}),
+                        dict(each.state()[1], iteration=0))
+        train(each, [0])
+    found = {name: array for name, array in values(trained).items() if not name.endswith('/1')}
+    assert apart(found, values(plain), 1) < 2e-2
+
+
+# ------------------------------------------------------------------------------------- compiled
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (shutil.which('c++') or shutil.which('g++')), reason='no C++ compiler')
+def test_compiled():
+    plain, compiled = engine(), engine(compiled=True)
+    for each in (plain, compiled):
+        train(each, range(3))
+    assert apart(values(compiled), values(plain)) < 1e-5
+    assert compiled.read_metrics()[:3] == pytest.approx(plain.read_metrics()[:3], rel=1e-5)
+    assert compiled.evaluate([batch()]) == pytest.approx(plain.evaluate([batch()]), rel=1e-5)
+
+
+def test_no_compiler(monkeypatch):
+    def fails(*_):
+        raise TorchDynamoException('InvalidCxxCompiler: No working C++ compiler found\n\nSet TORCHDYNAMO_')
+    monkeypatch.setattr(torch, 'compile', lambda *_, **__: fails)
+    with pytest.raises(DeviceError, match='\\(InvalidCxxCompiler: No .* found\\): install .* --compile out$'):
+        train(engine(compiled=True), [0])
+
+
+# -------------------------------------------------------------------------- machines and errors
+
+def test_without_mxnet(tmp_path):
+    prefix = str(tmp_path / 'atac')
+    export_graph(network(), prefix)
+    loss = output_of('''
+import sys
+sys.modules['mxnet'] = None
+import numpy as np
+from openatac.engines.torch_engine import TorchEngine
+from openatac.engines.torch_graph import to_torch
+trained = TorchEngine(to_torch({0!r} + '-symbol.json'), 'cpu',
+                      {{'learning_rate': 0.01, 'momentum': 0.9, 'wd': 1e-2}})
+random = np.random.RandomState(0)
+trained.train_batch(random.randn(16, 3, 32, 32).astype('float32'), random.randint(0, 10, 16), 0.01)
+trained.save_parameters({0!r} + '-0001.params')
+print(trained.read_metrics().loss)
+'''.format(prefix), OMP_NUM_THREADS='1')
+    here = engine()
+    train(here, [0])
+    assert float(loss) == pytest.approx(here.read_metrics().loss, rel=1e-6)
+    assert set(read_params(prefix + '-0001.params')) == set(network()._collect_params_with_prefix())
+
+
+def test_what_it_says_of_itself():
+    trained = engine()
+    assert trained.devices == '1 x cpu' and trained.versions['torch'] == torch.__version__
+    assert trained.device_memory() == 0 and trained.cluster.size == 1
+
+
+def test_wrong_arguments():
+    with pytest.raises(ValueError, match="dtype must be one of float32, bfloat16, float16, not 'int8'"):
+        engine(dtype='int8')
+    with pytest.raises(DeviceError, match='^cuda:99 '):
+        engine(device='cuda:99')
+
+
+def test_too_little_memory(monkeypatch):
+    trained = engine()
+
+    def full(*_):
+        raise torch.cuda.OutOfMemoryError('CUDA out of memory. Tried to allocate')
+    monkeypatch.setattr(trained.objective, 'loss', full)
+    with pytest.raises(DeviceError, match='use a smaller --batch-size'):
+        train(trained, [0])
+
+
+# ------------------------------------------------------------------------------------ on a GPU
+
+@pytest.mark.gpu
+@on_gpu
+@pytest.mark.parametrize('settings, tolerance', [
+    ({}, 1e-4), ({'compiled': True}, 1e-4), ({'dtype': 'bfloat16', 'compiled': True}, 0.05),
+    ({'dtype': 'float16', 'loss_scale': LossScale()}, 0.05)])
+def test_a_gpu_does_what_the_cpu_does(settings, tolerance):
+    plain, trained = engine(), engine(device='cuda:0', **settings)
+    for each in (plain, trained):
+        train(each, range(4))
+    assert trained.devices == '1 x gpu' and trained.device_memory() > 0
+    assert trained.read_metrics().loss == pytest.approx(plain.read_metrics().loss, rel=tolerance)
+    assert math.isclose(trained.evaluate([batch()]).loss, plain.evaluate([batch()]).loss, rel_tol=tolerance)
+    weights = [{name: array for name, array in values(each).items() if name.startswith('parameter')}
+               for each in (trained, plain)]
+    assert apart(*weights) < tolerance
+
+
+@pytest.mark.gpu
+@on_gpu
+def test_a_step_does_not_wait_for_the_gpu():
+    trained = engine(device='cuda:0')
+    train(trained, range(3))
+    torch.cuda.set_sync_debug_mode('error')
+    try:
+        train(trained, range(3))
+    finally:
+        torch.cuda.set_sync_debug_mode('default')

@@ -1,0 +1,116 @@
+"""PyTorch's objective against MXNet's, in all its combinations, with gradients."""
+import itertools
+
+import mxnet as mx
+import numpy as np
+import pytest
+from mxnet import autograd, gluon
+
+torch = pytest.importorskip('torch')
+
+from openatac.engines.torch_graph import to_torch  # noqa: E402  (they need torch)
+from openatac.engines.torch_objective import TorchObjective  # noqa: E402
+from openatac.training.objective import Objective  # noqa: E402
+
+CLASSES, BATCH = 7, 6
+RNG = np.random.RandomState(0)
+IMAGES = RNG.randn(BATCH, 3, 8, 8).astype('float32')
+LOGITS = 3 * RNG.randn(BATCH, CLASSES).astype('float32')
+LABELS = np.array([0, 6, 2, 2, 5, 1], 'int32')
+WITH_TEACHER = 3e-6  # MXNet's softened logarithms are 1.4e-6 from those in float64 (ours: 1e-7)
+COMBINATIONS = list(itertools.product([0.0, 0.1], [0.0, 0.2], [False, True]))
+
+
+def teacher_network():
+    mx.random.seed(3)
+    net = gluon.nn.HybridSequential()
+    net.add(gluon.nn.Conv2D(4, 3), gluon.nn.BatchNorm(), gluon.nn.Activation('relu'), gluon.nn.Dense(CLASSES))
+    net.initialize(mx.init.Xavier())
+    with autograd.record():  # statistics that are not 0 and 1
+        net(mx.nd.array(IMAGES)).backward()
+    return net
+
+
+def both(smoothing=0.0, mixup=0.0, teaches=False, **settings):
+    """(Objective, TorchObjective) of the same settings."""
+    settings = dict(settings, smoothing=smoothing, mixup=mixup, mixup_iterations=10, classes=CLASSES)
+    if not teaches:
+        return Objective(**settings), TorchObjective(**settings)
+    net = teacher_network()
+    return Objective(teacher=net, **settings), TorchObjective(teacher=to_torch(net), **settings)
+
+
+def close(ours, theirs, rel=1e-6):
+    return ours.detach().numpy() == pytest.approx(theirs.asnumpy(), rel=rel, abs=1e-6)
+
+
+@pytest.mark.parametrize('iteration', [4, 10], ids=['mixup on', 'mixup over'])
+@pytest.mark.parametrize('smoothing, mixup, teaches', COMBINATIONS)
+def test_a_batch_teaches_what_it_does_in_mxnet(smoothing, mixup, teaches, iteration):
+    theirs, ours = both(smoothing, mixup, teaches, temperature=4.0, hard_weight=0.3)
+    share = ours.mixing(7, iteration)
+    assert share == theirs.mixing(7, iteration) and (share == 1) == (not mixup or iteration == 10)
+    assert ours.metric == theirs.metric
+
+    x, y, logits = mx.nd.array(IMAGES), mx.nd.array(LABELS), mx.nd.array(LOGITS)
+    their_inputs, their_targets = theirs.inputs(x, share), theirs.targets(y, share)
+    teaching = theirs.teaching(their_inputs)
+    logits.attach_grad()
+    with autograd.record():
+        their_loss = theirs.loss(logits, their_targets, teaching)
+        mean = their_loss.mean()
+    mean.backward()
+
+    labels, output = torch.from_numpy(LABELS), torch.tensor(LOGITS, requires_grad=True)
+    inputs, targets = ours.inputs(torch.from_numpy(IMAGES), share), ours.targets(labels, share)
+    loss = ours.loss(output, targets, ours.teaching(inputs))
+    loss.mean().backward()
+    assert close(inputs, their_inputs) and close(targets, their_targets)
+    assert loss.shape == (BATCH,) and close(loss, their_loss, WITH_TEACHER if teaches else 1e-6)
+    assert close(output.grad, logits.grad)
+    measured = ours.measure(output, labels, targets)
+    assert measured.shape == () and not measured.requires_grad
+    assert measured.item() == pytest.approx(theirs.measure(logits, y, their_targets).asscalar(), rel=1e-6)
+
+
+@pytest.mark.filterwarnings('ignore:The .* input to HybridBlock is not used')  # in GluonCV's loss
+@pytest.mark.parametrize('hard_weight', [0.0, 1.0])
+def test_a_distillation_by_one_of_the_two_alone(hard_weight):
+    theirs, ours = both(teaches=True, hard_weight=hard_weight)
+    teaching = theirs.teaching(mx.nd.array(IMAGES))
+    expected = theirs.loss(mx.nd.array(LOGITS), mx.nd.array(LABELS), teaching)
+    loss = ours.loss(torch.from_numpy(LOGITS), ours.targets(torch.from_numpy(LABELS), 1),
+                     ours.teaching(torch.from_numpy(IMAGES)))
+    assert close(loss, expected, WITH_TEACHER)
+
+
+def test_a_teacher_is_asked_as_it_is_and_learns_nothing():
+    module = to_torch(teacher_network()).train()
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    images = torch.tensor(IMAGES, requires_grad=True)
+    teaching = TorchObjective(CLASSES, teacher=module).teaching(images)
+    assert not teaching.requires_grad
+    torch.testing.assert_close(teaching, torch.softmax(module.eval()(images) / 20, 1), rtol=0, atol=0)
+    torch.testing.assert_close(module.state_dict(), before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize('dtype', ['float16', 'bfloat16'])
+@pytest.mark.parametrize('smoothing, mixup, teaches', COMBINATIONS)
+def test_logits_in_low_precision_are_judged_in_float32(smoothing, mixup, teaches, dtype):
+    _, objective = both(smoothing, mixup, teaches)
+    low, labels = torch.from_numpy(LOGITS).to(getattr(torch, dtype)), torch.from_numpy(LABELS)
+    targets, teaching = objective.targets(labels, 0.4), objective.teaching(torch.from_numpy(IMAGES))
+    for judge in (lambda logits: objective.loss(logits, targets, teaching),
+                  lambda logits: objective.measure(logits, labels, targets)):
+        assert judge(low).dtype == torch.float32
+        assert torch.equal(judge(low), judge(low.float()))
+
+
+@pytest.mark.parametrize('smoothing, mixup, teaches', COMBINATIONS)
+def test_nothing_waits_for_the_device(smoothing, mixup, teaches):
+    """On the device 'meta', whose tensors have no values, reading one is an error."""
+    objective = TorchObjective(CLASSES, smoothing, mixup, 10, torch.nn.Identity() if teaches else None)
+    output, labels = torch.empty(BATCH, CLASSES, device='meta'), torch.empty(BATCH, device='meta').int()
+    targets = objective.targets(labels, 0.4)
+    loss = objective.loss(objective.inputs(output, 0.4), targets, objective.teaching(output))
+    assert loss.shape == (BATCH,) and objective.measure(output, labels, targets).shape == ()
