@@ -6,13 +6,21 @@ BIN := $(VENV)/bin
 VERSION := $(shell $(PYTHON) -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 
-.PHONY: demo test test-slow bench lint smoke
+TORCH_TESTS := $(shell grep -l importorskip..torch tests/test_*.py)
+
+.PHONY: demo test test-torch test-gpu test-slow bench lint smoke
 
 demo: $(VENV)/.with-cpu,demo
 	$(BIN)/python -m openatac demo
 
 test: $(VENV)/.with-cpu,demo,test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n auto --maxprocesses 8 --dist loadfile
+
+test-torch: $(VENV)/.with-cpu,demo,test,torch
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n auto --maxprocesses 8 --dist loadfile $(TORCH_TESTS)
+
+test-gpu: $(VENV)/.with-cpu,demo,test,torch
+	$(BIN)/python -m pytest -m gpu $(TORCH_TESTS)
 
 test-slow: $(VENV)/.with-cpu,demo,test
 	$(BIN)/python -m pytest -m slow

@@ -17,11 +17,12 @@ from openatac.training.loss_scale import LossScale
 from tests.fresh_python import output_of
 
 torch = pytest.importorskip('torch')
-nag = pytest.importorskip('openatac.engines.nag')
-torch_engine = pytest.importorskip('openatac.engines.torch_engine')
-torch_graph = pytest.importorskip('openatac.engines.torch_graph')
-TorchDynamoException = pytest.importorskip('torch._dynamo.exc').TorchDynamoException
-TorchEngine, to_torch = torch_engine.TorchEngine, torch_graph.to_torch
+
+from torch._dynamo.exc import TorchDynamoException  # noqa: E402
+
+from openatac.engines import nag, torch_engine  # noqa: E402  (they need torch)
+from openatac.engines.torch_engine import TorchEngine  # noqa: E402
+from openatac.engines.torch_graph import to_torch  # noqa: E402
 
 OPTIMIZER = {'learning_rate': 0.01, 'momentum': 0.9, 'wd': 1e-2}
 UNDECAYED = ('gamma', 'beta', 'bias')  # those of --no-wd

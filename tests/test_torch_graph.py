@@ -22,9 +22,9 @@ from openatac.nn.group_norm import GroupNorm
 from tests.fresh_python import output_of, run_python
 
 torch = pytest.importorskip('torch')
-torch_graph = pytest.importorskip('openatac.engines.torch_graph')
-torch_operators = pytest.importorskip('openatac.engines.torch_operators')
-to_torch, to_gluon = torch_graph.to_torch, torch_graph.to_gluon
+
+from openatac.engines import torch_graph, torch_operators  # noqa: E402  (they need torch)
+from openatac.engines.torch_graph import to_gluon, to_torch  # noqa: E402
 
 CIFAR = partial(ResNet20V2ATAC, layers=(1, 1, 1))
 CIFAR18 = partial(CIFARResNet18, layers=(1, 1, 1, 1), channels=(16, 32, 32, 64))
