@@ -31,8 +31,9 @@ ORDER = {
                         'symbol images onnx_operators', 'onnx quantize', 'bundle trained engines gate_maps',
                         'export predict'],
     'openatac.study': ['costs published text_table runs gate_statistics gate_picture bench_process '
-                       'bench_picture', 'comparison run_queue', 'accuracy_picture', 'report_page',
-                       'comparison_files', 'compare demo plan cost_table gates bench', 'published_table'],
+                       'bench_picture', 'comparison run_queue finished', 'accuracy_picture', 'report_page',
+                       'comparison_files', 'compare demo plan cost_table gates bench', 'published_costs',
+                       'training_time', 'published_report', 'published_table'],
 }
 
 FILES = sorted((ROOT / 'openatac').rglob('*.py')) + sorted(ROOT.glob('train_*.py'))

@@ -19,7 +19,7 @@ from openatac.study.published import (
     TOP1,
     TOP5,
 )
-from openatac.study.published_table import network_costs
+from openatac.study.published_costs import network_costs
 from openatac.training.recipes import CIFAR
 from openatac.training.recipes import IMAGENET as IMAGENET_RECIPES
 from tests.conftest import ROOT

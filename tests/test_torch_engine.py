@@ -20,7 +20,7 @@ torch = pytest.importorskip('torch')
 
 from torch._dynamo.exc import TorchDynamoException  # noqa: E402
 
-from openatac.engines import nag, torch_engine  # noqa: E402  (they need torch)
+from openatac.engines import nag  # noqa: E402  (they need torch)
 from openatac.engines.torch_engine import TorchEngine  # noqa: E402
 from openatac.engines.torch_graph import to_torch  # noqa: E402
 

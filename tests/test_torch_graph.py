@@ -23,7 +23,7 @@ from tests.fresh_python import output_of, run_python
 
 torch = pytest.importorskip('torch')
 
-from openatac.engines import torch_graph, torch_operators  # noqa: E402  (they need torch)
+from openatac.engines import torch_operators  # noqa: E402  (they need torch)
 from openatac.engines.torch_graph import to_gluon, to_torch  # noqa: E402
 
 CIFAR = partial(ResNet20V2ATAC, layers=(1, 1, 1))

@@ -112,6 +112,7 @@ def _cifar100():
 
 
 IMAGENET, CIFAR100 = tuple(_imagenet()), tuple(_cifar100())
+NETWORKS = tuple(dict.fromkeys(number.network for number in IMAGENET + CIFAR100))
 
 
 # --------------------------------------------------------------------- what may be held to them
