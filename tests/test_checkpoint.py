@@ -23,7 +23,8 @@ def checkpoints(tmp_path):
 
 
 def save(checkpoints, iteration):
-    checkpoints.save(iteration, {'parameter/w/0': np.full((2, 3), iteration, 'float32')}, {'iteration': iteration})
+    arrays = {'parameter/w/0': np.full((2, 3), iteration, 'float32')}
+    checkpoints.save(iteration, arrays, {'iteration': iteration})
 
 
 def latest(checkpoints):
