@@ -2,13 +2,14 @@
 #     make demo        PYTHON=python3.12 VENV=.venv312 make test
 PYTHON ?= python3
 VENV ?= .venv
+CUDA_VENV ?= .venv-cu112
 BIN := $(VENV)/bin
 VERSION := $(shell $(PYTHON) -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 
 TORCH_TESTS := $(shell grep -l importorskip..torch tests/test_*.py)
 
-.PHONY: demo test test-torch test-gpu test-slow bench lint smoke
+.PHONY: demo test test-torch test-gpu test-cuda-wheel test-slow bench lint smoke
 
 demo: $(VENV)/.with-cpu,demo
 	$(BIN)/python -m openatac demo
@@ -27,6 +28,18 @@ test-slow: $(VENV)/.with-cpu,demo,test
 
 bench: $(VENV)/.with-cpu,demo
 	$(BIN)/python benchmarks/cifar_training.py
+
+# MXNet's CUDA build has an environment of its own: beside the CPU build, the two would overwrite each other.
+# No GPU and no driver are needed, but a C compiler, which makes a stand-in for the driver.
+test-cuda-wheel: $(CUDA_VENV)/.filled
+	OMP_NUM_THREADS=1 $(CUDA_VENV)/bin/python -m pytest tests/test_cuda_wheel.py
+
+$(CUDA_VENV)/.filled: setup.py pyproject.toml
+	@echo 'Installing openatac[cu112] into $(CUDA_VENV): 2 GB to download, 4.3 GB on the disk, some minutes.'
+	$(PYTHON) -m venv $(CUDA_VENV)
+	$(CUDA_VENV)/bin/python -m pip --quiet --disable-pip-version-check install --editable '.[cu112,demo]' 'pytest>=7.3'
+	$(CUDA_VENV)/bin/python -m pip --quiet --disable-pip-version-check install --no-deps mxnet-cu112==1.9.1
+	@touch $@
 
 lint: $(VENV)/.with-cpu,demo,test
 	$(BIN)/python -m ruff check

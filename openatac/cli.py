@@ -166,8 +166,8 @@ def _gpu_use(index, gpu, mxnet):
     try:
         runtime.check_capability(index, gpu)
     except DeviceError:
-        return 'MXNet 1.9.1 has no code for it (5.0 to 8.9 only)%s' % (
-            ": use --engine torch, with pip install 'openatac[torch]'" if gpu[1] > 8 else '')
+        newer = ": use --engine torch, with pip install 'openatac[torch]'"
+        return 'MXNet 1.9.1 has no code for it (5.0 to 8.9 only)' + (newer if gpu[1] >= 9 else '')
     if not mxnet:
         return 'not usable without MXNet'
     if not mxnet['cuda']:

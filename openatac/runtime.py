@@ -234,8 +234,8 @@ def _cannot_load(error):
         mending = 'it comes with the NVIDIA driver, which must be installed'
     else:
         mending = "it needs the NVIDIA driver and the libraries of pip install 'openatac[cu112]'"
-    return ("the CUDA build of MXNet cannot load here (%s): %s; for a machine without a GPU run pip uninstall "
-            "mxnet-cu112 and then pip install 'openatac[cpu]'" % (error, mending))
+    return ("the CUDA build of MXNet cannot load here (%s): %s; for a machine without a GPU run "
+            "pip uninstall mxnet-cu112 and then pip install 'openatac[cpu]'" % (error, mending))
 
 
 # --------------------------------------------------------------------------------- threads
@@ -425,11 +425,11 @@ def check_capability(index, gpu):
     """Raise DeviceError if MXNet holds no code for GPU ``index``, one of `nvidia_gpus`."""
     name, major, minor = gpu
     if major not in CAPABILITIES:
-        newer = "train with --engine torch (pip install 'openatac[torch]'), " if major > CAPABILITIES[-1] else ''
+        torch = "train with --engine torch (pip install 'openatac[torch]'), " if major >= 9 else ''
         raise DeviceError(
             'GPU %d (%s) has compute capability %d.%d, and MXNet 1.9.1 holds code for 5.0 to 8.9 only: '
             '%schoose another GPU by --gpus, or train on the CPU with --gpus ""'
-            % (index, name, major, minor, newer))
+            % (index, name, major, minor, torch))
 
 
 def contexts(gpus='', fall_back=True):

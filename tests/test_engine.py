@@ -3,6 +3,8 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from openatac.data.imageset import ImageSet
+from openatac.data.loader import EvaluationBatches, TrainingBatches
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.training.gluon_engine import GluonEngine
 from tests import oracle
@@ -135,3 +137,19 @@ print(before, threads())
 """
     before, after = output_of(code, OMP_NUM_THREADS='2').split()
     assert before == after
+
+
+def test_raw_pixels_are_normalised_on_the_device_to_the_same_bits():
+    """As GPUs get them: a quarter of the bytes."""
+    random = np.random.RandomState(3)
+    pixels = random.randint(0, 256, (48, 3, 32, 32)).astype('uint8')
+    images = ImageSet(pixels, random.randint(0, 10, 48).astype('int32'), tuple('abcdefghij'))
+    trained = {}
+    for raw in (False, True):
+        trained[raw] = engine()
+        for x, y in TrainingBatches(images, 16, 1, raw).epoch(0):
+            assert x.dtype == ('uint8' if raw else 'float32')
+            trained[raw].train_batch(x, y, rate=0.1)
+    assert_equal(values(trained[False]), values(trained[True]))
+    tests = [trained[raw].evaluate(EvaluationBatches(images, 20, raw)) for raw in (False, True)]
+    assert tests[0] == tests[1]

@@ -2,7 +2,9 @@
 import fcntl
 import json
 import os
+import re
 import resource
+import shutil
 import signal
 
 import mxnet as mx
@@ -13,6 +15,7 @@ from PIL import Image
 
 from openatac import cli, get_model
 from openatac.data import augment
+from openatac.data.digits import load_digits
 from openatac.deploy import bundle
 from openatac.deploy.bundle import export
 from openatac.deploy.description import Description, form_files, read_description
@@ -23,7 +26,7 @@ from openatac.errors import OpenatacError
 from openatac.models.parameters import load_parameters, save_parameters
 from tests import oracle
 from tests.fresh_python import run_python
-from tests.scripts import call_script, json_of
+from tests.scripts import call_script, json_of, metrics_of
 from tests.test_oracle import filled, graph_of
 
 ATAC = 'cifar_resnet8_v2_atac'
@@ -294,13 +297,83 @@ def test_onnx(net, tmp_path):
 
 
 def test_int8(run, tmp_path):
-    """Calibrated on the run's own training images."""
+    """Calibrated on the run's own training images, measured on its test images."""
     assert call(run, tmp_path / 'net', '--int8', '--calibration', 'naive') == 0
     report = read_description(str(tmp_path / 'net')).reports['int8']
     assert report['top1_agreement'] >= 0.5
+    assert report['accuracy']['float32'] == pytest.approx(max(row['val_accuracy'] for row in metrics_of(run)))
+    assert report['accuracy']['images'] == 60 and 0 <= report['accuracy']['int8'] <= 1
     symbol, _ = read_symbol(str(tmp_path / 'net-int8'))
     assert operators(symbol)['_contrib_quantize_v2'] > 0
     assert load_symbol(str(tmp_path / 'net-int8'))(mx.nd.array(images())).shape == (3, 10)
+
+
+@pytest.fixture(scope='module')
+def digits(tmp_path_factory):
+    """The parameters of a network that knows a third of the handwritten digits (chance: a tenth)."""
+    from tests.test_quantize import train
+    pytest.importorskip('sklearn')
+    path = str(tmp_path_factory.mktemp('digits') / 'net.params')
+    save_parameters(train(ATAC, load_digits(), 100).net, path)
+    return path
+
+
+def accuracy_of(told):
+    """(images, accuracy in float32, accuracy in INT8) by the last line of what the export prints."""
+    found = re.fullmatch(r'accuracy on (\d+) labelled images: (\S+) in float32, (\S+) in INT8',
+                         told.splitlines()[-1])
+    return int(found[1]), float(found[2]), float(found[3])
+
+
+@pytest.mark.parametrize('mode', ['naive', 'entropy'])
+def test_the_accuracy_before_and_after_int8(digits, tmp_path, capsys, mode):
+    assert call(ATAC, digits, tmp_path / 'net', '--dataset', 'digits', '--int8', '--calibration', mode) == 0
+    count, before, after = accuracy_of(capsys.readouterr().out)
+    assert count == 360 and before > 0.3 and abs(before - after) < 0.1
+    assert json_of(tmp_path / 'net.json')['reports']['int8']['accuracy'] == {
+        'float32': pytest.approx(before, abs=1e-4), 'int8': pytest.approx(after, abs=1e-4), 'images': 360}
+
+
+def write_classes(folder, names, each=4):
+    """Test digits as PNG files, in a folder per class called by ``names``; the folder."""
+    test = load_digits(train=False)
+    for label, name in enumerate(names):
+        (folder / name).mkdir(parents=True)
+        for index in (test.labels == label).nonzero()[0][:each]:
+            Image.fromarray(test.images[index].transpose(1, 2, 0)).save(folder / name / ('%d.png' % index))
+    return folder
+
+
+def test_accuracy_on_a_folder_whose_subfolders_are_called_as_the_classes(digits, tmp_path, capsys):
+    """Sorted by their names they would be other classes; and not all classes are there."""
+    names = ['zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine']
+    folder = write_classes(tmp_path / 'test', names[:8])
+    (folder / 'one' / 'bad.png').write_text('no picture')
+    assert call(ATAC, digits, tmp_path / 'net', '--int8', '--calibrate', folder, '--measure', folder,
+                '--labels', ','.join(names)) == 0
+    count, before, _ = accuracy_of(capsys.readouterr().out)
+    assert count == 32 and before > 0.3
+
+
+def test_accuracy_on_a_folder_of_as_many_classes(digits, refused, tmp_path, capsys):
+    folder = write_classes(tmp_path / 'test', ['class-%d' % label for label in range(10)])
+    words = ATAC, digits, tmp_path / 'net', '--int8', '--calibrate', folder, '--measure', folder
+    assert call(*words, '--measure-images', 20) == 0
+    count, before, _ = accuracy_of(capsys.readouterr().out)
+    assert count == 20 and before > 0.3
+    shutil.rmtree(folder / 'class-3')
+    assert 'has 9 classes (subfolders), and the network has 10' in refused(1, *words)
+
+
+def test_where_the_accuracy_cannot_be_measured(digits, refused, tmp_path, capsys):
+    words = ATAC, digits, tmp_path / 'net'
+    folder = write_classes(tmp_path / 'test', list('0123456789'))
+    assert call(*words, '--int8', '--calibrate', folder) == 0
+    assert "INT8's accuracy was not measured, since it is not known" in capsys.readouterr().out
+    assert 'accuracy' not in read_description(str(tmp_path / 'net')).reports['int8']
+    assert 'add --int8' in refused(2, *words, '--measure', folder)
+    assert 'cannot open the image folder' in refused(
+        1, *words, '--int8', '--calibrate', folder, '--measure', tmp_path / 'nowhere')
 
 
 # ----------------------------------------------------------------------------------- float16

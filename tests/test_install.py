@@ -174,7 +174,8 @@ def test_the_doctor_tells_which_gpus_are_usable(healthy, capsys, monkeypatch):
     lines = doctors_lines(capsys)
     assert lines['GPU 0'] == 'A100, compute capability 8.0: usable'
     assert lines['GPU 1'] == ('H100, compute capability 9.0: '
-                              'MXNet 1.9.1 has no code for it (5.0 to 8.9 only)')
+                              'MXNet 1.9.1 has no code for it (5.0 to 8.9 only): use --engine torch, with '
+                              "pip install 'openatac[torch]'")
     assert lines['GPU 2'].endswith('MXNet does not see it: update the driver')
 
 

@@ -29,7 +29,7 @@ ORDER = {
                          'torch_objective torch_batches', 'torch_graph', 'torch_engine'],
     'openatac.deploy': ['description file_set fuse proof symbol_graph onnx_graph',
                         'symbol images onnx_operators', 'onnx quantize', 'bundle trained engines gate_maps',
-                        'export predict'],
+                        'labelled', 'export predict'],
     'openatac.study': ['costs published text_table runs gate_statistics gate_picture bench_process '
                        'bench_picture', 'comparison run_queue finished', 'accuracy_picture', 'report_page',
                        'comparison_files', 'compare demo plan cost_table gates bench', 'published_costs',

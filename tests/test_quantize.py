@@ -11,7 +11,7 @@ from openatac import get_model
 from openatac.data.digits import load_digits
 from openatac.data.imageset import ImageSet
 from openatac.data.loader import EvaluationBatches, TrainingBatches
-from openatac.deploy.quantize import MODES, accuracy, float_layers, quantize
+from openatac.deploy.quantize import MODES, accuracies, accuracy, float_layers, quantize
 from openatac.deploy.symbol import load_symbol, trace, write_symbol
 from openatac.errors import OpenatacError
 from tests.fresh_python import output_of
@@ -187,6 +187,7 @@ def test_accuracy():
     images = np.eye(3, dtype=np.float32)
     batches = [(images, np.array([0, 1, 0])), (images[:1], np.array([0]))]
     assert accuracy(lambda images: images, batches) == 0.75
+    assert accuracies([lambda images: images, lambda images: -images], batches) == ([0.75, 0.25], 4)
     with pytest.raises(OpenatacError, match='no images'):
         accuracy(lambda images: images, [])
 

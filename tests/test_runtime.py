@@ -420,13 +420,15 @@ def test_an_index_that_does_not_exist_is_told(gpus):
         runtime.contexts('0,2')
 
 
-@pytest.mark.parametrize('gpu, capability', [(H100, '9.0'), (('B200', 10, 0), '10.0'), (K80, '3.7')])
-def test_a_gpu_without_code_in_mxnet_is_told_before_it_is_used(gpus, gpu, capability):
+@pytest.mark.parametrize('gpu, capability, torch', [
+    (H100, '9.0', True), (('B200', 10, 0), '10.0', True), (K80, '3.7', False)])
+def test_a_gpu_without_code_in_mxnet_is_told_before_it_is_used(gpus, gpu, capability, torch):
     gpus([A100, gpu])
     assert runtime.contexts('0')[0] == ['gpu0']
     with pytest.raises(DeviceError) as error:
         runtime.contexts('0,1')
     assert str(error.value).startswith('GPU 1 (%s) has compute capability %s, and' % (gpu[0], capability))
+    assert ("--engine torch (pip install 'openatac[torch]')" in str(error.value)) == torch
 
 
 @pytest.mark.parametrize('text, indices', [('', []), ('0', [0]), ('0,1', [0, 1]), (' 3 , 1,', [3, 1])])

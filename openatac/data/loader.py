@@ -9,6 +9,7 @@ from openatac.errors import DataError
 class TrainingBatches:
     """Shuffled, augmented batches of an `ImageSet`; the last short batch is dropped.
 
+    raw : whether pixels stay uint8, to be normalised where they are used
     ahead : how many of them are worth making in advance by `prefetch`
 
     Which images a batch holds, and how each was cropped and mirrored, depends on the seed, the
@@ -17,24 +18,24 @@ class TrainingBatches:
 
     ahead = 2
 
-    def __init__(self, images, batch_size, seed):
+    def __init__(self, images, batch_size, seed, raw=False):
         if len(images) < batch_size:
             raise DataError('the training set has %d images, fewer than one batch of %d: choose a '
                             'smaller --batch-size' % (len(images), batch_size))
-        self.images, self.batch_size, self.seed = images, batch_size, seed
+        self.images, self.batch_size, self.seed, self.raw = images, batch_size, seed, raw
 
     def batches(self, epoch=0):
         """The number of batches in an epoch, the same in each."""
         return len(self.images) // self.batch_size
 
     def epoch(self, epoch, start=0):
-        """Yield (float32 (B, 3, H, W), int32 (B,)) from batch ``start`` of ``epoch``, from 0."""
+        """Yield (float32 or uint8 (B, 3, H, W), int32 (B,)) from batch ``start`` of ``epoch``, from 0."""
         choices = augment.draw_choices(len(self.images), self.seed, epoch, self.images.mirror)
         for batch in range(start, self.batches()):
             chosen = choices.order[batch * self.batch_size:(batch + 1) * self.batch_size]
             images = augment.crop(self.images.images[chosen], choices.top[chosen], choices.left[chosen])
             augment.mirror(images, choices.mirrored[chosen])
-            yield augment.normalise(images), self.images.labels[chosen]
+            yield images if self.raw else augment.normalise(images), self.images.labels[chosen]
 
 
 class EvaluationBatches:
@@ -42,10 +43,10 @@ class EvaluationBatches:
 
     ahead = 2
 
-    def __init__(self, images, batch_size):
+    def __init__(self, images, batch_size, raw=False):
         if not len(images):
             raise DataError('the test set has no images')
-        self.images, self.batch_size = images, batch_size
+        self.images, self.batch_size, self.raw = images, batch_size, raw
 
     def __len__(self):
         return -(-len(self.images) // self.batch_size)
@@ -53,7 +54,8 @@ class EvaluationBatches:
     def __iter__(self):
         for start in range(0, len(self.images), self.batch_size):
             stop = start + self.batch_size
-            yield augment.normalise(self.images.images[start:stop]), self.images.labels[start:stop]
+            images = self.images.images[start:stop]
+            yield images if self.raw else augment.normalise(images), self.images.labels[start:stop]
 
 
 def prefetch(batches, ahead=2):

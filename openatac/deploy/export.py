@@ -10,7 +10,8 @@ which says what must be known to use them: classes, labels, input size, mean and
 
 Each form is loaded back and compared with the network on random images and on real ones (--images, else
 the run's test images if they are here); nothing is written, and an older export stays as it was, unless
-all agree. What was found is printed and stands in OUT.json.
+all agree. What was found is printed and stands in OUT.json. For --int8 that is also the accuracy in float32
+and in INT8 on labelled images (--measure, else the run's test images if they are here).
 """
 import argparse
 import logging
@@ -19,7 +20,7 @@ import os
 from openatac.errors import DataError, OpenatacError
 from openatac.training.flags import number
 
-COMPARED, CALIBRATED = 64, 256  # images
+COMPARED, CALIBRATED, MEASURED = 64, 256, 10000  # images
 NETWORK = ('classes', 'dataset', 'r', 'act_layers', 'useGlobal', 'useReLU', 'reduction', 'use_gn')
 DATASETS = ('cifar10', 'cifar100', 'cifar100-coarse', 'digits')
 log = logging.getLogger('openatac')
@@ -37,6 +38,11 @@ def parser():
     data.add_argument('--images', metavar='FOLDER', help='compare on the images in FOLDER and below')
     data.add_argument('--calibrate', metavar='FOLDER',
                       help="images for --int8 (default: the run's training images)")
+    data.add_argument('--measure', metavar='FOLDER',
+                      help="labelled images for the accuracy of --int8, in a subfolder per class (default: "
+                           "the run's test images)")
+    data.add_argument('--measure-images', type=number(int, low=1), default=MEASURED, metavar='N',
+                      help='how many of them at most, evenly spread (default: %(default)s)')
     data.add_argument('--data-dir', help='where the images of the run, or of --dataset, are')
     return p
 
@@ -82,9 +88,12 @@ def main(argv):
         p.error(str(error))
     trained = trained._replace(description=trained.description._replace(
         labels=labels, precision=args.precision))
+    labelled, lines = find_labelled(args, trained.description) if args.int8 else (None, [])
     for line in export_trained(trained, args.names[-1], forms_of(args), args.images, args.calibrate,
-                               args.calibration):
+                               args.calibration) + lines:
         print(line)
+    if labelled:
+        print(measure(trained, args.names[-1], labelled, args.measure_images))
     return 0
 
 
@@ -131,6 +140,10 @@ def check(args):
     if args.int8 and not (is_run or args.calibrate or args.dataset):
         raise ValueError('argument --int8: --calibrate must name a folder of images like those of the '
                          'training')
+
+
+    if args.measure and not args.int8:
+        raise ValueError('argument --measure: it is for --int8, whose accuracy it measures; add --int8')
 
 
 def find(args):
@@ -187,6 +200,44 @@ def _calibration(trained, folder):
     except DataError as error:
         raise OpenatacError('--int8 needs images: %s; name a folder of them by --calibrate' % error) from None
     return [inputs[start:start + 32] for start in range(0, len(inputs), 32)]
+
+
+# ---------------------------------------------------------------------------------- accuracy
+
+def find_labelled(args, description):
+    """(the `Labelled` images of the command line or None, lines that tell why there are none)."""
+    from openatac.deploy import labelled
+    if args.measure:
+        return labelled.of_folder(args.measure, description), []
+    try:
+        if os.path.isdir(args.names[0]):
+            return labelled.of_run(args.names[0], args.data_dir), []
+        if args.dataset:
+            name, _, coarse = args.dataset.partition('-')
+            return labelled.of_dataset(name, args.data_dir, coarse or 'fine'), []
+        why = 'it is not known on which images the network was trained'
+    except DataError as error:
+        why = error
+    return None, ["INT8's accuracy was not measured, since %s; --measure names labelled images" % why]
+
+
+def measure(trained, out, labelled, count):
+    """Measure the accuracy before and after INT8 and add it to OUT.json; returns the line that tells it."""
+    from openatac.deploy.description import read_description, write_description
+    from openatac.deploy.labelled import batches
+    from openatac.deploy.quantize import accuracies
+    from openatac.deploy.symbol import load_symbol
+    from openatac.files import replace_file
+    quantized = load_symbol(out + '-int8')
+    for network in (trained.net, quantized):
+        network.hybridize(static_alloc=True)
+    (before, after), images = accuracies([trained.net, quantized],
+                                         batches(labelled, trained.description, count))
+    description = read_description(out)
+    description.reports['int8']['accuracy'] = {'float32': before, 'int8': after, 'images': images}
+    with replace_file(out + '.json') as temporary:
+        write_description(temporary, description)
+    return 'accuracy on %d labelled images: %.4f in float32, %.4f in INT8' % (images, before, after)
 
 
 # ------------------------------------------------------------------------------------ report

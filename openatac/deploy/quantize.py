@@ -98,17 +98,24 @@ def float_layers(symbol, params, image_shape):
 
 
 def accuracy(network, batches):
-    """The share of images that ``network`` (NDArray to logits) classifies rightly.
+    """The share of images that ``network`` (NDArray to logits) classifies rightly; see `accuracies`."""
+    return accuracies([network], batches)[0][0]
+
+
+def accuracies(networks, batches):
+    """([the share of images that a network (NDArray to logits) classifies rightly], number of images).
 
     batches : of (images (B, C, H, W), labels (B,)). Raises OpenatacError if there are no images.
     """
-    right = images = 0
+    right, images = [0] * len(networks), 0
     for pixels, labels in batches:
-        right += int((network(mx.nd.array(pixels)).asnumpy().argmax(axis=1) == labels).sum())
+        pixels = mx.nd.array(pixels)
+        for index, network in enumerate(networks):
+            right[index] += int((network(pixels).asnumpy().argmax(axis=1) == labels).sum())
         images += len(labels)
     if not images:
         raise OpenatacError('there are no images to measure the accuracy on')
-    return right / images
+    return [count / images for count in right], images
 
 
 def _quantize(fused, params, batches, shape, mode, kept):

@@ -9,6 +9,7 @@ import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon
 
+from openatac.data import augment
 from openatac.engines.alone import Alone
 from openatac.engines.engine import Engine, Metrics
 from openatac.errors import DeviceError
@@ -47,9 +48,9 @@ class GluonEngine(Engine):
         self.top5, self.cluster = top5, cluster or Alone()
         net.cast(dtype)
         if hybrid:
-            # Not static_shape: it keeps oneDNN's copies of all intermediate arrays, 1.8 GB instead of
-            # 1.1 for a ResNet-20 with ATAC at batch 128.
-            net.hybridize(static_alloc=True)
+            # On CPUs no static_shape: it keeps oneDNN's copies of all intermediate arrays, 1.8 GB instead
+            # of 1.1 for a ResNet-20 with ATAC at batch 128.
+            net.hybridize(static_alloc=True, static_shape=contexts[0].device_type == 'gpu')
         self.parameters = net._collect_params_with_prefix()
         # Draws the deferred initial values while chance is still the caller's: the first step seeds
         # it anew. In evaluation mode it changes no statistics.
@@ -251,11 +252,12 @@ class GluonEngine(Engine):
     def _split(self, images, labels):
         contexts = self.contexts[:len(labels)]  # a short last batch may leave a device idle
         # from_numpy, as split_and_load would copy the batch several times
-        images, labels = (mx.nd.from_numpy(np.ascontiguousarray(array, 'float32'))
-                          for array in (images, labels))
-        return list(zip(
-            gluon.utils.split_and_load(images, contexts, even_split=False),
-            gluon.utils.split_and_load(labels, contexts, even_split=False)))
+        raw = images.dtype == np.uint8
+        images, labels = (mx.nd.from_numpy(np.ascontiguousarray(array, dtype))
+                          for array, dtype in ((images, 'uint8' if raw else 'float32'), (labels, 'float32')))
+        images = gluon.utils.split_and_load(images, contexts, even_split=False)
+        return list(zip([_normalised(each) for each in images] if raw else images,
+                        gluon.utils.split_and_load(labels, contexts, even_split=False)))
 
     def wait(self):
         mx.nd.waitall()
@@ -342,6 +344,12 @@ class GluonEngine(Engine):
                     index, parameter.list_data()[device])
                 updater.states_synced[index] = True
             yield name, _flat(updater.states[index])
+
+
+def _normalised(pixels):
+    """`augment.normalise` on the pixels' device."""
+    mean, std = (mx.nd.array(each[None], pixels.context) for each in (augment.MEAN, augment.STD))
+    return (pixels.astype('float32') / 255 - mean) / std
 
 
 def _all_finite(gradients, chunk=200):

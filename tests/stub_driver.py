@@ -1,0 +1,54 @@
+"""Libraries that stand for NVIDIA's on a machine without a GPU, made by its C compiler."""
+import shutil
+import subprocess
+
+import pytest
+
+NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
+
+# What libmxnet.so of mxnet-cu112 binds to in the driver when it loads. None of it is called without a GPU.
+BOUND_BY_MXNET = (
+    'cuDevicePrimaryCtxRetain', 'cuGetErrorString', 'cuGraphKernelNodeGetParams', 'cuGraphNodeGetType',
+    'cuLaunchKernel', 'cuModuleGetFunction', 'cuModuleLoadData', 'cuModuleLoadDataEx', 'cuModuleUnload')
+
+# What libcudart and `openatac.runtime.nvidia_gpus` ask the driver.
+ASKED = '''
+#include <string.h>
+int cuDriverGetVersion(int *version) { *version = 11080; return 0; }
+int cuInit(unsigned flags) { return COUNT ? 0 : NO_DEVICE; }
+int cuDeviceGetCount(int *count) { *count = COUNT; return 0; }
+int cuDeviceGet(int *device, int index) { *device = index; return index < COUNT ? 0 : NO_DEVICE; }
+int cuDeviceGetName(char *name, int size, int device) { strncpy(name, NAME, size); return 0; }
+int cuDeviceGetAttribute(int *value, int attribute, int device) {
+    *value = attribute == 75 ? MAJOR : MINOR;
+    return 0;
+}
+'''
+
+
+def make_library(path, source='', needs=()):
+    """Make the shared library ``path`` (its name is its soname) of C source; skips without a compiler.
+
+    needs : paths of libraries that it links to by their sonames, and not by where they are
+    """
+    compiler = shutil.which('cc')
+    if compiler is None:
+        pytest.skip('no C compiler (cc) to make stand-ins for the CUDA libraries with')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run(
+        [compiler, '-shared', '-fPIC', '-x', 'c', '-', '-x', 'none', '-o', str(path),
+         '-Wl,-soname,' + path.name, '-Wl,--no-as-needed', '-Wl,--allow-shlib-undefined', *map(str, needs)],
+        input=source, text=True, check=True)
+    return path
+
+
+def make_driver(folder, gpus=0, name='', capability=(0, 0)):
+    """A libcuda.so.1 in ``folder`` that shows so many GPUs of one kind; returns its path.
+
+    Processes find it with ``LD_LIBRARY_PATH=folder``, in front of a real one.
+    """
+    constants = {'NO_DEVICE': NO_DEVICE, 'COUNT': gpus, 'NAME': '"%s"' % name,
+                 'MAJOR': capability[0], 'MINOR': capability[1]}
+    return make_library(folder / 'libcuda.so.1', '\n'.join(
+        ['#define %s %s' % constant for constant in constants.items()] + [ASKED] +
+        ['int %s() { return NO_DEVICE; }' % function for function in BOUND_BY_MXNET]))

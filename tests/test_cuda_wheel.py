@@ -1,0 +1,191 @@
+"""MXNet's CUDA build on a machine that has an NVIDIA driver and no system CUDA.
+
+The tests marked slow are of mxnet-cu112 itself (`make test-cuda-wheel` installs it, 2 GB); a stand-in for the
+driver, which shows no GPU, takes them as far as a machine without a GPU can go. The others run with MXNet's
+CPU build: all libraries, MXNet's own too, are stand-ins there.
+"""
+import ctypes
+
+import pytest
+
+from openatac import runtime
+from tests.conftest import ROOT
+from tests.fresh_python import output_of, run_python
+from tests.stub_driver import make_driver, make_library
+
+# Which of NVIDIA's libraries link to which others, as their ELF headers say.
+LINKS = {'libcublas.so.11': ['libcublasLt.so.11'],
+         'libcusolver.so.11': ['libcublas.so.11', 'libcublasLt.so.11']}
+TELL = '#include <stdio.h>\n__attribute__((constructor)) static void tell() { puts("%s"); fflush(stdout); }\n'
+MXNET = 'import ctypes, os\nctypes.CDLL(os.path.join(os.path.dirname(__file__), "libmxnet.so"))\n'
+
+
+# ------------------------------------------------------------------- stand-ins for everything
+
+@pytest.fixture
+def machine(tmp_path):
+    """A folder with site/ (mxnet-cu112, CUDA 11) and driver/, whose libraries tell when they are loaded."""
+    made = {}
+    for library, package in runtime.CUDA_LIBRARIES.items():
+        made[library] = make_library(tmp_path / 'site' / 'nvidia' / package / 'lib' / library, TELL % library,
+                                     [made[needed] for needed in LINKS.get(library, ())])
+    driver = make_driver(tmp_path / 'driver')
+    make_library(tmp_path / 'site' / 'mxnet' / 'libmxnet.so', TELL % 'MXNet', [*made.values(), driver])
+    (tmp_path / 'site' / 'mxnet' / '__init__.py').write_text(MXNET)
+    metadata = tmp_path / 'site' / 'mxnet_cu112-1.9.1.dist-info' / 'METADATA'
+    metadata.parent.mkdir()
+    metadata.write_text('Name: mxnet-cu112\nVersion: 1.9.1\n')
+    return tmp_path
+
+
+def import_mxnet(machine, driver='driver'):
+    """The process in which MXNet's stand-in was imported."""
+    return run_python('-c', 'import openatac, mxnet', path=[machine / 'site'],
+                      LD_LIBRARY_PATH=str(machine / driver))
+
+
+def test_each_library_is_loaded_after_those_that_it_links_to(machine):
+    result = import_mxnet(machine)
+    assert result.returncode == 0, result.stderr
+    loaded = result.stdout.split()
+    assert loaded == [*runtime.CUDA_LIBRARIES, 'MXNet']
+    assert all(loaded.index(needed) < loaded.index(library)
+               for library, links in LINKS.items() for needed in links)
+
+
+def test_the_stand_ins_would_not_load_by_themselves(machine):
+    """Else the test above would show nothing."""
+    result = run_python('-c', 'import mxnet', path=[machine / 'site'],
+                        LD_LIBRARY_PATH=str(machine / 'driver'))
+    assert 'libcudart.so.11.0: cannot open shared object file' in result.stderr
+
+
+def test_the_libraries_of_another_cuda_are_left_alone(machine):
+    """PyTorch's CUDA 13 packages have a libcurand.so.10 and a libnccl.so.2 as well."""
+    make_library(machine / 'site' / 'nvidia' / 'cu13' / 'lib' / 'libcurand.so.10', TELL % 'CUDA 13')
+    result = import_mxnet(machine)
+    assert result.returncode == 0 and 'CUDA 13' not in result.stdout
+
+
+def test_a_missing_driver_is_named(machine):
+    if has_driver():
+        pytest.skip('this machine has an NVIDIA driver')
+    message = import_mxnet(machine, driver='nowhere').stderr.splitlines()[-1]
+    assert message.startswith('ImportError: the CUDA build of MXNet cannot load here (libcuda.so.1: cannot')
+    assert 'it comes with the NVIDIA driver' in message
+
+
+@pytest.mark.parametrize('library', ['libcudnn.so.8', 'libcublasLt.so.11', 'libcudart.so.11.0'])
+def test_a_missing_library_is_named(machine, library):
+    if runtime.has_cuda_wheel():
+        pytest.skip('the libraries that are installed would take its place')
+    (machine / 'site' / 'nvidia' / runtime.CUDA_LIBRARIES[library] / 'lib' / library).unlink()
+    message = import_mxnet(machine).stderr.splitlines()[-1]
+    assert message.startswith('ImportError: the CUDA build of MXNet cannot load here (')
+    assert "pip install 'openatac[cu112]' brings %s;" % library in message
+
+
+def test_the_drivers_gpus_are_seen(tmp_path):
+    make_driver(tmp_path, gpus=2, name='NVIDIA H100 80GB HBM3', capability=(9, 0))
+    told = output_of('from openatac import runtime; print(runtime.nvidia_gpus())',
+                     LD_LIBRARY_PATH=str(tmp_path))
+    assert told == str([('NVIDIA H100 80GB HBM3', 9, 0)] * 2)
+    make_driver(tmp_path)
+    assert output_of('from openatac import runtime; print(runtime.nvidia_gpus())',
+                     LD_LIBRARY_PATH=str(tmp_path)) == '[]'
+
+
+# -------------------------------------------------------------------- MXNet's CUDA build itself
+
+@pytest.fixture
+def driver(tmp_path):
+    """The folder of a driver that shows no GPU; skips where mxnet-cu112 is not what is installed."""
+    if not runtime.has_cuda_wheel():
+        pytest.skip('mxnet-cu112 is not installed: run make test-cuda-wheel')
+    return str(make_driver(tmp_path / 'driver').parent)
+
+
+def has_driver():
+    try:
+        return bool(ctypes.CDLL('libcuda.so.1'))
+    except OSError:
+        return False
+
+
+ON_THE_CPU = '''
+import openatac, mxnet as mx
+with mx.autograd.record():
+    x = mx.nd.array([[1., 2., 3.]])
+    x.attach_grad()
+    y = (x * x).sum()
+y.backward()
+print(mx.runtime.Features().is_enabled('CUDA'), mx.context.num_gpus(), x.grad.asnumpy().tolist())
+'''
+
+
+@pytest.mark.slow
+def test_the_wheel_imports_with_every_symbol_bound_and_computes_on_the_cpu(driver):
+    assert output_of(ON_THE_CPU, LD_LIBRARY_PATH=driver,
+                     LD_BIND_NOW='1').splitlines()[-1] == 'True 0 [[2.0, 4.0, 6.0]]'
+
+
+NEEDED_ON_A_GPU = '''
+import ctypes, openatac, mxnet
+cudnn, nvrtc = ctypes.CDLL('libcudnn.so.8'), ctypes.CDLL('libnvrtc.so.11.2')
+print([getattr(cudnn, 'cudnn%sVersionCheck' % part)() for part in ('OpsTrain', 'CnnTrain', 'AdvTrain')])
+program = ctypes.c_void_p()
+code = b'extern "C" __global__ void plus_one(float *x) { x[threadIdx.x] += 1; }'
+nvrtc.nvrtcCreateProgram(ctypes.byref(program), code, b'plus_one.cu', 0, None, None)
+print(nvrtc.nvrtcCompileProgram(program, 1, (ctypes.c_char_p * 1)(b'--gpu-architecture=sm_80')))
+'''
+
+
+@pytest.mark.slow
+def test_what_cudnn_and_pointwise_fusion_load_on_a_gpu_is_found(driver):
+    """cuDNN opens its parts at their first use, and NVRTC its builtins when MXNet fuses operators."""
+    assert output_of(NEEDED_ON_A_GPU, LD_LIBRARY_PATH=driver).splitlines() == ['[0, 0, 0]', '0']
+
+
+@pytest.mark.slow
+def test_a_run_that_asks_for_a_gpu_trains_on_the_cpu(driver, tmp_path):
+    pytest.importorskip('sklearn', reason='the handwritten digits need scikit-learn')
+    result = run_python(ROOT / 'train_cifar.py', '--dataset', 'digits', '--blocks', '1', '--num-epochs', '1',
+                        '--gpus', '0', '--save-dir', tmp_path / 'run', LD_LIBRARY_PATH=driver)
+    assert result.returncode == 0, result.stderr
+    told = result.stdout + result.stderr
+    assert 'GPU 0 was asked for, but MXNet sees no GPU' in told and 'best accuracy' in told
+
+
+@pytest.mark.slow
+def test_the_doctor_finds_it_well(driver):
+    result = run_python('-m', 'openatac', 'doctor', LD_LIBRARY_PATH=driver)
+    assert result.returncode == 0, result.stderr
+    lines = dict(line.split(None, 1) for line in result.stdout.splitlines())
+    assert lines['MXNet'].startswith('1.9.1, CUDA build')
+    assert lines['GPU'] == 'none that an NVIDIA driver shows'
+    assert 'CUDA 11       all 10 libraries found' in result.stdout
+
+
+@pytest.mark.slow
+def test_the_doctor_without_a_driver(driver):
+    if has_driver():
+        pytest.skip('this machine has an NVIDIA driver')
+    result = run_python('-m', 'openatac', 'doctor')
+    assert result.returncode == 1
+    assert 'MXNet         the CUDA build of MXNet cannot load here (libcuda.so.1: cannot' in result.stdout
+
+
+HIDE = '''
+from openatac import runtime
+find = runtime.find_cuda_libraries
+runtime.find_cuda_libraries = lambda: {**find(), **dict.fromkeys(%r)}
+import mxnet
+'''
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('library', ['libcudnn.so.8', 'libnccl.so.2'])
+def test_a_package_that_is_not_installed_is_named(driver, library):
+    message = run_python('-c', HIDE % [library], LD_LIBRARY_PATH=driver).stderr.splitlines()[-1]
+    assert message.startswith('ImportError: the CUDA build of MXNet cannot load here (%s: cannot' % library)
+    assert "pip install 'openatac[cu112]' brings %s;" % library in message
