@@ -14,7 +14,7 @@ IMAGE_SHAPE = (3, 32, 32)
 MEASURES = ('best_accuracy', 'last_accuracy')
 # Settings that need no word: those of every run that was not told otherwise, and what is said elsewhere.
 UNSAID = {'drop_rate': 0, 'lr_decay_period': 0, 'mode': 'hybrid', 'dtype': 'float32', 'host': None,
-          'resume_from': None}
+          'engine': None, 'resume_from': None}
 ELSEWHERE = ('dataset', 'data', 'cifar100_labels')
 HEAD = ('b', 'unit', 'parameters', 'multiply-adds', 'best accuracy', 'last accuracy', 'n', 'images/s')
 

@@ -13,7 +13,7 @@ from openatac.study.runs import RECORD, check_comparable, find_runs, run_name, r
 NOTE = 'note.txt'
 COLUMNS = ('unit', 'blocks', 'seed', 'parameters', 'multiply_adds', 'dataset', 'training_images',
            'test_images', 'epochs', 'best_accuracy', 'best_epoch', 'last_accuracy', 'images_per_second',
-           'device', 'threads', 'openatac', 'mxnet', 'numpy', 'python', 'command', 'log')
+           'device', 'threads', 'openatac', 'mxnet', 'torch', 'numpy', 'python', 'command', 'log')
 
 
 def take_in(sources, folder):

@@ -11,10 +11,11 @@ from openatac.errors import OpenatacError
 RECORD = ('settings.json', 'metrics.csv', 'train.log', 'summary.json')
 # What is told of a run in a comparison.
 _TOLD = {'model', 'dataset', 'training_images', 'test_images', 'epochs', 'best_accuracy', 'best_epoch',
-         'last_accuracy', 'images_per_second', 'device', 'threads', 'command', 'openatac', 'mxnet', 'numpy',
-         'python'}
+         'last_accuracy', 'images_per_second', 'device', 'threads', 'command', 'openatac', 'numpy', 'python'}
 # Settings in which runs that are compared may differ; all others are their recipe and their data.
 COMPARED = ('blocks', 'act_type', 'attention', 'useGlobal', 'seed', 'devices')
+# Settings that records of MXNet's or older runs lack, and what stands for that.
+_LACKING = {'host': None, 'engine': None, 'tf32': False, 'compile': False}
 
 
 class Run(NamedTuple):
@@ -103,7 +104,7 @@ def _recipe(settings):
         unused.add('act_layers')
     if settings['attention'] is None:
         unused.add('reduction')
-    return {'host': None, **{name: value for name, value in settings.items()
+    return {**_LACKING, **{name: value for name, value in settings.items()
                              if name not in unused and name not in COMPARED},
             'images a step': settings['batch_size'] * device_count(settings['devices'])}
 
