@@ -28,7 +28,7 @@ def bench_figure(rows, title):
         panel.set(ylabel='images/s', title='batch of %d' % size)
         panel.margins(y=0.15)
         panel.spines[['top', 'right']].set_visible(False)
-    panels[-1].set_xticks(range(len(engines)), engines)
+    panels[-1].set_xticks(range(len(engines)), [engine.replace('-', '-\n') for engine in engines])
     figure.legend(handles=_patches(exports), loc='outside lower center', ncol=min(len(exports), 4),
                   frameon=False)
     figure.suptitle(title + '\nmedian and range of %d rounds' % rows[0]['rounds'], fontsize=10)
