@@ -21,6 +21,7 @@ from openatac.deploy.bundle import export
 from openatac.deploy.description import Description, form_files, read_description
 from openatac.deploy.fuse import fuse, operators
 from openatac.deploy.images import InputTransform
+from openatac.deploy.proof import SAME, Disagreement, Proof
 from openatac.deploy.symbol import load_symbol, read_symbol, trace
 from openatac.errors import OpenatacError
 from openatac.models.parameters import load_parameters, save_parameters
@@ -600,3 +601,15 @@ def test_symbol_and_parameters_of_two_networks(net, whole, tmp_path):
         (tmp_path / 'net-0000.params').write_bytes(handle.read())
     with pytest.raises(OpenatacError, match='are not of one network'):
         load_symbol(str(tmp_path / 'net'))
+
+
+def test_what_a_network_itself_makes_of_rounding_is_no_disagreement():
+    """As of one that was hardly trained: here each output moves by 1e-3 with the last bit of the image."""
+    def network(images):
+        return np.sin(1e4 * images.reshape(len(images), -1)[:, :5].astype('float64')).astype('float32')
+
+    proof = Proof(network, (3, 8, 8))
+    assert 1e-4 < proof.rounding < 1e-2
+    assert proof.report(lambda images: network(images) + 2 * proof.rounding, SAME)['max_difference'] > 100 * SAME
+    with pytest.raises(Disagreement, match='computes other outputs than the network'):
+        proof.report(lambda images: network(images) + 20 * proof.rounding, SAME)

@@ -1,4 +1,5 @@
 """Whether two networks compute the same, on random and on real images, and how fast."""
+import functools
 import statistics
 import time
 
@@ -10,6 +11,7 @@ BATCH = 16
 RUNS = 5          # whose median is the time of a batch
 SAME = 1e-5       # of the largest output, or of 1 if that is smaller: the same operators
 REORDERED = 1e-4  # the same sums by other operators
+ROUNDINGS = 10    # times what the network itself makes of its images' last bits
 HALF = 0.05       # values rounded to float16: 0.0009 was seen of a ResNet-50, more is due to a mistake
 LEAST_AGREEMENT = 0.5  # of the first classes, for INT8
 
@@ -31,7 +33,7 @@ class Proof:
     def __init__(self, function, image_shape, real=None):
         self.random = np.random.RandomState(0).randn(BATCH, *image_shape).astype('float32')
         self.real = np.empty((0, *image_shape), 'float32') if real is None else real
-        self._expected = self._outputs(function)
+        self._function, self._expected = function, self._outputs(function)
         if not np.isfinite(self._expected).all():
             raise OpenatacError('the outputs of the network are infinite or not numbers: export parameters '
                                 'of a run that did not diverge')
@@ -42,8 +44,20 @@ class Proof:
         return float(np.abs(function(self.random) - self._expected[:BATCH]).max())
 
     def allows(self, difference, tolerance):
-        """Whether it is at most that share of the largest output, or of 1 if that is smaller."""
-        return difference <= tolerance * max(1.0, self.largest)
+        """Whether it is at most that share of the largest output, or of 1 if that is smaller.
+
+        Or at most some times `rounding`, where that is more: a network that was hardly trained may amplify
+        rounding a millionfold, and no other order of summation gives its outputs.
+        """
+        return difference <= tolerance * max(1.0, self.largest) or difference <= ROUNDINGS * self.rounding
+
+    @functools.cached_property
+    def rounding(self):
+        """How far the network's own outputs move when the last bit of its images does."""
+        images = np.concatenate([self.random, self.real])
+        up = np.random.RandomState(0).randint(0, 2, images.shape).astype(bool)
+        nearby = np.nextafter(images, np.where(up, np.float32(np.inf), np.float32(-np.inf)))
+        return float(np.abs(self._outputs(self._function, nearby) - self._expected).max())
 
     def report(self, function, tolerance):
         """{figure: value} of ``function`` beside the network; `Disagreement` if they differ too much.
@@ -70,8 +84,8 @@ class Proof:
                 'milliseconds': {str(count): milliseconds(function, self.random[:count])
                                  for count in (1, BATCH)}}
 
-    def _outputs(self, function):
-        images = np.concatenate([self.random, self.real])
+    def _outputs(self, function, images=None):
+        images = np.concatenate([self.random, self.real]) if images is None else images
         return np.concatenate([function(images[start:start + BATCH])
                                for start in range(0, len(images), BATCH)])
 
