@@ -610,6 +610,7 @@ def test_what_a_network_itself_makes_of_rounding_is_no_disagreement():
 
     proof = Proof(network, (3, 8, 8))
     assert 1e-4 < proof.rounding < 1e-2
-    assert proof.report(lambda images: network(images) + 2 * proof.rounding, SAME)['max_difference'] > 100 * SAME
+    report = proof.report(lambda images: network(images) + 2 * proof.rounding, SAME)
+    assert report['max_difference'] > 10 * SAME
     with pytest.raises(Disagreement, match='computes other outputs than the network'):
         proof.report(lambda images: network(images) + 20 * proof.rounding, SAME)
