@@ -35,3 +35,31 @@ def cifar10(tmp_path_factory):
     """A folder of made-up CIFAR-10 binary files: 300 training and 60 test images."""
     from tests.scripts import write_cifar
     return write_cifar(tmp_path_factory.mktemp('data') / 'cifar-10-batches-bin')
+
+
+HIDING = '''
+import importlib.machinery, sys
+class Hiding(importlib.machinery.PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.split('.')[0] == %r else super().find_spec(name, path, target)
+sys.meta_path[sys.meta_path.index(importlib.machinery.PathFinder)] = Hiding
+'''
+
+
+def hiding(package, folder):
+    """[folder], which hides the package from each Python process that has it on its path."""
+    (folder / 'sitecustomize.py').write_text(HIDING % package)
+    return [folder]
+
+
+@pytest.fixture(scope='session')
+def no_mxnet(tmp_path_factory):
+    """The ``path`` of a process that is to find no MXNet."""
+    return hiding('mxnet', tmp_path_factory.mktemp('no_mxnet'))
+
+
+@pytest.fixture(scope='session')
+def no_torch(tmp_path_factory):
+    """The ``path`` of a process that is to find no PyTorch."""
+    return hiding('torch', tmp_path_factory.mktemp('no_torch'))

@@ -54,23 +54,6 @@ def test_every_extra_that_a_message_names_exists(setup_arguments):
 
 # ---------------------------------------------------------------------- without an MXNet
 
-HIDE_MXNET = '''
-import importlib.machinery, sys
-class Hiding(importlib.machinery.PathFinder):
-    @classmethod
-    def find_spec(cls, name, path=None, target=None):
-        return None if name.split('.')[0] == 'mxnet' else super().find_spec(name, path, target)
-sys.meta_path[sys.meta_path.index(importlib.machinery.PathFinder)] = Hiding
-'''
-
-
-@pytest.fixture
-def no_mxnet(tmp_path):
-    """A folder that hides MXNet from each Python process that has it on its path."""
-    (tmp_path / 'sitecustomize.py').write_text(HIDE_MXNET)
-    return [tmp_path]
-
-
 @pytest.mark.parametrize('code', [
     'openatac.ChaATAC(16)', 'openatac.get_model("cifar_resnet20_v2_atac")', 'openatac.get_model_list()',
     'from openatac.nn.atac import ChaATAC', 'import mxnet', 'import mxnet.gluon',

@@ -15,15 +15,15 @@ def load(args, train):
 class Reading:
     """`load` for each of ``splits`` (True for training), begun now in a thread if that is safe.
 
-    It is for data that need no download, since the flags may still turn out to be wrong, and no
-    SciPy, which scikit-learn and MXNet must not import at once. ``result()`` reads the others, waits,
-    and returns the list of sets or raises what went wrong.
+    It is for data that need no download, since the flags may still turn out to be wrong, no SciPy,
+    which scikit-learn and MXNet must not import at once, and no --initial, whose files name the data set.
+    ``result()`` reads the others, waits, and returns the list of sets or raises what went wrong.
     """
 
     def __init__(self, args, splits):
         self._sets, self._error = [], None
         self._thread = threading.Thread(target=self._read, args=(args, splits), daemon=True)
-        if args.dataset != 'digits' and cifar.find_cifar(args.dataset, args.data_dir):
+        if not args.initial and args.dataset != 'digits' and cifar.find_cifar(args.dataset, args.data_dir):
             self._thread.start()
 
     def _read(self, args, splits):

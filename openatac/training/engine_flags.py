@@ -18,6 +18,9 @@ def add_engine(parser):
 
 def check_engine(args, gpus):
     """Raise ValueError, in a sentence, for flags that the engine does not have; ``gpus``: their number."""
+    if args.initial and (args.summary or args.write_initial):
+        raise ValueError('argument --initial: --summary and --write-initial take the network of the flags; '
+                         'leave it out')
     if args.engine == 'mxnet':
         wrong = [flag for flag in ('tf32', 'compile', 'initial') if getattr(args, flag)]
         if wrong:

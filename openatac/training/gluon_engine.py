@@ -19,7 +19,9 @@ from openatac.training.objective import Objective
 
 
 def check_precision(dtype, contexts):
-    """Raise DeviceError for float16 without a GPU."""
+    """Raise DeviceError for float16 without a GPU, and for bfloat16."""
+    if dtype == 'bfloat16':
+        raise DeviceError('--dtype bfloat16 is for --engine torch: MXNet has float32 and, on GPUs, float16')
     if dtype == 'float16' and contexts[0].device_type == 'cpu':
         raise DeviceError('--dtype float16 needs a GPU, since MXNet cannot multiply float16 matrices on a '
                           'CPU: use --dtype float32')

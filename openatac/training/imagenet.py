@@ -78,7 +78,8 @@ def evaluate(net, args, command):
     """Log the errors of the parameters in ``args.evaluate`` on the validation set; returns the metrics."""
     network = _on_devices(net, args, command)
     network.load(args.evaluate)
-    engine = network.engine({}, {}, top5=True)
+    nothing = {'learning_rate': 0.0, 'momentum': 0.0, 'wd': 0.0}
+    engine = network.engine(nothing, {}, top5=True)
     batches = EvaluationPhotos(open_source(args, 'val'), args.input_size, args.batch_size * network.count,
                                args.crop_ratio or CROP_RATIO, args.num_workers,
                                max_bad_share=args.max_bad_share)

@@ -6,6 +6,7 @@
 The graph is in ``PREFIX-symbol.json`` and the values in ``PREFIX-0000.params``, under structural names;
 ``PREFIX-flags.json``, written last, tells of which flags they were made.
 """
+import contextlib
 import json
 import logging
 import os
@@ -44,6 +45,8 @@ class Initial:
 
         Raises ValueError if they are not.
         """
+        if not set(self.flags) <= set(vars(args)) | {'host'}:  # which is no flag, but follows from --model
+            raise ValueError('argument --initial: the network in %s was made by the other script' % self.path)
         for flag, value in self.flags.items():
             if flag in given and getattr(args, flag) not in (None, value):
                 raise ValueError('argument --initial: the network in %s was made with --%s %s, and this is %s'
@@ -66,6 +69,8 @@ def write_initial(net, args, flags, model, image_shape, params=None):
     net(mx.nd.zeros((1,) + tuple(image_shape)))
     try:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(path + FLAGS)  # which would tell of files that are about to be others
         export_graph(net, path)
         write_text(path + FLAGS, json.dumps({
             'model': model, 'flags': {flag: getattr(args, flag) for flag in flags}}, indent=1) + '\n')

@@ -1,4 +1,5 @@
 """A network's graph in PyTorch on the device that its run has, and what `TorchEngine` is made of."""
+import argparse
 import logging
 
 from openatac import runtime
@@ -42,7 +43,7 @@ class TorchNetwork:
     def draw(self, params=None):
         """Give the network its initial values for --seed, or those of the file ``params``."""
         if isinstance(self.net, Initial):
-            self.module = to_torch(self.net.symbol, params)
+            self.module = to_torch(self.net.symbol)  # with those of ``params``, if it was written with them
         else:
             self._take_over(self.args.seed, params)
 
@@ -69,7 +70,8 @@ class TorchNetwork:
         import mxnet as mx
 
         from openatac.training.teacher import load_teacher
-        return to_torch(load_teacher(self.args, [mx.cpu()], self.image_shape)).eval().to(self.device)
+        args = argparse.Namespace(**dict(vars(self.args), dtype='float32'))  # MXNet's CPU has no other
+        return to_torch(load_teacher(args, [mx.cpu()], self.image_shape)).eval().to(self.device)
 
     def engine(self, optimizer, objective, no_wd=False, top5=False, cluster=None):
         """The engine; see `GluonNetwork.engine`."""

@@ -1,0 +1,230 @@
+"""--write-initial and --dry-run, and what --engine torch and --initial refuse before they need PyTorch."""
+import os
+import re
+import shutil
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+import train_cifar
+import train_imagenet
+from openatac import cli, runtime
+from openatac.models.cifar_resnet import ResNet20V2ATAC
+from openatac.models.parameters import initialise, load_parameters, read_arrays
+from tests.scripts import call_script, json_of, run_script, the_error
+
+NETWORK = '--blocks', 1, '--act-layers', 1, '--useReLU', '--seed', 3
+SCRIPTS = pytest.mark.parametrize('script', [train_cifar, train_imagenet], ids=['cifar', 'imagenet'])
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch, tmp_path):
+    """A folder of its own to write to, and no data of the user's."""
+    monkeypatch.setenv('MXNET_HOME', str(tmp_path / 'home'))
+    (tmp_path / 'work').mkdir()
+    monkeypatch.chdir(tmp_path / 'work')
+
+
+@pytest.fixture
+def refused(capsys):
+    """refused(code, script, *flags): run it, check that it ends so with one sentence, and return that."""
+    def check(code, script, *flags):
+        found = call_script(*flags, script=script)
+        error = the_error(found, capsys.readouterr().err)
+        assert found == code, error
+        assert not os.listdir()
+        return error
+
+    return check
+
+
+# What --write-initial writes.
+
+@pytest.fixture(scope='module')
+def start(tmp_path_factory):
+    """The PREFIX of a CIFAR network's initial files."""
+    prefix = tmp_path_factory.mktemp('start') / 'not there yet' / 'atac'
+    assert call_script(*NETWORK, '--write-initial', prefix) == 0
+    return str(prefix)
+
+
+def test_the_initial_values_are_those_of_a_run(start):
+    net, values = ResNet20V2ATAC([1] * 3, act_layers=1, useReLU=True), read_arrays(start + '-0000.params')
+    initialise(net, 3, [mx.cpu()])
+    net(mx.nd.zeros((1, 3, 32, 32)))
+    for name, parameter in net._collect_params_with_prefix().items():
+        assert np.array_equal(values[name].asnumpy(), parameter.data().asnumpy()), name
+    load_parameters(net, start + '-0000.params')    # and there are no others
+
+
+def test_the_files_tell_of_what_flags_they_were_made(start):
+    told = json_of(start + '-flags.json')
+    assert told['model'] == 'cifar_resnet8_v2_atac'
+    assert {'blocks': 1, 'act_layers': 1, 'useReLU': True, 'seed': 3, 'dataset': 'cifar10'}.items() <= \
+        told['flags'].items()
+    assert sorted(os.listdir(os.path.dirname(start))) == [
+        'atac-0000.params', 'atac-flags.json', 'atac-symbol.json']
+
+
+def test_the_written_values_may_come_from_a_file(start):
+    values = read_arrays(start + '-0000.params')
+    values['output.bias'][:] = 7
+    mx.nd.save('trained.params', {name: array.astype('float16') for name, array in values.items()})
+    assert call_script(*NETWORK, '--resume-from', 'trained.params', '--write-initial', 'trained') == 0
+    written = read_arrays('trained-0000.params')
+    assert written['output.bias'].dtype == np.float32 and (written['output.bias'] == 7).asnumpy().all()
+
+
+def test_the_imagenet_script_writes_its_network(tmp_path):
+    assert call_script('--r', 2, '--num-classes', 2, '--input-size', 32, '--last-gamma', '--write-initial',
+                       'atac', script=train_imagenet) == 0
+    values = read_arrays('atac-0000.params')
+    assert values['fc.weight'].shape == (2, 2048) and not values['layer1.0.bn3.gamma'].asnumpy().any()
+    assert json_of('atac-flags.json')['model'] == 'resnet50_v1b_atac'
+
+
+# What it refuses.
+
+@pytest.mark.parametrize('place', ['file/atac', 'folder/atac', 'folder/other'])
+def test_a_place_that_cannot_be_written(place, capsys):
+    os.makedirs('folder/atac-symbol.json')      # in the way of the second file
+    os.makedirs('folder/other-flags.json')      # and of the last
+    with open('file', 'w'):
+        pass
+    error = the_error(call_script(*NETWORK, '--write-initial', place), capsys.readouterr().err)
+    assert place in error and 'cannot be written (' in error
+    assert not os.path.isfile(place + '-flags.json') and os.listdir('folder/atac-symbol.json') == []
+
+
+def test_files_that_were_written_in_part_are_no_network(start, capsys):
+    folder = os.path.dirname(start)
+    shutil.copytree(folder, 'folder')
+    os.remove('folder/atac-symbol.json')
+    os.mkdir('folder/atac-symbol.json')
+    assert call_script('--write-initial', 'folder/atac', '--blocks', 1, '--seed', 4) == 1
+    capsys.readouterr()
+    code = call_script('--engine', 'torch', '--initial', 'folder/atac')
+    assert code == 1 and 'atac-flags.json cannot be read' in the_error(code, capsys.readouterr().err)
+
+
+@SCRIPTS
+def test_without_mxnet_nothing_is_written(script, no_mxnet):
+    result = run_script('--write-initial', 'atac', script=os.path.basename(script.__file__), path=no_mxnet)
+    assert the_error(result.returncode, result.stderr) == 'error: ' + runtime.MISSING
+    assert result.returncode == 1 and not os.listdir()
+
+
+# What --engine torch refuses.
+
+TORCH = '--engine', 'torch'
+CIFAR_ONLY = [
+    (['--gpus', '0,1', *TORCH], '--engine: torch trains on one GPU, and 2 are asked for'),
+]
+IMAGENET_ONLY = [
+    (['--num-gpus', 2, *TORCH], '--engine: torch trains on one GPU, and 2 are asked for'),
+    (['--syncbn', *TORCH], '--syncbn: '),
+    (['--kvstore', 'dist_sync', *TORCH], '--kvstore: dist_sync is for --engine mxnet; leave it out'),
+    (['--recipe', 'imagenet_atac', *TORCH], '--engine: torch trains on one GPU, and 2 are asked for'),
+]
+BOTH = [
+    (['--tf32'], '--tf32: it is for --engine torch; leave it out'),
+    (['--compile'], '--compile: it is for --engine torch; leave it out'),
+    (['--initial', 'x'], '--initial: it is for --engine torch; leave it out'),
+    (['--dtype', 'bfloat16'], '--dtype: bfloat16 is for --engine torch'),
+    (['--mode', 'imperative', *TORCH], '--mode: imperative is for --engine mxnet; leave it out'),
+    (['--summary', '--initial', 'x', *TORCH], '--initial: --summary and --write-initial take the network'),
+    (['--write-initial', 'y', '--initial', 'x', *TORCH], '--initial: --summary and --write-initial take the'),
+    (['--engine', 'jax'], "--engine: invalid choice: 'jax'"),
+]
+
+
+@pytest.mark.parametrize('script, flags, sentence', [
+    *[(train_cifar, *case) for case in BOTH + CIFAR_ONLY],
+    *[(train_imagenet, *case) for case in BOTH + IMAGENET_ONLY]])
+def test_flags_that_the_engine_does_not_have(refused, script, flags, sentence):
+    assert sentence in refused(2, script, *flags)
+
+
+def test_the_command_that_only_tests_has_no_bfloat16(capsys):
+    assert cli.main(['evaluate-imagenet', 'x.params', '--dtype', 'bfloat16']) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert '--dtype bfloat16 is for --engine torch' in error and error.endswith('--dtype float32')
+
+
+@SCRIPTS
+def test_without_mxnet_and_without_initial_files(script, no_mxnet):
+    result = run_script(*TORCH, script=os.path.basename(script.__file__), path=no_mxnet)
+    assert the_error(result.returncode, result.stderr) == 'error: ' + runtime.MISSING
+    assert result.returncode == 1 and not os.listdir()
+
+
+def test_without_mxnet_an_export_is_refused_before_anything_is_trained(start, cifar10, no_mxnet):
+    result = run_script(*TORCH, '--initial', start, '--data-dir', cifar10, '--export', 'x', path=no_mxnet)
+    assert the_error(result.returncode, result.stderr) == 'error: ' + runtime.MISSING
+    assert result.returncode == 1 and not os.listdir()
+
+
+@pytest.mark.parametrize('more', [[], ['--initial']], ids=['', 'initial'])
+def test_without_torch(start, cifar10, no_torch, more):
+    result = run_script(*TORCH, *more, *([start] if more else []), '--data-dir', cifar10, path=no_torch)
+    assert the_error(result.returncode, result.stderr) == (
+        "error: PyTorch is not installed: run pip install 'openatac[torch]'")
+    assert result.returncode == 1
+
+
+# What --initial refuses.
+
+@SCRIPTS
+@pytest.mark.parametrize('content', [None, '', '{', '[]', '{"model": "atac"}', '{"model": "a", "flags": 3}'])
+def test_a_flags_file_that_is_missing_or_damaged(refused, tmp_path, script, content):
+    prefix = str(tmp_path / 'atac')
+    if content is not None:
+        (tmp_path / 'atac-flags.json').write_text(content)
+    error = refused(1, script, *TORCH, '--initial', prefix)
+    assert error.startswith('error: --initial: %s-flags.json' % prefix) and '--write-initial' in error
+
+
+@pytest.mark.parametrize('flags, told', [
+    (['--blocks', 3], '--blocks 1, and this is 3'),
+    (['--seed', 4], '--seed 3, and this is 4'),
+    (['--act-type', 'relu'], '--act-type ChaATAC, and this is relu'),
+    (['--no-useReLU'], '--useReLU True, and this is False'),
+    (['--dataset', 'cifar100'], '--dataset cifar10, and this is cifar100'),
+    (['--model', 'cifar_resnet20_v2_se'], '--model atac, and this is cifar_resnet20_v2_se'),
+    (['--resume-from', 'x.params'], '--resume-from None, and this is x.params'),
+    (['--recipe', 'cifar10_atac'], '--blocks 1, and this is 3'),
+], ids=lambda value: ' '.join(map(str, value)) if isinstance(value, list) else '')
+def test_other_flags_than_those_of_the_files(refused, start, flags, told):
+    error = refused(2, train_cifar, *TORCH, '--initial', start, *flags)
+    assert 'argument --initial: the network in %s was made with %s' % (start, told) in error
+
+
+@SCRIPTS
+def test_files_of_the_other_script(refused, start, tmp_path, script):
+    prefix = start
+    if script is train_cifar:
+        prefix = str(tmp_path / 'imagenet')
+        assert call_script('--input-size', 32, '--write-initial', prefix, script=train_imagenet) == 0
+    assert '%s was made by the other script' % prefix in refused(2, script, *TORCH, '--initial', prefix)
+
+
+# The rehearsal, with MXNet.
+
+def test_a_dry_run_times_every_part_and_leaves_no_run(cifar10, capsys):
+    these = '--data-dir', cifar10, *NETWORK, '--batch-size', 20, '--save-dir', 'run'
+    assert call_script(*these, '--dry-run', 3, '--export', 'net') == 0
+    header, *parts, end = capsys.readouterr().out.splitlines()
+    assert [line.split('  ')[0] for line in parts] == [
+        'read', 'first batch', 'train', 'train on', 'validate', 'checkpoint', 'resume']
+    assert [int(re.split('  +', line)[1]) for line in parts[:5]] == [3, 1, 1, 2, 3]
+    assert header.split()[0] == 'part' and 'Nothing was kept' in end
+    assert os.listdir() == ['run'] and sorted(os.listdir('run')) == ['.lock', 'train.log']
+    assert call_script(*these, '--num-epochs', 1) == 0      # in the same folder, as nothing is there
+
+
+def test_a_dry_run_tells_of_a_rate_that_is_too_high(cifar10, capsys):
+    code = call_script('--data-dir', cifar10, *NETWORK, '--batch-size', 20, '--lr', 1e30, '--dry-run', 9)
+    error = the_error(code, capsys.readouterr().err)
+    assert code == 1 and 'the loss became' in error and 'use a smaller --lr' in error
+    assert sorted(os.listdir('params')) == ['.lock', 'train.log']

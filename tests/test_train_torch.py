@@ -1,0 +1,454 @@
+"""--engine torch of both scripts from outside: the numbers of MXNet's engine, with MXNet and without it."""
+import math
+import os
+import re
+import shutil
+import signal
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+import openatac
+import train_imagenet
+from openatac import cli
+from openatac.deploy.symbol import load_symbol
+from openatac.engines.params_file import read_params, write_params
+from openatac.models.parameters import load_parameters
+from tests.photo_sets import write_data_dir
+from tests.scripts import (
+    CIFAR10,
+    call_script,
+    finish,
+    json_of,
+    log_of,
+    metrics_of,
+    run_script,
+    start_script,
+    the_error,
+    wait_until,
+)
+from tests.test_real_images import decode
+from tests.test_resume import EPOCHS, assert_same_end, flags, kill_often
+
+torch = pytest.importorskip('torch')
+
+TORCH = '--engine', 'torch'
+NUMBERS = re.compile(r'\d+(\.\d+)?(e-\d+)?')
+on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason='PyTorch sees no GPU')
+
+
+@pytest.fixture(autouse=True, scope='module')
+def one_thread():
+    """As the scripts have in processes of their own, for the same bits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def assert_agree(row, expected, tolerance=1e-3):
+    """The same metrics; a loss above 1, such as that of a teacher, may differ in proportion."""
+    assert row.keys() == expected.keys()
+    for name in row.keys() - {'images_per_second', 'best_accuracy'}:
+        assert row[name] == pytest.approx(expected[name], rel=tolerance, abs=tolerance), name
+
+
+def accuracy_told(text):
+    return float(text.split('accuracy=')[1].split()[0])
+
+
+# Killed, stopped and gone on, with MXNet and without.
+
+@pytest.fixture(scope='module')
+def start(tmp_path_factory):
+    """The PREFIX of the initial files of the network in tests.test_resume."""
+    prefix = tmp_path_factory.mktemp('start') / 'atac'
+    assert call_script('--blocks', 1, '--act-layers', 1, '--useReLU', '--drop-rate', 0.1, '--seed', 3,
+                       '--write-initial', prefix) == 0
+    return str(prefix)
+
+
+@pytest.fixture(scope='module')
+def uninterrupted(tmp_path_factory, cifar10):
+    """The folder of a run, beside an MXNet, that nothing happened to."""
+    folder = tmp_path_factory.mktemp('uninterrupted') / 'run'
+    assert call_script(*flags(cifar10, folder, *TORCH)) == 0
+    return str(folder)
+
+
+@pytest.fixture
+def copy(uninterrupted, tmp_path):
+    """A copy of that folder."""
+    return shutil.copytree(uninterrupted, str(tmp_path / 'copy'))
+
+
+def test_killed_at_random_points_a_run_ends_as_it_would_have(tmp_path, cifar10, uninterrupted, start):
+    folder = tmp_path / 'run'
+    kill_often(folder, 3, EPOCHS, flags(cifar10, folder, *TORCH, '--initial', start))
+    assert_same_end(folder, uninterrupted)
+
+
+def test_stopped_beside_mxnet_it_goes_on_without_to_the_same_bits(tmp_path, cifar10, uninterrupted, start,
+                                                                  no_mxnet):
+    process = start_script(*flags(cifar10, tmp_path, *TORCH))
+    wait_until(process, lambda: 'Epoch[1] Batch [10/' in log_of(tmp_path), 'epoch 1')
+    process.send_signal(signal.SIGTERM)
+    stopped = finish(process)
+    assert stopped.returncode == 128 + signal.SIGTERM
+    assert stopped.stderr.splitlines()[-1] == (
+        'error: stopped by SIGTERM after a checkpoint: go on with --resume auto')
+    result = run_script(*flags(cifar10, tmp_path, *TORCH, '--initial', start), path=no_mxnet)
+    assert result.returncode == 0, result.stderr
+    assert 'going on after epoch ' in result.stderr
+    assert_same_end(tmp_path, uninterrupted)
+
+
+def test_without_mxnet_a_run_is_the_same_to_the_bit(tmp_path, cifar10, uninterrupted, start, no_mxnet):
+    result = run_script(*flags(cifar10, tmp_path, *TORCH, '--initial', start), path=no_mxnet)
+    assert result.returncode == 0, result.stderr
+    assert_same_end(tmp_path, uninterrupted)
+    assert json_of(tmp_path, 'settings.json')['blocks'] == 1        # which the files say
+    best = json_of(tmp_path, 'summary.json')['best_accuracy']
+    result = run_script(*TORCH, '--initial', start, '--data-dir', cifar10, '--evaluate',
+                        tmp_path / 'best.params', path=no_mxnet)
+    assert result.returncode == 0 and accuracy_told(result.stderr) == pytest.approx(best, abs=1e-6)
+
+
+@pytest.mark.parametrize('more, words', [
+    ([], "engine was 'torch' and is None"),
+    ([*TORCH, '--tf32'], 'tf32 was False and is True'),
+    ([*TORCH, '--compile'], 'compile was False and is True'),
+    ([*TORCH, '--dtype', 'bfloat16'], "dtype was 'float32' and is 'bfloat16'")])
+def test_a_run_is_not_gone_on_with_by_another_engine(copy, cifar10, capsys, more, words):
+    code = call_script(*flags(cifar10, copy, *more))
+    error = the_error(code, capsys.readouterr().err)
+    assert code == 1 and 'other settings: ' in error and words in error and 'another --save-dir' in error
+
+
+def test_nor_is_one_of_mxnet_by_torch(tmp_path, cifar10, capsys):
+    assert call_script(*flags(cifar10, tmp_path, '--num-epochs', 1)) == 0
+    code = call_script(*flags(cifar10, tmp_path, '--num-epochs', 1, *TORCH))
+    error = the_error(code, capsys.readouterr().err)
+    assert code == 1 and "engine was None and is 'torch'" in error
+
+
+def test_a_dry_run_leaves_no_run(tmp_path, cifar10, start, no_mxnet):
+    result = run_script(*flags(cifar10, tmp_path, *TORCH, '--initial', start, '--dry-run', 3), path=no_mxnet)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1].endswith('Nothing was kept.')
+    assert sorted(os.listdir(tmp_path)) == ['.lock', 'train.log']
+
+
+# The numbers of MXNet's engine. From trained parameters, and at low rates, where rounding does not grow.
+
+DIGITS = '--recipe', 'digits', '--lr', 0.001, '--num-epochs', 1
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    """Parameters of two epochs on the digits."""
+    pytest.importorskip('sklearn')
+    folder = tmp_path_factory.mktemp('trained')
+    assert call_script('--recipe', 'digits', '--lr', 0.05, '--num-epochs', 2, '--save-dir', folder) == 0
+    return str(folder / 'last.params')
+
+
+@pytest.fixture(scope='module')
+def pair(tmp_path_factory, trained):
+    """{engine: folder of the epoch that follows}."""
+    folders = {engine: str(tmp_path_factory.mktemp('digits') / engine) for engine in ('mxnet', 'torch')}
+    for engine, folder in folders.items():
+        assert call_script(*DIGITS, '--resume-from', trained, '--engine', engine, '--save-dir', folder) == 0
+    return folders
+
+
+def test_an_epoch_agrees_with_mxnet(pair):
+    row, expected = (metrics_of(pair[engine])[0] for engine in ('torch', 'mxnet'))
+    assert expected['val_accuracy'] > 0.5       # two epochs have taught it something
+    assert_agree(row, expected)
+
+
+@pytest.fixture
+def slice_of_cifar10(shared_data, tmp_path):
+    """A folder of 1,280 training and 1,000 test images of CIFAR-10 as binary files."""
+    folder = tmp_path / 'cifar-10-batches-bin'
+    folder.mkdir()
+    with np.load(shared_data / 'cifar10_jpeg.npz') as archive:
+        for name, records in zip(CIFAR10[0], np.split(decode(archive, 'train', 1280), 5)):
+            records.tofile(folder / name)
+        decode(archive, 'test', 1000).tofile(folder / CIFAR10[1])
+    return folder
+
+
+def test_the_first_epoch_on_real_images_agrees_with_mxnet(slice_of_cifar10, tmp_path):
+    rows = []
+    for engine in ('torch', 'mxnet'):
+        assert call_script('--data-dir', slice_of_cifar10, '--save-dir', tmp_path / engine, '--blocks', 1,
+                           '--useReLU', '--lr', 0.001, '--batch-size', 64, '--num-epochs', 1, '--seed', 1,
+                           '--engine', engine) == 0
+        rows += metrics_of(tmp_path / engine)
+    assert_agree(*rows)
+
+
+# What a run leaves.
+
+def test_a_run_leaves_what_mxnets_leaves(pair):
+    assert sorted(os.listdir(pair['torch'])) == sorted(os.listdir(pair['mxnet']))
+    logs = [log_of(pair[engine]).splitlines()[1:] for engine in ('torch', 'mxnet')]   # the command is first
+    assert [NUMBERS.sub('', line) for line in logs[0]] == [NUMBERS.sub('', line) for line in logs[1]]
+    summary, expected = (json_of(pair[engine], 'summary.json') for engine in ('torch', 'mxnet'))
+    assert summary.keys() == expected.keys()
+    assert summary['versions'].keys() == expected['versions'].keys() - {'mxnet'} | {'torch'}
+    assert summary['versions']['torch'] == torch.__version__ and summary['device'] == '1 x cpu'
+    assert json_of(pair['torch'], 'settings.json')['engine'] == 'torch'
+    with open(os.path.join(pair['torch'], 'history.png'), 'rb') as handle:
+        assert handle.read(8) == b'\x89PNG\r\n\x1a\n'
+
+
+def test_its_parameters_are_those_of_a_network_of_mxnet(pair):
+    net = openatac.get_model('cifar_resnet8_v2_atac', useReLU=True)
+    load_parameters(net, os.path.join(pair['torch'], 'best.params'))
+    ours, theirs = (read_params(os.path.join(pair[engine], 'best.params')) for engine in ('torch', 'mxnet'))
+    assert {(name, array.shape, array.dtype) for name, array in ours.items()} == {
+        (name, array.shape, array.dtype) for name, array in theirs.items()}
+
+
+def test_each_engine_evaluates_the_others_parameters(pair, tmp_path, capsys):
+    half = str(tmp_path / 'float16.params')
+    write_params(half, {name: array.astype('float16') for name, array in read_params(
+        os.path.join(pair['torch'], 'best.params')).items()})
+    for maker, path in [*((maker, os.path.join(folder, 'best.params')) for maker, folder in pair.items()),
+                        ('torch', half)]:
+        best = json_of(pair[maker], 'summary.json')['best_accuracy']
+        for engine in pair:
+            assert call_script(*DIGITS, '--engine', engine, '--evaluate', path) == 0
+            accuracy = accuracy_told(capsys.readouterr().err)
+            assert accuracy == pytest.approx(best, abs=0.02 if path == half else 1e-6), (path, engine)
+
+
+def test_a_run_starts_from_a_float16_file(trained, tmp_path):
+    half = str(tmp_path / 'float16.params')
+    write_params(half, {name: array.astype('float16') for name, array in read_params(trained).items()})
+    assert call_script(*DIGITS, *TORCH, '--lr', 1e-9, '--resume-from', half, '--save-dir', tmp_path) == 0
+    last = read_params(str(tmp_path / 'last.params'))
+    for name, array in read_params(half).items():
+        assert last[name].dtype == np.float32
+        if 'running' not in name:
+            np.testing.assert_allclose(last[name], array.astype('float32'), atol=1e-6)
+
+
+def test_its_best_network_is_exported(pair, tmp_path):
+    out = str(tmp_path / 'net')
+    assert cli.main(['export', pair['torch'], out]) == 0
+    net = openatac.get_model('cifar_resnet8_v2_atac', useReLU=True)
+    net.load_parameters(os.path.join(pair['torch'], 'best.params'))
+    images = mx.nd.random.normal(shape=(2, 3, 32, 32))
+    np.testing.assert_allclose(load_symbol(out)(images).asnumpy(), net(images).asnumpy(), 1e-4, 1e-5)
+
+
+def test_bfloat16_learns_the_digits(tmp_path):
+    pytest.importorskip('sklearn')
+    assert call_script('--recipe', 'digits', '--num-epochs', 1, '--dtype', 'bfloat16', *TORCH,
+                       '--save-dir', tmp_path) == 0
+    row, = metrics_of(tmp_path)
+    assert row['train_accuracy'] > 0.25 and math.isfinite(row['val_loss'])
+    assert all(array.dtype == np.float32 for array in read_params(str(tmp_path / 'last.params')).values())
+
+
+# What it refuses.
+
+@pytest.mark.parametrize('file, content, words', [
+    ('-symbol.json', None, 'cannot be read'),
+    ('-symbol.json', 'half', 'is not a symbol file, or is damaged'),
+    ('-symbol.json', b'[]', 'is not a symbol file, or is damaged'),
+    ('-0000.params', None, 'there is no parameter file'),
+    ('-0000.params', 'half', 'is not an MXNet parameter file, or is damaged'),
+    ('-0000.params', 'foreign', 'the parameters are of another network'),
+])
+def test_initial_files_that_are_missing_damaged_or_foreign(tmp_path, cifar10, start, capsys, file, content,
+                                                           words):
+    shutil.copytree(os.path.dirname(start), tmp_path / 'start')
+    path = tmp_path / 'start' / ('atac' + file)
+    if content is None:
+        path.unlink()
+    elif content == 'half':
+        path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
+    elif content == 'foreign':
+        write_params(str(path), {name + 'x': array for name, array in read_params(str(path)).items()})
+    else:
+        path.write_bytes(content)
+    code = call_script(*flags(cifar10, tmp_path / 'run', *TORCH, '--initial', tmp_path / 'start' / 'atac'))
+    error = the_error(code, capsys.readouterr().err)
+    assert code == 1 and words in error
+    assert not os.path.exists(tmp_path / 'run' / 'checkpoints')
+
+
+def test_initial_files_choose_the_data_set(tmp_path, cifar10):
+    """Though other data, those of the default, are at hand."""
+    pytest.importorskip('sklearn')
+    prefix = tmp_path / 'digits'
+    assert call_script('--recipe', 'digits', '--act-layers', 1, '--write-initial', prefix) == 0
+    assert call_script(*TORCH, '--initial', prefix, '--data-dir', cifar10, '--save-dir', tmp_path / 'run',
+                       '--dry-run', 1) == 0
+    assert '1437 training and 360 test images' in log_of(tmp_path / 'run')
+
+
+def test_initial_files_hold_the_values_that_they_were_written_with(tmp_path, cifar10, start):
+    """The file that these came from may be gone."""
+    values = read_params(start + '-0000.params')
+    values['output.bias'] = np.arange(10, dtype='float32')
+    write_params(str(tmp_path / 'x.params'), values)
+    network = '--blocks', 1, '--act-layers', 1, '--useReLU', '--drop-rate', 0.1, '--seed', 3
+    assert call_script(*network, '--resume-from', tmp_path / 'x.params',
+                       '--write-initial', tmp_path / 'x') == 0
+    os.remove(tmp_path / 'x.params')
+    assert call_script('--data-dir', cifar10, '--save-dir', tmp_path / 'run', '--num-epochs', 1, '--lr', 1e-9,
+                       *TORCH, '--initial', tmp_path / 'x') == 0
+    last = read_params(str(tmp_path / 'run' / 'last.params'))
+    np.testing.assert_allclose(last['output.bias'], np.arange(10), atol=1e-5)
+
+
+def test_float16_needs_a_gpu(tmp_path, cifar10, capsys):
+    code = call_script(*flags(cifar10, tmp_path, *TORCH, '--dtype', 'float16'))
+    assert code == 1 and '--dtype float16 needs a GPU' in the_error(code, capsys.readouterr().err)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
+def test_without_a_gpu_the_cpu_takes_over_and_says_so(tmp_path, cifar10):
+    assert call_script(*flags(cifar10, tmp_path, *TORCH, '--gpus', 0, '--dry-run', 1)) == 0
+    line, = (line for line in log_of(tmp_path).splitlines() if 'running on' in line)
+    assert 'CPU with' in line and 'GPU 0 was asked for, but PyTorch sees no GPU' in line
+
+
+# train_imagenet.py.
+
+PHOTOS = ('--r', 2, '--num-classes', 2, '--input-size', 32, '--batch-size', 4, '--seed', 1, '-j', 0,
+          '--lr', 1e-4, '--num-epochs', 2, '--log-interval', 2, '--save-frequency', 1)
+RECIPE = '--last-gamma', '--no-wd', '--label-smoothing'
+
+
+def photo_flags(folder, data, *more):
+    return ('--data-dir', data, *PHOTOS, *RECIPE, '--save-dir', folder, '--logging-file', folder + '.log',
+            *more)
+
+
+def imagenet(folder, data, *more):
+    """Train in this process; the folder."""
+    folder = str(folder)
+    assert call_script(*photo_flags(folder, data, *more), script=train_imagenet) == 0
+    return folder
+
+
+@pytest.fixture(scope='module')
+def photos(tmp_path_factory):
+    """A --data-dir of 12 training and 6 validation photographs in 2 classes."""
+    return write_data_dir(tmp_path_factory.mktemp('photos'))
+
+
+@pytest.fixture(scope='module')
+def runs(tmp_path_factory, photos):
+    """{engine: folder of two epochs}."""
+    return {engine: imagenet(tmp_path_factory.mktemp('imagenet') / engine, photos, '--engine', engine)
+            for engine in ('mxnet', 'torch')}
+
+
+def published_log(folder):
+    """The published lines, without their numbers."""
+    with open(folder + '.log', encoding='utf-8') as handle:
+        return [NUMBERS.sub('', line) for line in handle if 'Epoch' in line]
+
+
+def test_photographs_teach_and_tell_as_with_mxnet(runs):
+    for row, expected in zip(metrics_of(runs['torch']), metrics_of(runs['mxnet'])):
+        assert_agree(row, expected)
+    assert published_log(runs['torch']) == published_log(runs['mxnet'])
+    assert len(published_log(runs['torch'])) == 8       # one line within each epoch, three after it
+    assert sorted(os.listdir(runs['torch'])) == sorted(os.listdir(runs['mxnet']))
+
+
+@pytest.mark.parametrize('maker, engine', [('mxnet', 'torch'), ('torch', 'mxnet'), ('torch', 'torch')])
+def test_the_published_resume_flags_go_on_where_either_engine_was(runs, photos, tmp_path, maker, engine):
+    stem = os.path.join(runs[maker], 'imagenet-resnet50_v1b_atac-0')
+    folder = imagenet(tmp_path / 'run', photos, '--engine', engine, '--save-frequency', 0,
+                      '--resume-epoch', 1, '--resume-params', stem + '.params',
+                      '--resume-states', stem + '.states')
+    row, = metrics_of(folder)
+    assert_agree(row, metrics_of(runs[maker])[1], 0 if maker == engine else 1e-3)
+
+
+def test_states_of_nothing_are_refused(runs, photos, tmp_path, capsys):
+    params = os.path.join(runs['mxnet'], 'last.params')
+    code = call_script(*photo_flags(str(tmp_path / 'run'), photos, *TORCH, '--resume-states', params),
+                       script=train_imagenet)
+    error = the_error(code, capsys.readouterr().err)
+    assert code == 1 and params in error and 'holds no optimizer states of this network' in error
+
+
+def test_each_engine_evaluates_the_others_errors(runs, photos, capsys):
+    found = []
+    for engine in ('mxnet', 'torch'):
+        assert call_script('--data-dir', photos, *PHOTOS, '--engine', engine, '--evaluate',
+                           os.path.join(runs['torch'], 'last.params'), script=train_imagenet) == 0
+        found.append(re.search(r'err-top1=.* err-top5=[\d.]+', capsys.readouterr().err)[0])
+    assert found[0] == found[1]
+    assert 'err-top1=%f' % (1 - metrics_of(runs['torch'])[-1]['val_accuracy']) in found[0]
+
+
+def test_mixup_and_a_teacher_as_with_mxnet(runs, photos, tmp_path):
+    more = ('--mixup', '--teacher', 'resnet50_v1b_atac', '--teacher-params',
+            os.path.join(runs['mxnet'], 'last.params'), '--num-epochs', 1, '--save-frequency', 0)
+    rows = [metrics_of(imagenet(tmp_path / engine, photos, *more, '--engine', engine))[0]
+            for engine in ('torch', 'mxnet')]
+    assert 0 < rows[0]['train_rmse'] < 1
+    assert_agree(*rows)
+
+
+def test_a_teacher_beside_bfloat16(runs, photos, tmp_path):
+    folder = imagenet(tmp_path / 'run', photos, *TORCH, '--dtype', 'bfloat16', '--teacher',
+                      'resnet50_v1b_atac', '--teacher-params', os.path.join(runs['mxnet'], 'last.params'),
+                      '--dry-run', 1)
+    assert sorted(os.listdir(folder)) == ['.lock']
+
+
+def test_without_mxnet_photographs_teach_the_same_to_the_bit(runs, photos, tmp_path, no_mxnet):
+    pytest.importorskip('cv2', exc_type=ImportError)    # which decodes them then
+    prefix, folder = str(tmp_path / 'start'), str(tmp_path / 'run')
+    these = photo_flags(folder, photos, *TORCH)
+    assert call_script(*these, '--write-initial', prefix, script=train_imagenet) == 0
+    result = run_script(*these, '--initial', prefix, '-j', 1, script='train_imagenet.py', path=no_mxnet)
+    assert result.returncode == 0, result.stderr
+    ours, theirs = (read_params(os.path.join(where, 'last.params')) for where in (folder, runs['torch']))
+    assert ours.keys() == theirs.keys()
+    assert [name for name in ours if not np.array_equal(ours[name], theirs[name])] == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
+def test_photographs_without_a_gpu_get_the_command_for_the_cpu(photos, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code = call_script(*photo_flags('run', photos, *TORCH, '--num-gpus', 1), script=train_imagenet)
+    error = the_error(code, capsys.readouterr().err)
+    assert code == 1 and 'GPU 0 was asked for, but PyTorch sees no GPU' in error
+    command = error.split('the command is: python train_imagenet.py ')[1].split()
+    args = train_imagenet.parser().parse_args(command)
+    assert (args.engine, args.num_gpus, args.dtype) == ('torch', 0, 'float32')
+
+
+# On a GPU.
+
+@pytest.mark.gpu
+@on_gpu
+def test_an_epoch_on_a_gpu_agrees_with_mxnet(pair, trained, tmp_path):
+    assert call_script(*DIGITS, *TORCH, '--gpus', 0, '--resume-from', trained, '--save-dir', tmp_path) == 0
+    assert_agree(metrics_of(tmp_path)[0], metrics_of(pair['mxnet'])[0], 1.5 / 360)
+    assert json_of(tmp_path, 'summary.json')['device'] == '1 x gpu'
+
+
+@pytest.mark.gpu
+@on_gpu
+@pytest.mark.parametrize('more', [
+    ['--compile'], ['--dtype', 'float16'], ['--dtype', 'bfloat16', '--compile']], ids=' '.join)
+def test_a_gpu_learns_the_digits(tmp_path, more):
+    assert call_script('--recipe', 'digits', '--num-epochs', 2, *TORCH, '--gpus', 0, *more,
+                       '--save-dir', tmp_path) == 0
+    assert metrics_of(tmp_path)[-1]['val_accuracy'] > 0.5
