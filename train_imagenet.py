@@ -17,7 +17,7 @@ import sys
 
 from openatac.training import imagenet_flags
 from openatac.training.distributed import KVSTORES
-from openatac.training.engine_flags import add_engine, check_engine, find_network
+from openatac.training.engine_flags import add_engine, check_engine, find_network, require_mxnet
 from openatac.training.flags import add_reports, check_rates, number, parse_with_recipe, run
 from openatac.training.recipes import IMAGENET
 
@@ -141,7 +141,6 @@ def main(argv=None):
     argv = sys.argv[1:] if argv is None else argv
     p = parser()
     args = parse_with_recipe(p, IMAGENET, argv)
-    from openatac import runtime
     from openatac.training.schedule import decay_epochs
     try:
         decays = decay_epochs(args.lr_decay_epoch, args.lr_decay_period, args.num_epochs)
@@ -153,8 +152,7 @@ def main(argv=None):
         p.error(str(error))
     from openatac.training.tracking import log_to
     log_to()
-    if args.summary or args.export or not args.initial:
-        runtime.require_mxnet()
+    require_mxnet(args)
     from openatac.training import distributed
     command = shlex.join([os.path.basename(__file__)] + argv)
     only_network = args.summary or args.write_initial

@@ -193,7 +193,7 @@ def changed(two_units, folder, **settings):
 @pytest.mark.parametrize('settings, name', [
     ({'data': 'other'}, 'data'), ({'lr': 0.3}, 'lr'), ({'num_epochs': 3}, 'num_epochs'),
     ({'dataset': 'cifar100', 'cifar100_labels': 'fine'}, 'dataset'),
-    ({'devices': '2 x gpu'}, 'images a step'),
+    ({'devices': '2 x gpu'}, 'images a step'), ({'engine': 'torch'}, 'engine'),
 ])
 def test_other_recipes_and_data_are_not_mixed(two_units, tmp_path, settings, name):
     changed(two_units, tmp_path / 'a', seed=5)
@@ -291,3 +291,27 @@ def test_units():
     assert unit_flags('atac') == ['--act-type', 'ChaATAC']
     assert unit_flags('ATAC_global') == ['--act-type', 'ChaATAC', '--useGlobal']
     assert unit_flags('swish_se') == ['--act-type', 'swish', '--attention', 'se']
+
+
+def test_a_rehearsal_keeps_nothing(tmp_path, data):
+    done = compare(tmp_path / 'full', '--units', 'relu,atac', '--blocks', '1', '--seeds', '1',
+                   '--dry-run', '2', '--', '--data-dir', data, *FLAGS)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count('Nothing was kept.') == 2 and 'b1-atac-seed1:' in done.stdout
+    assert not os.listdir(tmp_path)
+
+
+def test_a_failed_rehearsal_is_told(tmp_path):
+    done = compare(tmp_path / 'full', '--units', 'relu', '--blocks', '1', '--seeds', '1', '--dry-run', '2',
+                   '--', '--data-dir', tmp_path, '--data-url', 'http://127.0.0.1:9/', *FLAGS)
+    assert done.returncode == 1 and 'Traceback' not in done.stderr
+    assert not os.listdir(tmp_path)
+
+
+def test_runs_of_pytorch_are_records_too(two_units, tmp_path):
+    changed(two_units, tmp_path / 'a', seed=5, engine='torch', tf32=False, compile=False)
+    summary = json.loads((tmp_path / 'a' / 'summary.json').read_text())
+    summary['versions']['torch'] = summary['versions'].pop('mxnet')
+    (tmp_path / 'a' / 'summary.json').write_text(json.dumps(summary))
+    run, = find_runs(tmp_path)
+    assert run.recipe['engine'] == 'torch'

@@ -21,7 +21,7 @@ from openatac.deploy.bundle import export
 from openatac.deploy.description import Description, form_files, read_description
 from openatac.deploy.fuse import fuse, operators
 from openatac.deploy.images import InputTransform
-from openatac.deploy.proof import SAME, Disagreement, Proof
+from openatac.deploy.proof import REORDERED, SAME, Disagreement, Proof
 from openatac.deploy.symbol import load_symbol, read_symbol, trace
 from openatac.errors import OpenatacError
 from openatac.models.parameters import load_parameters, save_parameters
@@ -31,7 +31,6 @@ from tests.scripts import call_script, json_of, metrics_of
 from tests.test_oracle import filled, graph_of
 
 ATAC = 'cifar_resnet8_v2_atac'
-SAME, REORDERED = 1e-5, 1e-4
 
 
 def call(*words):

@@ -155,7 +155,9 @@ def test_the_command_that_only_tests_has_no_bfloat16(capsys):
 @SCRIPTS
 def test_without_mxnet_and_without_initial_files(script, no_mxnet):
     result = run_script(*TORCH, script=os.path.basename(script.__file__), path=no_mxnet)
-    assert the_error(result.returncode, result.stderr) == 'error: ' + runtime.MISSING
+    error = the_error(result.returncode, result.stderr)
+    assert error.startswith('error: ' + runtime.MISSING)
+    assert '--initial, in files that --write-initial' in error
     assert result.returncode == 1 and not os.listdir()
 
 

@@ -15,6 +15,7 @@ from openatac import cli
 from openatac.deploy.symbol import load_symbol
 from openatac.engines.params_file import read_params, write_params
 from openatac.models.parameters import load_parameters
+from tests.fresh_python import run_python
 from tests.photo_sets import write_data_dir
 from tests.scripts import (
     CIFAR10,
@@ -435,6 +436,16 @@ def test_photographs_without_a_gpu_get_the_command_for_the_cpu(photos, tmp_path,
 
 
 # On a GPU.
+
+def test_the_whole_comparison_is_rehearsed(tmp_path, cifar10):
+    """The README's command for the paper's figure, with one seed and the shallowest network."""
+    units = 'relu,swish,se,atac_global,atac'
+    result = run_python('-m', 'openatac', 'compare', tmp_path / 'full', '--units', units, '--blocks', 1,
+                        '--seeds', 1, '--recipe', 'cifar10_atac', '--dry-run', 1,
+                        '--', *TORCH, '--gpus', 0, '--data-dir', cifar10)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count('Nothing was kept.') == 5 and not (tmp_path / 'full').exists()
+
 
 @pytest.mark.gpu
 @on_gpu

@@ -108,6 +108,8 @@ def _read_graph(path):
         with open(path, encoding='utf-8') as handle:
             graph = json.load(handle)
         nodes, _ = graph['nodes'], graph['heads']
+        if any(not {'op', 'name', 'inputs'} <= set(node) for node in nodes):
+            raise ValueError('a node is damaged')
         old = any('param' in node or 'attr' in node for node in nodes)
     except OSError as error:
         raise OpenatacError('the symbol file %s cannot be read (%s)' % (path, error.strerror)) from None

@@ -1,4 +1,5 @@
 """The flags that choose what computes, and where its network comes from; the same for both scripts."""
+from openatac import runtime
 
 
 def add_engine(parser):
@@ -32,9 +33,23 @@ def check_engine(args, gpus):
     if gpus > 1:
         raise ValueError('argument --engine: torch trains on one GPU, and %d are asked for' % gpus)
     for flag, only in (('mode', 'hybrid'), ('syncbn', False), ('kvstore', 'device')):
-        if getattr(args, flag, only) != only:
+        value = getattr(args, flag, only)
+        if value != only:
             raise ValueError('argument --%s: %s is for --engine mxnet; leave it out'
-                             % (flag, getattr(args, flag)))
+                             % (flag, 'it' if value is True else value))
+
+
+def require_mxnet(args):
+    """Raise ModuleNotFoundError, in a sentence, if what the flags ask for needs MXNet and it is missing."""
+    if args.initial and not args.export:
+        return
+    try:
+        runtime.require_mxnet()
+    except ModuleNotFoundError as error:
+        if args.engine == 'mxnet' or args.initial:
+            raise
+        raise ModuleNotFoundError('%s; or give the network by --initial, in files that --write-initial wrote '
+                                  'where MXNet is' % error, name=error.name) from None
 
 
 def find_network(args, parser, recipes, argv, build):

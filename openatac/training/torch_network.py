@@ -45,7 +45,8 @@ class TorchNetwork:
         if isinstance(self.net, Initial):
             self.module = to_torch(self.net.symbol)  # with those of ``params``, if it was written with them
         else:
-            self._take_over(self.args.seed, params)
+            from openatac.models.parameters import initialise
+            self._take_over(lambda contexts: initialise(self.net, self.args.seed, contexts, params))
 
     def load(self, params):
         """Give the network the values of the file ``params``."""
@@ -53,14 +54,13 @@ class TorchNetwork:
             self.module = to_torch(self.net.symbol, {name: array.astype('float32')
                                                      for name, array in read_params(params).items()})
         else:
-            self._take_over(0, params)
+            from openatac.models.parameters import load_parameters
+            self._take_over(lambda contexts: load_parameters(self.net, params, contexts))
 
-    def _take_over(self, seed, params):
-        """Make the module of the Gluon network, on the CPU."""
+    def _take_over(self, give_values):
+        """Make the module of the Gluon network, after ``give_values`` of a list of contexts."""
         import mxnet as mx
-
-        from openatac.models.parameters import initialise
-        initialise(self.net, seed, [mx.cpu()], params)
+        give_values([mx.cpu()])
         self.net(mx.nd.zeros((1, *self.image_shape)))  # draws the values that wait for a shape
         self.module = to_torch(self.net)
 
