@@ -1,6 +1,7 @@
 """The README shows what lies in results/, and what lies there is made of the records beside it."""
 import csv
 import re
+import runpy
 import shutil
 
 import pytest
@@ -27,6 +28,11 @@ def test_comparisons_are_made_of_their_records(folder, tmp_path):
     for name in ('runs.csv', 'comparison.md'):
         assert (copy / name).read_text('utf-8') == (folder / name).read_text('utf-8')
     table = '\n'.join(line for line in text.splitlines() if line.startswith('|'))
+    assert table in (ROOT / 'README.md').read_text('utf-8')
+
+
+def test_the_table_of_inference_speeds_is_made_of_their_records():
+    table = runpy.run_path(str(ROOT / 'benchmarks' / 'inference_table.py'))['main']()
     assert table in (ROOT / 'README.md').read_text('utf-8')
 
 

@@ -1,0 +1,39 @@
+"""The README's table of inference speeds, from what `openatac bench` left in results/inference.
+
+    python benchmarks/inference_table.py
+"""
+import csv
+from pathlib import Path
+
+RESULTS = Path(__file__).resolve().parent.parent / 'results' / 'inference'
+NETWORKS = {'%s_%s' % (host, unit): '%s %s' % (name, words)
+            for host, name in (('cifar_b3', 'ResNet-20'), ('resnet50', 'ResNet-50'))
+            for unit, words in (('relu', 'ReLU'), ('se', 'SE'), ('atac', 'ATAC'))}
+OURS = {'static': 'MXNet static', 'fused': 'fused', 'int8': 'INT8', 'onnxruntime': 'ONNX Runtime'}
+HEAD = ('network', 'batch', *OURS.values(), 'PyTorch')
+
+
+def main():
+    """The table as text."""
+    speeds = {}
+    for path in RESULTS.glob('*.csv'):
+        with open(path, newline='', encoding='utf-8') as handle:
+            for row in csv.DictReader(handle):
+                place = speeds.setdefault((row['export'], row['batch']), {})
+                engine = 'torch' if row['engine'].startswith('torch') else row['engine']
+                place[engine] = max(place.get(engine, 0), float(row['images_per_second']))
+    lines = [HEAD, ['---'] * len(HEAD)]
+    for network, name in NETWORKS.items():
+        for batch in ('1', '64'):
+            found = speeds[network, batch]
+            lines.append((name, batch, *(shown(found[engine]) for engine in (*OURS, 'torch'))))
+    return '\n'.join('| %s |' % ' | '.join(line) for line in lines)
+
+
+def shown(speed):
+    """Images per second, to three digits or whole."""
+    return '{:,.0f}'.format(speed) if speed >= 100 else '%.1f' % speed
+
+
+if __name__ == '__main__':
+    print(main())
