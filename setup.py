@@ -44,7 +44,7 @@ setup(
     entry_points={'console_scripts': ['openatac = openatac.cli:main']},
     install_requires=[
         'numpy>=1.23',            # the input pipeline; no upper end: the runtime gives MXNet its old names
-        'gluoncv==0.10.5.post0',  # schedulers, losses, teachers and GroupNorm of the published code
+        'gluoncv==0.10.5.post0',  # teachers and their loss; its schedules and GroupNorm hold ours to them
         'tqdm>=4.60',             # progress bars
         'Pillow>=9.1',            # packs photographs, and checks those that MXNet decodes
     ],

@@ -63,3 +63,13 @@ def no_mxnet(tmp_path_factory):
 def no_torch(tmp_path_factory):
     """The ``path`` of a process that is to find no PyTorch."""
     return hiding('torch', tmp_path_factory.mktemp('no_torch'))
+
+
+@pytest.fixture(scope='module')
+def one_torch_thread():
+    """PyTorch computes with one thread, as in the processes that tests start, for the same bits."""
+    import torch
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

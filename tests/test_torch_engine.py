@@ -17,6 +17,7 @@ from openatac.training.loss_scale import LossScale
 from tests.fresh_python import output_of
 
 torch = pytest.importorskip('torch')
+pytestmark = pytest.mark.usefixtures('one_torch_thread')
 
 from torch._dynamo.exc import TorchDynamoException  # noqa: E402
 
@@ -27,14 +28,6 @@ from openatac.engines.torch_graph import to_torch  # noqa: E402
 OPTIMIZER = {'learning_rate': 0.01, 'momentum': 0.9, 'wd': 1e-2}
 UNDECAYED = ('gamma', 'beta', 'bias')  # those of --no-wd
 on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason='PyTorch sees no GPU')
-
-
-@pytest.fixture(autouse=True, scope='module')
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def batch(images=16, seed=0):

@@ -22,6 +22,7 @@ from openatac.nn.group_norm import GroupNorm
 from tests.fresh_python import output_of, run_python
 
 torch = pytest.importorskip('torch')
+pytestmark = pytest.mark.usefixtures('one_torch_thread')
 
 from openatac.engines import torch_operators  # noqa: E402  (they need torch)
 from openatac.engines.torch_graph import to_gluon, to_torch  # noqa: E402
@@ -43,14 +44,6 @@ NETWORKS = {  # and the side of their images
     'group norm': (partial(IMAGENET, norm_layer=GroupNorm), 64),
     'options': (partial(IMAGENET, avg_down=True, dilated=True, deep_stem=True, use_global_stats=True), 64),
 }
-
-
-@pytest.fixture(autouse=True, scope='module')
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -33,19 +33,11 @@ from tests.test_real_images import decode
 from tests.test_resume import EPOCHS, assert_same_end, flags, kill_often
 
 torch = pytest.importorskip('torch')
+pytestmark = pytest.mark.usefixtures('one_torch_thread')
 
 TORCH = '--engine', 'torch'
 NUMBERS = re.compile(r'\d+(\.\d+)?(e-\d+)?')
 on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason='PyTorch sees no GPU')
-
-
-@pytest.fixture(autouse=True, scope='module')
-def one_thread():
-    """As the scripts have in processes of their own, for the same bits."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def assert_agree(row, expected, tolerance=1e-3):
