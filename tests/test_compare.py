@@ -305,7 +305,7 @@ def test_a_failed_rehearsal_is_told(tmp_path):
     done = compare(tmp_path / 'full', '--units', 'relu', '--blocks', '1', '--seeds', '1', '--dry-run', '2',
                    '--', '--data-dir', tmp_path, '--data-url', 'http://127.0.0.1:9/', *FLAGS)
     assert done.returncode == 1 and 'Traceback' not in done.stderr
-    assert not os.listdir(tmp_path)
+    assert not (tmp_path / 'full').exists()
 
 
 def test_runs_of_pytorch_are_records_too(two_units, tmp_path):
