@@ -108,8 +108,12 @@ def doctor(argv):
         _say(name, _data(name))
     for name, purpose, requirement in OPTIONAL:
         _say(name, _version(name) or "missing, for %s: pip install '%s'" % (purpose, requirement))
-    print('Training works here.' if mxnet else 'Training does not work here yet: see the line on MXNet.')
-    return 0 if mxnet else 1
+    if mxnet:
+        print('Training works here.')
+        return 0
+    how = 'works here by --engine torch with --initial only' if _version('torch') else 'does not work here yet'
+    print('Training %s: see the line on MXNet.' % how)
+    return 1
 
 
 def _say(subject, text):
