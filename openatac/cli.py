@@ -111,8 +111,8 @@ def doctor(argv):
     if mxnet:
         print('Training works here.')
         return 0
-    how = 'works here by --engine torch with --initial only' if _version('torch') else 'does not work here yet'
-    print('Training %s: see the line on MXNet.' % how)
+    print('Training %s: see the line on MXNet.' % (
+        'works here by --engine torch with --initial only' if _version('torch') else 'does not work here yet'))
     return 1
 
 
