@@ -112,7 +112,7 @@ def doctor(argv):
         print('Training works here.')
         return 0
     print('Training %s: see the line on MXNet.' % (
-        'works here by --engine torch with --initial only' if _version('torch') else 'does not work here yet'))
+        'works here by --engine torch --initial only' if _version('torch') else 'does not work here yet'))
     return 1
 
 
