@@ -5,6 +5,8 @@ import io
 import os
 import tempfile
 
+from openatac.errors import OpenatacError
+
 _SUFFIX = '.part'
 
 
@@ -28,6 +30,15 @@ def replace_file(path):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+
+
+@contextlib.contextmanager
+def writing(what, advice=''):
+    """Turn a failure of the system to write into an OpenatacError: "WHAT cannot be written (...)ADVICE"."""
+    try:
+        yield
+    except OSError as error:
+        raise OpenatacError('%s cannot be written (%s)%s' % (what, error.strerror, advice)) from None
 
 
 def remove_leftovers(folder):

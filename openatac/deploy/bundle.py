@@ -10,6 +10,7 @@ from openatac.deploy.fuse import fuse, operators
 from openatac.deploy.proof import HALF, REORDERED, SAME, Disagreement, Proof
 from openatac.deploy.symbol import INPUT, SYMBOL, load_symbol, trace, trace_half, with_kinds, write_symbol
 from openatac.errors import OpenatacError
+from openatac.files import writing
 from openatac.version import __version__
 
 BACKEND = 'MXNET_SUBGRAPH_BACKEND'
@@ -33,21 +34,13 @@ def export(net, prefix, description, forms=('symbol',), images=None, calibration
     Raises OpenatacError if a form computes other outputs than ``net``, or nothing can be written.
     """
     old = [prefix + '.json'] + [path for form in FORMS for path in form_files(prefix, form)]
-    with _writing(prefix), replace_set(prefix, old, last=prefix + '.json') as aside:
+    advice = ': choose another place, or make room; what was there is as before'
+    with writing(prefix, advice), replace_set(prefix, old, last=prefix + '.json') as aside:
         network = _Network(net, description, images, calibration, mode)
         reports = {form: network.export(form, aside) for form in FORMS if form in forms}
         description = description._replace(reports=reports, openatac=__version__)
         write_description(aside + '.json', description)
     return description
-
-
-@contextlib.contextmanager
-def _writing(prefix):
-    try:
-        yield
-    except OSError as error:
-        raise OpenatacError('%s cannot be written (%s): choose another place, or make room; what was there '
-                            'is as before' % (prefix, error.strerror)) from None
 
 
 class _Network:

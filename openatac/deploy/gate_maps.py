@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from openatac.errors import OpenatacError
-from openatac.files import replace_file
+from openatac.files import replace_file, writing
 
 PANEL = 1.5  # inches
 COLOURS, OPACITY = 'RdBu_r', 0.6
@@ -83,12 +83,8 @@ def draw_gate_maps(path, prefix, image, pixels, title):
     """
     check_matplotlib()
     figure = gate_figure(gate_maps(prefix, image), pixels, title)
-    try:
-        with replace_file(path) as temporary:
-            figure.savefig(temporary, format='png', dpi=110)
-    except OSError as error:
-        raise OpenatacError('%s cannot be written (%s): choose another place'
-                            % (path, error.strerror)) from None
+    with writing(path, ': choose another place'), replace_file(path) as temporary:
+        figure.savefig(temporary, format='png', dpi=110)
 
 
 def gate_figure(maps, pixels, title):

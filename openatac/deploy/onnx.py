@@ -18,7 +18,7 @@ from openatac.deploy.onnx_graph import OnnxGraph
 from openatac.deploy.onnx_operators import convert
 from openatac.deploy.symbol_graph import read_symbol
 from openatac.errors import OpenatacError
-from openatac.files import replace_file
+from openatac.files import replace_file, writing
 from openatac.version import __version__
 
 # Those of ONNX 1.12 (June 2022), which ONNX Runtime reads from 1.12 on, and other readers of that time.
@@ -68,12 +68,8 @@ def write_onnx(net, path, image_shape, params=None, name='network', metadata=Non
         outputs = net(mx.sym.var('data'))
         net = outputs if isinstance(outputs, mx.sym.Symbol) else mx.sym.Group(list(outputs))
     model = to_onnx(net, params, image_shape, name, metadata)
-    try:
-        with replace_file(path) as temporary:
-            with open(temporary, 'wb') as handle:
-                handle.write(model.SerializeToString())
-    except OSError as error:
-        raise OpenatacError('%s cannot be written (%s)' % (path, error.strerror)) from None
+    with writing(path), replace_file(path) as temporary, open(temporary, 'wb') as handle:
+        handle.write(model.SerializeToString())
 
 
 class OnnxNetwork:

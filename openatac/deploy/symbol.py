@@ -9,7 +9,7 @@ import numpy as np
 
 from openatac.deploy.file_set import replace_set
 from openatac.errors import OpenatacError
-from openatac.files import write_text
+from openatac.files import write_text, writing
 from openatac.models.parameters import read_arrays, write_arrays
 
 INPUT = 'data'
@@ -92,15 +92,12 @@ def export_symbol(net, path, image_shape, batch=2):
     images = mx.nd.array(np.random.RandomState(0).randn(batch, *image_shape), context)
     net.hybridize()
     expected = net(images).asnumpy()
-    try:
-        with replace_set(path, [path + SYMBOL, path + PARAMS]) as aside:
-            write_symbol(aside, *trace(net))
-            difference = float(np.abs(load_symbol(aside, context)(images).asnumpy() - expected).max())
-            if not difference <= 1e-5 * max(1.0, np.abs(expected).max()):
-                raise OpenatacError('the exported symbol computes other outputs than the network (by %g)'
-                                    % difference)
-    except OSError as error:
-        raise OpenatacError('%s cannot be written (%s)' % (path, error.strerror)) from None
+    with writing(path), replace_set(path, [path + SYMBOL, path + PARAMS]) as aside:
+        write_symbol(aside, *trace(net))
+        difference = float(np.abs(load_symbol(aside, context)(images).asnumpy() - expected).max())
+        if not difference <= 1e-5 * max(1.0, np.abs(expected).max()):
+            raise OpenatacError('the exported symbol computes other outputs than the network (by %g)'
+                                % difference)
     return difference
 
 

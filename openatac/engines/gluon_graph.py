@@ -8,9 +8,9 @@ import json
 
 import mxnet as mx
 
-from openatac.engines.params_file import write_params, writing
+from openatac.engines.params_file import write_params
 from openatac.errors import OpenatacError
-from openatac.files import write_text
+from openatac.files import write_text, writing
 
 
 def graph_of(net):

@@ -1,12 +1,11 @@
 """MXNet's .params files read and written in NumPy, for machines without MXNet."""
-import contextlib
 import math
 import os
 import struct
 
 import numpy as np
 
-from openatac.errors import OpenatacError, ParameterFileError
+from openatac.errors import ParameterFileError
 from openatac.files import replace_file
 from openatac.models.params_layout import check_layout
 
@@ -53,12 +52,3 @@ def write_params(path, arrays):
         handle.write(struct.pack('<Q', len(arrays)))
         for name in arrays:
             handle.write(struct.pack('<Q', len(name.encode())) + name.encode())
-
-
-@contextlib.contextmanager
-def writing(path):
-    """Turn a failure to write ``path`` into an OpenatacError."""
-    try:
-        yield
-    except OSError as error:
-        raise OpenatacError('%s cannot be written (%s)' % (path, error.strerror)) from None

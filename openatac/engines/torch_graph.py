@@ -10,10 +10,11 @@ import os
 
 import numpy as np
 
-from openatac.engines.params_file import read_params, write_params, writing
+from openatac.engines.params_file import read_params, write_params
 from openatac.engines.pytorch import torch
 from openatac.engines.torch_operators import attributes_of, batch_norm, find_operator, takes_training
 from openatac.errors import OpenatacError, ParameterFileError
+from openatac.files import writing
 
 INPUT = 'data'
 SYMBOL_SUFFIX = '-symbol.json'

@@ -11,7 +11,6 @@ NumPy arrays both; of each figure the table has the median over the rounds and t
 PREFIX.png, named by --out, have it as a file and as a picture.
 """
 import argparse
-import contextlib
 import os
 import platform
 import shlex
@@ -22,7 +21,7 @@ from openatac import runtime
 from openatac.deploy.description import prefix_of, read_description
 from openatac.deploy.engines import ENGINES
 from openatac.errors import OpenatacError
-from openatac.files import write_csv
+from openatac.files import write_csv, writing
 from openatac.study.bench_picture import draw_bench
 from openatac.study.bench_process import BenchProcess
 from openatac.study.text_table import text_table
@@ -60,7 +59,7 @@ def main(argv):
                            for size in args.batch_sizes for line in verdict(rows, measured, export, size))]))
     if args.out:
         about = dict(machine(), command='openatac bench ' + shlex.join(argv))
-        with _writing(args.out):
+        with writing('--out: %s' % args.out, ': choose another'):
             write_csv(args.out + '.csv', [*rows[0], *about], [_csv_row({**row, **about}) for row in rows])
             draw_bench(args.out + '.png', rows, '%s, %s threads' % (about['device'], about['threads']))
     return 0
@@ -210,15 +209,6 @@ def _check_out(out):
     if out and (not os.path.basename(out) or not os.access(folder, os.W_OK)):
         raise OpenatacError('--out: %s cannot be written: name a folder that is there, and what the names of '
                             'the files shall begin with' % out)
-
-
-@contextlib.contextmanager
-def _writing(prefix):
-    try:
-        yield
-    except OSError as error:
-        raise OpenatacError('--out: %s cannot be written (%s): choose another'
-                            % (prefix, error.strerror)) from None
 
 
 def _csv_row(row):

@@ -4,13 +4,14 @@ import json
 import os
 
 from openatac.errors import OpenatacError
-from openatac.files import write_csv, write_text
+from openatac.files import write_csv, write_text, writing
 from openatac.study import comparison
 from openatac.study.accuracy_picture import write_accuracy_picture
 from openatac.study.report_page import page
 from openatac.study.runs import RECORD, check_comparable, find_runs, run_name, runs_in
 
 NOTE = 'note.txt'
+ADVICE = ': make room or choose another folder'
 COLUMNS = ('unit', 'blocks', 'seed', 'parameters', 'multiply_adds', 'dataset', 'training_images',
            'test_images', 'epochs', 'best_accuracy', 'best_epoch', 'last_accuracy', 'images_per_second',
            'device', 'threads', 'openatac', 'mxnet', 'torch', 'numpy', 'python', 'command', 'log')
@@ -27,7 +28,7 @@ def take_in(sources, folder):
            if os.path.commonpath([home, os.path.realpath(run.folder)]) != home]
     check_comparable([*runs_in(folder), *new])
     records = {run_name(run): _record(run) for run in new}
-    with _writing(folder):
+    with writing(folder, ADVICE):
         for name, record in records.items():
             place = os.path.join(folder, 'runs', name)
             os.makedirs(place, exist_ok=True)
@@ -56,15 +57,6 @@ def _record(run):
     return texts
 
 
-@contextlib.contextmanager
-def _writing(folder):
-    try:
-        yield
-    except OSError as error:
-        raise OpenatacError('%s cannot be written (%s): make room or choose another folder'
-                            % (folder, error.strerror)) from None
-
-
 def read_note(folder):
     """What was noted of the data, or an empty text."""
     with contextlib.suppress(FileNotFoundError), open(os.path.join(folder, NOTE), encoding='utf-8') as handle:
@@ -74,7 +66,7 @@ def read_note(folder):
 
 def write_note(folder, note):
     """Keep a note on the data for this comparison and those that are made anew of it."""
-    with _writing(folder):
+    with writing(folder, ADVICE):
         write_text(os.path.join(folder, NOTE), note + '\n')
 
 
@@ -86,7 +78,7 @@ def write_comparison(folder, measure):
         sentences = ['', 'Differences in %s:' % measure.replace('_', ' '), '', *sentences]
     text = '\n'.join([*comparison.circumstances(groups), '', comparison.markdown(groups), *sentences]) + '\n'
     document = page(groups, measure)
-    with _writing(folder):
+    with writing(folder, ADVICE):
         write_csv(os.path.join(folder, 'runs.csv'), COLUMNS, _rows(groups, folder))
         write_text(os.path.join(folder, 'comparison.md'), text)
         write_accuracy_picture(os.path.join(folder, 'comparison.png'), groups, measure)

@@ -11,13 +11,12 @@ input x, the gate that a ReLU would have there. A gate is whatever a unit multip
 those of ATAC and the attention blocks, and also of swish, mish and xunit.
 """
 import argparse
-import contextlib
 import dataclasses
 import os
 import tempfile
 
 from openatac.errors import OpenatacError
-from openatac.files import write_csv
+from openatac.files import write_csv, writing
 from openatac.study.gate_picture import draw_gates
 from openatac.study.text_table import text_table
 from openatac.training.flags import number
@@ -47,12 +46,12 @@ def main(argv):
     args = p.parse_args(argv)
     if not os.path.basename(args.out):
         p.error('argument --out: %r is a folder: add what the names of the files shall begin with' % args.out)
-    with _writing(args.out):  # tried before the work is done
+    with writing('--out: %s' % args.out, '; choose another'):  # tried before the work is done
         folder = os.path.dirname(os.path.abspath(args.out))
         os.makedirs(folder, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
     rows = [row for folder, name in zip(args.runs, _names(args.runs)) for row in _examine(folder, name, args)]
-    with _writing(args.out):
+    with writing('--out: %s' % args.out, '; choose another'):
         write_csv(args.out + '.csv', list(rows[0]), map(_csv_row, rows))
         draw_gates(args.out + '.png', rows)
     return 0
@@ -62,15 +61,6 @@ def _names(folders):
     """The last parts of the folders' paths, or whole paths where those do not tell them apart."""
     names = [os.path.basename(os.path.abspath(folder)) for folder in folders]
     return names if len(set(names)) == len(names) else folders
-
-
-@contextlib.contextmanager
-def _writing(prefix):
-    try:
-        yield
-    except OSError as error:
-        raise OpenatacError('--out: %s cannot be written (%s); choose another'
-                            % (prefix, error.strerror)) from None
 
 
 # ------------------------------------------------------------------------------------ a run

@@ -9,14 +9,12 @@ runs of the published recipe on the published data are held to the published num
 with the reason. What was not run has the hours that it would take, from measured speeds.
 """
 import argparse
-import csv
-import io
 import os
 import statistics
 from typing import NamedTuple, Optional
 
 from openatac.errors import OpenatacError
-from openatac.files import write_text
+from openatac.files import write_csv, writing
 from openatac.study import published
 from openatac.study.finished import finished_runs, given_runs
 from openatac.study.published import CIFAR100, COSTS, IMAGENET, NETWORKS, judge
@@ -46,7 +44,8 @@ def main(argv):
     rows = [make_row(number, runs, speeds) for number in IMAGENET + CIFAR100
             if number.network in args.network]
     if args.csv:
-        write_csv(args.csv, rows)
+        with writing('--csv: %s' % args.csv, '; choose another'):
+            write_csv(args.csv, COLUMNS, (dict(zip(COLUMNS, _csv_line(row))) for row in rows))
     print('\n\n'.join(report(rows, runs, speeds)))
     return 0
 
@@ -90,19 +89,6 @@ def _values(number, runs):
 
 COLUMNS = ('network', 'published_as', 'data', 'measure', 'published', 'uncertainty', 'source', 'ours',
            'deviation', 'n', 'difference', 'tolerance', 'verdict', 'hours', 'hours_of', 'images_per_second')
-
-
-def write_csv(path, rows):
-    """Write the rows as lines of COLUMNS; OpenatacError if ``path`` can't be written."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator='\n')
-    writer.writerow(COLUMNS)
-    writer.writerows(_csv_line(row) for row in rows)
-    try:
-        write_text(path, text.getvalue())
-    except OSError as error:
-        raise OpenatacError('--csv: %s cannot be written (%s); choose another'
-                            % (path, error.strerror)) from None
 
 
 def _csv_line(row):

@@ -12,7 +12,7 @@ import logging
 import os
 
 from openatac.errors import OpenatacError
-from openatac.files import write_text
+from openatac.files import write_text, writing
 
 log = logging.getLogger('openatac')
 FLAGS, SYMBOL = '-flags.json', '-symbol.json'
@@ -67,14 +67,12 @@ def write_initial(net, args, flags, model, image_shape, params=None):
     path = args.write_initial
     initialise(net, args.seed, [mx.cpu()], params)
     net(mx.nd.zeros((1,) + tuple(image_shape)))
-    try:
+    with writing('--write-initial: %s' % path):
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
             os.remove(path + FLAGS)  # which would tell of files that are about to be others
         export_graph(net, path)
         write_text(path + FLAGS, json.dumps({
             'model': model, 'flags': {flag: getattr(args, flag) for flag in flags}}, indent=1) + '\n')
-    except OSError as error:
-        raise OpenatacError('--write-initial: %s cannot be written (%s)' % (path, error.strerror)) from None
     log.info('the network and its initial values are in %s, %s-0000.params and %s',
              path + SYMBOL, path, path + FLAGS)
