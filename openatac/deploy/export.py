@@ -140,8 +140,6 @@ def check(args):
     if args.int8 and not (is_run or args.calibrate or args.dataset):
         raise ValueError('argument --int8: --calibrate must name a folder of images like those of the '
                          'training')
-
-
     if args.measure and not args.int8:
         raise ValueError('argument --measure: it is for --int8, whose accuracy it measures; add --int8')
 

@@ -4,6 +4,7 @@ import zlib
 
 import numpy as np
 
+from openatac.data.cifar import SHAPE
 from openatac.data.loader import prefetch
 from openatac.training import loop, session
 from openatac.training.dry_run import dry_run
@@ -11,7 +12,6 @@ from openatac.training.networks import on_devices
 from openatac.training.schedule import step_schedule
 
 log = logging.getLogger('openatac')
-IMAGE_SHAPE = (3, 32, 32)
 # Flags that choose the run's result; all others may differ when a run is resumed.
 RESULT_FLAGS = (
     'blocks', 'act_type', 'attention', 'r', 'act_layers', 'useGlobal', 'useReLU', 'drop_rate', 'dataset',
@@ -21,7 +21,7 @@ RESULT_FLAGS = (
 
 def evaluate(net, args, data):
     """Log the accuracy of the parameters in --evaluate on the test images; returns the metrics."""
-    network = on_devices(net, args, IMAGE_SHAPE, args.gpus, fall_back=True)
+    network = on_devices(net, args, SHAPE, args.gpus, fall_back=True)
     network.load(args.evaluate)
     batches = network.EvaluationBatches(data.result()[0], args.batch_size * network.count)
     metrics = _engine(network, args).evaluate(prefetch(batches, batches.ahead))
@@ -36,7 +36,7 @@ def train(net, name, args, data, decays, command):
     net : the network called ``name``, see `on_devices`
     """
     with session.open_run(args, command):
-        network = on_devices(net, args, IMAGE_SHAPE, args.gpus, fall_back=True)
+        network = on_devices(net, args, SHAPE, args.gpus, fall_back=True)
         training_set, test_set = data.result()
         log.info('%d training and %d test images', len(training_set), len(test_set))
         training = network.TrainingBatches(training_set, args.batch_size * network.count, args.seed)

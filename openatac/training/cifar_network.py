@@ -1,12 +1,12 @@
 """The CIFAR network of train_cifar.py's flags."""
 import mxnet as mx
 
+from openatac.data.cifar import SHAPE
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.cifar_resnet18 import CIFARResNet18
 from openatac.models.zoo import cifar_model_name, find_model
 from openatac.training.initial import write_initial
 
-IMAGE_SHAPE = (3, 32, 32)
 CLASSES = {'cifar10': 10, 'cifar100': 100, 'digits': 10}
 # The flags that make the network, and its initial values.
 NETWORK_FLAGS = ('model', 'host', 'blocks', 'act_type', 'attention', 'reduction', 'r', 'act_layers',
@@ -53,6 +53,6 @@ def model_name(args):
 def print_or_write(net, name, args):
     """With --summary print Gluon's table of layers, output shapes and parameters; else do --write-initial."""
     if args.write_initial:
-        return write_initial(net, args, NETWORK_FLAGS, name, IMAGE_SHAPE, args.resume_from)
+        return write_initial(net, args, NETWORK_FLAGS, name, SHAPE, args.resume_from)
     net.initialize()
-    net.summary(mx.nd.zeros((1,) + IMAGE_SHAPE))
+    net.summary(mx.nd.zeros((1,) + SHAPE))

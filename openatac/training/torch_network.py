@@ -71,7 +71,7 @@ class TorchNetwork:
 
         from openatac.training.teacher import load_teacher
         args = argparse.Namespace(**dict(vars(self.args), dtype='float32'))  # MXNet's CPU has no other
-        return to_torch(load_teacher(args, [mx.cpu()], self.image_shape)).eval().to(self.device)
+        return to_torch(load_teacher(args, [mx.cpu()], self.image_shape)).to(self.device)
 
     def engine(self, optimizer, objective, no_wd=False, top5=False, cluster=None):
         """The engine; see `GluonNetwork.engine`."""
