@@ -454,27 +454,38 @@ def contexts(gpus='', fall_back=True):
     ValueError
         For a text that is not a list of indices.
     """
-    wanted = parse_gpus(gpus)
     import mxnet as mx
-    if not wanted:
-        return [mx.cpu()], cpu_line()
     has_cuda = mx.runtime.Features().is_enabled('CUDA')
-    present = mx.context.num_gpus() if has_cuda else 0
-    if not present:
-        problem = 'GPU %s was asked for, but %s' % (
-            gpus, 'MXNet sees no GPU' if has_cuda else 'this MXNet is the CPU build')
-        if not fall_back:
-            raise DeviceError(problem)
-        return [mx.cpu()], '%s (%s)' % (cpu_line(), problem)
-    if max(wanted) >= present:
-        raise DeviceError('GPU %d was asked for, but MXNet sees %d: choose from 0 to %d'
-                          % (max(wanted), present, present - 1))
+    wanted, line = choose_gpus(gpus, fall_back, 'MXNet', lambda: mx.context.num_gpus() if has_cuda else 0,
+                               'MXNet sees no GPU' if has_cuda else 'this MXNet is the CPU build')
+    if not wanted:
+        return [mx.cpu()], line
     shown = dict(enumerate(nvidia_gpus()))
     for index in wanted:
         if index in shown:
             check_capability(index, shown[index])
     names = ('%d (%s)' % (index, shown[index][0] if index in shown else 'unnamed') for index in wanted)
     return [mx.gpu(index) for index in wanted], 'running on GPU ' + ', '.join(names)
+
+
+def choose_gpus(gpus, fall_back, library, count, none_seen):
+    """([indices of GPUs], '') or ([], the line that says that the CPU computes); errors as of `contexts`.
+
+    library, count : what computes, and a function that says how many GPUs it sees; none_seen : words for 0
+    """
+    wanted = parse_gpus(gpus)
+    if not wanted:
+        return [], cpu_line()
+    present = count()
+    if not present:
+        problem = 'GPU %s was asked for, but %s' % (gpus, none_seen)
+        if not fall_back:
+            raise DeviceError(problem)
+        return [], '%s (%s)' % (cpu_line(), problem)
+    if max(wanted) >= present:
+        raise DeviceError('GPU %d was asked for, but %s sees %d: choose from 0 to %d'
+                          % (max(wanted), library, present, present - 1))
+    return wanted, ''
 
 
 def cpu_line():

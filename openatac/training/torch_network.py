@@ -86,17 +86,9 @@ class TorchNetwork:
 def _device(gpus, fall_back):
     """(device, a line that says so); DeviceError for a GPU that is not there, unless the CPU takes over."""
     runtime.set_threads()
-    wanted = runtime.parse_gpus(gpus)
+    wanted, line = runtime.choose_gpus(gpus, fall_back, 'PyTorch', torch.cuda.device_count,
+                                       'PyTorch sees no GPU')
     if not wanted:
-        return 'cpu', runtime.cpu_line()
-    present = torch.cuda.device_count()
-    if not present:
-        problem = 'GPU %s was asked for, but PyTorch sees no GPU' % gpus
-        if not fall_back:
-            raise DeviceError(problem)
-        return 'cpu', '%s (%s)' % (runtime.cpu_line(), problem)
-    if max(wanted) >= present:
-        raise DeviceError('GPU %d was asked for, but PyTorch sees %d: choose from 0 to %d'
-                          % (max(wanted), present, present - 1))
+        return 'cpu', line
     return 'cuda:%d' % wanted[0], 'running on GPU %d (%s) with PyTorch %s' % (
         wanted[0], torch.cuda.get_device_name(wanted[0]), torch.__version__)
