@@ -27,6 +27,8 @@ MISSING = ("MXNet is not installed: run pip install 'openatac[cpu]' for a machin
 if sys.version_info >= (3, 13):  # where pip would not find a NumPy that MXNet's metadata allows
     MISSING += ', and then pip install --no-deps mxnet==1.9.1 or mxnet-cu112==1.9.1'
 
+FUSING_BACKEND = 'MXNET_SUBGRAPH_BACKEND'
+
 # The CUDA compute capabilities that mxnet-cu112 1.9.1 runs on, by major number. It holds code for
 # 5.0 to 8.6 and no PTX, so 8.9 (Ada) runs the code of 8.6 and 9.0 (Hopper) finds no kernel image.
 CAPABILITIES = range(5, 9)
@@ -269,7 +271,22 @@ def keep_graphs_right():
     output goes into a BatchNorm and also into a sum, as in a pre-activation ResNet, the sum gets the
     normalised one. What openatac.deploy.fuse makes is right, and not affected.
     """
-    os.environ.setdefault('MXNET_SUBGRAPH_BACKEND', 'NONE')
+    os.environ.setdefault(FUSING_BACKEND, 'NONE')
+    os.environ.setdefault('MXNET_SUBGRAPH_VERBOSE', '0')  # or MXNet names the backend at each binding
+
+
+@contextlib.contextmanager
+def fusing_by(backend):
+    """While open, executors are fused by ``backend``: 'NONE' fuses nothing, None is MXNet's own choice."""
+    before = os.environ.pop(FUSING_BACKEND, None)
+    if backend is not None:
+        os.environ[FUSING_BACKEND] = backend
+    try:
+        yield
+    finally:
+        os.environ.pop(FUSING_BACKEND, None)
+        if before is not None:
+            os.environ[FUSING_BACKEND] = before
 
 
 def keep_freed_memory():

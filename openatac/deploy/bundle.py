@@ -1,9 +1,7 @@
 """A trained network exported: all forms made, loaded back, proven equal, and put in place as one set."""
-import contextlib
-import os
-
 import mxnet as mx
 
+from openatac import runtime
 from openatac.deploy.description import FORMS, form_files, write_description
 from openatac.deploy.file_set import replace_set
 from openatac.deploy.fuse import fuse, operators
@@ -12,9 +10,6 @@ from openatac.deploy.symbol import INPUT, SYMBOL, load_symbol, trace, trace_half
 from openatac.errors import OpenatacError
 from openatac.files import writing
 from openatac.version import __version__
-
-BACKEND = 'MXNET_SUBGRAPH_BACKEND'
-os.environ.setdefault('MXNET_SUBGRAPH_VERBOSE', '0')  # or MXNet says of each binding that it fuses
 
 
 def export(net, prefix, description, forms=('symbol',), images=None, calibration=(), mode='entropy'):
@@ -77,7 +72,7 @@ class _Network:
 
     def _by_module(self, path):
         """What is to be told of the Module API, which of itself fuses operators when it binds."""
-        with _as_without_openatac():
+        with runtime.fusing_by(None):  # as where openatac is not imported
             fused, unfused = (self.proof.difference(_module(path, self.proof.random.shape, for_training))
                               for for_training in (False, True))
         if not self.proof.allows(unfused, REORDERED):
@@ -147,17 +142,6 @@ def _module(path, shape, for_training):
         return module.get_outputs()[0].asnumpy()
 
     return function
-
-
-@contextlib.contextmanager
-def _as_without_openatac():
-    """Within it executors fuse operators, as they do where `openatac.runtime` does not keep them from it."""
-    before = os.environ.pop(BACKEND, None)
-    try:
-        yield
-    finally:
-        if before is not None:
-            os.environ[BACKEND] = before
 
 
 def _last_line(error):

@@ -27,9 +27,7 @@ def training_form(net, image_shape):
 
 def exchange(symbol, image_shape):
     """``symbol``, whose input is ``data``, with its slow operators exchanged; itself if it has none."""
-    internals = symbol.get_internals()
-    _, shapes, _ = internals.infer_shape(data=(2, *image_shape))
-    shape_of = dict(zip(internals.list_outputs(), shapes))
+    shape_of = output_shapes(symbol, image_shape)
     graph = json.loads(symbol.tojson())
     nodes, place = [], []  # the new nodes, and the place of each old one among them
     exchanged = False
@@ -44,6 +42,13 @@ def exchange(symbol, image_shape):
     return mx.sym.load_json(json.dumps({
         'nodes': nodes, 'arg_nodes': [index for index, node in enumerate(nodes) if node['op'] == 'null'],
         'heads': [[place[source], *rest] for source, *rest in graph['heads']], 'attrs': graph['attrs']}))
+
+
+def output_shapes(symbol, image_shape):
+    """{name of an operator's output: its shape} for two images."""
+    internals = symbol.get_internals()
+    _, shapes, _ = internals.infer_shape(data=(2, *image_shape))
+    return dict(zip(internals.list_outputs(), shapes))
 
 
 def _faster(node, nodes, shape_of):

@@ -15,6 +15,7 @@ from openatac.engines.engine import Engine, Metrics
 from openatac.errors import DeviceError
 from openatac.models.parameters import save_parameters
 from openatac.training.cpu_graph import training_form
+from openatac.training.cpu_step import CpuStep
 from openatac.training.objective import Objective
 
 
@@ -60,10 +61,13 @@ class GluonEngine(Engine):
         for ctx in contexts:
             net(mx.nd.zeros((1,) + tuple(image_shape), ctx, dtype))
         self._restore_layouts()
-        self._training_net = net
+        self._training_net, self._step = net, None
         if hybrid and contexts[0].device_type == 'cpu':
-            self._training_net = training_form(net, image_shape)
-            self._training_net.hybridize(static_alloc=True)
+            if self.objective.teacher is None:
+                self._step = CpuStep.of(net, image_shape)
+            if self._step is None:
+                self._training_net = training_form(net, image_shape)
+                self._training_net.hybridize(static_alloc=True)
         self.trainer = self._make_trainer(optimizer, optimizer_params)
         self.loss = gluon.loss.SoftmaxCrossEntropyLoss()
         self.loss.hybridize()
@@ -105,12 +109,8 @@ class GluonEngine(Engine):
         share = self.objective.mixing(self.seed, self.iteration)
         shards = self._split(images, labels)
         results = [self._forward(x, y, share) for x, y in shards]
-        losses = [loss for _, _, loss in results]
-        if self.loss_scale is None:
-            autograd.backward(losses)
-        else:
-            autograd.backward(losses, [mx.nd.full(loss.shape, self.loss_scale.scale, loss.context)
-                                       for loss in losses])
+        if self._step is None:
+            self._backward([loss for _, _, loss in results])
         for sums, (output, targets, loss), (_, y) in zip(self._sums, results, shards):
             sums += mx.nd.concat(loss.sum(), self.objective.measure(output, y, targets), dim=0)
         self._update(len(labels) * self.cluster.size)
@@ -119,10 +119,13 @@ class GluonEngine(Engine):
         self._stay_near(self._sums[0].copy())
 
     def _forward(self, x, y, share):
-        """(logits, targets, losses) of one device's images, recorded for the backward pass."""
+        """(logits, targets, losses) of one device's images, with the gradients or recorded for them."""
         objective = self.objective
         x = objective.inputs(x, share).astype(self.dtype, copy=False)
         targets = objective.targets(y, share)
+        if self._step is not None:
+            output = self._step(x, targets)
+            return output, targets, objective.loss(output, targets)
         teaching = objective.teaching(x)
         if x.context.device_type == 'cpu':
             # MXNet's CPU BatchNorm updates its running statistics in its backward pass, which
@@ -132,6 +135,12 @@ class GluonEngine(Engine):
         with autograd.record():
             output = self._training_net(x).astype('float32', copy=False)
             return output, targets, objective.loss(output, targets, teaching)
+
+    def _backward(self, losses):
+        if self.loss_scale is None:
+            return autograd.backward(losses)
+        autograd.backward(losses, [mx.nd.full(loss.shape, self.loss_scale.scale, loss.context)
+                                   for loss in losses])
 
     def _update(self, images):
         """The optimizer's step with the gradients summed over ``images`` images, if they are finite."""
@@ -172,6 +181,7 @@ class GluonEngine(Engine):
         The network is the one that would be saved now (see `mean_statistics`).
         """
         sums, images = [mx.nd.zeros(3 if self.top5 else 2, ctx) for ctx in self.contexts], 0
+        mx.nd.waitall()  # MXNet does not wait by itself for a pending write of running statistics
         with self.mean_statistics():
             for x_all, y_all in batches:
                 for total, (x, y) in zip(sums, self._split(x_all, y_all)):
