@@ -21,8 +21,9 @@ ORDER = {
     'openatac.models': ['placement params_layout replacement', 'parameters',
                         'cifar_resnet cifar_resnet18 resnet_v1b', 'zoo'],
     'openatac.training': ['recipes schedule datasets curves objective loss_scale roll_call cpu_graph initial '
-                          'teacher', 'parameter_server clusters engine_flags step_graph', 'distributed cpu_step',
-                          'tracking flags checkpoint', 'imagenet_flags gluon_engine launch',
+                          'teacher', 'parameter_server clusters engine_flags step_graph',
+                          'distributed cpu_step', 'tracking flags checkpoint',
+                          'imagenet_flags gluon_engine launch',
                           'gluon_network torch_network cifar_network imagenet_network', 'networks', 'loop',
                           'session dry_run', 'cifar imagenet', 'evaluate_imagenet'],
     'openatac.engines': ['pytorch params_file mixing alone engine', 'torch_operators gluon_graph nag '

@@ -1,4 +1,6 @@
 """A trained network exported: all forms made, loaded back, proven equal, and put in place as one set."""
+import os
+
 import mxnet as mx
 
 from openatac import runtime

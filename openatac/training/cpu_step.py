@@ -19,11 +19,12 @@ class CpuStep:
 
     @classmethod
     def of(cls, net, image_shape):
-        """The step of ``net`` for images (B, *image_shape), or None if it has no such graph."""
+        """The step of ``net`` for images (B, *image_shape); None if it has no such graph, or MXNet no oneDNN."""
+        if not _has_onednn():
+            return None
         symbol = exchange(net(mx.sym.var('data', dtype='float32')), image_shape)
         trained = {name for name, parameter in net.collect_params().items() if parameter.grad_req != 'null'}
-        # The image's gradient is wanted for MXNet's sake (see `GluonEngine._forward`).
-        found = step_graph(symbol, image_shape, trained | {'data'})
+        found = step_graph(symbol, image_shape, trained)
         if found is None:
             return None
         _, (logits,), _ = symbol.infer_shape(data=(1, *image_shape))
@@ -31,39 +32,46 @@ class CpuStep:
 
     def __init__(self, net, graph, names, classes):
         self.parameters, self.graph, self.names, self.classes = net.collect_params(), graph, names, classes
-        self._executors = {}
+        self._bound = {}
 
     def __call__(self, images, targets):
         """Logits (B, classes), an array that the next step reuses.
 
         images : float32 NDArray (B, C, H, W)
-        targets : NDArray of labels (B,) or of distributions (B, classes), with which the loss is the sum of the
-            cross entropies
+        targets : NDArray of labels (B,) or of distributions (B, classes); the loss is the sum of the cross
+            entropies with them
         """
-        context = images.context
         if targets.ndim == 1:
             targets = targets.one_hot(self.classes)
-        executor = self._executors.get((context, images.shape))
-        if executor is None:
-            executor = self._executors[context, images.shape] = self._bind(context, images, targets)
-        logits, *gradients = executor.forward(is_train=True, data=images, target=targets)
-        for name, gradient in zip(self.names, gradients):
-            if name in self.parameters:
-                self.parameters[name].grad(context)[:] = gradient
-                self.parameters[name].data(context)._fresh_grad = True  # gluon.Trainer asks for that
+        key = images.context, images.shape
+        if key not in self._bound:
+            self._bound[key] = self._bind(images, targets)
+        executor, places = self._bound[key]
+        logits, *gradients, _ = executor.forward(is_train=True, data=images, target=targets)
+        mx.nd.amp_multicast(*gradients, num_outputs=len(places), out=places)  # copies all in one call
+        for name in self.names:
+            self.parameters[name].data(images.context)._fresh_grad = True  # gluon.Trainer asks for that
         return logits
 
-    def _bind(self, context, images, targets):
+    def _bind(self, images, targets):
+        """(executor, the arrays where its gradients belong)."""
+        context = images.context
         arrays = {'data': images.copy(), 'target': targets.copy()}
         for name, parameter in self.parameters.items():
             arrays[name] = parameter.data(context)
-        # MXNet takes what has no gradients of its own for inference, and would fuse its operators. That it does
-        # not, it says at each binding.
+        # MXNet takes what has no gradients of its own for inference, and would fuse its operators. It says at
+        # each binding that it does not.
         with runtime.fusing_by('NONE'), _silence():
-            return self.graph.bind(context, {name: arrays[name] for name in self.graph.list_arguments()},
-                                   aux_states={name: arrays[name]
-                                               for name in self.graph.list_auxiliary_states()},
-                                   grad_req='null')
+            executor = self.graph.bind(
+                context, {name: arrays[name] for name in self.graph.list_arguments()}, grad_req='null',
+                aux_states={name: arrays[name] for name in self.graph.list_auxiliary_states()})
+        return executor, [self.parameters[name].grad(context) for name in self.names]
+
+
+def _has_onednn():
+    # Without it MXNet's own operators take other inputs for the same gradients.
+    return (mx.runtime.Features().is_enabled('MKLDNN')
+            and os.environ.get('MXNET_MKLDNN_ENABLED', '1') == '1')
 
 
 @contextlib.contextmanager

@@ -24,14 +24,15 @@ GRADIENTS = {
     'max pooling': ('_backward_Pooling', lambda inputs, outputs: outputs[1:2] + inputs + outputs[:2]),
     '_contrib_AdaptiveAvgPooling2D': ('_backward_contrib_AdaptiveAvgPooling2D', lambda inputs, outputs: []),
     'Flatten': ('_backward_copy', lambda inputs, outputs: []),
+    'Dropout': ('_backward_Dropout', lambda inputs, outputs: outputs[1:2]),
 }
 
 
-def step_graph(symbol, image_shape, wanted):
-    """(Symbol, names): it maps ``data`` and ``target`` to the logits and the gradients of ``names``.
+def step_graph(symbol, image_shape, trained):
+    """(Symbol, names): ``data`` and ``target`` to logits, and the gradients of ``names`` and of ``data``.
 
     symbol : Symbol of the logits (B, classes) of ``data``, images (B, *image_shape)
-    wanted : names of the variables whose gradients are wanted; ``names`` are those that have one
+    trained : names of the parameters whose gradients are wanted; ``names`` are those that have one
     target : float32 (B, classes), what the softmax of the logits is to be; the loss is the cross entropy with
         it, summed over the batch
 
@@ -50,8 +51,10 @@ def step_graph(symbol, image_shape, wanted):
     for index in reversed(forward):
         _RULES[_kind(graph.nodes[index])](graph, index)
     gradients = {graph.nodes[index]['name']: graph.gradient(index) for index in forward}
-    names = [name for name, gradient in gradients.items() if name in wanted and gradient]
-    return graph.symbol([logits] + [gradients[name] for name in names]), names
+    names = [name for name, gradient in gradients.items() if name in trained and gradient]
+    # The images' gradient is there for a BatchNorm on them: it updates its running statistics in its backward
+    # pass, which MXNet would leave out.
+    return graph.symbol([logits] + [gradients[name] for name in (*names, 'data')]), names
 
 
 # ---------------------------------------------------------------------------------- gates
@@ -61,15 +64,21 @@ def _exchange_gates(symbol, shape_of):
     graph = json.loads(symbol.tojson())
     nodes, found = graph['nodes'], False
     for node in nodes:
-        if node['op'] != 'broadcast_mul':
+        if node['op'] not in ('broadcast_mul', 'elemwise_mul'):
             continue
         x, gate = node['inputs']
         shapes = {shape_of.get(nodes[source]['name'] + '_output') for source, *_ in (x, gate)}
         if len(shapes) == 1 and _kind(nodes[gate[0]]) == 'sigmoid':
-            (h,) = nodes[gate[0]]['inputs']
+            h = _without_scale(nodes, *nodes[gate[0]]['inputs'])
             node.update(op='_backward_Activation', attrs={'act_type': 'softrelu'}, inputs=[x, h, h])
             found = True
     return mx.sym.load_json(json.dumps(graph)) if found else None
+
+
+def _without_scale(nodes, entry):
+    """What is multiplied by 1 there: Swish is x * sigmoid(1 * x)."""
+    node = nodes[entry[0]]
+    return node['inputs'][0] if node['op'] == '_mul_scalar' and float(node['attrs']['scalar']) == 1 else entry
 
 
 def _gate(graph, index):
@@ -84,10 +93,9 @@ def _gate(graph, index):
 
 def _kind(node):
     """The operator's name, or for those that compute one of several functions, the function's."""
-    attributes = node.get('attrs', {})
-    if node['op'] in ('Activation', '_backward_Activation'):
-        return attributes['act_type']
-    return attributes['pool_type'] + ' pooling' if node['op'] == 'Pooling' else node['op']
+    if node['op'] == 'Activation':
+        return node['attrs']['act_type']
+    return node['attrs']['pool_type'] + ' pooling' if node['op'] == 'Pooling' else node['op']
 
 
 def _sum(graph, index):
@@ -99,13 +107,14 @@ def _operator(graph, index):
     node = graph.nodes[index]
     operator, takes = GRADIENTS[_kind(node)]
     inputs, outputs = node['inputs'], [[index, output, 0] for output in range(3)]
-    found, *_ = graph.add(operator, [graph.gradient(index), *takes(inputs, outputs)], node.get('attrs'), index)
+    found, *_ = graph.add(operator, [graph.gradient(index), *takes(inputs, outputs)],
+                          node.get('attrs'), index)
     for output, entry in enumerate(inputs[:3]):  # a BatchNorm's running statistics have none
         graph.give(entry, [found, output, 0])
 
 
 _RULES = dict({kind: _operator for kind in GRADIENTS}, null=lambda graph, index: None, elemwise_add=_sum,
-              softrelu=_gate)
+              _backward_Activation=_gate)
 
 
 class _Graph:
@@ -120,7 +129,7 @@ class _Graph:
         self._parts = collections.defaultdict(list)  # the gradients that reach an entry, to be summed
 
     def add(self, operator, inputs, attributes=None, of=None, name=None):
-        """The first output of a new node; ``of`` is the node whose gradient it is, which MXNet infers shapes by."""
+        """The first output of a new node; by ``of``, the node whose gradient it is, MXNet infers shapes."""
         index = len(self.nodes)
         node = {'op': operator, 'name': name or 'gradient%d' % index, 'inputs': inputs}
         if attributes:

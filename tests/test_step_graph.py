@@ -1,0 +1,161 @@
+"""The graph of a whole training step: what MXNet's own gradients compute, in other operators."""
+import json
+import os
+
+import mxnet as mx
+import numpy as np
+import pytest
+from mxnet import autograd, gluon
+
+from openatac.models.cifar_resnet import ResNet20V2ATAC
+from openatac.models.resnet_v1b import ResNet50_v1bATAC
+from openatac.training.cpu_step import CpuStep
+from openatac.training.gluon_engine import GluonEngine
+from openatac.training.objective import Objective
+from tests.fresh_python import output_of
+
+OPTIMIZER = {'learning_rate': 0.1, 'momentum': 0.9, 'wd': 1e-4}
+GATED = {
+    'ATAC': lambda: ResNet20V2ATAC([1] * 3),
+    'ATAC without inner ReLU': lambda: ResNet20V2ATAC([1] * 3, useReLU=False),
+    'ATAC in the last blocks': lambda: ResNet20V2ATAC([1] * 3, act_layers=1),
+    'dropout': lambda: ResNet20V2ATAC([1] * 3, drop_rate=0.2),
+    'Swish': lambda: ResNet20V2ATAC([1] * 3, act_type='swish'),
+    'ImageNet': lambda: ResNet50_v1bATAC(layers=(1, 1, 1, 1), classes=10),
+}
+OTHERS = {
+    'no gates': dict(act_type='relu'),
+    'one gate for all pixels': dict(useGlobal=True),
+    'an operator of no ATAC network': dict(act_type='mish'),
+    'gates, and attention beside them': dict(attention='cbam'),
+}
+
+
+def made(name):
+    mx.random.seed(1)
+    net = GATED[name]()
+    net.initialize(mx.init.MSRAPrelu())
+    shape = (3, 64, 64) if name == 'ImageNet' else (3, 32, 32)
+    net(mx.nd.zeros((1, *shape)))
+    return net, shape
+
+
+def values(net):
+    """({name: gradient}, {name: running statistic}) as they are now."""
+    mx.nd.waitall()
+    parameters = net._collect_params_with_prefix()
+    return ({name: p.grad().asnumpy() for name, p in parameters.items() if p.grad_req != 'null'},
+            {name: p.data().asnumpy() for name, p in parameters.items() if p.grad_req == 'null'})
+
+
+def close(ours, theirs):
+    assert ours.keys() == theirs.keys()
+    for key in theirs:
+        scale = max(np.abs(theirs[key]).max(), 1e-3)
+        np.testing.assert_allclose(ours[key], theirs[key], rtol=0, atol=1e-4 * scale, err_msg=key)
+
+
+@pytest.mark.parametrize('smoothing', [0, 0.1])
+@pytest.mark.parametrize('name', GATED)
+def test_the_gradients_are_those_of_mxnet(name, smoothing):
+    net, shape = made(name)
+    start = {key: parameter.data().copy() for key, parameter in net.collect_params().items()}
+    random = np.random.RandomState(0)
+    x, labels = mx.nd.array(random.randn(4, *shape)), mx.nd.array(random.randint(0, 10, 4))
+    targets = labels.one_hot(10, 1 - smoothing, smoothing / 9) if smoothing else labels
+    x.attach_grad()
+    mx.random.seed(7)
+    with autograd.record():
+        expected = net(x)
+        loss = gluon.loss.SoftmaxCrossEntropyLoss(sparse_label=not smoothing)(expected, targets)
+    loss.backward()
+    gradients, statistics = values(net)
+    for key, parameter in net.collect_params().items():
+        parameter.set_data(start[key])
+        if parameter.grad_req != 'null':
+            parameter.zero_grad()
+    mx.random.seed(7)
+    logits = CpuStep.of(net, shape)(x, targets)
+    close({'logits': logits.asnumpy()}, {'logits': expected.asnumpy()})
+    found = values(net)
+    close(found[0], gradients)
+    close(found[1], statistics)
+
+
+@pytest.mark.parametrize('name', OTHERS)
+def test_other_networks_have_none(name):
+    net = ResNet20V2ATAC([1] * 3, **OTHERS[name])
+    net.initialize()
+    net(mx.nd.zeros((1, 3, 32, 32)))
+    assert CpuStep.of(net, (3, 32, 32)) is None
+
+
+def test_no_gate_is_left_to_mxnet():
+    net, shape = made('ATAC')
+    operators = [node['op'] for node in json.loads(CpuStep.of(net, shape).graph.tojson())['nodes']]
+    assert 'broadcast_mul' not in operators and 'Convolution' in operators
+    kept = [node['op'] for node in json.loads(net(mx.sym.var('data')).tojson())['nodes']]
+    assert kept.count('broadcast_mul') == 7, 'the network itself has the published graph'
+
+
+def trained(by_graph, **objective):
+    net, shape = made('ATAC')
+    engine = GluonEngine(net, [mx.cpu()], 'nag', OPTIMIZER, shape, seed=3, objective=Objective(**objective))
+    assert engine._step is not None
+    if not by_graph:
+        engine._step, engine._training_net = None, net
+    for seed in range(3):
+        random = np.random.RandomState(seed)
+        count = 16 - 6 * (seed == 1)  # the second batch is shorter than the others
+        images, labels = random.randn(count, *shape).astype('float32'), random.randint(0, 10, count)
+        engine.train_batch(images, labels, 0.01)
+    return engine
+
+
+@pytest.mark.parametrize('objective', [{}, dict(classes=10, smoothing=0.1),
+                                       dict(classes=10, mixup=0.2, mixup_iterations=2)])
+def test_a_run_learns_the_same(objective):
+    ours, theirs = trained(True, **objective), trained(False, **objective)
+    assert ours.read_metrics()[:3] == pytest.approx(theirs.read_metrics()[:3], rel=1e-4)
+    close(ours.state()[0], theirs.state()[0])
+
+
+def test_a_teacher_is_left_to_mxnet():
+    net, shape = made('ATAC')
+    teacher, _ = made('ATAC')
+    engine = GluonEngine(net, [mx.cpu()], 'nag', OPTIMIZER, shape, objective=Objective(10, teacher=teacher))
+    assert engine._step is None
+    engine.train_batch(np.zeros((2, *shape), 'float32'), np.array([1, 2]), 0.1)
+    assert np.isfinite(engine.read_metrics().loss)
+
+
+def test_the_users_wish_to_fuse_does_not_reach_it():
+    """MXNet would take the step for inference."""
+    code = '''
+import openatac, mxnet as mx
+from tests.test_step_graph import CpuStep, made
+net, shape = made('ATAC')
+step = CpuStep.of(net, shape)
+print(step(mx.nd.ones((2, *shape)), mx.nd.array([0, 1])).asnumpy().tolist())
+'''
+    plain, wished = output_of(code), output_of(code, MXNET_SUBGRAPH_BACKEND='MKLDNN')
+    assert plain == wished
+
+
+def test_without_onednn_there_is_none():
+    code = """
+import openatac
+from tests.test_step_graph import CpuStep, made
+print(CpuStep.of(*made('ATAC')))
+"""
+    assert output_of(code, MXNET_MKLDNN_ENABLED='0') == 'None'
+
+
+def test_it_says_nothing(capfd):
+    net, shape = made('ATAC')
+    before = os.environ['MXNET_SUBGRAPH_BACKEND']
+    CpuStep.of(net, shape)(mx.nd.ones((2, *shape)), mx.nd.array([0, 1])).wait_to_read()
+    assert capfd.readouterr() == ('', '')
+    assert os.environ['MXNET_SUBGRAPH_BACKEND'] == before
+    os.write(2, b'heard again')
+    assert capfd.readouterr().err == 'heard again'
