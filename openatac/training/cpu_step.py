@@ -19,7 +19,7 @@ class CpuStep:
 
     @classmethod
     def of(cls, net, image_shape):
-        """The step of ``net`` for images (B, *image_shape); None if it has no such graph, or MXNet no oneDNN."""
+        """The step of ``net`` for images (B, *image_shape); None without such a graph, or without oneDNN."""
         if not _has_onednn():
             return None
         symbol = exchange(net(mx.sym.var('data', dtype='float32')), image_shape)
