@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from mxnet import autograd, gluon
 
+from openatac.training.gluon_engine import GluonEngine
 from tests import oracle
 from tests.oracle import fill
 
@@ -19,6 +20,7 @@ LOOSER = {'cifar100_b3_atac': 100}
 
 modes = pytest.mark.parametrize('mode', ['imperative', 'hybridized', 'static'])
 cases = pytest.mark.parametrize('name', oracle.NAMES)
+networks = pytest.mark.parametrize('name', [name for name in oracle.NAMES if not name.startswith('unit')])
 
 
 def prepare(net, mode):
@@ -105,7 +107,7 @@ def test_a_unit_trains_as_published(name, mode):
     close(x.grad.asnumpy(), arrays['input_gradient'], 1e-5, name, 'input gradient')
 
 
-@pytest.mark.parametrize('name', [n for n in oracle.NAMES if not n.startswith('unit')])
+@networks
 @modes
 def test_a_network_trains_as_published(name, mode):
     net, description, arrays = filled(name, mode)
@@ -131,6 +133,29 @@ def test_a_network_trains_as_published(name, mode):
         trainer.step(batch)
     close(np.stack(losses), arrays['train_losses'], 1e-4, name, 'training losses')
     norms_agree({key: p.data() for key, p in parameters.items()}, description['after_3_steps_l2'], name)
+
+
+@networks
+def test_the_engine_trains_it_as_published(name):
+    """Its steps on CPUs run through other operators (`cpu_graph`, `step_graph`) on the same parameters."""
+    net, description, arrays = filled(name)
+    batch, classes = len(arrays['eval_output']), arrays['eval_output'].shape[1]
+    engine = GluonEngine(net, [mx.cpu()], 'nag', {'learning_rate': 0.02, 'wd': 1e-4, 'momentum': 0.9},
+                         description['input_shape'][1:])
+    losses = []
+    for step in range(3):
+        engine.reset_metrics()
+        engine.train_batch(fill.images(name, description['input_shape']), fill.labels(name, batch, classes),
+                           rate=0.02)
+        losses.append(engine.read_metrics().loss)
+        if step == 0:
+            norms_agree({key: p.grad() for key, p in engine.parameters.items() if p.grad_req != 'null'},
+                        description['gradient_l2'], name)
+    close(losses, arrays['train_losses'].mean(axis=1), 1e-4, name, 'training losses')
+    # On CPUs the published loop leaves the statistics of the image as they are.
+    norms_agree({key: p.data() for key, p in engine.parameters.items()},
+                {key: norm for key, norm in description['after_3_steps_l2'].items()
+                 if not key.startswith('features.0.running')}, name)
 
 
 def graph_of(symbol):
