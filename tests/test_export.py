@@ -349,8 +349,9 @@ def test_accuracy_on_a_folder_whose_subfolders_are_called_as_the_classes(digits,
     names = ['zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine']
     folder = write_classes(tmp_path / 'test', names[:8])
     (folder / 'one' / 'bad.png').write_text('no picture')
-    assert call(ATAC, digits, tmp_path / 'net', '--int8', '--calibrate', folder, '--measure', folder,
-                '--labels', ','.join(names)) == 0
+    Image.new('RGB', (2, 400)).save(folder / 'one' / 'mere line.png')
+    assert call(ATAC, digits, tmp_path / 'net', '--int8', '--images', folder, '--calibrate', folder,
+                '--measure', folder, '--labels', ','.join(names)) == 0
     count, before, _ = accuracy_of(capsys.readouterr().out)
     assert count == 32 and before > 0.3
 

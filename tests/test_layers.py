@@ -29,8 +29,8 @@ ORDER = {
     'openatac.engines': ['pytorch params_file mixing alone engine', 'torch_operators gluon_graph nag '
                          'torch_objective torch_batches', 'torch_graph', 'torch_engine'],
     'openatac.deploy': ['description file_set fuse proof symbol_graph onnx_graph',
-                        'symbol images onnx_operators', 'onnx quantize', 'bundle trained engines gate_maps',
-                        'labelled', 'export predict'],
+                        'symbol images onnx_operators', 'onnx quantize labelled',
+                        'bundle trained engines gate_maps', 'export predict'],
     'openatac.study': ['costs published text_table runs gate_statistics gate_picture bench_process '
                        'bench_picture', 'comparison run_queue finished', 'accuracy_picture', 'report_page',
                        'comparison_files', 'compare demo plan cost_table gates bench', 'published_costs',

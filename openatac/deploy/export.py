@@ -88,7 +88,7 @@ def main(argv):
         p.error(str(error))
     trained = trained._replace(description=trained.description._replace(
         labels=labels, precision=args.precision))
-    labelled, lines = find_labelled(args, trained.description) if args.int8 else (None, [])
+    labelled, lines = find_labelled(trained, args.measure) if args.int8 else (None, [])
     for line in export_trained(trained, args.names[-1], forms_of(args), args.images, args.calibrate,
                                args.calibration) + lines:
         print(line)
@@ -180,43 +180,37 @@ def read_labels(labels, description):
 
 def _real_images(trained, folder):
     """(inputs made of real images or None, lines that tell if there are none)."""
-    from openatac.deploy.trained import folder_images, inputs_of
+    from openatac.deploy.labelled import inputs, of_images
     if folder is not None:
-        return inputs_of(folder_images(folder, COMPARED), trained.description), []
+        return inputs(of_images(folder), trained.description, COMPARED), []
     try:
-        return inputs_of(trained.pixels(False, COMPARED), trained.description), []
+        return inputs(trained.images(train=False), trained.description, COMPARED), []
     except DataError as error:
         return None, ['compared on random images only, since %s; --images names real ones' % error]
 
 
 def _calibration(trained, folder):
     """The batches of inputs on which INT8 finds its ranges."""
-    from openatac.deploy.trained import folder_images, inputs_of
+    from openatac.deploy.labelled import inputs, of_images
     try:
-        pixels = folder_images(folder, CALIBRATED) if folder else trained.pixels(True, CALIBRATED)
-        inputs = inputs_of(pixels, trained.description)
+        images = of_images(folder) if folder else trained.images(train=True)
+        calibrating = inputs(images, trained.description, CALIBRATED)
     except DataError as error:
         raise OpenatacError('--int8 needs images: %s; name a folder of them by --calibrate' % error) from None
-    return [inputs[start:start + 32] for start in range(0, len(inputs), 32)]
+    return [calibrating[start:start + 32] for start in range(0, len(calibrating), 32)]
 
 
 # ---------------------------------------------------------------------------------- accuracy
 
-def find_labelled(args, description):
-    """(the `Labelled` images of the command line or None, lines that tell why there are none)."""
-    from openatac.deploy import labelled
-    if args.measure:
-        return labelled.of_folder(args.measure, description), []
+def find_labelled(trained, folder):
+    """(`Labelled` images of ``folder``, else its test images or None, lines that tell why none)."""
+    from openatac.deploy.labelled import of_classes
+    if folder:
+        return of_classes(folder, trained.description), []
     try:
-        if os.path.isdir(args.names[0]):
-            return labelled.of_run(args.names[0], args.data_dir), []
-        if args.dataset:
-            name, _, coarse = args.dataset.partition('-')
-            return labelled.of_dataset(name, args.data_dir, coarse or 'fine'), []
-        why = 'it is not known on which images the network was trained'
+        return trained.images(train=False), []
     except DataError as error:
-        why = error
-    return None, ["INT8's accuracy was not measured, since %s; --measure names labelled images" % why]
+        return None, ["INT8's accuracy was not measured, since %s; --measure names labelled images" % error]
 
 
 def measure(trained, out, labelled, count):

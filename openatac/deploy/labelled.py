@@ -1,15 +1,14 @@
-"""Labelled images to measure an exported network's accuracy on."""
+"""Sets of images for an exported network, with their labels if those are known, and samples of them."""
 import logging
-from typing import Callable, NamedTuple, Tuple
+from typing import Callable, NamedTuple, Optional, Tuple
 
 import numpy as np
 
 from openatac.data import cifar, digits
 from openatac.data.image_folder import ImageFolder
 from openatac.data.records import BadRecord
-from openatac.deploy.images import BadImage, InputTransform, to_pixels
+from openatac.deploy.images import BadImage, InputTransform, find_images, read_file, to_pixels
 from openatac.errors import DataError
-from openatac.training import session
 from openatac.training.imagenet import open_source
 
 BATCH = 32
@@ -17,18 +16,26 @@ log = logging.getLogger('openatac')
 
 
 class Labelled(NamedTuple):
-    """count : of images; read : function from an index to (uint8 (H, W, 3), label).
+    """count : of images; read : function from an index to (uint8 (H, W, 3), label or None).
 
     It raises BadRecord or BadImage for an image that cannot be read; name : function from an index to a text.
     """
 
     count: int
-    read: Callable[[int], Tuple[np.ndarray, int]]
+    read: Callable[[int], Tuple[np.ndarray, Optional[int]]]
     name: Callable[[int], str]
 
 
-def of_folder(folder, description):
-    """The `Labelled` images of a folder that has a subfolder per class of the network in ``description``.
+# ----------------------------------------------------------------------------------- where
+
+def of_images(folder):
+    """The images below a folder, without labels; OpenatacError if there are none."""
+    paths = list(find_images([folder]))
+    return Labelled(len(paths), lambda index: (to_pixels(read_file(paths[index])), None), paths.__getitem__)
+
+
+def of_classes(folder, description):
+    """Those of a folder that has a subfolder per class of the network in ``description``.
 
     Subfolders are told by the names of the classes; where the network's are other names or none, there must
     be as many as classes, in sorted order. Raises DataError if they are not.
@@ -41,29 +48,22 @@ def of_folder(folder, description):
     return _of_source(source, classes)
 
 
-def of_run(folder, data_dir=None):
-    """The `Labelled` test images of the run in ``folder``; DataError if they are not here.
-
-    data_dir : where the run's images are now, if not where they were
-    """
-    run = session.read_settings(folder)
-    if hasattr(run, 'blocks'):
-        return of_dataset(run.dataset, data_dir or run.data_dir, run.cifar100_labels)
-    if data_dir:
-        run.data_dir, run.use_rec = data_dir, False
-    return _of_source(open_source(run, 'val'), range(run.num_classes))
-
-
-def of_dataset(name, folder=None, labels='fine'):
-    """The `Labelled` test images of 'cifar10', 'cifar100' or 'digits'; DataError if they are not here."""
+def of_dataset(dataset, folder, train):
+    """Training or test images of 'cifar10', 'cifar100', 'cifar100-coarse' or 'digits'; DataError without."""
+    name, _, coarse = dataset.partition('-')
     if name == 'digits':
-        images = digits.load_digits(train=False)
+        images = digits.load_digits(train)
     elif cifar.find_cifar(name, folder):
-        images = cifar.load_cifar(name, folder, train=False, labels=labels)
+        images = cifar.load_cifar(name, folder, train, coarse or 'fine')
     else:
         raise DataError('%s is not in %s' % (name, folder or cifar.gluon_folder(name)))
     return Labelled(len(images.labels), lambda index: (images.images[index].transpose(1, 2, 0),
                                                        int(images.labels[index])), str)
+
+
+def of_photographs(run, train):
+    """Training or validation images of a run of train_imagenet.py; DataError if they are not here."""
+    return _of_source(open_source(run, 'train' if train else 'val'), range(run.num_classes))
 
 
 def _of_source(source, classes):
@@ -73,19 +73,39 @@ def _of_source(source, classes):
     return Labelled(len(source), read, source.name)
 
 
+# --------------------------------------------------------------------------------- samples
+
+def inputs(labelled, description, count):
+    """float32 (N, C, H, W) made of up to ``count`` images, evenly spread; DataError if none is good."""
+    found = [image for image, _ in _sample(labelled, description, count)]
+    if not found:
+        raise DataError('none of the images can be read: name others')
+    return np.stack(found)
+
+
 def batches(labelled, description, count):
-    """Yield (float32 (B, C, H, W), labels (B,)) of ``count`` images, evenly spread; bad ones are left out."""
-    transform, inputs, labels = InputTransform(description), [], []
-    count = min(count, labelled.count)
+    """Yield (float32 (B, C, H, W), labels (B,)) of up to ``count`` images, evenly spread."""
+    batch = []
+    for pair in _sample(labelled, description, count):
+        batch.append(pair)
+        if len(batch) == BATCH:
+            yield _stacked(batch)
+            batch = []
+    if batch:
+        yield _stacked(batch)
+
+
+def _stacked(batch):
+    images, labels = zip(*batch)
+    return np.stack(images), np.array(labels)
+
+
+def _sample(labelled, description, count):
+    """Yield (input float32 (C, H, W), label); images that cannot be used are left out, with a warning."""
+    transform, count = InputTransform(description), min(count, labelled.count)
     for index in (labelled.count * step // count for step in range(count)):
         try:
             pixels, label = labelled.read(index)
-            inputs.append(transform(pixels))
-            labels.append(label)
+            yield transform(pixels), label
         except (BadRecord, BadImage) as error:
             log.warning('left out %s: %s', labelled.name(index), error)
-        if len(inputs) == BATCH:
-            yield np.stack(inputs), np.array(labels)
-            inputs, labels = [], []
-    if inputs:
-        yield np.stack(inputs), np.array(labels)

@@ -1,17 +1,13 @@
 """A trained network with what must be known to use it: of a run's folder, or by name and parameter file."""
 import contextlib
 import inspect
-import logging
 import os
 from functools import partial
 from typing import Any, Callable, NamedTuple
 
-import numpy as np
-
-from openatac.data import augment, cifar, digits, photos
-from openatac.data.records import BadRecord
+from openatac.data import augment, cifar, photos
+from openatac.deploy import labelled
 from openatac.deploy.description import Description
-from openatac.deploy.images import BadImage, InputTransform, find_images, read_file, to_pixels
 from openatac.errors import DataError
 from openatac.models.parameters import load_parameters, read_arrays
 from openatac.models.resnet_v1b import ResNet50_v1bATAC
@@ -22,19 +18,18 @@ from openatac.training import imagenet as imagenet_run
 
 COARSE = '-coarse'  # 20 superclasses under 100 outputs, as the published script trains
 CIFAR_SIZE, IMAGENET_SIZE = 32, 224
-log = logging.getLogger('openatac')
 
 
 class Trained(NamedTuple):
     """net : HybridBlock with values, on the CPU; description : `Description` without reports;
 
-    pixels : function from (whether of the training images, count) to an iterator over so many images of its
-    data, evenly spread, uint8 (H, W, 3); it raises DataError if they are not here.
+    images : function from whether they are those of the training, else those of the test, to the `Labelled`
+    images of its data; it raises DataError if they are not here.
     """
 
     net: Any
     description: Description
-    pixels: Callable
+    images: Callable[[bool], labelled.Labelled]
 
 
 # ------------------------------------------------------------------------------------ a run
@@ -60,7 +55,7 @@ def _cifar(run, size, data_dir):
     arguments = {flag: getattr(run, flag)
                  for flag in ('r', 'act_layers', 'useGlobal', 'useReLU', 'reduction')}
     description = _small(name, cifar_network.CLASSES[run.dataset], size, labels_of(dataset), arguments)
-    return Trained(net, description, partial(_small_images, dataset, data_dir or run.data_dir))
+    return Trained(net, description, partial(labelled.of_dataset, dataset, data_dir or run.data_dir))
 
 
 def _imagenet(run, size, data_dir):
@@ -73,7 +68,7 @@ def _imagenet(run, size, data_dir):
     with contextlib.suppress(DataError):  # the names of the classes are where the images are
         description = description._replace(
             labels=list(imagenet_run.open_source(run, 'val').class_names or []))
-    return Trained(imagenet_network.build_network(run), description, partial(_photographs, run))
+    return Trained(imagenet_network.build_network(run), description, partial(labelled.of_photographs, run))
 
 
 # ------------------------------------------------------------------------- a name and a file
@@ -102,7 +97,11 @@ def of_model(name, params, classes=None, size=None, dataset=None, data_dir=None,
     if dataset is None:
         return Trained(net, _small(name.lower(), found, size, [], arguments), _no_images)
     return Trained(net, _small(name.lower(), found, size, labels_of(dataset), arguments),
-                   partial(_small_images, dataset, data_dir))
+                   partial(labelled.of_dataset, dataset, data_dir))
+
+
+def _no_images(train):
+    raise DataError('it is not known on which images the network was trained')
 
 
 def _check_arguments(name, host, arguments):
@@ -143,55 +142,3 @@ def _large(name, classes, size, crop_ratio, arguments):
     mean, std = (tuple(round(float(value), 4) for value in values.ravel())
                  for values in (photos.MEAN, photos.STD))
     return Description(name, classes, (3, size, size), mean, std, crop_ratio, arguments=arguments)
-
-
-# ------------------------------------------------------------------------------------ images
-
-def inputs_of(pixels, description):
-    """float32 (N, C, H, W), the network's inputs made of an iterable of images, uint8 (H, W, 3) each."""
-    transform = InputTransform(description)
-    inputs = [transform(image) for image in pixels]
-    if not inputs:
-        raise DataError('none of the images can be read: name others')
-    return np.stack(inputs)
-
-
-def folder_images(folder, count):
-    """Yield ``count`` images of a folder, evenly spread; those that can't be read are left out."""
-    paths = list(find_images([folder]))
-    for index in _spread(len(paths), count):
-        try:
-            yield to_pixels(read_file(paths[index]))
-        except BadImage as error:
-            log.warning('left out %s: %s', paths[index], error)
-
-
-def _no_images(train, count):
-    raise DataError('it is not known on which images the network was trained')
-
-
-def _small_images(dataset, folder, train, count):
-    name, coarse = dataset.replace(COARSE, ''), dataset.endswith(COARSE)
-    if name == 'digits':
-        images = digits.load_digits(train).images
-    elif cifar.find_cifar(name, folder):
-        images = cifar.load_cifar(name, folder, train, 'coarse' if coarse else 'fine').images
-    else:
-        raise DataError('%s is not in %s' % (name, folder or cifar.gluon_folder(name)))
-    for index in _spread(len(images), count):
-        yield images[index].transpose(1, 2, 0)
-
-
-def _photographs(run, train, count):
-    source = imagenet_run.open_source(run, 'train' if train else 'val')
-    for index in _spread(len(source), count):
-        try:
-            yield to_pixels(source.read(index)[0])
-        except (BadRecord, BadImage) as error:
-            log.warning('left out %s: %s', source.name(index), error)
-
-
-def _spread(total, count):
-    """The indices of ``count`` of ``total`` images, evenly spread; of all, if there are not so many."""
-    count = min(count, total)
-    return [total * index // count for index in range(count)]
