@@ -289,6 +289,19 @@ def fusing_by(backend):
             os.environ[FUSING_BACKEND] = before
 
 
+@contextlib.contextmanager
+def silence():
+    """While open, nothing that MXNet's library says of its own accord reaches standard error."""
+    standard_error = os.dup(2)
+    with open(os.devnull, 'w') as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(standard_error, 2)
+        os.close(standard_error)
+
+
 def keep_freed_memory():
     """Let glibc keep what MXNet frees, unless the user has set up malloc; before MXNet loads.
 

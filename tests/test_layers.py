@@ -26,8 +26,9 @@ ORDER = {
                           'imagenet_flags gluon_engine launch',
                           'gluon_network torch_network cifar_network imagenet_network', 'networks', 'loop',
                           'session dry_run', 'cifar imagenet', 'evaluate_imagenet'],
-    'openatac.engines': ['pytorch params_file mixing alone engine', 'torch_operators gluon_graph nag '
-                         'torch_objective torch_batches', 'torch_graph', 'torch_engine'],
+    'openatac.engines': ['pytorch params_file mixing alone engine symbol_json',
+                         'torch_operators gluon_graph nag torch_objective torch_batches',
+                         'torch_graph', 'torch_engine'],
     'openatac.deploy': ['description file_set fuse proof symbol_graph onnx_graph',
                         'symbol images onnx_operators', 'onnx quantize labelled',
                         'bundle trained engines gate_maps', 'export predict'],

@@ -8,6 +8,7 @@ import json
 
 import mxnet as mx
 
+from openatac.engines.symbol_json import symbol_of
 from openatac.errors import OpenatacError
 
 SUMS = ('elemwise_add', 'broadcast_add')
@@ -48,9 +49,7 @@ def unbranched(symbol):
             copy[index] = len(nodes)
             nodes.append({'op': 'BlockGrad', 'name': node['name'] + '_kept',
                           'inputs': [[place[index], 0, 0]]})
-    return mx.sym.load_json(json.dumps({
-        'nodes': nodes, 'arg_nodes': [place[index] for index in graph['arg_nodes']],
-        'heads': [[place[index], *rest] for index, *rest in graph['heads']], 'attrs': graph['attrs']}))
+    return symbol_of(graph, nodes, [[place[index], *rest] for index, *rest in graph['heads']])
 
 
 def _branching_convolutions(nodes):

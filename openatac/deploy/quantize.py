@@ -25,13 +25,13 @@ import contextlib
 import io
 import itertools
 import json
-import os
 import warnings
 
 import mxnet as mx
 import numpy as np
 from mxnet.contrib import quantization
 
+from openatac import runtime
 from openatac.deploy.fuse import unbranched
 from openatac.errors import OpenatacError
 
@@ -122,7 +122,7 @@ def _quantize(fused, params, batches, shape, mode, kept):
     arguments, states = ({name: params[name] for name in names if name != 'data'}
                          for names in (fused.list_arguments(), fused.list_auxiliary_states()))
     settings = {'quantized_dtype': 'auto', 'calib_mode': 'naive', 'logger': None}
-    with _silence():
+    with runtime.silence():  # it says of each activation but ReLU that it has no INT8
         graph, _, _, collector = quantization.quantize_graph(
             fused, arguments, states, excluded_sym_names=kept, quantize_granularity='channel-wise',
             **settings)
@@ -198,19 +198,6 @@ def _has_no_int8(node):
     if node['op'] == 'LeakyReLU':
         return attributes['act_type'] == 'gelu'  # behind a convolution: 29% error
     return node['op'] == 'elemwise_mul'  # fails for inputs that are never negative, as a gate is
-
-
-@contextlib.contextmanager
-def _silence():
-    """No lines of MXNet's library on stderr: it says of each activation but ReLU that it has no INT8."""
-    stderr = os.dup(2)
-    with open(os.devnull, 'w') as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
 
 
 def _block(symbol, params):

@@ -17,6 +17,7 @@ from typing import Any, Dict, List, Optional, Tuple, Union
 import mxnet as mx
 import numpy as np
 
+from openatac.engines.symbol_json import symbol_of
 from openatac.errors import OpenatacError
 
 BY_SHAPE = ('ones_like', 'zeros_like', '_contrib_arange_like')  # of their input they see the shape only
@@ -134,9 +135,8 @@ def _constant(node, entry, graph):
         values = [np.zeros(node.inputs[0].shape, np.float32)]
     if any(value is None for value in values):
         return None
-    names = [str(index) for index in range(len(values))]
-    alone = mx.sym.load_json(json.dumps({
-        'nodes': [{'op': 'null', 'name': name, 'inputs': []} for name in names]
-        + [dict(entry, inputs=[[index, 0, 0] for index in range(len(names))])],
-        'arg_nodes': list(range(len(names))), 'heads': [[len(names), 0, 0]], 'attrs': graph['attrs']}))
+    inputs = range(len(values))
+    nodes = [{'op': 'null', 'name': str(index), 'inputs': []} for index in inputs]
+    nodes.append(dict(entry, inputs=[[index, 0, 0] for index in inputs]))
+    alone = symbol_of(graph, nodes, [[len(values), 0, 0]])
     return mx.nd.CachedOp(alone)(*[mx.nd.array(value, dtype=value.dtype) for value in values]).asnumpy()

@@ -11,6 +11,7 @@ import json
 import mxnet as mx
 from mxnet import gluon
 
+from openatac.engines.symbol_json import symbol_of
 from openatac.nn.attention import scale_channels
 
 
@@ -39,9 +40,7 @@ def exchange(symbol, image_shape):
         place.append(len(nodes) - 1)
     if not exchanged:
         return symbol
-    return mx.sym.load_json(json.dumps({
-        'nodes': nodes, 'arg_nodes': [index for index, node in enumerate(nodes) if node['op'] == 'null'],
-        'heads': [[place[source], *rest] for source, *rest in graph['heads']], 'attrs': graph['attrs']}))
+    return symbol_of(graph, nodes, [[place[source], *rest] for source, *rest in graph['heads']])
 
 
 def output_shapes(symbol, image_shape):

@@ -1,5 +1,4 @@
 """Training steps of gated networks on the CPU, by oneDNN's operators alone (see `step_graph`)."""
-import contextlib
 import os
 
 import mxnet as mx
@@ -61,7 +60,7 @@ class CpuStep:
             arrays[name] = parameter.data(context)
         # MXNet takes what has no gradients of its own for inference, and would fuse its operators. It says at
         # each binding that it does not.
-        with runtime.fusing_by('NONE'), _silence():
+        with runtime.fusing_by('NONE'), runtime.silence():
             executor = self.graph.bind(
                 context, {name: arrays[name] for name in self.graph.list_arguments()}, grad_req='null',
                 aux_states={name: arrays[name] for name in self.graph.list_auxiliary_states()})
@@ -72,16 +71,3 @@ def _has_onednn():
     # Without it MXNet's own operators take other inputs for the same gradients.
     return (mx.runtime.Features().is_enabled('MKLDNN')
             and os.environ.get('MXNET_MKLDNN_ENABLED', '1') == '1')
-
-
-@contextlib.contextmanager
-def _silence():
-    """While open, nothing of what MXNet's library says reaches standard error."""
-    standard_error = os.dup(2)
-    with open(os.devnull, 'w') as nothing:
-        os.dup2(nothing.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(standard_error, 2)
-        os.close(standard_error)

@@ -10,8 +10,7 @@ for the gates, whose operators are oneDNN's, with the same values.
 import collections
 import json
 
-import mxnet as mx
-
+from openatac.engines.symbol_json import symbol_of
 from openatac.training.cpu_graph import output_shapes
 
 # For each operator MXNet's operator of its gradients, and what that takes after the gradient of the output: a
@@ -72,7 +71,7 @@ def _exchange_gates(symbol, shape_of):
             h = _without_scale(nodes, *nodes[gate[0]]['inputs'])
             node.update(op='_backward_Activation', attrs={'act_type': 'softrelu'}, inputs=[x, h, h])
             found = True
-    return mx.sym.load_json(json.dumps(graph)) if found else None
+    return symbol_of(graph, nodes, graph['heads']) if found else None
 
 
 def _without_scale(nodes, entry):
@@ -150,5 +149,4 @@ class _Graph:
         return parts[0] if parts else None
 
     def symbol(self, heads):
-        variables = [index for index, node in enumerate(self.nodes) if node['op'] == 'null']
-        return mx.sym.load_json(json.dumps(dict(self._graph, arg_nodes=variables, heads=heads)))
+        return symbol_of(self._graph, self.nodes, heads)
