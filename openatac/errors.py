@@ -4,6 +4,8 @@ Each message is one sentence: the wrong value, what would be right, what to do. 
 print it without a traceback and exit with code 1.
 """
 
+NO_PYTORCH = "PyTorch is not installed: run pip install 'openatac[torch]'"
+
 
 class OpenatacError(RuntimeError):
     """A run cannot go on, for a reason that the message tells."""

@@ -172,7 +172,7 @@ def test_without_torch(start, cifar10, no_torch, more):
     result = run_script(*TORCH, *more, *([start] if more else []), '--data-dir', cifar10, path=no_torch)
     assert the_error(result.returncode, result.stderr) == (
         "error: PyTorch is not installed: run pip install 'openatac[torch]'")
-    assert result.returncode == 1
+    assert result.returncode == 1 and not os.listdir()
 
 
 # What --initial refuses.

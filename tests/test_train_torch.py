@@ -15,10 +15,10 @@ from openatac import cli
 from openatac.deploy.symbol import load_symbol
 from openatac.engines.params_file import read_params, write_params
 from openatac.models.parameters import load_parameters
+from tests.cifar_slice import write_slice
 from tests.fresh_python import run_python
 from tests.photo_sets import write_data_dir
 from tests.scripts import (
-    CIFAR10,
     call_script,
     finish,
     json_of,
@@ -29,7 +29,6 @@ from tests.scripts import (
     the_error,
     wait_until,
 )
-from tests.test_real_images import decode
 from tests.test_resume import EPOCHS, assert_same_end, flags, kill_often
 
 torch = pytest.importorskip('torch')
@@ -162,22 +161,11 @@ def test_an_epoch_agrees_with_mxnet(pair):
     assert_agree(row, expected)
 
 
-@pytest.fixture
-def slice_of_cifar10(shared_data, tmp_path):
-    """A folder of 1,280 training and 1,000 test images of CIFAR-10 as binary files."""
-    folder = tmp_path / 'cifar-10-batches-bin'
-    folder.mkdir()
-    with np.load(shared_data / 'cifar10_jpeg.npz') as archive:
-        for name, records in zip(CIFAR10[0], np.split(decode(archive, 'train', 1280), 5)):
-            records.tofile(folder / name)
-        decode(archive, 'test', 1000).tofile(folder / CIFAR10[1])
-    return folder
-
-
-def test_the_first_epoch_on_real_images_agrees_with_mxnet(slice_of_cifar10, tmp_path):
+def test_the_first_epoch_on_real_images_agrees_with_mxnet(shared_data, tmp_path):
+    data = write_slice(shared_data, tmp_path / 'cifar-10-batches-bin', training=1280)
     rows = []
     for engine in ('torch', 'mxnet'):
-        assert call_script('--data-dir', slice_of_cifar10, '--save-dir', tmp_path / engine, '--blocks', 1,
+        assert call_script('--data-dir', data, '--save-dir', tmp_path / engine, '--blocks', 1,
                            '--useReLU', '--lr', 0.001, '--batch-size', 64, '--num-epochs', 1, '--seed', 1,
                            '--engine', engine) == 0
         rows += metrics_of(tmp_path / engine)

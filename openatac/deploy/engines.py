@@ -10,7 +10,7 @@ import shutil
 
 from openatac import runtime
 from openatac.deploy.description import form_files, form_of, prefix_of, read_description
-from openatac.errors import OpenatacError
+from openatac.errors import NO_PYTORCH, OpenatacError
 
 
 class Engine:
@@ -164,7 +164,7 @@ class Torch(Engine):
     @classmethod
     def obstacle(cls, prefix):
         if importlib.util.find_spec('torch') is None:
-            return "PyTorch is not installed: run pip install 'openatac[torch]'"
+            return NO_PYTORCH
         return super().obstacle(prefix)
 
     def load(self, prefix, description):

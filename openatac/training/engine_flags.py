@@ -1,5 +1,8 @@
 """The flags that choose what computes, and where its network comes from; the same for both scripts."""
+import importlib.util
+
 from openatac import runtime
+from openatac.errors import NO_PYTORCH
 
 
 def add_engine(parser):
@@ -39,10 +42,16 @@ def check_engine(args, gpus):
                              % (flag, 'it' if value is True else value))
 
 
-def require_mxnet(args):
-    """Raise ModuleNotFoundError, in a sentence, if what the flags ask for needs MXNet and it is missing."""
-    if args.initial and not args.export:
-        return
+def require_libraries(args):
+    """Raise ModuleNotFoundError, in a sentence, if the flags need MXNet or PyTorch and it is missing."""
+    if not args.initial or args.export:
+        _require_mxnet(args)
+    only_network = args.summary or args.write_initial
+    if args.engine == 'torch' and not only_network and importlib.util.find_spec('torch') is None:
+        raise ModuleNotFoundError(NO_PYTORCH, name='torch')
+
+
+def _require_mxnet(args):
     try:
         runtime.require_mxnet()
     except ModuleNotFoundError as error:
