@@ -278,21 +278,28 @@ def keep_graphs_right():
 @contextlib.contextmanager
 def fusing_by(backend):
     """While open, executors are fused by ``backend``: 'NONE' fuses nothing, None is MXNet's own choice."""
-    before = os.environ.pop(FUSING_BACKEND, None)
-    if backend is not None:
-        os.environ[FUSING_BACKEND] = backend
+    before = _fuse_by(backend)
     try:
         yield
     finally:
-        os.environ.pop(FUSING_BACKEND, None)
-        if before is not None:
-            os.environ[FUSING_BACKEND] = before
+        _fuse_by(before)
+
+
+def _fuse_by(backend):
+    before = os.environ.pop(FUSING_BACKEND, None)
+    if backend is not None:
+        os.environ[FUSING_BACKEND] = backend
+    return before
 
 
 @contextlib.contextmanager
 def silence():
     """While open, nothing that MXNet's library says of its own accord reaches standard error."""
-    standard_error = os.dup(2)
+    try:
+        standard_error = os.dup(2)
+    except OSError:  # it is closed
+        yield
+        return
     with open(os.devnull, 'w') as nowhere:
         os.dup2(nowhere.fileno(), 2)
     try:

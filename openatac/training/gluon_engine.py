@@ -119,7 +119,7 @@ class GluonEngine(Engine):
         self._stay_near(self._sums[0].copy())
 
     def _forward(self, x, y, share):
-        """(logits, targets, losses) of one device's images, with the gradients or recorded for them."""
+        """(logits, targets, losses) of one device's images; without `CpuStep`, recorded for `_backward`."""
         objective = self.objective
         x = objective.inputs(x, share).astype(self.dtype, copy=False)
         targets = objective.targets(y, share)
