@@ -15,7 +15,7 @@ from openatac.training.cpu_graph import output_shapes
 
 # For each operator MXNet's operator of its gradients, and what that takes after the gradient of the output: a
 # function of the operator's inputs and outputs (source: the operators' FGradient in MXNet 1.9.1).
-GRADIENTS = {
+_GRADIENTS = {
     'Convolution': ('_backward_Convolution', lambda inputs, outputs: inputs),
     'FullyConnected': ('_backward_FullyConnected', lambda inputs, outputs: inputs[:2]),
     'BatchNorm': ('_backward_BatchNorm', lambda inputs, outputs: outputs[1:3] + inputs),
@@ -28,7 +28,7 @@ GRADIENTS = {
 
 
 def step_graph(symbol, image_shape, trained):
-    """(Symbol, names): ``data`` and ``target`` to logits, and the gradients of ``names`` and of ``data``.
+    """(Symbol, names): ``data`` and ``target`` to logits, the gradients of ``names``, and that of ``data``.
 
     symbol : Symbol of the logits (B, classes) of ``data``, images (B, *image_shape)
     trained : names of the parameters whose gradients are wanted; ``names`` are those that have one
@@ -38,8 +38,10 @@ def step_graph(symbol, image_shape, trained):
     None for a network without gates, and for one with other operators than ATAC's.
     """
     gated = _exchange_gates(symbol, output_shapes(symbol, image_shape))
-    graph = _Graph(symbol if gated is None else gated)
-    if gated is None or not all(kind in _RULES for kind in map(_kind, graph.nodes)):
+    if gated is None:
+        return None
+    graph = _Graph(gated)
+    if not all(_kind(node) in _RULES for node in graph.nodes):
         return None
     forward = range(len(graph.nodes))
     (logits,) = graph.heads
@@ -104,7 +106,7 @@ def _sum(graph, index):
 
 def _operator(graph, index):
     node = graph.nodes[index]
-    operator, takes = GRADIENTS[_kind(node)]
+    operator, takes = _GRADIENTS[_kind(node)]
     inputs, outputs = node['inputs'], [[index, output, 0] for output in range(3)]
     found, *_ = graph.add(operator, [graph.gradient(index), *takes(inputs, outputs)],
                           node.get('attrs'), index)
@@ -112,7 +114,7 @@ def _operator(graph, index):
         graph.give(entry, [found, output, 0])
 
 
-_RULES = dict({kind: _operator for kind in GRADIENTS}, null=lambda graph, index: None, elemwise_add=_sum,
+_RULES = dict({kind: _operator for kind in _GRADIENTS}, null=lambda graph, index: None, elemwise_add=_sum,
               _backward_Activation=_gate)
 
 
