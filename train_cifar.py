@@ -11,7 +11,7 @@ import argparse
 import os
 import sys
 
-from openatac.training.engine_flags import add_engine, check_engine, find_network, require_libraries
+from openatac.training.engine_flags import add_engine, check_engine, find_network, require_mxnet
 from openatac.training.flags import add_reports, check_rates, number, parse_with_recipe, run
 from openatac.training.recipes import CIFAR
 
@@ -100,7 +100,7 @@ def main(argv=None):
     from openatac.training.datasets import Reading
     from openatac.training.tracking import log_to
     log_to()
-    require_libraries(args)  # before anything is downloaded
+    require_mxnet(args)  # before anything is downloaded
     only_network = args.summary or args.write_initial
     data = None if only_network else Reading(args, (False,) if args.evaluate else (True, False))
     try:

@@ -17,7 +17,7 @@ import sys
 
 from openatac.training import imagenet_flags
 from openatac.training.distributed import KVSTORES
-from openatac.training.engine_flags import add_engine, check_engine, find_network, require_libraries
+from openatac.training.engine_flags import add_engine, check_engine, find_network, require_mxnet
 from openatac.training.flags import add_reports, check_rates, number, parse_with_recipe, run
 from openatac.training.recipes import IMAGENET
 
@@ -152,7 +152,7 @@ def main(argv=None):
         p.error(str(error))
     from openatac.training.tracking import log_to
     log_to()
-    require_libraries(args)
+    require_mxnet(args)
     from openatac.training import distributed
     command = shlex.join([os.path.basename(__file__)] + argv)
     only_network = args.summary or args.write_initial

@@ -11,13 +11,13 @@ def write_slice(shared_data, folder, training, test=1000):
     """CIFAR-10's binary files with its first images, so many in all; the folder."""
     folder.mkdir()
     with np.load(shared_data / 'cifar10_jpeg.npz') as archive:
-        for name, records in zip(CIFAR10[0], np.split(_decode(archive, 'train', training), 5)):
+        for name, records in zip(CIFAR10[0], np.split(decode(archive, 'train', training), 5)):
             records.tofile(folder / name)
-        _decode(archive, 'test', test).tofile(folder / CIFAR10[1])
+        decode(archive, 'test', test).tofile(folder / CIFAR10[1])
     return folder
 
 
-def _decode(archive, split, count):
+def decode(archive, split, count):
     """The first ``count`` images of the archive as CIFAR-10 records."""
     image = pytest.importorskip('PIL.Image')
     blob, offsets = archive[split + '_jpeg'], archive[split + '_offset']

@@ -14,8 +14,8 @@ from openatac.data.loader import EvaluationBatches, TrainingBatches
 from openatac.deploy.quantize import MODES, accuracies, accuracy, float_layers, quantize
 from openatac.deploy.symbol import load_symbol, trace, write_symbol
 from openatac.errors import OpenatacError
+from tests.cifar_slice import decode
 from tests.fresh_python import output_of
-from tests.test_real_images import decode
 
 Trained = collections.namedtuple('Trained', 'net symbol params images labels')
 

@@ -42,16 +42,10 @@ def check_engine(args, gpus):
                              % (flag, 'it' if value is True else value))
 
 
-def require_libraries(args):
-    """Raise ModuleNotFoundError, in a sentence, if the flags need MXNet or PyTorch and it is missing."""
-    if not args.initial or args.export:
-        _require_mxnet(args)
-    only_network = args.summary or args.write_initial
-    if args.engine == 'torch' and not only_network and importlib.util.find_spec('torch') is None:
-        raise ModuleNotFoundError(NO_PYTORCH, name='torch')
-
-
-def _require_mxnet(args):
+def require_mxnet(args):
+    """Raise ModuleNotFoundError, in a sentence, if what the flags ask for needs MXNet and it is missing."""
+    if args.initial and not args.export:
+        return
     try:
         runtime.require_mxnet()
     except ModuleNotFoundError as error:
@@ -65,10 +59,17 @@ def find_network(args, parser, recipes, argv, build):
     """(network, its name): what ``build(args)`` returns or, with --initial, that in its files.
 
     These then set the flags that they were made of, and those of the command line or its recipe must be the
-    same. Raises ValueError if they are not, and OpenatacError if the files cannot be read.
+    same. Raises ValueError if they are not, OpenatacError if the files cannot be read, and
+    ModuleNotFoundError if the network is to run in PyTorch and that is missing.
     """
-    if not args.initial:
-        return build(args)
+    found = _read_initial(args, parser, recipes, argv) if args.initial else build(args)
+    only_network = args.summary or args.write_initial
+    if args.engine == 'torch' and not only_network and importlib.util.find_spec('torch') is None:
+        raise ModuleNotFoundError(NO_PYTORCH, name='torch')
+    return found
+
+
+def _read_initial(args, parser, recipes, argv):
     from openatac.training.initial import Initial
     initial = Initial(args.initial)
     words = {word.split('=')[0] for word in argv}
