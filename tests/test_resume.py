@@ -14,6 +14,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from openatac.engines.alone import Alone
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.training.gluon_engine import GluonEngine
 from tests.scripts import (
@@ -147,6 +148,23 @@ def test_stopped_by_signals_in_an_epoch_it_goes_on_from_that_batch(tmp_path, cif
     assert result.returncode == 0, result.stderr
     assert 'going on after epoch 3, batch %d' % (iteration % BATCHES) in result.stderr
     assert_same_end(tmp_path, uninterrupted)
+
+
+def test_a_signal_that_comes_while_the_processes_agree_is_obeyed_at_the_next_batch(
+        tmp_path, cifar10, monkeypatch):
+    asked = []
+
+    def gather(self, message, name='a message'):
+        if name == 'a step':
+            asked.append(message)
+            if len(asked) == 4:
+                signal.raise_signal(signal.SIGTERM)
+        return [message]
+
+    monkeypatch.setattr(Alone, 'gather', gather)
+    assert call_script(*flags(cifar10, tmp_path)) == 128 + signal.SIGTERM
+    assert asked == [0, 0, 0, 0, signal.SIGTERM]
+    assert [int(name) for name in checkpoint_names(tmp_path)] == [5]
 
 
 def test_a_second_signal_is_obeyed_at_once(tmp_path, cifar10):

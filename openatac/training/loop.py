@@ -261,10 +261,14 @@ class _Clock:
 
 
 class _Stop:
-    """Whether to stop: what a signal asked of any of the processes that train together."""
+    """Whether to stop: what a signal asked of any of the processes that train together.
+
+    asked : the signal that came here, or 0; only its handler sets it: it may come while the processes agree
+    signal : the one that all have agreed on, or 0
+    """
 
     def __init__(self, cluster):
-        self.cluster, self.signal = cluster, 0
+        self.cluster, self.asked, self.signal = cluster, 0, 0
 
     def requested(self, midway=False):
         """Each process must ask at the same places, so that all stop after the same batch.
@@ -273,7 +277,7 @@ class _Stop:
         """
         if midway and self.cluster.is_asynchronous:
             return False
-        self.signal = max(self.cluster.gather(max(self.signal, self.cluster.stop_signal), 'a step'))
+        self.signal = max(self.cluster.gather(max(self.asked, self.cluster.stop_signal), 'a step'))
         return bool(self.signal)
 
 
@@ -283,7 +287,7 @@ def _stop_signals(cluster):
     stop = _Stop(cluster)
 
     def ask(number, frame):
-        stop.signal = number
+        stop.asked = number
         log.info('%s: stopping after this batch with a checkpoint (again to stop at once)',
                  signal.Signals(number).name)
         signal.signal(number, before[number])
