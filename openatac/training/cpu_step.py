@@ -45,15 +45,15 @@ class CpuStep:
         key = images.context, images.shape
         if key not in self._bound:
             self._bound[key] = self._bind(images, targets)
-        executor, places = self._bound[key]
+        executor, places, trained = self._bound[key]
         logits, *gradients, _ = executor.forward(is_train=True, data=images, target=targets)
         mx.nd.amp_multicast(*gradients, num_outputs=len(places), out=places)  # copies all in one call
-        for name in self.names:
-            self.parameters[name].data(images.context)._fresh_grad = True  # gluon.Trainer asks for that
+        for values in trained:
+            values._fresh_grad = True  # gluon.Trainer asks for that
         return logits
 
     def _bind(self, images, targets):
-        """(executor, the arrays where its gradients belong)."""
+        """(executor, the arrays where its gradients belong, the arrays whose gradients they are)."""
         context = images.context
         arrays = {'data': images.copy(), 'target': targets.copy()}
         for name, parameter in self.parameters.items():
@@ -64,7 +64,8 @@ class CpuStep:
             executor = self.graph.bind(
                 context, {name: arrays[name] for name in self.graph.list_arguments()}, grad_req='null',
                 aux_states={name: arrays[name] for name in self.graph.list_auxiliary_states()})
-        return executor, [self.parameters[name].grad(context) for name in self.names]
+        trained = [self.parameters[name] for name in self.names]
+        return executor, [each.grad(context) for each in trained], [each.data(context) for each in trained]
 
 
 def _has_onednn():
