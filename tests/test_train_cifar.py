@@ -2,6 +2,9 @@
 import csv
 import http.server
 import os
+import shlex
+import subprocess
+import sys
 import tarfile
 import threading
 
@@ -11,6 +14,7 @@ import pytest
 
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.parameters import load_parameters, read_arrays, write_arrays
+from tests.conftest import ROOT
 from tests.scripts import (
     CIFAR100,
     call_script,
@@ -263,6 +267,13 @@ def test_a_terminal_that_is_closed_does_not_end_the_run(tmp_path, cifar10):
     process.stderr.close()
     process.stdout.close()
     assert process.wait(120) == 0 and len(metrics_of(tmp_path)) == 2
+
+
+def test_standard_error_may_be_closed_from_the_beginning(tmp_path, cifar10):
+    command = [sys.executable, ROOT / 'train_cifar.py', *flags(cifar10, tmp_path, '--num-epochs', 1)]
+    subprocess.run(['sh', '-c', shlex.join(map(str, command)) + ' 2>&-'], check=True, timeout=300,
+                   stdout=subprocess.DEVNULL, env=dict(os.environ, OMP_NUM_THREADS='1'))
+    assert len(metrics_of(tmp_path)) == 1
 
 
 def test_memory_does_not_grow_over_epochs(tmp_path, cifar10):

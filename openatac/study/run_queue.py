@@ -17,6 +17,7 @@ from openatac import runtime
 from openatac.errors import CheckpointError, OpenatacError
 from openatac.signals import stop_signals
 from openatac.study.runs import read_run
+from openatac.training.tracking import on_terminal
 
 WRONG_COMMAND = 2
 
@@ -103,7 +104,7 @@ class _Process:
             training.command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=self.errors, start_new_session=True, preexec_fn=_end_with_parent)
         self.bar = tqdm(desc=training.name, unit='epoch', position=slot, leave=False,
-                        disable=not sys.stderr.isatty())
+                        disable=not on_terminal())
 
     def is_running(self):
         if not self.bar.disable:

@@ -8,7 +8,6 @@ import logging
 import math
 import os
 import signal
-import sys
 import time
 from typing import Callable, NamedTuple
 
@@ -17,6 +16,7 @@ from openatac.engines.params_file import write_params
 from openatac.errors import CheckpointError, OpenatacError
 from openatac.signals import stop_signals
 from openatac.training.checkpoint import Checkpoints, check_finite, writing_in
+from openatac.training.tracking import on_terminal
 
 log = logging.getLogger('openatac')
 
@@ -243,7 +243,7 @@ def _bar(batches, progress, plan):
     from tqdm import tqdm
     return tqdm(total=batches, initial=progress.batch, leave=False, unit='batch', dynamic_ncols=True,
                 desc='epoch %d/%d' % (progress.epoch + 1, plan.epochs),
-                disable=plan.engine.cluster.rank > 0 or not sys.stderr.isatty())
+                disable=plan.engine.cluster.rank > 0 or not on_terminal())
 
 
 class _Clock:

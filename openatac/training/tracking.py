@@ -18,6 +18,11 @@ log = logging.getLogger('openatac')
 FORM = '%(asctime)s %(levelname)s %(message)s'  # of a line in the log file
 
 
+def on_terminal():
+    """Whether someone sees progress bars; standard error may also be closed."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
 class _Console(logging.Handler):
     """Prints above a progress bar instead of through it, and not what the bar shows itself."""
 
