@@ -14,7 +14,8 @@ FROM_313 = '; python_version >= "3.13"'
 NEEDED_BY_MXNET = [
     'graphviz>=0.8.1,<0.9' + FROM_313,           # mxnet.visualization imports it
     'requests>=2.20,<3' + FROM_313,              # mxnet.gluon.utils imports it
-    'scipy>=1.11,<2',                            # t tests; mx.nd.array asks for what 2.0 drops
+    'scikit-learn>=1.0',                         # has the libgomp.so.1 that a bare machine lacks
+    'scipy>=1.11,<2',                            # and libquadmath.so.0; MXNet asks for what 2.0 drops
     'setuptools>=64; python_version >= "3.12"',  # has distutils, which Python dropped and MXNet imports
 ]
 
@@ -45,8 +46,9 @@ setup(
     install_requires=[
         'numpy>=1.23',            # the input pipeline; no upper end: the runtime gives MXNet its old names
         'gluoncv==0.10.5.post0',  # teachers and their loss; its schedules and GroupNorm hold ours to them
+        'opencv-python-headless>=4.8',  # decodes photographs; GluonCV's opencv-python needs a desktop
         'tqdm>=4.60',             # progress bars
-        'Pillow>=9.1',            # packs photographs, and checks those that MXNet decodes
+        'Pillow>=9.1',            # packs photographs
     ],
     extras_require={
         'cpu': ['mxnet==1.9.1' + BELOW_313, *NEEDED_BY_MXNET],

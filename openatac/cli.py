@@ -100,6 +100,7 @@ def doctor(argv):
     _say('MXNet', '%s, %s build (%s)' % (mxnet['version'], 'CUDA' if mxnet['cuda'] else 'CPU', mxnet['path'])
          if mxnet else problem)
     _say('GluonCV', _version('gluoncv') or 'missing: pip install gluoncv==0.10.5.post0')
+    _say('OpenCV', _opencv())
     _say('threads', _threads())
     _say_gpus(mxnet)
     if runtime.has_cuda_wheel():
@@ -149,6 +150,14 @@ def _mending(reason):
         return 'pip install ' + {'distutils': 'setuptools'}.get(module, module)
     wheel = 'mxnet-cu112' if runtime.has_cuda_wheel() else 'mxnet'
     return 'pip install --force-reinstall --no-deps %s==1.9.1' % wheel
+
+
+def _opencv():
+    from openatac.data.image_codec import import_opencv
+    try:
+        return import_opencv().__version__
+    except ImportError as error:
+        return str(error)
 
 
 def _threads():

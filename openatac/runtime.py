@@ -11,16 +11,16 @@ installs an import hook, so that any later ``import mxnet``, ours or the user's 
 
 Without MXNet, ``import mxnet`` fails in one sentence that says what to install.
 """
-import builtins
 import contextlib
 import ctypes
 import importlib.machinery
 import importlib.util
 import os
 import sys
-import types
 
 from openatac.errors import DeviceError
+from openatac.libraries import SYSTEM_LIBRARIES, load_system_libraries
+from openatac.old_numpy import PRINTING_MODULES, builtins_with_old_numpy, printer
 
 MISSING = ("MXNet is not installed: run pip install 'openatac[cpu]' for a machine without a GPU, "
            "or pip install 'openatac[cu112]' for one with an NVIDIA GPU")
@@ -32,63 +32,6 @@ FUSING_BACKEND = 'MXNET_SUBGRAPH_BACKEND'
 # The CUDA compute capabilities that mxnet-cu112 1.9.1 runs on, by major number. It holds code for
 # 5.0 to 8.6 and no PTX, so 8.9 (Ada) runs the code of 8.6 and 9.0 (Hopper) finds no kernel image.
 CAPABILITIES = range(5, 9)
-
-
-# ----------------------------------------------------------------------------------- NumPy
-
-# What MXNet still asks of NumPy: names with the value they had ...
-_REMOVED = {
-    'bool': bool, 'int': int, 'float': float, 'complex': complex, 'object': object, 'str': str,
-    'PZERO': 0.0, 'NZERO': -0.0, 'NINF': float('-inf'),
-    'compat': types.SimpleNamespace(basestring=str),
-}
-# ... others under the name that they have now ...
-_RENAMED = {
-    'NaN': 'nan', 'NAN': 'nan', 'Inf': 'inf', 'Infinity': 'inf', 'infty': 'inf', 'PINF': 'inf',
-    'float_': 'float64', 'unicode_': 'str_', 'alltrue': 'all', 'sometrue': 'any', 'round_': 'round',
-    'product': 'prod', 'cumproduct': 'cumprod', 'trapz': 'trapezoid',
-}
-# ... and functions that it offers again as its own (mx.np.irr) and never calls itself.
-_GONE = frozenset('in1d mirr msort irr npv pmt ppmt ipmt fv pv nper rate'.split())
-
-
-class _OldNumPy(types.ModuleType):
-    """NumPy with the names that it has dropped: what MXNet's own modules import, and no one else."""
-
-    def __init__(self, numpy):
-        super().__init__('numpy')
-        self.__dict__.update(vars(numpy))  # plain attributes cost no detour through __getattr__
-        self.__dict__.pop('__getattr__', None)
-        self._numpy = numpy
-
-    def __getattr__(self, name):
-        if name in _REMOVED:
-            return _REMOVED[name]
-        if name in _RENAMED:
-            return getattr(self._numpy, _RENAMED[name])
-        if name in _GONE:
-            return _gone_function(name)
-        return getattr(self._numpy, name)
-
-
-def _gone_function(name):
-    def gone(*_, **__):
-        raise NotImplementedError('numpy.%s was removed from NumPy' % name)
-    gone.__name__ = gone.__qualname__ = name
-    gone.__doc__ = 'Removed from NumPy.'
-    return gone
-
-
-def _builtins_with_old_numpy():
-    """The builtins for MXNet's modules, whose ``import numpy`` gives `_OldNumPy`."""
-    import numpy
-    old_numpy = _OldNumPy(numpy)
-
-    def import_(*args, **kwargs):
-        module = builtins.__import__(*args, **kwargs)
-        return old_numpy if module is numpy else module
-
-    return dict(vars(builtins), __import__=import_)
 
 
 # ----------------------------------------------------------------------------- import hook
@@ -131,8 +74,10 @@ class _Finder:
 
         def exec_module(module):
             if self._builtins is None:
-                self._builtins = _builtins_with_old_numpy()
+                self._builtins = builtins_with_old_numpy()
             module.__dict__['__builtins__'] = self._builtins
+            if module.__name__ in PRINTING_MODULES:
+                module.__dict__['str'] = printer()
             if module.__name__ == 'mxnet':
                 with _libraries_in_reach():
                     execute(module)
@@ -216,6 +161,7 @@ def _libraries_in_reach():
     keep_threads_awake()
     keep_freed_memory()
     keep_graphs_right()
+    load_system_libraries()
     load_cuda_libraries()
     try:
         yield
@@ -225,10 +171,13 @@ def _libraries_in_reach():
 
 def _cannot_load(error):
     """The sentence for the OSError in which the system says why it did not load MXNet's library."""
-    if not has_cuda_wheel():
-        return ('MXNet cannot load here (%s): install the system library that it names (libgomp.so.1 comes '
-                'with the package libgomp1 of Debian and Ubuntu)' % error)
     named = str(error).split(':')[0]
+    if named in SYSTEM_LIBRARIES:
+        package = SYSTEM_LIBRARIES[named]
+        return (f"MXNet cannot load here ({error}): run pip install 'openatac[cpu]', which brings that "
+                f"library, or install the system's own (Debian, Ubuntu: apt install {package})")
+    if not has_cuda_wheel():
+        return f'MXNet cannot load here ({error}): install the system library that it names'
     missing = [library for library, path in find_cuda_libraries().items() if path is None]
     if named in missing:
         mending = "pip install 'openatac[cu112]' brings " + ', '.join(missing)

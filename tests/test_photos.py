@@ -2,15 +2,17 @@
 import io
 import itertools
 
+import mxnet as mx
 import numpy as np
 import pytest
 from PIL import Image
 
-from openatac.data import image_codec, photos
+from openatac.data import photos
 from openatac.data.image_codec import decode, resize
 from openatac.data.image_folder import ImageFolder
 from openatac.data.photos import COLOURS, GREY, MEAN, STD, EvaluationTransform, Jitter, TrainingTransform
 from openatac.data.records import BadRecord
+from tests.fresh_python import run_python
 
 NORMALISED = dict(mean_r=123.68, mean_g=116.779, mean_b=103.939, std_r=58.393, std_g=57.12, std_b=57.375)
 PUBLISHED_CROP = dict(random_resized_crop=True, rand_mirror=True, min_random_area=0.08, max_random_area=1.0,
@@ -32,7 +34,6 @@ def noise(height, width, channels=3, seed=0):
 
 def record_iterator(folder, images, **options):
     """The first batch, of all ``images`` (bytes of files), from MXNet's ImageRecordIter."""
-    import mxnet as mx
     rec, idx = str(folder / 'x.rec'), str(folder / 'x.idx')
     writer = mx.recordio.MXIndexedRecordIO(idx, rec, 'w')
     for index, image in enumerate(images):
@@ -57,21 +58,11 @@ def training_inputs(images, size=64, **options):
     return out
 
 
-@pytest.fixture(params=['opencv', 'mxnet'])
-def each_codec(request, monkeypatch):
-    """Both ways to decode and resize."""
-    if request.param == 'opencv':
-        pytest.importorskip('cv2', exc_type=ImportError)
-    else:
-        functions = image_codec._decode_by_mxnet, image_codec._resize_by_mxnet
-        monkeypatch.setattr(image_codec, '_opencv', lambda: functions)
-
-
 # Decoding.
 
 @pytest.mark.parametrize('form, mode', [('JPEG', 'RGB'), ('JPEG', 'L'), ('JPEG', 'CMYK'), ('PNG', 'RGB'),
                                         ('PNG', 'L'), ('PNG', 'RGBA'), ('PNG', 'P')])
-def test_every_kind_of_image_becomes_rgb(each_codec, form, mode):
+def test_every_kind_of_image_becomes_rgb(form, mode):
     pixels = np.full((20, 30, 3), (200, 100, 50), np.uint8)
     image = decode(encoded(pixels, form, mode))
     assert image.shape == (20, 30, 3) and image.dtype == np.uint8
@@ -98,7 +89,7 @@ def test_a_png_that_was_cut_off_is_noticed_anywhere():
 
 @pytest.mark.parametrize('data', [b'', b'some text', b'\xff\xd8\xff\xda\xff\xd9',
                                   b'\x89PNGIEND\xaeB`\x82', bytes(99)])
-def test_what_is_no_image_is_noticed(each_codec, data):
+def test_what_is_no_image_is_noticed(data):
     with pytest.raises(BadRecord):
         decode(data)
 
@@ -114,14 +105,49 @@ def test_a_flipped_bit_is_no_crash():
         whole[position] ^= 8
 
 
-def test_both_codecs_give_the_same_bits(shared_data, monkeypatch):
-    pytest.importorskip('cv2', exc_type=ImportError)
-    files = photographs(shared_data, step=10)
-    ours = [resize(decode(file)[5:-9, 7:], 130, 90) for file in files]
-    functions = image_codec._decode_by_mxnet, image_codec._resize_by_mxnet
-    monkeypatch.setattr(image_codec, '_opencv', lambda: functions)
-    for file, image in zip(files, ours):
-        np.testing.assert_array_equal(resize(decode(file)[5:-9, 7:], 130, 90), image)
+def test_mxnets_own_opencv_gives_the_same_bits(shared_data):
+    """Of photographs without an orientation; the version of OpenCV that is installed makes no difference."""
+    for file in photographs(shared_data, step=10):
+        part = decode(file)[5:-9, 7:]
+        theirs = mx.image.imresize(mx.image.imdecode(file)[5:-9, 7:], 130, 90, interp=1)
+        np.testing.assert_array_equal(resize(part, 130, 90), theirs.asnumpy())
+
+
+def test_a_photograph_is_turned_upright():
+    pixels = np.zeros((16, 32, 3), np.uint8)
+    pixels[:, :8] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise by a quarter
+    image = decode(encoded(pixels, exif=exif))
+    assert image.shape == (32, 16, 3) and image[:6].min() > 200 and image[12:].max() < 50
+
+
+@pytest.fixture
+def no_opencv(tmp_path):
+    """The ``path`` of a process in which OpenCV misses a library of the system."""
+    (tmp_path / 'cv2.py').write_text('raise ImportError("libxcb.so.1: cannot open shared object file")')
+    return [tmp_path]
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_a_missing_opencv_is_a_sentence(no_opencv, tmp_path, workers):
+    for index in range(4):
+        place = tmp_path / 'images' / str(index % 2) / f'{index}.jpg'
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(encoded(noise(20, 20)))
+    code = f"""
+from openatac.data.image_folder import ImageFolder
+from openatac.data.photo_batches import EvaluationPhotos
+if __name__ == '__main__':
+    try:
+        next(iter(EvaluationPhotos(ImageFolder({str(tmp_path / 'images')!r}), 2, 16, workers={workers})))
+    except ImportError as error:
+        print(error)
+"""
+    (tmp_path / 'read.py').write_text(code)
+    result = run_python(tmp_path / 'read.py', path=no_opencv)
+    assert result.returncode == 0, result.stderr
+    assert 'libxcb.so.1' in result.stdout and 'opencv-python-headless' in result.stdout
 
 
 # Evaluation.

@@ -10,9 +10,10 @@ import types
 import numpy as np
 import pytest
 
-from openatac import runtime
+from openatac import libraries, runtime
 from openatac.errors import DeviceError
 from tests.fresh_python import output_of, run_python
+from tests.stub_driver import make_library
 
 # ------------------------------------------------------------------- MXNet itself, as installed
 
@@ -49,6 +50,29 @@ def test_mxnet_has_its_old_numpy_names_at_run_time():
     assert mx.np.pad(mx.np.ones((1, 1)), ((1, 1), (1, 1)), mode='constant').shape == (3, 3)
     assert float(mx.np.trapz(mx.np.ones(3))) == 2
     assert mx.test_utils.default_rtols()[np.dtype(bool)] == 0
+
+
+@pytest.mark.parametrize('number', [np.int64, np.int32, int])
+def test_numbers_of_numpy_reach_operators_as_text_that_mxnet_reads(number):
+    import mxnet as mx
+    two = number(2)
+    x = mx.nd.arange(9).reshape((number(3), number(3)))
+    assert mx.nd.slice(x, begin=(number(0), None), end=(two, two)).shape == (2, 2)
+    assert mx.nd.zeros((two, number(3))).shape == (2, 3)
+    assert mx.nd.tile(x, reps=[two, number(1)]).shape == (6, 3)
+    variable = mx.sym.Variable('x', shape=(two, number(3)))
+    symbol = mx.sym.reshape(variable, shape=(number(3), two))
+    assert symbol.infer_shape()[1] == [(3, 2)]
+    assert 'np.' not in symbol.tojson()
+    convolution = mx.gluon.nn.Conv2D(2, kernel_size=(two, two), strides=(number(1), two))
+    convolution.initialize()
+    convolution.hybridize()
+    assert convolution(mx.nd.zeros((1, 1, 4, 4))).shape == (1, 2, 3, 2)
+    pixels = mx.nd.zeros((6, 6, 3), dtype='uint8')
+    crop = mx.gluon.data.vision.transforms.RandomResizedCrop((two, number(3)))
+    assert crop(pixels).shape == (3, 2, 3)
+    with pytest.raises(mx.MXNetError, match='no_such_file'):
+        mx.io.ImageRecordIter(path_imgrec='no_such_file', data_shape=(number(3), two, two), batch_size=two)
 
 
 # ------------------------------------------------------------------------------- import hook
@@ -305,11 +329,41 @@ def test_a_library_that_cannot_load_is_a_sentence(package, tmp_path):
     path = package('raise OSError("libcuda.so.1: cannot open shared object file")')
     message = run_python('-c', 'import openatac, mxnet', path=path).stderr.splitlines()[-1]
     assert message.startswith('ImportError: MXNet cannot load here (libcuda.so.1: cannot open')
-    assert 'libgomp1' in message
     cuda_wheel(tmp_path)
     message = run_python('-c', 'import openatac, mxnet', path=path).stderr.splitlines()[-1]
     assert message.startswith('ImportError: the CUDA build of MXNet cannot load here (libcuda.so.1: cannot')
     assert 'NVIDIA driver' in message and "pip install 'openatac[cpu]'" in message
+
+
+NEEDS_A_LIBRARY = '''
+import ctypes, sys
+from openatac import libraries
+libraries.SYSTEM_LIBRARIES = {'libneeded.so.1': 'libneeded1'}
+if sys.argv[1] == 'found':
+    libraries.load_system_libraries()
+print(ctypes.CDLL(sys.argv[2]).answer())
+'''
+
+
+def test_a_system_library_is_found_among_wheels_under_its_hashed_name(tmp_path):
+    hashed = make_library(tmp_path / 'site' / 'some.libs' / 'libneeded-0123abcd.so.1.0.0',
+                          'int needed() { return 42; }')
+    named = make_library(tmp_path / 'named' / 'libneeded.so.1', 'int needed() { return 0; }')
+    user = make_library(tmp_path / 'libuser.so', 'int needed(); int answer() { return needed(); }', [named])
+    arguments = ['-c', NEEDS_A_LIBRARY]
+    assert 'libneeded.so.1' in run_python(*arguments, 'missing', user, path=[tmp_path / 'site']).stderr
+    found = run_python(*arguments, 'found', user, path=[tmp_path / 'site'])
+    assert found.stdout.strip() == '42', found.stderr
+    assert sorted(path.name for path in hashed.parent.iterdir()) == [hashed.name]
+    system = run_python(*arguments, 'found', user, path=[tmp_path / 'site'], LD_LIBRARY_PATH=named.parent)
+    assert system.stdout.strip() == '0', system.stderr
+
+
+@pytest.mark.parametrize('library, debian', libraries.SYSTEM_LIBRARIES.items())
+def test_a_missing_system_library_is_named_with_its_package(package, library, debian):
+    path = package(f'raise OSError("{library}: cannot open shared object file")')
+    message = run_python('-c', 'import openatac, mxnet', path=path).stderr.splitlines()[-1]
+    assert library in message and 'apt install ' + debian in message and "'openatac[cpu]'" in message
 
 
 # ----------------------------------------------------------------------------------- devices

@@ -393,7 +393,6 @@ def test_a_teacher_beside_bfloat16(runs, photos, tmp_path):
 
 
 def test_without_mxnet_photographs_teach_the_same_to_the_bit(runs, photos, tmp_path, no_mxnet):
-    pytest.importorskip('cv2', exc_type=ImportError)    # which decodes them then
     prefix, folder = str(tmp_path / 'start'), str(tmp_path / 'run')
     these = photo_flags(folder, photos, *TORCH)
     assert call_script(*these, '--write-initial', prefix, script=train_imagenet) == 0

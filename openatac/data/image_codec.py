@@ -1,11 +1,9 @@
-"""JPEG and PNG files decoded, and images resized, by OpenCV.
+"""Decode JPEG and PNG files and resize images by OpenCV alone, for the same bits on every machine.
 
-GluonCV brings the package opencv-python, which is the fastest, but loads only where the system has
-libGL. Elsewhere the OpenCV inside MXNet does the same to the same bits, in twice the time.
+GluonCV brings the package opencv-python, which loads only where the system has libraries for windows. We
+bring opencv-python-headless, which needs none; pip installs it later, over the other.
 """
-import contextlib
-import functools
-import io
+import types
 
 import numpy as np
 
@@ -28,53 +26,27 @@ def decode(data):
         raise BadRecord('the image is cut off')
     if not data:
         raise BadRecord('the image is empty')
-    image = _opencv()[0](data)
+    cv2 = import_opencv()
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        image = None
     if image is None:
-        raise BadRecord('it is no image that can be decoded')
-    return image
+        raise BadRecord('it is not an image that can be decoded')
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def resize(image, width, height):
     """A uint8 (H, W, 3) image, or a part of one, in another size; bilinear, as OpenCV's INTER_LINEAR."""
-    return _opencv()[1](np.ascontiguousarray(image), width, height)
+    cv2 = import_opencv()
+    return cv2.resize(np.ascontiguousarray(image), (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-@functools.lru_cache(maxsize=None)
-def _opencv():
-    """(decode, resize) of the OpenCV that loads here."""
+def import_opencv() -> types.ModuleType:
+    """Return the module ``cv2``; ImportError with the remedy if it is missing or cannot load."""
     try:
         import cv2
-    except ImportError:
-        return _decode_by_mxnet, _resize_by_mxnet
-    return functools.partial(_decode_by_cv2, cv2), functools.partial(_resize_by_cv2, cv2)
-
-
-def _decode_by_cv2(cv2, data):
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-        return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-    except cv2.error:
-        return None
-
-
-def _resize_by_cv2(cv2, image, width, height):
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
-
-
-def _decode_by_mxnet(data):
-    """None also where MXNet says nothing: its engine may lose the error and give pixels of a made-up size."""
-    import mxnet as mx
-    from PIL import Image
-    try:
-        size = Image.open(io.BytesIO(data)).size
-        image = mx.image.imdecode(data).asnumpy()
-    except Exception:  # Pillow has a dozen kinds for a damaged header
-        with contextlib.suppress(mx.MXNetError):  # which the engine would raise again at the end
-            mx.nd.waitall()
-        return None
-    return image if sorted(image.shape[:2]) == sorted(size) else None
-
-
-def _resize_by_mxnet(image, width, height):
-    import mxnet as mx
-    return mx.image.imresize(mx.nd.from_numpy(image), width, height, interp=1).asnumpy()
+    except ImportError as error:
+        raise ImportError(f'OpenCV cannot load here ({error}): run pip install --force-reinstall --no-deps '
+                          'opencv-python-headless', name='cv2') from error
+    return cv2

@@ -24,9 +24,8 @@ from openatac.errors import DataError
 
 AHEAD = 2  # batches in the making besides those that the reader has
 
-# One thread each, as they share the processors; MXNet, where it stands in for OpenCV, works as called.
-ENVIRONMENT = {'OMP_NUM_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1', 'OPENCV_FOR_THREADS_NUM': '1',
-               'MXNET_ENGINE_TYPE': 'NaiveEngine'}
+# One thread each, as they share the processors.
+ENVIRONMENT = {'OMP_NUM_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1', 'OPENCV_FOR_THREADS_NUM': '1'}
 
 # They keep the memory that they free, unless the user has set malloc up: by default glibc may give each
 # of an image's temporary arrays back, and take it again page by page (see openatac.runtime).
@@ -226,8 +225,8 @@ def _share(make, keys, images, labels):
     """(bad images, None), or ([], (the kind of error to raise, its text))."""
     try:
         return _fill(make, keys, images, labels), None
-    except DataError as error:
-        return [], (DataError, str(error))
+    except (DataError, ImportError) as error:
+        return [], (type(error), str(error))
     except Exception:
         return [], (RuntimeError, traceback.format_exc())
 

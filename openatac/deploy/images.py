@@ -75,6 +75,8 @@ def to_pixels(data):
                 if image.format in ('JPEG', 'MPO') and image.mode in ('L', 'RGB'):
                     return decode(data)
                 return np.asarray(_to_rgb(image))
+    except ImportError:  # of OpenCV
+        raise
     except BadRecord as error:
         raise BadImage(str(error)) from None
     except Image.UnidentifiedImageError:
