@@ -46,10 +46,8 @@ def _load_as(name: str, path: Path) -> None:
     image = path.read_bytes()
     if image.count(soname) != 1 or len(name) >= len(soname):
         raise ValueError(f'{path} does not hold its own name once')
+    # Never closed: the loader knows a library by its path, and the next one would get the same.
     memory = os.memfd_create(name, os.MFD_CLOEXEC)
-    try:
-        with open(memory, 'wb', closefd=False) as handle:
-            handle.write(image.replace(soname, name.encode().ljust(len(soname), b'\0')))
-        ctypes.CDLL(f'/proc/self/fd/{memory}', mode=ctypes.RTLD_GLOBAL)
-    finally:
-        os.close(memory)
+    with open(memory, 'wb', closefd=False) as handle:
+        handle.write(image.replace(soname, name.encode().ljust(len(soname), b'\0')))
+    ctypes.CDLL(f'/proc/self/fd/{memory}', mode=ctypes.RTLD_GLOBAL)

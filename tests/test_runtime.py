@@ -335,28 +335,32 @@ def test_a_library_that_cannot_load_is_a_sentence(package, tmp_path):
     assert 'NVIDIA driver' in message and "pip install 'openatac[cpu]'" in message
 
 
-NEEDS_A_LIBRARY = '''
+NEEDS_TWO_LIBRARIES = '''
 import ctypes, sys
 from openatac import libraries
-libraries.SYSTEM_LIBRARIES = {'libneeded.so.1': 'libneeded1'}
+libraries.SYSTEM_LIBRARIES = {'libneeded1.so.1': 'needed1', 'libneeded2.so.1': 'needed2'}
 if sys.argv[1] == 'found':
     libraries.load_system_libraries()
 print(ctypes.CDLL(sys.argv[2]).answer())
 '''
 
 
-def test_a_system_library_is_found_among_wheels_under_its_hashed_name(tmp_path):
-    hashed = make_library(tmp_path / 'site' / 'some.libs' / 'libneeded-0123abcd.so.1.0.0',
-                          'int needed() { return 42; }')
-    named = make_library(tmp_path / 'named' / 'libneeded.so.1', 'int needed() { return 0; }')
-    user = make_library(tmp_path / 'libuser.so', 'int needed(); int answer() { return needed(); }', [named])
-    arguments = ['-c', NEEDS_A_LIBRARY]
-    assert 'libneeded.so.1' in run_python(*arguments, 'missing', user, path=[tmp_path / 'site']).stderr
+def test_system_libraries_are_found_among_wheels_under_their_hashed_names(tmp_path):
+    hashed, named = [], []
+    for k in (1, 2):
+        hashed.append(make_library(tmp_path / 'site' / 'some.libs' / f'libneeded{k}-0123abcd.so.1.0.0',
+                                   f'int needed{k}() {{ return 10 * {k}; }}'))
+        named.append(make_library(tmp_path / 'named' / f'libneeded{k}.so.1', f'int needed{k}() {{ return {k}; }}'))
+    user = make_library(tmp_path / 'libuser.so', 'int needed1(), needed2();'
+                        'int answer() { return needed1() + needed2(); }', named)
+    arguments = ['-c', NEEDS_TWO_LIBRARIES]
+    assert 'libneeded1.so.1' in run_python(*arguments, 'missing', user, path=[tmp_path / 'site']).stderr
     found = run_python(*arguments, 'found', user, path=[tmp_path / 'site'])
-    assert found.stdout.strip() == '42', found.stderr
-    assert sorted(path.name for path in hashed.parent.iterdir()) == [hashed.name]
-    system = run_python(*arguments, 'found', user, path=[tmp_path / 'site'], LD_LIBRARY_PATH=named.parent)
-    assert system.stdout.strip() == '0', system.stderr
+    assert found.stdout.strip() == '30', found.stderr
+    assert sorted(hashed[0].parent.iterdir()) == hashed  # and nothing else
+    system = run_python(*arguments, 'found', user, path=[tmp_path / 'site'],
+                        LD_LIBRARY_PATH=str(named[0].parent))
+    assert system.stdout.strip() == '3', system.stderr
 
 
 @pytest.mark.parametrize('library, debian', libraries.SYSTEM_LIBRARIES.items())
