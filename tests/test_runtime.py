@@ -350,7 +350,8 @@ def test_system_libraries_are_found_among_wheels_under_their_hashed_names(tmp_pa
     for k in (1, 2):
         hashed.append(make_library(tmp_path / 'site' / 'some.libs' / f'libneeded{k}-0123abcd.so.1.0.0',
                                    f'int needed{k}() {{ return 10 * {k}; }}'))
-        named.append(make_library(tmp_path / 'named' / f'libneeded{k}.so.1', f'int needed{k}() {{ return {k}; }}'))
+        named.append(make_library(tmp_path / 'named' / f'libneeded{k}.so.1',
+                                  f'int needed{k}() {{ return {k}; }}'))
     user = make_library(tmp_path / 'libuser.so', 'int needed1(), needed2();'
                         'int answer() { return needed1() + needed2(); }', named)
     arguments = ['-c', NEEDS_TWO_LIBRARIES]
