@@ -46,7 +46,7 @@ setup(
     install_requires=[
         'numpy>=1.23',            # the input pipeline; no upper end: the runtime gives MXNet its old names
         'gluoncv==0.10.5.post0',  # teachers and their loss; its schedules and GroupNorm hold ours to them
-        'opencv-python-headless>=4.8',  # decodes photographs; GluonCV's opencv-python needs a desktop
+        'opencv-contrib-python-headless>=4.8',  # decodes photographs
         'tqdm>=4.60',             # progress bars
         'Pillow>=9.1',            # packs photographs
     ],

@@ -62,7 +62,8 @@ def test_the_files_and_what_is_said(folder, tmp_path, capsys, caplog):
     pack(folder, out, workers=2, max_bad_share=0.1)
     assert '58 images of 3 classes, 2 left out' in capsys.readouterr().out
     assert sorted(record.getMessage() for record in caplog.records) == [
-        'left out a/07.jpg: the image is cut off', 'left out c/59.jpg: it is no image that can be decoded']
+        'left out a/07.jpg: the image is cut off',
+        'left out c/59.jpg: it is not an image that can be decoded']
     records = RecordFile(out + '.rec', out + '.idx', classes=3)
     assert len(records) == 58 and records.class_names == ('a', 'b', 'c')
     kept = [index for index in range(60) if index not in (7, 59)]

@@ -3,6 +3,7 @@ import contextlib
 import gc
 import io
 import itertools
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from openatac.data.photos import MEAN, STD, Jitter
 from openatac.data.records import IMAGE, RecordFile, pack_record
 from openatac.errors import DataError
 from tests.conftest import ROOT
+from tests.fresh_python import run_python
 
 COUNT, BATCH, SIZE = 37, 8, 16
 
@@ -191,7 +193,7 @@ def test_a_bad_image_is_replaced_by_the_next_good_one(damaged, workers, caplog):
     instead = {4: 6, 5: 6, 36: 0}
     assert labels == again == [instead.get(index, index) for index in stream][:len(labels)]
     messages = sorted(record.getMessage() for record in caplog.records)
-    assert len(messages) == 3 and 'z.rec, record 4: it is no image that can be decoded' in messages[1]
+    assert len(messages) == 3 and 'z.rec, record 4: it is not an image that can be decoded' in messages[1]
 
 
 @pytest.mark.parametrize('workers', [0, 2])
@@ -348,6 +350,37 @@ def test_workers_end_with_the_reader_however_it_ends(source, how):
     errors = reader.communicate(timeout=20)[1]
     assert reader.returncode != 0 and ('Traceback' not in errors or how == signal.SIGINT)
     wait_for(lambda: not any(os.path.exists('/proc/%d' % worker) for worker in workers))
+
+
+START_METHODS = '''
+import multiprocessing, sys
+import openatac, mxnet as mx
+from openatac.data.photo_batches import TrainingPhotos
+from openatac.data.records import RecordFile
+
+def main():
+    multiprocessing.set_start_method(sys.argv[1])
+    photos = TrainingPhotos(RecordFile(sys.argv[2]), 16, 8, 1, 2)
+    print([label for _, labels, *_ in photos.epoch(0) for label in labels.astype(int).tolist()])
+    photos.close()
+    numbers = mx.gluon.data.ArrayDataset(list(range(4)))
+    print([batch.asnumpy().tolist() for batch in mx.gluon.data.DataLoader(numbers, 2, num_workers=1)])
+
+if __name__ == '__main__':
+    main()
+'''
+
+
+@pytest.mark.parametrize('method', multiprocessing.get_all_start_methods())
+def test_workers_start_whatever_way_python_starts_processes(source, tmp_path, method):
+    """Ours and those of Gluon's DataLoader; from Python 3.14 on the default is forkserver."""
+    (tmp_path / 'read.py').write_text(START_METHODS)
+    result = run_python(tmp_path / 'read.py', method, source.path)
+    assert result.returncode == 0, result.stderr
+    ours, gluons = result.stdout.splitlines()[-2:]
+    with training(source) as photos:
+        assert ours == str(labels_of(photos.epoch(0)))
+    assert gluons == '[[0, 1], [2, 3]]'
 
 
 def test_photographs_come_as_from_one_process(shared_data):

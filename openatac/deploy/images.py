@@ -80,7 +80,7 @@ def to_pixels(data):
     except BadRecord as error:
         raise BadImage(str(error)) from None
     except Image.UnidentifiedImageError:
-        raise BadImage('it is no image that can be decoded' if data else 'the file is empty') from None
+        raise BadImage('it is not an image that can be decoded' if data else 'the file is empty') from None
     except Exception as error:  # Pillow has a dozen kinds for damaged files
         raise BadImage('it cannot be decoded (%s)' % error) from None
 
