@@ -9,13 +9,19 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 
 TORCH_TESTS := $(shell grep -l importorskip..torch tests/test_*.py)
 
-.PHONY: demo test test-torch test-gpu test-cuda-wheel test-slow bench lint smoke
+SUITES ?= bookworm trixie sid
+
+.PHONY: demo test test-fresh test-torch test-gpu test-cuda-wheel test-slow bench lint smoke
 
 demo: $(VENV)/.with-cpu,demo
 	$(BIN)/python -m openatac demo
 
 test: $(VENV)/.with-cpu,demo,test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n auto --maxprocesses 8 --dist loadfile
+
+# The two commands of the README as on a fresh machine, which has Python and make alone.
+test-fresh:
+	for suite in $(SUITES); do .ci/fresh $$suite 'make demo' 'make test' || exit; done
 
 test-torch: $(VENV)/.with-cpu,demo,test,torch
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n auto --maxprocesses 8 --dist loadfile $(TORCH_TESTS)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import openatac  # noqa: F401  (makes `import mxnet` work in every test file)
+from tests.memory import pytest_configure  # noqa: F401  (a hook of pytest's)
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / 'shared' / 'data'

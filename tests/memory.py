@@ -1,0 +1,65 @@
+"""A pytest plugin that reports how much memory the suite needs: all its processes together, at the peak.
+
+What processes share, such as MXNet's library, counts once (the proportional set size of Linux).
+"""
+import os
+import threading
+from pathlib import Path
+
+INTERVAL = 0.5  # seconds between two looks
+
+
+class PeakMemory:
+    """Watches the processes below this one until the session ends.
+
+    Attributes
+    ----------
+    peak : int
+        The largest sum seen, in bytes.
+    """
+
+    def __init__(self):
+        self.peak = 0
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def _watch(self):
+        while not self._end.wait(INTERVAL):
+            self.peak = max(self.peak, sum(map(memory_of, family(os.getpid()))))
+
+    def pytest_sessionfinish(self):
+        self._end.set()
+        self._thread.join()
+
+    def pytest_terminal_summary(self, terminalreporter):
+        terminalreporter.write_line(f'peak memory of all processes: {self.peak / 1e9:.1f} GB')
+
+
+def family(root: int) -> list[int]:
+    """The process ``root`` and all that descend from it."""
+    children = {}
+    for stat in Path('/proc').glob('[0-9]*/stat'):
+        try:
+            parent = int(stat.read_text().rpartition(')')[2].split()[1])
+        except (OSError, ValueError):  # it ended meanwhile
+            continue
+        children.setdefault(parent, []).append(int(stat.parent.name))
+    members = [root]
+    for member in members:
+        members += children.get(member, [])
+    return members
+
+
+def memory_of(process: int) -> int:
+    """The proportional set size of a process, in bytes; 0 if it has ended."""
+    try:
+        lines = Path(f'/proc/{process}/smaps_rollup').read_text().splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith('Pss:'))
+    except (OSError, StopIteration):
+        return 0
+
+
+def pytest_configure(config):
+    if not hasattr(config, 'workerinput'):  # one of pytest-xdist's workers, which the first process watches
+        config.pluginmanager.register(PeakMemory())
