@@ -62,7 +62,7 @@ setup(
         'torch': ['torch>=2.6'],               # the same network in PyTorch
         'demo': [
             'scikit-learn>=1.0',               # the handwritten digits
-            'matplotlib>=3.5',                 # the picture of the curves
+            'matplotlib>=3.6',                 # the picture of the curves
         ],
         'test': [
             'pytest>=7.3',                     # runs the suite

@@ -11,27 +11,28 @@ import argparse
 import os
 import sys
 
+from openatac.arguments import BATCH, BLOCKS, COUNT, FROM_ZERO, POSITIVE, RATIO, SEED, number
 from openatac.training.engine_flags import add_engine, check_engine, find_network, require_mxnet
-from openatac.training.flags import add_reports, check_rates, number, parse_with_recipe, run
+from openatac.training.flags import add_reports, check_rates, parse_with_recipe, run
 from openatac.training.recipes import CIFAR
 
 
 def parser():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
                                 allow_abbrev=False)  # --recipe is looked for by its whole name
-    count, share = number(int, low=1), number(float, low=0, below=1)
+    count, share = number(int, low=1, high=COUNT), number(float, low=0, below=1)
     network = p.add_argument_group('network')
     network.add_argument('--model', default='atac', help='atac (built of the flags below), or a name such as '
                          'cifar_resnet20_v2_swish or cifar_resnet18_v1_atac (default: %(default)s)')
-    network.add_argument('--blocks', type=number(int, low=1, high=1000),
+    network.add_argument('--blocks', type=number(int, low=1, high=BLOCKS),
                          help='blocks per stage (default: 3, a ResNet-20)')
     network.add_argument('--act-type',
                          help='relu, prelu, elu, selu, gelu, swish, mish, frelu, sine, xunit or ChaATAC '
                          '(default: ChaATAC)')
     network.add_argument('--attention', help="what ends each block's main path, such as se (default: none)")
-    network.add_argument('--reduction', type=number(float, low=1), default=16,
+    network.add_argument('--reduction', type=RATIO, default=16,
                          help='channel reduction ratio of --attention (default: %(default)s)')
-    network.add_argument('--r', type=number(float, low=1), default=2,
+    network.add_argument('--r', type=RATIO, default=2,
                          help='channel reduction ratio of ChaATAC (default: %(default)s)')
     network.add_argument('--act-layers', type=number(int, low=0, high=4), default=4,
                          help='how many of the four slots, from the back, get --act-type; others get relu')
@@ -48,28 +49,30 @@ def parser():
     data.add_argument('--data-url', help='a mirror of the CIFAR archives (or set OPENATAC_DATA_URL)')
     data.add_argument('--cifar100-labels', choices=('fine', 'coarse'), default='fine',
                       help="100 classes, or the 20 superclasses that the published script reads")
-    data.add_argument('-j', '--num-data-workers', '--num_workers', type=number(int, low=0), default=0,
+    data.add_argument('-j', '--num-data-workers', '--num_workers', type=number(int, low=0, high=COUNT),
+                      default=0,
                       help='accepted as published; batches are made by one thread, which is faster')
     training = p.add_argument_group('training')
     training.add_argument('--recipe',
                           help='take the settings of a recipe: cifar10_atac, cifar100_atac, digits')
     training.add_argument('--gpus', default='', help='GPUs to train on, such as 0,1 (default: the CPU)')
-    training.add_argument('--batch-size', type=count, default=128, help='images per device')
-    training.add_argument('--num-epochs', type=number(int, low=1, high=10 ** 6), default=400)
-    training.add_argument('--lr', type=number(float, above=0), default=0.2)
+    training.add_argument('--batch-size', type=number(int, low=1, high=BATCH), default=128,
+                          help='images per device')
+    training.add_argument('--num-epochs', type=number(int, low=1, high=COUNT), default=400)
+    training.add_argument('--lr', type=POSITIVE, default=0.2)
     training.add_argument('--momentum', type=share, default=0.9)
-    training.add_argument('--wd', type=number(float, low=0), default=1e-4)
-    training.add_argument('--lr-decay', type=number(float, above=0), default=0.1)
-    training.add_argument('--lr-decay-period', type=number(int, low=0), default=0,
+    training.add_argument('--wd', type=FROM_ZERO, default=1e-4)
+    training.add_argument('--lr-decay', type=POSITIVE, default=0.1)
+    training.add_argument('--lr-decay-period', type=number(int, low=0, high=COUNT), default=0,
                           help='decay every so many epochs instead of at --lr-decay-epoch')
     training.add_argument('--lr-decay-epoch', default='300,350', help='epochs at whose start the rate decays')
     training.add_argument('--mode', choices=('hybrid', 'imperative'), default='hybrid')
     training.add_argument('--dtype', choices=('float32', 'float16', 'bfloat16'), default='float32')
-    training.add_argument('--seed', type=number(int, low=0, high=2 ** 31 - 1), default=0)
+    training.add_argument('--seed', type=number(int, low=0, high=SEED), default=0)
     add_engine(p)
     output = p.add_argument_group('output')
     output.add_argument('--save-dir', default='params', help='folder of this run (default: %(default)s)')
-    output.add_argument('--save-period', type=number(int, low=0), default=0,
+    output.add_argument('--save-period', type=number(int, low=0, high=COUNT), default=0,
                         help='keep the parameters every so many epochs (best and last are always kept)')
     output.add_argument('--save-plot-dir', help='folder of the history picture (default: --save-dir)')
     output.add_argument('--log-interval', type=count, default=50,

@@ -15,10 +15,11 @@ import os
 import shlex
 import sys
 
+from openatac.arguments import COUNT, FROM_ZERO, POSITIVE, SEED, number
 from openatac.training import imagenet_flags
 from openatac.training.distributed import KVSTORES
 from openatac.training.engine_flags import add_engine, check_engine, find_network, require_mxnet
-from openatac.training.flags import add_reports, check_rates, number, parse_with_recipe, run
+from openatac.training.flags import add_reports, check_rates, parse_with_recipe, run
 from openatac.training.recipes import IMAGENET
 
 # What the published script accepted and ignored.
@@ -65,46 +66,46 @@ def add_devices(p):
     devices.add_argument('--kvstore', default='device', choices=KVSTORES,
                          help='where gradients meet; dist_... for the workers of `openatac launch` '
                          '(default: %(default)s)')
-    devices.add_argument('--loss-scale', type=number(float, above=0),
+    devices.add_argument('--loss-scale', type=POSITIVE,
                          help='factor on the loss of float16 to begin with; it adapts (default: 1024)')
 
 
 def add_training(p):
-    share, epochs = number(float, low=0, below=1), number(int, low=0, high=10 ** 6)
+    share, epochs = number(float, low=0, below=1), number(int, low=0, high=COUNT)
     g = p.add_argument_group('training')
     g.add_argument('--recipe', help='take the settings of a recipe: imagenet_atac')
-    g.add_argument('--num-epochs', type=number(int, low=1, high=10 ** 6), default=3)
-    g.add_argument('--lr', type=number(float, above=0), default=0.1)
+    g.add_argument('--num-epochs', type=number(int, low=1, high=COUNT), default=3)
+    g.add_argument('--lr', type=POSITIVE, default=0.1)
     g.add_argument('--momentum', type=share, default=0.9)
-    g.add_argument('--wd', type=number(float, low=0), default=1e-4)
+    g.add_argument('--wd', type=FROM_ZERO, default=1e-4)
     g.add_argument('--no-wd', action='store_true', help='no weight decay for biases, gammas and betas')
     g.add_argument('--lr-mode', choices=('step', 'poly', 'cosine'), default='step')
-    g.add_argument('--lr-decay', type=number(float, above=0), default=0.1)
+    g.add_argument('--lr-decay', type=POSITIVE, default=0.1)
     g.add_argument('--lr-decay-period', type=epochs, default=0,
                    help='decay every so many epochs instead of at --lr-decay-epoch')
     g.add_argument('--lr-decay-epoch', default='40,60', help='epochs at whose start the rate decays')
-    g.add_argument('--warmup-lr', type=number(float, low=0), default=0.0, help='the rate at the start')
+    g.add_argument('--warmup-lr', type=FROM_ZERO, default=0.0, help='the rate at the start')
     g.add_argument('--warmup-epochs', type=epochs, default=0)
     g.add_argument('--label-smoothing', action='store_true', help='spread 0.1 of each label over all classes')
     g.add_argument('--mixup', action='store_true', help='mix each batch with itself reversed')
-    g.add_argument('--mixup-alpha', type=number(float, above=0), default=0.2)
+    g.add_argument('--mixup-alpha', type=POSITIVE, default=0.2)
     g.add_argument('--mixup-off-epoch', type=epochs, default=0, help='no mixup in the last so many epochs')
     g.add_argument('--teacher', help="a network of GluonCV's zoo, or ours, to distil from")
     g.add_argument('--teacher-params', metavar='FILE.params', help="its parameters (default: GluonCV's own)")
-    g.add_argument('--temperature', type=number(float, above=0), default=20.0)
+    g.add_argument('--temperature', type=POSITIVE, default=20.0)
     g.add_argument('--hard-weight', type=number(float, low=0, high=1), default=0.5,
                    help="the labels' share of the loss beside the teacher's")
-    g.add_argument('--seed', type=number(int, low=0, high=2 ** 31 - 1), default=0)
+    g.add_argument('--seed', type=number(int, low=0, high=SEED), default=0)
 
 
 def add_output(p):
     g = p.add_argument_group('output')
     g.add_argument('--save-dir', default='params', help='folder of this run (default: %(default)s)')
-    g.add_argument('--save-frequency', type=number(int, low=0), default=10,
+    g.add_argument('--save-frequency', type=number(int, low=0, high=COUNT), default=10,
                    help='keep parameters and optimizer states every so many epochs')
     g.add_argument('--save-plot-dir', help='folder of the history picture (default: --save-dir)')
     g.add_argument('--logging-file', default='train_imagenet.log')
-    g.add_argument('--log-interval', type=number(int, low=0), default=50,
+    g.add_argument('--log-interval', type=number(int, low=0, high=COUNT), default=50,
                    help='batches between two looks at the metrics, 0 for none')
     add_reports(g)
 
@@ -113,12 +114,12 @@ def add_start(p):
     g = p.add_argument_group('start')
     g.add_argument('--resume', choices=('auto', 'never'), default='never',
                    help='auto: go on from the newest checkpoint in --save-dir, if there is one')
-    g.add_argument('--resume-epoch', type=number(int, low=0, high=10 ** 6), default=0,
+    g.add_argument('--resume-epoch', type=number(int, low=0, high=COUNT), default=0,
                    help='begin at this epoch, with --resume-params and --resume-states')
     g.add_argument('--resume-params', metavar='FILE.params', help='start from these parameters')
     g.add_argument('--resume-states', metavar='FILE.states', help='and these states of the optimizer')
     g.add_argument('--evaluate', metavar='FILE.params', help='only test these parameters')
-    g.add_argument('--dry-run', type=number(int, low=1, high=10 ** 6), metavar='N',
+    g.add_argument('--dry-run', type=number(int, low=1, high=COUNT), metavar='N',
                    help='do N batches of each part, print what they take, leave only the log')
 
 

@@ -7,7 +7,6 @@ same machine, so that a noisy machine is noisy for both. The data are made up bu
 size. Writes results/benchmark.csv and prints the README's table.
 """
 import argparse
-import csv
 import os
 import platform
 import re
@@ -20,6 +19,8 @@ import time
 from pathlib import Path
 
 import numpy as np
+
+from openatac.files import write_csv
 
 ROOT = Path(__file__).resolve().parent.parent
 TRAIN = [sys.executable, str(ROOT / 'train_cifar.py'), '--useReLU', '--log-interval', '10']
@@ -201,10 +202,7 @@ def machine():
 
 
 def write(rows, path):
-    with open(path, 'w', newline='', encoding='utf-8') as handle:
-        writer = csv.DictWriter(handle, fieldnames=[*FIELDS, 'machine'], lineterminator='\n')
-        writer.writeheader()
-        writer.writerows(dict(line, machine=machine()) for line in rows)
+    write_csv(path, [*FIELDS, 'machine'], (dict(line, machine=machine()) for line in rows))
     print('| ' + ' | '.join(FIELDS) + ' |\n|' + '---|' * len(FIELDS))
     for line in rows:
         print('| ' + ' | '.join(str(line[field]) for field in FIELDS) + ' |')

@@ -2,8 +2,9 @@
 
     python benchmarks/inference_table.py
 """
-import csv
 from pathlib import Path
+
+from openatac.files import read_csv
 
 RESULTS = Path(__file__).resolve().parent.parent / 'results' / 'inference'
 NETWORKS = {'%s_%s' % (host, unit): '%s %s' % (name, words)
@@ -17,11 +18,10 @@ def main():
     """The table as text."""
     speeds = {}
     for path in RESULTS.glob('*.csv'):
-        with open(path, newline='', encoding='utf-8') as handle:
-            for row in csv.DictReader(handle):
-                place = speeds.setdefault((row['export'], row['batch']), {})
-                engine = 'torch' if row['engine'].startswith('torch') else row['engine']
-                place[engine] = max(place.get(engine, 0), float(row['images_per_second']))
+        for row in read_csv(path):
+            place = speeds.setdefault((row['export'], row['batch']), {})
+            engine = 'torch' if row['engine'].startswith('torch') else row['engine']
+            place[engine] = max(place.get(engine, 0), float(row['images_per_second']))
     lines = [HEAD, ['---'] * len(HEAD)]
     for network, name in NETWORKS.items():
         for batch in ('1', '64'):

@@ -8,7 +8,6 @@ results/two_processes.csv. All share this machine's cores, so it says how well t
 how fast a network of machines is.
 """
 import argparse
-import csv
 import os
 import re
 import statistics
@@ -19,6 +18,8 @@ import time
 from pathlib import Path
 
 import numpy as np
+
+from openatac.files import write_csv
 
 ROOT = Path(__file__).resolve().parent.parent
 LAUNCH = [sys.executable, '-m', 'openatac', 'launch', '-n', '2', '-s', '1', '--', sys.executable]
@@ -36,11 +37,9 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         rows = [measure(make_photos(folder), folder) for _ in range(args.repeat)]
     medians = {name: statistics.median(row[name] for row in rows) for name in rows[0]}
-    with open(args.output, 'w', newline='') as handle:
-        writer = csv.DictWriter(handle, [*medians, 'n', 'machine'], lineterminator='\n')
-        writer.writeheader()
-        writer.writerow({**{name: '%.3f' % value for name, value in medians.items()}, 'n': len(rows),
-                         'machine': '%d processors, one thread each process' % os.cpu_count()})
+    write_csv(args.output, [*medians, 'n', 'machine'], [{
+        **{name: '%.3f' % value for name, value in medians.items()}, 'n': len(rows),
+        'machine': '%d processors, one thread each process' % os.cpu_count()}])
     print('one step alone %.3f s, one exchange alone %.3f s, together %.3f s measured and %.3f s by the model'
           % tuple(medians[name] for name in ('alone_s', 'exchange_s', 'measured_s', 'model_s')))
 

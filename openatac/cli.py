@@ -12,8 +12,8 @@ import subprocess
 import sys
 
 import openatac
-from openatac import runtime
-from openatac.errors import DeviceError, OpenatacError
+from openatac import program, runtime, streams
+from openatac.errors import DeviceError
 
 # Each sub-command: the function that gets its arguments and returns the exit code, loaded when
 # it is called, and what it is for.
@@ -38,6 +38,11 @@ COMMANDS = {
 def main(argv=None):
     """Run one sub-command and return its exit code."""
     argv = sys.argv[1:] if argv is None else argv
+    name = f'openatac {argv[0]}' if argv and argv[0] in COMMANDS else 'openatac'
+    return program.run(lambda: _call(argv), lambda sentence, code: streams.say(f'{name}: {sentence}'))
+
+
+def _call(argv):
     parser = argparse.ArgumentParser(
         prog='openatac', usage='openatac [-h] [--version] COMMAND ...',
         description='Attention as Activation in MXNet.',
@@ -48,14 +53,7 @@ def main(argv=None):
     parser.add_argument('command', metavar='COMMAND', choices=COMMANDS, help='one of the commands below')
     command = parser.parse_args(argv[:1]).command
     module, function = COMMANDS[command][0].split(':')
-    try:
-        return getattr(importlib.import_module(module), function)(argv[1:])
-    except (OpenatacError, ImportError) as error:
-        print('openatac %s: %s' % (command, error), file=sys.stderr)
-        return getattr(error, 'exit_code', 1)
-    except KeyboardInterrupt:
-        print('openatac %s: interrupted' % command, file=sys.stderr)
-        return 130
+    return getattr(importlib.import_module(module), function)(argv[1:])
 
 
 # ---------------------------------------------------------------------------------- doctor

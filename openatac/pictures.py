@@ -12,8 +12,15 @@ def write_picture(path, draw, dpi=110):
     Where ``draw`` finds no matplotlib a warning says how to get it, and nothing is written.
     """
     try:
-        figure = draw()
+        with plain_text():
+            figure = draw()
     except ImportError:
         return log.warning("no picture without matplotlib: pip install 'openatac[demo]'")
     with replace_file(path) as temporary:
         figure.savefig(temporary, format='png', dpi=dpi)
+
+
+def plain_text():
+    """While open, matplotlib takes the dollar signs in texts of new figures as they are, not as formulas."""
+    import matplotlib
+    return matplotlib.rc_context({'text.parse_math': False})

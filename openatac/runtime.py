@@ -18,6 +18,7 @@ import importlib.util
 import os
 import sys
 
+from openatac import environment
 from openatac.errors import DeviceError
 from openatac.libraries import SYSTEM_LIBRARIES, load_system_libraries
 from openatac.old_numpy import PRINTING_MODULES, builtins_with_old_numpy, printer
@@ -70,6 +71,7 @@ class _Finder:
 
     def _wrap(self, loader):
         """Let the loader's modules run with the old NumPy, and prepare for the first of them."""
+        environment.keep_docstrings(loader)
         execute = loader.exec_module
 
         def exec_module(module):
@@ -164,7 +166,8 @@ def _libraries_in_reach():
     load_system_libraries()
     load_cuda_libraries()
     try:
-        yield
+        with environment.loading_mxnet():
+            yield
     except OSError as error:
         raise ImportError(_cannot_load(error), name='mxnet') from error
 

@@ -178,7 +178,7 @@ def test_ecas_kernel(channels, k):
     (lambda: LocalSEBlock(8), 'reduction=16 leaves no bottleneck'),
     (lambda: CBAM(8), 'reduction=16'),
     (lambda: CBAM(16, kernel=6), 'odd number from 1, not 6'),
-    (lambda: ECA(16, gamma=0), 'gamma must be above 0, not 0'),
+    (lambda: ECA(16, gamma=0), 'gamma must be a number above 0, not 0'),
     (lambda: GatherExcite(16, variant='theta_plus'), "theta-, theta, theta\\+, not 'theta_plus'"),
     (lambda: GatherExcite(16, extent=3), 'not 3'),
     (lambda: GatherExcite(16, extent=1), 'not 1'),

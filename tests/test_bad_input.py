@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 import train_cifar
+from openatac.arguments import number
 from openatac.data import cifar
 from openatac.models.parameters import write_arrays
-from openatac.training.flags import number
 from tests.scripts import CIFAR10, CIFAR100, call_script, run_script, the_error, write_cifar
 
 

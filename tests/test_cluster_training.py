@@ -93,7 +93,7 @@ def test_a_dead_worker_ends_the_run_and_a_restart_goes_on_to_the_same_bits(photo
                and b'launch' not in command(number)]
     os.kill(workers[-1], signal.SIGKILL)
     died = finish(process, timeout=60)
-    assert died.returncode != 0 and 'checkpoint is intact' in died.stderr, died.stderr
+    assert died.returncode != 0 and '--resume auto' in died.stderr, died.stderr
     assert not running(broken)
 
     process = start_cluster(*flags(broken, photos, *recipe))

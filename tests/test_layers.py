@@ -8,7 +8,8 @@ from tests.fresh_python import output_of
 
 FLOOR = {'openatac.nn': 1, 'openatac.data': 1, 'openatac.models': 2, 'openatac.engines': 3,
          'openatac.training': 4, 'openatac.deploy': 5, 'openatac.study': 6}
-ROOT_FLOORS = {0: ['version', 'errors', 'files', 'signals', 'pictures', 'libraries', 'old_numpy', 'runtime'],
+ROOT_FLOORS = {0: ['version', 'errors', 'escapes', 'files', 'signals', 'arguments', 'environment', 'streams',
+                   'pictures', 'libraries', 'old_numpy', 'runtime', 'program'],
                7: ['__init__', 'cli', '__main__']}
 SCRIPTS = 8
 

@@ -146,7 +146,7 @@ def test_a_killed_process_ends_all(run, who, name):
     victim = {'worker': workers[1], 'server': servers[0], 'scheduler': hub}[who]
     victim.kill()
     all_say([process for process in run.processes if process is not victim], name, ' died: ',
-            'the last checkpoint is intact: restart the same command with --resume auto')
+            'restart the same command with --resume auto')
 
 
 def test_children_of_a_killed_process_do_not_stand_in_for_it(run):

@@ -1,5 +1,4 @@
 """Fetch a file from the web: resumed where it broke off, checked, and put in place whole."""
-import contextlib
 import hashlib
 import http.client
 import logging
@@ -9,6 +8,7 @@ import urllib.error
 import urllib.request
 
 from openatac.errors import DataError
+from openatac.files import locked
 
 CHUNK = 1 << 16         # bytes
 TIMEOUT = 30            # seconds without a byte
@@ -43,12 +43,13 @@ def fetch(url, path, md5, progress=False, retries=4):
         If the server cannot be reached or refuses, or the file does not have that checksum;
         what was downloaded of a wrong file is deleted.
     """
+    real = os.path.realpath(path)  # a link stays one
     try:
-        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-        with _locked(path + '.lock'):
-            if not _is_right(path, md5):
-                _fetch_part(url, path + '.part', md5, progress, retries)
-                os.replace(path + '.part', path)
+        os.makedirs(os.path.dirname(real), exist_ok=True)
+        with locked(real + '.lock', wait=True):
+            if not _is_right(real, md5):
+                _fetch_part(url, real + '.part', md5, progress, retries)
+                os.replace(real + '.part', real)
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise DataError(f'cannot download {url} ({str(error) or type(error).__name__}); '
                         f'get it in another way and save it as {path}') from error
@@ -62,15 +63,6 @@ def file_md5(path):
         for chunk in iter(lambda: file.read(CHUNK), b''):
             checksum.update(chunk)
     return checksum.hexdigest()
-
-
-@contextlib.contextmanager
-def _locked(path):
-    """Hold the lock file; the system lets go of it if this process is killed."""
-    import fcntl
-    with open(path, 'ab') as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _is_right(path, md5):

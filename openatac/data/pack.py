@@ -10,7 +10,6 @@ was when the same command is given again, and the files come out the same.
 import argparse
 import collections
 import contextlib
-import fcntl
 import functools
 import hashlib
 import io
@@ -21,12 +20,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from openatac.arguments import number
 from openatac.data.bad_images import MAX_BAD_SHARE, BadImages
 from openatac.data.image_codec import decode
 from openatac.data.image_folder import ImageFolder
 from openatac.data.records import IMAGE, BadRecord, RecordFile, class_list, index_beside, pack_record
 from openatac.errors import DataError
-from openatac.files import flush, write_text
+from openatac.escapes import for_terminal
+from openatac.files import check_prefix, flush, locked, write_text
 
 QUALITY = 95  # of what must be compressed anew, as in MXNet's im2rec
 KEPT = b'\xff\xd8', b'\x89PNG'  # how the files begin that ImageRecordIter reads as they are
@@ -39,16 +40,17 @@ def main(argv):
         formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('source', metavar='FOLDER', help='the folder of class folders')
     p.add_argument('out', metavar='OUT', nargs='?', help='what the files are called, without .rec')
-    p.add_argument('--resize', type=_number(int, 1, 2 ** 14), metavar='N',
+    p.add_argument('--resize', type=number(int, low=1, high=2 ** 14), metavar='N',
                    help='make the short side N pixels where it is longer')
-    p.add_argument('--quality', type=_number(int, 1, 100), metavar='Q',
+    p.add_argument('--quality', type=number(int, low=1, high=100), metavar='Q',
                    help='compress all images anew, as JPEG of this quality (1 to 100)')
-    p.add_argument('--shuffle', type=_number(int, 0, 2 ** 32 - 1), metavar='SEED',
+    p.add_argument('--shuffle', type=number(int, low=0, high=2 ** 32 - 1), metavar='SEED',
                    help='mix the order of the images by this seed (default: by class)')
-    p.add_argument('--max-bad-share', type=_number(float, 0, 1), default=MAX_BAD_SHARE, metavar='S',
+    p.add_argument('--max-bad-share', type=number(float, low=0, high=1), default=MAX_BAD_SHARE, metavar='S',
                    help='fail if more than this share of the images cannot be read (default: %(default)s)')
-    p.add_argument('-j', type=_number(int, 1, 1024), default=len(os.sched_getaffinity(0)), metavar='N',
-                   dest='workers', help='images to work on at a time (default: one per processor)')
+    p.add_argument('-j', type=number(int, low=1, high=1024), default=len(os.sched_getaffinity(0)),
+                   metavar='N', dest='workers',
+                   help='images to work on at a time (default: one per processor)')
     p.add_argument('--check', action='store_true', help='check a record file instead')
     args = p.parse_args(argv)
     if args.check:
@@ -56,24 +58,16 @@ def main(argv):
     if not args.out:
         p.error('name the folder of images and the file to make')
     try:
+        check_prefix(args.out)
+    except ValueError as error:
+        p.error(f'OUT: {error}')
+    try:
         pack(args.source, args.out, Settings(args.resize, args.quality, args.shuffle), args.workers,
              args.max_bad_share)
     except KeyboardInterrupt:
         print('interrupted: the same command goes on from here', file=sys.stderr)
         return 130
     return 0
-
-
-def _number(kind, low, high):
-    def parse(text):
-        try:
-            value = kind(text)
-        except ValueError:
-            value = None
-        if value is None or not low <= value <= high:
-            raise argparse.ArgumentTypeError('%r is not a number from %s to %s' % (text, low, high))
-        return value
-    return parse
 
 
 class Settings(collections.namedtuple('Settings', 'resize quality shuffle', defaults=(None, None, None))):
@@ -92,9 +86,9 @@ def pack(folder, out, settings=Settings(), workers=1, max_bad_share=MAX_BAD_SHAR
     Raises DataError if there are no images, too many bad ones, or an out.rec already.
     """
     rec = out + '.rec'
-    if os.path.exists(rec) and not _stopped_at_the_end(rec):
+    if os.path.lexists(rec) and not _stopped_at_the_end(rec):
         raise DataError('%s exists already: remove it, or choose another name' % rec)
-    if os.path.exists(rec):
+    if os.path.lexists(rec):
         os.unlink(rec + '.part.json')
         return
     images = ImageFolder(folder)
@@ -123,12 +117,12 @@ def _stopped_at_the_end(rec):
 @contextlib.contextmanager
 def _locked(path):
     """The file, opened to read and append, for no one else."""
-    with open(path, 'a+b') as handle:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file = stack.enter_context(locked(path))
         except BlockingIOError:
             raise DataError('another run is making %s: wait for it, or choose another name' % path) from None
-        yield handle
+        yield file
 
 
 def _go_on_or_begin(work, journal, bad):
@@ -245,6 +239,8 @@ def check(rec, idx=None, workers=1):
     that is no record file, and an index of another file.
     """
     from tqdm import tqdm
+    if os.path.isdir(rec):
+        raise DataError(f'{rec} is a folder: --check reads the record file that was made of one')
     records = RecordFile(rec, idx or index_beside(rec))
     labels, bad = set(), 0
     with tqdm(total=len(records), unit='images', disable=None) as bar:
@@ -253,7 +249,7 @@ def check(rec, idx=None, workers=1):
             labels.add(label)
             if problem:
                 bad += 1
-                bar.write('%s: %s' % (records.name(index), problem))
+                bar.write(for_terminal('%s: %s' % (records.name(index), problem)))
             bar.update()
     labels.discard(None)
     print('%s: %d records, %d labels%s, %d bad' % (

@@ -15,6 +15,7 @@ from typing import NamedTuple, Optional, Tuple
 
 import numpy as np
 
+from openatac.arguments import CROP_RATIO, SIDE, check_number, check_whole
 from openatac.data.image_codec import resize
 
 MEAN = np.array([123.68, 116.779, 103.939], 'float32').reshape(3, 1, 1)
@@ -91,6 +92,8 @@ class EvaluationTransform:
     """Makes the input for testing of an image: its short side resized to size / crop_ratio, its centre."""
 
     def __init__(self, size, crop_ratio=0.875):
+        check_whole('size', size, 1, SIDE)
+        check_number('crop_ratio', crop_ratio, low=CROP_RATIO, high=1)
         self.size, self.short = size, math.ceil(size / crop_ratio)
 
     def __call__(self, image, out):

@@ -17,8 +17,9 @@ import argparse
 import logging
 import os
 
+from openatac.arguments import CLASSES, IMAGES, RATIO, SIDE, number
 from openatac.errors import DataError, OpenatacError
-from openatac.training.flags import number
+from openatac.files import check_prefix
 
 COMPARED, CALIBRATED, MEASURED = 64, 256, 10000  # images
 NETWORK = ('classes', 'dataset', 'r', 'act_layers', 'useGlobal', 'useReLU', 'reduction', 'use_gn')
@@ -41,7 +42,7 @@ def parser():
     data.add_argument('--measure', metavar='FOLDER',
                       help="labelled images for the accuracy of --int8, in a subfolder per class (default: "
                            "the run's test images)")
-    data.add_argument('--measure-images', type=number(int, low=1), default=MEASURED, metavar='N',
+    data.add_argument('--measure-images', type=number(int, low=1, high=IMAGES), default=MEASURED, metavar='N',
                       help='how many of them at most, evenly spread (default: %(default)s)')
     data.add_argument('--data-dir', help='where the images of the run, or of --dataset, are')
     return p
@@ -58,20 +59,21 @@ def add_forms(group):
                        help='of OUT-symbol.json and its parameters; float16 is for GPUs')
     group.add_argument('--labels', metavar='FILE|NAMES',
                        help='the names of the classes: a file, one a line, or with commas between')
-    group.add_argument('--input-size', type=number(int, low=1, high=4096),
+    group.add_argument('--input-size', type=number(int, low=1, high=SIDE),
                        help="side of the input images (default: the run's, 32 for CIFAR networks, else 224)")
 
 
 def add_network(group):
-    group.add_argument('--classes', type=number(int, low=1), help='(default: as many as PARAMS has)')
+    group.add_argument('--classes', type=number(int, low=1, high=CLASSES),
+                       help='(default: as many as PARAMS has)')
     group.add_argument('--dataset', choices=DATASETS,
                        help='what MODEL was trained on: for labels, images and calibration')
-    group.add_argument('--r', type=number(float, low=1), help='channel reduction ratio of ChaATAC')
+    group.add_argument('--r', type=RATIO, help='channel reduction ratio of ChaATAC')
     group.add_argument('--act-layers', type=number(int, low=0, high=4),
                        help='how many of the four slots or stages, from the back, get the unit')
     group.add_argument('--useGlobal', action=argparse.BooleanOptionalAction, help='pool globally in ChaATAC')
     group.add_argument('--useReLU', action=argparse.BooleanOptionalAction, help="ChaATAC's inner ReLU")
-    group.add_argument('--reduction', type=number(float, low=1), help='of the attention blocks that have one')
+    group.add_argument('--reduction', type=RATIO, help='of the attention blocks that have one')
     group.add_argument('--use-gn', action='store_true', default=None,
                        help="GroupNorm in the host's place of BatchNorm")
 
@@ -125,8 +127,10 @@ def check(args):
     if not 2 <= len(args.names) <= 3:
         raise ValueError('name RUN OUT or MODEL PARAMS OUT, not %d things' % len(args.names))
     out, is_run = args.names[-1], os.path.isdir(args.names[0])
-    if not os.path.basename(out) or os.path.isdir(out):
-        raise ValueError('OUT: %r is a folder: add what the names of the files shall begin with' % out)
+    try:
+        check_prefix(out)
+    except ValueError as error:
+        raise ValueError(f'OUT: {error}') from None
     if len(args.names) == 2 and not is_run:
         raise ValueError('RUN: there is no folder %r; of a network by its name give MODEL PARAMS OUT'
                          % args.names[0])

@@ -1,13 +1,12 @@
 """Several files that are together either the old ones or the whole new ones, whatever happens in between."""
 import contextlib
-import fcntl
 import os
 import shutil
 import signal
 import threading
 
 from openatac.errors import OpenatacError
-from openatac.files import flush
+from openatac.files import find_target, flush, locked, temporary_file
 from openatac.signals import STOPS, stop_signals
 
 
@@ -26,6 +25,9 @@ def replace_set(prefix, old, last=None):
     prefix: what the paths of all the files begin with; old: the paths of an older set, removed where they
     exist; last: the path of the new file that is put in its place last, as a sign that the set is whole.
 
+    What is at a path already decides what is done there, as in `openatac.files`. A folder among ``old`` is
+    refused before the body begins.
+
     If the body fails, or SIGINT or SIGTERM ends it (by `Stopped`), the old files are as they were and nothing
     else stays behind. Only a kill in the instant of the renaming can leave less: a set without its last file.
     Raises OSError, and OpenatacError if another process is writing the same set.
@@ -33,25 +35,46 @@ def replace_set(prefix, old, last=None):
     folder, name = os.path.split(os.path.abspath(prefix))
     os.makedirs(folder, exist_ok=True)
     aside = os.path.join(folder, '.%s.part' % name)
-    with _stoppable() as signals, _held(aside, prefix):
+    for path in old:
+        find_target(path)
+    with _stoppable() as signals, _held(aside, prefix), contextlib.ExitStack() as stack:
         new, backup = os.path.join(aside, 'new'), os.path.join(aside, 'old')
         for place in (new, backup):
             shutil.rmtree(place, ignore_errors=True)  # of a process that was killed
             os.mkdir(place)
         yield os.path.join(new, name)
         names = sorted(os.listdir(new), key=lambda file: (file == os.path.basename(last or ''), file))
+        gone = [path for path in old if os.path.basename(path) not in names and os.path.isfile(path)]
+        back = [(path, os.path.join(backup, os.path.basename(path))) for path in gone]
+        into_place = []
         for file in names:
-            flush(os.path.join(new, file))
+            target = find_target(os.path.join(folder, file))
+            if target.is_stream:
+                target.write_through(os.path.join(new, file))
+                continue
+            source, before = _staged(target, file, new, backup, stack)
+            into_place.append((source, target.path))
+            if target.status is not None:
+                back.append((target.path, before))
         with signals.too_late():
-            _swap([os.path.abspath(path) for path in old], backup,
-                  [(os.path.join(new, file), os.path.join(folder, file)) for file in names])
-        flush(folder)
+            _move(back + into_place)
+        for place in {os.path.dirname(path) for _, path in into_place}:
+            flush(place)
 
 
-def _swap(old, backup, moves):
-    """Move the ``old`` files to ``backup`` and then each source to its target; all or nothing."""
-    moves = [(path, os.path.join(backup, os.path.basename(path)))
-             for path in old if os.path.isfile(path)] + moves
+def _staged(target, file, new, backup, stack):
+    """(where the finished new file is, where the old one goes), both on the disk of ``target``."""
+    source, before = os.path.join(new, file), os.path.join(backup, file)
+    if os.path.dirname(target.path) != os.path.dirname(os.path.dirname(os.path.realpath(new))):  # by a link
+        finished, source = source, stack.enter_context(temporary_file(target.path))
+        before = stack.enter_context(temporary_file(target.path))
+        shutil.copyfile(finished, source)
+    target.prepare(source)
+    return source, before
+
+
+def _move(moves):
+    """Rename each source to its target; all or nothing."""
     done = []
     try:
         for source, target in moves:
@@ -67,10 +90,10 @@ def _swap(old, backup, moves):
 def _held(aside, prefix):
     """Make the folder ``aside`` for this process alone, and remove it at the end."""
     os.makedirs(aside, exist_ok=True)
-    with open(os.path.join(aside, 'lock'), 'w') as handle:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            stack.enter_context(locked(os.path.join(aside, 'lock')))
+        except BlockingIOError:
             raise OpenatacError('another process is writing %s: wait for its end, or choose another name'
                                 % prefix) from None
         try:

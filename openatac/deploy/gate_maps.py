@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from openatac.errors import OpenatacError
-from openatac.files import replace_file, writing
+from openatac.files import writing
+from openatac.pictures import write_picture
 
 PANEL = 1.5  # inches
 COLOURS, OPACITY = 'RdBu_r', 0.6
@@ -82,9 +83,9 @@ def draw_gate_maps(path, prefix, image, pixels, title):
     Raises OpenatacError as `gate_maps`, without matplotlib, and if the file can't be written.
     """
     check_matplotlib()
-    figure = gate_figure(gate_maps(prefix, image), pixels, title)
-    with writing(path, ': choose another place'), replace_file(path) as temporary:
-        figure.savefig(temporary, format='png', dpi=110)
+    maps = gate_maps(prefix, image)
+    with writing(path, ': choose another place'):
+        write_picture(path, lambda: gate_figure(maps, pixels, title))
 
 
 def gate_figure(maps, pixels, title):

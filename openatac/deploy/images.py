@@ -12,6 +12,7 @@ import warnings
 
 import numpy as np
 
+from openatac.arguments import CROP_RATIO
 from openatac.data.image_codec import decode, resize
 from openatac.data.records import BadRecord
 from openatac.errors import OpenatacError
@@ -122,9 +123,9 @@ class InputTransform:
         if channels != 3:
             raise OpenatacError('the network takes images of %d channels, and image files have 3' % channels)
         self.crop_ratio = description.crop_ratio
-        if not 0 <= self.crop_ratio <= 1:
-            raise OpenatacError('the description has a crop ratio of %s, which must be from 0 to 1: export '
-                                'again' % self.crop_ratio)
+        if self.crop_ratio and not CROP_RATIO <= self.crop_ratio <= 1:
+            raise OpenatacError(f'the description has a crop ratio of {self.crop_ratio}, which must be 0 or '
+                                f'from {CROP_RATIO} to 1: export again')
         self.mean, self.std = (np.array(values, 'float32').reshape(3, 1, 1)
                                for values in (description.mean, description.std))
 

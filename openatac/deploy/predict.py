@@ -15,8 +15,11 @@ import json
 import os
 import sys
 
+from openatac import streams
+from openatac.arguments import BATCH, CLASSES, number
 from openatac.deploy.description import prefix_of, read_description
 from openatac.deploy.engines import ENGINES, engine_for, open_engine
+from openatac.escapes import for_terminal
 
 
 def main(argv):
@@ -25,10 +28,10 @@ def main(argv):
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('export', metavar='EXPORT', help='an export, or one of its files')
     p.add_argument('images', metavar='IMAGES', nargs='+', help='image files, folders, or -')
-    p.add_argument('--top', type=_count, default=5, metavar='K',
+    p.add_argument('--top', type=number(int, low=1, high=CLASSES), default=5, metavar='K',
                    help='classes to print (default: %(default)s)')
     p.add_argument('--json', action='store_true', help='print a line of JSON for each image')
-    p.add_argument('--batch-size', type=_count, default=32, metavar='N',
+    p.add_argument('--batch-size', type=number(int, low=1, high=BATCH), default=32, metavar='N',
                    help='images at a time (default: %(default)s)')
     p.add_argument('--engine', choices=ENGINES, metavar='NAME', help='what runs the network: %s (default: '
                    "static, or the file's own)" % ', '.join(ENGINES))
@@ -38,12 +41,6 @@ def main(argv):
     if args.images.count('-') > 1:
         p.error('argument IMAGES: - can be given only once')
     return _predict(args)
-
-
-def _count(text):
-    if not text.isdecimal() or not 0 < int(text) <= 2 ** 20:
-        raise argparse.ArgumentTypeError('%r is not a whole number from 1 to %d' % (text, 2 ** 20))
-    return int(text)
 
 
 def _predict(args):
@@ -56,18 +53,15 @@ def _predict(args):
     transform, paths = InputTransform(description), list(find_images(args.images))
     engine = open_engine(prefix, args.engine or engine_for(args.export))
     bad, picture = [], args.gates
-    try:
-        lines = _Lines(description, paths, args.top, args.json)
-        for names, images in _batches(paths, transform, args.batch_size, bad):
-            scores = _softmax(engine(images), names)
-            if picture:
-                best = lines.labels[scores[0].argmax()]
-                _draw_gates(picture, prefix, transform, images[0],
-                            '%s: %s (%.2f)' % (os.path.basename(names[0]), best, scores[0].max()))
-                picture = None
-            lines.show(names, scores)
-    except BrokenPipeError:  # whoever read the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    lines = _Lines(description, paths, args.top, args.json)
+    for names, images in _batches(paths, transform, args.batch_size, bad):
+        scores = _softmax(engine(images), names)
+        if picture:
+            best = lines.labels[scores[0].argmax()]
+            _draw_gates(picture, prefix, transform, images[0],
+                        '%s: %s (%.2f)' % (os.path.basename(names[0]), best, scores[0].max()))
+            picture = None
+        lines.show(names, scores)
     return 1 if bad else 0
 
 
@@ -85,20 +79,15 @@ def _batches(paths, transform, size, bad):
     for path in paths:
         try:
             images.append(transform(to_pixels(read_file(path))))
-            names.append(_printable(path))
+            names.append(os.fsencode(path).decode('utf-8', 'backslashreplace'))
         except BadImage as error:
             bad.append(path)
-            print('left out %s: %s' % (_printable(path), error), file=sys.stderr)
+            streams.say(f'left out {path}: {error}')
         if len(images) == size:
             yield names, np.stack(images)
             names, images = [], []
     if images:
         yield names, np.stack(images)
-
-
-def _printable(path):
-    """A path as text that every terminal takes: names of files may be any bytes."""
-    return os.fsencode(path).decode('utf-8', 'backslashreplace')
 
 
 def _softmax(outputs, names):
@@ -121,8 +110,8 @@ class _Lines:
         self.labels = description.labels or [str(index) for index in range(description.classes)]
         self.top, self.as_json = min(top, description.classes), as_json
         self._form = '%%-%ds  %%5s  %%-%ds  %%6s' % (
-            max(len(name) for name in ['image', *map(_printable, paths)]),
-            max(len(label) for label in ['label', *self.labels]))
+            max(len(name) for name in ['image', *map(for_terminal, paths)]),
+            max(len(for_terminal(label)) for label in ['label', *self.labels]))
         if not as_json:
             print(self._form % ('image', 'class', 'label', 'score'), flush=True)
 
@@ -136,6 +125,6 @@ class _Lines:
                     for index in best]}))
                 continue
             for rank, index in enumerate(best):
-                print(self._form % (name if rank == 0 else '', index, self.labels[index],
-                                    '%.4f' % of_image[index]))
+                print(self._form % (for_terminal(name) if rank == 0 else '', index,
+                                    for_terminal(self.labels[index]), '%.4f' % of_image[index]))
         sys.stdout.flush()

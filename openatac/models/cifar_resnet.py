@@ -6,6 +6,7 @@ from functools import partial
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
+from openatac.arguments import BLOCKS, CHANNELS, CLASSES, check_counts, check_number, check_whole
 from openatac.models.placement import place
 from openatac.nn.activations import check_activation, make_activation
 from openatac.nn.attention import check_attention, make_attention
@@ -121,16 +122,12 @@ def _stage(index, blocks, in_channels, channels, **block_arguments):
 
 
 def _check(layers, channels, classes, act_type, replace_act, drop_rate):
-    if len(layers) != 3 or min(layers) < 1:
-        raise ValueError('layers must be three counts of at least one block, not %r' % (layers,))
-    if len(channels) != 4 or min(channels) < 1:
-        raise ValueError('channels must be four counts of at least one channel, not %r' % (channels,))
+    check_counts('layers', layers, 3, BLOCKS)
+    check_counts('channels', channels, 4, CHANNELS)
     if channels[1] == channels[2] or channels[2] == channels[3]:
         raise ValueError('stages 2 and 3 must change the channels, since only then their shortcuts have a '
                          'stride, as published; channels %r do not' % (channels,))
-    if classes < 1:
-        raise ValueError('classes must be at least 1, not %r' % (classes,))
-    if not 0 <= drop_rate < 1:
-        raise ValueError('drop_rate must be from 0 to below 1, not %r' % (drop_rate,))
+    check_whole('classes', classes, 1, CLASSES)
+    check_number('drop_rate', drop_rate, low=0, below=1)
     check_activation(act_type)
     check_activation(replace_act, 'replace_act')

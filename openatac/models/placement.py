@@ -5,6 +5,8 @@ after the last one, the ImageNet host its four stages. ``act_layers`` of the fou
 ``act_type``, the others ``replace_act``: the last ones (``act_order='bac'``, from the back) or
 the first ones (``'pre'``).
 """
+from openatac.arguments import check_whole
+
 SLOTS = 4
 ORDERS = ('bac', 'pre')
 
@@ -14,8 +16,7 @@ def place(act_type, replace_act, act_layers, act_order='bac'):
 
     Raises ValueError for ``act_layers`` outside 0..4 and an unknown ``act_order``.
     """
-    if not isinstance(act_layers, int) or not 0 <= act_layers <= SLOTS:
-        raise ValueError('act_layers must be a whole number from 0 to %d, not %r' % (SLOTS, act_layers))
+    check_whole('act_layers', act_layers, 0, SLOTS)
     if act_order not in ORDERS:
         raise ValueError('act_order must be bac (from the back) or pre (from the front), not %r'
                          % (act_order,))

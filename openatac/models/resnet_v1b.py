@@ -7,6 +7,7 @@ from functools import partial
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
+from openatac.arguments import BLOCKS, CHANNELS, CLASSES, check_counts, check_number, check_whole
 from openatac.models.placement import place
 from openatac.nn.activations import check_activation, make_activation
 from openatac.nn.attention import check_attention, make_attention
@@ -199,14 +200,10 @@ def _stage(index, blocks, in_channels, planes, stride, dilation, avg_down, norm,
 
 
 def _check(layers, classes, act_type, stem_width, final_drop):
-    if len(layers) != 4 or min(layers) < 1:
-        raise ValueError('layers must be four counts of at least one block, not %r' % (layers,))
-    if classes < 1:
-        raise ValueError('classes must be at least 1, not %r' % (classes,))
-    if stem_width < 1:
-        raise ValueError('stem_width must be at least 1, not %r' % (stem_width,))
-    if not 0 <= final_drop < 1:
-        raise ValueError('final_drop must be from 0 to below 1, not %r' % (final_drop,))
+    check_counts('layers', layers, 4, BLOCKS)
+    check_whole('classes', classes, 1, CLASSES)
+    check_whole('stem_width', stem_width, 1, CHANNELS // 2)
+    check_number('final_drop', final_drop, low=0, below=1)
     check_activation(act_type)
 
 

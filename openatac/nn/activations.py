@@ -8,6 +8,7 @@ from typing import Callable, NamedTuple, Tuple
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
+from openatac.arguments import check_number
 from openatac.nn.atac import ChaATAC
 from openatac.nn.frelu import FReLU
 from openatac.nn.xunit import XUnit
@@ -45,8 +46,7 @@ class Sine(HybridBlock):
 
     def __init__(self, w0=1, **kwargs):
         super().__init__(**kwargs)
-        if not w0 > 0:
-            raise ValueError('w0 (the frequency of the sine) must be above 0, not %r' % (w0,))
+        check_number('w0 (the frequency of the sine)', w0, above=0)
         self._w0 = w0
 
     def hybrid_forward(self, F, x):

@@ -10,6 +10,8 @@ where W1: C -> C/r and W2: C/r -> C are 1x1 convolutions without biases.
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
+from openatac.arguments import CHANNELS, check_number, check_whole
+
 
 class ChaATAC(HybridBlock):
     """Channel-wise attentional activation, input and output (B, C, H, W).
@@ -29,8 +31,8 @@ class ChaATAC(HybridBlock):
 
     def __init__(self, channels, r=2, useReLU=True, useGlobal=False, **kwargs):
         super().__init__(**kwargs)
-        if not r > 0:
-            raise ValueError('r (the channel reduction ratio) must be above 0, not %r' % (r,))
+        check_whole('channels', channels, 1, CHANNELS)
+        check_number('r (the channel reduction ratio)', r, above=0)
         self.channels = channels
         self.inter_channels = int(channels // r)
         if self.inter_channels < 1:

@@ -17,6 +17,7 @@ from typing import Callable, NamedTuple, Tuple
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
+from openatac.arguments import CHANNELS, check_number, check_whole
 from openatac.nn.atac import ChaATAC
 
 
@@ -133,8 +134,7 @@ class ECA(HybridBlock):
 
     def __init__(self, channels, gamma=2, b=1, **kwargs):
         super().__init__(**kwargs)
-        if not gamma > 0:
-            raise ValueError('gamma must be above 0, not %r' % (gamma,))
+        check_number('gamma', gamma, above=0)
         k = int(abs((math.log2(channels) + b) / gamma))
         self.kernel = k if k % 2 else k + 1
         with self.name_scope():
@@ -241,8 +241,8 @@ class _GlobalDepthwise(HybridBlock):
 
 
 def _inner_channels(channels, reduction):
-    if not reduction > 0:
-        raise ValueError('reduction (the channel reduction ratio) must be above 0, not %r' % (reduction,))
+    check_whole('channels', channels, 1, CHANNELS)
+    check_number('reduction (the channel reduction ratio)', reduction, above=0)
     inner = int(channels // reduction)
     if inner < 1:
         raise ValueError('reduction=%r leaves no bottleneck in a block of %d channels: choose it from 1 to %d'

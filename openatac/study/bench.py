@@ -18,6 +18,7 @@ import statistics
 from importlib import metadata
 
 from openatac import runtime
+from openatac.arguments import COUNT, SECONDS, number, prefix
 from openatac.deploy.description import prefix_of, read_description
 from openatac.deploy.engines import ENGINES
 from openatac.errors import OpenatacError
@@ -25,7 +26,6 @@ from openatac.files import write_csv, writing
 from openatac.study.bench_picture import draw_bench
 from openatac.study.bench_process import BenchProcess
 from openatac.study.text_table import text_table
-from openatac.training.flags import number
 
 MOST_SIZES = 8  # torch.compile takes no more for one network
 FIGURES = {'p50_ms': '%.2f', 'p95_ms': '%.2f', 'images_per_second': '%.1f'}
@@ -42,10 +42,11 @@ def main(argv):
                    help='images in a batch (default: 1,64)')
     p.add_argument('--engines', type=_names, metavar='NAME,...',
                    help='of %s (default: all that can run an export here)' % ', '.join(ENGINES))
-    p.add_argument('--rounds', type=number(int, low=1), default=5, metavar='N', help='(default: %(default)s)')
-    p.add_argument('--seconds', type=number(float, above=0), default=2.0, metavar='S',
+    p.add_argument('--rounds', type=number(int, low=1, high=COUNT), default=5, metavar='N',
+                   help='(default: %(default)s)')
+    p.add_argument('--seconds', type=number(float, above=0, high=SECONDS), default=2.0, metavar='S',
                    help='that a turn takes at least (default: %(default)s)')
-    p.add_argument('--out', metavar='PREFIX', help='write PREFIX.csv and PREFIX.png')
+    p.add_argument('--out', metavar='PREFIX', type=prefix, help='write PREFIX.csv and PREFIX.png')
     args = p.parse_args(argv)
     prefixes = [prefix_of(path) for path in args.exports]
     if len(set(prefixes)) < len(prefixes):
@@ -206,7 +207,7 @@ def _processor():
 def _check_out(out):
     """Raise OpenatacError, before the work is done, if there is no place for the files."""
     folder = os.path.dirname(os.path.abspath(out or ''))
-    if out and (not os.path.basename(out) or not os.access(folder, os.W_OK)):
+    if out and not os.access(folder, os.W_OK):
         raise OpenatacError('--out: %s cannot be written: name a folder that is there, and what the names of '
                             'the files shall begin with' % out)
 

@@ -22,11 +22,11 @@ import subprocess
 import sys
 import tempfile
 
+from openatac.arguments import BLOCKS, COUNT, SEED, number
 from openatac.errors import OpenatacError
 from openatac.files import write_text
 from openatac.study.run_queue import WRONG_COMMAND, Training, run_all, train_script
 from openatac.study.runs import find_runs, trained_name
-from openatac.training.flags import number
 
 OURS = ('--model', '--blocks', '--act-type', '--attention', '--useGlobal', '--no-useGlobal', '--seed',
         '--save-dir', '--resume', '--recipe', '--summary', '--evaluate', '--export', '--tensorboard',
@@ -67,15 +67,15 @@ def _parse(argv):
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('folder', metavar='FOLDER', nargs='?', help='(default: the first of --from)')
     p.add_argument('--units', type=_list(str), help='such as relu,se,atac')
-    p.add_argument('--blocks', type=_list(number(int, low=1, high=1000)), default=[3],
+    p.add_argument('--blocks', type=_list(number(int, low=1, high=BLOCKS)), default=[3],
                    help='blocks per stage, such as 1,2,3 (default: 3, a ResNet-20)')
-    p.add_argument('--seeds', type=_list(number(int, low=0, high=2 ** 31 - 1)), default=[1, 2, 3],
+    p.add_argument('--seeds', type=_list(number(int, low=0, high=SEED)), default=[1, 2, 3],
                    help='(default: 1,2,3)')
     p.add_argument('--recipe', default='cifar10_atac',
                    help='of train_cifar.py, but for unit and depth (default: %(default)s)')
     p.add_argument('--jobs', type=number(int, low=1, high=256), default=1,
                    help='trainings at a time, which share the processors (default: 1)')
-    p.add_argument('--dry-run', type=number(int, low=1, high=10 ** 6), metavar='N',
+    p.add_argument('--dry-run', type=number(int, low=1, high=COUNT), metavar='N',
                    help='only do N batches of each training, print what they take, and keep nothing')
     p.add_argument('--from', dest='others', metavar='RUNS', nargs='+', default=[],
                    help='folders with finished runs, whose records are copied to FOLDER')

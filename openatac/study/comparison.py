@@ -8,6 +8,8 @@ import itertools
 import statistics
 from typing import List, NamedTuple
 
+from openatac.errors import OpenatacError
+from openatac.escapes import for_markdown
 from openatac.study.runs import Run, check_comparable
 
 IMAGE_SHAPE = (3, 32, 32)
@@ -59,7 +61,11 @@ def _costs(run):
     settings = run.summary['settings']
     # With a host of its own, the network's name says all; else the flags do.
     model = run.summary['model'] if settings.get('host') else 'atac'
-    net = build_network(argparse.Namespace(**{**settings, 'model': model}))
+    try:
+        net = build_network(argparse.Namespace(**{**settings, 'model': model}))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise OpenatacError(f'{run.folder} is damaged: its summary.json does not describe a network ({error})'
+                            ) from None
     net.infer_shape(mx.nd.zeros((1, *IMAGE_SHAPE)))
     return costs(net, IMAGE_SHAPE)
 
@@ -80,7 +86,7 @@ def spread(values):
 
 def markdown(groups):
     """The table of `rows` in Markdown."""
-    lines = [HEAD, ('---',) * len(HEAD), *rows(groups)]
+    lines = [HEAD, ('---',) * len(HEAD), *(map(for_markdown, row) for row in rows(groups))]
     return '\n'.join('| %s |' % ' | '.join(line) for line in lines)
 
 

@@ -4,6 +4,7 @@ import json
 import os
 
 from openatac.errors import OpenatacError
+from openatac.escapes import for_markdown, without_controls
 from openatac.files import write_csv, write_text, writing
 from openatac.study import comparison
 from openatac.study.accuracy_picture import write_accuracy_picture
@@ -59,24 +60,26 @@ def _record(run):
 
 def read_note(folder):
     """What was noted of the data, or an empty text."""
-    with contextlib.suppress(FileNotFoundError), open(os.path.join(folder, NOTE), encoding='utf-8') as handle:
-        return handle.read().strip()
+    with contextlib.suppress(FileNotFoundError), open(
+            os.path.join(folder, NOTE), encoding='utf-8', errors='replace') as handle:
+        return without_controls(handle.read()).strip()
     return ''
 
 
 def write_note(folder, note):
     """Keep a note on the data for this comparison and those that are made anew of it."""
     with writing(folder, ADVICE):
-        write_text(os.path.join(folder, NOTE), note + '\n')
+        write_text(os.path.join(folder, NOTE), without_controls(note) + '\n')
 
 
 def write_comparison(folder, measure):
     """Write the files of the comparison of the runs in ``folder``; returns the text of comparison.md."""
     groups = comparison.group(find_runs(folder), read_note(folder))
-    sentences = ['- %s' % sentence for sentence in comparison.statements(groups, measure)]
+    sentences = ['- %s' % for_markdown(sentence) for sentence in comparison.statements(groups, measure)]
     if sentences:
         sentences = ['', 'Differences in %s:' % measure.replace('_', ' '), '', *sentences]
-    text = '\n'.join([*comparison.circumstances(groups), '', comparison.markdown(groups), *sentences]) + '\n'
+    text = '\n'.join([*map(for_markdown, comparison.circumstances(groups)), '',
+                      comparison.markdown(groups), *sentences]) + '\n'
     document = page(groups, measure)
     with writing(folder, ADVICE):
         write_csv(os.path.join(folder, 'runs.csv'), COLUMNS, _rows(groups, folder))

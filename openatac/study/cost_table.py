@@ -11,9 +11,9 @@ Activations are the outputs of all operators for one image in float32, which tra
 import argparse
 import os
 
+from openatac.arguments import CLASSES, SIDE, number
 from openatac.errors import OpenatacError
 from openatac.study.text_table import text_table
-from openatac.training.flags import number
 
 HEAD = ('network', 'parameters', 'trainable', 'multiply-adds', 'activations')
 LAYER_HEAD = ('layer', 'operator', 'output', 'parameters', 'multiply-adds', 'activations')
@@ -24,8 +24,8 @@ def main(argv):
     p = argparse.ArgumentParser(prog='openatac costs', description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('networks', metavar='NAME', nargs='+', help="a network's name, or a symbol file (.json)")
-    p.add_argument('--classes', type=number(int, low=1), help="(default: the host's)")
-    p.add_argument('--input-size', type=number(int, low=1, high=4096),
+    p.add_argument('--classes', type=number(int, low=1, high=CLASSES), help="(default: the host's)")
+    p.add_argument('--input-size', type=number(int, low=1, high=SIDE),
                    help='side of the image (default: 32 for CIFAR networks, else 224)')
     p.add_argument('--published', action='store_true', help='count as the paper does')
     p.add_argument('--layers', action='store_true', help='a line for each operator too')

@@ -1,10 +1,10 @@
 """Finished runs of both scripts, as the published numbers are held to them."""
-import csv
 import json
 import os
 from typing import Dict, NamedTuple
 
 from openatac.errors import OpenatacError
+from openatac.files import read_csv
 from openatac.study import published
 from openatac.study.runs import device_count, read_run
 
@@ -61,8 +61,8 @@ def _read_cifar(folder, summary):
 
 
 def _read_imagenet(folder, summary):
-    with open(os.path.join(folder, 'metrics.csv'), encoding='utf-8', newline='') as handle:
-        epochs = [{column: float(value) for column, value in row.items()} for row in csv.DictReader(handle)]
+    epochs = [{column: float(value) for column, value in row.items()}
+              for row in read_csv(os.path.join(folder, 'metrics.csv'))]
     best, last = max(epochs, key=lambda row: row['val_accuracy']), epochs[-1]
     values = {measure: 100 * (1 - row[column]) for measure, row, column in (
         (published.TOP1, best, 'val_accuracy'), (published.TOP5, best, 'val_top5_accuracy'),

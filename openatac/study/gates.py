@@ -15,11 +15,11 @@ import dataclasses
 import os
 import tempfile
 
+from openatac.arguments import IMAGES, number, prefix
 from openatac.errors import OpenatacError
 from openatac.files import write_csv, writing
 from openatac.study.gate_picture import draw_gates
 from openatac.study.text_table import text_table
-from openatac.training.flags import number
 
 SHOWN = {  # head of a column in the printed table -> column of the file
     'layer': 'layer', 'unit': 'unit', 'mean': 'mean', 'deviation': 'standard_deviation',
@@ -35,17 +35,16 @@ def main(argv):
     p = argparse.ArgumentParser(prog='openatac gates', description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('runs', metavar='RUN', nargs='+', help='folder of a run')
-    p.add_argument('--out', metavar='PREFIX', required=True, help='what the names of the files begin with')
+    p.add_argument('--out', metavar='PREFIX', type=prefix, required=True,
+                   help='what the names of the files begin with')
     p.add_argument('--params', default='best', metavar='best|last|FILE',
                    help="the run's best or last parameters, or a file of them (default: %(default)s)")
-    p.add_argument('--images', type=number(int, low=1), metavar='N',
+    p.add_argument('--images', type=number(int, low=1, high=IMAGES), metavar='N',
                    help='look at N images, evenly spread over the test set (default: all)')
     p.add_argument('--dataset', choices=('cifar10', 'cifar100', 'digits'),
                    help="other images than the run's own, for runs of train_cifar.py")
     p.add_argument('--data-dir', help="where the images are (default: where the run had them)")
     args = p.parse_args(argv)
-    if not os.path.basename(args.out):
-        p.error('argument --out: %r is a folder: add what the names of the files shall begin with' % args.out)
     with writing('--out: %s' % args.out, '; choose another'):  # tried before the work is done
         folder = os.path.dirname(os.path.abspath(args.out))
         os.makedirs(folder, exist_ok=True)
@@ -110,12 +109,14 @@ def _small_images(run, count):
 
 def _imagenet(folder, run, args):
     """The same of a run of train_imagenet.py."""
-    from openatac.training import imagenet_network, session
+    from openatac.data.photos import EvaluationTransform
+    from openatac.training import imagenet, imagenet_network, session
     if args.dataset:
         raise OpenatacError('--dataset %s has no images for %s, a run of train_imagenet.py: leave it '
                             'out' % (args.dataset, folder))
     with session.reading_network(folder):
         run.syncbn = False  # the same parameters, and one device needs no synchronisation
+        EvaluationTransform(run.input_size, run.crop_ratio or imagenet.CROP_RATIO)
         net, name = imagenet_network.build_network(run), imagenet_network.model_name(run)
     if args.data_dir:
         run.data_dir, run.use_rec = args.data_dir, False

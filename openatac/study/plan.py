@@ -9,7 +9,7 @@ left out, so small messages cost more than this says; nothing here was fitted to
 import argparse
 from typing import NamedTuple, Optional
 
-from openatac.training.flags import number
+from openatac.arguments import number
 
 GBIT = 1e9 / 8  # bytes per second in one Gbit/s: network links are sold in decimal bits,
 GB = 1e9        # those between devices in decimal bytes
@@ -333,7 +333,7 @@ def parser():
     def whole(low):
         return number(int, low=low, high=10 ** 12)
 
-    positive = number(float, above=0)
+    positive = number(float, above=0, high=1e12)
     p = argparse.ArgumentParser(prog='openatac plan', description=__doc__, allow_abbrev=False,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--gpus', type=whole(1), required=True, metavar='N', help='devices in all')
@@ -361,5 +361,6 @@ def parser():
                    help='whose gradients (default: %(default)s)')
     p.add_argument('--parameters', type=whole(1), metavar='COUNT',
                    help='trained parameters, in place of those of --model; needs no MXNet')
-    p.add_argument('--price', type=number(float, low=0), metavar='P', help='of one device for an hour')
+    p.add_argument('--price', type=number(float, low=0, high=1e12), metavar='P',
+                   help='of one device for an hour')
     return p

@@ -1,9 +1,10 @@
 """A comparison as one HTML page that needs nothing but itself: no network, no other file, no library."""
-import html
 import io
 import re
 import statistics
 
+from openatac.escapes import for_html
+from openatac.pictures import plain_text
 from openatac.study import comparison
 from openatac.study.accuracy_picture import MEASURES, accuracy_figure, curves_figure
 
@@ -113,7 +114,7 @@ def page(groups, measure='last_accuracy'):
     sections = [_paragraphs(comparison.circumstances(groups)), _results(groups), _relative_costs(groups),
                 _pictures(groups, measure), _statements(groups, measure), _runs(groups)]
     title = 'Units compared on ' + comparison.data_set(groups)
-    return FORM.format(title=html.escape(title), style=STYLE, script=SCRIPT,
+    return FORM.format(title=for_html(title), style=STYLE, script=SCRIPT,
                        sections='\n'.join(filter(None, sections)))
 
 
@@ -148,14 +149,19 @@ def _costs(group):
 def _pictures(groups, measure):
     """Accuracy against parameters, and a figure of curves for each depth."""
     try:
-        pictures = [_picture(accuracy_figure(groups, measure), 'accuracy',
-                             MEASURES[measure] + ' against trainable parameters')]
-        curves = [_picture(curves_figure(groups, blocks), 'curves%d' % blocks,
-                           'test accuracy and training loss over epochs, b = %d' % blocks)
-                  for blocks in sorted({each.blocks for each in groups})]
+        with plain_text():
+            return _drawn(groups, measure)
     except ImportError:
         return _paragraphs(["The pictures are missing, since matplotlib is not installed "
                             "(pip install 'openatac[demo]')."])
+
+
+def _drawn(groups, measure):
+    pictures = [_picture(accuracy_figure(groups, measure), 'accuracy',
+                         MEASURES[measure] + ' against trainable parameters')]
+    curves = [_picture(curves_figure(groups, blocks), 'curves%d' % blocks,
+                       'test accuracy and training loss over epochs, b = %d' % blocks)
+              for blocks in sorted({each.blocks for each in groups})]
     return '\n'.join([_heading('Accuracy against parameters'), *pictures, _heading('Curves'), *curves])
 
 
@@ -170,12 +176,12 @@ def _picture(figure, name, label):
     content = re.sub(r' d="[^"]*"', lambda path: re.sub(r'(\.\d\d)\d+', r'\1', path[0]), content)
     content = content.replace('#000000', 'currentColor').replace('#ffffff', 'var(--page)')
     return '<div class="box">\n<svg role="img" aria-label="%s" %s>%s</svg>\n</div>' % (
-        html.escape(label), size, content)
+        for_html(label), size, content)
 
 
 def _statements(groups, measure):
     """The differences between units of the same depth."""
-    items = ['<li>%s</li>' % html.escape(sentence) for sentence in comparison.statements(groups, measure)]
+    items = ['<li>%s</li>' % for_html(sentence) for sentence in comparison.statements(groups, measure)]
     if not items:
         return ''
     return '\n'.join([_heading('Differences between units: ' + MEASURES[measure]), _paragraphs([
@@ -188,11 +194,11 @@ def _runs(groups):
     parts = [_heading('The runs')]
     for each in groups:
         parts += ['<details>', '<summary>%s, b = %d: %s</summary>' % (
-            html.escape(each.unit), each.blocks,
+            for_html(each.unit), each.blocks,
             'seed%s ' % 's'[:len(each.runs) > 1] + ', '.join(str(run.seed) for run in each.runs))]
         for run in each.runs:
-            parts += ['<p>%s</p>' % html.escape(_facts(run)),
-                      '<pre><code>%s</code></pre>' % html.escape(run.summary['command'])]
+            parts += ['<p>%s</p>' % for_html(_facts(run)),
+                      '<pre><code>%s</code></pre>' % for_html(run.summary['command'])]
         parts.append('</details>')
     return '\n'.join(parts)
 
@@ -206,11 +212,11 @@ def _facts(run):
 
 
 def _heading(text):
-    return '<h2>%s</h2>' % html.escape(text)
+    return '<h2>%s</h2>' % for_html(text)
 
 
 def _paragraphs(sentences):
-    return '\n'.join('<p>%s</p>' % html.escape(sentence) for sentence in sentences)
+    return '\n'.join('<p>%s</p>' % for_html(sentence) for sentence in sentences)
 
 
 def _table(head, rows):
@@ -219,10 +225,10 @@ def _table(head, rows):
     for name in head:
         lines.append('<th scope="col"%s%s><button type="button">%s</button></th>' % (
             ' class="word"' * (name == UNIT), ' aria-sort="ascending"' * (name == head[0]),
-            html.escape(name)))
+            for_html(name)))
     lines += ['</tr></thead>', '<tbody>']
     for row in rows:
-        cells = ['<th scope="row" class="word">%s</th>' % html.escape(text) if name == UNIT
-                 else '<td>%s</td>' % html.escape(text) for name, text in zip(head, row)]
+        cells = ['<th scope="row" class="word">%s</th>' % for_html(text) if name == UNIT
+                 else '<td>%s</td>' % for_html(text) for name, text in zip(head, row)]
         lines.append('<tr>%s</tr>' % ''.join(cells))
     return '\n'.join([*lines, '</tbody>', '</table>', '</div>'])

@@ -1,11 +1,11 @@
 """The hours that a published run would take, from measured speeds."""
-import csv
 import math
 import os
 import re
 import statistics
 from typing import NamedTuple, Optional
 
+from openatac.files import read_csv
 from openatac.study import published
 from openatac.study.published_costs import multiply_adds
 
@@ -43,15 +43,14 @@ def benchmark_speeds(folder):
     path = os.path.join(folder, 'benchmark.csv')
     if not os.path.exists(path):
         return
-    with open(path, encoding='utf-8', newline='') as handle:
-        for row in csv.DictReader(handle):
-            network = re.match(r'training, ResNet-(\d+) (\w+), ', row.get('measurement') or '')
-            machine = re.match(r'(\d+) cores? of [^;]+', row.get('machine') or '')
-            if network and machine:
-                yield Speed('cifar_resnet%s_v2_%s' % (network[1], network[2].lower()),
-                            float(row['ours']) / int(machine[1]), 'CPU core',
-                            '%s on %s (n = %s, measured by us: results/benchmark.csv)' % (
-                                row['ours'], machine[0], row['n']))
+    for row in read_csv(path):
+        network = re.match(r'training, ResNet-(\d+) (\w+), ', row.get('measurement') or '')
+        machine = re.match(r'(\d+) cores? of [^;]+', row.get('machine') or '')
+        if network and machine:
+            yield Speed('cifar_resnet%s_v2_%s' % (network[1], network[2].lower()),
+                        float(row['ours']) / int(machine[1]), 'CPU core',
+                        '%s on %s (n = %s, measured by us: results/benchmark.csv)' % (
+                            row['ours'], machine[0], row['n']))
 
 
 class Hours(NamedTuple):

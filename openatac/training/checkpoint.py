@@ -5,7 +5,6 @@ last, ``manifest.json`` with the SHA-256 of both. It is made under a temporary n
 the disk and renamed. Nothing in it is a pickle.
 """
 import contextlib
-import fcntl
 import hashlib
 import json
 import logging
@@ -16,7 +15,7 @@ import numpy as np
 
 from openatac.engines.params_file import read_params, write_params
 from openatac.errors import CheckpointError, ParameterFileError
-from openatac.files import flush, remove_leftovers
+from openatac.files import flush, locked, reason, remove_leftovers
 
 ARRAYS, STATE, MANIFEST = 'arrays.params', 'state.json', 'manifest.json'
 log = logging.getLogger('openatac')
@@ -43,9 +42,9 @@ class Checkpoints:
         Raises CheckpointError, leaving the earlier checkpoints as they were, if it can't be
         written or if an array holds a value that is not finite.
         """
-        check_finite(arrays)
+        check_finite(arrays, self)
         name = '%010d' % iteration
-        with writing_in(self.folder):
+        with writing_in(self.folder, self):
             os.makedirs(self.folder, exist_ok=True)
             self._remove(other for other in os.listdir(self.folder)
                          if other.startswith('.') and other[1:].isdigit())
@@ -117,40 +116,56 @@ def _sha256(path):
     return digest.hexdigest()
 
 
-def check_finite(arrays):
-    """Raise CheckpointError if an array of {name: numpy.ndarray} holds a value that is not finite."""
+def checkpoints_of(folder):
+    """The `Checkpoints` of the run in ``folder``."""
+    return Checkpoints(os.path.join(folder, 'checkpoints'))
+
+
+def what_is_kept(checkpoints):
+    """What to say of the `Checkpoints` of a run that fails."""
+    return 'the last checkpoint is kept' if checkpoints.names() else 'there is no checkpoint yet'
+
+
+def check_finite(arrays, checkpoints):
+    """Raise CheckpointError if an array of {name: numpy.ndarray} holds a value that is not finite.
+
+    checkpoints : those of the run, of which the sentence says whether there are any
+    """
     for name, array in arrays.items():
         if not np.isfinite(array).all():
-            raise CheckpointError('%s became infinite or not a number: the last checkpoint is kept; use a '
-                                  'smaller --lr' % name.split('/')[1])
+            raise CheckpointError(f'{name.split("/")[1]} became infinite or not a number: '
+                                  f'{what_is_kept(checkpoints)}; use a smaller --lr')
 
 
 @contextlib.contextmanager
-def writing_in(folder):
-    """Turn a failure to write in ``folder`` into a CheckpointError."""
+def writing_in(folder, checkpoints=None):
+    """Turn a failure to write in ``folder`` into a CheckpointError.
+
+    checkpoints : those of the run if they are not in ``folder``/checkpoints
+    """
     try:
         yield
     except OSError as error:
-        raise CheckpointError('%s cannot be written (%s); the last checkpoint is intact: make room or mend '
-                              'the folder, then go on with --resume auto'
-                              % (error.filename or folder, error.strerror)) from None
+        checkpoints = checkpoints or checkpoints_of(folder)
+        go_on = 'go on with --resume auto' if checkpoints.names() else 'start again'
+        raise CheckpointError(f'{error.filename or folder} cannot be written ({reason(error)}); '
+                              f'{what_is_kept(checkpoints)}: make room or repair the folder, then {go_on}'
+                              ) from None
 
 
 @contextlib.contextmanager
 def only_run_in(folder):
     """Hold ``folder`` for this process; CheckpointError if another run has it or it can't be written."""
-    try:
-        os.makedirs(folder, exist_ok=True)
-        handle = open(os.path.join(folder, '.lock'), 'w')
-    except OSError as error:
-        raise CheckpointError('%s cannot be written (%s): choose another folder'
-                              % (folder, error.strerror)) from None
-    with handle:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise CheckpointError('another run is using %s: choose another folder, or wait for its end'
-                                  % folder) from None
+            os.makedirs(folder, exist_ok=True)
+            stack.enter_context(locked(os.path.join(folder, '.lock')))
+        except BlockingIOError:
+            raise CheckpointError(f'another run is using {folder}: choose another folder, or wait for its end'
+                                  ) from None
+        except OSError as error:
+            raise CheckpointError(f'{folder} cannot be written ({reason(error)}): choose another folder'
+                                  ) from None
         with writing_in(folder):
             remove_leftovers(folder)
         yield

@@ -15,6 +15,7 @@ import sys
 import threading
 import traceback
 
+from openatac import streams
 from openatac.engines.alone import Alone
 from openatac.errors import OpenatacError
 
@@ -162,7 +163,7 @@ def end(sentence, code=1):
     run was asked to stop: then all workers come here alike, and leave in peace.
     """
     if _cluster is None:
-        print('error: %s' % sentence, file=sys.stderr)
+        streams.say('error: %s' % sentence)
         sys.exit(code)
     if code >= 128:
         # Those who do not come alike, after a second Ctrl-C, would wait for each other for ever.

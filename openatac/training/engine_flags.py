@@ -2,6 +2,7 @@
 import importlib.util
 
 from openatac import runtime
+from openatac.arguments import prefix
 from openatac.errors import NO_PYTORCH
 
 
@@ -16,7 +17,7 @@ def add_engine(parser):
                        help='torch: fuse the operators by torch.compile, on GPUs with CUDA graphs')
     group.add_argument('--initial', metavar='PREFIX',
                        help='torch: the network in the files of --write-initial; no MXNet is needed')
-    group.add_argument('--write-initial', metavar='PREFIX',
+    group.add_argument('--write-initial', metavar='PREFIX', type=prefix,
                        help='write the network with its initial values for --seed and stop')
 
 

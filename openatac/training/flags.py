@@ -1,39 +1,16 @@
-"""What both scripts share of their command lines: checked numbers, recipes, errors as sentences."""
+"""What both scripts share of their command lines: recipes, reports, the end as a sentence."""
 import argparse
 import math
+import sys
 
-from openatac.errors import OpenatacError
+from openatac import program
+from openatac.arguments import LARGEST, SMALLEST, prefix
 from openatac.training.distributed import end
-
-SMALLEST, LARGEST = 1.2e-38, 3.4e38  # of what MXNet's optimizers take, which is float32
-
-
-def number(kind, low=None, high=None, above=None, below=None):
-    """An argparse type: a finite ``kind`` (int or float) within bounds; a sentence otherwise."""
-    bounds = [(low, 'at least %s', lambda v, b: v >= b), (above, 'above %s', lambda v, b: v > b),
-              (high, 'at most %s', lambda v, b: v <= b), (below, 'below %s', lambda v, b: v < b)]
-    bounds = [(bound, words % bound, holds) for bound, words, holds in bounds if bound is not None]
-    name = 'a whole number' if kind is int else 'a number'
-    right = ' '.join([name, ' and '.join(words for _, words, _ in bounds)]).strip()
-
-    def parse(text):
-        try:
-            value = kind(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError('%r is not %s' % (text, right)) from None
-        if value != value or value in (float('inf'), float('-inf')) or not all(
-                holds(value, bound) for bound, _, holds in bounds):
-            raise argparse.ArgumentTypeError('%s is not %s' % (text, right))
-        if kind is float and value and not SMALLEST < abs(value) < LARGEST:
-            raise argparse.ArgumentTypeError('%s is beyond the range of float32' % text)
-        return value
-
-    return parse
 
 
 def add_reports(group):
     """--export, --tensorboard, --project and --name: what a run gives to others."""
-    group.add_argument('--export', metavar='PATH',
+    group.add_argument('--export', metavar='PATH', type=prefix,
                        help='at the end write the best network to PATH-symbol.json and PATH-0000.params')
     group.add_argument('--tensorboard', metavar='DIR', help='write scalars for TensorBoard')
     group.add_argument('--project', help='Weights & Biases project')
@@ -66,12 +43,8 @@ def check_rates(lr, factor, decays):
 
 
 def run(main):
-    """Call ``main()`` and end the process: a failure is one line and exit code 1, no traceback."""
-    try:
-        main()
-    except (OpenatacError, ImportError) as error:
-        if isinstance(error, ImportError) and error.name not in ('mxnet', 'gluoncv', 'torch'):
-            raise
-        end(str(error), getattr(error, 'exit_code', 1))
-    except KeyboardInterrupt:
-        end('interrupted', 130)
+    """Call ``main()`` and end the process, and with it those of its cluster; a failure is one line."""
+    def work():
+        main()  # what it returns is for those who call it as a function
+
+    sys.exit(program.run(work, end))

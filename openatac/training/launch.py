@@ -21,10 +21,10 @@ import threading
 import time
 import uuid
 
+from openatac.arguments import SECONDS, number
 from openatac.errors import OpenatacError
 from openatac.runtime import physical_cores
 from openatac.training import clusters
-from openatac.training.flags import number
 
 
 def main(argv):
@@ -61,7 +61,7 @@ def _parse(argv):
                    help="the scheduler's port (default: a free one); the roll call has the next one")
     p.add_argument('--env', metavar='NAME[=VALUE]', action='append', default=[], type=_variable,
                    help='set a variable for all processes, or pass this one on to other machines')
-    p.add_argument('--patience', metavar='SECONDS', type=number(float, low=0), default=5.0,
+    p.add_argument('--patience', metavar='SECONDS', type=number(float, low=0, high=SECONDS), default=5.0,
                    help='for processes to end by themselves when one has failed or all workers are done, and '
                         'again after SIGTERM, before SIGKILL (default: %(default)g)')
     p.add_argument('command', metavar='COMMAND', nargs='+', help='what each process runs, behind --')

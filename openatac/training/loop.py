@@ -15,7 +15,7 @@ from openatac.data.loader import prefetch
 from openatac.engines.params_file import write_params
 from openatac.errors import CheckpointError, OpenatacError
 from openatac.signals import stop_signals
-from openatac.training.checkpoint import Checkpoints, check_finite, writing_in
+from openatac.training.checkpoint import check_finite, checkpoints_of, what_is_kept, writing_in
 from openatac.training.tracking import on_terminal
 
 log = logging.getLogger('openatac')
@@ -96,11 +96,6 @@ class Progress:
         self.history, self.best = state['history'], state['best']
 
 
-def checkpoints_of(folder):
-    """The checkpoints of the run in ``folder``."""
-    return Checkpoints(os.path.join(folder, 'checkpoints'))
-
-
 def resume(plan, progress):
     """Go back to the newest checkpoint of ``plan.folder``, if there is one; returns whether.
 
@@ -158,7 +153,7 @@ def _train_epoch(plan, progress, trackers, stop):
                 if plan.log_interval and progress.batch % plan.log_interval == 0 or progress.batch == batches:
                     _report(plan, progress, trackers, rate, clock, bar)
                 if progress.batch < batches and stop.requested(midway=True):
-                    _check_loss(engine.read_metrics(), progress)
+                    _check_loss(engine.read_metrics(), plan, progress)
                     _checkpoint(plan, progress, *engine.state())
                     raise Stopped(stop.signal)
 
@@ -166,7 +161,7 @@ def _train_epoch(plan, progress, trackers, stop):
 def _report(plan, progress, trackers, rate, clock, bar):
     """Read the metrics so far, look whether they are finite, and show them."""
     metrics = plan.engine.read_metrics()
-    _check_loss(metrics, progress)
+    _check_loss(metrics, plan, progress)
     interval = Interval(progress.epoch, progress.batch, plan.training.batches(progress.epoch),
                         clock.images_per_second(), metrics.accuracy, metrics.loss, rate)
     measure = plan.engine.objective.metric
@@ -179,11 +174,11 @@ def _report(plan, progress, trackers, rate, clock, bar):
                                                  'images_per_second': interval.speed})
 
 
-def _check_loss(metrics, progress):
+def _check_loss(metrics, plan, progress):
     if not math.isfinite(metrics.loss):
         raise OpenatacError(
-            'the loss became %s in epoch %d, by batch %d: the last checkpoint is kept; use a smaller --lr'
-            % (metrics.loss, progress.epoch, progress.batch))
+            f'the loss became {metrics.loss} in epoch {progress.epoch}, by batch {progress.batch}: '
+            f'{what_is_kept(checkpoints_of(plan.folder))}; use a smaller --lr')
 
 
 def _finish_epoch(plan, progress, speed):
@@ -191,7 +186,7 @@ def _finish_epoch(plan, progress, speed):
     engine = plan.engine
     training = engine.read_all_metrics()
     test = engine.evaluate(prefetch(plan.evaluation, plan.evaluation.ahead))
-    _check_loss(test, progress)
+    _check_loss(test, plan, progress)
     is_best = test.accuracy > progress.best['accuracy']
     if is_best:
         progress.best = {'accuracy': test.accuracy, 'epoch': progress.epoch}
@@ -212,7 +207,7 @@ def _write(plan, progress, trackers):
     """All that an epoch leaves. The checkpoint is last: what it says was done, was done."""
     engine = plan.engine
     state = engine.state()
-    check_finite(state[0])
+    check_finite(state[0], checkpoints_of(plan.folder))
     with engine.mean_statistics(), writing_in(plan.folder):
         if engine.cluster.rank == 0:
             for tracker in trackers:

@@ -23,7 +23,7 @@ from typing import NamedTuple
 from openatac.errors import OpenatacError
 
 SMALL, LARGE = 1 << 12, 1 << 26  # bytes of a frame: from a stranger, from a member or the hub
-ADVICE = 'the last checkpoint is intact: restart the same command with --resume auto'
+ADVICE = 'restart the same command with --resume auto, which goes on from the last checkpoint if there is one'
 
 
 class Job(NamedTuple):

@@ -12,7 +12,7 @@ import numpy as np
 from openatac.errors import CheckpointError, OpenatacError
 from openatac.files import write_text
 from openatac.training import loop, tracking
-from openatac.training.checkpoint import only_run_in, writing_in
+from openatac.training.checkpoint import checkpoints_of, only_run_in, writing_in
 from openatac.version import __version__
 
 log = logging.getLogger('openatac')
@@ -63,7 +63,7 @@ def open_run(args, command, log_file=None, log_form=tracking.FORM, rank=0):
             with _named('--save-plot-dir'):
                 os.makedirs(args.save_plot_dir, exist_ok=True)
         log.info('%s', command)
-        if args.resume == 'never' and loop.checkpoints_of(args.save_dir).names():
+        if args.resume == 'never' and checkpoints_of(args.save_dir).names():
             raise CheckpointError('%s holds a run already: go on with it by --resume auto, or choose another '
                                   '--save-dir' % args.save_dir)
         yield

@@ -1,0 +1,153 @@
+"""Numbers out of bounds are refused where they are given: by flags, by the Python functions, in files."""
+import argparse
+import importlib
+import json
+import math
+
+import pytest
+
+import train_cifar
+import train_imagenet
+from openatac import cli, get_model
+from openatac.arguments import CLASSES, CROP_RATIO
+from openatac.errors import OpenatacError
+from openatac.models.cifar_resnet import ResNet20V2ATAC
+from openatac.models.cifar_resnet18 import CIFARResNet18
+from openatac.models.resnet_v1b import ResNet50_v1bATAC
+from openatac.nn.atac import ChaATAC
+from tests.scripts import call_script, json_of
+
+
+class Parsed(Exception):
+    """Carries the parser of a command."""
+
+
+def parser_of(command, monkeypatch):
+    """The argparse parser that a command parses its words with."""
+    def caught(self, *_, **__):
+        raise Parsed(self)
+
+    with monkeypatch.context() as patch:
+        for method in ('parse_args', 'parse_intermixed_args'):
+            patch.setattr(argparse.ArgumentParser, method, caught)
+        module, function = cli.COMMANDS[command][0].split(':')
+        with pytest.raises(Parsed) as found:
+            getattr(importlib.import_module(module), function)([])
+    return found.value.args[0]
+
+
+def parsers(monkeypatch):
+    yield from (parser_of(command, monkeypatch) for command in cli.COMMANDS)
+    yield from (train_cifar.parser(), train_imagenet.parser())
+
+
+def test_every_number_has_bounds_on_both_sides(monkeypatch):
+    numeric = 0
+    for parser in parsers(monkeypatch):
+        for action in parser._actions:
+            bounds = getattr(action.type, 'bounds', None)
+            if isinstance(action.default, (int, float)) and not isinstance(action.default, bool) \
+                    and action.nargs != 0:
+                assert bounds, f'{parser.prog} {action.option_strings}'
+            assert action.type not in (int, float), f'{parser.prog} {action.option_strings}'
+            if bounds:
+                numeric += 1
+                assert all(bound is not None and math.isfinite(bound) for bound in bounds), (
+                    f'{parser.prog} {action.option_strings}: {bounds}')
+                for wrong in (bounds[0] - 1, bounds[1] * 2 + 1, 'x', '', math.nan, math.inf, '1' * 5000):
+                    with pytest.raises(argparse.ArgumentTypeError):
+                        action.type(str(wrong))
+    assert numeric > 60
+
+
+@pytest.mark.parametrize('command', [
+    ['costs', 'cifar_resnet8_v2_relu', '--classes', '2147483648'],
+    ['evaluate-imagenet', 'x.params', '--crop-ratio', '1e-6'],
+    ['evaluate-imagenet', 'x.params', '--num-classes', '2147483648'],
+    ['export', 'cifar_resnet8_v2_relu', 'x.params', 'out', '--classes', '2147483648'],
+    ['predict', 'x', 'y', '--batch-size', '2147483648'], ['bench', 'x', '--seconds', '1e30']])
+def test_a_number_that_is_too_large_or_small(command, capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(command)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert end.value.code == 2 and command[-1] in last and command[-2] in last
+
+
+def test_a_crop_ratio_of_zero_is_the_default():
+    take = next(action for action in train_imagenet.parser()._actions if action.dest == 'crop_ratio').type
+    assert take('0') == 0 and take(str(CROP_RATIO)) == CROP_RATIO
+
+
+def test_a_record_check_of_a_folder_is_a_sentence(tmp_path, capsys):
+    assert cli.main(['pack', '--check', str(tmp_path)]) == 1
+    error, = capsys.readouterr().err.splitlines()
+    assert str(tmp_path) in error and 'folder' in error
+
+
+# Python functions.
+
+@pytest.mark.parametrize('classes', [2.5, 0, -1, CLASSES + 1, '10', math.nan, True, [10]])
+@pytest.mark.parametrize('name', ['cifar_resnet8_v2_relu', 'cifar_resnet18_v1_relu', 'resnet50_v1b_relu'])
+def test_classes_of_a_network(name, classes):
+    with pytest.raises(ValueError, match='classes must be a whole number'):
+        get_model(name, classes=classes)
+
+
+@pytest.mark.parametrize('host, wrong', [
+    (ResNet20V2ATAC, {'layers': [10 ** 6] * 3}), (ResNet20V2ATAC, {'layers': [1.5] * 3}),
+    (ResNet20V2ATAC, {'layers': 3}), (ResNet20V2ATAC, {'layers': '333'}),
+    (ResNet20V2ATAC, {'channels': [16, 16, 32, 10 ** 9]}), (ResNet20V2ATAC, {'channels': None}),
+    (ResNet20V2ATAC, {'drop_rate': '0'}), (ResNet20V2ATAC, {'drop_rate': math.nan}),
+    (ResNet20V2ATAC, {'r': '2'}), (ResNet20V2ATAC, {'act_layers': 2.0}),
+    (CIFARResNet18, {'layers': [10 ** 6] * 4}), (CIFARResNet18, {'channels': [64] * 3}),
+    (CIFARResNet18, {'drop_rate': 1}), (ResNet50_v1bATAC, {'layers': [3, 4, 6, 10 ** 6]}),
+    (ResNet50_v1bATAC, {'deep_stem': True, 'stem_width': 1.5}), (ResNet50_v1bATAC, {'final_drop': 2}),
+    (ResNet50_v1bATAC, {'attention': 'se', 'reduction': '16'})])
+def test_arguments_of_a_host(host, wrong):
+    with pytest.raises(ValueError) as error:
+        host(**wrong)
+    assert list(wrong)[-1] in str(error.value) and '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('channels, r', [
+    (0, 2), (-4, 2), (2.5, 2), ('16', 2), (None, 2), (16, '2'), (16, None), (16, 0), (16, math.nan),
+    (16, math.inf), (16, 1e-400), (16, -1)])
+def test_arguments_of_the_unit(channels, r):
+    with pytest.raises(ValueError) as error:
+        ChaATAC(channels, r)
+    assert '\n' not in str(error.value)
+
+
+def test_numbers_of_numpy_are_numbers():
+    import numpy as np
+    ResNet20V2ATAC(layers=np.array([1, 1, 1]), classes=np.int64(10), r=np.float32(2))
+
+
+# Files.
+
+@pytest.fixture(scope='module')
+def run_folder(cifar10, tmp_path_factory):
+    """A run's folder, with its settings and parameters."""
+    folder = str(tmp_path_factory.mktemp('run'))
+    assert call_script('--data-dir', cifar10, '--blocks', 1, '--act-type', 'relu', '--num-epochs', 1,
+                       '--batch-size', 100, '--save-dir', folder) == 0
+    return folder
+
+
+@pytest.mark.parametrize('wrong', [{'blocks': 10 ** 6}, {'blocks': 1.5}, {'drop_rate': 2}, {'r': 'x'}])
+def test_wrong_numbers_in_settings(run_folder, tmp_path, capsys, wrong):
+    settings = json_of(run_folder, 'settings.json')
+    settings.update(wrong, **({'act_type': 'ChaATAC'} if 'r' in wrong else {}))
+    (tmp_path / 'settings.json').write_text(json.dumps(settings))
+    capsys.readouterr()
+    assert cli.main(['export', str(tmp_path), str(tmp_path / 'out')]) == 1
+    error, = capsys.readouterr().err.splitlines()
+    assert 'settings.json' in error
+
+
+@pytest.mark.parametrize('ratio', [1e-6, -1, 2, math.nan])
+def test_a_crop_ratio_in_a_description(ratio):
+    from openatac.deploy.description import Description
+    from openatac.deploy.images import InputTransform
+    with pytest.raises(OpenatacError, match='crop ratio'):
+        InputTransform(Description('x', 10, (3, 32, 32), (0, 0, 0), (1, 1, 1), crop_ratio=ratio))

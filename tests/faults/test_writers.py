@@ -1,0 +1,240 @@
+"""What is already at the path of a file that we write: a device, a FIFO, a link, a folder, another's file."""
+import ast
+import json
+import os
+import shutil
+import stat
+import threading
+
+import pytest
+
+from openatac import cli
+from openatac.deploy.file_set import replace_set
+from openatac.errors import OpenatacError
+from openatac.files import check_prefix, locked, remove_leftovers, write_csv, write_text, writing
+from tests.conftest import ROOT
+
+ROWS = [{'a': 1, 'b': 'x'}]
+TEXT = 'a,b\n1,x\n'
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason='only root makes devices and gives files away')
+
+
+def written_by_set(path):
+    """Write TEXT to ``path`` as a file of a set."""
+    with replace_set(path[:-len('.csv')], [path], last=path) as aside:
+        write_csv(aside + '.csv', ['a', 'b'], ROWS)
+
+
+def written_alone(path):
+    write_csv(path, ['a', 'b'], ROWS)
+
+
+both = pytest.mark.parametrize('write', [written_alone, written_by_set])
+
+
+@pytest.fixture
+def path(tmp_path):
+    return str(tmp_path / 'out.csv')
+
+
+def reader_of(fifo):
+    """A list that gets what comes out of a FIFO, and the thread that reads it."""
+    found = []
+    thread = threading.Thread(target=lambda: found.append(open(fifo).read()), daemon=True)
+    thread.start()
+    return found, thread
+
+
+@both
+def test_a_fifo_is_written_to(path, write):
+    os.mkfifo(path)
+    found, thread = reader_of(path)
+    write(path)
+    thread.join(10)
+    assert found == [TEXT] and stat.S_ISFIFO(os.stat(path).st_mode)
+
+
+@both
+@as_root
+def test_a_device_is_written_to(path, write):
+    os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 3))  # like /dev/null
+    write(path)
+    assert stat.S_ISCHR(os.stat(path).st_mode) and os.stat(path).st_rdev == os.makedev(1, 3)
+
+
+@both
+@as_root
+def test_a_full_device_is_a_sentence(path, write):
+    os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 7))  # like /dev/full
+    with pytest.raises(OpenatacError, match='No space left'), writing(path):
+        write(path)
+    assert stat.S_ISCHR(os.stat(path).st_mode)
+
+
+@both
+@pytest.mark.parametrize('place', ['elsewhere', '.'])
+@pytest.mark.parametrize('there', [True, False])
+def test_a_link_stays_and_leads_to_the_new_file(tmp_path, path, write, place, there):
+    (tmp_path / 'elsewhere').mkdir()
+    real = tmp_path / place / 'real'
+    if there:
+        real.write_text('old')
+        real.chmod(0o640)
+    os.symlink(real, tmp_path / 'middle')
+    os.symlink('middle', path)
+    write(path)
+    assert os.readlink(path) == 'middle' and os.readlink(tmp_path / 'middle') == str(real)
+    assert real.read_text() == TEXT
+    assert not there or stat.S_IMODE(real.stat().st_mode) == 0o640
+    names = {'out.csv', 'middle', 'elsewhere', 'real'}
+    assert {name for _, folders, files in os.walk(tmp_path) for name in folders + files} == names
+
+
+@both
+def test_links_in_a_circle_are_a_sentence(path, write):
+    os.symlink('out.csv', path)
+    with pytest.raises(OpenatacError, match='out.csv'), writing(path):
+        write(path)
+    assert os.readlink(path) == 'out.csv'
+
+
+@both
+def test_a_folder_is_refused(tmp_path, path, write):
+    os.mkdir(path)
+    with pytest.raises(OpenatacError, match='out.csv.*directory'), writing(path):
+        write(path)
+    assert os.listdir(tmp_path) == ['out.csv'] and not os.listdir(path)
+
+
+@both
+def test_mode_and_owner_are_kept(path, write):
+    write_text(path, 'old')
+    os.chmod(path, 0o604)
+    owner = (12, 34) if os.geteuid() == 0 else (os.getuid(), os.getgid())
+    os.chown(path, *owner)
+    write(path)
+    found = os.stat(path)
+    assert open(path).read() == TEXT
+    assert (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) == (0o604, *owner)
+
+
+@both
+def test_a_new_file_gets_the_mode_of_the_umask(path, write):
+    before = os.umask(0o027)
+    try:
+        write(path)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o640
+
+
+def test_a_set_that_fails_leaves_what_links_lead_to(tmp_path):
+    """The second of two files cannot be put in place, since a folder is there."""
+    (tmp_path / 'elsewhere').mkdir()
+    real = tmp_path / 'elsewhere' / 'real'
+    real.write_text('old')
+    os.symlink(real, tmp_path / 'set.a')
+    (tmp_path / 'set.old').write_text('old')
+    (tmp_path / 'set.b').mkdir()
+    with pytest.raises(IsADirectoryError):
+        with replace_set(str(tmp_path / 'set'), [f'{tmp_path}/set.a', f'{tmp_path}/set.old']) as aside:
+            for name in 'ab':
+                write_text(f'{aside}.{name}', 'new')
+    assert real.read_text() == 'old' and (tmp_path / 'set.old').read_text() == 'old'
+    assert os.listdir(tmp_path / 'elsewhere') == ['real']
+    assert sorted(os.listdir(tmp_path)) == ['elsewhere', 'set.a', 'set.b', 'set.old']
+
+
+def test_a_command_writes_to_a_fifo(tmp_path, path, capsys):
+    os.mkfifo(path)
+    found, thread = reader_of(path)
+    (tmp_path / 'results').mkdir()
+    shutil.copytree(ROOT / 'results' / 'cifar10_b1' / 'runs' / 'b1-relu-seed1', tmp_path / 'results' / 'run')
+    assert cli.main(['published', str(tmp_path / 'results'), '--network', 'cifar_resnet8_v2_relu',
+                     '--csv', path]) == 0
+    thread.join(10)
+    assert found and found[0].startswith('network,') and stat.S_ISFIFO(os.stat(path).st_mode)
+
+
+def test_what_goes_to_standard_output_already_is_not_replaced(tmp_path):
+    """--csv /dev/stdout > FILE: the rows and the text that is printed are both in FILE."""
+    from tests.fresh_python import run_python
+    code = ('import os, sys\nos.dup2(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT), 1)\n'
+            'from openatac.files import write_text\nprint("before")\n'
+            'write_text("/dev/stdout", "rows\\n")\nprint("after")')
+    assert run_python('-c', code, tmp_path / 'all').returncode == 0
+    assert (tmp_path / 'all').read_text() == 'before\nrows\nafter\n'
+
+
+# What lies in the way of files of our own.
+
+def test_a_lock_file_leaves_what_its_link_leads_to(tmp_path):
+    (tmp_path / 'real').write_text('kept')
+    os.symlink('real', tmp_path / '.lock')
+    with locked(str(tmp_path / '.lock')):
+        with pytest.raises(BlockingIOError), locked(str(tmp_path / '.lock')):
+            pass
+    assert (tmp_path / 'real').read_text() == 'kept'
+
+
+def test_a_lock_that_is_a_fifo_is_refused(tmp_path):
+    os.mkfifo(tmp_path / '.lock')
+    with pytest.raises(OSError, match='not a regular file'), locked(str(tmp_path / '.lock')):
+        pass
+
+
+def test_only_leftovers_of_ours_are_removed(tmp_path):
+    for name in ('.a.csv.abcd_123.part', '.mine.part', 'b.part'):
+        (tmp_path / name).write_text('')
+    (tmp_path / '.set.abcd1234.part').mkdir()
+    remove_leftovers(str(tmp_path))
+    assert sorted(os.listdir(tmp_path)) == ['.mine.part', '.set.abcd1234.part', 'b.part']
+
+
+# Prefixes of files that are to be written.
+
+@pytest.mark.parametrize('path', ['.', '', 'folder/', 'folder', './folder/..'])
+def test_a_folder_is_not_the_beginning_of_names(tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    os.mkdir('folder')
+    with pytest.raises(ValueError, match='is a folder'):
+        check_prefix(path)
+    assert check_prefix('folder/x') == 'folder/x'
+
+
+@pytest.mark.parametrize('command', [
+    ['pack', 'photos', 'folder/'], ['pack', 'photos', 'folder'], ['bench', 'x', '--out', 'folder/'],
+    ['gates', 'x', '--out', 'folder'], ['export', 'cifar_resnet8_v2_relu', 'x.params', 'folder/']])
+def test_commands_refuse_a_folder_for_a_prefix(tmp_path, monkeypatch, capsys, command):
+    monkeypatch.chdir(tmp_path)
+    os.mkdir('folder')
+    os.mkdir('photos')
+    with pytest.raises(SystemExit) as end:
+        cli.main(command)
+    assert end.value.code == 2 and 'folder' in capsys.readouterr().err.splitlines()[-1]
+    assert not os.listdir('folder')
+
+
+# Everything that writes does it here.
+
+WRITERS = {'files.py', 'data/cifar.py', 'data/download.py', 'training/checkpoint.py'}  # the last: folders
+
+
+def test_no_other_module_renames_files():
+    """os.replace and os.rename are for `openatac.files` and for what makes whole folders or sets."""
+    allowed = WRITERS | {'deploy/file_set.py', 'data/pack.py'}
+    for source in (ROOT / 'openatac').rglob('*.py'):
+        calls = {node.func.attr for node in ast.walk(ast.parse(source.read_text('utf-8')))
+                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+                 and ast.unparse(node.func.value) == 'os'}
+        if str(source.relative_to(ROOT / 'openatac')) not in allowed:
+            assert not calls & {'replace', 'rename', 'renames', 'link'}, source
+
+
+def test_a_summary_is_written_with_its_link(tmp_path):
+    from openatac.training.tracking import MetricsFiles
+    (tmp_path / 'run').mkdir()
+    os.symlink('../real', tmp_path / 'run' / 'summary.json')
+    MetricsFiles(str(tmp_path / 'run')).finish([], {'a': 1})
+    assert json.loads((tmp_path / 'real').read_text()) == {'a': 1}
+    assert os.path.islink(tmp_path / 'run' / 'summary.json')
