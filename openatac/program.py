@@ -1,5 +1,4 @@
 """The frame around every command of every program: failures become sentences and exit codes."""
-import sys
 from typing import Callable, Optional
 
 from openatac import environment, streams
@@ -36,9 +35,9 @@ def _finished(main: Callable[[], Optional[int]]) -> int:
     try:
         code = main() or 0
     except SystemExit:
-        sys.stdout.flush()
+        streams.finish()
         raise
-    sys.stdout.flush()
+    streams.finish()
     return code
 
 
@@ -55,7 +54,8 @@ def _sentence(error: BaseException) -> Optional[str]:
     if isinstance(error, OSError):
         if error.filename is None:
             raise error
-        return f'{error.filename} cannot be read or written ({reason(error)})'
+        how = 'written' if streams.is_of(error) else 'used'
+        return f'{error.filename} cannot be {how} ({reason(error)})'
     if isinstance(error, ImportError) and str(error).startswith('No module named'):
         if (error.name or '').startswith('openatac'):
             raise error

@@ -12,7 +12,12 @@ _NAMES = {1: 'standard output', 2: 'standard error'}
 
 
 class _Output(io.TextIOWrapper):
-    """Standard output or error; in an OSError of its own it is named like a file."""
+    """Standard output or error; in an OSError of its own it is named like a file.
+
+    failure : the first such error, which argparse for one passes over, or None
+    """
+
+    failure = None
 
     def write(self, text: str) -> int:
         with self._named():
@@ -28,6 +33,7 @@ class _Output(io.TextIOWrapper):
             yield
         except OSError as error:
             error.filename = _NAMES[self.fileno()]
+            self.failure = self.failure or error
             raise
 
 
@@ -49,7 +55,7 @@ def prepare() -> None:
 
 def _output(stream: Optional[io.TextIOBase], number: int) -> io.TextIOBase:
     if stream is None:
-        stream = open(number, 'w', encoding='utf-8', closefd=False)
+        return _Output(open(number, 'wb', closefd=False), 'utf-8', 'backslashreplace')
     if type(stream) is not io.TextIOWrapper or stream.fileno() != number:  # ours already, or a test's
         return stream
     stream.flush()
@@ -57,9 +63,22 @@ def _output(stream: Optional[io.TextIOBase], number: int) -> io.TextIOBase:
                    write_through=stream.write_through)
 
 
+def finish() -> None:
+    """Write what standard output still holds. Raises OSError if not all of the output could be written."""
+    sys.stdout.flush()
+    failure = getattr(sys.stdout, 'failure', None)
+    if failure:
+        raise failure
+
+
+def is_of(error: OSError) -> bool:
+    """Whether standard output or error is what could not be written."""
+    return error.filename in _NAMES.values()
+
+
 def is_closed_pipe(error: BaseException) -> bool:
     """Whether ``error`` says that whoever read our output has seen enough."""
-    return isinstance(error, BrokenPipeError) and error.filename in _NAMES.values()
+    return isinstance(error, BrokenPipeError) and is_of(error)
 
 
 def abandon_broken() -> None:

@@ -1,0 +1,137 @@
+"""Environments in which MXNet would abort, hang or blame something else."""
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from openatac import environment, program
+from openatac.environment import MOST_THREADS, UnfitEnvironment
+from tests.conftest import ROOT
+from tests.fresh_python import run_python
+
+USE_MXNET = 'import openatac, mxnet; print(mxnet.nd.ones(3).sum().asscalar())'
+COSTS = ('-m', 'openatac', 'costs', 'cifar_resnet8_v2_relu')
+
+
+@pytest.mark.parametrize('variable, text', [
+    *(('OMP_NUM_THREADS', text) for text in (
+        'abc', '1.5', '99999999999', '0', '-1', ',', '2,', '2,x', '٣', str(MOST_THREADS + 1), '9' * 5000)),
+    ('MXNET_OMP_MAX_THREADS', 'abc'), ('MXNET_OMP_MAX_THREADS', '2,2')])
+def test_numbers_of_threads_that_are_none(monkeypatch, variable, text):
+    monkeypatch.setenv(variable, text)
+    with pytest.raises(UnfitEnvironment, match=variable) as error:
+        environment.check_threads()
+    assert repr(text) in str(error.value) and str(MOST_THREADS) in str(error.value)
+
+
+@pytest.mark.parametrize('text, used', [('2', '2'), ('2,2', '2'), (' 3 , 2', '3'), ('', ''), ('007', '007')])
+def test_numbers_of_threads(monkeypatch, text, used):
+    monkeypatch.setenv('OMP_NUM_THREADS', text)
+    environment.check_threads()
+    assert os.environ['OMP_NUM_THREADS'] == used
+
+
+def test_a_wrong_number_of_threads_is_a_sentence_of_each_program():
+    for command in (COSTS, (ROOT / 'train_cifar.py', '--summary')):
+        result = run_python(*command, OMP_NUM_THREADS='abc')
+        error, = result.stderr.splitlines()
+        assert result.returncode == 1 and "'abc'" in error and 'OMP_NUM_THREADS' in error
+
+
+def test_importing_mxnet_by_oneself_says_it_too():
+    result = run_python('-c', USE_MXNET, OMP_NUM_THREADS='1.5')
+    assert result.returncode == 1 and result.stderr.splitlines()[-1].startswith('openatac.environment.Unfit')
+
+
+def test_nested_numbers_of_threads_work():
+    assert run_python('-c', USE_MXNET, OMP_NUM_THREADS='2,2').stdout == '3.0\n'
+
+
+def test_predict_where_python_is_strict(tmp_path):
+    """PYTHONOPTIMIZE=2 takes the docstrings that MXNet is built from; MXNet and others give warnings."""
+    from PIL import Image
+
+    from openatac.deploy.bundle import export
+    from openatac.deploy.description import Description
+    from openatac.models.zoo import get_model
+    Image.new('RGB', (40, 30), 'red').save(tmp_path / 'a.jpg')
+    net = get_model('cifar_resnet8_v2_atac')
+    net.initialize()
+    export(net, str(tmp_path / 'net'), Description(
+        'cifar_resnet8_v2_atac', 10, (3, 32, 32), (0,) * 3, (1,) * 3))
+    result = run_python('-m', 'openatac', 'predict', tmp_path / 'net', tmp_path / 'a.jpg',
+                        '--gates', tmp_path / 'gates.png', PYTHONOPTIMIZE='2', PYTHONWARNINGS='error',
+                        MPLBACKEND='nope')
+    assert result.returncode == 0, result.stderr
+    assert len(result.stdout.splitlines()) == 6 and (tmp_path / 'gates.png').exists()
+
+
+def test_mxnet_by_itself_where_python_is_strict():
+    result = run_python('-c', USE_MXNET, PYTHONOPTIMIZE='2', PYTHONWARNINGS='error')
+    assert result.returncode == 0 and result.stdout == '3.0\n', result.stderr
+
+
+def test_what_our_commands_do_not_take_from_the_environment(monkeypatch):
+    import warnings
+    monkeypatch.setenv('MPLBACKEND', 'nope')
+    monkeypatch.setenv('PYTHONWARNINGS', 'error::UserWarning,ignore')
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        environment.prepare_command()
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.warn('something')
+        assert len(seen) == 1
+    assert 'MPLBACKEND' not in os.environ
+    assert os.environ['PYTHONWARNINGS'] == 'default::UserWarning,ignore'
+
+
+# Memory.
+
+def limited(megabytes, *command):
+    """What a command ends with that may have so much address space."""
+    return subprocess.run(
+        [sys.executable, *map(str, command)], capture_output=True, text=True, timeout=120,
+        env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '2'},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (megabytes * 10 ** 6,) * 2))
+
+
+@pytest.mark.parametrize('megabytes', [300, 700, 1200, 1500])
+def test_too_little_address_space_is_a_sentence(megabytes):
+    result = limited(megabytes, *COSTS)
+    error, = result.stderr.splitlines()
+    assert result.returncode == 1 and 'ulimit -v' in error and str(megabytes * 10 ** 6 // 2 ** 20) in error
+
+
+def test_the_least_address_space_is_enough(cifar10, tmp_path):
+    """With which the smallest network trains."""
+    least = (environment.ADDRESS_SPACE + 2 * environment.ADDRESS_SPACE_OF_THREAD) // 10 ** 6 + 1
+    result = limited(least, ROOT / 'train_cifar.py', '--data-dir', cifar10, '--blocks', 1, '--act-type',
+                     'relu', '--num-epochs', 1, '--save-dir', tmp_path / 'run')
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize('error', [
+    MemoryError(), ImportError('libopenblas.so.0: failed to map segment from shared object'),
+    OSError(12, 'Cannot allocate memory')])
+def test_memory_is_blamed_where_it_is_short(monkeypatch, error):
+    monkeypatch.setattr(environment, 'lacking_memory', lambda: 'too little')
+    told = []
+
+    def fails():
+        raise error
+
+    assert program.run(fails, lambda *words: told.append(words)) == 1
+    assert told == [('too little', 1)]
+
+
+def test_a_missing_module_is_not_blamed_on_memory(monkeypatch):
+    monkeypatch.setattr(environment, 'lacking_memory', lambda: 'too little')
+    told = []
+
+    def fails():
+        import no_such_module  # noqa: F401
+
+    assert program.run(fails, lambda *words: told.append(words)) == 1
+    assert 'pip install no_such_module' in told[0][0]

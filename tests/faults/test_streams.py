@@ -1,0 +1,123 @@
+"""Standard streams that are closed, full, read by no one any more, or of another encoding: every program."""
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from openatac import streams
+from openatac.cli import COMMANDS
+from tests.conftest import ROOT
+
+HELP = [*((sys.executable, '-m', 'openatac', name, '--help') for name in COMMANDS),
+        *((sys.executable, ROOT / script, '--help') for script in ('train_cifar.py', 'train_imagenet.py'))]
+PLAN = (sys.executable, '-m', 'openatac', 'plan', '--gpus', '1', '--images-per-second', '1',
+        '--parameters', '1')
+
+
+def shell(line, *command, **environment):
+    """Run a line of bash in which "$@" is the command; (exit code, output, errors) as text."""
+    result = subprocess.run(
+        ['bash', '-c', line, 'bash', *map(str, command)], capture_output=True, text=True, timeout=300,
+        stdin=subprocess.DEVNULL, env={**os.environ, 'PYTHONPATH': str(ROOT), **environment})
+    return result.returncode, result.stdout, result.stderr
+
+
+def name_of(command):
+    return ' '.join(str(word).rsplit('/', 1)[-1] for word in command[1:4])
+
+
+@pytest.mark.parametrize('command', HELP, ids=name_of)
+def test_help_to_a_full_disk_is_a_sentence(command):
+    code, _, errors = shell('"$@" > /dev/full', *command)
+    assert code == 1 and 'standard output' in errors and len(errors.splitlines()) == 1
+
+
+@pytest.mark.parametrize('command', [HELP[0], HELP[-1], PLAN], ids=name_of)
+def test_who_has_seen_enough_ends_it_quietly(command):
+    code, _, errors = shell('(sleep 0.5; "$@"; echo $? >&2) | true', *command)
+    assert errors == f'{streams.CLOSED}\n' and code == 0
+
+
+def test_much_output_into_a_pipe_that_closes():
+    """More than the buffers hold, so that the end comes in the middle of printing."""
+    code = ('import sys\nfrom openatac import program\n'
+            'def main():\n    for _ in range(10 ** 6): print("line")\n'
+            'sys.exit(program.run(main, lambda *said: print(said, file=sys.stderr)))')
+    code, output, errors = shell('{ "$@"; echo $? >&2; } | head -1', sys.executable, '-c', code)
+    assert output == 'line\n' and errors == f'{streams.CLOSED}\n'
+
+
+def test_a_full_disk_for_output_and_errors_is_an_exit_code():
+    assert shell('"$@" > /dev/full 2> /dev/full', *PLAN)[0] == 1
+    assert shell('"$@" 2> /dev/full', *PLAN, '--gpus', 'x')[0] == 2
+
+
+@pytest.mark.parametrize('closing', ['<&-', '>&-', '2>&-', '<&- >&- 2>&-'])
+def test_closed_streams(closing):
+    code, output, errors = shell(f'"$@" {closing}', *PLAN)
+    assert code == 0 and not errors
+    assert bool(output) == (closing in ('<&-', '2>&-'))
+    assert shell(f'"$@" {closing}', *PLAN, '--gpus', 'x')[0] == 2
+
+
+def test_files_get_no_number_of_a_closed_stream(tmp_path):
+    code = ('import os, sys\nfrom openatac import program\n'
+            'def main():\n    file = open(sys.argv[1], "w")\n    print("out")\n'
+            '    print("err", file=sys.stderr)\n    os.write(1, b"low"); os.write(2, b"low")\n'
+            '    file.write("%d %r" % (file.fileno(), sys.stdin.read()))\n'
+            'sys.exit(program.run(main, print))')
+    assert shell('"$@" <&- >&- 2>&-', sys.executable, '-c', code, tmp_path / 'file')[0] == 0
+    number, read = (tmp_path / 'file').read_text().split()
+    assert int(number) > 2 and read == "''"
+
+
+def test_processes_that_we_start_have_the_streams_too(tmp_path):
+    code = ('import subprocess, sys\nfrom openatac import program\n'
+            'child = "import os; [os.fstat(number) for number in range(3)]"\n'
+            'def main(): return subprocess.run([sys.executable, "-c", child]).returncode\n'
+            'sys.exit(program.run(main, print))')
+    assert shell('"$@" <&- >&- 2>&-', sys.executable, '-c', code)[0] == 0
+
+
+@pytest.fixture(scope='module')
+def exported(tmp_path_factory):
+    """(an export whose labels are not ASCII, a folder with an image that is good and one that is not)."""
+    from openatac.deploy.bundle import export
+    from openatac.deploy.description import Description
+    from openatac.models.zoo import get_model
+    folder = tmp_path_factory.mktemp('exported')
+    net = get_model('cifar_resnet8_v2_relu')
+    net.initialize()
+    export(net, str(folder / 'net'), Description(
+        'cifar_resnet8_v2_relu', 10, (3, 32, 32), (0,) * 3, (1,) * 3, labels=['é\x1b[1m'] * 10))
+    (folder / 'images').mkdir()
+    Image.fromarray(np.zeros((32, 32, 3), 'uint8')).save(folder / 'images' / 'ü\x1b[2m.png')
+    (folder / 'images' / 'bad.png').write_bytes(b'no image')
+    return folder / 'net', folder / 'images'
+
+
+def test_messages_do_not_land_in_the_output_where_errors_are_closed(exported):
+    command = (sys.executable, '-m', 'openatac', 'predict', '--json', *exported)
+    code, output, _ = shell('"$@" 2>&-', *command)
+    line, = map(json.loads, output.splitlines())
+    assert code == 1 and line['image'].endswith('ü\x1b[2m.png')
+    assert line['predictions'][0]['label'] == 'é\x1b[1m'
+
+
+def test_what_the_encoding_lacks_is_escaped(exported):
+    command = (sys.executable, '-m', 'openatac', 'predict', *exported, '--top', '1')
+    code, output, errors = shell('"$@"', *command, PYTHONIOENCODING='ascii')
+    assert code == 1 and 'bad.png' in errors and len(errors.splitlines()) == 1
+    assert '\\xfc\\x1b[2m.png' in output and '\\xe9\\x1b[1m' in output
+
+
+def test_training_without_streams(cifar10, tmp_path):
+    command = (sys.executable, ROOT / 'train_cifar.py', '--data-dir', cifar10, '--blocks', '1',
+               '--act-type', 'relu', '--num-epochs', '1', '--batch-size', '100', '--save-dir')
+    assert shell('"$@" <&- >&- 2>&-', *command, tmp_path / 'closed')[0] == 0
+    assert (tmp_path / 'closed' / 'summary.json').exists()
+    assert 'accuracy' in (tmp_path / 'closed' / 'train.log').read_text()
