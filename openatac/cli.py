@@ -159,7 +159,10 @@ def _opencv():
 
 
 def _threads():
-    threads, variable = runtime.thread_count()
+    try:
+        threads, variable = runtime.thread_count()
+    except ImportError as error:
+        return str(error)
     why = '%s is set' % variable if variable else 'one per core'
     return '%s: %s; physical cores that this process may use: %d' % (threads, why, runtime.physical_cores())
 

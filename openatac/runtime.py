@@ -160,13 +160,13 @@ def install():
 def _libraries_in_reach():
     """While MXNet's library loads: threads and CUDA as it needs them, and a sentence if it can't."""
     set_threads()
-    keep_threads_awake()
-    keep_freed_memory()
-    keep_graphs_right()
-    load_system_libraries()
-    load_cuda_libraries()
     try:
         with environment.loading_mxnet():
+            keep_threads_awake()
+            keep_freed_memory()
+            keep_graphs_right()
+            load_system_libraries()
+            load_cuda_libraries()
             yield
     except OSError as error:
         raise ImportError(_cannot_load(error), name='mxnet') from error
@@ -282,7 +282,10 @@ def thread_count():
 
     The user's own ``OMP_NUM_THREADS`` or ``MXNET_OMP_MAX_THREADS`` wins. Otherwise it is one per
     physical core, and no more than ``OMP_THREAD_LIMIT``, which OpenMP would not exceed anyway.
+
+    Raises ImportError, in a sentence, if what the user set is not a number of threads.
     """
+    environment.check_threads()
     for variable in ('OMP_NUM_THREADS', 'MXNET_OMP_MAX_THREADS'):
         if os.environ.get(variable):
             return os.environ[variable], variable

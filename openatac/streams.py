@@ -1,6 +1,7 @@
 """Standard input, output and error as a command needs them, however it was started."""
 import contextlib
 import io
+import logging
 import os
 import sys
 from typing import Optional
@@ -37,6 +38,14 @@ class _Output(io.TextIOWrapper):
             raise
 
 
+class LogFormatter(logging.Formatter):
+    """Shows the control characters of names from outside as escapes, in the console as in a file."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = for_terminal(record.message)
+        return super().formatMessage(record)
+
+
 def prepare() -> None:
     """Open what is closed of the descriptors 0 to 2, and let the streams take any text.
 
@@ -50,6 +59,7 @@ def prepare() -> None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # which gets the lowest free number
     if sys.stdin is None:
         sys.stdin = open(0, encoding='utf-8', errors='surrogateescape', closefd=False)
+    logging.lastResort.setFormatter(LogFormatter())  # of commands that have no log of their own
     sys.stdout, sys.stderr = _output(sys.stdout, 1), _output(sys.stderr, 2)
 
 

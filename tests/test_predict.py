@@ -23,6 +23,7 @@ from openatac.deploy.gate_maps import gate_figure, gate_maps
 from openatac.deploy.images import BadImage, InputTransform, to_pixels
 from openatac.errors import OpenatacError
 from openatac.models.parameters import load_parameters, save_parameters
+from openatac.streams import CLOSED
 from tests.conftest import ROOT
 from tests.photo_sets import write_photos
 
@@ -174,6 +175,9 @@ def test_bad_images_are_named_and_left_out(prefix, tmp_path, capsys):
         assert sum(str(tmp_path / name) + ': ' in line for line in lines) == 1
 
 
+COMMAND = 'import sys; from openatac.cli import main; sys.exit(main(sys.argv[1:]))'
+
+
 def run(*arguments, start=START, **options):
     """`openatac predict` in a process of its own."""
     return subprocess.run([sys.executable, '-c', start, *map(str, arguments)], stderr=subprocess.PIPE,
@@ -191,14 +195,14 @@ def test_an_image_from_standard_input(prefix, tmp_path, capsys):
 
 
 @pytest.mark.parametrize('unbuffered', ['', '1'])
-def test_a_closed_pipe_is_no_failure(prefix, tmp_path, monkeypatch, unbuffered):
+def test_a_closed_pipe_ends_it_quietly(prefix, tmp_path, monkeypatch, unbuffered):
     monkeypatch.setenv('PYTHONUNBUFFERED', unbuffered)
     image = write(tmp_path / 'a.png', pixels())
     reading, writing = os.pipe()
     os.close(reading)
-    result = run(prefix, image, stdout=writing)
+    result = run('predict', prefix, image, stdout=writing, start=COMMAND)
     os.close(writing)
-    assert (result.returncode, result.stderr) == (0, b'')
+    assert (result.returncode, result.stderr) == (CLOSED, b'')
 
 
 def test_help_answers_without_mxnet():

@@ -19,6 +19,7 @@ import os
 
 from openatac.arguments import CLASSES, IMAGES, RATIO, SIDE, number
 from openatac.errors import DataError, OpenatacError
+from openatac.escapes import for_terminal
 from openatac.files import check_prefix
 
 COMPARED, CALIBRATED, MEASURED = 64, 256, 10000  # images
@@ -93,7 +94,7 @@ def main(argv):
     labelled, lines = find_labelled(trained, args.measure) if args.int8 else (None, [])
     for line in export_trained(trained, args.names[-1], forms_of(args), args.images, args.calibrate,
                                args.calibration) + lines:
-        print(line)
+        print(for_terminal(line))
     if labelled:
         print(measure(trained, args.names[-1], labelled, args.measure_images))
     return 0

@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 
+from openatac import streams
 from openatac.arguments import BLOCKS, COUNT, SEED, number
 from openatac.errors import OpenatacError
 from openatac.files import write_text
@@ -57,7 +58,7 @@ def main(argv):
         if args.others or not trainings or any(training.is_finished() for training in trainings):
             print(write_comparison(args.folder, args.measure + '_accuracy'))
     for name, failure in failures.items():
-        print('openatac compare: %s failed: %s' % (name, failure.words), file=sys.stderr)
+        streams.say(f'openatac compare: {name} failed: {failure.words}')
     return max((min(failure.code, WRONG_COMMAND) for failure in failures.values()), default=0)
 
 

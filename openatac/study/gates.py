@@ -17,6 +17,7 @@ import tempfile
 
 from openatac.arguments import IMAGES, number, prefix
 from openatac.errors import OpenatacError
+from openatac.escapes import for_terminal
 from openatac.files import write_csv, writing
 from openatac.study.gate_picture import draw_gates
 from openatac.study.text_table import text_table
@@ -82,7 +83,7 @@ def _examine(folder, name, args):
         raise OpenatacError('%s has no gates to look at, since no unit of %s multiplies its input by '
                             'anything: name runs of ATAC, SE or other gated units' % (folder, network))
     about = {'run': name, 'network': network, 'dataset': dataset, 'parameters': os.path.basename(path)}
-    print('%s: %s, %s, %d images of %s' % (name, network, about['parameters'], rows[0]['images'], dataset))
+    print(for_terminal(f'{name}: {network}, {about["parameters"]}, {rows[0]["images"]} images of {dataset}'))
     print(text_table([SHOWN, *([_cell(row[column]) for column in SHOWN.values()] for row in rows)]) + '\n',
           flush=True)
     return [{**about, **row} for row in rows]

@@ -1,6 +1,7 @@
 """The published numbers beside ours, in words."""
 import statistics
 
+from openatac.escapes import for_terminal
 from openatac.study import published
 from openatac.study.published import COSTS
 from openatac.study.text_table import text_table
@@ -94,7 +95,7 @@ def _left_out(runs):
     for run in runs:
         reasons = published.not_comparable(run.network, run.settings)
         if reasons:
-            kinds.setdefault(', '.join(reasons), []).append(run.network)
+            kinds.setdefault(for_terminal(', '.join(reasons)), []).append(for_terminal(run.network))
     for reasons, networks in kinds.items():
         yield '- %d run%s: %s (%s)' % (len(networks), '' if len(networks) == 1 else 's', reasons,
                                        ', '.join(sorted(set(networks))))

@@ -21,6 +21,7 @@ import time
 from typing import NamedTuple
 
 from openatac.errors import OpenatacError
+from openatac.escapes import for_terminal
 
 SMALL, LARGE = 1 << 12, 1 << 26  # bytes of a frame: from a stranger, from a member or the hub
 ADVICE = 'restart the same command with --resume auto, which goes on from the last checkpoint if there is one'
@@ -96,7 +97,7 @@ def leave(sentence, code=1):
     flushing.join(1)
     if sentence is not None:
         with contextlib.suppress(OSError):
-            os.write(2, ('error: %s\n' % sentence).encode(errors='replace'))
+            os.write(2, ('error: %s\n' % for_terminal(sentence)).encode(errors='replace'))
     os._exit(code)
 
 

@@ -11,8 +11,8 @@ import sys
 from logging.handlers import MemoryHandler
 
 from openatac.errors import OpenatacError
-from openatac.escapes import for_terminal
 from openatac.files import write_csv, write_text
+from openatac.streams import LogFormatter
 from openatac.training.curves import draw_curves
 
 log = logging.getLogger('openatac')
@@ -24,20 +24,12 @@ def on_terminal():
     return sys.stderr is not None and sys.stderr.isatty()
 
 
-class _Formatter(logging.Formatter):
-    """Shows the control characters of names from outside as escapes, in the console as in the file."""
-
-    def formatMessage(self, record):
-        record.message = for_terminal(record.message)
-        return super().formatMessage(record)
-
-
 class _Console(logging.Handler):
     """Prints above a progress bar instead of through it, and not what the bar shows itself."""
 
     def __init__(self):
         super().__init__()
-        self.setFormatter(_Formatter())
+        self.setFormatter(LogFormatter())
 
     def emit(self, record):
         if getattr(record, 'on_bar', False):
@@ -61,7 +53,7 @@ def log_to(path=None, form=FORM):
         log.handlers = [_Console(), MemoryHandler(capacity=1000, flushLevel=logging.CRITICAL + 1)]
         return
     file = logging.FileHandler(path, encoding='utf-8')
-    file.setFormatter(_Formatter(form))
+    file.setFormatter(LogFormatter(form))
     for handler in log.handlers:
         if isinstance(handler, MemoryHandler):
             handler.setTarget(file)  # closing it passes on what it holds

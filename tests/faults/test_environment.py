@@ -40,6 +40,14 @@ def test_a_wrong_number_of_threads_is_a_sentence_of_each_program():
         assert result.returncode == 1 and "'abc'" in error and 'OMP_NUM_THREADS' in error
 
 
+def test_the_doctor_names_it_and_goes_on():
+    result = run_python('-m', 'openatac', 'doctor', OMP_NUM_THREADS='abc')
+    lines = result.stdout.splitlines()
+    assert result.returncode == 1 and not result.stderr and len(lines) > 10
+    assert sum("'abc'" in line for line in lines) == 2  # of MXNet and of threads
+    assert 'reinstall' not in result.stdout
+
+
 def test_importing_mxnet_by_oneself_says_it_too():
     result = run_python('-c', USE_MXNET, OMP_NUM_THREADS='1.5')
     assert result.returncode == 1 and result.stderr.splitlines()[-1].startswith('openatac.environment.Unfit')

@@ -15,6 +15,7 @@ from openatac.files import read_csv, write_csv
 from openatac.study.text_table import text_table
 from openatac.training.tracking import log_to
 from tests.conftest import ROOT
+from tests.fresh_python import run_python
 from tests.scripts import json_of
 
 FORMULA = "=cmd|'/c calc'!A1"
@@ -79,15 +80,16 @@ def test_an_error_is_one_line_without_control_characters(tmp_path, capsys):
     assert 'a\\x1b[31m\\nb' in error
 
 
-def test_names_of_images_that_are_packed(tmp_path, capsys):
+def test_names_of_images_that_are_packed(tmp_path):
     folder = tmp_path / 'photos' / 'class\x1b[0m'
     folder.mkdir(parents=True)
     for index in range(3):
         Image.fromarray(np.full((8, 8, 3), index, 'uint8')).save(folder / f'{index}.png')
     (folder / 'bad\x1b[1m.png').write_bytes(b'no image')
-    code = cli.main(['pack', str(tmp_path / 'photos'), str(tmp_path / 'out'), '--max-bad-share', '0.9'])
-    captured = capsys.readouterr()
-    assert code == 0 and '\x1b[1m' not in captured.err + captured.out
+    result = run_python('-m', 'openatac', 'pack', tmp_path / 'photos', tmp_path / 'out',
+                        '--max-bad-share', '0.9')
+    assert result.returncode == 0 and '\x1b' not in result.stderr + result.stdout
+    assert 'bad\\x1b[1m.png' in result.stderr
 
 
 # Markdown, HTML, pictures.
