@@ -14,6 +14,7 @@ import pytest
 
 from openatac.training import clusters
 from openatac.training.parameter_server import describe_optimizer, make_optimizer
+from openatac.training.roll_call import ADVICE
 from tests.conftest import ROOT
 
 LAUNCH = '''
@@ -260,8 +261,7 @@ def check_killed(result, who):
     assert code == 137
     said = sentences(errors)
     assert len(said) == 3
-    assert all(line.startswith(who) and line.endswith('restart the same command with --resume auto')
-               for line in said.values()), said
+    assert all(line.startswith(who) and line.endswith(ADVICE) for line in said.values()), said
 
 
 def test_a_killed_worker_ends_all_even_in_mxnet(runs):
