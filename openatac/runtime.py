@@ -28,6 +28,7 @@ if sys.version_info >= (3, 13):  # where pip would not find a NumPy that MXNet's
     MISSING += ', and then pip install --no-deps mxnet==1.9.1 or mxnet-cu112==1.9.1'
 
 FUSING_BACKEND = 'MXNET_SUBGRAPH_BACKEND'
+SPINS = '20000'  # of a thread that waits, before it sleeps: 0.1 to 1 ms, as processors differ
 
 # The CUDA compute capabilities that mxnet-cu112 1.9.1 runs on, by major number. It holds code for
 # 5.0 to 8.6 and no PTX, so 8.9 (Ada) runs the code of 8.6 and 9.0 (Hopper) finds no kernel image.
@@ -159,6 +160,7 @@ def _libraries_in_reach():
     """While MXNet's library loads: threads and CUDA as it needs them, and a sentence if it can't."""
     set_threads()
     keep_threads_awake()
+    load_openmp()
     keep_freed_memory()
     keep_graphs_right()
     load_system_libraries()
@@ -211,6 +213,42 @@ def keep_threads_awake():
     """
     os.environ.setdefault('MXNET_CPU_PARALLEL_SIZE', str(2 ** 31 - 1))
     os.environ.setdefault('MXNET_USE_OPERATOR_TUNING', '0')
+
+
+def load_openmp() -> None:
+    """Load libgomp set up for a machine that others use as well; the user's own settings win; before MXNet.
+
+    Left to itself, a thread waits awake at a barrier for some milliseconds, longer than the scheduler lets
+    it run at a time, and oneDNN's own barriers never sleep. Beside another busy process the scheduler
+    moves all threads of a step onto one core, where each of the hundreds of barriers costs a time slice:
+    two trainings on two cores ran at a twentieth of their speed. Bound to one core each, the threads keep
+    running at the same time, and with shorter waits what they do not use goes to others.
+
+    libgomp reads its variables when it loads, and then binds the thread that loads it. Neither is left
+    behind: children and other threads would inherit both.
+    """
+    settings = {} if _any_set('GOMP_SPINCOUNT', 'OMP_WAIT_POLICY') else {'GOMP_SPINCOUNT': SPINS}
+    cores = _cores()
+    # Fewer threads than cores are not bound, or several processes would all be on the first ones. MXNet's
+    # CUDA build keeps few threads busy, whatever their number.
+    whole = 1 < len(cores) == physical_cores() and thread_count()[0] == str(len(cores))
+    if whole and not has_cuda_wheel() and not _any_set('OMP_PROC_BIND', 'OMP_PLACES', 'GOMP_CPU_AFFINITY'):
+        settings.update(OMP_PROC_BIND='true', OMP_PLACES='cores')
+    allowed = _allowed_processors()
+    os.environ.update(settings)
+    try:
+        ctypes.CDLL('libgomp.so.1')
+    except OSError:
+        pass  # MXNet's own import then says what is missing
+    finally:
+        for name in settings:
+            del os.environ[name]
+        if 'OMP_PROC_BIND' in settings:
+            os.sched_setaffinity(0, allowed)
+
+
+def _any_set(*variables: str) -> bool:
+    return any(os.environ.get(variable) for variable in variables)
 
 
 def keep_graphs_right():
@@ -294,10 +332,14 @@ def physical_cores(root='/'):
 
     root: where sys/ and proc/ are.
     """
-    topology = os.path.join(root, 'sys/devices/system/cpu/cpu%d/topology/thread_siblings_list')
-    cores = {_read(topology % cpu) or cpu for cpu in _allowed_processors()}
-    quota = _cgroup_quota(root)
+    cores, quota = _cores(root), _cgroup_quota(root)
     return max(1, min(len(cores), int(quota + 0.5)) if quota else len(cores))
+
+
+def _cores(root='/'):
+    """The physical cores within this process's affinity, whatever its quota."""
+    topology = os.path.join(root, 'sys/devices/system/cpu/cpu%d/topology/thread_siblings_list')
+    return {_read(topology % cpu) or cpu for cpu in _allowed_processors()}
 
 
 def _allowed_processors():
