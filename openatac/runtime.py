@@ -17,6 +17,7 @@ import importlib.machinery
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
 
 from openatac.errors import DeviceError
 from openatac.libraries import SYSTEM_LIBRARIES, load_system_libraries
@@ -160,10 +161,10 @@ def _libraries_in_reach():
     """While MXNet's library loads: threads and CUDA as it needs them, and a sentence if it can't."""
     set_threads()
     keep_threads_awake()
-    load_openmp()
     keep_freed_memory()
     keep_graphs_right()
-    load_system_libraries()
+    with sharing_the_machine():
+        load_system_libraries()
     load_cuda_libraries()
     try:
         yield
@@ -215,36 +216,45 @@ def keep_threads_awake():
     os.environ.setdefault('MXNET_USE_OPERATOR_TUNING', '0')
 
 
-def load_openmp() -> None:
-    """Load libgomp set up for a machine that others use as well; the user's own settings win; before MXNet.
+@contextlib.contextmanager
+def sharing_the_machine() -> Iterator[None]:
+    """While open, libgomp loads set up for a machine that others use as well; the user's own settings win.
 
     Left to itself, a thread waits awake at a barrier for some milliseconds, longer than the scheduler lets
     it run at a time, and oneDNN's own barriers never sleep. Beside another busy process the scheduler
     moves all threads of a step onto one core, where each of the hundreds of barriers costs a time slice:
-    two trainings on two cores ran at a twentieth of their speed. Bound to one core each, the threads keep
-    running at the same time, and with shorter waits what they do not use goes to others.
+    two trainings on two cores ran at a tenth of their speed. Bound to one core each, the threads keep
+    running at the same time, and with shorter waits what they do not use goes to others. The bits of the
+    results stay.
 
-    libgomp reads its variables when it loads, and then binds the thread that loads it. Neither is left
-    behind: children and other threads would inherit both.
+    libgomp reads its variables when it loads, and binds the thread that loads it. Neither is left behind:
+    child processes would inherit the variables, and every later thread the single core.
     """
-    settings = {} if _any_set('GOMP_SPINCOUNT', 'OMP_WAIT_POLICY') else {'GOMP_SPINCOUNT': SPINS}
-    cores = _cores()
-    # Fewer threads than cores are not bound, or several processes would all be on the first ones. MXNet's
-    # CUDA build keeps few threads busy, whatever their number.
-    whole = 1 < len(cores) == physical_cores() and thread_count()[0] == str(len(cores))
-    if whole and not has_cuda_wheel() and not _any_set('OMP_PROC_BIND', 'OMP_PLACES', 'GOMP_CPU_AFFINITY'):
+    settings = {}
+    if not _any_set('GOMP_SPINCOUNT', 'OMP_WAIT_POLICY'):
+        settings['GOMP_SPINCOUNT'] = SPINS
+    binds = _has_a_thread_for_each_core() and not _any_set('OMP_PROC_BIND', 'OMP_PLACES', 'GOMP_CPU_AFFINITY')
+    if binds:
         settings.update(OMP_PROC_BIND='true', OMP_PLACES='cores')
     allowed = _allowed_processors()
     os.environ.update(settings)
     try:
-        ctypes.CDLL('libgomp.so.1')
-    except OSError:
-        pass  # MXNet's own import then says what is missing
+        yield
     finally:
         for name in settings:
             del os.environ[name]
-        if 'OMP_PROC_BIND' in settings:
+        if binds:
             os.sched_setaffinity(0, allowed)
+
+
+def _has_a_thread_for_each_core() -> bool:
+    """Whether threads may be bound: fewer than cores, of several processes, would crowd on the first ones.
+
+    Nor with MXNet's CUDA build, whose trainings keep few processors busy, and would all choose the first.
+    """
+    cores = len(_cores())
+    return (hasattr(os, 'sched_setaffinity') and not has_cuda_wheel()
+            and 1 < cores == physical_cores() and thread_count()[0] == str(cores))
 
 
 def _any_set(*variables: str) -> bool:
