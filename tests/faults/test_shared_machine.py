@@ -17,7 +17,8 @@ def watch(others, threads=2, processors=2, seconds=contention.WINDOW, own=1.5, p
     usages = [Usage(5.0, 100.0, 30.0, processors)]
     for share in others:
         clock, busy, used, _ = usages[-1]
-        usages.append(Usage(clock + seconds, busy + (own + share) * seconds, used + own * seconds, processors))
+        usages.append(Usage(clock + seconds, busy + (own + share) * seconds, used + own * seconds,
+                            processors))
     told = ContentionWatch(progress or Progress(), iter(usages).__next__, threads)
     for step in range(len(others)):
         told.interval(step, {})
