@@ -17,6 +17,7 @@ import importlib.machinery
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
 
 from openatac import environment
 from openatac.errors import DeviceError
@@ -29,6 +30,7 @@ if sys.version_info >= (3, 13):  # where pip would not find a NumPy that MXNet's
     MISSING += ', and then pip install --no-deps mxnet==1.9.1 or mxnet-cu112==1.9.1'
 
 FUSING_BACKEND = 'MXNET_SUBGRAPH_BACKEND'
+SPINS = '20000'  # of a thread that waits, before it sleeps: 0.1 to 1 ms, as processors differ
 
 # The CUDA compute capabilities that mxnet-cu112 1.9.1 runs on, by major number. It holds code for
 # 5.0 to 8.6 and no PTX, so 8.9 (Ada) runs the code of 8.6 and 9.0 (Hopper) finds no kernel image.
@@ -165,7 +167,8 @@ def _libraries_in_reach():
             keep_threads_awake()
             keep_freed_memory()
             keep_graphs_right()
-            load_system_libraries()
+            with sharing_the_machine():
+                load_system_libraries()
             load_cuda_libraries()
             yield
     except OSError as error:
@@ -214,6 +217,51 @@ def keep_threads_awake():
     """
     os.environ.setdefault('MXNET_CPU_PARALLEL_SIZE', str(2 ** 31 - 1))
     os.environ.setdefault('MXNET_USE_OPERATOR_TUNING', '0')
+
+
+@contextlib.contextmanager
+def sharing_the_machine() -> Iterator[None]:
+    """While open, libgomp loads set up for a machine that others use as well; the user's own settings win.
+
+    Left to itself, a thread waits awake at a barrier for some milliseconds, longer than the scheduler lets
+    it run at a time, and oneDNN's own barriers never sleep. Beside another busy process the scheduler
+    moves all threads of a step onto one core, where each of the hundreds of barriers costs a time slice:
+    two trainings on two cores ran at a tenth of their speed. Bound to one core each, the threads keep
+    running at the same time, and with shorter waits what they do not use goes to others. The bits of the
+    results stay.
+
+    libgomp reads its variables when it loads, and binds the thread that loads it. Neither is left behind:
+    child processes would inherit the variables, and every later thread the single core.
+    """
+    settings = {}
+    if not _any_set('GOMP_SPINCOUNT', 'OMP_WAIT_POLICY'):
+        settings['GOMP_SPINCOUNT'] = SPINS
+    binds = _has_a_thread_for_each_core() and not _any_set('OMP_PROC_BIND', 'OMP_PLACES', 'GOMP_CPU_AFFINITY')
+    if binds:
+        settings.update(OMP_PROC_BIND='true', OMP_PLACES='cores')
+    allowed = _allowed_processors()
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name in settings:
+            del os.environ[name]
+        if binds:
+            os.sched_setaffinity(0, allowed)
+
+
+def _has_a_thread_for_each_core() -> bool:
+    """Whether threads may be bound: fewer than cores, of several processes, would crowd on the first ones.
+
+    Nor with MXNet's CUDA build, whose trainings keep few processors busy, and would all choose the first.
+    """
+    cores = len(_cores())
+    return (hasattr(os, 'sched_setaffinity') and not has_cuda_wheel()
+            and 1 < cores == physical_cores() and thread_count()[0] == str(cores))
+
+
+def _any_set(*variables: str) -> bool:
+    return any(os.environ.get(variable) for variable in variables)
 
 
 def keep_graphs_right():
@@ -300,10 +348,14 @@ def physical_cores(root='/'):
 
     root: where sys/ and proc/ are.
     """
-    topology = os.path.join(root, 'sys/devices/system/cpu/cpu%d/topology/thread_siblings_list')
-    cores = {_read(topology % cpu) or cpu for cpu in _allowed_processors()}
-    quota = _cgroup_quota(root)
+    cores, quota = _cores(root), _cgroup_quota(root)
     return max(1, min(len(cores), int(quota + 0.5)) if quota else len(cores))
+
+
+def _cores(root='/'):
+    """The physical cores within this process's affinity, whatever its quota."""
+    topology = os.path.join(root, 'sys/devices/system/cpu/cpu%d/topology/thread_siblings_list')
+    return {_read(topology % cpu) or cpu for cpu in _allowed_processors()}
 
 
 def _allowed_processors():

@@ -24,7 +24,7 @@ ORDER = {
     'openatac.training': ['recipes schedule datasets curves objective loss_scale roll_call cpu_graph initial '
                           'teacher', 'parameter_server clusters engine_flags step_graph',
                           'distributed cpu_step', 'tracking flags checkpoint',
-                          'imagenet_flags gluon_engine launch',
+                          'imagenet_flags gluon_engine launch contention',
                           'gluon_network torch_network cifar_network imagenet_network', 'networks', 'loop',
                           'session dry_run', 'cifar imagenet', 'evaluate_imagenet'],
     'openatac.engines': ['pytorch params_file mixing alone engine symbol_json',

@@ -1,4 +1,5 @@
 """The roll call alone, in real processes on loopback, without MXNet."""
+import contextlib
 import json
 import os
 import signal
@@ -10,8 +11,9 @@ import time
 import pytest
 
 from openatac.errors import OpenatacError
-from openatac.training import roll_call
+from openatac.training import launch, roll_call
 from openatac.training.distributed import Alone, _difference, read_job, start
+from openatac.training.launch import keep_ports
 from tests.conftest import ROOT
 
 # One process of a run: its job as JSON, then what it does when all have arrived.
@@ -64,10 +66,8 @@ class Run:
     """Processes of one run, all of which must be gone at its end."""
 
     def __init__(self):
-        with socket.socket() as probe:
-            probe.bind(('127.0.0.1', 0))
-            port = probe.getsockname()[1]
-        self.port, self.processes = port, []
+        self.ports, self.processes = keep_ports('127.0.0.1', 2), []
+        self.port = self.ports[0].getsockname()[1]
 
     def start(self, role, *deeds, rank=0, workers=2, servers=1, **fields):
         # MXNet's port is not used here: it only has to be free.
@@ -95,6 +95,8 @@ class Run:
             except ProcessLookupError:
                 pass
             process.communicate()
+        for port in self.ports:
+            port.close()
 
 
 @pytest.fixture
@@ -216,12 +218,45 @@ def test_no_scheduler(run):
 
 @pytest.mark.parametrize('offset', [0, 1])
 def test_a_port_in_use(run, offset):
-    with socket.socket() as other:
-        other.bind(('127.0.0.1', run.port + offset))
+    with run.ports[offset] as other:
         other.listen()
         run.start('scheduler')
         all_say(run.processes, 'cannot listen on 127.0.0.1, port %d (Address already in use)'
                 % (run.port + offset))
+
+
+def test_nobody_gets_a_port_between_its_choice_and_the_run(run):
+    """Whether by number or by chance; the run's own processes do."""
+    for index in range(2):
+        with socket.socket() as other, pytest.raises(OSError, match='in use'):
+            other.bind(('127.0.0.1', run.port + index))
+    with contextlib.ExitStack() as others:
+        for _ in range(200):
+            other = others.enter_context(socket.socket())
+            other.bind(('127.0.0.1', 0))
+            assert other.getsockname()[1] not in (run.port, run.port + 1)
+        for process in [run.start('scheduler', workers=1), run.start('server', workers=1),
+                        run.start('worker', workers=1)]:
+            ready(process)
+
+
+def test_ports_in_a_row_that_collide_are_chosen_again(monkeypatch):
+    """Another process takes the second port of the first row just before it would be ours."""
+    rivals = []
+
+    def bind(address, port):
+        if port and not rivals:
+            rivals.append(roll_call.bind(address, port))
+            rivals[0].listen()
+        return roll_call.bind(address, port)
+
+    monkeypatch.setattr(launch, 'bind', bind)
+    ports = keep_ports('127.0.0.1', 3)
+    numbers = [port.getsockname()[1] for port in ports]
+    assert numbers == list(range(numbers[0], numbers[0] + 3))
+    assert len(rivals) == 1 and rivals[0].getsockname()[1] not in numbers
+    for port in ports + rivals:
+        port.close()
 
 
 def test_strangers_are_none_of_our_business(run):

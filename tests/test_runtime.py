@@ -196,6 +196,65 @@ def test_the_users_own_settings_of_mxnet_win(package):
     assert output_of(code, path=path, MXNET_CPU_PARALLEL_SIZE='7') == '7 0'
 
 
+OPENMP = '''
+import ctypes, os
+before = os.sched_getaffinity(0)
+import openatac, mxnet
+openmp = ctypes.CDLL('libgomp.so.1')
+print(openmp.omp_get_proc_bind(), openmp.omp_get_num_places())
+print(os.sched_getaffinity(0) == before, sorted(set(os.environ) & set(%r)))
+'''
+OPENMP_VARIABLES = ('OMP_PROC_BIND', 'OMP_PLACES', 'GOMP_CPU_AFFINITY', 'GOMP_SPINCOUNT', 'OMP_WAIT_POLICY')
+
+
+@pytest.mark.skipif(not 1 < len(runtime._cores()) == runtime.physical_cores(),
+                    reason='binds a thread to each of several cores, none of which a quota takes away')
+def test_threads_are_bound_to_a_core_each_and_nothing_else_is():
+    unset = dict.fromkeys(OPENMP_VARIABLES)
+    lines = output_of(OPENMP % (OPENMP_VARIABLES,), **unset).splitlines()
+    assert lines == ['1 %d' % runtime.physical_cores(), 'True []']
+    lines = output_of(OPENMP % (OPENMP_VARIABLES,), **unset, OMP_NUM_THREADS='1').splitlines()
+    assert lines == ['0 0', 'True []']
+
+
+@pytest.mark.parametrize('variables, added', [
+    ({}, {'GOMP_SPINCOUNT', 'OMP_PROC_BIND', 'OMP_PLACES'}),
+    ({'OMP_NUM_THREADS': '4'}, {'GOMP_SPINCOUNT', 'OMP_PROC_BIND', 'OMP_PLACES'}),
+    ({'OMP_NUM_THREADS': '3'}, {'GOMP_SPINCOUNT'}),
+    ({'OMP_NUM_THREADS': '2,2'}, {'GOMP_SPINCOUNT'}),
+    ({'OMP_THREAD_LIMIT': '2'}, {'GOMP_SPINCOUNT'}),
+    ({'OMP_PROC_BIND': 'false'}, {'GOMP_SPINCOUNT'}),
+    ({'OMP_PLACES': 'sockets'}, {'GOMP_SPINCOUNT'}),
+    ({'GOMP_CPU_AFFINITY': '0-3'}, {'GOMP_SPINCOUNT'}),
+    ({'GOMP_SPINCOUNT': '5'}, {'OMP_PROC_BIND', 'OMP_PLACES'}),
+    ({'OMP_WAIT_POLICY': 'active'}, {'OMP_PROC_BIND', 'OMP_PLACES'}),
+])
+def test_the_users_own_settings_of_openmp_win(monkeypatch, variables, added):
+    for name in (*OPENMP_VARIABLES, 'OMP_NUM_THREADS', 'MXNET_OMP_MAX_THREADS', 'OMP_THREAD_LIMIT'):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(runtime, '_cores', lambda root='/': set(range(4)))
+    monkeypatch.setattr(runtime, '_cgroup_quota', lambda root: None)
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: {0, 1, 2, 3}, raising=False)
+    restored = []
+    monkeypatch.setattr(os, 'sched_setaffinity', lambda pid, mask: restored.append(mask), raising=False)
+    before = dict(os.environ)
+    with runtime.sharing_the_machine():
+        assert set(os.environ) - set(before) == added
+        assert all(os.environ[name] == value for name, value in before.items())
+    assert dict(os.environ) == before
+    assert restored == ([{0, 1, 2, 3}] if 'OMP_PROC_BIND' in added else [])
+
+
+def test_a_quota_below_the_cores_leaves_threads_unbound(monkeypatch):
+    monkeypatch.setattr(runtime, '_cores', lambda root='/': set(range(4)))
+    monkeypatch.setattr(runtime, '_cgroup_quota', lambda root: 2)
+    monkeypatch.setenv('OMP_NUM_THREADS', '2')
+    with runtime.sharing_the_machine():
+        assert 'OMP_PROC_BIND' not in os.environ
+
+
 @pytest.mark.parametrize('before', ['', 'import torch; '])
 def test_gluoncv_loads_beside_pytorch_2(tmp_path, before):
     """GluonCV raises beside one; that of the test says that it is version 2."""

@@ -25,6 +25,7 @@ from openatac.arguments import SECONDS, number
 from openatac.errors import OpenatacError
 from openatac.runtime import physical_cores
 from openatac.training import clusters
+from openatac.training.roll_call import bind
 
 
 def main(argv):
@@ -92,7 +93,8 @@ def start(crew, args):
     """Start all processes of the run."""
     local = args.cluster == 'local'
     address = args.host or ('127.0.0.1' if local else clusters.own_address(args.hostfile))
-    port = args.port or _free_ports(address, 2 + args.workers * local)
+    crew.ports = [] if args.port else keep_ports(address, 2 + args.workers * local)
+    port = args.port or crew.ports[0].getsockname()[1]
     run = {
         'DMLC_PS_ROOT_URI': address, 'DMLC_PS_ROOT_PORT': str(port), 'OPENATAC_ROLL_CALL_PORT': str(port + 1),
         'DMLC_NUM_WORKER': str(args.workers), 'DMLC_NUM_SERVER': str(args.servers),
@@ -116,21 +118,24 @@ def start(crew, args):
             crew.start('%s %d' % (role, index), args.command, {**run, **own})
 
 
-def _free_ports(address, count):
-    """The first of so many free ports in a row."""
+def keep_ports(address: str, count: int) -> list[socket.socket]:
+    """Sockets of `bind` for ``count`` ports in a row, to hold for as long as the run needs the ports.
+
+    Raises OpenatacError if there are none.
+    """
     for _ in range(100):
-        with contextlib.ExitStack() as stack:
-            probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-            try:
-                probes[0].bind((address, 0))
-            except OSError as error:
-                raise OpenatacError('%s is not an address of this machine (%s): choose another --host'
-                                    % (address, error.strerror)) from None
-            first = probes[0].getsockname()[1]
-            with contextlib.suppress(OSError, OverflowError):  # in use, or no port at all
-                for index in range(1, count):
-                    probes[index].bind((address, first + index))
-                return first
+        try:
+            ports = [bind(address, 0)]
+        except OSError as error:
+            raise OpenatacError('%s is not an address of this machine (%s): choose another --host'
+                                % (address, error.strerror)) from None
+        first = ports[0].getsockname()[1]
+        try:
+            ports += [bind(address, first + index) for index in range(1, count)]
+            return ports
+        except (OSError, OverflowError):  # in use, or above the highest port
+            for kept in ports:
+                kept.close()
     raise OpenatacError('no %d free ports in a row on %s: name the first by --port' % (count, address))
 
 
@@ -139,10 +144,11 @@ class Crew:
 
     guard : function that is told the id of each of them
     patience : seconds for them to end by themselves, and again after SIGTERM, before SIGKILL
+    ports : sockets that keep the run's ports for these processes
     """
 
     def __init__(self, guard, patience=5.0):
-        self.patience = patience
+        self.patience, self.ports = patience, []
         self.guard, self.events, self.processes = guard, queue.SimpleQueue(), {}
         self.readers, self.printing, self.code = [], threading.Lock(), 0
 
@@ -234,6 +240,8 @@ class Crew:
         for process in self.processes.values():
             _kill(process, signal.SIGKILL)  # its children too, should they have outlived it
             process.wait()
+        for port in self.ports:
+            port.close()
         for reader in self.readers:
             reader.join(1)
 

@@ -81,19 +81,25 @@ class Stopped(OpenatacError):
 
 
 class Progress:
-    """Where a run stands."""
+    """Where a run stands.
+
+    disturbed : bool; whether other processes were seen to slow it down
+    """
 
     def __init__(self):
         self.epoch = self.batch = 0
         self.history = []
         self.best = {'accuracy': -1.0, 'epoch': -1}
+        self.disturbed = False
 
     def state(self):
-        return {'epoch': self.epoch, 'batch': self.batch, 'history': self.history, 'best': self.best}
+        return {'epoch': self.epoch, 'batch': self.batch, 'history': self.history, 'best': self.best,
+                'disturbed': self.disturbed}
 
     def load_state(self, state):
         self.epoch, self.batch = state['epoch'], state['batch']
         self.history, self.best = state['history'], state['best']
+        self.disturbed = state.get('disturbed', False)  # which older checkpoints lack
 
 
 def resume(plan, progress):

@@ -131,7 +131,8 @@ class Hub:
         self.job, self.members, self.failure = job, [], None
         self.complete, self.empty = threading.Event(), threading.Event()
         self.round, self.round_name, self.gone = {}, None, None
-        self._socket, self._loop, self._tasks = _listen(job), asyncio.new_event_loop(), set()
+        self._mxnets_port, self._socket = _take_ports(job)
+        self._loop, self._tasks = asyncio.new_event_loop(), set()
         threading.Thread(target=self._loop.run_until_complete, args=(self._run(),), daemon=True).start()
 
     def ask_to_stop(self, number):
@@ -300,23 +301,37 @@ class Hub:
             await asyncio.sleep(self.job.grace * 3)
 
 
-def _listen(job):
-    """A socket on the hub's port, once MXNet's own is seen to be free as well."""
+def bind(address: str, port: int) -> socket.socket:
+    """A socket that keeps the port (0: a free one) from everyone but this run's processes.
+
+    The system gives the port to nobody else until the socket is closed, and who binds it must set
+    SO_REUSEADDR, as MXNet's ZeroMQ does. So nobody can take it before that process listens. Raises
+    OSError, or OverflowError for what is not a port.
+    """
+    family = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0][0]
+    kept = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind((address, port))
+    except (OSError, OverflowError):
+        kept.close()
+        raise
+    return kept
+
+
+def _take_ports(job: Job) -> list[socket.socket]:
+    """MXNet's port, kept until MXNet's scheduler listens there by number, and the hub's, listening."""
+    sockets = []
     for port in (job.port, job.roll_call_port):
         try:
-            family = socket.getaddrinfo(job.address, port, type=socket.SOCK_STREAM)[0][0]
-            listener = socket.socket(family, socket.SOCK_STREAM)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((job.address, port))
-            listener.listen(128)
+            sockets.append(bind(job.address, port))
         except OSError as error:
             raise OpenatacError(
                 'the scheduler cannot listen on %s, port %d (%s): DMLC_PS_ROOT_URI must be an address of its '
                 'machine, DMLC_PS_ROOT_PORT and OPENATAC_ROLL_CALL_PORT must be free'
                 % (job.address, port, error.strerror)) from None
-        if port == job.port:
-            listener.close()
-    return listener
+    sockets[1].listen(128)
+    return sockets
 
 
 def _keep_alive(connection):

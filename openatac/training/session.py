@@ -13,6 +13,7 @@ from openatac.errors import CheckpointError, OpenatacError
 from openatac.files import write_text
 from openatac.training import loop, tracking
 from openatac.training.checkpoint import checkpoints_of, only_run_in, writing_in
+from openatac.training.contention import ContentionWatch
 from openatac.version import __version__
 
 log = logging.getLogger('openatac')
@@ -92,9 +93,9 @@ def train(plan, progress, args, command, title, about):
         with writing_in(args.save_dir):
             write_text(os.path.join(args.save_dir, 'settings.json'),
                        json.dumps(dict(vars(args), command=command), indent=1, sort_keys=True) + '\n')
-            trackers = _trackers(args, title, plan.engine.iteration)
+            trackers = _trackers(args, title, plan.engine, progress)
     history = loop.train(plan, progress, trackers)
-    summary = _summary(args, command, plan, history, progress.best, about)
+    summary = _summary(args, command, plan, history, progress, about)
     with writing_in(args.save_dir):
         for tracker in trackers:
             tracker.finish(history, summary)
@@ -114,23 +115,28 @@ def check_same_start(engine, progress):
             'all machines share' % ', '.join('%d and %d' % tuple(place[:2]) for place in places))
 
 
-def _trackers(args, title, iteration):
+def _trackers(args, title, engine, progress):
     trackers = [tracking.MetricsFiles(args.save_dir),
                 tracking.HistoryPicture(args.save_plot_dir or args.save_dir, title)]
     if args.tensorboard:
-        trackers.append(tracking.TensorBoard(args.tensorboard, iteration))
+        trackers.append(tracking.TensorBoard(args.tensorboard, engine.iteration))
     if args.project:
         trackers.append(tracking.WeightsAndBiases(args.project, args.name, args.save_dir, vars(args)))
+    # On a GPU others hardly matter, and of several processes one can't tell its own run's from others.
+    if engine.cluster.size == 1 and not engine.devices.endswith('gpu'):
+        trackers.append(ContentionWatch(progress))
     return trackers
 
 
-def _summary(args, command, plan, history, best, about):
+def _summary(args, command, plan, history, progress, about):
+    best = progress.best
     return {
         'command': command, **about, 'seed': args.seed, 'device': plan.engine.devices,
         'threads': os.environ.get('OMP_NUM_THREADS', ''), 'epochs': len(history),
         'best_accuracy': best['accuracy'], 'best_epoch': best['epoch'],
         'last_accuracy': history[-1]['val_accuracy'],
         'images_per_second': statistics.median(row['images_per_second'] for row in history),
+        'disturbed': progress.disturbed,
         'settings': plan.settings,
         'versions': {'openatac': __version__, **plan.engine.versions, 'numpy': np.__version__,
                      'python': platform.python_version()},
