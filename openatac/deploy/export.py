@@ -18,6 +18,7 @@ import logging
 import os
 
 from openatac.errors import DataError, OpenatacError
+from openatac.inputs import read_text
 from openatac.training.flags import number
 
 COMPARED, CALIBRATED, MEASURED = 64, 256, 10000  # images
@@ -166,8 +167,11 @@ def read_labels(labels, description):
     """The names of the classes by --labels, else the description's; ValueError for a wrong number of them."""
     names = description.labels
     if labels is not None and os.path.isfile(labels):
-        with open(labels, encoding='utf-8', errors='replace') as handle:
-            names = [line.strip() for line in handle if line.strip()]
+        try:
+            lines = read_text(labels, errors='replace').splitlines()
+        except OSError as error:
+            raise ValueError('argument --labels: %s: %s' % (labels, error.strerror)) from None
+        names = [line.strip() for line in lines if line.strip()]
     elif labels is not None:
         names = [name.strip() for name in labels.split(',')]
     if len(names) not in (0, description.classes):
