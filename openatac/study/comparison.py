@@ -56,12 +56,14 @@ def _costs(run):
 
     from openatac.study.costs import costs
     from openatac.training.cifar_network import build_network
+    from openatac.training.session import reading_network
     settings = run.summary['settings']
     # With a host of its own, the network's name says all; else the flags do.
     model = run.summary['model'] if settings.get('host') else 'atac'
-    net = build_network(argparse.Namespace(**{**settings, 'model': model}))
-    net.infer_shape(mx.nd.zeros((1, *IMAGE_SHAPE)))
-    return costs(net, IMAGE_SHAPE)
+    with reading_network(run.folder, 'summary.json'):
+        net = build_network(argparse.Namespace(**{**settings, 'model': model}))
+        net.infer_shape(mx.nd.zeros((1, *IMAGE_SHAPE)))
+        return costs(net, IMAGE_SHAPE)
 
 
 def rows(groups):

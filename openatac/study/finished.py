@@ -1,12 +1,13 @@
 """Finished runs of both scripts, as the published numbers are held to them."""
-import csv
-import json
 import os
 from typing import Dict, NamedTuple
 
 from openatac.errors import OpenatacError
+from openatac.inputs import read_csv
+from openatac.schema import read_json
 from openatac.study import published
 from openatac.study.runs import device_count, read_run
+from openatac.training.run_files import Summary
 
 
 class Finished(NamedTuple):
@@ -44,12 +45,11 @@ def given_runs(folders):
 
 def _read(folder):
     try:
-        with open(os.path.join(folder, 'summary.json'), encoding='utf-8') as handle:
-            summary = json.load(handle)
+        summary = read_json(os.path.join(folder, 'summary.json'), Summary)
         return (_read_imagenet if summary['dataset'] == 'imagenet' else _read_cifar)(folder, summary)
-    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError):
-        raise OpenatacError('%s is not the folder of a finished run, or of an older version of it: the same '
-                            'command with --resume auto completes it' % folder) from None
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        raise OpenatacError('%s is not the folder of a finished run, or of an older version (%s): the same '
+                            'command with --resume auto completes it' % (folder, error)) from None
 
 
 def _read_cifar(folder, summary):
@@ -61,8 +61,8 @@ def _read_cifar(folder, summary):
 
 
 def _read_imagenet(folder, summary):
-    with open(os.path.join(folder, 'metrics.csv'), encoding='utf-8', newline='') as handle:
-        epochs = [{column: float(value) for column, value in row.items()} for row in csv.DictReader(handle)]
+    epochs = [{column: float(value) for column, value in row.items()}
+              for row in read_csv(os.path.join(folder, 'metrics.csv'))]
     best, last = max(epochs, key=lambda row: row['val_accuracy']), epochs[-1]
     values = {measure: 100 * (1 - row[column]) for measure, row, column in (
         (published.TOP1, best, 'val_accuracy'), (published.TOP5, best, 'val_top5_accuracy'),

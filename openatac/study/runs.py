@@ -1,17 +1,16 @@
 """Finished runs of train_cifar.py, read from their folders, and whether they may be compared."""
-import csv
-import json
 import math
 import os
 from typing import NamedTuple
 
 from openatac.errors import OpenatacError
+from openatac.inputs import read_csv
+from openatac.schema import read_json
+from openatac.training.run_files import Summary
 
 # What a run's folder must hold to be read again, without its parameters and checkpoints.
 RECORD = ('settings.json', 'metrics.csv', 'train.log', 'summary.json')
-# What is told of a run in a comparison.
-_TOLD = {'model', 'dataset', 'training_images', 'test_images', 'epochs', 'best_accuracy', 'best_epoch',
-         'last_accuracy', 'images_per_second', 'device', 'threads', 'command', 'openatac', 'numpy', 'python'}
+_DRAWN = {'epoch', 'train_loss', 'val_loss', 'val_accuracy'}  # columns of metrics.csv that are drawn
 # Settings in which runs that are compared may differ; all others are their recipe and their data.
 COMPARED = ('blocks', 'act_type', 'attention', 'useGlobal', 'seed', 'devices')
 # Settings that records of MXNet's or older runs lack, and what stands for that.
@@ -52,18 +51,18 @@ def read_run(folder):
     """The `Run` in ``folder``; OpenatacError if that is no finished run of train_cifar.py."""
     from openatac.models.zoo import unit_name
     try:
-        summary = json.loads(_text(folder, 'summary.json'))
+        summary = read_json(os.path.join(folder, 'summary.json'), Summary)
         settings = summary['settings']
-        rows = list(csv.DictReader(_text(folder, 'metrics.csv').splitlines()))
+        rows = read_csv(os.path.join(folder, 'metrics.csv'))
         history = {column: [float(row[column]) for row in rows] for column in rows[0]}
         unit = unit_name(settings['act_type'], settings['attention'], settings['useGlobal'])
         run = Run(folder, unit, settings['blocks'], settings['seed'], _recipe(settings), summary, history)
-        if len(rows) != summary['epochs'] or not _TOLD <= {*summary, *summary['versions']}:
-            raise ValueError('something is missing')
+        if len(rows) != summary['epochs'] or not _DRAWN <= set(history):
+            raise ValueError('metrics.csv lacks epochs or columns')
         return run
-    except (OSError, ValueError, KeyError, IndexError, TypeError):
-        raise OpenatacError('%s is not the folder of a finished run of train_cifar.py, or damaged or older: '
-                            'its command with --resume auto completes it' % folder) from None
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        raise OpenatacError('%s is not the folder of a finished run of train_cifar.py, or damaged or older '
+                            '(%s): its command with --resume auto completes it' % (folder, error)) from None
 
 
 def run_name(run):
@@ -113,7 +112,3 @@ def device_count(devices):
     """How many devices '2 x 1 x cpu' are."""
     return math.prod(int(factor) for factor in devices.split(' x ')[:-1])
 
-
-def _text(folder, name):
-    with open(os.path.join(folder, name), encoding='utf-8', newline='') as handle:
-        return handle.read()
