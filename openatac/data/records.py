@@ -284,7 +284,7 @@ def _read_index(idx, rec, size):
 def index_beside(rec):
     """The path of the index that lies beside a record file, or None."""
     path = os.path.splitext(rec)[0] + '.idx'
-    return path if os.path.exists(path) else None
+    return path if os.path.lexists(path) else None
 
 
 # -------------------------------------------------------------------------------- checksums
