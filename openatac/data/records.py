@@ -295,11 +295,13 @@ def checksum_list(rec):
 
 
 def _read_checksums(rec, count):
-    """The CRC-32 of each of ``count`` records, uint32; None if there is no such list beside the file."""
+    """The CRC-32 of each of ``count`` records; None if there is no such list beside the file."""
     path = checksum_list(rec)
     try:
         fields = read_input(path, TEXT_LIMIT + 64 * count).split()
-        checksums = np.array([int(field, 16) for field in fields[1::2]], np.uint32)
+        checksums = np.array([int(field, 16) for field in fields[1::2]], np.int64)
+        if ((checksums < 0) | (checksums >= 2 ** 32)).any():
+            raise ValueError('more than 32 bits')
     except FileNotFoundError:
         return None
     except OSError as error:

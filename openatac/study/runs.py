@@ -10,7 +10,9 @@ from openatac.training.run_files import Summary
 
 # What a run's folder must hold to be read again, without its parameters and checkpoints.
 RECORD = ('settings.json', 'metrics.csv', 'train.log', 'summary.json')
-_DRAWN = {'epoch', 'train_loss', 'val_loss', 'val_accuracy'}  # columns of metrics.csv that are drawn
+# What is told of a run in a comparison, and the columns of metrics.csv that are drawn.
+_TOLD = {'command', 'epochs', 'best_accuracy', 'best_epoch', 'last_accuracy', 'versions'}
+_DRAWN = {'epoch', 'train_loss', 'val_accuracy'}
 # Settings in which runs that are compared may differ; all others are their recipe and their data.
 COMPARED = ('blocks', 'act_type', 'attention', 'useGlobal', 'seed', 'devices')
 # Settings that records of MXNet's or older runs lack, and what stands for that.
@@ -43,8 +45,13 @@ def find_runs(folder):
 
 def runs_in(folder):
     """The same, or an empty list."""
-    return [read_run(place) for place in sorted(
+    runs = [read_run(place) for place in sorted(
         place for place, _, files in os.walk(folder) if 'summary.json' in files)]
+    for run in runs:
+        if not _DRAWN <= set(run.history):
+            raise OpenatacError('%s lacks %s: get it again' % (
+                os.path.join(run.folder, 'metrics.csv'), ', '.join(sorted(_DRAWN - set(run.history)))))
+    return runs
 
 
 def read_run(folder):
@@ -57,8 +64,8 @@ def read_run(folder):
         history = {column: [float(row[column]) for row in rows] for column in rows[0]}
         unit = unit_name(settings['act_type'], settings['attention'], settings['useGlobal'])
         run = Run(folder, unit, settings['blocks'], settings['seed'], _recipe(settings), summary, history)
-        if len(rows) != summary['epochs'] or not _DRAWN <= set(history):
-            raise ValueError('metrics.csv lacks epochs or columns')
+        if not _TOLD <= set(summary) or len(rows) != summary['epochs']:
+            raise ValueError('something is missing')
         return run
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
         raise OpenatacError('%s is not the folder of a finished run of train_cifar.py, or damaged or older '

@@ -62,10 +62,18 @@ class Versions(TypedDict):
     python: str
 
 
-class Summary(TypedDict):
-    """summary.json, which a finished run has."""
-
+class _Results(TypedDict, total=False):
     command: str
+    epochs: _Count
+    best_accuracy: _Share
+    best_epoch: _Index
+    last_accuracy: _Share
+    versions: Versions
+
+
+class Summary(_Results):
+    """summary.json, which a finished run has; what it reached is read of runs of train_cifar.py only."""
+
     model: str
     dataset: Literal['cifar10', 'cifar100', 'digits', 'imagenet']
     training_images: _Count
@@ -73,13 +81,8 @@ class Summary(TypedDict):
     seed: Annotated[int, Range(0, 2 ** 32 - 1)]
     device: str
     threads: str
-    epochs: _Count
-    best_accuracy: _Share
-    best_epoch: _Index
-    last_accuracy: _Share
     images_per_second: _Speed
     settings: Settings
-    versions: Versions
 
 
 class _Engine(TypedDict):

@@ -114,6 +114,6 @@ def test_no_other_place_opens_inputs():
         for node in ast.walk(ast.parse(path.read_text('utf-8'))) if name not in OWN else ():
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ('open', 'os.open', 'np.load'):
                 mode = ast.unparse(node.args[1]).strip("'") if len(node.args) > 1 else 'r'
-                if not set('wax') & set(mode):
+                if not set('wax') & set(mode.lower()):
                     found.append('%s: %s' % (name, ast.unparse(node)))
     assert found == []
