@@ -16,7 +16,7 @@ from openatac.errors import OpenatacError
 from openatac.schema import Range, read_json
 
 FORMS = ('symbol', 'fused', 'int8', 'onnx')
-LARGEST_SIDE, MOST_CHANNELS, MOST_CLASSES, LEAST_CROP = 4096, 1024, 2 ** 20, 0.01
+LARGEST_SIDE, MOST_CHANNELS, MOST_CLASSES, LEAST_CROP = 4096, 1024, 2 ** 20, 0.1
 _Side = Annotated[int, Range(1, LARGEST_SIDE)]
 _Level = Annotated[float, Range(-1e6, 1e6)]       # of a pixel, 0 to 255
 _Deviation = Annotated[float, Range(1e-6, 1e6)]

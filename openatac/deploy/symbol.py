@@ -86,12 +86,12 @@ def load_symbol(path, ctx=None, image_shape=None):
     if image_shape:
         check_sizes(symbol, image_shape, **{key[4:]: array.shape for key, array in arrays.items()
                                             if key.startswith('arg:')})
-    with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', 'Cannot decide type')  # of the input: float32 it is
-        net = mx.gluon.SymbolBlock(symbol, mx.sym.var(INPUT))
     try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', 'Cannot decide type')  # of the input: float32 it is
+            net = mx.gluon.SymbolBlock(symbol, mx.sym.var(INPUT))
         net.collect_params().load_dict(arrays, ctx, cast_dtype=True, dtype_source='saved')
-    except AssertionError as error:
+    except (AssertionError, ValueError, TypeError, mx.MXNetError) as error:  # of shapes, types and storage
         raise OpenatacError('%s and %s are not of one network (%s): export again'
                             % (path + SYMBOL, os.path.basename(path + PARAMS), error)) from None
     return net

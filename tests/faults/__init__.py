@@ -1,1 +1,0 @@
-"""What a user can do wrong, and what a file from elsewhere can do to us: each kind, not each case."""

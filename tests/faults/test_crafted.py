@@ -147,6 +147,19 @@ def test_a_network_that_needs_more_than_the_memory_is_refused(prefix, tmp_path, 
         predict.main([prefix, '-'])
 
 
+def test_a_parameter_of_a_kind_that_gluon_does_not_take(prefix):
+    os.unlink(prefix + '.json')
+    with open(prefix + '-symbol.json', encoding='utf-8') as handle:
+        graph = json.load(handle)
+    for variable in graph['nodes']:
+        if variable['op'] == 'null' and variable['name'] != 'data':
+            variable.setdefault('attrs', {})['__storage_type__'] = '1'
+    with open(prefix + '-symbol.json', 'w', encoding='utf-8') as handle:
+        json.dump(graph, handle)
+    with pytest.raises(OpenatacError, match='-symbol.json'):
+        load_symbol(prefix)
+
+
 # Archives.
 
 @pytest.fixture
