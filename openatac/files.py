@@ -19,6 +19,7 @@ from typing import BinaryIO, Iterable, Iterator, List, Mapping, NamedTuple, Opti
 
 from openatac.errors import OpenatacError
 from openatac.escapes import for_spreadsheet, from_spreadsheet
+from openatac.inputs import read_text
 
 _SUFFIX = '.part'
 _LEFTOVER = re.compile(r'\..+\.[a-z0-9_]{8}\.part', re.DOTALL)  # the names that mkstemp makes here
@@ -195,13 +196,12 @@ def _csv_line(cells: Sequence[object]) -> str:
 
 
 def read_csv(path: str) -> List[dict]:
-    """The rows of a file of `write_csv`, {column: the text as it was}. Raises OSError and ValueError."""
-    with open(path, encoding='utf-8', newline='') as handle:
-        try:
-            return [{column: from_spreadsheet(value) for column, value in row.items()}
-                    for row in csv.DictReader(handle)]
-        except csv.Error as error:
-            raise ValueError(str(error)) from None
+    """The rows of a file of `write_csv`, {column: the text as it was}; raises as `read_text`."""
+    try:
+        return [{column: from_spreadsheet(value) for column, value in row.items()}
+                for row in csv.DictReader(io.StringIO(read_text(path), newline=''))]
+    except csv.Error as error:
+        raise ValueError(str(error)) from None
 
 
 def _umask() -> int:

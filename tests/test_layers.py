@@ -8,8 +8,9 @@ from tests.fresh_python import output_of
 
 FLOOR = {'openatac.nn': 1, 'openatac.data': 1, 'openatac.models': 2, 'openatac.engines': 3,
          'openatac.training': 4, 'openatac.deploy': 5, 'openatac.study': 6}
-ROOT_FLOORS = {0: ['version', 'errors', 'escapes', 'files', 'signals', 'arguments', 'environment', 'streams',
-                   'pictures', 'libraries', 'old_numpy', 'runtime', 'program'],
+ROOT_FLOORS = {0: ['version', 'errors', 'escapes', 'inputs', 'files', 'schema', 'checksums', 'signals',
+                   'arguments', 'environment', 'streams', 'pictures', 'libraries', 'old_numpy', 'runtime',
+                   'program'],
                7: ['__init__', 'cli', '__main__']}
 SCRIPTS = 8
 
@@ -21,13 +22,13 @@ ORDER = {
                       'image_folder image_codec', 'photos photo_workers', 'photo_batches pack'],
     'openatac.models': ['placement params_layout replacement', 'parameters',
                         'cifar_resnet cifar_resnet18 resnet_v1b', 'zoo'],
-    'openatac.training': ['recipes schedule datasets curves objective loss_scale roll_call cpu_graph initial '
-                          'teacher', 'parameter_server clusters engine_flags step_graph',
+    'openatac.training': ['recipes schedule datasets curves objective loss_scale roll_call cpu_graph teacher '
+                          'run_files', 'initial parameter_server clusters engine_flags step_graph',
                           'distributed cpu_step', 'tracking flags checkpoint',
                           'imagenet_flags gluon_engine launch contention',
                           'gluon_network torch_network cifar_network imagenet_network', 'networks', 'loop',
                           'session dry_run', 'cifar imagenet', 'evaluate_imagenet'],
-    'openatac.engines': ['pytorch params_file mixing alone engine symbol_json',
+    'openatac.engines': ['pytorch params_file mixing alone engine foreign_symbol', 'symbol_json',
                          'torch_operators gluon_graph nag torch_objective torch_batches',
                          'torch_graph', 'torch_engine'],
     'openatac.deploy': ['description file_set fuse proof symbol_graph onnx_graph',

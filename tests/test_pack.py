@@ -17,7 +17,7 @@ from openatac.errors import DataError
 from tests.conftest import ROOT
 
 PACK = [sys.executable, '-c', 'import sys; from openatac.data.pack import main; sys.exit(main(sys.argv[1:]))']
-ENDINGS = '.rec', '.idx', '.classes'
+ENDINGS = '.rec', '.idx', '.classes', '.crc32'
 
 
 def image_bytes(index, form='JPEG', size=(40, 30)):
@@ -41,7 +41,7 @@ def folder(tmp_path):
 
 
 def packed(out):
-    """The three files as bytes; nothing else may be there."""
+    """The files as bytes; nothing else may be there."""
     place, name = os.path.split(out)
     assert sorted(other for other in os.listdir(place) if other.startswith(name)) == sorted(
         name + ending for ending in ENDINGS)
@@ -237,6 +237,7 @@ def test_damaged_records_are_named(folder, tmp_path, capsys):
         handle.write(b'none')
         handle.seek(bounds[20] + 12)  # the label
         handle.write(b'\0\0\xa0\x41')
+    (tmp_path / 'out.crc32').unlink()  # by which all are found, see test_checksums
     capsys.readouterr()
     assert check(rec, workers=2) == 1
     output = capsys.readouterr().out

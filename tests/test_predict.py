@@ -261,7 +261,7 @@ def test_a_description_of_another_network_is_one_sentence(folder, tmp_path):
     prefix, image = copied(folder, tmp_path), write(tmp_path / 'a.png', pixels())
     told = json.loads((tmp_path / 'atac.json').read_text())
     for key, value, words in (('classes', 7, '7 classes'), ('image_shape', [1, 32, 32], '1 channels'),
-                              ('crop_ratio', 2, 'crop ratio')):
+                              ('crop_ratio', 2, 'crop_ratio')):
         (tmp_path / 'atac.json').write_text(json.dumps({**told, key: value, 'labels': []}))
         assert words in failure(prefix, image=image)
 

@@ -23,11 +23,13 @@ from openatac.data.download import fetch, file_md5
 from openatac.data.imageset import ImageSet
 from openatac.data.plain_pickle import read_plain_pickle
 from openatac.errors import DataError
+from openatac.inputs import MEGABYTE, open_input
 
 HOME = 'https://www.cs.toronto.edu/~kriz/'
 SHAPE = (3, 32, 32)
 PIXELS = 3072
 TRAINING_IMAGES, TEST_IMAGES = 50000, 10000
+LARGEST = 1024 * MEGABYTE  # of a file, and of what an archive unpacks to; the published ones have 186
 
 MD5 = {
     'cifar-10-binary.tar.gz': 'c32a1d4ab5d03f1284b67883e8d87530',
@@ -246,16 +248,37 @@ def _opened_archive(place):
     if file_md5(place) not in MD5.values():
         _logger.warning('%s is not the published archive (its MD5 differs)', place)
     try:
-        with tarfile.open(place, 'r:gz') as archive:
+        with open_input(place) as file, gzip.GzipFile(fileobj=file) as unpacked, \
+                tarfile.open(fileobj=_Unpacked(unpacked), mode='r:') as archive:
             yield archive
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError,
             OverflowError) as error:
         raise DataError(f'{place} is no whole tar.gz archive ({error}); get it again') from error
 
 
+class _Unpacked:
+    """What a .gz file unpacks to, for tarfile to read: nothing beyond `LARGEST` bytes is ever made."""
+
+    def __init__(self, file):
+        self._file = file
+        self.tell = file.tell
+
+    def read(self, size):
+        self._check(self.tell() + size)
+        return self._file.read(size)
+
+    def seek(self, offset):
+        self._check(offset)
+        return self._file.seek(offset)
+
+    def _check(self, end):
+        if end > LARGEST:
+            raise ValueError(f'it unpacks to more than the limit of {LARGEST // MEGABYTE} MB')
+
+
 def _folder_files(folder):
     paths = {name: os.path.join(folder, name) for name in os.listdir(folder)}
-    return {name: _File(path, os.path.getsize(path), functools.partial(open, path, 'rb'))
+    return {name: _File(path, os.path.getsize(path), functools.partial(open_input, path, LARGEST))
             for name, path in paths.items() if os.path.isfile(path)}
 
 
@@ -306,6 +329,8 @@ def _read_binary(dataset, files, wanted, kind):
 
 def _count_records(file, record):
     count, over = divmod(file.size, record)
+    if file.size > LARGEST:
+        raise DataError(f'{file.label} is larger than the limit of {LARGEST // MEGABYTE} MB')
     if not file.size:
         raise DataError(f'{file.label} is empty')
     if over:

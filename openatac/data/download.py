@@ -9,6 +9,7 @@ import urllib.request
 
 from openatac.errors import DataError
 from openatac.files import locked
+from openatac.inputs import open_input
 
 CHUNK = 1 << 16         # bytes
 TIMEOUT = 30            # seconds without a byte
@@ -59,7 +60,7 @@ def fetch(url, path, md5, progress=False, retries=4):
 def file_md5(path):
     """The MD5 checksum of the file at `path`, 32 hexadecimal digits."""
     checksum = hashlib.md5(usedforsecurity=False)
-    with open(path, 'rb') as file:
+    with open_input(path) as file:
         for chunk in iter(lambda: file.read(CHUNK), b''):
             checksum.update(chunk)
     return checksum.hexdigest()

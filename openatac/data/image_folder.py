@@ -1,4 +1,6 @@
 """Images in a folder that has a subfolder per class, the form in which ImageNet is unpacked."""
+import errno
+import logging
 import os
 import zlib
 
@@ -6,7 +8,9 @@ import numpy as np
 
 from openatac.data.records import BadRecord
 from openatac.errors import DataError
+from openatac.inputs import IMAGE_LIMIT, read_input
 
+log = logging.getLogger('openatac')
 EXTENSIONS = ('.jpg', '.jpeg', '.png')
 
 
@@ -53,8 +57,8 @@ class ImageFolder:
     def read(self, index):
         """Return (the bytes of image file ``index``, its label); BadRecord if it cannot be read."""
         try:
-            with open(os.path.join(self.root, self.name(index)), 'rb') as handle:
-                return handle.read(), int(self._labels[index])
+            data = read_input(os.path.join(self.root, self.name(index)), IMAGE_LIMIT)
+            return data, int(self._labels[index])
         except OSError as error:
             raise BadRecord(error.strerror) from error
 
@@ -62,9 +66,24 @@ class ImageFolder:
 def _class_folders(root):
     try:
         with os.scandir(root) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir() and entry.name[0] != '.')
+            return sorted(entry.name for entry in entries if entry.name[0] != '.' and _is_class(entry))
     except OSError as error:
         raise DataError('cannot open the image folder %s (%s)' % (root, error.strerror)) from error
+
+
+def _is_class(entry):
+    """Whether it is a folder; symbolic links that lead in a circle are reported and left out."""
+    try:
+        if not entry.is_dir():
+            return False
+        if entry.is_symlink():
+            target, root = (os.path.realpath(path) for path in (entry.path, os.path.dirname(entry.path)))
+            if os.path.commonpath([target, root]) == target:
+                raise OSError(errno.ELOOP, 'it leads to the folder that it is in')
+        return True
+    except OSError as error:
+        log.warning('left out %s: %s', entry.path, error.strerror)
+        return False
 
 
 def _images_in(folder):

@@ -1,13 +1,17 @@
 """A folder of images packed into a record file, and record files checked.
 
-    openatac pack FOLDER OUT              makes OUT.rec, its index OUT.idx and the class list OUT.classes
-    openatac pack --check OUT.rec [IDX]   reads and decodes every record, and tells what is wrong
+    openatac pack FOLDER OUT              makes OUT.rec and, beside it, OUT.idx, OUT.classes and OUT.crc32
+    openatac pack --check OUT.rec [IDX]   reads and decodes every record, and reports what is wrong
+
+OUT.idx is the index, OUT.classes lists the classes and OUT.crc32 has a checksum of each record (CRC-32), by
+which training and --check find any record that has changed since.
 
 FOLDER has a subfolder per class; sorted by name they are the labels 0, 1, ... The bytes of JPEG and PNG
 files are kept unless they are to be resized or compressed anew. A run that was stopped goes on where it
 was when the same command is given again, and the files come out the same.
 """
 import argparse
+import array
 import collections
 import contextlib
 import functools
@@ -16,6 +20,7 @@ import io
 import json
 import os
 import sys
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -24,10 +29,19 @@ from openatac.arguments import number
 from openatac.data.bad_images import MAX_BAD_SHARE, BadImages
 from openatac.data.image_codec import decode
 from openatac.data.image_folder import ImageFolder
-from openatac.data.records import IMAGE, BadRecord, RecordFile, class_list, index_beside, pack_record
+from openatac.data.records import (
+    IMAGE,
+    BadRecord,
+    RecordFile,
+    checksum_list,
+    class_list,
+    index_beside,
+    pack_record,
+)
 from openatac.errors import DataError
 from openatac.escapes import for_terminal
-from openatac.files import check_prefix, flush, locked, write_text
+from openatac.files import check_prefix, flush, locked, replace_file, write_text
+from openatac.inputs import read_text
 
 QUALITY = 95  # of what must be compressed anew, as in MXNet's im2rec
 KEPT = b'\xff\xd8', b'\x89PNG'  # how the files begin that ImageRecordIter reads as they are
@@ -92,6 +106,7 @@ def pack(folder, out, settings=Settings(), workers=1, max_bad_share=MAX_BAD_SHAR
         os.unlink(rec + '.part.json')
         return
     images = ImageFolder(folder)
+    _check_names(images.class_names)
     order = np.arange(len(images))
     if settings.shuffle is not None:
         order = np.random.RandomState(settings.shuffle).permutation(len(images))
@@ -101,12 +116,19 @@ def pack(folder, out, settings=Settings(), workers=1, max_bad_share=MAX_BAD_SHAR
             work = _Packing(images, order, settings, part)
             _go_on_or_begin(work, rec + '.part.json', bad)
             work.write(workers, bad)
-            _finish(out, part, images.class_names)
+            _finish(out, part, images.class_names, work.checksums)
     except OSError as error:
         raise DataError('cannot write %s (%s): mend that and give the same command again, which goes on from '
                         'here' % (error.filename or rec, error.strerror)) from error
     print('%s: %d images of %d classes, %d left out' % (rec, len(images) - bad.count, len(images.class_names),
                                                         bad.count))
+
+
+def _check_names(class_names):
+    """DataError for a name that the list of the classes cannot hold, which has one on each line."""
+    for name in class_names:
+        if '\n' in name or '\r' in name:
+            raise DataError('the name of the class folder %r has a line break in it: rename it' % name)
 
 
 def _stopped_at_the_end(rec):
@@ -129,20 +151,21 @@ def _go_on_or_begin(work, journal, bad):
     """Take up what an earlier run has left, if it was the same, or else begin with an empty file."""
     description = json.dumps(work.description(), indent=1)
     with contextlib.suppress(OSError, UnicodeDecodeError):
-        with open(journal, encoding='utf-8') as handle:
-            if handle.read() == description and work.take_up(bad):
-                print('going on after %d images' % work.position, file=sys.stderr)
-                return
+        if read_text(journal) == description and work.take_up(bad):
+            print('going on after %d images' % work.position, file=sys.stderr)
+            return
     work.begin()
     write_text(journal, description)
 
 
-def _finish(out, part, class_names):
+def _finish(out, part, class_names, checksums):
     """Give the finished files their names."""
     rec, records = out + '.rec', RecordFile(part.name)
-    write_text(out + '.idx', ''.join('%d\t%d\n' % (records.image_id(index), start)
-                                     for index, start in enumerate(records.bounds[:-1])))
-    write_text(class_list(rec), ''.join(name + '\n' for name in class_names))
+    keys = [records.image_id(index) for index in range(len(records))]
+    write_text(out + '.idx', ''.join('%d\t%d\n' % pair for pair in zip(keys, records.bounds)))
+    write_text(checksum_list(rec), ''.join('%d\t%08x\n' % pair for pair in zip(keys, checksums)))
+    with replace_file(class_list(rec)) as temporary, open(temporary, 'wb') as handle:
+        handle.write(b''.join(os.fsencode(name) + b'\n' for name in class_names))
     flush(part.name)
     os.rename(part.name, rec)
     flush(os.path.dirname(os.path.abspath(rec)))
@@ -154,7 +177,7 @@ class _Packing:
 
     def __init__(self, images, order, settings, part):
         self.images, self.order, self.settings, self.part = images, order, settings, part
-        self.position = 0
+        self.position, self.checksums = 0, array.array('I')
 
     def description(self):
         """What another run must have in common with this one to go on with its file."""
@@ -166,12 +189,13 @@ class _Packing:
                 'images': names.hexdigest(), 'pillow': PIL.__version__}
 
     def begin(self):
+        """Begin with an empty file."""
         self.part.truncate(0)
-        self.position = 0
+        self.position, self.checksums = 0, array.array('I')
 
     def take_up(self, bad):
         """Go on after the last whole record, if the images left out so far are still bad; else False."""
-        places, end = self._written()
+        places, end, self.checksums = self._written()
         self.part.truncate(end)
         self.position = places[-1] + 1 if places else 0
         for place in sorted(set(range(self.position)) - set(places)):
@@ -182,13 +206,14 @@ class _Packing:
         return True
 
     def _written(self):
-        """The places of the whole records in the file, and where they end."""
+        """The places of the whole records in the file, where they end, and their checksums."""
         try:
             records = RecordFile(self.part.name)
             whole = len(records) - (not records.is_whole(len(records) - 1))
-            return [records.image_id(index) for index in range(whole)], records.bounds[whole]
+            return ([records.image_id(index) for index in range(whole)], records.bounds[whole],
+                    array.array('I', (zlib.crc32(records.record(index)) for index in range(whole))))
         except DataError:  # not even one
-            return [], 0
+            return [], 0, array.array('I')
 
     def write(self, workers, bad):
         """Append the records of all images that are left."""
@@ -200,6 +225,7 @@ class _Packing:
                     bad.add([(int(self.order[place]), reason)])
                 else:
                     self.part.write(record)
+                    self.checksums.append(zlib.crc32(record))
                 bar.update()
         self.part.flush()
 

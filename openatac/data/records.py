@@ -16,6 +16,7 @@ import zlib
 import numpy as np
 
 from openatac.errors import DataError
+from openatac.inputs import TEXT_LIMIT, open_descriptor, read_input, read_text
 
 MAGIC = b'\x0a\x23\xd7\xce'
 HEAD = struct.Struct('<4sI')     # magic, kind << 29 | length
@@ -62,6 +63,7 @@ class RecordFile:
                             "or MXNet's im2rec" % rec)
         offsets = _walk(self._file, size, rec) if idx is None else _read_index(idx, rec, size)
         self._bounds = np.append(offsets, size)
+        self._checksums = _read_checksums(rec, len(self))
         if idx is not None:
             self._check_index(idx)
 
@@ -106,11 +108,19 @@ class RecordFile:
 
     def payload(self, index):
         """The whole payload of record ``index``; BadRecord if it is damaged."""
+        data = self.record(index)
+        payload = _join_parts(data)
+        if self._checksums is not None and zlib.crc32(data) != self._checksums[index]:
+            raise BadRecord('the record has changed since it was packed: its checksum is wrong')
+        return payload
+
+    def record(self, index):
+        """The bytes of the file from where record ``index`` begins to where the next one does."""
         start, end = self._bounds[index:index + 2].tolist()
         if end - start > LONGEST:
             raise BadRecord('the record is %d bytes long' % (end - start))
         try:
-            return _join_parts(os.pread(self._file, end - start, start))
+            return os.pread(self._file, end - start, start)
         except OSError as error:
             raise BadRecord(error.strerror) from error
 
@@ -148,7 +158,7 @@ class RecordFile:
 
     def _open(self):
         try:
-            self._file = os.open(self.path, os.O_RDONLY | getattr(os, 'O_CLOEXEC', 0))
+            self._file = open_descriptor(self.path)
         except OSError as error:
             raise DataError('cannot open the record file %s (%s)' % (self.path, error.strerror)) from error
         weakref.finalize(self, os.close, self._file)
@@ -250,8 +260,7 @@ def _walk(file, size, rec):
 def _read_index(idx, rec, size):
     """The offsets that an index lists, in the order of the file."""
     try:
-        with open(idx, 'rb') as handle:
-            lines = handle.read()
+        lines = read_input(idx, 2 * size + TEXT_LIMIT)  # a line is shorter than two records
     except OSError as error:
         raise DataError('cannot open the index %s (%s)' % (idx, error.strerror)) from error
     fields = lines.split()
@@ -275,7 +284,34 @@ def _read_index(idx, rec, size):
 def index_beside(rec):
     """The path of the index that lies beside a record file, or None."""
     path = os.path.splitext(rec)[0] + '.idx'
-    return path if os.path.exists(path) else None
+    return path if os.path.lexists(path) else None
+
+
+# -------------------------------------------------------------------------------- checksums
+
+def checksum_list(rec):
+    """Where the checksums of a record file are: a line of key and CRC-32 for each record, in its order."""
+    return os.path.splitext(rec)[0] + '.crc32'
+
+
+def _read_checksums(rec, count):
+    """The CRC-32 of each of ``count`` records; None if there is no such list beside the file."""
+    path = checksum_list(rec)
+    try:
+        fields = read_input(path, TEXT_LIMIT + 64 * count).split()
+        checksums = np.array([int(field, 16) for field in fields[1::2]], np.int64)
+        if ((checksums < 0) | (checksums >= 2 ** 32)).any():
+            raise ValueError('more than 32 bits')
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise DataError('cannot read the checksums %s (%s)' % (path, error.strerror)) from error
+    except (ValueError, OverflowError):
+        raise DataError(f'{path} is not a list of checksums: pack the file again, or remove it') from None
+    if len(checksums) != count:
+        raise DataError(f'{path} has checksums of {len(checksums)} records, and {rec} has {count}: one of '
+                        'them was cut off, or is of another file')
+    return checksums
 
 
 # ---------------------------------------------------------------------------------- classes
@@ -289,12 +325,12 @@ def _class_names(rec, classes):
     """The names of the classes if they lie beside the file; DataError if they are not ``classes`` many."""
     path = class_list(rec)
     try:
-        with open(path, encoding='utf-8', errors='surrogateescape') as handle:
-            names = tuple(handle.read().splitlines())
+        text = read_text(path, errors='surrogateescape')
     except FileNotFoundError:
         return None
     except OSError as error:
         raise DataError('cannot read the class list %s (%s)' % (path, error.strerror)) from error
+    names = tuple(line.removesuffix('\r') for line in text.removesuffix('\n').split('\n')) if text else ()
     if classes is not None and len(names) != classes:
         raise DataError('%s has %d classes by its class list %s, and the network has %d: make them equal'
                         % (rec, len(names), path, classes))

@@ -4,6 +4,7 @@ import os
 import mxnet as mx
 
 from openatac import runtime
+from openatac.checksums import sha256
 from openatac.deploy.description import FORMS, form_files, write_description
 from openatac.deploy.file_set import replace_set
 from openatac.deploy.fuse import fuse, operators
@@ -35,7 +36,8 @@ def export(net, prefix, description, forms=('symbol',), images=None, calibration
     with writing(prefix, advice), replace_set(prefix, old, last=prefix + '.json') as aside:
         network = _Network(net, description, images, calibration, mode)
         reports = {form: network.export(form, aside) for form in FORMS if form in forms}
-        description = description._replace(reports=reports, openatac=__version__)
+        checksums = {path[len(aside):]: sha256(path) for form in reports for path in form_files(aside, form)}
+        description = description._replace(reports=reports, openatac=__version__, sha256=checksums)
         write_description(aside + '.json', description)
     return description
 
@@ -111,7 +113,8 @@ class _Network:
         from openatac.deploy.onnx import OnnxNetwork, write_onnx
         description = self.description._replace(precision='float32')._asdict()
         write_onnx(self.symbol, path, description['image_shape'], self.arrays, description['model'],
-                   {key: value for key, value in description.items() if key not in ('reports', 'openatac')})
+                   {key: value for key, value in description.items()
+                    if key not in ('reports', 'openatac', 'sha256')})
         return self.proof.report(OnnxNetwork(path), REORDERED)
 
 

@@ -10,11 +10,16 @@ An export is a set of files whose names begin alike, with PREFIX:
 """
 import json
 import os
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Annotated, Any, Dict, List, Literal, NamedTuple, Tuple, Union
 
 from openatac.errors import OpenatacError
+from openatac.schema import Range, read_json
 
 FORMS = ('symbol', 'fused', 'int8', 'onnx')
+LARGEST_SIDE, MOST_CHANNELS, MOST_CLASSES, LEAST_CROP = 4096, 1024, 2 ** 20, 0.1
+_Side = Annotated[int, Range(1, LARGEST_SIDE)]
+_Level = Annotated[float, Range(-1e6, 1e6)]       # of a pixel, 0 to 255
+_Deviation = Annotated[float, Range(1e-6, 1e6)]
 
 
 class Description(NamedTuple):
@@ -28,20 +33,22 @@ class Description(NamedTuple):
     resized to (H, W) as they are;
     precision : 'float32' or 'float16', of the symbol files;
     reports : {form of FORMS: {'max_difference', 'top1_agreement', 'bytes', 'milliseconds', ...}}, what the
-    export found when it compared each form with the network that it came from.
+    export found when it compared each form with the network that it came from;
+    sha256 : {what a file's name has after PREFIX: checksum}, see `openatac.checksums`.
     """
 
     model: str
-    classes: int
-    image_shape: Tuple[int, int, int]
-    mean: Tuple[float, float, float]
-    std: Tuple[float, float, float]
-    crop_ratio: float = 0
+    classes: Annotated[int, Range(1, MOST_CLASSES)]
+    image_shape: Tuple[Annotated[int, Range(1, MOST_CHANNELS)], _Side, _Side]
+    mean: Tuple[_Level, _Level, _Level]
+    std: Tuple[_Deviation, _Deviation, _Deviation]
+    crop_ratio: Union[Literal[0], Annotated[float, Range(LEAST_CROP, 1)]] = 0
     labels: List[str] = []
-    precision: str = 'float32'
+    precision: Literal['float32', 'float16'] = 'float32'
     reports: Dict[str, Dict[str, Any]] = {}
     openatac: str = ''
     arguments: Dict[str, Any] = {}
+    sha256: Dict[str, str] = {}
 
 
 def form_files(prefix, form):
@@ -80,20 +87,15 @@ def read_description(prefix):
     """The `Description` of an export; OpenatacError if there is none, or it is damaged."""
     path = prefix + '.json'
     try:
-        with open(path, encoding='utf-8') as handle:
-            description = Description(**json.load(handle))
+        description = read_json(path, Description)
+        if len(description.labels) not in (0, description.classes):
+            raise ValueError(f'it has {len(description.labels)} labels for {description.classes} classes')
+        return description
     except FileNotFoundError:
         raise OpenatacError('there is no export %s: %s is missing; make it by openatac export'
                             % (prefix, os.path.basename(path))) from None
-    except (OSError, ValueError, TypeError):
-        raise OpenatacError('%s is not the description of an export, or is damaged: export again'
-                            % path) from None
-    if not _is_sound(description):
-        raise OpenatacError('%s is damaged, or of another version of openatac: export again' % path)
-    return description._replace(image_shape=tuple(description.image_shape))
-
-
-def _is_sound(description):
-    return (isinstance(description.model, str) and isinstance(description.classes, int)
-            and len(description.image_shape) == 3 and len(description.mean) == len(description.std) == 3
-            and len(description.labels) in (0, description.classes) and isinstance(description.reports, dict))
+    except OSError as error:
+        raise OpenatacError('%s cannot be read: %s' % (path, error.strerror)) from None
+    except ValueError as error:
+        raise OpenatacError('%s is not the description of an export, or damaged, or of another version of '
+                            'openatac (%s): export again' % (path, error)) from None

@@ -85,7 +85,8 @@ class Imperative(Engine):
 
     def load(self, prefix, description):
         from openatac.deploy.symbol import load_symbol
-        self._net = load_symbol(prefix if self.form == 'symbol' else '%s-%s' % (prefix, self.form))
+        self._net = load_symbol(prefix if self.form == 'symbol' else '%s-%s' % (prefix, self.form),
+                                image_shape=description.image_shape)
         self._prepare(description)
 
     def _prepare(self, description):
@@ -127,7 +128,9 @@ class Fused(Static):
 
         from openatac.deploy.fuse import fuse
         from openatac.deploy.symbol import INPUT, read_symbol
+        from openatac.engines.symbol_json import check_sizes
         symbol, arrays = read_symbol(prefix)
+        check_sizes(symbol, description.image_shape)
         self._net = mx.gluon.SymbolBlock(fuse(symbol), mx.sym.var(INPUT, dtype='float32'))
         for name, parameter in self._net.collect_params().items():
             array = arrays['arg:' + name] if 'arg:' + name in arrays else arrays['aux:' + name]

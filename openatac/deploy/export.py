@@ -21,6 +21,7 @@ from openatac.arguments import CLASSES, IMAGES, RATIO, SIDE, number
 from openatac.errors import DataError, OpenatacError
 from openatac.escapes import for_terminal
 from openatac.files import check_prefix
+from openatac.inputs import read_text
 
 COMPARED, CALIBRATED, MEASURED = 64, 256, 10000  # images
 NETWORK = ('classes', 'dataset', 'r', 'act_layers', 'useGlobal', 'useReLU', 'reduction', 'use_gn')
@@ -171,8 +172,11 @@ def read_labels(labels, description):
     """The names of the classes by --labels, else the description's; ValueError for a wrong number of them."""
     names = description.labels
     if labels is not None and os.path.isfile(labels):
-        with open(labels, encoding='utf-8', errors='replace') as handle:
-            names = [line.strip() for line in handle if line.strip()]
+        try:
+            lines = read_text(labels, errors='replace').splitlines()
+        except OSError as error:
+            raise ValueError('argument --labels: %s: %s' % (labels, error.strerror)) from None
+        names = [line.strip() for line in lines if line.strip()]
     elif labels is not None:
         names = [name.strip() for name in labels.split(',')]
     if len(names) not in (0, description.classes):

@@ -16,6 +16,7 @@ from openatac.arguments import CROP_RATIO
 from openatac.data.image_codec import decode, resize
 from openatac.data.records import BadRecord
 from openatac.errors import OpenatacError
+from openatac.inputs import IMAGE_LIMIT, read_input, read_limited
 
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.gif', '.webp', '.bmp', '.tif', '.tiff')  # looked for in folders
 STDIN = '-'
@@ -56,10 +57,11 @@ def _images_below(folder):
 def read_file(path):
     """The bytes of an image file, or of what comes in at standard input; BadImage if there are none."""
     try:
-        if path == STDIN:
-            return sys.stdin.buffer.read()
-        with open(path, 'rb') as handle:
-            return handle.read()
+        if path != STDIN:
+            return read_input(path, IMAGE_LIMIT)
+        if sys.stdin is None:
+            raise BadImage('standard input is closed')
+        return read_limited(sys.stdin.buffer, IMAGE_LIMIT, path)
     except OSError as error:
         raise BadImage(error.strerror) from None
 

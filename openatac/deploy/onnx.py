@@ -14,17 +14,21 @@ import os
 import mxnet as mx
 import numpy as np
 
+from openatac.checksums import check_files
+from openatac.deploy.description import prefix_of
 from openatac.deploy.onnx_graph import OnnxGraph
 from openatac.deploy.onnx_operators import convert
 from openatac.deploy.symbol_graph import read_symbol
 from openatac.errors import OpenatacError
 from openatac.files import replace_file, writing
+from openatac.inputs import check_input
 from openatac.version import __version__
 
 # Those of ONNX 1.12 (June 2022), which ONNX Runtime reads from 1.12 on, and other readers of that time.
 # Newer opsets have Gelu, Mish and GroupNormalization as operators of their own, which save a few nodes.
 OPSET = 17
 IR_VERSION = 8
+LARGEST_FILE = 2 ** 31  # bytes, of one that holds its own weights
 
 
 def to_onnx(symbol, params, image_shape, name='network', metadata=None):
@@ -87,7 +91,9 @@ class OnnxNetwork:
             options.intra_op_num_threads = int(os.environ['OMP_NUM_THREADS'])
         if not os.path.isfile(path):
             raise OpenatacError('there is no ONNX file %s' % path)
+        check_files(prefix_of(str(path)), [str(path)])
         try:
+            check_input(path, LARGEST_FILE)
             self._session = onnxruntime.InferenceSession(str(path), options, ['CPUExecutionProvider'])
         except Exception as error:  # ONNX Runtime's have no class of their own in common
             raise OpenatacError('ONNX Runtime %s can not load %s (%s)' % (

@@ -90,6 +90,11 @@ def _batches(paths, transform, size, bad):
         yield names, np.stack(images)
 
 
+def _printable(name):
+    """The name of a file or a class as text that every terminal takes: it may be any bytes."""
+    return os.fsencode(str(name)).decode('utf-8', 'backslashreplace')
+
+
 def _softmax(outputs, names):
     """Probabilities (B, classes); OpenatacError if an output is infinite or no number."""
     import numpy as np
@@ -107,7 +112,7 @@ class _Lines:
     """Prints the predictions of a batch, as lines of JSON or of a table with columns as wide as need be."""
 
     def __init__(self, description, paths, top, as_json):
-        self.labels = description.labels or [str(index) for index in range(description.classes)]
+        self.labels = [_printable(name) for name in description.labels or range(description.classes)]
         self.top, self.as_json = min(top, description.classes), as_json
         self._form = '%%-%ds  %%5s  %%-%ds  %%6s' % (
             max(len(name) for name in ['image', *map(for_terminal, paths)]),

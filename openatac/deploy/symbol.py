@@ -7,7 +7,10 @@ import warnings
 import mxnet as mx
 import numpy as np
 
+from openatac.checksums import check_files
+from openatac.deploy.description import prefix_of
 from openatac.deploy.file_set import replace_set
+from openatac.engines.symbol_json import check_sizes, load_symbol_file
 from openatac.errors import OpenatacError
 from openatac.files import write_text, writing
 from openatac.models.parameters import read_arrays, write_arrays
@@ -65,7 +68,8 @@ def write_symbol(path, symbol, arrays):
 
 def read_symbol(path):
     """(symbol, arrays) of the files of ``path``; OpenatacError if they are missing, damaged or no pair."""
-    symbol, arrays = _read_graph(path + SYMBOL), read_arrays(path + PARAMS)
+    check_files(prefix_of(path + SYMBOL), [path + PARAMS])
+    symbol, arrays = load_graph(path + SYMBOL), read_arrays(path + PARAMS)
     wrong = sorted(set(_keys(symbol)) ^ set(arrays))
     if wrong:
         raise OpenatacError('%s and %s are not of one network: %s is in one of them only; export again' % (
@@ -73,12 +77,24 @@ def read_symbol(path):
     return symbol, arrays
 
 
-def load_symbol(path, ctx=None):
-    """The SymbolBlock of ``path-symbol.json`` and ``path-0000.params``; raises as `read_symbol`."""
-    read_symbol(path)
-    with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', 'Cannot decide type')  # of the input: float32 it is
-        return mx.gluon.SymbolBlock.imports(path + SYMBOL, [INPUT], path + PARAMS, ctx=ctx)
+def load_symbol(path, ctx=None, image_shape=None):
+    """The SymbolBlock of ``path-symbol.json`` and ``path-0000.params``; raises as `read_symbol`.
+
+    image_shape : (C, H, W) of the images that it must take, if it is not known to do so
+    """
+    symbol, arrays = read_symbol(path)
+    if image_shape:
+        check_sizes(symbol, image_shape, **{key[4:]: array.shape for key, array in arrays.items()
+                                            if key.startswith('arg:')})
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', 'Cannot decide type')  # of the input: float32 it is
+            net = mx.gluon.SymbolBlock(symbol, mx.sym.var(INPUT))
+        net.collect_params().load_dict(arrays, ctx, cast_dtype=True, dtype_source='saved')
+    except (AssertionError, ValueError, TypeError, mx.MXNetError) as error:  # of shapes, types and storage
+        raise OpenatacError('%s and %s are not of one network (%s): export again'
+                            % (path + SYMBOL, os.path.basename(path + PARAMS), error)) from None
+    return net
 
 
 def export_symbol(net, path, image_shape, batch=2):
@@ -107,18 +123,10 @@ def _keys(symbol):
             + ['aux:' + name for name in symbol.list_auxiliary_states()])
 
 
-def _read_graph(path):
-    """The symbol in the file ``path``. MXNet takes any text for one, and complains in its own words."""
-    if not os.path.isfile(path):
-        raise OpenatacError('there is no symbol file %s' % path)
-    try:
-        with open(path, encoding='utf-8') as handle:
-            text = handle.read()
-        if not json.loads(text)['nodes']:
-            raise ValueError('it has no nodes')
-        symbol = mx.sym.load_json(text)
-    except (OSError, ValueError, TypeError, KeyError, mx.MXNetError):
-        raise OpenatacError('%s is not a symbol file, or is damaged: export it again' % path) from None
+def load_graph(path):
+    """The Symbol of the file ``path`` alone; OpenatacError if it is damaged, or has no input `INPUT`."""
+    check_files(prefix_of(path), [path])
+    symbol = load_symbol_file(path)
     if INPUT not in symbol.list_arguments():
         raise OpenatacError('%s has no input called %r: name a file that openatac has exported'
                             % (path, INPUT))

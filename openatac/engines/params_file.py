@@ -1,12 +1,12 @@
 """MXNet's .params files read and written in NumPy, for machines without MXNet."""
 import math
-import os
 import struct
 
 import numpy as np
 
 from openatac.errors import ParameterFileError
 from openatac.files import replace_file
+from openatac.inputs import open_input
 from openatac.models.params_layout import check_layout
 
 TYPES = {0: '<f4', 1: '<f8', 2: '<f2', 3: '|u1', 4: '<i4', 5: '|i1', 6: '<i8', 7: '|b1'}  # by type flag
@@ -16,15 +16,17 @@ LIST, DENSE_ARRAY, CPU = 0x112, 0xF993FAC9, 1  # as MXNet 1.9.1 writes them
 
 def read_params(path):
     """{name: numpy.ndarray} of the file ``path``; ParameterFileError if it is missing or damaged."""
-    if not os.path.isfile(path):
-        raise ParameterFileError('there is no parameter file %s' % path)
     try:
         places = check_layout(path)
-    except (ValueError, OSError):
+    except FileNotFoundError:
+        raise ParameterFileError('there is no parameter file %s' % path) from None
+    except OSError as error:
+        raise ParameterFileError(f'the parameter file {path} cannot be read: {error.strerror}') from None
+    except ValueError:
         raise ParameterFileError('%s is not an MXNet parameter file, or is damaged: copy or download it again'
                                  % path) from None
     arrays = {}
-    with open(path, 'rb') as handle:
+    with open_input(path) as handle:
         for name, place in places:
             if name is None:
                 raise ParameterFileError('%s holds arrays without names: save parameters with save_parameters'

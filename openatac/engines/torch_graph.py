@@ -10,6 +10,8 @@ import os
 
 import numpy as np
 
+from openatac.checksums import check_files
+from openatac.engines.foreign_symbol import read_graph
 from openatac.engines.params_file import read_params, write_params
 from openatac.engines.pytorch import torch
 from openatac.engines.torch_operators import attributes_of, batch_norm, find_operator, takes_training
@@ -88,6 +90,7 @@ def _load(network, params):
         graph = _read_graph(path)
         if params is None:
             params = path[:-len(SYMBOL_SUFFIX)] + '-0000.params'
+            check_files(path[:-len(SYMBOL_SUFFIX)], [params])
     elif hasattr(network, 'tojson'):
         graph = json.loads(network.tojson())
     elif hasattr(network, 'hybrid_forward'):
@@ -105,18 +108,9 @@ def _load(network, params):
 def _read_graph(path):
     if not path.endswith(SYMBOL_SUFFIX):
         raise ValueError('a symbol file is called PREFIX%s, and %s is not' % (SYMBOL_SUFFIX, path))
-    try:
-        with open(path, encoding='utf-8') as handle:
-            graph = json.load(handle)
-        nodes, _ = graph['nodes'], graph['heads']
-        if any(not {'op', 'name', 'inputs'} <= set(node) for node in nodes):
-            raise ValueError('a node is damaged')
-        old = any('param' in node or 'attr' in node for node in nodes)
-    except OSError as error:
-        raise OpenatacError('the symbol file %s cannot be read (%s)' % (path, error.strerror)) from None
-    except (ValueError, KeyError, TypeError):
-        raise OpenatacError('%s is not a symbol file, or is damaged: export it again' % path) from None
-    if old:
+    check_files(path[:-len(SYMBOL_SUFFIX)], [path])
+    graph = read_graph(path)
+    if any('param' in node or 'attr' in node for node in graph['nodes']):
         raise OpenatacError('%s is of an MXNet before 1.0: load and save it with MXNet 1.9.1' % path)
     return graph
 

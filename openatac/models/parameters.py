@@ -1,6 +1,5 @@
 """Parameter files: MXNet's own .params format, written whole and read strictly."""
 import logging
-import os
 
 import mxnet as mx
 
@@ -27,12 +26,14 @@ def write_arrays(path, arrays):
 
 def read_arrays(path):
     """{name: NDArray} of the file ``path``; ParameterFileError if it is missing or damaged."""
-    if not os.path.isfile(path):
-        raise ParameterFileError('there is no parameter file %s' % path)
     try:
         check_layout(path)
         arrays = mx.nd.load(str(path))
-    except (mx.MXNetError, ValueError, OSError):
+    except FileNotFoundError:
+        raise ParameterFileError('there is no parameter file %s' % path) from None
+    except OSError as error:
+        raise ParameterFileError(f'the parameter file {path} cannot be read: {error.strerror}') from None
+    except (mx.MXNetError, ValueError):
         raise ParameterFileError('%s is not an MXNet parameter file, or is damaged: copy or download it again'
                                  % path) from None
     if not isinstance(arrays, dict):

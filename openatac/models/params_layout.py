@@ -7,6 +7,9 @@ import os
 import struct
 from typing import NamedTuple, Tuple
 
+from openatac.inputs import open_input
+
+LARGEST_FILE = 2 ** 34  # bytes; ResNet-50 has 10 ** 8
 _LIST, _SHAPES_OF_64_BITS = 0x112, (0xF993FAC8, 0xF993FAC9, 0xF993FACA)
 _MAX_DIMENSIONS = 32
 _ITEM_BYTES = {0: 4, 1: 8, 2: 2, 3: 1, 4: 4, 5: 1, 6: 8, 7: 1, 12: 2}  # by mshadow's type flag
@@ -25,7 +28,7 @@ def check_layout(path):
 
     Raises ValueError unless ``path`` is exactly as long as its header, a list of dense arrays, says.
     """
-    with open(path, 'rb') as handle:
+    with open_input(path, LARGEST_FILE) as handle:
         end = os.fstat(handle.fileno()).st_size
         kind, _, arrays = _read(handle, '<QQQ')
         if kind != _LIST or arrays > end:

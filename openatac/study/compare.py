@@ -21,11 +21,13 @@ import os
 import subprocess
 import sys
 import tempfile
+from typing import List
 
 from openatac import streams
 from openatac.arguments import BLOCKS, COUNT, SEED, number
 from openatac.errors import OpenatacError
 from openatac.files import write_text
+from openatac.schema import read_json
 from openatac.study.run_queue import WRONG_COMMAND, Training, run_all, train_script
 from openatac.study.runs import find_runs, trained_name
 
@@ -169,8 +171,8 @@ def _check_same_recipe(args):
     path = os.path.join(args.folder, 'recipe.json')
     words, before = ['--recipe', args.recipe, *args.flags], None
     if glob.glob(os.path.join(glob.escape(args.folder), 'runs', '*', 'settings.json')):  # a training began
-        with contextlib.suppress(OSError, ValueError), open(path, encoding='utf-8') as handle:
-            before = json.load(handle)
+        with contextlib.suppress(OSError, ValueError):
+            before = read_json(path, List[str])
         if before not in (None, words):
             raise OpenatacError('%s holds trainings by "%s", not by "%s": choose another folder, or the same '
                                 'flags' % (args.folder, ' '.join(before), ' '.join(words)))

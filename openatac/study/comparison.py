@@ -8,7 +8,6 @@ import itertools
 import statistics
 from typing import List, NamedTuple
 
-from openatac.errors import OpenatacError
 from openatac.escapes import for_markdown
 from openatac.study.runs import Run, check_comparable
 
@@ -58,16 +57,14 @@ def _costs(run):
 
     from openatac.study.costs import costs
     from openatac.training.cifar_network import build_network
+    from openatac.training.session import reading_network
     settings = run.summary['settings']
     # With a host of its own, the network's name says all; else the flags do.
     model = run.summary['model'] if settings.get('host') else 'atac'
-    try:
+    with reading_network(run.folder, 'summary.json'):
         net = build_network(argparse.Namespace(**{**settings, 'model': model}))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise OpenatacError(f'{run.folder} is damaged: its summary.json does not describe a network ({error})'
-                            ) from None
-    net.infer_shape(mx.nd.zeros((1, *IMAGE_SHAPE)))
-    return costs(net, IMAGE_SHAPE)
+        net.infer_shape(mx.nd.zeros((1, *IMAGE_SHAPE)))
+        return costs(net, IMAGE_SHAPE)
 
 
 def rows(groups):

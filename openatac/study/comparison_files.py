@@ -1,15 +1,17 @@
 """The files of a comparison: records of its runs, and what is made of them."""
-import contextlib
 import json
 import os
 
 from openatac.errors import OpenatacError
 from openatac.escapes import for_markdown, without_controls
 from openatac.files import write_csv, write_text, writing
+from openatac.inputs import read_text
+from openatac.schema import fit, parse
 from openatac.study import comparison
 from openatac.study.accuracy_picture import write_accuracy_picture
 from openatac.study.report_page import page
 from openatac.study.runs import RECORD, check_comparable, find_runs, run_name, runs_in
+from openatac.training.run_files import Settings
 
 NOTE = 'note.txt'
 ADVICE = ': make room or choose another folder'
@@ -42,12 +44,11 @@ def _record(run):
     try:
         texts = {}
         for name in RECORD:
-            with open(os.path.join(run.folder, name), encoding='utf-8', newline='') as handle:
-                texts[name] = handle.read()
-        settings = json.loads(texts['settings.json'])
-    except (OSError, ValueError):
-        raise OpenatacError('%s lacks %s: name a folder with all of these files'
-                            % (run.folder, ' or '.join(RECORD))) from None
+            texts[name] = read_text(os.path.join(run.folder, name))
+        settings = fit(parse(texts['settings.json']), Settings)
+    except (OSError, ValueError) as error:
+        raise OpenatacError('%s lacks %s, or they are damaged (%s): name a folder with all of these files'
+                            % (run.folder, ' or '.join(RECORD), error)) from None
     paths = sorted((value for value in settings.values() if isinstance(value, str) and os.path.isabs(value)
                     and os.path.basename(os.path.normpath(value))), key=len, reverse=True)
     for name, text in texts.items():
@@ -60,10 +61,13 @@ def _record(run):
 
 def read_note(folder):
     """What was noted of the data, or an empty text."""
-    with contextlib.suppress(FileNotFoundError), open(
-            os.path.join(folder, NOTE), encoding='utf-8', errors='replace') as handle:
-        return without_controls(handle.read()).strip()
-    return ''
+    try:
+        return without_controls(read_text(os.path.join(folder, NOTE))).strip()
+    except FileNotFoundError:
+        return ''
+    except (OSError, ValueError) as error:
+        raise OpenatacError('%s cannot be read (%s): write it again by --note'
+                            % (os.path.join(folder, NOTE), error)) from None
 
 
 def write_note(folder, note):

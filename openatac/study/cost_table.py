@@ -53,29 +53,21 @@ def measure(name, image_shape, classes=None, published=False):
     """
     import mxnet as mx
 
+    from openatac.deploy.symbol import load_graph
     from openatac.models.zoo import get_model
     from openatac.study.costs import costs, layers, symbol_costs
     net = None if name.endswith('.json') else get_model(name, classes=classes)
-    symbol = _read(name) if net is None else net(mx.sym.var('data'))
+    symbol = load_graph(name) if net is None else net(mx.sym.var('data'))
     try:
         if net is not None:
             net.infer_shape(mx.nd.zeros((1, *image_shape)))
         found = symbol_costs(symbol, image_shape, published) if net is None else costs(
             net, image_shape, published)
         return found, layers(symbol, image_shape, published)
-    except mx.MXNetError as error:
+    except (mx.MXNetError, KeyError, TypeError, IndexError, StopIteration) as error:
+        # The last four are of graphs whose shapes MXNet cannot tell, and of operators that are not counted.
         raise OpenatacError('%s does not take images of %d x %d pixels (%s): choose another --input-size' % (
-            name, *image_shape[1:], str(error).strip().splitlines()[-1])) from None
-
-
-def _read(path):
-    import mxnet as mx
-    if not os.path.isfile(path):
-        raise OpenatacError('there is no symbol file %s' % path)
-    try:
-        return mx.sym.load(path)
-    except (mx.MXNetError, UnicodeDecodeError):
-        raise OpenatacError('%s is not a symbol file, or is damaged: export it again' % path) from None
+            name, *image_shape[1:], (str(error).strip() or 'unknown shapes').splitlines()[-1])) from None
 
 
 def _layer_row(layer):

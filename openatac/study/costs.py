@@ -66,7 +66,7 @@ def symbol_costs(symbol, image_shape, published=False):
              if name != 'data'}
     nodes = json.loads(symbol.tojson())['nodes']
     fixed = {nodes[node['inputs'][1][0]]['name'] for node in nodes
-             if node['op'] == 'BatchNorm' and node['attrs'].get('fix_gamma') == 'True'}
+             if node['op'] == 'BatchNorm' and node.get('attrs', {}).get('fix_gamma', 'True') == 'True'}
     trainable = sum(size for name, size in sizes.items() if name not in fixed)
     every = layers(symbol, image_shape, published)
     return Costs(sum(sizes.values()) + sum(int(np.prod(shape)) for shape in statistics), trainable,

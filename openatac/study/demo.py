@@ -4,16 +4,18 @@ Trains ReLU, the global gate (SE as an activation) and ATAC by train_cifar.py it
 table, draws the curves and exports the ATAC network as symbol files, proven equal.
 """
 import argparse
-import json
 import os
 import shutil
 import subprocess
 import sys
 
 from openatac.errors import OpenatacError
+from openatac.inputs import read_text
+from openatac.schema import parse, read_json
 from openatac.study.run_queue import train_script
 from openatac.study.text_table import text_table
 from openatac.training.curves import draw_curves
+from openatac.training.run_files import Summary
 
 UNITS = {  # name -> flags of train_cifar.py
     'ReLU': ['--act-type', 'relu'],
@@ -58,10 +60,8 @@ def _read(folder):
     from openatac.models.parameters import load_parameters
     from openatac.models.zoo import get_model
     from openatac.study.costs import costs
-    with open(os.path.join(folder, 'summary.json'), encoding='utf-8') as handle:
-        run = json.load(handle)
-    with open(os.path.join(folder, 'metrics.jsonl'), encoding='utf-8') as handle:
-        run['history'] = [json.loads(line) for line in handle]
+    run = read_json(os.path.join(folder, 'summary.json'), Summary)
+    run['history'] = [parse(line) for line in read_text(os.path.join(folder, 'metrics.jsonl')).splitlines()]
     gate = {'useGlobal': run['useGlobal']} if run['act_type'] == 'ChaATAC' else {}
     run['net'] = get_model(run['model'], classes=10, **gate)
     load_parameters(run['net'], os.path.join(folder, 'last.params'))

@@ -1,12 +1,13 @@
 """Finished runs of both scripts, as the published numbers are held to them."""
-import json
 import os
 from typing import Dict, NamedTuple
 
 from openatac.errors import OpenatacError
 from openatac.files import read_csv
+from openatac.schema import read_json
 from openatac.study import published
 from openatac.study.runs import device_count, read_run
+from openatac.training.run_files import Summary
 
 
 class Finished(NamedTuple):
@@ -44,12 +45,11 @@ def given_runs(folders):
 
 def _read(folder):
     try:
-        with open(os.path.join(folder, 'summary.json'), encoding='utf-8') as handle:
-            summary = json.load(handle)
+        summary = read_json(os.path.join(folder, 'summary.json'), Summary)
         return (_read_imagenet if summary['dataset'] == 'imagenet' else _read_cifar)(folder, summary)
-    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError):
-        raise OpenatacError('%s is not the folder of a finished run, or of an older version of it: the same '
-                            'command with --resume auto completes it' % folder) from None
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        raise OpenatacError('%s is not the folder of a finished run, or of an older version (%s): the same '
+                            'command with --resume auto completes it' % (folder, error)) from None
 
 
 def _read_cifar(folder, summary):

@@ -4,7 +4,6 @@ Each goes on from its own checkpoints (train_cifar.py --resume auto), so nothing
 """
 import contextlib
 import ctypes
-import json
 import os
 import signal
 import subprocess
@@ -15,8 +14,11 @@ from typing import List, NamedTuple
 
 from openatac import runtime
 from openatac.errors import CheckpointError, OpenatacError
+from openatac.inputs import read_text
+from openatac.schema import read_json
 from openatac.signals import stop_signals
 from openatac.study.runs import read_run
+from openatac.training.run_files import Settings
 from openatac.training.tracking import on_terminal
 
 WRONG_COMMAND = 2
@@ -140,10 +142,8 @@ class _Process:
 def _epochs(folder):
     """(finished, all) epochs of the run in ``folder``, as far as it has told."""
     try:
-        with open(os.path.join(folder, 'settings.json'), encoding='utf-8') as handle:
-            total = json.load(handle)['num_epochs']
-        with open(os.path.join(folder, 'metrics.jsonl'), encoding='utf-8') as handle:
-            return len(handle.readlines()), total
+        total = read_json(os.path.join(folder, 'settings.json'), Settings)['num_epochs']
+        return len(read_text(os.path.join(folder, 'metrics.jsonl')).splitlines()), total
     except (OSError, ValueError, KeyError):
         return 0, None
 

@@ -1,17 +1,18 @@
 """Finished runs of train_cifar.py, read from their folders, and whether they may be compared."""
-import csv
-import json
 import math
 import os
 from typing import NamedTuple
 
 from openatac.errors import OpenatacError
+from openatac.files import read_csv
+from openatac.schema import read_json
+from openatac.training.run_files import Summary
 
 # What a run's folder must hold to be read again, without its parameters and checkpoints.
 RECORD = ('settings.json', 'metrics.csv', 'train.log', 'summary.json')
-# What is told of a run in a comparison.
-_TOLD = {'model', 'dataset', 'training_images', 'test_images', 'epochs', 'best_accuracy', 'best_epoch',
-         'last_accuracy', 'images_per_second', 'device', 'threads', 'command', 'openatac', 'numpy', 'python'}
+# What is told of a run in a comparison, and the columns of metrics.csv that are drawn.
+_TOLD = {'command', 'epochs', 'best_accuracy', 'best_epoch', 'last_accuracy', 'versions'}
+_DRAWN = {'epoch', 'train_loss', 'val_accuracy'}
 # Settings in which runs that are compared may differ; all others are their recipe and their data.
 COMPARED = ('blocks', 'act_type', 'attention', 'useGlobal', 'seed', 'devices')
 # Settings that records of MXNet's or older runs lack, and what stands for that.
@@ -44,26 +45,31 @@ def find_runs(folder):
 
 def runs_in(folder):
     """The same, or an empty list."""
-    return [read_run(place) for place in sorted(
+    runs = [read_run(place) for place in sorted(
         place for place, _, files in os.walk(folder) if 'summary.json' in files)]
+    for run in runs:
+        if not _DRAWN <= set(run.history):
+            raise OpenatacError('%s lacks %s: get it again' % (
+                os.path.join(run.folder, 'metrics.csv'), ', '.join(sorted(_DRAWN - set(run.history)))))
+    return runs
 
 
 def read_run(folder):
     """The `Run` in ``folder``; OpenatacError if that is no finished run of train_cifar.py."""
     from openatac.models.zoo import unit_name
     try:
-        summary = json.loads(_text(folder, 'summary.json'))
+        summary = read_json(os.path.join(folder, 'summary.json'), Summary)
         settings = summary['settings']
-        rows = list(csv.DictReader(_text(folder, 'metrics.csv').splitlines()))
+        rows = read_csv(os.path.join(folder, 'metrics.csv'))
         history = {column: [float(row[column]) for row in rows] for column in rows[0]}
         unit = unit_name(settings['act_type'], settings['attention'], settings['useGlobal'])
         run = Run(folder, unit, settings['blocks'], settings['seed'], _recipe(settings), summary, history)
-        if len(rows) != summary['epochs'] or not _TOLD <= {*summary, *summary['versions']}:
+        if not _TOLD <= set(summary) or len(rows) != summary['epochs']:
             raise ValueError('something is missing')
         return run
-    except (OSError, ValueError, KeyError, IndexError, TypeError):
-        raise OpenatacError('%s is not the folder of a finished run of train_cifar.py, or damaged or older: '
-                            'its command with --resume auto completes it' % folder) from None
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        raise OpenatacError('%s is not the folder of a finished run of train_cifar.py, or damaged or older '
+                            '(%s): its command with --resume auto completes it' % (folder, error)) from None
 
 
 def run_name(run):
@@ -113,7 +119,3 @@ def device_count(devices):
     """How many devices '2 x 1 x cpu' are."""
     return math.prod(int(factor) for factor in devices.split(' x ')[:-1])
 
-
-def _text(folder, name):
-    with open(os.path.join(folder, name), encoding='utf-8', newline='') as handle:
-        return handle.read()

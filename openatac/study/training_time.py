@@ -5,6 +5,7 @@ import re
 import statistics
 from typing import NamedTuple, Optional
 
+from openatac.errors import OpenatacError
 from openatac.files import read_csv
 from openatac.study import published
 from openatac.study.published_costs import multiply_adds
@@ -43,14 +44,26 @@ def benchmark_speeds(folder):
     path = os.path.join(folder, 'benchmark.csv')
     if not os.path.exists(path):
         return
-    for row in read_csv(path):
-        network = re.match(r'training, ResNet-(\d+) (\w+), ', row.get('measurement') or '')
-        machine = re.match(r'(\d+) cores? of [^;]+', row.get('machine') or '')
-        if network and machine:
-            yield Speed('cifar_resnet%s_v2_%s' % (network[1], network[2].lower()),
-                        float(row['ours']) / int(machine[1]), 'CPU core',
-                        '%s on %s (n = %s, measured by us: results/benchmark.csv)' % (
-                            row['ours'], machine[0], row['n']))
+    try:
+        yield from map(_benchmark_speed, filter(None, map(_training_row, read_csv(path))))
+    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+        raise OpenatacError(f'{path} is not as benchmarks/cifar_training.py writes it ({error}): write it '
+                            'again, or remove it') from None
+
+
+def _training_row(row):
+    """(row, network, machine) of one that has the speed of a training, else None."""
+    network = re.match(r'training, ResNet-(\d+) (\w+), ', row.get('measurement') or '')
+    machine = re.match(r'(\d+) cores? of [^;]+', row.get('machine') or '')
+    return (row, network, machine) if network and machine else None
+
+
+def _benchmark_speed(found):
+    row, network, machine = found
+    return Speed('cifar_resnet%s_v2_%s' % (network[1], network[2].lower()),
+                 float(row['ours']) / int(machine[1]), 'CPU core',
+                 '%s on %s (n = %s, measured by us: results/benchmark.csv)' % (
+                     row['ours'], machine[0], row['n']))
 
 
 class Hours(NamedTuple):

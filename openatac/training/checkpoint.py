@@ -5,17 +5,19 @@ last, ``manifest.json`` with the SHA-256 of both. It is made under a temporary n
 the disk and renamed. Nothing in it is a pickle.
 """
 import contextlib
-import hashlib
 import json
 import logging
 import os
 import shutil
+from typing import Dict
 
 import numpy as np
 
+from openatac.checksums import sha256
 from openatac.engines.params_file import read_params, write_params
 from openatac.errors import CheckpointError, ParameterFileError
 from openatac.files import flush, locked, reason, remove_leftovers
+from openatac.schema import read_json
 
 ARRAYS, STATE, MANIFEST = 'arrays.params', 'state.json', 'manifest.json'
 log = logging.getLogger('openatac')
@@ -59,7 +61,7 @@ class Checkpoints:
             write_params(os.path.join(temporary, ARRAYS), arrays)
             _write_json(os.path.join(temporary, STATE), state)
             _write_json(os.path.join(temporary, MANIFEST),
-                        {file: _sha256(os.path.join(temporary, file)) for file in (ARRAYS, STATE)})
+                        {file: sha256(os.path.join(temporary, file)) for file in (ARRAYS, STATE)})
             flush(temporary)
             if os.path.isdir(final):  # damaged, or made by the same run before it was resumed
                 shutil.rmtree(final)
@@ -92,13 +94,11 @@ class Checkpoints:
 
 
 def _read(path):
-    with open(os.path.join(path, MANIFEST), encoding='utf-8') as handle:
-        manifest = json.load(handle)
+    manifest = read_json(os.path.join(path, MANIFEST), Dict[str, str])
     for name in (ARRAYS, STATE):
-        if not isinstance(manifest, dict) or manifest.get(name) != _sha256(os.path.join(path, name)):
+        if manifest.get(name) != sha256(os.path.join(path, name)):
             raise ValueError('%s is not what its manifest says' % name)
-    with open(os.path.join(path, STATE), encoding='utf-8') as handle:
-        return read_params(os.path.join(path, ARRAYS)), json.load(handle)
+    return read_params(os.path.join(path, ARRAYS)), read_json(os.path.join(path, STATE), dict)
 
 
 def _write_json(path, value):
@@ -106,14 +106,6 @@ def _write_json(path, value):
         json.dump(value, handle, indent=1)
         handle.flush()
         os.fsync(handle.fileno())
-
-
-def _sha256(path):
-    digest = hashlib.sha256()
-    with open(path, 'rb') as handle:
-        for block in iter(lambda: handle.read(1 << 20), b''):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def checkpoints_of(folder):

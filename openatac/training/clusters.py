@@ -11,6 +11,7 @@ import socket
 import subprocess
 
 from openatac.errors import OpenatacError
+from openatac.inputs import read_text
 
 # Passed on to other machines where they are set here; others by --env.
 PASSED_ON = ('DMLC_INTERFACE', 'LD_LIBRARY_PATH', 'OMP_NUM_THREADS', 'OPENATAC_ROLL_CALL_SILENCE',
@@ -57,9 +58,8 @@ def own_address(hostfile):
 def read_hosts(path):
     """[(host, port or None)] of a host file; what MPI adds (slots=2) is left out."""
     try:
-        with open(path, encoding='utf-8') as handle:
-            lines = [line.split('#')[0].split() for line in handle]
-    except (OSError, UnicodeDecodeError) as error:
+        lines = [line.split('#')[0].split() for line in read_text(path).splitlines()]
+    except (OSError, ValueError) as error:
         raise OpenatacError('the host file %s cannot be read (%s)' % (path, error)) from None
     hosts = []
     for host, _, port in (words[0].partition(':') for words in lines if words):

@@ -10,12 +10,20 @@ import contextlib
 import json
 import logging
 import os
+from typing import NamedTuple
 
 from openatac.errors import OpenatacError
 from openatac.files import write_text, writing
+from openatac.schema import read_json
+from openatac.training.run_files import Settings
 
 log = logging.getLogger('openatac')
 FLAGS, SYMBOL = '-flags.json', '-symbol.json'
+
+
+class _Written(NamedTuple):
+    model: str
+    flags: Settings
 
 
 class Initial:
@@ -30,15 +38,15 @@ class Initial:
     def __init__(self, path):
         self.path, self.symbol = path, path + SYMBOL
         try:
-            with open(path + FLAGS, encoding='utf-8') as handle:
-                written = json.load(handle)
-            self.model, self.flags = written['model'], dict(written['flags'])
+            self.model, self.flags = read_json(path + FLAGS, _Written)
+            if not set(self.flags) <= set(Settings.__annotations__):
+                raise ValueError('flags that make no network')
         except OSError as error:
             raise OpenatacError('--initial: %s cannot be read (%s): write it by the same command with '
                                 '--write-initial, where MXNet is' % (path + FLAGS, error.strerror)) from None
-        except (ValueError, KeyError, TypeError):
-            raise OpenatacError('--initial: %s is damaged: write it again with --write-initial'
-                                % (path + FLAGS)) from None
+        except ValueError as error:
+            raise OpenatacError('--initial: %s is damaged (%s): write it again with --write-initial'
+                                % (path + FLAGS, error)) from None
 
     def adopt(self, args, given):
         """Set the flags of ``args`` that the network was made of; those ``given`` must be the same.

@@ -14,8 +14,10 @@ from typing import Callable, NamedTuple
 from openatac.data.loader import prefetch
 from openatac.engines.params_file import write_params
 from openatac.errors import CheckpointError, OpenatacError
+from openatac.schema import fit
 from openatac.signals import stop_signals
 from openatac.training.checkpoint import check_finite, checkpoints_of, what_is_kept, writing_in
+from openatac.training.run_files import State
 from openatac.training.tracking import on_terminal
 
 log = logging.getLogger('openatac')
@@ -111,8 +113,13 @@ def resume(plan, progress):
     if found is None:
         return False
     arrays, state = found
-    _check_settings(state['settings'], plan.settings, plan.folder)
-    plan.engine.load_state(arrays, state['engine'])
+    try:
+        state = fit(state, State)
+        _check_settings(state['settings'], plan.settings, plan.folder)
+        plan.engine.load_state(arrays, state['engine'])
+    except (KeyError, ValueError, TypeError) as error:
+        raise CheckpointError('the newest checkpoint in %s is not of this run (%s): start another run with '
+                              'another --save-dir' % (plan.folder, error)) from None
     progress.load_state(state['progress'])
     return True
 

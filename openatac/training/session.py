@@ -11,9 +11,11 @@ import numpy as np
 
 from openatac.errors import CheckpointError, OpenatacError
 from openatac.files import write_text
+from openatac.schema import read_json
 from openatac.training import loop, tracking
 from openatac.training.checkpoint import checkpoints_of, only_run_in, writing_in
 from openatac.training.contention import ContentionWatch
+from openatac.training.run_files import Settings
 from openatac.version import __version__
 
 log = logging.getLogger('openatac')
@@ -29,21 +31,21 @@ def result_settings(args, flags, engine, data):
 def read_settings(folder):
     """The flags of the run in ``folder``, as argparse gave them; OpenatacError if that is no run's folder."""
     try:
-        with open(os.path.join(folder, 'settings.json'), encoding='utf-8') as handle:
-            return argparse.Namespace(**json.load(handle))
-    except (OSError, ValueError, TypeError):
-        raise OpenatacError('%s is not the folder of a run: name one that train_cifar.py or '
-                            'train_imagenet.py has trained in' % folder) from None
+        return argparse.Namespace(**read_json(os.path.join(folder, 'settings.json'), Settings))
+    except (OSError, ValueError) as error:
+        raise OpenatacError('%s is not the folder of a run (settings.json: %s): name one that train_cifar.py '
+                            'or train_imagenet.py has trained in'
+                            % (folder, getattr(error, 'strerror', None) or error)) from None
 
 
 @contextlib.contextmanager
-def reading_network(folder):
-    """While open, a network is built of `read_settings`; settings that make none are a sentence."""
+def reading_network(folder, file='settings.json'):
+    """While open, a network is built of the settings in that file; those that make none are a sentence."""
     try:
         yield
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise OpenatacError('%s does not tell a network (%s): it was changed, or is of another version of '
-                            'openatac' % (os.path.join(folder, 'settings.json'), error)) from None
+                            'openatac' % (os.path.join(folder, file), error)) from None
 
 
 @contextlib.contextmanager

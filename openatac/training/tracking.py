@@ -12,6 +12,7 @@ from logging.handlers import MemoryHandler
 
 from openatac.errors import OpenatacError
 from openatac.files import write_csv, write_text
+from openatac.inputs import read_text
 from openatac.streams import LogFormatter
 from openatac.training.curves import draw_curves
 
@@ -52,7 +53,7 @@ def log_to(path=None, form=FORM):
         _close_handlers()
         log.handlers = [_Console(), MemoryHandler(capacity=1000, flushLevel=logging.CRITICAL + 1)]
         return
-    file = logging.FileHandler(path, encoding='utf-8')
+    file = logging.FileHandler(path, encoding='utf-8', errors='backslashreplace')
     file.setFormatter(LogFormatter(form))
     for handler in log.handlers:
         if isinstance(handler, MemoryHandler):
@@ -169,5 +170,4 @@ def _run_id(folder):
     path = os.path.join(folder, 'wandb-id')
     if not os.path.exists(path):
         write_text(path, secrets.token_hex(4))
-    with open(path, encoding='utf-8') as handle:
-        return handle.read().strip()
+    return read_text(path).strip()

@@ -1,0 +1,128 @@
+"""What has a checksum does not change unnoticed: a flipped bit is found in exports and in record files."""
+import json
+import os
+
+import numpy as np
+import pytest
+
+from openatac.data import pack
+from openatac.data.records import BadRecord, RecordFile
+from openatac.deploy.description import form_files, read_description
+from openatac.deploy.engines import open_engine
+from openatac.deploy.gate_maps import gate_maps
+from openatac.deploy.symbol import load_graph, load_symbol, read_symbol
+from openatac.errors import DataError, OpenatacError
+
+IMAGE = np.zeros((1, 3, 32, 32), 'float32')
+
+
+def flip(path, place, bit=0):
+    """Flip a bit of the file, at that share of its length."""
+    with open(path, 'r+b') as handle:
+        at = int(place * os.path.getsize(path))
+        handle.seek(at)
+        byte = handle.read(1)[0]
+        handle.seek(at)
+        handle.write(bytes([byte ^ 1 << bit]))
+
+
+# Exports.
+
+def test_the_description_has_a_checksum_of_each_file(prefix):
+    files = [path for form in ('symbol', 'fused') for path in form_files(prefix, form)]
+    assert sorted(prefix + ending for ending in read_description(prefix).sha256) == sorted(files)
+
+
+@pytest.mark.parametrize('form, engine', [('symbol', 'static'), ('symbol', 'imperative'), ('fused', 'fused')])
+@pytest.mark.parametrize('number', [0, 1])
+def test_a_flipped_bit_is_found_by_each_engine(prefix, form, engine, number):
+    open_engine(prefix, engine)(IMAGE)
+    path = form_files(prefix, form)[number]
+    flip(path, 0.5)
+    with pytest.raises(OpenatacError, match=os.path.basename(path)):
+        open_engine(prefix, engine)
+
+
+@pytest.mark.parametrize('load', [
+    load_symbol, read_symbol, lambda prefix: gate_maps(prefix, IMAGE[0]),
+    lambda prefix: load_graph(prefix + '-symbol.json')])
+def test_and_by_each_function_that_loads(prefix, load):
+    load(prefix)
+    flip(prefix + '-symbol.json', 0.5)
+    with pytest.raises(OpenatacError, match='-symbol.json'):
+        load(prefix)
+
+
+def test_onnx_and_pytorch(exported, tmp_path):
+    pytest.importorskip('onnxruntime')
+    path = tmp_path / 'a.onnx'
+    path.write_bytes(b'not the file that was exported')
+    (tmp_path / 'a.json').write_text(json.dumps({'sha256': {'.onnx': '0' * 64}}))
+    from openatac.deploy.onnx import OnnxNetwork
+    with pytest.raises(OpenatacError, match='checksum'):
+        OnnxNetwork(str(path))
+
+
+def test_pytorch(prefix):
+    pytest.importorskip('torch')
+    from openatac.engines.torch_graph import to_torch
+    to_torch(prefix + '-symbol.json')
+    flip(prefix + '-0000.params', 0.7)
+    with pytest.raises(OpenatacError, match='-0000.params'):
+        to_torch(prefix + '-symbol.json')
+
+
+def test_an_older_export_without_checksums_loads(prefix, capfd):
+    with open(prefix + '.json', encoding='utf-8') as handle:
+        description = json.load(handle)
+    del description['sha256']
+    with open(prefix + '.json', 'w', encoding='utf-8') as handle:
+        json.dump(description, handle)
+    flip(prefix + '-0000.params', 0.7)
+    assert open_engine(prefix, 'static')(IMAGE).shape == (1, 3)
+    assert capfd.readouterr() == ('', '')
+
+
+def test_an_export_may_be_renamed(prefix):
+    for name in os.listdir(os.path.dirname(prefix)):
+        os.rename(os.path.join(os.path.dirname(prefix), name),
+                  os.path.join(os.path.dirname(prefix), name.replace('net', 'other')))
+    open_engine(prefix.replace('/net', '/other'), 'static')(IMAGE)
+
+
+# Record files.
+
+def test_each_record_has_a_checksum(records, capsys):
+    assert pack.main(['--check', records + '.rec', '-j', '1']) == 0
+    with open(records + '.crc32', encoding='utf-8') as handle:
+        assert len(handle.readlines()) == 12
+
+
+@pytest.mark.parametrize('place', np.linspace(0.02, 0.98, 12).tolist())
+def test_a_flipped_bit_names_its_record(records, capsys, place):
+    bounds = RecordFile(records + '.rec', records + '.idx').bounds
+    flip(records + '.rec', place, 3)
+    hurt = max(index for index, start in enumerate(bounds[:-1]) if start <= int(place * bounds[-1]))
+    assert pack.main(['--check', records + '.rec', '-j', '1']) == 1
+    output = capsys.readouterr().out
+    assert 'record %d: ' % hurt in output and ' 1 bad' in output
+    source = RecordFile(records + '.rec', records + '.idx')  # as a training reads it
+    for index in range(len(source)):
+        if index == hurt:
+            with pytest.raises((BadRecord, DataError)):
+                source.read(index)
+        else:
+            source.read(index)
+
+
+def test_without_the_list_nothing_is_said(records, capsys):
+    os.unlink(records + '.crc32')
+    assert pack.main(['--check', records + '.rec', '-j', '1']) == 0
+
+
+@pytest.mark.parametrize('text', ['', '0\tzz\n', '0\t00000000\n', '0\t123456789\n' * 12, '\xff\xfe'])
+def test_a_list_of_another_file_is_a_sentence(records, text):
+    with open(records + '.crc32', 'w', encoding='latin-1') as handle:
+        handle.write(text)
+    with pytest.raises(DataError, match='crc32'):
+        pack.main(['--check', records + '.rec', '-j', '1'])

@@ -1,0 +1,209 @@
+"""Files made to kill or to stall what reads them: symbol files, archives."""
+import gzip
+import io
+import json
+import os
+import tarfile
+
+import mxnet as mx
+import pytest
+
+from openatac.data import cifar
+from openatac.deploy import predict
+from openatac.deploy.fuse import fuse
+from openatac.deploy.symbol import load_symbol
+from openatac.engines import foreign_symbol
+from openatac.engines.foreign_symbol import check_graph, read_graph
+from openatac.engines.symbol_json import load_symbol_file
+from openatac.errors import DataError, OpenatacError
+from openatac.models.zoo import get_model
+from openatac.study.cost_table import measure
+
+
+def small():
+    """The graph of a convolution, a split and a sum, as MXNet writes it."""
+    data = mx.sym.var('data')
+    first = mx.sym.Convolution(data, num_filter=4, kernel=(3, 3), pad=(1, 1), no_bias=True, name='conv')
+    halves = mx.sym.SliceChannel(first, num_outputs=2, name='split')
+    return json.loads((halves[0] + halves[1]).tojson())
+
+
+def write(folder, graph):
+    path = str(folder / 'x-symbol.json')
+    with open(path, 'w', encoding='utf-8') as handle:
+        handle.write(graph if isinstance(graph, str) else json.dumps(graph))
+    return path
+
+
+def node(graph, name):
+    return next(node for node in graph['nodes'] if node['name'] == name)
+
+
+def attribute(name, key, value):
+    return lambda graph: node(graph, name)['attrs'].update({key: value})
+
+
+def entry(name, place, value):
+    return lambda graph: node(graph, name)['inputs'][0].__setitem__(place, value)
+
+
+CRAFTED = {
+    'a group of 0': attribute('conv', 'num_group', '0'), 'in words': attribute('conv', 'num_group', ' -0'),
+    'a stride of 0': attribute('conv', 'stride', '(0, 0)'), 'no filter': attribute('conv', 'num_filter', '0'),
+    'too many filters': attribute('conv', 'num_filter', '2000000000'),
+    'a negative kernel': attribute('conv', 'kernel', '(-3, 3)'),
+    'an endless number': attribute('conv', 'num_filter', '9' * 400),
+    'a split into none': attribute('split', 'num_outputs', '0'),
+    'a long attribute': attribute('conv', 'layout', 'x' * 10 ** 6),
+    'an attribute that is no text': attribute('conv', 'num_filter', 4),
+    'a reference forward': entry('split', 0, 4), 'to itself': entry('split', 0, 3),
+    'to nowhere': entry('split', 0, 10 ** 6), 'below 0': entry('split', 0, -1),
+    'to an output that is not there': entry('split', 1, 1), 'an output below 0': entry('split', 1, -1),
+    'to an output of a variable': entry('conv', 1, 1),
+    'a version below 0': entry('split', 2, -1), 'a reference that is no number': entry('split', 0, 'a'),
+    'a head beyond the outputs': lambda graph: graph.update(heads=[[3, 7, 0]]),
+    'a head beyond the nodes': lambda graph: graph.update(heads=[[99, 0, 0]]),
+    'no heads': lambda graph: graph.update(heads=[]), 'no nodes': lambda graph: graph.update(nodes=[]),
+    'variables that are none': lambda graph: graph.update(arg_nodes=[2]),
+    'variables that are not there': lambda graph: graph.update(arg_nodes=[99]),
+    'a control dependency': lambda graph: node(graph, 'conv').update(control_deps=[77]),
+    'a graph in an operator that is none': lambda graph: node(graph, 'conv').update(subgraphs=[5]),
+    'graphs in graphs': lambda graph: node(graph, 'conv').update(subgraphs=[nested(9)]),
+    'an address': lambda graph: node(graph, 'conv').update(op='_Native', attrs={'info': '4096'}),
+    'a file': lambda graph: node(graph, 'conv').update(op='_cvimread', attrs={'filename': '/dev/zero'}),
+    'code': lambda graph: node(graph, 'conv').update(op='Custom', attrs={'op_type': 'x'}),
+    'an unknown operator': lambda graph: node(graph, 'conv').update(op='abacus'),
+    'a version that is none': lambda graph: graph.update(attrs={'mxnet_version': ['int', -5]}),
+    'no names': lambda graph: [node.pop('name') for node in graph['nodes']],
+}
+
+
+def nested(depth):
+    inner = {'nodes': [{'op': 'null', 'name': 'a', 'inputs': []}], 'arg_nodes': [0], 'heads': [[0, 0, 0]]}
+    for _ in range(depth):
+        inner = {'nodes': [{'op': 'null', 'name': 'a', 'inputs': [], 'subgraphs': [inner]}], 'arg_nodes': [0],
+                 'heads': [[0, 0, 0]]}
+    return inner
+
+
+@pytest.mark.parametrize('kind', CRAFTED)
+def test_a_crafted_graph_is_a_sentence(tmp_path, kind):
+    graph = small()
+    CRAFTED[kind](graph)
+    path = write(tmp_path, graph)
+    for read in (load_symbol_file, load_symbol_of, lambda path: measure(path, (3, 8, 8))):
+        with pytest.raises(OpenatacError):
+            read(path)
+
+
+def load_symbol_of(path):
+    return load_symbol(path[:-len('-symbol.json')])
+
+
+@pytest.mark.parametrize('text', [
+    '', '[]', '{}', 'null', '[' * 100_000, '{"nodes": ' * 100_000, '\0', '{"nodes": 5}',
+    '{"nodes": [[]], "heads": [[0,0,0]], "arg_nodes": []}'])
+def test_what_is_not_a_graph(tmp_path, text):
+    for read in (load_symbol_file, read_graph):
+        with pytest.raises(OpenatacError):
+            read(write(tmp_path, text))
+
+
+def test_without_mxnet_each_node_has_one_output():
+    with pytest.raises(ValueError, match='output 1 of node split'):
+        check_graph(small())
+
+
+def test_limits_are_stated(tmp_path, monkeypatch):
+    monkeypatch.setattr(foreign_symbol, 'MOST_NODES', 3)
+    with pytest.raises(OpenatacError, match='1 to 3 nodes'):
+        load_symbol_file(write(tmp_path, small()))
+    monkeypatch.setattr(foreign_symbol, 'TEXT_LIMIT', 2 ** 20)
+    with pytest.raises(OpenatacError, match='limit of 1 MB'):
+        load_symbol_file(write(tmp_path, '"%s"' % ('x' * 2 ** 20)))
+
+
+@pytest.mark.parametrize('name', ['cifar_resnet8_v2_atac', 'cifar_resnet8_v2_se', 'resnet50_v1b_fa'])
+def test_our_own_graphs_come_out_as_they_went_in(tmp_path, name):
+    symbol = get_model(name)(mx.sym.var('data'))
+    for each in (symbol, fuse(symbol)):
+        assert load_symbol_file(write(tmp_path, each.tojson())).tojson() == each.tojson()
+
+
+def test_a_network_that_needs_more_than_the_memory_is_refused(prefix, tmp_path, capsys):
+    with open(prefix + '-symbol.json', encoding='utf-8') as handle:
+        graph = json.load(handle)
+    last = graph['heads'][0][0]
+    graph['nodes'].append({'op': 'tile', 'name': 'tile', 'attrs': {'reps': '(60000, 60000)'},
+                           'inputs': [[last, 0, 0]]})
+    graph['heads'] = [[last + 1, 0, 0]]
+    with open(prefix + '-symbol.json', 'w', encoding='utf-8') as handle:
+        json.dump(graph, handle)
+    with open(prefix + '.json', encoding='utf-8') as handle:
+        description = json.load(handle)
+    with open(prefix + '.json', 'w', encoding='utf-8') as handle:
+        json.dump({**description, 'sha256': {}}, handle)
+    with pytest.raises(OpenatacError, match='limit'):
+        predict.main([prefix, '-'])
+
+
+def test_a_parameter_of_a_kind_that_gluon_does_not_take(prefix):
+    os.unlink(prefix + '.json')
+    with open(prefix + '-symbol.json', encoding='utf-8') as handle:
+        graph = json.load(handle)
+    for variable in graph['nodes']:
+        if variable['op'] == 'null' and variable['name'] != 'data':
+            variable.setdefault('attrs', {})['__storage_type__'] = '1'
+    with open(prefix + '-symbol.json', 'w', encoding='utf-8') as handle:
+        json.dump(graph, handle)
+    with pytest.raises(OpenatacError, match='-symbol.json'):
+        load_symbol(prefix)
+
+
+# Archives.
+
+@pytest.fixture
+def small_limit(monkeypatch):
+    monkeypatch.setattr(cifar, 'LARGEST', 2 ** 20)
+
+
+def archive(folder, *members, tail=b''):
+    path = str(folder / 'cifar-10-binary.tar.gz')
+    with gzip.open(path, 'wb') as file:
+        with tarfile.open(fileobj=file, mode='w') as tar:
+            for name, size in members:
+                member = tarfile.TarInfo('cifar-10-batches-bin/' + name)
+                member.size = size
+                tar.addfile(member, io.BytesIO(bytes(size)))
+        file.write(tail)
+    return path
+
+
+def test_an_archive_that_unpacks_to_more_than_the_limit(small_limit, tmp_path):
+    path = archive(tmp_path, ('test_batch.bin', 3 * 2 ** 20))
+    assert os.path.getsize(path) < 10_000
+    with pytest.raises(DataError, match='limit of 1 MB'):
+        cifar.load_cifar('cifar10', path, train=False)
+
+
+def test_and_one_that_goes_on_behind_its_end(small_limit, tmp_path):
+    path = archive(tmp_path, ('test_batch.bin', 3073), tail=bytes(2 ** 21))
+    with pytest.raises(DataError, match='limit of 1 MB'):
+        cifar.load_cifar('cifar10', path, train=False)
+
+
+def test_and_one_whose_header_asks_for_all_memory(small_limit, tmp_path):
+    header = tarfile.TarInfo('a')
+    header.type, header.size = tarfile.XHDTYPE, 2 ** 33 - 1
+    path = str(tmp_path / 'cifar-10-binary.tar.gz')
+    with gzip.open(path, 'wb') as file:
+        file.write(header.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+    with pytest.raises(DataError):
+        cifar.load_cifar('cifar10', path, train=False)
+
+
+def test_a_sparse_file_of_images(small_limit, tmp_path):
+    with open(tmp_path / 'test_batch.bin', 'wb') as file:
+        file.truncate(3073 * 1000)
+    with pytest.raises(DataError, match='limit of 1 MB'):
+        cifar.load_cifar('cifar10', str(tmp_path), train=False)

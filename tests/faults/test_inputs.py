@@ -1,0 +1,119 @@
+"""Only regular files are opened as inputs: a FIFO or a device is a sentence, and never a wait."""
+import ast
+import io
+import os
+import shutil
+
+import pytest
+
+from openatac.data import pack
+from openatac.data.image_folder import ImageFolder
+from openatac.data.records import BadRecord, RecordFile
+from openatac.deploy import predict
+from openatac.deploy.description import read_description
+from openatac.engines.params_file import read_params
+from openatac.errors import OpenatacError
+from openatac.inputs import check_input, open_input, read_csv, read_input, read_limited, read_text
+from openatac.models.parameters import read_arrays
+from openatac.study.cost_table import measure
+from openatac.study.finished import finished_runs
+from openatac.study.runs import read_run
+from openatac.training import session
+from openatac.training.clusters import read_hosts
+from openatac.training.initial import Initial
+from tests.conftest import ROOT
+
+# They open the kernel's tables, and what they have just written.
+OWN = {'openatac/runtime.py', 'openatac/training/dry_run.py', 'openatac/study/bench.py', 'openatac/inputs.py',
+       'openatac/files.py'}
+
+
+@pytest.fixture(params=['FIFO', '/dev/zero', 'folder', 'socketless link'])
+def odd(request, tmp_path):
+    """odd(path): put something there that is not a regular file."""
+    def make(path):
+        if os.path.lexists(path):
+            os.unlink(path)
+        if request.param == 'FIFO':
+            os.mkfifo(path)
+        elif request.param == 'folder':
+            os.mkdir(path)
+        else:
+            os.symlink('/dev/zero' if request.param == '/dev/zero' else path, path)
+        return str(path)
+
+    return make
+
+
+@pytest.mark.parametrize('read', [
+    open_input, check_input, read_text, read_csv, lambda path: read_input(path, 10)])
+def test_each_way_to_open_refuses_it_at_once(odd, tmp_path, read):
+    with pytest.raises(OSError):
+        read(odd(tmp_path / 'a'))
+
+
+@pytest.mark.parametrize('name, read', [
+    ('a.params', read_params), ('a.params', read_arrays), ('hosts', read_hosts), ('a.rec', RecordFile),
+    ('a.json', lambda path: read_description(path[:-5])), ('a.json', lambda path: measure(path, (3, 32, 32))),
+    ('settings.json', lambda path: session.read_settings(os.path.dirname(path))),
+    ('summary.json', lambda path: read_run(os.path.dirname(path))),
+    ('summary.json', lambda path: finished_runs(os.path.dirname(path)) or fail()),
+    ('a-flags.json', lambda path: Initial(path.replace('-flags.json', '')))])
+def test_each_reader_says_it_in_a_sentence(odd, tmp_path, name, read):
+    path = odd(tmp_path / name)
+    if os.path.isdir(path) and name == 'summary.json':
+        pytest.skip('a folder of that name is not looked at')
+    with pytest.raises(OpenatacError):
+        read(path)
+
+
+def fail():
+    raise OpenatacError('nothing was found there')
+
+
+@pytest.mark.parametrize('ending', ['.rec', '.idx', '.classes', '.crc32'])
+def test_each_file_of_a_record_file(odd, records, ending):
+    odd(records + ending)
+    with pytest.raises(OpenatacError):
+        pack.main(['--check', records + '.rec', '-j', '1'])
+
+
+def test_an_image_is_left_out_by_each_reader_of_folders(odd, photos, tmp_path, prefix, capsys):
+    folder = shutil.copytree(photos, tmp_path / 'photos')
+    bad = odd(folder / 'class0' / '003.jpg')
+    source = ImageFolder(str(folder))
+    assert len(source) == 12
+    with pytest.raises(BadRecord):
+        source.read(3)
+    assert pack.main([str(folder), str(tmp_path / 'out'), '-j', '1']) == 0
+    assert len(RecordFile(str(tmp_path / 'out.rec'))) == 11
+    capsys.readouterr()
+    code = predict.main([prefix, str(folder)])
+    told = capsys.readouterr()
+    if not os.path.isdir(bad):  # which may hold images
+        assert code == 1 and bad in told.err
+    assert told.out.count('class1') == 6
+
+
+def test_a_file_that_grows_is_read_to_the_limit_only(tmp_path):
+    (tmp_path / 'a').write_bytes(bytes(11))
+    assert len(read_input(str(tmp_path / 'a'), 11)) == 11
+    with pytest.raises(OSError):
+        read_input(str(tmp_path / 'a'), 10)
+    with pytest.raises(OSError):  # as standard input is
+        read_limited(open('/dev/zero', 'rb'), 1000, '-')
+    with pytest.raises(OSError):
+        read_limited(io.BytesIO(bytes(11)), 10, '-')
+
+
+def test_no_other_place_opens_inputs():
+    """A reader that opens a path by itself would wait at a FIFO: it must go through openatac.inputs."""
+    found = []
+    for path in (ROOT / 'openatac').rglob('*.py'):
+        name = path.relative_to(ROOT).as_posix()
+        for node in ast.walk(ast.parse(path.read_text('utf-8'))) if name not in OWN else ():
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ('open', 'os.open', 'np.load'):
+                mode = ast.unparse(node.args[1]).strip("'") if len(node.args) > 1 else 'r'
+                if not set('wax') & set(mode.lower()):
+                    found.append('%s: %s' % (name, ast.unparse(node)))
+    assert found == []

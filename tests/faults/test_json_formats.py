@@ -1,0 +1,294 @@
+"""Each JSON format is held against its schema: no wrong type in it is more than a sentence."""
+import copy
+import json
+import os
+import shutil
+from typing import Annotated, Any, Dict, List, Literal, NamedTuple, Optional, Tuple, TypedDict, Union
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from openatac.deploy import predict
+from openatac.deploy.description import read_description
+from openatac.deploy.trained import of_run
+from openatac.errors import CheckpointError, OpenatacError
+from openatac.schema import Range, fit, parse, read_json
+from openatac.study import compare, comparison
+from openatac.study.finished import finished_runs, given_runs
+from openatac.study.gates import main as gates
+from openatac.study.published import IMAGENET, NETWORKS
+from openatac.study.published_table import make_row
+from openatac.study.runs import find_runs
+from openatac.study.training_time import benchmark_speeds, run_speeds
+from openatac.training import loop
+from openatac.training.checkpoint import Checkpoints
+from openatac.training.initial import Initial
+from openatac.training.run_files import Settings, State, Summary
+from tests.conftest import ROOT
+
+RUN = ROOT / 'results' / 'cifar10_b1' / 'runs' / 'b1-atac-seed1'
+WRONG = [None, True, -1, 10 ** 30, 0.5, float('nan'), 'x', '\ud800', ['x'], {'a': 1}]
+
+
+def places(value, path=()):
+    """The paths to all parts of a JSON value."""
+    yield path
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(
+            value, list) else ():
+        yield from places(item, (*path, key))
+
+
+def mutants(value):
+    """Copies of a JSON value, each with something wrong in one place, or with that place left out."""
+    for path in places(value):
+        for wrong in WRONG:
+            mutant = copy.deepcopy({'whole': value})
+            *parents, last = ('whole', *path)
+            part = mutant
+            for key in parents:
+                part = part[key]
+            part[last] = wrong
+            yield mutant['whole']
+        if path and isinstance(path[-1], str):
+            mutant = copy.deepcopy(value)
+            part = mutant
+            for key in path[:-1]:
+                part = part[key]
+            del part[path[-1]]
+            yield mutant
+
+
+def check(path, use, every=1):
+    """Let ``use`` have the mutants of the file: it may work, or raise OpenatacError; how many did either.
+
+    every : of so many mutants one is tried, where they take long
+    """
+    with open(path, encoding='utf-8') as handle:
+        value = json.load(handle)
+    worked = refused = 0
+    texts = [json.dumps(mutant) for mutant in mutants(value)][::every]
+    for text in texts + ['', '[' * 100_000, '{"a":' * 100_000, '\0', 'x']:
+        with open(path, 'w', encoding='utf-8') as handle:
+            handle.write(text)
+        try:
+            use()
+            worked += 1
+        except OpenatacError:
+            refused += 1
+        except Exception as error:
+            raise AssertionError('%s: %s' % (text[:2000], type(error))) from error
+    return worked, refused
+
+
+def test_the_description_of_an_export(prefix, tmp_path, capsys):
+    image = str(tmp_path / 'a.png')
+    Image.fromarray(np.zeros((32, 32, 3), 'uint8')).save(image)
+
+    def use():
+        read_description(prefix)
+        predict.main([prefix, image, '--engine', 'imperative'])
+
+    with open(prefix + '.json', encoding='utf-8') as handle:
+        description = json.load(handle)
+    description['reports'] = {'symbol': {'bytes': 1}}
+    description['arguments'] = {'r': 2}
+    with open(prefix + '.json', 'w', encoding='utf-8') as handle:
+        json.dump(description, handle)
+    worked, refused = check(prefix + '.json', use, every=3)
+    assert refused > 4 * worked > 0
+
+
+@pytest.mark.parametrize('key, value', [
+    ('image_shape', [3, 1000000, 1000000]), ('image_shape', [3, 32]), ('labels', None), ('labels', ['a', 3]),
+    ('mean', 'x'), ('std', [0, 1, 1]), ('crop_ratio', 1e-9), ('classes', 2.5), ('precision', 'int8'),
+    ('new', 1)])
+def test_what_a_description_may_not_say(prefix, key, value):
+    with open(prefix + '.json', encoding='utf-8') as handle:
+        description = json.load(handle)
+    with open(prefix + '.json', 'w', encoding='utf-8') as handle:
+        json.dump({**description, key: value}, handle)
+    with pytest.raises(OpenatacError, match=key):
+        read_description(prefix)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A copy of a run's record."""
+    shutil.copytree(RUN, tmp_path / 'run')
+    return str(tmp_path / 'run')
+
+
+def test_the_summary_of_a_run(run):
+    def use():
+        groups = comparison.group(find_runs(run))
+        comparison.circumstances(groups), comparison.rows(groups), comparison.statements(groups)
+        found = given_runs([run])
+        list(run_speeds(found))
+        make_row(IMAGENET[0], found, [])
+
+    worked, refused = check(os.path.join(run, 'summary.json'), use, every=3)
+    assert refused > worked > 0
+
+
+def test_the_settings_of_a_run(run, tmp_path):
+    def use():
+        for command in (lambda: of_run(run), lambda: gates([run, '--out', str(tmp_path / 'gates')])):
+            with pytest.raises(OpenatacError):  # at the latest for want of its parameters
+                command()
+
+    assert check(os.path.join(run, 'settings.json'), use, every=3)
+
+
+@pytest.mark.parametrize('name', ['settings.json', 'summary.json'])
+def test_too_many_blocks_are_refused_before_a_network_is_built(run, name):
+    path = os.path.join(run, name)
+    with open(path, encoding='utf-8') as handle:
+        text = handle.read()
+    with open(path, 'w', encoding='utf-8') as handle:
+        handle.write(text.replace('"blocks": 1,', '"blocks": 1000000,'))
+    with pytest.raises(OpenatacError, match='blocks is 1000000'):
+        of_run(run) if name == 'settings.json' else find_runs(run)
+
+
+def test_the_metrics_of_a_run(run):
+    path = os.path.join(run, 'metrics.csv')
+    with open(path, encoding='utf-8') as handle:
+        text = handle.read()
+    for wrong in ('', '\0', 'epoch\n', text.replace('val_loss', 'x'), text + 'x,y\n', text.replace('0.', 'a'),
+                  text.replace(',', '"' + 'x' * 200_000 + '",', 1), '\xff'):
+        with open(path, 'w', encoding='latin-1') as handle:
+            handle.write(wrong)
+        with pytest.raises(OpenatacError):
+            find_runs(run)
+
+
+def test_the_measured_speeds(tmp_path):
+    good = (ROOT / 'results' / 'benchmark.csv').read_text('utf-8')
+    for old, new in (('ours', 'theirs'), (' cores of', ' 0 cores of'), ('training, ', 'training, ')):
+        (tmp_path / 'benchmark.csv').write_text(good.replace(old, new), 'utf-8')
+        try:
+            list(benchmark_speeds(str(tmp_path)))
+        except OpenatacError as error:
+            assert 'benchmark.csv' in str(error)
+
+
+def test_the_recipe_of_a_comparison(tmp_path):
+    (tmp_path / 'runs' / 'a').mkdir(parents=True)
+    (tmp_path / 'runs' / 'a' / 'settings.json').write_text('{}')
+    (tmp_path / 'recipe.json').write_text('["--recipe", "digits"]')
+    _, args = compare._parse([str(tmp_path), '--units', 'relu', '--recipe', 'digits'])
+    check(str(tmp_path / 'recipe.json'), lambda: compare._check_same_recipe(args))
+
+
+def test_initial_values(tmp_path):
+    path = tmp_path / 'a-flags.json'
+    path.write_text(json.dumps({'model': 'atac', 'flags': {'blocks': 1, 'r': 2, 'useReLU': True, 'seed': 0}}))
+    worked, refused = check(str(path), lambda: Initial(str(tmp_path / 'a')))
+    assert refused > worked > 0
+
+
+class _Engine:
+    def load_state(self, arrays, numbers):
+        assert arrays['a'].shape == (2,) and numbers['iteration'] + numbers['images'] >= 0
+
+
+class _Plan(NamedTuple):
+    folder: str
+    engine: object = _Engine()
+    settings: dict = {'lr': 0.1}
+
+
+def test_a_checkpoint(tmp_path):
+    """Also one whose checksums are right: whoever wrote it."""
+    state = {'settings': {'lr': 0.1}, 'engine': {'iteration': 3, 'images': 6},
+             'progress': {'epoch': 1, 'batch': 0, 'history': [{'epoch': 0, 'val_loss': 1.5}],
+                          'best': {'accuracy': 0.5, 'epoch': 0}}}
+    checkpoints, arrays = loop.checkpoints_of(str(tmp_path)), {'a': np.zeros(2, 'float32')}
+    checkpoints.save(3, arrays, state)
+    assert loop.resume(_Plan(str(tmp_path)), loop.Progress())
+    assert isinstance(checkpoints, Checkpoints)
+    for mutant in mutants(state):
+        checkpoints.save(3, arrays, mutant)
+        try:
+            progress = loop.Progress()
+            loop.resume(_Plan(str(tmp_path)), progress)
+            assert progress.epoch + progress.batch >= 0 and progress.best['accuracy'] + 0 < 1e400
+        except CheckpointError:
+            pass
+    checkpoints.save(3, arrays, state)
+    with pytest.raises(CheckpointError):
+        checkpoints.save(3, arrays, {})
+        loop.resume(_Plan(str(tmp_path)), loop.Progress())
+    _, refused = check(str(tmp_path / 'checkpoints' / '0000000003' / 'manifest.json'), checkpoints.latest)
+    assert refused > 10
+
+
+# Files that are there.
+
+@pytest.mark.parametrize('kind, name', [(Summary, 'summary.json'), (Settings, 'settings.json')])
+def test_the_results_of_this_repository_still_load(kind, name):
+    paths = sorted((ROOT / 'results').rglob(name))
+    assert len(paths) >= 10
+    for path in paths:
+        assert read_json(str(path), kind) == json.loads(path.read_text('utf-8'))
+
+
+def test_and_so_do_their_runs():
+    assert len(finished_runs(str(ROOT / 'results'))) >= 10 and NETWORKS
+
+
+# The checker.
+
+class Point(NamedTuple):
+    x: int
+    y: Annotated[float, Range(0, 1)] = 0.5
+
+
+class Options(TypedDict, total=False):
+    name: Optional[str]
+
+
+@pytest.mark.parametrize('wanted, right, wrong', [
+    (int, [0, -5, 10 ** 30], [True, 1.0, '1', None, []]),
+    (float, [0, 1.5, -3], [True, float('nan'), float('inf'), 10 ** 400, '1']),
+    (bool, [True, False], [0, 1, 'true', None]),
+    (str, ['', 'a', 'caf\udce9'], [0, None, ['a'], '\ud800']),
+    (Any, [None, [], {'a': float('nan')}], []),
+    (Optional[int], [None, 1], ['1', 1.5]),
+    (Union[Literal[0], Annotated[float, Range(0.5, 1)]], [0, 0.5, 1], [0.1, 2, 'x', None, False]),
+    (List[int], [[], [1, 2]], [[1, 'a'], {}, 'ab', None]),
+    (Dict[str, int], [{}, {'a': 1}], [{'a': 'b'}, [], None]),
+    (Literal['a', 'b'], ['a'], ['c', None, ['a']]),
+    (Options, [{}, {'name': None}, {'name': 'a', 'other': 5}], [{'name': 5}, []])])
+def test_what_fits(wanted, right, wrong):
+    for value in right:
+        assert fit(value, wanted) == value
+    for value in wrong:
+        with pytest.raises(ValueError):
+            fit(value, wanted)
+
+
+def test_tuples_are_made():
+    assert fit([1, 2], Tuple[int, int]) == (1, 2) and fit([1, 2, 3], Tuple[int, ...]) == (1, 2, 3)
+    assert fit({'x': 1}, Point) == Point(1, 0.5)
+    for wrong in ({'y': 1}, {'x': 1, 'y': 2}, {'x': 1, 'z': 0}, [1, 0.5]):
+        with pytest.raises(ValueError):
+            fit(wrong, Point)
+
+
+def test_the_sentence_names_the_place():
+    with pytest.raises(ValueError, match=r'points\[1\].y is 3, not a number from 0 to 1'):
+        fit({'points': [{'x': 1}, {'x': 1, 'y': 3}]}, Dict[str, List[Point]])
+
+
+def test_what_is_nested_without_end():
+    for text in ('[' * 100_000, '{"a":' * 100_000, '[' * 100_000 + ']' * 100_000):
+        with pytest.raises(ValueError):
+            parse(text)
+
+
+def test_states_are_a_format_of_the_loop():
+    progress = loop.Progress()
+    state = {'settings': {}, 'engine': {'iteration': 0, 'images': 0}, 'progress': progress.state()}
+    assert fit(json.loads(json.dumps(state)), State) == state

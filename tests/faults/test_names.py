@@ -1,0 +1,82 @@
+"""Names that are not UTF-8, and links that lead in a circle, in folders of images."""
+import json
+import os
+import shutil
+
+import pytest
+
+from openatac.data import pack
+from openatac.data.image_folder import ImageFolder
+from openatac.data.records import RecordFile
+from openatac.deploy import predict
+from openatac.deploy.description import read_description, write_description
+from openatac.deploy.labelled import of_classes
+from openatac.errors import DataError
+from tests.faults.conftest import DESCRIPTION
+
+LATIN1 = os.fsdecode('caf\xe9'.encode('latin-1'))  # 'caf' and a byte that is no UTF-8
+
+
+@pytest.fixture
+def folder(photos, tmp_path):
+    """A folder with the classes LATIN1 and class0, of six photographs each."""
+    folder = tmp_path / 'photos'
+    shutil.copytree(os.path.join(photos, 'class0'), folder / 'class0')
+    shutil.copytree(os.path.join(photos, 'class1'), folder / LATIN1)
+    return str(folder)
+
+
+def test_such_a_class_is_packed_and_read_again(folder, tmp_path):
+    out = str(tmp_path / 'out')
+    assert pack.main([folder, out, '-j', '1']) == 0
+    assert RecordFile(out + '.rec').class_names == ImageFolder(folder).class_names == (LATIN1, 'class0')
+    assert pack.main(['--check', out + '.rec', '-j', '1']) == 0
+
+
+def test_a_name_that_a_list_cannot_hold_is_refused_before_the_work(folder, tmp_path):
+    for name in ('line\nbreak', 'carriage\rreturn'):
+        os.mkdir(os.path.join(folder, name))
+        with pytest.raises(DataError):
+            pack.main([folder, str(tmp_path / 'out')])
+        os.rmdir(os.path.join(folder, name))
+        assert not [name for name in os.listdir(tmp_path) if name.startswith('out')]
+
+
+@pytest.mark.parametrize('name', ['next\x85line', 'line\u2028separator', 'form\x0cfeed'])
+def test_other_separators_are_part_of_a_name(folder, tmp_path, name):
+    os.rename(os.path.join(folder, 'class0'), os.path.join(folder, name))
+    out = str(tmp_path / 'out')
+    assert pack.main([folder, out, '-j', '1']) == 0
+    assert set(RecordFile(out + '.rec').class_names) == {LATIN1, name}
+
+
+def test_an_export_with_such_labels(folder, prefix, capsys):
+    description = DESCRIPTION._replace(labels=[LATIN1, 'class0', 'x'])
+    write_description(prefix + '.json', description)
+    assert read_description(prefix).labels == description.labels
+    assert of_classes(folder, description).count == 12
+    image = os.path.join(folder, LATIN1, '000.jpg')
+    for flags in ([], ['--json']):
+        assert predict.main([prefix, image, '--top', '3', *flags]) == 0
+        output = capsys.readouterr().out
+        output.encode('utf-8')  # nothing that a terminal refuses
+        assert 'caf\\xe9' in output or json.loads(output)['predictions']
+    assert 'caf\\xe9' in {each['label'] for each in json.loads(output)['predictions']}
+
+
+def test_links_in_a_circle_are_named_and_left_out(folder, tmp_path, caplog):
+    wanted = ImageFolder(folder).class_names
+    os.symlink('loop', os.path.join(folder, 'loop'))
+    os.symlink('.', os.path.join(folder, 'here'))
+    os.symlink('..', os.path.join(folder, 'above'))
+    os.symlink('circle.jpg', os.path.join(folder, 'class0', 'circle.jpg'))
+    assert ImageFolder(folder).class_names == wanted
+    for name in ('loop', 'here', 'above'):
+        assert os.path.join(folder, name) in caplog.text
+    assert pack.main([folder, str(tmp_path / 'out'), '-j', '1']) == 0
+    assert 'circle.jpg' in caplog.text and len(RecordFile(str(tmp_path / 'out.rec'))) == 12
+
+
+def test_a_class_may_be_a_link_to_a_folder_elsewhere(folder, photos):
+    os.symlink(os.path.join(photos, 'class1'), os.path.join(folder, 'linked'))
+    assert 'linked' in ImageFolder(folder).class_names
