@@ -23,7 +23,7 @@ ORDER = {
     'openatac.models': ['placement params_layout replacement', 'parameters',
                         'cifar_resnet cifar_resnet18 resnet_v1b', 'zoo'],
     'openatac.training': ['recipes schedule datasets curves objective loss_scale roll_call cpu_graph teacher '
-                          'run_files', 'initial parameter_server clusters engine_flags step_graph',
+                          'run_files', 'initial', 'parameter_server clusters engine_flags step_graph',
                           'distributed cpu_step', 'tracking flags checkpoint',
                           'imagenet_flags gluon_engine launch contention',
                           'gluon_network torch_network cifar_network imagenet_network', 'networks', 'loop',

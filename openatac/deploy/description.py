@@ -12,12 +12,12 @@ import json
 import os
 from typing import Annotated, Any, Dict, List, Literal, NamedTuple, Tuple, Union
 
+from openatac.arguments import CHANNELS, CLASSES, CROP_RATIO, SIDE
 from openatac.errors import OpenatacError
 from openatac.schema import Range, read_json
 
 FORMS = ('symbol', 'fused', 'int8', 'onnx')
-LARGEST_SIDE, MOST_CHANNELS, MOST_CLASSES, LEAST_CROP = 4096, 1024, 2 ** 20, 0.1
-_Side = Annotated[int, Range(1, LARGEST_SIDE)]
+_Side = Annotated[int, Range(1, SIDE)]
 _Level = Annotated[float, Range(-1e6, 1e6)]       # of a pixel, 0 to 255
 _Deviation = Annotated[float, Range(1e-6, 1e6)]
 
@@ -38,11 +38,11 @@ class Description(NamedTuple):
     """
 
     model: str
-    classes: Annotated[int, Range(1, MOST_CLASSES)]
-    image_shape: Tuple[Annotated[int, Range(1, MOST_CHANNELS)], _Side, _Side]
+    classes: Annotated[int, Range(1, CLASSES)]
+    image_shape: Tuple[Annotated[int, Range(1, CHANNELS)], _Side, _Side]
     mean: Tuple[_Level, _Level, _Level]
     std: Tuple[_Deviation, _Deviation, _Deviation]
-    crop_ratio: Union[Literal[0], Annotated[float, Range(LEAST_CROP, 1)]] = 0
+    crop_ratio: Union[Literal[0], Annotated[float, Range(CROP_RATIO, 1)]] = 0
     labels: List[str] = []
     precision: Literal['float32', 'float16'] = 'float32'
     reports: Dict[str, Dict[str, Any]] = {}

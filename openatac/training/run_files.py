@@ -5,13 +5,13 @@ types (see `openatac.schema`), which leave older files without newer keys as the
 """
 from typing import Annotated, Any, Dict, List, Literal, Optional, TypedDict
 
+from openatac.arguments import BLOCKS, CHANNELS, CLASSES, SEED, SIDE
 from openatac.schema import Range
 
-MOST_BLOCKS = 1000
 _Count = Annotated[int, Range(1, 2 ** 40)]
 _Index = Annotated[int, Range(-1, 2 ** 40)]
 _Share = Annotated[float, Range(0, 1)]
-_Ratio = Annotated[float, Range(1, 2 ** 20)]
+_Ratio = Annotated[float, Range(1, CHANNELS)]
 _Speed = Annotated[float, Range(0, 1e9)]
 
 
@@ -20,7 +20,7 @@ class Settings(TypedDict, total=False):
 
     model: str
     host: Optional[str]
-    blocks: Annotated[int, Range(1, MOST_BLOCKS)]
+    blocks: Annotated[int, Range(1, BLOCKS)]
     act_type: str
     attention: Optional[str]
     self_attention: Optional[Literal['aa', 'fa']]
@@ -32,8 +32,8 @@ class Settings(TypedDict, total=False):
     use_gn: bool
     last_gamma: bool
     drop_rate: _Share
-    num_classes: Annotated[int, Range(2, 2 ** 20)]
-    input_size: Annotated[int, Range(1, 4096)]
+    num_classes: Annotated[int, Range(2, CLASSES)]
+    input_size: Annotated[int, Range(1, SIDE)]
     crop_ratio: _Share
     dataset: Literal['cifar10', 'cifar100', 'digits', 'imagenet']
     cifar100_labels: Literal['fine', 'coarse']
@@ -46,7 +46,7 @@ class Settings(TypedDict, total=False):
     max_bad_share: _Share
     batch_size: _Count
     num_epochs: _Count
-    seed: Annotated[int, Range(0, 2 ** 32 - 1)]
+    seed: Annotated[int, Range(0, SEED)]
     num_gpus: Annotated[int, Range(0, 64)]
     devices: str
     data: str
@@ -78,7 +78,7 @@ class Summary(_Results):
     dataset: Literal['cifar10', 'cifar100', 'digits', 'imagenet']
     training_images: _Count
     test_images: _Count
-    seed: Annotated[int, Range(0, 2 ** 32 - 1)]
+    seed: Annotated[int, Range(0, SEED)]
     device: str
     threads: str
     images_per_second: _Speed

@@ -13,7 +13,8 @@ from openatac.deploy import predict
 from openatac.deploy.description import read_description
 from openatac.engines.params_file import read_params
 from openatac.errors import OpenatacError
-from openatac.inputs import check_input, open_input, read_csv, read_input, read_limited, read_text
+from openatac.files import read_csv
+from openatac.inputs import check_input, open_input, read_input, read_limited, read_text
 from openatac.models.parameters import read_arrays
 from openatac.study.cost_table import measure
 from openatac.study.finished import finished_runs
@@ -23,9 +24,9 @@ from openatac.training.clusters import read_hosts
 from openatac.training.initial import Initial
 from tests.conftest import ROOT
 
-# They open the kernel's tables, and what they have just written.
+# They open the kernel's tables, standard input, and what they have just written.
 OWN = {'openatac/runtime.py', 'openatac/training/dry_run.py', 'openatac/study/bench.py', 'openatac/inputs.py',
-       'openatac/files.py'}
+       'openatac/training/contention.py', 'openatac/streams.py', 'openatac/files.py'}
 
 
 @pytest.fixture(params=['FIFO', '/dev/zero', 'folder', 'socketless link'])
