@@ -155,8 +155,8 @@ def test_the_metrics_of_a_run(run):
     path = os.path.join(run, 'metrics.csv')
     with open(path, encoding='utf-8') as handle:
         text = handle.read()
-    for wrong in ('', '\0', 'epoch\n', text.replace('train_loss', 'x'), text + 'x,y\n', text.replace('0.', 'a'),
-                  text.replace(',', '"' + 'x' * 200_000 + '",', 1), '\xff'):
+    for wrong in ('', '\0', 'epoch\n', text.replace('train_loss', 'x'), text + 'x,y\n',
+                  text.replace('0.', 'a'), text.replace(',', '"' + 'x' * 200_000 + '",', 1), '\xff'):
         with open(path, 'w', encoding='latin-1') as handle:
             handle.write(wrong)
         with pytest.raises(OpenatacError):
