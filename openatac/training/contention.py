@@ -36,7 +36,7 @@ class ContentionWatch(Tracker):
 
     def __init__(self, progress, read: Optional[Callable[[], Optional[Usage]]] = None, threads: int = 0):
         self.progress, self.read = progress, read or read_usage
-        self.threads = threads or _own_threads()
+        self.threads = threads or int(thread_count()[0])
         self.before, self.crowded, self.said = self.read(), 0, False
 
     def interval(self, step, values):
@@ -109,8 +109,3 @@ def _ticks_of_descendants(root: str, process: int) -> int:
         total += ticks[member]
         family += children.get(member, ())
     return total
-
-
-def _own_threads() -> int:
-    text = thread_count()[0].partition(',')[0]
-    return int(text) if text.isdecimal() else 1
