@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 import openatac
-from openatac import runtime
+from openatac import processor, runtime
 from openatac.errors import DeviceError, OpenatacError
 
 # Each sub-command: the function that gets its arguments and returns the exit code, loaded when
@@ -68,6 +68,7 @@ OPTIONAL = (
     ('wandb', 'Weights & Biases', 'openatac[wandb]'),
     ('onnx', 'ONNX files', 'openatac[onnx]'),
     ('onnxruntime', 'running ONNX files', 'openatac[onnx]'),
+    ('openvino', 'running them in OpenVINO', 'openatac[openvino]'),
     ('torch', 'the networks in PyTorch', 'openatac[torch]'),
 )
 
@@ -101,6 +102,7 @@ def doctor(argv):
          if mxnet else problem)
     _say('GluonCV', _version('gluoncv') or 'missing: pip install gluoncv==0.10.5.post0')
     _say('threads', _threads())
+    _say('INT8', processor.int8_line().removeprefix('INT8: '))
     _say_gpus(mxnet)
     if runtime.has_cuda_wheel():
         _say('CUDA 11', _cuda_libraries())

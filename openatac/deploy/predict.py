@@ -4,19 +4,20 @@
     openatac predict exports/atac-int8-symbol.json photos/ --json
     openatac predict exports/atac photo.jpg --gates gates.png
 
-EXPORT is what the names of an export's files begin with, or one of them (symbol, fused, int8 or ONNX),
-which is then the one that is used. IMAGES are files of any size (JPEG, PNG and what else Pillow reads),
-folders, searched to the bottom, or - for one image from standard input. Of each image the classes of the
-highest scores are printed, the scores being probabilities (softmax). An image that can't be read is named
-and left out, and the exit code is then 1.
+EXPORT is what the names of an export's files begin with, or one of them (symbol, fused, int8, ONNX or ONNX
+in INT8), which is then the one that is used. IMAGES are files of any size (JPEG, PNG and what else Pillow
+reads), folders, searched to the bottom, or - for one image from standard input. Of each image the classes of
+the highest scores are printed, the scores being probabilities (softmax). An image that can't be read is
+named and left out, and the exit code is then 1.
 """
 import argparse
 import json
 import os
 import sys
 
-from openatac.deploy.description import prefix_of, read_description
+from openatac.deploy.description import INT8_FORMS, prefix_of, read_description
 from openatac.deploy.engines import ENGINES, engine_for, open_engine
+from openatac.processor import int8_line
 
 
 def main(argv):
@@ -55,6 +56,8 @@ def _predict(args):
     description = read_description(prefix)
     transform, paths = InputTransform(description), list(find_images(args.images))
     engine = open_engine(prefix, args.engine or engine_for(args.export))
+    if engine.form in INT8_FORMS:
+        print(int8_line(), file=sys.stderr)
     bad, picture = [], args.gates
     try:
         lines = _Lines(description, paths, args.top, args.json)
