@@ -9,13 +9,20 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 
 TORCH_TESTS := $(shell grep -l importorskip..torch tests/test_*.py)
 
-.PHONY: demo test test-torch test-gpu test-cuda-wheel test-slow bench lint smoke
+ISA_TESTS := tests/test_quantize.py tests/test_export.py tests/test_onnx.py tests/test_onnx_int8.py tests/test_oracle.py
+
+.PHONY: demo test test-isa test-torch test-gpu test-cuda-wheel test-slow bench lint smoke
 
 demo: $(VENV)/.with-cpu,demo
 	$(BIN)/python -m openatac demo
 
 test: $(VENV)/.with-cpu,demo,test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n auto --maxprocesses 8 --dist loadfile
+
+# INT8, export and the oracle with the kernels of older processors, which this one plays (it must have AVX2).
+test-isa: $(VENV)/.with-cpu,demo,test
+	for isa in SSE41 AVX2 ALL; do echo "DNNL_MAX_CPU_ISA=$$isa"; DNNL_MAX_CPU_ISA=$$isa OMP_NUM_THREADS=1 \
+	  $(BIN)/python -m pytest -q -m 'not slow' -n auto --maxprocesses 8 --dist loadfile $(ISA_TESTS) || exit; done
 
 test-torch: $(VENV)/.with-cpu,demo,test,torch
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n auto --maxprocesses 8 --dist loadfile $(TORCH_TESTS)
