@@ -10,8 +10,9 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 TORCH_TESTS := $(shell grep -l importorskip..torch tests/test_*.py)
 
 SUITES ?= bookworm trixie sid
+ISA_TESTS := tests/test_quantize.py tests/test_export.py tests/test_onnx.py tests/test_onnx_int8.py tests/test_oracle.py
 
-.PHONY: demo test test-fresh test-torch test-gpu test-cuda-wheel test-slow bench lint smoke
+.PHONY: demo test test-fresh test-isa test-torch test-gpu test-cuda-wheel test-slow bench lint smoke
 
 demo: $(VENV)/.with-cpu,demo
 	$(BIN)/python -m openatac demo
@@ -22,6 +23,11 @@ test: $(VENV)/.with-cpu,demo,test
 # The two commands of the README as on a fresh machine, which has Python and make alone.
 test-fresh:
 	for suite in $(SUITES); do .ci/fresh $$suite 'make demo' 'make test' || exit; done
+
+# INT8, export and the oracle with the kernels of older processors, which this one plays (it must have AVX2).
+test-isa: $(VENV)/.with-cpu,demo,test
+	for isa in SSE41 AVX2 ALL; do echo "DNNL_MAX_CPU_ISA=$$isa"; DNNL_MAX_CPU_ISA=$$isa OMP_NUM_THREADS=1 \
+	  $(BIN)/python -m pytest -q -m 'not slow' -n auto --maxprocesses 8 --dist loadfile $(ISA_TESTS) || exit; done
 
 test-torch: $(VENV)/.with-cpu,demo,test,torch
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n auto --maxprocesses 8 --dist loadfile $(TORCH_TESTS)

@@ -59,6 +59,7 @@ setup(
             'onnx>=1.14',                      # writes the file
             'onnxruntime>=1.16',               # runs it, to compare
         ],
+        'openvino': ['openvino>=2024.0'],      # runs ONNX files too, in `openatac bench`
         'torch': ['torch>=2.6'],               # the same network in PyTorch
         'demo': [
             'scikit-learn>=1.0',               # the handwritten digits

@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 import openatac
-from openatac import program, runtime, streams
+from openatac import processor, program, runtime, streams
 from openatac.errors import DeviceError
 
 # Each sub-command: the function that gets its arguments and returns the exit code, loaded when
@@ -66,6 +66,7 @@ OPTIONAL = (
     ('wandb', 'Weights & Biases', 'openatac[wandb]'),
     ('onnx', 'ONNX files', 'openatac[onnx]'),
     ('onnxruntime', 'running ONNX files', 'openatac[onnx]'),
+    ('openvino', 'running them in OpenVINO', 'openatac[openvino]'),
     ('torch', 'the networks in PyTorch', 'openatac[torch]'),
 )
 
@@ -100,6 +101,7 @@ def doctor(argv):
     _say('GluonCV', _version('gluoncv') or 'missing: pip install gluoncv==0.10.5.post0')
     _say('OpenCV', _opencv())
     _say('threads', _threads())
+    _say('INT8', processor.int8_line().removeprefix('INT8: '))
     _say_gpus(mxnet)
     if runtime.has_cuda_wheel():
         _say('CUDA 11', _cuda_libraries())

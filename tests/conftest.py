@@ -38,6 +38,14 @@ def cifar10(tmp_path_factory):
     return write_cifar(tmp_path_factory.mktemp('data') / 'cifar-10-batches-bin')
 
 
+@pytest.fixture(scope='session')
+def digits_network():
+    """The `tests.digits_network.Network` that knows the handwritten digits; do not change its values."""
+    pytest.importorskip('sklearn')
+    from tests import digits_network
+    return digits_network.train(digits_network.MODEL, *digits_network.digits(train=True))
+
+
 HIDING = '''
 import importlib.machinery, sys
 class Hiding(importlib.machinery.PathFinder):

@@ -6,6 +6,7 @@ import pytest
 
 import openatac
 from openatac import cli, runtime
+from openatac.processor import instruction_set
 from openatac.version import __version__
 from tests.conftest import ROOT
 from tests.fresh_python import output_of, run_python
@@ -37,7 +38,8 @@ def test_setup_describes_the_package(setup_arguments):
 
 def test_extras_bring_what_they_promise(setup_arguments):
     extras = setup_arguments['extras_require']
-    assert set(extras) == {'cpu', 'cu112', 'tensorboard', 'wandb', 'onnx', 'torch', 'demo', 'test'}
+    assert set(extras) == {'cpu', 'cu112', 'tensorboard', 'wandb', 'onnx', 'openvino', 'torch', 'demo',
+                           'test'}
     assert 'mxnet' in names(extras['cpu']) and 'mxnet-cu112' not in names(extras['cpu'])
     assert 'mxnet-cu112' in names(extras['cu112']) and 'mxnet' not in names(extras['cu112'])
     cuda = [requirement for requirement in extras['cu112'] if requirement.startswith('nvidia-')]
@@ -133,6 +135,11 @@ def doctors_lines(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == 'Training works here.'
     return {line[:13].strip(): line[14:] for line in lines[:-1]}
+
+
+def test_the_doctor_says_what_int8_runs_on(healthy, capsys, monkeypatch):
+    monkeypatch.setenv('DNNL_MAX_CPU_ISA', 'SSE41')
+    assert (instruction_set() or 'not known') in doctors_lines(capsys)['INT8']
 
 
 def test_the_doctor_finds_data(healthy, capsys):

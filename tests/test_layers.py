@@ -9,8 +9,8 @@ from tests.fresh_python import output_of
 FLOOR = {'openatac.nn': 1, 'openatac.data': 1, 'openatac.models': 2, 'openatac.engines': 3,
          'openatac.training': 4, 'openatac.deploy': 5, 'openatac.study': 6}
 ROOT_FLOORS = {0: ['version', 'errors', 'escapes', 'inputs', 'files', 'schema', 'checksums', 'signals',
-                   'arguments', 'environment', 'streams', 'pictures', 'libraries', 'old_numpy', 'runtime',
-                   'program'],
+                   'arguments', 'environment', 'streams', 'pictures', 'libraries', 'old_numpy', 'processor',
+                   'runtime', 'program'],
                7: ['__init__', 'cli', '__main__']}
 SCRIPTS = 8
 
@@ -32,7 +32,7 @@ ORDER = {
                          'torch_operators gluon_graph nag torch_objective torch_batches',
                          'torch_graph', 'torch_engine'],
     'openatac.deploy': ['description file_set fuse proof symbol_graph onnx_graph',
-                        'symbol images onnx_operators', 'onnx quantize labelled',
+                        'symbol images onnx_operators', 'onnx quantize labelled', 'onnx_int8',
                         'bundle trained engines gate_maps', 'export predict'],
     'openatac.study': ['costs published text_table runs gate_statistics gate_picture bench_process '
                        'bench_picture', 'comparison run_queue finished', 'accuracy_picture', 'report_page',

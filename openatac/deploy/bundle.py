@@ -22,8 +22,8 @@ def export(net, prefix, description, forms=('symbol',), images=None, calibration
     description : `Description`; if its precision is 'float16', so is the form 'symbol'
     forms : of `FORMS`
     images : float32 (N, C, H, W), inputs made of real images to compare on, beside random ones
-    calibration : batches of inputs, float32 (B, C, H, W), on which 'int8' finds its thresholds by ``mode``
-        (see `openatac.deploy.quantize`)
+    calibration : list of batches of inputs, float32 (B, C, H, W), on which 'int8' finds its ranges by
+        ``mode`` (see `openatac.deploy.quantize`) and 'onnx-int8' by their extremes
 
     Each form is loaded back and compared with ``net``; the description that is returned, and written to
     ``prefix.json``, has a report for each. Only then the files take their place, all or none, and those
@@ -61,7 +61,8 @@ class _Network:
         paths = form_files(prefix, form)
         half = form == 'symbol' and self.description.precision == 'float16'
         try:
-            report = getattr(self, '_half' if half else '_' + form)(paths[0].removesuffix(SYMBOL))
+            write = getattr(self, '_half' if half else '_' + form.replace('-', '_'))
+            report = write(paths[0].removesuffix(SYMBOL))
         except mx.MXNetError as error:
             raise OpenatacError('the %s form cannot be made or run (%s)'
                                 % (form, _last_line(error))) from None
@@ -110,12 +111,22 @@ class _Network:
         return self.proof.report(_loaded(path), None)
 
     def _onnx(self, path):
-        from openatac.deploy.onnx import OnnxNetwork, write_onnx
-        description = self.description._replace(precision='float32')._asdict()
-        write_onnx(self.symbol, path, description['image_shape'], self.arrays, description['model'],
-                   {key: value for key, value in description.items()
-                    if key not in ('reports', 'openatac', 'sha256')})
+        from openatac.deploy.onnx import OnnxNetwork, write_model
+        write_model(self._onnx_model(), path)
         return self.proof.report(OnnxNetwork(path), REORDERED)
+
+    def _onnx_int8(self, path):
+        from openatac.deploy.onnx import OnnxNetwork, write_model
+        from openatac.deploy.onnx_int8 import quantize_onnx
+        write_model(quantize_onnx(self._onnx_model(), self.calibration), path)
+        return self.proof.report(OnnxNetwork(path), None)
+
+    def _onnx_model(self):
+        from openatac.deploy.onnx import to_onnx
+        description = self.description._replace(precision='float32')._asdict()
+        metadata = {key: value for key, value in description.items()
+                    if key not in ('reports', 'openatac', 'sha256')}
+        return to_onnx(self.symbol, self.arrays, metadata['image_shape'], metadata['model'], metadata)
 
 
 def _function(net, context=None):

@@ -7,6 +7,7 @@ An export is a set of files whose names begin alike, with PREFIX:
     PREFIX-fused-symbol.json, ...-0000.params     with oneDNN's fused operators, for CPUs
     PREFIX-int8-symbol.json, ...-0000.params      quantized, for CPUs
     PREFIX.onnx                                   for ONNX Runtime and others
+    PREFIX-int8.onnx                              quantized, for ONNX Runtime and others
 """
 import json
 import os
@@ -16,7 +17,8 @@ from openatac.arguments import CHANNELS, CLASSES, CROP_RATIO, SIDE
 from openatac.errors import OpenatacError
 from openatac.schema import Range, read_json
 
-FORMS = ('symbol', 'fused', 'int8', 'onnx')
+FORMS = ('symbol', 'fused', 'int8', 'onnx', 'onnx-int8')
+INT8_FORMS = ('int8', 'onnx-int8')
 _Side = Annotated[int, Range(1, SIDE)]
 _Level = Annotated[float, Range(-1e6, 1e6)]       # of a pixel, 0 to 255
 _Deviation = Annotated[float, Range(1e-6, 1e6)]
@@ -53,8 +55,8 @@ class Description(NamedTuple):
 
 def form_files(prefix, form):
     """The files of one of FORMS, by their names."""
-    if form == 'onnx':
-        return [prefix + '.onnx']
+    if form.startswith('onnx'):
+        return [prefix + form[len('onnx'):] + '.onnx']
     name = prefix if form == 'symbol' else '%s-%s' % (prefix, form)
     return [name + '-symbol.json', name + '-0000.params']
 

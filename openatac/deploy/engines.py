@@ -1,4 +1,4 @@
-"""What an export can be run by, on the CPU: MXNet in several ways, ONNX Runtime and PyTorch.
+"""What an export can be run by, on the CPU: MXNet in several ways, ONNX Runtime, OpenVINO and PyTorch.
 
 Each engine is a class of its own that maps images, float32 (B, C, H, W), to outputs (B, classes), NumPy
 arrays both. To add one, write such a class and give it a name in ENGINES. What an engine needs is loaded
@@ -156,7 +156,42 @@ class OnnxRuntime(Engine):
     def load(self, prefix, description):
         runtime.set_threads()
         from openatac.deploy.onnx import OnnxNetwork
-        self.run = OnnxNetwork(prefix + '.onnx')
+        self.run = OnnxNetwork(*form_files(prefix, self.form))
+
+
+class OnnxRuntimeInt8(OnnxRuntime):
+    """The quantized ONNX file."""
+
+    form = 'onnx-int8'
+
+
+# -------------------------------------------------------------------------------- OpenVINO
+
+class OpenVino(Engine):
+    """The ONNX file in OpenVINO, with as many threads as MXNet."""
+
+    form = 'onnx'
+
+    @classmethod
+    def obstacle(cls, prefix):
+        if importlib.util.find_spec('openvino') is None:
+            return "OpenVINO is not installed: run pip install 'openatac[openvino]'"
+        return super().obstacle(prefix)
+
+    def load(self, prefix, description):
+        import openvino
+        self._net = openvino.Core().compile_model(*form_files(prefix, self.form), 'CPU', {
+            'INFERENCE_NUM_THREADS': int(runtime.thread_count()[0]),
+            'INFERENCE_PRECISION_HINT': 'f32'})  # which is bfloat16 where the processor has it
+
+    def run(self, images):
+        return self._net(images)[0]
+
+
+class OpenVinoInt8(OpenVino):
+    """The quantized ONNX file."""
+
+    form = 'onnx-int8'
 
 
 # --------------------------------------------------------------------------------- PyTorch
@@ -225,9 +260,11 @@ class TorchFrozen(TorchCompiled):
 
 ENGINES = {
     'imperative': Imperative, 'static': Static, 'fused': Fused, 'int8': Int8, 'onnxruntime': OnnxRuntime,
+    'onnxruntime-int8': OnnxRuntimeInt8, 'openvino': OpenVino, 'openvino-int8': OpenVinoInt8,
     'torch': Torch, 'torch-channels-last': TorchChannelsLast, 'torch-compiled': TorchCompiled,
     'torch-frozen': TorchFrozen}
-_OF_FORM = {None: 'static', 'symbol': 'static', 'fused': 'fused', 'int8': 'int8', 'onnx': 'onnxruntime'}
+_OF_FORM = {None: 'static', 'symbol': 'static', 'fused': 'fused', 'int8': 'int8', 'onnx': 'onnxruntime',
+            'onnx-int8': 'onnxruntime-int8'}
 for _name, _engine in ENGINES.items():
     _engine.name = _name
 
@@ -237,9 +274,14 @@ def engines_of(prefix):
     return [name for name, engine in ENGINES.items() if engine.obstacle(prefix) is None]
 
 
+def engine_of(form):
+    """The name of the engine for a form of an export, or None."""
+    return _OF_FORM[form]
+
+
 def engine_for(path):
     """The name of the engine for an export's file; for a PREFIX it is 'static' or the first that can run."""
-    name, prefix = _OF_FORM[form_of(path)], prefix_of(path)
+    name, prefix = engine_of(form_of(path)), prefix_of(path)
     able = engines_of(prefix)
     return name if name in able or form_of(path) or not able else able[0]
 

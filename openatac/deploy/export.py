@@ -22,6 +22,7 @@ from openatac.errors import DataError, OpenatacError
 from openatac.escapes import for_terminal
 from openatac.files import check_prefix
 from openatac.inputs import read_text
+from openatac.processor import int8_line
 
 COMPARED, CALIBRATED, MEASURED = 64, 256, 10000  # images
 NETWORK = ('classes', 'dataset', 'r', 'act_layers', 'useGlobal', 'useReLU', 'reduction', 'use_gn')
@@ -54,9 +55,11 @@ def add_forms(group):
     group.add_argument('--fuse', action='store_true',
                        help="also OUT-fused-..., with oneDNN's fused operators, for CPUs")
     group.add_argument('--onnx', action='store_true', help='also OUT.onnx, for ONNX Runtime and others')
-    group.add_argument('--int8', action='store_true', help='also OUT-int8-..., quantized, for CPUs')
+    group.add_argument('--int8', action='store_true',
+                       help='also OUT-int8-..., quantized, for CPUs; with --onnx also OUT-int8.onnx')
     group.add_argument('--calibration', choices=('entropy', 'naive'), default='entropy',
-                       help='how --int8 finds the ranges of values (default: %(default)s)')
+                       help='how --int8 finds the ranges of values; OUT-int8.onnx has the extremes (default: '
+                            '%(default)s)')
     group.add_argument('--precision', choices=('float32', 'float16'), default='float32',
                        help='of OUT-symbol.json and its parameters; float16 is for GPUs')
     group.add_argument('--labels', metavar='FILE|NAMES',
@@ -93,6 +96,8 @@ def main(argv):
     trained = trained._replace(description=trained.description._replace(
         labels=labels, precision=args.precision))
     labelled, lines = find_labelled(trained, args.measure) if args.int8 else (None, [])
+    if args.int8:
+        print(int8_line())
     for line in export_trained(trained, args.names[-1], forms_of(args), args.images, args.calibrate,
                                args.calibration) + lines:
         print(for_terminal(line))
@@ -165,7 +170,8 @@ def find(args):
 def forms_of(args):
     """The forms that the flags ask for."""
     return ['symbol'] + [form for form, asked in (
-        ('fused', args.fuse), ('int8', args.int8), ('onnx', args.onnx)) if asked]
+        ('fused', args.fuse), ('int8', args.int8), ('onnx', args.onnx),
+        ('onnx-int8', args.onnx and args.int8)) if asked]
 
 
 def read_labels(labels, description):
@@ -224,28 +230,34 @@ def find_labelled(trained, folder):
 
 def measure(trained, out, labelled, count):
     """Measure the accuracy before and after INT8 and add it to OUT.json; returns the line that tells it."""
-    from openatac.deploy.description import read_description, write_description
+    import mxnet as mx
+
+    from openatac.deploy.description import INT8_FORMS, read_description, write_description
+    from openatac.deploy.engines import engine_of, open_engine
     from openatac.deploy.labelled import batches
     from openatac.deploy.quantize import accuracies
-    from openatac.deploy.symbol import load_symbol
     from openatac.files import replace_file
-    quantized = load_symbol(out + '-int8')
-    for network in (trained.net, quantized):
-        network.hybridize(static_alloc=True)
-    (before, after), images = accuracies([trained.net, quantized],
-                                         batches(labelled, trained.description, count))
     description = read_description(out)
-    description.reports['int8']['accuracy'] = {'float32': before, 'int8': after, 'images': images}
+    forms = [form for form in INT8_FORMS if form in description.reports]
+    engines = [open_engine(out, engine_of(form)) for form in forms]
+    trained.net.hybridize(static_alloc=True)
+    networks = [lambda images, engine=engine: mx.nd.array(engine(images.asnumpy())) for engine in engines]
+    (before, *after), images = accuracies([trained.net, *networks],
+                                          batches(labelled, trained.description, count))
+    for form, accuracy in zip(forms, after):
+        description.reports[form]['accuracy'] = {'float32': before, 'int8': accuracy, 'images': images}
     with replace_file(out + '.json') as temporary:
         write_description(temporary, description)
-    return 'accuracy on %d labelled images: %.4f in float32, %.4f in INT8' % (images, before, after)
+    names = {'int8': 'INT8', 'onnx-int8': 'INT8 as ONNX'}
+    return f'accuracy on {images} labelled images: {before:.4f} in float32, ' + ', '.join(
+        f'{accuracy:.4f} in {names[form]}' for form, accuracy in zip(forms, after))
 
 
 # ------------------------------------------------------------------------------------ report
 
 def table(reports):
     """Lines that show the figures of {form: report}."""
-    row = '%-8s %8s %15s %14s %11s %12s'
+    row = '%-9s %8s %15s %14s %11s %12s'
     lines = [row % ('form', 'MB', 'max difference', 'top-1 agreement', 'ms, 1 image', 'ms, 16 images')]
     for form, report in reports.items():
         lines.append(row % (form, '%.2f' % (report['bytes'] / 1e6), '%.2g' % report['max_difference'],

@@ -45,7 +45,7 @@ def to_onnx(symbol, params, image_shape, name='network', metadata=None):
     Raises OpenatacError if onnx is missing, for an operator that is not known, and for arguments that do
     not fit each other.
     """
-    onnx = _import('onnx')
+    onnx = import_onnx('onnx')
     graph = OnnxGraph(inputs=('data', 'output'))
     arrays = {key.split(':', 1)[-1]: _numpy(array) for key, array in params.items()}
     nodes = read_symbol(symbol, arrays, image_shape)
@@ -71,7 +71,11 @@ def write_onnx(net, path, image_shape, params=None, name='network', metadata=Non
         params = {parameter.name: parameter._reduce() for parameter in net.collect_params().values()}
         outputs = net(mx.sym.var('data'))
         net = outputs if isinstance(outputs, mx.sym.Symbol) else mx.sym.Group(list(outputs))
-    model = to_onnx(net, params, image_shape, name, metadata)
+    write_model(to_onnx(net, params, image_shape, name, metadata), path)
+
+
+def write_model(model, path):
+    """Write the onnx.ModelProto to the file ``path``, whole or not at all; OpenatacError if it can't be."""
     with writing(path), replace_file(path) as temporary, open(temporary, 'wb') as handle:
         handle.write(model.SerializeToString())
 
@@ -85,7 +89,7 @@ class OnnxNetwork:
     """
 
     def __init__(self, path):
-        onnxruntime = _import('onnxruntime')
+        onnxruntime = import_onnx('onnxruntime')
         options = onnxruntime.SessionOptions()
         if os.environ.get('OMP_NUM_THREADS', '').isdigit():  # as many as MXNet has
             options.intra_op_num_threads = int(os.environ['OMP_NUM_THREADS'])
@@ -108,7 +112,7 @@ class OnnxNetwork:
         return self._session.run(None, {'data': np.ascontiguousarray(images, np.float32)})[0]
 
 
-def _import(package):
+def import_onnx(package):
     """The package, which is no part of what openatac needs; OpenatacError if it can't be imported."""
     try:
         if package == 'onnx':

@@ -4,11 +4,11 @@
     openatac predict exports/atac-int8-symbol.json photos/ --json
     openatac predict exports/atac photo.jpg --gates gates.png
 
-EXPORT is what the names of an export's files begin with, or one of them (symbol, fused, int8 or ONNX),
-which is then the one that is used. IMAGES are files of any size (JPEG, PNG and what else Pillow reads),
-folders, searched to the bottom, or - for one image from standard input. Of each image the classes of the
-highest scores are printed, the scores being probabilities (softmax). An image that can't be read is named
-and left out, and the exit code is then 1.
+EXPORT is what the names of an export's files begin with, or one of them (symbol, fused, int8, ONNX or ONNX
+in INT8), which is then the one that is used. IMAGES are files of any size (JPEG, PNG and what else Pillow
+reads), folders, searched to the bottom, or - for one image from standard input. Of each image the classes of
+the highest scores are printed, the scores being probabilities (softmax). An image that can't be read is
+named and left out, and the exit code is then 1.
 """
 import argparse
 import json
@@ -17,9 +17,10 @@ import sys
 
 from openatac import streams
 from openatac.arguments import BATCH, CLASSES, number
-from openatac.deploy.description import prefix_of, read_description
+from openatac.deploy.description import INT8_FORMS, prefix_of, read_description
 from openatac.deploy.engines import ENGINES, engine_for, open_engine
 from openatac.escapes import for_terminal
+from openatac.processor import int8_line
 
 
 def main(argv):
@@ -52,6 +53,8 @@ def _predict(args):
     description = read_description(prefix)
     transform, paths = InputTransform(description), list(find_images(args.images))
     engine = open_engine(prefix, args.engine or engine_for(args.export))
+    if engine.form in INT8_FORMS:
+        streams.say(int8_line())
     bad, picture = [], args.gates
     lines = _Lines(description, paths, args.top, args.json)
     for names, images in _batches(paths, transform, args.batch_size, bad):

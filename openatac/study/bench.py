@@ -19,10 +19,11 @@ from importlib import metadata
 
 from openatac import runtime
 from openatac.arguments import COUNT, SECONDS, number, prefix
-from openatac.deploy.description import prefix_of, read_description
+from openatac.deploy.description import INT8_FORMS, prefix_of, read_description
 from openatac.deploy.engines import ENGINES
 from openatac.errors import OpenatacError
 from openatac.files import write_csv, writing
+from openatac.processor import int8_line
 from openatac.study.bench_picture import draw_bench
 from openatac.study.bench_process import BenchProcess
 from openatac.study.text_table import text_table
@@ -30,7 +31,7 @@ from openatac.study.text_table import text_table
 MOST_SIZES = 8  # torch.compile takes no more for one network
 FIGURES = {'p50_ms': '%.2f', 'p95_ms': '%.2f', 'images_per_second': '%.1f'}
 HEAD = ('export', 'engine', 'batch', 'p50 ms', 'p95 ms', 'images/s', 'rounds', 'difference')
-PACKAGES = ('mxnet', 'onnxruntime', 'torch', 'numpy')
+PACKAGES = ('mxnet', 'onnxruntime', 'openvino', 'torch', 'numpy')
 
 
 def main(argv):
@@ -53,6 +54,8 @@ def main(argv):
         p.error('argument EXPORT: %s is named twice' % max(prefixes, key=prefixes.count))
     _check_out(args.out)
     measured = measure(prefixes, args.engines, args.batch_sizes, args.rounds, args.seconds)
+    if any(ENGINES[engine].form in INT8_FORMS for _, engine, _ in measured):
+        print(int8_line())
     rows = [_row(export, engine, size, turns, difference)
             for (export, engine, size), (turns, difference) in measured.items()]
     print(text_table([HEAD, *map(_cells, rows)]))
@@ -165,8 +168,9 @@ def verdict(rows, measured, export, size):
     lines = ['%s, batch %d: the fastest is %s' % (export, size, max(speed, key=speed.get))]
     theirs = max(pytorch, key=speed.get, default=None)
     told = None
-    for kind, others in (('ours', []), ('ours in float32', ['int8']),
-                         ('MXNet in float32', ['int8', 'onnxruntime'])):
+    int8 = [name for name in speed if ENGINES[name].form in INT8_FORMS]
+    onnx = [name for name in speed if ENGINES[name].form == 'onnx']
+    for kind, others in (('ours', []), ('ours in float32', int8), ('MXNet in float32', int8 + onnx)):
         best = max((name for name in speed if name not in pytorch + others), key=speed.get, default=None)
         if theirs and best not in (None, told):
             lines.append('  the fastest of %s, %s, is %s times as fast as the fastest of PyTorch, %s' % (

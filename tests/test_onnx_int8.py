@@ -1,0 +1,107 @@
+"""INT8 as ONNX computes nearly what float32 does, and leaves nothing behind."""
+import logging
+import tempfile
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+from openatac.deploy import onnx_int8
+from openatac.deploy.onnx import OnnxNetwork, to_onnx, write_model
+from openatac.deploy.onnx_int8 import quantize_onnx
+from openatac.errors import OpenatacError
+from openatac.models.zoo import get_model
+from tests.digits_network import KNOWS, digits
+
+onnx = pytest.importorskip('onnx')
+pytest.importorskip('onnxruntime')
+
+
+@pytest.fixture(scope='module')
+def model(digits_network):
+    return to_onnx(digits_network.symbol, digits_network.params, (3, 8, 8), 'atac', {'labels': ['0', '1']})
+
+
+@pytest.fixture(scope='module')
+def quantized(model, digits_network):
+    return quantize_onnx(model, [digits_network.images])
+
+
+def run(model, images, folder):
+    write_model(model, str(folder / 'net.onnx'))
+    return OnnxNetwork(str(folder / 'net.onnx'))(images)
+
+
+def kinds(model):
+    return [node.op_type for node in model.graph.node]
+
+
+def test_it_knows_the_digits_as_the_float32_network_does(model, quantized, tmp_path):
+    images, labels = digits(train=False)
+    expected, found = run(model, images, tmp_path), run(quantized, images, tmp_path)
+    assert (expected.argmax(1) == labels).mean() > KNOWS and (found.argmax(1) == labels).mean() > KNOWS
+    assert (found.argmax(1) == expected.argmax(1)).mean() > KNOWS
+    # Some 50 tensors in a row, each rounded to a part in 128 of its range, which is some deviations wide.
+    assert np.sqrt(((found - expected) ** 2).mean()) < np.sqrt(50) / 128 * 4 * expected.std()
+
+
+def test_the_file(model, quantized):
+    assert 'BatchNormalization' not in kinds(quantized)
+    weights = {node.input[0]: node for node in quantized.graph.node if node.op_type == 'DequantizeLinear'}
+    tensors = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in quantized.graph.initializer}
+    in_int8 = [tensors[name] for name in weights if name in tensors and tensors[name].ndim == 4]
+    assert len(in_int8) == kinds(quantized).count('Conv') == 28
+    assert all(weight.dtype == np.int8 and np.abs(weight.astype(int)).max() <= 64 for weight in in_int8)
+    for floats in ('GlobalAveragePool', 'Gemm'):
+        [node] = [node for node in quantized.graph.node if node.op_type == floats]
+        assert not {*node.input} & {tensor for made in weights.values() for tensor in made.output[:1]
+                                    if floats == 'Gemm'}
+    assert quantized.metadata_props == model.metadata_props and quantized.producer_name == 'openatac'
+
+
+@pytest.mark.parametrize('name', ['cifar_resnet8_v2_atac', 'cifar_resnet8_v2_se', 'cifar_resnet18_v1_atac'])
+def test_convolutions_in_the_place_of_batch_norms_compute_the_same(name, tmp_path):
+    mx.random.seed(1)
+    net = get_model(name, **({'layers': (1,) * 4} if '18' in name else {}))
+    net.initialize(mx.init.MSRAPrelu())
+    images = np.random.RandomState(0).randn(4, 3, 32, 32).astype('float32')
+    net(mx.nd.array(images))
+    for key, parameter in net.collect_params('.*(gamma|beta|mean|var)').items():
+        parameter.set_data(mx.nd.random.uniform(0.5, 1.5, shape=parameter.shape))
+    arrays = {key: parameter.data() for key, parameter in net.collect_params().items()}
+    model = to_onnx(net(mx.sym.var('data')), arrays, (3, 32, 32))
+    without = onnx_int8._without_batch_norms(onnx, model)
+    assert 'BatchNormalization' in kinds(model) and 'BatchNormalization' not in kinds(without)
+    expected = run(model, images, tmp_path)
+    assert np.abs(run(without, images, tmp_path) - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+def test_a_channel_that_is_switched_off(digits_network, model, tmp_path):
+    """Its weights are next to nothing, and its bias is not: in steps of the weights it has over 32 bits."""
+    params = dict(digits_network.params)
+    gamma, beta = (next(key for key in params if key.endswith('stage1_batchnorm0_' + name))
+                   for name in ('gamma', 'beta'))
+    for key, value in ((gamma, 1e-12), (beta, 3.0)):
+        array = params[key].asnumpy()
+        array[:4] = value
+        params[key] = mx.nd.array(array)
+    model = to_onnx(digits_network.symbol, params, (3, 8, 8))
+    expected = run(model, digits_network.images, tmp_path)
+    found = run(quantize_onnx(model, [digits_network.images]), digits_network.images, tmp_path)
+    assert np.sqrt(((found - expected) ** 2).mean()) < np.sqrt(50) / 128 * 4 * expected.std()
+
+
+def test_nothing_is_printed_or_left_behind(model, digits_network, tmp_path, monkeypatch, capfd, caplog):
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
+    handlers, disabled = list(logging.root.handlers), logging.root.manager.disable
+    quantize_onnx(model, [digits_network.images[:8], digits_network.images[8:16]])
+    assert capfd.readouterr() == ('', '') and not caplog.records and not list(tmp_path.iterdir())
+    assert logging.root.handlers == handlers and logging.root.manager.disable == disabled
+
+
+def test_what_cannot_be_quantized(model, monkeypatch):
+    with pytest.raises(OpenatacError, match='cannot quantize'):
+        quantize_onnx(model, [np.zeros((2, 3, 9, 9), np.float32)])
+    monkeypatch.setitem(__import__('sys').modules, 'onnxruntime', None)
+    with pytest.raises(OpenatacError, match='openatac.onnx'):
+        quantize_onnx(model, [np.zeros((2, 3, 8, 8), np.float32)])
