@@ -26,7 +26,7 @@ from tests.conftest import ROOT
 
 # They open the kernel's tables, standard input, and what they have just written.
 OWN = {'openatac/runtime.py', 'openatac/training/dry_run.py', 'openatac/study/bench.py', 'openatac/inputs.py',
-       'openatac/training/contention.py', 'openatac/streams.py', 'openatac/files.py'}
+       'openatac/training/contention.py', 'openatac/streams.py', 'openatac/files.py', 'openatac/processor.py'}
 
 
 @pytest.fixture(params=['FIFO', '/dev/zero', 'folder', 'socketless link'])
