@@ -46,7 +46,9 @@ setup(
     install_requires=[
         'numpy>=1.23',            # the input pipeline; no upper end: the runtime gives MXNet its old names
         'gluoncv==0.10.5.post0',  # teachers and their loss; its schedules and GroupNorm hold ours to them
-        'opencv-contrib-python-headless>=4.8',  # decodes photographs
+        # Decodes photographs. GluonCV brings opencv-python, which needs a desktop's libraries; this variant
+        # needs none, and of the headless ones it is the one that pip, by its name, installs over the other.
+        'opencv-contrib-python-headless>=4.8',
         'tqdm>=4.60',             # progress bars
         'Pillow>=9.1',            # packs photographs
     ],

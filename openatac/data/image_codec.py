@@ -1,7 +1,7 @@
 """Decode JPEG and PNG files and resize images by OpenCV alone, for the same bits on every machine.
 
-GluonCV brings the package opencv-python, which loads only where the system has libraries for windows. We
-bring opencv-python-headless, which needs none; pip installs it later, over the other.
+GluonCV brings the package opencv-python, which loads only where the system has libraries for windows. The
+headless variant needs none; setup.py says how it comes to be the one that is installed.
 """
 import types
 
@@ -48,5 +48,5 @@ def import_opencv() -> types.ModuleType:
         import cv2
     except ImportError as error:
         raise ImportError(f'OpenCV cannot load here ({error}): run pip install --force-reinstall --no-deps '
-                          'opencv-python-headless', name='cv2') from error
+                          'opencv-contrib-python-headless', name='cv2') from error
     return cv2

@@ -9,8 +9,10 @@ import os
 import shutil
 
 from openatac import runtime
+from openatac.checksums import check_files
 from openatac.deploy.description import form_files, form_of, prefix_of, read_description
 from openatac.errors import NO_PYTORCH, OpenatacError
+from openatac.inputs import check_input
 
 
 class Engine:
@@ -180,7 +182,10 @@ class OpenVino(Engine):
 
     def load(self, prefix, description):
         import openvino
-        self._net = openvino.Core().compile_model(*form_files(prefix, self.form), 'CPU', {
+        path, = form_files(prefix, self.form)
+        check_input(path)
+        check_files(prefix, [path])
+        self._net = openvino.Core().compile_model(path, 'CPU', {
             'INFERENCE_NUM_THREADS': int(runtime.thread_count()[0]),
             'INFERENCE_PRECISION_HINT': 'f32'})  # which is bfloat16 where the processor has it
 
