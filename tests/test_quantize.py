@@ -8,6 +8,7 @@ import pytest
 
 from openatac.data.augment import normalise
 from openatac.deploy.fuse import unbranched
+from openatac.deploy.proof import LEAST_AGREEMENT
 from openatac.deploy.quantize import MODES, accuracies, accuracy, float_layers, quantize
 from openatac.deploy.symbol import load_symbol, write_symbol
 from openatac.errors import OpenatacError
@@ -158,10 +159,11 @@ def test_other_networks(name, settings, tmp_path):
     random = np.random.RandomState(0)
     labels = random.randint(0, 10, 640)
     pixels = random.randint(0, 128, (640, 3, side, side)) + labels[:, None, None, None] * 12
-    network = train(name, normalise(pixels.astype(np.uint8)), labels, epochs=2, classes=10, **settings)
+    network = train(name, normalise(pixels.astype(np.uint8)), labels, epochs=1 if side > 8 else 2, classes=10,
+                    **settings)
     symbol, params = quantize(network.symbol, network.params, [network.images], 'naive')
     error, agreement = compare(network, load_symbol(write(symbol, params, tmp_path)))
-    assert agreement > 0.8 and sum(map(is_int8, nodes(symbol))) > 5  # chance: 0.1; seen: 0.93 and more
+    assert agreement > LEAST_AGREEMENT and sum(map(is_int8, nodes(symbol))) > 5  # chance: 0.1; seen: 0.89
     assert name.startswith('resnet50') or error < WEIGHTS_TOO * rounding(network, symbol, tmp_path)
 
 

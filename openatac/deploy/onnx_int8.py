@@ -7,11 +7,17 @@ as a depthwise convolution of 1x1: one weight a channel, which per-channel quant
 
 Weights take 7 bits of the 8: without VNNI, x86-64 adds two products of 8 bits in 16, which 8-bit weights
 overflow without a word, and a file should be right wherever it is run.
+
+ResNet-20 ATAC (b=3), batch 64, processor time of one thread with AVX-512 VNNI: 1.3 times as
+fast as float32 without any of this, 1.8 with BatchNorms folded where they can be, 2.0 with the others as
+convolutions; 1.5 with sigmoids and products in float32. QOperator, 8 bits or one scale a tensor are
+no faster; signed activations (0.8) and unsigned weights (1.0) gain nothing.
 """
 import contextlib
 import logging
 import os
 import tempfile
+import warnings
 from collections import Counter
 from typing import Any, Iterable, Iterator
 
@@ -58,8 +64,9 @@ def quantize_onnx(model: Any, batches: Iterable[np.ndarray]) -> Any:
                 weight_type=quantization.QuantType.QInt8, op_types_to_quantize=list(QUANTIZED),
                 nodes_to_exclude=_of_one_pixel(prepared))
         except Exception as error:  # of no kind in common
-            raise OpenatacError('ONNX Runtime %s cannot quantize this network (%s)' % (
-                onnxruntime.__version__, (str(error).splitlines() or [type(error).__name__])[0])) from None
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise OpenatacError(f'ONNX Runtime {onnxruntime.__version__} cannot quantize this network '
+                                f'({reason}): update it, or leave out --onnx or --int8') from None
         quantized = onnx.load(target)
     quantized.producer_name, quantized.producer_version = model.producer_name, model.producer_version
     quantized.doc_string = model.doc_string.replace('all in float32', 'in INT8 where that is fast')
@@ -141,7 +148,8 @@ def _silence(onnxruntime: Any) -> Iterator[None]:
     logging.root.addHandler(handler)
     logging.disable(logging.WARNING)
     try:
-        with contextlib.redirect_stdout(None):
+        with contextlib.redirect_stdout(None), warnings.catch_warnings():
+            warnings.simplefilter('ignore')
             yield
     finally:
         logging.disable(disabled)
