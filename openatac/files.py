@@ -123,8 +123,8 @@ def writing(what: str, advice: str = '') -> Iterator[None]:
 
 
 def check_prefix(path: str) -> str:
-    """``path``, which the names of files to be written begin with; ValueError if that names a folder."""
-    if not os.path.basename(path) or os.path.isdir(path):
+    """``path``, which the names of files to be written begin with; ValueError if that is a folder's end."""
+    if os.path.basename(path) in ('', os.curdir, os.pardir):
         raise ValueError(f'{path!r} is a folder: add what the names of the files begin with')
     return path
 

@@ -39,10 +39,13 @@ class _Output(io.TextIOWrapper):
 
 
 class LogFormatter(logging.Formatter):
-    """Shows the control characters of names from outside as escapes, in the console as in a file."""
+    """Shows the control characters of names from outside as escapes, in the console as in a file.
+
+    All but tabs, which are part of the published lines and do no harm.
+    """
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        record.message = for_terminal(record.message)
+        record.message = '\t'.join(map(for_terminal, record.message.split('\t')))
         return super().formatMessage(record)
 
 

@@ -310,7 +310,7 @@ def wrong(runs, tmp_path):
 
 @pytest.mark.parametrize('arguments, code, sentence', [
     (['{relu}'], 1, 'has no gates to look at, since no unit of cifar_resnet8_v2_relu multiplies'),
-    (['{wrong}/nowhere'], 1, 'nowhere is not the folder of a run: name one that train_cifar.py'),
+    (['{wrong}/nowhere'], 1, 'nowhere is not the folder of a run'),
     (['{wrong}/text'], 1, 'is not the folder of a run'),
     (['{wrong}/list'], 1, 'is not the folder of a run'),
     (['{wrong}/empty'], 1, 'does not tell a network'),

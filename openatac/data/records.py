@@ -63,9 +63,9 @@ class RecordFile:
                             "or MXNet's im2rec" % rec)
         offsets = _walk(self._file, size, rec) if idx is None else _read_index(idx, rec, size)
         self._bounds = np.append(offsets, size)
-        self._checksums = _read_checksums(rec, len(self))
         if idx is not None:
             self._check_index(idx)
+        self._checksums = _read_checksums(rec, len(self))
 
     def __len__(self):
         return len(self._bounds) - 1

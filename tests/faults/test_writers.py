@@ -193,18 +193,19 @@ def test_only_leftovers_of_ours_are_removed(tmp_path):
 
 # Prefixes of files that are to be written.
 
-@pytest.mark.parametrize('path', ['.', '', 'folder/', 'folder', './folder/..'])
+@pytest.mark.parametrize('path', ['.', '', 'folder/', './folder/..'])
 def test_a_folder_is_not_the_beginning_of_names(tmp_path, monkeypatch, path):
     monkeypatch.chdir(tmp_path)
     os.mkdir('folder')
     with pytest.raises(ValueError, match='is a folder'):
         check_prefix(path)
-    assert check_prefix('folder/x') == 'folder/x'
+    for beside in ('folder/x', 'folder'):  # folder.json lies beside the folder
+        assert check_prefix(beside) == beside
 
 
 @pytest.mark.parametrize('command', [
-    ['pack', 'photos', 'folder/'], ['pack', 'photos', 'folder'], ['bench', 'x', '--out', 'folder/'],
-    ['gates', 'x', '--out', 'folder'], ['export', 'cifar_resnet8_v2_relu', 'x.params', 'folder/']])
+    ['pack', 'photos', 'folder/'], ['bench', 'x', '--out', 'folder/'], ['gates', 'x', '--out', 'folder/.'],
+    ['export', 'cifar_resnet8_v2_relu', 'x.params', 'folder/']])
 def test_commands_refuse_a_folder_for_a_prefix(tmp_path, monkeypatch, capsys, command):
     monkeypatch.chdir(tmp_path)
     os.mkdir('folder')
