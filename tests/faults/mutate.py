@@ -4,7 +4,7 @@ import json
 import re
 import struct
 from random import Random
-from typing import Any, Iterator, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
 NUMBERS = [0, 1, -1, 2, 127, 255, 2 ** 15, 2 ** 16, 2 ** 31 - 1, -2 ** 31, 2 ** 32, 2 ** 63 - 1, -2 ** 63]
 FLOATS = [0.0, -0.0, 1e-40, 3e38, 1e300, float('nan'), float('inf'), -float('inf')]
@@ -19,7 +19,7 @@ MARK = '\ue000the text goes here'
 def damage(data: bytes, is_json: bool, random: Random) -> bytes:
     """A damaged copy of a file's content; JSON is mostly damaged in its values."""
     for _ in range(random.choice([1, 1, 1, 2, 3])):
-        if is_json and random.random() < 0.8:
+        if is_json and random.random() < 0.9:
             data = _damaged_json(data, random)
         else:
             data = random.choice(BYTES)(data, random)
@@ -108,9 +108,9 @@ def _damaged_json(data: bytes, random: Random) -> bytes:
         found = list(places(whole))[1:]
     except (ValueError, RecursionError):  # damaged before
         return random.choice(BYTES)(data, random)
-    *parents, key = random.choice(found)
+    *parents, key = _choose(found, random)
     part = _at(whole, parents)
-    kind, text = random.randrange(6), ''
+    kind, text = random.choice([0, 1, 2, 3, 4, 5, 5, 5, 5]), ''
     if kind == 0:
         part[key] = random.choice(VALUES)
     elif kind == 1 and parents:
@@ -124,6 +124,15 @@ def _damaged_json(data: bytes, random: Random) -> bytes:
     else:
         part[key] = _other_number(part[key], random)
     return json.dumps(whole[0]).replace(json.dumps(MARK), text).encode()
+
+
+def _choose(found: List[Tuple], random: Random) -> Tuple:
+    """One of the places; a name that is there once as often as one that is there a hundred times."""
+    named: Dict[str, List[Tuple]] = {}
+    for path in found:
+        name = next((key for key in reversed(path) if isinstance(key, str)), '')
+        named.setdefault(name, []).append(path)
+    return random.choice(named[random.choice(sorted(named))])
 
 
 def _at(value: Any, path: Tuple) -> Any:
@@ -148,8 +157,8 @@ def _other_number(value: Any, random: Random) -> Any:
         if not numbers:
             return value + random.choice(['x', '\0', ' ', '0', '\ud800'])
         found = random.choice(numbers)
-        other = random.choice([*NUMBERS, *FLOATS, '', 'None', 'x', '(', '1e999', '9' * 30])
+        other = random.choice([0, 0, *NUMBERS, *FLOATS, '', 'None', 'x', '(', '1e999', '9' * 30])
         return value[:found.start()] + str(other) + value[found.end():]
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return random.choice([value + 1, value - 1, -value, value * 2, value / 2, *NUMBERS])
+        return random.choice([value + 1, value - 1, -value, value * 2, value // 2, *NUMBERS])
     return random.choice(VALUES)

@@ -24,6 +24,7 @@ from openatac.deploy.bundle import export
 from openatac.deploy.description import Description, form_files, read_description
 from openatac.deploy.engines import open_engine
 from openatac.deploy.images import BadImage, InputTransform, to_pixels
+from openatac.deploy.symbol import with_kinds, write_symbol
 from openatac.deploy.trained import of_run
 from openatac.engines.params_file import read_params
 from openatac.engines.symbol_json import load_symbol_file
@@ -112,6 +113,35 @@ def _write_exports(folder: str) -> None:
     export(net, folder + '/export/net', DESCRIPTION, forms)
     shutil.copytree(folder + '/export', folder + '/old export')
     _edit(folder + '/old export/net.json', sha256={})
+    os.mkdir(folder + '/operators')
+    _write_operators(folder)
+
+
+def _write_operators(folder: str) -> None:
+    """Of the operators that networks are made of, each once, without checksums."""
+    data = mx.sym.var('data')
+    outputs = mx.sym.Convolution(data, num_filter=4, kernel=(3, 3), pad=(1, 1), num_group=1, name='conv')
+    outputs = mx.sym.BatchNorm(outputs, name='norm')
+    outputs = mx.sym.LeakyReLU(outputs, act_type='leaky', slope=0.1, name='leaky')
+    halves = mx.sym.SliceChannel(outputs, num_outputs=2, name='split')
+    outputs = mx.sym.Concat(halves[0], mx.sym.sigmoid(halves[1]) * halves[0], dim=1, name='concat')
+    outputs = mx.sym.Pooling(outputs, kernel=(2, 2), stride=(2, 2), pool_type='max', name='pool')
+    outputs = mx.sym.UpSampling(outputs, scale=2, sample_type='nearest', name='larger')
+    outputs = mx.sym.Pad(outputs, mode='constant', pad_width=(0, 0, 0, 0, 1, 1, 1, 1), name='pad')
+    outputs = mx.sym.transpose(outputs, axes=(0, 2, 3, 1), name='transpose')
+    outputs = mx.sym.slice(outputs, begin=(None, 1, 1), end=(None, 9, 9), step=(1, 2, 2), name='slice')
+    outputs = mx.sym.Reshape(outputs, shape=(0, -3, -1), name='reshape')
+    outputs = 1e-4 * mx.sym.batch_dot(outputs, outputs, transpose_b=True, name='dot')
+    outputs = mx.sym.slice_axis(mx.sym.tile(outputs, reps=(1, 2, 1), name='tile'), axis=1, begin=0, end=16)
+    outputs = mx.sym.softmax(mx.sym.mean(outputs, axis=1, name='mean'), axis=-1, name='softmax')
+    symbol = mx.sym.FullyConnected(outputs, num_hidden=3, name='dense')
+    names = symbol.list_arguments() + symbol.list_auxiliary_states()
+    shapes = sum(symbol.infer_shape(data=IMAGES.shape)[::2], [])
+    random = np.random.RandomState(0)
+    write_symbol(folder + '/operators/net', symbol, with_kinds(symbol, {
+        name: mx.nd.array(random.rand(*shape)) for name, shape in zip(names, shapes)}))
+    with open(folder + '/operators/net.json', 'w', encoding='utf-8') as handle:
+        json.dump(DESCRIPTION._asdict(), handle)
 
 
 def _has_onnx() -> bool:
@@ -314,6 +344,9 @@ def readers() -> List[Reader]:
     found = [
         Reader('params', 'old export', (symbol[1],), _read_params),
         Reader('symbol JSON', 'old export', (symbol[0],), _read_symbol),
+        Reader('operators', 'operators', (symbol[0],), _read_symbol),
+        Reader('operators, run', 'operators', (symbol[0],), _engine('imperative')),
+        Reader('operators, fused', 'operators', (symbol[0],), _engine('fused')),
         Reader('symbol files', 'old export', tuple(symbol), _engine('static')),
         Reader('fused files', 'old export', tuple(fused), _engine('fused')),
         Reader('symbol files, SHA-256', 'export', tuple(symbol), _engine('imperative'), True),

@@ -218,7 +218,8 @@ def test_launch(tmp_path):
         return ['launch', '-n', 2, '-s', 1, '--patience', 5, '--', sys.executable, ROOT / 'train_imagenet.py',
                 '--data-dir', tmp_path / 'photos', '--r', 2, '--num-classes', 2, '--input-size', 32,
                 '--batch-size', 2, '--seed', 1, '-j', 0, '--lr', 0.002, '--last-gamma', '--num-epochs', 20,
-                '--kvstore', 'dist_sync', '--resume', 'auto', '--save-dir', folder]
+                '--kvstore', 'dist_sync', '--resume', 'auto', '--save-dir', folder,
+                '--logging-file', f'{folder}.log']
 
     def hurt(process, mark, chance):
         found = processes(mark)
