@@ -10,9 +10,10 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 TORCH_TESTS := $(shell grep -l importorskip..torch tests/test_*.py)
 
 SUITES ?= bookworm trixie sid
+SEED ?= 0
 ISA_TESTS := tests/test_quantize.py tests/test_export.py tests/test_onnx.py tests/test_onnx_int8.py tests/test_oracle.py
 
-.PHONY: demo test test-fresh test-isa test-torch test-gpu test-cuda-wheel test-slow bench lint smoke
+.PHONY: demo test test-fresh test-isa test-torch test-gpu test-cuda-wheel test-slow test-faults bench lint smoke
 
 demo: $(VENV)/.with-cpu,demo
 	$(BIN)/python -m openatac demo
@@ -37,6 +38,10 @@ test-gpu: $(VENV)/.with-cpu,demo,test,torch
 
 test-slow: $(VENV)/.with-cpu,demo,test
 	$(BIN)/python -m pytest -m slow
+
+# Damaged files of all kinds for ten minutes; SEED=N for others.
+test-faults: $(VENV)/.with-cpu,demo,test
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.fuzz --seed $(SEED)
 
 bench: $(VENV)/.with-cpu,demo
 	$(BIN)/python benchmarks/cifar_training.py

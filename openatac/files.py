@@ -15,7 +15,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from typing import BinaryIO, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, TextIO
+from typing import BinaryIO, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, TextIO, Tuple
 
 from openatac.errors import OpenatacError
 from openatac.escapes import for_spreadsheet, from_spreadsheet
@@ -102,15 +102,43 @@ def replace_file(path: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def temporary_file(path: Optional[str]) -> Iterator[str]:
-    """Yield the name of a new file beside ``path``, or anywhere for None; it is removed if still there."""
+    """Yield the name of a new file beside ``path``, or anywhere for None; it is removed if still there.
+
+    So are those of ``path`` whose process was killed: while one is alive, it holds a lock on its file.
+    """
     folder, name = os.path.split(os.path.abspath(path)) if path else (None, 'openatac')
-    handle, temporary = tempfile.mkstemp(prefix=f'.{name}.', suffix=_SUFFIX, dir=folder)
-    os.close(handle)
+    if folder:
+        _remove_abandoned(folder, name)
+    handle, temporary = _locked_file(folder, name)
     try:
         yield temporary
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
+        os.close(handle)
+
+
+def _locked_file(folder: Optional[str], name: str) -> Tuple[int, str]:
+    """(descriptor, path) of a new temporary file that is locked, where the file system has locks."""
+    while True:
+        handle, temporary = tempfile.mkstemp(prefix=f'.{name}.', suffix=_SUFFIX, dir=folder)
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return handle, temporary
+        os.close(handle)  # another process took it for abandoned before it was locked
+
+
+def _remove_abandoned(folder: str, name: str) -> None:
+    """Remove the temporary files for ``name`` in ``folder`` that no process holds."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        found = [entry.path for entry in entries
+                 if entry.name.startswith(f'.{name}.') and _LEFTOVER.fullmatch(entry.name)
+                 and len(entry.name) == len(f'.{name}.12345678{_SUFFIX}')
+                 and entry.is_file(follow_symlinks=False)]
+        for path in found:
+            with contextlib.suppress(OSError), locked(path):
+                os.unlink(path)
 
 
 @contextlib.contextmanager

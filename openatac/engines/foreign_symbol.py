@@ -31,6 +31,8 @@ _SIZES = {'num_group', 'num_groups', 'num_filter', 'num_hidden', 'kernel', 'stri
           'kernel_size', 'stride1', 'stride2', 'max_displacement', 'num_weights', 'depth', 'sample_ratio',
           'repeats', 'reps', 'k', 'num', 'N', 'M', 'step', 'sample_per_part', 'part_size', 'feature_stride',
           'out_dim', 'processing_batch_size', 'compute_size', 'ngroups', 'groups', 'target_shape', 'h_w'}
+# Those that say how many inputs or outputs it has, each of which MXNet makes a name for.
+_COUNTS = {'num_outputs', 'sections', 'num_args', 'num_arrays', 'num_weights', 'num_layers'}
 _NUMBER = re.compile(r'[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?')
 _ATTRIBUTES = ('attrs', 'attr', 'param')  # what the attributes are called; the last two before MXNet 1.0
 
@@ -70,6 +72,8 @@ def check_graph(graph, outputs=None, depth=0):
     """The graph, parsed JSON, made again of its checked parts; ValueError for what is wrong in it."""
     graph = fit(graph, _Graph)
     nodes = []
+    if outputs is not None and depth == 0:
+        outputs = _counting_once(outputs)
     _expect(depth <= DEEPEST and 0 < len(graph['nodes']) <= MOST_NODES
             and 0 < len(graph['heads']) <= MOST_HEADS, f'it must have 1 to {MOST_NODES} nodes and 1 to '
             f'{MOST_HEADS} outputs, and graphs in graphs at most {DEEPEST} deep')
@@ -80,6 +84,21 @@ def check_graph(graph, outputs=None, depth=0):
     variables = [index for index, node in enumerate(nodes) if node['op'] == 'null']
     _expect(graph['arg_nodes'] == variables, 'its arg_nodes are not its variables')
     return {'nodes': nodes, 'arg_nodes': variables, 'heads': graph['heads'], **_version(graph)}
+
+
+def _counting_once(outputs):
+    """``outputs``, asked once for each node; ValueError for nodes that have too many in all."""
+    counts, total = {}, 0
+
+    def count(node):
+        nonlocal total
+        if id(node) not in counts:
+            counts[id(node)] = outputs(node)
+            total += counts[id(node)]
+            _expect(total <= MOST_NODES, f'its nodes have more than {MOST_NODES} outputs')
+        return counts[id(node)]
+
+    return count
 
 
 def _checked_node(node, before, outputs, depth):
@@ -125,7 +144,7 @@ def _check_attribute(attribute, text, name):
         whole = number.lstrip('+-').isdecimal()
         low, high = (-LARGEST_NUMBER, LARGEST_NUMBER) if whole else (-math.inf, math.inf)
         if attribute in _SIZES:
-            low, high = 1 if whole else 0, LARGEST_SIZE
+            low, high = 1 if whole else 0, MOST_INPUTS if attribute in _COUNTS else LARGEST_SIZE
         _expect(low <= float(number) <= high,
                 f'{attribute} of {name} is {text[:80]}, where a number must be from {low} to {high}')
 

@@ -54,6 +54,7 @@ CRAFTED = {
     'a negative kernel': attribute('conv', 'kernel', '(-3, 3)'),
     'an endless number': attribute('conv', 'num_filter', '9' * 400),
     'a split into none': attribute('split', 'num_outputs', '0'),
+    'a split into more than can be named': attribute('split', 'num_outputs', '65536'),
     'a long attribute': attribute('conv', 'layout', 'x' * 10 ** 6),
     'an attribute that is no text': attribute('conv', 'num_filter', 4),
     'a reference forward': entry('split', 0, 4), 'to itself': entry('split', 0, 3),
@@ -112,6 +113,20 @@ def test_what_is_not_a_graph(tmp_path, text):
 def test_without_mxnet_each_node_has_one_output():
     with pytest.raises(ValueError, match='output 1 of node split'):
         check_graph(small())
+
+
+def test_the_outputs_of_a_node_are_counted_once_and_limited_in_all():
+    graph, asked = small(), []
+    graph['heads'] = [[3, output, 0] for output in range(4)]
+
+    def count(node, outputs=4):
+        asked.append(node['name'])
+        return outputs
+
+    check_graph(graph, count)
+    assert asked == ['split']
+    with pytest.raises(ValueError, match='50000 outputs'):
+        check_graph(graph, lambda node: count(node, 50_001))
 
 
 def test_limits_are_stated(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@ import ast
 import json
 import os
 import shutil
+import signal
 import stat
 import threading
 
@@ -11,7 +12,15 @@ import pytest
 from openatac import cli
 from openatac.deploy.file_set import replace_set
 from openatac.errors import OpenatacError
-from openatac.files import check_prefix, locked, remove_leftovers, write_csv, write_text, writing
+from openatac.files import (
+    check_prefix,
+    locked,
+    remove_leftovers,
+    replace_file,
+    write_csv,
+    write_text,
+    writing,
+)
 from tests.conftest import ROOT
 
 ROWS = [{'a': 1, 'b': 'x'}]
@@ -239,3 +248,29 @@ def test_a_summary_is_written_with_its_link(tmp_path):
     MetricsFiles(str(tmp_path / 'run')).finish([], {'a': 1})
     assert json.loads((tmp_path / 'real').read_text()) == {'a': 1}
     assert os.path.islink(tmp_path / 'run' / 'summary.json')
+
+
+# What a writer leaves that is killed.
+
+def test_the_next_writer_removes_what_a_killed_one_left(path, tmp_path):
+    process = os.fork()
+    if not process:
+        with replace_file(path):
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(process, 0)
+    assert len(os.listdir(tmp_path)) == 1
+    written_alone(path)
+    assert os.listdir(tmp_path) == ['out.csv']
+
+
+def test_but_nothing_that_another_writes_or_that_has_another_name(path, tmp_path):
+    others = ['.out.csv.part', '.out.csv.x.12345678.part', '.other.csv.12345678.part']
+    for name in others:
+        (tmp_path / name).write_text('')
+    (tmp_path / '.out.csv.linked12.part').symlink_to(tmp_path / 'nowhere')
+    with replace_file(path) as temporary:
+        written_alone(path)
+        with open(temporary, 'w', encoding='utf-8') as handle:
+            handle.write('last')
+    assert sorted(os.listdir(tmp_path)) == sorted([*others, '.out.csv.linked12.part', 'out.csv'])
+    assert (tmp_path / 'out.csv').read_text() == 'last'

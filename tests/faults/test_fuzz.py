@@ -1,0 +1,92 @@
+"""A short run of the fuzzer, and what it has found before; `make test-faults` is the long one."""
+import collections
+import os
+import signal
+import time
+
+import pytest
+
+from openatac.errors import OpenatacError
+from tests.faults import fuzz
+from tests.faults.fuzz import FAULTS, OUTCOMES, Case, Fuzzer, cases_of
+from tests.faults.readers import Reader, readers
+
+CASES = 8  # of each reader
+
+
+def test_no_reader_has_a_fault(tmp_path):
+    counts = {reader.name: collections.Counter() for reader in readers()}
+    fuzz.fuzz(cases_of(1, readers(), None, CASES), str(tmp_path), counts)
+    assert all(sum(found.values()) == CASES for found in counts.values())
+    assert not any(found[fault] for found in counts.values() for fault in FAULTS), fuzz.table(counts)
+    total = sum(counts.values(), collections.Counter())
+    assert total['same'] and total['changed'] and total['refused'] > total['changed']
+
+
+# The fuzzer sees what it is made to see.
+
+def kill(folder):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def refuse(folder):
+    raise OpenatacError('no')
+
+
+def compute(folder):
+    while True:
+        pass
+
+
+READERS = {'same': lambda folder: {'a': 1, 'b': 2}, 'refused': refuse, 'changed': lambda folder: {'a': 3},
+           'traceback': lambda folder: {}['a'], 'signal': kill, 'hang': compute,
+           'silent change': lambda folder: {'a': 1, 'b': 3}}
+
+
+@pytest.fixture
+def fuzzer(tmp_path, monkeypatch):
+    monkeypatch.setattr(fuzz, 'write_files', lambda folder: None)
+    monkeypatch.setattr(fuzz, 'COMPUTING', 1)
+    (tmp_path / 'kind').mkdir()
+    (tmp_path / 'kind' / 'file.json').write_text('{"a": [1, 2]}')
+    return Fuzzer(str(tmp_path), str(tmp_path / 'keep'))
+
+
+@pytest.mark.parametrize('outcome', OUTCOMES)
+def test_each_outcome_is_told_from_the_others(fuzzer, tmp_path, outcome):
+    whole = os.getpid()
+
+    def read(folder):
+        return {'a': 1, 'b': 2} if os.getpid() == whole else READERS[outcome](folder)
+
+    case = Case(0, Reader('any', 'kind', ('file.json',), read, outcome == 'silent change'), 0)
+    assert fuzzer.run(case) == outcome
+    kept = tmp_path / 'keep' / case.name
+    assert kept.exists() == (outcome in FAULTS)
+    if kept.exists():
+        assert (kept / 'file.json').read_bytes() != (tmp_path / 'kind' / 'file.json').read_bytes()
+
+
+def test_what_only_waits_is_a_hang(fuzzer, monkeypatch):
+    monkeypatch.setattr(fuzz, 'WAITING', 0.2)
+    whole = os.getpid()
+    reader = Reader('any', 'kind', ('file.json',), lambda folder: os.getpid() == whole or time.sleep(60))
+    assert fuzzer.run(Case(0, reader, 0)) == 'hang'
+
+
+def test_a_case_is_the_same_each_time(fuzzer, tmp_path):
+    def read(folder):
+        with open(folder + '/file.json', 'rb') as handle:
+            seen.append(handle.read())
+        return {}
+
+    found = []
+    for _ in range(2):
+        for number in range(30):
+            seen = []
+            place = fuzzer._copy(Reader('any', 'kind', ('file.json',), read), str(tmp_path / 'case'))
+            fuzzer._damage(Case(3, Reader('any', 'kind', ('file.json',), read), number), place)
+            read(place)
+            found.append(seen[0])
+            os.unlink(place + '/file.json'), os.rmdir(place)
+    assert found[:30] == found[30:] and len(set(found)) > 20

@@ -1,0 +1,246 @@
+"""Killed at random moments, twenty times each: the same command again ends with the same bytes.
+
+Trainings are killed in tests/test_resume.py. Kills of a packing or an export hit the work itself, which is
+done in a forked process; a comparison and a launch are commands of their own, with all that they start.
+"""
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import mxnet as mx
+import pytest
+
+from openatac import get_model
+from openatac.checksums import sha256
+from openatac.data import pack
+from openatac.deploy.bundle import export
+from tests.conftest import ROOT
+from tests.faults.conftest import DESCRIPTION
+from tests.photo_sets import write_photos
+from tests.scripts import metrics_of, write_cifar
+
+KILLS = 20
+pytestmark = pytest.mark.slow
+
+
+def content(folder):
+    """{path: bytes} of all files below a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob('*') if path.is_file()}
+
+
+def fork(work):
+    """The id of a process that does the work in silence."""
+    process = os.fork()
+    if not process:
+        code = 1
+        with contextlib.suppress(BaseException):
+            silence = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(silence, 1), os.dup2(silence, 2)
+            work()
+            code = 0
+        os._exit(code)
+    return process
+
+
+def kill_often(work, again, seconds):
+    """Do the work in processes that are killed within ``seconds``; ``again(finished)`` follows each."""
+    chance, kills = random.Random(KILLS), 0
+    while kills < KILLS:
+        process = fork(work)
+        time.sleep(chance.uniform(0, seconds))
+        os.kill(process, signal.SIGKILL)
+        status = os.waitpid(process, 0)[1]
+        assert status in (0, signal.SIGKILL)
+        kills += status != 0
+        again(status == 0)
+
+
+def timed(work):
+    start = time.monotonic()
+    assert os.waitpid(fork(work), 0)[1] == 0
+    return time.monotonic() - start
+
+
+def test_pack(tmp_path):
+    photos = write_photos(tmp_path / 'photos', classes=4, images=100, side=100)
+    for name in 'whole', 'killed':
+        (tmp_path / name).mkdir()
+
+    def work(name):
+        return lambda: pack.main([photos, str(tmp_path / name / 'out'), '--quality', '80', '--shuffle', '1',
+                                  '-j', '2'])
+
+    def again(finished):
+        if finished:
+            assert content(tmp_path / 'killed') == whole
+            shutil.rmtree(tmp_path / 'killed')
+            (tmp_path / 'killed').mkdir()
+
+    seconds = timed(work('whole'))
+    whole = content(tmp_path / 'whole')
+    kill_often(work('killed'), again, seconds)
+    timed(work('killed'))
+    assert content(tmp_path / 'killed') == whole and set(whole) == {
+        'out.rec', 'out.idx', 'out.classes', 'out.crc32'}
+
+
+def network(seed):
+    mx.random.seed(seed)
+    net = get_model(DESCRIPTION.model, classes=3)
+    net.initialize(mx.init.MSRAPrelu())
+    net(mx.nd.zeros((1, 3, 32, 32)))
+    return net
+
+
+def without_times(files):
+    """Content of an export; its description, parsed, without what the clock has said."""
+    description = json.loads(files.pop('net.json'))
+    for report in description['reports'].values():
+        for key in [key for key in report if 'milliseconds' in key]:
+            del report[key]
+    return files, description
+
+
+def test_export(tmp_path):
+    old, new = network(1), network(2)
+    forms = ('symbol', 'fused')
+    export(old, str(tmp_path / 'killed' / 'net'), DESCRIPTION, forms)
+
+    def work(name):
+        return lambda: export(new, str(tmp_path / name / 'net'), DESCRIPTION, forms)
+
+    def again(finished):
+        path = tmp_path / 'killed' / 'net.json'
+        if path.exists():  # the old one or the new one: a set
+            for ending, wanted in json.loads(path.read_text())['sha256'].items():
+                assert sha256(str(tmp_path / 'killed' / f'net{ending}')) == wanted
+
+    seconds = timed(work('whole'))
+    kill_often(work('killed'), again, seconds)
+    timed(work('killed'))
+    assert without_times(content(tmp_path / 'killed')) == without_times(content(tmp_path / 'whole'))
+
+
+# Commands.
+
+MARK = 'OPENATAC_TEST_MARK'
+
+
+def start(mark, *words):
+    return subprocess.Popen(
+        [sys.executable, '-m', 'openatac', *map(str, words)], stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True,
+        env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT), MARK: mark})
+
+
+def processes(mark):
+    """{id: command} of all that have the mark in their environment."""
+    found = {}
+    for pid in filter(str.isdigit, os.listdir('/proc')):
+        with contextlib.suppress(OSError):
+            with open(f'/proc/{pid}/environ', 'rb') as environ, open(f'/proc/{pid}/cmdline') as command:
+                if f'{MARK}={mark}'.encode() in environ.read().split(b'\0'):
+                    found[int(pid)] = command.read().replace('\0', ' ')
+    return {pid: command for pid, command in found.items() if command}
+
+
+def finish(process, mark):
+    """(exit code, what it said); all that it started must end with it."""
+    errors = process.communicate(timeout=300)[1]
+    end = time.monotonic() + 60
+    while processes(mark):
+        assert time.monotonic() < end, processes(mark)
+        time.sleep(0.05)
+    return process.returncode, errors
+
+
+def hurt_often(words, seconds, hurt, check):
+    """Start the command again and again, and let ``hurt(process, mark, chance)`` end it each time.
+
+    check : called when it was faster; it compares what is there, and removes it
+    """
+    chance, kills = random.Random(KILLS), 0
+    while kills < KILLS:
+        mark = os.urandom(8).hex()
+        process = start(mark, *words)
+        time.sleep(chance.uniform(0, seconds))
+        if process.poll() is None:
+            hurt(process, mark, chance)
+        code, errors = finish(process, mark)
+        assert 'Traceback' not in errors, errors
+        if code == 0:
+            check()
+        kills += code != 0
+
+
+def run(*words):
+    """How long the command takes."""
+    began, mark = time.monotonic(), os.urandom(8).hex()
+    code, errors = finish(start(mark, *words), mark)
+    assert code == 0, errors
+    return time.monotonic() - began
+
+
+def assert_same_run(ours, theirs):
+    for name in 'last.params', 'best.params':
+        assert (ours / name).read_bytes() == (theirs / name).read_bytes()
+    ours, theirs = ([{key: value for key, value in row.items() if key != 'images_per_second'}
+                     for row in metrics_of(folder)] for folder in (ours, theirs))
+    assert ours == theirs
+
+
+RECIPE = ['--lr-decay-epoch', 20, '--batch-size', 32, '--lr', 0.05]
+
+
+def test_compare(tmp_path):
+    data = write_cifar(tmp_path / 'data')
+    words = ['--units', 'relu,se', '--blocks', 1, '--seeds', 1, '--jobs', 2, '--', '--data-dir', data,
+             '--num-epochs', 60, *RECIPE]
+    seconds = run('compare', tmp_path / 'whole', *words)
+
+    def check():
+        for name in 'b1-relu-seed1', 'b1-se-seed1':
+            assert_same_run(tmp_path / 'killed' / 'runs' / name, tmp_path / 'whole' / 'runs' / name)
+        shutil.rmtree(tmp_path / 'killed')
+
+    hurt_often(['compare', tmp_path / 'killed', *words], seconds / 3,
+               lambda process, mark, chance: process.kill(), check)
+    run('compare', tmp_path / 'killed', *words)
+    check()
+
+
+def test_launch(tmp_path):
+    """The launcher, a worker, the server or the scheduler is killed, or a worker stopped."""
+    photos = write_photos(tmp_path / 'photos' / 'train'), write_photos(tmp_path / 'photos' / 'val', seed=1)
+    assert all(photos)
+
+    def words(folder):
+        return ['launch', '-n', 2, '-s', 1, '--patience', 5, '--', sys.executable, ROOT / 'train_imagenet.py',
+                '--data-dir', tmp_path / 'photos', '--r', 2, '--num-classes', 2, '--input-size', 32,
+                '--batch-size', 2, '--seed', 1, '-j', 0, '--lr', 0.002, '--last-gamma', '--num-epochs', 8,
+                '--kvstore', 'dist_sync', '--resume', 'auto', '--save-dir', folder,
+                '--logging-file', f'{folder}.log']
+
+    def check():
+        assert_same_run(tmp_path / 'killed', tmp_path / 'whole')
+        shutil.rmtree(tmp_path / 'killed')
+
+    def hurt(process, mark, chance):
+        found = processes(mark)
+        trainings = [pid for pid, command in found.items()
+                     if 'train_imagenet' in command and 'openatac launch' not in command]
+        pid = chance.choice([process.pid, *trainings])
+        stop = pid != process.pid and chance.random() < 0.4
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP if stop else signal.SIGKILL)
+
+    seconds = run(*words(tmp_path / 'whole'))
+    hurt_often(words(tmp_path / 'killed'), seconds / 2, hurt, check)
+    run(*words(tmp_path / 'killed'))
+    check()
