@@ -486,7 +486,7 @@ def test_errors(net, tmp_path):
         to_torch(graph)
     with pytest.raises(ValueError, match='PREFIX-symbol.json'):
         to_torch(prefix + '.onnx')
-    with pytest.raises(OpenatacError, match='cannot be read'):
+    with pytest.raises(OpenatacError, match='no-symbol.json'):
         to_torch(str(tmp_path / 'no-symbol.json'))
     with pytest.raises(OpenatacError, match='no values for .* initialize it'):
         to_torch(CIFAR())
@@ -512,7 +512,7 @@ def test_a_damaged_symbol_file(tmp_path, text):
 def test_a_symbol_file_of_an_old_mxnet(tmp_path):
     nodes = [{'op': 'null', 'name': 'data', 'inputs': []},
              {'op': 'Flatten', 'name': 'flat', 'param': {}, 'inputs': [[0, 0]]}]
-    (tmp_path / 'x-symbol.json').write_text(json.dumps({'nodes': nodes, 'heads': [[1, 0]]}))
+    (tmp_path / 'x-symbol.json').write_text(json.dumps({'nodes': nodes, 'arg_nodes': [0], 'heads': [[1, 0]]}))
     with pytest.raises(OpenatacError, match='an MXNet before 1.0'):
         to_torch(str(tmp_path / 'x-symbol.json'))
 
