@@ -150,9 +150,12 @@ def writing(what: str, advice: str = '') -> Iterator[None]:
         raise OpenatacError(f'{what} cannot be written ({reason(error)}){advice}') from None
 
 
-def check_prefix(path: str) -> str:
-    """``path``, which the names of files to be written begin with; ValueError if that is a folder's end."""
-    if os.path.basename(path) in ('', os.curdir, os.pardir):
+def check_prefix(path: str, beside_folder: bool = True) -> str:
+    """``path``, which the names of files to be written begin with; ValueError if it names a folder's inside.
+
+    beside_folder : whether a folder may have that very name, beside which the files would lie
+    """
+    if os.path.basename(path) in ('', os.curdir, os.pardir) or not beside_folder and os.path.isdir(path):
         raise ValueError(f'{path!r} is a folder: add what the names of the files begin with')
     return path
 

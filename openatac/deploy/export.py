@@ -135,7 +135,7 @@ def check(args):
         raise ValueError('name RUN OUT or MODEL PARAMS OUT, not %d things' % len(args.names))
     out, is_run = args.names[-1], os.path.isdir(args.names[0])
     try:
-        check_prefix(out if not os.path.isdir(out) else os.path.join(out, ''))  # a folder is a mistake here
+        check_prefix(out, beside_folder=False)
     except ValueError as error:
         raise ValueError(f'OUT: {error}') from None
     if len(args.names) == 2 and not is_run:
