@@ -10,6 +10,11 @@ import mxnet as mx
 from openatac.engines.foreign_symbol import LARGEST_TENSOR, read_graph
 from openatac.errors import OpenatacError
 
+# Operators that divide by sizes of their inputs to find the one that is written as -1.
+_RESHAPING = ('Reshape', 'reshape', '_np_reshape', '_npi_reshape', '_npx_reshape', 'reshape_like',
+              '_npx_reshape_like', '_contrib_reshape_like')
+_MOST_RESHAPED = 256  # of them behind each other
+
 
 def symbol_of(graph, nodes, heads):
     """The Symbol of ``nodes`` with the outputs ``heads``.
@@ -50,18 +55,51 @@ def check_sizes(symbol, image_shape, **known):
 
     known : {name: shape} of variables
     """
+    try:
+        infer_sizes(symbol, image_shape, **known)
+    except ValueError as error:
+        raise OpenatacError('the network does not take images of shape %s (%s): export again'
+                            % (tuple(image_shape), error)) from None
+
+
+def infer_sizes(symbol, image_shape, **known):
+    """As `check_sizes`, but raises ValueError with the reason alone."""
+    known['data'] = (1, *image_shape)
     inside = symbol.get_internals()
     try:
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():  # MXNet says it twice
             warnings.simplefilter('ignore')
-            shapes = inside.infer_shape(data=(1, *image_shape), **known)[1]
-    except (mx.MXNetError, ValueError) as error:
-        raise OpenatacError('the network does not take images of shape %s (MXNet says %s): export again'
-                            % (tuple(image_shape), _last_line(error))) from None
+            _check_reshaped(json.loads(symbol.tojson()), known)
+            shapes = inside.infer_shape(**known)[1]
+    except mx.MXNetError as error:
+        raise ValueError('MXNet says ' + _last_line(error)) from None
     for name, shape in zip(inside.list_outputs(), shapes or ()):
         if math.prod(shape) > LARGEST_TENSOR:
-            raise OpenatacError(f'{name} has the shape {shape} for images of shape {tuple(image_shape)}, and '
-                                f'the limit is {LARGEST_TENSOR} elements: export again')
+            raise ValueError(f'{name} has the shape {shape}, and the limit is {LARGEST_TENSOR} elements')
+
+
+def _check_reshaped(graph, known):
+    """Raise ValueError if an operator that reshapes gets a size of 0, by which MXNet would divide.
+
+    Asking MXNet for all shapes at once would divide as well. So the inputs of those that read no other such
+    operator are asked for first, then of those behind them, and so on.
+    """
+    nodes, behind, levels = graph['nodes'], [], {}
+    for node in nodes:
+        level = max((behind[source] for source, *_ in node['inputs']), default=0)
+        if node['op'] in _RESHAPING:
+            levels.setdefault(level, []).append(node)
+            level += 1
+        behind.append(level)
+    if len(levels) > _MOST_RESHAPED:
+        raise ValueError(f'more than {_MOST_RESHAPED} operators reshape behind each other')
+    for level in sorted(levels):
+        before = symbol_of(graph, nodes, [entry for node in levels[level] for entry in node['inputs']])
+        given = {name: known[name] for name in before.list_arguments() if name in known}
+        shapes = iter(before.infer_shape_partial(**given)[1])
+        for node in levels[level]:
+            if any(0 in shape for _, shape in zip(node['inputs'], shapes)):
+                raise ValueError(f"{node['name'][:80]} reshapes what has no elements")
 
 
 def _last_line(error):

@@ -54,6 +54,7 @@ def measure(name, image_shape, classes=None, published=False):
     import mxnet as mx
 
     from openatac.deploy.symbol import load_graph
+    from openatac.engines.symbol_json import infer_sizes
     from openatac.models.zoo import get_model
     from openatac.study.costs import costs, layers, symbol_costs
     net = None if name.endswith('.json') else get_model(name, classes=classes)
@@ -61,10 +62,12 @@ def measure(name, image_shape, classes=None, published=False):
     try:
         if net is not None:
             net.infer_shape(mx.nd.zeros((1, *image_shape)))
+        else:
+            infer_sizes(symbol, image_shape)
         found = symbol_costs(symbol, image_shape, published) if net is None else costs(
             net, image_shape, published)
         return found, layers(symbol, image_shape, published)
-    except (mx.MXNetError, KeyError, TypeError, IndexError, StopIteration) as error:
+    except (mx.MXNetError, ValueError, KeyError, TypeError, IndexError, StopIteration) as error:
         # The last four are of graphs whose shapes MXNet cannot tell, and of operators that are not counted.
         raise OpenatacError('%s does not take images of %d x %d pixels (%s): choose another --input-size' % (
             name, *image_shape[1:], (str(error).strip() or 'unknown shapes').splitlines()[-1])) from None

@@ -14,7 +14,7 @@ from openatac.deploy.fuse import fuse
 from openatac.deploy.symbol import load_symbol
 from openatac.engines import foreign_symbol
 from openatac.engines.foreign_symbol import check_graph, read_graph
-from openatac.engines.symbol_json import load_symbol_file
+from openatac.engines.symbol_json import check_sizes, load_symbol_file
 from openatac.errors import DataError, OpenatacError
 from openatac.models.zoo import get_model
 from openatac.study.cost_table import measure
@@ -95,6 +95,27 @@ def test_a_crafted_graph_is_a_sentence(tmp_path, kind):
     for read in (load_symbol_file, load_symbol_of, lambda path: measure(path, (3, 8, 8))):
         with pytest.raises(OpenatacError):
             read(path)
+
+
+@pytest.mark.parametrize('reshape', [{'shape': (-1, 3)}, {'shape': (0, -3, -1)}, {'shape': (-4, 1, -1, -2)}])
+def test_nothing_that_reshapes_gets_what_has_no_elements(tmp_path, reshape):
+    data = mx.sym.var('data')
+    first = mx.sym.Reshape(data, shape=(-1, 2, 8))
+    empty = mx.sym.slice(first, begin=(None, 2147483647), end=(None, 8))
+    for symbol in (mx.sym.Reshape(empty, **reshape), mx.sym.exp(mx.sym.Reshape(mx.sym.exp(empty), **reshape))):
+        path = write(tmp_path, symbol.tojson())
+        with pytest.raises(OpenatacError, match='has no elements'):
+            measure(path, (3, 8, 8))
+        with pytest.raises(OpenatacError, match='has no elements'):
+            check_sizes(load_symbol_file(path), (3, 8, 8))
+
+
+def test_reshaping_again_and_again_is_limited(tmp_path):
+    outputs = mx.sym.var('data')
+    for _ in range(257):
+        outputs = mx.sym.Reshape(outputs, shape=(0, -1))
+    with pytest.raises(OpenatacError, match='256'):
+        measure(write(tmp_path, outputs.tojson()), (3, 8, 8))
 
 
 def load_symbol_of(path):
