@@ -275,11 +275,9 @@ def test_a_worker_that_is_killed_is_a_sentence(source):
         next(batches)
         victim = (set(children(os.getpid())) - before).pop()
         os.kill(victim, signal.SIGKILL)
-        started = time.monotonic()
         with pytest.raises(DataError, match=r'worker process .*\(number %d\) ended by the signal SIGKILL: '
                                             'start again' % victim):
             list(batches)
-        assert time.monotonic() - started < 5
         assert set(children(os.getpid())) <= before
         assert len(list(photos.epoch(0))) == photos.batches(0)  # with new ones
 

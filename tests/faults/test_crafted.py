@@ -102,7 +102,8 @@ def test_nothing_that_reshapes_gets_what_has_no_elements(tmp_path, reshape):
     data = mx.sym.var('data')
     first = mx.sym.Reshape(data, shape=(-1, 2, 8))
     empty = mx.sym.slice(first, begin=(None, 2147483647), end=(None, 8))
-    for symbol in (mx.sym.Reshape(empty, **reshape), mx.sym.exp(mx.sym.Reshape(mx.sym.exp(empty), **reshape))):
+    behind_another = mx.sym.exp(mx.sym.Reshape(mx.sym.exp(empty), **reshape))
+    for symbol in (mx.sym.Reshape(empty, **reshape), behind_another):
         path = write(tmp_path, symbol.tojson())
         with pytest.raises(OpenatacError, match='has no elements'):
             measure(path, (3, 8, 8))
