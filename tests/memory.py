@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-INTERVAL = 0.5  # seconds between two looks
+INTERVAL = 2  # seconds between two looks, each of which takes the system some 50 ms
 GROWTH = 256 * 2 ** 20  # bytes by which a process may grow before its freed memory goes back to the system
 
 
