@@ -79,27 +79,40 @@ def infer_sizes(symbol, image_shape, **known):
 
 
 def _check_reshaped(graph, known):
-    """Raise ValueError if an operator that reshapes gets a size of 0, by which MXNet would divide.
+    """Raise ValueError if an operator that reshapes gets a size of 0, or gives another number of elements.
 
-    Asking MXNet for all shapes at once would divide as well. So the inputs of those that read no other such
-    operator are asked for first, then of those behind them, and so on.
+    MXNet would divide by the one, and write beyond the end of its memory with the other. Asking it for all
+    shapes at once would divide as well. So the inputs of those that read no other such operator are asked for
+    first, then of those behind them, and so on.
     """
     nodes, behind, levels = graph['nodes'], [], {}
-    for node in nodes:
+    for index, node in enumerate(nodes):
         level = max((behind[source] for source, *_ in node['inputs']), default=0)
         if node['op'] in _RESHAPING:
-            levels.setdefault(level, []).append(node)
+            levels.setdefault(level, []).append(index)
             level += 1
         behind.append(level)
     if len(levels) > _MOST_RESHAPED:
         raise ValueError(f'more than {_MOST_RESHAPED} operators reshape behind each other')
     for level in sorted(levels):
-        before = symbol_of(graph, nodes, [entry for node in levels[level] for entry in node['inputs']])
-        given = {name: known[name] for name in before.list_arguments() if name in known}
-        shapes = iter(before.infer_shape_partial(**given)[1])
-        for node in levels[level]:
-            if any(0 in shape for _, shape in zip(node['inputs'], shapes)):
-                raise ValueError(f"{node['name'][:80]} reshapes what has no elements")
+        entries = [entry for index in levels[level] for entry in nodes[index]['inputs']]
+        given = iter(_shapes(graph, known, entries))
+        of_inputs = [[next(given) for _ in nodes[index]['inputs']] for index in levels[level]]
+        for index, shapes in zip(levels[level], of_inputs):
+            if any(0 in shape for shape in shapes):
+                raise ValueError(f"{nodes[index]['name'][:80]} reshapes what has no elements")
+        outputs = _shapes(graph, known, [[index, 0, 0] for index in levels[level]])
+        for index, shapes, output in zip(levels[level], of_inputs, outputs):
+            if shapes[0] and math.prod(shapes[0]) != math.prod(output):
+                raise ValueError(f"{nodes[index]['name'][:80]} reshapes {shapes[0]} to {output}, which has "
+                                 'another number of elements')
+
+
+def _shapes(graph, known, entries):
+    """The shapes of ``entries``, () where MXNet cannot tell one."""
+    symbol = symbol_of(graph, graph['nodes'], entries)
+    given = {name: known[name] for name in symbol.list_arguments() if name in known}
+    return symbol.infer_shape_partial(**given)[1]
 
 
 def _last_line(error):
