@@ -118,7 +118,7 @@ def main(argv=None):
         return cifar.evaluate(net, args, data)
     cifar.train(net, name, args, data, decays, ' '.join([os.path.basename(sys.argv[0])] + argv))
     if args.export and not args.dry_run:
-        from openatac.deploy.export import export_run
+        from openatac.export.export import export_run
         export_run(args.save_dir, args.export)
 
 

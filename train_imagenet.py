@@ -16,8 +16,8 @@ import shlex
 import sys
 
 from openatac.arguments import COUNT, FROM_ZERO, POSITIVE, SEED, number
+from openatac.distributed.workers import KVSTORES
 from openatac.training import imagenet_flags
-from openatac.training.distributed import KVSTORES
 from openatac.training.engine_flags import add_engine, check_engine, find_network, require_mxnet
 from openatac.training.flags import add_reports, check_rates, parse_with_recipe, run
 from openatac.training.recipes import IMAGENET
@@ -154,10 +154,10 @@ def main(argv=None):
     from openatac.training.tracking import log_to
     log_to()
     require_mxnet(args)
-    from openatac.training import distributed
+    from openatac.distributed import workers
     command = shlex.join([os.path.basename(__file__)] + argv)
     only_network = args.summary or args.write_initial
-    cluster = distributed.start('device' if only_network or args.evaluate else args.kvstore)
+    cluster = workers.start('device' if only_network or args.evaluate else args.kvstore)
     try:
         net, name = find_network(args, p, IMAGENET, argv, build)
     except ValueError as error:
@@ -171,7 +171,7 @@ def main(argv=None):
     imagenet.train(net, name, args, decays, cluster, command)
     cluster.close()
     if args.export and not args.dry_run and cluster.rank == 0:
-        from openatac.deploy.export import export_run
+        from openatac.export.export import export_run
         export_run(args.save_dir, args.export)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from openatac.files import write_csv
+from openatac.files.writing import write_csv
 
 ROOT = Path(__file__).resolve().parent.parent
 LAUNCH = [sys.executable, '-m', 'openatac', 'launch', '-n', '2', '-s', '1', '--', sys.executable]
@@ -98,8 +98,8 @@ def make_photos(folder):
 
 def exchange(times=10):
     """A worker's part in pushing and pulling arrays of the gradients' sizes; prints seconds for one."""
-    from openatac.training import distributed
-    cluster = distributed.start('dist_sync')
+    from openatac.distributed import workers
+    cluster = workers.start('dist_sync')
     import mxnet as mx
 
     from openatac.models.resnet_v1b import ResNet50_v1bATAC

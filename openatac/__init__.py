@@ -15,8 +15,8 @@ _PUBLIC = {
     'get_model': 'openatac.models.zoo',
     'get_model_list': 'openatac.models.zoo',
     'replace_activations': 'openatac.models.replacement',
-    'to_gluon': 'openatac.engines.torch_graph',
-    'to_torch': 'openatac.engines.torch_graph',
+    'to_gluon': 'openatac.backends.torch.graph',
+    'to_torch': 'openatac.backends.torch.graph',
 }
 __all__ = sorted(_PUBLIC) + ['__version__']
 

@@ -7,7 +7,7 @@ import math
 import numbers
 from typing import Any, Callable, Optional, Sequence
 
-from openatac.files import check_prefix
+from openatac.files.writing import check_prefix
 
 SMALLEST, LARGEST = 1.2e-38, 3.4e38  # of what MXNet's optimizers take, which is float32
 

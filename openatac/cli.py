@@ -12,8 +12,10 @@ import subprocess
 import sys
 
 import openatac
-from openatac import processor, program, runtime, streams
+from openatac import runtime
+from openatac.console import program, streams
 from openatac.errors import DeviceError
+from openatac.runtime import processor
 
 # Each sub-command: the function that gets its arguments and returns the exit code, loaded when
 # it is called, and what it is for.
@@ -21,16 +23,17 @@ COMMANDS = {
     'demo': ('openatac.study.demo:main', 'train, compare and export three units on handwritten digits'),
     'evaluate-imagenet': ('openatac.training.evaluate_imagenet:main',
                           'the validation errors of trained parameters'),
-    'pack': ('openatac.data.pack:main', 'make a record file of a folder of photographs, or check one'),
-    'launch': ('openatac.training.launch:main', 'start a training run of several processes or machines'),
-    'export': ('openatac.deploy.export:main', 'a trained network as files that other programs load'),
-    'predict': ('openatac.deploy.predict:main', 'what an exported network sees in images'),
-    'bench': ('openatac.study.bench:main', 'how fast each engine runs exported networks'),
-    'costs': ('openatac.study.cost_table:main', 'parameters, multiply-adds and memory of networks'),
+    'pack': ('openatac.data.photos.pack:main', 'make a record file of a folder of photographs, or check one'),
+    'launch': ('openatac.distributed.launch:main', 'start a training run of several processes or machines'),
+    'export': ('openatac.export.export:main', 'a trained network as files that other programs load'),
+    'predict': ('openatac.export.predict:main', 'what an exported network sees in images'),
+    'bench': ('openatac.study.bench.bench:main', 'how fast each engine runs exported networks'),
+    'costs': ('openatac.study.costs.table:main', 'parameters, multiply-adds and memory of networks'),
     'plan': ('openatac.study.plan:main', 'time and cost of the published run, from one measured speed'),
-    'compare': ('openatac.study.compare:main', 'train units at several depths and seeds, and compare them'),
-    'published': ('openatac.study.published_table:main', 'the published numbers beside our costs and runs'),
-    'gates': ('openatac.study.gates:main', 'statistics of the gates of trained networks'),
+    'compare': ('openatac.study.comparison.compare:main',
+                'train units at several depths and seeds, and compare them'),
+    'published': ('openatac.study.published.table:main', 'the published numbers beside our costs and runs'),
+    'gates': ('openatac.study.gates.gates:main', 'statistics of the gates of trained networks'),
     'doctor': ('openatac.cli:doctor', 'tell what is installed, what is missing and how to get it'),
 }
 
@@ -153,7 +156,7 @@ def _mending(reason):
 
 
 def _opencv():
-    from openatac.data.image_codec import import_opencv
+    from openatac.data.photos.codec import import_opencv
     try:
         return import_opencv().__version__
     except ImportError as error:

@@ -1,7 +1,7 @@
 """PNG pictures by matplotlib, which only the extra ``demo`` brings."""
 import logging
 
-from openatac.files import replace_file
+from openatac.files.writing import replace_file
 
 log = logging.getLogger('openatac')
 

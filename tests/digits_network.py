@@ -11,9 +11,9 @@ from mxnet import autograd, gluon
 
 from openatac import get_model
 from openatac.data import augment
-from openatac.deploy.description import Description
-from openatac.deploy.labelled import batches, of_dataset
-from openatac.deploy.symbol import trace
+from openatac.export.labelled import batches, of_dataset
+from openatac.export.manifest import Description
+from openatac.export.symbol_files import trace
 
 MODEL = 'cifar_resnet8_v2_atac'
 DIGITS = Description(MODEL, 10, (3, 8, 8), *(tuple(255 * float(value) for value in values.ravel())

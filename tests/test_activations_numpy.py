@@ -11,7 +11,7 @@ import pytest
 from mxnet import autograd
 from mxnet.gluon import nn
 
-from openatac.deploy.symbol import export_symbol, load_symbol
+from openatac.export.symbol_files import export_symbol, load_symbol
 from openatac.nn.activations import ACTIVATIONS, Sine, make_activation
 from openatac.nn.xunit import XUnit
 

@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 
 from openatac import get_model
-from openatac.deploy.bundle import export
-from openatac.deploy.description import Description
 from openatac.errors import OpenatacError
-from openatac.study import bench
-from openatac.study.bench import verdict
-from openatac.study.bench_picture import bench_figure
-from openatac.study.bench_process import BenchProcess, Turn
+from openatac.export.bundle import export
+from openatac.export.manifest import Description
+from openatac.study.bench import bench
+from openatac.study.bench.bench import verdict
+from openatac.study.bench.picture import bench_figure
+from openatac.study.bench.process import BenchProcess, Turn
 
 SHORT = ['--rounds', '2', '--seconds', '0.01', '--batch-sizes', '1,3']
 

@@ -13,9 +13,9 @@ import pytest
 from scipy import stats
 
 from openatac.errors import OpenatacError
-from openatac.study import comparison
-from openatac.study.compare import unit_flags
-from openatac.study.runs import check_comparable, find_runs
+from openatac.study.comparison import statistics as comparison
+from openatac.study.comparison.compare import unit_flags
+from openatac.study.comparison.runs import check_comparable, find_runs
 from tests.conftest import ROOT
 from tests.scripts import CIFAR100, finish, metrics_of, wait_until, write_cifar
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from openatac.deploy.description import Description, write_description
-from openatac.deploy.symbol import export_symbol
+from openatac.export.manifest import Description, write_description
+from openatac.export.symbol_files import export_symbol
 from openatac.models.zoo import get_model
 from tests.conftest import ROOT
 

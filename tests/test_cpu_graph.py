@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from mxnet import autograd
 
+from openatac.backends.mxnet.cpu_graph import exchange, training_form
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.resnet_v1b import ResNet50_v1bATAC
-from openatac.training.cpu_graph import exchange, training_form
 
 NETWORKS = {
     'relu': lambda: ResNet20V2ATAC([1] * 3, act_type='relu'),

@@ -3,10 +3,10 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from openatac.backends.mxnet.engine import GluonEngine
 from openatac.data.imageset import ImageSet
 from openatac.data.loader import EvaluationBatches, TrainingBatches
 from openatac.models.cifar_resnet import ResNet20V2ATAC
-from openatac.training.gluon_engine import GluonEngine
 from tests import oracle
 from tests.fresh_python import output_of
 

@@ -16,16 +16,16 @@ from PIL import Image
 from openatac import cli, get_model
 from openatac.data import augment
 from openatac.data.digits import load_digits
-from openatac.deploy import bundle
-from openatac.deploy.bundle import export
-from openatac.deploy.description import Description, form_files, read_description
-from openatac.deploy.fuse import fuse, operators
-from openatac.deploy.images import InputTransform
-from openatac.deploy.proof import REORDERED, SAME, Disagreement, Proof
-from openatac.deploy.symbol import load_symbol, read_symbol, trace
 from openatac.errors import OpenatacError
+from openatac.export import bundle
+from openatac.export.bundle import export
+from openatac.export.fuse import fuse, operators
+from openatac.export.images import InputTransform
+from openatac.export.manifest import Description, form_files, read_description
+from openatac.export.parity import REORDERED, SAME, Disagreement, Proof
+from openatac.export.symbol_files import load_symbol, read_symbol, trace
 from openatac.models.parameters import load_parameters, save_parameters
-from openatac.processor import instruction_set
+from openatac.runtime.processor import instruction_set
 from tests import oracle
 from tests.digits_network import KNOWS
 from tests.fresh_python import run_python

@@ -19,7 +19,7 @@ from openatac.models.parameters import load_parameters, save_parameters
 from openatac.nn.activations import make_activation
 from openatac.nn.atac import ChaATAC
 from openatac.nn.attention import ATTENTIONS, GatherExcite, SEBlock, make_attention
-from openatac.study.gate_statistics import COLUMNS, find_gates, gate_statistics
+from openatac.study.gates.statistics import COLUMNS, find_gates, gate_statistics
 from openatac.training import imagenet_network
 from tests.fresh_python import output_of
 from tests.photo_sets import write_data_dir
@@ -337,5 +337,5 @@ def test_what_is_wrong_is_one_sentence(arguments, code, sentence, runs, wrong, c
 
 def test_help_answers_without_mxnet():
     heavy = ['mxnet', 'numpy', 'matplotlib']
-    assert output_of('import sys, openatac.study.gates\n'
+    assert output_of('import sys, openatac.study.gates.gates\n'
                      'print([name for name in %r if name in sys.modules])' % heavy) == '[]'

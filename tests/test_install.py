@@ -6,7 +6,7 @@ import pytest
 
 import openatac
 from openatac import cli, runtime
-from openatac.processor import instruction_set
+from openatac.runtime.processor import instruction_set
 from openatac.version import __version__
 from tests.conftest import ROOT
 from tests.fresh_python import output_of, run_python

@@ -12,9 +12,9 @@ import time
 
 import pytest
 
-from openatac.training import clusters
-from openatac.training.parameter_server import describe_optimizer, make_optimizer
-from openatac.training.roll_call import ADVICE
+from openatac.distributed import clusters
+from openatac.distributed.membership import ADVICE
+from openatac.distributed.parameter_server import describe_optimizer, make_optimizer
 from tests.conftest import ROOT
 
 LAUNCH = '''

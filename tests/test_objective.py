@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from mxnet import gluon
 
+from openatac.backends.loss_scale import LossScale
+from openatac.backends.mxnet.engine import GluonEngine
+from openatac.backends.mxnet.objective import Objective
 from openatac.errors import OpenatacError
-from openatac.training.gluon_engine import GluonEngine
-from openatac.training.loss_scale import LossScale
-from openatac.training.objective import Objective
 
 CLASSES = 5
 RNG = np.random.RandomState(0)

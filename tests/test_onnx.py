@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from mxnet import autograd, gluon
 
-from openatac.deploy.onnx import IR_VERSION, OPSET, OnnxNetwork, to_onnx, write_onnx
-from openatac.deploy.symbol import export_symbol
 from openatac.errors import OpenatacError
+from openatac.export.onnx.file import IR_VERSION, OPSET, OnnxNetwork, to_onnx, write_onnx
+from openatac.export.symbol_files import export_symbol
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.zoo import get_model, get_model_list
 from openatac.nn.attention import GatherExcite

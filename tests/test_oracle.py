@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from mxnet import autograd, gluon
 
-from openatac.training.gluon_engine import GluonEngine
+from openatac.backends.mxnet.engine import GluonEngine
 from tests import oracle
 from tests.oracle import fill
 

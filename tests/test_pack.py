@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from openatac.data.image_codec import decode
-from openatac.data.pack import Settings, check, main, pack
-from openatac.data.records import RecordFile
+from openatac.data.photos.codec import decode
+from openatac.data.photos.pack import Settings, check, main, pack
+from openatac.data.photos.records import RecordFile
 from openatac.errors import DataError
 from tests.conftest import ROOT
 
-PACK = [sys.executable, '-c', 'import sys; from openatac.data.pack import main; sys.exit(main(sys.argv[1:]))']
+PACK = [sys.executable, '-c',
+        'import sys; from openatac.data.photos.pack import main; sys.exit(main(sys.argv[1:]))']
 ENDINGS = '.rec', '.idx', '.classes', '.crc32'
 
 
@@ -152,7 +153,7 @@ def test_a_run_that_was_killed_goes_on(tmp_path, folder):
 
 def stop_at(folder, out, length, settings=Settings()):
     """What a run leaves that is stopped when so many bytes are written: by a full disk, say."""
-    import openatac.data.pack as module
+    import openatac.data.photos.pack as module
     original, module._finish = module._finish, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
     try:
         with pytest.raises(KeyboardInterrupt):

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from openatac.data.bad_images import NAMED, BadImages
-from openatac.data.image_folder import ImageFolder
 from openatac.data.loader import prefetch
-from openatac.data.photo_batches import EvaluationPhotos, TrainingPhotos, first_iteration
-from openatac.data.photos import MEAN, STD, Jitter
-from openatac.data.records import IMAGE, RecordFile, pack_record
+from openatac.data.photos.bad_images import NAMED, BadImages
+from openatac.data.photos.batches import EvaluationPhotos, TrainingPhotos, first_iteration
+from openatac.data.photos.folder import ImageFolder
+from openatac.data.photos.records import IMAGE, RecordFile, pack_record
+from openatac.data.photos.transforms import MEAN, STD, Jitter
 from openatac.errors import DataError
 from tests.conftest import ROOT
 from tests.fresh_python import run_python

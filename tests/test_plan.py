@@ -160,7 +160,7 @@ def test_trained_parameters_equal_the_oracle(name, act_layers):
 def test_what_counts_as_trained_is_what_the_oracle_gives_a_gradient():
     import mxnet as mx
 
-    from openatac.study.costs import costs
+    from openatac.study.costs.count import costs
     case, _ = load('imagenet_1111_atac2')
     net = build(case)
     net.initialize()

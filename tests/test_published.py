@@ -8,8 +8,9 @@ import pytest
 
 from openatac import cli
 from openatac.models.zoo import get_model_list
-from openatac.study.costs import costs
-from openatac.study.published import (
+from openatac.study.costs.count import costs
+from openatac.study.published.costs import network_costs
+from openatac.study.published.numbers import (
     CIFAR100,
     IMAGENET,
     LAST_TOP1,
@@ -19,7 +20,6 @@ from openatac.study.published import (
     TOP1,
     TOP5,
 )
-from openatac.study.published_costs import network_costs
 from openatac.training.recipes import CIFAR
 from openatac.training.recipes import IMAGENET as IMAGENET_RECIPES
 from tests.conftest import ROOT

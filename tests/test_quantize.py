@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from openatac.data.augment import normalise
-from openatac.deploy.fuse import unbranched
-from openatac.deploy.proof import LEAST_AGREEMENT
-from openatac.deploy.quantize import MODES, accuracies, accuracy, float_layers, quantize
-from openatac.deploy.symbol import load_symbol, write_symbol
 from openatac.errors import OpenatacError
+from openatac.export.fuse import unbranched
+from openatac.export.parity import LEAST_AGREEMENT
+from openatac.export.quantize import MODES, accuracies, accuracy, float_layers, quantize
+from openatac.export.symbol_files import load_symbol, write_symbol
 from tests.cifar_slice import decode
 from tests.digits_network import KNOWS, digit_batches, train
 from tests.fresh_python import output_of

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openatac.data.image_folder import ImageFolder
-from openatac.data.records import MAGIC, BadRecord, RecordFile, pack_record
+from openatac.data.photos.folder import ImageFolder
+from openatac.data.photos.records import MAGIC, BadRecord, RecordFile, pack_record
 from openatac.errors import DataError
 
 IMAGES = [b'first image', b'', MAGIC, b'abcd' + MAGIC + b'efgh' + MAGIC, b'x' + MAGIC, bytes(1000)]

@@ -10,7 +10,7 @@ from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
 from openatac import ChaATAC, ResNet50_v1bATAC, get_model
-from openatac.deploy.symbol import export_symbol, load_symbol
+from openatac.export.symbol_files import export_symbol, load_symbol
 from openatac.models.replacement import replace_activations
 
 # name: (side of the images, how many activations are swapped, one of them)

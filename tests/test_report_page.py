@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from openatac.study import comparison
-from openatac.study.accuracy_picture import accuracy_figure, curves_figure, write_accuracy_picture
-from openatac.study.comparison import Group
-from openatac.study.report_page import page
-from openatac.study.runs import Run
+from openatac.study.comparison import statistics
+from openatac.study.comparison.accuracy_picture import accuracy_figure, curves_figure, write_accuracy_picture
+from openatac.study.comparison.report_page import page
+from openatac.study.comparison.runs import Run
+from openatac.study.comparison.statistics import Group
 
 EPOCHS = 4
 BROWSER = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
@@ -97,15 +97,15 @@ class Document(HTMLParser):
 def test_the_table_has_the_rows_of_the_comparison():
     groups = several()
     table = Document(page(groups)).tables[0]
-    assert table == [list(comparison.HEAD), *map(list, comparison.rows(groups))]
+    assert table == [list(statistics.HEAD), *map(list, statistics.rows(groups))]
 
 
 def test_circumstances_statements_and_commands_are_told_as_they_are():
     groups = several()
     document = Document(page(groups, 'best_accuracy'))
-    assert document.texts['p'][:5] == comparison.circumstances(groups)
-    assert document.texts['li'] == comparison.statements(groups, 'best_accuracy')
-    assert document.texts['li'] != comparison.statements(groups, 'last_accuracy')
+    assert document.texts['p'][:5] == statistics.circumstances(groups)
+    assert document.texts['li'] == statistics.statements(groups, 'best_accuracy')
+    assert document.texts['li'] != statistics.statements(groups, 'last_accuracy')
     runs = [each for several_seeds in groups for each in several_seeds.runs]
     assert document.texts['code'] == [each.summary['command'] for each in runs]
     assert ('Seed 2: best accuracy 0.7200 (epoch 2), last 0.7056; 1002 images/s on 1 x cpu, '
@@ -177,7 +177,7 @@ def test_a_run_that_diverged():
 
 def test_what_the_script_relies_on():
     text = page(several())
-    assert len(re.findall(r'<th scope="col"[^>]*><button ', text)) == len(comparison.HEAD) + 5
+    assert len(re.findall(r'<th scope="col"[^>]*><button ', text)) == len(statistics.HEAD) + 5
     for table, cells in zip(re.findall('<table>.*?</table>', text, re.S), Document(text).tables):
         assert table.count('<tbody>') == 1
         heads = re.findall('<th scope="col"(.*?)><button type="button">(.*?)</button></th>', table)
@@ -202,12 +202,12 @@ def test_a_click_on_a_head_sorts(tmp_path, clicks, column, direction):
     def value(row):
         return row[1] if column == 1 else float(row[column].split()[0].replace(',', ''))
 
-    assert sorted(shown) == sorted(map(list, comparison.rows(groups)))
+    assert sorted(shown) == sorted(map(list, statistics.rows(groups)))
     values = [value(row) for row in shown]
     assert values == sorted(values, reverse=direction == 'descending')
     heads = [attributes for attributes in document.all('th') if attributes['scope'] == 'col']
-    assert [head.get('aria-sort') for head in heads[:len(comparison.HEAD)]] == [
-        direction if place == column else None for place in range(len(comparison.HEAD))]
+    assert [head.get('aria-sort') for head in heads[:len(statistics.HEAD)]] == [
+        direction if place == column else None for place in range(len(statistics.HEAD))]
 
 
 def in_browser(path, profile):

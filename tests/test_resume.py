@@ -14,9 +14,9 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from openatac.engines.alone import Alone
+from openatac.backends.alone import Alone
+from openatac.backends.mxnet.engine import GluonEngine
 from openatac.models.cifar_resnet import ResNet20V2ATAC
-from openatac.training.gluon_engine import GluonEngine
 from tests.scripts import (
     call_script,
     finish,

@@ -10,10 +10,10 @@ import time
 
 import pytest
 
+from openatac.distributed import launch, membership
+from openatac.distributed.launch import keep_ports
+from openatac.distributed.workers import Alone, _difference, read_job, start
 from openatac.errors import OpenatacError
-from openatac.training import launch, roll_call
-from openatac.training.distributed import Alone, _difference, read_job, start
-from openatac.training.launch import keep_ports
 from tests.conftest import ROOT
 
 # One process of a run: its job as JSON, then what it does when all have arrived.
@@ -244,9 +244,9 @@ def test_ports_in_a_row_that_collide_are_chosen_again(monkeypatch):
 
     def bind(address, port):
         if port and not rivals:
-            rivals.append(roll_call.bind(address, port))
+            rivals.append(membership.bind(address, port))
             rivals[0].listen()
-        return roll_call.bind(address, port)
+        return membership.bind(address, port)
 
     monkeypatch.setattr(launch, 'bind', bind)
     ports = keep_ports('127.0.0.1', 3)
@@ -263,8 +263,8 @@ def test_strangers_are_none_of_our_business(run):
     address = ('127.0.0.1', run.port)
     hello = dict(kind='hello', role='worker', host='x', process=1, job='', workers=2, servers=1)
     for data in (b'GET / HTTP/1.0\r\n\r\n', b'\xff' * 100, b'\x00\x00\x00\x02[]', b'\x00\x00\x00\x05hello',
-                 b'\x00\x00\x0f\xff' + b'[' * 4095, roll_call.frame({'kind': 'hello'}),
-                 roll_call.frame({**hello, 'role': ['worker']}), b'\x80\x04\x95\x00'):
+                 b'\x00\x00\x0f\xff' + b'[' * 4095, membership.frame({'kind': 'hello'}),
+                 membership.frame({**hello, 'role': ['worker']}), b'\x80\x04\x95\x00'):
         with socket.create_connection(address, timeout=5) as stranger:
             stranger.sendall(data)
             stranger.shutdown(socket.SHUT_WR)
@@ -291,7 +291,7 @@ COMPLETE = {'DMLC_ROLE': 'worker', 'DMLC_PS_ROOT_URI': '127.0.0.1', 'DMLC_PS_ROO
 
 def test_the_variables_of_a_job():
     job = read_job(COMPLETE)
-    assert job == roll_call.Job('worker', '127.0.0.1', 9091, 9092, 2, 1)
+    assert job == membership.Job('worker', '127.0.0.1', 9091, 9092, 2, 1)
     more = {'OPENATAC_ROLL_CALL_PORT': '7', 'OPENATAC_ROLL_CALL_SILENCE': '2.5',
             'OPENATAC_ROLL_CALL_WAIT': '3', 'OPENATAC_ROLL_CALL_NAME': 'x'}
     assert read_job({**COMPLETE, **more})[3:-1] == (7, 2, 1, 'x', 3.0, 2.5)
@@ -329,7 +329,7 @@ def test_differences_are_named():
 
 
 def test_a_message_that_is_too_large():
-    member = roll_call.Member.__new__(roll_call.Member)
-    member.job = roll_call.Job('worker', '', 1, 2, workers=2, servers=1)
+    member = membership.Member.__new__(membership.Member)
+    member.job = membership.Job('worker', '', 1, 2, workers=2, servers=1)
     with pytest.raises(ValueError, match='64 MB is the most'):
         member.gather('x' * (33 << 20), 'it')

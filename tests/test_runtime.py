@@ -10,8 +10,9 @@ import types
 import numpy as np
 import pytest
 
-from openatac import libraries, runtime
+from openatac import runtime
 from openatac.errors import DeviceError
+from openatac.runtime import libraries
 from tests.fresh_python import output_of, run_python
 from tests.stub_driver import make_library
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from mxnet import autograd, gluon
 
+from openatac.backends.mxnet.cpu_step import CpuStep
+from openatac.backends.mxnet.engine import GluonEngine
+from openatac.backends.mxnet.objective import Objective
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.resnet_v1b import ResNet50_v1bATAC
-from openatac.training.cpu_step import CpuStep
-from openatac.training.gluon_engine import GluonEngine
-from openatac.training.objective import Objective
 from tests.fresh_python import output_of
 
 OPTIMIZER = {'learning_rate': 0.1, 'momentum': 0.9, 'wd': 1e-4}

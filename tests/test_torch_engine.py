@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from mxnet import autograd, gluon
 
-from openatac.engines.gluon_graph import export_graph
-from openatac.engines.params_file import read_params, write_params
+from openatac.backends.loss_scale import LossScale
+from openatac.backends.mxnet.engine import GluonEngine
 from openatac.errors import DeviceError
+from openatac.graph.structural import export_graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC
-from openatac.training.gluon_engine import GluonEngine
-from openatac.training.loss_scale import LossScale
+from openatac.models.params_file import read_params, write_params
 from tests.fresh_python import output_of
 
 torch = pytest.importorskip('torch')
@@ -21,9 +21,9 @@ pytestmark = pytest.mark.usefixtures('one_torch_thread')
 
 from torch._dynamo.exc import TorchDynamoException  # noqa: E402
 
-from openatac.engines import nag  # noqa: E402  (they need torch)
-from openatac.engines.torch_engine import TorchEngine  # noqa: E402
-from openatac.engines.torch_graph import to_torch  # noqa: E402
+from openatac.backends.torch import nag  # noqa: E402  (they need torch)
+from openatac.backends.torch.engine import TorchEngine  # noqa: E402
+from openatac.backends.torch.graph import to_torch  # noqa: E402
 
 OPTIMIZER = {'learning_rate': 0.01, 'momentum': 0.9, 'wd': 1e-2}
 UNDECAYED = ('gamma', 'beta', 'bias')  # those of --no-wd

@@ -9,12 +9,12 @@ import pytest
 from mxnet import autograd, gluon
 
 from openatac import get_model, get_model_list
-from openatac.deploy.symbol import export_symbol
-from openatac.engines.gluon_graph import export_graph
-from openatac.engines.params_file import read_params, write_params
 from openatac.errors import OpenatacError, ParameterFileError
+from openatac.export.symbol_files import export_symbol
+from openatac.graph.structural import export_graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.cifar_resnet18 import CIFARResNet18
+from openatac.models.params_file import read_params, write_params
 from openatac.models.resnet_v1b import SELF_ATTENTIONS, ResNet50_v1bATAC
 from openatac.nn.activations import ACTIVATIONS
 from openatac.nn.attention import ATTENTIONS, GatherExcite
@@ -24,8 +24,8 @@ from tests.fresh_python import output_of, run_python
 torch = pytest.importorskip('torch')
 pytestmark = pytest.mark.usefixtures('one_torch_thread')
 
-from openatac.engines import torch_operators  # noqa: E402  (they need torch)
-from openatac.engines.torch_graph import to_gluon, to_torch  # noqa: E402
+from openatac.backends.torch import operators  # noqa: E402  (they need torch)
+from openatac.backends.torch.graph import to_gluon, to_torch  # noqa: E402
 
 CIFAR = partial(ResNet20V2ATAC, layers=(1, 1, 1))
 CIFAR18 = partial(CIFARResNet18, layers=(1, 1, 1, 1), channels=(16, 32, 32, 64))
@@ -163,7 +163,7 @@ def test_all_networks_of_the_zoo_have_a_form():
     for name in names:
         for node in json.loads(get_model(name)(mx.sym.var('data')).tojson())['nodes']:
             if node['op'] != 'null':
-                torch_operators.find_operator(node)
+                operators.find_operator(node)
 
 
 # ------------------------------------------------------------------------------ single operators
@@ -441,7 +441,7 @@ to_gluon(module, {0!r} + '-0001.params')
 
 
 def test_without_torch():
-    result = run_python('-c', 'import sys; sys.modules["torch"] = None\nimport openatac.engines.torch_graph')
+    result = run_python('-c', 'import sys; sys.modules["torch"] = None\nimport openatac.backends.torch.graph')
     assert result.stderr.splitlines()[-1] == (
         "ModuleNotFoundError: PyTorch is not installed: run pip install 'openatac[torch]'")
 

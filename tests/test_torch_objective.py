@@ -8,9 +8,9 @@ from mxnet import autograd, gluon
 
 torch = pytest.importorskip('torch')
 
-from openatac.engines.torch_graph import to_torch  # noqa: E402  (they need torch)
-from openatac.engines.torch_objective import TorchObjective  # noqa: E402
-from openatac.training.objective import Objective  # noqa: E402
+from openatac.backends.mxnet.objective import Objective  # noqa: E402
+from openatac.backends.torch.graph import to_torch  # noqa: E402  (they need torch)
+from openatac.backends.torch.objective import TorchObjective  # noqa: E402
 
 CLASSES, BATCH = 7, 6
 RNG = np.random.RandomState(0)

@@ -121,7 +121,7 @@ def test_what_a_run_leaves(whole):
 
 
 def test_the_best_network_is_exported(photos, tmp_path):
-    from openatac.deploy.symbol import load_symbol
+    from openatac.export.symbol_files import load_symbol
     folder = train(tmp_path / 'run', photos, '--num-epochs', 1, '--export', tmp_path / 'export' / 'net')
     net = ResNet50_v1bATAC(classes=2)
     net.load_parameters(os.path.join(folder, 'best.params'))

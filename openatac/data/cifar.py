@@ -23,7 +23,7 @@ from openatac.data.download import fetch, file_md5
 from openatac.data.imageset import ImageSet
 from openatac.data.plain_pickle import read_plain_pickle
 from openatac.errors import DataError
-from openatac.inputs import MEGABYTE, open_input
+from openatac.files.reading import MEGABYTE, open_input
 
 HOME = 'https://www.cs.toronto.edu/~kriz/'
 SHAPE = (3, 32, 32)

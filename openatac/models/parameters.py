@@ -4,7 +4,7 @@ import logging
 import mxnet as mx
 
 from openatac.errors import ParameterFileError
-from openatac.files import replace_file
+from openatac.files.writing import replace_file
 from openatac.models.params_layout import check_layout
 
 log = logging.getLogger('openatac')

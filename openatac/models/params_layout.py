@@ -7,7 +7,7 @@ import os
 import struct
 from typing import NamedTuple, Tuple
 
-from openatac.inputs import open_input
+from openatac.files.reading import open_input
 
 LARGEST_FILE = 2 ** 34  # bytes; ResNet-50 has 10 ** 8
 _LIST, _SHAPES_OF_64_BITS = 0x112, (0xF993FAC8, 0xF993FAC9, 0xF993FACA)

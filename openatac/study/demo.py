@@ -9,11 +9,11 @@ import shutil
 import subprocess
 import sys
 
+from openatac.console.text_table import text_table
 from openatac.errors import OpenatacError
-from openatac.inputs import read_text
-from openatac.schema import parse, read_json
-from openatac.study.run_queue import train_script
-from openatac.study.text_table import text_table
+from openatac.files.reading import read_text
+from openatac.files.schema import parse, read_json
+from openatac.study.comparison.run_queue import train_script
 from openatac.training.curves import draw_curves
 from openatac.training.run_files import Summary
 
@@ -59,7 +59,7 @@ def _train(unit, flags, folder):
 def _read(folder):
     from openatac.models.parameters import load_parameters
     from openatac.models.zoo import get_model
-    from openatac.study.costs import costs
+    from openatac.study.costs.count import costs
     run = read_json(os.path.join(folder, 'summary.json'), Summary)
     run['history'] = [parse(line) for line in read_text(os.path.join(folder, 'metrics.jsonl')).splitlines()]
     gate = {'useGlobal': run['useGlobal']} if run['act_type'] == 'ChaATAC' else {}
@@ -80,7 +80,7 @@ def table(runs):
 
 
 def _export(run, path):
-    from openatac.deploy.symbol import export_symbol
+    from openatac.export.symbol_files import export_symbol
     difference = export_symbol(run['net'], path, IMAGE_SHAPE)
     print('exported ATAC to %s-symbol.json and %s-0000.params; loaded back, its outputs differ from the '
           "network's by %.1g at most" % (path, path, difference))

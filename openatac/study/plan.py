@@ -226,7 +226,7 @@ def trainable_parameters(name):
     import mxnet as mx
 
     from openatac.models.zoo import get_model
-    from openatac.study.costs import costs
+    from openatac.study.costs.count import costs
     net = get_model(name)
     if name.lower().startswith('cifar_'):
         raise ValueError('%s is no network for ImageNet: name another, or give --parameters' % name)

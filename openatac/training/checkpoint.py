@@ -13,11 +13,11 @@ from typing import Dict
 
 import numpy as np
 
-from openatac.checksums import sha256
-from openatac.engines.params_file import read_params, write_params
 from openatac.errors import CheckpointError, ParameterFileError
-from openatac.files import flush, locked, reason, remove_leftovers
-from openatac.schema import read_json
+from openatac.files.checksums import sha256
+from openatac.files.schema import read_json
+from openatac.files.writing import flush, locked, reason, remove_leftovers
+from openatac.models.params_file import read_params, write_params
 
 ARRAYS, STATE, MANIFEST = 'arrays.params', 'state.json', 'manifest.json'
 log = logging.getLogger('openatac')

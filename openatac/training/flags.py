@@ -3,9 +3,9 @@ import argparse
 import math
 import sys
 
-from openatac import program
 from openatac.arguments import LARGEST, SMALLEST, prefix
-from openatac.training.distributed import end
+from openatac.console import program
+from openatac.distributed.workers import end
 
 
 def add_reports(group):

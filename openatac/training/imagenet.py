@@ -3,15 +3,15 @@ import logging
 import os
 import shlex
 
-from openatac.data.image_folder import ImageFolder
+from openatac.backends.networks import on_devices
 from openatac.data.loader import prefetch
-from openatac.data.photo_batches import EvaluationPhotos, TrainingPhotos, first_iteration
-from openatac.data.records import RecordFile, index_beside
-from openatac.engines.params_file import read_params
+from openatac.data.photos.batches import EvaluationPhotos, TrainingPhotos, first_iteration
+from openatac.data.photos.folder import ImageFolder
+from openatac.data.photos.records import RecordFile, index_beside
 from openatac.errors import DataError, DeviceError, OpenatacError, ParameterFileError
+from openatac.models.params_file import read_params
 from openatac.training import loop, session
 from openatac.training.dry_run import dry_run
-from openatac.training.networks import on_devices
 from openatac.training.schedule import warmup_schedule
 
 log = logging.getLogger('openatac')

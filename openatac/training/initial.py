@@ -13,8 +13,8 @@ import os
 from typing import NamedTuple
 
 from openatac.errors import OpenatacError
-from openatac.files import write_text, writing
-from openatac.schema import read_json
+from openatac.files.schema import read_json
+from openatac.files.writing import write_text, writing
 from openatac.training.run_files import Settings
 
 log = logging.getLogger('openatac')
@@ -70,7 +70,7 @@ def write_initial(net, args, flags, model, image_shape, params=None):
     """
     import mxnet as mx
 
-    from openatac.engines.gluon_graph import export_graph
+    from openatac.graph.structural import export_graph
     from openatac.models.parameters import initialise
     path = args.write_initial
     initialise(net, args.seed, [mx.cpu()], params)

@@ -11,11 +11,11 @@ import signal
 import time
 from typing import Callable, NamedTuple
 
+from openatac.console.signals import stop_signals
 from openatac.data.loader import prefetch
-from openatac.engines.params_file import write_params
 from openatac.errors import CheckpointError, OpenatacError
-from openatac.schema import fit
-from openatac.signals import stop_signals
+from openatac.files.schema import fit
+from openatac.models.params_file import write_params
 from openatac.training.checkpoint import check_finite, checkpoints_of, what_is_kept, writing_in
 from openatac.training.run_files import State
 from openatac.training.tracking import on_terminal
@@ -26,7 +26,7 @@ log = logging.getLogger('openatac')
 class Plan(NamedTuple):
     """What a run does.
 
-    engine : openatac.engines.engine.Engine
+    engine : openatac.backends.base.Engine
     training : has ``epoch(epoch, start)``, the batches from batch ``start`` on, their number in all,
         ``batches(epoch)``, and how many of them a thread may make ahead; such as TrainingBatches
     evaluation : an iterable of batches, with ``ahead`` as well
@@ -60,7 +60,7 @@ class Plan(NamedTuple):
 class Interval(NamedTuple):
     """The training since the epoch began: ``batch`` of ``batches`` batches, at the rate ``lr`` now.
 
-    accuracy : or another measure, see `openatac.training.objective`
+    accuracy : or another measure, see `openatac.backends.mxnet.objective`
     speed : images per second since the last report
     """
 

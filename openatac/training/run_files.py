@@ -1,12 +1,12 @@
 """What the files in a run's folder hold: settings.json, summary.json and the state of a checkpoint.
 
 `openatac.training.session` and `openatac.training.loop` write them; whoever reads one holds it against these
-types (see `openatac.schema`), which leave older files without newer keys as they are.
+types (see `openatac.files.schema`), which leave older files without newer keys as they are.
 """
 from typing import Annotated, Any, Dict, List, Literal, Optional, TypedDict
 
 from openatac.arguments import BLOCKS, CHANNELS, CLASSES, SEED, SIDE
-from openatac.schema import Range
+from openatac.files.schema import Range
 
 _Count = Annotated[int, Range(1, 2 ** 40)]
 _Index = Annotated[int, Range(-1, 2 ** 40)]

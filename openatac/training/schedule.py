@@ -22,7 +22,7 @@ def warmup_schedule(mode, base_lr, epochs, iterations_per_epoch, warmup_epochs=0
 
     mode : 'step' (times ``factor`` at each of ``decay_epochs``), 'poly' (a parabola to 0) or 'cosine' (to 0)
     iterations_per_epoch : int; as published, images // batch, which the epochs of a record reader that
-        rounds its last batch up may exceed: see `openatac.data.photo_batches.first_iteration`
+        rounds its last batch up may exceed: see `openatac.data.photos.batches.first_iteration`
 
     Returns a function from the iteration, counted from 0 over all epochs, to the rate. As MXNet's
     optimizers do, which count an update before they ask for its rate, it begins one step ahead.

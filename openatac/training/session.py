@@ -10,8 +10,8 @@ import statistics
 import numpy as np
 
 from openatac.errors import CheckpointError, OpenatacError
-from openatac.files import write_text
-from openatac.schema import read_json
+from openatac.files.schema import read_json
+from openatac.files.writing import write_text
 from openatac.training import loop, tracking
 from openatac.training.checkpoint import checkpoints_of, only_run_in, writing_in
 from openatac.training.contention import ContentionWatch

@@ -10,10 +10,10 @@ import secrets
 import sys
 from logging.handlers import MemoryHandler
 
+from openatac.console.streams import LogFormatter
 from openatac.errors import OpenatacError
-from openatac.files import write_csv, write_text
-from openatac.inputs import read_text
-from openatac.streams import LogFormatter
+from openatac.files.reading import read_text
+from openatac.files.writing import write_csv, write_text
 from openatac.training.curves import draw_curves
 
 log = logging.getLogger('openatac')

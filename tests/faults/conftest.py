@@ -5,9 +5,9 @@ import mxnet as mx
 import pytest
 
 from openatac import get_model
-from openatac.data import pack
-from openatac.deploy.bundle import export
-from openatac.deploy.description import Description
+from openatac.data.photos import pack
+from openatac.export.bundle import export
+from openatac.export.manifest import Description
 from tests.photo_sets import write_photos
 
 DESCRIPTION = Description('cifar_resnet8_v2_atac', 3, (3, 32, 32), (125.3, 123.0, 113.9), (51.6, 50.8, 51.3),

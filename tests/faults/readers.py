@@ -15,28 +15,28 @@ import numpy as np
 from PIL import Image
 
 import openatac
-from openatac.checksums import sha256
-from openatac.data import pack
 from openatac.data.cifar import load_cifar
-from openatac.data.image_codec import decode
-from openatac.data.records import BadRecord, RecordFile
-from openatac.deploy.bundle import export
-from openatac.deploy.description import Description, form_files, read_description
-from openatac.deploy.engines import open_engine
-from openatac.deploy.images import BadImage, InputTransform, to_pixels
-from openatac.deploy.symbol import with_kinds, write_symbol
-from openatac.deploy.trained import of_run
-from openatac.engines.params_file import read_params
-from openatac.engines.symbol_json import load_symbol_file
+from openatac.data.photos import pack
+from openatac.data.photos.codec import decode
+from openatac.data.photos.records import BadRecord, RecordFile
 from openatac.errors import OpenatacError
+from openatac.export.bundle import export
+from openatac.export.images import BadImage, InputTransform, to_pixels
+from openatac.export.manifest import Description, form_files, read_description
+from openatac.export.runtimes import open_engine
+from openatac.export.symbol_files import with_kinds, write_symbol
+from openatac.export.trained import of_run
+from openatac.files.checksums import sha256
+from openatac.graph.symbol import load_symbol_file
 from openatac.models.parameters import read_arrays, save_parameters
-from openatac.study import comparison
-from openatac.study.cost_table import measure
-from openatac.study.finished import given_runs
-from openatac.study.published import IMAGENET
-from openatac.study.published_table import make_row
-from openatac.study.runs import find_runs
-from openatac.study.training_time import run_speeds
+from openatac.models.params_file import read_params
+from openatac.study.comparison import statistics
+from openatac.study.comparison.finished import given_runs
+from openatac.study.comparison.runs import find_runs
+from openatac.study.costs.table import measure
+from openatac.study.published.numbers import IMAGENET
+from openatac.study.published.table import make_row
+from openatac.study.published.training_time import run_speeds
 from openatac.training import cifar_network, loop, session
 from openatac.training.checkpoint import Checkpoints
 from openatac.training.initial import Initial
@@ -258,9 +258,9 @@ def _read_settings(folder: str) -> Content:
 
 def _read_summary(folder: str) -> Content:
     def compared() -> str:
-        groups = comparison.group(find_runs(folder))
-        return repr([comparison.circumstances(groups), comparison.rows(groups),
-                     comparison.statements(groups)])
+        groups = statistics.group(find_runs(folder))
+        return repr([statistics.circumstances(groups), statistics.rows(groups),
+                     statistics.statements(groups)])
 
     def published() -> str:
         found = given_runs([folder])

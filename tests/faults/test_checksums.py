@@ -5,13 +5,13 @@ import os
 import numpy as np
 import pytest
 
-from openatac.data import pack
-from openatac.data.records import BadRecord, RecordFile
-from openatac.deploy.description import form_files, read_description
-from openatac.deploy.engines import open_engine
-from openatac.deploy.gate_maps import gate_maps
-from openatac.deploy.symbol import load_graph, load_symbol, read_symbol
+from openatac.data.photos import pack
+from openatac.data.photos.records import BadRecord, RecordFile
 from openatac.errors import DataError, OpenatacError
+from openatac.export.gate_maps import gate_maps
+from openatac.export.manifest import form_files, read_description
+from openatac.export.runtimes import open_engine
+from openatac.export.symbol_files import load_graph, load_symbol, read_symbol
 
 IMAGE = np.zeros((1, 3, 32, 32), 'float32')
 
@@ -58,14 +58,14 @@ def test_onnx_and_pytorch(exported, tmp_path):
     path = tmp_path / 'a.onnx'
     path.write_bytes(b'not the file that was exported')
     (tmp_path / 'a.json').write_text(json.dumps({'sha256': {'.onnx': '0' * 64}}))
-    from openatac.deploy.onnx import OnnxNetwork
+    from openatac.export.onnx.file import OnnxNetwork
     with pytest.raises(OpenatacError, match='checksum'):
         OnnxNetwork(str(path))
 
 
 def test_pytorch(prefix):
     pytest.importorskip('torch')
-    from openatac.engines.torch_graph import to_torch
+    from openatac.backends.torch.graph import to_torch
     to_torch(prefix + '-symbol.json')
     flip(prefix + '-0000.params', 0.7)
     with pytest.raises(OpenatacError, match='-0000.params'):

@@ -9,15 +9,15 @@ import mxnet as mx
 import pytest
 
 from openatac.data import cifar
-from openatac.deploy import predict
-from openatac.deploy.fuse import fuse
-from openatac.deploy.symbol import load_symbol
-from openatac.engines import foreign_symbol
-from openatac.engines.foreign_symbol import check_graph, read_graph
-from openatac.engines.symbol_json import check_sizes, load_symbol_file
 from openatac.errors import DataError, OpenatacError
+from openatac.export import predict
+from openatac.export.fuse import fuse
+from openatac.export.symbol_files import load_symbol
+from openatac.graph import checks
+from openatac.graph.checks import check_graph, read_graph
+from openatac.graph.symbol import check_sizes, load_symbol_file
 from openatac.models.zoo import get_model
-from openatac.study.cost_table import measure
+from openatac.study.costs.table import measure
 
 
 def small():
@@ -152,10 +152,10 @@ def test_the_outputs_of_a_node_are_counted_once_and_limited_in_all():
 
 
 def test_limits_are_stated(tmp_path, monkeypatch):
-    monkeypatch.setattr(foreign_symbol, 'MOST_NODES', 3)
+    monkeypatch.setattr(checks, 'MOST_NODES', 3)
     with pytest.raises(OpenatacError, match='1 to 3 nodes'):
         load_symbol_file(write(tmp_path, small()))
-    monkeypatch.setattr(foreign_symbol, 'TEXT_LIMIT', 2 ** 20)
+    monkeypatch.setattr(checks, 'TEXT_LIMIT', 2 ** 20)
     with pytest.raises(OpenatacError, match='limit of 1 MB'):
         load_symbol_file(write(tmp_path, '"%s"' % ('x' * 2 ** 20)))
 

@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from openatac import environment, program
-from openatac.environment import MOST_THREADS, UnfitEnvironment
+from openatac.console import program
+from openatac.runtime import environment
+from openatac.runtime.environment import MOST_THREADS, UnfitEnvironment
 from tests.conftest import ROOT
 from tests.fresh_python import run_python
 
@@ -50,7 +51,8 @@ def test_the_doctor_names_it_and_goes_on():
 
 def test_importing_mxnet_by_oneself_says_it_too():
     result = run_python('-c', USE_MXNET, OMP_NUM_THREADS='1.5')
-    assert result.returncode == 1 and result.stderr.splitlines()[-1].startswith('openatac.environment.Unfit')
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith('openatac.runtime.environment.Unfit')
 
 
 def test_nested_numbers_of_threads_work():
@@ -61,8 +63,8 @@ def test_predict_where_python_is_strict(tmp_path):
     """PYTHONOPTIMIZE=2 takes the docstrings that MXNet is built from; MXNet and others give warnings."""
     from PIL import Image
 
-    from openatac.deploy.bundle import export
-    from openatac.deploy.description import Description
+    from openatac.export.bundle import export
+    from openatac.export.manifest import Description
     from openatac.models.zoo import get_model
     Image.new('RGB', (40, 30), 'red').save(tmp_path / 'a.jpg')
     net = get_model('cifar_resnet8_v2_atac')

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from openatac import cli, escapes
-from openatac.files import read_csv, write_csv
-from openatac.study.text_table import text_table
+from openatac import cli
+from openatac.console import escapes
+from openatac.console.text_table import text_table
+from openatac.files.writing import read_csv, write_csv
 from openatac.training.tracking import log_to
 from tests.conftest import ROOT
 from tests.fresh_python import run_python

@@ -6,21 +6,21 @@ import shutil
 
 import pytest
 
-from openatac.data import pack
-from openatac.data.image_folder import ImageFolder
-from openatac.data.records import BadRecord, RecordFile
-from openatac.deploy import predict
-from openatac.deploy.description import read_description
-from openatac.engines.params_file import read_params
+from openatac.data.photos import pack
+from openatac.data.photos.folder import ImageFolder
+from openatac.data.photos.records import BadRecord, RecordFile
+from openatac.distributed.clusters import read_hosts
 from openatac.errors import OpenatacError
-from openatac.files import read_csv
-from openatac.inputs import check_input, open_input, read_input, read_limited, read_text
+from openatac.export import predict
+from openatac.export.manifest import read_description
+from openatac.files.reading import check_input, open_input, read_input, read_limited, read_text
+from openatac.files.writing import read_csv
 from openatac.models.parameters import read_arrays
-from openatac.study.cost_table import measure
-from openatac.study.finished import finished_runs
-from openatac.study.runs import read_run
+from openatac.models.params_file import read_params
+from openatac.study.comparison.finished import finished_runs
+from openatac.study.comparison.runs import read_run
+from openatac.study.costs.table import measure
 from openatac.training import session
-from openatac.training.clusters import read_hosts
 from openatac.training.initial import Initial
 from tests.conftest import ROOT
 
@@ -108,7 +108,7 @@ def test_a_file_that_grows_is_read_to_the_limit_only(tmp_path):
 
 
 def test_no_other_place_opens_inputs():
-    """A reader that opens a path by itself would wait at a FIFO: it must go through openatac.inputs."""
+    """A reader that opens a path by itself would wait at a FIFO: it must use openatac.files.reading."""
     found = []
     for path in (ROOT / 'openatac').rglob('*.py'):
         name = path.relative_to(ROOT).as_posix()

@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from openatac.deploy import predict
-from openatac.deploy.description import read_description
-from openatac.deploy.trained import of_run
 from openatac.errors import CheckpointError, OpenatacError
-from openatac.schema import Range, fit, parse, read_json
-from openatac.study import compare, comparison
-from openatac.study.finished import finished_runs, given_runs
-from openatac.study.gates import main as gates
-from openatac.study.published import IMAGENET, NETWORKS
-from openatac.study.published_table import make_row
-from openatac.study.runs import find_runs
-from openatac.study.training_time import benchmark_speeds, run_speeds
+from openatac.export import predict
+from openatac.export.manifest import read_description
+from openatac.export.trained import of_run
+from openatac.files.schema import Range, fit, parse, read_json
+from openatac.study.comparison import compare, statistics
+from openatac.study.comparison.finished import finished_runs, given_runs
+from openatac.study.comparison.runs import find_runs
+from openatac.study.gates.gates import main as gates
+from openatac.study.published.numbers import IMAGENET, NETWORKS
+from openatac.study.published.table import make_row
+from openatac.study.published.training_time import benchmark_speeds, run_speeds
 from openatac.training import loop
 from openatac.training.checkpoint import Checkpoints
 from openatac.training.initial import Initial
@@ -121,8 +121,8 @@ def run(tmp_path):
 
 def test_the_summary_of_a_run(run):
     def use():
-        groups = comparison.group(find_runs(run))
-        comparison.circumstances(groups), comparison.rows(groups), comparison.statements(groups)
+        groups = statistics.group(find_runs(run))
+        statistics.circumstances(groups), statistics.rows(groups), statistics.statements(groups)
         found = given_runs([run])
         list(run_speeds(found))
         make_row(IMAGENET[0], found, [])

@@ -5,13 +5,13 @@ import shutil
 
 import pytest
 
-from openatac.data import pack
-from openatac.data.image_folder import ImageFolder
-from openatac.data.records import RecordFile
-from openatac.deploy import predict
-from openatac.deploy.description import read_description, write_description
-from openatac.deploy.labelled import of_classes
+from openatac.data.photos import pack
+from openatac.data.photos.folder import ImageFolder
+from openatac.data.photos.records import RecordFile
 from openatac.errors import DataError
+from openatac.export import predict
+from openatac.export.labelled import of_classes
+from openatac.export.manifest import read_description, write_description
 from tests.faults.conftest import DESCRIPTION
 
 LATIN1 = os.fsdecode('caf\xe9'.encode('latin-1'))  # 'caf' and a byte that is no UTF-8

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from openatac import streams
 from openatac.cli import COMMANDS
+from openatac.console import streams
 from tests.conftest import ROOT
 
 HELP = [*((sys.executable, '-m', 'openatac', name, '--help') for name in COMMANDS),
@@ -86,8 +86,8 @@ def test_processes_that_we_start_have_the_streams_too(tmp_path):
 @pytest.fixture(scope='module')
 def exported(tmp_path_factory):
     """(an export whose labels are not ASCII, a folder with an image that is good and one that is not)."""
-    from openatac.deploy.bundle import export
-    from openatac.deploy.description import Description
+    from openatac.export.bundle import export
+    from openatac.export.manifest import Description
     from openatac.models.zoo import get_model
     folder = tmp_path_factory.mktemp('exported')
     net = get_model('cifar_resnet8_v2_relu')

@@ -10,9 +10,9 @@ import threading
 import pytest
 
 from openatac import cli
-from openatac.deploy.file_set import replace_set
 from openatac.errors import OpenatacError
-from openatac.files import (
+from openatac.export.file_set import replace_set
+from openatac.files.writing import (
     check_prefix,
     locked,
     remove_leftovers,
@@ -169,7 +169,7 @@ def test_what_goes_to_standard_output_already_is_not_replaced(tmp_path):
     """--csv /dev/stdout > FILE: the rows and the text that is printed are both in FILE."""
     from tests.fresh_python import run_python
     code = ('import os, sys\nos.dup2(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT), 1)\n'
-            'from openatac.files import write_text\nprint("before")\n'
+            'from openatac.files.writing import write_text\nprint("before")\n'
             'write_text("/dev/stdout", "rows\\n")\nprint("after")')
     assert run_python('-c', code, tmp_path / 'all').returncode == 0
     assert (tmp_path / 'all').read_text() == 'before\nrows\nafter\n'
@@ -231,7 +231,7 @@ WRITERS = {'files.py', 'data/cifar.py', 'data/download.py', 'training/checkpoint
 
 
 def test_no_other_module_renames_files():
-    """os.replace and os.rename are for `openatac.files` and for what makes whole folders or sets."""
+    """os.replace and os.rename are for `openatac.files.writing` and for what makes whole folders or sets."""
     allowed = WRITERS | {'deploy/file_set.py', 'data/pack.py'}
     for source in (ROOT / 'openatac').rglob('*.py'):
         calls = {node.func.attr for node in ast.walk(ast.parse(source.read_text('utf-8')))

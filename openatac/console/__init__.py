@@ -1,0 +1,1 @@
+"""What commands share: the frame around them, their streams and their text."""

@@ -1,0 +1,1 @@
+"""Photographs: folders and record files of them, decoded, cropped and batched."""

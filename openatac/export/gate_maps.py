@@ -1,0 +1,123 @@
+"""What the ATAC units of an exported network let through of an image, drawn over it.
+
+An ATAC unit multiplies its input by a gate for every pixel and channel, L(x) of section III of "Attention as
+Activation". A map is the mean of a gate over its channels. The gates are found in the symbol file: a
+sigmoid that is a factor of a product with broadcasting is one, in ATAC and in the attention block lca.
+"""
+import json
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+from openatac.errors import OpenatacError
+from openatac.files.writing import writing
+from openatac.pictures import write_picture
+
+PANEL = 1.5  # inches
+COLOURS, OPACITY = 'RdBu_r', 0.6
+CONSTANT = 1e-3  # what a map changes by when it does not change; a gate that is global has such a one
+
+
+class GateMap(NamedTuple):
+    """The mean over the channels of one unit's gate, (H, W), and its stage's number, '' outside of all."""
+
+    stage: str
+    values: np.ndarray
+
+
+def gate_maps(prefix, image):
+    """The `GateMap`s of an export for one input, float32 (C, H, W), in the order of computation.
+
+    Raises OpenatacError if the export has no symbol form, or no gates in it.
+    """
+    import mxnet as mx
+
+    from openatac.export.symbol_files import load_symbol, read_symbol
+    symbol, _ = read_symbol(prefix)
+    names = find_gates(symbol)
+    if not names:
+        raise OpenatacError('%s has no ATAC units, whose gates could be drawn: leave out --gates' % prefix)
+    net, internals = load_symbol(prefix), symbol.get_internals()
+    net.cast('float32')
+    inside = mx.gluon.SymbolBlock(mx.sym.Group([internals[name + '_output'] for name in names]),
+                                  mx.sym.var('data', dtype='float32'), params=net.collect_params())
+    gates = inside(mx.nd.array(image[None]))
+    gates = gates if isinstance(gates, (list, tuple)) else [gates]
+    return [GateMap(_stage(name), gate.asnumpy()[0].mean(axis=0)) for name, gate in zip(names, gates)]
+
+
+def find_gates(symbol):
+    """The names of the sigmoids in a symbol that are factors of a product with broadcasting."""
+    nodes = json.loads(symbol.tojson())['nodes']
+    factors = [nodes[source] for node in nodes if node['op'] == 'broadcast_mul'
+               for source, *_ in node['inputs']]
+    return [node['name'] for node in factors if node['op'] == 'sigmoid'
+            or (node['op'] == 'Activation' and node['attrs']['act_type'] == 'sigmoid')]
+
+
+def _stage(name):
+    """The stage's number in a layer's name, as our hosts write it."""
+    found = re.search(r'(?:stage|layers)(\d+)_', name)
+    return found.group(1) if found else ''
+
+
+# --------------------------------------------------------------------------------- picture
+
+def check_matplotlib():
+    """Raise OpenatacError where there is no matplotlib."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise OpenatacError("--gates needs matplotlib: run pip install 'openatac[demo]'") from None
+
+
+def draw_gate_maps(path, prefix, image, pixels, title):
+    """Draw the maps of an export for one input into the PNG file ``path``.
+
+    A row for each stage: the image, then the stage's units as colours over the grey image: red where a unit
+    lets more through than in the mean over the pixels, blue where less. Each unit's colours are stretched to
+    its own values, which stand above it.
+
+    image : float32 (C, H, W), the input; pixels : uint8 (H, W, 3), what it was made of; title : str.
+    Raises OpenatacError as `gate_maps`, without matplotlib, and if the file can't be written.
+    """
+    check_matplotlib()
+    maps = gate_maps(prefix, image)
+    with writing(path, ': choose another place'):
+        write_picture(path, lambda: gate_figure(maps, pixels, title))
+
+
+def gate_figure(maps, pixels, title):
+    """The matplotlib Figure of `GateMap`s over uint8 (H, W, 3)."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.figure import Figure
+    stages = {}
+    for each in maps:
+        stages.setdefault(each.stage, []).append(each.values)
+    columns = 1 + max(map(len, stages.values()))
+    figure = Figure(figsize=(PANEL * max(columns, 4), (PANEL + 0.25) * len(stages) + 0.9),
+                    layout='constrained')
+    grid = figure.subplots(len(stages), columns, squeeze=False)
+    for panel in grid.flat:
+        panel.set_axis_off()
+    for row, (stage, units) in zip(grid, stages.items()):
+        row[0].imshow(pixels)
+        row[0].set_title('stage %s' % stage if stage else 'after the stages', fontsize=9)
+        for number, (panel, values) in enumerate(zip(row[1:], units), 1):
+            _draw_map(panel, values, pixels)
+            panel.set_title('unit %d: %.2f to %.2f' % (number, values.min(), values.max()), fontsize=7)
+    bar = figure.colorbar(ScalarMappable(cmap=COLOURS), ax=grid, location='bottom', aspect=30,
+                          shrink=min(0.8, 4 / columns), alpha=OPACITY, ticks=[0, 0.5, 1])
+    bar.ax.set_xticklabels(['less', "unit's mean", 'more let through'])
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def _draw_map(panel, values, pixels):
+    """One map over the image in grey."""
+    height, width = pixels.shape[:2]
+    place, mean = (0, width, height, 0), values.mean()
+    reach = max(abs(values - mean).max(), CONSTANT)
+    panel.imshow(pixels.mean(axis=2), cmap='gray', vmin=-128, vmax=255, extent=place)
+    panel.imshow(values, cmap=COLOURS, vmin=mean - reach, vmax=mean + reach, alpha=OPACITY, extent=place)

@@ -1,0 +1,145 @@
+"""A trained network with what must be known to use it: of a run's folder, or by name and parameter file."""
+import contextlib
+import inspect
+import os
+from functools import partial
+from typing import Any, Callable, NamedTuple
+
+from openatac.data import augment, cifar
+from openatac.data.photos import transforms
+from openatac.errors import DataError
+from openatac.export import labelled
+from openatac.export.manifest import Description
+from openatac.models.parameters import load_parameters, read_arrays
+from openatac.models.resnet_v1b import ResNet50_v1bATAC
+from openatac.models.zoo import find_model, get_model
+from openatac.nn.group_norm import GroupNorm
+from openatac.training import cifar_network, imagenet_network, session
+from openatac.training import imagenet as imagenet_run
+
+COARSE = '-coarse'  # 20 superclasses under 100 outputs, as the published script trains
+CIFAR_SIZE, IMAGENET_SIZE = 32, 224
+
+
+class Trained(NamedTuple):
+    """net : HybridBlock with values, on the CPU; description : `Description` without reports;
+
+    images : function from whether they are those of the training, else those of the test, to the `Labelled`
+    images of its data; it raises DataError if they are not here.
+    """
+
+    net: Any
+    description: Description
+    images: Callable[[bool], labelled.Labelled]
+
+
+# ------------------------------------------------------------------------------------ a run
+
+def of_run(folder, params=None, size=None, data_dir=None):
+    """The `Trained` of the folder of a run of train_cifar.py or train_imagenet.py.
+
+    params : the run's parameter file, its best one if not given; size : side of the input images, the run's
+    if not given; data_dir : where the run's images are now. Raises OpenatacError if there is no such run.
+    """
+    run = session.read_settings(folder)
+    with session.reading_network(folder):
+        trained = (_cifar if hasattr(run, 'blocks') else _imagenet)(run, size, data_dir)
+    load_parameters(trained.net, params or os.path.join(folder, 'best.params'))
+    return trained
+
+
+def _cifar(run, size, data_dir):
+    net = cifar_network.build_network(run)
+    name = cifar_network.model_name(run)
+    coarse = run.dataset == 'cifar100' and run.cifar100_labels == 'coarse'
+    dataset = run.dataset + (COARSE if coarse else '')
+    arguments = {flag: getattr(run, flag)
+                 for flag in ('r', 'act_layers', 'useGlobal', 'useReLU', 'reduction')}
+    description = _small(name, cifar_network.CLASSES[run.dataset], size, labels_of(dataset), arguments)
+    return Trained(net, description, partial(labelled.of_dataset, dataset, data_dir or run.data_dir))
+
+
+def _imagenet(run, size, data_dir):
+    run.syncbn = False  # the same parameters, and one device needs no synchronisation
+    if data_dir:
+        run.data_dir, run.use_rec = data_dir, False
+    arguments = {flag: getattr(run, flag) for flag in ('r', 'act_layers', 'use_gn')}
+    description = _large(imagenet_network.model_name(run), run.num_classes, size or run.input_size,
+                         run.crop_ratio or imagenet_run.CROP_RATIO, arguments)
+    with contextlib.suppress(DataError):  # the names of the classes are where the images are
+        description = description._replace(
+            labels=list(imagenet_run.open_source(run, 'val').class_names or []))
+    return Trained(imagenet_network.build_network(run), description, partial(labelled.of_photographs, run))
+
+
+# ------------------------------------------------------------------------- a name and a file
+
+def of_model(name, params, classes=None, size=None, dataset=None, data_dir=None, **arguments):
+    """The `Trained` of the network ``name`` with the parameters of a file.
+
+    classes : if not given, as many as the file has; size : side of the input images, 32 for CIFAR's networks
+    and 224 for ImageNet's if not given; dataset : what it was trained on, 'cifar10', 'cifar100',
+    'cifar100-coarse' or 'digits'; data_dir : where that is; arguments : of the host, see `get_model`, and
+    ``use_gn``.
+
+    Raises ValueError for an unknown name and arguments that the host does not have; ParameterFileError for a
+    file that is missing, damaged or of another network.
+    """
+    _check_arguments(name, find_model(name).func, arguments)
+    host = {key: value for key, value in arguments.items() if key != 'use_gn'}
+    if arguments.get('use_gn'):
+        host['norm_layer'] = GroupNorm
+    found = _count_classes(params)
+    net = get_model(name, classes or found, **host)
+    load_parameters(net, params)
+    if not name.lower().startswith('cifar'):
+        return Trained(net, _large(name.lower(), found, size or IMAGENET_SIZE, imagenet_run.CROP_RATIO,
+                                   arguments), _no_images)
+    if dataset is None:
+        return Trained(net, _small(name.lower(), found, size, [], arguments), _no_images)
+    return Trained(net, _small(name.lower(), found, size, labels_of(dataset), arguments),
+                   partial(labelled.of_dataset, dataset, data_dir))
+
+
+def _no_images(train):
+    raise DataError('it is not known on which images the network was trained')
+
+
+def _check_arguments(name, host, arguments):
+    known = set(inspect.signature(host).parameters)
+    if host is ResNet50_v1bATAC:
+        known.add('use_gn')
+    for argument in arguments:
+        if argument not in known:
+            raise ValueError('argument --%s: %s has no such setting; leave it out'
+                             % (argument.replace('_', '-'), name))
+
+
+def _count_classes(params):
+    """How many outputs the last layer has in a parameter file; None if it is of none of our hosts."""
+    arrays = read_arrays(params)
+    return next((len(arrays[key]) for key in ('output.bias', 'fc.bias') if key in arrays), None)
+
+
+# ------------------------------------------------------------------------------ descriptions
+
+def labels_of(dataset):
+    """The names of the classes of a ``dataset`` of `of_model`, as many as its networks have outputs."""
+    if dataset == 'digits':
+        return list('0123456789')
+    name, coarse = dataset.replace(COARSE, ''), dataset.endswith(COARSE)
+    names = cifar.class_names(name, 'coarse' if coarse else 'fine')
+    return names + ['unused %d' % index for index in range(len(names), cifar_network.CLASSES[name])]
+
+
+def _small(name, classes, size, labels, arguments):
+    mean, std = (tuple(round(255 * float(value), 4) for value in values.ravel())
+                 for values in (augment.MEAN, augment.STD))
+    size = size or CIFAR_SIZE
+    return Description(name, classes, (3, size, size), mean, std, labels=labels, arguments=arguments)
+
+
+def _large(name, classes, size, crop_ratio, arguments):
+    mean, std = (tuple(round(float(value), 4) for value in values.ravel())
+                 for values in (transforms.MEAN, transforms.STD))
+    return Description(name, classes, (3, size, size), mean, std, crop_ratio, arguments=arguments)

@@ -1,0 +1,80 @@
+"""Finished runs of both scripts, as the published numbers are held to them."""
+import os
+from typing import Dict, NamedTuple
+
+from openatac.errors import OpenatacError
+from openatac.files.schema import read_json
+from openatac.files.writing import read_csv
+from openatac.study.comparison.runs import device_count, read_run
+from openatac.study.published import numbers
+from openatac.training.run_files import Summary
+
+
+class Finished(NamedTuple):
+    """A finished run. network: its name; settings: all that its result depends on but ``seed``.
+
+    values: {measure: what it reached}; images_per_second: in training, of all devices.
+    processors: how many 'GPU's or 'CPU core's those are; 0 where that is not known.
+    """
+
+    folder: str
+    network: str
+    seed: int
+    settings: dict
+    values: Dict[str, float]
+    images_per_second: float
+    processors: int
+    kind: str
+
+
+def finished_runs(folder):
+    """The `Finished` runs in ``folder`` and its sub-folders; OpenatacError for what is none."""
+    return [_read(place) for place, _, files in sorted(os.walk(folder)) if 'summary.json' in files]
+
+
+def given_runs(folders):
+    """Those in ``folders``; OpenatacError for a folder without any."""
+    runs = []
+    for folder in dict.fromkeys(folders):
+        found = finished_runs(folder)
+        if not found:
+            raise OpenatacError('%s holds no finished run: name a folder that does' % folder)
+        runs += found
+    return runs
+
+
+def _read(folder):
+    try:
+        summary = read_json(os.path.join(folder, 'summary.json'), Summary)
+        return (_read_imagenet if summary['dataset'] == 'imagenet' else _read_cifar)(folder, summary)
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        raise OpenatacError('%s is not the folder of a finished run, or of an older version (%s): the same '
+                            'command with --resume auto completes it' % (folder, error)) from None
+
+
+def _read_cifar(folder, summary):
+    run = read_run(folder)
+    name = summary['model']
+    if run.recipe.get('host') is None:  # the published one
+        name = 'cifar_resnet%d_v2_%s' % (6 * run.blocks + 2, run.unit)
+    return _finished(folder, name, run.recipe, summary, {numbers.ACCURACY: summary['best_accuracy']})
+
+
+def _read_imagenet(folder, summary):
+    epochs = [{column: float(value) for column, value in row.items()}
+              for row in read_csv(os.path.join(folder, 'metrics.csv'))]
+    best, last = max(epochs, key=lambda row: row['val_accuracy']), epochs[-1]
+    values = {measure: 100 * (1 - row[column]) for measure, row, column in (
+        (numbers.TOP1, best, 'val_accuracy'), (numbers.TOP5, best, 'val_top5_accuracy'),
+        (numbers.LAST_TOP1, last, 'val_accuracy'), (numbers.LAST_TOP5, last, 'val_top5_accuracy'))}
+    settings = summary['settings']
+    step = settings['batch_size'] * device_count(summary['device'])
+    return _finished(folder, summary['model'], {**settings, 'images a step': step}, summary, values)
+
+
+def _finished(folder, network, settings, summary, values):
+    settings = {**settings, **{name: summary[name] for name in ('dataset', 'training_images', 'test_images')}}
+    gpu = summary['device'].endswith('gpu')
+    threads = 1 if gpu else int(summary['threads']) if summary['threads'].isdigit() else 0
+    return Finished(folder, network, summary['seed'], settings, values, summary['images_per_second'],
+                    device_count(summary['device']) * threads, 'GPU' if gpu else 'CPU core')

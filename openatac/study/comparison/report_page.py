@@ -1,0 +1,234 @@
+"""A comparison as one HTML page that needs nothing but itself: no network, no other file, no library."""
+import io
+import re
+import statistics
+
+from openatac.console.escapes import for_html
+from openatac.pictures import plain_text
+from openatac.study.comparison import statistics as comparison
+from openatac.study.comparison.accuracy_picture import MEASURES, accuracy_figure, curves_figure
+
+UNIT = 'unit'                   # the column of comparison.HEAD that is no number
+REFERENCE = 'relu'              # costs are also told relative to this unit
+
+FORM = '''<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+{style}</style>
+</head>
+<body>
+<main>
+<h1>{title}</h1>
+{sections}
+</main>
+<script>
+{script}</script>
+</body>
+</html>
+'''
+
+STYLE = '''\
+:root { color-scheme: light dark; --page: #ffffff; --text: #1b1b1b; --line: #c9c9c9; --shade: #f3f3f1; }
+@media screen and (prefers-color-scheme: dark) {
+  :root { --page: #17181a; --text: #e7e7e5; --line: #4b4d50; --shade: #232527; }
+}
+body { margin: 0; background: var(--page); color: var(--text); font: 1rem/1.5 system-ui, sans-serif; }
+main { max-width: 60rem; margin: 0 auto; padding: 1rem; }
+h1 { font-size: 1.6rem; line-height: 1.2; }
+h2 { font-size: 1.2rem; margin: 2rem 0 0.5rem; break-after: avoid; }
+p, ul { margin: 0.5rem 0; }
+ul { padding-left: 1.2rem; }
+.box { overflow-x: auto; margin: 0.5rem 0; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: 0.25rem 0.6rem; border-bottom: 1px solid var(--line); text-align: right;
+  white-space: nowrap; }
+.word { text-align: left; }
+tbody th { font-weight: 600; }
+tr > :nth-child(-n+2) { position: sticky; left: 0; z-index: 1; background: var(--page); }
+tr > :nth-child(2) { left: 3rem; }
+tbody tr:nth-child(even) > * { background: var(--shade); }
+thead button { all: unset; cursor: pointer; font-weight: 600; }
+thead button:focus-visible, .box:focus-visible { outline: 2px solid currentColor; outline-offset: 2px; }
+thead button::after { content: "\\2195"; margin-left: 0.3em; opacity: 0.35; }
+[aria-sort] button::after { opacity: 1; }
+[aria-sort=ascending] button::after { content: "\\2191"; }
+[aria-sort=descending] button::after { content: "\\2193"; }
+svg { display: block; width: 100%; min-width: 36rem; height: auto; fill: currentColor; }
+svg text { font-family: inherit !important; }
+summary { cursor: pointer; padding: 0.2rem 0; }
+pre { margin: 0.3rem 0 1rem; padding: 0.5rem; background: var(--shade); white-space: pre-wrap;
+  overflow-wrap: anywhere; user-select: all; }
+@media print {
+  .box { overflow: visible; }
+  svg { min-width: 0; break-inside: avoid; }
+  tr { break-inside: avoid; }
+  tr > :nth-child(n) { position: static; }
+  thead button::after { content: none; }
+}
+'''
+
+SCRIPT = '''\
+// A click or Enter on the head of a column sorts the table by it, a second one the other way round.
+function compare(a, b, isWord) {
+  if (isWord) return a.localeCompare(b, 'en');
+  const [x, y] = [a, b].map(text => parseFloat(text.replaceAll(',', '')));
+  return isNaN(x) || isNaN(y) ? isNaN(x) - isNaN(y) : x - y;
+}
+function sort(table, heads, head) {
+  const column = heads.indexOf(head);
+  const sign = head.getAttribute('aria-sort') === 'ascending' ? -1 : 1;
+  const text = row => row.cells[column].textContent;
+  const rows = [...table.tBodies[0].rows];
+  rows.sort((a, b) => sign * compare(text(a), text(b), head.className === 'word'));
+  table.tBodies[0].append(...rows);
+  heads.forEach(other => other.removeAttribute('aria-sort'));
+  head.setAttribute('aria-sort', sign > 0 ? 'ascending' : 'descending');
+}
+for (const table of document.querySelectorAll('table')) {
+  const heads = [...table.tHead.rows[0].cells];
+  heads.forEach(head => head.firstChild.addEventListener('click', () => sort(table, heads, head)));
+}
+// What is folded is printed too.
+let folded = [];
+addEventListener('beforeprint', () => {
+  folded = [...document.querySelectorAll('details:not([open])')];
+  folded.forEach(details => { details.open = true; });
+});
+addEventListener('afterprint', () => folded.forEach(details => { details.open = false; }));
+'''
+
+
+def page(groups, measure='last_accuracy'):
+    """The HTML document on the `comparison.Group`s, as text.
+
+    measure: 'best_accuracy' or 'last_accuracy', which the picture and the statements are about.
+
+    Without matplotlib there is a sentence in the pictures' place.
+    """
+    sections = [_paragraphs(comparison.circumstances(groups)), _results(groups), _relative_costs(groups),
+                _pictures(groups, measure), _statements(groups, measure), _runs(groups)]
+    title = 'Units compared on ' + comparison.data_set(groups)
+    return FORM.format(title=for_html(title), style=STYLE, script=SCRIPT,
+                       sections='\n'.join(filter(None, sections)))
+
+
+def _results(groups):
+    return '\n'.join([_heading('Accuracy and costs'), _paragraphs([
+        'b: blocks per stage. Parameters: those that are trained. Multiply-adds: of one image. '
+        'Images/s: in training, the median over the seeds.']),
+        _table(comparison.HEAD, comparison.rows(groups))])
+
+
+def _relative_costs(groups):
+    """Costs over those of relu of the same depth; nothing where there is none to compare with.
+
+    Speeds are compared only if all runs had the same devices and threads.
+    """
+    reference = {each.blocks: _costs(each) for each in groups if each.unit == REFERENCE}
+    others = [each for each in groups if each.unit != REFERENCE and each.blocks in reference]
+    if not others:
+        return ''
+    machines = {(run.summary['device'], run.summary['threads']) for each in groups for run in each.runs}
+    head = ('b', UNIT, 'parameters', 'multiply-adds') + ('images/s',) * (len(machines) == 1)
+    rows = [(str(each.blocks), each.unit, *('%.2f' % (own / base) for own, base in zip(
+        _costs(each), reference[each.blocks]))) for each in others]
+    return '\n'.join([_heading('Costs relative to %s' % REFERENCE), _paragraphs([
+        'Each is divided by that of %s with as many blocks.' % REFERENCE]), _table(head, rows)])
+
+
+def _costs(group):
+    return group.parameters, group.multiply_adds, statistics.median(group.values('images_per_second'))
+
+
+def _pictures(groups, measure):
+    """Accuracy against parameters, and a figure of curves for each depth."""
+    try:
+        with plain_text():
+            return _drawn(groups, measure)
+    except ImportError:
+        return _paragraphs(["The pictures are missing, since matplotlib is not installed "
+                            "(pip install 'openatac[demo]')."])
+
+
+def _drawn(groups, measure):
+    pictures = [_picture(accuracy_figure(groups, measure), 'accuracy',
+                         MEASURES[measure] + ' against trainable parameters')]
+    curves = [_picture(curves_figure(groups, blocks), 'curves%d' % blocks,
+                       'test accuracy and training loss over epochs, b = %d' % blocks)
+              for blocks in sorted({each.blocks for each in groups})]
+    return '\n'.join([_heading('Accuracy against parameters'), *pictures, _heading('Curves'), *curves])
+
+
+def _picture(figure, name, label):
+    """``figure`` as an SVG element in the page's colours and font; ``name`` keeps its ids apart."""
+    import matplotlib
+    text = io.StringIO()
+    with matplotlib.rc_context({'svg.fonttype': 'none', 'svg.hashsalt': 'openatac'}):
+        figure.savefig(text, format='svg', metadata=dict.fromkeys(('Creator', 'Date', 'Format', 'Type')))
+    size, content = re.search(r'<svg[^>]*?(viewBox="[^"]*")[^>]*>(.*)</svg>', text.getvalue(), re.S).groups()
+    content = re.sub(r'(\bid="|href="#|url\(#)', r'\g<1>%s-' % name, content)
+    content = re.sub(r' d="[^"]*"', lambda path: re.sub(r'(\.\d\d)\d+', r'\1', path[0]), content)
+    content = content.replace('#000000', 'currentColor').replace('#ffffff', 'var(--page)')
+    return '<div class="box">\n<svg role="img" aria-label="%s" %s>%s</svg>\n</div>' % (
+        for_html(label), size, content)
+
+
+def _statements(groups, measure):
+    """The differences between units of the same depth."""
+    items = ['<li>%s</li>' % for_html(sentence) for sentence in comparison.statements(groups, measure)]
+    if not items:
+        return ''
+    return '\n'.join([_heading('Differences between units: ' + MEASURES[measure]), _paragraphs([
+        "Where p is given, it is of Welch's t test for each two units by themselves, not corrected for how "
+        'many such tests there are.']), '<ul>', *items, '</ul>'])
+
+
+def _runs(groups):
+    """The command of each run, and what it gave."""
+    parts = [_heading('The runs')]
+    for each in groups:
+        parts += ['<details>', '<summary>%s, b = %d: %s</summary>' % (
+            for_html(each.unit), each.blocks,
+            'seed%s ' % 's'[:len(each.runs) > 1] + ', '.join(str(run.seed) for run in each.runs))]
+        for run in each.runs:
+            parts += ['<p>%s</p>' % for_html(_facts(run)),
+                      '<pre><code>%s</code></pre>' % for_html(run.summary['command'])]
+        parts.append('</details>')
+    return '\n'.join(parts)
+
+
+def _facts(run):
+    summary = run.summary
+    versions = ', '.join('%s %s' % pair for pair in summary['versions'].items())
+    return ('Seed %d: best accuracy %.4f (epoch %d), last %.4f; %.0f images/s on %s, OMP_NUM_THREADS=%s; '
+            '%s.' % (run.seed, summary['best_accuracy'], summary['best_epoch'], summary['last_accuracy'],
+                     summary['images_per_second'], summary['device'], summary['threads'], versions))
+
+
+def _heading(text):
+    return '<h2>%s</h2>' % for_html(text)
+
+
+def _paragraphs(sentences):
+    return '\n'.join('<p>%s</p>' % for_html(sentence) for sentence in sentences)
+
+
+def _table(head, rows):
+    """A table to sort; its rows are sorted by the first column already."""
+    lines = ['<div class="box">', '<table>', '<thead><tr>']
+    for name in head:
+        lines.append('<th scope="col"%s%s><button type="button">%s</button></th>' % (
+            ' class="word"' * (name == UNIT), ' aria-sort="ascending"' * (name == head[0]),
+            for_html(name)))
+    lines += ['</tr></thead>', '<tbody>']
+    for row in rows:
+        cells = ['<th scope="row" class="word">%s</th>' % for_html(text) if name == UNIT
+                 else '<td>%s</td>' % for_html(text) for name, text in zip(head, row)]
+        lines.append('<tr>%s</tr>' % ''.join(cells))
+    return '\n'.join([*lines, '</tbody>', '</table>', '</div>'])

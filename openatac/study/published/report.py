@@ -1,0 +1,114 @@
+"""The published numbers beside ours, in words."""
+import statistics
+
+from openatac.console.escapes import for_terminal
+from openatac.console.text_table import text_table
+from openatac.study.published import numbers
+from openatac.study.published.numbers import COSTS
+from openatac.study.published.training_time import AUTHORS_SPEED
+
+COST_HEAD = ('network', 'published as', 'parameters', 'ours', '', 'operations', 'ours', '')
+COST_NOTE = """\
+Parameters in M and operations in G, ours counted as the source counts; reproduced: to its last digit. ATAC:
+running statistics too, a dense layer as 2 x inputs x outputs - inputs + outputs (openatac costs --published).
+AA and FA: two operations for a multiply-add. The others: trained parameters, multiply-adds; their 3.86 and
+3.87 G have the stride in a block's first 1x1 convolution, ours, as the authors' code, in its 3x3. With
+running statistics too, GE has its 33.7 M."""
+ERROR_HEAD = ('published as', 'top-1', 'top-5', 'ours')
+ERROR_NOTE = """\
+Errors in %, of the epoch with the lowest top-1 error unless it says last. All rows but ATAC's are quoted by
+the paper from those of the networks, which trained by other recipes; hours are those of ATAC's recipe."""
+SCALED_NOTE = """\
+Scaled hours are estimates in proportion to multiply-adds, which leave out much: they are too low for
+self-attention (AA, FA) and depthwise convolutions (GE, xUnit), too high for ReLU scaled from ATAC."""
+FIGURE_HEAD = ('network', 'published as', 'accuracy', 'ours', 'n', 'verdict')
+
+
+def report(rows, runs, speeds):
+    """Yield the paragraphs that the command prints."""
+    imagenet = [row for row in rows if row.number.data == 'ImageNet']
+    costs = [row for row in imagenet if row.number.measure in COSTS]
+    errors = [row for row in imagenet if row.number.measure not in COSTS]
+    figure = [row for row in rows if row.number.measure == numbers.ACCURACY]
+    if costs:
+        yield 'ImageNet, costs of one image of 224 x 224 pixels\n\n' + _table(COST_HEAD, _cost_lines(costs))
+        yield COST_NOTE
+        yield 'ImageNet, validation errors\n\n' + _table(ERROR_HEAD, _error_lines(errors))
+        yield ERROR_NOTE
+    if figure:
+        yield '%s, best test accuracy of all epochs, read off to ±%g\n\n%s' % (
+            figure[0].number.data, figure[0].number.uncertainty, _table(FIGURE_HEAD, _figure_lines(figure)))
+    yield numbers.RULE
+    others = list(_left_out(runs))
+    if others:
+        yield '\n'.join(['Not comparable with any of these, and left out:', *others])
+    yield '\n'.join(_speed_lines(rows, speeds))
+
+
+def _cost_lines(rows):
+    for parameters, operations in zip(rows[::2], rows[1::2]):
+        yield (parameters.number.network, parameters.number.title, *_cost_cells(parameters, '%.1f'),
+               *_cost_cells(operations, '%.3g'))
+
+
+def _cost_cells(row, form):
+    value, (ours,) = row.number.value, row.values
+    same = row.verdict.startswith('reproduced')
+    return form % value, '%.2f' % ours, 'reproduced' if same else '%+.1f %%' % (100 * row.difference / value)
+
+
+def _error_lines(rows):
+    pairs = {}
+    for row in rows:
+        pairs.setdefault((row.number.title, 'last' in row.number.measure), []).append(row)
+    for (title, last), pair in pairs.items():
+        errors = ['%.2f' % row.number.value for row in pair] + ['-'] * (2 - len(pair))
+        words = ['%s: %s' % (_spread(row, '%.2f'), row.verdict) for row in pair if row.values]
+        yield title + (', last epoch' if last else ''), *errors, '; '.join(words) or pair[0].verdict
+
+
+def _figure_lines(rows):
+    for row in rows:
+        yield (row.number.network, row.number.title, '%.3f' % row.number.value, _spread(row, '%.4f'),
+               str(len(row.values)), row.verdict)
+
+
+def _spread(row, form):
+    """Mean and standard deviation of our values."""
+    if not row.values:
+        return '-'
+    mean = form % statistics.mean(row.values)
+    return mean if len(row.values) == 1 else '%s ± %s' % (mean, form % statistics.stdev(row.values))
+
+
+def _table(head, lines):
+    """A table whose last column begins at the left as well."""
+    lines = [head, *lines]
+    width = max(len(line[-1]) for line in lines)
+    text = text_table([(*line[:-1], line[-1].ljust(width)) for line in lines])
+    return '\n'.join(line.rstrip() for line in text.splitlines())
+
+
+def _left_out(runs):
+    """A line for each kind of runs that can't be compared."""
+    kinds = {}
+    for run in runs:
+        reasons = numbers.not_comparable(run.network, run.settings)
+        if reasons:
+            kinds.setdefault(for_terminal(', '.join(reasons)), []).append(for_terminal(run.network))
+    for reasons, networks in kinds.items():
+        yield '- %d run%s: %s (%s)' % (len(networks), '' if len(networks) == 1 else 's', reasons,
+                                       ', '.join(sorted(set(networks))))
+
+
+def _speed_lines(rows, speeds):
+    """What the hours come from."""
+    used = dict.fromkeys((row.hours.scaled_from or row.number.network, row.hours.words)
+                         for row in rows if row.hours)
+    if used:
+        yield 'Hours are epochs x training images / images per second, without testing; images per second:'
+        yield from ('- %s: %s' % pair for pair in used)
+    if any(row.hours and row.hours.scaled_from for row in rows):
+        yield SCALED_NOTE
+    if not any(speed.kind == 'GPU' and speed is not AUTHORS_SPEED for speed in speeds):
+        yield 'No GPU of ours has run anything: hours on GPUs rest on the speed that the authors printed.'
