@@ -21,7 +21,9 @@ from openatac.runtime import processor
 # it is called, and what it is for.
 COMMANDS = {
     'demo': ('openatac.study.demo:main', 'train, compare and export three units on handwritten digits'),
-    'evaluate-imagenet': ('openatac.training.evaluate_imagenet:main',
+    'train-cifar': ('openatac.commands.train_cifar:command', 'train a CIFAR network'),
+    'train-imagenet': ('openatac.commands.train_imagenet:command', 'train ResNet-50 on ImageNet'),
+    'evaluate-imagenet': ('openatac.commands.evaluate_imagenet:main',
                           'the validation errors of trained parameters'),
     'pack': ('openatac.data.photos.pack:main', 'make a record file of a folder of photographs, or check one'),
     'launch': ('openatac.distributed.launch:main', 'start a training run of several processes or machines'),
@@ -42,7 +44,13 @@ def main(argv=None):
     """Run one sub-command and return its exit code."""
     argv = sys.argv[1:] if argv is None else argv
     name = f'openatac {argv[0]}' if argv and argv[0] in COMMANDS else 'openatac'
-    return program.run(lambda: _call(argv), lambda sentence, code: streams.say(f'{name}: {sentence}'))
+    def fail(sentence, code):
+        if name.startswith('openatac train-'):
+            from openatac.distributed.workers import end
+            end(sentence, code)
+        streams.say(f'{name}: {sentence}')
+
+    return program.run(lambda: _call(argv), fail)
 
 
 def _call(argv):

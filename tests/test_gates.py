@@ -19,11 +19,12 @@ from openatac.models.parameters import load_parameters, save_parameters
 from openatac.nn.activations import make_activation
 from openatac.nn.atac import ChaATAC
 from openatac.nn.attention import ATTENTIONS, GatherExcite, SEBlock, make_attention
+from openatac.options import values
 from openatac.study.gates.statistics import COLUMNS, find_gates, gate_statistics
-from openatac.training import imagenet_network
+from openatac.training.network import build_network
 from tests.fresh_python import output_of
 from tests.photo_sets import write_data_dir
-from tests.scripts import call_script, json_of
+from tests.scripts import call_script, config_of, json_of
 
 C = 6
 
@@ -262,14 +263,14 @@ def test_without_matplotlib_the_file_is_made(runs, tmp_path, monkeypatch, caplog
 
 def test_a_run_of_train_imagenet(tmp_path):
     data = write_data_dir(tmp_path / 'data')
-    args = train_imagenet.parser().parse_args(
-        ['--data-dir', data, '--num-classes', '2', '--input-size', '32', '--act-layers', '1'])
-    net = imagenet_network.build_network(args)
+    config = config_of(train_imagenet, '--data-dir', data, '--num-classes', 2, '--input-size', 32,
+                       '--act-layers', 1)
+    net, _ = build_network(config)
     net.initialize(mx.init.MSRAPrelu())
     net(mx.nd.zeros((1, 3, 32, 32)))
     run = tmp_path / 'run'
     run.mkdir()
-    (run / 'settings.json').write_text(json.dumps(vars(args)))
+    (run / 'settings.json').write_text(json.dumps(values(config)))
     try:
         save_parameters(net, str(run / 'last.params'))
         assert gates(run, '--params', 'last', '--images', 4, '--out', tmp_path / 'x') == 0

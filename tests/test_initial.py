@@ -195,7 +195,7 @@ def test_a_flags_file_that_is_missing_or_damaged(refused, tmp_path, script, cont
     (['--dataset', 'cifar100'], '--dataset cifar10, and this is cifar100'),
     (['--model', 'cifar_resnet20_v2_se'], '--model atac, and this is cifar_resnet20_v2_se'),
     (['--resume-from', 'x.params'], '--resume-from None, and this is x.params'),
-    (['--recipe', 'cifar10_atac'], '--blocks 1, and this is 3'),
+    (['--recipe', 'cifar10_atac'], '--act-layers 1, and this is 4'),
 ], ids=lambda value: ' '.join(map(str, value)) if isinstance(value, list) else '')
 def test_other_flags_than_those_of_the_files(refused, start, flags, told):
     error = refused(2, train_cifar, *TORCH, '--initial', start, *flags)

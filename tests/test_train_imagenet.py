@@ -16,6 +16,7 @@ from openatac.training.schedule import warmup_schedule
 from tests.photo_sets import write_data_dir, write_photos
 from tests.scripts import (
     call_script,
+    config_of,
     finish,
     json_of,
     log_of,
@@ -222,9 +223,9 @@ def test_a_teacher_of_gluoncv_with_local_parameters(photos, tmp_path):
 
 def test_sync_batch_norm_has_the_same_parameters():
     """It needs two GPUs to run; the network that is built for them is checked here."""
-    from openatac.training.imagenet_network import build_network
-    args = train_imagenet.parser().parse_args(['--syncbn', '--num-gpus', '2', '--r', '2'])
-    net, plain = build_network(args), ResNet50_v1bATAC()
+    from openatac.training.network import build_network
+    net, _ = build_network(config_of(train_imagenet, '--syncbn', '--num-gpus', 2, '--r', 2))
+    plain = ResNet50_v1bATAC()
     assert isinstance(net.layer1[0].bn1, mx.gluon.contrib.nn.SyncBatchNorm)
     assert [(k, p.shape) for k, p in net._collect_params_with_prefix().items()] == [
         (k, p.shape) for k, p in plain._collect_params_with_prefix().items()]
@@ -237,10 +238,10 @@ def test_sync_batch_norm_has_the_same_parameters():
     (['--attention', 'se', '--self-attention', 'aa'], 'resnet50_v1b_se_aa', 'layer2.0.conv2.', None),
 ])
 def test_what_the_network_flags_build(flags, name, parameter, shape):
-    from openatac.training.imagenet_network import build_network, model_name
-    args = train_imagenet.parser().parse_args(['--act-type', 'relu', *flags])
-    parameters = build_network(args)._collect_params_with_prefix()
-    assert model_name(args) == name
+    from openatac.training.network import build_network
+    net, built = build_network(config_of(train_imagenet, '--act-type', 'relu', *flags))
+    parameters = net._collect_params_with_prefix()
+    assert built == name
     if shape:
         assert parameters[parameter].shape == shape
     else:  # not the convolution

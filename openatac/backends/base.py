@@ -1,11 +1,150 @@
-"""What trains and evaluates a network, as `openatac.training.loop` sees it.
+"""What computes a training run: one interface for every backend.
 
-`GluonEngine` (openatac.backends.mxnet.engine) computes with MXNet, `TorchEngine` with PyTorch. The loop does
-not know which one it drives.
+A `Backend` puts a network on its devices and makes batches for it; its `Engine` trains and evaluates, and is
+all that `openatac.training.loop` sees. A backend is registered once, by `register_backend`.
 """
+from __future__ import annotations
+
 import abc
 import contextlib
-from typing import NamedTuple, Optional
+import importlib
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, Iterator, List, Literal, NamedTuple, Optional, Tuple, Union
+
+from openatac.arguments import POSITIVE
+from openatac.options import Section, option
+
+Arrays = Dict[str, Any]  # {name: numpy.ndarray}
+
+
+# ------------------------------------------------------------------------------------- settings
+
+@dataclass(frozen=True)
+class Compute(Section, title='engine'):
+    """What computes, and how."""
+
+    engine: str = option(
+        'mxnet', 'what computes: torch runs the same graph in PyTorch, also on GPUs that MXNet has no code '
+        'for',
+        choices=lambda: sorted(_BACKENDS), result=True, added=True)
+    dtype: Literal['float32', 'float16', 'bfloat16'] = option('float32', 'of activations', result=True)
+    mode: Literal['hybrid', 'imperative'] = option(
+        'hybrid', 'whether MXNet runs the network as one graph', result=True)
+    tf32: bool = option(False, 'torch: multiply in TF32, faster and less exact', result=True, added=True)
+    compile: bool = option(
+        False, 'torch: fuse the operators by torch.compile, on GPUs with CUDA graphs', result=True,
+        added=True)
+
+    loss_scale = None
+
+
+@dataclass(frozen=True)
+class ImagenetCompute(Compute):
+    """The same with the loss scale of float16."""
+
+    loss_scale: Optional[float] = option(
+        None, 'factor on the loss of float16 to begin with; it adapts', parse=POSITIVE, shown='1024',
+        result=True)
+
+
+# ------------------------------------------------------------------------------------- registry
+
+_BACKENDS: Dict[str, Union[str, Callable[..., Backend]]] = {
+    'mxnet': 'openatac.backends.mxnet.backend:MxnetBackend',
+    'torch': 'openatac.backends.torch.backend:TorchBackend',
+}
+
+
+def register_backend(name: str, factory: Callable[..., Backend]) -> None:
+    """Let ``--engine name`` compute by ``factory``, a `Backend` class or a function that returns one."""
+    _BACKENDS[name] = factory
+
+
+def open_backend(net: Any, compute: Compute, image_shape: Tuple[int, int, int], seed: int, gpus: str,
+                 fall_back: bool) -> Backend:
+    """The `Backend` that ``compute.engine`` names, with the network on its devices.
+
+    Parameters
+    ----------
+    net : HybridBlock, not initialised, or the path of a symbol file
+    image_shape : (C, H, W)
+    seed : of initial values, and of what chance decides in a step
+    gpus : such as '0,1'; '' is the CPU
+    fall_back : whether the CPU takes over where no GPU can be seen
+
+    Raises
+    ------
+    DeviceError
+        If the devices, or the precision, are not available.
+    ModuleNotFoundError
+        If the library that computes is not installed.
+    """
+    factory = _BACKENDS[compute.engine]
+    if isinstance(factory, str):
+        module, name = factory.split(':')
+        factory = getattr(importlib.import_module(module), name)
+    return factory(net, compute, image_shape, seed, gpus, fall_back)
+
+
+def decays(parameter: str) -> bool:
+    """Whether a parameter keeps its weight decay under ``no_wd``: all but biases, gammas and betas do."""
+    return not parameter.endswith(('beta', 'gamma', 'bias'))
+
+
+# ----------------------------------------------------------------------------------- interface
+
+class Backend(abc.ABC):
+    """A network on the devices of its run.
+
+    Attributes
+    ----------
+    count : int
+        How many devices a batch is split over.
+    """
+
+    count: int = 1
+
+    @abc.abstractmethod
+    def training_batches(self, images: Any, batch_size: int, seed: int) -> Any:
+        """Augmented batches of an `ImageSet`, as the engine takes them; see `TrainingBatches`."""
+
+    @abc.abstractmethod
+    def evaluation_batches(self, images: Any, batch_size: int) -> Any:
+        """All images of an `ImageSet` in order, as the engine takes them; see `EvaluationBatches`."""
+
+    @abc.abstractmethod
+    def initialize(self, params: Optional[str] = None) -> None:
+        """Give the network its initial values, or those of the file ``params``."""
+
+    @abc.abstractmethod
+    def load(self, params: str) -> None:
+        """Give the network the values of the file ``params``."""
+
+    @abc.abstractmethod
+    def load_teacher(self, teacher: Teacher) -> Any:
+        """The teacher's network, as the ``objective`` of `engine` takes it."""
+
+    @abc.abstractmethod
+    def engine(self, optimizer: Dict[str, float], objective: Dict[str, Any], no_wd: bool = False,
+               top5: bool = False, cluster: Any = None) -> Engine:
+        """The engine that trains and evaluates the network.
+
+        Parameters
+        ----------
+        optimizer : {name: value} of NAG's learning_rate, momentum and wd
+        objective : {name: value} of the arguments of `openatac.backends.mxnet.objective.Objective`
+        no_wd : whether biases, gammas and betas have no weight decay
+        top5 : whether evaluation counts the five best classes too
+        cluster : the processes that train together
+        """
+
+
+class Teacher(NamedTuple):
+    """The teacher of a distillation: its network, its parameter file or None, and its number of classes."""
+
+    network: str
+    params: Optional[str]
+    classes: int
 
 
 class Metrics(NamedTuple):
@@ -18,8 +157,10 @@ class Metrics(NamedTuple):
 
 
 class Engine(abc.ABC):
-    """A network on its devices: training steps, evaluation, and the state that makes them repeatable.
+    """A network in training: steps, evaluation, and the state that makes them repeatable.
 
+    Attributes
+    ----------
     objective : what a batch teaches; its ``metric`` names what is measured beside the loss
     cluster : the processes that train together (`openatac.distributed.workers`)
     iteration : int; optimizer steps since the run began
@@ -28,64 +169,113 @@ class Engine(abc.ABC):
     versions : {name: version} of the libraries that compute
     """
 
+    objective: Any
+    cluster: Any
+    iteration: int
+    images: int
+    devices: str
+    versions: Dict[str, str]
+
     @abc.abstractmethod
-    def train_batch(self, images, labels, rate):
+    def train_batch(self, images: Any, labels: Any, rate: float) -> None:
         """One optimizer step at the learning rate ``rate``. Does not wait for its end.
 
-        images, labels : (B, C, H, W) and (B,); NumPy arrays, or what the engine's own batches are
+        images, labels : (B, C, H, W) and (B,); NumPy arrays, or what the backend's own batches are
         """
 
     @abc.abstractmethod
-    def read_metrics(self):
-        """`Metrics` of this process's images since `reset_metrics`; waits for the device."""
+    def read_metrics(self) -> Metrics:
+        """The means over this process's images since `reset_metrics`; waits for the device."""
 
-    def read_all_metrics(self):
+    def read_all_metrics(self) -> Metrics:
         """The same over all processes, each of which must call it."""
         return self.read_metrics()
 
     @abc.abstractmethod
-    def reset_metrics(self):
-        """Start the means anew."""
+    def reset_metrics(self) -> None:
+        """Start new means."""
 
     @abc.abstractmethod
-    def evaluate(self, batches):
-        """`Metrics` over all ``batches`` of (images, labels), those of all processes together."""
+    def evaluate(self, batches: Any) -> Metrics:
+        """The means over all ``batches`` of (images, labels), those of all processes together."""
 
     @abc.abstractmethod
-    def state(self):
-        """({name: numpy.ndarray}, {name: number}): all that the next steps depend on.
+    def state(self) -> Tuple[Arrays, Dict[str, Any]]:
+        """All arrays and numbers that the next steps depend on.
 
         Each process must call it; all get the same.
         """
 
     @abc.abstractmethod
-    def load_state(self, arrays, numbers):
+    def load_state(self, arrays: Arrays, numbers: Dict[str, Any]) -> None:
         """Go back to what `state` returned."""
 
     @abc.abstractmethod
-    def optimizer_states(self):
-        """{name: numpy.ndarray}: what the optimizer remembers, as `load_optimizer_states` takes it."""
+    def optimizer_states(self) -> Arrays:
+        """What the optimizer remembers, as `load_optimizer_states` takes it."""
 
     @abc.abstractmethod
-    def load_optimizer_states(self, saved):
+    def load_optimizer_states(self, saved: Arrays) -> None:
         """Go back to what `optimizer_states` returned; KeyError if it is of other parameters."""
 
     @abc.abstractmethod
-    def save_parameters(self, path):
+    def save_parameters(self, path: str) -> None:
         """Write the parameters to ``path`` under their structural names, whole or not at all.
 
         Raises OSError if it cannot be written.
         """
 
     @contextlib.contextmanager
-    def mean_statistics(self):
+    def mean_statistics(self) -> Iterator[None]:
         """While open, all devices of all processes have the mean of their running statistics."""
         yield
 
     @abc.abstractmethod
-    def wait(self):
+    def checksum(self) -> int:
+        """A number that stands for the present values of the trained parameters."""
+
+    @abc.abstractmethod
+    def wait(self) -> None:
         """Wait for all that the devices still have to do."""
 
     @abc.abstractmethod
-    def device_memory(self):
+    def device_memory(self) -> float:
         """MB in use on the fullest GPU, 0 without one."""
+
+
+class SingleProcess:
+    """A run of one process, with the interface of `openatac.distributed.workers.Cluster`."""
+
+    rank, size, stop_signal, is_asynchronous = 0, 1, 0, False
+
+    def __init__(self, kvstore: str = 'device'):
+        self.kvstore = kvstore
+
+    def gather(self, message: Any, name: str = 'a message') -> List[Any]:
+        return [message]
+
+    def barrier(self, name: str = 'a barrier') -> None:
+        pass
+
+    def prepare(self, trainer: Any, batch_size: int) -> None:
+        pass
+
+    def check_alike(self, settings: Dict[str, Any]) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def mixup_share(alpha: float, seed: int, iteration: int) -> float:
+    """The share of each image that stays its own in an iteration, lambda ~ Beta(alpha, alpha).
+
+    A function of (seed, iteration) alone: an engine that goes on from a checkpoint, be it another backend's,
+    mixes as if the run had not stopped.
+
+    References
+    ----------
+    Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018
+    """
+    import numpy as np
+    return float(np.random.RandomState([seed, iteration]).beta(alpha, alpha))

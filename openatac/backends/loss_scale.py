@@ -13,9 +13,9 @@ class LossScale:
         self.good_steps = 0
 
     @classmethod
-    def of(cls, args):
-        """That of the flags: --loss-scale, or the default; None unless --dtype is float16."""
-        return cls(getattr(args, 'loss_scale', None) or 2.0 ** 10) if args.dtype == 'float16' else None
+    def of(cls, compute):
+        """That of a `Compute`: its loss_scale, or the default; None unless its dtype is float16."""
+        return cls(compute.loss_scale or 2.0 ** 10) if compute.dtype == 'float16' else None
 
     def update(self, finite):
         """Adapt the scale for the next step; returns ``finite``, whether the gradients of this one were.

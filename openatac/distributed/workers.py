@@ -15,7 +15,7 @@ import sys
 import threading
 import traceback
 
-from openatac.backends.alone import Alone
+from openatac.backends.base import SingleProcess
 from openatac.console import streams
 from openatac.errors import OpenatacError
 
@@ -130,7 +130,7 @@ _cluster = None     # of this process
 def start(name):
     """Take this process's place in a run with MXNet's key-value store ``name``, one of KVSTORES.
 
-    Returns `Alone` for a store of one process, and `Cluster` in a worker of several. In a scheduler
+    Returns `SingleProcess` for a store of one process, and `Cluster` in a worker of several. In a scheduler
     and a server it serves until the run ends, and ends the process; so call it before importing
     MXNet, which would do that in its own way. Raises OpenatacError if the name or the DMLC_*
     variables make no run, or nobody answers.
@@ -143,7 +143,7 @@ def start(name):
             raise OpenatacError('this process is the %s of a distributed run, and the key-value store %r is '
                                 'for one process: choose dist_sync, dist_device_sync or dist_async'
                                 % (os.environ['DMLC_ROLE'], name))
-        return Alone(name)
+        return SingleProcess(name)
     job = read_job(os.environ, name)
     _prepare_mxnet(job)
     if job.role != 'worker':

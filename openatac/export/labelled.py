@@ -61,9 +61,9 @@ def of_dataset(dataset, folder, train):
                                                        int(images.labels[index])), str)
 
 
-def of_photographs(run, train):
-    """Training or validation images of a run of train_imagenet.py; DataError if they are not here."""
-    return _of_source(open_source(run, 'train' if train else 'val'), range(run.num_classes))
+def of_photographs(data, classes, train):
+    """Training or validation images of an `ImagenetData`; DataError if they are not here."""
+    return _of_source(open_source(data, 'train' if train else 'val', classes), range(classes))
 
 
 def _of_source(source, classes):

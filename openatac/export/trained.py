@@ -1,7 +1,6 @@
 """A trained network with what must be known to use it: of a run's folder, or by name and parameter file."""
 import contextlib
 import inspect
-import os
 from functools import partial
 from typing import Any, Callable, NamedTuple
 
@@ -14,8 +13,11 @@ from openatac.models.parameters import load_parameters, read_arrays
 from openatac.models.resnet_v1b import ResNet50_v1bATAC
 from openatac.models.zoo import find_model, get_model
 from openatac.nn.group_norm import GroupNorm
-from openatac.training import cifar_network, imagenet_network, session
+from openatac.options import changed
 from openatac.training import imagenet as imagenet_run
+from openatac.training.config import PUBLISHED_CROP_RATIO, CifarConfig
+from openatac.training.network import CLASSES
+from openatac.training.run_folder import RunFolder
 
 COARSE = '-coarse'  # 20 superclasses under 100 outputs, as the published script trains
 CIFAR_SIZE, IMAGENET_SIZE = 32, 224
@@ -41,35 +43,33 @@ def of_run(folder, params=None, size=None, data_dir=None):
     params : the run's parameter file, its best one if not given; size : side of the input images, the run's
     if not given; data_dir : where the run's images are now. Raises OpenatacError if there is no such run.
     """
-    run = session.read_settings(folder)
-    with session.reading_network(folder):
-        trained = (_cifar if hasattr(run, 'blocks') else _imagenet)(run, size, data_dir)
-    load_parameters(trained.net, params or os.path.join(folder, 'best.params'))
+    run = RunFolder(folder)
+    net, name, config = run.network()
+    trained = (_cifar if isinstance(config, CifarConfig) else _imagenet)(net, name, config, size, data_dir)
+    load_parameters(net, params or run.file('best.params'))
     return trained
 
 
-def _cifar(run, size, data_dir):
-    net = cifar_network.build_network(run)
-    name = cifar_network.model_name(run)
-    coarse = run.dataset == 'cifar100' and run.cifar100_labels == 'coarse'
-    dataset = run.dataset + (COARSE if coarse else '')
-    arguments = {flag: getattr(run, flag)
+def _cifar(net, name, config, size, data_dir):
+    data = config.data
+    coarse = data.dataset == 'cifar100' and data.cifar100_labels == 'coarse'
+    dataset = data.dataset + (COARSE if coarse else '')
+    arguments = {flag: getattr(config.network, flag)
                  for flag in ('r', 'act_layers', 'useGlobal', 'useReLU', 'reduction')}
-    description = _small(name, cifar_network.CLASSES[run.dataset], size, labels_of(dataset), arguments)
-    return Trained(net, description, partial(labelled.of_dataset, dataset, data_dir or run.data_dir))
+    description = _small(name, CLASSES[data.dataset], size, labels_of(dataset), arguments)
+    return Trained(net, description, partial(labelled.of_dataset, dataset, data_dir or data.data_dir))
 
 
-def _imagenet(run, size, data_dir):
-    run.syncbn = False  # the same parameters, and one device needs no synchronisation
+def _imagenet(net, name, config, size, data_dir):
     if data_dir:
-        run.data_dir, run.use_rec = data_dir, False
-    arguments = {flag: getattr(run, flag) for flag in ('r', 'act_layers', 'use_gn')}
-    description = _large(imagenet_network.model_name(run), run.num_classes, size or run.input_size,
-                         run.crop_ratio or imagenet_run.CROP_RATIO, arguments)
+        config = changed(config, data_dir=data_dir, use_rec=False)
+    classes = config.network.num_classes
+    arguments = {flag: getattr(config.network, flag) for flag in ('r', 'act_layers', 'use_gn')}
+    description = _large(name, classes, size or config.data.input_size, config.data.centre, arguments)
     with contextlib.suppress(DataError):  # the names of the classes are where the images are
         description = description._replace(
-            labels=list(imagenet_run.open_source(run, 'val').class_names or []))
-    return Trained(imagenet_network.build_network(run), description, partial(labelled.of_photographs, run))
+            labels=list(imagenet_run.open_source(config.data, 'val', classes).class_names or []))
+    return Trained(net, description, partial(labelled.of_photographs, config.data, classes))
 
 
 # ------------------------------------------------------------------------- a name and a file
@@ -93,7 +93,7 @@ def of_model(name, params, classes=None, size=None, dataset=None, data_dir=None,
     net = get_model(name, classes or found, **host)
     load_parameters(net, params)
     if not name.lower().startswith('cifar'):
-        return Trained(net, _large(name.lower(), found, size or IMAGENET_SIZE, imagenet_run.CROP_RATIO,
+        return Trained(net, _large(name.lower(), found, size or IMAGENET_SIZE, PUBLISHED_CROP_RATIO,
                                    arguments), _no_images)
     if dataset is None:
         return Trained(net, _small(name.lower(), found, size, [], arguments), _no_images)
@@ -129,7 +129,7 @@ def labels_of(dataset):
         return list('0123456789')
     name, coarse = dataset.replace(COARSE, ''), dataset.endswith(COARSE)
     names = cifar.class_names(name, 'coarse' if coarse else 'fine')
-    return names + ['unused %d' % index for index in range(len(names), cifar_network.CLASSES[name])]
+    return names + ['unused %d' % index for index in range(len(names), CLASSES[name])]
 
 
 def _small(name, classes, size, labels, arguments):

@@ -7,15 +7,12 @@ import argparse
 import os
 import shutil
 import subprocess
-import sys
 
 from openatac.console.text_table import text_table
 from openatac.errors import OpenatacError
-from openatac.files.reading import read_text
-from openatac.files.schema import parse, read_json
-from openatac.study.comparison.run_queue import train_script
+from openatac.study.comparison.run_queue import TRAIN_CIFAR
 from openatac.training.curves import draw_curves
-from openatac.training.run_files import Summary
+from openatac.training.run_folder import RunFolder
 
 UNITS = {  # name -> flags of train_cifar.py
     'ReLU': ['--act-type', 'relu'],
@@ -37,7 +34,7 @@ def main(argv):
     print(table(runs))
     picture = os.path.join(folder, 'curves.png')
     draw_curves(picture, 'ResNet-8 on handwritten digits', {
-        label: {unit: [row[key] for row in run['history']] for unit, run in runs.items()}
+        label: {unit: run['history'][key] for unit, run in runs.items()}
         for label, key in (('training loss', 'train_loss'), ('test accuracy', 'val_accuracy'))})
     print('\ncurves: %s' % picture)
     _export(runs['ATAC'], os.path.join(folder, 'export', 'atac'))
@@ -49,7 +46,7 @@ def _train(unit, flags, folder):
     if os.path.exists(os.path.join(folder, 'summary.json')):
         shutil.rmtree(folder)  # of an earlier demo, which ran to its end
     print('training %s' % unit, flush=True)
-    command = [sys.executable, train_script(), '--recipe', 'digits', *flags,
+    command = [*TRAIN_CIFAR, '--recipe', 'digits', *flags,
                '--save-dir', folder, '--resume', 'auto']
     if subprocess.run(command).returncode:
         raise OpenatacError('the demo ends here, since training %s failed (see above)' % unit)
@@ -60,8 +57,8 @@ def _read(folder):
     from openatac.models.parameters import load_parameters
     from openatac.models.zoo import get_model
     from openatac.study.costs.count import costs
-    run = read_json(os.path.join(folder, 'summary.json'), Summary)
-    run['history'] = [parse(line) for line in read_text(os.path.join(folder, 'metrics.jsonl')).splitlines()]
+    run = RunFolder(folder).summary()
+    run['history'] = RunFolder(folder).history()
     gate = {'useGlobal': run['useGlobal']} if run['act_type'] == 'ChaATAC' else {}
     run['net'] = get_model(run['model'], classes=10, **gate)
     load_parameters(run['net'], os.path.join(folder, 'last.params'))

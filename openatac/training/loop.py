@@ -17,7 +17,7 @@ from openatac.errors import CheckpointError, OpenatacError
 from openatac.files.schema import fit
 from openatac.models.params_file import write_params
 from openatac.training.checkpoint import check_finite, checkpoints_of, what_is_kept, writing_in
-from openatac.training.run_files import State
+from openatac.training.run_folder import State
 from openatac.training.tracking import on_terminal
 
 log = logging.getLogger('openatac')

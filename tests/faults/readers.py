@@ -30,6 +30,7 @@ from openatac.files.checksums import sha256
 from openatac.graph.symbol import load_symbol_file
 from openatac.models.parameters import read_arrays, save_parameters
 from openatac.models.params_file import read_params
+from openatac.options import DEFAULT, Given, build, fields
 from openatac.study.comparison import statistics
 from openatac.study.comparison.finished import given_runs
 from openatac.study.comparison.runs import find_runs
@@ -37,9 +38,11 @@ from openatac.study.costs.table import measure
 from openatac.study.published.numbers import IMAGENET
 from openatac.study.published.table import make_row
 from openatac.study.published.training_time import run_speeds
-from openatac.training import cifar_network, loop, session
+from openatac.training import loop
 from openatac.training.checkpoint import Checkpoints
-from openatac.training.initial import Initial
+from openatac.training.config import CifarConfig, network_settings
+from openatac.training.initial import read_initial
+from openatac.training.run_folder import RunFolder
 from tests.conftest import ROOT
 from tests.photo_sets import write_photos
 
@@ -50,6 +53,7 @@ IMAGES = np.random.RandomState(0).randn(1, 3, 8, 8).astype('float32')
 PIXELS = np.random.RandomState(0).randint(0, 256, (17, 23, 3)).astype('uint8')
 REFUSALS = OpenatacError, BadRecord, BadImage, MemoryError  # which a command tells in a sentence
 Content = Dict[str, Any]
+DEFAULTS = dict.fromkeys(fields(CifarConfig), DEFAULT)
 
 
 class Reader(NamedTuple):
@@ -270,20 +274,22 @@ def _read_summary(folder: str) -> Content:
 
 
 def _read_flags(folder: str) -> Content:
-    initial = Initial(folder + '/start')
-    return {'model': initial.model, 'flags': repr(sorted(initial.flags.items()))}
+    try:
+        _, model, config = read_initial(folder + '/start', Given(build(CifarConfig, {}), DEFAULTS))
+    except ValueError as error:  # which the command turns into a sentence
+        raise OpenatacError(str(error)) from None
+    return {'model': model, 'flags': repr(config)}
 
 
 def _write_runs(folder: str) -> None:
     shutil.copytree(RUN, folder + '/run')
     _edit(folder + '/run/settings.json', host=None, reduction=16)  # which newer runs have
-    settings = session.read_settings(folder + '/run')
-    net = cifar_network.build_network(settings)
+    net, _, config = RunFolder(folder + '/run').network()
     net.initialize(mx.init.MSRAPrelu())
     net(mx.nd.zeros((1, 3, 32, 32)))
     save_parameters(net, folder + '/run/best.params')
     with open(folder + '/run/start-flags.json', 'w', encoding='utf-8') as handle:
-        json.dump({'model': 'atac', 'flags': {'blocks': 1, 'r': 2, 'useReLU': True, 'seed': 0}}, handle)
+        json.dump({'model': 'atac', 'flags': network_settings(config)}, handle)
 
 
 # ------------------------------------------------------------------------------ checkpoints

@@ -20,8 +20,8 @@ from openatac.models.params_file import read_params
 from openatac.study.comparison.finished import finished_runs
 from openatac.study.comparison.runs import read_run
 from openatac.study.costs.table import measure
-from openatac.training import session
 from openatac.training.initial import Initial
+from openatac.training.run_folder import RunFolder
 from tests.conftest import ROOT
 
 # They open the kernel's tables, standard input, and what they have just written.
@@ -56,7 +56,7 @@ def test_each_way_to_open_refuses_it_at_once(odd, tmp_path, read):
 @pytest.mark.parametrize('name, read', [
     ('a.params', read_params), ('a.params', read_arrays), ('hosts', read_hosts), ('a.rec', RecordFile),
     ('a.json', lambda path: read_description(path[:-5])), ('a.json', lambda path: measure(path, (3, 32, 32))),
-    ('settings.json', lambda path: session.read_settings(os.path.dirname(path))),
+    ('settings.json', lambda path: RunFolder(os.path.dirname(path)).config()),
     ('summary.json', lambda path: read_run(os.path.dirname(path))),
     ('summary.json', lambda path: finished_runs(os.path.dirname(path)) or fail()),
     ('a-flags.json', lambda path: Initial(path.replace('-flags.json', '')))])

@@ -9,8 +9,7 @@ import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon
 
-from openatac.backends.alone import Alone
-from openatac.backends.base import Engine, Metrics
+from openatac.backends.base import Engine, Metrics, SingleProcess
 from openatac.backends.mxnet.cpu_graph import training_form
 from openatac.backends.mxnet.cpu_step import CpuStep
 from openatac.backends.mxnet.objective import Objective
@@ -48,7 +47,7 @@ class GluonEngine(Engine):
                  hybrid=True, seed=0, objective=None, loss_scale=None, top5=False, cluster=None):
         self.net, self.contexts, self.dtype, self.seed = net, contexts, dtype, seed
         self.objective, self.loss_scale = objective or Objective(), loss_scale
-        self.top5, self.cluster = top5, cluster or Alone()
+        self.top5, self.cluster = top5, cluster or SingleProcess()
         net.cast(dtype)
         if hybrid:
             # On CPUs no static_shape: it keeps oneDNN's copies of all intermediate arrays, 1.8 GB instead

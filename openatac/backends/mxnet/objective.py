@@ -6,7 +6,7 @@ Label smoothing (Szegedy et al., 2016), mixup (Zhang et al., 2018) and distillat
 import mxnet as mx
 from mxnet import gluon
 
-from openatac.backends.mixing import mixing
+from openatac.backends.base import mixup_share
 
 
 class Objective:
@@ -43,7 +43,7 @@ class Objective:
         """The share of each image that stays its own in that iteration, lambda, in [0, 1]."""
         if not self.mixup or iteration >= self.mixup_iterations:
             return 1.0
-        return mixing(self.mixup, seed, iteration)
+        return mixup_share(self.mixup, seed, iteration)
 
     def inputs(self, images, share):
         """lambda x + (1 - lambda) x reversed, for images (B, ...)."""

@@ -4,54 +4,54 @@ from openatac.models.parameters import load_parameters
 from openatac.models.zoo import MODELS, get_model
 
 
-def load_teacher(args, contexts, image_shape):
-    """The network ``args.teacher`` of our zoo or GluonCV's, trained, on ``contexts``.
+def load_teacher(teacher, contexts, image_shape, dtype):
+    """The network of a `Teacher`, of our zoo or GluonCV's, trained, on ``contexts``.
 
-    With the parameters in ``args.teacher_params``, or those that GluonCV downloads. Raises
-    OpenatacError for an unknown name, parameters that can't be read and another number of classes.
+    With the parameters in ``teacher.params``, or those that GluonCV downloads. Raises OpenatacError for an
+    unknown name, parameters that can't be read and another number of classes.
     """
     import mxnet as mx
-    net = _build(args)
-    if args.teacher_params:
+    net = _build(teacher)
+    if teacher.params:
         try:
-            load_parameters(net, args.teacher_params, contexts)
+            load_parameters(net, teacher.params, contexts)
         except ParameterFileError as error:
             raise ParameterFileError('the teacher is unreadable: %s' % error) from None
     else:
         net.collect_params().reset_ctx(contexts)
-    net.cast(args.dtype)
+    net.cast(dtype)
     net.hybridize(static_alloc=True)
     for ctx in contexts:
-        output = net(mx.nd.zeros((1,) + image_shape, ctx, args.dtype))
+        output = net(mx.nd.zeros((1,) + image_shape, ctx, dtype))
     classes = output.shape[1] if isinstance(output, mx.nd.NDArray) else 0  # 0: it has several outputs
-    if classes != args.num_classes:
+    if classes != teacher.classes:
         raise OpenatacError('the teacher %s has %d classes, and the network %d: choose one for the same '
-                            'classes' % (args.teacher, classes, args.num_classes))
+                            'classes' % (teacher.network, classes, teacher.classes))
     return net
 
 
-def _build(args):
+def _build(teacher):
     """The teacher's network, with GluonCV's own parameters if none are named."""
-    if args.teacher.lower() in MODELS:
-        if not args.teacher_params:
+    if teacher.network.lower() in MODELS:
+        if not teacher.params:
             raise OpenatacError('--teacher %s: no trained weights of it are published; name a file by '
-                                '--teacher-params' % args.teacher)
-        return get_model(args.teacher, classes=args.num_classes)
+                                '--teacher-params' % teacher.network)
+        return get_model(teacher.network, classes=teacher.classes)
     from gluoncv import model_zoo
     known = model_zoo.get_model_list()
-    if args.teacher.lower() not in known:
+    if teacher.network.lower() not in known:
         raise OpenatacError('--teacher %s: neither GluonCV nor openatac has a network of that name; see '
-                            'gluoncv.model_zoo.get_model_list()' % args.teacher)
+                            'gluoncv.model_zoo.get_model_list()' % teacher.network)
     # GluonCV's own classifiers have 1000 classes, and files that it downloads
     settings = {'pretrained': True}
-    if args.teacher_params:
-        settings = {'pretrained': False, 'classes': args.num_classes}
+    if teacher.params:
+        settings = {'pretrained': False, 'classes': teacher.classes}
     try:
-        return model_zoo.get_model(args.teacher, **settings)
+        return model_zoo.get_model(teacher.network, **settings)
     except Exception as error:  # of whatever kind: it builds, downloads, unpacks and reads in many ways
         raise OpenatacError('GluonCV cannot make the teacher %s (%s): choose a classifier, with its .params '
                             'file in --teacher-params if it cannot be downloaded'
-                            % (args.teacher, _first_line(error))) from None
+                            % (teacher.network, _first_line(error))) from None
 
 
 def _first_line(error):

@@ -5,8 +5,7 @@ import zlib
 
 import numpy as np
 
-from openatac.backends.alone import Alone
-from openatac.backends.base import Engine, Metrics
+from openatac.backends.base import Engine, Metrics, SingleProcess
 from openatac.backends.torch.nag import NAG
 from openatac.backends.torch.objective import TorchObjective
 from openatac.backends.torch.pytorch import torch
@@ -55,7 +54,8 @@ class TorchEngine(Engine):
         if dtype not in PRECISIONS:
             raise ValueError('dtype must be one of %s, not %r' % (', '.join(PRECISIONS), dtype))
         self.device, self.dtype, self.seed, self.top5 = _open_device(device), dtype, seed, top5
-        self.objective, self.loss_scale, self.cluster = objective or TorchObjective(), loss_scale, Alone()
+        self.objective, self.loss_scale = objective or TorchObjective(), loss_scale
+        self.cluster = SingleProcess()
         self.layout = torch.contiguous_format
         if self.device.type == 'cuda':
             self._set_up_gpu(tf32, compiled)

@@ -1,5 +1,5 @@
 """What a batch teaches, in PyTorch, without MXNet: see `openatac.backends.mxnet.objective.Objective`."""
-from openatac.backends.mixing import mixing
+from openatac.backends.base import mixup_share
 from openatac.backends.torch.pytorch import torch
 
 F = torch.nn.functional
@@ -34,7 +34,7 @@ class TorchObjective:
         """The share of each image that stays its own in that iteration, lambda, in [0, 1]."""
         if not self.mixup or iteration >= self.mixup_iterations:
             return 1.0
-        return mixing(self.mixup, seed, iteration)
+        return mixup_share(self.mixup, seed, iteration)
 
     def inputs(self, images, share):
         """lambda x + (1 - lambda) x reversed, for images (B, ...)."""

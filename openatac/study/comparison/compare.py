@@ -28,12 +28,22 @@ from openatac.console import streams
 from openatac.errors import OpenatacError
 from openatac.files.schema import read_json
 from openatac.files.writing import write_text
-from openatac.study.comparison.run_queue import WRONG_COMMAND, Training, run_all, train_script
+from openatac.options import fields, flags_of
+from openatac.study.comparison.run_queue import TRAIN_CIFAR, WRONG_COMMAND, Training, run_all
 from openatac.study.comparison.runs import find_runs, trained_name
+from openatac.training.config import CifarConfig
 
-OURS = ('--model', '--blocks', '--act-type', '--attention', '--useGlobal', '--no-useGlobal', '--seed',
-        '--save-dir', '--resume', '--recipe', '--summary', '--evaluate', '--export', '--tensorboard',
-        '--project', '--name', '--save-plot-dir', '--initial', '--write-initial', '--dry-run')
+# What a comparison sets itself beside the unit, the depth and the seed.
+_OWN = ('model', 'seed', 'save_dir', 'save_plot_dir', 'resume', 'recipe', 'summary', 'evaluate', 'export',
+        'tensorboard', 'project', 'name', 'initial', 'write_initial', 'dry_run', 'print_config')
+
+
+def _own_flags():
+    """The flags of train_cifar.py that are not to be given."""
+    for name, field in fields(CifarConfig).items():
+        if name in _OWN or field.option.named:
+            for flag in flags_of(name, field):
+                yield from (flag, '--no-' + flag[2:])
 
 
 def main(argv):
@@ -91,8 +101,9 @@ def _parse(argv):
     args.folder = args.folder or (args.others[0] if args.others else None)
     if args.folder is None:
         p.error('FOLDER, where the comparison is to be, is missing')
+    own = set(_own_flags())
     for flag in args.flags:
-        if flag.split('=')[0] in OURS:
+        if flag.split('=')[0] in own:
             p.error('%s is not to be given after --: the comparison sets it' % flag)
     if args.dry_run and not args.units:
         p.error('argument --dry-run: --units names nothing to train')
@@ -114,12 +125,12 @@ def _list(kind):
 def _trainings(args):
     """A Training for each unit, depth and seed; ValueError for an unknown unit."""
     flags = {unit.lower(): unit_flags(unit) for unit in args.units or ()}
-    script, trainings = train_script(), []
+    trainings = []
     for seed, blocks, unit in itertools.product(args.seeds, args.blocks, flags):
         name = trained_name(unit, blocks, seed)
         folder = os.path.join(args.folder, 'runs', name)
         trainings.append(Training(name, folder, [
-            sys.executable, script, '--recipe', args.recipe, *args.flags, *flags[unit],
+            *TRAIN_CIFAR, '--recipe', args.recipe, *args.flags, *flags[unit],
             '--blocks', str(blocks), '--seed', str(seed), '--save-dir', folder, '--resume', 'auto']))
     return trainings
 

@@ -11,7 +11,6 @@ from openatac.study.comparison import statistics
 from openatac.study.comparison.accuracy_picture import write_accuracy_picture
 from openatac.study.comparison.report_page import page
 from openatac.study.comparison.runs import RECORD, check_comparable, find_runs, run_name, runs_in
-from openatac.training.run_files import Settings
 
 NOTE = 'note.txt'
 ADVICE = ': make room or choose another folder'
@@ -45,7 +44,7 @@ def _record(run):
         texts = {}
         for name in RECORD:
             texts[name] = read_text(os.path.join(run.folder, name))
-        settings = fit(parse(texts['settings.json']), Settings)
+        settings = fit(parse(texts['settings.json']), dict)
     except (OSError, ValueError) as error:
         raise OpenatacError('%s lacks %s, or they are damaged (%s): name a folder with all of these files'
                             % (run.folder, ' or '.join(RECORD), error)) from None

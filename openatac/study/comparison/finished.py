@@ -3,11 +3,9 @@ import os
 from typing import Dict, NamedTuple
 
 from openatac.errors import OpenatacError
-from openatac.files.schema import read_json
-from openatac.files.writing import read_csv
-from openatac.study.comparison.runs import device_count, read_run
+from openatac.study.comparison.runs import read_run
 from openatac.study.published import numbers
-from openatac.training.run_files import Summary
+from openatac.training.run_folder import RunFolder, device_count
 
 
 class Finished(NamedTuple):
@@ -44,32 +42,33 @@ def given_runs(folders):
 
 
 def _read(folder):
+    run = RunFolder(folder)
     try:
-        summary = read_json(os.path.join(folder, 'summary.json'), Summary)
-        return (_read_imagenet if summary['dataset'] == 'imagenet' else _read_cifar)(folder, summary)
+        summary = run.summary()
+        return (_read_imagenet if summary['dataset'] == 'imagenet' else _read_cifar)(run, summary)
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
         raise OpenatacError('%s is not the folder of a finished run, or of an older version (%s): the same '
                             'command with --resume auto completes it' % (folder, error)) from None
 
 
 def _read_cifar(folder, summary):
-    run = read_run(folder)
+    run = read_run(folder.path)
     name = summary['model']
     if run.recipe.get('host') is None:  # the published one
         name = 'cifar_resnet%d_v2_%s' % (6 * run.blocks + 2, run.unit)
-    return _finished(folder, name, run.recipe, summary, {numbers.ACCURACY: summary['best_accuracy']})
+    return _finished(folder.path, name, run.recipe, summary, {numbers.ACCURACY: summary['best_accuracy']})
 
 
 def _read_imagenet(folder, summary):
-    epochs = [{column: float(value) for column, value in row.items()}
-              for row in read_csv(os.path.join(folder, 'metrics.csv'))]
-    best, last = max(epochs, key=lambda row: row['val_accuracy']), epochs[-1]
-    values = {measure: 100 * (1 - row[column]) for measure, row, column in (
-        (numbers.TOP1, best, 'val_accuracy'), (numbers.TOP5, best, 'val_top5_accuracy'),
-        (numbers.LAST_TOP1, last, 'val_accuracy'), (numbers.LAST_TOP5, last, 'val_top5_accuracy'))}
+    history = folder.history()
+    top1, top5 = history['val_accuracy'], history['val_top5_accuracy']
+    best = top1.index(max(top1))
+    values = {measure: 100 * (1 - accuracies[epoch]) for measure, accuracies, epoch in (
+        (numbers.TOP1, top1, best), (numbers.TOP5, top5, best),
+        (numbers.LAST_TOP1, top1, -1), (numbers.LAST_TOP5, top5, -1))}
     settings = summary['settings']
     step = settings['batch_size'] * device_count(summary['device'])
-    return _finished(folder, summary['model'], {**settings, 'images a step': step}, summary, values)
+    return _finished(folder.path, summary['model'], {**settings, 'images a step': step}, summary, values)
 
 
 def _finished(folder, network, settings, summary, values):

@@ -15,13 +15,12 @@ from typing import List, NamedTuple
 from openatac import runtime
 from openatac.console.signals import stop_signals
 from openatac.errors import CheckpointError, OpenatacError
-from openatac.files.reading import read_text
-from openatac.files.schema import read_json
 from openatac.study.comparison.runs import read_run
-from openatac.training.run_files import Settings
+from openatac.training.run_folder import RunFolder
 from openatac.training.tracking import on_terminal
 
 WRONG_COMMAND = 2
+TRAIN_CIFAR = [sys.executable, '-m', 'openatac', 'train-cifar']
 
 
 class Training(NamedTuple):
@@ -81,16 +80,6 @@ def run_all(trainings, jobs):
     return failed
 
 
-def train_script():
-    """train_cifar.py of this checkout, or the installed one."""
-    checkout = os.path.join(os.path.dirname(__file__), '..', '..', 'train_cifar.py')
-    installed = os.path.join(os.path.dirname(sys.executable), 'train_cifar.py')
-    for path in (checkout, installed):
-        if os.path.exists(path):
-            return os.path.normpath(path)
-    raise OpenatacError('there is no %s: install openatac again' % installed)
-
-
 class _Process:
     """One training on the slot ``slot`` of the screen and of the processors."""
 
@@ -140,11 +129,11 @@ class _Process:
 
 
 def _epochs(folder):
-    """(finished, all) epochs of the run in ``folder``, as far as it has told."""
+    """(finished, all) epochs of the run in ``folder``, as far as they are known."""
+    run = RunFolder(folder)
     try:
-        total = read_json(os.path.join(folder, 'settings.json'), Settings)['num_epochs']
-        return len(read_text(os.path.join(folder, 'metrics.jsonl')).splitlines()), total
-    except (OSError, ValueError, KeyError):
+        return run.epochs(), run.config().training.num_epochs
+    except (OSError, ValueError, OpenatacError):
         return 0, None
 
 

@@ -1,22 +1,17 @@
 """Finished runs of train_cifar.py, read from their folders, and whether they may be compared."""
-import math
 import os
-from typing import NamedTuple
+from typing import Any, Dict, NamedTuple
 
 from openatac.errors import OpenatacError
-from openatac.files.schema import read_json
-from openatac.files.writing import read_csv
-from openatac.training.run_files import Summary
+from openatac.options import fields
+from openatac.training.config import CifarConfig
+from openatac.training.run_folder import RunFolder, device_count
 
 # What a run's folder must hold to be read again, without its parameters and checkpoints.
 RECORD = ('settings.json', 'metrics.csv', 'train.log', 'summary.json')
 # What is told of a run in a comparison, and the columns of metrics.csv that are drawn.
 _TOLD = {'command', 'epochs', 'best_accuracy', 'best_epoch', 'last_accuracy', 'versions'}
 _DRAWN = {'epoch', 'train_loss', 'val_accuracy'}
-# Settings in which runs that are compared may differ; all others are their recipe and their data.
-COMPARED = ('blocks', 'act_type', 'attention', 'useGlobal', 'seed', 'devices')
-# Settings that records of MXNet's or older runs lack, and what stands for that.
-_LACKING = {'host': None, 'engine': None, 'tf32': False, 'compile': False}
 
 
 class Run(NamedTuple):
@@ -54,19 +49,17 @@ def runs_in(folder):
     return runs
 
 
-def read_run(folder):
+def read_run(folder: str) -> Run:
     """The `Run` in ``folder``; OpenatacError if that is no finished run of train_cifar.py."""
     from openatac.models.zoo import unit_name
+    run = RunFolder(folder)
     try:
-        summary = read_json(os.path.join(folder, 'summary.json'), Summary)
+        summary, history = run.summary(), run.history()
         settings = summary['settings']
-        rows = read_csv(os.path.join(folder, 'metrics.csv'))
-        history = {column: [float(row[column]) for row in rows] for column in rows[0]}
         unit = unit_name(settings['act_type'], settings['attention'], settings['useGlobal'])
-        run = Run(folder, unit, settings['blocks'], settings['seed'], _recipe(settings), summary, history)
-        if not _TOLD <= set(summary) or len(rows) != summary['epochs']:
+        if not _TOLD <= set(summary) or len(history['epoch']) != summary['epochs']:
             raise ValueError('something is missing')
-        return run
+        return Run(folder, unit, settings['blocks'], settings['seed'], _recipe(settings), summary, history)
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
         raise OpenatacError('%s is not the folder of a finished run of train_cifar.py, or damaged or older '
                             '(%s): its command with --resume auto completes it' % (folder, error)) from None
@@ -99,23 +92,16 @@ def check_comparable(runs):
                                 % (other.folder, run.folder, run.unit, run.blocks, run.seed))
 
 
-def _recipe(settings):
-    """The settings that are not compared, without those that the unit does not use."""
-    unused = {'batch_size'}  # of one device; what matters is that of all
-    if settings['dataset'] != 'cifar100':
-        unused.add('cifar100_labels')
-    if settings['act_type'] != 'ChaATAC':
-        unused.update(('r', 'useReLU'))
-    if settings['act_type'] == 'relu' and settings['attention'] is None:
-        unused.add('act_layers')
-    if settings['attention'] is None:
-        unused.add('reduction')
-    return {**_LACKING, **{name: value for name, value in settings.items()
-                             if name not in unused and name not in COMPARED},
+def _recipe(settings: Dict[str, Any]) -> Dict[str, Any]:
+    """The settings that runs must share to be compared: all that matter, but unit, depth and seed.
+
+    Of the batch size only that of all devices together matters.
+    """
+    known = fields(CifarConfig)
+    recipe = {name: field.default for name, field in known.items()
+              if field.option.result and field.option.added}
+    recipe.update(settings)
+    told = {'seed', 'devices', 'batch_size'} | {name for name, field in known.items() if field.option.named}
+    return {**{name: value for name, value in recipe.items()
+               if name not in told and (name not in known or known[name].option.matters(settings))},
             'images a step': settings['batch_size'] * device_count(settings['devices'])}
-
-
-def device_count(devices):
-    """How many devices '2 x 1 x cpu' are."""
-    return math.prod(int(factor) for factor in devices.split(' x ')[:-1])
-

@@ -3,20 +3,21 @@
 The difference of two units is stated with its 95 % interval and the p value of Welch's t test (scipy),
 which takes neither equal spreads nor equal numbers of seeds for granted.
 """
-import argparse
 import itertools
 import statistics
 from typing import List, NamedTuple
 
 from openatac.console.escapes import for_markdown
+from openatac.options import defaults
 from openatac.study.comparison.runs import Run, check_comparable
+from openatac.training.config import CifarConfig
+from openatac.training.run_folder import RunFolder
 
 IMAGE_SHAPE = (3, 32, 32)
 MEASURES = ('best_accuracy', 'last_accuracy')
-# Settings that need no word: those of every run that was not told otherwise, and what is said elsewhere.
-UNSAID = {'drop_rate': 0, 'lr_decay_period': 0, 'mode': 'hybrid', 'dtype': 'float32', 'host': None,
-          'engine': None, 'resume_from': None}
+# Settings that are said elsewhere, and those that are said only where they are not the default.
 ELSEWHERE = ('dataset', 'data', 'cifar100_labels')
+MINOR = ('drop_rate', 'lr_decay_period', 'mode', 'dtype', 'host', 'engine', 'tf32', 'compile', 'resume_from')
 HEAD = ('b', 'unit', 'parameters', 'multiply-adds', 'best accuracy', 'last accuracy', 'n', 'images/s')
 
 
@@ -56,15 +57,9 @@ def _costs(run):
     import mxnet as mx
 
     from openatac.study.costs.count import costs
-    from openatac.training.cifar_network import build_network
-    from openatac.training.session import reading_network
-    settings = run.summary['settings']
-    # With a host of its own, the network's name says all; else the flags do.
-    model = run.summary['model'] if settings.get('host') else 'atac'
-    with reading_network(run.folder, 'summary.json'):
-        net = build_network(argparse.Namespace(**{**settings, 'model': model}))
-        net.infer_shape(mx.nd.zeros((1, *IMAGE_SHAPE)))
-        return costs(net, IMAGE_SHAPE)
+    net, _, _ = RunFolder(run.folder).network_of_summary()
+    net.infer_shape(mx.nd.zeros((1, *IMAGE_SHAPE)))
+    return costs(net, IMAGE_SHAPE)
 
 
 def rows(groups):
@@ -92,8 +87,9 @@ def circumstances(groups):
     runs = [run for each in groups for run in each.runs]
     first = runs[0]
     settings = {name: value for run in runs for name, value in run.recipe.items()}
-    recipe = ', '.join('%s %s' % (name, value) for name, value in sorted(settings.items())
-                       if name not in ELSEWHERE and UNSAID.get(name, value is None) != value)
+    usual = defaults(CifarConfig)
+    recipe = ', '.join(f'{name} {value}' for name, value in sorted(settings.items())
+                       if name not in ELSEWHERE and not (name in MINOR and value == usual[name]))
     devices = sorted({'%s, OMP_NUM_THREADS=%s' % (run.summary['device'], run.summary['threads'])
                       for run in runs})
     versions = sorted({', '.join('%s %s' % pair for pair in run.summary['versions'].items()) for run in runs})

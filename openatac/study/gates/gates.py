@@ -69,10 +69,15 @@ def _examine(folder, name, args):
     """The rows of a run, which are printed too."""
     from openatac.models.parameters import load_parameters
     from openatac.study.gates.statistics import gate_statistics
-    from openatac.training import session
-    run = session.read_settings(folder)
-    network, dataset, net, images = (_cifar if hasattr(run, 'blocks') else _imagenet)(folder, run, args)
-    path = os.path.join(folder, args.params + '.params') if args.params in ('best', 'last') else args.params
+    from openatac.training.config import CifarConfig
+    from openatac.training.run_folder import RunFolder
+    run = RunFolder(folder)
+    net, network, config = run.network()
+    if isinstance(config, CifarConfig):
+        dataset, images = _small_images(config, args)
+    else:
+        dataset, images = _photos(config, args, folder)
+    path = run.file(args.params + '.params') if args.params in ('best', 'last') else args.params
     load_parameters(net, path)
     try:
         rows = gate_statistics(net, images)
@@ -89,49 +94,43 @@ def _examine(folder, name, args):
     return [{**about, **row} for row in rows]
 
 
-def _cifar(folder, run, args):
-    """(name, data set, network, batches of images, read when asked for) of a run of train_cifar.py."""
-    from openatac.training import cifar_network, session
-    with session.reading_network(folder):
-        net, name = cifar_network.build_network(run), cifar_network.model_name(run)
-        run.dataset, run.data_dir = args.dataset or run.dataset, args.data_dir or run.data_dir
-    return name, run.dataset, net, _small_images(run, args.images)
+def _small_images(config, args):
+    """(data set, batches of images, read when asked for) of a run of train_cifar.py."""
+    data = dataclasses.replace(config.data, dataset=args.dataset or config.data.dataset,
+                               data_dir=args.data_dir or config.data.data_dir)
+
+    def batches():
+        from openatac.data.loader import EvaluationBatches
+        from openatac.training.datasets import load
+        test_set = load(data, train=False)
+        chosen = _spread(len(test_set), args.images)
+        test_set = dataclasses.replace(test_set, images=test_set.images[chosen],
+                                       labels=test_set.labels[chosen])
+        for images, _ in EvaluationBatches(test_set, CIFAR_BATCH):
+            yield images
+
+    return data.dataset, batches()
 
 
-def _small_images(run, count):
-    from openatac.data.loader import EvaluationBatches
-    from openatac.training.datasets import load
-    test_set = load(run, train=False)
-    chosen = _spread(len(test_set), count)
-    test_set = dataclasses.replace(test_set, images=test_set.images[chosen], labels=test_set.labels[chosen])
-    for images, _ in EvaluationBatches(test_set, CIFAR_BATCH):
-        yield images
-
-
-def _imagenet(folder, run, args):
+def _photos(config, args, folder):
     """The same of a run of train_imagenet.py."""
-    from openatac.data.photos.transforms import EvaluationTransform
-    from openatac.training import imagenet, imagenet_network, session
     if args.dataset:
         raise OpenatacError('--dataset %s has no images for %s, a run of train_imagenet.py: leave it '
                             'out' % (args.dataset, folder))
-    with session.reading_network(folder):
-        run.syncbn = False  # the same parameters, and one device needs no synchronisation
-        EvaluationTransform(run.input_size, run.crop_ratio or imagenet.CROP_RATIO)
-        net, name = imagenet_network.build_network(run), imagenet_network.model_name(run)
+    data = config.data
     if args.data_dir:
-        run.data_dir, run.use_rec = args.data_dir, False
-    return name, 'imagenet', net, _photos(run, args.images)
+        data = dataclasses.replace(data, data_dir=args.data_dir, use_rec=False)
 
+    def batches():
+        from openatac.data.photos.batches import EvaluationPhotos
+        from openatac.training.imagenet import open_source
+        source = open_source(data, 'val', config.network.num_classes)
+        source = _Chosen(source, _spread(len(source), args.images))
+        for images, _ in EvaluationPhotos(source, data.input_size, IMAGENET_BATCH, data.centre,
+                                          max_bad_share=data.max_bad_share):
+            yield images
 
-def _photos(run, count):
-    from openatac.data.photos.batches import EvaluationPhotos
-    from openatac.training import imagenet
-    source = imagenet.open_source(run, 'val')
-    source = _Chosen(source, _spread(len(source), count))
-    for images, _ in EvaluationPhotos(source, run.input_size, IMAGENET_BATCH,
-                                      run.crop_ratio or imagenet.CROP_RATIO, max_bad_share=run.max_bad_share):
-        yield images
+    return 'imagenet', batches()
 
 
 class _Chosen:

@@ -5,11 +5,12 @@ papers of these networks, which trained by other recipes. The authors' log of AT
 CIFAR-100: accuracies read off the figure of activations against depth. They are almost certainly for the 20
 superclasses, which the published script reads.
 """
-import re
 import statistics
 from typing import NamedTuple
 
+from openatac.options import defaults, fields
 from openatac.training import recipes
+from openatac.training.config import CifarConfig, ImagenetConfig
 
 PARAMETERS, OPERATIONS, ACCURACY = 'parameters (M)', 'operations (G)', 'best accuracy'
 TOP1, TOP5, LAST_TOP1, LAST_TOP5 = ('top-1 error (%)', 'top-5 error (%)', 'top-1 error (%), last epoch',
@@ -118,19 +119,12 @@ NETWORKS = tuple(dict.fromkeys(number.network for number in IMAGENET + CIFAR100)
 # --------------------------------------------------------------------- what may be held to them
 
 _DATA = ('training_images', 'test_images', 'num_epochs')
-_CIFAR_DATA, _CIFAR_RECIPE = ('cifar100_labels', *_DATA), (
-    'images a step', 'lr', 'lr_decay', 'lr_decay_epoch', 'lr_decay_period', 'momentum', 'wd', 'drop_rate',
-    'dtype', 'resume_from')
-_CIFAR = dict(recipes.CIFAR['cifar100_atac'], training_images=50000, test_images=10000, drop_rate=0,
-              dtype='float32', resume_from=None, **{'images a step': 128})
-_IMAGENET_RECIPE = (
-    'images a step', 'lr', 'lr_mode', 'warmup_epochs', 'warmup_lr', 'momentum', 'wd', 'no_wd', 'last_gamma',
-    'label_smoothing', 'mixup', 'teacher', 'use_gn', 'syncbn', 'crop_ratio', 'num_classes', 'resume_params',
-    'resume_states', 'resume_epoch')
-_IMAGENET_RUN = dict(recipes.IMAGENET['imagenet_atac'], dataset='imagenet', training_images=1281167,
-                     test_images=50000, mixup=False, teacher=None, use_gn=False, syncbn=False,
-                     resume_params=None, resume_states=None, resume_epoch=0, reduction=16,
-                     **{'images a step': 256})
+# Results that do not hang on what is learned: other seeds, and batches split over other devices.
+_FREE = {'seed', 'mode', 'batch_size', 'dataset', 'cifar100_labels', *_DATA}
+_CIFAR = {**defaults(CifarConfig), **recipes.CIFAR['cifar100_atac'], 'training_images': 50000,
+          'test_images': 10000, 'images a step': 128}
+_IMAGENET_RUN = {**defaults(ImagenetConfig), **recipes.IMAGENET['imagenet_atac'], 'dataset': 'imagenet',
+                 'training_images': 1281167, 'test_images': 50000, 'images a step': 256}
 
 
 def images_to_train(data):
@@ -146,35 +140,50 @@ def not_comparable(network, settings):
     ImageNet's float16 may be float32.
     """
     names = {number.network for number in IMAGENET + CIFAR100}
-    imagenet = settings['dataset'] == 'imagenet'
-    wanted, recipe = (_IMAGENET_RUN, _IMAGENET_RECIPE) if imagenet else (_CIFAR, _CIFAR_RECIPE)
+    wanted = _published(settings)
     if settings['dataset'] != wanted['dataset']:
         return _differing(settings, wanted, ('dataset', 'num_epochs'))
-    return (_differing(settings, wanted, _DATA if imagenet else _CIFAR_DATA)
+    labels = () if settings['dataset'] == 'imagenet' else ('cifar100_labels',)
+    return (_differing(settings, wanted, labels + _DATA)
             or (() if network in names else ('no published number for %s' % network,))
-            or _differing(settings, wanted, _shape(network) + recipe))
+            or _differing(settings, wanted, _recipe(settings)))
 
 
-def built_as_published(network, settings):
+def built_as_published(settings):
     """Whether a run's network has the published size of images, reduction ratio and placement."""
-    wanted = _IMAGENET_RUN if settings['dataset'] == 'imagenet' else _CIFAR
-    return not _differing(settings, wanted, _shape(network))
+    return not _differing(settings, _published(settings), _effective(settings, (
+        'input_size', 'act_layers', 'r', 'useReLU', 'reduction')))
 
 
-def _shape(network):
-    """The settings of a run that say how its network is built, as far as they matter to this one."""
-    unit = re.split('_v[12]b?_', network)[-1]
-    if network.startswith('resnet50'):
-        return {'atac': ('input_size', 'act_layers', 'r'), 'se': ('input_size', 'reduction'),
-                'ge': ('input_size', 'reduction')}.get(unit, ('input_size',))
-    if unit.startswith('atac'):
-        return 'act_layers', 'r', 'useReLU'
-    return () if unit == 'relu' else ('act_layers',)
+def _published(settings):
+    return _IMAGENET_RUN if settings['dataset'] == 'imagenet' else _CIFAR
+
+
+def _recipe(settings):
+    """The settings of a run that must be the published ones: those of its result, but what its name says."""
+    imagenet = settings['dataset'] == 'imagenet'
+    free = _FREE | {'dtype', 'loss_scale'} if imagenet else _FREE
+    known = fields(ImagenetConfig if imagenet else CifarConfig)
+    return ('images a step', *_effective(settings, (
+        name for name, field in known.items()
+        if field.option.result and not field.option.named and name not in free)))
+
+
+def _effective(settings, names):
+    """Those of ``names`` that this kind of run has, and that matter beside its other settings."""
+    known = fields(ImagenetConfig if settings['dataset'] == 'imagenet' else CifarConfig)
+    return tuple(name for name in names if name in known and known[name].option.matters(settings))
 
 
 def _differing(settings, wanted, names):
-    return tuple('%s %s instead of %s' % (name, settings.get(name), wanted[name])
-                 for name in names if settings.get(name) != wanted[name])
+    return tuple('%s %s instead of %s' % (name, settings.get(name, _absent(name, wanted)), wanted[name])
+                 for name in names if settings.get(name, _absent(name, wanted)) != wanted[name])
+
+
+def _absent(name, wanted):
+    """What it means if settings lack an option: its default, where older versions did not write it."""
+    known = fields(ImagenetConfig if wanted is _IMAGENET_RUN else CifarConfig)
+    return known[name].default if name in known and known[name].option.added else None
 
 
 # ------------------------------------------------------------------------------- the verdict

@@ -31,7 +31,7 @@ def run_speeds(runs):
     members = {}
     for run in runs:
         if (run.network in numbers.NETWORKS and run.processors
-                and numbers.built_as_published(run.network, run.settings)):
+                and numbers.built_as_published(run.settings)):
             members.setdefault((run.network, run.kind, run.processors), []).append(run.images_per_second)
     for (network, kind, processors), values in members.items():
         speed = statistics.median(values)

@@ -1,0 +1,152 @@
+"""The folder of a run: what its files hold, read again.
+
+`openatac.training.session` and `openatac.training.loop` write them; their contents are checked against the
+types below (see `openatac.files.schema`), which leave older files without newer keys as they are.
+"""
+from __future__ import annotations
+
+import math
+import os
+from typing import Annotated, Any, Dict, List, Literal, Tuple, TypedDict
+
+from openatac.arguments import SEED
+from openatac.errors import OpenatacError
+from openatac.files.reading import read_text
+from openatac.files.schema import Range, read_json
+from openatac.files.writing import read_csv
+from openatac.options import from_json
+from openatac.training.config import CifarConfig, Config, ImagenetConfig
+
+_Count = Annotated[int, Range(1, 2 ** 40)]
+_Index = Annotated[int, Range(-1, 2 ** 40)]
+_Share = Annotated[float, Range(0, 1)]
+_Speed = Annotated[float, Range(0, 1e9)]
+
+
+class Versions(TypedDict):
+    """By package, and of Python."""
+
+    openatac: str
+    numpy: str
+    python: str
+
+
+class _Results(TypedDict, total=False):
+    command: str
+    epochs: _Count
+    best_accuracy: _Share
+    best_epoch: _Index
+    last_accuracy: _Share
+    versions: Versions
+
+
+class Summary(_Results):
+    """summary.json, which a finished run has; what it reached is read of runs of train_cifar.py only."""
+
+    model: str
+    dataset: Literal['cifar10', 'cifar100', 'digits', 'imagenet']
+    training_images: _Count
+    test_images: _Count
+    seed: Annotated[int, Range(0, SEED)]
+    device: str
+    threads: str
+    images_per_second: _Speed
+    settings: Dict[str, Any]
+
+
+class _Engine(TypedDict):
+    iteration: Annotated[int, Range(0, 2 ** 60)]
+    images: Annotated[int, Range(0, 2 ** 60)]
+
+
+class _Best(TypedDict):
+    accuracy: float
+    epoch: _Index
+
+
+class _Progress(TypedDict):
+    epoch: Annotated[int, Range(0, 2 ** 40)]
+    batch: Annotated[int, Range(0, 2 ** 40)]
+    history: List[Dict[str, float]]
+    best: _Best
+
+
+class State(TypedDict):
+    """state.json of a checkpoint."""
+
+    settings: Dict[str, Any]
+    engine: _Engine
+    progress: _Progress
+
+
+class RunFolder:
+    """The folder of a run of either script, finished or not."""
+
+    def __init__(self, path: str):
+        self.path = path
+
+    def file(self, name: str) -> str:
+        """The path of a file in the folder."""
+        return os.path.join(self.path, name)
+
+    def config(self) -> Config:
+        """The run's config, from settings.json; OpenatacError if this is not the folder of a run."""
+        try:
+            return _config(read_json(self.file('settings.json'), dict))
+        except (OSError, ValueError) as error:
+            raise OpenatacError(
+                f'{self.path} is not the folder of a run (settings.json: '
+                f'{getattr(error, "strerror", None) or error}): name one that train_cifar.py or '
+                'train_imagenet.py has trained in') from None
+
+    def summary(self) -> Summary:
+        """What summary.json says; OSError, or ValueError if it is damaged or of an older version."""
+        return read_json(self.file('summary.json'), Summary)
+
+    def history(self) -> Dict[str, List[float]]:
+        """{column of metrics.csv: its value after each epoch}; OSError, or ValueError if it is damaged."""
+        rows = read_csv(self.file('metrics.csv'))
+        if not rows:
+            raise ValueError('metrics.csv has no rows')
+        return {column: [float(row[column]) for row in rows] for column in rows[0]}
+
+    def epochs(self) -> int:
+        """How many epochs have been trained; OSError before the first."""
+        return len(read_text(self.file('metrics.jsonl')).splitlines())
+
+    def network(self) -> Tuple[Any, str, Config]:
+        """(HybridBlock without values, its name, the run's config); OpenatacError if there is none."""
+        return self._build(self.config(), 'settings.json')
+
+    def network_of_summary(self) -> Tuple[Any, str, Config]:
+        """The same from summary.json alone, which lacks some settings that make no difference."""
+        summary = self.summary()
+        # With a host of its own, the network's name says all; else the settings do.
+        model = summary['model'] if summary['settings'].get('host') else 'atac'
+        try:
+            config = _config({**summary['settings'], 'model': model})
+        except ValueError as error:
+            raise self._no_network('summary.json', error) from None
+        return self._build(config, 'summary.json')
+
+    def _build(self, config: Config, file: str) -> Tuple[Any, str, Config]:
+        from openatac.training.network import build_network, for_one_device, resolve
+        try:
+            config = resolve(for_one_device(config))
+            return (*build_network(config), config)
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._no_network(file, error) from None
+
+    def _no_network(self, file: str, error: Exception) -> OpenatacError:
+        return OpenatacError(f'{self.file(file)} does not describe a network ({error}): it was changed, or '
+                             'is of another version of openatac')
+
+
+def _config(settings: Dict[str, Any]) -> Config:
+    """The config of parsed settings; ValueError if they are not those of a run."""
+    return from_json(CifarConfig if 'blocks' in settings else ImagenetConfig, settings)
+
+
+def device_count(devices: str) -> int:
+    """How many devices '2 x 1 x cpu' are."""
+    return math.prod(int(factor) for factor in devices.split(' x ')[:-1])
