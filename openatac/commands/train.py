@@ -57,6 +57,7 @@ def print_config(given: Given) -> None:
 def check(config: Config) -> List[int]:
     """The epochs at which the rate decays; ValueError, in a sentence, for options that do not go together."""
     training = config.training
+    gpus = runtime.parse_gpus(training.gpus)
     decays = decay_epochs(training.lr_decay_epoch, training.lr_decay_period, training.num_epochs)
     if getattr(training, 'lr_mode', 'step') == 'step':
         _check_rates(training.lr, training.lr_decay, sum(epoch < training.num_epochs for epoch in decays))
@@ -66,7 +67,7 @@ def check(config: Config) -> List[int]:
     if config.compute.engine == 'mxnet':
         _check_mxnet(config)
     elif config.compute.engine == 'torch':
-        _check_torch(config)
+        _check_torch(config, len(gpus))
     return decays
 
 
@@ -87,8 +88,7 @@ def _check_mxnet(config: Config) -> None:
                          'float16')
 
 
-def _check_torch(config: Config) -> None:
-    gpus = len(runtime.parse_gpus(config.training.gpus))
+def _check_torch(config: Config, gpus: int) -> None:
     if gpus > 1:
         raise ValueError(f'argument --engine: torch trains on one GPU, and {gpus} are asked for')
     if config.compute.mode != 'hybrid':

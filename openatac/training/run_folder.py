@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import math
 import os
-from typing import Annotated, Any, Dict, List, Literal, Tuple, TypedDict
+from typing import Annotated, Any, Dict, List, Literal, Tuple, Type, TypedDict
 
 from openatac.arguments import SEED
 from openatac.errors import OpenatacError
 from openatac.files.reading import read_text
 from openatac.files.schema import Range, read_json
 from openatac.files.writing import read_csv
-from openatac.options import from_json
+from openatac.options import check_json, from_json
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
 
 _Count = Annotated[int, Range(1, 2 ** 40)]
@@ -40,6 +40,13 @@ class _Results(TypedDict, total=False):
     versions: Versions
 
 
+class Results(TypedDict, total=False):
+    """What the run's result depends on beside the options of its config."""
+
+    devices: str
+    data: str
+
+
 class Summary(_Results):
     """summary.json, which a finished run has; what it reached is read of runs of train_cifar.py only."""
 
@@ -51,7 +58,7 @@ class Summary(_Results):
     device: str
     threads: str
     images_per_second: _Speed
-    settings: Dict[str, Any]
+    settings: Results
 
 
 class _Engine(TypedDict):
@@ -101,7 +108,9 @@ class RunFolder:
 
     def summary(self) -> Summary:
         """What summary.json says; OSError, or ValueError if it is damaged or of an older version."""
-        return read_json(self.file('summary.json'), Summary)
+        summary = read_json(self.file('summary.json'), Summary)
+        check_json(_kind(summary['settings']), summary['settings'])
+        return summary
 
     def history(self) -> Dict[str, List[float]]:
         """{column of metrics.csv: its value after each epoch}; OSError, or ValueError if it is damaged."""
@@ -144,7 +153,11 @@ class RunFolder:
 
 def _config(settings: Dict[str, Any]) -> Config:
     """The config of parsed settings; ValueError if they are not those of a run."""
-    return from_json(CifarConfig if 'blocks' in settings else ImagenetConfig, settings)
+    return from_json(_kind(settings), settings)
+
+
+def _kind(settings: Dict[str, Any]) -> Type[Config]:
+    return CifarConfig if 'blocks' in settings else ImagenetConfig
 
 
 def device_count(devices: str) -> int:

@@ -56,7 +56,7 @@ def _read_cifar(folder, summary):
     name = summary['model']
     if run.recipe.get('host') is None:  # the published one
         name = 'cifar_resnet%d_v2_%s' % (6 * run.blocks + 2, run.unit)
-    return _finished(folder.path, name, run.recipe, summary, {numbers.ACCURACY: summary['best_accuracy']})
+    return _finished(folder.path, name, summary, {numbers.ACCURACY: summary['best_accuracy']})
 
 
 def _read_imagenet(folder, summary):
@@ -66,13 +66,13 @@ def _read_imagenet(folder, summary):
     values = {measure: 100 * (1 - accuracies[epoch]) for measure, accuracies, epoch in (
         (numbers.TOP1, top1, best), (numbers.TOP5, top5, best),
         (numbers.LAST_TOP1, top1, -1), (numbers.LAST_TOP5, top5, -1))}
-    settings = summary['settings']
-    step = settings['batch_size'] * device_count(summary['device'])
-    return _finished(folder.path, summary['model'], {**settings, 'images a step': step}, summary, values)
+    return _finished(folder.path, summary['model'], summary, values)
 
 
-def _finished(folder, network, settings, summary, values):
-    settings = {**settings, **{name: summary[name] for name in ('dataset', 'training_images', 'test_images')}}
+def _finished(folder, network, summary, values):
+    settings = {name: value for name, value in summary['settings'].items() if name not in ('seed', 'devices')}
+    settings.update({name: summary[name] for name in ('dataset', 'training_images', 'test_images')})
+    settings['images a step'] = settings['batch_size'] * device_count(summary['device'])
     gpu = summary['device'].endswith('gpu')
     threads = 1 if gpu else int(summary['threads']) if summary['threads'].isdigit() else 0
     return Finished(folder, network, summary['seed'], settings, values, summary['images_per_second'],
