@@ -20,7 +20,7 @@ from tests.conftest import ROOT
 LAUNCH = '''
 import sys
 from openatac.errors import OpenatacError
-from openatac.training.launch import main
+from openatac.distributed.launch import main
 try:
     sys.exit(main(sys.argv[1:]))
 except OpenatacError as error:

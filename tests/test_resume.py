@@ -14,7 +14,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from openatac.backends.alone import Alone
+from openatac.backends.base import SingleProcess
 from openatac.backends.mxnet.engine import GluonEngine
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from tests.scripts import (
@@ -161,7 +161,7 @@ def test_a_signal_that_comes_while_the_processes_agree_is_obeyed_at_the_next_bat
                 signal.raise_signal(signal.SIGTERM)
         return [message]
 
-    monkeypatch.setattr(Alone, 'gather', gather)
+    monkeypatch.setattr(SingleProcess, 'gather', gather)
     assert call_script(*flags(cifar10, tmp_path)) == 128 + signal.SIGTERM
     assert asked == [0, 0, 0, 0, signal.SIGTERM]
     assert [int(name) for name in checkpoint_names(tmp_path)] == [5]

@@ -10,9 +10,10 @@ import time
 
 import pytest
 
+from openatac.backends.base import SingleProcess
 from openatac.distributed import launch, membership
 from openatac.distributed.launch import keep_ports
-from openatac.distributed.workers import Alone, _difference, read_job, start
+from openatac.distributed.workers import _difference, read_job, start
 from openatac.errors import OpenatacError
 from tests.conftest import ROOT
 
@@ -20,7 +21,7 @@ from tests.conftest import ROOT
 PROCESS = '''
 import json, os, sys, time
 from openatac.errors import OpenatacError
-from openatac.training.roll_call import Hub, Job, Member, leave
+from openatac.distributed.membership import Hub, Job, Member, leave
 job, rank, deeds = Job(**json.loads(sys.argv[1])), sys.argv[2], sys.argv[3:]
 try:
     if job.role == 'scheduler':
@@ -312,7 +313,7 @@ def test_names_of_stores(monkeypatch):
         with pytest.raises(OpenatacError, match='choose from local, device, dist_sync'):
             start(name)
     alone = start('device')
-    assert isinstance(alone, Alone) and (alone.rank, alone.size, alone.kvstore) == (0, 1, 'device')
+    assert isinstance(alone, SingleProcess) and (alone.rank, alone.size, alone.kvstore) == (0, 1, 'device')
     assert alone.gather({'a': 1}) == [{'a': 1}]
     assert alone.barrier() is alone.check_alike({}) is alone.close() is None
     monkeypatch.delenv('DMLC_ROLE', raising=False)

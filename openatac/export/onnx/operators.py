@@ -22,7 +22,7 @@ def convert(graph, node, inputs):
     """
     if node.operator not in CONVERTERS:
         raise OpenatacError('the operator %s (node %s) can not be written as ONNX: it is not among those of '
-                            'openatac/deploy/onnx_operators.py' % (node.operator, node.name))
+                            'openatac/export/onnx/operators.py' % (node.operator, node.name))
     return CONVERTERS[node.operator](graph, node, *inputs)
 
 
