@@ -11,7 +11,11 @@ import pytest
 
 import train_imagenet
 from openatac import cli
+from openatac.commands.train import parse
 from openatac.models.resnet_v1b import ResNet50_v1bATAC
+from openatac.options import values
+from openatac.training.config import ImagenetConfig
+from openatac.training.recipes import IMAGENET
 from openatac.training.schedule import warmup_schedule
 from tests.photo_sets import write_data_dir, write_photos
 from tests.scripts import (
@@ -311,11 +315,15 @@ def test_the_published_command_asks_for_its_gpus_and_gives_the_cpu_form(tmp_path
     error = the_error(call_script(*PUBLISHED, script=train_imagenet), capsys.readouterr().err)
     assert 'GPU 0,1 was asked for, but' in error
     command = error.split('the command is: python train_imagenet.py ')[1].split()
-    args = train_imagenet.parser().parse_args(command)
-    assert (args.num_gpus, args.dtype, args.batch_size, args.lr) == (0, 'float32', 128, 0.075)
-    recipe = vars(train_imagenet.parse_with_recipe(
-        train_imagenet.parser(), train_imagenet.IMAGENET, ['--recipe', 'imagenet_atac']))
-    published = vars(train_imagenet.parser().parse_args(PUBLISHED))
+    config = config_of(train_imagenet, *command)
+    assert (config.training.num_gpus, config.compute.dtype, config.training.batch_size,
+            config.training.lr) == (0, 'float32', 128, 0.075)
+
+
+def test_the_recipe_is_the_published_command():
+    given = parse(train_imagenet.parser(), ImagenetConfig, IMAGENET, ['--recipe', 'imagenet_atac'])
+    recipe = values(given.config)
+    published = values(config_of(train_imagenet, *PUBLISHED))
     assert {name: value for name, value in recipe.items() if published[name] != value} == {
         'recipe': 'imagenet_atac', 'save_dir': 'params', 'logging_file': 'train_imagenet.log'}
 
