@@ -92,12 +92,12 @@ def main(argv=None):
     argv = sys.argv[1:] if argv is None else argv
     p = parser()
     args = parse_with_recipe(p, CIFAR, argv)
-    from openatac import runtime
+    from openatac.runtime.devices import parse_gpus
     from openatac.training.schedule import decay_epochs
     try:
         decays = decay_epochs(args.lr_decay_epoch, args.lr_decay_period, args.num_epochs)
         check_rates(args.lr, args.lr_decay, sum(epoch < args.num_epochs for epoch in decays))
-        check_engine(args, len(runtime.parse_gpus(args.gpus)))
+        check_engine(args, len(parse_gpus(args.gpus)))
     except ValueError as error:
         p.error(str(error))
     from openatac.training.datasets import Reading

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from openatac.files.writing import write_csv
+from openatac.files.csv_file import write_csv
 
 ROOT = Path(__file__).resolve().parent.parent
 TRAIN = [sys.executable, str(ROOT / 'train_cifar.py'), '--useReLU', '--log-interval', '10']

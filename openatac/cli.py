@@ -12,10 +12,9 @@ import subprocess
 import sys
 
 import openatac
-from openatac import runtime
 from openatac.console import program, streams
 from openatac.errors import DeviceError
-from openatac.runtime import processor
+from openatac.runtime import cores, cuda_libraries, devices, processor, threads
 
 # Each sub-command: the function that gets its arguments and returns the exit code, loaded when
 # it is called, and what it is for.
@@ -42,7 +41,8 @@ def main(argv=None):
     """Run one sub-command and return its exit code."""
     argv = sys.argv[1:] if argv is None else argv
     name = f'openatac {argv[0]}' if argv and argv[0] in COMMANDS else 'openatac'
-    return program.run(lambda: _call(argv), lambda sentence, code: streams.say(f'{name}: {sentence}'))
+    return program.run(lambda: _call(argv),
+                       lambda sentence, code: streams.print_to_stderr(f'{name}: {sentence}'))
 
 
 def _call(argv):
@@ -106,7 +106,7 @@ def doctor(argv):
     _say('threads', _threads())
     _say('INT8', processor.int8_line().removeprefix('INT8: '))
     _say_gpus(mxnet)
-    if runtime.has_cuda_wheel():
+    if cuda_libraries.has_cuda_wheel():
         _say('CUDA 11', _cuda_libraries())
     for name in ('cifar10', 'cifar100'):
         _say(name, _data(name))
@@ -151,7 +151,7 @@ def _mending(reason):
     if reason.startswith('ModuleNotFoundError: No module named'):
         module = reason.split("'")[1].split('.')[0]
         return 'pip install ' + {'distutils': 'setuptools'}.get(module, module)
-    wheel = 'mxnet-cu112' if runtime.has_cuda_wheel() else 'mxnet'
+    wheel = 'mxnet-cu112' if cuda_libraries.has_cuda_wheel() else 'mxnet'
     return 'pip install --force-reinstall --no-deps %s==1.9.1' % wheel
 
 
@@ -165,15 +165,15 @@ def _opencv():
 
 def _threads():
     try:
-        threads, variable = runtime.thread_count()
+        count, variable = threads.thread_count()
     except ImportError as error:
         return str(error)
     why = '%s is set' % variable if variable else 'one per core'
-    return '%s: %s; physical cores that this process may use: %d' % (threads, why, runtime.physical_cores())
+    return '%s: %s; physical cores that this process may use: %d' % (count, why, cores.physical_cores())
 
 
 def _say_gpus(mxnet):
-    gpus = runtime.nvidia_gpus()
+    gpus = devices.nvidia_gpus()
     if not gpus:
         _say('GPU', 'none that an NVIDIA driver shows')
     for index, gpu in enumerate(gpus):
@@ -183,7 +183,7 @@ def _say_gpus(mxnet):
 def _gpu_use(index, gpu, mxnet):
     """Whether MXNet can train on that GPU, or what is in the way."""
     try:
-        runtime.check_capability(index, gpu)
+        devices.check_capability(index, gpu)
     except DeviceError:
         newer = ": use --engine torch, with pip install 'openatac[torch]'"
         return 'MXNet 1.9.1 has no code for it (5.0 to 8.9 only)' + (newer if gpu[1] >= 9 else '')
@@ -195,9 +195,9 @@ def _gpu_use(index, gpu, mxnet):
 
 
 def _cuda_libraries():
-    missing = [library for library, path in runtime.find_cuda_libraries().items() if path is None]
+    missing = [library for library, path in cuda_libraries.find_cuda_libraries().items() if path is None]
     if not missing:
-        return 'all %d libraries found' % len(runtime.CUDA_LIBRARIES)
+        return 'all %d libraries found' % len(cuda_libraries.CUDA_LIBRARIES)
     return "%s missing: pip install 'openatac[cu112]'" % ', '.join(missing)
 
 

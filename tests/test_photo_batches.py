@@ -325,7 +325,7 @@ def test_more_workers_than_images_in_a_batch(source):
 
 READER = '''
 import sys, time
-from openatac.data.photo_batches import TrainingPhotos
+from openatac.data.photos.batches import TrainingPhotos
 from openatac.data.records import RecordFile
 photos = TrainingPhotos(RecordFile(sys.argv[1]), 64, 8, 0, 2)
 for epoch in range(10 ** 6):
@@ -353,7 +353,7 @@ def test_workers_end_with_the_reader_however_it_ends(source, how):
 START_METHODS = '''
 import multiprocessing, sys
 import openatac, mxnet as mx
-from openatac.data.photo_batches import TrainingPhotos
+from openatac.data.photos.batches import TrainingPhotos
 from openatac.data.records import RecordFile
 
 def main():

@@ -144,8 +144,8 @@ def test_a_missing_opencv_is_a_sentence(no_opencv, tmp_path, workers):
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(encoded(noise(20, 20)))
     code = f"""
-from openatac.data.image_folder import ImageFolder
-from openatac.data.photo_batches import EvaluationPhotos
+from openatac.data.photos.folder import ImageFolder
+from openatac.data.photos.batches import EvaluationPhotos
 if __name__ == '__main__':
     try:
         next(iter(EvaluationPhotos(ImageFolder({str(tmp_path / 'images')!r}), 2, 16, workers={workers})))

@@ -9,10 +9,10 @@ import shutil
 import subprocess
 import sys
 
-from openatac.console.text_table import text_table
+from openatac.console.text import text_table
 from openatac.errors import OpenatacError
 from openatac.files.reading import read_text
-from openatac.files.schema import parse, read_json
+from openatac.files.schema import parse_json, read_json
 from openatac.study.comparison.run_queue import train_script
 from openatac.training.curves import draw_curves
 from openatac.training.run_files import Summary
@@ -61,7 +61,8 @@ def _read(folder):
     from openatac.models.zoo import get_model
     from openatac.study.costs.count import costs
     run = read_json(os.path.join(folder, 'summary.json'), Summary)
-    run['history'] = [parse(line) for line in read_text(os.path.join(folder, 'metrics.jsonl')).splitlines()]
+    metrics = read_text(os.path.join(folder, 'metrics.jsonl'))
+    run['history'] = [parse_json(line) for line in metrics.splitlines()]
     gate = {'useGlobal': run['useGlobal']} if run['act_type'] == 'ChaATAC' else {}
     run['net'] = get_model(run['model'], classes=10, **gate)
     load_parameters(run['net'], os.path.join(folder, 'last.params'))

@@ -1,9 +1,9 @@
 """The flags that choose what computes, and where its network comes from; the same for both scripts."""
 import importlib.util
 
-from openatac import runtime
 from openatac.arguments import prefix
 from openatac.errors import NO_PYTORCH
+from openatac.runtime import import_hook
 
 
 def add_engine(parser):
@@ -48,7 +48,7 @@ def require_mxnet(args):
     if args.initial and not args.export:
         return
     try:
-        runtime.require_mxnet()
+        import_hook.require_mxnet()
     except ModuleNotFoundError as error:
         if args.engine == 'mxnet' or args.initial:
             raise

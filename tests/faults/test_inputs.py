@@ -13,8 +13,8 @@ from openatac.distributed.clusters import read_hosts
 from openatac.errors import OpenatacError
 from openatac.export import predict
 from openatac.export.manifest import read_description
+from openatac.files.csv_file import read_csv
 from openatac.files.reading import check_input, open_input, read_input, read_limited, read_text
-from openatac.files.writing import read_csv
 from openatac.models.parameters import read_arrays
 from openatac.models.params_file import read_params
 from openatac.study.comparison.finished import finished_runs
@@ -25,8 +25,9 @@ from openatac.training.initial import Initial
 from tests.conftest import ROOT
 
 # They open the kernel's tables, standard input, and what they have just written.
-OWN = {'openatac/runtime.py', 'openatac/training/dry_run.py', 'openatac/study/bench.py', 'openatac/inputs.py',
-       'openatac/training/contention.py', 'openatac/streams.py', 'openatac/files.py', 'openatac/processor.py'}
+OWN = {f'openatac/{name}.py' for name in (
+    'runtime/cores', 'runtime/processor', 'files/reading', 'files/writing', 'console/streams',
+    'training/dry_run', 'training/contention', 'study/bench/bench')}
 
 
 @pytest.fixture(params=['FIFO', '/dev/zero', 'folder', 'socketless link'])

@@ -44,7 +44,7 @@ def test_who_has_seen_enough_ends_it_quietly(command):
 
 def test_much_output_into_a_pipe_that_closes():
     """More than the buffers hold, so that the end comes in the middle of printing."""
-    code = ('import sys\nfrom openatac import program\n'
+    code = ('import sys\nfrom openatac.console import program\n'
             'def main():\n    for _ in range(10 ** 6): print("line")\n'
             'sys.exit(program.run(main, lambda *said: print(said, file=sys.stderr)))')
     code, output, errors = shell('{ "$@"; echo $? >&2; } | head -1', sys.executable, '-c', code)
@@ -65,7 +65,7 @@ def test_closed_streams(closing):
 
 
 def test_files_get_no_number_of_a_closed_stream(tmp_path):
-    code = ('import os, sys\nfrom openatac import program\n'
+    code = ('import os, sys\nfrom openatac.console import program\n'
             'def main():\n    file = open(sys.argv[1], "w")\n    print("out")\n'
             '    print("err", file=sys.stderr)\n    os.write(1, b"low"); os.write(2, b"low")\n'
             '    file.write("%d %r" % (file.fileno(), sys.stdin.read()))\n'
@@ -76,7 +76,7 @@ def test_files_get_no_number_of_a_closed_stream(tmp_path):
 
 
 def test_processes_that_we_start_have_the_streams_too(tmp_path):
-    code = ('import subprocess, sys\nfrom openatac import program\n'
+    code = ('import subprocess, sys\nfrom openatac.console import program\n'
             'child = "import os; [os.fstat(number) for number in range(3)]"\n'
             'def main(): return subprocess.run([sys.executable, "-c", child]).returncode\n'
             'sys.exit(program.run(main, print))')

@@ -1,13 +1,13 @@
 """A Gluon network on the devices that its run has, and what `GluonEngine` is made of."""
 import logging
 
-from openatac import runtime
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.mxnet.engine import GluonEngine, check_precision
 from openatac.backends.mxnet.objective import Objective
 from openatac.backends.mxnet.teacher import load_teacher
 from openatac.data.loader import EvaluationBatches, TrainingBatches
 from openatac.models.parameters import initialise, load_parameters
+from openatac.runtime.devices import choose_contexts
 
 log = logging.getLogger('openatac')
 
@@ -27,7 +27,7 @@ class GluonNetwork:
 
     def __init__(self, net, args, image_shape, gpus, fall_back):
         self.net, self.args, self.image_shape = net, args, image_shape
-        self.contexts, line = runtime.contexts(gpus, fall_back)
+        self.contexts, line = choose_contexts(gpus, fall_back)
         check_precision(args.dtype, self.contexts)
         log.info('%s', line)
         self.count = len(self.contexts)

@@ -2,7 +2,6 @@
 import argparse
 import logging
 
-from openatac import runtime
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.torch.batches import DeviceEvaluationBatches, DeviceTrainingBatches
 from openatac.backends.torch.engine import TorchEngine, enough_memory
@@ -11,6 +10,9 @@ from openatac.backends.torch.objective import TorchObjective
 from openatac.backends.torch.pytorch import torch
 from openatac.errors import DeviceError
 from openatac.models.params_file import read_params
+from openatac.runtime.devices import choose_gpus
+from openatac.runtime.import_hook import require_mxnet
+from openatac.runtime.threads import set_threads
 from openatac.training.initial import Initial
 
 log = logging.getLogger('openatac')
@@ -66,7 +68,7 @@ class TorchNetwork:
 
     def teacher(self):
         """The network of --teacher, to be one of `engine`'s ``objective``; it needs MXNet."""
-        runtime.require_mxnet()
+        require_mxnet()
         import mxnet as mx
 
         from openatac.backends.mxnet.teacher import load_teacher
@@ -85,9 +87,9 @@ class TorchNetwork:
 
 def _device(gpus, fall_back):
     """(device, a line that says so); DeviceError for a GPU that is not there, unless the CPU takes over."""
-    runtime.set_threads()
-    wanted, line = runtime.choose_gpus(gpus, fall_back, 'PyTorch', torch.cuda.device_count,
-                                       'PyTorch sees no GPU')
+    set_threads()
+    wanted, line = choose_gpus(gpus, fall_back, 'PyTorch', torch.cuda.device_count,
+                               'PyTorch sees no GPU')
     if not wanted:
         return 'cpu', line
     return 'cuda:%d' % wanted[0], 'running on GPU %d (%s) with PyTorch %s' % (

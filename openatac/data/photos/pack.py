@@ -26,7 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from openatac.arguments import number
-from openatac.console.escapes import for_terminal
+from openatac.console.text import for_terminal
 from openatac.data.photos.bad_images import MAX_BAD_SHARE, BadImages
 from openatac.data.photos.codec import decode
 from openatac.data.photos.folder import ImageFolder
@@ -40,8 +40,9 @@ from openatac.data.photos.records import (
     pack_record,
 )
 from openatac.errors import DataError
+from openatac.files.locks import locked
 from openatac.files.reading import read_text
-from openatac.files.writing import check_prefix, flush, locked, replace_file, write_text
+from openatac.files.writing import check_prefix, flush, replace_file, write_text
 
 QUALITY = 95  # of what must be compressed anew, as in MXNet's im2rec
 KEPT = b'\xff\xd8', b'\x89PNG'  # how the files begin that ImageRecordIter reads as they are

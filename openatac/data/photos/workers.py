@@ -34,7 +34,7 @@ MEMORY = {'MALLOC_MMAP_THRESHOLD_': str(2 ** 25), 'MALLOC_TRIM_THRESHOLD_': str(
 _START = '''
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
-from openatac.data.photo_workers import work
+from openatac.data.photos.workers import work
 work(int(sys.argv[2]), int(sys.argv[3]))
 '''
 

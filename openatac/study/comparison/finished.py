@@ -3,8 +3,8 @@ import os
 from typing import Dict, NamedTuple
 
 from openatac.errors import OpenatacError
+from openatac.files.csv_file import read_csv
 from openatac.files.schema import read_json
-from openatac.files.writing import read_csv
 from openatac.study.comparison.runs import device_count, read_run
 from openatac.study.published import numbers
 from openatac.training.run_files import Summary

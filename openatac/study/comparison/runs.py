@@ -4,8 +4,8 @@ import os
 from typing import NamedTuple
 
 from openatac.errors import OpenatacError
+from openatac.files.csv_file import read_csv
 from openatac.files.schema import read_json
-from openatac.files.writing import read_csv
 from openatac.training.run_files import Summary
 
 # What a run's folder must hold to be read again, without its parameters and checkpoints.

@@ -8,7 +8,7 @@ import itertools
 import statistics
 from typing import List, NamedTuple
 
-from openatac.console.escapes import for_markdown
+from openatac.console.text import for_markdown
 from openatac.study.comparison.runs import Run, check_comparable
 
 IMAGE_SHAPE = (3, 32, 32)

@@ -16,10 +16,10 @@ import os
 import tempfile
 
 from openatac.arguments import IMAGES, number, prefix
-from openatac.console.escapes import for_terminal
-from openatac.console.text_table import text_table
+from openatac.console.text import for_terminal, text_table
 from openatac.errors import OpenatacError
-from openatac.files.writing import write_csv, writing
+from openatac.files.csv_file import write_csv
+from openatac.files.writing import writing
 from openatac.study.gates.picture import draw_gates
 
 SHOWN = {  # head of a column in the printed table -> column of the file
