@@ -22,7 +22,7 @@ COMMANDS = {
     'demo': ('openatac.study.demo:main', 'train, compare and export three units on handwritten digits'),
     'evaluate-imagenet': ('openatac.training.evaluate_imagenet:main',
                           'the validation errors of trained parameters'),
-    'pack': ('openatac.data.photos.pack:main', 'make a record file of a folder of photographs, or check one'),
+    'pack': ('openatac.commands.pack:main', 'pack a folder of photographs into a record file, or check one'),
     'launch': ('openatac.distributed.launch:main', 'start a training run of several processes or machines'),
     'export': ('openatac.export.export:main', 'a trained network as files that other programs load'),
     'predict': ('openatac.export.predict:main', 'what an exported network sees in images'),

@@ -5,8 +5,8 @@ import zlib
 import numpy as np
 
 from openatac.backends.networks import on_devices
+from openatac.data.batches import prefetch
 from openatac.data.cifar import SHAPE
-from openatac.data.loader import prefetch
 from openatac.training import loop, session
 from openatac.training.dry_run import dry_run
 from openatac.training.schedule import step_schedule

@@ -4,7 +4,7 @@ import os
 import shlex
 
 from openatac.backends.networks import on_devices
-from openatac.data.loader import prefetch
+from openatac.data.batches import prefetch
 from openatac.data.photos.batches import EvaluationPhotos, TrainingPhotos, first_iteration
 from openatac.data.photos.folder import ImageFolder
 from openatac.data.photos.records import RecordFile, index_beside

@@ -12,7 +12,7 @@ import time
 from typing import Callable, NamedTuple
 
 from openatac.console.program import stop_signals
-from openatac.data.loader import prefetch
+from openatac.data.batches import prefetch
 from openatac.errors import CheckpointError, OpenatacError
 from openatac.files.schema import validate
 from openatac.models.params_file import write_params

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from openatac.data.photos import pack
+from openatac.commands import pack
 from openatac.data.photos.folder import ImageFolder
 from openatac.data.photos.records import BadRecord, RecordFile
 from openatac.distributed.clusters import read_hosts

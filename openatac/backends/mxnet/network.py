@@ -5,7 +5,7 @@ from openatac.backends.loss_scale import LossScale
 from openatac.backends.mxnet.engine import GluonEngine, check_precision
 from openatac.backends.mxnet.objective import Objective
 from openatac.backends.mxnet.teacher import load_teacher
-from openatac.data.loader import EvaluationBatches, TrainingBatches
+from openatac.data.batches import EvaluationBatches, TrainingBatches
 from openatac.models.parameters import initialise, load_parameters
 from openatac.runtime.devices import choose_contexts
 

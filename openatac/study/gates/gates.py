@@ -99,7 +99,7 @@ def _cifar(folder, run, args):
 
 
 def _small_images(run, count):
-    from openatac.data.loader import EvaluationBatches
+    from openatac.data.batches import EvaluationBatches
     from openatac.training.datasets import load
     test_set = load(run, train=False)
     chosen = _spread(len(test_set), count)
