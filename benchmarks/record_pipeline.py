@@ -89,7 +89,7 @@ def ours(pipeline, cores, rec):
     """Our batches, fetched ahead as in the training loop, as MXNet arrays."""
     import openatac  # noqa: F401  (makes MXNet importable)
     import mxnet as mx  # isort: skip
-    from openatac.data.loader import prefetch
+    from openatac.data.batches import prefetch
     from openatac.data.photos.batches import EvaluationPhotos, TrainingPhotos
     from openatac.data.photos.records import RecordFile
     from openatac.data.photos.transforms import Jitter

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from openatac.files.writing import write_csv
+from openatac.files.csv_file import write_csv
 
 ROOT = Path(__file__).resolve().parent.parent
 LAUNCH = [sys.executable, '-m', 'openatac', 'launch', '-n', '2', '-s', '1', '--', sys.executable]

@@ -30,7 +30,7 @@ from typing import (
     TypeVar,
 )
 
-from openatac.files.schema import fit
+from openatac.files.schema import validate
 
 DEFAULT, COMMAND_LINE = 'default', 'command line'
 C = TypeVar('C')
@@ -193,7 +193,7 @@ def check_json(config: type, found: Mapping[str, Any]) -> None:
 
 
 def _checked(name: str, field: Field, value: Any) -> Any:
-    value = fit(value, field.kind, name)
+    value = validate(value, field.kind, name)
     if field.option.parse is not None and type(value) in (int, float):
         try:
             field.option.parse(repr(value))

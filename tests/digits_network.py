@@ -10,14 +10,14 @@ import numpy as np
 from mxnet import autograd, gluon
 
 from openatac import get_model
-from openatac.data import augment
+from openatac.data import cifar_transforms
 from openatac.export.labelled import batches, of_dataset
 from openatac.export.manifest import Description
 from openatac.export.symbol_files import trace
 
 MODEL = 'cifar_resnet8_v2_atac'
 DIGITS = Description(MODEL, 10, (3, 8, 8), *(tuple(255 * float(value) for value in values.ravel())
-                                             for values in (augment.MEAN, augment.STD)))
+                                             for values in (cifar_transforms.MEAN, cifar_transforms.STD)))
 EPOCHS, BATCH, RATE = 8, 32, 0.05
 KNOWS = 0.9  # of the test images at least; 0.95 to 0.97 was seen
 

@@ -177,7 +177,7 @@ def files(cifar10, tmp_path):
 @pytest.mark.parametrize(('file', 'content', 'words'), [
     ('data_batch_3.bin', None, 'lacks the file data_batch_3.bin'),
     ('test_batch.bin', None, 'lacks the file test_batch.bin'),
-    ('data_batch_1.bin', b'\0' * 3072, 'is no whole number of records of 3073 bytes'),
+    ('data_batch_1.bin', b'\0' * 3072, 'of records of 3073 bytes'),
     ('test_batch.bin', b'\0' * (3073 * 3 - 1), 'is it truncated'),
     ('data_batch_5.bin', b'', 'data_batch_5.bin is empty'),
     ('data_batch_2.bin', b'\x0a' + b'\0' * 3072, 'has the label 10, but classes go from 0 to 9'),

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from openatac.backends.mxnet.engine import GluonEngine
-from openatac.data.imageset import ImageSet
-from openatac.data.loader import EvaluationBatches, TrainingBatches
+from openatac.data.batches import EvaluationBatches, TrainingBatches
+from openatac.data.image_set import ImageSet
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from tests import oracle
 from tests.fresh_python import output_of

@@ -14,7 +14,7 @@ from mxnet import autograd
 from PIL import Image
 
 from openatac import cli, get_model
-from openatac.data import augment
+from openatac.data import cifar_transforms
 from openatac.data.digits import load_digits
 from openatac.errors import OpenatacError
 from openatac.export import bundle
@@ -185,7 +185,7 @@ def test_the_description_tells_all(whole, capsys):
 
 def test_mean_and_deviation_are_those_of_the_training(whole):
     pixels = np.random.RandomState(0).randint(0, 256, (32, 32, 3)).astype('uint8')
-    trained_on = augment.normalise(pixels.transpose(2, 0, 1)[None])[0]
+    trained_on = cifar_transforms.normalise(pixels.transpose(2, 0, 1)[None])[0]
     assert np.allclose(InputTransform(read_description(whole))(pixels), trained_on, atol=1e-5)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from openatac.data.loader import prefetch
+from openatac.data.batches import prefetch
 from openatac.data.photos.bad_images import NAMED, BadImages
 from openatac.data.photos.batches import EvaluationPhotos, TrainingPhotos, first_iteration
 from openatac.data.photos.folder import ImageFolder
@@ -234,7 +234,7 @@ def test_a_label_that_is_no_class_is_an_error(tmp_path, workers):
     write(tmp_path / 'x.rec', [png(0)] * COUNT, [0] * 20 + [5] + [0] * 16)
     source = RecordFile(str(tmp_path / 'x.rec'), classes=5)
     with training(source, workers=workers) as photos, pytest.raises(
-            DataError, match=r'record 20 has the label 5, which is none of the 5 classes \(0 to 4\)'):
+            DataError, match=r'record 20 has the label 5, which is not one of the 5 classes \(0 to 4\)'):
         list(photos.epoch(0))
     with evaluation(source, workers=workers) as photos, pytest.raises(DataError, match='label 5'):
         list(photos)
@@ -275,7 +275,7 @@ def test_a_worker_that_is_killed_is_a_sentence(source):
         next(batches)
         victim = (set(children(os.getpid())) - before).pop()
         os.kill(victim, signal.SIGKILL)
-        with pytest.raises(DataError, match=r'worker process .*\(number %d\) ended by the signal SIGKILL: '
+        with pytest.raises(DataError, match=r'worker process .* %d\) ended by the signal SIGKILL: '
                                             'start again' % victim):
             list(batches)
         assert set(children(os.getpid())) <= before
@@ -314,7 +314,7 @@ def test_leaving_an_epoch_early_spoils_nothing(source):
         left = photos.epoch(0)
         next(left)
         assert listed(photos.epoch(1)) == whole
-        with pytest.raises(RuntimeError, match='given up'):
+        with pytest.raises(RuntimeError, match='other'):
             next(left)
 
 

@@ -6,7 +6,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from openatac.data.augment import normalise
+from openatac.data.cifar_transforms import normalise
 from openatac.errors import OpenatacError
 from openatac.export.fuse import unbranched
 from openatac.export.parity import LEAST_AGREEMENT

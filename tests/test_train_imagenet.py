@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 import train_imagenet
-from openatac import cli
+from openatac import cli, options
 from openatac.commands.train import parse
 from openatac.models.resnet_v1b import ResNet50_v1bATAC
-from openatac.options import values
 from openatac.training.config import ImagenetConfig
 from openatac.training.recipes import IMAGENET
 from openatac.training.schedule import warmup_schedule
@@ -322,8 +321,8 @@ def test_the_published_command_asks_for_its_gpus_and_gives_the_cpu_form(tmp_path
 
 def test_the_recipe_is_the_published_command():
     given = parse(train_imagenet.parser(), ImagenetConfig, IMAGENET, ['--recipe', 'imagenet_atac'])
-    recipe = values(given.config)
-    published = values(config_of(train_imagenet, *PUBLISHED))
+    recipe = options.values(given.config)
+    published = options.values(config_of(train_imagenet, *PUBLISHED))
     assert {name: value for name, value in recipe.items() if published[name] != value} == {
         'recipe': 'imagenet_atac', 'save_dir': 'params', 'logging_file': 'train_imagenet.log'}
 

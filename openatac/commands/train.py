@@ -7,12 +7,13 @@ import math
 import sys
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
-from openatac import runtime
 from openatac.arguments import LARGEST, SMALLEST
 from openatac.console import program
 from openatac.distributed.workers import end
 from openatac.errors import NO_PYTORCH
 from openatac.options import Given, add_section, describe, from_arguments, sections, show_defaults
+from openatac.runtime.devices import parse_gpus
+from openatac.runtime.import_hook import require_mxnet
 from openatac.training.config import Config, ImagenetConfig
 from openatac.training.schedule import decay_epochs
 
@@ -57,7 +58,7 @@ def print_config(given: Given) -> None:
 def check(config: Config) -> List[int]:
     """The epochs at which the rate decays; ValueError, in a sentence, for options that do not go together."""
     training = config.training
-    gpus = runtime.parse_gpus(training.gpus)
+    gpus = parse_gpus(training.gpus)
     decays = decay_epochs(training.lr_decay_epoch, training.lr_decay_period, training.num_epochs)
     if getattr(training, 'lr_mode', 'step') == 'step':
         _check_rates(training.lr, training.lr_decay, sum(epoch < training.num_epochs for epoch in decays))
@@ -108,12 +109,12 @@ def only_makes_network(config: Config) -> bool:
     return bool(config.network.summary or config.start.write_initial)
 
 
-def require_mxnet(config: Config) -> None:
+def check_mxnet(config: Config) -> None:
     """Raise ModuleNotFoundError, in a sentence, if what the config needs is MXNet, and it is missing."""
     if config.start.initial and not config.output.export:
         return
     try:
-        runtime.require_mxnet()
+        require_mxnet()
     except ModuleNotFoundError as error:
         if config.compute.engine == 'mxnet' or config.start.initial:
             raise

@@ -37,7 +37,7 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
     from openatac.training.datasets import BackgroundReader
     from openatac.training.tracking import log_to
     log_to()
-    train.require_mxnet(config)  # before anything is downloaded
+    train.check_mxnet(config)  # before anything is downloaded
     only_network = train.only_makes_network(config)
     splits = (False,) if config.start.evaluate else (True, False)
     reader = None if only_network or config.start.initial else BackgroundReader(config.data, splits)

@@ -77,7 +77,7 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
         p.error(str(error))
     from openatac.training.tracking import log_to
     log_to()
-    train.require_mxnet(config)
+    train.check_mxnet(config)
     from openatac.distributed import workers
     only_network = train.only_makes_network(config)
     cluster = workers.start('device' if only_network or config.start.evaluate else config.training.kvstore)

@@ -1,1 +1,1 @@
-"""What commands share: the frame around them, their streams and their text."""
+"""What all commands share: their exit codes and signals, standard streams, and text to show."""

@@ -4,21 +4,25 @@ import io
 import logging
 import os
 import sys
-from typing import Optional
+from collections.abc import Iterator
+from typing import Any, Optional
 
-from openatac.console.escapes import for_terminal
+from openatac.console.text import for_terminal
 
 CLOSED = 141  # a shell's code for a program that SIGPIPE ended, as it ends those of other languages
 _NAMES = {1: 'standard output', 2: 'standard error'}
 
 
 class _Output(io.TextIOWrapper):
-    """Standard output or error; in an OSError of its own it is named like a file.
+    """Standard output or error, which OSErrors name like a file.
 
-    failure : the first such error, which argparse for one passes over, or None
+    Attributes
+    ----------
+    failure : OSError or None
+        The first such error; argparse, for one, suppresses it.
     """
 
-    failure = None
+    failure: Optional[OSError] = None
 
     def write(self, text: str) -> int:
         with self._named():
@@ -29,7 +33,7 @@ class _Output(io.TextIOWrapper):
             super().flush()
 
     @contextlib.contextmanager
-    def _named(self):
+    def _named(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
@@ -39,9 +43,9 @@ class _Output(io.TextIOWrapper):
 
 
 class LogFormatter(logging.Formatter):
-    """Shows the control characters of names from outside as escapes, in the console as in a file.
+    """Escapes control characters in names from outside, in the console and in log files.
 
-    All but tabs, which are part of the published lines and do no harm.
+    Tabs, which are part of the published lines and do no harm, stay.
     """
 
     def formatMessage(self, record: logging.LogRecord) -> str:
@@ -50,23 +54,24 @@ class LogFormatter(logging.Formatter):
 
 
 def prepare() -> None:
-    """Open what is closed of the descriptors 0 to 2, and let the streams take any text.
+    """Open those of the descriptors 0 to 2 that are closed, and let the streams take any text.
 
-    A file of ours would otherwise get the number of a closed one, and with it what is meant for the stream.
+    A file that we open would otherwise get the number of a closed stream, and the text meant for that stream.
     Characters that the encoding lacks are written as escapes.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # which gets the lowest free number
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # gets the lowest free number
     if sys.stdin is None:
         sys.stdin = open(0, encoding='utf-8', errors='surrogateescape', closefd=False)
-    logging.lastResort.setFormatter(LogFormatter())  # of commands that have no log of their own
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(LogFormatter())  # for commands without a log of their own
     sys.stdout, sys.stderr = _output(sys.stdout, 1), _output(sys.stderr, 2)
 
 
-def _output(stream: Optional[io.TextIOBase], number: int) -> io.TextIOBase:
+def _output(stream: Any, number: int) -> Any:
     if stream is None:
         return _Output(open(number, 'wb', closefd=False), 'utf-8', 'backslashreplace')
     if type(stream) is not io.TextIOWrapper or stream.fileno() != number:  # ours already, or a test's
@@ -76,26 +81,26 @@ def _output(stream: Optional[io.TextIOBase], number: int) -> io.TextIOBase:
                    write_through=stream.write_through)
 
 
-def finish() -> None:
-    """Write what standard output still holds. Raises OSError if not all of the output could be written."""
+def flush_output() -> None:
+    """Flush standard output; raises OSError if any of the output could not be written."""
     sys.stdout.flush()
     failure = getattr(sys.stdout, 'failure', None)
     if failure:
         raise failure
 
 
-def is_of(error: OSError) -> bool:
+def is_output_error(error: OSError) -> bool:
     """Whether standard output or error is what could not be written."""
     return error.filename in _NAMES.values()
 
 
 def is_closed_pipe(error: BaseException) -> bool:
-    """Whether ``error`` says that whoever read our output has seen enough."""
-    return isinstance(error, BrokenPipeError) and is_of(error)
+    """Whether the reader of our output has closed the pipe."""
+    return isinstance(error, BrokenPipeError) and is_output_error(error)
 
 
-def abandon_broken() -> None:
-    """Let what can no longer be written go nowhere, so that Python's own end does not stumble over it."""
+def discard_unwritable() -> None:
+    """Redirect a stream that can no longer be written to nowhere, so that Python exits without an error."""
     for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
         try:
             stream.flush()
@@ -105,7 +110,24 @@ def abandon_broken() -> None:
             os.close(nowhere)
 
 
-def say(sentence: str) -> None:
-    """Print a sentence to standard error, in one line, if anyone can still read it."""
+def print_to_stderr(sentence: str) -> None:
+    """Print a sentence to standard error, in one line, if it can still be written."""
     with contextlib.suppress(OSError, ValueError):
         print(for_terminal(sentence), file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def silenced_stderr() -> Iterator[None]:
+    """While open, nothing reaches standard error, not even what C++ libraries print."""
+    try:
+        standard_error = os.dup(2)
+    except OSError:  # it is closed
+        yield
+        return
+    with open(os.devnull, 'w') as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(standard_error, 2)
+        os.close(standard_error)

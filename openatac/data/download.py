@@ -8,8 +8,8 @@ import urllib.error
 import urllib.request
 
 from openatac.errors import DataError
+from openatac.files.locks import locked
 from openatac.files.reading import open_input
-from openatac.files.writing import locked
 
 CHUNK = 1 << 16         # bytes
 TIMEOUT = 30            # seconds without a byte

@@ -25,7 +25,7 @@ from openatac.arguments import SECONDS, number
 from openatac.distributed import clusters
 from openatac.distributed.membership import bind
 from openatac.errors import OpenatacError
-from openatac.runtime import physical_cores
+from openatac.runtime.cores import physical_cores
 
 
 def main(argv):

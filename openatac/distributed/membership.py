@@ -20,7 +20,7 @@ import threading
 import time
 from typing import NamedTuple
 
-from openatac.console.escapes import for_terminal
+from openatac.console.text import for_terminal
 from openatac.errors import OpenatacError
 
 SMALL, LARGE = 1 << 12, 1 << 26  # bytes of a frame: from a stranger, from a member or the hub

@@ -163,7 +163,7 @@ def end(sentence, code=1):
     run was asked to stop: then all workers come here alike, and leave in peace.
     """
     if _cluster is None:
-        streams.say('error: %s' % sentence)
+        streams.print_to_stderr('error: %s' % sentence)
         sys.exit(code)
     if code >= 128:
         # Those who do not come alike, after a second Ctrl-C, would wait for each other for ever.

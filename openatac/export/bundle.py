@@ -3,7 +3,6 @@ import os
 
 import mxnet as mx
 
-from openatac import runtime
 from openatac.errors import OpenatacError
 from openatac.export.file_set import replace_set
 from openatac.export.fuse import fuse, operators
@@ -20,6 +19,7 @@ from openatac.export.symbol_files import (
 )
 from openatac.files.checksums import sha256
 from openatac.files.writing import writing
+from openatac.runtime.mxnet_settings import fusion_backend
 from openatac.version import __version__
 
 
@@ -85,7 +85,7 @@ class _Network:
 
     def _by_module(self, path):
         """What is to be told of the Module API, which of itself fuses operators when it binds."""
-        with runtime.fusing_by(None):  # as where openatac is not imported
+        with fusion_backend(None):  # as where openatac is not imported
             fused, unfused = (self.proof.difference(_module(path, self.proof.random.shape, for_training))
                               for for_training in (False, True))
         if not self.proof.allows(unfused, REORDERED):

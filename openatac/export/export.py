@@ -18,7 +18,7 @@ import logging
 import os
 
 from openatac.arguments import CLASSES, IMAGES, RATIO, SIDE, number
-from openatac.console.escapes import for_terminal
+from openatac.console.text import for_terminal
 from openatac.errors import DataError, OpenatacError
 from openatac.files.reading import read_text
 from openatac.files.writing import check_prefix
@@ -157,8 +157,8 @@ def check(args):
 
 def find(args):
     """The `Trained` network of the command line; ValueError for a wrong name or setting."""
-    from openatac import runtime
-    runtime.require_mxnet()
+    from openatac.runtime.import_hook import require_mxnet
+    require_mxnet()
     from openatac.export.trained import of_model, of_run
     name, params = args.names[0], args.names[1] if len(args.names) == 3 else None
     if os.path.isdir(name):

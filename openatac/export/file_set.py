@@ -5,9 +5,10 @@ import shutil
 import signal
 import threading
 
-from openatac.console.signals import STOPS, stop_signals
+from openatac.console.program import STOP_SIGNALS, stop_signals
 from openatac.errors import OpenatacError
-from openatac.files.writing import find_target, flush, locked, temporary_file
+from openatac.files.locks import locked
+from openatac.files.writing import find_target, flush, temporary_file
 
 
 class Stopped(OpenatacError):
@@ -127,5 +128,5 @@ def _stoppable():
     """Let SIGINT and SIGTERM raise `Stopped` in the body. Only the main thread may ask for signals."""
     signals = _Signals()
     in_main_thread = threading.current_thread() is threading.main_thread()
-    with stop_signals(signals, STOPS if in_main_thread else ()):
+    with stop_signals(signals, STOP_SIGNALS if in_main_thread else ()):
         yield signals

@@ -17,7 +17,7 @@ import sys
 
 from openatac.arguments import BATCH, CLASSES, number
 from openatac.console import streams
-from openatac.console.escapes import for_terminal
+from openatac.console.text import for_terminal
 from openatac.export.manifest import INT8_FORMS, prefix_of, read_description
 from openatac.export.runtimes import ENGINES, engine_for, open_engine
 from openatac.runtime.processor import int8_line
@@ -54,7 +54,7 @@ def _predict(args):
     transform, paths = InputTransform(description), list(find_images(args.images))
     engine = open_engine(prefix, args.engine or engine_for(args.export))
     if engine.form in INT8_FORMS:
-        streams.say(int8_line())
+        streams.print_to_stderr(int8_line())
     bad, picture = [], args.gates
     lines = _Lines(description, paths, args.top, args.json)
     for names, images in _batches(paths, transform, args.batch_size, bad):
@@ -85,7 +85,7 @@ def _batches(paths, transform, size, bad):
             names.append(os.fsencode(path).decode('utf-8', 'backslashreplace'))
         except BadImage as error:
             bad.append(path)
-            streams.say(f'left out {path}: {error}')
+            streams.print_to_stderr(f'left out {path}: {error}')
         if len(images) == size:
             yield names, np.stack(images)
             names, images = [], []

@@ -31,7 +31,7 @@ import mxnet as mx
 import numpy as np
 from mxnet.contrib import quantization
 
-from openatac import runtime
+from openatac.console.streams import silenced_stderr
 from openatac.errors import OpenatacError
 from openatac.export.fuse import unbranched
 
@@ -122,7 +122,7 @@ def _quantize(fused, params, batches, shape, mode, kept):
     arguments, states = ({name: params[name] for name in names if name != 'data'}
                          for names in (fused.list_arguments(), fused.list_auxiliary_states()))
     settings = {'quantized_dtype': 'auto', 'calib_mode': 'naive', 'logger': None}
-    with runtime.silence():  # it says of each activation but ReLU that it has no INT8
+    with silenced_stderr():  # it says of each activation but ReLU that it has no INT8
         graph, _, _, collector = quantization.quantize_graph(
             fused, arguments, states, excluded_sym_names=kept, quantize_granularity='channel-wise',
             **settings)

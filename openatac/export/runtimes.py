@@ -8,11 +8,11 @@ import importlib.util
 import os
 import shutil
 
-from openatac import runtime
 from openatac.errors import NO_PYTORCH, OpenatacError
 from openatac.export.manifest import form_files, form_of, prefix_of, read_description
 from openatac.files.checksums import check_files
 from openatac.files.reading import check_input
+from openatac.runtime.threads import set_threads, thread_count
 
 
 class Engine:
@@ -156,7 +156,7 @@ class OnnxRuntime(Engine):
         return super().obstacle(prefix)
 
     def load(self, prefix, description):
-        runtime.set_threads()
+        set_threads()
         from openatac.export.onnx.file import OnnxNetwork
         self.run = OnnxNetwork(*form_files(prefix, self.form))
 
@@ -186,7 +186,7 @@ class OpenVino(Engine):
         check_input(path)
         check_files(prefix, [path])
         self._net = openvino.Core().compile_model(path, 'CPU', {
-            'INFERENCE_NUM_THREADS': int(runtime.thread_count()[0]),
+            'INFERENCE_NUM_THREADS': int(thread_count()[0]),
             'INFERENCE_PRECISION_HINT': 'f32'})  # which is bfloat16 where the processor has it
 
     def run(self, images):
@@ -214,7 +214,7 @@ class Torch(Engine):
         import torch
 
         from openatac.backends.torch.graph import to_torch
-        torch.set_num_threads(int(runtime.thread_count()[0]))
+        torch.set_num_threads(int(thread_count()[0]))
         self._torch = torch
         self._net = self._prepared(to_torch(prefix + '-symbol.json').float().eval())
 

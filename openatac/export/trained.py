@@ -4,7 +4,7 @@ import inspect
 from functools import partial
 from typing import Any, Callable, NamedTuple
 
-from openatac.data import augment, cifar
+from openatac.data import cifar, cifar_transforms
 from openatac.data.photos import transforms
 from openatac.errors import DataError
 from openatac.export import labelled
@@ -134,7 +134,7 @@ def labels_of(dataset):
 
 def _small(name, classes, size, labels, arguments):
     mean, std = (tuple(round(255 * float(value), 4) for value in values.ravel())
-                 for values in (augment.MEAN, augment.STD))
+                 for values in (cifar_transforms.MEAN, cifar_transforms.STD))
     size = size or CIFAR_SIZE
     return Description(name, classes, (3, size, size), mean, std, labels=labels, arguments=arguments)
 

@@ -1,1 +1,1 @@
-"""Files written whole, read within limits, and checked."""
+"""Files read within limits, validated, locked and written whole."""

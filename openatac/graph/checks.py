@@ -10,7 +10,7 @@ from typing import Annotated, Any, Dict, List, Literal, Tuple, TypedDict
 
 from openatac.errors import OpenatacError
 from openatac.files.reading import TEXT_LIMIT, read_input
-from openatac.files.schema import Range, fit, parse
+from openatac.files.schema import Range, parse_json, validate
 
 MOST_NODES, MOST_INPUTS, MOST_HEADS = 50_000, 4096, 4096
 LONGEST_TEXT = 4096         # characters of a name or an attribute
@@ -58,7 +58,7 @@ def read_graph(path, outputs=None):
     Raises OpenatacError for a file that is missing or damaged, and for a graph beyond the limits above.
     """
     try:
-        return check_graph(parse(read_input(path, TEXT_LIMIT).decode('utf-8')), outputs)
+        return check_graph(parse_json(read_input(path, TEXT_LIMIT).decode('utf-8')), outputs)
     except FileNotFoundError:
         raise OpenatacError('there is no symbol file %s' % path) from None
     except OSError as error:
@@ -70,7 +70,7 @@ def read_graph(path, outputs=None):
 
 def check_graph(graph, outputs=None, depth=0):
     """The graph, parsed JSON, made again of its checked parts; ValueError for what is wrong in it."""
-    graph = fit(graph, _Graph)
+    graph = validate(graph, _Graph)
     nodes = []
     if outputs is not None and depth == 0:
         outputs = _counting_once(outputs)
@@ -115,11 +115,11 @@ def _checked_node(node, before, outputs, depth):
     checked = {key: node[key] for key in ('op', 'name', 'inputs')}
     for key in _ATTRIBUTES:
         if key in node:
-            checked[key] = fit(node[key], Dict[str, str], name)
+            checked[key] = validate(node[key], Dict[str, str], name)
             for attribute, text in checked[key].items():
                 _check_attribute(attribute, text, name)
     if node.get('subgraphs'):
-        graphs = fit(node['subgraphs'], List[Any], name)
+        graphs = validate(node['subgraphs'], List[Any], name)
         _expect(len(graphs) == 1, f'node {name} has {len(graphs)} graphs')
         checked['subgraphs'] = [check_graph(graphs[0], outputs, depth + 1)]
     return checked
@@ -151,11 +151,11 @@ def _check_attribute(attribute, text, name):
 
 def _version(graph):
     """{'attrs': what says the version of MXNet}, without what else is there."""
-    attributes = fit(graph.get('attrs', {}), Dict[str, Any])
+    attributes = validate(graph.get('attrs', {}), Dict[str, Any])
     if 'mxnet_version' not in attributes:
         return {}
-    kind, number = fit(attributes['mxnet_version'], Tuple[Literal['int'], Annotated[int, Range(0, 99999)]],
-                       'mxnet_version')
+    kind, number = validate(attributes['mxnet_version'],
+                            Tuple[Literal['int'], Annotated[int, Range(0, 99999)]], 'mxnet_version')
     return {'attrs': {'mxnet_version': [kind, number]}}
 
 

@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 
-from openatac.console.text_table import text_table
+from openatac.console.text import text_table
 from openatac.errors import OpenatacError
 from openatac.study.comparison.run_queue import TRAIN_CIFAR
 from openatac.training.curves import draw_curves

@@ -15,8 +15,9 @@ import numpy as np
 
 from openatac.errors import CheckpointError, ParameterFileError
 from openatac.files.checksums import sha256
+from openatac.files.locks import locked
 from openatac.files.schema import read_json
-from openatac.files.writing import flush, locked, reason, remove_leftovers
+from openatac.files.writing import flush, reason, remove_leftovers
 from openatac.models.params_file import read_params, write_params
 
 ARRAYS, STATE, MANIFEST = 'arrays.params', 'state.json', 'manifest.json'

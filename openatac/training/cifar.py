@@ -8,9 +8,9 @@ from typing import Any, Dict, List, Optional
 import numpy as np
 
 from openatac.backends.base import Backend, Engine, Metrics, open_backend
+from openatac.data.batches import prefetch
 from openatac.data.cifar import SHAPE
-from openatac.data.imageset import ImageSet
-from openatac.data.loader import prefetch
+from openatac.data.image_set import ImageSet
 from openatac.training import loop, session
 from openatac.training.config import CifarConfig, CifarData, CifarTraining, result_settings
 from openatac.training.datasets import BackgroundReader

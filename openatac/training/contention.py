@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import NamedTuple, Optional
 
-from openatac.runtime import thread_count
+from openatac.runtime.threads import thread_count
 from openatac.training.tracking import Tracker, log
 
 WINDOW = 10.0  # seconds of one look: far above the 10 ms in which the kernel counts

@@ -5,7 +5,7 @@ import threading
 from typing import List, Optional, Sequence
 
 from openatac.data import cifar, digits
-from openatac.data.imageset import ImageSet
+from openatac.data.image_set import ImageSet
 from openatac.training.config import CifarData
 
 

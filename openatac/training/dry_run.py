@@ -7,7 +7,7 @@ import tempfile
 import time
 from typing import NamedTuple
 
-from openatac.data.loader import prefetch
+from openatac.data.batches import prefetch
 from openatac.errors import OpenatacError
 from openatac.training.checkpoint import Checkpoints, writing_in
 

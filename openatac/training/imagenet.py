@@ -7,7 +7,7 @@ import shlex
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from openatac.backends.base import Backend, Engine, Metrics, Teacher, open_backend
-from openatac.data.loader import prefetch
+from openatac.data.batches import prefetch
 from openatac.data.photos.batches import EvaluationPhotos, TrainingPhotos, first_iteration
 from openatac.data.photos.folder import ImageFolder
 from openatac.data.photos.records import RecordFile, index_beside

@@ -11,10 +11,10 @@ import signal
 import time
 from typing import Callable, NamedTuple
 
-from openatac.console.signals import stop_signals
-from openatac.data.loader import prefetch
+from openatac.console.program import stop_signals
+from openatac.data.batches import prefetch
 from openatac.errors import CheckpointError, OpenatacError
-from openatac.files.schema import fit
+from openatac.files.schema import validate
 from openatac.models.params_file import write_params
 from openatac.training.checkpoint import check_finite, checkpoints_of, what_is_kept, writing_in
 from openatac.training.run_folder import State
@@ -114,7 +114,7 @@ def resume(plan, progress):
         return False
     arrays, state = found
     try:
-        state = fit(state, State)
+        state = validate(state, State)
         _check_settings(state['settings'], plan.settings, plan.folder)
         plan.engine.load_state(arrays, state['engine'])
     except (KeyError, ValueError, TypeError) as error:

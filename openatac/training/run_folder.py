@@ -11,9 +11,9 @@ from typing import Annotated, Any, Dict, List, Literal, Tuple, Type, TypedDict
 
 from openatac.arguments import SEED
 from openatac.errors import OpenatacError
+from openatac.files.csv_file import read_csv
 from openatac.files.reading import read_text
 from openatac.files.schema import Range, read_json
-from openatac.files.writing import read_csv
 from openatac.options import check_json, from_json
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
 

@@ -12,8 +12,9 @@ from logging.handlers import MemoryHandler
 
 from openatac.console.streams import LogFormatter
 from openatac.errors import OpenatacError
+from openatac.files.csv_file import write_csv
 from openatac.files.reading import read_text
-from openatac.files.writing import write_csv, write_text
+from openatac.files.writing import write_text
 from openatac.training.curves import draw_curves
 
 log = logging.getLogger('openatac')

@@ -5,7 +5,7 @@ import mxnet as mx
 import pytest
 
 from openatac import get_model
-from openatac.data.photos import pack
+from openatac.commands import pack
 from openatac.export.bundle import export
 from openatac.export.manifest import Description
 from tests.photo_sets import write_photos

@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image
 
 import openatac
+from openatac.commands import pack
 from openatac.data.cifar import load_cifar
-from openatac.data.photos import pack
 from openatac.data.photos.codec import decode
 from openatac.data.photos.records import BadRecord, RecordFile
 from openatac.errors import OpenatacError

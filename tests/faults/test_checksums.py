@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from openatac.data.photos import pack
+from openatac.commands import pack
 from openatac.data.photos.records import BadRecord, RecordFile
 from openatac.errors import DataError, OpenatacError
 from openatac.export.gate_maps import gate_maps

@@ -8,7 +8,7 @@ import tarfile
 import mxnet as mx
 import pytest
 
-from openatac.data import cifar
+from openatac.data import archives, cifar
 from openatac.errors import DataError, OpenatacError
 from openatac.export import predict
 from openatac.export.fuse import fuse
@@ -201,7 +201,7 @@ def test_a_parameter_of_a_kind_that_gluon_does_not_take(prefix):
 
 @pytest.fixture
 def small_limit(monkeypatch):
-    monkeypatch.setattr(cifar, 'LARGEST', 2 ** 20)
+    monkeypatch.setattr(archives, 'LARGEST', 2 ** 20)
 
 
 def archive(folder, *members, tail=b''):

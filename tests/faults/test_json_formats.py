@@ -13,7 +13,7 @@ from openatac.errors import CheckpointError, OpenatacError
 from openatac.export import predict
 from openatac.export.manifest import read_description
 from openatac.export.trained import of_run
-from openatac.files.schema import Range, fit, parse, read_json
+from openatac.files.schema import Range, parse_json, read_json, validate
 from openatac.options import DEFAULT, Given, build, fields, values
 from openatac.study.comparison import compare, statistics
 from openatac.study.comparison.finished import finished_runs, given_runs
@@ -277,32 +277,32 @@ class Options(TypedDict, total=False):
     (Options, [{}, {'name': None}, {'name': 'a', 'other': 5}], [{'name': 5}, []])])
 def test_what_fits(wanted, right, wrong):
     for value in right:
-        assert fit(value, wanted) == value
+        assert validate(value, wanted) == value
     for value in wrong:
         with pytest.raises(ValueError):
-            fit(value, wanted)
+            validate(value, wanted)
 
 
 def test_tuples_are_made():
-    assert fit([1, 2], Tuple[int, int]) == (1, 2) and fit([1, 2, 3], Tuple[int, ...]) == (1, 2, 3)
-    assert fit({'x': 1}, Point) == Point(1, 0.5)
+    assert validate([1, 2], Tuple[int, int]) == (1, 2) and validate([1, 2, 3], Tuple[int, ...]) == (1, 2, 3)
+    assert validate({'x': 1}, Point) == Point(1, 0.5)
     for wrong in ({'y': 1}, {'x': 1, 'y': 2}, {'x': 1, 'z': 0}, [1, 0.5]):
         with pytest.raises(ValueError):
-            fit(wrong, Point)
+            validate(wrong, Point)
 
 
 def test_the_sentence_names_the_place():
     with pytest.raises(ValueError, match=r'points\[1\].y is 3, not a number from 0 to 1'):
-        fit({'points': [{'x': 1}, {'x': 1, 'y': 3}]}, Dict[str, List[Point]])
+        validate({'points': [{'x': 1}, {'x': 1, 'y': 3}]}, Dict[str, List[Point]])
 
 
 def test_what_is_nested_without_end():
     for text in ('[' * 100_000, '{"a":' * 100_000, '[' * 100_000 + ']' * 100_000):
         with pytest.raises(ValueError):
-            parse(text)
+            parse_json(text)
 
 
 def test_states_are_a_format_of_the_loop():
     progress = loop.Progress()
     state = {'settings': {}, 'engine': {'iteration': 0, 'images': 0}, 'progress': progress.state()}
-    assert fit(json.loads(json.dumps(state)), State) == state
+    assert validate(json.loads(json.dumps(state)), State) == state

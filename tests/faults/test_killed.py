@@ -17,7 +17,7 @@ import mxnet as mx
 import pytest
 
 from openatac import get_model
-from openatac.data.photos import pack
+from openatac.commands import pack
 from openatac.export.bundle import export
 from openatac.files.checksums import sha256
 from tests.conftest import ROOT

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from openatac.data.photos import pack
+from openatac.commands import pack
 from openatac.data.photos.folder import ImageFolder
 from openatac.data.photos.records import RecordFile
 from openatac.errors import DataError

@@ -4,14 +4,14 @@ from __future__ import annotations
 import logging
 from typing import Any, Dict, Optional, Tuple
 
-from openatac import runtime
 from openatac.backends.base import Backend, Compute, Teacher, decays
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.mxnet.engine import GluonEngine, check_precision
 from openatac.backends.mxnet.objective import Objective
 from openatac.backends.mxnet.teacher import load_teacher
-from openatac.data.loader import EvaluationBatches, TrainingBatches
+from openatac.data.batches import EvaluationBatches, TrainingBatches
 from openatac.models.parameters import initialise, load_parameters
+from openatac.runtime.devices import choose_contexts
 
 log = logging.getLogger('openatac')
 
@@ -22,7 +22,7 @@ class MxnetBackend(Backend):
     def __init__(self, net: Any, compute: Compute, image_shape: Tuple[int, int, int], seed: int, gpus: str,
                  fall_back: bool):
         self.net, self.compute, self.image_shape, self.seed = net, compute, image_shape, seed
-        self.contexts, line = runtime.contexts(gpus, fall_back)
+        self.contexts, line = choose_contexts(gpus, fall_back)
         check_precision(compute.dtype, self.contexts)
         log.info('%s', line)
         self.count = len(self.contexts)

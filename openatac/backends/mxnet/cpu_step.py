@@ -3,9 +3,10 @@ import os
 
 import mxnet as mx
 
-from openatac import runtime
 from openatac.backends.mxnet.cpu_graph import exchange
 from openatac.backends.mxnet.step_graph import step_graph
+from openatac.console.streams import silenced_stderr
+from openatac.runtime.mxnet_settings import fusion_backend
 
 
 class CpuStep:
@@ -60,7 +61,7 @@ class CpuStep:
             arrays[name] = parameter.data(context)
         # MXNet takes what has no gradients of its own for inference, and would fuse its operators. It says at
         # each binding that it does not.
-        with runtime.fusing_by('NONE'), runtime.silence():
+        with fusion_backend('NONE'), silenced_stderr():
             executor = self.graph.bind(
                 context, {name: arrays[name] for name in self.graph.list_arguments()}, grad_req='null',
                 aux_states={name: arrays[name] for name in self.graph.list_auxiliary_states()})

@@ -13,7 +13,7 @@ from openatac.backends.base import Engine, Metrics, SingleProcess
 from openatac.backends.mxnet.cpu_graph import training_form
 from openatac.backends.mxnet.cpu_step import CpuStep
 from openatac.backends.mxnet.objective import Objective
-from openatac.data import augment
+from openatac.data import cifar_transforms
 from openatac.errors import DeviceError
 from openatac.models.parameters import save_parameters
 
@@ -359,8 +359,9 @@ class GluonEngine(Engine):
 
 
 def _normalised(pixels):
-    """`augment.normalise` on the pixels' device."""
-    mean, std = (mx.nd.array(each[None], pixels.context) for each in (augment.MEAN, augment.STD))
+    """`cifar_transforms.normalise` on the pixels' device."""
+    mean, std = (mx.nd.array(each[None], pixels.context)
+                 for each in (cifar_transforms.MEAN, cifar_transforms.STD))
     return (pixels.astype('float32') / 255 - mean) / std
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 import logging
 from typing import Any, Callable, Dict, Optional, Tuple
 
-from openatac import runtime
 from openatac.backends.base import Backend, Compute, Teacher, decays
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.torch.batches import DeviceEvaluationBatches, DeviceTrainingBatches
@@ -14,6 +13,9 @@ from openatac.backends.torch.objective import TorchObjective
 from openatac.backends.torch.pytorch import torch
 from openatac.errors import DeviceError
 from openatac.models.params_file import read_params
+from openatac.runtime.devices import choose_gpus
+from openatac.runtime.import_hook import require_mxnet
+from openatac.runtime.threads import set_threads
 
 log = logging.getLogger('openatac')
 
@@ -65,7 +67,7 @@ class TorchBackend(Backend):
 
     def load_teacher(self, teacher: Teacher) -> Any:
         """The teacher's network; it needs MXNet."""
-        runtime.require_mxnet()
+        require_mxnet()
         import mxnet as mx
 
         from openatac.backends.mxnet.teacher import load_teacher
@@ -82,8 +84,8 @@ class TorchBackend(Backend):
 
 def _device(gpus: str, fall_back: bool) -> Tuple[str, str]:
     """(device, a line that says so); DeviceError for a GPU that is not there, unless the CPU takes over."""
-    runtime.set_threads()
-    wanted, line = runtime.choose_gpus(gpus, fall_back, 'PyTorch', torch.cuda.device_count,
+    set_threads()
+    wanted, line = choose_gpus(gpus, fall_back, 'PyTorch', torch.cuda.device_count,
                                        'PyTorch sees no GPU')
     if not wanted:
         return 'cpu', line

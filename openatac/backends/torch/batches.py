@@ -1,14 +1,14 @@
 """Batches that are made where they are used: the whole data set in a GPU's memory, and no copies in training.
 
 CIFAR's 50,000 padded images have 50,000 x 3 x 40 x 40 bytes, 240 MB. The order, the crops and the flips are
-those of `openatac.data.loader`, and the values are its values bit for bit, on every device.
+those of `openatac.data.batches`, and the values are its values bit for bit, on every device.
 """
 import numpy as np
 
 from openatac.backends.torch.pytorch import torch
-from openatac.data import augment
-from openatac.data.augment import PAD
-from openatac.data.loader import EvaluationBatches, TrainingBatches
+from openatac.data import cifar_transforms
+from openatac.data.batches import EvaluationBatches, TrainingBatches
+from openatac.data.cifar_transforms import PAD
 
 
 class DeviceTrainingBatches(TrainingBatches):
@@ -46,7 +46,7 @@ class DeviceTrainingBatches(TrainingBatches):
 
         In the order in which they are seen; int64 on the device, which is given an epoch's choices at once.
         """
-        choices = augment.draw_choices(len(self.images), self.seed, epoch, self.images.mirror)
+        choices = cifar_transforms.draw_choices(len(self.images), self.seed, epoch, self.images.mirror)
         of_image = np.stack([np.arange(len(self.images)), choices.top, choices.left, choices.mirrored])
         device = self._padded.device
         order, top, left, mirrored = torch.from_numpy(of_image[:, choices.order].astype('int64')).to(device)
@@ -72,7 +72,7 @@ class DeviceEvaluationBatches(EvaluationBatches):
 
 
 class _Normalise:
-    """`augment.normalise` on a device: uint8 (B, H, W, 3) to float32 (B, 3, H, W).
+    """`cifar_transforms.normalise` on a device: uint8 (B, H, W, 3) to float32 (B, 3, H, W).
 
     Looked up in a table of what NumPy makes of the 256 levels of each channel. So the values are NumPy's on
     every device, where PyTorch on a GPU may multiply by the reciprocal instead of dividing, and three kernels
@@ -81,7 +81,7 @@ class _Normalise:
 
     def __init__(self, device, channels_last):
         levels = np.arange(256, dtype='uint8')
-        values = augment.normalise(np.broadcast_to(levels, (1, 3, 1, 256)))
+        values = cifar_transforms.normalise(np.broadcast_to(levels, (1, 3, 1, 256)))
         self._table = torch.from_numpy(values).to(device).flatten()
         self._first = torch.arange(0, 3 * 256, 256, device=device)  # where each channel's levels begin
         self._layout = torch.channels_last if channels_last else torch.contiguous_format

@@ -1,1 +1,1 @@
-"""Photographs: folders and record files of them, decoded, cropped and batched."""
+"""Photographs for ImageNet's recipe: in folders and record files, decoded, augmented, in batches."""

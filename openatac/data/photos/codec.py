@@ -1,7 +1,7 @@
 """Decode JPEG and PNG files and resize images by OpenCV alone, for the same bits on every machine.
 
-GluonCV brings the package opencv-python, which loads only where the system has libraries for windows. The
-headless variant needs none; setup.py says how it comes to be the one that is installed.
+GluonCV requires the package opencv-python, which loads only where the system has libraries for windows. The
+headless variant needs none; setup.py explains how it becomes the one that is installed.
 """
 import types
 
@@ -13,10 +13,14 @@ _START_OF_SCAN, _END_OF_IMAGE = b'\xff\xda', b'\xff\xd9'
 _PNG, _END_OF_PNG = b'\x89PNG', b'IEND\xaeB`\x82'
 
 
-def decode(data):
-    """The image file ``data`` as uint8 (H, W, 3), RGB also where it is grey; BadRecord if it is damaged.
+def decode(data: bytes) -> np.ndarray:
+    """The image file ``data`` as uint8 (H, W, 3), RGB even if it is grey.
 
-    Decoders fill the missing rows of a file that was cut off with grey, and say nothing.
+    Raises
+    ------
+    BadRecord
+        If it is damaged. Decoders silently fill the missing rows of a truncated file with grey, so its end is
+        checked first.
     """
     if data.startswith(b'\xff\xd8'):
         cut = not data.endswith(_END_OF_IMAGE) and data.rfind(_END_OF_IMAGE) < data.rfind(_START_OF_SCAN)
@@ -36,14 +40,14 @@ def decode(data):
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def resize(image, width, height):
-    """A uint8 (H, W, 3) image, or a part of one, in another size; bilinear, as OpenCV's INTER_LINEAR."""
+def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Resize a uint8 (H, W, 3) image, or a part of one, to (height, width, 3) by bilinear interpolation."""
     cv2 = import_opencv()
     return cv2.resize(np.ascontiguousarray(image), (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def import_opencv() -> types.ModuleType:
-    """Return the module ``cv2``; ImportError with the remedy if it is missing or cannot load."""
+    """The module ``cv2``; raises ImportError, with the remedy, if it is missing or cannot load."""
     try:
         import cv2
     except ImportError as error:

@@ -1,16 +1,10 @@
 """A folder of images packed into a record file, and record files checked.
 
-    openatac pack FOLDER OUT              makes OUT.rec and, beside it, OUT.idx, OUT.classes and OUT.crc32
-    openatac pack --check OUT.rec [IDX]   reads and decodes every record, and reports what is wrong
-
-OUT.idx is the index, OUT.classes lists the classes and OUT.crc32 has a checksum of each record (CRC-32), by
-which training and --check find any record that has changed since.
-
-FOLDER has a subfolder per class; sorted by name they are the labels 0, 1, ... The bytes of JPEG and PNG
-files are kept unless they are to be resized or compressed anew. A run that was stopped goes on where it
-was when the same command is given again, and the files come out the same.
+A packing that was interrupted resumes when it is started again: it writes OUT.rec.part, and beside it
+OUT.rec.part.json, which describes what is being packed. Each record has its position in the order of the
+images as its id, from which the next run knows where to continue. The names without .part appear when
+everything is written, that of the record file last.
 """
-import argparse
 import array
 import collections
 import contextlib
@@ -19,14 +13,15 @@ import hashlib
 import io
 import json
 import os
-import sys
 import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, BinaryIO, NamedTuple, Optional, TypeVar
 
 import numpy as np
 
-from openatac.arguments import number
-from openatac.console.escapes import for_terminal
+from openatac.console.streams import print_to_stderr
+from openatac.console.text import for_terminal
 from openatac.data.photos.bad_images import MAX_BAD_SHARE, BadImages
 from openatac.data.photos.codec import decode
 from openatac.data.photos.folder import ImageFolder
@@ -40,71 +35,74 @@ from openatac.data.photos.records import (
     pack_record,
 )
 from openatac.errors import DataError
+from openatac.files.locks import locked
 from openatac.files.reading import read_text
-from openatac.files.writing import check_prefix, flush, locked, replace_file, write_text
+from openatac.files.writing import flush, replace_file, write_text
 
-QUALITY = 95  # of what must be compressed anew, as in MXNet's im2rec
-KEPT = b'\xff\xd8', b'\x89PNG'  # how the files begin that ImageRecordIter reads as they are
+QUALITY = 95  # of images that must be compressed again, as in MXNet's im2rec
+KEPT = b'\xff\xd8', b'\x89PNG'  # the first bytes of files that ImageRecordIter reads as they are
 
-
-def main(argv):
-    """``openatac pack``; see the module."""
-    p = argparse.ArgumentParser(prog='openatac pack', description=__doc__, usage=(
-        '%(prog)s [options] FOLDER OUT\n       %(prog)s --check [-j N] OUT.rec [OUT.idx]'),
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('source', metavar='FOLDER', help='the folder of class folders')
-    p.add_argument('out', metavar='OUT', nargs='?', help='what the files are called, without .rec')
-    p.add_argument('--resize', type=number(int, low=1, high=2 ** 14), metavar='N',
-                   help='make the short side N pixels where it is longer')
-    p.add_argument('--quality', type=number(int, low=1, high=100), metavar='Q',
-                   help='compress all images anew, as JPEG of this quality (1 to 100)')
-    p.add_argument('--shuffle', type=number(int, low=0, high=2 ** 32 - 1), metavar='SEED',
-                   help='mix the order of the images by this seed (default: by class)')
-    p.add_argument('--max-bad-share', type=number(float, low=0, high=1), default=MAX_BAD_SHARE, metavar='S',
-                   help='fail if more than this share of the images cannot be read (default: %(default)s)')
-    p.add_argument('-j', type=number(int, low=1, high=1024), default=len(os.sched_getaffinity(0)),
-                   metavar='N', dest='workers',
-                   help='images to work on at a time (default: one per processor)')
-    p.add_argument('--check', action='store_true', help='check a record file instead')
-    args = p.parse_args(argv)
-    if args.check:
-        return check(args.source, args.out, args.workers)
-    if not args.out:
-        p.error('name the folder of images and the file to make')
-    try:
-        check_prefix(args.out)
-    except ValueError as error:
-        p.error(f'OUT: {error}')
-    try:
-        pack(args.source, args.out, Settings(args.resize, args.quality, args.shuffle), args.workers,
-             args.max_bad_share)
-    except KeyboardInterrupt:
-        print('interrupted: the same command goes on from here', file=sys.stderr)
-        return 130
-    return 0
+Item, Result = TypeVar('Item'), TypeVar('Result')
 
 
-class Settings(collections.namedtuple('Settings', 'resize quality shuffle', defaults=(None, None, None))):
-    """What the content of the record file depends on, besides the images; see the flags."""
+class PackSettings(NamedTuple):
+    """What the content of a record file depends on, besides the images.
+
+    Attributes
+    ----------
+    resize : int, optional
+        Pixels of the short side, where it is longer.
+    quality : int, optional
+        JPEG quality, 1 to 100, at which all images are compressed again.
+    shuffle : int, optional
+        Seed of the order; without it images are sorted by class.
+    """
+
+    resize: Optional[int] = None
+    quality: Optional[int] = None
+    shuffle: Optional[int] = None
 
 
-# --------------------------------------------------------------------------------- packing
+class Packed(NamedTuple):
+    """What a packing wrote: images, their classes, and how many bad images it left out."""
 
-def pack(folder, out, settings=Settings(), workers=1, max_bad_share=MAX_BAD_SHARE):
-    """Make out.rec, out.idx and out.classes.
+    images: int
+    classes: int
+    bad: int
 
-    It writes out.rec.part, and beside it out.rec.part.json, which says what is being packed. Each record
-    has its place in the order of images as its id, from which the next run knows where to go on. The
-    names without .part appear when everything is written, that of the record file as the last.
 
-    Raises DataError if there are no images, too many bad ones, or an out.rec already.
+def pack(folder: str, out: str, settings: PackSettings = PackSettings(), workers: int = 1,
+         max_bad_share: float = MAX_BAD_SHARE) -> Optional[Packed]:
+    """Write out.rec, out.idx, out.classes and out.crc32.
+
+    Parameters
+    ----------
+    folder : str
+        With a subfolder for each class; see `ImageFolder`.
+    out : str
+        The name of the files, without the ending.
+    settings : PackSettings
+    workers : int
+        How many images are processed at a time.
+    max_bad_share : float
+        A larger share of images that cannot be read is an error.
+
+    Returns
+    -------
+    Packed or None
+        None if an earlier run had packed everything and was interrupted while cleaning up.
+
+    Raises
+    ------
+    DataError
+        If there are no images or too many bad ones, out.rec exists already, or a file cannot be written.
     """
     rec = out + '.rec'
-    if os.path.lexists(rec) and not _stopped_at_the_end(rec):
-        raise DataError('%s exists already: remove it, or choose another name' % rec)
+    if os.path.lexists(rec) and not _only_cleanup_is_left(rec):
+        raise DataError(f'{rec} exists already: remove it, or choose another name')
     if os.path.lexists(rec):
         os.unlink(rec + '.part.json')
-        return
+        return None
     images = ImageFolder(folder)
     _check_names(images.class_names)
     order = np.arange(len(images))
@@ -113,59 +111,59 @@ def pack(folder, out, settings=Settings(), workers=1, max_bad_share=MAX_BAD_SHAR
     bad = BadImages(images, max_bad_share, named=len(images))
     try:
         with _locked(rec + '.part') as part:
-            work = _Packing(images, order, settings, part)
-            _go_on_or_begin(work, rec + '.part.json', bad)
-            work.write(workers, bad)
-            _finish(out, part, images.class_names, work.checksums)
+            packing = _Packing(images, order, settings, part)
+            _resume_or_begin(packing, rec + '.part.json', bad)
+            packing.write(workers, bad)
+            _finish(out, part, images.class_names, packing.checksums)
     except OSError as error:
-        raise DataError('cannot write %s (%s): mend that and give the same command again, which goes on from '
-                        'here' % (error.filename or rec, error.strerror)) from error
-    print('%s: %d images of %d classes, %d left out' % (rec, len(images) - bad.count, len(images.class_names),
-                                                        bad.count))
+        raise DataError(f'cannot write {error.filename or rec} ({error.strerror}): fix that and give the '
+                        'same command again, which resumes from here') from error
+    return Packed(len(images) - bad.count, len(images.class_names), bad.count)
 
 
-def _check_names(class_names):
-    """DataError for a name that the list of the classes cannot hold, which has one on each line."""
+def _check_names(class_names: Iterable[str]) -> None:
+    """Raise DataError for a name that the class list, which has one name on each line, cannot hold."""
     for name in class_names:
         if '\n' in name or '\r' in name:
-            raise DataError('the name of the class folder %r has a line break in it: rename it' % name)
+            raise DataError(f'the name of the class folder {name!r} has a line break in it: rename it')
 
 
-def _stopped_at_the_end(rec):
-    """Whether an earlier run had only to tidy up."""
+def _only_cleanup_is_left(rec: str) -> bool:
+    """Whether an earlier run was interrupted after the record file got its name."""
     return os.path.exists(rec + '.part.json') and not os.path.exists(rec + '.part')
 
 
 @contextlib.contextmanager
-def _locked(path):
-    """The file, opened to read and append, for no one else."""
+def _locked(path: str) -> Iterator[BinaryIO]:
+    """The file, open to read and append, locked; raises DataError if another run has locked it."""
     with contextlib.ExitStack() as stack:
         try:
             file = stack.enter_context(locked(path))
         except BlockingIOError:
-            raise DataError('another run is making %s: wait for it, or choose another name' % path) from None
+            raise DataError(f'another run is writing {path}: wait for it, or choose another name') from None
         yield file
 
 
-def _go_on_or_begin(work, journal, bad):
-    """Take up what an earlier run has left, if it was the same, or else begin with an empty file."""
-    description = json.dumps(work.description(), indent=1)
+def _resume_or_begin(packing: '_Packing', journal: str, bad: BadImages) -> None:
+    """Continue what an earlier run has left, if it packed the same, or else begin with an empty file."""
+    description = json.dumps(packing.description(), indent=1)
     with contextlib.suppress(OSError, UnicodeDecodeError):
-        if read_text(journal) == description and work.take_up(bad):
-            print('going on after %d images' % work.position, file=sys.stderr)
+        if read_text(journal) == description and packing.resume(bad):
+            print_to_stderr(f'resuming after {packing.position} images')
             return
-    work.begin()
+    packing.begin()
     write_text(journal, description)
 
 
-def _finish(out, part, class_names, checksums):
-    """Give the finished files their names."""
+def _finish(out: str, part: BinaryIO, class_names: Sequence[str], checksums: Iterable[int]) -> None:
+    """Write the other files, and give the record file its name."""
     rec, records = out + '.rec', RecordFile(part.name)
     keys = [records.image_id(index) for index in range(len(records))]
-    write_text(out + '.idx', ''.join('%d\t%d\n' % pair for pair in zip(keys, records.bounds)))
-    write_text(checksum_list(rec), ''.join('%d\t%08x\n' % pair for pair in zip(keys, checksums)))
-    with replace_file(class_list(rec)) as temporary, open(temporary, 'wb') as handle:
-        handle.write(b''.join(os.fsencode(name) + b'\n' for name in class_names))
+    write_text(out + '.idx', ''.join(f'{key}\t{offset}\n' for key, offset in zip(keys, records.bounds)))
+    write_text(checksum_list(rec), ''.join(
+        f'{key}\t{checksum:08x}\n' for key, checksum in zip(keys, checksums)))
+    with replace_file(class_list(rec)) as temporary, open(temporary, 'wb') as file:
+        file.write(b''.join(os.fsencode(name) + b'\n' for name in class_names))
     flush(part.name)
     os.rename(part.name, rec)
     flush(os.path.dirname(os.path.abspath(rec)))
@@ -173,14 +171,15 @@ def _finish(out, part, class_names, checksums):
 
 
 class _Packing:
-    """One record file in the making; ``position`` images of the order are dealt with."""
+    """A record file that is being written; the first ``position`` images of the order are done."""
 
-    def __init__(self, images, order, settings, part):
+    def __init__(self, images: ImageFolder, order: np.ndarray, settings: PackSettings,
+                 part: BinaryIO) -> None:
         self.images, self.order, self.settings, self.part = images, order, settings, part
         self.position, self.checksums = 0, array.array('I')
 
-    def description(self):
-        """What another run must have in common with this one to go on with its file."""
+    def description(self) -> dict[str, Any]:
+        """What another run must have in common with this one to continue its file."""
         import PIL
         names = hashlib.sha256()
         for index in self.order.tolist():
@@ -188,13 +187,13 @@ class _Packing:
         return {'settings': self.settings._asdict(), 'classes': len(self.images.class_names),
                 'images': names.hexdigest(), 'pillow': PIL.__version__}
 
-    def begin(self):
+    def begin(self) -> None:
         """Begin with an empty file."""
         self.part.truncate(0)
         self.position, self.checksums = 0, array.array('I')
 
-    def take_up(self, bad):
-        """Go on after the last whole record, if the images left out so far are still bad; else False."""
+    def resume(self, bad: BadImages) -> bool:
+        """Continue after the last whole record; False if an image that was left out can be read by now."""
         places, end, self.checksums = self._written()
         self.part.truncate(end)
         self.position = places[-1] + 1 if places else 0
@@ -205,22 +204,22 @@ class _Packing:
             bad.add([(int(self.order[place]), reason)])
         return True
 
-    def _written(self):
-        """The places of the whole records in the file, where they end, and their checksums."""
+    def _written(self) -> tuple[list[int], int, 'array.array[int]']:
+        """The places of the whole records in the file, the offset of their end, and their checksums."""
         try:
             records = RecordFile(self.part.name)
-            whole = len(records) - (not records.is_whole(len(records) - 1))
+            whole = len(records) - (not records.is_complete(len(records) - 1))
             return ([records.image_id(index) for index in range(whole)], records.bounds[whole],
                     array.array('I', (zlib.crc32(records.record(index)) for index in range(whole))))
         except DataError:  # not even one
             return [], 0, array.array('I')
 
-    def write(self, workers, bad):
-        """Append the records of all images that are left."""
+    def write(self, workers: int, bad: BadImages) -> None:
+        """Append the records of all remaining images."""
         from tqdm import tqdm
-        left = range(self.position, len(self.order))
+        remaining = range(self.position, len(self.order))
         with tqdm(total=len(self.order), initial=self.position, unit='images', disable=None) as bar:
-            for place, (record, reason) in _in_order(self.record, left, workers):
+            for place, (record, reason) in _map_in_order(self.record, remaining, workers):
                 if record is None:
                     bad.add([(int(self.order[place]), reason)])
                 else:
@@ -229,26 +228,26 @@ class _Packing:
                 bar.update()
         self.part.flush()
 
-    def record(self, place):
-        """(the record of the image at a place of the order, None), or (None, why there is none)."""
+    def record(self, place: int) -> tuple[Optional[bytes], str]:
+        """(the record of the image at a place of the order, ''), or (None, why there is none)."""
         try:
             data, label = self.images.read(int(self.order[place]))
             image = decode(data)
         except BadRecord as error:
             return None, str(error)
         header = IMAGE.pack(0, label, place, 0)
-        return pack_record(header + _recoded(data, image, self.settings)), None
+        return pack_record(header + _recode(data, image, self.settings)), ''
 
 
-def _recoded(data, image, settings):
-    """The image file as it is to be packed; ``image`` is what it shows, (H, W, 3)."""
+def _recode(data: bytes, image: np.ndarray, settings: PackSettings) -> bytes:
+    """The image file to be packed for the image file ``data``, which decodes to ``image`` (H, W, 3)."""
     height, width = image.shape[:2]
     smaller = settings.resize is not None and min(height, width) > settings.resize
     if data.startswith(KEPT) and settings.quality is None and not smaller:
         return data
     from PIL import Image
     picture = Image.fromarray(image)
-    if smaller:
+    if settings.resize is not None and smaller:
         scale = settings.resize / min(height, width)
         picture = picture.resize((round(width * scale), round(height * scale)), Image.BICUBIC)
     file = io.BytesIO()
@@ -258,32 +257,48 @@ def _recoded(data, image, settings):
 
 # -------------------------------------------------------------------------------- checking
 
-def check(rec, idx=None, workers=1):
-    """Read and decode all records, print what is wrong; 0 if nothing is, else 1.
+class Checked(NamedTuple):
+    """What a check found: records, labels in use, the classes that there should be, and bad records."""
 
-    Without ``idx`` the index beside the file is used, if there is one. Raises DataError for a file
-    that is no record file, and an index of another file.
+    records: int
+    labels: int
+    classes: Optional[int]
+    bad: int
+
+
+def check_records(rec: str, idx: Optional[str] = None, workers: int = 1) -> Checked:
+    """Read and decode all records of a file, and print a line for each that is bad.
+
+    Parameters
+    ----------
+    rec : str
+    idx : str, optional
+        Its index; by default the one beside the file, if there is one.
+    workers : int
+        How many records are checked at a time.
+
+    Raises
+    ------
+    DataError
+        If it is not a record file, or the index is of another file.
     """
     from tqdm import tqdm
     if os.path.isdir(rec):
-        raise DataError(f'{rec} is a folder: --check reads the record file that was made of one')
+        raise DataError(f'{rec} is a folder: --check reads the record file that was packed from one')
     records = RecordFile(rec, idx or index_beside(rec))
     labels, bad = set(), 0
+    check = functools.partial(_check_record, records)
     with tqdm(total=len(records), unit='images', disable=None) as bar:
-        for index, (label, problem) in _in_order(functools.partial(_look_at, records), range(len(records)),
-                                                 workers):
+        for index, (label, problem) in _map_in_order(check, range(len(records)), workers):
             labels.add(label)
             if problem:
                 bad += 1
-                bar.write(for_terminal('%s: %s' % (records.name(index), problem)))
+                bar.write(for_terminal(f'{records.name(index)}: {problem}'))
             bar.update()
-    labels.discard(None)
-    print('%s: %d records, %d labels%s, %d bad' % (
-        rec, len(records), len(labels), ' of %d classes' % records.classes if records.classes else '', bad))
-    return 1 if bad else 0
+    return Checked(len(records), len(labels - {None}), records.classes, bad)
 
 
-def _look_at(records, index):
+def _check_record(records: RecordFile, index: int) -> tuple[Optional[int], Optional[str]]:
     """(the label of a record or None, what is wrong with it or None)."""
     try:
         data, label = records.read(index)
@@ -296,22 +311,23 @@ def _look_at(records, index):
     return label, None
 
 
-def _in_order(function, items, workers):
-    """Yield (item, function(item)) for each item in order; threads work a little ahead.
+def _map_in_order(function: Callable[[Item], Result], items: Iterable[Item],
+                  workers: int) -> Iterator[tuple[Item, Result]]:
+    """Yield (item, function(item)) for each item in order, computed a little ahead by threads.
 
-    Threads do, as decoding and compressing leave Python's lock to the others.
+    Threads are enough, as decoding and compressing release Python's lock.
     """
-    ahead = collections.deque()
+    ahead: collections.deque[tuple[Item, Any]] = collections.deque()
     with ThreadPoolExecutor(workers) as threads:
         try:
             for item in items:
                 ahead.append((item, threads.submit(function, item)))
                 if len(ahead) > 4 * workers:
-                    item, made = ahead.popleft()
-                    yield item, made.result()
+                    first, future = ahead.popleft()
+                    yield first, future.result()
             while ahead:
-                item, made = ahead.popleft()
-                yield item, made.result()
+                first, future = ahead.popleft()
+                yield first, future.result()
         finally:
-            for _, made in ahead:
-                made.cancel()
+            for _, future in ahead:
+                future.cancel()

@@ -1,17 +1,17 @@
-"""The published ImageNet transforms of one image: what ImageRecordIter does to it.
+"""The published ImageNet transforms of one image: those of MXNet's ImageRecordIter.
 
-Training: a random part of the image (area, aspect ratio) resized to the network's input, mirrored or
-not; brightness, contrast and saturation changed in random order; noise along the principal
-components of ImageNet's colours (Krizhevsky et al., 2012, section 4.1). Evaluation: the short side
-resized, the centre cut out. Both are then normalised by channel.
+Training: a random part of the image (area, aspect ratio) resized to the network's input, mirrored or not;
+brightness, contrast and saturation changed in random order; noise along the principal components of
+ImageNet's colours (Krizhevsky et al., 2012, section 4.1). Evaluation: the short side resized, the centre cut
+out. Both are then normalised by channel.
 
-Values are those of MXNet's image_aug_default.cc, but for rounding: it goes back to whole grey levels
-after each change of the colours, and here they are rounded never. One thing there looks wrong and is
-part of the published recipe: its grey weighs red as blue and blue as red.
+The values are those of MXNet's image_aug_default.cc except for rounding: it rounds to whole grey levels after
+each change of the colours, and this never rounds. One thing there looks wrong but is part of the published
+recipe: its grey weights red as blue and blue as red.
 """
 import functools
 import math
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple, Optional
 
 import numpy as np
 
@@ -23,15 +23,15 @@ STD = np.array([58.393, 57.12, 57.375], 'float32').reshape(3, 1, 1)
 AREA = 0.08, 1
 ASPECT = 3 / 4, 4 / 3
 TRIES = 10  # to find a part that fits into the image
-GREY = np.array([0.114, 0.587, 0.299], 'float32')  # for red, green, blue, as the published pipeline has it
-# Eigenvectors of the colours (a column each), times their eigenvalues.
+GREY = np.array([0.114, 0.587, 0.299], 'float32')  # weights of red, green, blue in the published pipeline
+# Eigenvectors of the colours, one in each column, times their eigenvalues.
 COLOURS = np.array([[-0.5675, 0.7192, 0.4009],
                     [-0.5808, -0.0045, -0.8140],
                     [-0.5836, -0.6948, 0.4203]]) * [55.46, 4.794, 1.148]
 
 
 class Jitter(NamedTuple):
-    """How far colours may change: factors from 1 - x to 1 + x, and the deviation of the noise."""
+    """How far colours may change: factors from 1 - x to 1 + x, and the standard deviation of the noise."""
 
     brightness: float = 0.4
     contrast: float = 0.4
@@ -39,32 +39,41 @@ class Jitter(NamedTuple):
     pca_noise: float = 0.1
 
 
-class Augmentation(NamedTuple):
-    """What chance decides for one image.
+PUBLISHED_JITTER = Jitter()
 
-    part : (left, top, width, height) in the image; None for its centre, if no part was found that fits
+
+class Augmentation(NamedTuple):
+    """The random choices for one image.
+
+    Attributes
+    ----------
+    part : (left, top, width, height) or None
+        The part of the image that is used; None for its centre, if no part was found that fits.
     mirrored : bool
-    factors : (3,) of brightness, contrast, saturation
-    order : (3,) in which these are applied, as indices
-    noise : (3,) grey levels added to red, green, blue
+    factors : (3,)
+        Of brightness, contrast, saturation.
+    order : (3,)
+        In which these are applied, as indices.
+    noise : (3,)
+        Grey levels added to red, green, blue.
     """
 
-    part: Optional[Tuple[int, int, int, int]]
+    part: Optional[tuple[int, int, int, int]]
     mirrored: bool
-    factors: Tuple[float, float, float]
-    order: Tuple[int, int, int]
+    factors: tuple[float, ...]
+    order: tuple[int, ...]
     noise: np.ndarray
 
 
 class TrainingTransform:
-    """Makes training inputs of images, by choices that depend on (seed, epoch, index) alone."""
+    """Turns images into training inputs, by choices that depend on (seed, epoch, index) alone."""
 
-    def __init__(self, size, seed, jitter=Jitter()):
+    def __init__(self, size: int, seed: int, jitter: Jitter = PUBLISHED_JITTER) -> None:
         self.size, self.seed, self.jitter = size, seed, jitter
-        self._rng = np.random.RandomState()  # to make one takes ten times as long as to seed it
+        self._rng = np.random.RandomState()  # which takes ten times as long to create as to seed
 
-    def draw(self, epoch, index, height, width):
-        """The `Augmentation` in ``epoch`` of image ``index`` of the data set, which has that size."""
+    def draw(self, epoch: int, index: int, height: int, width: int) -> Augmentation:
+        """Draw the choices in ``epoch`` for image ``index`` of the data set, which is height x width."""
         self._rng.seed([self.seed, epoch, index])
         part = _draw_part(self._rng, height, width)
         mirrored = self._rng.random_sample() < 0.5
@@ -73,8 +82,8 @@ class TrainingTransform:
         return Augmentation(part, mirrored, tuple(factors.tolist()),
                             tuple(self._rng.permutation(3).tolist()), noise)
 
-    def __call__(self, image, epoch, index, out):
-        """Write the input made of uint8 (H, W, 3) into ``out``, float32 (3, size, size)."""
+    def __call__(self, image: np.ndarray, epoch: int, index: int, out: np.ndarray) -> None:
+        """Write the input for a uint8 (H, W, 3) image into ``out``, float32 (3, size, size)."""
         chosen = self.draw(epoch, index, *image.shape[:2])
         if chosen.part is None:
             image = centre(image, self.size)
@@ -89,15 +98,15 @@ class TrainingTransform:
 
 
 class EvaluationTransform:
-    """Makes the input for testing of an image: its short side resized to size / crop_ratio, its centre."""
+    """Turns images into evaluation inputs: short side resized to size / crop_ratio, centre cut out."""
 
-    def __init__(self, size, crop_ratio=0.875):
+    def __init__(self, size: int, crop_ratio: float = 0.875) -> None:
         check_whole('size', size, 1, SIDE)
         check_number('crop_ratio', crop_ratio, low=CROP_RATIO, high=1)
         self.size, self.short = size, math.ceil(size / crop_ratio)
 
-    def __call__(self, image, out):
-        """Write the input made of uint8 (H, W, 3) into ``out``, float32 (3, size, size)."""
+    def __call__(self, image: np.ndarray, out: np.ndarray) -> None:
+        """Write the input for a uint8 (H, W, 3) image into ``out``, float32 (3, size, size)."""
         height, width = image.shape[:2]
         if height > width:
             image = resize(image, self.short, self.short * height // width)
@@ -107,7 +116,8 @@ class EvaluationTransform:
         normalise(out)
 
 
-def _draw_part(rng, height, width):
+def _draw_part(rng: np.random.RandomState, height: int,
+               width: int) -> Optional[tuple[int, int, int, int]]:
     """(left, top, width, height) of a random part of an image, or None if none fits in TRIES tries."""
     for area, aspect, turn, top, left in rng.random_sample((TRIES, 5)).tolist():
         area = height * width * (AREA[0] + area * (AREA[1] - AREA[0]))
@@ -119,10 +129,10 @@ def _draw_part(rng, height, width):
     return None
 
 
-def centre(image, size):
-    """The central size x size pixels of (H, W, 3), which is enlarged first if it has fewer."""
+def centre(image: np.ndarray, size: int) -> np.ndarray:
+    """The central size x size pixels of (H, W, 3), enlarged first if it has fewer."""
     height, width = image.shape[:2]
-    size32 = np.float32(size)  # the published pipeline's precision, which decides how it rounds
+    size32 = np.float32(size)  # the precision of the published pipeline, which decides how it rounds
     if height < size:
         width, height = int(size32 / np.float32(height) * np.float32(width)), size
         image = resize(image, width, height)
@@ -133,17 +143,17 @@ def centre(image, size):
     return image[top:top + size, left:left + size]
 
 
-def normalise(planes):
-    """Subtract from float32 (3, H, W) the mean of each channel and divide by its deviation, in place."""
+def normalise(planes: np.ndarray) -> None:
+    """Subtract the mean of each channel from float32 (3, H, W) and divide by its deviation, in place."""
     planes -= MEAN
     planes /= STD
 
 
 # ---------------------------------------------------------------------------------- colours
 #
-# On the planes, in place. No product of matrices is among it, whose last bits depend on the machine.
+# On the planes, in place, and without matrix products, whose last bits depend on the machine.
 
-def change_colours(planes, chosen):
+def change_colours(planes: np.ndarray, chosen: Augmentation) -> None:
     """Apply an `Augmentation`'s factors and noise to float32 (3, H, W) of 0 to 255, in place."""
     for step in chosen.order:
         factor = chosen.factors[step]
@@ -156,18 +166,18 @@ def change_colours(planes, chosen):
         _clip(planes)
 
 
-def _brightness(planes, factor):
+def _brightness(planes: np.ndarray, factor: float) -> None:
     planes *= np.float32(factor)
 
 
-def _contrast(planes, factor):
+def _contrast(planes: np.ndarray, factor: float) -> None:
     """Away from, or towards, the mean grey of the image."""
     mean = sum(float(weight) * float(plane.mean()) for weight, plane in zip(GREY, planes))
     planes *= np.float32(factor)
     planes += np.float32((1 - factor) * mean)
 
 
-def _saturation(planes, factor):
+def _saturation(planes: np.ndarray, factor: float) -> None:
     """Away from, or towards, each pixel's own grey."""
     grey = planes[0] * GREY[0]
     for weight, plane in zip(GREY[1:], planes[1:]):
@@ -177,13 +187,13 @@ def _saturation(planes, factor):
     planes += grey
 
 
-def _clip(planes):
+def _clip(planes: np.ndarray) -> None:
     black, white = _limits(planes.shape)
     np.maximum(planes, black, out=planes)
     np.minimum(planes, white, out=planes)
 
 
 @functools.lru_cache(maxsize=4)
-def _limits(shape):
-    """All black and all white planes: NumPy compares with an array five times as fast as with a number."""
+def _limits(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Black and white planes: NumPy compares with an array five times as fast as with a number."""
     return np.zeros(shape, 'float32'), np.full(shape, 255, 'float32')

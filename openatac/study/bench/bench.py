@@ -17,14 +17,15 @@ import shlex
 import statistics
 from importlib import metadata
 
-from openatac import runtime
 from openatac.arguments import COUNT, SECONDS, number, prefix
-from openatac.console.text_table import text_table
+from openatac.console.text import text_table
 from openatac.errors import OpenatacError
 from openatac.export.manifest import INT8_FORMS, prefix_of, read_description
 from openatac.export.runtimes import ENGINES
-from openatac.files.writing import write_csv, writing
+from openatac.files.csv_file import write_csv
+from openatac.files.writing import writing
 from openatac.runtime.processor import int8_line
+from openatac.runtime.threads import thread_count
 from openatac.study.bench.picture import draw_bench
 from openatac.study.bench.process import BenchProcess
 
@@ -194,7 +195,7 @@ def machine():
             versions.append('%s %s' % (package, metadata.version(package)))
         except metadata.PackageNotFoundError:
             pass
-    return {'device': _processor(), 'threads': runtime.thread_count()[0],
+    return {'device': _processor(), 'threads': thread_count()[0],
             'versions': ', '.join(['Python ' + platform.python_version(), *versions])}
 
 

@@ -13,8 +13,9 @@ import sys
 import time
 from typing import NamedTuple
 
-from openatac import runtime
 from openatac.errors import OpenatacError
+from openatac.runtime.memory import keep_freed_memory
+from openatac.runtime.threads import set_threads, thread_count
 
 WARM_UP, LEAST = 2, 3  # batches before a turn that do not count, and in it
 _START = ('import json, sys; sys.path[:] = json.loads(sys.argv[1]); '
@@ -46,7 +47,7 @@ class BenchProcess:
             # In a session of its own, out of reach of Ctrl-C: it ends when the pipe does.
             self._process = subprocess.Popen(
                 [sys.executable, '-c', _START, json.dumps(sys.path), str(theirs.fileno())],
-                env={**os.environ, 'OMP_NUM_THREADS': runtime.thread_count()[0],
+                env={**os.environ, 'OMP_NUM_THREADS': thread_count()[0],
                      'TORCHINDUCTOR_COMPILE_THREADS': '1'},
                 pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                 start_new_session=True)
@@ -96,8 +97,8 @@ def _warm_engine(pipe, prefix, name, sizes):
 
     from openatac.export.manifest import read_description
     from openatac.export.runtimes import open_engine
-    runtime.set_threads()
-    runtime.keep_freed_memory()
+    set_threads()
+    keep_freed_memory()
     try:
         engine, shape = open_engine(prefix, name), read_description(prefix).image_shape
         images = {size: np.random.RandomState(0).randn(size, *shape).astype('float32') for size in sizes}

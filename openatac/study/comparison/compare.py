@@ -49,8 +49,8 @@ def _own_flags():
 def main(argv):
     """``openatac compare``; see the module."""
     parser, args = _parse(argv)
-    from openatac import runtime
-    runtime.require_mxnet()
+    from openatac.runtime.import_hook import require_mxnet
+    require_mxnet()
     from openatac.study.comparison.files import take_in, write_comparison, write_note
     from openatac.training.checkpoint import only_run_in
     try:
@@ -70,7 +70,7 @@ def main(argv):
         if args.others or not trainings or any(training.is_finished() for training in trainings):
             print(write_comparison(args.folder, args.measure + '_accuracy'))
     for name, failure in failures.items():
-        streams.say(f'openatac compare: {name} failed: {failure.words}')
+        streams.print_to_stderr(f'openatac compare: {name} failed: {failure.words}')
     return max((min(failure.code, WRONG_COMMAND) for failure in failures.values()), default=0)
 
 

@@ -2,11 +2,12 @@
 import json
 import os
 
-from openatac.console.escapes import for_markdown, without_controls
+from openatac.console.text import for_markdown, without_controls
 from openatac.errors import OpenatacError
+from openatac.files.csv_file import write_csv
 from openatac.files.reading import read_text
-from openatac.files.schema import fit, parse
-from openatac.files.writing import write_csv, write_text, writing
+from openatac.files.schema import parse_json, validate
+from openatac.files.writing import write_text, writing
 from openatac.study.comparison import statistics
 from openatac.study.comparison.accuracy_picture import write_accuracy_picture
 from openatac.study.comparison.report_page import page
@@ -44,7 +45,7 @@ def _record(run):
         texts = {}
         for name in RECORD:
             texts[name] = read_text(os.path.join(run.folder, name))
-        settings = fit(parse(texts['settings.json']), dict)
+        settings = validate(parse_json(texts['settings.json']), dict)
     except (OSError, ValueError) as error:
         raise OpenatacError('%s lacks %s, or they are damaged (%s): name a folder with all of these files'
                             % (run.folder, ' or '.join(RECORD), error)) from None

@@ -3,7 +3,7 @@ import io
 import re
 import statistics
 
-from openatac.console.escapes import for_html
+from openatac.console.text import for_html
 from openatac.pictures import plain_text
 from openatac.study.comparison import statistics as comparison
 from openatac.study.comparison.accuracy_picture import MEASURES, accuracy_figure, curves_figure

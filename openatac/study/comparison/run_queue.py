@@ -12,9 +12,9 @@ import tempfile
 import time
 from typing import List, NamedTuple
 
-from openatac import runtime
-from openatac.console.signals import stop_signals
+from openatac.console.program import stop_signals
 from openatac.errors import CheckpointError, OpenatacError
+from openatac.runtime.threads import thread_count
 from openatac.study.comparison.runs import read_run
 from openatac.training.run_folder import RunFolder
 from openatac.training.tracking import on_terminal
@@ -88,7 +88,7 @@ class _Process:
         self.training, self.slot, self.start, self.asked = training, slot, time.monotonic(), set()
         self.errors = tempfile.TemporaryFile()
         environment = dict(os.environ)
-        threads, chosen = runtime.thread_count()
+        threads, chosen = thread_count()
         if not chosen:
             environment['OMP_NUM_THREADS'] = str(max(1, int(threads) // jobs))
         self.process = subprocess.Popen(

@@ -7,7 +7,7 @@ import itertools
 import statistics
 from typing import List, NamedTuple
 
-from openatac.console.escapes import for_markdown
+from openatac.console.text import for_markdown
 from openatac.options import defaults
 from openatac.study.comparison.runs import Run, check_comparable
 from openatac.training.config import CifarConfig

@@ -12,7 +12,7 @@ import argparse
 import os
 
 from openatac.arguments import CLASSES, SIDE, number
-from openatac.console.text_table import text_table
+from openatac.console.text import text_table
 from openatac.errors import OpenatacError
 
 HEAD = ('network', 'parameters', 'trainable', 'multiply-adds', 'activations')

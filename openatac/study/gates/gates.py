@@ -16,10 +16,10 @@ import os
 import tempfile
 
 from openatac.arguments import IMAGES, number, prefix
-from openatac.console.escapes import for_terminal
-from openatac.console.text_table import text_table
+from openatac.console.text import for_terminal, text_table
 from openatac.errors import OpenatacError
-from openatac.files.writing import write_csv, writing
+from openatac.files.csv_file import write_csv
+from openatac.files.writing import writing
 from openatac.study.gates.picture import draw_gates
 
 SHOWN = {  # head of a column in the printed table -> column of the file
@@ -100,7 +100,7 @@ def _small_images(config, args):
                                data_dir=args.data_dir or config.data.data_dir)
 
     def batches():
-        from openatac.data.loader import EvaluationBatches
+        from openatac.data.batches import EvaluationBatches
         from openatac.training.datasets import load
         test_set = load(data, train=False)
         chosen = _spread(len(test_set), args.images)

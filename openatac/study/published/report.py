@@ -1,8 +1,7 @@
 """The published numbers beside ours, in words."""
 import statistics
 
-from openatac.console.escapes import for_terminal
-from openatac.console.text_table import text_table
+from openatac.console.text import for_terminal, text_table
 from openatac.study.published import numbers
 from openatac.study.published.numbers import COSTS
 from openatac.study.published.training_time import AUTHORS_SPEED

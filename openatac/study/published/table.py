@@ -14,7 +14,8 @@ import statistics
 from typing import NamedTuple, Optional
 
 from openatac.errors import OpenatacError
-from openatac.files.writing import write_csv, writing
+from openatac.files.csv_file import write_csv
+from openatac.files.writing import writing
 from openatac.study.comparison.finished import finished_runs, given_runs
 from openatac.study.published import numbers
 from openatac.study.published.costs import counted

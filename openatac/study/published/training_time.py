@@ -6,7 +6,7 @@ import statistics
 from typing import NamedTuple, Optional
 
 from openatac.errors import OpenatacError
-from openatac.files.writing import read_csv
+from openatac.files.csv_file import read_csv
 from openatac.study.published import numbers
 from openatac.study.published.costs import multiply_adds
 
