@@ -2,8 +2,6 @@
 import ast
 import graphlib
 
-import pytest
-
 from tests.conftest import ROOT
 from tests.fresh_python import output_of
 
@@ -41,7 +39,8 @@ def imports_of(source):
             assert node.level == 0, f'line {node.lineno}: a relative import'
             members = [f'{node.module}.{alias.name}' for alias in node.names]
             names = [member if member in FILES else node.module for member in members]
-        yield from (name for name in names if name.split('.')[0] in ('openatac', 'train_cifar', 'train_imagenet'))
+        ours = 'openatac', 'train_cifar', 'train_imagenet'
+        yield from (name for name in names if name.split('.')[0] in ours)
 
 
 def graph():

@@ -1,24 +1,22 @@
 """A trained network with what must be known to use it: of a run's folder, or by name and parameter file."""
 import contextlib
-import inspect
 import os
 from functools import partial
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable, Dict, NamedTuple, Optional
 
 from openatac.data import augment, cifar
 from openatac.data.photos import transforms
 from openatac.errors import DataError
 from openatac.export import labelled
 from openatac.export.manifest import Description
+from openatac.models.hosts import Host
 from openatac.models.parameters import load_parameters, read_arrays
-from openatac.models.resnet_v1b import ResNet50_v1bATAC
-from openatac.models.zoo import find_model, get_model
+from openatac.models.zoo import find_model
 from openatac.nn.group_norm import GroupNorm
 from openatac.training import cifar_network, imagenet_network, session
 from openatac.training import imagenet as imagenet_run
 
 COARSE = '-coarse'  # 20 superclasses under 100 outputs, as the published script trains
-CIFAR_SIZE, IMAGENET_SIZE = 32, 224
 
 
 class Trained(NamedTuple):
@@ -43,7 +41,8 @@ def of_run(folder, params=None, size=None, data_dir=None):
     """
     run = session.read_settings(folder)
     with session.reading_network(folder):
-        trained = (_cifar if hasattr(run, 'blocks') else _imagenet)(run, size, data_dir)
+        build = {'cifar': _cifar, 'imagenet': _imagenet}[session.data_family(run)]
+        trained = build(run, size, data_dir)
     load_parameters(trained.net, params or os.path.join(folder, 'best.params'))
     return trained
 
@@ -77,24 +76,27 @@ def _imagenet(run, size, data_dir):
 def of_model(name, params, classes=None, size=None, dataset=None, data_dir=None, **arguments):
     """The `Trained` of the network ``name`` with the parameters of a file.
 
-    classes : if not given, as many as the file has; size : side of the input images, 32 for CIFAR's networks
-    and 224 for ImageNet's if not given; dataset : what it was trained on, 'cifar10', 'cifar100',
+    classes : if not given, as many as the file has; size : side of the input images, the host's if not
+    given; dataset : what it was trained on, 'cifar10', 'cifar100',
     'cifar100-coarse' or 'digits'; data_dir : where that is; arguments : of the host, see `get_model`, and
     ``use_gn``.
 
     Raises ValueError for an unknown name and arguments that the host does not have; ParameterFileError for a
     file that is missing, damaged or of another network.
     """
-    _check_arguments(name, find_model(name).func, arguments)
-    host = {key: value for key, value in arguments.items() if key != 'use_gn'}
+    host, settings = find_model(name)
+    _check_arguments(name, host, arguments)
+    settings.update((key, value) for key, value in arguments.items() if key != 'use_gn')
     if arguments.get('use_gn'):
-        host['norm_layer'] = GroupNorm
-    found = _count_classes(params)
-    net = get_model(name, classes or found, **host)
+        settings['norm_layer'] = GroupNorm
+    found = _count_classes(params, host)
+    if classes or found:
+        settings['classes'] = classes or found
+    net = host.build(**settings)
     load_parameters(net, params)
-    if not name.lower().startswith('cifar'):
-        return Trained(net, _large(name.lower(), found, size or IMAGENET_SIZE, imagenet_run.CROP_RATIO,
-                                   arguments), _no_images)
+    size = size or host.input_shape[-1]
+    if host.data == 'imagenet':
+        return Trained(net, _large(name.lower(), found, size, imagenet_run.CROP_RATIO, arguments), _no_images)
     if dataset is None:
         return Trained(net, _small(name.lower(), found, size, [], arguments), _no_images)
     return Trained(net, _small(name.lower(), found, size, labels_of(dataset), arguments),
@@ -105,20 +107,18 @@ def _no_images(train):
     raise DataError('it is not known on which images the network was trained')
 
 
-def _check_arguments(name, host, arguments):
-    known = set(inspect.signature(host).parameters)
-    if host is ResNet50_v1bATAC:
-        known.add('use_gn')
+def _check_arguments(name: str, host: Host, arguments: Dict[str, Any]) -> None:
+    known = (*host.settings, *(('use_gn',) if host.data == 'imagenet' else ()))
     for argument in arguments:
         if argument not in known:
-            raise ValueError('argument --%s: %s has no such setting; leave it out'
-                             % (argument.replace('_', '-'), name))
+            raise ValueError(f'argument --{argument.replace("_", "-")}: {name} has no such setting; leave it '
+                             'out')
 
 
-def _count_classes(params):
-    """How many outputs the last layer has in a parameter file; None if it is of none of our hosts."""
-    arrays = read_arrays(params)
-    return next((len(arrays[key]) for key in ('output.bias', 'fc.bias') if key in arrays), None)
+def _count_classes(params: str, host: Host) -> Optional[int]:
+    """How many outputs the last layer has in a parameter file; None if it is of another host."""
+    bias = read_arrays(params).get(host.output + '.bias')
+    return None if bias is None else len(bias)
 
 
 # ------------------------------------------------------------------------------ descriptions
@@ -135,7 +135,7 @@ def labels_of(dataset):
 def _small(name, classes, size, labels, arguments):
     mean, std = (tuple(round(255 * float(value), 4) for value in values.ravel())
                  for values in (augment.MEAN, augment.STD))
-    size = size or CIFAR_SIZE
+    size = size or cifar.SHAPE[-1]
     return Description(name, classes, (3, size, size), mean, std, labels=labels, arguments=arguments)
 
 

@@ -1,8 +1,8 @@
 """The CIFAR host: a pre-activation ResNet whose activations can be any of `openatac.nn.activations`.
 
 He, Zhang, Ren, Sun, "Identity Mappings in Deep Residual Networks", ECCV 2016,
-https://arxiv.org/abs/1603.05027, figure 4 (e), as in table I of "Attention as Activation". What it leaves open:
-where a block changes the channels, the shortcut is a 1x1 convolution of the block's raw input.
+https://arxiv.org/abs/1603.05027, figure 4 (e), as in table I of "Attention as Activation". It leaves one
+thing open: here, where a block changes the channels, the shortcut is a 1x1 convolution of its raw input.
 """
 from __future__ import annotations
 

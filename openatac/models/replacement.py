@@ -11,13 +11,14 @@ import functools
 import io
 import json
 from collections import defaultdict
-from typing import NamedTuple, Tuple
+from typing import Callable, NamedTuple, Tuple
 
 import mxnet as mx
 from mxnet.gluon import nn
 from mxnet.gluon.block import Block, HybridBlock, SymbolBlock
 
-from openatac.nn.activations import ACTIVATIONS, check_activation, make_activation
+from openatac.nn.activations import ACTIVATIONS
+from openatac.nn.registry import settings_of
 
 RECTIFIERS = ('relu', 'softrelu')  # of Gluon's Activation; its sigmoid, tanh and softsign are gates
 OTHERS = ('ReLU6', 'RELU6', 'HardSwish')  # activations of GluonCV and of Gluon's model zoo, by class
@@ -71,7 +72,7 @@ def replace_activations(net, act_type, where=None, image_shape=(3, 224, 224), in
       to serve all these places with the same ones.
     """
     _check_arguments(net, act_type, where, image_shape, settings)
-    make = functools.partial(make_activation, act_type, **settings)
+    make = functools.partial(ACTIVATIONS.find(act_type), **settings)
     calls, output = _run(net)
     found = _activations(net, calls, image_shape)
     chosen = {place: shapes for place, shapes in found.items() if _selects(where, place.name)}
@@ -88,7 +89,7 @@ def replace_activations(net, act_type, where=None, image_shape=(3, 224, 224), in
 
 
 def _check_arguments(net, act_type, where, image_shape, settings):
-    check_activation(act_type)
+    known = settings_of(ACTIVATIONS.find(act_type))[1:]  # without the channels
     if not isinstance(net, HybridBlock):
         raise ValueError('net must be a HybridBlock, not a %s' % type(net).__name__)
     if not isinstance(image_shape, (tuple, list)) or len(image_shape) != 3 or not all(
@@ -96,13 +97,10 @@ def _check_arguments(net, act_type, where, image_shape, settings):
         raise ValueError('image_shape must be (channels, height, width), not %r' % (image_shape,))
     if not (where is None or isinstance(where, str) or callable(where)):
         raise ValueError('where must be a pattern of names or a function of a name, not %r' % (where,))
-    unknown = [name for name in settings if name not in ACTIVATIONS[act_type].settings]
-    wrong = [name for name in ('r', 'w0') if not isinstance(settings.get(name, 1), (int, float))]
-    if wrong:
-        raise ValueError('%s must be a number, not %r' % (wrong[0], settings[wrong[0]]))
+    unknown = [name for name in settings if name not in known]
     if unknown:
-        raise ValueError('%s has no setting %s; its settings are: %s' % (
-            act_type, ', '.join(unknown), ', '.join(ACTIVATIONS[act_type].settings) or 'none'))
+        raise ValueError(f'{act_type} has no setting {", ".join(unknown)}; its settings are: '
+                         f'{", ".join(known) or "none"}')
 
 
 def _selects(where, name):
@@ -112,20 +110,20 @@ def _selects(where, name):
 
 
 @functools.lru_cache(maxsize=None)
-def _activation_classes():
-    with mx.name.NameManager():  # so that no other block gets another name for these
-        ours = {type(make_activation(name, channels=2)) for name in ACTIVATIONS}
+def _classes_of(factories: Tuple[Callable[..., HybridBlock], ...]) -> Tuple[type, ...]:
+    with mx.name.NameManager():  # so that building these does not change the names of other blocks
+        ours = {type(factory(64)) for factory in factories}
     return tuple(ours - {nn.Activation} | {nn.LeakyReLU, nn.PReLU})
 
 
-def _is_activation(block):
+def _is_activation(block: Block) -> bool:
     if isinstance(block, nn.Activation):
         return block._act_type in RECTIFIERS
-    return isinstance(block, _activation_classes()) or type(block).__name__ in OTHERS
+    return isinstance(block, _classes_of(ACTIVATIONS.values())) or type(block).__name__ in OTHERS
 
 
-def _is_leaf(block):
-    """Whether what is in it is no activation of its own."""
+def _is_leaf(block: Block) -> bool:
+    """Whether it is an activation or a gate, whose insides are not activations of their own."""
     return _is_activation(block) or isinstance(block, nn.Activation) or type(block).__name__ in GATES
 
 

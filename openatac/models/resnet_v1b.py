@@ -37,8 +37,8 @@ class SelfAttention:
         ``spatial(stage)``, of a stage from 0 to 3, returns what builds the 3x3 convolutions' replacement from
         their ``channels``, ``strides`` and ``dilation``; None keeps the convolutions.
     stem : callable, optional
-        ``stem(channels)`` builds what replaces the 7x7 convolution, without its stride; the max pooling behind
-        it is then 4x4.
+        ``stem(channels)`` builds what replaces the 7x7 convolution, without its stride; the max pooling
+        behind it is then 4x4.
     multiple : int, default 1
         The sides of the images must be multiples of it.
     """

@@ -41,8 +41,8 @@ def unit_name(act_type: str, attention: Optional[str] = None, useGlobal: bool = 
 
 def unit_settings(host: Host) -> Dict[str, Dict[str, Any]]:
     """{unit in a name: settings of the host that it stands for}, for all units that the host takes."""
-    choices = {'act_type': ACTIVATIONS, 'useGlobal': (False, True), 'attention': (None, *ATTENTIONS),
-               'self_attention': (None, *SELF_ATTENTIONS)}
+    choices = {'act_type': ACTIVATIONS, 'attention': (None, *ATTENTIONS),
+               'self_attention': (None, *SELF_ATTENTIONS), 'useGlobal': (False, True)}
     choices = {name: values for name, values in choices.items() if name in host.settings}
     units: Dict[str, Dict[str, Any]] = {}
     for values in itertools.product(*choices.values()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from functools import partial
-from typing import Any, Callable, Dict, Generic, Iterator, List, Optional, Tuple, TypeVar
+from typing import Any, Callable, Dict, Generic, Iterator, Optional, Tuple, TypeVar
 
 T = TypeVar('T')
 
@@ -83,9 +83,9 @@ class Registry(Generic[T]):
         """The value of ``name``; arguments and errors are those of `name_of`."""
         return self._values[self.name_of(name, argument)]
 
-    def values(self) -> List[T]:
+    def values(self) -> Tuple[T, ...]:
         """All values, in the order of their registration."""
-        return list(self._values.values())
+        return tuple(self._values.values())
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)

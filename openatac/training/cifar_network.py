@@ -2,9 +2,9 @@
 import mxnet as mx
 
 from openatac.data.cifar import SHAPE
-from openatac.models.cifar_resnet import ResNet20V2ATAC
-from openatac.models.cifar_resnet18 import CIFARResNet18
-from openatac.models.zoo import cifar_model_name, find_model
+from openatac.models.zoo import PUBLISHED_CIFAR_HOST, find_host, find_model, unit_name
+from openatac.nn.activations import ACTIVATIONS
+from openatac.nn.attention import ATTENTIONS
 from openatac.training.initial import write_initial
 
 CLASSES = {'cifar10': 10, 'cifar100': 100, 'digits': 10}
@@ -19,35 +19,39 @@ def build_network(args):
     ``args.host`` becomes the host's name where --model is of another one than the published.
     Raises ValueError for flags that make no network.
     """
-    host, stages, named = _named(args.model)
-    args.host = None if host is ResNet20V2ATAC else 'cifar_resnet18_v1'
+    host, named = _named(args.model)
+    args.host = None if host.name == PUBLISHED_CIFAR_HOST else host.name
+    for flag, registry in (('act_type', ACTIVATIONS), ('attention', ATTENTIONS)):
+        if getattr(args, flag) is not None:
+            setattr(args, flag, registry.name_of(getattr(args, flag)))
     for flag, default in (('blocks', 3), ('act_type', 'ChaATAC'), ('attention', None)):
         given = getattr(args, flag)
         if flag in named and given not in (None, named[flag]):
-            raise ValueError('argument --%s: --model %s is built with %s; leave out one of the two'
-                             % (flag.replace('_', '-'), args.model, named[flag]))
+            raise ValueError(f'argument --{flag.replace("_", "-")}: --model {args.model} is built with '
+                             f'{named[flag]}; leave out one of the two')
         setattr(args, flag, named.get(flag, default) if given is None else given)
-    return host(
-        layers=[args.blocks] * stages, act_type=args.act_type, classes=CLASSES[args.dataset],
-        act_layers=args.act_layers, r=args.r, useReLU=args.useReLU, useGlobal=args.useGlobal,
-        drop_rate=args.drop_rate, attention=args.attention, reduction=args.reduction)
+    args.useGlobal = args.useGlobal or named.get('useGlobal', False)
+    settings = {flag: getattr(args, flag) for flag in (
+        'act_type', 'act_layers', 'r', 'useReLU', 'useGlobal', 'drop_rate', 'attention', 'reduction')
+        if flag in host.settings}
+    return host.build(classes=CLASSES[args.dataset], **settings, **host.layers(args.blocks))
 
 
 def _named(model):
-    """(host, its stages, flags) that the name of a network stands for; 'atac' says nothing of the flags."""
+    """(host, flags) that the name of a network stands for; 'atac' leaves the flags open."""
     if model == 'atac':
-        return ResNet20V2ATAC, 3, {}
-    network = find_model(model)
-    if network.func not in (ResNet20V2ATAC, CIFARResNet18):
-        raise ValueError('argument --model: %s is for ImageNet; choose a cifar_resnet network' % model)
-    layers = network.keywords['layers']
-    return network.func, len(layers), {
-        'blocks': layers[0], **{flag: network.keywords.get(flag) for flag in ('act_type', 'attention')}}
+        return find_host(PUBLISHED_CIFAR_HOST), {}
+    host, settings = find_model(model)
+    if host.data != 'cifar':
+        raise ValueError(f'argument --model: {model} is for ImageNet; choose a cifar_resnet network')
+    layers = settings.pop('layers', None)
+    return host, {'attention': None, **settings, **({'blocks': layers[0]} if layers else {})}
 
 
 def model_name(args):
     """The name of `build_network`'s network, such as 'cifar_resnet20_v2_atac'."""
-    return args.model.lower() if args.host else cifar_model_name(args.blocks, args.act_type, args.attention)
+    host = find_host(args.host or PUBLISHED_CIFAR_HOST)
+    return f'{host.title_of(args.blocks)}_{unit_name(args.act_type, args.attention)}'
 
 
 def print_or_write(net, name, args):

@@ -2,8 +2,10 @@
 import mxnet as mx
 from mxnet.gluon import nn
 
-from openatac.models.resnet_v1b import ResNet50_v1bATAC
+from openatac.models.resnet_v1b import HOST, SELF_ATTENTIONS
 from openatac.models.zoo import unit_name
+from openatac.nn.activations import ACTIVATIONS
+from openatac.nn.attention import ATTENTIONS
 from openatac.nn.group_norm import GroupNorm
 from openatac.training.initial import write_initial
 
@@ -14,10 +16,15 @@ NETWORK_FLAGS = ('act_type', 'attention', 'self_attention', 'reduction', 'r', 'a
 
 def build_network(args):
     """The network of the flags, not initialised. Raises ValueError for flags that make no network."""
-    if args.self_attention == 'fa' and args.input_size % 4:
-        raise ValueError('argument --self-attention: fa takes images whose sides 4 divides, and --input-size '
-                         'is %d' % args.input_size)
-    return ResNet50_v1bATAC(
+    for flag, registry in (('act_type', ACTIVATIONS), ('attention', ATTENTIONS),
+                           ('self_attention', SELF_ATTENTIONS)):
+        if getattr(args, flag) is not None:
+            setattr(args, flag, registry.name_of(getattr(args, flag)))
+    multiple = SELF_ATTENTIONS.find(args.self_attention).multiple if args.self_attention else 1
+    if args.input_size % multiple:
+        raise ValueError(f'argument --self-attention: {args.self_attention} takes images whose sides are '
+                         f'multiples of {multiple}, and --input-size is {args.input_size}')
+    return HOST.build(
         act_type=args.act_type, attention=args.attention, r=args.r, act_layers=args.act_layers,
         classes=args.num_classes, last_gamma=getattr(args, 'last_gamma', False),
         reduction=args.reduction, self_attention=args.self_attention, **_normalisation(args))
@@ -39,10 +46,8 @@ def _normalisation(args):
 
 def model_name(args):
     """'resnet50_v1b_atac', as in the names of the files that a run leaves."""
-    unit = unit_name(args.act_type, args.attention)
-    if args.self_attention is None:
-        return 'resnet50_v1b_' + unit
-    return 'resnet50_v1b_' + ('' if unit == 'relu' else unit + '_') + args.self_attention
+    unit = unit_name(args.act_type, args.attention, self_attention=args.self_attention)
+    return f'{HOST.title_of()}_{unit}'
 
 
 def print_or_write(net, name, args):

@@ -38,6 +38,11 @@ def read_settings(folder):
                             % (folder, getattr(error, 'strerror', None) or error)) from None
 
 
+def data_family(run: argparse.Namespace) -> str:
+    """The family of a run's images, as `openatac.models.hosts.Host` calls it."""
+    return 'cifar' if hasattr(run, 'blocks') else 'imagenet'
+
+
 @contextlib.contextmanager
 def reading_network(folder, file='settings.json'):
     """While open, a network is built of the settings in that file; those that make none are a sentence."""

@@ -1,7 +1,7 @@
 """The teacher of a distillation: a trained network, by name."""
 from openatac.errors import OpenatacError, ParameterFileError
 from openatac.models.parameters import load_parameters
-from openatac.models.zoo import MODELS, get_model
+from openatac.models.zoo import find_model
 
 
 def load_teacher(args, contexts, image_shape):
@@ -32,11 +32,18 @@ def load_teacher(args, contexts, image_shape):
 
 def _build(args):
     """The teacher's network, with GluonCV's own parameters if none are named."""
-    if args.teacher.lower() in MODELS:
-        if not args.teacher_params:
-            raise OpenatacError('--teacher %s: no trained weights of it are published; name a file by '
-                                '--teacher-params' % args.teacher)
-        return get_model(args.teacher, classes=args.num_classes)
+    try:
+        host, settings = find_model(args.teacher)
+    except ValueError:
+        return _build_gluoncvs(args)
+    if not args.teacher_params:
+        raise OpenatacError(f'--teacher {args.teacher}: no trained weights of it are published; name a file '
+                            'by --teacher-params')
+    return host.build(classes=args.num_classes, **settings)
+
+
+def _build_gluoncvs(args):
+    """The network of GluonCV's zoo."""
     from gluoncv import model_zoo
     known = model_zoo.get_model_list()
     if args.teacher.lower() not in known:

@@ -71,7 +71,8 @@ def _examine(folder, name, args):
     from openatac.study.gates.statistics import gate_statistics
     from openatac.training import session
     run = session.read_settings(folder)
-    network, dataset, net, images = (_cifar if hasattr(run, 'blocks') else _imagenet)(folder, run, args)
+    read = {'cifar': _cifar, 'imagenet': _imagenet}[session.data_family(run)]
+    network, dataset, net, images = read(folder, run, args)
     path = os.path.join(folder, args.params + '.params') if args.params in ('best', 'last') else args.params
     load_parameters(net, path)
     try:

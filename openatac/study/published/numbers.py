@@ -152,19 +152,19 @@ def not_comparable(network, settings):
         return _differing(settings, wanted, ('dataset', 'num_epochs'))
     return (_differing(settings, wanted, _DATA if imagenet else _CIFAR_DATA)
             or (() if network in names else ('no published number for %s' % network,))
-            or _differing(settings, wanted, _shape(network) + recipe))
+            or _differing(settings, wanted, _shape(network, imagenet) + recipe))
 
 
 def built_as_published(network, settings):
     """Whether a run's network has the published size of images, reduction ratio and placement."""
-    wanted = _IMAGENET_RUN if settings['dataset'] == 'imagenet' else _CIFAR
-    return not _differing(settings, wanted, _shape(network))
+    imagenet = settings['dataset'] == 'imagenet'
+    return not _differing(settings, _IMAGENET_RUN if imagenet else _CIFAR, _shape(network, imagenet))
 
 
-def _shape(network):
+def _shape(network, imagenet):
     """The settings of a run that say how its network is built, as far as they matter to this one."""
     unit = re.split('_v[12]b?_', network)[-1]
-    if network.startswith('resnet50'):
+    if imagenet:
         return {'atac': ('input_size', 'act_layers', 'r'), 'se': ('input_size', 'reduction'),
                 'ge': ('input_size', 'reduction')}.get(unit, ('input_size',))
     if unit.startswith('atac'):
