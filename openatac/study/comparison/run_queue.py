@@ -83,7 +83,7 @@ def run_all(trainings, jobs):
 
 def train_script():
     """train_cifar.py of this checkout, or the installed one."""
-    checkout = os.path.join(os.path.dirname(__file__), '..', '..', 'train_cifar.py')
+    checkout = os.path.join(os.path.dirname(__file__), *['..'] * 3, 'train_cifar.py')
     installed = os.path.join(os.path.dirname(sys.executable), 'train_cifar.py')
     for path in (checkout, installed):
         if os.path.exists(path):
