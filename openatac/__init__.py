@@ -4,7 +4,7 @@ Importing this package is cheap and loads no MXNet: it only makes sure that a la
 ``import mxnet`` works. The public names below load on first use.
 """
 import importlib
-from typing import Any, List
+from typing import Any
 
 import openatac.runtime  # noqa: F401  (installs the import hook)
 from openatac.version import __version__
@@ -22,7 +22,7 @@ _PUBLIC = {
     'to_gluon': 'openatac.backends.torch.graph',
     'to_torch': 'openatac.backends.torch.graph',
 }
-__all__ = sorted(_PUBLIC) + ['__version__']
+__all__ = [*sorted(_PUBLIC), '__version__']
 
 
 def __getattr__(name: str) -> Any:
@@ -31,5 +31,5 @@ def __getattr__(name: str) -> Any:
     return getattr(importlib.import_module(_PUBLIC[name]), name)
 
 
-def __dir__() -> List[str]:
+def __dir__() -> list[str]:
     return __all__

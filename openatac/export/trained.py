@@ -1,8 +1,10 @@
 """A trained network with what must be known to use it: of a run's folder, or by name and parameter file."""
+from __future__ import annotations
+
 import contextlib
 import os
 from functools import partial
-from typing import Any, Callable, Dict, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple
 
 from openatac.data import augment, cifar
 from openatac.data.photos import transforms
@@ -33,7 +35,8 @@ class Trained(NamedTuple):
 
 # ------------------------------------------------------------------------------------ a run
 
-def of_run(folder, params=None, size=None, data_dir=None):
+def of_run(folder: str, params: str | None = None, size: int | None = None,
+           data_dir: str | None = None) -> Trained:
     """The `Trained` of the folder of a run of train_cifar.py or train_imagenet.py.
 
     params : the run's parameter file, its best one if not given; size : side of the input images, the run's
@@ -73,7 +76,8 @@ def _imagenet(run, size, data_dir):
 
 # ------------------------------------------------------------------------- a name and a file
 
-def of_model(name, params, classes=None, size=None, dataset=None, data_dir=None, **arguments):
+def of_model(name: str, params: str, classes: int | None = None, size: int | None = None,
+             dataset: str | None = None, data_dir: str | None = None, **arguments: Any) -> Trained:
     """The `Trained` of the network ``name`` with the parameters of a file.
 
     classes : if not given, as many as the file has; size : side of the input images, the host's if not
@@ -107,7 +111,7 @@ def _no_images(train):
     raise DataError('it is not known on which images the network was trained')
 
 
-def _check_arguments(name: str, host: Host, arguments: Dict[str, Any]) -> None:
+def _check_arguments(name: str, host: Host, arguments: dict[str, Any]) -> None:
     known = (*host.settings, *(('use_gn',) if host.data == 'imagenet' else ()))
     for argument in arguments:
         if argument not in known:
@@ -115,7 +119,7 @@ def _check_arguments(name: str, host: Host, arguments: Dict[str, Any]) -> None:
                              'out')
 
 
-def _count_classes(params: str, host: Host) -> Optional[int]:
+def _count_classes(params: str, host: Host) -> int | None:
     """How many outputs the last layer has in a parameter file; None if it is of another host."""
     bias = read_arrays(params).get(host.output + '.bias')
     return None if bias is None else len(bias)

@@ -6,7 +6,8 @@ thing open: here, where a block changes the channels, the shortcut is a 1x1 conv
 """
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
@@ -16,7 +17,7 @@ from openatac.models.hosts import Host
 from openatac.models.placement import place
 from openatac.nn.activations import ACTIVATIONS
 from openatac.nn.attention import ATTENTIONS
-from openatac.nn.registry import bind
+from openatac.nn.registry import Factory, bind
 
 
 class CIFARBasicBlockV2ATAC(HybridBlock):
@@ -28,9 +29,9 @@ class CIFARBasicBlockV2ATAC(HybridBlock):
     """
 
     def __init__(self, channels: int, stride: int, in_channels: int,
-                 activation: Callable[[int], HybridBlock], norm_layer: Callable[..., HybridBlock],
-                 norm_kwargs: Dict[str, Any], drop_rate: float = 0.0,
-                 attention: Optional[Callable[[int], HybridBlock]] = None, **kwargs: Any) -> None:
+                 activation: Factory, norm_layer: Factory,
+                 norm_kwargs: dict[str, Any], drop_rate: float = 0.0,
+                 attention: Factory | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         with self.name_scope():
             self.bn1 = norm_layer(**norm_kwargs)
@@ -100,9 +101,9 @@ class ResNet20V2ATAC(HybridBlock):
                  classes: int = 10, act_type: str = 'ChaATAC', r: float = 2, skernel: int = 3,
                  dilation: int = 1, useReLU: bool = True, useGlobal: bool = False, act_layers: int = 4,
                  replace_act: str = 'relu', act_order: str = 'bac', asBackbone: bool = False,
-                 norm_layer: Callable[..., HybridBlock] = nn.BatchNorm,
-                 norm_kwargs: Optional[Dict[str, Any]] = None, drop_rate: float = 0.0,
-                 attention: Optional[str] = None, reduction: float = 16, **kwargs: Any) -> None:
+                 norm_layer: Factory = nn.BatchNorm,
+                 norm_kwargs: dict[str, Any] | None = None, drop_rate: float = 0.0,
+                 attention: str | None = None, reduction: float = 16, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         _check(layers, channels, classes, drop_rate)
         norm_kwargs = norm_kwargs or {}

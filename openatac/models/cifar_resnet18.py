@@ -5,8 +5,9 @@ https://arxiv.org/abs/1512.03385, table 1. Deviates from it in the stem, a 3x3 c
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, Callable, Dict, Optional, Sequence
+from typing import Any
 
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
@@ -16,7 +17,7 @@ from openatac.models.hosts import Host
 from openatac.models.placement import place
 from openatac.nn.activations import ACTIVATIONS
 from openatac.nn.attention import ATTENTIONS
-from openatac.nn.registry import bind
+from openatac.nn.registry import Factory, bind
 
 
 class CIFARBasicBlockV1(HybridBlock):
@@ -28,8 +29,8 @@ class CIFARBasicBlockV1(HybridBlock):
     """
 
     def __init__(self, channels: int, stride: int, in_channels: int,
-                 activation: Callable[[int], HybridBlock], norm: Callable[..., HybridBlock],
-                 drop_rate: float = 0.0, attention: Optional[Callable[[int], HybridBlock]] = None,
+                 activation: Factory, norm: Factory,
+                 drop_rate: float = 0.0, attention: Factory | None = None,
                  **kwargs: Any) -> None:
         super().__init__(**kwargs)
         with self.name_scope():
@@ -94,9 +95,9 @@ class CIFARResNet18(HybridBlock):
     def __init__(self, layers: Sequence[int] = (2, 2, 2, 2), channels: Sequence[int] = (64, 128, 256, 512),
                  classes: int = 10, act_type: str = 'ChaATAC', r: float = 2, useReLU: bool = True,
                  useGlobal: bool = False, act_layers: int = 4, replace_act: str = 'relu',
-                 act_order: str = 'bac', norm_layer: Callable[..., HybridBlock] = nn.BatchNorm,
-                 norm_kwargs: Optional[Dict[str, Any]] = None, drop_rate: float = 0.0,
-                 attention: Optional[str] = None, reduction: float = 16, **kwargs: Any) -> None:
+                 act_order: str = 'bac', norm_layer: Factory = nn.BatchNorm,
+                 norm_kwargs: dict[str, Any] | None = None, drop_rate: float = 0.0,
+                 attention: str | None = None, reduction: float = 16, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         _check(layers, channels, classes, drop_rate)
         norm = partial(norm_layer, **(norm_kwargs or {}))

@@ -3,11 +3,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any
 
 from mxnet.gluon.block import HybridBlock
 
-from openatac.nn.registry import settings_of
+from openatac.nn.registry import Factory, settings_of
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class Host:
     """
 
     name: str
-    factory: Callable[..., HybridBlock]
-    input_shape: Tuple[int, int, int] = (3, 32, 32)
+    factory: Factory
+    input_shape: tuple[int, int, int] = (3, 32, 32)
     data: str = 'cifar'
-    title: Optional[str] = None
+    title: str | None = None
     stages: int = 4
-    blocks: Tuple[int, ...] = ()
+    blocks: tuple[int, ...] = ()
     stage_prefix: str = 'stage'
     output: str = 'output'
 
@@ -61,7 +61,7 @@ class Host:
             raise ValueError(f'the factory of host {self.name} must take {" and ".join(sorted(missing))}')
 
     @property
-    def settings(self) -> Tuple[str, ...]:
+    def settings(self) -> tuple[str, ...]:
         """The names of what can be configured, read from the factory's signature."""
         return settings_of(self.factory)
 
@@ -69,15 +69,15 @@ class Host:
         """The network with these settings, not initialised."""
         return self.factory(**settings)
 
-    def layers(self, blocks: int) -> Dict[str, Tuple[int, ...]]:
+    def layers(self, blocks: int) -> dict[str, tuple[int, ...]]:
         """The setting ``layers`` for so many blocks per stage; empty for a host without ``blocks``."""
         return {'layers': (blocks,) * self.stages} if self.blocks else {}
 
-    def title_of(self, blocks: Optional[int] = None) -> str:
+    def title_of(self, blocks: int | None = None) -> str:
         """What the name of its network with so many blocks per stage begins with."""
         return (self.title or self.name).format(depth=2 * self.stages * (blocks or 0) + 2)
 
-    def parse(self, name: str) -> Optional[Tuple[Dict[str, Any], str]]:
+    def parse(self, name: str) -> tuple[dict[str, Any], str] | None:
         """(settings that the title of a network's name stands for, its unit); None for other hosts' names."""
         title = re.escape(self.title or self.name).replace(r'\{depth\}', r'(?P<depth>\d{1,6})')
         found = re.fullmatch(f'{title}_(?P<unit>.+)', name)

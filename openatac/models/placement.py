@@ -6,7 +6,7 @@ after the last one, the others their four stages. ``act_layers`` of the four get
 """
 from __future__ import annotations
 
-from typing import List, TypeVar
+from typing import TypeVar
 
 from openatac.arguments import check_whole
 
@@ -15,7 +15,7 @@ ORDERS = ('bac', 'pre')
 T = TypeVar('T')
 
 
-def place(chosen: T, other: T, act_layers: int, act_order: str = 'bac') -> List[T]:
+def place(chosen: T, other: T, act_layers: int, act_order: str = 'bac') -> list[T]:
     """What each of the four slots gets.
 
     Raises

@@ -6,9 +6,10 @@ have self-attention. Deviates from it as v1b does: the 3x3 convolution of a bott
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Callable, Dict, Optional, Sequence
+from typing import Any, Callable
 
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
@@ -20,11 +21,10 @@ from openatac.nn.activations import ACTIVATIONS
 from openatac.nn.attention import ATTENTIONS
 from openatac.nn.augmented_conv import AttentionAugmentedConv2D
 from openatac.nn.local_self_attention import AttentionStem, StandAloneSelfAttention
-from openatac.nn.registry import Registry, bind
+from openatac.nn.registry import Factory, Registry, bind
 
 STAGE_CHANNELS = (64, 128, 256, 512)
 EXPANSION = 4
-Factory = Callable[..., HybridBlock]
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class SelfAttention:
         The sides of the images must be multiples of it.
     """
 
-    spatial: Callable[[int], Optional[Factory]]
-    stem: Optional[Factory] = None
+    spatial: Callable[[int], Factory | None]
+    stem: Factory | None = None
     multiple: int = 1
 
 
@@ -65,9 +65,9 @@ class BottleneckV1bATAC(HybridBlock):
     """
 
     def __init__(self, planes: int, activation: Factory, strides: int = 1, dilation: int = 1,
-                 downsample: Optional[HybridBlock] = None, norm_layer: Factory = nn.BatchNorm,
-                 norm_kwargs: Optional[Dict[str, Any]] = None, last_gamma: bool = False,
-                 attention: Optional[Factory] = None, spatial: Optional[Factory] = None,
+                 downsample: HybridBlock | None = None, norm_layer: Factory = nn.BatchNorm,
+                 norm_kwargs: dict[str, Any] | None = None, last_gamma: bool = False,
+                 attention: Factory | None = None, spatial: Factory | None = None,
                  **kwargs: Any) -> None:
         super().__init__(**kwargs)
         norm_kwargs = norm_kwargs or {}
@@ -147,11 +147,11 @@ class ResNet50_v1bATAC(HybridBlock):
 
     def __init__(self, act_type: str = 'ChaATAC', r: float = 2, act_layers: int = 2,
                  layers: Sequence[int] = (3, 4, 6, 3), classes: int = 1000, dilated: bool = False,
-                 norm_layer: Factory = nn.BatchNorm, norm_kwargs: Optional[Dict[str, Any]] = None,
+                 norm_layer: Factory = nn.BatchNorm, norm_kwargs: dict[str, Any] | None = None,
                  last_gamma: bool = False, deep_stem: bool = False, stem_width: int = 32,
                  avg_down: bool = False, final_drop: float = 0.0, use_global_stats: bool = False,
-                 name_prefix: str = '', attention: Optional[str] = None, reduction: float = 16,
-                 self_attention: Optional[str] = None) -> None:
+                 name_prefix: str = '', attention: str | None = None, reduction: float = 16,
+                 self_attention: str | None = None) -> None:
         super().__init__(prefix=name_prefix)
         _check(layers, classes, stem_width, final_drop)
         replaced = _replaced(self_attention, deep_stem)
@@ -241,7 +241,7 @@ def _check(layers: Sequence[int], classes: int, stem_width: int, final_drop: flo
     check_number('final_drop', final_drop, low=0, below=1)
 
 
-def _replaced(self_attention: Optional[str], deep_stem: bool) -> SelfAttention:
+def _replaced(self_attention: str | None, deep_stem: bool) -> SelfAttention:
     """The `SelfAttention` of a name; for None, one that replaces nothing."""
     if self_attention is None:
         return SelfAttention(lambda stage: None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import re
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any
 
 from mxnet.gluon.block import HybridBlock
 
@@ -18,7 +18,7 @@ from openatac.models.hosts import Host
 from openatac.models.resnet_v1b import SELF_ATTENTIONS
 from openatac.nn.activations import ACTIVATIONS
 from openatac.nn.attention import ATTENTIONS
-from openatac.nn.registry import Registry
+from openatac.nn.registry import Factory, Registry
 
 HOSTS: Registry[Host] = Registry('host')
 for _host in (cifar_resnet.HOST, cifar_resnet18.HOST, resnet_v1b.HOST):
@@ -26,8 +26,8 @@ for _host in (cifar_resnet.HOST, cifar_resnet18.HOST, resnet_v1b.HOST):
 PUBLISHED_CIFAR_HOST = cifar_resnet.HOST.name
 
 
-def unit_name(act_type: str, attention: Optional[str] = None, useGlobal: bool = False,
-              self_attention: Optional[str] = None) -> str:
+def unit_name(act_type: str, attention: str | None = None, useGlobal: bool = False,
+              self_attention: str | None = None) -> str:
     """The unit in a network's name: 'atac' for 'ChaATAC', 'se' for SE over ReLU, 'swish_se', ...
 
     'atac_global' is ATAC with the global gate, the paper's "SE as activation".
@@ -39,19 +39,19 @@ def unit_name(act_type: str, attention: Optional[str] = None, useGlobal: bool = 
     return '_'.join(others if others and activation == 'relu' else [activation, *others])
 
 
-def unit_settings(host: Host) -> Dict[str, Dict[str, Any]]:
+def unit_settings(host: Host) -> dict[str, dict[str, Any]]:
     """{unit in a name: settings of the host that it stands for}, for all units that the host takes."""
     choices = {'act_type': ACTIVATIONS, 'attention': (None, *ATTENTIONS),
                'self_attention': (None, *SELF_ATTENTIONS), 'useGlobal': (False, True)}
     choices = {name: values for name, values in choices.items() if name in host.settings}
-    units: Dict[str, Dict[str, Any]] = {}
+    units: dict[str, dict[str, Any]] = {}
     for values in itertools.product(*choices.values()):
         settings = {name: value for name, value in zip(choices, values) if value}
         units.setdefault(unit_name(**settings), settings)
     return units
 
 
-def get_model_list() -> List[str]:
+def get_model_list() -> list[str]:
     """The names of the networks of one unit, sorted. `get_model` knows other depths and combinations too."""
     names = []
     for host in HOSTS.values():
@@ -66,7 +66,7 @@ def find_host(name: str) -> Host:
     return HOSTS.find(name)
 
 
-def find_model(name: str) -> Tuple[Host, Dict[str, Any]]:
+def find_model(name: str) -> tuple[Host, dict[str, Any]]:
     """The host of a network, and the settings of it that the network's name stands for.
 
     Raises
@@ -82,7 +82,7 @@ def find_model(name: str) -> Tuple[Host, Dict[str, Any]]:
     raise ValueError(f'unknown model {name!r}; the nearest names are {", ".join(near)}')
 
 
-def get_model(name: str, classes: Optional[int] = None, ctx: Any = None, pretrained: Any = False,
+def get_model(name: str, classes: int | None = None, ctx: Any = None, pretrained: Any = False,
               **kwargs: Any) -> HybridBlock:
     """The network called ``name``, not yet initialised unless ``pretrained``.
 
@@ -132,7 +132,7 @@ def stage_of(name: str) -> str:
 
 # --------------------------------------------------------------------------------- extension
 
-def register_activation(name: str, factory: Callable[..., HybridBlock], alias: Optional[str] = None) -> None:
+def register_activation(name: str, factory: Factory, alias: str | None = None) -> None:
     """Add an activation, which all networks can then be built with.
 
     Parameters
@@ -159,7 +159,7 @@ def register_activation(name: str, factory: Callable[..., HybridBlock], alias: O
     ACTIVATIONS.register(name, factory, alias)
 
 
-def register_attention(name: str, factory: Callable[..., HybridBlock], alias: Optional[str] = None) -> None:
+def register_attention(name: str, factory: Factory, alias: str | None = None) -> None:
     """Add an attention block, to end the main path of each block of a network.
 
     The arguments are those of `register_activation`; the name is one for ``attention`` and ``--attention``,
@@ -169,7 +169,7 @@ def register_attention(name: str, factory: Callable[..., HybridBlock], alias: Op
     ATTENTIONS.register(name, factory, alias)
 
 
-def register_host(name: str, factory: Callable[..., HybridBlock], **description: Any) -> Host:
+def register_host(name: str, factory: Factory, **description: Any) -> Host:
     """Add a host, in which all activations, and the attention that it takes, are built by name.
 
     Parameters
@@ -190,7 +190,7 @@ def register_host(name: str, factory: Callable[..., HybridBlock], **description:
     return host
 
 
-def _check_free(*names: Optional[str]) -> None:
+def _check_free(*names: str | None) -> None:
     """Raise ValueError if one of the names stands for another unit in names of networks."""
     taken = {unit for host in HOSTS.values() for unit in unit_settings(host)}
     for name in names:

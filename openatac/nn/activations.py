@@ -8,7 +8,7 @@ Each maps (B, C, H, W) to the same shape. `register_activation` adds one from ou
 """
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Any
 
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
@@ -16,7 +16,7 @@ from mxnet.gluon.block import HybridBlock
 from openatac.arguments import check_number
 from openatac.nn.atac import ChaATAC
 from openatac.nn.frelu import FReLU
-from openatac.nn.registry import Registry
+from openatac.nn.registry import Factory, Registry
 from openatac.nn.xunit import XUnit
 
 
@@ -64,7 +64,7 @@ class Sine(HybridBlock):
         return F.sin(self._w0 * x)
 
 
-ACTIVATIONS: Registry[Callable[..., HybridBlock]] = Registry('act_type')
+ACTIVATIONS: Registry[Factory] = Registry('act_type')
 ACTIVATIONS.register('relu', lambda channels: nn.Activation('relu'))
 ACTIVATIONS.register('prelu', lambda channels: PReLU())
 ACTIVATIONS.register('elu', lambda channels: nn.ELU())

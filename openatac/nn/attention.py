@@ -14,14 +14,14 @@ outside the package.
 from __future__ import annotations
 
 import math
-from typing import Any, Callable, Optional
+from typing import Any
 
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
 from openatac.arguments import CHANNELS, check_number, check_odd, check_whole
 from openatac.nn.atac import ChaATAC
-from openatac.nn.registry import Registry
+from openatac.nn.registry import Factory, Registry
 
 
 def average_pixels(F, x):
@@ -288,7 +288,7 @@ def _excite(channels: int, reduction: float, pixels: bool = False) -> nn.HybridS
     return layers
 
 
-def _windows(extent: int) -> Optional[nn.AvgPool2D]:
+def _windows(extent: int) -> nn.AvgPool2D | None:
     """The average over the window around each extent-th pixel; None for the whole image."""
     if not extent:
         return None
@@ -309,7 +309,7 @@ def _depthwise(channels: int, extent: int) -> nn.HybridSequential:
     return layers
 
 
-ATTENTIONS: Registry[Callable[..., HybridBlock]] = Registry('attention')
+ATTENTIONS: Registry[Factory] = Registry('attention')
 ATTENTIONS.register('se', SEBlock)
 ATTENTIONS.register('ge', GatherExcite)
 ATTENTIONS.register('ge_theta', lambda channels, extent=0: GatherExcite(channels, extent, 'theta'))

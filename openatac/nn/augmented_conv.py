@@ -11,7 +11,7 @@ and no 1x1 convolution has a bias.
 """
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any
 
 from mxnet import init
 from mxnet.gluon import nn
@@ -100,7 +100,7 @@ class AttentionAugmentedConv2D(HybridBlock):
         return F.reshape_like(both, local, lhs_begin=2, lhs_end=3, rhs_begin=2, rhs_end=4)
 
 
-def _halvings(count: int) -> Optional[nn.HybridSequential]:
+def _halvings(count: int) -> nn.HybridSequential | None:
     """``count`` average poolings that halve the resolution; None for 0."""
     if not count:
         return None

@@ -3,10 +3,15 @@ from __future__ import annotations
 
 import difflib
 import inspect
+from collections.abc import Iterator
 from functools import partial
-from typing import Any, Callable, Dict, Generic, Iterator, Optional, Tuple, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from mxnet.gluon.block import HybridBlock
 
 T = TypeVar('T')
+Factory = Callable[..., 'HybridBlock']
 
 
 class Registry(Generic[T]):
@@ -22,10 +27,10 @@ class Registry(Generic[T]):
 
     def __init__(self, argument: str) -> None:
         self._argument = argument
-        self._values: Dict[str, T] = {}
-        self._names: Dict[str, str] = {}  # lower-case name or alias -> name
+        self._values: dict[str, T] = {}
+        self._names: dict[str, str] = {}  # lower-case name or alias -> name
 
-    def register(self, name: str, value: T, alias: Optional[str] = None) -> None:
+    def register(self, name: str, value: T, alias: str | None = None) -> None:
         """Add ``value`` under ``name`` and, if given, under an ``alias`` too.
 
         Raises
@@ -48,7 +53,7 @@ class Registry(Generic[T]):
         del self._values[name]
         self._names = {key: value for key, value in self._names.items() if value != name}
 
-    def name_of(self, name: str, argument: Optional[str] = None) -> str:
+    def name_of(self, name: str, argument: str | None = None) -> str:
         """The name as registered, for example 'ChaATAC' for 'atac'.
 
         Parameters
@@ -79,11 +84,11 @@ class Registry(Generic[T]):
         name = self._names.get(name.lower(), name)
         return [name.lower(), *(key for key, value in self._names.items() if value == name)][-1]
 
-    def find(self, name: str, argument: Optional[str] = None) -> T:
+    def find(self, name: str, argument: str | None = None) -> T:
         """The value of ``name``; arguments and errors are those of `name_of`."""
         return self._values[self.name_of(name, argument)]
 
-    def values(self) -> Tuple[T, ...]:
+    def values(self) -> tuple[T, ...]:
         """All values, in the order of their registration."""
         return tuple(self._values.values())
 
@@ -91,14 +96,14 @@ class Registry(Generic[T]):
         return iter(self._values)
 
 
-def settings_of(factory: Callable[..., Any]) -> Tuple[str, ...]:
+def settings_of(factory: Factory) -> tuple[str, ...]:
     """The names of a factory's arguments, without ``*args`` and ``**kwargs``."""
     variadic = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
     return tuple(name for name, parameter in inspect.signature(factory).parameters.items()
                  if parameter.kind not in variadic)
 
 
-def bind(factory: Callable[..., Any], **settings: Any) -> Callable[..., Any]:
+def bind(factory: Factory, **settings: Any) -> Factory:
     """The factory with those of the ``settings`` that it takes, which need not be all."""
     takes = settings_of(factory)
     return partial(factory, **{name: value for name, value in settings.items() if name in takes})

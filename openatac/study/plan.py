@@ -217,7 +217,7 @@ def plan(setup, epochs=160, images=1281167, validation_images=50000, price=None)
                 setup.global_batch / one.seconds)
 
 
-def trainable_parameters(name):
+def trainable_parameters(name: str) -> int:
     """How many parameters with a gradient a network of the ImageNet host has, by its zoo name.
 
     At the published r = 2 and act_layers = 2. Raises ValueError for another name.

@@ -1,7 +1,13 @@
 """The CIFAR network of train_cifar.py's flags."""
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
 import mxnet as mx
 
 from openatac.data.cifar import SHAPE
+from openatac.models.hosts import Host
 from openatac.models.zoo import PUBLISHED_CIFAR_HOST, find_host, find_model, unit_name
 from openatac.nn.activations import ACTIVATIONS
 from openatac.nn.attention import ATTENTIONS
@@ -13,11 +19,11 @@ NETWORK_FLAGS = ('model', 'host', 'blocks', 'act_type', 'attention', 'reduction'
                  'useGlobal', 'useReLU', 'drop_rate', 'dataset', 'seed', 'resume_from')
 
 
-def build_network(args):
+def build_network(args: argparse.Namespace) -> mx.gluon.HybridBlock:
     """The network of the flags, not initialised; fills in what --model says of --blocks and others.
 
     ``args.host`` becomes the host's name where --model is of another one than the published.
-    Raises ValueError for flags that make no network.
+    Raises ValueError for flags that do not describe a network.
     """
     host, named = _named(args.model)
     args.host = None if host.name == PUBLISHED_CIFAR_HOST else host.name
@@ -37,7 +43,7 @@ def build_network(args):
     return host.build(classes=CLASSES[args.dataset], **settings, **host.layers(args.blocks))
 
 
-def _named(model):
+def _named(model: str) -> tuple[Host, dict[str, Any]]:
     """(host, flags) that the name of a network stands for; 'atac' leaves the flags open."""
     if model == 'atac':
         return find_host(PUBLISHED_CIFAR_HOST), {}
@@ -48,7 +54,7 @@ def _named(model):
     return host, {'attention': None, **settings, **({'blocks': layers[0]} if layers else {})}
 
 
-def model_name(args):
+def model_name(args: argparse.Namespace) -> str:
     """The name of `build_network`'s network, such as 'cifar_resnet20_v2_atac'."""
     host = find_host(args.host or PUBLISHED_CIFAR_HOST)
     return f'{host.title_of(args.blocks)}_{unit_name(args.act_type, args.attention)}'

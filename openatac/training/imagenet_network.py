@@ -1,4 +1,8 @@
 """The ImageNet network of train_imagenet.py's flags."""
+from __future__ import annotations
+
+import argparse
+
 import mxnet as mx
 from mxnet.gluon import nn
 
@@ -14,8 +18,8 @@ NETWORK_FLAGS = ('act_type', 'attention', 'self_attention', 'reduction', 'r', 'a
                  'use_gn', 'last_gamma', 'input_size', 'seed', 'resume_params')
 
 
-def build_network(args):
-    """The network of the flags, not initialised. Raises ValueError for flags that make no network."""
+def build_network(args: argparse.Namespace) -> mx.gluon.HybridBlock:
+    """The network of the flags, not initialised; ValueError for flags that do not describe a network."""
     for flag, registry in (('act_type', ACTIVATIONS), ('attention', ATTENTIONS),
                            ('self_attention', SELF_ATTENTIONS)):
         if getattr(args, flag) is not None:
@@ -44,7 +48,7 @@ def _normalisation(args):
     return {'norm_layer': nn.BatchNorm}
 
 
-def model_name(args):
+def model_name(args: argparse.Namespace) -> str:
     """'resnet50_v1b_atac', as in the names of the files that a run leaves."""
     unit = unit_name(args.act_type, args.attention, self_attention=args.self_attention)
     return f'{HOST.title_of()}_{unit}'

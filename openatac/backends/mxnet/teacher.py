@@ -1,7 +1,15 @@
 """The teacher of a distillation: a trained network, by name."""
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
 from openatac.errors import OpenatacError, ParameterFileError
 from openatac.models.parameters import load_parameters
 from openatac.models.zoo import find_model
+
+if TYPE_CHECKING:
+    from mxnet.gluon.block import HybridBlock
 
 
 def load_teacher(args, contexts, image_shape):
@@ -30,8 +38,8 @@ def load_teacher(args, contexts, image_shape):
     return net
 
 
-def _build(args):
-    """The teacher's network, with GluonCV's own parameters if none are named."""
+def _build(args: argparse.Namespace) -> HybridBlock:
+    """The teacher's network: ours, or else GluonCV's of that name."""
     try:
         host, settings = find_model(args.teacher)
     except ValueError:
@@ -42,8 +50,8 @@ def _build(args):
     return host.build(classes=args.num_classes, **settings)
 
 
-def _build_gluoncvs(args):
-    """The network of GluonCV's zoo."""
+def _build_gluoncvs(args: argparse.Namespace) -> HybridBlock:
+    """A network of GluonCV's zoo, with its own parameters if none are named."""
     from gluoncv import model_zoo
     known = model_zoo.get_model_list()
     if args.teacher.lower() not in known:

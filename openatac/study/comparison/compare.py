@@ -124,7 +124,7 @@ def _trainings(args):
     return trainings
 
 
-def unit_flags(unit):
+def unit_flags(unit: str) -> List[str]:
     """The flags of train_cifar.py that make ``unit``; ValueError for an unknown one, with the nearest."""
     from openatac.models.zoo import PUBLISHED_CIFAR_HOST, find_host, unit_settings
     units = unit_settings(find_host(PUBLISHED_CIFAR_HOST))

@@ -73,7 +73,7 @@ def measure(name, image_shape, classes=None, published=False):
             name, *image_shape[1:], (str(error).strip() or 'unknown shapes').splitlines()[-1])) from None
 
 
-def _input_size(name):
+def _input_size(name: str) -> int:
     """The side of the images that a network was made for; 224 for a symbol file."""
     from openatac.models.zoo import find_model
     return 224 if name.endswith('.json') else find_model(name)[0].input_shape[-1]

@@ -7,7 +7,7 @@ superclasses, which the published script reads.
 """
 import re
 import statistics
-from typing import NamedTuple
+from typing import NamedTuple, Tuple
 
 from openatac.training import recipes
 
@@ -161,7 +161,7 @@ def built_as_published(network, settings):
     return not _differing(settings, _IMAGENET_RUN if imagenet else _CIFAR, _shape(network, imagenet))
 
 
-def _shape(network, imagenet):
+def _shape(network: str, imagenet: bool) -> Tuple[str, ...]:
     """The settings of a run that say how its network is built, as far as they matter to this one."""
     unit = re.split('_v[12]b?_', network)[-1]
     if imagenet:
