@@ -69,6 +69,12 @@ def check_whole(name: str, value: Any, low: int, high: int) -> None:
         raise ValueError(f'{name} must be a whole number from {low} to {high}, not {value!r}')
 
 
+def check_odd(name: str, value: Any) -> None:
+    """Raise ValueError unless the argument ``name`` is an odd whole number from 1: a side with a middle."""
+    if not isinstance(value, numbers.Integral) or value < 1 or value % 2 == 0:
+        raise ValueError(f'{name} must be an odd number from 1, not {value!r}')
+
+
 def check_number(name: str, value: Any, low: Optional[float] = None, high: Optional[float] = None,
                  above: Optional[float] = None, below: Optional[float] = None) -> None:
     """Raise ValueError unless the argument ``name`` is a finite number within the bounds."""

@@ -15,8 +15,6 @@ from openatac.nn.attention import (
     LocalSEBlock,
     NINBlock,
     SEBlock,
-    check_attention,
-    make_attention,
     scale_channels,
 )
 from tests.test_activations_numpy import (
@@ -138,18 +136,18 @@ def test_export_and_load_back(case, tmp_path):
 
 
 @pytest.mark.parametrize('build, count', [
-    (lambda c: make_attention('se', c), 32 * 2 + 2 * 32),
-    (lambda c: make_attention('se', c, reduction=4, r=2), 32 * 8 + 8 * 32),
-    (lambda c: make_attention('ge', c), 32 * 8 * 8 + 2 * 32 + 32 * 2 + 2 * 32),  # filter, BatchNorm, layers
-    (lambda c: make_attention('ge_theta', c), 32 * 8 * 8 + 2 * 32),
-    (lambda c: make_attention('ge_theta_minus', c), 0),
+    (lambda c: ATTENTIONS.find('se')(c), 32 * 2 + 2 * 32),
+    (lambda c: ATTENTIONS.find('se')(c, reduction=4), 32 * 8 + 8 * 32),
+    (lambda c: ATTENTIONS.find('ge')(c), 32 * 8 * 8 + 2 * 32 + 32 * 2 + 2 * 32),  # filter, BatchNorm, layers
+    (lambda c: ATTENTIONS.find('ge_theta')(c), 32 * 8 * 8 + 2 * 32),
+    (lambda c: ATTENTIONS.find('ge_theta_minus')(c), 0),
     (lambda c: GatherExcite(c, extent=8, variant='theta-'), 0),
     (lambda c: GatherExcite(c, extent=8, variant='theta'), 3 * (32 * 9 + 2 * 32)),
     (lambda c: GatherExcite(c, extent=8), 3 * (32 * 9 + 2 * 32) + 32 * 2 + 2 * 32),
-    (lambda c: make_attention('eca', c), 3),                                     # (5 + 1) / 2
-    (lambda c: make_attention('cbam', c), 32 * 2 + 2 * 32 + 2 * 49 + 2),
-    (lambda c: make_attention('lca', c), 32 * 2 + 2 * 2 + 2 * 32 + 2 * 32),
-    (lambda c: make_attention('nin', c), 32 * 2 + 2 * 2 + 2 * 32 + 2 * 32),
+    (lambda c: ATTENTIONS.find('eca')(c), 3),                                     # (5 + 1) / 2
+    (lambda c: ATTENTIONS.find('cbam')(c), 32 * 2 + 2 * 32 + 2 * 49 + 2),
+    (lambda c: ATTENTIONS.find('lca')(c), 32 * 2 + 2 * 2 + 2 * 32 + 2 * 32),
+    (lambda c: ATTENTIONS.find('nin')(c), 32 * 2 + 2 * 2 + 2 * 32 + 2 * 32),
 ])
 def test_parameter_counts(build, count):
     assert trainable(build(32), (1, 32, 8, 8)) == count
@@ -158,7 +156,7 @@ def test_parameter_counts(build, count):
 def test_parameters_of_the_published_resnet50():
     """SE adds 28.1 - 25.6 million and GE-theta+ 33.7 - 25.6 million (the paper's table of ImageNet)."""
     stages = [(3, 256, 56), (4, 512, 28), (6, 1024, 14), (3, 2048, 7)]
-    added = {name: sum(blocks * trainable(make_attention(name, channels), (1, channels, side, side))
+    added = {name: sum(blocks * trainable(ATTENTIONS.find(name)(channels), (1, channels, side, side))
                        for blocks, channels, side in stages) for name in ('se', 'ge')}
     assert added['se'] == sum(n * 2 * c * (c // 16) for n, c, _ in stages) == 2514944
     assert added['ge'] == added['se'] + sum(n * c * (s * s + 2) for n, c, s in stages) == 8064512
@@ -183,8 +181,8 @@ def test_ecas_kernel(channels, k):
     (lambda: GatherExcite(16, extent=3), 'not 3'),
     (lambda: GatherExcite(16, extent=1), 'not 1'),
     (lambda: GatherExcite(8), 'reduction=16'),
-    (lambda: make_attention('senet', 16), "attention must be one of se, ge, .*, not 'senet'"),
-    (lambda: check_attention('senet', '--attention'), '--attention must be one of se, '),
+    (lambda: ATTENTIONS.find('senet')(16), "attention must be one of se, ge, .*, not 'senet'"),
+    (lambda: ATTENTIONS.find('senet', '--attention'), '--attention must be one of se, '),
 ])
 def test_bad_arguments(build, words):
     with pytest.raises(ValueError, match=words):
@@ -194,7 +192,7 @@ def test_bad_arguments(build, words):
 def test_the_filter_of_a_whole_image_takes_its_size_inside_a_hybridized_network(tmp_path):
     def network():
         net = nn.HybridSequential()
-        net.add(nn.Conv2D(16, 3, strides=2), make_attention('ge', 16), nn.GlobalAvgPool2D())
+        net.add(nn.Conv2D(16, 3, strides=2), ATTENTIONS.find('ge')(16), nn.GlobalAvgPool2D())
         net.hybridize()
         return net
 

@@ -16,9 +16,10 @@ from PIL import Image
 import train_imagenet
 from openatac import cli, get_model
 from openatac.models.parameters import load_parameters, save_parameters
-from openatac.nn.activations import make_activation
+from openatac.nn.activations import ACTIVATIONS
 from openatac.nn.atac import ChaATAC
-from openatac.nn.attention import ATTENTIONS, GatherExcite, SEBlock, make_attention
+from openatac.nn.attention import ATTENTIONS, CBAM, GatherExcite, SEBlock
+from openatac.nn.registry import bind
 from openatac.options import values
 from openatac.study.gates.statistics import COLUMNS, find_gates, gate_statistics
 from openatac.training.network import build_network
@@ -82,7 +83,7 @@ def test_statistics_are_those_of_the_gates_as_a_whole():
 
 @pytest.mark.parametrize('size', [1, 2, 4])
 def test_the_size_of_the_batches_does_not_matter(size):
-    net, x = network(ChaATAC(C), make_attention('cbam', C, reduction=2)), images(7).asnumpy()
+    net, x = network(ChaATAC(C), CBAM(C, reduction=2)), images(7).asnumpy()
     whole = gate_statistics(net, [x])
     parts = gate_statistics(net, [x[start:start + size] for start in range(0, 7, size)])
     for one, other in zip(whole, parts):
@@ -114,8 +115,9 @@ def test_a_constant_has_no_correlation_and_no_parts():
 
 
 GATED = {'ge, extent 2': lambda: GatherExcite(C, extent=2, variant='theta'),
-         **{name: partial(make_attention, name, C, reduction=2) for name in ATTENTIONS if name != 'nin'},
-         **{name: partial(make_activation, name, C) for name in ('swish', 'mish', 'xunit', 'ChaATAC')}}
+         **{name: partial(bind(ATTENTIONS.find(name), reduction=2), C)
+            for name in ATTENTIONS if name != 'nin'},
+         **{name: partial(ACTIVATIONS.find(name), C) for name in ('swish', 'mish', 'xunit', 'ChaATAC')}}
 
 
 @pytest.mark.parametrize('name', GATED)

@@ -5,7 +5,6 @@ Activation". A map is the mean of a gate over its channels. The gates are found 
 sigmoid that is a factor of a product with broadcasting is one, in ATAC and in the attention block lca.
 """
 import json
-import re
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +33,7 @@ def gate_maps(prefix, image):
     import mxnet as mx
 
     from openatac.export.symbol_files import load_symbol, read_symbol
+    from openatac.models.zoo import stage_of
     symbol, _ = read_symbol(prefix)
     names = find_gates(symbol)
     if not names:
@@ -44,7 +44,7 @@ def gate_maps(prefix, image):
                                   mx.sym.var('data', dtype='float32'), params=net.collect_params())
     gates = inside(mx.nd.array(image[None]))
     gates = gates if isinstance(gates, (list, tuple)) else [gates]
-    return [GateMap(_stage(name), gate.asnumpy()[0].mean(axis=0)) for name, gate in zip(names, gates)]
+    return [GateMap(stage_of(name), gate.asnumpy()[0].mean(axis=0)) for name, gate in zip(names, gates)]
 
 
 def find_gates(symbol):
@@ -54,12 +54,6 @@ def find_gates(symbol):
                for source, *_ in node['inputs']]
     return [node['name'] for node in factors if node['op'] == 'sigmoid'
             or (node['op'] == 'Activation' and node['attrs']['act_type'] == 'sigmoid')]
-
-
-def _stage(name):
-    """The stage's number in a layer's name, as our hosts write it."""
-    found = re.search(r'(?:stage|layers)(\d+)_', name)
-    return found.group(1) if found else ''
 
 
 # --------------------------------------------------------------------------------- picture

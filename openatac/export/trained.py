@@ -1,6 +1,7 @@
 """A trained network with what must be known to use it: of a run's folder, or by name and parameter file."""
+from __future__ import annotations
+
 import contextlib
-import inspect
 from functools import partial
 from typing import Any, Callable, NamedTuple
 
@@ -9,9 +10,9 @@ from openatac.data.photos import transforms
 from openatac.errors import DataError
 from openatac.export import labelled
 from openatac.export.manifest import Description
+from openatac.models.hosts import Host
 from openatac.models.parameters import load_parameters, read_arrays
-from openatac.models.resnet_v1b import ResNet50_v1bATAC
-from openatac.models.zoo import find_model, get_model
+from openatac.models.zoo import find_model
 from openatac.nn.group_norm import GroupNorm
 from openatac.options import changed
 from openatac.training import imagenet as imagenet_run
@@ -20,7 +21,6 @@ from openatac.training.network import CLASSES
 from openatac.training.run_folder import RunFolder
 
 COARSE = '-coarse'  # 20 superclasses under 100 outputs, as the published script trains
-CIFAR_SIZE, IMAGENET_SIZE = 32, 224
 
 
 class Trained(NamedTuple):
@@ -74,27 +74,31 @@ def _imagenet(net, name, config, size, data_dir):
 
 # ------------------------------------------------------------------------- a name and a file
 
-def of_model(name, params, classes=None, size=None, dataset=None, data_dir=None, **arguments):
+def of_model(name: str, params: str, classes: int | None = None, size: int | None = None,
+             dataset: str | None = None, data_dir: str | None = None, **arguments: Any) -> Trained:
     """The `Trained` of the network ``name`` with the parameters of a file.
 
-    classes : if not given, as many as the file has; size : side of the input images, 32 for CIFAR's networks
-    and 224 for ImageNet's if not given; dataset : what it was trained on, 'cifar10', 'cifar100',
+    classes : if not given, as many as the file has; size : side of the input images, the host's if not
+    given; dataset : what it was trained on, 'cifar10', 'cifar100',
     'cifar100-coarse' or 'digits'; data_dir : where that is; arguments : of the host, see `get_model`, and
     ``use_gn``.
 
     Raises ValueError for an unknown name and arguments that the host does not have; ParameterFileError for a
     file that is missing, damaged or of another network.
     """
-    _check_arguments(name, find_model(name).func, arguments)
-    host = {key: value for key, value in arguments.items() if key != 'use_gn'}
+    host, settings = find_model(name)
+    _check_arguments(name, host, arguments)
+    settings.update((key, value) for key, value in arguments.items() if key != 'use_gn')
     if arguments.get('use_gn'):
-        host['norm_layer'] = GroupNorm
-    found = _count_classes(params)
-    net = get_model(name, classes or found, **host)
+        settings['norm_layer'] = GroupNorm
+    found = _count_classes(params, host)
+    if classes or found:
+        settings['classes'] = classes or found
+    net = host.build(**settings)
     load_parameters(net, params)
-    if not name.lower().startswith('cifar'):
-        return Trained(net, _large(name.lower(), found, size or IMAGENET_SIZE, PUBLISHED_CROP_RATIO,
-                                   arguments), _no_images)
+    size = size or host.input_shape[-1]
+    if host.data == 'imagenet':
+        return Trained(net, _large(name.lower(), found, size, PUBLISHED_CROP_RATIO, arguments), _no_images)
     if dataset is None:
         return Trained(net, _small(name.lower(), found, size, [], arguments), _no_images)
     return Trained(net, _small(name.lower(), found, size, labels_of(dataset), arguments),
@@ -105,20 +109,18 @@ def _no_images(train):
     raise DataError('it is not known on which images the network was trained')
 
 
-def _check_arguments(name, host, arguments):
-    known = set(inspect.signature(host).parameters)
-    if host is ResNet50_v1bATAC:
-        known.add('use_gn')
+def _check_arguments(name: str, host: Host, arguments: dict[str, Any]) -> None:
+    known = (*host.settings, *(('use_gn',) if host.data == 'imagenet' else ()))
     for argument in arguments:
         if argument not in known:
-            raise ValueError('argument --%s: %s has no such setting; leave it out'
-                             % (argument.replace('_', '-'), name))
+            raise ValueError(f'argument --{argument.replace("_", "-")}: {name} has no such setting; leave it '
+                             'out')
 
 
-def _count_classes(params):
-    """How many outputs the last layer has in a parameter file; None if it is of none of our hosts."""
-    arrays = read_arrays(params)
-    return next((len(arrays[key]) for key in ('output.bias', 'fc.bias') if key in arrays), None)
+def _count_classes(params: str, host: Host) -> int | None:
+    """How many outputs the last layer has in a parameter file; None if it is of another host."""
+    bias = read_arrays(params).get(host.output + '.bias')
+    return None if bias is None else len(bias)
 
 
 # ------------------------------------------------------------------------------ descriptions
@@ -135,7 +137,7 @@ def labels_of(dataset):
 def _small(name, classes, size, labels, arguments):
     mean, std = (tuple(round(255 * float(value), 4) for value in values.ravel())
                  for values in (cifar_transforms.MEAN, cifar_transforms.STD))
-    size = size or CIFAR_SIZE
+    size = size or cifar.SHAPE[-1]
     return Description(name, classes, (3, size, size), mean, std, labels=labels, arguments=arguments)
 
 

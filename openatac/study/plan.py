@@ -17,7 +17,6 @@ BYTES = {'float16': 2, 'float32': 4}
 FORWARD = 1 / 3  # of a training step's computing; a backward pass does about twice the multiply-adds
 PUBLISHED_LR, PUBLISHED_BATCH = 0.075, 256
 LARGEST_LINEAR_BATCH = 8192
-IMAGE_SHAPE = (3, 224, 224)
 
 
 # ------------------------------------------------------------------------------- the model
@@ -218,21 +217,22 @@ def plan(setup, epochs=160, images=1281167, validation_images=50000, price=None)
                 setup.global_batch / one.seconds)
 
 
-def trainable_parameters(name):
+def trainable_parameters(name: str) -> int:
     """How many parameters with a gradient a network of the ImageNet host has, by its zoo name.
 
     At the published r = 2 and act_layers = 2. Raises ValueError for another name.
     """
     import mxnet as mx
 
-    from openatac.models.zoo import get_model
+    from openatac.models.zoo import find_model
     from openatac.study.costs.count import costs
-    net = get_model(name)
-    if name.lower().startswith('cifar_'):
-        raise ValueError('%s is no network for ImageNet: name another, or give --parameters' % name)
+    host, settings = find_model(name)
+    if host.data != 'imagenet':
+        raise ValueError(f'{name} is not a network for ImageNet: name another, or give --parameters')
+    net = host.build(**settings)
     net.initialize()
-    net.infer_shape(mx.nd.zeros((1,) + IMAGE_SHAPE))
-    return costs(net, IMAGE_SHAPE).trainable
+    net.infer_shape(mx.nd.zeros((1,) + host.input_shape))
+    return costs(net, host.input_shape).trainable
 
 
 def linear_rate(global_batch):

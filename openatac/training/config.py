@@ -98,7 +98,7 @@ class ImagenetNetwork(Network):
     """ResNet-50 for photographs."""
 
     r: float = inherited(Network, 'r', 4)  # as published; the published command says 2
-    self_attention: Optional[Literal['aa', 'fa']] = option(
+    self_attention: Optional[str] = option(
         None, 'in the place of the 3x3 convolutions: aa, attention-augmented ones, or fa, stand-alone '
         'self-attention, which needs --last-gamma to start well', shown='none', network=True, result=True,
         named=True, added=True)

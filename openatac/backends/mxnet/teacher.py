@@ -1,7 +1,7 @@
 """The teacher of a distillation: a trained network, by name."""
 from openatac.errors import OpenatacError, ParameterFileError
 from openatac.models.parameters import load_parameters
-from openatac.models.zoo import MODELS, get_model
+from openatac.models.zoo import find_model
 
 
 def load_teacher(teacher, contexts, image_shape, dtype):
@@ -31,12 +31,19 @@ def load_teacher(teacher, contexts, image_shape, dtype):
 
 
 def _build(teacher):
-    """The teacher's network, with GluonCV's own parameters if none are named."""
-    if teacher.network.lower() in MODELS:
-        if not teacher.params:
-            raise OpenatacError('--teacher %s: no trained weights of it are published; name a file by '
-                                '--teacher-params' % teacher.network)
-        return get_model(teacher.network, classes=teacher.classes)
+    """The teacher's network: ours, or else GluonCV's of that name."""
+    try:
+        host, settings = find_model(teacher.network)
+    except ValueError:
+        return _build_gluoncvs(teacher)
+    if not teacher.params:
+        raise OpenatacError(f'--teacher {teacher.network}: no trained weights of it are published; name a '
+                            'file by --teacher-params')
+    return host.build(classes=teacher.classes, **settings)
+
+
+def _build_gluoncvs(teacher):
+    """A network of GluonCV's zoo, with its own parameters if none are named."""
     from gluoncv import model_zoo
     known = model_zoo.get_model_list()
     if teacher.network.lower() not in known:

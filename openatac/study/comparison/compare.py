@@ -135,22 +135,17 @@ def _trainings(args):
     return trainings
 
 
-def unit_flags(unit):
+def unit_flags(unit: str) -> List[str]:
     """The flags of train_cifar.py that make ``unit``; ValueError for an unknown one, with the nearest."""
-    from openatac.models.zoo import unit_name
-    from openatac.nn.activations import ACTIVATIONS
-    from openatac.nn.attention import ATTENTIONS
-    units = {}
-    for act_type, attention in itertools.product(ACTIVATIONS, (None, *ATTENTIONS)):
-        flags = ['--act-type', act_type] + (['--attention', attention] if attention else [])
-        units[unit_name(act_type, attention)] = flags
-        if act_type == 'ChaATAC':
-            units[unit_name(act_type, attention, useGlobal=True)] = flags + ['--useGlobal']
+    from openatac.models.zoo import PUBLISHED_CIFAR_HOST, find_host, unit_settings
+    units = unit_settings(find_host(PUBLISHED_CIFAR_HOST))
     if unit.lower() not in units:
         near = difflib.get_close_matches(unit.lower(), units, n=5, cutoff=0.3)
         raise ValueError('argument --units: there is no unit %r; the nearest are %s'
                          % (unit, ', '.join(near)))
-    return units[unit.lower()]
+    words = [[f'--{name.replace("_", "-")}'] + ([] if value is True else [value])
+             for name, value in units[unit.lower()].items()]
+    return list(itertools.chain.from_iterable(words))
 
 
 def _rehearse(args):

@@ -52,10 +52,11 @@ def _read(folder):
 
 
 def _read_cifar(folder, summary):
+    from openatac.models.zoo import PUBLISHED_CIFAR_HOST, find_host
     run = read_run(folder.path)
     name = summary['model']
-    if run.recipe.get('host') is None:  # the published one
-        name = 'cifar_resnet%d_v2_%s' % (6 * run.blocks + 2, run.unit)
+    if run.recipe.get('host') is None:
+        name = f'{find_host(PUBLISHED_CIFAR_HOST).title_of(run.blocks)}_{run.unit}'
     return _finished(folder.path, name, summary, {numbers.ACCURACY: summary['best_accuracy']})
 
 

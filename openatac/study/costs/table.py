@@ -26,14 +26,14 @@ def main(argv):
     p.add_argument('networks', metavar='NAME', nargs='+', help="a network's name, or a symbol file (.json)")
     p.add_argument('--classes', type=number(int, low=1, high=CLASSES), help="(default: the host's)")
     p.add_argument('--input-size', type=number(int, low=1, high=SIDE),
-                   help='side of the image (default: 32 for CIFAR networks, else 224)')
+                   help="side of the image (default: the network's, and 224 for symbol files)")
     p.add_argument('--published', action='store_true', help='count as the paper does')
     p.add_argument('--layers', action='store_true', help='a line for each operator too')
     args = p.parse_args(argv)
     rows = []
     for name in args.networks:
-        size = args.input_size or (32 if name.lower().startswith('cifar') else 224)
         try:
+            size = args.input_size or _input_size(name)
             found, lines = measure(name, (3, size, size), args.classes, args.published)
         except ValueError as error:
             p.error(str(error))
@@ -71,6 +71,12 @@ def measure(name, image_shape, classes=None, published=False):
         # The last four are of graphs whose shapes MXNet cannot tell, and of operators that are not counted.
         raise OpenatacError('%s does not take images of %d x %d pixels (%s): choose another --input-size' % (
             name, *image_shape[1:], (str(error).strip() or 'unknown shapes').splitlines()[-1])) from None
+
+
+def _input_size(name: str) -> int:
+    """The side of the images that a network was made for; 224 for a symbol file."""
+    from openatac.models.zoo import find_model
+    return 224 if name.endswith('.json') else find_model(name)[0].input_shape[-1]
 
 
 def _layer_row(layer):

@@ -6,13 +6,13 @@ other unit of that form (Swish and xUnit too) need nothing said of them here.
 """
 import json
 import math
-import re
 from typing import Any, NamedTuple
 
 import mxnet as mx
 import numpy as np
 from mxnet.gluon import nn
 
+from openatac.models.zoo import stage_of
 from openatac.nn.atac import ChaATAC
 
 PRODUCTS = ('elemwise_mul', 'broadcast_mul')
@@ -61,10 +61,9 @@ def find_gates(net):
 
 
 def _blocks(block, path='', stage=''):
-    """(structural name, stage, block) of all blocks in a block; our hosts' stages have it in their prefix."""
+    """(structural name, stage, block) of all blocks in a block; hosts' stages have it in their prefix."""
     for name, child in block._children.items():
-        found = re.search(r'(?:stage|layers)(\d+)_$', child.prefix)
-        child_stage = found.group(1) if found else stage
+        child_stage = stage_of(child.prefix) or stage
         yield path + name, child_stage, child
         yield from _blocks(child, path + name + '.', child_stage)
 

@@ -7,9 +7,10 @@ from openatac.study.published import numbers
 @functools.lru_cache(maxsize=None)
 def network_costs(network, as_published=False):
     """The `costs` of a network by name, at its data's image size."""
+    from openatac.models.zoo import find_model
     from openatac.study.costs.table import measure
-    cifar = network.startswith('cifar')
-    return measure(network, (3, 32, 32) if cifar else (3, 224, 224), 100 if cifar else 1000, as_published)[0]
+    host = find_model(network)[0]
+    return measure(network, host.input_shape, 100 if host.data == 'cifar' else 1000, as_published)[0]
 
 
 def multiply_adds(network):

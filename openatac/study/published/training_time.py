@@ -86,8 +86,9 @@ def training_hours(number, speeds):
     Taken is the first speed of that network, or the speed of the network of the same data whose
     multiply-adds are nearest, in proportion to them.
     """
-    imagenet = number.data == 'ImageNet'
-    speeds = [speed for speed in speeds if speed.network.startswith('resnet50') == imagenet]
+    from openatac.models.zoo import find_model
+    family = find_model(number.network)[0].data
+    speeds = [speed for speed in speeds if find_model(speed.network)[0].data == family]
     if not speeds:
         return None
     ratios = [multiply_adds(number.network) / multiply_adds(speed.network) for speed in speeds]

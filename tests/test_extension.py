@@ -1,0 +1,260 @@
+"""An activation, an attention block and a host that only this file has, each registered by one call."""
+import mxnet as mx
+import numpy as np
+import pytest
+from mxnet import autograd
+from mxnet.gluon import nn
+from mxnet.gluon.block import HybridBlock
+from openatac.training.cifar_network import build_network, model_name
+
+import openatac
+import train_cifar
+from openatac.export.symbol_files import export_symbol, load_symbol
+from openatac.export.trained import of_model
+from openatac.models.parameters import save_parameters
+from openatac.models.zoo import HOSTS, find_host
+from openatac.nn.activations import ACTIVATIONS
+from openatac.nn.attention import ATTENTIONS
+from openatac.nn.registry import Registry, bind, settings_of
+from openatac.study.comparison.compare import unit_flags
+from openatac.study.costs.count import costs
+from openatac.study.costs.table import measure
+from openatac.study.gates.statistics import find_gates
+
+BATCH = 4
+
+
+class Gated(HybridBlock):
+    """x * sigmoid(slope * x) with a slope per channel, divided by r."""
+
+    def __init__(self, channels, r=1, **kwargs):
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.slope = self.params.get('slope', shape=(1, channels, 1, 1), init=mx.init.Constant(1 / r))
+
+    def hybrid_forward(self, F, x, slope):
+        return x * F.sigmoid(F.broadcast_mul(x, slope))
+
+
+class Scale(HybridBlock):
+    """x times a weight per channel, which begins at the reduction ratio."""
+
+    def __init__(self, channels, reduction=16, **kwargs):
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.weight = self.params.get('weight', shape=(1, channels, 1, 1),
+                                          init=mx.init.Constant(reduction))
+
+    def hybrid_forward(self, F, x, weight):
+        return F.broadcast_mul(x, weight)
+
+
+class Tiny(HybridBlock):
+    """A convolution, an activation and an attention block, in one stage."""
+
+    def __init__(self, classes=10, act_type='relu', attention=None, r=2, reduction=16, **kwargs):
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.features = nn.HybridSequential(prefix='part1_')
+            with self.features.name_scope():
+                self.features.add(nn.Conv2D(8, 3, strides=2, padding=1, in_channels=3),
+                                  bind(ACTIVATIONS.find(act_type), r=r)(8))
+                if attention is not None:
+                    self.features.add(bind(ATTENTIONS.find(attention), reduction=reduction)(8))
+            self.pool = nn.GlobalAvgPool2D()
+            self.head = nn.Dense(classes, in_units=8)
+
+    def hybrid_forward(self, F, x):
+        return self.head(self.pool(self.features(x)))
+
+
+@pytest.fixture(autouse=True)
+def registered():
+    openatac.register_activation('Gated', Gated, alias='gate')
+    openatac.register_attention('scale', Scale)
+    openatac.register_host('tiny_v1', Tiny, input_shape=(3, 32, 32), data='cifar', stages=1,
+                           stage_prefix='part', output='head')
+    yield
+    ACTIVATIONS.unregister('gate')
+    ATTENTIONS.unregister('scale')
+    HOSTS.unregister('tiny_v1')
+
+
+NAMES = ['cifar_resnet8_v2_gate', 'cifar_resnet8_v2_scale', 'cifar_resnet8_v2_gate_scale', 'tiny_v1_relu',
+         'tiny_v1_atac_se', 'tiny_v1_gate_scale', 'cifar_resnet18_v1_gate', 'resnet50_v1b_gate_scale']
+SMALL = {'cifar_resnet18_v1': {'layers': [1] * 4, 'channels': (8, 8, 8, 16)},
+         'resnet50_v1b': {'layers': [1] * 4}}
+
+
+def small(name):
+    settings = next((settings for host, settings in SMALL.items() if name.startswith(host)), {})
+    net = openatac.get_model(name, classes=5, reduction=2, **settings)
+    mx.random.seed(1)
+    net.initialize(mx.init.MSRAPrelu())
+    return net
+
+
+def images():
+    return mx.nd.array(np.random.RandomState(0).randn(BATCH, 3, 32, 32))
+
+
+def one_step(name, hybrid):
+    """The output of a training step and {parameter: gradient}."""
+    net = small(name)
+    net.hybridize(hybrid)
+    weights = mx.nd.array(np.random.RandomState(1).randn(BATCH, 5))
+    with autograd.record():
+        output = net(images())
+        loss = (output * weights).sum()
+    loss.backward()
+    return output.asnumpy(), {name: parameter.grad().asnumpy() for name, parameter
+                              in net._collect_params_with_prefix().items() if parameter.grad_req != 'null'}
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_network_by_name_trains_hybridized_as_imperative(name):
+    (expected, gradients), (output, found) = one_step(name, hybrid=False), one_step(name, hybrid=True)
+    assert output.shape == (BATCH, 5)
+    assert np.abs(output - expected).max() <= 1e-4 * np.abs(expected).max()
+    largest = max(np.abs(gradient).max() for gradient in gradients.values())
+    for key, gradient in gradients.items():
+        assert (gradient != 0).any(), key
+        assert np.abs(found[key] - gradient).max() <= 1e-2 * np.abs(gradient).max() + 1e-4 * largest, key
+    of_toys = [key for key in gradients if key.endswith(('.slope', 'attention.weight', 'features.2.weight'))]
+    assert bool(of_toys) == ('gate' in name or 'scale' in name)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_an_export_computes_the_same_and_costs_what_its_arrays_hold(name, tmp_path):
+    net = small(name)
+    expected = net(images()).asnumpy()
+    export_symbol(net, str(tmp_path / 'net'), (3, 32, 32))
+    assert np.abs(load_symbol(str(tmp_path / 'net'))(images()).asnumpy() - expected).max() <= (
+        1e-5 * np.abs(expected).max())
+    arrays = mx.nd.load(str(tmp_path / 'net-0000.params')).values()
+    assert costs(net, (3, 32, 32)).parameters == sum(array.size for array in arrays)
+
+
+def test_costs_by_name():
+    plain, gated = (measure('tiny_v1_' + unit, (3, 32, 32))[0] for unit in ('relu', 'gate'))
+    assert plain.parameters == 8 * 27 + 8 + 10 * 8 + 10
+    assert gated.parameters == plain.parameters + 8
+
+
+def test_settings_reach_the_toys_by_their_names():
+    net = small('tiny_v1_gate_scale')
+    values = {key: parameter.data().asnumpy() for key, parameter in net._collect_params_with_prefix().items()}
+    assert (values['features.1.slope'] == 1 / 2).all() and (values['features.2.weight'] == 2).all()
+
+
+def test_the_list_has_every_host_with_every_unit():
+    names = openatac.get_model_list()
+    assert {'tiny_v1_atac', 'tiny_v1_gate', 'tiny_v1_scale', 'resnet50_v1b_gate',
+            'cifar_resnet110_v2_scale'} <= set(names)
+    assert len({name for name in names if name.startswith('tiny_v1_')}) == len(list(ACTIVATIONS)) + len(
+        list(ATTENTIONS))
+    assert not any('tiny_v1_aa' in name or name.endswith('gate_scale') for name in names)
+
+
+def test_the_host_by_its_name():
+    host = find_host('TINY_v1')
+    assert host.settings == ('classes', 'act_type', 'attention', 'r', 'reduction')
+    assert isinstance(host.build(classes=3, act_type='GATED'), Tiny)
+
+
+@pytest.mark.parametrize('flags, name', [
+    (['--model', 'tiny_v1_scale'], 'tiny_v1_scale'),
+    (['--model', 'tiny_v1_gate'], 'tiny_v1_gate'),
+    (['--act-type', 'gate', '--attention', 'SCALE', '--blocks', '1'], 'cifar_resnet8_v2_gate_scale'),
+])
+def test_train_cifar_builds_it(flags, name):
+    args = train_cifar.parser().parse_args(flags)
+    net = build_network(args)
+    net.initialize()
+    assert model_name(args) == name and net(images()).shape == (BATCH, 10)
+    assert args.act_type in ('relu', 'Gated') and args.attention in (None, 'scale')
+
+
+def test_a_comparison_names_it():
+    assert unit_flags('gate') == ['--act-type', 'Gated']
+    assert unit_flags('scale') == ['--act-type', 'relu', '--attention', 'scale']
+
+
+def test_a_parameter_file_is_exported_with_what_the_host_says(tmp_path):
+    net = small('tiny_v1_gate')
+    save_parameters(net, str(tmp_path / 'net.params'))
+    found = of_model('tiny_v1_gate', str(tmp_path / 'net.params'), r=2)
+    assert (found.description.classes, found.description.image_shape) == (5, (3, 32, 32))
+    assert (found.net(images()).asnumpy() == net(images()).asnumpy()).all()
+
+
+def test_its_gates_are_found_in_its_stage():
+    gates = find_gates(small('tiny_v1_gate'))
+    assert [(gate.layer, gate.stage, gate.unit) for gate in gates] == [('features.1', '1', 'Gated')]
+
+
+def test_activations_are_swapped_for_it_and_it_for_others():
+    net = small('tiny_v1_relu')
+    assert openatac.replace_activations(net, 'gate', image_shape=(3, 32, 32), r=4) == ['features.1']
+    assert isinstance(net.features[1], Gated)
+    assert openatac.replace_activations(net, 'atac', image_shape=(3, 32, 32)) == ['features.1']
+    assert isinstance(net.features[1], openatac.ChaATAC)
+
+
+def test_what_is_unregistered_is_gone():
+    openatac.register_activation('brief', Gated)
+    ACTIVATIONS.unregister('Brief')
+    assert 'tiny_v1_brief' not in openatac.get_model_list()
+    with pytest.raises(ValueError, match='tiny_v1_brief'):
+        openatac.get_model('tiny_v1_brief')
+
+
+@pytest.mark.parametrize('register, value', [
+    (lambda: openatac.register_activation('ReLU', Gated), 'relu'),
+    (lambda: openatac.register_activation('other', Gated, alias='atac'), 'atac'),
+    (lambda: openatac.register_activation('se', Gated), 'se'),
+    (lambda: openatac.register_activation('swish_se', Gated), 'swish_se'),
+    (lambda: openatac.register_activation('a-b', Gated), 'a-b'),
+    (lambda: openatac.register_attention('swish', Scale), 'swish'),
+    (lambda: openatac.register_attention('', Scale), "''"),
+    (lambda: openatac.register_host('resnet50_v1b', Tiny), 'resnet50_v1b'),
+    (lambda: openatac.register_host('other', Tiny, data='mnist'), 'mnist'),
+    (lambda: openatac.register_host('other', lambda classes: None), 'act_type'),
+])
+def test_what_cannot_be_registered(register, value):
+    before = list(ACTIVATIONS), list(ATTENTIONS), list(HOSTS)
+    with pytest.raises(ValueError, match=f'(?i){value}'):
+        register()
+    assert (list(ACTIVATIONS), list(ATTENTIONS), list(HOSTS)) == before
+
+
+# ------------------------------------------------------------------------------ the registry
+
+def test_names_have_no_letter_case_and_an_alias():
+    assert ACTIVATIONS.name_of('CHAATAC') == ACTIVATIONS.name_of('Atac') == 'ChaATAC'
+    assert ACTIVATIONS.find('atac') is openatac.ChaATAC and ATTENTIONS.name_of('SE') == 'se'
+
+
+@pytest.mark.parametrize('name, near', [('ChaATC', 'chaatac'), ('reluu', 'relu'), (None, None), (3, None)])
+def test_an_unknown_name_lists_the_valid_ones_and_the_nearest(name, near):
+    with pytest.raises(ValueError, match='act_type') as error:
+        ACTIVATIONS.find(name)
+    assert repr(name) in str(error.value) and all(valid in str(error.value) for valid in ACTIVATIONS)
+    assert near is None or str(error.value).lower().endswith(f'{near}?')
+
+
+def test_a_registry_keeps_the_order_and_forgets_all_names():
+    registry = Registry('kind')
+    registry.register('B', 1, alias='second')
+    registry.register('a', 2)
+    assert list(registry) == ['B', 'a'] and registry.values() == (1, 2)
+    assert registry.short_name('b') == 'second' and registry.short_name('A') == 'a'
+    registry.unregister('second')
+    registry.register('second', 3)
+    assert list(registry) == ['a', 'second']
+
+
+def test_settings_are_read_from_signatures():
+    assert settings_of(Gated) == ('channels', 'r')
+    assert settings_of(bind(Gated, r=3, reduction=4)) == ('channels', 'r')
+    assert bind(Gated, r=3, reduction=4).keywords == {'r': 3}
