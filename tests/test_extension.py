@@ -5,7 +5,6 @@ import pytest
 from mxnet import autograd
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
-from openatac.training.cifar_network import build_network, model_name
 
 import openatac
 import train_cifar
@@ -20,6 +19,8 @@ from openatac.study.comparison.compare import unit_flags
 from openatac.study.costs.count import costs
 from openatac.study.costs.table import measure
 from openatac.study.gates.statistics import find_gates
+from openatac.training.network import build_network, resolve
+from tests.scripts import config_of
 
 BATCH = 4
 
@@ -168,11 +169,11 @@ def test_the_host_by_its_name():
     (['--act-type', 'gate', '--attention', 'SCALE', '--blocks', '1'], 'cifar_resnet8_v2_gate_scale'),
 ])
 def test_train_cifar_builds_it(flags, name):
-    args = train_cifar.parser().parse_args(flags)
-    net = build_network(args)
+    config = resolve(config_of(train_cifar, *flags))
+    net, built = build_network(config)
     net.initialize()
-    assert model_name(args) == name and net(images()).shape == (BATCH, 10)
-    assert args.act_type in ('relu', 'Gated') and args.attention in (None, 'scale')
+    assert built == name and net(images()).shape == (BATCH, 10)
+    assert config.network.act_type in ('relu', 'Gated') and config.network.attention in (None, 'scale')
 
 
 def test_a_comparison_names_it():

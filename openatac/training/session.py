@@ -23,11 +23,6 @@ from openatac.version import __version__
 log = logging.getLogger('openatac')
 
 
-def data_family(run: argparse.Namespace) -> str:
-    """The family of a run's images, as `openatac.models.hosts.Host` calls it."""
-    return 'cifar' if hasattr(run, 'blocks') else 'imagenet'
-
-
 @contextlib.contextmanager
 def open_run(config: Config, command: str, log_file: Optional[str] = None, log_form: str = tracking.FORM,
              rank: int = 0) -> Iterator[None]:
