@@ -9,7 +9,7 @@ from mxnet import autograd, gluon
 
 from openatac.backends.mxnet.cpu_step import CpuStep
 from openatac.backends.mxnet.engine import GluonEngine
-from openatac.backends.mxnet.objective import Objective
+from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.resnet_v1b import ResNet50_v1bATAC
 from tests.fresh_python import output_of
@@ -100,7 +100,8 @@ def test_no_gate_is_left_to_mxnet():
 
 def trained(by_graph, **objective):
     net, shape = made('ATAC')
-    engine = GluonEngine(net, [mx.cpu()], 'nag', OPTIMIZER, shape, seed=3, objective=Objective(**objective))
+    objective = MxnetObjective(**objective)
+    engine = GluonEngine(net, [mx.cpu()], 'nag', OPTIMIZER, shape, seed=3, objective=objective)
     assert engine._step is not None
     if not by_graph:
         engine._step, engine._training_net = None, net
@@ -123,7 +124,8 @@ def test_a_run_learns_the_same(objective):
 def test_a_teacher_is_left_to_mxnet():
     net, shape = made('ATAC')
     teacher, _ = made('ATAC')
-    engine = GluonEngine(net, [mx.cpu()], 'nag', OPTIMIZER, shape, objective=Objective(10, teacher=teacher))
+    objective = MxnetObjective(10, teacher=teacher)
+    engine = GluonEngine(net, [mx.cpu()], 'nag', OPTIMIZER, shape, objective=objective)
     assert engine._step is None
     engine.train_batch(np.zeros((2, *shape), 'float32'), np.array([1, 2]), 0.1)
     assert np.isfinite(engine.read_metrics().loss)

@@ -52,7 +52,7 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
     if config.start.evaluate:
         cifar.evaluate(net, config, reader)
         return None
-    cifar.train(net, name, config, reader, decays, ' '.join([*p.prog.split(), *argv]))
+    cifar.run(net, name, config, reader, decays, ' '.join([*p.prog.split(), *argv]))
     return train.export_if_asked(config)
 
 

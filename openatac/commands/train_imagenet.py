@@ -92,7 +92,7 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
     if config.start.evaluate:
         imagenet.evaluate(net, config, command)
         return None
-    imagenet.train(net, name, config, decays, cluster, command)
+    imagenet.run(net, name, config, decays, cluster, command)
     cluster.close()
     if cluster.rank == 0:
         train.export_if_asked(config)

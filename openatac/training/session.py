@@ -59,7 +59,7 @@ def _naming(flag: str) -> Iterator[None]:
                             ) from None
 
 
-def train(plan: loop.Plan, progress: loop.Progress, config: Config, command: str, title: str,
+def run(plan: loop.Plan, progress: loop.Progress, config: Config, command: str, title: str,
           about: Dict[str, Any]) -> Dict[str, Any]:
     """Run ``plan`` to its end, from the newest checkpoint if the config says so; returns the summary.
 
@@ -74,7 +74,7 @@ def train(plan: loop.Plan, progress: loop.Progress, config: Config, command: str
             write_text(os.path.join(folder, 'settings.json'),
                        json.dumps({**values(config), 'command': command}, indent=1, sort_keys=True) + '\n')
             trackers = _trackers(config, title, plan.engine, progress)
-    history = loop.train(plan, progress, trackers)
+    history = loop.run_epochs(plan, progress, trackers)
     summary = summarize(config, command, plan, history, progress, about)
     with writing_in(folder):
         for tracker in trackers:

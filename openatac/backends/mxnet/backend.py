@@ -7,7 +7,7 @@ from typing import Any, Dict, Optional, Tuple
 from openatac.backends.base import Backend, Compute, Teacher, decays
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.mxnet.engine import GluonEngine, check_precision
-from openatac.backends.mxnet.objective import Objective
+from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.backends.mxnet.teacher import load_teacher
 from openatac.data.batches import EvaluationBatches, TrainingBatches
 from openatac.models.parameters import initialise, load_parameters
@@ -55,5 +55,5 @@ class MxnetBackend(Backend):
                     parameter.wd_mult = 0.0
         return GluonEngine(
             self.net, self.contexts, 'nag', optimizer, self.image_shape, self.compute.dtype,
-            self.compute.mode == 'hybrid', self.seed, Objective(**objective), LossScale.of(self.compute),
+            self.compute.mode == 'hybrid', self.seed, MxnetObjective(**objective), LossScale.of(self.compute),
             top5, cluster)

@@ -12,7 +12,7 @@ from mxnet import autograd, gluon
 from openatac.backends.base import Engine, Metrics, SingleProcess
 from openatac.backends.mxnet.cpu_graph import training_form
 from openatac.backends.mxnet.cpu_step import CpuStep
-from openatac.backends.mxnet.objective import Objective
+from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.data import cifar_transforms
 from openatac.errors import DeviceError
 from openatac.models.parameters import save_parameters
@@ -46,7 +46,7 @@ class GluonEngine(Engine):
     def __init__(self, net, contexts, optimizer, optimizer_params, image_shape, dtype='float32',
                  hybrid=True, seed=0, objective=None, loss_scale=None, top5=False, cluster=None):
         self.net, self.contexts, self.dtype, self.seed = net, contexts, dtype, seed
-        self.objective, self.loss_scale = objective or Objective(), loss_scale
+        self.objective, self.loss_scale = objective or MxnetObjective(), loss_scale
         self.top5, self.cluster = top5, cluster or SingleProcess()
         net.cast(dtype)
         if hybrid:
