@@ -44,7 +44,7 @@ def for_html(text: object) -> str:
 
 def text_table(rows: Iterable[Sequence[object]]) -> str:
     """Rows of text in columns, for a terminal: the first column is left-aligned, the others right-aligned."""
-    rows = [[for_terminal(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows)]
+    cells = [[for_terminal(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells)]
     return '\n'.join('  '.join(cell.ljust(width) if index == 0 else cell.rjust(width)
-                               for index, (cell, width) in enumerate(zip(row, widths))) for row in rows)
+                               for index, (cell, width) in enumerate(zip(row, widths))) for row in cells)

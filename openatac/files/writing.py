@@ -172,7 +172,7 @@ def check_prefix(path: str, beside_folder: bool = True) -> str:
     ValueError
         If ``path`` is a folder.
     """
-    if os.path.basename(path) in ('', os.curdir, os.pardir) or not beside_folder and os.path.isdir(path):
+    if os.path.basename(path) in ('', os.curdir, os.pardir) or (not beside_folder and os.path.isdir(path)):
         raise ValueError(f'{path!r} is a folder: add what the names of the files begin with')
     return path
 

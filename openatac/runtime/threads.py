@@ -59,7 +59,8 @@ def check_threads() -> None:
         if not text:
             continue
         fields = [field.strip() for field in text.split(',')]
-        if variable != 'OMP_NUM_THREADS' and len(fields) > 1 or not all(map(is_thread_count, fields)):
+        allowed = len(fields) == 1 or variable == 'OMP_NUM_THREADS'
+        if not allowed or not all(map(is_thread_count, fields)):
             raise UnfitEnvironment(f'the environment variable {variable} is {text!r}, and must be a number '
                                    f'of threads from 1 to {MOST_THREADS}: correct it, or unset it')
         os.environ[variable] = fields[0]

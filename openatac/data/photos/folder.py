@@ -51,7 +51,7 @@ class ImageFolder:
 
     def fingerprint(self) -> str:
         """A text that tells this data set from others, made of the names of its files."""
-        return f'{len(self)}:{zlib.crc32(self._names, zlib.crc32(self._labels)):08x}'
+        return f'{len(self)}:{zlib.crc32(self._names.data, zlib.crc32(self._labels.data)):08x}'
 
     def name(self, index: int) -> str:
         """The path of image ``index``, relative to the root."""

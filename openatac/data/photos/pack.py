@@ -42,7 +42,8 @@ from openatac.files.writing import flush, replace_file, write_text
 QUALITY = 95  # of images that must be compressed again, as in MXNet's im2rec
 KEPT = b'\xff\xd8', b'\x89PNG'  # the first bytes of files that ImageRecordIter reads as they are
 
-Item, Result = TypeVar('Item'), TypeVar('Result')
+Item = TypeVar('Item')
+Result = TypeVar('Result')
 
 
 class PackSettings(NamedTuple):
@@ -63,6 +64,9 @@ class PackSettings(NamedTuple):
     shuffle: Optional[int] = None
 
 
+UNCHANGED = PackSettings()  # images as they are, sorted by class
+
+
 class Packed(NamedTuple):
     """What a packing wrote: images, their classes, and how many bad images it left out."""
 
@@ -71,7 +75,7 @@ class Packed(NamedTuple):
     bad: int
 
 
-def pack(folder: str, out: str, settings: PackSettings = PackSettings(), workers: int = 1,
+def pack(folder: str, out: str, settings: PackSettings = UNCHANGED, workers: int = 1,
          max_bad_share: float = MAX_BAD_SHARE) -> Optional[Packed]:
     """Write out.rec, out.idx, out.classes and out.crc32.
 
@@ -249,7 +253,7 @@ def _recode(data: bytes, image: np.ndarray, settings: PackSettings) -> bytes:
     picture = Image.fromarray(image)
     if settings.resize is not None and smaller:
         scale = settings.resize / min(height, width)
-        picture = picture.resize((round(width * scale), round(height * scale)), Image.BICUBIC)
+        picture = picture.resize((round(width * scale), round(height * scale)), Image.Resampling.BICUBIC)
     file = io.BytesIO()
     picture.save(file, 'JPEG', quality=settings.quality or QUALITY)
     return file.getvalue()

@@ -84,7 +84,7 @@ class RecordFile:
 
     def fingerprint(self) -> str:
         """A text that tells this data set from others, made of the offsets of its records."""
-        return f'{len(self)}:{zlib.crc32(self._bounds.astype("int64")):08x}'
+        return f'{len(self)}:{zlib.crc32(self._bounds.astype("int64").data):08x}'
 
     def name(self, index: int) -> str:
         """What messages call image ``index``."""

@@ -4,7 +4,7 @@ import re
 import statistics
 
 from openatac.console.text import for_html
-from openatac.pictures import plain_text
+from openatac.pictures import literal_text
 from openatac.study.comparison import statistics as comparison
 from openatac.study.comparison.accuracy_picture import MEASURES, accuracy_figure, curves_figure
 
@@ -149,7 +149,7 @@ def _costs(group):
 def _pictures(groups, measure):
     """Accuracy against parameters, and a figure of curves for each depth."""
     try:
-        with plain_text():
+        with literal_text():
             return _drawn(groups, measure)
     except ImportError:
         return _paragraphs(["The pictures are missing, since matplotlib is not installed "
