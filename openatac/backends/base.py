@@ -301,6 +301,9 @@ class Objective:
     temperature: float = 20.0
     hard_weight: float = 0.5
 
+    def __post_init__(self) -> None:
+        """Prepare the loss; for subclasses."""
+
     @property
     def metric(self) -> str:
         """What is measured beside the loss: 'accuracy', or with mixup 'rmse'."""
