@@ -205,16 +205,20 @@ def _checked(name: str, field: Field, value: Any) -> Any:
 # ------------------------------------------------------------------------------- command line
 
 def add_section(parser: argparse.ArgumentParser, section: Type[Section],
-                only: Optional[Sequence[str]] = None) -> argparse._ArgumentGroup:
-    """Add the flags of a section, or ``only`` some of them, under its title; returns their group.
+                only: Optional[Sequence[str]] = None) -> None:
+    """Add the flags of a section, or ``only`` some of them, under its title."""
+    add_flags(parser.add_argument_group(section.title), section, only)
+
+
+def add_flags(group: argparse._ArgumentGroup, section: Type[Section],
+              only: Optional[Sequence[str]] = None) -> None:
+    """Add the flags of a section, or ``only`` some of them, to a group of a parser.
 
     They leave in the namespace what is given, and nothing else: `from_arguments` adds the defaults.
     """
-    group = parser.add_argument_group(section.title)
     for name, field in section_fields(section).items():
         if flags_of(name, field) and (only is None or name in only):
             _add_flag(group, name, field)
-    return group
 
 
 def _add_flag(group: argparse._ArgumentGroup, name: str, field: Field) -> None:

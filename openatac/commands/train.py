@@ -157,7 +157,7 @@ def print_or_write_network(net: Any, name: str, config: Config) -> None:
 def export_if_asked(config: Config) -> None:
     """Export the best network of a finished run by --export."""
     if config.output.export and not config.start.dry_run:
-        from openatac.export.export import export_run
+        from openatac.export.exporter import export_run
         export_run(config.output.save_dir, config.output.export)
 
 

@@ -8,9 +8,9 @@ import tarfile
 import mxnet as mx
 import pytest
 
+from openatac.commands import predict
 from openatac.data import archives, cifar
 from openatac.errors import DataError, OpenatacError
-from openatac.export import predict
 from openatac.export.fuse import fuse
 from openatac.export.symbol_files import load_symbol
 from openatac.graph import checks

@@ -6,12 +6,11 @@ import shutil
 
 import pytest
 
-from openatac.commands import pack
+from openatac.commands import pack, predict
 from openatac.data.photos.folder import ImageFolder
 from openatac.data.photos.records import BadRecord, RecordFile
 from openatac.distributed.clusters import read_hosts
 from openatac.errors import OpenatacError
-from openatac.export import predict
 from openatac.export.manifest import read_description
 from openatac.files.csv_file import read_csv
 from openatac.files.reading import check_input, open_input, read_input, read_limited, read_text
