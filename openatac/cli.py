@@ -23,7 +23,7 @@ COMMANDS = {
     'evaluate-imagenet': ('openatac.training.evaluate_imagenet:main',
                           'the validation errors of trained parameters'),
     'pack': ('openatac.commands.pack:main', 'pack a folder of photographs into a record file, or check one'),
-    'launch': ('openatac.distributed.launch:main', 'start a training run of several processes or machines'),
+    'launch': ('openatac.commands.launch:main', 'start a training run of several processes or machines'),
     'export': ('openatac.export.export:main', 'a trained network as files that other programs load'),
     'predict': ('openatac.export.predict:main', 'what an exported network sees in images'),
     'bench': ('openatac.study.bench.bench:main', 'how fast each engine runs exported networks'),
