@@ -18,7 +18,7 @@ from openatac.nn.registry import Registry, bind, settings_of
 from openatac.study.comparison.compare import unit_flags
 from openatac.study.costs.count import costs
 from openatac.study.costs.table import measure
-from openatac.study.gates.statistics import find_gates
+from openatac.study.gates.statistics import unit_gates
 from openatac.training.network import build_network, resolve
 from tests.scripts import config_of
 
@@ -190,7 +190,7 @@ def test_a_parameter_file_is_exported_with_what_the_host_says(tmp_path):
 
 
 def test_its_gates_are_found_in_its_stage():
-    gates = find_gates(small('tiny_v1_gate'))
+    gates = unit_gates(small('tiny_v1_gate'))
     assert [(gate.layer, gate.stage, gate.unit) for gate in gates] == [('features.1', '1', 'Gated')]
 
 

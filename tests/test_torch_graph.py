@@ -11,6 +11,7 @@ from mxnet import autograd, gluon
 from openatac import get_model, get_model_list
 from openatac.errors import OpenatacError, ParameterFileError
 from openatac.export.symbol_files import export_symbol
+from openatac.graph.nodes import Graph
 from openatac.graph.structural import export_graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.cifar_resnet18 import CIFARResNet18
@@ -161,8 +162,8 @@ def test_all_networks_of_the_zoo_have_a_form():
     """But for those that only repeat the blocks of a smaller one."""
     names = [name for name in get_model_list() if '_v2_' not in name or name.startswith('cifar_resnet8_')]
     for name in names:
-        for node in json.loads(get_model(name)(mx.sym.var('data')).tojson())['nodes']:
-            if node['op'] != 'null':
+        for node in Graph.of(get_model(name)(mx.sym.var('data'))).nodes():
+            if not node.is_variable:
                 operators.find_operator(node)
 
 

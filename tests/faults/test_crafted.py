@@ -111,6 +111,14 @@ def test_nothing_that_reshapes_gets_what_has_no_elements(tmp_path, reshape):
             check_sizes(load_symbol_file(path), (3, 8, 8))
 
 
+@pytest.mark.parametrize('shape', [(0, 1), (0, -3, 1), (0, 0, 0, 1), (-3, 1), (7,), (10 ** 6,)])
+def test_what_reshapes_keeps_the_number_of_elements(tmp_path, shape):
+    """MXNet's own check lets these pass, and its copy writes beyond the end of the output."""
+    path = write(tmp_path, mx.sym.Reshape(mx.sym.var('data'), shape=shape).tojson())
+    with pytest.raises(OpenatacError, match='number of elements|does not take'):
+        check_sizes(load_symbol_file(path), (4, 4, 8))
+
+
 def test_reshaping_again_and_again_is_limited(tmp_path):
     outputs = mx.sym.var('data')
     for _ in range(257):

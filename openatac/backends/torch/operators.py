@@ -10,11 +10,12 @@ attributes are. To add one, add one line. Known deviations, all of them on purpo
 - A BatchNorm's running statistics are updated in the forward pass, as MXNet's are on a GPU; on the CPU MXNet
   does it in the backward pass, and for a BatchNorm on the image only if the image wants a gradient.
 """
-import ast
 import inspect
+from typing import Any, Callable, Dict, Tuple
 
 from openatac.backends.torch.pytorch import torch
 from openatac.errors import OpenatacError
+from openatac.graph.nodes import Node
 
 F = torch.nn.functional
 
@@ -299,12 +300,12 @@ COVERED = {
 }
 
 
-def find_operator(node):
-    """What a node of a symbol file computes: (function, operands after its inputs, keyword arguments).
+def find_operator(node: Node) -> Tuple[Callable, Tuple[Any, ...], Dict[str, Any]]:
+    """What a node computes: (function, operands after its inputs, keyword arguments).
 
     Raises OpenatacError, with the operator's name, if the table does not cover it or its attributes.
     """
-    operator, attributes = node['op'], attributes_of(node)
+    operator, attributes = node.operator, node.settings()
     key = operator
     if operator in KINDS:
         kind, default = KINDS[operator]
@@ -312,20 +313,15 @@ def find_operator(node):
     if key not in OPERATORS:
         raise OpenatacError('there is no PyTorch form of the operator %s (of %s): '
                             'openatac.backends.torch.operators.OPERATORS has those that there are'
-                            % (key, node['name']))
+                            % (key, node.name))
     operands = (attributes.pop('scalar'),) if 'scalar' in attributes else ()
     settings = _settings(OPERATORS[key])
     for name, value in attributes.items():
         known = name in settings or name in SILENT
         if value not in COVERED.get((operator, name), (value,) if known else ()):
             raise OpenatacError('there is no PyTorch form of the operator %s (of %s) with %s=%s'
-                                % (key, node['name'], name, value))
+                                % (key, node.name, name, value))
     return OPERATORS[key], operands, {name: value for name, value in attributes.items() if name in settings}
-
-
-def attributes_of(node):
-    """{name: value} of a node, without those of the user (``__lr_mult__``)."""
-    return {name: _value(text) for name, text in node.get('attrs', {}).items() if not name.startswith('__')}
 
 
 def takes_training(function):
@@ -338,10 +334,3 @@ def _settings(function):
         return inspect.signature(function).parameters
     except ValueError:  # one of PyTorch's own, which stands for an operator without attributes
         return ()
-
-
-def _value(text):
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text

@@ -1,8 +1,8 @@
 """MXNet's operators in ONNX's: one small function for each whose meaning differs, by name in CONVERTERS.
 
 A converter is given the `OnnxGraph`, the `Node` and the node's inputs as tensors of the graph; it returns
-the tensor that equals the node's output. What is constant never gets here (see `symbol_graph`). To add an
-operator, add one line to a table. Opset 17 (see `onnx.py`) is what the operators are written in.
+the tensor that equals the node's output. What is constant never gets here (see `openatac.graph.constants`).
+To add an operator, add one line to a table. The operators are written in opset 17.
 """
 import functools
 import math
@@ -65,7 +65,7 @@ def _cast(graph, node, x):
 
 def _multiply(graph, node, x, y):
     """``y`` is not written out where it repeats one number for many pixels."""
-    return graph.add('Mul', x, _unrepeated(graph, node.inputs[1]) or y)
+    return graph.add('Mul', x, _unrepeated(graph, node.inputs[1].node) or y)
 
 
 def _square(graph, node, x):
@@ -305,9 +305,9 @@ def _sum(graph, node):
     for ones, other in ((0, 1), (1, 0)):
         axes, free = _axes(node)
         vector, x = node.inputs[ones], node.inputs[other]
-        if vector.operator == 'ones_like' and all(vector.shape[axis] == 1 for axis in free[ones]):
+        if vector.node.operator == 'ones_like' and all(vector.shape[axis] == 1 for axis in free[ones]):
             axis = graph.constant([axes[other]], np.int64)
-            total = graph.add('ReduceSum', graph.tensors[x], axis, keepdims=1)
+            total = graph.add('ReduceSum', graph.tensors[x.node], axis, keepdims=1)
             shape = tuple(1 if axis == axes[other] else size for axis, size in enumerate(x.shape))
             return graph.reshape(total, shape, node.shape)
     return None
@@ -318,18 +318,18 @@ def _unrepeated(graph, node):
 
     MXNet repeats a gate for all pixels by a product with ones, for the sake of a fast gradient.
     """
-    product = node.inputs[0] if node.operator == 'reshape_like' else node
+    product = node.inputs[0].node if node.operator == 'reshape_like' else node
     if product.operator not in ('dot', 'batch_dot'):
         return None
     for ones, other in ((0, 1), (1, 0)):
         axes, free = _axes(product)
         repeated, factor = product.inputs[ones], product.inputs[other]
-        if repeated.operator == 'ones_like' and repeated.shape[axes[ones]] == 1:
+        if repeated.node.operator == 'ones_like' and repeated.shape[axes[ones]] == 1:
             first = len(product.shape) - len(free[1]) if ones else len(product.shape) - len(free[0] + free[1])
             places = range(first, first + len(free[ones]))
             shape = tuple(1 if axis in places else size for axis, size in enumerate(product.shape))
             to = _spread(product.shape, shape, node.shape)
-            return to and graph.reshape(graph.tensors[factor], factor.shape, to)
+            return to and graph.reshape(graph.tensors[factor.node], factor.shape, to)
     return None
 
 
@@ -367,8 +367,8 @@ def _pick(graph, node, x, places):
     """Elements at ``places``, which are of floating point in MXNet; a maximum if they are the maxima's."""
     shape = node.inputs[0].shape
     axis = _only(node, 'axis', -1, *range(-len(shape), len(shape))) % len(shape)
-    data, source = node.inputs
-    if source.operator == 'argmax' and source.inputs[0] is data and source.get('axis') % len(shape) == axis:
+    data, source = node.inputs[0], node.inputs[1].node
+    if source.operator == 'argmax' and source.inputs[0] == data and source.get('axis') % len(shape) == axis:
         return graph.add('ReduceMax', x, axes=[axis], keepdims=int(node.get('keepdims', False)))
     one = shape[:axis] + (1,) + shape[axis + 1:]
     places = graph.add('Cast', graph.reshape(places, source.shape, one), to=INT64)
