@@ -35,7 +35,7 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
     except ValueError as error:
         p.error(str(error))
     from openatac.training.datasets import BackgroundReader
-    from openatac.training.tracking import log_to
+    from openatac.training.tracking.log import log_to
     log_to()
     train.check_mxnet(config)  # before anything is downloaded
     only_network = train.only_makes_network(config)

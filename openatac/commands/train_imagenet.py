@@ -75,7 +75,7 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
         decays = check(config)
     except ValueError as error:
         p.error(str(error))
-    from openatac.training.tracking import log_to
+    from openatac.training.tracking.log import log_to
     log_to()
     train.check_mxnet(config)
     from openatac.distributed import workers

@@ -11,8 +11,8 @@ import subprocess
 from openatac.console.text import text_table
 from openatac.errors import OpenatacError
 from openatac.study.comparison.run_queue import TRAIN_CIFAR
-from openatac.training.curves import draw_curves
 from openatac.training.run_folder import RunFolder
+from openatac.training.tracking.curves import draw_curves
 
 UNITS = {  # name -> flags of train_cifar.py
     'ReLU': ['--act-type', 'relu'],

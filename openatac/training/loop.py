@@ -21,7 +21,8 @@ from openatac.files.schema import validate
 from openatac.models.params_file import write_params
 from openatac.training.checkpoint import check_finite, checkpoints_of, what_is_kept, writing_in
 from openatac.training.run_folder import State
-from openatac.training.tracking import Tracker, on_terminal
+from openatac.training.tracking.log import on_terminal
+from openatac.training.tracking.trackers import Tracker
 
 log = logging.getLogger('openatac')
 Row = Dict[str, Any]  # of the history: what an epoch came to

@@ -14,17 +14,25 @@ import numpy as np
 from openatac.errors import CheckpointError, OpenatacError
 from openatac.files.writing import write_text
 from openatac.options import values
-from openatac.training import loop, tracking
+from openatac.training import loop
 from openatac.training.checkpoint import checkpoints_of, only_run_in, writing_in
 from openatac.training.config import Config
-from openatac.training.contention import ContentionWatch
+from openatac.training.tracking.contention import ContentionWatch
+from openatac.training.tracking.log import FORM, log_to
+from openatac.training.tracking.trackers import (
+    HistoryPicture,
+    MetricsFiles,
+    TensorBoard,
+    Tracker,
+    WeightsAndBiases,
+)
 from openatac.version import __version__
 
 log = logging.getLogger('openatac')
 
 
 @contextlib.contextmanager
-def open_run(config: Config, command: str, log_file: Optional[str] = None, log_form: str = tracking.FORM,
+def open_run(config: Config, command: str, log_file: Optional[str] = None, log_form: str = FORM,
              rank: int = 0) -> Iterator[None]:
     """Hold the run's folder for this process, and begin its log; other ranks than 0 leave both alone.
 
@@ -38,7 +46,7 @@ def open_run(config: Config, command: str, log_file: Optional[str] = None, log_f
     folder, plots = config.output.save_dir, config.output.save_plot_dir
     with only_run_in(folder):
         with _naming('--logging-file' if log_file else '--save-dir'):
-            tracking.log_to(log_file or os.path.join(folder, 'train.log'), log_form)
+            log_to(log_file or os.path.join(folder, 'train.log'), log_form)
         if plots:
             with _naming('--save-plot-dir'):
                 os.makedirs(plots, exist_ok=True)
@@ -95,15 +103,15 @@ def check_same_start(engine: Any, progress: loop.Progress) -> None:
                               'must be one folder that all machines share')
 
 
-def _trackers(config: Config, title: str, engine: Any, progress: loop.Progress) -> List[tracking.Tracker]:
+def _trackers(config: Config, title: str, engine: Any, progress: loop.Progress) -> List[Tracker]:
     output = config.output
-    trackers: List[tracking.Tracker] = [
-        tracking.MetricsFiles(output.save_dir),
-        tracking.HistoryPicture(output.save_plot_dir or output.save_dir, title)]
+    trackers: List[Tracker] = [
+        MetricsFiles(output.save_dir),
+        HistoryPicture(output.save_plot_dir or output.save_dir, title)]
     if output.tensorboard:
-        trackers.append(tracking.TensorBoard(output.tensorboard, engine.iteration))
+        trackers.append(TensorBoard(output.tensorboard, engine.iteration))
     if output.project:
-        trackers.append(tracking.WeightsAndBiases(output.project, output.name, output.save_dir,
+        trackers.append(WeightsAndBiases(output.project, output.name, output.save_dir,
                                                   values(config)))
     # On a GPU others hardly matter, and of several processes one can't tell its own run's from others.
     if engine.cluster.size == 1 and not engine.devices.endswith('gpu'):

@@ -26,7 +26,8 @@ from openatac.training.run_folder import RunFolder
 from tests.conftest import ROOT
 
 # They open the kernel's tables, standard input, and what they have just written.
-OWN = {'openatac/training/dry_run.py', 'openatac/study/bench/bench.py', 'openatac/training/contention.py'}
+OWN = {'openatac/training/dry_run.py',
+       'openatac/study/bench/bench.py', 'openatac/training/tracking/contention.py'}
 OWN_FOLDERS = 'openatac/runtime/', 'openatac/console/', 'openatac/files/'
 
 

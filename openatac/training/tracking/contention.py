@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional
 
 from openatac.runtime.threads import thread_count
-from openatac.training.tracking import Tracker, log
+from openatac.training.tracking.log import log
+from openatac.training.tracking.trackers import Tracker
 
 WINDOW = 10.0  # seconds of one look: far above the 10 ms in which the kernel counts
 WINDOWS = 2    # that must be crowded in a row, so that an update or a compile of some seconds is nothing

@@ -1,4 +1,4 @@
-"""What a run says and leaves behind: console, log file, metrics, picture, TensorBoard, W&B.
+"""What a run reports to: files of metrics, a picture, TensorBoard, Weights & Biases.
 
 Trackers get the list of all epochs' rows, the history, so that what a resumed run leaves is what an
 uninterrupted one would have left.
@@ -9,67 +9,16 @@ import json
 import logging
 import os
 import secrets
-import sys
-from logging.handlers import MemoryHandler
 from typing import Any, Dict, List, Optional
 
-from openatac.console.streams import LogFormatter
 from openatac.errors import OpenatacError
 from openatac.files.csv_file import write_csv
 from openatac.files.reading import read_text
 from openatac.files.writing import write_text
-from openatac.training.curves import draw_curves
+from openatac.training.tracking.curves import draw_curves
 
 log = logging.getLogger('openatac')
 History = List[Dict[str, Any]]  # a row for each epoch
-FORM = '%(asctime)s %(levelname)s %(message)s'  # of a line in the log file
-
-
-def on_terminal() -> bool:
-    """Whether someone sees progress bars; standard error may also be closed."""
-    return sys.stderr is not None and sys.stderr.isatty()
-
-
-class _Console(logging.Handler):
-    """Prints above a progress bar instead of through it, and not what the bar shows itself."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setFormatter(LogFormatter())
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if getattr(record, 'on_bar', False):
-            return
-        from tqdm import tqdm
-        try:
-            tqdm.write(self.format(record), file=sys.stderr)
-        except Exception:  # a closed terminal must not end the run
-            self.handleError(record)
-
-
-def log_to(path: Optional[str] = None, form: str = FORM) -> None:
-    """Send the log to the console and append it to the file ``path``, once that is known.
-
-    What is said before then, by the reader of the data for one, goes into the file as well.
-    """
-    logging.raiseExceptions = False  # a full disk is reported by the checkpoint, once
-    log.setLevel(logging.INFO)
-    if path is None:
-        _close_handlers()
-        log.handlers = [_Console(), MemoryHandler(capacity=1000, flushLevel=logging.CRITICAL + 1)]
-        return
-    file = logging.FileHandler(path, encoding='utf-8', errors='backslashreplace')
-    file.setFormatter(LogFormatter(form))
-    for handler in log.handlers:
-        if isinstance(handler, MemoryHandler):
-            handler.setTarget(file)  # closing it passes on what it holds
-    _close_handlers()
-    log.handlers = [_Console(), file]
-
-
-def _close_handlers() -> None:
-    for handler in log.handlers:
-        handler.close()
 
 
 class Tracker:
