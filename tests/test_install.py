@@ -1,7 +1,4 @@
-"""What gets installed, the doctor, and what is left where there is no MXNet."""
-import re
-import runpy
-
+"""The command, the doctor, and what is left where there is no MXNet."""
 import pytest
 
 import openatac
@@ -10,52 +7,8 @@ from openatac.commands import doctor
 from openatac.runtime import cuda_libraries, devices
 from openatac.runtime.import_hook import MXNET_MISSING
 from openatac.runtime.processor import instruction_set
-from openatac.version import __version__
 from tests.conftest import ROOT
 from tests.fresh_python import output_of, run_python
-
-
-@pytest.fixture
-def setup_arguments(monkeypatch):
-    """What setup.py hands to setuptools."""
-    setuptools = pytest.importorskip('setuptools')
-    arguments = {}
-    monkeypatch.setattr(setuptools, 'setup', arguments.update)
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(openatac, '__version__', 'not to be asked')
-    runpy.run_path('setup.py')
-    return arguments
-
-
-def names(requirements):
-    return {re.match(r'[\w-]+', requirement).group() for requirement in requirements}
-
-
-def test_setup_describes_the_package(setup_arguments):
-    assert setup_arguments['version'] == __version__
-    folders = {path.parent.relative_to(ROOT) for path in (ROOT / 'openatac').rglob('*.py')}
-    assert set(setup_arguments['packages']) == {'.'.join(folder.parts) for folder in folders}
-    assert all((ROOT / script).exists() for script in setup_arguments['scripts'])
-    assert setup_arguments['entry_points'] == {'console_scripts': ['openatac = openatac.cli:main']}
-
-
-def test_extras_bring_what_they_promise(setup_arguments):
-    extras = setup_arguments['extras_require']
-    assert set(extras) == {'cpu', 'cu112', 'tensorboard', 'wandb', 'onnx', 'openvino', 'torch', 'demo',
-                           'test'}
-    assert 'mxnet' in names(extras['cpu']) and 'mxnet-cu112' not in names(extras['cpu'])
-    assert 'mxnet-cu112' in names(extras['cu112']) and 'mxnet' not in names(extras['cu112'])
-    cuda = [requirement for requirement in extras['cu112'] if requirement.startswith('nvidia-')]
-    assert len(cuda) == 9 and all(re.fullmatch(r'nvidia-[\w-]+-cu11==[\d.]+', line) for line in cuda)
-    assert {'pytest', 'hypothesis', 'ruff'} <= names(extras['test'])
-
-
-def test_every_extra_that_a_message_names_exists(setup_arguments):
-    named = set()
-    for path in [*(ROOT / 'openatac').rglob('*.py'), *ROOT.glob('train_*.py')]:
-        named.update(re.findall(r'openatac\[(\w+)\]', path.read_text('utf-8')))
-    assert {'cpu', 'cu112', 'demo'} <= named <= set(setup_arguments['extras_require'])
-
 
 # ---------------------------------------------------------------------- without an MXNet
 

@@ -155,20 +155,19 @@ def train(plan, progress, trackers=()):
 def _train_epoch(plan, progress, trackers, stop):
     engine, batches = plan.engine, plan.training.batches(progress.epoch)
     with contextlib.closing(prefetch(plan.training.epoch(progress.epoch, progress.batch),
-                                     plan.training.ahead)) as ahead:
-        with _bar(batches, progress, plan) as bar:
-            clock = _Clock(engine)
-            for images, labels in ahead:
-                rate = plan.schedule(engine.iteration)
-                engine.train_batch(images, labels, rate)
-                progress.batch += 1
-                bar.update()
-                if plan.log_interval and progress.batch % plan.log_interval == 0 or progress.batch == batches:
-                    _report(plan, progress, trackers, rate, clock, bar)
-                if progress.batch < batches and stop.requested(midway=True):
-                    _check_loss(engine.read_metrics(), plan, progress)
-                    _checkpoint(plan, progress, *engine.state())
-                    raise Stopped(stop.signal)
+                                     plan.training.ahead)) as ahead, _bar(batches, progress, plan) as bar:
+        clock = _Clock(engine)
+        for images, labels in ahead:
+            rate = plan.schedule(engine.iteration)
+            engine.train_batch(images, labels, rate)
+            progress.batch += 1
+            bar.update()
+            if (plan.log_interval and progress.batch % plan.log_interval == 0) or progress.batch == batches:
+                _report(plan, progress, trackers, rate, clock, bar)
+            if progress.batch < batches and stop.requested(midway=True):
+                _check_loss(engine.read_metrics(), plan, progress)
+                _checkpoint(plan, progress, *engine.state())
+                raise Stopped(stop.signal)
 
 
 def _report(plan, progress, trackers, rate, clock, bar):
@@ -210,7 +209,7 @@ def _finish_epoch(plan, progress, speed):
         **({} if test.top5 is None else {'val_top5_accuracy': test.top5}),
         'best_accuracy': progress.best['accuracy'], 'images_per_second': round(speed, 1),
     }
-    progress.history = progress.history + [row]
+    progress.history = [*progress.history, row]
     progress.epoch, progress.batch = progress.epoch + 1, 0
     engine.reset_metrics()
     return row

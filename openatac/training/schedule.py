@@ -48,7 +48,8 @@ def warmup_schedule(mode, base_lr, epochs, iterations_per_epoch, warmup_epochs=0
 
 class _Phase:
     """From ``start`` to ``end`` (with 'step': times ``factor`` after each of ``steps``) from iteration
-    ``offset`` on, over ``iterations`` iterations; its last rate holds from there on."""
+    ``offset`` on, over ``iterations`` iterations; its last rate holds from there on.
+    """
 
     def __init__(self, mode, start, end, iterations, offset, steps=(), factor=1.0):
         self.mode, self.start, self.end = mode, start, end
