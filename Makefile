@@ -73,8 +73,8 @@ coverage: $(VENV)/.with-cpu,demo,test,coverage
 	  $(COVERED_TESTS)
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
-	$(BIN)/python -m coverage json --quiet -o .coverage.json
-	$(BIN)/python .ci/uncalled.py .coverage.json
+	$(BIN)/python -m coverage json --quiet -o coverage.json
+	$(BIN)/python .ci/uncalled.py coverage.json
 
 # The source archive and the wheel, in dist/.
 dist: $(VENV)/.with-dist

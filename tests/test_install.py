@@ -1,4 +1,6 @@
 """The command, the doctor, and what is left where there is no MXNet."""
+from importlib import metadata
+
 import pytest
 
 import openatac
@@ -78,7 +80,7 @@ def test_the_doctor_finds_the_real_mxnet():
 @pytest.fixture
 def healthy(monkeypatch, tmp_path):
     """A machine with an MXNet (no need to ask it), no GPU and no data; returns Gluon's folder."""
-    monkeypatch.setattr(cli, 'ask_mxnet', lambda: (
+    monkeypatch.setattr(doctor, 'ask_mxnet', lambda: (
         {'version': '1.9.1', 'path': '/there', 'cuda': True, 'gpus': 1}, None))
     monkeypatch.setattr(devices, 'nvidia_gpus', list)
     monkeypatch.setenv('MXNET_HOME', str(tmp_path))
@@ -125,10 +127,14 @@ def test_the_doctor_tells_which_gpus_are_usable(healthy, capsys, monkeypatch):
     assert lines['GPU 2'].endswith('MXNet does not see it: update the driver')
 
 
+def no_such_package(name):
+    raise metadata.PackageNotFoundError(name)
+
+
 def test_the_doctor_names_missing_cuda_libraries_and_packages(healthy, capsys, monkeypatch):
     monkeypatch.setattr(cuda_libraries, 'has_cuda_wheel', lambda: True)
     monkeypatch.setattr(cuda_libraries, 'find_cuda_libraries', lambda: {'liba.so': None, 'libb.so': '/b'})
-    monkeypatch.setattr(cli, '_version', lambda package: None)
+    monkeypatch.setattr(metadata, 'version', no_such_package)
     lines = doctors_lines(capsys)
     assert lines['CUDA 11'] == "liba.so missing: pip install 'openatac[cu112]'"
     assert lines['wandb'] == "missing, for Weights & Biases: pip install 'openatac[wandb]'"
