@@ -48,8 +48,7 @@ def _call(argv):
         prog='openatac', usage='openatac [-h] [--version] COMMAND ...',
         description='Attention as Activation in MXNet.',
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='commands:\n' + '\n'.join('  %-17s  %s' % (name, text)
-                                         for name, (_, text) in COMMANDS.items()))
+        epilog='commands:\n' + '\n'.join(f'  {name:<17}  {text}' for name, (_, text) in COMMANDS.items()))
     parser.add_argument('--version', action='version', version='openatac ' + openatac.__version__)
     parser.add_argument('command', metavar='COMMAND', choices=COMMANDS, help='one of the commands below')
     command = parser.parse_args(argv[:1]).command

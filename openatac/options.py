@@ -15,16 +15,14 @@ import argparse
 import dataclasses
 import functools
 import typing
+from collections.abc import Iterator, Mapping, Sequence
 from typing import (
     Any,
     Callable,
     Dict,
-    Iterator,
     List,
     Literal,
-    Mapping,
     Optional,
-    Sequence,
     Tuple,
     Type,
     TypeVar,
@@ -108,13 +106,13 @@ class Field(typing.NamedTuple):
     option: Option
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def sections(config: type) -> Dict[str, Type[Section]]:
     """{attribute: section} of a config."""
     return typing.get_type_hints(config)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def fields(config: type) -> Dict[str, Field]:
     """{name: Field} of all options of a config."""
     found: Dict[str, Field] = {}
@@ -125,7 +123,7 @@ def fields(config: type) -> Dict[str, Field]:
     return found
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def section_fields(section: Type[Section]) -> Dict[str, Field]:
     """{name: Field} of the options of one section."""
     kinds = typing.get_type_hints(section, include_extras=True)

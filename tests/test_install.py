@@ -1,6 +1,5 @@
-"""What gets installed, the doctor, and what is left where there is no MXNet."""
-import re
-import runpy
+"""The command, the doctor, and what is left where there is no MXNet."""
+from importlib import metadata
 
 import pytest
 
@@ -10,52 +9,8 @@ from openatac.commands import doctor
 from openatac.runtime import cuda_libraries, devices
 from openatac.runtime.import_hook import MXNET_MISSING
 from openatac.runtime.processor import instruction_set
-from openatac.version import __version__
 from tests.conftest import ROOT
 from tests.fresh_python import output_of, run_python
-
-
-@pytest.fixture
-def setup_arguments(monkeypatch):
-    """What setup.py hands to setuptools."""
-    setuptools = pytest.importorskip('setuptools')
-    arguments = {}
-    monkeypatch.setattr(setuptools, 'setup', arguments.update)
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(openatac, '__version__', 'not to be asked')
-    runpy.run_path('setup.py')
-    return arguments
-
-
-def names(requirements):
-    return {re.match(r'[\w-]+', requirement).group() for requirement in requirements}
-
-
-def test_setup_describes_the_package(setup_arguments):
-    assert setup_arguments['version'] == __version__
-    folders = {path.parent.relative_to(ROOT) for path in (ROOT / 'openatac').rglob('*.py')}
-    assert set(setup_arguments['packages']) == {'.'.join(folder.parts) for folder in folders}
-    assert all((ROOT / script).exists() for script in setup_arguments['scripts'])
-    assert setup_arguments['entry_points'] == {'console_scripts': ['openatac = openatac.cli:main']}
-
-
-def test_extras_bring_what_they_promise(setup_arguments):
-    extras = setup_arguments['extras_require']
-    assert set(extras) == {'cpu', 'cu112', 'tensorboard', 'wandb', 'onnx', 'openvino', 'torch', 'demo',
-                           'test'}
-    assert 'mxnet' in names(extras['cpu']) and 'mxnet-cu112' not in names(extras['cpu'])
-    assert 'mxnet-cu112' in names(extras['cu112']) and 'mxnet' not in names(extras['cu112'])
-    cuda = [requirement for requirement in extras['cu112'] if requirement.startswith('nvidia-')]
-    assert len(cuda) == 9 and all(re.fullmatch(r'nvidia-[\w-]+-cu11==[\d.]+', line) for line in cuda)
-    assert {'pytest', 'hypothesis', 'ruff'} <= names(extras['test'])
-
-
-def test_every_extra_that_a_message_names_exists(setup_arguments):
-    named = set()
-    for path in [*(ROOT / 'openatac').rglob('*.py'), *ROOT.glob('train_*.py')]:
-        named.update(re.findall(r'openatac\[(\w+)\]', path.read_text('utf-8')))
-    assert {'cpu', 'cu112', 'demo'} <= named <= set(setup_arguments['extras_require'])
-
 
 # ---------------------------------------------------------------------- without an MXNet
 
@@ -125,7 +80,7 @@ def test_the_doctor_finds_the_real_mxnet():
 @pytest.fixture
 def healthy(monkeypatch, tmp_path):
     """A machine with an MXNet (no need to ask it), no GPU and no data; returns Gluon's folder."""
-    monkeypatch.setattr(cli, 'ask_mxnet', lambda: (
+    monkeypatch.setattr(doctor, 'ask_mxnet', lambda: (
         {'version': '1.9.1', 'path': '/there', 'cuda': True, 'gpus': 1}, None))
     monkeypatch.setattr(devices, 'nvidia_gpus', list)
     monkeypatch.setenv('MXNET_HOME', str(tmp_path))
@@ -172,10 +127,14 @@ def test_the_doctor_tells_which_gpus_are_usable(healthy, capsys, monkeypatch):
     assert lines['GPU 2'].endswith('MXNet does not see it: update the driver')
 
 
+def no_such_package(name):
+    raise metadata.PackageNotFoundError(name)
+
+
 def test_the_doctor_names_missing_cuda_libraries_and_packages(healthy, capsys, monkeypatch):
     monkeypatch.setattr(cuda_libraries, 'has_cuda_wheel', lambda: True)
     monkeypatch.setattr(cuda_libraries, 'find_cuda_libraries', lambda: {'liba.so': None, 'libb.so': '/b'})
-    monkeypatch.setattr(cli, '_version', lambda package: None)
+    monkeypatch.setattr(metadata, 'version', no_such_package)
     lines = doctors_lines(capsys)
     assert lines['CUDA 11'] == "liba.so missing: pip install 'openatac[cu112]'"
     assert lines['wandb'] == "missing, for Weights & Biases: pip install 'openatac[wandb]'"

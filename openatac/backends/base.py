@@ -8,8 +8,9 @@ from __future__ import annotations
 import abc
 import contextlib
 import importlib
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Iterator, List, Literal, NamedTuple, Optional, Tuple, Union
+from typing import Any, Callable, Dict, List, Literal, NamedTuple, Optional, Tuple, Union
 
 from openatac.arguments import POSITIVE
 from openatac.options import Section, option

@@ -5,7 +5,8 @@ import argparse
 import importlib.util
 import math
 import sys
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from collections.abc import Mapping
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from openatac.arguments import LARGEST, SMALLEST
 from openatac.console import program

@@ -1,10 +1,10 @@
-"""Train ResNet-50 with ATAC on ImageNet, by the recipe of "Attention as Activation".
+r"""Train ResNet-50 with ATAC on ImageNet, by the recipe of "Attention as Activation".
 
 The published command, for two GPUs (--recipe imagenet_atac is the same):
 
-    python train_imagenet.py --mode hybrid --lr 0.075 --lr-mode cosine --num-epochs 160 \\
-        --batch-size 128 --num-gpus 2 -j 48 --warmup-epochs 5 --dtype float16 --use-rec --last-gamma \\
-        --no-wd --label-smoothing --save-dir params_resnet50_v1b_ChaATAC_2 \\
+    python train_imagenet.py --mode hybrid --lr 0.075 --lr-mode cosine --num-epochs 160 \
+        --batch-size 128 --num-gpus 2 -j 48 --warmup-epochs 5 --dtype float16 --use-rec --last-gamma \
+        --no-wd --label-smoothing --save-dir params_resnet50_v1b_ChaATAC_2 \
         --logging-file resnet50_v1b_ChaATAC_2.log --r 2 --act-layers 2
 
 On several machines: python -m openatac launch --help.

@@ -169,20 +169,19 @@ def run_epochs(plan: Plan, progress: Progress, trackers: Sequence[Tracker] = ())
 def _train_epoch(plan: Plan, progress: Progress, trackers: Sequence[Tracker], stop: _Stop) -> None:
     engine, batches = plan.engine, plan.training.batches(progress.epoch)
     with contextlib.closing(prefetch(plan.training.epoch(progress.epoch, progress.batch),
-                                     plan.training.ahead)) as ahead:
-        with _bar(batches, progress, plan) as bar:
-            clock = _Clock(engine)
-            for images, labels in ahead:
-                rate = plan.schedule(engine.iteration)
-                engine.train_batch(images, labels, rate)
-                progress.batch += 1
-                bar.update()
-                if plan.log_interval and progress.batch % plan.log_interval == 0 or progress.batch == batches:
-                    _report(plan, progress, trackers, rate, clock, bar)
-                if progress.batch < batches and stop.requested(midway=True):
-                    _check_loss(engine.read_metrics(), plan, progress)
-                    _checkpoint(plan, progress, *engine.state())
-                    raise Stopped(stop.signal)
+                                     plan.training.ahead)) as ahead, _bar(batches, progress, plan) as bar:
+        clock = _Clock(engine)
+        for images, labels in ahead:
+            rate = plan.schedule(engine.iteration)
+            engine.train_batch(images, labels, rate)
+            progress.batch += 1
+            bar.update()
+            if (plan.log_interval and progress.batch % plan.log_interval == 0) or progress.batch == batches:
+                _report(plan, progress, trackers, rate, clock, bar)
+            if progress.batch < batches and stop.requested(midway=True):
+                _check_loss(engine.read_metrics(), plan, progress)
+                _checkpoint(plan, progress, *engine.state())
+                raise Stopped(stop.signal)
 
 
 def _report(plan: Plan, progress: Progress, trackers: Sequence[Tracker], rate: float, clock: _Clock,

@@ -53,7 +53,8 @@ def warmup_schedule(mode: str, base_lr: float, epochs: int, iterations_per_epoch
 
 class _Phase:
     """From ``start`` to ``end`` (with 'step': times ``factor`` after each of ``steps``) from iteration
-    ``offset`` on, over ``iterations`` iterations; its last rate holds from there on."""
+    ``offset`` on, over ``iterations`` iterations; its last rate holds from there on.
+    """
 
     def __init__(self, mode: str, start: float, end: float, iterations: int, offset: int,
                  steps: Sequence[int] = (), factor: float = 1.0):

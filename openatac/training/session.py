@@ -7,7 +7,8 @@ import logging
 import os
 import platform
 import statistics
-from typing import Any, Dict, Iterator, List, Optional
+from collections.abc import Iterator
+from typing import Any, Dict, List, Optional
 
 import numpy as np
 
