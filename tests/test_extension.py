@@ -9,7 +9,7 @@ from mxnet.gluon.block import HybridBlock
 import openatac
 import train_cifar
 from openatac.export.symbol_files import export_symbol, load_symbol
-from openatac.export.trained import of_model
+from openatac.export.trained_network import load_model
 from openatac.models.parameters import save_parameters
 from openatac.models.zoo import HOSTS, find_host, find_model
 from openatac.nn.activations import ACTIVATIONS
@@ -184,8 +184,8 @@ def test_a_comparison_names_it():
 def test_a_parameter_file_is_exported_with_what_the_host_says(tmp_path):
     net = small('tiny_v1_gate')
     save_parameters(net, str(tmp_path / 'net.params'))
-    found = of_model('tiny_v1_gate', str(tmp_path / 'net.params'), r=2)
-    assert (found.description.classes, found.description.image_shape) == (5, (3, 32, 32))
+    found = load_model('tiny_v1_gate', str(tmp_path / 'net.params'), r=2)
+    assert (found.manifest.classes, found.manifest.image_shape) == (5, (3, 32, 32))
     assert (found.net(images()).asnumpy() == net(images()).asnumpy()).all()
 
 

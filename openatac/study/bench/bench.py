@@ -20,8 +20,9 @@ from importlib import metadata
 from openatac.arguments import COUNT, SECONDS, number, prefix
 from openatac.console.text import text_table
 from openatac.errors import OpenatacError
-from openatac.export.manifest import INT8_FORMS, prefix_of, read_description
-from openatac.export.runtimes import ENGINES
+from openatac.export.forms.base import prefix_of
+from openatac.export.manifest import read_manifest
+from openatac.export.runtimes.base import RUNTIMES
 from openatac.files.csv_file import write_csv
 from openatac.files.writing import writing
 from openatac.runtime.processor import int8_line
@@ -43,7 +44,7 @@ def main(argv):
     p.add_argument('--batch-sizes', type=_sizes, default=[1, 64], metavar='B,B,...',
                    help='images in a batch (default: 1,64)')
     p.add_argument('--engines', type=_names, metavar='NAME,...',
-                   help='of %s (default: all that can run an export here)' % ', '.join(ENGINES))
+                   help='of %s (default: all that can run an export here)' % ', '.join(RUNTIMES))
     p.add_argument('--rounds', type=number(int, low=1, high=COUNT), default=5, metavar='N',
                    help='(default: %(default)s)')
     p.add_argument('--seconds', type=number(float, above=0, high=SECONDS), default=2.0, metavar='S',
@@ -55,7 +56,7 @@ def main(argv):
         p.error('argument EXPORT: %s is named twice' % max(prefixes, key=prefixes.count))
     _check_out(args.out)
     measured = measure(prefixes, args.engines, args.batch_sizes, args.rounds, args.seconds)
-    if any(ENGINES[engine].form in INT8_FORMS for _, engine, _ in measured):
+    if any(RUNTIMES.find(engine).form.is_quantized for _, engine, _ in measured):
         print(int8_line())
     rows = [_row(export, engine, size, turns, difference)
             for (export, engine, size), (turns, difference) in measured.items()]
@@ -80,9 +81,9 @@ def _sizes(text):
 
 def _names(text):
     names = text.split(',')
-    unknown = [name for name in names if name not in ENGINES]
+    unknown = [name for name in names if name not in RUNTIMES]
     if unknown or len(set(names)) < len(names):
-        raise argparse.ArgumentTypeError('%r must name each engine once, of %s' % (text, ', '.join(ENGINES)))
+        raise argparse.ArgumentTypeError('%r must name each engine once, of %s' % (text, ', '.join(RUNTIMES)))
     return names
 
 
@@ -116,10 +117,10 @@ def measure(prefixes, engines, sizes, rounds, seconds):
 
 def _warm_processes(prefix, engines, sizes):
     """Yield (engine, BenchProcess) of an export."""
-    read_description(prefix)
+    read_manifest(prefix)
     able = 0
-    for name in engines or ENGINES:
-        problem = ENGINES[name].obstacle(prefix)
+    for name in engines or RUNTIMES:
+        problem = RUNTIMES.find(name).obstacle(prefix)
         if not problem:
             process = BenchProcess(prefix, name, sizes)
             problem = process.problem
@@ -169,8 +170,8 @@ def verdict(rows, measured, export, size):
     lines = ['%s, batch %d: the fastest is %s' % (export, size, max(speed, key=speed.get))]
     theirs = max(pytorch, key=speed.get, default=None)
     told = None
-    int8 = [name for name in speed if ENGINES[name].form in INT8_FORMS]
-    onnx = [name for name in speed if ENGINES[name].form == 'onnx']
+    int8 = [name for name in speed if RUNTIMES.find(name).form.is_quantized]
+    onnx = [name for name in speed if RUNTIMES.find(name).form.name == 'onnx']
     for kind, others in (('ours', []), ('ours in float32', int8), ('MXNet in float32', int8 + onnx)):
         best = max((name for name in speed if name not in pytorch + others), key=speed.get, default=None)
         if theirs and best not in (None, told):

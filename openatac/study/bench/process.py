@@ -14,6 +14,7 @@ import time
 from typing import NamedTuple
 
 from openatac.errors import OpenatacError
+from openatac.export.runtimes.base import RUNTIMES
 from openatac.runtime.memory import keep_freed_memory
 from openatac.runtime.threads import set_threads, thread_count
 
@@ -51,7 +52,7 @@ class BenchProcess:
                      'TORCHINDUCTOR_COMPILE_THREADS': '1'},
                 pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                 start_new_session=True)
-        self.outputs, self.problem = self._ask((prefix, engine, sizes))
+        self.outputs, self.problem = self._ask((prefix, RUNTIMES.find(engine), sizes))
         if self.problem:
             self.close()
 
@@ -91,16 +92,15 @@ def serve(file):
             pipe.send(turn)
 
 
-def _warm_engine(pipe, prefix, name, sizes):
+def _warm_engine(pipe, prefix, runtime, sizes):
     """(engine, {size: images}), after the answer on the pipe; (None, None) if there is a problem."""
     import numpy as np
 
-    from openatac.export.manifest import read_description
-    from openatac.export.runtimes import open_engine
     set_threads()
     keep_freed_memory()
     try:
-        engine, shape = open_engine(prefix, name), read_description(prefix).image_shape
+        engine = runtime.open(prefix)
+        shape = engine.manifest.image_shape
         images = {size: np.random.RandomState(0).randn(size, *shape).astype('float32') for size in sizes}
         for batch in images.values():
             for _ in range(WARM_UP):
