@@ -55,8 +55,8 @@ def _build_gluoncvs(teacher: Teacher) -> HybridBlock:
     from gluoncv import model_zoo
     known = model_zoo.get_model_list()
     if teacher.network.lower() not in known:
-        raise OpenatacError(f'--teacher {teacher.network}: neither GluonCV nor openatac has a network of that '
-                            'name; see gluoncv.model_zoo.get_model_list()')
+        raise OpenatacError(f'--teacher {teacher.network}: neither GluonCV nor openatac has a network of '
+                            'that name; see gluoncv.model_zoo.get_model_list()')
     # GluonCV's own classifiers have 1000 classes, and files that it downloads
     settings = {'pretrained': True}
     if teacher.params:
@@ -64,9 +64,9 @@ def _build_gluoncvs(teacher: Teacher) -> HybridBlock:
     try:
         return model_zoo.get_model(teacher.network, **settings)
     except Exception as error:  # of whatever kind: it builds, downloads, unpacks and reads in many ways
-        raise OpenatacError(f'GluonCV cannot build the teacher {teacher.network} ({_first_line(error)}): choose '
-                            'a classifier, with its .params file in --teacher-params if it cannot be downloaded'
-                            ) from None
+        raise OpenatacError(f'GluonCV cannot build the teacher {teacher.network} ({_first_line(error)}): '
+                            'choose a classifier, with its .params file in --teacher-params if it cannot be '
+                            'downloaded') from None
 
 
 def _first_line(error: Exception) -> str:
