@@ -9,23 +9,24 @@ from openatac.console import program, streams
 # Each sub-command: the function that gets its arguments and returns the exit code, loaded when
 # it is called, and what it is for.
 COMMANDS = {
-    'demo': ('openatac.study.demo:main', 'train, compare and export three units on handwritten digits'),
+    'demo': ('openatac.commands.demo:main', 'train, compare and export three units on handwritten digits'),
     'train-cifar': ('openatac.commands.train_cifar:command', 'train a CIFAR network'),
     'train-imagenet': ('openatac.commands.train_imagenet:command', 'train ResNet-50 on ImageNet'),
     'evaluate-imagenet': ('openatac.commands.evaluate_imagenet:main',
-                          'the validation errors of trained parameters'),
+                          'compute the validation errors of trained parameters'),
     'pack': ('openatac.commands.pack:main', 'pack a folder of photographs into a record file, or check one'),
     'launch': ('openatac.commands.launch:main', 'start a training run of several processes or machines'),
-    'export': ('openatac.commands.export:main', 'a trained network as files that other programs load'),
-    'predict': ('openatac.commands.predict:main', 'what an exported network sees in images'),
-    'bench': ('openatac.study.bench.bench:main', 'how fast each engine runs exported networks'),
-    'costs': ('openatac.study.costs.table:main', 'parameters, multiply-adds and memory of networks'),
-    'plan': ('openatac.study.plan:main', 'time and cost of the published run, from one measured speed'),
-    'compare': ('openatac.study.comparison.compare:main',
+    'export': ('openatac.commands.export:main', 'write a trained network as files that other programs load'),
+    'predict': ('openatac.commands.predict:main', 'classify images by an exported network'),
+    'bench': ('openatac.commands.bench:main', 'measure how fast each engine runs exported networks'),
+    'costs': ('openatac.commands.costs:main', 'count parameters, multiply-adds and memory of networks'),
+    'plan': ('openatac.commands.plan:main', 'estimate hours and cost of the published run from one speed'),
+    'compare': ('openatac.commands.compare:main',
                 'train units at several depths and seeds, and compare them'),
-    'published': ('openatac.study.published.table:main', 'the published numbers beside our costs and runs'),
-    'gates': ('openatac.study.gates.gates:main', 'statistics of the gates of trained networks'),
-    'doctor': ('openatac.commands.doctor:main', 'what is installed, what is missing and how to get it'),
+    'published': ('openatac.commands.published:main',
+                  'compare the published numbers with our costs and runs'),
+    'gates': ('openatac.commands.gates:main', 'measure what the gates of trained networks do'),
+    'doctor': ('openatac.commands.doctor:main', 'report what is installed and how to get the rest'),
 }
 
 
@@ -48,8 +49,8 @@ def _call(argv):
         prog='openatac', usage='openatac [-h] [--version] COMMAND ...',
         description='Attention as Activation in MXNet.',
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='commands:\n' + '\n'.join(f'  {name:<17}  {text}' for name, (_, text) in COMMANDS.items()))
-    parser.add_argument('--version', action='version', version='openatac ' + openatac.__version__)
+        epilog='commands:\n' + '\n'.join(f'  {name:17}  {text}' for name, (_, text) in COMMANDS.items()))
+    parser.add_argument('--version', action='version', version=f'openatac {openatac.__version__}')
     parser.add_argument('command', metavar='COMMAND', choices=COMMANDS, help='one of the commands below')
     command = parser.parse_args(argv[:1]).command
     module, function = COMMANDS[command][0].split(':')

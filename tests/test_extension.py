@@ -15,9 +15,9 @@ from openatac.models.zoo import HOSTS, find_host, find_model
 from openatac.nn.activations import ACTIVATIONS
 from openatac.nn.attention import ATTENTIONS
 from openatac.nn.registry import Registry, bind, settings_of
-from openatac.study.comparison.compare import unit_flags
+from openatac.study.comparison.sweep import unit_flags
+from openatac.study.costs.by_name import costs_by_name
 from openatac.study.costs.count import costs
-from openatac.study.costs.table import measure
 from openatac.study.gates.statistics import unit_gates
 from openatac.training.network import build_network, resolve
 from tests.scripts import config_of
@@ -137,7 +137,7 @@ def test_an_export_computes_the_same_and_costs_what_its_arrays_hold(name, tmp_pa
 
 
 def test_costs_by_name():
-    plain, gated = (measure('tiny_v1_' + unit, (3, 32, 32))[0] for unit in ('relu', 'gate'))
+    plain, gated = (costs_by_name('tiny_v1_' + unit, (3, 32, 32))[0] for unit in ('relu', 'gate'))
     assert plain.parameters == 8 * 27 + 8 + 10 * 8 + 10
     assert gated.parameters == plain.parameters + 8
 
