@@ -20,7 +20,7 @@ from openatac.study.costs.by_name import costs_by_name
 from openatac.study.costs.count import costs
 from openatac.study.gates.statistics import unit_gates
 from openatac.training.network import build_network, resolve
-from tests.scripts import config_of
+from tests.scripts import call_script, config_of, the_error
 
 BATCH = 4
 
@@ -174,6 +174,12 @@ def test_train_cifar_builds_it(flags, name):
     net.initialize()
     assert built == name and net(images()).shape == (BATCH, 10)
     assert config.network.act_type in ('relu', 'Gated') and config.network.attention in (None, 'MyScale')
+
+
+@pytest.mark.parametrize('flags', [['--drop-rate', '0.5'], ['--act-layers', '2'], ['--useReLU']])
+def test_a_setting_that_the_host_lacks_is_refused(flags, capsys):
+    code = call_script('--model', 'tiny_v1_gate', *flags, '--summary')
+    assert code == 2 and f'{flags[0]}: ' in the_error(code, capsys.readouterr().err)
 
 
 def test_a_comparison_names_it():
