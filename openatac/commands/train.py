@@ -149,8 +149,8 @@ def find_network(given: Given) -> Tuple[Any, str, Config]:
         net, name = build_network(config)
         for option in ignored_options(config):
             if given.origins[option] == COMMAND_LINE:
-                raise ValueError(f'argument --{option.replace("_", "-")}: the host of {name} has no such setting; '
-                                 'leave it out')
+                raise ValueError(f'argument --{option.replace("_", "-")}: the host of {name} has no such '
+                                 'setting; leave it out')
     if config.compute.engine == 'torch' and not only_makes_network(config) and (
             importlib.util.find_spec('torch') is None):
         raise ModuleNotFoundError(NO_PYTORCH, name='torch')
