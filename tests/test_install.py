@@ -6,6 +6,7 @@ import pytest
 
 import openatac
 from openatac import cli
+from openatac.commands import doctor
 from openatac.runtime import cuda_libraries, devices
 from openatac.runtime.import_hook import MXNET_MISSING
 from openatac.runtime.processor import instruction_set
@@ -116,7 +117,7 @@ def test_the_doctor_survives_a_broken_mxnet(tmp_path, source, report):
 
 
 def test_the_doctor_finds_the_real_mxnet():
-    mxnet, problem = cli.ask_mxnet()
+    mxnet, problem = doctor.ask_mxnet()
     assert problem is None
     assert mxnet['version'] == '1.9.1'
 
@@ -124,7 +125,7 @@ def test_the_doctor_finds_the_real_mxnet():
 @pytest.fixture
 def healthy(monkeypatch, tmp_path):
     """A machine with an MXNet (no need to ask it), no GPU and no data; returns Gluon's folder."""
-    monkeypatch.setattr(cli, 'ask_mxnet', lambda: (
+    monkeypatch.setattr(doctor, 'ask_mxnet', lambda: (
         {'version': '1.9.1', 'path': '/there', 'cuda': True, 'gpus': 1}, None))
     monkeypatch.setattr(devices, 'nvidia_gpus', list)
     monkeypatch.setenv('MXNET_HOME', str(tmp_path))
@@ -141,7 +142,7 @@ def doctors_lines(capsys):
 
 def test_the_doctor_says_what_int8_runs_on(healthy, capsys, monkeypatch):
     monkeypatch.setenv('DNNL_MAX_CPU_ISA', 'SSE41')
-    assert (instruction_set() or 'not known') in doctors_lines(capsys)['INT8']
+    assert (instruction_set() or 'unknown') in doctors_lines(capsys)['INT8']
 
 
 def test_the_doctor_finds_data(healthy, capsys):
@@ -162,7 +163,8 @@ def test_the_doctor_tells_who_chose_the_threads(healthy, capsys, monkeypatch):
 
 
 def test_the_doctor_tells_which_gpus_are_usable(healthy, capsys, monkeypatch):
-    monkeypatch.setattr(devices, 'nvidia_gpus', lambda: [('A100', 8, 0), ('H100', 9, 0), ('T4', 7, 5)])
+    monkeypatch.setattr(devices, 'nvidia_gpus', lambda: [
+        devices.Gpu('A100', 8, 0), devices.Gpu('H100', 9, 0), devices.Gpu('T4', 7, 5)])
     lines = doctors_lines(capsys)
     assert lines['GPU 0'] == 'A100, compute capability 8.0: usable'
     assert lines['GPU 1'] == ('H100, compute capability 9.0: '
@@ -174,7 +176,7 @@ def test_the_doctor_tells_which_gpus_are_usable(healthy, capsys, monkeypatch):
 def test_the_doctor_names_missing_cuda_libraries_and_packages(healthy, capsys, monkeypatch):
     monkeypatch.setattr(cuda_libraries, 'has_cuda_wheel', lambda: True)
     monkeypatch.setattr(cuda_libraries, 'find_cuda_libraries', lambda: {'liba.so': None, 'libb.so': '/b'})
-    monkeypatch.setattr(cli, '_version', lambda package: None)
+    monkeypatch.setattr(doctor, 'installed_version', lambda package: None)
     lines = doctors_lines(capsys)
     assert lines['CUDA 11'] == "liba.so missing: pip install 'openatac[cu112]'"
     assert lines['wandb'] == "missing, for Weights & Biases: pip install 'openatac[wandb]'"
