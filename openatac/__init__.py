@@ -19,7 +19,7 @@ _PUBLIC = {
     'to_gluon': 'openatac.backends.torch.graph',
     'to_torch': 'openatac.backends.torch.graph',
 }
-__all__ = sorted(_PUBLIC) + ['__version__']
+__all__ = [*sorted(_PUBLIC), '__version__']
 
 
 def __getattr__(name: str) -> Any:

@@ -80,7 +80,7 @@ def _print(subject: str, text: Optional[str]) -> None:
 
 
 def installed_version(package: str) -> Optional[str]:
-    """The version of an installed package, or None."""
+    """Return the version of an installed package, or None."""
     from importlib.metadata import PackageNotFoundError, version
     try:
         return version(package)
@@ -103,7 +103,7 @@ def ask_mxnet() -> tuple[Optional[dict[str, Any]], Optional[str]]:
 
 
 def _remedy(reason: str) -> str:
-    """The command that fixes an MXNet that fails to load with that last line."""
+    """Return the command that fixes an MXNet that fails to load with that last line."""
     if reason.startswith('ModuleNotFoundError: No module named'):
         module = reason.split("'")[1].split('.')[0]
         return 'pip install ' + {'distutils': 'setuptools'}.get(module, module)
