@@ -483,7 +483,7 @@ def test_stopped_while_the_files_take_their_place(net, tmp_path, monkeypatch):
 KILL = """
 import os, sys
 from openatac import cli
-from openatac.deploy import bundle
+from openatac.export import bundle
 bundle.load_symbol = lambda path, *rest: os.kill(os.getpid(), 9)
 cli.main(['export', *sys.argv[1:]])
 """

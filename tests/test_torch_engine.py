@@ -303,8 +303,8 @@ def test_without_mxnet(tmp_path):
 import sys
 sys.modules['mxnet'] = None
 import numpy as np
-from openatac.engines.torch_engine import TorchEngine
-from openatac.engines.torch_graph import to_torch
+from openatac.backends.torch.engine import TorchEngine
+from openatac.backends.torch.graph import to_torch
 trained = TorchEngine(to_torch({0!r} + '-symbol.json'), 'cpu',
                       {{'learning_rate': 0.01, 'momentum': 0.9, 'wd': 1e-2}})
 random = np.random.RandomState(0)

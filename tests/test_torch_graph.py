@@ -427,7 +427,7 @@ def test_without_mxnet(net, tmp_path):
 import sys
 sys.modules['mxnet'] = None
 import numpy, torch
-from openatac.engines.torch_graph import to_gluon, to_torch
+from openatac.backends.torch.graph import to_gluon, to_torch
 module = to_torch({0!r} + '-symbol.json')
 x = torch.tensor(numpy.load({1!r}))
 numpy.save({2!r}, module.eval()(x).detach().numpy())
