@@ -1,5 +1,4 @@
 """The command, the doctor, and what is left where there is no MXNet."""
-from importlib import metadata
 
 import pytest
 
@@ -126,10 +125,6 @@ def test_the_doctor_tells_which_gpus_are_usable(healthy, capsys, monkeypatch):
                               'MXNet 1.9.1 has no code for it (5.0 to 8.9 only): use --engine torch, with '
                               "pip install 'openatac[torch]'")
     assert lines['GPU 2'].endswith('MXNet does not see it: update the driver')
-
-
-def no_such_package(name):
-    raise metadata.PackageNotFoundError(name)
 
 
 def test_the_doctor_names_missing_cuda_libraries_and_packages(healthy, capsys, monkeypatch):
