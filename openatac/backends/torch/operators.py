@@ -133,7 +133,8 @@ def batch_dot(left, right, transpose_a=False, transpose_b=False):
 
 
 def mean(x, axis=None, keepdims=False):
-    return x.mean(axis if isinstance(axis, int) else tuple(axis or range(x.dim())), keepdims)
+    y = x.mean(axis if isinstance(axis, int) else tuple(axis or range(x.dim())), keepdims)
+    return y if y.dim() else y.reshape(1)
 
 
 def softmax(x, axis=-1):

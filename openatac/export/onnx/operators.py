@@ -267,7 +267,8 @@ def _mean(graph, node, x):
     _only(node, 'exclude', False, False)
     axis = node.get('axis')
     axes = [axis] if isinstance(axis, int) else list(axis or range(len(node.inputs[0].shape)))
-    return graph.add('ReduceMean', x, axes=axes, keepdims=int(node.get('keepdims', False)))
+    mean = graph.add('ReduceMean', x, axes=axes, keepdims=int(node.get('keepdims', False)))
+    return mean if len(axes) < len(node.inputs[0].shape) else graph.reshape(mean, (), node.shape)
 
 
 def _softmax(graph, node, x):
