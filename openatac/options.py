@@ -183,13 +183,6 @@ def from_json(config: Type[C], found: Mapping[str, Any]) -> C:
     return build(config, given)
 
 
-def check_json(config: type, found: Mapping[str, Any]) -> None:
-    """Raise ValueError for a value of an option, in parsed JSON, that its flag would not take."""
-    for name, field in fields(config).items():
-        if name in found:
-            _checked(name, field, found[name])
-
-
 def _checked(name: str, field: Field, value: Any) -> Any:
     value = validate(value, field.kind, name)
     if field.option.parse is not None and type(value) in (int, float):

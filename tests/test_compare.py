@@ -10,12 +10,12 @@ import subprocess
 import sys
 
 import pytest
+from openatac.study.comparison.compare import unit_flags
+from openatac.study.comparison.runs import check_comparable, find_runs
 from scipy import stats
 
 from openatac.errors import OpenatacError
 from openatac.study.comparison import statistics as comparison
-from openatac.study.comparison.compare import unit_flags
-from openatac.study.comparison.runs import check_comparable, find_runs
 from tests.conftest import ROOT
 from tests.scripts import CIFAR100, finish, metrics_of, wait_until, write_cifar
 

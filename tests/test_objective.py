@@ -5,7 +5,7 @@ import pytest
 from mxnet import gluon
 
 from openatac.backends.loss_scale import LossScale
-from openatac.backends.mxnet.engine import GluonEngine
+from openatac.backends.mxnet.engine import MxnetEngine
 from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.errors import OpenatacError
 
@@ -84,7 +84,7 @@ def engine(loss_scale=None, contexts=(mx.cpu(),)):
     net = gluon.nn.HybridSequential()
     net.add(gluon.nn.Conv2D(4, 3), gluon.nn.BatchNorm(), gluon.nn.Flatten(), gluon.nn.Dense(CLASSES))
     net.initialize(mx.init.Xavier(), ctx=list(contexts))
-    return GluonEngine(net, list(contexts), 'nag', {'learning_rate': 0.1, 'momentum': 0.9}, (3, 6, 6),
+    return MxnetEngine(net, list(contexts), 'nag', {'learning_rate': 0.1, 'momentum': 0.9}, (3, 6, 6),
                        loss_scale=loss_scale)
 
 

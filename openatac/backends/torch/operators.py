@@ -76,6 +76,13 @@ def avg_pool(x, kernel=(), stride=(), pad=(), global_pool=False, pooling_convent
     return function(x, kernel, stride or 1, pad or 0, pooling_convention == 'full', count_include_pad)
 
 
+def sum_pool(x, kernel=(), stride=(), pad=(), global_pool=False):
+    if global_pool:
+        return x.sum(tuple(range(2, x.dim())), keepdim=True)
+    function = (F.avg_pool2d, F.avg_pool3d)[x.dim() - 4]
+    return function(x, kernel, stride or 1, pad or 0, divisor_override=1)
+
+
 def adaptive_avg_pool(x, output_size):
     return F.adaptive_avg_pool2d(x, output_size)
 
@@ -123,6 +130,10 @@ def dot(left, right, transpose_a=False, transpose_b=False):
 
 def batch_dot(left, right, transpose_a=False, transpose_b=False):
     return torch.bmm(left.mT if transpose_a else left, right.mT if transpose_b else right)
+
+
+def mean(x, axis=None, keepdims=False):
+    return x.mean(axis if isinstance(axis, int) else tuple(axis or range(x.dim())), keepdims)
 
 
 def softmax(x, axis=-1):
@@ -252,6 +263,7 @@ def cast(x, dtype):
 OPERATORS = {
     'Convolution': convolution, 'FullyConnected': fully_connected, 'BatchNorm': batch_norm,
     'GroupNorm': group_norm, 'Dropout': dropout, 'Pooling max': max_pool, 'Pooling avg': avg_pool,
+    'Pooling sum': sum_pool,
     '_contrib_AdaptiveAvgPooling2D': adaptive_avg_pool, 'UpSampling nearest': upsample_nearest,
     '_contrib_BilinearResize2D like': resize_like,
 
@@ -262,7 +274,8 @@ OPERATORS = {
 
     'relu': torch.relu, 'sigmoid': torch.sigmoid, 'tanh': torch.tanh, 'exp': torch.exp, 'log': torch.log,
     'sin': torch.sin, 'cos': torch.cos, 'sqrt': torch.sqrt, 'square': torch.square, 'abs': torch.abs,
-    'negative': torch.neg, 'erf': torch.erf, 'clip': clip, 'softmax': softmax, 'ones_like': torch.ones_like,
+    'negative': torch.neg, 'erf': torch.erf, 'clip': clip, 'mean': mean, 'softmax': softmax,
+    'ones_like': torch.ones_like,
     'zeros_like': torch.zeros_like, '_copy': torch.clone, 'BlockGrad': torch.detach, 'Cast': cast,
 
     'elemwise_add': torch.add, 'elemwise_sub': torch.sub, 'elemwise_mul': torch.mul,
@@ -291,7 +304,8 @@ SILENT = {'kernel', 'num_filter', 'num_hidden', 'num_args', 'no_bias', 'workspac
 # Attributes of which the function above covers only these values.
 COVERED = {
     ('Convolution', 'layout'): ('NCHW', 'NCW', 'NCDHW', None), ('BatchNorm', 'output_mean_var'): (False,),
-    ('Pooling', 'layout'): ('NCHW', 'NCW', 'NCDHW', None), ('Pooling', 'count_include_pad'): (True, False),
+    ('mean', 'exclude'): (False,), ('Pooling', 'layout'): ('NCHW', 'NCW', 'NCDHW', None),
+    ('Pooling', 'count_include_pad'): (True, False),
     ('Pooling', 'pooling_convention'): ('valid', 'full'), ('UpSampling', 'num_args'): (1,),
     ('Dropout', 'mode'): ('training',), ('Dropout', 'axes'): ((), None),
     ('softmax', 'temperature'): (1, None), ('softmax', 'use_length'): (False,), ('softmax', 'dtype'): (None,),
