@@ -134,7 +134,7 @@ def page(groups: Sequence[Group], measure: str = 'last_accuracy') -> str:
 
 def _results(groups: Sequence[Group]) -> str:
     return '\n'.join([_heading('Accuracy and costs'), _paragraphs([
-        'b: blocks per stage. Parameters: those that are trained. Multiply-adds: of one image. '
+        'b: blocks per stage. Parameters: trainable ones. Multiply-adds: for one image. '
         'Images/s: in training, the median over the seeds.']),
         _table(results.HEAD, results.rows(groups))])
 
@@ -149,7 +149,7 @@ def _relative_costs(groups: Sequence[Group]) -> str:
     if not others:
         return ''
     machines = {(run.summary['device'], run.summary['threads']) for each in groups for run in each.runs}
-    head = ('b', UNIT, 'parameters', 'multiply-adds') + ('images/s',) * (len(machines) == 1)
+    head = ('b', UNIT, 'parameters', 'multiply-adds', *['images/s'] * (len(machines) == 1))
     rows = [(str(each.blocks), each.unit, *(f'{own / base:.2f}' for own, base in zip(
         _costs(each), reference[each.blocks]))) for each in others]
     return '\n'.join([_heading(f'Costs relative to {REFERENCE}'), _paragraphs([
@@ -166,7 +166,7 @@ def _figures(groups: Sequence[Group], measure: str) -> str:
         with literal_text():
             return _drawn(groups, measure)
     except ImportError:
-        return _paragraphs(["The pictures are missing, since matplotlib is not installed "
+        return _paragraphs(["The figures are missing, since matplotlib is not installed "
                             "(pip install 'openatac[demo]')."])
 
 
@@ -200,8 +200,8 @@ def _statements(groups: Sequence[Group], measure: str) -> str:
     if not items:
         return ''
     return '\n'.join([_heading('Differences between units: ' + MEASURES[measure]), _paragraphs([
-        "Where p is given, it is of Welch's t test for each two units by themselves, not corrected for how "
-        'many such tests there are.']), '<ul>', *items, '</ul>'])
+        "Each p is of Welch's t test for one pair of units, without a correction for the number of tests."]),
+        '<ul>', *items, '</ul>'])
 
 
 def _runs(groups: Sequence[Group]) -> str:

@@ -150,7 +150,7 @@ def statement(one: Group, other: Group, measure: str = 'last_accuracy') -> str:
     difference = (f'{one.unit} against {other.unit}, b = {one.blocks}: '
                   f'{statistics.mean(found) - statistics.mean(against):+.4f}')
     if min(len(found), len(against)) < 2:
-        return difference + ' (one seed tells nothing of chance)'
+        return difference + ' (one seed says nothing about chance)'
     if len(set(found)) == len(set(against)) == 1:
         return difference + ' (no spread over the seeds, so no test)'
     from scipy import stats

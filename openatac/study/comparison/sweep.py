@@ -86,12 +86,12 @@ def unit_flags(unit: str) -> List[str]:
 def reserved_flags() -> Iterator[str]:
     """The flags of train_cifar.py that a comparison sets itself.
 
-    They are those of the unit, the depth and the seed, and those that say what is done with a run and where
-    it goes, which do not change its result.
+    They are those of unit, depth and seed, and those that do not change a run's result but say what
+    to do with it and where to put it.
     """
     for name, field in fields(CifarConfig).items():
-        about_run = field.section in ('network', 'start', 'output') and not field.option.result
-        if field.option.named or about_run and name not in ('log_interval', 'save_period') or (
-                name in ('seed', 'recipe')):
+        own = name in ('seed', 'recipe') or field.option.named
+        handles_run = field.section in ('network', 'start', 'output') and not field.option.result
+        if own or handles_run and name not in ('log_interval', 'save_period'):
             for flag in flags_of(name, field):
                 yield from (flag, '--no-' + flag[2:])
