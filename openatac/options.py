@@ -32,6 +32,7 @@ from openatac.files.schema import validate
 
 DEFAULT, COMMAND_LINE = 'default', 'command line'
 C = TypeVar('C')
+F = TypeVar('F', bound=Callable[..., Any])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +98,11 @@ def inherited(section: Type[Section], name: str, default: Any) -> Any:
 
 # ------------------------------------------------------------------------------------- fields
 
+def _cached(function: F) -> F:
+    """`functools.cache` for functions of classes, which mypy does not take for hashable."""
+    return typing.cast(F, functools.cache(function))
+
+
 class Field(typing.NamedTuple):
     """One option of a config: its section's attribute in the config, its annotation and its default."""
 
@@ -106,13 +112,13 @@ class Field(typing.NamedTuple):
     option: Option
 
 
-@functools.cache
+@_cached
 def sections(config: type) -> Dict[str, Type[Section]]:
     """{attribute: section} of a config."""
     return typing.get_type_hints(config)
 
 
-@functools.cache
+@_cached
 def fields(config: type) -> Dict[str, Field]:
     """{name: Field} of all options of a config."""
     found: Dict[str, Field] = {}
@@ -123,7 +129,7 @@ def fields(config: type) -> Dict[str, Field]:
     return found
 
 
-@functools.cache
+@_cached
 def section_fields(section: Type[Section]) -> Dict[str, Field]:
     """{name: Field} of the options of one section."""
     kinds = typing.get_type_hints(section, include_extras=True)

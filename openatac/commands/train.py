@@ -131,7 +131,7 @@ def check_mxnet(config: Config) -> None:
                                   'wrote where MXNet is', name=error.name) from None
 
 
-def find_network(given: Given) -> Tuple[Any, str, Config]:
+def find_network(given: Given) -> Tuple[Any, str, Any]:
     """(network, its name, the config that it completes): of the options or, with --initial, of its files.
 
     The network is what `openatac.backends.base.open_backend` takes. Raises ValueError for options that make

@@ -106,4 +106,4 @@ def _fingerprint(*image_sets: ImageSet) -> str:
 
 def _checksum(images: ImageSet) -> int:
     """Of the labels and, since all pixels would take as long as reading them, of each 50th image."""
-    return zlib.crc32(np.ascontiguousarray(images.images[::50]), zlib.crc32(images.labels))
+    return zlib.crc32(np.ascontiguousarray(images.images[::50]).data, zlib.crc32(images.labels.data))

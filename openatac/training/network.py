@@ -14,11 +14,13 @@ from openatac.models.zoo import PUBLISHED_CIFAR_HOST, find_host, find_model, uni
 from openatac.nn.activations import ACTIVATIONS
 from openatac.nn.attention import ATTENTIONS
 from openatac.nn.group_norm import GroupNorm
+from openatac.nn.registry import Registry
 from openatac.options import changed, section_fields
 from openatac.training.config import CifarConfig, Config, ImagenetConfig, ImagenetNetwork
 
 CLASSES = {'cifar10': 10, 'cifar100': 100, 'digits': 10}
-_REGISTRIES = {'act_type': ACTIVATIONS, 'attention': ATTENTIONS, 'self_attention': SELF_ATTENTIONS}
+_REGISTRIES: dict[str, Registry[Any]] = {
+    'act_type': ACTIVATIONS, 'attention': ATTENTIONS, 'self_attention': SELF_ATTENTIONS}
 
 
 def resolve(config: Config) -> Config:

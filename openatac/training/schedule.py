@@ -52,8 +52,9 @@ def warmup_schedule(mode: str, base_lr: float, epochs: int, iterations_per_epoch
 
 
 class _Phase:
-    """From ``start`` to ``end`` (with 'step': times ``factor`` after each of ``steps``) from iteration
-    ``offset`` on, over ``iterations`` iterations; its last rate holds from there on.
+    """The rates from ``start`` to ``end`` over ``iterations`` iterations from ``offset`` on.
+
+    With 'step' the rate is multiplied by ``factor`` after each of ``steps``. The last rate holds after that.
     """
 
     def __init__(self, mode: str, start: float, end: float, iterations: int, offset: int,
