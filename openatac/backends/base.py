@@ -10,12 +10,12 @@ import contextlib
 import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Literal, NamedTuple, Optional, Tuple, Union
+from typing import Any, Callable, Literal, NamedTuple, Optional, Union
 
 from openatac.arguments import POSITIVE
 from openatac.options import Section, option
 
-Arrays = Dict[str, Any]  # {name: numpy.ndarray}
+Arrays = dict[str, Any]  # {name: numpy.ndarray}
 
 
 # ------------------------------------------------------------------------------------- settings
@@ -50,7 +50,7 @@ class ImagenetCompute(Compute):
 
 # ------------------------------------------------------------------------------------- registry
 
-_BACKENDS: Dict[str, Union[str, Callable[..., Backend]]] = {
+_BACKENDS: dict[str, Union[str, Callable[..., Backend]]] = {
     'mxnet': 'openatac.backends.mxnet.backend:MxnetBackend',
     'torch': 'openatac.backends.torch.backend:TorchBackend',
 }
@@ -61,7 +61,7 @@ def register_backend(name: str, factory: Callable[..., Backend]) -> None:
     _BACKENDS[name] = factory
 
 
-def open_backend(net: Any, compute: Compute, image_shape: Tuple[int, int, int], seed: int, gpus: str,
+def open_backend(net: Any, compute: Compute, image_shape: tuple[int, int, int], seed: int, gpus: str,
                  fall_back: bool) -> Backend:
     """The `Backend` that ``compute.engine`` names, with the network on its devices.
 
@@ -126,7 +126,7 @@ class Backend(abc.ABC):
         """The teacher's network, as the ``objective`` of `engine` takes it."""
 
     @abc.abstractmethod
-    def engine(self, optimizer: Dict[str, float], objective: Dict[str, Any], no_wd: bool = False,
+    def engine(self, optimizer: dict[str, float], objective: dict[str, Any], no_wd: bool = False,
                top5: bool = False, cluster: Any = None) -> Engine:
         """The engine that trains and evaluates the network.
 
@@ -178,7 +178,7 @@ class Engine(abc.ABC):
     iteration: int
     images: int
     devices: str
-    versions: Dict[str, str]
+    versions: dict[str, str]
 
     @abc.abstractmethod
     def train_batch(self, images: Any, labels: Any, rate: float) -> None:
@@ -204,14 +204,14 @@ class Engine(abc.ABC):
         """The means over all ``batches`` of (images, labels), those of all processes together."""
 
     @abc.abstractmethod
-    def state(self) -> Tuple[Arrays, Dict[str, Any]]:
+    def state(self) -> tuple[Arrays, dict[str, Any]]:
         """All arrays and numbers that the next steps depend on.
 
         Each process must call it; all get the same.
         """
 
     @abc.abstractmethod
-    def load_state(self, arrays: Arrays, numbers: Dict[str, Any]) -> None:
+    def load_state(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
         """Go back to what `state` returned."""
 
     @abc.abstractmethod
@@ -255,7 +255,7 @@ class SingleProcess:
     def __init__(self, kvstore: str = 'device'):
         self.kvstore = kvstore
 
-    def gather(self, message: Any, name: str = 'a message') -> List[Any]:
+    def gather(self, message: Any, name: str = 'a message') -> list[Any]:
         return [message]
 
     def barrier(self, name: str = 'a barrier') -> None:
@@ -264,7 +264,7 @@ class SingleProcess:
     def prepare(self, trainer: Any, batch_size: int) -> None:
         pass
 
-    def check_alike(self, settings: Dict[str, Any]) -> None:
+    def check_alike(self, settings: dict[str, Any]) -> None:
         pass
 
     def close(self) -> None:

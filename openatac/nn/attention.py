@@ -30,7 +30,7 @@ def average_pixels(F, x):
 
 
 def scale_channels(F, x, gate):
-    """x (B, C, H, W) times gate (B, C) or (B, C, 1, 1), the same for all pixels."""
+    """X (B, C, H, W) times gate (B, C) or (B, C, 1, 1), the same for all pixels."""
     return F.broadcast_mul(x, F.reshape(gate, (0, 0, 1, 1)))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from typing import Annotated, Any, Dict, List, Literal, Tuple, Type, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 from openatac.arguments import SEED
 from openatac.errors import OpenatacError
@@ -71,14 +71,14 @@ class _Best(TypedDict):
 class _Progress(TypedDict):
     epoch: Annotated[int, Range(0, 2 ** 40)]
     batch: Annotated[int, Range(0, 2 ** 40)]
-    history: List[Dict[str, float]]
+    history: list[dict[str, float]]
     best: _Best
 
 
 class State(TypedDict):
     """state.json of a checkpoint."""
 
-    settings: Dict[str, Any]
+    settings: dict[str, Any]
     engine: _Engine
     progress: _Progress
 
@@ -107,7 +107,7 @@ class RunFolder:
         """What summary.json says; OSError, or ValueError if it is damaged or of an older version."""
         return read_json(self.file('summary.json'), Summary)
 
-    def history(self) -> Dict[str, List[float]]:
+    def history(self) -> dict[str, list[float]]:
         """{column of metrics.csv: its value after each epoch}; OSError, or ValueError if it is damaged."""
         rows = read_csv(self.file('metrics.csv'))
         if not rows:
@@ -118,11 +118,11 @@ class RunFolder:
         """How many epochs have been trained; OSError before the first."""
         return len(read_text(self.file('metrics.jsonl')).splitlines())
 
-    def network(self) -> Tuple[Any, str, Config]:
+    def network(self) -> tuple[Any, str, Config]:
         """(HybridBlock without values, its name, the run's config); OpenatacError if there is none."""
         return self.build(self.config())
 
-    def build(self, config: Config) -> Tuple[Any, str, Config]:
+    def build(self, config: Config) -> tuple[Any, str, Config]:
         """The same for a config of this run that is known already."""
         from openatac.training.network import build_network, for_one_device, resolve
         try:
@@ -138,17 +138,17 @@ def config_of_summary(summary: Summary) -> Config:
 
     Raises ValueError if it is damaged or of an older version.
     """
-    settings: Dict[str, Any] = dict(summary['settings'])
+    settings: dict[str, Any] = dict(summary['settings'])
     # With a host of its own, the network's name says all; else the settings do.
     return _config({**settings, 'model': summary['model'] if settings.get('host') else 'atac'})
 
 
-def _config(settings: Dict[str, Any]) -> Config:
+def _config(settings: dict[str, Any]) -> Config:
     """The config of parsed settings; ValueError if they are not those of a run."""
     return from_json(_kind(settings), settings)
 
 
-def _kind(settings: Dict[str, Any]) -> Type[Config]:
+def _kind(settings: dict[str, Any]) -> type[Config]:
     return CifarConfig if 'blocks' in settings else ImagenetConfig
 
 

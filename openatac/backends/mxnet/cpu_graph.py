@@ -9,7 +9,7 @@ with those operators exchanged, on the very same parameters.
 """
 from __future__ import annotations
 
-from typing import Optional, Tuple
+from typing import Optional
 
 import mxnet as mx
 from mxnet import gluon
@@ -17,7 +17,7 @@ from mxnet import gluon
 from openatac.graph.nodes import Graph, Node
 
 
-def training_form(net: gluon.HybridBlock, image_shape: Tuple[int, ...]) -> gluon.HybridBlock:
+def training_form(net: gluon.HybridBlock, image_shape: tuple[int, ...]) -> gluon.HybridBlock:
     """A block that computes what ``net`` does for images (B, *image_shape), with ``net``'s own parameters.
 
     net : HybridBlock whose values are drawn. It is returned itself if there is nothing to exchange.
@@ -28,7 +28,7 @@ def training_form(net: gluon.HybridBlock, image_shape: Tuple[int, ...]) -> gluon
     return net if faster is symbol else gluon.SymbolBlock(faster, data, params=net.collect_params())
 
 
-def exchange(symbol: mx.sym.Symbol, image_shape: Tuple[int, ...]) -> mx.sym.Symbol:
+def exchange(symbol: mx.sym.Symbol, image_shape: tuple[int, ...]) -> mx.sym.Symbol:
     """``symbol``, whose input is ``data``, with its slow operators exchanged; itself if it has none."""
     graph = Graph.of(symbol)
     graph.infer_shapes(data=(2, *image_shape))
@@ -52,26 +52,26 @@ def _faster(node: Node) -> Optional[mx.sym.Symbol]:
     if node.operator == 'broadcast_mul':
         left, right = (source.shape for source in node.inputs)
         if len(left) == len(right) == 4 and left != right:
-            repeated = {left[:2] + (1, 1): scale_channels, left[:1] + (1,) + left[2:]: _scale_pixels,
-                        (1,) + left[1:]: _scale_images}.get(right)
+            repeated = {(*left[:2], 1, 1): scale_channels, (*left[:1], 1, *left[2:]): _scale_pixels,
+                        (1, *left[1:]): _scale_images}.get(right)
             return repeated and repeated(x, gate)
     return None
 
 
 def scale_channels(x: mx.sym.Symbol, gate: mx.sym.Symbol) -> mx.sym.Symbol:
-    """x (B, C, H, W) times gate (B, C, 1, 1)."""
+    """X (B, C, H, W) times gate (B, C, 1, 1)."""
     repeated = mx.sym.dot(mx.sym.reshape(gate, (0, 0, 1)), _pixels(_planes(x)), transpose_b=True)
     return x * mx.sym.reshape_like(repeated, x)
 
 
 def _scale_pixels(x: mx.sym.Symbol, gate: mx.sym.Symbol) -> mx.sym.Symbol:
-    """x (B, C, H, W) times gate (B, 1, H, W)."""
+    """X (B, C, H, W) times gate (B, 1, H, W)."""
     repeated = mx.sym.batch_dot(_channels(_planes(x)), mx.sym.reshape(gate, (0, 1, -1)))
     return x * mx.sym.reshape_like(repeated, x)
 
 
 def _scale_images(x: mx.sym.Symbol, factor: mx.sym.Symbol) -> mx.sym.Symbol:
-    """x (B, C, H, W) times factor (1, C, H, W)."""
+    """X (B, C, H, W) times factor (1, C, H, W)."""
     images = mx.sym.ones_like(mx.sym.slice_axis(mx.sym.flatten(x), axis=1, begin=0, end=1))  # (B, 1)
     repeated = mx.sym.dot(images, mx.sym.reshape(factor, (1, -1)))
     return x * mx.sym.reshape_like(repeated, x)

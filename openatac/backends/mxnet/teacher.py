@@ -1,8 +1,6 @@
 """The teacher of a distillation: a trained network, by name."""
 from __future__ import annotations
 
-from typing import List, Tuple
-
 import mxnet as mx
 from mxnet.gluon.block import HybridBlock
 
@@ -12,7 +10,7 @@ from openatac.models.parameters import load_parameters
 from openatac.models.zoo import find_model
 
 
-def load_teacher(teacher: Teacher, contexts: List[mx.Context], image_shape: Tuple[int, ...],
+def load_teacher(teacher: Teacher, contexts: list[mx.Context], image_shape: tuple[int, ...],
                  dtype: str) -> HybridBlock:
     """The trained network of our zoo or GluonCV's, on ``contexts``.
 
@@ -30,7 +28,7 @@ def load_teacher(teacher: Teacher, contexts: List[mx.Context], image_shape: Tupl
     net.cast(dtype)
     net.hybridize(static_alloc=True)
     for ctx in contexts:
-        output = net(mx.nd.zeros((1,) + image_shape, ctx, dtype))
+        output = net(mx.nd.zeros((1, *image_shape), ctx, dtype))
     classes = output.shape[1] if isinstance(output, mx.nd.NDArray) else 0  # 0: it has several outputs
     if classes != teacher.classes:
         raise OpenatacError(f'the teacher {teacher.network} has {classes} classes, and the network '

@@ -11,7 +11,7 @@ attributes are. To add one, add one line. Known deviations, all of them on purpo
   does it in the backward pass, and for a BatchNorm on the image only if the image wants a gradient.
 """
 import inspect
-from typing import Any, Callable, Dict, Tuple
+from typing import Any, Callable
 
 from openatac.backends.torch.pytorch import torch
 from openatac.errors import OpenatacError
@@ -33,7 +33,7 @@ def fully_connected(x, weight, bias=None, flatten=True):
 
 def batch_norm(x, gamma, beta, moving_mean, moving_var, training, eps=1e-3, momentum=0.9, fix_gamma=True,
                use_global_stats=False, axis=1):
-    """moving = momentum * moving + (1 - momentum) * batch, with the same biased variance that normalises.
+    """Moving = momentum * moving + (1 - momentum) * batch, with the same biased variance that normalises.
 
     (PyTorch's own has the unbiased variance in that sum, and the other meaning of momentum.)
     """
@@ -315,7 +315,7 @@ COVERED = {
 }
 
 
-def find_operator(node: Node) -> Tuple[Callable, Tuple[Any, ...], Dict[str, Any]]:
+def find_operator(node: Node) -> tuple[Callable, tuple[Any, ...], dict[str, Any]]:
     """What a node computes: (function, operands after its inputs, keyword arguments).
 
     Raises OpenatacError, with the operator's name, if the table does not cover it or its attributes.
@@ -324,18 +324,17 @@ def find_operator(node: Node) -> Tuple[Callable, Tuple[Any, ...], Dict[str, Any]
     key = operator
     if operator in KINDS:
         kind, default = KINDS[operator]
-        key = '%s %s' % (operator, attributes.pop(kind, default))
+        key = f'{operator} {attributes.pop(kind, default)}'
     if key not in OPERATORS:
-        raise OpenatacError('there is no PyTorch form of the operator %s (of %s): '
-                            'openatac.backends.torch.operators.OPERATORS has those that there are'
-                            % (key, node.name))
+        raise OpenatacError(f'there is no PyTorch form of the operator {key} (of {node.name}): '
+                            'openatac.backends.torch.operators.OPERATORS has those that there are')
     operands = (attributes.pop('scalar'),) if 'scalar' in attributes else ()
     settings = _settings(OPERATORS[key])
     for name, value in attributes.items():
         known = name in settings or name in SILENT
         if value not in COVERED.get((operator, name), (value,) if known else ()):
-            raise OpenatacError('there is no PyTorch form of the operator %s (of %s) with %s=%s'
-                                % (key, node.name, name, value))
+            raise OpenatacError(f'there is no PyTorch form of the operator {key} (of {node.name}) with '
+                                f'{name}={value}')
     return OPERATORS[key], operands, {name: value for name, value in attributes.items() if name in settings}
 
 
