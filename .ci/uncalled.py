@@ -1,6 +1,6 @@
-"""Name the public functions of the package that no test calls, by what ``coverage json`` wrote.
+"""Name the public functions of the package that no test calls.
 
-    python .ci/uncalled.py coverage.json
+Usage: python .ci/uncalled.py coverage.json, the file that ``coverage json`` wrote.
 """
 import json
 import sys

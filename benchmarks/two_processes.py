@@ -45,7 +45,8 @@ def main():
 
 
 def measure(photos, folder):
-    from openatac.study.plan import predict, trainable_parameters
+    from openatac.study.estimate import trainable_parameters
+    from openatac.study.step_time import Setup, step
     parameters = trainable_parameters('resnet50_v1b_atac')
     script = [str(ROOT / 'train_imagenet.py'), '--data-dir', photos, '--num-classes', '1000', '--input-size',
               str(SIZE), '--batch-size', str(BATCH), '-j', '0', '--dry-run', str(STEPS)]
@@ -60,8 +61,8 @@ def measure(photos, folder):
     together = seconds_per_step(output(start([*LAUNCH, *script, *flags('c'), '--kvstore', 'dist_sync'])))
     # The model's server takes both workers' gradients through one link.
     bandwidth = 2 * 4 * parameters / sending * 8 / 1e9
-    model = predict(gpus=2, gpus_per_machine=1, servers=1, bandwidth=bandwidth, dtype='float32',
-                    images_per_second=BATCH / alone, batch_size=BATCH, parameters=parameters)
+    model = step(Setup(gpus=2, gpus_per_machine=1, servers=1, bandwidth=bandwidth, dtype='float32',
+                       images_per_second=BATCH / alone, batch_size=BATCH, parameters=parameters)).seconds
     return {'alone_s': alone, 'exchange_s': sending, 'measured_s': together, 'model_s': model,
             'measured_to_model': together / model}
 

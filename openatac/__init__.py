@@ -1,7 +1,7 @@
 """openatac: "Attention as Activation" (Dai et al., ICPR 2020) in Apache MXNet Gluon.
 
-Importing this package is cheap and loads no MXNet: it only makes sure that a later
-``import mxnet`` works. The public names below load on first use.
+Importing this package is cheap and does not load MXNet: it only makes sure that a later ``import mxnet``
+works. The public names below load on first use.
 """
 import importlib
 from typing import Any
@@ -17,7 +17,10 @@ _PUBLIC = {
     'get_model_list': 'openatac.models.zoo',
     'register_activation': 'openatac.models.zoo',
     'register_attention': 'openatac.models.zoo',
+    'register_backend': 'openatac.backends.base',
+    'register_form': 'openatac.export.forms.base',
     'register_host': 'openatac.models.zoo',
+    'register_runtime': 'openatac.export.runtimes.base',
     'replace_activations': 'openatac.models.replacement',
     'to_gluon': 'openatac.backends.torch.graph',
     'to_torch': 'openatac.backends.torch.graph',

@@ -53,6 +53,7 @@ class Number:
     also: tuple[float, ...] = ()
 
     def __call__(self, text: str) -> Any:
+        """Return the number that the text is; raise argparse.ArgumentTypeError if it is not one."""
         try:
             value = self.kind(text)
         except ValueError:
@@ -72,7 +73,7 @@ class Number:
 def number(kind: type, low: Optional[float] = None, high: Optional[float] = None,
            above: Optional[float] = None, below: Optional[float] = None,
            also: Sequence[float] = ()) -> Number:
-    """The `Number` with these `Bounds`."""
+    """Return the `Number` with these `Bounds`."""
     return Number(kind, Bounds(low, high, above, below), tuple(also))
 
 
@@ -82,7 +83,7 @@ RATIO = number(float, low=1, high=CHANNELS)  # of channels, in a bottleneck
 
 
 def prefix(text: str) -> str:
-    """An argparse type: the start of the names of files to be written, which is not a folder."""
+    """Check the start of the names of files to be written, which is not a folder: an argparse type."""
     try:
         return check_prefix(text)
     except ValueError as error:
@@ -91,8 +92,7 @@ def prefix(text: str) -> str:
 
 def check_whole(name: str, value: Any, low: int, high: int) -> None:
     """Raise ValueError unless the argument ``name`` is a whole number from ``low`` to ``high``."""
-    is_whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not is_whole or not low <= value <= high:
+    if not _is_a(value, numbers.Integral) or not low <= value <= high:
         raise ValueError(f'{name} must be a whole number from {low} to {high}, not {value!r}')
 
 
@@ -102,12 +102,15 @@ def check_odd(name: str, value: Any) -> None:
         raise ValueError(f'{name} must be an odd number from 1, not {value!r}')
 
 
+def _is_a(value: Any, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
 def check_number(name: str, value: Any, low: Optional[float] = None, high: Optional[float] = None,
                  above: Optional[float] = None, below: Optional[float] = None) -> None:
     """Raise ValueError unless the argument ``name`` is a finite number within the `Bounds`."""
     bounds = Bounds(low, high, above, below)
-    is_real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not is_real or not math.isfinite(value) or not bounds.hold(value):
+    if not _is_a(value, numbers.Real) or not math.isfinite(value) or not bounds.hold(value):
         raise ValueError(f'{name} must be a number {bounds}, not {value!r}')
 
 

@@ -19,12 +19,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import (
     Any,
     Callable,
-    Dict,
-    List,
     Literal,
     Optional,
-    Tuple,
-    Type,
     TypeVar,
 )
 
@@ -32,6 +28,7 @@ from openatac.files.schema import validate
 
 DEFAULT, COMMAND_LINE = 'default', 'command line'
 C = TypeVar('C')
+F = TypeVar('F', bound=Callable[..., Any])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +59,7 @@ class Option:
     help: str
     parse: Optional[Callable[[str], Any]] = None
     choices: Optional[Callable[[], Sequence[str]]] = None
-    flags: Optional[Tuple[str, ...]] = None
+    flags: Optional[tuple[str, ...]] = None
     metavar: Optional[str] = None
     shown: str = ''
     negatable: bool = False
@@ -89,13 +86,18 @@ def option(default: Any, help: str = '', **settings: Any) -> Any:
     return dataclasses.field(default=default, metadata={'option': Option(help, **settings)})
 
 
-def inherited(section: Type[Section], name: str, default: Any) -> Any:
+def inherited(section: type[Section], name: str, default: Any) -> Any:
     """The option ``name`` of another section with a default of its own."""
     field = section.__dataclass_fields__[name]  # type: ignore[attr-defined]
     return dataclasses.field(default=default, metadata=field.metadata)
 
 
 # ------------------------------------------------------------------------------------- fields
+
+def _cached(function: F) -> F:
+    """`functools.cache` for functions of classes, which mypy does not take for hashable."""
+    return typing.cast(F, functools.cache(function))
+
 
 class Field(typing.NamedTuple):
     """One option of a config: its section's attribute in the config, its annotation and its default."""
@@ -106,16 +108,16 @@ class Field(typing.NamedTuple):
     option: Option
 
 
-@functools.cache
-def sections(config: type) -> Dict[str, Type[Section]]:
+@_cached
+def sections(config: type) -> dict[str, type[Section]]:
     """{attribute: section} of a config."""
     return typing.get_type_hints(config)
 
 
-@functools.cache
-def fields(config: type) -> Dict[str, Field]:
+@_cached
+def fields(config: type) -> dict[str, Field]:
     """{name: Field} of all options of a config."""
-    found: Dict[str, Field] = {}
+    found: dict[str, Field] = {}
     for attribute, section in sections(config).items():
         for name, field in section_fields(section).items():
             assert name not in found, f'{name} is in two sections of {config.__name__}'
@@ -123,40 +125,40 @@ def fields(config: type) -> Dict[str, Field]:
     return found
 
 
-@functools.cache
-def section_fields(section: Type[Section]) -> Dict[str, Field]:
+@_cached
+def section_fields(section: type[Section]) -> dict[str, Field]:
     """{name: Field} of the options of one section."""
     kinds = typing.get_type_hints(section, include_extras=True)
     return {field.name: Field('', kinds[field.name], field.default, field.metadata['option'])
             for field in dataclasses.fields(section)}  # type: ignore[arg-type]
 
 
-def names(config: type, which: Callable[[Option], bool]) -> List[str]:
+def names(config: type, which: Callable[[Option], bool]) -> list[str]:
     """The names of the options for which ``which`` holds, in their order."""
     return [name for name, field in fields(config).items() if which(field.option)]
 
 
-def defaults(config: type) -> Dict[str, Any]:
+def defaults(config: type) -> dict[str, Any]:
     """{name: default} of all options of a config."""
     return {name: field.default for name, field in fields(config).items()}
 
 
-def flags_of(name: str, field: Field) -> Tuple[str, ...]:
+def flags_of(name: str, field: Field) -> tuple[str, ...]:
     """The spellings of an option on the command line."""
     return ('--' + name.replace('_', '-'),) if field.option.flags is None else field.option.flags
 
 
 # ------------------------------------------------------------------------------------- values
 
-def values(config: Any) -> Dict[str, Any]:
+def values(config: Any) -> dict[str, Any]:
     """{name: value} of a config."""
     return {name: getattr(getattr(config, field.section), name)
             for name, field in fields(type(config)).items()}
 
 
-def build(config: Type[C], given: Mapping[str, Any]) -> C:
+def build(config: type[C], given: Mapping[str, Any]) -> C:
     """The config with the values ``given`` by name and the defaults of all others."""
-    parts: Dict[str, Dict[str, Any]] = {attribute: {} for attribute in sections(config)}
+    parts: dict[str, dict[str, Any]] = {attribute: {} for attribute in sections(config)}
     for name, value in given.items():
         parts[fields(config)[name].section][name] = value
     return config(**{attribute: section(**parts[attribute])
@@ -168,7 +170,7 @@ def changed(config: C, **given: Any) -> C:
     return build(type(config), {**values(config), **given})
 
 
-def from_json(config: Type[C], found: Mapping[str, Any]) -> C:
+def from_json(config: type[C], found: Mapping[str, Any]) -> C:
     """The config of parsed JSON, such as a settings.json; what is not an option is left out.
 
     Raises ValueError for a value that its flag would not take, and for an option that is missing though all
@@ -183,13 +185,6 @@ def from_json(config: Type[C], found: Mapping[str, Any]) -> C:
     return build(config, given)
 
 
-def check_json(config: type, found: Mapping[str, Any]) -> None:
-    """Raise ValueError for a value of an option, in parsed JSON, that its flag would not take."""
-    for name, field in fields(config).items():
-        if name in found:
-            _checked(name, field, found[name])
-
-
 def _checked(name: str, field: Field, value: Any) -> Any:
     value = validate(value, field.kind, name)
     if field.option.parse is not None and type(value) in (int, float):
@@ -202,13 +197,13 @@ def _checked(name: str, field: Field, value: Any) -> Any:
 
 # ------------------------------------------------------------------------------- command line
 
-def add_section(parser: argparse.ArgumentParser, section: Type[Section],
+def add_section(parser: argparse.ArgumentParser, section: type[Section],
                 only: Optional[Sequence[str]] = None) -> None:
     """Add the flags of a section, or ``only`` some of them, under its title."""
     add_flags(parser.add_argument_group(section.title), section, only)
 
 
-def add_flags(group: argparse._ArgumentGroup, section: Type[Section],
+def add_flags(group: argparse._ArgumentGroup, section: type[Section],
               only: Optional[Sequence[str]] = None) -> None:
     """Add the flags of a section, or ``only`` some of them, to a group of a parser.
 
@@ -221,7 +216,7 @@ def add_flags(group: argparse._ArgumentGroup, section: Type[Section],
 
 def _add_flag(group: argparse._ArgumentGroup, name: str, field: Field) -> None:
     known = field.option
-    settings: Dict[str, Any] = {'dest': name, 'default': argparse.SUPPRESS,
+    settings: dict[str, Any] = {'dest': name, 'default': argparse.SUPPRESS,
                                 'help': known.help.replace('%', '%%') or None}
     if field.kind is bool:
         settings['action'] = argparse.BooleanOptionalAction if known.negatable else 'store_true'
@@ -233,7 +228,7 @@ def _add_flag(group: argparse._ArgumentGroup, name: str, field: Field) -> None:
     group.add_argument(*flags_of(name, field), **settings)
 
 
-def _words(kind: Any) -> Optional[Tuple[str, ...]]:
+def _words(kind: Any) -> Optional[tuple[str, ...]]:
     """The choices of Literal['a', 'b'] or Optional[Literal['a', 'b']]; None of other annotations."""
     for each in (kind, *typing.get_args(kind)):
         if typing.get_origin(each) is Literal:
@@ -262,7 +257,7 @@ class Given(typing.NamedTuple):
     """A config as a command line gave it, and where the value of each option came from."""
 
     config: Any
-    origins: Dict[str, str]
+    origins: dict[str, str]
 
     def is_given(self, name: str) -> bool:
         """Whether the command line, or its recipe, gave a value to the option."""

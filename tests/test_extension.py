@@ -21,6 +21,7 @@ import train_cifar
 from openatac import cli
 from openatac.backends.base import BACKENDS
 from openatac.backends.mxnet.backend import MxnetBackend
+from openatac.errors import OpenatacError
 from openatac.export.forms.base import FORMS, Form, form_of, prefix_of
 from openatac.export.manifest import read_manifest
 from openatac.export.parity import REORDERED
@@ -33,12 +34,12 @@ from openatac.models.zoo import HOSTS, find_host, find_model
 from openatac.nn.activations import ACTIVATIONS
 from openatac.nn.attention import ATTENTIONS
 from openatac.nn.registry import Registry, bind, settings_of
-from openatac.study.comparison.compare import unit_flags
+from openatac.study.comparison.sweep import unit_flags
+from openatac.study.costs.by_name import costs_by_name
 from openatac.study.costs.count import costs
-from openatac.study.costs.table import measure
 from openatac.study.gates.statistics import unit_gates
 from openatac.training.network import build_network, resolve
-from tests.scripts import call_script, config_of, json_of
+from tests.scripts import call_script, config_of, json_of, the_error
 
 BATCH = 4
 
@@ -202,7 +203,7 @@ def test_an_export_computes_the_same_and_costs_what_its_arrays_hold(name, tmp_pa
 
 
 def test_costs_by_name():
-    plain, gated = (measure('tiny_v1_' + unit, (3, 32, 32))[0] for unit in ('relu', 'gate'))
+    plain, gated = (costs_by_name('tiny_v1_' + unit, (3, 32, 32))[0] for unit in ('relu', 'gate'))
     assert plain.parameters == 8 * 27 + 8 + 10 * 8 + 10
     assert gated.parameters == plain.parameters + 8
 
@@ -239,6 +240,12 @@ def test_train_cifar_builds_it(flags, name):
     net.initialize()
     assert built == name and net(images()).shape == (BATCH, 10)
     assert config.network.act_type in ('relu', 'Gated') and config.network.attention in (None, 'MyScale')
+
+
+@pytest.mark.parametrize('flags', [['--drop-rate', '0.5'], ['--act-layers', '2'], ['--useReLU']])
+def test_a_setting_that_the_host_lacks_is_refused(flags, capsys):
+    code = call_script('--model', 'tiny_v1_gate', *flags, '--summary')
+    assert code == 2 and f'{flags[0]}: ' in the_error(code, capsys.readouterr().err)
 
 
 def test_a_comparison_names_it():
@@ -366,17 +373,17 @@ def test_its_files_are_checked_before_they_are_loaded(exported):
     with open(exported + '.npz', 'r+b') as handle:
         handle.seek(200)
         handle.write(b'!')
-    with pytest.raises(openatac.errors.OpenatacError, match=r'net\.npz'):
+    with pytest.raises(OpenatacError, match=r'net\.npz'):
         open_runtime(exported, 'numpy-loop')
     os.unlink(exported + '.npz')
-    with pytest.raises(openatac.errors.OpenatacError, match=r'net\.npz'):
+    with pytest.raises(OpenatacError, match=r'net\.npz'):
         open_runtime(exported, 'numpy-loop')
 
 
 def test_a_runtime_is_measured_in_its_own_process(exported, tmp_path):
     out = str(tmp_path / 'speed')
-    assert cli.main(['bench', exported, '--engines', 'static,numpy-loop', '--rounds', '1', '--seconds', '0.01',
-                     '--batch-sizes', '2', '--out', out]) == 0
+    assert cli.main(['bench', exported, '--engines', 'static,numpy-loop', '--rounds', '1',
+                     '--seconds', '0.01', '--batch-sizes', '2', '--out', out]) == 0
     with open(out + '.csv', newline='', encoding='utf-8') as handle:
         rows = list(csv.DictReader(handle))
     assert [row['engine'] for row in rows] == ['static', 'numpy-loop']
@@ -406,14 +413,14 @@ def test_names_that_are_taken(register, value):
 def test_a_backend_trains_and_resumes_to_the_same_bits(cifar10, tmp_path):
     def train():
         assert call_script('--engine', 'reordered', '--model', 'tiny_v1_gate', '--data-dir', cifar10,
-                           '--batch-size', 50, '--num-epochs', 3, '--lr', 0.05, '--seed', 3, '--resume', 'auto',
-                           '--save-dir', folder) == 0
+                           '--batch-size', 50, '--num-epochs', 3, '--lr', 0.05, '--seed', 3,
+                           '--resume', 'auto', '--save-dir', folder) == 0
         return {path.relative_to(folder): path.read_bytes() for path in folder.rglob('*.params')}
 
     folder = tmp_path / 'run'
     whole = train()
     assert json_of(folder, 'settings.json')['engine'] == 'reordered' and 3 in Reordered.orders
-    shutil.rmtree(sorted((folder / 'checkpoints').iterdir())[-1])  # as if it had been killed in its last epoch
+    shutil.rmtree(sorted((folder / 'checkpoints').iterdir())[-1])  # as if killed in its last epoch
     for name in ('last.params', 'best.params'):
         (folder / name).unlink()
     assert train() == whole

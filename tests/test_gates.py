@@ -25,7 +25,6 @@ from openatac.nn.registry import bind
 from openatac.options import values
 from openatac.study.gates.statistics import COLUMNS, gate_statistics, unit_gates
 from openatac.training.network import build_network
-from tests.fresh_python import output_of
 from tests.photo_sets import write_data_dir
 from tests.scripts import call_script, config_of, json_of
 
@@ -315,7 +314,7 @@ def wrong(runs, tmp_path):
 
 
 @pytest.mark.parametrize('arguments, code, sentence', [
-    (['{relu}'], 1, 'has no gates to look at, since no unit of cifar_resnet8_v2_relu multiplies'),
+    (['{relu}'], 1, 'has no gates, since no unit of cifar_resnet8_v2_relu multiplies'),
     (['{wrong}/nowhere'], 1, 'nowhere is not the folder of a run'),
     (['{wrong}/text'], 1, 'is not the folder of a run'),
     (['{wrong}/list'], 1, 'is not the folder of a run'),
@@ -339,9 +338,3 @@ def test_what_is_wrong_is_one_sentence(arguments, code, sentence, runs, wrong, c
     assert errors[-1].startswith('openatac gates: ') and sentence in errors[-1]
     assert len(errors) == 1 or code == 2
     assert sorted(os.listdir(wrong)) == before
-
-
-def test_help_answers_without_mxnet():
-    heavy = ['mxnet', 'numpy', 'matplotlib']
-    assert output_of('import sys, openatac.study.gates.gates\n'
-                     'print([name for name in %r if name in sys.modules])' % heavy) == '[]'

@@ -10,12 +10,13 @@ import contextlib
 import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Literal, NamedTuple, Optional, Tuple, Union
+from typing import Any, Callable, Literal, NamedTuple, Optional, Union
 
 from openatac.arguments import POSITIVE
+from openatac.nn.registry import Registry
 from openatac.options import Section, option
 
-Arrays = Dict[str, Any]  # {name: numpy.ndarray}
+Arrays = dict[str, Any]  # {name: numpy.ndarray}
 
 
 # ------------------------------------------------------------------------------------- settings
@@ -27,7 +28,7 @@ class Compute(Section, title='engine'):
     engine: str = option(
         'mxnet', 'what computes: torch runs the same graph in PyTorch, also on GPUs that MXNet has no code '
         'for',
-        choices=lambda: sorted(_BACKENDS), result=True, added=True)
+        choices=lambda: sorted(BACKENDS), result=True, added=True)
     dtype: Literal['float32', 'float16', 'bfloat16'] = option('float32', 'of activations', result=True)
     mode: Literal['hybrid', 'imperative'] = option(
         'hybrid', 'whether MXNet runs the network as one graph', result=True)
@@ -50,18 +51,30 @@ class ImagenetCompute(Compute):
 
 # ------------------------------------------------------------------------------------- registry
 
-_BACKENDS: Dict[str, Union[str, Callable[..., Backend]]] = {
-    'mxnet': 'openatac.backends.mxnet.backend:MxnetBackend',
-    'torch': 'openatac.backends.torch.backend:TorchBackend',
-}
+BACKENDS: Registry[Union[str, Callable[..., Backend]]] = Registry('engine', hyphens=True)
+BACKENDS.register('mxnet', 'openatac.backends.mxnet.backend:MxnetBackend')
+BACKENDS.register('torch', 'openatac.backends.torch.backend:TorchBackend')
 
 
 def register_backend(name: str, factory: Callable[..., Backend]) -> None:
-    """Let ``--engine name`` compute by ``factory``, a `Backend` class or a function that returns one."""
-    _BACKENDS[name] = factory
+    """Add a backend, with which both scripts then train on ``--engine name``.
+
+    Parameters
+    ----------
+    name : str
+    factory : callable
+        A subclass of `Backend`, or a function that returns one; its parameters are those of `open_backend`,
+        in their order.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken.
+    """
+    BACKENDS.register(name, factory)
 
 
-def open_backend(net: Any, compute: Compute, image_shape: Tuple[int, int, int], seed: int, gpus: str,
+def open_backend(net: Any, compute: Compute, image_shape: tuple[int, int, int], seed: int, gpus: str,
                  fall_back: bool) -> Backend:
     """The `Backend` that ``compute.engine`` names, with the network on its devices.
 
@@ -80,7 +93,7 @@ def open_backend(net: Any, compute: Compute, image_shape: Tuple[int, int, int], 
     ModuleNotFoundError
         If the library that computes is not installed.
     """
-    factory = _BACKENDS[compute.engine]
+    factory = BACKENDS.find(compute.engine)
     if isinstance(factory, str):
         module, name = factory.split(':')
         factory = getattr(importlib.import_module(module), name)
@@ -126,7 +139,7 @@ class Backend(abc.ABC):
         """The teacher's network, as the ``objective`` of `engine` takes it."""
 
     @abc.abstractmethod
-    def engine(self, optimizer: Dict[str, float], objective: Dict[str, Any], no_wd: bool = False,
+    def engine(self, optimizer: dict[str, float], objective: dict[str, Any], no_wd: bool = False,
                top5: bool = False, cluster: Any = None) -> Engine:
         """The engine that trains and evaluates the network.
 
@@ -178,7 +191,7 @@ class Engine(abc.ABC):
     iteration: int
     images: int
     devices: str
-    versions: Dict[str, str]
+    versions: dict[str, str]
 
     @abc.abstractmethod
     def train_batch(self, images: Any, labels: Any, rate: float) -> None:
@@ -204,14 +217,14 @@ class Engine(abc.ABC):
         """The means over all ``batches`` of (images, labels), those of all processes together."""
 
     @abc.abstractmethod
-    def state(self) -> Tuple[Arrays, Dict[str, Any]]:
+    def state(self) -> tuple[Arrays, dict[str, Any]]:
         """All arrays and numbers that the next steps depend on.
 
         Each process must call it; all get the same.
         """
 
     @abc.abstractmethod
-    def load_state(self, arrays: Arrays, numbers: Dict[str, Any]) -> None:
+    def load_state(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
         """Go back to what `state` returned."""
 
     @abc.abstractmethod
@@ -255,7 +268,7 @@ class SingleProcess:
     def __init__(self, kvstore: str = 'device'):
         self.kvstore = kvstore
 
-    def gather(self, message: Any, name: str = 'a message') -> List[Any]:
+    def gather(self, message: Any, name: str = 'a message') -> list[Any]:
         return [message]
 
     def barrier(self, name: str = 'a barrier') -> None:
@@ -264,7 +277,7 @@ class SingleProcess:
     def prepare(self, trainer: Any, batch_size: int) -> None:
         pass
 
-    def check_alike(self, settings: Dict[str, Any]) -> None:
+    def check_alike(self, settings: dict[str, Any]) -> None:
         pass
 
     def close(self) -> None:

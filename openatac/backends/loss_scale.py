@@ -1,7 +1,7 @@
 """The factor that keeps small float16 gradients from vanishing (Micikevicius et al., 2018, section 3.2)."""
 from __future__ import annotations
 
-from typing import Any, Dict, Optional
+from typing import Any, Optional
 
 from openatac.backends.base import Compute
 from openatac.errors import OpenatacError
@@ -38,10 +38,10 @@ class LossScale:
                                 'kept; use a smaller --lr')
         return False
 
-    def state(self) -> Dict[str, Any]:
+    def state(self) -> dict[str, Any]:
         """What `load_state` needs."""
         return {'scale': self.scale, 'good_steps': self.good_steps}
 
-    def load_state(self, state: Dict[str, Any]) -> None:
+    def load_state(self, state: dict[str, Any]) -> None:
         """Go back to what `state` returned."""
         self.scale, self.good_steps = state['scale'], state['good_steps']

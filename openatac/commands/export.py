@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import TYPE_CHECKING, Any, Dict, List
+from typing import TYPE_CHECKING, Any
 
 from openatac.arguments import CLASSES, IMAGES, SIDE, number
 from openatac.console.text import for_terminal
@@ -90,7 +90,7 @@ def _add_images(group: Any) -> None:
                                           'the run had them)')
 
 
-def main(argv: List[str]) -> int:
+def main(argv: list[str]) -> int:
     """``openatac export``; see the module."""
     p = parser()
     args = p.parse_intermixed_args(argv)
@@ -150,7 +150,7 @@ def _check_forms(args: argparse.Namespace, has_images: bool) -> None:
         raise ValueError('argument --measure: it measures the accuracy of quantized forms; add --int8')
 
 
-def _network_settings(args: argparse.Namespace) -> Dict[str, Any]:
+def _network_settings(args: argparse.Namespace) -> dict[str, Any]:
     """{name: value} of the network's options that are given."""
     return {name: getattr(args, name) for name in _NETWORK_FLAGS if hasattr(args, name)}
 
@@ -166,13 +166,13 @@ def _find(args: argparse.Namespace) -> TrainedNetwork:
     return load_model(name, params, size=args.input_size, data_dir=args.data_dir, **_network_settings(args))
 
 
-def _forms(args: argparse.Namespace) -> List[Form]:
+def _forms(args: argparse.Namespace) -> list[Form]:
     """The forms that the flags ask for."""
     return [form for form in FORMS.values()
             if all(getattr(args, flag.lstrip('-').replace('-', '_')) for flag in form.flags)]
 
 
-def _read_labels(labels: str, manifest: Manifest) -> List[str]:
+def _read_labels(labels: str, manifest: Manifest) -> list[str]:
     """The names of the classes by --labels, else the manifest's; ValueError for a wrong number."""
     names = manifest.labels
     if labels is not None and os.path.isfile(labels):

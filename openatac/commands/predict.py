@@ -16,7 +16,7 @@ import argparse
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, List
+from typing import TYPE_CHECKING
 
 from openatac.arguments import BATCH, CLASSES, number
 from openatac.console import streams
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from openatac.export.predictor import Prediction, Predictor
 
 
-def main(argv: List[str]) -> int:
+def main(argv: list[str]) -> int:
     """``openatac predict``; see the module."""
     p = argparse.ArgumentParser(prog='openatac predict', description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -87,7 +87,7 @@ def _draw_gates(path: str, predictor: Predictor, prediction: Prediction) -> None
 class _Printer:
     """Prints the predictions of a batch, as lines of JSON or of a table with columns as wide as need be."""
 
-    def __init__(self, predictor: Predictor, paths: List[str], top: int, as_json: bool):
+    def __init__(self, predictor: Predictor, paths: list[str], top: int, as_json: bool):
         self._labels, self._as_json = predictor.labels, as_json
         self._top = min(top, predictor.manifest.classes)
         image = max(len(name) for name in ['image', *map(for_terminal, paths)])

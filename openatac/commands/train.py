@@ -12,7 +12,15 @@ from openatac.arguments import LARGEST, SMALLEST
 from openatac.console import program
 from openatac.distributed.workers import end
 from openatac.errors import NO_PYTORCH
-from openatac.options import Given, add_section, describe, from_arguments, sections, show_defaults
+from openatac.options import (
+    COMMAND_LINE,
+    Given,
+    add_section,
+    describe,
+    from_arguments,
+    sections,
+    show_defaults,
+)
 from openatac.runtime.devices import parse_gpus
 from openatac.runtime.import_hook import require_mxnet
 from openatac.training.config import Config, ImagenetConfig
@@ -123,7 +131,7 @@ def check_mxnet(config: Config) -> None:
                                   'wrote where MXNet is', name=error.name) from None
 
 
-def find_network(given: Given) -> Tuple[Any, str, Config]:
+def find_network(given: Given) -> Tuple[Any, str, Any]:
     """(network, its name, the config that it completes): of the options or, with --initial, of its files.
 
     The network is what `openatac.backends.base.open_backend` takes. Raises ValueError for options that make
@@ -136,9 +144,13 @@ def find_network(given: Given) -> Tuple[Any, str, Config]:
         from openatac.training.initial import read_initial
         net, name, config = read_initial(config.start.initial, given)
     else:
-        from openatac.training.network import build_network, resolve
+        from openatac.training.network import build_network, ignored_options, resolve
         config = resolve(config)
         net, name = build_network(config)
+        for option in ignored_options(config):
+            if given.origins[option] == COMMAND_LINE:
+                raise ValueError(f'argument --{option.replace("_", "-")}: the host of {name} has no such '
+                                 'setting; leave it out')
     if config.compute.engine == 'torch' and not only_makes_network(config) and (
             importlib.util.find_spec('torch') is None):
         raise ModuleNotFoundError(NO_PYTORCH, name='torch')

@@ -28,7 +28,7 @@ class File(NamedTuple):
 
 @contextlib.contextmanager
 def open_files(path: str, published: Collection[str]) -> Iterator[dict[str, File]]:
-    """The files of a folder or an archive, by their names.
+    """Open the files of a folder or an archive, by their names.
 
     Those of an archive are in its order, as it is slow to read in any other.
 

@@ -1,7 +1,7 @@
 """Batches of an `ImageSet` in a reproducible order, and the thread that prepares them ahead of time."""
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
@@ -49,7 +49,7 @@ class TrainingBatches:
         self.images, self.batch_size, self.seed, self.raw = images, batch_size, seed, raw
 
     def batches(self, epoch: int = 0) -> int:
-        """The number of batches in an epoch, the same in each."""
+        """Return the number of batches in an epoch, the same in each."""
         return len(self.images) // self.batch_size
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -85,7 +85,7 @@ class EvaluationBatches:
             yield images if self.raw else normalise(images), self.images.labels[start:stop]
 
 
-def prefetch(batches: Iterable[Batch], ahead: int = AHEAD) -> Iterator[Batch]:
+def prefetch(batches: Iterable[Batch], ahead: int = AHEAD) -> Generator[Batch, None, None]:
     """Iterate over ``batches`` while a background thread prepares up to ``ahead`` of the next ones.
 
     An error in the thread is raised here. Leaving the loop early stops the thread. With ``ahead`` 0 there is
@@ -94,7 +94,7 @@ def prefetch(batches: Iterable[Batch], ahead: int = AHEAD) -> Iterator[Batch]:
     return _prefetched(batches, ahead) if ahead else (batch for batch in batches)
 
 
-def _prefetched(batches: Iterable[Batch], ahead: int) -> Iterator[Batch]:
+def _prefetched(batches: Iterable[Batch], ahead: int) -> Generator[Batch, None, None]:
     ready: queue.Queue[Any] = queue.Queue(ahead)
     stopped, end = threading.Event(), object()
 

@@ -60,7 +60,7 @@ def fetch(url: str, path: str, md5: str, progress: bool = False, retries: int = 
 
 
 def file_md5(path: str) -> str:
-    """The MD5 checksum of the file ``path``, 32 hexadecimal digits."""
+    """Return the MD5 checksum of the file ``path``, 32 hexadecimal digits."""
     checksum = hashlib.md5(usedforsecurity=False)
     with open_input(path) as file:
         for chunk in iter(lambda: file.read(CHUNK), b''):
@@ -129,7 +129,7 @@ def _open(url: str, part: str) -> Any:
 
 
 def _start(response: Any, part: str) -> int:
-    """The byte of the file at which the response begins; a server may ignore the requested range."""
+    """Return the byte of the file at which the response begins; a server may ignore the requested range."""
     if response.status != http.client.PARTIAL_CONTENT:
         return 0
     size = os.path.getsize(part)

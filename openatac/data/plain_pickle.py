@@ -170,7 +170,7 @@ def _expect(condition: bool, problem: str) -> None:
 
 
 def _text(value: Any) -> str:
-    """A word in an array's description, which Python 2 wrote as bytes."""
+    """Return a word in an array's description, which Python 2 wrote as bytes."""
     value = value.decode('ascii') if type(value) is bytes else value
     _expect(type(value) is str, 'an array is described by what is not text')
     return value

@@ -52,12 +52,12 @@ class Tasks(NamedTuple):
 
 
 def passed_on() -> dict[str, str]:
-    """The variables of this process that other machines should have as well."""
+    """Return the variables of this process that other machines should have as well."""
     return {name: os.environ[name] for name in PASSED_ON if name in os.environ}
 
 
 def own_address(hostfile: Optional[str]) -> str:
-    """The address at which the hosts in the file, or else the local network, can reach this machine."""
+    """Return the address at which the file's hosts, or else the local network, can reach this machine."""
     peer = read_hosts(hostfile)[0][0] if hostfile else '10.255.255.255'
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:

@@ -53,7 +53,7 @@ class Job(NamedTuple):
 
 
 def read_job(environment: Mapping[str, str], kvstore: str = 'dist_sync') -> Job:
-    """The `Job` that the variables describe; raises OpenatacError if they do not describe one."""
+    """Return the `Job` that the variables describe; raise OpenatacError if they do not describe one."""
     role = environment.get('DMLC_ROLE')
     if role not in ROLES:
         found = 'missing' if role is None else repr(role)

@@ -26,7 +26,7 @@ class Launch(NamedTuple):
         The address of this machine that the others can reach; found by default.
     port : int, optional
         The scheduler's port, free by default; the hub has the next one.
-    variables : dict
+    variables : dict, optional
         Environment variables for all processes.
     """
 
@@ -37,7 +37,7 @@ class Launch(NamedTuple):
     hostfile: Optional[str] = None
     host: Optional[str] = None
     port: Optional[int] = None
-    variables: dict[str, str] = {}
+    variables: Optional[dict[str, str]] = None
 
 
 def start(group: ProcessGroup, launch: Launch) -> None:
@@ -56,7 +56,7 @@ def start(group: ProcessGroup, launch: Launch) -> None:
         # The workers share the processors of this machine.
         variables['OMP_NUM_THREADS'] = os.environ.get(
             'OMP_NUM_THREADS', str(max(1, physical_cores() // launch.workers)))
-    variables.update(launch.variables)
+    variables.update(launch.variables or {})
     group.start('scheduler', launch.command,
                 {**variables, 'DMLC_ROLE': 'scheduler', 'DMLC_NODE_HOST': address})
     if not local:

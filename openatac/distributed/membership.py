@@ -31,13 +31,13 @@ Message = dict[str, Any]
 # --------------------------------------------------------------------------------- messages
 
 def frame(message: Message) -> bytes:
-    """The bytes of a message."""
+    """Return the bytes of a message."""
     text = json.dumps(message).encode()
     return struct.pack('>I', len(text)) + text
 
 
 def body_length(header: bytes, limit: int) -> int:
-    """The length of the body after a header of 4 bytes; raises ValueError if it is above the limit."""
+    """Return the length of the body after a header of 4 bytes; raise ValueError if it is above the limit."""
     length, = struct.unpack('>I', header)
     if length > limit:
         raise ValueError(f'a frame of {length} bytes')
@@ -45,7 +45,7 @@ def body_length(header: bytes, limit: int) -> int:
 
 
 def parse_message(body: bytes) -> Message:
-    """The message in a body; raises ValueError if it is not one."""
+    """Return the message in a body; raise ValueError if it is not one."""
     message = json.loads(body)
     if not isinstance(message, dict) or not isinstance(message.get('kind'), str):
         raise ValueError('not a message')
@@ -124,7 +124,7 @@ class Member:
         self._send({'kind': 'rank', 'rank': rank})
 
     def gather(self, content: Any, name: str) -> list[Any]:
-        """The JSON-able ``content`` of each worker, by rank; messages call this place ``name``."""
+        """Return the JSON-able ``content`` of each worker, by rank; errors call this place ``name``."""
         check_gathered_size(content, name, self.job.workers)
         self._send({'kind': 'gather', 'name': name, 'content': content})
         return self._answers.get()['contents']
@@ -195,7 +195,7 @@ def check_gathered_size(content: Any, name: str, workers: int) -> None:
 
 
 def _connect(job: Job) -> socket.socket:
-    """A connection to the hub, tried for ``job.wait`` seconds."""
+    """Connect to the hub, trying for ``job.wait`` seconds."""
     end = time.monotonic() + job.wait
     while True:
         problem: object

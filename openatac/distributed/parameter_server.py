@@ -63,7 +63,7 @@ class _Commands:
 
 
 def describe_optimizer(optimizer: Any) -> dict[str, Any]:
-    """An optimizer as JSON-able values, from which `make_optimizer` rebuilds it.
+    """Describe an optimizer by JSON-able values, from which `make_optimizer` rebuilds it.
 
     Raises OpenatacError if it is not one of MXNet's own, or has more than plain values.
     """

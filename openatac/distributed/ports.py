@@ -5,7 +5,7 @@ from openatac.errors import OpenatacError
 
 
 def bind(address: str, port: int) -> socket.socket:
-    """A socket that keeps the port (0: a free one) for this run's processes.
+    """Keep the port (0: a free one) for this run's processes, by a socket.
 
     Until the socket is closed, the system gives the port to no other process that asks for any free port, and
     a process that asks for this one must set SO_REUSEADDR, as MXNet's ZeroMQ does. Raises OSError, or

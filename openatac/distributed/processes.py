@@ -64,11 +64,10 @@ class ProcessGroup:
         """Copy lines with the label, until the process and all of its children have ended."""
         for line in source:
             text = line.decode(errors='replace').rstrip('\r\n')
-            with self._printing:
-                # If nobody reads our output any more, that of the processes must still be read.
-                with contextlib.suppress(OSError, ValueError):
-                    target.write(f'[{label}] {text}\n')
-                    target.flush()
+            # If nobody reads our output any more, that of the processes must still be read.
+            with self._printing, contextlib.suppress(OSError, ValueError):
+                target.write(f'[{label}] {text}\n')
+                target.flush()
 
     def wait(self) -> int:
         """Wait for all processes, and return the exit code of the first failure, or 0."""

@@ -61,7 +61,7 @@ class Cluster:
         return self._member.stop_signal
 
     def gather(self, message: Any, name: str = 'a message') -> list[Any]:
-        """The JSON-able ``message`` of every worker, by rank; at most 64 MB for all workers together.
+        """Return the JSON-able ``message`` of every worker, by rank; at most 64 MB for all workers together.
 
         All workers must call this equally often; if they do not, the error calls this place ``name``.
         """
@@ -122,7 +122,7 @@ class Cluster:
 
 
 def differences(everyone: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A phrase for each setting that is not the same on every worker, given the settings by rank."""
+    """Return a phrase for each setting that is not the same on every worker, given the settings by rank."""
     phrases = []
     for name in sorted(set().union(*everyone)):
         if any(settings.get(name, ...) != everyone[0].get(name, ...) for settings in everyone):

@@ -1,7 +1,8 @@
 """The accuracy of quantized forms beside the network's, on labelled images."""
 from __future__ import annotations
 
-from typing import Any, Callable, Iterable, List, Optional, Sequence, Tuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Optional
 
 import mxnet as mx
 import numpy as np
@@ -16,7 +17,7 @@ from openatac.files.writing import replace_file
 
 
 def find_labelled(trained: TrainedNetwork, folder: Optional[str]
-                  ) -> Tuple[Optional[LabelledImages], List[str]]:
+                  ) -> tuple[Optional[LabelledImages], list[str]]:
     """Labelled images of ``folder``, else the network's test images, or None; and lines that say why."""
     if folder:
         return classes_below(folder, trained.manifest), []
@@ -58,7 +59,7 @@ def measure_quantized(trained: TrainedNetwork, prefix: str, labelled: LabelledIm
 
 
 def accuracies(networks: Sequence[Callable[[np.ndarray], Any]],
-               batches: Iterable[Tuple[np.ndarray, np.ndarray]]) -> Tuple[List[float], int]:
+               batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[list[float], int]:
     """The share of images that each of several networks classifies rightly.
 
     Parameters

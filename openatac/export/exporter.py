@@ -3,7 +3,8 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any, Optional
 
 import mxnet as mx
 import numpy as np
@@ -83,7 +84,7 @@ def _parity_check(net: mx.gluon.HybridBlock, manifest: Manifest, images: Optiona
                             f'({_last_line(error)}): choose another input size') from None
 
 
-def _export_form(form: Form, network: TracedNetwork, check: ParityCheck, prefix: str) -> Dict[str, Any]:
+def _export_form(form: Form, network: TracedNetwork, check: ParityCheck, prefix: str) -> dict[str, Any]:
     """Write the files of a form, load them back and compare; returns the report."""
     try:
         form.write(network, prefix)
@@ -114,7 +115,7 @@ def export_run(folder: str, prefix: str) -> None:
 
 def export_trained(trained: TrainedNetwork, prefix: str, forms: Sequence[str] = ('symbol',),
                    images: Optional[str] = None, calibrate: Optional[str] = None,
-                   mode: str = 'entropy') -> List[str]:
+                   mode: str = 'entropy') -> list[str]:
     """Export a trained network; returns lines that report it.
 
     Parameters
@@ -140,7 +141,7 @@ def export_trained(trained: TrainedNetwork, prefix: str, forms: Sequence[str] = 
             f'exported {manifest.model} to {prefix}.json and the files named like it']
 
 
-def _real_images(trained: TrainedNetwork, folder: Optional[str]) -> Tuple[Optional[np.ndarray], List[str]]:
+def _real_images(trained: TrainedNetwork, folder: Optional[str]) -> tuple[Optional[np.ndarray], list[str]]:
     """Inputs made of real images; None, and lines that say why, if there are none."""
     if folder is not None:
         return sample_inputs(images_below(folder), trained.manifest, COMPARED), []
@@ -150,7 +151,7 @@ def _real_images(trained: TrainedNetwork, folder: Optional[str]) -> Tuple[Option
         return None, [f'compared on random images only, since {error}; --images names real ones']
 
 
-def _calibration(trained: TrainedNetwork, folder: Optional[str]) -> List[np.ndarray]:
+def _calibration(trained: TrainedNetwork, folder: Optional[str]) -> list[np.ndarray]:
     """The batches of inputs on which quantized forms find their ranges."""
     try:
         images = images_below(folder) if folder else trained.images(True)
@@ -161,7 +162,7 @@ def _calibration(trained: TrainedNetwork, folder: Optional[str]) -> List[np.ndar
     return [inputs[start:start + CALIBRATION_BATCH] for start in range(0, len(inputs), CALIBRATION_BATCH)]
 
 
-def _table(reports: Dict[str, Dict[str, Any]]) -> List[str]:
+def _table(reports: dict[str, dict[str, Any]]) -> list[str]:
     """Lines that show the figures of {form: report}."""
     row = '{:<9} {:>8} {:>15} {:>14} {:>11} {:>12}'.format
     lines = [row('form', 'MB', 'max difference', 'top-1 agreement', 'ms, 1 image', 'ms, 16 images')]

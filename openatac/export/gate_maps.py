@@ -6,7 +6,8 @@ Activation". A map is the mean of a gate over its channels. The gates are found 
 """
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, List, NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -38,7 +39,7 @@ class GateMap(NamedTuple):
     values: np.ndarray
 
 
-def gate_maps(prefix: str, image: np.ndarray) -> List[GateMap]:
+def gate_maps(prefix: str, image: np.ndarray) -> list[GateMap]:
     """The maps of an export for one input, float32 (C, H, W), in the order of computation.
 
     Raises
@@ -107,7 +108,7 @@ def gate_figure(maps: Sequence[GateMap], pixels: np.ndarray, title: str) -> Figu
     """The matplotlib Figure of `GateMap`s over uint8 (H, W, 3)."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
-    stages: Dict[str, List[np.ndarray]] = {}
+    stages: dict[str, list[np.ndarray]] = {}
     for each in maps:
         stages.setdefault(each.stage, []).append(each.values)
     columns = 1 + max(map(len, stages.values()))

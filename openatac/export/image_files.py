@@ -11,7 +11,8 @@ import io
 import os
 import sys
 import warnings
-from typing import TYPE_CHECKING, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 

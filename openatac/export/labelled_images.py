@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Callable, Iterator, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
@@ -32,7 +33,7 @@ class LabelledImages(NamedTuple):
     """
 
     count: int
-    read: Callable[[int], Tuple[np.ndarray, Optional[int]]]
+    read: Callable[[int], tuple[np.ndarray, Optional[int]]]
     name: Callable[[int], str]
 
 
@@ -85,7 +86,7 @@ def photographs(data: Any, classes: int, train: bool) -> LabelledImages:
 
 def _source_images(source: Any, classes: Sequence[int]) -> LabelledImages:
     """The images of a source of files, whose labels are indices of ``classes``."""
-    def read(index: int) -> Tuple[np.ndarray, int]:
+    def read(index: int) -> tuple[np.ndarray, int]:
         data, label = source.read(index)
         return to_pixels(data), classes[label]
 
@@ -106,7 +107,7 @@ def sample_inputs(images: LabelledImages, manifest: Manifest, count: int) -> np.
 
 
 def sample_batches(images: LabelledImages, manifest: Manifest, count: int
-                   ) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
+                   ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield (inputs (B, C, H, W), labels (B,)) of up to ``count`` images, evenly spread."""
     batch = []
     for pair in _sample(images, manifest, count):
@@ -118,13 +119,13 @@ def sample_batches(images: LabelledImages, manifest: Manifest, count: int
         yield _stacked(batch)
 
 
-def _stacked(batch: Sequence[Tuple[np.ndarray, Optional[int]]]) -> Tuple[np.ndarray, np.ndarray]:
+def _stacked(batch: Sequence[tuple[np.ndarray, Optional[int]]]) -> tuple[np.ndarray, np.ndarray]:
     inputs, labels = zip(*batch)
     return np.stack(inputs), np.array(labels)
 
 
 def _sample(images: LabelledImages, manifest: Manifest, count: int
-            ) -> Iterator[Tuple[np.ndarray, Optional[int]]]:
+            ) -> Iterator[tuple[np.ndarray, Optional[int]]]:
     """Yield (input, label); images that cannot be used are left out, with a warning."""
     transform, count = InputTransform(manifest), min(count, images.count)
     for index in (images.count * step // count for step in range(count)):

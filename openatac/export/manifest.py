@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Annotated, Any, Dict, List, Literal, NamedTuple, Tuple, Union
+from typing import Annotated, Any, Literal, NamedTuple, Union
 
 from openatac.arguments import CHANNELS, CLASSES, CROP_RATIO, SIDE
 from openatac.errors import OpenatacError
@@ -46,16 +46,16 @@ class Manifest(NamedTuple):
 
     model: str
     classes: Annotated[int, Range(1, CLASSES)]
-    image_shape: Tuple[Annotated[int, Range(1, CHANNELS)], _Side, _Side]
-    mean: Tuple[_Level, _Level, _Level]
-    std: Tuple[_Deviation, _Deviation, _Deviation]
+    image_shape: tuple[Annotated[int, Range(1, CHANNELS)], _Side, _Side]
+    mean: tuple[_Level, _Level, _Level]
+    std: tuple[_Deviation, _Deviation, _Deviation]
     crop_ratio: Union[Literal[0], Annotated[float, Range(CROP_RATIO, 1)]] = 0
-    labels: List[str] = []
+    labels: list[str] = []
     precision: Literal['float32', 'float16'] = 'float32'
-    reports: Dict[str, Dict[str, Any]] = {}
+    reports: dict[str, dict[str, Any]] = {}
     openatac: str = ''
-    arguments: Dict[str, Any] = {}
-    sha256: Dict[str, str] = {}
+    arguments: dict[str, Any] = {}
+    sha256: dict[str, str] = {}
 
 
 def write_manifest(path: str, manifest: Manifest) -> None:

@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import os
-from typing import Iterable, Iterator, List, NamedTuple, Tuple
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,7 +26,7 @@ class Prediction(NamedTuple):
         Probabilities.
     """
 
-    names: List[str]
+    names: list[str]
     inputs: np.ndarray
     scores: np.ndarray
 
@@ -55,7 +56,7 @@ class Predictor:
         self.manifest: Manifest = read_manifest(self.prefix)
         self.transform = InputTransform(self.manifest)
         self._runtime = open_runtime(self.prefix, runtime or runtime_for(export))
-        self.left_out: List[Tuple[str, str]] = []
+        self.left_out: list[tuple[str, str]] = []
 
     @property
     def form(self) -> Form:
@@ -63,7 +64,7 @@ class Predictor:
         return self._runtime.form
 
     @property
-    def labels(self) -> List[str]:
+    def labels(self) -> list[str]:
         """The name of each class as text that every terminal takes."""
         names = self.manifest.labels or range(self.manifest.classes)
         return [printable(str(name)) for name in names]
@@ -73,9 +74,9 @@ class Predictor:
         for names, images in self._batches(paths, batch_size):
             yield Prediction(names, images, _softmax(self._runtime(images), names))
 
-    def _batches(self, paths: Iterable[str], size: int) -> Iterator[Tuple[List[str], np.ndarray]]:
-        names: List[str] = []
-        images: List[np.ndarray] = []
+    def _batches(self, paths: Iterable[str], size: int) -> Iterator[tuple[list[str], np.ndarray]]:
+        names: list[str] = []
+        images: list[np.ndarray] = []
         for path in paths:
             try:
                 images.append(self.transform(to_pixels(read_file(path))))
@@ -89,7 +90,7 @@ class Predictor:
             yield names, np.stack(images)
 
 
-def image_paths(names: Iterable[str]) -> List[str]:
+def image_paths(names: Iterable[str]) -> list[str]:
     """The image files that ``names`` stand for: files, folders to their bottom, or - for standard input."""
     return list(find_images(list(names)))
 
@@ -99,7 +100,7 @@ def printable(name: str) -> str:
     return os.fsencode(name).decode('utf-8', 'backslashreplace')
 
 
-def _softmax(outputs: np.ndarray, names: List[str]) -> np.ndarray:
+def _softmax(outputs: np.ndarray, names: list[str]) -> np.ndarray:
     """Probabilities (B, classes); OpenatacError if an output is infinite or not a number."""
     wrong = ~np.isfinite(outputs).all(axis=1)
     if wrong.any():

@@ -4,7 +4,8 @@ from __future__ import annotations
 import errno
 import os
 import warnings
-from typing import Dict, List, Mapping, Optional, Tuple
+from collections.abc import Mapping
+from typing import Optional
 
 import mxnet as mx
 import numpy as np
@@ -22,12 +23,12 @@ INPUT = 'data'
 SYMBOL, PARAMS = '-symbol.json', '-0000.params'
 FLOAT16 = '2'  # MXNet's number for it
 
-Arrays = Dict[str, mx.nd.NDArray]
+Arrays = dict[str, mx.nd.NDArray]
 
 
 # --------------------------------------------------------------------------------------- traced
 
-def trace(net: mx.gluon.HybridBlock) -> Tuple[mx.sym.Symbol, Arrays]:
+def trace(net: mx.gluon.HybridBlock) -> tuple[mx.sym.Symbol, Arrays]:
     """The symbol and the arrays of a network whose parameters have values.
 
     Returns
@@ -41,7 +42,7 @@ def trace(net: mx.gluon.HybridBlock) -> Tuple[mx.sym.Symbol, Arrays]:
                                        for parameter in net.collect_params().values()})
 
 
-def trace_half(net: mx.gluon.HybridBlock) -> Tuple[mx.sym.Symbol, Arrays]:
+def trace_half(net: mx.gluon.HybridBlock) -> tuple[mx.sym.Symbol, Arrays]:
     """The same in float16, as it is trained: BatchNorm's vectors stay float32.
 
     The network is in float32, before and afterwards, with the same values.
@@ -67,7 +68,7 @@ def with_kinds(symbol: mx.sym.Symbol, arrays: Mapping[str, mx.nd.NDArray]) -> Ar
     return {key: arrays[key[4:]] for key in _keys(symbol)}
 
 
-def _keys(symbol: mx.sym.Symbol) -> List[str]:
+def _keys(symbol: mx.sym.Symbol) -> list[str]:
     """The names of the arrays that a symbol needs, as in its files."""
     return [*('arg:' + name for name in symbol.list_arguments() if name != INPUT),
             *('aux:' + name for name in symbol.list_auxiliary_states())]
@@ -84,7 +85,7 @@ def write_symbol(path: str, symbol: mx.sym.Symbol, arrays: Arrays) -> None:
         raise OSError(errno.EIO, 'MXNet could not write it, is the disk full?', path + PARAMS) from error
 
 
-def export_symbol(net: mx.gluon.HybridBlock, path: str, image_shape: Tuple[int, ...], batch: int = 2
+def export_symbol(net: mx.gluon.HybridBlock, path: str, image_shape: tuple[int, ...], batch: int = 2
                   ) -> float:
     """Write the symbol files of a network with values, without a manifest.
 
@@ -125,7 +126,7 @@ def load_graph(path: str) -> mx.sym.Symbol:
     return symbol
 
 
-def read_symbol(path: str) -> Tuple[mx.sym.Symbol, Arrays]:
+def read_symbol(path: str) -> tuple[mx.sym.Symbol, Arrays]:
     """The symbol and the arrays of the files of ``path``.
 
     Raises
@@ -141,7 +142,7 @@ def read_symbol(path: str) -> Tuple[mx.sym.Symbol, Arrays]:
     return symbol, arrays
 
 
-def load_symbol(path: str, ctx: Optional[mx.Context] = None, image_shape: Optional[Tuple[int, ...]] = None
+def load_symbol(path: str, ctx: Optional[mx.Context] = None, image_shape: Optional[tuple[int, ...]] = None
                 ) -> mx.gluon.SymbolBlock:
     """The SymbolBlock of ``path-symbol.json`` and ``path-0000.params``; raises as `read_symbol`.
 

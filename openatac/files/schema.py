@@ -23,7 +23,7 @@ class Range(NamedTuple):
 
 
 def read_json(path: PathLike, wanted: Any) -> Any:
-    """The value of the JSON file ``path``, of the type ``wanted``.
+    """Return the value of the JSON file ``path``, of the type ``wanted``.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def read_json(path: PathLike, wanted: Any) -> Any:
 
 
 def parse_json(text: str) -> Any:
-    """The value of a JSON text; raises ValueError if it is not JSON, or nested too deeply."""
+    """Parse a JSON text; raise ValueError if it is not JSON, or nested too deeply."""
     try:
         return json.loads(text)
     except RecursionError:

@@ -6,7 +6,7 @@ this module has looked at: a graph is made again of the parts that were checked,
 """
 import math
 import re
-from typing import Annotated, Any, Dict, List, Literal, Tuple, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 from openatac.errors import OpenatacError
 from openatac.files.reading import TEXT_LIMIT, read_input
@@ -40,13 +40,13 @@ _ATTRIBUTES = ('attrs', 'attr', 'param')  # what the attributes are called; the 
 class _Node(TypedDict):
     op: str
     name: str
-    inputs: List[List[int]]
+    inputs: list[list[int]]
 
 
 class _Graph(TypedDict):
-    nodes: List[_Node]
-    arg_nodes: List[int]
-    heads: List[List[int]]
+    nodes: list[_Node]
+    arg_nodes: list[int]
+    heads: list[list[int]]
 
 
 def read_graph(path, outputs=None):
@@ -60,12 +60,12 @@ def read_graph(path, outputs=None):
     try:
         return check_graph(parse_json(read_input(path, TEXT_LIMIT).decode('utf-8')), outputs)
     except FileNotFoundError:
-        raise OpenatacError('there is no symbol file %s' % path) from None
+        raise OpenatacError(f'there is no symbol file {path}') from None
     except OSError as error:
-        raise OpenatacError('the symbol file %s cannot be read: %s' % (path, error.strerror)) from None
+        raise OpenatacError(f'the symbol file {path} cannot be read: {error.strerror}') from None
     except ValueError as error:
-        raise OpenatacError('%s is not a symbol file, or is damaged (%s): export it again'
-                            % (path, error)) from None
+        raise OpenatacError(f'{path} is not a symbol file, or is damaged ({error}): export it again'
+                            ) from None
 
 
 def check_graph(graph, outputs=None, depth=0):
@@ -115,11 +115,11 @@ def _checked_node(node, before, outputs, depth):
     checked = {key: node[key] for key in ('op', 'name', 'inputs')}
     for key in _ATTRIBUTES:
         if key in node:
-            checked[key] = validate(node[key], Dict[str, str], name)
+            checked[key] = validate(node[key], dict[str, str], name)
             for attribute, text in checked[key].items():
                 _check_attribute(attribute, text, name)
     if node.get('subgraphs'):
-        graphs = validate(node['subgraphs'], List[Any], name)
+        graphs = validate(node['subgraphs'], list[Any], name)
         _expect(len(graphs) == 1, f'node {name} has {len(graphs)} graphs')
         checked['subgraphs'] = [check_graph(graphs[0], outputs, depth + 1)]
     return checked
@@ -151,11 +151,11 @@ def _check_attribute(attribute, text, name):
 
 def _version(graph):
     """{'attrs': what says the version of MXNet}, without what else is there."""
-    attributes = validate(graph.get('attrs', {}), Dict[str, Any])
+    attributes = validate(graph.get('attrs', {}), dict[str, Any])
     if 'mxnet_version' not in attributes:
         return {}
     kind, number = validate(attributes['mxnet_version'],
-                            Tuple[Literal['int'], Annotated[int, Range(0, 99999)]], 'mxnet_version')
+                            tuple[Literal['int'], Annotated[int, Range(0, 99999)]], 'mxnet_version')
     return {'attrs': {'mxnet_version': [kind, number]}}
 
 

@@ -8,7 +8,7 @@ positions and ones of the size of a feature map: those become constants.
 from __future__ import annotations
 
 import re
-from typing import Dict, List, Optional, Tuple, Union
+from typing import Optional, Union
 
 import mxnet as mx
 import numpy as np
@@ -17,8 +17,8 @@ from openatac.errors import OpenatacError
 from openatac.graph.nodes import Graph, Node, Output, UnknownShapes
 
 
-def fold_constants(symbol: mx.sym.Symbol, arrays: Dict[str, np.ndarray],
-                   image_shape: Tuple[int, int, int]) -> List[Node]:
+def fold_constants(symbol: mx.sym.Symbol, arrays: dict[str, np.ndarray],
+                   image_shape: tuple[int, int, int]) -> list[Node]:
     """The nodes that the output of ``symbol`` needs, in order; the last one gives it.
 
     Sizes in their shapes that depend on the number of images are strings: 'N', '8*N'. What is constant,
@@ -52,7 +52,7 @@ def fold_constants(symbol: mx.sym.Symbol, arrays: Dict[str, np.ndarray],
     return _needed(nodes)
 
 
-def _needed(nodes: List[Node]) -> List[Node]:
+def _needed(nodes: list[Node]) -> list[Node]:
     """Those that the last one needs: not what leads to constants and nowhere else."""
     needed = {nodes[-1]}
     for node in reversed(nodes):
@@ -61,7 +61,7 @@ def _needed(nodes: List[Node]) -> List[Node]:
     return [node for node in nodes if node in needed]
 
 
-def _check_variables(nodes: List[Node], arrays: Dict[str, np.ndarray]) -> None:
+def _check_variables(nodes: list[Node], arrays: dict[str, np.ndarray]) -> None:
     names = [node.name for node in nodes if node.is_variable]
     if 'data' not in names:
         raise OpenatacError(f"the network's input must be called data, and its variables are: "
@@ -71,8 +71,8 @@ def _check_variables(nodes: List[Node], arrays: Dict[str, np.ndarray]) -> None:
         raise OpenatacError(f'the parameters are of another network: {missing[0]} is not among them')
 
 
-def _shapes(graph: Graph, nodes: List[Node], arrays: Dict[str, np.ndarray],
-            image_shape: Tuple[int, int, int]) -> List[Tuple[Union[int, str], ...]]:
+def _shapes(graph: Graph, nodes: list[Node], arrays: dict[str, np.ndarray],
+            image_shape: tuple[int, int, int]) -> list[tuple[Union[int, str], ...]]:
     """The shape of each node's output."""
     statistics = set(graph.symbol().list_auxiliary_states())  # whose shapes MXNet is not told, but infers
     known = {name: array.shape for name, array in arrays.items() if name not in statistics}

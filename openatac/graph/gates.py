@@ -5,7 +5,7 @@ and so are Swish, Mish and xUnit.
 """
 from __future__ import annotations
 
-from typing import Dict, List, NamedTuple
+from typing import NamedTuple
 
 from openatac.graph.nodes import Graph, Node, Output
 
@@ -20,7 +20,7 @@ class Gate(NamedTuple):
     product: Node
 
 
-def find_gates(graph: Graph) -> List[Gate]:
+def find_gates(graph: Graph) -> list[Gate]:
     """All gates, in the order of computation."""
     gates = []
     place = {node: index for index, node in enumerate(graph.nodes())}
@@ -33,7 +33,7 @@ def find_gates(graph: Graph) -> List[Gate]:
     return gates
 
 
-def _is_computed_from(output: Output, x: Output, place: Dict[Node, int]) -> bool:
+def _is_computed_from(output: Output, x: Output, place: dict[Node, int]) -> bool:
     seen, waiting = {output}, [output]
     while waiting:
         found = waiting.pop()

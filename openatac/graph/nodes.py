@@ -11,7 +11,8 @@ import io
 import json
 import os
 import warnings
-from typing import Any, Dict, Iterator, List, Sequence, Tuple, Union
+from collections.abc import Iterator, Sequence
+from typing import Any, Union
 
 from openatac.errors import OpenatacError
 from openatac.graph.checks import read_graph
@@ -38,7 +39,7 @@ class Output:
     version: int = dataclasses.field(default=0, compare=False)
 
     @property
-    def shape(self) -> Tuple[Union[int, str], ...]:
+    def shape(self) -> tuple[Union[int, str], ...]:
         """Its shape, once `Graph.infer_shapes` has found it."""
         return self.node.shapes[self.index]
 
@@ -63,11 +64,11 @@ class Node:
 
     operator: str
     name: str
-    inputs: List[Output] = dataclasses.field(default_factory=list, repr=False)
-    attributes: Dict[str, str] = dataclasses.field(default_factory=dict)
-    subgraphs: List[Graph] = dataclasses.field(default_factory=list, repr=False)
-    depends_on: List[Node] = dataclasses.field(default_factory=list, repr=False)
-    shapes: Tuple[Tuple[Union[int, str], ...], ...] = ()
+    inputs: list[Output] = dataclasses.field(default_factory=list, repr=False)
+    attributes: dict[str, str] = dataclasses.field(default_factory=dict)
+    subgraphs: list[Graph] = dataclasses.field(default_factory=list, repr=False)
+    depends_on: list[Node] = dataclasses.field(default_factory=list, repr=False)
+    shapes: tuple[tuple[Union[int, str], ...], ...] = ()
     value: Any = dataclasses.field(default=None, repr=False)
 
     @property
@@ -75,7 +76,7 @@ class Node:
         return self.operator == 'null'
 
     @property
-    def shape(self) -> Tuple[Union[int, str], ...]:
+    def shape(self) -> tuple[Union[int, str], ...]:
         """The shape of its first output."""
         return self.shapes[0]
 
@@ -83,11 +84,11 @@ class Node:
         """The attribute as a Python value; ``default``, which should be MXNet's, where it is not given."""
         return _value(self.attributes[attribute]) if attribute in self.attributes else default
 
-    def settings(self) -> Dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
         """{name: value} of its attributes, without Gluon's notes (``__lr_mult__``)."""
         return {name: _value(text) for name, text in self.attributes.items() if not name.startswith('__')}
 
-    def valued_inputs(self) -> List[Output]:
+    def valued_inputs(self) -> list[Output]:
         """The inputs of which it uses the values, and not only the shapes."""
         return self.inputs[:_VALUED_INPUTS.get(self.operator, len(self.inputs))]
 
@@ -114,7 +115,7 @@ class Graph:
         Which MXNet wrote it, as in the JSON.
     """
 
-    def __init__(self, heads: Sequence[Output], about: Dict[str, Any] = MXNET_VERSION) -> None:
+    def __init__(self, heads: Sequence[Output], about: dict[str, Any] = MXNET_VERSION) -> None:
         self.heads, self.about = list(heads), about
 
     @classmethod
@@ -134,9 +135,9 @@ class Graph:
         return cls.parse(graph)
 
     @classmethod
-    def parse(cls, graph: Dict[str, Any]) -> Graph:
+    def parse(cls, graph: dict[str, Any]) -> Graph:
         """The graph that parsed JSON describes."""
-        nodes: List[Node] = []
+        nodes: list[Node] = []
 
         def outputs(entries):
             return [Output(nodes[index], *rest) for index, *rest in entries]
@@ -147,7 +148,7 @@ class Graph:
                               [nodes[index] for index in node.get('control_deps', ())]))
         return cls(outputs(graph['heads']), graph.get('attrs', {}))
 
-    def to_json(self) -> Dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """The graph as MXNet's JSON has it."""
         nodes = self.nodes()
         place = {node: index for index, node in enumerate(nodes)}
@@ -170,9 +171,9 @@ class Graph:
         import mxnet as mx
         return mx.sym.load_json(json.dumps(self.to_json()))
 
-    def nodes(self) -> List[Node]:
+    def nodes(self) -> list[Node]:
         """All nodes, each after those that it reads, in the order in which MXNet lists them."""
-        found: List[Node] = []
+        found: list[Node] = []
         seen = set()
         for head in self.heads:
             stack = [(head.node, _sources(head.node))] if head.node not in seen else []
@@ -188,15 +189,15 @@ class Graph:
                     stack.append((source, _sources(source)))
         return found
 
-    def readers(self) -> Dict[Node, List[Node]]:
+    def readers(self) -> dict[Node, list[Node]]:
         """{node: the nodes that read it}, one as often as it does so."""
-        found: Dict[Node, List[Node]] = {node: [] for node in self.nodes()}
+        found: dict[Node, list[Node]] = {node: [] for node in self.nodes()}
         for node in found:
             for source in node.inputs:
                 found[source.node].append(node)
         return found
 
-    def infer_shapes(self, **known: Tuple[int, ...]) -> None:
+    def infer_shapes(self, **known: tuple[int, ...]) -> None:
         """Find the shapes of all nodes' outputs from those of variables, such as ``data``.
 
         Raises UnknownShapes if they do not determine all others, and MXNetError if they do not fit.

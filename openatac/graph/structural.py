@@ -6,7 +6,7 @@ ordinary symbol file does not.
 """
 from __future__ import annotations
 
-from typing import Any, Dict, Tuple
+from typing import Any
 
 import mxnet as mx
 import numpy as np
@@ -17,7 +17,7 @@ from openatac.graph.nodes import Graph
 from openatac.models.params_file import write_params
 
 
-def graph_of(net: Any) -> Tuple[Graph, Dict[str, np.ndarray]]:
+def graph_of(net: Any) -> tuple[Graph, dict[str, np.ndarray]]:
     """The graph and the arrays of a HybridBlock that has all its values.
 
     A parameter that two layers share keeps the first of its names; one without use is left out.

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, Dict, List, Tuple
+from typing import Any
 
 import mxnet as mx
 
@@ -27,7 +27,7 @@ def load_symbol_file(path: str) -> mx.sym.Symbol:
                             'export it again') from None
 
 
-def count_outputs(node: Dict[str, Any]) -> int:
+def count_outputs(node: dict[str, Any]) -> int:
     """The number of outputs of a node in parsed JSON, found by making a graph of it alone.
 
     Raises ValueError if it makes none.
@@ -43,7 +43,7 @@ def count_outputs(node: Dict[str, Any]) -> int:
         raise ValueError(f"node {node['name']}: MXNet says {_last_line(error)}") from None
 
 
-def check_sizes(symbol: mx.sym.Symbol, image_shape: Tuple[int, ...], **known: Tuple[int, ...]) -> None:
+def check_sizes(symbol: mx.sym.Symbol, image_shape: tuple[int, ...], **known: tuple[int, ...]) -> None:
     """Raise OpenatacError unless one image fits the network, and what it computes of it fits into memory.
 
     known : {name: shape} of variables
@@ -55,7 +55,7 @@ def check_sizes(symbol: mx.sym.Symbol, image_shape: Tuple[int, ...], **known: Tu
                             'export again') from None
 
 
-def infer_sizes(symbol: mx.sym.Symbol, image_shape: Tuple[int, ...], **known: Tuple[int, ...]) -> None:
+def infer_sizes(symbol: mx.sym.Symbol, image_shape: tuple[int, ...], **known: tuple[int, ...]) -> None:
     """As `check_sizes`, but raises ValueError with the reason alone."""
     known['data'] = (1, *image_shape)
     graph = Graph.of(symbol)
@@ -73,15 +73,15 @@ def infer_sizes(symbol: mx.sym.Symbol, image_shape: Tuple[int, ...], **known: Tu
                                  'elements')
 
 
-def _check_reshaped(nodes: List[Node], known: Dict[str, Tuple[int, ...]]) -> None:
+def _check_reshaped(nodes: list[Node], known: dict[str, tuple[int, ...]]) -> None:
     """Raise ValueError if an operator that reshapes gets a size of 0, or gives another number of elements.
 
     MXNet would divide by the one, and write beyond the end of its memory with the other. Asking it for all
     shapes at once would divide as well. So the inputs of those that read no other such operator are asked for
     first, then of those behind them, and so on.
     """
-    behind: Dict[Node, int] = {}
-    levels: Dict[int, List[Node]] = {}
+    behind: dict[Node, int] = {}
+    levels: dict[int, list[Node]] = {}
     for node in nodes:
         behind[node] = max((behind[source.node] for source in node.inputs), default=0)
         if node.operator in _RESHAPING:
@@ -102,7 +102,7 @@ def _check_reshaped(nodes: List[Node], known: Dict[str, Tuple[int, ...]]) -> Non
                                  'number of elements')
 
 
-def _infer_partly(outputs: List[Output], known: Dict[str, Tuple[int, ...]]) -> List[Tuple[int, ...]]:
+def _infer_partly(outputs: list[Output], known: dict[str, tuple[int, ...]]) -> list[tuple[int, ...]]:
     """The shape of each of the outputs, () where MXNet cannot tell it."""
     symbol = Graph(outputs).symbol()
     given = {name: known[name] for name in symbol.list_arguments() if name in known}

@@ -258,11 +258,11 @@ def _called_inside(net: HybridBlock, output: mx.sym.Symbol,
 
 def _rectifier(operator: str, attributes: dict[str, str] | None) -> str | None:
     """The name of the activation that a node computes; None for other nodes."""
-    if operator == 'Activation' and attributes['act_type'] in RECTIFIERS or operator == 'LeakyReLU':
+    if (operator == 'Activation' and attributes['act_type'] in RECTIFIERS) or operator == 'LeakyReLU':
         return attributes.get('act_type', 'leaky')
     if operator == 'clip' and (float(attributes['a_min']), float(attributes['a_max'])) == (0, 6):
         return 'relu6'
-    if operator == 'relu' or operator == '_maximum_scalar' and float(attributes['scalar']) == 0:
+    if operator == 'relu' or (operator == '_maximum_scalar' and float(attributes['scalar']) == 0):
         return 'relu'
     return None
 

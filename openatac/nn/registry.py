@@ -1,4 +1,4 @@
-"""Factories by name: one class for activations, attention blocks, self-attention and hosts."""
+"""What is found by name: one class for units, hosts, forms of exports, runtimes and backends."""
 from __future__ import annotations
 
 import difflib

@@ -59,7 +59,7 @@ class _Finder:
 
     def _find_elsewhere(self, fullname: str, path: Optional[Sequence[str]],
                         target: Optional[ModuleType]) -> Optional[importlib.machinery.ModuleSpec]:
-        """What the finders behind this one find."""
+        """Return what the finders behind this one find."""
         finders: list[Any] = sys.meta_path
         for finder in finders[finders.index(self) + 1:]:
             if hasattr(finder, 'find_spec'):  # that of an old six, for instance, does not have it

@@ -48,7 +48,7 @@ def _gone_function(name: str) -> Callable[..., Any]:
 
 
 def builtins_with_old_numpy() -> dict[str, Any]:
-    """The builtins for MXNet's modules, by which ``import numpy`` imports the old NumPy."""
+    """Return the builtins for MXNet's modules, by which ``import numpy`` imports the old NumPy."""
     import numpy
     old_numpy = _OldNumPy(numpy)
 
@@ -67,7 +67,7 @@ PRINTING_MODULES = frozenset(
 
 
 def printer() -> Callable[[object], str]:
-    """What `PRINTING_MODULES` must use instead of `str`.
+    """Return what `PRINTING_MODULES` must use instead of `str`.
 
     Within a tuple NumPy 2 prints a number as ``np.int64(32)``, which MXNet's library cannot read; this prints
     ``32``, as NumPy 1 does.

@@ -16,7 +16,7 @@ LEVELS = (
 
 
 def instruction_set(cpuinfo: str = '/proc/cpuinfo') -> Optional[str]:
-    """The best of `LEVELS` that the processor has and DNNL_MAX_CPU_ISA allows, or None if unknown."""
+    """Return the best of `LEVELS` that the processor has and DNNL_MAX_CPU_ISA allows, or None if unknown."""
     flags = _flags(cpuinfo)
     names = [name for name, _, _ in LEVELS]
     cap = os.environ.get(CAP, '').upper()

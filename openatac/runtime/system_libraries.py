@@ -31,7 +31,7 @@ def load_system_libraries() -> None:
 
 
 def bundled_copies(name: str) -> list[Path]:
-    """Copies of the library ``name``, such as libgomp.so.1, in the wheels on `sys.path`."""
+    """Find copies of the library ``name``, such as libgomp.so.1, in the wheels on `sys.path`."""
     stem = name.partition('.so')[0]
     return [path for entry in sys.path for path in sorted(Path(entry or '.').glob(f'*.libs/{stem}-*.so*'))]
 

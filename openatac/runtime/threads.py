@@ -21,7 +21,7 @@ def set_threads() -> None:
 
 
 def thread_count() -> tuple[str, Optional[str]]:
-    """The number of threads for MXNet.
+    """Return the number of threads for MXNet.
 
     The user's own ``OMP_NUM_THREADS`` or ``MXNET_OMP_MAX_THREADS`` wins. Otherwise it is one per physical
     core. (MXNet's own default is half of the processors that it sees, which halves the speed where there

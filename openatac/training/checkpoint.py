@@ -11,7 +11,8 @@ import json
 import logging
 import os
 import shutil
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
+from collections.abc import Iterable, Iterator
+from typing import Any, Optional
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from openatac.files.writing import flush, reason, remove_leftovers
 from openatac.models.params_file import read_params, write_params
 
 ARRAYS, STATE, MANIFEST = 'arrays.params', 'state.json', 'manifest.json'
-Arrays = Dict[str, np.ndarray]
+Arrays = dict[str, np.ndarray]
 log = logging.getLogger('openatac')
 
 
@@ -33,13 +34,13 @@ class Checkpoints:
     def __init__(self, folder: str, keep: int = 2):
         self.folder, self.keep = folder, keep
 
-    def names(self) -> List[str]:
+    def names(self) -> list[str]:
         """Names of the checkpoints, oldest first."""
         if not os.path.isdir(self.folder):
             return []
         return sorted(name for name in os.listdir(self.folder) if name.isdigit())
 
-    def save(self, iteration: int, arrays: Arrays, state: Dict[str, Any]) -> None:
+    def save(self, iteration: int, arrays: Arrays, state: dict[str, Any]) -> None:
         """Keep ``arrays`` and a JSON-able ``state`` reached after ``iteration`` iterations.
 
         Raises CheckpointError, leaving the earlier checkpoints as they were, if it can't be
@@ -55,7 +56,7 @@ class Checkpoints:
             # Later ones are damaged, or this run would have gone on from them: they do not count.
             self._remove([other for other in self.names() if other <= name][:-self.keep])
 
-    def _write(self, name: str, arrays: Arrays, state: Dict[str, Any]) -> None:
+    def _write(self, name: str, arrays: Arrays, state: dict[str, Any]) -> None:
         temporary, final = os.path.join(self.folder, '.' + name), os.path.join(self.folder, name)
         try:
             os.mkdir(temporary)
@@ -75,7 +76,7 @@ class Checkpoints:
         for name in names:
             shutil.rmtree(os.path.join(self.folder, name))
 
-    def latest(self) -> Optional[Tuple[Arrays, Dict[str, Any]]]:
+    def latest(self) -> Optional[tuple[Arrays, dict[str, Any]]]:
         """(arrays, state) of the newest whole checkpoint, or None if there is none at all.
 
         A damaged one is named in a warning and the one before it is taken. Raises
@@ -94,8 +95,8 @@ class Checkpoints:
         return None
 
 
-def _read(path: str) -> Tuple[Arrays, Dict[str, Any]]:
-    manifest = read_json(os.path.join(path, MANIFEST), Dict[str, str])
+def _read(path: str) -> tuple[Arrays, dict[str, Any]]:
+    manifest = read_json(os.path.join(path, MANIFEST), dict[str, str])
     for name in (ARRAYS, STATE):
         if manifest.get(name) != sha256(os.path.join(path, name)):
             raise ValueError(f'{name} is not what its manifest says')

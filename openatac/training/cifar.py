@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import logging
 import zlib
-from typing import Any, Dict, List, Optional
+from typing import Any, Optional
 
 import numpy as np
 
@@ -32,8 +32,8 @@ def evaluate(net: Any, config: CifarConfig, reader: BackgroundReader) -> Metrics
     return metrics
 
 
-def run(net: Any, name: str, config: CifarConfig, reader: BackgroundReader, decay_epochs: List[int],
-          command: str) -> Optional[Dict[str, Any]]:
+def run(net: Any, name: str, config: CifarConfig, reader: BackgroundReader, decay_epochs: list[int],
+          command: str) -> Optional[dict[str, Any]]:
     """Train the network called ``name`` in the run's folder; returns the summary, or None of a dry run.
 
     net : as `openatac.backends.base.open_backend` takes it; decay_epochs : at whose start the rate decays
@@ -84,7 +84,7 @@ def interval_line(interval: loop.Interval) -> str:
             f'loss={interval.loss:f}\tlr={interval.lr:g}')
 
 
-def epoch_lines(row: Dict[str, Any], seconds: float) -> List[str]:
+def epoch_lines(row: dict[str, Any], seconds: float) -> list[str]:
     """The published script's line for an epoch."""
     return [f'[Epoch {row["epoch"]}] train={row["train_accuracy"]:f} val={row["val_accuracy"]:f} '
             f'loss={row["train_loss"]:f} time: {seconds:f}']
@@ -106,4 +106,4 @@ def _fingerprint(*image_sets: ImageSet) -> str:
 
 def _checksum(images: ImageSet) -> int:
     """Of the labels and, since all pixels would take as long as reading them, of each 50th image."""
-    return zlib.crc32(np.ascontiguousarray(images.images[::50]), zlib.crc32(images.labels))
+    return zlib.crc32(np.ascontiguousarray(images.images[::50]).data, zlib.crc32(images.labels.data))

@@ -9,7 +9,7 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Dict, Literal, Optional, Union
+from typing import Any, Literal, Optional, Union
 
 from openatac.arguments import (
     BATCH,
@@ -363,13 +363,13 @@ class ImagenetConfig:
 Config = Union[CifarConfig, ImagenetConfig]
 
 
-def network_settings(config: Config) -> Dict[str, Any]:
+def network_settings(config: Config) -> dict[str, Any]:
     """{name: value} of all that the network and its initial values depend on."""
     found = values(config)
     return {name: found[name] for name in names(type(config), lambda known: known.network)}
 
 
-def result_settings(config: Config, devices: str, data: str) -> Dict[str, Any]:
+def result_settings(config: Config, devices: str, data: str) -> dict[str, Any]:
     """{name: value} of all that the run's result depends on.
 
     devices : such as '2 x gpu'; data : a text that stands for the contents of the data sets

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import List, Optional
+from typing import Optional
 
 from openatac.data import cifar, digits
 from openatac.data.image_set import ImageSet
@@ -26,7 +26,7 @@ class BackgroundReader:
     """
 
     def __init__(self, data: CifarData, splits: Sequence[bool]):
-        self._sets: List[ImageSet] = []
+        self._sets: list[ImageSet] = []
         self._error: Optional[BaseException] = None
         self._thread = threading.Thread(target=self._read, args=(data, splits), daemon=True)
         if data.dataset != 'digits' and cifar.find_cifar(data.dataset, data.data_dir):
@@ -38,7 +38,7 @@ class BackgroundReader:
         except BaseException as error:  # handed over, not swallowed
             self._error = error
 
-    def result(self) -> List[ImageSet]:
+    def result(self) -> list[ImageSet]:
         """The image sets of all splits, once they are read; raises what went wrong."""
         if self._thread.ident is None:
             self._thread.start()

@@ -7,7 +7,8 @@ import os
 import resource
 import tempfile
 import time
-from typing import Any, Callable, Iterator, List, NamedTuple, Tuple
+from collections.abc import Iterator
+from typing import Any, Callable, NamedTuple
 
 from openatac.backends.base import Engine
 from openatac.data.batches import prefetch
@@ -30,14 +31,14 @@ class Part(NamedTuple):
     gpu_memory: float
 
 
-def dry_run(plan: Plan, batches: int) -> List[Part]:
+def dry_run(plan: Plan, batches: int) -> list[Part]:
     """Do ``batches`` batches of each part of a `Plan` and print a table; returns its `Part`s.
 
     Reading, training (its first batch apart, for what is made only once), validating, writing a
     checkpoint to the disk of ``plan.folder``, and going on from it.
     """
     engine = plan.engine
-    parts: List[Part] = []
+    parts: list[Part] = []
     with contextlib.closing(_endless(plan.training)) as source:
         parts.append(_timed(engine, 'read', _read, source, batches))
     with contextlib.closing(prefetch(_endless(plan.training), plan.training.ahead)) as ahead:
@@ -57,7 +58,7 @@ def dry_run(plan: Plan, batches: int) -> List[Part]:
     return parts
 
 
-def table(parts: List[Part]) -> str:
+def table(parts: list[Part]) -> str:
     """The parts as lines of text."""
     form = '{:<12} {:>8} {:>10} {:>12} {:>10} {:>10}'.format
     lines = [form('part', 'batches', 'seconds', 's per batch', 'images/s', 'memory')]
@@ -70,7 +71,7 @@ def table(parts: List[Part]) -> str:
     return '\n'.join(lines)
 
 
-def _timed(engine: Engine, name: str, work: Callable[..., Tuple[int, int]], *arguments: Any) -> Part:
+def _timed(engine: Engine, name: str, work: Callable[..., tuple[int, int]], *arguments: Any) -> Part:
     began = time.perf_counter()
     batches, images = work(*arguments)
     engine.wait()
@@ -84,11 +85,11 @@ def _endless(training: Any) -> Iterator[Any]:
         yield from training.epoch(epoch)
 
 
-def _read(source: Iterator[Any], batches: int) -> Tuple[int, int]:
+def _read(source: Iterator[Any], batches: int) -> tuple[int, int]:
     return batches, sum(len(labels) for _, labels in itertools.islice(source, batches))
 
 
-def _train(plan: Plan, source: Iterator[Any], batches: int) -> Tuple[int, int]:
+def _train(plan: Plan, source: Iterator[Any], batches: int) -> tuple[int, int]:
     engine, images = plan.engine, 0
     for x, y in itertools.islice(source, batches):
         engine.train_batch(x, y, plan.schedule(engine.iteration))
@@ -99,8 +100,8 @@ def _train(plan: Plan, source: Iterator[Any], batches: int) -> Tuple[int, int]:
     return batches, images
 
 
-def _validate(plan: Plan, batches: int) -> Tuple[int, int]:
-    some: List[int] = []
+def _validate(plan: Plan, batches: int) -> tuple[int, int]:
+    some: list[int] = []
 
     def counted() -> Iterator[Any]:
         for x, y in itertools.islice(plan.evaluation, batches):
@@ -111,14 +112,14 @@ def _validate(plan: Plan, batches: int) -> Tuple[int, int]:
     return len(some), sum(some)
 
 
-def _save(engine: Engine, checkpoints: Checkpoints) -> Tuple[int, int]:
+def _save(engine: Engine, checkpoints: Checkpoints) -> tuple[int, int]:
     arrays, numbers = engine.state()
     if engine.cluster.rank == 0:
         checkpoints.save(engine.iteration, arrays, {'engine': numbers})
     return 0, 0
 
 
-def _resume(engine: Engine, checkpoints: Checkpoints) -> Tuple[int, int]:
+def _resume(engine: Engine, checkpoints: Checkpoints) -> tuple[int, int]:
     if engine.cluster.rank == 0:
         found = checkpoints.latest()
         assert found is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 import logging
 import os
 import shlex
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Optional
 
 from openatac.backends.base import Backend, Engine, Metrics, Teacher, open_backend
 from openatac.data.batches import prefetch
@@ -58,7 +58,7 @@ def open_source(data: ImagenetData, split: str, classes: int) -> Any:
     return RecordFile(rec, index_beside(rec) if index is None else os.path.expanduser(index), classes)
 
 
-def _open_both(config: ImagenetConfig) -> Tuple[Any, Any]:
+def _open_both(config: ImagenetConfig) -> tuple[Any, Any]:
     training, validation = [open_source(config.data, split, config.network.num_classes)
                             for split in ('train', 'val')]
     classes = training.class_names, validation.class_names
@@ -91,8 +91,8 @@ def evaluate(net: Any, config: ImagenetConfig, command: str) -> Metrics:
 
 # ----------------------------------------------------------------------------------- training
 
-def run(net: Any, name: str, config: ImagenetConfig, decay_epochs: List[int], cluster: Any,
-          command: str) -> Optional[Dict[str, Any]]:
+def run(net: Any, name: str, config: ImagenetConfig, decay_epochs: list[int], cluster: Any,
+          command: str) -> Optional[dict[str, Any]]:
     """Train the network called ``name`` in the run's folder; returns the summary, or None of a dry run.
 
     net : as `openatac.backends.base.open_backend` takes it; decay_epochs : at whose start the rate decays;
@@ -129,7 +129,7 @@ def run(net: Any, name: str, config: ImagenetConfig, decay_epochs: List[int], cl
 
 
 def _schedule(training: ImagenetTraining, iterations_per_epoch: int, iterations: int,
-              decay_epochs: List[int]) -> Callable[[int], float]:
+              decay_epochs: list[int]) -> Callable[[int], float]:
     """As published made for images // batch iterations an epoch, of which some have one more."""
     scheduled = training.num_epochs * iterations_per_epoch
     if iterations > 1.01 * scheduled:
@@ -142,7 +142,7 @@ def _schedule(training: ImagenetTraining, iterations_per_epoch: int, iterations:
         raise OpenatacError(str(error)) from None
 
 
-def _engine(backend: Backend, config: ImagenetConfig, cluster: Any, starts: List[int]) -> Engine:
+def _engine(backend: Backend, config: ImagenetConfig, cluster: Any, starts: list[int]) -> Engine:
     training, classes = config.training, config.network.num_classes
     teacher = None
     if training.teacher and training.hard_weight < 1:
@@ -157,7 +157,7 @@ def _engine(backend: Backend, config: ImagenetConfig, cluster: Any, starts: List
     return backend.engine(optimizer, objective, training.no_wd, top5=True, cluster=cluster)
 
 
-def _begin(config: ImagenetConfig, engine: Engine, starts: List[int]) -> loop.Progress:
+def _begin(config: ImagenetConfig, engine: Engine, starts: list[int]) -> loop.Progress:
     """Where the run begins: at --resume-epoch, with --resume-states."""
     progress, states = loop.Progress(), config.start.resume_states
     progress.epoch = config.start.resume_epoch
@@ -175,13 +175,13 @@ def _begin(config: ImagenetConfig, engine: Engine, starts: List[int]) -> loop.Pr
     return progress
 
 
-def _result_settings(config: ImagenetConfig, engine: Engine, sources: Tuple[Any, Any]) -> Dict[str, Any]:
+def _result_settings(config: ImagenetConfig, engine: Engine, sources: tuple[Any, Any]) -> dict[str, Any]:
     data = '+'.join(source.fingerprint() for source in sources)
     kvstore = config.training.kvstore if engine.cluster.size > 1 else 'device'
     return {**result_settings(config, engine.devices, data), 'kvstore': kvstore}
 
 
-def _check_alike(cluster: Any, settings: Dict[str, Any], engine: Engine) -> None:
+def _check_alike(cluster: Any, settings: dict[str, Any], engine: Engine) -> None:
     """Every process must begin with the same settings, data and initial values."""
     if cluster.size > 1:
         cluster.check_alike({**settings, 'initial_values': engine.checksum()})
@@ -202,7 +202,7 @@ def _interval_line(mixup: bool, log_interval: int) -> Callable[[loop.Interval], 
     return line
 
 
-def epoch_lines(row: Dict[str, Any], seconds: float) -> List[str]:
+def epoch_lines(row: dict[str, Any], seconds: float) -> list[str]:
     """The published lines for an epoch."""
     metric, epoch = 'rmse' if 'train_rmse' in row else 'accuracy', row['epoch']
     return [f'[Epoch {epoch}] training: {metric}={row["train_" + metric]:f}',

@@ -12,7 +12,7 @@ import contextlib
 import json
 import logging
 import os
-from typing import Any, Dict, NamedTuple, Tuple
+from typing import Any, NamedTuple
 
 from openatac.errors import OpenatacError
 from openatac.files.schema import read_json
@@ -26,10 +26,10 @@ FLAGS, SYMBOL, PARAMS = '-flags.json', '-symbol.json', '-0000.params'
 
 class _Written(NamedTuple):
     model: str
-    flags: Dict[str, Any]
+    flags: dict[str, Any]
 
 
-def read_initial(prefix: str, given: Given) -> Tuple[str, str, Config]:
+def read_initial(prefix: str, given: Given) -> tuple[str, str, Config]:
     """The files that `write_initial` wrote under ``prefix``.
 
     Returns
@@ -75,7 +75,7 @@ def _damaged(prefix: str, error: ValueError) -> OpenatacError:
                          '--write-initial')
 
 
-def write_initial(net: Any, config: Config, model: str, image_shape: Tuple[int, int, int]) -> None:
+def write_initial(net: Any, config: Config, model: str, image_shape: tuple[int, int, int]) -> None:
     """Write the network ``net`` of a config, called ``model``, to the prefix in ``config.start``.
 
     It gets its initial values, or those of the parameter file that the config starts from. Raises

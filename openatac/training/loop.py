@@ -11,7 +11,8 @@ import math
 import os
 import signal
 import time
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any, Callable, NamedTuple
 
 from openatac.backends.base import Arrays, Engine, Metrics
 from openatac.console.program import stop_signals
@@ -25,7 +26,7 @@ from openatac.training.tracking.log import on_terminal
 from openatac.training.tracking.trackers import Tracker
 
 log = logging.getLogger('openatac')
-Row = Dict[str, Any]  # of the history: what an epoch came to
+Row = dict[str, Any]  # of the history: what an epoch came to
 
 
 class Plan(NamedTuple):
@@ -55,9 +56,9 @@ class Plan(NamedTuple):
     schedule: Callable[[int], float]
     epochs: int
     folder: str
-    settings: Dict[str, Any]
+    settings: dict[str, Any]
     interval_line: Callable[[Interval], str]
-    epoch_lines: Callable[[Row, float], List[str]]
+    epoch_lines: Callable[[Row, float], list[str]]
     log_interval: int = 50
     save_period: int = 0
     save_name: Callable[[int], str] = 'epoch-{:04d}'.format
@@ -102,16 +103,16 @@ class Progress:
 
     def __init__(self) -> None:
         self.epoch = self.batch = 0
-        self.history: List[Row] = []
-        self.best: Dict[str, Any] = {'accuracy': -1.0, 'epoch': -1}
+        self.history: list[Row] = []
+        self.best: dict[str, Any] = {'accuracy': -1.0, 'epoch': -1}
         self.disturbed = False
 
-    def state(self) -> Dict[str, Any]:
+    def state(self) -> dict[str, Any]:
         """What `load_state` needs."""
         return {'epoch': self.epoch, 'batch': self.batch, 'history': self.history, 'best': self.best,
                 'disturbed': self.disturbed}
 
-    def load_state(self, state: Dict[str, Any]) -> None:
+    def load_state(self, state: dict[str, Any]) -> None:
         """Go back to what `state` returned."""
         self.epoch, self.batch = state['epoch'], state['batch']
         self.history, self.best = state['history'], state['best']
@@ -138,7 +139,7 @@ def resume(plan: Plan, progress: Progress) -> bool:
     return True
 
 
-def _check_settings(saved: Dict[str, Any], now: Dict[str, Any], folder: str) -> None:
+def _check_settings(saved: dict[str, Any], now: dict[str, Any], folder: str) -> None:
     changed = [f'{key} was {saved.get(key)!r} and is {now.get(key)!r}'
                for key in sorted(set(saved) | set(now)) if saved.get(key) != now.get(key)]
     if changed:
@@ -146,7 +147,7 @@ def _check_settings(saved: Dict[str, Any], now: Dict[str, Any], folder: str) -> 
                               'or start another run with another --save-dir')
 
 
-def run_epochs(plan: Plan, progress: Progress, trackers: Sequence[Tracker] = ()) -> List[Row]:
+def run_epochs(plan: Plan, progress: Progress, trackers: Sequence[Tracker] = ()) -> list[Row]:
     """Run ``plan`` from ``progress`` to its end; returns the history, a row per epoch.
 
     Of several processes, rank 0 writes. Raises Stopped after SIGINT or SIGTERM, once a checkpoint is
@@ -253,7 +254,7 @@ def _write_parameters(plan: Plan, progress: Progress) -> None:
     engine.save_parameters(os.path.join(plan.folder, 'last.params'))
 
 
-def _checkpoint(plan: Plan, progress: Progress, arrays: Arrays, numbers: Dict[str, Any]) -> None:
+def _checkpoint(plan: Plan, progress: Progress, arrays: Arrays, numbers: dict[str, Any]) -> None:
     if plan.engine.cluster.rank == 0:
         checkpoints_of(plan.folder).save(plan.engine.iteration, arrays, {
             'settings': plan.settings, 'engine': numbers, 'progress': progress.state()})

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import math
 import os
-from typing import Annotated, Any, Dict, List, Literal, Tuple, Type, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 from openatac.arguments import SEED
 from openatac.errors import OpenatacError
 from openatac.files.csv_file import read_csv
 from openatac.files.reading import read_text
 from openatac.files.schema import Range, read_json
-from openatac.options import check_json, from_json
+from openatac.options import from_json
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
 
 _Count = Annotated[int, Range(1, 2 ** 40)]
@@ -31,25 +31,17 @@ class Versions(TypedDict):
     python: str
 
 
-class _Results(TypedDict, total=False):
-    command: str
-    epochs: _Count
-    best_accuracy: _Share
-    best_epoch: _Index
-    last_accuracy: _Share
-    versions: Versions
-
-
-class Results(TypedDict, total=False):
+class Results(TypedDict):
     """What the run's result depends on beside the options of its config."""
 
     devices: str
     data: str
 
 
-class Summary(_Results):
-    """summary.json, which a finished run has; what it reached is read of runs of train_cifar.py only."""
+class Summary(TypedDict):
+    """summary.json, which a finished run has."""
 
+    command: str
     model: str
     dataset: Literal['cifar10', 'cifar100', 'digits', 'imagenet']
     training_images: _Count
@@ -57,8 +49,13 @@ class Summary(_Results):
     seed: Annotated[int, Range(0, SEED)]
     device: str
     threads: str
+    epochs: _Count
+    best_accuracy: _Share
+    best_epoch: _Index
+    last_accuracy: _Share
     images_per_second: _Speed
     settings: Results
+    versions: Versions
 
 
 class _Engine(TypedDict):
@@ -74,14 +71,14 @@ class _Best(TypedDict):
 class _Progress(TypedDict):
     epoch: Annotated[int, Range(0, 2 ** 40)]
     batch: Annotated[int, Range(0, 2 ** 40)]
-    history: List[Dict[str, float]]
+    history: list[dict[str, float]]
     best: _Best
 
 
 class State(TypedDict):
     """state.json of a checkpoint."""
 
-    settings: Dict[str, Any]
+    settings: dict[str, Any]
     engine: _Engine
     progress: _Progress
 
@@ -108,11 +105,9 @@ class RunFolder:
 
     def summary(self) -> Summary:
         """What summary.json says; OSError, or ValueError if it is damaged or of an older version."""
-        summary = read_json(self.file('summary.json'), Summary)
-        check_json(_kind(summary['settings']), summary['settings'])
-        return summary
+        return read_json(self.file('summary.json'), Summary)
 
-    def history(self) -> Dict[str, List[float]]:
+    def history(self) -> dict[str, list[float]]:
         """{column of metrics.csv: its value after each epoch}; OSError, or ValueError if it is damaged."""
         rows = read_csv(self.file('metrics.csv'))
         if not rows:
@@ -123,40 +118,37 @@ class RunFolder:
         """How many epochs have been trained; OSError before the first."""
         return len(read_text(self.file('metrics.jsonl')).splitlines())
 
-    def network(self) -> Tuple[Any, str, Config]:
+    def network(self) -> tuple[Any, str, Config]:
         """(HybridBlock without values, its name, the run's config); OpenatacError if there is none."""
-        return self._build(self.config(), 'settings.json')
+        return self.build(self.config())
 
-    def network_of_summary(self) -> Tuple[Any, str, Config]:
-        """The same from summary.json alone, which lacks some settings that make no difference."""
-        summary = self.summary()
-        # With a host of its own, the network's name says all; else the settings do.
-        model = summary['model'] if summary['settings'].get('host') else 'atac'
-        try:
-            config = _config({**summary['settings'], 'model': model})
-        except ValueError as error:
-            raise self._no_network('summary.json', error) from None
-        return self._build(config, 'summary.json')
-
-    def _build(self, config: Config, file: str) -> Tuple[Any, str, Config]:
+    def build(self, config: Config) -> tuple[Any, str, Config]:
+        """The same for a config of this run that is known already."""
         from openatac.training.network import build_network, for_one_device, resolve
         try:
             config = resolve(for_one_device(config))
             return (*build_network(config), config)
         except (KeyError, TypeError, ValueError) as error:
-            raise self._no_network(file, error) from None
-
-    def _no_network(self, file: str, error: Exception) -> OpenatacError:
-        return OpenatacError(f'{self.file(file)} does not describe a network ({error}): it was changed, or '
-                             'is of another version of openatac')
+            raise OpenatacError(f'{self.path} does not describe a network ({error}): its files were changed, '
+                                'or are of another version of openatac') from None
 
 
-def _config(settings: Dict[str, Any]) -> Config:
+def config_of_summary(summary: Summary) -> Config:
+    """The config in summary.json, which has the options on which the result depends; others have defaults.
+
+    Raises ValueError if it is damaged or of an older version.
+    """
+    settings: dict[str, Any] = dict(summary['settings'])
+    # With a host of its own, the network's name says all; else the settings do.
+    return _config({**settings, 'model': summary['model'] if settings.get('host') else 'atac'})
+
+
+def _config(settings: dict[str, Any]) -> Config:
     """The config of parsed settings; ValueError if they are not those of a run."""
     return from_json(_kind(settings), settings)
 
 
-def _kind(settings: Dict[str, Any]) -> Type[Config]:
+def _kind(settings: dict[str, Any]) -> type[Config]:
     return CifarConfig if 'blocks' in settings else ImagenetConfig
 
 

@@ -5,7 +5,8 @@ GluonCV's own loads only where MXNet does; these also drive PyTorch on machines 
 from __future__ import annotations
 
 import math
-from typing import Callable, List, Sequence
+from collections.abc import Sequence
+from typing import Callable
 
 MODES = ('step', 'poly', 'cosine')
 
@@ -52,8 +53,9 @@ def warmup_schedule(mode: str, base_lr: float, epochs: int, iterations_per_epoch
 
 
 class _Phase:
-    """From ``start`` to ``end`` (with 'step': times ``factor`` after each of ``steps``) from iteration
-    ``offset`` on, over ``iterations`` iterations; its last rate holds from there on.
+    """The rates from ``start`` to ``end`` over ``iterations`` iterations from ``offset`` on.
+
+    With 'step' the rate is multiplied by ``factor`` after each of ``steps``. The last rate holds after that.
     """
 
     def __init__(self, mode: str, start: float, end: float, iterations: int, offset: int,
@@ -70,7 +72,7 @@ class _Phase:
         return self.end + (self.start - self.end) * left[self.mode]
 
 
-def decay_epochs(listed: str, period: int, epochs: int) -> List[int]:
+def decay_epochs(listed: str, period: int, epochs: int) -> list[int]:
     """The epochs of ``--lr-decay-epoch`` ('300,350') or, if ``--lr-decay-period`` is set, every so many.
 
     Raises ValueError for a text that is no list of epochs.

@@ -8,7 +8,7 @@ import os
 import platform
 import statistics
 from collections.abc import Iterator
-from typing import Any, Dict, List, Optional
+from typing import Any, Optional
 
 import numpy as np
 
@@ -69,7 +69,7 @@ def _naming(flag: str) -> Iterator[None]:
 
 
 def run(plan: loop.Plan, progress: loop.Progress, config: Config, command: str, title: str,
-          about: Dict[str, Any]) -> Dict[str, Any]:
+          about: dict[str, Any]) -> dict[str, Any]:
     """Run ``plan`` to its end, from the newest checkpoint if the config says so; returns the summary.
 
     title : of the picture; about : {name: value} that the summary says of the run
@@ -104,9 +104,9 @@ def check_same_start(engine: Any, progress: loop.Progress) -> None:
                               'must be one folder that all machines share')
 
 
-def _trackers(config: Config, title: str, engine: Any, progress: loop.Progress) -> List[Tracker]:
+def _trackers(config: Config, title: str, engine: Any, progress: loop.Progress) -> list[Tracker]:
     output = config.output
-    trackers: List[Tracker] = [
+    trackers: list[Tracker] = [
         MetricsFiles(output.save_dir),
         HistoryPicture(output.save_plot_dir or output.save_dir, title)]
     if output.tensorboard:
@@ -120,8 +120,8 @@ def _trackers(config: Config, title: str, engine: Any, progress: loop.Progress) 
     return trackers
 
 
-def summarize(config: Config, command: str, plan: loop.Plan, history: List[Dict[str, Any]],
-              progress: loop.Progress, about: Dict[str, Any]) -> Dict[str, Any]:
+def summarize(config: Config, command: str, plan: loop.Plan, history: list[dict[str, Any]],
+              progress: loop.Progress, about: dict[str, Any]) -> dict[str, Any]:
     """What summary.json says of a run that ended."""
     best = progress.best
     return {

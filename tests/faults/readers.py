@@ -32,12 +32,11 @@ from openatac.graph.symbol import load_symbol_file
 from openatac.models.parameters import read_arrays, save_parameters
 from openatac.models.params_file import read_params
 from openatac.options import DEFAULT, Given, build, fields
-from openatac.study.comparison import statistics
-from openatac.study.comparison.finished import given_runs
-from openatac.study.comparison.runs import find_runs
-from openatac.study.costs.table import measure
+from openatac.study.comparison import results
+from openatac.study.costs.by_name import costs_by_name
+from openatac.study.finished_runs import find_runs
 from openatac.study.published.numbers import IMAGENET
-from openatac.study.published.table import make_row
+from openatac.study.published.rows import make_row
 from openatac.study.published.training_time import run_speeds
 from openatac.training import loop
 from openatac.training.checkpoint import Checkpoints
@@ -99,7 +98,7 @@ def _bytes(arrays: Dict[str, np.ndarray]) -> Content:
 def _read_symbol(folder: str) -> Content:
     path = folder + '/net-symbol.json'
     return parts({'symbol': lambda: load_symbol_file(path).tojson(),
-                  'costs': lambda: str(measure(path, (3, 8, 8)))})
+                  'costs': lambda: str(costs_by_name(path, (3, 8, 8)))})
 
 
 def _read_manifest(folder: str) -> Content:
@@ -263,12 +262,11 @@ def _read_settings(folder: str) -> Content:
 
 def _read_summary(folder: str) -> Content:
     def compared() -> str:
-        groups = statistics.group(find_runs(folder))
-        return repr([statistics.circumstances(groups), statistics.rows(groups),
-                     statistics.statements(groups)])
+        groups = results.group(find_runs(folder))
+        return repr([results.circumstances(groups), results.rows(groups), results.statements(groups)])
 
     def published() -> str:
-        found = given_runs([folder])
+        found = find_runs(folder)
         return repr([list(run_speeds(found)), make_row(IMAGENET[0], found, [])])
 
     return parts({'compare': compared, 'published': published})

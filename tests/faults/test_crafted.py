@@ -17,7 +17,7 @@ from openatac.graph import checks
 from openatac.graph.checks import check_graph, read_graph
 from openatac.graph.symbol import check_sizes, load_symbol_file
 from openatac.models.zoo import get_model
-from openatac.study.costs.table import measure
+from openatac.study.costs.by_name import costs_by_name
 
 
 def small():
@@ -92,7 +92,7 @@ def test_a_crafted_graph_is_a_sentence(tmp_path, kind):
     graph = small()
     CRAFTED[kind](graph)
     path = write(tmp_path, graph)
-    for read in (load_symbol_file, load_symbol_of, lambda path: measure(path, (3, 8, 8))):
+    for read in (load_symbol_file, load_symbol_of, lambda path: costs_by_name(path, (3, 8, 8))):
         with pytest.raises(OpenatacError):
             read(path)
 
@@ -106,7 +106,7 @@ def test_nothing_that_reshapes_gets_what_has_no_elements(tmp_path, reshape):
     for symbol in (mx.sym.Reshape(empty, **reshape), behind_another):
         path = write(tmp_path, symbol.tojson())
         with pytest.raises(OpenatacError, match='has no elements'):
-            measure(path, (3, 8, 8))
+            costs_by_name(path, (3, 8, 8))
         with pytest.raises(OpenatacError, match='has no elements'):
             check_sizes(load_symbol_file(path), (3, 8, 8))
 
@@ -124,7 +124,7 @@ def test_reshaping_again_and_again_is_limited(tmp_path):
     for _ in range(257):
         outputs = mx.sym.Reshape(outputs, shape=(0, -1))
     with pytest.raises(OpenatacError, match='256'):
-        measure(write(tmp_path, outputs.tojson()), (3, 8, 8))
+        costs_by_name(write(tmp_path, outputs.tojson()), (3, 8, 8))
 
 
 def load_symbol_of(path):

@@ -17,17 +17,16 @@ from openatac.files.reading import check_input, open_input, read_input, read_lim
 from openatac.models.parameters import read_arrays
 from openatac.models.params_file import read_params
 from openatac.options import DEFAULT, Given, build, fields
-from openatac.study.comparison.finished import finished_runs
-from openatac.study.comparison.runs import read_run
-from openatac.study.costs.table import measure
+from openatac.study.costs.by_name import costs_by_name
+from openatac.study.finished_runs import read_run, runs_in
 from openatac.training.config import CifarConfig
 from openatac.training.initial import read_initial
 from openatac.training.run_folder import RunFolder
 from tests.conftest import ROOT
 
 # They open the kernel's tables, standard input, and what they have just written.
-OWN = {'openatac/training/dry_run.py',
-       'openatac/study/bench/bench.py', 'openatac/training/tracking/contention.py'}
+OWN = {'openatac/training/dry_run.py', 'openatac/study/bench/machine.py',
+       'openatac/training/tracking/contention.py'}
 OWN_FOLDERS = 'openatac/runtime/', 'openatac/console/', 'openatac/files/'
 
 
@@ -60,10 +59,11 @@ GIVEN = Given(build(CifarConfig, {}), dict.fromkeys(fields(CifarConfig), DEFAULT
 
 @pytest.mark.parametrize('name, read', [
     ('a.params', read_params), ('a.params', read_arrays), ('hosts', read_hosts), ('a.rec', RecordFile),
-    ('a.json', lambda path: read_manifest(path[:-5])), ('a.json', lambda path: measure(path, (3, 32, 32))),
+    ('a.json', lambda path: read_manifest(path[:-5])),
+    ('a.json', lambda path: costs_by_name(path, (3, 32, 32))),
     ('settings.json', lambda path: RunFolder(os.path.dirname(path)).config()),
     ('summary.json', lambda path: read_run(os.path.dirname(path))),
-    ('summary.json', lambda path: finished_runs(os.path.dirname(path)) or fail()),
+    ('summary.json', lambda path: runs_in(os.path.dirname(path)) or fail()),
     ('a-flags.json', lambda path: read_initial(path.replace('-flags.json', ''), GIVEN))])
 def test_each_reader_says_it_in_a_sentence(odd, tmp_path, name, read):
     path = odd(tmp_path / name)

@@ -15,12 +15,12 @@ from openatac.export.manifest import read_manifest
 from openatac.export.trained_network import load_run
 from openatac.files.schema import Range, parse_json, read_json, validate
 from openatac.options import DEFAULT, Given, build, fields, values
-from openatac.study.comparison import compare, statistics
-from openatac.study.comparison.finished import finished_runs, given_runs
-from openatac.study.comparison.runs import find_runs
-from openatac.study.gates.gates import main as gates
+from openatac.study.comparison import results
+from openatac.study.comparison.sweep import Sweep
+from openatac.study.finished_runs import find_runs, runs_in
+from openatac.study.gates.run_gates import gates_of_run
 from openatac.study.published.numbers import IMAGENET, NETWORKS
-from openatac.study.published.table import make_row
+from openatac.study.published.rows import make_row
 from openatac.study.published.training_time import benchmark_speeds, run_speeds
 from openatac.training import loop
 from openatac.training.checkpoint import Checkpoints
@@ -123,9 +123,9 @@ def run(tmp_path):
 
 def test_the_summary_of_a_run(run):
     def use():
-        groups = statistics.group(find_runs(run))
-        statistics.circumstances(groups), statistics.rows(groups), statistics.statements(groups)
-        found = given_runs([run])
+        groups = results.group(find_runs(run))
+        results.circumstances(groups), results.rows(groups), results.statements(groups)
+        found = find_runs(run)
         list(run_speeds(found))
         make_row(IMAGENET[0], found, [])
 
@@ -133,11 +133,11 @@ def test_the_summary_of_a_run(run):
     assert refused > worked > 0
 
 
-def test_the_settings_of_a_run(run, tmp_path):
+def test_the_settings_of_a_run(run):
     def use():
-        for command in (lambda: load_run(run), lambda: gates([run, '--out', str(tmp_path / 'gates')])):
+        for read in (load_run, gates_of_run):
             with pytest.raises(OpenatacError):  # at the latest for want of its parameters
-                command()
+                read(run)
 
     assert check(os.path.join(run, 'settings.json'), use, every=3)
 
@@ -179,8 +179,8 @@ def test_the_recipe_of_a_comparison(tmp_path):
     (tmp_path / 'runs' / 'a').mkdir(parents=True)
     (tmp_path / 'runs' / 'a' / 'settings.json').write_text('{}')
     (tmp_path / 'recipe.json').write_text('["--recipe", "digits"]')
-    _, args = compare._parse([str(tmp_path), '--units', 'relu', '--recipe', 'digits'])
-    check(str(tmp_path / 'recipe.json'), lambda: compare._check_same_recipe(args))
+    sweep = Sweep(str(tmp_path), ['relu'], [1], [1], 'digits')
+    check(str(tmp_path / 'recipe.json'), sweep.keep_recipe)
 
 
 def test_initial_values(tmp_path):
@@ -249,7 +249,7 @@ def test_the_results_of_this_repository_still_load():
 
 
 def test_and_so_do_their_runs():
-    assert len(finished_runs(str(ROOT / 'results'))) >= 10 and NETWORKS
+    assert len(runs_in(str(ROOT / 'results'))) >= 10 and NETWORKS
 
 
 # The checker.

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Optional
 
 from openatac.backends.base import Backend, Compute, Teacher, decays
 from openatac.backends.loss_scale import LossScale
@@ -19,7 +19,7 @@ log = logging.getLogger('openatac')
 class MxnetBackend(Backend):
     """MXNet on the CPU or on GPUs; see `openatac.backends.base.open_backend` for the parameters."""
 
-    def __init__(self, net: Any, compute: Compute, image_shape: Tuple[int, int, int], seed: int, gpus: str,
+    def __init__(self, net: Any, compute: Compute, image_shape: tuple[int, int, int], seed: int, gpus: str,
                  fall_back: bool):
         self.net, self.compute, self.image_shape, self.seed = net, compute, image_shape, seed
         self.contexts, line = choose_contexts(gpus, fall_back)
@@ -47,7 +47,7 @@ class MxnetBackend(Backend):
     def load_teacher(self, teacher: Teacher) -> Any:
         return load_teacher(teacher, self.contexts, self.image_shape, self.compute.dtype)
 
-    def engine(self, optimizer: Dict[str, float], objective: Dict[str, Any], no_wd: bool = False,
+    def engine(self, optimizer: dict[str, float], objective: dict[str, Any], no_wd: bool = False,
                top5: bool = False, cluster: Any = None) -> MxnetEngine:
         if no_wd:
             for name, parameter in self.net.collect_params().items():

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Optional
 
 import mxnet as mx
 from mxnet.gluon.block import HybridBlock
@@ -22,7 +22,7 @@ class CpuStep:
     """
 
     @classmethod
-    def of(cls, net: HybridBlock, image_shape: Tuple[int, ...]) -> Optional[CpuStep]:
+    def of(cls, net: HybridBlock, image_shape: tuple[int, ...]) -> Optional[CpuStep]:
         """The step of ``net`` for images (B, *image_shape); None without such a graph, or without oneDNN."""
         if not _has_onednn():
             return None
@@ -34,9 +34,9 @@ class CpuStep:
         _, (logits,), _ = symbol.infer_shape(data=(1, *image_shape))
         return cls(net, *found, classes=logits[1])
 
-    def __init__(self, net: HybridBlock, graph: mx.sym.Symbol, names: List[str], classes: int):
+    def __init__(self, net: HybridBlock, graph: mx.sym.Symbol, names: list[str], classes: int):
         self.parameters, self.graph, self.names, self.classes = net.collect_params(), graph, names, classes
-        self._bound: Dict[Any, Any] = {}
+        self._bound: dict[Any, Any] = {}
 
     def __call__(self, images: mx.nd.NDArray, targets: mx.nd.NDArray) -> mx.nd.NDArray:
         """Logits (B, classes), an array that the next step reuses.

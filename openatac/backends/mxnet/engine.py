@@ -6,7 +6,8 @@ import collections
 import contextlib
 import errno
 import zlib
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
+from collections.abc import Iterable, Iterator
+from typing import Any, Optional
 
 import mxnet as mx
 import numpy as np
@@ -24,7 +25,7 @@ from openatac.errors import DeviceError
 from openatac.models.parameters import save_parameters
 
 
-def check_precision(dtype: str, contexts: List[mx.Context]) -> None:
+def check_precision(dtype: str, contexts: list[mx.Context]) -> None:
     """Raise DeviceError for float16 without a GPU, and for bfloat16."""
     if dtype == 'bfloat16':
         raise DeviceError('--dtype bfloat16 is for --engine torch: MXNet has float32 and, on GPUs, float16')
@@ -51,8 +52,8 @@ class MxnetEngine(Engine):
     cluster : the processes that train together (openatac.distributed.workers)
     """
 
-    def __init__(self, net: HybridBlock, contexts: List[mx.Context], optimizer: str,
-                 optimizer_params: Dict[str, Any], image_shape: Tuple[int, ...], dtype: str = 'float32',
+    def __init__(self, net: HybridBlock, contexts: list[mx.Context], optimizer: str,
+                 optimizer_params: dict[str, Any], image_shape: tuple[int, ...], dtype: str = 'float32',
                  hybrid: bool = True, seed: int = 0, objective: Optional[MxnetObjective] = None,
                  loss_scale: Optional[LossScale] = None, top5: bool = False, cluster: Any = None):
         self.net, self.contexts, self.dtype, self.seed = net, contexts, dtype, seed
@@ -68,7 +69,7 @@ class MxnetEngine(Engine):
         # Draws the deferred initial values while chance is still the caller's: the first step seeds
         # it anew. In evaluation mode it changes no statistics.
         for ctx in contexts:
-            net(mx.nd.zeros((1,) + tuple(image_shape), ctx, dtype))
+            net(mx.nd.zeros((1, *tuple(image_shape)), ctx, dtype))
         self._restore_layouts()
         self._training_net, self._step = net, None
         if hybrid and contexts[0].device_type == 'cpu':
@@ -86,7 +87,7 @@ class MxnetEngine(Engine):
         self._sums = None
         self.reset_metrics()
 
-    def _make_trainer(self, optimizer: str, optimizer_params: Dict[str, Any]) -> gluon.Trainer:
+    def _make_trainer(self, optimizer: str, optimizer_params: dict[str, Any]) -> gluon.Trainer:
         # In structural order, which unlike the default, the order of names, never depends on how
         # many networks the process has made. States must be ours to save, so no kvstore has them,
         # but that of asynchronous training, which has its point there.
@@ -102,7 +103,7 @@ class MxnetEngine(Engine):
         return f'{processes}{len(self.contexts)} x {self.contexts[0].device_type}'
 
     @property
-    def versions(self) -> Dict[str, str]:
+    def versions(self) -> dict[str, str]:
         return {'mxnet': mx.__version__}
 
     # ------------------------------------------------------------------------ training
@@ -127,7 +128,7 @@ class MxnetEngine(Engine):
         self.images += len(labels)
         self._stay_near(self._sums[0].copy())
 
-    def _forward(self, x: NDArray, y: NDArray, share: float) -> Tuple[NDArray, NDArray, NDArray]:
+    def _forward(self, x: NDArray, y: NDArray, share: float) -> tuple[NDArray, NDArray, NDArray]:
         """(logits, targets, losses) of one device's images; without `CpuStep`, recorded for `_backward`."""
         objective = self.objective
         x = objective.inputs(x, share).astype(self.dtype, copy=False)
@@ -145,7 +146,7 @@ class MxnetEngine(Engine):
             output = self._training_net(x).astype('float32', copy=False)
             return output, targets, objective.loss(output, targets, teaching)
 
-    def _backward(self, losses: List[NDArray]) -> None:
+    def _backward(self, losses: list[NDArray]) -> None:
         if self.loss_scale is None:
             return autograd.backward(losses)
         autograd.backward(losses, [mx.nd.full(loss.shape, self.loss_scale.scale, loss.context)
@@ -174,8 +175,8 @@ class MxnetEngine(Engine):
     def read_all_metrics(self) -> Metrics:
         return self._over_cluster(*_totals(self._sums, self.images))
 
-    def _over_cluster(self, totals: List[float], images: int) -> Metrics:
-        everyone = self.cluster.gather([images] + totals, 'the metrics')
+    def _over_cluster(self, totals: list[float], images: int) -> Metrics:
+        everyone = self.cluster.gather([images, *totals], 'the metrics')
         images, *totals = [sum(numbers) for numbers in zip(*everyone)]
         return _means(totals, images)
 
@@ -227,7 +228,7 @@ class MxnetEngine(Engine):
 
     # What each device has for itself: running statistics, and the sums of the metrics.
 
-    def _own(self) -> List[Tuple[str, List[NDArray]]]:
+    def _own(self) -> list[tuple[str, list[NDArray]]]:
         """[(its name in a checkpoint, [NDArray of each device])]."""
         return [('parameter/' + name, parameter.list_data()) for name, parameter in self.parameters.items()
                 if parameter.grad_req == 'null'] + [('metrics', self._sums)]
@@ -271,7 +272,7 @@ class MxnetEngine(Engine):
                 data[:] = 0  # drops the layout, which a copy alone would keep
                 data[:] = plain
 
-    def _split(self, images: np.ndarray, labels: np.ndarray) -> List[Tuple[NDArray, NDArray]]:
+    def _split(self, images: np.ndarray, labels: np.ndarray) -> list[tuple[NDArray, NDArray]]:
         contexts = self.contexts[:len(labels)]  # a short last batch may leave a device idle
         # from_numpy, as split_and_load would copy the batch several times
         raw = images.dtype == np.uint8
@@ -294,7 +295,7 @@ class MxnetEngine(Engine):
 
     # --------------------------------------------------------------------------- state
 
-    def state(self) -> Tuple[Arrays, Dict[str, Any]]:
+    def state(self) -> tuple[Arrays, dict[str, Any]]:
         everyones = self._everyones_values()
         mx.nd.waitall()  # on the CPU a pending forward pass may be reordering weights in place
         arrays = {f'parameter/{name}/0': parameter.list_data()[0].asnumpy()
@@ -310,7 +311,7 @@ class MxnetEngine(Engine):
             numbers['loss_scale'] = self.loss_scale.state()
         return arrays, numbers
 
-    def load_state(self, arrays: Arrays, numbers: Dict[str, Any]) -> None:
+    def load_state(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
         for name, parameter in self.parameters.items():
             if parameter.grad_req != 'null':
                 for data in parameter.list_data():
@@ -355,7 +356,7 @@ class MxnetEngine(Engine):
                 for index, array in enumerate(states):
                     array[:] = saved[f'{name}/{index}']
 
-    def _optimizer_states(self, device: int = 0) -> Iterator[Tuple[str, List[NDArray]]]:
+    def _optimizer_states(self, device: int = 0) -> Iterator[tuple[str, list[NDArray]]]:
         """Yield (parameter's name, its optimizer arrays on one device), which are created if needed."""
         updater, optimizer = self.trainer._updaters[device], self.trainer._optimizer
         for index, (name, parameter) in enumerate(self.parameters.items()):
@@ -375,7 +376,7 @@ def _normalised(pixels: NDArray) -> NDArray:
     return (pixels.astype('float32') / 255 - mean) / std
 
 
-def _all_finite(gradients: List[NDArray], chunk: int = 200) -> bool:
+def _all_finite(gradients: list[NDArray], chunk: int = 200) -> bool:
     """Whether all of a list of NDArrays are; waits for them."""
     verdict = mx.nd.ones(1, gradients[0].context)
     for start in range(0, len(gradients), chunk):
@@ -384,18 +385,18 @@ def _all_finite(gradients: List[NDArray], chunk: int = 200) -> bool:
     return bool(verdict.asscalar())
 
 
-def _totals(sums: List[NDArray], images: int) -> Tuple[List[float], int]:
+def _totals(sums: list[NDArray], images: int) -> tuple[list[float], int]:
     """(the devices' sums added up, images); waits for the devices."""
     return np.sum([each.asnumpy() for each in sums], axis=0, dtype='float64').tolist(), images
 
 
-def _means(totals: List[float], images: int) -> Metrics:
+def _means(totals: list[float], images: int) -> Metrics:
     """Metrics from sums over ``images`` images."""
     loss, right, *top5 = [total / max(images, 1) for total in totals]
     return Metrics(loss, right, images, *top5)
 
 
-def _flat(state: Any) -> List[NDArray]:
+def _flat(state: Any) -> list[NDArray]:
     if state is None:
         return []
     if isinstance(state, (tuple, list)):

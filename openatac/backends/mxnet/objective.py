@@ -24,7 +24,7 @@ class MxnetObjective(Objective):
             temperature=self.temperature, hard_weight=self.hard_weight, sparse_label=not self.is_soft)
 
     def inputs(self, images: mx.nd.NDArray, share: float) -> mx.nd.NDArray:
-        """lambda x + (1 - lambda) x reversed, for images (B, ...)."""
+        """Lambda x + (1 - lambda) x reversed, for images (B, ...)."""
         return images if share == 1 else share * images + (1 - share) * images[::-1]
 
     def targets(self, labels: mx.nd.NDArray, share: float) -> mx.nd.NDArray:

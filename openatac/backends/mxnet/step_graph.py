@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import collections
 import itertools
-from typing import Callable, Dict, List, Optional, Set, Tuple
+from typing import Callable, Optional
 
 import mxnet as mx
 
@@ -32,8 +32,8 @@ _GRADIENTS = {
 }
 
 
-def step_graph(symbol: mx.sym.Symbol, image_shape: Tuple[int, ...],
-               trained: Set[str]) -> Optional[Tuple[mx.sym.Symbol, List[str]]]:
+def step_graph(symbol: mx.sym.Symbol, image_shape: tuple[int, ...],
+               trained: set[str]) -> Optional[tuple[mx.sym.Symbol, list[str]]]:
     """(Symbol, names): ``data`` and ``target`` to logits, the gradients of ``names``, and that of ``data``.
 
     symbol : Symbol of the logits (B, classes) of ``data``, images (B, *image_shape)
@@ -115,7 +115,7 @@ def _operator(gradients: _Gradients, node: Node) -> None:
         gradients.add(source, Output(found.node, index))
 
 
-_RULES: Dict[str, Callable] = {**dict.fromkeys(_GRADIENTS, _operator), 'null': lambda gradients, node: None,
+_RULES: dict[str, Callable] = {**dict.fromkeys(_GRADIENTS, _operator), 'null': lambda gradients, node: None,
                                'elemwise_add': _sum, '_backward_Activation': _gate}
 
 
@@ -124,9 +124,9 @@ class _Gradients:
 
     def __init__(self) -> None:
         self._numbers = itertools.count()  # in the names of new nodes
-        self._parts: Dict[Output, List[Output]] = collections.defaultdict(list)  # to be summed
+        self._parts: dict[Output, list[Output]] = collections.defaultdict(list)  # to be summed
 
-    def operator(self, operator: str, inputs: List[Output], attributes: Optional[Dict[str, str]] = None,
+    def operator(self, operator: str, inputs: list[Output], attributes: Optional[dict[str, str]] = None,
                  of: Optional[Node] = None) -> Output:
         """The first output of a new node; from ``of``, the node whose gradient it is, MXNet infers shapes."""
         return Output(Node(operator, f'gradient{next(self._numbers)}', inputs, attributes or {},

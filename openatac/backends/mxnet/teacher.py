@@ -1,8 +1,6 @@
 """The teacher of a distillation: a trained network, by name."""
 from __future__ import annotations
 
-from typing import List, Tuple
-
 import mxnet as mx
 from mxnet.gluon.block import HybridBlock
 
@@ -12,7 +10,7 @@ from openatac.models.parameters import load_parameters
 from openatac.models.zoo import find_model
 
 
-def load_teacher(teacher: Teacher, contexts: List[mx.Context], image_shape: Tuple[int, ...],
+def load_teacher(teacher: Teacher, contexts: list[mx.Context], image_shape: tuple[int, ...],
                  dtype: str) -> HybridBlock:
     """The trained network of our zoo or GluonCV's, on ``contexts``.
 
@@ -30,7 +28,7 @@ def load_teacher(teacher: Teacher, contexts: List[mx.Context], image_shape: Tupl
     net.cast(dtype)
     net.hybridize(static_alloc=True)
     for ctx in contexts:
-        output = net(mx.nd.zeros((1,) + image_shape, ctx, dtype))
+        output = net(mx.nd.zeros((1, *image_shape), ctx, dtype))
     classes = output.shape[1] if isinstance(output, mx.nd.NDArray) else 0  # 0: it has several outputs
     if classes != teacher.classes:
         raise OpenatacError(f'the teacher {teacher.network} has {classes} classes, and the network '
@@ -55,8 +53,8 @@ def _build_gluoncvs(teacher: Teacher) -> HybridBlock:
     from gluoncv import model_zoo
     known = model_zoo.get_model_list()
     if teacher.network.lower() not in known:
-        raise OpenatacError(f'--teacher {teacher.network}: neither GluonCV nor openatac has a network of that '
-                            'name; see gluoncv.model_zoo.get_model_list()')
+        raise OpenatacError(f'--teacher {teacher.network}: neither GluonCV nor openatac has a network of '
+                            'that name; see gluoncv.model_zoo.get_model_list()')
     # GluonCV's own classifiers have 1000 classes, and files that it downloads
     settings = {'pretrained': True}
     if teacher.params:
@@ -64,9 +62,9 @@ def _build_gluoncvs(teacher: Teacher) -> HybridBlock:
     try:
         return model_zoo.get_model(teacher.network, **settings)
     except Exception as error:  # of whatever kind: it builds, downloads, unpacks and reads in many ways
-        raise OpenatacError(f'GluonCV cannot build the teacher {teacher.network} ({_first_line(error)}): choose '
-                            'a classifier, with its .params file in --teacher-params if it cannot be downloaded'
-                            ) from None
+        raise OpenatacError(f'GluonCV cannot build the teacher {teacher.network} ({_first_line(error)}): '
+                            'choose a classifier, with its .params file in --teacher-params if it cannot be '
+                            'downloaded') from None
 
 
 def _first_line(error: Exception) -> str:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Optional
 
 from openatac.backends.base import Backend, Compute, Teacher, decays
 from openatac.backends.loss_scale import LossScale
@@ -26,7 +26,7 @@ class TorchBackend(Backend):
     A network that is the path of its files needs no MXNet.
     """
 
-    def __init__(self, net: Any, compute: Compute, image_shape: Tuple[int, int, int], seed: int, gpus: str,
+    def __init__(self, net: Any, compute: Compute, image_shape: tuple[int, int, int], seed: int, gpus: str,
                  fall_back: bool):
         self.net, self.compute, self.image_shape, self.seed = net, compute, image_shape, seed
         self.module: Any = None
@@ -73,7 +73,7 @@ class TorchBackend(Backend):
         from openatac.backends.mxnet.teacher import load_teacher
         return to_torch(load_teacher(teacher, [mx.cpu()], self.image_shape, 'float32')).to(self.device)
 
-    def engine(self, optimizer: Dict[str, float], objective: Dict[str, Any], no_wd: bool = False,
+    def engine(self, optimizer: dict[str, float], objective: dict[str, Any], no_wd: bool = False,
                top5: bool = False, cluster: Any = None) -> TorchEngine:
         compute = self.compute
         without = [name for name, _ in self.module.named_parameters() if no_wd and not decays(name)]
@@ -82,7 +82,7 @@ class TorchBackend(Backend):
             LossScale.of(compute), top5, dict.fromkeys(without, 0.0), compute.tf32, compute.compile)
 
 
-def _device(gpus: str, fall_back: bool) -> Tuple[str, str]:
+def _device(gpus: str, fall_back: bool) -> tuple[str, str]:
     """(device, a line that says so); DeviceError for a GPU that is not there, unless the CPU takes over."""
     set_threads()
     wanted, line = choose_gpus(gpus, fall_back, 'PyTorch', torch.cuda.device_count,

@@ -4,7 +4,8 @@ from __future__ import annotations
 import collections
 import contextlib
 import zlib
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
+from collections.abc import Iterable, Iterator
+from typing import Any, Callable, Optional
 
 import numpy as np
 
@@ -53,10 +54,10 @@ class TorchEngine(Engine):
     """
 
     @enough_memory()
-    def __init__(self, module: torch.nn.Module, device: str, optimizer_params: Dict[str, float],
+    def __init__(self, module: torch.nn.Module, device: str, optimizer_params: dict[str, float],
                  dtype: str = 'float32', seed: int = 0, objective: Optional[TorchObjective] = None,
                  loss_scale: Optional[LossScale] = None, top5: bool = False,
-                 wd_mult: Optional[Dict[str, float]] = None, tf32: bool = False, compiled: bool = False):
+                 wd_mult: Optional[dict[str, float]] = None, tf32: bool = False, compiled: bool = False):
         if dtype not in PRECISIONS:
             raise ValueError(f'dtype must be one of {", ".join(PRECISIONS)}, not {dtype!r}')
         self.device, self.dtype, self.seed, self.top5 = _open_device(device), dtype, seed, top5
@@ -82,7 +83,7 @@ class TorchEngine(Engine):
             # The layout that tensor cores work in: otherwise arrays are reordered around each convolution.
             self.layout = torch.channels_last
 
-    def _make_optimizer(self, params: Dict[str, float], wd_mult: Dict[str, float]) -> NAG:
+    def _make_optimizer(self, params: dict[str, float], wd_mult: dict[str, float]) -> NAG:
         groups = collections.defaultdict(list)
         for name, parameter in self.parameters.items():
             groups[wd_mult.get(name, 1.0)].append(parameter)
@@ -94,7 +95,7 @@ class TorchEngine(Engine):
         return '1 x gpu' if self.device.type == 'cuda' else '1 x cpu'
 
     @property
-    def versions(self) -> Dict[str, str]:
+    def versions(self) -> dict[str, str]:
         versions = {'torch': torch.__version__}
         if self.device.type == 'cuda':
             versions.update(cuda=torch.version.cuda, cudnn=str(torch.backends.cudnn.version()))
@@ -121,7 +122,7 @@ class TorchEngine(Engine):
         self._stay_near()
 
     def _forward(self, x: torch.Tensor, y: torch.Tensor, targets: torch.Tensor,
-                 teaching: Optional[torch.Tensor]) -> Tuple[torch.Tensor, torch.Tensor]:
+                 teaching: Optional[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """(summed loss, [the same, summed measure]); the second without gradient."""
         with self._precision():
             output = self.module(x)
@@ -146,7 +147,7 @@ class TorchEngine(Engine):
                                                if parameter.grad is not None])):
             self.optimizer.step()
 
-    def _on_device(self, images: Any, labels: Any) -> Tuple[torch.Tensor, torch.Tensor]:
+    def _on_device(self, images: Any, labels: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, C, H, W) in float32 and (B,) in int64, of NumPy or PyTorch."""
         return (self._moved(images).to(dtype=torch.float32), self._moved(labels).to(dtype=torch.int64))
 
@@ -211,7 +212,7 @@ class TorchEngine(Engine):
 
     # --------------------------------------------------------------------------- state
 
-    def state(self) -> Tuple[Arrays, Dict[str, Any]]:
+    def state(self) -> tuple[Arrays, dict[str, Any]]:
         arrays = {f'{name}/0': _numbers(tensor) for name, tensor in self._tensors().items()}
         arrays.update(('optimizer/' + name, array) for name, array in self.optimizer_states().items())
         numbers = {'iteration': self.iteration, 'images': self.images}
@@ -219,7 +220,7 @@ class TorchEngine(Engine):
             numbers['loss_scale'] = self.loss_scale.state()
         return arrays, numbers
 
-    def load_state(self, arrays: Arrays, numbers: Dict[str, Any]) -> None:
+    def load_state(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
         for name, tensor in self._tensors().items():
             _set(tensor, arrays[f'{name}/0'])
         self.load_optimizer_states({name[len('optimizer/'):]: array for name, array in arrays.items()
@@ -228,7 +229,7 @@ class TorchEngine(Engine):
         if self.loss_scale is not None:
             self.loss_scale.load_state(numbers['loss_scale'])
 
-    def _tensors(self) -> Dict[str, torch.Tensor]:
+    def _tensors(self) -> dict[str, torch.Tensor]:
         """{its name in a checkpoint: tensor}, but for the optimizer's."""
         tensors = {'parameter/' + name: tensor for name, tensor in self.module.state_dict().items()}
         return dict(tensors, metrics=self._sums)
@@ -250,7 +251,7 @@ class TorchEngine(Engine):
         for name, tensor in tensors.items():
             _set(tensor, saved[name])
 
-    def _optimizer_tensors(self) -> Dict[str, torch.Tensor]:
+    def _optimizer_tensors(self) -> dict[str, torch.Tensor]:
         tensors = {}
         for name, parameter in self.parameters.items():
             tensors[name + '/0'] = self.optimizer.state[parameter]['momentum']
@@ -299,7 +300,7 @@ def _compiled(function: Callable, device: torch.device) -> Callable:
     return call
 
 
-def _all_finite(gradients: List[torch.Tensor]) -> bool:
+def _all_finite(gradients: list[torch.Tensor]) -> bool:
     """Whether all of a list of tensors are; waits for them."""
     return bool(torch.stack(torch._foreach_norm(gradients)).isfinite().all())
 

@@ -7,7 +7,7 @@ MXNet itself is needed for Gluon networks only: symbol files and their .params f
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, List, Set, Tuple
+from typing import Any
 
 import numpy as np
 
@@ -67,7 +67,7 @@ def to_gluon(module, path):
     """
     module = getattr(module, '_orig_mod', module)  # of torch.compile
     if not isinstance(module, torch.fx.GraphModule):
-        raise ValueError('module must be one that to_torch made, not a %s' % type(module).__name__)
+        raise ValueError(f'module must be one that to_torch made, not a {type(module).__name__}')
     arrays = {name: _numbers(tensor) for name, tensor in module.state_dict().items()}
     if not any('.' in name for name in arrays):  # how Gluon itself tells names of symbols
         statistics = {source.target for node in module.graph.nodes if node.target is batch_norm
@@ -84,7 +84,7 @@ def _numbers(tensor):
 
 # ------------------------------------------------------------------------------------- reading
 
-def _load(network: Any, params: Any) -> Tuple[Graph, Dict[str, np.ndarray]]:
+def _load(network: Any, params: Any) -> tuple[Graph, dict[str, np.ndarray]]:
     if isinstance(network, (str, os.PathLike)):
         path = os.fspath(network)
         graph = _read_graph(path)
@@ -98,8 +98,8 @@ def _load(network: Any, params: Any) -> Tuple[Graph, Dict[str, np.ndarray]]:
         graph, own = graph_of(network)
         params = own if params is None else params
     else:
-        raise ValueError('network must be a HybridBlock, a Symbol or the path of a symbol file, not %r'
-                         % (network,))
+        raise ValueError('network must be a HybridBlock, a Symbol or the path of a symbol file, not '
+                         f'{network!r}')
     if params is None:
         raise ValueError('a Symbol has no values: give params, a .params file or its arrays')
     return graph, _arrays(params)
@@ -107,7 +107,7 @@ def _load(network: Any, params: Any) -> Tuple[Graph, Dict[str, np.ndarray]]:
 
 def _read_graph(path: str) -> Graph:
     if not path.endswith(SYMBOL_SUFFIX):
-        raise ValueError('a symbol file is called PREFIX%s, and %s is not' % (SYMBOL_SUFFIX, path))
+        raise ValueError(f'a symbol file is called PREFIX{SYMBOL_SUFFIX}, and {path} is not')
     check_files(path[:-len(SYMBOL_SUFFIX)], [path])
     return Graph.read(path)
 
@@ -120,12 +120,12 @@ def _arrays(params):
             for name, array in params.items()}
 
 
-def _check_arrays(nodes: List[Node], arrays: Dict[str, np.ndarray]) -> None:
+def _check_arrays(nodes: list[Node], arrays: dict[str, np.ndarray]) -> None:
     shapes = {node.name: node.get('__shape__') for node in nodes if node.is_variable and node.name != INPUT}
     missing, unexpected = sorted(set(shapes) - set(arrays)), sorted(set(arrays) - set(shapes))
     if missing or unexpected:
-        raise ParameterFileError('the parameters are of another network: %d are missing and %d unexpected, '
-                                 'such as %s' % (len(missing), len(unexpected), (missing + unexpected)[0]))
+        raise ParameterFileError(f'the parameters are of another network: {len(missing)} are missing and '
+                                 f'{len(unexpected)} unexpected, such as {(missing + unexpected)[0]}')
     for name, shape in shapes.items():
         found = arrays[name].shape
         if shape and not (isinstance(shape, tuple) and len(shape) == len(found)
@@ -136,7 +136,7 @@ def _check_arrays(nodes: List[Node], arrays: Dict[str, np.ndarray]) -> None:
 
 # ------------------------------------------------------------------------------------ building
 
-def _untrained(nodes: List[Node]) -> Set[str]:
+def _untrained(nodes: list[Node]) -> set[str]:
     """The names of running statistics, fixed gammas and what the graph says is not trained."""
     names = {node.name for node in nodes if node.attributes.get('__grad_req__') == 'null'}
     for node in nodes:

@@ -19,7 +19,7 @@ class TorchObjective(Objective):
             self.teacher.eval()
 
     def inputs(self, images, share):
-        """lambda x + (1 - lambda) x reversed, for images (B, ...)."""
+        """Lambda x + (1 - lambda) x reversed, for images (B, ...)."""
         return images if share == 1 else share * images + (1 - share) * images.flip(0)
 
     def targets(self, labels, share):

@@ -139,7 +139,7 @@ def _only_cleanup_is_left(rec: str) -> bool:
 
 @contextlib.contextmanager
 def _locked(path: str) -> Iterator[BinaryIO]:
-    """The file, open to read and append, locked; raises DataError if another run has locked it."""
+    """Open the file to read and append, locked; raise DataError if another run has locked it."""
     with contextlib.ExitStack() as stack:
         try:
             file = stack.enter_context(locked(path))
@@ -183,7 +183,7 @@ class _Packing:
         self.position, self.checksums = 0, array.array('I')
 
     def description(self) -> dict[str, Any]:
-        """What another run must have in common with this one to continue its file."""
+        """Return what another run must have in common with this one to continue its file."""
         import PIL
         names = hashlib.sha256()
         for index in self.order.tolist():
@@ -209,7 +209,7 @@ class _Packing:
         return True
 
     def _written(self) -> tuple[list[int], int, 'array.array[int]']:
-        """The places of the whole records in the file, the offset of their end, and their checksums."""
+        """Return the places of the whole records in the file, where they end, and their checksums."""
         try:
             records = RecordFile(self.part.name)
             whole = len(records) - (not records.is_complete(len(records) - 1))
@@ -233,7 +233,7 @@ class _Packing:
         self.part.flush()
 
     def record(self, place: int) -> tuple[Optional[bytes], str]:
-        """(the record of the image at a place of the order, ''), or (None, why there is none)."""
+        """Return (the record of the image at a place of the order, ''), or (None, why there is none)."""
         try:
             data, label = self.images.read(int(self.order[place]))
             image = decode(data)
@@ -244,7 +244,7 @@ class _Packing:
 
 
 def _recode(data: bytes, image: np.ndarray, settings: PackSettings) -> bytes:
-    """The image file to be packed for the image file ``data``, which decodes to ``image`` (H, W, 3)."""
+    """Return the file to pack for the image file ``data``, which decodes to ``image`` (H, W, 3)."""
     height, width = image.shape[:2]
     smaller = settings.resize is not None and min(height, width) > settings.resize
     if data.startswith(KEPT) and settings.quality is None and not smaller:
@@ -303,7 +303,7 @@ def check_records(rec: str, idx: Optional[str] = None, workers: int = 1) -> Chec
 
 
 def _check_record(records: RecordFile, index: int) -> tuple[Optional[int], Optional[str]]:
-    """(the label of a record or None, what is wrong with it or None)."""
+    """Return (the label of a record or None, what is wrong with it or None)."""
     try:
         data, label = records.read(index)
     except (BadRecord, DataError) as error:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import abc
 import os
-from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 from openatac.export.manifest import Manifest
 from openatac.export.parity import REORDERED, ParityCheck
@@ -39,7 +40,7 @@ class TracedNetwork(NamedTuple):
 
     net: Any
     symbol: mx.sym.Symbol
-    arrays: Dict[str, mx.nd.NDArray]
+    arrays: dict[str, mx.nd.NDArray]
     manifest: Manifest
     calibration: Sequence[np.ndarray]
     mode: str
@@ -67,14 +68,14 @@ class Form(abc.ABC):
     """
 
     name: str
-    suffixes: Tuple[str, ...]
+    suffixes: tuple[str, ...]
     runtime: str
-    flags: Tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
     help: str = ''
-    precisions: Tuple[str, ...] = ('float32', 'float16')
+    precisions: tuple[str, ...] = ('float32', 'float16')
     is_quantized: bool = False
 
-    def files(self, prefix: str) -> List[str]:
+    def files(self, prefix: str) -> list[str]:
         """The paths of its files in the export ``prefix``."""
         return [prefix + suffix for suffix in self.suffixes]
 
@@ -90,11 +91,11 @@ class Form(abc.ABC):
         """How exactly it must agree with the network; see `ParityCheck.report`."""
         return None if self.is_quantized else REORDERED
 
-    def details(self, network: TracedNetwork, prefix: str, check: ParityCheck) -> Dict[str, Any]:
+    def details(self, network: TracedNetwork, prefix: str, check: ParityCheck) -> dict[str, Any]:
         """What its report has beside the figures of the parity check; 'note' is printed."""
         return {}
 
-    def remarks(self, report: Dict[str, Any]) -> List[str]:
+    def remarks(self, report: dict[str, Any]) -> list[str]:
         """Sentences that the command prints about its report."""
         return [report['note']] if 'note' in report else []
 
@@ -134,7 +135,7 @@ def prefix_of(path: str) -> str:
     return path.removesuffix(_find(path)[1] or '.json')
 
 
-def _find(path: str) -> Tuple[Optional[Form], str]:
+def _find(path: str) -> tuple[Optional[Form], str]:
     """The form and the suffix of a file, by the longest suffix that fits."""
     found = [(form, suffix) for form in FORMS.values() for suffix in form.suffixes if path.endswith(suffix)]
     return max(found, key=lambda match: len(match[1]), default=(None, ''))

@@ -6,7 +6,7 @@ whose weights MXNet folds when it first runs. The parameters keep their names an
 from __future__ import annotations
 
 import collections
-from typing import TYPE_CHECKING, Any, Dict, List
+from typing import TYPE_CHECKING, Any
 
 from openatac.errors import OpenatacError
 from openatac.export.forms.base import Form, TracedNetwork
@@ -33,14 +33,14 @@ class Fused(Form):
         from openatac.export.symbol_files import write_symbol
         write_symbol(prefix + '-fused', fuse(network.symbol), network.arrays)
 
-    def details(self, network: TracedNetwork, prefix: str, check: ParityCheck) -> Dict[str, Any]:
+    def details(self, network: TracedNetwork, prefix: str, check: ParityCheck) -> dict[str, Any]:
         """How many operators, and BatchNorms, there were and are."""
         from openatac.graph.symbol import load_symbol_file
         before, after = operators(network.symbol), operators(load_symbol_file(self.files(prefix)[0]))
         return {'operators': [sum(before.values()), sum(after.values())],
                 'batch_norms': [before['BatchNorm'], after['BatchNorm']]}
 
-    def remarks(self, report: Dict[str, Any]) -> List[str]:
+    def remarks(self, report: dict[str, Any]) -> list[str]:
         (operators, left), (norms, norms_left) = report['operators'], report['batch_norms']
         return [f'{operators} operators became {left}, {norms} BatchNorms {norms_left}']
 

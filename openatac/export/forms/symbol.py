@@ -1,7 +1,7 @@
 """The symbol form: what Gluon and MXNet's Module API load."""
 from __future__ import annotations
 
-from typing import Any, Dict, Tuple
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +25,7 @@ class Symbol(Form):
     def tolerance(self, manifest: Manifest) -> float:
         return HALF if manifest.precision == 'float16' else SAME
 
-    def details(self, network: TracedNetwork, prefix: str, check: ParityCheck) -> Dict[str, Any]:
+    def details(self, network: TracedNetwork, prefix: str, check: ParityCheck) -> dict[str, Any]:
         """Whether the Module API agrees, which by itself fuses operators when it binds."""
         if network.manifest.precision == 'float16':
             return {'note': 'for GPUs; compared and timed in float32, with the values of the float16 file'}
@@ -44,7 +44,7 @@ class Symbol(Form):
             f'outputs (by {fused:g})')}
 
 
-def _module(prefix: str, shape: Tuple[int, ...], for_training: bool) -> Function:
+def _module(prefix: str, shape: tuple[int, ...], for_training: bool) -> Function:
     """Symbol files in MXNet's Module API, which fuses nothing where it binds for training."""
     import mxnet as mx
 

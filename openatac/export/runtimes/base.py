@@ -9,11 +9,13 @@ from __future__ import annotations
 import abc
 import contextlib
 import importlib.util
-from typing import TYPE_CHECKING, Iterator, List, Optional, Type
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Optional
 
 from openatac.errors import OpenatacError
 from openatac.export.forms.base import Form, form_of, prefix_of
 from openatac.export.manifest import Manifest, read_manifest
+from openatac.files.checksums import check_files
 from openatac.nn.registry import Registry
 
 if TYPE_CHECKING:
@@ -72,6 +74,7 @@ class Runtime(abc.ABC):
 
     def __init__(self, prefix: str, manifest: Manifest):
         self.prefix, self.manifest = prefix, manifest
+        check_files(prefix, self.form.files(prefix))
         with self._failures('be loaded'):
             self.load()
 
@@ -111,10 +114,10 @@ class Runtime(abc.ABC):
 
 # ------------------------------------------------------------------------------------- registry
 
-RUNTIMES: Registry[Type[Runtime]] = Registry('engine', hyphens=True)
+RUNTIMES: Registry[type[Runtime]] = Registry('engine', hyphens=True)
 
 
-def register_runtime(runtime: Type[Runtime]) -> None:
+def register_runtime(runtime: type[Runtime]) -> None:
     """Add a runtime, which ``openatac predict`` and ``openatac bench`` then offer under its name.
 
     Parameters
@@ -134,7 +137,7 @@ def open_runtime(prefix: str, name: str) -> Runtime:
     return RUNTIMES.find(name).open(prefix)
 
 
-def runtimes_of(prefix: str) -> List[str]:
+def runtimes_of(prefix: str) -> list[str]:
     """The names of the runtimes that can run the export, in the order of their registration."""
     return [runtime.name for runtime in RUNTIMES.values() if runtime.obstacle(prefix) is None]
 

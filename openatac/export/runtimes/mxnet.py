@@ -1,7 +1,7 @@
 """MXNet, in several ways."""
 from __future__ import annotations
 
-from typing import Any, Dict, Optional
+from typing import Any, Optional
 
 import numpy as np
 
@@ -14,7 +14,7 @@ class Imperative(Runtime):
 
     name = 'imperative'
     form = symbol.Symbol()
-    settings: Dict[str, bool] = {}  # of hybridize
+    settings: dict[str, bool] = {}  # of hybridize
 
     def load(self) -> None:
         from openatac.export.symbol_files import SYMBOL, load_symbol

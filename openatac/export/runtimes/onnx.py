@@ -6,7 +6,6 @@ import numpy as np
 from openatac.export.forms.onnx import Onnx
 from openatac.export.forms.onnx_int8 import OnnxInt8
 from openatac.export.runtimes.base import Runtime
-from openatac.files.checksums import check_files
 from openatac.files.reading import check_input
 from openatac.runtime.threads import set_threads, thread_count
 
@@ -47,7 +46,6 @@ class OpenVino(Runtime):
         import openvino
         path, = self.form.files(self.prefix)
         check_input(path)
-        check_files(self.prefix, [path])
         self._net = openvino.Core().compile_model(path, 'CPU', {
             'INFERENCE_NUM_THREADS': int(thread_count()[0]),
             'INFERENCE_PRECISION_HINT': 'f32'})  # it is bfloat16 where the processor has that

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import Any, Dict, Optional
+from typing import Any, Optional
 
 import numpy as np
 
@@ -56,7 +56,7 @@ class TorchCompiled(Torch):
     """By torch.compile, for the exact sizes of the batches; the first batch of each size takes long."""
 
     name = 'torch-compiled'
-    options: Dict[str, bool] = {}
+    options: dict[str, bool] = {}
 
     @classmethod
     def obstacle(cls, prefix: str) -> Optional[str]:

@@ -1,17 +1,30 @@
-"""Speeds of exports in engines as a PNG picture, by matplotlib if it is there."""
+"""Speeds of exports in engines as a PNG picture."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Dict, List, Sequence
+
 from openatac.pictures import write_picture
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-def draw_bench(path, rows, title):
-    """Draw rows of `openatac bench` into the PNG file ``path``: a panel for each size of batch.
+Row = Dict[str, Any]  # of `openatac.study.bench.measurement.Measurement.row`
 
-    Without matplotlib a warning says how to get it, and nothing is drawn.
+
+def draw_bench(path: str, rows: Sequence[Row], title: str) -> None:
+    """Draw `bench_figure` into the PNG file ``path``.
+
+    Without matplotlib, log how to install it and draw nothing.
     """
     write_picture(path, lambda: bench_figure(rows, title))
 
 
-def bench_figure(rows, title):
-    """Images per second, medians with their ranges, by engine; a colour for each export; a Figure."""
+def bench_figure(rows: Sequence[Row], title: str) -> Figure:
+    """Images per second by engine, medians with their ranges.
+
+    There is a panel for each size of batch and a colour for each export.
+    """
     from matplotlib.figure import Figure
     sizes = list(dict.fromkeys(row['batch'] for row in rows))
     engines = list(dict.fromkeys(row['engine'] for row in rows))
@@ -24,25 +37,26 @@ def bench_figure(rows, title):
         for row in (row for row in rows if row['batch'] == size):
             export = exports.index(row['export'])
             place = engines.index(row['engine']) + (export - (len(exports) - 1) / 2) * width
-            _draw_bar(panel, place, 0.9 * width, row, 'C%d' % export)
-        panel.set(ylabel='images/s', title='batch of %d' % size)
+            _draw_bar(panel, place, 0.9 * width, row, f'C{export}')
+        panel.set(ylabel='images/s', title=f'batch of {size}')
         panel.margins(y=0.15)
         panel.spines[['top', 'right']].set_visible(False)
     panels[-1].set_xticks(range(len(engines)), [engine.replace('-', '-\n') for engine in engines])
     figure.legend(handles=_patches(exports), loc='outside lower center', ncol=min(len(exports), 4),
                   frameon=False)
-    figure.suptitle(title + '\nmedian and range of %d rounds' % rows[0]['rounds'], fontsize=10)
+    figure.suptitle(f'{title}\nmedian and range of {rows[0]["rounds"]} rounds', fontsize=10)
     return figure
 
 
-def _draw_bar(panel, place, width, row, colour):
+def _draw_bar(panel: Axes, place: float, width: float, row: Row, colour: str) -> None:
     speed = row['images_per_second']
     spread = [[speed - row['images_per_second_low']], [row['images_per_second_high'] - speed]]
     panel.bar(place, speed, width, color=colour, yerr=spread, capsize=3, ecolor='0.3')
-    panel.annotate('%.3g' % speed if speed < 100 else '%.0f' % speed, (place, row['images_per_second_high']),
-                   xytext=(0, 2), textcoords='offset points', ha='center', fontsize=7)
+    panel.annotate(f'{speed:.3g}' if speed < 100 else f'{speed:.0f}',
+                   (place, row['images_per_second_high']), xytext=(0, 2), textcoords='offset points',
+                   ha='center', fontsize=7)
 
 
-def _patches(exports):
+def _patches(exports: Sequence[str]) -> List[Any]:
     from matplotlib.patches import Patch
-    return [Patch(color='C%d' % number, label=export) for number, export in enumerate(exports)]
+    return [Patch(color=f'C{number}', label=export) for number, export in enumerate(exports)]

@@ -1,8 +1,10 @@
-"""An exported network in one engine, in a process of its own, measured when it is asked to.
+"""An exported network in one engine, in a process of its own that measures it on request.
 
-It waits between its turns without using a processor, and with little memory. All engines have the
-same number of threads and the same settings of malloc, those of `openatac.runtime`.
+Between its turns the process uses no processor and little memory. All engines have the same number of threads
+and the same settings of malloc, those of `openatac.runtime`.
 """
+from __future__ import annotations
+
 import contextlib
 import ctypes
 import json
@@ -11,20 +13,24 @@ import os
 import subprocess
 import sys
 import time
-from typing import NamedTuple
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Type
 
 from openatac.errors import OpenatacError
-from openatac.export.runtimes.base import RUNTIMES
+from openatac.export.runtimes.base import RUNTIMES, Runtime
 from openatac.runtime.memory import keep_freed_memory
 from openatac.runtime.threads import set_threads, thread_count
 
-WARM_UP, LEAST = 2, 3  # batches before a turn that do not count, and in it
+if TYPE_CHECKING:
+    import numpy as np
+
+WARM_UP, LEAST = 2, 3  # batches before a turn that are not timed, and at least in it
 _START = ('import json, sys; sys.path[:] = json.loads(sys.argv[1]); '
           'from openatac.study.bench.process import serve; serve(int(sys.argv[2]))')
 
 
 class Turn(NamedTuple):
-    """What one turn measured: latencies of a batch in milliseconds, and how many batches there were."""
+    """What one turn measured: latencies of a batch in milliseconds, the speed, and the number of batches."""
 
     p50_ms: float
     p95_ms: float
@@ -33,16 +39,23 @@ class Turn(NamedTuple):
 
 
 class BenchProcess:
-    """The process; when it is made it has run each of the ``sizes`` of batches.
+    """The process; it begins by running each of the ``sizes`` of batches.
 
-    outputs : of the first size, float32 (B, classes), or None where there is a problem
-    problem : one sentence why the network can't be measured in this engine, or None
+    Attributes
+    ----------
+    outputs : float32 (B, classes) or None
+        Of the first size; None where there is a problem.
+    problem : str or None
+        One sentence why the network cannot be measured in this engine.
 
-    Raises OpenatacError, here and from `turn`, if the process dies.
+    Raises
+    ------
+    OpenatacError
+        Here and from `turn`, if the process dies.
     """
 
-    def __init__(self, prefix, engine, sizes):
-        self._what = '%s in the engine %s' % (prefix, engine)
+    def __init__(self, prefix: str, engine: str, sizes: Sequence[int]) -> None:
+        self._what = f'{prefix} in the engine {engine}'
         self._pipe, theirs = multiprocessing.connection.Pipe()
         with theirs:
             # In a session of its own, out of reach of Ctrl-C: it ends when the pipe does.
@@ -56,24 +69,24 @@ class BenchProcess:
         if self.problem:
             self.close()
 
-    def turn(self, size, seconds):
-        """The `Turn` of batches of that size for at least so many seconds."""
+    def turn(self, size: int, seconds: float) -> Turn:
+        """Measure batches of that size for at least so many seconds."""
         return self._ask((size, seconds))
 
-    def close(self):
+    def close(self) -> None:
         """End the process."""
         self._pipe.close()
         self._process.kill()
         self._process.wait()
 
-    def _ask(self, question):
+    def _ask(self, question: Tuple[Any, ...]) -> Any:
         try:
             self._pipe.send(question)
             return self._pipe.recv()
         except (EOFError, OSError):
-            raise OpenatacError('%s: the process ended with code %d, by a lack of memory perhaps: measure '
-                                'fewer exports, or smaller batches, at a time'
-                                % (self._what, self._process.wait())) from None
+            code = self._process.wait()
+            raise OpenatacError(f'{self._what}: the process ended with code {code}, perhaps for lack of '
+                                'memory: measure fewer exports, or smaller batches, at a time') from None
         except BaseException:
             self.close()
             raise
@@ -81,9 +94,9 @@ class BenchProcess:
 
 # --------------------------------------------------------------------------- in the process
 
-def serve(file):
-    """The life of the process: one engine, and turns until the pipe ``file`` ends."""
-    with contextlib.suppress(EOFError, OSError), multiprocessing.connection.Connection(file) as pipe:
+def serve(file: int) -> None:
+    """Open one engine and take turns until the pipe with the descriptor ``file`` ends."""
+    with contextlib.suppress(EOFError, OSError), Connection(file) as pipe:
         engine, images = _warm_engine(pipe, *pipe.recv())
         while engine:
             size, seconds = pipe.recv()
@@ -92,8 +105,9 @@ def serve(file):
             pipe.send(turn)
 
 
-def _warm_engine(pipe, prefix, runtime, sizes):
-    """(engine, {size: images}), after the answer on the pipe; (None, None) if there is a problem."""
+def _warm_engine(pipe: Connection, prefix: str, runtime: Type[Runtime], sizes: Sequence[int]
+                 ) -> Tuple[Optional[Runtime], Dict[int, np.ndarray]]:
+    """(engine, {size: images}), after the answer on the pipe; (None, {}) if there is a problem."""
     import numpy as np
 
     set_threads()
@@ -109,26 +123,27 @@ def _warm_engine(pipe, prefix, runtime, sizes):
         _rest(engine, images)
     except (OpenatacError, ImportError) as error:
         pipe.send((None, str(error)))
-        return None, None
+        return None, {}
     pipe.send((outputs, None))
     return engine, images
 
 
-def _rest(engine, images):
-    """Give back memory, of which many processes may need more together than there is.
+def _rest(engine: Runtime, images: Dict[int, np.ndarray]) -> None:
+    """Give back memory, since many processes together may need more than there is.
 
-    MXNet's static memory is as large as the last batch needs, so that is a small one here.
+    MXNet's static memory is as large as the last batch needs, so the last batch is a small one.
     """
     engine(images[min(images)])
     with contextlib.suppress(OSError, AttributeError):  # not glibc
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _turn(engine, images, seconds):
+def _turn(engine: Runtime, images: np.ndarray, seconds: float) -> Turn:
     import numpy as np
     for _ in range(WARM_UP):
         engine(images)
-    times, end = [], time.perf_counter() + seconds
+    times: List[float] = []
+    end = time.perf_counter() + seconds
     while len(times) < LEAST or time.perf_counter() < end:
         start = time.perf_counter()
         engine(images)

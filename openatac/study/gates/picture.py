@@ -1,25 +1,34 @@
-"""Statistics of gates over the depth of networks as a PNG picture, by matplotlib if it is there."""
+"""Statistics of gates over the depth of networks as a PNG picture."""
+from __future__ import annotations
+
 import re
+from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Tuple
 
 from openatac.pictures import write_picture
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Row = Dict[str, Any]  # a line of gates.csv
 
 PARTS = {'between_pixels': ('pixels', 1.0), 'between_images': ('images', 0.5),  # column -> name, opacity
          'between_channels': ('channels', 0.2)}
 
 
-def draw_gates(path, rows):
-    """Draw rows of `openatac gates` into the PNG file ``path``: layers side by side, a colour for each run.
+def draw_gates(path: str, rows: Sequence[Row]) -> None:
+    """Draw `gates_figure` into the PNG file ``path``.
 
-    Without matplotlib a warning says how to get it, and nothing is drawn.
+    Without matplotlib, log how to install it and draw nothing.
     """
     write_picture(path, lambda: gates_figure(rows))
 
 
-def gates_figure(rows):
-    """The same as a matplotlib Figure."""
+def gates_figure(rows: Sequence[Row]) -> Figure:
+    """The statistics of gates, layers side by side, with a colour for each run."""
     from matplotlib.figure import Figure
     layers = sorted({row['layer']: row['stage'] for row in rows}.items(), key=lambda item: _depth(item[0]))
-    colours = {run: 'C%d' % index for index, run in enumerate(dict.fromkeys(row['run'] for row in rows))}
+    colours = {run: f'C{index}' for index, run in enumerate(dict.fromkeys(row['run'] for row in rows))}
     width = 2 + 0.3 * len(layers) * len(colours) ** 0.5  # inches
     figure = Figure(figsize=(min(max(8.0, width), 40.0), 10.0), layout='constrained')
     panels = figure.subplots(4, 1, sharex=True)
@@ -31,24 +40,24 @@ def gates_figure(rows):
                        colours[row['run']])
     _label(panels, layers)
     panels[0].add_artist(panels[0].get_legend())  # else the next one takes its place
-    panels[0].legend(handles=[_patch('%s (%s)' % (run, _units(rows, run)), color=colour)
+    panels[0].legend(handles=[_patch(f'{run} ({_units(rows, run)})', color=colour)
                               for run, colour in colours.items()],
                      loc='lower center', bbox_to_anchor=(0.5, 1.08), ncol=min(len(colours), 3), frameon=False)
     return figure
 
 
-def _depth(layer):
-    """Sorts layers by the numbers in their names; a block's attention stands behind its activations."""
+def _depth(layer: str) -> List[int]:
+    """A sorting key: the numbers in a layer's name, with a block's attention behind its activations."""
     return [int(digits) for digits in re.findall(r'\d+', layer.replace('attention', '9'))]
 
 
-def _units(rows, run):
+def _units(rows: Sequence[Row], run: str) -> str:
     """Such as 'ChaATAC', or 'ChaATAC + SEBlock'."""
     return ' + '.join(dict.fromkeys(row['unit'] for row in rows if row['run'] == run))
 
 
-def _draw_gate(panels, x, width, row, colour):
-    """One layer of one run in all panels, at ``x``; bars are ``width`` wide."""
+def _draw_gate(panels: Sequence[Axes], x: float, width: float, row: Row, colour: str) -> None:
+    """Draw one layer of one run in all panels, at ``x``, with bars of that ``width``."""
     mean, near, variance, correlation = panels
     mean.errorbar(x, row['mean'], row['standard_deviation'], fmt='o', markersize=5, capsize=2, color=colour)
     mean.plot(x, row['relu_mask_mean'], '_', markersize=9, markeredgewidth=2, alpha=0.5, color=colour)
@@ -63,8 +72,8 @@ def _draw_gate(panels, x, width, row, colour):
         correlation.plot(x, row['relu_mask_correlation'], 'o', color=colour)
 
 
-def _label(panels, layers):
-    """Axes, stages and what the signs mean."""
+def _label(panels: Sequence[Axes], layers: Sequence[Tuple[str, str]]) -> None:
+    """Label the axes, the stages and the signs."""
     mean, near, variance, correlation = panels
     mean.set(ylabel='mean ± deviation', ylim=(0, 1))
     largest = max(0.1, 1.05 * near.get_ylim()[1])
@@ -83,18 +92,18 @@ def _label(panels, layers):
         panel.legend(handles=signs, loc='center left', bbox_to_anchor=(1, 0.5), frameon=False)
 
 
-def _sign(marker, label, **style):
+def _sign(marker: str, label: str, **style: Any) -> Any:
     from matplotlib.lines import Line2D
     return Line2D([], [], linestyle='', marker=marker, color='grey', label=label, **style)
 
 
-def _patch(label, **style):
+def _patch(label: str, **style: Any) -> Any:
     from matplotlib.patches import Patch
     return Patch(label=label, linewidth=0, **style)
 
 
-def _shade_stages(panels, stages):
-    """Grey behind every second stage, and the stages' names above the first panel."""
+def _shade_stages(panels: Sequence[Axes], stages: Sequence[str]) -> None:
+    """Shade every second stage, and name the stages above the first panel."""
     starts = [place for place in range(len(stages)) if place == 0 or stages[place] != stages[place - 1]]
     for index, (start, end) in enumerate(zip(starts, starts[1:] + [len(stages)])):
         for panel in panels:

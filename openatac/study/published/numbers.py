@@ -1,30 +1,34 @@
-"""The published numbers of "Attention as Activation" (arXiv 2007.07729), and what may be held to them.
+"""The published numbers of "Attention as Activation" (arXiv 2007.07729).
 
 ImageNet: the paper's table of attention in a ResNet-50. All its rows but ATAC's are quoted there from the
 papers of these networks, which trained by other recipes. The authors' log of ATAC's row is published too.
 CIFAR-100: accuracies read off the figure of activations against depth. They are almost certainly for the 20
 superclasses, which the published script reads.
 """
-import statistics
-from typing import NamedTuple
+from __future__ import annotations
 
-from openatac.options import defaults, fields
-from openatac.training import recipes
-from openatac.training.config import CifarConfig, ImagenetConfig
+from typing import Iterator, NamedTuple, Tuple
 
 PARAMETERS, OPERATIONS, ACCURACY = 'parameters (M)', 'operations (G)', 'best accuracy'
 TOP1, TOP5, LAST_TOP1, LAST_TOP5 = ('top-1 error (%)', 'top-5 error (%)', 'top-1 error (%), last epoch',
                                     'top-5 error (%), last epoch')
 COSTS = (PARAMETERS, OPERATIONS)
 COARSE = 'CIFAR-100, 20 superclasses (almost certainly)'
+TRAINING_IMAGES, VALIDATION_IMAGES = 1281167, 50000  # of ImageNet
 
 
 class Counting(NamedTuple):
     """How a source counts costs.
 
-    running_statistics: among the parameters, which else are the trained ones.
-    dense: a dense layer is 2 * inputs * outputs - inputs + outputs, as by `costs` with ``published``.
-    operations: for each multiply-add.
+    Attributes
+    ----------
+    running_statistics : bool
+        Whether parameters include running statistics, beside the trainable ones.
+    dense : bool
+        Whether a dense layer has 2 * inputs * outputs - inputs + outputs operations, as `costs` counts with
+        ``published``.
+    operations : int
+        For each multiply-add.
     """
 
     running_statistics: bool = False
@@ -35,11 +39,24 @@ class Counting(NamedTuple):
 class Published(NamedTuple):
     """One published number.
 
-    network: its name in our zoo; title: what the source calls it; data: data set and labels;
-    measure: one of the constants above, which say the unit (accuracies are shares of 1).
-    uncertainty: half of a printed number's last digit, or how well the figure can be read.
-    counting: of costs. our_recipe: whether it was
-    trained by that of `openatac.training.recipes`.
+    Attributes
+    ----------
+    network : str
+        Its name in our zoo.
+    title : str
+        What the source calls it.
+    data : str
+        Data set and labels.
+    measure : str
+        One of the constants above, which name the unit; accuracies are shares of 1.
+    value : float
+    uncertainty : float
+        Half of a printed number's last digit, or how well the figure can be read.
+    source : str
+    counting : Counting
+        Of costs.
+    our_recipe : bool
+        Whether the network was trained by a recipe of `openatac.training.recipes`.
     """
 
     network: str
@@ -82,18 +99,18 @@ _FIGURE = {
     'xunit': ('xUnit', (0.737, 0.775, 0.795, 0.800, 0.805)),
 }
 
-# "[Epoch 159] speed: 942 samples/sec" of both GPUs; 951 in epoch 0. Which GPUs they are, it does not say.
+# "[Epoch 159] speed: 942 samples/sec" of both GPUs; 951 in epoch 0. The log does not name the GPUs.
 AUTHORS_IMAGES_PER_SECOND, AUTHORS_GPUS = 942, 2
 
 
-def _printed(text):
+def _printed(text: str) -> Tuple[float, float]:
     """(value, uncertainty) of a printed number."""
     return float(text), 0.5 * 10 ** -len(text.partition('.')[2])
 
 
-def _imagenet():
+def _imagenet() -> Iterator[Published]:
     for unit, title, *numbers, whose, counting in _IMAGENET:
-        source = _TABLE + (', quoting %s' % whose if whose else ", epoch 155 of the authors' log")
+        source = _TABLE + (f', quoting {whose}' if whose else ", epoch 155 of the authors' log")
         for measure, text in zip((*COSTS, TOP1, TOP5), numbers):
             if text is not None:
                 yield Published('resnet50_v1b_' + unit, title, 'ImageNet', measure, *_printed(text), source,
@@ -103,126 +120,14 @@ def _imagenet():
                         "the authors' log, epoch 159")
 
 
-def _cifar100():
+def _cifar100() -> Iterator[Published]:
     for index, blocks in enumerate(FIGURE_DEPTHS):
         for unit, (title, values) in _FIGURE.items():
             if index < len(values):
-                yield Published('cifar_resnet%d_v2_%s' % (6 * blocks + 2, unit),
-                                '%s, b = %d' % (title, blocks), COARSE, ACCURACY, values[index],
+                yield Published(f'cifar_resnet{6 * blocks + 2}_v2_{unit}',
+                                f'{title}, b = {blocks}', COARSE, ACCURACY, values[index],
                                 _FIGURE_UNCERTAINTY, "read off the paper's CIFAR-100 figure")
 
 
 IMAGENET, CIFAR100 = tuple(_imagenet()), tuple(_cifar100())
 NETWORKS = tuple(dict.fromkeys(number.network for number in IMAGENET + CIFAR100))
-
-
-# --------------------------------------------------------------------- what may be held to them
-
-_DATA = ('training_images', 'test_images', 'num_epochs')
-# Results that do not hang on what is learned: other seeds, and batches split over other devices.
-_FREE = {'seed', 'mode', 'batch_size', 'dataset', 'cifar100_labels', *_DATA}
-_CIFAR = {**defaults(CifarConfig), **recipes.CIFAR['cifar100_atac'], 'training_images': 50000,
-          'test_images': 10000, 'images a step': 128}
-_IMAGENET_RUN = {**defaults(ImagenetConfig), **recipes.IMAGENET['imagenet_atac'], 'dataset': 'imagenet',
-                 'training_images': 1281167, 'test_images': 50000, 'images a step': 256}
-
-
-def images_to_train(data):
-    """(epochs, images of one) of the published run on ImageNet or on CIFAR-100."""
-    wanted = _IMAGENET_RUN if data == 'ImageNet' else _CIFAR
-    return wanted['num_epochs'], wanted['training_images']
-
-
-def not_comparable(network, settings):
-    """In few words each, why a run can't be held to the published numbers; an empty tuple if it can.
-
-    network: its name; settings: all that the run's result depends on, its numbers of images included.
-    ImageNet's float16 may be float32.
-    """
-    names = {number.network for number in IMAGENET + CIFAR100}
-    wanted = _published(settings)
-    if settings['dataset'] != wanted['dataset']:
-        return _differing(settings, wanted, ('dataset', 'num_epochs'))
-    labels = () if settings['dataset'] == 'imagenet' else ('cifar100_labels',)
-    return (_differing(settings, wanted, labels + _DATA)
-            or (() if network in names else ('no published number for %s' % network,))
-            or _differing(settings, wanted, _recipe(settings)))
-
-
-def built_as_published(settings):
-    """Whether a run's network has the published size of images, reduction ratio and placement."""
-    return not _differing(settings, _published(settings), _effective(settings, (
-        'input_size', 'act_layers', 'r', 'useReLU', 'reduction')))
-
-
-def _published(settings):
-    return _IMAGENET_RUN if settings['dataset'] == 'imagenet' else _CIFAR
-
-
-def _recipe(settings):
-    """The settings of a run that must be the published ones: those of its result, but what its name says."""
-    imagenet = settings['dataset'] == 'imagenet'
-    free = _FREE | {'dtype', 'loss_scale'} if imagenet else _FREE
-    known = fields(ImagenetConfig if imagenet else CifarConfig)
-    return ('images a step', *_effective(settings, (
-        name for name, field in known.items()
-        if field.option.result and not field.option.named and name not in free)))
-
-
-def _effective(settings, names):
-    """Those of ``names`` that this kind of run has, and that matter beside its other settings."""
-    known = fields(ImagenetConfig if settings['dataset'] == 'imagenet' else CifarConfig)
-    return tuple(name for name in names if name in known and known[name].option.matters(settings))
-
-
-def _differing(settings, wanted, names):
-    return tuple('%s %s instead of %s' % (name, settings.get(name, _absent(name, wanted)), wanted[name])
-                 for name in names if settings.get(name, _absent(name, wanted)) != wanted[name])
-
-
-def _absent(name, wanted):
-    """What it means if settings lack an option: its default, where older versions did not write it."""
-    known = fields(ImagenetConfig if wanted is _IMAGENET_RUN else CifarConfig)
-    return known[name].default if name in known and known[name].option.added else None
-
-
-# ------------------------------------------------------------------------------- the verdict
-
-WIDE = 10  # times the published uncertainty: published units and depths differ by as little as that
-
-RULE = """\
-reproduced: our mean is no farther from the published number than that one's uncertainty and half the width of
-our 95 % interval (Student's t, n runs) together. undecided: neither farther, but that interval is wider than
-{} published uncertainties, so needs more runs. differs: farther. One run has no interval. How much published
-numbers vary from run to run is not published.""".format(WIDE)
-
-
-class Verdict(NamedTuple):
-    """words; difference: of our mean from the published number; tolerance: what still counts as none."""
-
-    words: str
-    difference: float
-    tolerance: float
-
-
-def judge(published, values):
-    """The `Verdict` by RULE on our ``values`` of one published number; scipy is needed for two and more."""
-    difference, half = statistics.mean(values) - published.value, half_interval(values)
-    tolerance = published.uncertainty + half
-    digits = 4 if published.measure == ACCURACY else 2
-    shown = '%+.*f' % (digits, round(difference, digits) + 0.0)  # which is no -0
-    if abs(difference) > tolerance * (1 + 1e-9):
-        words = 'differs by %s' % shown
-    elif half > WIDE * published.uncertainty:
-        words = 'undecided: %s, but the interval is ±%.*f' % (shown, digits, half)
-    else:
-        words = 'reproduced (%s)' % shown
-    return Verdict(words, difference, tolerance)
-
-
-def half_interval(values):
-    """Half the width of the 95 % interval of the mean of ``values``; 0 for one value."""
-    if len(values) == 1:
-        return 0.0
-    from scipy import stats
-    return float(stats.t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / len(values) ** 0.5

@@ -1,10 +1,18 @@
 """The published numbers beside ours, in words."""
+from __future__ import annotations
+
 import statistics
+from typing import Dict, Iterable, Iterator, List, Sequence, Tuple
 
 from openatac.console.text import for_terminal, text_table
-from openatac.study.published import numbers
-from openatac.study.published.numbers import COSTS
-from openatac.study.published.training_time import AUTHORS_SPEED
+from openatac.study.finished_runs import FinishedRun
+from openatac.study.published.numbers import ACCURACY, COSTS
+from openatac.study.published.recipe_check import not_comparable
+from openatac.study.published.rows import Row
+from openatac.study.published.training_time import AUTHORS_SPEED, Speed
+from openatac.study.published.verdict import RULE
+
+Line = Tuple[str, ...]
 
 COST_HEAD = ('network', 'published as', 'parameters', 'ours', '', 'operations', 'ours', '')
 COST_NOTE = """\
@@ -23,90 +31,91 @@ self-attention (AA, FA) and depthwise convolutions (GE, xUnit), too high for ReL
 FIGURE_HEAD = ('network', 'published as', 'accuracy', 'ours', 'n', 'verdict')
 
 
-def report(rows, runs, speeds):
-    """Yield the paragraphs that the command prints."""
+def report(rows: Sequence[Row], runs: Sequence[FinishedRun], speeds: Sequence[Speed]) -> Iterator[str]:
+    """Yield the paragraphs of the report."""
     imagenet = [row for row in rows if row.number.data == 'ImageNet']
     costs = [row for row in imagenet if row.number.measure in COSTS]
     errors = [row for row in imagenet if row.number.measure not in COSTS]
-    figure = [row for row in rows if row.number.measure == numbers.ACCURACY]
+    figure = [row for row in rows if row.number.measure == ACCURACY]
     if costs:
         yield 'ImageNet, costs of one image of 224 x 224 pixels\n\n' + _table(COST_HEAD, _cost_lines(costs))
         yield COST_NOTE
         yield 'ImageNet, validation errors\n\n' + _table(ERROR_HEAD, _error_lines(errors))
         yield ERROR_NOTE
     if figure:
-        yield '%s, best test accuracy of all epochs, read off to ±%g\n\n%s' % (
-            figure[0].number.data, figure[0].number.uncertainty, _table(FIGURE_HEAD, _figure_lines(figure)))
-    yield numbers.RULE
+        yield (f'{figure[0].number.data}, best test accuracy of all epochs, read off to '
+               f'±{figure[0].number.uncertainty:g}\n\n' + _table(FIGURE_HEAD, _figure_lines(figure)))
+    yield RULE
     others = list(_left_out(runs))
     if others:
         yield '\n'.join(['Not comparable with any of these, and left out:', *others])
     yield '\n'.join(_speed_lines(rows, speeds))
 
 
-def _cost_lines(rows):
+def _cost_lines(rows: Sequence[Row]) -> Iterator[Line]:
     for parameters, operations in zip(rows[::2], rows[1::2]):
-        yield (parameters.number.network, parameters.number.title, *_cost_cells(parameters, '%.1f'),
-               *_cost_cells(operations, '%.3g'))
+        yield (parameters.number.network, parameters.number.title, *_cost_cells(parameters, '.1f'),
+               *_cost_cells(operations, '.3g'))
 
 
-def _cost_cells(row, form):
+def _cost_cells(row: Row, form: str) -> Line:
     value, (ours,) = row.number.value, row.values
     same = row.verdict.startswith('reproduced')
-    return form % value, '%.2f' % ours, 'reproduced' if same else '%+.1f %%' % (100 * row.difference / value)
+    return (f'{value:{form}}', f'{ours:.2f}',
+            'reproduced' if same else f'{100 * (ours - value) / value:+.1f} %')
 
 
-def _error_lines(rows):
-    pairs = {}
+def _error_lines(rows: Sequence[Row]) -> Iterator[Line]:
+    pairs: Dict[Tuple[str, bool], List[Row]] = {}
     for row in rows:
         pairs.setdefault((row.number.title, 'last' in row.number.measure), []).append(row)
     for (title, last), pair in pairs.items():
-        errors = ['%.2f' % row.number.value for row in pair] + ['-'] * (2 - len(pair))
-        words = ['%s: %s' % (_spread(row, '%.2f'), row.verdict) for row in pair if row.values]
+        errors = [f'{row.number.value:.2f}' for row in pair] + ['-'] * (2 - len(pair))
+        words = [f'{_spread(row, ".2f")}: {row.verdict}' for row in pair if row.values]
         yield title + (', last epoch' if last else ''), *errors, '; '.join(words) or pair[0].verdict
 
 
-def _figure_lines(rows):
+def _figure_lines(rows: Sequence[Row]) -> Iterator[Line]:
     for row in rows:
-        yield (row.number.network, row.number.title, '%.3f' % row.number.value, _spread(row, '%.4f'),
+        yield (row.number.network, row.number.title, f'{row.number.value:.3f}', _spread(row, '.4f'),
                str(len(row.values)), row.verdict)
 
 
-def _spread(row, form):
+def _spread(row: Row, form: str) -> str:
     """Mean and standard deviation of our values."""
     if not row.values:
         return '-'
-    mean = form % statistics.mean(row.values)
-    return mean if len(row.values) == 1 else '%s ± %s' % (mean, form % statistics.stdev(row.values))
+    mean = f'{statistics.mean(row.values):{form}}'
+    return mean if len(row.values) == 1 else f'{mean} ± {statistics.stdev(row.values):{form}}'
 
 
-def _table(head, lines):
-    """A table whose last column begins at the left as well."""
+def _table(head: Line, lines: Iterable[Line]) -> str:
+    """A table whose last column is left-aligned too."""
     lines = [head, *lines]
     width = max(len(line[-1]) for line in lines)
     text = text_table([(*line[:-1], line[-1].ljust(width)) for line in lines])
     return '\n'.join(line.rstrip() for line in text.splitlines())
 
 
-def _left_out(runs):
-    """A line for each kind of runs that can't be compared."""
-    kinds = {}
+def _left_out(runs: Sequence[FinishedRun]) -> Iterator[str]:
+    """A line for each kind of runs that cannot be compared."""
+    kinds: Dict[str, List[str]] = {}
     for run in runs:
-        reasons = numbers.not_comparable(run.network, run.settings)
+        reasons = not_comparable(run)
         if reasons:
             kinds.setdefault(for_terminal(', '.join(reasons)), []).append(for_terminal(run.network))
     for reasons, networks in kinds.items():
-        yield '- %d run%s: %s (%s)' % (len(networks), '' if len(networks) == 1 else 's', reasons,
-                                       ', '.join(sorted(set(networks))))
+        yield (f'- {len(networks)} run{"" if len(networks) == 1 else "s"}: {reasons} '
+               f'({", ".join(sorted(set(networks)))})')
 
 
-def _speed_lines(rows, speeds):
-    """What the hours come from."""
+def _speed_lines(rows: Sequence[Row], speeds: Sequence[Speed]) -> Iterator[str]:
+    """What the hours are computed from."""
     used = dict.fromkeys((row.hours.scaled_from or row.number.network, row.hours.words)
                          for row in rows if row.hours)
     if used:
         yield 'Hours are epochs x training images / images per second, without testing; images per second:'
-        yield from ('- %s: %s' % pair for pair in used)
+        yield from (f'- {network}: {words}' for network, words in used)
     if any(row.hours and row.hours.scaled_from for row in rows):
         yield SCALED_NOTE
     if not any(speed.kind == 'GPU' and speed is not AUTHORS_SPEED for speed in speeds):

@@ -3,8 +3,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, NamedTuple, Optional
 
 from openatac.runtime.threads import thread_count
 from openatac.training.tracking.log import log
@@ -42,7 +42,7 @@ class ContentionWatch(Tracker):
         self.threads = threads or int(thread_count()[0])
         self.before, self.crowded, self.said = self.read(), 0, False
 
-    def interval(self, step: int, values: Dict[str, float]) -> None:
+    def interval(self, step: int, values: dict[str, float]) -> None:
         """Look at the time since the last look, unless that was a moment ago."""
         if self.said or self.before is None:
             return
@@ -97,8 +97,8 @@ def _busy_ticks(lines: Iterable[str], processors: Collection[int]) -> int:
 
 def _ticks_of_descendants(root: str, process: int) -> int:
     """What a process and the ones that it started, and they, have used: data workers are no others."""
-    ticks: Dict[int, int] = {}
-    children: Dict[int, List[int]] = {}
+    ticks: dict[int, int] = {}
+    children: dict[int, list[int]] = {}
     for name in filter(str.isdigit, os.listdir(root)):
         try:
             with open(os.path.join(root, name, 'stat')) as handle:

@@ -1,14 +1,15 @@
 """Curves over epochs as a PNG picture, by matplotlib if it is there."""
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from openatac.pictures import write_picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Panels = Dict[str, Dict[str, Sequence[float]]]  # {vertical axis: {curve: its value after each epoch}}
+Panels = dict[str, dict[str, Sequence[float]]]  # {vertical axis: {curve: its value after each epoch}}
 
 
 def draw_curves(path: str, title: str, panels: Panels) -> None:

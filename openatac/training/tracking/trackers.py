@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import secrets
-from typing import Any, Dict, List, Optional
+from typing import Any, Optional
 
 from openatac.errors import OpenatacError
 from openatac.files.csv_file import write_csv
@@ -18,19 +18,19 @@ from openatac.files.writing import write_text
 from openatac.training.tracking.curves import draw_curves
 
 log = logging.getLogger('openatac')
-History = List[Dict[str, Any]]  # a row for each epoch
+History = list[dict[str, Any]]  # a row for each epoch
 
 
 class Tracker:
     """Reports how a run goes; each kind overrides what it needs."""
 
-    def interval(self, step: int, values: Dict[str, float]) -> None:
+    def interval(self, step: int, values: dict[str, float]) -> None:
         """Report {name: number} after ``step`` iterations, some times in an epoch."""
 
     def epoch(self, history: History) -> None:
         """Report the rows of all epochs so far, after each epoch."""
 
-    def finish(self, history: History, summary: Dict[str, Any]) -> None:
+    def finish(self, history: History, summary: dict[str, Any]) -> None:
         """Report all rows and the summary, at the end of the run."""
 
 
@@ -45,7 +45,7 @@ class MetricsFiles(Tracker):
                    ''.join(json.dumps(row) + '\n' for row in history))
         write_csv(os.path.join(self.folder, 'metrics.csv'), list(history[0]), history)
 
-    def finish(self, history: History, summary: Dict[str, Any]) -> None:
+    def finish(self, history: History, summary: dict[str, Any]) -> None:
         write_text(os.path.join(self.folder, 'summary.json'), json.dumps(summary, indent=1) + '\n')
 
 
@@ -56,7 +56,7 @@ class HistoryPicture(Tracker):
         self.folder, self.title = folder, title
         os.makedirs(folder, exist_ok=True)
 
-    def finish(self, history: History, summary: Dict[str, Any]) -> None:
+    def finish(self, history: History, summary: dict[str, Any]) -> None:
         splits = {'training (augmented)': 'train', 'test': 'val'}
         draw_curves(os.path.join(self.folder, 'history.png'), self.title, {
             'top-1 error': {name: [1 - row[split + '_accuracy'] for row in history]
@@ -76,7 +76,7 @@ class TensorBoard(Tracker):
                 from None
         self.writer = SummaryWriter(folder, purge_step=iteration + 1)
 
-    def interval(self, step: int, values: Dict[str, float]) -> None:
+    def interval(self, step: int, values: dict[str, float]) -> None:
         for name, value in values.items():
             self.writer.add_scalar('interval/' + name, value, step)
 
@@ -87,14 +87,14 @@ class TensorBoard(Tracker):
                 self.writer.add_scalar(name, value, row['iteration'])
         self.writer.flush()
 
-    def finish(self, history: History, summary: Dict[str, Any]) -> None:
+    def finish(self, history: History, summary: dict[str, Any]) -> None:
         self.writer.close()
 
 
 class WeightsAndBiases(Tracker):
     """A Weights & Biases run; ``WANDB_MODE=offline`` keeps it on this machine."""
 
-    def __init__(self, project: str, name: Optional[str], folder: str, settings: Dict[str, Any]):
+    def __init__(self, project: str, name: Optional[str], folder: str, settings: dict[str, Any]):
         try:
             import wandb
         except ImportError:
@@ -106,7 +106,7 @@ class WeightsAndBiases(Tracker):
             raise OpenatacError(f'--project: Weights & Biases cannot start ({str(error).rstrip(".")}): run '
                                 'wandb login, or set WANDB_MODE=offline') from None
 
-    def interval(self, step: int, values: Dict[str, float]) -> None:
+    def interval(self, step: int, values: dict[str, float]) -> None:
         self.run.log({'interval/' + name: value for name, value in values.items()}, step=step)
 
     def epoch(self, history: History) -> None:
@@ -114,7 +114,7 @@ class WeightsAndBiases(Tracker):
         self.run.log({name: value for name, value in row.items() if name != 'iteration'},
                      step=row['iteration'])
 
-    def finish(self, history: History, summary: Dict[str, Any]) -> None:
+    def finish(self, history: History, summary: dict[str, Any]) -> None:
         self.run.summary.update({key: value for key, value in summary.items() if not isinstance(value, dict)})
         self.run.finish()
 

@@ -1,15 +1,22 @@
-"""A comparison as one HTML page that needs nothing but itself: no network, no other file, no library."""
+"""A comparison as one self-contained HTML page: it needs no network, no other file and no library."""
+from __future__ import annotations
+
 import io
 import re
 import statistics
+from typing import TYPE_CHECKING, Iterable, Sequence, Tuple
 
 from openatac.console.text import for_html
 from openatac.pictures import literal_text
-from openatac.study.comparison import statistics as comparison
-from openatac.study.comparison.accuracy_picture import MEASURES, accuracy_figure, curves_figure
+from openatac.study.comparison import results
+from openatac.study.comparison.figures import MEASURES, accuracy_figure, curves_figure
+from openatac.study.comparison.results import Group
 
-UNIT = 'unit'                   # the column of comparison.HEAD that is no number
-REFERENCE = 'relu'              # costs are also told relative to this unit
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+UNIT = 'unit'                   # the column of results.HEAD that is text
+REFERENCE = 'relu'              # the unit to which costs are compared
 
 FORM = '''<!DOCTYPE html>
 <html lang="en">
@@ -104,29 +111,36 @@ addEventListener('afterprint', () => folded.forEach(details => { details.open = 
 '''
 
 
-def page(groups, measure='last_accuracy'):
-    """The HTML document on the `comparison.Group`s, as text.
+def page(groups: Sequence[Group], measure: str = 'last_accuracy') -> str:
+    """The HTML document of a comparison.
 
-    measure: 'best_accuracy' or 'last_accuracy', which the picture and the statements are about.
+    Parameters
+    ----------
+    groups : sequence of Group
+    measure : str
+        'best_accuracy' or 'last_accuracy', which the figures and the statements are about.
 
-    Without matplotlib there is a sentence in the pictures' place.
+    Returns
+    -------
+    str
+        Without matplotlib, a sentence takes the place of the figures.
     """
-    sections = [_paragraphs(comparison.circumstances(groups)), _results(groups), _relative_costs(groups),
-                _pictures(groups, measure), _statements(groups, measure), _runs(groups)]
-    title = 'Units compared on ' + comparison.data_set(groups)
+    sections = [_paragraphs(results.circumstances(groups)), _results(groups), _relative_costs(groups),
+                _figures(groups, measure), _statements(groups, measure), _runs(groups)]
+    title = 'Units compared on ' + results.data_set(groups)
     return FORM.format(title=for_html(title), style=STYLE, script=SCRIPT,
                        sections='\n'.join(filter(None, sections)))
 
 
-def _results(groups):
+def _results(groups: Sequence[Group]) -> str:
     return '\n'.join([_heading('Accuracy and costs'), _paragraphs([
-        'b: blocks per stage. Parameters: those that are trained. Multiply-adds: of one image. '
+        'b: blocks per stage. Parameters: trainable ones. Multiply-adds: for one image. '
         'Images/s: in training, the median over the seeds.']),
-        _table(comparison.HEAD, comparison.rows(groups))])
+        _table(results.HEAD, results.rows(groups))])
 
 
-def _relative_costs(groups):
-    """Costs over those of relu of the same depth; nothing where there is none to compare with.
+def _relative_costs(groups: Sequence[Group]) -> str:
+    """Costs over those of relu at the same depth; '' if there are none.
 
     Speeds are compared only if all runs had the same devices and threads.
     """
@@ -135,100 +149,91 @@ def _relative_costs(groups):
     if not others:
         return ''
     machines = {(run.summary['device'], run.summary['threads']) for each in groups for run in each.runs}
-    head = ('b', UNIT, 'parameters', 'multiply-adds') + ('images/s',) * (len(machines) == 1)
-    rows = [(str(each.blocks), each.unit, *('%.2f' % (own / base) for own, base in zip(
+    head = ('b', UNIT, 'parameters', 'multiply-adds', *['images/s'] * (len(machines) == 1))
+    rows = [(str(each.blocks), each.unit, *(f'{own / base:.2f}' for own, base in zip(
         _costs(each), reference[each.blocks]))) for each in others]
-    return '\n'.join([_heading('Costs relative to %s' % REFERENCE), _paragraphs([
-        'Each is divided by that of %s with as many blocks.' % REFERENCE]), _table(head, rows)])
+    return '\n'.join([_heading(f'Costs relative to {REFERENCE}'), _paragraphs([
+        f'Each is divided by that of {REFERENCE} with as many blocks.']), _table(head, rows)])
 
 
-def _costs(group):
+def _costs(group: Group) -> Tuple[float, float, float]:
     return group.parameters, group.multiply_adds, statistics.median(group.values('images_per_second'))
 
 
-def _pictures(groups, measure):
-    """Accuracy against parameters, and a figure of curves for each depth."""
+def _figures(groups: Sequence[Group], measure: str) -> str:
+    """Accuracy against parameters, and curves for each depth."""
     try:
         with literal_text():
             return _drawn(groups, measure)
     except ImportError:
-        return _paragraphs(["The pictures are missing, since matplotlib is not installed "
+        return _paragraphs(["The figures are missing, since matplotlib is not installed "
                             "(pip install 'openatac[demo]')."])
 
 
-def _drawn(groups, measure):
-    pictures = [_picture(accuracy_figure(groups, measure), 'accuracy',
-                         MEASURES[measure] + ' against trainable parameters')]
-    curves = [_picture(curves_figure(groups, blocks), 'curves%d' % blocks,
-                       'test accuracy and training loss over epochs, b = %d' % blocks)
+def _drawn(groups: Sequence[Group], measure: str) -> str:
+    accuracy = _svg(accuracy_figure(groups, measure), 'accuracy',
+                    MEASURES[measure] + ' against trainable parameters')
+    curves = [_svg(curves_figure(groups, blocks), f'curves{blocks}',
+                   f'test accuracy and training loss over epochs, b = {blocks}')
               for blocks in sorted({each.blocks for each in groups})]
-    return '\n'.join([_heading('Accuracy against parameters'), *pictures, _heading('Curves'), *curves])
+    return '\n'.join([_heading('Accuracy against parameters'), accuracy, _heading('Curves'), *curves])
 
 
-def _picture(figure, name, label):
-    """``figure`` as an SVG element in the page's colours and font; ``name`` keeps its ids apart."""
+def _svg(figure: Figure, name: str, label: str) -> str:
+    """``figure`` as an SVG element in the page's colours and font, whose ids begin with ``name``."""
     import matplotlib
     text = io.StringIO()
     with matplotlib.rc_context({'svg.fonttype': 'none', 'svg.hashsalt': 'openatac'}):
         figure.savefig(text, format='svg', metadata=dict.fromkeys(('Creator', 'Date', 'Format', 'Type')))
-    size, content = re.search(r'<svg[^>]*?(viewBox="[^"]*")[^>]*>(.*)</svg>', text.getvalue(), re.S).groups()
-    content = re.sub(r'(\bid="|href="#|url\(#)', r'\g<1>%s-' % name, content)
+    found = re.search(r'<svg[^>]*?(viewBox="[^"]*")[^>]*>(.*)</svg>', text.getvalue(), re.S)
+    assert found, 'matplotlib wrote no SVG'
+    size, content = found.groups()
+    content = re.sub(r'(\bid="|href="#|url\(#)', rf'\g<1>{name}-', content)
     content = re.sub(r' d="[^"]*"', lambda path: re.sub(r'(\.\d\d)\d+', r'\1', path[0]), content)
     content = content.replace('#000000', 'currentColor').replace('#ffffff', 'var(--page)')
-    return '<div class="box">\n<svg role="img" aria-label="%s" %s>%s</svg>\n</div>' % (
-        for_html(label), size, content)
+    return f'<div class="box">\n<svg role="img" aria-label="{for_html(label)}" {size}>{content}</svg>\n</div>'
 
 
-def _statements(groups, measure):
+def _statements(groups: Sequence[Group], measure: str) -> str:
     """The differences between units of the same depth."""
-    items = ['<li>%s</li>' % for_html(sentence) for sentence in comparison.statements(groups, measure)]
+    items = [f'<li>{for_html(sentence)}</li>' for sentence in results.statements(groups, measure)]
     if not items:
         return ''
     return '\n'.join([_heading('Differences between units: ' + MEASURES[measure]), _paragraphs([
-        "Where p is given, it is of Welch's t test for each two units by themselves, not corrected for how "
-        'many such tests there are.']), '<ul>', *items, '</ul>'])
+        "Each p is of Welch's t test for one pair of units, without a correction for the number of tests."]),
+        '<ul>', *items, '</ul>'])
 
 
-def _runs(groups):
-    """The command of each run, and what it gave."""
+def _runs(groups: Sequence[Group]) -> str:
+    """The command of each run, and what it reached."""
     parts = [_heading('The runs')]
     for each in groups:
-        parts += ['<details>', '<summary>%s, b = %d: %s</summary>' % (
-            for_html(each.unit), each.blocks,
-            'seed%s ' % 's'[:len(each.runs) > 1] + ', '.join(str(run.seed) for run in each.runs))]
+        seeds = 'seed' + 's' * (len(each.runs) > 1) + ' ' + ', '.join(str(run.seed) for run in each.runs)
+        parts += ['<details>', f'<summary>{for_html(each.unit)}, b = {each.blocks}: {seeds}</summary>']
         for run in each.runs:
-            parts += ['<p>%s</p>' % for_html(_facts(run)),
-                      '<pre><code>%s</code></pre>' % for_html(run.summary['command'])]
+            parts += [f'<p>{for_html(results.facts(run))}</p>',
+                      f'<pre><code>{for_html(run.summary["command"])}</code></pre>']
         parts.append('</details>')
     return '\n'.join(parts)
 
 
-def _facts(run):
-    summary = run.summary
-    versions = ', '.join('%s %s' % pair for pair in summary['versions'].items())
-    return ('Seed %d: best accuracy %.4f (epoch %d), last %.4f; %.0f images/s on %s, OMP_NUM_THREADS=%s; '
-            '%s.' % (run.seed, summary['best_accuracy'], summary['best_epoch'], summary['last_accuracy'],
-                     summary['images_per_second'], summary['device'], summary['threads'], versions))
+def _heading(text: str) -> str:
+    return f'<h2>{for_html(text)}</h2>'
 
 
-def _heading(text):
-    return '<h2>%s</h2>' % for_html(text)
+def _paragraphs(sentences: Iterable[str]) -> str:
+    return '\n'.join(f'<p>{for_html(sentence)}</p>' for sentence in sentences)
 
 
-def _paragraphs(sentences):
-    return '\n'.join('<p>%s</p>' % for_html(sentence) for sentence in sentences)
-
-
-def _table(head, rows):
-    """A table to sort; its rows are sorted by the first column already."""
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A sortable table, whose rows are sorted by the first column."""
     lines = ['<div class="box">', '<table>', '<thead><tr>']
     for name in head:
-        lines.append('<th scope="col"%s%s><button type="button">%s</button></th>' % (
-            ' class="word"' * (name == UNIT), ' aria-sort="ascending"' * (name == head[0]),
-            for_html(name)))
+        attributes = ' class="word"' * (name == UNIT) + ' aria-sort="ascending"' * (name == head[0])
+        lines.append(f'<th scope="col"{attributes}><button type="button">{for_html(name)}</button></th>')
     lines += ['</tr></thead>', '<tbody>']
     for row in rows:
-        cells = ['<th scope="row" class="word">%s</th>' % for_html(text) if name == UNIT
-                 else '<td>%s</td>' % for_html(text) for name, text in zip(head, row)]
-        lines.append('<tr>%s</tr>' % ''.join(cells))
+        cells = [f'<th scope="row" class="word">{for_html(text)}</th>' if name == UNIT
+                 else f'<td>{for_html(text)}</td>' for name, text in zip(head, row)]
+        lines.append(f'<tr>{"".join(cells)}</tr>')
     return '\n'.join([*lines, '</tbody>', '</table>', '</div>'])

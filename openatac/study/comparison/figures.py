@@ -1,17 +1,24 @@
-"""Test accuracy against trainable parameters, in the form of the paper's figure, and curves over epochs.
+"""Figures of a comparison: accuracy against parameters, as in the paper's figure, and curves over epochs.
 
-A unit has the same colour and marker in all pictures of the same groups. The colours are those of Okabe
-and Ito that stand out from white, which colour-blind readers tell apart; the markers are hollow, so that
-the number of blocks per stage, b, can stand in them.
+A unit has the same colour and marker in all figures of the same groups. The colours are those of Okabe and
+Ito that stand out from white and that colour-blind readers can distinguish; the markers are hollow and hold
+the number of blocks per stage, b.
 """
+from __future__ import annotations
+
 import statistics
+from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Tuple
 
 from openatac.pictures import write_picture
-from openatac.study.comparison.statistics import data_set
+from openatac.study.comparison.results import Group, data_set
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLOURS = ('#000000', '#d55e00', '#0072b2', '#009e73', '#cc79a7', '#e69f00', '#56b4e9')
 LINES = ('-', '--', ':')        # of the first 7 units, the next 7, and the others
-MARKERS = 'osD^vhp' 'P8<dX>*' 'H'  # those of one colour, 7 apart, are unlike each other
+MARKERS = 'osD^vhp' 'P8<dX>*' 'H'  # those of one colour, 7 apart, look different
 NUDGE = {'^': (0, -1.5), 'v': (0, 1.5), '<': (1.5, 0), '>': (-1.5, 0)}  # to the triangle's middle, in points
 MEASURES = {'best_accuracy': 'best test accuracy of all epochs',
             'last_accuracy': 'test accuracy after the last epoch'}
@@ -19,19 +26,18 @@ CURVES = {'val_accuracy': 'test accuracy', 'train_loss': 'training loss'}  # col
 SIDE_STEP = 0.015               # between units of equal parameters, in widths of the picture
 
 
-def write_accuracy_picture(path, groups, measure='last_accuracy'):
+def write_accuracy_picture(path: str, groups: Sequence[Group], measure: str = 'last_accuracy') -> None:
     """Draw `accuracy_figure` into the PNG file ``path``.
 
-    Without matplotlib a warning says how to get it, and nothing is drawn.
+    Without matplotlib, log how to install it and draw nothing.
     """
     write_picture(path, lambda: accuracy_figure(groups, measure), dpi=150)
 
 
-def accuracy_figure(groups, measure='last_accuracy'):
-    """Mean and standard deviation of 'best_accuracy' or 'last_accuracy', as a matplotlib Figure.
+def accuracy_figure(groups: Sequence[Group], measure: str = 'last_accuracy') -> Figure:
+    """Mean and standard deviation of 'best_accuracy' or 'last_accuracy', with a line for each unit.
 
-    One line for each unit through its depths. Points of different units with equal parameters and depth
-    are drawn side by side, and the axis says so.
+    Points of units with equal parameters and depth are drawn side by side, and the axis says so.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator, StrMethodFormatter
@@ -45,7 +51,7 @@ def accuracy_figure(groups, measure='last_accuracy'):
     spread = any(len(each.runs) > 1 for each in groups)
     axes.set(xlabel='trainable parameters' + moved * ' (equal ones side by side)',
              ylabel=MEASURES[measure] + spread * '\n(mean ± standard deviation over seeds)',
-             title='%s, %s; number in the marker: blocks per stage' % (data_set(groups), seeds(groups)))
+             title=f'{data_set(groups)}, {seeds(groups)}; number in the marker: blocks per stage')
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.xaxis.set_major_formatter(StrMethodFormatter('{x:,.0f}'))
     axes.margins(0.06, 0.08)
@@ -53,10 +59,10 @@ def accuracy_figure(groups, measure='last_accuracy'):
     return figure
 
 
-def curves_figure(groups, blocks):
-    """The curves of the groups with ``blocks`` per stage over epochs, as a matplotlib Figure.
+def curves_figure(groups: Sequence[Group], blocks: int) -> Figure:
+    """The curves over epochs of the groups with ``blocks`` per stage.
 
-    Of each unit the mean over its seeds, in a band from the smallest to the largest.
+    Each is the mean over the seeds of a unit, in a band from the smallest to the largest value.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -72,19 +78,19 @@ def curves_figure(groups, blocks):
     panels[0].grid(alpha=0.3)
     _finish(panels[-1])
     several = any(len(each.runs) > 1 for each in groups if each.blocks == blocks)
-    figure.suptitle('b = %d' % blocks + several * ': mean over seeds, in a band from least to most',
+    figure.suptitle(f'b = {blocks}' + several * ': mean over seeds, in a band from least to most',
                     fontsize=12)
     return figure
 
 
-def seeds(groups):
+def seeds(groups: Sequence[Group]) -> str:
     """How many seeds the groups have, such as '1 seed' or '2 to 3 seeds'."""
     counts = [len(each.runs) for each in groups]
     fewest, most = min(counts), max(counts)
-    return '%s%d seed%s' % ('%d to ' % fewest * (fewest < most), most, 's' * (most > 1))
+    return f'{fewest} to ' * (fewest < most) + f'{most} seed' + 's' * (most > 1)
 
 
-def _styles(groups):
+def _styles(groups: Sequence[Group]) -> Dict[str, Dict[str, Any]]:
     """{unit: its colour, line and marker}."""
     units = dict.fromkeys(each.unit for each in groups)
     return {unit: {'color': COLOURS[number % len(COLOURS)], 'marker': MARKERS[number % len(MARKERS)],
@@ -92,8 +98,8 @@ def _styles(groups):
             for number, unit in enumerate(units)}
 
 
-def _places(groups):
-    """{(unit, blocks): where on the axis}: its parameters, beside those of units that have as many."""
+def _places(groups: Sequence[Group]) -> Dict[Tuple[str, int], float]:
+    """{(unit, blocks): place on the axis}: the parameters, beside those of units with as many."""
     every = [each.parameters for each in groups]
     step = SIDE_STEP * ((max(every) - min(every)) or max(every))
     places = {}
@@ -105,7 +111,9 @@ def _places(groups):
     return places
 
 
-def _draw_unit(axes, points, measure, style, zorder):
+def _draw_unit(axes: Axes, points: List[Tuple[float, Group]], measure: str, style: Dict[str, Any],
+               zorder: int) -> None:
+    """Draw one unit: its points (place, group), their error bars and the line through them."""
     x = [place for place, _ in points]
     y = [statistics.mean(each.values(measure)) for _, each in points]
     for at, height, (_, each) in zip(x, y, points):
@@ -118,7 +126,7 @@ def _draw_unit(axes, points, measure, style, zorder):
               label=points[0][1].unit, zorder=zorder + 1)
 
 
-def _draw_curve(axes, each, column, style):
+def _draw_curve(axes: Axes, each: Group, column: str, style: Dict[str, Any]) -> None:
     epochs = each.runs[0].history['epoch']
     values = list(zip(*(run.history[column] for run in each.runs)))
     marker = style['marker'] if len(epochs) < 20 else None
@@ -129,7 +137,7 @@ def _draw_curve(axes, each, column, style):
                           color=style['color'], alpha=0.15, linewidth=0)
 
 
-def _finish(axes):
-    """The grid, and the legend beside the axes."""
+def _finish(axes: Axes) -> None:
+    """Add the grid, and the legend beside the axes."""
     axes.grid(alpha=0.3)
     axes.legend(loc='center left', bbox_to_anchor=(1, 0.5), frameon=False)

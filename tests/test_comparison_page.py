@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from openatac.study.comparison import statistics
-from openatac.study.comparison.accuracy_picture import accuracy_figure, curves_figure, write_accuracy_picture
-from openatac.study.comparison.report_page import page
-from openatac.study.comparison.runs import Run
-from openatac.study.comparison.statistics import Group
+from openatac.options import build
+from openatac.study.comparison import results
+from openatac.study.comparison.figures import accuracy_figure, curves_figure, write_accuracy_picture
+from openatac.study.comparison.html_page import page
+from openatac.study.comparison.results import Group
+from openatac.study.finished_runs import FinishedRun
+from openatac.training.config import CifarConfig
 
 EPOCHS = 4
 BROWSER = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
@@ -32,11 +34,12 @@ def run(unit, blocks, seed, best, device='1 x cpu', dataset='digits'):
         'dataset': dataset, 'training_images': 1437, 'test_images': 360, 'seed': seed, 'device': device,
         'threads': '1', 'epochs': EPOCHS, 'best_accuracy': best, 'best_epoch': 2,
         'last_accuracy': accuracies[-1], 'images_per_second': 1000.0 / blocks + seed,
+        'settings': {'devices': device, 'data': '1+2'},
         'versions': {'openatac': '0.1.0', 'mxnet': '1.9.1'}}
-    recipe = {'num_epochs': EPOCHS, 'lr': 0.1}
-    if dataset == 'cifar100':
-        recipe['cifar100_labels'] = 'coarse'
-    return Run('runs/%s-%d-%d' % (unit, blocks, seed), unit, blocks, seed, recipe, summary, history)
+    config = build(CifarConfig, {'act_type': 'relu', 'blocks': blocks, 'seed': seed, 'dataset': dataset,
+                                 'cifar100_labels': 'coarse', 'num_epochs': EPOCHS, 'lr': 0.1})
+    return FinishedRun(f'runs/{unit}-{blocks}-{seed}', config, 'cifar_resnet8_v2_relu', unit, 1, summary,
+                       history)
 
 
 def group(unit, blocks, parameters, *bests, **options):
@@ -97,15 +100,15 @@ class Document(HTMLParser):
 def test_the_table_has_the_rows_of_the_comparison():
     groups = several()
     table = Document(page(groups)).tables[0]
-    assert table == [list(statistics.HEAD), *map(list, statistics.rows(groups))]
+    assert table == [list(results.HEAD), *map(list, results.rows(groups))]
 
 
 def test_circumstances_statements_and_commands_are_told_as_they_are():
     groups = several()
     document = Document(page(groups, 'best_accuracy'))
-    assert document.texts['p'][:5] == statistics.circumstances(groups)
-    assert document.texts['li'] == statistics.statements(groups, 'best_accuracy')
-    assert document.texts['li'] != statistics.statements(groups, 'last_accuracy')
+    assert document.texts['p'][:5] == results.circumstances(groups)
+    assert document.texts['li'] == results.statements(groups, 'best_accuracy')
+    assert document.texts['li'] != results.statements(groups, 'last_accuracy')
     runs = [each for several_seeds in groups for each in several_seeds.runs]
     assert document.texts['code'] == [each.summary['command'] for each in runs]
     assert ('Seed 2: best accuracy 0.7200 (epoch 2), last 0.7056; 1002 images/s on 1 x cpu, '
@@ -177,7 +180,7 @@ def test_a_run_that_diverged():
 
 def test_what_the_script_relies_on():
     text = page(several())
-    assert len(re.findall(r'<th scope="col"[^>]*><button ', text)) == len(statistics.HEAD) + 5
+    assert len(re.findall(r'<th scope="col"[^>]*><button ', text)) == len(results.HEAD) + 5
     for table, cells in zip(re.findall('<table>.*?</table>', text, re.S), Document(text).tables):
         assert table.count('<tbody>') == 1
         heads = re.findall('<th scope="col"(.*?)><button type="button">(.*?)</button></th>', table)
@@ -202,12 +205,12 @@ def test_a_click_on_a_head_sorts(tmp_path, clicks, column, direction):
     def value(row):
         return row[1] if column == 1 else float(row[column].split()[0].replace(',', ''))
 
-    assert sorted(shown) == sorted(map(list, statistics.rows(groups)))
+    assert sorted(shown) == sorted(map(list, results.rows(groups)))
     values = [value(row) for row in shown]
     assert values == sorted(values, reverse=direction == 'descending')
     heads = [attributes for attributes in document.all('th') if attributes['scope'] == 'col']
-    assert [head.get('aria-sort') for head in heads[:len(statistics.HEAD)]] == [
-        direction if place == column else None for place in range(len(statistics.HEAD))]
+    assert [head.get('aria-sort') for head in heads[:len(results.HEAD)]] == [
+        direction if place == column else None for place in range(len(results.HEAD))]
 
 
 def in_browser(path, profile):
@@ -307,8 +310,7 @@ def test_without_matplotlib_the_rest_is_there(tmp_path, monkeypatch, caplog):
         monkeypatch.setitem(sys.modules, name, None)
     document = Document(page(groups))
     assert not document.all('svg') and len(document.texts['code']) == 12
-    assert [text for text in document.texts['p'] if 'matplotlib' in text] == [
-        "The pictures are missing, since matplotlib is not installed (pip install 'openatac[demo]')."]
+    assert sum("pip install 'openatac[demo]'" in text for text in document.texts['p']) == 1
     with caplog.at_level(logging.WARNING, 'openatac'):
         write_accuracy_picture(tmp_path / 'x.png', groups)
     assert caplog.messages == ["no picture without matplotlib: pip install 'openatac[demo]'"]
