@@ -1,17 +1,17 @@
-"""A trained network as files that other programs load.
+"""Write a trained network as files that other programs load.
 
     openatac export RUN OUT --fuse --onnx                     the best network of a run
     openatac export cifar_resnet20_v2_atac best.params OUT    a network's name and a file of its parameters
     openatac export RUN epoch-0100.params OUT                 a run's network with other parameters
 
-RUN is the folder of a run of train_cifar.py or train_imagenet.py. Written are OUT-symbol.json and
+RUN is the folder of a run of train_cifar.py or train_imagenet.py. The command writes OUT-symbol.json and
 OUT-0000.params, for Gluon's SymbolBlock.imports, mx.model.load_checkpoint and the Module API, and OUT.json,
 which says what must be known to use them: classes, labels, input size, mean and deviation.
 
 Each form is loaded back and compared with the network on random images and on real ones (--images, else
-the run's test images if they are here); nothing is written, and an older export stays as it was, unless
-all agree. What was found is printed and stands in OUT.json. For --int8 that is also the accuracy in float32
-and in INT8 on labelled images (--measure, else the run's test images if they are here).
+the run's test images if they are here). Unless all agree, nothing is written, and an older export stays as
+it was. The figures are printed and kept in OUT.json. For --int8 they include the accuracy in float32 and in
+INT8 on labelled images (--measure, else the run's test images if they are here).
 """
 from __future__ import annotations
 
@@ -60,10 +60,12 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_forms(group: Any) -> None:
+    helps: dict[str, str] = {}
     for form in FORMS.values():
         for flag in form.flags:
-            if form.flags == (flag,):
-                group.add_argument(flag, action='store_true', help=form.help)
+            helps.setdefault(flag, form.help)
+    for flag, text in helps.items():
+        group.add_argument(flag, action='store_true', help=text)
     group.add_argument('--calibration', choices=('entropy', 'naive'), default='entropy',
                        help='how --int8 finds the ranges of values; OUT-int8.onnx has the extremes (default: '
                             '%(default)s)')

@@ -1,14 +1,14 @@
-"""Image files classified by an exported network.
+"""Classify image files by an exported network.
 
     openatac predict exports/atac photo.jpg photos/
     openatac predict exports/atac-int8-symbol.json photos/ --json
     openatac predict exports/atac photo.jpg --gates gates.png
 
 EXPORT is what the names of an export's files begin with, or one of them (symbol, fused, int8, ONNX or ONNX
-in INT8), which is then the one that is used. IMAGES are files of any size (JPEG, PNG and what else Pillow
-reads), folders, searched to the bottom, or - for one image from standard input. Of each image the classes of
-the highest scores are printed, the scores being probabilities (softmax). An image that can't be read is
-named and left out, and the exit code is then 1.
+in INT8), which is then the one that runs. IMAGES are files of any size (JPEG, PNG and what else Pillow
+reads), folders, searched to the bottom, or - for one image from standard input. For each image the command
+prints the classes of the highest scores, which are probabilities (softmax). It names and leaves out images
+that cannot be read, and the exit code is then 1.
 """
 from __future__ import annotations
 
@@ -58,20 +58,20 @@ def _predict(args: argparse.Namespace) -> int:
     if predictor.form.is_quantized:
         streams.print_to_stderr(int8_line())
     printer = _Printer(predictor, paths, args.top, args.json)
-    picture, told = args.gates, 0
+    picture, named = args.gates, 0
     for prediction in predictor.predict(paths, args.batch_size):
         if picture:
             _draw_gates(picture, predictor, prediction)
             picture = None
-        told = _report_left_out(predictor, told)
+        named = _report_left_out(predictor, named)
         printer.show(prediction)
-    _report_left_out(predictor, told)
+    _report_left_out(predictor, named)
     return 1 if predictor.left_out else 0
 
 
-def _report_left_out(predictor: Predictor, told: int) -> int:
-    """Name the images that were left out since ``told`` of them were; returns how many now."""
-    for path, reason in predictor.left_out[told:]:
+def _report_left_out(predictor: Predictor, named: int) -> int:
+    """Name the images that were left out since ``named`` of them were; returns how many now."""
+    for path, reason in predictor.left_out[named:]:
         streams.print_to_stderr(f'left out {path}: {reason}')
     return len(predictor.left_out)
 
