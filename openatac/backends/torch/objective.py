@@ -30,6 +30,7 @@ class TorchObjective(Objective):
         return targets if share == 1 else share * targets + (1 - share) * targets.flip(0)
 
     def _distribution(self, labels):
+        assert self.classes is not None
         spread = self.smoothing / self.classes
         # Not F.one_hot, which on the CPU reads the labels to check them.
         hits = labels[:, None] == torch.arange(self.classes, device=labels.device)
