@@ -335,7 +335,7 @@ def find_operator(node: Node) -> tuple[Callable, tuple[Any, ...], dict[str, Any]
         if value not in COVERED.get((operator, name), (value,) if known else ()):
             raise OpenatacError(f'there is no PyTorch form of the operator {key} (of {node.name}) with '
                                 f'{name}={value}')
-    function: Callable[..., Any] = OPERATORS[key]
+    function: Any = OPERATORS[key]
     return function, operands, {name: value for name, value in attributes.items() if name in settings}
 
 
