@@ -1,7 +1,7 @@
 """openatac: "Attention as Activation" (Dai et al., ICPR 2020) in Apache MXNet Gluon.
 
-Importing this package is cheap and loads no MXNet: it only makes sure that a later
-``import mxnet`` works. The public names below load on first use.
+Importing this package is cheap and does not load MXNet: it only makes sure that a later ``import mxnet``
+works. The public names below load on first use.
 """
 import importlib
 from typing import Any

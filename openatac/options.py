@@ -15,16 +15,14 @@ import argparse
 import dataclasses
 import functools
 import typing
+from collections.abc import Iterator, Mapping, Sequence
 from typing import (
     Any,
     Callable,
     Dict,
-    Iterator,
     List,
     Literal,
-    Mapping,
     Optional,
-    Sequence,
     Tuple,
     Type,
     TypeVar,
@@ -108,13 +106,13 @@ class Field(typing.NamedTuple):
     option: Option
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def sections(config: type) -> Dict[str, Type[Section]]:
     """{attribute: section} of a config."""
     return typing.get_type_hints(config)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def fields(config: type) -> Dict[str, Field]:
     """{name: Field} of all options of a config."""
     found: Dict[str, Field] = {}
@@ -125,7 +123,7 @@ def fields(config: type) -> Dict[str, Field]:
     return found
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def section_fields(section: Type[Section]) -> Dict[str, Field]:
     """{name: Field} of the options of one section."""
     kinds = typing.get_type_hints(section, include_extras=True)
@@ -198,16 +196,20 @@ def _checked(name: str, field: Field, value: Any) -> Any:
 # ------------------------------------------------------------------------------- command line
 
 def add_section(parser: argparse.ArgumentParser, section: Type[Section],
-                only: Optional[Sequence[str]] = None) -> argparse._ArgumentGroup:
-    """Add the flags of a section, or ``only`` some of them, under its title; returns their group.
+                only: Optional[Sequence[str]] = None) -> None:
+    """Add the flags of a section, or ``only`` some of them, under its title."""
+    add_flags(parser.add_argument_group(section.title), section, only)
+
+
+def add_flags(group: argparse._ArgumentGroup, section: Type[Section],
+              only: Optional[Sequence[str]] = None) -> None:
+    """Add the flags of a section, or ``only`` some of them, to a group of a parser.
 
     They leave in the namespace what is given, and nothing else: `from_arguments` adds the defaults.
     """
-    group = parser.add_argument_group(section.title)
     for name, field in section_fields(section).items():
         if flags_of(name, field) and (only is None or name in only):
             _add_flag(group, name, field)
-    return group
 
 
 def _add_flag(group: argparse._ArgumentGroup, name: str, field: Field) -> None:

@@ -4,7 +4,6 @@ import math
 import mxnet as mx
 import numpy as np
 import pytest
-from mxnet import autograd
 from mxnet.gluon import nn
 
 from openatac.nn.attention import (
@@ -15,7 +14,6 @@ from openatac.nn.attention import (
     LocalSEBlock,
     NINBlock,
     SEBlock,
-    scale_channels,
 )
 from tests.test_activations_numpy import (
     SHAPE,
@@ -23,7 +21,6 @@ from tests.test_activations_numpy import (
     batch_norm,
     check_against_numpy,
     check_export,
-    close,
     convolve,
     images,
     local_attention,
@@ -205,27 +202,3 @@ def test_the_filter_of_a_whole_image_takes_its_size_inside_a_hybridized_network(
     assert (again(images((2, 3, 11, 15))).asnumpy() == expected.asnumpy()).all()
     with pytest.raises(mx.MXNetError):
         net(images((2, 3, 13, 15))).wait_to_read()
-
-
-@pytest.mark.parametrize('hybrid', [False, True], ids=['imperative', 'hybridized'])
-@pytest.mark.parametrize('shape', [(3, 4, 6, 5), (1, 1, 1, 1), (2, 16, 9, 33), (1, 3, 1, 8)])
-def test_scaling_channels_equals_broadcast_mul(shape, hybrid):
-    class Scale(nn.HybridSequential):
-        def hybrid_forward(self, F, x, gate):
-            return scale_channels(F, x, gate)
-
-    scale = Scale()
-    if hybrid:
-        scale.hybridize()
-    results = []
-    for function in (scale, lambda x, gate: mx.nd.broadcast_mul(x, gate.reshape((0, 0, 1, 1)))):
-        x, gate, weights = images(shape), images(shape[:2], seed=5), images(shape, seed=6)
-        x.attach_grad()
-        gate.attach_grad()
-        with autograd.record():
-            y = function(x, gate)
-        y.backward(weights)
-        results.append([y.asnumpy(), x.grad.asnumpy(), gate.grad.asnumpy()])
-    for ours, expected in zip(*results):
-        assert close(ours, expected)
-    assert np.isfinite(results[0][2]).all()

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import train_cifar
-from openatac.arguments import number
+from openatac.arguments import Number
 from openatac.data import cifar
 from openatac.models.parameters import write_arrays
 from tests.scripts import CIFAR10, CIFAR100, call_script, run_script, the_error, write_cifar
@@ -48,7 +48,7 @@ def refused(capsys):
 
 def numeric_flags():
     def is_number(action):
-        return getattr(action.type, '__qualname__', '').startswith(number.__qualname__)
+        return isinstance(action.type, Number)
 
     return [action for action in train_cifar.parser()._actions if is_number(action)]
 

@@ -81,7 +81,7 @@ def test_all_damaged_is_a_sentence(checkpoints):
     for iteration in (1, 2):
         save(checkpoints, iteration)
         damage(checkpoints, iteration, 'state.json', 'changed')
-    with pytest.raises(CheckpointError, match='no checkpoint in .* is whole: start anew'):
+    with pytest.raises(CheckpointError, match='no checkpoint in .* --save-dir'):
         checkpoints.latest()
 
 

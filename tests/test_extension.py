@@ -11,16 +11,16 @@ import train_cifar
 from openatac.export.symbol_files import export_symbol, load_symbol
 from openatac.export.trained import of_model
 from openatac.models.parameters import save_parameters
-from openatac.models.zoo import HOSTS, find_host
+from openatac.models.zoo import HOSTS, find_host, find_model
 from openatac.nn.activations import ACTIVATIONS
 from openatac.nn.attention import ATTENTIONS
 from openatac.nn.registry import Registry, bind, settings_of
 from openatac.study.comparison.sweep import unit_flags
 from openatac.study.costs.by_name import costs_by_name
 from openatac.study.costs.count import costs
-from openatac.study.gates.statistics import find_gates
+from openatac.study.gates.statistics import unit_gates
 from openatac.training.network import build_network, resolve
-from tests.scripts import config_of
+from tests.scripts import call_script, config_of, the_error
 
 BATCH = 4
 
@@ -72,8 +72,8 @@ class Tiny(HybridBlock):
 @pytest.fixture(autouse=True)
 def registered():
     openatac.register_activation('Gated', Gated, alias='gate')
-    openatac.register_attention('scale', Scale)
-    openatac.register_host('tiny_v1', Tiny, input_shape=(3, 32, 32), data='cifar', stages=1,
+    openatac.register_attention('MyScale', Scale, alias='scale')
+    openatac.register_host('Tiny_v1', Tiny, input_shape=(3, 32, 32), data='cifar', stages=1,
                            stage_prefix='part', output='head')
     yield
     ACTIVATIONS.unregister('gate')
@@ -173,12 +173,18 @@ def test_train_cifar_builds_it(flags, name):
     net, built = build_network(config)
     net.initialize()
     assert built == name and net(images()).shape == (BATCH, 10)
-    assert config.network.act_type in ('relu', 'Gated') and config.network.attention in (None, 'scale')
+    assert config.network.act_type in ('relu', 'Gated') and config.network.attention in (None, 'MyScale')
+
+
+@pytest.mark.parametrize('flags', [['--drop-rate', '0.5'], ['--act-layers', '2'], ['--useReLU']])
+def test_a_setting_that_the_host_lacks_is_refused(flags, capsys):
+    code = call_script('--model', 'tiny_v1_gate', *flags, '--summary')
+    assert code == 2 and f'{flags[0]}: ' in the_error(code, capsys.readouterr().err)
 
 
 def test_a_comparison_names_it():
     assert unit_flags('gate') == ['--act-type', 'Gated']
-    assert unit_flags('scale') == ['--act-type', 'relu', '--attention', 'scale']
+    assert unit_flags('scale') == ['--act-type', 'relu', '--attention', 'MyScale']
 
 
 def test_a_parameter_file_is_exported_with_what_the_host_says(tmp_path):
@@ -190,7 +196,7 @@ def test_a_parameter_file_is_exported_with_what_the_host_says(tmp_path):
 
 
 def test_its_gates_are_found_in_its_stage():
-    gates = find_gates(small('tiny_v1_gate'))
+    gates = unit_gates(small('tiny_v1_gate'))
     assert [(gate.layer, gate.stage, gate.unit) for gate in gates] == [('features.1', '1', 'Gated')]
 
 
@@ -221,6 +227,8 @@ def test_what_is_unregistered_is_gone():
     (lambda: openatac.register_host('resnet50_v1b', Tiny), 'resnet50_v1b'),
     (lambda: openatac.register_host('other', Tiny, data='mnist'), 'mnist'),
     (lambda: openatac.register_host('other', lambda classes: None), 'act_type'),
+    (lambda: openatac.register_host('other', Tiny, blocks=(1, 2)), 'layers'),
+    (lambda: openatac.register_host('other', Tiny, title='other{depth}'), 'depth'),
 ])
 def test_what_cannot_be_registered(register, value):
     before = list(ACTIVATIONS), list(ATTENTIONS), list(HOSTS)
@@ -259,3 +267,22 @@ def test_settings_are_read_from_signatures():
     assert settings_of(Gated) == ('channels', 'r')
     assert settings_of(bind(Gated, r=3, reduction=4)) == ('channels', 'r')
     assert bind(Gated, r=3, reduction=4).keywords == {'r': 3}
+
+
+@pytest.mark.parametrize(('name', 'settings'), [
+    ('cifar_resnet44_v2_swish_se', {'layers': (7,) * 3, 'act_type': 'swish', 'attention': 'se'}),
+    ('CIFAR_ResNet20_v2_ATAC_global', {'layers': (3,) * 3, 'act_type': 'ChaATAC', 'useGlobal': True}),
+    ('cifar_resnet18_v1_mish_cbam', {'layers': (2,) * 4, 'act_type': 'mish', 'attention': 'cbam'}),
+    ('resnet50_v1b_atac_se', {'act_type': 'ChaATAC', 'attention': 'se'}),
+    ('resnet50_v1b_se_aa', {'act_type': 'relu', 'attention': 'se', 'self_attention': 'aa'}),
+])
+def test_a_name_stands_for_settings_of_a_host(name, settings):
+    assert find_model(name)[1] == settings
+
+
+@pytest.mark.parametrize('name', [
+    'cifar_resnet21_v2_atac', 'cifar_resnet2_v2_atac', 'cifar_resnet0_v2_atac', 'cifar_resnet18_v2_atac',
+    'resnet50_v1b_atac_global', 'resnet50_v1b', 'resnet50_v1b_', 'cifar_resnet20_v2_fa', ''])
+def test_other_names_stand_for_nothing(name):
+    with pytest.raises(ValueError, match=repr(name)):
+        find_model(name)

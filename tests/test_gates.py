@@ -15,13 +15,15 @@ from PIL import Image
 
 import train_imagenet
 from openatac import cli, get_model
+from openatac.graph.gates import find_gates
+from openatac.graph.nodes import Graph
 from openatac.models.parameters import load_parameters, save_parameters
 from openatac.nn.activations import ACTIVATIONS
 from openatac.nn.atac import ChaATAC
 from openatac.nn.attention import ATTENTIONS, CBAM, GatherExcite, SEBlock
 from openatac.nn.registry import bind
 from openatac.options import values
-from openatac.study.gates.statistics import COLUMNS, find_gates, gate_statistics
+from openatac.study.gates.statistics import COLUMNS, gate_statistics, unit_gates
 from openatac.training.network import build_network
 from tests.photo_sets import write_data_dir
 from tests.scripts import call_script, config_of, json_of
@@ -122,9 +124,9 @@ GATED = {'ge, extent 2': lambda: GatherExcite(C, extent=2, variant='theta'),
 @pytest.mark.parametrize('name', GATED)
 def test_the_output_is_the_input_times_the_gates(name):
     net, x = network(GATED[name]()), images(3)
-    gates = find_gates(net)
+    gates = unit_gates(net)
     assert [gate.layer for gate in gates] == (['0:1', '0:2'] if name == 'cbam' else ['0'])
-    inside = mx.gluon.SymbolBlock([gates[0].x, *(gate.gate for gate in gates)],
+    inside = mx.gluon.SymbolBlock(Graph([gates[0].x, *(gate.factor for gate in gates)]).symbol(),
                                   mx.sym.var('data', dtype='float32'), params=net.collect_params())
     source, *factors = [values.asnumpy() for values in inside(x)]
     assert np.array_equal(source, x.asnumpy())
@@ -136,12 +138,13 @@ def test_the_output_is_the_input_times_the_gates(name):
 
 @pytest.mark.parametrize('unit', ['relu', 'prelu', 'elu', 'selu', 'gelu', 'frelu', 'sine', 'nin'])
 def test_what_has_no_gates(unit):
-    assert find_gates(get_model('cifar_resnet8_v2_' + unit)) == []
+    net = get_model('cifar_resnet8_v2_' + unit)
+    assert unit_gates(net) == [] == find_gates(Graph.of(net(mx.sym.var('data'))))
 
 
 def test_layers_of_the_hosts():
     def found(name, **settings):
-        return [(gate.layer, gate.stage, gate.unit) for gate in find_gates(get_model(name, **settings))]
+        return [(gate.layer, gate.stage, gate.unit) for gate in unit_gates(get_model(name, **settings))]
 
     assert found('cifar_resnet8_v2_atac', attention='se', act_layers=2) == [
         ('features.2.0.attention', '1', 'SEBlock'), ('features.3.0.attention', '2', 'SEBlock'),

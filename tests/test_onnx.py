@@ -157,7 +157,7 @@ def test_batch_norms_fold_into_the_convolutions_before_them(name, left, tmp_path
 
 @pytest.mark.parametrize('unit', ['se', 'ge', 'eca', 'cbam'])
 def test_gates_are_not_repeated_for_every_pixel(unit):
-    """MXNet's products with ones are gone, and its maxima are no searches for a place."""
+    """There are no products with ones, and maxima are not searches for a place."""
     net, image_shape = small('cifar_resnet8_v2_' + unit)
     net.initialize()
     net(images(1, image_shape))
@@ -244,6 +244,9 @@ OPERATORS = {
     'average pooling, full, without pads': lambda x: S.Pooling(
         x, kernel=(4, 3), stride=(3, 2), pad=(1, 1), pool_type='avg', pooling_convention='full',
         count_include_pad=False),
+    'sum pooling': lambda x: S.Pooling(x, global_pool=True, pool_type='sum'),
+    'mean': lambda x: S.mean(x, axis=(1, -1)),
+    'mean, one axis': lambda x: S.mean(x, axis=3, keepdims=True),
     'global pooling': lambda x: S.Pooling(x, global_pool=True, kernel=(1, 1), pool_type='max'),
     'adaptive pooling': lambda x: S.contrib.AdaptiveAvgPooling2D(x, output_size=(3, 2)),
     'dot': lambda x: S.dot(x, S.var('w', shape=(8, 3, 2))),

@@ -14,11 +14,11 @@ from mxnet import autograd
 from PIL import Image
 
 from openatac import get_model
+from openatac.commands import predict
 from openatac.console.streams import CLOSED
 from openatac.data.photos.batches import EvaluationPhotos
 from openatac.data.photos.folder import ImageFolder
 from openatac.errors import OpenatacError
-from openatac.export import predict
 from openatac.export.bundle import export
 from openatac.export.gate_maps import gate_figure, gate_maps
 from openatac.export.images import BadImage, InputTransform, to_pixels
@@ -36,7 +36,7 @@ MEAN, STD = (125.3, 123.0, 113.9), (51.6, 50.8, 51.3)
 CIFAR = Description('cifar_resnet8_v2_atac', 5, (3, 32, 32), MEAN, STD, 0, LABELS)
 IMAGENET = Description('resnet50_v1b_atac', 5, (3, 64, 64), (123.68, 116.779, 103.939),
                        (58.393, 57.12, 57.375), 0.875)
-START = 'import sys; from openatac.export.predict import main; sys.exit(main(sys.argv[1:]))'
+START = 'import sys; from openatac.commands.predict import main; sys.exit(main(sys.argv[1:]))'
 
 
 def network(name='cifar_resnet8_v2_atac'):
@@ -207,7 +207,7 @@ def test_a_closed_pipe_ends_it_quietly(prefix, tmp_path, monkeypatch, unbuffered
 
 
 def test_help_answers_without_mxnet():
-    start = ('import sys; from openatac.export import predict\n'
+    start = ('import sys; from openatac.commands import predict\n'
              'try: predict.main(["-h"])\n'
              'except SystemExit: assert not {"mxnet", "torch", "onnxruntime"} & set(sys.modules)')
     assert run(start=start, stdout=subprocess.DEVNULL).returncode == 0

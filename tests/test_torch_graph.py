@@ -11,6 +11,7 @@ from mxnet import autograd, gluon
 from openatac import get_model, get_model_list
 from openatac.errors import OpenatacError, ParameterFileError
 from openatac.export.symbol_files import export_symbol
+from openatac.graph.nodes import Graph
 from openatac.graph.structural import export_graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.cifar_resnet18 import CIFARResNet18
@@ -161,8 +162,8 @@ def test_all_networks_of_the_zoo_have_a_form():
     """But for those that only repeat the blocks of a smaller one."""
     names = [name for name in get_model_list() if '_v2_' not in name or name.startswith('cifar_resnet8_')]
     for name in names:
-        for node in json.loads(get_model(name)(mx.sym.var('data')).tojson())['nodes']:
-            if node['op'] != 'null':
+        for node in Graph.of(get_model(name)(mx.sym.var('data'))).nodes():
+            if not node.is_variable:
                 operators.find_operator(node)
 
 
@@ -222,6 +223,12 @@ def test_pooling(kind, settings):
     same_values(mx.sym.Pooling(X, pool_type=kind, **settings), data=(2, 3, 7, 8))
 
 
+@pytest.mark.parametrize('settings', [{'global_pool': True},
+                                      {'kernel': (3, 3), 'stride': (2, 2), 'pad': (1, 1)}])
+def test_sum_pooling(settings):
+    same_values(mx.sym.Pooling(X, pool_type='sum', **settings), data=(2, 3, 7, 8))
+
+
 @pytest.mark.parametrize('symbol, data, other', [
     (mx.sym.dot(X, Y), (3, 4), (4, 5)),
     (mx.sym.dot(X, Y), (2, 3, 4), (4, 5, 6)),
@@ -275,6 +282,8 @@ def test_operators_of_two_arrays(symbol, data, other):
     (mx.sym.contrib.AdaptiveAvgPooling2D(X, output_size=(2, 3)), (2, 3, 5, 7)),
     (mx.sym.pick(X, mx.sym.argmax(X, axis=2), axis=2, keepdims=True), (2, 3, 4)),
     (mx.sym.BlockGrad(X) * X, (2, 3)),
+    (mx.sym.mean(X, axis=0), (2, 3, 4)), (mx.sym.mean(X, axis=(1, 2), keepdims=True), (2, 3, 4)),
+    (mx.sym.mean(X), (2, 3, 4)),
     (mx.sym.Cast(mx.sym.Cast(X, dtype='float16'), dtype='float64'), (2, 3)),
 ])
 def test_operators_of_one_array(symbol, shape):

@@ -8,8 +8,9 @@ from __future__ import annotations
 import abc
 import contextlib
 import importlib
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Iterator, List, Literal, NamedTuple, Optional, Tuple, Union
+from typing import Any, Callable, Dict, List, Literal, NamedTuple, Optional, Tuple, Union
 
 from openatac.arguments import POSITIVE
 from openatac.options import Section, option
@@ -132,7 +133,7 @@ class Backend(abc.ABC):
         Parameters
         ----------
         optimizer : {name: value} of NAG's learning_rate, momentum and wd
-        objective : {name: value} of the arguments of `openatac.backends.mxnet.objective.Objective`
+        objective : {name: value} of the parameters of `Objective`
         no_wd : whether biases, gammas and betas have no weight decay
         top5 : whether evaluation counts the five best classes too
         cluster : the processes that train together
@@ -148,10 +149,13 @@ class Teacher(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """Means over ``images`` images."""
+    """Means over ``images`` images: the loss, and what the objective measures, accuracy or RMSE.
+
+    ``top5`` is the share of images whose label is among the five best classes, where that is counted.
+    """
 
     loss: float
-    accuracy: float
+    score: float
     images: int
     top5: Optional[float] = None
 
@@ -267,15 +271,57 @@ class SingleProcess:
         pass
 
 
-def mixup_share(alpha: float, seed: int, iteration: int) -> float:
-    """The share of each image that stays its own in an iteration, lambda ~ Beta(alpha, alpha).
+@dataclass
+class Objective:
+    """Softmax cross entropy with the label, or with what is made of it: what a batch teaches.
 
-    A function of (seed, iteration) alone: an engine that goes on from a checkpoint, be it another backend's,
-    mixes as if the run had not stopped.
+    Label smoothing, mixup and distillation, combined as in the published ImageNet script.
+
+    Parameters
+    ----------
+    classes : needed for smoothing and mixup
+    smoothing : share of a label's weight that is spread over all classes
+    mixup : alpha of the beta distribution by which a batch is mixed with itself reversed, 0 for none
+    mixup_iterations : no batch is mixed from this iteration on
+    teacher : a network of the backend, or None; its softened answers are learned too
+    temperature : by which the teacher's answers are softened
+    hard_weight : the share of the labels beside the teacher's answers
 
     References
     ----------
-    Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018
+    Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016 (smoothing);
+    Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018;
+    Hinton et al., "Distilling the Knowledge in a Neural Network", 2015
     """
-    import numpy as np
-    return float(np.random.RandomState([seed, iteration]).beta(alpha, alpha))
+
+    classes: Optional[int] = None
+    smoothing: float = 0.0
+    mixup: float = 0.0
+    mixup_iterations: int = 0
+    teacher: Any = None
+    temperature: float = 20.0
+    hard_weight: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Prepare the loss; for subclasses."""
+
+    @property
+    def metric(self) -> str:
+        """What is measured beside the loss: 'accuracy', or with mixup 'rmse'."""
+        return 'rmse' if self.mixup else 'accuracy'
+
+    @property
+    def is_soft(self) -> bool:
+        """Whether the targets are distributions over the classes."""
+        return bool(self.smoothing or self.mixup)
+
+    def mixing(self, seed: int, iteration: int) -> float:
+        """The share of each image that stays its own in an iteration, lambda ~ Beta(mixup, mixup).
+
+        A function of (seed, iteration) alone: an engine that goes on from a checkpoint, be it another
+        backend's, mixes as if the run had not stopped.
+        """
+        if not self.mixup or iteration >= self.mixup_iterations:
+            return 1.0
+        import numpy as np
+        return float(np.random.RandomState([seed, iteration]).beta(self.mixup, self.mixup))

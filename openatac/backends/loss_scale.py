@@ -1,4 +1,9 @@
 """The factor that keeps small float16 gradients from vanishing (Micikevicius et al., 2018, section 3.2)."""
+from __future__ import annotations
+
+from typing import Any, Dict, Optional
+
+from openatac.backends.base import Compute
 from openatac.errors import OpenatacError
 
 
@@ -8,16 +13,16 @@ class LossScale:
     scale : float; the factor to begin with
     """
 
-    def __init__(self, scale=2.0 ** 10, patience=2000):
+    def __init__(self, scale: float = 2.0 ** 10, patience: int = 2000):
         self.scale, self.patience = scale, patience
         self.good_steps = 0
 
     @classmethod
-    def of(cls, compute):
+    def of(cls, compute: Compute) -> Optional[LossScale]:
         """That of a `Compute`: its loss_scale, or the default; None unless its dtype is float16."""
         return cls(compute.loss_scale or 2.0 ** 10) if compute.dtype == 'float16' else None
 
-    def update(self, finite):
+    def update(self, finite: bool) -> bool:
         """Adapt the scale for the next step; returns ``finite``, whether the gradients of this one were.
 
         Raises OpenatacError if they overflow at hardly any scale at all.
@@ -33,10 +38,10 @@ class LossScale:
                                 'kept; use a smaller --lr')
         return False
 
-    def state(self):
+    def state(self) -> Dict[str, Any]:
         """What `load_state` needs."""
         return {'scale': self.scale, 'good_steps': self.good_steps}
 
-    def load_state(self, state):
+    def load_state(self, state: Dict[str, Any]) -> None:
         """Go back to what `state` returned."""
         self.scale, self.good_steps = state['scale'], state['good_steps']

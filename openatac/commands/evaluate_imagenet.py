@@ -30,7 +30,7 @@ def main(argv: List[str]) -> int:
     add_section(p, Compute, ['dtype', 'mode'])
     show_defaults(p, ImagenetConfig, _PUBLISHED)
     config = from_arguments(ImagenetConfig, p.parse_args(argv), _PUBLISHED, 'of the paper').config
-    from openatac.training.tracking import log_to
+    from openatac.training.tracking.log import log_to
     log_to()
     from openatac.training import imagenet
     from openatac.training.network import build_network

@@ -5,13 +5,22 @@ import argparse
 import importlib.util
 import math
 import sys
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from collections.abc import Mapping
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from openatac.arguments import LARGEST, SMALLEST
 from openatac.console import program
 from openatac.distributed.workers import end
 from openatac.errors import NO_PYTORCH
-from openatac.options import Given, add_section, describe, from_arguments, sections, show_defaults
+from openatac.options import (
+    COMMAND_LINE,
+    Given,
+    add_section,
+    describe,
+    from_arguments,
+    sections,
+    show_defaults,
+)
 from openatac.runtime.devices import parse_gpus
 from openatac.runtime.import_hook import require_mxnet
 from openatac.training.config import Config, ImagenetConfig
@@ -135,9 +144,13 @@ def find_network(given: Given) -> Tuple[Any, str, Config]:
         from openatac.training.initial import read_initial
         net, name, config = read_initial(config.start.initial, given)
     else:
-        from openatac.training.network import build_network, resolve
+        from openatac.training.network import build_network, ignored_options, resolve
         config = resolve(config)
         net, name = build_network(config)
+        for option in ignored_options(config):
+            if given.origins[option] == COMMAND_LINE:
+                raise ValueError(f'argument --{option.replace("_", "-")}: the host of {name} has no such '
+                                 'setting; leave it out')
     if config.compute.engine == 'torch' and not only_makes_network(config) and (
             importlib.util.find_spec('torch') is None):
         raise ModuleNotFoundError(NO_PYTORCH, name='torch')
@@ -157,7 +170,7 @@ def print_or_write_network(net: Any, name: str, config: Config) -> None:
 def export_if_asked(config: Config) -> None:
     """Export the best network of a finished run by --export."""
     if config.output.export and not config.start.dry_run:
-        from openatac.export.export import export_run
+        from openatac.export.exporter import export_run
         export_run(config.output.save_dir, config.output.export)
 
 

@@ -1,9 +1,9 @@
-"""Train a CIFAR network with ATAC or another activation, by the recipe of "Attention as Activation".
+r"""Train a CIFAR network with ATAC or another activation, by the recipe of "Attention as Activation".
 
 The published command works as it stands:
 
-    python train_cifar.py --gpus 0 --num-epochs 400 --mode hybrid -j 32 --batch-size 128 --wd 0.0001 \\
-        --lr 0.2 --lr-decay 0.1 --lr-decay-epoch 300,350 --dataset cifar100 --model atac \\
+    python train_cifar.py --gpus 0 --num-epochs 400 --mode hybrid -j 32 --batch-size 128 --wd 0.0001 \
+        --lr 0.2 --lr-decay 0.1 --lr-decay-epoch 300,350 --dataset cifar100 --model atac \
         --act-type ChaATAC --useReLU --r 2 --blocks 3
 """
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
     except ValueError as error:
         p.error(str(error))
     from openatac.training.datasets import BackgroundReader
-    from openatac.training.tracking import log_to
+    from openatac.training.tracking.log import log_to
     log_to()
     train.check_mxnet(config)  # before anything is downloaded
     only_network = train.only_makes_network(config)
@@ -52,7 +52,7 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
     if config.start.evaluate:
         cifar.evaluate(net, config, reader)
         return None
-    cifar.train(net, name, config, reader, decays, ' '.join([*p.prog.split(), *argv]))
+    cifar.run(net, name, config, reader, decays, ' '.join([*p.prog.split(), *argv]))
     return train.export_if_asked(config)
 
 

@@ -1,10 +1,10 @@
-"""Train ResNet-50 with ATAC on ImageNet, by the recipe of "Attention as Activation".
+r"""Train ResNet-50 with ATAC on ImageNet, by the recipe of "Attention as Activation".
 
 The published command, for two GPUs (--recipe imagenet_atac is the same):
 
-    python train_imagenet.py --mode hybrid --lr 0.075 --lr-mode cosine --num-epochs 160 \\
-        --batch-size 128 --num-gpus 2 -j 48 --warmup-epochs 5 --dtype float16 --use-rec --last-gamma \\
-        --no-wd --label-smoothing --save-dir params_resnet50_v1b_ChaATAC_2 \\
+    python train_imagenet.py --mode hybrid --lr 0.075 --lr-mode cosine --num-epochs 160 \
+        --batch-size 128 --num-gpus 2 -j 48 --warmup-epochs 5 --dtype float16 --use-rec --last-gamma \
+        --no-wd --label-smoothing --save-dir params_resnet50_v1b_ChaATAC_2 \
         --logging-file resnet50_v1b_ChaATAC_2.log --r 2 --act-layers 2
 
 On several machines: python -m openatac launch --help.
@@ -75,7 +75,7 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
         decays = check(config)
     except ValueError as error:
         p.error(str(error))
-    from openatac.training.tracking import log_to
+    from openatac.training.tracking.log import log_to
     log_to()
     train.check_mxnet(config)
     from openatac.distributed import workers
@@ -92,7 +92,7 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
     if config.start.evaluate:
         imagenet.evaluate(net, config, command)
         return None
-    imagenet.train(net, name, config, decays, cluster, command)
+    imagenet.run(net, name, config, decays, cluster, command)
     cluster.close()
     if cluster.rank == 0:
         train.export_if_asked(config)

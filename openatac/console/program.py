@@ -44,7 +44,7 @@ def run(main: Callable[[], Optional[int]], fail: Callable[[str, int], None]) -> 
 
 
 def _exit_code_of(main: Callable[[], Optional[int]]) -> int:
-    """What ``main()`` returns, or SystemExit, once all output is written."""
+    """Return what ``main()`` returns, or SystemExit, once all output is written."""
     try:
         code = main() or 0
     except SystemExit:
@@ -55,7 +55,7 @@ def _exit_code_of(main: Callable[[], Optional[int]]) -> int:
 
 
 def _sentence_for(error: BaseException) -> Optional[str]:
-    """What to print for an error, None for nothing; raises an error that no user can cause."""
+    """Return what to print for an error, None for nothing; raise an error that no user can cause."""
     if streams.is_closed_pipe(error):
         return None
     if memory.may_be_memory_shortage(error):

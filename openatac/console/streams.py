@@ -49,6 +49,7 @@ class LogFormatter(logging.Formatter):
     """
 
     def formatMessage(self, record: logging.LogRecord) -> str:
+        """Format a record; see `logging.Formatter`."""
         record.message = '\t'.join(map(for_terminal, record.message.split('\t')))
         return super().formatMessage(record)
 

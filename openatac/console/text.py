@@ -13,9 +13,9 @@ _MARKUP = re.compile(r'([\\`*\[\]|~])|(?<!\w)_|_(?!\w)')
 
 
 def for_terminal(text: object) -> str:
-    """``text`` in one line, with its control characters shown as escapes, such as ``\\x1b``.
+    r"""Return ``text`` in one line, with its control characters shown as escapes, such as ``\x1b``.
 
-    Bytes of a file name that are not UTF-8 (surrogates, in Python) are shown as ``\\xff``.
+    Bytes of a file name that are not UTF-8 (surrogates, in Python) are shown as ``\xff``.
     """
     return _CONTROLS.sub(_escape, str(text))
 
@@ -28,23 +28,23 @@ def _escape(match: 're.Match[str]') -> str:
 
 
 def without_controls(text: object) -> str:
-    """``text`` in one line, without control characters; those that separate words become spaces."""
+    """Return ``text`` in one line, without control characters; those that separate words become spaces."""
     return _CONTROLS.sub('', re.sub(r'\s+', ' ', str(text)))
 
 
 def for_markdown(text: object) -> str:
-    """``text`` in one line, as Markdown that shows it literally; underscores within words stay."""
+    """Return ``text`` in one line, as Markdown that shows it literally; underscores within words stay."""
     return _MARKUP.sub(r'\\\g<0>', html.escape(without_controls(text), quote=False))
 
 
 def for_html(text: object) -> str:
-    """``text`` in one line, as HTML that shows it literally, also within an attribute."""
+    """Return ``text`` in one line, as HTML that shows it literally, also within an attribute."""
     return html.escape(without_controls(text))
 
 
 def text_table(rows: Iterable[Sequence[object]]) -> str:
-    """Rows of text in columns, for a terminal: the first column is left-aligned, the others right-aligned."""
-    rows = [[for_terminal(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows)]
+    """Align rows of text in columns, for a terminal: the first to the left, the others to the right."""
+    cells = [[for_terminal(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells)]
     return '\n'.join('  '.join(cell.ljust(width) if index == 0 else cell.rjust(width)
-                               for index, (cell, width) in enumerate(zip(row, widths))) for row in rows)
+                               for index, (cell, width) in enumerate(zip(row, widths))) for row in cells)

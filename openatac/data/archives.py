@@ -7,7 +7,7 @@ import os
 import tarfile
 import zlib
 from collections.abc import Callable, Collection, Iterator
-from typing import BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 from openatac.data.download import file_md5
 from openatac.errors import DataError
@@ -23,12 +23,12 @@ class File(NamedTuple):
 
     label: str
     size: int
-    open: Callable[[], BinaryIO]
+    open: Callable[[], Any]
 
 
 @contextlib.contextmanager
 def open_files(path: str, published: Collection[str]) -> Iterator[dict[str, File]]:
-    """The files of a folder or an archive, by their names.
+    """Open the files of a folder or an archive, by their names.
 
     Those of an archive are in its order, as it is slow to read in any other.
 
@@ -67,10 +67,14 @@ def _folder_files(folder: str) -> dict[str, File]:
 def _open_archive(path: str) -> Iterator[tarfile.TarFile]:
     try:
         with open_input(path) as file, gzip.GzipFile(fileobj=file) as unpacked, \
-                tarfile.open(fileobj=_Limited(unpacked), mode='r:') as archive:  # type: ignore[call-overload]
+                _open_tar(_Limited(unpacked)) as archive:
             yield archive
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError, OverflowError) as error:
         raise DataError(f'{path} is not a complete tar.gz archive ({error}); get it again') from error
+
+
+def _open_tar(file: Any) -> tarfile.TarFile:
+    return tarfile.open(fileobj=file, mode='r:')
 
 
 class _Limited:
@@ -103,7 +107,8 @@ def _archive_files(archive: tarfile.TarFile, path: str) -> dict[str, File]:
             raise DataError(f'{label} is a link or a device, which no published archive holds')
         if member.isreg():
             files[os.path.basename(member.name)] = File(
-                label, member.size, functools.partial(archive.extractfile, member))  # type: ignore[arg-type]
-    while archive.fileobj.read(tarfile.RECORDSIZE):  # type: ignore[union-attr]  (gzip's checksum is at the end)
+                label, member.size, functools.partial(archive.extractfile, member))
+    content: Any = archive.fileobj
+    while content.read(tarfile.RECORDSIZE):  # to the end, where gzip has its checksum
         pass
     return files

@@ -49,7 +49,7 @@ class TrainingBatches:
         self.images, self.batch_size, self.seed, self.raw = images, batch_size, seed, raw
 
     def batches(self, epoch: int = 0) -> int:
-        """The number of batches in an epoch, the same in each."""
+        """Return the number of batches in an epoch, the same in each."""
         return len(self.images) // self.batch_size
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:

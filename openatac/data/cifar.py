@@ -103,7 +103,7 @@ _DATASETS = {
 
 
 def class_names(name: str, labels: str = 'fine') -> list[str]:
-    """The published class names of cifar10 or cifar100 (``labels``: fine or coarse), by index."""
+    """Return the published class names of cifar10 or cifar100 (``labels``: fine or coarse), by index."""
     return list(_DATASETS[name].labels[labels].names)
 
 
@@ -158,7 +158,7 @@ def load_cifar(name: str, folder: Optional[str] = None, train: bool = True, labe
 # Where the files are.
 
 def find_cifar(name: str, folder: Optional[str] = None) -> Optional[str]:
-    """The folder or archive that `load_cifar` would read, or None if it would have to download one."""
+    """Return the folder or archive that `load_cifar` would read, or None if it would have to download one."""
     folder, dataset = _folder(name, folder), _DATASETS[name]
     if os.path.isfile(folder):
         return folder
@@ -222,7 +222,7 @@ def _unpack(files: dict[str, File], wanted: Sequence[str], target: str) -> None:
 
 def _read(dataset: _DataSet, files: dict[str, File], path: str, train: bool,
           kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """The images and their labels of one kind, in the form that is there."""
+    """Return the images and their labels of one kind, in the form that is there."""
     for form, read in ((dataset.binary, _read_binary), (dataset.python, _read_python)):
         if any(name in files for name in form.files):
             wanted = form.train if train else form.test
@@ -249,7 +249,7 @@ def _read_binary(dataset: _DataSet, files: dict[str, File], wanted: Sequence[str
 
 
 def _count_records(file: File, record: int) -> int:
-    """The number of records of ``record`` bytes in the file."""
+    """Return the number of records of ``record`` bytes in the file."""
     count, rest = divmod(file.size, record)
     if file.size > archives.LARGEST:
         raise DataError(f'{file.label} is larger than the limit of {archives.LARGEST // MEGABYTE} MB')
@@ -291,7 +291,7 @@ def _read_batch(file: File, labels: _Labels) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _as_array(labels: Any) -> np.ndarray:
-    """The labels of a Python file, which are published as a list of integers; empty for anything else."""
+    """Return the labels of a Python file, published as a list of integers, or nothing for anything else."""
     if isinstance(labels, list) and all(type(label) is int for label in labels):
         return np.array(labels)
     return labels if isinstance(labels, np.ndarray) else np.empty(0)
@@ -306,7 +306,7 @@ def _check_labels(values: np.ndarray, labels: _Labels, file: File) -> None:
 
 
 def _class_names(files: dict[str, File], labels: _Labels) -> tuple[str, ...]:
-    """The class names as listed beside the images, or as published."""
+    """Return the class names as listed beside the images, or as published."""
     if labels.listing not in files:
         return labels.names
     listing = files[labels.listing]

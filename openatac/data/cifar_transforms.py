@@ -48,7 +48,8 @@ def crop(images: np.ndarray, top: np.ndarray, left: np.ndarray) -> np.ndarray:
     batch, channels, height, width = images.shape
     padded = np.zeros((batch, channels, height + 2 * PAD, width + 2 * PAD), images.dtype)
     padded[:, :, PAD:-PAD, PAD:-PAD] = images
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(2, 3))
+    windows = np.lib.stride_tricks.sliding_window_view(  # (B, 3, 2 * PAD + 1, 2 * PAD + 1, H, W)
+        padded, (height, width), axis=(2, 3))  # type: ignore[call-overload]
     return windows[np.arange(batch), :, top, left]
 
 

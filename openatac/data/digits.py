@@ -1,4 +1,6 @@
 """scikit-learn's handwritten digits as small colour images: a data set that needs no download."""
+from typing import Any
+
 import numpy as np
 
 from openatac.data.image_set import ImageSet
@@ -35,7 +37,7 @@ def load_digits(train: bool = True) -> ImageSet:
     except ImportError as error:
         raise DataError(f"the digits come with scikit-learn, which cannot be imported ({error}); "
                         "install it with: pip install 'openatac[demo]'") from error
-    digits = datasets.load_digits()
+    digits: Any = datasets.load_digits()
     split = train_test_split(np.arange(len(digits.target)), test_size=TEST_IMAGES,
                              stratify=digits.target, random_state=0)
     chosen = split[0 if train else 1]

@@ -1,1 +1,1 @@
-"""Training by several processes and machines."""
+"""Training runs of several processes: started, kept in contact, and ended together."""

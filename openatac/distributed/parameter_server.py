@@ -1,24 +1,31 @@
 """MXNet's scheduler and server processes, without its pickles.
 
-MXNet's own server unpickles, and so executes, whatever a worker or a stranger sends it as an
-optimizer. Ours is run by `serve` and knows two commands, both JSON: make one of MXNet's optimizers,
-and set its learning rate. `send_optimizer` and `send_learning_rate` are the workers' end of it.
-Gradients and weights travel through MXNet's own C++, as ever.
+MXNet's own server unpickles, and so executes, whatever a worker or a stranger sends it as an optimizer. Ours,
+run by `serve`, knows two commands, both JSON: create one of MXNet's optimizers, and set its learning rate.
+Workers send them by `send_optimizer` and `send_learning_rate`. Gradients and weights travel through MXNet's
+own C++, as usual.
 """
 import ctypes
 import json
 import os
+from collections.abc import Callable
+from typing import Any, Optional
 
 from openatac.errors import OpenatacError
 
 
-def serve(role, wait_for_all, fail):
-    """Run this process's role to the end of the run, once ``wait_for_all()`` returns.
+def serve(role: str, wait_for_all: Callable[[], object], fail: Callable[[str], object]) -> None:
+    """Play this process's role to the end of the run, once ``wait_for_all()`` returns.
 
-    role : 'scheduler' or 'server'
-    fail : called with a sentence when a command can't be carried out; does not return
+    Parameters
+    ----------
+    role : str
+        'scheduler' or 'server'.
+    wait_for_all : function
+    fail : function
+        Is called with a sentence if a command cannot be executed; does not return.
     """
-    # Under its role's name the import itself would become MXNet's server, and never return.
+    # With its role in the environment, the import itself would become MXNet's server and never return.
     del os.environ['DMLC_ROLE']
     import mxnet as mx
     from mxnet.base import _LIB, check_call
@@ -27,18 +34,20 @@ def serve(role, wait_for_all, fail):
     store = mx.kv.create('dist')
     commands = _Commands(store, fail)
     kind = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
-    callback = kind(lambda head, body, _: commands.obey(body))
+    callback = kind(lambda head, body, _: commands.execute(body))
     check_call(_LIB.MXKVStoreRunServer(store.handle, callback, None))
 
 
 class _Commands:
-    """What a server does for the workers beside adding up."""
+    """Executes the commands of workers on a server."""
 
-    def __init__(self, store, fail):
-        self.store, self.fail, self.optimizer, self.rate = store, fail, None, None
+    def __init__(self, store: Any, fail: Callable[[str], object]) -> None:
+        self.store, self.fail = store, fail
+        self.optimizer: Any = None
+        self.rate: Optional[float] = None
 
-    def obey(self, body):
-        """Carry out one command; a callback of C++, to which no error may get through."""
+    def execute(self, body: bytes) -> None:
+        """Execute one command; called from C++, which no Python error may reach."""
         try:
             command = json.loads(body)
             if 'optimizer' in command:
@@ -49,23 +58,22 @@ class _Commands:
             if self.optimizer and self.rate is not None:
                 self.optimizer.set_learning_rate(self.rate)
         except Exception as error:
-            self.fail('the server was sent a command that is none (%s: %s): send optimizers of MXNet '
-                      'through the store that openatac.distributed.workers gives'
-                      % (type(error).__name__, error))
+            self.fail(f'the server received an unknown command ({type(error).__name__}: {error}): send '
+                      'optimizers of MXNet through the store of openatac.distributed.workers')
 
 
-def describe_optimizer(optimizer):
-    """An optimizer as JSON-able values, from which `make_optimizer` makes its equal.
+def describe_optimizer(optimizer: Any) -> dict[str, Any]:
+    """Describe an optimizer by JSON-able values, from which `make_optimizer` rebuilds it.
 
-    Raises OpenatacError if it is not one of MXNet's own, or holds more than plain values.
+    Raises OpenatacError if it is not one of MXNet's own, or has more than plain values.
     """
     values = dict(optimizer.__getstate__())
     if type(optimizer).__module__ != 'mxnet.optimizer.optimizer' or values.pop('lr_scheduler') is not None:
-        raise OpenatacError('%s cannot be sent to the servers: choose one of MXNet, and set its rate by '
-                            'set_learning_rate instead of a scheduler' % type(optimizer).__name__)
+        raise OpenatacError(f'{type(optimizer).__name__} cannot be sent to the servers: choose one of MXNet, '
+                            'and set its rate by set_learning_rate instead of a scheduler')
     for name in ('sym_info', '_all_index_update_counts', '_index_update_count'):
         values.pop(name, None)
-    # What each parameter asks for by itself (no decay of biases) would otherwise stay behind.
+    # Settings of single parameters (no weight decay of biases) would otherwise be lost.
     for name in ('lr_mult', 'wd_mult'):
         own = {index: getattr(parameter, name) for index, parameter in optimizer.param_dict.items()}
         values[name] = list({**values[name], **own}.items())
@@ -73,13 +81,13 @@ def describe_optimizer(optimizer):
     try:
         json.dumps(values)
     except (TypeError, ValueError):
-        raise OpenatacError('%s cannot be sent to the servers: its settings must be plain numbers'
-                            % type(optimizer).__name__) from None
+        raise OpenatacError(f'{type(optimizer).__name__} cannot be sent to the servers: its settings must be '
+                            'plain numbers') from None
     return {'name': type(optimizer).__name__, 'values': values}
 
 
-def make_optimizer(description):
-    """The optimizer that `describe_optimizer` described."""
+def make_optimizer(description: dict[str, Any]) -> Any:
+    """Rebuild the optimizer that `describe_optimizer` described."""
     import mxnet as mx
     values = dict(description['values'])
     for name in ('lr_mult', 'wd_mult', 'idx2name'):
@@ -87,22 +95,22 @@ def make_optimizer(description):
     optimizer = mx.optimizer.create(description['name'])
     unknown = set(values) - set(vars(optimizer))
     if unknown:
-        raise ValueError('%s has no %s' % (description['name'], ', '.join(sorted(unknown))))
+        raise ValueError(f'{description["name"]} has no {", ".join(sorted(unknown))}')
     vars(optimizer).update(values)
     return optimizer
 
 
-def send_optimizer(store, optimizer):
-    """Let the servers update the weights by ``optimizer``; in place of the store's own set_optimizer."""
+def send_optimizer(store: Any, optimizer: Any) -> None:
+    """Have the servers update the weights with ``optimizer``; replaces the store's own set_optimizer."""
     _send(store, {'optimizer': describe_optimizer(optimizer)})
     if optimizer.multi_precision:
-        store._send_command_to_servers(1, '')  # kSetMultiPrecision, which has no Python in it
+        store._send_command_to_servers(1, '')  # kSetMultiPrecision, which C++ executes
 
 
-def send_learning_rate(store, rate):
-    """Let the servers go on with another learning rate."""
+def send_learning_rate(store: Any, rate: float) -> None:
+    """Set the learning rate that the servers use from now on."""
     _send(store, {'learning_rate': float(rate)})
 
 
-def _send(store, command):
-    store._send_command_to_servers(0, json.dumps(command))  # the one command that reaches Python
+def _send(store: Any, command: dict[str, Any]) -> None:
+    store._send_command_to_servers(0, json.dumps(command))  # 0 is the one command that reaches Python

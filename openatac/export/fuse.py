@@ -3,18 +3,19 @@
 A convolution takes up the BatchNorm, the activation and the addition behind it and becomes one operator,
 whose weights MXNet folds when it first runs. The parameters keep their names and values.
 """
+from __future__ import annotations
+
 import collections
-import json
 
 import mxnet as mx
 
 from openatac.errors import OpenatacError
-from openatac.graph.symbol import symbol_of
+from openatac.graph.nodes import Graph, Node, Output
 
 SUMS = ('elemwise_add', 'broadcast_add')
 
 
-def fuse(symbol):
+def fuse(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
     """The fused graph of ``symbol``, a float32 network.
 
     Raises OpenatacError if no BatchNorm can be folded or this MXNet has no oneDNN.
@@ -30,7 +31,7 @@ def fuse(symbol):
     return fused
 
 
-def unbranched(symbol):
+def unbranched(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
     """A graph that computes the same as ``symbol`` and that MXNet can fuse, or quantize, without a mistake.
 
     MXNet 1.9.1 folds a BatchNorm also into a convolution whose raw output is added somewhere else, as that of
@@ -38,31 +39,16 @@ def unbranched(symbol):
     a sum gets its input by way of an identity (BlockGrad; _copy would be optimised away), which keeps the
     BatchNorm from being folded.
     """
-    graph = json.loads(symbol.tojson())
-    branching = _branching_convolutions(graph['nodes'])
-    nodes, place, copy = [], {}, {}  # the new nodes, and by its old index where a node and its copy are
-    for index, node in enumerate(graph['nodes']):
-        sources = {**place, **copy} if node['op'] in SUMS else place
-        nodes.append(dict(node, inputs=[[sources[source], *rest] for source, *rest in node['inputs']]))
-        place[index] = len(nodes) - 1
-        if index in branching:
-            copy[index] = len(nodes)
-            nodes.append({'op': 'BlockGrad', 'name': node['name'] + '_kept',
-                          'inputs': [[place[index], 0, 0]]})
-    return symbol_of(graph, nodes, [[place[index], *rest] for index, *rest in graph['heads']])
+    graph = Graph.of(symbol)
+    for node, readers in graph.readers().items():
+        sums = [reader for reader in readers if reader.operator in SUMS]
+        if node.operator == 'Convolution' and sums and len(readers) > 1:
+            kept = Output(Node('BlockGrad', node.name + '_kept', [Output(node)]))
+            for reader in sums:
+                reader.inputs = [kept if source.node is node else source for source in reader.inputs]
+    return graph.symbol()
 
 
-def _branching_convolutions(nodes):
-    """The indices of convolutions whose output goes into a sum and somewhere else."""
-    users = collections.defaultdict(list)
-    for node in nodes:
-        for source, *_ in node['inputs']:
-            users[source].append(node['op'])
-    return {index for index, node in enumerate(nodes)
-            if node['op'] == 'Convolution' and len(users[index]) > 1 and set(users[index]) & set(SUMS)}
-
-
-def operators(symbol):
-    """{operator: how often it is in the graph}, a Counter; what is inside a fused operator does not count."""
-    return collections.Counter(node['op'] for node in json.loads(symbol.tojson())['nodes']
-                               if node['op'] != 'null')
+def operators(symbol: mx.sym.Symbol) -> collections.Counter:
+    """{operator: how often it is in the graph}; what is inside a fused operator does not count."""
+    return collections.Counter(node.operator for node in Graph.of(symbol).nodes() if not node.is_variable)

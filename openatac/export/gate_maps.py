@@ -1,11 +1,12 @@
 """What the ATAC units of an exported network let through of an image, drawn over it.
 
 An ATAC unit multiplies its input by a gate for every pixel and channel, L(x) of section III of "Attention as
-Activation". A map is the mean of a gate over its channels. The gates are found in the symbol file: a
-sigmoid that is a factor of a product with broadcasting is one, in ATAC and in the attention block lca.
+Activation". A map is the mean of a gate over its channels. The gates are found in the symbol file (see
+`openatac.graph.gates`), and those of other gated units are drawn as well.
 """
-import json
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import List, NamedTuple
 
 import numpy as np
 
@@ -25,7 +26,7 @@ class GateMap(NamedTuple):
     values: np.ndarray
 
 
-def gate_maps(prefix, image):
+def gate_maps(prefix: str, image: np.ndarray) -> List[GateMap]:
     """The `GateMap`s of an export for one input, float32 (C, H, W), in the order of computation.
 
     Raises OpenatacError if the export has no symbol form, or no gates in it.
@@ -33,27 +34,21 @@ def gate_maps(prefix, image):
     import mxnet as mx
 
     from openatac.export.symbol_files import load_symbol, read_symbol
+    from openatac.graph.gates import find_gates
+    from openatac.graph.nodes import Graph
     from openatac.models.zoo import stage_of
     symbol, _ = read_symbol(prefix)
-    names = find_gates(symbol)
-    if not names:
-        raise OpenatacError('%s has no ATAC units, whose gates could be drawn: leave out --gates' % prefix)
-    net, internals = load_symbol(prefix), symbol.get_internals()
+    found = find_gates(Graph.of(symbol))
+    if not found:
+        raise OpenatacError(f'{prefix} has no ATAC units, nor other gates, to draw: leave out --gates')
+    net = load_symbol(prefix)
     net.cast('float32')
-    inside = mx.gluon.SymbolBlock(mx.sym.Group([internals[name + '_output'] for name in names]),
+    inside = mx.gluon.SymbolBlock(Graph([gate.factor for gate in found]).symbol(),
                                   mx.sym.var('data', dtype='float32'), params=net.collect_params())
     gates = inside(mx.nd.array(image[None]))
     gates = gates if isinstance(gates, (list, tuple)) else [gates]
-    return [GateMap(stage_of(name), gate.asnumpy()[0].mean(axis=0)) for name, gate in zip(names, gates)]
-
-
-def find_gates(symbol):
-    """The names of the sigmoids in a symbol that are factors of a product with broadcasting."""
-    nodes = json.loads(symbol.tojson())['nodes']
-    factors = [nodes[source] for node in nodes if node['op'] == 'broadcast_mul'
-               for source, *_ in node['inputs']]
-    return [node['name'] for node in factors if node['op'] == 'sigmoid'
-            or (node['op'] == 'Activation' and node['attrs']['act_type'] == 'sigmoid')]
+    return [GateMap(stage_of(gate.product.name), values.asnumpy()[0].mean(axis=0))
+            for gate, values in zip(found, gates)]
 
 
 # --------------------------------------------------------------------------------- picture

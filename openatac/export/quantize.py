@@ -20,11 +20,7 @@ has no INT8 for them), and what comes before a sigmoid needs no more than 8 bits
 Images a second, in those of the fused float32 form (one thread, AVX-512 VNNI): 3.1 for ResNet-50 ATAC at 224,
 batch 8, and 2.6 with the gates in float32; 1.6 to 1.7 for ResNet-20 ATAC, batch 64, and 1.45.
 """
-import ast
-import contextlib
-import io
 import itertools
-import json
 import warnings
 
 import mxnet as mx
@@ -34,6 +30,7 @@ from mxnet.contrib import quantization
 from openatac.console.streams import silenced_stderr
 from openatac.errors import OpenatacError
 from openatac.export.fuse import unbranched
+from openatac.graph.nodes import Graph, Node, UnknownShapes
 
 MODES = ('entropy', 'naive')
 BINS = 2001  # of a histogram from -threshold to threshold; the search for one takes time by their square
@@ -82,19 +79,14 @@ def float_layers(symbol, params, image_shape):
     computes the gate. They take next to no time; but MXNet's INT8 pooling gives an average the scale of
     what it is the average of, and nothing behind these layers evens out their errors.
     """
-    nodes, internals = _nodes(symbol), symbol.get_internals()
+    graph = Graph.of(symbol)
     known = {name: params[name].shape for name in symbol.list_arguments() if name != 'data'}
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():  # MXNet says it twice
-        warnings.simplefilter('ignore')
-        try:
-            shapes = internals.infer_shape(data=(1, *image_shape), **known)[1]
-        except mx.MXNetError:
-            shapes = None
-    if shapes is None:
-        raise OpenatacError('images of shape %r do not fit the network' % (tuple(image_shape),))
-    shape_of = dict(zip(internals.list_outputs(), shapes))
-    return [node['name'] for node in nodes
-            if node['op'] != 'null' and np.prod(shape_of.get(node['name'] + '_output', (0, 0, 0))[2:]) == 1]
+    try:
+        graph.infer_shapes(data=(1, *image_shape), **known)
+    except (mx.MXNetError, UnknownShapes):
+        raise OpenatacError(f'images of shape {tuple(image_shape)} do not fit the network') from None
+    return [node.name for node in graph.nodes()
+            if not node.is_variable and len(node.shapes) == 1 and np.prod(node.shape[2:]) == 1]
 
 
 def accuracy(network, batches):
@@ -179,25 +171,24 @@ def _range(histogram, mode):
 def _keep(symbol, excluded):
     """The operators of the fused ``symbol`` that stay in float32 if the plain operators ``excluded`` do."""
     kept, unknown = [], set(excluded)
-    for node in _nodes(symbol):
-        members = [node] + [inner for graph in node.get('subgraphs', ()) for inner in graph['nodes']]
-        names = {member['name'] for member in members if member['op'] != 'null'}
+    for node in Graph.of(symbol).nodes():
+        members = [node, *(inner for graph in node.subgraphs for inner in graph.nodes())]
+        names = {member.name for member in members if not member.is_variable}
         if names & set(excluded) or any(map(_has_no_int8, members)):
-            kept.append(node['name'])
+            kept.append(node.name)
         unknown -= names
     if unknown:
         raise ValueError('excluded: the network has no operator %r' % min(unknown))
     return kept
 
 
-def _has_no_int8(node):
+def _has_no_int8(node: Node) -> bool:
     """Whether MXNet 1.9.1 has INT8 for such operators, but not for this one, or gets it wrong."""
-    attributes = node.get('attrs', {})
-    if node['op'] == 'Convolution':
-        return len(ast.literal_eval(attributes['kernel'])) != 2  # 1-D fails, by its layout
-    if node['op'] == 'LeakyReLU':
-        return attributes['act_type'] == 'gelu'  # behind a convolution: 29% error
-    return node['op'] == 'elemwise_mul'  # fails for inputs that are never negative, as a gate is
+    if node.operator == 'Convolution':
+        return len(node.get('kernel')) != 2  # 1-D fails, by its layout
+    if node.operator == 'LeakyReLU':
+        return node.get('act_type') == 'gelu'  # behind a convolution: 29% error
+    return node.operator == 'elemwise_mul'  # fails for inputs that are never negative, as a gate is
 
 
 def _block(symbol, params):
@@ -218,6 +209,3 @@ def _shape(batch):
                             'not %s %r' % (batch.dtype, batch.shape))
     return batch.shape[1:]
 
-
-def _nodes(symbol):
-    return json.loads(symbol.tojson())['nodes']

@@ -1,6 +1,5 @@
 """Symbol files, ``NAME-symbol.json`` and ``NAME-0000.params``: written, and read strictly."""
 import errno
-import json
 import os
 import warnings
 
@@ -12,6 +11,7 @@ from openatac.export.file_set import replace_set
 from openatac.export.manifest import prefix_of
 from openatac.files.checksums import check_files
 from openatac.files.writing import write_text, writing
+from openatac.graph.nodes import Graph
 from openatac.graph.symbol import check_sizes, load_symbol_file
 from openatac.models.parameters import read_arrays, write_arrays
 
@@ -44,12 +44,12 @@ def trace_half(net):
         net.cast('float32')
         for name, parameter in net.collect_params().items():
             parameter.set_data(values[name])
-    graph = json.loads(symbol.tojson())
+    graph = Graph.of(symbol)
     half = {key[4:] for key, array in arrays.items() if array.dtype == np.float16}
-    for node in graph['nodes']:  # Gluon's variables keep the type that they were made with
-        if node['name'] in half and node['op'] == 'null':
-            node.setdefault('attrs', {})['__dtype__'] = FLOAT16
-    return mx.sym.load_json(json.dumps(graph)), arrays
+    for node in graph.nodes():  # Gluon's variables keep the type that they were made with
+        if node.is_variable and node.name in half:
+            node.attributes['__dtype__'] = FLOAT16
+    return graph.symbol(), arrays
 
 
 def with_kinds(symbol, arrays):

@@ -12,7 +12,7 @@ BLOCK = 2 ** 20  # bytes
 
 
 def sha256(path: PathLike) -> str:
-    """The SHA-256 of the regular file ``path``, as 64 hexadecimal digits; OSError if it cannot be read."""
+    """Return the SHA-256 of the regular file ``path``, 64 hexadecimal digits; raise OSError if unreadable."""
     digest = hashlib.sha256()
     with open_input(path) as file:
         for block in iter(lambda: file.read(BLOCK), b''):

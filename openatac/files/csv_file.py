@@ -30,7 +30,7 @@ def _csv_line(cells: Sequence[object]) -> str:
 
 
 def read_csv(path: str) -> list[dict[str, str]]:
-    """The rows of a file of `write_csv`, {column: the original text}; raises as `read_text`."""
+    """Return the rows of a file of `write_csv`, {column: the original text}; raise as `read_text`."""
     try:
         return [{column: _unescape_formula(value) for column, value in row.items()}
                 for row in csv.DictReader(io.StringIO(read_text(path), newline=''))]
@@ -39,7 +39,7 @@ def read_csv(path: str) -> list[dict[str, str]]:
 
 
 def escape_formula(value: Any) -> Any:
-    """A cell of a CSV file: numbers as they are, and text that is a formula behind an apostrophe."""
+    """Return a CSV cell: numbers as they are, and text that is a formula behind an apostrophe."""
     if isinstance(value, str) and _FORMULA.match(value) and not _is_number(value):
         return "'" + value
     return value

@@ -19,7 +19,7 @@ _KINDS = {stat.S_IFDIR: 'a folder', stat.S_IFIFO: 'a FIFO', stat.S_IFCHR: 'a dev
 
 
 def open_descriptor(path: PathLike, limit: Optional[int] = None) -> int:
-    """A file descriptor of the regular file ``path``, for reading.
+    """Open the regular file ``path`` for reading, and return its descriptor.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def open_descriptor(path: PathLike, limit: Optional[int] = None) -> int:
 
 
 def open_input(path: PathLike, limit: Optional[int] = None) -> BinaryIO:
-    """The regular file ``path`` as a binary file; raises as `open_descriptor`."""
+    """Open the regular file ``path`` as a binary file; raise as `open_descriptor`."""
     return open(open_descriptor(path, limit), 'rb')
 
 
@@ -52,13 +52,13 @@ def check_input(path: PathLike, limit: Optional[int] = None) -> None:
 
 
 def read_input(path: PathLike, limit: int) -> bytes:
-    """The content of the regular file ``path``; raises as `open_descriptor`."""
+    """Return the content of the regular file ``path``; raise as `open_descriptor`."""
     with open_input(path, limit) as file:
         return read_limited(file, limit, path)
 
 
 def read_text(path: PathLike, errors: str = 'strict') -> str:
-    """The text of a UTF-8 file of at most `TEXT_LIMIT` bytes.
+    """Return the text of a UTF-8 file of at most `TEXT_LIMIT` bytes.
 
     Raises as `open_descriptor`, and ValueError if the file is not UTF-8 (see ``errors`` of `bytes.decode`).
     """

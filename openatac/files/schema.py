@@ -23,7 +23,7 @@ class Range(NamedTuple):
 
 
 def read_json(path: PathLike, wanted: Any) -> Any:
-    """The value of the JSON file ``path``, of the type ``wanted``.
+    """Return the value of the JSON file ``path``, of the type ``wanted``.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def read_json(path: PathLike, wanted: Any) -> Any:
 
 
 def parse_json(text: str) -> Any:
-    """The value of a JSON text; raises ValueError if it is not JSON, or nested too deeply."""
+    """Parse a JSON text; raise ValueError if it is not JSON, or nested too deeply."""
     try:
         return json.loads(text)
     except RecursionError:
@@ -64,7 +64,8 @@ def validate(value: Any, wanted: Any, name: str = 'it') -> Any:
     if wanted is Any:
         return value
     if origin is typing.Annotated:
-        return _in_range(validate(value, arguments[0], name), *arguments, name)
+        kind, bounds = arguments
+        return _in_range(validate(value, kind, name), kind, bounds, name)
     if origin is typing.Union:
         return _one_of(value, arguments, name)
     if origin is typing.Literal:
@@ -138,7 +139,7 @@ def _object(value: Any, wanted: Any, name: str) -> Any:
     return wanted(**members) if closed else members
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _fields(wanted: Any) -> tuple[Mapping[str, Any], Set[str], bool]:
     """({field: annotation}, the required fields, whether others are forbidden)."""
     kinds = typing.get_type_hints(wanted, include_extras=True)
@@ -153,5 +154,5 @@ def _member(name: str, key: object) -> str:
 
 def _expect(holds: bool, name: str, value: Any, right: str) -> None:
     if not holds:
-        kind = {list: 'a list', dict: 'an object'}.get(type(value))
-        raise ValueError(f'{name} is {kind or json.dumps(value)[:80]}, not {right}')
+        kinds: dict[type, str] = {list: 'a list', dict: 'an object'}
+        raise ValueError(f'{name} is {kinds.get(type(value)) or json.dumps(value)[:80]}, not {right}')

@@ -66,7 +66,7 @@ class Target(NamedTuple):
 
 
 def _standard_stream(status: os.stat_result) -> Optional[TextIO]:
-    """Standard output or error, if it is the file with this ``status``."""
+    """Return standard output or error, if it is the file with this ``status``."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, AttributeError, ValueError):  # closed, or not a file
             if os.path.samestat(os.fstat(stream.fileno()), status):
@@ -75,7 +75,7 @@ def _standard_stream(status: os.stat_result) -> Optional[TextIO]:
 
 
 def find_target(path: str) -> Target:
-    """The `Target` that ``path`` names; raises OSError for a folder, a socket and links in a circle."""
+    """Return the `Target` that ``path`` names; raise OSError for a folder, a socket and links in a circle."""
     try:
         status = os.stat(path)
     except FileNotFoundError:
@@ -172,7 +172,7 @@ def check_prefix(path: str, beside_folder: bool = True) -> str:
     ValueError
         If ``path`` is a folder.
     """
-    if os.path.basename(path) in ('', os.curdir, os.pardir) or not beside_folder and os.path.isdir(path):
+    if os.path.basename(path) in ('', os.curdir, os.pardir) or (not beside_folder and os.path.isdir(path)):
         raise ValueError(f'{path!r} is a folder: add what the names of the files begin with')
     return path
 

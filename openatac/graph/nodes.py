@@ -1,142 +1,226 @@
-"""A symbol's operators with their shapes for any number of images, and with what in them is constant.
+"""A symbol as data: operators that refer to each other, read from MXNet's JSON and written as it.
 
-MXNet infers the shapes, for two images and for three: a dimension that differs belongs to the batch. So
-no rule of an operator's shape (Reshape's codes, reshape_like, the conventions of poolings) is repeated
-here. MXNet also computes whatever does not depend on the images' values, such as tables of relative
-positions and ones of the size of a feature map: those become constants.
+Nothing here needs MXNet but `Graph.symbol` and `Graph.infer_shapes`.
 """
+from __future__ import annotations
+
 import ast
 import contextlib
 import dataclasses
 import io
 import json
-import re
+import os
 import warnings
-from typing import Any, Dict, List, Optional, Tuple, Union
-
-import mxnet as mx
-import numpy as np
+from typing import Any, Dict, Iterator, List, Sequence, Tuple, Union
 
 from openatac.errors import OpenatacError
-from openatac.graph.symbol import symbol_of
+from openatac.graph.checks import read_graph
 
-BY_SHAPE = ('ones_like', 'zeros_like', '_contrib_arange_like')  # of their input they see the shape only
+MXNET_VERSION = {'mxnet_version': ['int', 10901]}
+# Of how many of their inputs these operators use the values, and not only the shapes.
+_VALUED_INPUTS = {'ones_like': 0, 'zeros_like': 0, '_contrib_arange_like': 0, 'reshape_like': 1,
+                  'slice_like': 1}
+
+
+class UnknownShapes(ValueError):
+    """The shapes that are given do not determine all others."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """One output of a node, which other nodes read.
+
+    version : how often operators before have changed it in place, as BatchNorm does its running statistics
+    """
+
+    node: Node
+    index: int = 0
+    version: int = dataclasses.field(default=0, compare=False)
+
+    @property
+    def shape(self) -> Tuple[Union[int, str], ...]:
+        """Its shape, once `Graph.infer_shapes` has found it."""
+        return self.node.shapes[self.index]
 
 
 @dataclasses.dataclass(eq=False)
 class Node:
     """One operator, or a variable (operator 'null').
 
-    attributes : those given, as Python values; see `get` for the others.
-    shape : of its output; the strings in it depend on the number of images: 'N', '8*N'.
-    value : of its output where that is constant (parameters are), else None.
+    Parameters
+    ----------
+    attributes : {str: str}
+        As MXNet writes them; see `get`.
+    subgraphs : list of Graph
+        What a fused operator consists of.
+    depends_on : list of Node
+        Nodes that it does not read. MXNet infers a gradient's shapes from the operator that is named here.
+    shapes : tuple of shapes
+        Of its visible outputs, once `Graph.infer_shapes` has found them.
+    value : numpy.ndarray, optional
+        Of a constant, once `openatac.graph.constants.fold_constants` has found it.
     """
 
     operator: str
     name: str
-    attributes: Dict[str, Any]
-    inputs: List['Node']
-    shape: Tuple[Union[int, str], ...]
-    value: Optional[np.ndarray] = None
+    inputs: List[Output] = dataclasses.field(default_factory=list, repr=False)
+    attributes: Dict[str, str] = dataclasses.field(default_factory=dict)
+    subgraphs: List[Graph] = dataclasses.field(default_factory=list, repr=False)
+    depends_on: List[Node] = dataclasses.field(default_factory=list, repr=False)
+    shapes: Tuple[Tuple[Union[int, str], ...], ...] = ()
+    value: Any = dataclasses.field(default=None, repr=False)
 
-    def get(self, attribute, default=None):
-        """The attribute's value; ``default``, which is MXNet's, where it is not given."""
-        return self.attributes.get(attribute, default)
+    @property
+    def is_variable(self) -> bool:
+        return self.operator == 'null'
+
+    @property
+    def shape(self) -> Tuple[Union[int, str], ...]:
+        """The shape of its first output."""
+        return self.shapes[0]
+
+    def get(self, attribute: str, default: Any = None) -> Any:
+        """The attribute as a Python value; ``default``, which should be MXNet's, where it is not given."""
+        return _value(self.attributes[attribute]) if attribute in self.attributes else default
+
+    def settings(self) -> Dict[str, Any]:
+        """{name: value} of its attributes, without Gluon's notes (``__lr_mult__``)."""
+        return {name: _value(text) for name, text in self.attributes.items() if not name.startswith('__')}
+
+    def valued_inputs(self) -> List[Output]:
+        """The inputs of which it uses the values, and not only the shapes."""
+        return self.inputs[:_VALUED_INPUTS.get(self.operator, len(self.inputs))]
+
+    def replace(self, graph: Graph) -> None:
+        """Compute what ``graph`` does of this node's inputs, which are its variables '0', '1', ... ."""
+        sources = self.inputs
+        for node in [node for node in graph.nodes() if not node.is_variable]:
+            node.inputs = [sources[int(source.node.name)] if source.node.is_variable else source
+                           for source in node.inputs]
+            node.name = f'{self.name}_{node.name}'
+        (result,) = graph.heads
+        self.operator, self.inputs = result.node.operator, result.node.inputs
+        self.attributes = result.node.attributes
 
 
-def read_symbol(symbol, arrays, image_shape):
-    """The `Node`s that the output of ``symbol`` needs, in order; the last one gives it.
+class Graph:
+    """The nodes that ``heads`` need. To rewrite it, change what nodes read.
 
-    symbol : of one output and the input ``data``; arrays : {name: NumPy array} of all its other variables;
-    image_shape : (C, H, W) of one image.
-
-    Raises OpenatacError if the three do not fit each other.
+    Parameters
+    ----------
+    heads : sequence of Output
+        What the graph computes.
+    about : dict, optional
+        Which MXNet wrote it, as in the JSON.
     """
-    graph = json.loads(symbol.tojson())
-    if len(graph['heads']) != 1:
-        raise OpenatacError('a network of %d outputs can not be exported, only of one' % len(graph['heads']))
-    _check_variables(symbol, arrays)
-    nodes = []
-    for entry, shape in zip(graph['nodes'], _shapes(symbol, graph['nodes'], arrays, image_shape)):
-        attributes = {key: _parse(text) for key, text in entry.get('attrs', {}).items()}
-        node = Node(entry['op'], entry['name'], attributes, [nodes[source] for source, *_ in entry['inputs']],
-                    shape)
-        node.value = arrays.get(node.name) if node.operator == 'null' else _constant(node, entry, graph)
-        nodes.append(node)
-    return _needed(nodes[:graph['heads'][0][0] + 1])
 
+    def __init__(self, heads: Sequence[Output], about: Dict[str, Any] = MXNET_VERSION) -> None:
+        self.heads, self.about = list(heads), about
 
-def _needed(nodes):
-    """Those that the last one needs: not what leads to constants and nowhere else."""
-    needed = {nodes[-1]}
-    for node in reversed(nodes):
-        if node in needed and node.value is None:
-            needed.update(node.inputs)
-    return [node for node in nodes if node in needed]
+    @classmethod
+    def of(cls, symbol: Any) -> Graph:
+        """The graph of an mxnet.Symbol."""
+        return cls.parse(json.loads(symbol.tojson()))
 
+    @classmethod
+    def read(cls, path: Union[str, os.PathLike]) -> Graph:
+        """The graph of a symbol file, read without MXNet.
 
-def _check_variables(symbol, arrays):
-    if 'data' not in symbol.list_arguments():
-        raise OpenatacError("the network's input must be called data, and its variables are: %s"
-                            % ', '.join(symbol.list_arguments()[:5]))
-    missing = [name for name in symbol.list_inputs() if name != 'data' and name not in arrays]
-    if missing:
-        raise OpenatacError('the parameters are of another network: %s is not among them' % missing[0])
+        Raises OpenatacError as `read_graph`, and for a file of an MXNet before 1.0.
+        """
+        graph = read_graph(path)
+        if any('param' in node or 'attr' in node for node in graph['nodes']):
+            raise OpenatacError(f'{path} is of an MXNet before 1.0: load and save it with MXNet 1.9.1')
+        return cls.parse(graph)
 
+    @classmethod
+    def parse(cls, graph: Dict[str, Any]) -> Graph:
+        """The graph that parsed JSON describes."""
+        nodes: List[Node] = []
 
-def _parse(text):
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
+        def outputs(entries):
+            return [Output(nodes[index], *rest) for index, *rest in entries]
 
+        for node in graph['nodes']:
+            nodes.append(Node(node['op'], node['name'], outputs(node['inputs']), node.get('attrs', {}),
+                              [cls.parse(inner) for inner in node.get('subgraphs', ())],
+                              [nodes[index] for index in node.get('control_deps', ())]))
+        return cls(outputs(graph['heads']), graph.get('attrs', {}))
 
-def _shapes(symbol, entries, arrays, image_shape):
-    """The shape of each node's output."""
-    internals = symbol.get_internals()
-    for entry, output in zip(entries, internals.list_outputs()):  # by place: names need not be unique
-        if output not in (entry['name'], entry['name'] + '_output'):
-            raise OpenatacError('%s (node %s) has several outputs, which can not be exported'
-                                % (entry['op'], entry['name']))
-    known = {name: arrays[name].shape for name in symbol.list_arguments() if name in arrays}
-    try:
+    def to_json(self) -> Dict[str, Any]:
+        """The graph as MXNet's JSON has it."""
+        nodes = self.nodes()
+        place = {node: index for index, node in enumerate(nodes)}
+
+        def entries(outputs):
+            return [[place[output.node], output.index, output.version] for output in outputs]
+
+        def described(node):
+            fields = {'attrs': node.attributes, 'control_deps': [place[other] for other in node.depends_on],
+                      'subgraphs': [inner.to_json() for inner in node.subgraphs]}
+            return {'op': node.operator, 'name': node.name, 'inputs': entries(node.inputs),
+                    **{key: value for key, value in fields.items() if value}}
+
+        return {'nodes': [described(node) for node in nodes],
+                'arg_nodes': [place[node] for node in nodes if node.is_variable],
+                'heads': entries(self.heads), **({'attrs': self.about} if self.about else {})}
+
+    def symbol(self) -> Any:
+        """The graph as an mxnet.Symbol."""
+        import mxnet as mx
+        return mx.sym.load_json(json.dumps(self.to_json()))
+
+    def nodes(self) -> List[Node]:
+        """All nodes, each after those that it reads, in the order in which MXNet lists them."""
+        found: List[Node] = []
+        seen = set()
+        for head in self.heads:
+            stack = [(head.node, _sources(head.node))] if head.node not in seen else []
+            seen.add(head.node)
+            while stack:
+                node, sources = stack[-1]
+                source = next((source for source in sources if source not in seen), None)
+                if source is None:
+                    found.append(node)
+                    stack.pop()
+                else:
+                    seen.add(source)
+                    stack.append((source, _sources(source)))
+        return found
+
+    def readers(self) -> Dict[Node, List[Node]]:
+        """{node: the nodes that read it}, one as often as it does so."""
+        found: Dict[Node, List[Node]] = {node: [] for node in self.nodes()}
+        for node in found:
+            for source in node.inputs:
+                found[source.node].append(node)
+        return found
+
+    def infer_shapes(self, **known: Tuple[int, ...]) -> None:
+        """Find the shapes of all nodes' outputs from those of variables, such as ``data``.
+
+        Raises UnknownShapes if they do not determine all others, and MXNetError if they do not fit.
+        """
+        inside = self.symbol().get_internals()
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():  # MXNet says it twice
             warnings.simplefilter('ignore')
-            pairs = [internals.infer_shape(data=(images, *image_shape), **known) for images in (2, 3)]
-    except mx.MXNetError as error:
-        where = re.search('Error in operator ([^:]+)', str(error))
-        raise OpenatacError('images of shape %r or these parameters do not fit the network%s' % (
-            tuple(image_shape), ': see its node ' + where[1] if where else '')) from None
-    if None in pairs[0]:
-        raise OpenatacError('images of shape %r do not tell all shapes of the network'
-                            % (tuple(image_shape),))
-    for name, shape in zip(symbol.list_auxiliary_states(), pairs[0][2]):
-        if shape != arrays[name].shape:
-            raise OpenatacError('the parameters are of another network: %s has shape %s there and %s here'
-                                % (name, arrays[name].shape, shape))
-    return [tuple(map(_dimension, *shapes)) for shapes in zip(pairs[0][1], pairs[1][1])]
+            shapes = inside.infer_shape(**known)[1]
+        if shapes is None:
+            raise UnknownShapes(f'the shapes of {", ".join(known)} do not determine all others')
+        nodes = self.nodes()
+        for node in nodes:
+            node.shapes = ()
+        for (index, *_), shape in zip(json.loads(inside.tojson())['heads'], shapes):
+            nodes[index].shapes += (shape,)
 
 
-def _dimension(of_two, of_three):
-    """A dimension, for any number of images, that is so large for two and for three."""
-    if of_two == of_three:
-        return of_two
-    each = of_three - of_two
-    if of_two != 2 * each:
-        raise OpenatacError('the network does not treat images alike: where two give %d rows, three give %d'
-                            % (of_two, of_three))
-    return 'N' if each == 1 else '%d*N' % each
+def _sources(node: Node) -> Iterator[Node]:
+    yield from (source.node for source in node.inputs)
+    yield from node.depends_on
 
 
-def _constant(node, entry, graph):
-    """The value of a node that is the same for all images, None of others."""
-    values = [source.value for source in node.inputs]
-    if node.operator in BY_SHAPE and not any(isinstance(size, str) for size in node.inputs[0].shape):
-        values = [np.zeros(node.inputs[0].shape, np.float32)]
-    if any(value is None for value in values):
-        return None
-    inputs = range(len(values))
-    nodes = [{'op': 'null', 'name': str(index), 'inputs': []} for index in inputs]
-    nodes.append(dict(entry, inputs=[[index, 0, 0] for index in inputs]))
-    alone = symbol_of(graph, nodes, [[len(values), 0, 0]])
-    return mx.nd.CachedOp(alone)(*[mx.nd.array(value, dtype=value.dtype) for value in values]).asnumpy()
+def _value(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # no literal, or a crafted one
+        return text

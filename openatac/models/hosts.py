@@ -56,9 +56,11 @@ class Host:
     def __post_init__(self) -> None:
         if self.data not in ('cifar', 'imagenet'):
             raise ValueError(f"data must be 'cifar' or 'imagenet', not {self.data!r}")
-        missing = {'classes', 'act_type'} - set(self.settings)
+        missing = {'classes', 'act_type', *(('layers',) if self.blocks else ())} - set(self.settings)
         if missing:
             raise ValueError(f'the factory of host {self.name} must take {" and ".join(sorted(missing))}')
+        if '{depth}' in (self.title or '') and not self.blocks:
+            raise ValueError(f'title {self.title!r} has a depth: name the listed blocks per stage in blocks')
 
     @property
     def settings(self) -> tuple[str, ...]:
@@ -75,15 +77,15 @@ class Host:
 
     def title_of(self, blocks: int | None = None) -> str:
         """What the name of its network with so many blocks per stage begins with."""
-        return (self.title or self.name).format(depth=2 * self.stages * (blocks or 0) + 2)
+        return (self.title or self.name).lower().format(depth=2 * self.stages * (blocks or 0) + 2)
 
     def parse(self, name: str) -> tuple[dict[str, Any], str] | None:
         """(settings that the title of a network's name stands for, its unit); None for other hosts' names."""
-        title = re.escape(self.title or self.name).replace(r'\{depth\}', r'(?P<depth>\d{1,6})')
-        found = re.fullmatch(f'{title}_(?P<unit>.+)', name)
+        title = re.escape((self.title or self.name).lower()).replace(r'\{depth\}', r'(?P<depth>\d{1,6})')
+        found = re.fullmatch(f'{title}_(?P<unit>.+)', name.lower())
         if found is None:
             return None
-        blocks, rest = self.blocks[0] if self.blocks else 0, 0
-        if 'depth' in found.groupdict():
-            blocks, rest = divmod(int(found['depth']) - 2, 2 * self.stages)
-        return None if rest or blocks < bool(self.blocks) else (self.layers(blocks), found['unit'])
+        if 'depth' not in found.groupdict():
+            return self.layers(self.blocks[0]) if self.blocks else {}, found['unit']
+        blocks, rest = divmod(int(found['depth']) - 2, 2 * self.stages)
+        return None if rest or blocks < 1 else (self.layers(blocks), found['unit'])

@@ -35,7 +35,8 @@ def unit_name(act_type: str, attention: str | None = None, useGlobal: bool = Fal
     activation = ACTIVATIONS.short_name(act_type)
     if activation == 'atac' and useGlobal:
         activation = 'atac_global'
-    others = [name for name in (attention, self_attention) if name is not None]
+    others = [registry.short_name(name) for registry, name in (
+        (ATTENTIONS, attention), (SELF_ATTENTIONS, self_attention)) if name is not None]
     return '_'.join(others if others and activation == 'relu' else [activation, *others])
 
 
@@ -75,7 +76,7 @@ def find_model(name: str) -> tuple[Host, dict[str, Any]]:
         If there is no such network; the message names the nearest ones.
     """
     for host in HOSTS.values():
-        settings, unit = host.parse(name.lower()) or ({}, None)
+        settings, unit = host.parse(name) or ({}, None)
         if unit is not None and unit in (units := unit_settings(host)):
             return host, {**settings, **units[unit]}
     near = difflib.get_close_matches(name.lower(), get_model_list(), n=5, cutoff=0.3)

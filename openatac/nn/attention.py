@@ -25,33 +25,13 @@ from openatac.nn.registry import Factory, Registry
 
 
 def average_pixels(F, x):
-    """The average over the pixels, (B, C, H, W) to (B, C).
-
-    Equal to Gluon's GlobalAvgPool2D, whose gradient MXNet 1.9.1 computes up to a hundred times as
-    slowly on the CPU.
-    """
-    return F.flatten(F.contrib.AdaptiveAvgPooling2D(x, output_size=1))
+    """The average over the pixels, (B, C, H, W) to (B, C)."""
+    return F.flatten(F.Pooling(x, pool_type='avg', global_pool=True))
 
 
 def scale_channels(F, x, gate):
-    """x (B, C, H, W) times gate (B, C), the same for all pixels.
-
-    Equal to broadcast_mul, whose gradient adds up the pixels eight times as slowly on MXNet 1.9.1's CPU:
-    here that sum is a matrix product with ones.
-    """
-    ones = _ones(F, F.reshape(x, (0, 0, -1)))
-    return x * F.reshape_like(F.dot(F.reshape(gate, (0, 0, 1)), ones, transpose_b=True), x)
-
-
-def _ones(F, planes):
-    """A one for each pixel, (n, 1), of planes (B, C, n); a product with it is a fast sum."""
-    one_plane = F.slice_axis(F.slice_axis(planes, axis=0, begin=0, end=1), axis=1, begin=0, end=1)
-    return F.ones_like(F.reshape(one_plane, (-1, 1)))
-
-
-def _maximum(F, x, axis, **settings):
-    """F.max with a gradient for one of several equal values, and several times as fast on the CPU."""
-    return F.pick(x, F.argmax(x, axis=axis), axis=axis, **settings)
+    """x (B, C, H, W) times gate (B, C) or (B, C, 1, 1), the same for all pixels."""
+    return F.broadcast_mul(x, F.reshape(gate, (0, 0, 1, 1)))
 
 
 class SEBlock(HybridBlock):
@@ -191,22 +171,19 @@ class CBAM(HybridBlock):
     def __init__(self, channels: int, reduction: float = 16, kernel: int = 7, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_odd('kernel', kernel)
-        self._channels = channels
         with self.name_scope():
             self.excite = _excite(channels, reduction)
             self.conv = nn.Conv2D(1, kernel, padding=kernel // 2, use_bias=False, in_channels=2)
             self.bn = nn.BatchNorm(in_channels=1)
 
     def hybrid_forward(self, F, x):
-        largest = _maximum(F, _maximum(F, x, axis=3), axis=2)
+        largest = F.flatten(F.Pooling(x, pool_type='max', global_pool=True))
         x = scale_channels(F, x, F.sigmoid(self.excite(average_pixels(F, x)) + self.excite(largest)))
-        planes = F.reshape(x, (0, 0, -1))
-        ones = F.ones_like(F.slice_axis(planes, axis=2, begin=0, end=1))  # (B, C, 1), for fast sums
-        mean = F.batch_dot(ones, planes, transpose_a=True) / self._channels
-        pixels = F.concat(mean, _maximum(F, planes, axis=1, keepdims=True), dim=1)  # (B, 2, H W)
-        pixels = F.reshape_like(pixels, x, lhs_begin=2, lhs_end=3, rhs_begin=2, rhs_end=4)
-        gate = F.sigmoid(self.bn(self.conv(pixels)))
-        return x * F.reshape_like(F.batch_dot(ones, F.reshape(gate, (0, 1, -1))), x)
+        # On CPUs MXNet 1.9.1 averages faster over a last axis. F.max would have a gradient for each of
+        # several equal values; this has it for one.
+        mean = F.expand_dims(F.mean(F.transpose(x, (0, 2, 3, 1)), axis=3), axis=1)
+        largest = F.pick(x, F.argmax(x, axis=1), axis=1, keepdims=True)
+        return F.broadcast_mul(x, F.sigmoid(self.bn(self.conv(F.concat(mean, largest, dim=1)))))
 
 
 class LocalSEBlock(ChaATAC):
@@ -257,10 +234,8 @@ class _GlobalDepthwise(HybridBlock):
     def hybrid_forward(self, F, x, weight):
         one_image = F.reshape(F.slice_axis(x, axis=0, begin=0, end=1), (-1, 1, 0, 0))
         weight = F.elemwise_add(weight, F.zeros_like(one_image))  # tells the weight its shape
-        images = F.ones_like(F.slice_axis(F.flatten(x), axis=1, begin=0, end=1))
-        planes = F.reshape(x * F.reshape_like(F.dot(images, F.reshape(weight, (1, -1))), x), (0, 0, -1))
-        # A BatchNorm of vectors follows, and oneDNN's crashes on (B, C) after one on (B, C, 1, 1).
-        return F.expand_dims(F.dot(planes, _ones(F, planes)), axis=3)
+        products = F.broadcast_mul(x, F.transpose(weight, (1, 0, 2, 3)))
+        return F.Pooling(products, pool_type='sum', global_pool=True)
 
 
 def _inner_channels(channels: int, reduction: float) -> int:

@@ -7,7 +7,7 @@ Path = Union[str, 'os.PathLike[str]']
 
 
 def physical_cores(root: Path = '/') -> int:
-    """The number of physical cores that this process may use; at least 1.
+    """Return the number of physical cores that this process may use; at least 1.
 
     Parameters
     ----------
@@ -19,20 +19,20 @@ def physical_cores(root: Path = '/') -> int:
 
 
 def allowed_cores(root: Path = '/') -> set[object]:
-    """An identifier for each physical core within this process's affinity, whatever its quota."""
+    """Return an identifier for each physical core within this process's affinity, whatever its quota."""
     topology = os.path.join(root, 'sys/devices/system/cpu/cpu{}/topology/thread_siblings_list')
     return {_read(topology.format(cpu)) or cpu for cpu in allowed_processors()}
 
 
 def allowed_processors() -> Iterable[int]:
-    """The numbers of the processors (hyper-threads) within this process's affinity."""
+    """Return the numbers of the processors (hyper-threads) within this process's affinity."""
     if hasattr(os, 'sched_getaffinity'):
         return os.sched_getaffinity(0)
     return range(os.cpu_count() or 1)
 
 
 def cgroup_quota(root: Path = '/') -> Optional[float]:
-    """The CPU quota in processors (cgroup v2 and v1, the tightest of all levels), or None."""
+    """Return the CPU quota in processors (cgroup v2 and v1, the tightest of all levels), or None."""
     limits = []
     for line in (_read(os.path.join(root, 'proc/self/cgroup')) or '').splitlines():
         _, controllers, group = line.split(':', 2)
@@ -47,7 +47,7 @@ def cgroup_quota(root: Path = '/') -> Optional[float]:
 
 
 def _quota_of(folder: str) -> Optional[float]:
-    """The quota that one cgroup's folder sets, in processors, or None."""
+    """Return the quota that one cgroup's folder sets, in processors, or None."""
     both = _read(os.path.join(folder, 'cpu.max'))  # v2: 'max 100000' or '150000 100000'
     if both is None:  # v1: a quota of -1 means no limit
         files = (os.path.join(folder, f'cpu.cfs_{name}_us') for name in ('quota', 'period'))

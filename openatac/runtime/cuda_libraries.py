@@ -26,7 +26,7 @@ def has_cuda_wheel() -> bool:
 
 
 def find_cuda_libraries() -> dict[str, Optional[str]]:
-    """The path of each of `CUDA_LIBRARIES` among the installed nvidia packages, or None."""
+    """Return the path of each of `CUDA_LIBRARIES` among the installed nvidia packages, or None."""
     found = {}
     for library, package in CUDA_LIBRARIES.items():
         paths = (os.path.join(entry, 'nvidia', package, 'lib', library) for entry in sys.path)

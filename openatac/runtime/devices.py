@@ -21,7 +21,7 @@ class Gpu(NamedTuple):
 
 
 def nvidia_gpus() -> list[Gpu]:
-    """The GPUs that the NVIDIA driver shows; none without a driver."""
+    """Return the GPUs that the NVIDIA driver shows; none without a driver."""
     try:
         driver = ctypes.CDLL('libcuda.so.1')
     except OSError:
@@ -53,7 +53,7 @@ def check_capability(index: int, gpu: Gpu) -> None:
 
 
 def choose_contexts(gpus: str = '', fall_back: bool = True) -> tuple[list[Any], str]:
-    """The devices to train on in MXNet, and one line that says so.
+    """Choose the devices to train on in MXNet, and say so in one line.
 
     Parameters
     ----------
@@ -76,7 +76,8 @@ def choose_contexts(gpus: str = '', fall_back: bool = True) -> tuple[list[Any], 
         For a text that is not a list of indices.
     """
     import mxnet as mx
-    has_cuda = mx.runtime.Features().is_enabled('CUDA')
+    from mxnet import runtime
+    has_cuda = runtime.Features().is_enabled('CUDA')
     wanted, line = choose_gpus(gpus, fall_back, 'MXNet', lambda: mx.context.num_gpus() if has_cuda else 0,
                                'MXNet sees no GPU' if has_cuda else 'this MXNet is the CPU build')
     if not wanted:
@@ -91,7 +92,7 @@ def choose_contexts(gpus: str = '', fall_back: bool = True) -> tuple[list[Any], 
 
 def choose_gpus(gpus: str, fall_back: bool, library: str, count: Callable[[], int],
                 none_seen: str) -> tuple[list[int], str]:
-    """The GPUs to train on, whatever the library; raises as `choose_contexts`.
+    """Choose the GPUs to train on, for any library; raise as `choose_contexts`.
 
     Parameters
     ----------
@@ -127,7 +128,7 @@ def choose_gpus(gpus: str, fall_back: bool, library: str, count: Callable[[], in
 
 
 def describe_cpu() -> str:
-    """The line that says that the CPU computes, and with how many threads."""
+    """Return the line that says that the CPU computes, and with how many threads."""
     # Not thread_count(): no number was set if MXNet was loaded before openatac.
     threads = next(filter(None, map(os.environ.get, THREAD_VARIABLES)), None)
     if not threads:

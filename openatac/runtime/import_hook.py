@@ -21,7 +21,8 @@ def install() -> None:
     """Put the hook in front of Python's own finders, replacing one from before a reload."""
     sys.meta_path[:] = [finder for finder in sys.meta_path
                         if getattr(finder, '__module__', None) != __name__]
-    sys.meta_path.insert(0, _Finder())  # type: ignore[arg-type]  (a finder needs find_spec alone)
+    finder: Any = _Finder()  # Python asks finders for find_spec only, and annotations for more
+    sys.meta_path.insert(0, finder)
 
 
 def require_mxnet() -> None:
@@ -50,15 +51,17 @@ class _Finder:
         if spec is None and fullname == 'mxnet':
             # None would let Python fail with a message of its own; raising an error here would break
             # code that only asks whether MXNet is installed.
-            return importlib.machinery.ModuleSpec(fullname, _MissingLoader())  # type: ignore[arg-type]
+            missing: Any = _MissingLoader()
+            return importlib.machinery.ModuleSpec(fullname, missing)
         if spec is not None and spec.origin and spec.origin.endswith('.py'):
             self._wrap(spec.loader)
         return spec
 
     def _find_elsewhere(self, fullname: str, path: Optional[Sequence[str]],
                         target: Optional[ModuleType]) -> Optional[importlib.machinery.ModuleSpec]:
-        """What the finders behind this one find."""
-        for finder in sys.meta_path[sys.meta_path.index(self) + 1:]:  # type: ignore[arg-type]
+        """Return what the finders behind this one find."""
+        finders: list[Any] = sys.meta_path
+        for finder in finders[finders.index(self) + 1:]:
             if hasattr(finder, 'find_spec'):  # that of an old six, for instance, does not have it
                 spec = finder.find_spec(fullname, path, target)
                 if spec is not None:
@@ -125,11 +128,12 @@ def _loading_gluoncv() -> Iterator[None]:
     torch = sys.modules.pop('torch', None)
     pillow = sys.modules.get('PIL.ImageFile')
     accepts_truncated = getattr(pillow, 'LOAD_TRUNCATED_IMAGES', False)
-    sys.meta_path.insert(0, _NoTorch)  # type: ignore[arg-type]
+    hiding: Any = _NoTorch
+    sys.meta_path.insert(0, hiding)
     try:
         yield
     finally:
-        sys.meta_path.remove(_NoTorch)  # type: ignore[arg-type]
+        sys.meta_path.remove(hiding)
         if torch is not None:
             sys.modules['torch'] = torch
         pillow = sys.modules.get('PIL.ImageFile')

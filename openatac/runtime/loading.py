@@ -33,7 +33,7 @@ def loading_mxnet() -> Iterator[None]:
 
 
 def _explain(error: OSError) -> str:
-    """What to do about the error with which the system did not load MXNet's library."""
+    """Return what to do about the error with which the system did not load MXNet's library."""
     named = str(error).split(':')[0]
     package = system_libraries.SYSTEM_LIBRARIES.get(named)
     if package:

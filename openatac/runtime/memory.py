@@ -37,7 +37,7 @@ def check_address_space() -> None:
 
 
 def memory_shortage() -> Optional[str]:
-    """The sentence that the address space (``ulimit -v``) is too small for MXNet, or None."""
+    """Return the sentence that the address space (``ulimit -v``) is too small for MXNet, or None."""
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     text = os.environ.get('OMP_NUM_THREADS', '').split(',')[0]
     threads = int(text) if is_thread_count(text) else os.cpu_count() or 1

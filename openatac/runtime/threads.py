@@ -21,7 +21,7 @@ def set_threads() -> None:
 
 
 def thread_count() -> tuple[str, Optional[str]]:
-    """The number of threads for MXNet.
+    """Return the number of threads for MXNet.
 
     The user's own ``OMP_NUM_THREADS`` or ``MXNET_OMP_MAX_THREADS`` wins. Otherwise it is one per physical
     core. (MXNet's own default is half of the processors that it sees, which halves the speed where there
@@ -59,7 +59,8 @@ def check_threads() -> None:
         if not text:
             continue
         fields = [field.strip() for field in text.split(',')]
-        if variable != 'OMP_NUM_THREADS' and len(fields) > 1 or not all(map(is_thread_count, fields)):
+        allowed = len(fields) == 1 or variable == 'OMP_NUM_THREADS'
+        if not allowed or not all(map(is_thread_count, fields)):
             raise UnfitEnvironment(f'the environment variable {variable} is {text!r}, and must be a number '
                                    f'of threads from 1 to {MOST_THREADS}: correct it, or unset it')
         os.environ[variable] = fields[0]

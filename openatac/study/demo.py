@@ -11,8 +11,8 @@ from openatac.errors import OpenatacError
 from openatac.study.comparison.results import IMAGE_SHAPE, Group, group
 from openatac.study.comparison.training_queue import TRAIN_CIFAR
 from openatac.study.finished_runs import read_run
-from openatac.training.curves import draw_curves
 from openatac.training.run_folder import RunFolder
+from openatac.training.tracking.curves import draw_curves
 
 UNITS: Dict[str, List[str]] = {  # name -> flags of train_cifar.py
     'ReLU': ['--act-type', 'relu'],

@@ -27,12 +27,12 @@ def evaluate(net: Any, config: CifarConfig, reader: BackgroundReader) -> Metrics
     backend.load(path)
     batches = backend.evaluation_batches(reader.result()[0], config.training.batch_size * backend.count)
     metrics = _engine(backend, config.training).evaluate(prefetch(batches, batches.ahead))
-    log.info('%s: accuracy=%f loss=%f on %d test images', path, metrics.accuracy, metrics.loss,
+    log.info('%s: accuracy=%f loss=%f on %d test images', path, metrics.score, metrics.loss,
              metrics.images)
     return metrics
 
 
-def train(net: Any, name: str, config: CifarConfig, reader: BackgroundReader, decay_epochs: List[int],
+def run(net: Any, name: str, config: CifarConfig, reader: BackgroundReader, decay_epochs: List[int],
           command: str) -> Optional[Dict[str, Any]]:
     """Train the network called ``name`` in the run's folder; returns the summary, or None of a dry run.
 
@@ -57,7 +57,7 @@ def train(net: Any, name: str, config: CifarConfig, reader: BackgroundReader, de
         if config.start.dry_run:
             dry_run(plan, config.start.dry_run)
             return None
-        return session.train(plan, loop.Progress(), config, command, _title(config, name), {
+        return session.run(plan, loop.Progress(), config, command, _title(config, name), {
             'model': name, 'dataset': config.data.dataset, 'training_images': len(training_set),
             'test_images': len(test_set)})
 
@@ -80,7 +80,7 @@ def _title(config: CifarConfig, name: str) -> str:
 def interval_line(interval: loop.Interval) -> str:
     """The published script's line within an epoch, with how far it is."""
     return (f'Epoch[{interval.epoch}] Batch [{interval.batch}/{interval.batches}]\t'
-            f'Speed: {interval.speed:.1f} samples/sec\taccuracy={interval.accuracy:f}\t'
+            f'Speed: {interval.speed:.1f} samples/sec\taccuracy={interval.score:f}\t'
             f'loss={interval.loss:f}\tlr={interval.lr:g}')
 
 

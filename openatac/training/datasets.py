@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import threading
-from typing import List, Optional, Sequence
+from collections.abc import Sequence
+from typing import List, Optional
 
 from openatac.data import cifar, digits
 from openatac.data.image_set import ImageSet

@@ -84,14 +84,14 @@ def evaluate(net: Any, config: ImagenetConfig, command: str) -> Metrics:
         max_bad_share=data.max_bad_share)
     metrics = engine.evaluate(prefetch(batches))
     assert metrics.top5 is not None
-    log.info('%s: err-top1=%f err-top5=%f loss=%f on %d images', path, 1 - metrics.accuracy,
+    log.info('%s: err-top1=%f err-top5=%f loss=%f on %d images', path, 1 - metrics.score,
              1 - metrics.top5, metrics.loss, metrics.images)
     return metrics
 
 
 # ----------------------------------------------------------------------------------- training
 
-def train(net: Any, name: str, config: ImagenetConfig, decay_epochs: List[int], cluster: Any,
+def run(net: Any, name: str, config: ImagenetConfig, decay_epochs: List[int], cluster: Any,
           command: str) -> Optional[Dict[str, Any]]:
     """Train the network called ``name`` in the run's folder; returns the summary, or None of a dry run.
 
@@ -123,7 +123,7 @@ def train(net: Any, name: str, config: ImagenetConfig, decay_epochs: List[int], 
         if config.start.dry_run:
             dry_run(plan, config.start.dry_run)
             return None
-        return session.train(plan, progress, config, command, f'{name} on ImageNet', {
+        return session.run(plan, progress, config, command, f'{name} on ImageNet', {
             'model': name, 'dataset': 'imagenet', 'training_images': len(sources[0]),
             'test_images': len(sources[1])})
 
@@ -197,7 +197,7 @@ def _interval_line(mixup: bool, log_interval: int) -> Callable[[loop.Interval], 
         if not log_interval or interval.batch % log_interval:
             return ''
         return (f'Epoch[{interval.epoch}] Batch [{interval.batch - 1}]\t'
-                f'Speed: {interval.speed:f} samples/sec\t{metric}={interval.accuracy:f}\tlr={interval.lr:f}')
+                f'Speed: {interval.speed:f} samples/sec\t{metric}={interval.score:f}\tlr={interval.lr:f}')
 
     return line
 

@@ -14,7 +14,7 @@ from openatac.models.zoo import PUBLISHED_CIFAR_HOST, find_host, find_model, uni
 from openatac.nn.activations import ACTIVATIONS
 from openatac.nn.attention import ATTENTIONS
 from openatac.nn.group_norm import GroupNorm
-from openatac.options import changed
+from openatac.options import changed, section_fields
 from openatac.training.config import CifarConfig, Config, ImagenetConfig, ImagenetNetwork
 
 CLASSES = {'cifar10': 10, 'cifar100': 100, 'digits': 10}
@@ -102,6 +102,16 @@ def _normalisation(network: ImagenetNetwork, gpus: int) -> dict[str, Any]:
 def for_one_device(config: Config) -> Config:
     """The config of the same network on one device, which needs no synchronised BatchNorm."""
     return changed(config, syncbn=False) if isinstance(config, ImagenetConfig) else config
+
+
+def ignored_options(config: Config) -> list[str]:
+    """The options of the network that its host does not have; `build_network` leaves them out."""
+    if isinstance(config, ImagenetConfig):
+        return []
+    host = find_host(config.network.host or PUBLISHED_CIFAR_HOST)
+    known = {*host.settings, 'model', 'host', *(['blocks'] if host.blocks else [])}
+    return [name for name, field in section_fields(type(config.network)).items()
+            if field.option.network and name not in known]
 
 
 def image_shape(config: Config) -> tuple[int, int, int]:

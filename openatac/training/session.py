@@ -7,24 +7,33 @@ import logging
 import os
 import platform
 import statistics
-from typing import Any, Dict, Iterator, List, Optional
+from collections.abc import Iterator
+from typing import Any, Dict, List, Optional
 
 import numpy as np
 
 from openatac.errors import CheckpointError, OpenatacError
 from openatac.files.writing import write_text
 from openatac.options import values
-from openatac.training import loop, tracking
+from openatac.training import loop
 from openatac.training.checkpoint import checkpoints_of, only_run_in, writing_in
 from openatac.training.config import Config
-from openatac.training.contention import ContentionWatch
+from openatac.training.tracking.contention import ContentionWatch
+from openatac.training.tracking.log import FORM, log_to
+from openatac.training.tracking.trackers import (
+    HistoryPicture,
+    MetricsFiles,
+    TensorBoard,
+    Tracker,
+    WeightsAndBiases,
+)
 from openatac.version import __version__
 
 log = logging.getLogger('openatac')
 
 
 @contextlib.contextmanager
-def open_run(config: Config, command: str, log_file: Optional[str] = None, log_form: str = tracking.FORM,
+def open_run(config: Config, command: str, log_file: Optional[str] = None, log_form: str = FORM,
              rank: int = 0) -> Iterator[None]:
     """Hold the run's folder for this process, and begin its log; other ranks than 0 leave both alone.
 
@@ -38,7 +47,7 @@ def open_run(config: Config, command: str, log_file: Optional[str] = None, log_f
     folder, plots = config.output.save_dir, config.output.save_plot_dir
     with only_run_in(folder):
         with _naming('--logging-file' if log_file else '--save-dir'):
-            tracking.log_to(log_file or os.path.join(folder, 'train.log'), log_form)
+            log_to(log_file or os.path.join(folder, 'train.log'), log_form)
         if plots:
             with _naming('--save-plot-dir'):
                 os.makedirs(plots, exist_ok=True)
@@ -59,7 +68,7 @@ def _naming(flag: str) -> Iterator[None]:
                             ) from None
 
 
-def train(plan: loop.Plan, progress: loop.Progress, config: Config, command: str, title: str,
+def run(plan: loop.Plan, progress: loop.Progress, config: Config, command: str, title: str,
           about: Dict[str, Any]) -> Dict[str, Any]:
     """Run ``plan`` to its end, from the newest checkpoint if the config says so; returns the summary.
 
@@ -74,7 +83,7 @@ def train(plan: loop.Plan, progress: loop.Progress, config: Config, command: str
             write_text(os.path.join(folder, 'settings.json'),
                        json.dumps({**values(config), 'command': command}, indent=1, sort_keys=True) + '\n')
             trackers = _trackers(config, title, plan.engine, progress)
-    history = loop.train(plan, progress, trackers)
+    history = loop.run_epochs(plan, progress, trackers)
     summary = summarize(config, command, plan, history, progress, about)
     with writing_in(folder):
         for tracker in trackers:
@@ -95,15 +104,15 @@ def check_same_start(engine: Any, progress: loop.Progress) -> None:
                               'must be one folder that all machines share')
 
 
-def _trackers(config: Config, title: str, engine: Any, progress: loop.Progress) -> List[tracking.Tracker]:
+def _trackers(config: Config, title: str, engine: Any, progress: loop.Progress) -> List[Tracker]:
     output = config.output
-    trackers: List[tracking.Tracker] = [
-        tracking.MetricsFiles(output.save_dir),
-        tracking.HistoryPicture(output.save_plot_dir or output.save_dir, title)]
+    trackers: List[Tracker] = [
+        MetricsFiles(output.save_dir),
+        HistoryPicture(output.save_plot_dir or output.save_dir, title)]
     if output.tensorboard:
-        trackers.append(tracking.TensorBoard(output.tensorboard, engine.iteration))
+        trackers.append(TensorBoard(output.tensorboard, engine.iteration))
     if output.project:
-        trackers.append(tracking.WeightsAndBiases(output.project, output.name, output.save_dir,
+        trackers.append(WeightsAndBiases(output.project, output.name, output.save_dir,
                                                   values(config)))
     # On a GPU others hardly matter, and of several processes one can't tell its own run's from others.
     if engine.cluster.size == 1 and not engine.devices.endswith('gpu'):

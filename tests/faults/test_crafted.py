@@ -8,9 +8,9 @@ import tarfile
 import mxnet as mx
 import pytest
 
+from openatac.commands import predict
 from openatac.data import archives, cifar
 from openatac.errors import DataError, OpenatacError
-from openatac.export import predict
 from openatac.export.fuse import fuse
 from openatac.export.symbol_files import load_symbol
 from openatac.graph import checks
@@ -109,6 +109,14 @@ def test_nothing_that_reshapes_gets_what_has_no_elements(tmp_path, reshape):
             costs_by_name(path, (3, 8, 8))
         with pytest.raises(OpenatacError, match='has no elements'):
             check_sizes(load_symbol_file(path), (3, 8, 8))
+
+
+@pytest.mark.parametrize('shape', [(0, 1), (0, -3, 1), (0, 0, 0, 1), (-3, 1), (7,), (10 ** 6,)])
+def test_what_reshapes_keeps_the_number_of_elements(tmp_path, shape):
+    """MXNet's own check lets these pass, and its copy writes beyond the end of the output."""
+    path = write(tmp_path, mx.sym.Reshape(mx.sym.var('data'), shape=shape).tojson())
+    with pytest.raises(OpenatacError, match='number of elements|does not take'):
+        check_sizes(load_symbol_file(path), (4, 4, 8))
 
 
 def test_reshaping_again_and_again_is_limited(tmp_path):

@@ -13,7 +13,7 @@ from PIL import Image
 from openatac import cli
 from openatac.console.text import for_html, for_markdown, for_terminal, text_table
 from openatac.files.csv_file import escape_formula, read_csv, write_csv
-from openatac.training.tracking import log_to
+from openatac.training.tracking.log import log_to
 from tests.conftest import ROOT
 from tests.fresh_python import run_python
 from tests.scripts import json_of
@@ -128,6 +128,6 @@ def test_a_comparison_of_runs_with_evil_texts(tmp_path, capsys):
 
 
 def test_dollar_signs_in_a_picture_are_no_formula(tmp_path):
-    from openatac.training.curves import draw_curves
+    from openatac.training.tracking.curves import draw_curves
     draw_curves(str(tmp_path / 'x.png'), 'a $\\frac{ b$', {'$\\x$': {'$\\y$': [1, 2]}, 'b': {'c': [1]}})
     assert (tmp_path / 'x.png').read_bytes().startswith(b'\x89PNG')

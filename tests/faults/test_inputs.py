@@ -6,12 +6,11 @@ import shutil
 
 import pytest
 
-from openatac.commands import pack
+from openatac.commands import pack, predict
 from openatac.data.photos.folder import ImageFolder
 from openatac.data.photos.records import BadRecord, RecordFile
 from openatac.distributed.clusters import read_hosts
 from openatac.errors import OpenatacError
-from openatac.export import predict
 from openatac.export.manifest import read_description
 from openatac.files.csv_file import read_csv
 from openatac.files.reading import check_input, open_input, read_input, read_limited, read_text
@@ -26,7 +25,8 @@ from openatac.training.run_folder import RunFolder
 from tests.conftest import ROOT
 
 # They open the kernel's tables, standard input, and what they have just written.
-OWN = {'openatac/training/dry_run.py', 'openatac/study/bench/machine.py', 'openatac/training/contention.py'}
+OWN = {'openatac/training/dry_run.py', 'openatac/study/bench/machine.py',
+       'openatac/training/tracking/contention.py'}
 OWN_FOLDERS = 'openatac/runtime/', 'openatac/console/', 'openatac/files/'
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from openatac.commands import predict
 from openatac.errors import CheckpointError, OpenatacError
-from openatac.export import predict
 from openatac.export.manifest import read_description
 from openatac.export.trained import of_run
 from openatac.files.schema import Range, parse_json, read_json, validate

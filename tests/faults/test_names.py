@@ -5,11 +5,10 @@ import shutil
 
 import pytest
 
-from openatac.commands import pack
+from openatac.commands import pack, predict
 from openatac.data.photos.folder import ImageFolder
 from openatac.data.photos.records import RecordFile
 from openatac.errors import DataError
-from openatac.export import predict
 from openatac.export.labelled import of_classes
 from openatac.export.manifest import read_description, write_description
 from tests.faults.conftest import DESCRIPTION

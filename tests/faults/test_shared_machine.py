@@ -7,11 +7,11 @@ import time
 import pytest
 
 from openatac.options import build
-from openatac.training import contention
 from openatac.training.config import CifarConfig
-from openatac.training.contention import ContentionWatch, Usage, read_usage
 from openatac.training.loop import Progress
 from openatac.training.session import summarize
+from openatac.training.tracking import contention
+from openatac.training.tracking.contention import ContentionWatch, Usage, read_usage
 
 
 def watch(others, threads=2, processors=2, seconds=contention.WINDOW, own=1.5, progress=None):

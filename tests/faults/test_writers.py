@@ -236,7 +236,7 @@ def test_no_other_module_renames_files():
 
 
 def test_a_summary_is_written_with_its_link(tmp_path):
-    from openatac.training.tracking import MetricsFiles
+    from openatac.training.tracking.trackers import MetricsFiles
     (tmp_path / 'run').mkdir()
     os.symlink('../real', tmp_path / 'run' / 'summary.json')
     MetricsFiles(str(tmp_path / 'run')).finish([], {'a': 1})

@@ -6,8 +6,8 @@ from typing import Any, Dict, Optional, Tuple
 
 from openatac.backends.base import Backend, Compute, Teacher, decays
 from openatac.backends.loss_scale import LossScale
-from openatac.backends.mxnet.engine import GluonEngine, check_precision
-from openatac.backends.mxnet.objective import Objective
+from openatac.backends.mxnet.engine import MxnetEngine, check_precision
+from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.backends.mxnet.teacher import load_teacher
 from openatac.data.batches import EvaluationBatches, TrainingBatches
 from openatac.models.parameters import initialise, load_parameters
@@ -48,12 +48,12 @@ class MxnetBackend(Backend):
         return load_teacher(teacher, self.contexts, self.image_shape, self.compute.dtype)
 
     def engine(self, optimizer: Dict[str, float], objective: Dict[str, Any], no_wd: bool = False,
-               top5: bool = False, cluster: Any = None) -> GluonEngine:
+               top5: bool = False, cluster: Any = None) -> MxnetEngine:
         if no_wd:
             for name, parameter in self.net.collect_params().items():
                 if not decays(name):
                     parameter.wd_mult = 0.0
-        return GluonEngine(
+        return MxnetEngine(
             self.net, self.contexts, 'nag', optimizer, self.image_shape, self.compute.dtype,
-            self.compute.mode == 'hybrid', self.seed, Objective(**objective), LossScale.of(self.compute),
+            self.compute.mode == 'hybrid', self.seed, MxnetObjective(**objective), LossScale.of(self.compute),
             top5, cluster)

@@ -1,7 +1,11 @@
 """Training steps of gated networks on the CPU, by oneDNN's operators alone (see `step_graph`)."""
+from __future__ import annotations
+
 import os
+from typing import Any, Dict, List, Optional, Tuple
 
 import mxnet as mx
+from mxnet.gluon.block import HybridBlock
 
 from openatac.backends.mxnet.cpu_graph import exchange
 from openatac.backends.mxnet.step_graph import step_graph
@@ -18,7 +22,7 @@ class CpuStep:
     """
 
     @classmethod
-    def of(cls, net, image_shape):
+    def of(cls, net: HybridBlock, image_shape: Tuple[int, ...]) -> Optional[CpuStep]:
         """The step of ``net`` for images (B, *image_shape); None without such a graph, or without oneDNN."""
         if not _has_onednn():
             return None
@@ -30,11 +34,11 @@ class CpuStep:
         _, (logits,), _ = symbol.infer_shape(data=(1, *image_shape))
         return cls(net, *found, classes=logits[1])
 
-    def __init__(self, net, graph, names, classes):
+    def __init__(self, net: HybridBlock, graph: mx.sym.Symbol, names: List[str], classes: int):
         self.parameters, self.graph, self.names, self.classes = net.collect_params(), graph, names, classes
-        self._bound = {}
+        self._bound: Dict[Any, Any] = {}
 
-    def __call__(self, images, targets):
+    def __call__(self, images: mx.nd.NDArray, targets: mx.nd.NDArray) -> mx.nd.NDArray:
         """Logits (B, classes), an array that the next step reuses.
 
         images : float32 NDArray (B, C, H, W)
@@ -53,7 +57,7 @@ class CpuStep:
             values._fresh_grad = True  # gluon.Trainer asks for that
         return logits
 
-    def _bind(self, images, targets):
+    def _bind(self, images: mx.nd.NDArray, targets: mx.nd.NDArray) -> Any:
         """(executor, the arrays where its gradients belong, the arrays whose gradients they are)."""
         context = images.context
         arrays = {'data': images.copy(), 'target': targets.copy()}
@@ -69,7 +73,7 @@ class CpuStep:
         return executor, [each.grad(context) for each in trained], [each.data(context) for each in trained]
 
 
-def _has_onednn():
+def _has_onednn() -> bool:
     # Without it MXNet's own operators take other inputs for the same gradients.
     return (mx.runtime.Features().is_enabled('MKLDNN')
             and os.environ.get('MXNET_MKLDNN_ENABLED', '1') == '1')

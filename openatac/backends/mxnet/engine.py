@@ -1,24 +1,30 @@
 """MXNet's engine: a Gluon network on its devices."""
+from __future__ import annotations
+
 import base64
 import collections
 import contextlib
 import errno
 import zlib
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
 
 import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon
+from mxnet.gluon.block import HybridBlock
+from mxnet.ndarray import NDArray
 
-from openatac.backends.base import Engine, Metrics, SingleProcess
+from openatac.backends.base import Arrays, Engine, Metrics, SingleProcess
+from openatac.backends.loss_scale import LossScale
 from openatac.backends.mxnet.cpu_graph import training_form
 from openatac.backends.mxnet.cpu_step import CpuStep
-from openatac.backends.mxnet.objective import Objective
+from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.data import cifar_transforms
 from openatac.errors import DeviceError
 from openatac.models.parameters import save_parameters
 
 
-def check_precision(dtype, contexts):
+def check_precision(dtype: str, contexts: List[mx.Context]) -> None:
     """Raise DeviceError for float16 without a GPU, and for bfloat16."""
     if dtype == 'bfloat16':
         raise DeviceError('--dtype bfloat16 is for --engine torch: MXNet has float32 and, on GPUs, float16')
@@ -27,26 +33,30 @@ def check_precision(dtype, contexts):
                           'CPU: use --dtype float32')
 
 
-class GluonEngine(Engine):
+class MxnetEngine(Engine):
     """Trains and evaluates a Gluon network by synchronous data parallelism.
 
-    net : HybridBlock, initialised on ``contexts``; values that wait for a shape are drawn here
-    contexts : list of mxnet.Context; a batch is split over them
+    Parameters
+    ----------
+    net : initialised on ``contexts``; values that wait for a shape are drawn here
+    contexts : a batch is split over them
     optimizer, optimizer_params : as for gluon.Trainer
     image_shape : (C, H, W) of the images
     dtype : 'float32', or 'float16' with float32 master weights
     hybrid : whether the network runs as a graph with memory planned once
-    seed : int; what chance decides in a step (dropout, mixup) depends on it and the iteration alone
-    objective : Objective; by default plain classification
-    loss_scale : LossScale or None, for float16
+    seed : what chance decides in a step (dropout, mixup) depends on it and the iteration alone
+    objective : by default plain classification
+    loss_scale : for float16
     top5 : whether evaluation counts the five best classes too
     cluster : the processes that train together (openatac.distributed.workers)
     """
 
-    def __init__(self, net, contexts, optimizer, optimizer_params, image_shape, dtype='float32',
-                 hybrid=True, seed=0, objective=None, loss_scale=None, top5=False, cluster=None):
+    def __init__(self, net: HybridBlock, contexts: List[mx.Context], optimizer: str,
+                 optimizer_params: Dict[str, Any], image_shape: Tuple[int, ...], dtype: str = 'float32',
+                 hybrid: bool = True, seed: int = 0, objective: Optional[MxnetObjective] = None,
+                 loss_scale: Optional[LossScale] = None, top5: bool = False, cluster: Any = None):
         self.net, self.contexts, self.dtype, self.seed = net, contexts, dtype, seed
-        self.objective, self.loss_scale = objective or Objective(), loss_scale
+        self.objective, self.loss_scale = objective or MxnetObjective(), loss_scale
         self.top5, self.cluster = top5, cluster or SingleProcess()
         net.cast(dtype)
         if hybrid:
@@ -76,7 +86,7 @@ class GluonEngine(Engine):
         self._sums = None
         self.reset_metrics()
 
-    def _make_trainer(self, optimizer, optimizer_params):
+    def _make_trainer(self, optimizer: str, optimizer_params: Dict[str, Any]) -> gluon.Trainer:
         # In structural order, which unlike the default, the order of names, never depends on how
         # many networks the process has made. States must be ours to save, so no kvstore has them,
         # but that of asynchronous training, which has its point there.
@@ -86,18 +96,18 @@ class GluonEngine(Engine):
             update_on_kvstore=self.cluster.is_asynchronous)
 
     @property
-    def devices(self):
+    def devices(self) -> str:
         """Such as '2 x gpu' or, of two processes, '2 x 1 x cpu'."""
-        processes = '%d x ' % self.cluster.size if self.cluster.size > 1 else ''
-        return '%s%d x %s' % (processes, len(self.contexts), self.contexts[0].device_type)
+        processes = f'{self.cluster.size} x ' if self.cluster.size > 1 else ''
+        return f'{processes}{len(self.contexts)} x {self.contexts[0].device_type}'
 
     @property
-    def versions(self):
+    def versions(self) -> Dict[str, str]:
         return {'mxnet': mx.__version__}
 
     # ------------------------------------------------------------------------ training
 
-    def train_batch(self, images, labels, rate):
+    def train_batch(self, images: np.ndarray, labels: np.ndarray, rate: float) -> None:
         mx.random.seed((self.seed * 1000003 + self.iteration) % 2 ** 31)
         self.trainer.set_learning_rate(rate)
         if not self._prepared:
@@ -117,7 +127,7 @@ class GluonEngine(Engine):
         self.images += len(labels)
         self._stay_near(self._sums[0].copy())
 
-    def _forward(self, x, y, share):
+    def _forward(self, x: NDArray, y: NDArray, share: float) -> Tuple[NDArray, NDArray, NDArray]:
         """(logits, targets, losses) of one device's images; without `CpuStep`, recorded for `_backward`."""
         objective = self.objective
         x = objective.inputs(x, share).astype(self.dtype, copy=False)
@@ -135,13 +145,13 @@ class GluonEngine(Engine):
             output = self._training_net(x).astype('float32', copy=False)
             return output, targets, objective.loss(output, targets, teaching)
 
-    def _backward(self, losses):
+    def _backward(self, losses: List[NDArray]) -> None:
         if self.loss_scale is None:
             return autograd.backward(losses)
         autograd.backward(losses, [mx.nd.full(loss.shape, self.loss_scale.scale, loss.context)
                                    for loss in losses])
 
-    def _update(self, images):
+    def _update(self, images: int) -> None:
         """The optimizer's step with the gradients summed over ``images`` images, if they are finite."""
         if self.loss_scale is None:
             return self.trainer.step(images)
@@ -152,29 +162,29 @@ class GluonEngine(Engine):
         if self.loss_scale.update(_all_finite(gradients)):
             self.trainer.update(images * scale)
 
-    def _stay_near(self, result):
+    def _stay_near(self, result: NDArray) -> None:
         # MXNet queues work without end; two steps ahead keep the device busy and memory flat.
         self._running.append(result)
         if len(self._running) > 2:
             self._running.popleft().wait_to_read()
 
-    def read_metrics(self):
+    def read_metrics(self) -> Metrics:
         return _means(*_totals(self._sums, self.images))
 
-    def read_all_metrics(self):
+    def read_all_metrics(self) -> Metrics:
         return self._over_cluster(*_totals(self._sums, self.images))
 
-    def _over_cluster(self, totals, images):
+    def _over_cluster(self, totals: List[float], images: int) -> Metrics:
         everyone = self.cluster.gather([images] + totals, 'the metrics')
         images, *totals = [sum(numbers) for numbers in zip(*everyone)]
         return _means(totals, images)
 
-    def reset_metrics(self):
+    def reset_metrics(self) -> None:
         self._sums, self.images = [mx.nd.zeros(2, ctx) for ctx in self.contexts], 0
 
     # ---------------------------------------------------------------------- evaluation
 
-    def evaluate(self, batches):
+    def evaluate(self, batches: Iterable[Any]) -> Metrics:
         """Metrics over all ``batches`` of (images, labels), those of all processes together.
 
         The network is the one that would be saved now (see `mean_statistics`).
@@ -191,7 +201,7 @@ class GluonEngine(Engine):
             self._restore_layouts()
         return self._over_cluster(*_totals(sums, images))
 
-    def _judge(self, output, y):
+    def _judge(self, output: NDArray, y: NDArray) -> NDArray:
         """[sum of losses, number of right answers, with top5 also of those among the five best]."""
         counts = [self.loss(output, y).sum(), (output.argmax(axis=1) == y).sum()]
         if self.top5:
@@ -200,7 +210,7 @@ class GluonEngine(Engine):
         return mx.nd.concat(*counts, dim=0)
 
     @contextlib.contextmanager
-    def mean_statistics(self):
+    def mean_statistics(self) -> Iterator[None]:
         """While open, all devices of all processes have the mean of their running statistics.
 
         So that what is evaluated and saved is one network. Each process must call it.
@@ -217,18 +227,18 @@ class GluonEngine(Engine):
 
     # What each device has for itself: running statistics, and the sums of the metrics.
 
-    def _own(self):
+    def _own(self) -> List[Tuple[str, List[NDArray]]]:
         """[(its name in a checkpoint, [NDArray of each device])]."""
         return [('parameter/' + name, parameter.list_data()) for name, parameter in self.parameters.items()
                 if parameter.grad_req == 'null'] + [('metrics', self._sums)]
 
-    def _own_values(self):
+    def _own_values(self) -> np.ndarray:
         """float32 (devices of this process, N)."""
         mx.nd.waitall()  # a pending write of running statistics is not always waited for
         return np.stack([np.concatenate([arrays[device].asnumpy() for _, arrays in self._own()])
                          for device in range(len(self.contexts))])
 
-    def _everyones_values(self):
+    def _everyones_values(self) -> np.ndarray:
         """float32 (devices of all processes, N); each process must call it."""
         own = self._own_values()
         if self.cluster.size == 1:
@@ -237,7 +247,7 @@ class GluonEngine(Engine):
         return np.concatenate([np.frombuffer(base64.b64decode(message), 'float32').reshape(own.shape)
                                for message in messages])
 
-    def _set_own_values(self, values):
+    def _set_own_values(self, values: np.ndarray) -> None:
         for device, row in enumerate(values):
             start = 0
             for _, arrays in self._own():
@@ -245,7 +255,7 @@ class GluonEngine(Engine):
                 array[:] = row[start:start + array.size]
                 start += array.size
 
-    def _restore_layouts(self):
+    def _restore_layouts(self) -> None:
         # On the CPU an inference pass reorders the weights in place for oneDNN, and the next
         # training pass orders them back, each at a time of its own choosing; MXNet's NAG rounds
         # differently for a reordered weight (it then takes the momentum's weight decay from the
@@ -261,7 +271,7 @@ class GluonEngine(Engine):
                 data[:] = 0  # drops the layout, which a copy alone would keep
                 data[:] = plain
 
-    def _split(self, images, labels):
+    def _split(self, images: np.ndarray, labels: np.ndarray) -> List[Tuple[NDArray, NDArray]]:
         contexts = self.contexts[:len(labels)]  # a short last batch may leave a device idle
         # from_numpy, as split_and_load would copy the batch several times
         raw = images.dtype == np.uint8
@@ -271,10 +281,10 @@ class GluonEngine(Engine):
         return list(zip([_normalised(each) for each in images] if raw else images,
                         gluon.utils.split_and_load(labels, contexts, even_split=False)))
 
-    def wait(self):
+    def wait(self) -> None:
         mx.nd.waitall()
 
-    def device_memory(self):
+    def device_memory(self) -> float:
         used = [0.0]
         for context in self.contexts:
             if context.device_type == 'gpu':
@@ -284,15 +294,15 @@ class GluonEngine(Engine):
 
     # --------------------------------------------------------------------------- state
 
-    def state(self):
+    def state(self) -> Tuple[Arrays, Dict[str, Any]]:
         everyones = self._everyones_values()
         mx.nd.waitall()  # on the CPU a pending forward pass may be reordering weights in place
-        arrays = {'parameter/%s/0' % name: parameter.list_data()[0].asnumpy()
+        arrays = {f'parameter/{name}/0': parameter.list_data()[0].asnumpy()
                   for name, parameter in self.parameters.items() if parameter.grad_req != 'null'}
         start = 0
         for name, (array, *_) in self._own():
             for device, row in enumerate(everyones):
-                arrays['%s/%d' % (name, device)] = row[start:start + array.size]
+                arrays[f'{name}/{device}'] = row[start:start + array.size]
             start += array.size
         arrays.update(('optimizer/' + name, array) for name, array in self.optimizer_states().items())
         numbers = {'iteration': self.iteration, 'images': self.images}
@@ -300,18 +310,18 @@ class GluonEngine(Engine):
             numbers['loss_scale'] = self.loss_scale.state()
         return arrays, numbers
 
-    def load_state(self, arrays, numbers):
+    def load_state(self, arrays: Arrays, numbers: Dict[str, Any]) -> None:
         for name, parameter in self.parameters.items():
             if parameter.grad_req != 'null':
                 for data in parameter.list_data():
-                    data[:] = arrays['parameter/%s/0' % name]
+                    data[:] = arrays[f'parameter/{name}/0']
         if not self.trainer._kv_initialized and not self.cluster.is_asynchronous:
             # else the first step would copy the first device's values to all others
             self.trainer._init_kvstore()
             self.trainer._init_params()
         for name, own in self._own():
             for device, array in enumerate(own):
-                array[:] = arrays['%s/%d' % (name, self.cluster.rank * len(own) + device)]
+                array[:] = arrays[f'{name}/{self.cluster.rank * len(own) + device}']
         self.load_optimizer_states({name[len('optimizer/'):]: array for name, array in arrays.items()
                                     if name.startswith('optimizer/')})
         self.iteration, self.images = numbers['iteration'], numbers['images']
@@ -320,7 +330,7 @@ class GluonEngine(Engine):
         optimizer = self.trainer._optimizer
         optimizer.begin_num_update = optimizer.num_update = self.iteration
 
-    def checksum(self):
+    def checksum(self) -> int:
         """A number that tells the present values of the trained parameters from others."""
         mx.nd.waitall()
         total = 0
@@ -329,24 +339,24 @@ class GluonEngine(Engine):
                 total = zlib.crc32(parameter.list_data()[0].asnumpy(), total)
         return total
 
-    def save_parameters(self, path):
+    def save_parameters(self, path: str) -> None:
         try:
             save_parameters(self.net, path)
         except mx.MXNetError:
             raise OSError(errno.EIO, 'MXNet could not write it, is the disk full?', path) from None
 
-    def optimizer_states(self):
-        return {'%s/%d' % (name, index): array.asnumpy() for name, states in self._optimizer_states()
+    def optimizer_states(self) -> Arrays:
+        return {f'{name}/{index}': array.asnumpy() for name, states in self._optimizer_states()
                 for index, array in enumerate(states)}
 
-    def load_optimizer_states(self, saved):
+    def load_optimizer_states(self, saved: Arrays) -> None:
         for device in range(len(self.contexts)):
             for name, states in self._optimizer_states(device):
                 for index, array in enumerate(states):
-                    array[:] = saved['%s/%d' % (name, index)]
+                    array[:] = saved[f'{name}/{index}']
 
-    def _optimizer_states(self, device=0):
-        """Yield (parameter's name, its optimizer arrays on one device), made if not there yet."""
+    def _optimizer_states(self, device: int = 0) -> Iterator[Tuple[str, List[NDArray]]]:
+        """Yield (parameter's name, its optimizer arrays on one device), which are created if needed."""
         updater, optimizer = self.trainer._updaters[device], self.trainer._optimizer
         for index, (name, parameter) in enumerate(self.parameters.items()):
             if parameter.grad_req == 'null':
@@ -358,14 +368,14 @@ class GluonEngine(Engine):
             yield name, _flat(updater.states[index])
 
 
-def _normalised(pixels):
+def _normalised(pixels: NDArray) -> NDArray:
     """`cifar_transforms.normalise` on the pixels' device."""
     mean, std = (mx.nd.array(each[None], pixels.context)
                  for each in (cifar_transforms.MEAN, cifar_transforms.STD))
     return (pixels.astype('float32') / 255 - mean) / std
 
 
-def _all_finite(gradients, chunk=200):
+def _all_finite(gradients: List[NDArray], chunk: int = 200) -> bool:
     """Whether all of a list of NDArrays are; waits for them."""
     verdict = mx.nd.ones(1, gradients[0].context)
     for start in range(0, len(gradients), chunk):
@@ -374,18 +384,18 @@ def _all_finite(gradients, chunk=200):
     return bool(verdict.asscalar())
 
 
-def _totals(sums, images):
+def _totals(sums: List[NDArray], images: int) -> Tuple[List[float], int]:
     """(the devices' sums added up, images); waits for the devices."""
     return np.sum([each.asnumpy() for each in sums], axis=0, dtype='float64').tolist(), images
 
 
-def _means(totals, images):
+def _means(totals: List[float], images: int) -> Metrics:
     """Metrics from sums over ``images`` images."""
     loss, right, *top5 = [total / max(images, 1) for total in totals]
     return Metrics(loss, right, images, *top5)
 
 
-def _flat(state):
+def _flat(state: Any) -> List[NDArray]:
     if state is None:
         return []
     if isinstance(state, (tuple, list)):

@@ -7,11 +7,16 @@ product by another name, though: with the gradient x at its output, softplus(h) 
 gradient x * sigmoid(h) at its input. So the gradients are written out here, as MXNet would write them but
 for the gates, whose operators are oneDNN's, with the same values.
 """
-import collections
-import json
+from __future__ import annotations
 
-from openatac.backends.mxnet.cpu_graph import output_shapes
-from openatac.graph.symbol import symbol_of
+import collections
+import itertools
+from typing import Callable, Dict, List, Optional, Set, Tuple
+
+import mxnet as mx
+
+from openatac.graph.gates import find_gates
+from openatac.graph.nodes import Graph, Node, Output
 
 # For each operator MXNet's operator of its gradients, and what that takes after the gradient of the output: a
 # function of the operator's inputs and outputs (source: the operators' FGradient in MXNet 1.9.1).
@@ -27,7 +32,8 @@ _GRADIENTS = {
 }
 
 
-def step_graph(symbol, image_shape, trained):
+def step_graph(symbol: mx.sym.Symbol, image_shape: Tuple[int, ...],
+               trained: Set[str]) -> Optional[Tuple[mx.sym.Symbol, List[str]]]:
     """(Symbol, names): ``data`` and ``target`` to logits, the gradients of ``names``, and that of ``data``.
 
     symbol : Symbol of the logits (B, classes) of ``data``, images (B, *image_shape)
@@ -37,118 +43,102 @@ def step_graph(symbol, image_shape, trained):
 
     None for a network without gates, and for one with other operators than ATAC's.
     """
-    gated = _exchange_gates(symbol, output_shapes(symbol, image_shape))
-    if gated is None:
+    graph = Graph.of(symbol)
+    graph.infer_shapes(data=(2, *image_shape))
+    if not _exchange_gates(graph):
         return None
-    graph = _Graph(gated)
-    if not all(_kind(node) in _RULES for node in graph.nodes):
+    forward = graph.nodes()
+    if not all(_kind(node) in _RULES for node in forward):
         return None
-    forward = range(len(graph.nodes))
     (logits,) = graph.heads
-    target = graph.add('null', [], name='target')
-    answer = graph.add('log_softmax', [logits], {'axis': '-1'})
-    graph.give(logits, graph.add('_backward_log_softmax', [graph.add('negative', [target]), answer],
-                                 {'axis': '-1'}))
-    for index in reversed(forward):
-        _RULES[_kind(graph.nodes[index])](graph, index)
-    gradients = {graph.nodes[index]['name']: graph.gradient(index) for index in forward}
-    names = [name for name, gradient in gradients.items() if name in trained and gradient]
+    gradients = _Gradients()
+    target = Output(Node('null', 'target'))
+    answer = gradients.operator('log_softmax', [logits], {'axis': '-1'})
+    gradients.add(logits, gradients.operator(
+        '_backward_log_softmax', [gradients.operator('negative', [target]), answer], {'axis': '-1'}))
+    for node in reversed(forward):
+        _RULES[_kind(node)](gradients, node)
+    found = {node.name: gradients.of(node) for node in forward}
+    names = [name for name, gradient in found.items() if name in trained and gradient]
     # The images' gradient is there for a BatchNorm on them: it updates its running statistics in its backward
     # pass, which MXNet would leave out.
-    return graph.symbol([logits] + [gradients[name] for name in (*names, 'data')]), names
+    return Graph([logits, *(found[name] for name in (*names, 'data'))]).symbol(), names
 
 
 # ---------------------------------------------------------------------------------- gates
 
-def _exchange_gates(symbol, shape_of):
-    """``symbol`` with oneDNN's operator for each x * sigmoid(h) of one shape; None if it has none."""
-    graph = json.loads(symbol.tojson())
-    nodes, found = graph['nodes'], False
-    for node in nodes:
-        if node['op'] not in ('broadcast_mul', 'elemwise_mul'):
-            continue
-        x, gate = node['inputs']
-        shapes = {shape_of.get(nodes[source]['name'] + '_output') for source, *_ in (x, gate)}
-        if len(shapes) == 1 and _kind(nodes[gate[0]]) == 'sigmoid':
-            h = _without_scale(nodes, *nodes[gate[0]]['inputs'])
-            node.update(op='_backward_Activation', attrs={'act_type': 'softrelu'}, inputs=[x, h, h])
-            found = True
-    return symbol_of(graph, nodes, graph['heads']) if found else None
+def _exchange_gates(graph: Graph) -> bool:
+    """Put oneDNN's operator in the place of each x * sigmoid(h) of one shape; whether there is one."""
+    found = [gate for gate in find_gates(graph)
+             if _kind(gate.factor.node) == 'sigmoid' and gate.x.shape == gate.factor.shape]
+    for x, factor, product in found:
+        h = _without_scale(factor.node.inputs[0])
+        product.operator, product.attributes = '_backward_Activation', {'act_type': 'softrelu'}
+        product.inputs = [x, h, h]
+    return bool(found)
 
 
-def _without_scale(nodes, entry):
+def _without_scale(output: Output) -> Output:
     """What is multiplied by 1 there: Swish is x * sigmoid(1 * x)."""
-    node = nodes[entry[0]]
-    return node['inputs'][0] if node['op'] == '_mul_scalar' and float(node['attrs']['scalar']) == 1 else entry
+    node = output.node
+    return node.inputs[0] if node.operator == '_mul_scalar' and node.get('scalar') == 1 else output
 
 
-def _gate(graph, index):
-    x, h, _ = graph.nodes[index]['inputs']
-    head = graph.gradient(index)
-    graph.give(x, graph.add('_backward_Activation', [head, h, h], {'act_type': 'softrelu'}))
-    product = graph.add('elemwise_mul', [head, x])
-    graph.give(h, graph.add('_backward_Activation', [product, h, h], {'act_type': 'sigmoid'}))
+def _gate(gradients: _Gradients, node: Node) -> None:
+    x, h, _ = node.inputs
+    head = gradients.of(node)
+    gradients.add(x, gradients.operator('_backward_Activation', [head, h, h], {'act_type': 'softrelu'}))
+    product = gradients.operator('elemwise_mul', [head, x])
+    gradients.add(h, gradients.operator('_backward_Activation', [product, h, h], {'act_type': 'sigmoid'}))
 
 
 # ------------------------------------------------------------------------------ gradients
 
-def _kind(node):
+def _kind(node: Node) -> str:
     """The operator's name, or for those that compute one of several functions, the function's."""
-    if node['op'] == 'Activation':
-        return node['attrs']['act_type']
-    return node['attrs']['pool_type'] + ' pooling' if node['op'] == 'Pooling' else node['op']
+    if node.operator == 'Activation':
+        return node.get('act_type')
+    return f"{node.get('pool_type')} pooling" if node.operator == 'Pooling' else node.operator
 
 
-def _sum(graph, index):
-    for entry in graph.nodes[index]['inputs']:
-        graph.give(entry, graph.gradient(index))
+def _sum(gradients: _Gradients, node: Node) -> None:
+    for source in node.inputs:
+        gradients.add(source, gradients.of(node))
 
 
-def _operator(graph, index):
-    node = graph.nodes[index]
+def _operator(gradients: _Gradients, node: Node) -> None:
     operator, takes = _GRADIENTS[_kind(node)]
-    inputs, outputs = node['inputs'], [[index, output, 0] for output in range(3)]
-    found, *_ = graph.add(operator, [graph.gradient(index), *takes(inputs, outputs)],
-                          node.get('attrs'), index)
-    for output, entry in enumerate(inputs[:3]):  # a BatchNorm's running statistics have none
-        graph.give(entry, [found, output, 0])
+    outputs = [Output(node, index) for index in range(3)]
+    found = gradients.operator(operator, [gradients.of(node), *takes(node.inputs, outputs)],
+                               node.attributes, node)
+    for index, source in enumerate(node.inputs[:3]):  # a BatchNorm's running statistics have none
+        gradients.add(source, Output(found.node, index))
 
 
-_RULES = dict({kind: _operator for kind in _GRADIENTS}, null=lambda graph, index: None, elemwise_add=_sum,
-              _backward_Activation=_gate)
+_RULES: Dict[str, Callable] = {**dict.fromkeys(_GRADIENTS, _operator), 'null': lambda gradients, node: None,
+                               'elemwise_add': _sum, '_backward_Activation': _gate}
 
 
-class _Graph:
-    """The nodes of a symbol and, behind them, those of its gradients.
+class _Gradients:
+    """The gradients of a graph's outputs, while they are put together."""
 
-    An entry, [node, output, 0] as in MXNet's JSON, is one output of one node.
-    """
+    def __init__(self) -> None:
+        self._numbers = itertools.count()  # in the names of new nodes
+        self._parts: Dict[Output, List[Output]] = collections.defaultdict(list)  # to be summed
 
-    def __init__(self, symbol):
-        self._graph = json.loads(symbol.tojson())
-        self.nodes, self.heads = self._graph['nodes'], self._graph['heads']
-        self._parts = collections.defaultdict(list)  # the gradients that reach an entry, to be summed
+    def operator(self, operator: str, inputs: List[Output], attributes: Optional[Dict[str, str]] = None,
+                 of: Optional[Node] = None) -> Output:
+        """The first output of a new node; from ``of``, the node whose gradient it is, MXNet infers shapes."""
+        return Output(Node(operator, f'gradient{next(self._numbers)}', inputs, attributes or {},
+                           depends_on=[of] if of else []))
 
-    def add(self, operator, inputs, attributes=None, of=None, name=None):
-        """The first output of a new node; by ``of``, the node whose gradient it is, MXNet infers shapes."""
-        index = len(self.nodes)
-        node = {'op': operator, 'name': name or 'gradient%d' % index, 'inputs': inputs}
-        if attributes:
-            node['attrs'] = attributes
-        if of is not None:
-            node['control_deps'] = [of]
-        self.nodes.append(node)
-        return [index, 0, 0]
+    def add(self, output: Output, gradient: Output) -> None:
+        """Add one of the gradients that reach ``output``."""
+        self._parts[output].append(gradient)
 
-    def give(self, entry, gradient):
-        self._parts[tuple(entry[:2])].append(gradient)
-
-    def gradient(self, index):
+    def of(self, node: Node) -> Optional[Output]:
         """The gradient of a node's first output; None if the loss does not depend on it."""
-        parts = self._parts[index, 0]
+        parts = self._parts[Output(node)]
         if len(parts) > 1:
-            parts[:] = [self.add('ElementWiseSum', list(parts), {'num_args': str(len(parts))})]
+            parts[:] = [self.operator('ElementWiseSum', list(parts), {'num_args': str(len(parts))})]
         return parts[0] if parts else None
-
-    def symbol(self, heads):
-        return symbol_of(self._graph, self.nodes, heads)

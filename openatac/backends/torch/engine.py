@@ -1,11 +1,15 @@
 """PyTorch's engine: a network of `to_torch` on the CPU or one GPU. It needs no MXNet."""
+from __future__ import annotations
+
 import collections
 import contextlib
 import zlib
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
 import numpy as np
 
-from openatac.backends.base import Engine, Metrics, SingleProcess
+from openatac.backends.base import Arrays, Engine, Metrics, SingleProcess
+from openatac.backends.loss_scale import LossScale
 from openatac.backends.torch.nag import NAG
 from openatac.backends.torch.objective import TorchObjective
 from openatac.backends.torch.pytorch import torch
@@ -16,7 +20,7 @@ PRECISIONS = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': t
 
 
 @contextlib.contextmanager
-def enough_memory():
+def enough_memory() -> Iterator[None]:
     """Turn a GPU's lack of memory into a DeviceError."""
     try:
         yield
@@ -26,7 +30,7 @@ def enough_memory():
 
 
 class TorchEngine(Engine):
-    """Trains and evaluates a network by MXNet's NAG, with the steps and the state of `GluonEngine`.
+    """Trains and evaluates a network by MXNet's NAG, with the steps and the state of `MxnetEngine`.
 
     Results are repeated bit by bit on the CPU, and to rounding on a GPU, whose kernels add in any order.
 
@@ -49,10 +53,12 @@ class TorchEngine(Engine):
     """
 
     @enough_memory()
-    def __init__(self, module, device, optimizer_params, dtype='float32', seed=0, objective=None,
-                 loss_scale=None, top5=False, wd_mult=None, tf32=False, compiled=False):
+    def __init__(self, module: torch.nn.Module, device: str, optimizer_params: Dict[str, float],
+                 dtype: str = 'float32', seed: int = 0, objective: Optional[TorchObjective] = None,
+                 loss_scale: Optional[LossScale] = None, top5: bool = False,
+                 wd_mult: Optional[Dict[str, float]] = None, tf32: bool = False, compiled: bool = False):
         if dtype not in PRECISIONS:
-            raise ValueError('dtype must be one of %s, not %r' % (', '.join(PRECISIONS), dtype))
+            raise ValueError(f'dtype must be one of {", ".join(PRECISIONS)}, not {dtype!r}')
         self.device, self.dtype, self.seed, self.top5 = _open_device(device), dtype, seed, top5
         self.objective, self.loss_scale = objective or TorchObjective(), loss_scale
         self.cluster = SingleProcess()
@@ -67,7 +73,7 @@ class TorchEngine(Engine):
         self.iteration = self.images = 0
         self.reset_metrics()
 
-    def _set_up_gpu(self, tf32, compiled):
+    def _set_up_gpu(self, tf32: bool, compiled: bool) -> None:
         # PyTorch's default lets cuDNN use TF32: three digits, where the published runs had seven.
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
         # Times cuDNN's algorithms for each shape at its first batch and keeps the fastest, as MXNet does.
@@ -76,7 +82,7 @@ class TorchEngine(Engine):
             # The layout that tensor cores work in: otherwise arrays are reordered around each convolution.
             self.layout = torch.channels_last
 
-    def _make_optimizer(self, params, wd_mult):
+    def _make_optimizer(self, params: Dict[str, float], wd_mult: Dict[str, float]) -> NAG:
         groups = collections.defaultdict(list)
         for name, parameter in self.parameters.items():
             groups[wd_mult.get(name, 1.0)].append(parameter)
@@ -84,11 +90,11 @@ class TorchEngine(Engine):
                    params['learning_rate'], params['momentum'], params['wd'])
 
     @property
-    def devices(self):
-        return '1 x %s' % ('gpu' if self.device.type == 'cuda' else 'cpu')
+    def devices(self) -> str:
+        return '1 x gpu' if self.device.type == 'cuda' else '1 x cpu'
 
     @property
-    def versions(self):
+    def versions(self) -> Dict[str, str]:
         versions = {'torch': torch.__version__}
         if self.device.type == 'cuda':
             versions.update(cuda=torch.version.cuda, cudnn=str(torch.backends.cudnn.version()))
@@ -97,7 +103,7 @@ class TorchEngine(Engine):
     # ------------------------------------------------------------------------ training
 
     @enough_memory()
-    def train_batch(self, images, labels, rate):
+    def train_batch(self, images: Any, labels: Any, rate: float) -> None:
         torch.manual_seed((self.seed * 1000003 + self.iteration) % 2 ** 31)
         self.optimizer.rate.fill_(rate)
         self.optimizer.zero_grad()
@@ -114,7 +120,8 @@ class TorchEngine(Engine):
         self.images += len(y)
         self._stay_near()
 
-    def _forward(self, x, y, targets, teaching):
+    def _forward(self, x: torch.Tensor, y: torch.Tensor, targets: torch.Tensor,
+                 teaching: Optional[torch.Tensor]) -> Tuple[torch.Tensor, torch.Tensor]:
         """(summed loss, [the same, summed measure]); the second without gradient."""
         with self._precision():
             output = self.module(x)
@@ -123,10 +130,10 @@ class TorchEngine(Engine):
         measure = self.objective.measure(output.detach(), y, targets)
         return loss, torch.stack([loss.detach(), measure.to(loss.dtype)])
 
-    def _precision(self):
+    def _precision(self) -> Any:
         return torch.autocast(self.device.type, PRECISIONS[self.dtype], enabled=self.dtype != 'float32')
 
-    def _update(self, loss, images):
+    def _update(self, loss: torch.Tensor, images: int) -> None:
         """The optimizer's step for the mean loss over ``images`` images, if its gradients are finite."""
         self.optimizer.rescale = 1 / images
         if self.loss_scale is None:
@@ -139,18 +146,18 @@ class TorchEngine(Engine):
                                                if parameter.grad is not None])):
             self.optimizer.step()
 
-    def _on_device(self, images, labels):
+    def _on_device(self, images: Any, labels: Any) -> Tuple[torch.Tensor, torch.Tensor]:
         """(B, C, H, W) in float32 and (B,) in int64, of NumPy or PyTorch."""
         return (self._moved(images).to(dtype=torch.float32), self._moved(labels).to(dtype=torch.int64))
 
-    def _moved(self, array):
+    def _moved(self, array: Any) -> torch.Tensor:
         array = torch.as_tensor(array)
         if self.device.type == 'cuda' and array.device.type == 'cpu':
             # From pageable memory a copy would wait for all that the GPU still has to do.
             array = array.pin_memory()
         return array.to(self.device, non_blocking=True)
 
-    def _stay_near(self):
+    def _stay_near(self) -> None:
         # CUDA queues hundreds of steps, and their batches in memory that cannot be paged; two steps ahead
         # keep it busy.
         if self.device.type == 'cuda':
@@ -158,16 +165,16 @@ class TorchEngine(Engine):
             if len(self._running) > 2:
                 self._running.popleft().synchronize()
 
-    def read_metrics(self):
+    def read_metrics(self) -> Metrics:
         return _means(self._sums, self.images)
 
-    def reset_metrics(self):
+    def reset_metrics(self) -> None:
         self._sums, self.images = torch.zeros(2, dtype=torch.float64, device=self.device), 0
 
     # ---------------------------------------------------------------------- evaluation
 
     @enough_memory()
-    def evaluate(self, batches):
+    def evaluate(self, batches: Iterable[Any]) -> Metrics:
         sums, images = torch.zeros(3 if self.top5 else 2, dtype=torch.float64, device=self.device), 0
         self.module.eval()
         try:
@@ -183,7 +190,7 @@ class TorchEngine(Engine):
             self.module.train()
         return _means(sums, images)
 
-    def _judge(self, output, y):
+    def _judge(self, output: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """[sum of losses, number of right answers, with top5 also of those among the five best]."""
         counts = [torch.nn.functional.cross_entropy(output, y, reduction='sum'),
                   (output.argmax(1) == y).sum()]
@@ -192,11 +199,11 @@ class TorchEngine(Engine):
             counts.append((best == y[:, None]).sum())
         return torch.stack([count.double() for count in counts])
 
-    def wait(self):
+    def wait(self) -> None:
         if self.device.type == 'cuda':
             torch.cuda.synchronize(self.device)
 
-    def device_memory(self):
+    def device_memory(self) -> float:
         if self.device.type != 'cuda':
             return 0.0
         free, total = torch.cuda.mem_get_info(self.device)
@@ -204,33 +211,33 @@ class TorchEngine(Engine):
 
     # --------------------------------------------------------------------------- state
 
-    def state(self):
-        arrays = {'%s/0' % name: _numbers(tensor) for name, tensor in self._tensors().items()}
+    def state(self) -> Tuple[Arrays, Dict[str, Any]]:
+        arrays = {f'{name}/0': _numbers(tensor) for name, tensor in self._tensors().items()}
         arrays.update(('optimizer/' + name, array) for name, array in self.optimizer_states().items())
         numbers = {'iteration': self.iteration, 'images': self.images}
         if self.loss_scale is not None:
             numbers['loss_scale'] = self.loss_scale.state()
         return arrays, numbers
 
-    def load_state(self, arrays, numbers):
+    def load_state(self, arrays: Arrays, numbers: Dict[str, Any]) -> None:
         for name, tensor in self._tensors().items():
-            _set(tensor, arrays['%s/0' % name])
+            _set(tensor, arrays[f'{name}/0'])
         self.load_optimizer_states({name[len('optimizer/'):]: array for name, array in arrays.items()
                                     if name.startswith('optimizer/')})
         self.iteration, self.images = numbers['iteration'], numbers['images']
         if self.loss_scale is not None:
             self.loss_scale.load_state(numbers['loss_scale'])
 
-    def _tensors(self):
+    def _tensors(self) -> Dict[str, torch.Tensor]:
         """{its name in a checkpoint: tensor}, but for the optimizer's."""
         tensors = {'parameter/' + name: tensor for name, tensor in self.module.state_dict().items()}
         return dict(tensors, metrics=self._sums)
 
-    def optimizer_states(self):
-        """As `GluonEngine` has them: the momentum, and for float16 also the weights in float32."""
+    def optimizer_states(self) -> Arrays:
+        """As `MxnetEngine` has them: the momentum, and for float16 also the weights in float32."""
         return {name: _numbers(tensor) for name, tensor in self._optimizer_tensors().items()}
 
-    def load_optimizer_states(self, saved):
+    def load_optimizer_states(self, saved: Arrays) -> None:
         """Go back to what `optimizer_states` of either engine returned.
 
         Raises KeyError or ValueError if it is of other parameters.
@@ -238,12 +245,12 @@ class TorchEngine(Engine):
         tensors = self._optimizer_tensors()
         for name, tensor in tensors.items():
             if saved[name].shape != tensor.shape:
-                raise ValueError('%s has shape %s and should have %s'
-                                 % (name, saved[name].shape, tuple(tensor.shape)))
+                raise ValueError(f'{name} has shape {saved[name].shape} and should have '
+                                 f'{tuple(tensor.shape)}')
         for name, tensor in tensors.items():
             _set(tensor, saved[name])
 
-    def _optimizer_tensors(self):
+    def _optimizer_tensors(self) -> Dict[str, torch.Tensor]:
         tensors = {}
         for name, parameter in self.parameters.items():
             tensors[name + '/0'] = self.optimizer.state[parameter]['momentum']
@@ -251,30 +258,30 @@ class TorchEngine(Engine):
                 tensors[name + '/1'] = parameter.detach()
         return tensors
 
-    def checksum(self):
+    def checksum(self) -> int:
         """A number that tells the present values of the trained parameters from others."""
         total = 0
         for parameter in self.parameters.values():
             total = zlib.crc32(_numbers(parameter), total)
         return total
 
-    def save_parameters(self, path):
+    def save_parameters(self, path: str) -> None:
         write_params(path, {name: _numbers(tensor) for name, tensor in self.module.state_dict().items()})
 
 
-def _open_device(name):
+def _open_device(name: str) -> torch.device:
     """The torch.device; DeviceError if it is a GPU that is not there."""
     device = torch.device(name)
     if device.type == 'cuda' and not torch.backends.cuda.is_built():
-        raise DeviceError('%s cannot be used, since this PyTorch (%s) is built for CPUs: install one for '
-                          'CUDA, or leave the GPU out' % (name, torch.__version__))
+        raise DeviceError(f'{name} cannot be used, since this PyTorch ({torch.__version__}) is built for '
+                          'CPUs: install one for CUDA, or leave the GPU out')
     if device.type == 'cuda' and (device.index or 0) >= torch.cuda.device_count():
-        raise DeviceError('%s is not there, since PyTorch sees %d GPUs: give a smaller number, or leave the '
-                          'GPU out' % (name, torch.cuda.device_count()))
+        raise DeviceError(f'{name} is not there, since PyTorch sees {torch.cuda.device_count()} GPUs: give a '
+                          'smaller number, or leave the GPU out')
     return device
 
 
-def _compiled(function, device):
+def _compiled(function: Callable, device: torch.device) -> Callable:
     """The function through torch.compile; DeviceError where that does not work."""
     from torch._dynamo.exc import TorchDynamoException  # loads the compiler, which takes seconds
 
@@ -283,31 +290,31 @@ def _compiled(function, device):
     fused = torch.compile(function, mode='reduce-overhead' if device.type == 'cuda' else 'default',
                           dynamic=False)
 
-    def call(*arrays):
+    def call(*arrays: Any) -> Any:
         try:
             return fused(*arrays)
         except TorchDynamoException as error:
-            raise DeviceError('torch.compile does not work here (%s): install a C++ compiler, or leave '
-                              '--compile out' % str(error).splitlines()[0]) from None
+            raise DeviceError(f'torch.compile does not work here ({str(error).splitlines()[0]}): install a '
+                              'C++ compiler, or leave --compile out') from None
     return call
 
 
-def _all_finite(gradients):
+def _all_finite(gradients: List[torch.Tensor]) -> bool:
     """Whether all of a list of tensors are; waits for them."""
     return bool(torch.stack(torch._foreach_norm(gradients)).isfinite().all())
 
 
-def _means(sums, images):
+def _means(sums: torch.Tensor, images: int) -> Metrics:
     """Metrics from sums over ``images`` images; waits for the device."""
     loss, right, *top5 = (sums / max(images, 1)).tolist()
     return Metrics(loss, right, images, *top5)
 
 
-def _numbers(tensor):
+def _numbers(tensor: torch.Tensor) -> np.ndarray:
     """Its numbers now, as an array of NumPy that later steps leave alone."""
     return np.array(tensor.detach().cpu(), order='C')
 
 
-def _set(tensor, array):
+def _set(tensor: torch.Tensor, array: np.ndarray) -> None:
     with torch.no_grad():
         tensor.copy_(torch.tensor(array))

@@ -1,21 +1,22 @@
 """Networks of MXNet as PyTorch modules, and their trained weights back again.
 
 `to_torch` builds a `torch.fx.GraphModule` node by node from the graph of a Gluon network or a symbol file.
-Outputs, gradients and running statistics are MXNet's (what deviates is listed in `torch_operators`). MXNet
-itself is needed for Gluon networks only: symbol files and their .params files are read without it.
+Outputs, gradients and running statistics are MXNet's; `openatac.backends.torch.operators` lists what is not.
+MXNet itself is needed for Gluon networks only: symbol files and their .params files are read without it.
 """
-import ast
-import json
+from __future__ import annotations
+
 import os
+from typing import Any, Dict, List, Set, Tuple
 
 import numpy as np
 
-from openatac.backends.torch.operators import attributes_of, batch_norm, find_operator, takes_training
+from openatac.backends.torch.operators import batch_norm, find_operator, takes_training
 from openatac.backends.torch.pytorch import torch
-from openatac.errors import OpenatacError, ParameterFileError
+from openatac.errors import ParameterFileError
 from openatac.files.checksums import check_files
 from openatac.files.writing import writing
-from openatac.graph.checks import read_graph
+from openatac.graph.nodes import Graph, Node
 from openatac.models.params_file import read_params, write_params
 
 INPUT = 'data'
@@ -35,18 +36,18 @@ def to_torch(network, params=None):
     (``features.0.gamma``) become modules within modules, names of symbols (``resnet0_conv0_weight``) stay
     whole, without MXNet's ``arg:`` and ``aux:``. Parameters are what Gluon trains; running statistics, fixed
     gammas and everything else with grad_req 'null' are buffers. (Symbol files, but for those of
-    `gluon_graph.export_graph`, do not tell a fixed beta or weight: there it is trained.)
+    `openatac.graph.structural.export_graph`, do not tell a fixed beta or weight: there it is trained.)
 
     Like any new module it is in training mode; eval() and train() switch BatchNorm and Dropout. Save its
     state_dict() or use `to_gluon`: PyTorch can't pickle it whole.
 
-    Raises OpenatacError for an operator that `torch_operators` does not know and a network without
-    values; ParameterFileError for arrays that are not the network's; ValueError for something else than
-    a network.
+    Raises OpenatacError for an operator that has no PyTorch form and a network without values;
+    ParameterFileError for arrays that are not the network's; ValueError for something else than a network.
     """
     graph, arrays = _load(network, params)
-    _check_arrays(graph['nodes'], arrays)
-    untrained = _untrained(graph['nodes'])
+    nodes = graph.nodes()
+    _check_arrays(nodes, arrays)
+    untrained = _untrained(nodes)
     module = torch.fx.GraphModule(torch.nn.Module(), torch.fx.Graph())
     for name, array in arrays.items():
         _register(module, name, torch.tensor(array), name not in untrained)
@@ -83,8 +84,7 @@ def _numbers(tensor):
 
 # ------------------------------------------------------------------------------------- reading
 
-def _load(network, params):
-    """(graph, arrays): the parsed JSON of a symbol and {name: numpy.ndarray}."""
+def _load(network: Any, params: Any) -> Tuple[Graph, Dict[str, np.ndarray]]:
     if isinstance(network, (str, os.PathLike)):
         path = os.fspath(network)
         graph = _read_graph(path)
@@ -92,7 +92,7 @@ def _load(network, params):
             params = path[:-len(SYMBOL_SUFFIX)] + '-0000.params'
             check_files(path[:-len(SYMBOL_SUFFIX)], [params])
     elif hasattr(network, 'tojson'):
-        graph = json.loads(network.tojson())
+        graph = Graph.of(network)
     elif hasattr(network, 'hybrid_forward'):
         from openatac.graph.structural import graph_of
         graph, own = graph_of(network)
@@ -105,14 +105,11 @@ def _load(network, params):
     return graph, _arrays(params)
 
 
-def _read_graph(path):
+def _read_graph(path: str) -> Graph:
     if not path.endswith(SYMBOL_SUFFIX):
         raise ValueError('a symbol file is called PREFIX%s, and %s is not' % (SYMBOL_SUFFIX, path))
     check_files(path[:-len(SYMBOL_SUFFIX)], [path])
-    graph = read_graph(path)
-    if any('param' in node or 'attr' in node for node in graph['nodes']):
-        raise OpenatacError('%s is of an MXNet before 1.0: load and save it with MXNet 1.9.1' % path)
-    return graph
+    return Graph.read(path)
 
 
 def _arrays(params):
@@ -123,30 +120,30 @@ def _arrays(params):
             for name, array in params.items()}
 
 
-def _check_arrays(nodes, arrays):
-    shapes = {node['name']: ast.literal_eval(node.get('attrs', {}).get('__shape__', 'None'))
-              for node in nodes if node['op'] == 'null' and node['name'] != INPUT}
+def _check_arrays(nodes: List[Node], arrays: Dict[str, np.ndarray]) -> None:
+    shapes = {node.name: node.get('__shape__') for node in nodes if node.is_variable and node.name != INPUT}
     missing, unexpected = sorted(set(shapes) - set(arrays)), sorted(set(arrays) - set(shapes))
     if missing or unexpected:
         raise ParameterFileError('the parameters are of another network: %d are missing and %d unexpected, '
                                  'such as %s' % (len(missing), len(unexpected), (missing + unexpected)[0]))
     for name, shape in shapes.items():
         found = arrays[name].shape
-        if shape and not (len(shape) == len(found) and all(s in (0, f) for s, f in zip(shape, found))):
-            raise ParameterFileError('the parameters are of another network: %s has shape %s there and %s '
-                                     'here' % (name, found, shape))
+        if shape and not (isinstance(shape, tuple) and len(shape) == len(found)
+                          and all(s in (0, f) for s, f in zip(shape, found))):
+            raise ParameterFileError(f'the parameters are of another network: {name} has shape {found} there '
+                                     f'and {shape} here')
 
 
 # ------------------------------------------------------------------------------------ building
 
-def _untrained(nodes):
+def _untrained(nodes: List[Node]) -> Set[str]:
     """The names of running statistics, fixed gammas and what the graph says is not trained."""
-    names = {node['name'] for node in nodes if node.get('attrs', {}).get('__grad_req__') == 'null'}
+    names = {node.name for node in nodes if node.attributes.get('__grad_req__') == 'null'}
     for node in nodes:
-        if node['op'] == 'BatchNorm':
-            _, gamma, _, *statistics = (nodes[source]['name'] for source, *_ in node['inputs'])
+        if node.operator == 'BatchNorm':
+            _, gamma, _, *statistics = (source.node.name for source in node.inputs)
             names.update(statistics)
-            if attributes_of(node).get('fix_gamma', True):
+            if node.get('fix_gamma', True):
                 names.add(gamma)
     return names
 
@@ -164,21 +161,20 @@ def _register(module, name, tensor, trained):
         module.register_buffer(name, tensor)
 
 
-def _torch_graph(symbol):
-    """The torch.fx.Graph of a symbol's parsed JSON."""
-    graph, made = torch.fx.Graph(), []
+def _torch_graph(symbol: Graph) -> torch.fx.Graph:
+    graph, made = torch.fx.Graph(), {}
     data = graph.placeholder(INPUT)
     training = graph.create_node('get_attr', 'training')  # the module's own, as train() and eval() set it
-    for node in symbol['nodes']:
-        if node['op'] == 'null':
-            made.append(data if node['name'] == INPUT else graph.create_node('get_attr', node['name']))
+    for node in symbol.nodes():
+        if node.is_variable:
+            made[node] = data if node.name == INPUT else graph.create_node('get_attr', node.name)
             continue
         function, operands, settings = find_operator(node)
         if takes_training(function):
             settings = dict(settings, training=training)
-        inputs = tuple(made[source] for source, *_ in node['inputs'])
-        made.append(graph.create_node('call_function', function, inputs + operands, settings, node['name']))
-    heads = tuple(made[source] for source, *_ in symbol['heads'])
+        inputs = tuple(made[source.node] for source in node.inputs)
+        made[node] = graph.create_node('call_function', function, inputs + operands, settings, node.name)
+    heads = tuple(made[head.node] for head in symbol.heads)
     graph.output(heads[0] if len(heads) == 1 else heads)
     graph.eliminate_dead_code()
     return graph

@@ -1,40 +1,22 @@
-"""What a batch teaches, in PyTorch, without MXNet: see `openatac.backends.mxnet.objective.Objective`."""
-from openatac.backends.base import mixup_share
+"""What a batch teaches, in PyTorch, without MXNet."""
+from __future__ import annotations
+
+from openatac.backends.base import Objective
 from openatac.backends.torch.pytorch import torch
 
 F = torch.nn.functional
 
 
-class TorchObjective:
-    """Softmax cross entropy with the label, or with what is made of it. Nothing in it waits for a GPU.
+class TorchObjective(Objective):
+    """`Objective` on tensors; its teacher is a Module, which is put into evaluation mode for good.
 
-    classes : int; needed for smoothing and mixup
-    smoothing : share of a label's weight that is spread over all classes
-    mixup : alpha of the beta distribution by which a batch is mixed with itself reversed, 0 for none
-    mixup_iterations : int; no batch is mixed from this iteration on
-    teacher : torch.nn.Module, or None; its softened answers are learned too. It is put into evaluation
-        mode for good
-    temperature, hard_weight : of the distillation: its softness, and the share of the labels
-
-    metric : what `measure` gives, 'accuracy', or with mixup 'rmse'
-
-    Logits may have any precision; losses and targets have float32.
+    Nothing in it waits for a GPU. Logits may have any precision; losses and targets have float32.
     """
 
-    def __init__(self, classes=None, smoothing=0.0, mixup=0.0, mixup_iterations=0, teacher=None,
-                 temperature=20.0, hard_weight=0.5):
-        self.classes, self.smoothing = classes, smoothing
-        self.mixup, self.mixup_iterations = mixup, mixup_iterations
+    def __post_init__(self) -> None:
         # A module of `to_torch` comes in training mode, in which the batches would change its statistics.
-        self.teacher = None if teacher is None else teacher.eval()
-        self.temperature, self.hard_weight = temperature, hard_weight
-        self.metric = 'rmse' if mixup else 'accuracy'
-
-    def mixing(self, seed, iteration):
-        """The share of each image that stays its own in that iteration, lambda, in [0, 1]."""
-        if not self.mixup or iteration >= self.mixup_iterations:
-            return 1.0
-        return mixup_share(self.mixup, seed, iteration)
+        if self.teacher is not None:
+            self.teacher.eval()
 
     def inputs(self, images, share):
         """lambda x + (1 - lambda) x reversed, for images (B, ...)."""
@@ -42,7 +24,7 @@ class TorchObjective:
 
     def targets(self, labels, share):
         """Labels (B,), of any integers, in int64, or their distribution over the classes (B, classes)."""
-        if not (self.smoothing or self.mixup):
+        if not self.is_soft:
             return labels.long()
         targets = self._distribution(labels)
         return targets if share == 1 else share * targets + (1 - share) * targets.flip(0)

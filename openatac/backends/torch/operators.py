@@ -10,11 +10,12 @@ attributes are. To add one, add one line. Known deviations, all of them on purpo
 - A BatchNorm's running statistics are updated in the forward pass, as MXNet's are on a GPU; on the CPU MXNet
   does it in the backward pass, and for a BatchNorm on the image only if the image wants a gradient.
 """
-import ast
 import inspect
+from typing import Any, Callable, Dict, Tuple
 
 from openatac.backends.torch.pytorch import torch
 from openatac.errors import OpenatacError
+from openatac.graph.nodes import Node
 
 F = torch.nn.functional
 
@@ -75,6 +76,13 @@ def avg_pool(x, kernel=(), stride=(), pad=(), global_pool=False, pooling_convent
     return function(x, kernel, stride or 1, pad or 0, pooling_convention == 'full', count_include_pad)
 
 
+def sum_pool(x, kernel=(), stride=(), pad=(), global_pool=False):
+    if global_pool:
+        return x.sum(tuple(range(2, x.dim())), keepdim=True)
+    function = (F.avg_pool2d, F.avg_pool3d)[x.dim() - 4]
+    return function(x, kernel, stride or 1, pad or 0, divisor_override=1)
+
+
 def adaptive_avg_pool(x, output_size):
     return F.adaptive_avg_pool2d(x, output_size)
 
@@ -122,6 +130,11 @@ def dot(left, right, transpose_a=False, transpose_b=False):
 
 def batch_dot(left, right, transpose_a=False, transpose_b=False):
     return torch.bmm(left.mT if transpose_a else left, right.mT if transpose_b else right)
+
+
+def mean(x, axis=None, keepdims=False):
+    y = x.mean(axis if isinstance(axis, int) else tuple(axis or range(x.dim())), keepdims)
+    return y if y.dim() else y.reshape(1)
 
 
 def softmax(x, axis=-1):
@@ -251,6 +264,7 @@ def cast(x, dtype):
 OPERATORS = {
     'Convolution': convolution, 'FullyConnected': fully_connected, 'BatchNorm': batch_norm,
     'GroupNorm': group_norm, 'Dropout': dropout, 'Pooling max': max_pool, 'Pooling avg': avg_pool,
+    'Pooling sum': sum_pool,
     '_contrib_AdaptiveAvgPooling2D': adaptive_avg_pool, 'UpSampling nearest': upsample_nearest,
     '_contrib_BilinearResize2D like': resize_like,
 
@@ -261,7 +275,8 @@ OPERATORS = {
 
     'relu': torch.relu, 'sigmoid': torch.sigmoid, 'tanh': torch.tanh, 'exp': torch.exp, 'log': torch.log,
     'sin': torch.sin, 'cos': torch.cos, 'sqrt': torch.sqrt, 'square': torch.square, 'abs': torch.abs,
-    'negative': torch.neg, 'erf': torch.erf, 'clip': clip, 'softmax': softmax, 'ones_like': torch.ones_like,
+    'negative': torch.neg, 'erf': torch.erf, 'clip': clip, 'mean': mean, 'softmax': softmax,
+    'ones_like': torch.ones_like,
     'zeros_like': torch.zeros_like, '_copy': torch.clone, 'BlockGrad': torch.detach, 'Cast': cast,
 
     'elemwise_add': torch.add, 'elemwise_sub': torch.sub, 'elemwise_mul': torch.mul,
@@ -290,7 +305,8 @@ SILENT = {'kernel', 'num_filter', 'num_hidden', 'num_args', 'no_bias', 'workspac
 # Attributes of which the function above covers only these values.
 COVERED = {
     ('Convolution', 'layout'): ('NCHW', 'NCW', 'NCDHW', None), ('BatchNorm', 'output_mean_var'): (False,),
-    ('Pooling', 'layout'): ('NCHW', 'NCW', 'NCDHW', None), ('Pooling', 'count_include_pad'): (True, False),
+    ('mean', 'exclude'): (False,), ('Pooling', 'layout'): ('NCHW', 'NCW', 'NCDHW', None),
+    ('Pooling', 'count_include_pad'): (True, False),
     ('Pooling', 'pooling_convention'): ('valid', 'full'), ('UpSampling', 'num_args'): (1,),
     ('Dropout', 'mode'): ('training',), ('Dropout', 'axes'): ((), None),
     ('softmax', 'temperature'): (1, None), ('softmax', 'use_length'): (False,), ('softmax', 'dtype'): (None,),
@@ -299,12 +315,12 @@ COVERED = {
 }
 
 
-def find_operator(node):
-    """What a node of a symbol file computes: (function, operands after its inputs, keyword arguments).
+def find_operator(node: Node) -> Tuple[Callable, Tuple[Any, ...], Dict[str, Any]]:
+    """What a node computes: (function, operands after its inputs, keyword arguments).
 
     Raises OpenatacError, with the operator's name, if the table does not cover it or its attributes.
     """
-    operator, attributes = node['op'], attributes_of(node)
+    operator, attributes = node.operator, node.settings()
     key = operator
     if operator in KINDS:
         kind, default = KINDS[operator]
@@ -312,20 +328,15 @@ def find_operator(node):
     if key not in OPERATORS:
         raise OpenatacError('there is no PyTorch form of the operator %s (of %s): '
                             'openatac.backends.torch.operators.OPERATORS has those that there are'
-                            % (key, node['name']))
+                            % (key, node.name))
     operands = (attributes.pop('scalar'),) if 'scalar' in attributes else ()
     settings = _settings(OPERATORS[key])
     for name, value in attributes.items():
         known = name in settings or name in SILENT
         if value not in COVERED.get((operator, name), (value,) if known else ()):
             raise OpenatacError('there is no PyTorch form of the operator %s (of %s) with %s=%s'
-                                % (key, node['name'], name, value))
+                                % (key, node.name, name, value))
     return OPERATORS[key], operands, {name: value for name, value in attributes.items() if name in settings}
-
-
-def attributes_of(node):
-    """{name: value} of a node, without those of the user (``__lr_mult__``)."""
-    return {name: _value(text) for name, text in node.get('attrs', {}).items() if not name.startswith('__')}
 
 
 def takes_training(function):
@@ -338,10 +349,3 @@ def _settings(function):
         return inspect.signature(function).parameters
     except ValueError:  # one of PyTorch's own, which stands for an operator without attributes
         return ()
-
-
-def _value(text):
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text

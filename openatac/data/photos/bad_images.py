@@ -17,10 +17,12 @@ class Photos(Protocol):
     def __len__(self) -> int: ...
 
     def name(self, index: int) -> str:
-        """What messages call image ``index``."""
+        """Return what messages call image ``index``."""
+        ...
 
     def read(self, index: int) -> tuple[bytes, int]:
-        """(the bytes of image file ``index``, its label); raises `BadRecord` if it cannot be read."""
+        """Return (the bytes of image file ``index``, its label); raise `BadRecord` if it cannot be read."""
+        ...
 
 
 class BadImages:

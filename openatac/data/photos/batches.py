@@ -18,7 +18,7 @@ Arrays = tuple[np.ndarray, np.ndarray]  # images (B, 3, size, size) and labels (
 
 
 def first_iteration(epoch: int, images: int, batch_size: int) -> int:
-    """The batch, counted over all epochs, at which ``epoch`` begins, as in MXNet's ImageRecordIter.
+    """Return the batch, counted over all epochs, at which ``epoch`` begins, as in MXNet's ImageRecordIter.
 
     ImageRecordIter rounds an epoch's last batch up and begins the next epoch where that batch ended, so some
     epochs have one batch more than others.
@@ -78,7 +78,7 @@ class TrainingPhotos:
         self._workers = PhotoWorkers(make, self._share, size, workers)
 
     def batches(self, epoch: int) -> int:
-        """The number of batches in ``epoch``."""
+        """Return the number of batches in ``epoch``."""
         return self._iteration(epoch + 1) - self._iteration(epoch)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Arrays]:

@@ -1,7 +1,7 @@
 """Decode JPEG and PNG files and resize images by OpenCV alone, for the same bits on every machine.
 
 GluonCV requires the package opencv-python, which loads only where the system has libraries for windows. The
-headless variant needs none; setup.py explains how it becomes the one that is installed.
+headless variant needs none; pyproject.toml explains how it becomes the one that is installed.
 """
 import types
 
@@ -14,7 +14,7 @@ _PNG, _END_OF_PNG = b'\x89PNG', b'IEND\xaeB`\x82'
 
 
 def decode(data: bytes) -> np.ndarray:
-    """The image file ``data`` as uint8 (H, W, 3), RGB even if it is grey.
+    """Decode the image file ``data`` to uint8 (H, W, 3), RGB even if it is grey.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def import_opencv() -> types.ModuleType:
-    """The module ``cv2``; raises ImportError, with the remedy, if it is missing or cannot load."""
+    """Import ``cv2``; raise ImportError, with the remedy, if it is missing or cannot load."""
     try:
         import cv2
     except ImportError as error:

@@ -50,15 +50,15 @@ class ImageFolder:
         return len(self._names)
 
     def fingerprint(self) -> str:
-        """A text that tells this data set from others, made of the names of its files."""
-        return f'{len(self)}:{zlib.crc32(self._names, zlib.crc32(self._labels)):08x}'
+        """Return a text that tells this data set from others, made of the names of its files."""
+        return f'{len(self)}:{zlib.crc32(self._names.data, zlib.crc32(self._labels.data)):08x}'
 
     def name(self, index: int) -> str:
-        """The path of image ``index``, relative to the root."""
+        """Return the path of image ``index``, relative to the root."""
         return os.path.join(self.class_names[self._labels[index]], os.fsdecode(self._names[index]))
 
     def read(self, index: int) -> tuple[bytes, int]:
-        """(the bytes of image file ``index``, its label); raises BadRecord if it cannot be read."""
+        """Return (the bytes of image file ``index``, its label); raise BadRecord if it cannot be read."""
         try:
             data = read_input(os.path.join(self.root, self.name(index)), IMAGE_LIMIT)
             return data, int(self._labels[index])
@@ -90,7 +90,7 @@ def _is_class(entry: 'os.DirEntry[str]') -> bool:
 
 
 def _images_in(folder: str) -> list[bytes]:
-    """The names of the folder's image files, sorted."""
+    """Return the names of the folder's image files, sorted."""
     try:
         return sorted(name for name in os.listdir(os.fsencode(folder))
                       if os.path.splitext(name)[1].lower() in _EXTENSIONS and not name.startswith(b'.'))

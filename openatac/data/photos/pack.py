@@ -42,7 +42,8 @@ from openatac.files.writing import flush, replace_file, write_text
 QUALITY = 95  # of images that must be compressed again, as in MXNet's im2rec
 KEPT = b'\xff\xd8', b'\x89PNG'  # the first bytes of files that ImageRecordIter reads as they are
 
-Item, Result = TypeVar('Item'), TypeVar('Result')
+Item = TypeVar('Item')
+Result = TypeVar('Result')
 
 
 class PackSettings(NamedTuple):
@@ -63,6 +64,9 @@ class PackSettings(NamedTuple):
     shuffle: Optional[int] = None
 
 
+UNCHANGED = PackSettings()  # images as they are, sorted by class
+
+
 class Packed(NamedTuple):
     """What a packing wrote: images, their classes, and how many bad images it left out."""
 
@@ -71,7 +75,7 @@ class Packed(NamedTuple):
     bad: int
 
 
-def pack(folder: str, out: str, settings: PackSettings = PackSettings(), workers: int = 1,
+def pack(folder: str, out: str, settings: PackSettings = UNCHANGED, workers: int = 1,
          max_bad_share: float = MAX_BAD_SHARE) -> Optional[Packed]:
     """Write out.rec, out.idx, out.classes and out.crc32.
 
@@ -135,7 +139,7 @@ def _only_cleanup_is_left(rec: str) -> bool:
 
 @contextlib.contextmanager
 def _locked(path: str) -> Iterator[BinaryIO]:
-    """The file, open to read and append, locked; raises DataError if another run has locked it."""
+    """Open the file to read and append, locked; raise DataError if another run has locked it."""
     with contextlib.ExitStack() as stack:
         try:
             file = stack.enter_context(locked(path))
@@ -179,7 +183,7 @@ class _Packing:
         self.position, self.checksums = 0, array.array('I')
 
     def description(self) -> dict[str, Any]:
-        """What another run must have in common with this one to continue its file."""
+        """Return what another run must have in common with this one to continue its file."""
         import PIL
         names = hashlib.sha256()
         for index in self.order.tolist():
@@ -205,7 +209,7 @@ class _Packing:
         return True
 
     def _written(self) -> tuple[list[int], int, 'array.array[int]']:
-        """The places of the whole records in the file, the offset of their end, and their checksums."""
+        """Return the places of the whole records in the file, where they end, and their checksums."""
         try:
             records = RecordFile(self.part.name)
             whole = len(records) - (not records.is_complete(len(records) - 1))
@@ -229,7 +233,7 @@ class _Packing:
         self.part.flush()
 
     def record(self, place: int) -> tuple[Optional[bytes], str]:
-        """(the record of the image at a place of the order, ''), or (None, why there is none)."""
+        """Return (the record of the image at a place of the order, ''), or (None, why there is none)."""
         try:
             data, label = self.images.read(int(self.order[place]))
             image = decode(data)
@@ -240,7 +244,7 @@ class _Packing:
 
 
 def _recode(data: bytes, image: np.ndarray, settings: PackSettings) -> bytes:
-    """The image file to be packed for the image file ``data``, which decodes to ``image`` (H, W, 3)."""
+    """Return the file to pack for the image file ``data``, which decodes to ``image`` (H, W, 3)."""
     height, width = image.shape[:2]
     smaller = settings.resize is not None and min(height, width) > settings.resize
     if data.startswith(KEPT) and settings.quality is None and not smaller:
@@ -249,7 +253,7 @@ def _recode(data: bytes, image: np.ndarray, settings: PackSettings) -> bytes:
     picture = Image.fromarray(image)
     if settings.resize is not None and smaller:
         scale = settings.resize / min(height, width)
-        picture = picture.resize((round(width * scale), round(height * scale)), Image.BICUBIC)
+        picture = picture.resize((round(width * scale), round(height * scale)), Image.Resampling.BICUBIC)
     file = io.BytesIO()
     picture.save(file, 'JPEG', quality=settings.quality or QUALITY)
     return file.getvalue()
@@ -299,7 +303,7 @@ def check_records(rec: str, idx: Optional[str] = None, workers: int = 1) -> Chec
 
 
 def _check_record(records: RecordFile, index: int) -> tuple[Optional[int], Optional[str]]:
-    """(the label of a record or None, what is wrong with it or None)."""
+    """Return (the label of a record or None, what is wrong with it or None)."""
     try:
         data, label = records.read(index)
     except (BadRecord, DataError) as error:

@@ -83,15 +83,15 @@ class RecordFile:
         return self._bounds.tolist()
 
     def fingerprint(self) -> str:
-        """A text that tells this data set from others, made of the offsets of its records."""
-        return f'{len(self)}:{zlib.crc32(self._bounds.astype("int64")):08x}'
+        """Return a text that tells this data set from others, made of the offsets of its records."""
+        return f'{len(self)}:{zlib.crc32(self._bounds.astype("int64").data):08x}'
 
     def name(self, index: int) -> str:
-        """What messages call image ``index``."""
+        """Return what messages call image ``index``."""
         return f'{self.path}, record {index}'
 
     def read(self, index: int) -> tuple[bytes, int]:
-        """(the bytes of image file ``index``, its label, or the first of several).
+        """Return (the bytes of image file ``index``, its label, or the first of several).
 
         Raises
         ------
@@ -112,14 +112,14 @@ class RecordFile:
         return payload[start:], self._checked(label, index)
 
     def image_id(self, index: int) -> int:
-        """The id in the header of record ``index``, read without the image."""
+        """Return the id in the header of record ``index``, read without the image."""
         head = os.pread(self._file, HEAD.size + IMAGE.size, int(self._bounds[index]))
         if len(head) < HEAD.size + IMAGE.size:
             raise BadRecord('the record is cut off')
         return IMAGE.unpack_from(head, HEAD.size)[2]
 
     def payload(self, index: int) -> bytes:
-        """The whole payload of record ``index``; raises BadRecord if it is damaged."""
+        """Return the whole payload of record ``index``; raise BadRecord if it is damaged."""
         data = self.record(index)
         payload = _join_parts(data)
         if self._checksums is not None and zlib.crc32(data) != self._checksums[index]:
@@ -127,7 +127,7 @@ class RecordFile:
         return payload
 
     def record(self, index: int) -> bytes:
-        """The bytes of the file from the offset of record ``index`` to that of the next."""
+        """Return the bytes of the file from the offset of record ``index`` to that of the next."""
         start, end = self._bounds[index:index + 2].tolist()
         if end - start > LONGEST:
             raise BadRecord(f'the record is {end - start} bytes long')
@@ -145,7 +145,7 @@ class RecordFile:
         return True
 
     def _checked(self, label: float, index: int) -> int:
-        """The label as an int; raises DataError if it is not one of the classes."""
+        """Return the label as an int; raise DataError if it is not one of the classes."""
         if label == label // 1 and 0 <= label < (self.classes or float('inf')):
             return int(label)
         among = f'{self.classes} classes (0 to {self.classes - 1})' if self.classes else 'classes'
@@ -186,7 +186,7 @@ class RecordFile:
 # ---------------------------------------------------------------------------------- records
 
 def pack_record(payload: bytes) -> bytes:
-    """The bytes of a record with that payload."""
+    """Return the bytes of a record with that payload."""
     parts, start = [], 0
     for found in _aligned_magic(payload):
         parts.append(payload[start:found])
@@ -199,7 +199,7 @@ def pack_record(payload: bytes) -> bytes:
 
 
 def _aligned_magic(payload: bytes) -> Iterator[int]:
-    """The offsets, at multiples of 4, of the magic number in a payload."""
+    """Return the offsets, at multiples of 4, of the magic number in a payload."""
     found = payload.find(MAGIC)
     while found >= 0:
         if found % 4 == 0:
@@ -212,7 +212,7 @@ def _pack_part(kind: int, part: bytes) -> bytes:
 
 
 def _join_parts(data: bytes) -> bytes:
-    """The payload of the one record that ``data`` should be."""
+    """Return the payload of the one record that ``data`` should be."""
     parts, at = [], 0
     wanted: tuple[int, ...] = (_WHOLE, _FIRST)
     while wanted:
@@ -242,7 +242,7 @@ def _part_at(file: int, offset: int) -> Optional[tuple[int, int]]:
 
 
 def _record_end(file: int, offset: int, size: int) -> Optional[int]:
-    """The offset, maybe beyond ``size``, at which the record at ``offset`` ends; None if there is none."""
+    """Return where the record at ``offset`` ends, maybe beyond ``size``; None if there is none."""
     part = _part_at(file, offset)
     if part is None or part[0] not in (_WHOLE, _FIRST):
         return None
@@ -258,7 +258,7 @@ def _record_end(file: int, offset: int, size: int) -> Optional[int]:
 # ------------------------------------------------------------------------------------ index
 
 def _scan(file: int, size: int, rec: str) -> np.ndarray:
-    """The offsets of all records, found from head to head; the last record may be cut short."""
+    """Return the offsets of all records, found from head to head; the last record may be cut short."""
     offsets, at = [], 0
     while at < size:
         end = _record_end(file, at, size)
@@ -271,7 +271,7 @@ def _scan(file: int, size: int, rec: str) -> np.ndarray:
 
 
 def _read_index(idx: str, rec: str, size: int) -> np.ndarray:
-    """The offsets that an index lists, sorted."""
+    """Return the offsets that an index lists, sorted."""
     try:
         lines = read_input(idx, 2 * size + TEXT_LIMIT)  # a line is shorter than two records
     except OSError as error:
@@ -296,7 +296,7 @@ def _read_index(idx: str, rec: str, size: int) -> np.ndarray:
 
 
 def index_beside(rec: str) -> Optional[str]:
-    """The path of the index beside a record file, or None if there is none."""
+    """Return the path of the index beside a record file, or None if there is none."""
     path = os.path.splitext(rec)[0] + '.idx'
     return path if os.path.lexists(path) else None
 
@@ -304,12 +304,12 @@ def index_beside(rec: str) -> Optional[str]:
 # -------------------------------------------------------------------------------- checksums
 
 def checksum_list(rec: str) -> str:
-    """The path of a record file's checksums: a line of key and CRC-32 for each record, in its order."""
+    """Return the path of a record file's checksums: lines of key and CRC-32, in the order of records."""
     return os.path.splitext(rec)[0] + '.crc32'
 
 
 def _read_checksums(rec: str, count: int) -> Optional[np.ndarray]:
-    """The CRC-32 of each of ``count`` records; None if there is no list of them beside the file."""
+    """Return the CRC-32 of each of ``count`` records; None if there is no list of them beside the file."""
     path = checksum_list(rec)
     try:
         fields = read_input(path, TEXT_LIMIT + 64 * count).split()
@@ -331,12 +331,12 @@ def _read_checksums(rec: str, count: int) -> Optional[np.ndarray]:
 # ---------------------------------------------------------------------------------- classes
 
 def class_list(rec: str) -> str:
-    """The path of a record file's list of class names, one on each line."""
+    """Return the path of a record file's list of class names, one on each line."""
     return os.path.splitext(rec)[0] + '.classes'
 
 
 def _class_names(rec: str, classes: Optional[int]) -> Optional[tuple[str, ...]]:
-    """The class names listed beside the file, or None; raises DataError if there are not ``classes``."""
+    """Return the class names listed beside the file, or None; raise DataError for a wrong number."""
     path = class_list(rec)
     try:
         text = read_text(path, errors='surrogateescape')

@@ -130,7 +130,7 @@ def _draw_part(rng: np.random.RandomState, height: int,
 
 
 def centre(image: np.ndarray, size: int) -> np.ndarray:
-    """The central size x size pixels of (H, W, 3), enlarged first if it has fewer."""
+    """Cut out the central size x size pixels of (H, W, 3), enlarged first if it has fewer."""
     height, width = image.shape[:2]
     size32 = np.float32(size)  # the precision of the published pipeline, which decides how it rounds
     if height < size:

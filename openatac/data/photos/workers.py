@@ -205,7 +205,7 @@ def _end(processes: Iterable['subprocess.Popen[bytes]']) -> None:
 
 def _shared_memory(slots: int, batch_size: int,
                    *shape: int) -> tuple[Any, tuple[np.ndarray, np.ndarray]]:
-    """A file without a name, and the arrays in it: images (slots, B, ...) and labels (slots, B)."""
+    """Return a file without a name, and the arrays in it: images (slots, B, ...) and labels (slots, B)."""
     size = 4 * slots * batch_size * (int(np.prod(shape)) + 1)
     file = tempfile.TemporaryFile(dir=_memory_folder(size))
     file.truncate(size)
@@ -213,7 +213,7 @@ def _shared_memory(slots: int, batch_size: int,
 
 
 def _memory_folder(size: int) -> Optional[str]:
-    """The system's folder for shared memory if it has room, or None for that of temporary files."""
+    """Return the system's folder for shared memory if it has room, or None for that of temporary files."""
     with contextlib.suppress(OSError):
         state = os.statvfs('/dev/shm')
         if state.f_bavail * state.f_frsize >= size and os.access('/dev/shm', os.W_OK):

@@ -21,7 +21,7 @@ from openatac.export.onnx.operators import convert
 from openatac.files.checksums import check_files
 from openatac.files.reading import check_input
 from openatac.files.writing import replace_file, writing
-from openatac.graph.nodes import read_symbol
+from openatac.graph.constants import fold_constants
 from openatac.version import __version__
 
 # Those of ONNX 1.12 (June 2022), which ONNX Runtime reads from 1.12 on, and other readers of that time.
@@ -48,7 +48,7 @@ def to_onnx(symbol, params, image_shape, name='network', metadata=None):
     onnx = import_onnx('onnx')
     graph = OnnxGraph(inputs=('data', 'output'))
     arrays = {key.split(':', 1)[-1]: _numpy(array) for key, array in params.items()}
-    nodes = read_symbol(symbol, arrays, image_shape)
+    nodes = fold_constants(symbol, arrays, image_shape)
     for node in nodes:
         graph.label = node.name
         tensor = graph.tensors[node] = _tensor(graph, node)
@@ -133,11 +133,11 @@ def _numpy(array):
 
 def _tensor(graph, node):
     """Write one node to the graph; returns the tensor of its output."""
-    if node.operator == 'null':
+    if node.is_variable:
         return node.name if node.value is None else graph.parameter(node.name, node.value)
     if node.value is not None:
         return graph.constant(node.value)
-    return convert(graph, node, [graph.tensors[source] for source in node.inputs])
+    return convert(graph, node, [graph.tensors[source.node] for source in node.inputs])
 
 
 def _model(onnx, graph, image_shape, output_shape, name, metadata):

@@ -18,9 +18,9 @@ class OnnxGraph:
 
     operators : list of `Operator`, each after those that feed it.
     constants : {tensor: NumPy array}.
-    tensors : {`symbol_graph.Node`: tensor} of the nodes that are written.
+    tensors : {`openatac.graph.nodes.Node`: tensor} of the nodes that are written.
     shapes : {tensor: shape} of those whose shape was told; strings in it depend on the batch, see
-        `openatac.graph.nodes`.
+        `openatac.graph.constants`.
     label : what the next operators' outputs are named after.
     """
 

@@ -1,8 +1,8 @@
 """MXNet's operators in ONNX's: one small function for each whose meaning differs, by name in CONVERTERS.
 
 A converter is given the `OnnxGraph`, the `Node` and the node's inputs as tensors of the graph; it returns
-the tensor that equals the node's output. What is constant never gets here (see `symbol_graph`). To add an
-operator, add one line to a table. Opset 17 (see `onnx.py`) is what the operators are written in.
+the tensor that equals the node's output. What is constant never gets here (see `openatac.graph.constants`).
+To add an operator, add one line to a table. The operators are written in opset 17.
 """
 import functools
 import math
@@ -61,11 +61,6 @@ def _dropout(graph, node, x):
 def _cast(graph, node, x):
     _only(node, 'dtype', None, 'float16', 'float32', 'float64')  # all is float32 in the file
     return x
-
-
-def _multiply(graph, node, x, y):
-    """``y`` is not written out where it repeats one number for many pixels."""
-    return graph.add('Mul', x, _unrepeated(graph, node.inputs[1]) or y)
 
 
 def _square(graph, node, x):
@@ -229,8 +224,10 @@ def _group_norm(graph, node, x, gamma, beta):
 
 
 def _pooling(graph, node, x):
-    kind = _only(node, 'pool_type', 'max', 'max', 'avg')
+    kind = _only(node, 'pool_type', 'max', 'max', 'avg', *(['sum'] if node.get('global_pool') else []))
     _only(node, 'layout', None, None, 'None', 'NCW', 'NCHW', 'NCDHW')
+    if kind == 'sum':
+        return graph.add('ReduceSum', x, graph.constant(range(2, len(node.shape)), np.int64), keepdims=1)
     if node.get('global_pool', False):
         return graph.add('GlobalMaxPool' if kind == 'max' else 'GlobalAveragePool', x)
     window = _window(node, tuple(node.get('kernel')))
@@ -266,6 +263,14 @@ def _adaptive_pooling(graph, node, x):
     return graph.add('AveragePool', x, kernel_shape=sides, strides=sides)
 
 
+def _mean(graph, node, x):
+    _only(node, 'exclude', False, False)
+    axis = node.get('axis')
+    axes = [axis] if isinstance(axis, int) else list(axis or range(len(node.inputs[0].shape)))
+    mean = graph.add('ReduceMean', x, axes=axes, keepdims=int(node.get('keepdims', False)))
+    return mean if len(axes) < len(node.inputs[0].shape) else graph.reshape(mean, (), node.shape)
+
+
 def _softmax(graph, node, x):
     _only(node, 'temperature', None, None, 1.0)
     return graph.add('Softmax', x, axis=node.get('axis', -1))
@@ -275,9 +280,6 @@ def _softmax(graph, node, x):
 
 def _dot(graph, node, a, b):
     """The sum over the last axis of ``a`` and the first of ``b``; over the other one where transposed."""
-    total = _sum(graph, node)
-    if total is not None:
-        return total
     left, right = (source.shape for source in node.inputs)
     if node.get('transpose_a', False):
         a, left = graph.transpose(graph.reshape(a, left, (left[0], -1)), (1, 0)), (-1, left[0])
@@ -291,69 +293,10 @@ def _dot(graph, node, a, b):
 
 
 def _batch_dot(graph, node, a, b):
-    total = _sum(graph, node)
-    if total is not None:
-        return total
     rank = len(node.shape)
     swapped = [*range(rank - 2), rank - 1, rank - 2]
     return graph.add('MatMul', *(graph.transpose(x, swapped) if node.get(flag, False) else x
                                  for x, flag in ((a, 'transpose_a'), (b, 'transpose_b'))))
-
-
-def _sum(graph, node):
-    """A product with a vector of ones, written as the sum that it is; None for others."""
-    for ones, other in ((0, 1), (1, 0)):
-        axes, free = _axes(node)
-        vector, x = node.inputs[ones], node.inputs[other]
-        if vector.operator == 'ones_like' and all(vector.shape[axis] == 1 for axis in free[ones]):
-            axis = graph.constant([axes[other]], np.int64)
-            total = graph.add('ReduceSum', graph.tensors[x], axis, keepdims=1)
-            shape = tuple(1 if axis == axes[other] else size for axis, size in enumerate(x.shape))
-            return graph.reshape(total, shape, node.shape)
-    return None
-
-
-def _unrepeated(graph, node):
-    """What stands, reshaped to multiply the node's equal, in the node; None if it repeats nothing.
-
-    MXNet repeats a gate for all pixels by a product with ones, for the sake of a fast gradient.
-    """
-    product = node.inputs[0] if node.operator == 'reshape_like' else node
-    if product.operator not in ('dot', 'batch_dot'):
-        return None
-    for ones, other in ((0, 1), (1, 0)):
-        axes, free = _axes(product)
-        repeated, factor = product.inputs[ones], product.inputs[other]
-        if repeated.operator == 'ones_like' and repeated.shape[axes[ones]] == 1:
-            first = len(product.shape) - len(free[1]) if ones else len(product.shape) - len(free[0] + free[1])
-            places = range(first, first + len(free[ones]))
-            shape = tuple(1 if axis in places else size for axis, size in enumerate(product.shape))
-            to = _spread(product.shape, shape, node.shape)
-            return to and graph.reshape(graph.tensors[factor], factor.shape, to)
-    return None
-
-
-def _axes(node):
-    """For each factor of a product: the axis that is summed over, and those that are the product's."""
-    ranks, summed, free = [len(source.shape) for source in node.inputs], [], []
-    for rank, at_end, flag in zip(ranks, (True, False), ('transpose_a', 'transpose_b')):
-        first = 0 if node.operator == 'dot' else rank - 2  # those before are the batch
-        summed.append(rank - 1 if at_end != node.get(flag, False) else first)
-        free.append([axis for axis in range(first, rank) if axis != summed[-1]])
-    return summed, free
-
-
-def _spread(full, shape, to):
-    """``shape``, which is ``full`` with some sizes 1, for a tensor ``full`` reshaped to ``to``; None if it
-    can not be told."""
-    same = 0
-    while same < min(len(full), len(to)) and full[same] == to[same]:
-        same += 1
-    if shape[same:] == full[same:]:
-        return shape[:same] + to[same:]
-    if set(shape[same:]) <= {1}:
-        return shape[:same] + (1,) * len(to[same:])
-    return None
 
 
 # --------------------------------------------------------------------------------- maxima and their places
@@ -367,8 +310,8 @@ def _pick(graph, node, x, places):
     """Elements at ``places``, which are of floating point in MXNet; a maximum if they are the maxima's."""
     shape = node.inputs[0].shape
     axis = _only(node, 'axis', -1, *range(-len(shape), len(shape))) % len(shape)
-    data, source = node.inputs
-    if source.operator == 'argmax' and source.inputs[0] is data and source.get('axis') % len(shape) == axis:
+    data, source = node.inputs[0], node.inputs[1].node
+    if source.operator == 'argmax' and source.inputs[0] == data and source.get('axis') % len(shape) == axis:
         return graph.add('ReduceMax', x, axes=[axis], keepdims=int(node.get('keepdims', False)))
     one = shape[:axis] + (1,) + shape[axis + 1:]
     places = graph.add('Cast', graph.reshape(places, source.shape, one), to=INT64)
@@ -386,7 +329,8 @@ ACTIVATIONS = {'relu': 'Relu', 'sigmoid': 'Sigmoid', 'tanh': 'Tanh', 'softrelu':
 SAME = {
     'relu': 'Relu', 'sigmoid': 'Sigmoid', 'tanh': 'Tanh', 'softsign': 'Softsign', 'exp': 'Exp', 'log': 'Log',
     'sqrt': 'Sqrt', 'abs': 'Abs', 'negative': 'Neg', 'sin': 'Sin', 'cos': 'Cos', 'erf': 'Erf',
-    'elemwise_add': 'Add', 'elemwise_sub': 'Sub', 'elemwise_div': 'Div', '_maximum': 'Max', '_minimum': 'Min',
+    'elemwise_add': 'Add', 'elemwise_sub': 'Sub', 'elemwise_mul': 'Mul', 'elemwise_div': 'Div',
+    '_maximum': 'Max', '_minimum': 'Min',
     'broadcast_add': 'Add', 'broadcast_sub': 'Sub', 'broadcast_mul': 'Mul', 'broadcast_div': 'Div',
     'broadcast_maximum': 'Max', 'broadcast_minimum': 'Min',
 }
@@ -401,7 +345,7 @@ CONVERTERS = {
     **{name: functools.partial(_scalar_with, kind) for name, kind in SCALAR_WITH.items()},
     **dict.fromkeys(VIEWS, _view),
     '_copy': _pass, 'BlockGrad': _pass, 'Dropout': _dropout, 'Cast': _cast,
-    'elemwise_mul': _multiply, 'square': _square, 'clip': _clip, 'ones_like': _ones, 'zeros_like': _zeros,
+    'square': _square, 'clip': _clip, 'ones_like': _ones, 'zeros_like': _zeros,
     'Activation': _activation, 'LeakyReLU': _leaky_relu,
     'transpose': _transpose, 'SwapAxis': _swap_axes, 'Concat': _concat,
     'slice': _slice, 'slice_axis': _slice_axis, 'slice_like': _slice_like,
@@ -409,6 +353,7 @@ CONVERTERS = {
     'UpSampling': _upsampling, '_contrib_BilinearResize2D': _bilinear_resize,
     'Convolution': _convolution, 'FullyConnected': _fully_connected,
     'BatchNorm': _batch_norm, 'GroupNorm': _group_norm,
-    'Pooling': _pooling, '_contrib_AdaptiveAvgPooling2D': _adaptive_pooling, 'softmax': _softmax,
+    'Pooling': _pooling, '_contrib_AdaptiveAvgPooling2D': _adaptive_pooling, 'mean': _mean,
+    'softmax': _softmax,
     'dot': _dot, 'batch_dot': _batch_dot, 'argmax': _argmax, 'pick': _pick,
 }

@@ -7,7 +7,7 @@ import statistics
 from typing import TYPE_CHECKING, Iterable, Sequence, Tuple
 
 from openatac.console.text import for_html
-from openatac.pictures import plain_text
+from openatac.pictures import literal_text
 from openatac.study.comparison import results
 from openatac.study.comparison.figures import MEASURES, accuracy_figure, curves_figure
 from openatac.study.comparison.results import Group
@@ -163,7 +163,7 @@ def _costs(group: Group) -> Tuple[float, float, float]:
 def _figures(groups: Sequence[Group], measure: str) -> str:
     """Accuracy against parameters, and curves for each depth."""
     try:
-        with plain_text():
+        with literal_text():
             return _drawn(groups, measure)
     except ImportError:
         return _paragraphs(["The figures are missing, since matplotlib is not installed "

@@ -19,7 +19,7 @@ from openatac.errors import CheckpointError, OpenatacError
 from openatac.runtime.threads import thread_count
 from openatac.study.finished_runs import read_run
 from openatac.training.run_folder import RunFolder
-from openatac.training.tracking import on_terminal
+from openatac.training.tracking.log import on_terminal
 
 WRONG_COMMAND = 2
 TRAIN_CIFAR = [sys.executable, '-m', 'openatac', 'train-cifar']

@@ -3,11 +3,14 @@
 All are read off the symbol graph, a network's own or that of a symbol file, so nothing has to be told
 about its layers.
 """
-import json
-from typing import NamedTuple, Tuple
+from __future__ import annotations
+
+from typing import Dict, List, NamedTuple, Tuple
 
 import mxnet as mx
 import numpy as np
+
+from openatac.graph.nodes import Graph, Node
 
 # Operators that compute nothing: what they give is what they got, in another shape.
 VIEWS = ('Flatten', 'Reshape', 'reshape', 'reshape_like', 'expand_dims', 'squeeze', 'identity', '_copy')
@@ -42,7 +45,7 @@ class Layer(NamedTuple):
     activations: int
 
 
-def costs(net, image_shape, published=False):
+def costs(net: mx.gluon.HybridBlock, image_shape: Tuple[int, ...], published: bool = False) -> Costs:
     """Costs of an initialised network for one image of ``image_shape`` (C, H, W).
 
     published: count a dense layer as 2 * inputs * outputs - inputs + outputs, as the count behind
@@ -51,70 +54,68 @@ def costs(net, image_shape, published=False):
     parameters = net._collect_params_with_prefix().values()
     sizes = {parameter.name: int(np.prod(parameter.shape)) for parameter in parameters}
     trainable = sum(sizes[parameter.name] for parameter in parameters if parameter.grad_req != 'null')
-    every = layers(net(mx.sym.var('data')), image_shape, published)
-    return Costs(sum(sizes.values()), trainable, sum(layer.multiply_adds for layer in every),
-                 sum(layer.activations for layer in every))
+    return _in_all(sizes, trainable, layers(net(mx.sym.var('data')), image_shape, published))
 
 
-def symbol_costs(symbol, image_shape, published=False):
+def symbol_costs(symbol: mx.sym.Symbol, image_shape: Tuple[int, ...], published: bool = False) -> Costs:
     """Costs of a symbol with the input ``data``, such as a symbol file's.
 
-    It does not tell what is trained: taken are all arrays but running statistics and fixed gammas.
+    It does not say what is trained: taken are all arrays but running statistics and fixed gammas.
     """
-    shapes, _, statistics = symbol.infer_shape(data=(1,) + tuple(image_shape))
-    sizes = {name: int(np.prod(shape)) for name, shape in zip(symbol.list_arguments(), shapes)
-             if name != 'data'}
-    nodes = json.loads(symbol.tojson())['nodes']
-    fixed = {nodes[node['inputs'][1][0]]['name'] for node in nodes
-             if node['op'] == 'BatchNorm' and node.get('attrs', {}).get('fix_gamma', 'True') == 'True'}
+    nodes = _nodes(symbol, image_shape)
+    sizes = _sizes(nodes)
+    fixed = {node.inputs[1].node.name for node in nodes
+             if node.operator == 'BatchNorm' and node.get('fix_gamma', True)}
+    fixed.update(symbol.list_auxiliary_states())
     trainable = sum(size for name, size in sizes.items() if name not in fixed)
-    every = layers(symbol, image_shape, published)
-    return Costs(sum(sizes.values()) + sum(int(np.prod(shape)) for shape in statistics), trainable,
-                 sum(layer.multiply_adds for layer in every), sum(layer.activations for layer in every))
+    return _in_all(sizes, trainable, layers(symbol, image_shape, published))
 
 
-def layers(symbol, image_shape, published=False):
+def layers(symbol: mx.sym.Symbol, image_shape: Tuple[int, ...], published: bool = False) -> List[Layer]:
     """The `Layer`s of a symbol with the input ``data``, in the order of computation; see `costs`."""
-    internals = symbol.get_internals()
-    _, shapes, _ = internals.infer_shape(data=(1,) + tuple(image_shape))
-    shape_of = dict(zip(internals.list_outputs(), shapes))
-    nodes = json.loads(symbol.tojson())['nodes']
-    uncounted = {node['name']: int(np.prod(shape_of[node['name']])) for node in nodes
-                 if node['op'] == 'null' and node['name'] != 'data'}
-    return [_layer(node, nodes, shape_of, uncounted, published) for node in nodes if node['op'] != 'null']
+    nodes = _nodes(symbol, image_shape)
+    uncounted = _sizes(nodes)
+    return [_layer(node, uncounted, published) for node in nodes if not node.is_variable]
 
 
-def _layer(node, nodes, shape_of, uncounted, published):
+def _nodes(symbol: mx.sym.Symbol, image_shape: Tuple[int, ...]) -> List[Node]:
+    """The nodes with their shapes for one image."""
+    graph = Graph.of(symbol)
+    graph.infer_shapes(data=(1, *image_shape))
+    return graph.nodes()
+
+
+def _sizes(nodes: List[Node]) -> Dict[str, int]:
+    return {node.name: int(np.prod(node.shape)) for node in nodes if node.is_variable and node.name != 'data'}
+
+
+def _in_all(sizes: Dict[str, int], trainable: int, found: List[Layer]) -> Costs:
+    return Costs(sum(sizes.values()), trainable, sum(layer.multiply_adds for layer in found),
+                 sum(layer.activations for layer in found))
+
+
+def _layer(node: Node, uncounted: Dict[str, int], published: bool) -> Layer:
     """The `Layer` of a node; takes its arrays off ``uncounted``, so that shared ones count once."""
-    parameters = sum(uncounted.pop(nodes[source[0]]['name'], 0) for source in node['inputs'])
-    output = _shape(node, shape_of)
-    return Layer(node['name'], node['op'], output[1:], parameters,
-                 _multiply_adds(node, nodes, shape_of, published),
-                 0 if node['op'] in VIEWS else int(np.prod(output)))
+    parameters = sum(uncounted.pop(source.node.name, 0) for source in node.inputs)
+    return Layer(node.name, node.operator, node.shape[1:], parameters, _multiply_adds(node, published),
+                 0 if node.operator in VIEWS else int(np.prod(node.shape)))
 
 
-def _shape(node, shape_of):
-    name = node['name']
-    return next(shape_of[key] for key in (name, name + '_output', name + '_output0') if key in shape_of)
-
-
-def _multiply_adds(node, nodes, shape_of, published):
-    operator, outputs = node['op'], int(np.prod(_shape(node, shape_of)))
-    if operator not in ('Convolution', 'FullyConnected', *PRODUCTS):
+def _multiply_adds(node: Node, published: bool) -> int:
+    if node.operator not in ('Convolution', 'FullyConnected', *PRODUCTS):
         return 0
-    inputs = [nodes[source[0]] for source in node['inputs'][:2]]
-    first, weight = (_shape(source, shape_of) for source in inputs)
-    if operator == 'Convolution':  # each output element is one dot product with its filter
+    outputs, first, weight = int(np.prod(node.shape)), *(source.shape for source in node.inputs[:2])
+    if node.operator == 'Convolution':  # each output element is one dot product with its filter
         return outputs * int(np.prod(weight[1:]))
-    if operator == 'FullyConnected':
+    if node.operator == 'FullyConnected':
         units, length = weight
         return 2 * length * units - length + units if published else outputs * length
-    if any(_is_ones(source, nodes) for source in inputs):
+    if any(_is_ones(source.node) for source in node.inputs[:2]):
         return 0
-    return outputs * first[-2 if node.get('attrs', {}).get('transpose_a') in ('True', '1') else -1]
+    return outputs * first[-2 if node.get('transpose_a') else -1]
 
 
-def _is_ones(node, nodes):
-    if node['op'] in VIEWS + SLICES:
-        return _is_ones(nodes[node['inputs'][0][0]], nodes)
-    return node['op'] in ('ones_like', '_ones')
+def _is_ones(node: Node) -> bool:
+    if node.operator in VIEWS + SLICES:
+        return _is_ones(node.inputs[0].node)
+    return node.operator in ('ones_like', '_ones')

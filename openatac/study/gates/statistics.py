@@ -4,18 +4,20 @@ A gated unit gives back its input times something: x * g(x), section III of "Att
 Which units of a network are gated, and by what, is read off its symbol graph, so that ATAC, SE and any
 other unit of that form (Swish and xUnit too) need nothing said of them here.
 """
-import json
+from __future__ import annotations
+
 import math
-from typing import Any, NamedTuple
+from typing import Dict, List, NamedTuple, Optional
 
 import mxnet as mx
 import numpy as np
 from mxnet.gluon import nn
 
+from openatac.graph.gates import Gate, find_gates
+from openatac.graph.nodes import Graph, Node, Output
 from openatac.models.zoo import stage_of
 from openatac.nn.atac import ChaATAC
 
-PRODUCTS = ('elemwise_mul', 'broadcast_mul')
 LOW, HIGH = 0.1, 0.9  # near 0 and near 1, as the columns' names say
 CONSTANT = float(np.finfo('float32').eps)  # a smaller deviation is rounding
 COLUMNS = ('layer', 'stage', 'unit', 'channels', 'height', 'width', 'images', 'mean', 'standard_deviation',
@@ -23,41 +25,42 @@ COLUMNS = ('layer', 'stage', 'unit', 'channels', 'height', 'width', 'images', 'm
            'relu_mask_mean', 'relu_mask_correlation')
 
 
-class Gate(NamedTuple):
-    """A factor of a unit's output, as symbols in the graph of the network.
+class UnitGate(NamedTuple):
+    """A factor of a unit's output.
 
     layer: the unit's structural name, such as 'features.2.0.msAA1', with ':1', ':2' behind it where a
     unit has several gates; stage: its number as text, '' outside of the stages; unit: what it is;
-    x: its input; gate: the factor.
+    x: its input; factor: the gate.
     """
 
     layer: str
     stage: str
     unit: str
-    x: Any
-    gate: Any
+    x: Output
+    factor: Output
 
 
-def find_gates(net):
-    """The `Gate`s of a HybridBlock that takes images, in the order of computation; [] if it has none."""
+def unit_gates(net: mx.gluon.HybridBlock) -> List[UnitGate]:
+    """The gates of a network that takes images, in the order of computation; [] if it has none."""
     calls, hooks = [], []
     for layer, stage, block in _blocks(net):
         hooks.append(block.register_forward_hook(
             lambda unit, inputs, output, place=(layer, stage): calls.append(
-                (*place, unit, inputs[0], output))))
+                (*place, unit, inputs[0].name, output.name))))
     try:
-        graph = net(mx.sym.var('data'))
+        graph = Graph.of(net(mx.sym.var('data')))
     finally:
         for hook in hooks:
             hook.detach()
-    operators = {node['name']: node['op'] for node in json.loads(graph.tojson())['nodes']}
-    gates = []
+    nodes = {node.name: node for node in graph.nodes()}
+    gates = {gate.product: gate for gate in find_gates(graph)}
+    found = []
     for layer, stage, unit, x, output in calls:
-        factors = _factors(x, output, operators)
-        for number, factor in enumerate(factors, 1):
-            name = layer if len(factors) == 1 else '%s:%d' % (layer, number)
-            gates.append(Gate(name, stage, _kind(unit), x, factor))
-    return gates
+        chain = _chain(nodes.get(x), nodes.get(output), gates)
+        for number, gate in enumerate(chain, 1):
+            name = layer if len(chain) == 1 else f'{layer}:{number}'
+            found.append(UnitGate(name, stage, _kind(unit), chain[0].x, gate.factor))
+    return found
 
 
 def _blocks(block, path='', stage=''):
@@ -68,15 +71,15 @@ def _blocks(block, path='', stage=''):
         yield from _blocks(child, path + name + '.', child_stage)
 
 
-def _factors(x, output, operators):
-    """[g1, g2, ...] if ``output`` is x * g1 * g2 * ..., else []."""
-    factors = []
-    while output.name != x.name:
-        if operators.get(output.name) not in PRODUCTS:
+def _chain(x: Optional[Node], output: Optional[Node], gates: Dict[Node, Gate]) -> List[Gate]:
+    """The gates [g1, g2, ...] if ``output`` is x * g1 * g2 * ..., else []."""
+    chain: List[Gate] = []
+    while output is not x:
+        if output not in gates:
             return []
-        output, factor = output.get_children()
-        factors.insert(0, factor)
-    return factors
+        chain.insert(0, gates[output])
+        output = chain[0].x.node
+    return chain
 
 
 def _kind(unit):
@@ -107,11 +110,12 @@ def gate_statistics(net, batches):
     A statistic that a constant gate or mask does not have is None. [] for a network without gates.
     Raises FloatingPointError if inputs or gates are not finite.
     """
-    gates = find_gates(net)
+    gates = unit_gates(net)
     if not gates:
         return []
-    inside = mx.gluon.SymbolBlock([symbol for gate in gates for symbol in (gate.x, gate.gate)],
-                                  mx.sym.var('data', dtype='float32'), params=net.collect_params())
+    wanted = Graph([output for gate in gates for output in (gate.x, gate.factor)])
+    inside = mx.gluon.SymbolBlock(wanted.symbol(), mx.sym.var('data', dtype='float32'),
+                                  params=net.collect_params())
     sums = [_Sums() for _ in gates]
     for images in batches:
         values = [value.asnumpy() for value in inside(mx.nd.array(images))]

@@ -1,11 +1,14 @@
 """Whether other processes compute on the processors that a training on the CPU needs for itself."""
+from __future__ import annotations
+
 import os
 import time
 from collections.abc import Callable, Collection
-from typing import NamedTuple, Optional
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional
 
 from openatac.runtime.threads import thread_count
-from openatac.training.tracking import Tracker, log
+from openatac.training.tracking.log import log
+from openatac.training.tracking.trackers import Tracker
 
 WINDOW = 10.0  # seconds of one look: far above the 10 ms in which the kernel counts
 WINDOWS = 2    # that must be crowded in a row, so that an update or a compile of some seconds is nothing
@@ -34,12 +37,12 @@ class ContentionWatch(Tracker):
     threads : int; with how many this process computes
     """
 
-    def __init__(self, progress, read: Optional[Callable[[], Optional[Usage]]] = None, threads: int = 0):
+    def __init__(self, progress: Any, read: Optional[Callable[[], Optional[Usage]]] = None, threads: int = 0):
         self.progress, self.read = progress, read or read_usage
         self.threads = threads or int(thread_count()[0])
         self.before, self.crowded, self.said = self.read(), 0, False
 
-    def interval(self, step, values):
+    def interval(self, step: int, values: Dict[str, float]) -> None:
         """Look at the time since the last look, unless that was a moment ago."""
         if self.said or self.before is None:
             return
@@ -85,7 +88,7 @@ def read_usage(root: str = '/proc') -> Optional[Usage]:
     return Usage(time.monotonic(), busy / tick, own / tick, len(processors))
 
 
-def _busy_ticks(lines, processors: Collection[int]) -> int:
+def _busy_ticks(lines: Iterable[str], processors: Collection[int]) -> int:
     """From /proc/stat: user, nice, system, irq, softirq and steal, without idle and iowait."""
     names = {f'cpu{processor}' for processor in processors}
     rows = (line.split() for line in lines)
@@ -94,7 +97,8 @@ def _busy_ticks(lines, processors: Collection[int]) -> int:
 
 def _ticks_of_descendants(root: str, process: int) -> int:
     """What a process and the ones that it started, and they, have used: data workers are no others."""
-    ticks, children = {}, {}
+    ticks: Dict[int, int] = {}
+    children: Dict[int, List[int]] = {}
     for name in filter(str.isdigit, os.listdir(root)):
         try:
             with open(os.path.join(root, name, 'stat')) as handle:

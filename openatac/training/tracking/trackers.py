@@ -1,109 +1,62 @@
-"""What a run says and leaves behind: console, log file, metrics, picture, TensorBoard, W&B.
+"""What a run reports to: files of metrics, a picture, TensorBoard, Weights & Biases.
 
 Trackers get the list of all epochs' rows, the history, so that what a resumed run leaves is what an
 uninterrupted one would have left.
 """
+from __future__ import annotations
+
 import json
 import logging
 import os
 import secrets
-import sys
-from logging.handlers import MemoryHandler
+from typing import Any, Dict, List, Optional
 
-from openatac.console.streams import LogFormatter
 from openatac.errors import OpenatacError
 from openatac.files.csv_file import write_csv
 from openatac.files.reading import read_text
 from openatac.files.writing import write_text
-from openatac.training.curves import draw_curves
+from openatac.training.tracking.curves import draw_curves
 
 log = logging.getLogger('openatac')
-FORM = '%(asctime)s %(levelname)s %(message)s'  # of a line in the log file
-
-
-def on_terminal():
-    """Whether someone sees progress bars; standard error may also be closed."""
-    return sys.stderr is not None and sys.stderr.isatty()
-
-
-class _Console(logging.Handler):
-    """Prints above a progress bar instead of through it, and not what the bar shows itself."""
-
-    def __init__(self):
-        super().__init__()
-        self.setFormatter(LogFormatter())
-
-    def emit(self, record):
-        if getattr(record, 'on_bar', False):
-            return
-        from tqdm import tqdm
-        try:
-            tqdm.write(self.format(record), file=sys.stderr)
-        except Exception:  # a closed terminal must not end the run
-            self.handleError(record)
-
-
-def log_to(path=None, form=FORM):
-    """Send the log to the console and append it to the file ``path``, once that is known.
-
-    What is said before then, by the reader of the data for one, goes into the file as well.
-    """
-    logging.raiseExceptions = False  # a full disk is reported by the checkpoint, once
-    log.setLevel(logging.INFO)
-    if path is None:
-        _close_handlers()
-        log.handlers = [_Console(), MemoryHandler(capacity=1000, flushLevel=logging.CRITICAL + 1)]
-        return
-    file = logging.FileHandler(path, encoding='utf-8', errors='backslashreplace')
-    file.setFormatter(LogFormatter(form))
-    for handler in log.handlers:
-        if isinstance(handler, MemoryHandler):
-            handler.setTarget(file)  # closing it passes on what it holds
-    _close_handlers()
-    log.handlers = [_Console(), file]
-
-
-def _close_handlers():
-    for handler in log.handlers:
-        handler.close()
+History = List[Dict[str, Any]]  # a row for each epoch
 
 
 class Tracker:
-    """What is told how a run goes; each kind takes of it what it needs."""
+    """Reports how a run goes; each kind overrides what it needs."""
 
-    def interval(self, step, values):
-        """Some times in an epoch: {name: number} after ``step`` iterations."""
+    def interval(self, step: int, values: Dict[str, float]) -> None:
+        """Report {name: number} after ``step`` iterations, some times in an epoch."""
 
-    def epoch(self, history):
-        """After each epoch: the rows of all epochs so far."""
+    def epoch(self, history: History) -> None:
+        """Report the rows of all epochs so far, after each epoch."""
 
-    def finish(self, history, summary):
-        """At the end of the run: all rows, and the run in short."""
+    def finish(self, history: History, summary: Dict[str, Any]) -> None:
+        """Report all rows and the summary, at the end of the run."""
 
 
 class MetricsFiles(Tracker):
     """``metrics.jsonl`` and ``metrics.csv`` with a row per epoch, and ``summary.json`` at the end."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: str):
         self.folder = folder
 
-    def epoch(self, history):
+    def epoch(self, history: History) -> None:
         write_text(os.path.join(self.folder, 'metrics.jsonl'),
                    ''.join(json.dumps(row) + '\n' for row in history))
         write_csv(os.path.join(self.folder, 'metrics.csv'), list(history[0]), history)
 
-    def finish(self, history, summary):
+    def finish(self, history: History, summary: Dict[str, Any]) -> None:
         write_text(os.path.join(self.folder, 'summary.json'), json.dumps(summary, indent=1) + '\n')
 
 
 class HistoryPicture(Tracker):
     """``history.png``: training and test error and loss over epochs, drawn when the run ends."""
 
-    def __init__(self, folder, title):
+    def __init__(self, folder: str, title: str):
         self.folder, self.title = folder, title
         os.makedirs(folder, exist_ok=True)
 
-    def finish(self, history, summary):
+    def finish(self, history: History, summary: Dict[str, Any]) -> None:
         splits = {'training (augmented)': 'train', 'test': 'val'}
         draw_curves(os.path.join(self.folder, 'history.png'), self.title, {
             'top-1 error': {name: [1 - row[split + '_accuracy'] for row in history]
@@ -115,7 +68,7 @@ class HistoryPicture(Tracker):
 class TensorBoard(Tracker):
     """Scalars for TensorBoard in ``folder``; a resumed run replaces what it does again."""
 
-    def __init__(self, folder, iteration):
+    def __init__(self, folder: str, iteration: int):
         try:
             from tensorboardX import SummaryWriter
         except ImportError:
@@ -123,25 +76,25 @@ class TensorBoard(Tracker):
                 from None
         self.writer = SummaryWriter(folder, purge_step=iteration + 1)
 
-    def interval(self, step, values):
+    def interval(self, step: int, values: Dict[str, float]) -> None:
         for name, value in values.items():
             self.writer.add_scalar('interval/' + name, value, step)
 
-    def epoch(self, history):
+    def epoch(self, history: History) -> None:
         row = history[-1]
         for name, value in row.items():
             if name not in ('epoch', 'iteration'):
                 self.writer.add_scalar(name, value, row['iteration'])
         self.writer.flush()
 
-    def finish(self, history, summary):
+    def finish(self, history: History, summary: Dict[str, Any]) -> None:
         self.writer.close()
 
 
 class WeightsAndBiases(Tracker):
     """A Weights & Biases run; ``WANDB_MODE=offline`` keeps it on this machine."""
 
-    def __init__(self, project, name, folder, settings):
+    def __init__(self, project: str, name: Optional[str], folder: str, settings: Dict[str, Any]):
         try:
             import wandb
         except ImportError:
@@ -150,23 +103,23 @@ class WeightsAndBiases(Tracker):
             self.run = wandb.init(project=project, name=name, dir=folder, config=settings, resume='allow',
                                   id=_run_id(folder))
         except wandb.Error as error:
-            raise OpenatacError('--project: Weights & Biases cannot start (%s): run wandb login, or set '
-                                'WANDB_MODE=offline' % str(error).rstrip('.')) from None
+            raise OpenatacError(f'--project: Weights & Biases cannot start ({str(error).rstrip(".")}): run '
+                                'wandb login, or set WANDB_MODE=offline') from None
 
-    def interval(self, step, values):
+    def interval(self, step: int, values: Dict[str, float]) -> None:
         self.run.log({'interval/' + name: value for name, value in values.items()}, step=step)
 
-    def epoch(self, history):
+    def epoch(self, history: History) -> None:
         row = history[-1]
         self.run.log({name: value for name, value in row.items() if name != 'iteration'},
                      step=row['iteration'])
 
-    def finish(self, history, summary):
+    def finish(self, history: History, summary: Dict[str, Any]) -> None:
         self.run.summary.update({key: value for key, value in summary.items() if not isinstance(value, dict)})
         self.run.finish()
 
 
-def _run_id(folder):
+def _run_id(folder: str) -> str:
     """The run's id, kept beside it so that a resumed run goes on under the same one."""
     path = os.path.join(folder, 'wandb-id')
     if not os.path.exists(path):

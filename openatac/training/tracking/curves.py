@@ -1,18 +1,25 @@
 """Curves over epochs as a PNG picture, by matplotlib if it is there."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Dict, Sequence
+
 from openatac.pictures import write_picture
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-def draw_curves(path, title, panels):
+Panels = Dict[str, Dict[str, Sequence[float]]]  # {vertical axis: {curve: its value after each epoch}}
+
+
+def draw_curves(path: str, title: str, panels: Panels) -> None:
     """Draw panels side by side into the PNG file ``path``.
-
-    panels: {label of the vertical axis: {name of the curve: its value after each epoch}}
 
     Without matplotlib a warning says how to get it, and nothing is drawn.
     """
     write_picture(path, lambda: curves_figure(title, panels))
 
 
-def curves_figure(title, panels):
+def curves_figure(title: str, panels: Panels) -> Figure:
     """The same as a matplotlib Figure."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator

@@ -1,4 +1,4 @@
-"""The roll call alone, in real processes on loopback, without MXNet."""
+"""The membership of a run alone, in real processes on loopback, without MXNet."""
 import contextlib
 import json
 import os
@@ -10,10 +10,11 @@ import time
 
 import pytest
 
-from openatac.backends.base import SingleProcess
-from openatac.distributed import launch, membership
-from openatac.distributed.launch import keep_ports
-from openatac.distributed.workers import _difference, read_job, start
+from openatac.distributed import ports
+from openatac.distributed.job import Job, read_job
+from openatac.distributed.membership import check_gathered_size, frame
+from openatac.distributed.ports import keep_ports
+from openatac.distributed.workers import SingleProcess, differences, start
 from openatac.errors import OpenatacError
 from tests.conftest import ROOT
 
@@ -21,7 +22,9 @@ from tests.conftest import ROOT
 PROCESS = '''
 import json, os, sys, time
 from openatac.errors import OpenatacError
-from openatac.distributed.membership import Hub, Job, Member, leave
+from openatac.distributed.hub import Hub
+from openatac.distributed.job import Job
+from openatac.distributed.membership import Member, exit_process
 job, rank, deeds = Job(**json.loads(sys.argv[1])), sys.argv[2], sys.argv[3:]
 try:
     if job.role == 'scheduler':
@@ -30,13 +33,13 @@ try:
         print('complete', flush=True)
         hub.empty.wait()  # as long as MXNet's own loop would run
         hub.wait_for_goodbyes()
-        leave(None, 0)
+        exit_process(None, 0)
     member = Member(job)
     member.wait_for_all()
 except OpenatacError as error:
-    leave(str(error))
+    exit_process(str(error))
 if job.role == 'worker':
-    member.say_rank(int(rank))
+    member.send_rank(int(rank))
 print('ready', flush=True)
 for deed in deeds:
     if deed == 'gather':
@@ -50,13 +53,13 @@ for deed in deeds:
             os._exit(0)
     elif deed == 'fail':
         member.fail('the loss became\\nnan')
-        leave('the loss became nan', 3)
+        exit_process('the loss became nan', 3)
     elif deed == 'stop':
         while not member.stop_signal:
             time.sleep(0.01)
         print('stop', member.stop_signal)
     elif deed == 'rank':
-        member.say_rank(0)
+        member.send_rank(0)
     else:
         time.sleep(60)
 member.goodbye()
@@ -72,7 +75,7 @@ class Run:
 
     def start(self, role, *deeds, rank=0, workers=2, servers=1, **fields):
         # MXNet's port is not used here: it only has to be free.
-        job = dict(role=role, address='127.0.0.1', port=self.port + 1, roll_call_port=self.port,
+        job = dict(role=role, address='127.0.0.1', port=self.port + 1, hub_port=self.port,
                    workers=workers, servers=servers, wait=20, silence=20, grace=0.2)
         process = subprocess.Popen(
             [sys.executable, '-c', PROCESS, json.dumps({**job, **fields}), str(rank), *deeds], text=True,
@@ -195,12 +198,12 @@ def test_leaving_while_others_wait(run):
 def test_one_rank_for_two(run):
     run.start('scheduler'), run.start('server', 'sleep')
     run.start('worker', 'sleep'), run.start('worker', 'sleep', rank=0)
-    all_say(run.processes, 'no message of the roll call')
+    all_say(run.processes, 'worker on ', 'same version of openatac')
 
 
 def test_who_does_not_come(run):
     run.start('scheduler', wait=1), run.start('server'), run.start('worker')
-    all_say(run.processes, 'only 1 of 2 workers and 1 of 1 servers came within 1 s')
+    all_say(run.processes, 'only 1 of 2 workers and 1 of 1 servers arrived within 1 s')
 
 
 def test_different_ideas_of_the_run(run):
@@ -245,16 +248,17 @@ def test_ports_in_a_row_that_collide_are_chosen_again(monkeypatch):
 
     def bind(address, port):
         if port and not rivals:
-            rivals.append(membership.bind(address, port))
+            rivals.append(original(address, port))
             rivals[0].listen()
-        return membership.bind(address, port)
+        return original(address, port)
 
-    monkeypatch.setattr(launch, 'bind', bind)
-    ports = keep_ports('127.0.0.1', 3)
-    numbers = [port.getsockname()[1] for port in ports]
+    original = ports.bind
+    monkeypatch.setattr(ports, 'bind', bind)
+    kept = keep_ports('127.0.0.1', 3)
+    numbers = [port.getsockname()[1] for port in kept]
     assert numbers == list(range(numbers[0], numbers[0] + 3))
     assert len(rivals) == 1 and rivals[0].getsockname()[1] not in numbers
-    for port in ports + rivals:
+    for port in kept + rivals:
         port.close()
 
 
@@ -264,8 +268,8 @@ def test_strangers_are_none_of_our_business(run):
     address = ('127.0.0.1', run.port)
     hello = dict(kind='hello', role='worker', host='x', process=1, job='', workers=2, servers=1)
     for data in (b'GET / HTTP/1.0\r\n\r\n', b'\xff' * 100, b'\x00\x00\x00\x02[]', b'\x00\x00\x00\x05hello',
-                 b'\x00\x00\x0f\xff' + b'[' * 4095, membership.frame({'kind': 'hello'}),
-                 membership.frame({**hello, 'role': ['worker']}), b'\x80\x04\x95\x00'):
+                 b'\x00\x00\x0f\xff' + b'[' * 4095, frame({'kind': 'hello'}),
+                 frame({**hello, 'role': ['worker']}), b'\x80\x04\x95\x00'):
         with socket.create_connection(address, timeout=5) as stranger:
             stranger.sendall(data)
             stranger.shutdown(socket.SHUT_WR)
@@ -292,7 +296,7 @@ COMPLETE = {'DMLC_ROLE': 'worker', 'DMLC_PS_ROOT_URI': '127.0.0.1', 'DMLC_PS_ROO
 
 def test_the_variables_of_a_job():
     job = read_job(COMPLETE)
-    assert job == membership.Job('worker', '127.0.0.1', 9091, 9092, 2, 1)
+    assert job == Job('worker', '127.0.0.1', 9091, 9092, 2, 1)
     more = {'OPENATAC_ROLL_CALL_PORT': '7', 'OPENATAC_ROLL_CALL_SILENCE': '2.5',
             'OPENATAC_ROLL_CALL_WAIT': '3', 'OPENATAC_ROLL_CALL_NAME': 'x'}
     assert read_job({**COMPLETE, **more})[3:-1] == (7, 2, 1, 'x', 3.0, 2.5)
@@ -325,12 +329,11 @@ def test_names_of_stores(monkeypatch):
 
 
 def test_differences_are_named():
-    assert _difference('lr', [{'lr': 0.1}, {}, {'lr': 1}]) == (
-        'lr is 0.1 on worker 0, missing on worker 1, 1 on worker 2')
+    assert differences([{'lr': 0.1, 'seed': 1}, {'seed': 1}, {'lr': 1, 'seed': 1}]) == [
+        'lr is 0.1 on worker 0, missing on worker 1, 1 on worker 2']
 
 
 def test_a_message_that_is_too_large():
-    member = membership.Member.__new__(membership.Member)
-    member.job = membership.Job('worker', '', 1, 2, workers=2, servers=1)
+    check_gathered_size('x' * (31 << 20), 'it', workers=2)
     with pytest.raises(ValueError, match='64 MB is the most'):
-        member.gather('x' * (33 << 20), 'it')
+        check_gathered_size('x' * (33 << 20), 'it', workers=2)
