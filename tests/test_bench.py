@@ -11,8 +11,10 @@ from PIL import Image
 from openatac import get_model
 from openatac.commands import bench
 from openatac.errors import OpenatacError
-from openatac.export.bundle import export
-from openatac.export.manifest import Description
+from openatac.export.exporter import export
+from openatac.export.manifest import Manifest
+from openatac.export.runtimes.base import RUNTIMES
+from openatac.nn.registry import Registry
 from openatac.study.bench import measurement
 from openatac.study.bench.fastest import verdict
 from openatac.study.bench.measurement import Measurement
@@ -29,7 +31,7 @@ def folder(tmp_path_factory):
     for unit in ('relu', 'atac'):
         net = get_model('cifar_resnet8_v2_' + unit, classes=3)
         net.initialize(mx.init.MSRAPrelu())
-        export(net, str(folder / unit), Description(unit, 3, (3, 16, 16), (120,) * 3, (60,) * 3))
+        export(net, str(folder / unit), Manifest(unit, 3, (3, 16, 16), (120,) * 3, (60,) * 3))
     return folder
 
 
@@ -63,8 +65,10 @@ def test_what_can_not_run_is_named_and_left_out(folder, tmp_path, capsys, monkey
     """(Of two engines only: others take long to start.)"""
     for suffix in ('.json', '-symbol.json', '-0000.params'):
         shutil.copy(str(folder / 'relu') + suffix, str(tmp_path / 'relu') + suffix)
-    monkeypatch.setattr(measurement, 'ENGINES', {
-        name: measurement.ENGINES[name] for name in ('static', 'int8')})
+    two = Registry('engine')
+    for name in ('static', 'int8'):
+        two.register(name, RUNTIMES.find(name))
+    monkeypatch.setattr(measurement, 'RUNTIMES', two)
     assert bench.main([str(tmp_path / 'relu'), *SHORT]) == 0
     out = capsys.readouterr().out
     assert out.startswith('left out int8 of ') and 'relu-int8-symbol.json is missing' in out

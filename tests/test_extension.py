@@ -1,15 +1,34 @@
-"""An activation, an attention block and a host that only this file has, each registered by one call."""
+"""Extensions that only this file has, each registered by one call.
+
+They are an activation, an attention block, a host, a form of exports, a runtime and a backend.
+"""
+import csv
+import json
+import os
+import shutil
+
 import mxnet as mx
 import numpy as np
 import pytest
 from mxnet import autograd
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
+from numpy.lib.stride_tricks import sliding_window_view
+from PIL import Image
 
 import openatac
 import train_cifar
+from openatac import cli
+from openatac.backends.base import BACKENDS
+from openatac.backends.mxnet.backend import MxnetBackend
+from openatac.errors import OpenatacError
+from openatac.export.forms.base import FORMS, Form, form_of, prefix_of
+from openatac.export.manifest import read_manifest
+from openatac.export.parity import REORDERED
+from openatac.export.runtimes.base import RUNTIMES, Runtime, open_runtime, runtime_for, runtimes_of
 from openatac.export.symbol_files import export_symbol, load_symbol
-from openatac.export.trained import of_model
+from openatac.export.trained_network import load_model
+from openatac.files.checksums import sha256
 from openatac.models.parameters import save_parameters
 from openatac.models.zoo import HOSTS, find_host, find_model
 from openatac.nn.activations import ACTIVATIONS
@@ -20,7 +39,7 @@ from openatac.study.costs.by_name import costs_by_name
 from openatac.study.costs.count import costs
 from openatac.study.gates.statistics import unit_gates
 from openatac.training.network import build_network, resolve
-from tests.scripts import call_script, config_of, the_error
+from tests.scripts import call_script, config_of, json_of, the_error
 
 BATCH = 4
 
@@ -69,13 +88,60 @@ class Tiny(HybridBlock):
         return self.head(self.pool(self.features(x)))
 
 
+class Weights(Form):
+    """The four arrays of Tiny with ReLU, by NumPy."""
+
+    name = 'npz'
+    suffixes = '.npz',
+    runtime = 'numpy-loop'
+    flags = '--npz',
+    help = 'also OUT.npz'
+
+    def write(self, network, prefix):
+        np.savez(*self.files(prefix), *(array.asnumpy() for array in network.arrays.values()))
+
+
+class InNumpy(Runtime):
+    """Tiny with ReLU in NumPy."""
+
+    name = 'numpy-loop'
+    form = Weights()
+
+    def load(self):
+        with np.load(*self.form.files(self.prefix)) as arrays:
+            self.arrays = list(arrays.values())
+
+    def run(self, images):
+        kernel, bias, head, head_bias = self.arrays
+        padded = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1)))
+        windows = sliding_window_view(padded, (3, 3), axis=(2, 3))[:, :, ::2, ::2]
+        maps = np.einsum('bchwij,ocij->bohw', windows, kernel) + bias[:, None, None]
+        return np.maximum(maps, 0).mean(axis=(2, 3)) @ head.T + head_bias
+
+
+class Reordered(MxnetBackend):
+    """MXNet with the images in another order."""
+
+    orders = []
+
+    def training_batches(self, images, batch_size, seed):
+        self.orders.append(seed)
+        return super().training_batches(images, batch_size, seed + 1)
+
+
 @pytest.fixture(autouse=True)
 def registered():
     openatac.register_activation('Gated', Gated, alias='gate')
     openatac.register_attention('MyScale', Scale, alias='scale')
     openatac.register_host('Tiny_v1', Tiny, input_shape=(3, 32, 32), data='cifar', stages=1,
                            stage_prefix='part', output='head')
+    openatac.register_form(Weights())
+    openatac.register_runtime(InNumpy)
+    openatac.register_backend('reordered', Reordered)
     yield
+    BACKENDS.unregister('reordered')
+    RUNTIMES.unregister('numpy-loop')
+    FORMS.unregister('npz')
     ACTIVATIONS.unregister('gate')
     ATTENTIONS.unregister('scale')
     HOSTS.unregister('tiny_v1')
@@ -190,8 +256,8 @@ def test_a_comparison_names_it():
 def test_a_parameter_file_is_exported_with_what_the_host_says(tmp_path):
     net = small('tiny_v1_gate')
     save_parameters(net, str(tmp_path / 'net.params'))
-    found = of_model('tiny_v1_gate', str(tmp_path / 'net.params'), r=2)
-    assert (found.description.classes, found.description.image_shape) == (5, (3, 32, 32))
+    found = load_model('tiny_v1_gate', str(tmp_path / 'net.params'), r=2)
+    assert (found.manifest.classes, found.manifest.image_shape) == (5, (3, 32, 32))
     assert (found.net(images()).asnumpy() == net(images()).asnumpy()).all()
 
 
@@ -235,6 +301,129 @@ def test_what_cannot_be_registered(register, value):
     with pytest.raises(ValueError, match=f'(?i){value}'):
         register()
     assert (list(ACTIVATIONS), list(ATTENTIONS), list(HOSTS)) == before
+
+
+# ------------------------------------------------------------------------- forms and runtimes
+
+def export(folder, *flags):
+    """(exit code, PREFIX) of `openatac export` of Tiny with ReLU."""
+    save_parameters(small('tiny_v1_relu'), str(folder / 'net.params'))
+    prefix = str(folder / 'export' / 'net')
+    return cli.main(['export', 'tiny_v1_relu', str(folder / 'net.params'), prefix, *flags]), prefix
+
+
+@pytest.fixture
+def exported(tmp_path):
+    """PREFIX of an export with the form."""
+    code, prefix = export(tmp_path, '--npz')
+    assert code == 0
+    return prefix
+
+
+def test_a_form_is_exported_and_in_the_manifest(exported, capsys):
+    manifest = read_manifest(exported)
+    assert list(manifest.reports) == ['symbol', 'npz']
+    report = manifest.reports['npz']
+    assert report['max_difference'] <= REORDERED and report['top1_agreement'] == 1
+    assert report['bytes'] == os.path.getsize(exported + '.npz')
+    assert manifest.sha256 == {suffix: sha256(exported + suffix)
+                               for suffix in ('-symbol.json', '-0000.params', '.npz')}
+    assert form_of(exported + '.npz').name == 'npz' and prefix_of(exported + '.npz') == exported
+    assert 'npz' in capsys.readouterr().out
+
+
+def test_another_export_in_its_place_removes_its_files(exported, tmp_path):
+    assert export(tmp_path) == (0, exported)
+    assert sorted(os.listdir(tmp_path / 'export')) == ['net-0000.params', 'net-symbol.json', 'net.json']
+
+
+def test_a_form_that_computes_something_else_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Weights, 'write', lambda self, network, prefix: np.savez(
+        prefix + '.npz', *(1.01 * array.asnumpy() for array in network.arrays.values())))
+    code, prefix = export(tmp_path, '--npz')
+    error, = capsys.readouterr().err.splitlines()
+    assert code == 1 and 'npz' in error and not os.listdir(os.path.dirname(prefix))
+
+
+def test_without_the_form_its_flag_is_unknown(tmp_path):
+    FORMS.unregister('npz')
+    with pytest.raises(SystemExit) as end:
+        export(tmp_path, '--npz')
+    openatac.register_form(Weights())
+    assert end.value.code == 2
+
+
+def test_a_runtime_predicts(exported, tmp_path, capsys):
+    assert runtime_for(exported + '.npz') == 'numpy-loop' and 'numpy-loop' in runtimes_of(exported)
+    pixels = np.random.RandomState(0).randint(0, 256, (32, 32, 3)).astype('uint8')
+    Image.fromarray(pixels).save(tmp_path / 'a.png')
+
+    def scores(*words):
+        capsys.readouterr()
+        assert cli.main(['predict', *words, str(tmp_path / 'a.png'), '--json']) == 0
+        return {each['class']: each['score']
+                for each in json.loads(capsys.readouterr().out)['predictions']}
+
+    expected = pytest.approx(scores(exported, '--engine', 'static'), abs=1e-5)
+    assert scores(exported, '--engine', 'numpy-loop') == expected and scores(exported + '.npz') == expected
+
+
+def test_its_files_are_checked_before_they_are_loaded(exported):
+    open_runtime(exported, 'numpy-loop')
+    with open(exported + '.npz', 'r+b') as handle:
+        handle.seek(200)
+        handle.write(b'!')
+    with pytest.raises(OpenatacError, match=r'net\.npz'):
+        open_runtime(exported, 'numpy-loop')
+    os.unlink(exported + '.npz')
+    with pytest.raises(OpenatacError, match=r'net\.npz'):
+        open_runtime(exported, 'numpy-loop')
+
+
+def test_a_runtime_is_measured_in_its_own_process(exported, tmp_path):
+    out = str(tmp_path / 'speed')
+    assert cli.main(['bench', exported, '--engines', 'static,numpy-loop', '--rounds', '1',
+                     '--seconds', '0.01', '--batch-sizes', '2', '--out', out]) == 0
+    with open(out + '.csv', newline='', encoding='utf-8') as handle:
+        rows = list(csv.DictReader(handle))
+    assert [row['engine'] for row in rows] == ['static', 'numpy-loop']
+    assert all(float(row['difference']) < 1e-4 for row in rows)
+
+
+class OnnxToo(Weights):
+    name = 'onnx2'
+    suffixes = '.onnx',
+
+
+@pytest.mark.parametrize(('register', 'value'), [
+    (lambda: openatac.register_form(Weights()), 'npz'),
+    (lambda: openatac.register_form(OnnxToo()), 'onnx'),
+    (lambda: openatac.register_runtime(InNumpy), 'numpy-loop'),
+    (lambda: openatac.register_backend('mxnet', Reordered), 'mxnet'),
+])
+def test_names_that_are_taken(register, value):
+    before = list(FORMS), list(RUNTIMES), list(BACKENDS)
+    with pytest.raises(ValueError, match=value):
+        register()
+    assert (list(FORMS), list(RUNTIMES), list(BACKENDS)) == before
+
+
+# ------------------------------------------------------------------------------------- a backend
+
+def test_a_backend_trains_and_resumes_to_the_same_bits(cifar10, tmp_path):
+    def train():
+        assert call_script('--engine', 'reordered', '--model', 'tiny_v1_gate', '--data-dir', cifar10,
+                           '--batch-size', 50, '--num-epochs', 3, '--lr', 0.05, '--seed', 3,
+                           '--resume', 'auto', '--save-dir', folder) == 0
+        return {path.relative_to(folder): path.read_bytes() for path in folder.rglob('*.params')}
+
+    folder = tmp_path / 'run'
+    whole = train()
+    assert json_of(folder, 'settings.json')['engine'] == 'reordered' and 3 in Reordered.orders
+    shutil.rmtree(sorted((folder / 'checkpoints').iterdir())[-1])  # as if killed in its last epoch
+    for name in ('last.params', 'best.params'):
+        (folder / name).unlink()
+    assert train() == whole
 
 
 # ------------------------------------------------------------------------------ the registry

@@ -7,7 +7,7 @@ import pytest
 
 from openatac import get_model
 from openatac.errors import OpenatacError
-from openatac.export.fuse import fuse
+from openatac.export.forms.fused import fuse
 from openatac.graph.gates import find_gates
 from openatac.graph.nodes import Graph, Node, Output, UnknownShapes
 from tests.fresh_python import output_of

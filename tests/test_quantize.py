@@ -7,9 +7,10 @@ import pytest
 
 from openatac.data.cifar_transforms import normalise
 from openatac.errors import OpenatacError
-from openatac.export.fuse import unbranched
+from openatac.export.accuracy import accuracies
+from openatac.export.forms.fused import unbranched
 from openatac.export.parity import LEAST_AGREEMENT
-from openatac.export.quantize import MODES, accuracies, accuracy, float_layers, quantize
+from openatac.export.quantize import MODES, float_layers, quantize
 from openatac.export.symbol_files import load_symbol, write_symbol
 from openatac.graph.nodes import Graph
 from tests.cifar_slice import decode
@@ -74,8 +75,15 @@ def scale_of(attributes):
     return high / 255 if low >= 0 else max(-low, high) / 127
 
 
+def accuracy(network):
+    """The share of the test digits that a Gluon network classifies rightly."""
+    (share,), _ = accuracies([lambda images: network(mx.nd.array(images)).asnumpy()],
+                             digit_batches(train=False))
+    return share
+
+
 def test_the_network_that_these_tests_quantize_knows_the_digits(digits_network):
-    assert accuracy(digits_network.net, digit_batches(train=False)) > KNOWS
+    assert accuracy(digits_network.net) > KNOWS
 
 
 @pytest.mark.parametrize('mode', MODES)
@@ -83,7 +91,7 @@ def test_the_int8_network_agrees_with_the_float32_one(digits_network, quantized,
     network = load_symbol(write(*quantized[mode], tmp_path))
     error, agreement = compare(digits_network, network)
     assert error < WEIGHTS_TOO * rounding(digits_network, quantized[mode][0], tmp_path) and agreement > KNOWS
-    assert accuracy(network, digit_batches(train=False)) > KNOWS
+    assert accuracy(network) > KNOWS
 
 
 def test_a_badly_quantized_gate_would_be_seen(digits_network, quantized, tmp_path):
@@ -179,10 +187,9 @@ def test_real_images(shared_data, tmp_path):
 def test_accuracy():
     images = np.eye(3, dtype=np.float32)
     batches = [(images, np.array([0, 1, 0])), (images[:1], np.array([0]))]
-    assert accuracy(lambda images: images, batches) == 0.75
     assert accuracies([lambda images: images, lambda images: -images], batches) == ([0.75, 0.25], 4)
     with pytest.raises(OpenatacError, match='no images'):
-        accuracy(lambda images: images, [])
+        accuracies([lambda images: images], [])
 
 
 @pytest.mark.parametrize('batches, words', [

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Literal, NamedTuple, Optional, Union
 
 from openatac.arguments import POSITIVE
+from openatac.nn.registry import Registry
 from openatac.options import Section, option
 
 Arrays = dict[str, Any]  # {name: numpy.ndarray}
@@ -27,7 +28,7 @@ class Compute(Section, title='engine'):
     engine: str = option(
         'mxnet', 'what computes: torch runs the same graph in PyTorch, also on GPUs that MXNet has no code '
         'for',
-        choices=lambda: sorted(_BACKENDS), result=True, added=True)
+        choices=lambda: sorted(BACKENDS), result=True, added=True)
     dtype: Literal['float32', 'float16', 'bfloat16'] = option('float32', 'of activations', result=True)
     mode: Literal['hybrid', 'imperative'] = option(
         'hybrid', 'whether MXNet runs the network as one graph', result=True)
@@ -58,15 +59,27 @@ class ImagenetCompute(Compute):
 
 # ------------------------------------------------------------------------------------- registry
 
-_BACKENDS: dict[str, Union[str, Callable[..., Backend]]] = {
-    'mxnet': 'openatac.backends.mxnet.backend:MxnetBackend',
-    'torch': 'openatac.backends.torch.backend:TorchBackend',
-}
+BACKENDS: Registry[Union[str, Callable[..., Backend]]] = Registry('engine', hyphens=True)
+BACKENDS.register('mxnet', 'openatac.backends.mxnet.backend:MxnetBackend')
+BACKENDS.register('torch', 'openatac.backends.torch.backend:TorchBackend')
 
 
 def register_backend(name: str, factory: Callable[..., Backend]) -> None:
-    """Let ``--engine name`` compute by ``factory``, a `Backend` class or a function that returns one."""
-    _BACKENDS[name] = factory
+    """Add a backend, with which both scripts then train on ``--engine name``.
+
+    Parameters
+    ----------
+    name : str
+    factory : callable
+        A subclass of `Backend`, or a function that returns one; its parameters are those of `open_backend`,
+        in their order.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken.
+    """
+    BACKENDS.register(name, factory)
 
 
 def open_backend(net: Any, compute: Compute, image_shape: tuple[int, int, int], seed: int, gpus: str,
@@ -88,7 +101,7 @@ def open_backend(net: Any, compute: Compute, image_shape: tuple[int, int, int], 
     ModuleNotFoundError
         If the library that computes is not installed.
     """
-    factory = _BACKENDS[compute.engine]
+    factory = BACKENDS.find(compute.engine)
     if isinstance(factory, str):
         module, name = factory.split(':')
         factory = getattr(importlib.import_module(module), name)

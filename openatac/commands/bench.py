@@ -21,8 +21,8 @@ from typing import Any, Dict, List, Optional, Sequence
 from openatac.arguments import COUNT, SECONDS, number, prefix
 from openatac.console.text import text_table
 from openatac.errors import OpenatacError
-from openatac.export.manifest import INT8_FORMS, prefix_of
-from openatac.export.runtimes import ENGINES
+from openatac.export.forms.base import prefix_of
+from openatac.export.runtimes.base import RUNTIMES
 from openatac.files.csv_file import write_csv
 from openatac.files.writing import writing
 from openatac.runtime.processor import int8_line
@@ -45,7 +45,7 @@ def main(argv: List[str]) -> int:
     _check_out(args.out)
     measured = measure(prefixes, args.engines, args.batch_sizes, args.rounds, args.seconds,
                        partial(print, flush=True))
-    if any(ENGINES[each.engine].form in INT8_FORMS for each in measured):
+    if any(RUNTIMES.find(each.engine).form.is_quantized for each in measured):
         print(int8_line())
     rows = [each.row() for each in measured]
     print(text_table([HEAD, *map(_cells, rows)]), end='\n\n')
@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument('--batch-sizes', type=_sizes, default=[1, 64], metavar='B,B,...',
                    help='images in a batch (default: 1,64)')
     p.add_argument('--engines', type=_names, metavar='NAME,...',
-                   help=f'some of {", ".join(ENGINES)} (default: all that can run an export here)')
+                   help=f'some of {", ".join(RUNTIMES)} (default: all that can run an export here)')
     p.add_argument('--rounds', type=number(int, low=1, high=COUNT), default=5, metavar='N',
                    help='how often each engine has a turn (default: %(default)s)')
     p.add_argument('--seconds', type=number(float, above=0, high=SECONDS), default=2.0, metavar='S',
@@ -85,8 +85,8 @@ def _sizes(text: str) -> List[int]:
 
 def _names(text: str) -> List[str]:
     names = text.split(',')
-    if not set(names) <= set(ENGINES) or len(set(names)) < len(names):
-        raise argparse.ArgumentTypeError(f'{text!r} must name each engine once, of {", ".join(ENGINES)}')
+    if not set(names) <= set(RUNTIMES) or len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError(f'{text!r} must name each engine once, of {", ".join(RUNTIMES)}')
     return names
 
 

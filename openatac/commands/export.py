@@ -17,10 +17,11 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import TYPE_CHECKING, Any, Dict, List
+from typing import TYPE_CHECKING, Any
 
 from openatac.arguments import CLASSES, IMAGES, SIDE, number
 from openatac.console.text import for_terminal
+from openatac.export.forms.base import FORMS, Form
 from openatac.files.reading import read_text
 from openatac.files.writing import check_prefix
 from openatac.options import add_flags
@@ -28,8 +29,8 @@ from openatac.runtime.processor import int8_line
 from openatac.training.config import CifarNetwork, ImagenetNetwork
 
 if TYPE_CHECKING:
-    from openatac.export.manifest import Description
-    from openatac.export.trained import Trained
+    from openatac.export.manifest import Manifest
+    from openatac.export.trained_network import TrainedNetwork
 
 MEASURED = 10000  # images
 DATASETS = ('cifar10', 'cifar100', 'cifar100-coarse', 'digits')
@@ -59,11 +60,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_forms(group: Any) -> None:
-    group.add_argument('--fuse', action='store_true',
-                       help="also OUT-fused-..., with oneDNN's fused operators, for CPUs")
-    group.add_argument('--onnx', action='store_true', help='also OUT.onnx, for ONNX Runtime and others')
-    group.add_argument('--int8', action='store_true',
-                       help='also OUT-int8-..., quantized, for CPUs; with --onnx also OUT-int8.onnx')
+    for form in FORMS.values():
+        for flag in form.flags:
+            if form.flags == (flag,):
+                group.add_argument(flag, action='store_true', help=form.help)
     group.add_argument('--calibration', choices=('entropy', 'naive'), default='entropy',
                        help='how --int8 finds the ranges of values; OUT-int8.onnx has the extremes (default: '
                             '%(default)s)')
@@ -90,28 +90,29 @@ def _add_images(group: Any) -> None:
                                           'the run had them)')
 
 
-def main(argv: List[str]) -> int:
+def main(argv: list[str]) -> int:
     """``openatac export``; see the module."""
     p = parser()
     args = p.parse_intermixed_args(argv)
     try:
         _check(args)
         trained = _find(args)
-        labels = _read_labels(args.labels, trained.description)
+        labels = _read_labels(args.labels, trained.manifest)
     except ValueError as error:
         p.error(str(error))
-    from openatac.export.exporter import export_trained, find_labelled, measure_int8
-    trained = trained._replace(description=trained.description._replace(
-        labels=labels, precision=args.precision))
-    out = args.names[-1]
-    labelled, lines = find_labelled(trained, args.measure) if args.int8 else (None, [])
-    if args.int8:
+    from openatac.export.accuracy import find_labelled, measure_quantized
+    from openatac.export.exporter import export_trained
+    trained = trained._replace(manifest=trained.manifest._replace(labels=labels, precision=args.precision))
+    out, forms = args.names[-1], _forms(args)
+    quantized = any(form.is_quantized for form in forms)
+    labelled, lines = find_labelled(trained, args.measure) if quantized else (None, [])
+    if quantized:
         print(int8_line())
-    for line in export_trained(trained, out, _forms(args), args.images, args.calibrate,
+    for line in export_trained(trained, out, [form.name for form in forms], args.images, args.calibrate,
                                args.calibration) + lines:
         print(for_terminal(line))
     if labelled:
-        print(measure_int8(trained, out, labelled, args.measure_images))
+        print(measure_quantized(trained, out, labelled, args.measure_images))
     return 0
 
 
@@ -131,42 +132,49 @@ def _check(args: argparse.Namespace) -> None:
     if is_run and given:
         raise ValueError(f'argument --{next(iter(given)).replace("_", "-")}: the run in {args.names[0]} '
                          'knows it; leave it out')
-    if args.precision == 'float16' and (args.fuse or args.int8):
-        raise ValueError('argument --precision: float16 is for GPUs, and --fuse and --int8 are for CPUs; '
-                         'export twice, with another OUT')
-    if args.int8 and not (is_run or args.calibrate or 'dataset' in given):
-        raise ValueError('argument --int8: --calibrate must name a folder of images like those of the '
-                         'training')
-    if args.measure and not args.int8:
-        raise ValueError('argument --measure: it is for --int8, whose accuracy it measures; add --int8')
+    _check_forms(args, has_images=bool(is_run or args.calibrate or 'dataset' in given))
 
 
-def _network_settings(args: argparse.Namespace) -> Dict[str, Any]:
+def _check_forms(args: argparse.Namespace, has_images: bool) -> None:
+    """Raise ValueError for forms that do not go with the other flags."""
+    forms = _forms(args)
+    for form in forms:
+        flags = ' '.join(form.flags)
+        if args.precision not in form.precisions:
+            raise ValueError(f'argument --precision: {args.precision} is for GPUs, and {flags} is not; '
+                             'export twice, with another OUT')
+        if form.is_quantized and not has_images:
+            raise ValueError(f'argument {flags}: --calibrate must name a folder of images like those of the '
+                             'training')
+    if args.measure and not any(form.is_quantized for form in forms):
+        raise ValueError('argument --measure: it measures the accuracy of quantized forms; add --int8')
+
+
+def _network_settings(args: argparse.Namespace) -> dict[str, Any]:
     """{name: value} of the network's options that are given."""
     return {name: getattr(args, name) for name in _NETWORK_FLAGS if hasattr(args, name)}
 
 
-def _find(args: argparse.Namespace) -> Trained:
+def _find(args: argparse.Namespace) -> TrainedNetwork:
     """The network of the command line; ValueError for a wrong name or setting."""
     from openatac.runtime.import_hook import require_mxnet
     require_mxnet()
-    from openatac.export.trained import of_model, of_run
+    from openatac.export.trained_network import load_model, load_run
     name, params = args.names[0], args.names[1] if len(args.names) == 3 else None
     if os.path.isdir(name):
-        return of_run(name, params, args.input_size, args.data_dir)
-    return of_model(name, params, size=args.input_size, data_dir=args.data_dir, **_network_settings(args))
+        return load_run(name, params, args.input_size, args.data_dir)
+    return load_model(name, params, size=args.input_size, data_dir=args.data_dir, **_network_settings(args))
 
 
-def _forms(args: argparse.Namespace) -> List[str]:
+def _forms(args: argparse.Namespace) -> list[Form]:
     """The forms that the flags ask for."""
-    return ['symbol'] + [form for form, asked in (
-        ('fused', args.fuse), ('int8', args.int8), ('onnx', args.onnx),
-        ('onnx-int8', args.onnx and args.int8)) if asked]
+    return [form for form in FORMS.values()
+            if all(getattr(args, flag.lstrip('-').replace('-', '_')) for flag in form.flags)]
 
 
-def _read_labels(labels: str, description: Description) -> List[str]:
-    """The names of the classes by --labels, else the description's; ValueError for a wrong number of them."""
-    names = description.labels
+def _read_labels(labels: str, manifest: Manifest) -> list[str]:
+    """The names of the classes by --labels, else the manifest's; ValueError for a wrong number."""
+    names = manifest.labels
     if labels is not None and os.path.isfile(labels):
         try:
             lines = read_text(labels, errors='replace').splitlines()
@@ -175,7 +183,7 @@ def _read_labels(labels: str, description: Description) -> List[str]:
         names = [line.strip() for line in lines if line.strip()]
     elif labels is not None:
         names = [name.strip() for name in labels.split(',')]
-    if len(names) not in (0, description.classes):
+    if len(names) not in (0, manifest.classes):
         raise ValueError(f'argument --{"labels" if labels else "dataset"}: {len(names)} names, beginning '
-                         f'with {names[0]!r}, for a network of {description.classes} classes')
+                         f'with {names[0]!r}, for a network of {manifest.classes} classes')
     return names

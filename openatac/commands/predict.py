@@ -16,20 +16,19 @@ import argparse
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, List
+from typing import TYPE_CHECKING
 
 from openatac.arguments import BATCH, CLASSES, number
 from openatac.console import streams
 from openatac.console.text import for_terminal
-from openatac.export.manifest import INT8_FORMS
-from openatac.export.runtimes import ENGINES
+from openatac.export.runtimes.base import RUNTIMES
 from openatac.runtime.processor import int8_line
 
 if TYPE_CHECKING:
     from openatac.export.predictor import Prediction, Predictor
 
 
-def main(argv: List[str]) -> int:
+def main(argv: list[str]) -> int:
     """``openatac predict``; see the module."""
     p = argparse.ArgumentParser(prog='openatac predict', description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -40,8 +39,8 @@ def main(argv: List[str]) -> int:
     p.add_argument('--json', action='store_true', help='print a line of JSON for each image')
     p.add_argument('--batch-size', type=number(int, low=1, high=BATCH), default=32, metavar='N',
                    help='images at a time (default: %(default)s)')
-    p.add_argument('--engine', choices=ENGINES, metavar='NAME', default='',
-                   help=f'what runs the network: {", ".join(ENGINES)} (default: static, or that of the file)')
+    p.add_argument('--engine', choices=list(RUNTIMES), metavar='NAME', default='',
+                   help=f'what runs it: {", ".join(RUNTIMES)} (default: static, or that of the file)')
     p.add_argument('--gates', metavar='FILE.png',
                    help="draw what each ATAC unit's gates let through of the first image")
     args = p.parse_args(argv)
@@ -56,7 +55,7 @@ def main(argv: List[str]) -> int:
 def _predict(args: argparse.Namespace) -> int:
     from openatac.export.predictor import Predictor, image_paths
     paths, predictor = image_paths(args.images), Predictor(args.export, args.engine)
-    if predictor.form in INT8_FORMS:
+    if predictor.form.is_quantized:
         streams.print_to_stderr(int8_line())
     printer = _Printer(predictor, paths, args.top, args.json)
     picture, told = args.gates, 0
@@ -88,9 +87,9 @@ def _draw_gates(path: str, predictor: Predictor, prediction: Prediction) -> None
 class _Printer:
     """Prints the predictions of a batch, as lines of JSON or of a table with columns as wide as need be."""
 
-    def __init__(self, predictor: Predictor, paths: List[str], top: int, as_json: bool):
+    def __init__(self, predictor: Predictor, paths: list[str], top: int, as_json: bool):
         self._labels, self._as_json = predictor.labels, as_json
-        self._top = min(top, predictor.description.classes)
+        self._top = min(top, predictor.manifest.classes)
         image = max(len(name) for name in ['image', *map(for_terminal, paths)])
         label = max(len(for_terminal(name)) for name in ['label', *self._labels])
         self._row = f'{{:<{image}}}  {{:>5}}  {{:<{label}}}  {{:>6}}'.format

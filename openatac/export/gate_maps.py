@@ -6,7 +6,8 @@ Activation". A map is the mean of a gate over its channels. The gates are found 
 """
 from __future__ import annotations
 
-from typing import List, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -14,22 +15,37 @@ from openatac.errors import OpenatacError
 from openatac.files.writing import writing
 from openatac.pictures import write_picture
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 PANEL = 1.5  # inches
 COLOURS, OPACITY = 'RdBu_r', 0.6
-CONSTANT = 1e-3  # what a map changes by when it does not change; a gate that is global has such a one
+CONSTANT = 1e-3  # a map that varies by less is drawn as constant; a global gate's is
 
 
 class GateMap(NamedTuple):
-    """The mean over the channels of one unit's gate, (H, W), and its stage's number, '' outside of all."""
+    """A gate of one unit.
+
+    Attributes
+    ----------
+    stage : str
+        The number of its stage, '' outside of all.
+    values : float32 (H, W)
+        The mean over the channels.
+    """
 
     stage: str
     values: np.ndarray
 
 
-def gate_maps(prefix: str, image: np.ndarray) -> List[GateMap]:
-    """The `GateMap`s of an export for one input, float32 (C, H, W), in the order of computation.
+def gate_maps(prefix: str, image: np.ndarray) -> list[GateMap]:
+    """The maps of an export for one input, float32 (C, H, W), in the order of computation.
 
-    Raises OpenatacError if the export has no symbol form, or no gates in it.
+    Raises
+    ------
+    OpenatacError
+        If the export has no symbol form, or no gates in it.
     """
     import mxnet as mx
 
@@ -53,7 +69,7 @@ def gate_maps(prefix: str, image: np.ndarray) -> List[GateMap]:
 
 # --------------------------------------------------------------------------------- picture
 
-def check_matplotlib():
+def check_matplotlib() -> None:
     """Raise OpenatacError where there is no matplotlib."""
     try:
         import matplotlib  # noqa: F401
@@ -61,15 +77,26 @@ def check_matplotlib():
         raise OpenatacError("--gates needs matplotlib: run pip install 'openatac[demo]'") from None
 
 
-def draw_gate_maps(path, prefix, image, pixels, title):
+def draw_gate_maps(path: str, prefix: str, image: np.ndarray, pixels: np.ndarray, title: str) -> None:
     """Draw the maps of an export for one input into the PNG file ``path``.
 
     A row for each stage: the image, then the stage's units as colours over the grey image: red where a unit
     lets more through than in the mean over the pixels, blue where less. Each unit's colours are stretched to
     its own values, which stand above it.
 
-    image : float32 (C, H, W), the input; pixels : uint8 (H, W, 3), what it was made of; title : str.
-    Raises OpenatacError as `gate_maps`, without matplotlib, and if the file can't be written.
+    Parameters
+    ----------
+    path, prefix : str
+    image : float32 (C, H, W)
+        The input.
+    pixels : uint8 (H, W, 3)
+        What the input was made of.
+    title : str
+
+    Raises
+    ------
+    OpenatacError
+        As `gate_maps`, without matplotlib, and if the file cannot be written.
     """
     check_matplotlib()
     maps = gate_maps(prefix, image)
@@ -77,11 +104,11 @@ def draw_gate_maps(path, prefix, image, pixels, title):
         write_picture(path, lambda: gate_figure(maps, pixels, title))
 
 
-def gate_figure(maps, pixels, title):
+def gate_figure(maps: Sequence[GateMap], pixels: np.ndarray, title: str) -> Figure:
     """The matplotlib Figure of `GateMap`s over uint8 (H, W, 3)."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
-    stages = {}
+    stages: dict[str, list[np.ndarray]] = {}
     for each in maps:
         stages.setdefault(each.stage, []).append(each.values)
     columns = 1 + max(map(len, stages.values()))
@@ -92,10 +119,10 @@ def gate_figure(maps, pixels, title):
         panel.set_axis_off()
     for row, (stage, units) in zip(grid, stages.items()):
         row[0].imshow(pixels)
-        row[0].set_title('stage %s' % stage if stage else 'after the stages', fontsize=9)
+        row[0].set_title(f'stage {stage}' if stage else 'after the stages', fontsize=9)
         for number, (panel, values) in enumerate(zip(row[1:], units), 1):
             _draw_map(panel, values, pixels)
-            panel.set_title('unit %d: %.2f to %.2f' % (number, values.min(), values.max()), fontsize=7)
+            panel.set_title(f'unit {number}: {values.min():.2f} to {values.max():.2f}', fontsize=7)
     bar = figure.colorbar(ScalarMappable(cmap=COLOURS), ax=grid, location='bottom', aspect=30,
                           shrink=min(0.8, 4 / columns), alpha=OPACITY, ticks=[0, 0.5, 1])
     bar.ax.set_xticklabels(['less', "unit's mean", 'more let through'])
@@ -103,7 +130,7 @@ def gate_figure(maps, pixels, title):
     return figure
 
 
-def _draw_map(panel, values, pixels):
+def _draw_map(panel: Axes, values: np.ndarray, pixels: np.ndarray) -> None:
     """One map over the image in grey."""
     height, width = pixels.shape[:2]
     place, mean = (0, width, height, 0), values.mean()

@@ -1,7 +1,11 @@
-"""Whether two networks compute the same, on random and on real images, and how fast."""
+"""The parity check: whether an exported form computes what its network does, and how fast."""
+from __future__ import annotations
+
 import functools
 import statistics
 import time
+from collections.abc import Callable
+from typing import Any, Optional
 
 import numpy as np
 
@@ -11,87 +15,106 @@ BATCH = 16
 RUNS = 5          # whose median is the time of a batch
 SAME = 1e-5       # of the largest output, or of 1 if that is smaller: the same operators
 REORDERED = 1e-4  # the same sums by other operators
-ROUNDINGS = 10    # times what the network itself makes of its images' last bits
-HALF = 0.05       # values rounded to float16: 0.0009 was seen of a ResNet-50, more is due to a mistake
-LEAST_AGREEMENT = 0.5  # of the first classes, for INT8
+ROUNDINGS = 10    # times the effect of rounding the images' last bits
+HALF = 0.05       # values rounded to float16: a ResNet-50 differed by 0.0009; more means a mistake
+LEAST_AGREEMENT = 0.5  # of the first classes, for quantized forms
+
+Function = Callable[[np.ndarray], np.ndarray]
 
 
-class Disagreement(OpenatacError):
-    """A form of a network computes something else than the network."""
+class ParityError(OpenatacError):
+    """A form of a network does not compute what the network does."""
 
 
-class Proof:
-    """What the network ``function`` computes, for others to be held against.
+class ParityCheck:
+    """The outputs of a network, with which those of its exported forms are compared.
 
-    function : from images, float32 (B, C, H, W), to outputs, NumPy arrays (B, classes, ...)
+    Parameters
+    ----------
+    function : callable
+        The network, from images, float32 (B, C, H, W), to outputs (B, classes, ...), NumPy arrays both.
     image_shape : (C, H, W)
-    real : float32 (N, C, H, W), inputs made of real images, or none
+    real : float32 (N, C, H, W), optional
+        Inputs made of real images, which are compared beside random ones.
 
-    Raises OpenatacError if an output is not finite.
+    Raises
+    ------
+    OpenatacError
+        If an output is not finite.
     """
 
-    def __init__(self, function, image_shape, real=None):
+    def __init__(self, function: Function, image_shape: tuple[int, ...], real: Optional[np.ndarray] = None):
         self.random = np.random.RandomState(0).randn(BATCH, *image_shape).astype('float32')
         self.real = np.empty((0, *image_shape), 'float32') if real is None else real
-        self._function, self._expected = function, self._outputs(function)
+        self._images = np.concatenate([self.random, self.real])
+        self._function, self._expected = function, _outputs(function, self._images)
         if not np.isfinite(self._expected).all():
             raise OpenatacError('the outputs of the network are infinite or not numbers: export parameters '
                                 'of a run that did not diverge')
         self.largest = float(np.abs(self._expected).max())
 
-    def difference(self, function):
+    def difference(self, function: Function) -> float:
         """The largest difference between the outputs of ``function`` and the network's, on random images."""
         return float(np.abs(function(self.random) - self._expected[:BATCH]).max())
 
-    def allows(self, difference, tolerance):
-        """Whether it is at most that share of the largest output, or of 1 if that is smaller.
+    def allows(self, difference: float, tolerance: float) -> bool:
+        """Whether a difference is within ``tolerance`` times the largest output, or 1 if that is smaller.
 
-        Or at most some times `rounding`, where that is more: a network that was hardly trained may amplify
-        rounding a millionfold, and no other order of summation gives its outputs.
+        Differences up to `ROUNDINGS` times `rounding` are allowed too: a network that was hardly trained may
+        amplify rounding a millionfold, so that no other order of summation reproduces its outputs.
         """
         return difference <= tolerance * max(1.0, self.largest) or difference <= ROUNDINGS * self.rounding
 
     @functools.cached_property
-    def rounding(self):
-        """How far the network's own outputs move when the last bit of its images does."""
-        images = np.concatenate([self.random, self.real])
-        up = np.random.RandomState(0).randint(0, 2, images.shape).astype(bool)
-        nearby = np.nextafter(images, np.where(up, np.float32(np.inf), np.float32(-np.inf)))
-        return float(np.abs(self._outputs(self._function, nearby) - self._expected).max())
+    def rounding(self) -> float:
+        """How far the network's outputs move when the last bits of its images do."""
+        up = np.random.RandomState(0).randint(0, 2, self._images.shape).astype(bool)
+        nearby = np.nextafter(self._images, np.where(up, np.float32(np.inf), np.float32(-np.inf)))
+        return float(np.abs(_outputs(self._function, nearby) - self._expected).max())
 
-    def report(self, function, tolerance):
-        """{figure: value} of ``function`` beside the network; `Disagreement` if they differ too much.
+    def report(self, function: Function, tolerance: Optional[float]) -> dict[str, Any]:
+        """Compare ``function`` with the network.
 
-        tolerance : of `allows`; None for INT8, whose first class must be the network's for half of the
+        Parameters
+        ----------
+        function : callable
+        tolerance : float or None
+            Of `allows`; None for quantized forms, whose first class must be the network's for half of the
             real images (of the random ones if there are no others).
 
-        max_difference, largest_output; top1_agreement, the share of the images, of the real ones if there
-        are any, with the same first class; random_images, real_images; milliseconds, the median for a
-        batch of 1 and of 16.
+        Returns
+        -------
+        dict
+            'max_difference', 'largest_output'; 'top1_agreement', the share of the images (of the real ones
+            if there are any) with the same first class; 'random_images', 'real_images'; 'milliseconds', the
+            median for batches of 1 and of 16.
+
+        Raises
+        ------
+        ParityError
+            If the outputs differ too much.
         """
-        outputs = self._outputs(function)
+        outputs = _outputs(function, self._images)
         difference = float(np.abs(outputs - self._expected).max())
         compared = slice(BATCH if len(self.real) else 0, None)
         agreement = float((outputs.argmax(1) == self._expected.argmax(1))[compared].mean())
         if tolerance is not None and not self.allows(difference, tolerance):
-            raise Disagreement('it computes other outputs than the network (by %g, the largest being %g)'
-                               % (difference, self.largest))
+            raise ParityError(f'it computes other outputs than the network (by {difference:g}, the largest '
+                              f'being {self.largest:g})')
         if tolerance is None and not (np.isfinite(outputs).all() and agreement >= LEAST_AGREEMENT):
-            raise Disagreement("its first class is the network's for %.0f %% of the images only"
-                               % (100 * agreement))
+            raise ParityError(f"its first class is the network's for only {agreement:.0%} of the images")
         return {'max_difference': difference, 'largest_output': self.largest, 'top1_agreement': agreement,
                 'random_images': BATCH, 'real_images': len(self.real),
                 'milliseconds': {str(count): milliseconds(function, self.random[:count])
                                  for count in (1, BATCH)}}
 
-    def _outputs(self, function, images=None):
-        images = np.concatenate([self.random, self.real]) if images is None else images
-        return np.concatenate([function(images[start:start + BATCH])
-                               for start in range(0, len(images), BATCH)])
+
+def _outputs(function: Function, images: np.ndarray) -> np.ndarray:
+    return np.concatenate([function(images[start:start + BATCH]) for start in range(0, len(images), BATCH)])
 
 
-def milliseconds(function, images):
-    """The median of the times that ``function`` takes for ``images``, once it is warm."""
+def milliseconds(function: Function, images: np.ndarray) -> float:
+    """The median of the times that ``function``, once warm, takes for ``images``."""
     times = []
     for _ in range(1 + RUNS):
         start = time.perf_counter()

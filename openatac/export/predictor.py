@@ -2,23 +2,31 @@
 from __future__ import annotations
 
 import os
-from typing import Iterable, Iterator, List, NamedTuple, Tuple
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from openatac.errors import OpenatacError
-from openatac.export.images import BadImage, InputTransform, find_images, read_file, to_pixels
-from openatac.export.manifest import Description, prefix_of, read_description
-from openatac.export.runtimes import engine_for, open_engine
+from openatac.export.forms.base import Form, prefix_of
+from openatac.export.image_files import BadImage, InputTransform, find_images, read_file, to_pixels
+from openatac.export.manifest import Manifest, read_manifest
+from openatac.export.runtimes.base import open_runtime, runtime_for
 
 
 class Prediction(NamedTuple):
     """What the network sees in a batch of images.
 
-    names : of the images; inputs : float32 (B, C, H, W); scores : probabilities (B, classes)
+    Attributes
+    ----------
+    names : list of str
+        Of the images.
+    inputs : float32 (B, C, H, W)
+    scores : float64 (B, classes)
+        Probabilities.
     """
 
-    names: List[str]
+    names: list[str]
     inputs: np.ndarray
     scores: np.ndarray
 
@@ -30,42 +38,45 @@ class Predictor:
     ----------
     export : str
         What the names of the export's files begin with, or one of them, which is then used.
-    engine : str, optional
-        What runs the network, one of `openatac.export.runtimes.ENGINES`.
+    runtime : str, optional
+        The name of what runs the network, one of `openatac.export.runtimes.base.RUNTIMES`.
 
     Attributes
     ----------
-    prefix, description : of the export
+    prefix : str
+        Of the export.
+    manifest : Manifest
+    transform : InputTransform
     left_out : list of (path, reason)
         The images that could not be read so far.
     """
 
-    def __init__(self, export: str, engine: str = ''):
+    def __init__(self, export: str, runtime: str = ''):
         self.prefix = prefix_of(export)
-        self.description: Description = read_description(self.prefix)
-        self.transform = InputTransform(self.description)
-        self._engine = open_engine(self.prefix, engine or engine_for(export))
-        self.left_out: List[Tuple[str, str]] = []
+        self.manifest: Manifest = read_manifest(self.prefix)
+        self.transform = InputTransform(self.manifest)
+        self._runtime = open_runtime(self.prefix, runtime or runtime_for(export))
+        self.left_out: list[tuple[str, str]] = []
 
     @property
-    def form(self) -> str:
+    def form(self) -> Form:
         """The form of the export that runs."""
-        return self._engine.form
+        return self._runtime.form
 
     @property
-    def labels(self) -> List[str]:
+    def labels(self) -> list[str]:
         """The name of each class as text that every terminal takes."""
-        names = self.description.labels or range(self.description.classes)
+        names = self.manifest.labels or range(self.manifest.classes)
         return [printable(str(name)) for name in names]
 
     def predict(self, paths: Iterable[str], batch_size: int) -> Iterator[Prediction]:
         """Yield a `Prediction` for each batch of images; ``left_out`` gets those that can't be read."""
         for names, images in self._batches(paths, batch_size):
-            yield Prediction(names, images, _softmax(self._engine(images), names))
+            yield Prediction(names, images, _softmax(self._runtime(images), names))
 
-    def _batches(self, paths: Iterable[str], size: int) -> Iterator[Tuple[List[str], np.ndarray]]:
-        names: List[str] = []
-        images: List[np.ndarray] = []
+    def _batches(self, paths: Iterable[str], size: int) -> Iterator[tuple[list[str], np.ndarray]]:
+        names: list[str] = []
+        images: list[np.ndarray] = []
         for path in paths:
             try:
                 images.append(self.transform(to_pixels(read_file(path))))
@@ -79,7 +90,7 @@ class Predictor:
             yield names, np.stack(images)
 
 
-def image_paths(names: Iterable[str]) -> List[str]:
+def image_paths(names: Iterable[str]) -> list[str]:
     """The image files that ``names`` stand for: files, folders to their bottom, or - for standard input."""
     return list(find_images(list(names)))
 
@@ -89,7 +100,7 @@ def printable(name: str) -> str:
     return os.fsencode(name).decode('utf-8', 'backslashreplace')
 
 
-def _softmax(outputs: np.ndarray, names: List[str]) -> np.ndarray:
+def _softmax(outputs: np.ndarray, names: list[str]) -> np.ndarray:
     """Probabilities (B, classes); OpenatacError if an output is infinite or not a number."""
     wrong = ~np.isfinite(outputs).all(axis=1)
     if wrong.any():

@@ -29,7 +29,7 @@ from mxnet.contrib import quantization
 
 from openatac.console.streams import silenced_stderr
 from openatac.errors import OpenatacError
-from openatac.export.fuse import unbranched
+from openatac.export.forms.fused import unbranched
 from openatac.graph.nodes import Graph, Node, UnknownShapes
 
 MODES = ('entropy', 'naive')
@@ -87,27 +87,6 @@ def float_layers(symbol, params, image_shape):
         raise OpenatacError(f'images of shape {tuple(image_shape)} do not fit the network') from None
     return [node.name for node in graph.nodes()
             if not node.is_variable and len(node.shapes) == 1 and np.prod(node.shape[2:]) == 1]
-
-
-def accuracy(network, batches):
-    """The share of images that ``network`` (NDArray to logits) classifies rightly; see `accuracies`."""
-    return accuracies([network], batches)[0][0]
-
-
-def accuracies(networks, batches):
-    """([the share of images that a network (NDArray to logits) classifies rightly], number of images).
-
-    batches : of (images (B, C, H, W), labels (B,)). Raises OpenatacError if there are no images.
-    """
-    right, images = [0] * len(networks), 0
-    for pixels, labels in batches:
-        pixels = mx.nd.array(pixels)
-        for index, network in enumerate(networks):
-            right[index] += int((network(pixels).asnumpy().argmax(axis=1) == labels).sum())
-        images += len(labels)
-    if not images:
-        raise OpenatacError('there are no images to measure the accuracy on')
-    return [count / images for count in right], images
 
 
 def _quantize(fused, params, batches, shape, mode, kept):

@@ -1,4 +1,4 @@
-"""Factories by name: one class for activations, attention blocks, self-attention and hosts."""
+"""What is found by name: one class for units, hosts, forms of exports, runtimes and backends."""
 from __future__ import annotations
 
 import difflib
@@ -23,10 +23,12 @@ class Registry(Generic[T]):
     ----------
     argument : str
         The argument that takes these names, as errors call it, such as 'act_type'.
+    hyphens : bool
+        Whether names may have hyphens; those that stand in names of networks may not.
     """
 
-    def __init__(self, argument: str) -> None:
-        self._argument = argument
+    def __init__(self, argument: str, hyphens: bool = False) -> None:
+        self._argument, self._hyphens = argument, hyphens
         self._values: dict[str, T] = {}
         self._names: dict[str, str] = {}  # lower-case name or alias -> name
 
@@ -40,8 +42,10 @@ class Registry(Generic[T]):
         """
         keys = [key.lower() for key in (name, alias) if key is not None]
         for key in keys:
-            if not key.isidentifier():
-                raise ValueError(f'{self._argument} {key!r}: a name has letters, digits and underscores only')
+            if not (key.replace('-', '_') if self._hyphens else key).isidentifier():
+                hyphens = ', hyphens' if self._hyphens else ''
+                raise ValueError(f'{self._argument} {key!r}: a name has letters, digits{hyphens} and '
+                                 'underscores only')
             if key in self._names:
                 raise ValueError(f'{self._argument} {key!r} is registered already: choose another name')
         self._values[name] = value

@@ -20,12 +20,13 @@ from openatac.data.cifar import load_cifar
 from openatac.data.photos.codec import decode
 from openatac.data.photos.records import BadRecord, RecordFile
 from openatac.errors import OpenatacError
-from openatac.export.bundle import export
-from openatac.export.images import BadImage, InputTransform, to_pixels
-from openatac.export.manifest import Description, form_files, read_description
-from openatac.export.runtimes import open_engine
+from openatac.export.exporter import export
+from openatac.export.forms.base import FORMS
+from openatac.export.image_files import BadImage, InputTransform, to_pixels
+from openatac.export.manifest import Manifest, read_manifest
+from openatac.export.runtimes.base import open_runtime
 from openatac.export.symbol_files import with_kinds, write_symbol
-from openatac.export.trained import of_run
+from openatac.export.trained_network import load_run
 from openatac.files.checksums import sha256
 from openatac.graph.symbol import load_symbol_file
 from openatac.models.parameters import read_arrays, save_parameters
@@ -46,7 +47,7 @@ from tests.conftest import ROOT
 from tests.photo_sets import write_photos
 
 RUN = ROOT / 'results' / 'cifar10_b1' / 'runs' / 'b1-atac-seed1'
-DESCRIPTION = Description('cifar_resnet8_v2_atac', 3, (3, 8, 8), (125.3, 123.0, 113.9), (51.6, 50.8, 51.3),
+DESCRIPTION = Manifest('cifar_resnet8_v2_atac', 3, (3, 8, 8), (125.3, 123.0, 113.9), (51.6, 50.8, 51.3),
                           0, ['ant', 'bee', 'cow'])
 IMAGES = np.random.RandomState(0).randn(1, 3, 8, 8).astype('float32')
 PIXELS = np.random.RandomState(0).randint(0, 256, (17, 23, 3)).astype('uint8')
@@ -80,8 +81,8 @@ def parts(functions: Dict[str, Callable[[], Any]]) -> Content:
 
 # ---------------------------------------------------------------------------------- exports
 
-def _engine(name: str) -> Callable[[str], Content]:
-    return lambda folder: {'outputs': open_engine(folder + '/net', name)(IMAGES).tobytes()}
+def _runtime(name: str) -> Callable[[str], Content]:
+    return lambda folder: {'outputs': open_runtime(folder + '/net', name)(IMAGES).tobytes()}
 
 
 def _read_params(folder: str) -> Content:
@@ -101,9 +102,9 @@ def _read_symbol(folder: str) -> Content:
 
 
 def _read_manifest(folder: str) -> Content:
-    description = read_description(folder + '/net')
-    outputs = open_engine(folder + '/net', 'imperative')(InputTransform(description)(PIXELS)[None])
-    return {'description': repr(description), 'outputs': outputs.tobytes()}
+    manifest = read_manifest(folder + '/net')
+    outputs = open_runtime(folder + '/net', 'imperative')(InputTransform(manifest)(PIXELS)[None])
+    return {'manifest': repr(manifest), 'outputs': outputs.tobytes()}
 
 
 def _write_exports(folder: str) -> None:
@@ -253,8 +254,8 @@ def _write_images(folder: str) -> None:
 # ------------------------------------------------------------------------------------- runs
 
 def _read_settings(folder: str) -> Content:
-    trained = of_run(folder)
-    return {'description': repr(trained.description),
+    trained = load_run(folder)
+    return {'manifest': repr(trained.manifest),
             'values': _bytes({name: parameter.data().asnumpy() for name, parameter
                               in trained.net._collect_params_with_prefix().items()})}
 
@@ -341,7 +342,7 @@ def write_files(folder: str) -> None:
 
 def readers() -> List[Reader]:
     """All readers, for the folders of `write_files`."""
-    symbol, fused = form_files('net', 'symbol'), form_files('net', 'fused')
+    symbol, fused = FORMS.find('symbol').files('net'), FORMS.find('fused').files('net')
     images = [f'rgb.{ending}' for ending in FORMATS]
     images += ['L1.png', 'P1.png', 'R4.png', 'I4.png', 'cmyk.jpg', 'progressive.jpg']
     arrays, state, manifest = (f'{PLACE}/{name}' for name in ('arrays.params', 'state.json', 'manifest.json'))
@@ -349,12 +350,12 @@ def readers() -> List[Reader]:
         Reader('params', 'old export', (symbol[1],), _read_params),
         Reader('symbol JSON', 'old export', (symbol[0],), _read_symbol),
         Reader('operators', 'operators', (symbol[0],), _read_symbol),
-        Reader('operators, run', 'operators', (symbol[0],), _engine('imperative')),
-        Reader('operators, fused', 'operators', (symbol[0],), _engine('fused')),
-        Reader('symbol files', 'old export', tuple(symbol), _engine('static')),
-        Reader('fused files', 'old export', tuple(fused), _engine('fused')),
-        Reader('symbol files, SHA-256', 'export', tuple(symbol), _engine('imperative'), True),
-        Reader('fused files, SHA-256', 'export', tuple(fused), _engine('fused'), True),
+        Reader('operators, run', 'operators', (symbol[0],), _runtime('imperative')),
+        Reader('operators, fused', 'operators', (symbol[0],), _runtime('fused')),
+        Reader('symbol files', 'old export', tuple(symbol), _runtime('static')),
+        Reader('fused files', 'old export', tuple(fused), _runtime('fused')),
+        Reader('symbol files, SHA-256', 'export', tuple(symbol), _runtime('imperative'), True),
+        Reader('fused files, SHA-256', 'export', tuple(fused), _runtime('fused'), True),
         Reader('manifest', 'export', ('net.json',), _read_manifest),
         Reader('records', 'old records', ('out.rec', 'out.idx'), _read_records),
         Reader('records, no index', 'old records', ('out.rec',), _read_without_index),
@@ -371,6 +372,6 @@ def readers() -> List[Reader]:
         Reader('checkpoint', 'checkpoint', (arrays, state, manifest), _read_checkpoint, True),
         Reader('checkpoint, new sums', 'checkpoint', (arrays, state), _read_resigned)]
     if _has_onnx():
-        found += [Reader('ONNX', 'old export', ('net.onnx',), _engine('onnxruntime')),
-                  Reader('ONNX, SHA-256', 'export', ('net.onnx',), _engine('onnxruntime'), True)]
+        found += [Reader('ONNX', 'old export', ('net.onnx',), _runtime('onnxruntime')),
+                  Reader('ONNX, SHA-256', 'export', ('net.onnx',), _runtime('onnxruntime'), True)]
     return found

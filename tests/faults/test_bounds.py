@@ -149,7 +149,7 @@ def test_wrong_numbers_in_settings(run_folder, tmp_path, capsys, wrong):
 
 @pytest.mark.parametrize('ratio', [1e-6, -1, 2, math.nan])
 def test_a_crop_ratio_in_a_description(ratio):
-    from openatac.export.images import InputTransform
-    from openatac.export.manifest import Description
+    from openatac.export.image_files import InputTransform
+    from openatac.export.manifest import Manifest
     with pytest.raises(OpenatacError, match='crop ratio'):
-        InputTransform(Description('x', 10, (3, 32, 32), (0, 0, 0), (1, 1, 1), crop_ratio=ratio))
+        InputTransform(Manifest('x', 10, (3, 32, 32), (0, 0, 0), (1, 1, 1), crop_ratio=ratio))

@@ -11,7 +11,7 @@ import pytest
 from openatac.commands import predict
 from openatac.data import archives, cifar
 from openatac.errors import DataError, OpenatacError
-from openatac.export.fuse import fuse
+from openatac.export.forms.fused import fuse
 from openatac.export.symbol_files import load_symbol
 from openatac.graph import checks
 from openatac.graph.checks import check_graph, read_graph

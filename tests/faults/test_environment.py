@@ -64,13 +64,13 @@ def test_predict_where_python_is_strict(tmp_path):
     """PYTHONOPTIMIZE=2 takes the docstrings that MXNet is built from; MXNet and others give warnings."""
     from PIL import Image
 
-    from openatac.export.bundle import export
-    from openatac.export.manifest import Description
+    from openatac.export.exporter import export
+    from openatac.export.manifest import Manifest
     from openatac.models.zoo import get_model
     Image.new('RGB', (40, 30), 'red').save(tmp_path / 'a.jpg')
     net = get_model('cifar_resnet8_v2_atac')
     net.initialize()
-    export(net, str(tmp_path / 'net'), Description(
+    export(net, str(tmp_path / 'net'), Manifest(
         'cifar_resnet8_v2_atac', 10, (3, 32, 32), (0,) * 3, (1,) * 3))
     result = run_python('-m', 'openatac', 'predict', tmp_path / 'net', tmp_path / 'a.jpg',
                         '--gates', tmp_path / 'gates.png', PYTHONOPTIMIZE='2', PYTHONWARNINGS='error',

@@ -11,7 +11,7 @@ from openatac.data.photos.folder import ImageFolder
 from openatac.data.photos.records import BadRecord, RecordFile
 from openatac.distributed.clusters import read_hosts
 from openatac.errors import OpenatacError
-from openatac.export.manifest import read_description
+from openatac.export.manifest import read_manifest
 from openatac.files.csv_file import read_csv
 from openatac.files.reading import check_input, open_input, read_input, read_limited, read_text
 from openatac.models.parameters import read_arrays
@@ -59,7 +59,7 @@ GIVEN = Given(build(CifarConfig, {}), dict.fromkeys(fields(CifarConfig), DEFAULT
 
 @pytest.mark.parametrize('name, read', [
     ('a.params', read_params), ('a.params', read_arrays), ('hosts', read_hosts), ('a.rec', RecordFile),
-    ('a.json', lambda path: read_description(path[:-5])),
+    ('a.json', lambda path: read_manifest(path[:-5])),
     ('a.json', lambda path: costs_by_name(path, (3, 32, 32))),
     ('settings.json', lambda path: RunFolder(os.path.dirname(path)).config()),
     ('summary.json', lambda path: read_run(os.path.dirname(path))),

@@ -11,8 +11,8 @@ from PIL import Image
 
 from openatac.commands import predict
 from openatac.errors import CheckpointError, OpenatacError
-from openatac.export.manifest import read_description
-from openatac.export.trained import of_run
+from openatac.export.manifest import read_manifest
+from openatac.export.trained_network import load_run
 from openatac.files.schema import Range, parse_json, read_json, validate
 from openatac.options import DEFAULT, Given, build, fields, values
 from openatac.study.comparison import results
@@ -88,7 +88,7 @@ def test_the_description_of_an_export(prefix, tmp_path, capsys):
     Image.fromarray(np.zeros((32, 32, 3), 'uint8')).save(image)
 
     def use():
-        read_description(prefix)
+        read_manifest(prefix)
         predict.main([prefix, image, '--engine', 'imperative'])
 
     with open(prefix + '.json', encoding='utf-8') as handle:
@@ -111,7 +111,7 @@ def test_what_a_description_may_not_say(prefix, key, value):
     with open(prefix + '.json', 'w', encoding='utf-8') as handle:
         json.dump({**description, key: value}, handle)
     with pytest.raises(OpenatacError, match=key):
-        read_description(prefix)
+        read_manifest(prefix)
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_the_summary_of_a_run(run):
 
 def test_the_settings_of_a_run(run):
     def use():
-        for read in (of_run, gates_of_run):
+        for read in (load_run, gates_of_run):
             with pytest.raises(OpenatacError):  # at the latest for want of its parameters
                 read(run)
 
@@ -150,7 +150,7 @@ def test_too_many_blocks_are_refused_before_a_network_is_built(run, name):
     with open(path, 'w', encoding='utf-8') as handle:
         handle.write(text.replace('"blocks": 1,', '"blocks": 1000000,'))
     with pytest.raises(OpenatacError, match='blocks.*1000000'):
-        of_run(run) if name == 'settings.json' else find_runs(run)
+        load_run(run) if name == 'settings.json' else find_runs(run)
 
 
 def test_the_metrics_of_a_run(run):

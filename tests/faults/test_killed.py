@@ -18,7 +18,7 @@ import pytest
 
 from openatac import get_model
 from openatac.commands import pack
-from openatac.export.bundle import export
+from openatac.export.exporter import export
 from openatac.files.checksums import sha256
 from tests.conftest import ROOT
 from tests.faults.conftest import DESCRIPTION

@@ -86,13 +86,13 @@ def test_processes_that_we_start_have_the_streams_too(tmp_path):
 @pytest.fixture(scope='module')
 def exported(tmp_path_factory):
     """(an export whose labels are not ASCII, a folder with an image that is good and one that is not)."""
-    from openatac.export.bundle import export
-    from openatac.export.manifest import Description
+    from openatac.export.exporter import export
+    from openatac.export.manifest import Manifest
     from openatac.models.zoo import get_model
     folder = tmp_path_factory.mktemp('exported')
     net = get_model('cifar_resnet8_v2_relu')
     net.initialize()
-    export(net, str(folder / 'net'), Description(
+    export(net, str(folder / 'net'), Manifest(
         'cifar_resnet8_v2_relu', 10, (3, 32, 32), (0,) * 3, (1,) * 3, labels=['é\x1b[1m'] * 10))
     (folder / 'images').mkdir()
     Image.fromarray(np.zeros((32, 32, 3), 'uint8')).save(folder / 'images' / 'ü\x1b[2m.png')

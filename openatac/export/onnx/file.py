@@ -15,7 +15,7 @@ import mxnet as mx
 import numpy as np
 
 from openatac.errors import OpenatacError
-from openatac.export.manifest import prefix_of
+from openatac.export.forms.base import prefix_of
 from openatac.export.onnx.graph import OnnxGraph
 from openatac.export.onnx.operators import convert
 from openatac.files.checksums import check_files

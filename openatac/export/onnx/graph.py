@@ -1,5 +1,5 @@
 """An ONNX graph while it is built: operators, constants, and the shapes that are known."""
-from typing import Any, Dict, List, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -8,9 +8,9 @@ class Operator(NamedTuple):
     """One operator of the graph; its tensors by name."""
 
     kind: str
-    inputs: List[str]
+    inputs: list[str]
     output: str
-    attributes: Dict[str, Any]
+    attributes: dict[str, Any]
 
 
 class OnnxGraph:

@@ -19,7 +19,8 @@ import os
 import tempfile
 import warnings
 from collections import Counter
-from typing import Any, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 

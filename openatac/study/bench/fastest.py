@@ -4,8 +4,7 @@ from __future__ import annotations
 import statistics
 from typing import List, Sequence
 
-from openatac.export.manifest import INT8_FORMS
-from openatac.export.runtimes import ENGINES
+from openatac.export.runtimes.base import RUNTIMES
 from openatac.study.bench.measurement import Measurement
 
 
@@ -16,8 +15,8 @@ def verdict(measured: Sequence[Measurement]) -> List[str]:
 
     pytorch = [each for each in measured if each.engine.startswith('torch')]
     ours = [each for each in measured if each not in pytorch]
-    float32 = [each for each in ours if ENGINES[each.engine].form not in INT8_FORMS]
-    mxnet = [each for each in float32 if ENGINES[each.engine].form != 'onnx']
+    float32 = [each for each in ours if not RUNTIMES.find(each.engine).form.is_quantized]
+    mxnet = [each for each in float32 if RUNTIMES.find(each.engine).form.name != 'onnx']
     lines = [f'{measured[0].export}, batch {measured[0].batch}: the fastest is {fastest(measured).engine}']
     named = ''
     for kind, those in (('ours', ours), ('ours in float32', float32), ('MXNet in float32', mxnet)):

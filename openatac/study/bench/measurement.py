@@ -11,8 +11,8 @@ import statistics
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from openatac.errors import OpenatacError
-from openatac.export.manifest import read_description
-from openatac.export.runtimes import ENGINES
+from openatac.export.manifest import read_manifest
+from openatac.export.runtimes.base import RUNTIMES
 from openatac.study.bench.process import BenchProcess, Turn
 
 FIGURES = ('p50_ms', 'p95_ms', 'images_per_second')
@@ -109,10 +109,10 @@ def measure(prefixes: Sequence[str], engines: Optional[Sequence[str]], sizes: Se
 def _warm_processes(prefix: str, engines: Optional[Sequence[str]], sizes: Sequence[int],
                     skip: Callable[[str], None]) -> Iterator[Tuple[str, BenchProcess]]:
     """Yield (engine, its process) for those that can run an export."""
-    read_description(prefix)
+    read_manifest(prefix)
     able = False
-    for name in engines or ENGINES:
-        problem = ENGINES[name].obstacle(prefix)
+    for name in engines or RUNTIMES:
+        problem = RUNTIMES.find(name).obstacle(prefix)
         if not problem:
             process = BenchProcess(prefix, name, sizes)
             problem = process.problem

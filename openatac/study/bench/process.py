@@ -14,16 +14,15 @@ import subprocess
 import sys
 import time
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Type
 
 from openatac.errors import OpenatacError
+from openatac.export.runtimes.base import RUNTIMES, Runtime
 from openatac.runtime.memory import keep_freed_memory
 from openatac.runtime.threads import set_threads, thread_count
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from openatac.export.runtimes import Engine
 
 WARM_UP, LEAST = 2, 3  # batches before a turn that are not timed, and at least in it
 _START = ('import json, sys; sys.path[:] = json.loads(sys.argv[1]); '
@@ -66,7 +65,7 @@ class BenchProcess:
                      'TORCHINDUCTOR_COMPILE_THREADS': '1'},
                 pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                 start_new_session=True)
-        self.outputs, self.problem = self._ask((prefix, engine, sizes))
+        self.outputs, self.problem = self._ask((prefix, RUNTIMES.find(engine), sizes))
         if self.problem:
             self.close()
 
@@ -106,17 +105,16 @@ def serve(file: int) -> None:
             pipe.send(turn)
 
 
-def _warm_engine(pipe: Connection, prefix: str, name: str, sizes: Sequence[int]
-                 ) -> Tuple[Optional[Engine], Dict[int, np.ndarray]]:
+def _warm_engine(pipe: Connection, prefix: str, runtime: Type[Runtime], sizes: Sequence[int]
+                 ) -> Tuple[Optional[Runtime], Dict[int, np.ndarray]]:
     """(engine, {size: images}), after the answer on the pipe; (None, {}) if there is a problem."""
     import numpy as np
 
-    from openatac.export.manifest import read_description
-    from openatac.export.runtimes import open_engine
     set_threads()
     keep_freed_memory()
     try:
-        engine, shape = open_engine(prefix, name), read_description(prefix).image_shape
+        engine = runtime.open(prefix)
+        shape = engine.manifest.image_shape
         images = {size: np.random.RandomState(0).randn(size, *shape).astype('float32') for size in sizes}
         for batch in images.values():
             for _ in range(WARM_UP):
@@ -130,7 +128,7 @@ def _warm_engine(pipe: Connection, prefix: str, name: str, sizes: Sequence[int]
     return engine, images
 
 
-def _rest(engine: Engine, images: Dict[int, np.ndarray]) -> None:
+def _rest(engine: Runtime, images: Dict[int, np.ndarray]) -> None:
     """Give back memory, since many processes together may need more than there is.
 
     MXNet's static memory is as large as the last batch needs, so the last batch is a small one.
@@ -140,7 +138,7 @@ def _rest(engine: Engine, images: Dict[int, np.ndarray]) -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _turn(engine: Engine, images: np.ndarray, seconds: float) -> Turn:
+def _turn(engine: Runtime, images: np.ndarray, seconds: float) -> Turn:
     import numpy as np
     for _ in range(WARM_UP):
         engine(images)

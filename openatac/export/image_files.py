@@ -1,14 +1,18 @@
-"""An image file as the input of an exported network, as the export's description says.
+"""Image files as inputs of an exported network, as its manifest says.
 
-Files of any kind that Pillow reads: grey, palette, CMYK and 16-bit pixels become 8-bit RGB (of 16 bits the
-upper 8), what is transparent lies on white, a photograph is turned as its EXIF data says, and of an
-animation it is the first frame. JPEG files are decoded by the decoder of the training, so that a network
-sees of a photograph to the bit what it saw when it was tested.
+All files work that Pillow reads: grey, palette, CMYK and 16-bit pixels become 8-bit RGB (of 16 bits the upper
+8), what is transparent lies on white, a photograph is turned as its EXIF data says, and of an animation the
+first frame counts. JPEG files are decoded by the decoder of the training, so that a network sees a photograph
+exactly as in its evaluation.
 """
+from __future__ import annotations
+
 import io
 import os
 import sys
 import warnings
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +20,11 @@ from openatac.arguments import CROP_RATIO
 from openatac.data.photos.codec import decode, resize
 from openatac.data.photos.records import BadRecord
 from openatac.errors import OpenatacError
+from openatac.export.manifest import Manifest
 from openatac.files.reading import IMAGE_LIMIT, read_input, read_limited
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PillowImage
 
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.gif', '.webp', '.bmp', '.tif', '.tiff')  # looked for in folders
 STDIN = '-'
@@ -25,13 +33,18 @@ _TRANSPARENT = ('RGBA', 'LA', 'PA', 'RGBa', 'La')
 
 
 class BadImage(Exception):
-    """A file that is no image which can be used; the message tells why."""
+    """A file that cannot be used as an image; the message says why."""
 
 
-def find_images(paths):
+# ---------------------------------------------------------------------------------------- files
+
+def find_images(paths: Iterable[str]) -> Iterator[str]:
     """Yield the paths of image files: files and `STDIN` as they are, the images below folders, sorted.
 
-    Raises OpenatacError for a folder that has none or cannot be read.
+    Raises
+    ------
+    OpenatacError
+        For a folder that has none or cannot be read.
     """
     for path in paths:
         if not os.path.isdir(path):
@@ -39,14 +52,13 @@ def find_images(paths):
             continue
         found = sorted(_images_below(path))
         if not found:
-            raise OpenatacError('%s has no images: their names must end in %s'
-                                % (path, ', '.join(EXTENSIONS)))
+            raise OpenatacError(f'{path} has no images: their names must end in {", ".join(EXTENSIONS)}')
         yield from found
 
 
-def _images_below(folder):
-    def fail(error):
-        raise OpenatacError('cannot open the folder %s (%s)' % (error.filename, error.strerror))
+def _images_below(folder: str) -> Iterator[str]:
+    def fail(error: OSError) -> None:
+        raise OpenatacError(f'cannot open the folder {error.filename} ({error.strerror})')
 
     for place, _, names in os.walk(folder, onerror=fail):
         for name in names:
@@ -54,8 +66,8 @@ def _images_below(folder):
                 yield os.path.join(place, name)
 
 
-def read_file(path):
-    """The bytes of an image file, or of what comes in at standard input; BadImage if there are none."""
+def read_file(path: str) -> bytes:
+    """The bytes of an image file, or of standard input; BadImage if it cannot be read."""
     try:
         if path != STDIN:
             return read_input(path, IMAGE_LIMIT)
@@ -66,10 +78,10 @@ def read_file(path):
         raise BadImage(error.strerror) from None
 
 
-# ----------------------------------------------------------------------------------- pixels
+# --------------------------------------------------------------------------------------- pixels
 
-def to_pixels(data):
-    """The image file ``data`` as uint8 (H, W, 3), RGB; BadImage if it is damaged, or none."""
+def to_pixels(data: bytes) -> np.ndarray:
+    """The image file ``data`` as uint8 (H, W, 3), RGB; BadImage if it is damaged, or not an image."""
     from PIL import Image
     try:
         with warnings.catch_warnings():
@@ -85,11 +97,11 @@ def to_pixels(data):
     except Image.UnidentifiedImageError:
         raise BadImage('it is not an image that can be decoded' if data else 'the file is empty') from None
     except Exception as error:  # Pillow has a dozen kinds for damaged files
-        raise BadImage('it cannot be decoded (%s)' % error) from None
+        raise BadImage(f'it cannot be decoded ({error})') from None
 
 
-def _to_rgb(image):
-    """An image of Pillow in mode 'RGB', upright."""
+def _to_rgb(image: PillowImage) -> PillowImage:
+    """An image in mode 'RGB', upright."""
     from PIL import Image, ImageOps
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith('I'):
@@ -102,49 +114,57 @@ def _to_rgb(image):
     return image.convert('RGB')
 
 
-def _upper_8_bits(grey):
+def _upper_8_bits(grey: np.ndarray) -> np.ndarray:
     """uint8 of 16-bit grey levels, which Pillow may hold in 32 bits."""
     if grey.min() < 0 or grey.max() >= 2 ** 16:
         raise BadImage('its pixels have 32 bits: save it with 8 or 16')
     return (grey >> 8).astype('uint8')
 
 
-# ------------------------------------------------------------------------------------ input
+# --------------------------------------------------------------------------------------- inputs
 
 class InputTransform:
-    """Makes inputs, float32 (3, H, W), of pixels, as a `Description` says.
+    """From pixels to inputs, float32 (3, H, W), as a manifest says.
 
     With a crop ratio an image is resized, bilinearly as in training, until it covers (H, W) / crop_ratio, and
-    its centre is taken; without one it is resized to (H, W) as it is, each pixel being a mean over all that
-    it covers (Pillow's BILINEAR), which leaves an image of that size as it was. Raises OpenatacError for a
-    description of other than 3 channels or of a crop ratio that is none.
+    its centre is taken. Without one it is resized to (H, W) as it is, each pixel being a mean over all that
+    it covers (Pillow's BILINEAR), which leaves an image of that size unchanged.
+
+    Parameters
+    ----------
+    manifest : Manifest
+
+    Raises
+    ------
+    OpenatacError
+        For a network of other than 3 channels, and for a wrong crop ratio.
     """
 
-    def __init__(self, description):
-        channels, self.height, self.width = description.image_shape
+    def __init__(self, manifest: Manifest):
+        channels, self.height, self.width = manifest.image_shape
         if channels != 3:
-            raise OpenatacError('the network takes images of %d channels, and image files have 3' % channels)
-        self.crop_ratio = description.crop_ratio
+            raise OpenatacError(f'the network takes images of {channels} channels, and image files have 3')
+        self.crop_ratio = manifest.crop_ratio
         if self.crop_ratio and not CROP_RATIO <= self.crop_ratio <= 1:
-            raise OpenatacError(f'the description has a crop ratio of {self.crop_ratio}, which must be 0 or '
+            raise OpenatacError(f'the manifest has a crop ratio of {self.crop_ratio}, which must be 0 or '
                                 f'from {CROP_RATIO} to 1: export again')
         self.mean, self.std = (np.array(values, 'float32').reshape(3, 1, 1)
-                               for values in (description.mean, description.std))
+                               for values in (manifest.mean, manifest.std))
 
-    def __call__(self, pixels):
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """The input made of uint8 (H, W, 3); BadImage for one that is a mere line."""
         height, width = pixels.shape[:2]
-        if max(height, width) > LONGEST * min(height, width):  # which would be resized to gigabytes
-            raise BadImage('it is %d x %d pixels: one side is more than %d times the other'
-                           % (width, height, LONGEST))
-        image = self._covered(pixels) if self.crop_ratio else self._squeezed(pixels)
+        if max(height, width) > LONGEST * min(height, width):  # it would be resized to gigabytes
+            raise BadImage(f'it has {width} x {height} pixels: one side is more than {LONGEST} times the '
+                           'other')
+        image = self._covering(pixels) if self.crop_ratio else self._squeezed(pixels)
         return (image.transpose(2, 0, 1).astype('float32') - self.mean) / self.std
 
-    def show(self, images):
+    def show(self, image: np.ndarray) -> np.ndarray:
         """uint8 (H, W, 3), the pixels that the input (3, H, W) was made of."""
-        return np.rint(images * self.std + self.mean).clip(0, 255).astype('uint8').transpose(1, 2, 0)
+        return np.rint(image * self.std + self.mean).clip(0, 255).astype('uint8').transpose(1, 2, 0)
 
-    def _covered(self, pixels):
+    def _covering(self, pixels: np.ndarray) -> np.ndarray:
         height, width = pixels.shape[:2]
         tall, wide = (int(np.ceil(side / self.crop_ratio)) for side in (self.height, self.width))
         if height * self.width > width * self.height:
@@ -154,6 +174,6 @@ class InputTransform:
         top, left = (pixels.shape[0] - self.height) // 2, (pixels.shape[1] - self.width) // 2
         return pixels[top:top + self.height, left:left + self.width]
 
-    def _squeezed(self, pixels):
+    def _squeezed(self, pixels: np.ndarray) -> np.ndarray:
         from PIL import Image
         return np.asarray(Image.fromarray(pixels).resize((self.width, self.height), Image.BILINEAR))
