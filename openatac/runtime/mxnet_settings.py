@@ -17,8 +17,8 @@ DEFAULTS = {
     'MXNET_USE_OPERATOR_TUNING': '0',
     # On CPUs, MXNet's executors (of the Module API, simple_bind) fuse operators by default, and MXNet 1.9.1
     # has a bug in that: where a convolution's output goes into a BatchNorm and also into a sum, as in a
-    # pre-activation ResNet, the sum gets the normalised one. What openatac.export.forms.fused makes is right, and
-    # not affected.
+    # pre-activation ResNet, the sum gets the normalised one. What openatac.export.forms.fused makes is right,
+    # and not affected.
     FUSION_BACKEND: 'NONE',
     'MXNET_SUBGRAPH_VERBOSE': '0',  # or MXNet prints the backend's name at each binding
 }
