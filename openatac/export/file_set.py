@@ -1,41 +1,58 @@
 """Several files that are together either the old ones or the whole new ones, whatever happens in between."""
+from __future__ import annotations
+
 import contextlib
 import os
 import shutil
 import signal
 import threading
+from collections.abc import Iterator, Sequence
+from types import FrameType
+from typing import Optional
 
 from openatac.console.program import STOP_SIGNALS, stop_signals
 from openatac.errors import OpenatacError
 from openatac.files.locks import locked
-from openatac.files.writing import find_target, flush, temporary_file
+from openatac.files.writing import Target, find_target, flush, temporary_file
 
 
 class Stopped(OpenatacError):
     """A signal has ended the work; ``exit_code`` is the shell's for it."""
 
-    def __init__(self, number):
-        super().__init__('stopped by %s; nothing was changed' % signal.Signals(number).name)
+    def __init__(self, number: int) -> None:
+        super().__init__(f'stopped by {signal.Signals(number).name}; nothing was changed')
         self.exit_code = 128 + number
 
 
 @contextlib.contextmanager
-def replace_set(prefix, old, last=None):
+def replace_set(prefix: str, old: Sequence[str], last: Optional[str] = None) -> Iterator[str]:
     """Yield the path PREFIX of new files, ``aside/NAME``; at the end they take the place of the ``old`` ones.
-
-    prefix: what the paths of all the files begin with; old: the paths of an older set, removed where they
-    exist; last: the path of the new file that is put in its place last, as a sign that the set is whole.
 
     What is at a path already decides what is done there, as in `openatac.files.writing`. A folder among
     ``old`` is refused before the body begins.
 
     If the body fails, or SIGINT or SIGTERM ends it (by `Stopped`), the old files are as they were and nothing
     else stays behind. Only a kill in the instant of the renaming can leave less: a set without its last file.
-    Raises OSError, and OpenatacError if another process is writing the same set.
+
+    Parameters
+    ----------
+    prefix : str
+        What the paths of all the files begin with.
+    old : sequence of str
+        The paths of an older set, removed where they exist.
+    last : str, optional
+        The path of the new file that is put in its place last, as a sign that the set is whole.
+
+    Raises
+    ------
+    OSError
+        If the files cannot be written.
+    OpenatacError
+        If another process is writing the same set.
     """
     folder, name = os.path.split(os.path.abspath(prefix))
     os.makedirs(folder, exist_ok=True)
-    aside = os.path.join(folder, '.%s.part' % name)
+    aside = os.path.join(folder, f'.{name}.part')
     for path in old:
         find_target(path)
     with _stoppable() as signals, _held(aside, prefix), contextlib.ExitStack() as stack:
@@ -63,7 +80,8 @@ def replace_set(prefix, old, last=None):
             flush(place)
 
 
-def _staged(target, file, new, backup, stack):
+def _staged(target: Target, file: str, new: str, backup: str, stack: contextlib.ExitStack
+            ) -> tuple[str, str]:
     """(where the finished new file is, where the old one goes), both on the disk of ``target``."""
     source, before = os.path.join(new, file), os.path.join(backup, file)
     if os.path.dirname(target.path) != os.path.dirname(os.path.dirname(os.path.realpath(new))):  # by a link
@@ -74,9 +92,9 @@ def _staged(target, file, new, backup, stack):
     return source, before
 
 
-def _move(moves):
+def _move(moves: Sequence[tuple[str, str]]) -> None:
     """Rename each source to its target; all or nothing."""
-    done = []
+    done: list[tuple[str, str]] = []
     try:
         for source, target in moves:
             os.rename(source, target)
@@ -88,15 +106,15 @@ def _move(moves):
 
 
 @contextlib.contextmanager
-def _held(aside, prefix):
+def _held(aside: str, prefix: str) -> Iterator[None]:
     """Make the folder ``aside`` for this process alone, and remove it at the end."""
     os.makedirs(aside, exist_ok=True)
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(locked(os.path.join(aside, 'lock')))
         except BlockingIOError:
-            raise OpenatacError('another process is writing %s: wait for its end, or choose another name'
-                                % prefix) from None
+            raise OpenatacError(f'another process is writing {prefix}: wait for its end, or choose another '
+                                'name') from None
         try:
             yield
         finally:
@@ -104,17 +122,17 @@ def _held(aside, prefix):
 
 
 class _Signals:
-    """A handler that raises `Stopped`, but within ``too_late()``."""
+    """A handler that raises `Stopped`, except within ``too_late()``."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._heeded = True
 
-    def __call__(self, number, frame):
+    def __call__(self, number: int, frame: Optional[FrameType]) -> None:
         if self._heeded:
             raise Stopped(number)
 
     @contextlib.contextmanager
-    def too_late(self):
+    def too_late(self) -> Iterator[None]:
         """For the instant in which the work is completed."""
         self._heeded = False
         try:
@@ -124,7 +142,7 @@ class _Signals:
 
 
 @contextlib.contextmanager
-def _stoppable():
+def _stoppable() -> Iterator[_Signals]:
     """Let SIGINT and SIGTERM raise `Stopped` in the body. Only the main thread may ask for signals."""
     signals = _Signals()
     in_main_thread = threading.current_thread() is threading.main_thread()

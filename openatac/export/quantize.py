@@ -1,7 +1,7 @@
 """INT8: post-training quantization of a network, calibrated on images, for CPUs with oneDNN.
 
-The work is MXNet's own (`mxnet.contrib.quantization`): convolutions run on 8-bit integers, and the range of
-each 8-bit tensor is what calibration images showed there. Here is decided what stays in float32, and why.
+MXNet's own `mxnet.contrib.quantization` does the work: convolutions run on 8-bit integers, and the range of
+each 8-bit tensor is that of its values on calibration images. What stays in float32 is decided here.
 
 Seen on ResNet-20 ATAC (b=3) after 4 epochs of CIFAR-10, 75.96% of 5,000 real test images right, calibrated
 on 500 training images; the error is that of the logits, root mean square, relative to their spread:
@@ -20,8 +20,12 @@ has no INT8 for them), and what comes before a sigmoid needs no more than 8 bits
 Images a second, in those of the fused float32 form (one thread, AVX-512 VNNI): 3.1 for ResNet-50 ATAC at 224,
 batch 8, and 2.6 with the gates in float32; 1.6 to 1.7 for ResNet-20 ATAC, batch 64, and 1.45.
 """
+from __future__ import annotations
+
 import itertools
 import warnings
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Optional
 
 import mxnet as mx
 import numpy as np
@@ -34,28 +38,48 @@ from openatac.graph.nodes import Graph, Node, UnknownShapes
 
 MODES = ('entropy', 'naive')
 BINS = 2001  # of a histogram from -threshold to threshold; the search for one takes time by their square
-PIECE = 8    # images that are run at once in the calibration, where all layers' outputs are kept
+PIECE = 8    # images that run at once in the calibration, where all layers' outputs are kept
+
+Arrays = Mapping[str, mx.nd.NDArray]
+Histogram = tuple[Any, ...]  # (counts, edges, minimum, maximum, threshold)
 
 
-def quantize(symbol, params, batches, mode='entropy', excluded=None):
-    """The INT8 form of a float32 network: (symbol, {name: NDArray}), which `SymbolBlock.imports` can load.
+def quantize(symbol: mx.sym.Symbol, params: Arrays, batches: Iterable[np.ndarray], mode: str = 'entropy',
+             excluded: Optional[Collection[str]] = None) -> tuple[mx.sym.Symbol, Arrays]:
+    """The INT8 form of a float32 network.
 
-    symbol : of one output and the input ``data``; params : {name: NDArray} of all its other variables;
-    batches : iterable of float32 arrays (B, C, H, W), normalised as the network wants them: the images
-    that calibrate it, some hundreds (labels are not needed);
-    mode : 'naive' takes the extremes seen as an activation's range; 'entropy' the range that loses least
-    information (Kullback-Leibler divergence), cutting off rare extremes;
-    excluded : names of operators of ``symbol`` to leave in float32; default: `float_layers`.
+    Parameters
+    ----------
+    symbol : mxnet.Symbol
+        Of one output and the input ``data``.
+    params : {name: NDArray}
+        Of all its other variables.
+    batches : iterable of float32 (B, C, H, W)
+        Some hundreds of images, normalised as the network wants them, to calibrate it on.
+    mode : str
+        'naive' takes the extremes of a tensor as its range; 'entropy' the range that loses least information
+        (Kullback-Leibler divergence), cutting off rare extremes.
+    excluded : collection of str, optional
+        Names of operators of ``symbol`` to leave in float32; by default `float_layers`.
 
-    Raises ValueError for an unknown mode or operator, OpenatacError for images that are none or do not fit,
-    and for a network that MXNet cannot quantize.
+    Returns
+    -------
+    (Symbol, {name: NDArray})
+        Which `SymbolBlock.imports` can load.
+
+    Raises
+    ------
+    ValueError
+        For an unknown mode or operator.
+    OpenatacError
+        If there are no images, or they do not fit, and for a network that MXNet cannot quantize.
     """
     if mode not in MODES:
-        raise ValueError('the calibration must be one of %s, not %r' % (', '.join(MODES), mode))
+        raise ValueError(f'the calibration must be one of {", ".join(MODES)}, not {mode!r}')
     batches = iter(batches)
     missing = sorted(set(symbol.list_inputs()) - {'data', *params})
     if missing:
-        raise OpenatacError('the parameters are of another network: %s is not among them' % missing[0])
+        raise OpenatacError(f'the parameters are of another network: {missing[0]} is not among them')
     first = next(batches, None)
     if first is None or not len(first):
         raise OpenatacError('there are no images to calibrate with: give some hundred, as those in training')
@@ -66,18 +90,24 @@ def quantize(symbol, params, batches, mode='entropy', excluded=None):
         return _quantize(fused, params, itertools.chain([first], batches), _shape(first), mode,
                          _keep(fused, excluded))
     except mx.MXNetError as error:
-        raise OpenatacError('this network cannot be quantized: MXNet says %s'
-                            % str(error).strip().splitlines()[-1]) from None
+        raise OpenatacError('this network cannot be quantized: MXNet says '
+                            f'{str(error).strip().splitlines()[-1]}') from None
 
 
-def float_layers(symbol, params, image_shape):
-    """The operators that the default leaves in float32: those that give one vector for an image.
+def float_layers(symbol: mx.sym.Symbol, params: Arrays, image_shape: tuple[int, ...]) -> list[str]:
+    """The operators that stay in float32 by default: those with one vector for an image.
 
-    symbol : plain or fused; params : its variables, as for `quantize`; image_shape : (C, H, W).
+    They are the global pooling, the dense layers behind it and, in blocks with a global gate, what computes
+    the gate. They take next to no time; but MXNet's INT8 pooling gives an average the scale of its input, and
+    nothing behind these layers evens out their errors.
 
-    They are the global pooling, the dense layers behind it and, in blocks with a global gate, what
-    computes the gate. They take next to no time; but MXNet's INT8 pooling gives an average the scale of
-    what it is the average of, and nothing behind these layers evens out their errors.
+    Parameters
+    ----------
+    symbol : mxnet.Symbol
+        Plain or fused.
+    params : {name: NDArray}
+        Of its variables, as for `quantize`.
+    image_shape : (C, H, W)
     """
     graph = Graph.of(symbol)
     known = {name: params[name].shape for name in symbol.list_arguments() if name != 'data'}
@@ -89,11 +119,12 @@ def float_layers(symbol, params, image_shape):
             if not node.is_variable and len(node.shapes) == 1 and np.prod(node.shape[2:]) == 1]
 
 
-def _quantize(fused, params, batches, shape, mode, kept):
+def _quantize(fused: mx.sym.Symbol, params: Arrays, batches: Iterable[np.ndarray], shape: tuple[int, ...],
+              mode: str, kept: Sequence[str]) -> tuple[mx.sym.Symbol, Arrays]:
     arguments, states = ({name: params[name] for name in names if name != 'data'}
                          for names in (fused.list_arguments(), fused.list_auxiliary_states()))
     settings = {'quantized_dtype': 'auto', 'calib_mode': 'naive', 'logger': None}
-    with silenced_stderr():  # it says of each activation but ReLU that it has no INT8
+    with silenced_stderr():  # it reports each activation but ReLU as having no INT8
         graph, _, _, collector = quantization.quantize_graph(
             fused, arguments, states, excluded_sym_names=kept, quantize_granularity='channel-wise',
             **settings)
@@ -108,15 +139,17 @@ def _quantize(fused, params, batches, shape, mode, kept):
     return graph, {name: arrays[name] for name in graph.list_inputs() if name != 'data'}
 
 
-def _histograms(symbol, params, names, batches, shape):
-    """{output: (counts, edges, minimum, maximum, threshold)} over all images, for the outputs ``names``."""
-    internals, histograms = symbol.get_internals(), {}
+def _histograms(symbol: mx.sym.Symbol, params: Arrays, names: Collection[str], batches: Iterable[np.ndarray],
+                shape: tuple[int, ...]) -> dict[str, Histogram]:
+    """The histograms, over all images, of the outputs ``names``."""
+    internals = symbol.get_internals()
+    histograms: dict[str, Histogram] = {}
     names = [name for name in internals.list_outputs() if name in set(names)]
     network = _block(mx.sym.Group([internals[name] for name in names]), params)
     for batch in batches:
         if _shape(batch) != shape:
-            raise OpenatacError('all images to calibrate with must have the shape of the first, %r, not %r'
-                                % (shape, _shape(batch)))
+            raise OpenatacError('all images to calibrate with must have the shape of the first, '
+                                f'{shape}, not {_shape(batch)}')
         for start in range(0, len(batch), PIECE):
             outputs = network(mx.nd.array(batch[start:start + PIECE]))
             for name, output in zip(names, [outputs] if len(names) == 1 else outputs):
@@ -124,19 +157,19 @@ def _histograms(symbol, params, names, batches, shape):
     return histograms
 
 
-def _count(name, values, before):
+def _count(name: str, values: np.ndarray, before: Optional[Histogram]) -> Histogram:
     low, high = float(values.min()), float(values.max())
     if not np.isfinite([low, high]).all():
-        raise OpenatacError('the network computes %g at %s: its parameters or the images are not sound'
-                            % (high if np.isfinite(low) else low, name))
-    threshold = max(-low, high, 1e-6)  # all zero: any scale will do, but not none
+        raise OpenatacError(f'the network computes {high if np.isfinite(low) else low:g} at {name}: its '
+                            'parameters or the images are not sound')
+    threshold = max(-low, high, 1e-6)  # where all are zero, any scale but zero will do
     if before is not None:
         return quantization.combine_histogram(before, values, low, high, threshold)
     counts, edges = np.histogram(values, bins=BINS, range=(-threshold, threshold))
     return counts, edges, low, high, threshold
 
 
-def _range(histogram, mode):
+def _range(histogram: Histogram, mode: str) -> tuple[float, float]:
     """(low, high) that becomes the 8-bit range: 0 to 255 where nothing is negative, else -127 to 127."""
     counts, edges, low, high, threshold = histogram
     if mode == 'entropy':
@@ -147,9 +180,10 @@ def _range(histogram, mode):
     return low, max(high, low + 1e-6)
 
 
-def _keep(symbol, excluded):
+def _keep(symbol: mx.sym.Symbol, excluded: Collection[str]) -> list[str]:
     """The operators of the fused ``symbol`` that stay in float32 if the plain operators ``excluded`` do."""
-    kept, unknown = [], set(excluded)
+    kept: list[str] = []
+    unknown = set(excluded)
     for node in Graph.of(symbol).nodes():
         members = [node, *(inner for graph in node.subgraphs for inner in graph.nodes())]
         names = {member.name for member in members if not member.is_variable}
@@ -157,7 +191,7 @@ def _keep(symbol, excluded):
             kept.append(node.name)
         unknown -= names
     if unknown:
-        raise ValueError('excluded: the network has no operator %r' % min(unknown))
+        raise ValueError(f'excluded: the network has no operator {min(unknown)!r}')
     return kept
 
 
@@ -170,9 +204,9 @@ def _has_no_int8(node: Node) -> bool:
     return node.operator == 'elemwise_mul'  # fails for inputs that are never negative, as a gate is
 
 
-def _block(symbol, params):
+def _block(symbol: mx.sym.Symbol, params: Arrays) -> mx.gluon.SymbolBlock:
     with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', 'Cannot decide type')  # of the input: float32 it is
+        warnings.filterwarnings('ignore', 'Cannot decide type')  # of the input: it is float32
         block = mx.gluon.SymbolBlock(symbol, mx.sym.var('data'))
     for name, parameter in block.collect_params().items():
         parameter.initialize(ctx=mx.cpu())
@@ -181,10 +215,10 @@ def _block(symbol, params):
     return block
 
 
-def _shape(batch):
-    """(C, H, W) of a batch of images; OpenatacError if it is none."""
+def _shape(batch: np.ndarray) -> tuple[int, ...]:
+    """(C, H, W) of a batch of images; OpenatacError if it is something else."""
     if batch.ndim != 4 or batch.dtype != np.float32:
-        raise OpenatacError('images to calibrate with must be normalised float32 arrays (B, C, H, W), '
-                            'not %s %r' % (batch.dtype, batch.shape))
+        raise OpenatacError('images to calibrate with must be normalised float32 arrays (B, C, H, W), not '
+                            f'{batch.dtype} {batch.shape}')
     return batch.shape[1:]
 

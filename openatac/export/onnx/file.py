@@ -1,27 +1,31 @@
 """Networks as ONNX files, for ONNX Runtime and others.
 
-The operators are written out with onnx.helper. To mend MXNet 1.9.1's own exporter from outside was the
-other way, and not the smaller one: besides what it does to the whole file (its imports, opset, and weights
-as inputs), its Reshapes for a batch of any size and many of the attention blocks' operators would need new
-code.
+The operators are written with onnx.helper. To correct MXNet 1.9.1's own exporter from outside would have
+taken more code: besides what it does to the whole file (its imports, opset, and weights as inputs), its
+Reshapes do not take a batch of any size, and many operators of the attention blocks are missing.
 
-A file has one input, ``data`` (N, C, H, W), and one output, ``output`` (N, classes), N being any number of
-images; all computes in float32. Its operators are those of `openatac.export.onnx.operators`.
+A file has one input, ``data`` (N, C, H, W), and one output, ``output`` (N, classes), for any number N of
+images; all is computed in float32. Its operators are those of `openatac.export.onnx.operators`.
 """
+from __future__ import annotations
+
 import json
 import os
+from collections.abc import Mapping
+from typing import Any, Optional, Union
 
 import mxnet as mx
 import numpy as np
 
 from openatac.errors import OpenatacError
 from openatac.export.forms.base import prefix_of
-from openatac.export.onnx.graph import OnnxGraph
+from openatac.export.onnx.graph import OnnxGraph, Shape, Tensor
 from openatac.export.onnx.operators import convert
 from openatac.files.checksums import check_files
 from openatac.files.reading import check_input
 from openatac.files.writing import replace_file, writing
 from openatac.graph.constants import fold_constants
+from openatac.graph.nodes import Node
 from openatac.version import __version__
 
 # Those of ONNX 1.12 (June 2022), which ONNX Runtime reads from 1.12 on, and other readers of that time.
@@ -31,19 +35,31 @@ IR_VERSION = 8
 LARGEST_FILE = 2 ** 31  # bytes, of one that holds its own weights
 
 
-def to_onnx(symbol, params, image_shape, name='network', metadata=None):
-    """The onnx.ModelProto of a network.
+def to_onnx(symbol: mx.sym.Symbol, params: Mapping[str, Any], image_shape: tuple[int, ...],
+            name: str = 'network', metadata: Optional[Mapping[str, Any]] = None) -> Any:
+    """A network as ONNX.
 
-    symbol : mxnet.Symbol of one output and the input ``data``.
+    Parameters
+    ----------
+    symbol : mxnet.Symbol
+        Of one output and the input ``data``.
     params : {name: NDArray or NumPy array}
         Arguments and auxiliary states, with or without ``arg:`` and ``aux:`` before their names.
-    image_shape : (C, H, W) of one image.
-    name : str, of the graph.
+    image_shape : (C, H, W)
+        Of one image.
+    name : str
+        Of the graph.
     metadata : {str: value}, optional
         For the file's metadata_props: strings as they are, others as JSON.
 
-    Raises OpenatacError if onnx is missing, for an operator that is not known, and for arguments that do
-    not fit each other.
+    Returns
+    -------
+    onnx.ModelProto
+
+    Raises
+    ------
+    OpenatacError
+        If onnx is missing, for an unknown operator, and for arguments that do not fit each other.
     """
     onnx = import_onnx('onnx')
     graph = OnnxGraph(inputs=('data', 'output'))
@@ -60,12 +76,23 @@ def to_onnx(symbol, params, image_shape, name='network', metadata=None):
     return model
 
 
-def write_onnx(net, path, image_shape, params=None, name='network', metadata=None):
-    """Write the file ``path``, whole or not at all.
+def write_onnx(net: Union[mx.gluon.HybridBlock, mx.sym.Symbol], path: str, image_shape: tuple[int, ...],
+               params: Optional[Mapping[str, Any]] = None, name: str = 'network',
+               metadata: Optional[Mapping[str, Any]] = None) -> None:
+    """Write a network to the file ``path``, whole or not at all.
 
-    net : HybridBlock with values, or a Symbol with its ``params``; for the rest see `to_onnx`.
+    Parameters
+    ----------
+    net : HybridBlock or Symbol
+        A block with values, or a Symbol with its ``params``.
+    path : str
+    image_shape, params, name, metadata
+        See `to_onnx`.
 
-    Raises OpenatacError as `to_onnx`, and if the file can't be written.
+    Raises
+    ------
+    OpenatacError
+        As `to_onnx`, and if the file cannot be written.
     """
     if not isinstance(net, mx.sym.Symbol):
         params = {parameter.name: parameter._reduce() for parameter in net.collect_params().values()}
@@ -74,8 +101,8 @@ def write_onnx(net, path, image_shape, params=None, name='network', metadata=Non
     write_model(to_onnx(net, params, image_shape, name, metadata), path)
 
 
-def write_model(model, path):
-    """Write the onnx.ModelProto to the file ``path``, whole or not at all; OpenatacError if it can't be."""
+def write_model(model: Any, path: str) -> None:
+    """Write an onnx.ModelProto to the file ``path``, whole or not at all; OpenatacError if that fails."""
     with writing(path), replace_file(path) as temporary, open(temporary, 'wb') as handle:
         handle.write(model.SerializeToString())
 
@@ -83,37 +110,47 @@ def write_model(model, path):
 class OnnxNetwork:
     """An ONNX file in ONNX Runtime, on the CPU: called with a batch (B, C, H, W) it returns the outputs.
 
-    metadata : {str: str}, the file's metadata_props.
+    Parameters
+    ----------
+    path : str
 
-    Raises OpenatacError if onnxruntime is missing, and for a file that it can not load.
+    Attributes
+    ----------
+    metadata : {str: str}
+        The file's metadata_props.
+
+    Raises
+    ------
+    OpenatacError
+        If onnxruntime is missing, and for a file that it cannot load.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str) -> None:
         onnxruntime = import_onnx('onnxruntime')
         options = onnxruntime.SessionOptions()
         if os.environ.get('OMP_NUM_THREADS', '').isdigit():  # as many as MXNet has
             options.intra_op_num_threads = int(os.environ['OMP_NUM_THREADS'])
         if not os.path.isfile(path):
-            raise OpenatacError('there is no ONNX file %s' % path)
+            raise OpenatacError(f'there is no ONNX file {path}')
         check_files(prefix_of(str(path)), [str(path)])
         try:
             check_input(path, LARGEST_FILE)
             self._session = onnxruntime.InferenceSession(str(path), options, ['CPUExecutionProvider'])
         except Exception as error:  # ONNX Runtime's have no class of their own in common
-            raise OpenatacError('ONNX Runtime %s can not load %s (%s)' % (
-                onnxruntime.__version__, path, str(error).splitlines()[0])) from None
+            raise OpenatacError(f'ONNX Runtime {onnxruntime.__version__} cannot load {path} '
+                                f'({str(error).splitlines()[0]})') from None
         self.metadata = self._session.get_modelmeta().custom_metadata_map
         self._image_shape = tuple(self._session.get_inputs()[0].shape[1:])
 
-    def __call__(self, images):
+    def __call__(self, images: np.ndarray) -> np.ndarray:
         if np.shape(images)[1:] != self._image_shape:
-            raise ValueError('images must be of shape (B, %s), not %r'
-                             % (', '.join(map(str, self._image_shape)), np.shape(images)))
+            raise ValueError(f'images must be of shape (B, {", ".join(map(str, self._image_shape))}), not '
+                             f'{np.shape(images)}')
         return self._session.run(None, {'data': np.ascontiguousarray(images, np.float32)})[0]
 
 
-def import_onnx(package):
-    """The package, which is no part of what openatac needs; OpenatacError if it can't be imported."""
+def import_onnx(package: str) -> Any:
+    """The optional package 'onnx' or 'onnxruntime'; OpenatacError if it cannot be imported."""
     try:
         if package == 'onnx':
             import onnx
@@ -123,15 +160,15 @@ def import_onnx(package):
         import onnxruntime
         return onnxruntime
     except ImportError as error:
-        raise OpenatacError("ONNX files need %s (%s): run pip install 'openatac[onnx]'"
-                            % (package, error)) from None
+        raise OpenatacError(f"ONNX files need {package} ({error}): "
+                            "run pip install 'openatac[onnx]'") from None
 
 
-def _numpy(array):
+def _numpy(array: Any) -> np.ndarray:
     return array.asnumpy() if isinstance(array, mx.nd.NDArray) else np.asarray(array)
 
 
-def _tensor(graph, node):
+def _tensor(graph: OnnxGraph, node: Node) -> Tensor:
     """Write one node to the graph; returns the tensor of its output."""
     if node.is_variable:
         return node.name if node.value is None else graph.parameter(node.name, node.value)
@@ -140,13 +177,14 @@ def _tensor(graph, node):
     return convert(graph, node, [graph.tensors[source.node] for source in node.inputs])
 
 
-def _model(onnx, graph, image_shape, output_shape, name, metadata):
+def _model(onnx: Any, graph: OnnxGraph, image_shape: Shape, output_shape: Shape, name: str,
+           metadata: Mapping[str, Any]) -> Any:
     """The ModelProto of a finished `OnnxGraph`."""
-    def info(tensor, shape):
+    def info(tensor: Tensor, shape: Shape) -> Any:
         return onnx.helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, shape)
 
-    def text(shape):
-        return '(%s)' % ', '.join(map(str, shape))
+    def text(shape: Shape) -> str:
+        return f'({", ".join(map(str, shape))})'
 
     inside = {operator.output for operator in graph.operators} - {'output'}
     proto = onnx.helper.make_graph(
@@ -158,8 +196,8 @@ def _model(onnx, graph, image_shape, output_shape, name, metadata):
     model = onnx.helper.make_model(
         proto, producer_name='openatac', producer_version=__version__, ir_version=IR_VERSION,
         opset_imports=[onnx.helper.make_opsetid('', OPSET)],
-        doc_string='%s: data %s to output %s, for any number N of images; all in float32'
-        % (name, text(image_shape), text(output_shape)))
+        doc_string=f'{name}: data {text(image_shape)} to output {text(output_shape)}, for any number N of '
+                   'images; all in float32')
     onnx.helper.set_model_props(model, {key: value if isinstance(value, str) else json.dumps(value)
                                         for key, value in metadata.items()})
     return model

@@ -1,59 +1,81 @@
-"""An ONNX graph while it is built: operators, constants, and the shapes that are known."""
-from typing import Any, NamedTuple
+"""An ONNX graph under construction: operators, constants, and the shapes that are known."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Union
 
 import numpy as np
 
+from openatac.graph.nodes import Node
+
+Tensor = str  # tensors go by their names
+Shape = tuple[Union[int, str], ...]  # with strings for sizes that depend on the batch
+
 
 class Operator(NamedTuple):
-    """One operator of the graph; its tensors by name."""
+    """One operator of the graph."""
 
     kind: str
-    inputs: list[str]
-    output: str
+    inputs: list[Tensor]
+    output: Tensor
     attributes: dict[str, Any]
 
 
 class OnnxGraph:
-    """Operators are added one after the other, each fed by tensors that are there; tensors are names.
+    """Operators, added one after the other, each fed by tensors that exist already.
 
-    operators : list of `Operator`, each after those that feed it.
-    constants : {tensor: NumPy array}.
-    tensors : {`openatac.graph.nodes.Node`: tensor} of the nodes that are written.
-    shapes : {tensor: shape} of those whose shape was told; strings in it depend on the batch, see
-        `openatac.graph.constants`.
-    label : what the next operators' outputs are named after.
+    Parameters
+    ----------
+    inputs : sequence of str
+        The names that are taken, those of inputs and outputs.
+
+    Attributes
+    ----------
+    operators : list of Operator
+        Each after those that feed it.
+    constants : {tensor: numpy.ndarray}
+    tensors : {Node: tensor}
+        Of the nodes that are written.
+    shapes : {tensor: shape}
+        Where known; see `openatac.graph.constants`.
+    label : str
+        What the outputs of the next operators are named after.
     """
 
-    def __init__(self, inputs):
-        self.operators, self.constants, self.tensors, self.shapes, self.label = [], {}, {}, {}, ''
+    def __init__(self, inputs: Sequence[Tensor]) -> None:
+        self.operators: list[Operator] = []
+        self.constants: dict[Tensor, np.ndarray] = {}
+        self.tensors: dict[Node, Tensor] = {}
+        self.shapes: dict[Tensor, Shape] = {}
+        self.label = ''
         self._taken = set(inputs)
-        self._equal = {}  # the constant of each value
-        self._views = {}  # the tensor that a reshaped one has its values from, and its shape
+        self._equal: dict[Any, Tensor] = {}  # the constant of each value
+        self._views: dict[Tensor, tuple[Tensor, Shape]] = {}  # what a reshaped tensor is a view of, its shape
 
-    def add(self, kind, *inputs, **attributes):
-        """Add an operator of ONNX's; returns its output. Attributes that are None are left out."""
+    def add(self, kind: str, *inputs: Tensor, **attributes: Any) -> Tensor:
+        """Add an operator; returns its output. Attributes that are None are left out."""
         given = {key: value for key, value in attributes.items() if value is not None}
         self.operators.append(Operator(kind, list(inputs), self._unique(self.label), given))
         return self.operators[-1].output
 
-    def constant(self, value, dtype=np.float32):
-        """A constant that is no parameter; equal ones are one."""
+    def constant(self, value: Any, dtype: type = np.float32) -> Tensor:
+        """A constant without a name of its own; equal values share one."""
         value = np.ascontiguousarray(value, dtype).reshape(np.shape(value))
         key = value.dtype, value.shape, value.tobytes()
         if key not in self._equal:
             self._equal[key] = self.parameter('constant', value)
         return self._equal[key]
 
-    def parameter(self, name, value):
-        """A constant with a name of its own, in float32 if it is of floating point."""
+    def parameter(self, name: str, value: np.ndarray) -> Tensor:
+        """A constant with a name of its own, in float32 if its numbers are of floating point."""
         if np.issubdtype(value.dtype, np.floating):
             value = value.astype(np.float32, copy=False)
         name = self._unique(name)
         self.constants[name] = value
         return name
 
-    def reshape(self, x, shape, to):
-        """``x``, of ``shape`` (() if it is not known), in the shape ``to``; a size of -1 is what is left."""
+    def reshape(self, x: Tensor, shape: Shape, to: Shape) -> Tensor:
+        """``x``, of ``shape`` (() if that is unknown), in the shape ``to``; a size of -1 is what is left."""
         if x in self.constants:
             return x if shape == to else self.constant(self.constants[x].reshape(to))
         x, shape = self._views.get(x, (x, shape))
@@ -66,13 +88,13 @@ class OnnxGraph:
         self._views[output] = x, shape
         return output
 
-    def transpose(self, x, axes):
+    def transpose(self, x: Tensor, axes: Sequence[int]) -> Tensor:
         """``x`` with its axes in another order."""
         if x in self.constants:
             return self.constant(self.constants[x].transpose(axes))
         return self.add('Transpose', x, perm=list(axes))
 
-    def finish(self, result, output):
+    def finish(self, result: Tensor, output: Tensor) -> None:
         """Name the tensor ``result`` ``output``, and drop what does not lead to it."""
         if all(operator.output != result for operator in self.operators):  # an input or a constant
             result = self.add('Identity', result)
@@ -88,10 +110,10 @@ class OnnxGraph:
         self.constants = {name: value for name, value in self.constants.items() if name in needed}
         self.shapes = {rename.get(name, name): shape for name, shape in self.shapes.items() if name in needed}
 
-    def _unique(self, name):
+    def _unique(self, name: str) -> Tensor:
         count, unique = 0, name
         while unique in self._taken:
             count += 1
-            unique = '%s_%d' % (name, count)
+            unique = f'{name}_{count}'
         self._taken.add(unique)
         return unique

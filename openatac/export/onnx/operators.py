@@ -1,90 +1,99 @@
 """MXNet's operators in ONNX's: one small function for each whose meaning differs, by name in CONVERTERS.
 
-A converter is given the `OnnxGraph`, the `Node` and the node's inputs as tensors of the graph; it returns
-the tensor that equals the node's output. What is constant never gets here (see `openatac.graph.constants`).
-To add an operator, add one line to a table. The operators are written in opset 17.
+A converter gets the `OnnxGraph`, the `Node` and the node's inputs as tensors of the graph; it returns the
+tensor that equals the node's output. Constants never get here (see `openatac.graph.constants`). To add an
+operator, add one line to a table. The operators are written in opset 17.
 """
+from __future__ import annotations
+
 import functools
 import math
+from collections.abc import Sequence
+from typing import Any, Optional
 
 import numpy as np
 
 from openatac.errors import OpenatacError
+from openatac.export.onnx.graph import OnnxGraph, Tensor
+from openatac.graph.nodes import Node
 
 FLOAT, INT64 = 1, 7  # onnx.TensorProto's numbers
-LAST = 2 ** 63 - 1   # a slice's end that is no end
+LAST = 2 ** 63 - 1   # the end of a slice that goes to the end
 
 
-def convert(graph, node, inputs):
+def convert(graph: OnnxGraph, node: Node, inputs: Sequence[Tensor]) -> Tensor:
     """Add what ``node`` computes from the tensors ``inputs`` to ``graph``; returns the tensor of its output.
 
-    Raises OpenatacError for an operator, or a setting of one, that is not known here.
+    Raises
+    ------
+    OpenatacError
+        For an operator, or a setting of one, that is not known here.
     """
     if node.operator not in CONVERTERS:
-        raise OpenatacError('the operator %s (node %s) can not be written as ONNX: it is not among those of '
-                            'openatac/export/onnx/operators.py' % (node.operator, node.name))
+        raise OpenatacError(f'the operator {node.operator} (node {node.name}) cannot be written as ONNX: '
+                            'it is not among those of openatac/export/onnx/operators.py')
     return CONVERTERS[node.operator](graph, node, *inputs)
 
 
-def _only(node, attribute, default, *known):
+def _only(node: Node, attribute: str, default: Any, *known: Any) -> Any:
     """The attribute's value; OpenatacError unless it is one of those ``known`` here."""
     value = node.get(attribute, default)
     if value not in known:
-        raise OpenatacError('%s=%s of %s (node %s) can not be written as ONNX, only %s'
-                            % (attribute, value, node.operator, node.name, ', '.join(map(str, known))))
+        raise OpenatacError(f'{attribute}={value} of {node.operator} (node {node.name}) cannot be written as '
+                            f'ONNX, only {", ".join(map(str, known))}')
     return value
 
 
 # ------------------------------------------------------------------------------- element by element
 
-def _same(kind, graph, node, *inputs):
+def _same(kind: str, graph: OnnxGraph, node: Node, *inputs: Tensor) -> Tensor:
     return graph.add(kind, *inputs)
 
 
-def _with_scalar(kind, graph, node, x):
+def _with_scalar(kind: str, graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
     return graph.add(kind, x, graph.constant(float(node.get('scalar'))))
 
 
-def _scalar_with(kind, graph, node, x):
+def _scalar_with(kind: str, graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
     return graph.add(kind, graph.constant(float(node.get('scalar'))), x)
 
 
-def _pass(graph, node, x):
+def _pass(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
     return x
 
 
-def _dropout(graph, node, x):
+def _dropout(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
     _only(node, 'mode', 'training', 'training')
     return x
 
 
-def _cast(graph, node, x):
+def _cast(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
     _only(node, 'dtype', None, 'float16', 'float32', 'float64')  # all is float32 in the file
     return x
 
 
-def _square(graph, node, x):
+def _square(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
     return graph.add('Mul', x, x)
 
 
-def _clip(graph, node, x):
+def _clip(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
     return graph.add('Clip', x, *(graph.constant(float(node.get(key))) for key in ('a_min', 'a_max')))
 
 
-def _ones(graph, node, x):
+def _ones(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
     return graph.add('Expand', graph.constant(1.0), graph.add('Shape', x))
 
 
-def _zeros(graph, node, x):
+def _zeros(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
     return graph.add('Expand', graph.constant(0.0), graph.add('Shape', x))
 
 
-def _activation(graph, node, x):
+def _activation(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
     kind = _only(node, 'act_type', None, *ACTIVATIONS)
     return graph.add(ACTIVATIONS[kind], x)
 
 
-def _leaky_relu(graph, node, x, slopes=None):
+def _leaky_relu(graph: OnnxGraph, node: Node, x: Tensor, slopes: Optional[Tensor] = None) -> Tensor:
     kind = _only(node, 'act_type', 'leaky', 'leaky', 'prelu', 'elu', 'selu', 'gelu')
     if kind == 'leaky':
         return graph.add('LeakyRelu', x, alpha=float(node.get('slope', 0.25)))
@@ -103,38 +112,39 @@ def _leaky_relu(graph, node, x, slopes=None):
 
 # ----------------------------------------------------------------------------------- shapes and places
 
-def _view(graph, node, x, *_):
+def _view(graph: OnnxGraph, node: Node, x: Tensor, *_: Tensor) -> Tensor:
     """Reshape, Flatten, expand_dims, reshape_like ...: the same values in the shape that MXNet infers."""
     return graph.reshape(x, node.inputs[0].shape, node.shape)
 
 
-def _transpose(graph, node, x):
+def _transpose(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
     return graph.transpose(x, node.get('axes') or range(len(node.shape))[::-1])
 
 
-def _swap_axes(graph, node, x):
+def _swap_axes(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
     axes, first, second = list(range(len(node.shape))), node.get('dim1', 0), node.get('dim2', 0)
     axes[first], axes[second] = axes[second], axes[first]
     return graph.transpose(x, axes)
 
 
-def _slice_axis(graph, node, x):
+def _slice_axis(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
     return _sliced(graph, node, x, [node.get('axis')], [node.get('begin')], [node.get('end')], [1])
 
 
-def _slice(graph, node, x):
+def _slice(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
     begins, ends = node.get('begin'), node.get('end')
     steps = [step or 1 for step in node.get('step') or [1] * len(begins)]
     return _sliced(graph, node, x, range(len(begins)), begins, ends, steps)
 
 
-def _slice_like(graph, node, x, like):
+def _slice_like(graph: OnnxGraph, node: Node, x: Tensor, like: Tensor) -> Tensor:
     before, after = node.inputs[0].shape, node.shape
     axes = [axis for axis in range(len(after)) if after[axis] != before[axis]]
     return _sliced(graph, node, x, axes, [0] * len(axes), [after[axis] for axis in axes], [1] * len(axes))
 
 
-def _sliced(graph, node, x, axes, begins, ends, steps):
+def _sliced(graph: OnnxGraph, node: Node, x: Tensor, axes: Sequence[int], begins: Sequence[Optional[int]],
+            ends: Sequence[Optional[int]], steps: Sequence[int]) -> Tensor:
     """``x`` from begin to end on each of ``axes``; None for the image's own end in the step's direction."""
     if node.shape == node.inputs[0].shape and min(steps, default=1) > 0:
         return x
@@ -143,38 +153,38 @@ def _sliced(graph, node, x, axes, begins, ends, steps):
     return graph.add('Slice', x, *(graph.constant(part, np.int64) for part in (begins, ends, axes, steps)))
 
 
-def _concat(graph, node, *parts):
+def _concat(graph: OnnxGraph, node: Node, *parts: Tensor) -> Tensor:
     return graph.add('Concat', *parts, axis=node.get('dim', 1))
 
 
-def _space_to_depth(graph, node, x):
+def _space_to_depth(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
     return graph.add('SpaceToDepth', x, blocksize=node.get('block_size'))
 
 
-def _depth_to_space(graph, node, x):
+def _depth_to_space(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
     return graph.add('DepthToSpace', x, blocksize=node.get('block_size'))
 
 
-def _upsampling(graph, node, x):
+def _upsampling(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
     _only(node, 'sample_type', None, 'nearest')
     _only(node, 'num_args', 1, 1)
     return graph.add('Resize', x, '', graph.constant([1.0, 1.0] + 2 * [float(node.get('scale'))]),
                      mode='nearest', coordinate_transformation_mode='asymmetric', nearest_mode='floor')
 
 
-def _bilinear_resize(graph, node, x, like=None):
+def _bilinear_resize(graph: OnnxGraph, node: Node, x: Tensor, like: Optional[Tensor] = None) -> Tensor:
     scales = [1.0, 1.0, *map(_scale, node.inputs[0].shape[2:], node.shape[2:])]
     return graph.add('Resize', x, '', graph.constant(scales), mode='linear', coordinate_transformation_mode=(
         'align_corners' if node.get('align_corners', True) else 'half_pixel'))
 
 
-def _scale(before, after):
+def _scale(before: int, after: int) -> np.float32:
     """The ratio, so rounded that its product with ``before``, rounded down, is ``after``, as ONNX does it."""
     scale = np.float32(after / before)
     return scale if int(np.float32(before) * scale) == after else np.nextafter(scale, np.float32(np.inf))
 
 
-def _im2col(graph, node, x):
+def _im2col(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
     """The windows (B, C k, n) of k pixels each, by a convolution that takes each of them from every plane."""
     shape, kernel = node.inputs[0].shape, tuple(node.get('kernel'))
     pixels = math.prod(kernel)
@@ -186,27 +196,28 @@ def _im2col(graph, node, x):
 
 # ------------------------------------------------------------------------------ layers of a network
 
-def _window(node, kernel):
+def _window(node: Node, kernel: tuple[int, ...]) -> dict[str, Any]:
     """ONNX's attributes of a convolution's window."""
     ones, zeros = [1] * len(kernel), [0] * len(kernel)
     return {'kernel_shape': list(kernel), 'strides': list(node.get('stride') or ones),
             'dilations': list(node.get('dilate') or ones), 'pads': 2 * list(node.get('pad') or zeros)}
 
 
-def _convolution(graph, node, x, weight, *bias):
+def _convolution(graph: OnnxGraph, node: Node, x: Tensor, weight: Tensor, *bias: Tensor) -> Tensor:
     _only(node, 'layout', None, None, 'None', 'NCW', 'NCHW', 'NCDHW')
     return graph.add('Conv', x, weight, *bias, group=node.get('num_group', 1),
                      **_window(node, tuple(node.get('kernel'))))
 
 
-def _fully_connected(graph, node, x, weight, *bias):
+def _fully_connected(graph: OnnxGraph, node: Node, x: Tensor, weight: Tensor, *bias: Tensor) -> Tensor:
     shape, length = node.inputs[0].shape, node.inputs[1].shape[1]
     rows = shape[0] if node.get('flatten', True) or len(shape) == 2 else -1
     product = graph.add('Gemm', graph.reshape(x, shape, (rows, length)), weight, *bias, transB=1)
     return product if len(node.shape) == 2 else graph.reshape(product, (), node.shape)
 
 
-def _batch_norm(graph, node, x, gamma, beta, mean, variance):
+def _batch_norm(graph: OnnxGraph, node: Node, x: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor,
+                variance: Tensor) -> Tensor:
     """With fix_gamma MXNet takes gamma for one, whatever it is."""
     _only(node, 'axis', 1, 1)
     if node.get('fix_gamma', True):
@@ -215,7 +226,7 @@ def _batch_norm(graph, node, x, gamma, beta, mean, variance):
                      epsilon=float(node.get('eps', 1e-3)))
 
 
-def _group_norm(graph, node, x, gamma, beta):
+def _group_norm(graph: OnnxGraph, node: Node, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
     """MXNet's has one scale and shift for each group: an InstanceNormalization of groups."""
     groups, shape = node.get('num_groups', 1), node.shape
     planes = graph.reshape(x, shape, (shape[0], groups, math.prod(shape[1:]) // groups))
@@ -223,7 +234,7 @@ def _group_norm(graph, node, x, gamma, beta):
     return graph.reshape(normal, (), shape)
 
 
-def _pooling(graph, node, x):
+def _pooling(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
     kind = _only(node, 'pool_type', 'max', 'max', 'avg', *(['sum'] if node.get('global_pool') else []))
     _only(node, 'layout', None, None, 'None', 'NCW', 'NCHW', 'NCDHW')
     if kind == 'sum':
@@ -242,7 +253,7 @@ def _pooling(graph, node, x):
     return graph.add('AveragePool', x, **dict(window, pads=before + after))
 
 
-def _pads(node, window):
+def _pads(node: Node, window: dict[str, Any]) -> tuple[list[int], list[int]]:
     """Padding before and after each axis, so much that windows reach as far as in MXNet's convention."""
     before, after = window['pads'][:len(window['strides'])], []
     for size, count, kernel, stride, pad in zip(node.inputs[0].shape[2:], node.shape[2:],
@@ -251,19 +262,19 @@ def _pads(node, window):
     return before, after
 
 
-def _adaptive_pooling(graph, node, x):
+def _adaptive_pooling(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
     """ONNX's average pooling, where all windows are alike."""
     before, after = node.inputs[0].shape[2:], node.shape[2:]
     if any(size % count for size, count in zip(before, after)):
-        raise OpenatacError('AdaptiveAvgPooling2D (node %s) of %s to %s pixels can not be written as ONNX, '
-                            'since its windows overlap' % (node.name, before, after))
+        raise OpenatacError(f'AdaptiveAvgPooling2D (node {node.name}) of {before} to {after} pixels cannot '
+                            'be written as ONNX, since its windows overlap')
     if after == (1, 1):
         return graph.add('GlobalAveragePool', x)
     sides = [size // count for size, count in zip(before, after)]
     return graph.add('AveragePool', x, kernel_shape=sides, strides=sides)
 
 
-def _mean(graph, node, x):
+def _mean(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
     _only(node, 'exclude', False, False)
     axis = node.get('axis')
     axes = [axis] if isinstance(axis, int) else list(axis or range(len(node.inputs[0].shape)))
@@ -271,14 +282,14 @@ def _mean(graph, node, x):
     return mean if len(axes) < len(node.inputs[0].shape) else graph.reshape(mean, (), node.shape)
 
 
-def _softmax(graph, node, x):
+def _softmax(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
     _only(node, 'temperature', None, None, 1.0)
     return graph.add('Softmax', x, axis=node.get('axis', -1))
 
 
 # ------------------------------------------------------------------------------------- matrix products
 
-def _dot(graph, node, a, b):
+def _dot(graph: OnnxGraph, node: Node, a: Tensor, b: Tensor) -> Tensor:
     """The sum over the last axis of ``a`` and the first of ``b``; over the other one where transposed."""
     left, right = (source.shape for source in node.inputs)
     if node.get('transpose_a', False):
@@ -292,7 +303,7 @@ def _dot(graph, node, a, b):
     return product if ready else graph.reshape(product, (), node.shape)
 
 
-def _batch_dot(graph, node, a, b):
+def _batch_dot(graph: OnnxGraph, node: Node, a: Tensor, b: Tensor) -> Tensor:
     rank = len(node.shape)
     swapped = [*range(rank - 2), rank - 1, rank - 2]
     return graph.add('MatMul', *(graph.transpose(x, swapped) if node.get(flag, False) else x
@@ -301,12 +312,12 @@ def _batch_dot(graph, node, a, b):
 
 # --------------------------------------------------------------------------------- maxima and their places
 
-def _argmax(graph, node, x):
+def _argmax(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
     places = graph.add('ArgMax', x, axis=node.get('axis'), keepdims=int(node.get('keepdims', False)))
     return graph.add('Cast', places, to=FLOAT)
 
 
-def _pick(graph, node, x, places):
+def _pick(graph: OnnxGraph, node: Node, x: Tensor, places: Tensor) -> Tensor:
     """Elements at ``places``, which are of floating point in MXNet; a maximum if they are the maxima's."""
     shape = node.inputs[0].shape
     axis = _only(node, 'axis', -1, *range(-len(shape), len(shape))) % len(shape)
