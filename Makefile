@@ -21,7 +21,7 @@ demo: $(VENV)/.with-cpu,demo
 	$(BIN)/python -m openatac demo
 
 test: $(VENV)/.with-cpu,demo,test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n auto --maxprocesses 8 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 # The two commands of the README as on a fresh machine, which has Python and make alone.
 test-fresh:
@@ -30,10 +30,10 @@ test-fresh:
 # INT8, export and the oracle with the kernels of older processors, which this one plays.
 test-isa: $(VENV)/.with-cpu,demo,test
 	for isa in SSE41 AVX2; do echo "DNNL_MAX_CPU_ISA=$$isa"; DNNL_MAX_CPU_ISA=$$isa OMP_NUM_THREADS=1 \
-	  $(BIN)/python -m pytest -q -m 'not slow' -n auto --maxprocesses 8 --dist loadfile $(ISA_TESTS) || exit; done
+	  $(BIN)/python -m pytest -q -m 'not slow' -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder $(ISA_TESTS) || exit; done
 
 test-torch: $(VENV)/.with-cpu,demo,test,torch
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n auto --maxprocesses 8 --dist loadfile $(TORCH_TESTS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder $(TORCH_TESTS)
 
 test-gpu: $(VENV)/.with-cpu,demo,test,torch
 	$(BIN)/python -m pytest -m gpu $(TORCH_TESTS)
@@ -69,7 +69,7 @@ types: $(VENV)/.with-cpu,demo,test,types
 # Line coverage of `make test`, the processes that it starts included, and the public functions that it never calls.
 coverage: $(VENV)/.with-cpu,demo,test,coverage
 	$(BIN)/python -m coverage erase
-	OMP_NUM_THREADS=1 $(BIN)/python -m coverage run -m pytest -m 'not slow' -n auto --maxprocesses 8 --dist loadfile \
+	OMP_NUM_THREADS=1 $(BIN)/python -m coverage run -m pytest -m 'not slow' -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder \
 	  $(COVERED_TESTS)
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report

@@ -221,8 +221,8 @@ def test_a_dry_run_keeps_nothing(tmp_path, data, capfd):
 
 def test_a_failed_dry_run_is_reported(tmp_path, capfd):
     folder = tmp_path / 'full'
-    assert cli.main(['compare', str(folder), *ONE, '--dry-run', '2', '--', '--data-dir', str(tmp_path),
-                     '--data-url', 'http://127.0.0.1:9/', *FLAGS]) == 1
+    words = [str(folder), *ONE, '--dry-run', '2', '--', '--data-dir', os.devnull, *FLAGS]
+    assert cli.main(['compare', *words]) == 1
     assert 'Traceback' not in capfd.readouterr().err and not folder.exists()
 
 

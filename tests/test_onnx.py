@@ -335,7 +335,7 @@ def test_symbol_files_and_low_precision(tmp_path):
     (lambda x: S.softmax(x, temperature=2.0, name='hot'), r'temperature=2.0 of softmax \(node hot\)'),
     (lambda x: S.Pooling(x, kernel=(2, 2), pool_type='sum'), 'pool_type=sum'),
     (lambda x: S.contrib.AdaptiveAvgPooling2D(x, output_size=5), 'its windows overlap'),
-    (lambda x: S.split(x, num_outputs=2, axis=1)[0], r'SliceChannel \(node .*\) has several outputs'),
+    (lambda x: S.split(x, num_outputs=2, axis=1)[0], 'SliceChannel'),
     (lambda x: S.Group([x, x + 1]), 'a network of 2 outputs'),
     (lambda x: S.LeakyReLU(x, act_type='rrelu')[0], 'act_type=rrelu of LeakyReLU'),
     (lambda x: S.var('image') + 1, 'must be called data, and its variables are: image'),

@@ -363,7 +363,7 @@ def wrong_runs(photos, records, folder):
     cli.main(['pack', write_photos(folder + '/three', classes=3), folder + '/three'])
     os.remove(folder + '/three.classes')
     yield 'the index of another file', record_flags(records, rec_train_idx='val.idx'), 'val.idx'
-    yield 'an index that is none', record_flags(records, rec_val_idx='val.classes'), 'val.classes is no index'
+    yield 'an index that is none', record_flags(records, rec_val_idx='val.classes'), 'val.classes is not'
     yield 'a class list of another length', ['--num-classes', 3, *record_flags(records)], 'has 2 classes'
     yield 'labels out of range', record_flags(records, rec_train=folder + '/three.rec'), 'has the label 2'
     yield 'no record file', ['--use-rec', '--rec-train', folder + '/none.rec'], 'none.rec'

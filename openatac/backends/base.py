@@ -37,7 +37,10 @@ class Compute(Section, title='engine'):
         False, 'torch: fuse the operators by torch.compile, on GPUs with CUDA graphs', result=True,
         added=True)
 
-    loss_scale = None
+    @property
+    def first_loss_scale(self) -> Optional[float]:
+        """The factor on the loss of float16 to begin with, if one is given."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,11 @@ class ImagenetCompute(Compute):
     loss_scale: Optional[float] = option(
         None, 'factor on the loss of float16 to begin with; it adapts', parse=POSITIVE, shown='1024',
         result=True)
+
+    @property
+    def first_loss_scale(self) -> Optional[float]:
+        """The factor on the loss of float16 to begin with, if one is given."""
+        return self.loss_scale
 
 
 # ------------------------------------------------------------------------------------- registry
@@ -182,16 +190,22 @@ class Engine(abc.ABC):
     cluster : the processes that train together (`openatac.distributed.workers`)
     iteration : int; optimizer steps since the run began
     images : int; images of this process since `reset_metrics`
-    devices : str, such as '2 x gpu' or '1 x cpu'
-    versions : {name: version} of the libraries that compute
     """
 
     objective: Any
     cluster: Any
     iteration: int
     images: int
-    devices: str
-    versions: dict[str, str]
+
+    @property
+    @abc.abstractmethod
+    def devices(self) -> str:
+        """Such as '2 x gpu' or '1 x cpu'."""
+
+    @property
+    @abc.abstractmethod
+    def versions(self) -> dict[str, str]:
+        """{name: version} of the libraries that compute."""
 
     @abc.abstractmethod
     def train_batch(self, images: Any, labels: Any, rate: float) -> None:

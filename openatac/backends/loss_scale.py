@@ -19,8 +19,8 @@ class LossScale:
 
     @classmethod
     def of(cls, compute: Compute) -> Optional[LossScale]:
-        """That of a `Compute`: its loss_scale, or the default; None unless its dtype is float16."""
-        return cls(compute.loss_scale or 2.0 ** 10) if compute.dtype == 'float16' else None
+        """That of a `Compute`: the one that is given, or the default; None unless its dtype is float16."""
+        return cls(compute.first_loss_scale or 2.0 ** 10) if compute.dtype == 'float16' else None
 
     def update(self, finite: bool) -> bool:
         """Adapt the scale for the next step; returns ``finite``, whether the gradients of this one were.

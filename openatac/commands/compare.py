@@ -1,6 +1,6 @@
-"""Compare units at several depths and seeds: train what is missing by one recipe, then compare all runs.
+r"""Compare units at several depths and seeds: train what is missing by one recipe, then compare all runs.
 
-    openatac compare FOLDER --units relu,se,atac_global,atac --blocks 1,2,3 --seeds 1,2,3 \\
+    openatac compare FOLDER --units relu,se,atac_global,atac --blocks 1,2,3 --seeds 1,2,3 \
         --recipe cifar100_atac -- --num-epochs 100 --lr-decay-epoch 75,90
     openatac compare FOLDER                 # compares the runs in FOLDER again
     openatac compare FOLDER --from RUNS...  # and finished runs of train_cifar.py from other folders

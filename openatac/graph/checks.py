@@ -4,9 +4,11 @@ MXNet believes what a symbol file says: it divides by a ``num_group`` of 0, foll
 tables, takes numbers for addresses, and reads files that an operator names. So nothing reaches it but what
 this module has looked at: a graph is made again of the parts that were checked, and the rest left out.
 """
+from __future__ import annotations
+
 import math
 import re
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Callable, Literal, Optional, TypedDict
 
 from openatac.errors import OpenatacError
 from openatac.files.reading import TEXT_LIMIT, read_input
@@ -37,6 +39,9 @@ _NUMBER = re.compile(r'[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?')
 _ATTRIBUTES = ('attrs', 'attr', 'param')  # what the attributes are called; the last two before MXNet 1.0
 
 
+CountOutputs = Callable[[dict[str, Any]], int]  # of a node in parsed JSON
+
+
 class _Node(TypedDict):
     op: str
     name: str
@@ -49,7 +54,7 @@ class _Graph(TypedDict):
     heads: list[list[int]]
 
 
-def read_graph(path, outputs=None):
+def read_graph(path: Any, outputs: Optional[CountOutputs] = None) -> dict[str, Any]:
     """The checked graph of the symbol file ``path``, parsed JSON.
 
     outputs : function from a node to the number of its outputs, such as `symbol_json.count_outputs`; one each
@@ -68,10 +73,10 @@ def read_graph(path, outputs=None):
                             ) from None
 
 
-def check_graph(graph, outputs=None, depth=0):
+def check_graph(graph: Any, outputs: Optional[CountOutputs] = None, depth: int = 0) -> dict[str, Any]:
     """The graph, parsed JSON, made again of its checked parts; ValueError for what is wrong in it."""
     graph = validate(graph, _Graph)
-    nodes = []
+    nodes: list[dict[str, Any]] = []
     if outputs is not None and depth == 0:
         outputs = _counting_once(outputs)
     _expect(depth <= DEEPEST and 0 < len(graph['nodes']) <= MOST_NODES
@@ -86,11 +91,12 @@ def check_graph(graph, outputs=None, depth=0):
     return {'nodes': nodes, 'arg_nodes': variables, 'heads': graph['heads'], **_version(graph)}
 
 
-def _counting_once(outputs):
+def _counting_once(outputs: CountOutputs) -> CountOutputs:
     """``outputs``, asked once for each node; ValueError for nodes that have too many in all."""
-    counts, total = {}, 0
+    counts: dict[int, int] = {}
+    total = 0
 
-    def count(node):
+    def count(node: dict[str, Any]) -> int:
         nonlocal total
         if id(node) not in counts:
             counts[id(node)] = outputs(node)
@@ -101,7 +107,8 @@ def _counting_once(outputs):
     return count
 
 
-def _checked_node(node, before, outputs, depth):
+def _checked_node(node: dict[str, Any], before: list[dict[str, Any]], outputs: Optional[CountOutputs],
+                  depth: int) -> dict[str, Any]:
     """The node made again of its checked parts; ``before`` are those that it may read."""
     name = node['name'][:80]
     _expect(max(len(node['name']), len(node['op'])) <= LONGEST_TEXT, f'the name of {name} is too long')
@@ -125,7 +132,8 @@ def _checked_node(node, before, outputs, depth):
     return checked
 
 
-def _check_entry(entry, nodes, outputs, who):
+def _check_entry(entry: list[int], nodes: list[dict[str, Any]], outputs: Optional[CountOutputs],
+                 who: str) -> None:
     """[node, number of its output] and maybe a third number, the version of what is changed in place."""
     _expect(len(entry) in (2, 3) and 0 <= entry[0] < len(nodes) and 0 <= entry[-1] <= LARGEST_NUMBER,
             f'{who} refers to a node that is not there, or not before it')
@@ -135,7 +143,7 @@ def _check_entry(entry, nodes, outputs, who):
             f"{who} refers to output {output} of node {node['name'][:80]}, which has {has}")
 
 
-def _check_attribute(attribute, text, name):
+def _check_attribute(attribute: str, text: str, name: str) -> None:
     _expect(len(text) <= LONGEST_TEXT and len(attribute) <= LONGEST_TEXT,
             f'an attribute of {name} is longer than {LONGEST_TEXT} characters')
     if attribute.startswith('__') and attribute != '__shape__':
@@ -149,7 +157,7 @@ def _check_attribute(attribute, text, name):
                 f'{attribute} of {name} is {text[:80]}, where a number must be from {low} to {high}')
 
 
-def _version(graph):
+def _version(graph: dict[str, Any]) -> dict[str, Any]:
     """{'attrs': what says the version of MXNet}, without what else is there."""
     attributes = validate(graph.get('attrs', {}), dict[str, Any])
     if 'mxnet_version' not in attributes:
@@ -159,6 +167,6 @@ def _version(graph):
     return {'attrs': {'mxnet_version': [kind, number]}}
 
 
-def _expect(holds, otherwise):
+def _expect(holds: Any, otherwise: str) -> None:
     if not holds:
         raise ValueError(otherwise)

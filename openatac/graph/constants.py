@@ -8,13 +8,13 @@ positions and ones of the size of a feature map: those become constants.
 from __future__ import annotations
 
 import re
-from typing import Optional, Union
+from typing import Any, Optional
 
 import mxnet as mx
 import numpy as np
 
 from openatac.errors import OpenatacError
-from openatac.graph.nodes import Graph, Node, Output, UnknownShapes
+from openatac.graph.nodes import Graph, Node, Output, Shape, UnknownShapes
 
 
 def fold_constants(symbol: mx.sym.Symbol, arrays: dict[str, np.ndarray],
@@ -72,7 +72,7 @@ def _check_variables(nodes: list[Node], arrays: dict[str, np.ndarray]) -> None:
 
 
 def _shapes(graph: Graph, nodes: list[Node], arrays: dict[str, np.ndarray],
-            image_shape: tuple[int, int, int]) -> list[tuple[Union[int, str], ...]]:
+            image_shape: tuple[int, int, int]) -> list[Shape]:
     """The shape of each node's output."""
     statistics = set(graph.symbol().list_auxiliary_states())  # whose shapes MXNet is not told, but infers
     known = {name: array.shape for name, array in arrays.items() if name not in statistics}
@@ -96,7 +96,7 @@ def _shapes(graph: Graph, nodes: list[Node], arrays: dict[str, np.ndarray],
     return [tuple(map(_dimension, *shapes)) for shapes in zip(*found)]
 
 
-def _dimension(of_two: int, of_three: int) -> Union[int, str]:
+def _dimension(of_two: int, of_three: int) -> Any:
     """A dimension, for any number of images, that is so large for two and for three."""
     if of_two == of_three:
         return of_two

@@ -23,6 +23,10 @@ _VALUED_INPUTS = {'ones_like': 0, 'zeros_like': 0, '_contrib_arange_like': 0, 'r
                   'slice_like': 1}
 
 
+# Sizes, or texts for those that depend on the number of images: 'N', '8*N'.
+Shape = tuple[Any, ...]
+
+
 class UnknownShapes(ValueError):
     """The shapes that are given do not determine all others."""
 
@@ -39,7 +43,7 @@ class Output:
     version: int = dataclasses.field(default=0, compare=False)
 
     @property
-    def shape(self) -> tuple[Union[int, str], ...]:
+    def shape(self) -> Shape:
         """Its shape, once `Graph.infer_shapes` has found it."""
         return self.node.shapes[self.index]
 
@@ -68,7 +72,7 @@ class Node:
     attributes: dict[str, str] = dataclasses.field(default_factory=dict)
     subgraphs: list[Graph] = dataclasses.field(default_factory=list, repr=False)
     depends_on: list[Node] = dataclasses.field(default_factory=list, repr=False)
-    shapes: tuple[tuple[Union[int, str], ...], ...] = ()
+    shapes: tuple[Shape, ...] = ()
     value: Any = dataclasses.field(default=None, repr=False)
 
     @property
@@ -76,7 +80,7 @@ class Node:
         return self.operator == 'null'
 
     @property
-    def shape(self) -> tuple[Union[int, str], ...]:
+    def shape(self) -> Shape:
         """The shape of its first output."""
         return self.shapes[0]
 

@@ -25,7 +25,7 @@ def graph_of(net: Any) -> tuple[Graph, dict[str, np.ndarray]]:
     Raises OpenatacError for a network without values.
     """
     mx.nd.waitall()  # on the CPU a pending forward pass may be reordering weights in place
-    names = {}
+    names: dict[str, tuple[str, Any]] = {}
     for name, parameter in net._collect_params_with_prefix().items():
         names.setdefault(parameter.name, (name, parameter))
     graph, arrays = Graph.of(net(mx.sym.var('data'))), {}

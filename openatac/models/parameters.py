@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from os import PathLike
+from os import PathLike, fspath
 from typing import Union
 
 import mxnet as mx
@@ -29,7 +29,7 @@ def write_arrays(path: Path, arrays: dict[str, mx.nd.NDArray]) -> None:
     OSError, mxnet.MXNetError
         If the file cannot be written.
     """
-    with replace_file(path) as temporary:
+    with replace_file(fspath(path)) as temporary:
         mx.nd.save(temporary, arrays)
         try:
             check_layout(temporary)
@@ -40,7 +40,7 @@ def write_arrays(path: Path, arrays: dict[str, mx.nd.NDArray]) -> None:
 def read_arrays(path: Path) -> dict[str, mx.nd.NDArray]:
     """The named arrays of the file ``path``; ParameterFileError if it is missing or damaged."""
     try:
-        check_layout(path)
+        check_layout(fspath(path))
         arrays = mx.nd.load(str(path))
     except FileNotFoundError:
         raise ParameterFileError(f'there is no parameter file {path}') from None

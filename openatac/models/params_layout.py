@@ -39,13 +39,14 @@ def check_layout(path: str) -> list[tuple[bytes | None, Array]]:
         if kind != _LIST or arrays > end:
             raise ValueError('not a list of arrays')
         places = [_array(handle, end) for _ in range(arrays)]
-        names, = _read(handle, '<Q')
-        if names not in (0, arrays):
-            raise ValueError(f'{names} names for {arrays} arrays')
-        labels = [_name(handle, end) for _ in range(names)]
+        count, = _read(handle, '<Q')
+        if count not in (0, arrays):
+            raise ValueError(f'{count} names for {arrays} arrays')
+        labels = [_name(handle, end) for _ in range(count)]
         if handle.tell() != end:
             raise ValueError('more bytes than its arrays have')
-    return list(zip(labels or [None] * arrays, places))
+    names: list[bytes | None] = [*labels] if labels else [None] * arrays
+    return list(zip(names, places))
 
 
 def _array(handle: BinaryIO, end: int) -> Array:

@@ -161,10 +161,10 @@ def _run(net: HybridBlock) -> tuple[dict[Block, list[mx.sym.Symbol]], mx.sym.Sym
 
     Each node of the symbol has the attribute OWNER, the name of the block that created it.
     """
-    names = {}
+    names: dict[Any, str] = {}
     for place in _places(net):
         names.setdefault(place.block, place.name)
-    calls = {block: [] for block in names}
+    calls: dict[Any, list[Any]] = {block: [] for block in names}
     variables = {parameter: parameter._var for parameter in net.collect_params().values()}
     scopes = []
 
@@ -258,6 +258,7 @@ def _called_inside(net: HybridBlock, output: mx.sym.Symbol,
 
 def _rectifier(operator: str, attributes: dict[str, str] | None) -> str | None:
     """The name of the activation that a node computes; None for other nodes."""
+    attributes = attributes or {}
     if (operator == 'Activation' and attributes['act_type'] in RECTIFIERS) or operator == 'LeakyReLU':
         return attributes.get('act_type', 'leaky')
     if operator == 'clip' and (float(attributes['a_min']), float(attributes['a_max'])) == (0, 6):

@@ -42,8 +42,8 @@ def unit_name(act_type: str, attention: str | None = None, useGlobal: bool = Fal
 
 def unit_settings(host: Host) -> dict[str, dict[str, Any]]:
     """{unit in a name: settings of the host that it stands for}, for all units that the host takes."""
-    choices = {'act_type': ACTIVATIONS, 'attention': (None, *ATTENTIONS),
-               'self_attention': (None, *SELF_ATTENTIONS), 'useGlobal': (False, True)}
+    choices: dict[str, Any] = {'act_type': ACTIVATIONS, 'attention': (None, *ATTENTIONS),
+                               'self_attention': (None, *SELF_ATTENTIONS), 'useGlobal': (False, True)}
     choices = {name: values for name, values in choices.items() if name in host.settings}
     units: dict[str, dict[str, Any]] = {}
     for values in itertools.product(*choices.values()):

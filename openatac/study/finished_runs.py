@@ -42,7 +42,7 @@ class FinishedRun(NamedTuple):
     @property
     def blocks(self) -> int:
         """Blocks per stage, of a run of train_cifar.py."""
-        return self.config.network.blocks
+        return self.config.network.blocks  # type: ignore[union-attr,return-value]
 
     @property
     def seed(self) -> int:
@@ -94,9 +94,10 @@ def read_run(folder: str) -> FinishedRun:
 def _names(config: Config, model: str) -> Tuple[str, str]:
     """The names of the network and its unit; older runs do not name a global gate in their model."""
     from openatac.models.zoo import PUBLISHED_CIFAR_HOST, find_host, unit_name
-    network = config.network
     if not isinstance(config, CifarConfig):
-        return model, unit_name(network.act_type, network.attention, self_attention=network.self_attention)
+        photos = config.network
+        return model, unit_name(photos.act_type, photos.attention, self_attention=photos.self_attention)
+    network = config.network
     if network.act_type is None:
         raise ValueError('act_type is missing')
     unit = unit_name(network.act_type, network.attention, network.useGlobal)

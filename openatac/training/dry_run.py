@@ -7,7 +7,7 @@ import os
 import resource
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any, Callable, NamedTuple
 
 from openatac.backends.base import Engine
@@ -79,7 +79,7 @@ def _timed(engine: Engine, name: str, work: Callable[..., tuple[int, int]], *arg
                 engine.device_memory())
 
 
-def _endless(training: Any) -> Iterator[Any]:
+def _endless(training: Any) -> Generator[Any, None, None]:
     """Batches of the training, over as many epochs as it takes."""
     for epoch in itertools.count():
         yield from training.epoch(epoch)

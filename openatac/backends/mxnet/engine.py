@@ -81,10 +81,10 @@ class MxnetEngine(Engine):
         self.trainer = self._make_trainer(optimizer, optimizer_params)
         self.loss = gluon.loss.SoftmaxCrossEntropyLoss()
         self.loss.hybridize()
-        self._running = collections.deque()
+        self._running: collections.deque[NDArray] = collections.deque()
         self.iteration = self.images = 0
         self._prepared = False
-        self._sums = None
+        self._sums: list[NDArray] = []
         self.reset_metrics()
 
     def _make_trainer(self, optimizer: str, optimizer_params: dict[str, Any]) -> gluon.Trainer:
@@ -306,7 +306,7 @@ class MxnetEngine(Engine):
                 arrays[f'{name}/{device}'] = row[start:start + array.size]
             start += array.size
         arrays.update(('optimizer/' + name, array) for name, array in self.optimizer_states().items())
-        numbers = {'iteration': self.iteration, 'images': self.images}
+        numbers: dict[str, Any] = {'iteration': self.iteration, 'images': self.images}
         if self.loss_scale is not None:
             numbers['loss_scale'] = self.loss_scale.state()
         return arrays, numbers

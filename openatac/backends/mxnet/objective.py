@@ -31,6 +31,7 @@ class MxnetObjective(Objective):
         """Labels (B,), or their distribution over the classes (B, classes)."""
         if not self.is_soft:
             return labels
+        assert self.classes is not None
         spread = self.smoothing / self.classes
 
         def distribution(some: mx.nd.NDArray) -> mx.nd.NDArray:

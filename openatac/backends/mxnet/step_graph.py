@@ -58,8 +58,8 @@ def step_graph(symbol: mx.sym.Symbol, image_shape: tuple[int, ...],
         '_backward_log_softmax', [gradients.operator('negative', [target]), answer], {'axis': '-1'}))
     for node in reversed(forward):
         _RULES[_kind(node)](gradients, node)
-    found = {node.name: gradients.of(node) for node in forward}
-    names = [name for name, gradient in found.items() if name in trained and gradient]
+    found = {node.name: gradient for node in forward if (gradient := gradients.find(node))}
+    names = [name for name in found if name in trained]
     # The images' gradient is there for a BatchNorm on them: it updates its running statistics in its backward
     # pass, which MXNet would leave out.
     return Graph([logits, *(found[name] for name in (*names, 'data'))]).symbol(), names
@@ -136,7 +136,13 @@ class _Gradients:
         """Add one of the gradients that reach ``output``."""
         self._parts[output].append(gradient)
 
-    def of(self, node: Node) -> Optional[Output]:
+    def of(self, node: Node) -> Output:
+        """The gradient of the first output of a node on which the loss depends."""
+        found = self.find(node)
+        assert found is not None, node.name
+        return found
+
+    def find(self, node: Node) -> Optional[Output]:
         """The gradient of a node's first output; None if the loss does not depend on it."""
         parts = self._parts[Output(node)]
         if len(parts) > 1:

@@ -1,6 +1,8 @@
 """The teacher of a distillation: a trained network, by name."""
 from __future__ import annotations
 
+from typing import Any
+
 import mxnet as mx
 from mxnet.gluon.block import HybridBlock
 
@@ -56,7 +58,7 @@ def _build_gluoncvs(teacher: Teacher) -> HybridBlock:
         raise OpenatacError(f'--teacher {teacher.network}: neither GluonCV nor openatac has a network of '
                             'that name; see gluoncv.model_zoo.get_model_list()')
     # GluonCV's own classifiers have 1000 classes, and files that it downloads
-    settings = {'pretrained': True}
+    settings: dict[str, Any] = {'pretrained': True}
     if teacher.params:
         settings = {'pretrained': False, 'classes': teacher.classes}
     try:

@@ -3,12 +3,17 @@
 CIFAR's 50,000 padded images have 50,000 x 3 x 40 x 40 bytes, 240 MB. The order, the crops and the flips are
 those of `openatac.data.batches`, and the values are its values bit for bit, on every device.
 """
+from __future__ import annotations
+
+from collections.abc import Iterator
+
 import numpy as np
 
 from openatac.backends.torch.pytorch import torch
 from openatac.data import cifar_transforms
 from openatac.data.batches import EvaluationBatches, TrainingBatches
 from openatac.data.cifar_transforms import PAD
+from openatac.data.image_set import ImageSet
 
 
 class DeviceTrainingBatches(TrainingBatches):
@@ -23,7 +28,8 @@ class DeviceTrainingBatches(TrainingBatches):
 
     ahead = 0
 
-    def __init__(self, images, batch_size, seed, device, channels_last=False):
+    def __init__(self, images: ImageSet, batch_size: int, seed: int, device: str,
+                 channels_last: bool = False):
         super().__init__(images, batch_size, seed)
         self._normalise = _Normalise(device, channels_last)
         pixels = _pixels_on(device, images)
@@ -31,7 +37,7 @@ class DeviceTrainingBatches(TrainingBatches):
         self._padded = torch.nn.functional.pad(pixels, (0, 0, PAD, PAD, PAD, PAD))
         self._labels = _labels_on(device, images)
 
-    def epoch(self, epoch, start=0):
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Yield (float32 (B, 3, H, W), int64 (B,)) from batch ``start`` of ``epoch``, from 0."""
         order, rows, columns, labels = self._plan(epoch)
         for batch in range(start, self.batches()):
@@ -41,7 +47,7 @@ class DeviceTrainingBatches(TrainingBatches):
             pixels = self._padded[order[part, None, None], rows[part, :, None], columns[part, None, :]]
             yield self._normalise(pixels), labels[part]
 
-    def _plan(self, epoch):
+    def _plan(self, epoch: int) -> tuple[torch.Tensor, ...]:
         """The epoch's images (N,), their rows (N, H) and columns (N, W) in the padded ones, and labels (N,).
 
         In the order in which they are seen; int64 on the device, which is given an epoch's choices at once.
@@ -61,12 +67,12 @@ class DeviceEvaluationBatches(EvaluationBatches):
 
     ahead = 0
 
-    def __init__(self, images, batch_size, device, channels_last=False):
+    def __init__(self, images: ImageSet, batch_size: int, device: str, channels_last: bool = False):
         super().__init__(images, batch_size)
         self._normalise = _Normalise(device, channels_last)
         self._pixels, self._labels = _pixels_on(device, images), _labels_on(device, images)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         parts = self._pixels.split(self.batch_size), self._labels.split(self.batch_size)
         return ((self._normalise(pixels), labels) for pixels, labels in zip(*parts))
 
@@ -79,21 +85,21 @@ class _Normalise:
     become one.
     """
 
-    def __init__(self, device, channels_last):
+    def __init__(self, device: str, channels_last: bool):
         levels = np.arange(256, dtype='uint8')
         values = cifar_transforms.normalise(np.broadcast_to(levels, (1, 3, 1, 256)))
         self._table = torch.from_numpy(values).to(device).flatten()
         self._first = torch.arange(0, 3 * 256, 256, device=device)  # where each channel's levels begin
         self._layout = torch.channels_last if channels_last else torch.contiguous_format
 
-    def __call__(self, pixels):
+    def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
         return self._table[pixels + self._first].permute(0, 3, 1, 2).contiguous(memory_format=self._layout)
 
 
-def _pixels_on(device, images):
+def _pixels_on(device: str, images: ImageSet) -> torch.Tensor:
     """uint8 (N, H, W, 3): channels last, so that one index fetches the three bytes of a pixel."""
     return torch.from_numpy(np.array(images.images.transpose(0, 2, 3, 1), order='C')).to(device)
 
 
-def _labels_on(device, images):
+def _labels_on(device: str, images: ImageSet) -> torch.Tensor:
     return torch.from_numpy(images.labels.astype('int64')).to(device)

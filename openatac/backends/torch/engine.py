@@ -66,11 +66,11 @@ class TorchEngine(Engine):
         self.layout = torch.contiguous_format
         if self.device.type == 'cuda':
             self._set_up_gpu(tf32, compiled)
-        self.module = module.to(self.device, memory_format=self.layout).train()
+        self.module = module.to(self.device, memory_format=self.layout).train()  # type: ignore[call-overload]
         self.parameters = dict(self.module.named_parameters())
         self.optimizer = self._make_optimizer(optimizer_params, wd_mult or {})
         self._losses = _compiled(self._forward, self.device) if compiled else self._forward
-        self._running = collections.deque()
+        self._running: collections.deque[Any] = collections.deque()
         self.iteration = self.images = 0
         self.reset_metrics()
 
@@ -96,9 +96,9 @@ class TorchEngine(Engine):
 
     @property
     def versions(self) -> dict[str, str]:
-        versions = {'torch': torch.__version__}
+        versions = {'torch': str(torch.__version__)}
         if self.device.type == 'cuda':
-            versions.update(cuda=torch.version.cuda, cudnn=str(torch.backends.cudnn.version()))
+            versions.update(cuda=str(torch.version.cuda), cudnn=str(torch.backends.cudnn.version()))
         return versions
 
     # ------------------------------------------------------------------------ training
@@ -215,7 +215,7 @@ class TorchEngine(Engine):
     def state(self) -> tuple[Arrays, dict[str, Any]]:
         arrays = {f'{name}/0': _numbers(tensor) for name, tensor in self._tensors().items()}
         arrays.update(('optimizer/' + name, array) for name, array in self.optimizer_states().items())
-        numbers = {'iteration': self.iteration, 'images': self.images}
+        numbers: dict[str, Any] = {'iteration': self.iteration, 'images': self.images}
         if self.loss_scale is not None:
             numbers['loss_scale'] = self.loss_scale.state()
         return arrays, numbers
@@ -263,7 +263,7 @@ class TorchEngine(Engine):
         """A number that tells the present values of the trained parameters from others."""
         total = 0
         for parameter in self.parameters.values():
-            total = zlib.crc32(_numbers(parameter), total)
+            total = zlib.crc32(_numbers(parameter).data, total)
         return total
 
     def save_parameters(self, path: str) -> None:

@@ -23,7 +23,7 @@ INPUT = 'data'
 SYMBOL_SUFFIX = '-symbol.json'
 
 
-def to_torch(network, params=None):
+def to_torch(network: Any, params: Any = None) -> torch.fx.GraphModule:
     """The network as a torch.fx.GraphModule that maps (B, C, H, W) to what the network does.
 
     network : HybridBlock, mxnet.Symbol or path
@@ -55,7 +55,7 @@ def to_torch(network, params=None):
     return module
 
 
-def to_gluon(module, path):
+def to_gluon(module: torch.nn.Module, path: str) -> None:
     """Write the weights of a module of `to_torch` to ``path``, a .params file.
 
     One from a Gluon network is for the network's ``load_parameters``; one from a symbol file is for that
@@ -77,7 +77,7 @@ def to_gluon(module, path):
         write_params(path, arrays)
 
 
-def _numbers(tensor):
+def _numbers(tensor: torch.Tensor) -> np.ndarray:
     tensor = tensor.detach().cpu()
     return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
@@ -112,7 +112,7 @@ def _read_graph(path: str) -> Graph:
     return Graph.read(path)
 
 
-def _arrays(params):
+def _arrays(params: Any) -> dict[str, np.ndarray]:
     if isinstance(params, (str, os.PathLike)):
         params = read_params(os.fspath(params))
     return {name[4:] if name.startswith(('arg:', 'aux:')) else name:
@@ -148,7 +148,7 @@ def _untrained(nodes: list[Node]) -> set[str]:
     return names
 
 
-def _register(module, name, tensor, trained):
+def _register(module: torch.nn.Module, name: str, tensor: torch.Tensor, trained: bool) -> None:
     """Put the tensor under its name into the module; dots separate modules within modules."""
     *parents, name = name.split('.')
     for parent in parents:

@@ -1,4 +1,8 @@
 """Nesterov accelerated gradient as MXNet 1.9.1 computes it, ``nag_mom_update``, in PyTorch."""
+from __future__ import annotations
+
+from typing import Any
+
 from openatac.backends.torch.pytorch import torch
 
 
@@ -23,7 +27,8 @@ class NAG(torch.optim.Optimizer):
     state : {parameter: {'momentum': tensor}}, the same numbers as MXNet's
     """
 
-    def __init__(self, params, lr, momentum=0.9, weight_decay=0.0, lr_mult=1.0, wd_mult=1.0):
+    def __init__(self, params: Any, lr: float, momentum: float = 0.9, weight_decay: float = 0.0,
+                 lr_mult: float = 1.0, wd_mult: float = 1.0):
         super().__init__(params, {'momentum': momentum, 'weight_decay': weight_decay,
                                   'lr_mult': lr_mult, 'wd_mult': wd_mult})
         weights = [weight for group in self.param_groups for weight in group['params']]
@@ -34,14 +39,15 @@ class NAG(torch.optim.Optimizer):
             self.state[weight]['momentum'] = torch.zeros_like(weight)
 
     @torch.no_grad()
-    def step(self):
+    def step(self) -> None:  # type: ignore[override]
         """One update of all parameters that have a gradient. Changes no gradient."""
         for group in self.param_groups:
             weights = [weight for weight in group['params'] if weight.grad is not None]
             if weights:
                 self._update(group, weights, [self.state[weight]['momentum'] for weight in weights])
 
-    def _update(self, group, weights, momenta):
+    def _update(self, group: dict[str, Any], weights: list[torch.Tensor],
+                momenta: list[torch.Tensor]) -> None:
         # A few kernels for hundreds of arrays, where a loop over them would keep a GPU waiting for Python.
         momentum, decay = group['momentum'], group['weight_decay'] * group['wd_mult']
         rate = self.rate * group['lr_mult']

@@ -1,6 +1,8 @@
 """What a batch teaches, in PyTorch, without MXNet."""
 from __future__ import annotations
 
+from typing import Optional
+
 from openatac.backends.base import Objective
 from openatac.backends.torch.pytorch import torch
 
@@ -18,31 +20,33 @@ class TorchObjective(Objective):
         if self.teacher is not None:
             self.teacher.eval()
 
-    def inputs(self, images, share):
+    def inputs(self, images: torch.Tensor, share: float) -> torch.Tensor:
         """Lambda x + (1 - lambda) x reversed, for images (B, ...)."""
         return images if share == 1 else share * images + (1 - share) * images.flip(0)
 
-    def targets(self, labels, share):
+    def targets(self, labels: torch.Tensor, share: float) -> torch.Tensor:
         """Labels (B,), of any integers, in int64, or their distribution over the classes (B, classes)."""
         if not self.is_soft:
             return labels.long()
         targets = self._distribution(labels)
         return targets if share == 1 else share * targets + (1 - share) * targets.flip(0)
 
-    def _distribution(self, labels):
+    def _distribution(self, labels: torch.Tensor) -> torch.Tensor:
+        assert self.classes is not None
         spread = self.smoothing / self.classes
         # Not F.one_hot, which on the CPU reads the labels to check them.
         hits = labels[:, None] == torch.arange(self.classes, device=labels.device)
         return torch.where(hits, 1 - self.smoothing + spread, spread).float()
 
-    def teaching(self, images):
+    def teaching(self, images: torch.Tensor) -> Optional[torch.Tensor]:
         """The teacher's softened distribution for ``images``, (B, classes), or None without a teacher."""
         if self.teacher is None:
             return None
         with torch.no_grad():  # not inference_mode, whose arrays no backward pass may use
             return torch.softmax(self.teacher(images).float() / self.temperature, 1)
 
-    def loss(self, output, targets, teaching=None):
+    def loss(self, output: torch.Tensor, targets: torch.Tensor,
+             teaching: Optional[torch.Tensor] = None) -> torch.Tensor:
         """(B,) losses of the logits ``output`` (B, classes).
 
         With a teacher, Hinton et al., 2015: hard H(targets) + (1 - hard) T^2 H(teaching; output / T), where
@@ -55,7 +59,7 @@ class TorchObjective(Objective):
         soft = F.cross_entropy(output / self.temperature, teaching, reduction='none')
         return self.hard_weight * hard + (1 - self.hard_weight) * self.temperature ** 2 * soft
 
-    def measure(self, output, labels, targets):
+    def measure(self, output: torch.Tensor, labels: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """The batch's sum of `metric`, (), float32: right answers, or distances from the targets."""
         output = output.detach().float()
         if self.metric == 'accuracy':

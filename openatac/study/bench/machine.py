@@ -1,6 +1,7 @@
 """What speeds were measured on: processor, threads and versions."""
 from __future__ import annotations
 
+import contextlib
 import platform
 from importlib import metadata
 from typing import Dict
@@ -14,10 +15,8 @@ def machine() -> Dict[str, str]:
     """{'device', 'threads', 'versions': text}, as columns of a file."""
     versions = [f'Python {platform.python_version()}']
     for package in PACKAGES:
-        try:
+        with contextlib.suppress(metadata.PackageNotFoundError):
             versions.append(f'{package} {metadata.version(package)}')
-        except metadata.PackageNotFoundError:
-            pass
     return {'device': _processor(), 'threads': thread_count()[0], 'versions': ', '.join(versions)}
 
 

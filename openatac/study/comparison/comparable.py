@@ -43,7 +43,8 @@ def check_comparable(runs: Sequence[FinishedRun]) -> None:
 
 def name_of(run: FinishedRun) -> str:
     """The name of a run's folder in a comparison, such as 'b3-atac-seed1'."""
-    return run_name(run.unit, run.blocks, run.seed, run.config.network.host)
+    host = run.config.network.host if isinstance(run.config, CifarConfig) else None
+    return run_name(run.unit, run.blocks, run.seed, host)
 
 
 def run_name(unit: str, blocks: int, seed: int, host: Optional[str] = None) -> str:

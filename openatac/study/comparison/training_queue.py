@@ -63,7 +63,8 @@ def run_queue(trainings: Sequence[Training], jobs: int) -> Dict[str, Failure]:
         After the first SIGINT or SIGTERM, once the running trainings have written a checkpoint; a second
         one kills them.
     """
-    waiting, running = list(trainings), []
+    waiting = list(trainings)
+    running: List[_Process] = []
     failed: Dict[str, Failure] = {}
     slots = list(range(jobs))
     deadline = time.monotonic() + PATIENCE

@@ -105,7 +105,7 @@ def _patch(label: str, **style: Any) -> Any:
 def _shade_stages(panels: Sequence[Axes], stages: Sequence[str]) -> None:
     """Shade every second stage, and name the stages above the first panel."""
     starts = [place for place in range(len(stages)) if place == 0 or stages[place] != stages[place - 1]]
-    for index, (start, end) in enumerate(zip(starts, starts[1:] + [len(stages)])):
+    for index, (start, end) in enumerate(zip(starts, [*starts[1:], len(stages)])):
         for panel in panels:
             panel.axvspan(start - 0.5, end - 0.5, color='black', alpha=0.05 * (index % 2), linewidth=0,
                           zorder=0)

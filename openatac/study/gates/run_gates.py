@@ -60,9 +60,10 @@ def gates_of_run(folder: str, params: str = 'best', images: Optional[int] = None
     from openatac.study.gates.statistics import gate_statistics
     run = RunFolder(folder)
     net, network, config = run.network()
+    name: str
     if isinstance(config, CifarConfig):
-        data = dataclasses.replace(config.data, dataset=dataset or config.data.dataset,
-                                   data_dir=data_dir or config.data.data_dir)
+        data = dataclasses.replace(config.data, data_dir=data_dir or config.data.data_dir,
+                                   dataset=dataset or config.data.dataset)  # type: ignore[arg-type]
         name, batches = data.dataset, _small_images(data, images)
     else:
         if dataset:

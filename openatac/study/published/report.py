@@ -104,8 +104,8 @@ def _left_out(runs: Sequence[FinishedRun]) -> Iterator[str]:
         reasons = not_comparable(run)
         if reasons:
             kinds.setdefault(for_terminal(', '.join(reasons)), []).append(for_terminal(run.network))
-    for reasons, networks in kinds.items():
-        yield (f'- {len(networks)} run{"" if len(networks) == 1 else "s"}: {reasons} '
+    for kind, networks in kinds.items():
+        yield (f'- {len(networks)} run{"" if len(networks) == 1 else "s"}: {kind} '
                f'({", ".join(sorted(set(networks)))})')
 
 
