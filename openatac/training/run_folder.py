@@ -129,8 +129,8 @@ class RunFolder:
             config = resolve(for_one_device(config))
             return (*build_network(config), config)
         except (KeyError, TypeError, ValueError) as error:
-            raise OpenatacError(f'{self.path} does not describe a network ({error}): its files were changed, '
-                                'or are of another version of openatac') from None
+            raise OpenatacError(f'{self.path} does not describe a network ({error}): its settings.json or '
+                                'summary.json was changed, or is of another version of openatac') from None
 
 
 def config_of_summary(summary: Summary) -> Config:
