@@ -6,6 +6,7 @@ those of `openatac.data.batches`, and the values are its values bit for bit, on 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +38,7 @@ class DeviceTrainingBatches(TrainingBatches):
         self._padded = torch.nn.functional.pad(pixels, (0, 0, PAD, PAD, PAD, PAD))
         self._labels = _labels_on(device, images)
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Any]:
         """Yield (float32 (B, 3, H, W), int64 (B,)) from batch ``start`` of ``epoch``, from 0."""
         order, rows, columns, labels = self._plan(epoch)
         for batch in range(start, self.batches()):
@@ -72,7 +73,7 @@ class DeviceEvaluationBatches(EvaluationBatches):
         self._normalise = _Normalise(device, channels_last)
         self._pixels, self._labels = _pixels_on(device, images), _labels_on(device, images)
 
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def __iter__(self) -> Iterator[Any]:
         parts = self._pixels.split(self.batch_size), self._labels.split(self.batch_size)
         return ((self._normalise(pixels), labels) for pixels, labels in zip(*parts))
 

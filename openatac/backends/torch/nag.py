@@ -46,7 +46,7 @@ class NAG(torch.optim.Optimizer):
             if weights:
                 self._update(group, weights, [self.state[weight]['momentum'] for weight in weights])
 
-    def _update(self, group: dict[str, Any], weights: list[torch.Tensor],
+    def _update(self, group: dict[str, Any], weights: list[Any],
                 momenta: list[torch.Tensor]) -> None:
         # A few kernels for hundreds of arrays, where a loop over them would keep a GPU waiting for Python.
         momentum, decay = group['momentum'], group['weight_decay'] * group['wd_mult']

@@ -20,7 +20,8 @@ from openatac.backends.torch.pytorch import torch
 from openatac.errors import OpenatacError
 from openatac.graph.nodes import Node
 
-F, Tensor = torch.nn.functional, torch.Tensor
+F = torch.nn.functional
+Tensor = torch.Tensor
 
 
 # -------------------------------------------------------------------------------------- layers
