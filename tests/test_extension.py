@@ -92,9 +92,9 @@ class Weights(Form):
     """The four arrays of Tiny with ReLU, by NumPy."""
 
     name = 'npz'
-    suffixes = '.npz',
+    suffixes = ('.npz',)
     runtime = 'numpy-loop'
-    flags = '--npz',
+    flags = ('--npz',)
     help = 'also OUT.npz'
 
     def write(self, network, prefix):
@@ -391,7 +391,7 @@ def test_a_runtime_is_measured_in_its_own_process(exported, tmp_path):
 
 class OnnxToo(Weights):
     name = 'onnx2'
-    suffixes = '.onnx',
+    suffixes = ('.onnx',)
 
 
 @pytest.mark.parametrize(('register', 'value'), [

@@ -1,4 +1,4 @@
-"""What is found by name: one class for units, hosts, forms of exports, runtimes and backends."""
+"""One class for everything that has a name: units, hosts, forms of exports, runtimes and backends."""
 from __future__ import annotations
 
 import difflib

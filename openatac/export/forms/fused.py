@@ -23,11 +23,11 @@ class Fused(Form):
     """PREFIX-fused-symbol.json and PREFIX-fused-0000.params."""
 
     name = 'fused'
-    suffixes = '-fused-symbol.json', '-fused-0000.params'
+    suffixes = ('-fused-symbol.json', '-fused-0000.params')
     runtime = 'fused'
-    flags = '--fuse',
+    flags = ('--fuse',)
     help = "also OUT-fused-..., with oneDNN's fused operators, for CPUs"
-    precisions = 'float32',
+    precisions = ('float32',)
 
     def write(self, network: TracedNetwork, prefix: str) -> None:
         from openatac.export.symbol_files import write_symbol

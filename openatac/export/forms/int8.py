@@ -8,11 +8,11 @@ class Int8(Form):
     """PREFIX-int8-symbol.json and PREFIX-int8-0000.params; see `openatac.export.quantize`."""
 
     name = 'int8'
-    suffixes = '-int8-symbol.json', '-int8-0000.params'
+    suffixes = ('-int8-symbol.json', '-int8-0000.params')
     runtime = 'int8'
-    flags = '--int8',
+    flags = ('--int8',)
     help = 'also OUT-int8-..., quantized, for CPUs; with --onnx also OUT-int8.onnx'
-    precisions = 'float32',
+    precisions = ('float32',)
     is_quantized = True
 
     def write(self, network: TracedNetwork, prefix: str) -> None:

@@ -11,10 +11,10 @@ class OnnxInt8(Onnx):
     """PREFIX-int8.onnx, quantized by ONNX Runtime; see `openatac.export.onnx.int8`."""
 
     name = 'onnx-int8'
-    suffixes = '-int8.onnx',
+    suffixes = ('-int8.onnx',)
     runtime = 'onnxruntime-int8'
-    flags = '--onnx', '--int8'
-    precisions = 'float32',
+    flags = ('--onnx', '--int8')
+    precisions = ('float32',)
     is_quantized = True
 
     def model(self, network: TracedNetwork) -> Any:

@@ -14,7 +14,7 @@ class Symbol(Form):
     """PREFIX-symbol.json and PREFIX-0000.params, in the precision of the manifest."""
 
     name = 'symbol'
-    suffixes = '-symbol.json', '-0000.params'
+    suffixes = ('-symbol.json', '-0000.params')
     runtime = 'static'
 
     def write(self, network: TracedNetwork, prefix: str) -> None:
