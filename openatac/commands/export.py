@@ -162,10 +162,10 @@ def _find(args: argparse.Namespace) -> TrainedNetwork:
     from openatac.runtime.import_hook import require_mxnet
     require_mxnet()
     from openatac.export.trained_network import load_model, load_run
-    name, params = args.names[0], args.names[1] if len(args.names) == 3 else None
+    name, *others = args.names[:-1]
     if os.path.isdir(name):
-        return load_run(name, params, args.input_size, args.data_dir)
-    return load_model(name, params, size=args.input_size, data_dir=args.data_dir, **_network_settings(args))
+        return load_run(name, others[0] if others else None, args.input_size, args.data_dir)
+    return load_model(name, others[0], size=args.input_size, data_dir=args.data_dir, **_network_settings(args))
 
 
 def _forms(args: argparse.Namespace) -> list[Form]:

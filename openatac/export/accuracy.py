@@ -48,7 +48,7 @@ def measure_quantized(trained: TrainedNetwork, prefix: str, labelled: LabelledIm
     forms = [name for name in manifest.reports if FORMS.find(name).is_quantized]
     runtimes = [open_runtime(prefix, FORMS.find(name).runtime) for name in forms]
     trained.net.hybridize(static_alloc=True)
-    networks = [lambda images: trained.net(mx.nd.array(images)).asnumpy(), *runtimes]
+    networks: list[Any] = [lambda images: trained.net(mx.nd.array(images)).asnumpy(), *runtimes]
     (before, *after), images = accuracies(networks, sample_batches(labelled, trained.manifest, count))
     for name, accuracy in zip(forms, after):
         manifest.reports[name]['accuracy'] = {'float32': before, 'int8': accuracy, 'images': images}

@@ -176,4 +176,5 @@ class InputTransform:
 
     def _squeezed(self, pixels: np.ndarray) -> np.ndarray:
         from PIL import Image
-        return np.asarray(Image.fromarray(pixels).resize((self.width, self.height), Image.BILINEAR))
+        size = self.width, self.height
+        return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))

@@ -32,7 +32,7 @@ class LabelledImages(NamedTuple):
         From an index to a text.
     """
 
-    count: int
+    count: int  # type: ignore[assignment]
     read: Callable[[int], tuple[np.ndarray, Optional[int]]]
     name: Callable[[int], str]
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 from mxnet.gluon.block import HybridBlock
 
 from openatac.data import cifar, cifar_transforms
@@ -69,7 +70,10 @@ def load_run(folder: str, params: str | None = None, size: int | None = None, da
     """
     run = RunFolder(folder)
     net, name, config = run.network()
-    trained = (_cifar if isinstance(config, CifarConfig) else _imagenet)(net, name, config, size, data_dir)
+    if isinstance(config, CifarConfig):
+        trained = _cifar(net, name, config, size, data_dir)
+    else:
+        trained = _imagenet(net, name, config, size, data_dir)
     load_parameters(net, params or run.file('best.params'))
     return trained
 
@@ -173,17 +177,20 @@ def labels_of(dataset: str) -> list[str]:
     return names + [f'unused {index}' for index in range(len(names), CLASSES[name])]
 
 
-def _small(name: str, classes: int, size: int | None, labels: list[str], arguments: dict[str, Any]
+def _small(name: str, classes: Any, size: int | None, labels: list[str], arguments: dict[str, Any]
            ) -> Manifest:
     """The manifest of a network for images of CIFAR's kind."""
-    mean, std = (tuple(round(255 * float(value), 4) for value in values.ravel())
-                 for values in (cifar_transforms.MEAN, cifar_transforms.STD))
+    mean, std = (_of_channels(values, 255) for values in (cifar_transforms.MEAN, cifar_transforms.STD))
     size = size or cifar.SHAPE[-1]
     return Manifest(name, classes, (3, size, size), mean, std, labels=labels, arguments=arguments)
 
 
-def _large(name: str, classes: int, size: int, crop_ratio: float, arguments: dict[str, Any]) -> Manifest:
+def _large(name: str, classes: Any, size: int, crop_ratio: float, arguments: dict[str, Any]) -> Manifest:
     """The manifest of a network for photographs."""
-    mean, std = (tuple(round(float(value), 4) for value in values.ravel())
-                 for values in (transforms.MEAN, transforms.STD))
+    mean, std = (_of_channels(values, 1) for values in (transforms.MEAN, transforms.STD))
     return Manifest(name, classes, (3, size, size), mean, std, crop_ratio, arguments=arguments)
+
+
+def _of_channels(values: np.ndarray, scale: int) -> tuple[float, float, float]:
+    red, green, blue = (round(scale * float(value), 4) for value in values.ravel())
+    return red, green, blue

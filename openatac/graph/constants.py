@@ -18,7 +18,7 @@ from openatac.graph.nodes import Graph, Node, Output, Shape, UnknownShapes
 
 
 def fold_constants(symbol: mx.sym.Symbol, arrays: dict[str, np.ndarray],
-                   image_shape: tuple[int, int, int]) -> list[Node]:
+                   image_shape: tuple[int, ...]) -> list[Node]:
     """The nodes that the output of ``symbol`` needs, in order; the last one gives it.
 
     Sizes in their shapes that depend on the number of images are strings: 'N', '8*N'. What is constant,
@@ -72,7 +72,7 @@ def _check_variables(nodes: list[Node], arrays: dict[str, np.ndarray]) -> None:
 
 
 def _shapes(graph: Graph, nodes: list[Node], arrays: dict[str, np.ndarray],
-            image_shape: tuple[int, int, int]) -> list[Shape]:
+            image_shape: tuple[int, ...]) -> list[Shape]:
     """The shape of each node's output."""
     statistics = set(graph.symbol().list_auxiliary_states())  # whose shapes MXNet is not told, but infers
     known = {name: array.shape for name, array in arrays.items() if name not in statistics}

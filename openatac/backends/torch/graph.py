@@ -154,7 +154,7 @@ def _register(module: torch.nn.Module, name: str, tensor: torch.Tensor, trained:
     for parent in parents:
         if parent not in module._modules:
             module.add_module(parent, torch.nn.Module())
-        module = module._modules[parent]
+        module = module.get_submodule(parent)
     if trained and tensor.is_floating_point():
         module.register_parameter(name, torch.nn.Parameter(tensor))
     else:

@@ -45,14 +45,14 @@ def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, moving_mean: Tensor, movi
     (PyTorch's own has the unbiased variance in that sum, and the other meaning of momentum.)
     """
     x = x.movedim(axis, 1)
-    gamma = None if fix_gamma else gamma
+    scale = None if fix_gamma else gamma
     if training and not use_global_stats:
-        y, mean, inverse_deviation = torch.native_batch_norm(x, gamma, beta, None, None, True, 0, eps)
+        y, mean, inverse_deviation = torch.native_batch_norm(x, scale, beta, None, None, True, 0, eps)
         with torch.no_grad():
             moving_mean.lerp_(mean, 1 - momentum)
             moving_var.lerp_(inverse_deviation ** -2 - eps, 1 - momentum)
     else:
-        y = F.batch_norm(x, moving_mean, moving_var, gamma, beta, False, 0, eps)
+        y = F.batch_norm(x, moving_mean, moving_var, scale, beta, False, 0, eps)
     return y.movedim(1, axis)
 
 
@@ -166,7 +166,8 @@ def reshape(x: Tensor, shape: tuple[int, ...]) -> Tensor:
         if code == -4:
             parts = [codes.pop(0), codes.pop(0)]
             other = parts[1 - parts.index(-1)] if -1 in parts else None
-            new += [x.shape[place] // other if part == -1 else part for part in parts]
+            new += [x.shape[place] // other if part == -1 else part  # type: ignore[operator]
+                    for part in parts]
         elif code == -3:
             new.append(x.shape[place] * x.shape[place + 1])
         elif code == -2:
@@ -342,13 +343,13 @@ def find_operator(node: Node) -> tuple[Callable, tuple[Any, ...], dict[str, Any]
         raise OpenatacError(f'there is no PyTorch form of the operator {key} (of {node.name}): '
                             'openatac.backends.torch.operators.OPERATORS has those that there are')
     operands = (attributes.pop('scalar'),) if 'scalar' in attributes else ()
-    settings = _settings(OPERATORS[key])
+    function: Any = OPERATORS[key]
+    settings = _settings(function)
     for name, value in attributes.items():
         known = name in settings or name in SILENT
         if value not in COVERED.get((operator, name), (value,) if known else ()):
             raise OpenatacError(f'there is no PyTorch form of the operator {key} (of {node.name}) with '
                                 f'{name}={value}')
-    function: Any = OPERATORS[key]
     return function, operands, {name: value for name, value in attributes.items() if name in settings}
 
 

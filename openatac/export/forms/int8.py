@@ -19,5 +19,5 @@ class Int8(Form):
         from openatac.export.quantize import quantize
         from openatac.export.symbol_files import with_kinds, write_symbol
         arrays = {key[4:]: array for key, array in network.arrays.items()}
-        symbol, arrays = quantize(network.symbol, arrays, network.calibration, network.mode)
-        write_symbol(prefix + '-int8', symbol, with_kinds(symbol, arrays))
+        symbol, quantized = quantize(network.symbol, arrays, network.calibration, network.mode)
+        write_symbol(prefix + '-int8', symbol, with_kinds(symbol, quantized))

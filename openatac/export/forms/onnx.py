@@ -10,9 +10,9 @@ class Onnx(Form):
     """PREFIX.onnx, in float32, with the manifest as metadata; see `openatac.export.onnx.file`."""
 
     name = 'onnx'
-    suffixes = ('.onnx',)
+    suffixes: tuple[str, ...] = ('.onnx',)
     runtime = 'onnxruntime'
-    flags = ('--onnx',)
+    flags: tuple[str, ...] = ('--onnx',)
     help = 'also OUT.onnx, for ONNX Runtime and others'
 
     def write(self, network: TracedNetwork, prefix: str) -> None:

@@ -98,7 +98,7 @@ def write_onnx(net: Union[mx.gluon.HybridBlock, mx.sym.Symbol], path: str, image
         params = {parameter.name: parameter._reduce() for parameter in net.collect_params().values()}
         outputs = net(mx.sym.var('data'))
         net = outputs if isinstance(outputs, mx.sym.Symbol) else mx.sym.Group(list(outputs))
-    write_model(to_onnx(net, params, image_shape, name, metadata), path)
+    write_model(to_onnx(net, params or {}, image_shape, name, metadata), path)
 
 
 def write_model(model: Any, path: str) -> None:

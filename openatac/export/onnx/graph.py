@@ -2,14 +2,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Union
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from openatac.graph.nodes import Node
+from openatac.graph.nodes import Node, Shape
 
 Tensor = str  # tensors go by their names
-Shape = tuple[Union[int, str], ...]  # with strings for sizes that depend on the batch
 
 
 class Operator(NamedTuple):

@@ -93,7 +93,7 @@ def _activation(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
     return graph.add(ACTIVATIONS[kind], x)
 
 
-def _leaky_relu(graph: OnnxGraph, node: Node, x: Tensor, slopes: Optional[Tensor] = None) -> Tensor:
+def _leaky_relu(graph: OnnxGraph, node: Node, x: Tensor, slopes: Tensor = '') -> Tensor:
     kind = _only(node, 'act_type', 'leaky', 'leaky', 'prelu', 'elu', 'selu', 'gelu')
     if kind == 'leaky':
         return graph.add('LeakyRelu', x, alpha=float(node.get('slope', 0.25)))
@@ -350,7 +350,7 @@ WITH_SCALAR = {'_plus_scalar': 'Add', '_minus_scalar': 'Sub', '_mul_scalar': 'Mu
 SCALAR_WITH = {'_rminus_scalar': 'Sub', '_rdiv_scalar': 'Div', '_rpower_scalar': 'Pow'}
 VIEWS = ('Reshape', 'Flatten', 'expand_dims', 'squeeze', 'reshape_like')
 
-CONVERTERS = {
+CONVERTERS: dict[str, Any] = {
     **{name: functools.partial(_same, kind) for name, kind in SAME.items()},
     **{name: functools.partial(_with_scalar, kind) for name, kind in WITH_SCALAR.items()},
     **{name: functools.partial(_scalar_with, kind) for name, kind in SCALAR_WITH.items()},

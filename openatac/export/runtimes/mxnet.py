@@ -6,6 +6,7 @@ from typing import Any, Optional
 import numpy as np
 
 from openatac.export.forms import fused, int8, symbol
+from openatac.export.forms.base import Form
 from openatac.export.runtimes.base import Runtime
 
 
@@ -13,7 +14,7 @@ class Imperative(Runtime):
     """The graph operator by operator, with memory allocated on the way."""
 
     name = 'imperative'
-    form = symbol.Symbol()
+    form: Form = symbol.Symbol()
     settings: dict[str, bool] = {}  # of hybridize
 
     def load(self) -> None:
