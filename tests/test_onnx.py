@@ -375,7 +375,7 @@ def test_files_that_are_none(tmp_path):
     with pytest.raises(ValueError, match=r'shape \(B, 12\), not \(2, 11\)'):
         OnnxNetwork(str(path))(np.zeros((2, 11)))
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(OpenatacError, match='can not load .*net.onnx'):
+    with pytest.raises(OpenatacError, match='cannot load .*net.onnx'):
         OnnxNetwork(str(path))
     with pytest.raises(OpenatacError, match='there is no ONNX file'):
         OnnxNetwork(str(tmp_path / 'other.onnx'))

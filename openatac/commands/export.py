@@ -165,7 +165,8 @@ def _find(args: argparse.Namespace) -> TrainedNetwork:
     name, *others = args.names[:-1]
     if os.path.isdir(name):
         return load_run(name, others[0] if others else None, args.input_size, args.data_dir)
-    return load_model(name, others[0], size=args.input_size, data_dir=args.data_dir, **_network_settings(args))
+    return load_model(name, others[0], size=args.input_size, data_dir=args.data_dir,
+                      **_network_settings(args))
 
 
 def _forms(args: argparse.Namespace) -> list[Form]:
