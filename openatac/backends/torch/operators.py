@@ -14,14 +14,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection
-from typing import Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from openatac.backends.torch.pytorch import torch
 from openatac.errors import OpenatacError
 from openatac.graph.nodes import Node
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 F = torch.nn.functional
-Tensor = torch.Tensor
 
 
 # -------------------------------------------------------------------------------------- layers
