@@ -11,15 +11,17 @@ TORCH_TESTS := $(shell grep -l importorskip..torch tests/test_*.py)
 
 SUITES ?= bookworm trixie sid
 SEED ?= 0
+COVERED_TESTS ?= tests
 ISA_TESTS := tests/test_quantize.py tests/test_export.py tests/test_onnx.py tests/test_onnx_int8.py tests/test_oracle.py
 
-.PHONY: demo test test-fresh test-isa test-torch test-gpu test-cuda-wheel test-slow test-faults bench lint smoke
+.PHONY: demo test test-fresh test-isa test-torch test-gpu test-cuda-wheel test-slow test-faults bench lint types \
+  coverage dist smoke
 
 demo: $(VENV)/.with-cpu,demo
 	$(BIN)/python -m openatac demo
 
 test: $(VENV)/.with-cpu,demo,test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n auto --maxprocesses 8 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 # The two commands of the README as on a fresh machine, which has Python and make alone.
 test-fresh:
@@ -28,10 +30,10 @@ test-fresh:
 # INT8, export and the oracle with the kernels of older processors, which this one plays.
 test-isa: $(VENV)/.with-cpu,demo,test
 	for isa in SSE41 AVX2; do echo "DNNL_MAX_CPU_ISA=$$isa"; DNNL_MAX_CPU_ISA=$$isa OMP_NUM_THREADS=1 \
-	  $(BIN)/python -m pytest -q -m 'not slow' -n auto --maxprocesses 8 --dist loadfile $(ISA_TESTS) || exit; done
+	  $(BIN)/python -m pytest -q -m 'not slow' -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder $(ISA_TESTS) || exit; done
 
 test-torch: $(VENV)/.with-cpu,demo,test,torch
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n auto --maxprocesses 8 --dist loadfile $(TORCH_TESTS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder $(TORCH_TESTS)
 
 test-gpu: $(VENV)/.with-cpu,demo,test,torch
 	$(BIN)/python -m pytest -m gpu $(TORCH_TESTS)
@@ -61,11 +63,30 @@ $(CUDA_VENV)/.filled: setup.py pyproject.toml
 lint: $(VENV)/.with-cpu,demo,test
 	$(BIN)/python -m ruff check
 
+types: $(VENV)/.with-cpu,demo,test,types
+	$(BIN)/python -m mypy
+
+# Line coverage of `make test`, the processes that it starts included, and the public functions that it never calls.
+coverage: $(VENV)/.with-cpu,demo,test,coverage
+	$(BIN)/python -m coverage erase
+	OMP_NUM_THREADS=1 $(BIN)/python -m coverage run -m pytest -m 'not slow' -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder \
+	  $(COVERED_TESTS)
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
+	$(BIN)/python -m coverage json --quiet -o coverage.json
+	$(BIN)/python .ci/uncalled.py coverage.json
+
+# The source archive and the wheel, in dist/.
+dist: $(VENV)/.with-dist
+	rm -rf build dist
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
+
 smoke: $(VENV)/.with-cpu
 	$(BIN)/python .ci/smoke.py
 
 # The installation is editable: what is edited here takes effect without another. MXNet goes in by
-# itself because of Python 3.13 (see setup.py); elsewhere it is there already, and nothing happens.
+# itself because of Python 3.13 (see pyproject.toml); elsewhere it is there already, and nothing happens.
 $(VENV)/.with-%: setup.py pyproject.toml | $(VENV)/lib/$(VERSION)/site-packages/pip
 	@echo 'Installing openatac[$*] into $(VENV): up to 300 MB to download, some minutes.'
 	$(PIP) --editable '.[$*]'

@@ -1,5 +1,7 @@
-"""Import, build, one training step, export and back, and a rehearsal of train_imagenet.py by two
-workers, in a fresh installation; prints one line."""
+"""Try a fresh installation in a minute, and print one line.
+
+Import, build, one training step, export and back, and a rehearsal of train_imagenet.py by two workers.
+"""
 import os
 import subprocess
 import sys
@@ -18,7 +20,7 @@ import mxnet as mx  # noqa: E402
 
 leftovers = [name for name, value in vars(numpy).items()
              if before.get(name) is not value and not isinstance(value, type(numpy))]
-assert not leftovers, 'left behind in NumPy: %s' % leftovers
+assert not leftovers, f'left behind in NumPy: {leftovers}'
 
 
 def training_step():
@@ -60,10 +62,10 @@ def rehearse_in_two_processes():
     with tempfile.TemporaryDirectory() as folder:
         for split in ('train', 'val'):
             for index in range(8):
-                place = os.path.join(folder, split, 'class%d' % (index % 2))
+                place = os.path.join(folder, split, f'class{index % 2}')
                 os.makedirs(place, exist_ok=True)
                 pixels = numpy.random.randint(0, 256, (40, 50, 3)).astype('uint8')
-                Image.fromarray(pixels).save(os.path.join(place, '%d.jpg' % index))
+                Image.fromarray(pixels).save(os.path.join(place, f'{index}.jpg'))
         run = subprocess.run(
             [sys.executable, '-m', 'openatac', 'launch', '-n', '2', '-s', '1', '--', sys.executable, script,
              '--data-dir', folder, '--num-classes', '2', '--input-size', '32', '--batch-size', '2', '-j', '1',
@@ -84,5 +86,5 @@ difference = exported_difference(net, images)
 assert difference < 1e-5, difference
 rehearse_in_two_processes()
 
-print('smoke: Python %s, NumPy %s, MXNet %s: loss %.6f, then %.6f; exported within %.0e'
-      % (sys.version.split()[0], numpy.__version__, mx.__version__, *losses, difference))
+print(f'smoke: Python {sys.version.split()[0]}, NumPy {numpy.__version__}, MXNet {mx.__version__}: '
+      f'loss {losses[0]:.6f}, then {losses[1]:.6f}; exported within {difference:.0e}')

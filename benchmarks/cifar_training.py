@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from openatac.files import write_csv
+from openatac.files.csv_file import write_csv
 
 ROOT = Path(__file__).resolve().parent.parent
 TRAIN = [sys.executable, str(ROOT / 'train_cifar.py'), '--useReLU', '--log-interval', '10']
@@ -119,8 +119,8 @@ def pipeline(data, pairs):
     sys.path.insert(0, str(ROOT / 'benchmarks'))
     from published_way import loaders
 
+    from openatac.data.batches import TrainingBatches
     from openatac.data.cifar import load_cifar
-    from openatac.data.loader import TrainingBatches
     ours, theirs = [], []
     batches = TrainingBatches(load_cifar('cifar10', data), 128, seed=0)
     for epoch in range(pairs):
@@ -141,7 +141,7 @@ def rate(batches, count):
 
 FIRST_BATCH = '''
 import sys, runpy
-from openatac.data.loader import TrainingBatches
+from openatac.data.batches import TrainingBatches
 def epoch(self, epoch, start=0, original=TrainingBatches.epoch):
     for batch in original(self, epoch, start):
         import os; os._exit(0)  # the first batch is read: the clock stops here

@@ -4,7 +4,7 @@
 
 ResNet-8 (one block a stage) on batches of 128 made-up CIFAR images, images per second of whole training
 steps, hybridized: ReLU, ReLU with each attention block at the end of its residual branches, ATAC, and
-ATAC with the global gate, in the form that training gives them (openatac.training.cpu_graph) or, named
+ATAC with the global gate, in the form that training gives them (openatac.backends.mxnet.cpu_graph) or, named
 plain:, as they are. The networks take turns, so that a noisy machine is noisy for all; the figure is
 the median of the rounds, after a warm-up.
 """
@@ -54,7 +54,7 @@ def training_step(net, plain, batch=128):
     import numpy as np
     from mxnet import autograd, gluon
 
-    from openatac.training.cpu_graph import training_form
+    from openatac.backends.mxnet.cpu_graph import training_form
     net.initialize(mx.init.MSRAPrelu())
     net.hybridize(static_alloc=True)
     rng = np.random.RandomState(0)

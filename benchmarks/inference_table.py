@@ -4,7 +4,7 @@
 """
 from pathlib import Path
 
-from openatac.files import read_csv
+from openatac.files.csv_file import read_csv
 
 RESULTS = Path(__file__).resolve().parent.parent / 'results' / 'inference'
 NETWORKS = {'%s_%s' % (host, unit): '%s %s' % (name, words)

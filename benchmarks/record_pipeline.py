@@ -52,7 +52,7 @@ def main():
 
 def make_records(images, folder):
     """The photographs packed again and again; the path of the record file."""
-    from openatac.data.pack import pack
+    from openatac.data.photos.pack import pack
     few = len(list(Path(images).glob('*/*')))
     for copy in range(-(-RECORDS // few)):
         for place in Path(images).iterdir():
@@ -89,10 +89,10 @@ def ours(pipeline, cores, rec):
     """Our batches, fetched ahead as in the training loop, as MXNet arrays."""
     import openatac  # noqa: F401  (makes MXNet importable)
     import mxnet as mx  # isort: skip
-    from openatac.data.loader import prefetch
-    from openatac.data.photo_batches import EvaluationPhotos, TrainingPhotos
-    from openatac.data.photos import Jitter
-    from openatac.data.records import RecordFile
+    from openatac.data.batches import prefetch
+    from openatac.data.photos.batches import EvaluationPhotos, TrainingPhotos
+    from openatac.data.photos.records import RecordFile
+    from openatac.data.photos.transforms import Jitter
     source = RecordFile(rec, os.path.splitext(rec)[0] + '.idx')
     if pipeline == 'evaluation':
         photos = EvaluationPhotos(source, SIZE, BATCH, workers=cores)

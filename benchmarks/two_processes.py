@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from openatac.files import write_csv
+from openatac.files.csv_file import write_csv
 
 ROOT = Path(__file__).resolve().parent.parent
 LAUNCH = [sys.executable, '-m', 'openatac', 'launch', '-n', '2', '-s', '1', '--', sys.executable]
@@ -45,7 +45,8 @@ def main():
 
 
 def measure(photos, folder):
-    from openatac.study.plan import predict, trainable_parameters
+    from openatac.study.estimate import trainable_parameters
+    from openatac.study.step_time import Setup, step
     parameters = trainable_parameters('resnet50_v1b_atac')
     script = [str(ROOT / 'train_imagenet.py'), '--data-dir', photos, '--num-classes', '1000', '--input-size',
               str(SIZE), '--batch-size', str(BATCH), '-j', '0', '--dry-run', str(STEPS)]
@@ -60,8 +61,8 @@ def measure(photos, folder):
     together = seconds_per_step(output(start([*LAUNCH, *script, *flags('c'), '--kvstore', 'dist_sync'])))
     # The model's server takes both workers' gradients through one link.
     bandwidth = 2 * 4 * parameters / sending * 8 / 1e9
-    model = predict(gpus=2, gpus_per_machine=1, servers=1, bandwidth=bandwidth, dtype='float32',
-                    images_per_second=BATCH / alone, batch_size=BATCH, parameters=parameters)
+    model = step(Setup(gpus=2, gpus_per_machine=1, servers=1, bandwidth=bandwidth, dtype='float32',
+                       images_per_second=BATCH / alone, batch_size=BATCH, parameters=parameters)).seconds
     return {'alone_s': alone, 'exchange_s': sending, 'measured_s': together, 'model_s': model,
             'measured_to_model': together / model}
 
@@ -98,8 +99,8 @@ def make_photos(folder):
 
 def exchange(times=10):
     """A worker's part in pushing and pulling arrays of the gradients' sizes; prints seconds for one."""
-    from openatac.training import distributed
-    cluster = distributed.start('dist_sync')
+    from openatac.distributed import workers
+    cluster = workers.start('dist_sync')
     import mxnet as mx
 
     from openatac.models.resnet_v1b import ResNet50_v1bATAC

@@ -1,9 +1,10 @@
 """openatac: "Attention as Activation" (Dai et al., ICPR 2020) in Apache MXNet Gluon.
 
-Importing this package is cheap and loads no MXNet: it only makes sure that a later
-``import mxnet`` works. The public names below load on first use.
+Importing this package is cheap and does not load MXNet: it only makes sure that a later ``import mxnet``
+works. The public names below load on first use.
 """
 import importlib
+from typing import Any
 
 import openatac.runtime  # noqa: F401  (installs the import hook)
 from openatac.version import __version__
@@ -14,18 +15,24 @@ _PUBLIC = {
     'ResNet50_v1bATAC': 'openatac.models.resnet_v1b',
     'get_model': 'openatac.models.zoo',
     'get_model_list': 'openatac.models.zoo',
+    'register_activation': 'openatac.models.zoo',
+    'register_attention': 'openatac.models.zoo',
+    'register_backend': 'openatac.backends.base',
+    'register_form': 'openatac.export.forms.base',
+    'register_host': 'openatac.models.zoo',
+    'register_runtime': 'openatac.export.runtimes.base',
     'replace_activations': 'openatac.models.replacement',
-    'to_gluon': 'openatac.engines.torch_graph',
-    'to_torch': 'openatac.engines.torch_graph',
+    'to_gluon': 'openatac.backends.torch.graph',
+    'to_torch': 'openatac.backends.torch.graph',
 }
-__all__ = sorted(_PUBLIC) + ['__version__']
+__all__ = [*sorted(_PUBLIC), '__version__']
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
-        raise AttributeError('module %r has no attribute %r' % (__name__, name))
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     return getattr(importlib.import_module(_PUBLIC[name]), name)
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return __all__

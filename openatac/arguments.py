@@ -5,11 +5,13 @@ The bounds that several commands and functions share are declared here.
 import argparse
 import math
 import numbers
-from typing import Any, Callable, Optional, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Optional
 
-from openatac.files import check_prefix
+from openatac.files.writing import check_prefix
 
-SMALLEST, LARGEST = 1.2e-38, 3.4e38  # of what MXNet's optimizers take, which is float32
+SMALLEST, LARGEST = 1.2e-38, 3.4e38  # of float32, which MXNet's optimizers take
 
 CLASSES = 2 ** 20        # outputs of a network, at most
 BLOCKS = 1000            # in one stage, at most
@@ -23,31 +25,56 @@ SECONDS = 86400          # at most, a day
 SEED = 2 ** 31 - 1       # at most
 
 
-def number(kind: type, low: Optional[float] = None, high: Optional[float] = None,
-           above: Optional[float] = None, below: Optional[float] = None,
-           also: Sequence[float] = ()) -> Callable[[str], Any]:
-    """An argparse type: a finite ``kind`` (int or float) within bounds or in ``also``."""
-    bounds = [(low, 'at least %s', lambda v, b: v >= b), (above, 'above %s', lambda v, b: v > b),
-              (high, 'at most %s', lambda v, b: v <= b), (below, 'below %s', lambda v, b: v < b)]
-    bounds = [(bound, words % bound, holds) for bound, words, holds in bounds if bound is not None]
-    name = 'a whole number' if kind is int else 'a number'
-    right = ' or '.join([' '.join([name, ' and '.join(words for _, words, _ in bounds)]).strip(),
-                         *map(str, also)])
+class Bounds(NamedTuple):
+    """The limits of a number: at least ``low``, at most ``high``, above and below; None for no limit."""
 
-    def parse(text: str) -> Any:
+    low: Optional[float] = None
+    high: Optional[float] = None
+    above: Optional[float] = None
+    below: Optional[float] = None
+
+    def hold(self, value: float) -> bool:
+        """Whether the value is within the limits."""
+        return ((self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+                and (self.above is None or value > self.above) and (self.below is None or value < self.below))
+
+    def __str__(self) -> str:
+        limits = (('at least', self.low), ('above', self.above),
+                  ('at most', self.high), ('below', self.below))
+        return ' and '.join(f'{words} {limit}' for words, limit in limits if limit is not None)
+
+
+@dataclass(frozen=True)
+class Number:
+    """An argparse type for a finite ``kind`` (int or float) within ``bounds`` or in ``also``."""
+
+    kind: type
+    bounds: Bounds
+    also: tuple[float, ...] = ()
+
+    def __call__(self, text: str) -> Any:
+        """Return the number that the text is; raise argparse.ArgumentTypeError if it is not one."""
         try:
-            value = kind(text)
+            value = self.kind(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f'{text!r} is not {right}') from None
-        if kind is float and not math.isfinite(value) or value not in also and not all(
-                holds(value, bound) for bound, _, holds in bounds):
-            raise argparse.ArgumentTypeError(f'{text} is not {right}')
-        if kind is float and value and not SMALLEST < abs(value) < LARGEST:
+            raise argparse.ArgumentTypeError(f'{text!r} is not {self}') from None
+        is_float = self.kind is float
+        if (is_float and not math.isfinite(value)) or not (value in self.also or self.bounds.hold(value)):
+            raise argparse.ArgumentTypeError(f'{text} is not {self}')
+        if is_float and value and not SMALLEST < abs(value) < LARGEST:
             raise argparse.ArgumentTypeError(f'{text} is beyond the range of float32')
         return value
 
-    parse.bounds = (low if above is None else above, high if below is None else below)
-    return parse
+    def __str__(self) -> str:
+        name = 'a whole number' if self.kind is int else 'a number'
+        return ' or '.join([f'{name} {self.bounds}'.strip(), *map(str, self.also)])
+
+
+def number(kind: type, low: Optional[float] = None, high: Optional[float] = None,
+           above: Optional[float] = None, below: Optional[float] = None,
+           also: Sequence[float] = ()) -> Number:
+    """Return the `Number` with these `Bounds`."""
+    return Number(kind, Bounds(low, high, above, below), tuple(also))
 
 
 POSITIVE = number(float, above=0, high=LARGEST)
@@ -56,7 +83,7 @@ RATIO = number(float, low=1, high=CHANNELS)  # of channels, in a bottleneck
 
 
 def prefix(text: str) -> str:
-    """An argparse type: what the names of files to be written begin with, which is not a folder."""
+    """Check the start of the names of files to be written, which is not a folder: an argparse type."""
     try:
         return check_prefix(text)
     except ValueError as error:
@@ -65,29 +92,35 @@ def prefix(text: str) -> str:
 
 def check_whole(name: str, value: Any, low: int, high: int) -> None:
     """Raise ValueError unless the argument ``name`` is a whole number from ``low`` to ``high``."""
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or not low <= value <= high:
+    if not _is_a(value, numbers.Integral) or not low <= value <= high:
         raise ValueError(f'{name} must be a whole number from {low} to {high}, not {value!r}')
+
+
+def check_odd(name: str, value: Any) -> None:
+    """Raise ValueError unless the argument ``name`` is an odd whole number from 1: a side with a middle."""
+    if not isinstance(value, numbers.Integral) or value < 1 or value % 2 == 0:
+        raise ValueError(f'{name} must be an odd number from 1, not {value!r}')
+
+
+def _is_a(value: Any, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def check_number(name: str, value: Any, low: Optional[float] = None, high: Optional[float] = None,
                  above: Optional[float] = None, below: Optional[float] = None) -> None:
-    """Raise ValueError unless the argument ``name`` is a finite number within the bounds."""
-    if isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value) and (
-            (low is None or value >= low) and (above is None or value > above)
-            and (high is None or value <= high) and (below is None or value < below)):
-        return
-    words = [f'{word} {bound}' for word, bound in (
-        ('from', low), ('above', above), ('to', high), ('below', below)) if bound is not None]
-    raise ValueError(f'{name} must be a number {" ".join(words)}, not {value!r}')
+    """Raise ValueError unless the argument ``name`` is a finite number within the `Bounds`."""
+    bounds = Bounds(low, high, above, below)
+    if not _is_a(value, numbers.Real) or not math.isfinite(value) or not bounds.hold(value):
+        raise ValueError(f'{name} must be a number {bounds}, not {value!r}')
 
 
-def check_counts(name: str, values: Any, many: int, high: int) -> None:
-    """Raise ValueError unless ``values`` are ``many`` whole numbers from 1 to ``high``."""
+def check_counts(name: str, values: Any, length: int, high: int) -> None:
+    """Raise ValueError unless ``values`` are ``length`` whole numbers from 1 to ``high``."""
     try:
-        right = len(values) == many and not isinstance(values, str)
+        right = len(values) == length and not isinstance(values, str)
     except TypeError:
         right = False
     if not right:
-        raise ValueError(f'{name} must be {many} whole numbers, not {values!r}')
+        raise ValueError(f'{name} must be {length} whole numbers, not {values!r}')
     for value in values:
         check_whole(f'each of {name}', value, 1, high)

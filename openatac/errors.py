@@ -1,14 +1,14 @@
-"""Failures that a user can cause, and mend.
+"""Failures that a user can cause and fix.
 
-Each message is one sentence: the wrong value, what would be right, what to do. The scripts
-print it without a traceback and exit with code 1.
+Each message is one sentence: the wrong value, what would be right, what to do. The commands print it
+without a traceback and exit with code 1.
 """
 
 NO_PYTORCH = "PyTorch is not installed: run pip install 'openatac[torch]'"
 
 
 class OpenatacError(RuntimeError):
-    """A run cannot go on, for a reason that the message tells."""
+    """A run cannot go on, for the reason in the message."""
 
 
 class DataError(OpenatacError):
@@ -20,8 +20,15 @@ class ParameterFileError(OpenatacError):
 
 
 class CheckpointError(OpenatacError):
-    """A checkpoint cannot be written, or cannot be continued from."""
+    """A checkpoint cannot be written, or a run cannot resume from it."""
 
 
 class DeviceError(OpenatacError):
-    """The devices asked for cannot run what is asked of them."""
+    """The devices that were asked for cannot do what they are asked to."""
+
+
+class UnfitEnvironment(ImportError):
+    """MXNet cannot load in the environment of this process."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence, name='mxnet')

@@ -1,18 +1,28 @@
-"""PNG pictures by matplotlib, which only the extra ``demo`` brings."""
+"""PNG pictures by matplotlib, which only the extra ``demo`` installs."""
 import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
 
-from openatac.files import replace_file
+from openatac.files.writing import replace_file
 
 log = logging.getLogger('openatac')
 
 
-def write_picture(path, draw, dpi=110):
-    """Write the figure that ``draw()`` returns to the PNG file ``path``, whole or not at all.
+def write_picture(path: str, draw: Callable[[], Any], dpi: int = 110) -> None:
+    """Write a figure to the PNG file ``path``, whole or not at all.
 
-    Where ``draw`` finds no matplotlib a warning says how to get it, and nothing is written.
+    Without matplotlib nothing is written, and a warning says how to install it.
+
+    Parameters
+    ----------
+    path : str
+    draw : function
+        Imports matplotlib and returns the figure.
+    dpi : int
     """
     try:
-        with plain_text():
+        with literal_text():
             figure = draw()
     except ImportError:
         return log.warning("no picture without matplotlib: pip install 'openatac[demo]'")
@@ -20,7 +30,7 @@ def write_picture(path, draw, dpi=110):
         figure.savefig(temporary, format='png', dpi=dpi)
 
 
-def plain_text():
-    """While open, matplotlib takes the dollar signs in texts of new figures as they are, not as formulas."""
+def literal_text() -> AbstractContextManager[Any]:
+    """While open, dollar signs in the texts of new figures are not taken for formulas."""
     import matplotlib
     return matplotlib.rc_context({'text.parse_math': False})

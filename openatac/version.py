@@ -1,2 +1,2 @@
-"""The version of openatac, for the package, its installation and the results that it makes."""
+"""The version of openatac, for the package, its metadata and the results that it writes."""
 __version__ = '0.1.0'

@@ -1,4 +1,4 @@
-"""A tiny training script for tests of `openatac.training.distributed` and of the launcher.
+"""A tiny training script for tests of `openatac.distributed.workers` and of the launcher.
 
     python tests/cluster_worker.py KVSTORE [ACTION ...]    does the actions in turn, and closes
 
@@ -9,8 +9,8 @@ import signal
 import sys
 import time
 
+from openatac.distributed import workers
 from openatac.errors import OpenatacError
-from openatac.training import distributed
 
 STEPS = 3
 
@@ -125,7 +125,7 @@ def loop(cluster):
         time.sleep(0.02)
     time.sleep(0.5)  # writes its checkpoint
     say(cluster, 'checkpoint written')
-    distributed.end('stopped by a signal', 143)
+    workers.end('stopped by a signal', 143)
 
 
 def say(cluster, *words):
@@ -133,7 +133,7 @@ def say(cluster, *words):
 
 
 def main(kvstore, *actions):
-    cluster = distributed.start(kvstore)
+    cluster = workers.start(kvstore)
     for action in actions:
         globals()[action](cluster)
     cluster.close()
@@ -143,4 +143,4 @@ if __name__ == '__main__':
     try:
         main(*sys.argv[1:])
     except OpenatacError as error:
-        distributed.end(str(error))
+        workers.end(str(error))

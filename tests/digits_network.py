@@ -10,14 +10,14 @@ import numpy as np
 from mxnet import autograd, gluon
 
 from openatac import get_model
-from openatac.data import augment
-from openatac.deploy.description import Description
-from openatac.deploy.labelled import batches, of_dataset
-from openatac.deploy.symbol import trace
+from openatac.data import cifar_transforms
+from openatac.export.labelled_images import dataset_images, sample_batches
+from openatac.export.manifest import Manifest
+from openatac.export.symbol_files import trace
 
 MODEL = 'cifar_resnet8_v2_atac'
-DIGITS = Description(MODEL, 10, (3, 8, 8), *(tuple(255 * float(value) for value in values.ravel())
-                                             for values in (augment.MEAN, augment.STD)))
+DIGITS = Manifest(MODEL, 10, (3, 8, 8), *(tuple(255 * float(value) for value in values.ravel())
+                                             for values in (cifar_transforms.MEAN, cifar_transforms.STD)))
 EPOCHS, BATCH, RATE = 8, 32, 0.05
 KNOWS = 0.9  # of the test images at least; 0.95 to 0.97 was seen
 
@@ -59,5 +59,5 @@ def digits(train: bool) -> Tuple[np.ndarray, np.ndarray]:
 
 
 def digit_batches(train: bool) -> Iterable[Tuple[np.ndarray, np.ndarray]]:
-    labelled = of_dataset('digits', None, train)
-    return batches(labelled, DIGITS, labelled.count)
+    labelled = dataset_images('digits', None, train)
+    return sample_batches(labelled, DIGITS, labelled.count)

@@ -10,7 +10,9 @@ import time
 import numpy as np
 
 import train_cifar
-from openatac.training.flags import run
+from openatac.commands.train import run
+from openatac.options import from_arguments
+from openatac.training.config import CifarConfig, ImagenetConfig
 from tests.conftest import ROOT
 
 CIFAR10 = [f'data_batch_{k}.bin' for k in range(1, 6)], 'test_batch.bin', (10,)
@@ -65,6 +67,12 @@ def call_script(*flags, script=train_cifar):
     finally:
         sys.argv = before
     return 0
+
+
+def config_of(script, *flags):
+    """The config that a script makes of its flags."""
+    kind = CifarConfig if script is train_cifar else ImagenetConfig
+    return from_arguments(kind, script.parser().parse_args([*map(str, flags)]), {}, '').config
 
 
 def the_error(code, stderr):

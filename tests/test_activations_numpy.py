@@ -11,8 +11,8 @@ import pytest
 from mxnet import autograd
 from mxnet.gluon import nn
 
-from openatac.deploy.symbol import export_symbol, load_symbol
-from openatac.nn.activations import ACTIVATIONS, Sine, make_activation
+from openatac.export.symbol_files import export_symbol, load_symbol
+from openatac.nn.activations import ACTIVATIONS, Sine
 from openatac.nn.xunit import XUnit
 
 SHAPE = (3, 4, 6, 5)
@@ -179,7 +179,7 @@ def test_every_activation_has_a_reference():
 @pytest.mark.parametrize('hybrid', [False, True], ids=['imperative', 'hybridized'])
 @pytest.mark.parametrize('name', sorted(set(ACTIVATIONS) - {'selu'}))
 def test_values_and_gradients(name, hybrid):
-    check_against_numpy(make_activation(name, SHAPE[1]), REFERENCES[name], hybrid)
+    check_against_numpy(ACTIVATIONS.find(name)(SHAPE[1]), REFERENCES[name], hybrid)
 
 
 @pytest.mark.parametrize('hybrid', [False, True], ids=['imperative', 'hybridized'])
@@ -188,7 +188,7 @@ def test_selu_has_the_gradient_of_the_published_runs(hybrid):
 
     The published graph has that operator and its recorded training this gradient, so it stays.
     """
-    unit = make_activation('selu', SHAPE[1])
+    unit = ACTIVATIONS.find('selu')(SHAPE[1])
     if hybrid:
         unit.hybridize()
     x = images()
@@ -203,7 +203,7 @@ def test_selu_has_the_gradient_of_the_published_runs(hybrid):
 
 @pytest.mark.parametrize('name', sorted(ACTIVATIONS))
 def test_export_and_load_back(name, tmp_path):
-    check_export(make_activation(name, SHAPE[1]), tmp_path, SHAPE)
+    check_export(ACTIVATIONS.find(name)(SHAPE[1]), tmp_path, SHAPE)
 
 
 @pytest.mark.parametrize('name, count', [
@@ -214,14 +214,14 @@ def test_export_and_load_back(name, tmp_path):
     ('ChaATAC', 32 * 16 + 2 * 16 + 16 * 32 + 2 * 32),
 ])
 def test_parameter_counts(name, count):
-    assert trainable(make_activation(name, 32), (1, 32, 4, 4)) == count
+    assert trainable(ACTIVATIONS.find(name)(32), (1, 32, 4, 4)) == count
 
 
 def test_large_inputs_stay_finite():
     """Where exp(x) overflows in float32."""
     x = mx.nd.array([[[[-200.0, 200.0]]]])
     for name in ('elu', 'selu', 'gelu', 'swish', 'mish'):
-        unit = make_activation(name, 1)
+        unit = ACTIVATIONS.find(name)(1)
         unit.initialize()
         assert np.isfinite(unit(x).asnumpy()).all(), name
 
@@ -230,7 +230,7 @@ def test_large_inputs_stay_finite():
     (lambda: XUnit(4, kernel=8), 'odd number from 1, not 8'),
     (lambda: XUnit(4, kernel=-1), 'not -1'),
     (lambda: Sine(w0=0), 'above 0, not 0'),
-    (lambda: make_activation('funnel', 4), "frelu, sine, xunit, ChaATAC, not 'funnel'"),
+    (lambda: ACTIVATIONS.find('funnel')(4), "frelu, sine, xunit, ChaATAC, not 'funnel'"),
 ])
 def test_bad_arguments(build, words):
     with pytest.raises(ValueError, match=words):
@@ -239,4 +239,4 @@ def test_bad_arguments(build, words):
 
 def test_the_frequency_of_the_sine():
     x = images()
-    assert close(make_activation('sine', 4, w0=30, r=2)(x).asnumpy(), np.sin(30 * x.asnumpy()))
+    assert close(ACTIVATIONS.find('sine')(4, w0=30)(x).asnumpy(), np.sin(30 * x.asnumpy()))

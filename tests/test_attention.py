@@ -4,7 +4,6 @@ import math
 import mxnet as mx
 import numpy as np
 import pytest
-from mxnet import autograd
 from mxnet.gluon import nn
 
 from openatac.nn.attention import (
@@ -15,9 +14,6 @@ from openatac.nn.attention import (
     LocalSEBlock,
     NINBlock,
     SEBlock,
-    check_attention,
-    make_attention,
-    scale_channels,
 )
 from tests.test_activations_numpy import (
     SHAPE,
@@ -25,7 +21,6 @@ from tests.test_activations_numpy import (
     batch_norm,
     check_against_numpy,
     check_export,
-    close,
     convolve,
     images,
     local_attention,
@@ -138,18 +133,18 @@ def test_export_and_load_back(case, tmp_path):
 
 
 @pytest.mark.parametrize('build, count', [
-    (lambda c: make_attention('se', c), 32 * 2 + 2 * 32),
-    (lambda c: make_attention('se', c, reduction=4, r=2), 32 * 8 + 8 * 32),
-    (lambda c: make_attention('ge', c), 32 * 8 * 8 + 2 * 32 + 32 * 2 + 2 * 32),  # filter, BatchNorm, layers
-    (lambda c: make_attention('ge_theta', c), 32 * 8 * 8 + 2 * 32),
-    (lambda c: make_attention('ge_theta_minus', c), 0),
+    (lambda c: ATTENTIONS.find('se')(c), 32 * 2 + 2 * 32),
+    (lambda c: ATTENTIONS.find('se')(c, reduction=4), 32 * 8 + 8 * 32),
+    (lambda c: ATTENTIONS.find('ge')(c), 32 * 8 * 8 + 2 * 32 + 32 * 2 + 2 * 32),  # filter, BatchNorm, layers
+    (lambda c: ATTENTIONS.find('ge_theta')(c), 32 * 8 * 8 + 2 * 32),
+    (lambda c: ATTENTIONS.find('ge_theta_minus')(c), 0),
     (lambda c: GatherExcite(c, extent=8, variant='theta-'), 0),
     (lambda c: GatherExcite(c, extent=8, variant='theta'), 3 * (32 * 9 + 2 * 32)),
     (lambda c: GatherExcite(c, extent=8), 3 * (32 * 9 + 2 * 32) + 32 * 2 + 2 * 32),
-    (lambda c: make_attention('eca', c), 3),                                     # (5 + 1) / 2
-    (lambda c: make_attention('cbam', c), 32 * 2 + 2 * 32 + 2 * 49 + 2),
-    (lambda c: make_attention('lca', c), 32 * 2 + 2 * 2 + 2 * 32 + 2 * 32),
-    (lambda c: make_attention('nin', c), 32 * 2 + 2 * 2 + 2 * 32 + 2 * 32),
+    (lambda c: ATTENTIONS.find('eca')(c), 3),                                     # (5 + 1) / 2
+    (lambda c: ATTENTIONS.find('cbam')(c), 32 * 2 + 2 * 32 + 2 * 49 + 2),
+    (lambda c: ATTENTIONS.find('lca')(c), 32 * 2 + 2 * 2 + 2 * 32 + 2 * 32),
+    (lambda c: ATTENTIONS.find('nin')(c), 32 * 2 + 2 * 2 + 2 * 32 + 2 * 32),
 ])
 def test_parameter_counts(build, count):
     assert trainable(build(32), (1, 32, 8, 8)) == count
@@ -158,7 +153,7 @@ def test_parameter_counts(build, count):
 def test_parameters_of_the_published_resnet50():
     """SE adds 28.1 - 25.6 million and GE-theta+ 33.7 - 25.6 million (the paper's table of ImageNet)."""
     stages = [(3, 256, 56), (4, 512, 28), (6, 1024, 14), (3, 2048, 7)]
-    added = {name: sum(blocks * trainable(make_attention(name, channels), (1, channels, side, side))
+    added = {name: sum(blocks * trainable(ATTENTIONS.find(name)(channels), (1, channels, side, side))
                        for blocks, channels, side in stages) for name in ('se', 'ge')}
     assert added['se'] == sum(n * 2 * c * (c // 16) for n, c, _ in stages) == 2514944
     assert added['ge'] == added['se'] + sum(n * c * (s * s + 2) for n, c, s in stages) == 8064512
@@ -183,8 +178,8 @@ def test_ecas_kernel(channels, k):
     (lambda: GatherExcite(16, extent=3), 'not 3'),
     (lambda: GatherExcite(16, extent=1), 'not 1'),
     (lambda: GatherExcite(8), 'reduction=16'),
-    (lambda: make_attention('senet', 16), "attention must be one of se, ge, .*, not 'senet'"),
-    (lambda: check_attention('senet', '--attention'), '--attention must be one of se, '),
+    (lambda: ATTENTIONS.find('senet')(16), "attention must be one of se, ge, .*, not 'senet'"),
+    (lambda: ATTENTIONS.find('senet', '--attention'), '--attention must be one of se, '),
 ])
 def test_bad_arguments(build, words):
     with pytest.raises(ValueError, match=words):
@@ -194,7 +189,7 @@ def test_bad_arguments(build, words):
 def test_the_filter_of_a_whole_image_takes_its_size_inside_a_hybridized_network(tmp_path):
     def network():
         net = nn.HybridSequential()
-        net.add(nn.Conv2D(16, 3, strides=2), make_attention('ge', 16), nn.GlobalAvgPool2D())
+        net.add(nn.Conv2D(16, 3, strides=2), ATTENTIONS.find('ge')(16), nn.GlobalAvgPool2D())
         net.hybridize()
         return net
 
@@ -207,27 +202,3 @@ def test_the_filter_of_a_whole_image_takes_its_size_inside_a_hybridized_network(
     assert (again(images((2, 3, 11, 15))).asnumpy() == expected.asnumpy()).all()
     with pytest.raises(mx.MXNetError):
         net(images((2, 3, 13, 15))).wait_to_read()
-
-
-@pytest.mark.parametrize('hybrid', [False, True], ids=['imperative', 'hybridized'])
-@pytest.mark.parametrize('shape', [(3, 4, 6, 5), (1, 1, 1, 1), (2, 16, 9, 33), (1, 3, 1, 8)])
-def test_scaling_channels_equals_broadcast_mul(shape, hybrid):
-    class Scale(nn.HybridSequential):
-        def hybrid_forward(self, F, x, gate):
-            return scale_channels(F, x, gate)
-
-    scale = Scale()
-    if hybrid:
-        scale.hybridize()
-    results = []
-    for function in (scale, lambda x, gate: mx.nd.broadcast_mul(x, gate.reshape((0, 0, 1, 1)))):
-        x, gate, weights = images(shape), images(shape[:2], seed=5), images(shape, seed=6)
-        x.attach_grad()
-        gate.attach_grad()
-        with autograd.record():
-            y = function(x, gate)
-        y.backward(weights)
-        results.append([y.asnumpy(), x.grad.asnumpy(), gate.grad.asnumpy()])
-    for ours, expected in zip(*results):
-        assert close(ours, expected)
-    assert np.isfinite(results[0][2]).all()

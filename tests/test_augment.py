@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mxnet.gluon.data.vision import transforms
 
-from openatac.data import augment
-from openatac.data.augment import PAD, draw_choices
+from openatac.data.cifar_transforms import PAD, crop, draw_choices, mirror, normalise
 
 CORNERS = 2 * PAD + 1
 
@@ -18,7 +17,7 @@ def images():
 
 
 def batch_of(images, top, left, mirrored):
-    return augment.normalise(augment.mirror(augment.crop(images, top, left), mirrored))
+    return normalise(mirror(crop(images, top, left), mirrored))
 
 
 # Against the published code.
@@ -61,7 +60,7 @@ def test_test_images_equal_the_published_transforms(images):
     """Every byte in each channel is among them."""
     images[0] = np.arange(1024).reshape(32, 32) % 256
     transform = published()
-    np.testing.assert_array_equal(augment.normalise(images), np.stack([transform(image) for image in images]))
+    np.testing.assert_array_equal(normalise(images), np.stack([transform(image) for image in images]))
 
 
 # Against the plainest code.
@@ -78,12 +77,12 @@ def test_crop_equals_a_loop(data):
         y, x = row + top[index] - PAD, column + left[index] - PAD
         if 0 <= y < height and 0 <= x < width:
             expected[index, channel, row, column] = images[index, channel, y, x]
-    np.testing.assert_array_equal(augment.crop(images, top, left), expected)
+    np.testing.assert_array_equal(crop(images, top, left), expected)
 
 
 def test_only_the_chosen_images_are_mirrored(images):
     mirrored = np.arange(len(images)) % 3 == 0
-    result = augment.mirror(images.copy(), mirrored)
+    result = mirror(images.copy(), mirrored)
     np.testing.assert_array_equal(result[mirrored], images[mirrored, :, :, ::-1])
     np.testing.assert_array_equal(result[~mirrored], images[~mirrored])
 

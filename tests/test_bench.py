@@ -9,13 +9,17 @@ import pytest
 from PIL import Image
 
 from openatac import get_model
-from openatac.deploy.bundle import export
-from openatac.deploy.description import Description
+from openatac.commands import bench
 from openatac.errors import OpenatacError
-from openatac.study import bench
-from openatac.study.bench import verdict
-from openatac.study.bench_picture import bench_figure
-from openatac.study.bench_process import BenchProcess, Turn
+from openatac.export.exporter import export
+from openatac.export.manifest import Manifest
+from openatac.export.runtimes.base import RUNTIMES
+from openatac.nn.registry import Registry
+from openatac.study.bench import measurement
+from openatac.study.bench.fastest import verdict
+from openatac.study.bench.measurement import Measurement
+from openatac.study.bench.picture import bench_figure
+from openatac.study.bench.process import BenchProcess, Turn
 
 SHORT = ['--rounds', '2', '--seconds', '0.01', '--batch-sizes', '1,3']
 
@@ -27,7 +31,7 @@ def folder(tmp_path_factory):
     for unit in ('relu', 'atac'):
         net = get_model('cifar_resnet8_v2_' + unit, classes=3)
         net.initialize(mx.init.MSRAPrelu())
-        export(net, str(folder / unit), Description(unit, 3, (3, 16, 16), (120,) * 3, (60,) * 3))
+        export(net, str(folder / unit), Manifest(unit, 3, (3, 16, 16), (120,) * 3, (60,) * 3))
     return folder
 
 
@@ -61,7 +65,10 @@ def test_what_can_not_run_is_named_and_left_out(folder, tmp_path, capsys, monkey
     """(Of two engines only: others take long to start.)"""
     for suffix in ('.json', '-symbol.json', '-0000.params'):
         shutil.copy(str(folder / 'relu') + suffix, str(tmp_path / 'relu') + suffix)
-    monkeypatch.setattr(bench, 'ENGINES', {name: bench.ENGINES[name] for name in ('static', 'int8')})
+    two = Registry('engine')
+    for name in ('static', 'int8'):
+        two.register(name, RUNTIMES.find(name))
+    monkeypatch.setattr(measurement, 'RUNTIMES', two)
     assert bench.main([str(tmp_path / 'relu'), *SHORT]) == 0
     out = capsys.readouterr().out
     assert out.startswith('left out int8 of ') and 'relu-int8-symbol.json is missing' in out
@@ -105,31 +112,28 @@ def test_wrong_exports_and_places_are_one_sentence(folder, tmp_path, capsys):
 # What is said of measurements.
 
 def measured(**speeds):
-    """Rows and measurements of an export 'net' at batch 1, of {engine: images/s in each round}."""
-    found = {('net', name.replace('_', '-'), 1): (
-        [Turn(1e3 / speed, 2e3 / speed, speed, 3) for speed in of_rounds], 0.0)
-        for name, of_rounds in speeds.items()}
-    return [bench._row(*key, *value) for key, value in found.items()], found
+    """Measurements of an export 'net' at batch 1, of {engine: images/s in each round}."""
+    return [Measurement('net', name.replace('_', '-'), 1,
+                        [Turn(1e3 / speed, 2e3 / speed, speed, 3) for speed in of_rounds], 0.0)
+            for name, of_rounds in speeds.items()]
 
 
 def test_the_verdict_compares_round_by_round():
-    rows, found = measured(static=[90, 100, 110], fused=[180, 240, 220], int8=[300, 300, 300],
-                           onnxruntime=[270, 360, 300], torch=[60, 60, 60], torch_compiled=[90, 120, 100])
-    first, second, third, fourth = verdict(rows, found, 'net', 1)
+    first, second, third, fourth = verdict(measured(
+        static=[90, 100, 110], fused=[180, 240, 220], int8=[300, 300, 300], onnxruntime=[270, 360, 300],
+        torch=[60, 60, 60], torch_compiled=[90, 120, 100]))
     assert first == 'net, batch 1: the fastest is int8'
     assert second.endswith('of ours, int8, is 3.00 (2.50 to 3.33) times as fast as the fastest of PyTorch, '
                            'torch-compiled')
     assert 'of ours in float32, onnxruntime, is 3.00 (3.00 to 3.00) times' in third
     assert 'of MXNet in float32, fused, is 2.00 (2.00 to 2.20) times' in fourth
-    rows, found = measured(static=[90], torch=[60])
-    assert len(verdict(rows, found, 'net', 1)) == 2
-    rows, found = measured(static=[90])
-    assert verdict(rows, found, 'net', 1) == ['net, batch 1: the fastest is static']
+    assert len(verdict(measured(static=[90], torch=[60]))) == 2
+    assert verdict(measured(static=[90])) == ['net, batch 1: the fastest is static']
 
 
 def test_the_picture_has_a_panel_for_each_size():
     pytest.importorskip('matplotlib')
-    rows, _ = measured(static=[90, 100], torch=[60, 70])
+    rows = [each.row() for each in measured(static=[90, 100], torch=[60, 70])]
     figure = bench_figure(rows + [{**row, 'batch': 64} for row in rows], 'a machine')
     assert [panel.get_title() for panel in figure.axes] == ['batch of 1', 'batch of 64']
     assert all(len(panel.patches) == 2 for panel in figure.axes)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from openatac.errors import CheckpointError, ParameterFileError
-from openatac.files import replace_file, write_text
+from openatac.files.writing import replace_file, write_text
 from openatac.models.parameters import load_parameters, read_arrays, save_parameters, write_arrays
 from openatac.training import checkpoint
 from openatac.training.checkpoint import Checkpoints, only_run_in
@@ -81,7 +81,7 @@ def test_all_damaged_is_a_sentence(checkpoints):
     for iteration in (1, 2):
         save(checkpoints, iteration)
         damage(checkpoints, iteration, 'state.json', 'changed')
-    with pytest.raises(CheckpointError, match='no checkpoint in .* is whole: start anew'):
+    with pytest.raises(CheckpointError, match='no checkpoint in .* --save-dir'):
         checkpoints.latest()
 
 
@@ -173,7 +173,7 @@ def test_a_file_is_the_old_or_the_new_one(tmp_path):
 def test_what_a_killed_process_left_is_removed_by_the_next_run(tmp_path):
     path = str(tmp_path / 'file')
     write_text(path, 'whole')
-    code = ('import os; from openatac.files import replace_file\n'
+    code = ('import os; from openatac.files.writing import replace_file\n'
             'with replace_file(%r): os._exit(9)' % path)
     assert run_python('-c', code).returncode == 9
     assert len(os.listdir(tmp_path)) == 2

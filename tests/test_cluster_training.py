@@ -83,7 +83,7 @@ def test_two_workers_compute_what_one_process_does_with_the_whole_batch(photos, 
 def test_a_dead_worker_ends_the_run_and_a_restart_goes_on_to_the_same_bits(photos, tmp_path):
     """With BatchNorm, of which each worker has statistics of its own."""
     whole, broken = tmp_path / 'whole', tmp_path / 'broken'
-    recipe = ('--num-epochs', 3, '--kvstore', 'dist_device_sync', '--resume', 'auto')
+    recipe = ('--num-epochs', 2, '--kvstore', 'dist_device_sync', '--resume', 'auto')
     result = finish(start_cluster(*flags(whole, photos, *recipe)))
     assert result.returncode == 0, result.stderr
 
@@ -95,13 +95,6 @@ def test_a_dead_worker_ends_the_run_and_a_restart_goes_on_to_the_same_bits(photo
     died = finish(process, timeout=60)
     assert died.returncode != 0 and '--resume auto' in died.stderr, died.stderr
     assert not running(broken)
-
-    process = start_cluster(*flags(broken, photos, *recipe))
-    wait_until(process, lambda: batches_in(str(broken) + '.log') >= 7, 'two batches more')
-    process.send_signal(signal.SIGTERM)
-    stopped = finish(process)
-    assert stopped.returncode == 128 + signal.SIGTERM, stopped.stderr
-    assert 'after a checkpoint' in stopped.stderr
 
     result = finish(start_cluster(*flags(broken, photos, *recipe)))
     assert result.returncode == 0, result.stderr

@@ -9,7 +9,7 @@ from mxnet.gluon import nn
 from openatac import cli
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.resnet_v1b import ResNet50_v1bATAC
-from openatac.study.costs import costs, layers, symbol_costs
+from openatac.study.costs.count import costs, layers, symbol_costs
 
 ROWS = json.loads((Path(__file__).parent / 'oracle' / 'costs.json').read_text())['rows']
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from openatac.deploy.description import Description, write_description
-from openatac.deploy.symbol import export_symbol
+from openatac.export.manifest import Manifest, write_manifest
+from openatac.export.symbol_files import export_symbol
 from openatac.models.zoo import get_model
 from tests.conftest import ROOT
 
@@ -34,7 +34,7 @@ def example(tmp_path_factory):
         if 'running' in name:
             parameter.set_data(mx.nd.array(random.uniform(0.5, 1.5, parameter.shape)))
     export_symbol(net, str(folder / 'net'), (3, 32, 32))
-    write_description(str(folder / 'net.json'), Description(
+    write_manifest(str(folder / 'net.json'), Manifest(
         'cifar_resnet8_v2_atac', 10, (3, 32, 32), MEAN, STD, labels=LABELS))
     return folder / 'classify', folder / 'net', net
 

@@ -1,19 +1,20 @@
 """The graph that training runs on CPUs: other operators, the same network."""
-import json
-
 import mxnet as mx
 import numpy as np
 import pytest
 from mxnet import autograd
 
+from openatac.backends.mxnet.cpu_graph import exchange, training_form
+from openatac.graph.nodes import Graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.resnet_v1b import ResNet50_v1bATAC
-from openatac.training.cpu_graph import exchange, training_form
 
 NETWORKS = {
     'relu': lambda: ResNet20V2ATAC([1] * 3, act_type='relu'),
     'atac': lambda: ResNet20V2ATAC([1] * 3),
     'global gate': lambda: ResNet20V2ATAC([1] * 3, useGlobal=True),
+    'se': lambda: ResNet20V2ATAC([1] * 3, act_type='relu', attention='se'),
+    'eca': lambda: ResNet20V2ATAC([1] * 3, act_type='relu', attention='eca'),
     'prelu and cbam': lambda: ResNet20V2ATAC([1] * 3, act_type='prelu', attention='cbam'),
     'gather-excite': lambda: ResNet20V2ATAC([1] * 3, act_type='xunit', attention='ge'),
     'ImageNet': lambda: ResNet50_v1bATAC(layers=(1, 1, 1, 1), classes=10, final_drop=0.2),
@@ -63,11 +64,47 @@ def test_same_network(name):
             np.testing.assert_allclose(mine[key], theirs[key], rtol=0, atol=1e-3 * scale, err_msg=key)
 
 
+def first(x, *axes):
+    """The first of each of the axes of x."""
+    for axis in axes:
+        x = mx.sym.slice_axis(x, axis=axis, begin=0, end=1)
+    return x
+
+
+PLAIN = {
+    'a factor for each channel': lambda x: mx.sym.broadcast_mul(x, first(x, 2, 3)),
+    'for each pixel': lambda x: mx.sym.broadcast_mul(x, first(x, 1)),
+    'the same for all images': lambda x: mx.sym.broadcast_mul(x, first(x, 0)),
+    'the average pixel': lambda x: mx.sym.Pooling(x, pool_type='avg', global_pool=True),
+    'the sum of pixels': lambda x: mx.sym.Pooling(x, pool_type='sum', global_pool=True),
+    'the largest pixel': lambda x: mx.sym.Pooling(x, pool_type='max', global_pool=True),
+    'the average channel': lambda x: mx.sym.mean(mx.sym.transpose(x, axes=(0, 2, 3, 1)), axis=3),
+}
+
+
+@pytest.mark.parametrize('shape', [(3, 4, 6, 5), (1, 1, 1, 1), (2, 16, 9, 33), (1, 3, 1, 8)])
+@pytest.mark.parametrize('name', PLAIN)
+def test_an_operator_and_its_equal(name, shape):
+    """Values and gradients, also of one image, of one channel and of one pixel."""
+    plain = PLAIN[name](mx.sym.var('data'))
+    results = []
+    for symbol in (plain, exchange(plain, shape[1:])):
+        random = np.random.RandomState(0)
+        x, gradient = mx.nd.array(random.randn(*shape)), mx.nd.zeros(shape)
+        executor = symbol.bind(mx.cpu(), {'data': x}, {'data': gradient})
+        (output,) = executor.forward(is_train=True)
+        executor.backward(mx.nd.array(random.randn(*output.shape)))
+        results.append([output.asnumpy(), gradient.asnumpy()])
+    for ours, expected in zip(*results):
+        assert ours.shape == expected.shape
+        np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-5 * max(1, np.abs(expected).max()))
+
+
 def test_what_is_exchanged():
     """Global average pools and products with one number a channel; not ATAC's product with a map."""
     def operators(net):
         faster = exchange(net(mx.sym.var('data')), (3, 32, 32))
-        return [node['op'] for node in json.loads(faster.tojson())['nodes']]
+        return [node.operator for node in Graph.of(faster).nodes()]
 
     local, pooled = operators(NETWORKS['atac']()), operators(NETWORKS['global gate']())
     assert local.count('broadcast_mul') == 7 and local.count('_contrib_AdaptiveAvgPooling2D') == 1

@@ -8,7 +8,7 @@ import ctypes
 
 import pytest
 
-from openatac import runtime
+from openatac.runtime.cuda_libraries import CUDA_LIBRARIES, has_cuda_wheel
 from tests.conftest import ROOT
 from tests.fresh_python import output_of, run_python
 from tests.stub_driver import make_driver, make_library
@@ -18,6 +18,7 @@ LINKS = {'libcublas.so.11': ['libcublasLt.so.11'],
          'libcusolver.so.11': ['libcublas.so.11', 'libcublasLt.so.11']}
 TELL = '#include <stdio.h>\n__attribute__((constructor)) static void tell() { puts("%s"); fflush(stdout); }\n'
 MXNET = 'import ctypes, os\nctypes.CDLL(os.path.join(os.path.dirname(__file__), "libmxnet.so"))\n'
+GPUS = 'from openatac.runtime.devices import nvidia_gpus; print([tuple(gpu) for gpu in nvidia_gpus()])'
 
 
 # ------------------------------------------------------------------- stand-ins for everything
@@ -26,7 +27,7 @@ MXNET = 'import ctypes, os\nctypes.CDLL(os.path.join(os.path.dirname(__file__), 
 def machine(tmp_path):
     """A folder with site/ (mxnet-cu112, CUDA 11) and driver/, whose libraries tell when they are loaded."""
     made = {}
-    for library, package in runtime.CUDA_LIBRARIES.items():
+    for library, package in CUDA_LIBRARIES.items():
         made[library] = make_library(tmp_path / 'site' / 'nvidia' / package / 'lib' / library, TELL % library,
                                      [made[needed] for needed in LINKS.get(library, ())])
     driver = make_driver(tmp_path / 'driver')
@@ -48,7 +49,7 @@ def test_each_library_is_loaded_after_those_that_it_links_to(machine):
     result = import_mxnet(machine)
     assert result.returncode == 0, result.stderr
     loaded = result.stdout.split()
-    assert loaded == [*runtime.CUDA_LIBRARIES, 'MXNet']
+    assert loaded == [*CUDA_LIBRARIES, 'MXNet']
     assert all(loaded.index(needed) < loaded.index(library)
                for library, links in LINKS.items() for needed in links)
 
@@ -77,9 +78,9 @@ def test_a_missing_driver_is_named(machine):
 
 @pytest.mark.parametrize('library', ['libcudnn.so.8', 'libcublasLt.so.11', 'libcudart.so.11.0'])
 def test_a_missing_library_is_named(machine, library):
-    if runtime.has_cuda_wheel():
+    if has_cuda_wheel():
         pytest.skip('the libraries that are installed would take its place')
-    (machine / 'site' / 'nvidia' / runtime.CUDA_LIBRARIES[library] / 'lib' / library).unlink()
+    (machine / 'site' / 'nvidia' / CUDA_LIBRARIES[library] / 'lib' / library).unlink()
     message = import_mxnet(machine).stderr.splitlines()[-1]
     assert message.startswith('ImportError: the CUDA build of MXNet cannot load here (')
     assert "pip install 'openatac[cu112]' brings %s;" % library in message
@@ -87,11 +88,11 @@ def test_a_missing_library_is_named(machine, library):
 
 def test_the_drivers_gpus_are_seen(tmp_path):
     make_driver(tmp_path, gpus=2, name='NVIDIA H100 80GB HBM3', capability=(9, 0))
-    told = output_of('from openatac import runtime; print(runtime.nvidia_gpus())',
+    told = output_of(GPUS,
                      LD_LIBRARY_PATH=str(tmp_path))
     assert told == str([('NVIDIA H100 80GB HBM3', 9, 0)] * 2)
     make_driver(tmp_path)
-    assert output_of('from openatac import runtime; print(runtime.nvidia_gpus())',
+    assert output_of(GPUS,
                      LD_LIBRARY_PATH=str(tmp_path)) == '[]'
 
 
@@ -100,7 +101,7 @@ def test_the_drivers_gpus_are_seen(tmp_path):
 @pytest.fixture
 def driver(tmp_path):
     """The folder of a driver that shows no GPU; skips where mxnet-cu112 is not what is installed."""
-    if not runtime.has_cuda_wheel():
+    if not has_cuda_wheel():
         pytest.skip('mxnet-cu112 is not installed: run make test-cuda-wheel')
     return str(make_driver(tmp_path / 'driver').parent)
 
@@ -176,9 +177,9 @@ def test_the_doctor_without_a_driver(driver):
 
 
 HIDE = '''
-from openatac import runtime
-find = runtime.find_cuda_libraries
-runtime.find_cuda_libraries = lambda: {**find(), **dict.fromkeys(%r)}
+from openatac.runtime import cuda_libraries
+find = cuda_libraries.find_cuda_libraries
+cuda_libraries.find_cuda_libraries = lambda: {**find(), **dict.fromkeys(%r)}
 import mxnet
 '''
 

@@ -3,10 +3,10 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from openatac.data.imageset import ImageSet
-from openatac.data.loader import EvaluationBatches, TrainingBatches
+from openatac.backends.mxnet.engine import MxnetEngine
+from openatac.data.batches import EvaluationBatches, TrainingBatches
+from openatac.data.image_set import ImageSet
 from openatac.models.cifar_resnet import ResNet20V2ATAC
-from openatac.training.gluon_engine import GluonEngine
 from tests import oracle
 from tests.fresh_python import output_of
 
@@ -22,7 +22,7 @@ def engine(contexts=None, **network):
     mx.random.seed(3)
     net = ResNet20V2ATAC(layers=[1] * 3, **network)
     net.initialize(mx.init.MSRAPrelu(), ctx=contexts or mx.cpu())
-    return GluonEngine(net, contexts or [mx.cpu()], 'nag', OPTIMIZER, (3, 32, 32), seed=3)
+    return MxnetEngine(net, contexts or [mx.cpu()], 'nag', OPTIMIZER, (3, 32, 32), seed=3)
 
 
 def values(some_engine):
@@ -58,7 +58,7 @@ def test_a_seed_gives_the_published_initial_values():
     net = oracle.build(description)
     mx.random.seed(42)
     net.initialize(mx.init.MSRAPrelu())
-    untrained = GluonEngine(net, [mx.cpu()], 'nag', OPTIMIZER, (3, 32, 32), seed=7)
+    untrained = MxnetEngine(net, [mx.cpu()], 'nag', OPTIMIZER, (3, 32, 32), seed=7)
     untrained.train_batch(*batch(), rate=0.0)
     for name, parameter in untrained.parameters.items():
         if parameter.grad_req != 'null':
@@ -86,7 +86,7 @@ def test_metrics_are_means_since_the_reset():
     output = trained.net(mx.nd.array(images)).asnumpy()
     log_softmax = output - np.log(np.exp(output).sum(axis=1, keepdims=True))
     assert evaluated.images == 16
-    assert evaluated.accuracy == (output.argmax(axis=1) == labels).mean()
+    assert evaluated.score == (output.argmax(axis=1) == labels).mean()
     assert evaluated.loss == pytest.approx(-log_softmax[np.arange(16), labels].mean(), rel=1e-5)
     trained.train_batch(images, labels, rate=0.1)
     assert trained.read_metrics().images == 16

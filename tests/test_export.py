@@ -14,18 +14,20 @@ from mxnet import autograd
 from PIL import Image
 
 from openatac import cli, get_model
-from openatac.data import augment
+from openatac.data import cifar_transforms
 from openatac.data.digits import load_digits
-from openatac.deploy import bundle
-from openatac.deploy.bundle import export
-from openatac.deploy.description import Description, form_files, read_description
-from openatac.deploy.fuse import fuse, operators
-from openatac.deploy.images import InputTransform
-from openatac.deploy.proof import REORDERED, SAME, Disagreement, Proof
-from openatac.deploy.symbol import load_symbol, read_symbol, trace
 from openatac.errors import OpenatacError
+from openatac.export import symbol_files
+from openatac.export.exporter import export
+from openatac.export.forms import fused
+from openatac.export.forms.base import FORMS
+from openatac.export.forms.fused import fuse, operators
+from openatac.export.image_files import InputTransform
+from openatac.export.manifest import Manifest, read_manifest
+from openatac.export.parity import REORDERED, SAME, ParityCheck, ParityError
+from openatac.export.symbol_files import load_symbol, read_symbol, trace
 from openatac.models.parameters import load_parameters, save_parameters
-from openatac.processor import instruction_set
+from openatac.runtime.processor import instruction_set
 from tests import oracle
 from tests.digits_network import KNOWS
 from tests.fresh_python import run_python
@@ -81,7 +83,7 @@ def outputs(net, x):
 
 
 def describe(name=ATAC, side=32, **more):
-    return Description(name, 5, (3, side, side), (0, 0, 0), (1, 1, 1), **more)
+    return Manifest(name, 5, (3, side, side), (0, 0, 0), (1, 1, 1), **more)
 
 
 def contents(folder):
@@ -138,7 +140,7 @@ def by_module(path, x):
 
 
 def test_the_module_api_loads_it_as_the_description_says(net, whole, monkeypatch):
-    note = read_description(whole).reports['symbol']['note']
+    note = read_manifest(whole).reports['symbol']['note']
     monkeypatch.setenv(*next(word for word in note.split() if '=' in word).rstrip(':').split('='))
     assert np.allclose(by_module(whole, images()), outputs(net, images()), atol=REORDERED)
 
@@ -171,22 +173,22 @@ def test_load_checkpoint_finds_each_array_once(whole):
 
 
 def test_the_description_tells_all(whole, capsys):
-    found = read_description(whole)
+    found = read_manifest(whole)
     assert found[:3] == (ATAC, 5, (3, 32, 32)) and found.labels == list('abcde')
     assert found.precision == 'float32' and found.crop_ratio == 0
     assert sorted(found.reports) == ['fused', 'symbol']
     for form, report in found.reports.items():
         assert report['max_difference'] <= REORDERED and report['top1_agreement'] == 1
-        assert report['bytes'] == sum(map(os.path.getsize, form_files(whole, form)))
+        assert report['bytes'] == sum(map(os.path.getsize, FORMS.find(form).files(whole)))
         assert set(report['milliseconds']) == {'1', '16'} and min(report['milliseconds'].values()) > 0
     assert sorted(os.listdir(os.path.dirname(whole))) == sorted(
-        os.path.basename(path) for form in found.reports for path in form_files(whole, form)) + ['net.json']
+        ['net.json', *(name for form in found.reports for name in FORMS.find(form).files('net'))])
 
 
 def test_mean_and_deviation_are_those_of_the_training(whole):
     pixels = np.random.RandomState(0).randint(0, 256, (32, 32, 3)).astype('uint8')
-    trained_on = augment.normalise(pixels.transpose(2, 0, 1)[None])[0]
-    assert np.allclose(InputTransform(read_description(whole))(pixels), trained_on, atol=1e-5)
+    trained_on = cifar_transforms.normalise(pixels.transpose(2, 0, 1)[None])[0]
+    assert np.allclose(InputTransform(read_manifest(whole))(pixels), trained_on, atol=1e-5)
 
 
 def test_what_is_printed(net, params, tmp_path, capsys):
@@ -197,7 +199,7 @@ def test_what_is_printed(net, params, tmp_path, capsys):
             folder / ('%d.png' % index))
     assert call(ATAC, params, tmp_path / 'net', '--images', folder, '--fuse') == 0
     text = capsys.readouterr().out
-    report = read_description(str(tmp_path / 'net')).reports['fused']
+    report = read_manifest(str(tmp_path / 'net')).reports['fused']
     assert report['real_images'] == 3 and '16 random and 3 real images' in text
     assert 'fused: %d operators became %d' % tuple(report['operators']) in text
     assert 'MXNET_SUBGRAPH_BACKEND=NONE' in text
@@ -209,7 +211,7 @@ def test_what_is_printed(net, params, tmp_path, capsys):
 
 def test_a_run_knows_its_network_labels_and_images(run, tmp_path):
     assert call(run, tmp_path / 'net') == 0
-    found = read_description(str(tmp_path / 'net'))
+    found = read_manifest(str(tmp_path / 'net'))
     assert found.model == ATAC and found.labels[:2] == ['airplane', 'automobile'] and len(found.labels) == 10
     assert found.arguments['useGlobal'] is True and found.reports['symbol']['real_images'] == 60
     net = get_model(ATAC, useGlobal=True, useReLU=False)
@@ -221,7 +223,7 @@ def test_a_run_knows_its_network_labels_and_images(run, tmp_path):
 def test_the_script_exports_the_same(run, tmp_path):
     assert call(run, run / 'last.params', tmp_path / 'net') == 0  # of one epoch, which is the best one
     ours, theirs = str(tmp_path / 'net'), str(run / 'export' / 'best')
-    first, second = (read_description(path)._replace(reports={}, sha256={}) for path in (ours, theirs))
+    first, second = (read_manifest(path)._replace(reports={}, sha256={}) for path in (ours, theirs))
     assert first == second  # but for names of arrays, which Gluon counts
     found = outputs(load_symbol(ours), images())
     assert np.allclose(found, outputs(load_symbol(theirs), images()), atol=SAME)
@@ -237,7 +239,7 @@ def test_coarse_labels_fill_a_hundred_outputs(params, tmp_path):
     save_parameters(net, str(tmp_path / 'net.params'))
     assert call(ATAC, tmp_path / 'net.params', tmp_path / 'net', '--dataset', 'cifar100-coarse',
                 '--data-dir', tmp_path) == 0
-    labels = read_description(str(tmp_path / 'net')).labels
+    labels = read_manifest(str(tmp_path / 'net')).labels
     assert labels[0] == 'aquatic_mammals' and labels[19] == 'vehicles_2' and len(set(labels)) == 100
 
 
@@ -247,7 +249,8 @@ def test_coarse_labels_fill_a_hundred_outputs(params, tmp_path):
 def test_graphs_of_the_oracles_networks(name, tmp_path):
     net, description, arrays = filled(name, 'hybridized')
     side = description['input_shape'][-1]
-    export(net, str(tmp_path / 'net'), describe(name, side), ('symbol', 'fused'))
+    manifest = describe(name, side)._replace(classes=arrays['eval_output'].shape[1])
+    export(net, str(tmp_path / 'net'), manifest, ('symbol', 'fused'))
     symbol, _ = read_symbol(str(tmp_path / 'net'))
     assert graph_of(symbol) == description['graph']
     x = oracle.fill.images(name, description['input_shape'])
@@ -293,8 +296,8 @@ def test_a_network_without_anything_to_fold(tmp_path):
 def test_onnx(net, tmp_path):
     pytest.importorskip('onnx')
     onnxruntime = pytest.importorskip('onnxruntime')
-    description = export(net, str(tmp_path / 'net'), describe(labels=list('abcde')), ('symbol', 'onnx'))
-    assert description.reports['onnx']['max_difference'] <= REORDERED
+    manifest = export(net, str(tmp_path / 'net'), describe(labels=list('abcde')), ('symbol', 'onnx'))
+    assert manifest.reports['onnx']['max_difference'] <= REORDERED
     session = onnxruntime.InferenceSession(str(tmp_path / 'net.onnx'), providers=['CPUExecutionProvider'])
     found = session.run(None, {session.get_inputs()[0].name: images()})[0]
     assert np.allclose(found, outputs(net, images()), atol=REORDERED)
@@ -303,7 +306,7 @@ def test_onnx(net, tmp_path):
 def test_int8(run, tmp_path):
     """Calibrated on the run's own training images, measured on its test images."""
     assert call(run, tmp_path / 'net', '--int8', '--calibration', 'naive') == 0
-    report = read_description(str(tmp_path / 'net')).reports['int8']
+    report = read_manifest(str(tmp_path / 'net')).reports['int8']
     assert report['top1_agreement'] >= 0.5
     assert report['accuracy']['float32'] == pytest.approx(max(row['val_accuracy'] for row in metrics_of(run)))
     assert report['accuracy']['images'] == 60 and 0 <= report['accuracy']['int8'] <= 1
@@ -322,7 +325,7 @@ def digits(digits_network, tmp_path_factory):
 
 def accuracy_of(told):
     """(images, accuracy in float32, accuracy in INT8) by the last line of what the export prints."""
-    found = re.fullmatch(r'accuracy on (\d+) labelled images: (\S+) in float32, (\S+) in INT8',
+    found = re.fullmatch(r'accuracy on (\d+) labelled images: (\S+) in float32, (\S+) in int8',
                          told.splitlines()[-1])
     return int(found[1]), float(found[2]), float(found[3])
 
@@ -343,7 +346,7 @@ def test_int8_as_onnx(digits, tmp_path, capfd):
     assert call(*digits, tmp_path / 'net', '--dataset', 'digits', '--int8', '--onnx') == 0
     out, err = capfd.readouterr()
     assert not err and (instruction_set() or 'not known') in out and 'onnx-int8' in out
-    reports = read_description(str(tmp_path / 'net')).reports
+    reports = read_manifest(str(tmp_path / 'net')).reports
     assert list(reports) == ['symbol', 'int8', 'onnx', 'onnx-int8']
     report = reports['onnx-int8']
     assert report['top1_agreement'] > KNOWS and report['bytes'] == os.path.getsize(tmp_path / 'net-int8.onnx')
@@ -388,7 +391,7 @@ def test_where_the_accuracy_cannot_be_measured(digits, refused, tmp_path, capsys
     folder = write_classes(tmp_path / 'test', list('0123456789'))
     assert call(*words, '--int8', '--calibrate', folder) == 0
     assert "INT8's accuracy was not measured, since it is not known" in capsys.readouterr().out
-    assert 'accuracy' not in read_description(str(tmp_path / 'net')).reports['int8']
+    assert 'accuracy' not in read_manifest(str(tmp_path / 'net')).reports['int8']
     assert 'add --int8' in refused(2, *words, '--measure', folder)
     assert 'cannot open the image folder' in refused(
         1, *words, '--int8', '--calibrate', folder, '--measure', tmp_path / 'nowhere')
@@ -405,7 +408,7 @@ def test_float16(net, params, tmp_path, capsys):
         assert array.dtype == (np.float32 if norm else np.float16), name
     types = symbol.infer_type(data='float16')
     assert types[1] == [np.float16]
-    assert read_description(str(tmp_path / 'half')).precision == 'float16'
+    assert read_manifest(str(tmp_path / 'half')).precision == 'float16'
     loaded = load_symbol(str(tmp_path / 'half'))
     loaded.cast('float32')
     assert np.abs(outputs(loaded, images()) - outputs(net, images())).max() < 0.02
@@ -433,7 +436,7 @@ def test_a_disagreement_changes_nothing(net, tmp_path, monkeypatch):
     prefix = str(tmp_path / 'net')
     export(net, prefix, describe())
     before = contents(tmp_path)
-    monkeypatch.setattr(bundle, 'fuse', lambda symbol: symbol.get_backend_symbol('MKLDNN'))  # MXNet's own
+    monkeypatch.setattr(fused, 'fuse', lambda symbol: symbol.get_backend_symbol('MKLDNN'))  # MXNet's own
     with pytest.raises(OpenatacError, match='the fused form is not exported: it computes other outputs'):
         export(net, prefix, describe(), ('symbol', 'fused'))
     assert contents(tmp_path) == before
@@ -455,11 +458,11 @@ def test_stopped_in_the_middle(net, refused, params, tmp_path, monkeypatch, numb
     export(net, str(tmp_path / 'net'), describe())
     before, handler = contents(tmp_path), signal.getsignal(number)
 
-    def stop(path, *rest):
+    def stop(path, **rest):
         assert os.path.exists(path + '-symbol.json')
         os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(bundle, 'load_symbol', stop)
+    monkeypatch.setattr(symbol_files, 'load_symbol', stop)
     assert 'stopped by %s; nothing was changed' % number.name in refused(
         128 + number, ATAC, params, tmp_path / 'net')
     assert contents(tmp_path) == before and signal.getsignal(number) is handler
@@ -477,14 +480,14 @@ def test_stopped_while_the_files_take_their_place(net, tmp_path, monkeypatch):
     monkeypatch.setattr(os, 'rename', stop)
     export(net, str(tmp_path / 'net'), describe(labels=list('abcde')))
     assert sorted(contents(tmp_path)) == ['net-0000.params', 'net-symbol.json', 'net.json']
-    assert read_description(str(tmp_path / 'net')).labels == list('abcde')
+    assert read_manifest(str(tmp_path / 'net')).labels == list('abcde')
 
 
 KILL = """
 import os, sys
 from openatac import cli
-from openatac.deploy import bundle
-bundle.load_symbol = lambda path, *rest: os.kill(os.getpid(), 9)
+from openatac.export import symbol_files
+symbol_files.load_symbol = lambda path, **rest: os.kill(os.getpid(), 9)
 cli.main(['export', *sys.argv[1:]])
 """
 
@@ -571,7 +574,7 @@ def test_an_out_that_cannot_be_written(refused, params, tmp_path):
 
 def test_another_input_size(params, tmp_path):
     assert call(ATAC, params, tmp_path / 'large', '--input-size', 48) == 0
-    assert read_description(str(tmp_path / 'large')).image_shape == (3, 48, 48)
+    assert read_manifest(str(tmp_path / 'large')).image_shape == (3, 48, 48)
 
 
 def test_an_input_size_that_does_not_fit(tmp_path):
@@ -626,9 +629,9 @@ def test_what_a_network_itself_makes_of_rounding_is_no_disagreement():
     def network(images):
         return np.sin(1e4 * images.reshape(len(images), -1)[:, :5].astype('float64')).astype('float32')
 
-    proof = Proof(network, (3, 8, 8))
-    assert 1e-4 < proof.rounding < 1e-2
-    report = proof.report(lambda images: network(images) + 2 * proof.rounding, SAME)
+    check = ParityCheck(network, (3, 8, 8))
+    assert 1e-4 < check.rounding < 1e-2
+    report = check.report(lambda images: network(images) + 2 * check.rounding, SAME)
     assert report['max_difference'] > 10 * SAME
-    with pytest.raises(Disagreement, match='computes other outputs than the network'):
-        proof.report(lambda images: network(images) + 20 * proof.rounding, SAME)
+    with pytest.raises(ParityError, match='computes other outputs than the network'):
+        check.report(lambda images: network(images) + 20 * check.rounding, SAME)

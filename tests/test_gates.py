@@ -15,15 +15,18 @@ from PIL import Image
 
 import train_imagenet
 from openatac import cli, get_model
+from openatac.graph.gates import find_gates
+from openatac.graph.nodes import Graph
 from openatac.models.parameters import load_parameters, save_parameters
-from openatac.nn.activations import make_activation
+from openatac.nn.activations import ACTIVATIONS
 from openatac.nn.atac import ChaATAC
-from openatac.nn.attention import ATTENTIONS, GatherExcite, SEBlock, make_attention
-from openatac.study.gate_statistics import COLUMNS, find_gates, gate_statistics
-from openatac.training import imagenet_network
-from tests.fresh_python import output_of
+from openatac.nn.attention import ATTENTIONS, CBAM, GatherExcite, SEBlock
+from openatac.nn.registry import bind
+from openatac.options import values
+from openatac.study.gates.statistics import COLUMNS, gate_statistics, unit_gates
+from openatac.training.network import build_network
 from tests.photo_sets import write_data_dir
-from tests.scripts import call_script, json_of
+from tests.scripts import call_script, config_of, json_of
 
 C = 6
 
@@ -81,7 +84,7 @@ def test_statistics_are_those_of_the_gates_as_a_whole():
 
 @pytest.mark.parametrize('size', [1, 2, 4])
 def test_the_size_of_the_batches_does_not_matter(size):
-    net, x = network(ChaATAC(C), make_attention('cbam', C, reduction=2)), images(7).asnumpy()
+    net, x = network(ChaATAC(C), CBAM(C, reduction=2)), images(7).asnumpy()
     whole = gate_statistics(net, [x])
     parts = gate_statistics(net, [x[start:start + size] for start in range(0, 7, size)])
     for one, other in zip(whole, parts):
@@ -113,16 +116,17 @@ def test_a_constant_has_no_correlation_and_no_parts():
 
 
 GATED = {'ge, extent 2': lambda: GatherExcite(C, extent=2, variant='theta'),
-         **{name: partial(make_attention, name, C, reduction=2) for name in ATTENTIONS if name != 'nin'},
-         **{name: partial(make_activation, name, C) for name in ('swish', 'mish', 'xunit', 'ChaATAC')}}
+         **{name: partial(bind(ATTENTIONS.find(name), reduction=2), C)
+            for name in ATTENTIONS if name != 'nin'},
+         **{name: partial(ACTIVATIONS.find(name), C) for name in ('swish', 'mish', 'xunit', 'ChaATAC')}}
 
 
 @pytest.mark.parametrize('name', GATED)
 def test_the_output_is_the_input_times_the_gates(name):
     net, x = network(GATED[name]()), images(3)
-    gates = find_gates(net)
+    gates = unit_gates(net)
     assert [gate.layer for gate in gates] == (['0:1', '0:2'] if name == 'cbam' else ['0'])
-    inside = mx.gluon.SymbolBlock([gates[0].x, *(gate.gate for gate in gates)],
+    inside = mx.gluon.SymbolBlock(Graph([gates[0].x, *(gate.factor for gate in gates)]).symbol(),
                                   mx.sym.var('data', dtype='float32'), params=net.collect_params())
     source, *factors = [values.asnumpy() for values in inside(x)]
     assert np.array_equal(source, x.asnumpy())
@@ -134,12 +138,13 @@ def test_the_output_is_the_input_times_the_gates(name):
 
 @pytest.mark.parametrize('unit', ['relu', 'prelu', 'elu', 'selu', 'gelu', 'frelu', 'sine', 'nin'])
 def test_what_has_no_gates(unit):
-    assert find_gates(get_model('cifar_resnet8_v2_' + unit)) == []
+    net = get_model('cifar_resnet8_v2_' + unit)
+    assert unit_gates(net) == [] == find_gates(Graph.of(net(mx.sym.var('data'))))
 
 
 def test_layers_of_the_hosts():
     def found(name, **settings):
-        return [(gate.layer, gate.stage, gate.unit) for gate in find_gates(get_model(name, **settings))]
+        return [(gate.layer, gate.stage, gate.unit) for gate in unit_gates(get_model(name, **settings))]
 
     assert found('cifar_resnet8_v2_atac', attention='se', act_layers=2) == [
         ('features.2.0.attention', '1', 'SEBlock'), ('features.3.0.attention', '2', 'SEBlock'),
@@ -262,14 +267,14 @@ def test_without_matplotlib_the_file_is_made(runs, tmp_path, monkeypatch, caplog
 
 def test_a_run_of_train_imagenet(tmp_path):
     data = write_data_dir(tmp_path / 'data')
-    args = train_imagenet.parser().parse_args(
-        ['--data-dir', data, '--num-classes', '2', '--input-size', '32', '--act-layers', '1'])
-    net = imagenet_network.build_network(args)
+    config = config_of(train_imagenet, '--data-dir', data, '--num-classes', 2, '--input-size', 32,
+                       '--act-layers', 1)
+    net, _ = build_network(config)
     net.initialize(mx.init.MSRAPrelu())
     net(mx.nd.zeros((1, 3, 32, 32)))
     run = tmp_path / 'run'
     run.mkdir()
-    (run / 'settings.json').write_text(json.dumps(vars(args)))
+    (run / 'settings.json').write_text(json.dumps(values(config)))
     try:
         save_parameters(net, str(run / 'last.params'))
         assert gates(run, '--params', 'last', '--images', 4, '--out', tmp_path / 'x') == 0
@@ -309,12 +314,12 @@ def wrong(runs, tmp_path):
 
 
 @pytest.mark.parametrize('arguments, code, sentence', [
-    (['{relu}'], 1, 'has no gates to look at, since no unit of cifar_resnet8_v2_relu multiplies'),
+    (['{relu}'], 1, 'has no gates, since no unit of cifar_resnet8_v2_relu multiplies'),
     (['{wrong}/nowhere'], 1, 'nowhere is not the folder of a run'),
     (['{wrong}/text'], 1, 'is not the folder of a run'),
     (['{wrong}/list'], 1, 'is not the folder of a run'),
-    (['{wrong}/empty'], 1, 'does not tell a network'),
-    (['{wrong}/other'], 1, "does not tell a network (act_type must be one of relu"),
+    (['{wrong}/empty'], 1, 'act_type is missing'),
+    (['{wrong}/other'], 1, "does not describe a network (act_type must be one of relu"),
     (['{se}', '--params', '{atac}/best.params'], 1, 'is of another network: it lacks'),
     (['{se}', '--params', '{wrong}/no.params'], 1, 'is not an MXNet parameter file'),
     (['{se}', '--params', '{wrong}/none.params'], 1, 'there is no parameter file'),
@@ -333,9 +338,3 @@ def test_what_is_wrong_is_one_sentence(arguments, code, sentence, runs, wrong, c
     assert errors[-1].startswith('openatac gates: ') and sentence in errors[-1]
     assert len(errors) == 1 or code == 2
     assert sorted(os.listdir(wrong)) == before
-
-
-def test_help_answers_without_mxnet():
-    heavy = ['mxnet', 'numpy', 'matplotlib']
-    assert output_of('import sys, openatac.study.gates\n'
-                     'print([name for name in %r if name in sys.modules])' % heavy) == '[]'

@@ -9,9 +9,10 @@ import pytest
 
 import train_cifar
 import train_imagenet
-from openatac import cli, runtime
+from openatac import cli
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.parameters import initialise, load_parameters, read_arrays
+from openatac.runtime.import_hook import MXNET_MISSING
 from tests.scripts import call_script, json_of, run_script, the_error
 
 NETWORK = '--blocks', 1, '--act-layers', 1, '--useReLU', '--seed', 3
@@ -111,7 +112,7 @@ def test_files_that_were_written_in_part_are_no_network(start, capsys):
 @SCRIPTS
 def test_without_mxnet_nothing_is_written(script, no_mxnet):
     result = run_script('--write-initial', 'atac', script=os.path.basename(script.__file__), path=no_mxnet)
-    assert the_error(result.returncode, result.stderr) == 'error: ' + runtime.MISSING
+    assert the_error(result.returncode, result.stderr) == 'error: ' + MXNET_MISSING
     assert result.returncode == 1 and not os.listdir()
 
 
@@ -156,14 +157,14 @@ def test_the_command_that_only_tests_has_no_bfloat16(capsys):
 def test_without_mxnet_and_without_initial_files(script, no_mxnet):
     result = run_script(*TORCH, script=os.path.basename(script.__file__), path=no_mxnet)
     error = the_error(result.returncode, result.stderr)
-    assert error.startswith('error: ' + runtime.MISSING)
+    assert error.startswith('error: ' + MXNET_MISSING)
     assert '--initial, in files that --write-initial' in error
     assert result.returncode == 1 and not os.listdir()
 
 
 def test_without_mxnet_an_export_is_refused_before_anything_is_trained(start, cifar10, no_mxnet):
     result = run_script(*TORCH, '--initial', start, '--data-dir', cifar10, '--export', 'x', path=no_mxnet)
-    assert the_error(result.returncode, result.stderr) == 'error: ' + runtime.MISSING
+    assert the_error(result.returncode, result.stderr) == 'error: ' + MXNET_MISSING
     assert result.returncode == 1 and not os.listdir()
 
 
@@ -195,7 +196,7 @@ def test_a_flags_file_that_is_missing_or_damaged(refused, tmp_path, script, cont
     (['--dataset', 'cifar100'], '--dataset cifar10, and this is cifar100'),
     (['--model', 'cifar_resnet20_v2_se'], '--model atac, and this is cifar_resnet20_v2_se'),
     (['--resume-from', 'x.params'], '--resume-from None, and this is x.params'),
-    (['--recipe', 'cifar10_atac'], '--blocks 1, and this is 3'),
+    (['--recipe', 'cifar10_atac'], '--act-layers 1, and this is 4'),
 ], ids=lambda value: ' '.join(map(str, value)) if isinstance(value, list) else '')
 def test_other_flags_than_those_of_the_files(refused, start, flags, told):
     error = refused(2, train_cifar, *TORCH, '--initial', start, *flags)

@@ -1,58 +1,15 @@
-"""What gets installed, the doctor, and what is left where there is no MXNet."""
-import re
-import runpy
+"""The command, the doctor, and what is left where there is no MXNet."""
 
 import pytest
 
 import openatac
-from openatac import cli, runtime
-from openatac.processor import instruction_set
-from openatac.version import __version__
+from openatac import cli
+from openatac.commands import doctor
+from openatac.runtime import cuda_libraries, devices
+from openatac.runtime.import_hook import MXNET_MISSING
+from openatac.runtime.processor import instruction_set
 from tests.conftest import ROOT
 from tests.fresh_python import output_of, run_python
-
-
-@pytest.fixture
-def setup_arguments(monkeypatch):
-    """What setup.py hands to setuptools."""
-    setuptools = pytest.importorskip('setuptools')
-    arguments = {}
-    monkeypatch.setattr(setuptools, 'setup', arguments.update)
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(openatac, '__version__', 'not to be asked')
-    runpy.run_path('setup.py')
-    return arguments
-
-
-def names(requirements):
-    return {re.match(r'[\w-]+', requirement).group() for requirement in requirements}
-
-
-def test_setup_describes_the_package(setup_arguments):
-    assert setup_arguments['version'] == __version__
-    folders = {path.parent.relative_to(ROOT) for path in (ROOT / 'openatac').rglob('*.py')}
-    assert set(setup_arguments['packages']) == {'.'.join(folder.parts) for folder in folders}
-    assert all((ROOT / script).exists() for script in setup_arguments['scripts'])
-    assert setup_arguments['entry_points'] == {'console_scripts': ['openatac = openatac.cli:main']}
-
-
-def test_extras_bring_what_they_promise(setup_arguments):
-    extras = setup_arguments['extras_require']
-    assert set(extras) == {'cpu', 'cu112', 'tensorboard', 'wandb', 'onnx', 'openvino', 'torch', 'demo',
-                           'test'}
-    assert 'mxnet' in names(extras['cpu']) and 'mxnet-cu112' not in names(extras['cpu'])
-    assert 'mxnet-cu112' in names(extras['cu112']) and 'mxnet' not in names(extras['cu112'])
-    cuda = [requirement for requirement in extras['cu112'] if requirement.startswith('nvidia-')]
-    assert len(cuda) == 9 and all(re.fullmatch(r'nvidia-[\w-]+-cu11==[\d.]+', line) for line in cuda)
-    assert {'pytest', 'hypothesis', 'ruff'} <= names(extras['test'])
-
-
-def test_every_extra_that_a_message_names_exists(setup_arguments):
-    named = set()
-    for path in [*(ROOT / 'openatac').rglob('*.py'), *ROOT.glob('train_*.py')]:
-        named.update(re.findall(r'openatac\[(\w+)\]', path.read_text('utf-8')))
-    assert {'cpu', 'cu112', 'demo'} <= named <= set(setup_arguments['extras_require'])
-
 
 # ---------------------------------------------------------------------- without an MXNet
 
@@ -63,12 +20,12 @@ def test_every_extra_that_a_message_names_exists(setup_arguments):
 def test_what_needs_mxnet_says_so_in_a_sentence(no_mxnet, code):
     result = run_python('-c', 'import openatac\n' + code, path=no_mxnet)
     assert result.returncode == 1
-    assert result.stderr.splitlines()[-1] == 'ModuleNotFoundError: ' + runtime.MISSING
+    assert result.stderr.splitlines()[-1] == 'ModuleNotFoundError: ' + MXNET_MISSING
 
 
 def test_the_sentence_names_both_extras():
-    assert "'openatac[cpu]'" in runtime.MISSING and "'openatac[cu112]'" in runtime.MISSING
-    assert '\n' not in runtime.MISSING
+    assert "'openatac[cpu]'" in MXNET_MISSING and "'openatac[cu112]'" in MXNET_MISSING
+    assert '\n' not in MXNET_MISSING
 
 
 def test_other_libraries_can_still_probe(no_mxnet):
@@ -84,7 +41,7 @@ def test_other_libraries_can_still_probe(no_mxnet):
 def test_the_script_fails_in_one_line(no_mxnet, tmp_path):
     result = run_python(ROOT / 'train_cifar.py', '--save-dir', tmp_path / 'run', path=no_mxnet)
     assert result.returncode == 1
-    assert result.stderr.strip() == 'error: ' + runtime.MISSING
+    assert result.stderr.strip() == 'error: ' + MXNET_MISSING
     assert not (tmp_path / 'run').exists()
 
 
@@ -94,7 +51,7 @@ def test_the_doctor_reports_a_missing_mxnet(no_mxnet):
     result = run_python('-m', 'openatac', 'doctor', path=no_mxnet)
     assert result.returncode == 1, result.stderr
     lines = dict(line.split(None, 1) for line in result.stdout.splitlines())
-    assert lines['MXNet'] == runtime.MISSING
+    assert lines['MXNet'] == MXNET_MISSING
     assert lines['openatac'].startswith(openatac.__version__)
 
 
@@ -114,7 +71,7 @@ def test_the_doctor_survives_a_broken_mxnet(tmp_path, source, report):
 
 
 def test_the_doctor_finds_the_real_mxnet():
-    mxnet, problem = cli.ask_mxnet()
+    mxnet, problem = doctor.ask_mxnet()
     assert problem is None
     assert mxnet['version'] == '1.9.1'
 
@@ -122,9 +79,9 @@ def test_the_doctor_finds_the_real_mxnet():
 @pytest.fixture
 def healthy(monkeypatch, tmp_path):
     """A machine with an MXNet (no need to ask it), no GPU and no data; returns Gluon's folder."""
-    monkeypatch.setattr(cli, 'ask_mxnet', lambda: (
+    monkeypatch.setattr(doctor, 'ask_mxnet', lambda: (
         {'version': '1.9.1', 'path': '/there', 'cuda': True, 'gpus': 1}, None))
-    monkeypatch.setattr(runtime, 'nvidia_gpus', list)
+    monkeypatch.setattr(devices, 'nvidia_gpus', list)
     monkeypatch.setenv('MXNET_HOME', str(tmp_path))
     return tmp_path
 
@@ -139,7 +96,7 @@ def doctors_lines(capsys):
 
 def test_the_doctor_says_what_int8_runs_on(healthy, capsys, monkeypatch):
     monkeypatch.setenv('DNNL_MAX_CPU_ISA', 'SSE41')
-    assert (instruction_set() or 'not known') in doctors_lines(capsys)['INT8']
+    assert (instruction_set() or 'unknown') in doctors_lines(capsys)['INT8']
 
 
 def test_the_doctor_finds_data(healthy, capsys):
@@ -160,7 +117,8 @@ def test_the_doctor_tells_who_chose_the_threads(healthy, capsys, monkeypatch):
 
 
 def test_the_doctor_tells_which_gpus_are_usable(healthy, capsys, monkeypatch):
-    monkeypatch.setattr(runtime, 'nvidia_gpus', lambda: [('A100', 8, 0), ('H100', 9, 0), ('T4', 7, 5)])
+    monkeypatch.setattr(devices, 'nvidia_gpus', lambda: [
+        devices.Gpu('A100', 8, 0), devices.Gpu('H100', 9, 0), devices.Gpu('T4', 7, 5)])
     lines = doctors_lines(capsys)
     assert lines['GPU 0'] == 'A100, compute capability 8.0: usable'
     assert lines['GPU 1'] == ('H100, compute capability 9.0: '
@@ -170,9 +128,9 @@ def test_the_doctor_tells_which_gpus_are_usable(healthy, capsys, monkeypatch):
 
 
 def test_the_doctor_names_missing_cuda_libraries_and_packages(healthy, capsys, monkeypatch):
-    monkeypatch.setattr(runtime, 'has_cuda_wheel', lambda: True)
-    monkeypatch.setattr(runtime, 'find_cuda_libraries', lambda: {'liba.so': None, 'libb.so': '/b'})
-    monkeypatch.setattr(cli, '_version', lambda package: None)
+    monkeypatch.setattr(cuda_libraries, 'has_cuda_wheel', lambda: True)
+    monkeypatch.setattr(cuda_libraries, 'find_cuda_libraries', lambda: {'liba.so': None, 'libb.so': '/b'})
+    monkeypatch.setattr(doctor, 'installed_version', lambda package: None)
     lines = doctors_lines(capsys)
     assert lines['CUDA 11'] == "liba.so missing: pip install 'openatac[cu112]'"
     assert lines['wandb'] == "missing, for Weights & Biases: pip install 'openatac[wandb]'"

@@ -12,15 +12,15 @@ import time
 
 import pytest
 
-from openatac.training import clusters
-from openatac.training.parameter_server import describe_optimizer, make_optimizer
-from openatac.training.roll_call import ADVICE
+from openatac.distributed import clusters
+from openatac.distributed.membership import ADVICE
+from openatac.distributed.parameter_server import describe_optimizer, make_optimizer
 from tests.conftest import ROOT
 
 LAUNCH = '''
 import sys
 from openatac.errors import OpenatacError
-from openatac.training.launch import main
+from openatac.commands.launch import main
 try:
     sys.exit(main(sys.argv[1:]))
 except OpenatacError as error:
@@ -162,7 +162,7 @@ CASES = {
     'stop': ('dist_sync loop', stopped),
     'horovod': ('horovod add_up', None),
 }
-# Each costs some seconds, and much the same is seen in the roll call's own tests.
+# Each costs some seconds, and test_membership.py sees much the same.
 SLOW_CASES = {
     'device': ('dist_device_sync add_up', None),
     'sentence': ('dist_sync sentence', None),

@@ -1,72 +1,32 @@
 """The floors of the package: who may import whom, read from the source (see README, architecture)."""
 import ast
-
-import pytest
+import graphlib
 
 from tests.conftest import ROOT
 from tests.fresh_python import output_of
 
-FLOOR = {'openatac.nn': 1, 'openatac.data': 1, 'openatac.models': 2, 'openatac.engines': 3,
-         'openatac.training': 4, 'openatac.deploy': 5, 'openatac.study': 6}
-ROOT_FLOORS = {0: ['version', 'errors', 'escapes', 'inputs', 'files', 'schema', 'checksums', 'signals',
-                   'arguments', 'environment', 'streams', 'pictures', 'libraries', 'old_numpy', 'processor',
-                   'runtime', 'program'],
-               7: ['__init__', 'cli', '__main__']}
-SCRIPTS = 8
-
-# Within one package, the files of a line may import those of the lines above it, and nothing else.
-ORDER = {
-    'openatac.nn': ['atac group_norm frelu xunit augmented_conv local_self_attention',
-                    'activations attention'],
-    'openatac.data': ['augment imageset plain_pickle download', 'cifar digits loader', 'records bad_images',
-                      'image_folder image_codec', 'photos photo_workers', 'photo_batches pack'],
-    'openatac.models': ['placement params_layout replacement', 'parameters',
-                        'cifar_resnet cifar_resnet18 resnet_v1b', 'zoo'],
-    'openatac.training': ['recipes schedule datasets curves objective loss_scale roll_call cpu_graph teacher '
-                          'run_files', 'initial', 'parameter_server clusters engine_flags step_graph',
-                          'distributed cpu_step', 'tracking flags checkpoint',
-                          'imagenet_flags gluon_engine launch contention',
-                          'gluon_network torch_network cifar_network imagenet_network', 'networks', 'loop',
-                          'session dry_run', 'cifar imagenet', 'evaluate_imagenet'],
-    'openatac.engines': ['pytorch params_file mixing alone engine foreign_symbol', 'symbol_json',
-                         'torch_operators gluon_graph nag torch_objective torch_batches',
-                         'torch_graph', 'torch_engine'],
-    'openatac.deploy': ['description file_set fuse proof symbol_graph onnx_graph',
-                        'symbol images onnx_operators', 'onnx quantize labelled', 'onnx_int8',
-                        'bundle trained engines gate_maps', 'export predict'],
-    'openatac.study': ['costs published text_table runs gate_statistics gate_picture bench_process '
-                       'bench_picture', 'comparison run_queue finished', 'accuracy_picture', 'report_page',
-                       'comparison_files', 'compare demo plan cost_table gates bench', 'published_costs',
-                       'training_time', 'published_report', 'published_table'],
+# A module may import what is on its own floor or below. What no line names is on the ground floor.
+FLOORS = {
+    'commands': 7, 'cli': 7, '__init__': 7, '__main__': 7,
+    'study': 6,
+    'export': 5,
+    'training': 4, 'distributed': 4,
+    'backends': 3,
+    'graph': 2,
+    'models': 1, 'data': 1,
 }
-
-FILES = sorted((ROOT / 'openatac').rglob('*.py')) + sorted(ROOT.glob('train_*.py'))
-MODULES = {'.'.join(path.relative_to(ROOT).with_suffix('').parts).replace('.__init__', '') for path in FILES}
-
-
-def place(module):
-    """(floor, package, line in the package's order) of a module."""
-    if module in FLOOR:  # the package itself may import all its files, and none of them imports it
-        return FLOOR[module], module, len(ORDER[module])
-    package, _, name = module.rpartition('.')
-    if package in FLOOR:
-        lines = [line for line, names in enumerate(ORDER[package]) if name in names.split()]
-        assert lines, '%s has no place yet in ORDER' % module
-        return FLOOR[package], package, lines[0]
-    if module.startswith('train_'):
-        return SCRIPTS, module, 0
-    name = '__init__' if module == 'openatac' else name
-    floors = [floor for floor, names in ROOT_FLOORS.items() if name in names]
-    assert floors, '%s has no floor yet' % module
-    return floors[0], 'openatac', ROOT_FLOORS[floors[0]].index(name)
+PACKAGE = ROOT / 'openatac'
+FILES = {'.'.join(path.relative_to(ROOT).with_suffix('').parts).replace('.__init__', ''): path
+         for path in sorted(PACKAGE.rglob('*.py'))}
 
 
-def may_import(importer, imported):
-    floor, package, line = place(importer)
-    other_floor, other_package, other_line = place(imported)
-    if floor != other_floor:
-        return floor > other_floor
-    return package == other_package and line > other_line
+def folder(module):
+    """The folder or file of the package that a module belongs to."""
+    return module.split('.')[1] if '.' in module else '__init__'
+
+
+def floor(module):
+    return FLOORS.get(folder(module), 0)
 
 
 def imports_of(source):
@@ -76,30 +36,44 @@ def imports_of(source):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, 'line %d: a relative import' % node.lineno
-            members = ['%s.%s' % (node.module, alias.name) for alias in node.names]
-            names = [member if member in MODULES else node.module for member in members]
-        yield from (name for name in names if name.startswith(('openatac', 'train_')))
+            assert node.level == 0, f'line {node.lineno}: a relative import'
+            members = [f'{node.module}.{alias.name}' for alias in node.names]
+            names = [member if member in FILES else node.module for member in members]
+        yield from (name for name in names
+                    if name.split('.')[0] in ('openatac', 'train_cifar', 'train_imagenet'))
 
 
-@pytest.mark.parametrize('path', FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_only_from_below(path):
-    module = '.'.join(path.relative_to(ROOT).with_suffix('').parts).replace('.__init__', '')
-    wrong = [name for name in imports_of(path.read_text('utf-8')) if not may_import(module, name)]
-    assert not wrong, '%s may not import %s' % (module, ', '.join(wrong))
+def graph():
+    """{module: modules that it imports}."""
+    return {module: set(imports_of(path.read_text('utf-8'))) for module, path in FILES.items()}
 
 
-@pytest.mark.parametrize('importer, imported', [
-    ('openatac.nn.atac', 'openatac.models.zoo'),           # upwards
-    ('openatac.data.loader', 'openatac.nn.atac'),          # beside
-    ('openatac.training.gluon_engine', 'openatac'),        # the root
-    ('openatac.nn.atac', 'openatac.nn.activations'),       # against the order of the package
-    ('openatac.data.cifar', 'openatac.data.digits'),       # on the same line of it
-    ('openatac.errors', 'openatac.runtime'),
-    ('openatac.cli', 'train_cifar'),
-])
-def test_what_is_forbidden(importer, imported):
-    assert not may_import(importer, imported)
+def test_no_module_imports_from_a_floor_above():
+    wrong = [f'{module} imports {imported}' for module, imports in graph().items() for imported in imports
+             if imported not in FILES or floor(imported) > floor(module)]
+    assert not wrong
+
+
+def test_the_imports_have_no_circle():
+    graphlib.TopologicalSorter(graph()).prepare()  # raises CycleError, which names the circle
+
+
+def test_the_folders_have_no_circle():
+    folders = {}
+    for module, imports in graph().items():
+        folders.setdefault(folder(module), set()).update(map(folder, imports))
+    for name, others in folders.items():
+        others.discard(name)
+    graphlib.TopologicalSorter(folders).prepare()
+
+
+def test_a_folder_has_at_most_about_a_dozen_files():
+    """But that of the commands, which has one for each."""
+    folders = [PACKAGE, *(path for path in PACKAGE.rglob('*') if path.is_dir() and path.name != 'commands')]
+    crowded = {path.name: files for path in folders
+               if (files := sum(child.suffix == '.py' and child.name != '__init__.py'
+                                for child in path.iterdir())) > 13}
+    assert not crowded
 
 
 def test_every_form_of_import_is_seen():

@@ -11,8 +11,10 @@ from openatac.errors import ParameterFileError
 from openatac.models.cifar_resnet18 import CIFARResNet18
 from openatac.models.parameters import save_parameters
 from openatac.models.placement import place
-from openatac.nn.activations import ACTIVATIONS, make_activation
-from openatac.training.cifar_network import build_network
+from openatac.nn.activations import ACTIVATIONS
+from openatac.nn.registry import bind
+from openatac.training.network import build_network, resolve
+from tests.scripts import config_of
 
 
 def images(*shape):
@@ -23,7 +25,7 @@ def images(*shape):
 def test_gradients_equal_numeric_derivatives_when_hybridized_before_a_global_pool(name):
     channels = 4
     head = nn.HybridSequential()
-    head.add(make_activation(name, channels, r=2), nn.GlobalAvgPool2D(), nn.Flatten(), nn.Dense(3))
+    head.add(bind(ACTIVATIONS.find(name), r=2)(channels), nn.GlobalAvgPool2D(), nn.Flatten(), nn.Dense(3))
     mx.random.seed(1)
     head.initialize(mx.init.Normal(0.5))
     head.hybridize(static_alloc=True, static_shape=True)
@@ -62,7 +64,7 @@ def test_the_numeric_check_sees_the_gradient_that_mxnet_gets_wrong():
     """Gluon's own PReLU fails the comparison above; ours must not be replaced by it."""
     x = images(6, 4, 5, 4)
     slopes = []
-    for unit in (nn.PReLU(), make_activation('prelu', 4)):
+    for unit in (nn.PReLU(), ACTIVATIONS.find('prelu')(4)):
         head = nn.HybridSequential()
         head.add(unit, nn.GlobalAvgPool2D())
         head.initialize()
@@ -198,14 +200,17 @@ def test_a_resnet18_places_its_activations_and_drops():
 def test_train_cifar_builds_both_hosts_by_name():
     built = {}
     for model in ('cifar_resnet18_v1_se', 'CIFAR_ResNet18_v1_ATAC', 'cifar_resnet8_v2_se'):
-        args = train_cifar.parser().parse_args(['--model', model])
-        built[model] = type(build_network(args)), args.host, args.blocks, args.act_type, args.attention
+        config = resolve(config_of(train_cifar, '--model', model))
+        net, name = build_network(config)
+        assert name == model.lower()
+        network = config.network
+        built[model] = type(net), network.host, network.blocks, network.act_type, network.attention
     assert built == {
         'cifar_resnet18_v1_se': (CIFARResNet18, 'cifar_resnet18_v1', 2, 'relu', 'se'),
         'CIFAR_ResNet18_v1_ATAC': (CIFARResNet18, 'cifar_resnet18_v1', 2, 'ChaATAC', None),
         'cifar_resnet8_v2_se': (ResNet20V2ATAC, None, 1, 'relu', 'se')}
     with pytest.raises(ValueError, match='--blocks: --model cifar_resnet18_v1_relu is built with 2'):
-        build_network(train_cifar.parser().parse_args(['--model', 'cifar_resnet18_v1_relu', '--blocks', '3']))
+        resolve(config_of(train_cifar, '--model', 'cifar_resnet18_v1_relu', '--blocks', 3))
 
 
 def _trainable(net):

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from mxnet import gluon
 
+from openatac.backends.loss_scale import LossScale
+from openatac.backends.mxnet.engine import MxnetEngine
+from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.errors import OpenatacError
-from openatac.training.gluon_engine import GluonEngine
-from openatac.training.loss_scale import LossScale
-from openatac.training.objective import Objective
 
 CLASSES = 5
 RNG = np.random.RandomState(0)
@@ -32,25 +32,25 @@ def loss_of(objective, share=1.0, teaching=None):
 def test_the_loss_is_the_cross_entropy_with_the_mixed_smoothed_labels(smoothing, share):
     targets = share * one_hot(LABELS, smoothing) + (1 - share) * one_hot(LABELS[::-1], smoothing)
     expected = -(targets * log_softmax(LOGITS)).sum(axis=1)
-    objective = Objective(CLASSES, smoothing, mixup=0 if share == 1 else 0.2)
+    objective = MxnetObjective(CLASSES, smoothing, mixup=0 if share == 1 else 0.2)
     assert loss_of(objective, share) == pytest.approx(expected, rel=1e-5)
 
 
 def test_mixup_blends_each_image_with_the_one_at_its_place_from_the_back():
     images = RNG.randn(4, 3, 2, 2).astype('float32')
-    mixed = Objective(CLASSES, mixup=0.2).inputs(mx.nd.array(images), 0.3).asnumpy()
+    mixed = MxnetObjective(CLASSES, mixup=0.2).inputs(mx.nd.array(images), 0.3).asnumpy()
     assert mixed == pytest.approx(0.3 * images + 0.7 * images[::-1], abs=1e-6)
 
 
 def test_how_much_is_mixed_depends_on_seed_and_iteration_and_ends_in_time():
-    objective = Objective(CLASSES, mixup=0.2, mixup_iterations=400)
+    objective = MxnetObjective(CLASSES, mixup=0.2, mixup_iterations=400)
     shares = [objective.mixing(7, iteration) for iteration in range(400)]
     assert shares == [objective.mixing(7, iteration) for iteration in range(400)]
     assert shares != [objective.mixing(8, iteration) for iteration in range(400)]
     # Beta(0.2, 0.2): mean 1/2, variance 1 / (4 * 1.4)
     assert np.mean(shares) == pytest.approx(0.5, abs=0.08)
     assert np.var(shares) == pytest.approx(0.179, abs=0.03)
-    assert objective.mixing(7, 400) == 1 and Objective(CLASSES).mixing(7, 0) == 1
+    assert objective.mixing(7, 400) == 1 and MxnetObjective(CLASSES).mixing(7, 0) == 1
 
 
 @pytest.mark.parametrize('smoothing', [0.0, 0.1])
@@ -61,15 +61,16 @@ def test_distillation_weighs_the_labels_against_the_softened_teacher(smoothing):
     soft = np.exp(log_softmax(teacher_logits / temperature))
     expected = (hard * -(one_hot(LABELS, smoothing) * log_softmax(LOGITS)).sum(axis=1)
                 + (1 - hard) * temperature ** 2 * -(soft * log_softmax(LOGITS / temperature)).sum(axis=1))
-    objective = Objective(CLASSES, smoothing, teacher=lambda _: mx.nd.array(teacher_logits),
+    objective = MxnetObjective(CLASSES, smoothing, teacher=lambda _: mx.nd.array(teacher_logits),
                           temperature=temperature, hard_weight=hard)
     assert loss_of(objective, teaching=objective.teaching(None)) == pytest.approx(expected, rel=1e-4)
 
 
 def test_what_is_measured():
     output, labels = mx.nd.array(LOGITS), mx.nd.array(LABELS)
-    assert Objective().measure(output, labels, labels).asscalar() == (LOGITS.argmax(axis=1) == LABELS).sum()
-    mixing = Objective(CLASSES, mixup=0.2)
+    right = (LOGITS.argmax(axis=1) == LABELS).sum()
+    assert MxnetObjective().measure(output, labels, labels).asscalar() == right
+    mixing = MxnetObjective(CLASSES, mixup=0.2)
     distance = np.exp(log_softmax(LOGITS)) - one_hot(LABELS)
     assert mixing.metric == 'rmse'
     assert mixing.measure(output, labels, mixing.targets(labels, 1)).asscalar() == pytest.approx(
@@ -83,7 +84,7 @@ def engine(loss_scale=None, contexts=(mx.cpu(),)):
     net = gluon.nn.HybridSequential()
     net.add(gluon.nn.Conv2D(4, 3), gluon.nn.BatchNorm(), gluon.nn.Flatten(), gluon.nn.Dense(CLASSES))
     net.initialize(mx.init.Xavier(), ctx=list(contexts))
-    return GluonEngine(net, list(contexts), 'nag', {'learning_rate': 0.1, 'momentum': 0.9}, (3, 6, 6),
+    return MxnetEngine(net, list(contexts), 'nag', {'learning_rate': 0.1, 'momentum': 0.9}, (3, 6, 6),
                        loss_scale=loss_scale)
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from mxnet import autograd, gluon
 
-from openatac.deploy.onnx import IR_VERSION, OPSET, OnnxNetwork, to_onnx, write_onnx
-from openatac.deploy.symbol import export_symbol
 from openatac.errors import OpenatacError
+from openatac.export.onnx.file import IR_VERSION, OPSET, OnnxNetwork, to_onnx, write_onnx
+from openatac.export.symbol_files import export_symbol
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.zoo import get_model, get_model_list
 from openatac.nn.attention import GatherExcite
@@ -157,7 +157,7 @@ def test_batch_norms_fold_into_the_convolutions_before_them(name, left, tmp_path
 
 @pytest.mark.parametrize('unit', ['se', 'ge', 'eca', 'cbam'])
 def test_gates_are_not_repeated_for_every_pixel(unit):
-    """MXNet's products with ones are gone, and its maxima are no searches for a place."""
+    """There are no products with ones, and maxima are not searches for a place."""
     net, image_shape = small('cifar_resnet8_v2_' + unit)
     net.initialize()
     net(images(1, image_shape))
@@ -244,6 +244,9 @@ OPERATORS = {
     'average pooling, full, without pads': lambda x: S.Pooling(
         x, kernel=(4, 3), stride=(3, 2), pad=(1, 1), pool_type='avg', pooling_convention='full',
         count_include_pad=False),
+    'sum pooling': lambda x: S.Pooling(x, global_pool=True, pool_type='sum'),
+    'mean': lambda x: S.mean(x, axis=(1, -1)),
+    'mean, one axis': lambda x: S.mean(x, axis=3, keepdims=True),
     'global pooling': lambda x: S.Pooling(x, global_pool=True, kernel=(1, 1), pool_type='max'),
     'adaptive pooling': lambda x: S.contrib.AdaptiveAvgPooling2D(x, output_size=(3, 2)),
     'dot': lambda x: S.dot(x, S.var('w', shape=(8, 3, 2))),
@@ -332,7 +335,7 @@ def test_symbol_files_and_low_precision(tmp_path):
     (lambda x: S.softmax(x, temperature=2.0, name='hot'), r'temperature=2.0 of softmax \(node hot\)'),
     (lambda x: S.Pooling(x, kernel=(2, 2), pool_type='sum'), 'pool_type=sum'),
     (lambda x: S.contrib.AdaptiveAvgPooling2D(x, output_size=5), 'its windows overlap'),
-    (lambda x: S.split(x, num_outputs=2, axis=1)[0], r'SliceChannel \(node .*\) has several outputs'),
+    (lambda x: S.split(x, num_outputs=2, axis=1)[0], 'SliceChannel'),
     (lambda x: S.Group([x, x + 1]), 'a network of 2 outputs'),
     (lambda x: S.LeakyReLU(x, act_type='rrelu')[0], 'act_type=rrelu of LeakyReLU'),
     (lambda x: S.var('image') + 1, 'must be called data, and its variables are: image'),
@@ -372,7 +375,7 @@ def test_files_that_are_none(tmp_path):
     with pytest.raises(ValueError, match=r'shape \(B, 12\), not \(2, 11\)'):
         OnnxNetwork(str(path))(np.zeros((2, 11)))
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(OpenatacError, match='can not load .*net.onnx'):
+    with pytest.raises(OpenatacError, match='cannot load .*net.onnx'):
         OnnxNetwork(str(path))
     with pytest.raises(OpenatacError, match='there is no ONNX file'):
         OnnxNetwork(str(tmp_path / 'other.onnx'))

@@ -6,10 +6,10 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from openatac.deploy import onnx_int8
-from openatac.deploy.onnx import OnnxNetwork, to_onnx, write_model
-from openatac.deploy.onnx_int8 import quantize_onnx
 from openatac.errors import OpenatacError
+from openatac.export.onnx import int8
+from openatac.export.onnx.file import OnnxNetwork, to_onnx, write_model
+from openatac.export.onnx.int8 import quantize_onnx
 from openatac.models.zoo import get_model
 from tests.digits_network import KNOWS, digits
 
@@ -70,7 +70,7 @@ def test_convolutions_in_the_place_of_batch_norms_compute_the_same(name, tmp_pat
         parameter.set_data(mx.nd.random.uniform(0.5, 1.5, shape=parameter.shape))
     arrays = {key: parameter.data() for key, parameter in net.collect_params().items()}
     model = to_onnx(net(mx.sym.var('data')), arrays, (3, 32, 32))
-    without = onnx_int8._without_batch_norms(onnx, model)
+    without = int8._without_batch_norms(onnx, model)
     assert 'BatchNormalization' in kinds(model) and 'BatchNormalization' not in kinds(without)
     expected = run(model, images, tmp_path)
     assert np.abs(run(without, images, tmp_path) - expected).max() < 1e-4 * np.abs(expected).max()

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from openatac.data.image_codec import decode
-from openatac.data.pack import Settings, check, main, pack
-from openatac.data.records import RecordFile
+from openatac.commands.pack import main
+from openatac.data.photos.codec import decode
+from openatac.data.photos.pack import PackSettings, check_records, pack
+from openatac.data.photos.records import RecordFile
 from openatac.errors import DataError
 from tests.conftest import ROOT
 
-PACK = [sys.executable, '-c', 'import sys; from openatac.data.pack import main; sys.exit(main(sys.argv[1:]))']
+PACK = [sys.executable, '-c',
+        'import sys; from openatac.commands.pack import main; sys.exit(main(sys.argv[1:]))']
 ENDINGS = '.rec', '.idx', '.classes', '.crc32'
 
 
@@ -57,10 +59,9 @@ def made(tmp_path, name, folder, *flags):
     return packed(str(tmp_path / name))
 
 
-def test_the_files_and_what_is_said(folder, tmp_path, capsys, caplog):
+def test_the_files_and_the_images_left_out(folder, tmp_path, caplog):
     out = str(tmp_path / 'out')
-    pack(folder, out, workers=2, max_bad_share=0.1)
-    assert '58 images of 3 classes, 2 left out' in capsys.readouterr().out
+    assert pack(folder, out, workers=2, max_bad_share=0.1) == (58, 3, 2)
     assert sorted(record.getMessage() for record in caplog.records) == [
         'left out a/07.jpg: the image is cut off',
         'left out c/59.jpg: it is not an image that can be decoded']
@@ -82,7 +83,7 @@ def test_the_same_bytes_with_any_number_of_workers(folder, tmp_path, flags):
 def test_mxnet_reads_the_files(folder, tmp_path):
     import mxnet as mx
     out = str(tmp_path / 'out')
-    pack(folder, out, Settings(shuffle=1), max_bad_share=0.1)
+    pack(folder, out, PackSettings(shuffle=1), max_bad_share=0.1)
     reader = mx.recordio.MXIndexedRecordIO(out + '.idx', out + '.rec', 'r')
     ids = [mx.recordio.unpack(reader.read_idx(key))[0].id for key in reader.keys]
     assert ids == reader.keys and len(ids) == 58
@@ -145,27 +146,27 @@ def test_a_run_that_was_killed_goes_on(tmp_path, folder):
             process = start(folder, out)
     output, errors = process.communicate()
     assert process.returncode == 0, errors
-    assert kills > 0 and 'going on after' in errors
+    assert kills > 0 and 'resuming after' in errors
     assert '1998 images of 3 classes, 2 left out' in output
     assert packed(out) == whole
 
 
-def stop_at(folder, out, length, settings=Settings()):
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def stop_at(folder, out, length, settings=PackSettings()):
     """What a run leaves that is stopped when so many bytes are written: by a full disk, say."""
-    import openatac.data.pack as module
-    original, module._finish = module._finish, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            pack(folder, out, settings, max_bad_share=0.1)
-    finally:
-        module._finish = original
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, 'rename', interrupt)
+        pack(folder, out, settings, max_bad_share=0.1)
     os.truncate(out + '.rec.part', length)
 
 
 @pytest.mark.parametrize('share', [0, 0.001, 0.1, 0.5, 0.77, 0.99, 1])
 def test_a_file_cut_anywhere_is_completed(folder, tmp_path, share):
     whole = made(tmp_path, 'whole', folder, '--shuffle', '5')
-    stop_at(folder, str(tmp_path / 'out'), int(len(whole[0]) * share), Settings(shuffle=5))
+    stop_at(folder, str(tmp_path / 'out'), int(len(whole[0]) * share), PackSettings(shuffle=5))
     assert made(tmp_path, 'out', folder, '--shuffle', '5') == whole
 
 
@@ -182,7 +183,7 @@ def test_other_settings_and_other_images_start_anew(folder, tmp_path, capsys):
     with open(os.path.join(folder, 'a', '07.jpg'), 'wb') as handle:  # mended in between
         handle.write(image_bytes(7))
     assert made(tmp_path, 'three', folder) == made(tmp_path, 'mended', folder)
-    assert 'going on' not in capsys.readouterr().err
+    assert 'resuming' not in capsys.readouterr().err
 
 
 def test_a_finished_file_is_not_overwritten(folder, tmp_path):
@@ -197,7 +198,7 @@ def test_two_runs_do_not_write_one_file(folder, tmp_path):
     import fcntl
     with open(str(tmp_path / 'out.rec.part'), 'ab') as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        with pytest.raises(DataError, match='another run is making .*out.rec.part: wait for it'):
+        with pytest.raises(DataError, match='out.rec.part: wait for it, or choose another name'):
             pack(folder, str(tmp_path / 'out'))
 
 
@@ -207,7 +208,7 @@ def test_a_place_that_cannot_be_written_is_a_sentence(folder, tmp_path):
 
 
 @pytest.mark.parametrize('flags, problem', [
-    (['x'], 'name the folder of images and the file to make'),
+    (['x'], 'name the folder of images'),
     (['x', 'y', '--quality', '101'], 'at most 100'),
     (['x', 'y', '-j', 'many'], "'many'"),
 ])
@@ -239,17 +240,16 @@ def test_damaged_records_are_named(folder, tmp_path, capsys):
         handle.write(b'\0\0\xa0\x41')
     (tmp_path / 'out.crc32').unlink()  # by which all are found, see test_checksums
     capsys.readouterr()
-    assert check(rec, workers=2) == 1
+    assert check_records(rec, workers=2) == (58, 3, 3, 3)
     output = capsys.readouterr().out
     assert 'record 5: it is not an image' in output and "record 9: the record's head is damaged" in output
-    assert 'record 20 has the label 20, which is none of the 3 classes (0 to 2)' in output
-    assert '58 records, 3 labels of 3 classes, 3 bad' in output
+    assert 'record 20 has the label 20, which is not one of the 3 classes (0 to 2)' in output
     with pytest.raises(DataError, match='is damaged at byte %d' % bounds[9]):
         os.unlink(str(tmp_path / 'out.idx'))
-        check(rec)
+        check_records(rec)
 
 
-def test_the_photographs_are_packed(shared_data, tmp_path, capsys):
+def test_the_photographs_are_packed(shared_data, tmp_path):
     pack(str(shared_data / 'imagenet_sample'), str(tmp_path / 'out'), workers=2)
-    assert check(str(tmp_path / 'out.rec'), workers=2) == 0
-    assert '200 records' in capsys.readouterr().out
+    checked = check_records(str(tmp_path / 'out.rec'), workers=2)
+    assert checked.records == 200 and checked.bad == 0

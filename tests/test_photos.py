@@ -7,11 +7,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from openatac.data import photos
-from openatac.data.image_codec import decode, resize
-from openatac.data.image_folder import ImageFolder
-from openatac.data.photos import COLOURS, GREY, MEAN, STD, EvaluationTransform, Jitter, TrainingTransform
-from openatac.data.records import BadRecord
+from openatac.data.photos import transforms
+from openatac.data.photos.codec import decode, resize
+from openatac.data.photos.folder import ImageFolder
+from openatac.data.photos.records import BadRecord
+from openatac.data.photos.transforms import (
+    COLOURS,
+    GREY,
+    MEAN,
+    STD,
+    EvaluationTransform,
+    Jitter,
+    TrainingTransform,
+)
 from tests.fresh_python import run_python
 
 NORMALISED = dict(mean_r=123.68, mean_g=116.779, mean_b=103.939, std_r=58.393, std_g=57.12, std_b=57.375)
@@ -136,8 +144,8 @@ def test_a_missing_opencv_is_a_sentence(no_opencv, tmp_path, workers):
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(encoded(noise(20, 20)))
     code = f"""
-from openatac.data.image_folder import ImageFolder
-from openatac.data.photo_batches import EvaluationPhotos
+from openatac.data.photos.folder import ImageFolder
+from openatac.data.photos.batches import EvaluationPhotos
 if __name__ == '__main__':
     try:
         next(iter(EvaluationPhotos(ImageFolder({str(tmp_path / 'images')!r}), 2, 16, workers={workers})))
@@ -168,7 +176,7 @@ def test_evaluation_gives_the_pixels_of_image_record_iter(shared_data, tmp_path,
 def test_the_centre_of_a_small_image_is_enlarged_as_published(tmp_path, shape):
     files = [encoded(noise(*shape), 'PNG')]
     expected = record_iterator(tmp_path, files, data_shape=(3, 32, 32))
-    np.testing.assert_array_equal(photos.centre(decode(files[0]), 32).transpose(2, 0, 1), expected[0])
+    np.testing.assert_array_equal(transforms.centre(decode(files[0]), 32).transpose(2, 0, 1), expected[0])
 
 
 # Training.
@@ -209,7 +217,7 @@ def test_an_image_too_narrow_for_any_part_gives_its_centre():
     transform(image, 0, 0, out)
     values = out if not transform.draw(0, 0, 400, 10).mirrored else out[..., ::-1]
     np.testing.assert_allclose(values * STD + MEAN,
-                               photos.centre(image, 32).transpose(2, 0, 1), atol=1e-4)
+                               transforms.centre(image, 32).transpose(2, 0, 1), atol=1e-4)
 
 
 def test_without_jitter_an_input_is_the_part_of_the_image():

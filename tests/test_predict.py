@@ -1,4 +1,4 @@
-"""`openatac predict` on files of all kinds, and the engines that an export can be run by."""
+"""`openatac predict` on files of all kinds, and the runtimes that an export can be run by."""
 import importlib.util
 import io
 import json
@@ -14,17 +14,18 @@ from mxnet import autograd
 from PIL import Image
 
 from openatac import get_model
-from openatac.data.image_folder import ImageFolder
-from openatac.data.photo_batches import EvaluationPhotos
-from openatac.deploy import predict
-from openatac.deploy.bundle import export
-from openatac.deploy.description import FORMS, INT8_FORMS, Description, form_files, read_description
-from openatac.deploy.engines import ENGINES, engine_for, engines_of, open_engine
-from openatac.deploy.gate_maps import gate_figure, gate_maps
-from openatac.deploy.images import BadImage, InputTransform, to_pixels
+from openatac.commands import predict
+from openatac.console.streams import CLOSED
+from openatac.data.photos.batches import EvaluationPhotos
+from openatac.data.photos.folder import ImageFolder
 from openatac.errors import OpenatacError
+from openatac.export.exporter import export
+from openatac.export.forms.base import FORMS
+from openatac.export.gate_maps import gate_figure, gate_maps
+from openatac.export.image_files import BadImage, InputTransform, to_pixels
+from openatac.export.manifest import Manifest, read_manifest
+from openatac.export.runtimes.base import RUNTIMES, open_runtime, runtime_for, runtimes_of
 from openatac.models.parameters import load_parameters, save_parameters
-from openatac.streams import CLOSED
 from tests.conftest import ROOT
 from tests.photo_sets import write_photos
 
@@ -33,10 +34,10 @@ pytest.importorskip('onnx')
 
 LABELS = ['ant', 'bee', 'cow', 'dog', 'elk']
 MEAN, STD = (125.3, 123.0, 113.9), (51.6, 50.8, 51.3)
-CIFAR = Description('cifar_resnet8_v2_atac', 5, (3, 32, 32), MEAN, STD, 0, LABELS)
-IMAGENET = Description('resnet50_v1b_atac', 5, (3, 64, 64), (123.68, 116.779, 103.939),
+CIFAR = Manifest('cifar_resnet8_v2_atac', 5, (3, 32, 32), MEAN, STD, 0, LABELS)
+IMAGENET = Manifest('resnet50_v1b_atac', 5, (3, 64, 64), (123.68, 116.779, 103.939),
                        (58.393, 57.12, 57.375), 0.875)
-START = 'import sys; from openatac.deploy.predict import main; sys.exit(main(sys.argv[1:]))'
+START = 'import sys; from openatac.commands.predict import main; sys.exit(main(sys.argv[1:]))'
 
 
 def network(name='cifar_resnet8_v2_atac'):
@@ -60,7 +61,7 @@ def folder(tmp_path_factory):
     net = network()
     save_parameters(net, str(folder / 'atac.params'))
     calibration = [np.random.RandomState(1).randn(16, 3, 32, 32).astype('float32')]
-    export(net, str(folder / 'atac'), CIFAR, FORMS, calibration=calibration)
+    export(net, str(folder / 'atac'), CIFAR, list(FORMS), calibration=calibration)
     return folder
 
 
@@ -133,16 +134,16 @@ def test_the_table_has_the_same(prefix, tmp_path, capsys):
         [str(each['class']), each['label'], '%.4f' % each['score']] for each in told[0] + told[1]]
 
 
-@pytest.mark.parametrize('form', FORMS)
+@pytest.mark.parametrize('form', list(FORMS))
 def test_all_forms_agree(prefix, tmp_path, capsys, form):
     image = write(tmp_path / 'a.png', pixels())
-    path = form_files(prefix, form)[0]
+    path = FORMS.find(form).files(prefix)[0]
     code, out, err = call(capsys, path, image, '--json')
     plain = json.loads(call(capsys, prefix, image, '--json')[1])['predictions']
     found = json.loads(out)['predictions']
-    assert code == 0 and (form in INT8_FORMS or not err)
+    assert code == 0 and (FORMS.find(form).is_quantized or not err)
     assert {each['class'] for each in found} == {each['class'] for each in plain}
-    if form not in INT8_FORMS:  # what those compute is compared where a network was trained well
+    if not FORMS.find(form).is_quantized:  # what those compute is compared where a network was trained well
         assert {each['class']: each['score'] for each in found} == pytest.approx(
             {each['class']: each['score'] for each in plain}, abs=1e-4)
 
@@ -207,7 +208,7 @@ def test_a_closed_pipe_ends_it_quietly(prefix, tmp_path, monkeypatch, unbuffered
 
 
 def test_help_answers_without_mxnet():
-    start = ('import sys; from openatac.deploy import predict\n'
+    start = ('import sys; from openatac.commands import predict\n'
              'try: predict.main(["-h"])\n'
              'except SystemExit: assert not {"mxnet", "torch", "onnxruntime"} & set(sys.modules)')
     assert run(start=start, stdout=subprocess.DEVNULL).returncode == 0
@@ -228,13 +229,13 @@ def failure(prefix, *flags, image=None):
     return str(caught.value)
 
 
-@pytest.mark.parametrize('form', FORMS)
+@pytest.mark.parametrize('form', list(FORMS))
 @pytest.mark.parametrize('size', [0, 100, 20000])
 def test_truncated_files_are_one_sentence(folder, tmp_path, form, size):
     if form == 'onnx':
         pytest.importorskip('onnxruntime')
     prefix = copied(folder, tmp_path)
-    for path in form_files(prefix, form):
+    for path in FORMS.find(form).files(prefix):
         whole = open(path, 'rb').read()
         with open(path, 'wb') as handle:
             handle.write(whole[:size])
@@ -268,9 +269,9 @@ def test_a_description_of_another_network_is_one_sentence(folder, tmp_path):
 
 
 def test_images_of_another_size_are_one_sentence(prefix):
-    engine = open_engine(prefix, 'static')
+    runtime = open_runtime(prefix, 'static')
     with pytest.raises(OpenatacError, match=r'images of shape \(3, 32, 32\), and these have \(3, 31, 32\)'):
-        engine(np.zeros((2, 3, 31, 32), 'float32'))
+        runtime(np.zeros((2, 3, 31, 32), 'float32'))
 
 
 @pytest.mark.parametrize('flags', [['--top', '0'], ['--batch-size', 'x'], ['--engine', 'abacus']])
@@ -279,16 +280,16 @@ def test_wrong_flags(prefix, capsys, flags):
     assert code == 2 and flags[0] in err
 
 
-# The engines.
+# The runtimes.
 
-def test_engines_compute_the_same(prefix):
+def test_runtimes_compute_the_same(prefix):
     images = np.random.RandomState(0).randn(3, 3, 32, 32).astype('float32')
-    wanted = open_engine(prefix, 'imperative')(images)
-    names = [name for name in engines_of(prefix) if name not in ('torch-compiled', 'torch-frozen')]
+    wanted = open_runtime(prefix, 'imperative')(images)
+    names = [name for name in runtimes_of(prefix) if name not in ('torch-compiled', 'torch-frozen')]
     assert names[:6] == ['imperative', 'static', 'fused', 'int8', 'onnxruntime', 'onnxruntime-int8']
     for name in names:
-        difference = abs(open_engine(prefix, name)(images) - wanted)
-        if ENGINES[name].form in INT8_FORMS:  # of a hardly trained network
+        difference = abs(open_runtime(prefix, name)(images) - wanted)
+        if RUNTIMES.find(name).form.is_quantized:  # of a hardly trained network
             assert difference.mean() < wanted.std(), name
         else:
             assert difference.max() < 1e-4 * abs(wanted).max(), name
@@ -306,27 +307,27 @@ def test_the_load_of_an_int8_form_says_what_the_processor_has(prefix, tmp_path, 
 def test_without_openvino(prefix, monkeypatch):
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
     with pytest.raises(OpenatacError, match=r"'openatac\[openvino\]'"):
-        open_engine(prefix, 'openvino')
+        open_runtime(prefix, 'openvino')
 
 
 def test_fused_is_made_of_the_symbol_form_where_it_is_missing(folder, tmp_path):
     images = np.random.RandomState(0).randn(2, 3, 32, 32).astype('float32')
     prefix = copied(folder, tmp_path)
-    wanted = open_engine(prefix, 'static')(images)
-    for path in form_files(prefix, 'fused'):
+    wanted = open_runtime(prefix, 'static')(images)
+    for path in FORMS.find('fused').files(prefix):
         os.unlink(path)
-    assert np.allclose(open_engine(prefix, 'fused')(images), wanted, atol=1e-4 * abs(wanted).max())
+    assert np.allclose(open_runtime(prefix, 'fused')(images), wanted, atol=1e-4 * abs(wanted).max())
 
 
-def test_the_engine_of_a_file(folder, tmp_path):
+def test_the_runtime_of_a_file(folder, tmp_path):
     prefix = copied(folder, tmp_path)
-    assert engine_for(prefix) == engine_for(prefix + '-symbol.json') == 'static'
-    assert engine_for(prefix + '-int8-0000.params') == 'int8'
-    assert engine_for(prefix + '.onnx') == 'onnxruntime'
-    assert engine_for(prefix + '-int8.onnx') == 'onnxruntime-int8'
-    for path in form_files(prefix, 'symbol'):
+    assert runtime_for(prefix) == runtime_for(prefix + '-symbol.json') == 'static'
+    assert runtime_for(prefix + '-int8-0000.params') == 'int8'
+    assert runtime_for(prefix + '.onnx') == 'onnxruntime'
+    assert runtime_for(prefix + '-int8.onnx') == 'onnxruntime-int8'
+    for path in FORMS.find('symbol').files(prefix):
         os.unlink(path)
-    assert engine_for(prefix) == 'fused' and 'static' not in engines_of(prefix)
+    assert runtime_for(prefix) == 'fused' and 'static' not in runtimes_of(prefix)
 
 
 def test_a_float16_export_runs_in_float32(tmp_path, capsys):
@@ -457,7 +458,7 @@ def test_the_picture_has_a_panel_for_each_unit(prefix, tmp_path, capsys):
     assert call(capsys, prefix, image, '--gates', tmp_path / 'gates.png')[0] == 0
     drawn = np.asarray(Image.open(tmp_path / 'gates.png').convert('RGB'))
     assert drawn.shape[0] > 400 and len(np.unique(drawn.reshape(-1, 3), axis=0)) > 500
-    transform = InputTransform(read_description(prefix))
+    transform = InputTransform(read_manifest(prefix))
     made = transform(pixels(5, 50, 60))
     figure = gate_figure(gate_maps(prefix, made), transform.show(made), 'a')
     titles = [panel.get_title() for panel in figure.axes if panel.images]

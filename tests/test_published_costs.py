@@ -16,7 +16,7 @@ import mxnet as mx
 import pytest
 
 from openatac.models.zoo import get_model
-from openatac.study.costs import costs, layers
+from openatac.study.costs.count import costs, layers
 
 IMAGE = (3, 224, 224)
 PUBLISHED = {  # unit: G of its source, M parameters

@@ -1,17 +1,18 @@
 """INT8 networks compute nearly what the float32 ones do, also after a round through files."""
 import collections
-import json
 
 import mxnet as mx
 import numpy as np
 import pytest
 
-from openatac.data.augment import normalise
-from openatac.deploy.fuse import unbranched
-from openatac.deploy.proof import LEAST_AGREEMENT
-from openatac.deploy.quantize import MODES, accuracies, accuracy, float_layers, quantize
-from openatac.deploy.symbol import load_symbol, write_symbol
+from openatac.data.cifar_transforms import normalise
 from openatac.errors import OpenatacError
+from openatac.export.accuracy import accuracies
+from openatac.export.forms.fused import unbranched
+from openatac.export.parity import LEAST_AGREEMENT
+from openatac.export.quantize import MODES, float_layers, quantize
+from openatac.export.symbol_files import load_symbol, write_symbol
+from openatac.graph.nodes import Graph
 from tests.cifar_slice import decode
 from tests.digits_network import KNOWS, digit_batches, train
 from tests.fresh_python import output_of
@@ -36,12 +37,12 @@ def write(symbol, params, folder):
 
 
 def nodes(symbol):
-    return [node for node in json.loads(symbol.tojson())['nodes'] if node['op'] != 'null']
+    return [node for node in Graph.of(symbol).nodes() if not node.is_variable]
 
 
 def is_int8(node):
     """MXNet's fused operators say it by an attribute, the others by their name."""
-    return node['op'].startswith('_contrib_quantized_') or node.get('attrs', {}).get('quantized') == 'true'
+    return node.operator.startswith('_contrib_quantized_') or node.get('quantized') == 'true'
 
 
 def compare(network, quantized):
@@ -58,8 +59,8 @@ def rounding(network, symbol, folder):
     A value is rounded to a multiple of the tensor's scale, which makes an error of scale / sqrt(12).
     """
     fused = unbranched(network.symbol).get_backend_symbol('MKLDNN_QUANTIZE')
-    scales = {node['name'].replace('quantized_', '') + '_output': scale_of(node['attrs'])
-              for node in nodes(symbol) if 'min_calib_range' in node.get('attrs', {})}
+    scales = {node.name.replace('quantized_', '') + '_output': scale_of(node.attributes)
+              for node in nodes(symbol) if 'min_calib_range' in node.attributes}
     names = [name for name in fused.get_internals().list_outputs() if name in scales]
     assert names
     group = mx.sym.Group([fused.get_internals()[name] for name in names])
@@ -74,8 +75,15 @@ def scale_of(attributes):
     return high / 255 if low >= 0 else max(-low, high) / 127
 
 
+def accuracy(network):
+    """The share of the test digits that a Gluon network classifies rightly."""
+    (share,), _ = accuracies([lambda images: network(mx.nd.array(images)).asnumpy()],
+                             digit_batches(train=False))
+    return share
+
+
 def test_the_network_that_these_tests_quantize_knows_the_digits(digits_network):
-    assert accuracy(digits_network.net, digit_batches(train=False)) > KNOWS
+    assert accuracy(digits_network.net) > KNOWS
 
 
 @pytest.mark.parametrize('mode', MODES)
@@ -83,26 +91,25 @@ def test_the_int8_network_agrees_with_the_float32_one(digits_network, quantized,
     network = load_symbol(write(*quantized[mode], tmp_path))
     error, agreement = compare(digits_network, network)
     assert error < WEIGHTS_TOO * rounding(digits_network, quantized[mode][0], tmp_path) and agreement > KNOWS
-    assert accuracy(network, digit_batches(train=False)) > KNOWS
+    assert accuracy(network) > KNOWS
 
 
 def test_a_badly_quantized_gate_would_be_seen(digits_network, quantized, tmp_path):
     """The bound fails where the range of what goes into the sigmoids is an eighth of what it should be."""
     symbol, params = quantized['naive']
-    graph = json.loads(symbol.tojson())
-    gates = [graph['nodes'][graph['nodes'][node['inputs'][0][0]]['inputs'][0][0]]
-             for node in graph['nodes'] if node['op'] == 'Activation']
+    graph = Graph.of(symbol)
+    gates = [node.inputs[0].node.inputs[0].node for node in graph.nodes() if node.operator == 'Activation']
     assert len(gates) == 7
     for gate in gates:
         for bound in RANGE:
-            gate['attrs'][bound] = str(float(gate['attrs'][bound]) / 8)
-    worse = load_symbol(write(mx.sym.load_json(json.dumps(graph)), params, tmp_path))
+            gate.attributes[bound] = str(gate.get(bound) / 8)
+    worse = load_symbol(write(graph.symbol(), params, tmp_path))
     assert compare(digits_network, worse)[0] > WEIGHTS_TOO * rounding(digits_network, symbol, tmp_path)
 
 
 def test_what_is_int8_and_what_is_not(quantized):
     found = nodes(quantized['naive'][0])
-    kinds = collections.Counter((node['op'], is_int8(node)) for node in found)
+    kinds = collections.Counter((node.operator, is_int8(node)) for node in found)
     assert kinds['_sg_mkldnn_conv', True] == 23 and kinds['_contrib_quantized_batch_norm', True] == 5
     assert not kinds['_sg_mkldnn_conv', False]
     for floats, count in (('Pooling', 1), ('_sg_mkldnn_fully_connected', 1), ('Activation', 7),
@@ -113,12 +120,12 @@ def test_what_is_int8_and_what_is_not(quantized):
 def test_the_default_leaves_the_pooling_in_float32(digits_network):
     everything, _ = quantize(digits_network.symbol, digits_network.params, [digits_network.images], 'naive',
                              excluded=())
-    assert '_contrib_quantized_pooling' in {node['op'] for node in nodes(everything)}
+    assert '_contrib_quantized_pooling' in {node.operator for node in nodes(everything)}
 
 
 def test_float_layers(digits_network):
     names = float_layers(digits_network.symbol, digits_network.params, (3, 8, 8))
-    kinds = [node['op'] for node in nodes(digits_network.symbol) if node['name'] in names]
+    kinds = [node.operator for node in nodes(digits_network.symbol) if node.name in names]
     assert kinds == ['Pooling', 'Flatten', 'FullyConnected']
 
 
@@ -138,8 +145,8 @@ def test_a_new_process_computes_the_same(digits_network, quantized, tmp_path):
 
 def test_the_shortcut_of_a_pre_activation_network_stays_raw(digits_network, tmp_path):
     """With one INT8 convolution the rest is the fused float32 network, which MXNet itself gets wrong."""
-    others = [node['name'] for node in nodes(digits_network.symbol)]
-    others.remove([node['name'] for node in nodes(digits_network.symbol) if node['op'] == 'Convolution'][0])
+    others = [node.name for node in nodes(digits_network.symbol)]
+    others.remove([node.name for node in nodes(digits_network.symbol) if node.operator == 'Convolution'][0])
     symbol, params = quantize(digits_network.symbol, digits_network.params, [digits_network.images], 'naive',
                               excluded=others)
     assert sum(map(is_int8, nodes(symbol))) == 1
@@ -180,10 +187,9 @@ def test_real_images(shared_data, tmp_path):
 def test_accuracy():
     images = np.eye(3, dtype=np.float32)
     batches = [(images, np.array([0, 1, 0])), (images[:1], np.array([0]))]
-    assert accuracy(lambda images: images, batches) == 0.75
     assert accuracies([lambda images: images, lambda images: -images], batches) == ([0.75, 0.25], 4)
     with pytest.raises(OpenatacError, match='no images'):
-        accuracy(lambda images: images, [])
+        accuracies([lambda images: images], [])
 
 
 @pytest.mark.parametrize('batches, words', [
@@ -208,7 +214,7 @@ def test_what_the_caller_can_get_wrong(digits_network):
         quantize(digits_network.symbol, digits_network.params, [digits_network.images], 'naive',
                  excluded=['conv99'])
     with pytest.raises(OpenatacError, match='is left to quantize'):
-        everything = [node['name'] for node in nodes(digits_network.symbol)]
+        everything = [node.name for node in nodes(digits_network.symbol)]
         quantize(digits_network.symbol, digits_network.params, [digits_network.images], excluded=everything)
     with pytest.raises(OpenatacError, match='parameters are of another network'):
         quantize(digits_network.symbol, {}, [digits_network.images], 'naive')

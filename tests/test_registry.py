@@ -5,11 +5,11 @@ import pytest
 from mxnet import autograd
 
 from openatac import get_model, get_model_list
-from openatac.deploy.symbol import export_symbol, load_symbol
+from openatac.export.symbol_files import export_symbol, load_symbol
 from openatac.models.resnet_v1b import SELF_ATTENTIONS
 from openatac.nn.activations import ACTIVATIONS
 from openatac.nn.attention import ATTENTIONS
-from openatac.study.costs import costs, layers
+from openatac.study.costs.count import costs, layers
 
 UNITS = [name.lower().replace('chaatac', 'atac') for name in ACTIVATIONS] + list(ATTENTIONS)
 SMALL = {  # host: side of the images and arguments of a small one

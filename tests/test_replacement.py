@@ -10,7 +10,7 @@ from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
 from openatac import ChaATAC, ResNet50_v1bATAC, get_model
-from openatac.deploy.symbol import export_symbol, load_symbol
+from openatac.export.symbol_files import export_symbol, load_symbol
 from openatac.models.replacement import replace_activations
 
 # name: (side of the images, how many activations are swapped, one of them)
@@ -389,7 +389,9 @@ def test_the_run_on_a_symbol_leaves_no_trace(act_type):
 
 
 @pytest.mark.parametrize('arguments, words', [
-    ({'act_type': 'atac'}, "act_type must be one of .*, not 'atac'"),
+    ({'act_type': 'attac'}, "act_type must be one of .*, not 'attac'"),
+    ({'r': '2'}, "not '2'"),
+    ({'act_type': 'xunit', 'kernel': 4}, 'not 4'),
     ({'act_type': 'swish', 'r': 2}, 'swish has no setting r; its settings are: none'),
     ({'rr': 2}, 'ChaATAC has no setting rr; its settings are: r, useReLU, useGlobal'),
     ({'r': 9}, 'r=9 leaves no bottleneck in a unit of 8 channels'),

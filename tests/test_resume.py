@@ -14,9 +14,9 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from openatac.engines.alone import Alone
+from openatac.backends.base import SingleProcess
+from openatac.backends.mxnet.engine import MxnetEngine
 from openatac.models.cifar_resnet import ResNet20V2ATAC
-from openatac.training.gluon_engine import GluonEngine
 from tests.scripts import (
     call_script,
     finish,
@@ -161,7 +161,7 @@ def test_a_signal_that_comes_while_the_processes_agree_is_obeyed_at_the_next_bat
                 signal.raise_signal(signal.SIGTERM)
         return [message]
 
-    monkeypatch.setattr(Alone, 'gather', gather)
+    monkeypatch.setattr(SingleProcess, 'gather', gather)
     assert call_script(*flags(cifar10, tmp_path)) == 128 + signal.SIGTERM
     assert asked == [0, 0, 0, 0, signal.SIGTERM]
     assert [int(name) for name in checkpoint_names(tmp_path)] == [5]
@@ -340,7 +340,7 @@ def engine(devices):
     net = ResNet20V2ATAC([1] * 3, act_type='relu')
     net.initialize(mx.init.MSRAPrelu(), ctx=contexts)
     settings = {'learning_rate': 0.1, 'momentum': 0.9, 'wd': 1e-4}
-    return GluonEngine(net, contexts, 'nag', settings, (3, 32, 32))
+    return MxnetEngine(net, contexts, 'nag', settings, (3, 32, 32))
 
 
 def train_on(engine, steps):

@@ -3,6 +3,7 @@
 Much of it is tried on small packages that stand for MXNet, in processes of their own, since in
 this process MXNet is loaded already.
 """
+import ctypes
 import os
 import sys
 import types
@@ -10,8 +11,8 @@ import types
 import numpy as np
 import pytest
 
-from openatac import libraries, runtime
 from openatac.errors import DeviceError
+from openatac.runtime import cores, cuda_libraries, devices, system_libraries, threads
 from tests.fresh_python import output_of, run_python
 from tests.stub_driver import make_library
 
@@ -140,9 +141,11 @@ def test_the_hook_is_there_once_after_reloads(package):
     path = package('import numpy\nvalue = numpy.NINF\n')
     code = ('import importlib, sys, openatac\n'
             'importlib.reload(openatac.runtime)\n'
-            'del sys.modules["openatac.runtime"], sys.modules["openatac"]\n'
+            'importlib.reload(openatac.runtime.import_hook)\n'
+            'for name in list(sys.modules):\n'
+            '    if name.startswith("openatac"): del sys.modules[name]\n'
             'import openatac, mxnet\n'
-            'print(mxnet.value, sum(type(f).__module__ == "openatac.runtime" for f in sys.meta_path))')
+            'print(mxnet.value, sum("openatac" in type(finder).__module__ for finder in sys.meta_path))')
     assert output_of(code, path=path) == '-inf 1'
 
 
@@ -163,7 +166,7 @@ def test_an_mxnet_found_by_another_finder_works_too(package):
 def test_threads_are_set_before_mxnets_own_code_runs(package):
     path = package('import os\nthreads = os.environ["OMP_NUM_THREADS"]\n')
     code = 'import openatac, os; print(os.environ.get("OMP_NUM_THREADS")); import mxnet; print(mxnet.threads)'
-    assert output_of(code, path=path) == 'None\n%d' % runtime.physical_cores()
+    assert output_of(code, path=path) == 'None\n%d' % cores.physical_cores()
     assert output_of(code, path=path, OMP_NUM_THREADS='7') == '7\n7'
 
 
@@ -181,9 +184,9 @@ def test_the_users_own_number_of_threads_wins(monkeypatch, variables, expected):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(runtime, 'physical_cores', lambda: 4)
-    assert runtime.thread_count() == expected
-    runtime.set_threads()
+    monkeypatch.setattr(cores, 'physical_cores', lambda: 4)
+    assert threads.thread_count() == expected
+    threads.set_threads()
     chosen = expected[0] if expected[1] in (None, 'OMP_NUM_THREADS') else None
     assert os.environ.get('OMP_NUM_THREADS') == chosen
 
@@ -207,12 +210,12 @@ print(os.sched_getaffinity(0) == before, sorted(set(os.environ) & set(%r)))
 OPENMP_VARIABLES = ('OMP_PROC_BIND', 'OMP_PLACES', 'GOMP_CPU_AFFINITY', 'GOMP_SPINCOUNT', 'OMP_WAIT_POLICY')
 
 
-@pytest.mark.skipif(not 1 < len(runtime._cores()) == runtime.physical_cores(),
+@pytest.mark.skipif(not 1 < len(cores.allowed_cores()) == cores.physical_cores(),
                     reason='binds a thread to each of several cores, none of which a quota takes away')
 def test_threads_are_bound_to_a_core_each_and_nothing_else_is():
     unset = dict.fromkeys(OPENMP_VARIABLES)
     lines = output_of(OPENMP % (OPENMP_VARIABLES,), **unset).splitlines()
-    assert lines == ['1 %d' % runtime.physical_cores(), 'True []']
+    assert lines == ['1 %d' % cores.physical_cores(), 'True []']
     lines = output_of(OPENMP % (OPENMP_VARIABLES,), **unset, OMP_NUM_THREADS='1').splitlines()
     assert lines == ['0 0', 'True []']
 
@@ -233,13 +236,13 @@ def test_the_users_own_settings_of_openmp_win(monkeypatch, variables, added):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(runtime, '_cores', lambda root='/': set(range(4)))
-    monkeypatch.setattr(runtime, '_cgroup_quota', lambda root: None)
+    monkeypatch.setattr(cores, 'allowed_cores', lambda root='/': set(range(4)))
+    monkeypatch.setattr(cores, 'cgroup_quota', lambda root='/': None)
     monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: {0, 1, 2, 3}, raising=False)
     restored = []
     monkeypatch.setattr(os, 'sched_setaffinity', lambda pid, mask: restored.append(mask), raising=False)
     before = dict(os.environ)
-    with runtime.sharing_the_machine():
+    with threads.openmp_for_shared_machine():
         assert set(os.environ) - set(before) == added
         assert all(os.environ[name] == value for name, value in before.items())
     assert dict(os.environ) == before
@@ -247,10 +250,10 @@ def test_the_users_own_settings_of_openmp_win(monkeypatch, variables, added):
 
 
 def test_a_quota_below_the_cores_leaves_threads_unbound(monkeypatch):
-    monkeypatch.setattr(runtime, '_cores', lambda root='/': set(range(4)))
-    monkeypatch.setattr(runtime, '_cgroup_quota', lambda root: 2)
+    monkeypatch.setattr(cores, 'allowed_cores', lambda root='/': set(range(4)))
+    monkeypatch.setattr(cores, 'cgroup_quota', lambda root='/': 2)
     monkeypatch.setenv('OMP_NUM_THREADS', '2')
-    with runtime.sharing_the_machine():
+    with threads.openmp_for_shared_machine():
         assert 'OMP_PROC_BIND' not in os.environ
 
 
@@ -317,7 +320,7 @@ def v1(folder, quota):
             ('sys/fs/cgroup/%s/cpu.cfs_period_us' % folder, '100000')]
 
 
-@pytest.mark.parametrize('files, cores', [
+@pytest.mark.parametrize('files, count', [
     ([], 8),
     (v2('/a/b'), 8),
     (v2('/a/b', a='max 100000'), 8),
@@ -334,23 +337,23 @@ def v1(folder, quota):
     (v1('cpu,cpuacct/docker/x', '200000'), 2),
     (v1('memory/m', '200000'), 8),
 ])
-def test_the_cgroups_quota_limits_the_cores(monkeypatch, tmp_path, files, cores):
+def test_the_cgroups_quota_limits_the_cores(monkeypatch, tmp_path, files, count):
     monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: set(range(8)), raising=False)
-    assert runtime.physical_cores(machine(tmp_path, 8, files=files)) == cores
+    assert cores.physical_cores(machine(tmp_path, 8, files=files)) == count
 
 
-@pytest.mark.parametrize('allowed, cores', [
+@pytest.mark.parametrize('allowed, count', [
     (range(8), 4), ([0], 1), ([0, 4], 1), ([0, 1], 2), ([1, 2, 5, 6, 7], 3)])
-def test_hyper_threads_of_a_core_count_once_and_only_where_allowed(monkeypatch, tmp_path, allowed, cores):
+def test_hyper_threads_of_a_core_count_once_and_only_where_allowed(monkeypatch, tmp_path, allowed, count):
     monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: set(allowed), raising=False)
     pairs = machine(tmp_path, 8, siblings=lambda cpu: '%d,%d' % (cpu % 4, cpu % 4 + 4))
-    assert runtime.physical_cores(pairs) == cores
+    assert cores.physical_cores(pairs) == count
 
 
 def test_without_topology_or_affinity_each_processor_is_a_core(monkeypatch, tmp_path):
     monkeypatch.delattr(os, 'sched_getaffinity', raising=False)
     monkeypatch.setattr(os, 'cpu_count', lambda: 6)
-    assert runtime.physical_cores(tmp_path) == 6
+    assert cores.physical_cores(tmp_path) == 6
 
 
 # -------------------------------------------------------------------------------------- CUDA
@@ -371,16 +374,16 @@ def test_cuda_libraries_are_loaded_in_order_from_where_pip_puts_them(monkeypatch
     loaded = []
 
     def load(path, mode):
-        loaded.append((os.path.basename(path), mode == runtime.ctypes.RTLD_GLOBAL))
+        loaded.append((os.path.basename(path), mode == ctypes.RTLD_GLOBAL))
         raise OSError('not a library')  # is MXNet's to complain about
 
-    monkeypatch.setattr(runtime.ctypes, 'CDLL', load)
-    runtime.load_cuda_libraries()
+    monkeypatch.setattr(ctypes, 'CDLL', load)
+    cuda_libraries.load_cuda_libraries()
     assert loaded == []  # for the CPU build, there is nothing to load
     cuda_wheel(tmp_path)
-    runtime.load_cuda_libraries()
+    cuda_libraries.load_cuda_libraries()
     assert loaded == [('libcudart.so.11.0', True), ('libcudnn.so.8', True), ('libnccl.so.2', True)]
-    assert runtime.find_cuda_libraries()['libcufft.so.10'] is None
+    assert cuda_libraries.find_cuda_libraries()['libcufft.so.10'] is None
 
 
 def test_a_library_that_cannot_load_is_a_sentence(package, tmp_path):
@@ -395,7 +398,7 @@ def test_a_library_that_cannot_load_is_a_sentence(package, tmp_path):
 
 NEEDS_TWO_LIBRARIES = '''
 import ctypes, sys
-from openatac import libraries
+from openatac.runtime import system_libraries as libraries
 libraries.SYSTEM_LIBRARIES = {'libneeded1.so.1': 'needed1', 'libneeded2.so.1': 'needed2'}
 if sys.argv[1] == 'found':
     libraries.load_system_libraries()
@@ -422,7 +425,7 @@ def test_system_libraries_are_found_among_wheels_under_their_hashed_names(tmp_pa
     assert system.stdout.strip() == '3', system.stderr
 
 
-@pytest.mark.parametrize('library, debian', libraries.SYSTEM_LIBRARIES.items())
+@pytest.mark.parametrize('library, debian', system_libraries.SYSTEM_LIBRARIES.items())
 def test_a_missing_system_library_is_named_with_its_package(package, library, debian):
     path = package(f'raise OSError("{library}: cannot open shared object file")')
     message = run_python('-c', 'import openatac, mxnet', path=path).stderr.splitlines()[-1]
@@ -472,28 +475,28 @@ def gpus(monkeypatch):
             context=types.SimpleNamespace(num_gpus=lambda: len(shown) if seen is None else seen),
             runtime=types.SimpleNamespace(Features=Features))
         monkeypatch.setitem(sys.modules, 'mxnet', mxnet)
-        monkeypatch.setattr(runtime.ctypes, 'CDLL', lambda name: Driver(shown))
+        monkeypatch.setattr(ctypes, 'CDLL', lambda name: Driver(shown))
         monkeypatch.setenv('OMP_NUM_THREADS', '4')
     return put
 
 
 def test_the_driver_tells_names_and_capabilities(monkeypatch):
-    monkeypatch.setattr(runtime.ctypes, 'CDLL', lambda name: Driver([A100, H100]))
-    assert runtime.nvidia_gpus() == [A100, H100]
-    monkeypatch.setattr(runtime.ctypes, 'CDLL', lambda name: Driver([A100], code=100))  # no device
-    assert runtime.nvidia_gpus() == []
+    monkeypatch.setattr(ctypes, 'CDLL', lambda name: Driver([A100, H100]))
+    assert devices.nvidia_gpus() == [A100, H100]
+    monkeypatch.setattr(ctypes, 'CDLL', lambda name: Driver([A100], code=100))  # no device
+    assert devices.nvidia_gpus() == []
 
 
 def test_without_a_driver_there_is_no_gpu(monkeypatch):
     def missing(name):
         raise OSError('%s: cannot open shared object file' % name)
-    monkeypatch.setattr(runtime.ctypes, 'CDLL', missing)
-    assert runtime.nvidia_gpus() == []
+    monkeypatch.setattr(ctypes, 'CDLL', missing)
+    assert devices.nvidia_gpus() == []
 
 
 def test_the_cpu_is_the_default(gpus):
     gpus([A100])
-    assert runtime.contexts() == (['cpu'], 'running on the CPU with 4 threads')
+    assert devices.choose_contexts() == (['cpu'], 'running on the CPU with 4 threads')
 
 
 @pytest.mark.parametrize('variables, words', [
@@ -507,7 +510,7 @@ def test_the_line_tells_the_threads(gpus, monkeypatch, variables, words):
     monkeypatch.delenv('MXNET_OMP_MAX_THREADS', raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert runtime.contexts()[1] == 'running on the CPU ' + words
+    assert devices.choose_contexts()[1] == 'running on the CPU ' + words
 
 
 @pytest.mark.parametrize('cuda, problem', [
@@ -515,45 +518,45 @@ def test_the_line_tells_the_threads(gpus, monkeypatch, variables, words):
     (True, 'GPU 0,1 was asked for, but MXNet sees no GPU')])
 def test_without_a_gpu_the_cpu_takes_over_or_a_sentence_says_why(gpus, cuda, problem):
     gpus([], cuda=cuda)
-    assert runtime.contexts('0,1') == (['cpu'], 'running on the CPU with 4 threads (%s)' % problem)
+    assert devices.choose_contexts('0,1') == (['cpu'], 'running on the CPU with 4 threads (%s)' % problem)
     with pytest.raises(DeviceError) as error:
-        runtime.contexts('0,1', fall_back=False)
+        devices.choose_contexts('0,1', fall_back=False)
     assert str(error.value) == problem
 
 
 def test_gpus_are_named_in_the_line(gpus):
     gpus([A100, RTX_4090])
-    assert runtime.contexts('1, 0') == (['gpu1', 'gpu0'], 'running on GPU 1 (RTX 4090), 0 (A100)')
+    assert devices.choose_contexts('1, 0') == (['gpu1', 'gpu0'], 'running on GPU 1 (RTX 4090), 0 (A100)')
 
 
 def test_gpus_that_only_mxnet_shows_have_no_name(gpus):
     gpus([], seen=1)
-    assert runtime.contexts('0') == (['gpu0'], 'running on GPU 0 (unnamed)')
+    assert devices.choose_contexts('0') == (['gpu0'], 'running on GPU 0 (unnamed)')
 
 
 def test_an_index_that_does_not_exist_is_told(gpus):
     gpus([A100, A100])
     with pytest.raises(DeviceError, match='GPU 2 was asked for, but MXNet sees 2: choose from 0 to 1'):
-        runtime.contexts('0,2')
+        devices.choose_contexts('0,2')
 
 
 @pytest.mark.parametrize('gpu, capability, torch', [
     (H100, '9.0', True), (('B200', 10, 0), '10.0', True), (K80, '3.7', False)])
 def test_a_gpu_without_code_in_mxnet_is_told_before_it_is_used(gpus, gpu, capability, torch):
     gpus([A100, gpu])
-    assert runtime.contexts('0')[0] == ['gpu0']
+    assert devices.choose_contexts('0')[0] == ['gpu0']
     with pytest.raises(DeviceError) as error:
-        runtime.contexts('0,1')
+        devices.choose_contexts('0,1')
     assert str(error.value).startswith('GPU 1 (%s) has compute capability %s, and' % (gpu[0], capability))
     assert ("--engine torch (pip install 'openatac[torch]')" in str(error.value)) == torch
 
 
 @pytest.mark.parametrize('text, indices', [('', []), ('0', [0]), ('0,1', [0, 1]), (' 3 , 1,', [3, 1])])
 def test_gpu_lists(text, indices):
-    assert runtime.parse_gpus(text) == indices
+    assert devices.parse_gpus(text) == indices
 
 
 @pytest.mark.parametrize('text', ['one', '-1', '0,0', '1.5', '0;1', '²', '0x1'])
 def test_texts_that_are_no_gpu_list(text):
     with pytest.raises(ValueError, match='is not a list of GPU indices like 0,1'):
-        runtime.parse_gpus(text)
+        devices.parse_gpus(text)

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from openatac.data.photo_batches import first_iteration
+from openatac.data.photos.batches import first_iteration
 from openatac.training.schedule import decay_epochs, step_schedule, warmup_schedule
 from tests.oracle import CASES
 

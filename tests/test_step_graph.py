@@ -1,5 +1,4 @@
 """The graph of a whole training step: what MXNet's own gradients compute, in other operators."""
-import json
 import os
 
 import mxnet as mx
@@ -7,11 +6,12 @@ import numpy as np
 import pytest
 from mxnet import autograd, gluon
 
+from openatac.backends.mxnet.cpu_step import CpuStep
+from openatac.backends.mxnet.engine import MxnetEngine
+from openatac.backends.mxnet.objective import MxnetObjective
+from openatac.graph.nodes import Graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.resnet_v1b import ResNet50_v1bATAC
-from openatac.training.cpu_step import CpuStep
-from openatac.training.gluon_engine import GluonEngine
-from openatac.training.objective import Objective
 from tests.fresh_python import output_of
 
 OPTIMIZER = {'learning_rate': 0.1, 'momentum': 0.9, 'wd': 1e-4}
@@ -92,15 +92,16 @@ def test_other_networks_have_none(name):
 
 def test_no_gate_is_left_to_mxnet():
     net, shape = made('ATAC')
-    operators = [node['op'] for node in json.loads(CpuStep.of(net, shape).graph.tojson())['nodes']]
+    operators = [node.operator for node in Graph.of(CpuStep.of(net, shape).graph).nodes()]
     assert 'broadcast_mul' not in operators and 'Convolution' in operators
-    kept = [node['op'] for node in json.loads(net(mx.sym.var('data')).tojson())['nodes']]
+    kept = [node.operator for node in Graph.of(net(mx.sym.var('data'))).nodes()]
     assert kept.count('broadcast_mul') == 7, 'the network itself has the published graph'
 
 
 def trained(by_graph, **objective):
     net, shape = made('ATAC')
-    engine = GluonEngine(net, [mx.cpu()], 'nag', OPTIMIZER, shape, seed=3, objective=Objective(**objective))
+    objective = MxnetObjective(**objective)
+    engine = MxnetEngine(net, [mx.cpu()], 'nag', OPTIMIZER, shape, seed=3, objective=objective)
     assert engine._step is not None
     if not by_graph:
         engine._step, engine._training_net = None, net
@@ -123,7 +124,8 @@ def test_a_run_learns_the_same(objective):
 def test_a_teacher_is_left_to_mxnet():
     net, shape = made('ATAC')
     teacher, _ = made('ATAC')
-    engine = GluonEngine(net, [mx.cpu()], 'nag', OPTIMIZER, shape, objective=Objective(10, teacher=teacher))
+    objective = MxnetObjective(10, teacher=teacher)
+    engine = MxnetEngine(net, [mx.cpu()], 'nag', OPTIMIZER, shape, objective=objective)
     assert engine._step is None
     engine.train_batch(np.zeros((2, *shape), 'float32'), np.array([1, 2]), 0.1)
     assert np.isfinite(engine.read_metrics().loss)

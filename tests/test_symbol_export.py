@@ -5,8 +5,8 @@ import pytest
 from mxnet import autograd
 
 from openatac import get_model
-from openatac.deploy.symbol import export_symbol, load_symbol
 from openatac.errors import OpenatacError
+from openatac.export.symbol_files import export_symbol, load_symbol
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Batches made on the device against those of openatac.data.loader, bit for bit."""
+"""Batches made on the device against those of openatac.data.batches, bit for bit."""
 import itertools
 
 import numpy as np
@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip('torch')
 
-from openatac.data.imageset import ImageSet  # noqa: E402
-from openatac.data.loader import EvaluationBatches, TrainingBatches  # noqa: E402
-from openatac.engines.torch_batches import DeviceEvaluationBatches, DeviceTrainingBatches  # noqa: E402
+from openatac.backends.torch.batches import DeviceEvaluationBatches, DeviceTrainingBatches  # noqa: E402
+from openatac.data.batches import EvaluationBatches, TrainingBatches  # noqa: E402
+from openatac.data.image_set import ImageSet  # noqa: E402
 from openatac.errors import DataError  # noqa: E402
 
 COUNT, BATCH = 37, 8

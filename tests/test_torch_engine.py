@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from mxnet import autograd, gluon
 
-from openatac.engines.gluon_graph import export_graph
-from openatac.engines.params_file import read_params, write_params
+from openatac.backends.loss_scale import LossScale
+from openatac.backends.mxnet.engine import MxnetEngine
 from openatac.errors import DeviceError
+from openatac.graph.structural import export_graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC
-from openatac.training.gluon_engine import GluonEngine
-from openatac.training.loss_scale import LossScale
+from openatac.models.params_file import read_params, write_params
 from tests.fresh_python import output_of
 
 torch = pytest.importorskip('torch')
@@ -21,9 +21,9 @@ pytestmark = pytest.mark.usefixtures('one_torch_thread')
 
 from torch._dynamo.exc import TorchDynamoException  # noqa: E402
 
-from openatac.engines import nag  # noqa: E402  (they need torch)
-from openatac.engines.torch_engine import TorchEngine  # noqa: E402
-from openatac.engines.torch_graph import to_torch  # noqa: E402
+from openatac.backends.torch import nag  # noqa: E402  (they need torch)
+from openatac.backends.torch.engine import TorchEngine  # noqa: E402
+from openatac.backends.torch.graph import to_torch  # noqa: E402
 
 OPTIMIZER = {'learning_rate': 0.01, 'momentum': 0.9, 'wd': 1e-2}
 UNDECAYED = ('gamma', 'beta', 'bias')  # those of --no-wd
@@ -48,7 +48,7 @@ def network(dtype='float32', **settings):
 def gluon_engine(net):
     for name, parameter in net._collect_params_with_prefix().items():
         parameter.wd_mult = 0.0 if name.endswith(UNDECAYED) else 1.0
-    return GluonEngine(net, [mx.cpu()], 'nag', OPTIMIZER, (3, 32, 32), seed=3, top5=True)
+    return MxnetEngine(net, [mx.cpu()], 'nag', OPTIMIZER, (3, 32, 32), seed=3, top5=True)
 
 
 def engine(net=None, device='cpu', **settings):
@@ -303,8 +303,8 @@ def test_without_mxnet(tmp_path):
 import sys
 sys.modules['mxnet'] = None
 import numpy as np
-from openatac.engines.torch_engine import TorchEngine
-from openatac.engines.torch_graph import to_torch
+from openatac.backends.torch.engine import TorchEngine
+from openatac.backends.torch.graph import to_torch
 trained = TorchEngine(to_torch({0!r} + '-symbol.json'), 'cpu',
                       {{'learning_rate': 0.01, 'momentum': 0.9, 'wd': 1e-2}})
 random = np.random.RandomState(0)

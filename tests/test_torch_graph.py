@@ -9,12 +9,13 @@ import pytest
 from mxnet import autograd, gluon
 
 from openatac import get_model, get_model_list
-from openatac.deploy.symbol import export_symbol
-from openatac.engines.gluon_graph import export_graph
-from openatac.engines.params_file import read_params, write_params
 from openatac.errors import OpenatacError, ParameterFileError
+from openatac.export.symbol_files import export_symbol
+from openatac.graph.nodes import Graph
+from openatac.graph.structural import export_graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.cifar_resnet18 import CIFARResNet18
+from openatac.models.params_file import read_params, write_params
 from openatac.models.resnet_v1b import SELF_ATTENTIONS, ResNet50_v1bATAC
 from openatac.nn.activations import ACTIVATIONS
 from openatac.nn.attention import ATTENTIONS, GatherExcite
@@ -24,8 +25,8 @@ from tests.fresh_python import output_of, run_python
 torch = pytest.importorskip('torch')
 pytestmark = pytest.mark.usefixtures('one_torch_thread')
 
-from openatac.engines import torch_operators  # noqa: E402  (they need torch)
-from openatac.engines.torch_graph import to_gluon, to_torch  # noqa: E402
+from openatac.backends.torch import operators  # noqa: E402  (they need torch)
+from openatac.backends.torch.graph import to_gluon, to_torch  # noqa: E402
 
 CIFAR = partial(ResNet20V2ATAC, layers=(1, 1, 1))
 CIFAR18 = partial(CIFARResNet18, layers=(1, 1, 1, 1), channels=(16, 32, 32, 64))
@@ -161,9 +162,9 @@ def test_all_networks_of_the_zoo_have_a_form():
     """But for those that only repeat the blocks of a smaller one."""
     names = [name for name in get_model_list() if '_v2_' not in name or name.startswith('cifar_resnet8_')]
     for name in names:
-        for node in json.loads(get_model(name)(mx.sym.var('data')).tojson())['nodes']:
-            if node['op'] != 'null':
-                torch_operators.find_operator(node)
+        for node in Graph.of(get_model(name)(mx.sym.var('data'))).nodes():
+            if not node.is_variable:
+                operators.find_operator(node)
 
 
 # ------------------------------------------------------------------------------ single operators
@@ -222,6 +223,12 @@ def test_pooling(kind, settings):
     same_values(mx.sym.Pooling(X, pool_type=kind, **settings), data=(2, 3, 7, 8))
 
 
+@pytest.mark.parametrize('settings', [{'global_pool': True},
+                                      {'kernel': (3, 3), 'stride': (2, 2), 'pad': (1, 1)}])
+def test_sum_pooling(settings):
+    same_values(mx.sym.Pooling(X, pool_type='sum', **settings), data=(2, 3, 7, 8))
+
+
 @pytest.mark.parametrize('symbol, data, other', [
     (mx.sym.dot(X, Y), (3, 4), (4, 5)),
     (mx.sym.dot(X, Y), (2, 3, 4), (4, 5, 6)),
@@ -275,6 +282,8 @@ def test_operators_of_two_arrays(symbol, data, other):
     (mx.sym.contrib.AdaptiveAvgPooling2D(X, output_size=(2, 3)), (2, 3, 5, 7)),
     (mx.sym.pick(X, mx.sym.argmax(X, axis=2), axis=2, keepdims=True), (2, 3, 4)),
     (mx.sym.BlockGrad(X) * X, (2, 3)),
+    (mx.sym.mean(X, axis=0), (2, 3, 4)), (mx.sym.mean(X, axis=(1, 2), keepdims=True), (2, 3, 4)),
+    (mx.sym.mean(X), (2, 3, 4)),
     (mx.sym.Cast(mx.sym.Cast(X, dtype='float16'), dtype='float64'), (2, 3)),
 ])
 def test_operators_of_one_array(symbol, shape):
@@ -426,7 +435,7 @@ def test_without_mxnet(net, tmp_path):
 import sys
 sys.modules['mxnet'] = None
 import numpy, torch
-from openatac.engines.torch_graph import to_gluon, to_torch
+from openatac.backends.torch.graph import to_gluon, to_torch
 module = to_torch({0!r} + '-symbol.json')
 x = torch.tensor(numpy.load({1!r}))
 numpy.save({2!r}, module.eval()(x).detach().numpy())
@@ -441,7 +450,7 @@ to_gluon(module, {0!r} + '-0001.params')
 
 
 def test_without_torch():
-    result = run_python('-c', 'import sys; sys.modules["torch"] = None\nimport openatac.engines.torch_graph')
+    result = run_python('-c', 'import sys; sys.modules["torch"] = None\nimport openatac.backends.torch.graph')
     assert result.stderr.splitlines()[-1] == (
         "ModuleNotFoundError: PyTorch is not installed: run pip install 'openatac[torch]'")
 

@@ -8,9 +8,9 @@ from mxnet import autograd, gluon
 
 torch = pytest.importorskip('torch')
 
-from openatac.engines.torch_graph import to_torch  # noqa: E402  (they need torch)
-from openatac.engines.torch_objective import TorchObjective  # noqa: E402
-from openatac.training.objective import Objective  # noqa: E402
+from openatac.backends.mxnet.objective import MxnetObjective  # noqa: E402
+from openatac.backends.torch.graph import to_torch  # noqa: E402  (they need torch)
+from openatac.backends.torch.objective import TorchObjective  # noqa: E402
 
 CLASSES, BATCH = 7, 6
 RNG = np.random.RandomState(0)
@@ -35,9 +35,9 @@ def both(smoothing=0.0, mixup=0.0, teaches=False, **settings):
     """(Objective, TorchObjective) of the same settings."""
     settings = dict(settings, smoothing=smoothing, mixup=mixup, mixup_iterations=10, classes=CLASSES)
     if not teaches:
-        return Objective(**settings), TorchObjective(**settings)
+        return MxnetObjective(**settings), TorchObjective(**settings)
     net = teacher_network()
-    return Objective(teacher=net, **settings), TorchObjective(teacher=to_torch(net), **settings)
+    return MxnetObjective(teacher=net, **settings), TorchObjective(teacher=to_torch(net), **settings)
 
 
 def close(ours, theirs, rel=1e-6):

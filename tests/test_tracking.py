@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from openatac.training import tracking
+from openatac.training.tracking.trackers import HistoryPicture, TensorBoard
 from tests.scripts import metrics_of, run_script, the_error
 
 STAND_IN = '''
@@ -148,7 +148,7 @@ def test_a_missing_package_is_a_sentence_before_training(tmp_path, cifar10, flag
 def test_a_run_without_matplotlib_has_no_picture_and_says_so(tmp_path, monkeypatch, caplog):
     for name in ('matplotlib.figure', 'matplotlib.backends.backend_agg'):
         monkeypatch.setitem(sys.modules, name, None)
-    tracking.HistoryPicture(str(tmp_path), 'title').finish([], {})
+    HistoryPicture(str(tmp_path), 'title').finish([], {})
     assert "pip install 'openatac[demo]'" in caplog.text and not os.listdir(tmp_path)
 
 
@@ -157,7 +157,7 @@ def test_the_real_tensorboard_writer(tmp_path):
     from tensorboardX.proto.event_pb2 import Event
 
     def write(first, last):
-        writer = tracking.TensorBoard(str(tmp_path / 'events'), first)
+        writer = TensorBoard(str(tmp_path / 'events'), first)
         history = [{'epoch': number, 'iteration': number + 1, 'val_loss': 0.5} for number in range(last)]
         for number in range(first, last):
             writer.interval(number + 1, {'loss': 0.25})

@@ -10,12 +10,16 @@ import numpy as np
 import pytest
 
 import train_imagenet
-from openatac import cli
+from openatac import cli, options
+from openatac.commands.train import parse
 from openatac.models.resnet_v1b import ResNet50_v1bATAC
+from openatac.training.config import ImagenetConfig
+from openatac.training.recipes import IMAGENET
 from openatac.training.schedule import warmup_schedule
 from tests.photo_sets import write_data_dir, write_photos
 from tests.scripts import (
     call_script,
+    config_of,
     finish,
     json_of,
     log_of,
@@ -121,7 +125,7 @@ def test_what_a_run_leaves(whole):
 
 
 def test_the_best_network_is_exported(photos, tmp_path):
-    from openatac.deploy.symbol import load_symbol
+    from openatac.export.symbol_files import load_symbol
     folder = train(tmp_path / 'run', photos, '--num-epochs', 1, '--export', tmp_path / 'export' / 'net')
     net = ResNet50_v1bATAC(classes=2)
     net.load_parameters(os.path.join(folder, 'best.params'))
@@ -222,9 +226,9 @@ def test_a_teacher_of_gluoncv_with_local_parameters(photos, tmp_path):
 
 def test_sync_batch_norm_has_the_same_parameters():
     """It needs two GPUs to run; the network that is built for them is checked here."""
-    from openatac.training.imagenet_network import build_network
-    args = train_imagenet.parser().parse_args(['--syncbn', '--num-gpus', '2', '--r', '2'])
-    net, plain = build_network(args), ResNet50_v1bATAC()
+    from openatac.training.network import build_network
+    net, _ = build_network(config_of(train_imagenet, '--syncbn', '--num-gpus', 2, '--r', 2))
+    plain = ResNet50_v1bATAC()
     assert isinstance(net.layer1[0].bn1, mx.gluon.contrib.nn.SyncBatchNorm)
     assert [(k, p.shape) for k, p in net._collect_params_with_prefix().items()] == [
         (k, p.shape) for k, p in plain._collect_params_with_prefix().items()]
@@ -237,10 +241,10 @@ def test_sync_batch_norm_has_the_same_parameters():
     (['--attention', 'se', '--self-attention', 'aa'], 'resnet50_v1b_se_aa', 'layer2.0.conv2.', None),
 ])
 def test_what_the_network_flags_build(flags, name, parameter, shape):
-    from openatac.training.imagenet_network import build_network, model_name
-    args = train_imagenet.parser().parse_args(['--act-type', 'relu', *flags])
-    parameters = build_network(args)._collect_params_with_prefix()
-    assert model_name(args) == name
+    from openatac.training.network import build_network
+    net, built = build_network(config_of(train_imagenet, '--act-type', 'relu', *flags))
+    parameters = net._collect_params_with_prefix()
+    assert built == name
     if shape:
         assert parameters[parameter].shape == shape
     else:  # not the convolution
@@ -310,11 +314,15 @@ def test_the_published_command_asks_for_its_gpus_and_gives_the_cpu_form(tmp_path
     error = the_error(call_script(*PUBLISHED, script=train_imagenet), capsys.readouterr().err)
     assert 'GPU 0,1 was asked for, but' in error
     command = error.split('the command is: python train_imagenet.py ')[1].split()
-    args = train_imagenet.parser().parse_args(command)
-    assert (args.num_gpus, args.dtype, args.batch_size, args.lr) == (0, 'float32', 128, 0.075)
-    recipe = vars(train_imagenet.parse_with_recipe(
-        train_imagenet.parser(), train_imagenet.IMAGENET, ['--recipe', 'imagenet_atac']))
-    published = vars(train_imagenet.parser().parse_args(PUBLISHED))
+    config = config_of(train_imagenet, *command)
+    assert (config.training.num_gpus, config.compute.dtype, config.training.batch_size,
+            config.training.lr) == (0, 'float32', 128, 0.075)
+
+
+def test_the_recipe_is_the_published_command():
+    given = parse(train_imagenet.parser(), ImagenetConfig, IMAGENET, ['--recipe', 'imagenet_atac'])
+    recipe = options.values(given.config)
+    published = options.values(config_of(train_imagenet, *PUBLISHED))
     assert {name: value for name, value in recipe.items() if published[name] != value} == {
         'recipe': 'imagenet_atac', 'save_dir': 'params', 'logging_file': 'train_imagenet.log'}
 
@@ -355,7 +363,7 @@ def wrong_runs(photos, records, folder):
     cli.main(['pack', write_photos(folder + '/three', classes=3), folder + '/three'])
     os.remove(folder + '/three.classes')
     yield 'the index of another file', record_flags(records, rec_train_idx='val.idx'), 'val.idx'
-    yield 'an index that is none', record_flags(records, rec_val_idx='val.classes'), 'val.classes is no index'
+    yield 'an index that is none', record_flags(records, rec_val_idx='val.classes'), 'val.classes is not'
     yield 'a class list of another length', ['--num-classes', 3, *record_flags(records)], 'has 2 classes'
     yield 'labels out of range', record_flags(records, rec_train=folder + '/three.rec'), 'has the label 2'
     yield 'no record file', ['--use-rec', '--rec-train', folder + '/none.rec'], 'none.rec'

@@ -12,9 +12,9 @@ import pytest
 import openatac
 import train_imagenet
 from openatac import cli
-from openatac.deploy.symbol import load_symbol
-from openatac.engines.params_file import read_params, write_params
+from openatac.export.symbol_files import load_symbol
 from openatac.models.parameters import load_parameters
+from openatac.models.params_file import read_params, write_params
 from tests.cifar_slice import write_slice
 from tests.fresh_python import run_python
 from tests.photo_sets import write_data_dir

@@ -1,1 +1,1 @@
-"""Images: read, ordered, augmented."""
+"""Data sets of images: downloaded, read, augmented and put into batches; photographs in photos/."""

@@ -1,35 +1,31 @@
 """CIFAR-10 and CIFAR-100 (Krizhevsky, 2009, https://www.cs.toronto.edu/~kriz/cifar.html).
 
-Both are published twice: as binary records and as Python pickles, each in an archive. All four
-forms are read where they lie, and what lies nowhere is downloaded. A binary record is the label
-bytes (CIFAR-10 has one, CIFAR-100 the superclass and then the class) and 3,072 bytes of pixels:
-the red, the green and the blue plane, 32 rows of 32 each.
+Both are published in two forms, binary records and Python pickles, each in an archive. Archives and unpacked
+folders of both forms are read where they are, and missing data is downloaded. A binary record has the label
+bytes (CIFAR-10 has one, CIFAR-100 the superclass and then the class) and 3,072 bytes of pixels: the red, the
+green and the blue plane, 32 rows of 32 each.
 """
-import contextlib
-import functools
-import gzip
 import logging
 import os
 import shutil
-import tarfile
 import uuid
-import zlib
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
-from openatac.data.download import fetch, file_md5
-from openatac.data.imageset import ImageSet
+from openatac.data import archives
+from openatac.data.archives import File, open_files
+from openatac.data.download import fetch
+from openatac.data.image_set import ImageSet
 from openatac.data.plain_pickle import read_plain_pickle
 from openatac.errors import DataError
-from openatac.inputs import MEGABYTE, open_input
+from openatac.files.reading import MEGABYTE
 
 HOME = 'https://www.cs.toronto.edu/~kriz/'
 SHAPE = (3, 32, 32)
 PIXELS = 3072
 TRAINING_IMAGES, TEST_IMAGES = 50000, 10000
-LARGEST = 1024 * MEGABYTE  # of a file, and of what an archive unpacks to; the published ones have 186
 
 MD5 = {
     'cifar-10-binary.tar.gz': 'c32a1d4ab5d03f1284b67883e8d87530',
@@ -38,43 +34,39 @@ MD5 = {
     'cifar-100-python.tar.gz': 'eb9058c3a382ffc7106e4002c42a8d85',
 }
 
-_logger = logging.getLogger('openatac')
+log = logging.getLogger('openatac')
 
 
 class _Labels(NamedTuple):
-    """One kind of label: its key in the Python files, and the classes with the file that lists them."""
+    """One kind of label: its key in the Python files, and the file that lists the names of its classes."""
+
     key: str
     listing: str
     names: tuple[str, ...]
 
 
 class _Form(NamedTuple):
-    """One of the two forms of a data set: the folder in the archive, and the files in the folder."""
+    """One of the two forms of a data set: the archive, the folder in it, and the files in the folder."""
+
     archive: str
     folder: str
     train: tuple[str, ...]
     test: tuple[str, ...]
 
     @property
-    def files(self):
+    def files(self) -> tuple[str, ...]:
         return self.train + self.test
 
 
 class _DataSet(NamedTuple):
-    """labels: by kind, in the order of the bytes at the head of a binary record."""
+    """``labels`` are in the order of their bytes at the start of a binary record."""
+
     labels: dict[str, _Labels]
     binary: _Form
     python: _Form
 
 
-class _File(NamedTuple):
-    """A readable file of a folder or an archive."""
-    label: str
-    size: int
-    open: Callable
-
-
-def _labels(key, listing, names):
+def _labels(key: str, listing: str, names: str) -> _Labels:
     return _Labels(key, listing, tuple(names.split()))
 
 
@@ -110,12 +102,13 @@ _DATASETS = {
 }
 
 
-def class_names(name, labels='fine'):
-    """The names of the classes of cifar10 or cifar100 (``labels``: fine or coarse), in their order."""
+def class_names(name: str, labels: str = 'fine') -> list[str]:
+    """Return the published class names of cifar10 or cifar100 (``labels``: fine or coarse), by index."""
     return list(_DATASETS[name].labels[labels].names)
 
 
-def load_cifar(name, folder=None, train=True, labels='fine', url=None, progress=False):
+def load_cifar(name: str, folder: Optional[str] = None, train: bool = True, labels: str = 'fine',
+               url: Optional[str] = None, progress: bool = False) -> ImageSet:
     """Return the training or the test images of CIFAR-10 or CIFAR-100.
 
     Parameters
@@ -123,13 +116,11 @@ def load_cifar(name, folder=None, train=True, labels='fine', url=None, progress=
     name : str
         'cifar10' or 'cifar100'.
     folder : str, optional
-        Where the data is: a folder with the .bin files or the Python files themselves, or with
-        the published folders or archives; or the path of an archive. A binary folder is
-        preferred to a Python one, and a folder to an archive. By default Gluon's own folder,
-        ``$MXNET_HOME/datasets/NAME`` or ``~/.mxnet/datasets/NAME``. If the data is not there
-        it is downloaded to there.
+        Where the data is: a folder that has the .bin files or the Python files, the published folders or the
+        archives; or the path of an archive. A binary folder is preferred to a Python one, and a folder to an
+        archive. By default Gluon's own folder (see `gluon_folder`). Missing data is downloaded to there.
     train : bool
-        The training images (50,000 if the files are whole), or the test images (10,000).
+        Whether to return the training images (50,000 of the published files) or the test images (10,000).
     labels : str
         'fine', or for CIFAR-100 also 'coarse', the 20 superclasses.
     url : str, optional
@@ -146,57 +137,56 @@ def load_cifar(name, folder=None, train=True, labels='fine', url=None, progress=
     Raises
     ------
     DataError
-        If the data is missing and cannot be downloaded, or is damaged, or is not what its name
-        says.
+        If the data is missing and cannot be downloaded, is damaged or is not what its name says.
     """
     dataset = _DATASETS.get(name)
     if dataset is None:
         raise DataError(f'there is no data set {name!r}; choose one of: {", ".join(_DATASETS)}')
     if labels not in dataset.labels:
         raise DataError(f'{name} has no {labels!r} labels; choose one of: {", ".join(dataset.labels)}')
-    place = find_cifar(name, folder) or _download(dataset, _folder(name, folder), url, progress)
-    with _opened(place) as files:
-        images, classes = _read(dataset, files, place, train, labels)
+    path = find_cifar(name, folder) or _download(dataset, _folder(name, folder), url, progress)
+    with open_files(path, MD5.values()) as files:
+        images, classes = _read(dataset, files, path, train, labels)
         names = _class_names(files, dataset.labels[labels])
     published = TRAINING_IMAGES if train else TEST_IMAGES
     if len(images) != published:
-        _logger.info('%s holds %d %s images of %s instead of %d', place, len(images),
+        log.info('%s has %d %s images of %s instead of %d', path, len(images),
                      'training' if train else 'test', name, published)
     return ImageSet(images, classes, names)
 
 
 # Where the files are.
 
-def find_cifar(name, folder=None):
-    """The folder or archive that `load_cifar` would read, or None if it would have to download."""
+def find_cifar(name: str, folder: Optional[str] = None) -> Optional[str]:
+    """Return the folder or archive that `load_cifar` would read, or None if it would have to download one."""
     folder, dataset = _folder(name, folder), _DATASETS[name]
     if os.path.isfile(folder):
         return folder
     forms = (dataset.binary, dataset.python)
     for form in forms:
-        for place in (folder, os.path.join(folder, form.folder)):
-            if any(os.path.isfile(os.path.join(place, file)) for file in form.files):
-                return place
+        for path in (folder, os.path.join(folder, form.folder)):
+            if any(os.path.isfile(os.path.join(path, file)) for file in form.files):
+                return path
     archives = (os.path.join(folder, form.archive) for form in forms)
     return next(filter(os.path.isfile, archives), None)
 
 
-def _folder(name, folder):
+def _folder(name: str, folder: Optional[str]) -> str:
     return gluon_folder(name) if folder is None else os.path.expanduser(folder)
 
 
-def gluon_folder(name):
-    """Where Gluon keeps that data set: ``$MXNET_HOME/datasets/NAME`` or ``~/.mxnet/datasets/NAME``."""
+def gluon_folder(name: str) -> str:
+    """Gluon's folder for that data set: ``$MXNET_HOME/datasets/NAME`` or ``~/.mxnet/datasets/NAME``."""
     home = os.environ.get('MXNET_HOME') or os.path.join(os.path.expanduser('~'), '.mxnet')
     return os.path.join(home, 'datasets', name)
 
 
-def _download(dataset, folder, url, progress):
-    """Download the binary archive, unpack what is needed, and return the folder of that."""
+def _download(dataset: _DataSet, folder: str, url: Optional[str], progress: bool) -> str:
+    """Download the binary archive, unpack the files that are needed, and return their folder."""
     form = dataset.binary
     if folder.endswith('.tar.gz'):
         raise DataError(f'there is no archive {folder}')
-    state = f'holds no {form.folder}' if os.path.isdir(folder) else 'does not exist'
+    state = f'has no {form.folder}' if os.path.isdir(folder) else 'does not exist'
     url = url or os.environ.get('OPENATAC_DATA_URL') or HOME
     try:
         archive = fetch(url.rstrip('/') + '/' + form.archive, os.path.join(folder, form.archive),
@@ -204,14 +194,14 @@ def _download(dataset, folder, url, progress):
     except DataError as error:
         raise DataError(f'{folder} {state}; {error}') from error
     target = os.path.join(folder, form.folder)
-    with _opened(archive) as files:
+    with open_files(archive, MD5.values()) as files:
         _unpack(files, form.files + tuple(kind.listing for kind in dataset.labels.values()), target)
     return target
 
 
-def _unpack(files, wanted, target):
-    """Write the wanted files into a new folder, which gets its name when it is complete."""
-    folder = f'{target}.{uuid.uuid4().hex}'     # ours alone: others may be unpacking too
+def _unpack(files: dict[str, File], wanted: Sequence[str], target: str) -> None:
+    """Write the wanted files to a new folder, which gets its name when it is complete."""
+    folder = f'{target}.{uuid.uuid4().hex}'  # ours alone: others may be unpacking too
     try:
         os.mkdir(folder)
         for name in files:
@@ -222,98 +212,29 @@ def _unpack(files, wanted, target):
                     os.fsync(copy.fileno())
         os.rename(folder, target)
     except OSError:
-        if not os.path.isfile(os.path.join(target, wanted[0])):     # unless another was faster
+        if not os.path.isfile(os.path.join(target, wanted[0])):  # unless another process was faster
             raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-# Folders and archives, alike: name of a file -> _File.
+# What the files contain. Images are uint8 (N, 3, 32, 32) and labels int32 (N,).
 
-@contextlib.contextmanager
-def _opened(place):
-    """The files of a folder or an archive; whatever cannot be read in it is a DataError."""
-    try:
-        if os.path.isdir(place):
-            yield _folder_files(place)
-        else:
-            with _opened_archive(place) as archive:
-                yield _archive_files(archive, place)
-    except OSError as error:
-        raise DataError(f'cannot use {error.filename or place}: {error.strerror or error}') from error
-
-
-@contextlib.contextmanager
-def _opened_archive(place):
-    if file_md5(place) not in MD5.values():
-        _logger.warning('%s is not the published archive (its MD5 differs)', place)
-    try:
-        with open_input(place) as file, gzip.GzipFile(fileobj=file) as unpacked, \
-                tarfile.open(fileobj=_Unpacked(unpacked), mode='r:') as archive:
-            yield archive
-    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError,
-            OverflowError) as error:
-        raise DataError(f'{place} is no whole tar.gz archive ({error}); get it again') from error
-
-
-class _Unpacked:
-    """What a .gz file unpacks to, for tarfile to read: nothing beyond `LARGEST` bytes is ever made."""
-
-    def __init__(self, file):
-        self._file = file
-        self.tell = file.tell
-
-    def read(self, size):
-        self._check(self.tell() + size)
-        return self._file.read(size)
-
-    def seek(self, offset):
-        self._check(offset)
-        return self._file.seek(offset)
-
-    def _check(self, end):
-        if end > LARGEST:
-            raise ValueError(f'it unpacks to more than the limit of {LARGEST // MEGABYTE} MB')
-
-
-def _folder_files(folder):
-    paths = {name: os.path.join(folder, name) for name in os.listdir(folder)}
-    return {name: _File(path, os.path.getsize(path), functools.partial(open_input, path, LARGEST))
-            for name, path in paths.items() if os.path.isfile(path)}
-
-
-def _archive_files(archive, place):
-    """In the order of the archive, which is slow to read in any other one."""
-    files = {}
-    for member in archive:
-        label = f'{member.name} in {place}'
-        if os.path.isabs(member.name) or '..' in member.name.split('/'):
-            raise DataError(f'{label} points out of its archive, which no published archive does')
-        if member.issparse() or not (member.isreg() or member.isdir()):
-            raise DataError(f'{label} is a link or a device, which no published archive holds')
-        if member.isreg():
-            files[os.path.basename(member.name)] = _File(
-                label, member.size, functools.partial(archive.extractfile, member))
-    while archive.fileobj.read(tarfile.RECORDSIZE):     # to the end, where gzip keeps its checksum
-        pass
-    return files
-
-
-# What is in the files.
-
-def _read(dataset, files, place, train, kind):
-    """The images (N, 3, 32, 32) and the labels (N,) in the form that is there."""
+def _read(dataset: _DataSet, files: dict[str, File], path: str, train: bool,
+          kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the images and their labels of one kind, in the form that is there."""
     for form, read in ((dataset.binary, _read_binary), (dataset.python, _read_python)):
         if any(name in files for name in form.files):
             wanted = form.train if train else form.test
             for name in wanted:
                 if name not in files:
-                    raise DataError(f'{place} lacks the file {name}')
+                    raise DataError(f'{path} lacks the file {name}')
             return read(dataset, files, wanted, kind)
-    raise DataError(f'{place} holds no {dataset.binary.test[0]} and no other file of this data set')
+    raise DataError(f'{path} has no {dataset.binary.test[0]} and no other file of this data set')
 
 
-def _read_binary(dataset, files, wanted, kind):
+def _read_binary(dataset: _DataSet, files: dict[str, File], wanted: Sequence[str],
+                 kind: str) -> tuple[np.ndarray, np.ndarray]:
     head = len(dataset.labels)
     counts = [_count_records(files[name], head + PIXELS) for name in wanted]
     records = np.empty((sum(counts), head + PIXELS), np.uint8)
@@ -327,63 +248,65 @@ def _read_binary(dataset, files, wanted, kind):
     return records[:, head:].reshape(-1, *SHAPE), records[:, column].astype(np.int32)
 
 
-def _count_records(file, record):
-    count, over = divmod(file.size, record)
-    if file.size > LARGEST:
-        raise DataError(f'{file.label} is larger than the limit of {LARGEST // MEGABYTE} MB')
+def _count_records(file: File, record: int) -> int:
+    """Return the number of records of ``record`` bytes in the file."""
+    count, rest = divmod(file.size, record)
+    if file.size > archives.LARGEST:
+        raise DataError(f'{file.label} is larger than the limit of {archives.LARGEST // MEGABYTE} MB')
     if not file.size:
         raise DataError(f'{file.label} is empty')
-    if over:
-        raise DataError(f'{file.label} is no whole number of records of {record} bytes ({over} bytes are '
-                        'over); is it truncated, or of another data set?')
+    if rest:
+        raise DataError(f'{file.label} is not a whole number of records of {record} bytes ({rest} bytes are '
+                        'left); is it truncated, or of another data set?')
     return count
 
 
-def _fill(part, file):
+def _fill(part: np.ndarray, file: File) -> None:
     with file.open() as stream:
         if stream.readinto(part.reshape(-1)) != part.size:
             raise DataError(f'{file.label} ends before its {part.size} bytes')
 
 
-def _read_python(dataset, files, wanted, kind):
+def _read_python(dataset: _DataSet, files: dict[str, File], wanted: Sequence[str],
+                 kind: str) -> tuple[np.ndarray, np.ndarray]:
     batches = {name: _read_batch(file, dataset.labels[kind])
                for name, file in files.items() if name in wanted}
     images, labels = zip(*(batches[name] for name in wanted))
     return np.concatenate(images), np.concatenate(labels)
 
 
-def _read_batch(file, labels):
+def _read_batch(file: File, labels: _Labels) -> tuple[np.ndarray, np.ndarray]:
     with file.open() as stream:
         batch = read_plain_pickle(stream.read(), file.label)
     if not isinstance(batch, dict):
-        raise DataError(f'{file.label} holds no dictionary')
+        raise DataError(f'{file.label} is not a dictionary')
     batch = {key.decode('latin-1') if isinstance(key, bytes) else key: value for key, value in batch.items()}
     images, classes = batch.get('data'), _as_array(batch.get(labels.key))
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != (PIXELS,):
-        raise DataError(f"{file.label} holds no 'data' of uint8 (N, {PIXELS})")
+        raise DataError(f"{file.label} has no 'data' of uint8 (N, {PIXELS})")
     if classes.dtype.kind not in 'iu' or classes.shape != images.shape[:1] or not len(classes):
-        raise DataError(f'{file.label} holds no {labels.key!r}, one for each of its {len(images)} images')
+        raise DataError(f'{file.label} has no {labels.key!r}, one for each of its {len(images)} images')
     _check_labels(classes, labels, file)
     return images.reshape(-1, *SHAPE), classes.astype(np.int32)
 
 
-def _as_array(labels):
-    """Labels are published as a list of integers; nothing else in a file need be an array."""
+def _as_array(labels: Any) -> np.ndarray:
+    """Return the labels of a Python file, published as a list of integers, or nothing for anything else."""
     if isinstance(labels, list) and all(type(label) is int for label in labels):
         return np.array(labels)
     return labels if isinstance(labels, np.ndarray) else np.empty(0)
 
 
-def _check_labels(values, labels, file):
-    """All values must be classes; a wrong one tells that the records are of another data set."""
+def _check_labels(values: np.ndarray, labels: _Labels, file: File) -> None:
+    """Raise DataError for a value that is not a class: the records are then of another data set."""
     wrong = np.flatnonzero((values < 0) | (values >= len(labels.names)))
     if len(wrong):
         raise DataError(f'record {wrong[0]} of {file.label} has the label {values[wrong[0]]}, but classes go '
-                        f'from 0 to {len(labels.names) - 1}; is it of another data set?')
+                        f'from 0 to {len(labels.names) - 1}; is the file of another data set?')
 
 
-def _class_names(files, labels):
-    """As listed beside the images, or as published."""
+def _class_names(files: dict[str, File], labels: _Labels) -> tuple[str, ...]:
+    """Return the class names as listed beside the images, or as published."""
     if labels.listing not in files:
         return labels.names
     listing = files[labels.listing]

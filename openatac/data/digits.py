@@ -1,28 +1,30 @@
 """scikit-learn's handwritten digits as small colour images: a data set that needs no download."""
+from typing import Any
+
 import numpy as np
 
-from openatac.data.imageset import ImageSet
+from openatac.data.image_set import ImageSet
 from openatac.errors import DataError
 
 TEST_IMAGES = 360
 
 
-def load_digits(train=True):
-    """Return the training or the test part of the 1,797 digits that scikit-learn brings along.
+def load_digits(train: bool = True) -> ImageSet:
+    """Return the training or the test part of the 1,797 digits that scikit-learn includes.
 
-    Their 8x8 grey levels 0..16 become 0..255 (rounded), each pixel becomes a square of 4x4, and
-    the three colour planes are alike, so that networks for CIFAR take them as they are.
+    The 8x8 grey levels 0..16 become 0..255 (rounded), each pixel becomes a 4x4 square, and the three colour
+    planes are equal, so that networks for CIFAR take these images as they are.
 
     Parameters
     ----------
     train : bool
-        The 1,437 training images, or the 360 test images. The split is scikit-learn's
-        ``train_test_split`` by class with ``random_state=0``, the same on each machine.
+        Whether to return the 1,437 training images or the 360 test images. The split is scikit-learn's
+        ``train_test_split`` by class with ``random_state=0``, the same on every machine.
 
     Returns
     -------
     ImageSet
-        uint8 (N, 3, 32, 32), 10 classes; not to be mirrored, for a mirrored 2 is no 2.
+        uint8 (N, 3, 32, 32), 10 classes; not to be mirrored, as a mirrored 2 is not a 2.
 
     Raises
     ------
@@ -35,7 +37,7 @@ def load_digits(train=True):
     except ImportError as error:
         raise DataError(f"the digits come with scikit-learn, which cannot be imported ({error}); "
                         "install it with: pip install 'openatac[demo]'") from error
-    digits = datasets.load_digits()
+    digits: Any = datasets.load_digits()
     split = train_test_split(np.arange(len(digits.target)), test_size=TEST_IMAGES,
                              stratify=digits.target, random_state=0)
     chosen = split[0 if train else 1]

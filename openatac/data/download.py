@@ -1,4 +1,4 @@
-"""Fetch a file from the web: resumed where it broke off, checked, and put in place whole."""
+"""Download a file: resumed where it was interrupted, checked, and renamed when it is complete."""
 import hashlib
 import http.client
 import logging
@@ -6,45 +6,47 @@ import os
 import time
 import urllib.error
 import urllib.request
+from typing import Any
 
 from openatac.errors import DataError
-from openatac.files import locked
-from openatac.inputs import open_input
+from openatac.files.locks import locked
+from openatac.files.reading import open_input
 
-CHUNK = 1 << 16         # bytes
-TIMEOUT = 30            # seconds without a byte
-PAUSE = 1.0             # seconds before the second try; doubled before each further one
+CHUNK = 1 << 16  # bytes
+TIMEOUT = 30     # seconds without a byte
+PAUSE = 1.0      # seconds before the second try; doubled before each further one
 
-_logger = logging.getLogger('openatac')
+log = logging.getLogger('openatac')
 
 
-def fetch(url, path, md5, progress=False, retries=4):
-    """Download `url` to `path` and return `path`.
+def fetch(url: str, path: str, md5: str, progress: bool = False, retries: int = 4) -> str:
+    """Download ``url`` to ``path`` and return ``path``.
 
-    What has arrived is kept beside it as ``path + '.part'``, also after a failure, and the next
-    try or call goes on from there. Of several processes that want the same file one downloads
-    it and the others wait (for the lock on ``path + '.lock'``).
+    What has arrived is kept beside it as ``path + '.part'``, also after a failure, and the next try or call
+    resumes from there. If several processes want the same file, one downloads it and the others wait (for
+    the lock on ``path + '.lock'``).
 
     Parameters
     ----------
     url : str
         http, https, ftp or file.
     path : str
-        The file to make; its folder is made too. Nothing is done if it is there and right.
+        Where to write the file; its folder is created too. Nothing is done if the file is there already,
+        with that checksum.
     md5 : str
-        The checksum that it must have, 32 hexadecimal digits.
+        The checksum that the file must have, 32 hexadecimal digits.
     progress : bool
-        Show a bar.
+        Whether to show a bar.
     retries : int
-        How many more tries follow a first one that the network ended.
+        How many more tries follow a first one that the network interrupted.
 
     Raises
     ------
     DataError
-        If the server cannot be reached or refuses, or the file does not have that checksum;
-        what was downloaded of a wrong file is deleted.
+        If the server cannot be reached or refuses, or the file has another checksum; what was downloaded of
+        such a file is deleted.
     """
-    real = os.path.realpath(path)  # a link stays one
+    real = os.path.realpath(path)  # a symbolic link stays one
     try:
         os.makedirs(os.path.dirname(real), exist_ok=True)
         with locked(real + '.lock', wait=True):
@@ -57,8 +59,8 @@ def fetch(url, path, md5, progress=False, retries=4):
     return path
 
 
-def file_md5(path):
-    """The MD5 checksum of the file at `path`, 32 hexadecimal digits."""
+def file_md5(path: str) -> str:
+    """Return the MD5 checksum of the file ``path``, 32 hexadecimal digits."""
     checksum = hashlib.md5(usedforsecurity=False)
     with open_input(path) as file:
         for chunk in iter(lambda: file.read(CHUNK), b''):
@@ -66,28 +68,28 @@ def file_md5(path):
     return checksum.hexdigest()
 
 
-def _is_right(path, md5):
+def _is_right(path: str, md5: str) -> bool:
     return os.path.exists(path) and file_md5(path) == md5
 
 
-def _fetch_part(url, part, md5, progress, retries):
-    """Make the part whole and right; what cannot become right is deleted."""
-    if _is_right(part, md5):        # a run was killed just before it gave the file its name
+def _fetch_part(url: str, part: str, md5: str, progress: bool, retries: int) -> None:
+    """Complete the part and check it; a wrong one is deleted."""
+    if _is_right(part, md5):  # a process was killed just before it renamed the file
         return
-    _logger.info('downloading %s', url)
+    log.info('downloading %s', url)
     _download(url, part, progress, retries)
     found = file_md5(part)
     if found != md5:
         os.remove(part)
-        raise DataError(f'{url} has MD5 {found} where {md5} is right, so what arrived was deleted; '
-                        'try again, or from another mirror')
+        raise DataError(f'{url} has MD5 {found} instead of {md5}, so what arrived was deleted; try again, or '
+                        'from another mirror')
 
 
-def _download(url, part, progress, retries):
-    """Continue until all has arrived, and try again after a failure that may pass."""
+def _download(url: str, part: str, progress: bool, retries: int) -> None:
+    """Download the rest of the part, and try again after a failure that may be temporary."""
     for tries_left in range(retries, -1, -1):
         try:
-            return _continue(url, part, progress)
+            return _resume(url, part, progress)
         except (OSError, http.client.HTTPException) as error:
             refused = isinstance(error, urllib.error.HTTPError) and error.code < 500
             if refused or not tries_left:
@@ -95,8 +97,8 @@ def _download(url, part, progress, retries):
         time.sleep(PAUSE * 2 ** (retries - tries_left))
 
 
-def _continue(url, part, progress):
-    """Append to the part what it lacks, or write it anew where the server sends the whole file."""
+def _resume(url: str, part: str, progress: bool) -> None:
+    """Append the rest to the part, or write it again if the server sends the whole file."""
     from tqdm import tqdm
     with _open(url, part) as response:
         start = _start(response, part)
@@ -113,8 +115,8 @@ def _continue(url, part, progress):
                 raise ConnectionError(f'the connection ended after {file.tell()} of {whole} bytes')
 
 
-def _open(url, part):
-    """Ask for what the part lacks."""
+def _open(url: str, part: str) -> Any:
+    """Request the rest of the part."""
     size = os.path.getsize(part) if os.path.exists(part) else 0
     request = urllib.request.Request(url, headers={'Range': f'bytes={size}-'} if size else {})
     try:
@@ -122,15 +124,15 @@ def _open(url, part):
     except urllib.error.HTTPError as error:
         if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE or not size:
             raise
-    os.remove(part)     # as long as the file or longer, and not right: it belongs to another file
+    os.remove(part)  # as long as the file or longer, but not complete: it is of another file
     return _open(url, part)
 
 
-def _start(response, part):
-    """At which byte of the file the response begins; a server may ignore the range asked for."""
+def _start(response: Any, part: str) -> int:
+    """Return the byte of the file at which the response begins; a server may ignore the requested range."""
     if response.status != http.client.PARTIAL_CONTENT:
         return 0
     size = os.path.getsize(part)
     if not response.headers.get('Content-Range', '').startswith(f'bytes {size}-'):
-        raise http.client.HTTPException('the server sent another range than the one asked for')
+        raise http.client.HTTPException('the server sent another range than the requested one')
     return size

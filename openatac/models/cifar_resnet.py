@@ -1,27 +1,37 @@
-"""The CIFAR host: a pre-activation ResNet (He et al., 2016, https://arxiv.org/abs/1603.05027)
-whose activations can be any of `openatac.nn.activations` (the paper's table I).
+"""The CIFAR host: a pre-activation ResNet whose activations can be any of `openatac.nn.activations`.
+
+He, Zhang, Ren, Sun, "Identity Mappings in Deep Residual Networks", ECCV 2016,
+https://arxiv.org/abs/1603.05027, figure 4 (e), as in table I of "Attention as Activation". It leaves one
+thing open: here, where a block changes the channels, the shortcut is a 1x1 convolution of its raw input.
 """
-from functools import partial
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
 from openatac.arguments import BLOCKS, CHANNELS, CLASSES, check_counts, check_number, check_whole
+from openatac.models.hosts import Host
 from openatac.models.placement import place
-from openatac.nn.activations import check_activation, make_activation
-from openatac.nn.attention import check_attention, make_attention
+from openatac.nn.activations import ACTIVATIONS
+from openatac.nn.attention import ATTENTIONS
+from openatac.nn.registry import Factory, bind
 
 
 class CIFARBasicBlockV2ATAC(HybridBlock):
     """conv2(act2(bn2(conv1(act1(bn1(x)))))) + shortcut(x); (B, in, H, W) to (B, channels, H/s, W/s).
 
     The shortcut is a strided 1x1 convolution of the block's raw input where the channel count
-    changes, else the identity. ``activation(channels)`` makes the two activations, and
+    changes, else the identity. ``activation(channels)`` builds the two activations, and
     ``attention(channels)``, if given, what ends the main path, before the addition.
     """
 
-    def __init__(self, channels, stride, in_channels, activation, norm_layer, norm_kwargs,
-                 drop_rate=0.0, attention=None, **kwargs):
+    def __init__(self, channels: int, stride: int, in_channels: int,
+                 activation: Factory, norm_layer: Factory,
+                 norm_kwargs: dict[str, Any], drop_rate: float = 0.0,
+                 attention: Factory | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         with self.name_scope():
             self.bn1 = norm_layer(**norm_kwargs)
@@ -54,15 +64,18 @@ class CIFARBasicBlockV2ATAC(HybridBlock):
 class ResNet20V2ATAC(HybridBlock):
     """Pre-activation ResNet for small images, (B, 3, 32, 32) to (B, classes) logits.
 
+    Parameters
+    ----------
     layers : three ints, default (3, 3, 3)
         Blocks per stage; ``[b] * 3`` is a ResNet-(6b + 2).
     channels : four ints, default (16, 16, 32, 64)
         Channels of the first convolution and of the three stages.
     classes : int, default 10
+        Number of classes.
     act_type : str, default 'ChaATAC'
         The activation under study, a name of `openatac.nn.activations.ACTIVATIONS`.
     r, useReLU, useGlobal
-        Settings of ChaATAC; other activations have no use for them.
+        Settings of ChaATAC, which other activations ignore.
     act_layers, replace_act, act_order
         Which of the four slots get ``act_type`` (see `openatac.models.placement`) and what the
         others get.
@@ -75,22 +88,29 @@ class ResNet20V2ATAC(HybridBlock):
     attention : str, optional
         A name of `openatac.nn.attention.ATTENTIONS`, to end the main path of each block, as SE does in
         Hu et al., 2018.
-    reduction : number, default 16
+    reduction : float, default 16
         Channel reduction ratio of the attention blocks that have one (se, ge, cbam, lca, nin).
 
-    Raises ValueError for arguments that make no network.
+    Raises
+    ------
+    ValueError
+        For arguments that do not describe a network.
     """
 
-    def __init__(self, layers=(3, 3, 3), channels=(16, 16, 32, 64), classes=10, act_type='ChaATAC',
-                 r=2, skernel=3, dilation=1, useReLU=True, useGlobal=False, act_layers=4,
-                 replace_act='relu', act_order='bac', asBackbone=False, norm_layer=nn.BatchNorm,
-                 norm_kwargs=None, drop_rate=0.0, attention=None, reduction=16, **kwargs):
+    def __init__(self, layers: Sequence[int] = (3, 3, 3), channels: Sequence[int] = (16, 16, 32, 64),
+                 classes: int = 10, act_type: str = 'ChaATAC', r: float = 2, skernel: int = 3,
+                 dilation: int = 1, useReLU: bool = True, useGlobal: bool = False, act_layers: int = 4,
+                 replace_act: str = 'relu', act_order: str = 'bac', asBackbone: bool = False,
+                 norm_layer: Factory = nn.BatchNorm,
+                 norm_kwargs: dict[str, Any] | None = None, drop_rate: float = 0.0,
+                 attention: str | None = None, reduction: float = 16, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        _check(layers, channels, classes, act_type, replace_act, drop_rate)
-        check_attention(attention)
+        _check(layers, channels, classes, drop_rate)
         norm_kwargs = norm_kwargs or {}
-        activations = [partial(make_activation, name, r=r, useReLU=useReLU, useGlobal=useGlobal)
-                       for name in place(act_type, replace_act, act_layers, act_order)]
+        gate = {'r': r, 'useReLU': useReLU, 'useGlobal': useGlobal}
+        activations = place(bind(ACTIVATIONS.find(act_type), **gate),
+                            bind(ACTIVATIONS.find(replace_act, 'replace_act'), **gate), act_layers, act_order)
+        block_end = None if attention is None else bind(ATTENTIONS.find(attention), reduction=reduction)
         with self.name_scope():
             self.features = nn.HybridSequential(prefix='')
             self.features.add(norm_layer(scale=False, center=False, **norm_kwargs))
@@ -99,7 +119,7 @@ class ResNet20V2ATAC(HybridBlock):
                 self.features.add(_stage(
                     stage, blocks, channels[stage], channels[stage + 1], activation=activations[stage],
                     norm_layer=norm_layer, norm_kwargs=norm_kwargs, drop_rate=drop_rate,
-                    attention=attention and partial(make_attention, attention, reduction=reduction)))
+                    attention=block_end))
             self.features.add(norm_layer(**norm_kwargs))
             self.features.add(activations[-1](channels[-1]))
             self.features.add(nn.GlobalAvgPool2D())
@@ -110,9 +130,10 @@ class ResNet20V2ATAC(HybridBlock):
         return self.output(self.features(x))
 
 
-def _stage(index, blocks, in_channels, channels, **block_arguments):
+def _stage(index: int, blocks: int, in_channels: int, channels: int,
+           **block_arguments: Any) -> nn.HybridSequential:
     """``blocks`` blocks, the first of which changes the channels and, after stage 0, the stride."""
-    stage = nn.HybridSequential(prefix='stage%d_' % (index + 1))
+    stage = nn.HybridSequential(prefix=f'stage{index + 1}_')
     with stage.name_scope():
         for block in range(blocks):
             stage.add(CIFARBasicBlockV2ATAC(
@@ -121,13 +142,15 @@ def _stage(index, blocks, in_channels, channels, **block_arguments):
     return stage
 
 
-def _check(layers, channels, classes, act_type, replace_act, drop_rate):
+def _check(layers: Sequence[int], channels: Sequence[int], classes: int, drop_rate: float) -> None:
     check_counts('layers', layers, 3, BLOCKS)
     check_counts('channels', channels, 4, CHANNELS)
     if channels[1] == channels[2] or channels[2] == channels[3]:
         raise ValueError('stages 2 and 3 must change the channels, since only then their shortcuts have a '
-                         'stride, as published; channels %r do not' % (channels,))
+                         f'stride, as published; channels {channels!r} do not')
     check_whole('classes', classes, 1, CLASSES)
     check_number('drop_rate', drop_rate, low=0, below=1)
-    check_activation(act_type)
-    check_activation(replace_act, 'replace_act')
+
+
+HOST = Host('cifar_resnet_v2', ResNet20V2ATAC, title='cifar_resnet{depth}_v2', stages=3,
+            blocks=(1, 2, 3, 4, 5, 18))

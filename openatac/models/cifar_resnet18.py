@@ -1,27 +1,37 @@
-"""ResNet-18 for small images: post-activation basic blocks (He et al., 2016, https://arxiv.org/abs/1512.03385)
-behind a 3x3 stem without pooling, whose ReLUs can be any of `openatac.nn.activations`.
+"""ResNet-18 for small images, whose ReLUs can be any of `openatac.nn.activations`.
+
+He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", CVPR 2016,
+https://arxiv.org/abs/1512.03385, table 1. Deviates from it in the stem, a 3x3 convolution without pooling.
 """
+from __future__ import annotations
+
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
 from openatac.arguments import BLOCKS, CHANNELS, CLASSES, check_counts, check_number, check_whole
+from openatac.models.hosts import Host
 from openatac.models.placement import place
-from openatac.nn.activations import check_activation, make_activation
-from openatac.nn.attention import check_attention, make_attention
+from openatac.nn.activations import ACTIVATIONS
+from openatac.nn.attention import ATTENTIONS
+from openatac.nn.registry import Factory, bind
 
 
 class CIFARBasicBlockV1(HybridBlock):
     """act2(bn2(conv2(act1(bn1(conv1(x))))) + shortcut(x)); (B, in, H, W) to (B, channels, H/s, W/s).
 
     The shortcut is a strided 1x1 convolution with a normalisation where the shape changes, else the
-    identity. ``activation(channels)`` makes the two activations, and ``attention(channels)``, if given,
+    identity. ``activation(channels)`` builds the two activations, and ``attention(channels)``, if given,
     what ends the main path, before the addition.
     """
 
-    def __init__(self, channels, stride, in_channels, activation, norm, drop_rate=0.0, attention=None,
-                 **kwargs):
+    def __init__(self, channels: int, stride: int, in_channels: int,
+                 activation: Factory, norm: Factory,
+                 drop_rate: float = 0.0, attention: Factory | None = None,
+                 **kwargs: Any) -> None:
         super().__init__(**kwargs)
         with self.name_scope():
             self.conv1 = nn.Conv2D(channels, kernel_size=3, strides=stride, padding=1, use_bias=False,
@@ -52,15 +62,18 @@ class CIFARBasicBlockV1(HybridBlock):
 class CIFARResNet18(HybridBlock):
     """Post-activation ResNet for small images, (B, 3, 32, 32) to (B, classes) logits.
 
+    Parameters
+    ----------
     layers : four ints, default (2, 2, 2, 2)
         Blocks per stage.
     channels : four ints, default (64, 128, 256, 512)
         Channels of the stages; the stem has those of the first.
     classes : int, default 10
+        Number of classes.
     act_type : str, default 'ChaATAC'
-        The activation in the place of every ReLU, a name of `openatac.nn.activations.ACTIVATIONS`.
+        The activation in place of every ReLU, a name of `openatac.nn.activations.ACTIVATIONS`.
     r, useReLU, useGlobal
-        Settings of ChaATAC; other activations have no use for them.
+        Settings of ChaATAC, which other activations ignore.
     act_layers, replace_act, act_order
         Which of the four stages get ``act_type`` (see `openatac.models.placement`) and what the others
         get; the stem has the first stage's.
@@ -70,25 +83,28 @@ class CIFARResNet18(HybridBlock):
         Dropout before each block's second convolution.
     attention : str, optional
         A name of `openatac.nn.attention.ATTENTIONS`, to end the main path of each block.
-    reduction : number, default 16
+    reduction : float, default 16
         Channel reduction ratio of the attention blocks that have one (se, ge, cbam, lca, nin).
 
-    Raises ValueError for arguments that make no network.
+    Raises
+    ------
+    ValueError
+        For arguments that do not describe a network.
     """
 
-    def __init__(self, layers=(2, 2, 2, 2), channels=(64, 128, 256, 512), classes=10, act_type='ChaATAC', r=2,
-                 useReLU=True, useGlobal=False, act_layers=4, replace_act='relu', act_order='bac',
-                 norm_layer=nn.BatchNorm, norm_kwargs=None, drop_rate=0.0, attention=None, reduction=16,
-                 **kwargs):
+    def __init__(self, layers: Sequence[int] = (2, 2, 2, 2), channels: Sequence[int] = (64, 128, 256, 512),
+                 classes: int = 10, act_type: str = 'ChaATAC', r: float = 2, useReLU: bool = True,
+                 useGlobal: bool = False, act_layers: int = 4, replace_act: str = 'relu',
+                 act_order: str = 'bac', norm_layer: Factory = nn.BatchNorm,
+                 norm_kwargs: dict[str, Any] | None = None, drop_rate: float = 0.0,
+                 attention: str | None = None, reduction: float = 16, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         _check(layers, channels, classes, drop_rate)
-        check_activation(act_type)
-        check_activation(replace_act, 'replace_act')
-        check_attention(attention)
         norm = partial(norm_layer, **(norm_kwargs or {}))
-        activations = [partial(make_activation, name, r=r, useReLU=useReLU, useGlobal=useGlobal)
-                       for name in place(act_type, replace_act, act_layers, act_order)]
-        attention = attention and partial(make_attention, attention, reduction=reduction)
+        gate = {'r': r, 'useReLU': useReLU, 'useGlobal': useGlobal}
+        activations = place(bind(ACTIVATIONS.find(act_type), **gate),
+                            bind(ACTIVATIONS.find(replace_act, 'replace_act'), **gate), act_layers, act_order)
+        block_end = None if attention is None else bind(ATTENTIONS.find(attention), reduction=reduction)
         with self.name_scope():
             self.features = nn.HybridSequential(prefix='')
             self.features.add(nn.Conv2D(channels[0], kernel_size=3, padding=1, use_bias=False, in_channels=3),
@@ -97,7 +113,7 @@ class CIFARResNet18(HybridBlock):
             for index, blocks in enumerate(layers):
                 self.features.add(_stage(index, blocks, in_channels, channels[index], norm=norm,
                                          activation=activations[index], drop_rate=drop_rate,
-                                         attention=attention))
+                                         attention=block_end))
                 in_channels = channels[index]
             self.features.add(nn.GlobalAvgPool2D(), nn.Flatten())
             self.output = nn.Dense(classes, in_units=in_channels)
@@ -106,9 +122,10 @@ class CIFARResNet18(HybridBlock):
         return self.output(self.features(x))
 
 
-def _stage(index, blocks, in_channels, channels, **block_arguments):
+def _stage(index: int, blocks: int, in_channels: int, channels: int,
+           **block_arguments: Any) -> nn.HybridSequential:
     """``blocks`` blocks, the first of which changes the channels and, after stage 0, the stride."""
-    stage = nn.HybridSequential(prefix='stage%d_' % (index + 1))
+    stage = nn.HybridSequential(prefix=f'stage{index + 1}_')
     with stage.name_scope():
         for block in range(blocks):
             stage.add(CIFARBasicBlockV1(
@@ -117,8 +134,11 @@ def _stage(index, blocks, in_channels, channels, **block_arguments):
     return stage
 
 
-def _check(layers, channels, classes, drop_rate):
+def _check(layers: Sequence[int], channels: Sequence[int], classes: int, drop_rate: float) -> None:
     check_counts('layers', layers, 4, BLOCKS)
     check_counts('channels', channels, 4, CHANNELS)
     check_whole('classes', classes, 1, CLASSES)
     check_number('drop_rate', drop_rate, low=0, below=1)
+
+
+HOST = Host('cifar_resnet18_v1', CIFARResNet18, blocks=(2,))

@@ -1,28 +1,36 @@
-"""Other activations in a network that is already there: ATAC in any Gluon network.
+"""Swapping the activations of an existing network: ATAC in any Gluon network.
 
-The network is run on a symbol in place of images. That computes nothing, so no weight, running
-statistic or random number is touched, and it tells which block makes which operator, what reaches
-each activation, and which activations are operators called inside a block's forward: these are no
-blocks of their own, and can't be swapped.
+The network is run on a symbol instead of images. That computes nothing, so no weight, running statistic or
+random number changes, and it shows which block creates which operator, what each activation receives, and
+which activations are operators called inside a block's forward. Those are not blocks of their own, and can't
+be swapped.
 """
+from __future__ import annotations
+
 import contextlib
 import fnmatch
 import functools
 import io
 import json
 from collections import defaultdict
-from typing import NamedTuple, Tuple
+from collections.abc import Iterator, Sequence
+from typing import Any, Callable, NamedTuple, Union
 
 import mxnet as mx
 from mxnet.gluon import nn
 from mxnet.gluon.block import Block, HybridBlock, SymbolBlock
 
-from openatac.nn.activations import ACTIVATIONS, check_activation, make_activation
+from openatac.nn.activations import ACTIVATIONS
+from openatac.nn.registry import Factory, settings_of
 
 RECTIFIERS = ('relu', 'softrelu')  # of Gluon's Activation; its sigmoid, tanh and softsign are gates
 OTHERS = ('ReLU6', 'RELU6', 'HardSwish')  # activations of GluonCV and of Gluon's model zoo, by class
-GATES = ('HardSigmoid',)  # GluonCV's, which holds a ReLU6 that is no activation there
-OWNER = '__owner__'  # the attribute of a symbol's nodes that names the block which made them
+GATES = ('HardSigmoid',)  # GluonCV's, which holds a ReLU6 that is not an activation there
+CONTAINERS = (nn.HybridSequential, nn.HybridLambda)  # of which a registered activation may be made
+OWNER = '__owner__'  # the attribute of a symbol's nodes that names the block that created them
+
+Shape = tuple[int, ...]
+Where = Union[None, str, Callable[[str], bool]]
 
 
 class Place(NamedTuple):
@@ -31,121 +39,132 @@ class Place(NamedTuple):
     name: str
     key: str
     block: Block
-    around: Tuple[Block, ...]
+    around: tuple[Block, ...]
 
 
-def replace_activations(net, act_type, where=None, image_shape=(3, 224, 224), init=None, **settings):
-    """Swap activations of ``net`` for ``act_type``, in place; returns the structural names of those swapped.
-
-    net : HybridBlock
-        Of images (B, C, H, W), with any number of outputs. Initialised, trained or neither. The whole
-        network: a hybridized one around it would go on with its old graph.
-    act_type : str
-        A name of `openatac.nn.activations.ACTIVATIONS`.
-    where : str or function, optional
-        Which ones: a shell pattern of the structural name (as in ``save_parameters``), such as
-        'layer4.*' or 'layer[34].*.relu[12]', or a function of it that returns a bool. Default: all.
-    image_shape : three ints, default (3, 224, 224)
-        Shape (C, H, W) of one image that fits the network.
-    init : mxnet.init.Initializer, default MSRAPrelu(), as in the paper
-        For the new parameters of a network that is initialised; they are where its others are. In one
-        that is not, they wait for ``net.initialize``.
-    settings
-        Settings of the activation, such as r, useReLU and useGlobal of ChaATAC.
+def replace_activations(net: HybridBlock, act_type: str, where: Where = None,
+                        image_shape: Sequence[int] = (3, 224, 224),
+                        init: mx.init.Initializer | None = None, **settings: Any) -> list[str]:
+    """Swap activations of ``net`` for ``act_type``, in place.
 
     Activations are blocks of Gluon's Activation with relu or softrelu, LeakyReLU, PReLU, ELU, SELU, GELU
-    and Swish, ReLU6 and HardSwish as in GluonCV, and all of ACTIVATIONS. Left alone are those that the
-    forward pass does not call, and those that see no map of more than one pixel: the vectors of dense
-    layers and of squeeze-and-excitation. (So do not choose so small an image that true maps get that small.)
+    and Swish, ReLU6 and HardSwish as in GluonCV, and all of ACTIVATIONS. Those that the forward pass does
+    not call stay, and so do those that see no map of more than one pixel: the vectors of dense layers and
+    of squeeze-and-excitation. (So choose an image large enough that real maps have more.)
 
     All other parameters keep their names, order and values; the new ones are named after the place.
-    Hybridized networks stay so. Make a Trainer afterwards.
+    Hybridized networks stay hybridized. Create the Trainer afterwards.
 
-    Raises ValueError, and leaves the network as it was, if there is nothing to swap, and, naming each, if
-    ``where`` selects what can't be:
+    Parameters
+    ----------
+    net : HybridBlock
+        Takes images (B, C, H, W) and has any number of outputs. Initialised, trained or neither. It must be
+        the whole network: a hybridized block around it would keep running its old graph.
+    act_type : str
+        A name of `openatac.nn.activations.ACTIVATIONS`.
+    where : str or callable, optional
+        Which ones: a shell pattern of the structural name (as in ``save_parameters``), such as
+        'layer4.*' or 'layer[34].*.relu[12]', or a function of it that returns a bool. Default: all.
+    image_shape : tuple of int, default (3, 224, 224)
+        Shape (C, H, W) of one image that fits the network.
+    init : mxnet.init.Initializer, optional
+        For the new parameters of an initialised network, on its own devices; default MSRAPrelu(), as in the
+        paper. In a network that is not initialised, they wait for ``net.initialize``.
+    **settings
+        Settings of the activation, such as r, useReLU and useGlobal of ChaATAC.
 
-    - activations called inside a block's forward: F.Activation(x, act_type='relu'), F.relu, F.LeakyReLU,
-      F.clip(x, 0, 6), F.maximum(x, 0). Their name is BLOCK.forward, and ``where`` is asked about that too;
-      to go on without them: ``where=lambda name: not name.endswith('forward')``;
-    - one block called several times in the forward of another, if the new unit has weights: it would have
-      to serve all these places with the same ones.
+    Returns
+    -------
+    list of str
+        The structural names of the activations that were swapped.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to swap, or ``where`` selects activations that can't be swapped, which the
+        message names. The network then stays as it was. The two kinds that can't be swapped are
+
+        - activations called inside a block's forward: F.Activation(x, act_type='relu'), F.relu, F.LeakyReLU,
+          F.clip(x, 0, 6), F.maximum(x, 0). Their name is BLOCK.forward, and ``where`` is asked about that
+          too; to leave them out: ``where=lambda name: not name.endswith('forward')``;
+        - one block called several times in the forward of another, if the new unit has weights: all these
+          calls would have to share them.
     """
     _check_arguments(net, act_type, where, image_shape, settings)
-    make = functools.partial(make_activation, act_type, **settings)
+    make = functools.partial(ACTIVATIONS.find(act_type), **settings)
     calls, output = _run(net)
     found = _activations(net, calls, image_shape)
     chosen = {place: shapes for place, shapes in found.items() if _selects(where, place.name)}
     stuck = [text for name, text in _called_inside(net, output, image_shape) if _selects(where, name)]
     stuck += _shared(chosen, calls, make)
     if stuck:
-        raise ValueError("these activations can't be swapped: %s; leave them out by `where`, or make each a "
-                         'child block of its own' % ', '.join(stuck))
+        raise ValueError(f"these activations can't be swapped: {', '.join(stuck)}; leave them out by "
+                         '`where`, or make each a child block of its own')
     if not chosen:
-        raise ValueError('where=%r selects no activation; those on feature maps that are blocks of their own '
-                         'are: %s' % (where, ', '.join(place.name for place in found) or 'none'))
+        names = ', '.join(place.name for place in found) or 'none'
+        raise ValueError(f'where={where!r} selects no activation; those on feature maps that are blocks of '
+                         f'their own are: {names}')
     _swap(net, _make_units(net, chosen, make, init))
     return [place.name for place in chosen]
 
 
-def _check_arguments(net, act_type, where, image_shape, settings):
-    check_activation(act_type)
+def _check_arguments(net: HybridBlock, act_type: str, where: Where, image_shape: Sequence[int],
+                     settings: dict[str, Any]) -> None:
+    known = settings_of(ACTIVATIONS.find(act_type))[1:]  # without the channels
     if not isinstance(net, HybridBlock):
-        raise ValueError('net must be a HybridBlock, not a %s' % type(net).__name__)
+        raise ValueError(f'net must be a HybridBlock, not a {type(net).__name__}')
     if not isinstance(image_shape, (tuple, list)) or len(image_shape) != 3 or not all(
             isinstance(side, int) and side > 0 for side in image_shape):
-        raise ValueError('image_shape must be (channels, height, width), not %r' % (image_shape,))
+        raise ValueError(f'image_shape must be (channels, height, width), not {image_shape!r}')
     if not (where is None or isinstance(where, str) or callable(where)):
-        raise ValueError('where must be a pattern of names or a function of a name, not %r' % (where,))
-    unknown = [name for name in settings if name not in ACTIVATIONS[act_type].settings]
-    wrong = [name for name in ('r', 'w0') if not isinstance(settings.get(name, 1), (int, float))]
-    if wrong:
-        raise ValueError('%s must be a number, not %r' % (wrong[0], settings[wrong[0]]))
+        raise ValueError(f'where must be a pattern of names or a function of a name, not {where!r}')
+    unknown = [name for name in settings if name not in known]
     if unknown:
-        raise ValueError('%s has no setting %s; its settings are: %s' % (
-            act_type, ', '.join(unknown), ', '.join(ACTIVATIONS[act_type].settings) or 'none'))
+        raise ValueError(f'{act_type} has no setting {", ".join(unknown)}; its settings are: '
+                         f'{", ".join(known) or "none"}')
 
 
-def _selects(where, name):
+def _selects(where: Where, name: str) -> bool:
     if isinstance(where, str):
         return fnmatch.fnmatchcase(name, where)
     return where is None or where(name)
 
 
-@functools.lru_cache(maxsize=None)
-def _activation_classes():
-    with mx.name.NameManager():  # so that no other block gets another name for these
-        ours = {type(make_activation(name, channels=2)) for name in ACTIVATIONS}
-    return tuple(ours - {nn.Activation} | {nn.LeakyReLU, nn.PReLU})
+@functools.cache
+def _classes_of(factories: tuple[Factory, ...]) -> tuple[type, ...]:
+    with mx.name.NameManager():  # so that building these does not change the names of other blocks
+        ours = {type(factory(64)) for factory in factories}
+    return tuple(ours - {nn.Activation, *CONTAINERS} | {nn.LeakyReLU, nn.PReLU})
 
 
-def _is_activation(block):
+def _is_activation(block: Block) -> bool:
     if isinstance(block, nn.Activation):
         return block._act_type in RECTIFIERS
-    return isinstance(block, _activation_classes()) or type(block).__name__ in OTHERS
+    return isinstance(block, _classes_of(ACTIVATIONS.values())) or type(block).__name__ in OTHERS
 
 
-def _is_leaf(block):
-    """Whether what is in it is no activation of its own."""
+def _is_leaf(block: Block) -> bool:
+    """Whether it is an activation or a gate, whose insides are not activations of their own."""
     return _is_activation(block) or isinstance(block, nn.Activation) or type(block).__name__ in GATES
 
 
-def _places(block, name='', key='', around=()):
-    """The `Place`s of a block and of all blocks in it, but for those in activations and gates."""
+def _places(block: Block, name: str = '', key: str = '', around: tuple[Block, ...] = ()) -> Iterator[Place]:
+    """The `Place`s of a block and of all blocks in it, except for those inside activations and gates."""
     yield Place(name, key, block, around)
     if not _is_leaf(block):
         for key, child in block._children.items():
-            yield from _places(child, '%s.%s' % (name, key) if name else key, key, around + (block,))
+            yield from _places(child, f'{name}.{key}' if name else key, key, (*around, block))
 
 
-def _run(net):
-    """Run the network on a symbol; returns {block: what its calls were given} and the symbol of all outputs.
+def _run(net: HybridBlock) -> tuple[dict[Block, list[mx.sym.Symbol]], mx.sym.Symbol]:
+    """Run the network on a symbol; returns {block: inputs of its calls} and the symbol of all outputs.
 
-    Each node of the symbol has the attribute OWNER, the name of the block that made it.
+    Each node of the symbol has the attribute OWNER, the name of the block that created it.
     """
-    names = {}
+    names: dict[Any, str] = {}
     for place in _places(net):
         names.setdefault(place.block, place.name)
-    calls = {block: [] for block in names}
+    calls: dict[Any, list[Any]] = {block: [] for block in names}
     variables = {parameter: parameter._var for parameter in net.collect_params().values()}
     scopes = []
 
@@ -156,7 +175,7 @@ def _run(net):
 
     def leave(block, inputs, outputs):
         scopes.pop().__exit__(None, None, None)
-        if isinstance(block, SymbolBlock):  # its nodes were made before
+        if isinstance(block, SymbolBlock):  # its nodes already existed
             for node in mx.sym.Group(list(_flat(outputs))).get_internals():
                 if node.attr(OWNER) is None:
                     node._set_attr(**{OWNER: names[block]})
@@ -169,16 +188,16 @@ def _run(net):
         try:
             return calls, mx.sym.Group(list(_flat(net(mx.sym.var('data')))))
         except Exception as error:
-            raise ValueError('%s can not be run on a symbol, as hybridize does it: %s' % (
-                type(net).__name__, _last_line(error))) from error
+            raise ValueError(f'{type(net).__name__} can not be run on a symbol, as hybridize does it: '
+                             f'{_last_line(error)}') from error
         finally:
             while scopes:
                 scopes.pop().__exit__(None, None, None)
             for parameter, variable in variables.items():
-                parameter._var = variable  # one made here has the attribute, and today's precision
+                parameter._var = variable  # one created here has the attribute, and the current precision
 
 
-def _flat(outputs):
+def _flat(outputs: Any) -> Iterator[mx.sym.Symbol]:
     if isinstance(outputs, mx.sym.Symbol):
         yield outputs
     else:
@@ -186,29 +205,30 @@ def _flat(outputs):
             yield from _flat(output)
 
 
-def _shapes(symbol, image_shape):
+def _shapes(symbol: mx.sym.Symbol, image_shape: Sequence[int]) -> list[Shape]:
     """The shapes of a symbol's outputs for one image."""
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # MXNet prints, before it raises
-            shapes = symbol.infer_shape(data=(1,) + tuple(image_shape))[1]
+        with contextlib.redirect_stdout(io.StringIO()):  # MXNet prints before it raises
+            shapes = symbol.infer_shape(data=(1, *tuple(image_shape)))[1]
     except mx.MXNetError as error:
-        raise ValueError('image_shape %r does not fit the network: %s'
-                         % (image_shape, _last_line(error))) from None
+        raise ValueError(f'image_shape {image_shape!r} does not fit the network: '
+                         f'{_last_line(error)}') from None
     if shapes is None:
-        raise ValueError('image_shape %r does not tell all shapes of the network' % (image_shape,))
+        raise ValueError(f'image_shape {image_shape!r} does not determine all shapes of the network')
     return shapes
 
 
-def _last_line(error):
-    return (str(error).splitlines() or [type(error).__name__])[-1]  # above it MXNet has its own stack
+def _last_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[-1]  # the lines above are MXNet's own stack
 
 
-def _is_map(shape):
+def _is_map(shape: Shape) -> bool:
     return len(shape) == 4 and shape[2] * shape[3] > 1
 
 
-def _activations(net, calls, image_shape):
-    """{place: shapes of the maps that its calls are given} of the activations that see feature maps."""
+def _activations(net: HybridBlock, calls: dict[Block, list[mx.sym.Symbol]],
+                 image_shape: Sequence[int]) -> dict[Place, list[Shape]]:
+    """{place: shapes of the maps that its calls receive} of the activations that see feature maps."""
     places = [place for place in _places(net) if place.around and calls[place.block]
               and _is_activation(place.block)]
     given = [symbol for place in places for symbol in calls[place.block]]
@@ -219,8 +239,9 @@ def _activations(net, calls, image_shape):
     return {place: shapes for place, shapes in maps.items() if shapes}
 
 
-def _called_inside(net, output, image_shape):
-    """(name, what an error says of it) for each block that calls activations of maps in its forward."""
+def _called_inside(net: HybridBlock, output: mx.sym.Symbol,
+                   image_shape: Sequence[int]) -> Iterator[tuple[str, str]]:
+    """(name, its description in an error) of each block that calls activations of maps in its forward."""
     owners = {place.name: place.block for place in _places(net)}
     internals = output.get_internals()
     shape_of = dict(zip(internals.list_outputs(), _shapes(internals, image_shape)))
@@ -231,33 +252,36 @@ def _called_inside(net, output, image_shape):
             called[node['attrs'].get(OWNER, '')].append(rectifier)
     for owner, rectifiers in called.items():
         if not _is_leaf(owners[owner]):
-            name = owner + '.forward' if owner else 'forward'
-            yield name, '%s (%s calls %s)' % (name, type(owners[owner]).__name__, ' and '.join(rectifiers))
+            name = f'{owner}.forward' if owner else 'forward'
+            yield name, f'{name} ({type(owners[owner]).__name__} calls {" and ".join(rectifiers)})'
 
 
-def _rectifier(operator, attributes):
-    """The name of the activation that a node is, None if it is none."""
-    if operator == 'Activation' and attributes['act_type'] in RECTIFIERS or operator == 'LeakyReLU':
+def _rectifier(operator: str, attributes: dict[str, str] | None) -> str | None:
+    """The name of the activation that a node computes; None for other nodes."""
+    attributes = attributes or {}
+    if (operator == 'Activation' and attributes['act_type'] in RECTIFIERS) or operator == 'LeakyReLU':
         return attributes.get('act_type', 'leaky')
     if operator == 'clip' and (float(attributes['a_min']), float(attributes['a_max'])) == (0, 6):
         return 'relu6'
-    if operator == 'relu' or operator == '_maximum_scalar' and float(attributes['scalar']) == 0:
+    if operator == 'relu' or (operator == '_maximum_scalar' and float(attributes['scalar']) == 0):
         return 'relu'
     return None
 
 
-def _shared(chosen, calls, make):
-    """What an error says of each block that is called at several places, if units with weights are made."""
+def _shared(chosen: dict[Place, list[Shape]], calls: dict[Block, list[mx.sym.Symbol]],
+            make: Callable[[int], HybridBlock]) -> Iterator[str]:
+    """The description in an error of each block that several calls share, if the new units have weights."""
     for place, shapes in chosen.items():
         times = len(calls[place.block])
         around = next(len(calls[block]) for block in reversed(place.around) if calls[block])
         channels = sorted({shape[1] for shape in shapes})
         if (times > around or len(channels) > 1) and list(make(channels[-1]).collect_params()):
-            yield '%s (one %s for %d calls, of %s channels)' % (
-                place.name, type(place.block).__name__, times, ' and '.join(map(str, channels)))
+            yield (f'{place.name} (one {type(place.block).__name__} for {times} calls, of '
+                   f'{" and ".join(map(str, channels))} channels)')
 
 
-def _make_units(net, chosen, make, init):
+def _make_units(net: HybridBlock, chosen: dict[Place, list[Shape]], make: Callable[[int], HybridBlock],
+                init: mx.init.Initializer | None) -> dict[Place, HybridBlock]:
     """{place: its new unit}, on the contexts and in the precision of the network."""
     parameters = net.collect_params().values()
     taken = {parameter.name for parameter in parameters}
@@ -272,14 +296,15 @@ def _make_units(net, chosen, make, init):
         if weights:
             unit.cast(weights[0].dtype)  # the vectors of a float16 network's BatchNorm are float32
         if contexts:
-            unit.infer_shape(mx.nd.zeros(shapes[0]))  # so that it need not wait for the first images
+            unit.infer_shape(mx.nd.zeros(shapes[0]))  # so that it does not wait for the first images
             unit.initialize(init or mx.init.MSRAPrelu(), contexts)
         unit.hybridize(place.block._active, **dict(place.block._flags))
     return {place: units[place.block] for place in chosen}
 
 
-def _make_unit(place, channels, make, taken):
-    """A unit named after its place; its parameters get no name that is taken."""
+def _make_unit(place: Place, channels: int, make: Callable[[int], HybridBlock],
+               taken: set[str]) -> HybridBlock:
+    """A unit named after its place, whose parameters have names that are not taken."""
     with contextlib.ExitStack() as scopes:
         for block in place.around:
             scopes.enter_context(block.name_scope())
@@ -289,7 +314,7 @@ def _make_unit(place, channels, make, taken):
     return unit
 
 
-def _contexts(parameters):
+def _contexts(parameters: Sequence[mx.gluon.Parameter]) -> list[mx.Context] | None:
     """Where the parameters are; None unless all are initialised."""
     try:
         contexts = [parameter.list_ctx() for parameter in parameters]
@@ -298,7 +323,7 @@ def _contexts(parameters):
     return contexts[0] if contexts else None
 
 
-def _swap(net, units):
+def _swap(net: HybridBlock, units: dict[Place, HybridBlock]) -> None:
     """Put each unit in its place, or none if the network does not call all of them there."""
     with contextlib.ExitStack() as undo:
         for place, unit in units.items():
@@ -308,13 +333,13 @@ def _swap(net, units):
         unused = [place.name for place, unit in units.items() if not calls[unit]]
         if unused:
             raise ValueError("these activations can't be swapped, as the network does not call them by these "
-                             'names: %s' % ', '.join(unused))
+                             f'names: {", ".join(unused)}')
         undo.pop_all()
     net.apply(lambda block: block._clear_cached_op())
 
 
-def _put(place, block):
+def _put(place: Place, block: Block) -> None:
     parent = place.around[-1]
     parent._children[place.key] = block
     if place.key in vars(parent):
-        vars(parent)[place.key] = block  # an assignment would insist on a block of the old one's class
+        vars(parent)[place.key] = block  # an assignment would require the class of the old block

@@ -1,34 +1,74 @@
-"""The ImageNet host: ResNet-50 v1b (He et al., 2016, with the stride on the 3x3 convolution)
-whose first two activations of each bottleneck can be ATAC (the paper's table II), and whose 3x3
-convolutions can be or can have self-attention (the rows AA and FA of that table).
+"""The ImageNet host: ResNet-50 v1b, whose bottlenecks can have ATAC and self-attention.
+
+He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", CVPR 2016,
+https://arxiv.org/abs/1512.03385, table 1, as in table II of "Attention as Activation", whose rows AA and FA
+have self-attention. Deviates from it as v1b does: the 3x3 convolution of a bottleneck has the stride.
 """
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Any, Callable
 
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
 from openatac.arguments import BLOCKS, CHANNELS, CLASSES, check_counts, check_number, check_whole
+from openatac.models.hosts import Host
 from openatac.models.placement import place
-from openatac.nn.activations import check_activation, make_activation
-from openatac.nn.attention import check_attention, make_attention
+from openatac.nn.activations import ACTIVATIONS
+from openatac.nn.attention import ATTENTIONS
 from openatac.nn.augmented_conv import AttentionAugmentedConv2D
 from openatac.nn.local_self_attention import AttentionStem, StandAloneSelfAttention
+from openatac.nn.registry import Factory, Registry, bind
 
-SELF_ATTENTIONS = ('aa', 'fa')
 STAGE_CHANNELS = (64, 128, 256, 512)
 EXPANSION = 4
+
+
+@dataclass(frozen=True)
+class SelfAttention:
+    """What replaces convolutions of the host.
+
+    Parameters
+    ----------
+    spatial : callable
+        ``spatial(stage)``, of a stage from 0 to 3, returns what builds the 3x3 convolutions' replacement from
+        their ``channels``, ``strides`` and ``dilation``; None keeps the convolutions.
+    stem : callable, optional
+        ``stem(channels)`` builds what replaces the 7x7 convolution, without its stride; the max pooling
+        behind it is then 4x4.
+    multiple : int, default 1
+        The sides of the images must be multiples of it.
+    """
+
+    spatial: Callable[[int], Factory | None]
+    stem: Factory | None = None
+    multiple: int = 1
+
+
+SELF_ATTENTIONS: Registry[SelfAttention] = Registry('self_attention')
+# At half the resolution in the second stage, to save memory.
+SELF_ATTENTIONS.register('aa', SelfAttention(
+    lambda stage: partial(AttentionAugmentedConv2D, downsample=stage == 1) if stage else None))
+SELF_ATTENTIONS.register('fa', SelfAttention(
+    lambda stage: StandAloneSelfAttention, stem=AttentionStem, multiple=4))
 
 
 class BottleneckV1bATAC(HybridBlock):
     """1x1, 3x3 (stride, dilation), 1x1 convolutions with a shortcut; output channels 4 * planes.
 
-    ``activation(channels)`` makes relu1 and relu2; relu3, after the addition, stays a ReLU.
+    ``activation(channels)`` builds relu1 and relu2; relu3, after the addition, stays a ReLU.
     ``attention(channels)``, if given, ends the main path; ``spatial(channels, strides=, dilation=)``, if
-    given, makes what takes the 3x3 convolution's place.
+    given, builds what replaces the 3x3 convolution.
     """
 
-    def __init__(self, planes, activation, strides=1, dilation=1, downsample=None, norm_layer=nn.BatchNorm,
-                 norm_kwargs=None, last_gamma=False, attention=None, spatial=None, **kwargs):
+    def __init__(self, planes: int, activation: Factory, strides: int = 1, dilation: int = 1,
+                 downsample: HybridBlock | None = None, norm_layer: Factory = nn.BatchNorm,
+                 norm_kwargs: dict[str, Any] | None = None, last_gamma: bool = False,
+                 attention: Factory | None = None, spatial: Factory | None = None,
+                 **kwargs: Any) -> None:
         super().__init__(**kwargs)
         norm_kwargs = norm_kwargs or {}
         last = dict(norm_kwargs, gamma_initializer='zeros') if last_gamma else norm_kwargs
@@ -58,16 +98,19 @@ class BottleneckV1bATAC(HybridBlock):
 class ResNet50_v1bATAC(HybridBlock):
     """ResNet v1b of bottlenecks, (B, 3, H, W) to (B, classes) logits.
 
+    Parameters
+    ----------
     act_type : str, default 'ChaATAC'
         The activation under study, a name of `openatac.nn.activations.ACTIVATIONS`. ChaATAC is
         local and has its inner ReLU.
-    r : number, default 2
+    r : float, default 2
         Channel reduction ratio of ChaATAC.
     act_layers : int, default 2
         The last ``act_layers`` of the four stages get ``act_type``, the others ReLU.
     layers : four ints, default (3, 4, 6, 3)
         Bottlenecks per stage.
     classes : int, default 1000
+        Number of classes.
     dilated : bool
         Stages 3 and 4 keep stride 1, with dilation 2 and 4: output stride 8.
     norm_layer, norm_kwargs, use_global_stats
@@ -77,7 +120,7 @@ class ResNet50_v1bATAC(HybridBlock):
         Start the scale of each bottleneck's last normalisation at zero.
     deep_stem : bool
         Three 3x3 convolutions of stem_width, stem_width, 2 * stem_width channels in place of the
-        7x7 one. (The published code takes the argument and builds no such stem.)
+        7x7 one. (The published code accepts the argument but does not build such a stem.)
     avg_down : bool
         Average pooling in place of the stride in the shortcut's 1x1 convolution.
     final_drop : float
@@ -87,46 +130,52 @@ class ResNet50_v1bATAC(HybridBlock):
     attention : str, optional
         A name of `openatac.nn.attention.ATTENTIONS`, to end the main path of each bottleneck, as SE does
         in Hu et al., 2018.
-    reduction : number, default 16
+    reduction : float, default 16
         Channel reduction ratio of the attention blocks that have one (se, ge, cbam, lca, nin).
-    self_attention : 'aa' or 'fa', optional
-        'aa': the 3x3 convolutions of the last three stages are attention-augmented (Bello et al., 2019),
-        at half the resolution in the second stage. All images must then have the size of the first.
+    self_attention : str, optional
+        A name of `SELF_ATTENTIONS`. 'aa': the 3x3 convolutions of the last three stages are
+        attention-augmented (Bello et al., 2019), at half the resolution in the second stage. All images must
+        then have the size of the first.
         'fa': all 3x3 convolutions are self-attention in windows of 7 x 7, and the stem is one in blocks of
         4 x 4 (Ramachandran et al., 2019, "full attention"). Images need sides that 4 divides.
 
-    Raises ValueError for arguments that make no network.
+    Raises
+    ------
+    ValueError
+        For arguments that do not describe a network.
     """
 
-    def __init__(self, act_type='ChaATAC', r=2, act_layers=2, layers=(3, 4, 6, 3), classes=1000,
-                 dilated=False, norm_layer=nn.BatchNorm, norm_kwargs=None, last_gamma=False,
-                 deep_stem=False, stem_width=32, avg_down=False, final_drop=0.0,
-                 use_global_stats=False, name_prefix='', attention=None, reduction=16, self_attention=None):
+    def __init__(self, act_type: str = 'ChaATAC', r: float = 2, act_layers: int = 2,
+                 layers: Sequence[int] = (3, 4, 6, 3), classes: int = 1000, dilated: bool = False,
+                 norm_layer: Factory = nn.BatchNorm, norm_kwargs: dict[str, Any] | None = None,
+                 last_gamma: bool = False, deep_stem: bool = False, stem_width: int = 32,
+                 avg_down: bool = False, final_drop: float = 0.0, use_global_stats: bool = False,
+                 name_prefix: str = '', attention: str | None = None, reduction: float = 16,
+                 self_attention: str | None = None) -> None:
         super().__init__(prefix=name_prefix)
-        _check(layers, classes, act_type, stem_width, final_drop)
-        check_attention(attention)
-        _check_self_attention(self_attention, deep_stem)
+        _check(layers, classes, stem_width, final_drop)
+        replaced = _replaced(self_attention, deep_stem)
         norm_kwargs = dict(norm_kwargs or {})
         if use_global_stats:
             norm_kwargs['use_global_stats'] = True
         norm = partial(norm_layer, **norm_kwargs)
         stem_channels = 2 * stem_width if deep_stem else 64
-        activations = [partial(make_activation, name, r=r, useReLU=True, useGlobal=False)
-                       for name in place(act_type, 'relu', act_layers)]
-        attention = attention and partial(make_attention, attention, reduction=reduction)
+        activations = place(bind(ACTIVATIONS.find(act_type), r=r, useReLU=True, useGlobal=False),
+                            ACTIVATIONS.find('relu'), act_layers)
+        block_end = None if attention is None else bind(ATTENTIONS.find(attention), reduction=reduction)
         strides, dilations = ((1, 2, 1, 1), (1, 1, 2, 4)) if dilated else ((1, 2, 2, 2), (1, 1, 1, 1))
         with self.name_scope():
-            self.conv1 = _stem(stem_width, norm, deep_stem, self_attention)
+            self.conv1 = replaced.stem(64) if replaced.stem else _stem(stem_width, norm, deep_stem)
             self.bn1 = norm(in_channels=stem_channels)
             self.relu = nn.Activation('relu')
-            self.maxpool = nn.MaxPool2D(4, 4) if self_attention == 'fa' else nn.MaxPool2D(3, 2, padding=1)
+            self.maxpool = nn.MaxPool2D(4, 4) if replaced.stem else nn.MaxPool2D(3, 2, padding=1)
             in_channels = stem_channels
             for index, planes in enumerate(STAGE_CHANNELS):
                 stage = _stage(index, layers[index], in_channels, planes, strides[index], dilations[index],
                                avg_down, norm, activation=activations[index], norm_layer=norm_layer,
-                               norm_kwargs=norm_kwargs, last_gamma=last_gamma, attention=attention,
-                               spatial=_spatial(self_attention, index))
-                setattr(self, 'layer%d' % (index + 1), stage)
+                               norm_kwargs=norm_kwargs, last_gamma=last_gamma, attention=block_end,
+                               spatial=replaced.spatial(index))
+                setattr(self, f'layer{index + 1}', stage)
                 in_channels = planes * EXPANSION
             self.avgpool = nn.GlobalAvgPool2D()
             self.flat = nn.Flatten()
@@ -142,29 +191,14 @@ class ResNet50_v1bATAC(HybridBlock):
         return self.fc(x)
 
 
-def _conv3x3(planes, strides, dilation):
+def _conv3x3(planes: int, strides: int, dilation: int) -> nn.Conv2D:
     return nn.Conv2D(planes, kernel_size=3, strides=strides, padding=dilation, dilation=dilation,
                      use_bias=False)
 
 
-def _spatial(self_attention, index):
-    """What stands in the 3x3 convolution's place in stage ``index`` from 0; None for the convolution."""
-    if self_attention == 'fa':
-        return StandAloneSelfAttention
-    if self_attention == 'aa' and index > 0:
-        return partial(AttentionAugmentedConv2D, downsample=index == 1)
-    return None
-
-
-def _stem(stem_width, norm, deep_stem, self_attention):
-    if self_attention == 'fa':
-        return AttentionStem(64)
-    if deep_stem:
-        return _deep_stem(stem_width, norm)
-    return nn.Conv2D(64, kernel_size=7, strides=2, padding=3, use_bias=False)
-
-
-def _deep_stem(width, norm):
+def _stem(width: int, norm: Factory, deep: bool) -> HybridBlock:
+    if not deep:
+        return nn.Conv2D(64, kernel_size=7, strides=2, padding=3, use_bias=False)
     stem = nn.HybridSequential(prefix='conv1')
     for index, channels in enumerate((width, width, 2 * width)):
         if index:
@@ -173,8 +207,8 @@ def _deep_stem(width, norm):
     return stem
 
 
-def _downsample(index, channels, stride, avg_down, norm):
-    shortcut = nn.HybridSequential(prefix='down%d_' % (index + 1))
+def _downsample(index: int, channels: int, stride: int, avg_down: bool, norm: Factory) -> HybridBlock:
+    shortcut = nn.HybridSequential(prefix=f'down{index + 1}_')
     with shortcut.name_scope():
         if avg_down:
             shortcut.add(nn.AvgPool2D(pool_size=stride, strides=stride, ceil_mode=True,
@@ -184,13 +218,14 @@ def _downsample(index, channels, stride, avg_down, norm):
     return shortcut
 
 
-def _stage(index, blocks, in_channels, planes, stride, dilation, avg_down, norm, **block_arguments):
+def _stage(index: int, blocks: int, in_channels: int, planes: int, stride: int, dilation: int,
+           avg_down: bool, norm: Factory, **block_arguments: Any) -> nn.HybridSequential:
     """``blocks`` bottlenecks; the first has the stride, and in a dilated stage half the dilation."""
     channels = planes * EXPANSION
     downsample = None
     if stride != 1 or in_channels != channels:
         downsample = _downsample(index, channels, stride, avg_down, norm)
-    stage = nn.HybridSequential(prefix='layers%d_' % (index + 1))
+    stage = nn.HybridSequential(prefix=f'layers{index + 1}_')
     with stage.name_scope():
         stage.add(BottleneckV1bATAC(planes, strides=stride, dilation=max(1, dilation // 2),
                                     downsample=downsample, **block_arguments))
@@ -199,17 +234,22 @@ def _stage(index, blocks, in_channels, planes, stride, dilation, avg_down, norm,
     return stage
 
 
-def _check(layers, classes, act_type, stem_width, final_drop):
+def _check(layers: Sequence[int], classes: int, stem_width: int, final_drop: float) -> None:
     check_counts('layers', layers, 4, BLOCKS)
     check_whole('classes', classes, 1, CLASSES)
     check_whole('stem_width', stem_width, 1, CHANNELS // 2)
     check_number('final_drop', final_drop, low=0, below=1)
-    check_activation(act_type)
 
 
-def _check_self_attention(self_attention, deep_stem):
-    if self_attention not in (None, *SELF_ATTENTIONS):
-        raise ValueError('self_attention must be one of %s, not %r'
-                         % (', '.join(SELF_ATTENTIONS), self_attention))
-    if self_attention == 'fa' and deep_stem:
-        raise ValueError("self_attention='fa' has a stem of its own: leave out deep_stem")
+def _replaced(self_attention: str | None, deep_stem: bool) -> SelfAttention:
+    """The `SelfAttention` of a name; for None, one that replaces nothing."""
+    if self_attention is None:
+        return SelfAttention(lambda stage: None)
+    found = SELF_ATTENTIONS.find(self_attention)
+    if found.stem and deep_stem:
+        raise ValueError(f'self_attention={self_attention!r} has a stem of its own: leave out deep_stem')
+    return found
+
+
+HOST = Host('resnet50_v1b', ResNet50_v1bATAC, input_shape=(3, 224, 224), data='imagenet',
+            stage_prefix='layers', output='fc')

@@ -1,97 +1,199 @@
-"""The networks by name, in GluonCV's style.
+"""Networks by name, in GluonCV's style: ``get_model('cifar_resnet20_v2_atac')``.
 
-``cifar_resnet{6b+2}_v2_{unit}`` for b = 1..5 and 18, ``cifar_resnet18_v1_{unit}`` and
-``resnet50_v1b_{unit}``, where ``unit`` is the lower-case name of an activation, ``atac`` being ChaATAC,
-or of an attention block, with ReLU as activation; and ``resnet50_v1b_aa`` and ``resnet50_v1b_fa``, with
-self-attention in or for its 3x3 convolutions.
+A name is TITLE_UNIT. Titles are ``cifar_resnet{6b+2}_v2`` for b blocks per stage, ``cifar_resnet18_v1`` and
+``resnet50_v1b``. Units are activations (``atac`` is ChaATAC), attention blocks with ReLU as the activation,
+self-attention of ResNet-50, and combinations of these (``swish_se``).
 """
-import difflib
-from functools import partial
+from __future__ import annotations
 
-from openatac.models.cifar_resnet import ResNet20V2ATAC
-from openatac.models.cifar_resnet18 import CIFARResNet18
-from openatac.models.resnet_v1b import SELF_ATTENTIONS, ResNet50_v1bATAC
+import difflib
+import itertools
+import re
+from typing import Any
+
+from mxnet.gluon.block import HybridBlock
+
+from openatac.models import cifar_resnet, cifar_resnet18, resnet_v1b
+from openatac.models.hosts import Host
+from openatac.models.resnet_v1b import SELF_ATTENTIONS
 from openatac.nn.activations import ACTIVATIONS
 from openatac.nn.attention import ATTENTIONS
+from openatac.nn.registry import Factory, Registry
 
-CIFAR_BLOCKS = (1, 2, 3, 4, 5, 18)
+HOSTS: Registry[Host] = Registry('host')
+for _host in (cifar_resnet.HOST, cifar_resnet18.HOST, resnet_v1b.HOST):
+    HOSTS.register(_host.name, _host)
+PUBLISHED_CIFAR_HOST = cifar_resnet.HOST.name
 
 
-def unit_name(act_type, attention=None, useGlobal=False):
-    """The unit's name in a model's name: 'atac' for 'ChaATAC', 'se' for SE over ReLU, 'swish_se', ...
+def unit_name(act_type: str, attention: str | None = None, useGlobal: bool = False,
+              self_attention: str | None = None) -> str:
+    """The unit in a network's name: 'atac' for 'ChaATAC', 'se' for SE over ReLU, 'swish_se', ...
 
     'atac_global' is ATAC with the global gate, the paper's "SE as activation".
     """
-    activation = 'atac' if act_type == 'ChaATAC' else act_type.lower()
+    activation = ACTIVATIONS.short_name(act_type)
     if activation == 'atac' and useGlobal:
         activation = 'atac_global'
-    if attention is None:
-        return activation
-    return attention if activation == 'relu' else '%s_%s' % (activation, attention)
+    others = [registry.short_name(name) for registry, name in (
+        (ATTENTIONS, attention), (SELF_ATTENTIONS, self_attention)) if name is not None]
+    return '_'.join(others if others and activation == 'relu' else [activation, *others])
 
 
-def cifar_model_name(blocks, act_type, attention=None):
-    """'cifar_resnet20_v2_atac' for 3 blocks per stage of ChaATAC."""
-    return 'cifar_resnet%d_v2_%s' % (6 * blocks + 2, unit_name(act_type, attention))
+def unit_settings(host: Host) -> dict[str, dict[str, Any]]:
+    """{unit in a name: settings of the host that it stands for}, for all units that the host takes."""
+    choices: dict[str, Any] = {'act_type': ACTIVATIONS, 'attention': (None, *ATTENTIONS),
+                               'self_attention': (None, *SELF_ATTENTIONS), 'useGlobal': (False, True)}
+    choices = {name: values for name, values in choices.items() if name in host.settings}
+    units: dict[str, dict[str, Any]] = {}
+    for values in itertools.product(*choices.values()):
+        settings = {name: value for name, value in zip(choices, values) if value}
+        units.setdefault(unit_name(**settings), settings)
+    return units
 
 
-def _table():
-    models = {}
-    units = [{'act_type': name} for name in ACTIVATIONS] + [
-        {'act_type': 'relu', 'attention': name} for name in ATTENTIONS]
-    for unit in units:
-        for blocks in CIFAR_BLOCKS:
-            models[cifar_model_name(blocks, **unit)] = partial(ResNet20V2ATAC, layers=(blocks,) * 3, **unit)
-        models['cifar_resnet18_v1_' + unit_name(**unit)] = partial(CIFARResNet18, layers=(2,) * 4, **unit)
-        models['resnet50_v1b_' + unit_name(**unit)] = partial(ResNet50_v1bATAC, **unit)
-    for name in SELF_ATTENTIONS:
-        models['resnet50_v1b_' + name] = partial(ResNet50_v1bATAC, act_type='relu', self_attention=name)
-    return models
+def get_model_list() -> list[str]:
+    """The names of the networks of one unit, sorted. `get_model` knows other depths and combinations too."""
+    names = []
+    for host in HOSTS.values():
+        titles = [host.title_of(blocks) for blocks in host.blocks or (None,)]
+        names += [f'{title}_{unit}' for title in titles for unit, settings in unit_settings(host).items()
+                  if len(settings) - (settings['act_type'] == 'relu') <= 1]
+    return sorted(names)
 
 
-MODELS = _table()
+def find_host(name: str) -> Host:
+    """The registered host of that name; ValueError, with the valid names, if there is none."""
+    return HOSTS.find(name)
 
 
-def get_model_list():
-    """The names that `get_model` knows, sorted."""
-    return sorted(MODELS)
+def find_model(name: str) -> tuple[Host, dict[str, Any]]:
+    """The host of a network, and the settings of it that the network's name stands for.
 
-
-def find_model(name):
-    """The host with the settings that ``name`` stands for, as a functools.partial.
-
-    Raises ValueError for an unknown name, with the nearest ones.
+    Raises
+    ------
+    ValueError
+        If there is no such network; the message names the nearest ones.
     """
-    if name.lower() not in MODELS:
-        near = difflib.get_close_matches(name.lower(), MODELS, n=5, cutoff=0.3)
-        raise ValueError('unknown model %r; the nearest names are %s' % (name, ', '.join(near)))
-    return MODELS[name.lower()]
+    for host in HOSTS.values():
+        settings, unit = host.parse(name) or ({}, None)
+        if unit is not None and unit in (units := unit_settings(host)):
+            return host, {**settings, **units[unit]}
+    near = difflib.get_close_matches(name.lower(), get_model_list(), n=5, cutoff=0.3)
+    raise ValueError(f'unknown model {name!r}; the nearest names are {", ".join(near)}')
 
 
-def get_model(name, classes=None, ctx=None, pretrained=False, **kwargs):
-    """The network called ``name`` (in any case), not yet initialised unless ``pretrained``.
+def get_model(name: str, classes: int | None = None, ctx: Any = None, pretrained: Any = False,
+              **kwargs: Any) -> HybridBlock:
+    """The network called ``name``, not yet initialised unless ``pretrained``.
 
+    Parameters
+    ----------
     name : str
-        One of `get_model_list`.
+        A network's name in any letter case, such as one of `get_model_list`.
     classes : int, optional
-        Default: the host's, 10 for CIFAR and 1000 for ImageNet.
-    ctx : mxnet.Context or list of them, optional
+        Number of classes. By default the host's: 10 for CIFAR and 1000 for ImageNet.
+    ctx : mxnet.Context or list of mxnet.Context, optional
         Where ``pretrained`` parameters are put; the CPU if not given.
     pretrained : False or str
         A .params file of this very network. (No trained weights are published for download.)
-    kwargs
-        Arguments of the host, such as ``r``, ``useGlobal``, ``act_layers`` or ``reduction``.
+    **kwargs
+        Settings of the host, such as ``r``, ``useGlobal``, ``act_layers`` or ``reduction``.
 
-    Raises ValueError for an unknown name, with the nearest ones, and for bad arguments;
-    ParameterFileError for a file that is damaged or of another network.
+    Returns
+    -------
+    mxnet.gluon.HybridBlock
+        Maps images (B, C, H, W) to logits (B, classes).
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, with the nearest ones, and for bad arguments.
+    ParameterFileError
+        For a file that is damaged or of another network.
     """
-    builder = find_model(name)
+    host, settings = find_model(name)
     if pretrained is True:
         raise ValueError('no trained weights are published: pretrained must be False or a .params file')
     if classes is not None:
         kwargs['classes'] = classes
-    net = builder(**kwargs)
+    net = host.build(**{**settings, **kwargs})
     if pretrained:
         from openatac.models.parameters import load_parameters
         load_parameters(net, pretrained, ctx)
     return net
+
+
+def stage_of(name: str) -> str:
+    """The number of the stage in a block's or layer's name, as hosts write it; '' outside of the stages."""
+    prefixes = '|'.join(re.escape(host.stage_prefix) for host in HOSTS.values())
+    found = re.search(rf'(?:{prefixes})(\d+)_', name)
+    return found[1] if found else ''
+
+
+# --------------------------------------------------------------------------------- extension
+
+def register_activation(name: str, factory: Factory, alias: str | None = None) -> None:
+    """Add an activation, which all networks can then be built with.
+
+    Parameters
+    ----------
+    name : str
+        Its name, for ``act_type`` and ``--act-type`` and in names of networks.
+    factory : callable
+        ``factory(channels)`` returns a HybridBlock that maps (B, channels, H, W) to the same shape. Other
+        arguments that it has among ``r``, ``useReLU`` and ``useGlobal`` get the network's settings.
+    alias : str, optional
+        A second name, which names of networks then have.
+
+    Raises
+    ------
+    ValueError
+        If a name is taken.
+
+    Examples
+    --------
+    >>> openatac.register_activation('softsign', lambda channels: gluon.nn.Activation('softsign'))
+    >>> openatac.get_model('cifar_resnet20_v2_softsign')
+    """
+    _check_free(name, alias)
+    ACTIVATIONS.register(name, factory, alias)
+
+
+def register_attention(name: str, factory: Factory, alias: str | None = None) -> None:
+    """Add an attention block, to end the main path of each block of a network.
+
+    The arguments are those of `register_activation`; the name is one for ``attention`` and ``--attention``,
+    and of the networks' settings the factory gets ``reduction``, if it takes that.
+    """
+    _check_free(name, alias)
+    ATTENTIONS.register(name, factory, alias)
+
+
+def register_host(name: str, factory: Factory, **description: Any) -> Host:
+    """Add a host, in which all activations, and the attention that it takes, are built by name.
+
+    Parameters
+    ----------
+    name, factory
+        See `Host`.
+    **description
+        The other fields of `Host`: ``input_shape``, ``data``, ``title``, ``stages``, ``blocks``,
+        ``stage_prefix`` and ``output``.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken, or the factory does not take ``classes`` and ``act_type``.
+    """
+    host = Host(name, factory, **description)
+    HOSTS.register(name, host)
+    return host
+
+
+def _check_free(*names: str | None) -> None:
+    """Raise ValueError if one of the names stands for another unit in names of networks."""
+    taken = {unit for host in HOSTS.values() for unit in unit_settings(host)}
+    for name in names:
+        if name is not None and name.lower() in taken:
+            raise ValueError(f'{name!r} is the name of another unit already: choose another')

@@ -1,1 +1,1 @@
-"""The ATAC unit and the other activations."""
+"""The ATAC unit, the activations and attention blocks that it is compared with, and their registries."""

@@ -1,9 +1,14 @@
 """The activations that a network can be built with, by name.
 
-An entry is a factory that takes the channel count of its input and returns a block that maps
-(B, C, H, W) to the same shape. To add one, add one line to ACTIVATIONS.
+Each maps (B, C, H, W) to the same shape. `register_activation` adds one from outside the package.
+
+- relu, prelu, elu, selu, gelu, swish: as in Gluon, but for the gradient of prelu (see `PReLU`)
+- mish, sine: below
+- frelu, xunit, ChaATAC (or atac): in files of their own
 """
-from typing import Callable, NamedTuple, Tuple
+from __future__ import annotations
+
+from typing import Any
 
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
@@ -11,14 +16,15 @@ from mxnet.gluon.block import HybridBlock
 from openatac.arguments import check_number
 from openatac.nn.atac import ChaATAC
 from openatac.nn.frelu import FReLU
+from openatac.nn.registry import Factory, Registry
 from openatac.nn.xunit import XUnit
 
 
 class PReLU(nn.PReLU):
     """max(0, x) - alpha * max(0, -x) with one learned slope (He et al., 2015, equation 1).
 
-    Gluon's own PReLU, hybridized in front of a global pooling, gets a wrong gradient of alpha
-    from MXNet 1.9.1; written out in two ReLUs it is right, with the same parameter and values.
+    Gluon's own PReLU, hybridized in front of a global pooling, gets a wrong gradient of alpha from
+    MXNet 1.9.1. Written as two ReLUs it gets the right one, with the same parameter and values.
     """
 
     def hybrid_forward(self, F, x, alpha):
@@ -36,15 +42,20 @@ class Mish(HybridBlock):
 class Sine(HybridBlock):
     """sin(w0 x), the activation of SIREN (Sitzmann et al., 2020, https://arxiv.org/abs/2006.09661).
 
-    w0 : number, default 1
-        The paper's 30 spreads a first layer that sees coordinates over many periods; its section 3.2
-        then draws the weights so that every later sine gets a standard normal input. Behind a
-        BatchNorm the input is that already, so 1 is the same unit there.
+    Parameters
+    ----------
+    w0 : float, default 1
+        The frequency. The paper's 30 spreads a first layer that sees coordinates over many periods; its
+        section 3.2 then draws the weights so that every later sine gets a standard normal input. Behind a
+        BatchNorm the input is standard normal already, so 1 gives the same unit there.
 
-    Raises ValueError for a ``w0`` that is not above 0.
+    Raises
+    ------
+    ValueError
+        If ``w0`` is not above 0.
     """
 
-    def __init__(self, w0=1, **kwargs):
+    def __init__(self, w0: float = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_number('w0 (the frequency of the sine)', w0, above=0)
         self._w0 = w0
@@ -53,41 +64,15 @@ class Sine(HybridBlock):
         return F.sin(self._w0 * x)
 
 
-class Activation(NamedTuple):
-    """How to make one: ``factory(channels, **settings)``; ``settings`` names those it takes."""
-
-    factory: Callable
-    settings: Tuple[str, ...] = ()
-
-
-ACTIVATIONS = {
-    'relu': Activation(lambda channels: nn.Activation('relu')),
-    'prelu': Activation(lambda channels: PReLU()),
-    'elu': Activation(lambda channels: nn.ELU()),
-    'selu': Activation(lambda channels: nn.SELU()),
-    'gelu': Activation(lambda channels: nn.GELU()),
-    'swish': Activation(lambda channels: nn.Swish()),
-    'mish': Activation(lambda channels: Mish()),
-    'frelu': Activation(FReLU),
-    'sine': Activation(lambda channels, **settings: Sine(**settings), settings=('w0',)),
-    'xunit': Activation(XUnit),
-    'ChaATAC': Activation(ChaATAC, settings=('r', 'useReLU', 'useGlobal')),
-}
-
-
-def make_activation(name, channels, **settings):
-    """The activation ``name`` for an input of ``channels`` channels.
-
-    settings: what any of the activations can be told (r, useReLU, useGlobal, w0); each takes its own.
-
-    Raises ValueError for an unknown name.
-    """
-    check_activation(name)
-    factory, takes = ACTIVATIONS[name]
-    return factory(channels, **{key: settings[key] for key in takes if key in settings})
-
-
-def check_activation(name, argument='act_type'):
-    """Raise ValueError, with the names that there are, unless ``name`` is one of them."""
-    if name not in ACTIVATIONS:
-        raise ValueError('%s must be one of %s, not %r' % (argument, ', '.join(ACTIVATIONS), name))
+ACTIVATIONS: Registry[Factory] = Registry('act_type')
+ACTIVATIONS.register('relu', lambda channels: nn.Activation('relu'))
+ACTIVATIONS.register('prelu', lambda channels: PReLU())
+ACTIVATIONS.register('elu', lambda channels: nn.ELU())
+ACTIVATIONS.register('selu', lambda channels: nn.SELU())
+ACTIVATIONS.register('gelu', lambda channels: nn.GELU())
+ACTIVATIONS.register('swish', lambda channels: nn.Swish())
+ACTIVATIONS.register('mish', lambda channels: Mish())
+ACTIVATIONS.register('frelu', FReLU)
+ACTIVATIONS.register('sine', lambda channels, w0=1: Sine(w0))
+ACTIVATIONS.register('xunit', XUnit)
+ACTIVATIONS.register('ChaATAC', ChaATAC, alias='atac')

@@ -1,12 +1,16 @@
 """The ATAC unit: attention as activation.
 
 Dai, Oehmcke, Gieseke, Wu, Barnard, "Attention as Activation", ICPR 2020,
-https://arxiv.org/abs/2007.07729, section III: local channel attention in the activation's place,
+https://arxiv.org/abs/2007.07729, section III: local channel attention in place of the activation,
 
     L(x) = sigmoid(BN(W2 . relu(BN(W1 . x)))),    ATAC(x) = x * L(x)
 
-where W1: C -> C/r and W2: C/r -> C are 1x1 convolutions without biases.
+where W1: C -> C/r and W2: C/r -> C are 1x1 convolutions without biases. Does not deviate from the paper.
 """
+from __future__ import annotations
+
+from typing import Any
+
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
@@ -14,11 +18,13 @@ from openatac.arguments import CHANNELS, check_number, check_whole
 
 
 class ChaATAC(HybridBlock):
-    """Channel-wise attentional activation, input and output (B, C, H, W).
+    """Channel-wise attentional activation, (B, C, H, W) to the same shape.
 
+    Parameters
+    ----------
     channels : int
         C, the channels of the input.
-    r : number, default 2
+    r : float, default 2
         Channel reduction ratio; the bottleneck has ``int(channels // r)`` channels, at least one.
     useReLU : bool, default True
         Whether a ReLU stands between the two convolutions (the paper's "inner ReLU").
@@ -26,18 +32,22 @@ class ChaATAC(HybridBlock):
         Pool over the image first, so that one gate serves all pixels: squeeze-and-excitation
         as an activation, the ablation of section IV.
 
-    Raises ValueError for an ``r`` that leaves no bottleneck.
+    Raises
+    ------
+    ValueError
+        If ``r`` leaves no bottleneck.
     """
 
-    def __init__(self, channels, r=2, useReLU=True, useGlobal=False, **kwargs):
+    def __init__(self, channels: int, r: float = 2, useReLU: bool = True, useGlobal: bool = False,
+                 **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_whole('channels', channels, 1, CHANNELS)
         check_number('r (the channel reduction ratio)', r, above=0)
         self.channels = channels
         self.inter_channels = int(channels // r)
         if self.inter_channels < 1:
-            raise ValueError('r=%r leaves no bottleneck in a unit of %d channels: choose r from 1 to %d'
-                             % (r, channels, channels))
+            raise ValueError(f'r={r!r} leaves no bottleneck in a unit of {channels} channels: choose r from '
+                             f'1 to {channels}')
         with self.name_scope():
             self.module = nn.HybridSequential(prefix='module')
             if useGlobal:

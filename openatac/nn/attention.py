@@ -1,8 +1,8 @@
 """The attention blocks that ATAC is compared with, by name.
 
 Each maps a feature map (B, C, H, W) to the same shape and stands at the end of a residual branch,
-before the addition, where the papers of SE, GE, ECA and CBAM put theirs. An entry of ATTENTIONS is
-a factory that takes the channel count; to add one, add one line.
+before the addition, where the papers of SE, GE, ECA and CBAM put theirs. `register_attention` adds one from
+outside the package.
 
 - Squeeze-and-excitation: Hu, Shen, Sun, CVPR 2018, https://arxiv.org/abs/1709.01507
 - Gather-excite: Hu, Shen, Albanie, Sun, Vedaldi, NeurIPS 2018, https://arxiv.org/abs/1810.12348
@@ -11,59 +11,48 @@ a factory that takes the channel count; to add one, add one line.
 - LocalSENet and the NIN style: ablations of Dai et al., "Attention as Activation", section IV,
   https://arxiv.org/abs/2007.07729
 """
+from __future__ import annotations
+
 import math
-from typing import Callable, NamedTuple, Tuple
+from typing import Any
 
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.arguments import CHANNELS, check_number, check_whole
+from openatac.arguments import CHANNELS, check_number, check_odd, check_whole
 from openatac.nn.atac import ChaATAC
+from openatac.nn.registry import Factory, Registry
 
 
 def average_pixels(F, x):
-    """The average over the pixels, (B, C, H, W) to (B, C).
-
-    Equal to Gluon's GlobalAvgPool2D, whose gradient MXNet 1.9.1 computes up to a hundred times as
-    slowly on the CPU.
-    """
-    return F.flatten(F.contrib.AdaptiveAvgPooling2D(x, output_size=1))
+    """The average over the pixels, (B, C, H, W) to (B, C)."""
+    return F.flatten(F.Pooling(x, pool_type='avg', global_pool=True))
 
 
 def scale_channels(F, x, gate):
-    """x (B, C, H, W) times gate (B, C), the same for all pixels.
-
-    Equal to broadcast_mul, whose gradient adds up the pixels eight times as slowly on MXNet 1.9.1's CPU:
-    here that sum is a matrix product with ones.
-    """
-    ones = _ones(F, F.reshape(x, (0, 0, -1)))
-    return x * F.reshape_like(F.dot(F.reshape(gate, (0, 0, 1)), ones, transpose_b=True), x)
-
-
-def _ones(F, planes):
-    """A one for each pixel, (n, 1), of planes (B, C, n); a product with it is a fast sum."""
-    one_plane = F.slice_axis(F.slice_axis(planes, axis=0, begin=0, end=1), axis=1, begin=0, end=1)
-    return F.ones_like(F.reshape(one_plane, (-1, 1)))
-
-
-def _maximum(F, x, axis, **settings):
-    """F.max with a gradient for one of several equal values, and several times as fast on the CPU."""
-    return F.pick(x, F.argmax(x, axis=axis), axis=axis, **settings)
+    """X (B, C, H, W) times gate (B, C) or (B, C, 1, 1), the same for all pixels."""
+    return F.broadcast_mul(x, F.reshape(gate, (0, 0, 1, 1)))
 
 
 class SEBlock(HybridBlock):
     """Squeeze-and-excitation, equations 2 to 4: x * sigmoid(W2 . relu(W1 . average of x)).
 
+    Maps (B, C, H, W) to the same shape and has 2 C (C/reduction) weights.
+
+    Parameters
+    ----------
     channels : int
         C, the channels of the input.
-    reduction : number, default 16
+    reduction : float, default 16
         W1: C -> C/reduction (rounded down), W2: back. No biases, as in GluonCV's SE networks.
 
-    Shapes: (B, C, H, W) to the same. Parameters: 2 C (C/reduction).
-    Raises ValueError for a ``reduction`` that leaves no bottleneck.
+    Raises
+    ------
+    ValueError
+        If ``reduction`` leaves no bottleneck.
     """
 
-    def __init__(self, channels, reduction=16, **kwargs):
+    def __init__(self, channels: int, reduction: float = 16, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         with self.name_scope():
             self.excite = _excite(channels, reduction)
@@ -75,6 +64,12 @@ class SEBlock(HybridBlock):
 class GatherExcite(HybridBlock):
     """Gather-excite, section 3: x * sigmoid(interpolated(excited(gathered x))).
 
+    Maps (B, C, H, W) to the same shape; the interpolation is to the nearest pixel. With extent 0 the filter
+    takes the size of the first image that it sees, and all images must have it. Weights with extent 0:
+    'theta' H W C + 2 C, 'theta+' 2 C (C/reduction) more; else 'theta' log2(extent) (9 C + 2 C).
+
+    Parameters
+    ----------
     channels : int
         C, the channels of the input.
     extent : int, default 0
@@ -84,27 +79,25 @@ class GatherExcite(HybridBlock):
         2 * extent - 1 pixels. 'theta': a depthwise gathering, one filter as large as the image for
         extent 0, else log2(extent) 3x3 convolutions of stride 2, each with a BatchNorm, and ReLUs
         between them. 'theta+': 'theta', then squeeze-and-excitation's two layers.
-    reduction : number, default 16
+    reduction : float, default 16
         Channel reduction ratio of the two layers of 'theta+'.
 
-    Shapes: (B, C, H, W) to the same. The interpolation is to the nearest pixel. With extent 0 the filter
-    takes the size of the first image that it sees, and all images must have it.
-    Parameters with extent 0: 'theta' H W C + 2 C, 'theta+' 2 C (C/reduction) more; else 'theta'
-    log2(extent) (9 C + 2 C).
-
-    Raises ValueError for an unknown variant, an extent that is no power of two, and a ``reduction``
-    that leaves no bottleneck.
+    Raises
+    ------
+    ValueError
+        If the variant is unknown, the extent is not a power of two, or ``reduction`` leaves no bottleneck.
     """
 
     VARIANTS = ('theta-', 'theta', 'theta+')
 
-    def __init__(self, channels, extent=0, variant='theta+', reduction=16, **kwargs):
+    def __init__(self, channels: int, extent: int = 0, variant: str = 'theta+', reduction: float = 16,
+                 **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if variant not in self.VARIANTS:
-            raise ValueError('variant must be one of %s, not %r' % (', '.join(self.VARIANTS), variant))
+            raise ValueError(f'variant must be one of {", ".join(self.VARIANTS)}, not {variant!r}')
         if extent not in [0] + [2 ** n for n in range(1, 11)]:
-            raise ValueError('extent must be 0 (the whole image) or a power of two from 2 to 1024, not %r'
-                             % (extent,))
+            raise ValueError('extent must be 0 (the whole image) or a power of two from 2 to 1024, not '
+                             f'{extent!r}')
         self._extent = extent
         with self.name_scope():
             self.gather = _windows(extent) if variant == 'theta-' else _depthwise(channels, extent)
@@ -124,15 +117,22 @@ class GatherExcite(HybridBlock):
 class ECA(HybridBlock):
     """Efficient channel attention, equations 9 and 12: a gate from the channel's k neighbours.
 
+    Maps (B, C, H, W) to the same shape and has k weights.
+
+    Parameters
+    ----------
     channels : int
         C, the channels of the input.
-    gamma, b : numbers, default 2 and 1
+    gamma, b : float, default 2 and 1
         k is (log2(C) + b) / gamma, rounded down, and one more where that is even.
 
-    Shapes: (B, C, H, W) to the same. Parameters: k. Raises ValueError for a gamma that is not above 0.
+    Raises
+    ------
+    ValueError
+        If ``gamma`` is not above 0.
     """
 
-    def __init__(self, channels, gamma=2, b=1, **kwargs):
+    def __init__(self, channels: int, gamma: float = 2, b: float = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_number('gamma', gamma, above=0)
         k = int(abs((math.log2(channels) + b) / gamma))
@@ -151,61 +151,61 @@ class CBAM(HybridBlock):
         y = x * sigmoid(W2 . relu(W1 . average of x) + W2 . relu(W1 . maximum of x))
         z = y * sigmoid(BN(k x k convolution of [mean of y, maximum of y] over the channels))
 
+    Maps (B, C, H, W) to the same shape and has 2 C (C/reduction) + 2 k^2 + 2 weights.
+
+    Parameters
+    ----------
     channels : int
         C, the channels of the input.
-    reduction : number, default 16
+    reduction : float, default 16
         W1: C -> C/reduction (rounded down), W2: back, without biases.
     kernel : int, default 7
         Side k of the convolution. It has no bias but, as in the authors' code, a BatchNorm.
 
-    Shapes: (B, C, H, W) to the same. Parameters: 2 C (C/reduction) + 2 k^2 + 2.
-    Raises ValueError for a ``reduction`` that leaves no bottleneck and a kernel that has no middle.
+    Raises
+    ------
+    ValueError
+        If ``reduction`` leaves no bottleneck, or the kernel has no middle.
     """
 
-    def __init__(self, channels, reduction=16, kernel=7, **kwargs):
+    def __init__(self, channels: int, reduction: float = 16, kernel: int = 7, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if kernel < 1 or kernel % 2 == 0:
-            raise ValueError('kernel must be an odd number from 1, not %r' % (kernel,))
-        self._channels = channels
+        check_odd('kernel', kernel)
         with self.name_scope():
             self.excite = _excite(channels, reduction)
             self.conv = nn.Conv2D(1, kernel, padding=kernel // 2, use_bias=False, in_channels=2)
             self.bn = nn.BatchNorm(in_channels=1)
 
     def hybrid_forward(self, F, x):
-        largest = _maximum(F, _maximum(F, x, axis=3), axis=2)
+        largest = F.flatten(F.Pooling(x, pool_type='max', global_pool=True))
         x = scale_channels(F, x, F.sigmoid(self.excite(average_pixels(F, x)) + self.excite(largest)))
-        planes = F.reshape(x, (0, 0, -1))
-        ones = F.ones_like(F.slice_axis(planes, axis=2, begin=0, end=1))  # (B, C, 1), for fast sums
-        mean = F.batch_dot(ones, planes, transpose_a=True) / self._channels
-        pixels = F.concat(mean, _maximum(F, planes, axis=1, keepdims=True), dim=1)  # (B, 2, H W)
-        pixels = F.reshape_like(pixels, x, lhs_begin=2, lhs_end=3, rhs_begin=2, rhs_end=4)
-        gate = F.sigmoid(self.bn(self.conv(pixels)))
-        return x * F.reshape_like(F.batch_dot(ones, F.reshape(gate, (0, 1, -1))), x)
+        # On CPUs MXNet 1.9.1 averages faster over a last axis. F.max would have a gradient for each of
+        # several equal values; this has it for one.
+        mean = F.expand_dims(F.mean(F.transpose(x, (0, 2, 3, 1)), axis=3), axis=1)
+        largest = F.pick(x, F.argmax(x, axis=1), axis=1, keepdims=True)
+        return F.broadcast_mul(x, F.sigmoid(self.bn(self.conv(F.concat(mean, largest, dim=1)))))
 
 
 class LocalSEBlock(ChaATAC):
-    """LocalSENet's block: ATAC's local channel attention, a gate per pixel, in SE's place.
+    """LocalSENet's block: ATAC's local channel attention, a gate per pixel, in place of SE.
 
-    channels, reduction (default 16): as SEBlock's. Shapes: (B, C, H, W) to the same.
-    Parameters: 2 C (C/reduction) + 2 (C/reduction) + 2 C.
-    Raises ValueError for a ``reduction`` that leaves no bottleneck.
+    Arguments, shapes and errors are those of `SEBlock`. It has 2 C (C/reduction) + 2 (C/reduction) + 2 C
+    weights.
     """
 
-    def __init__(self, channels, reduction=16, **kwargs):
+    def __init__(self, channels: int, reduction: float = 16, **kwargs: Any) -> None:
         _inner_channels(channels, reduction)
         super().__init__(channels, r=reduction, **kwargs)
 
 
 class NINBlock(HybridBlock):
-    """The layers of LocalSEBlock as a network in a network: BN(W2 . relu(BN(W1 . x))), without a gate.
+    """The layers of `LocalSEBlock` as a network in a network: BN(W2 . relu(BN(W1 . x))), without a gate.
 
-    channels, reduction (default 16): as SEBlock's. Shapes: (B, C, H, W) to the same.
-    Parameters: 2 C (C/reduction) + 2 (C/reduction) + 2 C.
-    Raises ValueError for a ``reduction`` that leaves no bottleneck.
+    Arguments, shapes and errors are those of `SEBlock`. It has 2 C (C/reduction) + 2 (C/reduction) + 2 C
+    weights.
     """
 
-    def __init__(self, channels, reduction=16, **kwargs):
+    def __init__(self, channels: int, reduction: float = 16, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         inner = _inner_channels(channels, reduction)
         with self.name_scope():
@@ -226,7 +226,7 @@ class _GlobalDepthwise(HybridBlock):
     from the first image.
     """
 
-    def __init__(self, channels, **kwargs):
+    def __init__(self, channels: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         with self.name_scope():
             self.weight = self.params.get('weight', shape=(channels, 1, 0, 0), allow_deferred_init=True)
@@ -234,24 +234,22 @@ class _GlobalDepthwise(HybridBlock):
     def hybrid_forward(self, F, x, weight):
         one_image = F.reshape(F.slice_axis(x, axis=0, begin=0, end=1), (-1, 1, 0, 0))
         weight = F.elemwise_add(weight, F.zeros_like(one_image))  # tells the weight its shape
-        images = F.ones_like(F.slice_axis(F.flatten(x), axis=1, begin=0, end=1))
-        planes = F.reshape(x * F.reshape_like(F.dot(images, F.reshape(weight, (1, -1))), x), (0, 0, -1))
-        # A BatchNorm of vectors follows, and oneDNN's crashes on (B, C) after one on (B, C, 1, 1).
-        return F.expand_dims(F.dot(planes, _ones(F, planes)), axis=3)
+        products = F.broadcast_mul(x, F.transpose(weight, (1, 0, 2, 3)))
+        return F.Pooling(products, pool_type='sum', global_pool=True)
 
 
-def _inner_channels(channels, reduction):
+def _inner_channels(channels: int, reduction: float) -> int:
     check_whole('channels', channels, 1, CHANNELS)
     check_number('reduction (the channel reduction ratio)', reduction, above=0)
     inner = int(channels // reduction)
     if inner < 1:
-        raise ValueError('reduction=%r leaves no bottleneck in a block of %d channels: choose it from 1 to %d'
-                         % (reduction, channels, channels))
+        raise ValueError(f'reduction={reduction!r} leaves no bottleneck in a block of {channels} channels: '
+                         f'choose it from 1 to {channels}')
     return inner
 
 
-def _excite(channels, reduction, pixels=False):
-    """W2 . relu(W1 . x) for one vector (B, C) or (B, C, 1, 1) an image, or for each pixel (B, C, H, W)."""
+def _excite(channels: int, reduction: float, pixels: bool = False) -> nn.HybridSequential:
+    """W2 . relu(W1 . x) of one vector per image, (B, C) or (B, C, 1, 1), or of each pixel, (B, C, H, W)."""
     inner = _inner_channels(channels, reduction)
     layers = nn.HybridSequential(prefix='excite_')
     with layers.name_scope():
@@ -265,14 +263,14 @@ def _excite(channels, reduction, pixels=False):
     return layers
 
 
-def _windows(extent):
+def _windows(extent: int) -> nn.AvgPool2D | None:
     """The average over the window around each extent-th pixel; None for the whole image."""
     if not extent:
         return None
     return nn.AvgPool2D(pool_size=2 * extent - 1, strides=extent, padding=extent - 1, count_include_pad=False)
 
 
-def _depthwise(channels, extent):
+def _depthwise(channels: int, extent: int) -> nn.HybridSequential:
     layers = nn.HybridSequential(prefix='gather_')
     with layers.name_scope():
         if not extent:
@@ -286,38 +284,12 @@ def _depthwise(channels, extent):
     return layers
 
 
-class Attention(NamedTuple):
-    """How to make one: ``factory(channels, **settings)``; ``settings`` names those it takes."""
-
-    factory: Callable
-    settings: Tuple[str, ...] = ()
-
-
-ATTENTIONS = {
-    'se': Attention(SEBlock, settings=('reduction',)),
-    'ge': Attention(GatherExcite, settings=('reduction',)),
-    'ge_theta': Attention(lambda channels: GatherExcite(channels, variant='theta')),
-    'ge_theta_minus': Attention(lambda channels: GatherExcite(channels, variant='theta-')),
-    'eca': Attention(ECA),
-    'cbam': Attention(CBAM, settings=('reduction',)),
-    'lca': Attention(LocalSEBlock, settings=('reduction',)),
-    'nin': Attention(NINBlock, settings=('reduction',)),
-}
-
-
-def make_attention(name, channels, **settings):
-    """The block ``name`` for an input of ``channels`` channels.
-
-    settings: what any of the blocks can be told (reduction); each takes its own.
-
-    Raises ValueError for an unknown name.
-    """
-    check_attention(name)
-    factory, takes = ATTENTIONS[name]
-    return factory(channels, **{key: settings[key] for key in takes if key in settings})
-
-
-def check_attention(name, argument='attention'):
-    """Raise ValueError, with the names that there are, unless ``name`` is one of them or None."""
-    if name is not None and name not in ATTENTIONS:
-        raise ValueError('%s must be one of %s, not %r' % (argument, ', '.join(ATTENTIONS), name))
+ATTENTIONS: Registry[Factory] = Registry('attention')
+ATTENTIONS.register('se', SEBlock)
+ATTENTIONS.register('ge', GatherExcite)
+ATTENTIONS.register('ge_theta', lambda channels, extent=0: GatherExcite(channels, extent, 'theta'))
+ATTENTIONS.register('ge_theta_minus', lambda channels, extent=0: GatherExcite(channels, extent, 'theta-'))
+ATTENTIONS.register('eca', ECA)
+ATTENTIONS.register('cbam', CBAM)
+ATTENTIONS.register('lca', LocalSEBlock)
+ATTENTIONS.register('nin', NINBlock)

@@ -6,44 +6,59 @@ https://arxiv.org/abs/1904.09925, equations 1 to 5 and section 3.3:
     AAConv(x) = concat(conv(x), W_O . [O_1, ..., O_heads])
     O = softmax((Q K' + S_rows + S_columns) / sqrt(d)) V     S_rows[i, j] = q_i . r_(row of j - row of i)
 
-What the paper leaves open: a stride is taken by the average pooling that it downsamples with, and no
-1x1 convolution has a bias.
+The paper leaves two things open. Here a stride is taken by the average pooling that it downsamples with,
+and no 1x1 convolution has a bias.
 """
+from __future__ import annotations
+
+from typing import Any
+
 from mxnet import init
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
+
+from openatac.arguments import check_odd
 
 
 class AttentionAugmentedConv2D(HybridBlock):
     """A convolution beside multi-head self-attention over all pixels, with relative positions.
 
+    Maps (B, C, H, W) to (B, C_out, ceil(H / strides), ceil(W / strides)). The number of distance embeddings
+    follows from the first image, and all images must have its size (MXNetError otherwise).
+
+    It has k^2 C (C_out - d_v) + C (2 d_k + d_v) + d_v^2 + (2 h + 2 w - 2) d_k / heads weights, where d_k is
+    heads * max(key_depth, kappa C_out / heads) and d_v is heads * (upsilon C_out / heads), both quotients
+    rounded to the nearest whole number (d_v's at least 1), and attention sees h x w pixels.
+
+    Parameters
+    ----------
     channels : int
         C_out, of the convolution and the attention together.
-    kernel_size, strides, dilation : ints, default 3, 1, 1
-        The convolution's.
-    kappa, upsilon : numbers, default 0.2 and 0.1
+    kernel_size, strides, dilation : int, default 3, 1, 1
+        Those of the convolution.
+    kappa, upsilon : float, default 0.2 and 0.1
         Share of ``channels`` that keys (and queries) and values have, all heads together, as in the
         paper's networks for ImageNet.
     heads : int, default 8
+        Number of attention heads.
     key_depth : int, default 20
         The least depth of a head's keys.
     downsample : bool, default False
         Attend at half the resolution, between a 3x3 average pooling and a bilinear interpolation: the
         paper's way to save memory, which grows with the square of the pixels.
+    in_channels : int, default 0
+        C; 0 takes it from the first input.
 
-    Shapes: (B, C, H, W) to (B, C_out, ceil(H / strides), ceil(W / strides)). The embeddings of distances
-    take their number from the first image, and all images must have its size (MXNetError otherwise).
-
-    Parameters: k^2 C (C_out - d_v) + C (2 d_k + d_v) + d_v^2 + (2 h + 2 w - 2) d_k / heads, where d_k is
-    heads * max(key_depth, kappa C_out / heads) and d_v is heads * (upsilon C_out / heads), both quotients
-    rounded to the nearest whole number (d_v's at least 1), and attention sees h x w pixels.
-
-    Raises ValueError for a kernel that has no middle, a stride other than 1 and 2, heads or a key depth below
-    1, and shares out of range or that leave the convolution nothing.
+    Raises
+    ------
+    ValueError
+        If the kernel has no middle, the stride is not 1 or 2, heads or key depth are below 1, or the shares
+        are out of range or leave the convolution no channels.
     """
 
-    def __init__(self, channels, kernel_size=3, strides=1, dilation=1, kappa=0.2, upsilon=0.1, heads=8,
-                 key_depth=20, downsample=False, in_channels=0, **kwargs):
+    def __init__(self, channels: int, kernel_size: int = 3, strides: int = 1, dilation: int = 1,
+                 kappa: float = 0.2, upsilon: float = 0.1, heads: int = 8, key_depth: int = 20,
+                 downsample: bool = False, in_channels: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         _check(kernel_size, strides, heads, key_depth, kappa, upsilon)
         self._heads = heads
@@ -52,8 +67,8 @@ class AttentionAugmentedConv2D(HybridBlock):
         self._downsample = downsample
         self._values = values = heads * max(1, round(upsilon * channels / heads))
         if values >= channels:
-            raise ValueError('upsilon=%r gives %d heads all %d channels: choose a smaller one, or fewer heads'
-                             % (upsilon, heads, channels))
+            raise ValueError(f'upsilon={upsilon!r} gives {heads} heads all {channels} channels: choose a '
+                             'smaller one, or fewer heads')
         with self.name_scope():
             self.conv = nn.Conv2D(channels - values, kernel_size, strides, dilation * (kernel_size // 2),
                                   dilation, use_bias=False, in_channels=in_channels)
@@ -85,8 +100,8 @@ class AttentionAugmentedConv2D(HybridBlock):
         return F.reshape_like(both, local, lhs_begin=2, lhs_end=3, rhs_begin=2, rhs_end=4)
 
 
-def _halvings(count):
-    """``count`` average poolings that halve the resolution; None for none."""
+def _halvings(count: int) -> nn.HybridSequential | None:
+    """``count`` average poolings that halve the resolution; None for 0."""
     if not count:
         return None
     pool = nn.HybridSequential(prefix='pool_')
@@ -98,11 +113,11 @@ def _halvings(count):
 class _RelativeLogits(HybridBlock):
     """q_i . r_(row - row of i) for each pixel i and row: queries (N, d, h, w) to (N, h, w, h).
 
-    The first queries give h. The 2 h - 1 embeddings stand in the order r_0, r_1, ... and, from the end as
-    Python counts, r_-1, r_-2, ...
+    The first queries determine h. The 2 h - 1 embeddings are stored as Python indexes them: r_0, r_1, ...
+    from the front and r_-1, r_-2, ... from the end.
     """
 
-    def __init__(self, depth, **kwargs):
+    def __init__(self, depth: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         with self.name_scope():
             self.weight = self.params.get('weight', shape=(0, depth), init=init.Normal(depth ** -0.5),
@@ -122,13 +137,11 @@ class _RelativeLogits(HybridBlock):
         return F.swapaxes(F.reshape_like(logits, query, lhs_begin=1, lhs_end=2, rhs_begin=1, rhs_end=3), 0, 1)
 
 
-def _check(kernel_size, strides, heads, key_depth, kappa, upsilon):
-    if kernel_size < 1 or kernel_size % 2 == 0:
-        raise ValueError('kernel_size must be an odd number from 1, not %r' % (kernel_size,))
+def _check(kernel_size: int, strides: int, heads: int, key_depth: int, kappa: float, upsilon: float) -> None:
+    check_odd('kernel_size', kernel_size)
     if strides not in (1, 2):
-        raise ValueError('strides must be 1 or 2, not %r' % (strides,))
+        raise ValueError(f'strides must be 1 or 2, not {strides!r}')
     if heads < 1 or key_depth < 1:
-        raise ValueError('heads and key_depth must be at least 1, not %r and %r' % (heads, key_depth))
+        raise ValueError(f'heads and key_depth must be at least 1, not {heads!r} and {key_depth!r}')
     if not kappa > 0 or not 0 < upsilon < 1:
-        raise ValueError('kappa must be above 0 and upsilon between 0 and 1, not %r and %r'
-                         % (kappa, upsilon))
+        raise ValueError(f'kappa must be above 0 and upsilon between 0 and 1, not {kappa!r} and {upsilon!r}')

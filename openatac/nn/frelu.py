@@ -5,23 +5,29 @@ https://arxiv.org/abs/2007.11824, section 3.2, equations 2 and 3:
 
     FReLU(x) = max(x, T(x)),    T(x) = BN(3x3 depthwise convolution of x)
 
-Deviates from the authors' code in one thing: the convolution has no bias, which a BatchNorm
-behind it would take away again.
+Deviates from the authors' code in one thing: the convolution has no bias, which the BatchNorm behind it
+would cancel.
 """
+from __future__ import annotations
+
+from typing import Any
+
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
 
 class FReLU(HybridBlock):
-    """ReLU whose zero is a learned condition on the pixel's 3x3 surroundings.
+    """ReLU whose zero is a learned condition on the pixel's 3x3 surroundings; (B, C, H, W) to the same shape.
 
+    It has 9 C weights, C gammas and C betas.
+
+    Parameters
+    ----------
     channels : int
         C, the channels of the input.
-
-    Shapes: (B, C, H, W) to the same. Parameters: 9 C weights, C gammas, C betas.
     """
 
-    def __init__(self, channels, **kwargs):
+    def __init__(self, channels: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         with self.name_scope():
             self.conv = nn.Conv2D(channels, kernel_size=3, padding=1, groups=channels, use_bias=False,

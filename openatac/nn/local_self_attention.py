@@ -1,44 +1,59 @@
-"""Stand-alone self-attention in small windows, in the place of convolutions.
+"""Stand-alone self-attention in small windows, in place of convolutions.
 
 Ramachandran, Parmar, Vaswani, Bello, Levskaya, Shlens, "Stand-Alone Self-Attention in Vision Models",
 NeurIPS 2019, https://arxiv.org/abs/1906.05909, sections 2.2 (equations 2 and 3) and 3:
 
     y_i = sum over j in the window of i of softmax_j(q_i . k_j + q_i . r_(j - i)) v_j
 
-What the paper leaves open: queries, keys and values are full 1x1 convolutions (its table's parameters
-want these), each head has its own embeddings r, and pixels outside the image are left out of the softmax.
+The paper leaves three things open. Here queries, keys and values are full 1x1 convolutions (as the parameter
+counts in its table require), each head has its own embeddings r, and the softmax excludes pixels outside the
+image.
 """
+from __future__ import annotations
+
+from typing import Any
+
 from mxnet import init
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-OUTSIDE = 3e4  # taken off the logit of a pixel outside the image; exp(-OUTSIDE) is 0, in float16 too
+from openatac.arguments import check_odd
+
+OUTSIDE = 3e4  # subtracted from the logit of a pixel outside the image; exp(-OUTSIDE) is 0, in float16 too
 
 
 class StandAloneSelfAttention(HybridBlock):
     """Multi-head self-attention of each pixel over its window, with relative positions.
 
+    Maps (B, C, H, W) of any size to (B, C_out, ceil(H / strides), ceil(W / strides)). The windows take
+    k^2 times the memory of the keys and, in training, of the values too. It has 3 C C_out + k C_out weights
+    and 3 C C_out + 3 k^2 C_out multiply-adds per pixel.
+
+    Parameters
+    ----------
     channels : int
         C_out; each head has C_out / heads of them, half for the rows and half for the columns of r.
     kernel_size : int, default 7
         Side k of the window.
     heads : int, default 8
+        Number of attention heads.
     strides : int, default 1
         Side of an average pooling behind the attention, as in section 3.1.
     dilation : int, default 1
         Distance of neighbours within the window.
+    in_channels : int, default 0
+        C; 0 takes it from the first input.
 
-    Shapes: (B, C, H, W) of any size to (B, C_out, ceil(H / strides), ceil(W / strides)). The windows take
-    k^2 times the memory of the keys and, in training, of the values too.
-    Parameters: 3 C C_out + k C_out. Multiply-adds for a pixel: 3 C C_out + 3 k^2 C_out.
-
-    Raises ValueError for a window that has no middle, and channels that the heads can't halve.
+    Raises
+    ------
+    ValueError
+        If the window has no middle, or the channels are not a multiple of twice the heads.
     """
 
-    def __init__(self, channels, kernel_size=7, heads=8, strides=1, dilation=1, in_channels=0, **kwargs):
+    def __init__(self, channels: int, kernel_size: int = 7, heads: int = 8, strides: int = 1,
+                 dilation: int = 1, in_channels: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if kernel_size < 1 or kernel_size % 2 == 0:
-            raise ValueError('kernel_size must be an odd number from 1, not %r' % (kernel_size,))
+        check_odd('kernel_size', kernel_size)
         _check_heads(channels, heads, 2 * heads)
         self._heads, self._depth, self._pixels = heads, channels // heads, kernel_size ** 2
         self._window = {'kernel': (kernel_size,) * 2, 'stride': (1, 1), 'dilate': (dilation,) * 2,
@@ -87,26 +102,34 @@ class AttentionStem(HybridBlock):
 
         v_ab = (sum over m of p(a, b, m) W_m) x_ab,   p(a, b, .) = softmax((row_a + column_b) . nu_m)
 
+    Maps (B, C, H, W) to (B, C_out, H, W); ``block`` must divide H and W (MXNetError otherwise). It has
+    (2 + mixtures) C C_out + (2 block + mixtures) C_out weights and 3 C C_out + 2 block^2 C_out multiply-adds
+    per pixel (and those of the mixed matrices, once for all pixels).
+
+    Parameters
+    ----------
     channels : int, default 64
         C_out.
     heads : int, default 4
-        They share p.
+        Number of attention heads, which share p.
     mixtures : int, default 4
         Number of matrices W_m (the paper does not say how many).
     block : int, default 4
         Side of the blocks; the max pooling that follows in the paper has the same windows.
+    in_channels : int, default 3
+        C.
 
-    Shapes: (B, C, H, W) to (B, C_out, H, W); ``block`` must divide H and W (MXNetError otherwise).
-    Parameters: (2 + mixtures) C C_out + (2 block + mixtures) C_out. Multiply-adds for a pixel:
-    3 C C_out + 2 block^2 C_out (and those of the mixed matrices, once for all pixels).
-
-    Raises ValueError for channels that the heads do not divide, and counts below 1.
+    Raises
+    ------
+    ValueError
+        If the heads do not divide the channels, or a count is below 1.
     """
 
-    def __init__(self, channels=64, heads=4, mixtures=4, block=4, in_channels=3, **kwargs):
+    def __init__(self, channels: int = 64, heads: int = 4, mixtures: int = 4, block: int = 4,
+                 in_channels: int = 3, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if mixtures < 1 or block < 1:
-            raise ValueError('mixtures and block must be at least 1, not %r and %r' % (mixtures, block))
+            raise ValueError(f'mixtures and block must be at least 1, not {mixtures!r} and {block!r}')
         _check_heads(channels, heads, heads)
         self._channels, self._in_channels, self._block = channels, in_channels, block
         self._places, self._heads, self._depth = block ** 2, heads, channels // heads
@@ -145,12 +168,12 @@ def _pixels_first(F, planes, depth):
     return F.swapaxes(F.reshape(F.reshape(planes, (-1, depth, 0, 0)), (0, 0, -1)), 1, 2)
 
 
-def _pointwise(channels, in_channels):
+def _pointwise(channels: int, in_channels: int) -> nn.Conv2D:
     return nn.Conv2D(channels, kernel_size=1, use_bias=False, in_channels=in_channels)
 
 
-def _check_heads(channels, heads, parts):
+def _check_heads(channels: int, heads: int, parts: int) -> None:
     if heads < 1:
-        raise ValueError('heads must be at least 1, not %r' % (heads,))
+        raise ValueError(f'heads must be at least 1, not {heads!r}')
     if channels % parts:
-        raise ValueError('%d heads need a multiple of %d channels, not %d' % (heads, parts, channels))
+        raise ValueError(f'{heads} heads need a multiple of {parts} channels, not {channels}')

@@ -5,30 +5,41 @@ Image Restoration", CVPR 2018, https://arxiv.org/abs/1711.06445, section 3 and i
 
     xUnit(x) = x * exp(-d^2),    d = BN(9x9 depthwise convolution of relu(BN(x)))
 
-The order and the size of the kernel are also those of the authors' first published code (their later
-code puts a sigmoid in the Gaussian's place). Deviates from it in one thing: the convolution has no
-bias, which a BatchNorm behind it would take away again.
+Order and kernel size are those of the authors' first published code too (their later code replaces the
+Gaussian by a sigmoid). Deviates from it in one thing: the convolution has no bias, which the BatchNorm
+behind it would cancel.
 """
+from __future__ import annotations
+
+from typing import Any
+
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
+from openatac.arguments import check_odd
+
 
 class XUnit(HybridBlock):
-    """Gate from 0 to 1 at every pixel of every channel, from that channel's 9x9 surroundings.
+    """Gate from 0 to 1 at every pixel of every channel, from that channel's k x k surroundings.
 
+    Maps (B, C, H, W) to the same shape and has k^2 C weights, 2 C gammas and 2 C betas.
+
+    Parameters
+    ----------
     channels : int
         C, the channels of the input.
     kernel : int, default 9
-        Side of the depthwise filters, k.
+        Side k of the depthwise filters.
 
-    Shapes: (B, C, H, W) to the same. Parameters: k^2 C weights, 2 C gammas, 2 C betas.
-    Raises ValueError for a kernel that has no middle.
+    Raises
+    ------
+    ValueError
+        If the kernel has no middle.
     """
 
-    def __init__(self, channels, kernel=9, **kwargs):
+    def __init__(self, channels: int, kernel: int = 9, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if kernel < 1 or kernel % 2 == 0:
-            raise ValueError('kernel must be an odd number from 1, not %r' % (kernel,))
+        check_odd('kernel', kernel)
         with self.name_scope():
             self.bn1 = nn.BatchNorm(in_channels=channels)
             self.conv = nn.Conv2D(channels, kernel_size=kernel, padding=kernel // 2, groups=channels,

@@ -1,86 +1,71 @@
-"""The main job in a few minutes: three units trained on handwritten digits, compared and exported.
+"""The demo: three units trained on handwritten digits, compared and exported."""
+from __future__ import annotations
 
-Trains ReLU, the global gate (SE as an activation) and ATAC by train_cifar.py itself, prints one
-table, draws the curves and exports the ATAC network as symbol files, proven equal.
-"""
-import argparse
 import os
 import shutil
 import subprocess
-import sys
+from typing import Dict, List, Mapping
 
+from openatac.console.text import text_table
 from openatac.errors import OpenatacError
-from openatac.inputs import read_text
-from openatac.schema import parse, read_json
-from openatac.study.run_queue import train_script
-from openatac.study.text_table import text_table
-from openatac.training.curves import draw_curves
-from openatac.training.run_files import Summary
+from openatac.study.comparison.results import IMAGE_SHAPE, Group, group
+from openatac.study.comparison.training_queue import TRAIN_CIFAR
+from openatac.study.finished_runs import read_run
+from openatac.training.run_folder import RunFolder
+from openatac.training.tracking.curves import draw_curves
 
-UNITS = {  # name -> flags of train_cifar.py
+UNITS: Dict[str, List[str]] = {  # name -> flags of train_cifar.py
     'ReLU': ['--act-type', 'relu'],
     'global gate': ['--act-type', 'ChaATAC', '--useGlobal'],
     'ATAC': ['--act-type', 'ChaATAC'],
 }
-IMAGE_SHAPE = (3, 32, 32)
+HEAD = ('unit', 'parameters', 'multiply-adds', 'best test acc.', 'last test acc.', 'images/s')
 
 
-def main(argv):
-    """``openatac demo``: train, compare and export; an interrupted demo goes on where it was."""
-    parser = argparse.ArgumentParser(prog='openatac demo', description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--folder', default='demo', help='where all goes (default: %(default)s)')
-    folder = parser.parse_args(argv).folder
-    runs = {unit: _train(unit, flags, os.path.join(folder, unit.replace(' ', '-').lower()))
-            for unit, flags in UNITS.items()}
-    print('\nscikit-learn digits, 1,437 training and 360 test images of 32x32; ResNet-8; seed 0\n')
-    print(table(runs))
-    picture = os.path.join(folder, 'curves.png')
-    draw_curves(picture, 'ResNet-8 on handwritten digits', {
-        label: {unit: [row[key] for row in run['history']] for unit, run in runs.items()}
-        for label, key in (('training loss', 'train_loss'), ('test accuracy', 'val_accuracy'))})
-    print('\ncurves: %s' % picture)
-    _export(runs['ATAC'], os.path.join(folder, 'export', 'atac'))
-    return 0
+def train(unit: str, folder: str) -> Group:
+    """Train a unit of UNITS by train_cifar.py, from where an interrupted demo stopped.
 
+    Returns
+    -------
+    Group
+        Of this one run.
 
-def _train(unit, flags, folder):
-    """Run train_cifar.py; returns its summary with the history, the network and its costs added."""
+    Raises
+    ------
+    OpenatacError
+        If the training fails.
+    """
     if os.path.exists(os.path.join(folder, 'summary.json')):
         shutil.rmtree(folder)  # of an earlier demo, which ran to its end
-    print('training %s' % unit, flush=True)
-    command = [sys.executable, train_script(), '--recipe', 'digits', *flags,
-               '--save-dir', folder, '--resume', 'auto']
+    command = [*TRAIN_CIFAR, '--recipe', 'digits', *UNITS[unit], '--save-dir', folder, '--resume', 'auto']
     if subprocess.run(command).returncode:
-        raise OpenatacError('the demo ends here, since training %s failed (see above)' % unit)
-    return _read(folder)
+        raise OpenatacError(f'the demo ends here, since training {unit} failed (see above)')
+    return group([read_run(folder)])[0]
 
 
-def _read(folder):
-    from openatac.models.parameters import load_parameters
-    from openatac.models.zoo import get_model
-    from openatac.study.costs import costs
-    run = read_json(os.path.join(folder, 'summary.json'), Summary)
-    run['history'] = [parse(line) for line in read_text(os.path.join(folder, 'metrics.jsonl')).splitlines()]
-    gate = {'useGlobal': run['useGlobal']} if run['act_type'] == 'ChaATAC' else {}
-    run['net'] = get_model(run['model'], classes=10, **gate)
-    load_parameters(run['net'], os.path.join(folder, 'last.params'))
-    run['costs'] = costs(run['net'], IMAGE_SHAPE)
-    return run
-
-
-def table(runs):
-    """The table that compares {unit: run} as text."""
-    rows = [('unit', 'parameters', 'multiply-adds', 'best test acc.', 'last test acc.', 'images/s')]
-    for unit, run in runs.items():
-        rows.append((unit, '{:,}'.format(run['costs'].trainable), '{:,}'.format(run['costs'].multiply_adds),
-                     '%.4f' % run['best_accuracy'], '%.4f' % run['last_accuracy'],
-                     '%.0f' % run['images_per_second']))
+def table(runs: Mapping[str, Group]) -> str:
+    """The table that compares {unit: its run} as text."""
+    rows = [HEAD]
+    for unit, found in runs.items():
+        summary = found.runs[0].summary
+        rows.append((unit, f'{found.parameters:,}', f'{found.multiply_adds:,}',
+                     f'{summary["best_accuracy"]:.4f}', f'{summary["last_accuracy"]:.4f}',
+                     f'{summary["images_per_second"]:.0f}'))
     return text_table(rows)
 
 
-def _export(run, path):
-    from openatac.deploy.symbol import export_symbol
-    difference = export_symbol(run['net'], path, IMAGE_SHAPE)
-    print('exported ATAC to %s-symbol.json and %s-0000.params; loaded back, its outputs differ from the '
-          "network's by %.1g at most" % (path, path, difference))
+def draw(path: str, runs: Mapping[str, Group]) -> None:
+    """Draw the curves of {unit: its run} into the PNG file ``path``."""
+    draw_curves(path, 'ResNet-8 on handwritten digits', {
+        label: {unit: found.runs[0].history[column] for unit, found in runs.items()}
+        for label, column in (('training loss', 'train_loss'), ('test accuracy', 'val_accuracy'))})
+
+
+def export(found: Group, path: str) -> float:
+    """Export a run's last network as symbol files; returns the largest difference of their outputs."""
+    from openatac.export.symbol_files import export_symbol
+    from openatac.models.parameters import load_parameters
+    run = RunFolder(found.runs[0].folder)
+    net, _, _ = run.network()
+    load_parameters(net, run.file('last.params'))
+    return export_symbol(net, path, IMAGE_SHAPE)

@@ -4,48 +4,50 @@ A checkpoint is a folder with ``arrays.params`` (MXNet's own format), ``state.js
 last, ``manifest.json`` with the SHA-256 of both. It is made under a temporary name, flushed to
 the disk and renamed. Nothing in it is a pickle.
 """
+from __future__ import annotations
+
 import contextlib
 import json
 import logging
 import os
 import shutil
-from typing import Dict
+from collections.abc import Iterable, Iterator
+from typing import Any, Optional
 
 import numpy as np
 
-from openatac.checksums import sha256
-from openatac.engines.params_file import read_params, write_params
 from openatac.errors import CheckpointError, ParameterFileError
-from openatac.files import flush, locked, reason, remove_leftovers
-from openatac.schema import read_json
+from openatac.files.checksums import sha256
+from openatac.files.locks import locked
+from openatac.files.schema import read_json
+from openatac.files.writing import flush, reason, remove_leftovers
+from openatac.models.params_file import read_params, write_params
 
 ARRAYS, STATE, MANIFEST = 'arrays.params', 'state.json', 'manifest.json'
+Arrays = dict[str, np.ndarray]
 log = logging.getLogger('openatac')
 
 
 class Checkpoints:
-    """The checkpoints of one run, in one folder; the newest ``keep`` stay.
+    """The checkpoints of one run, in one folder, made at the first `save`; the newest ``keep`` stay."""
 
-    folder : str, made at the first `save`
-    """
-
-    def __init__(self, folder, keep=2):
+    def __init__(self, folder: str, keep: int = 2):
         self.folder, self.keep = folder, keep
 
-    def names(self):
+    def names(self) -> list[str]:
         """Names of the checkpoints, oldest first."""
         if not os.path.isdir(self.folder):
             return []
         return sorted(name for name in os.listdir(self.folder) if name.isdigit())
 
-    def save(self, iteration, arrays, state):
-        """Keep {name: numpy.ndarray} and a JSON-able ``state`` reached after ``iteration`` iterations.
+    def save(self, iteration: int, arrays: Arrays, state: dict[str, Any]) -> None:
+        """Keep ``arrays`` and a JSON-able ``state`` reached after ``iteration`` iterations.
 
         Raises CheckpointError, leaving the earlier checkpoints as they were, if it can't be
         written or if an array holds a value that is not finite.
         """
         check_finite(arrays, self)
-        name = '%010d' % iteration
+        name = f'{iteration:010d}'
         with writing_in(self.folder, self):
             os.makedirs(self.folder, exist_ok=True)
             self._remove(other for other in os.listdir(self.folder)
@@ -54,7 +56,7 @@ class Checkpoints:
             # Later ones are damaged, or this run would have gone on from them: they do not count.
             self._remove([other for other in self.names() if other <= name][:-self.keep])
 
-    def _write(self, name, arrays, state):
+    def _write(self, name: str, arrays: Arrays, state: dict[str, Any]) -> None:
         temporary, final = os.path.join(self.folder, '.' + name), os.path.join(self.folder, name)
         try:
             os.mkdir(temporary)
@@ -70,11 +72,11 @@ class Checkpoints:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
-    def _remove(self, names):
+    def _remove(self, names: Iterable[str]) -> None:
         for name in names:
             shutil.rmtree(os.path.join(self.folder, name))
 
-    def latest(self):
+    def latest(self) -> Optional[tuple[Arrays, dict[str, Any]]]:
         """(arrays, state) of the newest whole checkpoint, or None if there is none at all.
 
         A damaged one is named in a warning and the one before it is taken. Raises
@@ -88,38 +90,38 @@ class Checkpoints:
             except (OSError, ValueError, ParameterFileError) as error:
                 log.warning('the checkpoint %s is damaged (%s): taking the one before it', path, error)
         if names:
-            raise CheckpointError('no checkpoint in %s is whole: start anew in another --save-dir'
-                                  % self.folder)
+            raise CheckpointError(f'no checkpoint in {self.folder} is whole: start again in another '
+                                  '--save-dir')
         return None
 
 
-def _read(path):
-    manifest = read_json(os.path.join(path, MANIFEST), Dict[str, str])
+def _read(path: str) -> tuple[Arrays, dict[str, Any]]:
+    manifest = read_json(os.path.join(path, MANIFEST), dict[str, str])
     for name in (ARRAYS, STATE):
         if manifest.get(name) != sha256(os.path.join(path, name)):
-            raise ValueError('%s is not what its manifest says' % name)
+            raise ValueError(f'{name} is not what its manifest says')
     return read_params(os.path.join(path, ARRAYS)), read_json(os.path.join(path, STATE), dict)
 
 
-def _write_json(path, value):
+def _write_json(path: str, value: Any) -> None:
     with open(path, 'w', encoding='utf-8') as handle:
         json.dump(value, handle, indent=1)
         handle.flush()
         os.fsync(handle.fileno())
 
 
-def checkpoints_of(folder):
+def checkpoints_of(folder: str) -> Checkpoints:
     """The `Checkpoints` of the run in ``folder``."""
     return Checkpoints(os.path.join(folder, 'checkpoints'))
 
 
-def what_is_kept(checkpoints):
+def what_is_kept(checkpoints: Checkpoints) -> str:
     """What to say of the `Checkpoints` of a run that fails."""
     return 'the last checkpoint is kept' if checkpoints.names() else 'there is no checkpoint yet'
 
 
-def check_finite(arrays, checkpoints):
-    """Raise CheckpointError if an array of {name: numpy.ndarray} holds a value that is not finite.
+def check_finite(arrays: Arrays, checkpoints: Checkpoints) -> None:
+    """Raise CheckpointError if an array holds a value that is not finite.
 
     checkpoints : those of the run, of which the sentence says whether there are any
     """
@@ -130,7 +132,7 @@ def check_finite(arrays, checkpoints):
 
 
 @contextlib.contextmanager
-def writing_in(folder, checkpoints=None):
+def writing_in(folder: str, checkpoints: Optional[Checkpoints] = None) -> Iterator[None]:
     """Turn a failure to write in ``folder`` into a CheckpointError.
 
     checkpoints : those of the run if they are not in ``folder``/checkpoints
@@ -146,7 +148,7 @@ def writing_in(folder, checkpoints=None):
 
 
 @contextlib.contextmanager
-def only_run_in(folder):
+def only_run_in(folder: str) -> Iterator[None]:
     """Hold ``folder`` for this process; CheckpointError if another run has it or it can't be written."""
     with contextlib.ExitStack() as stack:
         try:

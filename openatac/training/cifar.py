@@ -1,98 +1,109 @@
-"""The CIFAR run: from the resolved flags of train_cifar.py to a trained network in a folder."""
+"""The CIFAR run: from a config to a trained network in a folder."""
+from __future__ import annotations
+
 import logging
 import zlib
+from typing import Any, Optional
 
 import numpy as np
 
+from openatac.backends.base import Backend, Engine, Metrics, open_backend
+from openatac.data.batches import prefetch
 from openatac.data.cifar import SHAPE
-from openatac.data.loader import prefetch
+from openatac.data.image_set import ImageSet
 from openatac.training import loop, session
+from openatac.training.config import CifarConfig, CifarData, CifarTraining, result_settings
+from openatac.training.datasets import BackgroundReader
 from openatac.training.dry_run import dry_run
-from openatac.training.networks import on_devices
 from openatac.training.schedule import step_schedule
 
 log = logging.getLogger('openatac')
-# Flags that choose the run's result; all others may differ when a run is resumed.
-RESULT_FLAGS = (
-    'blocks', 'act_type', 'attention', 'r', 'act_layers', 'useGlobal', 'useReLU', 'drop_rate', 'dataset',
-    'cifar100_labels', 'batch_size', 'num_epochs', 'lr', 'momentum', 'wd', 'lr_decay', 'lr_decay_period',
-    'lr_decay_epoch', 'mode', 'dtype', 'seed', 'resume_from', 'host', 'reduction')
 
 
-def evaluate(net, args, data):
-    """Log the accuracy of the parameters in --evaluate on the test images; returns the metrics."""
-    network = on_devices(net, args, SHAPE, args.gpus, fall_back=True)
-    network.load(args.evaluate)
-    batches = network.EvaluationBatches(data.result()[0], args.batch_size * network.count)
-    metrics = _engine(network, args).evaluate(prefetch(batches, batches.ahead))
-    log.info('%s: accuracy=%f loss=%f on %d test images', args.evaluate, metrics.accuracy, metrics.loss,
+def evaluate(net: Any, config: CifarConfig, reader: BackgroundReader) -> Metrics:
+    """Log the accuracy of the parameters in ``config.start.evaluate`` on the test images."""
+    backend, path = _open_backend(net, config), config.start.evaluate
+    assert path is not None
+    backend.load(path)
+    batches = backend.evaluation_batches(reader.result()[0], config.training.batch_size * backend.count)
+    metrics = _engine(backend, config.training).evaluate(prefetch(batches, batches.ahead))
+    log.info('%s: accuracy=%f loss=%f on %d test images', path, metrics.score, metrics.loss,
              metrics.images)
     return metrics
 
 
-def train(net, name, args, data, decays, command):
-    """The whole run of train_cifar.py in --save-dir; returns the summary, or nothing of a dry run.
+def run(net: Any, name: str, config: CifarConfig, reader: BackgroundReader, decay_epochs: list[int],
+          command: str) -> Optional[dict[str, Any]]:
+    """Train the network called ``name`` in the run's folder; returns the summary, or None of a dry run.
 
-    net : the network called ``name``, see `on_devices`
+    net : as `openatac.backends.base.open_backend` takes it; decay_epochs : at whose start the rate decays
     """
-    with session.open_run(args, command):
-        network = on_devices(net, args, SHAPE, args.gpus, fall_back=True)
-        training_set, test_set = data.result()
+    training = config.training
+    with session.open_run(config, command):
+        backend = _open_backend(net, config)
+        training_set, test_set = reader.result()
         log.info('%d training and %d test images', len(training_set), len(test_set))
-        training = network.TrainingBatches(training_set, args.batch_size * network.count, args.seed)
-        test = network.EvaluationBatches(test_set, training.batch_size)
-        _say_which_labels(args)
-        network.draw(args.resume_from)
-        engine = _engine(network, args)
-        schedule = step_schedule(args.lr, args.num_epochs, training.batches(), decays, args.lr_decay)
-        plan = loop.Plan(engine, training, test, schedule, args.num_epochs, args.save_dir,
-                         session.result_settings(args, RESULT_FLAGS, engine,
-                                                 _fingerprint(training_set, test_set)),
-                         interval_line, epoch_lines, args.log_interval, args.save_period)
-        if args.dry_run:
-            return dry_run(plan, args.dry_run)
-        return session.train(plan, loop.Progress(), args, command, _title(args, name), {
-            'model': name, 'dataset': args.dataset, 'act_type': args.act_type,
-            'attention': args.attention, 'useGlobal': args.useGlobal,
-            'training_images': len(training_set), 'test_images': len(test_set)})
+        batches = backend.training_batches(training_set, training.batch_size * backend.count, training.seed)
+        test_batches = backend.evaluation_batches(test_set, batches.batch_size)
+        _say_which_labels(config.data)
+        backend.initialize(config.start.params)
+        engine = _engine(backend, training)
+        schedule = step_schedule(training.lr, training.num_epochs, batches.batches(), decay_epochs,
+                                 training.lr_decay)
+        settings = result_settings(config, engine.devices, _fingerprint(training_set, test_set))
+        plan = loop.Plan(
+            engine, batches, test_batches, schedule, training.num_epochs, config.output.save_dir, settings,
+            interval_line, epoch_lines, config.output.log_interval, config.output.save_period)
+        if config.start.dry_run:
+            dry_run(plan, config.start.dry_run)
+            return None
+        return session.run(plan, loop.Progress(), config, command, _title(config, name), {
+            'model': name, 'dataset': config.data.dataset, 'training_images': len(training_set),
+            'test_images': len(test_set)})
 
 
-def _engine(network, args):
-    optimizer = {'learning_rate': args.lr, 'momentum': args.momentum, 'wd': args.wd}
-    return network.engine(optimizer, objective={})
+def _open_backend(net: Any, config: CifarConfig) -> Backend:
+    training = config.training
+    return open_backend(net, config.compute, SHAPE, training.seed, training.gpus, fall_back=True)
 
 
-def _title(args, name):
-    gate = ', global gate' if args.act_type == 'ChaATAC' and args.useGlobal else ''
-    return '%s%s on %s' % (name, gate, args.dataset)
+def _engine(backend: Backend, training: CifarTraining) -> Engine:
+    return backend.engine({'learning_rate': training.lr, 'momentum': training.momentum, 'wd': training.wd},
+                          objective={})
 
 
-def interval_line(interval):
+def _title(config: CifarConfig, name: str) -> str:
+    is_global = config.network.act_type == 'ChaATAC' and config.network.useGlobal
+    return f'{name}{", global gate" if is_global else ""} on {config.data.dataset}'
+
+
+def interval_line(interval: loop.Interval) -> str:
     """The published script's line within an epoch, with how far it is."""
-    return ('Epoch[{0.epoch}] Batch [{0.batch}/{0.batches}]\tSpeed: {0.speed:.1f} samples/sec\t'
-            'accuracy={0.accuracy:f}\tloss={0.loss:f}\tlr={0.lr:g}'.format(interval))
+    return (f'Epoch[{interval.epoch}] Batch [{interval.batch}/{interval.batches}]\t'
+            f'Speed: {interval.speed:.1f} samples/sec\taccuracy={interval.score:f}\t'
+            f'loss={interval.loss:f}\tlr={interval.lr:g}')
 
 
-def epoch_lines(row, seconds):
+def epoch_lines(row: dict[str, Any], seconds: float) -> list[str]:
     """The published script's line for an epoch."""
-    return ['[Epoch %d] train=%f val=%f loss=%f time: %f' % (
-        row['epoch'], row['train_accuracy'], row['val_accuracy'], row['train_loss'], seconds)]
+    return [f'[Epoch {row["epoch"]}] train={row["train_accuracy"]:f} val={row["val_accuracy"]:f} '
+            f'loss={row["train_loss"]:f} time: {seconds:f}']
 
 
-def _say_which_labels(args):
-    if args.dataset == 'cifar100' and args.cifar100_labels == 'coarse':
+def _say_which_labels(data: CifarData) -> None:
+    if data.dataset == 'cifar100' and data.cifar100_labels == 'coarse':
         log.info('CIFAR-100 with its 20 superclasses under a 100-way output, as the published script trains: '
                  'not to be compared with figures for the 100 classes')
-    elif args.dataset == 'cifar100':
+    elif data.dataset == 'cifar100':
         log.info('CIFAR-100 with its 100 classes; the published figures are almost certainly for the 20 '
                  'superclasses (--cifar100-labels coarse)')
 
 
-def _fingerprint(*image_sets):
-    """A text that tells these data sets from others."""
-    return '+'.join('%d:%08x' % (len(images), _checksum(images)) for images in image_sets)
+def _fingerprint(*image_sets: ImageSet) -> str:
+    """A text that distinguishes these data sets from others."""
+    return '+'.join(f'{len(images)}:{_checksum(images):08x}' for images in image_sets)
 
 
-def _checksum(images):
+def _checksum(images: ImageSet) -> int:
     """Of the labels and, since all pixels would take as long as reading them, of each 50th image."""
-    return zlib.crc32(np.ascontiguousarray(images.images[::50]), zlib.crc32(images.labels))
+    return zlib.crc32(np.ascontiguousarray(images.images[::50]).data, zlib.crc32(images.labels.data))

@@ -1,38 +1,45 @@
-"""The data set that the flags of a run name, read while MXNet loads."""
+"""The CIFAR data set of a config, read while MXNet loads."""
+from __future__ import annotations
+
 import threading
+from collections.abc import Sequence
+from typing import Optional
 
 from openatac.data import cifar, digits
+from openatac.data.image_set import ImageSet
+from openatac.training.config import CifarData
 
 
-def load(args, train):
-    """The training or test `ImageSet` that ``--dataset`` names."""
-    if args.dataset == 'digits':
+def load(data: CifarData, train: bool) -> ImageSet:
+    """The training or test images."""
+    if data.dataset == 'digits':
         return digits.load_digits(train)
-    return cifar.load_cifar(args.dataset, args.data_dir, train, labels=args.cifar100_labels,
-                            url=args.data_url, progress=True)
+    return cifar.load_cifar(data.dataset, data.data_dir, train, labels=data.cifar100_labels,
+                            url=data.data_url, progress=True)
 
 
-class Reading:
-    """`load` for each of ``splits`` (True for training), begun now in a thread if that is safe.
+class BackgroundReader:
+    """`load` for each of ``splits`` (True for training), started now in a thread if that is safe.
 
-    It is for data that need no download, since the flags may still turn out to be wrong, no SciPy,
-    which scikit-learn and MXNet must not import at once, and no --initial, whose files name the data set.
-    ``result()`` reads the others, waits, and returns the list of sets or raises what went wrong.
+    It is for data that need no download, since the flags may still turn out to be wrong, and no SciPy,
+    which scikit-learn and MXNet must not import at once.
     """
 
-    def __init__(self, args, splits):
-        self._sets, self._error = [], None
-        self._thread = threading.Thread(target=self._read, args=(args, splits), daemon=True)
-        if not args.initial and args.dataset != 'digits' and cifar.find_cifar(args.dataset, args.data_dir):
+    def __init__(self, data: CifarData, splits: Sequence[bool]):
+        self._sets: list[ImageSet] = []
+        self._error: Optional[BaseException] = None
+        self._thread = threading.Thread(target=self._read, args=(data, splits), daemon=True)
+        if data.dataset != 'digits' and cifar.find_cifar(data.dataset, data.data_dir):
             self._thread.start()
 
-    def _read(self, args, splits):
+    def _read(self, data: CifarData, splits: Sequence[bool]) -> None:
         try:
-            self._sets = [load(args, train) for train in splits]
+            self._sets = [load(data, train) for train in splits]
         except BaseException as error:  # handed over, not swallowed
             self._error = error
 
-    def result(self):
+    def result(self) -> list[ImageSet]:
+        """The image sets of all splits, once they are read; raises what went wrong."""
         if self._thread.ident is None:
             self._thread.start()
         self._thread.join()

@@ -4,83 +4,97 @@
     train_cifar.py --recipe cifar10_atac --seed 1 --engine torch --gpus 0 --initial start/atac  (without)
 
 The graph is in ``PREFIX-symbol.json`` and the values in ``PREFIX-0000.params``, under structural names;
-``PREFIX-flags.json``, written last, tells of which flags they were made.
+``PREFIX-flags.json``, written last, holds the options they were made with.
 """
+from __future__ import annotations
+
 import contextlib
 import json
 import logging
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from openatac.errors import OpenatacError
-from openatac.files import write_text, writing
-from openatac.schema import read_json
-from openatac.training.run_files import Settings
+from openatac.files.schema import read_json
+from openatac.files.writing import write_text, writing
+from openatac.options import Given, changed, fields, from_json, names, values
+from openatac.training.config import CifarConfig, Config, ImagenetConfig, network_settings
 
 log = logging.getLogger('openatac')
-FLAGS, SYMBOL = '-flags.json', '-symbol.json'
+FLAGS, SYMBOL, PARAMS = '-flags.json', '-symbol.json', '-0000.params'
 
 
 class _Written(NamedTuple):
     model: str
-    flags: Settings
+    flags: dict[str, Any]
 
 
-class Initial:
-    """The files that `write_initial` wrote under the prefix ``path``.
+def read_initial(prefix: str, given: Given) -> tuple[str, str, Config]:
+    """The files that `write_initial` wrote under ``prefix``.
 
+    Returns
+    -------
     symbol : the path of the graph
     model : the network's name
+    config : the config of ``given`` with the options that the network was made with
 
-    Raises OpenatacError if they are not there or damaged.
+    Raises
+    ------
+    ValueError
+        If the command line gives another value for one of these options.
+    OpenatacError
+        If the files are not there or damaged.
     """
-
-    def __init__(self, path):
-        self.path, self.symbol = path, path + SYMBOL
-        try:
-            self.model, self.flags = read_json(path + FLAGS, _Written)
-            if not set(self.flags) <= set(Settings.__annotations__):
-                raise ValueError('flags that make no network')
-        except OSError as error:
-            raise OpenatacError('--initial: %s cannot be read (%s): write it by the same command with '
-                                '--write-initial, where MXNet is' % (path + FLAGS, error.strerror)) from None
-        except ValueError as error:
-            raise OpenatacError('--initial: %s is damaged (%s): write it again with --write-initial'
-                                % (path + FLAGS, error)) from None
-
-    def adopt(self, args, given):
-        """Set the flags of ``args`` that the network was made of; those ``given`` must be the same.
-
-        Raises ValueError if they are not.
-        """
-        if not set(self.flags) <= set(vars(args)) | {'host'}:  # which is no flag, but follows from --model
-            raise ValueError('argument --initial: the network in %s was made by the other script' % self.path)
-        for flag, value in self.flags.items():
-            if flag in given and getattr(args, flag) not in (None, value):
-                raise ValueError('argument --initial: the network in %s was made with --%s %s, and this is %s'
-                                 % (self.path, flag.replace('_', '-'), value, getattr(args, flag)))
-            setattr(args, flag, value)
+    kind = type(given.config)
+    try:
+        model, written = read_json(prefix + FLAGS, _Written)
+    except OSError as error:
+        raise OpenatacError(f'--initial: {prefix + FLAGS} cannot be read ({error.strerror}): write it by the '
+                            'same command with --write-initial, where MXNet is') from None
+    except ValueError as error:
+        raise _damaged(prefix, error) from None
+    other = ImagenetConfig if kind is CifarConfig else CifarConfig
+    if set(written) & (set(fields(other)) - set(fields(kind))):
+        raise ValueError(f'argument --initial: the network in {prefix} was made by the other script')
+    try:
+        if not set(written) <= set(names(kind, lambda known: known.network)):
+            raise ValueError('it holds options that make no network')
+        made = values(from_json(kind, written))
+    except ValueError as error:
+        raise _damaged(prefix, error) from None
+    found = values(given.config)
+    for name in written:
+        if given.is_given(name) and found[name] not in (None, made[name]):
+            raise ValueError(f'argument --initial: the network in {prefix} was made with '
+                             f'--{name.replace("_", "-")} {made[name]}, and this is {found[name]}')
+    return prefix + SYMBOL, model, changed(given.config, **{name: made[name] for name in written})
 
 
-def write_initial(net, args, flags, model, image_shape, params=None):
-    """Write the network with its values for ``args.seed``, or those of the file ``params``.
+def _damaged(prefix: str, error: ValueError) -> OpenatacError:
+    return OpenatacError(f'--initial: {prefix + FLAGS} is damaged ({error}): write it again with '
+                         '--write-initial')
 
-    net : HybridBlock, not initialised; made of ``flags``, names in ``args``
-    Raises OpenatacError if the files cannot be written.
+
+def write_initial(net: Any, config: Config, model: str, image_shape: tuple[int, int, int]) -> None:
+    """Write the network ``net`` of a config, called ``model``, to the prefix in ``config.start``.
+
+    It gets its initial values, or those of the parameter file that the config starts from. Raises
+    OpenatacError if the files cannot be written.
     """
     import mxnet as mx
 
-    from openatac.engines.gluon_graph import export_graph
+    from openatac.graph.structural import export_graph
     from openatac.models.parameters import initialise
-    path = args.write_initial
-    initialise(net, args.seed, [mx.cpu()], params)
-    net(mx.nd.zeros((1,) + tuple(image_shape)))
-    with writing('--write-initial: %s' % path):
-        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    prefix = config.start.write_initial
+    assert prefix is not None
+    initialise(net, config.training.seed, [mx.cpu()], config.start.params)
+    net(mx.nd.zeros((1, *image_shape)))
+    with writing(f'--write-initial: {prefix}'):
+        os.makedirs(os.path.dirname(os.path.abspath(prefix)), exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
-            os.remove(path + FLAGS)  # which would tell of files that are about to be others
-        export_graph(net, path)
-        write_text(path + FLAGS, json.dumps({
-            'model': model, 'flags': {flag: getattr(args, flag) for flag in flags}}, indent=1) + '\n')
-    log.info('the network and its initial values are in %s, %s-0000.params and %s',
-             path + SYMBOL, path, path + FLAGS)
+            os.remove(prefix + FLAGS)  # which would describe files that are about to change
+        export_graph(net, prefix)
+        write_text(prefix + FLAGS, json.dumps(
+            {'model': model, 'flags': network_settings(config)}, indent=1) + '\n')
+    log.info('the network and its initial values are in %s, %s and %s',
+             prefix + SYMBOL, prefix + PARAMS, prefix + FLAGS)

@@ -1,66 +1,74 @@
 """The training loop of both scripts: epochs, schedule, evaluation, checkpoints, signals.
 
-Whatever stops a run, `train` with the same arguments goes on from the newest checkpoint, and ends
+Whatever stops a run, `run_epochs` with the same arguments goes on from the newest checkpoint, and ends
 with the same parameters, metrics and history as if it had never stopped.
 """
+from __future__ import annotations
+
 import contextlib
 import logging
 import math
 import os
 import signal
 import time
-from typing import Callable, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, Callable, NamedTuple
 
-from openatac.data.loader import prefetch
-from openatac.engines.params_file import write_params
+from openatac.backends.base import Arrays, Engine, Metrics
+from openatac.console.program import stop_signals
+from openatac.data.batches import prefetch
 from openatac.errors import CheckpointError, OpenatacError
-from openatac.schema import fit
-from openatac.signals import stop_signals
+from openatac.files.schema import validate
+from openatac.models.params_file import write_params
 from openatac.training.checkpoint import check_finite, checkpoints_of, what_is_kept, writing_in
-from openatac.training.run_files import State
-from openatac.training.tracking import on_terminal
+from openatac.training.run_folder import State
+from openatac.training.tracking.log import on_terminal
+from openatac.training.tracking.trackers import Tracker
 
 log = logging.getLogger('openatac')
+Row = dict[str, Any]  # of the history: what an epoch came to
 
 
 class Plan(NamedTuple):
     """What a run does.
 
-    engine : openatac.engines.engine.Engine
+    Attributes
+    ----------
+    engine : what trains and evaluates
     training : has ``epoch(epoch, start)``, the batches from batch ``start`` on, their number in all,
         ``batches(epoch)``, and how many of them a thread may make ahead; such as TrainingBatches
     evaluation : an iterable of batches, with ``ahead`` as well
     schedule : function from the iteration, from 0, to the learning rate
-    epochs : int
-    folder : str; where checkpoints and parameter files go
-    settings : dict; what the result depends on. A checkpoint of other settings is refused
+    epochs : how many to train
+    folder : where checkpoints and parameter files go
+    settings : what the result depends on; a checkpoint of other settings is refused
     interval_line : function from an Interval to a line of the log, or ''
     epoch_lines : function from a row of the history and its seconds to lines of the log
-    log_interval : int; batches between two readings of the metrics, 0 for one an epoch
-    save_period : int; parameters are kept every so many epochs, 0 for never
+    log_interval : batches between two readings of the metrics, 0 for one an epoch
+    save_period : parameters are kept every so many epochs, 0 for never
     save_name : function from an epoch to the name under which they are kept
     save_states : whether the optimizer's state is kept beside them
     """
 
-    engine: object
-    training: object
-    evaluation: object
-    schedule: Callable
+    engine: Engine
+    training: Any
+    evaluation: Any
+    schedule: Callable[[int], float]
     epochs: int
     folder: str
-    settings: dict
-    interval_line: Callable
-    epoch_lines: Callable
+    settings: dict[str, Any]
+    interval_line: Callable[[Interval], str]
+    epoch_lines: Callable[[Row, float], list[str]]
     log_interval: int = 50
     save_period: int = 0
-    save_name: Callable = 'epoch-{:04d}'.format
+    save_name: Callable[[int], str] = 'epoch-{:04d}'.format
     save_states: bool = False
 
 
 class Interval(NamedTuple):
     """The training since the epoch began: ``batch`` of ``batches`` batches, at the rate ``lr`` now.
 
-    accuracy : or another measure, see `openatac.training.objective`
+    score : what the engine's objective measures, accuracy or, under mixup, the RMSE
     speed : images per second since the last report
     """
 
@@ -68,7 +76,7 @@ class Interval(NamedTuple):
     batch: int
     batches: int
     speed: float
-    accuracy: float
+    score: float
     loss: float
     lr: float
 
@@ -76,35 +84,42 @@ class Interval(NamedTuple):
 class Stopped(OpenatacError):
     """The run was asked to stop, and has written a checkpoint."""
 
-    def __init__(self, signal_number):
-        super().__init__('stopped by %s after a checkpoint: go on with --resume auto'
-                         % signal.Signals(signal_number).name)
+    def __init__(self, signal_number: int):
+        super().__init__(f'stopped by {signal.Signals(signal_number).name} after a checkpoint: go on with '
+                         '--resume auto')
         self.exit_code = 128 + signal_number
 
 
 class Progress:
     """Where a run stands.
 
-    disturbed : bool; whether other processes were seen to slow it down
+    Attributes
+    ----------
+    epoch, batch : the next ones, from 0
+    history : a row for each epoch that is done
+    best : the highest test accuracy, and its epoch
+    disturbed : whether other processes were seen to slow it down
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.epoch = self.batch = 0
-        self.history = []
-        self.best = {'accuracy': -1.0, 'epoch': -1}
+        self.history: list[Row] = []
+        self.best: dict[str, Any] = {'accuracy': -1.0, 'epoch': -1}
         self.disturbed = False
 
-    def state(self):
+    def state(self) -> dict[str, Any]:
+        """What `load_state` needs."""
         return {'epoch': self.epoch, 'batch': self.batch, 'history': self.history, 'best': self.best,
                 'disturbed': self.disturbed}
 
-    def load_state(self, state):
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go back to what `state` returned."""
         self.epoch, self.batch = state['epoch'], state['batch']
         self.history, self.best = state['history'], state['best']
         self.disturbed = state.get('disturbed', False)  # which older checkpoints lack
 
 
-def resume(plan, progress):
+def resume(plan: Plan, progress: Progress) -> bool:
     """Go back to the newest checkpoint of ``plan.folder``, if there is one; returns whether.
 
     Raises CheckpointError if it was made under other settings.
@@ -114,25 +129,25 @@ def resume(plan, progress):
         return False
     arrays, state = found
     try:
-        state = fit(state, State)
+        state = validate(state, State)
         _check_settings(state['settings'], plan.settings, plan.folder)
         plan.engine.load_state(arrays, state['engine'])
     except (KeyError, ValueError, TypeError) as error:
-        raise CheckpointError('the newest checkpoint in %s is not of this run (%s): start another run with '
-                              'another --save-dir' % (plan.folder, error)) from None
+        raise CheckpointError(f'the newest checkpoint in {plan.folder} is not of this run ({error}): start '
+                              'another run with another --save-dir') from None
     progress.load_state(state['progress'])
     return True
 
 
-def _check_settings(saved, now, folder):
-    changed = ['%s was %r and is %r' % (key, saved.get(key), now.get(key))
+def _check_settings(saved: dict[str, Any], now: dict[str, Any], folder: str) -> None:
+    changed = [f'{key} was {saved.get(key)!r} and is {now.get(key)!r}'
                for key in sorted(set(saved) | set(now)) if saved.get(key) != now.get(key)]
     if changed:
-        raise CheckpointError('the run in %s was made under other settings: %s; repeat them, or start '
-                              'another run with another --save-dir' % (folder, ', '.join(changed)))
+        raise CheckpointError(f'the run in {folder} has other settings: {", ".join(changed)}; repeat them, '
+                              'or start another run with another --save-dir')
 
 
-def train(plan, progress, trackers=()):
+def run_epochs(plan: Plan, progress: Progress, trackers: Sequence[Tracker] = ()) -> list[Row]:
     """Run ``plan`` from ``progress`` to its end; returns the history, a row per epoch.
 
     Of several processes, rank 0 writes. Raises Stopped after SIGINT or SIGTERM, once a checkpoint is
@@ -152,84 +167,82 @@ def train(plan, progress, trackers=()):
     return progress.history
 
 
-def _train_epoch(plan, progress, trackers, stop):
+def _train_epoch(plan: Plan, progress: Progress, trackers: Sequence[Tracker], stop: _Stop) -> None:
     engine, batches = plan.engine, plan.training.batches(progress.epoch)
     with contextlib.closing(prefetch(plan.training.epoch(progress.epoch, progress.batch),
-                                     plan.training.ahead)) as ahead:
-        with _bar(batches, progress, plan) as bar:
-            clock = _Clock(engine)
-            for images, labels in ahead:
-                rate = plan.schedule(engine.iteration)
-                engine.train_batch(images, labels, rate)
-                progress.batch += 1
-                bar.update()
-                if plan.log_interval and progress.batch % plan.log_interval == 0 or progress.batch == batches:
-                    _report(plan, progress, trackers, rate, clock, bar)
-                if progress.batch < batches and stop.requested(midway=True):
-                    _check_loss(engine.read_metrics(), plan, progress)
-                    _checkpoint(plan, progress, *engine.state())
-                    raise Stopped(stop.signal)
+                                     plan.training.ahead)) as ahead, _bar(batches, progress, plan) as bar:
+        clock = _Clock(engine)
+        for images, labels in ahead:
+            rate = plan.schedule(engine.iteration)
+            engine.train_batch(images, labels, rate)
+            progress.batch += 1
+            bar.update()
+            if (plan.log_interval and progress.batch % plan.log_interval == 0) or progress.batch == batches:
+                _report(plan, progress, trackers, rate, clock, bar)
+            if progress.batch < batches and stop.requested(midway=True):
+                _check_loss(engine.read_metrics(), plan, progress)
+                _checkpoint(plan, progress, *engine.state())
+                raise Stopped(stop.signal)
 
 
-def _report(plan, progress, trackers, rate, clock, bar):
+def _report(plan: Plan, progress: Progress, trackers: Sequence[Tracker], rate: float, clock: _Clock,
+            bar: Any) -> None:
     """Read the metrics so far, look whether they are finite, and show them."""
-    metrics = plan.engine.read_metrics()
+    metrics, measure = plan.engine.read_metrics(), plan.engine.objective.metric
     _check_loss(metrics, plan, progress)
     interval = Interval(progress.epoch, progress.batch, plan.training.batches(progress.epoch),
-                        clock.images_per_second(), metrics.accuracy, metrics.loss, rate)
-    measure = plan.engine.objective.metric
-    bar.set_postfix({'loss': '%.4f' % metrics.loss, measure: '%.4f' % metrics.accuracy}, refresh=False)
+                        clock.images_per_second(), metrics.score, metrics.loss, rate)
+    bar.set_postfix({'loss': f'{metrics.loss:.4f}', measure: f'{metrics.score:.4f}'}, refresh=False)
     line = plan.interval_line(interval)
     if line:
         log.info('%s', line, extra={'on_bar': not bar.disable})
     for tracker in trackers:
-        tracker.interval(plan.engine.iteration, {'loss': metrics.loss, measure: metrics.accuracy, 'lr': rate,
-                                                 'images_per_second': interval.speed})
+        tracker.interval(plan.engine.iteration, {
+            'loss': metrics.loss, measure: metrics.score, 'lr': rate, 'images_per_second': interval.speed})
 
 
-def _check_loss(metrics, plan, progress):
+def _check_loss(metrics: Metrics, plan: Plan, progress: Progress) -> None:
     if not math.isfinite(metrics.loss):
         raise OpenatacError(
             f'the loss became {metrics.loss} in epoch {progress.epoch}, by batch {progress.batch}: '
             f'{what_is_kept(checkpoints_of(plan.folder))}; use a smaller --lr')
 
 
-def _finish_epoch(plan, progress, speed):
+def _finish_epoch(plan: Plan, progress: Progress, speed: float) -> Row:
     """Evaluate, add the epoch's row to the history, keep the parameters if they are the best."""
     engine = plan.engine
     training = engine.read_all_metrics()
     test = engine.evaluate(prefetch(plan.evaluation, plan.evaluation.ahead))
     _check_loss(test, plan, progress)
-    is_best = test.accuracy > progress.best['accuracy']
-    if is_best:
-        progress.best = {'accuracy': test.accuracy, 'epoch': progress.epoch}
+    if test.score > progress.best['accuracy']:
+        progress.best = {'accuracy': test.score, 'epoch': progress.epoch}
     row = {
         'epoch': progress.epoch, 'iteration': engine.iteration, 'lr': plan.schedule(engine.iteration - 1),
-        'train_loss': training.loss, 'train_' + engine.objective.metric: training.accuracy,
-        'val_loss': test.loss, 'val_accuracy': test.accuracy,
+        'train_loss': training.loss, 'train_' + engine.objective.metric: training.score,
+        'val_loss': test.loss, 'val_accuracy': test.score,
         **({} if test.top5 is None else {'val_top5_accuracy': test.top5}),
         'best_accuracy': progress.best['accuracy'], 'images_per_second': round(speed, 1),
     }
-    progress.history = progress.history + [row]
+    progress.history = [*progress.history, row]
     progress.epoch, progress.batch = progress.epoch + 1, 0
     engine.reset_metrics()
     return row
 
 
-def _write(plan, progress, trackers):
-    """All that an epoch leaves. The checkpoint is last: what it says was done, was done."""
+def _write(plan: Plan, progress: Progress, trackers: Sequence[Tracker]) -> None:
+    """Write all that an epoch leaves. The checkpoint is last: what it says was done, was done."""
     engine = plan.engine
-    state = engine.state()
-    check_finite(state[0], checkpoints_of(plan.folder))
+    arrays, numbers = engine.state()
+    check_finite(arrays, checkpoints_of(plan.folder))
     with engine.mean_statistics(), writing_in(plan.folder):
         if engine.cluster.rank == 0:
             for tracker in trackers:
                 tracker.epoch(progress.history)
             _write_parameters(plan, progress)
-    _checkpoint(plan, progress, *state)
+    _checkpoint(plan, progress, arrays, numbers)
 
 
-def _write_parameters(plan, progress):
+def _write_parameters(plan: Plan, progress: Progress) -> None:
     engine, last = plan.engine, progress.epoch - 1
     if progress.best['epoch'] == last:
         engine.save_parameters(os.path.join(plan.folder, 'best.params'))
@@ -241,27 +254,27 @@ def _write_parameters(plan, progress):
     engine.save_parameters(os.path.join(plan.folder, 'last.params'))
 
 
-def _checkpoint(plan, progress, arrays, numbers):
+def _checkpoint(plan: Plan, progress: Progress, arrays: Arrays, numbers: dict[str, Any]) -> None:
     if plan.engine.cluster.rank == 0:
         checkpoints_of(plan.folder).save(plan.engine.iteration, arrays, {
             'settings': plan.settings, 'engine': numbers, 'progress': progress.state()})
 
 
-def _bar(batches, progress, plan):
+def _bar(batches: int, progress: Progress, plan: Plan) -> Any:
     from tqdm import tqdm
     return tqdm(total=batches, initial=progress.batch, leave=False, unit='batch', dynamic_ncols=True,
-                desc='epoch %d/%d' % (progress.epoch + 1, plan.epochs),
+                desc=f'epoch {progress.epoch + 1}/{plan.epochs}',
                 disable=plan.engine.cluster.rank > 0 or not on_terminal())
 
 
 class _Clock:
     """Images per second since it was last asked."""
 
-    def __init__(self, engine):
+    def __init__(self, engine: Engine):
         self.engine = engine
         self.images, self.time = engine.images, time.perf_counter()
 
-    def images_per_second(self):
+    def images_per_second(self) -> float:
         images, now = self.engine.images, time.perf_counter()
         speed = (images - self.images) * self.engine.cluster.size / max(now - self.time, 1e-9)
         self.images, self.time = images, now
@@ -275,10 +288,10 @@ class _Stop:
     signal : the one that all have agreed on, or 0
     """
 
-    def __init__(self, cluster):
+    def __init__(self, cluster: Any):
         self.cluster, self.asked, self.signal = cluster, 0, 0
 
-    def requested(self, midway=False):
+    def requested(self, midway: bool = False) -> bool:
         """Each process must ask at the same places, so that all stop after the same batch.
 
         midway: in an epoch, where processes that train asynchronously have no same place
@@ -290,11 +303,11 @@ class _Stop:
 
 
 @contextlib.contextmanager
-def _stop_signals(cluster):
+def _stop_signals(cluster: Any) -> Iterator[_Stop]:
     """While open, the first SIGINT or SIGTERM only asks for a stop; a second one is obeyed at once."""
     stop = _Stop(cluster)
 
-    def ask(number, frame):
+    def ask(number: int, frame: Any) -> None:
         stop.asked = number
         log.info('%s: stopping after this batch with a checkpoint (again to stop at once)',
                  signal.Signals(number).name)

@@ -28,19 +28,21 @@ digits
     10 at epochs 5 and 7, batch 32, one block per stage. Expected: test accuracy over 0.97.
 """
 
+from typing import Any
+
 _CIFAR = dict(
     model='atac', act_type='ChaATAC', useReLU=True, r=2, blocks=3, act_layers=4, gpus='0', mode='hybrid',
     num_epochs=400, batch_size=128, lr=0.2, momentum=0.9, wd=1e-4, lr_decay=0.1, lr_decay_period=0,
     lr_decay_epoch='300,350',
 )
-CIFAR = {
+CIFAR: dict[str, dict[str, Any]] = {
     'cifar10_atac': dict(_CIFAR, dataset='cifar10'),
     'cifar100_atac': dict(_CIFAR, dataset='cifar100', cifar100_labels='coarse'),
     'digits': dict(
         _CIFAR, dataset='digits', blocks=1, gpus='', num_epochs=8, batch_size=32, lr=0.1,
         lr_decay_epoch='5,7'),
 }
-IMAGENET = {
+IMAGENET: dict[str, dict[str, Any]] = {
     'imagenet_atac': dict(
         act_type='ChaATAC', r=2, act_layers=2, last_gamma=True, num_classes=1000, use_rec=True,
         input_size=224, crop_ratio=0.875, num_workers=48, batch_size=128, num_gpus=2, dtype='float16',

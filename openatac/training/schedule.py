@@ -2,12 +2,17 @@
 
 GluonCV's own loads only where MXNet does; these also drive PyTorch on machines without it.
 """
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
+from typing import Callable
 
 MODES = ('step', 'poly', 'cosine')
 
 
-def step_schedule(base_lr, epochs, iterations_per_epoch, decay_epochs, factor):
+def step_schedule(base_lr: float, epochs: int, iterations_per_epoch: int, decay_epochs: Sequence[int],
+                  factor: float) -> Callable[[int], float]:
     """Multiply the rate by ``factor`` at the start of each of ``decay_epochs`` (the CIFAR recipe).
 
     Returns a function from the iteration, counted from 0 over all epochs, to the rate.
@@ -16,45 +21,49 @@ def step_schedule(base_lr, epochs, iterations_per_epoch, decay_epochs, factor):
                   [epoch * iterations_per_epoch for epoch in decay_epochs], factor)
 
 
-def warmup_schedule(mode, base_lr, epochs, iterations_per_epoch, warmup_epochs=0, warmup_lr=0.0,
-                    decay_epochs=(), factor=0.1):
+def warmup_schedule(mode: str, base_lr: float, epochs: int, iterations_per_epoch: int, warmup_epochs: int = 0,
+                    warmup_lr: float = 0.0, decay_epochs: Sequence[int] = (), factor: float = 0.1
+                    ) -> Callable[[int], float]:
     """From ``warmup_lr`` in a line to ``base_lr``, then by ``mode`` to the end (the ImageNet recipe).
 
     mode : 'step' (times ``factor`` at each of ``decay_epochs``), 'poly' (a parabola to 0) or 'cosine' (to 0)
     iterations_per_epoch : int; as published, images // batch, which the epochs of a record reader that
-        rounds its last batch up may exceed: see `openatac.data.photo_batches.first_iteration`
+        rounds its last batch up may exceed: see `openatac.data.photos.batches.first_iteration`
 
     Returns a function from the iteration, counted from 0 over all epochs, to the rate. As MXNet's
     optimizers do, which count an update before they ask for its rate, it begins one step ahead.
     """
     if mode not in MODES:
-        raise ValueError('there is no schedule %r: choose one of %s' % (mode, ', '.join(MODES)))
+        raise ValueError(f'there is no schedule {mode!r}: choose one of {", ".join(MODES)}')
     if not 0 <= warmup_epochs <= epochs:
-        raise ValueError('%d warm-up epochs do not fit into %d epochs' % (warmup_epochs, epochs))
-    warming, all_in_all = warmup_epochs * iterations_per_epoch, epochs * iterations_per_epoch
-    if 1 in (warming, all_in_all - warming):
+        raise ValueError(f'{warmup_epochs} warm-up epochs do not fit into {epochs} epochs')
+    warming, total = warmup_epochs * iterations_per_epoch, epochs * iterations_per_epoch
+    if 1 in (warming, total - warming):
         raise ValueError('a schedule of one iteration has no beginning and end: train on more images, for '
                          'more epochs or with a smaller --batch-size')
     warmup = _Phase('linear', warmup_lr, base_lr, warming, 0)
-    decay = _Phase(mode, base_lr, 0, all_in_all - warming, warming,
+    decay = _Phase(mode, base_lr, 0, total - warming, warming,
                    [(epoch - warmup_epochs) * iterations_per_epoch for epoch in decay_epochs], factor)
 
-    def rate(iteration):
-        update = min(iteration + 1, all_in_all - 1)
+    def rate(iteration: int) -> float:
+        update = min(iteration + 1, total - 1)
         return (warmup if update < warming else decay)(update)
 
     return rate
 
 
 class _Phase:
-    """From ``start`` to ``end`` (with 'step': times ``factor`` after each of ``steps``) from iteration
-    ``offset`` on, over ``iterations`` iterations; its last rate holds from there on."""
+    """The rates from ``start`` to ``end`` over ``iterations`` iterations from ``offset`` on.
 
-    def __init__(self, mode, start, end, iterations, offset, steps=(), factor=1.0):
+    With 'step' the rate is multiplied by ``factor`` after each of ``steps``. The last rate holds after that.
+    """
+
+    def __init__(self, mode: str, start: float, end: float, iterations: int, offset: int,
+                 steps: Sequence[int] = (), factor: float = 1.0):
         self.mode, self.start, self.end = mode, start, end
         self.last, self.offset, self.steps, self.factor = iterations - 1, offset, steps, factor
 
-    def __call__(self, iteration):
+    def __call__(self, iteration: int) -> float:
         now = min(max(0, iteration - self.offset), self.last)
         if self.mode == 'step':
             return self.start * self.factor ** sum(step <= now for step in self.steps)
@@ -63,7 +72,7 @@ class _Phase:
         return self.end + (self.start - self.end) * left[self.mode]
 
 
-def decay_epochs(listed, period, epochs):
+def decay_epochs(listed: str, period: int, epochs: int) -> list[int]:
     """The epochs of ``--lr-decay-epoch`` ('300,350') or, if ``--lr-decay-period`` is set, every so many.
 
     Raises ValueError for a text that is no list of epochs.
@@ -72,5 +81,5 @@ def decay_epochs(listed, period, epochs):
         return list(range(period, epochs, period))
     fields = [field.strip() for field in listed.split(',') if field.strip()]
     if not all(field.isdigit() for field in fields):
-        raise ValueError('%r is not a list of epochs like 300,350' % listed)
+        raise ValueError(f'{listed!r} is not a list of epochs like 300,350')
     return [int(field) for field in fields]

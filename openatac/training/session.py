@@ -1,104 +1,91 @@
 """A run in its folder, the same for both scripts: log, lock, settings, resuming, trackers, summary."""
-import argparse
+from __future__ import annotations
+
 import contextlib
 import json
 import logging
 import os
 import platform
 import statistics
+from collections.abc import Iterator
+from typing import Any, Optional
 
 import numpy as np
 
 from openatac.errors import CheckpointError, OpenatacError
-from openatac.files import write_text
-from openatac.schema import read_json
-from openatac.training import loop, tracking
+from openatac.files.writing import write_text
+from openatac.options import values
+from openatac.training import loop
 from openatac.training.checkpoint import checkpoints_of, only_run_in, writing_in
-from openatac.training.contention import ContentionWatch
-from openatac.training.run_files import Settings
+from openatac.training.config import Config
+from openatac.training.tracking.contention import ContentionWatch
+from openatac.training.tracking.log import FORM, log_to
+from openatac.training.tracking.trackers import (
+    HistoryPicture,
+    MetricsFiles,
+    TensorBoard,
+    Tracker,
+    WeightsAndBiases,
+)
 from openatac.version import __version__
 
 log = logging.getLogger('openatac')
-TORCH_FLAGS = ('engine', 'tf32', 'compile')  # that choose the result of a run with --engine torch
-
-
-def result_settings(args, flags, engine, data):
-    """{name: value} of what a run's result depends on; ``data``: a text that stands for its data sets."""
-    flags += TORCH_FLAGS if args.engine == 'torch' else ()
-    return dict({flag: getattr(args, flag) for flag in flags}, devices=engine.devices, data=data)
-
-
-def read_settings(folder):
-    """The flags of the run in ``folder``, as argparse gave them; OpenatacError if that is no run's folder."""
-    try:
-        return argparse.Namespace(**read_json(os.path.join(folder, 'settings.json'), Settings))
-    except (OSError, ValueError) as error:
-        raise OpenatacError('%s is not the folder of a run (settings.json: %s): name one that train_cifar.py '
-                            'or train_imagenet.py has trained in'
-                            % (folder, getattr(error, 'strerror', None) or error)) from None
 
 
 @contextlib.contextmanager
-def reading_network(folder, file='settings.json'):
-    """While open, a network is built of the settings in that file; those that make none are a sentence."""
-    try:
-        yield
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise OpenatacError('%s does not tell a network (%s): it was changed, or is of another version of '
-                            'openatac' % (os.path.join(folder, file), error)) from None
+def open_run(config: Config, command: str, log_file: Optional[str] = None, log_form: str = FORM,
+             rank: int = 0) -> Iterator[None]:
+    """Hold the run's folder for this process, and begin its log; other ranks than 0 leave both alone.
 
-
-@contextlib.contextmanager
-def open_run(args, command, log_file=None, log_form=tracking.FORM, rank=0):
-    """Hold ``args.save_dir`` for this run, and begin its log; other ranks than 0 leave both alone.
-
-    Raises CheckpointError if the folder has another run, or one to go on with and ``args.resume`` is
-    'never', or can't be written.
+    Raises CheckpointError if the folder has another run, or one to go on with and the config says not to, or
+    can't be written.
     """
     if rank > 0:
         log.setLevel(logging.WARNING)
         yield
         return
-    with only_run_in(args.save_dir):
-        with _named('--logging-file' if log_file else '--save-dir'):
-            tracking.log_to(log_file or os.path.join(args.save_dir, 'train.log'), log_form)
-        if args.save_plot_dir:
-            with _named('--save-plot-dir'):
-                os.makedirs(args.save_plot_dir, exist_ok=True)
+    folder, plots = config.output.save_dir, config.output.save_plot_dir
+    with only_run_in(folder):
+        with _naming('--logging-file' if log_file else '--save-dir'):
+            log_to(log_file or os.path.join(folder, 'train.log'), log_form)
+        if plots:
+            with _naming('--save-plot-dir'):
+                os.makedirs(plots, exist_ok=True)
         log.info('%s', command)
-        if args.resume == 'never' and checkpoints_of(args.save_dir).names():
-            raise CheckpointError('%s holds a run already: go on with it by --resume auto, or choose another '
-                                  '--save-dir' % args.save_dir)
+        if config.start.resume == 'never' and checkpoints_of(folder).names():
+            raise CheckpointError(f'{folder} holds a run already: go on with it by --resume auto, or choose '
+                                  'another --save-dir')
         yield
 
 
 @contextlib.contextmanager
-def _named(flag):
-    """Say of which flag it is what cannot be written."""
+def _naming(flag: str) -> Iterator[None]:
+    """Name the flag of what cannot be written."""
     try:
         yield
     except OSError as error:
-        raise OpenatacError('%s: %s cannot be written (%s); choose another'
-                            % (flag, error.filename, error.strerror)) from None
+        raise OpenatacError(f'{flag}: {error.filename} cannot be written ({error.strerror}); choose another'
+                            ) from None
 
 
-def train(plan, progress, args, command, title, about):
-    """Run ``plan`` to its end, from the newest checkpoint if ``args.resume`` is 'auto'.
+def run(plan: loop.Plan, progress: loop.Progress, config: Config, command: str, title: str,
+          about: dict[str, Any]) -> dict[str, Any]:
+    """Run ``plan`` to its end, from the newest checkpoint if the config says so; returns the summary.
 
-    title: of the picture; about: {name: value} that the summary tells of the run. Returns the summary.
+    title : of the picture; about : {name: value} that the summary says of the run
     """
-    if args.resume == 'auto' and loop.resume(plan, progress):
+    if config.start.resume == 'auto' and loop.resume(plan, progress):
         log.info('going on after epoch %d, batch %d', progress.epoch, progress.batch)
     check_same_start(plan.engine, progress)
-    trackers = []
+    folder, trackers = config.output.save_dir, []
     if plan.engine.cluster.rank == 0:
-        with writing_in(args.save_dir):
-            write_text(os.path.join(args.save_dir, 'settings.json'),
-                       json.dumps(dict(vars(args), command=command), indent=1, sort_keys=True) + '\n')
-            trackers = _trackers(args, title, plan.engine, progress)
-    history = loop.train(plan, progress, trackers)
-    summary = _summary(args, command, plan, history, progress, about)
-    with writing_in(args.save_dir):
+        with writing_in(folder):
+            write_text(os.path.join(folder, 'settings.json'),
+                       json.dumps({**values(config), 'command': command}, indent=1, sort_keys=True) + '\n')
+            trackers = _trackers(config, title, plan.engine, progress)
+    history = loop.run_epochs(plan, progress, trackers)
+    summary = summarize(config, command, plan, history, progress, about)
+    with writing_in(folder):
         for tracker in trackers:
             tracker.finish(history, summary)
     log.info('best accuracy %.4f (epoch %d), last %.4f', summary['best_accuracy'], summary['best_epoch'],
@@ -106,34 +93,41 @@ def train(plan, progress, args, command, title, about):
     return summary
 
 
-def check_same_start(engine, progress):
+def check_same_start(engine: Any, progress: loop.Progress) -> None:
     """Raise CheckpointError if the processes that train together would begin at different places."""
     if engine.cluster.size == 1:
         return
     places = engine.cluster.gather([progress.epoch, progress.batch, engine.checksum()], 'the beginning')
     if any(place != places[0] for place in places):
-        raise CheckpointError(
-            'the workers would not begin alike (at epoch and batch %s): --save-dir must be one folder that '
-            'all machines share' % ', '.join('%d and %d' % tuple(place[:2]) for place in places))
+        where = ', '.join(f'{epoch} and {batch}' for epoch, batch, _ in places)
+        raise CheckpointError(f'the workers would not begin alike (at epoch and batch {where}): --save-dir '
+                              'must be one folder that all machines share')
 
 
-def _trackers(args, title, engine, progress):
-    trackers = [tracking.MetricsFiles(args.save_dir),
-                tracking.HistoryPicture(args.save_plot_dir or args.save_dir, title)]
-    if args.tensorboard:
-        trackers.append(tracking.TensorBoard(args.tensorboard, engine.iteration))
-    if args.project:
-        trackers.append(tracking.WeightsAndBiases(args.project, args.name, args.save_dir, vars(args)))
+def _trackers(config: Config, title: str, engine: Any, progress: loop.Progress) -> list[Tracker]:
+    output = config.output
+    trackers: list[Tracker] = [
+        MetricsFiles(output.save_dir),
+        HistoryPicture(output.save_plot_dir or output.save_dir, title)]
+    if output.tensorboard:
+        trackers.append(TensorBoard(output.tensorboard, engine.iteration))
+    if output.project:
+        trackers.append(WeightsAndBiases(output.project, output.name, output.save_dir,
+                                                  values(config)))
     # On a GPU others hardly matter, and of several processes one can't tell its own run's from others.
     if engine.cluster.size == 1 and not engine.devices.endswith('gpu'):
         trackers.append(ContentionWatch(progress))
     return trackers
 
 
-def _summary(args, command, plan, history, progress, about):
+def summarize(config: Config, command: str, plan: loop.Plan, history: list[dict[str, Any]],
+              progress: loop.Progress, about: dict[str, Any]) -> dict[str, Any]:
+    """What summary.json says of a run that ended."""
     best = progress.best
     return {
-        'command': command, **about, 'seed': args.seed, 'device': plan.engine.devices,
+        'command': command, **about, 'act_type': config.network.act_type,
+        'attention': config.network.attention, 'useGlobal': getattr(config.network, 'useGlobal', False),
+        'seed': config.training.seed, 'device': plan.engine.devices,
         'threads': os.environ.get('OMP_NUM_THREADS', ''), 'epochs': len(history),
         'best_accuracy': best['accuracy'], 'best_epoch': best['epoch'],
         'last_accuracy': history[-1]['val_accuracy'],

@@ -5,12 +5,12 @@ import mxnet as mx
 import pytest
 
 from openatac import get_model
-from openatac.data import pack
-from openatac.deploy.bundle import export
-from openatac.deploy.description import Description
+from openatac.commands import pack
+from openatac.export.exporter import export
+from openatac.export.manifest import Manifest
 from tests.photo_sets import write_photos
 
-DESCRIPTION = Description('cifar_resnet8_v2_atac', 3, (3, 32, 32), (125.3, 123.0, 113.9), (51.6, 50.8, 51.3),
+DESCRIPTION = Manifest('cifar_resnet8_v2_atac', 3, (3, 32, 32), (125.3, 123.0, 113.9), (51.6, 50.8, 51.3),
                           0, ['ant', 'bee', 'cow'])
 
 

@@ -23,7 +23,7 @@ import traceback
 from random import Random
 from typing import Counter, Dict, Iterable, List, NamedTuple, Optional
 
-from openatac.study.text_table import text_table
+from openatac.console.text import text_table
 from tests.faults.mutate import damage
 from tests.faults.readers import REFUSALS, Content, Reader, readers, write_files
 

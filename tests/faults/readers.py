@@ -15,41 +15,45 @@ import numpy as np
 from PIL import Image
 
 import openatac
-from openatac.checksums import sha256
-from openatac.data import pack
+from openatac.commands import pack
 from openatac.data.cifar import load_cifar
-from openatac.data.image_codec import decode
-from openatac.data.records import BadRecord, RecordFile
-from openatac.deploy.bundle import export
-from openatac.deploy.description import Description, form_files, read_description
-from openatac.deploy.engines import open_engine
-from openatac.deploy.images import BadImage, InputTransform, to_pixels
-from openatac.deploy.symbol import with_kinds, write_symbol
-from openatac.deploy.trained import of_run
-from openatac.engines.params_file import read_params
-from openatac.engines.symbol_json import load_symbol_file
+from openatac.data.photos.codec import decode
+from openatac.data.photos.records import BadRecord, RecordFile
 from openatac.errors import OpenatacError
+from openatac.export.exporter import export
+from openatac.export.forms.base import FORMS
+from openatac.export.image_files import BadImage, InputTransform, to_pixels
+from openatac.export.manifest import Manifest, read_manifest
+from openatac.export.runtimes.base import open_runtime
+from openatac.export.symbol_files import with_kinds, write_symbol
+from openatac.export.trained_network import load_run
+from openatac.files.checksums import sha256
+from openatac.graph.symbol import load_symbol_file
 from openatac.models.parameters import read_arrays, save_parameters
-from openatac.study import comparison
-from openatac.study.cost_table import measure
-from openatac.study.finished import given_runs
-from openatac.study.published import IMAGENET
-from openatac.study.published_table import make_row
-from openatac.study.runs import find_runs
-from openatac.study.training_time import run_speeds
-from openatac.training import cifar_network, loop, session
+from openatac.models.params_file import read_params
+from openatac.options import DEFAULT, Given, build, fields
+from openatac.study.comparison import results
+from openatac.study.costs.by_name import costs_by_name
+from openatac.study.finished_runs import find_runs
+from openatac.study.published.numbers import IMAGENET
+from openatac.study.published.rows import make_row
+from openatac.study.published.training_time import run_speeds
+from openatac.training import loop
 from openatac.training.checkpoint import Checkpoints
-from openatac.training.initial import Initial
+from openatac.training.config import CifarConfig, network_settings
+from openatac.training.initial import read_initial
+from openatac.training.run_folder import RunFolder
 from tests.conftest import ROOT
 from tests.photo_sets import write_photos
 
 RUN = ROOT / 'results' / 'cifar10_b1' / 'runs' / 'b1-atac-seed1'
-DESCRIPTION = Description('cifar_resnet8_v2_atac', 3, (3, 8, 8), (125.3, 123.0, 113.9), (51.6, 50.8, 51.3),
+DESCRIPTION = Manifest('cifar_resnet8_v2_atac', 3, (3, 8, 8), (125.3, 123.0, 113.9), (51.6, 50.8, 51.3),
                           0, ['ant', 'bee', 'cow'])
 IMAGES = np.random.RandomState(0).randn(1, 3, 8, 8).astype('float32')
 PIXELS = np.random.RandomState(0).randint(0, 256, (17, 23, 3)).astype('uint8')
 REFUSALS = OpenatacError, BadRecord, BadImage, MemoryError  # which a command tells in a sentence
 Content = Dict[str, Any]
+DEFAULTS = dict.fromkeys(fields(CifarConfig), DEFAULT)
 
 
 class Reader(NamedTuple):
@@ -77,8 +81,8 @@ def parts(functions: Dict[str, Callable[[], Any]]) -> Content:
 
 # ---------------------------------------------------------------------------------- exports
 
-def _engine(name: str) -> Callable[[str], Content]:
-    return lambda folder: {'outputs': open_engine(folder + '/net', name)(IMAGES).tobytes()}
+def _runtime(name: str) -> Callable[[str], Content]:
+    return lambda folder: {'outputs': open_runtime(folder + '/net', name)(IMAGES).tobytes()}
 
 
 def _read_params(folder: str) -> Content:
@@ -94,13 +98,13 @@ def _bytes(arrays: Dict[str, np.ndarray]) -> Content:
 def _read_symbol(folder: str) -> Content:
     path = folder + '/net-symbol.json'
     return parts({'symbol': lambda: load_symbol_file(path).tojson(),
-                  'costs': lambda: str(measure(path, (3, 8, 8)))})
+                  'costs': lambda: str(costs_by_name(path, (3, 8, 8)))})
 
 
 def _read_manifest(folder: str) -> Content:
-    description = read_description(folder + '/net')
-    outputs = open_engine(folder + '/net', 'imperative')(InputTransform(description)(PIXELS)[None])
-    return {'description': repr(description), 'outputs': outputs.tobytes()}
+    manifest = read_manifest(folder + '/net')
+    outputs = open_runtime(folder + '/net', 'imperative')(InputTransform(manifest)(PIXELS)[None])
+    return {'manifest': repr(manifest), 'outputs': outputs.tobytes()}
 
 
 def _write_exports(folder: str) -> None:
@@ -250,40 +254,41 @@ def _write_images(folder: str) -> None:
 # ------------------------------------------------------------------------------------- runs
 
 def _read_settings(folder: str) -> Content:
-    trained = of_run(folder)
-    return {'description': repr(trained.description),
+    trained = load_run(folder)
+    return {'manifest': repr(trained.manifest),
             'values': _bytes({name: parameter.data().asnumpy() for name, parameter
                               in trained.net._collect_params_with_prefix().items()})}
 
 
 def _read_summary(folder: str) -> Content:
     def compared() -> str:
-        groups = comparison.group(find_runs(folder))
-        return repr([comparison.circumstances(groups), comparison.rows(groups),
-                     comparison.statements(groups)])
+        groups = results.group(find_runs(folder))
+        return repr([results.circumstances(groups), results.rows(groups), results.statements(groups)])
 
     def published() -> str:
-        found = given_runs([folder])
+        found = find_runs(folder)
         return repr([list(run_speeds(found)), make_row(IMAGENET[0], found, [])])
 
     return parts({'compare': compared, 'published': published})
 
 
 def _read_flags(folder: str) -> Content:
-    initial = Initial(folder + '/start')
-    return {'model': initial.model, 'flags': repr(sorted(initial.flags.items()))}
+    try:
+        _, model, config = read_initial(folder + '/start', Given(build(CifarConfig, {}), DEFAULTS))
+    except ValueError as error:  # which the command turns into a sentence
+        raise OpenatacError(str(error)) from None
+    return {'model': model, 'flags': repr(config)}
 
 
 def _write_runs(folder: str) -> None:
     shutil.copytree(RUN, folder + '/run')
     _edit(folder + '/run/settings.json', host=None, reduction=16)  # which newer runs have
-    settings = session.read_settings(folder + '/run')
-    net = cifar_network.build_network(settings)
+    net, _, config = RunFolder(folder + '/run').network()
     net.initialize(mx.init.MSRAPrelu())
     net(mx.nd.zeros((1, 3, 32, 32)))
     save_parameters(net, folder + '/run/best.params')
     with open(folder + '/run/start-flags.json', 'w', encoding='utf-8') as handle:
-        json.dump({'model': 'atac', 'flags': {'blocks': 1, 'r': 2, 'useReLU': True, 'seed': 0}}, handle)
+        json.dump({'model': 'atac', 'flags': network_settings(config)}, handle)
 
 
 # ------------------------------------------------------------------------------ checkpoints
@@ -337,7 +342,7 @@ def write_files(folder: str) -> None:
 
 def readers() -> List[Reader]:
     """All readers, for the folders of `write_files`."""
-    symbol, fused = form_files('net', 'symbol'), form_files('net', 'fused')
+    symbol, fused = FORMS.find('symbol').files('net'), FORMS.find('fused').files('net')
     images = [f'rgb.{ending}' for ending in FORMATS]
     images += ['L1.png', 'P1.png', 'R4.png', 'I4.png', 'cmyk.jpg', 'progressive.jpg']
     arrays, state, manifest = (f'{PLACE}/{name}' for name in ('arrays.params', 'state.json', 'manifest.json'))
@@ -345,12 +350,12 @@ def readers() -> List[Reader]:
         Reader('params', 'old export', (symbol[1],), _read_params),
         Reader('symbol JSON', 'old export', (symbol[0],), _read_symbol),
         Reader('operators', 'operators', (symbol[0],), _read_symbol),
-        Reader('operators, run', 'operators', (symbol[0],), _engine('imperative')),
-        Reader('operators, fused', 'operators', (symbol[0],), _engine('fused')),
-        Reader('symbol files', 'old export', tuple(symbol), _engine('static')),
-        Reader('fused files', 'old export', tuple(fused), _engine('fused')),
-        Reader('symbol files, SHA-256', 'export', tuple(symbol), _engine('imperative'), True),
-        Reader('fused files, SHA-256', 'export', tuple(fused), _engine('fused'), True),
+        Reader('operators, run', 'operators', (symbol[0],), _runtime('imperative')),
+        Reader('operators, fused', 'operators', (symbol[0],), _runtime('fused')),
+        Reader('symbol files', 'old export', tuple(symbol), _runtime('static')),
+        Reader('fused files', 'old export', tuple(fused), _runtime('fused')),
+        Reader('symbol files, SHA-256', 'export', tuple(symbol), _runtime('imperative'), True),
+        Reader('fused files, SHA-256', 'export', tuple(fused), _runtime('fused'), True),
         Reader('manifest', 'export', ('net.json',), _read_manifest),
         Reader('records', 'old records', ('out.rec', 'out.idx'), _read_records),
         Reader('records, no index', 'old records', ('out.rec',), _read_without_index),
@@ -367,6 +372,6 @@ def readers() -> List[Reader]:
         Reader('checkpoint', 'checkpoint', (arrays, state, manifest), _read_checkpoint, True),
         Reader('checkpoint, new sums', 'checkpoint', (arrays, state), _read_resigned)]
     if _has_onnx():
-        found += [Reader('ONNX', 'old export', ('net.onnx',), _engine('onnxruntime')),
-                  Reader('ONNX, SHA-256', 'export', ('net.onnx',), _engine('onnxruntime'), True)]
+        found += [Reader('ONNX', 'old export', ('net.onnx',), _runtime('onnxruntime')),
+                  Reader('ONNX, SHA-256', 'export', ('net.onnx',), _runtime('onnxruntime'), True)]
     return found

@@ -52,9 +52,11 @@ def test_every_number_has_bounds_on_both_sides(monkeypatch):
             assert action.type not in (int, float), f'{parser.prog} {action.option_strings}'
             if bounds:
                 numeric += 1
-                assert all(bound is not None and math.isfinite(bound) for bound in bounds), (
+                lowest = bounds.low if bounds.above is None else bounds.above
+                highest = bounds.high if bounds.below is None else bounds.below
+                assert all(bound is not None and math.isfinite(bound) for bound in (lowest, highest)), (
                     f'{parser.prog} {action.option_strings}: {bounds}')
-                for wrong in (bounds[0] - 1, bounds[1] * 2 + 1, 'x', '', math.nan, math.inf, '1' * 5000):
+                for wrong in (lowest - 1, highest * 2 + 1, 'x', '', math.nan, math.inf, '1' * 5000):
                     with pytest.raises(argparse.ArgumentTypeError):
                         action.type(str(wrong))
     assert numeric > 60
@@ -147,7 +149,7 @@ def test_wrong_numbers_in_settings(run_folder, tmp_path, capsys, wrong):
 
 @pytest.mark.parametrize('ratio', [1e-6, -1, 2, math.nan])
 def test_a_crop_ratio_in_a_description(ratio):
-    from openatac.deploy.description import Description
-    from openatac.deploy.images import InputTransform
+    from openatac.export.image_files import InputTransform
+    from openatac.export.manifest import Manifest
     with pytest.raises(OpenatacError, match='crop ratio'):
-        InputTransform(Description('x', 10, (3, 32, 32), (0, 0, 0), (1, 1, 1), crop_ratio=ratio))
+        InputTransform(Manifest('x', 10, (3, 32, 32), (0, 0, 0), (1, 1, 1), crop_ratio=ratio))

@@ -4,8 +4,8 @@ import errno
 import numpy as np
 import pytest
 
+from openatac.distributed import membership
 from openatac.errors import CheckpointError
-from openatac.training import roll_call
 from openatac.training.checkpoint import check_finite, checkpoints_of, writing_in
 
 GOOD = {'param/a/float32': np.ones(2, 'float32')}
@@ -39,4 +39,4 @@ def test_what_is_said_of_checkpoints(tmp_path, fail):
 
 
 def test_processes_that_do_not_know_promise_nothing():
-    assert 'if there is one' in roll_call.ADVICE
+    assert 'if there is one' in membership.ADVICE

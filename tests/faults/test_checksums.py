@@ -5,13 +5,14 @@ import os
 import numpy as np
 import pytest
 
-from openatac.data import pack
-from openatac.data.records import BadRecord, RecordFile
-from openatac.deploy.description import form_files, read_description
-from openatac.deploy.engines import open_engine
-from openatac.deploy.gate_maps import gate_maps
-from openatac.deploy.symbol import load_graph, load_symbol, read_symbol
+from openatac.commands import pack
+from openatac.data.photos.records import BadRecord, RecordFile
 from openatac.errors import DataError, OpenatacError
+from openatac.export.forms.base import FORMS
+from openatac.export.gate_maps import gate_maps
+from openatac.export.manifest import read_manifest
+from openatac.export.runtimes.base import open_runtime
+from openatac.export.symbol_files import load_graph, load_symbol, read_symbol
 
 IMAGE = np.zeros((1, 3, 32, 32), 'float32')
 
@@ -28,19 +29,20 @@ def flip(path, place, bit=0):
 
 # Exports.
 
-def test_the_description_has_a_checksum_of_each_file(prefix):
-    files = [path for form in ('symbol', 'fused') for path in form_files(prefix, form)]
-    assert sorted(prefix + ending for ending in read_description(prefix).sha256) == sorted(files)
+def test_the_manifest_has_a_checksum_of_each_file(prefix):
+    files = [path for form in ('symbol', 'fused') for path in FORMS.find(form).files(prefix)]
+    assert sorted(prefix + ending for ending in read_manifest(prefix).sha256) == sorted(files)
 
 
-@pytest.mark.parametrize('form, engine', [('symbol', 'static'), ('symbol', 'imperative'), ('fused', 'fused')])
+@pytest.mark.parametrize(('form', 'runtime'), [
+    ('symbol', 'static'), ('symbol', 'imperative'), ('fused', 'fused')])
 @pytest.mark.parametrize('number', [0, 1])
-def test_a_flipped_bit_is_found_by_each_engine(prefix, form, engine, number):
-    open_engine(prefix, engine)(IMAGE)
-    path = form_files(prefix, form)[number]
+def test_a_flipped_bit_is_found_by_each_runtime(prefix, form, runtime, number):
+    open_runtime(prefix, runtime)(IMAGE)
+    path = FORMS.find(form).files(prefix)[number]
     flip(path, 0.5)
     with pytest.raises(OpenatacError, match=os.path.basename(path)):
-        open_engine(prefix, engine)
+        open_runtime(prefix, runtime)
 
 
 @pytest.mark.parametrize('load', [
@@ -58,14 +60,14 @@ def test_onnx_and_pytorch(exported, tmp_path):
     path = tmp_path / 'a.onnx'
     path.write_bytes(b'not the file that was exported')
     (tmp_path / 'a.json').write_text(json.dumps({'sha256': {'.onnx': '0' * 64}}))
-    from openatac.deploy.onnx import OnnxNetwork
+    from openatac.export.onnx.file import OnnxNetwork
     with pytest.raises(OpenatacError, match='checksum'):
         OnnxNetwork(str(path))
 
 
 def test_pytorch(prefix):
     pytest.importorskip('torch')
-    from openatac.engines.torch_graph import to_torch
+    from openatac.backends.torch.graph import to_torch
     to_torch(prefix + '-symbol.json')
     flip(prefix + '-0000.params', 0.7)
     with pytest.raises(OpenatacError, match='-0000.params'):
@@ -79,7 +81,7 @@ def test_an_older_export_without_checksums_loads(prefix, capfd):
     with open(prefix + '.json', 'w', encoding='utf-8') as handle:
         json.dump(description, handle)
     flip(prefix + '-0000.params', 0.7)
-    assert open_engine(prefix, 'static')(IMAGE).shape == (1, 3)
+    assert open_runtime(prefix, 'static')(IMAGE).shape == (1, 3)
     assert capfd.readouterr() == ('', '')
 
 
@@ -87,7 +89,7 @@ def test_an_export_may_be_renamed(prefix):
     for name in os.listdir(os.path.dirname(prefix)):
         os.rename(os.path.join(os.path.dirname(prefix), name),
                   os.path.join(os.path.dirname(prefix), name.replace('net', 'other')))
-    open_engine(prefix.replace('/net', '/other'), 'static')(IMAGE)
+    open_runtime(prefix.replace('/net', '/other'), 'static')(IMAGE)
 
 
 # Record files.

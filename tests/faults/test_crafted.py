@@ -8,16 +8,16 @@ import tarfile
 import mxnet as mx
 import pytest
 
-from openatac.data import cifar
-from openatac.deploy import predict
-from openatac.deploy.fuse import fuse
-from openatac.deploy.symbol import load_symbol
-from openatac.engines import foreign_symbol
-from openatac.engines.foreign_symbol import check_graph, read_graph
-from openatac.engines.symbol_json import check_sizes, load_symbol_file
+from openatac.commands import predict
+from openatac.data import archives, cifar
 from openatac.errors import DataError, OpenatacError
+from openatac.export.forms.fused import fuse
+from openatac.export.symbol_files import load_symbol
+from openatac.graph import checks
+from openatac.graph.checks import check_graph, read_graph
+from openatac.graph.symbol import check_sizes, load_symbol_file
 from openatac.models.zoo import get_model
-from openatac.study.cost_table import measure
+from openatac.study.costs.by_name import costs_by_name
 
 
 def small():
@@ -92,7 +92,7 @@ def test_a_crafted_graph_is_a_sentence(tmp_path, kind):
     graph = small()
     CRAFTED[kind](graph)
     path = write(tmp_path, graph)
-    for read in (load_symbol_file, load_symbol_of, lambda path: measure(path, (3, 8, 8))):
+    for read in (load_symbol_file, load_symbol_of, lambda path: costs_by_name(path, (3, 8, 8))):
         with pytest.raises(OpenatacError):
             read(path)
 
@@ -106,7 +106,7 @@ def test_nothing_that_reshapes_gets_what_has_no_elements(tmp_path, reshape):
     for symbol in (mx.sym.Reshape(empty, **reshape), behind_another):
         path = write(tmp_path, symbol.tojson())
         with pytest.raises(OpenatacError, match='has no elements'):
-            measure(path, (3, 8, 8))
+            costs_by_name(path, (3, 8, 8))
         with pytest.raises(OpenatacError, match='has no elements'):
             check_sizes(load_symbol_file(path), (3, 8, 8))
 
@@ -124,7 +124,7 @@ def test_reshaping_again_and_again_is_limited(tmp_path):
     for _ in range(257):
         outputs = mx.sym.Reshape(outputs, shape=(0, -1))
     with pytest.raises(OpenatacError, match='256'):
-        measure(write(tmp_path, outputs.tojson()), (3, 8, 8))
+        costs_by_name(write(tmp_path, outputs.tojson()), (3, 8, 8))
 
 
 def load_symbol_of(path):
@@ -160,10 +160,10 @@ def test_the_outputs_of_a_node_are_counted_once_and_limited_in_all():
 
 
 def test_limits_are_stated(tmp_path, monkeypatch):
-    monkeypatch.setattr(foreign_symbol, 'MOST_NODES', 3)
+    monkeypatch.setattr(checks, 'MOST_NODES', 3)
     with pytest.raises(OpenatacError, match='1 to 3 nodes'):
         load_symbol_file(write(tmp_path, small()))
-    monkeypatch.setattr(foreign_symbol, 'TEXT_LIMIT', 2 ** 20)
+    monkeypatch.setattr(checks, 'TEXT_LIMIT', 2 ** 20)
     with pytest.raises(OpenatacError, match='limit of 1 MB'):
         load_symbol_file(write(tmp_path, '"%s"' % ('x' * 2 ** 20)))
 
@@ -209,7 +209,7 @@ def test_a_parameter_of_a_kind_that_gluon_does_not_take(prefix):
 
 @pytest.fixture
 def small_limit(monkeypatch):
-    monkeypatch.setattr(cifar, 'LARGEST', 2 ** 20)
+    monkeypatch.setattr(archives, 'LARGEST', 2 ** 20)
 
 
 def archive(folder, *members, tail=b''):

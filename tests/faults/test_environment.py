@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from openatac import environment, program
-from openatac.environment import MOST_THREADS, UnfitEnvironment
+from openatac.console import program
+from openatac.errors import UnfitEnvironment
+from openatac.runtime import memory, threads
 from tests.conftest import ROOT
 from tests.fresh_python import run_python
 
@@ -17,19 +18,20 @@ COSTS = ('-m', 'openatac', 'costs', 'cifar_resnet8_v2_relu')
 
 @pytest.mark.parametrize('variable, text', [
     *(('OMP_NUM_THREADS', text) for text in (
-        'abc', '1.5', '99999999999', '0', '-1', ',', '2,', '2,x', '٣', str(MOST_THREADS + 1), '9' * 5000)),
+        'abc', '1.5', '99999999999', '0', '-1', ',', '2,', '2,x', '٣', str(threads.MOST_THREADS + 1),
+        '9' * 5000)),
     ('MXNET_OMP_MAX_THREADS', 'abc'), ('MXNET_OMP_MAX_THREADS', '2,2')])
 def test_numbers_of_threads_that_are_none(monkeypatch, variable, text):
     monkeypatch.setenv(variable, text)
     with pytest.raises(UnfitEnvironment, match=variable) as error:
-        environment.check_threads()
-    assert repr(text) in str(error.value) and str(MOST_THREADS) in str(error.value)
+        threads.check_threads()
+    assert repr(text) in str(error.value) and str(threads.MOST_THREADS) in str(error.value)
 
 
 @pytest.mark.parametrize('text, used', [('2', '2'), ('2,2', '2'), (' 3 , 2', '3'), ('', ''), ('007', '007')])
 def test_numbers_of_threads(monkeypatch, text, used):
     monkeypatch.setenv('OMP_NUM_THREADS', text)
-    environment.check_threads()
+    threads.check_threads()
     assert os.environ['OMP_NUM_THREADS'] == used
 
 
@@ -50,7 +52,8 @@ def test_the_doctor_names_it_and_goes_on():
 
 def test_importing_mxnet_by_oneself_says_it_too():
     result = run_python('-c', USE_MXNET, OMP_NUM_THREADS='1.5')
-    assert result.returncode == 1 and result.stderr.splitlines()[-1].startswith('openatac.environment.Unfit')
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith('openatac.errors.UnfitEnvironment: ')
 
 
 def test_nested_numbers_of_threads_work():
@@ -61,13 +64,13 @@ def test_predict_where_python_is_strict(tmp_path):
     """PYTHONOPTIMIZE=2 takes the docstrings that MXNet is built from; MXNet and others give warnings."""
     from PIL import Image
 
-    from openatac.deploy.bundle import export
-    from openatac.deploy.description import Description
+    from openatac.export.exporter import export
+    from openatac.export.manifest import Manifest
     from openatac.models.zoo import get_model
     Image.new('RGB', (40, 30), 'red').save(tmp_path / 'a.jpg')
     net = get_model('cifar_resnet8_v2_atac')
     net.initialize()
-    export(net, str(tmp_path / 'net'), Description(
+    export(net, str(tmp_path / 'net'), Manifest(
         'cifar_resnet8_v2_atac', 10, (3, 32, 32), (0,) * 3, (1,) * 3))
     result = run_python('-m', 'openatac', 'predict', tmp_path / 'net', tmp_path / 'a.jpg',
                         '--gates', tmp_path / 'gates.png', PYTHONOPTIMIZE='2', PYTHONWARNINGS='error',
@@ -87,7 +90,7 @@ def test_what_our_commands_do_not_take_from_the_environment(monkeypatch):
     monkeypatch.setenv('PYTHONWARNINGS', 'error::UserWarning,ignore')
     with warnings.catch_warnings():
         warnings.simplefilter('error')
-        environment.prepare_command()
+        program.undo_strict_environment()
         with warnings.catch_warnings(record=True) as seen:
             warnings.warn('something')
         assert len(seen) == 1
@@ -114,7 +117,7 @@ def test_too_little_address_space_is_a_sentence(megabytes):
 
 def test_the_least_address_space_is_enough(cifar10, tmp_path):
     """With which the smallest network trains."""
-    least = (environment.ADDRESS_SPACE + 2 * environment.ADDRESS_SPACE_OF_THREAD) // 10 ** 6 + 1
+    least = (memory.ADDRESS_SPACE + 2 * memory.ADDRESS_SPACE_OF_THREAD) // 10 ** 6 + 1
     result = limited(least, ROOT / 'train_cifar.py', '--data-dir', cifar10, '--blocks', 1, '--act-type',
                      'relu', '--num-epochs', 1, '--save-dir', tmp_path / 'run')
     assert result.returncode == 0, result.stderr
@@ -124,7 +127,7 @@ def test_the_least_address_space_is_enough(cifar10, tmp_path):
     MemoryError(), ImportError('libopenblas.so.0: failed to map segment from shared object'),
     OSError(12, 'Cannot allocate memory')])
 def test_memory_is_blamed_where_it_is_short(monkeypatch, error):
-    monkeypatch.setattr(environment, 'lacking_memory', lambda: 'too little')
+    monkeypatch.setattr(memory, 'memory_shortage', lambda: 'too little')
     told = []
 
     def fails():
@@ -135,7 +138,7 @@ def test_memory_is_blamed_where_it_is_short(monkeypatch, error):
 
 
 def test_a_missing_module_is_not_blamed_on_memory(monkeypatch):
-    monkeypatch.setattr(environment, 'lacking_memory', lambda: 'too little')
+    monkeypatch.setattr(memory, 'memory_shortage', lambda: 'too little')
     told = []
 
     def fails():

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from openatac import cli, escapes
-from openatac.files import read_csv, write_csv
-from openatac.study.text_table import text_table
-from openatac.training.tracking import log_to
+from openatac import cli
+from openatac.console.text import for_html, for_markdown, for_terminal, text_table
+from openatac.files.csv_file import escape_formula, read_csv, write_csv
+from openatac.training.tracking.log import log_to
 from tests.conftest import ROOT
 from tests.fresh_python import run_python
 from tests.scripts import json_of
@@ -39,7 +39,7 @@ def test_formulas_are_text(tmp_path, text):
 @pytest.mark.parametrize('value', [
     '-0.5', '+3', '-1e-7', '1,000', 'seed', '', -0.5, -3, None, "it's", "'quoted'"])
 def test_numbers_and_plain_text_stay(value):
-    assert escapes.for_spreadsheet(value) is value
+    assert escape_formula(value) is value
 
 
 @settings(max_examples=30, deadline=None)
@@ -60,7 +60,7 @@ def test_cells_are_read_as_they_were_written(tmp_path_factory, cells):
     (os.fsdecode(b'a\xff'), 'a\\xff'), ('\u202egnp.exe', '\\u202egnp.exe'), ('\ud800', '\\ud800'),
     ('plain é ümlaut 漢字 😀 \\x1b', 'plain é ümlaut 漢字 😀 \\x1b')])
 def test_control_characters_are_shown(text, shown):
-    assert escapes.for_terminal(text) == shown
+    assert for_terminal(text) == shown
 
 
 def test_tables_and_the_log_show_control_characters(tmp_path, capsys):
@@ -95,13 +95,13 @@ def test_names_of_images_that_are_packed(tmp_path):
 # Markdown, HTML, pictures.
 
 def test_markdown_shows_text_as_it_is():
-    assert escapes.for_markdown('<b>&|`*[x](y)_a_ act_layers 4 1.2.3') == \
+    assert for_markdown('<b>&|`*[x](y)_a_ act_layers 4 1.2.3') == \
         '&lt;b&gt;&amp;\\|\\`\\*\\[x\\](y)\\_a\\_ act_layers 4 1.2.3'
-    assert escapes.for_markdown('a\n\n# b\x1b[0m') == 'a # b\\[0m'
+    assert for_markdown('a\n\n# b\x1b[0m') == 'a # b\\[0m'
 
 
 def test_html_shows_text_as_it_is():
-    assert escapes.for_html('<a href="x">\x1b\'') == '&lt;a href=&quot;x&quot;&gt;&#x27;'
+    assert for_html('<a href="x">\x1b\'') == '&lt;a href=&quot;x&quot;&gt;&#x27;'
 
 
 def test_a_comparison_of_runs_with_evil_texts(tmp_path, capsys):
@@ -128,6 +128,6 @@ def test_a_comparison_of_runs_with_evil_texts(tmp_path, capsys):
 
 
 def test_dollar_signs_in_a_picture_are_no_formula(tmp_path):
-    from openatac.training.curves import draw_curves
+    from openatac.training.tracking.curves import draw_curves
     draw_curves(str(tmp_path / 'x.png'), 'a $\\frac{ b$', {'$\\x$': {'$\\y$': [1, 2]}, 'b': {'c': [1]}})
     assert (tmp_path / 'x.png').read_bytes().startswith(b'\x89PNG')

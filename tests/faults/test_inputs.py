@@ -6,27 +6,28 @@ import shutil
 
 import pytest
 
-from openatac.data import pack
-from openatac.data.image_folder import ImageFolder
-from openatac.data.records import BadRecord, RecordFile
-from openatac.deploy import predict
-from openatac.deploy.description import read_description
-from openatac.engines.params_file import read_params
+from openatac.commands import pack, predict
+from openatac.data.photos.folder import ImageFolder
+from openatac.data.photos.records import BadRecord, RecordFile
+from openatac.distributed.clusters import read_hosts
 from openatac.errors import OpenatacError
-from openatac.files import read_csv
-from openatac.inputs import check_input, open_input, read_input, read_limited, read_text
+from openatac.export.manifest import read_manifest
+from openatac.files.csv_file import read_csv
+from openatac.files.reading import check_input, open_input, read_input, read_limited, read_text
 from openatac.models.parameters import read_arrays
-from openatac.study.cost_table import measure
-from openatac.study.finished import finished_runs
-from openatac.study.runs import read_run
-from openatac.training import session
-from openatac.training.clusters import read_hosts
-from openatac.training.initial import Initial
+from openatac.models.params_file import read_params
+from openatac.options import DEFAULT, Given, build, fields
+from openatac.study.costs.by_name import costs_by_name
+from openatac.study.finished_runs import read_run, runs_in
+from openatac.training.config import CifarConfig
+from openatac.training.initial import read_initial
+from openatac.training.run_folder import RunFolder
 from tests.conftest import ROOT
 
 # They open the kernel's tables, standard input, and what they have just written.
-OWN = {'openatac/runtime.py', 'openatac/training/dry_run.py', 'openatac/study/bench.py', 'openatac/inputs.py',
-       'openatac/training/contention.py', 'openatac/streams.py', 'openatac/files.py', 'openatac/processor.py'}
+OWN = {'openatac/training/dry_run.py', 'openatac/study/bench/machine.py',
+       'openatac/training/tracking/contention.py'}
+OWN_FOLDERS = 'openatac/runtime/', 'openatac/console/', 'openatac/files/'
 
 
 @pytest.fixture(params=['FIFO', '/dev/zero', 'folder', 'socketless link'])
@@ -53,13 +54,17 @@ def test_each_way_to_open_refuses_it_at_once(odd, tmp_path, read):
         read(odd(tmp_path / 'a'))
 
 
+GIVEN = Given(build(CifarConfig, {}), dict.fromkeys(fields(CifarConfig), DEFAULT))
+
+
 @pytest.mark.parametrize('name, read', [
     ('a.params', read_params), ('a.params', read_arrays), ('hosts', read_hosts), ('a.rec', RecordFile),
-    ('a.json', lambda path: read_description(path[:-5])), ('a.json', lambda path: measure(path, (3, 32, 32))),
-    ('settings.json', lambda path: session.read_settings(os.path.dirname(path))),
+    ('a.json', lambda path: read_manifest(path[:-5])),
+    ('a.json', lambda path: costs_by_name(path, (3, 32, 32))),
+    ('settings.json', lambda path: RunFolder(os.path.dirname(path)).config()),
     ('summary.json', lambda path: read_run(os.path.dirname(path))),
-    ('summary.json', lambda path: finished_runs(os.path.dirname(path)) or fail()),
-    ('a-flags.json', lambda path: Initial(path.replace('-flags.json', '')))])
+    ('summary.json', lambda path: runs_in(os.path.dirname(path)) or fail()),
+    ('a-flags.json', lambda path: read_initial(path.replace('-flags.json', ''), GIVEN))])
 def test_each_reader_says_it_in_a_sentence(odd, tmp_path, name, read):
     path = odd(tmp_path / name)
     if os.path.isdir(path) and name == 'summary.json':
@@ -108,11 +113,13 @@ def test_a_file_that_grows_is_read_to_the_limit_only(tmp_path):
 
 
 def test_no_other_place_opens_inputs():
-    """A reader that opens a path by itself would wait at a FIFO: it must go through openatac.inputs."""
+    """A reader that opens a path by itself would wait at a FIFO: it must use openatac.files.reading."""
     found = []
     for path in (ROOT / 'openatac').rglob('*.py'):
         name = path.relative_to(ROOT).as_posix()
-        for node in ast.walk(ast.parse(path.read_text('utf-8'))) if name not in OWN else ():
+        if name in OWN or name.startswith(OWN_FOLDERS):
+            continue
+        for node in ast.walk(ast.parse(path.read_text('utf-8'))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ('open', 'os.open', 'np.load'):
                 mode = ast.unparse(node.args[1]).strip("'") if len(node.args) > 1 else 'r'
                 if not set('wax') & set(mode.lower()):

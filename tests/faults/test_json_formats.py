@@ -9,22 +9,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from openatac.deploy import predict
-from openatac.deploy.description import read_description
-from openatac.deploy.trained import of_run
+from openatac.commands import predict
 from openatac.errors import CheckpointError, OpenatacError
-from openatac.schema import Range, fit, parse, read_json
-from openatac.study import compare, comparison
-from openatac.study.finished import finished_runs, given_runs
-from openatac.study.gates import main as gates
-from openatac.study.published import IMAGENET, NETWORKS
-from openatac.study.published_table import make_row
-from openatac.study.runs import find_runs
-from openatac.study.training_time import benchmark_speeds, run_speeds
+from openatac.export.manifest import read_manifest
+from openatac.export.trained_network import load_run
+from openatac.files.schema import Range, parse_json, read_json, validate
+from openatac.options import DEFAULT, Given, build, fields, values
+from openatac.study.comparison import results
+from openatac.study.comparison.sweep import Sweep
+from openatac.study.finished_runs import find_runs, runs_in
+from openatac.study.gates.run_gates import gates_of_run
+from openatac.study.published.numbers import IMAGENET, NETWORKS
+from openatac.study.published.rows import make_row
+from openatac.study.published.training_time import benchmark_speeds, run_speeds
 from openatac.training import loop
 from openatac.training.checkpoint import Checkpoints
-from openatac.training.initial import Initial
-from openatac.training.run_files import Settings, State, Summary
+from openatac.training.config import CifarConfig, network_settings
+from openatac.training.initial import read_initial
+from openatac.training.run_folder import RunFolder, State, Summary
 from tests.conftest import ROOT
 
 RUN = ROOT / 'results' / 'cifar10_b1' / 'runs' / 'b1-atac-seed1'
@@ -86,7 +88,7 @@ def test_the_description_of_an_export(prefix, tmp_path, capsys):
     Image.fromarray(np.zeros((32, 32, 3), 'uint8')).save(image)
 
     def use():
-        read_description(prefix)
+        read_manifest(prefix)
         predict.main([prefix, image, '--engine', 'imperative'])
 
     with open(prefix + '.json', encoding='utf-8') as handle:
@@ -109,7 +111,7 @@ def test_what_a_description_may_not_say(prefix, key, value):
     with open(prefix + '.json', 'w', encoding='utf-8') as handle:
         json.dump({**description, key: value}, handle)
     with pytest.raises(OpenatacError, match=key):
-        read_description(prefix)
+        read_manifest(prefix)
 
 
 @pytest.fixture
@@ -121,9 +123,9 @@ def run(tmp_path):
 
 def test_the_summary_of_a_run(run):
     def use():
-        groups = comparison.group(find_runs(run))
-        comparison.circumstances(groups), comparison.rows(groups), comparison.statements(groups)
-        found = given_runs([run])
+        groups = results.group(find_runs(run))
+        results.circumstances(groups), results.rows(groups), results.statements(groups)
+        found = find_runs(run)
         list(run_speeds(found))
         make_row(IMAGENET[0], found, [])
 
@@ -131,11 +133,11 @@ def test_the_summary_of_a_run(run):
     assert refused > worked > 0
 
 
-def test_the_settings_of_a_run(run, tmp_path):
+def test_the_settings_of_a_run(run):
     def use():
-        for command in (lambda: of_run(run), lambda: gates([run, '--out', str(tmp_path / 'gates')])):
+        for read in (load_run, gates_of_run):
             with pytest.raises(OpenatacError):  # at the latest for want of its parameters
-                command()
+                read(run)
 
     assert check(os.path.join(run, 'settings.json'), use, every=3)
 
@@ -147,8 +149,8 @@ def test_too_many_blocks_are_refused_before_a_network_is_built(run, name):
         text = handle.read()
     with open(path, 'w', encoding='utf-8') as handle:
         handle.write(text.replace('"blocks": 1,', '"blocks": 1000000,'))
-    with pytest.raises(OpenatacError, match='blocks is 1000000'):
-        of_run(run) if name == 'settings.json' else find_runs(run)
+    with pytest.raises(OpenatacError, match='blocks.*1000000'):
+        load_run(run) if name == 'settings.json' else find_runs(run)
 
 
 def test_the_metrics_of_a_run(run):
@@ -177,14 +179,23 @@ def test_the_recipe_of_a_comparison(tmp_path):
     (tmp_path / 'runs' / 'a').mkdir(parents=True)
     (tmp_path / 'runs' / 'a' / 'settings.json').write_text('{}')
     (tmp_path / 'recipe.json').write_text('["--recipe", "digits"]')
-    _, args = compare._parse([str(tmp_path), '--units', 'relu', '--recipe', 'digits'])
-    check(str(tmp_path / 'recipe.json'), lambda: compare._check_same_recipe(args))
+    sweep = Sweep(str(tmp_path), ['relu'], [1], [1], 'digits')
+    check(str(tmp_path / 'recipe.json'), sweep.keep_recipe)
 
 
 def test_initial_values(tmp_path):
     path = tmp_path / 'a-flags.json'
-    path.write_text(json.dumps({'model': 'atac', 'flags': {'blocks': 1, 'r': 2, 'useReLU': True, 'seed': 0}}))
-    worked, refused = check(str(path), lambda: Initial(str(tmp_path / 'a')))
+    config = build(CifarConfig, {'blocks': 1, 'useReLU': True})
+    path.write_text(json.dumps({'model': 'atac', 'flags': network_settings(config)}))
+    given = Given(config, dict.fromkeys(fields(CifarConfig), DEFAULT))
+
+    def read():
+        try:
+            read_initial(str(tmp_path / 'a'), given)
+        except ValueError as error:  # which the command turns into a sentence
+            raise OpenatacError(str(error)) from None
+
+    worked, refused = check(str(path), read)
     assert refused > worked > 0
 
 
@@ -226,16 +237,19 @@ def test_a_checkpoint(tmp_path):
 
 # Files that are there.
 
-@pytest.mark.parametrize('kind, name', [(Summary, 'summary.json'), (Settings, 'settings.json')])
-def test_the_results_of_this_repository_still_load(kind, name):
-    paths = sorted((ROOT / 'results').rglob(name))
+def test_the_results_of_this_repository_still_load():
+    paths = sorted((ROOT / 'results').rglob('summary.json'))
     assert len(paths) >= 10
     for path in paths:
-        assert read_json(str(path), kind) == json.loads(path.read_text('utf-8'))
+        written = json.loads(path.read_text('utf-8'))
+        assert read_json(str(path), Summary) == written
+        config = values(RunFolder(str(path.parent)).config())
+        for name, value in written['settings'].items():
+            assert name in ('devices', 'data', 'kvstore') or config[name] == value
 
 
 def test_and_so_do_their_runs():
-    assert len(finished_runs(str(ROOT / 'results'))) >= 10 and NETWORKS
+    assert len(runs_in(str(ROOT / 'results'))) >= 10 and NETWORKS
 
 
 # The checker.
@@ -263,32 +277,32 @@ class Options(TypedDict, total=False):
     (Options, [{}, {'name': None}, {'name': 'a', 'other': 5}], [{'name': 5}, []])])
 def test_what_fits(wanted, right, wrong):
     for value in right:
-        assert fit(value, wanted) == value
+        assert validate(value, wanted) == value
     for value in wrong:
         with pytest.raises(ValueError):
-            fit(value, wanted)
+            validate(value, wanted)
 
 
 def test_tuples_are_made():
-    assert fit([1, 2], Tuple[int, int]) == (1, 2) and fit([1, 2, 3], Tuple[int, ...]) == (1, 2, 3)
-    assert fit({'x': 1}, Point) == Point(1, 0.5)
+    assert validate([1, 2], Tuple[int, int]) == (1, 2) and validate([1, 2, 3], Tuple[int, ...]) == (1, 2, 3)
+    assert validate({'x': 1}, Point) == Point(1, 0.5)
     for wrong in ({'y': 1}, {'x': 1, 'y': 2}, {'x': 1, 'z': 0}, [1, 0.5]):
         with pytest.raises(ValueError):
-            fit(wrong, Point)
+            validate(wrong, Point)
 
 
 def test_the_sentence_names_the_place():
     with pytest.raises(ValueError, match=r'points\[1\].y is 3, not a number from 0 to 1'):
-        fit({'points': [{'x': 1}, {'x': 1, 'y': 3}]}, Dict[str, List[Point]])
+        validate({'points': [{'x': 1}, {'x': 1, 'y': 3}]}, Dict[str, List[Point]])
 
 
 def test_what_is_nested_without_end():
     for text in ('[' * 100_000, '{"a":' * 100_000, '[' * 100_000 + ']' * 100_000):
         with pytest.raises(ValueError):
-            parse(text)
+            parse_json(text)
 
 
 def test_states_are_a_format_of_the_loop():
     progress = loop.Progress()
     state = {'settings': {}, 'engine': {'iteration': 0, 'images': 0}, 'progress': progress.state()}
-    assert fit(json.loads(json.dumps(state)), State) == state
+    assert validate(json.loads(json.dumps(state)), State) == state

@@ -17,9 +17,9 @@ import mxnet as mx
 import pytest
 
 from openatac import get_model
-from openatac.checksums import sha256
-from openatac.data import pack
-from openatac.deploy.bundle import export
+from openatac.commands import pack
+from openatac.export.exporter import export
+from openatac.files.checksums import sha256
 from tests.conftest import ROOT
 from tests.faults.conftest import DESCRIPTION
 from tests.photo_sets import write_photos

@@ -5,13 +5,12 @@ import shutil
 
 import pytest
 
-from openatac.data import pack
-from openatac.data.image_folder import ImageFolder
-from openatac.data.records import RecordFile
-from openatac.deploy import predict
-from openatac.deploy.description import read_description, write_description
-from openatac.deploy.labelled import of_classes
+from openatac.commands import pack, predict
+from openatac.data.photos.folder import ImageFolder
+from openatac.data.photos.records import RecordFile
 from openatac.errors import DataError
+from openatac.export.labelled_images import classes_below
+from openatac.export.manifest import read_manifest, write_manifest
 from tests.faults.conftest import DESCRIPTION
 
 LATIN1 = os.fsdecode('caf\xe9'.encode('latin-1'))  # 'caf' and a byte that is no UTF-8
@@ -52,9 +51,9 @@ def test_other_separators_are_part_of_a_name(folder, tmp_path, name):
 
 def test_an_export_with_such_labels(folder, prefix, capsys):
     description = DESCRIPTION._replace(labels=[LATIN1, 'class0', 'x'])
-    write_description(prefix + '.json', description)
-    assert read_description(prefix).labels == description.labels
-    assert of_classes(folder, description).count == 12
+    write_manifest(prefix + '.json', description)
+    assert read_manifest(prefix).labels == description.labels
+    assert classes_below(folder, description).count == 12
     image = os.path.join(folder, LATIN1, '000.jpg')
     for flags in ([], ['--json']):
         assert predict.main([prefix, image, '--top', '3', *flags]) == 0

@@ -6,10 +6,12 @@ import time
 
 import pytest
 
-from openatac.training import contention
-from openatac.training.contention import ContentionWatch, Usage, read_usage
+from openatac.options import build
+from openatac.training.config import CifarConfig
 from openatac.training.loop import Progress
-from openatac.training.session import _summary
+from openatac.training.session import summarize
+from openatac.training.tracking import contention
+from openatac.training.tracking.contention import ContentionWatch, Usage, read_usage
 
 
 def watch(others, threads=2, processors=2, seconds=contention.WINDOW, own=1.5, progress=None):
@@ -80,15 +82,11 @@ class Plan:
         devices, versions = '1 x cpu', {}
 
 
-class Args:
-    seed = 0
-
-
 @pytest.mark.parametrize('disturbed', [False, True])
 def test_the_summary_says_whether_the_run_was_disturbed(disturbed):
     progress = watch([1.0 * disturbed] * 2).progress
     history = [{'val_accuracy': 0.5, 'images_per_second': 1.0}]
-    assert _summary(Args, '', Plan, history, progress, {})['disturbed'] is disturbed
+    assert summarize(build(CifarConfig, {}), '', Plan, history, progress, {})['disturbed'] is disturbed
 
 
 # ------------------------------------------------------------------------- what the kernel says

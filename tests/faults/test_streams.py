@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from openatac import streams
 from openatac.cli import COMMANDS
+from openatac.console import streams
 from tests.conftest import ROOT
 
 HELP = [*((sys.executable, '-m', 'openatac', name, '--help') for name in COMMANDS),
@@ -44,7 +44,7 @@ def test_who_has_seen_enough_ends_it_quietly(command):
 
 def test_much_output_into_a_pipe_that_closes():
     """More than the buffers hold, so that the end comes in the middle of printing."""
-    code = ('import sys\nfrom openatac import program\n'
+    code = ('import sys\nfrom openatac.console import program\n'
             'def main():\n    for _ in range(10 ** 6): print("line")\n'
             'sys.exit(program.run(main, lambda *said: print(said, file=sys.stderr)))')
     code, output, errors = shell('{ "$@"; echo $? >&2; } | head -1', sys.executable, '-c', code)
@@ -65,7 +65,7 @@ def test_closed_streams(closing):
 
 
 def test_files_get_no_number_of_a_closed_stream(tmp_path):
-    code = ('import os, sys\nfrom openatac import program\n'
+    code = ('import os, sys\nfrom openatac.console import program\n'
             'def main():\n    file = open(sys.argv[1], "w")\n    print("out")\n'
             '    print("err", file=sys.stderr)\n    os.write(1, b"low"); os.write(2, b"low")\n'
             '    file.write("%d %r" % (file.fileno(), sys.stdin.read()))\n'
@@ -76,7 +76,7 @@ def test_files_get_no_number_of_a_closed_stream(tmp_path):
 
 
 def test_processes_that_we_start_have_the_streams_too(tmp_path):
-    code = ('import subprocess, sys\nfrom openatac import program\n'
+    code = ('import subprocess, sys\nfrom openatac.console import program\n'
             'child = "import os; [os.fstat(number) for number in range(3)]"\n'
             'def main(): return subprocess.run([sys.executable, "-c", child]).returncode\n'
             'sys.exit(program.run(main, print))')
@@ -86,13 +86,13 @@ def test_processes_that_we_start_have_the_streams_too(tmp_path):
 @pytest.fixture(scope='module')
 def exported(tmp_path_factory):
     """(an export whose labels are not ASCII, a folder with an image that is good and one that is not)."""
-    from openatac.deploy.bundle import export
-    from openatac.deploy.description import Description
+    from openatac.export.exporter import export
+    from openatac.export.manifest import Manifest
     from openatac.models.zoo import get_model
     folder = tmp_path_factory.mktemp('exported')
     net = get_model('cifar_resnet8_v2_relu')
     net.initialize()
-    export(net, str(folder / 'net'), Description(
+    export(net, str(folder / 'net'), Manifest(
         'cifar_resnet8_v2_relu', 10, (3, 32, 32), (0,) * 3, (1,) * 3, labels=['é\x1b[1m'] * 10))
     (folder / 'images').mkdir()
     Image.fromarray(np.zeros((32, 32, 3), 'uint8')).save(folder / 'images' / 'ü\x1b[2m.png')

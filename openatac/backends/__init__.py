@@ -1,0 +1,1 @@
+"""What computes: one interface, and MXNet and PyTorch behind it."""

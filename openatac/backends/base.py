@@ -1,0 +1,354 @@
+"""What computes a training run: one interface for every backend.
+
+A `Backend` puts a network on its devices and makes batches for it; its `Engine` trains and evaluates, and is
+all that `openatac.training.loop` sees. A backend is registered once, by `register_backend`.
+"""
+from __future__ import annotations
+
+import abc
+import contextlib
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Callable, Literal, NamedTuple, Optional, Union
+
+from openatac.arguments import POSITIVE
+from openatac.nn.registry import Registry
+from openatac.options import Section, option
+
+Arrays = dict[str, Any]  # {name: numpy.ndarray}
+
+
+# ------------------------------------------------------------------------------------- settings
+
+@dataclass(frozen=True)
+class Compute(Section, title='engine'):
+    """What computes, and how."""
+
+    engine: str = option(
+        'mxnet', 'what computes: torch runs the same graph in PyTorch, also on GPUs that MXNet has no code '
+        'for',
+        choices=lambda: sorted(BACKENDS), result=True, added=True)
+    dtype: Literal['float32', 'float16', 'bfloat16'] = option('float32', 'of activations', result=True)
+    mode: Literal['hybrid', 'imperative'] = option(
+        'hybrid', 'whether MXNet runs the network as one graph', result=True)
+    tf32: bool = option(False, 'torch: multiply in TF32, faster and less exact', result=True, added=True)
+    compile: bool = option(
+        False, 'torch: fuse the operators by torch.compile, on GPUs with CUDA graphs', result=True,
+        added=True)
+
+    @property
+    def first_loss_scale(self) -> Optional[float]:
+        """The factor on the loss of float16 to begin with, if one is given."""
+        return None
+
+
+@dataclass(frozen=True)
+class ImagenetCompute(Compute):
+    """The same with the loss scale of float16."""
+
+    loss_scale: Optional[float] = option(
+        None, 'factor on the loss of float16 to begin with; it adapts', parse=POSITIVE, shown='1024',
+        result=True)
+
+    @property
+    def first_loss_scale(self) -> Optional[float]:
+        """The factor on the loss of float16 to begin with, if one is given."""
+        return self.loss_scale
+
+
+# ------------------------------------------------------------------------------------- registry
+
+BACKENDS: Registry[Union[str, Callable[..., Backend]]] = Registry('engine', hyphens=True)
+BACKENDS.register('mxnet', 'openatac.backends.mxnet.backend:MxnetBackend')
+BACKENDS.register('torch', 'openatac.backends.torch.backend:TorchBackend')
+
+
+def register_backend(name: str, factory: Callable[..., Backend]) -> None:
+    """Add a backend, with which both scripts then train on ``--engine name``.
+
+    Parameters
+    ----------
+    name : str
+    factory : callable
+        A subclass of `Backend`, or a function that returns one; its parameters are those of `open_backend`,
+        in their order.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken.
+    """
+    BACKENDS.register(name, factory)
+
+
+def open_backend(net: Any, compute: Compute, image_shape: tuple[int, int, int], seed: int, gpus: str,
+                 fall_back: bool) -> Backend:
+    """The `Backend` that ``compute.engine`` names, with the network on its devices.
+
+    Parameters
+    ----------
+    net : HybridBlock, not initialised, or the path of a symbol file
+    image_shape : (C, H, W)
+    seed : of initial values, and of what chance decides in a step
+    gpus : such as '0,1'; '' is the CPU
+    fall_back : whether the CPU takes over where no GPU can be seen
+
+    Raises
+    ------
+    DeviceError
+        If the devices, or the precision, are not available.
+    ModuleNotFoundError
+        If the library that computes is not installed.
+    """
+    factory = BACKENDS.find(compute.engine)
+    if isinstance(factory, str):
+        module, name = factory.split(':')
+        factory = getattr(importlib.import_module(module), name)
+    return factory(net, compute, image_shape, seed, gpus, fall_back)
+
+
+def decays(parameter: str) -> bool:
+    """Whether a parameter keeps its weight decay under ``no_wd``: all but biases, gammas and betas do."""
+    return not parameter.endswith(('beta', 'gamma', 'bias'))
+
+
+# ----------------------------------------------------------------------------------- interface
+
+class Backend(abc.ABC):
+    """A network on the devices of its run.
+
+    Attributes
+    ----------
+    count : int
+        How many devices a batch is split over.
+    """
+
+    count: int = 1
+
+    @abc.abstractmethod
+    def training_batches(self, images: Any, batch_size: int, seed: int) -> Any:
+        """Augmented batches of an `ImageSet`, as the engine takes them; see `TrainingBatches`."""
+
+    @abc.abstractmethod
+    def evaluation_batches(self, images: Any, batch_size: int) -> Any:
+        """All images of an `ImageSet` in order, as the engine takes them; see `EvaluationBatches`."""
+
+    @abc.abstractmethod
+    def initialize(self, params: Optional[str] = None) -> None:
+        """Give the network its initial values, or those of the file ``params``."""
+
+    @abc.abstractmethod
+    def load(self, params: str) -> None:
+        """Give the network the values of the file ``params``."""
+
+    @abc.abstractmethod
+    def load_teacher(self, teacher: Teacher) -> Any:
+        """The teacher's network, as the ``objective`` of `engine` takes it."""
+
+    @abc.abstractmethod
+    def engine(self, optimizer: dict[str, float], objective: dict[str, Any], no_wd: bool = False,
+               top5: bool = False, cluster: Any = None) -> Engine:
+        """The engine that trains and evaluates the network.
+
+        Parameters
+        ----------
+        optimizer : {name: value} of NAG's learning_rate, momentum and wd
+        objective : {name: value} of the parameters of `Objective`
+        no_wd : whether biases, gammas and betas have no weight decay
+        top5 : whether evaluation counts the five best classes too
+        cluster : the processes that train together
+        """
+
+
+class Teacher(NamedTuple):
+    """The teacher of a distillation: its network, its parameter file or None, and its number of classes."""
+
+    network: str
+    params: Optional[str]
+    classes: int
+
+
+class Metrics(NamedTuple):
+    """Means over ``images`` images: the loss, and what the objective measures, accuracy or RMSE.
+
+    ``top5`` is the share of images whose label is among the five best classes, where that is counted.
+    """
+
+    loss: float
+    score: float
+    images: int
+    top5: Optional[float] = None
+
+
+class Engine(abc.ABC):
+    """A network in training: steps, evaluation, and the state that makes them repeatable.
+
+    Attributes
+    ----------
+    objective : what a batch teaches; its ``metric`` names what is measured beside the loss
+    cluster : the processes that train together (`openatac.distributed.workers`)
+    iteration : int; optimizer steps since the run began
+    images : int; images of this process since `reset_metrics`
+    """
+
+    objective: Any
+    cluster: Any
+    iteration: int
+    images: int
+
+    @property
+    @abc.abstractmethod
+    def devices(self) -> str:
+        """Such as '2 x gpu' or '1 x cpu'."""
+
+    @property
+    @abc.abstractmethod
+    def versions(self) -> dict[str, str]:
+        """{name: version} of the libraries that compute."""
+
+    @abc.abstractmethod
+    def train_batch(self, images: Any, labels: Any, rate: float) -> None:
+        """One optimizer step at the learning rate ``rate``. Does not wait for its end.
+
+        images, labels : (B, C, H, W) and (B,); NumPy arrays, or what the backend's own batches are
+        """
+
+    @abc.abstractmethod
+    def read_metrics(self) -> Metrics:
+        """The means over this process's images since `reset_metrics`; waits for the device."""
+
+    def read_all_metrics(self) -> Metrics:
+        """The same over all processes, each of which must call it."""
+        return self.read_metrics()
+
+    @abc.abstractmethod
+    def reset_metrics(self) -> None:
+        """Start new means."""
+
+    @abc.abstractmethod
+    def evaluate(self, batches: Any) -> Metrics:
+        """The means over all ``batches`` of (images, labels), those of all processes together."""
+
+    @abc.abstractmethod
+    def state(self) -> tuple[Arrays, dict[str, Any]]:
+        """All arrays and numbers that the next steps depend on.
+
+        Each process must call it; all get the same.
+        """
+
+    @abc.abstractmethod
+    def load_state(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
+        """Go back to what `state` returned."""
+
+    @abc.abstractmethod
+    def optimizer_states(self) -> Arrays:
+        """What the optimizer remembers, as `load_optimizer_states` takes it."""
+
+    @abc.abstractmethod
+    def load_optimizer_states(self, saved: Arrays) -> None:
+        """Go back to what `optimizer_states` returned; KeyError if it is of other parameters."""
+
+    @abc.abstractmethod
+    def save_parameters(self, path: str) -> None:
+        """Write the parameters to ``path`` under their structural names, whole or not at all.
+
+        Raises OSError if it cannot be written.
+        """
+
+    @contextlib.contextmanager
+    def mean_statistics(self) -> Iterator[None]:
+        """While open, all devices of all processes have the mean of their running statistics."""
+        yield
+
+    @abc.abstractmethod
+    def checksum(self) -> int:
+        """A number that stands for the present values of the trained parameters."""
+
+    @abc.abstractmethod
+    def wait(self) -> None:
+        """Wait for all that the devices still have to do."""
+
+    @abc.abstractmethod
+    def device_memory(self) -> float:
+        """MB in use on the fullest GPU, 0 without one."""
+
+
+class SingleProcess:
+    """A run of one process, with the interface of `openatac.distributed.workers.Cluster`."""
+
+    rank, size, stop_signal, is_asynchronous = 0, 1, 0, False
+
+    def __init__(self, kvstore: str = 'device'):
+        self.kvstore = kvstore
+
+    def gather(self, message: Any, name: str = 'a message') -> list[Any]:
+        return [message]
+
+    def barrier(self, name: str = 'a barrier') -> None:
+        pass
+
+    def prepare(self, trainer: Any, batch_size: int) -> None:
+        pass
+
+    def check_alike(self, settings: dict[str, Any]) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass
+class Objective:
+    """Softmax cross entropy with the label, or with what is made of it: what a batch teaches.
+
+    Label smoothing, mixup and distillation, combined as in the published ImageNet script.
+
+    Parameters
+    ----------
+    classes : needed for smoothing and mixup
+    smoothing : share of a label's weight that is spread over all classes
+    mixup : alpha of the beta distribution by which a batch is mixed with itself reversed, 0 for none
+    mixup_iterations : no batch is mixed from this iteration on
+    teacher : a network of the backend, or None; its softened answers are learned too
+    temperature : by which the teacher's answers are softened
+    hard_weight : the share of the labels beside the teacher's answers
+
+    References
+    ----------
+    Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016 (smoothing);
+    Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018;
+    Hinton et al., "Distilling the Knowledge in a Neural Network", 2015
+    """
+
+    classes: Optional[int] = None
+    smoothing: float = 0.0
+    mixup: float = 0.0
+    mixup_iterations: int = 0
+    teacher: Any = None
+    temperature: float = 20.0
+    hard_weight: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Prepare the loss; for subclasses."""
+
+    @property
+    def metric(self) -> str:
+        """What is measured beside the loss: 'accuracy', or with mixup 'rmse'."""
+        return 'rmse' if self.mixup else 'accuracy'
+
+    @property
+    def is_soft(self) -> bool:
+        """Whether the targets are distributions over the classes."""
+        return bool(self.smoothing or self.mixup)
+
+    def mixing(self, seed: int, iteration: int) -> float:
+        """The share of each image that stays its own in an iteration, lambda ~ Beta(mixup, mixup).
+
+        A function of (seed, iteration) alone: an engine that goes on from a checkpoint, be it another
+        backend's, mixes as if the run had not stopped.
+        """
+        if not self.mixup or iteration >= self.mixup_iterations:
+            return 1.0
+        import numpy as np
+        return float(np.random.RandomState([seed, iteration]).beta(self.mixup, self.mixup))

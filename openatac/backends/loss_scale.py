@@ -1,0 +1,47 @@
+"""The factor that keeps small float16 gradients from vanishing (Micikevicius et al., 2018, section 3.2)."""
+from __future__ import annotations
+
+from typing import Any, Optional
+
+from openatac.backends.base import Compute
+from openatac.errors import OpenatacError
+
+
+class LossScale:
+    """Doubled after ``patience`` steps in a row with finite gradients, halved after one without.
+
+    scale : float; the factor to begin with
+    """
+
+    def __init__(self, scale: float = 2.0 ** 10, patience: int = 2000):
+        self.scale, self.patience = scale, patience
+        self.good_steps = 0
+
+    @classmethod
+    def of(cls, compute: Compute) -> Optional[LossScale]:
+        """That of a `Compute`: the one that is given, or the default; None unless its dtype is float16."""
+        return cls(compute.first_loss_scale or 2.0 ** 10) if compute.dtype == 'float16' else None
+
+    def update(self, finite: bool) -> bool:
+        """Adapt the scale for the next step; returns ``finite``, whether the gradients of this one were.
+
+        Raises OpenatacError if they overflow at hardly any scale at all.
+        """
+        if finite:
+            self.good_steps += 1
+            if self.good_steps == self.patience:
+                self.scale, self.good_steps = min(2 * self.scale, 2.0 ** 24), 0
+            return True
+        self.scale, self.good_steps = self.scale / 2, 0
+        if self.scale < 2.0 ** -10:
+            raise OpenatacError('the gradients are not finite at any loss scale: the last checkpoint is '
+                                'kept; use a smaller --lr')
+        return False
+
+    def state(self) -> dict[str, Any]:
+        """What `load_state` needs."""
+        return {'scale': self.scale, 'good_steps': self.good_steps}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go back to what `state` returned."""
+        self.scale, self.good_steps = state['scale'], state['good_steps']

@@ -1,0 +1,1 @@
+"""MXNet as a backend: Gluon networks on CPUs and GPUs."""

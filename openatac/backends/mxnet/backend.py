@@ -1,0 +1,59 @@
+"""A Gluon network on the devices that its run has."""
+from __future__ import annotations
+
+import logging
+from typing import Any, Optional
+
+from openatac.backends.base import Backend, Compute, Teacher, decays
+from openatac.backends.loss_scale import LossScale
+from openatac.backends.mxnet.engine import MxnetEngine, check_precision
+from openatac.backends.mxnet.objective import MxnetObjective
+from openatac.backends.mxnet.teacher import load_teacher
+from openatac.data.batches import EvaluationBatches, TrainingBatches
+from openatac.models.parameters import initialise, load_parameters
+from openatac.runtime.devices import choose_contexts
+
+log = logging.getLogger('openatac')
+
+
+class MxnetBackend(Backend):
+    """MXNet on the CPU or on GPUs; see `openatac.backends.base.open_backend` for the parameters."""
+
+    def __init__(self, net: Any, compute: Compute, image_shape: tuple[int, int, int], seed: int, gpus: str,
+                 fall_back: bool):
+        self.net, self.compute, self.image_shape, self.seed = net, compute, image_shape, seed
+        self.contexts, line = choose_contexts(gpus, fall_back)
+        check_precision(compute.dtype, self.contexts)
+        log.info('%s', line)
+        self.count = len(self.contexts)
+
+    # A GPU gets pixels as uint8, a quarter of the bytes of what it makes of them.
+
+    def training_batches(self, images: Any, batch_size: int, seed: int) -> TrainingBatches:
+        return TrainingBatches(images, batch_size, seed, raw=self._has_gpu())
+
+    def evaluation_batches(self, images: Any, batch_size: int) -> EvaluationBatches:
+        return EvaluationBatches(images, batch_size, raw=self._has_gpu())
+
+    def _has_gpu(self) -> bool:
+        return self.contexts[0].device_type == 'gpu'
+
+    def initialize(self, params: Optional[str] = None) -> None:
+        initialise(self.net, self.seed, self.contexts, params)
+
+    def load(self, params: str) -> None:
+        load_parameters(self.net, params, self.contexts)
+
+    def load_teacher(self, teacher: Teacher) -> Any:
+        return load_teacher(teacher, self.contexts, self.image_shape, self.compute.dtype)
+
+    def engine(self, optimizer: dict[str, float], objective: dict[str, Any], no_wd: bool = False,
+               top5: bool = False, cluster: Any = None) -> MxnetEngine:
+        if no_wd:
+            for name, parameter in self.net.collect_params().items():
+                if not decays(name):
+                    parameter.wd_mult = 0.0
+        return MxnetEngine(
+            self.net, self.contexts, 'nag', optimizer, self.image_shape, self.compute.dtype,
+            self.compute.mode == 'hybrid', self.seed, MxnetObjective(**objective), LossScale.of(self.compute),
+            top5, cluster)

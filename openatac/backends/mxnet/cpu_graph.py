@@ -1,0 +1,116 @@
+"""The form in which a network is trained on the CPU: the same values from faster operators.
+
+MXNet 1.9.1 computes the gradients of some operators slowly on CPUs: of global average pooling (up to a
+hundred times as slowly as need be), of sums and means, and of products that repeat one factor over images,
+channels or pixels, whose gradient is a sum again. They have equals that are fast, among them matrix products
+with ones, which add up or repeat. The network itself, what is evaluated and what is exported, stays plainly
+written (ATAC's graph is part of what was published); only the training steps run through a copy of its graph
+with those operators exchanged, on the very same parameters.
+"""
+from __future__ import annotations
+
+from typing import Optional
+
+import mxnet as mx
+from mxnet import gluon
+
+from openatac.graph.nodes import Graph, Node
+
+
+def training_form(net: gluon.HybridBlock, image_shape: tuple[int, ...]) -> gluon.HybridBlock:
+    """A block that computes what ``net`` does for images (B, *image_shape), with ``net``'s own parameters.
+
+    net : HybridBlock whose values are drawn. It is returned itself if there is nothing to exchange.
+    """
+    data = mx.sym.var('data', dtype='float32')
+    symbol = net(data)
+    faster = exchange(symbol, image_shape)
+    return net if faster is symbol else gluon.SymbolBlock(faster, data, params=net.collect_params())
+
+
+def exchange(symbol: mx.sym.Symbol, image_shape: tuple[int, ...]) -> mx.sym.Symbol:
+    """``symbol``, whose input is ``data``, with its slow operators exchanged; itself if it has none."""
+    graph = Graph.of(symbol)
+    graph.infer_shapes(data=(2, *image_shape))
+    exchanges = [(node, faster) for node in graph.nodes() if (faster := _faster(node)) is not None]
+    for node, faster in exchanges:
+        node.replace(Graph.of(faster))
+    return graph.symbol() if exchanges else symbol
+
+
+def _faster(node: Node) -> Optional[mx.sym.Symbol]:
+    """What is to take the node's place, a symbol of the variables ``0``, ``1``...; None if nothing."""
+    x, gate = mx.sym.var('0'), mx.sym.var('1')
+    if node.operator == 'Pooling' and node.get('global_pool') and len(node.shape) == 4:
+        pooling = _POOLINGS.get(node.get('pool_type', 'max'))
+        return pooling and pooling(x)
+    if node.operator == 'mean' and node.get('axis') == 3 and len(node.shape) == 3:
+        transposed = node.inputs[0].node
+        if transposed.operator == 'transpose' and transposed.get('axes') == (0, 2, 3, 1):
+            node.inputs = transposed.inputs
+            return _mean_of_channels(x, node.inputs[0].shape[1])
+    if node.operator == 'broadcast_mul':
+        left, right = (source.shape for source in node.inputs)
+        if len(left) == len(right) == 4 and left != right:
+            repeated = {(*left[:2], 1, 1): scale_channels, (*left[:1], 1, *left[2:]): _scale_pixels,
+                        (1, *left[1:]): _scale_images}.get(right)
+            return repeated and repeated(x, gate)
+    return None
+
+
+def scale_channels(x: mx.sym.Symbol, gate: mx.sym.Symbol) -> mx.sym.Symbol:
+    """X (B, C, H, W) times gate (B, C, 1, 1)."""
+    repeated = mx.sym.dot(mx.sym.reshape(gate, (0, 0, 1)), _pixels(_planes(x)), transpose_b=True)
+    return x * mx.sym.reshape_like(repeated, x)
+
+
+def _scale_pixels(x: mx.sym.Symbol, gate: mx.sym.Symbol) -> mx.sym.Symbol:
+    """X (B, C, H, W) times gate (B, 1, H, W)."""
+    repeated = mx.sym.batch_dot(_channels(_planes(x)), mx.sym.reshape(gate, (0, 1, -1)))
+    return x * mx.sym.reshape_like(repeated, x)
+
+
+def _scale_images(x: mx.sym.Symbol, factor: mx.sym.Symbol) -> mx.sym.Symbol:
+    """X (B, C, H, W) times factor (1, C, H, W)."""
+    images = mx.sym.ones_like(mx.sym.slice_axis(mx.sym.flatten(x), axis=1, begin=0, end=1))  # (B, 1)
+    repeated = mx.sym.dot(images, mx.sym.reshape(factor, (1, -1)))
+    return x * mx.sym.reshape_like(repeated, x)
+
+
+def _mean_of_channels(x: mx.sym.Symbol, channels: int) -> mx.sym.Symbol:
+    """(B, C, H, W) to (B, H, W)."""
+    planes = _planes(x)
+    mean = mx.sym.batch_dot(_channels(planes), planes, transpose_a=True) / channels
+    return mx.sym.reshape_like(mean, x, lhs_begin=1, lhs_end=3, rhs_begin=2, rhs_end=4)
+
+
+def _sum_of_pixels(x: mx.sym.Symbol) -> mx.sym.Symbol:
+    """(B, C, H, W) to (B, C, 1, 1)."""
+    planes = _planes(x)
+    return mx.sym.expand_dims(mx.sym.dot(planes, _pixels(planes)), axis=3)
+
+
+def _largest_pixel(x: mx.sym.Symbol) -> mx.sym.Symbol:
+    """(B, C, H, W) to (B, C, 1, 1)."""
+    for axis in (3, 2):
+        x = mx.sym.pick(x, mx.sym.argmax(x, axis=axis), axis=axis)
+    return mx.sym.reshape(x, (0, 0, 1, 1))
+
+
+_POOLINGS = {'avg': lambda x: mx.sym.contrib.AdaptiveAvgPooling2D(x, output_size=1), 'sum': _sum_of_pixels,
+             'max': _largest_pixel}
+
+
+def _planes(x: mx.sym.Symbol) -> mx.sym.Symbol:
+    return mx.sym.reshape(x, (0, 0, -1))
+
+
+def _pixels(planes: mx.sym.Symbol) -> mx.sym.Symbol:
+    """A one for each pixel, (n, 1), of planes (B, C, n)."""
+    one = mx.sym.slice_axis(mx.sym.slice_axis(planes, axis=0, begin=0, end=1), axis=1, begin=0, end=1)
+    return mx.sym.ones_like(mx.sym.reshape(one, (-1, 1)))
+
+
+def _channels(planes: mx.sym.Symbol) -> mx.sym.Symbol:
+    """A one for each channel, (B, C, 1), of planes (B, C, n)."""
+    return mx.sym.ones_like(mx.sym.slice_axis(planes, axis=2, begin=0, end=1))

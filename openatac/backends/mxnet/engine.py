@@ -1,0 +1,404 @@
+"""MXNet's engine: a Gluon network on its devices."""
+from __future__ import annotations
+
+import base64
+import collections
+import contextlib
+import errno
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import Any, Optional
+
+import mxnet as mx
+import numpy as np
+from mxnet import autograd, gluon
+from mxnet.gluon.block import HybridBlock
+from mxnet.ndarray import NDArray
+
+from openatac.backends.base import Arrays, Engine, Metrics, SingleProcess
+from openatac.backends.loss_scale import LossScale
+from openatac.backends.mxnet.cpu_graph import training_form
+from openatac.backends.mxnet.cpu_step import CpuStep
+from openatac.backends.mxnet.objective import MxnetObjective
+from openatac.data import cifar_transforms
+from openatac.errors import DeviceError
+from openatac.models.parameters import save_parameters
+
+
+def check_precision(dtype: str, contexts: list[mx.Context]) -> None:
+    """Raise DeviceError for float16 without a GPU, and for bfloat16."""
+    if dtype == 'bfloat16':
+        raise DeviceError('--dtype bfloat16 is for --engine torch: MXNet has float32 and, on GPUs, float16')
+    if dtype == 'float16' and contexts[0].device_type == 'cpu':
+        raise DeviceError('--dtype float16 needs a GPU, since MXNet cannot multiply float16 matrices on a '
+                          'CPU: use --dtype float32')
+
+
+class MxnetEngine(Engine):
+    """Trains and evaluates a Gluon network by synchronous data parallelism.
+
+    Parameters
+    ----------
+    net : initialised on ``contexts``; values that wait for a shape are drawn here
+    contexts : a batch is split over them
+    optimizer, optimizer_params : as for gluon.Trainer
+    image_shape : (C, H, W) of the images
+    dtype : 'float32', or 'float16' with float32 master weights
+    hybrid : whether the network runs as a graph with memory planned once
+    seed : what chance decides in a step (dropout, mixup) depends on it and the iteration alone
+    objective : by default plain classification
+    loss_scale : for float16
+    top5 : whether evaluation counts the five best classes too
+    cluster : the processes that train together (openatac.distributed.workers)
+    """
+
+    def __init__(self, net: HybridBlock, contexts: list[mx.Context], optimizer: str,
+                 optimizer_params: dict[str, Any], image_shape: tuple[int, ...], dtype: str = 'float32',
+                 hybrid: bool = True, seed: int = 0, objective: Optional[MxnetObjective] = None,
+                 loss_scale: Optional[LossScale] = None, top5: bool = False, cluster: Any = None):
+        self.net, self.contexts, self.dtype, self.seed = net, contexts, dtype, seed
+        self.objective, self.loss_scale = objective or MxnetObjective(), loss_scale
+        self.top5, self.cluster = top5, cluster or SingleProcess()
+        net.cast(dtype)
+        if hybrid:
+            # On CPUs no static_shape: it keeps oneDNN's copies of all intermediate arrays, 1.8 GB instead
+            # of 1.1 for a ResNet-20 with ATAC at batch 128. GPUs keep what MXNet has by default: cuDNN's
+            # fastest algorithm for each shape, and pointwise operators fused.
+            net.hybridize(static_alloc=True, static_shape=contexts[0].device_type == 'gpu')
+        self.parameters = net._collect_params_with_prefix()
+        # Draws the deferred initial values while chance is still the caller's: the first step seeds
+        # it anew. In evaluation mode it changes no statistics.
+        for ctx in contexts:
+            net(mx.nd.zeros((1, *tuple(image_shape)), ctx, dtype))
+        self._restore_layouts()
+        self._training_net, self._step = net, None
+        if hybrid and contexts[0].device_type == 'cpu':
+            if self.objective.teacher is None:
+                self._step = CpuStep.of(net, image_shape)
+            if self._step is None:
+                self._training_net = training_form(net, image_shape)
+                self._training_net.hybridize(static_alloc=True)
+        self.trainer = self._make_trainer(optimizer, optimizer_params)
+        self.loss = gluon.loss.SoftmaxCrossEntropyLoss()
+        self.loss.hybridize()
+        self._running: collections.deque[NDArray] = collections.deque()
+        self.iteration = self.images = 0
+        self._prepared = False
+        self._sums: list[NDArray] = []
+        self.reset_metrics()
+
+    def _make_trainer(self, optimizer: str, optimizer_params: dict[str, Any]) -> gluon.Trainer:
+        # In structural order, which unlike the default, the order of names, never depends on how
+        # many networks the process has made. States must be ours to save, so no kvstore has them,
+        # but that of asynchronous training, which has its point there.
+        return gluon.Trainer(
+            list(self.parameters.values()), optimizer,
+            dict(optimizer_params, multi_precision=self.dtype == 'float16'), kvstore=self.cluster.kvstore,
+            update_on_kvstore=self.cluster.is_asynchronous)
+
+    @property
+    def devices(self) -> str:
+        """Such as '2 x gpu' or, of two processes, '2 x 1 x cpu'."""
+        processes = f'{self.cluster.size} x ' if self.cluster.size > 1 else ''
+        return f'{processes}{len(self.contexts)} x {self.contexts[0].device_type}'
+
+    @property
+    def versions(self) -> dict[str, str]:
+        return {'mxnet': mx.__version__}
+
+    # ------------------------------------------------------------------------ training
+
+    def train_batch(self, images: np.ndarray, labels: np.ndarray, rate: float) -> None:
+        mx.random.seed((self.seed * 1000003 + self.iteration) % 2 ** 31)
+        self.trainer.set_learning_rate(rate)
+        if not self._prepared:
+            self.cluster.prepare(self.trainer, len(labels) * self.cluster.size)
+            self._prepared = True
+        if self.cluster.is_asynchronous:
+            self.cluster.set_learning_rate(rate)  # there the servers update
+        share = self.objective.mixing(self.seed, self.iteration)
+        shards = self._split(images, labels)
+        results = [self._forward(x, y, share) for x, y in shards]
+        if self._step is None:
+            self._backward([loss for _, _, loss in results])
+        for sums, (output, targets, loss), (_, y) in zip(self._sums, results, shards):
+            sums += mx.nd.concat(loss.sum(), self.objective.measure(output, y, targets), dim=0)
+        self._update(len(labels) * self.cluster.size)
+        self.iteration += 1
+        self.images += len(labels)
+        self._stay_near(self._sums[0].copy())
+
+    def _forward(self, x: NDArray, y: NDArray, share: float) -> tuple[NDArray, NDArray, NDArray]:
+        """(logits, targets, losses) of one device's images; without `CpuStep`, recorded for `_backward`."""
+        objective = self.objective
+        x = objective.inputs(x, share).astype(self.dtype, copy=False)
+        targets = objective.targets(y, share)
+        if self._step is not None:
+            output = self._step(x, targets)
+            return output, targets, objective.loss(output, targets)
+        teaching = objective.teaching(x)
+        if x.context.device_type == 'cpu':
+            # MXNet's CPU BatchNorm updates its running statistics in its backward pass, which
+            # the first one, on the image, has only if the image wants a gradient. On a GPU,
+            # where the paper's networks were trained, they are updated in the forward pass.
+            x.attach_grad()
+        with autograd.record():
+            output = self._training_net(x).astype('float32', copy=False)
+            return output, targets, objective.loss(output, targets, teaching)
+
+    def _backward(self, losses: list[NDArray]) -> None:
+        if self.loss_scale is None:
+            return autograd.backward(losses)
+        autograd.backward(losses, [mx.nd.full(loss.shape, self.loss_scale.scale, loss.context)
+                                   for loss in losses])
+
+    def _update(self, images: int) -> None:
+        """The optimizer's step with the gradients summed over ``images`` images, if they are finite."""
+        if self.loss_scale is None:
+            return self.trainer.step(images)
+        scale = self.loss_scale.scale
+        self.trainer.allreduce_grads()
+        gradients = [parameter.list_grad()[0] for parameter in self.parameters.values()
+                     if parameter.grad_req != 'null']
+        if self.loss_scale.update(_all_finite(gradients)):
+            self.trainer.update(images * scale)
+
+    def _stay_near(self, result: NDArray) -> None:
+        # MXNet queues work without end; two steps ahead keep the device busy and memory flat.
+        self._running.append(result)
+        if len(self._running) > 2:
+            self._running.popleft().wait_to_read()
+
+    def read_metrics(self) -> Metrics:
+        return _means(*_totals(self._sums, self.images))
+
+    def read_all_metrics(self) -> Metrics:
+        return self._over_cluster(*_totals(self._sums, self.images))
+
+    def _over_cluster(self, totals: list[float], images: int) -> Metrics:
+        everyone = self.cluster.gather([images, *totals], 'the metrics')
+        images, *totals = [sum(numbers) for numbers in zip(*everyone)]
+        return _means(totals, images)
+
+    def reset_metrics(self) -> None:
+        self._sums, self.images = [mx.nd.zeros(2, ctx) for ctx in self.contexts], 0
+
+    # ---------------------------------------------------------------------- evaluation
+
+    def evaluate(self, batches: Iterable[Any]) -> Metrics:
+        """Metrics over all ``batches`` of (images, labels), those of all processes together.
+
+        The network is the one that would be saved now (see `mean_statistics`).
+        """
+        sums, images = [mx.nd.zeros(3 if self.top5 else 2, ctx) for ctx in self.contexts], 0
+        mx.nd.waitall()  # MXNet does not wait by itself for a pending write of running statistics
+        with self.mean_statistics():
+            for x_all, y_all in batches:
+                for total, (x, y) in zip(sums, self._split(x_all, y_all)):
+                    output = self.net(x.astype(self.dtype, copy=False))
+                    total += self._judge(output.astype('float32', copy=False), y)
+                images += len(y_all)
+                self._stay_near(sums[0].copy())
+            self._restore_layouts()
+        return self._over_cluster(*_totals(sums, images))
+
+    def _judge(self, output: NDArray, y: NDArray) -> NDArray:
+        """[sum of losses, number of right answers, with top5 also of those among the five best]."""
+        counts = [self.loss(output, y).sum(), (output.argmax(axis=1) == y).sum()]
+        if self.top5:
+            best = output.topk(k=min(5, output.shape[1]))
+            counts.append((best == y.expand_dims(1)).sum())
+        return mx.nd.concat(*counts, dim=0)
+
+    @contextlib.contextmanager
+    def mean_statistics(self) -> Iterator[None]:
+        """While open, all devices of all processes have the mean of their running statistics.
+
+        So that what is evaluated and saved is one network. Each process must call it.
+        """
+        if len(self.contexts) * self.cluster.size == 1:
+            yield
+            return
+        own, everyones = self._own_values(), self._everyones_values()
+        self._set_own_values(np.broadcast_to(everyones.mean(axis=0, dtype='float64'), own.shape))
+        try:
+            yield
+        finally:
+            self._set_own_values(own)
+
+    # What each device has for itself: running statistics, and the sums of the metrics.
+
+    def _own(self) -> list[tuple[str, list[NDArray]]]:
+        """[(its name in a checkpoint, [NDArray of each device])]."""
+        return [('parameter/' + name, parameter.list_data()) for name, parameter in self.parameters.items()
+                if parameter.grad_req == 'null'] + [('metrics', self._sums)]
+
+    def _own_values(self) -> np.ndarray:
+        """float32 (devices of this process, N)."""
+        mx.nd.waitall()  # a pending write of running statistics is not always waited for
+        return np.stack([np.concatenate([arrays[device].asnumpy() for _, arrays in self._own()])
+                         for device in range(len(self.contexts))])
+
+    def _everyones_values(self) -> np.ndarray:
+        """float32 (devices of all processes, N); each process must call it."""
+        own = self._own_values()
+        if self.cluster.size == 1:
+            return own
+        messages = self.cluster.gather(base64.b64encode(own.tobytes()).decode(), 'the statistics')
+        return np.concatenate([np.frombuffer(base64.b64decode(message), 'float32').reshape(own.shape)
+                               for message in messages])
+
+    def _set_own_values(self, values: np.ndarray) -> None:
+        for device, row in enumerate(values):
+            start = 0
+            for _, arrays in self._own():
+                array = arrays[device]
+                array[:] = row[start:start + array.size]
+                start += array.size
+
+    def _restore_layouts(self) -> None:
+        # On the CPU an inference pass reorders the weights in place for oneDNN, and the next
+        # training pass orders them back, each at a time of its own choosing; MXNet's NAG rounds
+        # differently for a reordered weight (it then takes the momentum's weight decay from the
+        # old weight, not from the new one). In the plain layout to begin with, training computes
+        # the same bits whether or not anything was evaluated before.
+        mx.nd.waitall()
+        for parameter in self.parameters.values():
+            for data in parameter.list_data():
+                if data.ndim != 4 or data.context.device_type != 'cpu':
+                    continue  # only convolutions reorder
+                # Not through NumPy: see `keep_threads_awake` in openatac.runtime.
+                plain = data * 1
+                data[:] = 0  # drops the layout, which a copy alone would keep
+                data[:] = plain
+
+    def _split(self, images: np.ndarray, labels: np.ndarray) -> list[tuple[NDArray, NDArray]]:
+        contexts = self.contexts[:len(labels)]  # a short last batch may leave a device idle
+        # from_numpy, as split_and_load would copy the batch several times
+        raw = images.dtype == np.uint8
+        images, labels = (mx.nd.from_numpy(np.ascontiguousarray(array, dtype))
+                          for array, dtype in ((images, 'uint8' if raw else 'float32'), (labels, 'float32')))
+        images = gluon.utils.split_and_load(images, contexts, even_split=False)
+        return list(zip([_normalised(each) for each in images] if raw else images,
+                        gluon.utils.split_and_load(labels, contexts, even_split=False)))
+
+    def wait(self) -> None:
+        mx.nd.waitall()
+
+    def device_memory(self) -> float:
+        used = [0.0]
+        for context in self.contexts:
+            if context.device_type == 'gpu':
+                free, total = mx.context.gpu_memory_info(context.device_id)
+                used.append((total - free) / 2 ** 20)
+        return max(used)
+
+    # --------------------------------------------------------------------------- state
+
+    def state(self) -> tuple[Arrays, dict[str, Any]]:
+        everyones = self._everyones_values()
+        mx.nd.waitall()  # on the CPU a pending forward pass may be reordering weights in place
+        arrays = {f'parameter/{name}/0': parameter.list_data()[0].asnumpy()
+                  for name, parameter in self.parameters.items() if parameter.grad_req != 'null'}
+        start = 0
+        for name, (array, *_) in self._own():
+            for device, row in enumerate(everyones):
+                arrays[f'{name}/{device}'] = row[start:start + array.size]
+            start += array.size
+        arrays.update(('optimizer/' + name, array) for name, array in self.optimizer_states().items())
+        numbers: dict[str, Any] = {'iteration': self.iteration, 'images': self.images}
+        if self.loss_scale is not None:
+            numbers['loss_scale'] = self.loss_scale.state()
+        return arrays, numbers
+
+    def load_state(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
+        for name, parameter in self.parameters.items():
+            if parameter.grad_req != 'null':
+                for data in parameter.list_data():
+                    data[:] = arrays[f'parameter/{name}/0']
+        if not self.trainer._kv_initialized and not self.cluster.is_asynchronous:
+            # else the first step would copy the first device's values to all others
+            self.trainer._init_kvstore()
+            self.trainer._init_params()
+        for name, own in self._own():
+            for device, array in enumerate(own):
+                array[:] = arrays[f'{name}/{self.cluster.rank * len(own) + device}']
+        self.load_optimizer_states({name[len('optimizer/'):]: array for name, array in arrays.items()
+                                    if name.startswith('optimizer/')})
+        self.iteration, self.images = numbers['iteration'], numbers['images']
+        if self.loss_scale is not None:
+            self.loss_scale.load_state(numbers['loss_scale'])
+        optimizer = self.trainer._optimizer
+        optimizer.begin_num_update = optimizer.num_update = self.iteration
+
+    def checksum(self) -> int:
+        """A number that tells the present values of the trained parameters from others."""
+        mx.nd.waitall()
+        total = 0
+        for parameter in self.parameters.values():
+            if parameter.grad_req != 'null':
+                total = zlib.crc32(parameter.list_data()[0].asnumpy(), total)
+        return total
+
+    def save_parameters(self, path: str) -> None:
+        try:
+            save_parameters(self.net, path)
+        except mx.MXNetError:
+            raise OSError(errno.EIO, 'MXNet could not write it, is the disk full?', path) from None
+
+    def optimizer_states(self) -> Arrays:
+        return {f'{name}/{index}': array.asnumpy() for name, states in self._optimizer_states()
+                for index, array in enumerate(states)}
+
+    def load_optimizer_states(self, saved: Arrays) -> None:
+        for device in range(len(self.contexts)):
+            for name, states in self._optimizer_states(device):
+                for index, array in enumerate(states):
+                    array[:] = saved[f'{name}/{index}']
+
+    def _optimizer_states(self, device: int = 0) -> Iterator[tuple[str, list[NDArray]]]:
+        """Yield (parameter's name, its optimizer arrays on one device), which are created if needed."""
+        updater, optimizer = self.trainer._updaters[device], self.trainer._optimizer
+        for index, (name, parameter) in enumerate(self.parameters.items()):
+            if parameter.grad_req == 'null':
+                continue
+            if index not in updater.states:
+                updater.states[index] = optimizer.create_state_multi_precision(
+                    index, parameter.list_data()[device])
+                updater.states_synced[index] = True
+            yield name, _flat(updater.states[index])
+
+
+def _normalised(pixels: NDArray) -> NDArray:
+    """`cifar_transforms.normalise` on the pixels' device."""
+    mean, std = (mx.nd.array(each[None], pixels.context)
+                 for each in (cifar_transforms.MEAN, cifar_transforms.STD))
+    return (pixels.astype('float32') / 255 - mean) / std
+
+
+def _all_finite(gradients: list[NDArray], chunk: int = 200) -> bool:
+    """Whether all of a list of NDArrays are; waits for them."""
+    verdict = mx.nd.ones(1, gradients[0].context)
+    for start in range(0, len(gradients), chunk):
+        some = gradients[start:start + chunk]
+        mx.nd.multi_all_finite(*some, num_arrays=len(some), init_output=False, out=verdict)
+    return bool(verdict.asscalar())
+
+
+def _totals(sums: list[NDArray], images: int) -> tuple[list[float], int]:
+    """(the devices' sums added up, images); waits for the devices."""
+    return np.sum([each.asnumpy() for each in sums], axis=0, dtype='float64').tolist(), images
+
+
+def _means(totals: list[float], images: int) -> Metrics:
+    """Metrics from sums over ``images`` images."""
+    loss, right, *top5 = [total / max(images, 1) for total in totals]
+    return Metrics(loss, right, images, *top5)
+
+
+def _flat(state: Any) -> list[NDArray]:
+    if state is None:
+        return []
+    if isinstance(state, (tuple, list)):
+        return [array for part in state for array in _flat(part)]
+    return [state]

@@ -1,0 +1,73 @@
+"""The teacher of a distillation: a trained network, by name."""
+from __future__ import annotations
+
+from typing import Any
+
+import mxnet as mx
+from mxnet.gluon.block import HybridBlock
+
+from openatac.backends.base import Teacher
+from openatac.errors import OpenatacError, ParameterFileError
+from openatac.models.parameters import load_parameters
+from openatac.models.zoo import find_model
+
+
+def load_teacher(teacher: Teacher, contexts: list[mx.Context], image_shape: tuple[int, ...],
+                 dtype: str) -> HybridBlock:
+    """The trained network of our zoo or GluonCV's, on ``contexts``.
+
+    With the parameters in ``teacher.params``, or those that GluonCV downloads. Raises OpenatacError for an
+    unknown name, parameters that can't be read and another number of classes.
+    """
+    net = _build(teacher)
+    if teacher.params:
+        try:
+            load_parameters(net, teacher.params, contexts)
+        except ParameterFileError as error:
+            raise ParameterFileError(f'the teacher is unreadable: {error}') from None
+    else:
+        net.collect_params().reset_ctx(contexts)
+    net.cast(dtype)
+    net.hybridize(static_alloc=True)
+    for ctx in contexts:
+        output = net(mx.nd.zeros((1, *image_shape), ctx, dtype))
+    classes = output.shape[1] if isinstance(output, mx.nd.NDArray) else 0  # 0: it has several outputs
+    if classes != teacher.classes:
+        raise OpenatacError(f'the teacher {teacher.network} has {classes} classes, and the network '
+                            f'{teacher.classes}: choose one for the same classes')
+    return net
+
+
+def _build(teacher: Teacher) -> HybridBlock:
+    """The teacher's network: ours, or else GluonCV's of that name."""
+    try:
+        host, settings = find_model(teacher.network)
+    except ValueError:
+        return _build_gluoncvs(teacher)
+    if not teacher.params:
+        raise OpenatacError(f'--teacher {teacher.network}: no trained weights of it are published; name a '
+                            'file by --teacher-params')
+    return host.build(classes=teacher.classes, **settings)
+
+
+def _build_gluoncvs(teacher: Teacher) -> HybridBlock:
+    """A network of GluonCV's zoo, with its own parameters if none are named."""
+    from gluoncv import model_zoo
+    known = model_zoo.get_model_list()
+    if teacher.network.lower() not in known:
+        raise OpenatacError(f'--teacher {teacher.network}: neither GluonCV nor openatac has a network of '
+                            'that name; see gluoncv.model_zoo.get_model_list()')
+    # GluonCV's own classifiers have 1000 classes, and files that it downloads
+    settings: dict[str, Any] = {'pretrained': True}
+    if teacher.params:
+        settings = {'pretrained': False, 'classes': teacher.classes}
+    try:
+        return model_zoo.get_model(teacher.network, **settings)
+    except Exception as error:  # of whatever kind: it builds, downloads, unpacks and reads in many ways
+        raise OpenatacError(f'GluonCV cannot build the teacher {teacher.network} ({_first_line(error)}): '
+                            'choose a classifier, with its .params file in --teacher-params if it cannot be '
+                            'downloaded') from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]

@@ -1,0 +1,1 @@
+"""PyTorch as a backend: the graph of a Gluon network."""

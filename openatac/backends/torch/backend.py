@@ -1,0 +1,93 @@
+"""A network's graph in PyTorch, on the device that its run has."""
+from __future__ import annotations
+
+import logging
+from typing import Any, Callable, Optional
+
+from openatac.backends.base import Backend, Compute, Teacher, decays
+from openatac.backends.loss_scale import LossScale
+from openatac.backends.torch.batches import DeviceEvaluationBatches, DeviceTrainingBatches
+from openatac.backends.torch.engine import TorchEngine, enough_memory
+from openatac.backends.torch.graph import to_torch
+from openatac.backends.torch.objective import TorchObjective
+from openatac.backends.torch.pytorch import torch
+from openatac.errors import DeviceError
+from openatac.models.params_file import read_params
+from openatac.runtime.devices import choose_gpus
+from openatac.runtime.import_hook import require_mxnet
+from openatac.runtime.threads import set_threads
+
+log = logging.getLogger('openatac')
+
+
+class TorchBackend(Backend):
+    """PyTorch on the CPU or one GPU; see `openatac.backends.base.open_backend` for the parameters.
+
+    A network that is the path of its files needs no MXNet.
+    """
+
+    def __init__(self, net: Any, compute: Compute, image_shape: tuple[int, int, int], seed: int, gpus: str,
+                 fall_back: bool):
+        self.net, self.compute, self.image_shape, self.seed = net, compute, image_shape, seed
+        self.module: Any = None
+        self.device, line = _device(gpus, fall_back)
+        if compute.dtype == 'float16' and self.device == 'cpu':
+            raise DeviceError('--dtype float16 needs a GPU: use --dtype float32 or bfloat16')
+        log.info('%s', line)
+
+    @enough_memory()
+    def training_batches(self, images: Any, batch_size: int, seed: int) -> DeviceTrainingBatches:
+        return DeviceTrainingBatches(images, batch_size, seed, self.device, self.compute.compile)
+
+    @enough_memory()
+    def evaluation_batches(self, images: Any, batch_size: int) -> DeviceEvaluationBatches:
+        return DeviceEvaluationBatches(images, batch_size, self.device, self.compute.compile)
+
+    def initialize(self, params: Optional[str] = None) -> None:
+        if isinstance(self.net, str):
+            self.module = to_torch(self.net)  # with those of ``params``, if it was written with them
+        else:
+            from openatac.models.parameters import initialise
+            self._convert(lambda contexts: initialise(self.net, self.seed, contexts, params))
+
+    def load(self, params: str) -> None:
+        if isinstance(self.net, str):
+            self.module = to_torch(self.net, {name: array.astype('float32')
+                                              for name, array in read_params(params).items()})
+        else:
+            from openatac.models.parameters import load_parameters
+            self._convert(lambda contexts: load_parameters(self.net, params, contexts))
+
+    def _convert(self, give_values: Callable[[list], Any]) -> None:
+        """Make the module of the Gluon network, after ``give_values`` of a list of contexts."""
+        import mxnet as mx
+        give_values([mx.cpu()])
+        self.net(mx.nd.zeros((1, *self.image_shape)))  # draws the values that wait for a shape
+        self.module = to_torch(self.net)
+
+    def load_teacher(self, teacher: Teacher) -> Any:
+        """The teacher's network; it needs MXNet."""
+        require_mxnet()
+        import mxnet as mx
+
+        from openatac.backends.mxnet.teacher import load_teacher
+        return to_torch(load_teacher(teacher, [mx.cpu()], self.image_shape, 'float32')).to(self.device)
+
+    def engine(self, optimizer: dict[str, float], objective: dict[str, Any], no_wd: bool = False,
+               top5: bool = False, cluster: Any = None) -> TorchEngine:
+        compute = self.compute
+        without = [name for name, _ in self.module.named_parameters() if no_wd and not decays(name)]
+        return TorchEngine(
+            self.module, self.device, optimizer, compute.dtype, self.seed, TorchObjective(**objective),
+            LossScale.of(compute), top5, dict.fromkeys(without, 0.0), compute.tf32, compute.compile)
+
+
+def _device(gpus: str, fall_back: bool) -> tuple[str, str]:
+    """(device, a line that says so); DeviceError for a GPU that is not there, unless the CPU takes over."""
+    set_threads()
+    wanted, line = choose_gpus(gpus, fall_back, 'PyTorch', torch.cuda.device_count,
+                                       'PyTorch sees no GPU')
+    if not wanted:
+        return 'cpu', line
+    name = torch.cuda.get_device_name(wanted[0])
+    return f'cuda:{wanted[0]}', f'running on GPU {wanted[0]} ({name}) with PyTorch {torch.__version__}'

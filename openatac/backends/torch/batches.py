@@ -1,0 +1,106 @@
+"""Batches that are made where they are used: the whole data set in a GPU's memory, and no copies in training.
+
+CIFAR's 50,000 padded images have 50,000 x 3 x 40 x 40 bytes, 240 MB. The order, the crops and the flips are
+those of `openatac.data.batches`, and the values are its values bit for bit, on every device.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from openatac.backends.torch.pytorch import torch
+from openatac.data import cifar_transforms
+from openatac.data.batches import EvaluationBatches, TrainingBatches
+from openatac.data.cifar_transforms import PAD
+from openatac.data.image_set import ImageSet
+
+
+class DeviceTrainingBatches(TrainingBatches):
+    """`TrainingBatches` of PyTorch tensors on ``device``, such as 'cuda:0', with int64 labels.
+
+    channels_last : whether each pixel's channels lie side by side in memory, as tensor cores want them
+
+    Nothing is worth making ahead (``ahead`` is 0): a batch is a handful of kernels, which the device queues
+    like the steps that use them. And nothing may be made by a thread: a kernel that another thread launches
+    while a CUDA graph is captured breaks the capture.
+    """
+
+    ahead = 0
+
+    def __init__(self, images: ImageSet, batch_size: int, seed: int, device: str,
+                 channels_last: bool = False):
+        super().__init__(images, batch_size, seed)
+        self._normalise = _Normalise(device, channels_last)
+        pixels = _pixels_on(device, images)
+        self._height, self._width = pixels.shape[1:3]
+        self._padded = torch.nn.functional.pad(pixels, (0, 0, PAD, PAD, PAD, PAD))
+        self._labels = _labels_on(device, images)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Any]:
+        """Yield (float32 (B, 3, H, W), int64 (B,)) from batch ``start`` of ``epoch``, from 0."""
+        order, rows, columns, labels = self._plan(epoch)
+        for batch in range(start, self.batches()):
+            part = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
+            # Crops and flips are index arithmetic, so that one kernel fetches the pixels of all images,
+            # (B, H, W, 3), however many there are: the indices are broadcast, not written out.
+            pixels = self._padded[order[part, None, None], rows[part, :, None], columns[part, None, :]]
+            yield self._normalise(pixels), labels[part]
+
+    def _plan(self, epoch: int) -> tuple[torch.Tensor, ...]:
+        """The epoch's images (N,), their rows (N, H) and columns (N, W) in the padded ones, and labels (N,).
+
+        In the order in which they are seen; int64 on the device, which is given an epoch's choices at once.
+        """
+        choices = cifar_transforms.draw_choices(len(self.images), self.seed, epoch, self.images.mirror)
+        of_image = np.stack([np.arange(len(self.images)), choices.top, choices.left, choices.mirrored])
+        device = self._padded.device
+        order, top, left, mirrored = torch.from_numpy(of_image[:, choices.order].astype('int64')).to(device)
+        across = torch.arange(self._width, device=device)
+        columns = left[:, None] + torch.where(mirrored[:, None] > 0, across.flip(0), across)
+        rows = top[:, None] + torch.arange(self._height, device=device)
+        return order, rows, columns, self._labels[order]
+
+
+class DeviceEvaluationBatches(EvaluationBatches):
+    """`EvaluationBatches` of PyTorch tensors on ``device``; see `DeviceTrainingBatches`."""
+
+    ahead = 0
+
+    def __init__(self, images: ImageSet, batch_size: int, device: str, channels_last: bool = False):
+        super().__init__(images, batch_size)
+        self._normalise = _Normalise(device, channels_last)
+        self._pixels, self._labels = _pixels_on(device, images), _labels_on(device, images)
+
+    def __iter__(self) -> Iterator[Any]:
+        parts = self._pixels.split(self.batch_size), self._labels.split(self.batch_size)
+        return ((self._normalise(pixels), labels) for pixels, labels in zip(*parts))
+
+
+class _Normalise:
+    """`cifar_transforms.normalise` on a device: uint8 (B, H, W, 3) to float32 (B, 3, H, W).
+
+    Looked up in a table of what NumPy makes of the 256 levels of each channel. So the values are NumPy's on
+    every device, where PyTorch on a GPU may multiply by the reciprocal instead of dividing, and three kernels
+    become one.
+    """
+
+    def __init__(self, device: str, channels_last: bool):
+        levels = np.arange(256, dtype='uint8')
+        values = cifar_transforms.normalise(np.broadcast_to(levels, (1, 3, 1, 256)))
+        self._table = torch.from_numpy(values).to(device).flatten()
+        self._first = torch.arange(0, 3 * 256, 256, device=device)  # where each channel's levels begin
+        self._layout = torch.channels_last if channels_last else torch.contiguous_format
+
+    def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self._table[pixels + self._first].permute(0, 3, 1, 2).contiguous(memory_format=self._layout)
+
+
+def _pixels_on(device: str, images: ImageSet) -> torch.Tensor:
+    """uint8 (N, H, W, 3): channels last, so that one index fetches the three bytes of a pixel."""
+    return torch.from_numpy(np.array(images.images.transpose(0, 2, 3, 1), order='C')).to(device)
+
+
+def _labels_on(device: str, images: ImageSet) -> torch.Tensor:
+    return torch.from_numpy(images.labels.astype('int64')).to(device)

@@ -1,0 +1,321 @@
+"""PyTorch's engine: a network of `to_torch` on the CPU or one GPU. It needs no MXNet."""
+from __future__ import annotations
+
+import collections
+import contextlib
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import Any, Callable, Optional
+
+import numpy as np
+
+from openatac.backends.base import Arrays, Engine, Metrics, SingleProcess
+from openatac.backends.loss_scale import LossScale
+from openatac.backends.torch.nag import NAG
+from openatac.backends.torch.objective import TorchObjective
+from openatac.backends.torch.pytorch import torch
+from openatac.errors import DeviceError
+from openatac.models.params_file import write_params
+
+PRECISIONS = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
+
+
+@contextlib.contextmanager
+def enough_memory() -> Iterator[None]:
+    """Turn a GPU's lack of memory into a DeviceError."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError:
+        raise DeviceError('the memory of the GPU is too small for this batch: use a smaller '
+                          '--batch-size') from None
+
+
+class TorchEngine(Engine):
+    """Trains and evaluates a network by MXNet's NAG, with the steps and the state of `MxnetEngine`.
+
+    Results are repeated bit by bit on the CPU, and to rounding on a GPU, whose kernels add in any order.
+
+    module : of `to_torch`, in float32; it is moved to ``device``
+    device : 'cpu', or a GPU such as 'cuda:0'
+    optimizer_params : {'learning_rate', 'momentum', 'wd'}
+    dtype : 'float32', or 'bfloat16' or 'float16' for convolutions and matrix products; the weights, their
+        updates, the statistics and the loss stay in float32
+    seed : int; what chance decides in a step (dropout, mixup) depends on it and the iteration alone
+    objective : TorchObjective; by default plain classification
+    loss_scale : LossScale or None, for float16
+    top5 : whether evaluation counts the five best classes too
+    wd_mult : {structural name: factor} of the weight decay, where it is not 1
+    tf32 : whether a GPU may round the factors of float32 products to 10 bits, which is faster
+    compiled : whether training runs as fused kernels, and on a GPU as CUDA graphs; the first step takes a
+        minute
+
+    Raises ValueError for another dtype; DeviceError if the device is not there, its memory too small or
+    nothing there to compile with (the last two also later).
+    """
+
+    @enough_memory()
+    def __init__(self, module: torch.nn.Module, device: str, optimizer_params: dict[str, float],
+                 dtype: str = 'float32', seed: int = 0, objective: Optional[TorchObjective] = None,
+                 loss_scale: Optional[LossScale] = None, top5: bool = False,
+                 wd_mult: Optional[dict[str, float]] = None, tf32: bool = False, compiled: bool = False):
+        if dtype not in PRECISIONS:
+            raise ValueError(f'dtype must be one of {", ".join(PRECISIONS)}, not {dtype!r}')
+        self.device, self.dtype, self.seed, self.top5 = _open_device(device), dtype, seed, top5
+        self.objective, self.loss_scale = objective or TorchObjective(), loss_scale
+        self.cluster = SingleProcess()
+        self.layout = torch.contiguous_format
+        if self.device.type == 'cuda':
+            self._set_up_gpu(tf32, compiled)
+        self.module = module.to(self.device, memory_format=self.layout).train()  # type: ignore[call-overload]
+        self.parameters = dict(self.module.named_parameters())
+        self.optimizer = self._make_optimizer(optimizer_params, wd_mult or {})
+        self._losses = _compiled(self._forward, self.device) if compiled else self._forward
+        self._running: collections.deque[Any] = collections.deque()
+        self.iteration = self.images = 0
+        self.reset_metrics()
+
+    def _set_up_gpu(self, tf32: bool, compiled: bool) -> None:
+        # PyTorch's default lets cuDNN use TF32: three digits, where the published runs had seven.
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+        # Times cuDNN's algorithms for each shape at its first batch and keeps the fastest, as MXNet does.
+        torch.backends.cudnn.benchmark = True
+        if compiled:
+            # The layout that tensor cores work in: otherwise arrays are reordered around each convolution.
+            self.layout = torch.channels_last
+
+    def _make_optimizer(self, params: dict[str, float], wd_mult: dict[str, float]) -> NAG:
+        groups = collections.defaultdict(list)
+        for name, parameter in self.parameters.items():
+            groups[wd_mult.get(name, 1.0)].append(parameter)
+        return NAG([{'params': parameters, 'wd_mult': factor} for factor, parameters in groups.items()],
+                   params['learning_rate'], params['momentum'], params['wd'])
+
+    @property
+    def devices(self) -> str:
+        return '1 x gpu' if self.device.type == 'cuda' else '1 x cpu'
+
+    @property
+    def versions(self) -> dict[str, str]:
+        versions = {'torch': str(torch.__version__)}
+        if self.device.type == 'cuda':
+            versions.update(cuda=str(torch.version.cuda), cudnn=str(torch.backends.cudnn.version()))
+        return versions
+
+    # ------------------------------------------------------------------------ training
+
+    @enough_memory()
+    def train_batch(self, images: Any, labels: Any, rate: float) -> None:
+        torch.manual_seed((self.seed * 1000003 + self.iteration) % 2 ** 31)
+        self.optimizer.rate.fill_(rate)
+        self.optimizer.zero_grad()
+        x, y = self._on_device(images, labels)
+        share = self.objective.mixing(self.seed, self.iteration)
+        x = self.objective.inputs(x, share).contiguous(memory_format=self.layout)
+        targets = self.objective.targets(y, share)
+        with self._precision():
+            teaching = self.objective.teaching(x)
+        loss, measures = self._losses(x, y, targets, teaching)
+        self._sums += measures
+        self._update(loss, len(y))
+        self.iteration += 1
+        self.images += len(y)
+        self._stay_near()
+
+    def _forward(self, x: torch.Tensor, y: torch.Tensor, targets: torch.Tensor,
+                 teaching: Optional[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """(summed loss, [the same, summed measure]); the second without gradient."""
+        with self._precision():
+            output = self.module(x)
+        output = output.float()
+        loss = self.objective.loss(output, targets, teaching).sum()
+        measure = self.objective.measure(output.detach(), y, targets)
+        return loss, torch.stack([loss.detach(), measure.to(loss.dtype)])
+
+    def _precision(self) -> Any:
+        return torch.autocast(self.device.type, PRECISIONS[self.dtype], enabled=self.dtype != 'float32')
+
+    def _update(self, loss: torch.Tensor, images: int) -> None:
+        """The optimizer's step for the mean loss over ``images`` images, if its gradients are finite."""
+        self.optimizer.rescale = 1 / images
+        if self.loss_scale is None:
+            loss.backward()
+            return self.optimizer.step()
+        scale = self.loss_scale.scale
+        (loss * scale).backward()
+        self.optimizer.rescale /= scale
+        if self.loss_scale.update(_all_finite([parameter.grad for parameter in self.parameters.values()
+                                               if parameter.grad is not None])):
+            self.optimizer.step()
+
+    def _on_device(self, images: Any, labels: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, C, H, W) in float32 and (B,) in int64, of NumPy or PyTorch."""
+        return (self._moved(images).to(dtype=torch.float32), self._moved(labels).to(dtype=torch.int64))
+
+    def _moved(self, array: Any) -> torch.Tensor:
+        array = torch.as_tensor(array)
+        if self.device.type == 'cuda' and array.device.type == 'cpu':
+            # From pageable memory a copy would wait for all that the GPU still has to do.
+            array = array.pin_memory()
+        return array.to(self.device, non_blocking=True)
+
+    def _stay_near(self) -> None:
+        # CUDA queues hundreds of steps, and their batches in memory that cannot be paged; two steps ahead
+        # keep it busy.
+        if self.device.type == 'cuda':
+            self._running.append(torch.cuda.current_stream(self.device).record_event())
+            if len(self._running) > 2:
+                self._running.popleft().synchronize()
+
+    def read_metrics(self) -> Metrics:
+        return _means(self._sums, self.images)
+
+    def reset_metrics(self) -> None:
+        self._sums, self.images = torch.zeros(2, dtype=torch.float64, device=self.device), 0
+
+    # ---------------------------------------------------------------------- evaluation
+
+    @enough_memory()
+    def evaluate(self, batches: Iterable[Any]) -> Metrics:
+        sums, images = torch.zeros(3 if self.top5 else 2, dtype=torch.float64, device=self.device), 0
+        self.module.eval()
+        try:
+            with torch.inference_mode():
+                for some_images, some_labels in batches:
+                    x, y = self._on_device(some_images, some_labels)
+                    with self._precision():
+                        output = self.module(x.contiguous(memory_format=self.layout))
+                    sums += self._judge(output.float(), y)
+                    images += len(y)
+                    self._stay_near()
+        finally:
+            self.module.train()
+        return _means(sums, images)
+
+    def _judge(self, output: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """[sum of losses, number of right answers, with top5 also of those among the five best]."""
+        counts = [torch.nn.functional.cross_entropy(output, y, reduction='sum'),
+                  (output.argmax(1) == y).sum()]
+        if self.top5:
+            best = output.topk(min(5, output.shape[1])).indices
+            counts.append((best == y[:, None]).sum())
+        return torch.stack([count.double() for count in counts])
+
+    def wait(self) -> None:
+        if self.device.type == 'cuda':
+            torch.cuda.synchronize(self.device)
+
+    def device_memory(self) -> float:
+        if self.device.type != 'cuda':
+            return 0.0
+        free, total = torch.cuda.mem_get_info(self.device)
+        return (total - free) / 2 ** 20
+
+    # --------------------------------------------------------------------------- state
+
+    def state(self) -> tuple[Arrays, dict[str, Any]]:
+        arrays = {f'{name}/0': _numbers(tensor) for name, tensor in self._tensors().items()}
+        arrays.update(('optimizer/' + name, array) for name, array in self.optimizer_states().items())
+        numbers: dict[str, Any] = {'iteration': self.iteration, 'images': self.images}
+        if self.loss_scale is not None:
+            numbers['loss_scale'] = self.loss_scale.state()
+        return arrays, numbers
+
+    def load_state(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
+        for name, tensor in self._tensors().items():
+            _set(tensor, arrays[f'{name}/0'])
+        self.load_optimizer_states({name[len('optimizer/'):]: array for name, array in arrays.items()
+                                    if name.startswith('optimizer/')})
+        self.iteration, self.images = numbers['iteration'], numbers['images']
+        if self.loss_scale is not None:
+            self.loss_scale.load_state(numbers['loss_scale'])
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        """{its name in a checkpoint: tensor}, but for the optimizer's."""
+        tensors = {'parameter/' + name: tensor for name, tensor in self.module.state_dict().items()}
+        return dict(tensors, metrics=self._sums)
+
+    def optimizer_states(self) -> Arrays:
+        """As `MxnetEngine` has them: the momentum, and for float16 also the weights in float32."""
+        return {name: _numbers(tensor) for name, tensor in self._optimizer_tensors().items()}
+
+    def load_optimizer_states(self, saved: Arrays) -> None:
+        """Go back to what `optimizer_states` of either engine returned.
+
+        Raises KeyError or ValueError if it is of other parameters.
+        """
+        tensors = self._optimizer_tensors()
+        for name, tensor in tensors.items():
+            if saved[name].shape != tensor.shape:
+                raise ValueError(f'{name} has shape {saved[name].shape} and should have '
+                                 f'{tuple(tensor.shape)}')
+        for name, tensor in tensors.items():
+            _set(tensor, saved[name])
+
+    def _optimizer_tensors(self) -> dict[str, torch.Tensor]:
+        tensors = {}
+        for name, parameter in self.parameters.items():
+            tensors[name + '/0'] = self.optimizer.state[parameter]['momentum']
+            if self.dtype == 'float16':
+                tensors[name + '/1'] = parameter.detach()
+        return tensors
+
+    def checksum(self) -> int:
+        """A number that tells the present values of the trained parameters from others."""
+        total = 0
+        for parameter in self.parameters.values():
+            total = zlib.crc32(_numbers(parameter).data, total)
+        return total
+
+    def save_parameters(self, path: str) -> None:
+        write_params(path, {name: _numbers(tensor) for name, tensor in self.module.state_dict().items()})
+
+
+def _open_device(name: str) -> torch.device:
+    """The torch.device; DeviceError if it is a GPU that is not there."""
+    device = torch.device(name)
+    if device.type == 'cuda' and not torch.backends.cuda.is_built():
+        raise DeviceError(f'{name} cannot be used, since this PyTorch ({torch.__version__}) is built for '
+                          'CPUs: install one for CUDA, or leave the GPU out')
+    if device.type == 'cuda' and (device.index or 0) >= torch.cuda.device_count():
+        raise DeviceError(f'{name} is not there, since PyTorch sees {torch.cuda.device_count()} GPUs: give a '
+                          'smaller number, or leave the GPU out')
+    return device
+
+
+def _compiled(function: Callable, device: torch.device) -> Callable:
+    """The function through torch.compile; DeviceError where that does not work."""
+    from torch._dynamo.exc import TorchDynamoException  # loads the compiler, which takes seconds
+
+    # CUDA graphs: a small network's kernels end before Python has launched the next ones. Not dynamic, as
+    # all batches have one size, and a graph for any size would be slower.
+    fused = torch.compile(function, mode='reduce-overhead' if device.type == 'cuda' else 'default',
+                          dynamic=False)
+
+    def call(*arrays: Any) -> Any:
+        try:
+            return fused(*arrays)
+        except TorchDynamoException as error:
+            raise DeviceError(f'torch.compile does not work here ({str(error).splitlines()[0]}): install a '
+                              'C++ compiler, or leave --compile out') from None
+    return call
+
+
+def _all_finite(gradients: list[torch.Tensor]) -> bool:
+    """Whether all of a list of tensors are; waits for them."""
+    return bool(torch.stack(torch._foreach_norm(gradients)).isfinite().all())
+
+
+def _means(sums: torch.Tensor, images: int) -> Metrics:
+    """Metrics from sums over ``images`` images; waits for the device."""
+    loss, right, *top5 = (sums / max(images, 1)).tolist()
+    return Metrics(loss, right, images, *top5)
+
+
+def _numbers(tensor: torch.Tensor) -> np.ndarray:
+    """Its numbers now, as an array of NumPy that later steps leave alone."""
+    return np.array(tensor.detach().cpu(), order='C')
+
+
+def _set(tensor: torch.Tensor, array: np.ndarray) -> None:
+    with torch.no_grad():
+        tensor.copy_(torch.tensor(array))

@@ -1,0 +1,180 @@
+"""Networks of MXNet as PyTorch modules, and their trained weights back again.
+
+`to_torch` builds a `torch.fx.GraphModule` node by node from the graph of a Gluon network or a symbol file.
+Outputs, gradients and running statistics are MXNet's; `openatac.backends.torch.operators` lists what is not.
+MXNet itself is needed for Gluon networks only: symbol files and their .params files are read without it.
+"""
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from openatac.backends.torch.operators import batch_norm, find_operator, takes_training
+from openatac.backends.torch.pytorch import torch
+from openatac.errors import ParameterFileError
+from openatac.files.checksums import check_files
+from openatac.files.writing import writing
+from openatac.graph.nodes import Graph, Node
+from openatac.models.params_file import read_params, write_params
+
+INPUT = 'data'
+SYMBOL_SUFFIX = '-symbol.json'
+
+
+def to_torch(network: Any, params: Any = None) -> torch.fx.GraphModule:
+    """The network as a torch.fx.GraphModule that maps (B, C, H, W) to what the network does.
+
+    network : HybridBlock, mxnet.Symbol or path
+        A network; or a symbol with the input ``data`` or its file, ``PREFIX-symbol.json``.
+    params : path or {name: array}, optional
+        A .params file or its arrays (of NumPy or MXNet). Default: a network's own values, the file
+        ``PREFIX-0000.params`` beside a symbol file.
+
+    The keys of the module's state_dict() are those of the .params file: structural names
+    (``features.0.gamma``) become modules within modules, names of symbols (``resnet0_conv0_weight``) stay
+    whole, without MXNet's ``arg:`` and ``aux:``. Parameters are what Gluon trains; running statistics, fixed
+    gammas and everything else with grad_req 'null' are buffers. (Symbol files, but for those of
+    `openatac.graph.structural.export_graph`, do not tell a fixed beta or weight: there it is trained.)
+
+    Like any new module it is in training mode; eval() and train() switch BatchNorm and Dropout. Save its
+    state_dict() or use `to_gluon`: PyTorch can't pickle it whole.
+
+    Raises OpenatacError for an operator that has no PyTorch form and a network without values;
+    ParameterFileError for arrays that are not the network's; ValueError for something else than a network.
+    """
+    graph, arrays = _load(network, params)
+    nodes = graph.nodes()
+    _check_arrays(nodes, arrays)
+    untrained = _untrained(nodes)
+    module = torch.fx.GraphModule(torch.nn.Module(), torch.fx.Graph())
+    for name, array in arrays.items():
+        _register(module, name, torch.tensor(array), name not in untrained)
+    module.graph = _torch_graph(graph)
+    return module
+
+
+def to_gluon(module: torch.nn.Module, path: str) -> None:
+    """Write the weights of a module of `to_torch` to ``path``, a .params file.
+
+    One from a Gluon network is for the network's ``load_parameters``; one from a symbol file is for that
+    symbol's ``SymbolBlock.imports`` and ``mx.model.load_checkpoint``.
+
+    Numbers in bfloat16, which NumPy does not have, are written as float32.
+
+    Raises ValueError for a module of another kind; OpenatacError if the file cannot be written.
+    """
+    module = getattr(module, '_orig_mod', module)  # of torch.compile
+    if not isinstance(module, torch.fx.GraphModule):
+        raise ValueError(f'module must be one that to_torch made, not a {type(module).__name__}')
+    arrays = {name: _numbers(tensor) for name, tensor in module.state_dict().items()}
+    if not any('.' in name for name in arrays):  # how Gluon itself tells names of symbols
+        statistics = {source.target for node in module.graph.nodes if node.target is batch_norm
+                      for source in node.args[3:]}
+        arrays = {('aux:' if name in statistics else 'arg:') + name: array for name, array in arrays.items()}
+    with writing(path):
+        write_params(path, arrays)
+
+
+def _numbers(tensor: torch.Tensor) -> np.ndarray:
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+
+
+# ------------------------------------------------------------------------------------- reading
+
+def _load(network: Any, params: Any) -> tuple[Graph, dict[str, np.ndarray]]:
+    if isinstance(network, (str, os.PathLike)):
+        path = os.fspath(network)
+        graph = _read_graph(path)
+        if params is None:
+            params = path[:-len(SYMBOL_SUFFIX)] + '-0000.params'
+            check_files(path[:-len(SYMBOL_SUFFIX)], [params])
+    elif hasattr(network, 'tojson'):
+        graph = Graph.of(network)
+    elif hasattr(network, 'hybrid_forward'):
+        from openatac.graph.structural import graph_of
+        graph, own = graph_of(network)
+        params = own if params is None else params
+    else:
+        raise ValueError('network must be a HybridBlock, a Symbol or the path of a symbol file, not '
+                         f'{network!r}')
+    if params is None:
+        raise ValueError('a Symbol has no values: give params, a .params file or its arrays')
+    return graph, _arrays(params)
+
+
+def _read_graph(path: str) -> Graph:
+    if not path.endswith(SYMBOL_SUFFIX):
+        raise ValueError(f'a symbol file is called PREFIX{SYMBOL_SUFFIX}, and {path} is not')
+    check_files(path[:-len(SYMBOL_SUFFIX)], [path])
+    return Graph.read(path)
+
+
+def _arrays(params: Any) -> dict[str, np.ndarray]:
+    if isinstance(params, (str, os.PathLike)):
+        params = read_params(os.fspath(params))
+    return {name[4:] if name.startswith(('arg:', 'aux:')) else name:
+            array.asnumpy() if hasattr(array, 'asnumpy') else np.asarray(array)
+            for name, array in params.items()}
+
+
+def _check_arrays(nodes: list[Node], arrays: dict[str, np.ndarray]) -> None:
+    shapes = {node.name: node.get('__shape__') for node in nodes if node.is_variable and node.name != INPUT}
+    missing, unexpected = sorted(set(shapes) - set(arrays)), sorted(set(arrays) - set(shapes))
+    if missing or unexpected:
+        raise ParameterFileError(f'the parameters are of another network: {len(missing)} are missing and '
+                                 f'{len(unexpected)} unexpected, such as {(missing + unexpected)[0]}')
+    for name, shape in shapes.items():
+        found = arrays[name].shape
+        if shape and not (isinstance(shape, tuple) and len(shape) == len(found)
+                          and all(s in (0, f) for s, f in zip(shape, found))):
+            raise ParameterFileError(f'the parameters are of another network: {name} has shape {found} there '
+                                     f'and {shape} here')
+
+
+# ------------------------------------------------------------------------------------ building
+
+def _untrained(nodes: list[Node]) -> set[str]:
+    """The names of running statistics, fixed gammas and what the graph says is not trained."""
+    names = {node.name for node in nodes if node.attributes.get('__grad_req__') == 'null'}
+    for node in nodes:
+        if node.operator == 'BatchNorm':
+            _, gamma, _, *statistics = (source.node.name for source in node.inputs)
+            names.update(statistics)
+            if node.get('fix_gamma', True):
+                names.add(gamma)
+    return names
+
+
+def _register(module: torch.nn.Module, name: str, tensor: torch.Tensor, trained: bool) -> None:
+    """Put the tensor under its name into the module; dots separate modules within modules."""
+    *parents, name = name.split('.')
+    for parent in parents:
+        if parent not in module._modules:
+            module.add_module(parent, torch.nn.Module())
+        module = module.get_submodule(parent)
+    if trained and tensor.is_floating_point():
+        module.register_parameter(name, torch.nn.Parameter(tensor))
+    else:
+        module.register_buffer(name, tensor)
+
+
+def _torch_graph(symbol: Graph) -> torch.fx.Graph:
+    graph, made = torch.fx.Graph(), {}
+    data = graph.placeholder(INPUT)
+    training = graph.create_node('get_attr', 'training')  # the module's own, as train() and eval() set it
+    for node in symbol.nodes():
+        if node.is_variable:
+            made[node] = data if node.name == INPUT else graph.create_node('get_attr', node.name)
+            continue
+        function, operands, settings = find_operator(node)
+        if takes_training(function):
+            settings = dict(settings, training=training)
+        inputs = tuple(made[source.node] for source in node.inputs)
+        made[node] = graph.create_node('call_function', function, inputs + operands, settings, node.name)
+    heads = tuple(made[head.node] for head in symbol.heads)
+    graph.output(heads[0] if len(heads) == 1 else heads)
+    graph.eliminate_dead_code()
+    return graph

@@ -1,0 +1,67 @@
+"""What a batch teaches, in PyTorch, without MXNet."""
+from __future__ import annotations
+
+from typing import Optional
+
+from openatac.backends.base import Objective
+from openatac.backends.torch.pytorch import torch
+
+F = torch.nn.functional
+
+
+class TorchObjective(Objective):
+    """`Objective` on tensors; its teacher is a Module, which is put into evaluation mode for good.
+
+    Nothing in it waits for a GPU. Logits may have any precision; losses and targets have float32.
+    """
+
+    def __post_init__(self) -> None:
+        # A module of `to_torch` comes in training mode, in which the batches would change its statistics.
+        if self.teacher is not None:
+            self.teacher.eval()
+
+    def inputs(self, images: torch.Tensor, share: float) -> torch.Tensor:
+        """Lambda x + (1 - lambda) x reversed, for images (B, ...)."""
+        return images if share == 1 else share * images + (1 - share) * images.flip(0)
+
+    def targets(self, labels: torch.Tensor, share: float) -> torch.Tensor:
+        """Labels (B,), of any integers, in int64, or their distribution over the classes (B, classes)."""
+        if not self.is_soft:
+            return labels.long()
+        targets = self._distribution(labels)
+        return targets if share == 1 else share * targets + (1 - share) * targets.flip(0)
+
+    def _distribution(self, labels: torch.Tensor) -> torch.Tensor:
+        assert self.classes is not None
+        spread = self.smoothing / self.classes
+        # Not F.one_hot, which on the CPU reads the labels to check them.
+        hits = labels[:, None] == torch.arange(self.classes, device=labels.device)
+        return torch.where(hits, 1 - self.smoothing + spread, spread).float()
+
+    def teaching(self, images: torch.Tensor) -> Optional[torch.Tensor]:
+        """The teacher's softened distribution for ``images``, (B, classes), or None without a teacher."""
+        if self.teacher is None:
+            return None
+        with torch.no_grad():  # not inference_mode, whose arrays no backward pass may use
+            return torch.softmax(self.teacher(images).float() / self.temperature, 1)
+
+    def loss(self, output: torch.Tensor, targets: torch.Tensor,
+             teaching: Optional[torch.Tensor] = None) -> torch.Tensor:
+        """(B,) losses of the logits ``output`` (B, classes).
+
+        With a teacher, Hinton et al., 2015: hard H(targets) + (1 - hard) T^2 H(teaching; output / T), where
+        T^2 keeps the size of its gradients when T changes.
+        """
+        output = output.float()
+        hard = F.cross_entropy(output, targets, reduction='none')
+        if teaching is None:
+            return hard
+        soft = F.cross_entropy(output / self.temperature, teaching, reduction='none')
+        return self.hard_weight * hard + (1 - self.hard_weight) * self.temperature ** 2 * soft
+
+    def measure(self, output: torch.Tensor, labels: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """The batch's sum of `metric`, (), float32: right answers, or distances from the targets."""
+        output = output.detach().float()
+        if self.metric == 'accuracy':
+            return (output.argmax(1) == labels).sum(dtype=torch.float32)
+        return (torch.softmax(output, 1) - targets).square().mean().sqrt() * len(labels)

@@ -1,0 +1,1 @@
+"""The commands: a file each, for its flags and its messages."""

@@ -1,0 +1,111 @@
+"""Measure how fast exported networks are in each engine that can run them here.
+
+    openatac bench exports/atac --batch-sizes 1,64 --out results/atac
+    openatac bench exports/atac exports/relu exports/se --engines static,fused,torch-compiled --rounds 5
+
+EXPORT is what the names of an export's files begin with. Each engine has a process of its own for each
+export, since the threads of two of them in one process disturb each other. All are warm before anything is
+measured: networks compiled, memory taken. Then they take turns, round by round, each running one size of
+batch for --seconds, so that other work of the machine affects all of them alike. Latency is the time from
+images to outputs, both NumPy arrays; the table has the median of each figure over the rounds, and its range.
+--out also writes the table to PREFIX.csv and draws it in PREFIX.png.
+"""
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+from functools import partial
+from typing import Any, Dict, List, Optional, Sequence
+
+from openatac.arguments import COUNT, SECONDS, number, prefix
+from openatac.console.text import text_table
+from openatac.errors import OpenatacError
+from openatac.export.forms.base import prefix_of
+from openatac.export.runtimes.base import RUNTIMES
+from openatac.files.csv_file import write_csv
+from openatac.files.writing import writing
+from openatac.runtime.processor import int8_line
+from openatac.study.bench.fastest import verdict
+from openatac.study.bench.machine import machine
+from openatac.study.bench.measurement import measure
+from openatac.study.bench.picture import draw_bench
+
+MOST_SIZES = 8  # torch.compile takes no more for one network
+HEAD = ('export', 'engine', 'batch', 'p50 ms', 'p95 ms', 'images/s', 'rounds', 'difference')
+
+
+def main(argv: List[str]) -> int:
+    """``openatac bench``; see the module."""
+    p = _parser()
+    args = p.parse_args(argv)
+    prefixes = [prefix_of(path) for path in args.exports]
+    if len(set(prefixes)) < len(prefixes):
+        p.error(f'argument EXPORT: {max(prefixes, key=prefixes.count)} is named twice')
+    _check_out(args.out)
+    measured = measure(prefixes, args.engines, args.batch_sizes, args.rounds, args.seconds,
+                       partial(print, flush=True))
+    if any(RUNTIMES.find(each.engine).form.is_quantized for each in measured):
+        print(int8_line())
+    rows = [each.row() for each in measured]
+    print(text_table([HEAD, *map(_cells, rows)]), end='\n\n')
+    for key in dict.fromkeys((each.export, each.batch) for each in measured):
+        print('\n'.join(verdict([each for each in measured if (each.export, each.batch) == key])))
+    if args.out:
+        about = {**machine(), 'command': f'openatac bench {shlex.join(argv)}'}
+        with writing(f'--out: {args.out}', ': choose another'):
+            write_csv(args.out + '.csv', [*rows[0], *about], [_csv_row({**row, **about}) for row in rows])
+            draw_bench(args.out + '.png', rows, f'{about["device"]}, {about["threads"]} threads')
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog='openatac bench', description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('exports', metavar='EXPORT', nargs='+', help='an export')
+    p.add_argument('--batch-sizes', type=_sizes, default=[1, 64], metavar='B,B,...',
+                   help='images in a batch (default: 1,64)')
+    p.add_argument('--engines', type=_names, metavar='NAME,...',
+                   help=f'some of {", ".join(RUNTIMES)} (default: all that can run an export here)')
+    p.add_argument('--rounds', type=number(int, low=1, high=COUNT), default=5, metavar='N',
+                   help='how often each engine has a turn (default: %(default)s)')
+    p.add_argument('--seconds', type=number(float, above=0, high=SECONDS), default=2.0, metavar='S',
+                   help='how long a turn takes at least (default: %(default)s)')
+    p.add_argument('--out', metavar='PREFIX', type=prefix, help='write PREFIX.csv and PREFIX.png')
+    return p
+
+
+def _sizes(text: str) -> List[int]:
+    parse = number(int, low=1, high=2 ** 16)
+    sizes = [parse(part) for part in text.split(',')]
+    if len(set(sizes)) < len(sizes) or len(sizes) > MOST_SIZES:
+        raise argparse.ArgumentTypeError(f'{text!r} must name each size once, and at most {MOST_SIZES}')
+    return sizes
+
+
+def _names(text: str) -> List[str]:
+    names = text.split(',')
+    if not set(names) <= set(RUNTIMES) or len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError(f'{text!r} must name each engine once, of {", ".join(RUNTIMES)}')
+    return names
+
+
+def _check_out(out: Optional[str]) -> None:
+    """Raise OpenatacError, before the work is done, if there is no place for the files."""
+    if out and not os.access(os.path.dirname(os.path.abspath(out)), os.W_OK):
+        raise OpenatacError(f'--out: {out} cannot be written: name a folder that exists, and what the names '
+                            'of the files begin with')
+
+
+def _cells(row: Dict[str, Any]) -> Sequence[str]:
+    """A row of the printed table."""
+    def spread(figure: str, form: str) -> str:
+        median, low, high = (f'{row[figure + end]:{form}}' for end in ('', '_low', '_high'))
+        return f'{median} ({low} to {high})'
+
+    return (row['export'], row['engine'], str(row['batch']), spread('p50_ms', '.2f'), spread('p95_ms', '.2f'),
+            spread('images_per_second', '.1f'), str(row['rounds']), f'{row["difference"]:.1e}')
+
+
+def _csv_row(row: Dict[str, Any]) -> Dict[str, Any]:
+    return {column: f'{value:.6g}' if isinstance(value, float) else value for column, value in row.items()}

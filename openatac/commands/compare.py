@@ -1,0 +1,140 @@
+r"""Compare units at several depths and seeds: train what is missing by one recipe, then compare all runs.
+
+    openatac compare FOLDER --units relu,se,atac_global,atac --blocks 1,2,3 --seeds 1,2,3 \
+        --recipe cifar100_atac -- --num-epochs 100 --lr-decay-epoch 75,90
+    openatac compare FOLDER                 # compares the runs in FOLDER again
+    openatac compare FOLDER --from RUNS...  # and finished runs of train_cifar.py from other folders
+
+Stop it at any moment; the same command resumes. Flags after -- are for train_cifar.py. FOLDER gets runs/ (one
+folder for each run), runs.csv, comparison.md, comparison.png and comparison.html.
+
+A unit is an activation (relu, swish, ..., atac; atac_global is "SE as activation"), an attention block over
+ReLU (se, eca, ...), or both (swish_se).
+"""
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import subprocess
+import sys
+import tempfile
+from typing import Any, Callable, Dict, List, Optional, Sequence
+
+from openatac.arguments import BLOCKS, COUNT, SEED, number
+from openatac.console import streams
+from openatac.runtime.import_hook import require_mxnet
+from openatac.study.comparison.sweep import Sweep, reserved_flags
+from openatac.study.comparison.training_queue import WRONG_COMMAND, Failure, Training, run_queue
+from openatac.study.finished_runs import find_runs
+
+
+def main(argv: List[str]) -> int:
+    """``openatac compare``; see the module."""
+    words = argv[:argv.index('--')] if '--' in argv else argv
+    parser = _parser()
+    args = parser.parse_args(words)
+    sweep = Sweep(args.folder or (args.others[0] if args.others else ''), args.units, args.blocks, args.seeds,
+                  args.recipe, argv[len(words) + 1:])
+    try:
+        _check(sweep, args.dry_run)
+        require_mxnet()
+        trainings = sweep.trainings()
+    except ValueError as error:
+        parser.error(str(error))
+    if args.dry_run:
+        return _dry_run(sweep, args.dry_run)
+    return _compare(sweep, trainings, args.jobs, args.others, args.note, args.measure + '_accuracy')
+
+
+def _parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog='openatac compare', description=__doc__,
+                                usage='openatac compare FOLDER [options] [-- flags of train_cifar.py]',
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('folder', metavar='FOLDER', nargs='?',
+                   help='folder of the comparison (default: the first of --from)')
+    p.add_argument('--units', type=_list(str), default=[], help='units to train, such as relu,se,atac')
+    p.add_argument('--blocks', type=_list(number(int, low=1, high=BLOCKS)), default=[3],
+                   help='blocks per stage, such as 1,2,3 (default: 3, a ResNet-20)')
+    p.add_argument('--seeds', type=_list(number(int, low=0, high=SEED)), default=[1, 2, 3],
+                   help='seeds of the runs (default: 1,2,3)')
+    p.add_argument('--recipe', default='cifar10_atac',
+                   help='recipe of train_cifar.py, apart from unit and depth (default: %(default)s)')
+    p.add_argument('--jobs', type=number(int, low=1, high=256), default=1,
+                   help='trainings at a time, which share the processors (default: %(default)s)')
+    p.add_argument('--dry-run', type=number(int, low=1, high=COUNT), metavar='N',
+                   help='only do N batches of each training, print what they take, and keep nothing')
+    p.add_argument('--from', dest='others', metavar='RUNS', nargs='+', default=[],
+                   help='folders with finished runs, whose records are copied to FOLDER')
+    p.add_argument('--note', help='what every figure must say of the data; FOLDER keeps it')
+    p.add_argument('--measure', choices=('best', 'last'), default='last',
+                   help='which accuracy the picture and the statements are about (default: %(default)s)')
+    return p
+
+
+def _list(kind: Callable[[str], Any]) -> Callable[[str], List[Any]]:
+    """An argparse type: values separated by commas, each once."""
+    def parse(text: str) -> List[Any]:
+        found = list(dict.fromkeys(kind(word.strip()) for word in text.split(',') if word.strip()))
+        if not found:
+            raise argparse.ArgumentTypeError(f'{text!r} names nothing')
+        return found
+    return parse
+
+
+def _check(sweep: Sweep, dry_run: bool) -> None:
+    """Raise ValueError for flags that do not go together."""
+    if not sweep.folder:
+        raise ValueError('argument FOLDER: name the folder of the comparison')
+    reserved = set(reserved_flags())
+    for flag in sweep.flags:
+        if flag.split('=')[0] in reserved:
+            raise ValueError(f'{flag} must not follow --: the comparison sets it')
+    if dry_run and not sweep.units:
+        raise ValueError('argument --dry-run: name what to train by --units')
+    if sweep.flags and not sweep.units:
+        raise ValueError(f'the flags {" ".join(sweep.flags)} are for trainings: name some by --units')
+
+
+def _dry_run(sweep: Sweep, batches: int) -> int:
+    """Let train_cifar.py do some batches of each training; returns the largest of its exit codes."""
+    codes = [0]
+    with tempfile.TemporaryDirectory() as folder:
+        flags = [*sweep.flags, '--dry-run', str(batches)]
+        for training in dataclasses.replace(sweep, folder=folder, flags=flags).trainings():
+            print(f'\n{training.name}:', flush=True)
+            codes.append(subprocess.run(training.command).returncode)
+    return max(codes)
+
+
+def _compare(sweep: Sweep, trainings: Sequence[Training], jobs: int, others: List[str], note: Optional[str],
+             measure: str) -> int:
+    """Train, take in other runs, and compare; returns the exit code."""
+    from openatac.study.comparison.records import copy_records
+    from openatac.study.comparison.report import write_comparison, write_note
+    from openatac.training.checkpoint import only_run_in
+    for folder in others or ([] if trainings else [sweep.folder]):
+        find_runs(folder)  # or report that there are none, before anything is written
+    with only_run_in(sweep.folder):
+        failures = _train(sweep, trainings, jobs) if trainings else {}
+        if note is not None:
+            write_note(sweep.folder, note)
+        if others:
+            copy_records(others, sweep.folder)
+        if others or not trainings or any(training.is_finished() for training in trainings):
+            print(write_comparison(sweep.folder, measure))
+    for name, failure in failures.items():
+        streams.print_to_stderr(f'openatac compare: {name} failed: {failure.words}')
+    return max((min(failure.code, WRONG_COMMAND) for failure in failures.values()), default=0)
+
+
+def _train(sweep: Sweep, trainings: Sequence[Training], jobs: int) -> Dict[str, Failure]:
+    """Run the trainings that are not finished; returns {name: Failure}."""
+    sweep.keep_recipe()
+    missing = [training for training in trainings if not training.is_finished()]
+    print(f'{len(trainings)} trainings: {len(trainings) - len(missing)} finished, {len(missing)} to run',
+          flush=True)
+    try:
+        return run_queue(missing, min(jobs, max(1, len(missing))))
+    except KeyboardInterrupt:
+        print('openatac compare: stopped: the same command resumes from the checkpoints', file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,65 @@
+"""Print what networks cost, by name or from symbol files, as a table.
+
+    openatac costs cifar_resnet20_v2_relu cifar_resnet20_v2_atac
+    openatac costs --layers resnet50_v1b_atac
+    openatac costs exported-symbol.json --input-size 32
+
+A multiply-add counts as one, and those of convolutions, dense layers and matrix products count, as in the
+papers; --published counts a dense layer as the paper's 4.4 G does (2 x inputs x outputs - inputs + outputs).
+Activations are the outputs of all operators for one image in float32, which training keeps.
+"""
+from __future__ import annotations
+
+import argparse
+import os
+from typing import TYPE_CHECKING, List, Tuple
+
+from openatac.arguments import CLASSES, SIDE, number
+from openatac.console.text import text_table
+from openatac.study.costs.by_name import costs_by_name, input_size
+
+if TYPE_CHECKING:
+    from openatac.study.costs.count import Costs, Layer
+
+HEAD = ('network', 'parameters', 'trainable', 'multiply-adds', 'activations')
+LAYER_HEAD = ('layer', 'operator', 'output', 'parameters', 'multiply-adds', 'activations')
+
+
+def main(argv: List[str]) -> int:
+    """``openatac costs``; see the module."""
+    p = argparse.ArgumentParser(prog='openatac costs', description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('networks', metavar='NAME', nargs='+', help="a network's name, or a symbol file (.json)")
+    p.add_argument('--classes', type=number(int, low=1, high=CLASSES),
+                   help="outputs of the network (default: the host's)")
+    p.add_argument('--input-size', type=number(int, low=1, high=SIDE),
+                   help="side of the image (default: the network's, and 224 for symbol files)")
+    p.add_argument('--published', action='store_true', help='count as the paper does')
+    p.add_argument('--layers', action='store_true', help='print a line for each operator too')
+    args = p.parse_args(argv)
+    rows = []
+    for name in args.networks:
+        try:
+            size = args.input_size or input_size(name)
+            found, layers = costs_by_name(name, (3, size, size), args.classes, args.published)
+        except ValueError as error:
+            p.error(str(error))
+        if args.layers:
+            print(text_table([LAYER_HEAD, *map(_layer_row, layers)]) + '\n')
+        rows.append(_row(name, found))
+    print(text_table([HEAD, *rows]))
+    return 0
+
+
+def _row(name: str, costs: Costs) -> Tuple[str, ...]:
+    counts = (f'{count:,}' for count in (costs.parameters, costs.trainable, costs.multiply_adds))
+    return os.path.basename(name), *counts, _megabytes(costs.activations)
+
+
+def _layer_row(layer: Layer) -> Tuple[str, ...]:
+    return (layer.name, layer.operator, 'x'.join(map(str, layer.output)), f'{layer.parameters:,}',
+            f'{layer.multiply_adds:,}', _megabytes(layer.activations))
+
+
+def _megabytes(elements: int) -> str:
+    return f'{4 * elements / 1e6:.2f} MB'

@@ -1,0 +1,166 @@
+"""Report whether networks can be trained on this machine.
+
+It works even where MXNet does not, and for whatever is missing it prints the command that installs it.
+"""
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any, Optional
+
+import openatac
+from openatac.errors import DeviceError
+from openatac.runtime import cores, cuda_libraries, devices, processor, threads
+
+# Packages that not everyone needs: what for, and what to install.
+OPTIONAL = (
+    ('scikit-learn', 'the handwritten digits', 'openatac[demo]'),
+    ('matplotlib', 'pictures of the curves', 'openatac[demo]'),
+    ('tensorboardX', 'TensorBoard files', 'openatac[tensorboard]'),
+    ('wandb', 'Weights & Biases', 'openatac[wandb]'),
+    ('onnx', 'ONNX files', 'openatac[onnx]'),
+    ('onnxruntime', 'running ONNX files', 'openatac[onnx]'),
+    ('openvino', 'running them in OpenVINO', 'openatac[openvino]'),
+    ('torch', 'the networks in PyTorch', 'openatac[torch]'),
+)
+
+# Run in a process of its own, so that an MXNet that crashes is reported and does not end this process.
+_ASK_MXNET = '''
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+import openatac
+try:
+    import mxnet
+except ImportError as error:
+    if error.name != 'mxnet':
+        raise
+    print(json.dumps({'problem': str(error)}))
+    sys.exit()
+cuda = mxnet.runtime.Features().is_enabled('CUDA')
+print(json.dumps({'version': mxnet.__version__, 'path': mxnet.__path__[0], 'cuda': cuda,
+                  'gpus': mxnet.context.num_gpus() if cuda else 0,
+                  'sum': float(mxnet.nd.ones((2, 2)).sum().asscalar())}))
+'''
+
+
+def main(argv: Sequence[str]) -> int:
+    """``openatac doctor``: print the state of everything that training needs; 0 if it would work, else 1."""
+    argparse.ArgumentParser(prog='openatac doctor', description=__doc__).parse_args(argv)
+    mxnet, problem = ask_mxnet()
+    _print('Python', f'{platform.python_version()} ({sys.executable})')
+    _print('openatac', f'{openatac.__version__} ({os.path.dirname(os.path.abspath(openatac.__file__))})')
+    _print('NumPy', installed_version('numpy') or 'missing: pip install numpy')
+    _print('MXNet', f'{mxnet["version"]}, {"CUDA" if mxnet["cuda"] else "CPU"} build ({mxnet["path"]})'
+           if mxnet else problem)
+    _print('GluonCV', installed_version('gluoncv') or 'missing: pip install gluoncv==0.10.5.post0')
+    _print('OpenCV', _opencv())
+    _print('threads', _threads())
+    _print('INT8', processor.int8_line().removeprefix('INT8: '))
+    _print_gpus(mxnet)
+    if cuda_libraries.has_cuda_wheel():
+        _print('CUDA 11', _cuda_libraries())
+    for name in ('cifar10', 'cifar100'):
+        _print(name, _data(name))
+    for name, purpose, requirement in OPTIONAL:
+        _print(name, installed_version(name) or f"missing, for {purpose}: pip install '{requirement}'")
+    if mxnet:
+        print('Training works here.')
+        return 0
+    works = 'works here by --engine torch --initial only' if installed_version('torch') else \
+        'does not work here yet'
+    print(f'Training {works}: see the line on MXNet.')
+    return 1
+
+
+def _print(subject: str, text: Optional[str]) -> None:
+    print(f'{subject:<13} {text}')
+
+
+def installed_version(package: str) -> Optional[str]:
+    """Return the version of an installed package, or None."""
+    from importlib.metadata import PackageNotFoundError, version
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def ask_mxnet() -> tuple[Optional[dict[str, Any]], Optional[str]]:
+    """(facts about MXNet, None) after importing it in another process, or (None, the problem)."""
+    try:
+        answer = subprocess.run([sys.executable, '-c', _ASK_MXNET, json.dumps(sys.path)], timeout=300,
+                                stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    except subprocess.TimeoutExpired:
+        return None, 'broken: importing it takes more than 5 minutes'
+    if answer.returncode == 0:
+        facts = json.loads(answer.stdout.splitlines()[-1])
+        return (None, facts['problem']) if 'problem' in facts else (facts, None)
+    reason = (answer.stderr.strip().splitlines() or [f'it ended with code {answer.returncode}'])[-1]
+    return None, f'broken ({reason}): {_remedy(reason)}'
+
+
+def _remedy(reason: str) -> str:
+    """Return the command that fixes an MXNet that fails to load with that last line."""
+    if reason.startswith('ModuleNotFoundError: No module named'):
+        module = reason.split("'")[1].split('.')[0]
+        return 'pip install ' + {'distutils': 'setuptools'}.get(module, module)
+    wheel = 'mxnet-cu112' if cuda_libraries.has_cuda_wheel() else 'mxnet'
+    return f'pip install --force-reinstall --no-deps {wheel}==1.9.1'
+
+
+def _opencv() -> str:
+    from openatac.data.photos.codec import import_opencv
+    try:
+        return import_opencv().__version__
+    except ImportError as error:
+        return str(error)
+
+
+def _threads() -> str:
+    try:
+        count, variable = threads.thread_count()
+    except ImportError as error:
+        return str(error)
+    why = f'{variable} is set' if variable else 'one per core'
+    return f'{count}: {why}; physical cores that this process may use: {cores.physical_cores()}'
+
+
+def _print_gpus(mxnet: Optional[dict[str, Any]]) -> None:
+    gpus = devices.nvidia_gpus()
+    if not gpus:
+        _print('GPU', 'none that an NVIDIA driver shows')
+    for index, gpu in enumerate(gpus):
+        capability = f'{gpu.major}.{gpu.minor}'
+        _print(f'GPU {index}', f'{gpu.name}, compute capability {capability}: {_gpu_use(index, gpu, mxnet)}')
+
+
+def _gpu_use(index: int, gpu: devices.Gpu, mxnet: Optional[dict[str, Any]]) -> str:
+    """Whether MXNet can train on that GPU, or what prevents it."""
+    try:
+        devices.check_capability(index, gpu)
+    except DeviceError:
+        newer = ": use --engine torch, with pip install 'openatac[torch]'" if gpu.major >= 9 else ''
+        return f'MXNet 1.9.1 has no code for it (5.0 to 8.9 only){newer}'
+    if not mxnet:
+        return 'not usable without MXNet'
+    if not mxnet['cuda']:
+        return "usable after pip uninstall mxnet and pip install 'openatac[cu112]'"
+    return 'usable' if index < mxnet['gpus'] else 'MXNet does not see it: update the driver'
+
+
+def _cuda_libraries() -> str:
+    missing = [library for library, path in cuda_libraries.find_cuda_libraries().items() if path is None]
+    if not missing:
+        return f'all {len(cuda_libraries.CUDA_LIBRARIES)} libraries found'
+    return f"{', '.join(missing)} missing: pip install 'openatac[cu112]'"
+
+
+def _data(name: str) -> str:
+    from openatac.data.cifar import find_cifar, gluon_folder
+    path = find_cifar(name)
+    if path:
+        return f'found in {path}'
+    return f'not in {gluon_folder(name)}: downloaded to there by train_cifar.py --dataset {name}'

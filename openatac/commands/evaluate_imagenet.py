@@ -1,0 +1,42 @@
+"""The validation errors of trained parameters, published ones or one's own.
+
+    openatac evaluate-imagenet FILE.params --use-rec --rec-val val.rec
+
+The file must hold exactly the network's parameters, under the names that the authors' files have
+(``layer3.0.relu1.module.0.weight``, ...), in float32 or float16.
+"""
+from __future__ import annotations
+
+import argparse
+import shlex
+from typing import List
+
+from openatac.backends.base import Compute
+from openatac.options import add_section, from_arguments, section_fields, show_defaults
+from openatac.training.config import ImagenetConfig, ImagenetData, ImagenetNetwork, ImagenetTraining
+
+_PUBLISHED = {'r': 2}  # of the published network
+
+
+def main(argv: List[str]) -> int:
+    """``openatac evaluate-imagenet``; see the module."""
+    p = argparse.ArgumentParser(prog='openatac evaluate-imagenet', description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('evaluate', metavar='FILE.params')
+    add_section(p, ImagenetNetwork, [name for name, field in section_fields(ImagenetNetwork).items()
+                                     if field.option.network and name != 'last_gamma'])
+    add_section(p, ImagenetData)
+    add_section(p, ImagenetTraining, ['batch_size', 'num_gpus'])
+    add_section(p, Compute, ['dtype', 'mode'])
+    show_defaults(p, ImagenetConfig, _PUBLISHED)
+    config = from_arguments(ImagenetConfig, p.parse_args(argv), _PUBLISHED, 'of the paper').config
+    from openatac.training.tracking.log import log_to
+    log_to()
+    from openatac.training import imagenet
+    from openatac.training.network import build_network
+    try:
+        net, _ = build_network(config)
+    except ValueError as error:
+        p.error(str(error))
+    imagenet.evaluate(net, config, shlex.join([*p.prog.split(), *argv]))
+    return 0

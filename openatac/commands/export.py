@@ -1,0 +1,192 @@
+"""Write a trained network as files that other programs load.
+
+    openatac export RUN OUT --fuse --onnx                     the best network of a run
+    openatac export cifar_resnet20_v2_atac best.params OUT    a network's name and a file of its parameters
+    openatac export RUN epoch-0100.params OUT                 a run's network with other parameters
+
+RUN is the folder of a run of train_cifar.py or train_imagenet.py. The command writes OUT-symbol.json and
+OUT-0000.params, for Gluon's SymbolBlock.imports, mx.model.load_checkpoint and the Module API, and OUT.json,
+which says what must be known to use them: classes, labels, input size, mean and deviation.
+
+Each form is loaded back and compared with the network on random images and on real ones (--images, else
+the run's test images if they are here). Unless all agree, nothing is written, and an older export stays as
+it was. The figures are printed and kept in OUT.json. For --int8 they include the accuracy in float32 and in
+INT8 on labelled images (--measure, else the run's test images if they are here).
+"""
+from __future__ import annotations
+
+import argparse
+import os
+from typing import TYPE_CHECKING, Any
+
+from openatac.arguments import CLASSES, IMAGES, SIDE, number
+from openatac.console.text import for_terminal
+from openatac.export.forms.base import FORMS, Form
+from openatac.files.reading import read_text
+from openatac.files.writing import check_prefix
+from openatac.options import add_flags
+from openatac.runtime.processor import int8_line
+from openatac.training.config import CifarNetwork, ImagenetNetwork
+
+if TYPE_CHECKING:
+    from openatac.export.manifest import Manifest
+    from openatac.export.trained_network import TrainedNetwork
+
+MEASURED = 10000  # images
+DATASETS = ('cifar10', 'cifar100', 'cifar100-coarse', 'digits')
+# The options of a network by its name, which a run knows; they are in the namespace only if they are given.
+_NETWORK = {CifarNetwork: ('r', 'act_layers', 'useGlobal', 'useReLU', 'reduction'),
+            ImagenetNetwork: ('use_gn',)}
+_NETWORK_FLAGS = ('classes', 'dataset', *(name for names in _NETWORK.values() for name in names))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the command's flags."""
+    p = argparse.ArgumentParser(
+        prog='openatac export', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage='openatac export [options] RUN OUT\n       openatac export [options] MODEL PARAMS OUT')
+    p.add_argument('names', metavar='RUN | MODEL PARAMS, OUT', nargs='+',
+                   help='what to export, and what the names of the files begin with')
+    _add_forms(p.add_argument_group('forms'))
+    network = p.add_argument_group('network (a run knows its own)')
+    network.add_argument('--classes', type=number(int, low=1, high=CLASSES), default=argparse.SUPPRESS,
+                         help='(default: as many as PARAMS has)')
+    network.add_argument('--dataset', choices=DATASETS, default=argparse.SUPPRESS,
+                         help='what MODEL was trained on: for labels, images and calibration')
+    for section, names in _NETWORK.items():
+        add_flags(network, section, names)
+    _add_images(p.add_argument_group('images'))
+    return p
+
+
+def _add_forms(group: Any) -> None:
+    helps: dict[str, str] = {}
+    for form in FORMS.values():
+        for flag in form.flags:
+            helps.setdefault(flag, form.help)
+    for flag, text in helps.items():
+        group.add_argument(flag, action='store_true', help=text)
+    group.add_argument('--calibration', choices=('entropy', 'naive'), default='entropy',
+                       help='how --int8 finds the ranges of values; OUT-int8.onnx has the extremes (default: '
+                            '%(default)s)')
+    group.add_argument('--precision', choices=('float32', 'float16'), default='float32',
+                       help='of OUT-symbol.json and its parameters; float16 is for GPUs (default: '
+                            '%(default)s)')
+    group.add_argument('--labels', metavar='FILE|NAMES',
+                       help='the names of the classes: a file, one a line, or with commas between (default: '
+                            'those of the data set)')
+    group.add_argument('--input-size', type=number(int, low=1, high=SIDE),
+                       help="side of the input images (default: the run's, else the network's)")
+
+
+def _add_images(group: Any) -> None:
+    group.add_argument('--images', metavar='FOLDER', help='compare on the images in FOLDER and below')
+    group.add_argument('--calibrate', metavar='FOLDER',
+                       help="images for --int8 (default: the run's training images)")
+    group.add_argument('--measure', metavar='FOLDER',
+                       help="labelled images for the accuracy of --int8, in a subfolder per class (default: "
+                            "the run's test images)")
+    group.add_argument('--measure-images', type=number(int, low=1, high=IMAGES), default=MEASURED,
+                       metavar='N', help='how many of them at most, evenly spread (default: %(default)s)')
+    group.add_argument('--data-dir', help='where the images of the run, or of --dataset, are (default: where '
+                                          'the run had them)')
+
+
+def main(argv: list[str]) -> int:
+    """``openatac export``; see the module."""
+    p = parser()
+    args = p.parse_intermixed_args(argv)
+    try:
+        _check(args)
+        trained = _find(args)
+        labels = _read_labels(args.labels, trained.manifest)
+    except ValueError as error:
+        p.error(str(error))
+    from openatac.export.accuracy import find_labelled, measure_quantized
+    from openatac.export.exporter import export_trained
+    trained = trained._replace(manifest=trained.manifest._replace(labels=labels, precision=args.precision))
+    out, forms = args.names[-1], _forms(args)
+    quantized = any(form.is_quantized for form in forms)
+    labelled, lines = find_labelled(trained, args.measure) if quantized else (None, [])
+    if quantized:
+        print(int8_line())
+    for line in export_trained(trained, out, [form.name for form in forms], args.images, args.calibrate,
+                               args.calibration) + lines:
+        print(for_terminal(line))
+    if labelled:
+        print(measure_quantized(trained, out, labelled, args.measure_images))
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Raise ValueError, in a sentence, for flags that do not go together."""
+    if not 2 <= len(args.names) <= 3:
+        raise ValueError(f'name RUN OUT or MODEL PARAMS OUT, not {len(args.names)} things')
+    out, is_run = args.names[-1], os.path.isdir(args.names[0])
+    try:
+        check_prefix(out, beside_folder=False)
+    except ValueError as error:
+        raise ValueError(f'OUT: {error}') from None
+    if len(args.names) == 2 and not is_run:
+        raise ValueError(f'RUN: there is no folder {args.names[0]!r}; of a network by its name give MODEL '
+                         'PARAMS OUT')
+    given = _network_settings(args)
+    if is_run and given:
+        raise ValueError(f'argument --{next(iter(given)).replace("_", "-")}: the run in {args.names[0]} '
+                         'knows it; leave it out')
+    _check_forms(args, has_images=bool(is_run or args.calibrate or 'dataset' in given))
+
+
+def _check_forms(args: argparse.Namespace, has_images: bool) -> None:
+    """Raise ValueError for forms that do not go with the other flags."""
+    forms = _forms(args)
+    for form in forms:
+        flags = ' '.join(form.flags)
+        if args.precision not in form.precisions:
+            raise ValueError(f'argument --precision: {args.precision} is for GPUs, and {flags} is not; '
+                             'export twice, with another OUT')
+        if form.is_quantized and not has_images:
+            raise ValueError(f'argument {flags}: --calibrate must name a folder of images like those of the '
+                             'training')
+    if args.measure and not any(form.is_quantized for form in forms):
+        raise ValueError('argument --measure: it measures the accuracy of quantized forms; add --int8')
+
+
+def _network_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """{name: value} of the network's options that are given."""
+    return {name: getattr(args, name) for name in _NETWORK_FLAGS if hasattr(args, name)}
+
+
+def _find(args: argparse.Namespace) -> TrainedNetwork:
+    """The network of the command line; ValueError for a wrong name or setting."""
+    from openatac.runtime.import_hook import require_mxnet
+    require_mxnet()
+    from openatac.export.trained_network import load_model, load_run
+    name, *others = args.names[:-1]
+    if os.path.isdir(name):
+        return load_run(name, others[0] if others else None, args.input_size, args.data_dir)
+    return load_model(name, others[0], size=args.input_size, data_dir=args.data_dir,
+                      **_network_settings(args))
+
+
+def _forms(args: argparse.Namespace) -> list[Form]:
+    """The forms that the flags ask for."""
+    return [form for form in FORMS.values()
+            if all(getattr(args, flag.lstrip('-').replace('-', '_')) for flag in form.flags)]
+
+
+def _read_labels(labels: str, manifest: Manifest) -> list[str]:
+    """The names of the classes by --labels, else the manifest's; ValueError for a wrong number."""
+    names = manifest.labels
+    if labels is not None and os.path.isfile(labels):
+        try:
+            lines = read_text(labels, errors='replace').splitlines()
+        except OSError as error:
+            raise ValueError(f'argument --labels: {labels}: {error.strerror}') from None
+        names = [line.strip() for line in lines if line.strip()]
+    elif labels is not None:
+        names = [name.strip() for name in labels.split(',')]
+    if len(names) not in (0, manifest.classes):
+        raise ValueError(f'argument --{"labels" if labels else "dataset"}: {len(names)} names, beginning '
+                         f'with {names[0]!r}, for a network of {manifest.classes} classes')
+    return names

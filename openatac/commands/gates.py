@@ -1,0 +1,88 @@
+"""Measure what the gates of trained networks do over a data set: a table, a CSV file and a picture.
+
+    openatac gates RUN --out gates                    writes gates.csv and gates.png
+    openatac gates RUN RUN RUN --images 1000 --out pictures/atac-and-se
+
+RUN is the folder of a run of train_cifar.py or train_imagenet.py; its settings.json describes the network and
+the data. The images are the test images without augmentation; the network runs in testing mode, on the CPU.
+For each gated unit: the gate's mean and standard deviation, how its variance divides among channels, images
+and pixels, its shares below 0.1 and above 0.9, and its correlation with the mask [x > 0] of the unit's input
+x, the gate that a ReLU would have there. A gate is whatever a unit multiplies its input by: those of ATAC and
+the attention blocks, and also of swish, mish and xunit.
+"""
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from typing import Any, Dict, List, Sequence
+
+from openatac.arguments import IMAGES, number, prefix
+from openatac.console.text import for_terminal, text_table
+from openatac.files.csv_file import write_csv
+from openatac.files.writing import writing
+from openatac.study.gates.picture import draw_gates
+from openatac.study.gates.run_gates import RunGates, gates_of_run
+
+SHOWN = {  # head of a column in the printed table -> column of the file
+    'layer': 'layer', 'unit': 'unit', 'mean': 'mean', 'deviation': 'standard_deviation',
+    'channels': 'between_channels', 'images': 'between_images', 'pixels': 'between_pixels',
+    '< 0.1': 'share_below_0.1', '> 0.9': 'share_above_0.9', 'x > 0': 'relu_mask_mean',
+    'correlation': 'relu_mask_correlation'}
+
+
+def main(argv: List[str]) -> int:
+    """``openatac gates``; see the module."""
+    args = _parser().parse_args(argv)
+    with writing(f'--out: {args.out}', '; choose another'):  # tried before the work is done
+        folder = os.path.dirname(os.path.abspath(args.out))
+        os.makedirs(folder, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    rows: List[Dict[str, Any]] = []
+    for folder, name in zip(args.runs, _names(args.runs)):
+        found = gates_of_run(folder, args.params, args.images, args.dataset, args.data_dir)
+        _print(name, found)
+        about = {'run': name, 'network': found.network, 'dataset': found.dataset,
+                 'parameters': found.parameters}
+        rows += [{**about, **row} for row in found.rows]
+    with writing(f'--out: {args.out}', '; choose another'):
+        write_csv(args.out + '.csv', list(rows[0]), map(_csv_row, rows))
+        draw_gates(args.out + '.png', rows)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog='openatac gates', description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('runs', metavar='RUN', nargs='+', help='folder of a run')
+    p.add_argument('--out', metavar='PREFIX', type=prefix, required=True,
+                   help='what the names of the files begin with')
+    p.add_argument('--params', default='best', metavar='best|last|FILE',
+                   help="the run's best or last parameters, or a parameter file (default: %(default)s)")
+    p.add_argument('--images', type=number(int, low=1, high=IMAGES), metavar='N',
+                   help='use N images, evenly spread over the test set (default: all)')
+    p.add_argument('--dataset', choices=('cifar10', 'cifar100', 'digits'),
+                   help="use other images than the run's own, for runs of train_cifar.py")
+    p.add_argument('--data-dir', help='where the images are (default: where the run had them)')
+    return p
+
+
+def _names(folders: Sequence[str]) -> Sequence[str]:
+    """The last parts of the folders' paths, or whole paths if two are equal."""
+    names = [os.path.basename(os.path.abspath(folder)) for folder in folders]
+    return names if len(set(names)) == len(names) else folders
+
+
+def _print(name: str, found: RunGates) -> None:
+    print(for_terminal(f'{name}: {found.network}, {found.parameters}, {found.rows[0]["images"]} images of '
+                       f'{found.dataset}'))
+    table = [[_cell(row[column]) for column in SHOWN.values()] for row in found.rows]
+    print(text_table([list(SHOWN), *table]) + '\n', flush=True)
+
+
+def _cell(value: Any) -> str:
+    return '-' if value is None else value if isinstance(value, str) else f'{value:.3f}'
+
+
+def _csv_row(row: Dict[str, Any]) -> Dict[str, Any]:
+    return {column: f'{value:.6f}' if isinstance(value, float) else value for column, value in row.items()}

@@ -1,0 +1,83 @@
+"""Start all processes of a distributed run, show their output, and end them together.
+
+    openatac launch -n 2 -s 1 -- python train_imagenet.py --kvstore dist_sync ...
+    openatac launch -n 4 -s 4 --hostfile hosts -- python train_imagenet.py --kvstore dist_sync ...
+
+Any command that uses MXNet's key-value store will do. The scheduler runs on this machine, servers and
+workers where --cluster says. Ctrl-C or SIGTERM asks the workers to stop, a second one ends all at once. When
+a process fails, the others have some seconds to end by themselves; the exit code is the first failure's.
+Nothing is left behind, even if this process is killed.
+"""
+import argparse
+import os
+import re
+import signal
+from collections.abc import Sequence
+
+from openatac.arguments import SECONDS, number
+from openatac.distributed import clusters
+from openatac.distributed.job import MOST_PROCESSES
+from openatac.distributed.launch import Launch, start
+from openatac.distributed.processes import ProcessGroup, start_guard
+
+
+def main(argv: Sequence[str]) -> int:
+    """``openatac launch``; see the module."""
+    args = _parse(argv)
+    launch = Launch(args.command, args.workers, args.servers, args.cluster, args.hostfile, args.host,
+                    args.port, dict(args.env))
+    guard = start_guard()
+    group = ProcessGroup(guard, args.patience)
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, lambda number, frame: group.events.put(('signal', number)))
+    try:
+        start(group, launch)
+        return group.wait()
+    finally:
+        group.end()
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    p = argparse.ArgumentParser(prog='openatac launch', description=__doc__, allow_abbrev=False,
+                                usage='openatac launch -n WORKERS [options] -- COMMAND ...',
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    count = number(int, low=1, high=MOST_PROCESSES)
+    p.add_argument('-n', '--workers', metavar='WORKERS', type=count, required=True,
+                   help='how many processes train')
+    p.add_argument('-s', '--servers', metavar='SERVERS', type=count,
+                   help='how many processes add up the gradients (default: as many as workers)')
+    p.add_argument('--cluster', choices=('local', *clusters.CLUSTERS),
+                   help='where they run (default: ssh with --hostfile; otherwise local: all on this machine, '
+                        'reachable from no other)')
+    p.add_argument('--hostfile', metavar='FILE',
+                   help='for ssh and mpi: one machine on each line, HOST or HOST:PORT')
+    p.add_argument('--host', metavar='ADDRESS',
+                   help='the address of this machine that the others can reach (default: found by itself)')
+    p.add_argument('--port', type=number(int, low=1, high=65534),
+                   help="the scheduler's port (default: a free one); the next one is used too, to watch the "
+                        'processes')
+    p.add_argument('--env', metavar='NAME[=VALUE]', action='append', default=[], type=_variable,
+                   help='set a variable for all processes, or pass this one on to other machines')
+    p.add_argument('--patience', metavar='SECONDS', type=number(float, low=0, high=SECONDS), default=5.0,
+                   help='for processes to end by themselves when one has failed or all workers are done, and '
+                        'again after SIGTERM, before SIGKILL (default: %(default)g)')
+    p.add_argument('command', metavar='COMMAND', nargs='+', help='what each process runs, after --')
+    args = p.parse_args(argv)
+    args.servers = args.servers or args.workers
+    args.cluster = args.cluster or ('ssh' if args.hostfile else 'local')
+    if args.cluster == 'ssh' and not args.hostfile:
+        p.error('argument --hostfile: ssh needs the file with the names of the machines')
+    if args.hostfile and args.cluster not in ('ssh', 'mpi'):
+        p.error(f'argument --hostfile: it is for ssh and mpi; --cluster {args.cluster} chooses machines by '
+                'itself')
+    return args
+
+
+def _variable(text: str) -> tuple[str, str]:
+    """(name, value) from NAME=VALUE, or from NAME with its value here."""
+    name, equals, value = text.partition('=')
+    if not re.fullmatch('[A-Za-z_][A-Za-z0-9_]*', name):
+        raise argparse.ArgumentTypeError(f'{text!r} is not NAME or NAME=VALUE')
+    if not equals and name not in os.environ:
+        raise argparse.ArgumentTypeError(f'{name} is not set here; write {name}=VALUE')
+    return name, value if equals else os.environ[name]

@@ -1,0 +1,70 @@
+"""Pack a folder of images into a record file, or check a record file.
+
+    openatac pack FOLDER OUT              writes OUT.rec and, beside it, OUT.idx, OUT.classes and OUT.crc32
+    openatac pack --check OUT.rec [IDX]   reads and decodes every record, and reports what is wrong
+
+OUT.idx is the index, OUT.classes lists the classes and OUT.crc32 has a checksum of each record (CRC-32), by
+which training and --check detect any record that has changed since.
+
+FOLDER has a subfolder for each class; sorted by name they are the labels 0, 1, ... JPEG and PNG files are
+copied as they are unless they are resized or compressed again. If a run is interrupted, the same command
+resumes it, and the files come out the same.
+"""
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from openatac.arguments import number
+from openatac.data.photos.bad_images import MAX_BAD_SHARE
+from openatac.data.photos.pack import PackSettings, check_records, pack
+from openatac.files.writing import check_prefix
+
+
+def main(argv: Sequence[str]) -> int:
+    """``openatac pack``; see the module."""
+    args = _parse(argv)
+    if args.check:
+        checked = check_records(args.source, args.out, args.workers)
+        of_classes = f' of {checked.classes} classes' if checked.classes else ''
+        print(f'{args.source}: {checked.records} records, {checked.labels} labels{of_classes}, '
+              f'{checked.bad} bad')
+        return 1 if checked.bad else 0
+    settings = PackSettings(args.resize, args.quality, args.shuffle)
+    try:
+        packed = pack(args.source, args.out, settings, args.workers, args.max_bad_share)
+    except KeyboardInterrupt:
+        print('interrupted: the same command resumes from here', file=sys.stderr)
+        return 130
+    if packed:
+        print(f'{args.out}.rec: {packed.images} images of {packed.classes} classes, {packed.bad} left out')
+    return 0
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    p = argparse.ArgumentParser(prog='openatac pack', description=__doc__, usage=(
+        '%(prog)s [options] FOLDER OUT\n       %(prog)s --check [-j N] OUT.rec [OUT.idx]'),
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('source', metavar='FOLDER', help='the folder of class folders')
+    p.add_argument('out', metavar='OUT', nargs='?', help='the name of the files, without .rec')
+    p.add_argument('--resize', type=number(int, low=1, high=2 ** 14), metavar='N',
+                   help='shrink the short side to N pixels where it is longer')
+    p.add_argument('--quality', type=number(int, low=1, high=100), metavar='Q',
+                   help='compress all images again, as JPEG of this quality (1 to 100)')
+    p.add_argument('--shuffle', type=number(int, low=0, high=2 ** 32 - 1), metavar='SEED',
+                   help='shuffle the images by this seed (default: sorted by class)')
+    p.add_argument('--max-bad-share', type=number(float, low=0, high=1), default=MAX_BAD_SHARE, metavar='S',
+                   help='fail if more than this share of the images cannot be read (default: %(default)s)')
+    p.add_argument('-j', type=number(int, low=1, high=1024), default=len(os.sched_getaffinity(0)),
+                   metavar='N', dest='workers',
+                   help='number of images to process at a time (default: one per processor)')
+    p.add_argument('--check', action='store_true', help='check a record file instead')
+    args = p.parse_args(argv)
+    if not args.check:
+        if not args.out:
+            p.error('name the folder of images and the file to write')
+        try:
+            check_prefix(args.out)
+        except ValueError as error:
+            p.error(f'OUT: {error}')
+    return args

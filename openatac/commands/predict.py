@@ -1,0 +1,111 @@
+"""Classify image files by an exported network.
+
+    openatac predict exports/atac photo.jpg photos/
+    openatac predict exports/atac-int8-symbol.json photos/ --json
+    openatac predict exports/atac photo.jpg --gates gates.png
+
+EXPORT is what the names of an export's files begin with, or one of them (symbol, fused, int8, ONNX or ONNX
+in INT8), which is then the one that runs. IMAGES are files of any size (JPEG, PNG and what else Pillow
+reads), folders, searched to the bottom, or - for one image from standard input. For each image the command
+prints the classes of the highest scores, which are probabilities (softmax). It names and leaves out images
+that cannot be read, and the exit code is then 1.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from openatac.arguments import BATCH, CLASSES, number
+from openatac.console import streams
+from openatac.console.text import for_terminal
+from openatac.export.runtimes.base import RUNTIMES
+from openatac.runtime.processor import int8_line
+
+if TYPE_CHECKING:
+    from openatac.export.predictor import Prediction, Predictor
+
+
+def main(argv: list[str]) -> int:
+    """``openatac predict``; see the module."""
+    p = argparse.ArgumentParser(prog='openatac predict', description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('export', metavar='EXPORT', help='an export, or one of its files')
+    p.add_argument('images', metavar='IMAGES', nargs='+', help='image files, folders, or -')
+    p.add_argument('--top', type=number(int, low=1, high=CLASSES), default=5, metavar='K',
+                   help='classes to print (default: %(default)s)')
+    p.add_argument('--json', action='store_true', help='print a line of JSON for each image')
+    p.add_argument('--batch-size', type=number(int, low=1, high=BATCH), default=32, metavar='N',
+                   help='images at a time (default: %(default)s)')
+    p.add_argument('--engine', choices=list(RUNTIMES), metavar='NAME', default='',
+                   help=f'what runs it: {", ".join(RUNTIMES)} (default: static, or that of the file)')
+    p.add_argument('--gates', metavar='FILE.png',
+                   help="draw what each ATAC unit's gates let through of the first image")
+    args = p.parse_args(argv)
+    if args.images.count('-') > 1:
+        p.error('argument IMAGES: - can be given only once')
+    if args.gates:
+        from openatac.export.gate_maps import check_matplotlib
+        check_matplotlib()
+    return _predict(args)
+
+
+def _predict(args: argparse.Namespace) -> int:
+    from openatac.export.predictor import Predictor, image_paths
+    paths, predictor = image_paths(args.images), Predictor(args.export, args.engine)
+    if predictor.form.is_quantized:
+        streams.print_to_stderr(int8_line())
+    printer = _Printer(predictor, paths, args.top, args.json)
+    picture, named = args.gates, 0
+    for prediction in predictor.predict(paths, args.batch_size):
+        if picture:
+            _draw_gates(picture, predictor, prediction)
+            picture = None
+        named = _report_left_out(predictor, named)
+        printer.show(prediction)
+    _report_left_out(predictor, named)
+    return 1 if predictor.left_out else 0
+
+
+def _report_left_out(predictor: Predictor, named: int) -> int:
+    """Name the images that were left out since ``named`` of them were; returns how many now."""
+    for path, reason in predictor.left_out[named:]:
+        streams.print_to_stderr(f'left out {path}: {reason}')
+    return len(predictor.left_out)
+
+
+def _draw_gates(path: str, predictor: Predictor, prediction: Prediction) -> None:
+    from openatac.export.gate_maps import draw_gate_maps
+    image, scores = prediction.inputs[0], prediction.scores[0]
+    label = predictor.labels[scores.argmax()]
+    title = f'{os.path.basename(prediction.names[0])}: {label} ({scores.max():.2f})'
+    draw_gate_maps(path, predictor.prefix, image, predictor.transform.show(image), title)
+
+
+class _Printer:
+    """Prints the predictions of a batch, as lines of JSON or of a table with columns as wide as need be."""
+
+    def __init__(self, predictor: Predictor, paths: list[str], top: int, as_json: bool):
+        self._labels, self._as_json = predictor.labels, as_json
+        self._top = min(top, predictor.manifest.classes)
+        image = max(len(name) for name in ['image', *map(for_terminal, paths)])
+        label = max(len(for_terminal(name)) for name in ['label', *self._labels])
+        self._row = f'{{:<{image}}}  {{:>5}}  {{:<{label}}}  {{:>6}}'.format
+        if not as_json:
+            print(self._row('image', 'class', 'label', 'score'), flush=True)
+
+    def show(self, prediction: Prediction) -> None:
+        """Print the predictions for a batch."""
+        for name, scores in zip(prediction.names, prediction.scores):
+            best = (-scores).argsort(kind='stable')[:self._top].tolist()
+            if self._as_json:
+                print(json.dumps({'image': name, 'predictions': [
+                    {'label': self._labels[index], 'class': index, 'score': round(float(scores[index]), 6)}
+                    for index in best]}))
+                continue
+            for rank, index in enumerate(best):
+                print(self._row(for_terminal(name) if rank == 0 else '', index,
+                                for_terminal(self._labels[index]), f'{scores[index]:.4f}'))
+        sys.stdout.flush()

@@ -1,0 +1,52 @@
+"""Compare the published numbers with our costs and runs: reproduced, by how much they differ, or not run.
+
+    openatac published                             runs in results/, here or in the checkout
+    openatac published RUNS... --csv published.csv
+    openatac published RUNS... --network resnet50_v1b_atac cifar_resnet20_v2_atac
+
+RUNS are folders of finished runs of train_cifar.py and train_imagenet.py, or folders of such folders. Only
+runs of the published recipe on the published data are compared with the published numbers; all others are
+listed with the reason. A number that no run has gets the hours that a run would take, from measured speeds.
+"""
+from __future__ import annotations
+
+import argparse
+import os
+from typing import List
+
+from openatac.files.csv_file import write_csv
+from openatac.files.writing import writing
+from openatac.study.finished_runs import find_runs, runs_in
+from openatac.study.published.numbers import CIFAR100, IMAGENET, NETWORKS
+from openatac.study.published.report import report
+from openatac.study.published.rows import COLUMNS, make_row
+from openatac.study.published.training_time import AUTHORS_SPEED, benchmark_speeds, run_speeds
+
+CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def main(argv: List[str]) -> int:
+    """``openatac published``; see the module."""
+    p = argparse.ArgumentParser(prog='openatac published', description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('runs', metavar='RUNS', nargs='*', help='folders of runs (default: results)')
+    p.add_argument('--network', metavar='NAME', nargs='+', default=NETWORKS,
+                   help='only these networks, such as resnet50_v1b_atac')
+    p.add_argument('--csv', metavar='FILE', help='write all rows to FILE, with sources and uncertainties')
+    args = p.parse_args(argv)
+    for name in args.network:
+        if name not in NETWORKS:
+            p.error(f'argument --network: nothing is published for {name!r}; choose from '
+                    f'{", ".join(NETWORKS)}')
+    results = 'results' if os.path.isdir('results') else os.path.join(CHECKOUT, 'results')
+    runs = [run for folder in dict.fromkeys(args.runs) for run in find_runs(folder)]
+    if not args.runs:
+        runs = runs_in(results)
+    speeds = [*run_speeds(runs), *benchmark_speeds(results), AUTHORS_SPEED]
+    rows = [make_row(number, runs, speeds) for number in IMAGENET + CIFAR100
+            if number.network in args.network]
+    if args.csv:
+        with writing(f'--csv: {args.csv}', '; choose another'):
+            write_csv(args.csv, COLUMNS, (row.cells() for row in rows))
+    print('\n\n'.join(report(rows, runs, speeds)))
+    return 0

@@ -1,0 +1,184 @@
+"""What the commands that train share: parsing with a recipe, checks of flags, the network, the end."""
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import math
+import sys
+from collections.abc import Mapping
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+from openatac.arguments import LARGEST, SMALLEST
+from openatac.console import program
+from openatac.distributed.workers import end
+from openatac.errors import NO_PYTORCH
+from openatac.options import (
+    COMMAND_LINE,
+    Given,
+    add_section,
+    describe,
+    from_arguments,
+    sections,
+    show_defaults,
+)
+from openatac.runtime.devices import parse_gpus
+from openatac.runtime.import_hook import require_mxnet
+from openatac.training.config import Config, ImagenetConfig
+from openatac.training.schedule import decay_epochs
+
+
+def parser_of(config: type, description: Optional[str], prog: str) -> argparse.ArgumentParser:
+    """The parser of all flags of a config."""
+    parser = argparse.ArgumentParser(
+        prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False)  # --recipe is looked for by its whole name
+    for section in sections(config).values():
+        add_section(parser, section)
+    return parser
+
+
+def parse(parser: argparse.ArgumentParser, config: type, recipes: Mapping[str, Mapping[str, Any]],
+          argv: List[str]) -> Given:
+    """The `Given` config of a command line; a recipe takes the place of the defaults, in the help as well."""
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    early.add_argument('--recipe')
+    early.add_argument('--model', default='atac')
+    known = early.parse_known_args(argv)[0]
+    recipe: Dict[str, Any] = {}
+    if known.recipe is not None:
+        if known.recipe not in recipes:
+            parser.error(f'argument --recipe: there is no recipe {known.recipe!r}; choose from '
+                         f'{", ".join(recipes)}')
+        recipe = dict(recipes[known.recipe])
+        if known.model != 'atac':  # the name of a network says its depth and unit
+            recipe.update(blocks=None, act_type=None)
+    show_defaults(parser, config, recipe)
+    return from_arguments(config, parser.parse_args(argv), recipe, str(known.recipe))
+
+
+def print_config(given: Given) -> None:
+    """Print each option, its value and where that came from."""
+    for line in describe(given):
+        print(line)
+
+
+# -------------------------------------------------------------------------------------- checks
+
+def check(config: Config) -> List[int]:
+    """The epochs at which the rate decays; ValueError, in a sentence, for options that do not go together."""
+    training = config.training
+    gpus = parse_gpus(training.gpus)
+    decays = decay_epochs(training.lr_decay_epoch, training.lr_decay_period, training.num_epochs)
+    if getattr(training, 'lr_mode', 'step') == 'step':
+        _check_rates(training.lr, training.lr_decay, sum(epoch < training.num_epochs for epoch in decays))
+    if config.start.initial and (config.network.summary or config.start.write_initial):
+        raise ValueError('argument --initial: --summary and --write-initial take the network of the flags; '
+                         'leave it out')
+    if config.compute.engine == 'mxnet':
+        _check_mxnet(config)
+    elif config.compute.engine == 'torch':
+        _check_torch(config, len(gpus))
+    return decays
+
+
+def _check_rates(lr: float, factor: float, decays: int) -> None:
+    last = math.log10(lr) + decays * math.log10(factor)
+    if not math.log10(SMALLEST) < last < math.log10(LARGEST):
+        raise ValueError(f'argument --lr-decay: {decays} times {factor:g} takes --lr {lr:g} beyond the range '
+                         'of float32; decay less often, or by a factor nearer to 1')
+
+
+def _check_mxnet(config: Config) -> None:
+    for flag, is_given in (('tf32', config.compute.tf32), ('compile', config.compute.compile),
+                           ('initial', config.start.initial)):
+        if is_given:
+            raise ValueError(f'argument --{flag}: it is for --engine torch; leave it out')
+    if config.compute.dtype == 'bfloat16':
+        raise ValueError('argument --dtype: bfloat16 is for --engine torch; MXNet has float32 and, on GPUs, '
+                         'float16')
+
+
+def _check_torch(config: Config, gpus: int) -> None:
+    if gpus > 1:
+        raise ValueError(f'argument --engine: torch trains on one GPU, and {gpus} are asked for')
+    if config.compute.mode != 'hybrid':
+        raise ValueError(f'argument --mode: {config.compute.mode} is for --engine mxnet; leave it out')
+    if isinstance(config, ImagenetConfig):
+        if config.network.syncbn:
+            raise ValueError('argument --syncbn: it is for --engine mxnet; leave it out')
+        if config.training.kvstore != 'device':
+            raise ValueError(f'argument --kvstore: {config.training.kvstore} is for --engine mxnet; leave it '
+                             'out')
+
+
+# ------------------------------------------------------------------------------------- network
+
+def only_makes_network(config: Config) -> bool:
+    """Whether the command prints or writes the network, and trains nothing."""
+    return bool(config.network.summary or config.start.write_initial)
+
+
+def check_mxnet(config: Config) -> None:
+    """Raise ModuleNotFoundError, in a sentence, if what the config needs is MXNet, and it is missing."""
+    if config.start.initial and not config.output.export:
+        return
+    try:
+        require_mxnet()
+    except ModuleNotFoundError as error:
+        if config.compute.engine == 'mxnet' or config.start.initial:
+            raise
+        raise ModuleNotFoundError(f'{error}; or give the network by --initial, in files that --write-initial '
+                                  'wrote where MXNet is', name=error.name) from None
+
+
+def find_network(given: Given) -> Tuple[Any, str, Any]:
+    """(network, its name, the config that it completes): of the options or, with --initial, of its files.
+
+    The network is what `openatac.backends.base.open_backend` takes. Raises ValueError for options that make
+    no network or contradict those of the files, OpenatacError if the files cannot be read, and
+    ModuleNotFoundError if the network is to run in PyTorch and that is missing.
+    """
+    config: Config = given.config
+    net: Any
+    if config.start.initial:
+        from openatac.training.initial import read_initial
+        net, name, config = read_initial(config.start.initial, given)
+    else:
+        from openatac.training.network import build_network, ignored_options, resolve
+        config = resolve(config)
+        net, name = build_network(config)
+        for option in ignored_options(config):
+            if given.origins[option] == COMMAND_LINE:
+                raise ValueError(f'argument --{option.replace("_", "-")}: the host of {name} has no such '
+                                 'setting; leave it out')
+    if config.compute.engine == 'torch' and not only_makes_network(config) and (
+            importlib.util.find_spec('torch') is None):
+        raise ModuleNotFoundError(NO_PYTORCH, name='torch')
+    return net, name, config
+
+
+def print_or_write_network(net: Any, name: str, config: Config) -> None:
+    """What --summary and --write-initial ask for."""
+    from openatac.training.initial import write_initial
+    from openatac.training.network import image_shape, print_layers
+    if config.start.write_initial:
+        write_initial(net, config, name, image_shape(config))
+    else:
+        print_layers(net, image_shape(config))
+
+
+def export_if_asked(config: Config) -> None:
+    """Export the best network of a finished run by --export."""
+    if config.output.export and not config.start.dry_run:
+        from openatac.export.exporter import export_run
+        export_run(config.output.save_dir, config.output.export)
+
+
+# ----------------------------------------------------------------------------------------- end
+
+def run(main: Callable[[], Any]) -> None:
+    """Call ``main()`` and end the process, and with it those of its cluster; a failure is one line."""
+    def work() -> None:
+        main()  # what it returns is for those who call it as a function
+
+    sys.exit(program.run(work, end))

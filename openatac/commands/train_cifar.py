@@ -1,0 +1,61 @@
+r"""Train a CIFAR network with ATAC or another activation, by the recipe of "Attention as Activation".
+
+The published command works as it stands:
+
+    python train_cifar.py --gpus 0 --num-epochs 400 --mode hybrid -j 32 --batch-size 128 --wd 0.0001 \
+        --lr 0.2 --lr-decay 0.1 --lr-decay-epoch 300,350 --dataset cifar100 --model atac \
+        --act-type ChaATAC --useReLU --r 2 --blocks 3
+"""
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import List, Optional
+
+from openatac.commands import train
+from openatac.training.config import CifarConfig
+from openatac.training.recipes import CIFAR
+
+
+def parser(prog: Optional[str] = None) -> argparse.ArgumentParser:
+    """The parser of the command's flags."""
+    return train.parser_of(CifarConfig, __doc__, prog or 'train_cifar.py')
+
+
+def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
+    """Run the command; see the module."""
+    argv = sys.argv[1:] if argv is None else argv
+    p = parser(prog)
+    given = train.parse(p, CifarConfig, CIFAR, argv)
+    config: CifarConfig = given.config
+    if config.start.print_config:
+        return train.print_config(given)
+    try:
+        decays = train.check(config)
+    except ValueError as error:
+        p.error(str(error))
+    from openatac.training.datasets import BackgroundReader
+    from openatac.training.tracking.log import log_to
+    log_to()
+    train.check_mxnet(config)  # before anything is downloaded
+    only_network = train.only_makes_network(config)
+    splits = (False,) if config.start.evaluate else (True, False)
+    reader = None if only_network or config.start.initial else BackgroundReader(config.data, splits)
+    try:
+        net, name, config = train.find_network(given)
+    except ValueError as error:
+        p.error(str(error))
+    if only_network:
+        return train.print_or_write_network(net, name, config)
+    reader = reader or BackgroundReader(config.data, splits)  # of the data set that --initial names
+    from openatac.training import cifar
+    if config.start.evaluate:
+        cifar.evaluate(net, config, reader)
+        return None
+    cifar.run(net, name, config, reader, decays, ' '.join([*p.prog.split(), *argv]))
+    return train.export_if_asked(config)
+
+
+def command(argv: List[str]) -> None:
+    """``openatac train-cifar``."""
+    main(argv, 'openatac train-cifar')

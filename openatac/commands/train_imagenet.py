@@ -1,0 +1,104 @@
+r"""Train ResNet-50 with ATAC on ImageNet, by the recipe of "Attention as Activation".
+
+The published command, for two GPUs (--recipe imagenet_atac is the same):
+
+    python train_imagenet.py --mode hybrid --lr 0.075 --lr-mode cosine --num-epochs 160 \
+        --batch-size 128 --num-gpus 2 -j 48 --warmup-epochs 5 --dtype float16 --use-rec --last-gamma \
+        --no-wd --label-smoothing --save-dir params_resnet50_v1b_ChaATAC_2 \
+        --logging-file resnet50_v1b_ChaATAC_2.log --r 2 --act-layers 2
+
+On several machines: python -m openatac launch --help.
+"""
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from typing import Any, List, Optional
+
+from openatac.commands import train
+from openatac.training.config import ImagenetConfig
+from openatac.training.recipes import IMAGENET
+
+# What the published script accepted and ignored.
+NOTHING_HERE = {
+    '--use_se': 'this network has no SE branch, nor had the published one; leave it out',
+    '--batch-norm': 'it is for VGG networks, and a ResNet always has BatchNorm; leave it out',
+    '--use-pretrained': 'no trained weights are published for download; start from a file by --resume-params',
+}
+
+
+class Refuse(argparse.Action):
+    """Ends the program with the sentence in ``const``."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any,
+                 option_string: Optional[str] = None) -> None:
+        parser.error(f'argument {option_string}: {self.const}')
+
+
+def parser(prog: Optional[str] = None) -> argparse.ArgumentParser:
+    """The parser of the command's flags."""
+    p = train.parser_of(ImagenetConfig, __doc__, prog or 'train_imagenet.py')
+    for flag, meaning in NOTHING_HERE.items():
+        p.add_argument(flag, nargs=0, help=argparse.SUPPRESS, action=Refuse, const=meaning)
+    return p
+
+
+def check(config: ImagenetConfig) -> List[int]:
+    """As `train.check`, with what only this command has."""
+    decays = train.check(config)
+    epochs = config.training.num_epochs
+    for flag, value, most in (('warmup-epochs', config.training.warmup_epochs, epochs),
+                              ('mixup-off-epoch', config.training.mixup_off_epoch, epochs),
+                              ('resume-epoch', config.start.resume_epoch, epochs - 1)):
+        if value > most:
+            raise ValueError(f'argument --{flag}: {value} is more than the {most} that --num-epochs {epochs} '
+                             'allows')
+    if config.training.teacher_params and not config.training.teacher:
+        raise ValueError('argument --teacher-params: --teacher must name the network that they are of')
+    if config.compute.loss_scale and config.compute.dtype == 'float32':
+        raise ValueError('argument --loss-scale: it is for --dtype float16; leave it out')
+    if config.compute.dtype == 'float16' and config.training.kvstore == 'dist_async':
+        raise ValueError('argument --kvstore: dist_async has no loss scale for float16; use dist_sync')
+    return decays
+
+
+def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
+    """Run the command; see the module."""
+    argv = sys.argv[1:] if argv is None else argv
+    p = parser(prog)
+    given = train.parse(p, ImagenetConfig, IMAGENET, argv)
+    config: ImagenetConfig = given.config
+    if config.start.print_config:
+        return train.print_config(given)
+    try:
+        decays = check(config)
+    except ValueError as error:
+        p.error(str(error))
+    from openatac.training.tracking.log import log_to
+    log_to()
+    train.check_mxnet(config)
+    from openatac.distributed import workers
+    only_network = train.only_makes_network(config)
+    cluster = workers.start('device' if only_network or config.start.evaluate else config.training.kvstore)
+    try:
+        net, name, config = train.find_network(given)
+    except ValueError as error:
+        p.error(str(error))
+    if only_network:
+        return train.print_or_write_network(net, name, config)
+    from openatac.training import imagenet
+    command = shlex.join([*p.prog.split(), *argv])
+    if config.start.evaluate:
+        imagenet.evaluate(net, config, command)
+        return None
+    imagenet.run(net, name, config, decays, cluster, command)
+    cluster.close()
+    if cluster.rank == 0:
+        train.export_if_asked(config)
+    return None
+
+
+def command(argv: List[str]) -> None:
+    """``openatac train-imagenet``."""
+    main(argv, 'openatac train-imagenet')

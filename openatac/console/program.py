@@ -1,0 +1,112 @@
+"""What surrounds every command: signals, and failures that become sentences and exit codes."""
+import contextlib
+import os
+import re
+import signal
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Optional
+
+from openatac.console import streams
+from openatac.errors import OpenatacError
+from openatac.files.writing import reason
+from openatac.runtime import memory
+
+INTERRUPTED = 130
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def run(main: Callable[[], Optional[int]], fail: Callable[[str, int], None]) -> int:
+    """Run a command and return the exit code of the process.
+
+    Parameters
+    ----------
+    main : function
+        Does the work and returns the exit code, or None for 0.
+    fail : function
+        Is called with the sentence and the exit code for any failure that a user can cause. Other errors are
+        bugs and keep their traceback. A reader of the output that stops reading is not reported.
+    """
+    streams.prepare()
+    undo_strict_environment()
+    try:
+        code = _exit_code_of(main)
+        sentence = None
+    except KeyboardInterrupt:
+        code, sentence = INTERRUPTED, 'interrupted'
+    except (OpenatacError, ImportError, MemoryError, OSError) as error:
+        sentence = _sentence_for(error)
+        code = streams.CLOSED if streams.is_closed_pipe(error) else getattr(error, 'exit_code', 1)
+    streams.discard_unwritable()
+    if sentence is not None:
+        fail(sentence, code)
+    return code
+
+
+def _exit_code_of(main: Callable[[], Optional[int]]) -> int:
+    """Return what ``main()`` returns, or SystemExit, once all output is written."""
+    try:
+        code = main() or 0
+    except SystemExit:
+        streams.flush_output()
+        raise
+    streams.flush_output()
+    return code
+
+
+def _sentence_for(error: BaseException) -> Optional[str]:
+    """Return what to print for an error, None for nothing; raise an error that no user can cause."""
+    if streams.is_closed_pipe(error):
+        return None
+    if memory.may_be_memory_shortage(error):
+        shortage = memory.memory_shortage()
+        if shortage:
+            return shortage
+    if isinstance(error, MemoryError):
+        return 'there is not enough memory: choose smaller batches or images, or a larger machine'
+    if isinstance(error, OSError):
+        if error.filename is None:
+            raise error
+        verb = 'written' if streams.is_output_error(error) else 'used'
+        return f'{error.filename} cannot be {verb} ({reason(error)})'
+    if isinstance(error, ImportError) and str(error).startswith('No module named'):
+        if (error.name or '').startswith('openatac'):
+            raise error
+        return f'{error}: run pip install {(error.name or "").split(".")[0]}'
+    return str(error)
+
+
+def undo_strict_environment() -> None:
+    """Undo what the environment demands of every Python program and our commands cannot use.
+
+    Warnings that are turned into errors (``PYTHONWARNINGS=error``) are shown as warnings, since libraries
+    warn about what their users cannot change. An unavailable backend of matplotlib (``MPLBACKEND``) would
+    keep it from loading, and no command opens a window.
+    """
+    os.environ.pop('MPLBACKEND', None)
+    if any(action == 'error' for action, *_ in warnings.filters):
+        warnings.filters[:] = [  # type: ignore[index]
+            ('default' if action == 'error' else action, *rest) for action, *rest in warnings.filters]
+        warnings._filters_mutated()  # type: ignore[attr-defined]
+    python_warnings = os.environ.get('PYTHONWARNINGS')
+    if python_warnings:  # which the processes that we start get
+        os.environ['PYTHONWARNINGS'] = ','.join(
+            re.sub('^ *error', 'default', each) for each in python_warnings.split(','))
+
+
+@contextlib.contextmanager
+def stop_signals(handler: Callable[[int, Any], None],
+                 numbers: Sequence[int] = STOP_SIGNALS) -> Iterator[dict[int, Any]]:
+    """While open, signals that stop long work call ``handler(number, frame)``.
+
+    Yields
+    ------
+    dict
+        The previous handler of each signal, by its number.
+    """
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield before
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)

@@ -1,0 +1,134 @@
+"""Standard input, output and error as a command needs them, however it was started."""
+import contextlib
+import io
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any, Optional
+
+from openatac.console.text import for_terminal
+
+CLOSED = 141  # a shell's code for a program that SIGPIPE ended, as it ends those of other languages
+_NAMES = {1: 'standard output', 2: 'standard error'}
+
+
+class _Output(io.TextIOWrapper):
+    """Standard output or error, which OSErrors name like a file.
+
+    Attributes
+    ----------
+    failure : OSError or None
+        The first such error; argparse, for one, suppresses it.
+    """
+
+    failure: Optional[OSError] = None
+
+    def write(self, text: str) -> int:
+        with self._named():
+            return super().write(text)
+
+    def flush(self) -> None:
+        with self._named():
+            super().flush()
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            error.filename = _NAMES[self.fileno()]
+            self.failure = self.failure or error
+            raise
+
+
+class LogFormatter(logging.Formatter):
+    """Escapes control characters in names from outside, in the console and in log files.
+
+    Tabs, which are part of the published lines and do no harm, stay.
+    """
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Format a record; see `logging.Formatter`."""
+        record.message = '\t'.join(map(for_terminal, record.message.split('\t')))
+        return super().formatMessage(record)
+
+
+def prepare() -> None:
+    """Open those of the descriptors 0 to 2 that are closed, and let the streams take any text.
+
+    A file that we open would otherwise get the number of a closed stream, and the text meant for that stream.
+    Characters that the encoding lacks are written as escapes.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # gets the lowest free number
+    if sys.stdin is None:
+        sys.stdin = open(0, encoding='utf-8', errors='surrogateescape', closefd=False)
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(LogFormatter())  # for commands without a log of their own
+    sys.stdout, sys.stderr = _output(sys.stdout, 1), _output(sys.stderr, 2)
+
+
+def _output(stream: Any, number: int) -> Any:
+    if stream is None:
+        return _Output(open(number, 'wb', closefd=False), 'utf-8', 'backslashreplace')
+    if type(stream) is not io.TextIOWrapper or stream.fileno() != number:  # ours already, or a test's
+        return stream
+    stream.flush()
+    return _Output(stream.buffer, stream.encoding, 'backslashreplace', line_buffering=stream.line_buffering,
+                   write_through=stream.write_through)
+
+
+def flush_output() -> None:
+    """Flush standard output; raises OSError if any of the output could not be written."""
+    sys.stdout.flush()
+    failure = getattr(sys.stdout, 'failure', None)
+    if failure:
+        raise failure
+
+
+def is_output_error(error: OSError) -> bool:
+    """Whether standard output or error is what could not be written."""
+    return error.filename in _NAMES.values()
+
+
+def is_closed_pipe(error: BaseException) -> bool:
+    """Whether the reader of our output has closed the pipe."""
+    return isinstance(error, BrokenPipeError) and is_output_error(error)
+
+
+def discard_unwritable() -> None:
+    """Redirect a stream that can no longer be written to nowhere, so that Python exits without an error."""
+    for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, number)
+            os.close(nowhere)
+
+
+def print_to_stderr(sentence: str) -> None:
+    """Print a sentence to standard error, in one line, if it can still be written."""
+    with contextlib.suppress(OSError, ValueError):
+        print(for_terminal(sentence), file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def silenced_stderr() -> Iterator[None]:
+    """While open, nothing reaches standard error, not even what C++ libraries print."""
+    try:
+        standard_error = os.dup(2)
+    except OSError:  # it is closed
+        yield
+        return
+    with open(os.devnull, 'w') as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(standard_error, 2)
+        os.close(standard_error)

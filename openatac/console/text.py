@@ -1,0 +1,50 @@
+"""Text in columns, and text from outside (file names, class names, commands) made safe to show.
+
+A terminal obeys control characters, and Markdown and HTML have markup. There is one function for each that
+escapes what would act there; `openatac.files.csv_file` does it for spreadsheets.
+"""
+import html
+import re
+from collections.abc import Iterable, Sequence
+
+# C0 and C1, line separators, marks that change the direction of writing, and what is not a character.
+_CONTROLS = re.compile('[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]')
+_MARKUP = re.compile(r'([\\`*\[\]|~])|(?<!\w)_|_(?!\w)')
+
+
+def for_terminal(text: object) -> str:
+    r"""Return ``text`` in one line, with its control characters shown as escapes, such as ``\x1b``.
+
+    Bytes of a file name that are not UTF-8 (surrogates, in Python) are shown as ``\xff``.
+    """
+    return _CONTROLS.sub(_escape, str(text))
+
+
+def _escape(match: 're.Match[str]') -> str:
+    character = match[0]
+    if '\udc80' <= character <= '\udcff':
+        return f'\\x{ord(character) - 0xdc00:02x}'
+    return character.encode('unicode_escape', 'surrogatepass').decode()
+
+
+def without_controls(text: object) -> str:
+    """Return ``text`` in one line, without control characters; those that separate words become spaces."""
+    return _CONTROLS.sub('', re.sub(r'\s+', ' ', str(text)))
+
+
+def for_markdown(text: object) -> str:
+    """Return ``text`` in one line, as Markdown that shows it literally; underscores within words stay."""
+    return _MARKUP.sub(r'\\\g<0>', html.escape(without_controls(text), quote=False))
+
+
+def for_html(text: object) -> str:
+    """Return ``text`` in one line, as HTML that shows it literally, also within an attribute."""
+    return html.escape(without_controls(text))
+
+
+def text_table(rows: Iterable[Sequence[object]]) -> str:
+    """Align rows of text in columns, for a terminal: the first to the left, the others to the right."""
+    cells = [[for_terminal(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    return '\n'.join('  '.join(cell.ljust(width) if index == 0 else cell.rjust(width)
+                               for index, (cell, width) in enumerate(zip(row, widths))) for row in cells)

@@ -1,0 +1,128 @@
+"""Batches of an `ImageSet` in a reproducible order, and the thread that prepares them ahead of time."""
+import queue
+import threading
+from collections.abc import Generator, Iterable, Iterator
+from typing import Any, TypeVar
+
+import numpy as np
+
+from openatac.data.cifar_transforms import crop, draw_choices, mirror, normalise
+from openatac.data.image_set import ImageSet
+from openatac.errors import DataError
+
+AHEAD = 2  # batches that are worth preparing in advance
+
+Batch = TypeVar('Batch')
+
+
+class TrainingBatches:
+    """Shuffled, augmented batches of an `ImageSet`; the last short batch is dropped.
+
+    The images of a batch, and the crop and mirroring of each, depend on the seed, the epoch and the batch's
+    index alone: a run can resume at any batch of any epoch.
+
+    Parameters
+    ----------
+    images : ImageSet
+    batch_size : int
+    seed : int
+    raw : bool
+        Whether pixels stay uint8, to be normalised where they are used.
+
+    Attributes
+    ----------
+    ahead : int
+        How many batches are worth preparing in advance by `prefetch`.
+
+    Raises
+    ------
+    DataError
+        If there are fewer images than one batch.
+    """
+
+    ahead = AHEAD
+
+    def __init__(self, images: ImageSet, batch_size: int, seed: int, raw: bool = False) -> None:
+        if len(images) < batch_size:
+            raise DataError(f'the training set has {len(images)} images, fewer than one batch of '
+                            f'{batch_size}: choose a smaller --batch-size')
+        self.images, self.batch_size, self.seed, self.raw = images, batch_size, seed, raw
+
+    def batches(self, epoch: int = 0) -> int:
+        """Return the number of batches in an epoch, the same in each."""
+        return len(self.images) // self.batch_size
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield (float32 or uint8 (B, 3, H, W), int32 (B,)) from batch ``start`` of ``epoch``."""
+        choices = draw_choices(len(self.images), self.seed, epoch, self.images.mirror)
+        for batch in range(start, self.batches()):
+            chosen = choices.order[batch * self.batch_size:(batch + 1) * self.batch_size]
+            images = crop(self.images.images[chosen], choices.top[chosen], choices.left[chosen])
+            mirror(images, choices.mirrored[chosen])
+            yield images if self.raw else normalise(images), self.images.labels[chosen]
+
+
+class EvaluationBatches:
+    """All images of an `ImageSet` in order, not augmented; the last batch may be short.
+
+    ``raw`` and ``ahead`` are as in `TrainingBatches`. Raises DataError if there are no images.
+    """
+
+    ahead = AHEAD
+
+    def __init__(self, images: ImageSet, batch_size: int, raw: bool = False) -> None:
+        if not len(images):
+            raise DataError('the test set has no images')
+        self.images, self.batch_size, self.raw = images, batch_size, raw
+
+    def __len__(self) -> int:
+        return -(-len(self.images) // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for start in range(0, len(self.images), self.batch_size):
+            stop = start + self.batch_size
+            images = self.images.images[start:stop]
+            yield images if self.raw else normalise(images), self.images.labels[start:stop]
+
+
+def prefetch(batches: Iterable[Batch], ahead: int = AHEAD) -> Generator[Batch, None, None]:
+    """Iterate over ``batches`` while a background thread prepares up to ``ahead`` of the next ones.
+
+    An error in the thread is raised here. Leaving the loop early stops the thread. With ``ahead`` 0 there is
+    no thread.
+    """
+    return _prefetched(batches, ahead) if ahead else (batch for batch in batches)
+
+
+def _prefetched(batches: Iterable[Batch], ahead: int) -> Generator[Batch, None, None]:
+    ready: queue.Queue[Any] = queue.Queue(ahead)
+    stopped, end = threading.Event(), object()
+
+    def put(item: Any) -> None:
+        while not stopped.is_set():
+            try:
+                return ready.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+
+    def work() -> None:
+        try:
+            for batch in batches:
+                put((batch, None))
+                if stopped.is_set():
+                    return
+            put((end, None))
+        except BaseException as error:  # raised again by the reader
+            put((end, error))
+
+    threading.Thread(target=work, name='prefetch', daemon=True).start()
+    try:
+        while True:
+            batch, error = ready.get()
+            if error is not None:
+                raise error
+            if batch is end:
+                return
+            yield batch
+    finally:
+        stopped.set()

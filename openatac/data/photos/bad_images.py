@@ -1,0 +1,71 @@
+"""The images of a large data set that cannot be read: a few are left out, many are an error."""
+import logging
+from collections.abc import Iterable
+from typing import Protocol
+
+from openatac.errors import DataError
+
+MAX_BAD_SHARE = 0.01
+NAMED = 20  # bad images that the log names; more are only counted
+
+log = logging.getLogger('openatac')
+
+
+class Photos(Protocol):
+    """A data set of photographs: `RecordFile` and `ImageFolder`."""
+
+    def __len__(self) -> int: ...
+
+    def name(self, index: int) -> str:
+        """Return what messages call image ``index``."""
+        ...
+
+    def read(self, index: int) -> tuple[bytes, int]:
+        """Return (the bytes of image file ``index``, its label); raise `BadRecord` if it cannot be read."""
+        ...
+
+
+class BadImages:
+    """The images that could not be read so far, each counted once and named in the log.
+
+    Parameters
+    ----------
+    source : Photos
+    max_share : float
+        A larger share of bad images is an error.
+    named : int
+        The log names so many.
+
+    Attributes
+    ----------
+    allowed : int
+        The largest number that is not an error: ``max_share`` of all images, but at least one of several,
+        unless that share is 0.
+    """
+
+    def __init__(self, source: Photos, max_share: float = MAX_BAD_SHARE, named: int = NAMED) -> None:
+        self._source, self._named, self.max_share = source, named, max_share
+        self._known: set[int] = set()
+        self.allowed = min(max(int(max_share * len(source)), max_share > 0), len(source) - 1)
+
+    @property
+    def count(self) -> int:
+        """How many images could not be read."""
+        return len(self._known)
+
+    def add(self, bad: Iterable[tuple[int, str]]) -> None:
+        """Record images as (index, reason); raises DataError if there are too many now."""
+        for index, reason in bad:
+            if index not in self._known:
+                self._known.add(index)
+                self._log(self._source.name(index), reason)
+
+    def _log(self, name: str, reason: str) -> None:
+        if self.count <= self._named:
+            log.warning('left out %s: %s', name, reason)
+        elif self.count == self._named + 1:
+            log.warning('left out more than %d images; the others are only counted', self._named)
+        if self.count > self.allowed:
+            raise DataError(f'{self.count} of {len(self._source)} images cannot be read, more than the '
+                            f'{100 * self.max_share:g} % tolerated; the last is {name} ({reason}): '
+                            'get the data again')

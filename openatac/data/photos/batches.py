@@ -1,0 +1,194 @@
+"""Batches of photographs for training and evaluation, prepared by worker processes.
+
+The content of a batch depends on the seed and its number alone, whatever the number of workers. For training
+in parts (one for each machine) it also depends on the number of parts.
+"""
+from collections.abc import Iterator
+
+import numpy as np
+
+from openatac.data.photos.bad_images import MAX_BAD_SHARE, BadImages, Photos
+from openatac.data.photos.codec import decode
+from openatac.data.photos.records import BadRecord
+from openatac.data.photos.transforms import PUBLISHED_JITTER, EvaluationTransform, Jitter, TrainingTransform
+from openatac.data.photos.workers import PhotoWorkers
+from openatac.errors import DataError
+
+Arrays = tuple[np.ndarray, np.ndarray]  # images (B, 3, size, size) and labels (B,), float32
+
+
+def first_iteration(epoch: int, images: int, batch_size: int) -> int:
+    """Return the batch, counted over all epochs, at which ``epoch`` begins, as in MXNet's ImageRecordIter.
+
+    ImageRecordIter rounds an epoch's last batch up and begins the next epoch where that batch ended, so some
+    epochs have one batch more than others.
+    """
+    return -(-epoch * images // batch_size)
+
+
+class TrainingPhotos:
+    """Shuffled, augmented batches without end, in which every image comes once before any comes again.
+
+    Epochs follow each other as in ImageRecordIter (see `first_iteration`), and can start at any of their
+    batches. An image that cannot be read is replaced by the next one in the data set that can.
+
+    Parameters
+    ----------
+    source : RecordFile or ImageFolder
+    size : int
+        Side of the network's input, in pixels.
+    batch_size : int
+        Over all parts.
+    seed : int
+    workers : int
+        Processes that prepare the batches, 0 for none.
+    num_parts, part_index : int
+        This is part ``part_index`` of ``num_parts``, each of which gets an equal share of every batch.
+    jitter : Jitter
+        How far colours are changed.
+    max_bad_share : float
+        A larger share of unreadable images is an error.
+
+    Attributes
+    ----------
+    ahead : int
+        How many batches are worth preparing in advance by `prefetch`.
+
+    Raises
+    ------
+    DataError
+        Here for a batch that is not a multiple of the parts, or is larger than the data set. While iterating
+        for too many bad images, a label out of range and a worker process that dies.
+    """
+
+    ahead = 2
+
+    def __init__(self, source: Photos, size: int, batch_size: int, seed: int, workers: int,
+                 num_parts: int = 1, part_index: int = 0, jitter: Jitter = PUBLISHED_JITTER,
+                 max_bad_share: float = MAX_BAD_SHARE) -> None:
+        if len(source) < batch_size:
+            raise DataError(f'the training set has {len(source)} images, fewer than one batch of '
+                            f'{batch_size}: choose a smaller --batch-size')
+        self.images, self.batch_size, self.seed = len(source), batch_size, seed
+        self._share = _share_of(batch_size, num_parts)
+        self._first = part_index * self._share
+        self._orders: dict[int, np.ndarray] = {}
+        self.bad = BadImages(source, max_bad_share)
+        make = _TrainingImage(source, TrainingTransform(size, seed, jitter), self.bad.allowed)
+        self._workers = PhotoWorkers(make, self._share, size, workers)
+
+    def batches(self, epoch: int) -> int:
+        """Return the number of batches in ``epoch``."""
+        return self._iteration(epoch + 1) - self._iteration(epoch)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Arrays]:
+        """Yield (images (B, 3, size, size), labels (B,)), float32, from batch ``start`` of ``epoch``."""
+        wanted = range(self._iteration(epoch) + start, self._iteration(epoch + 1))
+        for images, labels, bad in self._workers.run(map(self._keys, wanted)):
+            self.bad.add(bad)
+            yield images, labels
+
+    def close(self) -> None:
+        """End the worker processes."""
+        self._workers.close()
+
+    def _iteration(self, epoch: int) -> int:
+        return first_iteration(epoch, self.images, self.batch_size)
+
+    def _keys(self, iteration: int) -> list[tuple[int, int]]:
+        """[(epoch, index in the data set)] of this part's images in a batch."""
+        start = iteration * self.batch_size + self._first
+        return [self._key(position) for position in range(start, start + self._share)]
+
+    def _key(self, position: int) -> tuple[int, int]:
+        epoch, place = divmod(position, self.images)
+        if epoch not in self._orders:
+            self._orders = {known: order for known, order in self._orders.items() if known == epoch - 1}
+            self._orders[epoch] = np.random.RandomState([self.seed, epoch]).permutation(self.images)
+        return epoch, int(self._orders[epoch][place])
+
+
+class EvaluationPhotos:
+    """All images in order, once over all parts; the last batch may be short, and bad images are left out.
+
+    Parameters
+    ----------
+    crop_ratio : float
+        The short side is resized to size / crop_ratio, and the centre cut out.
+    source, size, batch_size, workers, num_parts, part_index, max_bad_share
+        As in `TrainingPhotos`; a part is a contiguous range of the images.
+    """
+
+    ahead = 2
+
+    def __init__(self, source: Photos, size: int, batch_size: int, crop_ratio: float = 0.875,
+                 workers: int = 0, num_parts: int = 1, part_index: int = 0,
+                 max_bad_share: float = MAX_BAD_SHARE) -> None:
+        self._share = _share_of(batch_size, num_parts)
+        self._part = range(len(source) * part_index // num_parts, len(source) * (part_index + 1) // num_parts)
+        self.bad = BadImages(source, max_bad_share)
+        make = _EvaluationImage(source, EvaluationTransform(size, crop_ratio))
+        self._workers = PhotoWorkers(make, self._share, size, workers)
+
+    def __len__(self) -> int:
+        return -(-len(self._part) // self._share)
+
+    def __iter__(self) -> Iterator[Arrays]:
+        """Yield (images (B, 3, size, size), labels (B,)), float32."""
+        shares = (self._part[first:first + self._share] for first in range(0, len(self._part), self._share))
+        for images, labels, bad in self._workers.run(map(list, shares)):
+            self.bad.add(bad)
+            if bad:  # whose labels are NaN
+                readable = ~np.isnan(labels)
+                images, labels = images[readable], labels[readable]
+            if len(labels):
+                yield images, labels
+
+    def close(self) -> None:
+        """End the worker processes."""
+        self._workers.close()
+
+
+def _share_of(batch_size: int, num_parts: int) -> int:
+    if batch_size % num_parts:
+        raise DataError(f'a batch of {batch_size} cannot be divided among {num_parts} workers: choose a '
+                        f'multiple of {num_parts}')
+    return batch_size // num_parts
+
+
+# What is sent to the worker processes; see `PhotoWorkers`.
+
+class _TrainingImage:
+    """Prepares the training input of an (epoch, index), or of the next readable image in the data set."""
+
+    def __init__(self, source: Photos, transform: TrainingTransform, allowed: int) -> None:
+        self.source, self.transform, self.allowed = source, transform, allowed
+
+    def __call__(self, key: tuple[int, int], out: np.ndarray) -> tuple[float, list[tuple[int, str]]]:
+        epoch, wanted = key
+        bad = []
+        for index in range(wanted, wanted + self.allowed + 1):
+            index %= len(self.source)
+            try:
+                data, label = self.source.read(index)
+                self.transform(decode(data), epoch, index, out)
+            except BadRecord as error:
+                bad.append((index, str(error)))
+            else:
+                return label, bad
+        return np.nan, bad  # more than are allowed, which ends the run
+
+
+class _EvaluationImage:
+    """Prepares the evaluation input of an index."""
+
+    def __init__(self, source: Photos, transform: EvaluationTransform) -> None:
+        self.source, self.transform = source, transform
+
+    def __call__(self, index: int, out: np.ndarray) -> tuple[float, list[tuple[int, str]]]:
+        try:
+            data, label = self.source.read(index)
+            self.transform(decode(data), out)
+        except BadRecord as error:
+            return np.nan, [(index, str(error))]
+        return label, []

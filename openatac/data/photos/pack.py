@@ -1,0 +1,337 @@
+"""A folder of images packed into a record file, and record files checked.
+
+A packing that was interrupted resumes when it is started again: it writes OUT.rec.part, and beside it
+OUT.rec.part.json, which describes what is being packed. Each record has its position in the order of the
+images as its id, from which the next run knows where to continue. The names without .part appear when
+everything is written, that of the record file last.
+"""
+import array
+import collections
+import contextlib
+import functools
+import hashlib
+import io
+import json
+import os
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, BinaryIO, NamedTuple, Optional, TypeVar
+
+import numpy as np
+
+from openatac.console.streams import print_to_stderr
+from openatac.console.text import for_terminal
+from openatac.data.photos.bad_images import MAX_BAD_SHARE, BadImages
+from openatac.data.photos.codec import decode
+from openatac.data.photos.folder import ImageFolder
+from openatac.data.photos.records import (
+    IMAGE,
+    BadRecord,
+    RecordFile,
+    checksum_list,
+    class_list,
+    index_beside,
+    pack_record,
+)
+from openatac.errors import DataError
+from openatac.files.locks import locked
+from openatac.files.reading import read_text
+from openatac.files.writing import flush, replace_file, write_text
+
+QUALITY = 95  # of images that must be compressed again, as in MXNet's im2rec
+KEPT = b'\xff\xd8', b'\x89PNG'  # the first bytes of files that ImageRecordIter reads as they are
+
+Item = TypeVar('Item')
+Result = TypeVar('Result')
+
+
+class PackSettings(NamedTuple):
+    """What the content of a record file depends on, besides the images.
+
+    Attributes
+    ----------
+    resize : int, optional
+        Pixels of the short side, where it is longer.
+    quality : int, optional
+        JPEG quality, 1 to 100, at which all images are compressed again.
+    shuffle : int, optional
+        Seed of the order; without it images are sorted by class.
+    """
+
+    resize: Optional[int] = None
+    quality: Optional[int] = None
+    shuffle: Optional[int] = None
+
+
+UNCHANGED = PackSettings()  # images as they are, sorted by class
+
+
+class Packed(NamedTuple):
+    """What a packing wrote: images, their classes, and how many bad images it left out."""
+
+    images: int
+    classes: int
+    bad: int
+
+
+def pack(folder: str, out: str, settings: PackSettings = UNCHANGED, workers: int = 1,
+         max_bad_share: float = MAX_BAD_SHARE) -> Optional[Packed]:
+    """Write out.rec, out.idx, out.classes and out.crc32.
+
+    Parameters
+    ----------
+    folder : str
+        With a subfolder for each class; see `ImageFolder`.
+    out : str
+        The name of the files, without the ending.
+    settings : PackSettings
+    workers : int
+        How many images are processed at a time.
+    max_bad_share : float
+        A larger share of images that cannot be read is an error.
+
+    Returns
+    -------
+    Packed or None
+        None if an earlier run had packed everything and was interrupted while cleaning up.
+
+    Raises
+    ------
+    DataError
+        If there are no images or too many bad ones, out.rec exists already, or a file cannot be written.
+    """
+    rec = out + '.rec'
+    if os.path.lexists(rec) and not _only_cleanup_is_left(rec):
+        raise DataError(f'{rec} exists already: remove it, or choose another name')
+    if os.path.lexists(rec):
+        os.unlink(rec + '.part.json')
+        return None
+    images = ImageFolder(folder)
+    _check_names(images.class_names)
+    order = np.arange(len(images))
+    if settings.shuffle is not None:
+        order = np.random.RandomState(settings.shuffle).permutation(len(images))
+    bad = BadImages(images, max_bad_share, named=len(images))
+    try:
+        with _locked(rec + '.part') as part:
+            packing = _Packing(images, order, settings, part)
+            _resume_or_begin(packing, rec + '.part.json', bad)
+            packing.write(workers, bad)
+            _finish(out, part, images.class_names, packing.checksums)
+    except OSError as error:
+        raise DataError(f'cannot write {error.filename or rec} ({error.strerror}): fix that and give the '
+                        'same command again, which resumes from here') from error
+    return Packed(len(images) - bad.count, len(images.class_names), bad.count)
+
+
+def _check_names(class_names: Iterable[str]) -> None:
+    """Raise DataError for a name that the class list, which has one name on each line, cannot hold."""
+    for name in class_names:
+        if '\n' in name or '\r' in name:
+            raise DataError(f'the name of the class folder {name!r} has a line break in it: rename it')
+
+
+def _only_cleanup_is_left(rec: str) -> bool:
+    """Whether an earlier run was interrupted after the record file got its name."""
+    return os.path.exists(rec + '.part.json') and not os.path.exists(rec + '.part')
+
+
+@contextlib.contextmanager
+def _locked(path: str) -> Iterator[BinaryIO]:
+    """Open the file to read and append, locked; raise DataError if another run has locked it."""
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(locked(path))
+        except BlockingIOError:
+            raise DataError(f'another run is writing {path}: wait for it, or choose another name') from None
+        yield file
+
+
+def _resume_or_begin(packing: '_Packing', journal: str, bad: BadImages) -> None:
+    """Continue what an earlier run has left, if it packed the same, or else begin with an empty file."""
+    description = json.dumps(packing.description(), indent=1)
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        if read_text(journal) == description and packing.resume(bad):
+            print_to_stderr(f'resuming after {packing.position} images')
+            return
+    packing.begin()
+    write_text(journal, description)
+
+
+def _finish(out: str, part: BinaryIO, class_names: Sequence[str], checksums: Iterable[int]) -> None:
+    """Write the other files, and give the record file its name."""
+    rec, records = out + '.rec', RecordFile(part.name)
+    keys = [records.image_id(index) for index in range(len(records))]
+    write_text(out + '.idx', ''.join(f'{key}\t{offset}\n' for key, offset in zip(keys, records.bounds)))
+    write_text(checksum_list(rec), ''.join(
+        f'{key}\t{checksum:08x}\n' for key, checksum in zip(keys, checksums)))
+    with replace_file(class_list(rec)) as temporary, open(temporary, 'wb') as file:
+        file.write(b''.join(os.fsencode(name) + b'\n' for name in class_names))
+    flush(part.name)
+    os.rename(part.name, rec)
+    flush(os.path.dirname(os.path.abspath(rec)))
+    os.unlink(part.name + '.json')
+
+
+class _Packing:
+    """A record file that is being written; the first ``position`` images of the order are done."""
+
+    def __init__(self, images: ImageFolder, order: np.ndarray, settings: PackSettings,
+                 part: BinaryIO) -> None:
+        self.images, self.order, self.settings, self.part = images, order, settings, part
+        self.position, self.checksums = 0, array.array('I')
+
+    def description(self) -> dict[str, Any]:
+        """Return what another run must have in common with this one to continue its file."""
+        import PIL
+        names = hashlib.sha256()
+        for index in self.order.tolist():
+            names.update(os.fsencode(self.images.name(index)) + b'\0')
+        return {'settings': self.settings._asdict(), 'classes': len(self.images.class_names),
+                'images': names.hexdigest(), 'pillow': PIL.__version__}
+
+    def begin(self) -> None:
+        """Begin with an empty file."""
+        self.part.truncate(0)
+        self.position, self.checksums = 0, array.array('I')
+
+    def resume(self, bad: BadImages) -> bool:
+        """Continue after the last whole record; False if an image that was left out can be read by now."""
+        places, end, self.checksums = self._written()
+        self.part.truncate(end)
+        self.position = places[-1] + 1 if places else 0
+        for place in sorted(set(range(self.position)) - set(places)):
+            record, reason = self.record(place)
+            if record is not None:
+                return False
+            bad.add([(int(self.order[place]), reason)])
+        return True
+
+    def _written(self) -> tuple[list[int], int, 'array.array[int]']:
+        """Return the places of the whole records in the file, where they end, and their checksums."""
+        try:
+            records = RecordFile(self.part.name)
+            whole = len(records) - (not records.is_complete(len(records) - 1))
+            return ([records.image_id(index) for index in range(whole)], records.bounds[whole],
+                    array.array('I', (zlib.crc32(records.record(index)) for index in range(whole))))
+        except DataError:  # not even one
+            return [], 0, array.array('I')
+
+    def write(self, workers: int, bad: BadImages) -> None:
+        """Append the records of all remaining images."""
+        from tqdm import tqdm
+        remaining = range(self.position, len(self.order))
+        with tqdm(total=len(self.order), initial=self.position, unit='images', disable=None) as bar:
+            for place, (record, reason) in _map_in_order(self.record, remaining, workers):
+                if record is None:
+                    bad.add([(int(self.order[place]), reason)])
+                else:
+                    self.part.write(record)
+                    self.checksums.append(zlib.crc32(record))
+                bar.update()
+        self.part.flush()
+
+    def record(self, place: int) -> tuple[Optional[bytes], str]:
+        """Return (the record of the image at a place of the order, ''), or (None, why there is none)."""
+        try:
+            data, label = self.images.read(int(self.order[place]))
+            image = decode(data)
+        except BadRecord as error:
+            return None, str(error)
+        header = IMAGE.pack(0, label, place, 0)
+        return pack_record(header + _recode(data, image, self.settings)), ''
+
+
+def _recode(data: bytes, image: np.ndarray, settings: PackSettings) -> bytes:
+    """Return the file to pack for the image file ``data``, which decodes to ``image`` (H, W, 3)."""
+    height, width = image.shape[:2]
+    smaller = settings.resize is not None and min(height, width) > settings.resize
+    if data.startswith(KEPT) and settings.quality is None and not smaller:
+        return data
+    from PIL import Image
+    picture = Image.fromarray(image)
+    if settings.resize is not None and smaller:
+        scale = settings.resize / min(height, width)
+        picture = picture.resize((round(width * scale), round(height * scale)), Image.Resampling.BICUBIC)
+    file = io.BytesIO()
+    picture.save(file, 'JPEG', quality=settings.quality or QUALITY)
+    return file.getvalue()
+
+
+# -------------------------------------------------------------------------------- checking
+
+class Checked(NamedTuple):
+    """What a check found: records, labels in use, the classes that there should be, and bad records."""
+
+    records: int
+    labels: int
+    classes: Optional[int]
+    bad: int
+
+
+def check_records(rec: str, idx: Optional[str] = None, workers: int = 1) -> Checked:
+    """Read and decode all records of a file, and print a line for each that is bad.
+
+    Parameters
+    ----------
+    rec : str
+    idx : str, optional
+        Its index; by default the one beside the file, if there is one.
+    workers : int
+        How many records are checked at a time.
+
+    Raises
+    ------
+    DataError
+        If it is not a record file, or the index is of another file.
+    """
+    from tqdm import tqdm
+    if os.path.isdir(rec):
+        raise DataError(f'{rec} is a folder: --check reads the record file that was packed from one')
+    records = RecordFile(rec, idx or index_beside(rec))
+    labels, bad = set(), 0
+    check = functools.partial(_check_record, records)
+    with tqdm(total=len(records), unit='images', disable=None) as bar:
+        for index, (label, problem) in _map_in_order(check, range(len(records)), workers):
+            labels.add(label)
+            if problem:
+                bad += 1
+                bar.write(for_terminal(f'{records.name(index)}: {problem}'))
+            bar.update()
+    return Checked(len(records), len(labels - {None}), records.classes, bad)
+
+
+def _check_record(records: RecordFile, index: int) -> tuple[Optional[int], Optional[str]]:
+    """Return (the label of a record or None, what is wrong with it or None)."""
+    try:
+        data, label = records.read(index)
+    except (BadRecord, DataError) as error:
+        return None, str(error)
+    try:
+        decode(data)
+    except BadRecord as error:
+        return label, str(error)
+    return label, None
+
+
+def _map_in_order(function: Callable[[Item], Result], items: Iterable[Item],
+                  workers: int) -> Iterator[tuple[Item, Result]]:
+    """Yield (item, function(item)) for each item in order, computed a little ahead by threads.
+
+    Threads are enough, as decoding and compressing release Python's lock.
+    """
+    ahead: collections.deque[tuple[Item, Any]] = collections.deque()
+    with ThreadPoolExecutor(workers) as threads:
+        try:
+            for item in items:
+                ahead.append((item, threads.submit(function, item)))
+                if len(ahead) > 4 * workers:
+                    first, future = ahead.popleft()
+                    yield first, future.result()
+            while ahead:
+                first, future = ahead.popleft()
+                yield first, future.result()
+        finally:
+            for _, future in ahead:
+                future.cancel()

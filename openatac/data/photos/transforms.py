@@ -1,0 +1,199 @@
+"""The published ImageNet transforms of one image: those of MXNet's ImageRecordIter.
+
+Training: a random part of the image (area, aspect ratio) resized to the network's input, mirrored or not;
+brightness, contrast and saturation changed in random order; noise along the principal components of
+ImageNet's colours (Krizhevsky et al., 2012, section 4.1). Evaluation: the short side resized, the centre cut
+out. Both are then normalised by channel.
+
+The values are those of MXNet's image_aug_default.cc except for rounding: it rounds to whole grey levels after
+each change of the colours, and this never rounds. One thing there looks wrong but is part of the published
+recipe: its grey weights red as blue and blue as red.
+"""
+import functools
+import math
+from typing import NamedTuple, Optional
+
+import numpy as np
+
+from openatac.arguments import CROP_RATIO, SIDE, check_number, check_whole
+from openatac.data.photos.codec import resize
+
+MEAN = np.array([123.68, 116.779, 103.939], 'float32').reshape(3, 1, 1)
+STD = np.array([58.393, 57.12, 57.375], 'float32').reshape(3, 1, 1)
+AREA = 0.08, 1
+ASPECT = 3 / 4, 4 / 3
+TRIES = 10  # to find a part that fits into the image
+GREY = np.array([0.114, 0.587, 0.299], 'float32')  # weights of red, green, blue in the published pipeline
+# Eigenvectors of the colours, one in each column, times their eigenvalues.
+COLOURS = np.array([[-0.5675, 0.7192, 0.4009],
+                    [-0.5808, -0.0045, -0.8140],
+                    [-0.5836, -0.6948, 0.4203]]) * [55.46, 4.794, 1.148]
+
+
+class Jitter(NamedTuple):
+    """How far colours may change: factors from 1 - x to 1 + x, and the standard deviation of the noise."""
+
+    brightness: float = 0.4
+    contrast: float = 0.4
+    saturation: float = 0.4
+    pca_noise: float = 0.1
+
+
+PUBLISHED_JITTER = Jitter()
+
+
+class Augmentation(NamedTuple):
+    """The random choices for one image.
+
+    Attributes
+    ----------
+    part : (left, top, width, height) or None
+        The part of the image that is used; None for its centre, if no part was found that fits.
+    mirrored : bool
+    factors : (3,)
+        Of brightness, contrast, saturation.
+    order : (3,)
+        In which these are applied, as indices.
+    noise : (3,)
+        Grey levels added to red, green, blue.
+    """
+
+    part: Optional[tuple[int, int, int, int]]
+    mirrored: bool
+    factors: tuple[float, ...]
+    order: tuple[int, ...]
+    noise: np.ndarray
+
+
+class TrainingTransform:
+    """Turns images into training inputs, by choices that depend on (seed, epoch, index) alone."""
+
+    def __init__(self, size: int, seed: int, jitter: Jitter = PUBLISHED_JITTER) -> None:
+        self.size, self.seed, self.jitter = size, seed, jitter
+        self._rng = np.random.RandomState()  # which takes ten times as long to create as to seed
+
+    def draw(self, epoch: int, index: int, height: int, width: int) -> Augmentation:
+        """Draw the choices in ``epoch`` for image ``index`` of the data set, which is height x width."""
+        self._rng.seed([self.seed, epoch, index])
+        part = _draw_part(self._rng, height, width)
+        mirrored = self._rng.random_sample() < 0.5
+        factors = 1 + self._rng.uniform(-1, 1, 3) * self.jitter[:3]
+        noise = (COLOURS * self._rng.standard_normal(3)).sum(axis=1) * self.jitter.pca_noise
+        return Augmentation(part, mirrored, tuple(factors.tolist()),
+                            tuple(self._rng.permutation(3).tolist()), noise)
+
+    def __call__(self, image: np.ndarray, epoch: int, index: int, out: np.ndarray) -> None:
+        """Write the input for a uint8 (H, W, 3) image into ``out``, float32 (3, size, size)."""
+        chosen = self.draw(epoch, index, *image.shape[:2])
+        if chosen.part is None:
+            image = centre(image, self.size)
+        else:
+            left, top, width, height = chosen.part
+            image = resize(image[top:top + height, left:left + width], self.size, self.size)
+        if chosen.mirrored:
+            image = image[:, ::-1]
+        out[...] = image.transpose(2, 0, 1)
+        change_colours(out, chosen)
+        normalise(out)
+
+
+class EvaluationTransform:
+    """Turns images into evaluation inputs: short side resized to size / crop_ratio, centre cut out."""
+
+    def __init__(self, size: int, crop_ratio: float = 0.875) -> None:
+        check_whole('size', size, 1, SIDE)
+        check_number('crop_ratio', crop_ratio, low=CROP_RATIO, high=1)
+        self.size, self.short = size, math.ceil(size / crop_ratio)
+
+    def __call__(self, image: np.ndarray, out: np.ndarray) -> None:
+        """Write the input for a uint8 (H, W, 3) image into ``out``, float32 (3, size, size)."""
+        height, width = image.shape[:2]
+        if height > width:
+            image = resize(image, self.short, self.short * height // width)
+        else:
+            image = resize(image, self.short * width // height, self.short)
+        out[...] = centre(image, self.size).transpose(2, 0, 1)
+        normalise(out)
+
+
+def _draw_part(rng: np.random.RandomState, height: int,
+               width: int) -> Optional[tuple[int, int, int, int]]:
+    """(left, top, width, height) of a random part of an image, or None if none fits in TRIES tries."""
+    for area, aspect, turn, top, left in rng.random_sample((TRIES, 5)).tolist():
+        area = height * width * (AREA[0] + area * (AREA[1] - AREA[0]))
+        aspect = ASPECT[0] + aspect * (ASPECT[1] - ASPECT[0])
+        long, short = int(math.sqrt(area * aspect) + 0.5), int(math.sqrt(area / aspect) + 0.5)
+        w, h = (short, long) if turn > 0.5 else (long, short)
+        if 0 < w <= width and 0 < h <= height:
+            return int(left * (width - w + 1)), int(top * (height - h + 1)), w, h
+    return None
+
+
+def centre(image: np.ndarray, size: int) -> np.ndarray:
+    """Cut out the central size x size pixels of (H, W, 3), enlarged first if it has fewer."""
+    height, width = image.shape[:2]
+    size32 = np.float32(size)  # the precision of the published pipeline, which decides how it rounds
+    if height < size:
+        width, height = int(size32 / np.float32(height) * np.float32(width)), size
+        image = resize(image, width, height)
+    if width < size:
+        width, height = size, int(size32 / np.float32(width) * np.float32(height))
+        image = resize(image, width, height)
+    top, left = (height - size) // 2, (width - size) // 2
+    return image[top:top + size, left:left + size]
+
+
+def normalise(planes: np.ndarray) -> None:
+    """Subtract the mean of each channel from float32 (3, H, W) and divide by its deviation, in place."""
+    planes -= MEAN
+    planes /= STD
+
+
+# ---------------------------------------------------------------------------------- colours
+#
+# On the planes, in place, and without matrix products, whose last bits depend on the machine.
+
+def change_colours(planes: np.ndarray, chosen: Augmentation) -> None:
+    """Apply an `Augmentation`'s factors and noise to float32 (3, H, W) of 0 to 255, in place."""
+    for step in chosen.order:
+        factor = chosen.factors[step]
+        if factor != 1:
+            (_brightness, _contrast, _saturation)[step](planes, factor)
+            _clip(planes)
+    if chosen.noise.any():
+        for plane, level in zip(planes, chosen.noise.tolist()):
+            plane += np.float32(level)
+        _clip(planes)
+
+
+def _brightness(planes: np.ndarray, factor: float) -> None:
+    planes *= np.float32(factor)
+
+
+def _contrast(planes: np.ndarray, factor: float) -> None:
+    """Away from, or towards, the mean grey of the image."""
+    mean = sum(float(weight) * float(plane.mean()) for weight, plane in zip(GREY, planes))
+    planes *= np.float32(factor)
+    planes += np.float32((1 - factor) * mean)
+
+
+def _saturation(planes: np.ndarray, factor: float) -> None:
+    """Away from, or towards, each pixel's own grey."""
+    grey = planes[0] * GREY[0]
+    for weight, plane in zip(GREY[1:], planes[1:]):
+        grey += plane * weight
+    grey *= np.float32(1 - factor)
+    planes *= np.float32(factor)
+    planes += grey
+
+
+def _clip(planes: np.ndarray) -> None:
+    black, white = _limits(planes.shape)
+    np.maximum(planes, black, out=planes)
+    np.minimum(planes, white, out=planes)
+
+
+@functools.lru_cache(maxsize=4)
+def _limits(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Black and white planes: NumPy compares with an array five times as fast as with a number."""
+    return np.zeros(shape, 'float32'), np.full(shape, 255, 'float32')

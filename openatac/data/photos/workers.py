@@ -1,0 +1,261 @@
+"""Processes that prepare batches of images ahead of time, in memory shared with this one.
+
+Each process prepares its share of every batch. They are child processes with a pipe each: if one dies, its
+pipe closes and the reader raises an error; if the reader dies, in whatever way, the pipes close and the
+workers end. The shared memory is a file without a name, which leaves nothing behind.
+"""
+import collections
+import contextlib
+import json
+import mmap
+import multiprocessing.connection
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Optional
+
+import numpy as np
+
+from openatac.errors import DataError
+
+AHEAD = 2  # batches being prepared, besides those that the reader has
+
+# One thread in each, as they share the processors.
+ENVIRONMENT = {'OMP_NUM_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1', 'OPENCV_FOR_THREADS_NUM': '1'}
+
+# They keep the memory that they free, unless the user has configured malloc: by default glibc may return each
+# of an image's temporary arrays, and fault it in again page by page (see openatac.runtime.memory).
+MALLOC = {'MALLOC_MMAP_THRESHOLD_': str(2 ** 25), 'MALLOC_TRIM_THRESHOLD_': str(2 ** 30)}
+
+Make = Callable[[Any, np.ndarray], tuple[float, list[tuple[int, str]]]]
+Bad = list[tuple[int, str]]  # (index, reason) of images that could not be read
+Failure = tuple[type[Exception], str]
+
+_START = '''
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from openatac.data.photos.workers import work
+work(int(sys.argv[2]), int(sys.argv[3]))
+'''
+
+
+class PhotoWorkers:
+    """Batches whose images ``make`` prepares in worker processes.
+
+    Parameters
+    ----------
+    make : callable that can be pickled
+        ``make(key, out)`` fills ``out``, float32 (3, size, size), and returns (label, bad): NaN as the label
+        if there is no image for that key, and (index, reason) of each image that it could not read.
+    batch_size : int
+        The largest batch.
+    size : int
+        The side of an image, in pixels.
+    workers : int
+        How many processes, 0 for none: batches are then prepared when they are asked for.
+    """
+
+    def __init__(self, make: Make, batch_size: int, size: int, workers: int) -> None:
+        self._make, self._workers = make, min(workers, batch_size)
+        self._shape = batch_size, 3, size, size
+        self._pipes: list[multiprocessing.connection.Connection] = []
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._replies_due = 0
+        self._lock = threading.Lock()
+        self._turn = 0
+
+    def run(self, batches: Iterable[Sequence[Any]]) -> Iterator[tuple[np.ndarray, np.ndarray, Bad]]:
+        """Yield (images (B, 3, size, size), labels (B,), bad), float32, for each list of keys, in order.
+
+        The arrays are the caller's own. Only one run is active: a new one ends those before it.
+
+        Raises
+        ------
+        DataError
+            If a worker process cannot start or dies, or ``make`` raises it.
+        """
+        if not self._workers:
+            for keys in batches:
+                images = np.empty((len(keys), *self._shape[1:]), 'float32')
+                labels = np.empty(len(keys), 'float32')
+                yield images, labels, _fill(self._make, keys, images, labels)
+            return
+        with self._lock:
+            self._turn += 1
+            turn = self._turn
+            self._begin()
+        waiting, slots = iter(batches), collections.deque(range(AHEAD))
+        pending: collections.deque[tuple[int, int]] = collections.deque()
+        while True:
+            with self._lock:
+                if turn != self._turn:
+                    raise RuntimeError('these batches ended when others were started')
+                while slots:
+                    next_keys = next(waiting, None)
+                    if next_keys is None:
+                        break
+                    slot = slots.popleft()
+                    self._send(slot, next_keys)
+                    pending.append((slot, len(next_keys)))
+                if not pending:
+                    return
+                slot, count = pending.popleft()
+                bad, failures = self._receive()
+                for kind, text in failures:
+                    raise kind(text)
+                images, labels = (memory[slot, :count].copy() for memory in self._memory)
+                slots.append(slot)
+            yield images, labels, bad
+
+    def close(self) -> None:
+        """End the processes."""
+        with self._lock:
+            self._turn += 1
+            if self._processes:
+                self._end()
+                self._pipes, self._processes = [], []
+
+    def _begin(self) -> None:
+        """Start the processes, or wait for the batches that an earlier run no longer wants."""
+        if self._processes:
+            while self._replies_due:
+                self._receive()
+            return
+        file, self._memory = _shared_memory(AHEAD, *self._shape)
+        self._replies_due = 0
+        try:
+            for _ in range(self._workers):
+                self._start_one(file.fileno())
+        except OSError as error:
+            _end(self._processes)
+            raise DataError(f'cannot start {self._workers} worker processes ({error.strerror}): ask for '
+                            'fewer with -j') from error
+        finally:
+            file.close()
+        self._end = weakref.finalize(self, _end, self._processes)
+
+    def _start_one(self, file: int) -> None:
+        ours, theirs = multiprocessing.connection.Pipe()
+        with theirs:
+            # In a session of its own, out of reach of Ctrl-C: it ends when the reader does.
+            self._processes.append(subprocess.Popen(
+                [sys.executable, '-c', _START, json.dumps(sys.path), str(theirs.fileno()), str(file)],
+                env={**MALLOC, **os.environ, **ENVIRONMENT}, pass_fds=(theirs.fileno(), file),
+                stdin=subprocess.DEVNULL, start_new_session=True))
+        self._pipes.append(ours)
+        with self._watched(len(self._pipes) - 1):
+            ours.send((self._make, AHEAD, self._shape))
+
+    def _send(self, slot: int, keys: Sequence[Any]) -> None:
+        """Send each process its share of a batch."""
+        bounds = [len(keys) * k // self._workers for k in range(self._workers + 1)]
+        for k, pipe in enumerate(self._pipes):
+            with self._watched(k):
+                pipe.send((slot, bounds[k], keys[bounds[k]:bounds[k + 1]]))
+        self._replies_due += 1
+
+    def _receive(self) -> tuple[Bad, list[Failure]]:
+        """Wait for the oldest pending batch; returns the bad images in it, and failures."""
+        bad: Bad = []
+        failures: list[Failure] = []
+        for k, pipe in enumerate(self._pipes):
+            with self._watched(k):
+                more, failure = pipe.recv()
+            bad += more
+            failures += [failure] if failure else []
+        self._replies_due -= 1
+        return bad, failures
+
+    @contextlib.contextmanager
+    def _watched(self, k: int) -> Iterator[None]:
+        """Turn the end of process ``k``, if it happens in the body, into a DataError."""
+        try:
+            yield
+        except (EOFError, OSError):
+            process = self._processes[k]
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(1)
+            code, number, workers = process.returncode, process.pid, self._workers
+            self._end()
+            self._pipes, self._processes = [], []
+            raise DataError(
+                f'a worker process that reads images (process {number}) ended {_describe_end(code)}: start '
+                f'again, with fewer than {workers} of them (-j) if memory is short') from None
+
+
+def _describe_end(code: Optional[int]) -> str:
+    if code is not None and code < 0:
+        return f'by the signal {signal.Signals(-code).name}'
+    return f'unexpectedly, with exit code {code}'
+
+
+def _end(processes: Iterable['subprocess.Popen[bytes]']) -> None:
+    """Kill worker processes, which have nothing to save."""
+    for process in processes:
+        process.kill()
+    for process in processes:
+        process.wait()
+
+
+def _shared_memory(slots: int, batch_size: int,
+                   *shape: int) -> tuple[Any, tuple[np.ndarray, np.ndarray]]:
+    """Return a file without a name, and the arrays in it: images (slots, B, ...) and labels (slots, B)."""
+    size = 4 * slots * batch_size * (int(np.prod(shape)) + 1)
+    file = tempfile.TemporaryFile(dir=_memory_folder(size))
+    file.truncate(size)
+    return file, _arrays(file.fileno(), slots, batch_size, *shape)
+
+
+def _memory_folder(size: int) -> Optional[str]:
+    """Return the system's folder for shared memory if it has room, or None for that of temporary files."""
+    with contextlib.suppress(OSError):
+        state = os.statvfs('/dev/shm')
+        if state.f_bavail * state.f_frsize >= size and os.access('/dev/shm', os.W_OK):
+            return '/dev/shm'
+    return None
+
+
+def _arrays(file: int, slots: int, batch_size: int, *shape: int) -> tuple[np.ndarray, np.ndarray]:
+    memory = np.frombuffer(mmap.mmap(file, 0), 'float32')
+    images, labels = np.split(memory, [len(memory) - slots * batch_size])
+    return images.reshape(slots, batch_size, *shape), labels.reshape(slots, batch_size)
+
+
+# ---------------------------------------------------------------------- in a worker process
+
+def work(descriptor: int, file: int) -> None:
+    """Prepare shares of batches until the pipe closes; all that a worker process does."""
+    with contextlib.suppress(EOFError, OSError), \
+            multiprocessing.connection.Connection(descriptor) as pipe:
+        make, slots, shape = pipe.recv()
+        images, labels = _arrays(file, slots, *shape)
+        os.close(file)
+        while True:
+            slot, first, keys = pipe.recv()
+            pipe.send(_share(make, keys, images[slot, first:], labels[slot, first:]))
+
+
+def _share(make: Make, keys: Sequence[Any], images: np.ndarray,
+           labels: np.ndarray) -> tuple[Bad, Optional[Failure]]:
+    """(bad images, None), or ([], (the kind of error to raise, its text))."""
+    try:
+        return _fill(make, keys, images, labels), None
+    except (DataError, ImportError) as error:
+        return [], (type(error), str(error))
+    except Exception:
+        return [], (RuntimeError, traceback.format_exc())
+
+
+def _fill(make: Make, keys: Sequence[Any], images: np.ndarray, labels: np.ndarray) -> Bad:
+    """Prepare the images of ``keys``; returns those that could not be read."""
+    bad: Bad = []
+    for place, key in enumerate(keys):
+        labels[place], more = make(key, images[place])
+        bad += more
+    return bad

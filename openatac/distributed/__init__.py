@@ -1,0 +1,1 @@
+"""Training runs of several processes: started, kept in contact, and ended together."""

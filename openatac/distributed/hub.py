@@ -1,0 +1,255 @@
+"""The hub of a distributed run, in the scheduler's process: it watches the members and relays messages."""
+import asyncio
+import contextlib
+import signal
+import socket
+import threading
+import time
+from collections.abc import Coroutine
+from typing import Any, Optional
+
+from openatac.distributed.job import Job
+from openatac.distributed.membership import (
+    ADVICE,
+    LARGE,
+    SMALL,
+    Message,
+    body_length,
+    exit_process,
+    frame,
+    keep_alive,
+    parse_message,
+)
+from openatac.distributed.ports import bind
+from openatac.errors import OpenatacError
+
+# What a message that is not well formed can raise.
+MALFORMED = (ValueError, KeyError, TypeError, RecursionError)
+
+
+class _Member:
+    """A worker or server, as the hub sees it."""
+
+    def __init__(self, hello: Message, writer: asyncio.StreamWriter) -> None:
+        self.role, self.host, self.process = hello['role'], str(hello['host']), hello['process']
+        self.writer = writer
+        self.rank: Optional[int] = None
+
+    def __str__(self) -> str:
+        who = self.role if self.rank is None else f'{self.role} {self.rank}'
+        return f'{who} on {self.host} (process {self.process})'
+
+
+class Hub:
+    """Accepts the members of a run and watches them, in a thread of its own.
+
+    Raises OpenatacError if it cannot listen.
+
+    Attributes
+    ----------
+    complete : threading.Event
+        Set when all members have arrived.
+    empty : threading.Event
+        Set when all members have left.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.members: list[_Member] = []
+        self.failure: Optional[str] = None
+        self.complete, self.empty = threading.Event(), threading.Event()
+        self._gathered: dict[Optional[int], Any] = {}  # by rank; all of one gathering, called _place
+        self._place: Optional[str] = None
+        self._left: Optional[_Member] = None  # the last worker that left
+        self._mxnet_socket, self._socket = _take_ports(job)
+        self._loop = asyncio.new_event_loop()
+        self._tasks: set[asyncio.Future[None]] = set()
+        threading.Thread(target=self._loop.run_until_complete, args=(self._run(),), daemon=True).start()
+
+    def ask_to_stop(self, number: int) -> None:
+        """Tell the workers that a signal asks the run to stop; from any thread."""
+        asyncio.run_coroutine_threadsafe(self._ask_to_stop(number), self._loop)
+
+    def wait_for_all(self) -> None:
+        """Wait until all members have arrived."""
+        self.complete.wait()
+
+    def wait_for_goodbyes(self) -> None:
+        """Wait until all members have left."""
+        if not self.empty.wait(self.job.silence):
+            exit_process(f'{", ".join(map(str, self.members))} did not leave at the end of the run')
+
+    def fail(self, text: str) -> None:
+        """Tell the others why the scheduler fails, and give the message time to reach them."""
+        asyncio.run_coroutine_threadsafe(self._fail(f'the scheduler failed: {text}'), self._loop)
+        time.sleep(self.job.grace / 2)
+
+    async def _ask_to_stop(self, number: int) -> None:
+        if self.complete.is_set():
+            self._broadcast({'kind': 'stop', 'signal': number}, 'worker')
+        else:
+            await self._fail(f'stopped by {signal.Signals(number).name} before all had arrived')
+
+    async def _run(self) -> None:
+        server = await asyncio.start_server(self._serve, sock=self._socket)
+        self._spawn(self._watch_arrivals())
+        async with server:
+            while True:
+                self._broadcast({'kind': 'beat'})
+                await asyncio.sleep(self.job.silence / 4)
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(coroutine)
+        self._tasks.add(task)  # asyncio itself keeps no strong reference
+        task.add_done_callback(self._tasks.discard)
+
+    async def _watch_arrivals(self) -> None:
+        job = self.job
+        await asyncio.sleep(job.wait)
+        if not self.complete.is_set():
+            workers, servers = (sum(member.role == role for member in self.members)
+                                for role in ('worker', 'server'))
+            return await self._fail(f'only {workers} of {job.workers} workers and {servers} of {job.servers} '
+                                    f'servers arrived within {job.wait:g} s: check why the others did not '
+                                    'start')
+        await asyncio.sleep(job.wait)
+        late = [member for member in self.members if member.role == 'worker' and member.rank is None]
+        if late:
+            await self._fail(f"{late[0]} cannot reach MXNet's own processes: open the ports between the "
+                             f'machines, {job.port} and 10000 to 50000')
+
+    # One connection, from its hello to its end.
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            hello = await asyncio.wait_for(_read(reader, SMALL), self.job.silence)
+            member = _Member(hello, writer)
+            refusal = self._refusal(hello)
+        except (asyncio.TimeoutError, EOFError, OSError, *MALFORMED):
+            return writer.close()  # a stranger, whom we ignore
+        if refusal:
+            writer.write(frame({'kind': 'end', 'text': refusal}))
+            return writer.close()
+        keep_alive(writer.get_extra_info('socket'))
+        self.members.append(member)
+        if self._is_complete():
+            self.complete.set()
+            self._broadcast({'kind': 'complete'})
+        try:
+            await self._listen(member, reader)
+        finally:
+            writer.close()
+
+    def _refusal(self, hello: Message) -> Optional[str]:
+        """Why the sender of this hello does not belong to the run, or None."""
+        job = self.job
+        if hello.get('job') != job.name:
+            return (f'another run has its scheduler on {job.address}, port {job.port}: choose another '
+                    'DMLC_PS_ROOT_PORT')
+        workers, servers = hello.get('workers'), hello.get('servers')
+        if (workers, servers) != (job.workers, job.servers):
+            text = (f'a {hello["role"]} was started for {workers} workers and {servers} servers, but the '
+                    f'scheduler for {job.workers} and {job.servers}: give all processes the same '
+                    'DMLC_NUM_WORKER and DMLC_NUM_SERVER')
+            if not self.complete.is_set():
+                self._spawn(self._fail(text))  # the run can never become complete
+            return text
+        limit = {'worker': job.workers, 'server': job.servers}.get(hello['role'], 0)
+        if sum(member.role == hello['role'] for member in self.members) >= limit or self.complete.is_set():
+            return (f'the run on {job.address}, port {job.port} already has its {job.workers} workers and '
+                    f'{job.servers} servers')
+        return None
+
+    def _is_complete(self) -> bool:
+        return len(self.members) == self.job.workers + self.job.servers and not self.complete.is_set()
+
+    async def _listen(self, member: _Member, reader: asyncio.StreamReader) -> None:
+        try:
+            while member in self.members:
+                message = await asyncio.wait_for(_read(reader, LARGE), self.job.silence)
+                await self._handle(member, message)
+        except asyncio.TimeoutError:
+            await self._fail(f'{member} has been silent for {self.job.silence:g} s: {ADVICE}')
+        except (EOFError, OSError):
+            await self._fail(f'{member} died: {ADVICE}')
+        except MALFORMED:
+            await self._fail(f'{member} sent something that is not a message: give all processes the same '
+                             'version of openatac')
+
+    async def _handle(self, member: _Member, message: Message) -> None:
+        if message['kind'] == 'rank':
+            taken = [other.rank for other in self.members]
+            if message['rank'] in taken or not 0 <= message['rank'] < self.job.workers:
+                raise ValueError('rank')
+            member.rank = message['rank']
+        elif message['kind'] == 'gather':
+            await self._gather(member, message)
+        elif message['kind'] == 'goodbye':
+            await self._remove(member)
+        elif message['kind'] == 'failed':
+            await self._fail(f'{member} failed: {" ".join(str(message["text"]).split())}')
+        elif message['kind'] != 'beat':
+            raise ValueError('kind')
+
+    async def _remove(self, member: _Member) -> None:
+        self.members.remove(member)
+        if member.role == 'worker':
+            self._left = member
+            await self._check_gathering()
+        if not self.members:
+            self.empty.set()
+
+    async def _gather(self, member: _Member, message: Message) -> None:
+        if self._gathered and message['name'] != self._place:
+            return await self._fail(f'{member} is at {message["name"]}, but others wait at {self._place}: '
+                                    'all workers must do the same number of steps')
+        self._place = message['name']
+        self._gathered[member.rank] = message['content']
+        await self._check_gathering()
+        if len(self._gathered) == self.job.workers:
+            contents = [self._gathered[rank] for rank in range(self.job.workers)]
+            self._gathered = {}
+            self._broadcast({'kind': 'gathered', 'contents': contents}, 'worker')
+
+    async def _check_gathering(self) -> None:
+        if self._gathered and self._left:
+            await self._fail(f'{self._left} left, but others wait for it at {self._place}: all workers must '
+                             'do the same number of steps')
+
+    def _broadcast(self, message: Message, role: Optional[str] = None) -> None:
+        data = frame(message)
+        for member in self.members:
+            if role in (None, member.role):
+                with contextlib.suppress(OSError, RuntimeError):  # noticed and reported by its own reader
+                    member.writer.write(data)
+
+    async def _fail(self, text: str) -> None:
+        """Tell everyone, and end this process a little after the others."""
+        if self.failure is None:
+            self.failure = text
+            self._broadcast({'kind': 'end', 'text': text})
+            await asyncio.sleep(self.job.grace * 1.5)
+            # In a thread: the loop must still send.
+            await self._loop.run_in_executor(None, exit_process, text)
+        else:
+            await asyncio.sleep(self.job.grace * 3)
+
+
+async def _read(reader: asyncio.StreamReader, limit: int) -> Message:
+    length = body_length(await reader.readexactly(4), limit)
+    return parse_message(await reader.readexactly(length))
+
+
+def _take_ports(job: Job) -> list[socket.socket]:
+    """MXNet's port, kept until MXNet's scheduler listens there, and the hub's, listening."""
+    sockets = []
+    for port in (job.port, job.hub_port):
+        try:
+            sockets.append(bind(job.address, port))
+        except OSError as error:
+            raise OpenatacError(
+                f'the scheduler cannot listen on {job.address}, port {port} ({error.strerror}): '
+                'DMLC_PS_ROOT_URI must be an address of its machine, DMLC_PS_ROOT_PORT and '
+                'OPENATAC_ROLL_CALL_PORT must be free') from None
+    sockets[1].listen(128)
+    return sockets

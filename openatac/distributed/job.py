@@ -1,0 +1,105 @@
+"""The place of a process in a distributed run, as MXNet's DMLC_* variables describe it."""
+import argparse
+import os
+import socket
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Optional
+
+from openatac.arguments import SECONDS, number
+from openatac.errors import OpenatacError
+
+ROLES = ('scheduler', 'server', 'worker')
+LAUNCH = 'start all processes of the run by: openatac launch -n WORKERS -s SERVERS -- COMMAND'
+MOST_PROCESSES = 10000  # of each role
+
+_PORT = number(int, low=1, high=65535)
+_PROCESSES = number(int, low=1, high=MOST_PROCESSES)
+_SECONDS = number(float, low=0.1, high=SECONDS)
+
+
+class Job(NamedTuple):
+    """One process's place in a run.
+
+    Attributes
+    ----------
+    role : str
+        One of `ROLES`.
+    address, port : str, int
+        Where MXNet's scheduler listens.
+    hub_port : int
+        Where the hub of `openatac.distributed.hub` listens, on the same address.
+    workers, servers : int
+        How many there are.
+    name : str
+        A word that all processes of one run share and those of another do not.
+    wait : float
+        Seconds for all processes to arrive.
+    silence : float
+        Seconds after which a silent process counts as dead.
+    grace : float
+        Seconds in which a process that learns of a failure may end with a message of its own.
+    """
+
+    role: str
+    address: str
+    port: int
+    hub_port: int
+    workers: int
+    servers: int
+    name: str = ''
+    wait: float = 120.0
+    silence: float = 20.0
+    grace: float = 1.0
+
+
+def read_job(environment: Mapping[str, str], kvstore: str = 'dist_sync') -> Job:
+    """Return the `Job` that the variables describe; raise OpenatacError if they do not describe one."""
+    role = environment.get('DMLC_ROLE')
+    if role not in ROLES:
+        found = 'missing' if role is None else repr(role)
+        raise OpenatacError(f'the key-value store {kvstore} needs DMLC_ROLE to be scheduler, server or '
+                            f'worker, and it is {found}: {LAUNCH}')
+    address = environment.get('DMLC_PS_ROOT_URI')
+    if not address:
+        raise OpenatacError(f"DMLC_PS_ROOT_URI must be the scheduler's address, and is missing: {LAUNCH}")
+    port = _read(environment, 'DMLC_PS_ROOT_PORT', _PORT)
+    defaults = Job._field_defaults
+    return Job(
+        role, address, port, _read(environment, 'OPENATAC_ROLL_CALL_PORT', _PORT, port + 1),
+        workers=_read(environment, 'DMLC_NUM_WORKER', _PROCESSES),
+        servers=_read(environment, 'DMLC_NUM_SERVER', _PROCESSES),
+        name=environment.get('OPENATAC_ROLL_CALL_NAME', ''),
+        wait=_read(environment, 'OPENATAC_ROLL_CALL_WAIT', _SECONDS, defaults['wait']),
+        silence=_read(environment, 'OPENATAC_ROLL_CALL_SILENCE', _SECONDS, defaults['silence']))
+
+
+def _read(environment: Mapping[str, str], variable: str, kind: Any, default: Optional[float] = None) -> Any:
+    text = environment.get(variable)
+    if text is None:
+        if default is None:
+            raise OpenatacError(f'{variable} must be {kind}, and is missing: {LAUNCH}')
+        return default
+    try:
+        return kind(text)
+    except argparse.ArgumentTypeError:
+        raise OpenatacError(f'{variable} must be {kind}, and is {text!r}: {LAUNCH}') from None
+
+
+def set_addresses(job: Job) -> None:
+    """Set the addresses on which this process's MXNet listens.
+
+    MXNet listens on addresses, not on names, and by default never on the loopback interface.
+    """
+    for variable in ['DMLC_NODE_HOST'] + ['DMLC_PS_ROOT_URI'] * (job.role == 'scheduler'):
+        if os.environ.get(variable):
+            os.environ[variable] = _address_of(os.environ[variable], variable)
+    if job.address.startswith(('127.', 'localhost')) and not os.environ.get('DMLC_INTERFACE'):
+        os.environ.setdefault('DMLC_NODE_HOST', '127.0.0.1')
+
+
+def _address_of(name: str, variable: str) -> str:
+    try:
+        return str(socket.getaddrinfo(name, None, socket.AF_INET)[0][4][0])
+    except (OSError, UnicodeError):
+        raise OpenatacError(f'{variable} is {name!r}, which is neither an IPv4 address nor a name that this '
+                            'machine can resolve: correct it') from None

@@ -1,0 +1,43 @@
+"""Ports that are kept for the processes of a run from the moment they are chosen."""
+import socket
+
+from openatac.errors import OpenatacError
+
+
+def bind(address: str, port: int) -> socket.socket:
+    """Keep the port (0: a free one) for this run's processes, by a socket.
+
+    Until the socket is closed, the system gives the port to no other process that asks for any free port, and
+    a process that asks for this one must set SO_REUSEADDR, as MXNet's ZeroMQ does. Raises OSError, or
+    OverflowError for what is not a port.
+    """
+    family = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0][0]
+    kept = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind((address, port))
+    except (OSError, OverflowError):
+        kept.close()
+        raise
+    return kept
+
+
+def keep_ports(address: str, count: int) -> list[socket.socket]:
+    """Sockets of `bind` for ``count`` consecutive ports, to hold for as long as the run needs the ports.
+
+    Raises OpenatacError if there are none.
+    """
+    for _ in range(100):
+        try:
+            ports = [bind(address, 0)]
+        except OSError as error:
+            raise OpenatacError(f'{address} is not an address of this machine ({error.strerror}): choose '
+                                'another --host') from None
+        first = ports[0].getsockname()[1]
+        try:
+            ports += [bind(address, first + index) for index in range(1, count)]
+            return ports
+        except (OSError, OverflowError):  # in use, or above the highest port
+            for kept in ports:
+                kept.close()
+    raise OpenatacError(f'there are no {count} consecutive free ports on {address}: name the first by --port')

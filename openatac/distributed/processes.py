@@ -1,0 +1,191 @@
+"""The processes of a run on this machine: started, shown and ended together, whatever happens to this one."""
+import contextlib
+import os
+import queue
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import IO, Any, TextIO
+
+from openatac.errors import OpenatacError
+
+
+class ProcessGroup:
+    """The processes of a run on this machine, each in a session of its own.
+
+    Parameters
+    ----------
+    guard : function
+        Is called with the id of each process, see `start_guard`.
+    patience : float
+        Seconds for processes to end by themselves, and again after SIGTERM, before SIGKILL.
+
+    Attributes
+    ----------
+    ports : list of socket
+        Keep the run's ports for these processes.
+    events : queue
+        Of (label, exit code) and ('signal', number).
+    """
+
+    def __init__(self, guard: Callable[[int], object], patience: float = 5.0) -> None:
+        self.guard, self.patience = guard, patience
+        self.ports: list[socket.socket] = []
+        self.events: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.code = 0
+        self._readers: list[threading.Thread] = []
+        self._printing = threading.Lock()
+
+    def start(self, label: str, command: Sequence[str], environment: Mapping[str, str],
+              stdin: int = subprocess.DEVNULL) -> 'subprocess.Popen[bytes]':
+        """Start one process, whose lines are shown after the label."""
+        try:
+            process = subprocess.Popen(
+                command, env={**os.environ, **environment}, stdin=stdin, stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE, start_new_session=True)
+        except OSError as error:
+            raise OpenatacError(f'{command[0]} cannot be run ({error.strerror})') from None
+        self.guard(process.pid)
+        self.processes[label] = process
+        for source, target in ((process.stdout, sys.stdout), (process.stderr, sys.stderr)):
+            reader = threading.Thread(target=self._show, args=(label, source, target), daemon=True)
+            reader.start()
+            self._readers.append(reader)
+        threading.Thread(target=lambda: self.events.put((label, process.wait())), daemon=True).start()
+        return process
+
+    def _show(self, label: str, source: IO[bytes], target: TextIO) -> None:
+        """Copy lines with the label, until the process and all of its children have ended."""
+        for line in source:
+            text = line.decode(errors='replace').rstrip('\r\n')
+            # If nobody reads our output any more, that of the processes must still be read.
+            with self._printing, contextlib.suppress(OSError, ValueError):
+                target.write(f'[{label}] {text}\n')
+                target.flush()
+
+    def wait(self) -> int:
+        """Wait for all processes, and return the exit code of the first failure, or 0."""
+        running, asked, deadline = set(self.processes), False, None
+        while running:
+            try:
+                who, what = self.events.get(timeout=None if deadline is None else
+                                            max(0, deadline - time.monotonic()))
+            except queue.Empty:
+                break
+            if who == 'signal':
+                if asked:
+                    self.code = self.code or 128 + what
+                    break
+                self._ask_to_stop(what)
+                asked = True
+                continue
+            running.remove(who)
+            if what:
+                self._record_failure(who, what, asked)
+            # Workers that were asked to stop end with a code while others may still write the checkpoint;
+            # otherwise a failure is the end.
+            failed = what and not (asked and _trains(who))
+            if deadline is None and (failed or not any(map(_trains, running))):
+                deadline = time.monotonic() + self.patience
+        return self.code
+
+    def _record_failure(self, who: str, code: int, asked: bool) -> None:
+        """Keep the code of the first failure, and report it."""
+        code = code if code > 0 else 128 - code  # signal 9 is -9 in Popen, and 137 in a shell
+        if not self.code:
+            self.code = code
+            if not asked:
+                self._print(f'{who} ended with code {code}: ending the others')
+
+    def _ask_to_stop(self, number: int) -> None:
+        """Pass a signal on: to the workers, if they run here, or else to the scheduler, who tells them."""
+        workers = [label for label in self.processes if re.fullmatch(r'worker \d+', label)
+                   and self.processes[label].stdin is None]
+        self._print(f'{signal.Signals(number).name}: asking the workers to stop (again to end them at once)')
+        for label in workers or ['scheduler']:
+            _kill(self.processes[label], signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
+
+    def _print(self, sentence: str) -> None:
+        with self._printing:
+            print(f'openatac launch: {sentence}', file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        """End the processes that still run, with their children: SIGTERM, then SIGKILL."""
+        late = [process for process in self.processes.values() if process.poll() is None]
+        for process in self.processes.values():
+            if process.stdin:
+                process.stdin.close()  # ends the process on the other machine
+        for process in late:
+            _kill(process, signal.SIGTERM)
+        deadline = time.monotonic() + self.patience
+        for process in late:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0, deadline - time.monotonic()))
+        for process in self.processes.values():
+            _kill(process, signal.SIGKILL)  # also children that have outlived it
+            process.wait()
+        for port in self.ports:
+            port.close()
+        for reader in self._readers:
+            reader.join(1)
+
+
+def _trains(label: str) -> bool:
+    return not re.match('scheduler|server', label)
+
+
+def _kill(process: 'subprocess.Popen[bytes]', number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
+
+
+# --------------------------------------------------------------------------------- the guard
+
+def start_guard() -> Callable[[int], Any]:
+    """Fork a process that ends the run's processes if this one is killed.
+
+    It reads a pipe that closes when this process ends, in whatever way. (A signal at a parent's death would
+    not reach grandchildren.)
+
+    Returns
+    -------
+    function
+        Tells the guard the id of a process.
+    """
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        os.close(writer)
+        try:
+            _guard(reader)
+        finally:
+            os._exit(0)
+    os.close(reader)
+    return lambda pid: os.write(writer, b'%d\n' % pid)
+
+
+def _guard(reader: int) -> None:
+    os.setsid()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    with os.fdopen(reader) as pipe:
+        groups = [int(line) for line in pipe]
+    # After a normal end none of them is left, and this takes no time.
+    for number, seconds in ((signal.SIGTERM, 2), (signal.SIGKILL, 0)):
+        groups = [group for group in groups if _signal_group(group, number)]
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and any(_signal_group(group, 0) for group in groups):
+            time.sleep(0.05)
+
+
+def _signal_group(group: int, number: int) -> bool:
+    try:
+        os.killpg(group, number)
+        return True
+    except OSError:
+        return False

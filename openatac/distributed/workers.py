@@ -1,0 +1,264 @@
+"""A training run of several processes: MXNet's parameter server, and what it lacks.
+
+    cluster = workers.start('dist_sync')        # in a scheduler or server it never returns
+    ...                                         # gluon.Trainer(..., kvstore=cluster.kvstore)
+    cluster.close()
+
+`openatac launch` starts all processes of a run. When one of them dies, all others report that and end within
+seconds (see `openatac.distributed.membership`); MXNet alone would wait for ever.
+"""
+import atexit
+import os
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, NoReturn, Optional, Union
+
+from openatac.backends.base import SingleProcess
+from openatac.console import streams
+from openatac.distributed.job import Job, read_job, set_addresses
+from openatac.distributed.membership import Member, exit_process
+from openatac.errors import OpenatacError
+
+# What MXNet really has. It silently takes other names, such as horovod, for a local store.
+KVSTORES = ('local', 'device', 'dist_sync', 'dist_device_sync', 'dist_async')
+
+
+class Cluster:
+    """A worker's view of a run of several processes; returned by `start`.
+
+    Attributes
+    ----------
+    rank, size : int
+        Which worker this is, and how many there are.
+    kvstore : mxnet.kvstore.KVStore
+        For gluon.Trainer.
+    is_asynchronous : bool
+        Whether the servers update the weights at each push.
+    """
+
+    def __init__(self, name: str, member: Member) -> None:
+        import mxnet as mx
+        self.is_asynchronous = name == 'dist_async'
+        self._member, self._open, self.silence = member, True, member.job.silence
+        member.wait_for_all()
+        self.kvstore = mx.kv.create(name)
+        self.rank, self.size = self.kvstore.rank, self.kvstore.num_workers
+        member.send_rank(self.rank)
+        self._replace_pickles()
+
+    def _replace_pickles(self) -> None:
+        from openatac.distributed.parameter_server import send_optimizer
+        self.kvstore.set_optimizer = lambda optimizer: send_optimizer(self.kvstore, optimizer)
+
+    @property
+    def stop_signal(self) -> int:
+        """The number of the signal that asked the whole run to stop, or 0."""
+        return self._member.stop_signal
+
+    def gather(self, message: Any, name: str = 'a message') -> list[Any]:
+        """Return the JSON-able ``message`` of every worker, by rank; at most 64 MB for all workers together.
+
+        All workers must call this equally often; if they do not, the error calls this place ``name``.
+        """
+        return self._member.gather(message, name)
+
+    def barrier(self, name: str = 'a barrier') -> None:
+        """Wait until all workers are here."""
+        self.gather(None, name)
+
+    def check_alike(self, settings: Mapping[str, Any]) -> None:
+        """Raise OpenatacError, on every worker, if their settings {name: JSON-able value} differ."""
+        everyone = self.gather(settings, 'the comparison of settings')
+        wrong = differences(everyone)
+        if wrong:
+            raise OpenatacError(f'the workers were started with different settings: {"; ".join(wrong)}; give '
+                                'all of them the same command')
+
+    def prepare(self, trainer: Any, batch_size: int) -> None:
+        """Give all workers worker 0's initial values, before the first step of the gluon.Trainer.
+
+        The step would do this itself, but does not wait: a worker can then take the sum of the first
+        gradients for its initial values (on CPUs one in three did). ``batch_size`` is that of the steps;
+        servers that update the weights learn it only here.
+        """
+        import mxnet as mx
+        if not trainer._kv_initialized:
+            trainer._check_and_rescale_grad(trainer._scale / batch_size)
+            trainer._init_kvstore()
+        if trainer._params_to_init:
+            trainer._init_params()
+        mx.nd.waitall()
+        self.barrier('the initial values')
+
+    def set_learning_rate(self, rate: float) -> None:
+        """Set the rate from now on of servers that update the weights (dist_async)."""
+        from openatac.distributed.parameter_server import send_learning_rate
+        send_learning_rate(self.kvstore, rate)
+
+    def close(self) -> None:
+        """Leave together with the other workers; the servers and the scheduler then end."""
+        if not self._open:
+            return
+        import mxnet as mx
+        mx.nd.waitall()
+        self.barrier('the end')
+        # MXNet leaves when the store is freed, and waits there for the others. Python would free it at an
+        # arbitrary time, or never.
+        self.kvstore.__del__()
+        self.kvstore.handle = mx.base.KVStoreHandle()
+        self._open = False
+        self._member.goodbye()
+
+    def fail(self, sentence: str, code: int = 1) -> NoReturn:
+        """Tell the others, and end this process with the exit code."""
+        if self._open:
+            self._member.fail(sentence)
+        exit_process(sentence, code)
+
+
+def differences(everyone: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a phrase for each setting that is not the same on every worker, given the settings by rank."""
+    phrases = []
+    for name in sorted(set().union(*everyone)):
+        if any(settings.get(name, ...) != everyone[0].get(name, ...) for settings in everyone):
+            values = (repr(settings[name]) if name in settings else 'missing' for settings in everyone)
+            phrases.append(f'{name} is ' + ', '.join(
+                f'{value} on worker {rank}' for rank, value in enumerate(values)))
+    return phrases
+
+
+# ----------------------------------------------------------------------------- start and end
+
+_cluster: Optional[Cluster] = None  # of this process
+
+
+def start(name: str) -> Union[SingleProcess, Cluster]:
+    """Join a run with MXNet's key-value store ``name``.
+
+    In a scheduler and a server this serves until the run ends, and ends the process. Call it before importing
+    MXNet, which would do that in its own way.
+
+    Parameters
+    ----------
+    name : str
+        One of `KVSTORES`.
+
+    Returns
+    -------
+    SingleProcess or Cluster
+        `SingleProcess` for a store of one process, and `Cluster` in a worker of several.
+
+    Raises
+    ------
+    OpenatacError
+        If the name or the DMLC_* variables are wrong, or nobody answers.
+    """
+    global _cluster
+    if name not in KVSTORES:
+        raise OpenatacError(f'there is no key-value store {name!r}: choose from {", ".join(KVSTORES)}')
+    if not name.startswith('dist'):
+        if os.environ.get('DMLC_ROLE', 'worker') != 'worker':
+            raise OpenatacError(f'this process is the {os.environ["DMLC_ROLE"]} of a distributed run, and '
+                                f'the key-value store {name!r} is for one process: choose dist_sync, '
+                                'dist_device_sync or dist_async')
+        return SingleProcess(name)
+    job = read_job(os.environ, name)
+    set_addresses(job)
+    if job.role != 'worker':
+        _serve(job)
+    member = Member(job)
+    _report_crashes(member)
+    _cluster = Cluster(name, member)
+    return _cluster
+
+
+def end(sentence: str, code: int = 1) -> NoReturn:
+    """End a script that failed: print ``error: sentence``, and exit with the code.
+
+    In a cluster the other processes are told, and end too. A code of 128 or more means that the run was asked
+    to stop: then all workers come here, and leave together.
+    """
+    if _cluster is None:
+        streams.print_to_stderr(f'error: {sentence}')
+        sys.exit(code)
+    if code >= 128:
+        # After a second Ctrl-C not all of them do, and would wait for each other for ever.
+        late = threading.Timer(_cluster.silence, _cluster.fail, (sentence, code))
+        late.daemon = True
+        late.start()
+        _cluster.close()
+    _cluster.fail(sentence, code)
+
+
+def _report_crashes(member: Member) -> None:
+    """Have any unexpected end of this process reported to the others, without waiting for them."""
+
+    def hook(kind: type[BaseException], error: BaseException, trace: Optional[TracebackType]) -> None:
+        traceback.print_exception(kind, error, trace)
+        give_up(_last_line(error))
+
+    def give_up(text: str) -> None:
+        if not member.is_leaving:
+            member.fail(text)
+            exit_process(None)
+
+    sys.excepthook = hook
+    # Registered after MXNet's own exit handler, to run before it.
+    import mxnet  # noqa: F401
+    atexit.register(give_up, 'it ended before the run did')
+
+
+def _last_line(error: BaseException) -> str:
+    # MXNet's messages begin with tracebacks of C++.
+    return f'{type(error).__name__}: {(str(error).strip().splitlines() or [""])[-1]}'
+
+
+def _serve(job: Job) -> NoReturn:
+    """Be a scheduler or server until the run ends, and end the process."""
+    from openatac.distributed.hub import Hub
+    from openatac.distributed.parameter_server import serve
+    place: Union[Hub, Member]
+    if job.role == 'scheduler':
+        hub = place = Hub(job)
+        leave = hub.wait_for_goodbyes
+        _pass_on_signals(hub.ask_to_stop)
+    else:
+        # The workers are asked to stop, and need the servers until they have.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        place = Member(job)
+        leave = place.goodbye
+
+    def fail(sentence: str) -> NoReturn:
+        place.fail(sentence)
+        exit_process(sentence)
+
+    try:
+        serve(job.role, place.wait_for_all, fail)
+    except ImportError as error:
+        fail(str(error))
+    except Exception as error:
+        traceback.print_exc()
+        fail(_last_line(error))
+    leave()
+    exit_process(None, 0)
+
+
+def _pass_on_signals(ask_to_stop: Callable[[int], object]) -> None:
+    """Have SIGINT and SIGTERM ask the workers to stop, while the main thread is in MXNet's C++."""
+    received, sender = socket.socketpair()
+    sender.setblocking(False)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)  # without a handler nothing would be written
+    signal.set_wakeup_fd(sender.fileno())
+
+    def pass_on(_: socket.socket) -> None:
+        while True:
+            ask_to_stop(received.recv(1)[0])
+
+    threading.Thread(target=pass_on, args=(sender,), daemon=True).start()  # which keeps the sender open

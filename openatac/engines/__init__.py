@@ -1,1 +1,0 @@
-"""The networks in frameworks other than MXNet."""

@@ -1,0 +1,88 @@
+"""The accuracy of quantized forms beside the network's, on labelled images."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Optional
+
+import mxnet as mx
+import numpy as np
+
+from openatac.errors import DataError, OpenatacError
+from openatac.export.forms.base import FORMS
+from openatac.export.labelled_images import LabelledImages, classes_below, sample_batches
+from openatac.export.manifest import read_manifest, write_manifest
+from openatac.export.runtimes.base import open_runtime
+from openatac.export.trained_network import TrainedNetwork
+from openatac.files.writing import replace_file
+
+
+def find_labelled(trained: TrainedNetwork, folder: Optional[str]
+                  ) -> tuple[Optional[LabelledImages], list[str]]:
+    """Labelled images of ``folder``, else the network's test images, or None; and lines that say why."""
+    if folder:
+        return classes_below(folder, trained.manifest), []
+    try:
+        return trained.images(False), []
+    except DataError as error:
+        return None, [f"INT8's accuracy was not measured, since {error}; --measure names labelled images"]
+
+
+def measure_quantized(trained: TrainedNetwork, prefix: str, labelled: LabelledImages, count: int) -> str:
+    """Measure the accuracy of a network and of the quantized forms of its export, and add it to the manifest.
+
+    Parameters
+    ----------
+    trained : TrainedNetwork
+    prefix : str
+        Of its export.
+    labelled : LabelledImages
+    count : int
+        How many of them at most, evenly spread.
+
+    Returns
+    -------
+    str
+        A line that reports it.
+    """
+    manifest = read_manifest(prefix)
+    forms = [name for name in manifest.reports if FORMS.find(name).is_quantized]
+    runtimes = [open_runtime(prefix, FORMS.find(name).runtime) for name in forms]
+    trained.net.hybridize(static_alloc=True)
+    networks: list[Any] = [lambda images: trained.net(mx.nd.array(images)).asnumpy(), *runtimes]
+    (before, *after), images = accuracies(networks, sample_batches(labelled, trained.manifest, count))
+    for name, accuracy in zip(forms, after):
+        manifest.reports[name]['accuracy'] = {'float32': before, 'int8': accuracy, 'images': images}
+    with replace_file(prefix + '.json') as temporary:
+        write_manifest(temporary, manifest)
+    return f'accuracy on {images} labelled images: {before:.4f} in float32, ' + ', '.join(
+        f'{accuracy:.4f} in {name}' for name, accuracy in zip(forms, after))
+
+
+def accuracies(networks: Sequence[Callable[[np.ndarray], Any]],
+               batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[list[float], int]:
+    """The share of images that each of several networks classifies rightly.
+
+    Parameters
+    ----------
+    networks : sequence of callable
+        From images, float32 (B, C, H, W), to outputs (B, classes), NumPy arrays both.
+    batches : iterable of (images, labels)
+
+    Returns
+    -------
+    (list of float, int)
+        The accuracies, and the number of images.
+
+    Raises
+    ------
+    OpenatacError
+        If there are no images.
+    """
+    right, images = [0] * len(networks), 0
+    for pixels, labels in batches:
+        for index, network in enumerate(networks):
+            right[index] += int((network(pixels).argmax(axis=1) == labels).sum())
+        images += len(labels)
+    if not images:
+        raise OpenatacError('there are no images to measure the accuracy on')
+    return [count / images for count in right], images

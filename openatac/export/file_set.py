@@ -1,0 +1,150 @@
+"""Several files that are together either the old ones or the whole new ones, whatever happens in between."""
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from types import FrameType
+from typing import Optional
+
+from openatac.console.program import STOP_SIGNALS, stop_signals
+from openatac.errors import OpenatacError
+from openatac.files.locks import locked
+from openatac.files.writing import Target, find_target, flush, temporary_file
+
+
+class Stopped(OpenatacError):
+    """A signal has ended the work; ``exit_code`` is the shell's for it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f'stopped by {signal.Signals(number).name}; nothing was changed')
+        self.exit_code = 128 + number
+
+
+@contextlib.contextmanager
+def replace_set(prefix: str, old: Sequence[str], last: Optional[str] = None) -> Iterator[str]:
+    """Yield the path PREFIX of new files, ``aside/NAME``; at the end they take the place of the ``old`` ones.
+
+    What is at a path already decides what is done there, as in `openatac.files.writing`. A folder among
+    ``old`` is refused before the body begins.
+
+    If the body fails, or SIGINT or SIGTERM ends it (by `Stopped`), the old files are as they were and nothing
+    else stays behind. Only a kill in the instant of the renaming can leave less: a set without its last file.
+
+    Parameters
+    ----------
+    prefix : str
+        What the paths of all the files begin with.
+    old : sequence of str
+        The paths of an older set, removed where they exist.
+    last : str, optional
+        The path of the new file that is put in its place last, as a sign that the set is whole.
+
+    Raises
+    ------
+    OSError
+        If the files cannot be written.
+    OpenatacError
+        If another process is writing the same set.
+    """
+    folder, name = os.path.split(os.path.abspath(prefix))
+    os.makedirs(folder, exist_ok=True)
+    aside = os.path.join(folder, f'.{name}.part')
+    for path in old:
+        find_target(path)
+    with _stoppable() as signals, _held(aside, prefix), contextlib.ExitStack() as stack:
+        new, backup = os.path.join(aside, 'new'), os.path.join(aside, 'old')
+        for place in (new, backup):
+            shutil.rmtree(place, ignore_errors=True)  # of a process that was killed
+            os.mkdir(place)
+        yield os.path.join(new, name)
+        names = sorted(os.listdir(new), key=lambda file: (file == os.path.basename(last or ''), file))
+        gone = [path for path in old if os.path.basename(path) not in names and os.path.isfile(path)]
+        back = [(path, os.path.join(backup, os.path.basename(path))) for path in gone]
+        into_place = []
+        for file in names:
+            target = find_target(os.path.join(folder, file))
+            if target.is_stream:
+                target.write_through(os.path.join(new, file))
+                continue
+            source, before = _staged(target, file, new, backup, stack)
+            into_place.append((source, target.path))
+            if target.status is not None:
+                back.append((target.path, before))
+        with signals.too_late():
+            _move(back + into_place)
+        for place in {os.path.dirname(path) for _, path in into_place}:
+            flush(place)
+
+
+def _staged(target: Target, file: str, new: str, backup: str, stack: contextlib.ExitStack
+            ) -> tuple[str, str]:
+    """(where the finished new file is, where the old one goes), both on the disk of ``target``."""
+    source, before = os.path.join(new, file), os.path.join(backup, file)
+    if os.path.dirname(target.path) != os.path.dirname(os.path.dirname(os.path.realpath(new))):  # by a link
+        finished, source = source, stack.enter_context(temporary_file(target.path))
+        before = stack.enter_context(temporary_file(target.path))
+        shutil.copyfile(finished, source)
+    target.prepare(source)
+    return source, before
+
+
+def _move(moves: Sequence[tuple[str, str]]) -> None:
+    """Rename each source to its target; all or nothing."""
+    done: list[tuple[str, str]] = []
+    try:
+        for source, target in moves:
+            os.rename(source, target)
+            done.append((source, target))
+    except OSError:
+        for source, target in reversed(done):
+            os.rename(target, source)
+        raise
+
+
+@contextlib.contextmanager
+def _held(aside: str, prefix: str) -> Iterator[None]:
+    """Make the folder ``aside`` for this process alone, and remove it at the end."""
+    os.makedirs(aside, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(os.path.join(aside, 'lock')))
+        except BlockingIOError:
+            raise OpenatacError(f'another process is writing {prefix}: wait for its end, or choose another '
+                                'name') from None
+        try:
+            yield
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+class _Signals:
+    """A handler that raises `Stopped`, except within ``too_late()``."""
+
+    def __init__(self) -> None:
+        self._heeded = True
+
+    def __call__(self, number: int, frame: Optional[FrameType]) -> None:
+        if self._heeded:
+            raise Stopped(number)
+
+    @contextlib.contextmanager
+    def too_late(self) -> Iterator[None]:
+        """For the instant in which the work is completed."""
+        self._heeded = False
+        try:
+            yield
+        finally:
+            self._heeded = True
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[_Signals]:
+    """Let SIGINT and SIGTERM raise `Stopped` in the body. Only the main thread may ask for signals."""
+    signals = _Signals()
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    with stop_signals(signals, STOP_SIGNALS if in_main_thread else ()):
+        yield signals

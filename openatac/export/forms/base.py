@@ -1,0 +1,141 @@
+"""What a form of an export is, and the registry of all forms.
+
+An export is a set of files whose names begin alike, with PREFIX: the manifest PREFIX.json, and those of each
+form that was asked for. A `Form` says what its files are, how they are written and how exactly they must
+agree with the network; the runtimes that load them are in `openatac.export.runtimes`.
+"""
+from __future__ import annotations
+
+import abc
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional
+
+from openatac.export.manifest import Manifest
+from openatac.export.parity import REORDERED, ParityCheck
+from openatac.nn.registry import Registry
+
+if TYPE_CHECKING:
+    import mxnet as mx
+    import numpy as np
+
+
+class TracedNetwork(NamedTuple):
+    """A network as the forms are made of it.
+
+    Attributes
+    ----------
+    net : HybridBlock
+        In float32.
+    symbol : mxnet.Symbol
+    arrays : dict
+        {'arg:NAME' or, for running statistics, 'aux:NAME': NDArray}
+    manifest : Manifest
+        Without reports.
+    calibration : sequence of float32 (B, C, H, W)
+        Inputs on which quantized forms find their ranges.
+    mode : str
+        How the INT8 form finds them, one of `openatac.export.quantize.MODES`.
+    """
+
+    net: Any
+    symbol: mx.sym.Symbol
+    arrays: dict[str, mx.nd.NDArray]
+    manifest: Manifest
+    calibration: Sequence[np.ndarray]
+    mode: str
+
+
+class Form(abc.ABC):
+    """A kind of files to which a network is exported.
+
+    Attributes
+    ----------
+    name : str
+        In the manifest's reports and in tables.
+    suffixes : tuple of str
+        The ends of its files' names, after PREFIX.
+    runtime : str
+        The name of the runtime that loads it back for the parity check, and later by default.
+    flags : tuple of str
+        The flags of ``openatac export`` that together ask for it; () for a form that is always written.
+    help : str
+        The help of its flag.
+    precisions : tuple of str
+        Those of a manifest that it can be exported with.
+    is_quantized : bool
+        Whether it is calibrated on images, may differ from the network, and has its accuracy measured.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    runtime: str
+    flags: tuple[str, ...] = ()
+    help: str = ''
+    precisions: tuple[str, ...] = ('float32', 'float16')
+    is_quantized: bool = False
+
+    def files(self, prefix: str) -> list[str]:
+        """The paths of its files in the export ``prefix``."""
+        return [prefix + suffix for suffix in self.suffixes]
+
+    def missing(self, prefix: str) -> Optional[str]:
+        """The first of its files that is missing, or None."""
+        return next((path for path in self.files(prefix) if not os.path.isfile(path)), None)
+
+    @abc.abstractmethod
+    def write(self, network: TracedNetwork, prefix: str) -> None:
+        """Write its files, for the network in evaluation."""
+
+    def tolerance(self, manifest: Manifest) -> Optional[float]:
+        """How exactly it must agree with the network; see `ParityCheck.report`."""
+        return None if self.is_quantized else REORDERED
+
+    def details(self, network: TracedNetwork, prefix: str, check: ParityCheck) -> dict[str, Any]:
+        """What its report has beside the figures of the parity check; 'note' is printed."""
+        return {}
+
+    def remarks(self, report: dict[str, Any]) -> list[str]:
+        """Sentences that the command prints about its report."""
+        return [report['note']] if 'note' in report else []
+
+
+# ------------------------------------------------------------------------------------- registry
+
+FORMS: Registry[Form] = Registry('form', hyphens=True)
+
+
+def register_form(form: Form) -> None:
+    """Add a form, which ``openatac export`` then writes on its flags.
+
+    Parameters
+    ----------
+    form : Form
+        The runtime that it names is registered by `openatac.register_runtime`.
+
+    Raises
+    ------
+    ValueError
+        If its name, or the name of one of its files, is taken.
+    """
+    taken = {'.json', *(suffix for other in FORMS.values() for suffix in other.suffixes)}
+    for suffix in form.suffixes:
+        if suffix in taken:
+            raise ValueError(f'form {form.name!r}: files that end in {suffix!r} are of another form already')
+    FORMS.register(form.name, form)
+
+
+def form_of(path: str) -> Optional[Form]:
+    """The form that the file ``path`` is of; None for a PREFIX or a manifest."""
+    return _find(path)[0]
+
+
+def prefix_of(path: str) -> str:
+    """The PREFIX of the export that ``path`` names: PREFIX itself or any of its files."""
+    return path.removesuffix(_find(path)[1] or '.json')
+
+
+def _find(path: str) -> tuple[Optional[Form], str]:
+    """The form and the suffix of a file, by the longest suffix that fits."""
+    found = [(form, suffix) for form in FORMS.values() for suffix in form.suffixes if path.endswith(suffix)]
+    return max(found, key=lambda match: len(match[1]), default=(None, ''))

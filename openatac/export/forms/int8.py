@@ -1,0 +1,23 @@
+"""The INT8 form: quantized symbol files."""
+from __future__ import annotations
+
+from openatac.export.forms.base import Form, TracedNetwork
+
+
+class Int8(Form):
+    """PREFIX-int8-symbol.json and PREFIX-int8-0000.params; see `openatac.export.quantize`."""
+
+    name = 'int8'
+    suffixes = ('-int8-symbol.json', '-int8-0000.params')
+    runtime = 'int8'
+    flags = ('--int8',)
+    help = 'also OUT-int8-..., quantized, for CPUs; with --onnx also OUT-int8.onnx'
+    precisions = ('float32',)
+    is_quantized = True
+
+    def write(self, network: TracedNetwork, prefix: str) -> None:
+        from openatac.export.quantize import quantize
+        from openatac.export.symbol_files import with_kinds, write_symbol
+        arrays = {key[4:]: array for key, array in network.arrays.items()}
+        symbol, quantized = quantize(network.symbol, arrays, network.calibration, network.mode)
+        write_symbol(prefix + '-int8', symbol, with_kinds(symbol, quantized))

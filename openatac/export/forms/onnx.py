@@ -1,0 +1,29 @@
+"""The ONNX form."""
+from __future__ import annotations
+
+from typing import Any
+
+from openatac.export.forms.base import Form, TracedNetwork
+
+
+class Onnx(Form):
+    """PREFIX.onnx, in float32, with the manifest as metadata; see `openatac.export.onnx.file`."""
+
+    name = 'onnx'
+    suffixes: tuple[str, ...] = ('.onnx',)
+    runtime = 'onnxruntime'
+    flags: tuple[str, ...] = ('--onnx',)
+    help = 'also OUT.onnx, for ONNX Runtime and others'
+
+    def write(self, network: TracedNetwork, prefix: str) -> None:
+        from openatac.export.onnx.file import write_model
+        path, = self.files(prefix)
+        write_model(self.model(network), path)
+
+    def model(self, network: TracedNetwork) -> Any:
+        """The onnx.ModelProto of the network."""
+        from openatac.export.onnx.file import to_onnx
+        manifest = network.manifest._replace(precision='float32')
+        metadata = {key: value for key, value in manifest._asdict().items()
+                    if key not in ('reports', 'openatac', 'sha256')}
+        return to_onnx(network.symbol, network.arrays, manifest.image_shape, manifest.model, metadata)

@@ -1,0 +1,61 @@
+"""The symbol form: what Gluon and MXNet's Module API load."""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from openatac.export.forms.base import Form, TracedNetwork
+from openatac.export.manifest import Manifest
+from openatac.export.parity import HALF, REORDERED, SAME, Function, ParityCheck, ParityError
+
+
+class Symbol(Form):
+    """PREFIX-symbol.json and PREFIX-0000.params, in the precision of the manifest."""
+
+    name = 'symbol'
+    suffixes = ('-symbol.json', '-0000.params')
+    runtime = 'static'
+
+    def write(self, network: TracedNetwork, prefix: str) -> None:
+        from openatac.export.symbol_files import trace_half, write_symbol
+        half = network.manifest.precision == 'float16'
+        write_symbol(prefix, *(trace_half(network.net) if half else (network.symbol, network.arrays)))
+
+    def tolerance(self, manifest: Manifest) -> float:
+        return HALF if manifest.precision == 'float16' else SAME
+
+    def details(self, network: TracedNetwork, prefix: str, check: ParityCheck) -> dict[str, Any]:
+        """Whether the Module API agrees, which by itself fuses operators when it binds."""
+        if network.manifest.precision == 'float16':
+            return {'note': 'for GPUs; compared and timed in float32, with the values of the float16 file'}
+        from openatac.runtime.mxnet_settings import fusion_backend
+        with fusion_backend(None):  # as where openatac is not imported
+            fused, unfused = (check.difference(_module(prefix, check.random.shape, for_training))
+                              for for_training in (False, True))
+        if not check.allows(unfused, REORDERED):
+            raise ParityError("by MXNet's Module API it computes other outputs than the network (by "
+                              f'{unfused:g})')
+        if check.allows(fused, REORDERED):
+            return {'module_max_difference': fused}
+        return {'module_max_difference': unfused, 'note': (
+            'programs that use the Module API without openatac need the environment variable '
+            'MXNET_SUBGRAPH_BACKEND=NONE: what MXNet 1.9.1 fuses when it binds this network computes other '
+            f'outputs (by {fused:g})')}
+
+
+def _module(prefix: str, shape: tuple[int, ...], for_training: bool) -> Function:
+    """Symbol files in MXNet's Module API, which fuses nothing where it binds for training."""
+    import mxnet as mx
+
+    from openatac.export.symbol_files import INPUT
+    symbol, arguments, auxiliary = mx.model.load_checkpoint(prefix, 0)
+    module = mx.mod.Module(symbol, data_names=[INPUT], label_names=None)
+    module.bind([(INPUT, shape)], for_training=for_training)
+    module.set_params(arguments, auxiliary)
+
+    def function(images: np.ndarray) -> np.ndarray:
+        module.forward(mx.io.DataBatch([mx.nd.array(images)]), is_train=False)
+        return module.get_outputs()[0].asnumpy()
+
+    return function

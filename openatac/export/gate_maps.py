@@ -1,0 +1,139 @@
+"""What the ATAC units of an exported network let through of an image, drawn over it.
+
+An ATAC unit multiplies its input by a gate for every pixel and channel, L(x) of section III of "Attention as
+Activation". A map is the mean of a gate over its channels. The gates are found in the symbol file (see
+`openatac.graph.gates`), and those of other gated units are drawn as well.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from openatac.errors import OpenatacError
+from openatac.files.writing import writing
+from openatac.pictures import write_picture
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PANEL = 1.5  # inches
+COLOURS, OPACITY = 'RdBu_r', 0.6
+CONSTANT = 1e-3  # a map that varies by less is drawn as constant; a global gate's is
+
+
+class GateMap(NamedTuple):
+    """A gate of one unit.
+
+    Attributes
+    ----------
+    stage : str
+        The number of its stage, '' outside of all.
+    values : float32 (H, W)
+        The mean over the channels.
+    """
+
+    stage: str
+    values: np.ndarray
+
+
+def gate_maps(prefix: str, image: np.ndarray) -> list[GateMap]:
+    """The maps of an export for one input, float32 (C, H, W), in the order of computation.
+
+    Raises
+    ------
+    OpenatacError
+        If the export has no symbol form, or no gates in it.
+    """
+    import mxnet as mx
+
+    from openatac.export.symbol_files import load_symbol, read_symbol
+    from openatac.graph.gates import find_gates
+    from openatac.graph.nodes import Graph
+    from openatac.models.zoo import stage_of
+    symbol, _ = read_symbol(prefix)
+    found = find_gates(Graph.of(symbol))
+    if not found:
+        raise OpenatacError(f'{prefix} has no ATAC units, nor other gates, to draw: leave out --gates')
+    net = load_symbol(prefix)
+    net.cast('float32')
+    inside = mx.gluon.SymbolBlock(Graph([gate.factor for gate in found]).symbol(),
+                                  mx.sym.var('data', dtype='float32'), params=net.collect_params())
+    gates = inside(mx.nd.array(image[None]))
+    gates = gates if isinstance(gates, (list, tuple)) else [gates]
+    return [GateMap(stage_of(gate.product.name), values.asnumpy()[0].mean(axis=0))
+            for gate, values in zip(found, gates)]
+
+
+# --------------------------------------------------------------------------------- picture
+
+def check_matplotlib() -> None:
+    """Raise OpenatacError where there is no matplotlib."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise OpenatacError("--gates needs matplotlib: run pip install 'openatac[demo]'") from None
+
+
+def draw_gate_maps(path: str, prefix: str, image: np.ndarray, pixels: np.ndarray, title: str) -> None:
+    """Draw the maps of an export for one input into the PNG file ``path``.
+
+    A row for each stage: the image, then the stage's units as colours over the grey image: red where a unit
+    lets more through than in the mean over the pixels, blue where less. Each unit's colours are stretched to
+    its own values, which stand above it.
+
+    Parameters
+    ----------
+    path, prefix : str
+    image : float32 (C, H, W)
+        The input.
+    pixels : uint8 (H, W, 3)
+        What the input was made of.
+    title : str
+
+    Raises
+    ------
+    OpenatacError
+        As `gate_maps`, without matplotlib, and if the file cannot be written.
+    """
+    check_matplotlib()
+    maps = gate_maps(prefix, image)
+    with writing(path, ': choose another place'):
+        write_picture(path, lambda: gate_figure(maps, pixels, title))
+
+
+def gate_figure(maps: Sequence[GateMap], pixels: np.ndarray, title: str) -> Figure:
+    """The matplotlib Figure of `GateMap`s over uint8 (H, W, 3)."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.figure import Figure
+    stages: dict[str, list[np.ndarray]] = {}
+    for each in maps:
+        stages.setdefault(each.stage, []).append(each.values)
+    columns = 1 + max(map(len, stages.values()))
+    figure = Figure(figsize=(PANEL * max(columns, 4), (PANEL + 0.25) * len(stages) + 0.9),
+                    layout='constrained')
+    grid = figure.subplots(len(stages), columns, squeeze=False)
+    for panel in grid.flat:
+        panel.set_axis_off()
+    for row, (stage, units) in zip(grid, stages.items()):
+        row[0].imshow(pixels)
+        row[0].set_title(f'stage {stage}' if stage else 'after the stages', fontsize=9)
+        for number, (panel, values) in enumerate(zip(row[1:], units), 1):
+            _draw_map(panel, values, pixels)
+            panel.set_title(f'unit {number}: {values.min():.2f} to {values.max():.2f}', fontsize=7)
+    bar = figure.colorbar(ScalarMappable(cmap=COLOURS), ax=grid, location='bottom', aspect=30,
+                          shrink=min(0.8, 4 / columns), alpha=OPACITY, ticks=[0, 0.5, 1])
+    bar.ax.set_xticklabels(['less', "unit's mean", 'more let through'])
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def _draw_map(panel: Axes, values: np.ndarray, pixels: np.ndarray) -> None:
+    """One map over the image in grey."""
+    height, width = pixels.shape[:2]
+    place, mean = (0, width, height, 0), values.mean()
+    reach = max(abs(values - mean).max(), CONSTANT)
+    panel.imshow(pixels.mean(axis=2), cmap='gray', vmin=-128, vmax=255, extent=place)
+    panel.imshow(values, cmap=COLOURS, vmin=mean - reach, vmax=mean + reach, alpha=OPACITY, extent=place)

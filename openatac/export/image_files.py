@@ -1,0 +1,180 @@
+"""Image files as inputs of an exported network, as its manifest says.
+
+All files work that Pillow reads: grey, palette, CMYK and 16-bit pixels become 8-bit RGB (of 16 bits the upper
+8), what is transparent lies on white, a photograph is turned as its EXIF data says, and of an animation the
+first frame counts. JPEG files are decoded by the decoder of the training, so that a network sees a photograph
+exactly as in its evaluation.
+"""
+from __future__ import annotations
+
+import io
+import os
+import sys
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from openatac.arguments import CROP_RATIO
+from openatac.data.photos.codec import decode, resize
+from openatac.data.photos.records import BadRecord
+from openatac.errors import OpenatacError
+from openatac.export.manifest import Manifest
+from openatac.files.reading import IMAGE_LIMIT, read_input, read_limited
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PillowImage
+
+EXTENSIONS = ('.jpg', '.jpeg', '.png', '.gif', '.webp', '.bmp', '.tif', '.tiff')  # looked for in folders
+STDIN = '-'
+LONGEST = 100
+_TRANSPARENT = ('RGBA', 'LA', 'PA', 'RGBa', 'La')
+
+
+class BadImage(Exception):
+    """A file that cannot be used as an image; the message says why."""
+
+
+# ---------------------------------------------------------------------------------------- files
+
+def find_images(paths: Iterable[str]) -> Iterator[str]:
+    """Yield the paths of image files: files and `STDIN` as they are, the images below folders, sorted.
+
+    Raises
+    ------
+    OpenatacError
+        For a folder that has none or cannot be read.
+    """
+    for path in paths:
+        if not os.path.isdir(path):
+            yield path
+            continue
+        found = sorted(_images_below(path))
+        if not found:
+            raise OpenatacError(f'{path} has no images: their names must end in {", ".join(EXTENSIONS)}')
+        yield from found
+
+
+def _images_below(folder: str) -> Iterator[str]:
+    def fail(error: OSError) -> None:
+        raise OpenatacError(f'cannot open the folder {error.filename} ({error.strerror})')
+
+    for place, _, names in os.walk(folder, onerror=fail):
+        for name in names:
+            if name.lower().endswith(EXTENSIONS) and not name.startswith('.'):
+                yield os.path.join(place, name)
+
+
+def read_file(path: str) -> bytes:
+    """The bytes of an image file, or of standard input; BadImage if it cannot be read."""
+    try:
+        if path != STDIN:
+            return read_input(path, IMAGE_LIMIT)
+        if sys.stdin is None:
+            raise BadImage('standard input is closed')
+        return read_limited(sys.stdin.buffer, IMAGE_LIMIT, path)
+    except OSError as error:
+        raise BadImage(error.strerror) from None
+
+
+# --------------------------------------------------------------------------------------- pixels
+
+def to_pixels(data: bytes) -> np.ndarray:
+    """The image file ``data`` as uint8 (H, W, 3), RGB; BadImage if it is damaged, or not an image."""
+    from PIL import Image
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # of Pillow about large images and odd metadata
+            with Image.open(io.BytesIO(data)) as image:
+                if image.format in ('JPEG', 'MPO') and image.mode in ('L', 'RGB'):
+                    return decode(data)
+                return np.asarray(_to_rgb(image))
+    except ImportError:  # of OpenCV
+        raise
+    except BadRecord as error:
+        raise BadImage(str(error)) from None
+    except Image.UnidentifiedImageError:
+        raise BadImage('it is not an image that can be decoded' if data else 'the file is empty') from None
+    except Exception as error:  # Pillow has a dozen kinds for damaged files
+        raise BadImage(f'it cannot be decoded ({error})') from None
+
+
+def _to_rgb(image: PillowImage) -> PillowImage:
+    """An image in mode 'RGB', upright."""
+    from PIL import Image, ImageOps
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith('I'):
+        return Image.fromarray(_upper_8_bits(np.asarray(image))).convert('RGB')
+    if image.mode == 'F':
+        raise BadImage('its pixels are floating-point numbers: save it with 8 or 16 bits')
+    if image.mode in _TRANSPARENT or 'transparency' in image.info:
+        image = image.convert('RGBA')
+        image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image)
+    return image.convert('RGB')
+
+
+def _upper_8_bits(grey: np.ndarray) -> np.ndarray:
+    """uint8 of 16-bit grey levels, which Pillow may hold in 32 bits."""
+    if grey.min() < 0 or grey.max() >= 2 ** 16:
+        raise BadImage('its pixels have 32 bits: save it with 8 or 16')
+    return (grey >> 8).astype('uint8')
+
+
+# --------------------------------------------------------------------------------------- inputs
+
+class InputTransform:
+    """From pixels to inputs, float32 (3, H, W), as a manifest says.
+
+    With a crop ratio an image is resized, bilinearly as in training, until it covers (H, W) / crop_ratio, and
+    its centre is taken. Without one it is resized to (H, W) as it is, each pixel being a mean over all that
+    it covers (Pillow's BILINEAR), which leaves an image of that size unchanged.
+
+    Parameters
+    ----------
+    manifest : Manifest
+
+    Raises
+    ------
+    OpenatacError
+        For a network of other than 3 channels, and for a wrong crop ratio.
+    """
+
+    def __init__(self, manifest: Manifest):
+        channels, self.height, self.width = manifest.image_shape
+        if channels != 3:
+            raise OpenatacError(f'the network takes images of {channels} channels, and image files have 3')
+        self.crop_ratio = manifest.crop_ratio
+        if self.crop_ratio and not CROP_RATIO <= self.crop_ratio <= 1:
+            raise OpenatacError(f'the manifest has a crop ratio of {self.crop_ratio}, which must be 0 or '
+                                f'from {CROP_RATIO} to 1: export again')
+        self.mean, self.std = (np.array(values, 'float32').reshape(3, 1, 1)
+                               for values in (manifest.mean, manifest.std))
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """The input made of uint8 (H, W, 3); BadImage for one that is a mere line."""
+        height, width = pixels.shape[:2]
+        if max(height, width) > LONGEST * min(height, width):  # it would be resized to gigabytes
+            raise BadImage(f'it has {width} x {height} pixels: one side is more than {LONGEST} times the '
+                           'other')
+        image = self._covering(pixels) if self.crop_ratio else self._squeezed(pixels)
+        return (image.transpose(2, 0, 1).astype('float32') - self.mean) / self.std
+
+    def show(self, image: np.ndarray) -> np.ndarray:
+        """uint8 (H, W, 3), the pixels that the input (3, H, W) was made of."""
+        return np.rint(image * self.std + self.mean).clip(0, 255).astype('uint8').transpose(1, 2, 0)
+
+    def _covering(self, pixels: np.ndarray) -> np.ndarray:
+        height, width = pixels.shape[:2]
+        tall, wide = (int(np.ceil(side / self.crop_ratio)) for side in (self.height, self.width))
+        if height * self.width > width * self.height:
+            pixels = resize(pixels, wide, wide * height // width)
+        else:
+            pixels = resize(pixels, tall * width // height, tall)
+        top, left = (pixels.shape[0] - self.height) // 2, (pixels.shape[1] - self.width) // 2
+        return pixels[top:top + self.height, left:left + self.width]
+
+    def _squeezed(self, pixels: np.ndarray) -> np.ndarray:
+        from PIL import Image
+        size = self.width, self.height
+        return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))

@@ -1,0 +1,136 @@
+"""Sets of images for an exported network, with their labels if those are known, and samples of them."""
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Optional
+
+import numpy as np
+
+from openatac.data import cifar, digits
+from openatac.data.photos.folder import ImageFolder
+from openatac.data.photos.records import BadRecord
+from openatac.errors import DataError
+from openatac.export.image_files import BadImage, InputTransform, find_images, read_file, to_pixels
+from openatac.export.manifest import Manifest
+from openatac.training.imagenet import open_source
+
+BATCH = 32
+log = logging.getLogger('openatac')
+
+
+class LabelledImages(NamedTuple):
+    """A set of images.
+
+    Attributes
+    ----------
+    count : int
+    read : callable
+        From an index to (uint8 (H, W, 3), label or None); raises BadRecord or BadImage for an image that
+        cannot be read.
+    name : callable
+        From an index to a text.
+    """
+
+    count: int  # type: ignore[assignment]
+    read: Callable[[int], tuple[np.ndarray, Optional[int]]]
+    name: Callable[[int], str]
+
+
+# --------------------------------------------------------------------------------------- places
+
+def images_below(folder: str) -> LabelledImages:
+    """The images below a folder, without labels; OpenatacError if there are none."""
+    paths = list(find_images([folder]))
+    return LabelledImages(len(paths), lambda index: (to_pixels(read_file(paths[index])), None),
+                          paths.__getitem__)
+
+
+def classes_below(folder: str, manifest: Manifest) -> LabelledImages:
+    """The images of a folder that has a subfolder for each class of a network.
+
+    Subfolders go by the names of the classes. Where the network's classes have other names or none, there
+    must be as many subfolders as classes, in sorted order; DataError if there are not.
+    """
+    source = ImageFolder(folder)
+    if set(source.class_names) <= set(manifest.labels):
+        return _source_images(source, [manifest.labels.index(name) for name in source.class_names])
+    return _source_images(ImageFolder(folder, manifest.classes), range(manifest.classes))
+
+
+def dataset_images(dataset: str, folder: Optional[str], train: bool) -> LabelledImages:
+    """Training or test images of a data set; DataError if it is not in the folder.
+
+    Parameters
+    ----------
+    dataset : str
+        'cifar10', 'cifar100', 'cifar100-coarse' or 'digits'.
+    folder : str, optional
+    train : bool
+    """
+    name, _, coarse = dataset.partition('-')
+    if name == 'digits':
+        images = digits.load_digits(train)
+    elif cifar.find_cifar(name, folder):
+        images = cifar.load_cifar(name, folder, train, coarse or 'fine')
+    else:
+        raise DataError(f'{name} is not in {folder or cifar.gluon_folder(name)}')
+    return LabelledImages(len(images.labels), lambda index: (images.images[index].transpose(1, 2, 0),
+                                                             int(images.labels[index])), str)
+
+
+def photographs(data: Any, classes: int, train: bool) -> LabelledImages:
+    """Training or validation images of an `ImagenetData`; DataError if they are not here."""
+    return _source_images(open_source(data, 'train' if train else 'val', classes), range(classes))
+
+
+def _source_images(source: Any, classes: Sequence[int]) -> LabelledImages:
+    """The images of a source of files, whose labels are indices of ``classes``."""
+    def read(index: int) -> tuple[np.ndarray, int]:
+        data, label = source.read(index)
+        return to_pixels(data), classes[label]
+
+    return LabelledImages(len(source), read, source.name)
+
+
+# -------------------------------------------------------------------------------------- samples
+
+def sample_inputs(images: LabelledImages, manifest: Manifest, count: int) -> np.ndarray:
+    """Inputs (N, C, H, W), float32, made of up to ``count`` images, evenly spread.
+
+    Images that cannot be used are left out with a warning; DataError if that is all of them.
+    """
+    found = [image for image, _ in _sample(images, manifest, count)]
+    if not found:
+        raise DataError('none of the images can be read: name others')
+    return np.stack(found)
+
+
+def sample_batches(images: LabelledImages, manifest: Manifest, count: int
+                   ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield (inputs (B, C, H, W), labels (B,)) of up to ``count`` images, evenly spread."""
+    batch = []
+    for pair in _sample(images, manifest, count):
+        batch.append(pair)
+        if len(batch) == BATCH:
+            yield _stacked(batch)
+            batch = []
+    if batch:
+        yield _stacked(batch)
+
+
+def _stacked(batch: Sequence[tuple[np.ndarray, Optional[int]]]) -> tuple[np.ndarray, np.ndarray]:
+    inputs, labels = zip(*batch)
+    return np.stack(inputs), np.array(labels)
+
+
+def _sample(images: LabelledImages, manifest: Manifest, count: int
+            ) -> Iterator[tuple[np.ndarray, Optional[int]]]:
+    """Yield (input, label); images that cannot be used are left out, with a warning."""
+    transform, count = InputTransform(manifest), min(count, images.count)
+    for index in (images.count * step // count for step in range(count)):
+        try:
+            pixels, label = images.read(index)
+            yield transform(pixels), label
+        except (BadRecord, BadImage) as error:
+            log.warning('left out %s: %s', images.name(index), error)

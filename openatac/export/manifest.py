@@ -1,0 +1,83 @@
+"""The manifest of an export, PREFIX.json: what must be known to use it, and a report on each form."""
+from __future__ import annotations
+
+import json
+import os
+from typing import Annotated, Any, Literal, NamedTuple, Union
+
+from openatac.arguments import CHANNELS, CLASSES, CROP_RATIO, SIDE
+from openatac.errors import OpenatacError
+from openatac.files.schema import Range, read_json
+
+_Side = Annotated[int, Range(1, SIDE)]
+_Level = Annotated[float, Range(-1e6, 1e6)]  # of a pixel, 0 to 255
+_Deviation = Annotated[float, Range(1e-6, 1e6)]
+
+
+class Manifest(NamedTuple):
+    """What must be known to use a network.
+
+    Attributes
+    ----------
+    model : str
+        Its name in the zoo, or another that its owner gave it.
+    classes : int
+    image_shape : (C, H, W)
+        Of its input.
+    mean, std : tuple of float
+        Per channel, of pixel values from 0 to 255 (RGB): the input is (pixel - mean) / std.
+    crop_ratio : float
+        An image's short side is resized to H / crop_ratio and its centre taken; 0 if images are resized to
+        (H, W) as they are.
+    labels : list of str
+        The names of the classes, or [].
+    precision : str
+        'float32' or 'float16', of the symbol files.
+    reports : dict
+        {form: {'max_difference', 'top1_agreement', 'bytes', 'milliseconds', ...}}, from the comparison of
+        each form with the network.
+    openatac : str
+        The version that exported it.
+    arguments : dict
+        {name: value} given to its host beside the name, such as {'r': 2, 'useGlobal': True}.
+    sha256 : dict
+        {the end of a file's name, after PREFIX: checksum}, see `openatac.files.checksums`.
+    """
+
+    model: str
+    classes: Annotated[int, Range(1, CLASSES)]
+    image_shape: tuple[Annotated[int, Range(1, CHANNELS)], _Side, _Side]
+    mean: tuple[_Level, _Level, _Level]
+    std: tuple[_Deviation, _Deviation, _Deviation]
+    crop_ratio: Union[Literal[0], Annotated[float, Range(CROP_RATIO, 1)]] = 0
+    labels: list[str] = []
+    precision: Literal['float32', 'float16'] = 'float32'
+    reports: dict[str, dict[str, Any]] = {}
+    openatac: str = ''
+    arguments: dict[str, Any] = {}
+    sha256: dict[str, str] = {}
+
+
+def write_manifest(path: str, manifest: Manifest) -> None:
+    """Write the file ``path``; the caller sees to it that it is whole (see `openatac.files.writing`)."""
+    with open(path, 'w', encoding='utf-8') as handle:
+        json.dump(manifest._asdict(), handle, indent=1)
+        handle.write('\n')
+
+
+def read_manifest(prefix: str) -> Manifest:
+    """The `Manifest` of the export ``prefix``; OpenatacError if it is missing or damaged."""
+    path = prefix + '.json'
+    try:
+        manifest = read_json(path, Manifest)
+        if len(manifest.labels) not in (0, manifest.classes):
+            raise ValueError(f'it has {len(manifest.labels)} labels for {manifest.classes} classes')
+        return manifest
+    except FileNotFoundError:
+        raise OpenatacError(f'there is no export {prefix}: {os.path.basename(path)} is missing; make it by '
+                            'openatac export') from None
+    except OSError as error:
+        raise OpenatacError(f'{path} cannot be read: {error.strerror}') from None
+    except ValueError as error:
+        raise OpenatacError(f'{path} is not the manifest of an export, or is damaged, or of another version '
+                            f'of openatac ({error}): export again') from None

@@ -1,0 +1,118 @@
+"""An ONNX graph under construction: operators, constants, and the shapes that are known."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from openatac.graph.nodes import Node, Shape
+
+Tensor = str  # tensors go by their names
+
+
+class Operator(NamedTuple):
+    """One operator of the graph."""
+
+    kind: str
+    inputs: list[Tensor]
+    output: Tensor
+    attributes: dict[str, Any]
+
+
+class OnnxGraph:
+    """Operators, added one after the other, each fed by tensors that exist already.
+
+    Parameters
+    ----------
+    inputs : sequence of str
+        The names that are taken, those of inputs and outputs.
+
+    Attributes
+    ----------
+    operators : list of Operator
+        Each after those that feed it.
+    constants : {tensor: numpy.ndarray}
+    tensors : {Node: tensor}
+        Of the nodes that are written.
+    shapes : {tensor: shape}
+        Where known; see `openatac.graph.constants`.
+    label : str
+        What the outputs of the next operators are named after.
+    """
+
+    def __init__(self, inputs: Sequence[Tensor]) -> None:
+        self.operators: list[Operator] = []
+        self.constants: dict[Tensor, np.ndarray] = {}
+        self.tensors: dict[Node, Tensor] = {}
+        self.shapes: dict[Tensor, Shape] = {}
+        self.label = ''
+        self._taken = set(inputs)
+        self._equal: dict[Any, Tensor] = {}  # the constant of each value
+        self._views: dict[Tensor, tuple[Tensor, Shape]] = {}  # what a reshaped tensor is a view of, its shape
+
+    def add(self, kind: str, *inputs: Tensor, **attributes: Any) -> Tensor:
+        """Add an operator; returns its output. Attributes that are None are left out."""
+        given = {key: value for key, value in attributes.items() if value is not None}
+        self.operators.append(Operator(kind, list(inputs), self._unique(self.label), given))
+        return self.operators[-1].output
+
+    def constant(self, value: Any, dtype: type = np.float32) -> Tensor:
+        """A constant without a name of its own; equal values share one."""
+        value = np.ascontiguousarray(value, dtype).reshape(np.shape(value))
+        key = value.dtype, value.shape, value.tobytes()
+        if key not in self._equal:
+            self._equal[key] = self.parameter('constant', value)
+        return self._equal[key]
+
+    def parameter(self, name: str, value: np.ndarray) -> Tensor:
+        """A constant with a name of its own, in float32 if its numbers are of floating point."""
+        if np.issubdtype(value.dtype, np.floating):
+            value = value.astype(np.float32, copy=False)
+        name = self._unique(name)
+        self.constants[name] = value
+        return name
+
+    def reshape(self, x: Tensor, shape: Shape, to: Shape) -> Tensor:
+        """``x``, of ``shape`` (() if that is unknown), in the shape ``to``; a size of -1 is what is left."""
+        if x in self.constants:
+            return x if shape == to else self.constant(self.constants[x].reshape(to))
+        x, shape = self._views.get(x, (x, shape))
+        if shape == to:
+            return x
+        # ONNX: 0 is the input's own dimension at that place, -1 what is left.
+        sizes = [(0 if shape[axis:axis + 1] == (size,) else -1) if isinstance(size, str) else size
+                 for axis, size in enumerate(to)]
+        output = self.add('Reshape', x, self.constant(sizes, np.int64))
+        self._views[output] = x, shape
+        return output
+
+    def transpose(self, x: Tensor, axes: Sequence[int]) -> Tensor:
+        """``x`` with its axes in another order."""
+        if x in self.constants:
+            return self.constant(self.constants[x].transpose(axes))
+        return self.add('Transpose', x, perm=list(axes))
+
+    def finish(self, result: Tensor, output: Tensor) -> None:
+        """Name the tensor ``result`` ``output``, and drop what does not lead to it."""
+        if all(operator.output != result for operator in self.operators):  # an input or a constant
+            result = self.add('Identity', result)
+        needed, kept = {result}, []
+        for operator in reversed(self.operators):
+            if operator.output in needed:
+                needed.update(operator.inputs)
+                kept.append(operator)
+        rename = {result: output}
+        self.operators = [operator._replace(inputs=[rename.get(name, name) for name in operator.inputs],
+                                            output=rename.get(operator.output, operator.output))
+                          for operator in reversed(kept)]
+        self.constants = {name: value for name, value in self.constants.items() if name in needed}
+        self.shapes = {rename.get(name, name): shape for name, shape in self.shapes.items() if name in needed}
+
+    def _unique(self, name: str) -> Tensor:
+        count, unique = 0, name
+        while unique in self._taken:
+            count += 1
+            unique = f'{name}_{count}'
+        self._taken.add(unique)
+        return unique

@@ -1,0 +1,123 @@
+"""The parity check: whether an exported form computes what its network does, and how fast."""
+from __future__ import annotations
+
+import functools
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any, Optional
+
+import numpy as np
+
+from openatac.errors import OpenatacError
+
+BATCH = 16
+RUNS = 5          # whose median is the time of a batch
+SAME = 1e-5       # of the largest output, or of 1 if that is smaller: the same operators
+REORDERED = 1e-4  # the same sums by other operators
+ROUNDINGS = 10    # times the effect of rounding the images' last bits
+HALF = 0.05       # values rounded to float16: a ResNet-50 differed by 0.0009; more means a mistake
+LEAST_AGREEMENT = 0.5  # of the first classes, for quantized forms
+
+Function = Callable[[np.ndarray], np.ndarray]
+
+
+class ParityError(OpenatacError):
+    """A form of a network does not compute what the network does."""
+
+
+class ParityCheck:
+    """The outputs of a network, with which those of its exported forms are compared.
+
+    Parameters
+    ----------
+    function : callable
+        The network, from images, float32 (B, C, H, W), to outputs (B, classes, ...), NumPy arrays both.
+    image_shape : (C, H, W)
+    real : float32 (N, C, H, W), optional
+        Inputs made of real images, which are compared beside random ones.
+
+    Raises
+    ------
+    OpenatacError
+        If an output is not finite.
+    """
+
+    def __init__(self, function: Function, image_shape: tuple[int, ...], real: Optional[np.ndarray] = None):
+        self.random = np.random.RandomState(0).randn(BATCH, *image_shape).astype('float32')
+        self.real = np.empty((0, *image_shape), 'float32') if real is None else real
+        self._images = np.concatenate([self.random, self.real])
+        self._function, self._expected = function, _outputs(function, self._images)
+        if not np.isfinite(self._expected).all():
+            raise OpenatacError('the outputs of the network are infinite or not numbers: export parameters '
+                                'of a run that did not diverge')
+        self.largest = float(np.abs(self._expected).max())
+
+    def difference(self, function: Function) -> float:
+        """The largest difference between the outputs of ``function`` and the network's, on random images."""
+        return float(np.abs(function(self.random) - self._expected[:BATCH]).max())
+
+    def allows(self, difference: float, tolerance: float) -> bool:
+        """Whether a difference is within ``tolerance`` times the largest output, or 1 if that is smaller.
+
+        Differences up to `ROUNDINGS` times `rounding` are allowed too: a network that was hardly trained may
+        amplify rounding a millionfold, so that no other order of summation reproduces its outputs.
+        """
+        return difference <= tolerance * max(1.0, self.largest) or difference <= ROUNDINGS * self.rounding
+
+    @functools.cached_property
+    def rounding(self) -> float:
+        """How far the network's outputs move when the last bits of its images do."""
+        up = np.random.RandomState(0).randint(0, 2, self._images.shape).astype(bool)
+        nearby = np.nextafter(self._images, np.where(up, np.float32(np.inf), np.float32(-np.inf)))
+        return float(np.abs(_outputs(self._function, nearby) - self._expected).max())
+
+    def report(self, function: Function, tolerance: Optional[float]) -> dict[str, Any]:
+        """Compare ``function`` with the network.
+
+        Parameters
+        ----------
+        function : callable
+        tolerance : float or None
+            Of `allows`; None for quantized forms, whose first class must be the network's for half of the
+            real images (of the random ones if there are no others).
+
+        Returns
+        -------
+        dict
+            'max_difference', 'largest_output'; 'top1_agreement', the share of the images (of the real ones
+            if there are any) with the same first class; 'random_images', 'real_images'; 'milliseconds', the
+            median for batches of 1 and of 16.
+
+        Raises
+        ------
+        ParityError
+            If the outputs differ too much.
+        """
+        outputs = _outputs(function, self._images)
+        difference = float(np.abs(outputs - self._expected).max())
+        compared = slice(BATCH if len(self.real) else 0, None)
+        agreement = float((outputs.argmax(1) == self._expected.argmax(1))[compared].mean())
+        if tolerance is not None and not self.allows(difference, tolerance):
+            raise ParityError(f'it computes other outputs than the network (by {difference:g}, the largest '
+                              f'being {self.largest:g})')
+        if tolerance is None and not (np.isfinite(outputs).all() and agreement >= LEAST_AGREEMENT):
+            raise ParityError(f"its first class is the network's for only {agreement:.0%} of the images")
+        return {'max_difference': difference, 'largest_output': self.largest, 'top1_agreement': agreement,
+                'random_images': BATCH, 'real_images': len(self.real),
+                'milliseconds': {str(count): milliseconds(function, self.random[:count])
+                                 for count in (1, BATCH)}}
+
+
+def _outputs(function: Function, images: np.ndarray) -> np.ndarray:
+    return np.concatenate([function(images[start:start + BATCH]) for start in range(0, len(images), BATCH)])
+
+
+def milliseconds(function: Function, images: np.ndarray) -> float:
+    """The median of the times that ``function``, once warm, takes for ``images``."""
+    times = []
+    for _ in range(1 + RUNS):
+        start = time.perf_counter()
+        function(images)
+        times.append(1000 * (time.perf_counter() - start))
+    return round(statistics.median(times[1:]), 3)

@@ -1,0 +1,151 @@
+"""What a runtime is, and the registry of all runtimes.
+
+A runtime maps images, float32 (B, C, H, W), to outputs (B, classes), NumPy arrays both. The flags
+``--engine`` and ``--engines`` choose it by name. What it needs is loaded when it opens an export, and nothing
+else is: MXNet and PyTorch bring a team of OpenMP threads each.
+"""
+from __future__ import annotations
+
+import abc
+import contextlib
+import importlib.util
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Optional
+
+from openatac.errors import OpenatacError
+from openatac.export.forms.base import Form, form_of, prefix_of
+from openatac.export.manifest import Manifest, read_manifest
+from openatac.files.checksums import check_files
+from openatac.nn.registry import Registry
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Runtime(abc.ABC):
+    """A network of an export, ready to run.
+
+    Processes of ``openatac bench`` import a subclass by its name, so it is defined at the top of a module.
+
+    Parameters
+    ----------
+    prefix : str
+        What the names of the export's files begin with.
+    manifest : Manifest
+        Of the export.
+
+    Attributes
+    ----------
+    name : str
+        For ``--engine``.
+    form : Form
+        The form that it runs.
+    package : str
+        The package that it needs, or ''.
+    no_package : str
+        One sentence for those who lack the package: what to install.
+
+    Raises
+    ------
+    OpenatacError
+        For files that are missing, damaged or do not fit the manifest.
+    """
+
+    name: str
+    form: Form
+    package: str = ''
+    no_package: str = ''
+
+    @classmethod
+    def obstacle(cls, prefix: str) -> Optional[str]:
+        """One sentence why it cannot run the export ``prefix``, or None."""
+        if cls.package and importlib.util.find_spec(cls.package) is None:
+            return cls.no_package
+        missing = cls.form.missing(prefix)
+        return missing and f'{missing} is missing: export the form {cls.form.name!r} too'
+
+    @classmethod
+    def open(cls, prefix: str) -> Runtime:
+        """The export ``prefix``, loaded; OpenatacError if it cannot run."""
+        manifest, obstacle = read_manifest(prefix), cls.obstacle(prefix)
+        if obstacle:
+            raise OpenatacError(f'{prefix} cannot be run by the engine {cls.name}, since {obstacle}')
+        return cls(prefix, manifest)
+
+    def __init__(self, prefix: str, manifest: Manifest):
+        self.prefix, self.manifest = prefix, manifest
+        check_files(prefix, self.form.files(prefix))
+        with self._failures('be loaded'):
+            self.load()
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Outputs (B, classes) of images (B, C, H, W); OpenatacError if they are of another shape."""
+        wanted, found = self.manifest.image_shape, images.shape[1:]
+        if found != wanted:
+            raise OpenatacError(f'{self.prefix} takes images of shape {wanted}, and these have {found}: make '
+                                'them fit')
+        with self._failures(f'run on images of {wanted[1]} x {wanted[2]} pixels'):
+            outputs = self.run(images)
+        if outputs.shape != (len(images), self.manifest.classes):
+            raise OpenatacError(f'{self.prefix} has outputs of shape {outputs.shape[1:]}, and its manifest '
+                                f'has {self.manifest.classes} classes: export again')
+        return outputs
+
+    @abc.abstractmethod
+    def load(self) -> None:
+        """Read the files of the form, in the export ``self.prefix``."""
+
+    @abc.abstractmethod
+    def run(self, images: np.ndarray) -> np.ndarray:
+        """The outputs of images of the right shape."""
+
+    @contextlib.contextmanager
+    def _failures(self, what: str) -> Iterator[None]:
+        """Make each failure of the library an OpenatacError: libraries share no kind of error."""
+        try:
+            yield
+        except (OpenatacError, ImportError):
+            raise
+        except Exception as error:
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise OpenatacError(f'{self.prefix} cannot {what} by the engine {self.name} ({lines[-1]}): '
+                                'export again') from None
+
+
+# ------------------------------------------------------------------------------------- registry
+
+RUNTIMES: Registry[type[Runtime]] = Registry('engine', hyphens=True)
+
+
+def register_runtime(runtime: type[Runtime]) -> None:
+    """Add a runtime, which ``openatac predict`` and ``openatac bench`` then offer under its name.
+
+    Parameters
+    ----------
+    runtime : subclass of Runtime
+
+    Raises
+    ------
+    ValueError
+        If its name is taken.
+    """
+    RUNTIMES.register(runtime.name, runtime)
+
+
+def open_runtime(prefix: str, name: str) -> Runtime:
+    """The export ``prefix`` in the runtime called ``name``; OpenatacError if it cannot run."""
+    return RUNTIMES.find(name).open(prefix)
+
+
+def runtimes_of(prefix: str) -> list[str]:
+    """The names of the runtimes that can run the export, in the order of their registration."""
+    return [runtime.name for runtime in RUNTIMES.values() if runtime.obstacle(prefix) is None]
+
+
+def runtime_for(path: str) -> str:
+    """The name of the runtime for an export's file; for a PREFIX 'static' or the first that can run it."""
+    form = form_of(path)
+    if form is not None:
+        return form.runtime
+    able = runtimes_of(prefix_of(path))
+    return 'static' if 'static' in able or not able else able[0]

@@ -1,0 +1,76 @@
+"""MXNet, in several ways."""
+from __future__ import annotations
+
+from typing import Any, Optional
+
+import numpy as np
+
+from openatac.export.forms import fused, int8, symbol
+from openatac.export.forms.base import Form
+from openatac.export.runtimes.base import Runtime
+
+
+class Imperative(Runtime):
+    """The graph operator by operator, with memory allocated on the way."""
+
+    name = 'imperative'
+    form: Form = symbol.Symbol()
+    settings: dict[str, bool] = {}  # of hybridize
+
+    def load(self) -> None:
+        from openatac.export.symbol_files import SYMBOL, load_symbol
+        files = self.form.files(self.prefix)[0].removesuffix(SYMBOL)
+        self._prepare(load_symbol(files, image_shape=self.manifest.image_shape))
+
+    def _prepare(self, net: Any) -> None:
+        if self.manifest.precision == 'float16':
+            net.cast('float32')  # CPUs do not compute in float16
+        if self.settings:
+            net.hybridize(**self.settings)
+        self._net = net
+
+    def run(self, images: np.ndarray) -> np.ndarray:
+        import mxnet as mx
+        return self._net(mx.nd.array(images)).asnumpy()
+
+
+class Static(Imperative):
+    """Hybridized, with all memory planned and allocated before."""
+
+    name = 'static'
+    settings = {'static_alloc': True, 'static_shape': True}
+
+
+class Int8(Static):
+    """The quantized form."""
+
+    name = 'int8'
+    form = int8.Int8()
+
+
+class Fused(Static):
+    """With oneDNN's fused operators: the fused form, or the symbol form, fused when it is loaded."""
+
+    name = 'fused'
+    form = fused.Fused()
+
+    @classmethod
+    def obstacle(cls, prefix: str) -> Optional[str]:
+        return cls.form.missing(prefix) and Static.obstacle(prefix)
+
+    def load(self) -> None:
+        if not self.form.missing(self.prefix):
+            return super().load()
+        import mxnet as mx
+
+        from openatac.export.symbol_files import INPUT, read_symbol
+        from openatac.graph.symbol import check_sizes
+        network, arrays = read_symbol(self.prefix)
+        check_sizes(network, self.manifest.image_shape)
+        net = mx.gluon.SymbolBlock(fused.fuse(network), mx.sym.var(INPUT, dtype='float32'))
+        for name, parameter in net.collect_params().items():
+            array = arrays['arg:' + name] if 'arg:' + name in arrays else arrays['aux:' + name]
+            parameter.shape, parameter.dtype = array.shape, array.dtype
+            parameter.initialize(ctx=mx.cpu())
+            parameter.set_data(array)
+        self._prepare(net)

@@ -1,0 +1,76 @@
+"""The symbol form as a PyTorch module."""
+from __future__ import annotations
+
+import os
+import shutil
+from typing import Any, Optional
+
+import numpy as np
+
+from openatac.errors import NO_PYTORCH
+from openatac.export.forms.symbol import Symbol
+from openatac.export.runtimes.base import Runtime
+from openatac.runtime.threads import thread_count
+
+
+class Torch(Runtime):
+    """Eager."""
+
+    name = 'torch'
+    form = Symbol()
+    package = 'torch'
+    no_package = NO_PYTORCH
+
+    def load(self) -> None:
+        import torch
+
+        from openatac.backends.torch.graph import to_torch
+        torch.set_num_threads(int(thread_count()[0]))
+        self._torch = torch
+        self._net = self._prepared(to_torch(self.form.files(self.prefix)[0]).float().eval())
+
+    def _prepared(self, net: Any) -> Any:
+        return net
+
+    def _to_torch(self, images: np.ndarray) -> Any:
+        return self._torch.from_numpy(images)
+
+    def run(self, images: np.ndarray) -> np.ndarray:
+        with self._torch.inference_mode():
+            return self._net(self._to_torch(images)).numpy()
+
+
+class TorchChannelsLast(Torch):
+    """Eager, with the channels of a pixel side by side in memory, which suits some convolutions better."""
+
+    name = 'torch-channels-last'
+
+    def _prepared(self, net: Any) -> Any:
+        return net.to(memory_format=self._torch.channels_last)
+
+    def _to_torch(self, images: np.ndarray) -> Any:
+        return super()._to_torch(images).contiguous(memory_format=self._torch.channels_last)
+
+
+class TorchCompiled(Torch):
+    """By torch.compile, for the exact sizes of the batches; the first batch of each size takes long."""
+
+    name = 'torch-compiled'
+    options: dict[str, bool] = {}
+
+    @classmethod
+    def obstacle(cls, prefix: str) -> Optional[str]:
+        compilers = [os.environ.get('CXX'), 'g++', 'clang++']
+        if not any(compiler and shutil.which(compiler) for compiler in compilers):
+            return 'torch.compile needs a C++ compiler: install g++, or name yours in the variable CXX'
+        return super().obstacle(prefix)
+
+    def _prepared(self, net: Any) -> Any:
+        return self._torch.compile(net, dynamic=False, options=self.options)
+
+
+class TorchFrozen(TorchCompiled):
+    """By torch.compile with the weights as constants: BatchNorms folded, weights laid out in advance."""
+
+    name = 'torch-frozen'
+    options = {'freezing': True}

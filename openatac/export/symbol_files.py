@@ -1,0 +1,172 @@
+"""Symbol files, ``NAME-symbol.json`` and ``NAME-0000.params``: written, and read strictly."""
+from __future__ import annotations
+
+import errno
+import os
+import warnings
+from collections.abc import Mapping
+from typing import Optional
+
+import mxnet as mx
+import numpy as np
+
+from openatac.errors import OpenatacError
+from openatac.export.file_set import replace_set
+from openatac.export.forms.base import prefix_of
+from openatac.files.checksums import check_files
+from openatac.files.writing import write_text, writing
+from openatac.graph.nodes import Graph
+from openatac.graph.symbol import check_sizes, load_symbol_file
+from openatac.models.parameters import read_arrays, write_arrays
+
+INPUT = 'data'
+SYMBOL, PARAMS = '-symbol.json', '-0000.params'
+FLOAT16 = '2'  # MXNet's number for it
+
+Arrays = dict[str, mx.nd.NDArray]
+
+
+# --------------------------------------------------------------------------------------- traced
+
+def trace(net: mx.gluon.HybridBlock) -> tuple[mx.sym.Symbol, Arrays]:
+    """The symbol and the arrays of a network whose parameters have values.
+
+    Returns
+    -------
+    (Symbol, dict)
+        The arrays are {'arg:NAME' or, for running statistics, 'aux:NAME': NDArray}, as in the files.
+    """
+    mx.nd.waitall()  # on the CPU a pending forward pass may be reordering weights in place
+    symbol = net(mx.sym.var(INPUT))
+    return symbol, with_kinds(symbol, {parameter.name: parameter._reduce()
+                                       for parameter in net.collect_params().values()})
+
+
+def trace_half(net: mx.gluon.HybridBlock) -> tuple[mx.sym.Symbol, Arrays]:
+    """The same in float16, as it is trained: BatchNorm's vectors stay float32.
+
+    The network is in float32, before and afterwards, with the same values.
+    """
+    values = {name: parameter._reduce() for name, parameter in net.collect_params().items()}
+    net.cast('float16')
+    try:
+        symbol, arrays = trace(net)
+    finally:
+        net.cast('float32')
+        for name, parameter in net.collect_params().items():
+            parameter.set_data(values[name])
+    graph = Graph.of(symbol)
+    half = {key[4:] for key, array in arrays.items() if array.dtype == np.float16}
+    for node in graph.nodes():  # Gluon's variables keep the type that they were created with
+        if node.is_variable and node.name in half:
+            node.attributes['__dtype__'] = FLOAT16
+    return graph.symbol(), arrays
+
+
+def with_kinds(symbol: mx.sym.Symbol, arrays: Mapping[str, mx.nd.NDArray]) -> Arrays:
+    """{'arg:NAME' or 'aux:NAME': NDArray}, as in the files, of the {name: NDArray} that ``symbol`` needs."""
+    return {key: arrays[key[4:]] for key in _keys(symbol)}
+
+
+def _keys(symbol: mx.sym.Symbol) -> list[str]:
+    """The names of the arrays that a symbol needs, as in its files."""
+    return [*('arg:' + name for name in symbol.list_arguments() if name != INPUT),
+            *('aux:' + name for name in symbol.list_auxiliary_states())]
+
+
+# -------------------------------------------------------------------------------------- written
+
+def write_symbol(path: str, symbol: mx.sym.Symbol, arrays: Arrays) -> None:
+    """Write ``path-symbol.json`` and ``path-0000.params``; OSError if they cannot be written."""
+    write_text(path + SYMBOL, symbol.tojson())
+    try:
+        write_arrays(path + PARAMS, arrays)
+    except mx.MXNetError as error:
+        raise OSError(errno.EIO, 'MXNet could not write it, is the disk full?', path + PARAMS) from error
+
+
+def export_symbol(net: mx.gluon.HybridBlock, path: str, image_shape: tuple[int, ...], batch: int = 2
+                  ) -> float:
+    """Write the symbol files of a network with values, without a manifest.
+
+    For whole exports see `openatac.export.exporter.export`. These files too are loaded back and run on random
+    images before they take their place.
+
+    Returns
+    -------
+    float
+        The largest difference between the two outputs.
+
+    Raises
+    ------
+    OpenatacError
+        If the outputs disagree, or the files cannot be written.
+    """
+    context = next((parameter.list_ctx()[0] for parameter in net.collect_params().values()), mx.cpu())
+    images = mx.nd.array(np.random.RandomState(0).randn(batch, *image_shape), context)
+    net.hybridize()
+    expected = net(images).asnumpy()
+    with writing(path), replace_set(path, [path + SYMBOL, path + PARAMS]) as aside:
+        write_symbol(aside, *trace(net))
+        difference = float(np.abs(load_symbol(aside, context)(images).asnumpy() - expected).max())
+        if not difference <= 1e-5 * max(1.0, np.abs(expected).max()):
+            raise OpenatacError('the exported symbol computes other outputs than the network (by '
+                                f'{difference:g})')
+    return difference
+
+
+# ----------------------------------------------------------------------------------------- read
+
+def load_graph(path: str) -> mx.sym.Symbol:
+    """The Symbol of the file ``path`` alone; OpenatacError if it is damaged, or has no input `INPUT`."""
+    check_files(prefix_of(path), [path])
+    symbol = load_symbol_file(path)
+    if INPUT not in symbol.list_arguments():
+        raise OpenatacError(f'{path} has no input called {INPUT!r}: name a file that openatac has exported')
+    return symbol
+
+
+def read_symbol(path: str) -> tuple[mx.sym.Symbol, Arrays]:
+    """The symbol and the arrays of the files of ``path``.
+
+    Raises
+    ------
+    OpenatacError
+        If a file is missing or damaged, or they are not a pair.
+    """
+    check_files(prefix_of(path + SYMBOL), [path + PARAMS])
+    symbol, arrays = load_graph(path + SYMBOL), read_arrays(path + PARAMS)
+    wrong = sorted(set(_keys(symbol)) ^ set(arrays))
+    if wrong:
+        raise _not_a_pair(path, f': {wrong[0]} is in one of them only; export again')
+    return symbol, arrays
+
+
+def load_symbol(path: str, ctx: Optional[mx.Context] = None, image_shape: Optional[tuple[int, ...]] = None
+                ) -> mx.gluon.SymbolBlock:
+    """The SymbolBlock of ``path-symbol.json`` and ``path-0000.params``; raises as `read_symbol`.
+
+    Parameters
+    ----------
+    path : str
+    ctx : Context, optional
+    image_shape : (C, H, W), optional
+        Of images that the network must take; give it if they may not fit.
+    """
+    symbol, arrays = read_symbol(path)
+    if image_shape:
+        check_sizes(symbol, image_shape, **{key[4:]: array.shape for key, array in arrays.items()
+                                            if key.startswith('arg:')})
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', 'Cannot decide type')  # of the input: it is float32
+            net = mx.gluon.SymbolBlock(symbol, mx.sym.var(INPUT))
+        net.collect_params().load_dict(arrays, ctx, cast_dtype=True, dtype_source='saved')
+    except (AssertionError, ValueError, TypeError, mx.MXNetError) as error:  # of shapes, types and storage
+        raise _not_a_pair(path, f' ({error}): export again') from None
+    return net
+
+
+def _not_a_pair(path: str, reason: str) -> OpenatacError:
+    return OpenatacError(f'{path + SYMBOL} and {os.path.basename(path + PARAMS)} are not of one network'
+                         + reason)

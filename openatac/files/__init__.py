@@ -1,0 +1,1 @@
+"""Files read within limits, validated, locked and written whole."""

@@ -1,0 +1,59 @@
+"""CSV files that a spreadsheet can open without running anything in them."""
+import csv
+import io
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from openatac.files.reading import read_text
+from openatac.files.writing import write_text
+
+# What spreadsheets take for the start of a formula, or skip in front of one.
+_FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+
+
+def write_csv(path: str, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """Write rows, as dicts, under ``columns``, whole or not at all.
+
+    Values under other keys are left out. Text that a spreadsheet would run as a formula gets an apostrophe
+    in front, which `read_csv` removes.
+    """
+    lines = [_csv_line(columns)]
+    lines += [_csv_line([escape_formula(row.get(column)) for column in columns]) for row in rows]
+    write_text(path, ''.join(lines))
+
+
+def _csv_line(cells: Sequence[object]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator='\r\n').writerow(cells)  # has a cell's own \r quoted
+    return text.getvalue().removesuffix('\r\n') + '\n'
+
+
+def read_csv(path: str) -> list[dict[str, str]]:
+    """Return the rows of a file of `write_csv`, {column: the original text}; raise as `read_text`."""
+    try:
+        return [{column: _unescape_formula(value) for column, value in row.items()}
+                for row in csv.DictReader(io.StringIO(read_text(path), newline=''))]
+    except csv.Error as error:
+        raise ValueError(str(error)) from None
+
+
+def escape_formula(value: Any) -> Any:
+    """Return a CSV cell: numbers as they are, and text that is a formula behind an apostrophe."""
+    if isinstance(value, str) and _FORMULA.match(value) and not _is_number(value):
+        return "'" + value
+    return value
+
+
+def _unescape_formula(text: Any) -> Any:
+    if isinstance(text, str) and text.startswith("'") and _FORMULA.match(text):
+        return text[1:]
+    return text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return text == text.strip()

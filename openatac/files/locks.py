@@ -1,0 +1,41 @@
+"""Locks between processes, by files."""
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from typing import BinaryIO
+
+
+@contextlib.contextmanager
+def locked(path: str, wait: bool = False) -> Iterator[BinaryIO]:
+    """Yield the file ``path``, locked against other processes and open to read and append.
+
+    It is created if missing. The system unlocks it when this process ends, in whatever way.
+
+    Parameters
+    ----------
+    path : str
+        A regular file, or none yet.
+    wait : bool
+        Whether to wait while another process has the lock.
+
+    Raises
+    ------
+    BlockingIOError
+        If another process has the lock, without ``wait``.
+    OSError
+        If ``path`` is not a regular file or cannot be opened.
+    """
+    with open(path, 'a+b', opener=_open_regular) as file:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield file
+
+
+def _open_regular(path: str, flags: int) -> int:
+    descriptor = os.open(path, flags | os.O_NONBLOCK, 0o666)  # or a FIFO would wait for its other end
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, 'it is not a regular file', path)
+    return descriptor

@@ -1,0 +1,86 @@
+"""Safe reading of files that a user names: regular files only, and only up to a limit.
+
+A FIFO or a device could keep a reader waiting, or reading, for ever. So what is opened is checked before it
+is read: on the open file, which nothing can replace in between, and without waiting for a writer.
+"""
+import errno
+import os
+import stat
+from typing import BinaryIO, Optional, Union
+
+PathLike = Union[str, 'os.PathLike[str]']
+
+MEGABYTE = 2 ** 20
+TEXT_LIMIT = 64 * MEGABYTE    # of settings, metrics, class lists and other files that are read whole
+IMAGE_LIMIT = 512 * MEGABYTE  # of one image file, also on standard input
+
+_KINDS = {stat.S_IFDIR: 'a folder', stat.S_IFIFO: 'a FIFO', stat.S_IFCHR: 'a device',
+          stat.S_IFBLK: 'a device', stat.S_IFSOCK: 'a socket'}
+
+
+def open_descriptor(path: PathLike, limit: Optional[int] = None) -> int:
+    """Open the regular file ``path`` for reading, and return its descriptor.
+
+    Parameters
+    ----------
+    path : path
+    limit : int, optional
+        The largest size allowed, in bytes.
+
+    Raises
+    ------
+    OSError
+        If there is no such file, it is of another kind, or it is larger than ``limit``.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        _check(os.fstat(descriptor), path, limit)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def open_input(path: PathLike, limit: Optional[int] = None) -> BinaryIO:
+    """Open the regular file ``path`` as a binary file; raise as `open_descriptor`."""
+    return open(open_descriptor(path, limit), 'rb')
+
+
+def check_input(path: PathLike, limit: Optional[int] = None) -> None:
+    """Raise as `open_descriptor`, for files that a library is about to open by their path."""
+    os.close(open_descriptor(path, limit))
+
+
+def read_input(path: PathLike, limit: int) -> bytes:
+    """Return the content of the regular file ``path``; raise as `open_descriptor`."""
+    with open_input(path, limit) as file:
+        return read_limited(file, limit, path)
+
+
+def read_text(path: PathLike, errors: str = 'strict') -> str:
+    """Return the text of a UTF-8 file of at most `TEXT_LIMIT` bytes.
+
+    Raises as `open_descriptor`, and ValueError if the file is not UTF-8 (see ``errors`` of `bytes.decode`).
+    """
+    return read_input(path, TEXT_LIMIT).decode('utf-8', errors)
+
+
+def read_limited(stream: BinaryIO, limit: int, name: PathLike) -> bytes:
+    """All that a binary stream has left; raises OSError if that is more than ``limit`` bytes."""
+    data = stream.read(limit + 1)  # a file may grow, and those of /proc have no size
+    if len(data) > limit:
+        raise _too_large(name, limit)
+    return data
+
+
+def _check(status: os.stat_result, path: PathLike, limit: Optional[int]) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode), 'of another kind')
+        number = errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL
+        raise OSError(number, f'it is {kind}, not a regular file', os.fspath(path))
+    if limit is not None and status.st_size > limit:
+        raise _too_large(path, limit)
+
+
+def _too_large(path: PathLike, limit: int) -> OSError:
+    return OSError(errno.EFBIG, f'it is larger than the limit of {limit / MEGABYTE:.0f} MB', os.fspath(path))

@@ -1,0 +1,158 @@
+"""JSON validated against type annotations: each format is a NamedTuple or a TypedDict beside its writer.
+
+Supported are None, bool, int, float, str, Any, Union, Literal, List, Dict with str keys, Tuple, NamedTuple,
+TypedDict and, for bounds, Annotated[int, Range(1, 10)]. An object for a NamedTuple has its fields and no
+others; one for a TypedDict may have more.
+"""
+import contextlib
+import functools
+import json
+import sys
+import typing
+from collections.abc import Mapping, Sequence, Set
+from typing import Any, NamedTuple
+
+from openatac.files.reading import PathLike, read_text
+
+
+class Range(NamedTuple):
+    """The bounds of a number, both included."""
+
+    low: float
+    high: float
+
+
+def read_json(path: PathLike, wanted: Any) -> Any:
+    """Return the value of the JSON file ``path``, of the type ``wanted``.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is not JSON, or the value is not of that type (see `validate`).
+    """
+    return validate(parse_json(read_text(path)), wanted)
+
+
+def parse_json(text: str) -> Any:
+    """Parse a JSON text; raise ValueError if it is not JSON, or nested too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError('it is nested too deeply') from None
+
+
+def validate(value: Any, wanted: Any, name: str = 'it') -> Any:
+    """Return a parsed JSON value as the type ``wanted``, with tuples and NamedTuples where it has them.
+
+    Parameters
+    ----------
+    value
+        What `parse_json` returns.
+    wanted
+        A type annotation; see the module's docstring for the supported ones.
+    name : str
+        What error messages call the value.
+
+    Raises
+    ------
+    ValueError
+        If a part is of another type or out of bounds; the message names it.
+    """
+    origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
+    if wanted is Any:
+        return value
+    if origin is typing.Annotated:
+        kind, bounds = arguments
+        return _in_range(validate(value, kind, name), kind, bounds, name)
+    if origin is typing.Union:
+        return _one_of(value, arguments, name)
+    if origin is typing.Literal:
+        _expect(any(value == choice and type(value) is type(choice) for choice in arguments), name, value,
+                f'one of {", ".join(map(str, arguments))}')
+        return value
+    if origin is list:
+        _expect(isinstance(value, list), name, value, 'a list')
+        return [validate(item, arguments[0], f'{name}[{index}]') for index, item in enumerate(value)]
+    if origin is tuple:
+        return _tuple(value, arguments, name)
+    if dict in (origin, wanted):
+        _expect(isinstance(value, dict), name, value, 'an object')
+        kind = arguments[1] if arguments else Any
+        return {key: validate(item, kind, _member(name, key)) for key, item in value.items()}
+    if hasattr(wanted, '__annotations__'):
+        return _object(value, wanted, name)
+    return _plain(value, wanted, name)
+
+
+def _plain(value: Any, wanted: Any, name: str) -> Any:
+    if wanted is float:
+        _expect(type(value) in (int, float) and abs(value) <= sys.float_info.max, name, value,
+                'a finite number')  # a NaN is not
+    else:
+        words = {bool: 'true or false', int: 'a whole number', str: 'text', type(None): 'null'}[wanted]
+        _expect(type(value) is wanted, name, value, words)
+    if wanted is str:
+        try:
+            value.encode('utf-8', 'surrogateescape')  # file names may have such surrogates, and no others
+        except UnicodeEncodeError:
+            raise ValueError(f'{name} is not text: it has half a character') from None
+    return value
+
+
+def _in_range(value: Any, wanted: Any, bounds: Range, name: str) -> Any:
+    kind = 'a whole number' if wanted is int else 'a number'
+    _expect(bounds.low <= value <= bounds.high, name, value, f'{kind} from {bounds.low:g} to {bounds.high:g}')
+    return value
+
+
+def _one_of(value: Any, kinds: Sequence[Any], name: str) -> Any:
+    if value is None and type(None) in kinds:
+        return None
+    *others, last = [kind for kind in kinds if kind is not type(None)]
+    for kind in others:
+        with contextlib.suppress(ValueError):
+            return validate(value, kind, name)
+    return validate(value, last, name)
+
+
+def _tuple(value: Any, kinds: Sequence[Any], name: str) -> tuple[Any, ...]:
+    _expect(isinstance(value, list), name, value, 'a list')
+    if len(kinds) == 2 and kinds[1] is Ellipsis:
+        kinds = [kinds[0]] * len(value)
+    _expect(len(value) == len(kinds), name, value, f'a list of {len(kinds)}')
+    return tuple(validate(item, kind, f'{name}[{index}]')
+                 for index, (item, kind) in enumerate(zip(value, kinds)))
+
+
+def _object(value: Any, wanted: Any, name: str) -> Any:
+    _expect(isinstance(value, dict), name, value, 'an object')
+    kinds, required, closed = _fields(wanted)
+    for key in required:
+        if key not in value:
+            raise ValueError(f'{_member(name, key)} is missing')
+    if closed and not set(value) <= set(kinds):
+        raise ValueError(f'{_member(name, min(set(value) - set(kinds)))} is not known')
+    members = {key: validate(item, kinds[key], _member(name, key)) if key in kinds else item
+               for key, item in value.items()}
+    return wanted(**members) if closed else members
+
+
+@functools.cache
+def _fields(wanted: Any) -> tuple[Mapping[str, Any], Set[str], bool]:
+    """({field: annotation}, the required fields, whether others are forbidden)."""
+    kinds = typing.get_type_hints(wanted, include_extras=True)
+    if hasattr(wanted, '__required_keys__'):
+        return kinds, wanted.__required_keys__, False
+    return kinds, set(kinds) - set(wanted._field_defaults), True
+
+
+def _member(name: str, key: object) -> str:
+    return str(key)[:80] if name == 'it' else f'{name}.{str(key)[:80]}'
+
+
+def _expect(holds: bool, name: str, value: Any, right: str) -> None:
+    if not holds:
+        kinds: dict[type, str] = {list: 'a list', dict: 'an object'}
+        raise ValueError(f'{name} is {kinds.get(type(value)) or json.dumps(value)[:80]}, not {right}')

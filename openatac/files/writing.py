@@ -1,0 +1,215 @@
+"""Atomic writing: a path has either the old file or the whole new one, whatever happens in between.
+
+What is already at the path decides how it is written. A regular file is replaced by one with its mode and
+owner; a symbolic link stays, and the file that it leads to is replaced; a device or a FIFO is written to, as
+a shell does; a folder is an error.
+"""
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import NamedTuple, Optional, TextIO
+
+from openatac.errors import OpenatacError
+from openatac.files.locks import locked
+
+_SUFFIX = '.part'
+_LEFTOVER = re.compile(r'\..+\.[a-z0-9_]{8}\.part', re.DOTALL)  # the names of our temporary files
+
+
+class Target(NamedTuple):
+    """Where a file is written to.
+
+    Attributes
+    ----------
+    path : str
+        With all symbolic links followed.
+    status : os.stat_result or None
+        That of the file that is there already.
+    """
+
+    path: str
+    status: Optional[os.stat_result]
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it is written to, not replaced: a device, a FIFO, or where our output goes already."""
+        return self.status is not None and (
+            not stat.S_ISREG(self.status.st_mode) or _standard_stream(self.status) is not None)
+
+    def prepare(self, temporary: str) -> None:
+        """Give the finished file ``temporary``, to be renamed to ``path``, its mode and owner; flush it."""
+        if self.status is None:
+            os.chmod(temporary, 0o666 & ~_umask())
+        else:
+            for owner in (self.status.st_uid, -1):  # the group alone, if we may not change the owner
+                with contextlib.suppress(PermissionError):
+                    os.chown(temporary, owner, self.status.st_gid)
+                    break
+            os.chmod(temporary, stat.S_IMODE(self.status.st_mode))
+        flush(temporary)
+
+    def write_through(self, source: str) -> None:
+        """Copy the file ``source`` to a target that `is_stream`."""
+        standard = self.status and _standard_stream(self.status)
+        if standard:
+            standard.flush()
+        stream = os.dup(standard.fileno()) if standard else self.path
+        with open(source, 'rb') as content, open(stream, 'wb') as copy:
+            shutil.copyfileobj(content, copy)
+
+
+def _standard_stream(status: os.stat_result) -> Optional[TextIO]:
+    """Return standard output or error, if it is the file with this ``status``."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, AttributeError, ValueError):  # closed, or not a file
+            if os.path.samestat(os.fstat(stream.fileno()), status):
+                return stream
+    return None
+
+
+def find_target(path: str) -> Target:
+    """Return the `Target` that ``path`` names; raise OSError for a folder, a socket and links in a circle."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return Target(os.path.realpath(path), None)
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    # The links of /proc/*/fd, and so /dev/stdout, lead to names that cannot be opened.
+    target = Target(os.path.realpath(path) if stat.S_ISREG(status.st_mode) else path, status)
+    if stat.S_ISSOCK(status.st_mode):
+        raise OSError(errno.ENXIO, os.strerror(errno.ENXIO), path)
+    return target
+
+
+@contextlib.contextmanager
+def replace_file(path: str) -> Iterator[str]:
+    """Yield the name of a temporary file, whose content becomes that of ``path`` at the end.
+
+    If the body fails, ``path`` stays as it was and nothing is left behind. Raises OSError if the file
+    cannot be written. See the module's docstring for paths that are not regular files.
+    """
+    target = find_target(path)
+    with temporary_file(None if target.is_stream else target.path) as temporary:
+        yield temporary
+        if target.is_stream:
+            target.write_through(temporary)
+        else:
+            target.prepare(temporary)
+            os.replace(temporary, target.path)
+            flush(os.path.dirname(target.path))
+
+
+@contextlib.contextmanager
+def temporary_file(path: Optional[str]) -> Iterator[str]:
+    """Yield the name of a new file beside ``path``, or in the system's folder for None; removed at the end.
+
+    Temporary files for the same path whose process was killed are removed too: while a process is alive, it
+    holds a lock on its file.
+    """
+    folder, name = os.path.split(os.path.abspath(path)) if path else (None, 'openatac')
+    if folder:
+        _remove_abandoned(folder, name)
+    handle, temporary = _locked_file(folder, name)
+    try:
+        yield temporary
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        os.close(handle)
+
+
+def _locked_file(folder: Optional[str], name: str) -> tuple[int, str]:
+    """(descriptor, path) of a new temporary file, locked if the file system has locks."""
+    while True:
+        handle, temporary = tempfile.mkstemp(prefix=f'.{name}.', suffix=_SUFFIX, dir=folder)
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return handle, temporary
+        os.close(handle)  # another process removed it as abandoned before we locked it
+
+
+def _remove_abandoned(folder: str, name: str) -> None:
+    """Remove the temporary files for ``name`` in ``folder`` that no process has locked."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        found = [entry.path for entry in entries
+                 if entry.name.startswith(f'.{name}.') and _LEFTOVER.fullmatch(entry.name)
+                 and len(entry.name) == len(f'.{name}.12345678{_SUFFIX}')
+                 and entry.is_file(follow_symlinks=False)]
+        for path in found:
+            with contextlib.suppress(OSError), locked(path):
+                os.unlink(path)
+
+
+@contextlib.contextmanager
+def writing(what: str, advice: str = '') -> Iterator[None]:
+    """Turn an OSError in the body into an OpenatacError: "WHAT cannot be written (...)ADVICE"."""
+    try:
+        yield
+    except OSError as error:
+        raise OpenatacError(f'{what} cannot be written ({reason(error)}){advice}') from None
+
+
+def check_prefix(path: str, beside_folder: bool = True) -> str:
+    """Return ``path``, the start of the names of files to be written, if it ends in a name.
+
+    Parameters
+    ----------
+    path : str
+    beside_folder : bool
+        Whether a folder may have that very name; the files would lie beside it.
+
+    Raises
+    ------
+    ValueError
+        If ``path`` is a folder.
+    """
+    if os.path.basename(path) in ('', os.curdir, os.pardir) or (not beside_folder and os.path.isdir(path)):
+        raise ValueError(f'{path!r} is a folder: add what the names of the files begin with')
+    return path
+
+
+def reason(error: OSError) -> str:
+    """Why the system refused, in its own words."""
+    return error.strerror or str(error)
+
+
+def remove_leftovers(folder: str) -> None:
+    """Remove what `replace_file` left in ``folder`` when its process was killed.
+
+    No process may be writing there.
+    """
+    with os.scandir(folder) as entries:
+        leftovers = [entry.path for entry in entries
+                     if _LEFTOVER.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)]
+    for path in leftovers:
+        os.unlink(path)
+
+
+def flush(path: str) -> None:
+    """Have the operating system write the file or folder to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: str, text: str) -> None:
+    """Write ``text`` to the file ``path``, whole or not at all."""
+    with replace_file(path) as temporary, open(temporary, 'w', encoding='utf-8', newline='') as file:
+        file.write(text)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

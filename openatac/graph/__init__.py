@@ -1,0 +1,1 @@
+"""An exported symbol as data: MXNet's JSON read, checked, walked and rewritten."""

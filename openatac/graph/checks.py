@@ -1,0 +1,172 @@
+"""Symbol files from anywhere, checked before MXNet or PyTorch is given them.
+
+MXNet believes what a symbol file says: it divides by a ``num_group`` of 0, follows references out of its
+tables, takes numbers for addresses, and reads files that an operator names. So nothing reaches it but what
+this module has looked at: a graph is made again of the parts that were checked, and the rest left out.
+"""
+from __future__ import annotations
+
+import math
+import re
+from typing import Annotated, Any, Callable, Literal, Optional, TypedDict
+
+from openatac.errors import OpenatacError
+from openatac.files.reading import TEXT_LIMIT, read_input
+from openatac.files.schema import Range, parse_json, validate
+
+MOST_NODES, MOST_INPUTS, MOST_HEADS = 50_000, 4096, 4096
+LONGEST_TEXT = 4096         # characters of a name or an attribute
+DEEPEST = 2                 # graphs within nodes of graphs: a fused operator is one of these
+LARGEST_NUMBER = 2 ** 31 - 1
+LARGEST_SIZE = 2 ** 20      # of what an operator divides by or allocates
+LARGEST_TENSOR = 2 ** 30    # elements, for one image
+
+# Operators that take addresses, files, Python code or graphs, and those of training.
+_FORBIDDEN = re.compile(
+    r'_Native|_NDArray|_CachedOp.*|_?Custom.*|_cv.*|_imdecode|_foreach|_while_loop|_cond|_CrossDeviceCopy|'
+    r'_NoGradient|.*backward.*|.*_update.*|reset_arrays|_set_value|_copyto|.*_dgl_.*|.*lars|_slice_assign.*|'
+    r'_crop_assign.*|_scatter_set_nd|_TensorRT.*|_TVM.*|_FusedOp.*|.*multi_all_finite|_contrib_count_sketch')
+# Attributes that an operator divides by, or of which it makes so many.
+_SIZES = {'num_group', 'num_groups', 'num_filter', 'num_hidden', 'kernel', 'stride', 'dilate', 'num_outputs',
+          'num_args', 'num_arrays', 'block_size', 'output_size', 'nsize', 'size', 'state_size', 'num_layers',
+          'sections', 'heads', 'num_deformable_group', 'group_size', 'pooled_size', 'output_dim', 'input_dim',
+          'kernel_size', 'stride1', 'stride2', 'max_displacement', 'num_weights', 'depth', 'sample_ratio',
+          'repeats', 'reps', 'k', 'num', 'N', 'M', 'step', 'sample_per_part', 'part_size', 'feature_stride',
+          'out_dim', 'processing_batch_size', 'compute_size', 'ngroups', 'groups', 'target_shape', 'h_w'}
+# Those that say how many inputs or outputs it has, each of which MXNet makes a name for.
+_COUNTS = {'num_outputs', 'sections', 'num_args', 'num_arrays', 'num_weights', 'num_layers'}
+_NUMBER = re.compile(r'[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?')
+_ATTRIBUTES = ('attrs', 'attr', 'param')  # what the attributes are called; the last two before MXNet 1.0
+
+
+CountOutputs = Callable[[dict[str, Any]], int]  # of a node in parsed JSON
+
+
+class _Node(TypedDict):
+    op: str
+    name: str
+    inputs: list[list[int]]
+
+
+class _Graph(TypedDict):
+    nodes: list[_Node]
+    arg_nodes: list[int]
+    heads: list[list[int]]
+
+
+def read_graph(path: Any, outputs: Optional[CountOutputs] = None) -> dict[str, Any]:
+    """The checked graph of the symbol file ``path``, parsed JSON.
+
+    outputs : function from a node to the number of its outputs, such as `symbol_json.count_outputs`; one each
+    if not given.
+
+    Raises OpenatacError for a file that is missing or damaged, and for a graph beyond the limits above.
+    """
+    try:
+        return check_graph(parse_json(read_input(path, TEXT_LIMIT).decode('utf-8')), outputs)
+    except FileNotFoundError:
+        raise OpenatacError(f'there is no symbol file {path}') from None
+    except OSError as error:
+        raise OpenatacError(f'the symbol file {path} cannot be read: {error.strerror}') from None
+    except ValueError as error:
+        raise OpenatacError(f'{path} is not a symbol file, or is damaged ({error}): export it again'
+                            ) from None
+
+
+def check_graph(graph: Any, outputs: Optional[CountOutputs] = None, depth: int = 0) -> dict[str, Any]:
+    """The graph, parsed JSON, made again of its checked parts; ValueError for what is wrong in it."""
+    graph = validate(graph, _Graph)
+    nodes: list[dict[str, Any]] = []
+    if outputs is not None and depth == 0:
+        outputs = _counting_once(outputs)
+    _expect(depth <= DEEPEST and 0 < len(graph['nodes']) <= MOST_NODES
+            and 0 < len(graph['heads']) <= MOST_HEADS, f'it must have 1 to {MOST_NODES} nodes and 1 to '
+            f'{MOST_HEADS} outputs, and graphs in graphs at most {DEEPEST} deep')
+    for node in graph['nodes']:
+        nodes.append(_checked_node(node, nodes, outputs, depth))
+    for head in graph['heads']:
+        _check_entry(head, nodes, outputs, 'an output of the graph')
+    variables = [index for index, node in enumerate(nodes) if node['op'] == 'null']
+    _expect(graph['arg_nodes'] == variables, 'its arg_nodes are not its variables')
+    return {'nodes': nodes, 'arg_nodes': variables, 'heads': graph['heads'], **_version(graph)}
+
+
+def _counting_once(outputs: CountOutputs) -> CountOutputs:
+    """``outputs``, asked once for each node; ValueError for nodes that have too many in all."""
+    counts: dict[int, int] = {}
+    total = 0
+
+    def count(node: dict[str, Any]) -> int:
+        nonlocal total
+        if id(node) not in counts:
+            counts[id(node)] = outputs(node)
+            total += counts[id(node)]
+            _expect(total <= MOST_NODES, f'its nodes have more than {MOST_NODES} outputs')
+        return counts[id(node)]
+
+    return count
+
+
+def _checked_node(node: dict[str, Any], before: list[dict[str, Any]], outputs: Optional[CountOutputs],
+                  depth: int) -> dict[str, Any]:
+    """The node made again of its checked parts; ``before`` are those that it may read."""
+    name = node['name'][:80]
+    _expect(max(len(node['name']), len(node['op'])) <= LONGEST_TEXT, f'the name of {name} is too long')
+    _expect(not _FORBIDDEN.fullmatch(node['op']),
+            f"node {name} has the operator {node['op'][:80]}, which no exported network needs")
+    _expect(len(node['inputs']) <= MOST_INPUTS and not node.get('control_deps'),
+            f'node {name} has more than {MOST_INPUTS} inputs, or control dependencies')
+    _expect(node['op'] != 'null' or not node['inputs'], f'the variable {name} has inputs')
+    for entry in node['inputs']:
+        _check_entry(entry, before, outputs, f'node {name}')
+    checked = {key: node[key] for key in ('op', 'name', 'inputs')}
+    for key in _ATTRIBUTES:
+        if key in node:
+            checked[key] = validate(node[key], dict[str, str], name)
+            for attribute, text in checked[key].items():
+                _check_attribute(attribute, text, name)
+    if node.get('subgraphs'):
+        graphs = validate(node['subgraphs'], list[Any], name)
+        _expect(len(graphs) == 1, f'node {name} has {len(graphs)} graphs')
+        checked['subgraphs'] = [check_graph(graphs[0], outputs, depth + 1)]
+    return checked
+
+
+def _check_entry(entry: list[int], nodes: list[dict[str, Any]], outputs: Optional[CountOutputs],
+                 who: str) -> None:
+    """[node, number of its output] and maybe a third number, the version of what is changed in place."""
+    _expect(len(entry) in (2, 3) and 0 <= entry[0] < len(nodes) and 0 <= entry[-1] <= LARGEST_NUMBER,
+            f'{who} refers to a node that is not there, or not before it')
+    node, output = nodes[entry[0]], entry[1]
+    has = 1 if output == 0 or node['op'] == 'null' or outputs is None else outputs(node)
+    _expect(0 <= output < has,
+            f"{who} refers to output {output} of node {node['name'][:80]}, which has {has}")
+
+
+def _check_attribute(attribute: str, text: str, name: str) -> None:
+    _expect(len(text) <= LONGEST_TEXT and len(attribute) <= LONGEST_TEXT,
+            f'an attribute of {name} is longer than {LONGEST_TEXT} characters')
+    if attribute.startswith('__') and attribute != '__shape__':
+        return  # notes of Gluon's
+    for number in _NUMBER.findall(text):
+        whole = number.lstrip('+-').isdecimal()
+        low, high = (-LARGEST_NUMBER, LARGEST_NUMBER) if whole else (-math.inf, math.inf)
+        if attribute in _SIZES:
+            low, high = 1 if whole else 0, MOST_INPUTS if attribute in _COUNTS else LARGEST_SIZE
+        _expect(low <= float(number) <= high,
+                f'{attribute} of {name} is {text[:80]}, where a number must be from {low} to {high}')
+
+
+def _version(graph: dict[str, Any]) -> dict[str, Any]:
+    """{'attrs': what says the version of MXNet}, without what else is there."""
+    attributes = validate(graph.get('attrs', {}), dict[str, Any])
+    if 'mxnet_version' not in attributes:
+        return {}
+    kind, number = validate(attributes['mxnet_version'],
+                            tuple[Literal['int'], Annotated[int, Range(0, 99999)]], 'mxnet_version')
+    return {'attrs': {'mxnet_version': [kind, number]}}
+
+
+def _expect(holds: Any, otherwise: str) -> None:
+    if not holds:
+        raise ValueError(otherwise)

@@ -1,0 +1,124 @@
+"""A symbol's operators with their shapes for any number of images, and with what in them is constant.
+
+MXNet infers the shapes, for two images and for three: a dimension that differs belongs to the batch. So
+no rule of an operator's shape (Reshape's codes, reshape_like, the conventions of poolings) is repeated
+here. MXNet also computes whatever does not depend on the images' values, such as tables of relative
+positions and ones of the size of a feature map: those become constants.
+"""
+from __future__ import annotations
+
+import re
+from typing import Any, Optional
+
+import mxnet as mx
+import numpy as np
+
+from openatac.errors import OpenatacError
+from openatac.graph.nodes import Graph, Node, Output, Shape, UnknownShapes
+
+
+def fold_constants(symbol: mx.sym.Symbol, arrays: dict[str, np.ndarray],
+                   image_shape: tuple[int, ...]) -> list[Node]:
+    """The nodes that the output of ``symbol`` needs, in order; the last one gives it.
+
+    Sizes in their shapes that depend on the number of images are strings: 'N', '8*N'. What is constant,
+    parameters included, has its ``value`` and needs no other nodes.
+
+    Parameters
+    ----------
+    symbol : mxnet.Symbol
+        Of one output and the input ``data``.
+    arrays : {str: numpy.ndarray}
+        The values of all its other variables.
+    image_shape : (C, H, W)
+        Of one image.
+
+    Raises
+    ------
+    OpenatacError
+        If the three do not fit each other.
+    """
+    graph = Graph.of(symbol)
+    if len(graph.heads) != 1:
+        raise OpenatacError(f'a network of {len(graph.heads)} outputs cannot be exported, only of one')
+    nodes = graph.nodes()
+    _check_variables(nodes, arrays)
+    for node in nodes:
+        if any(source.index for source in node.inputs) or graph.heads[0].index:
+            raise OpenatacError(f'node {node.name} reads one of several outputs, which cannot be exported')
+    for node, shape in zip(nodes, _shapes(graph, nodes, arrays, image_shape)):
+        node.shapes = (shape,)
+        node.value = arrays.get(node.name) if node.is_variable else _constant(node)
+    return _needed(nodes)
+
+
+def _needed(nodes: list[Node]) -> list[Node]:
+    """Those that the last one needs: not what leads to constants and nowhere else."""
+    needed = {nodes[-1]}
+    for node in reversed(nodes):
+        if node in needed and node.value is None:
+            needed.update(source.node for source in node.inputs)
+    return [node for node in nodes if node in needed]
+
+
+def _check_variables(nodes: list[Node], arrays: dict[str, np.ndarray]) -> None:
+    names = [node.name for node in nodes if node.is_variable]
+    if 'data' not in names:
+        raise OpenatacError(f"the network's input must be called data, and its variables are: "
+                            f"{', '.join(names[:5])}")
+    missing = [name for name in names if name != 'data' and name not in arrays]
+    if missing:
+        raise OpenatacError(f'the parameters are of another network: {missing[0]} is not among them')
+
+
+def _shapes(graph: Graph, nodes: list[Node], arrays: dict[str, np.ndarray],
+            image_shape: tuple[int, ...]) -> list[Shape]:
+    """The shape of each node's output."""
+    statistics = set(graph.symbol().list_auxiliary_states())  # whose shapes MXNet is not told, but infers
+    known = {name: array.shape for name, array in arrays.items() if name not in statistics}
+    known = {node.name: known[node.name] for node in nodes if node.is_variable and node.name in known}
+    found = []
+    for images in (2, 3):
+        try:
+            graph.infer_shapes(**{**known, 'data': (images, *image_shape)})
+        except mx.MXNetError as error:
+            where = re.search('Error in operator ([^:]+)', str(error))
+            raise OpenatacError(f'images of shape {tuple(image_shape)} or these parameters do not fit the '
+                                f'network{": see its node " + where[1] if where else ""}') from None
+        except UnknownShapes:
+            raise OpenatacError(f'images of shape {tuple(image_shape)} do not determine all shapes of the '
+                                'network') from None
+        found.append([node.shape for node in nodes])
+    for node, shape in zip(nodes, found[0]):
+        if node.name in statistics and shape != arrays[node.name].shape:
+            raise OpenatacError(f'the parameters are of another network: {node.name} has shape {shape} there '
+                                f'and {arrays[node.name].shape} here')
+    return [tuple(map(_dimension, *shapes)) for shapes in zip(*found)]
+
+
+def _dimension(of_two: int, of_three: int) -> Any:
+    """A dimension, for any number of images, that is so large for two and for three."""
+    if of_two == of_three:
+        return of_two
+    each = of_three - of_two
+    if of_two != 2 * each:
+        raise OpenatacError(f'the network does not treat images alike: where two give {of_two} rows, three '
+                            f'give {of_three}')
+    return 'N' if each == 1 else f'{each}*N'
+
+
+def _constant(node: Node) -> Optional[np.ndarray]:
+    """The value of a node that is the same for all images, None of others."""
+    valued = node.valued_inputs()
+    values = [source.node.value if source in valued or _depends_on_batch(source)
+              else np.zeros(source.shape, np.float32) for source in node.inputs]
+    if any(value is None for value in values):
+        return None
+    variables = [Output(Node('null', str(index))) for index in range(len(values))]
+    alone = Graph([Output(Node(node.operator, node.name, variables, node.attributes, node.subgraphs))])
+    return mx.nd.CachedOp(alone.symbol())(
+        *[mx.nd.array(value, dtype=value.dtype) for value in values]).asnumpy()
+
+
+def _depends_on_batch(output: Output) -> bool:
+    return any(isinstance(size, str) for size in output.shape)

@@ -1,0 +1,231 @@
+"""A symbol as data: operators that refer to each other, read from MXNet's JSON and written as it.
+
+Nothing here needs MXNet but `Graph.symbol` and `Graph.infer_shapes`.
+"""
+from __future__ import annotations
+
+import ast
+import contextlib
+import dataclasses
+import io
+import json
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, Union
+
+from openatac.errors import OpenatacError
+from openatac.graph.checks import read_graph
+
+MXNET_VERSION = {'mxnet_version': ['int', 10901]}
+# Of how many of their inputs these operators use the values, and not only the shapes.
+_VALUED_INPUTS = {'ones_like': 0, 'zeros_like': 0, '_contrib_arange_like': 0, 'reshape_like': 1,
+                  'slice_like': 1}
+
+
+# Sizes, or texts for those that depend on the number of images: 'N', '8*N'.
+Shape = tuple[Any, ...]
+
+
+class UnknownShapes(ValueError):
+    """The shapes that are given do not determine all others."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """One output of a node, which other nodes read.
+
+    version : how often operators before have changed it in place, as BatchNorm does its running statistics
+    """
+
+    node: Node
+    index: int = 0
+    version: int = dataclasses.field(default=0, compare=False)
+
+    @property
+    def shape(self) -> Shape:
+        """Its shape, once `Graph.infer_shapes` has found it."""
+        return self.node.shapes[self.index]
+
+
+@dataclasses.dataclass(eq=False)
+class Node:
+    """One operator, or a variable (operator 'null').
+
+    Parameters
+    ----------
+    attributes : {str: str}
+        As MXNet writes them; see `get`.
+    subgraphs : list of Graph
+        What a fused operator consists of.
+    depends_on : list of Node
+        Nodes that it does not read. MXNet infers a gradient's shapes from the operator that is named here.
+    shapes : tuple of shapes
+        Of its visible outputs, once `Graph.infer_shapes` has found them.
+    value : numpy.ndarray, optional
+        Of a constant, once `openatac.graph.constants.fold_constants` has found it.
+    """
+
+    operator: str
+    name: str
+    inputs: list[Output] = dataclasses.field(default_factory=list, repr=False)
+    attributes: dict[str, str] = dataclasses.field(default_factory=dict)
+    subgraphs: list[Graph] = dataclasses.field(default_factory=list, repr=False)
+    depends_on: list[Node] = dataclasses.field(default_factory=list, repr=False)
+    shapes: tuple[Shape, ...] = ()
+    value: Any = dataclasses.field(default=None, repr=False)
+
+    @property
+    def is_variable(self) -> bool:
+        return self.operator == 'null'
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of its first output."""
+        return self.shapes[0]
+
+    def get(self, attribute: str, default: Any = None) -> Any:
+        """The attribute as a Python value; ``default``, which should be MXNet's, where it is not given."""
+        return _value(self.attributes[attribute]) if attribute in self.attributes else default
+
+    def settings(self) -> dict[str, Any]:
+        """{name: value} of its attributes, without Gluon's notes (``__lr_mult__``)."""
+        return {name: _value(text) for name, text in self.attributes.items() if not name.startswith('__')}
+
+    def valued_inputs(self) -> list[Output]:
+        """The inputs of which it uses the values, and not only the shapes."""
+        return self.inputs[:_VALUED_INPUTS.get(self.operator, len(self.inputs))]
+
+    def replace(self, graph: Graph) -> None:
+        """Compute what ``graph`` does of this node's inputs, which are its variables '0', '1', ... ."""
+        sources = self.inputs
+        for node in [node for node in graph.nodes() if not node.is_variable]:
+            node.inputs = [sources[int(source.node.name)] if source.node.is_variable else source
+                           for source in node.inputs]
+            node.name = f'{self.name}_{node.name}'
+        (result,) = graph.heads
+        self.operator, self.inputs = result.node.operator, result.node.inputs
+        self.attributes = result.node.attributes
+
+
+class Graph:
+    """The nodes that ``heads`` need. To rewrite it, change what nodes read.
+
+    Parameters
+    ----------
+    heads : sequence of Output
+        What the graph computes.
+    about : dict, optional
+        Which MXNet wrote it, as in the JSON.
+    """
+
+    def __init__(self, heads: Sequence[Output], about: dict[str, Any] = MXNET_VERSION) -> None:
+        self.heads, self.about = list(heads), about
+
+    @classmethod
+    def of(cls, symbol: Any) -> Graph:
+        """The graph of an mxnet.Symbol."""
+        return cls.parse(json.loads(symbol.tojson()))
+
+    @classmethod
+    def read(cls, path: Union[str, os.PathLike]) -> Graph:
+        """The graph of a symbol file, read without MXNet.
+
+        Raises OpenatacError as `read_graph`, and for a file of an MXNet before 1.0.
+        """
+        graph = read_graph(path)
+        if any('param' in node or 'attr' in node for node in graph['nodes']):
+            raise OpenatacError(f'{path} is of an MXNet before 1.0: load and save it with MXNet 1.9.1')
+        return cls.parse(graph)
+
+    @classmethod
+    def parse(cls, graph: dict[str, Any]) -> Graph:
+        """The graph that parsed JSON describes."""
+        nodes: list[Node] = []
+
+        def outputs(entries):
+            return [Output(nodes[index], *rest) for index, *rest in entries]
+
+        for node in graph['nodes']:
+            nodes.append(Node(node['op'], node['name'], outputs(node['inputs']), node.get('attrs', {}),
+                              [cls.parse(inner) for inner in node.get('subgraphs', ())],
+                              [nodes[index] for index in node.get('control_deps', ())]))
+        return cls(outputs(graph['heads']), graph.get('attrs', {}))
+
+    def to_json(self) -> dict[str, Any]:
+        """The graph as MXNet's JSON has it."""
+        nodes = self.nodes()
+        place = {node: index for index, node in enumerate(nodes)}
+
+        def entries(outputs):
+            return [[place[output.node], output.index, output.version] for output in outputs]
+
+        def described(node):
+            fields = {'attrs': node.attributes, 'control_deps': [place[other] for other in node.depends_on],
+                      'subgraphs': [inner.to_json() for inner in node.subgraphs]}
+            return {'op': node.operator, 'name': node.name, 'inputs': entries(node.inputs),
+                    **{key: value for key, value in fields.items() if value}}
+
+        return {'nodes': [described(node) for node in nodes],
+                'arg_nodes': [place[node] for node in nodes if node.is_variable],
+                'heads': entries(self.heads), **({'attrs': self.about} if self.about else {})}
+
+    def symbol(self) -> Any:
+        """The graph as an mxnet.Symbol."""
+        import mxnet as mx
+        return mx.sym.load_json(json.dumps(self.to_json()))
+
+    def nodes(self) -> list[Node]:
+        """All nodes, each after those that it reads, in the order in which MXNet lists them."""
+        found: list[Node] = []
+        seen = set()
+        for head in self.heads:
+            stack = [(head.node, _sources(head.node))] if head.node not in seen else []
+            seen.add(head.node)
+            while stack:
+                node, sources = stack[-1]
+                source = next((source for source in sources if source not in seen), None)
+                if source is None:
+                    found.append(node)
+                    stack.pop()
+                else:
+                    seen.add(source)
+                    stack.append((source, _sources(source)))
+        return found
+
+    def readers(self) -> dict[Node, list[Node]]:
+        """{node: the nodes that read it}, one as often as it does so."""
+        found: dict[Node, list[Node]] = {node: [] for node in self.nodes()}
+        for node in found:
+            for source in node.inputs:
+                found[source.node].append(node)
+        return found
+
+    def infer_shapes(self, **known: tuple[int, ...]) -> None:
+        """Find the shapes of all nodes' outputs from those of variables, such as ``data``.
+
+        Raises UnknownShapes if they do not determine all others, and MXNetError if they do not fit.
+        """
+        inside = self.symbol().get_internals()
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():  # MXNet says it twice
+            warnings.simplefilter('ignore')
+            shapes = inside.infer_shape(**known)[1]
+        if shapes is None:
+            raise UnknownShapes(f'the shapes of {", ".join(known)} do not determine all others')
+        nodes = self.nodes()
+        for node in nodes:
+            node.shapes = ()
+        for (index, *_), shape in zip(json.loads(inside.tojson())['heads'], shapes):
+            nodes[index].shapes += (shape,)
+
+
+def _sources(node: Node) -> Iterator[Node]:
+    yield from (source.node for source in node.inputs)
+    yield from node.depends_on
+
+
+def _value(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # no literal, or a crafted one
+        return text

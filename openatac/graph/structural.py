@@ -1,0 +1,56 @@
+"""A Gluon network's graph under the structural names of its parameters, as other backends read it.
+
+It is a symbol file like any other, and MXNet reads it too. But its arrays are called as in the network's
+.params files (``features.0.gamma``), and each says whether it is trained (``__grad_req__``), which an
+ordinary symbol file does not.
+"""
+from __future__ import annotations
+
+from typing import Any
+
+import mxnet as mx
+import numpy as np
+
+from openatac.errors import OpenatacError
+from openatac.files.writing import write_text, writing
+from openatac.graph.nodes import Graph
+from openatac.models.params_file import write_params
+
+
+def graph_of(net: Any) -> tuple[Graph, dict[str, np.ndarray]]:
+    """The graph and the arrays of a HybridBlock that has all its values.
+
+    A parameter that two layers share keeps the first of its names; one without use is left out.
+
+    Raises OpenatacError for a network without values.
+    """
+    mx.nd.waitall()  # on the CPU a pending forward pass may be reordering weights in place
+    names: dict[str, tuple[str, Any]] = {}
+    for name, parameter in net._collect_params_with_prefix().items():
+        names.setdefault(parameter.name, (name, parameter))
+    graph, arrays = Graph.of(net(mx.sym.var('data'))), {}
+    for node in graph.nodes():
+        if node.is_variable and node.name in names:
+            node.name, parameter = names[node.name]
+            node.attributes['__grad_req__'] = parameter.grad_req
+            arrays[node.name] = _values(parameter)
+    return graph, arrays
+
+
+def export_graph(net: Any, path: str) -> None:
+    """Write ``path-symbol.json`` and ``path-0000.params``: a network and its values, to go anywhere.
+
+    Raises OpenatacError for a network without values and if the files cannot be written.
+    """
+    graph, arrays = graph_of(net)
+    with writing(path):
+        write_params(path + '-0000.params', arrays)
+        write_text(path + '-symbol.json', graph.symbol().tojson())
+
+
+def _values(parameter: Any) -> np.ndarray:
+    try:
+        return parameter._reduce().asnumpy()
+    except RuntimeError:  # also of values that wait for the first batch to tell their shape
+        raise OpenatacError(f'the network has no values for {parameter.name} yet: initialize it and run it '
+                            'on one batch') from None

@@ -1,0 +1,113 @@
+"""Symbol files given to MXNet, and networks checked before they run on images of some size."""
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import mxnet as mx
+
+from openatac.errors import OpenatacError
+from openatac.graph.checks import LARGEST_TENSOR, read_graph
+from openatac.graph.nodes import MXNET_VERSION, Graph, Node, Output, UnknownShapes
+
+# Operators that divide by sizes of their inputs to find the one that is written as -1.
+_RESHAPING = ('Reshape', 'reshape', '_np_reshape', '_npi_reshape', '_npx_reshape', 'reshape_like',
+              '_npx_reshape_like', '_contrib_reshape_like')
+_MOST_RESHAPED = 256  # of them behind each other
+
+
+def load_symbol_file(path: str) -> mx.sym.Symbol:
+    """The Symbol of the file ``path``; OpenatacError if it is missing, damaged or beyond the limits."""
+    graph = read_graph(path, count_outputs)
+    try:
+        return mx.sym.load_json(json.dumps(graph))
+    except mx.MXNetError as error:
+        raise OpenatacError(f'{path} is not a symbol file, or is damaged (MXNet says {_last_line(error)}): '
+                            'export it again') from None
+
+
+def count_outputs(node: dict[str, Any]) -> int:
+    """The number of outputs of a node in parsed JSON, found by making a graph of it alone.
+
+    Raises ValueError if it makes none.
+    """
+    inputs = [[index, 0, 0] for index in range(len(node['inputs']))]
+    variables = [{'op': 'null', 'name': str(index), 'inputs': []} for index, *_ in inputs]
+    try:
+        alone = mx.sym.load_json(json.dumps({
+            'nodes': [*variables, {**node, 'inputs': inputs}], 'arg_nodes': [index for index, *_ in inputs],
+            'heads': [[len(inputs), 0, 0]], 'attrs': MXNET_VERSION}))
+        return len(alone.get_internals().list_outputs()) - len(inputs)
+    except mx.MXNetError as error:
+        raise ValueError(f"node {node['name']}: MXNet says {_last_line(error)}") from None
+
+
+def check_sizes(symbol: mx.sym.Symbol, image_shape: tuple[int, ...], **known: tuple[int, ...]) -> None:
+    """Raise OpenatacError unless one image fits the network, and what it computes of it fits into memory.
+
+    known : {name: shape} of variables
+    """
+    try:
+        infer_sizes(symbol, image_shape, **known)
+    except ValueError as error:
+        raise OpenatacError(f'the network does not take images of shape {tuple(image_shape)} ({error}): '
+                            'export again') from None
+
+
+def infer_sizes(symbol: mx.sym.Symbol, image_shape: tuple[int, ...], **known: tuple[int, ...]) -> None:
+    """As `check_sizes`, but raises ValueError with the reason alone."""
+    known['data'] = (1, *image_shape)
+    graph = Graph.of(symbol)
+    try:
+        _check_reshaped(graph.nodes(), known)
+        graph.infer_shapes(**known)
+    except UnknownShapes:
+        return  # nothing is known to be too large
+    except mx.MXNetError as error:
+        raise ValueError(f'MXNet says {_last_line(error)}') from None
+    for node in graph.nodes():
+        for shape in node.shapes:
+            if math.prod(shape) > LARGEST_TENSOR:
+                raise ValueError(f'{node.name} has the shape {shape}, and the limit is {LARGEST_TENSOR} '
+                                 'elements')
+
+
+def _check_reshaped(nodes: list[Node], known: dict[str, tuple[int, ...]]) -> None:
+    """Raise ValueError if an operator that reshapes gets a size of 0, or gives another number of elements.
+
+    MXNet would divide by the one, and write beyond the end of its memory with the other. Asking it for all
+    shapes at once would divide as well. So the inputs of those that read no other such operator are asked for
+    first, then of those behind them, and so on.
+    """
+    behind: dict[Node, int] = {}
+    levels: dict[int, list[Node]] = {}
+    for node in nodes:
+        behind[node] = max((behind[source.node] for source in node.inputs), default=0)
+        if node.operator in _RESHAPING:
+            levels.setdefault(behind[node], []).append(node)
+            behind[node] += 1
+    if len(levels) > _MOST_RESHAPED:
+        raise ValueError(f'more than {_MOST_RESHAPED} operators reshape behind each other')
+    for _, level in sorted(levels.items()):
+        shapes = iter(_infer_partly([source for node in level for source in node.inputs], known))
+        before = [[next(shapes) for _ in node.inputs] for node in level]
+        for node, inputs in zip(level, before):
+            if any(0 in shape for shape in inputs):
+                raise ValueError(f'{node.name[:80]} reshapes what has no elements')
+        after = _infer_partly([Output(node) for node in level], known)
+        for node, inputs, output in zip(level, before, after):
+            if inputs[0] and math.prod(inputs[0]) != math.prod(output):
+                raise ValueError(f'{node.name[:80]} reshapes {inputs[0]} to {output}, which has another '
+                                 'number of elements')
+
+
+def _infer_partly(outputs: list[Output], known: dict[str, tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """The shape of each of the outputs, () where MXNet cannot tell it."""
+    symbol = Graph(outputs).symbol()
+    given = {name: known[name] for name in symbol.list_arguments() if name in known}
+    return symbol.infer_shape_partial(**given)[1]
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1]

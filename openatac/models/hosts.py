@@ -1,0 +1,91 @@
+"""What the package knows of a host: a network that activations and attention blocks are built into."""
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from mxnet.gluon.block import HybridBlock
+
+from openatac.nn.registry import Factory, settings_of
+
+
+@dataclass(frozen=True)
+class Host:
+    """A host network, as `openatac.register_host` registers it.
+
+    Networks are called TITLE_UNIT, where TITLE stands for the host and its depth and UNIT for the
+    activation and attention in it, as in ``cifar_resnet20_v2_atac``.
+
+    Parameters
+    ----------
+    name : str
+        The host's own name.
+    factory : callable
+        Its arguments are what can be configured: ``classes`` and ``act_type`` and, where the host has them,
+        ``attention``, ``self_attention``, ``useGlobal``, ``layers`` and others. Returns a HybridBlock that
+        maps images (B, C, H, W) to logits (B, classes).
+    input_shape : tuple of int
+        (C, H, W) of the images that it was made for.
+    data : {'cifar', 'imagenet'}
+        The family of its images, which determines their augmentation and normalisation.
+    title : str, optional
+        What its networks' names begin with; default ``name``. '{depth}' in it stands for the number of
+        layers, 2 * stages * blocks + 2.
+    stages : int
+        Number of stages.
+    blocks : tuple of int
+        Blocks per stage of the networks that `openatac.get_model_list` lists; empty if the factory has no
+        argument ``layers`` or stages of different lengths.
+    stage_prefix : str
+        What precedes a stage's number in the prefixes of its blocks, such as 'stage' of 'stage1_'.
+    output : str
+        Structural name of the last dense layer.
+    """
+
+    name: str
+    factory: Factory
+    input_shape: tuple[int, int, int] = (3, 32, 32)
+    data: str = 'cifar'
+    title: str | None = None
+    stages: int = 4
+    blocks: tuple[int, ...] = ()
+    stage_prefix: str = 'stage'
+    output: str = 'output'
+
+    def __post_init__(self) -> None:
+        if self.data not in ('cifar', 'imagenet'):
+            raise ValueError(f"data must be 'cifar' or 'imagenet', not {self.data!r}")
+        missing = {'classes', 'act_type', *(('layers',) if self.blocks else ())} - set(self.settings)
+        if missing:
+            raise ValueError(f'the factory of host {self.name} must take {" and ".join(sorted(missing))}')
+        if '{depth}' in (self.title or '') and not self.blocks:
+            raise ValueError(f'title {self.title!r} has a depth: name the listed blocks per stage in blocks')
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """The names of what can be configured, read from the factory's signature."""
+        return settings_of(self.factory)
+
+    def build(self, **settings: Any) -> HybridBlock:
+        """The network with these settings, not initialised."""
+        return self.factory(**settings)
+
+    def layers(self, blocks: int) -> dict[str, tuple[int, ...]]:
+        """The setting ``layers`` for so many blocks per stage; empty for a host without ``blocks``."""
+        return {'layers': (blocks,) * self.stages} if self.blocks else {}
+
+    def title_of(self, blocks: int | None = None) -> str:
+        """What the name of its network with so many blocks per stage begins with."""
+        return (self.title or self.name).lower().format(depth=2 * self.stages * (blocks or 0) + 2)
+
+    def parse(self, name: str) -> tuple[dict[str, Any], str] | None:
+        """(settings that the title of a network's name stands for, its unit); None for other hosts' names."""
+        title = re.escape((self.title or self.name).lower()).replace(r'\{depth\}', r'(?P<depth>\d{1,6})')
+        found = re.fullmatch(f'{title}_(?P<unit>.+)', name.lower())
+        if found is None:
+            return None
+        if 'depth' not in found.groupdict():
+            return self.layers(self.blocks[0]) if self.blocks else {}, found['unit']
+        blocks, rest = divmod(int(found['depth']) - 2, 2 * self.stages)
+        return None if rest or blocks < 1 else (self.layers(blocks), found['unit'])

@@ -1,0 +1,113 @@
+"""One class for everything that has a name: units, hosts, forms of exports, runtimes and backends."""
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any, Callable, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from mxnet.gluon.block import HybridBlock
+
+T = TypeVar('T')
+Factory = Callable[..., 'HybridBlock']
+
+
+class Registry(Generic[T]):
+    """Values by name, to which code outside the package can add its own.
+
+    Letter case does not matter in names. Iterating gives the names in the order of their registration.
+
+    Parameters
+    ----------
+    argument : str
+        The argument that takes these names, as errors call it, such as 'act_type'.
+    hyphens : bool
+        Whether names may have hyphens; those that stand in names of networks may not.
+    """
+
+    def __init__(self, argument: str, hyphens: bool = False) -> None:
+        self._argument, self._hyphens = argument, hyphens
+        self._values: dict[str, T] = {}
+        self._names: dict[str, str] = {}  # lower-case name or alias -> name
+
+    def register(self, name: str, value: T, alias: str | None = None) -> None:
+        """Add ``value`` under ``name`` and, if given, under an ``alias`` too.
+
+        Raises
+        ------
+        ValueError
+            If a name is taken, or has other characters than letters, digits and underscores.
+        """
+        keys = [key.lower() for key in (name, alias) if key is not None]
+        for key in keys:
+            if not (key.replace('-', '_') if self._hyphens else key).isidentifier():
+                hyphens = ', hyphens' if self._hyphens else ''
+                raise ValueError(f'{self._argument} {key!r}: a name has letters, digits{hyphens} and '
+                                 'underscores only')
+            if key in self._names:
+                raise ValueError(f'{self._argument} {key!r} is registered already: choose another name')
+        self._values[name] = value
+        self._names.update(dict.fromkeys(keys, name))
+
+    def unregister(self, name: str) -> None:
+        """Remove what ``name`` stands for."""
+        name = self.name_of(name)
+        del self._values[name]
+        self._names = {key: value for key, value in self._names.items() if value != name}
+
+    def name_of(self, name: str, argument: str | None = None) -> str:
+        """The name as registered, for example 'ChaATAC' for 'atac'.
+
+        Parameters
+        ----------
+        name : str
+            A name or alias in any letter case.
+        argument : str, optional
+            What an error calls the argument, if not as the registry does.
+
+        Raises
+        ------
+        ValueError
+            If there is no such name; the message lists the valid ones.
+        """
+        key = name.lower() if isinstance(name, str) else ''
+        if key not in self._names:
+            near = difflib.get_close_matches(key, self._names, n=1)
+            hint = f'; did you mean {near[0]}?' if near else ''
+            raise ValueError(f'{argument or self._argument} must be one of {", ".join(self)}, not {name!r}'
+                             + hint)
+        return self._names[key]
+
+    def short_name(self, name: str) -> str:
+        """The name in lower case that stands in names of networks: the alias if there is one.
+
+        A name that is not registered, as a record of an old run may have, stands for itself.
+        """
+        name = self._names.get(name.lower(), name)
+        return [name.lower(), *(key for key, value in self._names.items() if value == name)][-1]
+
+    def find(self, name: str, argument: str | None = None) -> T:
+        """The value of ``name``; arguments and errors are those of `name_of`."""
+        return self._values[self.name_of(name, argument)]
+
+    def values(self) -> tuple[T, ...]:
+        """All values, in the order of their registration."""
+        return tuple(self._values.values())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+
+def settings_of(factory: Factory) -> tuple[str, ...]:
+    """The names of a factory's arguments, without ``*args`` and ``**kwargs``."""
+    variadic = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
+    return tuple(name for name, parameter in inspect.signature(factory).parameters.items()
+                 if parameter.kind not in variadic)
+
+
+def bind(factory: Factory, **settings: Any) -> Factory:
+    """The factory with those of the ``settings`` that it takes, which need not be all."""
+    takes = settings_of(factory)
+    return partial(factory, **{name: value for name, value in settings.items() if name in takes})

@@ -1,0 +1,280 @@
+"""Configs whose fields are flags: each declared once, with its default, its help and what depends on it.
+
+A config is a frozen dataclass of sections, and a section one of options::
+
+    @dataclass(frozen=True)
+    class Training(Section, title='training'):
+        lr: float = option(0.2, 'learning rate', parse=POSITIVE, result=True)
+
+From that follow the flags and their help, the JSON file that keeps a config, and the sets of options on which
+a network or a result depends. An option's name is unique in a config, so a config is also {name: value}.
+"""
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from typing import (
+    Any,
+    Callable,
+    Literal,
+    Optional,
+    TypeVar,
+)
+
+from openatac.files.schema import validate
+
+DEFAULT, COMMAND_LINE = 'default', 'command line'
+C = TypeVar('C')
+F = TypeVar('F', bound=Callable[..., Any])
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """How a field stands on a command line, and what depends on it.
+
+    Attributes
+    ----------
+    help : str
+    parse : function or None
+        From text to a value, such as `openatac.arguments.number`; it also checks the numbers of JSON files.
+    choices : function or None
+        Returns the allowed words; a Literal annotation needs none.
+    flags : tuple of str
+        The spellings, if they are not ``--name``; () for a field without a flag.
+    shown : str
+        What the help says of a default of None.
+    network, result : bool
+        Whether the network (with its initial values) or the run's result depends on it.
+    named : bool
+        Whether the network's name tells it.
+    matters : function
+        From {name: value} to whether the option has any effect beside the others.
+    added : bool
+        Whether the files of older versions lack it, and then mean the default.
+    """
+
+    help: str
+    parse: Optional[Callable[[str], Any]] = None
+    choices: Optional[Callable[[], Sequence[str]]] = None
+    flags: Optional[tuple[str, ...]] = None
+    metavar: Optional[str] = None
+    shown: str = ''
+    negatable: bool = False
+    network: bool = False
+    result: bool = False
+    named: bool = False
+    matters: Callable[[Mapping[str, Any]], bool] = lambda values: True
+    added: bool = False
+
+
+class Section:
+    """A group of options; ``title`` is its heading in the help."""
+
+    title: typing.ClassVar[str]
+
+    def __init_subclass__(cls, title: Optional[str] = None, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if title is not None:
+            cls.title = title
+
+
+def option(default: Any, help: str = '', **settings: Any) -> Any:
+    """A field of a `Section`; ``settings`` are those of `Option`."""
+    return dataclasses.field(default=default, metadata={'option': Option(help, **settings)})
+
+
+def inherited(section: type[Section], name: str, default: Any) -> Any:
+    """The option ``name`` of another section with a default of its own."""
+    field = section.__dataclass_fields__[name]  # type: ignore[attr-defined]
+    return dataclasses.field(default=default, metadata=field.metadata)
+
+
+# ------------------------------------------------------------------------------------- fields
+
+def _cached(function: F) -> F:
+    """`functools.cache` for functions of classes, which mypy does not take for hashable."""
+    return typing.cast(F, functools.cache(function))
+
+
+class Field(typing.NamedTuple):
+    """One option of a config: its section's attribute in the config, its annotation and its default."""
+
+    section: str
+    kind: Any
+    default: Any
+    option: Option
+
+
+@_cached
+def sections(config: type) -> dict[str, type[Section]]:
+    """{attribute: section} of a config."""
+    return typing.get_type_hints(config)
+
+
+@_cached
+def fields(config: type) -> dict[str, Field]:
+    """{name: Field} of all options of a config."""
+    found: dict[str, Field] = {}
+    for attribute, section in sections(config).items():
+        for name, field in section_fields(section).items():
+            assert name not in found, f'{name} is in two sections of {config.__name__}'
+            found[name] = field._replace(section=attribute)
+    return found
+
+
+@_cached
+def section_fields(section: type[Section]) -> dict[str, Field]:
+    """{name: Field} of the options of one section."""
+    kinds = typing.get_type_hints(section, include_extras=True)
+    return {field.name: Field('', kinds[field.name], field.default, field.metadata['option'])
+            for field in dataclasses.fields(section)}  # type: ignore[arg-type]
+
+
+def names(config: type, which: Callable[[Option], bool]) -> list[str]:
+    """The names of the options for which ``which`` holds, in their order."""
+    return [name for name, field in fields(config).items() if which(field.option)]
+
+
+def defaults(config: type) -> dict[str, Any]:
+    """{name: default} of all options of a config."""
+    return {name: field.default for name, field in fields(config).items()}
+
+
+def flags_of(name: str, field: Field) -> tuple[str, ...]:
+    """The spellings of an option on the command line."""
+    return ('--' + name.replace('_', '-'),) if field.option.flags is None else field.option.flags
+
+
+# ------------------------------------------------------------------------------------- values
+
+def values(config: Any) -> dict[str, Any]:
+    """{name: value} of a config."""
+    return {name: getattr(getattr(config, field.section), name)
+            for name, field in fields(type(config)).items()}
+
+
+def build(config: type[C], given: Mapping[str, Any]) -> C:
+    """The config with the values ``given`` by name and the defaults of all others."""
+    parts: dict[str, dict[str, Any]] = {attribute: {} for attribute in sections(config)}
+    for name, value in given.items():
+        parts[fields(config)[name].section][name] = value
+    return config(**{attribute: section(**parts[attribute])
+                     for attribute, section in sections(config).items()})
+
+
+def changed(config: C, **given: Any) -> C:
+    """The config with other values for some of its options."""
+    return build(type(config), {**values(config), **given})
+
+
+def from_json(config: type[C], found: Mapping[str, Any]) -> C:
+    """The config of parsed JSON, such as a settings.json; what is not an option is left out.
+
+    Raises ValueError for a value that its flag would not take, and for an option that is missing though all
+    versions wrote it and a network depends on it.
+    """
+    given = {}
+    for name, field in fields(config).items():
+        if name in found:
+            given[name] = _checked(name, field, found[name])
+        elif field.option.network and not field.option.added:
+            raise ValueError(f'{name} is missing')
+    return build(config, given)
+
+
+def _checked(name: str, field: Field, value: Any) -> Any:
+    value = validate(value, field.kind, name)
+    if field.option.parse is not None and type(value) in (int, float):
+        try:
+            field.option.parse(repr(value))
+        except argparse.ArgumentTypeError as error:
+            raise ValueError(f'{name}: {error}') from None
+    return value
+
+
+# ------------------------------------------------------------------------------- command line
+
+def add_section(parser: argparse.ArgumentParser, section: type[Section],
+                only: Optional[Sequence[str]] = None) -> None:
+    """Add the flags of a section, or ``only`` some of them, under its title."""
+    add_flags(parser.add_argument_group(section.title), section, only)
+
+
+def add_flags(group: argparse._ArgumentGroup, section: type[Section],
+              only: Optional[Sequence[str]] = None) -> None:
+    """Add the flags of a section, or ``only`` some of them, to a group of a parser.
+
+    They leave in the namespace what is given, and nothing else: `from_arguments` adds the defaults.
+    """
+    for name, field in section_fields(section).items():
+        if flags_of(name, field) and (only is None or name in only):
+            _add_flag(group, name, field)
+
+
+def _add_flag(group: argparse._ArgumentGroup, name: str, field: Field) -> None:
+    known = field.option
+    settings: dict[str, Any] = {'dest': name, 'default': argparse.SUPPRESS,
+                                'help': known.help.replace('%', '%%') or None}
+    if field.kind is bool:
+        settings['action'] = argparse.BooleanOptionalAction if known.negatable else 'store_true'
+    else:
+        if known.parse is not None:
+            settings['type'] = known.parse
+        settings['choices'] = known.choices() if known.choices else _words(field.kind)
+        settings['metavar'] = known.metavar
+    group.add_argument(*flags_of(name, field), **settings)
+
+
+def _words(kind: Any) -> Optional[tuple[str, ...]]:
+    """The choices of Literal['a', 'b'] or Optional[Literal['a', 'b']]; None of other annotations."""
+    for each in (kind, *typing.get_args(kind)):
+        if typing.get_origin(each) is Literal:
+            return typing.get_args(each)
+    return None
+
+
+def show_defaults(parser: argparse.ArgumentParser, config: type, recipe: Mapping[str, Any]) -> None:
+    """Let the help name the default of each flag: that of the recipe, else its own."""
+    for action in parser._actions:
+        field = fields(config).get(action.dest)
+        if field is not None and action.help is not argparse.SUPPRESS:
+            text = _default_text(recipe.get(action.dest, field.default), field.option)
+            action.help = f'{action.help or ""} (default: {text})'.strip() if text else action.help
+
+
+def _default_text(value: Any, known: Option) -> str:
+    if value is None or value == '':
+        return known.shown
+    if isinstance(value, bool):
+        return 'yes' if value else 'no'
+    return str(value).replace('%', '%%')
+
+
+class Given(typing.NamedTuple):
+    """A config as a command line gave it, and where the value of each option came from."""
+
+    config: Any
+    origins: dict[str, str]
+
+    def is_given(self, name: str) -> bool:
+        """Whether the command line, or its recipe, gave a value to the option."""
+        return self.origins[name] != DEFAULT
+
+
+def from_arguments(config: type, arguments: argparse.Namespace, recipe: Mapping[str, Any],
+                   recipe_name: str) -> Given:
+    """The `Given` config of parsed flags: their values, else the recipe's, else the defaults."""
+    given = {name: value for name, value in vars(arguments).items() if name in fields(config)}
+    origins = {name: COMMAND_LINE if name in given else f'recipe {recipe_name}' if name in recipe else DEFAULT
+               for name in fields(config)}
+    return Given(build(config, {**recipe, **given}), origins)
+
+
+def describe(given: Given) -> Iterator[str]:
+    """A line for each option: its name, its value and where that came from."""
+    for name, value in values(given.config).items():
+        if fields(type(given.config))[name].option.flags != ():
+            yield f'{name} = {value!r}  ({given.origins[name]})'

@@ -1,0 +1,67 @@
+"""The physical cores that this process may use: within its affinity and its cgroup's CPU quota."""
+import os
+from collections.abc import Iterable
+from typing import Optional, Union
+
+Path = Union[str, 'os.PathLike[str]']
+
+
+def physical_cores(root: Path = '/') -> int:
+    """Return the number of physical cores that this process may use; at least 1.
+
+    Parameters
+    ----------
+    root : path
+        The folder that has sys/ and proc/.
+    """
+    cores, quota = allowed_cores(root), cgroup_quota(root)
+    return max(1, min(len(cores), int(quota + 0.5)) if quota else len(cores))
+
+
+def allowed_cores(root: Path = '/') -> set[object]:
+    """Return an identifier for each physical core within this process's affinity, whatever its quota."""
+    topology = os.path.join(root, 'sys/devices/system/cpu/cpu{}/topology/thread_siblings_list')
+    return {_read(topology.format(cpu)) or cpu for cpu in allowed_processors()}
+
+
+def allowed_processors() -> Iterable[int]:
+    """Return the numbers of the processors (hyper-threads) within this process's affinity."""
+    if hasattr(os, 'sched_getaffinity'):
+        return os.sched_getaffinity(0)
+    return range(os.cpu_count() or 1)
+
+
+def cgroup_quota(root: Path = '/') -> Optional[float]:
+    """Return the CPU quota in processors (cgroup v2 and v1, the tightest of all levels), or None."""
+    limits = []
+    for line in (_read(os.path.join(root, 'proc/self/cgroup')) or '').splitlines():
+        _, controllers, group = line.split(':', 2)
+        if controllers and 'cpu' not in controllers.split(','):  # v2 lists no controllers
+            continue
+        folder = os.path.join(root, 'sys/fs/cgroup', controllers)
+        limits.append(_quota_of(folder))
+        for part in group.strip('/').split('/'):
+            folder = os.path.join(folder, part)
+            limits.append(_quota_of(folder))
+    return min((limit for limit in limits if limit), default=None)
+
+
+def _quota_of(folder: str) -> Optional[float]:
+    """Return the quota that one cgroup's folder sets, in processors, or None."""
+    both = _read(os.path.join(folder, 'cpu.max'))  # v2: 'max 100000' or '150000 100000'
+    if both is None:  # v1: a quota of -1 means no limit
+        files = (os.path.join(folder, f'cpu.cfs_{name}_us') for name in ('quota', 'period'))
+        both = ' '.join(_read(file) or '?' for file in files)
+    try:
+        quota, period = map(int, both.split())
+    except ValueError:  # 'max', or no such file
+        return None
+    return quota / period if quota > 0 and period > 0 else None
+
+
+def _read(path: str) -> Optional[str]:
+    try:
+        with open(path) as handle:
+            return handle.read().strip()
+    except OSError:
+        return None

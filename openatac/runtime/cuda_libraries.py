@@ -1,0 +1,44 @@
+"""The CUDA 11 libraries that MXNet's CUDA build links to, found where ``openatac[cu112]`` installs them."""
+import contextlib
+import ctypes
+import os
+import sys
+from typing import Optional
+
+# In an order in which each library finds what it needs: name -> the folder in which its package has it.
+# (PyTorch's packages have libraries of CUDA 12 and 13, some under the same names.)
+CUDA_LIBRARIES = {
+    'libcudart.so.11.0': 'cuda_runtime', 'libnvrtc.so.11.2': 'cuda_nvrtc', 'libnvToolsExt.so.1': 'nvtx',
+    'libcublasLt.so.11': 'cublas', 'libcublas.so.11': 'cublas', 'libcufft.so.10': 'cufft',
+    'libcurand.so.10': 'curand', 'libcusolver.so.11': 'cusolver', 'libcudnn.so.8': 'cudnn',
+    'libnccl.so.2': 'nccl',
+}
+
+
+def has_cuda_wheel() -> bool:
+    """Whether the installed MXNet is the CUDA 11.2 build."""
+    from importlib.metadata import PackageNotFoundError, distribution
+    try:
+        distribution('mxnet-cu112')
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def find_cuda_libraries() -> dict[str, Optional[str]]:
+    """Return the path of each of `CUDA_LIBRARIES` among the installed nvidia packages, or None."""
+    found = {}
+    for library, package in CUDA_LIBRARIES.items():
+        paths = (os.path.join(entry, 'nvidia', package, 'lib', library) for entry in sys.path)
+        found[library] = next((path for path in paths if os.path.isfile(path)), None)
+    return found
+
+
+def load_cuda_libraries() -> None:
+    """Load the installed CUDA 11 libraries, so that MXNet's CUDA build finds them by name."""
+    if not has_cuda_wheel():
+        return
+    for path in find_cuda_libraries().values():
+        if path:
+            with contextlib.suppress(OSError):  # MXNet's own import then names what is missing
+                ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)

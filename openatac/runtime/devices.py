@@ -1,0 +1,144 @@
+"""The devices to train on: GPUs that the driver shows, that the user asks for and that MXNet can use."""
+import ctypes
+import os
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from openatac.errors import DeviceError
+from openatac.runtime.threads import THREAD_VARIABLES
+
+# The CUDA compute capabilities that mxnet-cu112 1.9.1 runs on, by major number. It has code for 5.0 to 8.6
+# and no PTX, so 8.9 (Ada) runs the code of 8.6 and 9.0 (Hopper) finds no kernel image.
+CAPABILITIES = range(5, 9)
+
+
+class Gpu(NamedTuple):
+    """A GPU as the NVIDIA driver shows it, with its CUDA compute capability, ``major.minor``."""
+
+    name: str
+    major: int
+    minor: int
+
+
+def nvidia_gpus() -> list[Gpu]:
+    """Return the GPUs that the NVIDIA driver shows; none without a driver."""
+    try:
+        driver = ctypes.CDLL('libcuda.so.1')
+    except OSError:
+        return []
+    count = ctypes.c_int()
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return []
+    return [_query_gpu(driver, index) for index in range(count.value)]
+
+
+def _query_gpu(driver: ctypes.CDLL, index: int) -> Gpu:
+    device, major, minor = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
+    name = ctypes.create_string_buffer(100)
+    driver.cuDeviceGet(ctypes.byref(device), index)
+    driver.cuDeviceGetName(name, len(name), device)
+    driver.cuDeviceGetAttribute(ctypes.byref(major), 75, device)  # ..COMPUTE_CAPABILITY_MAJOR
+    driver.cuDeviceGetAttribute(ctypes.byref(minor), 76, device)  # ..COMPUTE_CAPABILITY_MINOR
+    return Gpu(name.value.decode(errors='replace'), major.value, minor.value)
+
+
+def check_capability(index: int, gpu: Gpu) -> None:
+    """Raise DeviceError if MXNet has no code for GPU ``index``, one of `nvidia_gpus`."""
+    name, major, minor = gpu
+    if major not in CAPABILITIES:
+        torch = "train with --engine torch (pip install 'openatac[torch]'), " if major >= 9 else ''
+        raise DeviceError(
+            f'GPU {index} ({name}) has compute capability {major}.{minor}, and MXNet 1.9.1 has code for 5.0 '
+            f'to 8.9 only: {torch}choose another GPU by --gpus, or train on the CPU with --gpus ""')
+
+
+def choose_contexts(gpus: str = '', fall_back: bool = True) -> tuple[list[Any], str]:
+    """Choose the devices to train on in MXNet, and say so in one line.
+
+    Parameters
+    ----------
+    gpus : str
+        Comma-separated indices, as in ``--gpus 0,1``; '' means the CPU.
+    fall_back : bool
+        Whether to use the CPU, and say so in the line, if MXNet sees no GPU at all, as the published CIFAR
+        script does; otherwise that is a DeviceError.
+
+    Returns
+    -------
+    contexts : list of mxnet.Context
+    line : str
+
+    Raises
+    ------
+    DeviceError
+        For an index that does not exist, and for a GPU that MXNet has no code for.
+    ValueError
+        For a text that is not a list of indices.
+    """
+    import mxnet as mx
+    from mxnet import runtime
+    has_cuda = runtime.Features().is_enabled('CUDA')
+    wanted, line = choose_gpus(gpus, fall_back, 'MXNet', lambda: mx.context.num_gpus() if has_cuda else 0,
+                               'MXNet sees no GPU' if has_cuda else 'this MXNet is the CPU build')
+    if not wanted:
+        return [mx.cpu()], line
+    shown = dict(enumerate(nvidia_gpus()))
+    for index in wanted:
+        if index in shown:
+            check_capability(index, shown[index])
+    names = (f'{index} ({shown[index].name if index in shown else "unnamed"})' for index in wanted)
+    return [mx.gpu(index) for index in wanted], f'running on GPU {", ".join(names)}'
+
+
+def choose_gpus(gpus: str, fall_back: bool, library: str, count: Callable[[], int],
+                none_seen: str) -> tuple[list[int], str]:
+    """Choose the GPUs to train on, for any library; raise as `choose_contexts`.
+
+    Parameters
+    ----------
+    gpus, fall_back
+        As in `choose_contexts`.
+    library : str
+        The library that computes, for messages.
+    count : function
+        The number of GPUs that the library sees.
+    none_seen : str
+        Why it sees none, if it sees none.
+
+    Returns
+    -------
+    indices : list of int
+        Empty for the CPU.
+    line : str
+        The line that says that the CPU computes, or ''.
+    """
+    wanted = parse_gpus(gpus)
+    if not wanted:
+        return [], describe_cpu()
+    present = count()
+    if not present:
+        problem = f'GPU {gpus} was asked for, but {none_seen}'
+        if not fall_back:
+            raise DeviceError(problem)
+        return [], f'{describe_cpu()} ({problem})'
+    if max(wanted) >= present:
+        raise DeviceError(f'GPU {max(wanted)} was asked for, but {library} sees {present}: '
+                          f'choose from 0 to {present - 1}')
+    return wanted, ''
+
+
+def describe_cpu() -> str:
+    """Return the line that says that the CPU computes, and with how many threads."""
+    # Not thread_count(): no number was set if MXNet was loaded before openatac.
+    threads = next(filter(None, map(os.environ.get, THREAD_VARIABLES)), None)
+    if not threads:
+        return "running on the CPU with MXNet's own number of threads"
+    return f'running on the CPU with {threads} thread{"" if threads == "1" else "s"}'
+
+
+def parse_gpus(text: str) -> list[int]:
+    """[0, 1] from '0,1'; raises ValueError for anything else."""
+    fields = [field.strip() for field in text.split(',') if field.strip()]
+    if not all(field.isdecimal() for field in fields) or len(set(fields)) != len(fields):
+        raise ValueError(f'{text!r} is not a list of GPU indices like 0,1')
+    return [int(field) for field in fields]

@@ -1,0 +1,151 @@
+"""The import hook: runs code of ours when MXNet and GluonCV load, wherever they are installed."""
+import contextlib
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from types import ModuleType
+from typing import Any, Optional
+
+from openatac.runtime.loading import loading_mxnet
+from openatac.runtime.old_numpy import PRINTING_MODULES, builtins_with_old_numpy, printer
+
+MXNET_MISSING = ("MXNet is not installed: run pip install 'openatac[cpu]' for a machine without a GPU, "
+                 "or pip install 'openatac[cu112]' for one with an NVIDIA GPU")
+if sys.version_info >= (3, 13):  # where pip finds no NumPy that MXNet's metadata allows
+    MXNET_MISSING += ', and then pip install --no-deps mxnet==1.9.1 or mxnet-cu112==1.9.1'
+
+
+def install() -> None:
+    """Put the hook in front of Python's own finders, replacing one from before a reload."""
+    sys.meta_path[:] = [finder for finder in sys.meta_path
+                        if getattr(finder, '__module__', None) != __name__]
+    finder: Any = _Finder()  # Python asks finders for find_spec only, and annotations for more
+    sys.meta_path.insert(0, finder)
+
+
+def require_mxnet() -> None:
+    """Raise ModuleNotFoundError, with the command to run, if MXNet is not installed; loads nothing."""
+    spec = importlib.util.find_spec('mxnet')
+    if spec is None or isinstance(spec.loader, _MissingLoader):
+        raise ModuleNotFoundError(MXNET_MISSING, name='mxnet')
+
+
+class _Finder:
+    """Finds ``mxnet``, its submodules and ``gluoncv`` where they are, and wraps their loaders."""
+
+    def __init__(self) -> None:
+        self._builtins: Optional[dict[str, Any]] = None
+
+    def find_spec(self, fullname: str, path: Optional[Sequence[str]] = None,
+                  target: Optional[ModuleType] = None) -> Optional[importlib.machinery.ModuleSpec]:
+        if fullname == 'gluoncv':
+            spec = self._find_elsewhere(fullname, path, target)
+            if spec is not None:
+                _load_within(spec.loader, _loading_gluoncv)
+            return spec
+        if fullname != 'mxnet' and not fullname.startswith('mxnet.'):
+            return None
+        spec = self._find_elsewhere(fullname, path, target)
+        if spec is None and fullname == 'mxnet':
+            # None would let Python fail with a message of its own; raising an error here would break
+            # code that only asks whether MXNet is installed.
+            missing: Any = _MissingLoader()
+            return importlib.machinery.ModuleSpec(fullname, missing)
+        if spec is not None and spec.origin and spec.origin.endswith('.py'):
+            self._wrap(spec.loader)
+        return spec
+
+    def _find_elsewhere(self, fullname: str, path: Optional[Sequence[str]],
+                        target: Optional[ModuleType]) -> Optional[importlib.machinery.ModuleSpec]:
+        """Return what the finders behind this one find."""
+        finders: list[Any] = sys.meta_path
+        for finder in finders[finders.index(self) + 1:]:
+            if hasattr(finder, 'find_spec'):  # that of an old six, for instance, does not have it
+                spec = finder.find_spec(fullname, path, target)
+                if spec is not None:
+                    return spec
+        return None
+
+    def _wrap(self, loader: Any) -> None:
+        """Let the loader execute its modules with the old NumPy, and prepare the process for the first."""
+        _keep_docstrings(loader)
+        execute = loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            if self._builtins is None:
+                self._builtins = builtins_with_old_numpy()
+            module.__dict__['__builtins__'] = self._builtins
+            if module.__name__ in PRINTING_MODULES:
+                module.__dict__['str'] = printer()
+            with loading_mxnet() if module.__name__ == 'mxnet' else contextlib.nullcontext():
+                execute(module)
+
+        loader.exec_module = exec_module
+
+
+def _keep_docstrings(loader: Any) -> None:
+    """Let MXNet's modules, which are built from their docstrings, keep them under ``PYTHONOPTIMIZE=2``."""
+    if sys.flags.optimize > 1:
+        loader.get_code = lambda name: compile(
+            loader.get_data(loader.path), loader.path, 'exec', dont_inherit=True, optimize=0)
+
+
+class _MissingLoader:
+    """Stands for an MXNet that is not installed."""
+
+    @staticmethod
+    def create_module(spec: importlib.machinery.ModuleSpec) -> ModuleType:
+        raise ModuleNotFoundError(MXNET_MISSING, name='mxnet')
+
+    @staticmethod
+    def exec_module(module: ModuleType) -> None:
+        """Part of the loader protocol; never reached."""
+
+
+# ----------------------------------------------------------------------------------- GluonCV
+
+def _load_within(loader: Any, context: Callable[[], AbstractContextManager[None]]) -> None:
+    """Let the loader execute its module within ``context()``."""
+    execute = loader.exec_module
+
+    def exec_module(module: ModuleType) -> None:
+        with context():
+            execute(module)
+
+    loader.exec_module = exec_module
+
+
+@contextlib.contextmanager
+def _loading_gluoncv() -> Iterator[None]:
+    """Hide PyTorch and restore Pillow's settings while GluonCV loads.
+
+    GluonCV refuses to load beside PyTorch 2, and makes Pillow accept truncated images in the whole process.
+    """
+    with contextlib.suppress(ImportError):
+        importlib.import_module('mxnet')  # which may see PyTorch
+    torch = sys.modules.pop('torch', None)
+    pillow = sys.modules.get('PIL.ImageFile')
+    accepts_truncated = getattr(pillow, 'LOAD_TRUNCATED_IMAGES', False)
+    hiding: Any = _NoTorch
+    sys.meta_path.insert(0, hiding)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(hiding)
+        if torch is not None:
+            sys.modules['torch'] = torch
+        pillow = sys.modules.get('PIL.ImageFile')
+        if pillow is not None:
+            vars(pillow)['LOAD_TRUNCATED_IMAGES'] = accepts_truncated
+
+
+class _NoTorch:
+    """A finder that hides PyTorch."""
+
+    @staticmethod
+    def find_spec(fullname: str, path: Optional[Sequence[str]] = None,
+                  target: Optional[ModuleType] = None) -> None:
+        if fullname == 'torch':
+            raise ModuleNotFoundError('torch is hidden while gluoncv loads', name='torch')

@@ -1,0 +1,52 @@
+"""What surrounds the loading of MXNet: checks and settings before, one sentence if it fails."""
+import contextlib
+import warnings
+from collections.abc import Iterator
+
+from openatac.runtime import cuda_libraries, memory, mxnet_settings, system_libraries, threads
+
+
+@contextlib.contextmanager
+def loading_mxnet() -> Iterator[None]:
+    """While open, MXNet loads, in a process that is prepared for it.
+
+    Raises
+    ------
+    UnfitEnvironment
+        If MXNet would end the process without a message: for a bad number of threads, or too little memory.
+    ImportError
+        If its library cannot load, with what to install.
+    """
+    threads.set_threads()
+    try:
+        memory.check_address_space()
+        mxnet_settings.set_defaults()
+        memory.keep_freed_memory()
+        with threads.openmp_for_shared_machine():
+            system_libraries.load_system_libraries()
+        cuda_libraries.load_cuda_libraries()
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # about MXNet's age, which ``-W error`` would turn into errors
+            yield
+    except OSError as error:
+        raise ImportError(_explain(error), name='mxnet') from error
+
+
+def _explain(error: OSError) -> str:
+    """Return what to do about the error with which the system did not load MXNet's library."""
+    named = str(error).split(':')[0]
+    package = system_libraries.SYSTEM_LIBRARIES.get(named)
+    if package:
+        return (f"MXNet cannot load here ({error}): run pip install 'openatac[cpu]', which brings that "
+                f"library, or install the system's own (Debian, Ubuntu: apt install {package})")
+    if not cuda_libraries.has_cuda_wheel():
+        return f'MXNet cannot load here ({error}): install the system library that it names'
+    missing = [library for library, path in cuda_libraries.find_cuda_libraries().items() if path is None]
+    if named in missing:
+        remedy = f"pip install 'openatac[cu112]' brings {', '.join(missing)}"
+    elif named == 'libcuda.so.1':
+        remedy = 'it comes with the NVIDIA driver, which must be installed'
+    else:
+        remedy = "it needs the NVIDIA driver and the libraries of pip install 'openatac[cu112]'"
+    return (f'the CUDA build of MXNet cannot load here ({error}): {remedy}; for a machine without a GPU run '
+            "pip uninstall mxnet-cu112 and then pip install 'openatac[cpu]'")

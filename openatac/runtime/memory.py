@@ -1,0 +1,55 @@
+"""The memory that MXNet takes: checked before it loads, and kept while it runs."""
+import contextlib
+import ctypes
+import errno
+import os
+import resource
+from typing import Optional
+
+from openatac.errors import UnfitEnvironment
+from openatac.runtime.threads import is_thread_count
+
+# Bytes for MXNet's libraries and the smallest training, and for each thread's stack and heap.
+ADDRESS_SPACE, ADDRESS_SPACE_OF_THREAD = 2 ** 31, 2 ** 27
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep the memory that MXNet frees, unless the user has configured malloc.
+
+    MXNet allocates and frees some hundred arrays of megabytes in every step. By default glibc returns them
+    to the system at thresholds that depend on the history of the process, and each step may then fault in
+    up to a hundred thousand pages again, which costs up to a third of its time.
+    """
+    tunables = os.environ.get('GLIBC_TUNABLES', '')
+    if 'glibc.malloc.' in tunables or any(name.startswith('MALLOC_') for name in os.environ):
+        return
+    with contextlib.suppress(OSError, AttributeError):  # not glibc
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(-1, 2 ** 30)  # M_TRIM_THRESHOLD: return the heap's top from 1 GiB on
+        mallopt(-3, 2 ** 25)  # M_MMAP_THRESHOLD: map single arrays from 32 MiB on, its maximum
+
+
+def check_address_space() -> None:
+    """Raise `UnfitEnvironment` if this process may not have as much memory as MXNet needs to start."""
+    shortage = memory_shortage()
+    if shortage:
+        raise UnfitEnvironment(shortage)
+
+
+def memory_shortage() -> Optional[str]:
+    """Return the sentence that the address space (``ulimit -v``) is too small for MXNet, or None."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    text = os.environ.get('OMP_NUM_THREADS', '').split(',')[0]
+    threads = int(text) if is_thread_count(text) else os.cpu_count() or 1
+    least = ADDRESS_SPACE + threads * ADDRESS_SPACE_OF_THREAD
+    if limit == resource.RLIM_INFINITY or limit >= least:
+        return None
+    return (f'the address space of this process is limited to {limit // 2 ** 20} MiB, and MXNet needs '
+            f'{least // 2 ** 20} MiB with {threads} threads: raise the limit (ulimit -v unlimited)')
+
+
+def may_be_memory_shortage(error: BaseException) -> bool:
+    """Whether too little memory may have caused the error, whatever its message says."""
+    if isinstance(error, ImportError):  # the loader names the library that did not fit
+        return not isinstance(error, (ModuleNotFoundError, UnfitEnvironment))
+    return isinstance(error, MemoryError) or getattr(error, 'errno', None) == errno.ENOMEM

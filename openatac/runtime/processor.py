@@ -1,0 +1,45 @@
+"""The instruction set of this processor, and what it means for the speed of INT8."""
+import os
+from typing import Optional
+
+CAP = 'DNNL_MAX_CPU_ISA'  # the environment variable that limits the instructions of oneDNN, in MXNet
+
+# The weakest first: oneDNN's name, the flag in /proc/cpuinfo, and the common name.
+LEVELS = (
+    ('SSE41', 'sse4_1', 'SSE4.1'),
+    ('AVX', 'avx', 'AVX'),
+    ('AVX2', 'avx2', 'AVX2'),
+    ('AVX2_VNNI', 'avx_vnni', 'AVX-VNNI'),
+    ('AVX512_CORE', 'avx512bw', 'AVX-512'),
+    ('AVX512_CORE_VNNI', 'avx512_vnni', 'AVX-512 VNNI'),
+)
+
+
+def instruction_set(cpuinfo: str = '/proc/cpuinfo') -> Optional[str]:
+    """Return the best of `LEVELS` that the processor has and DNNL_MAX_CPU_ISA allows, or None if unknown."""
+    flags = _flags(cpuinfo)
+    names = [name for name, _, _ in LEVELS]
+    cap = os.environ.get(CAP, '').upper()
+    allowed = LEVELS[:names.index(cap) + 1] if cap in names else LEVELS
+    return next((label for _, flag, label in reversed(allowed) if flag in flags), None)
+
+
+def int8_line(cpuinfo: str = '/proc/cpuinfo') -> str:
+    """One line that says what the processor has, and what that means for INT8."""
+    found = instruction_set(cpuinfo)
+    if found is None:
+        return 'INT8: the instructions of this processor are unknown; compare the speeds with openatac bench'
+    cap = f' (with {CAP}={os.environ[CAP]}, which only MXNet follows)' if os.environ.get(CAP) else ''
+    if 'VNNI' in found:
+        return f'INT8: this processor has {found}{cap}, which makes INT8 fast'
+    return (f'INT8: this processor has {found}{cap} but no VNNI: the accuracy is about the same, but do not '
+            'expect INT8 to be much faster than float32')
+
+
+def _flags(cpuinfo: str) -> set[str]:
+    try:
+        with open(cpuinfo, encoding='utf-8') as handle:
+            lines = (line for line in handle if line.startswith('flags'))
+            return set(next(lines, ':').split(':')[1].split())
+    except OSError:
+        return set()

@@ -1,0 +1,116 @@
+"""How many threads MXNet uses, and how they wait for each other and for other programs."""
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Optional
+
+from openatac.errors import UnfitEnvironment
+from openatac.runtime import cores
+from openatac.runtime.cuda_libraries import has_cuda_wheel
+
+THREAD_VARIABLES = ('OMP_NUM_THREADS', 'MXNET_OMP_MAX_THREADS')
+MOST_THREADS = 1024
+SPINS = '20000'  # of a waiting thread before it sleeps: 0.1 to 1 ms, depending on the processor
+
+
+def set_threads() -> None:
+    """Have MXNet, once it loads, use one thread per physical core, unless the user has chosen a number."""
+    threads, variable = thread_count()
+    if variable is None:
+        os.environ['OMP_NUM_THREADS'] = threads
+
+
+def thread_count() -> tuple[str, Optional[str]]:
+    """Return the number of threads for MXNet.
+
+    The user's own ``OMP_NUM_THREADS`` or ``MXNET_OMP_MAX_THREADS`` wins. Otherwise it is one per physical
+    core. (MXNet's own default is half of the processors that it sees, which halves the speed where there
+    are no hyper-threads.) OpenMP never exceeds ``OMP_THREAD_LIMIT``, so neither does this number.
+
+    Returns
+    -------
+    threads : str
+    variable : str or None
+        The environment variable by which the user set it.
+
+    Raises
+    ------
+    UnfitEnvironment
+        If what the user set is not a number of threads.
+    """
+    check_threads()
+    for variable in THREAD_VARIABLES:
+        if os.environ.get(variable):
+            return os.environ[variable], variable
+    limit = os.environ.get('OMP_THREAD_LIMIT', '')
+    if limit.isdecimal() and 0 < int(limit) < cores.physical_cores():
+        return limit, None
+    return str(cores.physical_cores()), None
+
+
+def check_threads() -> None:
+    """Raise `UnfitEnvironment` for a number of threads that MXNet cannot have.
+
+    OpenMP allows a list, with a number for each level of nested parallelism. MXNet, which has one level,
+    aborts on a list, so this reduces it to its first number.
+    """
+    for variable in THREAD_VARIABLES:
+        text = os.environ.get(variable)
+        if not text:
+            continue
+        fields = [field.strip() for field in text.split(',')]
+        allowed = len(fields) == 1 or variable == 'OMP_NUM_THREADS'
+        if not allowed or not all(map(is_thread_count, fields)):
+            raise UnfitEnvironment(f'the environment variable {variable} is {text!r}, and must be a number '
+                                   f'of threads from 1 to {MOST_THREADS}: correct it, or unset it')
+        os.environ[variable] = fields[0]
+
+
+def is_thread_count(text: str) -> bool:
+    """Whether ``text`` is a whole number from 1 to `MOST_THREADS`."""
+    return text.isascii() and text.isdecimal() and len(text) < 9 and 0 < int(text) <= MOST_THREADS
+
+
+@contextlib.contextmanager
+def openmp_for_shared_machine() -> Iterator[None]:
+    """While open, libgomp loads with settings for a machine that others use too; the user's own win.
+
+    By default a thread waits at a barrier by spinning for some milliseconds, longer than the scheduler lets
+    it run at a time, and oneDNN's own barriers never sleep. Beside another busy process the scheduler moves
+    all threads of a step onto one core, where each of the hundreds of barriers costs a time slice: two
+    trainings on two cores ran at a tenth of their speed. Threads that are bound to a core each keep running
+    at the same time, and shorter waits leave the rest of the time to others. Results are the same to the bit.
+
+    libgomp reads its variables when it loads, and binds the thread that loads it. Both are undone here:
+    child processes would inherit the variables, and all later threads the single core.
+    """
+    settings = {}
+    if not _any_set('GOMP_SPINCOUNT', 'OMP_WAIT_POLICY'):
+        settings['GOMP_SPINCOUNT'] = SPINS
+    binds = _has_a_thread_for_each_core() and not _any_set('OMP_PROC_BIND', 'OMP_PLACES', 'GOMP_CPU_AFFINITY')
+    if binds:
+        settings.update(OMP_PROC_BIND='true', OMP_PLACES='cores')
+    allowed = cores.allowed_processors()
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name in settings:
+            del os.environ[name]
+        if binds:
+            os.sched_setaffinity(0, allowed)
+
+
+def _has_a_thread_for_each_core() -> bool:
+    """Whether threads may be bound.
+
+    If processes had fewer threads than cores, all would crowd onto the first cores. So would trainings with
+    MXNet's CUDA build, which keep only a few processors busy.
+    """
+    count = len(cores.allowed_cores())
+    return (hasattr(os, 'sched_setaffinity') and not has_cuda_wheel()
+            and 1 < count == cores.physical_cores() and thread_count()[0] == str(count))
+
+
+def _any_set(*variables: str) -> bool:
+    return any(os.environ.get(variable) for variable in variables)

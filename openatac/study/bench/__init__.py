@@ -1,0 +1,1 @@
+"""How fast each runtime runs exported networks."""

@@ -1,0 +1,28 @@
+"""What speeds were measured on: processor, threads and versions."""
+from __future__ import annotations
+
+import contextlib
+import platform
+from importlib import metadata
+from typing import Dict
+
+from openatac.runtime.threads import thread_count
+
+PACKAGES = ('mxnet', 'onnxruntime', 'openvino', 'torch', 'numpy')
+
+
+def machine() -> Dict[str, str]:
+    """{'device', 'threads', 'versions': text}, as columns of a file."""
+    versions = [f'Python {platform.python_version()}']
+    for package in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions.append(f'{package} {metadata.version(package)}')
+    return {'device': _processor(), 'threads': thread_count()[0], 'versions': ', '.join(versions)}
+
+
+def _processor() -> str:
+    try:
+        with open('/proc/cpuinfo') as handle:
+            return next(line.split(':')[1].strip() for line in handle if line.startswith('model name'))
+    except (OSError, StopIteration):
+        return platform.machine()

@@ -1,0 +1,1 @@
+"""Units compared at several depths and seeds."""

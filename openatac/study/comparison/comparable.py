@@ -1,0 +1,52 @@
+"""Which runs may be compared: those of one recipe on the same data."""
+from __future__ import annotations
+
+from typing import Any, Dict, Optional, Sequence, Tuple
+
+from openatac.errors import OpenatacError
+from openatac.options import fields, values
+from openatac.study.finished_runs import FinishedRun
+from openatac.training.config import CifarConfig
+
+
+def shared_settings(run: FinishedRun) -> Dict[str, Any]:
+    """What a run must share with others to be compared: all that matters but unit, depth and seed.
+
+    Of the batch size only that of all devices together matters.
+    """
+    found = values(run.config)
+    shared = {name: found[name] for name, field in fields(type(run.config)).items()
+              if field.option.result and not field.option.named and field.option.matters(found)
+              and name not in ('seed', 'batch_size')}
+    return {**shared, 'data': run.data, 'images a step': run.images_per_step}
+
+
+def check_comparable(runs: Sequence[FinishedRun]) -> None:
+    """Raise OpenatacError if ``runs`` were trained by different recipes or on different data."""
+    first: Dict[str, Tuple[Any, FinishedRun]] = {}  # {setting: its value and the first run that has it}
+    seen: Dict[Tuple[str, int, int], FinishedRun] = {}
+    for run in runs:
+        if not isinstance(run.config, CifarConfig):
+            raise OpenatacError(f'{run.folder} is a run of train_imagenet.py: compare runs of train_cifar.py')
+        shared = shared_settings(run)
+        names = sorted(name for name, value in shared.items()
+                       if first.setdefault(name, (value, run))[0] != value)
+        if names:
+            differences = ', '.join(f'{name} ({first[name][0]} and {shared[name]})' for name in names)
+            raise OpenatacError(f'{first[names[0]][1].folder} and {run.folder} differ in {differences}: '
+                                'compare only runs of one recipe on the same data')
+        other = seen.setdefault((run.unit, run.blocks, run.seed), run)
+        if repr(other.history) != repr(run.history):  # in which a nan equals another
+            raise OpenatacError(f'{other.folder} and {run.folder} are both runs of {run.unit} with '
+                                f'{run.blocks} blocks and seed {run.seed}: leave out one')
+
+
+def name_of(run: FinishedRun) -> str:
+    """The name of a run's folder in a comparison, such as 'b3-atac-seed1'."""
+    host = run.config.network.host if isinstance(run.config, CifarConfig) else None
+    return run_name(run.unit, run.blocks, run.seed, host)
+
+
+def run_name(unit: str, blocks: int, seed: int, host: Optional[str] = None) -> str:
+    """The same of a run to be made, by default of the published host."""
+    return f'{host}-' * (host is not None) + f'b{blocks}-{unit}-seed{seed}'

@@ -1,0 +1,143 @@
+"""Figures of a comparison: accuracy against parameters, as in the paper's figure, and curves over epochs.
+
+A unit has the same colour and marker in all figures of the same groups. The colours are those of Okabe and
+Ito that stand out from white and that colour-blind readers can distinguish; the markers are hollow and hold
+the number of blocks per stage, b.
+"""
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Tuple
+
+from openatac.pictures import write_picture
+from openatac.study.comparison.results import Group, data_set
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ('#000000', '#d55e00', '#0072b2', '#009e73', '#cc79a7', '#e69f00', '#56b4e9')
+LINES = ('-', '--', ':')        # of the first 7 units, the next 7, and the others
+MARKERS = 'osD^vhp' 'P8<dX>*' 'H'  # those of one colour, 7 apart, look different
+NUDGE = {'^': (0, -1.5), 'v': (0, 1.5), '<': (1.5, 0), '>': (-1.5, 0)}  # to the triangle's middle, in points
+MEASURES = {'best_accuracy': 'best test accuracy of all epochs',
+            'last_accuracy': 'test accuracy after the last epoch'}
+CURVES = {'val_accuracy': 'test accuracy', 'train_loss': 'training loss'}  # column of metrics.csv -> label
+SIDE_STEP = 0.015               # between units of equal parameters, in widths of the picture
+
+
+def write_accuracy_picture(path: str, groups: Sequence[Group], measure: str = 'last_accuracy') -> None:
+    """Draw `accuracy_figure` into the PNG file ``path``.
+
+    Without matplotlib, log how to install it and draw nothing.
+    """
+    write_picture(path, lambda: accuracy_figure(groups, measure), dpi=150)
+
+
+def accuracy_figure(groups: Sequence[Group], measure: str = 'last_accuracy') -> Figure:
+    """Mean and standard deviation of 'best_accuracy' or 'last_accuracy', with a line for each unit.
+
+    Points of units with equal parameters and depth are drawn side by side, and the axis says so.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+    figure = Figure(figsize=(8, 5), layout='constrained')
+    axes = figure.subplots()
+    places = _places(groups)
+    for number, (unit, style) in enumerate(_styles(groups).items()):
+        _draw_unit(axes, [(places[each.unit, each.blocks], each) for each in groups if each.unit == unit],
+                   measure, style, zorder=3 + 3 * number)
+    moved = any(places[each.unit, each.blocks] != each.parameters for each in groups)
+    spread = any(len(each.runs) > 1 for each in groups)
+    axes.set(xlabel='trainable parameters' + moved * ' (equal ones side by side)',
+             ylabel=MEASURES[measure] + spread * '\n(mean ± standard deviation over seeds)',
+             title=f'{data_set(groups)}, {seeds(groups)}; number in the marker: blocks per stage')
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.xaxis.set_major_formatter(StrMethodFormatter('{x:,.0f}'))
+    axes.margins(0.06, 0.08)
+    _finish(axes)
+    return figure
+
+
+def curves_figure(groups: Sequence[Group], blocks: int) -> Figure:
+    """The curves over epochs of the groups with ``blocks`` per stage.
+
+    Each is the mean over the seeds of a unit, in a band from the smallest to the largest value.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+    figure = Figure(figsize=(10, 4), layout='constrained')
+    styles = _styles(groups)
+    panels = figure.subplots(1, len(CURVES))
+    for axes, (column, label) in zip(panels, CURVES.items()):
+        for each in groups:
+            if each.blocks == blocks:
+                _draw_curve(axes, each, column, styles[each.unit])
+        axes.set(xlabel='epoch', ylabel=label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    panels[0].grid(alpha=0.3)
+    _finish(panels[-1])
+    several = any(len(each.runs) > 1 for each in groups if each.blocks == blocks)
+    figure.suptitle(f'b = {blocks}' + several * ': mean over seeds, in a band from least to most',
+                    fontsize=12)
+    return figure
+
+
+def seeds(groups: Sequence[Group]) -> str:
+    """How many seeds the groups have, such as '1 seed' or '2 to 3 seeds'."""
+    counts = [len(each.runs) for each in groups]
+    fewest, most = min(counts), max(counts)
+    return f'{fewest} to ' * (fewest < most) + f'{most} seed' + 's' * (most > 1)
+
+
+def _styles(groups: Sequence[Group]) -> Dict[str, Dict[str, Any]]:
+    """{unit: its colour, line and marker}."""
+    units = dict.fromkeys(each.unit for each in groups)
+    return {unit: {'color': COLOURS[number % len(COLOURS)], 'marker': MARKERS[number % len(MARKERS)],
+                   'linestyle': LINES[number // len(COLOURS) % len(LINES)]}
+            for number, unit in enumerate(units)}
+
+
+def _places(groups: Sequence[Group]) -> Dict[Tuple[str, int], float]:
+    """{(unit, blocks): place on the axis}: the parameters, beside those of units with as many."""
+    every = [each.parameters for each in groups]
+    step = SIDE_STEP * ((max(every) - min(every)) or max(every))
+    places = {}
+    for each in groups:
+        equal = [other.unit for other in groups
+                 if (other.blocks, other.parameters) == (each.blocks, each.parameters)]
+        places[each.unit, each.blocks] = each.parameters + step * (
+            equal.index(each.unit) - (len(equal) - 1) / 2)
+    return places
+
+
+def _draw_unit(axes: Axes, points: List[Tuple[float, Group]], measure: str, style: Dict[str, Any],
+               zorder: int) -> None:
+    """Draw one unit: its points (place, group), their error bars and the line through them."""
+    x = [place for place, _ in points]
+    y = [statistics.mean(each.values(measure)) for _, each in points]
+    for at, height, (_, each) in zip(x, y, points):
+        if len(each.runs) > 1:
+            axes.errorbar(at, height, statistics.stdev(each.values(measure)), fmt='none', capsize=4,
+                          ecolor=style['color'], elinewidth=1.2, zorder=zorder)
+        axes.annotate(str(each.blocks), (at, height), NUDGE.get(style['marker'], (0, 0)), ha='center',
+                      textcoords='offset points', va='center_baseline', fontsize=7, zorder=zorder + 2)
+    axes.plot(x, y, **style, markersize=12, markerfacecolor='#ffffff', markeredgewidth=1.6, linewidth=1.4,
+              label=points[0][1].unit, zorder=zorder + 1)
+
+
+def _draw_curve(axes: Axes, each: Group, column: str, style: Dict[str, Any]) -> None:
+    epochs = each.runs[0].history['epoch']
+    values = list(zip(*(run.history[column] for run in each.runs)))
+    marker = style['marker'] if len(epochs) < 20 else None
+    axes.plot(epochs, [statistics.mean(several) for several in values], **{**style, 'marker': marker},
+              markersize=5, linewidth=1.4, label=each.unit)
+    if len(each.runs) > 1:
+        axes.fill_between(epochs, [min(several) for several in values], [max(several) for several in values],
+                          color=style['color'], alpha=0.15, linewidth=0)
+
+
+def _finish(axes: Axes) -> None:
+    """Add the grid, and the legend beside the axes."""
+    axes.grid(alpha=0.3)
+    axes.legend(loc='center left', bbox_to_anchor=(1, 0.5), frameon=False)

@@ -1,0 +1,52 @@
+"""Records of finished runs: what is kept of a run in a comparison, without its parameters and checkpoints."""
+from __future__ import annotations
+
+import json
+import os
+from typing import Dict, Sequence
+
+from openatac.errors import OpenatacError
+from openatac.files.reading import read_text
+from openatac.files.schema import parse_json, validate
+from openatac.files.writing import write_text, writing
+from openatac.study.comparison.comparable import check_comparable, name_of
+from openatac.study.finished_runs import FinishedRun, find_runs, runs_in
+
+FILES = ('settings.json', 'metrics.csv', 'train.log', 'summary.json')  # the last marks a finished run
+ADVICE = ': make room or choose another folder'
+
+
+def copy_records(sources: Sequence[str], folder: str) -> None:
+    """Copy the records of the runs in the folders ``sources`` to ``folder``, unless they are in it.
+
+    The machine's paths in them are cut down to their last part. Nothing is copied unless all of them can be
+    compared with each other and with those in ``folder``.
+    """
+    home = os.path.realpath(folder)
+    new = [run for source in sources for run in find_runs(source)
+           if os.path.commonpath([home, os.path.realpath(run.folder)]) != home]
+    check_comparable([*runs_in(folder), *new])
+    records = {name_of(run): _record(run) for run in new}
+    with writing(folder, ADVICE):
+        for name, record in records.items():
+            place = os.path.join(folder, 'runs', name)
+            os.makedirs(place, exist_ok=True)
+            for file, text in record.items():
+                write_text(os.path.join(place, file), text)
+
+
+def _record(run: FinishedRun) -> Dict[str, str]:
+    """{file of FILES: its text without the machine's paths}."""
+    try:
+        texts = {name: read_text(os.path.join(run.folder, name)) for name in FILES}
+        settings = validate(parse_json(texts['settings.json']), dict)
+    except (OSError, ValueError) as error:
+        raise OpenatacError(f'{run.folder} lacks {" or ".join(FILES)}, or they are damaged ({error}): name a '
+                            'folder with all of these files') from None
+    paths = [value for value in settings.values() if isinstance(value, str) and os.path.isabs(value)]
+    for path in sorted(paths, key=len, reverse=True):
+        short = os.path.basename(os.path.normpath(path))
+        if short:
+            texts = {name: text.replace(path, short).replace(json.dumps(path)[1:-1], json.dumps(short)[1:-1])
+                     for name, text in texts.items()}
+    return texts

@@ -1,0 +1,74 @@
+"""The files of a comparison: a table of its runs, a summary in Markdown, a picture and a page."""
+from __future__ import annotations
+
+import os
+from typing import Any, Dict, Iterator, Sequence
+
+from openatac.console.text import for_markdown, without_controls
+from openatac.errors import OpenatacError
+from openatac.files.csv_file import write_csv
+from openatac.files.reading import read_text
+from openatac.files.writing import write_text, writing
+from openatac.study.comparison import results
+from openatac.study.comparison.figures import write_accuracy_picture
+from openatac.study.comparison.html_page import page
+from openatac.study.comparison.records import ADVICE
+from openatac.study.finished_runs import find_runs
+
+NOTE = 'note.txt'
+COLUMNS = ('unit', 'blocks', 'seed', 'parameters', 'multiply_adds', 'dataset', 'training_images',
+           'test_images', 'epochs', 'best_accuracy', 'best_epoch', 'last_accuracy', 'images_per_second',
+           'device', 'threads', 'openatac', 'mxnet', 'torch', 'numpy', 'python', 'command', 'log')
+
+
+def write_comparison(folder: str, measure: str) -> str:
+    """Write the comparison of the runs in ``folder`` into it.
+
+    Parameters
+    ----------
+    measure : str
+        'best_accuracy' or 'last_accuracy', which the picture and the statements are about.
+
+    Returns
+    -------
+    str
+        The text of comparison.md.
+    """
+    groups = results.group(find_runs(folder), read_note(folder))
+    sentences = [f'- {for_markdown(sentence)}' for sentence in results.statements(groups, measure)]
+    if sentences:
+        sentences = ['', f'Differences in {measure.replace("_", " ")}:', '', *sentences]
+    text = '\n'.join([*map(for_markdown, results.circumstances(groups)), '',
+                      results.markdown(groups), *sentences]) + '\n'
+    document = page(groups, measure)
+    with writing(folder, ADVICE):
+        write_csv(os.path.join(folder, 'runs.csv'), COLUMNS, _rows(groups, folder))
+        write_text(os.path.join(folder, 'comparison.md'), text)
+        write_accuracy_picture(os.path.join(folder, 'comparison.png'), groups, measure)
+        write_text(os.path.join(folder, 'comparison.html'), document)
+    return text
+
+
+def _rows(groups: Sequence[results.Group], folder: str) -> Iterator[Dict[str, Any]]:
+    """{column: value} of COLUMNS, and more, for each run."""
+    for group in groups:
+        for run in group.runs:
+            yield {**run.summary, **run.summary['versions'], **group._asdict(), 'seed': run.seed,
+                   'log': os.path.relpath(os.path.join(run.folder, 'train.log'), folder)}
+
+
+def read_note(folder: str) -> str:
+    """The note on the data of this comparison, or ''."""
+    try:
+        return without_controls(read_text(os.path.join(folder, NOTE))).strip()
+    except FileNotFoundError:
+        return ''
+    except (OSError, ValueError) as error:
+        raise OpenatacError(f'{os.path.join(folder, NOTE)} cannot be read ({error}): write it again by --note'
+                            ) from None
+
+
+def write_note(folder: str, note: str) -> None:
+    """Keep a note on the data, for this comparison and whenever it is repeated."""
+    with writing(folder, ADVICE):
+        write_text(os.path.join(folder, NOTE), without_controls(note) + '\n')

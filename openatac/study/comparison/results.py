@@ -1,0 +1,160 @@
+"""What a set of runs shows: for each unit and depth its accuracy over the seeds, beside what it costs.
+
+The difference of two units is given with its 95 % interval and the p value of Welch's t test (scipy), which
+assumes neither equal variances nor equal numbers of seeds.
+"""
+from __future__ import annotations
+
+import itertools
+import statistics
+from typing import Dict, List, NamedTuple, Sequence, Tuple
+
+from openatac.console.text import for_markdown
+from openatac.options import defaults
+from openatac.study.comparison.comparable import check_comparable, shared_settings
+from openatac.study.finished_runs import FinishedRun
+from openatac.training.config import CifarConfig
+from openatac.training.run_folder import RunFolder
+
+IMAGE_SHAPE = (3, 32, 32)
+MEASURES = ('best_accuracy', 'last_accuracy')
+# Shared settings that other sentences name, and those that are named only where they are not the default.
+ELSEWHERE = ('dataset', 'data', 'cifar100_labels')
+MINOR = ('drop_rate', 'lr_decay_period', 'mode', 'dtype', 'host', 'engine', 'tf32', 'compile', 'resume_from')
+HEAD = ('b', 'unit', 'parameters', 'multiply-adds', 'best accuracy', 'last accuracy', 'n', 'images/s')
+
+
+class Group(NamedTuple):
+    """The runs of one unit and depth, which differ in their seeds.
+
+    Attributes
+    ----------
+    unit : str
+    blocks : int
+        Per stage.
+    runs : list of FinishedRun
+    parameters : int
+        Trainable ones.
+    multiply_adds : int
+        For one image.
+    note : str
+        What every figure must say of the data, or ''.
+    """
+
+    unit: str
+    blocks: int
+    runs: List[FinishedRun]
+    parameters: int
+    multiply_adds: int
+    note: str = ''
+
+    def values(self, measure: str) -> List[float]:
+        """Each run's best_accuracy, last_accuracy or images_per_second."""
+        return [run.summary[measure] for run in self.runs]  # type: ignore[literal-required]
+
+
+def group(runs: Sequence[FinishedRun], note: str = '') -> List[Group]:
+    """The `Group`s of runs, by depth and then by parameters; OpenatacError if they cannot be compared."""
+    check_comparable(runs)
+    members: Dict[Tuple[int, str], Dict[int, FinishedRun]] = {}
+    for run in runs:
+        members.setdefault((run.blocks, run.unit), {})[run.seed] = run
+    groups = []
+    for (blocks, unit), by_seed in members.items():
+        several = [by_seed[seed] for seed in sorted(by_seed)]
+        groups.append(Group(unit, blocks, several, *_costs(several[0]), note))
+    return sorted(groups, key=lambda each: (each.blocks, each.parameters, each.unit))
+
+
+def _costs(run: FinishedRun) -> Tuple[int, int]:
+    """(trainable parameters, multiply-adds) of a run's network."""
+    import mxnet as mx
+
+    from openatac.study.costs.count import costs
+    net, _, _ = RunFolder(run.folder).build(run.config)
+    net.infer_shape(mx.nd.zeros((1, *IMAGE_SHAPE)))
+    found = costs(net, IMAGE_SHAPE)
+    return found.trainable, found.multiply_adds
+
+
+# -------------------------------------------------------------------------------------- table
+
+def rows(groups: Sequence[Group]) -> List[Tuple[str, ...]]:
+    """A row under HEAD for each group."""
+    return [(str(each.blocks), each.unit, f'{each.parameters:,}', f'{each.multiply_adds:,}',
+             *(spread(each.values(measure)) for measure in MEASURES), str(len(each.runs)),
+             f'{statistics.median(each.values("images_per_second")):.0f}') for each in groups]
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean and standard deviation of accuracies, such as '0.7711 ± 0.0043'."""
+    if len(values) == 1:
+        return f'{values[0]:.4f}'
+    return f'{statistics.mean(values):.4f} ± {statistics.stdev(values):.4f}'
+
+
+def markdown(groups: Sequence[Group]) -> str:
+    """The table of `rows` in Markdown."""
+    lines = [HEAD, ('---',) * len(HEAD), *(map(for_markdown, row) for row in rows(groups))]
+    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+
+
+# ---------------------------------------------------------------------------------- sentences
+
+def circumstances(groups: Sequence[Group]) -> List[str]:
+    """Sentences on what the runs have in common: data, recipe, devices, versions, and what they show."""
+    runs = [run for each in groups for run in each.runs]
+    summary, usual = runs[0].summary, defaults(CifarConfig)
+    settings = {name: value for run in runs for name, value in shared_settings(run).items()}
+    recipe = ', '.join(f'{name} {value}' for name, value in sorted(settings.items())
+                       if name not in ELSEWHERE and not (name in MINOR and value == usual[name]))
+    devices = {f'{run.summary["device"]}, OMP_NUM_THREADS={run.summary["threads"]}' for run in runs}
+    versions = {_versions(run) for run in runs}
+    return [f'{data_set(groups)}, {summary["training_images"]} training and {summary["test_images"]} test '
+            'images.',
+            f'Recipe: {recipe}.', f'Device: {"; ".join(sorted(devices))}.',
+            f'Versions: {"; ".join(sorted(versions))}.',
+            'Accuracies are on the test images: "best" is that of the best epoch, chosen on those same '
+            'images, "last" that of the last epoch. The ± is the standard deviation over n seeds.']
+
+
+def _versions(run: FinishedRun) -> str:
+    return ', '.join(f'{package} {version}' for package, version in run.summary['versions'].items())
+
+
+def facts(run: FinishedRun) -> str:
+    """A sentence on what one run reached, how fast and by which versions."""
+    summary = run.summary
+    return (f'Seed {run.seed}: best accuracy {summary["best_accuracy"]:.4f} (epoch {summary["best_epoch"]}), '
+            f'last {summary["last_accuracy"]:.4f}; {summary["images_per_second"]:.0f} images/s on '
+            f'{summary["device"]}, OMP_NUM_THREADS={summary["threads"]}; {_versions(run)}.')
+
+
+def data_set(groups: Sequence[Group]) -> str:
+    """The data set's name, such as 'cifar100 (20 superclasses)', with the note on it."""
+    run = groups[0].runs[0]
+    labels = {'coarse': ' (20 superclasses)', 'fine': ' (100 classes)'}
+    note = groups[0].note and f' ({groups[0].note})'
+    return run.summary['dataset'] + labels.get(shared_settings(run).get('cifar100_labels', ''), '') + note
+
+
+def statements(groups: Sequence[Group], measure: str = 'last_accuracy') -> List[str]:
+    """A sentence for each pair of units of the same depth."""
+    pairs = [pair for pair in itertools.combinations(groups, 2) if pair[0].blocks == pair[1].blocks]
+    return [statement(second, first, measure) for first, second in pairs]
+
+
+def statement(one: Group, other: Group, measure: str = 'last_accuracy') -> str:
+    """By how much the group ``one`` is better than ``other``, and whether that may be chance."""
+    found, against = one.values(measure), other.values(measure)
+    difference = (f'{one.unit} against {other.unit}, b = {one.blocks}: '
+                  f'{statistics.mean(found) - statistics.mean(against):+.4f}')
+    if min(len(found), len(against)) < 2:
+        return difference + ' (one seed says nothing about chance)'
+    if len(set(found)) == len(set(against)) == 1:
+        return difference + ' (no spread over the seeds, so no test)'
+    from scipy import stats
+    test = stats.ttest_ind(found, against, equal_var=False)
+    low, high = test.confidence_interval()
+    return (f'{difference} (95 % interval {low:+.4f} to {high:+.4f}, p = {test.pvalue:.2g}, '
+            f'n = {len(found)} and {len(against)})')

@@ -1,0 +1,97 @@
+"""The trainings of a comparison: units x depths x seeds, all by one recipe."""
+from __future__ import annotations
+
+import contextlib
+import difflib
+import glob
+import itertools
+import json
+import os
+from dataclasses import dataclass
+from typing import Iterator, List, Sequence
+
+from openatac.errors import OpenatacError
+from openatac.files.schema import read_json
+from openatac.files.writing import write_text
+from openatac.options import fields, flags_of
+from openatac.study.comparison.comparable import run_name
+from openatac.study.comparison.training_queue import TRAIN_CIFAR, Training
+from openatac.training.config import CifarConfig
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Trainings under a folder, whose recipe and flags that folder keeps.
+
+    Attributes
+    ----------
+    folder : str
+    units : sequence of str
+        In any letter case.
+    blocks : sequence of int
+        Per stage.
+    seeds : sequence of int
+    recipe : str
+        Of train_cifar.py, apart from unit and depth.
+    flags : sequence of str
+        More flags of train_cifar.py.
+    """
+
+    folder: str
+    units: Sequence[str]
+    blocks: Sequence[int]
+    seeds: Sequence[int]
+    recipe: str
+    flags: Sequence[str] = ()
+
+    def trainings(self) -> List[Training]:
+        """A `Training` for each seed, depth and unit; ValueError for an unknown unit."""
+        flags = {unit.lower(): unit_flags(unit) for unit in self.units}
+        return [self._training(unit, blocks, seed, flags[unit])
+                for seed, blocks, unit in itertools.product(self.seeds, self.blocks, flags)]
+
+    def _training(self, unit: str, blocks: int, seed: int, flags: List[str]) -> Training:
+        name = run_name(unit, blocks, seed)
+        folder = os.path.join(self.folder, 'runs', name)
+        return Training(name, folder, [
+            *TRAIN_CIFAR, '--recipe', self.recipe, *self.flags, *flags, '--blocks', str(blocks),
+            '--seed', str(seed), '--save-dir', folder, '--resume', 'auto'])
+
+    def keep_recipe(self) -> None:
+        """Keep recipe and flags in the folder; OpenatacError if trainings by others have begun in it."""
+        path = os.path.join(self.folder, 'recipe.json')
+        words, before = ['--recipe', self.recipe, *self.flags], None
+        if glob.glob(os.path.join(glob.escape(self.folder), 'runs', '*', 'settings.json')):
+            with contextlib.suppress(OSError, ValueError):
+                before = read_json(path, List[str])
+            if before not in (None, words):
+                raise OpenatacError(f'{self.folder} holds trainings by "{" ".join(before)}", not by '
+                                    f'"{" ".join(words)}": choose another folder, or the same flags')
+        write_text(path, json.dumps(words) + '\n')
+
+
+def unit_flags(unit: str) -> List[str]:
+    """The flags of train_cifar.py for ``unit``; ValueError for an unknown one, with the nearest."""
+    from openatac.models.zoo import PUBLISHED_CIFAR_HOST, find_host, unit_settings
+    units = unit_settings(find_host(PUBLISHED_CIFAR_HOST))
+    if unit.lower() not in units:
+        near = difflib.get_close_matches(unit.lower(), units, n=5, cutoff=0.3)
+        raise ValueError(f'there is no unit {unit!r}; the nearest are {", ".join(near)}')
+    flags = []
+    for name, value in units[unit.lower()].items():
+        flags += [flags_of(name, fields(CifarConfig)[name])[0]] + [value] * (value is not True)
+    return flags
+
+
+def reserved_flags() -> Iterator[str]:
+    """The flags of train_cifar.py that a comparison sets itself.
+
+    They are those of unit, depth and seed, and those that do not change a run's result but say what
+    to do with it and where to put it.
+    """
+    for name, field in fields(CifarConfig).items():
+        own = name in ('seed', 'recipe') or field.option.named
+        handles_run = field.section in ('network', 'start', 'output') and not field.option.result
+        if own or handles_run and name not in ('log_interval', 'save_period'):
+            for flag in flags_of(name, field):
+                yield from (flag, '--no-' + flag[2:])

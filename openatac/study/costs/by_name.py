@@ -1,0 +1,63 @@
+"""Costs of a network by its name, or of a symbol file."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, List, Optional, Tuple
+
+from openatac.errors import OpenatacError
+
+if TYPE_CHECKING:
+    from openatac.study.costs.count import Costs, Layer
+
+FILE_SIZE = 224  # pixels; side of the images of a symbol file, which does not name it
+
+
+def costs_by_name(name: str, image_shape: Tuple[int, int, int], classes: Optional[int] = None,
+                  published: bool = False) -> Tuple[Costs, List[Layer]]:
+    """The costs of a network and of its operators.
+
+    Parameters
+    ----------
+    name : str
+        A network's name, or a symbol file (.json).
+    image_shape : (int, int, int)
+        (C, H, W)
+    classes : int, optional
+        By default as many as the host has.
+    published : bool
+        Whether to count as the paper does, see `openatac.study.costs.count.costs`.
+
+    Raises
+    ------
+    ValueError
+        For an unknown network.
+    OpenatacError
+        For a file that is not a symbol, and images that do not fit.
+    """
+    import mxnet as mx
+
+    from openatac.export.symbol_files import load_graph
+    from openatac.graph.symbol import infer_sizes
+    from openatac.models.zoo import get_model
+    from openatac.study.costs.count import costs, layers, symbol_costs
+    net = None if name.endswith('.json') else get_model(name, classes=classes)
+    symbol = load_graph(name) if net is None else net(mx.sym.var('data'))
+    try:
+        if net is not None:
+            net.infer_shape(mx.nd.zeros((1, *image_shape)))
+        else:
+            infer_sizes(symbol, image_shape)
+        found = symbol_costs(symbol, image_shape, published) if net is None else costs(
+            net, image_shape, published)
+        return found, layers(symbol, image_shape, published)
+    except (mx.MXNetError, ValueError, KeyError, TypeError, IndexError, StopIteration) as error:
+        # The last four are of graphs whose shapes MXNet cannot infer, and of operators that are not counted.
+        reason = (str(error).strip() or 'unknown shapes').splitlines()[-1]
+        size = f'{image_shape[1]} x {image_shape[2]}'
+        raise OpenatacError(f'{name} does not take images of {size} pixels ({reason}): choose another '
+                            '--input-size') from None
+
+
+def input_size(name: str) -> int:
+    """The side, in pixels, of the images that a network was made for; `FILE_SIZE` for a symbol file."""
+    from openatac.models.zoo import find_model
+    return FILE_SIZE if name.endswith('.json') else find_model(name)[0].input_shape[-1]

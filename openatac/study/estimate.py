@@ -1,0 +1,101 @@
+"""Time and cost of the published ImageNet run on other devices, before anyone pays for them."""
+from __future__ import annotations
+
+from typing import NamedTuple, Optional
+
+from openatac.study.published.numbers import TRAINING_IMAGES, VALIDATION_IMAGES
+from openatac.study.step_time import FORWARD, Setup, Step, step
+from openatac.training.recipes import IMAGENET
+
+RECIPE = IMAGENET['imagenet_atac']
+PUBLISHED_EPOCHS, PUBLISHED_LR = RECIPE['num_epochs'], RECIPE['lr']
+PUBLISHED_BATCH = RECIPE['batch_size'] * RECIPE['num_gpus']
+LARGEST_LINEAR_BATCH = 8192  # for which the linear rule is known to keep the accuracy
+
+
+class Estimate(NamedTuple):
+    """A run on paper.
+
+    Attributes
+    ----------
+    setup : Setup
+    step : Step
+    epochs, steps_per_epoch : int
+    training_hours, validation_hours, hours : float
+        Of the clock; the last is their sum.
+    device_hours : float
+        Of all devices together, servers not counted.
+    cost : float or None
+        In the currency of the price.
+    efficiency : float
+        Share of the speed that all devices would have without communication.
+    images_per_second : float
+        In training, of all devices.
+    """
+
+    setup: Setup
+    step: Step
+    epochs: int
+    steps_per_epoch: int
+    training_hours: float
+    validation_hours: float
+    hours: float
+    device_hours: float
+    cost: Optional[float]
+    efficiency: float
+    images_per_second: float
+
+
+def estimate(setup: Setup, epochs: int = PUBLISHED_EPOCHS, images: int = TRAINING_IMAGES,
+             validation_images: int = VALIDATION_IMAGES, price: Optional[float] = None) -> Estimate:
+    """Estimate a run, by default with the epochs and images of the published one.
+
+    An epoch has images // global batch steps, as the published schedule counts them. After each epoch
+    ``validation_images`` pass forward through all devices at three times the training speed.
+
+    Parameters
+    ----------
+    setup : Setup
+    epochs, images, validation_images : int
+    price : float, optional
+        Of one device for an hour.
+
+    Raises
+    ------
+    ValueError
+        For a setup that is impossible.
+    """
+    one = step(setup)
+    steps = images // setup.global_batch
+    if not steps:
+        raise ValueError(f'--images {images} is less than one step takes, {setup.gpus} devices x '
+                         f'--batch-size {setup.batch_size}')
+    training = epochs * steps * one.seconds / 3600
+    validation = epochs * validation_images * FORWARD / (setup.gpus * setup.images_per_second) / 3600
+    device_hours = (training + validation) * setup.gpus
+    return Estimate(setup, one, epochs, steps, training, validation, training + validation, device_hours,
+                    None if price is None else price * device_hours, one.computing / one.seconds,
+                    setup.global_batch / one.seconds)
+
+
+def trainable_parameters(name: str) -> int:
+    """How many parameters of a network for ImageNet have a gradient, by its zoo name.
+
+    At the published r = 2 and act_layers = 2. Raises ValueError for another name.
+    """
+    import mxnet as mx
+
+    from openatac.models.zoo import find_model
+    from openatac.study.costs.count import costs
+    host, settings = find_model(name)
+    if host.data != 'imagenet':
+        raise ValueError(f'{name} is not a network for ImageNet: name another, or give --parameters')
+    net = host.build(**settings)
+    net.initialize()
+    net.infer_shape(mx.nd.zeros((1, *host.input_shape)))
+    return costs(net, host.input_shape).trainable
+
+
+def linear_rate(global_batch: int) -> float:
+    """The learning rate in proportion to the batch: Goyal et al. 2017, arXiv 1706.02677, section 2.1."""
+    return PUBLISHED_LR * global_batch / PUBLISHED_BATCH

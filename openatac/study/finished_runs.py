@@ -1,0 +1,106 @@
+"""Finished runs of train_cifar.py and train_imagenet.py, read from their folders."""
+from __future__ import annotations
+
+import os
+from typing import Dict, List, NamedTuple, Tuple
+
+from openatac.errors import OpenatacError
+from openatac.training.config import CifarConfig, Config
+from openatac.training.run_folder import RunFolder, Summary, config_of_summary, device_count
+
+COLUMNS = {'epoch', 'train_loss', 'val_accuracy'}  # of metrics.csv, at least
+
+
+class FinishedRun(NamedTuple):
+    """A finished run.
+
+    Attributes
+    ----------
+    folder : str
+    config : Config
+        Of the options on which the result depends; the others have their defaults.
+    network : str
+        The network's name in the zoo.
+    unit : str
+        The unit in that name, such as 'relu', 'se' or 'atac_global'.
+    devices : int
+        How many processors or GPUs it trained on.
+    summary : Summary
+        What summary.json holds.
+    history : dict
+        {column of metrics.csv: its value after each epoch}
+    """
+
+    folder: str
+    config: Config
+    network: str
+    unit: str
+    devices: int
+    summary: Summary
+    history: Dict[str, List[float]]
+
+    @property
+    def blocks(self) -> int:
+        """Blocks per stage, of a run of train_cifar.py."""
+        return self.config.network.blocks  # type: ignore[union-attr,return-value]
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return self.config.training.seed
+
+    @property
+    def images_per_step(self) -> int:
+        """The batch size of all devices together."""
+        return self.config.training.batch_size * self.devices
+
+    @property
+    def data(self) -> str:
+        """A text that stands for the contents of the data sets."""
+        return self.summary['settings']['data']
+
+
+def find_runs(folder: str) -> List[FinishedRun]:
+    """The finished runs in ``folder`` and its subfolders; OpenatacError if there are none."""
+    runs = runs_in(folder)
+    if not runs:
+        raise OpenatacError(f'{folder} holds no finished run: name a folder that does')
+    return runs
+
+
+def runs_in(folder: str) -> List[FinishedRun]:
+    """The finished runs in ``folder`` and its subfolders; OpenatacError for a damaged one."""
+    return [read_run(place) for place in sorted(
+        place for place, _, files in os.walk(folder) if 'summary.json' in files)]
+
+
+def read_run(folder: str) -> FinishedRun:
+    """The finished run in ``folder``; OpenatacError if there is none, or it is damaged."""
+    run = RunFolder(folder)
+    try:
+        summary, history = run.summary(), run.history()
+        if not COLUMNS <= set(history):
+            raise ValueError(f'metrics.csv lacks {", ".join(sorted(COLUMNS - set(history)))}')
+        if len(history['epoch']) != summary['epochs']:
+            raise ValueError(f'metrics.csv has {len(history["epoch"])} of {summary["epochs"]} epochs')
+        config = config_of_summary(summary)
+        return FinishedRun(folder, config, *_names(config, summary['model']),
+                           device_count(summary['settings']['devices']), summary, history)
+    except (OSError, ValueError, TypeError) as error:
+        raise OpenatacError(f'{folder} is not the folder of a finished run, or it is damaged or older '
+                            f'({error}): its command with --resume auto completes it') from None
+
+
+def _names(config: Config, model: str) -> Tuple[str, str]:
+    """The names of the network and its unit; older runs do not name a global gate in their model."""
+    from openatac.models.zoo import PUBLISHED_CIFAR_HOST, find_host, unit_name
+    if not isinstance(config, CifarConfig):
+        photos = config.network
+        return model, unit_name(photos.act_type, photos.attention, self_attention=photos.self_attention)
+    network = config.network
+    if network.act_type is None:
+        raise ValueError('act_type is missing')
+    unit = unit_name(network.act_type, network.attention, network.useGlobal)
+    if network.host is not None:
+        return model, unit
+    return f'{find_host(PUBLISHED_CIFAR_HOST).title_of(network.blocks)}_{unit}', unit

@@ -1,0 +1,1 @@
+"""What the gates of trained networks do."""

@@ -1,0 +1,115 @@
+"""Statistics of gates over the depth of networks as a PNG picture."""
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Tuple
+
+from openatac.pictures import write_picture
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Row = Dict[str, Any]  # a line of gates.csv
+
+PARTS = {'between_pixels': ('pixels', 1.0), 'between_images': ('images', 0.5),  # column -> name, opacity
+         'between_channels': ('channels', 0.2)}
+
+
+def draw_gates(path: str, rows: Sequence[Row]) -> None:
+    """Draw `gates_figure` into the PNG file ``path``.
+
+    Without matplotlib, log how to install it and draw nothing.
+    """
+    write_picture(path, lambda: gates_figure(rows))
+
+
+def gates_figure(rows: Sequence[Row]) -> Figure:
+    """The statistics of gates, layers side by side, with a colour for each run."""
+    from matplotlib.figure import Figure
+    layers = sorted({row['layer']: row['stage'] for row in rows}.items(), key=lambda item: _depth(item[0]))
+    colours = {run: f'C{index}' for index, run in enumerate(dict.fromkeys(row['run'] for row in rows))}
+    width = 2 + 0.3 * len(layers) * len(colours) ** 0.5  # inches
+    figure = Figure(figsize=(min(max(8.0, width), 40.0), 10.0), layout='constrained')
+    panels = figure.subplots(4, 1, sharex=True)
+    for place, (layer, _) in enumerate(layers):
+        here = [row for row in rows if row['layer'] == layer]
+        for index, row in enumerate(here):
+            room = 0.8 / len(here)
+            _draw_gate(panels, place + (index - (len(here) - 1) / 2) * room, min(0.25, 0.9 * room), row,
+                       colours[row['run']])
+    _label(panels, layers)
+    panels[0].add_artist(panels[0].get_legend())  # else the next one takes its place
+    panels[0].legend(handles=[_patch(f'{run} ({_units(rows, run)})', color=colour)
+                              for run, colour in colours.items()],
+                     loc='lower center', bbox_to_anchor=(0.5, 1.08), ncol=min(len(colours), 3), frameon=False)
+    return figure
+
+
+def _depth(layer: str) -> List[int]:
+    """A sorting key: the numbers in a layer's name, with a block's attention behind its activations."""
+    return [int(digits) for digits in re.findall(r'\d+', layer.replace('attention', '9'))]
+
+
+def _units(rows: Sequence[Row], run: str) -> str:
+    """Such as 'ChaATAC', or 'ChaATAC + SEBlock'."""
+    return ' + '.join(dict.fromkeys(row['unit'] for row in rows if row['run'] == run))
+
+
+def _draw_gate(panels: Sequence[Axes], x: float, width: float, row: Row, colour: str) -> None:
+    """Draw one layer of one run in all panels, at ``x``, with bars of that ``width``."""
+    mean, near, variance, correlation = panels
+    mean.errorbar(x, row['mean'], row['standard_deviation'], fmt='o', markersize=5, capsize=2, color=colour)
+    mean.plot(x, row['relu_mask_mean'], '_', markersize=9, markeredgewidth=2, alpha=0.5, color=colour)
+    near.plot(x, row['share_below_0.1'], 'v', color=colour)
+    near.plot(x, row['share_above_0.9'], '^', color=colour, markerfacecolor='none')
+    bottom = 0.0
+    for column, (_, opacity) in PARTS.items():
+        if row[column] is not None:
+            variance.bar(x, row[column], width, bottom=bottom, color=colour, alpha=opacity, linewidth=0)
+            bottom += row[column]
+    if row['relu_mask_correlation'] is not None:
+        correlation.plot(x, row['relu_mask_correlation'], 'o', color=colour)
+
+
+def _label(panels: Sequence[Axes], layers: Sequence[Tuple[str, str]]) -> None:
+    """Label the axes, the stages and the signs."""
+    mean, near, variance, correlation = panels
+    mean.set(ylabel='mean ± deviation', ylim=(0, 1))
+    largest = max(0.1, 1.05 * near.get_ylim()[1])
+    near.set(ylabel='share of gates', ylim=(-0.05 * largest, largest))
+    variance.set(ylabel='share of variance', ylim=(0, 1))
+    farthest = max(0.1, *map(abs, correlation.get_ylim()))
+    correlation.set(ylabel='correlation with\nthe ReLU mask', ylim=(-farthest, farthest))
+    correlation.axhline(0, color='grey', linewidth=0.8)
+    correlation.set_xticks(range(len(layers)), [layer for layer, _ in layers], rotation=90, fontsize=8)
+    _shade_stages(panels, [stage for _, stage in layers])
+    for panel, signs in (
+            (mean, [_sign('o', 'gate'), _sign('_', 'ReLU mask [x > 0]', alpha=0.5, markeredgewidth=2)]),
+            (near, [_sign('v', 'below 0.1'), _sign('^', 'above 0.9', markerfacecolor='none')]),
+            (variance, [_patch('between ' + name, color='grey', alpha=opacity)
+                        for name, opacity in PARTS.values()])):
+        panel.legend(handles=signs, loc='center left', bbox_to_anchor=(1, 0.5), frameon=False)
+
+
+def _sign(marker: str, label: str, **style: Any) -> Any:
+    from matplotlib.lines import Line2D
+    return Line2D([], [], linestyle='', marker=marker, color='grey', label=label, **style)
+
+
+def _patch(label: str, **style: Any) -> Any:
+    from matplotlib.patches import Patch
+    return Patch(label=label, linewidth=0, **style)
+
+
+def _shade_stages(panels: Sequence[Axes], stages: Sequence[str]) -> None:
+    """Shade every second stage, and name the stages above the first panel."""
+    starts = [place for place in range(len(stages)) if place == 0 or stages[place] != stages[place - 1]]
+    for index, (start, end) in enumerate(zip(starts, [*starts[1:], len(stages)])):
+        for panel in panels:
+            panel.axvspan(start - 0.5, end - 0.5, color='black', alpha=0.05 * (index % 2), linewidth=0,
+                          zorder=0)
+        name = stages[start] and 'stage ' + stages[start]
+        panels[0].annotate(name, ((start + end - 1) / 2, 1), xycoords=('data', 'axes fraction'),  # type: ignore[arg-type]
+                           xytext=(0, 3), textcoords='offset points', ha='center', fontsize=9)
+    panels[0].set_xlim(-0.5, len(stages) - 0.5)

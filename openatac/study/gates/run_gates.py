@@ -1,0 +1,130 @@
+"""The gates of a trained run over its test images."""
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+from openatac.errors import OpenatacError
+from openatac.training.config import CifarConfig, CifarData, ImagenetConfig
+from openatac.training.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# Images at a time: a ResNet-110 with ATAC takes 1 GB for so many, and ResNet-50 has 25 times as many pixels.
+CIFAR_BATCH, IMAGENET_BATCH = 32, 8
+
+
+class RunGates(NamedTuple):
+    """What `gate_statistics` found of a run, and where.
+
+    Attributes
+    ----------
+    network, dataset : str
+    parameters : str
+        The name of the parameter file.
+    rows : list of dict
+        {column: value} of each gate, see `openatac.study.gates.statistics.COLUMNS`.
+    """
+
+    network: str
+    dataset: str
+    parameters: str
+    rows: List[Dict[str, Any]]
+
+
+def gates_of_run(folder: str, params: str = 'best', images: Optional[int] = None,
+                 dataset: Optional[str] = None, data_dir: Optional[str] = None) -> RunGates:
+    """The statistics of a run's gates over its test images, in testing mode, on the CPU.
+
+    Parameters
+    ----------
+    folder : str
+        Of a run of train_cifar.py or train_imagenet.py.
+    params : str
+        'best', 'last' or a parameter file.
+    images : int, optional
+        How many, evenly spread over the test set; all by default.
+    dataset : str, optional
+        Other images than the run's own, for a run of train_cifar.py.
+    data_dir : str, optional
+        Where the images are, if not where the run had them.
+
+    Raises
+    ------
+    OpenatacError
+        If the run has no gates, has diverged, or lacks a file.
+    """
+    from openatac.models.parameters import load_parameters
+    from openatac.study.gates.statistics import gate_statistics
+    run = RunFolder(folder)
+    net, network, config = run.network()
+    name: str
+    if isinstance(config, CifarConfig):
+        data = dataclasses.replace(config.data, data_dir=data_dir or config.data.data_dir,
+                                   dataset=dataset or config.data.dataset)  # type: ignore[arg-type]
+        name, batches = data.dataset, _small_images(data, images)
+    else:
+        if dataset:
+            raise OpenatacError(f'--dataset {dataset} has no images for {folder}, a run of '
+                                'train_imagenet.py: leave it out')
+        name, batches = 'imagenet', _photos(config, images, data_dir)
+    path = run.file(params + '.params') if params in ('best', 'last') else params
+    load_parameters(net, path)
+    try:
+        rows = gate_statistics(net, batches)
+    except FloatingPointError as error:
+        raise OpenatacError(f'{path} is of a run that diverged ({error}): train again with a smaller --lr'
+                            ) from None
+    if not rows:
+        raise OpenatacError(f'{folder} has no gates, since no unit of {network} multiplies its input by '
+                            'anything: name runs of ATAC, SE or other gated units')
+    return RunGates(network, name, os.path.basename(path), rows)
+
+
+def _small_images(data: CifarData, count: Optional[int]) -> Iterator[np.ndarray]:
+    """Batches of test images; they are read once they are asked for."""
+    from openatac.data.batches import EvaluationBatches
+    from openatac.training.datasets import load
+    test_set = load(data, train=False)
+    chosen = _spread(len(test_set), count)
+    test_set = dataclasses.replace(test_set, images=test_set.images[chosen], labels=test_set.labels[chosen])
+    for images, _ in EvaluationBatches(test_set, CIFAR_BATCH):
+        yield images
+
+
+def _photos(config: ImagenetConfig, count: Optional[int], data_dir: Optional[str]) -> Iterator[np.ndarray]:
+    """The same of photographs."""
+    from openatac.data.photos.batches import EvaluationPhotos
+    from openatac.training.imagenet import open_source
+    data = config.data
+    if data_dir:
+        data = dataclasses.replace(data, data_dir=data_dir, use_rec=False)
+    source = open_source(data, 'val', config.network.num_classes)
+    chosen = _Chosen(source, _spread(len(source), count))
+    for images, _ in EvaluationPhotos(chosen, data.input_size, IMAGENET_BATCH, data.centre,
+                                      max_bad_share=data.max_bad_share):
+        yield images
+
+
+class _Chosen:
+    """Those photographs of a source whose indices are ``chosen``."""
+
+    def __init__(self, source: Any, chosen: Sequence[int]) -> None:
+        self._source, self._chosen = source, chosen
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def name(self, index: int) -> str:
+        return self._source.name(self._chosen[index])
+
+    def read(self, index: int) -> Tuple[bytes, int]:
+        return self._source.read(self._chosen[index])
+
+
+def _spread(total: int, count: Optional[int]) -> List[int]:
+    """The indices of ``count`` of ``total`` images, evenly spread; of all, if there are fewer."""
+    count = min(count or total, total)
+    return [total * index // count for index in range(count)]

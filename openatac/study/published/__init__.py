@@ -1,0 +1,1 @@
+"""The published numbers beside our costs and runs."""

@@ -1,0 +1,32 @@
+"""Costs of the published networks, as we count them and as their sources do."""
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+from openatac.study.published.numbers import PARAMETERS, Published
+
+if TYPE_CHECKING:
+    from openatac.study.costs.count import Costs
+
+
+@functools.lru_cache(maxsize=None)
+def network_costs(network: str, as_published: bool = False) -> Costs:
+    """The `Costs` of a network by name, at its data's image size."""
+    from openatac.models.zoo import find_model
+    from openatac.study.costs.by_name import costs_by_name
+    host = find_model(network)[0]
+    return costs_by_name(network, host.input_shape, 100 if host.data == 'cifar' else 1000, as_published)[0]
+
+
+def multiply_adds(network: str) -> int:
+    """As we count them."""
+    return network_costs(network).multiply_adds
+
+
+def counted(number: Published) -> float:
+    """Our parameters in M, or operations in G, counted as the number's source counts them."""
+    found, counting = network_costs(number.network, number.counting.dense), number.counting
+    if number.measure == PARAMETERS:
+        return (found.parameters if counting.running_statistics else found.trainable) / 1e6
+    return counting.operations * found.multiply_adds / 1e9

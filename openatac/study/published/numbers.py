@@ -1,0 +1,133 @@
+"""The published numbers of "Attention as Activation" (arXiv 2007.07729).
+
+ImageNet: the paper's table of attention in a ResNet-50. All its rows but ATAC's are quoted there from the
+papers of these networks, which trained by other recipes. The authors' log of ATAC's row is published too.
+CIFAR-100: accuracies read off the figure of activations against depth. They are almost certainly for the 20
+superclasses, which the published script reads.
+"""
+from __future__ import annotations
+
+from typing import Iterator, NamedTuple, Tuple
+
+PARAMETERS, OPERATIONS, ACCURACY = 'parameters (M)', 'operations (G)', 'best accuracy'
+TOP1, TOP5, LAST_TOP1, LAST_TOP5 = ('top-1 error (%)', 'top-5 error (%)', 'top-1 error (%), last epoch',
+                                    'top-5 error (%), last epoch')
+COSTS = (PARAMETERS, OPERATIONS)
+COARSE = 'CIFAR-100, 20 superclasses (almost certainly)'
+TRAINING_IMAGES, VALIDATION_IMAGES = 1281167, 50000  # of ImageNet
+
+
+class Counting(NamedTuple):
+    """How a source counts costs.
+
+    Attributes
+    ----------
+    running_statistics : bool
+        Whether parameters include running statistics, beside the trainable ones.
+    dense : bool
+        Whether a dense layer has 2 * inputs * outputs - inputs + outputs operations, as `costs` counts with
+        ``published``.
+    operations : int
+        For each multiply-add.
+    """
+
+    running_statistics: bool = False
+    dense: bool = False
+    operations: int = 1
+
+
+class Published(NamedTuple):
+    """One published number.
+
+    Attributes
+    ----------
+    network : str
+        Its name in our zoo.
+    title : str
+        What the source calls it.
+    data : str
+        Data set and labels.
+    measure : str
+        One of the constants above, which name the unit; accuracies are shares of 1.
+    value : float
+    uncertainty : float
+        Half of a printed number's last digit, or how well the figure can be read.
+    source : str
+    counting : Counting
+        Of costs.
+    our_recipe : bool
+        Whether the network was trained by a recipe of `openatac.training.recipes`.
+    """
+
+    network: str
+    title: str
+    data: str
+    measure: str
+    value: float
+    uncertainty: float
+    source: str
+    counting: Counting = Counting()
+    our_recipe: bool = True
+
+
+# ------------------------------------------------------------------------------- the numbers
+
+_TABLE = "the paper's ImageNet table"
+_BY_AUTHORS = Counting(running_statistics=True, dense=True)
+_TWICE = Counting(operations=2)
+# network, title, parameters, operations, top-1 and top-5 error as printed, whose they are, counting
+_IMAGENET = (
+    ('relu', 'ResNet-50', '25.6', '3.86', '23.30', '6.55', 'He et al., 2016', Counting()),
+    ('se', 'SE-ResNet-50', '28.1', '3.87', '22.12', '5.99', 'Hu et al., 2018', Counting()),
+    ('aa', 'AA-ResNet-50', '25.8', '8.3', '22.30', '6.20', 'Bello et al., 2019', _TWICE),
+    ('fa', 'FA-ResNet-50', '18.0', '7.2', '22.40', None, 'Ramachandran et al., 2019', _TWICE),
+    ('ge', 'GE-theta+-ResNet-50', '33.7', '3.87', '21.88', '5.80', 'Hu et al., 2018 (Gather-Excite)',
+     Counting()),
+    ('atac', 'ATAC-ResNet-50', '28.0', '4.4', '21.41', '6.02', None, _BY_AUTHORS),
+)
+# Of the last epoch, 159, in the authors' log. Its best epoch, 155, has 21.4103 and 6.0276 there, for which
+# the paper has 21.41 and 6.02.
+_LAST = ('21.47', '6.10')
+
+FIGURE_DEPTHS = (1, 2, 3, 4, 5)
+_FIGURE_UNCERTAINTY = 0.001
+_FIGURE = {
+    'atac': ('ATAC', (0.764, 0.796, 0.812, 0.821)),  # has no point at b = 5
+    'swish': ('Swish', (0.740, 0.788, 0.804, 0.810, 0.817)),
+    'relu': ('ReLU', (0.737, 0.785, 0.799, 0.806, 0.814)),
+    'selu': ('SELU', (0.729, 0.780, 0.795, 0.801, 0.804)),
+    'xunit': ('xUnit', (0.737, 0.775, 0.795, 0.800, 0.805)),
+}
+
+# "[Epoch 159] speed: 942 samples/sec" of both GPUs; 951 in epoch 0. The log does not name the GPUs.
+AUTHORS_IMAGES_PER_SECOND, AUTHORS_GPUS = 942, 2
+
+
+def _printed(text: str) -> Tuple[float, float]:
+    """(value, uncertainty) of a printed number."""
+    return float(text), 0.5 * 10 ** -len(text.partition('.')[2])
+
+
+def _imagenet() -> Iterator[Published]:
+    for unit, title, *numbers, whose, counting in _IMAGENET:
+        source = _TABLE + (f', quoting {whose}' if whose else ", epoch 155 of the authors' log")
+        for measure, text in zip((*COSTS, TOP1, TOP5), numbers):
+            if text is not None:
+                yield Published('resnet50_v1b_' + unit, title, 'ImageNet', measure, *_printed(text), source,
+                                counting, whose is None)
+    for measure, text in zip((LAST_TOP1, LAST_TOP5), _LAST):
+        yield Published('resnet50_v1b_atac', 'ATAC-ResNet-50', 'ImageNet', measure, *_printed(text),
+                        "the authors' log, epoch 159")
+
+
+def _cifar100() -> Iterator[Published]:
+    for index, blocks in enumerate(FIGURE_DEPTHS):
+        for unit, (title, values) in _FIGURE.items():
+            if index < len(values):
+                yield Published(f'cifar_resnet{6 * blocks + 2}_v2_{unit}',
+                                f'{title}, b = {blocks}', COARSE, ACCURACY, values[index],
+                                _FIGURE_UNCERTAINTY, "read off the paper's CIFAR-100 figure")
+
+
+IMAGENET, CIFAR100 = tuple(_imagenet()), tuple(_cifar100())
+NETWORKS = tuple(dict.fromkeys(number.network for number in IMAGENET + CIFAR100))

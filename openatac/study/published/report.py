@@ -1,0 +1,122 @@
+"""The published numbers beside ours, in words."""
+from __future__ import annotations
+
+import statistics
+from typing import Dict, Iterable, Iterator, List, Sequence, Tuple
+
+from openatac.console.text import for_terminal, text_table
+from openatac.study.finished_runs import FinishedRun
+from openatac.study.published.numbers import ACCURACY, COSTS
+from openatac.study.published.recipe_check import not_comparable
+from openatac.study.published.rows import Row
+from openatac.study.published.training_time import AUTHORS_SPEED, Speed
+from openatac.study.published.verdict import RULE
+
+Line = Tuple[str, ...]
+
+COST_HEAD = ('network', 'published as', 'parameters', 'ours', '', 'operations', 'ours', '')
+COST_NOTE = """\
+Parameters in M and operations in G, ours counted as the source counts; reproduced: to its last digit. ATAC:
+running statistics too, a dense layer as 2 x inputs x outputs - inputs + outputs (openatac costs --published).
+AA and FA: two operations for a multiply-add. The others: trained parameters, multiply-adds; their 3.86 and
+3.87 G have the stride in a block's first 1x1 convolution, ours, as the authors' code, in its 3x3. With
+running statistics too, GE has its 33.7 M."""
+ERROR_HEAD = ('published as', 'top-1', 'top-5', 'ours')
+ERROR_NOTE = """\
+Errors in %, of the epoch with the lowest top-1 error unless it says last. All rows but ATAC's are quoted by
+the paper from those of the networks, which trained by other recipes; hours are those of ATAC's recipe."""
+SCALED_NOTE = """\
+Scaled hours are estimates in proportion to multiply-adds, which leave out much: they are too low for
+self-attention (AA, FA) and depthwise convolutions (GE, xUnit), too high for ReLU scaled from ATAC."""
+FIGURE_HEAD = ('network', 'published as', 'accuracy', 'ours', 'n', 'verdict')
+
+
+def report(rows: Sequence[Row], runs: Sequence[FinishedRun], speeds: Sequence[Speed]) -> Iterator[str]:
+    """Yield the paragraphs of the report."""
+    imagenet = [row for row in rows if row.number.data == 'ImageNet']
+    costs = [row for row in imagenet if row.number.measure in COSTS]
+    errors = [row for row in imagenet if row.number.measure not in COSTS]
+    figure = [row for row in rows if row.number.measure == ACCURACY]
+    if costs:
+        yield 'ImageNet, costs of one image of 224 x 224 pixels\n\n' + _table(COST_HEAD, _cost_lines(costs))
+        yield COST_NOTE
+        yield 'ImageNet, validation errors\n\n' + _table(ERROR_HEAD, _error_lines(errors))
+        yield ERROR_NOTE
+    if figure:
+        yield (f'{figure[0].number.data}, best test accuracy of all epochs, read off to '
+               f'±{figure[0].number.uncertainty:g}\n\n' + _table(FIGURE_HEAD, _figure_lines(figure)))
+    yield RULE
+    others = list(_left_out(runs))
+    if others:
+        yield '\n'.join(['Not comparable with any of these, and left out:', *others])
+    yield '\n'.join(_speed_lines(rows, speeds))
+
+
+def _cost_lines(rows: Sequence[Row]) -> Iterator[Line]:
+    for parameters, operations in zip(rows[::2], rows[1::2]):
+        yield (parameters.number.network, parameters.number.title, *_cost_cells(parameters, '.1f'),
+               *_cost_cells(operations, '.3g'))
+
+
+def _cost_cells(row: Row, form: str) -> Line:
+    value, (ours,) = row.number.value, row.values
+    same = row.verdict.startswith('reproduced')
+    return (f'{value:{form}}', f'{ours:.2f}',
+            'reproduced' if same else f'{100 * (ours - value) / value:+.1f} %')
+
+
+def _error_lines(rows: Sequence[Row]) -> Iterator[Line]:
+    pairs: Dict[Tuple[str, bool], List[Row]] = {}
+    for row in rows:
+        pairs.setdefault((row.number.title, 'last' in row.number.measure), []).append(row)
+    for (title, last), pair in pairs.items():
+        errors = [f'{row.number.value:.2f}' for row in pair] + ['-'] * (2 - len(pair))
+        words = [f'{_spread(row, ".2f")}: {row.verdict}' for row in pair if row.values]
+        yield title + (', last epoch' if last else ''), *errors, '; '.join(words) or pair[0].verdict
+
+
+def _figure_lines(rows: Sequence[Row]) -> Iterator[Line]:
+    for row in rows:
+        yield (row.number.network, row.number.title, f'{row.number.value:.3f}', _spread(row, '.4f'),
+               str(len(row.values)), row.verdict)
+
+
+def _spread(row: Row, form: str) -> str:
+    """Mean and standard deviation of our values."""
+    if not row.values:
+        return '-'
+    mean = f'{statistics.mean(row.values):{form}}'
+    return mean if len(row.values) == 1 else f'{mean} ± {statistics.stdev(row.values):{form}}'
+
+
+def _table(head: Line, lines: Iterable[Line]) -> str:
+    """A table whose last column is left-aligned too."""
+    lines = [head, *lines]
+    width = max(len(line[-1]) for line in lines)
+    text = text_table([(*line[:-1], line[-1].ljust(width)) for line in lines])
+    return '\n'.join(line.rstrip() for line in text.splitlines())
+
+
+def _left_out(runs: Sequence[FinishedRun]) -> Iterator[str]:
+    """A line for each kind of runs that cannot be compared."""
+    kinds: Dict[str, List[str]] = {}
+    for run in runs:
+        reasons = not_comparable(run)
+        if reasons:
+            kinds.setdefault(for_terminal(', '.join(reasons)), []).append(for_terminal(run.network))
+    for kind, networks in kinds.items():
+        yield (f'- {len(networks)} run{"" if len(networks) == 1 else "s"}: {kind} '
+               f'({", ".join(sorted(set(networks)))})')
+
+
+def _speed_lines(rows: Sequence[Row], speeds: Sequence[Speed]) -> Iterator[str]:
+    """What the hours are computed from."""
+    used = dict.fromkeys((row.hours.scaled_from or row.number.network, row.hours.words)
+                         for row in rows if row.hours)
+    if used:
+        yield 'Hours are epochs x training images / images per second, without testing; images per second:'
+        yield from (f'- {network}: {words}' for network, words in used)
+    if any(row.hours and row.hours.scaled_from for row in rows):
+        yield SCALED_NOTE
+    if not any(speed.kind == 'GPU' and speed is not AUTHORS_SPEED for speed in speeds):
+        yield 'No GPU of ours has run anything: hours on GPUs rest on the speed that the authors printed.'

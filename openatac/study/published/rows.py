@@ -1,0 +1,78 @@
+"""Each published number beside what we have: costs, runs, or the hours that a run would take."""
+from __future__ import annotations
+
+import statistics
+from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
+
+from openatac.errors import OpenatacError
+from openatac.study.finished_runs import FinishedRun
+from openatac.study.published.costs import counted
+from openatac.study.published.numbers import ACCURACY, COSTS, LAST_TOP1, LAST_TOP5, TOP1, TOP5, Published
+from openatac.study.published.recipe_check import not_comparable
+from openatac.study.published.training_time import Hours, Speed, training_hours
+from openatac.study.published.verdict import judge
+from openatac.training.config import CifarConfig
+
+COLUMNS = ('network', 'published_as', 'data', 'measure', 'published', 'uncertainty', 'source', 'ours',
+           'deviation', 'n', 'difference', 'tolerance', 'verdict', 'hours', 'hours_of', 'images_per_second')
+
+
+class Row(NamedTuple):
+    """A published number and our values of it, with a verdict; without values, the hours of a run."""
+
+    number: Published
+    values: Tuple[float, ...]
+    difference: Optional[float]
+    tolerance: Optional[float]
+    verdict: str
+    hours: Optional[Hours] = None
+
+    def cells(self) -> Dict[str, Any]:
+        """{column of COLUMNS: what a CSV file has there}."""
+        number, values, hours = self.number, self.values, self.hours
+        return dict(zip(COLUMNS, (
+            number.network, number.title, number.data, number.measure, number.value, number.uncertainty,
+            number.source, f'{statistics.mean(values):.6g}' if values else '',
+            f'{statistics.stdev(values):.6g}' if len(values) > 1 else '',
+            '' if number.measure in COSTS else len(values),
+            '' if self.difference is None else f'{self.difference:.6g}',
+            '' if self.tolerance is None else f'{self.tolerance:.6g}', self.verdict,
+            f'{hours.hours:.4g}' if hours else '', hours.kind if hours else '',
+            f'{hours.scaled_from or number.network}: {hours.words}' if hours else '')))
+
+
+def make_row(number: Published, runs: Sequence[FinishedRun], speeds: Sequence[Speed]) -> Row:
+    """The `Row` of a published number; OpenatacError if two runs of one seed reached different values."""
+    values = (counted(number),) if number.measure in COSTS else _values(number, runs)
+    if not values:
+        hours = training_hours(number, speeds)
+        return Row(number, (), None, None, f'not run: {hours or "no speed was measured"}', hours)
+    verdict = judge(number, values)
+    words = verdict.words if number.our_recipe or number.measure in COSTS else (
+        f'not judged, another recipe ({verdict.difference:+.2f})')
+    return Row(number, values, verdict.difference, verdict.tolerance, words)
+
+
+def _values(number: Published, runs: Sequence[FinishedRun]) -> Tuple[float, ...]:
+    """What comparable runs of the number's network reached, one value for each seed."""
+    by_seed: Dict[int, FinishedRun] = {}
+    for run in runs:
+        if run.network == number.network and not not_comparable(run):
+            other = by_seed.setdefault(run.seed, run)
+            if _reached(other) != _reached(run):
+                raise OpenatacError(f'{other.folder} and {run.folder} are two runs of {run.network} with '
+                                    f'seed {run.seed}: leave out one of them')
+    return tuple(_reached(run)[number.measure] for run in by_seed.values())
+
+
+def _reached(run: FinishedRun) -> Dict[str, float]:
+    """{measure: what a run reached}."""
+    if isinstance(run.config, CifarConfig):
+        return {ACCURACY: run.summary['best_accuracy']}
+    top1 = run.history['val_accuracy']
+    best = top1.index(max(top1))
+    if 'val_top5_accuracy' not in run.history:
+        raise OpenatacError(f'{run.folder} has no top-5 accuracies in metrics.csv: leave it out')
+    top5 = run.history['val_top5_accuracy']
+    return {measure: 100 * (1 - accuracy) for measure, accuracy in (
+        (TOP1, top1[best]), (TOP5, top5[best]), (LAST_TOP1, top1[-1]), (LAST_TOP5, top5[-1]))}

@@ -1,0 +1,106 @@
+"""The hours that a published run would take, from measured speeds."""
+from __future__ import annotations
+
+import math
+import os
+import re
+import statistics
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+from openatac.errors import OpenatacError
+from openatac.files.csv_file import read_csv
+from openatac.study.finished_runs import FinishedRun
+from openatac.study.published.costs import multiply_adds
+from openatac.study.published.numbers import AUTHORS_GPUS, AUTHORS_IMAGES_PER_SECOND, NETWORKS, Published
+from openatac.study.published.recipe_check import built_as_published, images_to_train
+
+
+class Speed(NamedTuple):
+    """Training images per second of one ``kind`` of processor, 'GPU' or 'CPU core', and their source."""
+
+    network: str
+    images_per_second: float
+    kind: str
+    words: str
+
+
+AUTHORS_SPEED = Speed(
+    'resnet50_v1b_atac', AUTHORS_IMAGES_PER_SECOND / AUTHORS_GPUS, 'GPU',
+    f"{AUTHORS_IMAGES_PER_SECOND} on {AUTHORS_GPUS} GPUs of a kind that is not told (the authors' log, which "
+    'we did not measure)')
+
+
+def run_speeds(runs: Sequence[FinishedRun]) -> Iterator[Speed]:
+    """A `Speed` for each published network and kind of processor in ``runs``: the median of its runs."""
+    members: Dict[Tuple[str, str, int], List[float]] = {}
+    for run in runs:
+        kind, processors = _processors(run)
+        if run.network in NETWORKS and processors and built_as_published(run):
+            members.setdefault((run.network, kind, processors), []).append(run.summary['images_per_second'])
+    for (network, kind, processors), values in members.items():
+        speed = statistics.median(values)
+        yield Speed(network, speed / processors, kind, f'{speed:.0f} on {processors} {kind}'
+                    f'{"s" if processors > 1 else ""} (n = {len(values)}, measured in the runs)')
+
+
+def _processors(run: FinishedRun) -> Tuple[str, int]:
+    """('GPU' or 'CPU core', how many of them trained); 0 where that is not known."""
+    if run.summary['device'].endswith('gpu'):
+        return 'GPU', run.devices
+    threads = run.summary['threads']
+    return 'CPU core', run.devices * int(threads) if threads.isdecimal() else 0
+
+
+def benchmark_speeds(folder: str) -> Iterator[Speed]:
+    """The `Speed`s of training in ``folder``/benchmark.csv, if benchmarks/cifar_training.py wrote one."""
+    path = os.path.join(folder, 'benchmark.csv')
+    if not os.path.exists(path):
+        return
+    try:
+        yield from filter(None, map(_benchmark_speed, read_csv(path)))
+    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+        raise OpenatacError(f'{path} is not as benchmarks/cifar_training.py writes it ({error}): write it '
+                            'again, or remove it') from None
+
+
+def _benchmark_speed(row: Dict[str, str]) -> Optional[Speed]:
+    """The speed in a row of the benchmark; None of one that did not train a network."""
+    network = re.match(r'training, ResNet-(\d+) (\w+), ', row.get('measurement') or '')
+    machine = re.match(r'(\d+) cores? of [^;]+', row.get('machine') or '')
+    if not (network and machine):
+        return None
+    return Speed(f'cifar_resnet{network[1]}_v2_{network[2].lower()}', float(row['ours']) / int(machine[1]),
+                 'CPU core', f'{row["ours"]} on {machine[0]} (n = {row["n"]}, measured by us: '
+                 'results/benchmark.csv)')
+
+
+class Hours(NamedTuple):
+    """Hours of one ``kind`` of processor, perhaps scaled from the speed of another network."""
+
+    hours: float
+    kind: str
+    scaled_from: Optional[str]
+    words: str
+
+    def __str__(self) -> str:
+        scaled = f', scaled from {self.scaled_from}' if self.scaled_from else ''
+        return f'about {self.hours:,.{0 if self.hours >= 10 else 1}f} {self.kind} hours{scaled}'
+
+
+def training_hours(number: Published, speeds: Sequence[Speed]) -> Optional[Hours]:
+    """The `Hours` of the published run of the number's network; None if no speed is known.
+
+    They are from the first speed of that network or else, in proportion to multiply-adds, from the network of
+    the same data that has the nearest number of them.
+    """
+    from openatac.models.zoo import find_model
+    family = find_model(number.network)[0].data
+    speeds = [speed for speed in speeds if find_model(speed.network)[0].data == family]
+    if not speeds:
+        return None
+    ratios = [multiply_adds(number.network) / multiply_adds(speed.network) for speed in speeds]
+    speed, ratio = min(zip(speeds, ratios),
+                       key=lambda pair: (pair[0].network != number.network, abs(math.log(pair[1]))))
+    epochs, images = images_to_train(number.data)
+    return Hours(epochs * images / (speed.images_per_second / ratio) / 3600, speed.kind,
+                 None if speed.network == number.network else speed.network, speed.words)

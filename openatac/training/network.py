@@ -1,0 +1,129 @@
+"""The network that a config describes."""
+from __future__ import annotations
+
+from typing import Any
+
+import mxnet as mx
+from mxnet.gluon import nn
+from mxnet.gluon.block import HybridBlock
+
+from openatac.models.hosts import Host
+from openatac.models.resnet_v1b import HOST as IMAGENET_HOST
+from openatac.models.resnet_v1b import SELF_ATTENTIONS
+from openatac.models.zoo import PUBLISHED_CIFAR_HOST, find_host, find_model, unit_name
+from openatac.nn.activations import ACTIVATIONS
+from openatac.nn.attention import ATTENTIONS
+from openatac.nn.group_norm import GroupNorm
+from openatac.nn.registry import Registry
+from openatac.options import changed, section_fields
+from openatac.training.config import CifarConfig, Config, ImagenetConfig, ImagenetNetwork
+
+CLASSES = {'cifar10': 10, 'cifar100': 100, 'digits': 10}
+_REGISTRIES: dict[str, Registry[Any]] = {
+    'act_type': ACTIVATIONS, 'attention': ATTENTIONS, 'self_attention': SELF_ATTENTIONS}
+
+
+def resolve(config: Config) -> Config:
+    """The config with units under their registered names, and with what the name of a network says of others.
+
+    Raises ValueError for an unknown name, and for options that contradict the name of a network.
+    """
+    found = {name: registry.name_of(getattr(config.network, name)) for name, registry in _REGISTRIES.items()
+             if getattr(config.network, name, None) is not None}
+    if isinstance(config, CifarConfig):
+        found = _resolve_cifar(config, found)
+    return changed(config, **found)
+
+
+def _resolve_cifar(config: CifarConfig, given: dict[str, Any]) -> dict[str, Any]:
+    network = config.network
+    host, named = _named(network.model)
+    found: dict[str, Any] = {'host': None if host.name == PUBLISHED_CIFAR_HOST else host.name,
+                             'useGlobal': network.useGlobal or named.get('useGlobal', False)}
+    given = {'blocks': network.blocks, **given}
+    for name, default in (('blocks', 3), ('act_type', 'ChaATAC'), ('attention', None)):
+        value = given.get(name)
+        if name in named and value not in (None, named[name]):
+            raise ValueError(f'argument --{name.replace("_", "-")}: --model {network.model} is built with '
+                             f'{named[name]}; leave out one of the two')
+        found[name] = named.get(name, default) if value is None else value
+    return found
+
+
+def _named(model: str) -> tuple[Host, dict[str, Any]]:
+    """(host, options) that the name of a network stands for; 'atac' leaves the options open."""
+    if model == 'atac':
+        return find_host(PUBLISHED_CIFAR_HOST), {}
+    host, settings = find_model(model)
+    if host.data != 'cifar':
+        raise ValueError(f'argument --model: {model} is for ImageNet; choose a cifar_resnet network')
+    layers = settings.pop('layers', None)
+    return host, {'attention': None, **settings, **({'blocks': layers[0]} if layers else {})}
+
+
+def build_network(config: Config) -> tuple[HybridBlock, str]:
+    """(HybridBlock, not initialised; its name) of a config that `resolve` returned.
+
+    Raises ValueError for options that do not describe a network.
+    """
+    return _build_cifar(config) if isinstance(config, CifarConfig) else _build_imagenet(config)
+
+
+def _build_cifar(config: CifarConfig) -> tuple[HybridBlock, str]:
+    network, host = config.network, find_host(config.network.host or PUBLISHED_CIFAR_HOST)
+    assert network.blocks is not None and network.act_type is not None
+    settings = {name: getattr(network, name) for name in host.settings if hasattr(network, name)}
+    settings.update(host.layers(network.blocks), classes=CLASSES[config.data.dataset])
+    return (host.build(**settings),
+            f'{host.title_of(network.blocks)}_{unit_name(network.act_type, network.attention)}')
+
+
+def _build_imagenet(config: ImagenetConfig) -> tuple[HybridBlock, str]:
+    network, side = config.network, config.data.input_size
+    multiple = SELF_ATTENTIONS.find(network.self_attention).multiple if network.self_attention else 1
+    if side % multiple:
+        raise ValueError(f'argument --self-attention: {network.self_attention} takes images whose sides are '
+                         f'multiples of {multiple}, and --input-size is {side}')
+    settings = {name: getattr(network, name) for name in IMAGENET_HOST.settings if hasattr(network, name)}
+    settings.update(_normalisation(network, config.training.num_gpus), classes=network.num_classes)
+    unit = unit_name(network.act_type, network.attention, self_attention=network.self_attention)
+    return IMAGENET_HOST.build(**settings), f'{IMAGENET_HOST.title_of()}_{unit}'
+
+
+def _normalisation(network: ImagenetNetwork, gpus: int) -> dict[str, Any]:
+    if network.syncbn:
+        if network.use_gn:
+            raise ValueError('argument --syncbn: --use-gn leaves it no BatchNorm; choose one of the two')
+        if gpus < 2:  # MXNet's waits for ever on a CPU
+            raise ValueError(f'argument --syncbn: it is for two GPUs and more, and --num-gpus is {gpus}; '
+                             'leave it out')
+        return {'norm_layer': mx.gluon.contrib.nn.SyncBatchNorm, 'norm_kwargs': {'num_devices': gpus}}
+    return {'norm_layer': GroupNorm if network.use_gn else nn.BatchNorm}
+
+
+def for_one_device(config: Config) -> Config:
+    """The config of the same network on one device, which needs no synchronised BatchNorm."""
+    return changed(config, syncbn=False) if isinstance(config, ImagenetConfig) else config
+
+
+def ignored_options(config: Config) -> list[str]:
+    """The options of the network that its host does not have; `build_network` leaves them out."""
+    if isinstance(config, ImagenetConfig):
+        return []
+    host = find_host(config.network.host or PUBLISHED_CIFAR_HOST)
+    known = {*host.settings, 'model', 'host', *(['blocks'] if host.blocks else [])}
+    return [name for name, field in section_fields(type(config.network)).items()
+            if field.option.network and name not in known]
+
+
+def image_shape(config: Config) -> tuple[int, int, int]:
+    """(C, H, W) of the images that the network takes."""
+    if isinstance(config, CifarConfig):
+        return find_host(config.network.host or PUBLISHED_CIFAR_HOST).input_shape
+    return 3, config.data.input_size, config.data.input_size
+
+
+def print_layers(net: HybridBlock, shape: tuple[int, int, int]) -> None:
+    """Print Gluon's table of layers, output shapes and parameters."""
+    net.initialize()
+    net.summary(mx.nd.zeros((1, *shape)))

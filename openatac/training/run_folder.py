@@ -1,0 +1,157 @@
+"""The folder of a run: what its files hold, read again.
+
+`openatac.training.session` and `openatac.training.loop` write them; their contents are checked against the
+types below (see `openatac.files.schema`), which leave older files without newer keys as they are.
+"""
+from __future__ import annotations
+
+import math
+import os
+from typing import Annotated, Any, Literal, TypedDict
+
+from openatac.arguments import SEED
+from openatac.errors import OpenatacError
+from openatac.files.csv_file import read_csv
+from openatac.files.reading import read_text
+from openatac.files.schema import Range, read_json
+from openatac.options import from_json
+from openatac.training.config import CifarConfig, Config, ImagenetConfig
+
+_Count = Annotated[int, Range(1, 2 ** 40)]
+_Index = Annotated[int, Range(-1, 2 ** 40)]
+_Share = Annotated[float, Range(0, 1)]
+_Speed = Annotated[float, Range(0, 1e9)]
+
+
+class Versions(TypedDict):
+    """By package, and of Python."""
+
+    openatac: str
+    numpy: str
+    python: str
+
+
+class Results(TypedDict):
+    """What the run's result depends on beside the options of its config."""
+
+    devices: str
+    data: str
+
+
+class Summary(TypedDict):
+    """summary.json, which a finished run has."""
+
+    command: str
+    model: str
+    dataset: Literal['cifar10', 'cifar100', 'digits', 'imagenet']
+    training_images: _Count
+    test_images: _Count
+    seed: Annotated[int, Range(0, SEED)]
+    device: str
+    threads: str
+    epochs: _Count
+    best_accuracy: _Share
+    best_epoch: _Index
+    last_accuracy: _Share
+    images_per_second: _Speed
+    settings: Results
+    versions: Versions
+
+
+class _Engine(TypedDict):
+    iteration: Annotated[int, Range(0, 2 ** 60)]
+    images: Annotated[int, Range(0, 2 ** 60)]
+
+
+class _Best(TypedDict):
+    accuracy: float
+    epoch: _Index
+
+
+class _Progress(TypedDict):
+    epoch: Annotated[int, Range(0, 2 ** 40)]
+    batch: Annotated[int, Range(0, 2 ** 40)]
+    history: list[dict[str, float]]
+    best: _Best
+
+
+class State(TypedDict):
+    """state.json of a checkpoint."""
+
+    settings: dict[str, Any]
+    engine: _Engine
+    progress: _Progress
+
+
+class RunFolder:
+    """The folder of a run of either script, finished or not."""
+
+    def __init__(self, path: str):
+        self.path = path
+
+    def file(self, name: str) -> str:
+        """The path of a file in the folder."""
+        return os.path.join(self.path, name)
+
+    def config(self) -> Config:
+        """The run's config, from settings.json; OpenatacError if this is not the folder of a run."""
+        try:
+            return _config(read_json(self.file('settings.json'), dict))
+        except (OSError, ValueError) as error:
+            raise OpenatacError(
+                f'{self.path} is not the folder of a run (settings.json: '
+                f'{getattr(error, "strerror", None) or error}): name one that train_cifar.py or '
+                'train_imagenet.py has trained in') from None
+
+    def summary(self) -> Summary:
+        """What summary.json says; OSError, or ValueError if it is damaged or of an older version."""
+        return read_json(self.file('summary.json'), Summary)
+
+    def history(self) -> dict[str, list[float]]:
+        """{column of metrics.csv: its value after each epoch}; OSError, or ValueError if it is damaged."""
+        rows = read_csv(self.file('metrics.csv'))
+        if not rows:
+            raise ValueError('metrics.csv has no rows')
+        return {column: [float(row[column]) for row in rows] for column in rows[0]}
+
+    def epochs(self) -> int:
+        """How many epochs have been trained; OSError before the first."""
+        return len(read_text(self.file('metrics.jsonl')).splitlines())
+
+    def network(self) -> tuple[Any, str, Config]:
+        """(HybridBlock without values, its name, the run's config); OpenatacError if there is none."""
+        return self.build(self.config())
+
+    def build(self, config: Config) -> tuple[Any, str, Config]:
+        """The same for a config of this run that is known already."""
+        from openatac.training.network import build_network, for_one_device, resolve
+        try:
+            config = resolve(for_one_device(config))
+            return (*build_network(config), config)
+        except (KeyError, TypeError, ValueError) as error:
+            raise OpenatacError(f'{self.path} does not describe a network ({error}): its settings.json or '
+                                'summary.json was changed, or is of another version of openatac') from None
+
+
+def config_of_summary(summary: Summary) -> Config:
+    """The config in summary.json, which has the options on which the result depends; others have defaults.
+
+    Raises ValueError if it is damaged or of an older version.
+    """
+    settings: dict[str, Any] = dict(summary['settings'])
+    # With a host of its own, the network's name says all; else the settings do.
+    return _config({**settings, 'model': summary['model'] if settings.get('host') else 'atac'})
+
+
+def _config(settings: dict[str, Any]) -> Config:
+    """The config of parsed settings; ValueError if they are not those of a run."""
+    return from_json(_kind(settings), settings)
+
+
+def _kind(settings: dict[str, Any]) -> type[Config]:
+    return CifarConfig if 'blocks' in settings else ImagenetConfig
+
+
+def device_count(devices: str) -> int:
+    """How many devices '2 x 1 x cpu' are."""
+    return math.prod(int(factor) for factor in devices.split(' x ')[:-1])

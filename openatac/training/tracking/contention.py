@@ -1,0 +1,115 @@
+"""Whether other processes compute on the processors that a training on the CPU needs for itself."""
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, NamedTuple, Optional
+
+from openatac.runtime.threads import thread_count
+from openatac.training.tracking.log import log
+from openatac.training.tracking.trackers import Tracker
+
+WINDOW = 10.0  # seconds of one look: far above the 10 ms in which the kernel counts
+WINDOWS = 2    # that must be crowded in a row, so that an update or a compile of some seconds is nothing
+MARGIN = 0.25  # processors that others may keep busy beyond the free ones: a desktop's daily life
+
+
+class Usage(NamedTuple):
+    """Seconds since some beginning: on the clock, of processors that were busy, and busy with this process.
+
+    processors : how many there are that this process may use
+    """
+
+    clock: float
+    busy: float
+    own: float
+    processors: int
+
+
+class ContentionWatch(Tracker):
+    """Says once, with the remedy, that others compute here, and notes it in ``progress.disturbed``.
+
+    Parameters
+    ----------
+    progress : openatac.training.loop.Progress
+    read : function that returns the `Usage` now, or None where the system does not report it
+    threads : int; with how many this process computes
+    """
+
+    def __init__(self, progress: Any, read: Optional[Callable[[], Optional[Usage]]] = None, threads: int = 0):
+        self.progress, self.read = progress, read or read_usage
+        self.threads = threads or int(thread_count()[0])
+        self.before, self.crowded, self.said = self.read(), 0, False
+
+    def interval(self, step: int, values: dict[str, float]) -> None:
+        """Look at the time since the last look, unless that was a moment ago."""
+        if self.said or self.before is None:
+            return
+        now = self.read()
+        if now is None or now.clock - self.before.clock < WINDOW:
+            return
+        others = others_busy(self.before, now)
+        self.before = now
+        self.crowded = self.crowded + 1 if self.threads + others > now.processors + MARGIN else 0
+        if self.crowded == WINDOWS:
+            self.said = self.progress.disturbed = True
+            log.warning('%s', sentence(others, now.processors, self.threads))
+
+
+def others_busy(before: Usage, now: Usage) -> float:
+    """How many processors other processes kept busy, on average."""
+    return max(0.0, (now.busy - before.busy) - (now.own - before.own)) / (now.clock - before.clock)
+
+
+def sentence(others: float, processors: int, threads: int) -> str:
+    """What the log says when others compute here."""
+    free = max(1, round(processors - others))
+    remedy = ('wait until they have ended' if free >= threads else
+              f'stop it by Ctrl-C and go on with OMP_NUM_THREADS={free} and --resume auto')
+    return (f'other processes keep {others:.1f} of {processors} processors busy beside this training with '
+            f'{threads} thread{"s" * (threads > 1)}, so that its images/s say little of its speed alone; '
+            f'if it is too slow, {remedy}')
+
+
+def read_usage(root: str = '/proc') -> Optional[Usage]:
+    """The `Usage` now; None without Linux's /proc."""
+    if not hasattr(os, 'sched_getaffinity'):
+        return None
+    processors = os.sched_getaffinity(0)
+    try:
+        # Time stolen by the host of a virtual machine counts as others' work.
+        with open(os.path.join(root, 'stat')) as handle:
+            busy = _busy_ticks(handle, processors)
+        own = _ticks_of_descendants(root, os.getpid())
+    except (OSError, ValueError, IndexError):
+        return None
+    tick = os.sysconf('SC_CLK_TCK')
+    return Usage(time.monotonic(), busy / tick, own / tick, len(processors))
+
+
+def _busy_ticks(lines: Iterable[str], processors: Collection[int]) -> int:
+    """From /proc/stat: user, nice, system, irq, softirq and steal, without idle and iowait."""
+    names = {f'cpu{processor}' for processor in processors}
+    rows = (line.split() for line in lines)
+    return sum(sum(map(int, row[1:4] + row[6:9])) for row in rows if row and row[0] in names)
+
+
+def _ticks_of_descendants(root: str, process: int) -> int:
+    """What a process and the ones that it started, and they, have used: data workers are no others."""
+    ticks: dict[int, int] = {}
+    children: dict[int, list[int]] = {}
+    for name in filter(str.isdigit, os.listdir(root)):
+        try:
+            with open(os.path.join(root, name, 'stat')) as handle:
+                fields = handle.read().rpartition(')')[2].split()
+        except OSError:  # it has ended
+            continue
+        ticks[int(name)] = sum(map(int, fields[11:15]))  # its own, and its children's that it has waited for
+        children.setdefault(int(fields[1]), []).append(int(name))
+    total, family = 0, [process]
+    while family:
+        member = family.pop()
+        total += ticks[member]
+        family += children.get(member, ())
+    return total

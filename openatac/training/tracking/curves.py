@@ -1,0 +1,36 @@
+"""Curves over epochs as a PNG picture, by matplotlib if it is there."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from openatac.pictures import write_picture
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Panels = dict[str, dict[str, Sequence[float]]]  # {vertical axis: {curve: its value after each epoch}}
+
+
+def draw_curves(path: str, title: str, panels: Panels) -> None:
+    """Draw panels side by side into the PNG file ``path``.
+
+    Without matplotlib a warning says how to get it, and nothing is drawn.
+    """
+    write_picture(path, lambda: curves_figure(title, panels))
+
+
+def curves_figure(title: str, panels: Panels) -> Figure:
+    """The same as a matplotlib Figure."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+    figure = Figure(figsize=(9, 3.6), layout='constrained')
+    for axes, (label, curves) in zip(figure.subplots(1, len(panels)), panels.items()):
+        for name, values in curves.items():
+            axes.plot(values, marker='.' if len(values) < 50 else None, label=name)
+        axes.set(xlabel='epoch', ylabel=label, ylim=(0, None))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.suptitle(title)
+    return figure

@@ -1,0 +1,59 @@
+"""The log of a run: on the console, around progress bars, and in a file."""
+from __future__ import annotations
+
+import logging
+import sys
+from logging.handlers import MemoryHandler
+from typing import Optional
+
+from openatac.console.streams import LogFormatter
+
+FORM = '%(asctime)s %(levelname)s %(message)s'  # of a line in the log file
+log = logging.getLogger('openatac')
+
+
+def on_terminal() -> bool:
+    """Whether someone sees progress bars; standard error may also be closed."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+class _Console(logging.Handler):
+    """Prints above a progress bar instead of through it, and not what the bar shows itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(LogFormatter())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if getattr(record, 'on_bar', False):
+            return
+        from tqdm import tqdm
+        try:
+            tqdm.write(self.format(record), file=sys.stderr)
+        except Exception:  # a closed terminal must not end the run
+            self.handleError(record)
+
+
+def log_to(path: Optional[str] = None, form: str = FORM) -> None:
+    """Send the log to the console and append it to the file ``path``, once that is known.
+
+    What is said before then, by the reader of the data for one, goes into the file as well.
+    """
+    logging.raiseExceptions = False  # a full disk is reported by the checkpoint, once
+    log.setLevel(logging.INFO)
+    if path is None:
+        _close_handlers()
+        log.handlers = [_Console(), MemoryHandler(capacity=1000, flushLevel=logging.CRITICAL + 1)]
+        return
+    file = logging.FileHandler(path, encoding='utf-8', errors='backslashreplace')
+    file.setFormatter(LogFormatter(form))
+    for handler in log.handlers:
+        if isinstance(handler, MemoryHandler):
+            handler.setTarget(file)  # closing it passes on what it holds
+    _close_handlers()
+    log.handlers = [_Console(), file]
+
+
+def _close_handlers() -> None:
+    for handler in log.handlers:
+        handler.close()

@@ -1,0 +1,127 @@
+"""What a run reports to: files of metrics, a picture, TensorBoard, Weights & Biases.
+
+Trackers get the list of all epochs' rows, the history, so that what a resumed run leaves is what an
+uninterrupted one would have left.
+"""
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+from typing import Any, Optional
+
+from openatac.errors import OpenatacError
+from openatac.files.csv_file import write_csv
+from openatac.files.reading import read_text
+from openatac.files.writing import write_text
+from openatac.training.tracking.curves import draw_curves
+
+log = logging.getLogger('openatac')
+History = list[dict[str, Any]]  # a row for each epoch
+
+
+class Tracker:
+    """Reports how a run goes; each kind overrides what it needs."""
+
+    def interval(self, step: int, values: dict[str, float]) -> None:
+        """Report {name: number} after ``step`` iterations, some times in an epoch."""
+
+    def epoch(self, history: History) -> None:
+        """Report the rows of all epochs so far, after each epoch."""
+
+    def finish(self, history: History, summary: dict[str, Any]) -> None:
+        """Report all rows and the summary, at the end of the run."""
+
+
+class MetricsFiles(Tracker):
+    """``metrics.jsonl`` and ``metrics.csv`` with a row per epoch, and ``summary.json`` at the end."""
+
+    def __init__(self, folder: str):
+        self.folder = folder
+
+    def epoch(self, history: History) -> None:
+        write_text(os.path.join(self.folder, 'metrics.jsonl'),
+                   ''.join(json.dumps(row) + '\n' for row in history))
+        write_csv(os.path.join(self.folder, 'metrics.csv'), list(history[0]), history)
+
+    def finish(self, history: History, summary: dict[str, Any]) -> None:
+        write_text(os.path.join(self.folder, 'summary.json'), json.dumps(summary, indent=1) + '\n')
+
+
+class HistoryPicture(Tracker):
+    """``history.png``: training and test error and loss over epochs, drawn when the run ends."""
+
+    def __init__(self, folder: str, title: str):
+        self.folder, self.title = folder, title
+        os.makedirs(folder, exist_ok=True)
+
+    def finish(self, history: History, summary: dict[str, Any]) -> None:
+        splits = {'training (augmented)': 'train', 'test': 'val'}
+        draw_curves(os.path.join(self.folder, 'history.png'), self.title, {
+            'top-1 error': {name: [1 - row[split + '_accuracy'] for row in history]
+                            for name, split in splits.items()
+                            if all(split + '_accuracy' in row for row in history)},
+            'loss': {name: [row[split + '_loss'] for row in history] for name, split in splits.items()}})
+
+
+class TensorBoard(Tracker):
+    """Scalars for TensorBoard in ``folder``; a resumed run replaces what it does again."""
+
+    def __init__(self, folder: str, iteration: int):
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError:
+            raise OpenatacError("--tensorboard needs its extra: pip install 'openatac[tensorboard]'") \
+                from None
+        self.writer = SummaryWriter(folder, purge_step=iteration + 1)
+
+    def interval(self, step: int, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            self.writer.add_scalar('interval/' + name, value, step)
+
+    def epoch(self, history: History) -> None:
+        row = history[-1]
+        for name, value in row.items():
+            if name not in ('epoch', 'iteration'):
+                self.writer.add_scalar(name, value, row['iteration'])
+        self.writer.flush()
+
+    def finish(self, history: History, summary: dict[str, Any]) -> None:
+        self.writer.close()
+
+
+class WeightsAndBiases(Tracker):
+    """A Weights & Biases run; ``WANDB_MODE=offline`` keeps it on this machine."""
+
+    def __init__(self, project: str, name: Optional[str], folder: str, settings: dict[str, Any]):
+        try:
+            import wandb
+        except ImportError:
+            raise OpenatacError("--project needs Weights & Biases: pip install 'openatac[wandb]'") from None
+        try:
+            self.run = wandb.init(project=project, name=name, dir=folder, config=settings, resume='allow',
+                                  id=_run_id(folder))
+        except wandb.Error as error:
+            raise OpenatacError(f'--project: Weights & Biases cannot start ({str(error).rstrip(".")}): run '
+                                'wandb login, or set WANDB_MODE=offline') from None
+
+    def interval(self, step: int, values: dict[str, float]) -> None:
+        self.run.log({'interval/' + name: value for name, value in values.items()}, step=step)
+
+    def epoch(self, history: History) -> None:
+        row = history[-1]
+        self.run.log({name: value for name, value in row.items() if name != 'iteration'},
+                     step=row['iteration'])
+
+    def finish(self, history: History, summary: dict[str, Any]) -> None:
+        self.run.summary.update({key: value for key, value in summary.items() if not isinstance(value, dict)})
+        self.run.finish()
+
+
+def _run_id(folder: str) -> str:
+    """The run's id, kept beside it so that a resumed run goes on under the same one."""
+    path = os.path.join(folder, 'wandb-id')
+    if not os.path.exists(path):
+        write_text(path, secrets.token_hex(4))
+    return read_text(path).strip()

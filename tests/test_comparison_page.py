@@ -1,0 +1,317 @@
+"""The page and the picture of a comparison of hand-made runs; its script in a browser if there is one."""
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from openatac.options import build
+from openatac.study.comparison import results
+from openatac.study.comparison.figures import accuracy_figure, curves_figure, write_accuracy_picture
+from openatac.study.comparison.html_page import page
+from openatac.study.comparison.results import Group
+from openatac.study.finished_runs import FinishedRun
+from openatac.training.config import CifarConfig
+
+EPOCHS = 4
+BROWSER = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
+
+
+def run(unit, blocks, seed, best, device='1 x cpu', dataset='digits'):
+    """A made-up run whose accuracy rises to ``best`` and falls by 2 % in the last epoch."""
+    accuracies = [best / 2, best * 0.9, best, best * 0.98]
+    history = {'epoch': [0.0, 1.0, 2.0, 3.0], 'val_accuracy': accuracies,
+               'train_loss': [2.0, 1.0 + 0.1 * seed, 0.5, 0.25]}
+    summary = {
+        'command': 'train_cifar.py --act-type %s --blocks %d --seed %d --save-dir <script>&"%s"'
+                   % (unit, blocks, seed, unit),
+        'dataset': dataset, 'training_images': 1437, 'test_images': 360, 'seed': seed, 'device': device,
+        'threads': '1', 'epochs': EPOCHS, 'best_accuracy': best, 'best_epoch': 2,
+        'last_accuracy': accuracies[-1], 'images_per_second': 1000.0 / blocks + seed,
+        'settings': {'devices': device, 'data': '1+2'},
+        'versions': {'openatac': '0.1.0', 'mxnet': '1.9.1'}}
+    config = build(CifarConfig, {'act_type': 'relu', 'blocks': blocks, 'seed': seed, 'dataset': dataset,
+                                 'cifar100_labels': 'coarse', 'num_epochs': EPOCHS, 'lr': 0.1})
+    return FinishedRun(f'runs/{unit}-{blocks}-{seed}', config, 'cifar_resnet8_v2_relu', unit, 1, summary,
+                       history)
+
+
+def group(unit, blocks, parameters, *bests, **options):
+    runs = [run(unit, blocks, seed, best, **options) for seed, best in enumerate(bests, 1)]
+    return Group(unit, blocks, runs, parameters, 120 * parameters)
+
+
+def several():
+    """Three units, two of them with equal parameters, at two depths; sorted as text, numbers are wrong."""
+    return [group('relu', 1, 77_850, 0.70, 0.72), group('swish', 1, 77_850, 0.74, 0.75, 0.73),
+            group('atac', 1, 189_578, 0.80, 0.82), group('relu', 10, 1_100_000, 0.76, 0.77),
+            group('swish', 10, 1_100_000, 0.78, 0.781), group('atac', 10, 1_290_000, 0.85)]
+
+
+class Document(HTMLParser):
+    """What is in a page; the parser fails at a tag that is not closed or not open."""
+
+    VOID = ('meta',)
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.tables, self.texts = [], [], [], {}
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag == 'table':
+            self.tables.append([])
+        elif tag == 'tr':
+            self.tables[-1].append([])
+        elif tag in ('td', 'th'):
+            self.tables[-1][-1].append('')
+        elif tag in ('code', 'li', 'p', 'text'):
+            self.texts.setdefault(tag, []).append('')
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if {'td', 'th'} & set(self.open):
+            self.tables[-1][-1][-1] += data
+        for tag in self.open:
+            if tag in self.texts:
+                self.texts[tag][-1] += data
+
+    def all(self, tag):
+        """The attributes of all elements of this kind."""
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def test_the_table_has_the_rows_of_the_comparison():
+    groups = several()
+    table = Document(page(groups)).tables[0]
+    assert table == [list(results.HEAD), *map(list, results.rows(groups))]
+
+
+def test_circumstances_statements_and_commands_are_told_as_they_are():
+    groups = several()
+    document = Document(page(groups, 'best_accuracy'))
+    assert document.texts['p'][:5] == results.circumstances(groups)
+    assert document.texts['li'] == results.statements(groups, 'best_accuracy')
+    assert document.texts['li'] != results.statements(groups, 'last_accuracy')
+    runs = [each for several_seeds in groups for each in several_seeds.runs]
+    assert document.texts['code'] == [each.summary['command'] for each in runs]
+    assert ('Seed 2: best accuracy 0.7200 (epoch 2), last 0.7056; 1002 images/s on 1 x cpu, '
+            'OMP_NUM_THREADS=1; openatac 0.1.0, mxnet 1.9.1.') in document.texts['p']
+
+
+def test_what_a_command_says_is_never_markup():
+    text = page(several())
+    assert '&lt;script&gt;&amp;' in text
+    assert len(Document(text).all('script')) == text.count('<script>') == 1
+
+
+def test_the_page_needs_nothing_but_itself():
+    text = page(several())
+    assert '://' not in text and '@import' not in text and not re.search(r'url\((?!#)', text)
+    document = Document(text)
+    ids = [attributes['id'] for _, attributes in document.tags if 'id' in attributes]
+    assert len(ids) == len(set(ids)) > 0
+    for tag, attributes in document.tags:
+        assert tag not in ('link', 'img', 'iframe', 'object', 'base') and 'src' not in attributes
+        for name in ('href', 'xlink:href'):
+            assert attributes.get(name, '#' + ids[0])[1:] in ids
+    for name in re.findall(r'url\(#([^)]*)\)', text):
+        assert name in ids
+
+
+@pytest.mark.parametrize('measure, words', [('best_accuracy', 'best test accuracy of all epochs'),
+                                            ('last_accuracy', 'test accuracy after the last epoch')])
+def test_pictures_are_the_accuracy_and_the_curves_of_each_depth(measure, words):
+    document = Document(page(several(), measure))
+    labels = [attributes['aria-label'] for attributes in document.all('svg')]
+    assert labels == [words + ' against trainable parameters',
+                      'test accuracy and training loss over epochs, b = 1',
+                      'test accuracy and training loss over epochs, b = 10']
+    assert words in document.texts['text']
+
+
+def test_the_same_runs_make_the_same_page():
+    assert page(several()) == page(several())
+
+
+def test_costs_relative_to_relu():
+    table = Document(page(several())).tables[1]
+    assert table[1:] == [['1', 'swish', '1.00', '1.00', '1.00'], ['1', 'atac', '2.44', '2.44', '1.00'],
+                         ['10', 'swish', '1.00', '1.00', '1.00'], ['10', 'atac', '1.17', '1.17', '1.00']]
+
+
+def test_speeds_on_different_devices_are_not_divided():
+    groups = [group('relu', 1, 100, 0.7), group('atac', 1, 150, 0.8, device='1 x gpu')]
+    assert Document(page(groups)).tables[1] == [['b', 'unit', 'parameters', 'multiply-adds'],
+                                                ['1', 'atac', '1.50', '1.50']]
+
+
+@pytest.mark.parametrize('groups', [
+    [group('relu', 1, 100, 0.7)], [group('atac', 1, 150, 0.8), group('relu', 2, 200, 0.7)]])
+def test_nothing_to_compare_is_left_out(groups):
+    document = Document(page(groups))
+    assert len(document.tables) == 1 and 'li' not in document.texts
+    assert len(document.texts['code']) == len(groups)
+
+
+def test_a_run_that_diverged():
+    broken = group('relu', 1, 100, 0.7, 0.1)
+    broken.runs[1].history['train_loss'][:] = [float('nan'), float('inf'), float('nan'), float('nan')]
+    assert len(Document(page([broken, group('atac', 1, 150, 0.8)])).all('svg')) == 2
+
+
+# The script that sorts.
+
+def test_what_the_script_relies_on():
+    text = page(several())
+    assert len(re.findall(r'<th scope="col"[^>]*><button ', text)) == len(results.HEAD) + 5
+    for table, cells in zip(re.findall('<table>.*?</table>', text, re.S), Document(text).tables):
+        assert table.count('<tbody>') == 1
+        heads = re.findall('<th scope="col"(.*?)><button type="button">(.*?)</button></th>', table)
+        assert [name for how, name in heads if 'aria-sort' in how] == ['b']
+        assert [name for how, name in heads if 'class="word"' in how] == ['unit']
+        depths = [int(row[0]) for row in cells[1:]]
+        assert depths == sorted(depths) and {len(row) for row in cells} == {len(cells[0])}
+
+
+@pytest.mark.skipif(not BROWSER, reason='no Chromium on this machine')
+@pytest.mark.parametrize('clicks, column, direction', [
+    ([2], 2, 'ascending'), ([2, 2], 2, 'descending'), ([1], 1, 'ascending'), ([0], 0, 'descending'),
+    ([5, 3, 4, 4], 4, 'descending')])
+def test_a_click_on_a_head_sorts(tmp_path, clicks, column, direction):
+    groups = several()
+    clicking = ''.join("document.querySelectorAll('thead button')[%d].click();" % click for click in clicks)
+    path = tmp_path / 'page.html'
+    path.write_text(page(groups).replace('</body>', '<script>%s</script></body>' % clicking), 'utf-8')
+    document = Document(in_browser(path, tmp_path / 'profile'))
+    shown = document.tables[0][1:]
+
+    def value(row):
+        return row[1] if column == 1 else float(row[column].split()[0].replace(',', ''))
+
+    assert sorted(shown) == sorted(map(list, results.rows(groups)))
+    values = [value(row) for row in shown]
+    assert values == sorted(values, reverse=direction == 'descending')
+    heads = [attributes for attributes in document.all('th') if attributes['scope'] == 'col']
+    assert [head.get('aria-sort') for head in heads[:len(results.HEAD)]] == [
+        direction if place == column else None for place in range(len(results.HEAD))]
+
+
+def in_browser(path, profile):
+    """The page as it is after its scripts, as HTML."""
+    result = subprocess.run(
+        [BROWSER, '--headless', '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-sync',
+         '--disable-background-networking', '--disable-component-update', '--disable-quic',
+         '--user-data-dir=%s' % profile, '--dump-dom', path.as_uri()],
+        capture_output=True, text=True, timeout=120, env={**os.environ, 'HOME': str(path.parent)})
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+# The pictures.
+
+def test_a_point_for_each_group():
+    groups = several()
+    axes = accuracy_figure(groups, 'best_accuracy').axes[0]
+    lines = {line.get_label(): line for line in axes.lines}
+    for unit in ('relu', 'swish', 'atac'):
+        own = [each for each in groups if each.unit == unit]
+        means = [np.mean(each.values('best_accuracy')) for each in own]
+        np.testing.assert_allclose(lines[unit].get_ydata(), means)
+        width = 1_290_000 - 77_850
+        np.testing.assert_allclose(lines[unit].get_xdata(), [each.parameters for each in own],
+                                   atol=0.01 * width)
+    assert [text.get_text() for text in axes.texts] == ['1', '10'] * 3
+
+
+def test_equal_parameters_are_side_by_side_and_the_axis_says_so():
+    axes = accuracy_figure(several()).axes[0]
+    lines = {line.get_label(): line for line in axes.lines}
+    assert (lines['relu'].get_xdata() < lines['swish'].get_xdata()).all()
+    assert axes.get_xlabel() == 'trainable parameters (equal ones side by side)'
+    apart = accuracy_figure([group('relu', 1, 100, 0.7), group('atac', 1, 150, 0.8)]).axes[0]
+    assert [list(line.get_xdata()) for line in apart.lines] == [[100], [150]]
+    assert apart.get_xlabel() == 'trainable parameters'
+
+
+def test_error_bars_are_one_standard_deviation():
+    groups = [group('relu', 1, 100, 0.7, 0.72, 0.77), group('atac', 1, 150, 0.8)]
+    axes = accuracy_figure(groups).axes[0]
+    bar, = axes.collections  # and none of a single seed
+    low, high = bar.get_segments()[0][:, 1]
+    values = groups[0].values('last_accuracy')
+    np.testing.assert_allclose([low, high], [np.mean(values) - np.std(values, ddof=1),
+                                             np.mean(values) + np.std(values, ddof=1)])
+
+
+@pytest.mark.parametrize('groups, title, label', [
+    ([group('relu', 1, 100, 0.7, dataset='cifar100')], 'cifar100 (20 superclasses), 1 seed;',
+     'test accuracy after the last epoch'),
+    ([group('relu', 1, 100, 0.7), group('atac', 1, 100, 0.7, 0.8, 0.9)], 'digits, 1 to 3 seeds;',
+     'test accuracy after the last epoch\n(mean ± standard deviation over seeds)')])
+def test_the_picture_says_what_it_shows(groups, title, label):
+    axes = accuracy_figure(groups, 'last_accuracy').axes[0]
+    assert axes.get_title().startswith(title)
+    assert axes.get_ylabel() == label
+
+
+def test_units_differ_by_colour_and_marker_and_keep_them():
+    groups = [group('unit%d' % number, blocks, 100 * blocks, 0.7)
+              for blocks in (1, 2) for number in range(15)]
+    styles = [(line.get_color(), line.get_marker()) for line in accuracy_figure(groups).axes[0].lines]
+    assert len(set(styles)) == len({marker for _, marker in styles}) == 15
+    without_first = curves_figure([each for each in groups if (each.unit, each.blocks) != ('unit0', 2)], 2)
+    assert [line.get_color() for line in without_first.axes[0].lines] == [colour for colour, _ in styles[1:]]
+
+
+def test_curves_are_means_in_bands():
+    figure = curves_figure(several(), 1)
+    for axes, column in zip(figure.axes, ('val_accuracy', 'train_loss')):
+        for line, band, each in zip(axes.lines, axes.collections, several()[:3]):
+            values = np.array([seed.history[column] for seed in each.runs])
+            np.testing.assert_allclose(line.get_ydata(), values.mean(0))
+            corners = band.get_paths()[0].vertices
+            for epoch in range(EPOCHS):
+                heights = corners[corners[:, 0] == epoch, 1]
+                np.testing.assert_allclose([heights.min(), heights.max()],
+                                           [values[:, epoch].min(), values[:, epoch].max()])
+    alone = curves_figure([group('relu', 1, 100, 0.7)], 1)
+    assert [text.get_text() for text in alone.texts] == ['b = 1'] and not alone.axes[0].collections
+
+
+def test_the_png_file_opens_and_is_not_blank(tmp_path):
+    path = tmp_path / 'comparison.png'
+    write_accuracy_picture(path, several(), 'last_accuracy')
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert('L'))
+    assert pixels.shape[1] >= 1000 and 0.01 < (pixels < 128).mean() < 0.5
+    assert os.listdir(tmp_path) == ['comparison.png']
+
+
+def test_without_matplotlib_the_rest_is_there(tmp_path, monkeypatch, caplog):
+    groups = several()
+    for name in ('matplotlib', 'matplotlib.figure'):
+        monkeypatch.setitem(sys.modules, name, None)
+    document = Document(page(groups))
+    assert not document.all('svg') and len(document.texts['code']) == 12
+    assert sum("pip install 'openatac[demo]'" in text for text in document.texts['p']) == 1
+    with caplog.at_level(logging.WARNING, 'openatac'):
+        write_accuracy_picture(tmp_path / 'x.png', groups)
+    assert caplog.messages == ["no picture without matplotlib: pip install 'openatac[demo]'"]
+    assert not os.listdir(tmp_path)

@@ -1,0 +1,21 @@
+"""openatac demo trains, compares and exports."""
+import pytest
+
+from openatac import cli
+from openatac.export.symbol_files import load_symbol
+from openatac.study import demo
+from tests.conftest import ROOT
+from tests.scripts import metrics_of
+
+
+def test_the_demo_with_one_unit_and_one_epoch(tmp_path, monkeypatch, capsys):
+    pytest.importorskip('sklearn')
+    monkeypatch.setenv('PYTHONPATH', str(ROOT))
+    monkeypatch.setattr(demo, 'UNITS', {
+        'ATAC': [*demo.UNITS['ATAC'], '--num-epochs', '1', '--lr-decay-epoch', '']})
+    assert cli.main(['demo', '--folder', str(tmp_path)]) == 0
+    row, = metrics_of(tmp_path / 'atac')
+    cells = next(line.split() for line in capsys.readouterr().out.splitlines() if line.startswith('ATAC '))
+    assert cells[1:5] == ['89,578', '14,336,640', *[f'{row["val_accuracy"]:.4f}'] * 2]
+    assert (tmp_path / 'curves.png').exists()
+    assert len(load_symbol(str(tmp_path / 'export' / 'atac')).collect_params().keys()) > 20

@@ -1,0 +1,476 @@
+"""Extensions that only this file has, each registered by one call.
+
+They are an activation, an attention block, a host, a form of exports, a runtime and a backend.
+"""
+import csv
+import json
+import os
+import shutil
+
+import mxnet as mx
+import numpy as np
+import pytest
+from mxnet import autograd
+from mxnet.gluon import nn
+from mxnet.gluon.block import HybridBlock
+from numpy.lib.stride_tricks import sliding_window_view
+from PIL import Image
+
+import openatac
+import train_cifar
+from openatac import cli
+from openatac.backends.base import BACKENDS
+from openatac.backends.mxnet.backend import MxnetBackend
+from openatac.errors import OpenatacError
+from openatac.export.forms.base import FORMS, Form, form_of, prefix_of
+from openatac.export.manifest import read_manifest
+from openatac.export.parity import REORDERED
+from openatac.export.runtimes.base import RUNTIMES, Runtime, open_runtime, runtime_for, runtimes_of
+from openatac.export.symbol_files import export_symbol, load_symbol
+from openatac.export.trained_network import load_model
+from openatac.files.checksums import sha256
+from openatac.models.parameters import save_parameters
+from openatac.models.zoo import HOSTS, find_host, find_model
+from openatac.nn.activations import ACTIVATIONS
+from openatac.nn.attention import ATTENTIONS
+from openatac.nn.registry import Registry, bind, settings_of
+from openatac.study.comparison.sweep import unit_flags
+from openatac.study.costs.by_name import costs_by_name
+from openatac.study.costs.count import costs
+from openatac.study.gates.statistics import unit_gates
+from openatac.training.network import build_network, resolve
+from tests.scripts import call_script, config_of, json_of, the_error
+
+BATCH = 4
+
+
+class Gated(HybridBlock):
+    """x * sigmoid(slope * x) with a slope per channel, divided by r."""
+
+    def __init__(self, channels, r=1, **kwargs):
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.slope = self.params.get('slope', shape=(1, channels, 1, 1), init=mx.init.Constant(1 / r))
+
+    def hybrid_forward(self, F, x, slope):
+        return x * F.sigmoid(F.broadcast_mul(x, slope))
+
+
+class Scale(HybridBlock):
+    """x times a weight per channel, which begins at the reduction ratio."""
+
+    def __init__(self, channels, reduction=16, **kwargs):
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.weight = self.params.get('weight', shape=(1, channels, 1, 1),
+                                          init=mx.init.Constant(reduction))
+
+    def hybrid_forward(self, F, x, weight):
+        return F.broadcast_mul(x, weight)
+
+
+class Tiny(HybridBlock):
+    """A convolution, an activation and an attention block, in one stage."""
+
+    def __init__(self, classes=10, act_type='relu', attention=None, r=2, reduction=16, **kwargs):
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.features = nn.HybridSequential(prefix='part1_')
+            with self.features.name_scope():
+                self.features.add(nn.Conv2D(8, 3, strides=2, padding=1, in_channels=3),
+                                  bind(ACTIVATIONS.find(act_type), r=r)(8))
+                if attention is not None:
+                    self.features.add(bind(ATTENTIONS.find(attention), reduction=reduction)(8))
+            self.pool = nn.GlobalAvgPool2D()
+            self.head = nn.Dense(classes, in_units=8)
+
+    def hybrid_forward(self, F, x):
+        return self.head(self.pool(self.features(x)))
+
+
+class Weights(Form):
+    """The four arrays of Tiny with ReLU, by NumPy."""
+
+    name = 'npz'
+    suffixes = ('.npz',)
+    runtime = 'numpy-loop'
+    flags = ('--npz',)
+    help = 'also OUT.npz'
+
+    def write(self, network, prefix):
+        np.savez(*self.files(prefix), *(array.asnumpy() for array in network.arrays.values()))
+
+
+class InNumpy(Runtime):
+    """Tiny with ReLU in NumPy."""
+
+    name = 'numpy-loop'
+    form = Weights()
+
+    def load(self):
+        with np.load(*self.form.files(self.prefix)) as arrays:
+            self.arrays = list(arrays.values())
+
+    def run(self, images):
+        kernel, bias, head, head_bias = self.arrays
+        padded = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1)))
+        windows = sliding_window_view(padded, (3, 3), axis=(2, 3))[:, :, ::2, ::2]
+        maps = np.einsum('bchwij,ocij->bohw', windows, kernel) + bias[:, None, None]
+        return np.maximum(maps, 0).mean(axis=(2, 3)) @ head.T + head_bias
+
+
+class Reordered(MxnetBackend):
+    """MXNet with the images in another order."""
+
+    orders = []
+
+    def training_batches(self, images, batch_size, seed):
+        self.orders.append(seed)
+        return super().training_batches(images, batch_size, seed + 1)
+
+
+@pytest.fixture(autouse=True)
+def registered():
+    openatac.register_activation('Gated', Gated, alias='gate')
+    openatac.register_attention('MyScale', Scale, alias='scale')
+    openatac.register_host('Tiny_v1', Tiny, input_shape=(3, 32, 32), data='cifar', stages=1,
+                           stage_prefix='part', output='head')
+    openatac.register_form(Weights())
+    openatac.register_runtime(InNumpy)
+    openatac.register_backend('reordered', Reordered)
+    yield
+    BACKENDS.unregister('reordered')
+    RUNTIMES.unregister('numpy-loop')
+    FORMS.unregister('npz')
+    ACTIVATIONS.unregister('gate')
+    ATTENTIONS.unregister('scale')
+    HOSTS.unregister('tiny_v1')
+
+
+NAMES = ['cifar_resnet8_v2_gate', 'cifar_resnet8_v2_scale', 'cifar_resnet8_v2_gate_scale', 'tiny_v1_relu',
+         'tiny_v1_atac_se', 'tiny_v1_gate_scale', 'cifar_resnet18_v1_gate', 'resnet50_v1b_gate_scale']
+SMALL = {'cifar_resnet18_v1': {'layers': [1] * 4, 'channels': (8, 8, 8, 16)},
+         'resnet50_v1b': {'layers': [1] * 4}}
+
+
+def small(name):
+    settings = next((settings for host, settings in SMALL.items() if name.startswith(host)), {})
+    net = openatac.get_model(name, classes=5, reduction=2, **settings)
+    mx.random.seed(1)
+    net.initialize(mx.init.MSRAPrelu())
+    return net
+
+
+def images():
+    return mx.nd.array(np.random.RandomState(0).randn(BATCH, 3, 32, 32))
+
+
+def one_step(name, hybrid):
+    """The output of a training step and {parameter: gradient}."""
+    net = small(name)
+    net.hybridize(hybrid)
+    weights = mx.nd.array(np.random.RandomState(1).randn(BATCH, 5))
+    with autograd.record():
+        output = net(images())
+        loss = (output * weights).sum()
+    loss.backward()
+    return output.asnumpy(), {name: parameter.grad().asnumpy() for name, parameter
+                              in net._collect_params_with_prefix().items() if parameter.grad_req != 'null'}
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_network_by_name_trains_hybridized_as_imperative(name):
+    (expected, gradients), (output, found) = one_step(name, hybrid=False), one_step(name, hybrid=True)
+    assert output.shape == (BATCH, 5)
+    assert np.abs(output - expected).max() <= 1e-4 * np.abs(expected).max()
+    largest = max(np.abs(gradient).max() for gradient in gradients.values())
+    for key, gradient in gradients.items():
+        assert (gradient != 0).any(), key
+        assert np.abs(found[key] - gradient).max() <= 1e-2 * np.abs(gradient).max() + 1e-4 * largest, key
+    of_toys = [key for key in gradients if key.endswith(('.slope', 'attention.weight', 'features.2.weight'))]
+    assert bool(of_toys) == ('gate' in name or 'scale' in name)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_an_export_computes_the_same_and_costs_what_its_arrays_hold(name, tmp_path):
+    net = small(name)
+    expected = net(images()).asnumpy()
+    export_symbol(net, str(tmp_path / 'net'), (3, 32, 32))
+    assert np.abs(load_symbol(str(tmp_path / 'net'))(images()).asnumpy() - expected).max() <= (
+        1e-5 * np.abs(expected).max())
+    arrays = mx.nd.load(str(tmp_path / 'net-0000.params')).values()
+    assert costs(net, (3, 32, 32)).parameters == sum(array.size for array in arrays)
+
+
+def test_costs_by_name():
+    plain, gated = (costs_by_name('tiny_v1_' + unit, (3, 32, 32))[0] for unit in ('relu', 'gate'))
+    assert plain.parameters == 8 * 27 + 8 + 10 * 8 + 10
+    assert gated.parameters == plain.parameters + 8
+
+
+def test_settings_reach_the_toys_by_their_names():
+    net = small('tiny_v1_gate_scale')
+    values = {key: parameter.data().asnumpy() for key, parameter in net._collect_params_with_prefix().items()}
+    assert (values['features.1.slope'] == 1 / 2).all() and (values['features.2.weight'] == 2).all()
+
+
+def test_the_list_has_every_host_with_every_unit():
+    names = openatac.get_model_list()
+    assert {'tiny_v1_atac', 'tiny_v1_gate', 'tiny_v1_scale', 'resnet50_v1b_gate',
+            'cifar_resnet110_v2_scale'} <= set(names)
+    assert len({name for name in names if name.startswith('tiny_v1_')}) == len(list(ACTIVATIONS)) + len(
+        list(ATTENTIONS))
+    assert not any('tiny_v1_aa' in name or name.endswith('gate_scale') for name in names)
+
+
+def test_the_host_by_its_name():
+    host = find_host('TINY_v1')
+    assert host.settings == ('classes', 'act_type', 'attention', 'r', 'reduction')
+    assert isinstance(host.build(classes=3, act_type='GATED'), Tiny)
+
+
+@pytest.mark.parametrize('flags, name', [
+    (['--model', 'tiny_v1_scale'], 'tiny_v1_scale'),
+    (['--model', 'tiny_v1_gate'], 'tiny_v1_gate'),
+    (['--act-type', 'gate', '--attention', 'SCALE', '--blocks', '1'], 'cifar_resnet8_v2_gate_scale'),
+])
+def test_train_cifar_builds_it(flags, name):
+    config = resolve(config_of(train_cifar, *flags))
+    net, built = build_network(config)
+    net.initialize()
+    assert built == name and net(images()).shape == (BATCH, 10)
+    assert config.network.act_type in ('relu', 'Gated') and config.network.attention in (None, 'MyScale')
+
+
+@pytest.mark.parametrize('flags', [['--drop-rate', '0.5'], ['--act-layers', '2'], ['--useReLU']])
+def test_a_setting_that_the_host_lacks_is_refused(flags, capsys):
+    code = call_script('--model', 'tiny_v1_gate', *flags, '--summary')
+    assert code == 2 and f'{flags[0]}: ' in the_error(code, capsys.readouterr().err)
+
+
+def test_a_comparison_names_it():
+    assert unit_flags('gate') == ['--act-type', 'Gated']
+    assert unit_flags('scale') == ['--act-type', 'relu', '--attention', 'MyScale']
+
+
+def test_a_parameter_file_is_exported_with_what_the_host_says(tmp_path):
+    net = small('tiny_v1_gate')
+    save_parameters(net, str(tmp_path / 'net.params'))
+    found = load_model('tiny_v1_gate', str(tmp_path / 'net.params'), r=2)
+    assert (found.manifest.classes, found.manifest.image_shape) == (5, (3, 32, 32))
+    assert (found.net(images()).asnumpy() == net(images()).asnumpy()).all()
+
+
+def test_its_gates_are_found_in_its_stage():
+    gates = unit_gates(small('tiny_v1_gate'))
+    assert [(gate.layer, gate.stage, gate.unit) for gate in gates] == [('features.1', '1', 'Gated')]
+
+
+def test_activations_are_swapped_for_it_and_it_for_others():
+    net = small('tiny_v1_relu')
+    assert openatac.replace_activations(net, 'gate', image_shape=(3, 32, 32), r=4) == ['features.1']
+    assert isinstance(net.features[1], Gated)
+    assert openatac.replace_activations(net, 'atac', image_shape=(3, 32, 32)) == ['features.1']
+    assert isinstance(net.features[1], openatac.ChaATAC)
+
+
+def test_what_is_unregistered_is_gone():
+    openatac.register_activation('brief', Gated)
+    ACTIVATIONS.unregister('Brief')
+    assert 'tiny_v1_brief' not in openatac.get_model_list()
+    with pytest.raises(ValueError, match='tiny_v1_brief'):
+        openatac.get_model('tiny_v1_brief')
+
+
+@pytest.mark.parametrize('register, value', [
+    (lambda: openatac.register_activation('ReLU', Gated), 'relu'),
+    (lambda: openatac.register_activation('other', Gated, alias='atac'), 'atac'),
+    (lambda: openatac.register_activation('se', Gated), 'se'),
+    (lambda: openatac.register_activation('swish_se', Gated), 'swish_se'),
+    (lambda: openatac.register_activation('a-b', Gated), 'a-b'),
+    (lambda: openatac.register_attention('swish', Scale), 'swish'),
+    (lambda: openatac.register_attention('', Scale), "''"),
+    (lambda: openatac.register_host('resnet50_v1b', Tiny), 'resnet50_v1b'),
+    (lambda: openatac.register_host('other', Tiny, data='mnist'), 'mnist'),
+    (lambda: openatac.register_host('other', lambda classes: None), 'act_type'),
+    (lambda: openatac.register_host('other', Tiny, blocks=(1, 2)), 'layers'),
+    (lambda: openatac.register_host('other', Tiny, title='other{depth}'), 'depth'),
+])
+def test_what_cannot_be_registered(register, value):
+    before = list(ACTIVATIONS), list(ATTENTIONS), list(HOSTS)
+    with pytest.raises(ValueError, match=f'(?i){value}'):
+        register()
+    assert (list(ACTIVATIONS), list(ATTENTIONS), list(HOSTS)) == before
+
+
+# ------------------------------------------------------------------------- forms and runtimes
+
+def export(folder, *flags):
+    """(exit code, PREFIX) of `openatac export` of Tiny with ReLU."""
+    save_parameters(small('tiny_v1_relu'), str(folder / 'net.params'))
+    prefix = str(folder / 'export' / 'net')
+    return cli.main(['export', 'tiny_v1_relu', str(folder / 'net.params'), prefix, *flags]), prefix
+
+
+@pytest.fixture
+def exported(tmp_path):
+    """PREFIX of an export with the form."""
+    code, prefix = export(tmp_path, '--npz')
+    assert code == 0
+    return prefix
+
+
+def test_a_form_is_exported_and_in_the_manifest(exported):
+    manifest = read_manifest(exported)
+    assert list(manifest.reports) == ['symbol', 'npz']
+    report = manifest.reports['npz']
+    assert report['max_difference'] <= REORDERED and report['top1_agreement'] == 1
+    assert report['bytes'] == os.path.getsize(exported + '.npz')
+    assert manifest.sha256 == {suffix: sha256(exported + suffix)
+                               for suffix in ('-symbol.json', '-0000.params', '.npz')}
+    assert form_of(exported + '.npz').name == 'npz' and prefix_of(exported + '.npz') == exported
+
+
+def test_another_export_in_its_place_removes_its_files(exported, tmp_path):
+    assert export(tmp_path) == (0, exported)
+    assert sorted(os.listdir(tmp_path / 'export')) == ['net-0000.params', 'net-symbol.json', 'net.json']
+
+
+def test_a_form_that_computes_something_else_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Weights, 'write', lambda self, network, prefix: np.savez(
+        prefix + '.npz', *(1.01 * array.asnumpy() for array in network.arrays.values())))
+    code, prefix = export(tmp_path, '--npz')
+    error, = capsys.readouterr().err.splitlines()
+    assert code == 1 and 'npz' in error and not os.listdir(os.path.dirname(prefix))
+
+
+def test_without_the_form_its_flag_is_unknown(tmp_path):
+    FORMS.unregister('npz')
+    with pytest.raises(SystemExit) as end:
+        export(tmp_path, '--npz')
+    openatac.register_form(Weights())
+    assert end.value.code == 2
+
+
+def test_a_runtime_predicts(exported, tmp_path, capsys):
+    assert runtime_for(exported + '.npz') == 'numpy-loop' and 'numpy-loop' in runtimes_of(exported)
+    pixels = np.random.RandomState(0).randint(0, 256, (32, 32, 3)).astype('uint8')
+    Image.fromarray(pixels).save(tmp_path / 'a.png')
+
+    def scores(*words):
+        capsys.readouterr()
+        assert cli.main(['predict', *words, str(tmp_path / 'a.png'), '--json']) == 0
+        return {each['class']: each['score']
+                for each in json.loads(capsys.readouterr().out)['predictions']}
+
+    expected = pytest.approx(scores(exported, '--engine', 'static'), abs=1e-5)
+    assert scores(exported, '--engine', 'numpy-loop') == expected and scores(exported + '.npz') == expected
+
+
+def test_its_files_are_checked_before_they_are_loaded(exported):
+    open_runtime(exported, 'numpy-loop')
+    with open(exported + '.npz', 'r+b') as handle:
+        handle.seek(200)
+        handle.write(b'!')
+    with pytest.raises(OpenatacError, match=r'net\.npz'):
+        open_runtime(exported, 'numpy-loop')
+    os.unlink(exported + '.npz')
+    with pytest.raises(OpenatacError, match=r'net\.npz'):
+        open_runtime(exported, 'numpy-loop')
+
+
+def test_a_runtime_is_measured_in_its_own_process(exported, tmp_path):
+    out = str(tmp_path / 'speed')
+    assert cli.main(['bench', exported, '--engines', 'static,numpy-loop', '--rounds', '1',
+                     '--seconds', '0.01', '--batch-sizes', '2', '--out', out]) == 0
+    with open(out + '.csv', newline='', encoding='utf-8') as handle:
+        rows = list(csv.DictReader(handle))
+    assert [row['engine'] for row in rows] == ['static', 'numpy-loop']
+    assert all(float(row['difference']) < 1e-4 for row in rows)
+
+
+class OnnxToo(Weights):
+    name = 'onnx2'
+    suffixes = ('.onnx',)
+
+
+@pytest.mark.parametrize(('register', 'value'), [
+    (lambda: openatac.register_form(Weights()), 'npz'),
+    (lambda: openatac.register_form(OnnxToo()), 'onnx'),
+    (lambda: openatac.register_runtime(InNumpy), 'numpy-loop'),
+    (lambda: openatac.register_backend('mxnet', Reordered), 'mxnet'),
+])
+def test_names_that_are_taken(register, value):
+    before = list(FORMS), list(RUNTIMES), list(BACKENDS)
+    with pytest.raises(ValueError, match=value):
+        register()
+    assert (list(FORMS), list(RUNTIMES), list(BACKENDS)) == before
+
+
+# ------------------------------------------------------------------------------------- a backend
+
+def test_a_backend_trains_and_resumes_to_the_same_bits(cifar10, tmp_path):
+    def train():
+        assert call_script('--engine', 'reordered', '--model', 'tiny_v1_gate', '--data-dir', cifar10,
+                           '--batch-size', 50, '--num-epochs', 3, '--lr', 0.05, '--seed', 3,
+                           '--resume', 'auto', '--save-dir', folder) == 0
+        return {path.relative_to(folder): path.read_bytes() for path in folder.rglob('*.params')}
+
+    folder = tmp_path / 'run'
+    whole = train()
+    assert json_of(folder, 'settings.json')['engine'] == 'reordered' and 3 in Reordered.orders
+    shutil.rmtree(sorted((folder / 'checkpoints').iterdir())[-1])  # as if killed in its last epoch
+    for name in ('last.params', 'best.params'):
+        (folder / name).unlink()
+    assert train() == whole
+
+
+# ------------------------------------------------------------------------------ the registry
+
+def test_names_have_no_letter_case_and_an_alias():
+    assert ACTIVATIONS.name_of('CHAATAC') == ACTIVATIONS.name_of('Atac') == 'ChaATAC'
+    assert ACTIVATIONS.find('atac') is openatac.ChaATAC and ATTENTIONS.name_of('SE') == 'se'
+
+
+@pytest.mark.parametrize('name, near', [('ChaATC', 'chaatac'), ('reluu', 'relu'), (None, None), (3, None)])
+def test_an_unknown_name_lists_the_valid_ones_and_the_nearest(name, near):
+    with pytest.raises(ValueError, match='act_type') as error:
+        ACTIVATIONS.find(name)
+    assert repr(name) in str(error.value) and all(valid in str(error.value) for valid in ACTIVATIONS)
+    assert near is None or str(error.value).lower().endswith(f'{near}?')
+
+
+def test_a_registry_keeps_the_order_and_forgets_all_names():
+    registry = Registry('kind')
+    registry.register('B', 1, alias='second')
+    registry.register('a', 2)
+    assert list(registry) == ['B', 'a'] and registry.values() == (1, 2)
+    assert registry.short_name('b') == 'second' and registry.short_name('A') == 'a'
+    registry.unregister('second')
+    registry.register('second', 3)
+    assert list(registry) == ['a', 'second']
+
+
+def test_settings_are_read_from_signatures():
+    assert settings_of(Gated) == ('channels', 'r')
+    assert settings_of(bind(Gated, r=3, reduction=4)) == ('channels', 'r')
+    assert bind(Gated, r=3, reduction=4).keywords == {'r': 3}
+
+
+@pytest.mark.parametrize(('name', 'settings'), [
+    ('cifar_resnet44_v2_swish_se', {'layers': (7,) * 3, 'act_type': 'swish', 'attention': 'se'}),
+    ('CIFAR_ResNet20_v2_ATAC_global', {'layers': (3,) * 3, 'act_type': 'ChaATAC', 'useGlobal': True}),
+    ('cifar_resnet18_v1_mish_cbam', {'layers': (2,) * 4, 'act_type': 'mish', 'attention': 'cbam'}),
+    ('resnet50_v1b_atac_se', {'act_type': 'ChaATAC', 'attention': 'se'}),
+    ('resnet50_v1b_se_aa', {'act_type': 'relu', 'attention': 'se', 'self_attention': 'aa'}),
+])
+def test_a_name_stands_for_settings_of_a_host(name, settings):
+    assert find_model(name)[1] == settings
+
+
+@pytest.mark.parametrize('name', [
+    'cifar_resnet21_v2_atac', 'cifar_resnet2_v2_atac', 'cifar_resnet0_v2_atac', 'cifar_resnet18_v2_atac',
+    'resnet50_v1b_atac_global', 'resnet50_v1b', 'resnet50_v1b_', 'cifar_resnet20_v2_fa', ''])
+def test_other_names_stand_for_nothing(name):
+    with pytest.raises(ValueError, match=repr(name)):
+        find_model(name)

@@ -1,0 +1,339 @@
+"""The membership of a run alone, in real processes on loopback, without MXNet."""
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from openatac.distributed import ports
+from openatac.distributed.job import Job, read_job
+from openatac.distributed.membership import check_gathered_size, frame
+from openatac.distributed.ports import keep_ports
+from openatac.distributed.workers import SingleProcess, differences, start
+from openatac.errors import OpenatacError
+from tests.conftest import ROOT
+
+# One process of a run: its job as JSON, then what it does when all have arrived.
+PROCESS = '''
+import json, os, sys, time
+from openatac.errors import OpenatacError
+from openatac.distributed.hub import Hub
+from openatac.distributed.job import Job
+from openatac.distributed.membership import Member, exit_process
+job, rank, deeds = Job(**json.loads(sys.argv[1])), sys.argv[2], sys.argv[3:]
+try:
+    if job.role == 'scheduler':
+        hub = Hub(job)
+        hub.wait_for_all()
+        print('complete', flush=True)
+        hub.empty.wait()  # as long as MXNet's own loop would run
+        hub.wait_for_goodbyes()
+        exit_process(None, 0)
+    member = Member(job)
+    member.wait_for_all()
+except OpenatacError as error:
+    exit_process(str(error))
+if job.role == 'worker':
+    member.send_rank(int(rank))
+print('ready', flush=True)
+for deed in deeds:
+    if deed == 'gather':
+        print(json.dumps(member.gather({'rank': int(rank), 'pi': 0.1, 'text': '\\u00e9'}, 'a message')))
+    elif deed == 'large':
+        print([len(text) for text in member.gather(rank * 500000, 'something large')])
+    elif deed == 'fork':
+        if os.fork() == 0:
+            os.closerange(0, 3)
+            time.sleep(60)
+            os._exit(0)
+    elif deed == 'fail':
+        member.fail('the loss became\\nnan')
+        exit_process('the loss became nan', 3)
+    elif deed == 'stop':
+        while not member.stop_signal:
+            time.sleep(0.01)
+        print('stop', member.stop_signal)
+    elif deed == 'rank':
+        member.send_rank(0)
+    else:
+        time.sleep(60)
+member.goodbye()
+'''
+
+
+class Run:
+    """Processes of one run, all of which must be gone at its end."""
+
+    def __init__(self):
+        self.ports, self.processes = keep_ports('127.0.0.1', 2), []
+        self.port = self.ports[0].getsockname()[1]
+
+    def start(self, role, *deeds, rank=0, workers=2, servers=1, **fields):
+        # MXNet's port is not used here: it only has to be free.
+        job = dict(role=role, address='127.0.0.1', port=self.port + 1, hub_port=self.port,
+                   workers=workers, servers=servers, wait=20, silence=20, grace=0.2)
+        process = subprocess.Popen(
+            [sys.executable, '-c', PROCESS, json.dumps({**job, **fields}), str(rank), *deeds], text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+            env={**os.environ, 'PYTHONPATH': str(ROOT)})
+        self.processes.append(process)
+        return process
+
+    def all(self, *deeds, workers=2, servers=1, **fields):
+        """A whole run whose workers do all that; [scheduler, servers, workers]."""
+        numbers = dict(workers=workers, servers=servers, **fields)
+        hub = self.start('scheduler', **numbers)
+        helpers = [self.start('server', *(['sleep'] if 'sleep' in deeds else []), **numbers)
+                   for _ in range(servers)]
+        return [hub, helpers, [self.start('worker', *deeds, rank=rank, **numbers) for rank in range(workers)]]
+
+    def end(self):
+        for process in self.processes:
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            process.communicate()
+        for port in self.ports:
+            port.close()
+
+
+@pytest.fixture
+def run():
+    run = Run()
+    yield run
+    run.end()
+
+
+def ready(*processes):
+    for process in processes:
+        assert process.stdout.readline() in ('ready\n', 'complete\n'), process.stderr.read()
+
+
+def ends(process, timeout=60):
+    """(exit code, standard output, standard error) of a process that ends by itself."""
+    output, errors = process.communicate(timeout=timeout)
+    assert 'Traceback' not in errors and errors.count('error: ') <= 1, errors
+    return process.returncode, output, errors
+
+
+def all_say(processes, *words):
+    """All end with code 1, each with one sentence that has the words."""
+    for process in processes:
+        code, _, errors = ends(process)
+        assert code == 1 and all(word in errors for word in words), errors
+
+
+def test_messages_arrive_in_the_order_of_ranks(run):
+    hub, servers, workers = run.all('gather', 'large', 'gather', workers=3, servers=2)
+    expected = [{'rank': rank, 'pi': 0.1, 'text': 'é'} for rank in range(3)]
+    for worker in workers:
+        code, output, errors = ends(worker)
+        assert (code, errors) == (0, ''), errors
+        lines = output.splitlines()
+        assert json.loads(lines[1]) == json.loads(lines[3]) == expected
+        assert lines[2] == '[500000, 500000, 500000]'
+    assert [ends(process)[0] for process in [hub, *servers]] == [0, 0, 0]
+
+
+@pytest.mark.parametrize('who, name', [('worker', 'worker 1 on '), ('server', 'server on '),
+                                       ('scheduler', 'the scheduler on 127.0.0.1')])
+def test_a_killed_process_ends_all(run, who, name):
+    hub, servers, workers = run.all('sleep')
+    ready(hub, *servers, *workers)
+    time.sleep(0.1)  # for the ranks to arrive
+    victim = {'worker': workers[1], 'server': servers[0], 'scheduler': hub}[who]
+    victim.kill()
+    all_say([process for process in run.processes if process is not victim], name, ' died: ',
+            'restart the same command with --resume auto')
+
+
+def test_children_of_a_killed_process_do_not_stand_in_for_it(run):
+    hub, servers, workers = run.all('fork', 'sleep', silence=30)
+    ready(hub, *servers, *workers)
+    time.sleep(0.2)
+    workers[1].kill()
+    all_say([hub, *servers, workers[0]], 'worker 1 on ', ' died: ')
+
+
+@pytest.mark.parametrize('who', ['worker', 'scheduler'])
+def test_a_process_that_no_longer_runs_ends_all(run, who):
+    hub, servers, workers = run.all('sleep', silence=1.5)
+    ready(hub, *servers, *workers)
+    time.sleep(0.1)
+    victim = {'worker': workers[1], 'scheduler': hub}[who]
+    victim.send_signal(signal.SIGSTOP)
+    all_say([process for process in run.processes if process is not victim], 'has been silent for 1.5 s')
+    victim.send_signal(signal.SIGCONT)
+    assert ends(victim)[0] == 1
+
+
+def test_a_failure_is_told_to_all(run):
+    hub, servers = run.start('scheduler'), [run.start('server', 'sleep')]
+    workers = [run.start('worker', 'sleep'), run.start('worker', 'fail', rank=1)]
+    code, _, errors = ends(workers[1])
+    assert (code, errors) == (3, 'error: the loss became nan\n')
+    all_say([hub, *servers, workers[0]], 'worker 1 on ', ' failed: the loss became nan')
+
+
+def test_unequal_numbers_of_steps(run):
+    run.start('scheduler'), run.start('server', 'sleep')
+    run.start('worker', 'gather', 'gather'), run.start('worker', 'gather', 'large', rank=1)
+    all_say(run.processes, 'at something large', 'at a message', 'the same number of steps')
+
+
+def test_leaving_while_others_wait(run):
+    run.start('scheduler'), run.start('server', 'sleep')
+    run.start('worker', 'gather', 'gather'), run.start('worker', 'gather', rank=1)
+    code = ends(run.processes[3])[0]
+    assert code == 0
+    all_say(run.processes[:3], 'worker 1 on ', 'left, but others wait for it at a message')
+
+
+def test_one_rank_for_two(run):
+    run.start('scheduler'), run.start('server', 'sleep')
+    run.start('worker', 'sleep'), run.start('worker', 'sleep', rank=0)
+    all_say(run.processes, 'worker on ', 'same version of openatac')
+
+
+def test_who_does_not_come(run):
+    run.start('scheduler', wait=1), run.start('server'), run.start('worker')
+    all_say(run.processes, 'only 1 of 2 workers and 1 of 1 servers arrived within 1 s')
+
+
+def test_different_ideas_of_the_run(run):
+    run.start('scheduler'), run.start('server')
+    ready_to_hear = run.start('worker', workers=3)
+    all_say([run.processes[0], ready_to_hear], 'a worker was started for 3 workers and 1 servers, but the '
+            'scheduler for 2 and 1')
+
+
+def test_no_scheduler(run):
+    run.start('worker', wait=0.5)
+    all_say(run.processes, 'no scheduler answers on 127.0.0.1, port %d, within 0.5 s' % run.port)
+
+
+@pytest.mark.parametrize('offset', [0, 1])
+def test_a_port_in_use(run, offset):
+    with run.ports[offset] as other:
+        other.listen()
+        run.start('scheduler')
+        all_say(run.processes, 'cannot listen on 127.0.0.1, port %d (Address already in use)'
+                % (run.port + offset))
+
+
+def test_nobody_gets_a_port_between_its_choice_and_the_run(run):
+    """Whether by number or by chance; the run's own processes do."""
+    for index in range(2):
+        with socket.socket() as other, pytest.raises(OSError, match='in use'):
+            other.bind(('127.0.0.1', run.port + index))
+    with contextlib.ExitStack() as others:
+        for _ in range(200):
+            other = others.enter_context(socket.socket())
+            other.bind(('127.0.0.1', 0))
+            assert other.getsockname()[1] not in (run.port, run.port + 1)
+        for process in [run.start('scheduler', workers=1), run.start('server', workers=1),
+                        run.start('worker', workers=1)]:
+            ready(process)
+
+
+def test_ports_in_a_row_that_collide_are_chosen_again(monkeypatch):
+    """Another process takes the second port of the first row just before it would be ours."""
+    rivals = []
+
+    def bind(address, port):
+        if port and not rivals:
+            rivals.append(original(address, port))
+            rivals[0].listen()
+        return original(address, port)
+
+    original = ports.bind
+    monkeypatch.setattr(ports, 'bind', bind)
+    kept = keep_ports('127.0.0.1', 3)
+    numbers = [port.getsockname()[1] for port in kept]
+    assert numbers == list(range(numbers[0], numbers[0] + 3))
+    assert len(rivals) == 1 and rivals[0].getsockname()[1] not in numbers
+    for port in kept + rivals:
+        port.close()
+
+
+def test_strangers_are_none_of_our_business(run):
+    hub, servers, workers = run.all('sleep')
+    ready(hub, *servers, *workers)
+    address = ('127.0.0.1', run.port)
+    hello = dict(kind='hello', role='worker', host='x', process=1, job='', workers=2, servers=1)
+    for data in (b'GET / HTTP/1.0\r\n\r\n', b'\xff' * 100, b'\x00\x00\x00\x02[]', b'\x00\x00\x00\x05hello',
+                 b'\x00\x00\x0f\xff' + b'[' * 4095, frame({'kind': 'hello'}),
+                 frame({**hello, 'role': ['worker']}), b'\x80\x04\x95\x00'):
+        with socket.create_connection(address, timeout=5) as stranger:
+            stranger.sendall(data)
+            stranger.shutdown(socket.SHUT_WR)
+            try:
+                while stranger.recv(4096):
+                    pass
+            except ConnectionError:
+                pass
+    silent = socket.create_connection(address)
+    late, other_run = run.start('worker'), run.start('worker', name='another')
+    all_say([late], 'already has its 2 workers and 1 servers')
+    all_say([other_run], 'another run has its scheduler on 127.0.0.1, port')
+    assert all(process.poll() is None for process in [hub, *servers, *workers])
+    silent.close()
+    with socket.socket() as outside:  # nor does it listen on other addresses of this machine
+        assert outside.connect_ex(('127.0.0.2', run.port)) != 0
+
+
+# --------------------------------------------------------- what needs no process of its own
+
+COMPLETE = {'DMLC_ROLE': 'worker', 'DMLC_PS_ROOT_URI': '127.0.0.1', 'DMLC_PS_ROOT_PORT': '9091',
+            'DMLC_NUM_WORKER': '2', 'DMLC_NUM_SERVER': '1'}
+
+
+def test_the_variables_of_a_job():
+    job = read_job(COMPLETE)
+    assert job == Job('worker', '127.0.0.1', 9091, 9092, 2, 1)
+    more = {'OPENATAC_ROLL_CALL_PORT': '7', 'OPENATAC_ROLL_CALL_SILENCE': '2.5',
+            'OPENATAC_ROLL_CALL_WAIT': '3', 'OPENATAC_ROLL_CALL_NAME': 'x'}
+    assert read_job({**COMPLETE, **more})[3:-1] == (7, 2, 1, 'x', 3.0, 2.5)
+
+
+@pytest.mark.parametrize('variable', COMPLETE)
+@pytest.mark.parametrize('value', [None, '', '-1', 'many'])
+def test_variables_that_make_no_run(variable, value):
+    if variable == 'DMLC_PS_ROOT_URI' and value:
+        pytest.skip('any text may be a name')
+    environment = {name: text for name, text in {**COMPLETE, variable: value}.items() if text is not None}
+    with pytest.raises(OpenatacError, match='%s .*openatac launch' % variable):
+        read_job(environment)
+
+
+def test_names_of_stores(monkeypatch):
+    for name in ('horovod', 'byteps', 'nccl', 'dist', 'p3', ''):
+        with pytest.raises(OpenatacError, match='choose from local, device, dist_sync'):
+            start(name)
+    alone = start('device')
+    assert isinstance(alone, SingleProcess) and (alone.rank, alone.size, alone.kvstore) == (0, 1, 'device')
+    assert alone.gather({'a': 1}) == [{'a': 1}]
+    assert alone.barrier() is alone.check_alike({}) is alone.close() is None
+    monkeypatch.delenv('DMLC_ROLE', raising=False)
+    with pytest.raises(OpenatacError, match='DMLC_ROLE .* missing: start .* openatac launch'):
+        start('dist_sync')
+    monkeypatch.setenv('DMLC_ROLE', 'server')
+    with pytest.raises(OpenatacError, match="is the server of a distributed run.*'device'"):
+        start('device')
+
+
+def test_differences_are_named():
+    assert differences([{'lr': 0.1, 'seed': 1}, {'seed': 1}, {'lr': 1, 'seed': 1}]) == [
+        'lr is 0.1 on worker 0, missing on worker 1, 1 on worker 2']
+
+
+def test_a_message_that_is_too_large():
+    check_gathered_size('x' * (31 << 20), 'it', workers=2)
+    with pytest.raises(ValueError, match='64 MB is the most'):
+        check_gathered_size('x' * (33 << 20), 'it', workers=2)

@@ -1,0 +1,135 @@
+"""The wheel: what it holds and asks for, and that its commands work without the checkout."""
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from email import message_from_string
+from shutil import copy, copytree, ignore_patterns
+
+import pytest
+
+from openatac.version import __version__
+from tests.conftest import ROOT
+from tests.photo_sets import write_data_dir
+
+BUILT_FROM = ('LICENSE', 'MANIFEST.in', 'README.md', 'pyproject.toml', 'setup.py')
+
+
+@pytest.fixture(scope='module')
+def wheel(tmp_path_factory):
+    """The path of the wheel, built in a copy of the checkout."""
+    source, out = tmp_path_factory.mktemp('source'), tmp_path_factory.mktemp('wheel')
+    for name in BUILT_FROM:
+        copy(ROOT / name, source)
+    copytree(ROOT / 'openatac', source / 'openatac', ignore=ignore_patterns('__pycache__'))
+    pip('wheel', '--no-deps', '--no-build-isolation', '--wheel-dir', out, source)
+    (path,) = out.glob('*.whl')
+    return path
+
+
+@pytest.fixture(scope='module')
+def metadata(wheel):
+    """The wheel's METADATA, as an email message."""
+    with zipfile.ZipFile(wheel) as archive:
+        return message_from_string(archive.read(f'openatac-{__version__}.dist-info/METADATA').decode())
+
+
+@pytest.fixture(scope='module')
+def installed(wheel, tmp_path_factory):
+    """The folder of an environment's commands, with the wheel in it and its dependencies from this one."""
+    folder = tmp_path_factory.mktemp('environment')
+    subprocess.run([sys.executable, '-m', 'venv', '--without-pip', folder], check=True)
+    python = folder / 'bin' / 'python'
+    pip('--python', python, 'install', '--no-deps', '--no-index', wheel)
+    packages = subprocess.run([python, '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))'],
+                              check=True, capture_output=True, text=True).stdout.strip()
+    with open(os.path.join(packages, 'dependencies.pth'), 'w') as handle:
+        handle.write(f'import site; site.addsitedir({sysconfig.get_path("purelib")!r})\n')
+    return folder / 'bin'
+
+
+def pip(*arguments):
+    """Run pip without the network."""
+    result = subprocess.run([sys.executable, '-m', 'pip', '--no-input', *map(str, arguments)],
+                            capture_output=True, text=True, timeout=300,
+                            env={**os.environ, 'PIP_DISABLE_PIP_VERSION_CHECK': '1'})
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def run(command, folder, *arguments):
+    """Run an installed command in a folder, with no path to this checkout; what it prints."""
+    variables = {name: value for name, value in os.environ.items() if name != 'PYTHONPATH'}
+    result = subprocess.run([command, *map(str, arguments)], cwd=folder, capture_output=True, text=True,
+                            timeout=300, env={**variables, 'OMP_NUM_THREADS': '1'})
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+# -------------------------------------------------------------------------------- what it is
+
+def test_the_wheel_holds_the_whole_package(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        held = {name for name in archive.namelist() if name.startswith('openatac/')}
+        commands = archive.read(f'openatac-{__version__}.dist-info/entry_points.txt').decode()
+        others = {name.split('/')[0] for name in archive.namelist()} - {'openatac'}
+    assert held == {str(path.relative_to(ROOT)) for path in (ROOT / 'openatac').rglob('*.py')} | {
+        'openatac/py.typed'}
+    assert others == {f'openatac-{__version__}.dist-info'}
+    assert commands.split() == ['[console_scripts]', 'openatac', '=', 'openatac.cli:main']
+
+
+def requirements(metadata, extra):
+    """{package: requirement} that an extra asks for, those of the extras that it names included."""
+    found = {}
+    for line in metadata.get_all('Requires-Dist'):
+        if re.search(rf'extra == "{extra}"', line):
+            package, inner = re.match(r'([\w.-]+)(?:\[([\w-]+)\])?', line).groups()
+            found.update(requirements(metadata, inner) if package == 'openatac' else {package: line})
+    return found
+
+
+def test_extras_bring_what_they_promise(metadata):
+    extras = {extra: requirements(metadata, extra) for extra in metadata.get_all('Provides-Extra')}
+    assert {'cpu', 'cu112', 'tensorboard', 'wandb', 'onnx', 'openvino', 'torch', 'demo'} <= set(extras)
+    assert all(extras.values())
+    assert 'mxnet' in extras['cpu']
+    assert 'mxnet-cu112' not in extras['cpu']
+    assert 'mxnet-cu112' in extras['cu112']
+    assert 'mxnet' not in extras['cu112']
+    assert {'scipy', 'scikit-learn', 'setuptools'} <= set(extras['cpu']) & set(extras['cu112'])
+    cuda = [line for name, line in extras['cu112'].items() if name.startswith('nvidia-')]
+    assert len(cuda) == 9
+    assert all(re.match(r'nvidia-[\w-]+-cu11==[\d.]+;', line) for line in cuda)
+    assert {'pytest', 'hypothesis', 'ruff', 'onnx', 'onnxruntime'} <= set(extras['test'])
+
+
+def test_every_extra_that_a_message_names_exists(metadata):
+    named = set()
+    for path in [*(ROOT / 'openatac').rglob('*.py'), *ROOT.glob('train_*.py')]:
+        named.update(re.findall(r'openatac\[(\w+)\]', path.read_text('utf-8')))
+    assert {'cpu', 'cu112', 'demo'} <= named <= set(metadata.get_all('Provides-Extra'))
+
+
+# ------------------------------------------------------------------------------- that it works
+
+def test_the_installed_command_works(installed, tmp_path):
+    where = run(installed / 'python', tmp_path, '-c', 'import openatac; print(openatac.__file__)')
+    assert str(installed.parent) in where
+    assert run(installed / 'openatac', tmp_path, '--version').split() == ['openatac', __version__]
+    assert '1.9.1' in run(installed / 'openatac', tmp_path, 'doctor')
+    for command in ('train-cifar', 'train-imagenet'):
+        assert '--num-epochs' in run(installed / 'openatac', tmp_path, command, '--help')
+
+
+def test_both_training_commands_train(installed, tmp_path):
+    pytest.importorskip('sklearn')
+    run(installed / 'openatac', tmp_path, 'train-cifar', '--recipe', 'digits', '--blocks', 1,
+        '--num-epochs', 1, '--save-dir', 'digits')
+    run(installed / 'openatac', tmp_path, 'train-imagenet', '--data-dir', write_data_dir(tmp_path / 'photos'),
+        '--num-classes', 2, '--input-size', 32, '--batch-size', 4, '-j', 1, '--num-epochs', 1,
+        '--save-dir', 'imagenet', '--logging-file', 'imagenet.log')
+    for folder in ('digits', 'imagenet'):
+        assert (tmp_path / folder / 'last.params').exists()
+        assert (tmp_path / folder / 'summary.json').exists()
