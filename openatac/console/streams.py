@@ -60,16 +60,28 @@ def prepare() -> None:
     A file that we open would otherwise get the number of a closed stream, and the text meant for that stream.
     Characters that the encoding lacks are written as escapes.
     """
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # gets the lowest free number
+    for number, stream in enumerate((sys.stdin, sys.stdout, sys.stderr)):
+        # Python has no stream for a descriptor that was closed at its start. It may be open since: some
+        # loaders of libraries leave a file open, and it gets the lowest free number.
+        if stream is None or not _is_open(number):
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            os.set_inheritable(number, True)
     if sys.stdin is None:
         sys.stdin = open(0, encoding='utf-8', errors='surrogateescape', closefd=False)
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(LogFormatter())  # for commands without a log of their own
     sys.stdout, sys.stderr = _output(sys.stdout, 1), _output(sys.stderr, 2)
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
 
 
 def _output(stream: Any, number: int) -> Any:

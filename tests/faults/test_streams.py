@@ -121,3 +121,9 @@ def test_training_without_streams(cifar10, tmp_path):
     assert shell('"$@" <&- >&- 2>&-', *command, tmp_path / 'closed')[0] == 0
     assert (tmp_path / 'closed' / 'summary.json').exists()
     assert 'accuracy' in (tmp_path / 'closed' / 'train.log').read_text()
+
+
+def test_a_file_that_took_the_number_of_a_closed_stream_gives_it_back():
+    code = ('import sys\nfile = open("/dev/zero", "rb")\nassert file.fileno() == 1\n'
+            'from openatac.console import program\nsys.exit(program.run(lambda: print("out"), print))')
+    assert shell('"$@" >&-', sys.executable, '-c', code)[0] == 0
