@@ -86,10 +86,10 @@ def option(default: Any, help: str = '', **settings: Any) -> Any:
     return dataclasses.field(default=default, metadata={'option': Option(help, **settings)})
 
 
-def inherited(section: type[Section], name: str, default: Any) -> Any:
-    """The option ``name`` of another section with a default of its own."""
-    field = section.__dataclass_fields__[name]  # type: ignore[attr-defined]
-    return dataclasses.field(default=default, metadata=field.metadata)
+def inherited(section: type[Section], name: str, default: Any, **changes: Any) -> Any:
+    """The option ``name`` of another section with a default of its own, and other ``changes`` of `Option`."""
+    known = section.__dataclass_fields__[name].metadata['option']  # type: ignore[attr-defined]
+    return dataclasses.field(default=default, metadata={'option': dataclasses.replace(known, **changes)})
 
 
 # ------------------------------------------------------------------------------------- fields

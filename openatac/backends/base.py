@@ -190,12 +190,14 @@ class Engine(abc.ABC):
     cluster : the processes that train together (`openatac.distributed.workers`)
     iteration : int; optimizer steps since the run began
     images : int; images of this process since `reset_metrics`
+    loss_scale : LossScale or None, for float16
     """
 
     objective: Any
     cluster: Any
     iteration: int
     images: int
+    loss_scale: Any = None
 
     @property
     @abc.abstractmethod
@@ -240,6 +242,22 @@ class Engine(abc.ABC):
     @abc.abstractmethod
     def load_state(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
         """Go back to what `state` returned."""
+
+    def _with_progress(self, arrays: Arrays) -> tuple[Arrays, dict[str, Any]]:
+        """What `state` returns: a backend's own ``arrays``, and what all backends add to them."""
+        arrays.update(('optimizer/' + name, array) for name, array in self.optimizer_states().items())
+        numbers: dict[str, Any] = {'iteration': self.iteration, 'images': self.images}
+        if self.loss_scale is not None:
+            numbers['loss_scale'] = self.loss_scale.state()
+        return arrays, numbers
+
+    def _load_progress(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
+        """Go back to what `_with_progress` added."""
+        self.load_optimizer_states({name[len('optimizer/'):]: array for name, array in arrays.items()
+                                    if name.startswith('optimizer/')})
+        self.iteration, self.images = numbers['iteration'], numbers['images']
+        if self.loss_scale is not None:
+            self.loss_scale.load_state(numbers['loss_scale'])
 
     @abc.abstractmethod
     def optimizer_states(self) -> Arrays:

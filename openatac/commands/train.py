@@ -56,10 +56,25 @@ def parse(parser: argparse.ArgumentParser, config: type, recipes: Mapping[str, M
     return from_arguments(config, parser.parse_args(argv), recipe, str(known.recipe))
 
 
-def print_config(given: Given) -> None:
-    """Print each option, its value and where that came from."""
-    for line in describe(given):
-        print(line)
+def begin(parser: argparse.ArgumentParser, config: type, recipes: Mapping[str, Mapping[str, Any]],
+          argv: List[str], check: Callable[[Any], List[int]]) -> Tuple[Given, List[int]]:
+    """The `Given` config of a command line and the epochs of its decays, once ``check`` accepts it.
+
+    The log has begun, and what computes is known to be there. For --print-config the process ends.
+    """
+    from openatac.training.tracking.log import log_to
+    given = parse(parser, config, recipes, argv)
+    if given.config.start.print_config:
+        for line in describe(given):
+            print(line)
+        parser.exit()
+    try:
+        decays = check(given.config)
+    except ValueError as error:
+        parser.error(str(error))
+    log_to()
+    _check_mxnet_is_there(given.config)  # before anything is downloaded
+    return given, decays
 
 
 # -------------------------------------------------------------------------------------- checks
@@ -118,7 +133,7 @@ def only_makes_network(config: Config) -> bool:
     return bool(config.network.summary or config.start.write_initial)
 
 
-def check_mxnet(config: Config) -> None:
+def _check_mxnet_is_there(config: Config) -> None:
     """Raise ModuleNotFoundError, in a sentence, if what the config needs is MXNet, and it is missing."""
     if config.start.initial and not config.output.export:
         return

@@ -26,18 +26,9 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
     """Run the command; see the module."""
     argv = sys.argv[1:] if argv is None else argv
     p = parser(prog)
-    given = train.parse(p, CifarConfig, CIFAR, argv)
+    given, decays = train.begin(p, CifarConfig, CIFAR, argv, train.check)
     config: CifarConfig = given.config
-    if config.start.print_config:
-        return train.print_config(given)
-    try:
-        decays = train.check(config)
-    except ValueError as error:
-        p.error(str(error))
     from openatac.training.datasets import BackgroundReader
-    from openatac.training.tracking.log import log_to
-    log_to()
-    train.check_mxnet(config)  # before anything is downloaded
     only_network = train.only_makes_network(config)
     splits = (False,) if config.start.evaluate else (True, False)
     reader = None if only_network or config.start.initial else BackgroundReader(config.data, splits)

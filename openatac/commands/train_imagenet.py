@@ -67,17 +67,8 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
     """Run the command; see the module."""
     argv = sys.argv[1:] if argv is None else argv
     p = parser(prog)
-    given = train.parse(p, ImagenetConfig, IMAGENET, argv)
+    given, decays = train.begin(p, ImagenetConfig, IMAGENET, argv, check)
     config: ImagenetConfig = given.config
-    if config.start.print_config:
-        return train.print_config(given)
-    try:
-        decays = check(config)
-    except ValueError as error:
-        p.error(str(error))
-    from openatac.training.tracking.log import log_to
-    log_to()
-    train.check_mxnet(config)
     from openatac.distributed import workers
     only_network = train.only_makes_network(config)
     cluster = workers.start('device' if only_network or config.start.evaluate else config.training.kvstore)

@@ -5,7 +5,6 @@ is of this run, the groups of a comparison and the check against the published r
 """
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from openatac.arguments import (
 )
 from openatac.backends.base import Compute, ImagenetCompute
 from openatac.distributed.workers import KVSTORES
-from openatac.options import Option, Section, inherited, names, option, values
+from openatac.options import Section, inherited, names, option, values
 
 IMAGENET_FOLDER = os.path.join('~', '.mxnet', 'datasets', 'imagenet')
 PUBLISHED_CROP_RATIO = 0.875  # what the published script takes for 0
@@ -80,9 +79,8 @@ class CifarNetwork(Network):
     blocks: Optional[int] = option(
         None, 'blocks per stage', parse=number(int, low=1, high=BLOCKS), shown='3, a ResNet-20', network=True,
         result=True, named=True)
-    act_type: Optional[str] = dataclasses.field(  # type: ignore[assignment]
-        default=None, metadata={'option': dataclasses.replace(
-            inherited(Network, 'act_type', None).metadata['option'], shown='ChaATAC')})
+    act_type: Optional[str] = inherited(  # type: ignore[assignment]
+        Network, 'act_type', None, shown='ChaATAC')
     act_layers: int = inherited(Network, 'act_layers', 4)
     useGlobal: bool = option(
         False, 'pool globally in ChaATAC (SE as activation)', flags=('--useGlobal',), negatable=True,
@@ -201,13 +199,6 @@ def _has_teacher(settings: Mapping[str, Any]) -> bool:
     return settings.get('teacher') is not None
 
 
-def _only(name: str, matters: Any, **settings: Any) -> Any:
-    """An option of `Training` that matters only where ``matters`` says."""
-    known = Training.__dataclass_fields__[name]
-    return dataclasses.field(default=settings.get('default', known.default), metadata={
-        'option': dataclasses.replace(known.metadata['option'], matters=matters)})
-
-
 @dataclass(frozen=True)
 class ImagenetTraining(Training):
     """The recipe of the paper on ImageNet, and its published options."""
@@ -215,9 +206,9 @@ class ImagenetTraining(Training):
     batch_size: int = inherited(Training, 'batch_size', 32)
     num_epochs: int = inherited(Training, 'num_epochs', 3)
     lr: float = inherited(Training, 'lr', 0.1)
-    lr_decay: float = _only('lr_decay', _has_steps)
-    lr_decay_period: int = _only('lr_decay_period', _has_steps)
-    lr_decay_epoch: str = _only('lr_decay_epoch', _has_steps, default='40,60')
+    lr_decay: float = inherited(Training, 'lr_decay', 0.1, matters=_has_steps)
+    lr_decay_period: int = inherited(Training, 'lr_decay_period', 0, matters=_has_steps)
+    lr_decay_epoch: str = inherited(Training, 'lr_decay_epoch', '40,60', matters=_has_steps)
     no_wd: bool = option(False, 'no weight decay for biases, gammas and betas', result=True)
     lr_mode: Literal['step', 'poly', 'cosine'] = option('step', 'how the rate falls', result=True)
     warmup_lr: float = option(0.0, 'the rate at the start of the warm-up', parse=FROM_ZERO, result=True)
@@ -327,8 +318,9 @@ class CifarOutput(Output):
 class ImagenetOutput(Output):
     """What a run on ImageNet leaves."""
 
-    log_interval: int = dataclasses.field(default=50, metadata={'option': Option(
-        'batches between two readings of the metrics, 0 for none', _from_zero)})
+    log_interval: int = inherited(
+        Output, 'log_interval', 50, help='batches between two readings of the metrics, 0 for none',
+        parse=_from_zero)
     save_frequency: int = option(
         10, 'keep parameters and optimizer states every so many epochs', parse=_from_zero)
     logging_file: str = option('train_imagenet.log', 'the log, in the form of the published script')

@@ -305,11 +305,7 @@ class MxnetEngine(Engine):
             for device, row in enumerate(everyones):
                 arrays[f'{name}/{device}'] = row[start:start + array.size]
             start += array.size
-        arrays.update(('optimizer/' + name, array) for name, array in self.optimizer_states().items())
-        numbers: dict[str, Any] = {'iteration': self.iteration, 'images': self.images}
-        if self.loss_scale is not None:
-            numbers['loss_scale'] = self.loss_scale.state()
-        return arrays, numbers
+        return self._with_progress(arrays)
 
     def load_state(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
         for name, parameter in self.parameters.items():
@@ -323,11 +319,7 @@ class MxnetEngine(Engine):
         for name, own in self._own():
             for device, array in enumerate(own):
                 array[:] = arrays[f'{name}/{self.cluster.rank * len(own) + device}']
-        self.load_optimizer_states({name[len('optimizer/'):]: array for name, array in arrays.items()
-                                    if name.startswith('optimizer/')})
-        self.iteration, self.images = numbers['iteration'], numbers['images']
-        if self.loss_scale is not None:
-            self.loss_scale.load_state(numbers['loss_scale'])
+        self._load_progress(arrays, numbers)
         optimizer = self.trainer._optimizer
         optimizer.begin_num_update = optimizer.num_update = self.iteration
 

@@ -214,20 +214,12 @@ class TorchEngine(Engine):
 
     def state(self) -> tuple[Arrays, dict[str, Any]]:
         arrays = {f'{name}/0': _numbers(tensor) for name, tensor in self._tensors().items()}
-        arrays.update(('optimizer/' + name, array) for name, array in self.optimizer_states().items())
-        numbers: dict[str, Any] = {'iteration': self.iteration, 'images': self.images}
-        if self.loss_scale is not None:
-            numbers['loss_scale'] = self.loss_scale.state()
-        return arrays, numbers
+        return self._with_progress(arrays)
 
     def load_state(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
         for name, tensor in self._tensors().items():
             _set(tensor, arrays[f'{name}/0'])
-        self.load_optimizer_states({name[len('optimizer/'):]: array for name, array in arrays.items()
-                                    if name.startswith('optimizer/')})
-        self.iteration, self.images = numbers['iteration'], numbers['images']
-        if self.loss_scale is not None:
-            self.loss_scale.load_state(numbers['loss_scale'])
+        self._load_progress(arrays, numbers)
 
     def _tensors(self) -> dict[str, torch.Tensor]:
         """{its name in a checkpoint: tensor}, but for the optimizer's."""
