@@ -1,7 +1,6 @@
 """Symbol files, ``NAME-symbol.json`` and ``NAME-0000.params``: written, and read strictly."""
 from __future__ import annotations
 
-import errno
 import os
 import warnings
 from collections.abc import Mapping
@@ -79,10 +78,7 @@ def _keys(symbol: mx.sym.Symbol) -> list[str]:
 def write_symbol(path: str, symbol: mx.sym.Symbol, arrays: Arrays) -> None:
     """Write ``path-symbol.json`` and ``path-0000.params``; OSError if they cannot be written."""
     write_text(path + SYMBOL, symbol.tojson())
-    try:
-        write_arrays(path + PARAMS, arrays)
-    except mx.MXNetError as error:
-        raise OSError(errno.EIO, 'MXNet could not write it, is the disk full?', path + PARAMS) from error
+    write_arrays(path + PARAMS, arrays)
 
 
 def export_symbol(net: mx.gluon.HybridBlock, path: str, image_shape: tuple[int, ...], batch: int = 2

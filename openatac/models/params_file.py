@@ -1,19 +1,36 @@
-"""MXNet's .params files read and written in NumPy, for machines without MXNet."""
+"""MXNet's .params files read and written in NumPy, for machines without MXNet.
+
+The whole layout of a file is checked before its numbers are read: MXNet allocates what a header asks for
+before it checks that the file is that long, so that one flipped byte can exhaust the machine's memory.
+"""
 from __future__ import annotations
 
 import math
+import os
 import struct
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from openatac.errors import ParameterFileError
 from openatac.files.reading import open_input
 from openatac.files.writing import replace_file
-from openatac.models.params_layout import check_layout
 
+LARGEST_FILE = 2 ** 34  # bytes; ResNet-50 has 10 ** 8
 TYPES = {0: '<f4', 1: '<f8', 2: '<f2', 3: '|u1', 4: '<i4', 5: '|i1', 6: '<i8', 7: '|b1'}  # by type flag
 FLAGS = {np.dtype(name): flag for flag, name in TYPES.items()}
+BFLOAT16 = 12
 LIST, DENSE_ARRAY, CPU = 0x112, 0xF993FAC9, 1  # as MXNet 1.9.1 writes them
+_WITHOUT_STORAGE_TYPE, _NUMPY_SHAPE = 0xF993FAC8, 0xF993FACA  # other versions of an array's header
+_MAX_DIMENSIONS = 32
+
+
+class Array(NamedTuple):
+    """Where an array is in a file: mshadow's type flag, its shape, and the offset of its first byte."""
+
+    type_flag: int
+    shape: tuple[int, ...]
+    offset: int
 
 
 def read_params(path: str) -> dict[str, np.ndarray]:
@@ -33,7 +50,7 @@ def read_params(path: str) -> dict[str, np.ndarray]:
             if name is None:
                 raise ParameterFileError(f'{path} holds arrays without names: save parameters with '
                                          'save_parameters')
-            if place.type_flag not in TYPES:
+            if place.type_flag == BFLOAT16:
                 raise ParameterFileError(f'{path} holds bfloat16 numbers: save it from a network in float32')
             handle.seek(place.offset)
             arrays[name.decode('utf-8', 'replace')] = np.fromfile(
@@ -58,3 +75,67 @@ def write_params(path: str, arrays: dict[str, np.ndarray]) -> None:
         handle.write(struct.pack('<Q', len(arrays)))
         for name in arrays:
             handle.write(struct.pack('<Q', len(name.encode())) + name.encode())
+
+
+def check_layout(path: str) -> list[tuple[bytes | None, Array]]:
+    """The arrays of a file as [(name, or None in a file without names, `Array`)], without their numbers.
+
+    Raises
+    ------
+    ValueError
+        If the file is not a list of dense arrays of exactly the length that its header says.
+    """
+    with open_input(path, LARGEST_FILE) as handle:
+        end = os.fstat(handle.fileno()).st_size
+        kind, _, arrays = _read(handle, '<QQQ')
+        if kind != LIST or arrays > end:
+            raise ValueError('not a list of arrays')
+        places = [_array(handle, end) for _ in range(arrays)]
+        count, = _read(handle, '<Q')
+        if count not in (0, arrays):
+            raise ValueError(f'{count} names for {arrays} arrays')
+        names: list[bytes | None] = [_name(handle, end) for _ in range(count)]
+        if handle.tell() != end:
+            raise ValueError('more bytes than its arrays have')
+    return list(zip(names or [None] * arrays, places))
+
+
+def _array(handle: BinaryIO, end: int) -> Array:
+    """Read an array's header and skip its numbers."""
+    version, = _read(handle, '<I')
+    if version in (DENSE_ARRAY, _NUMPY_SHAPE) and _read(handle, '<i') != (0,):
+        raise ValueError('a sparse array')
+    if version in (_WITHOUT_STORAGE_TYPE, DENSE_ARRAY, _NUMPY_SHAPE):
+        (dimensions,), item = _read(handle, '<i'), 'q'
+    else:  # before MXNet 0.12 the number of dimensions came first
+        dimensions, item = version, 'I'
+    if not 0 < dimensions <= _MAX_DIMENSIONS:
+        raise ValueError(f'an array of {dimensions} dimensions')
+    shape = _read(handle, f'<{dimensions}{item}')
+    _, _, flag = _read(handle, '<iii')  # device, its number, type
+    if min(shape) < 0 or (flag not in TYPES and flag != BFLOAT16):
+        raise ValueError(f'an array of shape {shape} and type {flag}')
+    place = Array(flag, shape, handle.tell())
+    item_bytes = 2 if flag == BFLOAT16 else np.dtype(TYPES[flag]).itemsize
+    _check_room(handle, math.prod(shape) * item_bytes, end)
+    handle.seek(math.prod(shape) * item_bytes, os.SEEK_CUR)
+    return place
+
+
+def _name(handle: BinaryIO, end: int) -> bytes:
+    size, = _read(handle, '<Q')
+    _check_room(handle, size, end)
+    return handle.read(size)
+
+
+def _read(handle: BinaryIO, form: str) -> tuple[Any, ...]:
+    data = handle.read(struct.calcsize(form))
+    try:
+        return struct.unpack(form, data)
+    except struct.error:
+        raise ValueError('cut short') from None
+
+
+def _check_room(handle: BinaryIO, size: int, end: int) -> None:
+    if size > end - handle.tell():
+        raise ValueError('cut short')

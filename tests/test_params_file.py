@@ -5,8 +5,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from openatac.models.parameters import read_arrays
-from openatac.models.params_layout import check_layout
+from openatac.models.params_file import check_layout, read_params
 
 
 @pytest.fixture
@@ -30,7 +29,7 @@ def test_a_file_from_before_mxnet_0_12_passes(tmp_path):
     path = tmp_path / 'old.params'
     path.write_bytes(struct.pack('<QQQ IIIiii', 0x112, 0, 1, 2, 1, 3, 1, 0, 0) + np.ones(3, 'f').tobytes()
                      + struct.pack('<QQ', 1, 1) + b'w')
-    assert read_arrays(str(path))['w'].asnumpy().tolist() == [[1, 1, 1]]
+    assert read_params(str(path))['w'].tolist() == [[1, 1, 1]]
 
 
 def test_every_cut_is_noticed(path):
