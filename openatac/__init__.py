@@ -21,7 +21,7 @@ _PUBLIC = {
     'register_form': 'openatac.export.forms.base',
     'register_host': 'openatac.models.zoo',
     'register_runtime': 'openatac.export.runtimes.base',
-    'replace_activations': 'openatac.models.replacement',
+    'replace_activations': 'openatac.graph.replacement',
     'to_gluon': 'openatac.backends.torch.graph',
     'to_torch': 'openatac.backends.torch.graph',
 }

@@ -11,7 +11,7 @@ from mxnet.gluon.block import HybridBlock
 
 from openatac import ChaATAC, ResNet50_v1bATAC, get_model
 from openatac.export.symbol_files import export_symbol, load_symbol
-from openatac.models.replacement import replace_activations
+from openatac.graph.replacement import replace_activations
 
 # name: (side of the images, how many activations are swapped, one of them)
 WHOLE = {
@@ -414,7 +414,7 @@ def test_wrong_arguments_are_one_sentence_and_change_nothing(arguments, words, c
 def test_what_is_no_hybrid_network_of_images_is_refused():
     with pytest.raises(ValueError, match='must be a HybridBlock, not a Sequential'):
         replace_activations(nn.Sequential(), 'ChaATAC')
-    with pytest.raises(ValueError, match='Made can not be run on a symbol'):
+    with pytest.raises(ValueError, match='Made cannot run on a symbol'):
         replace_activations(Made(lambda block, F, x: x.reshape((x.shape[0], -1))), 'ChaATAC')
     with pytest.raises(ValueError, match='are: none'):
         replace_activations(nn.Dense(3, activation='relu'), 'ChaATAC')

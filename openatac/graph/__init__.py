@@ -1,1 +1,1 @@
-"""An exported symbol as data: MXNet's JSON read, checked, walked and rewritten."""
+"""Graphs as data: MXNet's JSON read, checked, walked and rewritten, and activations found in networks."""

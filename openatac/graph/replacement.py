@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import functools
-import io
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, Callable, NamedTuple, Union
@@ -20,6 +18,7 @@ import mxnet as mx
 from mxnet.gluon import nn
 from mxnet.gluon.block import Block, HybridBlock, SymbolBlock
 
+from openatac.graph.nodes import Graph, Node, Shape, UnknownShapes
 from openatac.nn.activations import ACTIVATIONS
 from openatac.nn.registry import Factory, settings_of
 
@@ -29,7 +28,6 @@ GATES = ('HardSigmoid',)  # GluonCV's, which holds a ReLU6 that is not an activa
 CONTAINERS = (nn.HybridSequential, nn.HybridLambda)  # of which a registered activation may be made
 OWNER = '__owner__'  # the attribute of a symbol's nodes that names the block that created them
 
-Shape = tuple[int, ...]
 Where = Union[None, str, Callable[[str], bool]]
 
 
@@ -92,10 +90,18 @@ def replace_activations(net: HybridBlock, act_type: str, where: Where = None,
     """
     _check_arguments(net, act_type, where, image_shape, settings)
     make = functools.partial(ACTIVATIONS.find(act_type), **settings)
-    calls, output = _run(net)
-    found = _activations(net, calls, image_shape)
+    calls, outputs = _run(net)
+    places = [place for place in _places(net) if place.around and calls[place.block]
+              and _is_activation(place.block)]
+    graph = _with_shapes([*outputs, *(symbol for place in places for symbol in calls[place.block])],
+                         image_shape)
+    shapes = iter([head.shape for head in graph.heads[len(outputs):]])
+    maps = {place: [shape for shape in [next(shapes) for _ in calls[place.block]] if _is_map(shape)]
+            for place in places}
+    found = {place: shapes for place, shapes in maps.items() if shapes}  # the others see vectors
     chosen = {place: shapes for place, shapes in found.items() if _selects(where, place.name)}
-    stuck = [text for name, text in _called_inside(net, output, image_shape) if _selects(where, name)]
+    stuck = [text for name, text in _called_inside(net, Graph(graph.heads[:len(outputs)]))
+             if _selects(where, name)]
     stuck += _shared(chosen, calls, make)
     if stuck:
         raise ValueError(f"these activations can't be swapped: {', '.join(stuck)}; leave them out by "
@@ -156,10 +162,10 @@ def _places(block: Block, name: str = '', key: str = '', around: tuple[Block, ..
             yield from _places(child, f'{name}.{key}' if name else key, key, (*around, block))
 
 
-def _run(net: HybridBlock) -> tuple[dict[Block, list[mx.sym.Symbol]], mx.sym.Symbol]:
-    """Run the network on a symbol; returns {block: inputs of its calls} and the symbol of all outputs.
+def _run(net: HybridBlock) -> tuple[dict[Block, list[mx.sym.Symbol]], list[mx.sym.Symbol]]:
+    """Run the network on a symbol; returns {block: inputs of its calls} and the outputs.
 
-    Each node of the symbol has the attribute OWNER, the name of the block that created it.
+    Each node of the symbols has the attribute OWNER, the name of the block that created it.
     """
     names: dict[Any, str] = {}
     for place in _places(net):
@@ -186,9 +192,9 @@ def _run(net: HybridBlock) -> tuple[dict[Block, list[mx.sym.Symbol]], mx.sym.Sym
             undo.callback(block.register_forward_pre_hook(enter).detach)
             undo.callback(block.register_forward_hook(leave).detach)
         try:
-            return calls, mx.sym.Group(list(_flat(net(mx.sym.var('data')))))
+            return calls, list(_flat(net(mx.sym.var('data'))))
         except Exception as error:
-            raise ValueError(f'{type(net).__name__} can not be run on a symbol, as hybridize does it: '
+            raise ValueError(f'{type(net).__name__} cannot run on a symbol, as hybridize requires: '
                              f'{_last_line(error)}') from error
         finally:
             while scopes:
@@ -205,17 +211,17 @@ def _flat(outputs: Any) -> Iterator[mx.sym.Symbol]:
             yield from _flat(output)
 
 
-def _shapes(symbol: mx.sym.Symbol, image_shape: Sequence[int]) -> list[Shape]:
-    """The shapes of a symbol's outputs for one image."""
+def _with_shapes(outputs: list[mx.sym.Symbol], image_shape: Sequence[int]) -> Graph:
+    """The graph of these outputs, with the shapes for one image."""
+    graph = Graph.of(mx.sym.Group(outputs))
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # MXNet prints before it raises
-            shapes = symbol.infer_shape(data=(1, *tuple(image_shape)))[1]
+        graph.infer_shapes(data=(1, *image_shape))
+    except UnknownShapes:
+        raise ValueError(f'image_shape {image_shape!r} does not determine all shapes of the network') from None
     except mx.MXNetError as error:
         raise ValueError(f'image_shape {image_shape!r} does not fit the network: '
                          f'{_last_line(error)}') from None
-    if shapes is None:
-        raise ValueError(f'image_shape {image_shape!r} does not determine all shapes of the network')
-    return shapes
+    return graph
 
 
 def _last_line(error: Exception) -> str:
@@ -226,44 +232,28 @@ def _is_map(shape: Shape) -> bool:
     return len(shape) == 4 and shape[2] * shape[3] > 1
 
 
-def _activations(net: HybridBlock, calls: dict[Block, list[mx.sym.Symbol]],
-                 image_shape: Sequence[int]) -> dict[Place, list[Shape]]:
-    """{place: shapes of the maps that its calls receive} of the activations that see feature maps."""
-    places = [place for place in _places(net) if place.around and calls[place.block]
-              and _is_activation(place.block)]
-    given = [symbol for place in places for symbol in calls[place.block]]
-    shapes = iter(_shapes(mx.sym.Group(given), image_shape) if given else ())
-    maps = {}
-    for place in places:
-        maps[place] = [shape for shape in [next(shapes) for _ in calls[place.block]] if _is_map(shape)]
-    return {place: shapes for place, shapes in maps.items() if shapes}
-
-
-def _called_inside(net: HybridBlock, output: mx.sym.Symbol,
-                   image_shape: Sequence[int]) -> Iterator[tuple[str, str]]:
+def _called_inside(net: HybridBlock, graph: Graph) -> Iterator[tuple[str, str]]:
     """(name, its description in an error) of each block that calls activations of maps in its forward."""
     owners = {place.name: place.block for place in _places(net)}
-    internals = output.get_internals()
-    shape_of = dict(zip(internals.list_outputs(), _shapes(internals, image_shape)))
     called = defaultdict(list)
-    for node in json.loads(output.tojson())['nodes']:
-        rectifier = _rectifier(node['op'], node.get('attrs'))
-        if rectifier and _is_map(shape_of[node['name'] + '_output']):
-            called[node['attrs'].get(OWNER, '')].append(rectifier)
+    for node in graph.nodes():
+        rectifier = _rectifier(node)
+        if rectifier and _is_map(node.shape):
+            called[node.attributes.get(OWNER, '')].append(rectifier)
     for owner, rectifiers in called.items():
         if not _is_leaf(owners[owner]):
             name = f'{owner}.forward' if owner else 'forward'
             yield name, f'{name} ({type(owners[owner]).__name__} calls {" and ".join(rectifiers)})'
 
 
-def _rectifier(operator: str, attributes: dict[str, str] | None) -> str | None:
+def _rectifier(node: Node) -> str | None:
     """The name of the activation that a node computes; None for other nodes."""
-    attributes = attributes or {}
-    if (operator == 'Activation' and attributes['act_type'] in RECTIFIERS) or operator == 'LeakyReLU':
-        return attributes.get('act_type', 'leaky')
-    if operator == 'clip' and (float(attributes['a_min']), float(attributes['a_max'])) == (0, 6):
+    if node.operator == 'LeakyReLU' or (
+            node.operator == 'Activation' and node.get('act_type') in RECTIFIERS):
+        return node.get('act_type', 'leaky')
+    if node.operator == 'clip' and (node.get('a_min'), node.get('a_max')) == (0, 6):
         return 'relu6'
-    if operator == 'relu' or (operator == '_maximum_scalar' and float(attributes['scalar']) == 0):
+    if node.operator == 'relu' or (node.operator == '_maximum_scalar' and node.get('scalar') == 0):
         return 'relu'
     return None
 
@@ -287,7 +277,7 @@ def _make_units(net: HybridBlock, chosen: dict[Place, list[Shape]], make: Callab
     taken = {parameter.name for parameter in parameters}
     weights = [parameter for parameter in parameters if len(parameter.shape or ()) > 1]
     contexts = _contexts(parameters)
-    units = {}
+    units: dict[Block, HybridBlock] = {}
     for place, shapes in chosen.items():
         if place.block in units:
             continue
@@ -329,7 +319,7 @@ def _swap(net: HybridBlock, units: dict[Place, HybridBlock]) -> None:
         for place, unit in units.items():
             undo.callback(_put, place, place.block)
             _put(place, unit)
-        calls, _ = _run(net)
+        calls = _run(net)[0]
         unused = [place.name for place, unit in units.items() if not calls[unit]]
         if unused:
             raise ValueError("these activations can't be swapped, as the network does not call them by these "
