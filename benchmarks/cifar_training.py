@@ -1,25 +1,28 @@
-"""What openatac gains over training the published way, measured side by side.
+"""How much faster and smaller openatac trains than the published way, measured side by side.
 
     make bench
 
-Every row is the median of several pairs of runs, ours and the baseline one after the other on the
-same machine, so that a noisy machine is noisy for both. The data are made up but of CIFAR-10's
-size. Writes results/benchmark.csv and prints the README's table.
+Every row is the median of several pairs of runs, ours and then the baseline on the same machine, so that
+noise affects both alike. The images are random, in files of CIFAR-10's size. Writes results/benchmark.csv and
+prints the README's table.
 """
 import argparse
 import os
 import platform
 import re
+import shlex
 import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
+import openatac
 from openatac.files.csv_file import write_csv
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,10 +45,10 @@ def main():
 
 
 def make_data(folder, training, test):
-    """Made-up images in CIFAR-10's binary files, in the folder where Gluon looks for them."""
+    """Write random images as CIFAR-10's binary files; return their folder."""
     os.makedirs(folder)
     rng = np.random.RandomState(0)
-    files = {'data_batch_%d' % (i + 1): training // 5 for i in range(5)}
+    files = {f'data_batch_{k}': training // 5 for k in range(1, 6)}
     for name, count in {**files, 'test_batch': test}.items():
         records = rng.randint(0, 256, (count, 3073)).astype('uint8')
         records[:, 0] %= 10
@@ -59,8 +62,7 @@ def training(data, folder, pairs):
     """Images per second of whole scripts, b=3 ATAC, batch 128, and their peak memory."""
     ours, theirs = [], []
     for index in range(pairs):
-        save = ['--save-dir', '%s/run%d' % (folder, index)]
-        ours.append(speed_and_memory([*TRAIN, '--data-dir', data, *save]))
+        ours.append(speed_and_memory([*TRAIN, '--data-dir', data, '--save-dir', f'{folder}/run{index}']))
         theirs.append(speed_and_memory([*BASELINE, '--data-dir', data], environment_of_mxnet()))
     speeds = [[run[0] for run in side] for side in (ours, theirs)]
     peaks = [[run[1] for run in side] for side in (ours, theirs)]
@@ -83,7 +85,7 @@ def speed_and_memory(command, environment=None, warm_up=2, measured=4):
     for line in process.stdout:
         found = re.search(r'Speed: ([\d.]+) samples/sec', line)
         if found:
-            speeds.append(float(found.group(1)))
+            speeds.append(float(found[1]))
         if len(speeds) == warm_up + measured:
             break
     whole = len(speeds) == warm_up + measured
@@ -91,14 +93,14 @@ def speed_and_memory(command, environment=None, warm_up=2, measured=4):
     process.send_signal(signal.SIGKILL)
     process.communicate()
     if not whole:
-        sys.exit('error: %s ended before it was measured' % ' '.join(command))
+        sys.exit(f'error: {shlex.join(command)} ended before it was measured')
     return statistics.harmonic_mean(speeds[warm_up:]), peak
 
 
 def peak_memory(pid):
     """The largest resident size so far of a process, in MB."""
-    status = Path('/proc/%d/status' % pid).read_text()
-    return int(re.search(r'VmHWM:\s+(\d+) kB', status).group(1)) / 1024
+    status = Path(f'/proc/{pid}/status').read_text()
+    return int(re.search(r'VmHWM:\s+(\d+) kB', status)[1]) / 1024
 
 
 def memory(data, folder):
@@ -115,7 +117,6 @@ def memory(data, folder):
 
 def pipeline(data, pairs):
     """Images per second on one core: ours, and Gluon's DataLoader without worker processes."""
-    import openatac  # noqa: F401
     sys.path.insert(0, str(ROOT / 'benchmarks'))
     from published_way import loaders
 
@@ -179,26 +180,24 @@ def seconds_of(command):
 
 def row(measurement, ours, theirs, unit, wanted):
     """A row of medians; the comparison is the median, and the range, of the pairs' ratios or differences."""
-    digits = '%.3f' if unit == 's' else '%.0f'
-    print('%s: ours %s, baseline %s' % (measurement, ' '.join(digits % v for v in ours),
-                                        ' '.join(digits % v for v in theirs)), file=sys.stderr)
-    pairs, form = [a / b for a, b in zip(ours, theirs)], '%.2f times (%.2f to %.2f)'
+    def shown(*values):
+        return ' '.join(f'{value:.3f}' if unit == 's' else f'{value:.0f}' for value in values)
+
+    print(f'{measurement}: ours {shown(*ours)}, baseline {shown(*theirs)}', file=sys.stderr)
+    pairs, words = [a / b for a, b in zip(ours, theirs)], 'times'
     if unit == 's':
-        pairs, form = [a - b for a, b in zip(ours, theirs)], '%.2f s more (%.2f to %.2f)'
+        pairs, words = [a - b for a, b in zip(ours, theirs)], 's more'
     return dict(zip(FIELDS, (
-        measurement, digits % statistics.median(ours), digits % statistics.median(theirs), unit,
-        form % (statistics.median(pairs), min(pairs), max(pairs)), wanted, len(ours))))
+        measurement, shown(statistics.median(ours)), shown(statistics.median(theirs)), unit,
+        f'{statistics.median(pairs):.2f} {words} ({min(pairs):.2f} to {max(pairs):.2f})', wanted, len(ours))))
 
 
 def machine():
-    """What the figures were taken on."""
-    from importlib.metadata import version
-
-    from openatac.version import __version__
+    """The machine and the versions behind the figures."""
     model = re.search(r'model name\s*: (.+)', Path('/proc/cpuinfo').read_text())
-    return '%d cores of %s; Python %s, NumPy %s, MXNet %s, openatac %s' % (
-        len(os.sched_getaffinity(0)), model.group(1) if model else platform.machine(),
-        platform.python_version(), version('numpy'), version('mxnet'), __version__)
+    return (f'{len(os.sched_getaffinity(0))} cores of {model[1] if model else platform.machine()}; '
+            f'Python {platform.python_version()}, NumPy {version("numpy")}, MXNet {version("mxnet")}, '
+            f'openatac {openatac.__version__}')
 
 
 def write(rows, path):

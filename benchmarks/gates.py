@@ -2,11 +2,10 @@
 
     python benchmarks/gates.py
 
-ResNet-8 (one block a stage) on batches of 128 made-up CIFAR images, images per second of whole training
-steps, hybridized: ReLU, ReLU with each attention block at the end of its residual branches, ATAC, and
-ATAC with the global gate, in the form that training gives them (openatac.backends.mxnet.cpu_graph) or, named
-plain:, as they are. The networks take turns, so that a noisy machine is noisy for all; the figure is
-the median of the rounds, after a warm-up.
+Images per second of whole training steps of a hybridized ResNet-8 on batches of 128 random images: with ReLU,
+with each attention block over ReLU, with ATAC, and with ATAC's global gate. They run in the form that
+training gives them (openatac.backends.mxnet.cpu_graph) or, with plain: before the name, as they are. The
+networks take turns, so that noise affects all alike; the figure is the median of the rounds, after a warm-up.
 """
 import argparse
 import statistics
@@ -21,7 +20,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('names', nargs='*', default=DEFAULT,
                    help='relu, atac, atac_global or attention blocks, maybe with plain: before the name '
-                   '(default: %s)' % ' '.join(DEFAULT))
+                   f'(default: {" ".join(DEFAULT)})')
     p.add_argument('--rounds', type=int, default=5)
     p.add_argument('--steps', type=int, default=20, help='training steps a round (default: %(default)s)')
     args = p.parse_args()
@@ -34,10 +33,10 @@ def main():
         for name, step in steps.items():
             speeds[name].append(images_per_second(step, args.steps))
     plain = statistics.median(speeds[args.names[0]])
-    print('%-16s %10s %10s   %s' % ('network', 'images/s', 'of ' + args.names[0], 'slowest to fastest'))
+    print(f'{"network":16} {"images/s":>10} {"of " + args.names[0]:>10}   slowest to fastest')
     for name, speed in speeds.items():
         median = statistics.median(speed)
-        print('%-16s %10.0f %10.2f   %.0f to %.0f' % (name, median, median / plain, min(speed), max(speed)))
+        print(f'{name:16} {median:10.0f} {median / plain:10.2f}   {min(speed):.0f} to {max(speed):.0f}')
 
 
 def network(name):
@@ -49,7 +48,7 @@ def network(name):
 
 
 def training_step(net, plain, batch=128):
-    """A function that does one step of training on a fixed batch, in the form of training or ``plain``."""
+    """A function that trains ``net``, in the form that training gives it or ``plain``, by one step."""
     import mxnet as mx
     import numpy as np
     from mxnet import autograd, gluon

@@ -1,13 +1,10 @@
-"""The README's table of inference speeds, from what `openatac bench` left in results/inference.
-
-    python benchmarks/inference_table.py
-"""
+"""Print the README's table of inference speeds from results/inference, which `openatac bench` wrote."""
 from pathlib import Path
 
 from openatac.files.csv_file import read_csv
 
 RESULTS = Path(__file__).resolve().parent.parent / 'results' / 'inference'
-NETWORKS = {'%s_%s' % (host, unit): '%s %s' % (name, words)
+NETWORKS = {f'{host}_{unit}': f'{name} {words}'
             for host, name in (('cifar_b3', 'ResNet-20'), ('resnet50', 'ResNet-50'))
             for unit, words in (('relu', 'ReLU'), ('se', 'SE'), ('atac', 'ATAC'))}
 OURS = {'static': 'MXNet static', 'fused': 'fused', 'int8': 'INT8', 'onnxruntime': 'ONNX Runtime'}
@@ -27,12 +24,12 @@ def main():
         for batch in ('1', '64'):
             found = speeds[network, batch]
             lines.append((name, batch, *(shown(found[engine]) for engine in (*OURS, 'torch'))))
-    return '\n'.join('| %s |' % ' | '.join(line) for line in lines)
+    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
 
 
 def shown(speed):
-    """Images per second, to three digits or whole."""
-    return '{:,.0f}'.format(speed) if speed >= 100 else '%.1f' % speed
+    """A speed with three digits, or all digits of a larger one."""
+    return f'{speed:,.0f}' if speed >= 100 else f'{speed:.1f}'
 
 
 if __name__ == '__main__':

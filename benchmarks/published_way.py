@@ -2,14 +2,14 @@
 
 Gluon's DataLoader with worker processes and the published per-image transforms, MXNet's own choice
 of threads, ``net.hybridize()``, and a host read of the loss and the accuracy in every batch. It is
-written from the recipe's description, and prints a line ``Speed: ...`` every so many batches.
+written from the recipe's description, and prints a line ``Speed: ...`` every --log-interval batches.
 """
 import argparse
 import os
 import resource
 import time
 
-import openatac  # noqa: F401  (the baseline, too, needs MXNet to import)
+import openatac  # noqa: F401  (without it, MXNet does not load for the baseline either)
 
 
 def main():
@@ -36,10 +36,10 @@ def loaders(folder, batch_size, workers):
                                   transforms.RandomFlipLeftRight(), *normalise])
 
     class MadeUpCIFAR10(gluon.data.vision.CIFAR10):
-        """Gluon's own set, which would download the real files in place of any others."""
+        """Gluon's own data set, but for its check of the files, which would download the real ones."""
 
         def _get_data(self):
-            names = ['data_batch_%d.bin' % (i + 1) for i in range(5)] if self._train else ['test_batch.bin']
+            names = [f'data_batch_{k}.bin' for k in range(1, 6)] if self._train else ['test_batch.bin']
             data, label = zip(*(self._read_batch(os.path.join(self._root, name)) for name in names))
             self._data = mx.nd.array(np.concatenate(data), dtype='uint8')
             self._label = np.concatenate(label)
@@ -79,12 +79,12 @@ def train(args):
             images += args.batch_size
             if index % args.log_interval == 0:
                 now = time.perf_counter()
-                print('Speed: %.1f samples/sec' % (images / (now - since)), flush=True)
+                print(f'Speed: {images / (now - since):.1f} samples/sec', flush=True)
                 since, images = now, 0
         evaluation = mx.metric.Accuracy()
         for batch in test:
             evaluation.update([batch[1]], [net(batch[0].as_in_context(context[0]))])
-        print('epoch done, peak %d kB' % resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, flush=True)
+        print(f'epoch done, peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss} kB', flush=True)
 
 
 if __name__ == '__main__':

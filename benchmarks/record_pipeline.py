@@ -2,11 +2,11 @@
 
     python benchmarks/record_pipeline.py FOLDER        a folder of photographs, a subfolder per class
 
-The photographs are packed as often as needed for 4,000 records. Both sides give batches of 128 as MXNet
-arrays, with as many worker processes or decoding threads as there are cores; every run is a process of
-its own that may use these cores only. (ImageRecordIter takes at most one decoding thread less than it
-sees cores, but at least one, whatever it is told.) Ours and the baseline run in turn; the figures are
-medians of the pairs. Writes results/record_pipeline.csv and prints the table.
+The photographs are packed as often as 4,000 records need. Both sides give batches of 128 as MXNet arrays,
+with one worker process or decoding thread per core; every run is a process of its own that may use these
+cores only. (ImageRecordIter uses at most one decoding thread fewer than it sees cores, but at least one,
+whatever it is told.) Ours and the baseline take turns; the figures are medians of the pairs. Writes
+results/record_pipeline.csv and prints the table.
 """
 import argparse
 import json
@@ -45,7 +45,7 @@ def main():
             for pipeline in PIPELINES:
                 sides = [(rate('ours', pipeline, cores, rec), rate('baseline', pipeline, cores, rec))
                          for _ in range(args.pairs)]
-                name = '%s, %d core%s' % (pipeline, cores, '' if cores == 1 else 's')
+                name = f'{pipeline}, {cores} core{"" if cores == 1 else "s"}'
                 rows.append(row(name, *zip(*sides), 'images/s', 'at least 1'))
     write(rows, args.output)
 
@@ -56,7 +56,7 @@ def make_records(images, folder):
     few = len(list(Path(images).glob('*/*')))
     for copy in range(-(-RECORDS // few)):
         for place in Path(images).iterdir():
-            target = Path(folder, 'images', '%s-%02d' % (place.name, copy))
+            target = Path(folder, 'images', f'{place.name}-{copy:02}')
             target.parent.mkdir(exist_ok=True)
             target.symlink_to(place.resolve())
     pack(os.path.join(folder, 'images'), os.path.join(folder, 'photographs'), workers=2)
@@ -101,7 +101,7 @@ def ours(pipeline, cores, rec):
         jitter = Jitter() if 'colours' in pipeline else Jitter(0, 0, 0, 0)
         photos = TrainingPhotos(source, SIZE, BATCH, 0, cores, jitter=jitter)
         batches = photos.epoch(0)
-    for images, labels in prefetch(batches):
+    for images, _ in prefetch(batches):
         yield mx.nd.from_numpy(images)
 
 

@@ -2,10 +2,10 @@
 
     python benchmarks/two_processes.py
 
-Measures the speed of two processes that train side by side without each other, the time of a push
-and pull of the network's gradients alone, and a step of the two together. Writes
-results/two_processes.csv. All share this machine's cores, so it says how well the parts add up, not
-how fast a network of machines is.
+Measures the speed of two processes that train independently side by side, the time of one push and pull of
+the network's gradients, and a step in which the two train together. Writes results/two_processes.csv. All
+share this machine's cores, so the figures show how well the parts add up, not how fast a network of machines
+is.
 """
 import argparse
 import os
@@ -38,10 +38,10 @@ def main():
         rows = [measure(make_photos(folder), folder) for _ in range(args.repeat)]
     medians = {name: statistics.median(row[name] for row in rows) for name in rows[0]}
     write_csv(args.output, [*medians, 'n', 'machine'], [{
-        **{name: '%.3f' % value for name, value in medians.items()}, 'n': len(rows),
-        'machine': '%d processors, one thread each process' % os.cpu_count()}])
-    print('one step alone %.3f s, one exchange alone %.3f s, together %.3f s measured and %.3f s by the model'
-          % tuple(medians[name] for name in ('alone_s', 'exchange_s', 'measured_s', 'model_s')))
+        **{name: f'{value:.3f}' for name, value in medians.items()}, 'n': len(rows),
+        'machine': f'{os.cpu_count()} processors, one thread each process'}])
+    print(f'one step alone {medians["alone_s"]:.3f} s, one exchange alone {medians["exchange_s"]:.3f} s, '
+          f'together {medians["measured_s"]:.3f} s measured and {medians["model_s"]:.3f} s by the model')
 
 
 def measure(photos, folder):
@@ -74,7 +74,7 @@ def start(command):
 
 def output(process):
     text = process.communicate()[0]
-    assert process.returncode == 0, 'a run failed: %s' % text
+    assert process.returncode == 0, f'a run failed: {text}'
     return text
 
 
@@ -89,7 +89,7 @@ def make_photos(folder):
     rng = np.random.RandomState(0)
     for split in ('train', 'val'):
         for label in range(1000):
-            place = os.path.join(root, split, '%04d' % label)
+            place = os.path.join(root, split, f'{label:04}')
             os.makedirs(place, exist_ok=True)
             if label < 2 * BATCH:
                 pixels = rng.randint(0, 256, (SIZE, SIZE, 3)).astype('uint8')
@@ -121,7 +121,7 @@ def exchange(times=10):
             cluster.kvstore.pull(key, gradient, priority=-key)
     mx.nd.waitall()
     if cluster.rank == 0:
-        print('exchange %.4f' % ((time.perf_counter() - began) / times))
+        print(f'exchange {(time.perf_counter() - began) / times:.4f}')
     cluster.close()
 
 

@@ -39,9 +39,8 @@ class Bounds(NamedTuple):
                 and (self.above is None or value > self.above) and (self.below is None or value < self.below))
 
     def __str__(self) -> str:
-        limits = (('at least', self.low), ('above', self.above),
-                  ('at most', self.high), ('below', self.below))
-        return ' and '.join(f'{words} {limit}' for words, limit in limits if limit is not None)
+        limits = {'at least': self.low, 'above': self.above, 'at most': self.high, 'below': self.below}
+        return ' and '.join(f'{words} {limit}' for words, limit in limits.items() if limit is not None)
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class Number:
 
     kind: type
     bounds: Bounds
-    also: tuple[float, ...] = ()
+    also: tuple[float, ...]
 
     def __call__(self, text: str) -> Any:
         """Return the number that the text is; raise argparse.ArgumentTypeError if it is not one."""
@@ -58,10 +57,9 @@ class Number:
             value = self.kind(text)
         except ValueError:
             raise argparse.ArgumentTypeError(f'{text!r} is not {self}') from None
-        is_float = self.kind is float
-        if (is_float and not math.isfinite(value)) or not (value in self.also or self.bounds.hold(value)):
+        if not math.isfinite(value) or not (value in self.also or self.bounds.hold(value)):
             raise argparse.ArgumentTypeError(f'{text} is not {self}')
-        if is_float and value and not SMALLEST < abs(value) < LARGEST:
+        if self.kind is float and value and not SMALLEST < abs(value) < LARGEST:
             raise argparse.ArgumentTypeError(f'{text} is beyond the range of float32')
         return value
 
@@ -70,11 +68,9 @@ class Number:
         return ' or '.join([f'{name} {self.bounds}'.strip(), *map(str, self.also)])
 
 
-def number(kind: type, low: Optional[float] = None, high: Optional[float] = None,
-           above: Optional[float] = None, below: Optional[float] = None,
-           also: Sequence[float] = ()) -> Number:
-    """Return the `Number` with these `Bounds`."""
-    return Number(kind, Bounds(low, high, above, below), tuple(also))
+def number(kind: type, also: Sequence[float] = (), **limits: float) -> Number:
+    """Return the `Number` whose ``limits`` are those of `Bounds`."""
+    return Number(kind, Bounds(**limits), tuple(also))
 
 
 POSITIVE = number(float, above=0, high=LARGEST)
@@ -92,7 +88,7 @@ def prefix(text: str) -> str:
 
 def check_whole(name: str, value: Any, low: int, high: int) -> None:
     """Raise ValueError unless the argument ``name`` is a whole number from ``low`` to ``high``."""
-    if not _is_a(value, numbers.Integral) or not low <= value <= high:
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or not low <= value <= high:
         raise ValueError(f'{name} must be a whole number from {low} to {high}, not {value!r}')
 
 
@@ -102,25 +98,17 @@ def check_odd(name: str, value: Any) -> None:
         raise ValueError(f'{name} must be an odd number from 1, not {value!r}')
 
 
-def _is_a(value: Any, kind: type) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool)
-
-
-def check_number(name: str, value: Any, low: Optional[float] = None, high: Optional[float] = None,
-                 above: Optional[float] = None, below: Optional[float] = None) -> None:
+def check_number(name: str, value: Any, **limits: float) -> None:
     """Raise ValueError unless the argument ``name`` is a finite number within the `Bounds`."""
-    bounds = Bounds(low, high, above, below)
-    if not _is_a(value, numbers.Real) or not math.isfinite(value) or not bounds.hold(value):
+    bounds = Bounds(**limits)
+    if not isinstance(value, numbers.Real) or isinstance(value, bool) or not (
+            math.isfinite(value) and bounds.hold(value)):
         raise ValueError(f'{name} must be a number {bounds}, not {value!r}')
 
 
 def check_counts(name: str, values: Any, length: int, high: int) -> None:
     """Raise ValueError unless ``values`` are ``length`` whole numbers from 1 to ``high``."""
-    try:
-        right = len(values) == length and not isinstance(values, str)
-    except TypeError:
-        right = False
-    if not right:
+    if isinstance(values, str) or not hasattr(values, '__len__') or len(values) != length:
         raise ValueError(f'{name} must be {length} whole numbers, not {values!r}')
     for value in values:
         check_whole(f'each of {name}', value, 1, high)

@@ -16,13 +16,7 @@ import dataclasses
 import functools
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from typing import (
-    Any,
-    Callable,
-    Literal,
-    Optional,
-    TypeVar,
-)
+from typing import Any, Callable, Literal, Optional, TypeVar
 
 from openatac.files.schema import validate
 
@@ -33,7 +27,7 @@ F = TypeVar('F', bound=Callable[..., Any])
 
 @dataclasses.dataclass(frozen=True)
 class Option:
-    """How a field stands on a command line, and what depends on it.
+    """A field's flag on the command line, and what depends on the field.
 
     Attributes
     ----------
@@ -45,11 +39,11 @@ class Option:
     flags : tuple of str
         The spellings, if they are not ``--name``; () for a field without a flag.
     shown : str
-        What the help says of a default of None.
+        How the help describes a default of None.
     network, result : bool
         Whether the network (with its initial values) or the run's result depends on it.
     named : bool
-        Whether the network's name tells it.
+        Whether the network's name says it.
     matters : function
         From {name: value} to whether the option has any effect beside the others.
     added : bool

@@ -10,7 +10,7 @@ from openatac import ChaATAC, ResNet20V2ATAC, ResNet50_v1bATAC, get_model
 from openatac.errors import ParameterFileError
 from openatac.models.cifar_resnet18 import CIFARResNet18
 from openatac.models.parameters import save_parameters
-from openatac.models.placement import place
+from openatac.models.parts import place_activations
 from openatac.nn.activations import ACTIVATIONS
 from openatac.nn.registry import bind
 from openatac.training.network import build_network, resolve
@@ -146,11 +146,12 @@ def test_bad_arguments_are_a_value_error_with_the_value(build, words):
         build()
 
 
-def test_placement_counts_from_the_back_or_the_front():
-    assert place('new', 'old', 2) == ['old', 'old', 'new', 'new']
-    assert place('new', 'old', 2, 'pre') == ['new', 'new', 'old', 'old']
-    assert place('new', 'old', 0) == ['old'] * 4
-    assert place('new', 'old', 4, 'pre') == ['new'] * 4
+@pytest.mark.parametrize('act_layers, act_order, wanted', [
+    (2, 'bac', [nn.SELU] * 2 + [nn.ELU] * 2), (2, 'pre', [nn.ELU] * 2 + [nn.SELU] * 2),
+    (0, 'bac', [nn.SELU] * 4), (4, 'pre', [nn.ELU] * 4)])
+def test_placement_counts_from_the_back_or_the_front(act_layers, act_order, wanted):
+    placed = place_activations('elu', 'selu', act_layers, act_order)
+    assert [type(activation(16)) for activation in placed] == wanted
 
 
 def test_arguments_without_effect_have_none():

@@ -15,8 +15,9 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Optional
 
 from openatac.arguments import COUNT, SECONDS, number, prefix
 from openatac.console.text import text_table
@@ -35,7 +36,7 @@ MOST_SIZES = 8  # torch.compile takes no more for one network
 HEAD = ('export', 'engine', 'batch', 'p50 ms', 'p95 ms', 'images/s', 'rounds', 'difference')
 
 
-def main(argv: List[str]) -> int:
+def main(argv: list[str]) -> int:
     """``openatac bench``; see the module."""
     p = _parser()
     args = p.parse_args(argv)
@@ -75,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     return p
 
 
-def _sizes(text: str) -> List[int]:
+def _sizes(text: str) -> list[int]:
     parse = number(int, low=1, high=2 ** 16)
     sizes = [parse(part) for part in text.split(',')]
     if len(set(sizes)) < len(sizes) or len(sizes) > MOST_SIZES:
@@ -83,7 +84,7 @@ def _sizes(text: str) -> List[int]:
     return sizes
 
 
-def _names(text: str) -> List[str]:
+def _names(text: str) -> list[str]:
     names = text.split(',')
     if not set(names) <= set(RUNTIMES) or len(set(names)) < len(names):
         raise argparse.ArgumentTypeError(f'{text!r} must name each engine once, of {", ".join(RUNTIMES)}')
@@ -97,7 +98,7 @@ def _check_out(out: Optional[str]) -> None:
                             'of the files begin with')
 
 
-def _cells(row: Dict[str, Any]) -> Sequence[str]:
+def _cells(row: dict[str, Any]) -> Sequence[str]:
     """A row of the printed table."""
     def spread(figure: str, form: str) -> str:
         median, low, high = (f'{row[figure + end]:{form}}' for end in ('', '_low', '_high'))
@@ -107,5 +108,5 @@ def _cells(row: Dict[str, Any]) -> Sequence[str]:
             spread('images_per_second', '.1f'), str(row['rounds']), f'{row["difference"]:.1e}')
 
 
-def _csv_row(row: Dict[str, Any]) -> Dict[str, Any]:
+def _csv_row(row: dict[str, Any]) -> dict[str, Any]:
     return {column: f'{value:.6g}' if isinstance(value, float) else value for column, value in row.items()}

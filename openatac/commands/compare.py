@@ -18,7 +18,8 @@ import dataclasses
 import subprocess
 import sys
 import tempfile
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any, Callable, Optional
 
 from openatac.arguments import BLOCKS, COUNT, SEED, number
 from openatac.console import streams
@@ -28,7 +29,7 @@ from openatac.study.comparison.training_queue import WRONG_COMMAND, Failure, Tra
 from openatac.study.finished_runs import find_runs
 
 
-def main(argv: List[str]) -> int:
+def main(argv: list[str]) -> int:
     """``openatac compare``; see the module."""
     words = argv[:argv.index('--')] if '--' in argv else argv
     parser = _parser()
@@ -71,9 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     return p
 
 
-def _list(kind: Callable[[str], Any]) -> Callable[[str], List[Any]]:
+def _list(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
     """An argparse type: values separated by commas, each once."""
-    def parse(text: str) -> List[Any]:
+    def parse(text: str) -> list[Any]:
         found = list(dict.fromkeys(kind(word.strip()) for word in text.split(',') if word.strip()))
         if not found:
             raise argparse.ArgumentTypeError(f'{text!r} names nothing')
@@ -106,7 +107,7 @@ def _dry_run(sweep: Sweep, batches: int) -> int:
     return max(codes)
 
 
-def _compare(sweep: Sweep, trainings: Sequence[Training], jobs: int, others: List[str], note: Optional[str],
+def _compare(sweep: Sweep, trainings: Sequence[Training], jobs: int, others: list[str], note: Optional[str],
              measure: str) -> int:
     """Train, take in other runs, and compare; returns the exit code."""
     from openatac.study.comparison.records import copy_records
@@ -127,7 +128,7 @@ def _compare(sweep: Sweep, trainings: Sequence[Training], jobs: int, others: Lis
     return max((min(failure.code, WRONG_COMMAND) for failure in failures.values()), default=0)
 
 
-def _train(sweep: Sweep, trainings: Sequence[Training], jobs: int) -> Dict[str, Failure]:
+def _train(sweep: Sweep, trainings: Sequence[Training], jobs: int) -> dict[str, Failure]:
     """Run the trainings that are not finished; returns {name: Failure}."""
     sweep.keep_recipe()
     missing = [training for training in trainings if not training.is_finished()]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import TYPE_CHECKING, List, Tuple
+from typing import TYPE_CHECKING
 
 from openatac.arguments import CLASSES, SIDE, number
 from openatac.console.text import text_table
@@ -25,7 +25,7 @@ HEAD = ('network', 'parameters', 'trainable', 'multiply-adds', 'activations')
 LAYER_HEAD = ('layer', 'operator', 'output', 'parameters', 'multiply-adds', 'activations')
 
 
-def main(argv: List[str]) -> int:
+def main(argv: list[str]) -> int:
     """``openatac costs``; see the module."""
     p = argparse.ArgumentParser(prog='openatac costs', description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -51,12 +51,12 @@ def main(argv: List[str]) -> int:
     return 0
 
 
-def _row(name: str, costs: Costs) -> Tuple[str, ...]:
+def _row(name: str, costs: Costs) -> tuple[str, ...]:
     counts = (f'{count:,}' for count in (costs.parameters, costs.trainable, costs.multiply_adds))
     return os.path.basename(name), *counts, _megabytes(costs.activations)
 
 
-def _layer_row(layer: Layer) -> Tuple[str, ...]:
+def _layer_row(layer: Layer) -> tuple[str, ...]:
     return (layer.name, layer.operator, 'x'.join(map(str, layer.output)), f'{layer.parameters:,}',
             f'{layer.multiply_adds:,}', _megabytes(layer.activations))
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import List
 
 from openatac.study import demo
 
 
-def main(argv: List[str]) -> int:
+def main(argv: list[str]) -> int:
     """``openatac demo``; see the module."""
     p = argparse.ArgumentParser(prog='openatac demo', description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)

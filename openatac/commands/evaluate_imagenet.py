@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from typing import List
 
 from openatac.backends.base import Compute
 from openatac.options import add_section, from_arguments, section_fields, show_defaults
@@ -18,7 +17,7 @@ from openatac.training.config import ImagenetConfig, ImagenetData, ImagenetNetwo
 _PUBLISHED = {'r': 2}  # of the published network
 
 
-def main(argv: List[str]) -> int:
+def main(argv: list[str]) -> int:
     """``openatac evaluate-imagenet``; see the module."""
     p = argparse.ArgumentParser(prog='openatac evaluate-imagenet', description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -15,7 +15,8 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-from typing import Any, Dict, List, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from openatac.arguments import IMAGES, number, prefix
 from openatac.console.text import for_terminal, text_table
@@ -31,14 +32,14 @@ SHOWN = {  # head of a column in the printed table -> column of the file
     'correlation': 'relu_mask_correlation'}
 
 
-def main(argv: List[str]) -> int:
+def main(argv: list[str]) -> int:
     """``openatac gates``; see the module."""
     args = _parser().parse_args(argv)
     with writing(f'--out: {args.out}', '; choose another'):  # tried before the work is done
         folder = os.path.dirname(os.path.abspath(args.out))
         os.makedirs(folder, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
-    rows: List[Dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     for folder, name in zip(args.runs, _names(args.runs)):
         found = gates_of_run(folder, args.params, args.images, args.dataset, args.data_dir)
         _print(name, found)
@@ -84,5 +85,5 @@ def _cell(value: Any) -> str:
     return '-' if value is None else value if isinstance(value, str) else f'{value:.3f}'
 
 
-def _csv_row(row: Dict[str, Any]) -> Dict[str, Any]:
+def _csv_row(row: dict[str, Any]) -> dict[str, Any]:
     return {column: f'{value:.6f}' if isinstance(value, float) else value for column, value in row.items()}

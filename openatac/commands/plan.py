@@ -9,7 +9,8 @@ messages take longer than this says; nothing here is fitted to a measurement.
 from __future__ import annotations
 
 import argparse
-from typing import Callable, Iterator, List, Optional, Tuple
+from collections.abc import Iterator
+from typing import Callable, Optional
 
 from openatac.arguments import number
 from openatac.study.estimate import (
@@ -27,7 +28,7 @@ from openatac.study.estimate import (
 from openatac.study.step_time import BYTES, GB, GBIT, Setup
 
 
-def main(argv: List[str]) -> int:
+def main(argv: list[str]) -> int:
     """``openatac plan``; see the module."""
     p = _parser()
     args = p.parse_args(argv)
@@ -91,7 +92,7 @@ def report(found: Estimate) -> str:
     return '\n'.join(lines + (['', warning] if warning else []))
 
 
-def _rows(found: Estimate) -> Iterator[Tuple[str, str]]:
+def _rows(found: Estimate) -> Iterator[tuple[str, str]]:
     setup, one = found.setup, found.step
     exchange = f'{setup.servers} parameter server{_s(setup.servers)}' if setup.servers else (
         'ring all-reduce' if setup.gpus > 1 else 'nothing to exchange')

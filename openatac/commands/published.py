@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import List
 
 from openatac.files.csv_file import write_csv
 from openatac.files.writing import writing
@@ -25,7 +24,7 @@ from openatac.study.published.training_time import AUTHORS_SPEED, benchmark_spee
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
-def main(argv: List[str]) -> int:
+def main(argv: list[str]) -> int:
     """``openatac published``; see the module."""
     p = argparse.ArgumentParser(prog='openatac published', description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -6,7 +6,7 @@ import importlib.util
 import math
 import sys
 from collections.abc import Mapping
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Optional
 
 from openatac.arguments import LARGEST, SMALLEST
 from openatac.console import program
@@ -38,13 +38,13 @@ def parser_of(config: type, description: Optional[str], prog: str) -> argparse.A
 
 
 def parse(parser: argparse.ArgumentParser, config: type, recipes: Mapping[str, Mapping[str, Any]],
-          argv: List[str]) -> Given:
+          argv: list[str]) -> Given:
     """The `Given` config of a command line; a recipe takes the place of the defaults, in the help as well."""
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument('--recipe')
     early.add_argument('--model', default='atac')
     known = early.parse_known_args(argv)[0]
-    recipe: Dict[str, Any] = {}
+    recipe: dict[str, Any] = {}
     if known.recipe is not None:
         if known.recipe not in recipes:
             parser.error(f'argument --recipe: there is no recipe {known.recipe!r}; choose from '
@@ -57,7 +57,7 @@ def parse(parser: argparse.ArgumentParser, config: type, recipes: Mapping[str, M
 
 
 def begin(parser: argparse.ArgumentParser, config: type, recipes: Mapping[str, Mapping[str, Any]],
-          argv: List[str], check: Callable[[Any], List[int]]) -> Tuple[Given, List[int]]:
+          argv: list[str], check: Callable[[Any], list[int]]) -> tuple[Given, list[int]]:
     """The `Given` config of a command line and the epochs of its decays, once ``check`` accepts it.
 
     The log has begun, and what computes is known to be there. For --print-config the process ends.
@@ -79,7 +79,7 @@ def begin(parser: argparse.ArgumentParser, config: type, recipes: Mapping[str, M
 
 # -------------------------------------------------------------------------------------- checks
 
-def check(config: Config) -> List[int]:
+def check(config: Config) -> list[int]:
     """The epochs at which the rate decays; ValueError, in a sentence, for options that do not go together."""
     training = config.training
     gpus = parse_gpus(training.gpus)
@@ -146,7 +146,7 @@ def _check_mxnet_is_there(config: Config) -> None:
                                   'wrote where MXNet is', name=error.name) from None
 
 
-def find_network(given: Given) -> Tuple[Any, str, Any]:
+def find_network(given: Given) -> tuple[Any, str, Any]:
     """(network, its name, the config that it completes): of the options or, with --initial, of its files.
 
     The network is what `openatac.backends.base.open_backend` takes. Raises ValueError for options that make

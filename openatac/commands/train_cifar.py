@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import List, Optional
+from typing import Optional
 
 from openatac.commands import train
 from openatac.training.config import CifarConfig
@@ -22,7 +22,7 @@ def parser(prog: Optional[str] = None) -> argparse.ArgumentParser:
     return train.parser_of(CifarConfig, __doc__, prog or 'train_cifar.py')
 
 
-def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
+def main(argv: Optional[list[str]] = None, prog: Optional[str] = None) -> None:
     """Run the command; see the module."""
     argv = sys.argv[1:] if argv is None else argv
     p = parser(prog)
@@ -47,6 +47,6 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
     return train.export_if_asked(config)
 
 
-def command(argv: List[str]) -> None:
+def command(argv: list[str]) -> None:
     """``openatac train-cifar``."""
     main(argv, 'openatac train-cifar')

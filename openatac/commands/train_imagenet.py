@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from typing import Any, List, Optional
+from typing import Any, Optional
 
 from openatac.commands import train
 from openatac.training.config import ImagenetConfig
@@ -44,7 +44,7 @@ def parser(prog: Optional[str] = None) -> argparse.ArgumentParser:
     return p
 
 
-def check(config: ImagenetConfig) -> List[int]:
+def check(config: ImagenetConfig) -> list[int]:
     """As `train.check`, with what only this command has."""
     decays = train.check(config)
     epochs = config.training.num_epochs
@@ -63,7 +63,7 @@ def check(config: ImagenetConfig) -> List[int]:
     return decays
 
 
-def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
+def main(argv: Optional[list[str]] = None, prog: Optional[str] = None) -> None:
     """Run the command; see the module."""
     argv = sys.argv[1:] if argv is None else argv
     p = parser(prog)
@@ -90,6 +90,6 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
     return None
 
 
-def command(argv: List[str]) -> None:
+def command(argv: list[str]) -> None:
     """``openatac train-imagenet``."""
     main(argv, 'openatac train-imagenet')

@@ -217,7 +217,7 @@ def _with_shapes(outputs: list[mx.sym.Symbol], image_shape: Sequence[int]) -> Gr
     try:
         graph.infer_shapes(data=(1, *image_shape))
     except UnknownShapes:
-        raise ValueError(f'image_shape {image_shape!r} does not determine all shapes of the network') from None
+        raise ValueError(f'image_shape {image_shape!r} does not determine all shapes') from None
     except mx.MXNetError as error:
         raise ValueError(f'image_shape {image_shape!r} does not fit the network: '
                          f'{_last_line(error)}') from None

@@ -14,10 +14,8 @@ from mxnet.gluon.block import HybridBlock
 
 from openatac.arguments import BLOCKS, CHANNELS, CLASSES, check_counts, check_number, check_whole
 from openatac.models.hosts import Host
-from openatac.models.placement import place
-from openatac.nn.activations import ACTIVATIONS
-from openatac.nn.attention import ATTENTIONS
-from openatac.nn.registry import Factory, bind
+from openatac.models.parts import cifar_stage, find_attention, place_activations
+from openatac.nn.registry import Factory
 
 
 class CIFARBasicBlockV2ATAC(HybridBlock):
@@ -28,22 +26,18 @@ class CIFARBasicBlockV2ATAC(HybridBlock):
     ``attention(channels)``, if given, what ends the main path, before the addition.
     """
 
-    def __init__(self, channels: int, stride: int, in_channels: int,
-                 activation: Factory, norm_layer: Factory,
-                 norm_kwargs: dict[str, Any], drop_rate: float = 0.0,
+    def __init__(self, channels: int, stride: int, in_channels: int, activation: Factory,
+                 norm_layer: Factory, norm_kwargs: dict[str, Any], drop_rate: float = 0.0,
                  attention: Factory | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         with self.name_scope():
             self.bn1 = norm_layer(**norm_kwargs)
-            self.conv1 = nn.Conv2D(channels, kernel_size=3, strides=stride, padding=1,
-                                   use_bias=False, in_channels=in_channels)
+            self.conv1 = nn.Conv2D(channels, kernel_size=3, strides=stride, padding=1, use_bias=False,
+                                   in_channels=in_channels)
             self.bn2 = norm_layer(**norm_kwargs)
-            self.conv2 = nn.Conv2D(channels, kernel_size=3, strides=1, padding=1,
-                                   use_bias=False, in_channels=channels)
-            self.downsample = None
-            if channels != in_channels:
-                self.downsample = nn.Conv2D(channels, kernel_size=1, strides=stride,
-                                            use_bias=False, in_channels=in_channels)
+            self.conv2 = nn.Conv2D(channels, kernel_size=3, padding=1, use_bias=False, in_channels=channels)
+            self.downsample = nn.Conv2D(channels, kernel_size=1, strides=stride, use_bias=False,
+                                        in_channels=in_channels) if channels != in_channels else None
             self.msAA1 = activation(in_channels)
             self.msAA2 = activation(channels)
             self.dropout = nn.Dropout(drop_rate) if drop_rate else None
@@ -77,7 +71,7 @@ class ResNet20V2ATAC(HybridBlock):
     r, useReLU, useGlobal
         Settings of ChaATAC, which other activations ignore.
     act_layers, replace_act, act_order
-        Which of the four slots get ``act_type`` (see `openatac.models.placement`) and what the
+        Which of the four slots get ``act_type`` (see `openatac.models.parts`) and what the
         others get.
     skernel, dilation, asBackbone
         Part of the published signature, without effect there and here.
@@ -101,45 +95,29 @@ class ResNet20V2ATAC(HybridBlock):
                  classes: int = 10, act_type: str = 'ChaATAC', r: float = 2, skernel: int = 3,
                  dilation: int = 1, useReLU: bool = True, useGlobal: bool = False, act_layers: int = 4,
                  replace_act: str = 'relu', act_order: str = 'bac', asBackbone: bool = False,
-                 norm_layer: Factory = nn.BatchNorm,
-                 norm_kwargs: dict[str, Any] | None = None, drop_rate: float = 0.0,
-                 attention: str | None = None, reduction: float = 16, **kwargs: Any) -> None:
+                 norm_layer: Factory = nn.BatchNorm, norm_kwargs: dict[str, Any] | None = None,
+                 drop_rate: float = 0.0, attention: str | None = None, reduction: float = 16,
+                 **kwargs: Any) -> None:
         super().__init__(**kwargs)
         _check(layers, channels, classes, drop_rate)
         norm_kwargs = norm_kwargs or {}
-        gate = {'r': r, 'useReLU': useReLU, 'useGlobal': useGlobal}
-        activations = place(bind(ACTIVATIONS.find(act_type), **gate),
-                            bind(ACTIVATIONS.find(replace_act, 'replace_act'), **gate), act_layers, act_order)
-        block_end = None if attention is None else bind(ATTENTIONS.find(attention), reduction=reduction)
+        activations = place_activations(act_type, replace_act, act_layers, act_order, r=r, useReLU=useReLU,
+                                        useGlobal=useGlobal)
         with self.name_scope():
             self.features = nn.HybridSequential(prefix='')
-            self.features.add(norm_layer(scale=False, center=False, **norm_kwargs))
-            self.features.add(nn.Conv2D(channels[0], kernel_size=3, strides=1, padding=1, use_bias=False))
+            self.features.add(norm_layer(scale=False, center=False, **norm_kwargs),
+                              nn.Conv2D(channels[0], kernel_size=3, strides=1, padding=1, use_bias=False))
             for stage, blocks in enumerate(layers):
-                self.features.add(_stage(
-                    stage, blocks, channels[stage], channels[stage + 1], activation=activations[stage],
-                    norm_layer=norm_layer, norm_kwargs=norm_kwargs, drop_rate=drop_rate,
-                    attention=block_end))
-            self.features.add(norm_layer(**norm_kwargs))
-            self.features.add(activations[-1](channels[-1]))
-            self.features.add(nn.GlobalAvgPool2D())
-            self.features.add(nn.Flatten())
+                self.features.add(cifar_stage(
+                    CIFARBasicBlockV2ATAC, stage, blocks, channels[stage], channels[stage + 1],
+                    activation=activations[stage], norm_layer=norm_layer, norm_kwargs=norm_kwargs,
+                    drop_rate=drop_rate, attention=find_attention(attention, reduction), prefix=''))
+            self.features.add(norm_layer(**norm_kwargs), activations[-1](channels[-1]), nn.GlobalAvgPool2D(),
+                              nn.Flatten())
             self.output = nn.Dense(classes, in_units=channels[-1])
 
     def hybrid_forward(self, F, x):
         return self.output(self.features(x))
-
-
-def _stage(index: int, blocks: int, in_channels: int, channels: int,
-           **block_arguments: Any) -> nn.HybridSequential:
-    """``blocks`` blocks, the first of which changes the channels and, after stage 0, the stride."""
-    stage = nn.HybridSequential(prefix=f'stage{index + 1}_')
-    with stage.name_scope():
-        for block in range(blocks):
-            stage.add(CIFARBasicBlockV2ATAC(
-                channels, stride=2 if index > 0 and block == 0 else 1,
-                in_channels=in_channels if block == 0 else channels, prefix='', **block_arguments))
-    return stage
 
 
 def _check(layers: Sequence[int], channels: Sequence[int], classes: int, drop_rate: float) -> None:

@@ -14,10 +14,8 @@ from mxnet.gluon.block import HybridBlock
 
 from openatac.arguments import BLOCKS, CHANNELS, CLASSES, check_counts, check_number, check_whole
 from openatac.models.hosts import Host
-from openatac.models.placement import place
-from openatac.nn.activations import ACTIVATIONS
-from openatac.nn.attention import ATTENTIONS
-from openatac.nn.registry import Factory, bind
+from openatac.models.parts import cifar_stage, find_attention, place_activations
+from openatac.nn.registry import Factory
 
 
 class CIFARBasicBlockV1(HybridBlock):
@@ -28,10 +26,8 @@ class CIFARBasicBlockV1(HybridBlock):
     what ends the main path, before the addition.
     """
 
-    def __init__(self, channels: int, stride: int, in_channels: int,
-                 activation: Factory, norm: Factory,
-                 drop_rate: float = 0.0, attention: Factory | None = None,
-                 **kwargs: Any) -> None:
+    def __init__(self, channels: int, stride: int, in_channels: int, activation: Factory, norm: Factory,
+                 drop_rate: float = 0.0, attention: Factory | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         with self.name_scope():
             self.conv1 = nn.Conv2D(channels, kernel_size=3, strides=stride, padding=1, use_bias=False,
@@ -75,7 +71,7 @@ class CIFARResNet18(HybridBlock):
     r, useReLU, useGlobal
         Settings of ChaATAC, which other activations ignore.
     act_layers, replace_act, act_order
-        Which of the four stages get ``act_type`` (see `openatac.models.placement`) and what the others
+        Which of the four stages get ``act_type`` (see `openatac.models.parts`) and what the others
         get; the stem has the first stage's.
     norm_layer, norm_kwargs
         The normalisation of the host; ChaATAC always has its own BatchNorm.
@@ -101,37 +97,22 @@ class CIFARResNet18(HybridBlock):
         super().__init__(**kwargs)
         _check(layers, channels, classes, drop_rate)
         norm = partial(norm_layer, **(norm_kwargs or {}))
-        gate = {'r': r, 'useReLU': useReLU, 'useGlobal': useGlobal}
-        activations = place(bind(ACTIVATIONS.find(act_type), **gate),
-                            bind(ACTIVATIONS.find(replace_act, 'replace_act'), **gate), act_layers, act_order)
-        block_end = None if attention is None else bind(ATTENTIONS.find(attention), reduction=reduction)
+        activations = place_activations(act_type, replace_act, act_layers, act_order, r=r, useReLU=useReLU,
+                                        useGlobal=useGlobal)
         with self.name_scope():
             self.features = nn.HybridSequential(prefix='')
             self.features.add(nn.Conv2D(channels[0], kernel_size=3, padding=1, use_bias=False, in_channels=3),
                               norm(in_channels=channels[0]), activations[0](channels[0]))
-            in_channels = channels[0]
             for index, blocks in enumerate(layers):
-                self.features.add(_stage(index, blocks, in_channels, channels[index], norm=norm,
-                                         activation=activations[index], drop_rate=drop_rate,
-                                         attention=block_end))
-                in_channels = channels[index]
+                self.features.add(cifar_stage(
+                    CIFARBasicBlockV1, index, blocks, channels[max(0, index - 1)], channels[index], norm=norm,
+                    activation=activations[index], drop_rate=drop_rate,
+                    attention=find_attention(attention, reduction)))
             self.features.add(nn.GlobalAvgPool2D(), nn.Flatten())
-            self.output = nn.Dense(classes, in_units=in_channels)
+            self.output = nn.Dense(classes, in_units=channels[-1])
 
     def hybrid_forward(self, F, x):
         return self.output(self.features(x))
-
-
-def _stage(index: int, blocks: int, in_channels: int, channels: int,
-           **block_arguments: Any) -> nn.HybridSequential:
-    """``blocks`` blocks, the first of which changes the channels and, after stage 0, the stride."""
-    stage = nn.HybridSequential(prefix=f'stage{index + 1}_')
-    with stage.name_scope():
-        for block in range(blocks):
-            stage.add(CIFARBasicBlockV1(
-                channels, stride=2 if index > 0 and block == 0 else 1,
-                in_channels=in_channels if block == 0 else channels, **block_arguments))
-    return stage
 
 
 def _check(layers: Sequence[int], channels: Sequence[int], classes: int, drop_rate: float) -> None:

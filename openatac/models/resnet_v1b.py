@@ -16,12 +16,10 @@ from mxnet.gluon.block import HybridBlock
 
 from openatac.arguments import BLOCKS, CHANNELS, CLASSES, check_counts, check_number, check_whole
 from openatac.models.hosts import Host
-from openatac.models.placement import place
-from openatac.nn.activations import ACTIVATIONS
-from openatac.nn.attention import ATTENTIONS
+from openatac.models.parts import find_attention, place_activations
 from openatac.nn.augmented_conv import AttentionAugmentedConv2D
 from openatac.nn.local_self_attention import AttentionStem, StandAloneSelfAttention
-from openatac.nn.registry import Factory, Registry, bind
+from openatac.nn.registry import Factory, Registry
 
 STAGE_CHANNELS = (64, 128, 256, 512)
 EXPANSION = 4
@@ -64,20 +62,17 @@ class BottleneckV1bATAC(HybridBlock):
     given, builds what replaces the 3x3 convolution.
     """
 
-    def __init__(self, planes: int, activation: Factory, strides: int = 1, dilation: int = 1,
-                 downsample: HybridBlock | None = None, norm_layer: Factory = nn.BatchNorm,
-                 norm_kwargs: dict[str, Any] | None = None, last_gamma: bool = False,
-                 attention: Factory | None = None, spatial: Factory | None = None,
-                 **kwargs: Any) -> None:
+    def __init__(self, planes: int, activation: Factory, norm: Factory, strides: int = 1, dilation: int = 1,
+                 downsample: HybridBlock | None = None, last_gamma: bool = False,
+                 attention: Factory | None = None, spatial: Factory | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        norm_kwargs = norm_kwargs or {}
-        last = dict(norm_kwargs, gamma_initializer='zeros') if last_gamma else norm_kwargs
+        last = {'gamma_initializer': 'zeros'} if last_gamma else {}
         self.conv1 = nn.Conv2D(planes, kernel_size=1, use_bias=False)
-        self.bn1 = norm_layer(in_channels=planes, **norm_kwargs)
+        self.bn1 = norm(in_channels=planes)
         self.conv2 = (spatial or _conv3x3)(planes, strides=strides, dilation=dilation)
-        self.bn2 = norm_layer(in_channels=planes, **norm_kwargs)
+        self.bn2 = norm(in_channels=planes)
         self.conv3 = nn.Conv2D(planes * EXPANSION, kernel_size=1, use_bias=False)
-        self.bn3 = norm_layer(in_channels=planes * EXPANSION, **last)
+        self.bn3 = norm(in_channels=planes * EXPANSION, **last)
         self.downsample = downsample
         self.relu1 = activation(planes)
         self.relu2 = activation(planes)
@@ -155,14 +150,10 @@ class ResNet50_v1bATAC(HybridBlock):
         super().__init__(prefix=name_prefix)
         _check(layers, classes, stem_width, final_drop)
         replaced = _replaced(self_attention, deep_stem)
-        norm_kwargs = dict(norm_kwargs or {})
-        if use_global_stats:
-            norm_kwargs['use_global_stats'] = True
+        norm_kwargs = {**(norm_kwargs or {}), **({'use_global_stats': True} if use_global_stats else {})}
         norm = partial(norm_layer, **norm_kwargs)
         stem_channels = 2 * stem_width if deep_stem else 64
-        activations = place(bind(ACTIVATIONS.find(act_type), r=r, useReLU=True, useGlobal=False),
-                            ACTIVATIONS.find('relu'), act_layers)
-        block_end = None if attention is None else bind(ATTENTIONS.find(attention), reduction=reduction)
+        activations = place_activations(act_type, 'relu', act_layers, r=r, useReLU=True, useGlobal=False)
         strides, dilations = ((1, 2, 1, 1), (1, 1, 2, 4)) if dilated else ((1, 2, 2, 2), (1, 1, 1, 1))
         with self.name_scope():
             self.conv1 = replaced.stem(64) if replaced.stem else _stem(stem_width, norm, deep_stem)
@@ -171,11 +162,14 @@ class ResNet50_v1bATAC(HybridBlock):
             self.maxpool = nn.MaxPool2D(4, 4) if replaced.stem else nn.MaxPool2D(3, 2, padding=1)
             in_channels = stem_channels
             for index, planes in enumerate(STAGE_CHANNELS):
-                stage = _stage(index, layers[index], in_channels, planes, strides[index], dilations[index],
-                               avg_down, norm, activation=activations[index], norm_layer=norm_layer,
-                               norm_kwargs=norm_kwargs, last_gamma=last_gamma, attention=block_end,
-                               spatial=replaced.spatial(index))
-                setattr(self, f'layer{index + 1}', stage)
+                bottleneck = partial(
+                    BottleneckV1bATAC, planes, activations[index], norm, last_gamma=last_gamma,
+                    attention=find_attention(attention, reduction), spatial=replaced.spatial(index))
+                shortcut = None
+                if strides[index] != 1 or in_channels != planes * EXPANSION:
+                    shortcut = _shortcut(index, planes * EXPANSION, strides[index], avg_down, norm)
+                setattr(self, f'layer{index + 1}', _stage(
+                    index, layers[index], bottleneck, strides[index], dilations[index], shortcut))
                 in_channels = planes * EXPANSION
             self.avgpool = nn.GlobalAvgPool2D()
             self.flat = nn.Flatten()
@@ -207,30 +201,23 @@ def _stem(width: int, norm: Factory, deep: bool) -> HybridBlock:
     return stem
 
 
-def _downsample(index: int, channels: int, stride: int, avg_down: bool, norm: Factory) -> HybridBlock:
+def _shortcut(index: int, channels: int, stride: int, avg_down: bool, norm: Factory) -> HybridBlock:
     shortcut = nn.HybridSequential(prefix=f'down{index + 1}_')
     with shortcut.name_scope():
         if avg_down:
-            shortcut.add(nn.AvgPool2D(pool_size=stride, strides=stride, ceil_mode=True,
-                                      count_include_pad=False))
+            shortcut.add(nn.AvgPool2D(stride, stride, ceil_mode=True, count_include_pad=False))
         shortcut.add(nn.Conv2D(channels, kernel_size=1, strides=1 if avg_down else stride, use_bias=False),
                      norm(in_channels=channels))
     return shortcut
 
 
-def _stage(index: int, blocks: int, in_channels: int, planes: int, stride: int, dilation: int,
-           avg_down: bool, norm: Factory, **block_arguments: Any) -> nn.HybridSequential:
+def _stage(index: int, blocks: int, bottleneck: Factory, stride: int, dilation: int,
+           shortcut: HybridBlock | None) -> nn.HybridSequential:
     """``blocks`` bottlenecks; the first has the stride, and in a dilated stage half the dilation."""
-    channels = planes * EXPANSION
-    downsample = None
-    if stride != 1 or in_channels != channels:
-        downsample = _downsample(index, channels, stride, avg_down, norm)
     stage = nn.HybridSequential(prefix=f'layers{index + 1}_')
     with stage.name_scope():
-        stage.add(BottleneckV1bATAC(planes, strides=stride, dilation=max(1, dilation // 2),
-                                    downsample=downsample, **block_arguments))
-        for _ in range(1, blocks):
-            stage.add(BottleneckV1bATAC(planes, dilation=dilation, **block_arguments))
+        stage.add(bottleneck(strides=stride, dilation=max(1, dilation // 2), downsample=shortcut),
+                  *(bottleneck(dilation=dilation) for _ in range(1, blocks)))
     return stage
 
 

@@ -1,0 +1,53 @@
+"""The parts that hosts share: the activations of their slots, the attention that ends a block, CIFAR stages.
+
+Each host has four slots, front to back: the pre-activation CIFAR host its three stages and the activation
+after the last one, the others their four stages. ``act_layers`` of the four get ``act_type`` and the rest
+``replace_act``: the last ones (``act_order='bac'``, from the back) or the first ones (``'pre'``).
+"""
+from __future__ import annotations
+
+from typing import Any
+
+from mxnet.gluon import nn
+from mxnet.gluon.block import HybridBlock
+
+from openatac.arguments import check_whole
+from openatac.nn.activations import ACTIVATIONS
+from openatac.nn.attention import ATTENTIONS
+from openatac.nn.registry import Factory, bind
+
+SLOTS = 4
+
+
+def place_activations(act_type: str, replace_act: str, act_layers: int, act_order: str = 'bac',
+                      **settings: Any) -> list[Factory]:
+    """The activation of each of the four slots, with those of the ``settings`` that it takes.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, ``act_layers`` outside 0..4 and an unknown ``act_order``.
+    """
+    chosen = bind(ACTIVATIONS.find(act_type), **settings)
+    other = bind(ACTIVATIONS.find(replace_act, 'replace_act'), **settings)
+    check_whole('act_layers', act_layers, 0, SLOTS)
+    if act_order not in ('bac', 'pre'):
+        raise ValueError(f'act_order must be bac (from the back) or pre (from the front), not {act_order!r}')
+    first, last = [other] * (SLOTS - act_layers), [chosen] * act_layers
+    return first + last if act_order == 'bac' else last + first
+
+
+def find_attention(name: str | None, reduction: float) -> Factory | None:
+    """What builds the attention block of that name from ``channels``; None for no name."""
+    return None if name is None else bind(ATTENTIONS.find(name), reduction=reduction)
+
+
+def cifar_stage(block: type[HybridBlock], index: int, blocks: int, in_channels: int, channels: int,
+                **arguments: Any) -> nn.HybridSequential:
+    """``blocks`` of a CIFAR host; the first changes the channels and, after stage 0, halves the sides."""
+    stage = nn.HybridSequential(prefix=f'stage{index + 1}_')
+    with stage.name_scope():
+        for position in range(blocks):
+            stage.add(block(channels, stride=2 if index > 0 and position == 0 else 1,
+                            in_channels=channels if position else in_channels, **arguments))
+    return stage
