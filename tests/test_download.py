@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from openatac.data import download
-from openatac.data.download import fetch, file_md5
+from openatac.data.download import fetch
 from openatac.errors import DataError
+from openatac.files.checksums import file_md5
 
 CONTENT = np.random.RandomState(0).bytes(300000)
 MD5 = hashlib.md5(CONTENT).hexdigest()

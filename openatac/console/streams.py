@@ -14,7 +14,7 @@ _NAMES = {1: 'standard output', 2: 'standard error'}
 
 
 class _Output(io.TextIOWrapper):
-    """Standard output or error, which OSErrors name like a file.
+    """Standard output or error; its OSErrors name it, as those of files do.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class LogFormatter(logging.Formatter):
 
 
 def prepare() -> None:
-    """Open those of the descriptors 0 to 2 that are closed, and let the streams take any text.
+    """Open those of the descriptors 0 to 2 that are closed, and make the streams accept any text.
 
     A file that we open would otherwise get the number of a closed stream, and the text meant for that stream.
     Characters that the encoding lacks are written as escapes.
@@ -70,7 +70,8 @@ def prepare() -> None:
                 os.close(nowhere)
             os.set_inheritable(number, True)
     if sys.stdin is None:
-        sys.stdin = open(0, encoding='utf-8', errors='surrogateescape', closefd=False)
+        sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), 'utf-8',
+                                     'surrogateescape')
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(LogFormatter())  # for commands without a log of their own
     sys.stdout, sys.stderr = _output(sys.stdout, 1), _output(sys.stderr, 2)
@@ -103,7 +104,7 @@ def flush_output() -> None:
 
 
 def is_output_error(error: OSError) -> bool:
-    """Whether standard output or error is what could not be written."""
+    """Whether the error is that standard output or error could not be written."""
     return error.filename in _NAMES.values()
 
 

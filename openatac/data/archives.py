@@ -1,4 +1,4 @@
-"""The files of a folder and of a .tar.gz archive, read in the same way, whatever is in the archive."""
+"""Read the files of a folder and of a .tar.gz archive in the same way, safely even if it is malicious."""
 import contextlib
 import functools
 import gzip
@@ -7,10 +7,10 @@ import os
 import tarfile
 import zlib
 from collections.abc import Callable, Collection, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
 
-from openatac.data.download import file_md5
 from openatac.errors import DataError
+from openatac.files.checksums import file_md5
 from openatac.files.reading import MEGABYTE, open_input
 
 LARGEST = 1024 * MEGABYTE  # of a file, and of what an archive unpacks to; those of CIFAR have 186
@@ -66,31 +66,23 @@ def _folder_files(folder: str) -> dict[str, File]:
 @contextlib.contextmanager
 def _open_archive(path: str) -> Iterator[tarfile.TarFile]:
     try:
-        with open_input(path) as file, gzip.GzipFile(fileobj=file) as unpacked, \
-                _open_tar(_Limited(unpacked)) as archive:
+        with open_input(path) as file, _LimitedGzip(fileobj=file) as unpacked, \
+                tarfile.open(fileobj=unpacked, mode='r:') as archive:
             yield archive
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError, OverflowError) as error:
         raise DataError(f'{path} is not a complete tar.gz archive ({error}); get it again') from error
 
 
-def _open_tar(file: Any) -> tarfile.TarFile:
-    return tarfile.open(fileobj=file, mode='r:')
+class _LimitedGzip(gzip.GzipFile):
+    """A .gz file for tarfile to read, which is never unpacked beyond `LARGEST` bytes."""
 
+    def read(self, size: Optional[int] = -1) -> bytes:
+        self._check(self.tell() + (size or 0))
+        return super().read(size)
 
-class _Limited:
-    """The content of a .gz file, for tarfile to read; it is never unpacked beyond `LARGEST` bytes."""
-
-    def __init__(self, file: gzip.GzipFile) -> None:
-        self._file = file
-        self.tell = file.tell
-
-    def read(self, size: int) -> bytes:
-        self._check(self.tell() + size)
-        return self._file.read(size)
-
-    def seek(self, offset: int) -> int:
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         self._check(offset)
-        return self._file.seek(offset)
+        return super().seek(offset, whence)
 
     def _check(self, end: int) -> None:
         if end > LARGEST:

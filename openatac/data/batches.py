@@ -91,10 +91,9 @@ def prefetch(batches: Iterable[Batch], ahead: int = AHEAD) -> Generator[Batch, N
     An error in the thread is raised here. Leaving the loop early stops the thread. With ``ahead`` 0 there is
     no thread.
     """
-    return _prefetched(batches, ahead) if ahead else (batch for batch in batches)
-
-
-def _prefetched(batches: Iterable[Batch], ahead: int) -> Generator[Batch, None, None]:
+    if not ahead:
+        yield from batches
+        return
     ready: queue.Queue[Any] = queue.Queue(ahead)
     stopped, end = threading.Event(), object()
 

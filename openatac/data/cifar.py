@@ -38,11 +38,15 @@ log = logging.getLogger('openatac')
 
 
 class _Labels(NamedTuple):
-    """One kind of label: its key in the Python files, and the file that lists the names of its classes."""
+    """One kind of label: its key in the Python files, the file that lists its classes, and their names."""
 
     key: str
     listing: str
-    names: tuple[str, ...]
+    words: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.words.split())
 
 
 class _Form(NamedTuple):
@@ -66,28 +70,24 @@ class _DataSet(NamedTuple):
     python: _Form
 
 
-def _labels(key: str, listing: str, names: str) -> _Labels:
-    return _Labels(key, listing, tuple(names.split()))
-
-
 _BATCHES = tuple(f'data_batch_{k}' for k in range(1, 6))
 
 _DATASETS = {
     'cifar10': _DataSet(
-        labels={'fine': _labels('labels', 'batches.meta.txt', """
-            airplane automobile bird cat deer dog frog horse ship truck""")},
+        labels={'fine': _Labels('labels', 'batches.meta.txt',
+                                'airplane automobile bird cat deer dog frog horse ship truck')},
         binary=_Form('cifar-10-binary.tar.gz', 'cifar-10-batches-bin',
                      tuple(batch + '.bin' for batch in _BATCHES), ('test_batch.bin',)),
         python=_Form('cifar-10-python.tar.gz', 'cifar-10-batches-py', _BATCHES, ('test_batch',))),
     'cifar100': _DataSet(
         labels={
-            'coarse': _labels('coarse_labels', 'coarse_label_names.txt', """
+            'coarse': _Labels('coarse_labels', 'coarse_label_names.txt', """
                 aquatic_mammals fish flowers food_containers fruit_and_vegetables
                 household_electrical_devices household_furniture insects large_carnivores
                 large_man-made_outdoor_things large_natural_outdoor_scenes
                 large_omnivores_and_herbivores medium_mammals non-insect_invertebrates people reptiles
                 small_mammals trees vehicles_1 vehicles_2"""),
-            'fine': _labels('fine_labels', 'fine_label_names.txt', """
+            'fine': _Labels('fine_labels', 'fine_label_names.txt', """
                 apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus
                 butterfly camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach
                 couch crab crocodile cup dinosaur dolphin elephant flatfish forest fox girl hamster
@@ -151,7 +151,7 @@ def load_cifar(name: str, folder: Optional[str] = None, train: bool = True, labe
     published = TRAINING_IMAGES if train else TEST_IMAGES
     if len(images) != published:
         log.info('%s has %d %s images of %s instead of %d', path, len(images),
-                     'training' if train else 'test', name, published)
+                 'training' if train else 'test', name, published)
     return ImageSet(images, classes, names)
 
 
@@ -159,16 +159,15 @@ def load_cifar(name: str, folder: Optional[str] = None, train: bool = True, labe
 
 def find_cifar(name: str, folder: Optional[str] = None) -> Optional[str]:
     """Return the folder or archive that `load_cifar` would read, or None if it would have to download one."""
-    folder, dataset = _folder(name, folder), _DATASETS[name]
+    folder = _folder(name, folder)
     if os.path.isfile(folder):
         return folder
-    forms = (dataset.binary, dataset.python)
+    forms = _DATASETS[name].binary, _DATASETS[name].python
     for form in forms:
         for path in (folder, os.path.join(folder, form.folder)):
             if any(os.path.isfile(os.path.join(path, file)) for file in form.files):
                 return path
-    archives = (os.path.join(folder, form.archive) for form in forms)
-    return next(filter(os.path.isfile, archives), None)
+    return next(filter(os.path.isfile, (os.path.join(folder, form.archive) for form in forms)), None)
 
 
 def _folder(name: str, folder: Optional[str]) -> str:
@@ -239,11 +238,13 @@ def _read_binary(dataset: _DataSet, files: dict[str, File], wanted: Sequence[str
     counts = [_count_records(files[name], head + PIXELS) for name in wanted]
     records = np.empty((sum(counts), head + PIXELS), np.uint8)
     parts = dict(zip(wanted, np.split(records, np.cumsum(counts)[:-1])))
-    for name, file in files.items():
-        if name in parts:
-            _fill(parts[name], file)
-            for column, each in enumerate(dataset.labels.values()):
-                _check_labels(parts[name][:, column], each, file)
+    for name in [name for name in files if name in parts]:
+        file, part = files[name], parts[name]
+        with file.open() as stream:
+            if stream.readinto(part.reshape(-1)) != part.size:
+                raise DataError(f'{file.label} ends before its {part.size} bytes')
+        for column, each in enumerate(dataset.labels.values()):
+            _check_labels(part[:, column], each, file)
     column = list(dataset.labels).index(kind)
     return records[:, head:].reshape(-1, *SHAPE), records[:, column].astype(np.int32)
 
@@ -259,12 +260,6 @@ def _count_records(file: File, record: int) -> int:
         raise DataError(f'{file.label} is not a whole number of records of {record} bytes ({rest} bytes are '
                         'left); is it truncated, or of another data set?')
     return count
-
-
-def _fill(part: np.ndarray, file: File) -> None:
-    with file.open() as stream:
-        if stream.readinto(part.reshape(-1)) != part.size:
-            raise DataError(f'{file.label} ends before its {part.size} bytes')
 
 
 def _read_python(dataset: _DataSet, files: dict[str, File], wanted: Sequence[str],

@@ -1,5 +1,4 @@
 """Download a file: resumed where it was interrupted, checked, and renamed when it is complete."""
-import hashlib
 import http.client
 import logging
 import os
@@ -9,8 +8,8 @@ import urllib.request
 from typing import Any
 
 from openatac.errors import DataError
+from openatac.files.checksums import file_md5
 from openatac.files.locks import locked
-from openatac.files.reading import open_input
 
 CHUNK = 1 << 16  # bytes
 TIMEOUT = 30     # seconds without a byte
@@ -59,15 +58,6 @@ def fetch(url: str, path: str, md5: str, progress: bool = False, retries: int = 
     return path
 
 
-def file_md5(path: str) -> str:
-    """Return the MD5 checksum of the file ``path``, 32 hexadecimal digits."""
-    checksum = hashlib.md5(usedforsecurity=False)
-    with open_input(path) as file:
-        for chunk in iter(lambda: file.read(CHUNK), b''):
-            checksum.update(chunk)
-    return checksum.hexdigest()
-
-
 def _is_right(path: str, md5: str) -> bool:
     return os.path.exists(path) and file_md5(path) == md5
 
@@ -101,7 +91,11 @@ def _resume(url: str, part: str, progress: bool) -> None:
     """Append the rest to the part, or write it again if the server sends the whole file."""
     from tqdm import tqdm
     with _open(url, part) as response:
-        start = _start(response, part)
+        start = 0
+        if response.status == http.client.PARTIAL_CONTENT:  # a server may ignore the requested range
+            start = os.path.getsize(part)
+            if not response.headers.get('Content-Range', '').startswith(f'bytes {start}-'):
+                raise http.client.HTTPException('the server sent another range than the requested one')
         length = response.headers['Content-Length']
         whole = start + int(length) if length else None
         with open(part, 'ab' if start else 'wb') as file, \
@@ -126,13 +120,3 @@ def _open(url: str, part: str) -> Any:
             raise
     os.remove(part)  # as long as the file or longer, but not complete: it is of another file
     return _open(url, part)
-
-
-def _start(response: Any, part: str) -> int:
-    """Return the byte of the file at which the response begins; a server may ignore the requested range."""
-    if response.status != http.client.PARTIAL_CONTENT:
-        return 0
-    size = os.path.getsize(part)
-    if not response.headers.get('Content-Range', '').startswith(f'bytes {size}-'):
-        raise http.client.HTTPException('the server sent another range than the requested one')
-    return size

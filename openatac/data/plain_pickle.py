@@ -17,7 +17,7 @@ from openatac.errors import DataError
 _NUMBERS = {'b1', 'i1', 'i2', 'i4', 'i8', 'u1', 'u2', 'u4', 'u8', 'f2', 'f4', 'f8'}
 _ORDERS = {'<', '>', '|', '='}
 
-# Tuples cannot be keys: hashing tuples that are nested by reference can take for ever.
+# Tuples cannot be keys: hashing tuples that are nested by reference can take forever.
 _KEYS = {str, bytes, int, bool, type(None)}
 
 

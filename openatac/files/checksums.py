@@ -1,8 +1,9 @@
-"""SHA-256 checksums of files: those of an export are in its manifest, PREFIX.json."""
+"""Checksums of files: SHA-256 for those of an export, in its manifest PREFIX.json, and MD5 for downloads."""
 import functools
 import hashlib
 import os
 from collections.abc import Iterable
+from typing import Any
 
 from openatac.errors import OpenatacError
 from openatac.files.reading import PathLike, open_input
@@ -13,7 +14,15 @@ BLOCK = 2 ** 20  # bytes
 
 def sha256(path: PathLike) -> str:
     """Return the SHA-256 of the regular file ``path``, 64 hexadecimal digits; raise OSError if unreadable."""
-    digest = hashlib.sha256()
+    return _digest(path, hashlib.sha256())
+
+
+def file_md5(path: PathLike) -> str:
+    """Return the MD5 of the regular file ``path``, 32 hexadecimal digits; raise OSError if unreadable."""
+    return _digest(path, hashlib.md5(usedforsecurity=False))
+
+
+def _digest(path: PathLike, digest: Any) -> str:
     with open_input(path) as file:
         for block in iter(lambda: file.read(BLOCK), b''):
             digest.update(block)

@@ -1,4 +1,5 @@
 """CSV files that a spreadsheet can open without running anything in them."""
+import contextlib
 import csv
 import io
 import re
@@ -18,9 +19,8 @@ def write_csv(path: str, columns: Sequence[str], rows: Iterable[Mapping[str, obj
     Values under other keys are left out. Text that a spreadsheet would run as a formula gets an apostrophe
     in front, which `read_csv` removes.
     """
-    lines = [_csv_line(columns)]
-    lines += [_csv_line([escape_formula(row.get(column)) for column in columns]) for row in rows]
-    write_text(path, ''.join(lines))
+    cells = [columns, *([escape_formula(row.get(column)) for column in columns] for row in rows)]
+    write_text(path, ''.join(map(_csv_line, cells)))
 
 
 def _csv_line(cells: Sequence[object]) -> str:
@@ -52,8 +52,7 @@ def _unescape_formula(text: Any) -> Any:
 
 
 def _is_number(text: str) -> bool:
-    try:
+    with contextlib.suppress(ValueError):
         float(text)
-    except ValueError:
-        return False
-    return text == text.strip()
+        return text == text.strip()
+    return False

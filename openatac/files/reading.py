@@ -1,12 +1,16 @@
 """Safe reading of files that a user names: regular files only, and only up to a limit.
 
-A FIFO or a device could keep a reader waiting, or reading, for ever. So what is opened is checked before it
+A FIFO or a device could keep a reader waiting, or reading, forever. So what is opened is checked before it
 is read: on the open file, which nothing can replace in between, and without waiting for a writer.
 """
+import contextlib
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from typing import BinaryIO, Optional, Union
+
+from openatac.errors import DataError
 
 PathLike = Union[str, 'os.PathLike[str]']
 
@@ -47,7 +51,7 @@ def open_input(path: PathLike, limit: Optional[int] = None) -> BinaryIO:
 
 
 def check_input(path: PathLike, limit: Optional[int] = None) -> None:
-    """Raise as `open_descriptor`, for files that a library is about to open by their path."""
+    """Check a file that a library is about to open by its path; raise as `open_descriptor`."""
     os.close(open_descriptor(path, limit))
 
 
@@ -71,6 +75,15 @@ def read_limited(stream: BinaryIO, limit: int, name: PathLike) -> bytes:
     if len(data) > limit:
         raise _too_large(name, limit)
     return data
+
+
+@contextlib.contextmanager
+def opening(what: str) -> Iterator[None]:
+    """Turn an OSError in the body into a DataError: "cannot open WHAT (...)"."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f'cannot open {what} ({error.strerror})') from error
 
 
 def _check(status: os.stat_result, path: PathLike, limit: Optional[int]) -> None:

@@ -65,18 +65,23 @@ def validate(value: Any, wanted: Any, name: str = 'it') -> Any:
         return value
     if origin is typing.Annotated:
         kind, bounds = arguments
-        return _in_range(validate(value, kind, name), kind, bounds, name)
+        value = validate(value, kind, name)
+        _expect(bounds.low <= value <= bounds.high, name, value,
+                f'{"a whole" if kind is int else "a"} number from {bounds.low:g} to {bounds.high:g}')
+        return value
     if origin is typing.Union:
         return _one_of(value, arguments, name)
     if origin is typing.Literal:
         _expect(any(value == choice and type(value) is type(choice) for choice in arguments), name, value,
                 f'one of {", ".join(map(str, arguments))}')
         return value
-    if origin is list:
+    if origin in (list, tuple):
         _expect(isinstance(value, list), name, value, 'a list')
-        return [validate(item, arguments[0], f'{name}[{index}]') for index, item in enumerate(value)]
-    if origin is tuple:
-        return _tuple(value, arguments, name)
+        if origin is list or arguments[1:] == (Ellipsis,):
+            arguments = arguments[:1] * len(value)
+        _expect(len(value) == len(arguments), name, value, f'a list of {len(arguments)}')
+        return origin(validate(item, kind, f'{name}[{index}]')
+                      for index, (item, kind) in enumerate(zip(value, arguments)))
     if dict in (origin, wanted):
         _expect(isinstance(value, dict), name, value, 'an object')
         kind = arguments[1] if arguments else Any
@@ -101,12 +106,6 @@ def _plain(value: Any, wanted: Any, name: str) -> Any:
     return value
 
 
-def _in_range(value: Any, wanted: Any, bounds: Range, name: str) -> Any:
-    kind = 'a whole number' if wanted is int else 'a number'
-    _expect(bounds.low <= value <= bounds.high, name, value, f'{kind} from {bounds.low:g} to {bounds.high:g}')
-    return value
-
-
 def _one_of(value: Any, kinds: Sequence[Any], name: str) -> Any:
     if value is None and type(None) in kinds:
         return None
@@ -115,15 +114,6 @@ def _one_of(value: Any, kinds: Sequence[Any], name: str) -> Any:
         with contextlib.suppress(ValueError):
             return validate(value, kind, name)
     return validate(value, last, name)
-
-
-def _tuple(value: Any, kinds: Sequence[Any], name: str) -> tuple[Any, ...]:
-    _expect(isinstance(value, list), name, value, 'a list')
-    if len(kinds) == 2 and kinds[1] is Ellipsis:
-        kinds = [kinds[0]] * len(value)
-    _expect(len(value) == len(kinds), name, value, f'a list of {len(kinds)}')
-    return tuple(validate(item, kind, f'{name}[{index}]')
-                 for index, (item, kind) in enumerate(zip(value, kinds)))
 
 
 def _object(value: Any, wanted: Any, name: str) -> Any:

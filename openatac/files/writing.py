@@ -19,9 +19,6 @@ from typing import NamedTuple, Optional, TextIO
 from openatac.errors import OpenatacError
 from openatac.files.locks import locked
 
-_SUFFIX = '.part'
-_LEFTOVER = re.compile(r'\..+\.[a-z0-9_]{8}\.part', re.DOTALL)  # the names of our temporary files
-
 
 class Target(NamedTuple):
     """Where a file is written to.
@@ -46,7 +43,9 @@ class Target(NamedTuple):
     def prepare(self, temporary: str) -> None:
         """Give the finished file ``temporary``, to be renamed to ``path``, its mode and owner; flush it."""
         if self.status is None:
-            os.chmod(temporary, 0o666 & ~_umask())
+            mask = os.umask(0)
+            os.umask(mask)
+            os.chmod(temporary, 0o666 & ~mask)
         else:
             for owner in (self.status.st_uid, -1):  # the group alone, if we may not change the owner
                 with contextlib.suppress(PermissionError):
@@ -82,11 +81,10 @@ def find_target(path: str) -> Target:
         return Target(os.path.realpath(path), None)
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    # The links of /proc/*/fd, and so /dev/stdout, lead to names that cannot be opened.
-    target = Target(os.path.realpath(path) if stat.S_ISREG(status.st_mode) else path, status)
     if stat.S_ISSOCK(status.st_mode):
         raise OSError(errno.ENXIO, os.strerror(errno.ENXIO), path)
-    return target
+    # The links of /proc/*/fd, and so /dev/stdout, lead to names that cannot be opened.
+    return Target(os.path.realpath(path) if stat.S_ISREG(status.st_mode) else path, status)
 
 
 @contextlib.contextmanager
@@ -129,7 +127,7 @@ def temporary_file(path: Optional[str]) -> Iterator[str]:
 def _locked_file(folder: Optional[str], name: str) -> tuple[int, str]:
     """(descriptor, path) of a new temporary file, locked if the file system has locks."""
     while True:
-        handle, temporary = tempfile.mkstemp(prefix=f'.{name}.', suffix=_SUFFIX, dir=folder)
+        handle, temporary = tempfile.mkstemp(prefix=f'.{name}.', suffix='.part', dir=folder)
         with contextlib.suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)
         if os.fstat(handle).st_nlink:
@@ -139,14 +137,18 @@ def _locked_file(folder: Optional[str], name: str) -> tuple[int, str]:
 
 def _remove_abandoned(folder: str, name: str) -> None:
     """Remove the temporary files for ``name`` in ``folder`` that no process has locked."""
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        found = [entry.path for entry in entries
-                 if entry.name.startswith(f'.{name}.') and _LEFTOVER.fullmatch(entry.name)
-                 and len(entry.name) == len(f'.{name}.12345678{_SUFFIX}')
-                 and entry.is_file(follow_symlinks=False)]
-        for path in found:
+    with contextlib.suppress(OSError):
+        for path in _leftovers(folder, re.escape(name)):
             with contextlib.suppress(OSError), locked(path):
                 os.unlink(path)
+
+
+def _leftovers(folder: str, name: str) -> list[str]:
+    """The paths of the temporary files in ``folder`` for targets whose name matches the pattern ``name``."""
+    pattern = re.compile(rf'\.{name}\.[a-z0-9_]{{8}}\.part', re.DOTALL)
+    with os.scandir(folder) as entries:
+        return [entry.path for entry in entries
+                if pattern.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)]
 
 
 @contextlib.contextmanager
@@ -178,7 +180,7 @@ def check_prefix(path: str, beside_folder: bool = True) -> str:
 
 
 def reason(error: OSError) -> str:
-    """Why the system refused, in its own words."""
+    """The operating system's reason for an error."""
     return error.strerror or str(error)
 
 
@@ -187,15 +189,12 @@ def remove_leftovers(folder: str) -> None:
 
     No process may be writing there.
     """
-    with os.scandir(folder) as entries:
-        leftovers = [entry.path for entry in entries
-                     if _LEFTOVER.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)]
-    for path in leftovers:
+    for path in _leftovers(folder, '.+'):
         os.unlink(path)
 
 
 def flush(path: str) -> None:
-    """Have the operating system write the file or folder to the disk."""
+    """Flush the file or folder to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -207,9 +206,3 @@ def write_text(path: str, text: str) -> None:
     """Write ``text`` to the file ``path``, whole or not at all."""
     with replace_file(path) as temporary, open(temporary, 'w', encoding='utf-8', newline='') as file:
         file.write(text)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -1,4 +1,4 @@
-"""The images of a large data set that cannot be read: a few are left out, many are an error."""
+"""Images that cannot be read: a few of a large data set are left out, many are an error."""
 import logging
 from collections.abc import Iterable
 from typing import Protocol
@@ -34,7 +34,7 @@ class BadImages:
     max_share : float
         A larger share of bad images is an error.
     named : int
-        The log names so many.
+        How many the log names.
 
     Attributes
     ----------
@@ -56,16 +56,15 @@ class BadImages:
     def add(self, bad: Iterable[tuple[int, str]]) -> None:
         """Record images as (index, reason); raises DataError if there are too many now."""
         for index, reason in bad:
-            if index not in self._known:
-                self._known.add(index)
-                self._log(self._source.name(index), reason)
-
-    def _log(self, name: str, reason: str) -> None:
-        if self.count <= self._named:
-            log.warning('left out %s: %s', name, reason)
-        elif self.count == self._named + 1:
-            log.warning('left out more than %d images; the others are only counted', self._named)
-        if self.count > self.allowed:
-            raise DataError(f'{self.count} of {len(self._source)} images cannot be read, more than the '
-                            f'{100 * self.max_share:g} % tolerated; the last is {name} ({reason}): '
-                            'get the data again')
+            if index in self._known:
+                continue
+            self._known.add(index)
+            name = self._source.name(index)
+            if self.count <= self._named:
+                log.warning('left out %s: %s', name, reason)
+            elif self.count == self._named + 1:
+                log.warning('left out more than %d images; the others are only counted', self._named)
+            if self.count > self.allowed:
+                raise DataError(f'{self.count} of {len(self._source)} images cannot be read, more than the '
+                                f'{100 * self.max_share:g} % tolerated; the last is {name} ({reason}): '
+                                'get the data again')

@@ -79,12 +79,11 @@ class TrainingPhotos:
 
     def batches(self, epoch: int) -> int:
         """Return the number of batches in ``epoch``."""
-        return self._iteration(epoch + 1) - self._iteration(epoch)
+        return len(self._iterations(epoch))
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Arrays]:
         """Yield (images (B, 3, size, size), labels (B,)), float32, from batch ``start`` of ``epoch``."""
-        wanted = range(self._iteration(epoch) + start, self._iteration(epoch + 1))
-        for images, labels, bad in self._workers.run(map(self._keys, wanted)):
+        for images, labels, bad in self._workers.run(map(self._keys, self._iterations(epoch)[start:])):
             self.bad.add(bad)
             yield images, labels
 
@@ -92,8 +91,9 @@ class TrainingPhotos:
         """End the worker processes."""
         self._workers.close()
 
-    def _iteration(self, epoch: int) -> int:
-        return first_iteration(epoch, self.images, self.batch_size)
+    def _iterations(self, epoch: int) -> range:
+        """The batches of an epoch, counted over all epochs."""
+        return range(*(first_iteration(each, self.images, self.batch_size) for each in (epoch, epoch + 1)))
 
     def _keys(self, iteration: int) -> list[tuple[int, int]]:
         """[(epoch, index in the data set)] of this part's images in a batch."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from openatac.data.photos.records import BadRecord
 from openatac.errors import DataError
-from openatac.files.reading import IMAGE_LIMIT, read_input
+from openatac.files.reading import IMAGE_LIMIT, opening, read_input
 
 EXTENSIONS = ('.jpg', '.jpeg', '.png')
 _EXTENSIONS = {extension.encode() for extension in EXTENSIONS}
@@ -50,7 +50,7 @@ class ImageFolder:
         return len(self._names)
 
     def fingerprint(self) -> str:
-        """Return a text that tells this data set from others, made of the names of its files."""
+        """Return a text that identifies this data set, computed from the names of its files."""
         return f'{len(self)}:{zlib.crc32(self._names.data, zlib.crc32(self._labels.data)):08x}'
 
     def name(self, index: int) -> str:
@@ -67,11 +67,8 @@ class ImageFolder:
 
 
 def _class_folders(root: str) -> list[str]:
-    try:
-        with os.scandir(root) as entries:
-            return sorted(entry.name for entry in entries if entry.name[0] != '.' and _is_class(entry))
-    except OSError as error:
-        raise DataError(f'cannot open the image folder {root} ({error.strerror})') from error
+    with opening(f'the image folder {root}'), os.scandir(root) as entries:
+        return sorted(entry.name for entry in entries if entry.name[0] != '.' and _is_class(entry))
 
 
 def _is_class(entry: 'os.DirEntry[str]') -> bool:
@@ -91,8 +88,6 @@ def _is_class(entry: 'os.DirEntry[str]') -> bool:
 
 def _images_in(folder: str) -> list[bytes]:
     """Return the names of the folder's image files, sorted."""
-    try:
+    with opening(f'the image folder {folder}'):
         return sorted(name for name in os.listdir(os.fsencode(folder))
                       if os.path.splitext(name)[1].lower() in _EXTENSIONS and not name.startswith(b'.'))
-    except OSError as error:
-        raise DataError(f'cannot open the image folder {folder} ({error.strerror})') from error

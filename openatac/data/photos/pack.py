@@ -1,4 +1,4 @@
-"""A folder of images packed into a record file, and record files checked.
+"""Pack a folder of images into a record file, and check record files.
 
 A packing that was interrupted resumes when it is started again: it writes OUT.rec.part, and beside it
 OUT.rec.part.json, which describes what is being packed. Each record has its position in the order of the
@@ -11,6 +11,7 @@ import contextlib
 import functools
 import hashlib
 import io
+import itertools
 import json
 import os
 import zlib
@@ -29,8 +30,7 @@ from openatac.data.photos.records import (
     IMAGE,
     BadRecord,
     RecordFile,
-    checksum_list,
-    class_list,
+    beside,
     index_beside,
     pack_record,
 )
@@ -101,51 +101,32 @@ def pack(folder: str, out: str, settings: PackSettings = UNCHANGED, workers: int
     DataError
         If there are no images or too many bad ones, out.rec exists already, or a file cannot be written.
     """
-    rec = out + '.rec'
-    if os.path.lexists(rec) and not _only_cleanup_is_left(rec):
-        raise DataError(f'{rec} exists already: remove it, or choose another name')
+    rec, journal = out + '.rec', out + '.rec.part.json'
     if os.path.lexists(rec):
-        os.unlink(rec + '.part.json')
+        if not os.path.exists(journal) or os.path.exists(rec + '.part'):
+            raise DataError(f'{rec} exists already: remove it, or choose another name')
+        os.unlink(journal)
         return None
     images = ImageFolder(folder)
-    _check_names(images.class_names)
+    for name in images.class_names:
+        if '\n' in name or '\r' in name:  # the class list has one name on each line
+            raise DataError(f'the name of the class folder {name!r} has a line break in it: rename it')
     order = np.arange(len(images))
     if settings.shuffle is not None:
         order = np.random.RandomState(settings.shuffle).permutation(len(images))
     bad = BadImages(images, max_bad_share, named=len(images))
     try:
-        with _locked(rec + '.part') as part:
+        with locked(rec + '.part') as part:
             packing = _Packing(images, order, settings, part)
-            _resume_or_begin(packing, rec + '.part.json', bad)
+            _resume_or_begin(packing, journal, bad)
             packing.write(workers, bad)
             _finish(out, part, images.class_names, packing.checksums)
+    except BlockingIOError:
+        raise DataError(f'another run is writing {rec}.part: wait for it, or choose another name') from None
     except OSError as error:
         raise DataError(f'cannot write {error.filename or rec} ({error.strerror}): fix that and give the '
                         'same command again, which resumes from here') from error
     return Packed(len(images) - bad.count, len(images.class_names), bad.count)
-
-
-def _check_names(class_names: Iterable[str]) -> None:
-    """Raise DataError for a name that the class list, which has one name on each line, cannot hold."""
-    for name in class_names:
-        if '\n' in name or '\r' in name:
-            raise DataError(f'the name of the class folder {name!r} has a line break in it: rename it')
-
-
-def _only_cleanup_is_left(rec: str) -> bool:
-    """Whether an earlier run was interrupted after the record file got its name."""
-    return os.path.exists(rec + '.part.json') and not os.path.exists(rec + '.part')
-
-
-@contextlib.contextmanager
-def _locked(path: str) -> Iterator[BinaryIO]:
-    """Open the file to read and append, locked; raise DataError if another run has locked it."""
-    with contextlib.ExitStack() as stack:
-        try:
-            file = stack.enter_context(locked(path))
-        except BlockingIOError:
-            raise DataError(f'another run is writing {path}: wait for it, or choose another name') from None
-        yield file
 
 
 def _resume_or_begin(packing: '_Packing', journal: str, bad: BadImages) -> None:
@@ -164,9 +145,9 @@ def _finish(out: str, part: BinaryIO, class_names: Sequence[str], checksums: Ite
     rec, records = out + '.rec', RecordFile(part.name)
     keys = [records.image_id(index) for index in range(len(records))]
     write_text(out + '.idx', ''.join(f'{key}\t{offset}\n' for key, offset in zip(keys, records.bounds)))
-    write_text(checksum_list(rec), ''.join(
+    write_text(beside(rec, '.crc32'), ''.join(
         f'{key}\t{checksum:08x}\n' for key, checksum in zip(keys, checksums)))
-    with replace_file(class_list(rec)) as temporary, open(temporary, 'wb') as file:
+    with replace_file(beside(rec, '.classes')) as temporary, open(temporary, 'wb') as file:
         file.write(b''.join(os.fsencode(name) + b'\n' for name in class_names))
     flush(part.name)
     os.rename(part.name, rec)
@@ -212,7 +193,11 @@ class _Packing:
         """Return the places of the whole records in the file, where they end, and their checksums."""
         try:
             records = RecordFile(self.part.name)
-            whole = len(records) - (not records.is_complete(len(records) - 1))
+            whole = len(records)
+            try:
+                records.payload(whole - 1)
+            except BadRecord:  # cut off
+                whole -= 1
             return ([records.image_id(index) for index in range(whole)], records.bounds[whole],
                     array.array('I', (zlib.crc32(records.record(index)) for index in range(whole))))
         except DataError:  # not even one
@@ -322,16 +307,15 @@ def _map_in_order(function: Callable[[Item], Result], items: Iterable[Item],
     Threads are enough, as decoding and compressing release Python's lock.
     """
     ahead: collections.deque[tuple[Item, Any]] = collections.deque()
+    remaining = iter(items)
     with ThreadPoolExecutor(workers) as threads:
         try:
-            for item in items:
-                ahead.append((item, threads.submit(function, item)))
-                if len(ahead) > 4 * workers:
-                    first, future = ahead.popleft()
-                    yield first, future.result()
-            while ahead:
-                first, future = ahead.popleft()
-                yield first, future.result()
+            while True:
+                for item in itertools.islice(remaining, 4 * workers + 1 - len(ahead)):
+                    ahead.append((item, threads.submit(function, item)))
+                if not ahead:
+                    return
+                item, future = ahead.popleft()
+                yield item, future.result()
         finally:
-            for _, future in ahead:
-                future.cancel()
+            threads.shutdown(cancel_futures=True)

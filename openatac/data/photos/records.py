@@ -11,13 +11,12 @@ import os
 import struct
 import weakref
 import zlib
-from collections.abc import Iterator
 from typing import Any, Optional
 
 import numpy as np
 
 from openatac.errors import DataError
-from openatac.files.reading import TEXT_LIMIT, open_descriptor, read_input, read_text
+from openatac.files.reading import TEXT_LIMIT, open_descriptor, opening, read_input, read_text
 
 MAGIC = b'\x0a\x23\xd7\xce'
 HEAD = struct.Struct('<4sI')     # magic, kind << 29 | length
@@ -83,7 +82,7 @@ class RecordFile:
         return self._bounds.tolist()
 
     def fingerprint(self) -> str:
-        """Return a text that tells this data set from others, made of the offsets of its records."""
+        """Return a text that identifies this data set, computed from the offsets of its records."""
         return f'{len(self)}:{zlib.crc32(self._bounds.astype("int64").data):08x}'
 
     def name(self, index: int) -> str:
@@ -136,14 +135,6 @@ class RecordFile:
         except OSError as error:
             raise BadRecord(error.strerror) from error
 
-    def is_complete(self, index: int) -> bool:
-        """Whether record ``index`` has all its parts and ends where the next one begins."""
-        try:
-            self.payload(index)
-        except BadRecord:
-            return False
-        return True
-
     def _checked(self, label: float, index: int) -> int:
         """Return the label as an int; raise DataError if it is not one of the classes."""
         if label == label // 1 and 0 <= label < (self.classes or float('inf')):
@@ -169,10 +160,8 @@ class RecordFile:
     # An open file cannot be sent to another process, which opens it again.
 
     def _open(self) -> None:
-        try:
+        with opening(f'the record file {self.path}'):
             self._file = open_descriptor(self.path)
-        except OSError as error:
-            raise DataError(f'cannot open the record file {self.path} ({error.strerror})') from error
         weakref.finalize(self, os.close, self._file)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -187,28 +176,16 @@ class RecordFile:
 
 def pack_record(payload: bytes) -> bytes:
     """Return the bytes of a record with that payload."""
-    parts, start = [], 0
-    for found in _aligned_magic(payload):
-        parts.append(payload[start:found])
-        start = found + 4
-    parts.append(payload[start:])
-    if len(parts) == 1:
-        return _pack_part(_WHOLE, payload)
-    kinds = [_FIRST] + [_MIDDLE] * (len(parts) - 2) + [_LAST]
-    return b''.join(_pack_part(kind, part) for kind, part in zip(kinds, parts))
-
-
-def _aligned_magic(payload: bytes) -> Iterator[int]:
-    """Return the offsets, at multiples of 4, of the magic number in a payload."""
-    found = payload.find(MAGIC)
+    parts, start, found = [], 0, payload.find(MAGIC)
     while found >= 0:
         if found % 4 == 0:
-            yield found
+            parts.append(payload[start:found])
+            start = found + 4
         found = payload.find(MAGIC, found + 4 - found % 4)
-
-
-def _pack_part(kind: int, part: bytes) -> bytes:
-    return HEAD.pack(MAGIC, kind << 29 | len(part)) + part + bytes(-len(part) % 4)
+    parts.append(payload[start:])
+    kinds = [_FIRST, *[_MIDDLE] * (len(parts) - 2), _LAST] if len(parts) > 1 else [_WHOLE]
+    return b''.join(HEAD.pack(MAGIC, kind << 29 | len(part)) + part + bytes(-len(part) % 4)
+                    for kind, part in zip(kinds, parts))
 
 
 def _join_parts(data: bytes) -> bytes:
@@ -272,10 +249,8 @@ def _scan(file: int, size: int, rec: str) -> np.ndarray:
 
 def _read_index(idx: str, rec: str, size: int) -> np.ndarray:
     """Return the offsets that an index lists, sorted."""
-    try:
+    with opening(f'the index {idx}'):
         lines = read_input(idx, 2 * size + TEXT_LIMIT)  # a line is shorter than two records
-    except OSError as error:
-        raise DataError(f'cannot open the index {idx} ({error.strerror})') from error
     fields = lines.split()
     if not fields:
         raise DataError(f'the index {idx} is empty: name another one, or none')
@@ -295,31 +270,34 @@ def _read_index(idx: str, rec: str, size: int) -> np.ndarray:
     return offsets
 
 
+def beside(rec: str, ending: str) -> str:
+    """Return the path of a file beside a record file.
+
+    ``.idx`` is its index, ``.crc32`` has a line of key and CRC-32 for each record in order, and ``.classes``
+    the name of a class on each line.
+    """
+    return os.path.splitext(rec)[0] + ending
+
+
 def index_beside(rec: str) -> Optional[str]:
     """Return the path of the index beside a record file, or None if there is none."""
-    path = os.path.splitext(rec)[0] + '.idx'
+    path = beside(rec, '.idx')
     return path if os.path.lexists(path) else None
 
 
 # -------------------------------------------------------------------------------- checksums
 
-def checksum_list(rec: str) -> str:
-    """Return the path of a record file's checksums: lines of key and CRC-32, in the order of records."""
-    return os.path.splitext(rec)[0] + '.crc32'
-
-
 def _read_checksums(rec: str, count: int) -> Optional[np.ndarray]:
     """Return the CRC-32 of each of ``count`` records; None if there is no list of them beside the file."""
-    path = checksum_list(rec)
-    try:
+    path = beside(rec, '.crc32')
+    if not os.path.exists(path):
+        return None
+    with opening(f'the checksums {path}'):
         fields = read_input(path, TEXT_LIMIT + 64 * count).split()
+    try:
         checksums = np.array([int(field, 16) for field in fields[1::2]], np.int64)
         if ((checksums < 0) | (checksums >= 2 ** 32)).any():
             raise ValueError('more than 32 bits')
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise DataError(f'cannot read the checksums {path} ({error.strerror})') from error
     except (ValueError, OverflowError):
         raise DataError(f'{path} is not a list of checksums: pack the file again, or remove it') from None
     if len(checksums) != count:
@@ -330,20 +308,13 @@ def _read_checksums(rec: str, count: int) -> Optional[np.ndarray]:
 
 # ---------------------------------------------------------------------------------- classes
 
-def class_list(rec: str) -> str:
-    """Return the path of a record file's list of class names, one on each line."""
-    return os.path.splitext(rec)[0] + '.classes'
-
-
 def _class_names(rec: str, classes: Optional[int]) -> Optional[tuple[str, ...]]:
     """Return the class names listed beside the file, or None; raise DataError for a wrong number."""
-    path = class_list(rec)
-    try:
-        text = read_text(path, errors='surrogateescape')
-    except FileNotFoundError:
+    path = beside(rec, '.classes')
+    if not os.path.exists(path):
         return None
-    except OSError as error:
-        raise DataError(f'cannot read the class list {path} ({error.strerror})') from error
+    with opening(f'the class list {path}'):
+        text = read_text(path, errors='surrogateescape')
     names = tuple(line.removesuffix('\r') for line in text.removesuffix('\n').split('\n')) if text else ()
     if classes is not None and len(names) != classes:
         raise DataError(f'{rec} has {len(names)} classes by its class list {path}, and the network has '

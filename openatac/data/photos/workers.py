@@ -7,6 +7,7 @@ workers end. The shared memory is a file without a name, which leaves nothing be
 import collections
 import contextlib
 import json
+import math
 import mmap
 import multiprocessing.connection
 import os
@@ -118,8 +119,11 @@ class PhotoWorkers:
         with self._lock:
             self._turn += 1
             if self._processes:
-                self._end()
-                self._pipes, self._processes = [], []
+                self._stop()
+
+    def _stop(self) -> None:
+        self._end()
+        self._pipes, self._processes = [], []
 
     def _begin(self) -> None:
         """Start the processes, or wait for the batches that an earlier run no longer wants."""
@@ -127,17 +131,18 @@ class PhotoWorkers:
             while self._replies_due:
                 self._receive()
             return
-        file, self._memory = _shared_memory(AHEAD, *self._shape)
         self._replies_due = 0
-        try:
-            for _ in range(self._workers):
-                self._start_one(file.fileno())
-        except OSError as error:
-            _end(self._processes)
-            raise DataError(f'cannot start {self._workers} worker processes ({error.strerror}): ask for '
-                            'fewer with -j') from error
-        finally:
-            file.close()
+        size = 4 * AHEAD * (math.prod(self._shape) + self._shape[0])
+        with tempfile.TemporaryFile(dir=_memory_folder(size)) as file:
+            file.truncate(size)
+            self._memory = _arrays(file.fileno(), AHEAD, *self._shape)
+            try:
+                for _ in range(self._workers):
+                    self._start_one(file.fileno())
+            except OSError as error:
+                _end(self._processes)
+                raise DataError(f'cannot start {self._workers} worker processes ({error.strerror}): ask for '
+                                'fewer with -j') from error
         self._end = weakref.finalize(self, _end, self._processes)
 
     def _start_one(self, file: int) -> None:
@@ -181,18 +186,13 @@ class PhotoWorkers:
             process = self._processes[k]
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(1)
-            code, number, workers = process.returncode, process.pid, self._workers
-            self._end()
-            self._pipes, self._processes = [], []
+            code = process.returncode
+            self._stop()
+            how = (f'by the signal {signal.Signals(-code).name}' if code is not None and code < 0
+                   else f'unexpectedly, with exit code {code}')
             raise DataError(
-                f'a worker process that reads images (process {number}) ended {_describe_end(code)}: start '
-                f'again, with fewer than {workers} of them (-j) if memory is short') from None
-
-
-def _describe_end(code: Optional[int]) -> str:
-    if code is not None and code < 0:
-        return f'by the signal {signal.Signals(-code).name}'
-    return f'unexpectedly, with exit code {code}'
+                f'a worker process that reads images (process {process.pid}) ended {how}: start again, with '
+                f'fewer than {self._workers} of them (-j) if memory is short') from None
 
 
 def _end(processes: Iterable['subprocess.Popen[bytes]']) -> None:
@@ -201,15 +201,6 @@ def _end(processes: Iterable['subprocess.Popen[bytes]']) -> None:
         process.kill()
     for process in processes:
         process.wait()
-
-
-def _shared_memory(slots: int, batch_size: int,
-                   *shape: int) -> tuple[Any, tuple[np.ndarray, np.ndarray]]:
-    """Return a file without a name, and the arrays in it: images (slots, B, ...) and labels (slots, B)."""
-    size = 4 * slots * batch_size * (int(np.prod(shape)) + 1)
-    file = tempfile.TemporaryFile(dir=_memory_folder(size))
-    file.truncate(size)
-    return file, _arrays(file.fileno(), slots, batch_size, *shape)
 
 
 def _memory_folder(size: int) -> Optional[str]:
@@ -222,6 +213,7 @@ def _memory_folder(size: int) -> Optional[str]:
 
 
 def _arrays(file: int, slots: int, batch_size: int, *shape: int) -> tuple[np.ndarray, np.ndarray]:
+    """The arrays in the shared file: images (slots, B, ...) and labels (slots, B)."""
     memory = np.frombuffer(mmap.mmap(file, 0), 'float32')
     images, labels = np.split(memory, [len(memory) - slots * batch_size])
     return images.reshape(slots, batch_size, *shape), labels.reshape(slots, batch_size)
