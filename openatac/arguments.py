@@ -1,4 +1,4 @@
-"""Numbers that a user gives, on a command line or to a function, checked against their bounds.
+"""Checks of the numbers that users give, on a command line or to a function.
 
 The bounds that several commands and functions share are declared here.
 """
@@ -57,9 +57,10 @@ class Number:
             value = self.kind(text)
         except ValueError:
             raise argparse.ArgumentTypeError(f'{text!r} is not {self}') from None
-        if not math.isfinite(value) or not (value in self.also or self.bounds.hold(value)):
+        is_float = self.kind is float
+        if (is_float and not math.isfinite(value)) or not (value in self.also or self.bounds.hold(value)):
             raise argparse.ArgumentTypeError(f'{text} is not {self}')
-        if self.kind is float and value and not SMALLEST < abs(value) < LARGEST:
+        if is_float and value and not SMALLEST < abs(value) < LARGEST:
             raise argparse.ArgumentTypeError(f'{text} is beyond the range of float32')
         return value
 
@@ -79,7 +80,7 @@ RATIO = number(float, low=1, high=CHANNELS)  # of channels, in a bottleneck
 
 
 def prefix(text: str) -> str:
-    """Check the start of the names of files to be written, which is not a folder: an argparse type."""
+    """An argparse type: what the names of the files to write begin with, which is not a folder."""
     try:
         return check_prefix(text)
     except ValueError as error:
@@ -88,12 +89,12 @@ def prefix(text: str) -> str:
 
 def check_whole(name: str, value: Any, low: int, high: int) -> None:
     """Raise ValueError unless the argument ``name`` is a whole number from ``low`` to ``high``."""
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or not low <= value <= high:
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or not low <= int(value) <= high:
         raise ValueError(f'{name} must be a whole number from {low} to {high}, not {value!r}')
 
 
 def check_odd(name: str, value: Any) -> None:
-    """Raise ValueError unless the argument ``name`` is an odd whole number from 1: a side with a middle."""
+    """Raise ValueError unless the argument ``name`` is an odd whole number from 1, as a window's side is."""
     if not isinstance(value, numbers.Integral) or value < 1 or value % 2 == 0:
         raise ValueError(f'{name} must be an odd number from 1, not {value!r}')
 
@@ -102,7 +103,7 @@ def check_number(name: str, value: Any, **limits: float) -> None:
     """Raise ValueError unless the argument ``name`` is a finite number within the `Bounds`."""
     bounds = Bounds(**limits)
     if not isinstance(value, numbers.Real) or isinstance(value, bool) or not (
-            math.isfinite(value) and bounds.hold(value)):
+            math.isfinite(value) and bounds.hold(float(value))):
         raise ValueError(f'{name} must be a number {bounds}, not {value!r}')
 
 

@@ -99,7 +99,13 @@ class ResNet20V2ATAC(HybridBlock):
                  drop_rate: float = 0.0, attention: str | None = None, reduction: float = 16,
                  **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        _check(layers, channels, classes, drop_rate)
+        check_counts('layers', layers, 3, BLOCKS)
+        check_counts('channels', channels, 4, CHANNELS)
+        if channels[1] == channels[2] or channels[2] == channels[3]:
+            raise ValueError('stages 2 and 3 must change the channels, since only then do their shortcuts '
+                             f'have a stride, as published; channels {channels!r} do not')
+        check_whole('classes', classes, 1, CLASSES)
+        check_number('drop_rate', drop_rate, low=0, below=1)
         norm_kwargs = norm_kwargs or {}
         activations = place_activations(act_type, replace_act, act_layers, act_order, r=r, useReLU=useReLU,
                                         useGlobal=useGlobal)
@@ -118,16 +124,6 @@ class ResNet20V2ATAC(HybridBlock):
 
     def hybrid_forward(self, F, x):
         return self.output(self.features(x))
-
-
-def _check(layers: Sequence[int], channels: Sequence[int], classes: int, drop_rate: float) -> None:
-    check_counts('layers', layers, 3, BLOCKS)
-    check_counts('channels', channels, 4, CHANNELS)
-    if channels[1] == channels[2] or channels[2] == channels[3]:
-        raise ValueError('stages 2 and 3 must change the channels, since only then their shortcuts have a '
-                         f'stride, as published; channels {channels!r} do not')
-    check_whole('classes', classes, 1, CLASSES)
-    check_number('drop_rate', drop_rate, low=0, below=1)
 
 
 HOST = Host('cifar_resnet_v2', ResNet20V2ATAC, title='cifar_resnet{depth}_v2', stages=3,

@@ -95,7 +95,10 @@ class CIFARResNet18(HybridBlock):
                  norm_kwargs: dict[str, Any] | None = None, drop_rate: float = 0.0,
                  attention: str | None = None, reduction: float = 16, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        _check(layers, channels, classes, drop_rate)
+        check_counts('layers', layers, 4, BLOCKS)
+        check_counts('channels', channels, 4, CHANNELS)
+        check_whole('classes', classes, 1, CLASSES)
+        check_number('drop_rate', drop_rate, low=0, below=1)
         norm = partial(norm_layer, **(norm_kwargs or {}))
         activations = place_activations(act_type, replace_act, act_layers, act_order, r=r, useReLU=useReLU,
                                         useGlobal=useGlobal)
@@ -113,13 +116,6 @@ class CIFARResNet18(HybridBlock):
 
     def hybrid_forward(self, F, x):
         return self.output(self.features(x))
-
-
-def _check(layers: Sequence[int], channels: Sequence[int], classes: int, drop_rate: float) -> None:
-    check_counts('layers', layers, 4, BLOCKS)
-    check_counts('channels', channels, 4, CHANNELS)
-    check_whole('classes', classes, 1, CLASSES)
-    check_number('drop_rate', drop_rate, low=0, below=1)
 
 
 HOST = Host('cifar_resnet18_v1', CIFARResNet18, blocks=(2,))

@@ -1,4 +1,4 @@
-"""What the package knows of a host: a network that activations and attention blocks are built into."""
+"""What the package knows about a host, a network that activations and attention blocks are built into."""
 from __future__ import annotations
 
 import re
@@ -72,11 +72,11 @@ class Host:
         return self.factory(**settings)
 
     def layers(self, blocks: int) -> dict[str, tuple[int, ...]]:
-        """The setting ``layers`` for so many blocks per stage; empty for a host without ``blocks``."""
+        """The setting ``layers`` for that many blocks per stage; empty for a host without ``blocks``."""
         return {'layers': (blocks,) * self.stages} if self.blocks else {}
 
     def title_of(self, blocks: int | None = None) -> str:
-        """What the name of its network with so many blocks per stage begins with."""
+        """The start of the name of its network with that many blocks per stage."""
         return (self.title or self.name).lower().format(depth=2 * self.stages * (blocks or 0) + 2)
 
     def parse(self, name: str) -> tuple[dict[str, Any], str] | None:

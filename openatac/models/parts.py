@@ -38,7 +38,7 @@ def place_activations(act_type: str, replace_act: str, act_layers: int, act_orde
 
 
 def find_attention(name: str | None, reduction: float) -> Factory | None:
-    """What builds the attention block of that name from ``channels``; None for no name."""
+    """The factory of the attention block of that name; None for no name."""
     return None if name is None else bind(ATTENTIONS.find(name), reduction=reduction)
 
 

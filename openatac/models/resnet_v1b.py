@@ -27,7 +27,7 @@ EXPANSION = 4
 
 @dataclass(frozen=True)
 class SelfAttention:
-    """What replaces convolutions of the host.
+    """Self-attention in place of convolutions of the host.
 
     Parameters
     ----------
@@ -148,7 +148,10 @@ class ResNet50_v1bATAC(HybridBlock):
                  name_prefix: str = '', attention: str | None = None, reduction: float = 16,
                  self_attention: str | None = None) -> None:
         super().__init__(prefix=name_prefix)
-        _check(layers, classes, stem_width, final_drop)
+        check_counts('layers', layers, 4, BLOCKS)
+        check_whole('classes', classes, 1, CLASSES)
+        check_whole('stem_width', stem_width, 1, CHANNELS // 2)
+        check_number('final_drop', final_drop, low=0, below=1)
         replaced = _replaced(self_attention, deep_stem)
         norm_kwargs = {**(norm_kwargs or {}), **({'use_global_stats': True} if use_global_stats else {})}
         norm = partial(norm_layer, **norm_kwargs)
@@ -219,13 +222,6 @@ def _stage(index: int, blocks: int, bottleneck: Factory, stride: int, dilation: 
         stage.add(bottleneck(strides=stride, dilation=max(1, dilation // 2), downsample=shortcut),
                   *(bottleneck(dilation=dilation) for _ in range(1, blocks)))
     return stage
-
-
-def _check(layers: Sequence[int], classes: int, stem_width: int, final_drop: float) -> None:
-    check_counts('layers', layers, 4, BLOCKS)
-    check_whole('classes', classes, 1, CLASSES)
-    check_whole('stem_width', stem_width, 1, CHANNELS // 2)
-    check_number('final_drop', final_drop, low=0, below=1)
 
 
 def _replaced(self_attention: str | None, deep_stem: bool) -> SelfAttention:

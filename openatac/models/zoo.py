@@ -134,7 +134,7 @@ def stage_of(name: str) -> str:
 # --------------------------------------------------------------------------------- extension
 
 def register_activation(name: str, factory: Factory, alias: str | None = None) -> None:
-    """Add an activation, which all networks can then be built with.
+    """Add an activation; all networks can then be built with it.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def register_attention(name: str, factory: Factory, alias: str | None = None) ->
 
 
 def register_host(name: str, factory: Factory, **description: Any) -> Host:
-    """Add a host, in which all activations, and the attention that it takes, are built by name.
+    """Add a host; activations, and the attention that it takes, can then be built into it by name.
 
     Parameters
     ----------

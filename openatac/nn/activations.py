@@ -2,9 +2,9 @@
 
 Each maps (B, C, H, W) to the same shape. `register_activation` adds one from outside the package.
 
-- relu, prelu, elu, selu, gelu, swish: as in Gluon, but for the gradient of prelu (see `PReLU`)
+- relu, prelu, elu, selu, gelu, swish: as in Gluon, except for the gradient of prelu (see `PReLU`)
 - mish, sine: below
-- frelu, xunit, ChaATAC (or atac): in files of their own
+- frelu, xunit, ChaATAC (or atac): each in its own file
 """
 from __future__ import annotations
 

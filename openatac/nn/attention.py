@@ -179,8 +179,8 @@ class CBAM(HybridBlock):
     def hybrid_forward(self, F, x):
         largest = F.flatten(F.Pooling(x, pool_type='max', global_pool=True))
         x = scale_channels(F, x, F.sigmoid(self.excite(average_pixels(F, x)) + self.excite(largest)))
-        # On CPUs MXNet 1.9.1 averages faster over a last axis. F.max would have a gradient for each of
-        # several equal values; this has it for one.
+        # On CPUs MXNet 1.9.1 averages faster over a last axis. F.max would give each of several equal
+        # values a gradient; this gives it to one.
         mean = F.expand_dims(F.mean(F.transpose(x, (0, 2, 3, 1)), axis=3), axis=1)
         largest = F.pick(x, F.argmax(x, axis=1), axis=1, keepdims=True)
         return F.broadcast_mul(x, F.sigmoid(self.bn(self.conv(F.concat(mean, largest, dim=1)))))
@@ -233,7 +233,7 @@ class _GlobalDepthwise(HybridBlock):
 
     def hybrid_forward(self, F, x, weight):
         one_image = F.reshape(F.slice_axis(x, axis=0, begin=0, end=1), (-1, 1, 0, 0))
-        weight = F.elemwise_add(weight, F.zeros_like(one_image))  # tells the weight its shape
+        weight = F.elemwise_add(weight, F.zeros_like(one_image))  # determines the weight's shape
         products = F.broadcast_mul(x, F.transpose(weight, (1, 0, 2, 3)))
         return F.Pooling(products, pool_type='sum', global_pool=True)
 

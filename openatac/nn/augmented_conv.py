@@ -17,7 +17,7 @@ from mxnet import init
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.arguments import check_odd
+from openatac.arguments import CHANNELS, check_number, check_odd, check_whole
 
 
 class AttentionAugmentedConv2D(HybridBlock):
@@ -60,7 +60,13 @@ class AttentionAugmentedConv2D(HybridBlock):
                  kappa: float = 0.2, upsilon: float = 0.1, heads: int = 8, key_depth: int = 20,
                  downsample: bool = False, in_channels: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        _check(kernel_size, strides, heads, key_depth, kappa, upsilon)
+        check_odd('kernel_size', kernel_size)
+        if strides not in (1, 2):
+            raise ValueError(f'strides must be 1 or 2, not {strides!r}')
+        check_whole('heads', heads, 1, CHANNELS)
+        check_whole('key_depth', key_depth, 1, CHANNELS)
+        check_number('kappa', kappa, above=0)
+        check_number('upsilon', upsilon, above=0, below=1)
         self._heads = heads
         self._depth = max(key_depth, round(kappa * channels / heads))
         self._keys = heads * self._depth
@@ -72,14 +78,16 @@ class AttentionAugmentedConv2D(HybridBlock):
         with self.name_scope():
             self.conv = nn.Conv2D(channels - values, kernel_size, strides, dilation * (kernel_size // 2),
                                   dilation, use_bias=False, in_channels=in_channels)
-            self.pool = _halvings((strides > 1) + downsample)
+            self.pool = nn.HybridSequential(prefix='pool_')
+            for _ in range((strides > 1) + downsample):
+                self.pool.add(nn.AvgPool2D(pool_size=3, strides=2, padding=1, count_include_pad=False))
             self.project = nn.Conv2D(2 * self._keys + values, 1, use_bias=False, in_channels=in_channels)
             self.output = nn.Conv2D(values, 1, use_bias=False, in_channels=values)
             self.rows, self.columns = (_RelativeLogits(self._depth) for _ in range(2))
 
     def hybrid_forward(self, F, x):
         local = self.conv(x)
-        projected = self.project(x if self.pool is None else self.pool(x))
+        projected = self.project(self.pool(x))
         query, key, value = (
             F.reshape(F.slice_axis(projected, axis=1, begin=begin, end=end), (0, -4, self._heads, -1, -2))
             for begin, end in ((0, self._keys), (self._keys, 2 * self._keys), (2 * self._keys, None)))
@@ -100,16 +108,6 @@ class AttentionAugmentedConv2D(HybridBlock):
         return F.reshape_like(both, local, lhs_begin=2, lhs_end=3, rhs_begin=2, rhs_end=4)
 
 
-def _halvings(count: int) -> nn.HybridSequential | None:
-    """``count`` average poolings that halve the resolution; None for 0."""
-    if not count:
-        return None
-    pool = nn.HybridSequential(prefix='pool_')
-    for _ in range(count):
-        pool.add(nn.AvgPool2D(pool_size=3, strides=2, padding=1, count_include_pad=False))
-    return pool
-
-
 class _RelativeLogits(HybridBlock):
     """q_i . r_(row - row of i) for each pixel i and row: queries (N, d, h, w) to (N, h, w, h).
 
@@ -124,24 +122,14 @@ class _RelativeLogits(HybridBlock):
                                           allow_deferred_init=True)
 
     def hybrid_forward(self, F, query, weight):
-        # Without BlockGrad, 1.9.1 crashes in the (zero) gradient of what is read off for its shape.
+        # Without BlockGrad, 1.9.1 crashes in the (zero) gradient of an input that only gives a shape.
         column = F.slice(F.BlockGrad(query), begin=(0, None, None, 0), end=(1, None, None, 1))
         column = F.transpose(F.reshape(column, (-3, -3)))  # (h, d)
         distances = F.slice_axis(F.concat(column, column, dim=0), axis=0, begin=1, end=None)
-        weight = F.elemwise_add(weight, F.zeros_like(distances))  # tells the weight its shape
+        weight = F.elemwise_add(weight, F.zeros_like(distances))  # determines the weight's shape
         row = F.contrib.arange_like(column, axis=0)
         distance = F.broadcast_sub(F.expand_dims(row, axis=0), F.expand_dims(row, axis=1))
         r = F.take(weight, distance, mode='wrap')  # (h, h, d)
         query = F.transpose(query, (2, 0, 3, 1))  # (h, N, w, d)
         logits = F.batch_dot(F.reshape(query, (0, -3, 0)), r, transpose_b=True)
         return F.swapaxes(F.reshape_like(logits, query, lhs_begin=1, lhs_end=2, rhs_begin=1, rhs_end=3), 0, 1)
-
-
-def _check(kernel_size: int, strides: int, heads: int, key_depth: int, kappa: float, upsilon: float) -> None:
-    check_odd('kernel_size', kernel_size)
-    if strides not in (1, 2):
-        raise ValueError(f'strides must be 1 or 2, not {strides!r}')
-    if heads < 1 or key_depth < 1:
-        raise ValueError(f'heads and key_depth must be at least 1, not {heads!r} and {key_depth!r}')
-    if not kappa > 0 or not 0 < upsilon < 1:
-        raise ValueError(f'kappa must be above 0 and upsilon between 0 and 1, not {kappa!r} and {upsilon!r}')

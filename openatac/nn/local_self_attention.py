@@ -17,7 +17,7 @@ from mxnet import init
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.arguments import check_odd
+from openatac.arguments import CHANNELS, SIDE, check_odd, check_whole
 
 OUTSIDE = 3e4  # subtracted from the logit of a pixel outside the image; exp(-OUTSIDE) is 0, in float16 too
 
@@ -89,7 +89,7 @@ class StandAloneSelfAttention(HybridBlock):
         filters = self._heads * self._pixels
         logits = F.Convolution(query, F.reshape(r, (filters, self._depth, 1, 1)), kernel=(1, 1),
                                num_filter=filters, num_group=self._heads, no_bias=True)
-        # Without BlockGrad, 1.9.1 crashes in the (zero) gradient of what is read off for its shape.
+        # Without BlockGrad, 1.9.1 crashes in the (zero) gradient of an input that only gives a shape.
         plane = F.slice(F.BlockGrad(query), begin=(0, 0), end=(1, 1))
         inside = F.swapaxes(F.im2col(F.ones_like(plane), **self._window), 1, 2)  # (1, H W, k^2)
         return F.broadcast_add(_pixels_first(F, logits, self._pixels), OUTSIDE * (inside - 1))
@@ -128,8 +128,8 @@ class AttentionStem(HybridBlock):
     def __init__(self, channels: int = 64, heads: int = 4, mixtures: int = 4, block: int = 4,
                  in_channels: int = 3, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if mixtures < 1 or block < 1:
-            raise ValueError(f'mixtures and block must be at least 1, not {mixtures!r} and {block!r}')
+        check_whole('mixtures', mixtures, 1, CHANNELS)
+        check_whole('block', block, 1, SIDE)
         _check_heads(channels, heads, heads)
         self._channels, self._in_channels, self._block = channels, in_channels, block
         self._places, self._heads, self._depth = block ** 2, heads, channels // heads
@@ -173,7 +173,6 @@ def _pointwise(channels: int, in_channels: int) -> nn.Conv2D:
 
 
 def _check_heads(channels: int, heads: int, parts: int) -> None:
-    if heads < 1:
-        raise ValueError(f'heads must be at least 1, not {heads!r}')
+    check_whole('heads', heads, 1, CHANNELS)
     if channels % parts:
         raise ValueError(f'{heads} heads need a multiple of {parts} channels, not {channels}')

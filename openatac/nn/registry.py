@@ -108,6 +108,6 @@ def settings_of(factory: Factory) -> tuple[str, ...]:
 
 
 def bind(factory: Factory, **settings: Any) -> Factory:
-    """The factory with those of the ``settings`` that it takes, which need not be all."""
+    """The factory, given those of the ``settings`` that it takes."""
     takes = settings_of(factory)
     return partial(factory, **{name: value for name, value in settings.items() if name in takes})
