@@ -1,4 +1,4 @@
-"""Failures that a user can cause and fix.
+"""Errors that a user can cause and fix.
 
 Each message is one sentence: the wrong value, what would be right, what to do. The commands print it
 without a traceback and exit with code 1.

@@ -231,7 +231,7 @@ def _words(kind: Any) -> Optional[tuple[str, ...]]:
 
 
 def show_defaults(parser: argparse.ArgumentParser, config: type, recipe: Mapping[str, Any]) -> None:
-    """Let the help name the default of each flag: that of the recipe, else its own."""
+    """Add the default of each flag to its help: the recipe's, or else its own."""
     for action in parser._actions:
         field = fields(config).get(action.dest)
         if field is not None and action.help is not argparse.SUPPRESS:

@@ -3,10 +3,10 @@
     openatac bench exports/atac --batch-sizes 1,64 --out results/atac
     openatac bench exports/atac exports/relu exports/se --engines static,fused,torch-compiled --rounds 5
 
-EXPORT is what the names of an export's files begin with. Each engine has a process of its own for each
-export, since the threads of two of them in one process disturb each other. All are warm before anything is
-measured: networks compiled, memory taken. Then they take turns, round by round, each running one size of
-batch for --seconds, so that other work of the machine affects all of them alike. Latency is the time from
+EXPORT is what the names of an export's files begin with. Each engine runs each export in a process of its
+own, since the threads of two engines in one process disturb each other. All are warm before anything is
+measured: networks compiled, memory allocated. Then they take turns, round by round, each running one batch
+size for --seconds, so that other work on the machine affects all of them alike. Latency is the time from
 images to outputs, both NumPy arrays; the table has the median of each figure over the rounds, and its range.
 --out also writes the table to PREFIX.csv and draws it in PREFIX.png.
 """
@@ -17,9 +17,10 @@ import os
 import shlex
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Optional
+from typing import Any
 
 from openatac.arguments import COUNT, SECONDS, number, prefix
+from openatac.console.program import command_parser
 from openatac.console.text import text_table
 from openatac.errors import OpenatacError
 from openatac.export.forms.base import prefix_of
@@ -43,7 +44,9 @@ def main(argv: list[str]) -> int:
     prefixes = [prefix_of(path) for path in args.exports]
     if len(set(prefixes)) < len(prefixes):
         p.error(f'argument EXPORT: {max(prefixes, key=prefixes.count)} is named twice')
-    _check_out(args.out)
+    if args.out and not os.access(os.path.dirname(os.path.abspath(args.out)), os.W_OK):
+        raise OpenatacError(f'--out: {args.out} cannot be written: name a folder that exists, and what the '
+                            'names of the files begin with')
     measured = measure(prefixes, args.engines, args.batch_sizes, args.rounds, args.seconds,
                        partial(print, flush=True))
     if any(RUNTIMES.find(each.engine).form.is_quantized for each in measured):
@@ -61,17 +64,16 @@ def main(argv: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog='openatac bench', description=__doc__,
-                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = command_parser('bench', __doc__)
     p.add_argument('exports', metavar='EXPORT', nargs='+', help='an export')
     p.add_argument('--batch-sizes', type=_sizes, default=[1, 64], metavar='B,B,...',
                    help='images in a batch (default: 1,64)')
     p.add_argument('--engines', type=_names, metavar='NAME,...',
                    help=f'some of {", ".join(RUNTIMES)} (default: all that can run an export here)')
     p.add_argument('--rounds', type=number(int, low=1, high=COUNT), default=5, metavar='N',
-                   help='how often each engine has a turn (default: %(default)s)')
+                   help='turns of each engine (default: %(default)s)')
     p.add_argument('--seconds', type=number(float, above=0, high=SECONDS), default=2.0, metavar='S',
-                   help='how long a turn takes at least (default: %(default)s)')
+                   help='the least duration of a turn (default: %(default)s)')
     p.add_argument('--out', metavar='PREFIX', type=prefix, help='write PREFIX.csv and PREFIX.png')
     return p
 
@@ -85,27 +87,21 @@ def _sizes(text: str) -> list[int]:
 
 
 def _names(text: str) -> list[str]:
-    names = text.split(',')
-    if not set(names) <= set(RUNTIMES) or len(set(names)) < len(names):
-        raise argparse.ArgumentTypeError(f'{text!r} must name each engine once, of {", ".join(RUNTIMES)}')
+    try:
+        names = [RUNTIMES.name_of(name) for name in text.split(',')]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError(f'{text!r} must name each engine once')
     return names
-
-
-def _check_out(out: Optional[str]) -> None:
-    """Raise OpenatacError, before the work is done, if there is no place for the files."""
-    if out and not os.access(os.path.dirname(os.path.abspath(out)), os.W_OK):
-        raise OpenatacError(f'--out: {out} cannot be written: name a folder that exists, and what the names '
-                            'of the files begin with')
 
 
 def _cells(row: dict[str, Any]) -> Sequence[str]:
     """A row of the printed table."""
-    def spread(figure: str, form: str) -> str:
-        median, low, high = (f'{row[figure + end]:{form}}' for end in ('', '_low', '_high'))
-        return f'{median} ({low} to {high})'
-
-    return (row['export'], row['engine'], str(row['batch']), spread('p50_ms', '.2f'), spread('p95_ms', '.2f'),
-            spread('images_per_second', '.1f'), str(row['rounds']), f'{row["difference"]:.1e}')
+    spreads = ['{} ({} to {})'.format(*(f'{row[figure + end]:{form}}' for end in ('', '_low', '_high')))
+               for figure, form in (('p50_ms', '.2f'), ('p95_ms', '.2f'), ('images_per_second', '.1f'))]
+    return (row['export'], row['engine'], str(row['batch']), *spreads, str(row['rounds']),
+            f'{row["difference"]:.1e}')
 
 
 def _csv_row(row: dict[str, Any]) -> dict[str, Any]:

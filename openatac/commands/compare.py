@@ -19,10 +19,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 from openatac.arguments import BLOCKS, COUNT, SEED, number
 from openatac.console import streams
+from openatac.console.program import command_parser
 from openatac.runtime.import_hook import require_mxnet
 from openatac.study.comparison.sweep import Sweep, reserved_flags
 from openatac.study.comparison.training_queue import WRONG_COMMAND, Failure, Training, run_queue
@@ -42,15 +43,11 @@ def main(argv: list[str]) -> int:
         trainings = sweep.trainings()
     except ValueError as error:
         parser.error(str(error))
-    if args.dry_run:
-        return _dry_run(sweep, args.dry_run)
-    return _compare(sweep, trainings, args.jobs, args.others, args.note, args.measure + '_accuracy')
+    return _dry_run(sweep, args.dry_run) if args.dry_run else _compare(sweep, trainings, args)
 
 
 def _parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog='openatac compare', description=__doc__,
-                                usage='openatac compare FOLDER [options] [-- flags of train_cifar.py]',
-                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = command_parser('compare', __doc__, usage='%(prog)s FOLDER [options] [-- flags of train_cifar.py]')
     p.add_argument('folder', metavar='FOLDER', nargs='?',
                    help='folder of the comparison (default: the first of --from)')
     p.add_argument('--units', type=_list(str), default=[], help='units to train, such as relu,se,atac')
@@ -63,12 +60,12 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument('--jobs', type=number(int, low=1, high=256), default=1,
                    help='trainings at a time, which share the processors (default: %(default)s)')
     p.add_argument('--dry-run', type=number(int, low=1, high=COUNT), metavar='N',
-                   help='only do N batches of each training, print what they take, and keep nothing')
+                   help='only do N batches of each training, print their time and memory, and keep nothing')
     p.add_argument('--from', dest='others', metavar='RUNS', nargs='+', default=[],
                    help='folders with finished runs, whose records are copied to FOLDER')
-    p.add_argument('--note', help='what every figure must say of the data; FOLDER keeps it')
+    p.add_argument('--note', help='a remark on the data that every figure shows; FOLDER keeps it')
     p.add_argument('--measure', choices=('best', 'last'), default='last',
-                   help='which accuracy the picture and the statements are about (default: %(default)s)')
+                   help='the accuracy that the picture and the statements are about (default: %(default)s)')
     return p
 
 
@@ -97,7 +94,7 @@ def _check(sweep: Sweep, dry_run: bool) -> None:
 
 
 def _dry_run(sweep: Sweep, batches: int) -> int:
-    """Let train_cifar.py do some batches of each training; returns the largest of its exit codes."""
+    """Do some batches of each training by train_cifar.py; returns the largest exit code."""
     codes = [0]
     with tempfile.TemporaryDirectory() as folder:
         flags = [*sweep.flags, '--dry-run', str(batches)]
@@ -107,22 +104,21 @@ def _dry_run(sweep: Sweep, batches: int) -> int:
     return max(codes)
 
 
-def _compare(sweep: Sweep, trainings: Sequence[Training], jobs: int, others: list[str], note: Optional[str],
-             measure: str) -> int:
+def _compare(sweep: Sweep, trainings: Sequence[Training], args: argparse.Namespace) -> int:
     """Train, take in other runs, and compare; returns the exit code."""
     from openatac.study.comparison.records import copy_records
     from openatac.study.comparison.report import write_comparison, write_note
     from openatac.training.checkpoint import only_run_in
-    for folder in others or ([] if trainings else [sweep.folder]):
+    for folder in args.others or ([] if trainings else [sweep.folder]):
         find_runs(folder)  # or report that there are none, before anything is written
     with only_run_in(sweep.folder):
-        failures = _train(sweep, trainings, jobs) if trainings else {}
-        if note is not None:
-            write_note(sweep.folder, note)
-        if others:
-            copy_records(others, sweep.folder)
-        if others or not trainings or any(training.is_finished() for training in trainings):
-            print(write_comparison(sweep.folder, measure))
+        failures = _train(sweep, trainings, args.jobs) if trainings else {}
+        if args.note is not None:
+            write_note(sweep.folder, args.note)
+        if args.others:
+            copy_records(args.others, sweep.folder)
+        if args.others or not trainings or any(training.is_finished() for training in trainings):
+            print(write_comparison(sweep.folder, args.measure + '_accuracy'))
     for name, failure in failures.items():
         streams.print_to_stderr(f'openatac compare: {name} failed: {failure.words}')
     return max((min(failure.code, WRONG_COMMAND) for failure in failures.values()), default=0)

@@ -10,11 +10,11 @@ Activations are the outputs of all operators for one image in float32, which tra
 """
 from __future__ import annotations
 
-import argparse
 import os
 from typing import TYPE_CHECKING
 
 from openatac.arguments import CLASSES, SIDE, number
+from openatac.console.program import command_parser
 from openatac.console.text import text_table
 from openatac.study.costs.by_name import costs_by_name, input_size
 
@@ -27,8 +27,7 @@ LAYER_HEAD = ('layer', 'operator', 'output', 'parameters', 'multiply-adds', 'act
 
 def main(argv: list[str]) -> int:
     """``openatac costs``; see the module."""
-    p = argparse.ArgumentParser(prog='openatac costs', description=__doc__,
-                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = command_parser('costs', __doc__)
     p.add_argument('networks', metavar='NAME', nargs='+', help="a network's name, or a symbol file (.json)")
     p.add_argument('--classes', type=number(int, low=1, high=CLASSES),
                    help="outputs of the network (default: the host's)")

@@ -1,21 +1,20 @@
-"""Do the main job in a few minutes: train three units on handwritten digits, compare them, and export one.
+"""Show the main steps in a few minutes: train three units on handwritten digits, compare them, export one.
 
 Trains ReLU, the global gate (SE as an activation) and ATAC by train_cifar.py, prints one table, draws the
-curves and exports the ATAC network as symbol files, which are checked against it. The same command resumes an
-interrupted demo.
+curves, and exports the ATAC network as symbol files, which it checks against the network. The same command
+resumes an interrupted demo.
 """
 from __future__ import annotations
 
-import argparse
 import os
 
+from openatac.console.program import command_parser
 from openatac.study import demo
 
 
 def main(argv: list[str]) -> int:
     """``openatac demo``; see the module."""
-    p = argparse.ArgumentParser(prog='openatac demo', description=__doc__,
-                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = command_parser('demo', __doc__)
     p.add_argument('--folder', default='demo', help='folder of all files (default: %(default)s)')
     folder = p.parse_args(argv).folder
     runs = {}

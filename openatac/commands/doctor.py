@@ -1,17 +1,19 @@
 """Report whether networks can be trained on this machine.
 
-It works even where MXNet does not, and for whatever is missing it prints the command that installs it.
+It works even where MXNet does not. For whatever is missing it prints the command that installs it.
 """
-import argparse
+import contextlib
 import json
 import os
 import platform
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib import metadata
 from typing import Any, Optional
 
 import openatac
+from openatac.console.program import command_parser
 from openatac.errors import DeviceError
 from openatac.runtime import cores, cuda_libraries, devices, processor, threads
 
@@ -47,8 +49,8 @@ print(json.dumps({'version': mxnet.__version__, 'path': mxnet.__path__[0], 'cuda
 
 
 def main(argv: Sequence[str]) -> int:
-    """``openatac doctor``: print the state of everything that training needs; 0 if it would work, else 1."""
-    argparse.ArgumentParser(prog='openatac doctor', description=__doc__).parse_args(argv)
+    """``openatac doctor``: print the state of everything that training needs; 0 if training works, else 1."""
+    command_parser('doctor', __doc__).parse_args(argv)
     mxnet, problem = ask_mxnet()
     _print('Python', f'{platform.python_version()} ({sys.executable})')
     _print('openatac', f'{openatac.__version__} ({os.path.dirname(os.path.abspath(openatac.__file__))})')
@@ -61,16 +63,21 @@ def main(argv: Sequence[str]) -> int:
     _print('INT8', processor.int8_line().removeprefix('INT8: '))
     _print_gpus(mxnet)
     if cuda_libraries.has_cuda_wheel():
-        _print('CUDA 11', _cuda_libraries())
+        missing = [library for library, path in cuda_libraries.find_cuda_libraries().items() if path is None]
+        _print('CUDA 11', f"{', '.join(missing)} missing: pip install 'openatac[cu112]'" if missing else
+               f'all {len(cuda_libraries.CUDA_LIBRARIES)} libraries found')
+    from openatac.data.cifar import find_cifar, gluon_folder
     for name in ('cifar10', 'cifar100'):
-        _print(name, _data(name))
+        path = find_cifar(name)
+        _print(name, f'found in {path}' if path else f'not in {gluon_folder(name)}: downloaded to there by '
+                                                     f'train_cifar.py --dataset {name}')
     for name, purpose, requirement in OPTIONAL:
         _print(name, installed_version(name) or f"missing, for {purpose}: pip install '{requirement}'")
     if mxnet:
         print('Training works here.')
         return 0
-    works = 'works here by --engine torch --initial only' if installed_version('torch') else \
-        'does not work here yet'
+    works = 'works here by --engine torch --initial only' if installed_version('torch') else (
+        'does not work here yet')
     print(f'Training {works}: see the line on MXNet.')
     return 1
 
@@ -81,11 +88,9 @@ def _print(subject: str, text: Optional[str]) -> None:
 
 def installed_version(package: str) -> Optional[str]:
     """Return the version of an installed package, or None."""
-    from importlib.metadata import PackageNotFoundError, version
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return metadata.version(package)
+    return None
 
 
 def ask_mxnet() -> tuple[Optional[dict[str, Any]], Optional[str]]:
@@ -103,7 +108,7 @@ def ask_mxnet() -> tuple[Optional[dict[str, Any]], Optional[str]]:
 
 
 def _remedy(reason: str) -> str:
-    """Return the command that fixes an MXNet that fails to load with that last line."""
+    """Return the command that repairs an MXNet that fails to load with ``reason``."""
     if reason.startswith('ModuleNotFoundError: No module named'):
         module = reason.split("'")[1].split('.')[0]
         return 'pip install ' + {'distutils': 'setuptools'}.get(module, module)
@@ -133,8 +138,8 @@ def _print_gpus(mxnet: Optional[dict[str, Any]]) -> None:
     if not gpus:
         _print('GPU', 'none that an NVIDIA driver shows')
     for index, gpu in enumerate(gpus):
-        capability = f'{gpu.major}.{gpu.minor}'
-        _print(f'GPU {index}', f'{gpu.name}, compute capability {capability}: {_gpu_use(index, gpu, mxnet)}')
+        _print(f'GPU {index}', f'{gpu.name}, compute capability {gpu.major}.{gpu.minor}: '
+                               f'{_gpu_use(index, gpu, mxnet)}')
 
 
 def _gpu_use(index: int, gpu: devices.Gpu, mxnet: Optional[dict[str, Any]]) -> str:
@@ -149,18 +154,3 @@ def _gpu_use(index: int, gpu: devices.Gpu, mxnet: Optional[dict[str, Any]]) -> s
     if not mxnet['cuda']:
         return "usable after pip uninstall mxnet and pip install 'openatac[cu112]'"
     return 'usable' if index < mxnet['gpus'] else 'MXNet does not see it: update the driver'
-
-
-def _cuda_libraries() -> str:
-    missing = [library for library, path in cuda_libraries.find_cuda_libraries().items() if path is None]
-    if not missing:
-        return f'all {len(cuda_libraries.CUDA_LIBRARIES)} libraries found'
-    return f"{', '.join(missing)} missing: pip install 'openatac[cu112]'"
-
-
-def _data(name: str) -> str:
-    from openatac.data.cifar import find_cifar, gluon_folder
-    path = find_cifar(name)
-    if path:
-        return f'found in {path}'
-    return f'not in {gluon_folder(name)}: downloaded to there by train_cifar.py --dataset {name}'

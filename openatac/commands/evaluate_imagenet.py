@@ -1,4 +1,4 @@
-"""The validation errors of trained parameters, published ones or one's own.
+"""Compute the validation errors of trained parameters, published ones or your own.
 
     openatac evaluate-imagenet FILE.params --use-rec --rec-val val.rec
 
@@ -7,20 +7,19 @@ The file must hold exactly the network's parameters, under the names that the au
 """
 from __future__ import annotations
 
-import argparse
 import shlex
 
 from openatac.backends.base import Compute
+from openatac.console.program import command_parser
 from openatac.options import add_section, from_arguments, section_fields, show_defaults
 from openatac.training.config import ImagenetConfig, ImagenetData, ImagenetNetwork, ImagenetTraining
 
-_PUBLISHED = {'r': 2}  # of the published network
+_PUBLISHED = {'r': 2}  # of the published network; the published script's default is 4
 
 
 def main(argv: list[str]) -> int:
     """``openatac evaluate-imagenet``; see the module."""
-    p = argparse.ArgumentParser(prog='openatac evaluate-imagenet', description=__doc__,
-                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = command_parser('evaluate-imagenet', __doc__)
     p.add_argument('evaluate', metavar='FILE.params')
     add_section(p, ImagenetNetwork, [name for name, field in section_fields(ImagenetNetwork).items()
                                      if field.option.network and name != 'last_gamma'])

@@ -20,6 +20,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from openatac.arguments import CLASSES, IMAGES, SIDE, number
+from openatac.console.program import command_parser
 from openatac.console.text import for_terminal
 from openatac.export.forms.base import FORMS, Form
 from openatac.files.reading import read_text
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 MEASURED = 10000  # images
 DATASETS = ('cifar10', 'cifar100', 'cifar100-coarse', 'digits')
-# The options of a network by its name, which a run knows; they are in the namespace only if they are given.
+# The options of a network by its name (a run knows them); the namespace has only those that are given.
 _NETWORK = {CifarNetwork: ('r', 'act_layers', 'useGlobal', 'useReLU', 'reduction'),
             ImagenetNetwork: ('use_gn',)}
 _NETWORK_FLAGS = ('classes', 'dataset', *(name for names in _NETWORK.values() for name in names))
@@ -42,9 +43,8 @@ _NETWORK_FLAGS = ('classes', 'dataset', *(name for names in _NETWORK.values() fo
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the command's flags."""
-    p = argparse.ArgumentParser(
-        prog='openatac export', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage='openatac export [options] RUN OUT\n       openatac export [options] MODEL PARAMS OUT')
+    p = command_parser('export', __doc__, usage=(
+        '%(prog)s [options] RUN OUT\n       %(prog)s [options] MODEL PARAMS OUT'))
     p.add_argument('names', metavar='RUN | MODEL PARAMS, OUT', nargs='+',
                    help='what to export, and what the names of the files begin with')
     _add_forms(p.add_argument_group('forms'))
@@ -73,8 +73,8 @@ def _add_forms(group: Any) -> None:
                        help='of OUT-symbol.json and its parameters; float16 is for GPUs (default: '
                             '%(default)s)')
     group.add_argument('--labels', metavar='FILE|NAMES',
-                       help='the names of the classes: a file, one a line, or with commas between (default: '
-                            'those of the data set)')
+                       help='names of the classes, with commas between, or a file with one on each line '
+                            '(default: those of the data set)')
     group.add_argument('--input-size', type=number(int, low=1, high=SIDE),
                        help="side of the input images (default: the run's, else the network's)")
 
@@ -121,14 +121,14 @@ def main(argv: list[str]) -> int:
 def _check(args: argparse.Namespace) -> None:
     """Raise ValueError, in a sentence, for flags that do not go together."""
     if not 2 <= len(args.names) <= 3:
-        raise ValueError(f'name RUN OUT or MODEL PARAMS OUT, not {len(args.names)} things')
+        raise ValueError(f'name RUN OUT or MODEL PARAMS OUT, not {len(args.names)} arguments')
     out, is_run = args.names[-1], os.path.isdir(args.names[0])
     try:
         check_prefix(out, beside_folder=False)
     except ValueError as error:
         raise ValueError(f'OUT: {error}') from None
     if len(args.names) == 2 and not is_run:
-        raise ValueError(f'RUN: there is no folder {args.names[0]!r}; of a network by its name give MODEL '
+        raise ValueError(f'RUN: there is no folder {args.names[0]!r}; for a network by its name give MODEL '
                          'PARAMS OUT')
     given = _network_settings(args)
     if is_run and given:

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from openatac.arguments import IMAGES, number, prefix
+from openatac.console.program import command_parser
 from openatac.console.text import for_terminal, text_table
 from openatac.files.csv_file import write_csv
 from openatac.files.writing import writing
@@ -53,8 +54,7 @@ def main(argv: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog='openatac gates', description=__doc__,
-                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = command_parser('gates', __doc__)
     p.add_argument('runs', metavar='RUN', nargs='+', help='folder of a run')
     p.add_argument('--out', metavar='PREFIX', type=prefix, required=True,
                    help='what the names of the files begin with')

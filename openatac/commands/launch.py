@@ -15,6 +15,7 @@ import signal
 from collections.abc import Sequence
 
 from openatac.arguments import SECONDS, number
+from openatac.console.program import command_parser
 from openatac.distributed import clusters
 from openatac.distributed.job import MOST_PROCESSES
 from openatac.distributed.launch import Launch, start
@@ -38,9 +39,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    p = argparse.ArgumentParser(prog='openatac launch', description=__doc__, allow_abbrev=False,
-                                usage='openatac launch -n WORKERS [options] -- COMMAND ...',
-                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = command_parser('launch', __doc__, allow_abbrev=False,
+                       usage='%(prog)s -n WORKERS [options] -- COMMAND ...')
     count = number(int, low=1, high=MOST_PROCESSES)
     p.add_argument('-n', '--workers', metavar='WORKERS', type=count, required=True,
                    help='how many processes train')
@@ -52,7 +52,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     p.add_argument('--hostfile', metavar='FILE',
                    help='for ssh and mpi: one machine on each line, HOST or HOST:PORT')
     p.add_argument('--host', metavar='ADDRESS',
-                   help='the address of this machine that the others can reach (default: found by itself)')
+                   help='an address of this machine that the others can reach (default: found automatically)')
     p.add_argument('--port', type=number(int, low=1, high=65534),
                    help="the scheduler's port (default: a free one); the next one is used too, to watch the "
                         'processes')

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 
 from openatac.arguments import number
+from openatac.console.program import command_parser
 from openatac.data.photos.bad_images import MAX_BAD_SHARE
 from openatac.data.photos.pack import PackSettings, check_records, pack
 from openatac.files.writing import check_prefix
@@ -42,9 +43,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    p = argparse.ArgumentParser(prog='openatac pack', description=__doc__, usage=(
-        '%(prog)s [options] FOLDER OUT\n       %(prog)s --check [-j N] OUT.rec [OUT.idx]'),
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = command_parser('pack', __doc__, usage=(
+        '%(prog)s [options] FOLDER OUT\n       %(prog)s --check [-j N] OUT.rec [OUT.idx]'))
     p.add_argument('source', metavar='FOLDER', help='the folder of class folders')
     p.add_argument('out', metavar='OUT', nargs='?', help='the name of the files, without .rec')
     p.add_argument('--resize', type=number(int, low=1, high=2 ** 14), metavar='N',

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from typing import Callable, Optional
+from typing import Callable
 
 from openatac.arguments import number
+from openatac.console.program import command_parser
 from openatac.study.estimate import (
     LARGEST_LINEAR_BATCH,
     PUBLISHED_BATCH,
@@ -48,8 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         return number(int, low=low, high=10 ** 12)
 
     positive = number(float, above=0, high=1e12)
-    p = argparse.ArgumentParser(prog='openatac plan', description=__doc__, allow_abbrev=False,
-                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = command_parser('plan', __doc__, allow_abbrev=False)
     p.add_argument('--gpus', type=whole(1), required=True, metavar='N', help='devices in all')
     p.add_argument('--gpus-per-machine', type=whole(1), metavar='M',
                    help='devices in one machine (default: all of them)')
@@ -86,10 +86,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def report(found: Estimate) -> str:
     """An estimate as text: its figures, a line for each assumption, and a warning on the rate."""
-    lines = [f'{name:14}{text}' for name, text in _rows(found)] + ['', 'Assumptions:']
-    lines += ['- ' + line for line in _assumptions(found)]
-    warning = _warning(found.setup.global_batch)
-    return '\n'.join(lines + (['', warning] if warning else []))
+    lines = [*(f'{name:14}{text}' for name, text in _rows(found)), '', 'Assumptions:',
+             *(f'- {line}' for line in _assumptions(found)), *_warning(found.setup.global_batch)]
+    return '\n'.join(lines)
 
 
 def _rows(found: Estimate) -> Iterator[tuple[str, str]]:
@@ -99,9 +98,9 @@ def _rows(found: Estimate) -> Iterator[tuple[str, str]]:
     yield 'devices', f'{setup.gpus} in {setup.machines} machine{_s(setup.machines)}, {exchange}'
     yield 'global batch', f'{setup.global_batch:,} images'
     yield 'gradients', f'{setup.gradient_bytes / 1e6:.2f} MB ({setup.parameters:,} x {setup.dtype})'
-    seconds = one.seconds, one.computing, one.exposed, one.communication - one.exposed
-    yield 'step', '{:.1f} ms: {:.1f} computing, {:.1f} communication, {:.1f} hidden'.format(
-        *(1000 * part for part in seconds))
+    yield 'step', (f'{1e3 * one.seconds:.1f} ms: {1e3 * one.computing:.1f} computing, '
+                   f'{1e3 * one.exposed:.1f} communication, '
+                   f'{1e3 * (one.communication - one.exposed):.1f} hidden')
     yield 'speed', f'{found.images_per_second:.0f} images/s, efficiency {found.efficiency:.3f}'
     yield 'run', f'{found.epochs} epochs of {found.steps_per_epoch} steps'
     yield 'time', (f'{found.hours:.2f} hours ({found.training_hours:.2f} training, '
@@ -143,13 +142,13 @@ def _links(setup: Setup) -> Iterator[str]:
         yield f'devices of one machine exchange {speed}'
 
 
-def _warning(global_batch: int) -> Optional[str]:
-    """What to do about the learning rate; None for the published batch."""
+def _warning(global_batch: int) -> list[str]:
+    """What to do about the learning rate; nothing for the published batch."""
     if global_batch == PUBLISHED_BATCH:
-        return None
+        return []
     text = (f'Warning: the published rate {PUBLISHED_LR:g} is for {PUBLISHED_BATCH} images a step; for '
             f'{global_batch} the linear rule gives\n--lr {linear_rate(global_batch):.4g}, and the published '
             'errors are not promised.')
     if global_batch > LARGEST_LINEAR_BATCH:
         text += f' Beyond {LARGEST_LINEAR_BATCH} images that rule is known to lose accuracy.'
-    return text
+    return ['', text]

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from openatac.arguments import BATCH, CLASSES, number
 from openatac.console import streams
+from openatac.console.program import command_parser
 from openatac.console.text import for_terminal
 from openatac.export.runtimes.base import RUNTIMES
 from openatac.runtime.processor import int8_line
@@ -30,8 +31,7 @@ if TYPE_CHECKING:
 
 def main(argv: list[str]) -> int:
     """``openatac predict``; see the module."""
-    p = argparse.ArgumentParser(prog='openatac predict', description=__doc__,
-                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = command_parser('predict', __doc__)
     p.add_argument('export', metavar='EXPORT', help='an export, or one of its files')
     p.add_argument('images', metavar='IMAGES', nargs='+', help='image files, folders, or -')
     p.add_argument('--top', type=number(int, low=1, high=CLASSES), default=5, metavar='K',
@@ -85,7 +85,7 @@ def _draw_gates(path: str, predictor: Predictor, prediction: Prediction) -> None
 
 
 class _Printer:
-    """Prints the predictions of a batch, as lines of JSON or of a table with columns as wide as need be."""
+    """Prints the predictions of a batch, as lines of JSON or as a table."""
 
     def __init__(self, predictor: Predictor, paths: list[str], top: int, as_json: bool):
         self._labels, self._as_json = predictor.labels, as_json

@@ -10,9 +10,9 @@ listed with the reason. A number that no run has gets the hours that a run would
 """
 from __future__ import annotations
 
-import argparse
 import os
 
+from openatac.console.program import command_parser
 from openatac.files.csv_file import write_csv
 from openatac.files.writing import writing
 from openatac.study.finished_runs import find_runs, runs_in
@@ -26,8 +26,7 @@ CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__fil
 
 def main(argv: list[str]) -> int:
     """``openatac published``; see the module."""
-    p = argparse.ArgumentParser(prog='openatac published', description=__doc__,
-                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = command_parser('published', __doc__)
     p.add_argument('runs', metavar='RUNS', nargs='*', help='folders of runs (default: results)')
     p.add_argument('--network', metavar='NAME', nargs='+', default=NETWORKS,
                    help='only these networks, such as resnet50_v1b_atac')

@@ -1,4 +1,4 @@
-"""What the commands that train share: parsing with a recipe, checks of flags, the network, the end."""
+"""What both training commands share: parsing with a recipe, checks of flags, the network, the end."""
 from __future__ import annotations
 
 import argparse
@@ -6,7 +6,7 @@ import importlib.util
 import math
 import sys
 from collections.abc import Mapping
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Union
 
 from openatac.arguments import LARGEST, SMALLEST
 from openatac.console import program
@@ -23,7 +23,7 @@ from openatac.options import (
 )
 from openatac.runtime.devices import parse_gpus
 from openatac.runtime.import_hook import require_mxnet
-from openatac.training.config import Config, ImagenetConfig
+from openatac.training.config import Config
 from openatac.training.schedule import decay_epochs
 
 
@@ -39,7 +39,7 @@ def parser_of(config: type, description: Optional[str], prog: str) -> argparse.A
 
 def parse(parser: argparse.ArgumentParser, config: type, recipes: Mapping[str, Mapping[str, Any]],
           argv: list[str]) -> Given:
-    """The `Given` config of a command line; a recipe takes the place of the defaults, in the help as well."""
+    """The `Given` config of a command line; a recipe replaces the defaults, in the help as well."""
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument('--recipe')
     early.add_argument('--model', default='atac')
@@ -60,7 +60,7 @@ def begin(parser: argparse.ArgumentParser, config: type, recipes: Mapping[str, M
           argv: list[str], check: Callable[[Any], list[int]]) -> tuple[Given, list[int]]:
     """The `Given` config of a command line and the epochs of its decays, once ``check`` accepts it.
 
-    The log has begun, and what computes is known to be there. For --print-config the process ends.
+    It begins the log and checks that the engine is installed. For --print-config it ends the process.
     """
     from openatac.training.tracking.log import log_to
     given = parse(parser, config, recipes, argv)
@@ -89,10 +89,7 @@ def check(config: Config) -> list[int]:
     if config.start.initial and (config.network.summary or config.start.write_initial):
         raise ValueError('argument --initial: --summary and --write-initial take the network of the flags; '
                          'leave it out')
-    if config.compute.engine == 'mxnet':
-        _check_mxnet(config)
-    elif config.compute.engine == 'torch':
-        _check_torch(config, len(gpus))
+    _check_engine(config, len(gpus))
     return decays
 
 
@@ -103,38 +100,36 @@ def _check_rates(lr: float, factor: float, decays: int) -> None:
                          'of float32; decay less often, or by a factor nearer to 1')
 
 
-def _check_mxnet(config: Config) -> None:
-    for flag, is_given in (('tf32', config.compute.tf32), ('compile', config.compute.compile),
-                           ('initial', config.start.initial)):
-        if is_given:
-            raise ValueError(f'argument --{flag}: it is for --engine torch; leave it out')
-    if config.compute.dtype == 'bfloat16':
-        raise ValueError('argument --dtype: bfloat16 is for --engine torch; MXNet has float32 and, on GPUs, '
-                         'float16')
+def _check_engine(config: Config, gpus: int) -> None:
+    compute, kvstore = config.compute, getattr(config.training, 'kvstore', 'device')
+    if compute.engine == 'mxnet':
+        _check_unused('torch', tf32=compute.tf32, compile=compute.compile, initial=bool(config.start.initial),
+                      dtype=compute.dtype if compute.dtype == 'bfloat16' else '')
+    elif compute.engine == 'torch':
+        if gpus > 1:
+            raise ValueError(f'argument --engine: torch trains on one GPU, and {gpus} are asked for')
+        _check_unused('mxnet', mode=compute.mode if compute.mode != 'hybrid' else '',
+                      syncbn=getattr(config.network, 'syncbn', False),
+                      kvstore=kvstore if kvstore != 'device' else '')
 
 
-def _check_torch(config: Config, gpus: int) -> None:
-    if gpus > 1:
-        raise ValueError(f'argument --engine: torch trains on one GPU, and {gpus} are asked for')
-    if config.compute.mode != 'hybrid':
-        raise ValueError(f'argument --mode: {config.compute.mode} is for --engine mxnet; leave it out')
-    if isinstance(config, ImagenetConfig):
-        if config.network.syncbn:
-            raise ValueError('argument --syncbn: it is for --engine mxnet; leave it out')
-        if config.training.kvstore != 'device':
-            raise ValueError(f'argument --kvstore: {config.training.kvstore} is for --engine mxnet; leave it '
-                             'out')
+def _check_unused(engine: str, **flags: Union[bool, str]) -> None:
+    """Raise ValueError if one of these flags, which are for ``engine`` alone, is given."""
+    for flag, value in flags.items():
+        if value:
+            what = 'it' if value is True else value
+            raise ValueError(f'argument --{flag}: {what} is for --engine {engine}; leave it out')
 
 
 # ------------------------------------------------------------------------------------- network
 
 def only_makes_network(config: Config) -> bool:
-    """Whether the command prints or writes the network, and trains nothing."""
+    """Whether the command only prints or writes the network."""
     return bool(config.network.summary or config.start.write_initial)
 
 
 def _check_mxnet_is_there(config: Config) -> None:
-    """Raise ModuleNotFoundError, in a sentence, if what the config needs is MXNet, and it is missing."""
+    """Raise ModuleNotFoundError, in a sentence, if the config needs MXNet and it is missing."""
     if config.start.initial and not config.output.export:
         return
     try:
@@ -151,10 +146,9 @@ def find_network(given: Given) -> tuple[Any, str, Any]:
 
     The network is what `openatac.backends.base.open_backend` takes. Raises ValueError for options that make
     no network or contradict those of the files, OpenatacError if the files cannot be read, and
-    ModuleNotFoundError if the network is to run in PyTorch and that is missing.
+    ModuleNotFoundError if the network is to run in PyTorch, which is missing.
     """
     config: Config = given.config
-    net: Any
     if config.start.initial:
         from openatac.training.initial import read_initial
         net, name, config = read_initial(config.start.initial, given)
@@ -173,7 +167,7 @@ def find_network(given: Given) -> tuple[Any, str, Any]:
 
 
 def print_or_write_network(net: Any, name: str, config: Config) -> None:
-    """What --summary and --write-initial ask for."""
+    """Do what --summary or --write-initial asks for."""
     from openatac.training.initial import write_initial
     from openatac.training.network import image_shape, print_layers
     if config.start.write_initial:
@@ -183,7 +177,7 @@ def print_or_write_network(net: Any, name: str, config: Config) -> None:
 
 
 def export_if_asked(config: Config) -> None:
-    """Export the best network of a finished run by --export."""
+    """Export the best network of a finished run if --export asks for it."""
     if config.output.export and not config.start.dry_run:
         from openatac.export.exporter import export_run
         export_run(config.output.save_dir, config.output.export)
@@ -191,9 +185,6 @@ def export_if_asked(config: Config) -> None:
 
 # ----------------------------------------------------------------------------------------- end
 
-def run(main: Callable[[], Any]) -> None:
+def run(main: Callable[[], None]) -> None:
     """Call ``main()`` and end the process, and with it those of its cluster; a failure is one line."""
-    def work() -> None:
-        main()  # what it returns is for those who call it as a function
-
-    sys.exit(program.run(work, end))
+    sys.exit(program.run(main, end))

@@ -9,6 +9,7 @@ The published command works as it stands:
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from typing import Optional
 
@@ -37,16 +38,15 @@ def main(argv: Optional[list[str]] = None, prog: Optional[str] = None) -> None:
     except ValueError as error:
         p.error(str(error))
     if only_network:
-        return train.print_or_write_network(net, name, config)
+        train.print_or_write_network(net, name, config)
+        return
     reader = reader or BackgroundReader(config.data, splits)  # of the data set that --initial names
     from openatac.training import cifar
     if config.start.evaluate:
         cifar.evaluate(net, config, reader)
-        return None
+        return
     cifar.run(net, name, config, reader, decays, ' '.join([*p.prog.split(), *argv]))
-    return train.export_if_asked(config)
+    train.export_if_asked(config)
 
 
-def command(argv: list[str]) -> None:
-    """``openatac train-cifar``."""
-    main(argv, 'openatac train-cifar')
+command = functools.partial(main, prog='openatac train-cifar')

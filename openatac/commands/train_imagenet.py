@@ -12,6 +12,7 @@ On several machines: python -m openatac launch --help.
 from __future__ import annotations
 
 import argparse
+import functools
 import shlex
 import sys
 from typing import Any, Optional
@@ -22,7 +23,7 @@ from openatac.training.recipes import IMAGENET
 
 # What the published script accepted and ignored.
 NOTHING_HERE = {
-    '--use_se': 'this network has no SE branch, nor had the published one; leave it out',
+    '--use_se': 'this network has no SE branch, and neither had the published one; leave it out',
     '--batch-norm': 'it is for VGG networks, and a ResNet always has BatchNorm; leave it out',
     '--use-pretrained': 'no trained weights are published for download; start from a file by --resume-params',
 }
@@ -45,7 +46,7 @@ def parser(prog: Optional[str] = None) -> argparse.ArgumentParser:
 
 
 def check(config: ImagenetConfig) -> list[int]:
-    """As `train.check`, with what only this command has."""
+    """As `train.check`, and check the flags that only this command has."""
     decays = train.check(config)
     epochs = config.training.num_epochs
     for flag, value, most in (('warmup-epochs', config.training.warmup_epochs, epochs),
@@ -77,19 +78,17 @@ def main(argv: Optional[list[str]] = None, prog: Optional[str] = None) -> None:
     except ValueError as error:
         p.error(str(error))
     if only_network:
-        return train.print_or_write_network(net, name, config)
+        train.print_or_write_network(net, name, config)
+        return
     from openatac.training import imagenet
     command = shlex.join([*p.prog.split(), *argv])
     if config.start.evaluate:
         imagenet.evaluate(net, config, command)
-        return None
+        return
     imagenet.run(net, name, config, decays, cluster, command)
     cluster.close()
     if cluster.rank == 0:
         train.export_if_asked(config)
-    return None
 
 
-def command(argv: list[str]) -> None:
-    """``openatac train-imagenet``."""
-    main(argv, 'openatac train-imagenet')
+command = functools.partial(main, prog='openatac train-imagenet')

@@ -1,4 +1,5 @@
-"""What surrounds every command: signals, and failures that become sentences and exit codes."""
+"""What every command shares: signals, its parser, and failures turned into sentences and exit codes."""
+import argparse
 import contextlib
 import os
 import re
@@ -77,7 +78,7 @@ def _sentence_for(error: BaseException) -> Optional[str]:
 
 
 def undo_strict_environment() -> None:
-    """Undo what the environment demands of every Python program and our commands cannot use.
+    """Undo settings of the environment that are meant for all Python programs and would break ours.
 
     Warnings that are turned into errors (``PYTHONWARNINGS=error``) are shown as warnings, since libraries
     warn about what their users cannot change. An unavailable backend of matplotlib (``MPLBACKEND``) would
@@ -92,6 +93,12 @@ def undo_strict_environment() -> None:
     if python_warnings:  # which the processes that we start get
         os.environ['PYTHONWARNINGS'] = ','.join(
             re.sub('^ *error', 'default', each) for each in python_warnings.split(','))
+
+
+def command_parser(command: str, description: Optional[str], **settings: Any) -> argparse.ArgumentParser:
+    """Return the parser of ``openatac COMMAND``, whose help shows the description as it is written."""
+    return argparse.ArgumentParser(prog=f'openatac {command}', description=description,
+                                   formatter_class=argparse.RawDescriptionHelpFormatter, **settings)
 
 
 @contextlib.contextmanager
