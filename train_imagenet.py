@@ -1,7 +1,11 @@
 #!/usr/bin/env python3
 """Train ResNet-50 on ImageNet: ``openatac train-imagenet`` under the name of the published script."""
-from openatac.commands.train import run
-from openatac.commands.train_imagenet import main, parser  # noqa: F401
+from functools import partial
+
+from openatac.commands import train, train_imagenet
+
+main = partial(train_imagenet.main, prog='train_imagenet.py')
+parser = partial(train_imagenet.parser, 'train_imagenet.py')
 
 if __name__ == '__main__':
-    run(main)
+    train.run(main)

@@ -8,27 +8,24 @@ from typing import Optional
 import openatac
 from openatac.console import program, streams
 
-# Each sub-command: the function that takes its arguments and returns the exit code, imported when it is
-# called, and a description.
+# {sub-command: description}. Each is a module of openatac.commands, imported when it is called; its ``main``
+# takes the arguments and returns the exit code, or None for 0.
 COMMANDS = {
-    'demo': ('openatac.commands.demo:main', 'train, compare and export three units on handwritten digits'),
-    'train-cifar': ('openatac.commands.train_cifar:command', 'train a CIFAR network'),
-    'train-imagenet': ('openatac.commands.train_imagenet:command', 'train ResNet-50 on ImageNet'),
-    'evaluate-imagenet': ('openatac.commands.evaluate_imagenet:main',
-                          'compute the validation errors of trained parameters'),
-    'pack': ('openatac.commands.pack:main', 'pack a folder of photographs into a record file, or check one'),
-    'launch': ('openatac.commands.launch:main', 'start a training run of several processes or machines'),
-    'export': ('openatac.commands.export:main', 'write a trained network as files that other programs load'),
-    'predict': ('openatac.commands.predict:main', 'classify images by an exported network'),
-    'bench': ('openatac.commands.bench:main', 'measure how fast each engine runs exported networks'),
-    'costs': ('openatac.commands.costs:main', 'count parameters, multiply-adds and memory of networks'),
-    'plan': ('openatac.commands.plan:main', 'estimate hours and cost of the published run from one speed'),
-    'compare': ('openatac.commands.compare:main',
-                'train units at several depths and seeds, and compare them'),
-    'published': ('openatac.commands.published:main',
-                  'compare the published numbers with our costs and runs'),
-    'gates': ('openatac.commands.gates:main', 'measure what the gates of trained networks do'),
-    'doctor': ('openatac.commands.doctor:main', 'report what is installed and how to get the rest'),
+    'demo': 'train, compare and export three units on handwritten digits',
+    'train-cifar': 'train a CIFAR network',
+    'train-imagenet': 'train ResNet-50 on ImageNet',
+    'evaluate-imagenet': 'compute the validation errors of trained parameters',
+    'pack': 'pack a folder of photographs into a record file, or check one',
+    'launch': 'start a training run of several processes or machines',
+    'export': 'write a trained network as files that other programs load',
+    'predict': 'classify images by an exported network',
+    'bench': 'measure how fast each engine runs exported networks',
+    'costs': 'count parameters, multiply-adds and memory of networks',
+    'plan': 'estimate hours and cost of the published run from one speed',
+    'compare': 'train units at several depths and seeds, and compare them',
+    'published': 'compare the published numbers with our costs and runs',
+    'gates': 'measure what the gates of trained networks do',
+    'doctor': 'report what is installed and how to get the rest',
 }
 
 
@@ -51,9 +48,9 @@ def _call(arguments: Sequence[str]) -> Optional[int]:
         prog='openatac', usage='openatac [-h] [--version] COMMAND ...',
         description='Attention as Activation in MXNet.',
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='commands:\n' + '\n'.join(f'  {name:<17}  {text}' for name, (_, text) in COMMANDS.items()))
+        epilog='commands:\n' + '\n'.join(f'  {name:<17}  {text}' for name, text in COMMANDS.items()))
     parser.add_argument('--version', action='version', version=f'openatac {openatac.__version__}')
     parser.add_argument('command', metavar='COMMAND', choices=COMMANDS, help='one of the commands below')
     command = parser.parse_args(arguments[:1]).command
-    module, function = COMMANDS[command][0].split(':')
-    return getattr(importlib.import_module(module), function)(arguments[1:])
+    module = importlib.import_module(f'openatac.commands.{command.replace("-", "_")}')
+    return module.main(arguments[1:])

@@ -154,6 +154,6 @@ def test_a_wrong_command_line_ends_with_2(arguments, capsys):
 
 def test_every_command_has_its_function():
     import importlib
-    for target, text in cli.COMMANDS.values():
-        module, function = target.split(':')
-        assert callable(getattr(importlib.import_module(module), function)) and text
+    for command, text in cli.COMMANDS.items():
+        module = importlib.import_module('openatac.commands.' + command.replace('-', '_'))
+        assert callable(module.main) and text

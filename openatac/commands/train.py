@@ -185,6 +185,6 @@ def export_if_asked(config: Config) -> None:
 
 # ----------------------------------------------------------------------------------------- end
 
-def run(main: Callable[[], None]) -> None:
-    """Call ``main()`` and end the process, and with it those of its cluster; a failure is one line."""
-    sys.exit(program.run(main, end))
+def run(main: Callable[[list[str]], None]) -> None:
+    """Run a script's ``main``, and end this process and those of its cluster; a failure is one line."""
+    sys.exit(program.run(lambda: main(sys.argv[1:]), end))

@@ -9,23 +9,21 @@ The published command works as it stands:
 from __future__ import annotations
 
 import argparse
-import functools
-import sys
-from typing import Optional
 
 from openatac.commands import train
 from openatac.training.config import CifarConfig
 from openatac.training.recipes import CIFAR
 
+PROG = 'openatac train-cifar'
 
-def parser(prog: Optional[str] = None) -> argparse.ArgumentParser:
+
+def parser(prog: str = PROG) -> argparse.ArgumentParser:
     """The parser of the command's flags."""
-    return train.parser_of(CifarConfig, __doc__, prog or 'train_cifar.py')
+    return train.parser_of(CifarConfig, __doc__, prog)
 
 
-def main(argv: Optional[list[str]] = None, prog: Optional[str] = None) -> None:
+def main(argv: list[str], prog: str = PROG) -> None:
     """Run the command; see the module."""
-    argv = sys.argv[1:] if argv is None else argv
     p = parser(prog)
     given, decays = train.begin(p, CifarConfig, CIFAR, argv, train.check)
     config: CifarConfig = given.config
@@ -47,6 +45,3 @@ def main(argv: Optional[list[str]] = None, prog: Optional[str] = None) -> None:
         return
     cifar.run(net, name, config, reader, decays, ' '.join([*p.prog.split(), *argv]))
     train.export_if_asked(config)
-
-
-command = functools.partial(main, prog='openatac train-cifar')

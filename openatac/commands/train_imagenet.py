@@ -12,9 +12,7 @@ On several machines: python -m openatac launch --help.
 from __future__ import annotations
 
 import argparse
-import functools
 import shlex
-import sys
 from typing import Any, Optional
 
 from openatac.commands import train
@@ -37,9 +35,12 @@ class Refuse(argparse.Action):
         parser.error(f'argument {option_string}: {self.const}')
 
 
-def parser(prog: Optional[str] = None) -> argparse.ArgumentParser:
+PROG = 'openatac train-imagenet'
+
+
+def parser(prog: str = PROG) -> argparse.ArgumentParser:
     """The parser of the command's flags."""
-    p = train.parser_of(ImagenetConfig, __doc__, prog or 'train_imagenet.py')
+    p = train.parser_of(ImagenetConfig, __doc__, prog)
     for flag, meaning in NOTHING_HERE.items():
         p.add_argument(flag, nargs=0, help=argparse.SUPPRESS, action=Refuse, const=meaning)
     return p
@@ -64,9 +65,8 @@ def check(config: ImagenetConfig) -> list[int]:
     return decays
 
 
-def main(argv: Optional[list[str]] = None, prog: Optional[str] = None) -> None:
+def main(argv: list[str], prog: str = PROG) -> None:
     """Run the command; see the module."""
-    argv = sys.argv[1:] if argv is None else argv
     p = parser(prog)
     given, decays = train.begin(p, ImagenetConfig, IMAGENET, argv, check)
     config: ImagenetConfig = given.config
@@ -89,6 +89,3 @@ def main(argv: Optional[list[str]] = None, prog: Optional[str] = None) -> None:
     cluster.close()
     if cluster.rank == 0:
         train.export_if_asked(config)
-
-
-command = functools.partial(main, prog='openatac train-imagenet')

@@ -30,9 +30,8 @@ def parser_of(command, monkeypatch):
     with monkeypatch.context() as patch:
         for method in ('parse_args', 'parse_intermixed_args'):
             patch.setattr(argparse.ArgumentParser, method, caught)
-        module, function = cli.COMMANDS[command][0].split(':')
         with pytest.raises(Parsed) as found:
-            getattr(importlib.import_module(module), function)([])
+            importlib.import_module('openatac.commands.' + command.replace('-', '_')).main([])
     return found.value.args[0]
 
 
