@@ -65,12 +65,12 @@ def read_job(environment: Mapping[str, str], kvstore: str = 'dist_sync') -> Job:
     port = _read(environment, 'DMLC_PS_ROOT_PORT', _PORT)
     defaults = Job._field_defaults
     return Job(
-        role, address, port, _read(environment, 'OPENATAC_ROLL_CALL_PORT', _PORT, port + 1),
+        role, address, port, _read(environment, 'OPENATAC_MEMBERSHIP_PORT', _PORT, port + 1),
         workers=_read(environment, 'DMLC_NUM_WORKER', _PROCESSES),
         servers=_read(environment, 'DMLC_NUM_SERVER', _PROCESSES),
-        name=environment.get('OPENATAC_ROLL_CALL_NAME', ''),
-        wait=_read(environment, 'OPENATAC_ROLL_CALL_WAIT', _SECONDS, defaults['wait']),
-        silence=_read(environment, 'OPENATAC_ROLL_CALL_SILENCE', _SECONDS, defaults['silence']))
+        name=environment.get('OPENATAC_MEMBERSHIP_NAME', ''),
+        wait=_read(environment, 'OPENATAC_MEMBERSHIP_WAIT', _SECONDS, defaults['wait']),
+        silence=_read(environment, 'OPENATAC_MEMBERSHIP_SILENCE', _SECONDS, defaults['silence']))
 
 
 def _read(environment: Mapping[str, str], variable: str, kind: Any, default: Optional[float] = None) -> Any:
