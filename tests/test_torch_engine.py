@@ -324,13 +324,6 @@ def test_what_it_says_of_itself():
     assert trained.device_memory() == 0 and trained.cluster.size == 1
 
 
-def test_wrong_arguments():
-    with pytest.raises(ValueError, match="dtype must be one of float32, bfloat16, float16, not 'int8'"):
-        engine(dtype='int8')
-    with pytest.raises(DeviceError, match='^cuda:99 '):
-        engine(device='cuda:99')
-
-
 def test_too_little_memory(monkeypatch):
     trained = engine()
 

@@ -17,6 +17,7 @@ from openatac.options import (
     Given,
     add_section,
     describe,
+    flag_of,
     from_arguments,
     sections,
     show_defaults,
@@ -24,7 +25,6 @@ from openatac.options import (
 from openatac.runtime.devices import parse_gpus
 from openatac.runtime.import_hook import require_mxnet
 from openatac.training.config import Config, ImagenetConfig
-from openatac.training.schedule import decay_epochs
 
 
 def parser_of(config: type, description: Optional[str], prog: str) -> argparse.ArgumentParser:
@@ -57,8 +57,8 @@ def parse(parser: argparse.ArgumentParser, config: type, recipes: Mapping[str, M
 
 
 def begin(parser: argparse.ArgumentParser, config: type, recipes: Mapping[str, Mapping[str, Any]],
-          argv: List[str], check: Callable[[Any], List[int]]) -> Tuple[Given, List[int]]:
-    """The `Given` config of a command line and the epochs of its decays, once ``check`` accepts it.
+          argv: List[str], check: Callable[[Any], None]) -> Given:
+    """The `Given` config of a command line, once ``check`` accepts it.
 
     The log has begun, and what computes is known to be there. For --print-config the process ends.
     """
@@ -69,23 +69,23 @@ def begin(parser: argparse.ArgumentParser, config: type, recipes: Mapping[str, M
             print(line)
         parser.exit()
     try:
-        decays = check(given.config)
+        check(given.config)
     except ValueError as error:
         parser.error(str(error))
     log_to()
     _check_mxnet_is_there(given.config)  # before anything is downloaded
-    return given, decays
+    return given
 
 
 # -------------------------------------------------------------------------------------- checks
 
-def check(config: Config) -> List[int]:
-    """The epochs at which the rate decays; ValueError, in a sentence, for options that do not go together."""
+def check(config: Config) -> None:
+    """Raise ValueError, with a sentence, for options that do not go together."""
     training = config.training
     gpus = parse_gpus(training.gpus)
-    decays = decay_epochs(training.lr_decay_epoch, training.lr_decay_period, training.num_epochs)
+    decays = sum(epoch < training.num_epochs for epoch in training.decay_epochs)
     if getattr(training, 'lr_mode', 'step') == 'step':
-        _check_rates(training.lr, training.lr_decay, sum(epoch < training.num_epochs for epoch in decays))
+        _check_rates(training.lr, training.lr_decay, decays)
     if config.start.initial and (config.network.summary or config.start.write_initial):
         raise ValueError('argument --initial: --summary and --write-initial take the network of the flags; '
                          'leave it out')
@@ -93,7 +93,6 @@ def check(config: Config) -> List[int]:
         _check_mxnet(config)
     elif config.compute.engine == 'torch':
         _check_torch(config, len(gpus))
-    return decays
 
 
 def _check_rates(lr: float, factor: float, decays: int) -> None:
@@ -164,7 +163,7 @@ def find_network(given: Given) -> Tuple[Any, str, Any]:
         net, name = build_network(config)
         for option in ignored_options(config):
             if given.origins[option] == COMMAND_LINE:
-                raise ValueError(f'argument --{option.replace("_", "-")}: the host of {name} has no such '
+                raise ValueError(f'argument {flag_of(option)}: the host of {name} has no such '
                                  'setting; leave it out')
     if config.compute.engine == 'torch' and not only_makes_network(config) and (
             importlib.util.find_spec('torch') is None):

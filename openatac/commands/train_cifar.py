@@ -26,7 +26,7 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
     """Run the command; see the module."""
     argv = sys.argv[1:] if argv is None else argv
     p = parser(prog)
-    given, decays = train.begin(p, CifarConfig, CIFAR, argv, train.check)
+    given = train.begin(p, CifarConfig, CIFAR, argv, train.check)
     config: CifarConfig = given.config
     from openatac.training.datasets import BackgroundReader
     only_network = train.only_makes_network(config)
@@ -43,7 +43,7 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
     if config.start.evaluate:
         cifar.evaluate(net, config, reader)
         return None
-    cifar.run(net, name, config, reader, decays, ' '.join([*p.prog.split(), *argv]))
+    cifar.run(net, name, config, reader, ' '.join([*p.prog.split(), *argv]))
     return train.export_if_asked(config)
 
 

@@ -44,9 +44,9 @@ def parser(prog: Optional[str] = None) -> argparse.ArgumentParser:
     return p
 
 
-def check(config: ImagenetConfig) -> List[int]:
+def check(config: ImagenetConfig) -> None:
     """As `train.check`, with what only this command has."""
-    decays = train.check(config)
+    train.check(config)
     epochs = config.training.num_epochs
     for flag, value, most in (('warmup-epochs', config.training.warmup_epochs, epochs),
                               ('mixup-off-epoch', config.training.mixup_off_epoch, epochs),
@@ -60,14 +60,13 @@ def check(config: ImagenetConfig) -> List[int]:
         raise ValueError('argument --loss-scale: it is for --dtype float16; leave it out')
     if config.compute.dtype == 'float16' and config.training.kvstore == 'dist_async':
         raise ValueError('argument --kvstore: dist_async has no loss scale for float16; use dist_sync')
-    return decays
 
 
 def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
     """Run the command; see the module."""
     argv = sys.argv[1:] if argv is None else argv
     p = parser(prog)
-    given, decays = train.begin(p, ImagenetConfig, IMAGENET, argv, check)
+    given = train.begin(p, ImagenetConfig, IMAGENET, argv, check)
     config: ImagenetConfig = given.config
     from openatac.distributed import workers
     only_network = train.only_makes_network(config)
@@ -83,7 +82,7 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
     if config.start.evaluate:
         imagenet.evaluate(net, config, command)
         return None
-    imagenet.run(net, name, config, decays, cluster, command)
+    imagenet.run(net, name, config, cluster, command)
     cluster.close()
     if cluster.rank == 0:
         train.export_if_asked(config)

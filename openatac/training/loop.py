@@ -12,6 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Callable, NamedTuple
 
 from openatac.backends.base import Arrays, Engine, Metrics
@@ -20,13 +21,13 @@ from openatac.data.batches import prefetch
 from openatac.errors import CheckpointError, OpenatacError
 from openatac.files.schema import validate
 from openatac.models.params_file import write_params
-from openatac.training.checkpoint import check_finite, checkpoints_of, what_is_kept, writing_in
+from openatac.training.checkpoint import Checkpoints, check_finite, checkpoints_of, writing_in
 from openatac.training.run_folder import State
 from openatac.training.tracking.log import on_terminal
 from openatac.training.tracking.trackers import Tracker
 
 log = logging.getLogger('openatac')
-Row = dict[str, Any]  # of the history: what an epoch came to
+Row = dict[str, Any]  # of the history: the results of an epoch
 
 
 class Plan(NamedTuple):
@@ -45,7 +46,7 @@ class Plan(NamedTuple):
     interval_line : function from an Interval to a line of the log, or ''
     epoch_lines : function from a row of the history and its seconds to lines of the log
     log_interval : batches between two readings of the metrics, 0 for one an epoch
-    save_period : parameters are kept every so many epochs, 0 for never
+    save_period : the parameters are kept every ``save_period`` epochs, 0 for never
     save_name : function from an epoch to the name under which they are kept
     save_states : whether the optimizer's state is kept beside them
     """
@@ -63,6 +64,11 @@ class Plan(NamedTuple):
     save_period: int = 0
     save_name: Callable[[int], str] = 'epoch-{:04d}'.format
     save_states: bool = False
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """The run's checkpoints."""
+        return checkpoints_of(self.folder)
 
 
 class Interval(NamedTuple):
@@ -90,6 +96,7 @@ class Stopped(OpenatacError):
         self.exit_code = 128 + signal_number
 
 
+@dataclass
 class Progress:
     """Where a run stands.
 
@@ -101,22 +108,19 @@ class Progress:
     disturbed : whether other processes were seen to slow it down
     """
 
-    def __init__(self) -> None:
-        self.epoch = self.batch = 0
-        self.history: list[Row] = []
-        self.best: dict[str, Any] = {'accuracy': -1.0, 'epoch': -1}
-        self.disturbed = False
+    epoch: int = 0
+    batch: int = 0
+    history: list[Row] = field(default_factory=list)
+    best: dict[str, Any] = field(default_factory=lambda: {'accuracy': -1.0, 'epoch': -1})
+    disturbed: bool = False
 
     def state(self) -> dict[str, Any]:
         """What `load_state` needs."""
-        return {'epoch': self.epoch, 'batch': self.batch, 'history': self.history, 'best': self.best,
-                'disturbed': self.disturbed}
+        return dict(vars(self))
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go back to what `state` returned."""
-        self.epoch, self.batch = state['epoch'], state['batch']
-        self.history, self.best = state['history'], state['best']
-        self.disturbed = state.get('disturbed', False)  # which older checkpoints lack
+        """Go back to what `state` returned; older checkpoints lack ``disturbed``."""
+        vars(self).update(state)
 
 
 def resume(plan: Plan, progress: Progress) -> bool:
@@ -124,7 +128,7 @@ def resume(plan: Plan, progress: Progress) -> bool:
 
     Raises CheckpointError if it was made under other settings.
     """
-    found = checkpoints_of(plan.folder).latest()
+    found = plan.checkpoints.latest()
     if found is None:
         return False
     arrays, state = found
@@ -187,7 +191,7 @@ def _train_epoch(plan: Plan, progress: Progress, trackers: Sequence[Tracker], st
 
 def _report(plan: Plan, progress: Progress, trackers: Sequence[Tracker], rate: float, clock: _Clock,
             bar: Any) -> None:
-    """Read the metrics so far, look whether they are finite, and show them."""
+    """Read the metrics so far, check that they are finite, and show them."""
     metrics, measure = plan.engine.read_metrics(), plan.engine.objective.metric
     _check_loss(metrics, plan, progress)
     interval = Interval(progress.epoch, progress.batch, plan.training.batches(progress.epoch),
@@ -205,7 +209,7 @@ def _check_loss(metrics: Metrics, plan: Plan, progress: Progress) -> None:
     if not math.isfinite(metrics.loss):
         raise OpenatacError(
             f'the loss became {metrics.loss} in epoch {progress.epoch}, by batch {progress.batch}: '
-            f'{what_is_kept(checkpoints_of(plan.folder))}; use a smaller --lr')
+            f'{plan.checkpoints.kept}; use a smaller --lr')
 
 
 def _finish_epoch(plan: Plan, progress: Progress, speed: float) -> Row:
@@ -233,7 +237,7 @@ def _write(plan: Plan, progress: Progress, trackers: Sequence[Tracker]) -> None:
     """Write all that an epoch leaves. The checkpoint is last: what it says was done, was done."""
     engine = plan.engine
     arrays, numbers = engine.state()
-    check_finite(arrays, checkpoints_of(plan.folder))
+    check_finite(arrays, plan.checkpoints)
     with engine.mean_statistics(), writing_in(plan.folder):
         if engine.cluster.rank == 0:
             for tracker in trackers:
@@ -256,7 +260,7 @@ def _write_parameters(plan: Plan, progress: Progress) -> None:
 
 def _checkpoint(plan: Plan, progress: Progress, arrays: Arrays, numbers: dict[str, Any]) -> None:
     if plan.engine.cluster.rank == 0:
-        checkpoints_of(plan.folder).save(plan.engine.iteration, arrays, {
+        plan.checkpoints.save(plan.engine.iteration, arrays, {
             'settings': plan.settings, 'engine': numbers, 'progress': progress.state()})
 
 
@@ -304,7 +308,7 @@ class _Stop:
 
 @contextlib.contextmanager
 def _stop_signals(cluster: Any) -> Iterator[_Stop]:
-    """While open, the first SIGINT or SIGTERM only asks for a stop; a second one is obeyed at once."""
+    """While open, the first SIGINT or SIGTERM only asks for a stop; a second one stops at once."""
     stop = _Stop(cluster)
 
     def ask(number: int, frame: Any) -> None:

@@ -145,11 +145,8 @@ def config_of_summary(summary: Summary) -> Config:
 
 def _config(settings: dict[str, Any]) -> Config:
     """The config of parsed settings; ValueError if they are not those of a run."""
-    return from_json(_kind(settings), settings)
-
-
-def _kind(settings: dict[str, Any]) -> type[Config]:
-    return CifarConfig if 'blocks' in settings else ImagenetConfig
+    kind: type[Config] = CifarConfig if 'blocks' in settings else ImagenetConfig
+    return from_json(kind, settings)
 
 
 def device_count(devices: str) -> int:

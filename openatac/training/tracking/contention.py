@@ -11,8 +11,8 @@ from openatac.training.tracking.log import log
 from openatac.training.tracking.trackers import Tracker
 
 WINDOW = 10.0  # seconds of one look: far above the 10 ms in which the kernel counts
-WINDOWS = 2    # that must be crowded in a row, so that an update or a compile of some seconds is nothing
-MARGIN = 0.25  # processors that others may keep busy beyond the free ones: a desktop's daily life
+WINDOWS = 2    # that must be crowded in a row, so that a few seconds of an update or compiler do not count
+MARGIN = 0.25  # processors that others may keep busy beyond the free ones: a desktop's usual load
 
 
 class Usage(NamedTuple):
