@@ -84,7 +84,7 @@ def engine(loss_scale=None, contexts=(mx.cpu(),)):
     net = gluon.nn.HybridSequential()
     net.add(gluon.nn.Conv2D(4, 3), gluon.nn.BatchNorm(), gluon.nn.Flatten(), gluon.nn.Dense(CLASSES))
     net.initialize(mx.init.Xavier(), ctx=list(contexts))
-    return MxnetEngine(net, list(contexts), 'nag', {'learning_rate': 0.1, 'momentum': 0.9}, (3, 6, 6),
+    return MxnetEngine(net, list(contexts), {'learning_rate': 0.1, 'momentum': 0.9}, (3, 6, 6),
                        loss_scale=loss_scale)
 
 

@@ -340,7 +340,7 @@ def engine(devices):
     net = ResNet20V2ATAC([1] * 3, act_type='relu')
     net.initialize(mx.init.MSRAPrelu(), ctx=contexts)
     settings = {'learning_rate': 0.1, 'momentum': 0.9, 'wd': 1e-4}
-    return MxnetEngine(net, contexts, 'nag', settings, (3, 32, 32))
+    return MxnetEngine(net, contexts, settings, (3, 32, 32))
 
 
 def train_on(engine, steps):

@@ -48,7 +48,7 @@ def network(dtype='float32', **settings):
 def gluon_engine(net):
     for name, parameter in net._collect_params_with_prefix().items():
         parameter.wd_mult = 0.0 if name.endswith(UNDECAYED) else 1.0
-    return MxnetEngine(net, [mx.cpu()], 'nag', OPTIMIZER, (3, 32, 32), seed=3, top5=True)
+    return MxnetEngine(net, [mx.cpu()], OPTIMIZER, (3, 32, 32), seed=3, top5=True)
 
 
 def engine(net=None, device='cpu', **settings):

@@ -1,4 +1,4 @@
-"""What computes a training run: one interface for every backend.
+"""The interface between the training loop and the backends that compute.
 
 A `Backend` puts a network on its devices and makes batches for it; its `Engine` trains and evaluates, and is
 all that `openatac.training.loop` sees. A backend is registered once, by `register_backend`.
@@ -24,7 +24,7 @@ Arrays = dict[str, Any]  # {name: numpy.ndarray}
 
 @dataclass(frozen=True)
 class Compute(Section, title='engine'):
-    """What computes, and how."""
+    """The backend, and how it computes."""
 
     engine: str = option(
         'mxnet', 'the library that computes: torch runs the same graph in PyTorch, also on GPUs that MXNet '
@@ -200,7 +200,7 @@ class Engine(abc.ABC):
     @property
     @abc.abstractmethod
     def devices(self) -> str:
-        """Such as '2 x gpu' or '1 x cpu'."""
+        """The devices in words, such as '2 x gpu', '1 x cpu' or, for two processes, '2 x 1 x cpu'."""
 
     @property
     @abc.abstractmethod
@@ -219,7 +219,7 @@ class Engine(abc.ABC):
         """The means over this process's images since `reset_metrics`; waits for the device."""
 
     def read_all_metrics(self) -> Metrics:
-        """The same over all processes, each of which must call it."""
+        """The means over the images of all processes, each of which must call it."""
         return self.read_metrics()
 
     @abc.abstractmethod
@@ -242,7 +242,7 @@ class Engine(abc.ABC):
         """Go back to what `state` returned."""
 
     def _with_progress(self, arrays: Arrays) -> tuple[Arrays, dict[str, Any]]:
-        """What `state` returns: a backend's own ``arrays``, and what all backends add to them."""
+        """Add to a backend's own ``arrays`` what all backends have, as `state` returns it."""
         arrays.update(('optimizer/' + name, array) for name, array in self.optimizer_states().items())
         numbers: dict[str, Any] = {'iteration': self.iteration, 'images': self.images}
         if self.loss_scale is not None:
@@ -259,7 +259,7 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def optimizer_states(self) -> Arrays:
-        """What the optimizer remembers, as `load_optimizer_states` takes it."""
+        """The optimizer's arrays, as `load_optimizer_states` takes them."""
 
     @abc.abstractmethod
     def load_optimizer_states(self, saved: Arrays) -> None:
@@ -327,7 +327,7 @@ class SingleProcess:
 
 @dataclass
 class Objective:
-    """What training minimises: softmax cross entropy, with label smoothing, mixup and distillation.
+    """Softmax cross entropy as the training objective, with label smoothing, mixup and distillation.
 
     They are combined as in the published ImageNet script.
 
@@ -361,7 +361,7 @@ class Objective:
 
     @property
     def metric(self) -> str:
-        """What is measured beside the loss: 'accuracy', or with mixup 'rmse'."""
+        """The name of what is measured beside the loss: 'accuracy', or with mixup 'rmse'."""
         return 'rmse' if self.mixup else 'accuracy'
 
     @property

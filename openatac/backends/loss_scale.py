@@ -40,9 +40,9 @@ class LossScale:
         return False
 
     def state(self) -> dict[str, Any]:
-        """What `load_state` needs."""
+        """The values that `load_state` restores."""
         return {'scale': self.scale, 'good_steps': self.good_steps}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go back to what `state` returned."""
+        """Restore what `state` returned."""
         self.scale, self.good_steps = state['scale'], state['good_steps']

@@ -34,7 +34,7 @@ exit $code
 
 
 class Launch(NamedTuple):
-    """What to start.
+    """The command, processes and machines of a distributed run.
 
     Attributes
     ----------

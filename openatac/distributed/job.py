@@ -91,15 +91,12 @@ def set_addresses(job: Job) -> None:
     MXNet listens on addresses, not on names, and by default never on the loopback interface.
     """
     for variable in ['DMLC_NODE_HOST'] + ['DMLC_PS_ROOT_URI'] * (job.role == 'scheduler'):
-        if os.environ.get(variable):
-            os.environ[variable] = _address_of(os.environ[variable], variable)
+        name = os.environ.get(variable)
+        if name:
+            try:
+                os.environ[variable] = str(socket.getaddrinfo(name, None, socket.AF_INET)[0][4][0])
+            except (OSError, UnicodeError):
+                raise OpenatacError(f'{variable} is {name!r}, which is neither an IPv4 address nor a name '
+                                    'that this machine can resolve: correct it') from None
     if job.address.startswith(('127.', 'localhost')) and not os.environ.get('DMLC_INTERFACE'):
         os.environ.setdefault('DMLC_NODE_HOST', '127.0.0.1')
-
-
-def _address_of(name: str, variable: str) -> str:
-    try:
-        return str(socket.getaddrinfo(name, None, socket.AF_INET)[0][4][0])
-    except (OSError, UnicodeError):
-        raise OpenatacError(f'{variable} is {name!r}, which is neither an IPv4 address nor a name that this '
-                            'machine can resolve: correct it') from None

@@ -1,4 +1,4 @@
-"""What surrounds the loading of MXNet: checks and settings before, one sentence if it fails."""
+"""The loading of MXNet: checks and settings before it, one sentence if it fails."""
 import contextlib
 import warnings
 from collections.abc import Iterator

@@ -42,7 +42,7 @@ class Checkpoints:
 
     @property
     def kept(self) -> str:
-        """What to say of them when the run fails."""
+        """The words in which an error says whether a checkpoint is left."""
         return 'the last checkpoint is kept' if self.names() else 'there is no checkpoint yet'
 
     def save(self, iteration: int, arrays: Arrays, state: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What a training run is: the configs of train_cifar.py and train_imagenet.py.
+"""The configs of train_cifar.py and train_imagenet.py: every option of a training run.
 
 Each option is declared here once (see `openatac.options`); flags, settings.json, the check that a checkpoint
 is of this run, the groups of a comparison and the check against the published recipe all follow from it.
@@ -250,7 +250,7 @@ class ImagenetTraining(Training):
 
 @dataclass(frozen=True)
 class Start(Section, title='start'):
-    """Where a run starts, and what is done instead of it."""
+    """Where a run starts, or what the script does instead of training."""
 
     initial: Optional[str] = option(
         None, 'torch: take the network from the files of --write-initial; needs no MXNet', metavar='PREFIX')
@@ -296,7 +296,7 @@ class ImagenetStart(Start):
 
 @dataclass(frozen=True)
 class Output(Section, title='output'):
-    """What a run leaves, and whom it reports to."""
+    """The files that a run writes, and the services that it reports to."""
 
     save_dir: str = option('params', 'folder of this run')
     save_plot_dir: Optional[str] = option(None, 'folder of the history picture', shown='--save-dir')
@@ -311,7 +311,7 @@ class Output(Section, title='output'):
 
 @dataclass(frozen=True)
 class CifarOutput(Output):
-    """What a run on CIFAR leaves."""
+    """The output of a run on CIFAR."""
 
     save_period: int = option(
         0, 'keep the parameters every N epochs (best and last are always kept)', metavar='N',
@@ -320,7 +320,7 @@ class CifarOutput(Output):
 
 @dataclass(frozen=True)
 class ImagenetOutput(Output):
-    """What a run on ImageNet leaves."""
+    """The output of a run on ImageNet."""
 
     log_interval: int = inherited(
         Output, 'log_interval', 50, help='batches between two readings of the metrics, 0 for none',

@@ -35,7 +35,7 @@ def _open_backend(net: Any, config: ImagenetConfig, command: str) -> Backend:
 
 
 def cpu_command(command: str) -> str:
-    """The same command without its GPUs and float16."""
+    """The command without its GPUs and float16."""
     words, kept = shlex.split(command), []
     while words:
         word = words.pop(0)
@@ -129,7 +129,7 @@ def run(net: Any, name: str, config: ImagenetConfig, cluster: Any, command: str)
 
 def _schedule(training: ImagenetTraining, iterations_per_epoch: int, iterations: int
               ) -> Callable[[int], float]:
-    """As published made for images // batch iterations an epoch, of which some have one more."""
+    """The published schedule, made for images // batch iterations an epoch; some epochs have one more."""
     scheduled = training.num_epochs * iterations_per_epoch
     if iterations > 1.01 * scheduled:
         log.info('the schedule ends after %d of %d iterations, as the published one does; the last rate is '
@@ -154,7 +154,7 @@ def _engine(backend: Backend, config: ImagenetConfig, cluster: Any, starts: list
 
 
 def _begin(config: ImagenetConfig, engine: Engine, starts: list[int]) -> loop.Progress:
-    """Where the run begins: at --resume-epoch, with --resume-states."""
+    """Begin at --resume-epoch, with the optimizer states of --resume-states."""
     progress, states = loop.Progress(), config.start.resume_states
     progress.epoch = config.start.resume_epoch
     engine.iteration = starts[progress.epoch]

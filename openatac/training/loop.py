@@ -31,7 +31,7 @@ Row = dict[str, Any]  # of the history: the results of an epoch
 
 
 class Plan(NamedTuple):
-    """What a run does.
+    """All that the loop needs to know of a run.
 
     Attributes
     ----------
@@ -98,7 +98,7 @@ class Stopped(OpenatacError):
 
 @dataclass
 class Progress:
-    """Where a run stands.
+    """How far a run has come.
 
     Attributes
     ----------
@@ -115,11 +115,11 @@ class Progress:
     disturbed: bool = False
 
     def state(self) -> dict[str, Any]:
-        """What `load_state` needs."""
+        """The values that `load_state` restores."""
         return dict(vars(self))
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go back to what `state` returned; older checkpoints lack ``disturbed``."""
+        """Restore what `state` returned; older checkpoints lack ``disturbed``."""
         vars(self).update(state)
 
 

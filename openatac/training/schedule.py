@@ -24,7 +24,7 @@ def step_schedule(base_lr: float, epochs: int, iterations_per_epoch: int, decay_
 def warmup_schedule(mode: str, base_lr: float, epochs: int, iterations_per_epoch: int, warmup_epochs: int = 0,
                     warmup_lr: float = 0.0, decay_epochs: Sequence[int] = (), factor: float = 0.1
                     ) -> Callable[[int], float]:
-    """From ``warmup_lr`` in a line to ``base_lr``, then by ``mode`` to the end (the ImageNet recipe).
+    """Grow linearly from ``warmup_lr`` to ``base_lr``, then fall by ``mode`` (the ImageNet recipe).
 
     mode : 'step' (times ``factor`` at each of ``decay_epochs``), 'poly' (a parabola to 0) or 'cosine' (to 0)
     iterations_per_epoch : int; as published, images // batch, which the epochs of a record reader that

@@ -1,4 +1,4 @@
-"""A run in its folder, the same for both scripts: log, lock, settings, resuming, trackers, summary."""
+"""A run in its folder, for both scripts: its log, lock, settings, trackers and summary."""
 from __future__ import annotations
 
 import contextlib
@@ -119,7 +119,7 @@ def _trackers(config: Config, title: str, engine: Any, progress: loop.Progress) 
 
 def summarize(config: Config, command: str, plan: loop.Plan, history: list[dict[str, Any]],
               progress: loop.Progress, about: dict[str, Any]) -> dict[str, Any]:
-    """What summary.json says of a run that ended."""
+    """The contents of summary.json for a run that has ended."""
     best = progress.best
     return {
         'command': command, **about, 'act_type': config.network.act_type,

@@ -58,6 +58,6 @@ class MxnetBackend(Backend):
                 if not decays(name):
                     parameter.wd_mult = 0.0
         return MxnetEngine(
-            self.net, self.contexts, 'nag', optimizer, self.image_shape, self.compute.dtype,
+            self.net, self.contexts, optimizer, self.image_shape, self.compute.dtype,
             self.compute.mode == 'hybrid', self.seed, MxnetObjective(**objective), LossScale.of(self.compute),
             top5, cluster)

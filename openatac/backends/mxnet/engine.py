@@ -30,7 +30,7 @@ class MxnetEngine(Engine):
     ----------
     net : initialised on ``contexts``; values that wait for a shape are drawn here
     contexts : a batch is split over them
-    optimizer, optimizer_params : as for gluon.Trainer
+    optimizer_params : NAG's {'learning_rate', 'momentum', 'wd'}, as for gluon.Trainer
     image_shape : (C, H, W) of the images
     dtype : 'float32', or 'float16' with float32 master weights
     hybrid : whether the network runs as a graph with memory planned once
@@ -41,10 +41,10 @@ class MxnetEngine(Engine):
     cluster : the processes that train together (openatac.distributed.workers)
     """
 
-    def __init__(self, net: HybridBlock, contexts: list[mx.Context], optimizer: str,
-                 optimizer_params: dict[str, Any], image_shape: tuple[int, ...], dtype: str = 'float32',
-                 hybrid: bool = True, seed: int = 0, objective: Optional[MxnetObjective] = None,
-                 loss_scale: Optional[LossScale] = None, top5: bool = False, cluster: Any = None):
+    def __init__(self, net: HybridBlock, contexts: list[mx.Context], optimizer_params: dict[str, float],
+                 image_shape: tuple[int, ...], dtype: str = 'float32', hybrid: bool = True, seed: int = 0,
+                 objective: Optional[MxnetObjective] = None, loss_scale: Optional[LossScale] = None,
+                 top5: bool = False, cluster: Any = None):
         self.net, self.contexts, self.dtype, self.seed = net, contexts, dtype, seed
         self.objective, self.loss_scale = objective or MxnetObjective(), loss_scale
         self.top5, self.cluster = top5, cluster or SingleProcess()
@@ -69,7 +69,13 @@ class MxnetEngine(Engine):
             if self._step is None:
                 self._training_net = training_form(net, image_shape)
                 self._training_net.hybridize(static_alloc=True)
-        self.trainer = self._make_trainer(optimizer, optimizer_params)
+        # In structural order, which unlike the default, the order of names, never depends on how
+        # many networks the process has made. States must be ours to save, so no kvstore has them,
+        # but that of asynchronous training, which has its point there.
+        self.trainer = gluon.Trainer(
+            list(self.parameters.values()), 'nag',
+            {**optimizer_params, 'multi_precision': dtype == 'float16'}, kvstore=self.cluster.kvstore,
+            update_on_kvstore=self.cluster.is_asynchronous)
         self.loss = gluon.loss.SoftmaxCrossEntropyLoss()
         self.loss.hybridize()
         self._running: collections.deque[NDArray] = collections.deque()
@@ -78,18 +84,8 @@ class MxnetEngine(Engine):
         self._sums: list[NDArray] = []
         self.reset_metrics()
 
-    def _make_trainer(self, optimizer: str, optimizer_params: dict[str, Any]) -> gluon.Trainer:
-        # In structural order, which unlike the default, the order of names, never depends on how
-        # many networks the process has made. States must be ours to save, so no kvstore has them,
-        # but that of asynchronous training, which has its point there.
-        return gluon.Trainer(
-            list(self.parameters.values()), optimizer,
-            dict(optimizer_params, multi_precision=self.dtype == 'float16'), kvstore=self.cluster.kvstore,
-            update_on_kvstore=self.cluster.is_asynchronous)
-
     @property
     def devices(self) -> str:
-        """Such as '2 x gpu' or, of two processes, '2 x 1 x cpu'."""
         processes = f'{self.cluster.size} x ' if self.cluster.size > 1 else ''
         return f'{processes}{len(self.contexts)} x {self.contexts[0].device_type}'
 
@@ -233,11 +229,9 @@ class MxnetEngine(Engine):
 
     def _set_local_values(self, values: np.ndarray) -> None:
         for device, row in enumerate(values):
-            start = 0
             for _, arrays in self._local():
                 array = arrays[device]
-                array[:] = row[start:start + array.size]
-                start += array.size
+                array[:], row = row[:array.size], row[array.size:]
 
     def _restore_layouts(self) -> None:
         # On the CPU an inference pass reorders the weights in place for oneDNN, and the next
@@ -281,11 +275,9 @@ class MxnetEngine(Engine):
         mx.nd.waitall()  # on the CPU a pending forward pass may be reordering weights in place
         arrays = {f'parameter/{name}/0': parameter.list_data()[0].asnumpy()
                   for name, parameter in self._trained.items()}
-        start = 0
         for name, (array, *_) in self._local():
-            for device, row in enumerate(gathered):
-                arrays[f'{name}/{device}'] = row[start:start + array.size]
-            start += array.size
+            part, gathered = gathered[:, :array.size], gathered[:, array.size:]
+            arrays.update((f'{name}/{device}', row) for device, row in enumerate(part))
         return self._with_progress(arrays)
 
     def load_state(self, arrays: Arrays, numbers: dict[str, Any]) -> None:

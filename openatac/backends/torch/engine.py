@@ -223,7 +223,7 @@ class TorchEngine(Engine):
         return dict(tensors, metrics=self._sums)
 
     def optimizer_states(self) -> Arrays:
-        """As `MxnetEngine` has them: the momentum, and for float16 also the weights in float32."""
+        # As MxnetEngine has them: the momentum, and for float16 also the weights in float32.
         return {name: _to_numpy(tensor) for name, tensor in self._optimizer_tensors().items()}
 
     def load_optimizer_states(self, saved: Arrays) -> None:

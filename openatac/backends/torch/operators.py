@@ -58,7 +58,7 @@ def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, moving_mean: Tensor, movi
 
 
 def _group_norm(x: Tensor, gamma: Tensor, beta: Tensor, num_groups: int = 1, eps: float = 1e-5) -> Tensor:
-    """With one gamma and one beta per group, not per channel."""
+    """Normalise each group, with one gamma and one beta per group, not per channel."""
     y = F.group_norm(x, num_groups, eps=eps).reshape(x.shape[0], num_groups, -1)
     return (y * gamma[:, None] + beta[:, None]).reshape(x.shape)
 
@@ -331,7 +331,7 @@ COVERED = {
 
 
 def find_operator(node: Node) -> tuple[Callable, tuple[Any, ...], dict[str, Any]]:
-    """What a node computes: (function, operands after its inputs, keyword arguments).
+    """Find what a node computes: (function, operands after its inputs, keyword arguments).
 
     Raises OpenatacError, with the operator's name, if the table does not cover it or its attributes.
     """
