@@ -132,9 +132,9 @@ class ImagenetData(Section, title='data'):
     data_dir: str = option(
         IMAGENET_FOLDER, 'folder with train/ and val/, a folder of photographs for each class in both')
     use_rec: bool = option(False, 'read record files instead of folders')
-    rec_train: str = option(os.path.join(IMAGENET_FOLDER, 'rec', 'train.rec'), 'training images')
+    rec_train: str = option(os.path.join(IMAGENET_FOLDER, 'rec', 'train.rec'), 'training record file')
     rec_train_idx: Optional[str] = option(None, 'its index', shown='the .idx beside it, or none')
-    rec_val: str = option(os.path.join(IMAGENET_FOLDER, 'rec', 'val.rec'), 'validation images')
+    rec_val: str = option(os.path.join(IMAGENET_FOLDER, 'rec', 'val.rec'), 'validation record file')
     rec_val_idx: Optional[str] = option(None, 'its index', shown='the .idx beside it, or none')
     input_size: int = _network(
         224, 'side of the square images that the network takes, in pixels',
