@@ -21,7 +21,7 @@ from openatac.data.batches import prefetch
 from openatac.errors import CheckpointError, OpenatacError
 from openatac.files.schema import validate
 from openatac.models.params_file import write_params
-from openatac.training.checkpoint import Checkpoints, check_finite, checkpoints_of, writing_in
+from openatac.training.checkpoint import check_finite, checkpoints_of, writing_in
 from openatac.training.run_folder import State
 from openatac.training.tracking.log import on_terminal
 from openatac.training.tracking.trackers import Tracker
@@ -64,11 +64,6 @@ class Plan(NamedTuple):
     save_period: int = 0
     save_name: Callable[[int], str] = 'epoch-{:04d}'.format
     save_states: bool = False
-
-    @property
-    def checkpoints(self) -> Checkpoints:
-        """The run's checkpoints."""
-        return checkpoints_of(self.folder)
 
 
 class Interval(NamedTuple):
@@ -120,7 +115,7 @@ class Progress:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore what `state` returned; older checkpoints lack ``disturbed``."""
-        vars(self).update(state)
+        vars(self).update({name: state[name] for name in vars(self) if name in state})
 
 
 def resume(plan: Plan, progress: Progress) -> bool:
@@ -128,7 +123,7 @@ def resume(plan: Plan, progress: Progress) -> bool:
 
     Raises CheckpointError if it was made under other settings.
     """
-    found = plan.checkpoints.latest()
+    found = checkpoints_of(plan.folder).latest()
     if found is None:
         return False
     arrays, state = found
@@ -158,117 +153,124 @@ def run_epochs(plan: Plan, progress: Progress, trackers: Sequence[Tracker] = ())
     written, and OpenatacError when the loss is no longer finite or nothing can be written.
     """
     with _stop_signals(plan.engine.cluster) as stop:
-        while progress.epoch < plan.epochs:
-            started, images = time.perf_counter(), plan.engine.images
-            _train_epoch(plan, progress, trackers, stop)
-            images = (plan.engine.images - images) * plan.engine.cluster.size
-            row = _finish_epoch(plan, progress, images / (time.perf_counter() - started))
-            for line in plan.epoch_lines(row, time.perf_counter() - started):
-                log.info('%s', line)
-            _write(plan, progress, trackers)
-            if stop.requested():
-                raise Stopped(stop.signal)
+        _Loop(plan, progress, trackers, stop).run()
     return progress.history
 
 
-def _train_epoch(plan: Plan, progress: Progress, trackers: Sequence[Tracker], stop: _Stop) -> None:
-    engine, batches = plan.engine, plan.training.batches(progress.epoch)
-    with contextlib.closing(prefetch(plan.training.epoch(progress.epoch, progress.batch),
-                                     plan.training.ahead)) as ahead, _bar(batches, progress, plan) as bar:
-        clock = _Clock(engine)
-        for images, labels in ahead:
-            rate = plan.schedule(engine.iteration)
-            engine.train_batch(images, labels, rate)
-            progress.batch += 1
-            bar.update()
-            if (plan.log_interval and progress.batch % plan.log_interval == 0) or progress.batch == batches:
-                _report(plan, progress, trackers, rate, clock, bar)
-            if progress.batch < batches and stop.requested(midway=True):
-                _check_loss(engine.read_metrics(), plan, progress)
-                _checkpoint(plan, progress, *engine.state())
-                raise Stopped(stop.signal)
+class _Loop:
+    """The loop over a run's epochs; the parameters are those of `run_epochs`."""
 
+    def __init__(self, plan: Plan, progress: Progress, trackers: Sequence[Tracker], stop: _Stop):
+        self.plan, self.engine, self.progress, self.trackers = plan, plan.engine, progress, trackers
+        self.stop, self.checkpoints = stop, checkpoints_of(plan.folder)
+        self.writes = self.engine.cluster.rank == 0
 
-def _report(plan: Plan, progress: Progress, trackers: Sequence[Tracker], rate: float, clock: _Clock,
-            bar: Any) -> None:
-    """Read the metrics so far, check that they are finite, and show them."""
-    metrics, measure = plan.engine.read_metrics(), plan.engine.objective.metric
-    _check_loss(metrics, plan, progress)
-    interval = Interval(progress.epoch, progress.batch, plan.training.batches(progress.epoch),
-                        clock.images_per_second(), metrics.score, metrics.loss, rate)
-    bar.set_postfix({'loss': f'{metrics.loss:.4f}', measure: f'{metrics.score:.4f}'}, refresh=False)
-    line = plan.interval_line(interval)
-    if line:
-        log.info('%s', line, extra={'on_bar': not bar.disable})
-    for tracker in trackers:
-        tracker.interval(plan.engine.iteration, {
-            'loss': metrics.loss, measure: metrics.score, 'lr': rate, 'images_per_second': interval.speed})
+    def run(self) -> None:
+        while self.progress.epoch < self.plan.epochs:
+            started, images = time.perf_counter(), self.engine.images
+            self.train_epoch()
+            images = (self.engine.images - images) * self.engine.cluster.size
+            row = self.finish_epoch(images / (time.perf_counter() - started))
+            for line in self.plan.epoch_lines(row, time.perf_counter() - started):
+                log.info('%s', line)
+            self.write()
+            if self.stop.requested():
+                raise Stopped(self.stop.signal)
 
+    def train_epoch(self) -> None:
+        plan, engine, progress = self.plan, self.engine, self.progress
+        batches = plan.training.batches(progress.epoch)
+        with contextlib.closing(prefetch(plan.training.epoch(progress.epoch, progress.batch),
+                                         plan.training.ahead)) as ahead, self.bar(batches) as bar:
+            clock = _Clock(engine)
+            for images, labels in ahead:
+                rate = plan.schedule(engine.iteration)
+                engine.train_batch(images, labels, rate)
+                progress.batch += 1
+                bar.update()
+                is_last = progress.batch == batches
+                if is_last or (plan.log_interval and progress.batch % plan.log_interval == 0):
+                    self.report(rate, clock, bar)
+                if not is_last and self.stop.requested(midway=True):
+                    self.check_loss(engine.read_metrics())
+                    self.save_checkpoint(*engine.state())
+                    raise Stopped(self.stop.signal)
 
-def _check_loss(metrics: Metrics, plan: Plan, progress: Progress) -> None:
-    if not math.isfinite(metrics.loss):
-        raise OpenatacError(
-            f'the loss became {metrics.loss} in epoch {progress.epoch}, by batch {progress.batch}: '
-            f'{plan.checkpoints.kept}; use a smaller --lr')
+    def bar(self, batches: int) -> Any:
+        """The progress bar of an epoch of ``batches`` batches."""
+        from tqdm import tqdm
+        return tqdm(total=batches, initial=self.progress.batch, leave=False, unit='batch', dynamic_ncols=True,
+                    desc=f'epoch {self.progress.epoch + 1}/{self.plan.epochs}',
+                    disable=not self.writes or not on_terminal())
 
+    def report(self, rate: float, clock: _Clock, bar: Any) -> None:
+        """Read the metrics so far, check that they are finite, and show them."""
+        metrics, measure = self.engine.read_metrics(), self.engine.objective.metric
+        self.check_loss(metrics)
+        progress, speed = self.progress, clock.images_per_second()
+        interval = Interval(progress.epoch, progress.batch, self.plan.training.batches(progress.epoch), speed,
+                            metrics.score, metrics.loss, rate)
+        bar.set_postfix({'loss': f'{metrics.loss:.4f}', measure: f'{metrics.score:.4f}'}, refresh=False)
+        line = self.plan.interval_line(interval)
+        if line:
+            log.info('%s', line, extra={'on_bar': not bar.disable})
+        for tracker in self.trackers:
+            tracker.interval(self.engine.iteration, {
+                'loss': metrics.loss, measure: metrics.score, 'lr': rate, 'images_per_second': speed})
 
-def _finish_epoch(plan: Plan, progress: Progress, speed: float) -> Row:
-    """Evaluate, add the epoch's row to the history, keep the parameters if they are the best."""
-    engine = plan.engine
-    training = engine.read_all_metrics()
-    test = engine.evaluate(prefetch(plan.evaluation, plan.evaluation.ahead))
-    _check_loss(test, plan, progress)
-    if test.score > progress.best['accuracy']:
-        progress.best = {'accuracy': test.score, 'epoch': progress.epoch}
-    row = {
-        'epoch': progress.epoch, 'iteration': engine.iteration, 'lr': plan.schedule(engine.iteration - 1),
-        'train_loss': training.loss, 'train_' + engine.objective.metric: training.score,
-        'val_loss': test.loss, 'val_accuracy': test.score,
-        **({} if test.top5 is None else {'val_top5_accuracy': test.top5}),
-        'best_accuracy': progress.best['accuracy'], 'images_per_second': round(speed, 1),
-    }
-    progress.history = [*progress.history, row]
-    progress.epoch, progress.batch = progress.epoch + 1, 0
-    engine.reset_metrics()
-    return row
+    def check_loss(self, metrics: Metrics) -> None:
+        if not math.isfinite(metrics.loss):
+            raise OpenatacError(
+                f'the loss became {metrics.loss} in epoch {self.progress.epoch}, by batch '
+                f'{self.progress.batch}: {self.checkpoints.kept}; use a smaller --lr')
 
+    def finish_epoch(self, speed: float) -> Row:
+        """Evaluate, add the epoch's row to the history, and note whether it is the best."""
+        plan, engine, progress = self.plan, self.engine, self.progress
+        training = engine.read_all_metrics()
+        test = engine.evaluate(prefetch(plan.evaluation, plan.evaluation.ahead))
+        self.check_loss(test)
+        if test.score > progress.best['accuracy']:
+            progress.best = {'accuracy': test.score, 'epoch': progress.epoch}
+        row = {
+            'epoch': progress.epoch, 'iteration': engine.iteration,
+            'lr': plan.schedule(engine.iteration - 1),
+            'train_loss': training.loss, 'train_' + engine.objective.metric: training.score,
+            'val_loss': test.loss, 'val_accuracy': test.score,
+            **({} if test.top5 is None else {'val_top5_accuracy': test.top5}),
+            'best_accuracy': progress.best['accuracy'], 'images_per_second': round(speed, 1),
+        }
+        progress.history = [*progress.history, row]
+        progress.epoch, progress.batch = progress.epoch + 1, 0
+        engine.reset_metrics()
+        return row
 
-def _write(plan: Plan, progress: Progress, trackers: Sequence[Tracker]) -> None:
-    """Write all that an epoch leaves. The checkpoint is last: what it says was done, was done."""
-    engine = plan.engine
-    arrays, numbers = engine.state()
-    check_finite(arrays, plan.checkpoints)
-    with engine.mean_statistics(), writing_in(plan.folder):
-        if engine.cluster.rank == 0:
-            for tracker in trackers:
-                tracker.epoch(progress.history)
-            _write_parameters(plan, progress)
-    _checkpoint(plan, progress, arrays, numbers)
+    def write(self) -> None:
+        """Write the files of an epoch. The checkpoint is last: what it says was done, was done."""
+        arrays, numbers = self.engine.state()
+        check_finite(arrays, self.checkpoints)
+        with self.engine.mean_statistics(), writing_in(self.plan.folder):
+            if self.writes:
+                for tracker in self.trackers:
+                    tracker.epoch(self.progress.history)
+                self.write_parameters()
+        self.save_checkpoint(arrays, numbers)
 
+    def write_parameters(self) -> None:
+        plan, engine, epoch = self.plan, self.engine, self.progress.epoch
+        if self.progress.best['epoch'] == epoch - 1:
+            engine.save_parameters(os.path.join(plan.folder, 'best.params'))
+        if plan.save_period and epoch % plan.save_period == 0:
+            path = os.path.join(plan.folder, plan.save_name(epoch))
+            engine.save_parameters(path + '.params')
+            if plan.save_states:
+                write_params(path + '.states', engine.optimizer_states())
+        engine.save_parameters(os.path.join(plan.folder, 'last.params'))
 
-def _write_parameters(plan: Plan, progress: Progress) -> None:
-    engine, last = plan.engine, progress.epoch - 1
-    if progress.best['epoch'] == last:
-        engine.save_parameters(os.path.join(plan.folder, 'best.params'))
-    if plan.save_period and progress.epoch % plan.save_period == 0:
-        path = os.path.join(plan.folder, plan.save_name(progress.epoch))
-        engine.save_parameters(path + '.params')
-        if plan.save_states:
-            write_params(path + '.states', engine.optimizer_states())
-    engine.save_parameters(os.path.join(plan.folder, 'last.params'))
-
-
-def _checkpoint(plan: Plan, progress: Progress, arrays: Arrays, numbers: dict[str, Any]) -> None:
-    if plan.engine.cluster.rank == 0:
-        plan.checkpoints.save(plan.engine.iteration, arrays, {
-            'settings': plan.settings, 'engine': numbers, 'progress': progress.state()})
-
-
-def _bar(batches: int, progress: Progress, plan: Plan) -> Any:
-    from tqdm import tqdm
-    return tqdm(total=batches, initial=progress.batch, leave=False, unit='batch', dynamic_ncols=True,
-                desc=f'epoch {progress.epoch + 1}/{plan.epochs}',
-                disable=plan.engine.cluster.rank > 0 or not on_terminal())
+    def save_checkpoint(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
+        if self.writes:
+            self.checkpoints.save(self.engine.iteration, arrays, {
+                'settings': self.plan.settings, 'engine': numbers, 'progress': self.progress.state()})
 
 
 class _Clock:
