@@ -1,7 +1,8 @@
 """MXNet's operators in PyTorch, with MXNet's meaning of their attributes and defaults.
 
-An entry of OPERATORS is a function of the operator's inputs; its keyword arguments are called as MXNet's
-attributes are. To add one, add one line. Known deviations, all of them on purpose:
+An entry of OPERATORS is a function of the operator's inputs, whose keyword arguments have the names of
+MXNet's attributes; or a function that takes attributes by position after the inputs, and MXNet's defaults of
+them. To add one, add one line. Known deviations, all of them on purpose:
 
 - SELU's gradient below zero is the right one; MXNet 1.9.1's is off by up to 0.09.
 - So is an average pooling's where a window of the convention 'full' hangs over the edge and counts its
@@ -95,26 +96,12 @@ def _sum_pool(x: Tensor, kernel: tuple[int, ...] = (), stride: tuple[int, ...] =
     return function(x, kernel, stride or 1, pad or 0, divisor_override=1)
 
 
-def _adaptive_avg_pool(x: Tensor, output_size: Any) -> Tensor:
-    return F.adaptive_avg_pool2d(x, output_size)
-
-
 def _upsample_nearest(x: Tensor, scale: int) -> Tensor:
     return F.interpolate(x, scale_factor=scale, mode='nearest')
 
 
 def _resize_like(x: Tensor, like: Tensor, align_corners: bool = True) -> Tensor:
     return F.interpolate(x, like.shape[2:], mode='bilinear', align_corners=align_corners)
-
-
-# --------------------------------------------------------------------------------- activations
-
-def _leaky_relu(x: Tensor, slope: float = 0.25) -> Tensor:
-    return F.leaky_relu(x, slope)
-
-
-def _elu(x: Tensor, slope: float = 0.25) -> Tensor:
-    return F.elu(x, slope)
 
 
 # ---------------------------------------------------------------------------------- arithmetic
@@ -126,10 +113,6 @@ def _maximum(left: Tensor, right: Tensor) -> Tensor:
 
 def _minimum(left: Tensor, right: Tensor) -> Tensor:
     return torch.where(left <= right, left, right)
-
-
-def _clip(x: Tensor, a_min: float, a_max: float) -> Tensor:
-    return x.clamp(a_min, a_max)
 
 
 def _dot(left: Tensor, right: Tensor, transpose_a: bool = False, transpose_b: bool = False) -> Tensor:
@@ -147,10 +130,6 @@ def _batch_dot(left: Tensor, right: Tensor, transpose_a: bool = False, transpose
 def _mean(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
     y = x.mean(axis if isinstance(axis, int) else tuple(axis or range(x.dim())), keepdims)
     return y if y.dim() else y.reshape(1)
-
-
-def _softmax(x: Tensor, axis: int = -1) -> Tensor:
-    return torch.softmax(x, axis)
 
 
 # ------------------------------------------------------------------------------------- shapes
@@ -184,14 +163,6 @@ def _reshape_like(x: Tensor, like: Tensor, lhs_begin: int = 0, lhs_end: Optional
     """The axes from lhs_begin to lhs_end become like's from rhs_begin to rhs_end."""
     rest = () if lhs_end is None else x.shape[lhs_end:]
     return x.reshape(x.shape[:lhs_begin] + like.shape[rhs_begin:rhs_end] + rest)
-
-
-def _expand_dims(x: Tensor, axis: int) -> Tensor:
-    return x.unsqueeze(axis)
-
-
-def _swap_axes(x: Tensor, dim1: int = 0, dim2: int = 0) -> Tensor:
-    return x.transpose(dim1, dim2)
 
 
 def _transpose(x: Tensor, axes: tuple[int, ...] = ()) -> Tensor:
@@ -262,10 +233,6 @@ def _pick(x: Tensor, index: Tensor, axis: int = -1, keepdims: bool = False) -> T
     return picked if keepdims else picked.squeeze(axis)
 
 
-def _argmax(x: Tensor, axis: int, keepdims: bool = False) -> Tensor:
-    return x.argmax(axis, keepdims)
-
-
 def _arange_like(x: Tensor, axis: int) -> Tensor:
     return torch.arange(x.shape[axis], dtype=x.dtype, device=x.device)
 
@@ -276,22 +243,22 @@ def _cast(x: Tensor, dtype: str) -> Tensor:
 
 # --------------------------------------------------------------------------------------- table
 
-OPERATORS = {
+OPERATORS: dict[str, Any] = {
     'Convolution': _convolution, 'FullyConnected': _fully_connected, 'BatchNorm': batch_norm,
     'GroupNorm': _group_norm, 'Dropout': _dropout, 'Pooling max': _max_pool, 'Pooling avg': _avg_pool,
-    'Pooling sum': _sum_pool,
-    '_contrib_AdaptiveAvgPooling2D': _adaptive_avg_pool, 'UpSampling nearest': _upsample_nearest,
+    'Pooling sum': _sum_pool, 'UpSampling nearest': _upsample_nearest,
+    '_contrib_AdaptiveAvgPooling2D': (F.adaptive_avg_pool2d, {'output_size': None}),
     '_contrib_BilinearResize2D like': _resize_like,
 
     'Activation relu': torch.relu, 'Activation sigmoid': torch.sigmoid, 'Activation tanh': torch.tanh,
-    'Activation softrelu': F.softplus, 'Activation softsign': F.softsign, 'LeakyReLU leaky': _leaky_relu,
-    'LeakyReLU prelu': torch.prelu, 'LeakyReLU elu': _elu, 'LeakyReLU selu': torch.selu,
-    'LeakyReLU gelu': F.gelu,
+    'Activation softrelu': F.softplus, 'Activation softsign': F.softsign,
+    'LeakyReLU leaky': (F.leaky_relu, {'slope': 0.25}), 'LeakyReLU elu': (F.elu, {'slope': 0.25}),
+    'LeakyReLU prelu': torch.prelu, 'LeakyReLU selu': torch.selu, 'LeakyReLU gelu': F.gelu,
 
     'relu': torch.relu, 'sigmoid': torch.sigmoid, 'tanh': torch.tanh, 'exp': torch.exp, 'log': torch.log,
     'sin': torch.sin, 'cos': torch.cos, 'sqrt': torch.sqrt, 'square': torch.square, 'abs': torch.abs,
-    'negative': torch.neg, 'erf': torch.erf, 'clip': _clip, 'mean': _mean, 'softmax': _softmax,
-    'ones_like': torch.ones_like,
+    'negative': torch.neg, 'erf': torch.erf, 'mean': _mean, 'softmax': (torch.softmax, {'axis': -1}),
+    'clip': (torch.clamp, {'a_min': None, 'a_max': None}), 'ones_like': torch.ones_like,
     'zeros_like': torch.zeros_like, '_copy': torch.clone, 'BlockGrad': torch.detach, 'Cast': _cast,
 
     'elemwise_add': torch.add, 'elemwise_sub': torch.sub, 'elemwise_mul': torch.mul,
@@ -301,11 +268,12 @@ OPERATORS = {
     '_plus_scalar': torch.add, '_minus_scalar': torch.sub, '_rminus_scalar': torch.rsub,
     '_mul_scalar': torch.mul, '_div_scalar': torch.div, '_power_scalar': torch.pow,
 
-    'Flatten': _flatten, 'Reshape': _reshape, 'reshape_like': _reshape_like, 'expand_dims': _expand_dims,
-    'SwapAxis': _swap_axes, 'transpose': _transpose, 'broadcast_axis': _broadcast_axis, 'Concat': _concat,
-    'space_to_depth': _space_to_depth, 'depth_to_space': _depth_to_space, 'im2col': _im2col,
-    'slice': _slice_ranges, 'slice_axis': _slice_axis, 'slice_like': _slice_like, 'take': _take,
-    'pick': _pick, 'argmax': _argmax, '_contrib_arange_like': _arange_like,
+    'Flatten': _flatten, 'Reshape': _reshape, 'reshape_like': _reshape_like, 'transpose': _transpose,
+    'expand_dims': (torch.unsqueeze, {'axis': None}), 'SwapAxis': (torch.transpose, {'dim1': 0, 'dim2': 0}),
+    'broadcast_axis': _broadcast_axis, 'Concat': _concat, 'space_to_depth': _space_to_depth,
+    'depth_to_space': _depth_to_space, 'im2col': _im2col, 'slice': _slice_ranges,
+    'slice_axis': _slice_axis, 'slice_like': _slice_like, 'take': _take, 'pick': _pick,
+    'argmax': (torch.argmax, {'axis': None, 'keepdims': False}), '_contrib_arange_like': _arange_like,
 }
 
 # The attribute that tells several operators of one name apart, and its default.
@@ -343,8 +311,11 @@ def find_operator(node: Node) -> tuple[Callable, tuple[Any, ...], dict[str, Any]
     if key not in OPERATORS:
         raise OpenatacError(f'there is no PyTorch form of the operator {key} (of {node.name}): '
                             'openatac.backends.torch.operators.OPERATORS has those that there are')
-    operands = (attributes.pop('scalar'),) if 'scalar' in attributes else ()
-    function: Any = OPERATORS[key]
+    entry = OPERATORS[key]
+    function, positional = entry if isinstance(entry, tuple) else (entry, {})
+    if 'scalar' in attributes:
+        positional = {'scalar': None}
+    operands = tuple(attributes.pop(name, default) for name, default in positional.items())
     settings = _settings(function)
     for name, value in attributes.items():
         known = name in settings or name in IGNORED
