@@ -137,9 +137,14 @@ def defaults(config: type) -> dict[str, Any]:
     return {name: field.default for name, field in fields(config).items()}
 
 
+def flag_of(name: str) -> str:
+    """The flag of an option that declares no other spelling, such as '--act-type'."""
+    return '--' + name.replace('_', '-')
+
+
 def flags_of(name: str, field: Field) -> tuple[str, ...]:
     """The spellings of an option on the command line."""
-    return ('--' + name.replace('_', '-'),) if field.option.flags is None else field.option.flags
+    return (flag_of(name),) if field.option.flags is None else field.option.flags
 
 
 # ------------------------------------------------------------------------------------- values

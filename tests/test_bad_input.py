@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import train_cifar
+import train_imagenet
 from openatac.arguments import Number
 from openatac.data import cifar
 from openatac.models.parameters import write_arrays
@@ -111,6 +112,20 @@ def test_the_sentence_says_what_would_be_right(refused, cifar10):
     assert 'r=100.0 leaves no bottleneck in a unit of 16 channels' in refused(2, *data, '--r', 100)
     assert 'cifar_resnet20_v2_atac' in refused(2, *data, '--model', 'cifar_resnet_20_v2_atac')
     assert 'cifar10_atac, cifar100_atac, digits' in refused(2, '--recipe', 'imagenet')
+
+
+@pytest.mark.parametrize('script, flags', [
+    (train_cifar, ['--act-type', 'tanh']), (train_cifar, ['--attention', 'es']), (train_cifar, ['--r', 100]),
+    (train_cifar, ['--attention', 'se', '--reduction', 100]), (train_cifar, ['--model', 'resnet']),
+    (train_cifar, ['--gpus', '0,0']), (train_cifar, ['--lr-decay-epoch', 'x']),
+    (train_imagenet, ['--act-type', 'tanh']), (train_imagenet, ['--self-attention', 'zz']),
+    (train_imagenet, ['--r', 1000]), (train_imagenet, ['--lr-decay-epoch', 'x']),
+], ids=lambda each: ' '.join(map(str, each)) if isinstance(each, list) else each.__name__)
+def test_an_error_about_a_value_names_its_flag(capsys, cifar10, script, flags):
+    data = ['--data-dir', cifar10] if script is train_cifar else []
+    code = call_script(*data, *flags, script=script)
+    error = the_error(code, capsys.readouterr().err)
+    assert code == 2 and f'argument {flags[-2]}: ' in error and str(flags[-1]) in error
 
 
 def test_a_wrong_command_line_from_outside(tmp_path):

@@ -111,7 +111,7 @@ def test_what_others_put_there_is_left_alone(checkpoints):
     assert sorted(os.listdir(checkpoints.folder)) == ['.hidden', NAMES[1], NAMES[2], 'notes.txt']
 
 
-@pytest.mark.parametrize('step', ['_write_json', 'write_params', 'flush'])
+@pytest.mark.parametrize('step', ['write_text', 'write_params', 'flush'])
 def test_a_failure_while_writing_leaves_the_earlier_ones(checkpoints, monkeypatch, step):
     save(checkpoints, 1)
     with monkeypatch.context() as patch:

@@ -22,7 +22,7 @@ def engine(contexts=None, **network):
     mx.random.seed(3)
     net = ResNet20V2ATAC(layers=[1] * 3, **network)
     net.initialize(mx.init.MSRAPrelu(), ctx=contexts or mx.cpu())
-    return MxnetEngine(net, contexts or [mx.cpu()], 'nag', OPTIMIZER, (3, 32, 32), seed=3)
+    return MxnetEngine(net, contexts or [mx.cpu()], OPTIMIZER, (3, 32, 32), seed=3)
 
 
 def values(some_engine):
@@ -58,7 +58,7 @@ def test_a_seed_gives_the_published_initial_values():
     net = oracle.build(description)
     mx.random.seed(42)
     net.initialize(mx.init.MSRAPrelu())
-    untrained = MxnetEngine(net, [mx.cpu()], 'nag', OPTIMIZER, (3, 32, 32), seed=7)
+    untrained = MxnetEngine(net, [mx.cpu()], OPTIMIZER, (3, 32, 32), seed=7)
     untrained.train_batch(*batch(), rate=0.0)
     for name, parameter in untrained.parameters.items():
         if parameter.grad_req != 'null':

@@ -12,7 +12,10 @@ import train_imagenet
 from openatac import cli
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.parameters import initialise, load_parameters, read_arrays
+from openatac.options import from_arguments
 from openatac.runtime.import_hook import MXNET_MISSING
+from openatac.training.config import CifarConfig
+from openatac.training.initial import read_initial
 from tests.scripts import call_script, json_of, run_script, the_error
 
 NETWORK = '--blocks', 1, '--act-layers', 1, '--useReLU', '--seed', 3
@@ -201,6 +204,13 @@ def test_a_flags_file_that_is_missing_or_damaged(refused, tmp_path, script, cont
 def test_other_flags_than_those_of_the_files(refused, start, flags, told):
     error = refused(2, train_cifar, *TORCH, '--initial', start, *flags)
     assert 'argument --initial: the network in %s was made with %s' % (start, told) in error
+
+
+@pytest.mark.parametrize('typed', ['atac', 'CHAATAC'])
+def test_other_spellings_of_the_name_in_the_files(start, typed):
+    kind, arguments = CifarConfig, train_cifar.parser().parse_args(['--act-type', typed])
+    _, _, config = read_initial(start, from_arguments(kind, arguments, {}, ''))
+    assert config.network.act_type == 'ChaATAC'
 
 
 @SCRIPTS

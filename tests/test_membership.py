@@ -297,8 +297,8 @@ COMPLETE = {'DMLC_ROLE': 'worker', 'DMLC_PS_ROOT_URI': '127.0.0.1', 'DMLC_PS_ROO
 def test_the_variables_of_a_job():
     job = read_job(COMPLETE)
     assert job == Job('worker', '127.0.0.1', 9091, 9092, 2, 1)
-    more = {'OPENATAC_ROLL_CALL_PORT': '7', 'OPENATAC_ROLL_CALL_SILENCE': '2.5',
-            'OPENATAC_ROLL_CALL_WAIT': '3', 'OPENATAC_ROLL_CALL_NAME': 'x'}
+    more = {'OPENATAC_MEMBERSHIP_PORT': '7', 'OPENATAC_MEMBERSHIP_SILENCE': '2.5',
+            'OPENATAC_MEMBERSHIP_WAIT': '3', 'OPENATAC_MEMBERSHIP_NAME': 'x'}
     assert read_job({**COMPLETE, **more})[3:-1] == (7, 2, 1, 'x', 3.0, 2.5)
 
 

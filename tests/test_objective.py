@@ -22,9 +22,9 @@ def one_hot(labels, smoothing=0.0):
     return np.eye(CLASSES)[labels] * (1 - smoothing) + smoothing / CLASSES
 
 
-def loss_of(objective, share=1.0, teaching=None):
+def loss_of(objective, share=1.0, soft_targets=None):
     targets = objective.targets(mx.nd.array(LABELS), share)
-    return objective.loss(mx.nd.array(LOGITS), targets, teaching).asnumpy()
+    return objective.loss(mx.nd.array(LOGITS), targets, soft_targets).asnumpy()
 
 
 @pytest.mark.parametrize('share', [1.0, 0.3])
@@ -63,7 +63,7 @@ def test_distillation_weighs_the_labels_against_the_softened_teacher(smoothing):
                 + (1 - hard) * temperature ** 2 * -(soft * log_softmax(LOGITS / temperature)).sum(axis=1))
     objective = MxnetObjective(CLASSES, smoothing, teacher=lambda _: mx.nd.array(teacher_logits),
                           temperature=temperature, hard_weight=hard)
-    assert loss_of(objective, teaching=objective.teaching(None)) == pytest.approx(expected, rel=1e-4)
+    assert loss_of(objective, soft_targets=objective.soft_targets(None)) == pytest.approx(expected, rel=1e-4)
 
 
 def test_what_is_measured():
@@ -84,7 +84,7 @@ def engine(loss_scale=None, contexts=(mx.cpu(),)):
     net = gluon.nn.HybridSequential()
     net.add(gluon.nn.Conv2D(4, 3), gluon.nn.BatchNorm(), gluon.nn.Flatten(), gluon.nn.Dense(CLASSES))
     net.initialize(mx.init.Xavier(), ctx=list(contexts))
-    return MxnetEngine(net, list(contexts), 'nag', {'learning_rate': 0.1, 'momentum': 0.9}, (3, 6, 6),
+    return MxnetEngine(net, list(contexts), {'learning_rate': 0.1, 'momentum': 0.9}, (3, 6, 6),
                        loss_scale=loss_scale)
 
 

@@ -140,7 +140,7 @@ def test_the_engine_trains_it_as_published(name):
     """Its steps on CPUs run through other operators (`cpu_graph`, `step_graph`) on the same parameters."""
     net, description, arrays = filled(name)
     batch, classes = len(arrays['eval_output']), arrays['eval_output'].shape[1]
-    engine = MxnetEngine(net, [mx.cpu()], 'nag', {'learning_rate': 0.02, 'wd': 1e-4, 'momentum': 0.9},
+    engine = MxnetEngine(net, [mx.cpu()], {'learning_rate': 0.02, 'wd': 1e-4, 'momentum': 0.9},
                          description['input_shape'][1:])
     losses = []
     for step in range(3):

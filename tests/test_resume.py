@@ -62,11 +62,11 @@ def without_speed(rows):
 
 
 def outcome(folder):
-    """All that a run leaves and that the clock has no part in."""
+    """All that a run leaves, except what depends on the clock and on other processes."""
     last = os.path.join(folder, 'checkpoints', checkpoint_names(folder)[-1])
     state, summary = json_of(last, 'state.json'), json_of(folder, 'summary.json')
     state['progress']['history'] = without_speed(state['progress']['history'])
-    del summary['images_per_second'], summary['command']
+    del summary['images_per_second'], summary['command'], summary['disturbed'], state['progress']['disturbed']
     files = [content_of(folder, 'best.params'), content_of(folder, 'last.params'),
              content_of(last, 'arrays.params')]
     with open(os.path.join(folder, 'metrics.csv'), encoding='utf-8', newline='') as handle:
@@ -340,7 +340,7 @@ def engine(devices):
     net = ResNet20V2ATAC([1] * 3, act_type='relu')
     net.initialize(mx.init.MSRAPrelu(), ctx=contexts)
     settings = {'learning_rate': 0.1, 'momentum': 0.9, 'wd': 1e-4}
-    return MxnetEngine(net, contexts, 'nag', settings, (3, 32, 32))
+    return MxnetEngine(net, contexts, settings, (3, 32, 32))
 
 
 def train_on(engine, steps):

@@ -41,14 +41,6 @@ def test_a_warm_up_from_a_rate():
     assert [schedule(iteration - 1) for iteration in (0, 5, 10)] == [0.5, 0.75, 1.0]
 
 
-@pytest.mark.parametrize('arguments, words', [
-    (('square', 0.1, 10, 5), "no schedule 'square': choose one of step, poly, cosine"),
-    (('step', 0.1, 10, 5, 11), '11 warm-up epochs do not fit into 10')])
-def test_what_is_no_schedule(arguments, words):
-    with pytest.raises(ValueError, match=words):
-        warmup_schedule(*arguments)
-
-
 def test_the_cifar_recipe_divides_at_the_start_of_an_epoch():
     schedule = step_schedule(0.2, 400, 390, decay_epochs('350,300', 0, 400), 0.1)
     places = [0, 300 * 390 - 1, 300 * 390, 350 * 390 - 1, 350 * 390, 400 * 390 - 1]

@@ -101,7 +101,7 @@ def test_no_gate_is_left_to_mxnet():
 def trained(by_graph, **objective):
     net, shape = made('ATAC')
     objective = MxnetObjective(**objective)
-    engine = MxnetEngine(net, [mx.cpu()], 'nag', OPTIMIZER, shape, seed=3, objective=objective)
+    engine = MxnetEngine(net, [mx.cpu()], OPTIMIZER, shape, seed=3, objective=objective)
     assert engine._step is not None
     if not by_graph:
         engine._step, engine._training_net = None, net
@@ -125,7 +125,7 @@ def test_a_teacher_is_left_to_mxnet():
     net, shape = made('ATAC')
     teacher, _ = made('ATAC')
     objective = MxnetObjective(10, teacher=teacher)
-    engine = MxnetEngine(net, [mx.cpu()], 'nag', OPTIMIZER, shape, objective=objective)
+    engine = MxnetEngine(net, [mx.cpu()], OPTIMIZER, shape, objective=objective)
     assert engine._step is None
     engine.train_batch(np.zeros((2, *shape), 'float32'), np.array([1, 2]), 0.1)
     assert np.isfinite(engine.read_metrics().loss)

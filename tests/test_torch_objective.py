@@ -54,16 +54,16 @@ def test_a_batch_teaches_what_it_does_in_mxnet(smoothing, mixup, teaches, iterat
 
     x, y, logits = mx.nd.array(IMAGES), mx.nd.array(LABELS), mx.nd.array(LOGITS)
     their_inputs, their_targets = theirs.inputs(x, share), theirs.targets(y, share)
-    teaching = theirs.teaching(their_inputs)
+    soft_targets = theirs.soft_targets(their_inputs)
     logits.attach_grad()
     with autograd.record():
-        their_loss = theirs.loss(logits, their_targets, teaching)
+        their_loss = theirs.loss(logits, their_targets, soft_targets)
         mean = their_loss.mean()
     mean.backward()
 
     labels, output = torch.from_numpy(LABELS), torch.tensor(LOGITS, requires_grad=True)
     inputs, targets = ours.inputs(torch.from_numpy(IMAGES), share), ours.targets(labels, share)
-    loss = ours.loss(output, targets, ours.teaching(inputs))
+    loss = ours.loss(output, targets, ours.soft_targets(inputs))
     loss.mean().backward()
     assert close(inputs, their_inputs) and close(targets, their_targets)
     assert loss.shape == (BATCH,) and close(loss, their_loss, WITH_TEACHER if teaches else 1e-6)
@@ -77,10 +77,10 @@ def test_a_batch_teaches_what_it_does_in_mxnet(smoothing, mixup, teaches, iterat
 @pytest.mark.parametrize('hard_weight', [0.0, 1.0])
 def test_a_distillation_by_one_of_the_two_alone(hard_weight):
     theirs, ours = both(teaches=True, hard_weight=hard_weight)
-    teaching = theirs.teaching(mx.nd.array(IMAGES))
-    expected = theirs.loss(mx.nd.array(LOGITS), mx.nd.array(LABELS), teaching)
+    soft_targets = theirs.soft_targets(mx.nd.array(IMAGES))
+    expected = theirs.loss(mx.nd.array(LOGITS), mx.nd.array(LABELS), soft_targets)
     loss = ours.loss(torch.from_numpy(LOGITS), ours.targets(torch.from_numpy(LABELS), 1),
-                     ours.teaching(torch.from_numpy(IMAGES)))
+                     ours.soft_targets(torch.from_numpy(IMAGES)))
     assert close(loss, expected, WITH_TEACHER)
 
 
@@ -88,9 +88,9 @@ def test_a_teacher_is_asked_as_it_is_and_learns_nothing():
     module = to_torch(teacher_network()).train()
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     images = torch.tensor(IMAGES, requires_grad=True)
-    teaching = TorchObjective(CLASSES, teacher=module).teaching(images)
-    assert not teaching.requires_grad
-    torch.testing.assert_close(teaching, torch.softmax(module.eval()(images) / 20, 1), rtol=0, atol=0)
+    soft_targets = TorchObjective(CLASSES, teacher=module).soft_targets(images)
+    assert not soft_targets.requires_grad
+    torch.testing.assert_close(soft_targets, torch.softmax(module.eval()(images) / 20, 1), rtol=0, atol=0)
     torch.testing.assert_close(module.state_dict(), before, rtol=0, atol=0)
 
 
@@ -99,8 +99,8 @@ def test_a_teacher_is_asked_as_it_is_and_learns_nothing():
 def test_logits_in_low_precision_are_judged_in_float32(smoothing, mixup, teaches, dtype):
     _, objective = both(smoothing, mixup, teaches)
     low, labels = torch.from_numpy(LOGITS).to(getattr(torch, dtype)), torch.from_numpy(LABELS)
-    targets, teaching = objective.targets(labels, 0.4), objective.teaching(torch.from_numpy(IMAGES))
-    for judge in (lambda logits: objective.loss(logits, targets, teaching),
+    targets, soft_targets = objective.targets(labels, 0.4), objective.soft_targets(torch.from_numpy(IMAGES))
+    for judge in (lambda logits: objective.loss(logits, targets, soft_targets),
                   lambda logits: objective.measure(logits, labels, targets)):
         assert judge(low).dtype == torch.float32
         assert torch.equal(judge(low), judge(low.float()))
@@ -112,5 +112,5 @@ def test_nothing_waits_for_the_device(smoothing, mixup, teaches):
     objective = TorchObjective(CLASSES, smoothing, mixup, 10, torch.nn.Identity() if teaches else None)
     output, labels = torch.empty(BATCH, CLASSES, device='meta'), torch.empty(BATCH, device='meta').int()
     targets = objective.targets(labels, 0.4)
-    loss = objective.loss(objective.inputs(output, 0.4), targets, objective.teaching(output))
+    loss = objective.loss(objective.inputs(output, 0.4), targets, objective.soft_targets(output))
     assert loss.shape == (BATCH,) and objective.measure(output, labels, targets).shape == ()

@@ -1,1 +1,1 @@
-"""What computes: one interface, and MXNet and PyTorch behind it."""
+"""The backends that compute: one interface, and MXNet and PyTorch behind it."""

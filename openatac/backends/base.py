@@ -1,4 +1,4 @@
-"""What computes a training run: one interface for every backend.
+"""The interface between the training loop and the backends that compute.
 
 A `Backend` puts a network on its devices and makes batches for it; its `Engine` trains and evaluates, and is
 all that `openatac.training.loop` sees. A backend is registered once, by `register_backend`.
@@ -8,7 +8,8 @@ from __future__ import annotations
 import abc
 import contextlib
 import importlib
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Callable, Literal, NamedTuple, Optional, Union
 
@@ -23,13 +24,14 @@ Arrays = dict[str, Any]  # {name: numpy.ndarray}
 
 @dataclass(frozen=True)
 class Compute(Section, title='engine'):
-    """What computes, and how."""
+    """The backend, and how it computes."""
 
     engine: str = option(
-        'mxnet', 'what computes: torch runs the same graph in PyTorch, also on GPUs that MXNet has no code '
-        'for',
+        'mxnet', 'the library that computes: torch runs the same graph in PyTorch, also on GPUs that MXNet '
+        'has no code for',
         choices=lambda: sorted(BACKENDS), result=True, added=True)
-    dtype: Literal['float32', 'float16', 'bfloat16'] = option('float32', 'of activations', result=True)
+    dtype: Literal['float32', 'float16', 'bfloat16'] = option(
+        'float32', 'type of the activations', result=True)
     mode: Literal['hybrid', 'imperative'] = option(
         'hybrid', 'whether MXNet runs the network as one graph', result=True)
     tf32: bool = option(False, 'torch: multiply in TF32, faster and less exact', result=True, added=True)
@@ -37,24 +39,14 @@ class Compute(Section, title='engine'):
         False, 'torch: fuse the operators by torch.compile, on GPUs with CUDA graphs', result=True,
         added=True)
 
-    @property
-    def first_loss_scale(self) -> Optional[float]:
-        """The factor on the loss of float16 to begin with, if one is given."""
-        return None
-
 
 @dataclass(frozen=True)
 class ImagenetCompute(Compute):
-    """The same with the loss scale of float16."""
+    """`Compute` with the loss scale of float16."""
 
     loss_scale: Optional[float] = option(
         None, 'factor on the loss of float16 to begin with; it adapts', parse=POSITIVE, shown='1024',
         result=True)
-
-    @property
-    def first_loss_scale(self) -> Optional[float]:
-        """The factor on the loss of float16 to begin with, if one is given."""
-        return self.loss_scale
 
 
 # ------------------------------------------------------------------------------------- registry
@@ -65,7 +57,7 @@ BACKENDS.register('torch', 'openatac.backends.torch.backend:TorchBackend')
 
 
 def register_backend(name: str, factory: Callable[..., Backend]) -> None:
-    """Add a backend, with which both scripts then train on ``--engine name``.
+    """Add a backend, with which both scripts train if they are given ``--engine name``.
 
     Parameters
     ----------
@@ -120,11 +112,11 @@ class Backend(abc.ABC):
 
     Attributes
     ----------
-    count : int
+    device_count : int
         How many devices a batch is split over.
     """
 
-    count: int = 1
+    device_count: int = 1
 
     @abc.abstractmethod
     def training_batches(self, images: Any, batch_size: int, seed: int) -> Any:
@@ -180,13 +172,19 @@ class Metrics(NamedTuple):
     images: int
     top5: Optional[float] = None
 
+    @classmethod
+    def of(cls, sums: Sequence[float], images: int) -> Metrics:
+        """The means from the sums of loss, score and, where it is counted, top5."""
+        loss, score, *top5 = (each / max(images, 1) for each in sums)
+        return cls(loss, score, images, *top5)
+
 
 class Engine(abc.ABC):
     """A network in training: steps, evaluation, and the state that makes them repeatable.
 
     Attributes
     ----------
-    objective : what a batch teaches; its ``metric`` names what is measured beside the loss
+    objective : the `Objective`; its ``metric`` names what is measured beside the loss
     cluster : the processes that train together (`openatac.distributed.workers`)
     iteration : int; optimizer steps since the run began
     images : int; images of this process since `reset_metrics`
@@ -202,7 +200,7 @@ class Engine(abc.ABC):
     @property
     @abc.abstractmethod
     def devices(self) -> str:
-        """Such as '2 x gpu' or '1 x cpu'."""
+        """The devices in words, such as '2 x gpu', '1 x cpu' or, for two processes, '2 x 1 x cpu'."""
 
     @property
     @abc.abstractmethod
@@ -221,7 +219,7 @@ class Engine(abc.ABC):
         """The means over this process's images since `reset_metrics`; waits for the device."""
 
     def read_all_metrics(self) -> Metrics:
-        """The same over all processes, each of which must call it."""
+        """The means over the images of all processes, each of which must call it."""
         return self.read_metrics()
 
     @abc.abstractmethod
@@ -244,7 +242,7 @@ class Engine(abc.ABC):
         """Go back to what `state` returned."""
 
     def _with_progress(self, arrays: Arrays) -> tuple[Arrays, dict[str, Any]]:
-        """What `state` returns: a backend's own ``arrays``, and what all backends add to them."""
+        """Add to a backend's own ``arrays`` what all backends have, as `state` returns it."""
         arrays.update(('optimizer/' + name, array) for name, array in self.optimizer_states().items())
         numbers: dict[str, Any] = {'iteration': self.iteration, 'images': self.images}
         if self.loss_scale is not None:
@@ -261,7 +259,7 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def optimizer_states(self) -> Arrays:
-        """What the optimizer remembers, as `load_optimizer_states` takes it."""
+        """The optimizer's arrays, as `load_optimizer_states` takes them."""
 
     @abc.abstractmethod
     def load_optimizer_states(self, saved: Arrays) -> None:
@@ -276,12 +274,15 @@ class Engine(abc.ABC):
 
     @contextlib.contextmanager
     def mean_statistics(self) -> Iterator[None]:
-        """While open, all devices of all processes have the mean of their running statistics."""
+        """While open, all devices of all processes have the mean of their running statistics.
+
+        So what is evaluated and saved is one network. Each process must call it.
+        """
         yield
 
     @abc.abstractmethod
     def checksum(self) -> int:
-        """A number that stands for the present values of the trained parameters."""
+        """A number that distinguishes the present values of the trained parameters from others."""
 
     @abc.abstractmethod
     def wait(self) -> None:
@@ -290,6 +291,14 @@ class Engine(abc.ABC):
     @abc.abstractmethod
     def device_memory(self) -> float:
         """MB in use on the fullest GPU, 0 without one."""
+
+
+def checksum(arrays: Iterable[Any]) -> int:
+    """The CRC-32 of NumPy arrays one after the other."""
+    total = 0
+    for array in arrays:
+        total = zlib.crc32(array, total)
+    return total
 
 
 class SingleProcess:
@@ -318,19 +327,19 @@ class SingleProcess:
 
 @dataclass
 class Objective:
-    """Softmax cross entropy with the label, or with what is made of it: what a batch teaches.
+    """Softmax cross entropy as the training objective, with label smoothing, mixup and distillation.
 
-    Label smoothing, mixup and distillation, combined as in the published ImageNet script.
+    They are combined as in the published ImageNet script.
 
     Parameters
     ----------
     classes : needed for smoothing and mixup
     smoothing : share of a label's weight that is spread over all classes
-    mixup : alpha of the beta distribution by which a batch is mixed with itself reversed, 0 for none
+    mixup : alpha of the beta distribution of the shares in which a batch is mixed with itself reversed, or 0
     mixup_iterations : no batch is mixed from this iteration on
-    teacher : a network of the backend, or None; its softened answers are learned too
-    temperature : by which the teacher's answers are softened
-    hard_weight : the share of the labels beside the teacher's answers
+    teacher : a network of the backend whose softened outputs are learned too, or None
+    temperature : divides the logits whose softmax is learned
+    hard_weight : the weight of the labels; the teacher has the rest
 
     References
     ----------
@@ -339,7 +348,7 @@ class Objective:
     Hinton et al., "Distilling the Knowledge in a Neural Network", 2015
     """
 
-    classes: Optional[int] = None
+    classes: int = 0
     smoothing: float = 0.0
     mixup: float = 0.0
     mixup_iterations: int = 0
@@ -352,7 +361,7 @@ class Objective:
 
     @property
     def metric(self) -> str:
-        """What is measured beside the loss: 'accuracy', or with mixup 'rmse'."""
+        """The name of what is measured beside the loss: 'accuracy', or with mixup 'rmse'."""
         return 'rmse' if self.mixup else 'accuracy'
 
     @property
@@ -360,11 +369,27 @@ class Objective:
         """Whether the targets are distributions over the classes."""
         return bool(self.smoothing or self.mixup)
 
-    def mixing(self, seed: int, iteration: int) -> float:
-        """The share of each image that stays its own in an iteration, lambda ~ Beta(mixup, mixup).
+    def inputs(self, images: Any, share: float) -> Any:
+        """Lambda x + (1 - lambda) x reversed, for images (B, ...) and lambda = ``share``."""
+        return images if share == 1 else share * images + (1 - share) * self.reversed(images)
 
-        A function of (seed, iteration) alone: an engine that goes on from a checkpoint, be it another
-        backend's, mixes as if the run had not stopped.
+    def targets(self, labels: Any, share: float) -> Any:
+        """Labels (B,), or their distribution over the classes (B, classes), mixed like `inputs`."""
+        return self.inputs(self.distribution(labels), share) if self.is_soft else labels
+
+    def reversed(self, batch: Any) -> Any:
+        """An array (B, ...) with its images in reverse order."""
+        raise NotImplementedError
+
+    def distribution(self, labels: Any) -> Any:
+        """The smoothed distributions (B, classes) of labels (B,)."""
+        raise NotImplementedError
+
+    def mixing(self, seed: int, iteration: int) -> float:
+        """The share of each image in its mixture in an iteration, lambda ~ Beta(mixup, mixup).
+
+        It depends on (seed, iteration) alone: an engine that resumes from a checkpoint, also one of another
+        backend, mixes as if the run had not stopped.
         """
         if not self.mixup or iteration >= self.mixup_iterations:
             return 1.0

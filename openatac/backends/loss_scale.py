@@ -19,13 +19,14 @@ class LossScale:
 
     @classmethod
     def of(cls, compute: Compute) -> Optional[LossScale]:
-        """That of a `Compute`: the one that is given, or the default; None unless its dtype is float16."""
-        return cls(compute.first_loss_scale or 2.0 ** 10) if compute.dtype == 'float16' else None
+        """The loss scale of a `Compute`: the given one or the default; None unless its dtype is float16."""
+        given = getattr(compute, 'loss_scale', None)  # which only `ImagenetCompute` has
+        return cls(given or 2.0 ** 10) if compute.dtype == 'float16' else None
 
     def update(self, finite: bool) -> bool:
         """Adapt the scale for the next step; returns ``finite``, whether the gradients of this one were.
 
-        Raises OpenatacError if they overflow at hardly any scale at all.
+        Raises OpenatacError if they overflow even at the smallest scale.
         """
         if finite:
             self.good_steps += 1
@@ -39,9 +40,9 @@ class LossScale:
         return False
 
     def state(self) -> dict[str, Any]:
-        """What `load_state` needs."""
+        """The values that `load_state` restores."""
         return {'scale': self.scale, 'good_steps': self.good_steps}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go back to what `state` returned."""
+        """Restore what `state` returned."""
         self.scale, self.good_steps = state['scale'], state['good_steps']

@@ -31,9 +31,9 @@ def main(argv: list[str]) -> int:
     from openatac.training.tracking.log import log_to
     log_to()
     from openatac.training import imagenet
-    from openatac.training.network import build_network
+    from openatac.training.network import build_network, resolve
     try:
-        net, _ = build_network(config)
+        net, _ = build_network(resolve(config))
     except ValueError as error:
         p.error(str(error))
     imagenet.evaluate(net, config, shlex.join([*p.prog.split(), *argv]))

@@ -16,9 +16,9 @@ from collections.abc import Sequence
 
 from openatac.arguments import SECONDS, number
 from openatac.console.program import command_parser
-from openatac.distributed import clusters
+from openatac.distributed.clusters import CLUSTERS, Launch
 from openatac.distributed.job import MOST_PROCESSES
-from openatac.distributed.launch import Launch, start
+from openatac.distributed.launch import start
 from openatac.distributed.processes import ProcessGroup, start_guard
 
 
@@ -46,7 +46,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
                    help='how many processes train')
     p.add_argument('-s', '--servers', metavar='SERVERS', type=count,
                    help='how many processes add up the gradients (default: as many as workers)')
-    p.add_argument('--cluster', choices=('local', *clusters.CLUSTERS),
+    p.add_argument('--cluster', choices=tuple(CLUSTERS),
                    help='where they run (default: ssh with --hostfile; otherwise local: all on this machine, '
                         'reachable from no other)')
     p.add_argument('--hostfile', metavar='FILE',

@@ -17,14 +17,14 @@ from openatac.options import (
     Given,
     add_section,
     describe,
+    flag_of,
     from_arguments,
     sections,
     show_defaults,
 )
 from openatac.runtime.devices import parse_gpus
 from openatac.runtime.import_hook import require_mxnet
-from openatac.training.config import Config
-from openatac.training.schedule import decay_epochs
+from openatac.training.config import Config, ImagenetConfig
 
 
 def parser_of(config: type, description: Optional[str], prog: str) -> argparse.ArgumentParser:
@@ -57,8 +57,8 @@ def parse(parser: argparse.ArgumentParser, config: type, recipes: Mapping[str, M
 
 
 def begin(parser: argparse.ArgumentParser, config: type, recipes: Mapping[str, Mapping[str, Any]],
-          argv: list[str], check: Callable[[Any], list[int]]) -> tuple[Given, list[int]]:
-    """The `Given` config of a command line and the epochs of its decays, once ``check`` accepts it.
+          argv: list[str], check: Callable[[Any], None]) -> Given:
+    """The `Given` config of a command line, once ``check`` accepts it.
 
     It begins the log and checks that the engine is installed. For --print-config it ends the process.
     """
@@ -69,28 +69,27 @@ def begin(parser: argparse.ArgumentParser, config: type, recipes: Mapping[str, M
             print(line)
         parser.exit()
     try:
-        decays = check(given.config)
+        check(given.config)
     except ValueError as error:
         parser.error(str(error))
     log_to()
     _check_mxnet_is_there(given.config)  # before anything is downloaded
-    return given, decays
+    return given
 
 
 # -------------------------------------------------------------------------------------- checks
 
-def check(config: Config) -> list[int]:
-    """The epochs at which the rate decays; ValueError, in a sentence, for options that do not go together."""
+def check(config: Config) -> None:
+    """Raise ValueError, with a sentence, for options that do not go together."""
     training = config.training
     gpus = parse_gpus(training.gpus)
-    decays = decay_epochs(training.lr_decay_epoch, training.lr_decay_period, training.num_epochs)
+    decays = sum(epoch < training.num_epochs for epoch in training.decay_epochs)
     if getattr(training, 'lr_mode', 'step') == 'step':
-        _check_rates(training.lr, training.lr_decay, sum(epoch < training.num_epochs for epoch in decays))
+        _check_rates(training.lr, training.lr_decay, decays)
     if config.start.initial and (config.network.summary or config.start.write_initial):
         raise ValueError('argument --initial: --summary and --write-initial take the network of the flags; '
                          'leave it out')
     _check_engine(config, len(gpus))
-    return decays
 
 
 def _check_rates(lr: float, factor: float, decays: int) -> None:
@@ -158,7 +157,7 @@ def find_network(given: Given) -> tuple[Any, str, Any]:
         net, name = build_network(config)
         for option in ignored_options(config):
             if given.origins[option] == COMMAND_LINE:
-                raise ValueError(f'argument --{option.replace("_", "-")}: the host of {name} has no such '
+                raise ValueError(f'argument {flag_of(option)}: the host of {name} has no such '
                                  'setting; leave it out')
     if config.compute.engine == 'torch' and not only_makes_network(config) and (
             importlib.util.find_spec('torch') is None):

@@ -25,7 +25,7 @@ def parser(prog: str = PROG) -> argparse.ArgumentParser:
 def main(argv: list[str], prog: str = PROG) -> None:
     """Run the command; see the module."""
     p = parser(prog)
-    given, decays = train.begin(p, CifarConfig, CIFAR, argv, train.check)
+    given = train.begin(p, CifarConfig, CIFAR, argv, train.check)
     config: CifarConfig = given.config
     from openatac.training.datasets import BackgroundReader
     only_network = train.only_makes_network(config)
@@ -43,5 +43,5 @@ def main(argv: list[str], prog: str = PROG) -> None:
     if config.start.evaluate:
         cifar.evaluate(net, config, reader)
         return
-    cifar.run(net, name, config, reader, decays, ' '.join([*p.prog.split(), *argv]))
+    cifar.run(net, name, config, reader, ' '.join([*p.prog.split(), *argv]))
     train.export_if_asked(config)

@@ -46,9 +46,9 @@ def parser(prog: str = PROG) -> argparse.ArgumentParser:
     return p
 
 
-def check(config: ImagenetConfig) -> list[int]:
-    """As `train.check`, and check the flags that only this command has."""
-    decays = train.check(config)
+def check(config: ImagenetConfig) -> None:
+    """As `train.check`, with what only this command has."""
+    train.check(config)
     epochs = config.training.num_epochs
     for flag, value, most in (('warmup-epochs', config.training.warmup_epochs, epochs),
                               ('mixup-off-epoch', config.training.mixup_off_epoch, epochs),
@@ -62,13 +62,12 @@ def check(config: ImagenetConfig) -> list[int]:
         raise ValueError('argument --loss-scale: it is for --dtype float16; leave it out')
     if config.compute.dtype == 'float16' and config.training.kvstore == 'dist_async':
         raise ValueError('argument --kvstore: dist_async has no loss scale for float16; use dist_sync')
-    return decays
 
 
 def main(argv: list[str], prog: str = PROG) -> None:
     """Run the command; see the module."""
     p = parser(prog)
-    given, decays = train.begin(p, ImagenetConfig, IMAGENET, argv, check)
+    given = train.begin(p, ImagenetConfig, IMAGENET, argv, check)
     config: ImagenetConfig = given.config
     from openatac.distributed import workers
     only_network = train.only_makes_network(config)
@@ -85,7 +84,7 @@ def main(argv: list[str], prog: str = PROG) -> None:
     if config.start.evaluate:
         imagenet.evaluate(net, config, command)
         return
-    imagenet.run(net, name, config, decays, cluster, command)
+    imagenet.run(net, name, config, cluster, command)
     cluster.close()
     if cluster.rank == 0:
         train.export_if_asked(config)

@@ -1,24 +1,21 @@
-"""How servers and workers are started on other machines: by ssh, mpirun, Slurm or Grid Engine.
+"""What `openatac launch` starts, and how: on this machine, or by ssh, mpirun, Slurm or Grid Engine.
 
 The environment and the format of host files are those of MXNet's own launcher. Its commands are not used: its
 tracker fails on Python 3.9 and newer (Thread.isAlive), does not quote (ssh), passes variables in a form that
 MPICH rejects (mpi), uses an option that Slurm has dropped (srun --share), sets no role (sge), and never
 notices that a process failed.
 """
+import contextlib
 import os
 import shlex
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, Optional
 
 from openatac.distributed.processes import ProcessGroup
 from openatac.errors import OpenatacError
 from openatac.files.reading import read_text
-
-# Passed on to other machines if they are set here; others by --env.
-PASSED_ON = ('DMLC_INTERFACE', 'LD_LIBRARY_PATH', 'OMP_NUM_THREADS', 'OPENATAC_ROLL_CALL_SILENCE',
-             'OPENATAC_ROLL_CALL_WAIT', 'PYTHONPATH')
 
 # What the machine at the other end of ssh runs: the command, and a watch that ends it when our end of the
 # connection closes, for whatever reason. (A background process of sh has no input of its own.)
@@ -36,36 +33,59 @@ exit $code
 '''
 
 
-class Tasks(NamedTuple):
-    """The servers and workers to start, with the environment variables of the run."""
+class Launch(NamedTuple):
+    """The command, processes and machines of a distributed run.
+
+    Attributes
+    ----------
+    command : list of str
+        What each process runs.
+    workers, servers : int
+        How many processes train, and how many add up the gradients.
+    cluster : str
+        One of `CLUSTERS`.
+    hostfile : str, optional
+        For ssh and mpi: the file with the names of the machines.
+    host : str, optional
+        The address of this machine that the others can reach; found by default.
+    port : int, optional
+        The scheduler's port, free by default; the hub has the next one.
+    variables : dict, optional
+        Environment variables for all processes.
+    """
 
     command: list[str]
     workers: int
     servers: int
-    hostfile: Optional[str]
-    variables: dict[str, str]
+    cluster: str = 'local'
+    hostfile: Optional[str] = None
+    host: Optional[str] = None
+    port: Optional[int] = None
+    variables: Optional[dict[str, str]] = None
 
-    def by_role(self) -> Iterator[tuple[str, int, dict[str, str]]]:
-        """(role, count, variables) of the servers and of the workers."""
-        for role, count in (('server', self.servers), ('worker', self.workers)):
-            yield role, count, {**self.variables, 'DMLC_ROLE': role}
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many processes have each role, beside the one scheduler."""
+        return {'server': self.servers, 'worker': self.workers}
+
+    def processes(self) -> Iterator[tuple[str, int]]:
+        """Yield (role, index) of each process, servers first."""
+        for role, count in self.counts.items():
+            for index in range(count):
+                yield role, index
 
 
-def passed_on() -> dict[str, str]:
-    """Return the variables of this process that other machines should have as well."""
-    return {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+Variables = Mapping[str, str]
 
 
-def own_address(hostfile: Optional[str]) -> str:
-    """Return the address at which the file's hosts, or else the local network, can reach this machine."""
-    peer = read_hosts(hostfile)[0][0] if hostfile else '10.255.255.255'
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((peer, 9))  # of a datagram socket: chooses the route, and sends nothing
-            return probe.getsockname()[0]
-        except OSError as error:
-            raise OpenatacError(f'no address of this machine was found that {peer} can reach '
-                                f'({error.strerror}): name one by --host') from None
+def _locally(group: ProcessGroup, launch: Launch, variables: Variables) -> None:
+    """All on this machine."""
+    for role, index in launch.processes():
+        own = {**variables, 'DMLC_ROLE': role, 'DMLC_TASK_ID': str(index)}
+        if role == 'worker':
+            # MXNet's ranks go by ports, so that worker 1 here is its worker 1 as well.
+            own['PORT'] = str(int(variables['DMLC_PS_ROOT_PORT']) + 2 + index)
+        group.start(f'{role} {index}', launch.command, own)
 
 
 def read_hosts(path: str) -> list[tuple[str, Optional[str]]]:
@@ -84,56 +104,52 @@ def read_hosts(path: str) -> list[tuple[str, Optional[str]]]:
     return hosts
 
 
-def _by_ssh(group: ProcessGroup, tasks: Tasks) -> None:
+def _by_ssh(group: ProcessGroup, launch: Launch, variables: Variables) -> None:
     """Servers, then workers, in turn over the hosts, in the folder that has this one's name there."""
-    hosts = read_hosts(tasks.hostfile or '')
-    processes = [(role, index) for role, count, _ in tasks.by_role() for index in range(count)]
-    for place, (role, index) in enumerate(processes):
+    hosts = read_hosts(launch.hostfile or '')
+    for place, (role, index) in enumerate(launch.processes()):
         host, port = hosts[place % len(hosts)]
-        own = {**tasks.variables, 'DMLC_ROLE': role, 'DMLC_TASK_ID': str(index), **_node_host(host)}
+        own = {**variables, 'DMLC_ROLE': role, 'DMLC_TASK_ID': str(index)}
+        # An alias in ssh's configuration has no address; MXNet then looks for an interface itself.
+        with contextlib.suppress(OSError):
+            own['DMLC_NODE_HOST'] = socket.gethostbyname(host)
         pairs = [f'{name}={value}' for name, value in own.items()]
-        program = shlex.join([*pairs, 'sh', '-c', REMOTE, 'sh', *tasks.command])
+        program = shlex.join([*pairs, 'sh', '-c', REMOTE, 'sh', *launch.command])
         remote = f'cd {shlex.quote(os.getcwd())} && exec 3<&0 && exec env {program}'
         group.start(f'{role} {index}', ['ssh', '-o', 'BatchMode=yes', *(['-p', port] if port else []),
                                         host, 'exec sh -c ' + shlex.quote(remote)],
                     {}, stdin=subprocess.PIPE)
 
 
-def _node_host(host: str) -> dict[str, str]:
-    # An alias in ssh's configuration has no address; MXNet then looks for an interface itself.
-    try:
-        return {'DMLC_NODE_HOST': socket.gethostbyname(host)}
-    except OSError:
-        return {}
-
-
-def _by_mpi(group: ProcessGroup, tasks: Tasks) -> None:
+def _by_mpi(group: ProcessGroup, launch: Launch, variables: Variables) -> None:
     """One mpirun for the servers and one for the workers; variables are passed by name, not quoted."""
-    for role, count, variables in tasks.by_role():
-        if 'Open MPI' in _version_of('mpirun'):
-            passing = [word for name in variables for word in ('-x', name)]
-        else:  # MPICH, Intel MPI and others with its Hydra
-            passing = ['-genvlist', ','.join(variables)]
-        hosts = ['--hostfile', tasks.hostfile] if tasks.hostfile else []
-        group.start(role, ['mpirun', '-n', str(count), *hosts, *passing, *tasks.command], variables)
+    names = [*variables, 'DMLC_ROLE']
+    if 'Open MPI' in _version_of('mpirun'):
+        passing = [word for name in names for word in ('-x', name)]
+    else:  # MPICH, Intel MPI and others with its Hydra
+        passing = ['-genvlist', ','.join(names)]
+    hosts = ['--hostfile', launch.hostfile] if launch.hostfile else []
+    for role, count in launch.counts.items():
+        group.start(role, ['mpirun', '-n', str(count), *hosts, *passing, *launch.command],
+                    {**variables, 'DMLC_ROLE': role})
 
 
-def _by_slurm(group: ProcessGroup, tasks: Tasks) -> None:
+def _by_slurm(group: ProcessGroup, launch: Launch, variables: Variables) -> None:
     """One job step for the servers and one for the workers, which may share an allocation's nodes."""
-    for role, count, variables in tasks.by_role():
+    for role, count in launch.counts.items():
         group.start(role, ['srun', '--label', '--kill-on-bad-exit=1', '--export=ALL', '-n', str(count),
-                           *tasks.command], {**variables, 'SLURM_OVERLAP': '1'})
+                           *launch.command], {**variables, 'DMLC_ROLE': role, 'SLURM_OVERLAP': '1'})
 
 
-def _by_sge(group: ProcessGroup, tasks: Tasks) -> None:
+def _by_sge(group: ProcessGroup, launch: Launch, variables: Variables) -> None:
     """One array job, whose first tasks are the servers; Grid Engine decides where its output goes."""
-    script = [f'export {name}={shlex.quote(value)}' for name, value in tasks.variables.items()]
+    script = [f'export {name}={shlex.quote(value)}' for name, value in variables.items()]
     script += ['export DMLC_ROLE=worker DMLC_TASK_ID=$((SGE_TASK_ID - 1))',
-               f'if [ "$SGE_TASK_ID" -le {tasks.servers} ]; then DMLC_ROLE=server; fi',
-               'exec ' + shlex.join(tasks.command)]
+               f'if [ "$SGE_TASK_ID" -le {launch.servers} ]; then DMLC_ROLE=server; fi',
+               'exec ' + shlex.join(launch.command)]
     job = group.start('tasks', [
         'qsub', '-sync', 'y', '-cwd', '-S', '/bin/sh', '-N', 'openatac',
-        '-t', f'1-{tasks.servers + tasks.workers}'], {}, stdin=subprocess.PIPE)
+        '-t', f'1-{launch.servers + launch.workers}'], {}, stdin=subprocess.PIPE)
     if job.stdin:
         with job.stdin as stdin:
             stdin.write('\n'.join([*script, '']).encode())
@@ -148,5 +164,5 @@ def _version_of(program: str) -> str:
                             '--cluster') from None
 
 
-CLUSTERS: dict[str, Callable[[ProcessGroup, Tasks], None]] = {
-    'ssh': _by_ssh, 'mpi': _by_mpi, 'slurm': _by_slurm, 'sge': _by_sge}
+CLUSTERS: dict[str, Callable[[ProcessGroup, Launch, Variables], None]] = {
+    'local': _locally, 'ssh': _by_ssh, 'mpi': _by_mpi, 'slurm': _by_slurm, 'sge': _by_sge}

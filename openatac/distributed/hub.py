@@ -107,11 +107,9 @@ class Hub:
         job = self.job
         await asyncio.sleep(job.wait)
         if not self.complete.is_set():
-            workers, servers = (sum(member.role == role for member in self.members)
-                                for role in ('worker', 'server'))
-            return await self._fail(f'only {workers} of {job.workers} workers and {servers} of {job.servers} '
-                                    f'servers arrived within {job.wait:g} s: check why the others did not '
-                                    'start')
+            return await self._fail(
+                f'only {self._count("worker")} of {job.workers} workers and {self._count("server")} of '
+                f'{job.servers} servers arrived within {job.wait:g} s: check why the others did not start')
         await asyncio.sleep(job.wait)
         late = [member for member in self.members if member.role == 'worker' and member.rank is None]
         if late:
@@ -132,7 +130,7 @@ class Hub:
             return writer.close()
         keep_alive(writer.get_extra_info('socket'))
         self.members.append(member)
-        if self._is_complete():
+        if len(self.members) == self.job.workers + self.job.servers:
             self.complete.set()
             self._broadcast({'kind': 'complete'})
         try:
@@ -155,13 +153,13 @@ class Hub:
                 self._spawn(self._fail(text))  # the run can never become complete
             return text
         limit = {'worker': job.workers, 'server': job.servers}.get(hello['role'], 0)
-        if sum(member.role == hello['role'] for member in self.members) >= limit or self.complete.is_set():
+        if self._count(hello['role']) >= limit or self.complete.is_set():
             return (f'the run on {job.address}, port {job.port} already has its {job.workers} workers and '
                     f'{job.servers} servers')
         return None
 
-    def _is_complete(self) -> bool:
-        return len(self.members) == self.job.workers + self.job.servers and not self.complete.is_set()
+    def _count(self, role: str) -> int:
+        return sum(member.role == role for member in self.members)
 
     async def _listen(self, member: _Member, reader: asyncio.StreamReader) -> None:
         try:
@@ -250,6 +248,6 @@ def _take_ports(job: Job) -> list[socket.socket]:
             raise OpenatacError(
                 f'the scheduler cannot listen on {job.address}, port {port} ({error.strerror}): '
                 'DMLC_PS_ROOT_URI must be an address of its machine, DMLC_PS_ROOT_PORT and '
-                'OPENATAC_ROLL_CALL_PORT must be free') from None
+                'OPENATAC_MEMBERSHIP_PORT must be free') from None
     sockets[1].listen(128)
     return sockets

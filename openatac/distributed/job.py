@@ -65,12 +65,12 @@ def read_job(environment: Mapping[str, str], kvstore: str = 'dist_sync') -> Job:
     port = _read(environment, 'DMLC_PS_ROOT_PORT', _PORT)
     defaults = Job._field_defaults
     return Job(
-        role, address, port, _read(environment, 'OPENATAC_ROLL_CALL_PORT', _PORT, port + 1),
+        role, address, port, _read(environment, 'OPENATAC_MEMBERSHIP_PORT', _PORT, port + 1),
         workers=_read(environment, 'DMLC_NUM_WORKER', _PROCESSES),
         servers=_read(environment, 'DMLC_NUM_SERVER', _PROCESSES),
-        name=environment.get('OPENATAC_ROLL_CALL_NAME', ''),
-        wait=_read(environment, 'OPENATAC_ROLL_CALL_WAIT', _SECONDS, defaults['wait']),
-        silence=_read(environment, 'OPENATAC_ROLL_CALL_SILENCE', _SECONDS, defaults['silence']))
+        name=environment.get('OPENATAC_MEMBERSHIP_NAME', ''),
+        wait=_read(environment, 'OPENATAC_MEMBERSHIP_WAIT', _SECONDS, defaults['wait']),
+        silence=_read(environment, 'OPENATAC_MEMBERSHIP_SILENCE', _SECONDS, defaults['silence']))
 
 
 def _read(environment: Mapping[str, str], variable: str, kind: Any, default: Optional[float] = None) -> Any:
@@ -91,15 +91,12 @@ def set_addresses(job: Job) -> None:
     MXNet listens on addresses, not on names, and by default never on the loopback interface.
     """
     for variable in ['DMLC_NODE_HOST'] + ['DMLC_PS_ROOT_URI'] * (job.role == 'scheduler'):
-        if os.environ.get(variable):
-            os.environ[variable] = _address_of(os.environ[variable], variable)
+        name = os.environ.get(variable)
+        if name:
+            try:
+                os.environ[variable] = str(socket.getaddrinfo(name, None, socket.AF_INET)[0][4][0])
+            except (OSError, UnicodeError):
+                raise OpenatacError(f'{variable} is {name!r}, which is neither an IPv4 address nor a name '
+                                    'that this machine can resolve: correct it') from None
     if job.address.startswith(('127.', 'localhost')) and not os.environ.get('DMLC_INTERFACE'):
         os.environ.setdefault('DMLC_NODE_HOST', '127.0.0.1')
-
-
-def _address_of(name: str, variable: str) -> str:
-    try:
-        return str(socket.getaddrinfo(name, None, socket.AF_INET)[0][4][0])
-    except (OSError, UnicodeError):
-        raise OpenatacError(f'{variable} is {name!r}, which is neither an IPv4 address nor a name that this '
-                            'machine can resolve: correct it') from None

@@ -1,72 +1,48 @@
 """All processes of a distributed run started on this machine or a cluster."""
 import os
+import socket
 import uuid
-from typing import NamedTuple, Optional
+from typing import Optional
 
-from openatac.distributed import clusters
+from openatac.distributed.clusters import CLUSTERS, Launch, read_hosts
 from openatac.distributed.ports import keep_ports
 from openatac.distributed.processes import ProcessGroup
+from openatac.errors import OpenatacError
 from openatac.runtime.cores import physical_cores
 
-
-class Launch(NamedTuple):
-    """What to start.
-
-    Attributes
-    ----------
-    command : list of str
-        What each process runs.
-    workers, servers : int
-        How many processes train, and how many add up the gradients.
-    cluster : str
-        'local', or one of `openatac.distributed.clusters.CLUSTERS`.
-    hostfile : str, optional
-        For ssh and mpi: the file with the names of the machines.
-    host : str, optional
-        The address of this machine that the others can reach; found by default.
-    port : int, optional
-        The scheduler's port, free by default; the hub has the next one.
-    variables : dict, optional
-        Environment variables for all processes.
-    """
-
-    command: list[str]
-    workers: int
-    servers: int
-    cluster: str = 'local'
-    hostfile: Optional[str] = None
-    host: Optional[str] = None
-    port: Optional[int] = None
-    variables: Optional[dict[str, str]] = None
+# Passed on to other machines if they are set here; others by --env.
+PASSED_ON = ('DMLC_INTERFACE', 'LD_LIBRARY_PATH', 'OMP_NUM_THREADS', 'OPENATAC_MEMBERSHIP_SILENCE',
+             'OPENATAC_MEMBERSHIP_WAIT', 'PYTHONPATH')
 
 
 def start(group: ProcessGroup, launch: Launch) -> None:
     """Start all processes of the run; raises OpenatacError if one cannot start."""
     local = launch.cluster == 'local'
-    address = launch.host or ('127.0.0.1' if local else clusters.own_address(launch.hostfile))
+    address = launch.host or ('127.0.0.1' if local else _own_address(launch.hostfile))
     group.ports = [] if launch.port else keep_ports(address, 2 + launch.workers * local)
     port = launch.port or group.ports[0].getsockname()[1]
-    variables = {
-        'DMLC_PS_ROOT_URI': address, 'DMLC_PS_ROOT_PORT': str(port), 'OPENATAC_ROLL_CALL_PORT': str(port + 1),
-        'DMLC_NUM_WORKER': str(launch.workers), 'DMLC_NUM_SERVER': str(launch.servers),
-        'DMLC_JOB_CLUSTER': launch.cluster, 'OPENATAC_ROLL_CALL_NAME': uuid.uuid4().hex,
-    }
+    variables = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    variables.update(
+        DMLC_PS_ROOT_URI=address, DMLC_PS_ROOT_PORT=str(port), OPENATAC_MEMBERSHIP_PORT=str(port + 1),
+        DMLC_NUM_WORKER=str(launch.workers), DMLC_NUM_SERVER=str(launch.servers),
+        DMLC_JOB_CLUSTER=launch.cluster, OPENATAC_MEMBERSHIP_NAME=uuid.uuid4().hex)
     if local:
         variables['DMLC_NODE_HOST'] = address
         # The workers share the processors of this machine.
-        variables['OMP_NUM_THREADS'] = os.environ.get(
-            'OMP_NUM_THREADS', str(max(1, physical_cores() // launch.workers)))
+        variables.setdefault('OMP_NUM_THREADS', str(max(1, physical_cores() // launch.workers)))
     variables.update(launch.variables or {})
     group.start('scheduler', launch.command,
                 {**variables, 'DMLC_ROLE': 'scheduler', 'DMLC_NODE_HOST': address})
-    if not local:
-        tasks = clusters.Tasks(launch.command, launch.workers, launch.servers, launch.hostfile,
-                               {**clusters.passed_on(), **variables})
-        return clusters.CLUSTERS[launch.cluster](group, tasks)
-    for role, count in (('server', launch.servers), ('worker', launch.workers)):
-        for index in range(count):
-            own = {'DMLC_ROLE': role, 'DMLC_TASK_ID': str(index)}
-            if role == 'worker':
-                # MXNet's ranks go by ports, so that worker 1 here is its worker 1 as well.
-                own['PORT'] = str(port + 2 + index)
-            group.start(f'{role} {index}', launch.command, {**variables, **own})
+    CLUSTERS[launch.cluster](group, launch, variables)
+
+
+def _own_address(hostfile: Optional[str]) -> str:
+    """The address at which the file's hosts, or else the local network, can reach this machine."""
+    peer = read_hosts(hostfile)[0][0] if hostfile else '10.255.255.255'
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((peer, 9))  # of a datagram socket: chooses the route, and sends nothing
+            return probe.getsockname()[0]
+        except OSError as error:
+            raise OpenatacError(f'no address of this machine was found that {peer} can reach '
+                                f'({error.strerror}): name one by --host') from None

@@ -188,7 +188,7 @@ class Member:
 
 
 def check_gathered_size(content: Any, name: str, workers: int) -> None:
-    """Raise ValueError if the content is too large to be gathered from so many workers."""
+    """Raise ValueError if the content is too large to be gathered from that many workers."""
     if len(frame({'kind': 'gather', 'name': name, 'content': content})) * workers > LARGE:
         raise ValueError(f'{name} is too large to be gathered: {LARGE >> 20} MB is the most for all workers '
                          'together')

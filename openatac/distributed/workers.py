@@ -8,6 +8,7 @@
 seconds (see `openatac.distributed.membership`); MXNet alone would wait for ever.
 """
 import atexit
+import functools
 import os
 import signal
 import socket
@@ -22,6 +23,7 @@ from openatac.backends.base import SingleProcess
 from openatac.console import streams
 from openatac.distributed.job import Job, read_job, set_addresses
 from openatac.distributed.membership import Member, exit_process
+from openatac.distributed.parameter_server import send_learning_rate, send_optimizer, serve
 from openatac.errors import OpenatacError
 
 # What MXNet really has. It silently takes other names, such as horovod, for a local store.
@@ -47,13 +49,9 @@ class Cluster:
         self._member, self._open, self.silence = member, True, member.job.silence
         member.wait_for_all()
         self.kvstore = mx.kv.create(name)
+        self.kvstore.set_optimizer = functools.partial(send_optimizer, self.kvstore)  # its own sends pickles
         self.rank, self.size = self.kvstore.rank, self.kvstore.num_workers
         member.send_rank(self.rank)
-        self._replace_pickles()
-
-    def _replace_pickles(self) -> None:
-        from openatac.distributed.parameter_server import send_optimizer
-        self.kvstore.set_optimizer = lambda optimizer: send_optimizer(self.kvstore, optimizer)
 
     @property
     def stop_signal(self) -> int:
@@ -97,7 +95,6 @@ class Cluster:
 
     def set_learning_rate(self, rate: float) -> None:
         """Set the rate from now on of servers that update the weights (dist_async)."""
-        from openatac.distributed.parameter_server import send_learning_rate
         send_learning_rate(self.kvstore, rate)
 
     def close(self) -> None:
@@ -221,7 +218,6 @@ def _last_line(error: BaseException) -> str:
 def _serve(job: Job) -> NoReturn:
     """Be a scheduler or server until the run ends, and end the process."""
     from openatac.distributed.hub import Hub
-    from openatac.distributed.parameter_server import serve
     place: Union[Hub, Member]
     if job.role == 'scheduler':
         hub = place = Hub(job)

@@ -140,5 +140,5 @@ def parse_gpus(text: str) -> list[int]:
     """[0, 1] from '0,1'; raises ValueError for anything else."""
     fields = [field.strip() for field in text.split(',') if field.strip()]
     if not all(field.isdecimal() for field in fields) or len(set(fields)) != len(fields):
-        raise ValueError(f'{text!r} is not a list of GPU indices like 0,1')
+        raise ValueError(f'argument --gpus: {text!r} is not a list of GPU indices like 0,1')
     return [int(field) for field in fields]

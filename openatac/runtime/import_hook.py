@@ -40,12 +40,7 @@ class _Finder:
 
     def find_spec(self, fullname: str, path: Optional[Sequence[str]] = None,
                   target: Optional[ModuleType] = None) -> Optional[importlib.machinery.ModuleSpec]:
-        if fullname == 'gluoncv':
-            spec = self._find_elsewhere(fullname, path, target)
-            if spec is not None:
-                _load_within(spec.loader, _loading_gluoncv)
-            return spec
-        if fullname != 'mxnet' and not fullname.startswith('mxnet.'):
+        if fullname != 'gluoncv' and fullname.split('.')[0] != 'mxnet':
             return None
         spec = self._find_elsewhere(fullname, path, target)
         if spec is None and fullname == 'mxnet':
@@ -53,8 +48,11 @@ class _Finder:
             # code that only asks whether MXNet is installed.
             missing: Any = _MissingLoader()
             return importlib.machinery.ModuleSpec(fullname, missing)
-        if spec is not None and spec.origin and spec.origin.endswith('.py'):
-            self._wrap(spec.loader)
+        if spec is not None and fullname == 'gluoncv':
+            _execute_within(_loading_gluoncv, spec.loader)
+        elif spec is not None and spec.origin and spec.origin.endswith('.py'):
+            _keep_docstrings(spec.loader)
+            _execute_within(self._loading_module_of_mxnet, spec.loader)
         return spec
 
     def _find_elsewhere(self, fullname: str, path: Optional[Sequence[str]],
@@ -68,21 +66,27 @@ class _Finder:
                     return spec
         return None
 
-    def _wrap(self, loader: Any) -> None:
-        """Let the loader execute its modules with the old NumPy, and prepare the process for the first."""
-        _keep_docstrings(loader)
-        execute = loader.exec_module
+    @contextlib.contextmanager
+    def _loading_module_of_mxnet(self, module: ModuleType) -> Iterator[None]:
+        """Give the module the old NumPy; for the first one, prepare the process too."""
+        if self._builtins is None:
+            self._builtins = builtins_with_old_numpy()
+        module.__dict__['__builtins__'] = self._builtins
+        if module.__name__ in PRINTING_MODULES:
+            module.__dict__['str'] = printer()
+        with loading_mxnet() if module.__name__ == 'mxnet' else contextlib.nullcontext():
+            yield
 
-        def exec_module(module: ModuleType) -> None:
-            if self._builtins is None:
-                self._builtins = builtins_with_old_numpy()
-            module.__dict__['__builtins__'] = self._builtins
-            if module.__name__ in PRINTING_MODULES:
-                module.__dict__['str'] = printer()
-            with loading_mxnet() if module.__name__ == 'mxnet' else contextlib.nullcontext():
-                execute(module)
 
-        loader.exec_module = exec_module
+def _execute_within(context: Callable[[ModuleType], AbstractContextManager[None]], loader: Any) -> None:
+    """Let the loader execute its module within ``context(module)``."""
+    execute = loader.exec_module
+
+    def exec_module(module: ModuleType) -> None:
+        with context(module):
+            execute(module)
+
+    loader.exec_module = exec_module
 
 
 def _keep_docstrings(loader: Any) -> None:
@@ -106,19 +110,8 @@ class _MissingLoader:
 
 # ----------------------------------------------------------------------------------- GluonCV
 
-def _load_within(loader: Any, context: Callable[[], AbstractContextManager[None]]) -> None:
-    """Let the loader execute its module within ``context()``."""
-    execute = loader.exec_module
-
-    def exec_module(module: ModuleType) -> None:
-        with context():
-            execute(module)
-
-    loader.exec_module = exec_module
-
-
 @contextlib.contextmanager
-def _loading_gluoncv() -> Iterator[None]:
+def _loading_gluoncv(gluoncv: ModuleType) -> Iterator[None]:
     """Hide PyTorch and restore Pillow's settings while GluonCV loads.
 
     GluonCV refuses to load beside PyTorch 2, and makes Pillow accept truncated images in the whole process.

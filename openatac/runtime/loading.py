@@ -1,8 +1,9 @@
-"""What surrounds the loading of MXNet: checks and settings before, one sentence if it fails."""
+"""The loading of MXNet: checks and settings before it, one sentence if it fails."""
 import contextlib
 import warnings
 from collections.abc import Iterator
 
+from openatac.errors import UnfitEnvironment
 from openatac.runtime import cuda_libraries, memory, mxnet_settings, system_libraries, threads
 
 
@@ -19,7 +20,9 @@ def loading_mxnet() -> Iterator[None]:
     """
     threads.set_threads()
     try:
-        memory.check_address_space()
+        shortage = memory.memory_shortage()
+        if shortage:
+            raise UnfitEnvironment(shortage)
         mxnet_settings.set_defaults()
         memory.keep_freed_memory()
         with threads.openmp_for_shared_machine():

@@ -29,13 +29,6 @@ def keep_freed_memory() -> None:
         mallopt(-3, 2 ** 25)  # M_MMAP_THRESHOLD: map single arrays from 32 MiB on, its maximum
 
 
-def check_address_space() -> None:
-    """Raise `UnfitEnvironment` if this process may not have as much memory as MXNet needs to start."""
-    shortage = memory_shortage()
-    if shortage:
-        raise UnfitEnvironment(shortage)
-
-
 def memory_shortage() -> Optional[str]:
     """Return the sentence that the address space (``ulimit -v``) is too small for MXNet, or None."""
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]

@@ -17,7 +17,7 @@ _RENAMED = {
     'product': 'prod', 'cumproduct': 'cumprod', 'trapz': 'trapezoid',
 }
 # ... and functions that it re-exports as its own (mx.np.irr) and never calls itself.
-_GONE = frozenset('in1d mirr msort irr npv pmt ppmt ipmt fv pv nper rate'.split())
+_GONE = {'in1d', 'mirr', 'msort', 'irr', 'npv', 'pmt', 'ppmt', 'ipmt', 'fv', 'pv', 'nper', 'rate'}
 
 
 class _OldNumPy(types.ModuleType):

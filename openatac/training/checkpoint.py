@@ -1,4 +1,4 @@
-"""Checkpoints from which a run goes on exactly, whenever and however it was stopped.
+"""Checkpoints from which a run continues exactly, whenever and however it was stopped.
 
 A checkpoint is a folder with ``arrays.params`` (MXNet's own format), ``state.json`` and, written
 last, ``manifest.json`` with the SHA-256 of both. It is made under a temporary name, flushed to
@@ -20,7 +20,7 @@ from openatac.errors import CheckpointError, ParameterFileError
 from openatac.files.checksums import sha256
 from openatac.files.locks import locked
 from openatac.files.schema import read_json
-from openatac.files.writing import flush, reason, remove_leftovers
+from openatac.files.writing import flush, reason, remove_leftovers, write_text
 from openatac.models.params_file import read_params, write_params
 
 ARRAYS, STATE, MANIFEST = 'arrays.params', 'state.json', 'manifest.json'
@@ -39,6 +39,11 @@ class Checkpoints:
         if not os.path.isdir(self.folder):
             return []
         return sorted(name for name in os.listdir(self.folder) if name.isdigit())
+
+    @property
+    def kept(self) -> str:
+        """The words in which an error says whether a checkpoint is left."""
+        return 'the last checkpoint is kept' if self.names() else 'there is no checkpoint yet'
 
     def save(self, iteration: int, arrays: Arrays, state: dict[str, Any]) -> None:
         """Keep ``arrays`` and a JSON-able ``state`` reached after ``iteration`` iterations.
@@ -61,9 +66,9 @@ class Checkpoints:
         try:
             os.mkdir(temporary)
             write_params(os.path.join(temporary, ARRAYS), arrays)
-            _write_json(os.path.join(temporary, STATE), state)
-            _write_json(os.path.join(temporary, MANIFEST),
-                        {file: sha256(os.path.join(temporary, file)) for file in (ARRAYS, STATE)})
+            write_text(os.path.join(temporary, STATE), json.dumps(state, indent=1))
+            manifest = {file: sha256(os.path.join(temporary, file)) for file in (ARRAYS, STATE)}
+            write_text(os.path.join(temporary, MANIFEST), json.dumps(manifest, indent=1))
             flush(temporary)
             if os.path.isdir(final):  # damaged, or made by the same run before it was resumed
                 shutil.rmtree(final)
@@ -103,21 +108,9 @@ def _read(path: str) -> tuple[Arrays, dict[str, Any]]:
     return read_params(os.path.join(path, ARRAYS)), read_json(os.path.join(path, STATE), dict)
 
 
-def _write_json(path: str, value: Any) -> None:
-    with open(path, 'w', encoding='utf-8') as handle:
-        json.dump(value, handle, indent=1)
-        handle.flush()
-        os.fsync(handle.fileno())
-
-
 def checkpoints_of(folder: str) -> Checkpoints:
     """The `Checkpoints` of the run in ``folder``."""
     return Checkpoints(os.path.join(folder, 'checkpoints'))
-
-
-def what_is_kept(checkpoints: Checkpoints) -> str:
-    """What to say of the `Checkpoints` of a run that fails."""
-    return 'the last checkpoint is kept' if checkpoints.names() else 'there is no checkpoint yet'
 
 
 def check_finite(arrays: Arrays, checkpoints: Checkpoints) -> None:
@@ -128,7 +121,7 @@ def check_finite(arrays: Arrays, checkpoints: Checkpoints) -> None:
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise CheckpointError(f'{name.split("/")[1]} became infinite or not a number: '
-                                  f'{what_is_kept(checkpoints)}; use a smaller --lr')
+                                  f'{checkpoints.kept}; use a smaller --lr')
 
 
 @contextlib.contextmanager
@@ -143,7 +136,7 @@ def writing_in(folder: str, checkpoints: Optional[Checkpoints] = None) -> Iterat
         checkpoints = checkpoints or checkpoints_of(folder)
         go_on = 'go on with --resume auto' if checkpoints.names() else 'start again'
         raise CheckpointError(f'{error.filename or folder} cannot be written ({reason(error)}); '
-                              f'{what_is_kept(checkpoints)}: make room or repair the folder, then {go_on}'
+                              f'{checkpoints.kept}: make room or repair the folder, then {go_on}'
                               ) from None
 
 

@@ -2,19 +2,17 @@
 from __future__ import annotations
 
 import logging
-import zlib
 from typing import Any, Optional
 
 import numpy as np
 
-from openatac.backends.base import Backend, Engine, Metrics, open_backend
+from openatac.backends.base import Backend, Metrics, checksum, open_backend
 from openatac.data.batches import prefetch
 from openatac.data.cifar import SHAPE
 from openatac.data.image_set import ImageSet
 from openatac.training import loop, session
-from openatac.training.config import CifarConfig, CifarData, CifarTraining, result_settings
+from openatac.training.config import ATAC, CifarConfig, CifarData, result_settings
 from openatac.training.datasets import BackgroundReader
-from openatac.training.dry_run import dry_run
 from openatac.training.schedule import step_schedule
 
 log = logging.getLogger('openatac')
@@ -25,39 +23,41 @@ def evaluate(net: Any, config: CifarConfig, reader: BackgroundReader) -> Metrics
     backend, path = _open_backend(net, config), config.start.evaluate
     assert path is not None
     backend.load(path)
-    batches = backend.evaluation_batches(reader.result()[0], config.training.batch_size * backend.count)
-    metrics = _engine(backend, config.training).evaluate(prefetch(batches, batches.ahead))
+    batch_size = config.training.batch_size * backend.device_count
+    batches = backend.evaluation_batches(reader.result()[0], batch_size)
+    metrics = backend.engine(config.training.optimizer, {}).evaluate(prefetch(batches, batches.ahead))
     log.info('%s: accuracy=%f loss=%f on %d test images', path, metrics.score, metrics.loss,
              metrics.images)
     return metrics
 
 
-def run(net: Any, name: str, config: CifarConfig, reader: BackgroundReader, decay_epochs: list[int],
-          command: str) -> Optional[dict[str, Any]]:
+def run(net: Any, name: str, config: CifarConfig, reader: BackgroundReader, command: str
+        ) -> Optional[dict[str, Any]]:
     """Train the network called ``name`` in the run's folder; returns the summary, or None of a dry run.
 
-    net : as `openatac.backends.base.open_backend` takes it; decay_epochs : at whose start the rate decays
+    net : as `openatac.backends.base.open_backend` takes it
     """
     training = config.training
     with session.open_run(config, command):
         backend = _open_backend(net, config)
         training_set, test_set = reader.result()
         log.info('%d training and %d test images', len(training_set), len(test_set))
-        batches = backend.training_batches(training_set, training.batch_size * backend.count, training.seed)
-        test_batches = backend.evaluation_batches(test_set, batches.batch_size)
+        batch_size = training.batch_size * backend.device_count
+        batches = backend.training_batches(training_set, batch_size, training.seed)
+        test_batches = backend.evaluation_batches(test_set, batch_size)
         _say_which_labels(config.data)
         backend.initialize(config.start.params)
-        engine = _engine(backend, training)
-        schedule = step_schedule(training.lr, training.num_epochs, batches.batches(), decay_epochs,
+        engine = backend.engine(training.optimizer, {})
+        schedule = step_schedule(training.lr, training.num_epochs, batches.batches(), training.decay_epochs,
                                  training.lr_decay)
-        settings = result_settings(config, engine.devices, _fingerprint(training_set, test_set))
+        contents = f'{_fingerprint(training_set)}+{_fingerprint(test_set)}'
+        settings = result_settings(config, engine.devices, contents)
         plan = loop.Plan(
             engine, batches, test_batches, schedule, training.num_epochs, config.output.save_dir, settings,
             interval_line, epoch_lines, config.output.log_interval, config.output.save_period)
-        if config.start.dry_run:
-            dry_run(plan, config.start.dry_run)
-            return None
-        return session.run(plan, loop.Progress(), config, command, _title(config, name), {
+        is_global = config.network.act_type == ATAC and config.network.useGlobal
+        title = f'{name}{", global gate" if is_global else ""} on {config.data.dataset}'
+        return session.run(plan, loop.Progress(), config, command, title, {
             'model': name, 'dataset': config.data.dataset, 'training_images': len(training_set),
             'test_images': len(test_set)})
 
@@ -65,16 +65,6 @@ def run(net: Any, name: str, config: CifarConfig, reader: BackgroundReader, deca
 def _open_backend(net: Any, config: CifarConfig) -> Backend:
     training = config.training
     return open_backend(net, config.compute, SHAPE, training.seed, training.gpus, fall_back=True)
-
-
-def _engine(backend: Backend, training: CifarTraining) -> Engine:
-    return backend.engine({'learning_rate': training.lr, 'momentum': training.momentum, 'wd': training.wd},
-                          objective={})
-
-
-def _title(config: CifarConfig, name: str) -> str:
-    is_global = config.network.act_type == 'ChaATAC' and config.network.useGlobal
-    return f'{name}{", global gate" if is_global else ""} on {config.data.dataset}'
 
 
 def interval_line(interval: loop.Interval) -> str:
@@ -99,11 +89,9 @@ def _say_which_labels(data: CifarData) -> None:
                  'superclasses (--cifar100-labels coarse)')
 
 
-def _fingerprint(*image_sets: ImageSet) -> str:
-    """A text that distinguishes these data sets from others."""
-    return '+'.join(f'{len(images)}:{_checksum(images):08x}' for images in image_sets)
+def _fingerprint(images: ImageSet) -> str:
+    """A text that distinguishes this data set from others, by its labels and each 50th image.
 
-
-def _checksum(images: ImageSet) -> int:
-    """Of the labels and, since all pixels would take as long as reading them, of each 50th image."""
-    return zlib.crc32(np.ascontiguousarray(images.images[::50]).data, zlib.crc32(images.labels.data))
+    (All pixels would take as long as reading them.)
+    """
+    return f'{len(images)}:{checksum([images.labels, np.ascontiguousarray(images.images[::50])]):08x}'

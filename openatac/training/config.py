@@ -1,10 +1,11 @@
-"""What a training run is: the configs of train_cifar.py and train_imagenet.py.
+"""The configs of train_cifar.py and train_imagenet.py: every option of a training run.
 
 Each option is declared here once (see `openatac.options`); flags, settings.json, the check that a checkpoint
 is of this run, the groups of a comparison and the check against the published recipe all follow from it.
 """
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,17 +28,22 @@ from openatac.arguments import (
 from openatac.backends.base import Compute, ImagenetCompute
 from openatac.distributed.workers import KVSTORES
 from openatac.options import Section, inherited, names, option, values
+from openatac.training.schedule import decay_epochs
 
 IMAGENET_FOLDER = os.path.join('~', '.mxnet', 'datasets', 'imagenet')
+ATAC, ATAC_ALIAS = 'ChaATAC', 'atac'  # as `openatac.nn.activations` registers it
 PUBLISHED_CROP_RATIO = 0.875  # what the published script takes for 0
 
 _positive = number(int, low=1, high=COUNT)
 _from_zero = number(int, low=0, high=COUNT)
 _share = number(float, low=0, below=1)
 
+_result = functools.partial(option, result=True)                 # an option on which the result depends
+_network = functools.partial(option, network=True, result=True)  # ... and the network with its initial values
+
 
 def _has_atac(settings: Mapping[str, Any]) -> bool:
-    return settings.get('act_type') == 'ChaATAC'
+    return settings.get('act_type') == ATAC
 
 
 def _has_attention(settings: Mapping[str, Any]) -> bool:
@@ -50,20 +56,17 @@ def _has_attention(settings: Mapping[str, Any]) -> bool:
 class Network(Section, title='network'):
     """The options of the gated networks that both hosts have."""
 
-    act_type: str = option(
+    act_type: str = _network(
         'ChaATAC', 'relu, prelu, elu, selu, gelu, swish, mish, frelu, sine, xunit, ChaATAC or one of your '
-        'own', network=True, result=True, named=True)
-    attention: Optional[str] = option(
-        None, "the block that ends each main path, such as se", shown='none', network=True, result=True,
-        named=True)
-    reduction: float = option(
-        16, 'channel reduction ratio of --attention', parse=RATIO, network=True, result=True, added=True,
-        matters=_has_attention)
-    r: float = option(
-        2, 'channel reduction ratio of ChaATAC', parse=RATIO, network=True, result=True, matters=_has_atac)
-    act_layers: int = option(
+        'own', named=True)
+    attention: Optional[str] = _network(
+        None, "the block that ends each main path, such as se", shown='none', named=True)
+    reduction: float = _network(
+        16, 'channel reduction ratio of --attention', parse=RATIO, added=True, matters=_has_attention)
+    r: float = _network(2, 'channel reduction ratio of ChaATAC', parse=RATIO, matters=_has_atac)
+    act_layers: int = _network(
         2, 'how many of the four stages, from the back, have --act-type; the others have relu',
-        parse=number(int, low=0, high=4), network=True, result=True,
+        parse=number(int, low=0, high=4),
         matters=lambda settings: settings.get('act_type') != 'relu' or _has_attention(settings))
     summary: bool = option(False, 'print the layers and stop')
 
@@ -75,21 +78,18 @@ class CifarNetwork(Network):
     model: str = option(
         'atac', 'atac, which the flags below describe, or a name such as cifar_resnet20_v2_swish or '
         'cifar_resnet18_v1_atac', network=True)
-    host: Optional[str] = option(None, flags=(), network=True, result=True, added=True)
-    blocks: Optional[int] = option(
-        None, 'blocks per stage', parse=number(int, low=1, high=BLOCKS), shown='3, a ResNet-20', network=True,
-        result=True, named=True)
+    host: Optional[str] = _network(None, flags=(), added=True)
+    blocks: Optional[int] = _network(
+        None, 'blocks per stage', parse=number(int, low=1, high=BLOCKS), shown='3, a ResNet-20', named=True)
     act_type: Optional[str] = inherited(  # type: ignore[assignment]
         Network, 'act_type', None, shown='ChaATAC')
     act_layers: int = inherited(Network, 'act_layers', 4)
-    useGlobal: bool = option(
+    useGlobal: bool = _network(
         False, 'pool globally in ChaATAC (SE as activation)', flags=('--useGlobal',), negatable=True,
-        network=True, result=True, named=True, matters=_has_atac)
-    useReLU: bool = option(
-        False, "ChaATAC's inner ReLU", flags=('--useReLU',), negatable=True, network=True, result=True,
-        matters=_has_atac)
-    drop_rate: float = option(
-        0.0, "dropout before a block's second convolution", parse=_share, network=True, result=True)
+        named=True, matters=_has_atac)
+    useReLU: bool = _network(
+        False, "ChaATAC's inner ReLU", flags=('--useReLU',), negatable=True, matters=_has_atac)
+    drop_rate: float = _network(0.0, "dropout before a block's second convolution", parse=_share)
 
 
 @dataclass(frozen=True)
@@ -97,17 +97,13 @@ class ImagenetNetwork(Network):
     """ResNet-50 for photographs."""
 
     r: float = inherited(Network, 'r', 4)  # as published; the published command says 2
-    self_attention: Optional[str] = option(
-        None, 'in the place of the 3x3 convolutions: aa, attention-augmented ones, or fa, stand-alone '
-        'self-attention, which needs --last-gamma to start well', shown='none', network=True, result=True,
-        named=True, added=True)
-    num_classes: int = option(
-        1000, 'outputs of the network', parse=number(int, low=2, high=CLASSES), network=True, result=True)
-    use_gn: bool = option(
-        False, 'GroupNorm in the place of BatchNorm', network=True, result=True)
-    last_gamma: bool = option(
-        False, "start the scale of each block's last BatchNorm at zero", network=True, result=True)
-    syncbn: bool = option(False, 'BatchNorm over all GPUs of a machine', result=True)
+    self_attention: Optional[str] = _network(
+        None, 'what replaces the 3x3 convolutions: aa, attention-augmented ones, or fa, stand-alone '
+        'self-attention, which needs --last-gamma to start well', shown='none', named=True, added=True)
+    num_classes: int = _network(1000, 'outputs of the network', parse=number(int, low=2, high=CLASSES))
+    use_gn: bool = _network(False, 'GroupNorm instead of BatchNorm')
+    last_gamma: bool = _network(False, "start the scale of each block's last BatchNorm at zero")
+    syncbn: bool = _result(False, 'BatchNorm over all GPUs of a machine')
 
 
 # --------------------------------------------------------------------------------------- data
@@ -116,13 +112,13 @@ class ImagenetNetwork(Network):
 class CifarData(Section, title='data'):
     """Small images that fit into memory."""
 
-    dataset: Literal['cifar10', 'cifar100', 'digits'] = option(
-        'cifar10', 'what to train on', network=True, result=True)
-    data_dir: Optional[str] = option(None, 'where the files are, or are put', shown="Gluon's own folder")
+    dataset: Literal['cifar10', 'cifar100', 'digits'] = _network('cifar10', 'what to train on')
+    data_dir: Optional[str] = option(
+        None, 'folder of the files, which are downloaded if missing', shown="Gluon's own folder")
     data_url: Optional[str] = option(
         None, 'a mirror of the CIFAR archives', shown='OPENATAC_DATA_URL, else their home')
-    cifar100_labels: Literal['fine', 'coarse'] = option(
-        'fine', 'the 100 classes, or the 20 superclasses that the published script reads', result=True,
+    cifar100_labels: Literal['fine', 'coarse'] = _result(
+        'fine', 'the 100 classes, or the 20 superclasses that the published script reads',
         matters=lambda settings: settings.get('dataset') == 'cifar100')
     num_data_workers: int = option(
         0, 'accepted as published; batches are made by one thread, which is faster', parse=_from_zero,
@@ -136,16 +132,16 @@ class ImagenetData(Section, title='data'):
     data_dir: str = option(
         IMAGENET_FOLDER, 'folder with train/ and val/, a folder of photographs for each class in both')
     use_rec: bool = option(False, 'read record files instead of folders')
-    rec_train: str = option(os.path.join(IMAGENET_FOLDER, 'rec', 'train.rec'), 'the training images')
-    rec_train_idx: Optional[str] = option(None, 'their index', shown='the .idx beside it, or none')
-    rec_val: str = option(os.path.join(IMAGENET_FOLDER, 'rec', 'val.rec'), 'the validation images')
-    rec_val_idx: Optional[str] = option(None, 'their index', shown='the .idx beside it, or none')
-    input_size: int = option(
+    rec_train: str = option(os.path.join(IMAGENET_FOLDER, 'rec', 'train.rec'), 'training record file')
+    rec_train_idx: Optional[str] = option(None, 'its index', shown='the .idx beside it, or none')
+    rec_val: str = option(os.path.join(IMAGENET_FOLDER, 'rec', 'val.rec'), 'validation record file')
+    rec_val_idx: Optional[str] = option(None, 'its index', shown='the .idx beside it, or none')
+    input_size: int = _network(
         224, 'side of the square images that the network takes, in pixels',
-        parse=number(int, low=32, high=SIDE), network=True, result=True)
-    crop_ratio: float = option(
-        PUBLISHED_CROP_RATIO, 'side of the centre crop, as a share of the short side, in validation; 0 means '
-        f'{PUBLISHED_CROP_RATIO}', parse=number(float, low=CROP_RATIO, high=1, also=[0]), result=True)
+        parse=number(int, low=32, high=SIDE))
+    crop_ratio: float = _result(
+        PUBLISHED_CROP_RATIO, 'side of the centre crop, as a share of the short side, in validation; 0 '
+        f'means {PUBLISHED_CROP_RATIO}', parse=number(float, low=CROP_RATIO, high=1, also=[0]))
     num_workers: int = option(
         4, 'processes that read photographs, as many again for validation; 0 for none',
         parse=number(int, low=0, high=1024), flags=('-j', '--num-data-workers', '--num_workers'))
@@ -166,18 +162,28 @@ class Training(Section, title='training'):
     """Nesterov's accelerated gradient and its learning rate."""
 
     recipe: Optional[str] = option(None, 'take the settings of a recipe', shown='none')
-    batch_size: int = option(128, 'images per device', parse=number(int, low=1, high=BATCH), result=True)
-    num_epochs: int = option(400, 'passes over the training images', parse=_positive, result=True)
-    lr: float = option(0.2, 'learning rate', parse=POSITIVE, result=True)
-    momentum: float = option(0.9, "of Nesterov's method", parse=_share, result=True)
-    wd: float = option(1e-4, 'weight decay', parse=FROM_ZERO, result=True)
-    lr_decay: float = option(0.1, 'the factor of a decay', parse=POSITIVE, result=True)
-    lr_decay_period: int = option(
-        0, 'decay every so many epochs instead of at --lr-decay-epoch', parse=_from_zero, result=True)
-    lr_decay_epoch: str = option('300,350', 'epochs at whose start the rate decays', result=True)
-    seed: int = option(
-        0, 'of initial values, order, augmentation and dropout', parse=number(int, low=0, high=SEED),
-        network=True, result=True)
+    batch_size: int = _result(128, 'images per device', parse=number(int, low=1, high=BATCH))
+    num_epochs: int = _result(400, 'passes over the training images', parse=_positive)
+    lr: float = _result(0.2, 'learning rate', parse=POSITIVE)
+    momentum: float = _result(0.9, "momentum of Nesterov's method", parse=_share)
+    wd: float = _result(1e-4, 'weight decay', parse=FROM_ZERO)
+    lr_decay: float = _result(0.1, 'factor by which the rate decays', parse=POSITIVE)
+    lr_decay_period: int = _result(
+        0, 'decay every N epochs instead of at --lr-decay-epoch', metavar='N', parse=_from_zero)
+    lr_decay_epoch: str = _result('300,350', 'epochs at whose start the rate decays')
+    seed: int = _network(
+        0, 'seed of the initial values, order, augmentation and dropout',
+        parse=number(int, low=0, high=SEED))
+
+    @property
+    def optimizer(self) -> dict[str, float]:
+        """{name: value} of the parameters of NAG, as MXNet calls them."""
+        return {'learning_rate': self.lr, 'momentum': self.momentum, 'wd': self.wd}
+
+    @property
+    def decay_epochs(self) -> list[int]:
+        """At whose start the rate decays; ValueError if --lr-decay-epoch is not a list of epochs."""
+        return decay_epochs(self.lr_decay_epoch, self.lr_decay_period, self.num_epochs)
 
 
 @dataclass(frozen=True)
@@ -209,30 +215,29 @@ class ImagenetTraining(Training):
     lr_decay: float = inherited(Training, 'lr_decay', 0.1, matters=_has_steps)
     lr_decay_period: int = inherited(Training, 'lr_decay_period', 0, matters=_has_steps)
     lr_decay_epoch: str = inherited(Training, 'lr_decay_epoch', '40,60', matters=_has_steps)
-    no_wd: bool = option(False, 'no weight decay for biases, gammas and betas', result=True)
-    lr_mode: Literal['step', 'poly', 'cosine'] = option('step', 'how the rate falls', result=True)
-    warmup_lr: float = option(0.0, 'the rate at the start of the warm-up', parse=FROM_ZERO, result=True)
-    warmup_epochs: int = option(0, 'over which the rate grows to --lr', parse=_from_zero, result=True)
-    label_smoothing: bool = option(False, 'spread 0.1 of each label over all classes', result=True)
-    mixup: bool = option(False, 'mix each batch with itself reversed', result=True)
-    mixup_alpha: float = option(
-        0.2, 'of the beta distribution that says how much', parse=POSITIVE, result=True, matters=_has_mixup)
-    mixup_off_epoch: int = option(
-        0, 'no mixup in the last so many epochs', parse=_from_zero, result=True, matters=_has_mixup)
-    teacher: Optional[str] = option(
-        None, "a network of GluonCV's zoo, or ours, to distil from", shown='none', result=True)
-    teacher_params: Optional[str] = option(
-        None, 'its parameters', metavar='FILE.params', shown="GluonCV's own", result=True,
-        matters=_has_teacher)
-    temperature: float = option(
-        20.0, 'by which its answers are softened', parse=POSITIVE, result=True, matters=_has_teacher)
-    hard_weight: float = option(
+    no_wd: bool = _result(False, 'no weight decay for biases, gammas and betas')
+    lr_mode: Literal['step', 'poly', 'cosine'] = _result('step', 'how the rate falls')
+    warmup_lr: float = _result(0.0, 'the rate at the start of the warm-up', parse=FROM_ZERO)
+    warmup_epochs: int = _result(0, 'epochs over which the rate grows to --lr', parse=_from_zero)
+    label_smoothing: bool = _result(False, 'spread 0.1 of each label over all classes')
+    mixup: bool = _result(False, 'mix each batch with itself reversed')
+    mixup_alpha: float = _result(
+        0.2, 'alpha of the beta distribution of the shares', parse=POSITIVE, matters=_has_mixup)
+    mixup_off_epoch: int = _result(
+        0, 'no mixup in the last N epochs', metavar='N', parse=_from_zero, matters=_has_mixup)
+    teacher: Optional[str] = _result(
+        None, "a network of GluonCV's zoo, or ours, to distil from", shown='none')
+    teacher_params: Optional[str] = _result(
+        None, "the teacher's parameters", metavar='FILE.params', shown="GluonCV's own", matters=_has_teacher)
+    temperature: float = _result(
+        20.0, "temperature that softens the teacher's outputs", parse=POSITIVE, matters=_has_teacher)
+    hard_weight: float = _result(
         0.5, "the labels' share of the loss beside the teacher's", parse=number(float, low=0, high=1),
-        result=True, matters=_has_teacher)
+        matters=_has_teacher)
     num_gpus: int = option(
         0, 'how many GPUs to use, from GPU 0 on; 0 is the CPU', parse=number(int, low=0, high=64))
     kvstore: str = option(
-        'device', 'where gradients meet; dist_... for the workers of `openatac launch`',
+        'device', "MXNet's key-value store that adds up gradients; dist_... for `openatac launch`",
         choices=lambda: KVSTORES)
 
     @property
@@ -245,10 +250,10 @@ class ImagenetTraining(Training):
 
 @dataclass(frozen=True)
 class Start(Section, title='start'):
-    """Where a run starts, and what is done instead of it."""
+    """Where a run starts, or what the script does instead of training."""
 
     initial: Optional[str] = option(
-        None, 'torch: the network in the files of --write-initial; no MXNet is needed', metavar='PREFIX')
+        None, 'torch: take the network from the files of --write-initial; needs no MXNet', metavar='PREFIX')
     write_initial: Optional[str] = option(
         None, 'write the network with its initial values for --seed and stop', metavar='PREFIX', parse=prefix)
     resume: Literal['auto', 'never'] = option(
@@ -265,8 +270,7 @@ class Start(Section, title='start'):
 class CifarStart(Start):
     """The parameters that a run on CIFAR starts from."""
 
-    resume_from: Optional[str] = option(
-        None, 'start from these parameters', metavar='FILE.params', network=True, result=True)
+    resume_from: Optional[str] = _network(None, 'start from these parameters', metavar='FILE.params')
 
     @property
     def params(self) -> Optional[str]:
@@ -278,12 +282,11 @@ class CifarStart(Start):
 class ImagenetStart(Start):
     """The epoch, parameters and optimizer states that a run on ImageNet starts from."""
 
-    resume_epoch: int = option(
-        0, 'begin at this epoch, with --resume-params and --resume-states', parse=_from_zero, result=True)
-    resume_params: Optional[str] = option(
-        None, 'start from these parameters', metavar='FILE.params', network=True, result=True)
-    resume_states: Optional[str] = option(
-        None, 'and these states of the optimizer', metavar='FILE.states', result=True)
+    resume_epoch: int = _result(
+        0, 'begin at this epoch, with --resume-params and --resume-states', parse=_from_zero)
+    resume_params: Optional[str] = _network(None, 'start from these parameters', metavar='FILE.params')
+    resume_states: Optional[str] = _result(
+        None, 'start from these states of the optimizer', metavar='FILE.states')
 
     @property
     def params(self) -> Optional[str]:
@@ -293,7 +296,7 @@ class ImagenetStart(Start):
 
 @dataclass(frozen=True)
 class Output(Section, title='output'):
-    """What a run leaves, and whom it reports to."""
+    """The files that a run writes, and the services that it reports to."""
 
     save_dir: str = option('params', 'folder of this run')
     save_plot_dir: Optional[str] = option(None, 'folder of the history picture', shown='--save-dir')
@@ -302,27 +305,28 @@ class Output(Section, title='output'):
         None, 'at the end write the best network to PATH-symbol.json and PATH-0000.params', metavar='PATH',
         parse=prefix)
     tensorboard: Optional[str] = option(None, 'write scalars for TensorBoard', metavar='DIR')
-    project: Optional[str] = option(None, 'Weights & Biases project')
-    name: Optional[str] = option(None, 'Weights & Biases run')
+    project: Optional[str] = option(None, 'Weights & Biases project to report to')
+    name: Optional[str] = option(None, 'name of the Weights & Biases run')
 
 
 @dataclass(frozen=True)
 class CifarOutput(Output):
-    """What a run on CIFAR leaves."""
+    """The output of a run on CIFAR."""
 
     save_period: int = option(
-        0, 'keep the parameters every so many epochs (best and last are always kept)', parse=_from_zero)
+        0, 'keep the parameters every N epochs (best and last are always kept)', metavar='N',
+        parse=_from_zero)
 
 
 @dataclass(frozen=True)
 class ImagenetOutput(Output):
-    """What a run on ImageNet leaves."""
+    """The output of a run on ImageNet."""
 
     log_interval: int = inherited(
         Output, 'log_interval', 50, help='batches between two readings of the metrics, 0 for none',
         parse=_from_zero)
     save_frequency: int = option(
-        10, 'keep parameters and optimizer states every so many epochs', parse=_from_zero)
+        10, 'keep parameters and optimizer states every N epochs', metavar='N', parse=_from_zero)
     logging_file: str = option('train_imagenet.log', 'the log, in the form of the published script')
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Optional
+from concurrent.futures import Future
 
 from openatac.data import cifar, digits
 from openatac.data.image_set import ImageSet
@@ -26,23 +26,19 @@ class BackgroundReader:
     """
 
     def __init__(self, data: CifarData, splits: Sequence[bool]):
-        self._sets: list[ImageSet] = []
-        self._error: Optional[BaseException] = None
+        self._sets: Future[list[ImageSet]] = Future()
         self._thread = threading.Thread(target=self._read, args=(data, splits), daemon=True)
         if data.dataset != 'digits' and cifar.find_cifar(data.dataset, data.data_dir):
             self._thread.start()
 
     def _read(self, data: CifarData, splits: Sequence[bool]) -> None:
         try:
-            self._sets = [load(data, train) for train in splits]
-        except BaseException as error:  # handed over, not swallowed
-            self._error = error
+            self._sets.set_result([load(data, train) for train in splits])
+        except BaseException as error:
+            self._sets.set_exception(error)
 
     def result(self) -> list[ImageSet]:
         """The image sets of all splits, once they are read; raises what went wrong."""
         if self._thread.ident is None:
             self._thread.start()
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-        return self._sets
+        return self._sets.result()

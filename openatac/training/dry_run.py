@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import os
 import resource
 import tempfile
@@ -10,7 +11,6 @@ import time
 from collections.abc import Generator, Iterator
 from typing import Any, Callable, NamedTuple
 
-from openatac.backends.base import Engine
 from openatac.data.batches import prefetch
 from openatac.errors import OpenatacError
 from openatac.training.checkpoint import Checkpoints, writing_in
@@ -18,7 +18,7 @@ from openatac.training.loop import Plan
 
 
 class Part(NamedTuple):
-    """What one part of the rehearsal took.
+    """The time and memory of one part of the rehearsal.
 
     memory, gpu_memory : MB in use after it, of this process and of its fullest GPU
     """
@@ -34,23 +34,31 @@ class Part(NamedTuple):
 def dry_run(plan: Plan, batches: int) -> list[Part]:
     """Do ``batches`` batches of each part of a `Plan` and print a table; returns its `Part`s.
 
-    Reading, training (its first batch apart, for what is made only once), validating, writing a
-    checkpoint to the disk of ``plan.folder``, and going on from it.
+    The parts are reading, training (its first batch apart, for what is made only once), validating, writing a
+    checkpoint to the disk of ``plan.folder``, and resuming from it.
     """
     engine = plan.engine
     parts: list[Part] = []
+
+    def do(name: str, work: Callable[..., list[int]], *arguments: Any) -> None:
+        began = time.perf_counter()
+        sizes = work(plan, *arguments)
+        engine.wait()
+        parts.append(Part(name, len(sizes), sum(sizes), time.perf_counter() - began, _memory(),
+                          engine.device_memory()))
+
     with contextlib.closing(_endless(plan.training)) as source:
-        parts.append(_timed(engine, 'read', _read, source, batches))
+        do('read', _read, source, batches)
     with contextlib.closing(prefetch(_endless(plan.training), plan.training.ahead)) as ahead:
-        parts.append(_timed(engine, 'first batch', _train, plan, ahead, 1))
-        parts.append(_timed(engine, 'train', _train, plan, ahead, max(1, batches // 10)))
+        warm_up = max(1, batches // 10)
+        do('first batch', _train, ahead, 1)
+        do('train', _train, ahead, warm_up)
         if batches > 1:
-            parts.append(_timed(engine, 'train on', _train, plan, ahead, batches - max(1, batches // 10)))
-    parts.append(_timed(engine, 'validate', _validate, plan, batches))
+            do('train on', _train, ahead, batches - warm_up)
+    do('validate', _validate, batches)
     with writing_in(plan.folder), tempfile.TemporaryDirectory(prefix='.dry-run-', dir=plan.folder) as folder:
-        checkpoints = Checkpoints(folder)
-        parts.append(_timed(engine, 'checkpoint', _save, engine, checkpoints))
-        parts.append(_timed(engine, 'resume', _resume, engine, checkpoints))
+        do('checkpoint', _save, Checkpoints(folder))
+        do('resume', _resume, Checkpoints(folder))
     if engine.cluster.rank == 0:
         print(table(parts))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -71,61 +79,55 @@ def table(parts: list[Part]) -> str:
     return '\n'.join(lines)
 
 
-def _timed(engine: Engine, name: str, work: Callable[..., tuple[int, int]], *arguments: Any) -> Part:
-    began = time.perf_counter()
-    batches, images = work(*arguments)
-    engine.wait()
-    return Part(name, batches, images, time.perf_counter() - began, _memory(),
-                engine.device_memory())
-
-
 def _endless(training: Any) -> Generator[Any, None, None]:
     """Batches of the training, over as many epochs as it takes."""
     for epoch in itertools.count():
         yield from training.epoch(epoch)
 
 
-def _read(source: Iterator[Any], batches: int) -> tuple[int, int]:
-    return batches, sum(len(labels) for _, labels in itertools.islice(source, batches))
+# The parts, each of which returns the sizes of its batches.
+
+def _read(plan: Plan, source: Iterator[Any], batches: int) -> list[int]:
+    return [len(labels) for _, labels in itertools.islice(source, batches)]
 
 
-def _train(plan: Plan, source: Iterator[Any], batches: int) -> tuple[int, int]:
-    engine, images = plan.engine, 0
+def _train(plan: Plan, source: Iterator[Any], batches: int) -> list[int]:
+    engine, sizes = plan.engine, []
     for x, y in itertools.islice(source, batches):
         engine.train_batch(x, y, plan.schedule(engine.iteration))
-        images += len(y)
+        sizes.append(len(y))
     loss = engine.read_metrics().loss
-    if loss != loss:
+    if math.isnan(loss):
         raise OpenatacError(f'the loss became {loss} within {batches} batches: use a smaller --lr')
-    return batches, images
+    return sizes
 
 
-def _validate(plan: Plan, batches: int) -> tuple[int, int]:
-    some: list[int] = []
+def _validate(plan: Plan, batches: int) -> list[int]:
+    sizes: list[int] = []
 
     def counted() -> Iterator[Any]:
         for x, y in itertools.islice(plan.evaluation, batches):
-            some.append(len(y))
+            sizes.append(len(y))
             yield x, y
 
     plan.engine.evaluate(prefetch(counted(), plan.evaluation.ahead))
-    return len(some), sum(some)
+    return sizes
 
 
-def _save(engine: Engine, checkpoints: Checkpoints) -> tuple[int, int]:
-    arrays, numbers = engine.state()
-    if engine.cluster.rank == 0:
-        checkpoints.save(engine.iteration, arrays, {'engine': numbers})
-    return 0, 0
+def _save(plan: Plan, checkpoints: Checkpoints) -> list[int]:
+    arrays, numbers = plan.engine.state()
+    if plan.engine.cluster.rank == 0:
+        checkpoints.save(plan.engine.iteration, arrays, {'engine': numbers})
+    return []
 
 
-def _resume(engine: Engine, checkpoints: Checkpoints) -> tuple[int, int]:
-    if engine.cluster.rank == 0:
+def _resume(plan: Plan, checkpoints: Checkpoints) -> list[int]:
+    if plan.engine.cluster.rank == 0:
         found = checkpoints.latest()
         assert found is not None
         arrays, state = found
-        engine.load_state(arrays, state['engine'])
-    return 0, 0
+        plan.engine.load_state(arrays, state['engine'])
+    return []
 
 
 def _memory() -> float:

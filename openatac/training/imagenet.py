@@ -11,11 +11,10 @@ from openatac.data.batches import prefetch
 from openatac.data.photos.batches import EvaluationPhotos, TrainingPhotos, first_iteration
 from openatac.data.photos.folder import ImageFolder
 from openatac.data.photos.records import RecordFile, index_beside
-from openatac.errors import DataError, DeviceError, OpenatacError, ParameterFileError
+from openatac.errors import DataError, DeviceError, ParameterFileError
 from openatac.models.params_file import read_params
 from openatac.training import loop, session
 from openatac.training.config import ImagenetConfig, ImagenetData, ImagenetTraining, result_settings
-from openatac.training.dry_run import dry_run
 from openatac.training.schedule import warmup_schedule
 
 log = logging.getLogger('openatac')
@@ -36,7 +35,7 @@ def _open_backend(net: Any, config: ImagenetConfig, command: str) -> Backend:
 
 
 def cpu_command(command: str) -> str:
-    """The same command without its GPUs and float16."""
+    """The command without its GPUs and float16."""
     words, kept = shlex.split(command), []
     while words:
         word = words.pop(0)
@@ -77,10 +76,10 @@ def evaluate(net: Any, config: ImagenetConfig, command: str) -> Metrics:
     assert path is not None
     backend = _open_backend(net, config, command)
     backend.load(path)
-    engine = backend.engine({'learning_rate': 0.0, 'momentum': 0.0, 'wd': 0.0}, {}, top5=True)
+    engine = backend.engine(config.training.optimizer, {}, top5=True)
     batches = EvaluationPhotos(
         open_source(data, 'val', config.network.num_classes), data.input_size,
-        config.training.batch_size * backend.count, data.centre, data.num_workers,
+        config.training.batch_size * backend.device_count, data.centre, data.num_workers,
         max_bad_share=data.max_bad_share)
     metrics = engine.evaluate(prefetch(batches))
     assert metrics.top5 is not None
@@ -91,11 +90,10 @@ def evaluate(net: Any, config: ImagenetConfig, command: str) -> Metrics:
 
 # ----------------------------------------------------------------------------------- training
 
-def run(net: Any, name: str, config: ImagenetConfig, decay_epochs: list[int], cluster: Any,
-          command: str) -> Optional[dict[str, Any]]:
+def run(net: Any, name: str, config: ImagenetConfig, cluster: Any, command: str) -> Optional[dict[str, Any]]:
     """Train the network called ``name`` in the run's folder; returns the summary, or None of a dry run.
 
-    net : as `openatac.backends.base.open_backend` takes it; decay_epochs : at whose start the rate decays;
+    net : as `openatac.backends.base.open_backend` takes it
     cluster : the processes that train together
     """
     data, training, output = config.data, config.training, config.output
@@ -103,7 +101,7 @@ def run(net: Any, name: str, config: ImagenetConfig, decay_epochs: list[int], cl
         backend = _open_backend(net, config, command)
         sources = _open_both(config)
         log.info('%d training and %d validation images', *map(len, sources))
-        batch_size = training.batch_size * backend.count * cluster.size
+        batch_size = training.batch_size * backend.device_count * cluster.size
         part = {'num_parts': cluster.size, 'part_index': cluster.rank, 'max_bad_share': data.max_bad_share}
         batches = TrainingPhotos(sources[0], data.input_size, batch_size, training.seed, data.num_workers,
                                  **part)
@@ -112,34 +110,33 @@ def run(net: Any, name: str, config: ImagenetConfig, decay_epochs: list[int], cl
         starts = [first_iteration(epoch, len(sources[0]), batch_size)
                   for epoch in range(training.num_epochs + 1)]
         engine = _engine(backend, config, cluster, starts)
-        schedule = _schedule(training, len(sources[0]) // batch_size, starts[-1], decay_epochs)
+        schedule = _schedule(training, len(sources[0]) // batch_size, starts[-1])
+        settings = result_settings(config, engine.devices,
+                                   '+'.join(source.fingerprint() for source in sources))
+        settings['kvstore'] = training.kvstore if cluster.size > 1 else 'device'
         plan = loop.Plan(
             engine, batches, validation, schedule, training.num_epochs, output.save_dir,
-            _result_settings(config, engine, sources), _interval_line(training.mixup, output.log_interval),
+            settings, _interval_line(training.mixup, output.log_interval),
             epoch_lines, output.log_interval, output.save_frequency,
             lambda epoch: f'imagenet-{name}-{epoch - 1}', save_states=True)
         progress = _begin(config, engine, starts)
-        _check_alike(cluster, plan.settings, engine)
-        if config.start.dry_run:
-            dry_run(plan, config.start.dry_run)
-            return None
+        if cluster.size > 1:
+            cluster.check_alike({**settings, 'initial_values': engine.checksum()})
         return session.run(plan, progress, config, command, f'{name} on ImageNet', {
             'model': name, 'dataset': 'imagenet', 'training_images': len(sources[0]),
             'test_images': len(sources[1])})
 
 
-def _schedule(training: ImagenetTraining, iterations_per_epoch: int, iterations: int,
-              decay_epochs: list[int]) -> Callable[[int], float]:
-    """As published made for images // batch iterations an epoch, of which some have one more."""
+def _schedule(training: ImagenetTraining, iterations_per_epoch: int, iterations: int
+              ) -> Callable[[int], float]:
+    """The published schedule, made for images // batch iterations an epoch; some epochs have one more."""
     scheduled = training.num_epochs * iterations_per_epoch
     if iterations > 1.01 * scheduled:
         log.info('the schedule ends after %d of %d iterations, as the published one does; the last rate is '
                  'kept from there on', scheduled, iterations)
-    try:
-        return warmup_schedule(training.lr_mode, training.lr, training.num_epochs, iterations_per_epoch,
-                               training.warmup_epochs, training.warmup_lr, decay_epochs, training.lr_decay)
-    except ValueError as error:
-        raise OpenatacError(str(error)) from None
+    return warmup_schedule(training.lr_mode, training.lr, training.num_epochs, iterations_per_epoch,
+                           training.warmup_epochs, training.warmup_lr, training.decay_epochs,
+                           training.lr_decay)
 
 
 def _engine(backend: Backend, config: ImagenetConfig, cluster: Any, starts: list[int]) -> Engine:
@@ -153,12 +150,11 @@ def _engine(backend: Backend, config: ImagenetConfig, cluster: Any, starts: list
         'mixup_iterations': starts[training.num_epochs - training.mixup_off_epoch],
         'teacher': teacher, 'temperature': training.temperature, 'hard_weight': training.hard_weight}
     backend.initialize(config.start.params)
-    optimizer = {'learning_rate': training.lr, 'momentum': training.momentum, 'wd': training.wd}
-    return backend.engine(optimizer, objective, training.no_wd, top5=True, cluster=cluster)
+    return backend.engine(training.optimizer, objective, training.no_wd, top5=True, cluster=cluster)
 
 
 def _begin(config: ImagenetConfig, engine: Engine, starts: list[int]) -> loop.Progress:
-    """Where the run begins: at --resume-epoch, with --resume-states."""
+    """Begin at --resume-epoch, with the optimizer states of --resume-states."""
     progress, states = loop.Progress(), config.start.resume_states
     progress.epoch = config.start.resume_epoch
     engine.iteration = starts[progress.epoch]
@@ -173,18 +169,6 @@ def _begin(config: ImagenetConfig, engine: Engine, starts: list[int]) -> loop.Pr
                 "files that this script writes (not those of the authors' script, which are pickles)"
             ) from None
     return progress
-
-
-def _result_settings(config: ImagenetConfig, engine: Engine, sources: tuple[Any, Any]) -> dict[str, Any]:
-    data = '+'.join(source.fingerprint() for source in sources)
-    kvstore = config.training.kvstore if engine.cluster.size > 1 else 'device'
-    return {**result_settings(config, engine.devices, data), 'kvstore': kvstore}
-
-
-def _check_alike(cluster: Any, settings: dict[str, Any], engine: Engine) -> None:
-    """Every process must begin with the same settings, data and initial values."""
-    if cluster.size > 1:
-        cluster.check_alike({**settings, 'initial_values': engine.checksum()})
 
 
 # ---------------------------------------------------------------------------- the published log

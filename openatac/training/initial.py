@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 from openatac.errors import OpenatacError
 from openatac.files.schema import read_json
 from openatac.files.writing import write_text, writing
-from openatac.options import Given, changed, fields, from_json, names, values
-from openatac.training.config import CifarConfig, Config, ImagenetConfig, network_settings
+from openatac.options import Given, changed, fields, flag_of, from_json, names, values
+from openatac.training.config import ATAC, ATAC_ALIAS, CifarConfig, Config, ImagenetConfig, network_settings
 
 log = logging.getLogger('openatac')
 FLAGS, SYMBOL, PARAMS = '-flags.json', '-symbol.json', '-0000.params'
@@ -64,10 +64,17 @@ def read_initial(prefix: str, given: Given) -> tuple[str, str, Config]:
         raise _damaged(prefix, error) from None
     found = values(given.config)
     for name in written:
-        if given.is_given(name) and found[name] not in (None, made[name]):
-            raise ValueError(f'argument --initial: the network in {prefix} was made with '
-                             f'--{name.replace("_", "-")} {made[name]}, and this is {found[name]}')
+        if given.is_given(name) and _canonical(name, found[name]) not in (None, _canonical(name, made[name])):
+            raise ValueError(f'argument --initial: the network in {prefix} was made with {flag_of(name)} '
+                             f'{made[name]}, and this is {found[name]}')
     return prefix + SYMBOL, model, changed(given.config, **{name: made[name] for name in written})
+
+
+def _canonical(option: str, value: Any) -> Any:
+    """The value of an option as it is compared, without the registries of units, which need MXNet."""
+    if option not in ('act_type', 'attention', 'self_attention') or value is None:
+        return value
+    return ATAC.lower() if value.lower() == ATAC_ALIAS else value.lower()
 
 
 def _damaged(prefix: str, error: ValueError) -> OpenatacError:

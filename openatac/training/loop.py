@@ -12,6 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Callable, NamedTuple
 
 from openatac.backends.base import Arrays, Engine, Metrics
@@ -20,17 +21,17 @@ from openatac.data.batches import prefetch
 from openatac.errors import CheckpointError, OpenatacError
 from openatac.files.schema import validate
 from openatac.models.params_file import write_params
-from openatac.training.checkpoint import check_finite, checkpoints_of, what_is_kept, writing_in
+from openatac.training.checkpoint import check_finite, checkpoints_of, writing_in
 from openatac.training.run_folder import State
 from openatac.training.tracking.log import on_terminal
 from openatac.training.tracking.trackers import Tracker
 
 log = logging.getLogger('openatac')
-Row = dict[str, Any]  # of the history: what an epoch came to
+Row = dict[str, Any]  # of the history: the results of an epoch
 
 
 class Plan(NamedTuple):
-    """What a run does.
+    """All that the loop needs to know of a run.
 
     Attributes
     ----------
@@ -45,7 +46,7 @@ class Plan(NamedTuple):
     interval_line : function from an Interval to a line of the log, or ''
     epoch_lines : function from a row of the history and its seconds to lines of the log
     log_interval : batches between two readings of the metrics, 0 for one an epoch
-    save_period : parameters are kept every so many epochs, 0 for never
+    save_period : the parameters are kept every ``save_period`` epochs, 0 for never
     save_name : function from an epoch to the name under which they are kept
     save_states : whether the optimizer's state is kept beside them
     """
@@ -90,8 +91,9 @@ class Stopped(OpenatacError):
         self.exit_code = 128 + signal_number
 
 
+@dataclass
 class Progress:
-    """Where a run stands.
+    """How far a run has come.
 
     Attributes
     ----------
@@ -101,22 +103,19 @@ class Progress:
     disturbed : whether other processes were seen to slow it down
     """
 
-    def __init__(self) -> None:
-        self.epoch = self.batch = 0
-        self.history: list[Row] = []
-        self.best: dict[str, Any] = {'accuracy': -1.0, 'epoch': -1}
-        self.disturbed = False
+    epoch: int = 0
+    batch: int = 0
+    history: list[Row] = field(default_factory=list)
+    best: dict[str, Any] = field(default_factory=lambda: {'accuracy': -1.0, 'epoch': -1})
+    disturbed: bool = False
 
     def state(self) -> dict[str, Any]:
-        """What `load_state` needs."""
-        return {'epoch': self.epoch, 'batch': self.batch, 'history': self.history, 'best': self.best,
-                'disturbed': self.disturbed}
+        """The values that `load_state` restores."""
+        return dict(vars(self))
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go back to what `state` returned."""
-        self.epoch, self.batch = state['epoch'], state['batch']
-        self.history, self.best = state['history'], state['best']
-        self.disturbed = state.get('disturbed', False)  # which older checkpoints lack
+        """Restore what `state` returned; older checkpoints lack ``disturbed``."""
+        vars(self).update({name: state[name] for name in vars(self) if name in state})
 
 
 def resume(plan: Plan, progress: Progress) -> bool:
@@ -154,117 +153,124 @@ def run_epochs(plan: Plan, progress: Progress, trackers: Sequence[Tracker] = ())
     written, and OpenatacError when the loss is no longer finite or nothing can be written.
     """
     with _stop_signals(plan.engine.cluster) as stop:
-        while progress.epoch < plan.epochs:
-            started, images = time.perf_counter(), plan.engine.images
-            _train_epoch(plan, progress, trackers, stop)
-            images = (plan.engine.images - images) * plan.engine.cluster.size
-            row = _finish_epoch(plan, progress, images / (time.perf_counter() - started))
-            for line in plan.epoch_lines(row, time.perf_counter() - started):
-                log.info('%s', line)
-            _write(plan, progress, trackers)
-            if stop.requested():
-                raise Stopped(stop.signal)
+        _Loop(plan, progress, trackers, stop).run()
     return progress.history
 
 
-def _train_epoch(plan: Plan, progress: Progress, trackers: Sequence[Tracker], stop: _Stop) -> None:
-    engine, batches = plan.engine, plan.training.batches(progress.epoch)
-    with contextlib.closing(prefetch(plan.training.epoch(progress.epoch, progress.batch),
-                                     plan.training.ahead)) as ahead, _bar(batches, progress, plan) as bar:
-        clock = _Clock(engine)
-        for images, labels in ahead:
-            rate = plan.schedule(engine.iteration)
-            engine.train_batch(images, labels, rate)
-            progress.batch += 1
-            bar.update()
-            if (plan.log_interval and progress.batch % plan.log_interval == 0) or progress.batch == batches:
-                _report(plan, progress, trackers, rate, clock, bar)
-            if progress.batch < batches and stop.requested(midway=True):
-                _check_loss(engine.read_metrics(), plan, progress)
-                _checkpoint(plan, progress, *engine.state())
-                raise Stopped(stop.signal)
+class _Loop:
+    """The loop over a run's epochs; the parameters are those of `run_epochs`."""
 
+    def __init__(self, plan: Plan, progress: Progress, trackers: Sequence[Tracker], stop: _Stop):
+        self.plan, self.engine, self.progress, self.trackers = plan, plan.engine, progress, trackers
+        self.stop, self.checkpoints = stop, checkpoints_of(plan.folder)
+        self.writes = self.engine.cluster.rank == 0
 
-def _report(plan: Plan, progress: Progress, trackers: Sequence[Tracker], rate: float, clock: _Clock,
-            bar: Any) -> None:
-    """Read the metrics so far, look whether they are finite, and show them."""
-    metrics, measure = plan.engine.read_metrics(), plan.engine.objective.metric
-    _check_loss(metrics, plan, progress)
-    interval = Interval(progress.epoch, progress.batch, plan.training.batches(progress.epoch),
-                        clock.images_per_second(), metrics.score, metrics.loss, rate)
-    bar.set_postfix({'loss': f'{metrics.loss:.4f}', measure: f'{metrics.score:.4f}'}, refresh=False)
-    line = plan.interval_line(interval)
-    if line:
-        log.info('%s', line, extra={'on_bar': not bar.disable})
-    for tracker in trackers:
-        tracker.interval(plan.engine.iteration, {
-            'loss': metrics.loss, measure: metrics.score, 'lr': rate, 'images_per_second': interval.speed})
+    def run(self) -> None:
+        while self.progress.epoch < self.plan.epochs:
+            started, images = time.perf_counter(), self.engine.images
+            self.train_epoch()
+            images = (self.engine.images - images) * self.engine.cluster.size
+            row = self.finish_epoch(images / (time.perf_counter() - started))
+            for line in self.plan.epoch_lines(row, time.perf_counter() - started):
+                log.info('%s', line)
+            self.write()
+            if self.stop.requested():
+                raise Stopped(self.stop.signal)
 
+    def train_epoch(self) -> None:
+        plan, engine, progress = self.plan, self.engine, self.progress
+        batches = plan.training.batches(progress.epoch)
+        with contextlib.closing(prefetch(plan.training.epoch(progress.epoch, progress.batch),
+                                         plan.training.ahead)) as ahead, self.bar(batches) as bar:
+            clock = _Clock(engine)
+            for images, labels in ahead:
+                rate = plan.schedule(engine.iteration)
+                engine.train_batch(images, labels, rate)
+                progress.batch += 1
+                bar.update()
+                is_last = progress.batch == batches
+                if is_last or (plan.log_interval and progress.batch % plan.log_interval == 0):
+                    self.report(rate, clock, bar)
+                if not is_last and self.stop.requested(midway=True):
+                    self.check_loss(engine.read_metrics())
+                    self.save_checkpoint(*engine.state())
+                    raise Stopped(self.stop.signal)
 
-def _check_loss(metrics: Metrics, plan: Plan, progress: Progress) -> None:
-    if not math.isfinite(metrics.loss):
-        raise OpenatacError(
-            f'the loss became {metrics.loss} in epoch {progress.epoch}, by batch {progress.batch}: '
-            f'{what_is_kept(checkpoints_of(plan.folder))}; use a smaller --lr')
+    def bar(self, batches: int) -> Any:
+        """The progress bar of an epoch of ``batches`` batches."""
+        from tqdm import tqdm
+        return tqdm(total=batches, initial=self.progress.batch, leave=False, unit='batch', dynamic_ncols=True,
+                    desc=f'epoch {self.progress.epoch + 1}/{self.plan.epochs}',
+                    disable=not self.writes or not on_terminal())
 
+    def report(self, rate: float, clock: _Clock, bar: Any) -> None:
+        """Read the metrics so far, check that they are finite, and show them."""
+        metrics, measure = self.engine.read_metrics(), self.engine.objective.metric
+        self.check_loss(metrics)
+        progress, speed = self.progress, clock.images_per_second()
+        interval = Interval(progress.epoch, progress.batch, self.plan.training.batches(progress.epoch), speed,
+                            metrics.score, metrics.loss, rate)
+        bar.set_postfix({'loss': f'{metrics.loss:.4f}', measure: f'{metrics.score:.4f}'}, refresh=False)
+        line = self.plan.interval_line(interval)
+        if line:
+            log.info('%s', line, extra={'on_bar': not bar.disable})
+        for tracker in self.trackers:
+            tracker.interval(self.engine.iteration, {
+                'loss': metrics.loss, measure: metrics.score, 'lr': rate, 'images_per_second': speed})
 
-def _finish_epoch(plan: Plan, progress: Progress, speed: float) -> Row:
-    """Evaluate, add the epoch's row to the history, keep the parameters if they are the best."""
-    engine = plan.engine
-    training = engine.read_all_metrics()
-    test = engine.evaluate(prefetch(plan.evaluation, plan.evaluation.ahead))
-    _check_loss(test, plan, progress)
-    if test.score > progress.best['accuracy']:
-        progress.best = {'accuracy': test.score, 'epoch': progress.epoch}
-    row = {
-        'epoch': progress.epoch, 'iteration': engine.iteration, 'lr': plan.schedule(engine.iteration - 1),
-        'train_loss': training.loss, 'train_' + engine.objective.metric: training.score,
-        'val_loss': test.loss, 'val_accuracy': test.score,
-        **({} if test.top5 is None else {'val_top5_accuracy': test.top5}),
-        'best_accuracy': progress.best['accuracy'], 'images_per_second': round(speed, 1),
-    }
-    progress.history = [*progress.history, row]
-    progress.epoch, progress.batch = progress.epoch + 1, 0
-    engine.reset_metrics()
-    return row
+    def check_loss(self, metrics: Metrics) -> None:
+        if not math.isfinite(metrics.loss):
+            raise OpenatacError(
+                f'the loss became {metrics.loss} in epoch {self.progress.epoch}, by batch '
+                f'{self.progress.batch}: {self.checkpoints.kept}; use a smaller --lr')
 
+    def finish_epoch(self, speed: float) -> Row:
+        """Evaluate, add the epoch's row to the history, and note whether it is the best."""
+        plan, engine, progress = self.plan, self.engine, self.progress
+        training = engine.read_all_metrics()
+        test = engine.evaluate(prefetch(plan.evaluation, plan.evaluation.ahead))
+        self.check_loss(test)
+        if test.score > progress.best['accuracy']:
+            progress.best = {'accuracy': test.score, 'epoch': progress.epoch}
+        row = {
+            'epoch': progress.epoch, 'iteration': engine.iteration,
+            'lr': plan.schedule(engine.iteration - 1),
+            'train_loss': training.loss, 'train_' + engine.objective.metric: training.score,
+            'val_loss': test.loss, 'val_accuracy': test.score,
+            **({} if test.top5 is None else {'val_top5_accuracy': test.top5}),
+            'best_accuracy': progress.best['accuracy'], 'images_per_second': round(speed, 1),
+        }
+        progress.history = [*progress.history, row]
+        progress.epoch, progress.batch = progress.epoch + 1, 0
+        engine.reset_metrics()
+        return row
 
-def _write(plan: Plan, progress: Progress, trackers: Sequence[Tracker]) -> None:
-    """Write all that an epoch leaves. The checkpoint is last: what it says was done, was done."""
-    engine = plan.engine
-    arrays, numbers = engine.state()
-    check_finite(arrays, checkpoints_of(plan.folder))
-    with engine.mean_statistics(), writing_in(plan.folder):
-        if engine.cluster.rank == 0:
-            for tracker in trackers:
-                tracker.epoch(progress.history)
-            _write_parameters(plan, progress)
-    _checkpoint(plan, progress, arrays, numbers)
+    def write(self) -> None:
+        """Write the files of an epoch. The checkpoint is last: what it says was done, was done."""
+        arrays, numbers = self.engine.state()
+        check_finite(arrays, self.checkpoints)
+        with self.engine.mean_statistics(), writing_in(self.plan.folder):
+            if self.writes:
+                for tracker in self.trackers:
+                    tracker.epoch(self.progress.history)
+                self.write_parameters()
+        self.save_checkpoint(arrays, numbers)
 
+    def write_parameters(self) -> None:
+        plan, engine, epoch = self.plan, self.engine, self.progress.epoch
+        if self.progress.best['epoch'] == epoch - 1:
+            engine.save_parameters(os.path.join(plan.folder, 'best.params'))
+        if plan.save_period and epoch % plan.save_period == 0:
+            path = os.path.join(plan.folder, plan.save_name(epoch))
+            engine.save_parameters(path + '.params')
+            if plan.save_states:
+                write_params(path + '.states', engine.optimizer_states())
+        engine.save_parameters(os.path.join(plan.folder, 'last.params'))
 
-def _write_parameters(plan: Plan, progress: Progress) -> None:
-    engine, last = plan.engine, progress.epoch - 1
-    if progress.best['epoch'] == last:
-        engine.save_parameters(os.path.join(plan.folder, 'best.params'))
-    if plan.save_period and progress.epoch % plan.save_period == 0:
-        path = os.path.join(plan.folder, plan.save_name(progress.epoch))
-        engine.save_parameters(path + '.params')
-        if plan.save_states:
-            write_params(path + '.states', engine.optimizer_states())
-    engine.save_parameters(os.path.join(plan.folder, 'last.params'))
-
-
-def _checkpoint(plan: Plan, progress: Progress, arrays: Arrays, numbers: dict[str, Any]) -> None:
-    if plan.engine.cluster.rank == 0:
-        checkpoints_of(plan.folder).save(plan.engine.iteration, arrays, {
-            'settings': plan.settings, 'engine': numbers, 'progress': progress.state()})
-
-
-def _bar(batches: int, progress: Progress, plan: Plan) -> Any:
-    from tqdm import tqdm
-    return tqdm(total=batches, initial=progress.batch, leave=False, unit='batch', dynamic_ncols=True,
-                desc=f'epoch {progress.epoch + 1}/{plan.epochs}',
-                disable=plan.engine.cluster.rank > 0 or not on_terminal())
+    def save_checkpoint(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
+        if self.writes:
+            self.checkpoints.save(self.engine.iteration, arrays, {
+                'settings': self.plan.settings, 'engine': numbers, 'progress': self.progress.state()})
 
 
 class _Clock:
@@ -304,7 +310,7 @@ class _Stop:
 
 @contextlib.contextmanager
 def _stop_signals(cluster: Any) -> Iterator[_Stop]:
-    """While open, the first SIGINT or SIGTERM only asks for a stop; a second one is obeyed at once."""
+    """While open, the first SIGINT or SIGTERM only asks for a stop; a second one stops at once."""
     stop = _Stop(cluster)
 
     def ask(number: int, frame: Any) -> None:

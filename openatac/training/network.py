@@ -1,6 +1,9 @@
 """The network that a config describes."""
 from __future__ import annotations
 
+import contextlib
+import re
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import mxnet as mx
@@ -15,8 +18,8 @@ from openatac.nn.activations import ACTIVATIONS
 from openatac.nn.attention import ATTENTIONS
 from openatac.nn.group_norm import GroupNorm
 from openatac.nn.registry import Registry
-from openatac.options import changed, section_fields
-from openatac.training.config import CifarConfig, Config, ImagenetConfig, ImagenetNetwork
+from openatac.options import changed, flag_of, section_fields
+from openatac.training.config import ATAC, CifarConfig, Config, ImagenetConfig, ImagenetNetwork
 
 CLASSES = {'cifar10': 10, 'cifar100': 100, 'digits': 10}
 _REGISTRIES: dict[str, Registry[Any]] = {
@@ -28,8 +31,9 @@ def resolve(config: Config) -> Config:
 
     Raises ValueError for an unknown name, and for options that contradict the name of a network.
     """
-    found = {name: registry.name_of(getattr(config.network, name)) for name, registry in _REGISTRIES.items()
-             if getattr(config.network, name, None) is not None}
+    found = {name: registry.name_of(typed, f'argument {flag_of(name)}: it')
+             for name, registry in _REGISTRIES.items()
+             if (typed := getattr(config.network, name, None)) is not None}
     if isinstance(config, CifarConfig):
         found = _resolve_cifar(config, found)
     return changed(config, **found)
@@ -41,10 +45,10 @@ def _resolve_cifar(config: CifarConfig, given: dict[str, Any]) -> dict[str, Any]
     found: dict[str, Any] = {'host': None if host.name == PUBLISHED_CIFAR_HOST else host.name,
                              'useGlobal': network.useGlobal or named.get('useGlobal', False)}
     given = {'blocks': network.blocks, **given}
-    for name, default in (('blocks', 3), ('act_type', 'ChaATAC'), ('attention', None)):
+    for name, default in (('blocks', 3), ('act_type', ATAC), ('attention', None)):
         value = given.get(name)
         if name in named and value not in (None, named[name]):
-            raise ValueError(f'argument --{name.replace("_", "-")}: --model {network.model} is built with '
+            raise ValueError(f'argument {flag_of(name)}: --model {network.model} is built with '
                              f'{named[name]}; leave out one of the two')
         found[name] = named.get(name, default) if value is None else value
     return found
@@ -54,11 +58,20 @@ def _named(model: str) -> tuple[Host, dict[str, Any]]:
     """(host, options) that the name of a network stands for; 'atac' leaves the options open."""
     if model == 'atac':
         return find_host(PUBLISHED_CIFAR_HOST), {}
-    host, settings = find_model(model)
+    try:
+        host, settings = find_model(model)
+    except ValueError as error:
+        raise ValueError(f'argument --model: {error}') from None
     if host.data != 'cifar':
         raise ValueError(f'argument --model: {model} is for ImageNet; choose a cifar_resnet network')
     layers = settings.pop('layers', None)
     return host, {'attention': None, **settings, **({'blocks': layers[0]} if layers else {})}
+
+
+def _host(config: Config) -> Host:
+    if isinstance(config, ImagenetConfig):
+        return IMAGENET_HOST
+    return find_host(config.network.host or PUBLISHED_CIFAR_HOST)
 
 
 def build_network(config: Config) -> tuple[HybridBlock, str]:
@@ -66,28 +79,39 @@ def build_network(config: Config) -> tuple[HybridBlock, str]:
 
     Raises ValueError for options that do not describe a network.
     """
-    return _build_cifar(config) if isinstance(config, CifarConfig) else _build_imagenet(config)
-
-
-def _build_cifar(config: CifarConfig) -> tuple[HybridBlock, str]:
-    network, host = config.network, find_host(config.network.host or PUBLISHED_CIFAR_HOST)
-    assert network.blocks is not None and network.act_type is not None
+    network, host, blocks, self_attention = config.network, _host(config), None, None
+    assert network.act_type is not None
     settings = {name: getattr(network, name) for name in host.settings if hasattr(network, name)}
-    settings.update(host.layers(network.blocks), classes=CLASSES[config.data.dataset])
-    return (host.build(**settings),
-            f'{host.title_of(network.blocks)}_{unit_name(network.act_type, network.attention)}')
+    if isinstance(config, CifarConfig):
+        blocks = config.network.blocks
+        assert blocks is not None
+        settings.update(host.layers(blocks), classes=CLASSES[config.data.dataset])
+    else:
+        self_attention = config.network.self_attention
+        _check_side(self_attention, config.data.input_size)
+        settings.update(_normalisation(config.network, config.training.num_gpus),
+                        classes=config.network.num_classes)
+    with _naming_flags(settings):
+        net = host.build(**settings)
+    unit = unit_name(network.act_type, network.attention, self_attention=self_attention)
+    return net, f'{host.title_of(blocks)}_{unit}'
 
 
-def _build_imagenet(config: ImagenetConfig) -> tuple[HybridBlock, str]:
-    network, side = config.network, config.data.input_size
-    multiple = SELF_ATTENTIONS.find(network.self_attention).multiple if network.self_attention else 1
+@contextlib.contextmanager
+def _naming_flags(settings: Collection[str]) -> Iterator[None]:
+    """Begin an error about one of the settings, which the network calls by its argument, with its flag."""
+    try:
+        yield
+    except ValueError as error:
+        name = re.split(r'\W', str(error))[0]
+        raise ValueError(f'argument {flag_of(name)}: {error}' if name in settings else str(error)) from None
+
+
+def _check_side(self_attention: str | None, side: int) -> None:
+    multiple = SELF_ATTENTIONS.find(self_attention).multiple if self_attention else 1
     if side % multiple:
-        raise ValueError(f'argument --self-attention: {network.self_attention} takes images whose sides are '
+        raise ValueError(f'argument --self-attention: {self_attention} takes images whose sides are '
                          f'multiples of {multiple}, and --input-size is {side}')
-    settings = {name: getattr(network, name) for name in IMAGENET_HOST.settings if hasattr(network, name)}
-    settings.update(_normalisation(network, config.training.num_gpus), classes=network.num_classes)
-    unit = unit_name(network.act_type, network.attention, self_attention=network.self_attention)
-    return IMAGENET_HOST.build(**settings), f'{IMAGENET_HOST.title_of()}_{unit}'
 
 
 def _normalisation(network: ImagenetNetwork, gpus: int) -> dict[str, Any]:
@@ -110,7 +134,7 @@ def ignored_options(config: Config) -> list[str]:
     """The options of the network that its host does not have; `build_network` leaves them out."""
     if isinstance(config, ImagenetConfig):
         return []
-    host = find_host(config.network.host or PUBLISHED_CIFAR_HOST)
+    host = _host(config)
     known = {*host.settings, 'model', 'host', *(['blocks'] if host.blocks else [])}
     return [name for name, field in section_fields(type(config.network)).items()
             if field.option.network and name not in known]
@@ -119,7 +143,7 @@ def ignored_options(config: Config) -> list[str]:
 def image_shape(config: Config) -> tuple[int, int, int]:
     """(C, H, W) of the images that the network takes."""
     if isinstance(config, CifarConfig):
-        return find_host(config.network.host or PUBLISHED_CIFAR_HOST).input_shape
+        return _host(config).input_shape
     return 3, config.data.input_size, config.data.input_size
 
 

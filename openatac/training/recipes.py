@@ -21,7 +21,7 @@ imagenet_atac
     the last two stages. It is the published command (see train_imagenet.py). Published: validation
     errors (top 1, top 5) 0.2147 and 0.0610 at the end, 0.2141 and 0.0603 at best (epoch 155). Cost:
     160 epochs of 1,281,167 images, two and a half days at the 942 images/s that the authors' log prints for
-    both GPUs together (openatac plan tells yours).
+    both GPUs together (`openatac plan` estimates yours).
 
 digits
     A few seconds an epoch on two CPU cores: scikit-learn's digits, 8 epochs, rate 0.1 divided by

@@ -24,7 +24,7 @@ _Speed = Annotated[float, Range(0, 1e9)]
 
 
 class Versions(TypedDict):
-    """By package, and of Python."""
+    """The versions of Python and the packages that trained."""
 
     openatac: str
     numpy: str
@@ -32,7 +32,7 @@ class Versions(TypedDict):
 
 
 class Results(TypedDict):
-    """What the run's result depends on beside the options of its config."""
+    """The devices and data on which the result depends, beside the options of the config."""
 
     devices: str
     data: str
@@ -104,7 +104,7 @@ class RunFolder:
                 'train_imagenet.py has trained in') from None
 
     def summary(self) -> Summary:
-        """What summary.json says; OSError, or ValueError if it is damaged or of an older version."""
+        """The contents of summary.json; OSError, or ValueError if it is damaged or of an older version."""
         return read_json(self.file('summary.json'), Summary)
 
     def history(self) -> dict[str, list[float]]:
@@ -123,7 +123,7 @@ class RunFolder:
         return self.build(self.config())
 
     def build(self, config: Config) -> tuple[Any, str, Config]:
-        """The same for a config of this run that is known already."""
+        """The same as `network`, for a config of this run that has been read already."""
         from openatac.training.network import build_network, for_one_device, resolve
         try:
             config = resolve(for_one_device(config))
@@ -145,11 +145,8 @@ def config_of_summary(summary: Summary) -> Config:
 
 def _config(settings: dict[str, Any]) -> Config:
     """The config of parsed settings; ValueError if they are not those of a run."""
-    return from_json(_kind(settings), settings)
-
-
-def _kind(settings: dict[str, Any]) -> type[Config]:
-    return CifarConfig if 'blocks' in settings else ImagenetConfig
+    kind: type[Config] = CifarConfig if 'blocks' in settings else ImagenetConfig
+    return from_json(kind, settings)
 
 
 def device_count(devices: str) -> int:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import Callable
 
-MODES = ('step', 'poly', 'cosine')
+from openatac.errors import OpenatacError
 
 
 def step_schedule(base_lr: float, epochs: int, iterations_per_epoch: int, decay_epochs: Sequence[int],
@@ -24,7 +24,7 @@ def step_schedule(base_lr: float, epochs: int, iterations_per_epoch: int, decay_
 def warmup_schedule(mode: str, base_lr: float, epochs: int, iterations_per_epoch: int, warmup_epochs: int = 0,
                     warmup_lr: float = 0.0, decay_epochs: Sequence[int] = (), factor: float = 0.1
                     ) -> Callable[[int], float]:
-    """From ``warmup_lr`` in a line to ``base_lr``, then by ``mode`` to the end (the ImageNet recipe).
+    """Grow linearly from ``warmup_lr`` to ``base_lr``, then fall by ``mode`` (the ImageNet recipe).
 
     mode : 'step' (times ``factor`` at each of ``decay_epochs``), 'poly' (a parabola to 0) or 'cosine' (to 0)
     iterations_per_epoch : int; as published, images // batch, which the epochs of a record reader that
@@ -32,15 +32,13 @@ def warmup_schedule(mode: str, base_lr: float, epochs: int, iterations_per_epoch
 
     Returns a function from the iteration, counted from 0 over all epochs, to the rate. As MXNet's
     optimizers do, which count an update before they ask for its rate, it begins one step ahead.
+
+    Raises OpenatacError if one of the two parts has a single iteration.
     """
-    if mode not in MODES:
-        raise ValueError(f'there is no schedule {mode!r}: choose one of {", ".join(MODES)}')
-    if not 0 <= warmup_epochs <= epochs:
-        raise ValueError(f'{warmup_epochs} warm-up epochs do not fit into {epochs} epochs')
     warming, total = warmup_epochs * iterations_per_epoch, epochs * iterations_per_epoch
     if 1 in (warming, total - warming):
-        raise ValueError('a schedule of one iteration has no beginning and end: train on more images, for '
-                         'more epochs or with a smaller --batch-size')
+        raise OpenatacError('a schedule of one iteration has no beginning and end: train on more images, for '
+                            'more epochs or with a smaller --batch-size')
     warmup = _Phase('linear', warmup_lr, base_lr, warming, 0)
     decay = _Phase(mode, base_lr, 0, total - warming, warming,
                    [(epoch - warmup_epochs) * iterations_per_epoch for epoch in decay_epochs], factor)
@@ -73,13 +71,13 @@ class _Phase:
 
 
 def decay_epochs(listed: str, period: int, epochs: int) -> list[int]:
-    """The epochs of ``--lr-decay-epoch`` ('300,350') or, if ``--lr-decay-period`` is set, every so many.
+    """The epochs ``listed`` in a text ('300,350') or, if ``period`` is set, every ``period``-th.
 
-    Raises ValueError for a text that is no list of epochs.
+    Raises ValueError for a text that is not a list of epochs.
     """
     if period > 0:
         return list(range(period, epochs, period))
     fields = [field.strip() for field in listed.split(',') if field.strip()]
     if not all(field.isdigit() for field in fields):
-        raise ValueError(f'{listed!r} is not a list of epochs like 300,350')
+        raise ValueError(f'argument --lr-decay-epoch: {listed!r} is not a list of epochs like 300,350')
     return [int(field) for field in fields]

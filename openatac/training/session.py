@@ -1,4 +1,4 @@
-"""A run in its folder, the same for both scripts: log, lock, settings, resuming, trackers, summary."""
+"""A run in its folder, for both scripts: its log, lock, settings, trackers and summary."""
 from __future__ import annotations
 
 import contextlib
@@ -12,12 +12,13 @@ from typing import Any, Optional
 
 import numpy as np
 
-from openatac.errors import CheckpointError, OpenatacError
-from openatac.files.writing import write_text
+from openatac.errors import CheckpointError
+from openatac.files.writing import write_text, writing
 from openatac.options import values
 from openatac.training import loop
 from openatac.training.checkpoint import checkpoints_of, only_run_in, writing_in
 from openatac.training.config import Config
+from openatac.training.dry_run import dry_run
 from openatac.training.tracking.contention import ContentionWatch
 from openatac.training.tracking.log import FORM, log_to
 from openatac.training.tracking.trackers import (
@@ -46,10 +47,11 @@ def open_run(config: Config, command: str, log_file: Optional[str] = None, log_f
         return
     folder, plots = config.output.save_dir, config.output.save_plot_dir
     with only_run_in(folder):
-        with _naming('--logging-file' if log_file else '--save-dir'):
-            log_to(log_file or os.path.join(folder, 'train.log'), log_form)
+        path = log_file or os.path.join(folder, 'train.log')
+        with writing(f'{"--logging-file" if log_file else "--save-dir"}: {path}', '; choose another'):
+            log_to(path, log_form)
         if plots:
-            with _naming('--save-plot-dir'):
+            with writing(f'--save-plot-dir: {plots}', '; choose another'):
                 os.makedirs(plots, exist_ok=True)
         log.info('%s', command)
         if config.start.resume == 'never' and checkpoints_of(folder).names():
@@ -58,22 +60,18 @@ def open_run(config: Config, command: str, log_file: Optional[str] = None, log_f
         yield
 
 
-@contextlib.contextmanager
-def _naming(flag: str) -> Iterator[None]:
-    """Name the flag of what cannot be written."""
-    try:
-        yield
-    except OSError as error:
-        raise OpenatacError(f'{flag}: {error.filename} cannot be written ({error.strerror}); choose another'
-                            ) from None
-
-
 def run(plan: loop.Plan, progress: loop.Progress, config: Config, command: str, title: str,
-          about: dict[str, Any]) -> dict[str, Any]:
-    """Run ``plan`` to its end, from the newest checkpoint if the config says so; returns the summary.
+        about: dict[str, Any]) -> Optional[dict[str, Any]]:
+    """Run ``plan`` to its end, from the newest checkpoint if the config says so, or only rehearse it.
 
-    title : of the picture; about : {name: value} that the summary says of the run
+    title : of the picture
+    about : {name: value} that the summary says of the run
+
+    Returns the summary, or None of a dry run.
     """
+    if config.start.dry_run:
+        dry_run(plan, config.start.dry_run)
+        return None
     if config.start.resume == 'auto' and loop.resume(plan, progress):
         log.info('going on after epoch %d, batch %d', progress.epoch, progress.batch)
     check_same_start(plan.engine, progress)
@@ -112,9 +110,8 @@ def _trackers(config: Config, title: str, engine: Any, progress: loop.Progress) 
     if output.tensorboard:
         trackers.append(TensorBoard(output.tensorboard, engine.iteration))
     if output.project:
-        trackers.append(WeightsAndBiases(output.project, output.name, output.save_dir,
-                                                  values(config)))
-    # On a GPU others hardly matter, and of several processes one can't tell its own run's from others.
+        trackers.append(WeightsAndBiases(output.project, output.name, output.save_dir, values(config)))
+    # On a GPU other processes hardly matter, and one of several workers would take the others for strangers.
     if engine.cluster.size == 1 and not engine.devices.endswith('gpu'):
         trackers.append(ContentionWatch(progress))
     return trackers
@@ -122,7 +119,7 @@ def _trackers(config: Config, title: str, engine: Any, progress: loop.Progress) 
 
 def summarize(config: Config, command: str, plan: loop.Plan, history: list[dict[str, Any]],
               progress: loop.Progress, about: dict[str, Any]) -> dict[str, Any]:
-    """What summary.json says of a run that ended."""
+    """The contents of summary.json for a run that has ended."""
     best = progress.best
     return {
         'command': command, **about, 'act_type': config.network.act_type,

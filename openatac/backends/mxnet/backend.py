@@ -6,10 +6,11 @@ from typing import Any, Optional
 
 from openatac.backends.base import Backend, Compute, Teacher, decays
 from openatac.backends.loss_scale import LossScale
-from openatac.backends.mxnet.engine import MxnetEngine, check_precision
+from openatac.backends.mxnet.engine import MxnetEngine
 from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.backends.mxnet.teacher import load_teacher
 from openatac.data.batches import EvaluationBatches, TrainingBatches
+from openatac.errors import DeviceError
 from openatac.models.parameters import initialise, load_parameters
 from openatac.runtime.devices import choose_contexts
 
@@ -23,20 +24,23 @@ class MxnetBackend(Backend):
                  fall_back: bool):
         self.net, self.compute, self.image_shape, self.seed = net, compute, image_shape, seed
         self.contexts, line = choose_contexts(gpus, fall_back)
-        check_precision(compute.dtype, self.contexts)
+        self.device_count = len(self.contexts)
+        self._has_gpu = self.contexts[0].device_type == 'gpu'
+        if compute.dtype == 'bfloat16':
+            raise DeviceError('--dtype bfloat16 is for --engine torch: MXNet has float32 and, on GPUs, '
+                              'float16')
+        if compute.dtype == 'float16' and not self._has_gpu:
+            raise DeviceError('--dtype float16 needs a GPU, since MXNet cannot multiply float16 matrices on '
+                              'a CPU: use --dtype float32')
         log.info('%s', line)
-        self.count = len(self.contexts)
 
     # A GPU gets pixels as uint8, a quarter of the bytes of what it makes of them.
 
     def training_batches(self, images: Any, batch_size: int, seed: int) -> TrainingBatches:
-        return TrainingBatches(images, batch_size, seed, raw=self._has_gpu())
+        return TrainingBatches(images, batch_size, seed, raw=self._has_gpu)
 
     def evaluation_batches(self, images: Any, batch_size: int) -> EvaluationBatches:
-        return EvaluationBatches(images, batch_size, raw=self._has_gpu())
-
-    def _has_gpu(self) -> bool:
-        return self.contexts[0].device_type == 'gpu'
+        return EvaluationBatches(images, batch_size, raw=self._has_gpu)
 
     def initialize(self, params: Optional[str] = None) -> None:
         initialise(self.net, self.seed, self.contexts, params)
@@ -54,6 +58,6 @@ class MxnetBackend(Backend):
                 if not decays(name):
                     parameter.wd_mult = 0.0
         return MxnetEngine(
-            self.net, self.contexts, 'nag', optimizer, self.image_shape, self.compute.dtype,
+            self.net, self.contexts, optimizer, self.image_shape, self.compute.dtype,
             self.compute.mode == 'hybrid', self.seed, MxnetObjective(**objective), LossScale.of(self.compute),
             top5, cluster)

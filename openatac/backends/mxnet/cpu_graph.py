@@ -1,11 +1,11 @@
 """The form in which a network is trained on the CPU: the same values from faster operators.
 
 MXNet 1.9.1 computes the gradients of some operators slowly on CPUs: of global average pooling (up to a
-hundred times as slowly as need be), of sums and means, and of products that repeat one factor over images,
-channels or pixels, whose gradient is a sum again. They have equals that are fast, among them matrix products
-with ones, which add up or repeat. The network itself, what is evaluated and what is exported, stays plainly
-written (ATAC's graph is part of what was published); only the training steps run through a copy of its graph
-with those operators exchanged, on the very same parameters.
+hundred times more slowly than necessary), of sums and means, and of products that repeat one factor over
+images, channels or pixels, whose gradient is a sum again. Other operators compute the same fast, among them
+matrix products with ones, which add up or repeat. The network itself, what is evaluated and what is exported,
+stays plainly written (ATAC's graph is part of what was published); only the training steps run through a copy
+of its graph with those operators exchanged, on the very same parameters.
 """
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def exchange(symbol: mx.sym.Symbol, image_shape: tuple[int, ...]) -> mx.sym.Symb
 
 
 def _faster(node: Node) -> Optional[mx.sym.Symbol]:
-    """What is to take the node's place, a symbol of the variables ``0``, ``1``...; None if nothing."""
+    """What replaces the node, a symbol of the variables ``0``, ``1``...; None if nothing does."""
     x, gate = mx.sym.var('0'), mx.sym.var('1')
     if node.operator == 'Pooling' and node.get('global_pool') and len(node.shape) == 4:
         pooling = _POOLINGS.get(node.get('pool_type', 'max'))

@@ -5,7 +5,6 @@ import base64
 import collections
 import contextlib
 import errno
-import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any, Optional
 
@@ -15,23 +14,13 @@ from mxnet import autograd, gluon
 from mxnet.gluon.block import HybridBlock
 from mxnet.ndarray import NDArray
 
-from openatac.backends.base import Arrays, Engine, Metrics, SingleProcess
+from openatac.backends.base import Arrays, Engine, Metrics, SingleProcess, checksum
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.mxnet.cpu_graph import training_form
 from openatac.backends.mxnet.cpu_step import CpuStep
 from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.data import cifar_transforms
-from openatac.errors import DeviceError
 from openatac.models.parameters import save_parameters
-
-
-def check_precision(dtype: str, contexts: list[mx.Context]) -> None:
-    """Raise DeviceError for float16 without a GPU, and for bfloat16."""
-    if dtype == 'bfloat16':
-        raise DeviceError('--dtype bfloat16 is for --engine torch: MXNet has float32 and, on GPUs, float16')
-    if dtype == 'float16' and contexts[0].device_type == 'cpu':
-        raise DeviceError('--dtype float16 needs a GPU, since MXNet cannot multiply float16 matrices on a '
-                          'CPU: use --dtype float32')
 
 
 class MxnetEngine(Engine):
@@ -41,7 +30,7 @@ class MxnetEngine(Engine):
     ----------
     net : initialised on ``contexts``; values that wait for a shape are drawn here
     contexts : a batch is split over them
-    optimizer, optimizer_params : as for gluon.Trainer
+    optimizer_params : NAG's {'learning_rate', 'momentum', 'wd'}, as for gluon.Trainer
     image_shape : (C, H, W) of the images
     dtype : 'float32', or 'float16' with float32 master weights
     hybrid : whether the network runs as a graph with memory planned once
@@ -52,10 +41,10 @@ class MxnetEngine(Engine):
     cluster : the processes that train together (openatac.distributed.workers)
     """
 
-    def __init__(self, net: HybridBlock, contexts: list[mx.Context], optimizer: str,
-                 optimizer_params: dict[str, Any], image_shape: tuple[int, ...], dtype: str = 'float32',
-                 hybrid: bool = True, seed: int = 0, objective: Optional[MxnetObjective] = None,
-                 loss_scale: Optional[LossScale] = None, top5: bool = False, cluster: Any = None):
+    def __init__(self, net: HybridBlock, contexts: list[mx.Context], optimizer_params: dict[str, float],
+                 image_shape: tuple[int, ...], dtype: str = 'float32', hybrid: bool = True, seed: int = 0,
+                 objective: Optional[MxnetObjective] = None, loss_scale: Optional[LossScale] = None,
+                 top5: bool = False, cluster: Any = None):
         self.net, self.contexts, self.dtype, self.seed = net, contexts, dtype, seed
         self.objective, self.loss_scale = objective or MxnetObjective(), loss_scale
         self.top5, self.cluster = top5, cluster or SingleProcess()
@@ -66,8 +55,10 @@ class MxnetEngine(Engine):
             # fastest algorithm for each shape, and pointwise operators fused.
             net.hybridize(static_alloc=True, static_shape=contexts[0].device_type == 'gpu')
         self.parameters = net._collect_params_with_prefix()
+        self._trained = {name: parameter for name, parameter in self.parameters.items()
+                         if parameter.grad_req != 'null'}
         # Draws the deferred initial values while chance is still the caller's: the first step seeds
-        # it anew. In evaluation mode it changes no statistics.
+        # it again. In evaluation mode it changes no statistics.
         for ctx in contexts:
             net(mx.nd.zeros((1, *tuple(image_shape)), ctx, dtype))
         self._restore_layouts()
@@ -78,7 +69,13 @@ class MxnetEngine(Engine):
             if self._step is None:
                 self._training_net = training_form(net, image_shape)
                 self._training_net.hybridize(static_alloc=True)
-        self.trainer = self._make_trainer(optimizer, optimizer_params)
+        # In structural order, which unlike the default, the order of names, never depends on how
+        # many networks the process has made. States must be ours to save, so no kvstore has them,
+        # but that of asynchronous training, which has its point there.
+        self.trainer = gluon.Trainer(
+            list(self.parameters.values()), 'nag',
+            {**optimizer_params, 'multi_precision': dtype == 'float16'}, kvstore=self.cluster.kvstore,
+            update_on_kvstore=self.cluster.is_asynchronous)
         self.loss = gluon.loss.SoftmaxCrossEntropyLoss()
         self.loss.hybridize()
         self._running: collections.deque[NDArray] = collections.deque()
@@ -87,18 +84,8 @@ class MxnetEngine(Engine):
         self._sums: list[NDArray] = []
         self.reset_metrics()
 
-    def _make_trainer(self, optimizer: str, optimizer_params: dict[str, Any]) -> gluon.Trainer:
-        # In structural order, which unlike the default, the order of names, never depends on how
-        # many networks the process has made. States must be ours to save, so no kvstore has them,
-        # but that of asynchronous training, which has its point there.
-        return gluon.Trainer(
-            list(self.parameters.values()), optimizer,
-            dict(optimizer_params, multi_precision=self.dtype == 'float16'), kvstore=self.cluster.kvstore,
-            update_on_kvstore=self.cluster.is_asynchronous)
-
     @property
     def devices(self) -> str:
-        """Such as '2 x gpu' or, of two processes, '2 x 1 x cpu'."""
         processes = f'{self.cluster.size} x ' if self.cluster.size > 1 else ''
         return f'{processes}{len(self.contexts)} x {self.contexts[0].device_type}'
 
@@ -126,7 +113,7 @@ class MxnetEngine(Engine):
         self._update(len(labels) * self.cluster.size)
         self.iteration += 1
         self.images += len(labels)
-        self._stay_near(self._sums[0].copy())
+        self._limit_queue(self._sums[0].copy())
 
     def _forward(self, x: NDArray, y: NDArray, share: float) -> tuple[NDArray, NDArray, NDArray]:
         """(logits, targets, losses) of one device's images; without `CpuStep`, recorded for `_backward`."""
@@ -136,7 +123,7 @@ class MxnetEngine(Engine):
         if self._step is not None:
             output = self._step(x, targets)
             return output, targets, objective.loss(output, targets)
-        teaching = objective.teaching(x)
+        soft_targets = objective.soft_targets(x)
         if x.context.device_type == 'cpu':
             # MXNet's CPU BatchNorm updates its running statistics in its backward pass, which
             # the first one, on the image, has only if the image wants a gradient. On a GPU,
@@ -144,7 +131,7 @@ class MxnetEngine(Engine):
             x.attach_grad()
         with autograd.record():
             output = self._training_net(x).astype('float32', copy=False)
-            return output, targets, objective.loss(output, targets, teaching)
+            return output, targets, objective.loss(output, targets, soft_targets)
 
     def _backward(self, losses: list[NDArray]) -> None:
         if self.loss_scale is None:
@@ -158,27 +145,26 @@ class MxnetEngine(Engine):
             return self.trainer.step(images)
         scale = self.loss_scale.scale
         self.trainer.allreduce_grads()
-        gradients = [parameter.list_grad()[0] for parameter in self.parameters.values()
-                     if parameter.grad_req != 'null']
+        gradients = [parameter.list_grad()[0] for parameter in self._trained.values()]
         if self.loss_scale.update(_all_finite(gradients)):
             self.trainer.update(images * scale)
 
-    def _stay_near(self, result: NDArray) -> None:
-        # MXNet queues work without end; two steps ahead keep the device busy and memory flat.
+    def _limit_queue(self, result: NDArray) -> None:
+        # MXNet queues work without limit; two steps ahead keep the device busy and memory flat.
         self._running.append(result)
         if len(self._running) > 2:
             self._running.popleft().wait_to_read()
 
     def read_metrics(self) -> Metrics:
-        return _means(*_totals(self._sums, self.images))
+        return Metrics.of(_totals(self._sums), self.images)
 
     def read_all_metrics(self) -> Metrics:
-        return self._over_cluster(*_totals(self._sums, self.images))
+        return self._over_cluster(_totals(self._sums), self.images)
 
     def _over_cluster(self, totals: list[float], images: int) -> Metrics:
         everyone = self.cluster.gather([images, *totals], 'the metrics')
         images, *totals = [sum(numbers) for numbers in zip(*everyone)]
-        return _means(totals, images)
+        return Metrics.of(totals, images)
 
     def reset_metrics(self) -> None:
         self._sums, self.images = [mx.nd.zeros(2, ctx) for ctx in self.contexts], 0
@@ -186,23 +172,20 @@ class MxnetEngine(Engine):
     # ---------------------------------------------------------------------- evaluation
 
     def evaluate(self, batches: Iterable[Any]) -> Metrics:
-        """Metrics over all ``batches`` of (images, labels), those of all processes together.
-
-        The network is the one that would be saved now (see `mean_statistics`).
-        """
+        # The network is the one that would be saved now: see `mean_statistics`.
         sums, images = [mx.nd.zeros(3 if self.top5 else 2, ctx) for ctx in self.contexts], 0
         mx.nd.waitall()  # MXNet does not wait by itself for a pending write of running statistics
         with self.mean_statistics():
             for x_all, y_all in batches:
                 for total, (x, y) in zip(sums, self._split(x_all, y_all)):
                     output = self.net(x.astype(self.dtype, copy=False))
-                    total += self._judge(output.astype('float32', copy=False), y)
+                    total += self._losses_and_hits(output.astype('float32', copy=False), y)
                 images += len(y_all)
-                self._stay_near(sums[0].copy())
+                self._limit_queue(sums[0].copy())
             self._restore_layouts()
-        return self._over_cluster(*_totals(sums, images))
+        return self._over_cluster(_totals(sums), images)
 
-    def _judge(self, output: NDArray, y: NDArray) -> NDArray:
+    def _losses_and_hits(self, output: NDArray, y: NDArray) -> NDArray:
         """[sum of losses, number of right answers, with top5 also of those among the five best]."""
         counts = [self.loss(output, y).sum(), (output.argmax(axis=1) == y).sum()]
         if self.top5:
@@ -212,49 +195,43 @@ class MxnetEngine(Engine):
 
     @contextlib.contextmanager
     def mean_statistics(self) -> Iterator[None]:
-        """While open, all devices of all processes have the mean of their running statistics.
-
-        So that what is evaluated and saved is one network. Each process must call it.
-        """
         if len(self.contexts) * self.cluster.size == 1:
             yield
             return
-        own, everyones = self._own_values(), self._everyones_values()
-        self._set_own_values(np.broadcast_to(everyones.mean(axis=0, dtype='float64'), own.shape))
+        own, gathered = self._local_values(), self._gathered_values()
+        self._set_local_values(np.broadcast_to(gathered.mean(axis=0, dtype='float64'), own.shape))
         try:
             yield
         finally:
-            self._set_own_values(own)
+            self._set_local_values(own)
 
     # What each device has for itself: running statistics, and the sums of the metrics.
 
-    def _own(self) -> list[tuple[str, list[NDArray]]]:
+    def _local(self) -> list[tuple[str, list[NDArray]]]:
         """[(its name in a checkpoint, [NDArray of each device])]."""
         return [('parameter/' + name, parameter.list_data()) for name, parameter in self.parameters.items()
-                if parameter.grad_req == 'null'] + [('metrics', self._sums)]
+                if name not in self._trained] + [('metrics', self._sums)]
 
-    def _own_values(self) -> np.ndarray:
+    def _local_values(self) -> np.ndarray:
         """float32 (devices of this process, N)."""
         mx.nd.waitall()  # a pending write of running statistics is not always waited for
-        return np.stack([np.concatenate([arrays[device].asnumpy() for _, arrays in self._own()])
+        return np.stack([np.concatenate([arrays[device].asnumpy() for _, arrays in self._local()])
                          for device in range(len(self.contexts))])
 
-    def _everyones_values(self) -> np.ndarray:
+    def _gathered_values(self) -> np.ndarray:
         """float32 (devices of all processes, N); each process must call it."""
-        own = self._own_values()
+        own = self._local_values()
         if self.cluster.size == 1:
             return own
         messages = self.cluster.gather(base64.b64encode(own.tobytes()).decode(), 'the statistics')
         return np.concatenate([np.frombuffer(base64.b64decode(message), 'float32').reshape(own.shape)
                                for message in messages])
 
-    def _set_own_values(self, values: np.ndarray) -> None:
+    def _set_local_values(self, values: np.ndarray) -> None:
         for device, row in enumerate(values):
-            start = 0
-            for _, arrays in self._own():
+            for _, arrays in self._local():
                 array = arrays[device]
-                array[:] = row[start:start + array.size]
-                start += array.size
+                array[:], row = row[:array.size], row[array.size:]
 
     def _restore_layouts(self) -> None:
         # On the CPU an inference pass reorders the weights in place for oneDNN, and the next
@@ -286,37 +263,32 @@ class MxnetEngine(Engine):
         mx.nd.waitall()
 
     def device_memory(self) -> float:
-        used = [0.0]
-        for context in self.contexts:
-            if context.device_type == 'gpu':
-                free, total = mx.context.gpu_memory_info(context.device_id)
-                used.append((total - free) / 2 ** 20)
-        return max(used)
+        if self.contexts[0].device_type == 'cpu':
+            return 0.0
+        memory = [mx.context.gpu_memory_info(context.device_id) for context in self.contexts]
+        return max(total - free for free, total in memory) / 2 ** 20
 
     # --------------------------------------------------------------------------- state
 
     def state(self) -> tuple[Arrays, dict[str, Any]]:
-        everyones = self._everyones_values()
+        gathered = self._gathered_values()
         mx.nd.waitall()  # on the CPU a pending forward pass may be reordering weights in place
         arrays = {f'parameter/{name}/0': parameter.list_data()[0].asnumpy()
-                  for name, parameter in self.parameters.items() if parameter.grad_req != 'null'}
-        start = 0
-        for name, (array, *_) in self._own():
-            for device, row in enumerate(everyones):
-                arrays[f'{name}/{device}'] = row[start:start + array.size]
-            start += array.size
+                  for name, parameter in self._trained.items()}
+        for name, (array, *_) in self._local():
+            part, gathered = gathered[:, :array.size], gathered[:, array.size:]
+            arrays.update((f'{name}/{device}', row) for device, row in enumerate(part))
         return self._with_progress(arrays)
 
     def load_state(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
-        for name, parameter in self.parameters.items():
-            if parameter.grad_req != 'null':
-                for data in parameter.list_data():
-                    data[:] = arrays[f'parameter/{name}/0']
+        for name, parameter in self._trained.items():
+            for data in parameter.list_data():
+                data[:] = arrays[f'parameter/{name}/0']
         if not self.trainer._kv_initialized and not self.cluster.is_asynchronous:
             # else the first step would copy the first device's values to all others
             self.trainer._init_kvstore()
             self.trainer._init_params()
-        for name, own in self._own():
+        for name, own in self._local():
             for device, array in enumerate(own):
                 array[:] = arrays[f'{name}/{self.cluster.rank * len(own) + device}']
         self._load_progress(arrays, numbers)
@@ -324,13 +296,8 @@ class MxnetEngine(Engine):
         optimizer.begin_num_update = optimizer.num_update = self.iteration
 
     def checksum(self) -> int:
-        """A number that tells the present values of the trained parameters from others."""
         mx.nd.waitall()
-        total = 0
-        for parameter in self.parameters.values():
-            if parameter.grad_req != 'null':
-                total = zlib.crc32(parameter.list_data()[0].asnumpy(), total)
-        return total
+        return checksum(parameter.list_data()[0].asnumpy() for parameter in self._trained.values())
 
     def save_parameters(self, path: str) -> None:
         try:
@@ -352,7 +319,7 @@ class MxnetEngine(Engine):
         """Yield (parameter's name, its optimizer arrays on one device), which are created if needed."""
         updater, optimizer = self.trainer._updaters[device], self.trainer._optimizer
         for index, (name, parameter) in enumerate(self.parameters.items()):
-            if parameter.grad_req == 'null':
+            if name not in self._trained:
                 continue
             if index not in updater.states:
                 updater.states[index] = optimizer.create_state_multi_precision(
@@ -377,15 +344,9 @@ def _all_finite(gradients: list[NDArray], chunk: int = 200) -> bool:
     return bool(verdict.asscalar())
 
 
-def _totals(sums: list[NDArray], images: int) -> tuple[list[float], int]:
-    """(the devices' sums added up, images); waits for the devices."""
-    return np.sum([each.asnumpy() for each in sums], axis=0, dtype='float64').tolist(), images
-
-
-def _means(totals: list[float], images: int) -> Metrics:
-    """Metrics from sums over ``images`` images."""
-    loss, right, *top5 = [total / max(images, 1) for total in totals]
-    return Metrics(loss, right, images, *top5)
+def _totals(sums: list[NDArray]) -> list[float]:
+    """The devices' sums added up; waits for the devices."""
+    return np.sum([each.asnumpy() for each in sums], axis=0, dtype='float64').tolist()
 
 
 def _flat(state: Any) -> list[NDArray]:

@@ -79,7 +79,7 @@ def _exchange_gates(graph: Graph) -> bool:
 
 
 def _without_scale(output: Output) -> Output:
-    """What is multiplied by 1 there: Swish is x * sigmoid(1 * x)."""
+    """The output that ``output`` multiplies by 1, as Swish does: x * sigmoid(1 * x)."""
     node = output.node
     return node.inputs[0] if node.operator == '_mul_scalar' and node.get('scalar') == 1 else output
 

@@ -1,1 +1,9 @@
-"""PyTorch as a backend: the graph of a Gluon network."""
+"""PyTorch as a backend: the same graphs, steps and checkpoints, also without MXNet."""
+from openatac.errors import NO_PYTORCH
+
+try:
+    import torch  # noqa: F401
+except ModuleNotFoundError as error:
+    if error.name != 'torch':
+        raise
+    raise ModuleNotFoundError(NO_PYTORCH, name='torch') from None

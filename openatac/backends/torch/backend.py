@@ -4,13 +4,14 @@ from __future__ import annotations
 import logging
 from typing import Any, Callable, Optional
 
+import torch
+
 from openatac.backends.base import Backend, Compute, Teacher, decays
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.torch.batches import DeviceEvaluationBatches, DeviceTrainingBatches
 from openatac.backends.torch.engine import TorchEngine, enough_memory
 from openatac.backends.torch.graph import to_torch
 from openatac.backends.torch.objective import TorchObjective
-from openatac.backends.torch.pytorch import torch
 from openatac.errors import DeviceError
 from openatac.models.params_file import read_params
 from openatac.runtime.devices import choose_gpus
@@ -85,8 +86,7 @@ class TorchBackend(Backend):
 def _device(gpus: str, fall_back: bool) -> tuple[str, str]:
     """(device, a line that says so); DeviceError for a GPU that is not there, unless the CPU takes over."""
     set_threads()
-    wanted, line = choose_gpus(gpus, fall_back, 'PyTorch', torch.cuda.device_count,
-                                       'PyTorch sees no GPU')
+    wanted, line = choose_gpus(gpus, fall_back, 'PyTorch', torch.cuda.device_count, 'PyTorch sees no GPU')
     if not wanted:
         return 'cpu', line
     name = torch.cuda.get_device_name(wanted[0])

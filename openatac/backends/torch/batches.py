@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import torch
 
-from openatac.backends.torch.pytorch import torch
 from openatac.data import cifar_transforms
 from openatac.data.batches import EvaluationBatches, TrainingBatches
 from openatac.data.cifar_transforms import PAD

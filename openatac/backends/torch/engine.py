@@ -3,17 +3,16 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any, Callable, Optional
 
 import numpy as np
+import torch
 
-from openatac.backends.base import Arrays, Engine, Metrics, SingleProcess
+from openatac.backends.base import Arrays, Engine, Metrics, SingleProcess, checksum
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.torch.nag import NAG
 from openatac.backends.torch.objective import TorchObjective
-from openatac.backends.torch.pytorch import torch
 from openatac.errors import DeviceError
 from openatac.models.params_file import write_params
 
@@ -49,8 +48,7 @@ class TorchEngine(Engine):
     compiled : whether training runs as fused kernels, and on a GPU as CUDA graphs; the first step takes a
         minute
 
-    Raises ValueError for another dtype; DeviceError if the device is not there, its memory too small or
-    nothing there to compile with (the last two also later).
+    Raises DeviceError, now or later, if the device's memory is too small or no compiler is there.
     """
 
     @enough_memory()
@@ -58,9 +56,7 @@ class TorchEngine(Engine):
                  dtype: str = 'float32', seed: int = 0, objective: Optional[TorchObjective] = None,
                  loss_scale: Optional[LossScale] = None, top5: bool = False,
                  wd_mult: Optional[dict[str, float]] = None, tf32: bool = False, compiled: bool = False):
-        if dtype not in PRECISIONS:
-            raise ValueError(f'dtype must be one of {", ".join(PRECISIONS)}, not {dtype!r}')
-        self.device, self.dtype, self.seed, self.top5 = _open_device(device), dtype, seed, top5
+        self.device, self.dtype, self.seed, self.top5 = torch.device(device), dtype, seed, top5
         self.objective, self.loss_scale = objective or TorchObjective(), loss_scale
         self.cluster = SingleProcess()
         self.layout = torch.contiguous_format
@@ -69,7 +65,7 @@ class TorchEngine(Engine):
         self.module = module.to(self.device, memory_format=self.layout).train()  # type: ignore[call-overload]
         self.parameters = dict(self.module.named_parameters())
         self.optimizer = self._make_optimizer(optimizer_params, wd_mult or {})
-        self._losses = _compiled(self._forward, self.device) if compiled else self._forward
+        self._run_forward = _compiled(self._forward, self.device) if compiled else self._forward
         self._running: collections.deque[Any] = collections.deque()
         self.iteration = self.images = 0
         self.reset_metrics()
@@ -113,21 +109,21 @@ class TorchEngine(Engine):
         x = self.objective.inputs(x, share).contiguous(memory_format=self.layout)
         targets = self.objective.targets(y, share)
         with self._precision():
-            teaching = self.objective.teaching(x)
-        loss, measures = self._losses(x, y, targets, teaching)
+            soft_targets = self.objective.soft_targets(x)
+        loss, measures = self._run_forward(x, y, targets, soft_targets)
         self._sums += measures
         self._update(loss, len(y))
         self.iteration += 1
         self.images += len(y)
-        self._stay_near()
+        self._limit_queue()
 
     def _forward(self, x: torch.Tensor, y: torch.Tensor, targets: torch.Tensor,
-                 teaching: Optional[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+                 soft_targets: Optional[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """(summed loss, [the same, summed measure]); the second without gradient."""
         with self._precision():
             output = self.module(x)
         output = output.float()
-        loss = self.objective.loss(output, targets, teaching).sum()
+        loss = self.objective.loss(output, targets, soft_targets).sum()
         measure = self.objective.measure(output.detach(), y, targets)
         return loss, torch.stack([loss.detach(), measure.to(loss.dtype)])
 
@@ -149,16 +145,16 @@ class TorchEngine(Engine):
 
     def _on_device(self, images: Any, labels: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, C, H, W) in float32 and (B,) in int64, of NumPy or PyTorch."""
-        return (self._moved(images).to(dtype=torch.float32), self._moved(labels).to(dtype=torch.int64))
+        return self._to_device(images).to(torch.float32), self._to_device(labels).to(torch.int64)
 
-    def _moved(self, array: Any) -> torch.Tensor:
+    def _to_device(self, array: Any) -> torch.Tensor:
         array = torch.as_tensor(array)
         if self.device.type == 'cuda' and array.device.type == 'cpu':
             # From pageable memory a copy would wait for all that the GPU still has to do.
             array = array.pin_memory()
         return array.to(self.device, non_blocking=True)
 
-    def _stay_near(self) -> None:
+    def _limit_queue(self) -> None:
         # CUDA queues hundreds of steps, and their batches in memory that cannot be paged; two steps ahead
         # keep it busy.
         if self.device.type == 'cuda':
@@ -167,7 +163,7 @@ class TorchEngine(Engine):
                 self._running.popleft().synchronize()
 
     def read_metrics(self) -> Metrics:
-        return _means(self._sums, self.images)
+        return Metrics.of(self._sums.tolist(), self.images)
 
     def reset_metrics(self) -> None:
         self._sums, self.images = torch.zeros(2, dtype=torch.float64, device=self.device), 0
@@ -184,14 +180,14 @@ class TorchEngine(Engine):
                     x, y = self._on_device(some_images, some_labels)
                     with self._precision():
                         output = self.module(x.contiguous(memory_format=self.layout))
-                    sums += self._judge(output.float(), y)
+                    sums += self._losses_and_hits(output.float(), y)
                     images += len(y)
-                    self._stay_near()
+                    self._limit_queue()
         finally:
             self.module.train()
-        return _means(sums, images)
+        return Metrics.of(sums.tolist(), images)
 
-    def _judge(self, output: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    def _losses_and_hits(self, output: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """[sum of losses, number of right answers, with top5 also of those among the five best]."""
         counts = [torch.nn.functional.cross_entropy(output, y, reduction='sum'),
                   (output.argmax(1) == y).sum()]
@@ -213,12 +209,12 @@ class TorchEngine(Engine):
     # --------------------------------------------------------------------------- state
 
     def state(self) -> tuple[Arrays, dict[str, Any]]:
-        arrays = {f'{name}/0': _numbers(tensor) for name, tensor in self._tensors().items()}
+        arrays = {f'{name}/0': _to_numpy(tensor) for name, tensor in self._tensors().items()}
         return self._with_progress(arrays)
 
     def load_state(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
         for name, tensor in self._tensors().items():
-            _set(tensor, arrays[f'{name}/0'])
+            _copy_into(tensor, arrays[f'{name}/0'])
         self._load_progress(arrays, numbers)
 
     def _tensors(self) -> dict[str, torch.Tensor]:
@@ -227,8 +223,8 @@ class TorchEngine(Engine):
         return dict(tensors, metrics=self._sums)
 
     def optimizer_states(self) -> Arrays:
-        """As `MxnetEngine` has them: the momentum, and for float16 also the weights in float32."""
-        return {name: _numbers(tensor) for name, tensor in self._optimizer_tensors().items()}
+        # As MxnetEngine has them: the momentum, and for float16 also the weights in float32.
+        return {name: _to_numpy(tensor) for name, tensor in self._optimizer_tensors().items()}
 
     def load_optimizer_states(self, saved: Arrays) -> None:
         """Go back to what `optimizer_states` of either engine returned.
@@ -241,7 +237,7 @@ class TorchEngine(Engine):
                 raise ValueError(f'{name} has shape {saved[name].shape} and should have '
                                  f'{tuple(tensor.shape)}')
         for name, tensor in tensors.items():
-            _set(tensor, saved[name])
+            _copy_into(tensor, saved[name])
 
     def _optimizer_tensors(self) -> dict[str, torch.Tensor]:
         tensors = {}
@@ -252,26 +248,10 @@ class TorchEngine(Engine):
         return tensors
 
     def checksum(self) -> int:
-        """A number that tells the present values of the trained parameters from others."""
-        total = 0
-        for parameter in self.parameters.values():
-            total = zlib.crc32(_numbers(parameter).data, total)
-        return total
+        return checksum(_to_numpy(parameter) for parameter in self.parameters.values())
 
     def save_parameters(self, path: str) -> None:
-        write_params(path, {name: _numbers(tensor) for name, tensor in self.module.state_dict().items()})
-
-
-def _open_device(name: str) -> torch.device:
-    """The torch.device; DeviceError if it is a GPU that is not there."""
-    device = torch.device(name)
-    if device.type == 'cuda' and not torch.backends.cuda.is_built():
-        raise DeviceError(f'{name} cannot be used, since this PyTorch ({torch.__version__}) is built for '
-                          'CPUs: install one for CUDA, or leave the GPU out')
-    if device.type == 'cuda' and (device.index or 0) >= torch.cuda.device_count():
-        raise DeviceError(f'{name} is not there, since PyTorch sees {torch.cuda.device_count()} GPUs: give a '
-                          'smaller number, or leave the GPU out')
-    return device
+        write_params(path, {name: _to_numpy(tensor) for name, tensor in self.module.state_dict().items()})
 
 
 def _compiled(function: Callable, device: torch.device) -> Callable:
@@ -297,17 +277,11 @@ def _all_finite(gradients: list[torch.Tensor]) -> bool:
     return bool(torch.stack(torch._foreach_norm(gradients)).isfinite().all())
 
 
-def _means(sums: torch.Tensor, images: int) -> Metrics:
-    """Metrics from sums over ``images`` images; waits for the device."""
-    loss, right, *top5 = (sums / max(images, 1)).tolist()
-    return Metrics(loss, right, images, *top5)
-
-
-def _numbers(tensor: torch.Tensor) -> np.ndarray:
+def _to_numpy(tensor: torch.Tensor) -> np.ndarray:
     """Its numbers now, as an array of NumPy that later steps leave alone."""
     return np.array(tensor.detach().cpu(), order='C')
 
 
-def _set(tensor: torch.Tensor, array: np.ndarray) -> None:
+def _copy_into(tensor: torch.Tensor, array: np.ndarray) -> None:
     with torch.no_grad():
         tensor.copy_(torch.tensor(array))

@@ -10,9 +10,9 @@ import os
 from typing import Any
 
 import numpy as np
+import torch
 
 from openatac.backends.torch.operators import batch_norm, find_operator, takes_training
-from openatac.backends.torch.pytorch import torch
 from openatac.errors import ParameterFileError
 from openatac.files.checksums import check_files
 from openatac.files.writing import writing
@@ -36,13 +36,13 @@ def to_torch(network: Any, params: Any = None) -> torch.fx.GraphModule:
     (``features.0.gamma``) become modules within modules, names of symbols (``resnet0_conv0_weight``) stay
     whole, without MXNet's ``arg:`` and ``aux:``. Parameters are what Gluon trains; running statistics, fixed
     gammas and everything else with grad_req 'null' are buffers. (Symbol files, but for those of
-    `openatac.graph.structural.export_graph`, do not tell a fixed beta or weight: there it is trained.)
+    `openatac.graph.structural.export_graph`, do not say that a beta or weight is fixed: there it is trained.)
 
     Like any new module it is in training mode; eval() and train() switch BatchNorm and Dropout. Save its
     state_dict() or use `to_gluon`: PyTorch can't pickle it whole.
 
     Raises OpenatacError for an operator that has no PyTorch form and a network without values;
-    ParameterFileError for arrays that are not the network's; ValueError for something else than a network.
+    ParameterFileError for arrays that are not the network's; ValueError for anything but a network.
     """
     graph, arrays = _load(network, params)
     nodes = graph.nodes()
@@ -69,7 +69,7 @@ def to_gluon(module: torch.nn.Module, path: str) -> None:
     if not isinstance(module, torch.fx.GraphModule):
         raise ValueError(f'module must be one that to_torch made, not a {type(module).__name__}')
     arrays = {name: _numbers(tensor) for name, tensor in module.state_dict().items()}
-    if not any('.' in name for name in arrays):  # how Gluon itself tells names of symbols
+    if not any('.' in name for name in arrays):  # how Gluon itself recognises names of symbols
         statistics = {source.target for node in module.graph.nodes if node.target is batch_norm
                       for source in node.args[3:]}
         arrays = {('aux:' if name in statistics else 'arg:') + name: array for name, array in arrays.items()}
@@ -87,10 +87,14 @@ def _numbers(tensor: torch.Tensor) -> np.ndarray:
 def _load(network: Any, params: Any) -> tuple[Graph, dict[str, np.ndarray]]:
     if isinstance(network, (str, os.PathLike)):
         path = os.fspath(network)
-        graph = _read_graph(path)
+        if not path.endswith(SYMBOL_SUFFIX):
+            raise ValueError(f'a symbol file is called PREFIX{SYMBOL_SUFFIX}, and {path} is not')
+        prefix = path[:-len(SYMBOL_SUFFIX)]
+        check_files(prefix, [path])
+        graph = Graph.read(path)
         if params is None:
-            params = path[:-len(SYMBOL_SUFFIX)] + '-0000.params'
-            check_files(path[:-len(SYMBOL_SUFFIX)], [params])
+            params = prefix + '-0000.params'
+            check_files(prefix, [params])
     elif hasattr(network, 'tojson'):
         graph = Graph.of(network)
     elif hasattr(network, 'hybrid_forward'):
@@ -103,13 +107,6 @@ def _load(network: Any, params: Any) -> tuple[Graph, dict[str, np.ndarray]]:
     if params is None:
         raise ValueError('a Symbol has no values: give params, a .params file or its arrays')
     return graph, _arrays(params)
-
-
-def _read_graph(path: str) -> Graph:
-    if not path.endswith(SYMBOL_SUFFIX):
-        raise ValueError(f'a symbol file is called PREFIX{SYMBOL_SUFFIX}, and {path} is not')
-    check_files(path[:-len(SYMBOL_SUFFIX)], [path])
-    return Graph.read(path)
 
 
 def _arrays(params: Any) -> dict[str, np.ndarray]:

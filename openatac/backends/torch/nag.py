@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from openatac.backends.torch.pytorch import torch
+import torch
 
 
 class NAG(torch.optim.Optimizer):
@@ -15,8 +15,8 @@ class NAG(torch.optim.Optimizer):
         w <- w - m + (1 + momentum) * (m - rate * (rescale * g + decay * w))
         m <- m - rate * (rescale * g + decay * w)        with the new w
 
-    torch.optim.SGD's Nesterov step differs in two ways: its momentum is multiplied by the rate of now, where
-    this m keeps the rate at which it was gathered; and its momentum has the old weight's decay.
+    torch.optim.SGD's Nesterov step differs in two ways: it multiplies the momentum by the current rate, where
+    this m keeps the rates of the steps that it sums; and its momentum has the old weight's decay.
 
     params : parameters, or groups of them as PyTorch has them, each with its own lr_mult and wd_mult
     lr, momentum, weight_decay : as of mxnet.optimizer.NAG

@@ -1,10 +1,11 @@
-"""What a batch teaches, in PyTorch, without MXNet."""
+"""The training objective in PyTorch, without MXNet."""
 from __future__ import annotations
 
 from typing import Optional
 
+import torch
+
 from openatac.backends.base import Objective
-from openatac.backends.torch.pytorch import torch
 
 F = torch.nn.functional
 
@@ -20,25 +21,19 @@ class TorchObjective(Objective):
         if self.teacher is not None:
             self.teacher.eval()
 
-    def inputs(self, images: torch.Tensor, share: float) -> torch.Tensor:
-        """Lambda x + (1 - lambda) x reversed, for images (B, ...)."""
-        return images if share == 1 else share * images + (1 - share) * images.flip(0)
-
     def targets(self, labels: torch.Tensor, share: float) -> torch.Tensor:
-        """Labels (B,), of any integers, in int64, or their distribution over the classes (B, classes)."""
-        if not self.is_soft:
-            return labels.long()
-        targets = self._distribution(labels)
-        return targets if share == 1 else share * targets + (1 - share) * targets.flip(0)
+        return super().targets(labels.long(), share)  # the only integers that cross_entropy takes
 
-    def _distribution(self, labels: torch.Tensor) -> torch.Tensor:
-        assert self.classes is not None
+    def reversed(self, batch: torch.Tensor) -> torch.Tensor:
+        return batch.flip(0)
+
+    def distribution(self, labels: torch.Tensor) -> torch.Tensor:
         spread = self.smoothing / self.classes
         # Not F.one_hot, which on the CPU reads the labels to check them.
         hits = labels[:, None] == torch.arange(self.classes, device=labels.device)
         return torch.where(hits, 1 - self.smoothing + spread, spread).float()
 
-    def teaching(self, images: torch.Tensor) -> Optional[torch.Tensor]:
+    def soft_targets(self, images: torch.Tensor) -> Optional[torch.Tensor]:
         """The teacher's softened distribution for ``images``, (B, classes), or None without a teacher."""
         if self.teacher is None:
             return None
@@ -46,17 +41,17 @@ class TorchObjective(Objective):
             return torch.softmax(self.teacher(images).float() / self.temperature, 1)
 
     def loss(self, output: torch.Tensor, targets: torch.Tensor,
-             teaching: Optional[torch.Tensor] = None) -> torch.Tensor:
+             soft_targets: Optional[torch.Tensor] = None) -> torch.Tensor:
         """(B,) losses of the logits ``output`` (B, classes).
 
-        With a teacher, Hinton et al., 2015: hard H(targets) + (1 - hard) T^2 H(teaching; output / T), where
-        T^2 keeps the size of its gradients when T changes.
+        With a teacher, Hinton et al., 2015: hard H(targets) + (1 - hard) T^2 H(soft_targets; output / T),
+        where T^2 keeps the size of the gradients when T changes.
         """
         output = output.float()
         hard = F.cross_entropy(output, targets, reduction='none')
-        if teaching is None:
+        if soft_targets is None:
             return hard
-        soft = F.cross_entropy(output / self.temperature, teaching, reduction='none')
+        soft = F.cross_entropy(output / self.temperature, soft_targets, reduction='none')
         return self.hard_weight * hard + (1 - self.hard_weight) * self.temperature ** 2 * soft
 
     def measure(self, output: torch.Tensor, labels: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

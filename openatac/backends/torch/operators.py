@@ -1,7 +1,8 @@
 """MXNet's operators in PyTorch, with MXNet's meaning of their attributes and defaults.
 
-An entry of OPERATORS is a function of the operator's inputs; its keyword arguments are called as MXNet's
-attributes are. To add one, add one line. Known deviations, all of them on purpose:
+An entry of OPERATORS is a function of the operator's inputs, whose keyword arguments have the names of
+MXNet's attributes; or a function that takes attributes by position after the inputs, and MXNet's defaults of
+them. To add one, add one line. Known deviations, all of them on purpose:
 
 - SELU's gradient below zero is the right one; MXNet 1.9.1's is off by up to 0.09.
 - So is an average pooling's where a window of the convention 'full' hangs over the edge and counts its
@@ -14,27 +15,26 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import Any, Callable, Optional
 
-from openatac.backends.torch.pytorch import torch
+import torch
+from torch import Tensor
+
 from openatac.errors import OpenatacError
 from openatac.graph.nodes import Node
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 F = torch.nn.functional
 
 
 # -------------------------------------------------------------------------------------- layers
 
-def convolution(x: Tensor, weight: Tensor, bias: Optional[Tensor] = None, stride: tuple[int, ...] = (),
+def _convolution(x: Tensor, weight: Tensor, bias: Optional[Tensor] = None, stride: tuple[int, ...] = (),
                 pad: tuple[int, ...] = (), dilate: tuple[int, ...] = (), num_group: int = 1) -> Tensor:
     function = (torch.conv1d, torch.conv2d, torch.conv3d)[x.dim() - 3]
     return function(x, weight, bias, stride or 1, pad or 0, dilate or 1, num_group)
 
 
-def fully_connected(x: Tensor, weight: Tensor, bias: Optional[Tensor] = None,
+def _fully_connected(x: Tensor, weight: Tensor, bias: Optional[Tensor] = None,
                     flatten: bool = True) -> Tensor:
     return F.linear(x.flatten(1) if flatten else x, weight, bias)
 
@@ -58,19 +58,19 @@ def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, moving_mean: Tensor, movi
     return y.movedim(1, axis)
 
 
-def group_norm(x: Tensor, gamma: Tensor, beta: Tensor, num_groups: int = 1, eps: float = 1e-5) -> Tensor:
-    """With one gamma and one beta per group, not per channel."""
+def _group_norm(x: Tensor, gamma: Tensor, beta: Tensor, num_groups: int = 1, eps: float = 1e-5) -> Tensor:
+    """Normalise each group, with one gamma and one beta per group, not per channel."""
     y = F.group_norm(x, num_groups, eps=eps).reshape(x.shape[0], num_groups, -1)
     return (y * gamma[:, None] + beta[:, None]).reshape(x.shape)
 
 
-def dropout(x: Tensor, training: bool, p: float = 0.5) -> Tensor:
+def _dropout(x: Tensor, training: bool, p: float = 0.5) -> Tensor:
     return F.dropout(x, p, training)
 
 
 # ------------------------------------------------------------------------------------- pooling
 
-def max_pool(x: Tensor, kernel: tuple[int, ...] = (), stride: tuple[int, ...] = (),
+def _max_pool(x: Tensor, kernel: tuple[int, ...] = (), stride: tuple[int, ...] = (),
              pad: tuple[int, ...] = (), global_pool: bool = False,
              pooling_convention: str = 'valid') -> Tensor:
     if global_pool:  # max, unlike amax, has its gradient at one of several equal values
@@ -79,7 +79,7 @@ def max_pool(x: Tensor, kernel: tuple[int, ...] = (), stride: tuple[int, ...] = 
     return function(x, kernel, stride or 1, pad or 0, ceil_mode=pooling_convention == 'full')
 
 
-def avg_pool(x: Tensor, kernel: tuple[int, ...] = (), stride: tuple[int, ...] = (),
+def _avg_pool(x: Tensor, kernel: tuple[int, ...] = (), stride: tuple[int, ...] = (),
              pad: tuple[int, ...] = (), global_pool: bool = False, pooling_convention: str = 'valid',
              count_include_pad: bool = True) -> Tensor:
     if global_pool:
@@ -88,7 +88,7 @@ def avg_pool(x: Tensor, kernel: tuple[int, ...] = (), stride: tuple[int, ...] = 
     return function(x, kernel, stride or 1, pad or 0, pooling_convention == 'full', count_include_pad)
 
 
-def sum_pool(x: Tensor, kernel: tuple[int, ...] = (), stride: tuple[int, ...] = (),
+def _sum_pool(x: Tensor, kernel: tuple[int, ...] = (), stride: tuple[int, ...] = (),
              pad: tuple[int, ...] = (), global_pool: bool = False) -> Tensor:
     if global_pool:
         return x.sum(tuple(range(2, x.dim())), keepdim=True)
@@ -96,44 +96,26 @@ def sum_pool(x: Tensor, kernel: tuple[int, ...] = (), stride: tuple[int, ...] = 
     return function(x, kernel, stride or 1, pad or 0, divisor_override=1)
 
 
-def adaptive_avg_pool(x: Tensor, output_size: Any) -> Tensor:
-    return F.adaptive_avg_pool2d(x, output_size)
-
-
-def upsample_nearest(x: Tensor, scale: int) -> Tensor:
+def _upsample_nearest(x: Tensor, scale: int) -> Tensor:
     return F.interpolate(x, scale_factor=scale, mode='nearest')
 
 
-def resize_like(x: Tensor, like: Tensor, align_corners: bool = True) -> Tensor:
+def _resize_like(x: Tensor, like: Tensor, align_corners: bool = True) -> Tensor:
     return F.interpolate(x, like.shape[2:], mode='bilinear', align_corners=align_corners)
-
-
-# --------------------------------------------------------------------------------- activations
-
-def leaky_relu(x: Tensor, slope: float = 0.25) -> Tensor:
-    return F.leaky_relu(x, slope)
-
-
-def elu(x: Tensor, slope: float = 0.25) -> Tensor:
-    return F.elu(x, slope)
 
 
 # ---------------------------------------------------------------------------------- arithmetic
 
-def maximum(left: Tensor, right: Tensor) -> Tensor:
+def _maximum(left: Tensor, right: Tensor) -> Tensor:
     """The larger; where both are equal, the gradient is the left one's."""
     return torch.where(left >= right, left, right)
 
 
-def minimum(left: Tensor, right: Tensor) -> Tensor:
+def _minimum(left: Tensor, right: Tensor) -> Tensor:
     return torch.where(left <= right, left, right)
 
 
-def clip(x: Tensor, a_min: float, a_max: float) -> Tensor:
-    return x.clamp(a_min, a_max)
-
-
-def dot(left: Tensor, right: Tensor, transpose_a: bool = False, transpose_b: bool = False) -> Tensor:
+def _dot(left: Tensor, right: Tensor, transpose_a: bool = False, transpose_b: bool = False) -> Tensor:
     """The sum over left's last (transposed: first) axis and right's first (transposed: last) one."""
     left = left.movedim(0, -1) if transpose_a else left
     right = right.movedim(-1, 0) if transpose_b else right
@@ -141,26 +123,22 @@ def dot(left: Tensor, right: Tensor, transpose_a: bool = False, transpose_b: boo
     return product.reshape(left.shape[:-1] + right.shape[1:])
 
 
-def batch_dot(left: Tensor, right: Tensor, transpose_a: bool = False, transpose_b: bool = False) -> Tensor:
+def _batch_dot(left: Tensor, right: Tensor, transpose_a: bool = False, transpose_b: bool = False) -> Tensor:
     return torch.bmm(left.mT if transpose_a else left, right.mT if transpose_b else right)
 
 
-def mean(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
+def _mean(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
     y = x.mean(axis if isinstance(axis, int) else tuple(axis or range(x.dim())), keepdims)
     return y if y.dim() else y.reshape(1)
 
 
-def softmax(x: Tensor, axis: int = -1) -> Tensor:
-    return torch.softmax(x, axis)
-
-
 # ------------------------------------------------------------------------------------- shapes
 
-def flatten(x: Tensor) -> Tensor:
+def _flatten(x: Tensor) -> Tensor:
     return x.flatten(1)
 
 
-def reshape(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+def _reshape(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     """0 keeps an axis, -1 is what is left, -2 all other axes, -3 merges two, -4 splits one into two."""
     new, place, codes = [], 0, list(shape)
     while codes:
@@ -180,26 +158,18 @@ def reshape(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     return x.reshape(new)
 
 
-def reshape_like(x: Tensor, like: Tensor, lhs_begin: int = 0, lhs_end: Optional[int] = None,
+def _reshape_like(x: Tensor, like: Tensor, lhs_begin: int = 0, lhs_end: Optional[int] = None,
                  rhs_begin: int = 0, rhs_end: Optional[int] = None) -> Tensor:
     """The axes from lhs_begin to lhs_end become like's from rhs_begin to rhs_end."""
     rest = () if lhs_end is None else x.shape[lhs_end:]
     return x.reshape(x.shape[:lhs_begin] + like.shape[rhs_begin:rhs_end] + rest)
 
 
-def expand_dims(x: Tensor, axis: int) -> Tensor:
-    return x.unsqueeze(axis)
-
-
-def swap_axes(x: Tensor, dim1: int = 0, dim2: int = 0) -> Tensor:
-    return x.transpose(dim1, dim2)
-
-
-def transpose(x: Tensor, axes: tuple[int, ...] = ()) -> Tensor:
+def _transpose(x: Tensor, axes: tuple[int, ...] = ()) -> Tensor:
     return x.permute(axes or tuple(reversed(range(x.dim()))))
 
 
-def broadcast_axis(x: Tensor, axis: Any, size: Any) -> Tensor:
+def _broadcast_axis(x: Tensor, axis: Any, size: Any) -> Tensor:
     """Repeat along ``axis``, a number or several, where x has one element."""
     axes, sizes = ((axis,), (size,)) if isinstance(axis, int) else (axis, size)
     shape = list(x.shape)
@@ -208,105 +178,102 @@ def broadcast_axis(x: Tensor, axis: Any, size: Any) -> Tensor:
     return x.expand(shape)
 
 
-def concat(*arrays: Tensor, dim: int = 1) -> Tensor:
+def _concat(*arrays: Tensor, dim: int = 1) -> Tensor:
     return torch.cat(arrays, dim)
 
 
-def space_to_depth(x: Tensor, block_size: int) -> Tensor:
+def _space_to_depth(x: Tensor, block_size: int) -> Tensor:
     """(B, C, H, W) to (B, block^2 C, H/block, W/block), the place in the block first."""
     batch, channels, height, width = x.shape
     x = x.reshape(batch, channels, height // block_size, block_size, width // block_size, block_size)
     return x.permute(0, 3, 5, 1, 2, 4).reshape(batch, -1, height // block_size, width // block_size)
 
 
-def depth_to_space(x: Tensor, block_size: int) -> Tensor:
+def _depth_to_space(x: Tensor, block_size: int) -> Tensor:
     """The inverse of `space_to_depth`."""
     batch, _, height, width = x.shape
     x = x.reshape(batch, block_size, block_size, -1, height, width).permute(0, 3, 4, 1, 5, 2)
     return x.reshape(batch, -1, height * block_size, width * block_size)
 
 
-def im2col(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...] = (), dilate: tuple[int, ...] = (),
+def _im2col(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...] = (), dilate: tuple[int, ...] = (),
            pad: tuple[int, ...] = ()) -> Tensor:
     return F.unfold(x, kernel, dilate or 1, pad or 0, stride or 1)
 
 
 # ------------------------------------------------------------------------------ parts of arrays
 
-def slice_ranges(x: Tensor, begin: Any, end: Any) -> Tensor:
+def _slice_ranges(x: Tensor, begin: Any, end: Any) -> Tensor:
     return x[tuple(map(slice, begin, end))]
 
 
-def slice_axis(x: Tensor, axis: int, begin: int, end: Optional[int]) -> Tensor:
+def _slice_axis(x: Tensor, axis: int, begin: int, end: Optional[int]) -> Tensor:
     ranges = [slice(None)] * x.dim()
     ranges[axis] = slice(begin, end)
     return x[tuple(ranges)]
 
 
-def slice_like(x: Tensor, like: Tensor, axes: tuple[int, ...] = ()) -> Tensor:
+def _slice_like(x: Tensor, like: Tensor, axes: tuple[int, ...] = ()) -> Tensor:
     """The first elements along ``axes`` (all, if none are given), as many as ``like`` has."""
     for axis in axes or range(x.dim()):
         x = x.narrow(axis, 0, like.shape[axis])
     return x
 
 
-def take(x: Tensor, index: Tensor, mode: str = 'clip') -> Tensor:
+def _take(x: Tensor, index: Tensor, mode: str = 'clip') -> Tensor:
     """Rows of x; an index beyond the ends is the nearest row's, or counted around with 'wrap'."""
     index = index.long()
     return x[index.remainder(x.shape[0]) if mode == 'wrap' else index.clamp(0, x.shape[0] - 1)]
 
 
-def pick(x: Tensor, index: Tensor, axis: int = -1, keepdims: bool = False) -> Tensor:
+def _pick(x: Tensor, index: Tensor, axis: int = -1, keepdims: bool = False) -> Tensor:
     """One element along ``axis`` for each index."""
     index = index.long() if index.dim() == x.dim() else index.long().unsqueeze(axis)
     picked = x.gather(axis, index.clamp(0, x.shape[axis] - 1))
     return picked if keepdims else picked.squeeze(axis)
 
 
-def argmax(x: Tensor, axis: int, keepdims: bool = False) -> Tensor:
-    return x.argmax(axis, keepdims)
-
-
-def arange_like(x: Tensor, axis: int) -> Tensor:
+def _arange_like(x: Tensor, axis: int) -> Tensor:
     return torch.arange(x.shape[axis], dtype=x.dtype, device=x.device)
 
 
-def cast(x: Tensor, dtype: str) -> Tensor:
+def _cast(x: Tensor, dtype: str) -> Tensor:
     return x.to(getattr(torch, dtype))
 
 
 # --------------------------------------------------------------------------------------- table
 
-OPERATORS = {
-    'Convolution': convolution, 'FullyConnected': fully_connected, 'BatchNorm': batch_norm,
-    'GroupNorm': group_norm, 'Dropout': dropout, 'Pooling max': max_pool, 'Pooling avg': avg_pool,
-    'Pooling sum': sum_pool,
-    '_contrib_AdaptiveAvgPooling2D': adaptive_avg_pool, 'UpSampling nearest': upsample_nearest,
-    '_contrib_BilinearResize2D like': resize_like,
+OPERATORS: dict[str, Any] = {
+    'Convolution': _convolution, 'FullyConnected': _fully_connected, 'BatchNorm': batch_norm,
+    'GroupNorm': _group_norm, 'Dropout': _dropout, 'Pooling max': _max_pool, 'Pooling avg': _avg_pool,
+    'Pooling sum': _sum_pool, 'UpSampling nearest': _upsample_nearest,
+    '_contrib_AdaptiveAvgPooling2D': (F.adaptive_avg_pool2d, {'output_size': None}),
+    '_contrib_BilinearResize2D like': _resize_like,
 
     'Activation relu': torch.relu, 'Activation sigmoid': torch.sigmoid, 'Activation tanh': torch.tanh,
-    'Activation softrelu': F.softplus, 'Activation softsign': F.softsign, 'LeakyReLU leaky': leaky_relu,
-    'LeakyReLU prelu': torch.prelu, 'LeakyReLU elu': elu, 'LeakyReLU selu': torch.selu,
-    'LeakyReLU gelu': F.gelu,
+    'Activation softrelu': F.softplus, 'Activation softsign': F.softsign,
+    'LeakyReLU leaky': (F.leaky_relu, {'slope': 0.25}), 'LeakyReLU elu': (F.elu, {'slope': 0.25}),
+    'LeakyReLU prelu': torch.prelu, 'LeakyReLU selu': torch.selu, 'LeakyReLU gelu': F.gelu,
 
     'relu': torch.relu, 'sigmoid': torch.sigmoid, 'tanh': torch.tanh, 'exp': torch.exp, 'log': torch.log,
     'sin': torch.sin, 'cos': torch.cos, 'sqrt': torch.sqrt, 'square': torch.square, 'abs': torch.abs,
-    'negative': torch.neg, 'erf': torch.erf, 'clip': clip, 'mean': mean, 'softmax': softmax,
-    'ones_like': torch.ones_like,
-    'zeros_like': torch.zeros_like, '_copy': torch.clone, 'BlockGrad': torch.detach, 'Cast': cast,
+    'negative': torch.neg, 'erf': torch.erf, 'mean': _mean, 'softmax': (torch.softmax, {'axis': -1}),
+    'clip': (torch.clamp, {'a_min': None, 'a_max': None}), 'ones_like': torch.ones_like,
+    'zeros_like': torch.zeros_like, '_copy': torch.clone, 'BlockGrad': torch.detach, 'Cast': _cast,
 
     'elemwise_add': torch.add, 'elemwise_sub': torch.sub, 'elemwise_mul': torch.mul,
     'elemwise_div': torch.div, 'broadcast_add': torch.add, 'broadcast_sub': torch.sub,
-    'broadcast_mul': torch.mul, 'broadcast_div': torch.div, '_maximum': maximum, '_minimum': minimum,
-    'broadcast_maximum': maximum, 'broadcast_minimum': minimum, 'dot': dot, 'batch_dot': batch_dot,
+    'broadcast_mul': torch.mul, 'broadcast_div': torch.div, '_maximum': _maximum, '_minimum': _minimum,
+    'broadcast_maximum': _maximum, 'broadcast_minimum': _minimum, 'dot': _dot, 'batch_dot': _batch_dot,
     '_plus_scalar': torch.add, '_minus_scalar': torch.sub, '_rminus_scalar': torch.rsub,
     '_mul_scalar': torch.mul, '_div_scalar': torch.div, '_power_scalar': torch.pow,
 
-    'Flatten': flatten, 'Reshape': reshape, 'reshape_like': reshape_like, 'expand_dims': expand_dims,
-    'SwapAxis': swap_axes, 'transpose': transpose, 'broadcast_axis': broadcast_axis, 'Concat': concat,
-    'space_to_depth': space_to_depth, 'depth_to_space': depth_to_space, 'im2col': im2col,
-    'slice': slice_ranges, 'slice_axis': slice_axis, 'slice_like': slice_like, 'take': take, 'pick': pick,
-    'argmax': argmax, '_contrib_arange_like': arange_like,
+    'Flatten': _flatten, 'Reshape': _reshape, 'reshape_like': _reshape_like, 'transpose': _transpose,
+    'expand_dims': (torch.unsqueeze, {'axis': None}), 'SwapAxis': (torch.transpose, {'dim1': 0, 'dim2': 0}),
+    'broadcast_axis': _broadcast_axis, 'Concat': _concat, 'space_to_depth': _space_to_depth,
+    'depth_to_space': _depth_to_space, 'im2col': _im2col, 'slice': _slice_ranges,
+    'slice_axis': _slice_axis, 'slice_like': _slice_like, 'take': _take, 'pick': _pick,
+    'argmax': (torch.argmax, {'axis': None, 'keepdims': False}), '_contrib_arange_like': _arange_like,
 }
 
 # The attribute that tells several operators of one name apart, and its default.
@@ -315,8 +282,8 @@ KINDS = {'Activation': ('act_type', None), 'LeakyReLU': ('act_type', 'leaky'),
          '_contrib_BilinearResize2D': ('mode', 'size')}
 
 # Attributes that repeat what the arrays' shapes say (a convolution's kernel), or say how MXNet is to compute.
-SILENT = {'kernel', 'num_filter', 'num_hidden', 'num_args', 'no_bias', 'workspace', 'cudnn_tune', 'cudnn_off',
-          'is_int'}
+IGNORED = {'kernel', 'num_filter', 'num_hidden', 'num_args', 'no_bias', 'workspace', 'cudnn_tune',
+           'cudnn_off', 'is_int'}
 
 # Attributes of which the function above covers only these values.
 COVERED = {
@@ -332,7 +299,7 @@ COVERED = {
 
 
 def find_operator(node: Node) -> tuple[Callable, tuple[Any, ...], dict[str, Any]]:
-    """What a node computes: (function, operands after its inputs, keyword arguments).
+    """Find what a node computes: (function, operands after its inputs, keyword arguments).
 
     Raises OpenatacError, with the operator's name, if the table does not cover it or its attributes.
     """
@@ -344,11 +311,14 @@ def find_operator(node: Node) -> tuple[Callable, tuple[Any, ...], dict[str, Any]
     if key not in OPERATORS:
         raise OpenatacError(f'there is no PyTorch form of the operator {key} (of {node.name}): '
                             'openatac.backends.torch.operators.OPERATORS has those that there are')
-    operands = (attributes.pop('scalar'),) if 'scalar' in attributes else ()
-    function: Any = OPERATORS[key]
+    entry = OPERATORS[key]
+    function, positional = entry if isinstance(entry, tuple) else (entry, {})
+    if 'scalar' in attributes:
+        positional = {'scalar': None}
+    operands = tuple(attributes.pop(name, default) for name, default in positional.items())
     settings = _settings(function)
     for name, value in attributes.items():
-        known = name in settings or name in SILENT
+        known = name in settings or name in IGNORED
         if value not in COVERED.get((operator, name), (value,) if known else ()):
             raise OpenatacError(f'there is no PyTorch form of the operator {key} (of {node.name}) with '
                                 f'{name}={value}')

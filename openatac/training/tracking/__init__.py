@@ -1,1 +1,1 @@
-"""What a run says and leaves behind while it trains."""
+"""The log of a run, its metrics and the services that it reports to."""

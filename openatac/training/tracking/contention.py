@@ -11,8 +11,8 @@ from openatac.training.tracking.log import log
 from openatac.training.tracking.trackers import Tracker
 
 WINDOW = 10.0  # seconds of one look: far above the 10 ms in which the kernel counts
-WINDOWS = 2    # that must be crowded in a row, so that an update or a compile of some seconds is nothing
-MARGIN = 0.25  # processors that others may keep busy beyond the free ones: a desktop's daily life
+WINDOWS = 2    # that must be crowded in a row, so that a few seconds of an update or compiler do not count
+MARGIN = 0.25  # processors that others may keep busy beyond the free ones: a desktop's usual load
 
 
 class Usage(NamedTuple):
@@ -63,7 +63,7 @@ def others_busy(before: Usage, now: Usage) -> float:
 
 
 def sentence(others: float, processors: int, threads: int) -> str:
-    """What the log says when others compute here."""
+    """The warning in the log when others compute here."""
     free = max(1, round(processors - others))
     remedy = ('wait until they have ended' if free >= threads else
               f'stop it by Ctrl-C and go on with OMP_NUM_THREADS={free} and --resume auto')
@@ -89,14 +89,14 @@ def read_usage(root: str = '/proc') -> Optional[Usage]:
 
 
 def _busy_ticks(lines: Iterable[str], processors: Collection[int]) -> int:
-    """From /proc/stat: user, nice, system, irq, softirq and steal, without idle and iowait."""
+    """Sum the user, nice, system, irq, softirq and steal ticks of /proc/stat, without idle and iowait."""
     names = {f'cpu{processor}' for processor in processors}
     rows = (line.split() for line in lines)
     return sum(sum(map(int, row[1:4] + row[6:9])) for row in rows if row and row[0] in names)
 
 
 def _ticks_of_descendants(root: str, process: int) -> int:
-    """What a process and the ones that it started, and they, have used: data workers are no others."""
+    """Sum the ticks of a process and all of its descendants, such as its data workers."""
     ticks: dict[int, int] = {}
     children: dict[int, list[int]] = {}
     for name in filter(str.isdigit, os.listdir(root)):

@@ -21,7 +21,7 @@ def draw_curves(path: str, title: str, panels: Panels) -> None:
 
 
 def curves_figure(title: str, panels: Panels) -> Figure:
-    """The same as a matplotlib Figure."""
+    """Draw the panels of `draw_curves` into a matplotlib Figure."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
     figure = Figure(figsize=(9, 3.6), layout='constrained')

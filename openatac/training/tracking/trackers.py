@@ -1,4 +1,4 @@
-"""What a run reports to: files of metrics, a picture, TensorBoard, Weights & Biases.
+"""Trackers, to which a run reports: files of metrics, a picture, TensorBoard, Weights & Biases.
 
 Trackers get the list of all epochs' rows, the history, so that what a resumed run leaves is what an
 uninterrupted one would have left.
