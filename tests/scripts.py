@@ -88,8 +88,8 @@ def wait_until(process, condition, what, timeout=120):
     """Look every millisecond whether ``condition()`` holds; fail if the process ends before."""
     end = time.monotonic() + timeout
     while not condition():
-        assert process.poll() is None, '%s did not come: %s' % (what, process.communicate()[1])
-        assert time.monotonic() < end, '%s did not come' % what
+        assert process.poll() is None, f'{what} did not come: {process.communicate()[1]}'
+        assert time.monotonic() < end, f'{what} did not come'
         time.sleep(0.001)
 
 

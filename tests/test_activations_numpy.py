@@ -31,7 +31,7 @@ def batch_norm(x, p, name, training):
     """By the statistics of the batch in training, else by the running ones; channels on axis 1."""
     shape = (1, -1) + (1,) * (x.ndim - 2)
     if training:
-        axes = (0,) + tuple(range(2, x.ndim))
+        axes = (0, *tuple(range(2, x.ndim)))
         mean, variance = x.mean(axes), x.var(axes)
     else:
         mean, variance = p[name + '.running_mean'], p[name + '.running_var']
@@ -45,7 +45,7 @@ def across(weight, x):
 
 
 def convolve(x, weight, stride=1, groups=1):
-    """k x k convolution with a border of zeros, k // 2 wide; weight (out, in / groups, k, k)."""
+    """K x k convolution with a border of zeros, k // 2 wide; weight (out, in / groups, k, k)."""
     k = weight.shape[-1]
     out_groups = len(weight) // groups
     padded = np.pad(x, [(0, 0), (0, 0), (k // 2, k // 2), (k // 2, k // 2)])

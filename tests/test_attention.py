@@ -69,8 +69,8 @@ def strided(x, p, training, steps):
     """``steps`` depthwise 3x3 convolutions of stride 2, each with BatchNorm, ReLUs between."""
     for step in range(steps):
         x = relu(x) if step else x
-        x = convolve(x, p['gather.%d.weight' % (3 * step)], stride=2, groups=x.shape[1])
-        x = batch_norm(x, p, 'gather.%d' % (3 * step + 1), training)
+        x = convolve(x, p[f'gather.{3 * step}.weight'], stride=2, groups=x.shape[1])
+        x = batch_norm(x, p, f'gather.{3 * step + 1}', training)
     return x
 
 

@@ -29,8 +29,8 @@ def run(unit, blocks, seed, best, device='1 x cpu', dataset='digits'):
     history = {'epoch': [0.0, 1.0, 2.0, 3.0], 'val_accuracy': accuracies,
                'train_loss': [2.0, 1.0 + 0.1 * seed, 0.5, 0.25]}
     summary = {
-        'command': 'train_cifar.py --act-type %s --blocks %d --seed %d --save-dir <script>&"%s"'
-                   % (unit, blocks, seed, unit),
+        'command': f'train_cifar.py --act-type {unit} --blocks {blocks} --seed {seed} '
+                   f'--save-dir <script>&"{unit}"',
         'dataset': dataset, 'training_images': 1437, 'test_images': 360, 'seed': seed, 'device': device,
         'threads': '1', 'epochs': EPOCHS, 'best_accuracy': best, 'best_epoch': 2,
         'last_accuracy': accuracies[-1], 'images_per_second': 1000.0 / blocks + seed,
@@ -196,9 +196,9 @@ def test_what_the_script_relies_on():
     ([5, 3, 4, 4], 4, 'descending')])
 def test_a_click_on_a_head_sorts(tmp_path, clicks, column, direction):
     groups = several()
-    clicking = ''.join("document.querySelectorAll('thead button')[%d].click();" % click for click in clicks)
+    clicking = ''.join(f"document.querySelectorAll('thead button')[{click}].click();" for click in clicks)
     path = tmp_path / 'page.html'
-    path.write_text(page(groups).replace('</body>', '<script>%s</script></body>' % clicking), 'utf-8')
+    path.write_text(page(groups).replace('</body>', f'<script>{clicking}</script></body>'), 'utf-8')
     document = Document(in_browser(path, tmp_path / 'profile'))
     shown = document.tables[0][1:]
 
@@ -218,7 +218,7 @@ def in_browser(path, profile):
     result = subprocess.run(
         [BROWSER, '--headless', '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-sync',
          '--disable-background-networking', '--disable-component-update', '--disable-quic',
-         '--user-data-dir=%s' % profile, '--dump-dom', path.as_uri()],
+         f'--user-data-dir={profile}', '--dump-dom', path.as_uri()],
         capture_output=True, text=True, timeout=120, env={**os.environ, 'HOME': str(path.parent)})
     assert result.returncode == 0, result.stderr
     return result.stdout
@@ -272,7 +272,7 @@ def test_the_picture_says_what_it_shows(groups, title, label):
 
 
 def test_units_differ_by_colour_and_marker_and_keep_them():
-    groups = [group('unit%d' % number, blocks, 100 * blocks, 0.7)
+    groups = [group(f'unit{number}', blocks, 100 * blocks, 0.7)
               for blocks in (1, 2) for number in range(15)]
     styles = [(line.get_color(), line.get_marker()) for line in accuracy_figure(groups).axes[0].lines]
     assert len(set(styles)) == len({marker for _, marker in styles}) == 15

@@ -23,7 +23,7 @@ def test_costs_equal_the_oracle(row):
     else:
         net, shape = ResNet50_v1bATAC(**arguments), (3, 224, 224)
     net.initialize()
-    net.infer_shape(mx.nd.zeros((1,) + shape))
+    net.infer_shape(mx.nd.zeros((1, *shape)))
     found = costs(net, shape, published=True)
     assert (found.multiply_adds, found.parameters, found.trainable) == (
         row['flops'], row['unique'], row['trainable'])

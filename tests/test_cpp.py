@@ -14,7 +14,7 @@ from openatac.models.zoo import get_model
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.skipif(not (shutil.which('make') and shutil.which('g++')), reason='no C++ compiler')
-MEAN, STD, LABELS = (125.3, 123.0, 113.9), (51.6, 50.8, 51.3), ['class %d' % k for k in range(10)]
+MEAN, STD, LABELS = (125.3, 123.0, 113.9), (51.6, 50.8, 51.3), [f'class {k}' for k in range(10)]
 
 
 @pytest.fixture(scope='module')

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import shutil
+from typing import ClassVar
 
 import mxnet as mx
 import numpy as np
@@ -122,7 +123,7 @@ class InNumpy(Runtime):
 class Reordered(MxnetBackend):
     """MXNet with the images in another order."""
 
-    orders = []
+    orders: ClassVar[list[int]] = []
 
     def training_batches(self, images, batch_size, seed):
         self.orders.append(seed)
@@ -394,7 +395,7 @@ class OnnxToo(Weights):
     suffixes = ('.onnx',)
 
 
-@pytest.mark.parametrize(('register', 'value'), [
+@pytest.mark.parametrize('register, value', [
     (lambda: openatac.register_form(Weights()), 'npz'),
     (lambda: openatac.register_form(OnnxToo()), 'onnx'),
     (lambda: openatac.register_runtime(InNumpy), 'numpy-loop'),
@@ -457,7 +458,7 @@ def test_settings_are_read_from_signatures():
     assert bind(Gated, r=3, reduction=4).keywords == {'r': 3}
 
 
-@pytest.mark.parametrize(('name', 'settings'), [
+@pytest.mark.parametrize('name, settings', [
     ('cifar_resnet44_v2_swish_se', {'layers': (7,) * 3, 'act_type': 'swish', 'attention': 'se'}),
     ('CIFAR_ResNet20_v2_ATAC_global', {'layers': (3,) * 3, 'act_type': 'ChaATAC', 'useGlobal': True}),
     ('cifar_resnet18_v1_mish_cbam', {'layers': (2,) * 4, 'act_type': 'mish', 'attention': 'cbam'}),

@@ -152,7 +152,7 @@ def test_layers_of_the_hosts():
         ('features.4.0.attention', '3', 'SEBlock'), ('features.6', '', 'ChaATAC')]
     blocks = '1.0', '2.0', '2.1', '3.0', '4.0'
     assert found('resnet50_v1b_lca', layers=(1, 2, 1, 1)) == [
-        ('layer%s.attention' % block, block[0], 'LocalSEBlock') for block in blocks]
+        (f'layer{block}.attention', block[0], 'LocalSEBlock') for block in blocks]
 
 
 # The command.
@@ -200,7 +200,7 @@ def test_a_table_a_file_and_a_picture_of_several_runs(runs, tmp_path, capsys):
                    'features.4.0.msAA1', 'features.4.0.msAA2', 'features.6']
     for name, unit, layers, stages in (
             ('atac', 'ChaATAC', activations, '112233'), ('global', 'global ChaATAC', activations, '112233'),
-            ('se', 'SEBlock', ['features.%d.0.attention' % stage for stage in (2, 3, 4)], '123')):
+            ('se', 'SEBlock', [f'features.{stage}.0.attention' for stage in (2, 3, 4)], '123')):
         of_run = [row for row in rows if row['run'] == name]
         assert [row['layer'] for row in of_run] == layers and {row['unit'] for row in of_run} == {unit}
         assert ''.join(row['stage'] for row in of_run) == stages
@@ -281,7 +281,7 @@ def test_a_run_of_train_imagenet(tmp_path):
     finally:
         (run / 'last.params').unlink()  # 90 MB
     rows = rows_of(tmp_path / 'x.csv')
-    assert [row['layer'] for row in rows] == ['layer4.%d.relu%d' % (b, k) for b in range(3) for k in (1, 2)]
+    assert [row['layer'] for row in rows] == [f'layer4.{b}.relu{k}' for b in range(3) for k in (1, 2)]
     columns = 'network', 'dataset', 'stage', 'channels', 'images'
     assert {tuple(row[column] for column in columns) for row in rows} == {
         ('resnet50_v1b_atac', 'imagenet', '4', '512', '4')}
@@ -293,9 +293,8 @@ def test_a_run_that_diverged_is_one_sentence(runs, tmp_path, capsys):
     net.features[1].weight.set_data(net.features[1].weight.data() * np.nan)
     save_parameters(net, params)
     assert gates(runs['atac'], '--params', params, '--images', 2, '--out', tmp_path / 'x') == 1
-    assert capsys.readouterr().err.splitlines()[-1] == (
-        'openatac gates: %s is of a run that diverged (features.2.0.msAA1 has values that are not finite): '
-        'train again with a smaller --lr' % params)
+    error, = capsys.readouterr().err.splitlines()
+    assert params in error and 'features.2.0.msAA1' in error and '--lr' in error
     assert os.listdir(tmp_path) == ['nan.params']
 
 

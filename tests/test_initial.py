@@ -185,7 +185,7 @@ def test_a_flags_file_that_is_missing_or_damaged(refused, tmp_path, script, cont
     if content is not None:
         (tmp_path / 'atac-flags.json').write_text(content)
     error = refused(1, script, *TORCH, '--initial', prefix)
-    assert error.startswith('error: --initial: %s-flags.json' % prefix) and '--write-initial' in error
+    assert error.startswith(f'error: --initial: {prefix}-flags.json') and '--write-initial' in error
 
 
 @pytest.mark.parametrize('flags, told', [
@@ -200,7 +200,7 @@ def test_a_flags_file_that_is_missing_or_damaged(refused, tmp_path, script, cont
 ], ids=lambda value: ' '.join(map(str, value)) if isinstance(value, list) else '')
 def test_other_flags_than_those_of_the_files(refused, start, flags, told):
     error = refused(2, train_cifar, *TORCH, '--initial', start, *flags)
-    assert 'argument --initial: the network in %s was made with %s' % (start, told) in error
+    assert f'argument --initial: the network in {start} was made with {told}' in error
 
 
 @SCRIPTS
@@ -209,7 +209,7 @@ def test_files_of_the_other_script(refused, start, tmp_path, script):
     if script is train_cifar:
         prefix = str(tmp_path / 'imagenet')
         assert call_script('--input-size', 32, '--write-initial', prefix, script=train_imagenet) == 0
-    assert '%s was made by the other script' % prefix in refused(2, script, *TORCH, '--initial', prefix)
+    assert f'{prefix} was made by the other script' in refused(2, script, *TORCH, '--initial', prefix)
 
 
 # The settings and where they come from.

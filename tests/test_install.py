@@ -67,7 +67,7 @@ def test_the_doctor_survives_a_broken_mxnet(tmp_path, source, report):
     (tmp_path / 'mxnet.py').write_text(source)
     result = run_python('-m', 'openatac', 'doctor', path=[tmp_path])
     assert result.returncode == 1, result.stderr
-    assert 'MXNet         %s\n' % report in result.stdout
+    assert f'MXNet         {report}\n' in result.stdout
 
 
 def test_the_doctor_finds_the_real_mxnet():
@@ -141,7 +141,7 @@ def test_the_doctor_names_missing_cuda_libraries_and_packages(healthy, capsys, m
 
 def test_help_lists_every_command():
     help_text = run_python('-m', 'openatac', '--help').stdout
-    assert all('  %s ' % command in help_text for command in cli.COMMANDS)
+    assert all(f'  {command} ' in help_text for command in cli.COMMANDS)
 
 
 @pytest.mark.parametrize('arguments', [[], ['dcotor'], ['--doctor'], ['doctor', '--fast']])
