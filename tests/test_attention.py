@@ -15,7 +15,7 @@ from openatac.nn.attention import (
     NINBlock,
     SEBlock,
 )
-from tests.test_activations_numpy import (
+from tests.numpy_layers import (
     SHAPE,
     across,
     batch_norm,
@@ -120,11 +120,10 @@ def test_every_block_has_a_reference():
     assert set(ATTENTIONS) <= set(CASES)
 
 
-@pytest.mark.parametrize('hybrid', [False, True], ids=['imperative', 'hybridized'])
 @pytest.mark.parametrize('case', sorted(CASES))
-def test_values_and_gradients(case, hybrid):
+def test_values_and_gradients(case):
     build, reference = CASES[case]
-    check_against_numpy(build(), reference, hybrid)
+    check_against_numpy(build(), reference)
 
 
 @pytest.mark.parametrize('case', sorted(CASES))

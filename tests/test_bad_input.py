@@ -14,10 +14,11 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-import train_cifar
 from openatac.arguments import Number
 from openatac.data import cifar
 from openatac.models.parameters import write_arrays
+from openatac.options import fields, flags_of
+from openatac.training.config import CifarConfig
 from tests.scripts import CIFAR10, CIFAR100, call_script, run_script, the_error, write_cifar
 
 
@@ -46,15 +47,9 @@ def refused(capsys):
 
 # Numbers.
 
-def numeric_flags():
-    def is_number(action):
-        return isinstance(action.type, Number)
-
-    return [action for action in train_cifar.parser()._actions if is_number(action)]
-
-
-NUMERIC = {action.option_strings[-1]: action for action in numeric_flags()}
-WHOLE = {name for name, action in NUMERIC.items() if action.type.kind is int}
+NUMERIC = {flags_of(name, field)[-1]: field.option.parse for name, field in fields(CifarConfig).items()
+           if isinstance(field.option.parse, Number)}
+WHOLE = {name for name, parse in NUMERIC.items() if parse.kind is int}
 FROM_ZERO = {'--momentum', '--wd', '--drop-rate', '--seed', '--act-layers', '--save-period', '--num_workers',
              '--lr-decay-period'}
 
@@ -68,17 +63,22 @@ def test_the_numeric_flags_are_known():
                                     '--drop-rate'}
 
 
-@pytest.mark.parametrize('value', [
-    'nan', 'inf', '-inf', '-1', '-0.5', '1e400', '-1e400', 'abc', '', ' ', '1,5', '0x10', '1 2', '0', '0.5',
-    '1e300', '1e-300', pytest.param('9' * 5000, id='5000 digits')])
-@pytest.mark.parametrize('name', sorted(NUMERIC))
+FOR_EACH = ['nan', '-1', 'abc', '0', '0.5', '1e300']
+FOR_EACH_KIND = ['inf', '-inf', '-0.5', '1e400', '-1e400', '', ' ', '1,5', '0x10', '1 2', '1e-300',
+                 '9' * 5000]
+
+
+@pytest.mark.parametrize('name, value', [
+    *[(name, value) for name in sorted(NUMERIC) for value in FOR_EACH],
+    *[(name, value) for name in ('--lr', '--batch-size') for value in FOR_EACH_KIND],
+], ids=lambda text: text[:10])
 def test_nonsense_for_a_number(refused, name, value):
     taken = {'0': FROM_ZERO, '0.5': set(NUMERIC) - WHOLE - {'--r', '--reduction'}}
     if name in taken.get(value, ()):
-        assert NUMERIC[name].type(value) == float(value)
+        assert NUMERIC[name](value) == float(value)
     elif value == '9' * 5000 and name in WHOLE:
         with pytest.raises(argparse.ArgumentTypeError):
-            NUMERIC[name].type(f'{value}.')
+            NUMERIC[name](f'{value}.')
     else:
         assert 'argument ' in refused(2, name + '=' + value)
 
