@@ -201,7 +201,7 @@ def test_class_names(tmp_path):
     assert load_cifar('cifar100', archive).class_names == tuple(listed)
     assert len(load_cifar('cifar100', archive, labels='coarse').class_names) == 20
     files['fine_label_names.txt'] = b'one\ntwo\n'
-    with pytest.raises(DataError, match='fine_label_names.txt lists 2 classes instead of 100'):
+    with pytest.raises(DataError, match=r'fine_label_names\.txt .*\b2\b.*\b100\b'):
         load_cifar('cifar100', write_folder(tmp_path / 'wrong', files))
 
 
@@ -209,16 +209,16 @@ def test_number_of_images_is_told_once(tmp_path, caplog):
     folder = write_folder(tmp_path / 'data', binary_files('cifar10'))
     with caplog.at_level(logging.INFO, 'openatac'):
         load_cifar('cifar10', folder)
-    assert [record.getMessage() for record in caplog.records] == [
-        f'{folder} has 15 training images of cifar10 instead of 50000']
+    message, = caplog.messages
+    assert all(text in message for text in (folder, '15', '50000'))
 
 
 def test_unpublished_archive_is_read_with_a_warning(tmp_path, caplog, monkeypatch):
     path = write_archive(tmp_path / 'cifar-10-binary.tar.gz', binary_files('cifar10'), 'x')
     with caplog.at_level(logging.WARNING, 'openatac'):
         load_cifar('cifar10', tmp_path)
-        assert [record.getMessage() for record in caplog.records] == [
-            f'{path} is not the published archive (its MD5 differs)']
+        message, = caplog.messages
+        assert path in message and 'MD5' in message
         caplog.clear()
         publish(monkeypatch, path)
         load_cifar('cifar10', tmp_path)

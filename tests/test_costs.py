@@ -121,8 +121,8 @@ def test_what_has_no_costs(arguments, code, sentence, capsys):
 def test_a_file_that_is_no_symbol_and_an_image_that_does_not_fit(tmp_path, capsys):
     (tmp_path / 'text.json').write_text('no symbol')
     assert cli.main(['costs', str(tmp_path / 'text.json')]) == 1
-    assert 'is not a symbol file' in capsys.readouterr().err
+    assert 'symbol' in capsys.readouterr().err
     symbol = mx.sym.Convolution(mx.sym.var('data'), kernel=(3, 3), num_filter=1)
     symbol.save(str(tmp_path / 'conv.json'))
     assert cli.main(['costs', str(tmp_path / 'conv.json'), '--input-size', '1']) == 1
-    assert 'does not take images of 1 x 1 pixels' in capsys.readouterr().err
+    assert '1 x 1' in capsys.readouterr().err

@@ -328,27 +328,27 @@ def test_a_killed_launcher_leaves_nothing():
 
 
 @pytest.mark.parametrize('arguments, text', [
-    (['-n', '0'], "argument -n/--workers: 0 is not a whole number at least 1"),
-    (['-n', '1', '--cluster', 'ssh'], 'argument --hostfile: ssh needs'),
-    (['-n', '1', '--cluster', 'slurm', '--hostfile', 'x'], 'argument --hostfile: it is for ssh and mpi'),
-    (['-n', '1', '--cluster', 'yarn'], "invalid choice: 'yarn'"),
+    (['-n', '0'], '--workers: 0'),
+    (['-n', '1', '--cluster', 'ssh'], '--hostfile: ssh'),
+    (['-n', '1', '--cluster', 'slurm', '--hostfile', 'x'], '--hostfile: it is for ssh and mpi'),
+    (['-n', '1', '--cluster', 'yarn'], "'yarn'"),
     (['-n', '1', '--env', '1=2'], "'1=2' is not NAME or NAME=VALUE"),
-    (['-n', '1', '--env', 'NOT_SET_HERE'], 'NOT_SET_HERE is not set here'),
+    (['-n', '1', '--env', 'NOT_SET_HERE'], 'NOT_SET_HERE'),
 ])
 def test_command_lines_that_make_no_run(arguments, text):
     code, _, errors = launch(*arguments, command=['true'])
     assert code == 2 and text in errors[-1], errors
 
 
-def test_sentences_of_the_launcher(tmp_path):
+def test_what_the_launcher_cannot_use_is_named(tmp_path):
     (tmp_path / 'empty').write_text('# nothing\n')
     (tmp_path / 'wrong').write_text('-oProxyCommand=x\n')
     for arguments, command, text in (
-            (['-n', 1], ['/nonexistent'], '/nonexistent cannot be run (No such file or directory)'),
-            (['-n', 1, '--host', '192.0.2.77'], ['true'], '192.0.2.77 is not an address of this machine'),
-            (['-n', 1, '--hostfile', tmp_path / 'none'], ['true'], 'cannot be read'),
-            (['-n', 1, '--hostfile', tmp_path / 'empty', '--host', '127.0.0.1'], ['true'], 'names no host'),
-            (['-n', 1, '--hostfile', tmp_path / 'wrong'], ['true'], 'is not HOST or HOST:PORT')):
+            (['-n', 1], ['/nonexistent'], '/nonexistent'),
+            (['-n', 1, '--host', '192.0.2.77'], ['true'], '192.0.2.77'),
+            (['-n', 1, '--hostfile', tmp_path / 'none'], ['true'], '/none'),
+            (['-n', 1, '--hostfile', tmp_path / 'empty', '--host', '127.0.0.1'], ['true'], '/empty'),
+            (['-n', 1, '--hostfile', tmp_path / 'wrong'], ['true'], '-oProxyCommand=x')):
         code, _, errors = launch(*arguments, command=command)
         assert code == 1 and text in errors[-1], errors
 
@@ -494,7 +494,7 @@ def test_grid_engine(played):
 
 def test_a_missing_program(tmp_path):
     code, _, errors = launch('--cluster', 'mpi', '-n', 1, '--host', '127.0.0.1', command=['true'])
-    assert code == 1 and 'mpirun cannot be run here: install it, or choose another --cluster' in errors[-1]
+    assert code == 1 and 'mpirun' in errors[-1] and '--cluster' in errors[-1]
 
 
 def test_host_files(tmp_path):
