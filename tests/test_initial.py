@@ -13,7 +13,9 @@ from openatac import cli
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.parameters import initialise, load_parameters, read_arrays
 from openatac.runtime.import_hook import MXNET_MISSING
+from openatac.training import network
 from tests.scripts import call_script, json_of, run_script, the_error
+from tests.small_imagenet import small_host
 
 NETWORK = '--blocks', 1, '--act-layers', 1, '--useReLU', '--seed', 3
 SCRIPTS = pytest.mark.parametrize('script', [train_cifar, train_imagenet], ids=['cifar', 'imagenet'])
@@ -203,9 +205,10 @@ def test_other_flags_than_those_of_the_files(refused, start, flags, told):
 
 
 @SCRIPTS
-def test_files_of_the_other_script(refused, start, tmp_path, script):
+def test_files_of_the_other_script(refused, start, tmp_path, script, monkeypatch):
     prefix = start
     if script is train_cifar:
+        monkeypatch.setattr(network, 'IMAGENET_HOST', small_host())
         prefix = str(tmp_path / 'imagenet')
         assert call_script('--input-size', 32, '--write-initial', prefix, script=train_imagenet) == 0
     assert prefix in refused(2, script, *TORCH, '--initial', prefix)
