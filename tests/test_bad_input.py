@@ -19,7 +19,8 @@ from openatac.data import cifar
 from openatac.models.parameters import write_arrays
 from openatac.options import fields, flags_of
 from openatac.training.config import CifarConfig
-from tests.scripts import CIFAR10, CIFAR100, call_script, run_script, the_error, write_cifar
+from tests.made_up_images import CIFAR10, CIFAR100, write_cifar
+from tests.scripts import call_script, run_script, the_error
 
 
 @pytest.fixture(autouse=True)

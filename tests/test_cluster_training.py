@@ -17,7 +17,7 @@ from openatac.errors import CheckpointError, OpenatacError
 from openatac.training import loop, network, session
 from openatac.training.checkpoint import Checkpoints
 from tests.conftest import ROOT
-from tests.photo_sets import write_data_dir
+from tests.made_up_images import write_data_dir
 from tests.scripts import call_script, finish, metrics_of, wait_until
 from tests.small_imagenet import small_host
 

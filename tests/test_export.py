@@ -11,7 +11,6 @@ import mxnet as mx
 import numpy as np
 import pytest
 from mxnet import autograd
-from PIL import Image
 
 from openatac import cli, get_model
 from openatac.data import cifar_transforms
@@ -31,6 +30,7 @@ from openatac.runtime.processor import instruction_set
 from tests import oracle
 from tests.digits_network import KNOWS
 from tests.fresh_python import run_python
+from tests.made_up_images import encoded, plain, smooth
 from tests.scripts import call_script, json_of, metrics_of
 from tests.test_oracle import filled, graph_of
 
@@ -195,8 +195,7 @@ def test_what_is_printed(net, params, tmp_path, capsys):
     folder = tmp_path / 'pictures'
     folder.mkdir()
     for index in range(3):
-        Image.fromarray(np.random.RandomState(index).randint(0, 256, (40, 30, 3), 'uint8')).save(
-            folder / f'{index}.png')
+        (folder / f'{index}.png').write_bytes(encoded(smooth(40, 30, seed=index), 'PNG'))
     assert call(ATAC, params, tmp_path / 'net', '--images', folder, '--fuse') == 0
     text = capsys.readouterr().out
     report = read_manifest(str(tmp_path / 'net')).reports['fused']
@@ -360,7 +359,8 @@ def write_classes(folder, names, each=4):
     for label, name in enumerate(names):
         (folder / name).mkdir(parents=True)
         for index in (test.labels == label).nonzero()[0][:each]:
-            Image.fromarray(test.images[index].transpose(1, 2, 0)).save(folder / name / f'{index}.png')
+            pixels = test.images[index].transpose(1, 2, 0)
+            (folder / name / f'{index}.png').write_bytes(encoded(pixels, 'PNG'))
     return folder
 
 
@@ -369,7 +369,7 @@ def test_accuracy_on_a_folder_whose_subfolders_are_called_as_the_classes(digits,
     names = ['zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine']
     folder = write_classes(tmp_path / 'test', names[:8])
     (folder / 'one' / 'bad.png').write_text('no picture')
-    Image.new('RGB', (2, 400)).save(folder / 'one' / 'mere line.png')
+    (folder / 'one' / 'mere line.png').write_bytes(encoded(plain(0, 400, 2), 'PNG'))
     assert call(*digits, tmp_path / 'net', '--int8', '--images', folder, '--calibrate', folder,
                 '--measure', folder, '--labels', ','.join(names)) == 0
     count, before, _ = accuracy_of(capsys.readouterr().out)

@@ -15,7 +15,6 @@ from mxnet import autograd
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 from numpy.lib.stride_tricks import sliding_window_view
-from PIL import Image
 
 import openatac
 import train_cifar
@@ -40,6 +39,7 @@ from openatac.study.costs.by_name import costs_by_name
 from openatac.study.costs.count import costs
 from openatac.study.gates.statistics import unit_gates
 from openatac.training.network import build_network, resolve
+from tests.made_up_images import encoded, smooth
 from tests.scripts import call_script, config_of, json_of, the_error
 
 BATCH = 4
@@ -355,8 +355,7 @@ def test_without_the_form_its_flag_is_unknown(tmp_path):
 
 def test_a_runtime_predicts(exported, tmp_path, capsys):
     assert runtime_for(exported + '.npz') == 'numpy-loop' and 'numpy-loop' in runtimes_of(exported)
-    pixels = np.random.RandomState(0).randint(0, 256, (32, 32, 3)).astype('uint8')
-    Image.fromarray(pixels).save(tmp_path / 'a.png')
+    (tmp_path / 'a.png').write_bytes(encoded(smooth(), 'PNG'))
 
     def scores(*words):
         capsys.readouterr()
