@@ -38,7 +38,7 @@ def gather(cluster):
 
 
 def mismatch(cluster):
-    cluster.check_alike({'lr': 0.1 * (1 + cluster.rank), 'seed': 1, 'only%d' % cluster.rank: True})
+    cluster.check_alike({'lr': 0.1 * (1 + cluster.rank), 'seed': 1, f'only{cluster.rank}': True})
 
 
 def alike(cluster):
@@ -50,10 +50,10 @@ def stuck(cluster):
     """Go into MXNet's C++ for good: worker 1 waits for a push that worker 0 never makes."""
     import mxnet as mx
     value = mx.nd.zeros(4)
-    cluster.kvstore.init(0, value)
+    cluster.kvstore.init(2000, value)
     say(cluster, 'stuck', os.getpid())
     if cluster.rank:
-        cluster.kvstore.pushpull(0, mx.nd.ones(4), out=value)
+        cluster.kvstore.pushpull(2000, mx.nd.ones(4), out=value)
         value.asnumpy()
     time.sleep(300)
 

@@ -34,7 +34,7 @@ def log_as_before():
 @pytest.fixture(scope='session')
 def cifar10(tmp_path_factory):
     """A folder of made-up CIFAR-10 binary files: 300 training and 60 test images."""
-    from tests.scripts import write_cifar
+    from tests.made_up_images import write_cifar
     return write_cifar(tmp_path_factory.mktemp('data') / 'cifar-10-batches-bin')
 
 

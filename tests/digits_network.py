@@ -3,7 +3,8 @@
 At 8x8 pixels, the digits' own size, it learns nearly all of them in some seconds, in any instruction set:
 bounds that its tests set are far from what it reaches.
 """
-from typing import Iterable, NamedTuple, Tuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import mxnet as mx
 import numpy as np
@@ -53,11 +54,11 @@ def train(name: str, images: np.ndarray, labels: np.ndarray, epochs: int = EPOCH
     return Network(net, symbol, {key[4:]: array for key, array in arrays.items()}, images[:200])
 
 
-def digits(train: bool) -> Tuple[np.ndarray, np.ndarray]:
+def digits(train: bool) -> tuple[np.ndarray, np.ndarray]:
     """All inputs (N, 3, 8, 8) and labels of a part of the digits, as an export makes them."""
     return tuple(map(np.concatenate, zip(*digit_batches(train))))
 
 
-def digit_batches(train: bool) -> Iterable[Tuple[np.ndarray, np.ndarray]]:
+def digit_batches(train: bool) -> Iterable[tuple[np.ndarray, np.ndarray]]:
     labelled = dataset_images('digits', None, train)
     return sample_batches(labelled, DIGITS, labelled.count)

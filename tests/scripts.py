@@ -7,29 +7,11 @@ import subprocess
 import sys
 import time
 
-import numpy as np
-
 import train_cifar
 from openatac.commands.train import run
 from openatac.options import from_arguments
 from openatac.training.config import CifarConfig, ImagenetConfig
 from tests.conftest import ROOT
-
-CIFAR10 = [f'data_batch_{k}.bin' for k in range(1, 6)], 'test_batch.bin', (10,)
-CIFAR100 = ['train.bin'], 'test.bin', (20, 100)
-IMAGES = 60         # in a made-up file
-
-
-def write_cifar(folder, form=CIFAR10, images=IMAGES, seed=0):
-    """Made-up binary files in which brightness tells the class; the folder's path as text."""
-    random = np.random.RandomState(seed)
-    train, test, classes = form
-    os.makedirs(folder, exist_ok=True)
-    for name in [*train, test]:
-        labels = np.stack([random.randint(0, count, images) for count in classes], axis=1)
-        pixels = random.randint(0, 128, (images, 3072)) + labels[:, -1:] * (120 // classes[-1])
-        np.concatenate([labels, pixels], axis=1).astype(np.uint8).tofile(os.path.join(folder, name))
-    return str(folder)
 
 
 def start_script(*flags, script='train_cifar.py', limit=None, path=(), **environment):
@@ -88,8 +70,8 @@ def wait_until(process, condition, what, timeout=120):
     """Look every millisecond whether ``condition()`` holds; fail if the process ends before."""
     end = time.monotonic() + timeout
     while not condition():
-        assert process.poll() is None, '%s did not come: %s' % (what, process.communicate()[1])
-        assert time.monotonic() < end, '%s did not come' % what
+        assert process.poll() is None, f'{what} did not come: {process.communicate()[1]}'
+        assert time.monotonic() < end, f'{what} did not come'
         time.sleep(0.001)
 
 

@@ -47,8 +47,8 @@ def make_driver(folder, gpus=0, name='', capability=(0, 0)):
 
     Processes find it with ``LD_LIBRARY_PATH=folder``, in front of a real one.
     """
-    constants = {'NO_DEVICE': NO_DEVICE, 'COUNT': gpus, 'NAME': '"%s"' % name,
+    constants = {'NO_DEVICE': NO_DEVICE, 'COUNT': gpus, 'NAME': f'"{name}"',
                  'MAJOR': capability[0], 'MINOR': capability[1]}
     return make_library(folder / 'libcuda.so.1', '\n'.join(
-        ['#define %s %s' % constant for constant in constants.items()] + [ASKED] +
-        ['int %s() { return NO_DEVICE; }' % function for function in BOUND_BY_MXNET]))
+        ['#define {} {}'.format(*constant) for constant in constants.items()] + [ASKED] +
+        [f'int {function}() {{ return NO_DEVICE; }}' for function in BOUND_BY_MXNET]))

@@ -15,7 +15,7 @@ from openatac.nn.attention import (
     NINBlock,
     SEBlock,
 )
-from tests.test_activations_numpy import (
+from tests.numpy_layers import (
     SHAPE,
     across,
     batch_norm,
@@ -69,8 +69,8 @@ def strided(x, p, training, steps):
     """``steps`` depthwise 3x3 convolutions of stride 2, each with BatchNorm, ReLUs between."""
     for step in range(steps):
         x = relu(x) if step else x
-        x = convolve(x, p['gather.%d.weight' % (3 * step)], stride=2, groups=x.shape[1])
-        x = batch_norm(x, p, 'gather.%d' % (3 * step + 1), training)
+        x = convolve(x, p[f'gather.{3 * step}.weight'], stride=2, groups=x.shape[1])
+        x = batch_norm(x, p, f'gather.{3 * step + 1}', training)
     return x
 
 
@@ -120,11 +120,10 @@ def test_every_block_has_a_reference():
     assert set(ATTENTIONS) <= set(CASES)
 
 
-@pytest.mark.parametrize('hybrid', [False, True], ids=['imperative', 'hybridized'])
 @pytest.mark.parametrize('case', sorted(CASES))
-def test_values_and_gradients(case, hybrid):
+def test_values_and_gradients(case):
     build, reference = CASES[case]
-    check_against_numpy(build(), reference, hybrid)
+    check_against_numpy(build(), reference)
 
 
 @pytest.mark.parametrize('case', sorted(CASES))

@@ -1,4 +1,5 @@
 """CIFAR in all its forms: binary and Python files, in folders and archives, whole and damaged."""
+import contextlib
 import hashlib
 import io
 import logging
@@ -131,7 +132,7 @@ def forms(name):
 
 
 @pytest.mark.parametrize('train', [True, False])
-@pytest.mark.parametrize(('name', 'form', 'files'), [
+@pytest.mark.parametrize('name, form, files', [
     pytest.param(name, form, files, id=f'{name}-{label}')
     for name in LAYOUT for label, form, files in forms(name)])
 def test_each_form_is_read_from_each_place(tmp_path, name, form, files, train):
@@ -167,7 +168,7 @@ def test_default_place_is_gluons(tmp_path, monkeypatch):
 def test_binary_comes_before_python_and_folders_before_archives(tmp_path):
     """Each later form is damaged, and so would fail if it were read."""
     good = binary_files('cifar10')
-    bad = {name: b'' for name in [*good, *BATCHES, 'test_batch']}
+    bad = dict.fromkeys([*good, *BATCHES, 'test_batch'], b'')
     middle, (binary, python) = LAYOUT['cifar10'][2:]
     write_folder(tmp_path / binary, good)
     write_folder(tmp_path / python, bad)
@@ -200,7 +201,7 @@ def test_class_names(tmp_path):
     assert load_cifar('cifar100', archive).class_names == tuple(listed)
     assert len(load_cifar('cifar100', archive, labels='coarse').class_names) == 20
     files['fine_label_names.txt'] = b'one\ntwo\n'
-    with pytest.raises(DataError, match='fine_label_names.txt lists 2 classes instead of 100'):
+    with pytest.raises(DataError, match=r'fine_label_names\.txt .*\b2\b.*\b100\b'):
         load_cifar('cifar100', write_folder(tmp_path / 'wrong', files))
 
 
@@ -208,16 +209,16 @@ def test_number_of_images_is_told_once(tmp_path, caplog):
     folder = write_folder(tmp_path / 'data', binary_files('cifar10'))
     with caplog.at_level(logging.INFO, 'openatac'):
         load_cifar('cifar10', folder)
-    assert [record.getMessage() for record in caplog.records] == [
-        f'{folder} has 15 training images of cifar10 instead of 50000']
+    message, = caplog.messages
+    assert all(text in message for text in (folder, '15', '50000'))
 
 
 def test_unpublished_archive_is_read_with_a_warning(tmp_path, caplog, monkeypatch):
     path = write_archive(tmp_path / 'cifar-10-binary.tar.gz', binary_files('cifar10'), 'x')
     with caplog.at_level(logging.WARNING, 'openatac'):
         load_cifar('cifar10', tmp_path)
-        assert [record.getMessage() for record in caplog.records] == [
-            f'{path} is not the published archive (its MD5 differs)']
+        message, = caplog.messages
+        assert path in message and 'MD5' in message
         caplog.clear()
         publish(monkeypatch, path)
         load_cifar('cifar10', tmp_path)
@@ -237,7 +238,7 @@ def test_wrong_names(tmp_path):
     refused("cifar10 has no 'coarse' labels", 'cifar10', tmp_path, labels='coarse')
 
 
-@pytest.mark.parametrize(('words', 'file', 'content'), [
+@pytest.mark.parametrize('words, file, content', [
     ('lacks the file data_batch_3.bin', 'data_batch_3.bin', None),
     ('data_batch_2.bin.* is empty', 'data_batch_2.bin', b''),
     (r'data_batch_2.bin.* of 3073 bytes \(1 bytes', 'data_batch_2.bin', bytes(3074)),
@@ -273,7 +274,7 @@ def test_file_that_cannot_be_opened(tmp_path):
     refused('test_batch.bin: Permission denied', 'cifar10', folder, train=False)
 
 
-@pytest.mark.parametrize(('words', 'batch'), [
+@pytest.mark.parametrize('words, batch', [
     ('test_batch is not a dictionary', [1]),
     ("test_batch has no 'data'", {b'labels': [1]}),
     ("test_batch has no 'data'", {b'labels': [1], b'data': np.zeros((1, 3073), np.uint8)}),
@@ -319,7 +320,7 @@ def member(name, kind=tarfile.REGTYPE, target=''):
     return info
 
 
-@pytest.mark.parametrize(('words', 'extra'), [
+@pytest.mark.parametrize('words, extra', [
     ('points out', member('/etc/data_batch_1.bin')),
     ('points out', member('x/../../data_batch_1.bin')),
     ('link or a device', member('x/readme', tarfile.SYMTYPE, '/etc/passwd')),
@@ -472,7 +473,7 @@ def test_python_itself_runs_them(tmp_path, way):
     assert marker.exists()
 
 
-@pytest.mark.parametrize(('words', 'content'), [
+@pytest.mark.parametrize('words, content', [
     ("names 'posix system'", b'\x80\x02cposix\nsystem\n.'),
     ('operation INST at byte 2', b'\x80\x02ios\nmkdir\n.'),
     ("array of 'O8'", pickle.dumps(np.array([None]), 2)),
@@ -548,10 +549,8 @@ def test_plain_values_are_read_as_by_pickle(value, protocol):
 
 
 def read_or_refuse(content):
-    try:
+    with contextlib.suppress(DataError):
         read_plain_pickle(content)
-    except DataError:
-        pass
 
 
 @settings(max_examples=300, deadline=None)

@@ -29,8 +29,8 @@ def run(unit, blocks, seed, best, device='1 x cpu', dataset='digits'):
     history = {'epoch': [0.0, 1.0, 2.0, 3.0], 'val_accuracy': accuracies,
                'train_loss': [2.0, 1.0 + 0.1 * seed, 0.5, 0.25]}
     summary = {
-        'command': 'train_cifar.py --act-type %s --blocks %d --seed %d --save-dir <script>&"%s"'
-                   % (unit, blocks, seed, unit),
+        'command': f'train_cifar.py --act-type {unit} --blocks {blocks} --seed {seed} '
+                   f'--save-dir <script>&"{unit}"',
         'dataset': dataset, 'training_images': 1437, 'test_images': 360, 'seed': seed, 'device': device,
         'threads': '1', 'epochs': EPOCHS, 'best_accuracy': best, 'best_epoch': 2,
         'last_accuracy': accuracies[-1], 'images_per_second': 1000.0 / blocks + seed,
@@ -52,6 +52,12 @@ def several():
     return [group('relu', 1, 77_850, 0.70, 0.72), group('swish', 1, 77_850, 0.74, 0.75, 0.73),
             group('atac', 1, 189_578, 0.80, 0.82), group('relu', 10, 1_100_000, 0.76, 0.77),
             group('swish', 10, 1_100_000, 0.78, 0.781), group('atac', 10, 1_290_000, 0.85)]
+
+
+@pytest.fixture(scope='module')
+def text():
+    """The page of `several`."""
+    return page(several())
 
 
 class Document(HTMLParser):
@@ -97,10 +103,8 @@ class Document(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-def test_the_table_has_the_rows_of_the_comparison():
-    groups = several()
-    table = Document(page(groups)).tables[0]
-    assert table == [list(results.HEAD), *map(list, results.rows(groups))]
+def test_the_table_has_the_rows_of_the_comparison(text):
+    assert Document(text).tables[0] == [list(results.HEAD), *map(list, results.rows(several()))]
 
 
 def test_circumstances_statements_and_commands_are_told_as_they_are():
@@ -115,14 +119,12 @@ def test_circumstances_statements_and_commands_are_told_as_they_are():
             'OMP_NUM_THREADS=1; openatac 0.1.0, mxnet 1.9.1.') in document.texts['p']
 
 
-def test_what_a_command_says_is_never_markup():
-    text = page(several())
+def test_what_a_command_says_is_never_markup(text):
     assert '&lt;script&gt;&amp;' in text
     assert len(Document(text).all('script')) == text.count('<script>') == 1
 
 
-def test_the_page_needs_nothing_but_itself():
-    text = page(several())
+def test_the_page_needs_nothing_but_itself(text):
     assert '://' not in text and '@import' not in text and not re.search(r'url\((?!#)', text)
     document = Document(text)
     ids = [attributes['id'] for _, attributes in document.tags if 'id' in attributes]
@@ -146,12 +148,12 @@ def test_pictures_are_the_accuracy_and_the_curves_of_each_depth(measure, words):
     assert words in document.texts['text']
 
 
-def test_the_same_runs_make_the_same_page():
-    assert page(several()) == page(several())
+def test_the_same_runs_make_the_same_page(text):
+    assert page(several()) == text
 
 
-def test_costs_relative_to_relu():
-    table = Document(page(several())).tables[1]
+def test_costs_relative_to_relu(text):
+    table = Document(text).tables[1]
     assert table[1:] == [['1', 'swish', '1.00', '1.00', '1.00'], ['1', 'atac', '2.44', '2.44', '1.00'],
                          ['10', 'swish', '1.00', '1.00', '1.00'], ['10', 'atac', '1.17', '1.17', '1.00']]
 
@@ -178,8 +180,7 @@ def test_a_run_that_diverged():
 
 # The script that sorts.
 
-def test_what_the_script_relies_on():
-    text = page(several())
+def test_what_the_script_relies_on(text):
     assert len(re.findall(r'<th scope="col"[^>]*><button ', text)) == len(results.HEAD) + 5
     for table, cells in zip(re.findall('<table>.*?</table>', text, re.S), Document(text).tables):
         assert table.count('<tbody>') == 1
@@ -194,18 +195,17 @@ def test_what_the_script_relies_on():
 @pytest.mark.parametrize('clicks, column, direction', [
     ([2], 2, 'ascending'), ([2, 2], 2, 'descending'), ([1], 1, 'ascending'), ([0], 0, 'descending'),
     ([5, 3, 4, 4], 4, 'descending')])
-def test_a_click_on_a_head_sorts(tmp_path, clicks, column, direction):
-    groups = several()
-    clicking = ''.join("document.querySelectorAll('thead button')[%d].click();" % click for click in clicks)
+def test_a_click_on_a_head_sorts(text, tmp_path, clicks, column, direction):
+    clicking = ''.join(f"document.querySelectorAll('thead button')[{click}].click();" for click in clicks)
     path = tmp_path / 'page.html'
-    path.write_text(page(groups).replace('</body>', '<script>%s</script></body>' % clicking), 'utf-8')
+    path.write_text(text.replace('</body>', f'<script>{clicking}</script></body>'), 'utf-8')
     document = Document(in_browser(path, tmp_path / 'profile'))
     shown = document.tables[0][1:]
 
     def value(row):
         return row[1] if column == 1 else float(row[column].split()[0].replace(',', ''))
 
-    assert sorted(shown) == sorted(map(list, results.rows(groups)))
+    assert sorted(shown) == sorted(map(list, results.rows(several())))
     values = [value(row) for row in shown]
     assert values == sorted(values, reverse=direction == 'descending')
     heads = [attributes for attributes in document.all('th') if attributes['scope'] == 'col']
@@ -218,7 +218,7 @@ def in_browser(path, profile):
     result = subprocess.run(
         [BROWSER, '--headless', '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-sync',
          '--disable-background-networking', '--disable-component-update', '--disable-quic',
-         '--user-data-dir=%s' % profile, '--dump-dom', path.as_uri()],
+         f'--user-data-dir={profile}', '--dump-dom', path.as_uri()],
         capture_output=True, text=True, timeout=120, env={**os.environ, 'HOME': str(path.parent)})
     assert result.returncode == 0, result.stderr
     return result.stdout
@@ -272,7 +272,7 @@ def test_the_picture_says_what_it_shows(groups, title, label):
 
 
 def test_units_differ_by_colour_and_marker_and_keep_them():
-    groups = [group('unit%d' % number, blocks, 100 * blocks, 0.7)
+    groups = [group(f'unit{number}', blocks, 100 * blocks, 0.7)
               for blocks in (1, 2) for number in range(15)]
     styles = [(line.get_color(), line.get_marker()) for line in accuracy_figure(groups).axes[0].lines]
     assert len(set(styles)) == len({marker for _, marker in styles}) == 15
@@ -313,5 +313,6 @@ def test_without_matplotlib_the_rest_is_there(tmp_path, monkeypatch, caplog):
     assert sum("pip install 'openatac[demo]'" in text for text in document.texts['p']) == 1
     with caplog.at_level(logging.WARNING, 'openatac'):
         write_accuracy_picture(tmp_path / 'x.png', groups)
-    assert caplog.messages == ["no picture without matplotlib: pip install 'openatac[demo]'"]
+    message, = caplog.messages
+    assert "pip install 'openatac[demo]'" in message
     assert not os.listdir(tmp_path)

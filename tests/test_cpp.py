@@ -6,15 +6,15 @@ import sys
 import mxnet as mx
 import numpy as np
 import pytest
-from PIL import Image
 
 from openatac.export.manifest import Manifest, write_manifest
 from openatac.export.symbol_files import export_symbol
 from openatac.models.zoo import get_model
 from tests.conftest import ROOT
+from tests.made_up_images import encoded, plain, smooth
 
 pytestmark = pytest.mark.skipif(not (shutil.which('make') and shutil.which('g++')), reason='no C++ compiler')
-MEAN, STD, LABELS = (125.3, 123.0, 113.9), (51.6, 50.8, 51.3), ['class %d' % k for k in range(10)]
+MEAN, STD, LABELS = (125.3, 123.0, 113.9), (51.6, 50.8, 51.3), [f'class {k}' for k in range(10)]
 
 
 @pytest.fixture(scope='module')
@@ -45,8 +45,8 @@ def classify(program, *arguments):
 
 def test_it_agrees_with_python(example, tmp_path):
     program, prefix, net = example
-    pixels = np.random.RandomState(1).randint(0, 256, (32, 32, 3)).astype(np.uint8)
-    Image.fromarray(pixels).save(tmp_path / 'image.ppm')
+    pixels = smooth(seed=1)
+    (tmp_path / 'image.ppm').write_bytes(encoded(pixels, 'PPM'))
     done = classify(program, prefix, tmp_path / 'image.ppm')
     assert done.returncode == 0, done.stderr
     x = (pixels.astype('float32') - np.float32(MEAN)) / np.float32(STD)
@@ -71,7 +71,7 @@ def test_bad_exports(example, tmp_path):
     program, prefix, _ = example
     for suffix in ('.json', '-symbol.json', '-0000.params'):
         shutil.copy(str(prefix) + suffix, tmp_path)
-    Image.new('RGB', (32, 32)).save(tmp_path / 'image.ppm')
+    (tmp_path / 'image.ppm').write_bytes(encoded(plain(0, 32, 32), 'PPM'))
     params = tmp_path / 'net-0000.params'
     params.write_bytes(params.read_bytes()[:1000])
     for broken in (tmp_path / 'net', tmp_path / 'none'):

@@ -121,7 +121,7 @@ def test_nothing_to_exchange():
 
 
 def test_after_other_networks():
-    """oneDNN's BatchNorm once crashed on GE's vectors after the global gate's in one process."""
+    """The BatchNorm of oneDNN once crashed on GE's vectors after the global gate's in one process."""
     for name in ('global gate', 'gather-excite'):
         net = NETWORKS[name]()
         net.initialize(mx.init.MSRAPrelu())

@@ -83,7 +83,7 @@ def test_a_missing_library_is_named(machine, library):
     (machine / 'site' / 'nvidia' / CUDA_LIBRARIES[library] / 'lib' / library).unlink()
     message = import_mxnet(machine).stderr.splitlines()[-1]
     assert message.startswith('ImportError: the CUDA build of MXNet cannot load here (')
-    assert "pip install 'openatac[cu112]' brings %s;" % library in message
+    assert f"pip install 'openatac[cu112]' brings {library};" in message
 
 
 def test_the_drivers_gpus_are_seen(tmp_path):
@@ -143,7 +143,7 @@ print(nvrtc.nvrtcCompileProgram(program, 1, (ctypes.c_char_p * 1)(b'--gpu-archit
 
 @pytest.mark.slow
 def test_what_cudnn_and_pointwise_fusion_load_on_a_gpu_is_found(driver):
-    """cuDNN opens its parts at their first use, and NVRTC its builtins when MXNet fuses operators."""
+    """The parts of cuDNN load at their first use, NVRTC's builtins when MXNet fuses operators."""
     assert output_of(NEEDED_ON_A_GPU, LD_LIBRARY_PATH=driver).splitlines() == ['[0, 0, 0]', '0']
 
 
@@ -188,5 +188,5 @@ import mxnet
 @pytest.mark.parametrize('library', ['libcudnn.so.8', 'libnccl.so.2'])
 def test_a_package_that_is_not_installed_is_named(driver, library):
     message = run_python('-c', HIDE % [library], LD_LIBRARY_PATH=driver).stderr.splitlines()[-1]
-    assert message.startswith('ImportError: the CUDA build of MXNet cannot load here (%s: cannot' % library)
-    assert "pip install 'openatac[cu112]' brings %s;" % library in message
+    assert message.startswith(f'ImportError: the CUDA build of MXNet cannot load here ({library}: cannot')
+    assert f"pip install 'openatac[cu112]' brings {library};" in message

@@ -173,7 +173,7 @@ def test_no_server(path, monkeypatch):
     with socket.socket() as unused:
         unused.bind(('127.0.0.1', 0))
         url = f'http://127.0.0.1:{unused.getsockname()[1]}/file'
-        with pytest.raises(DataError, match='refused.*save it as') as failure:
+        with pytest.raises(DataError, match=path) as failure:
             fetch(url, path, MD5, retries=1)
     assert url in str(failure.value)
 
@@ -194,7 +194,7 @@ def test_path_in_place_of_a_url(path):
 
 def test_folder_that_cannot_be_made(server, tmp_path):
     (tmp_path / 'file').write_bytes(b'')
-    with pytest.raises(DataError, match='cannot download'):
+    with pytest.raises(DataError, match='below'):
         fetch(server.url, str(tmp_path / 'file' / 'below'), MD5)
 
 
@@ -206,7 +206,8 @@ def test_file_url(tmp_path):
 def test_says_what_it_downloads(server, path, caplog):
     with caplog.at_level(logging.INFO, 'openatac'):
         fetch(server.url, path, MD5)
-    assert [record.getMessage() for record in caplog.records] == [f'downloading {server.url}']
+    message, = caplog.messages
+    assert server.url in message
 
 
 def test_of_several_processes_one_downloads(server, path):

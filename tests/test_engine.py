@@ -69,7 +69,7 @@ def test_a_seed_gives_the_published_initial_values():
 
 def test_the_statistics_of_the_image_are_learned_on_the_cpu_too():
     """Without a gradient to the image MXNet's CPU BatchNorm would leave them at 0 and 1."""
-    shifted, labels = batch(64)
+    shifted, labels = batch(16)
     shifted = 2 * shifted + 5
     trained = engine()
     for _ in range(60):
@@ -124,13 +124,13 @@ def threads():
 
 net = engine().net  # the engine's own team is there
 with mx.autograd.record():
-    net(mx.nd.zeros((256, 3, 32, 32))).backward()
+    net(mx.nd.zeros((64, 3, 32, 32))).backward()
 before = threads()
 trained = engine()
 for _ in range(2):
-    trained.train_batch(*batch(256), rate=0.1)
-    trained.evaluate([batch(256)])
-trained.train_batch(*batch(256), rate=0.1)
+    trained.train_batch(*batch(64), rate=0.1)
+    trained.evaluate([batch(64)])
+trained.train_batch(*batch(64), rate=0.1)
 trained.read_metrics()
 trained.state()
 print(before, threads())

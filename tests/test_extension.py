@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import shutil
+from typing import ClassVar
 
 import mxnet as mx
 import numpy as np
@@ -14,7 +15,6 @@ from mxnet import autograd
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 from numpy.lib.stride_tricks import sliding_window_view
-from PIL import Image
 
 import openatac
 import train_cifar
@@ -39,6 +39,7 @@ from openatac.study.costs.by_name import costs_by_name
 from openatac.study.costs.count import costs
 from openatac.study.gates.statistics import unit_gates
 from openatac.training.network import build_network, resolve
+from tests.made_up_images import encoded, smooth
 from tests.scripts import call_script, config_of, json_of, the_error
 
 BATCH = 4
@@ -122,7 +123,7 @@ class InNumpy(Runtime):
 class Reordered(MxnetBackend):
     """MXNet with the images in another order."""
 
-    orders = []
+    orders: ClassVar[list[int]] = []
 
     def training_batches(self, images, batch_size, seed):
         self.orders.append(seed)
@@ -354,8 +355,7 @@ def test_without_the_form_its_flag_is_unknown(tmp_path):
 
 def test_a_runtime_predicts(exported, tmp_path, capsys):
     assert runtime_for(exported + '.npz') == 'numpy-loop' and 'numpy-loop' in runtimes_of(exported)
-    pixels = np.random.RandomState(0).randint(0, 256, (32, 32, 3)).astype('uint8')
-    Image.fromarray(pixels).save(tmp_path / 'a.png')
+    (tmp_path / 'a.png').write_bytes(encoded(smooth(), 'PNG'))
 
     def scores(*words):
         capsys.readouterr()
@@ -394,7 +394,7 @@ class OnnxToo(Weights):
     suffixes = ('.onnx',)
 
 
-@pytest.mark.parametrize(('register', 'value'), [
+@pytest.mark.parametrize('register, value', [
     (lambda: openatac.register_form(Weights()), 'npz'),
     (lambda: openatac.register_form(OnnxToo()), 'onnx'),
     (lambda: openatac.register_runtime(InNumpy), 'numpy-loop'),
@@ -457,7 +457,7 @@ def test_settings_are_read_from_signatures():
     assert bind(Gated, r=3, reduction=4).keywords == {'r': 3}
 
 
-@pytest.mark.parametrize(('name', 'settings'), [
+@pytest.mark.parametrize('name, settings', [
     ('cifar_resnet44_v2_swish_se', {'layers': (7,) * 3, 'act_type': 'swish', 'attention': 'se'}),
     ('CIFAR_ResNet20_v2_ATAC_global', {'layers': (3,) * 3, 'act_type': 'ChaATAC', 'useGlobal': True}),
     ('cifar_resnet18_v1_mish_cbam', {'layers': (2,) * 4, 'act_type': 'mish', 'attention': 'cbam'}),

@@ -25,7 +25,7 @@ from openatac.nn.registry import bind
 from openatac.options import values
 from openatac.study.gates.statistics import COLUMNS, gate_statistics, unit_gates
 from openatac.training.network import build_network
-from tests.photo_sets import write_data_dir
+from tests.made_up_images import write_data_dir
 from tests.scripts import call_script, config_of, json_of
 
 C = 6
@@ -152,7 +152,7 @@ def test_layers_of_the_hosts():
         ('features.4.0.attention', '3', 'SEBlock'), ('features.6', '', 'ChaATAC')]
     blocks = '1.0', '2.0', '2.1', '3.0', '4.0'
     assert found('resnet50_v1b_lca', layers=(1, 2, 1, 1)) == [
-        ('layer%s.attention' % block, block[0], 'LocalSEBlock') for block in blocks]
+        (f'layer{block}.attention', block[0], 'LocalSEBlock') for block in blocks]
 
 
 # The command.
@@ -200,16 +200,17 @@ def test_a_table_a_file_and_a_picture_of_several_runs(runs, tmp_path, capsys):
                    'features.4.0.msAA1', 'features.4.0.msAA2', 'features.6']
     for name, unit, layers, stages in (
             ('atac', 'ChaATAC', activations, '112233'), ('global', 'global ChaATAC', activations, '112233'),
-            ('se', 'SEBlock', ['features.%d.0.attention' % stage for stage in (2, 3, 4)], '123')):
+            ('se', 'SEBlock', [f'features.{stage}.0.attention' for stage in (2, 3, 4)], '123')):
         of_run = [row for row in rows if row['run'] == name]
         assert [row['layer'] for row in of_run] == layers and {row['unit'] for row in of_run} == {unit}
         assert ''.join(row['stage'] for row in of_run) == stages
         assert {(row['dataset'], row['images']) for row in of_run} == {('cifar10', '60')}
         assert all((float(row['between_pixels'] or 0) > 0.1) == (name == 'atac') for row in of_run)
     printed = capsys.readouterr().out.splitlines()
-    assert 'se: cifar_resnet8_v2_se, best.params, 60 images of cifar10' in printed
+    assert any({'cifar_resnet8_v2_se,', 'best.params,', '60', 'cifar10'} <= set(line.split())
+               for line in printed)
     assert {row['layer'] for row in rows} < {(line.split() or [''])[0] for line in printed}
-    assert {(31, 119, 180), (255, 127, 14), (44, 160, 44)} < colours_of(f'{out}.png')
+    assert len(colours_of(f'{out}.png')) > 3  # more than black, white and grey
 
 
 def test_the_figures_are_the_runs_own_and_repeat(runs, cifar10, tmp_path):
@@ -281,7 +282,7 @@ def test_a_run_of_train_imagenet(tmp_path):
     finally:
         (run / 'last.params').unlink()  # 90 MB
     rows = rows_of(tmp_path / 'x.csv')
-    assert [row['layer'] for row in rows] == ['layer4.%d.relu%d' % (b, k) for b in range(3) for k in (1, 2)]
+    assert [row['layer'] for row in rows] == [f'layer4.{b}.relu{k}' for b in range(3) for k in (1, 2)]
     columns = 'network', 'dataset', 'stage', 'channels', 'images'
     assert {tuple(row[column] for column in columns) for row in rows} == {
         ('resnet50_v1b_atac', 'imagenet', '4', '512', '4')}
@@ -293,9 +294,8 @@ def test_a_run_that_diverged_is_one_sentence(runs, tmp_path, capsys):
     net.features[1].weight.set_data(net.features[1].weight.data() * np.nan)
     save_parameters(net, params)
     assert gates(runs['atac'], '--params', params, '--images', 2, '--out', tmp_path / 'x') == 1
-    assert capsys.readouterr().err.splitlines()[-1] == (
-        'openatac gates: %s is of a run that diverged (features.2.0.msAA1 has values that are not finite): '
-        'train again with a smaller --lr' % params)
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert params in error and 'features.2.0.msAA1' in error and '--lr' in error
     assert os.listdir(tmp_path) == ['nan.params']
 
 
@@ -313,28 +313,28 @@ def wrong(runs, tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize('arguments, code, sentence', [
-    (['{relu}'], 1, 'has no gates, since no unit of cifar_resnet8_v2_relu multiplies'),
-    (['{wrong}/nowhere'], 1, 'nowhere is not the folder of a run'),
-    (['{wrong}/text'], 1, 'is not the folder of a run'),
-    (['{wrong}/list'], 1, 'is not the folder of a run'),
-    (['{wrong}/empty'], 1, 'act_type is missing'),
-    (['{wrong}/other'], 1, "does not describe a network (act_type must be one of relu"),
-    (['{se}', '--params', '{atac}/best.params'], 1, 'is of another network: it lacks'),
-    (['{se}', '--params', '{wrong}/no.params'], 1, 'is not an MXNet parameter file'),
-    (['{se}', '--params', '{wrong}/none.params'], 1, 'there is no parameter file'),
+@pytest.mark.parametrize('arguments, code, named', [
+    (['{relu}'], 1, 'cifar_resnet8_v2_relu'),
+    (['{wrong}/nowhere'], 1, 'nowhere'),
+    (['{wrong}/text'], 1, 'text'),
+    (['{wrong}/list'], 1, 'list'),
+    (['{wrong}/empty'], 1, 'act_type'),
+    (['{wrong}/other'], 1, 'act_type must be one of relu'),
+    (['{se}', '--params', '{atac}/best.params'], 1, 'best.params'),
+    (['{se}', '--params', '{wrong}/no.params'], 1, 'no.params'),
+    (['{se}', '--params', '{wrong}/none.params'], 1, 'none.params'),
     (['{se}', '--data-dir', '{wrong}/damaged'], 1, 'test_batch.bin'),
-    (['{se}', '--out', '{wrong}/no.params/x'], 1, 'x cannot be written'),
-    (['{se}', '--out', '{wrong}/'], 2, 'is a folder: add'),
-    (['{se}', '--images', '0'], 2, '0 is not a whole number at least 1'),
-    (['{se}', '--dataset', 'mnist'], 2, 'invalid choice'),
+    (['{se}', '--out', '{wrong}/no.params/x'], 1, 'x '),
+    (['{se}', '--out', '{wrong}/'], 2, '--out'),
+    (['{se}', '--images', '0'], 2, '--images: 0'),
+    (['{se}', '--dataset', 'mnist'], 2, "'mnist'"),
     ([], 2, 'RUN'),
 ])
-def test_what_is_wrong_is_one_sentence(arguments, code, sentence, runs, wrong, capsys):
+def test_what_is_wrong_is_one_sentence(arguments, code, named, runs, wrong, capsys):
     arguments = [text.format(wrong=wrong, **runs) for text in arguments]
     before = sorted(os.listdir(wrong))
     assert gates('--out', wrong / 'x', *arguments) == code
     errors = capsys.readouterr().err.splitlines()
-    assert errors[-1].startswith('openatac gates: ') and sentence in errors[-1]
+    assert errors[-1].startswith('openatac gates: ') and named in errors[-1]
     assert len(errors) == 1 or code == 2
     assert sorted(os.listdir(wrong)) == before

@@ -63,7 +63,7 @@ def test_float16_does_not_overflow():
 
 
 def test_groups_must_divide_the_channels():
-    with pytest.raises(ValueError, match='must divide the 8 channels, and 3 does not'):
+    with pytest.raises(ValueError, match='num_groups .*8.*3'):
         GroupNorm(8, num_groups=3)
 
 

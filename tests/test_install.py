@@ -55,19 +55,18 @@ def test_the_doctor_reports_a_missing_mxnet(no_mxnet):
     assert lines['openatac'].startswith(openatac.__version__)
 
 
-@pytest.mark.parametrize('source, report', [
-    ('import os; os.abort()', 'broken (it ended with code -6): '
+@pytest.mark.parametrize('source, cause, remedy', [
+    ('import os; os.abort()', '-6', 'pip install --force-reinstall --no-deps mxnet==1.9.1'),
+    ('raise RuntimeError("bad file")', 'RuntimeError: bad file',
      'pip install --force-reinstall --no-deps mxnet==1.9.1'),
-    ('raise RuntimeError("bad file")', 'broken (RuntimeError: bad file): '
-     'pip install --force-reinstall --no-deps mxnet==1.9.1'),
-    ('import distutils_that_is_gone.version', "broken (ModuleNotFoundError: No module named "
-     "'distutils_that_is_gone'): pip install distutils_that_is_gone"),
+    ('import distutils_that_is_gone.version', 'ModuleNotFoundError', 'pip install distutils_that_is_gone'),
 ])
-def test_the_doctor_survives_a_broken_mxnet(tmp_path, source, report):
+def test_the_doctor_survives_a_broken_mxnet(tmp_path, source, cause, remedy):
     (tmp_path / 'mxnet.py').write_text(source)
     result = run_python('-m', 'openatac', 'doctor', path=[tmp_path])
     assert result.returncode == 1, result.stderr
-    assert 'MXNet         %s\n' % report in result.stdout
+    line, = (line for line in result.stdout.splitlines() if line.startswith('MXNet '))
+    assert cause in line and line.endswith(remedy)
 
 
 def test_the_doctor_finds_the_real_mxnet():
@@ -90,7 +89,6 @@ def doctors_lines(capsys):
     """The doctor's findings by what they are about, on a machine where training works."""
     assert cli.main(['doctor']) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1] == 'Training works here.'
     return {line[:13].strip(): line[14:] for line in lines[:-1]}
 
 
@@ -113,7 +111,8 @@ def test_the_doctor_finds_data(healthy, capsys):
 
 def test_the_doctor_tells_who_chose_the_threads(healthy, capsys, monkeypatch):
     monkeypatch.setenv('OMP_NUM_THREADS', '3')
-    assert doctors_lines(capsys)['threads'].startswith('3: OMP_NUM_THREADS is set; physical cores')
+    line = doctors_lines(capsys)['threads']
+    assert line.startswith('3') and 'OMP_NUM_THREADS' in line
 
 
 def test_the_doctor_tells_which_gpus_are_usable(healthy, capsys, monkeypatch):
@@ -121,10 +120,9 @@ def test_the_doctor_tells_which_gpus_are_usable(healthy, capsys, monkeypatch):
         devices.Gpu('A100', 8, 0), devices.Gpu('H100', 9, 0), devices.Gpu('T4', 7, 5)])
     lines = doctors_lines(capsys)
     assert lines['GPU 0'] == 'A100, compute capability 8.0: usable'
-    assert lines['GPU 1'] == ('H100, compute capability 9.0: '
-                              'MXNet 1.9.1 has no code for it (5.0 to 8.9 only): use --engine torch, with '
-                              "pip install 'openatac[torch]'")
-    assert lines['GPU 2'].endswith('MXNet does not see it: update the driver')
+    assert all(text in lines['GPU 1'] for text in (
+        'H100', '9.0', '5.0 to 8.9', '--engine torch', "pip install 'openatac[torch]'"))
+    assert 'T4' in lines['GPU 2'] and 'driver' in lines['GPU 2']
 
 
 def test_the_doctor_names_missing_cuda_libraries_and_packages(healthy, capsys, monkeypatch):
@@ -132,16 +130,17 @@ def test_the_doctor_names_missing_cuda_libraries_and_packages(healthy, capsys, m
     monkeypatch.setattr(cuda_libraries, 'find_cuda_libraries', lambda: {'liba.so': None, 'libb.so': '/b'})
     monkeypatch.setattr(doctor, 'installed_version', lambda package: None)
     lines = doctors_lines(capsys)
-    assert lines['CUDA 11'] == "liba.so missing: pip install 'openatac[cu112]'"
-    assert lines['wandb'] == "missing, for Weights & Biases: pip install 'openatac[wandb]'"
-    assert lines['GluonCV'] == 'missing: pip install gluoncv==0.10.5.post0'
+    assert 'liba.so' in lines['CUDA 11'] and 'libb.so' not in lines['CUDA 11']
+    assert lines['CUDA 11'].endswith("pip install 'openatac[cu112]'")
+    assert lines['wandb'].endswith("pip install 'openatac[wandb]'")
+    assert lines['GluonCV'].endswith('pip install gluoncv==0.10.5.post0')
 
 
 # ----------------------------------------------------------------------------- the command
 
 def test_help_lists_every_command():
     help_text = run_python('-m', 'openatac', '--help').stdout
-    assert all('  %s ' % command in help_text for command in cli.COMMANDS)
+    assert all(f'  {command} ' in help_text for command in cli.COMMANDS)
 
 
 @pytest.mark.parametrize('arguments', [[], ['dcotor'], ['--doctor'], ['doctor', '--fast']])

@@ -88,4 +88,4 @@ def test_every_form_of_import_is_seen():
 
 def test_importing_the_package_loads_nothing_heavy():
     heavy = ['mxnet', 'numpy', 'torch', 'onnx', 'matplotlib', 'pandas', 'cv2', 'wandb', 'gluoncv', 'sklearn']
-    assert output_of('import sys, openatac; print([n for n in %r if n in sys.modules])' % heavy) == '[]'
+    assert output_of(f'import sys, openatac; print([n for n in {heavy!r} if n in sys.modules])') == '[]'

@@ -94,10 +94,8 @@ class Run:
 
     def end(self):
         for process in self.processes:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
             process.communicate()
         for port in self.ports:
             port.close()
@@ -150,7 +148,7 @@ def test_a_killed_process_ends_all(run, who, name):
     victim = {'worker': workers[1], 'server': servers[0], 'scheduler': hub}[who]
     victim.kill()
     all_say([process for process in run.processes if process is not victim], name, ' died: ',
-            'restart the same command with --resume auto')
+            '--resume auto')
 
 
 def test_children_of_a_killed_process_do_not_stand_in_for_it(run):
@@ -168,23 +166,23 @@ def test_a_process_that_no_longer_runs_ends_all(run, who):
     time.sleep(0.1)
     victim = {'worker': workers[1], 'scheduler': hub}[who]
     victim.send_signal(signal.SIGSTOP)
-    all_say([process for process in run.processes if process is not victim], 'has been silent for 1.5 s')
+    all_say([process for process in run.processes if process is not victim], '1.5 s')
     victim.send_signal(signal.SIGCONT)
     assert ends(victim)[0] == 1
 
 
-def test_a_failure_is_told_to_all(run):
+def test_a_failure_is_reported_to_all(run):
     hub, servers = run.start('scheduler'), [run.start('server', 'sleep')]
     workers = [run.start('worker', 'sleep'), run.start('worker', 'fail', rank=1)]
     code, _, errors = ends(workers[1])
     assert (code, errors) == (3, 'error: the loss became nan\n')
-    all_say([hub, *servers, workers[0]], 'worker 1 on ', ' failed: the loss became nan')
+    all_say([hub, *servers, workers[0]], 'worker 1 on ', 'the loss became nan')
 
 
 def test_unequal_numbers_of_steps(run):
     run.start('scheduler'), run.start('server', 'sleep')
     run.start('worker', 'gather', 'gather'), run.start('worker', 'gather', 'large', rank=1)
-    all_say(run.processes, 'at something large', 'at a message', 'the same number of steps')
+    all_say(run.processes, 'something large', 'a message')
 
 
 def test_leaving_while_others_wait(run):
@@ -192,30 +190,29 @@ def test_leaving_while_others_wait(run):
     run.start('worker', 'gather', 'gather'), run.start('worker', 'gather', rank=1)
     code = ends(run.processes[3])[0]
     assert code == 0
-    all_say(run.processes[:3], 'worker 1 on ', 'left, but others wait for it at a message')
+    all_say(run.processes[:3], 'worker 1 on ', 'a message')
 
 
-def test_one_rank_for_two(run):
+def test_one_rank_for_two_workers_is_refused(run):
     run.start('scheduler'), run.start('server', 'sleep')
     run.start('worker', 'sleep'), run.start('worker', 'sleep', rank=0)
-    all_say(run.processes, 'worker on ', 'same version of openatac')
+    all_say(run.processes, 'worker on ')
 
 
-def test_who_does_not_come(run):
+def test_who_does_not_arrive_is_counted(run):
     run.start('scheduler', wait=1), run.start('server'), run.start('worker')
-    all_say(run.processes, 'only 1 of 2 workers and 1 of 1 servers arrived within 1 s')
+    all_say(run.processes, '1 of 2 workers', '1 of 1 servers', '1 s')
 
 
-def test_different_ideas_of_the_run(run):
+def test_different_numbers_of_workers_are_refused(run):
     run.start('scheduler'), run.start('server')
     ready_to_hear = run.start('worker', workers=3)
-    all_say([run.processes[0], ready_to_hear], 'a worker was started for 3 workers and 1 servers, but the '
-            'scheduler for 2 and 1')
+    all_say([run.processes[0], ready_to_hear], '3 workers and 1 servers', '2 and 1')
 
 
 def test_no_scheduler(run):
     run.start('worker', wait=0.5)
-    all_say(run.processes, 'no scheduler answers on 127.0.0.1, port %d, within 0.5 s' % run.port)
+    all_say(run.processes, f'127.0.0.1, port {run.port}', '0.5 s')
 
 
 @pytest.mark.parametrize('offset', [0, 1])
@@ -223,8 +220,7 @@ def test_a_port_in_use(run, offset):
     with run.ports[offset] as other:
         other.listen()
         run.start('scheduler')
-        all_say(run.processes, 'cannot listen on 127.0.0.1, port %d (Address already in use)'
-                % (run.port + offset))
+        all_say(run.processes, f'127.0.0.1, port {run.port + offset}')
 
 
 def test_nobody_gets_a_port_between_its_choice_and_the_run(run):
@@ -262,7 +258,7 @@ def test_ports_in_a_row_that_collide_are_chosen_again(monkeypatch):
         port.close()
 
 
-def test_strangers_are_none_of_our_business(run):
+def test_strangers_do_not_disturb_a_run(run):
     hub, servers, workers = run.all('sleep')
     ready(hub, *servers, *workers)
     address = ('127.0.0.1', run.port)
@@ -280,8 +276,8 @@ def test_strangers_are_none_of_our_business(run):
                 pass
     silent = socket.create_connection(address)
     late, other_run = run.start('worker'), run.start('worker', name='another')
-    all_say([late], 'already has its 2 workers and 1 servers')
-    all_say([other_run], 'another run has its scheduler on 127.0.0.1, port')
+    all_say([late], '2 workers and 1 servers')
+    all_say([other_run], f'127.0.0.1, port {run.port + 1}', 'DMLC_PS_ROOT_PORT')
     assert all(process.poll() is None for process in [hub, *servers, *workers])
     silent.close()
     with socket.socket() as outside:  # nor does it listen on other addresses of this machine
@@ -308,23 +304,23 @@ def test_variables_that_make_no_run(variable, value):
     if variable == 'DMLC_PS_ROOT_URI' and value:
         pytest.skip('any text may be a name')
     environment = {name: text for name, text in {**COMPLETE, variable: value}.items() if text is not None}
-    with pytest.raises(OpenatacError, match='%s .*openatac launch' % variable):
+    with pytest.raises(OpenatacError, match=f'{variable} .*openatac launch'):
         read_job(environment)
 
 
 def test_names_of_stores(monkeypatch):
     for name in ('horovod', 'byteps', 'nccl', 'dist', 'p3', ''):
-        with pytest.raises(OpenatacError, match='choose from local, device, dist_sync'):
+        with pytest.raises(OpenatacError, match=f'{name!r}: .*local, device, dist_sync'):
             start(name)
     alone = start('device')
     assert isinstance(alone, SingleProcess) and (alone.rank, alone.size, alone.kvstore) == (0, 1, 'device')
     assert alone.gather({'a': 1}) == [{'a': 1}]
     assert alone.barrier() is alone.check_alike({}) is alone.close() is None
     monkeypatch.delenv('DMLC_ROLE', raising=False)
-    with pytest.raises(OpenatacError, match='DMLC_ROLE .* missing: start .* openatac launch'):
+    with pytest.raises(OpenatacError, match='DMLC_ROLE .*openatac launch'):
         start('dist_sync')
     monkeypatch.setenv('DMLC_ROLE', 'server')
-    with pytest.raises(OpenatacError, match="is the server of a distributed run.*'device'"):
+    with pytest.raises(OpenatacError, match="server .*'device'"):
         start('device')
 
 
@@ -335,5 +331,5 @@ def test_differences_are_named():
 
 def test_a_message_that_is_too_large():
     check_gathered_size('x' * (31 << 20), 'it', workers=2)
-    with pytest.raises(ValueError, match='64 MB is the most'):
+    with pytest.raises(ValueError, match='64 MB'):
         check_gathered_size('x' * (33 << 20), 'it', workers=2)

@@ -1,5 +1,4 @@
 """Record files made from folders: the same bytes however they are made, and checked."""
-import io
 import os
 import signal
 import subprocess
@@ -8,7 +7,6 @@ import time
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from openatac.commands.pack import main
 from openatac.data.photos.codec import decode
@@ -16,6 +14,7 @@ from openatac.data.photos.pack import PackSettings, check_records, pack
 from openatac.data.photos.records import RecordFile
 from openatac.errors import DataError
 from tests.conftest import ROOT
+from tests.made_up_images import encoded, plain
 
 PACK = [sys.executable, '-c',
         'import sys; from openatac.commands.pack import main; sys.exit(main(sys.argv[1:]))']
@@ -23,10 +22,7 @@ ENDINGS = '.rec', '.idx', '.classes', '.crc32'
 
 
 def image_bytes(index, form='JPEG', size=(40, 30)):
-    pixels = np.full((size[1], size[0], 3), (index * 7 % 256, 255 - index, 90), np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, form)
-    return file.getvalue()
+    return encoded(plain((index * 7 % 256, 255 - index, 90), *size[::-1]), form)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Batches of photographs: their order, their parts, and the processes that make them."""
 import contextlib
 import gc
-import io
 import itertools
 import os
 import signal
@@ -11,7 +10,6 @@ import time
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from openatac.data.batches import prefetch
 from openatac.data.photos.bad_images import NAMED, BadImages
@@ -22,14 +20,13 @@ from openatac.data.photos.transforms import MEAN, STD, Jitter
 from openatac.errors import DataError
 from tests.conftest import ROOT
 from tests.fresh_python import run_python
+from tests.made_up_images import encoded, plain
 
 COUNT, BATCH, SIZE = 37, 8, 16
 
 
 def png(grey, size=(24, 20)):
-    file = io.BytesIO()
-    Image.fromarray(np.full((size[1], size[0], 3), grey, np.uint8)).save(file, 'PNG')
-    return file.getvalue()
+    return encoded(plain(grey, *size[::-1]), 'PNG')
 
 
 def write(path, images, labels=None):
@@ -124,11 +121,7 @@ def test_the_seed_decides(source):
 
 def test_what_happens_to_an_image_depends_on_seed_epoch_and_index_alone(tmp_path):
     random = np.random.RandomState(0)
-    files = []
-    for index in range(COUNT):
-        file = io.BytesIO()
-        Image.fromarray(random.randint(0, 256, (30, 40, 3), np.uint8)).save(file, 'PNG')
-        files.append(file.getvalue())
+    files = [encoded(random.randint(0, 256, (30, 40, 3), np.uint8), 'PNG') for _ in range(COUNT)]
     source = write(tmp_path / 'y.rec', files)
 
     def first_epoch(batch_size):

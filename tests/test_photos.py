@@ -1,5 +1,4 @@
 """What becomes of one photograph: decoded, cropped, recoloured, as by ImageRecordIter."""
-import io
 import itertools
 
 import mxnet as mx
@@ -21,23 +20,11 @@ from openatac.data.photos.transforms import (
     TrainingTransform,
 )
 from tests.fresh_python import run_python
+from tests.made_up_images import blocks, encoded
 
 NORMALISED = dict(mean_r=123.68, mean_g=116.779, mean_b=103.939, std_r=58.393, std_g=57.12, std_b=57.375)
 PUBLISHED_CROP = dict(random_resized_crop=True, rand_mirror=True, min_random_area=0.08, max_random_area=1.0,
                       min_aspect_ratio=3 / 4, max_aspect_ratio=4 / 3)
-
-
-def encoded(pixels, form='JPEG', mode=None, **options):
-    file = io.BytesIO()
-    image = Image.fromarray(pixels)
-    (image.convert(mode, palette=Image.Palette.ADAPTIVE) if mode else image).save(file, form, **options)
-    return file.getvalue()
-
-
-def noise(height, width, channels=3, seed=0):
-    """Made-up pixels that are smooth enough for JPEG."""
-    small = np.random.RandomState(seed).randint(0, 256, (height // 8 + 1, width // 8 + 1, channels), np.uint8)
-    return np.repeat(np.repeat(small, 8, 0), 8, 1)[:height, :width].squeeze()
 
 
 def record_iterator(folder, images, **options):
@@ -80,7 +67,7 @@ def test_every_kind_of_image_becomes_rgb(form, mode):
 
 @pytest.mark.parametrize('options', [{}, {'progressive': True}, {'optimize': True, 'quality': 30}])
 def test_a_jpeg_that_was_cut_off_is_noticed_anywhere(options):
-    whole = encoded(noise(64, 64), **options)
+    whole = encoded(blocks(64, 64), **options)
     decode(whole)
     decode(whole + b'something behind it')
     for length in range(0, len(whole) - 1, 7):
@@ -89,7 +76,7 @@ def test_a_jpeg_that_was_cut_off_is_noticed_anywhere(options):
 
 
 def test_a_png_that_was_cut_off_is_noticed_anywhere():
-    whole = encoded(noise(24, 24), 'PNG')
+    whole = encoded(blocks(24, 24), 'PNG')
     for length in range(0, len(whole) - 1, 5):
         with pytest.raises(BadRecord):
             decode(whole[:length])
@@ -103,7 +90,7 @@ def test_what_is_no_image_is_noticed(data):
 
 
 def test_a_flipped_bit_is_no_crash():
-    whole = bytearray(encoded(noise(32, 32)))
+    whole = bytearray(encoded(blocks(32, 32)))
     for position in range(0, len(whole), 3):
         whole[position] ^= 8
         try:
@@ -142,7 +129,7 @@ def test_a_missing_opencv_is_a_sentence(no_opencv, tmp_path, workers):
     for index in range(4):
         place = tmp_path / 'images' / str(index % 2) / f'{index}.jpg'
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(encoded(noise(20, 20)))
+        place.write_bytes(encoded(blocks(20, 20)))
     code = f"""
 from openatac.data.photos.folder import ImageFolder
 from openatac.data.photos.batches import EvaluationPhotos
@@ -163,8 +150,8 @@ if __name__ == '__main__':
 @pytest.mark.parametrize('size, ratio, short', [(224, 0.875, 256), (96, 0.875, 110), (64, 1, 64)])
 def test_evaluation_gives_the_pixels_of_image_record_iter(shared_data, tmp_path, size, ratio, short):
     files = photographs(shared_data, step=4)
-    files += [encoded(noise(*shape)) for shape in ((300, 61), (61, 300), (50, 50), (256, 256))]
-    files.append(encoded(noise(70, 90, 1)))
+    files += [encoded(blocks(*shape)) for shape in ((300, 61), (61, 300), (50, 50), (256, 256))]
+    files.append(encoded(blocks(70, 90, 1)))
     expected = record_iterator(tmp_path, files, data_shape=(3, size, size), resize=short, **NORMALISED)
     transform, out = EvaluationTransform(size, ratio), np.empty((3, size, size), 'float32')
     for file, values in zip(files, expected):
@@ -174,7 +161,7 @@ def test_evaluation_gives_the_pixels_of_image_record_iter(shared_data, tmp_path,
 
 @pytest.mark.parametrize('shape', [(10, 40), (40, 10), (10, 10), (200, 30), (33, 65)])
 def test_the_centre_of_a_small_image_is_enlarged_as_published(tmp_path, shape):
-    files = [encoded(noise(*shape), 'PNG')]
+    files = [encoded(blocks(*shape), 'PNG')]
     expected = record_iterator(tmp_path, files, data_shape=(3, 32, 32))
     np.testing.assert_array_equal(transforms.centre(decode(files[0]), 32).transpose(2, 0, 1), expected[0])
 
@@ -212,7 +199,7 @@ def test_parts_have_the_published_areas_and_shapes():
 
 def test_an_image_too_narrow_for_any_part_gives_its_centre():
     transform = TrainingTransform(32, 0, Jitter(0, 0, 0, 0))
-    image, out = noise(400, 10), np.empty((3, 32, 32), 'float32')
+    image, out = blocks(400, 10), np.empty((3, 32, 32), 'float32')
     assert transform.draw(0, 0, 400, 10).part is None
     transform(image, 0, 0, out)
     values = out if not transform.draw(0, 0, 400, 10).mirrored else out[..., ::-1]
@@ -221,7 +208,7 @@ def test_an_image_too_narrow_for_any_part_gives_its_centre():
 
 
 def test_without_jitter_an_input_is_the_part_of_the_image():
-    image = noise(90, 120)
+    image = blocks(90, 120)
     values = training_inputs([image] * 20, 32, jitter=Jitter(0, 0, 0, 0))
     for index, value in enumerate(values * STD + MEAN):
         chosen = TrainingTransform(32, 0).draw(0, index, 90, 120)

@@ -1,6 +1,5 @@
 """`openatac predict` on files of all kinds, and the runtimes that an export can be run by."""
 import importlib.util
-import io
 import json
 import os
 import shutil
@@ -27,7 +26,7 @@ from openatac.export.manifest import Manifest, read_manifest
 from openatac.export.runtimes.base import RUNTIMES, open_runtime, runtime_for, runtimes_of
 from openatac.models.parameters import load_parameters, save_parameters
 from tests.conftest import ROOT
-from tests.photo_sets import write_photos
+from tests.made_up_images import encoded, smooth, write_photos
 
 pytest.importorskip('onnxruntime')  # the export of these tests has all forms
 pytest.importorskip('onnx')
@@ -70,22 +69,9 @@ def prefix(folder):
     return str(folder / 'atac')
 
 
-def pixels(seed=0, height=32, width=32):
-    """A smooth colourful image, uint8 (H, W, 3)."""
-    small = np.random.RandomState(seed).randint(0, 256, (4, 4, 3)).astype('uint8')
-    return np.asarray(Image.fromarray(small).resize((width, height), Image.BICUBIC))
-
-
 def write(path, image, **options):
     Image.fromarray(image).save(path, **options)
     return str(path)
-
-
-def file_of(image, form, **options):
-    """The bytes of a file of a Pillow image."""
-    file = io.BytesIO()
-    image.save(file, form, **options)
-    return file.getvalue()
 
 
 def call(capsys, *arguments):
@@ -109,7 +95,7 @@ def expected(folder, images):
 # The command.
 
 def test_scores_are_those_of_the_network(folder, prefix, tmp_path, capsys):
-    images = [pixels(seed) for seed in range(5)]
+    images = [smooth(seed=seed) for seed in range(5)]
     paths = [write(tmp_path / ('%d.png' % seed), image) for seed, image in enumerate(images)]
     code, out, err = call(capsys, prefix, *paths, '--json', '--batch-size', 2, '--top', 3)
     assert (code, err) == (0, '')
@@ -123,7 +109,8 @@ def test_scores_are_those_of_the_network(folder, prefix, tmp_path, capsys):
 
 
 def test_the_table_has_the_same(prefix, tmp_path, capsys):
-    paths = [write(tmp_path / name, pixels(seed)) for seed, name in enumerate(['a.png', 'longer name.png'])]
+    paths = [write(tmp_path / name, smooth(seed=seed))
+             for seed, name in enumerate(['a.png', 'longer name.png'])]
     _, out, _ = call(capsys, prefix, *paths, '--json')
     told = [json.loads(line)['predictions'] for line in out.splitlines()]
     code, out, _ = call(capsys, prefix, *paths)
@@ -136,7 +123,7 @@ def test_the_table_has_the_same(prefix, tmp_path, capsys):
 
 @pytest.mark.parametrize('form', list(FORMS))
 def test_all_forms_agree(prefix, tmp_path, capsys, form):
-    image = write(tmp_path / 'a.png', pixels())
+    image = write(tmp_path / 'a.png', smooth())
     path = FORMS.find(form).files(prefix)[0]
     code, out, err = call(capsys, path, image, '--json')
     plain = json.loads(call(capsys, prefix, image, '--json')[1])['predictions']
@@ -151,7 +138,7 @@ def test_all_forms_agree(prefix, tmp_path, capsys, form):
 def test_folders_are_searched_to_the_bottom_in_order(prefix, tmp_path, capsys):
     (tmp_path / 'b' / 'deep').mkdir(parents=True)
     for name in ('z.png', 'b/x.JPG', 'b/deep/y.jpeg', '.hidden.png'):
-        write(tmp_path / name, pixels())
+        write(tmp_path / name, smooth())
     (tmp_path / 'notes.txt').write_text('no image')
     code, out, err = call(capsys, prefix, tmp_path, '--json')
     assert (code, err) == (0, '')
@@ -162,13 +149,13 @@ def test_folders_are_searched_to_the_bottom_in_order(prefix, tmp_path, capsys):
 
 
 def test_bad_images_are_named_and_left_out(prefix, tmp_path, capsys):
-    whole = file_of(Image.fromarray(pixels(0, 90, 70)), 'JPEG')
+    whole = encoded(smooth(90, 70), 'JPEG')
     bad = {'cut.jpg': whole[:len(whole) // 2], 'empty.png': b'', 'text.jpg': b'not an image',
-           'cut.png': file_of(Image.fromarray(pixels()), 'PNG')[:-40],
-           'line.png': file_of(Image.fromarray(pixels(0, 2, 400)), 'PNG')}
+           'cut.png': encoded(smooth(), 'PNG')[:-40],
+           'line.png': encoded(smooth(2, 400), 'PNG')}
     for name, data in bad.items():
         (tmp_path / name).write_bytes(data)
-    good = write(tmp_path / 'good.png', pixels())
+    good = write(tmp_path / 'good.png', smooth())
     code, out, err = call(capsys, prefix, tmp_path, tmp_path / 'missing.png', good, '--json')
     assert code == 1 and [json.loads(line)['image'] for line in out.splitlines()] == [good, good]
     lines = err.splitlines()
@@ -187,7 +174,7 @@ def run(*arguments, start=START, **options):
 
 
 def test_an_image_from_standard_input(prefix, tmp_path, capsys):
-    data = file_of(Image.fromarray(pixels()), 'PNG')
+    data = encoded(smooth(), 'PNG')
     (tmp_path / 'a.png').write_bytes(data)
     piped = run(prefix, '-', '--json', input=data, stdout=subprocess.PIPE)
     assert (piped.returncode, piped.stderr) == (0, b'')
@@ -199,7 +186,7 @@ def test_an_image_from_standard_input(prefix, tmp_path, capsys):
 @pytest.mark.parametrize('unbuffered', ['', '1'])
 def test_a_closed_pipe_ends_it_quietly(prefix, tmp_path, monkeypatch, unbuffered):
     monkeypatch.setenv('PYTHONUNBUFFERED', unbuffered)
-    image = write(tmp_path / 'a.png', pixels())
+    image = write(tmp_path / 'a.png', smooth())
     reading, writing = os.pipe()
     os.close(reading)
     result = run('predict', prefix, image, stdout=writing, start=COMMAND)
@@ -260,7 +247,7 @@ def test_foreign_and_missing_files_are_one_sentence(folder, tmp_path):
 
 
 def test_a_description_of_another_network_is_one_sentence(folder, tmp_path):
-    prefix, image = copied(folder, tmp_path), write(tmp_path / 'a.png', pixels())
+    prefix, image = copied(folder, tmp_path), write(tmp_path / 'a.png', smooth())
     told = json.loads((tmp_path / 'atac.json').read_text())
     for key, value, words in (('classes', 7, '7 classes'), ('image_shape', [1, 32, 32], '1 channels'),
                               ('crop_ratio', 2, 'crop_ratio')):
@@ -296,7 +283,7 @@ def test_runtimes_compute_the_same(prefix):
 
 
 def test_the_load_of_an_int8_form_says_what_the_processor_has(prefix, tmp_path, capsys, monkeypatch):
-    image = write(tmp_path / 'a.png', pixels())
+    image = write(tmp_path / 'a.png', smooth())
     monkeypatch.setenv('DNNL_MAX_CPU_ISA', 'SSE41')
     for file in ('-int8-symbol.json', '-int8.onnx'):
         code, out, err = call(capsys, prefix + file, image, '--json')
@@ -332,7 +319,7 @@ def test_the_runtime_of_a_file(folder, tmp_path):
 
 def test_a_float16_export_runs_in_float32(tmp_path, capsys):
     export(network(), str(tmp_path / 'half'), CIFAR._replace(precision='float16'))
-    image = write(tmp_path / 'a.png', pixels())
+    image = write(tmp_path / 'a.png', smooth())
     code, out, _ = call(capsys, tmp_path / 'half', image, '--json')
     assert code == 0
     export(network(), str(tmp_path / 'whole'), CIFAR)
@@ -345,8 +332,8 @@ def test_a_float16_export_runs_in_float32(tmp_path, capsys):
 # Images.
 
 def test_a_cifar_image_is_taken_as_it_is():
-    image = pixels()
-    made = InputTransform(CIFAR)(to_pixels(file_of(Image.fromarray(image), 'PNG')))
+    image = smooth()
+    made = InputTransform(CIFAR)(to_pixels(encoded(image, 'PNG')))
     assert np.array_equal(made, (image.transpose(2, 0, 1) - np.array(MEAN, 'float32')[:, None, None])
                           / np.array(STD, 'float32')[:, None, None])
     assert np.array_equal(InputTransform(CIFAR).show(made), image)
@@ -356,7 +343,7 @@ def test_a_cifar_image_is_taken_as_it_is():
 def test_photographs_are_what_the_evaluation_sees(tmp_path, size, crop_ratio):
     write_photos(tmp_path, images=2, side=90)
     for name, shape in (('high.jpg', (200, 61)), ('wide.jpg', (70, 333)), ('small.jpg', (20, 30))):
-        write(tmp_path / 'class1' / name, pixels(1, *shape))
+        write(tmp_path / 'class1' / name, smooth(*shape, seed=1))
     photos = ImageFolder(str(tmp_path))
     (wanted, _), = EvaluationPhotos(photos, size, len(photos), crop_ratio)
     transform = InputTransform(IMAGENET._replace(image_shape=(3, size, size), crop_ratio=crop_ratio))
@@ -374,15 +361,15 @@ def test_real_photographs_are_what_the_evaluation_sees(shared_data):
 
 
 def test_inputs_that_are_no_squares():
-    made = InputTransform(IMAGENET._replace(image_shape=(3, 40, 90)))(pixels(0, 100, 100))
+    made = InputTransform(IMAGENET._replace(image_shape=(3, 40, 90)))(smooth(100, 100))
     assert made.shape == (3, 40, 90)
-    made = InputTransform(CIFAR._replace(image_shape=(3, 40, 90)))(pixels(0, 100, 50))
+    made = InputTransform(CIFAR._replace(image_shape=(3, 40, 90)))(smooth(100, 50))
     assert made.shape == (3, 40, 90)
 
 
 def kinds():
     """{kind of file: (its bytes, the pixels that it must give)}."""
-    colour = pixels(2)
+    colour = smooth(seed=2)
     grey = colour[:, :, 0]
     grey3 = np.repeat(grey[:, :, None], 3, axis=2)
     opaque = Image.fromarray(colour)
@@ -396,19 +383,19 @@ def kinds():
     animation = {'save_all': True, 'append_images': frames[1:]}
     grey16 = Image.fromarray((grey.astype('uint16') << 8) + 77)
     return {
-        'PNG': (file_of(opaque, 'PNG'), colour), 'grey': (file_of(Image.fromarray(grey), 'PNG'), grey3),
-        'grey JPEG': (file_of(Image.fromarray(grey_level), 'JPEG'), np.full((32, 32, 3), 99)),
-        'black and white': (file_of(Image.fromarray(grey > 99), 'PNG'), 255 * (grey3 > 99)),
-        'RGBA': (file_of(clear, 'PNG'), on_white),
-        'grey with alpha': (file_of(Image.fromarray(grey3).convert('LA'), 'PNG'), grey3),
-        'palette': (file_of(palette, 'PNG'), np.asarray(palette.convert('RGB'))),
-        'one colour transparent': (file_of(frames[0], 'PNG', transparency=(10, 10, 10)), white),
-        '16 bits': (file_of(grey16, 'PNG'), grey3), '16 bits TIFF': (file_of(grey16, 'TIFF'), grey3),
-        'CMYK': (file_of(opaque.convert('CMYK'), 'TIFF'), colour),
-        'turned': (file_of(opaque, 'PNG', exif=turned), np.rot90(colour, -1)),
-        'GIF': (file_of(frames[0], 'GIF', **animation), np.full((32, 32, 3), 10)),
-        'APNG': (file_of(frames[0], 'PNG', **animation), np.full((32, 32, 3), 10)),
-        'BMP': (file_of(opaque, 'BMP'), colour),
+        'PNG': (encoded(opaque, 'PNG'), colour), 'grey': (encoded(grey, 'PNG'), grey3),
+        'grey JPEG': (encoded(grey_level, 'JPEG'), np.full((32, 32, 3), 99)),
+        'black and white': (encoded(grey > 99, 'PNG'), 255 * (grey3 > 99)),
+        'RGBA': (encoded(clear, 'PNG'), on_white),
+        'grey with alpha': (encoded(Image.fromarray(grey3).convert('LA'), 'PNG'), grey3),
+        'palette': (encoded(palette, 'PNG'), np.asarray(palette.convert('RGB'))),
+        'one colour transparent': (encoded(frames[0], 'PNG', transparency=(10, 10, 10)), white),
+        '16 bits': (encoded(grey16, 'PNG'), grey3), '16 bits TIFF': (encoded(grey16, 'TIFF'), grey3),
+        'CMYK': (encoded(opaque.convert('CMYK'), 'TIFF'), colour),
+        'turned': (encoded(opaque, 'PNG', exif=turned), np.rot90(colour, -1)),
+        'GIF': (encoded(frames[0], 'GIF', **animation), np.full((32, 32, 3), 10)),
+        'APNG': (encoded(frames[0], 'PNG', **animation), np.full((32, 32, 3), 10)),
+        'BMP': (encoded(opaque, 'BMP'), colour),
     }
 
 
@@ -420,11 +407,11 @@ def test_pixels_of_all_kinds_of_files(kind):
 
 
 def test_photographs_are_turned_upright():
-    turned, image = Image.Exif(), Image.fromarray(pixels(4, 64, 96))
+    turned, image = Image.Exif(), Image.fromarray(smooth(64, 96, seed=4))
     turned[0x0112] = 6
     for options, wanted in (({}, image), ({'exif': turned}, image.transpose(Image.Transpose.ROTATE_270))):
         for mode in ('RGB', 'CMYK'):
-            found = to_pixels(file_of(image.convert(mode), 'JPEG', quality=95, **options))
+            found = to_pixels(encoded(image.convert(mode), 'JPEG', quality=95, **options))
             assert found.shape == np.asarray(wanted).shape
             assert abs(found.astype(int) - np.asarray(wanted)).mean() < 6
 
@@ -433,7 +420,7 @@ def test_photographs_are_turned_upright():
                                           (np.zeros((8, 8), 'float32'), 'floating-point')])
 def test_pixels_that_are_no_image(array, words):
     with pytest.raises(BadImage, match=words):
-        to_pixels(file_of(Image.fromarray(array), 'TIFF'))
+        to_pixels(encoded(array, 'TIFF'))
 
 
 # The picture of the gates.
@@ -454,12 +441,12 @@ def test_maps_are_the_means_of_the_gates(folder, prefix):
 
 def test_the_picture_has_a_panel_for_each_unit(prefix, tmp_path, capsys):
     pytest.importorskip('matplotlib')
-    image = write(tmp_path / 'a.png', pixels(5, 50, 60))
+    image = write(tmp_path / 'a.png', smooth(50, 60, seed=5))
     assert call(capsys, prefix, image, '--gates', tmp_path / 'gates.png')[0] == 0
     drawn = np.asarray(Image.open(tmp_path / 'gates.png').convert('RGB'))
     assert drawn.shape[0] > 400 and len(np.unique(drawn.reshape(-1, 3), axis=0)) > 500
     transform = InputTransform(read_manifest(prefix))
-    made = transform(pixels(5, 50, 60))
+    made = transform(smooth(50, 60, seed=5))
     figure = gate_figure(gate_maps(prefix, made), transform.show(made), 'a')
     titles = [panel.get_title() for panel in figure.axes if panel.images]
     assert len([title for title in titles if title.startswith('unit')]) == 7
@@ -470,6 +457,6 @@ def test_the_picture_has_a_panel_for_each_unit(prefix, tmp_path, capsys):
 def test_what_has_no_gates_is_one_sentence(tmp_path):
     pytest.importorskip('matplotlib')
     export(network('cifar_resnet8_v2_relu'), str(tmp_path / 'relu'), CIFAR)
-    image = write(tmp_path / 'a.png', pixels())
+    image = write(tmp_path / 'a.png', smooth())
     assert 'no ATAC units' in failure(str(tmp_path / 'relu'), '--gates', str(tmp_path / 'g.png'), image=image)
     assert not (tmp_path / 'g.png').exists()

@@ -17,6 +17,7 @@ import pytest
 from openatac.backends.base import SingleProcess
 from openatac.backends.mxnet.engine import MxnetEngine
 from openatac.models.cifar_resnet import ResNet20V2ATAC
+from tests.made_up_images import write_cifar
 from tests.scripts import (
     call_script,
     finish,
@@ -26,7 +27,6 @@ from tests.scripts import (
     start_script,
     the_error,
     wait_until,
-    write_cifar,
 )
 
 EPOCHS, BATCHES = 6, 30

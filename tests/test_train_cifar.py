@@ -15,8 +15,8 @@ import pytest
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.parameters import load_parameters, read_arrays, write_arrays
 from tests.conftest import ROOT
+from tests.made_up_images import CIFAR100, write_cifar
 from tests.scripts import (
-    CIFAR100,
     call_script,
     finish,
     json_of,
@@ -26,7 +26,6 @@ from tests.scripts import (
     start_script,
     the_error,
     wait_until,
-    write_cifar,
 )
 
 PUBLISHED = (

@@ -16,7 +16,7 @@ from openatac.models.resnet_v1b import ResNet50_v1bATAC
 from openatac.training.config import ImagenetConfig
 from openatac.training.recipes import IMAGENET
 from openatac.training.schedule import warmup_schedule
-from tests.photo_sets import write_data_dir, write_photos
+from tests.made_up_images import write_data_dir, write_photos
 from tests.scripts import (
     call_script,
     config_of,

@@ -17,7 +17,7 @@ from openatac.models.parameters import load_parameters
 from openatac.models.params_file import read_params, write_params
 from tests.cifar_slice import write_slice
 from tests.fresh_python import run_python
-from tests.photo_sets import write_data_dir
+from tests.made_up_images import write_data_dir
 from tests.scripts import (
     call_script,
     finish,

@@ -24,7 +24,7 @@ from openatac.options import (
 )
 from openatac.runtime.devices import parse_gpus
 from openatac.runtime.import_hook import require_mxnet
-from openatac.training.config import Config, ImagenetConfig
+from openatac.training.config import Config
 
 
 def parser_of(config: type, description: Optional[str], prog: str) -> argparse.ArgumentParser:

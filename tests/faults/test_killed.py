@@ -22,8 +22,8 @@ from openatac.export.exporter import export
 from openatac.files.checksums import sha256
 from tests.conftest import ROOT
 from tests.faults.conftest import DESCRIPTION
-from tests.photo_sets import write_photos
-from tests.scripts import metrics_of, write_cifar
+from tests.made_up_images import write_cifar, write_photos
+from tests.scripts import metrics_of
 
 KILLS = 20
 pytestmark = pytest.mark.slow
