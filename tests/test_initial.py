@@ -14,9 +14,9 @@ from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.parameters import initialise, load_parameters, read_arrays
 from openatac.options import from_arguments
 from openatac.runtime.import_hook import MXNET_MISSING
+from openatac.training import network
 from openatac.training.config import CifarConfig
 from openatac.training.initial import read_initial
-from openatac.training import network
 from tests.scripts import call_script, json_of, run_script, the_error
 from tests.small_imagenet import small_host
 
