@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Optional
+from typing import Any
 
 import mxnet as mx
 import numpy as np
@@ -16,8 +16,8 @@ from openatac.export.trained_network import TrainedNetwork
 from openatac.files.writing import replace_file
 
 
-def find_labelled(trained: TrainedNetwork, folder: Optional[str]
-                  ) -> tuple[Optional[LabelledImages], list[str]]:
+def find_labelled(trained: TrainedNetwork, folder: str | None
+                  ) -> tuple[LabelledImages | None, list[str]]:
     """Labelled images of ``folder``, else the network's test images, or None; and lines that say why."""
     if folder:
         return classes_below(folder, trained.manifest), []

@@ -4,7 +4,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from typing import Any, Optional
+from typing import Any
 
 import mxnet as mx
 import numpy as np
@@ -27,7 +27,7 @@ log = logging.getLogger('openatac')
 
 
 def export(net: mx.gluon.HybridBlock, prefix: str, manifest: Manifest, forms: Sequence[str] = ('symbol',),
-           images: Optional[np.ndarray] = None, calibration: Sequence[np.ndarray] = (),
+           images: np.ndarray | None = None, calibration: Sequence[np.ndarray] = (),
            mode: str = 'entropy') -> Manifest:
     """Write forms of a network to the files whose names begin with ``prefix``.
 
@@ -73,7 +73,7 @@ def export(net: mx.gluon.HybridBlock, prefix: str, manifest: Manifest, forms: Se
     return manifest
 
 
-def _parity_check(net: mx.gluon.HybridBlock, manifest: Manifest, images: Optional[np.ndarray]) -> ParityCheck:
+def _parity_check(net: mx.gluon.HybridBlock, manifest: Manifest, images: np.ndarray | None) -> ParityCheck:
     context = next(parameter.list_ctx()[0] for parameter in net.collect_params().values())
     try:
         return ParityCheck(lambda batch: net(mx.nd.array(batch, context)).asnumpy(), manifest.image_shape,
@@ -114,7 +114,7 @@ def export_run(folder: str, prefix: str) -> None:
 
 
 def export_trained(trained: TrainedNetwork, prefix: str, forms: Sequence[str] = ('symbol',),
-                   images: Optional[str] = None, calibrate: Optional[str] = None,
+                   images: str | None = None, calibrate: str | None = None,
                    mode: str = 'entropy') -> list[str]:
     """Export a trained network; returns lines that report it.
 
@@ -141,7 +141,7 @@ def export_trained(trained: TrainedNetwork, prefix: str, forms: Sequence[str] = 
             f'exported {manifest.model} to {prefix}.json and the files named like it']
 
 
-def _real_images(trained: TrainedNetwork, folder: Optional[str]) -> tuple[Optional[np.ndarray], list[str]]:
+def _real_images(trained: TrainedNetwork, folder: str | None) -> tuple[np.ndarray | None, list[str]]:
     """Inputs made of real images; None, and lines that say why, if there are none."""
     if folder is not None:
         return sample_inputs(images_below(folder), trained.manifest, COMPARED), []
@@ -151,7 +151,7 @@ def _real_images(trained: TrainedNetwork, folder: Optional[str]) -> tuple[Option
         return None, [f'compared on random images only, since {error}; --images names real ones']
 
 
-def _calibration(trained: TrainedNetwork, folder: Optional[str]) -> list[np.ndarray]:
+def _calibration(trained: TrainedNetwork, folder: str | None) -> list[np.ndarray]:
     """The batches of inputs on which quantized forms find their ranges."""
     try:
         images = images_below(folder) if folder else trained.images(True)

@@ -8,7 +8,6 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from types import FrameType
-from typing import Optional
 
 from openatac.console.program import STOP_SIGNALS, stop_signals
 from openatac.errors import OpenatacError
@@ -25,7 +24,7 @@ class Stopped(OpenatacError):
 
 
 @contextlib.contextmanager
-def replace_set(prefix: str, old: Sequence[str], last: Optional[str] = None) -> Iterator[str]:
+def replace_set(prefix: str, old: Sequence[str], last: str | None = None) -> Iterator[str]:
     """Yield the path PREFIX of new files, ``aside/NAME``; at the end they take the place of the ``old`` ones.
 
     What is at a path already decides what is done there, as in `openatac.files.writing`. A folder among
@@ -127,7 +126,7 @@ class _Signals:
     def __init__(self) -> None:
         self._heeded = True
 
-    def __call__(self, number: int, frame: Optional[FrameType]) -> None:
+    def __call__(self, number: int, frame: FrameType | None) -> None:
         if self._heeded:
             raise Stopped(number)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,7 +33,7 @@ class LabelledImages(NamedTuple):
     """
 
     count: int  # type: ignore[assignment]
-    read: Callable[[int], tuple[np.ndarray, Optional[int]]]
+    read: Callable[[int], tuple[np.ndarray, int | None]]
     name: Callable[[int], str]
 
 
@@ -58,7 +58,7 @@ def classes_below(folder: str, manifest: Manifest) -> LabelledImages:
     return _source_images(ImageFolder(folder, manifest.classes), range(manifest.classes))
 
 
-def dataset_images(dataset: str, folder: Optional[str], train: bool) -> LabelledImages:
+def dataset_images(dataset: str, folder: str | None, train: bool) -> LabelledImages:
     """Training or test images of a data set; DataError if it is not in the folder.
 
     Parameters
@@ -119,13 +119,13 @@ def sample_batches(images: LabelledImages, manifest: Manifest, count: int
         yield _stacked(batch)
 
 
-def _stacked(batch: Sequence[tuple[np.ndarray, Optional[int]]]) -> tuple[np.ndarray, np.ndarray]:
+def _stacked(batch: Sequence[tuple[np.ndarray, int | None]]) -> tuple[np.ndarray, np.ndarray]:
     inputs, labels = zip(*batch)
     return np.stack(inputs), np.array(labels)
 
 
 def _sample(images: LabelledImages, manifest: Manifest, count: int
-            ) -> Iterator[tuple[np.ndarray, Optional[int]]]:
+            ) -> Iterator[tuple[np.ndarray, int | None]]:
     """Yield (input, label); images that cannot be used are left out, with a warning."""
     transform, count = InputTransform(manifest), min(count, images.count)
     for index in (images.count * step // count for step in range(count)):

@@ -5,7 +5,7 @@ import functools
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +43,7 @@ class ParityCheck:
         If an output is not finite.
     """
 
-    def __init__(self, function: Function, image_shape: tuple[int, ...], real: Optional[np.ndarray] = None):
+    def __init__(self, function: Function, image_shape: tuple[int, ...], real: np.ndarray | None = None):
         self.random = np.random.RandomState(0).randn(BATCH, *image_shape).astype('float32')
         self.real = np.empty((0, *image_shape), 'float32') if real is None else real
         self._images = np.concatenate([self.random, self.real])
@@ -72,7 +72,7 @@ class ParityCheck:
         nearby = np.nextafter(self._images, np.where(up, np.float32(np.inf), np.float32(-np.inf)))
         return float(np.abs(_outputs(self._function, nearby) - self._expected).max())
 
-    def report(self, function: Function, tolerance: Optional[float]) -> dict[str, Any]:
+    def report(self, function: Function, tolerance: float | None) -> dict[str, Any]:
         """Compare ``function`` with the network.
 
         Parameters

@@ -25,7 +25,7 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Optional
+from typing import Any
 
 import mxnet as mx
 import numpy as np
@@ -45,7 +45,7 @@ Histogram = tuple[Any, ...]  # (counts, edges, minimum, maximum, threshold)
 
 
 def quantize(symbol: mx.sym.Symbol, params: Arrays, batches: Iterable[np.ndarray], mode: str = 'entropy',
-             excluded: Optional[Collection[str]] = None) -> tuple[mx.sym.Symbol, Arrays]:
+             excluded: Collection[str] | None = None) -> tuple[mx.sym.Symbol, Arrays]:
     """The INT8 form of a float32 network.
 
     Parameters
@@ -157,7 +157,7 @@ def _histograms(symbol: mx.sym.Symbol, params: Arrays, names: Collection[str], b
     return histograms
 
 
-def _count(name: str, values: np.ndarray, before: Optional[Histogram]) -> Histogram:
+def _count(name: str, values: np.ndarray, before: Histogram | None) -> Histogram:
     low, high = float(values.min()), float(values.max())
     if not np.isfinite([low, high]).all():
         raise OpenatacError(f'the network computes {high if np.isfinite(low) else low:g} at {name}: its '

@@ -5,7 +5,6 @@ import errno
 import os
 import warnings
 from collections.abc import Mapping
-from typing import Optional
 
 import mxnet as mx
 import numpy as np
@@ -142,7 +141,7 @@ def read_symbol(path: str) -> tuple[mx.sym.Symbol, Arrays]:
     return symbol, arrays
 
 
-def load_symbol(path: str, ctx: Optional[mx.Context] = None, image_shape: Optional[tuple[int, ...]] = None
+def load_symbol(path: str, ctx: mx.Context | None = None, image_shape: tuple[int, ...] | None = None
                 ) -> mx.gluon.SymbolBlock:
     """The SymbolBlock of ``path-symbol.json`` and ``path-0000.params``; raises as `read_symbol`.
 

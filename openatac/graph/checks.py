@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Annotated, Any, Callable, Literal, Optional, TypedDict
+from typing import Annotated, Any, Callable, Literal, TypedDict
 
 from openatac.errors import OpenatacError
 from openatac.files.reading import TEXT_LIMIT, read_input
@@ -54,7 +54,7 @@ class _Graph(TypedDict):
     heads: list[list[int]]
 
 
-def read_graph(path: Any, outputs: Optional[CountOutputs] = None) -> dict[str, Any]:
+def read_graph(path: Any, outputs: CountOutputs | None = None) -> dict[str, Any]:
     """The checked graph of the symbol file ``path``, parsed JSON.
 
     outputs : function from a node to the number of its outputs, such as `symbol_json.count_outputs`; one each
@@ -73,7 +73,7 @@ def read_graph(path: Any, outputs: Optional[CountOutputs] = None) -> dict[str, A
                             ) from None
 
 
-def check_graph(graph: Any, outputs: Optional[CountOutputs] = None, depth: int = 0) -> dict[str, Any]:
+def check_graph(graph: Any, outputs: CountOutputs | None = None, depth: int = 0) -> dict[str, Any]:
     """The graph, parsed JSON, made again of its checked parts; ValueError for what is wrong in it."""
     graph = validate(graph, _Graph)
     nodes: list[dict[str, Any]] = []
@@ -107,7 +107,7 @@ def _counting_once(outputs: CountOutputs) -> CountOutputs:
     return count
 
 
-def _checked_node(node: dict[str, Any], before: list[dict[str, Any]], outputs: Optional[CountOutputs],
+def _checked_node(node: dict[str, Any], before: list[dict[str, Any]], outputs: CountOutputs | None,
                   depth: int) -> dict[str, Any]:
     """The node made again of its checked parts; ``before`` are those that it may read."""
     name = node['name'][:80]
@@ -132,7 +132,7 @@ def _checked_node(node: dict[str, Any], before: list[dict[str, Any]], outputs: O
     return checked
 
 
-def _check_entry(entry: list[int], nodes: list[dict[str, Any]], outputs: Optional[CountOutputs],
+def _check_entry(entry: list[int], nodes: list[dict[str, Any]], outputs: CountOutputs | None,
                  who: str) -> None:
     """[node, number of its output] and maybe a third number, the version of what is changed in place."""
     _expect(len(entry) in (2, 3) and 0 <= entry[0] < len(nodes) and 0 <= entry[-1] <= LARGEST_NUMBER,

@@ -8,7 +8,7 @@ positions and ones of the size of a feature map: those become constants.
 from __future__ import annotations
 
 import re
-from typing import Any, Optional
+from typing import Any
 
 import mxnet as mx
 import numpy as np
@@ -107,7 +107,7 @@ def _dimension(of_two: int, of_three: int) -> Any:
     return 'N' if each == 1 else f'{each}*N'
 
 
-def _constant(node: Node) -> Optional[np.ndarray]:
+def _constant(node: Node) -> np.ndarray | None:
     """The value of a node that is the same for all images, None of others."""
     valued = node.valued_inputs()
     values = [source.node.value if source in valued or _depends_on_batch(source)

@@ -12,7 +12,7 @@ import json
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any, Union
+from typing import Any
 
 from openatac.errors import OpenatacError
 from openatac.graph.checks import read_graph
@@ -128,7 +128,7 @@ class Graph:
         return cls.parse(json.loads(symbol.tojson()))
 
     @classmethod
-    def read(cls, path: Union[str, os.PathLike]) -> Graph:
+    def read(cls, path: str | os.PathLike) -> Graph:
         """The graph of a symbol file, read without MXNet.
 
         Raises OpenatacError as `read_graph`, and for a file of an MXNet before 1.0.

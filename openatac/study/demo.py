@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from typing import Dict, List, Mapping
+from collections.abc import Mapping
 
 from openatac.console.text import text_table
 from openatac.errors import OpenatacError
@@ -14,7 +14,7 @@ from openatac.study.finished_runs import read_run
 from openatac.training.run_folder import RunFolder
 from openatac.training.tracking.curves import draw_curves
 
-UNITS: Dict[str, List[str]] = {  # name -> flags of train_cifar.py
+UNITS: dict[str, list[str]] = {  # name -> flags of train_cifar.py
     'ReLU': ['--act-type', 'relu'],
     'global gate': ['--act-type', 'ChaATAC', '--useGlobal'],
     'ATAC': ['--act-type', 'ChaATAC'],

@@ -1,7 +1,7 @@
 """Time and cost of the published ImageNet run on other devices, before anyone pays for them."""
 from __future__ import annotations
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from openatac.study.published.numbers import TRAINING_IMAGES, VALIDATION_IMAGES
 from openatac.study.step_time import FORWARD, Setup, Step, step
@@ -41,13 +41,13 @@ class Estimate(NamedTuple):
     validation_hours: float
     hours: float
     device_hours: float
-    cost: Optional[float]
+    cost: float | None
     efficiency: float
     images_per_second: float
 
 
 def estimate(setup: Setup, epochs: int = PUBLISHED_EPOCHS, images: int = TRAINING_IMAGES,
-             validation_images: int = VALIDATION_IMAGES, price: Optional[float] = None) -> Estimate:
+             validation_images: int = VALIDATION_IMAGES, price: float | None = None) -> Estimate:
     """Estimate a run, by default with the epochs and images of the published one.
 
     An epoch has images // global batch steps, as the published schedule counts them. After each epoch

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import os
-from typing import Dict, List, NamedTuple, Tuple
+from typing import NamedTuple
 
 from openatac.errors import OpenatacError
 from openatac.training.config import CifarConfig, Config
@@ -37,7 +37,7 @@ class FinishedRun(NamedTuple):
     unit: str
     devices: int
     summary: Summary
-    history: Dict[str, List[float]]
+    history: dict[str, list[float]]
 
     @property
     def blocks(self) -> int:
@@ -60,7 +60,7 @@ class FinishedRun(NamedTuple):
         return self.summary['settings']['data']
 
 
-def find_runs(folder: str) -> List[FinishedRun]:
+def find_runs(folder: str) -> list[FinishedRun]:
     """The finished runs in ``folder`` and its subfolders; OpenatacError if there are none."""
     runs = runs_in(folder)
     if not runs:
@@ -68,7 +68,7 @@ def find_runs(folder: str) -> List[FinishedRun]:
     return runs
 
 
-def runs_in(folder: str) -> List[FinishedRun]:
+def runs_in(folder: str) -> list[FinishedRun]:
     """The finished runs in ``folder`` and its subfolders; OpenatacError for a damaged one."""
     return [read_run(place) for place in sorted(
         place for place, _, files in os.walk(folder) if 'summary.json' in files)]
@@ -79,7 +79,7 @@ def read_run(folder: str) -> FinishedRun:
     run = RunFolder(folder)
     try:
         summary, history = run.summary(), run.history()
-        if not COLUMNS <= set(history):
+        if not set(history) >= COLUMNS:
             raise ValueError(f'metrics.csv lacks {", ".join(sorted(COLUMNS - set(history)))}')
         if len(history['epoch']) != summary['epochs']:
             raise ValueError(f'metrics.csv has {len(history["epoch"])} of {summary["epochs"]} epochs')
@@ -91,7 +91,7 @@ def read_run(folder: str) -> FinishedRun:
                             f'({error}): its command with --resume auto completes it') from None
 
 
-def _names(config: Config, model: str) -> Tuple[str, str]:
+def _names(config: Config, model: str) -> tuple[str, str]:
     """The names of the network and its unit; older runs do not name a global gate in their model."""
     from openatac.models.zoo import PUBLISHED_CIFAR_HOST, find_host, unit_name
     if not isinstance(config, CifarConfig):

@@ -11,7 +11,7 @@ M. Li et al., "Scaling Distributed Machine Learning with the Parameter Server", 
 """
 from __future__ import annotations
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 GBIT = 1e9 / 8  # bytes per second in one Gbit/s: network links are sold in decimal bits,
 GB = 1e9        # those between devices in decimal bytes
@@ -57,7 +57,7 @@ def all_reduce_seconds(size: float, machines: int, per_machine: int, link: float
 
 
 def parameter_server_seconds(size: float, workers: int, servers: int, link: float,
-                             server_link: Optional[float] = None) -> float:
+                             server_link: float | None = None) -> float:
     """Seconds in which workers push gradients to parameter servers and pull the weights.
 
     Every worker sends and receives ``size`` bytes; every server has an even share of the parameters, size /
@@ -107,9 +107,9 @@ class Setup(NamedTuple):
     gpus: int
     images_per_second: float
     parameters: int
-    bandwidth: Optional[float] = None
-    device_bandwidth: Optional[float] = None
-    gpus_per_machine: Optional[int] = None
+    bandwidth: float | None = None
+    device_bandwidth: float | None = None
+    gpus_per_machine: int | None = None
     servers: int = 0
     batch_size: int = 128
     dtype: str = 'float16'

@@ -9,7 +9,7 @@ from __future__ import annotations
 import abc
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openatac.export.manifest import Manifest
 from openatac.export.parity import REORDERED, ParityCheck
@@ -79,7 +79,7 @@ class Form(abc.ABC):
         """The paths of its files in the export ``prefix``."""
         return [prefix + suffix for suffix in self.suffixes]
 
-    def missing(self, prefix: str) -> Optional[str]:
+    def missing(self, prefix: str) -> str | None:
         """The first of its files that is missing, or None."""
         return next((path for path in self.files(prefix) if not os.path.isfile(path)), None)
 
@@ -87,7 +87,7 @@ class Form(abc.ABC):
     def write(self, network: TracedNetwork, prefix: str) -> None:
         """Write its files, for the network in evaluation."""
 
-    def tolerance(self, manifest: Manifest) -> Optional[float]:
+    def tolerance(self, manifest: Manifest) -> float | None:
         """How exactly it must agree with the network; see `ParityCheck.report`."""
         return None if self.is_quantized else REORDERED
 
@@ -125,7 +125,7 @@ def register_form(form: Form) -> None:
     FORMS.register(form.name, form)
 
 
-def form_of(path: str) -> Optional[Form]:
+def form_of(path: str) -> Form | None:
     """The form that the file ``path`` is of; None for a PREFIX or a manifest."""
     return _find(path)[0]
 
@@ -135,7 +135,7 @@ def prefix_of(path: str) -> str:
     return path.removesuffix(_find(path)[1] or '.json')
 
 
-def _find(path: str) -> tuple[Optional[Form], str]:
+def _find(path: str) -> tuple[Form | None, str]:
     """The form and the suffix of a file, by the longest suffix that fits."""
     found = [(form, suffix) for form in FORMS.values() for suffix in form.suffixes if path.endswith(suffix)]
     return max(found, key=lambda match: len(match[1]), default=(None, ''))

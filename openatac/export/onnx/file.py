@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import Any, Optional, Union
+from typing import Any
 
 import mxnet as mx
 import numpy as np
@@ -36,7 +36,7 @@ LARGEST_FILE = 2 ** 31  # bytes, of one that holds its own weights
 
 
 def to_onnx(symbol: mx.sym.Symbol, params: Mapping[str, Any], image_shape: tuple[int, ...],
-            name: str = 'network', metadata: Optional[Mapping[str, Any]] = None) -> Any:
+            name: str = 'network', metadata: Mapping[str, Any] | None = None) -> Any:
     """A network as ONNX.
 
     Parameters
@@ -76,9 +76,9 @@ def to_onnx(symbol: mx.sym.Symbol, params: Mapping[str, Any], image_shape: tuple
     return model
 
 
-def write_onnx(net: Union[mx.gluon.HybridBlock, mx.sym.Symbol], path: str, image_shape: tuple[int, ...],
-               params: Optional[Mapping[str, Any]] = None, name: str = 'network',
-               metadata: Optional[Mapping[str, Any]] = None) -> None:
+def write_onnx(net: mx.gluon.HybridBlock | mx.sym.Symbol, path: str, image_shape: tuple[int, ...],
+               params: Mapping[str, Any] | None = None, name: str = 'network',
+               metadata: Mapping[str, Any] | None = None) -> None:
     """Write a network to the file ``path``, whole or not at all.
 
     Parameters

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
@@ -143,8 +143,8 @@ def _slice_like(graph: OnnxGraph, node: Node, x: Tensor, like: Tensor) -> Tensor
     return _sliced(graph, node, x, axes, [0] * len(axes), [after[axis] for axis in axes], [1] * len(axes))
 
 
-def _sliced(graph: OnnxGraph, node: Node, x: Tensor, axes: Sequence[int], begins: Sequence[Optional[int]],
-            ends: Sequence[Optional[int]], steps: Sequence[int]) -> Tensor:
+def _sliced(graph: OnnxGraph, node: Node, x: Tensor, axes: Sequence[int], begins: Sequence[int | None],
+            ends: Sequence[int | None], steps: Sequence[int]) -> Tensor:
     """``x`` from begin to end on each of ``axes``; None for the image's own end in the step's direction."""
     if node.shape == node.inputs[0].shape and min(steps, default=1) > 0:
         return x
@@ -172,7 +172,7 @@ def _upsampling(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
                      mode='nearest', coordinate_transformation_mode='asymmetric', nearest_mode='floor')
 
 
-def _bilinear_resize(graph: OnnxGraph, node: Node, x: Tensor, like: Optional[Tensor] = None) -> Tensor:
+def _bilinear_resize(graph: OnnxGraph, node: Node, x: Tensor, like: Tensor | None = None) -> Tensor:
     scales = [1.0, 1.0, *map(_scale, node.inputs[0].shape[2:], node.shape[2:])]
     return graph.add('Resize', x, '', graph.constant(scales), mode='linear', coordinate_transformation_mode=(
         'align_corners' if node.get('align_corners', True) else 'half_pixel'))

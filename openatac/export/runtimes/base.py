@@ -10,7 +10,7 @@ import abc
 import contextlib
 import importlib.util
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 from openatac.errors import OpenatacError
 from openatac.export.forms.base import Form, form_of, prefix_of
@@ -57,7 +57,7 @@ class Runtime(abc.ABC):
     no_package: str = ''
 
     @classmethod
-    def obstacle(cls, prefix: str) -> Optional[str]:
+    def obstacle(cls, prefix: str) -> str | None:
         """One sentence why it cannot run the export ``prefix``, or None."""
         if cls.package and importlib.util.find_spec(cls.package) is None:
             return cls.no_package

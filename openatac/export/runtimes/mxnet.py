@@ -1,7 +1,7 @@
 """MXNet, in several ways."""
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
@@ -55,7 +55,7 @@ class Fused(Static):
     form = fused.Fused()
 
     @classmethod
-    def obstacle(cls, prefix: str) -> Optional[str]:
+    def obstacle(cls, prefix: str) -> str | None:
         return cls.form.missing(prefix) and Static.obstacle(prefix)
 
     def load(self) -> None:

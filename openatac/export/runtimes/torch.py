@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
@@ -59,7 +59,7 @@ class TorchCompiled(Torch):
     options: dict[str, bool] = {}
 
     @classmethod
-    def obstacle(cls, prefix: str) -> Optional[str]:
+    def obstacle(cls, prefix: str) -> str | None:
         compilers = [os.environ.get('CXX'), 'g++', 'clang++']
         if not any(compiler and shutil.which(compiler) for compiler in compilers):
             return 'torch.compile needs a C++ compiler: install g++, or name yours in the variable CXX'

@@ -2,13 +2,13 @@
 from __future__ import annotations
 
 import statistics
-from typing import List, Sequence
+from collections.abc import Sequence
 
 from openatac.export.runtimes.base import RUNTIMES
 from openatac.study.bench.measurement import Measurement
 
 
-def verdict(measured: Sequence[Measurement]) -> List[str]:
+def verdict(measured: Sequence[Measurement]) -> list[str]:
     """Lines on the measurements of one export with one size of batch."""
     def fastest(those: Sequence[Measurement]) -> Measurement:
         return max(those, key=lambda each: each.images_per_second)

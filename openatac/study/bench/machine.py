@@ -4,14 +4,13 @@ from __future__ import annotations
 import contextlib
 import platform
 from importlib import metadata
-from typing import Dict
 
 from openatac.runtime.threads import thread_count
 
 PACKAGES = ('mxnet', 'onnxruntime', 'openvino', 'torch', 'numpy')
 
 
-def machine() -> Dict[str, str]:
+def machine() -> dict[str, str]:
     """{'device', 'threads', 'versions': text}, as columns of a file."""
     versions = [f'Python {platform.python_version()}']
     for package in PACKAGES:

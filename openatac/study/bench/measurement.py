@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import statistics
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Iterator, Sequence
+from typing import Any, Callable, NamedTuple
 
 from openatac.errors import OpenatacError
 from openatac.export.manifest import read_manifest
@@ -37,7 +38,7 @@ class Measurement(NamedTuple):
     export: str
     engine: str
     batch: int
-    turns: List[Turn]
+    turns: list[Turn]
     difference: float
 
     @property
@@ -45,9 +46,9 @@ class Measurement(NamedTuple):
         """The median over the rounds."""
         return statistics.median(turn.images_per_second for turn in self.turns)
 
-    def row(self) -> Dict[str, Any]:
+    def row(self) -> dict[str, Any]:
         """{column: value}: of each of FIGURES the median over the rounds, and its range."""
-        row: Dict[str, Any] = {'export': self.export, 'engine': self.engine, 'batch': self.batch}
+        row: dict[str, Any] = {'export': self.export, 'engine': self.engine, 'batch': self.batch}
         for figure in FIGURES:
             values = [getattr(turn, figure) for turn in self.turns]
             row.update({figure: statistics.median(values), figure + '_low': min(values),
@@ -56,8 +57,8 @@ class Measurement(NamedTuple):
                 'difference': self.difference}
 
 
-def measure(prefixes: Sequence[str], engines: Optional[Sequence[str]], sizes: Sequence[int], rounds: int,
-            seconds: float, skip: Callable[[str], None]) -> List[Measurement]:
+def measure(prefixes: Sequence[str], engines: Sequence[str] | None, sizes: Sequence[int], rounds: int,
+            seconds: float, skip: Callable[[str], None]) -> list[Measurement]:
     """Measure exports in engines.
 
     Parameters
@@ -84,13 +85,13 @@ def measure(prefixes: Sequence[str], engines: Optional[Sequence[str]], sizes: Se
     OpenatacError
         If a named engine cannot run an export, if none can, and if a process dies.
     """
-    processes: Dict[Tuple[str, str], BenchProcess] = {}
-    measured: Dict[Tuple[str, str, int], Measurement] = {}
+    processes: dict[tuple[str, str], BenchProcess] = {}
+    measured: dict[tuple[str, str, int], Measurement] = {}
     try:
         for export, prefix in zip(_short_names(prefixes), prefixes):
             processes.update({(export, engine): process
                               for engine, process in _warm_processes(prefix, engines, sizes, skip)})
-        expected: Dict[str, Any] = {}
+        expected: dict[str, Any] = {}
         for (export, engine), process in processes.items():
             reference = expected.setdefault(export, process.outputs)
             difference = float(abs(process.outputs - reference).max() / max(abs(reference).max(), 1e-30))
@@ -106,8 +107,8 @@ def measure(prefixes: Sequence[str], engines: Optional[Sequence[str]], sizes: Se
     return list(measured.values())
 
 
-def _warm_processes(prefix: str, engines: Optional[Sequence[str]], sizes: Sequence[int],
-                    skip: Callable[[str], None]) -> Iterator[Tuple[str, BenchProcess]]:
+def _warm_processes(prefix: str, engines: Sequence[str] | None, sizes: Sequence[int],
+                    skip: Callable[[str], None]) -> Iterator[tuple[str, BenchProcess]]:
     """Yield (engine, its process) for those that can run an export."""
     read_manifest(prefix)
     able = False

@@ -1,7 +1,8 @@
 """Speeds of exports in engines as a PNG picture."""
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, List, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from openatac.pictures import write_picture
 
@@ -9,7 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Row = Dict[str, Any]  # of `openatac.study.bench.measurement.Measurement.row`
+Row = dict[str, Any]  # of `openatac.study.bench.measurement.Measurement.row`
 
 
 def draw_bench(path: str, rows: Sequence[Row], title: str) -> None:
@@ -57,6 +58,6 @@ def _draw_bar(panel: Axes, place: float, width: float, row: Row, colour: str) ->
                    ha='center', fontsize=7)
 
 
-def _patches(exports: Sequence[str]) -> List[Any]:
+def _patches(exports: Sequence[str]) -> list[Any]:
     from matplotlib.patches import Patch
     return [Patch(color=f'C{number}', label=export) for number, export in enumerate(exports)]

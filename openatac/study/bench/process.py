@@ -13,8 +13,9 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Type
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openatac.errors import OpenatacError
 from openatac.export.runtimes.base import RUNTIMES, Runtime
@@ -79,7 +80,7 @@ class BenchProcess:
         self._process.kill()
         self._process.wait()
 
-    def _ask(self, question: Tuple[Any, ...]) -> Any:
+    def _ask(self, question: tuple[Any, ...]) -> Any:
         try:
             self._pipe.send(question)
             return self._pipe.recv()
@@ -105,8 +106,8 @@ def serve(file: int) -> None:
             pipe.send(turn)
 
 
-def _warm_engine(pipe: Connection, prefix: str, runtime: Type[Runtime], sizes: Sequence[int]
-                 ) -> Tuple[Optional[Runtime], Dict[int, np.ndarray]]:
+def _warm_engine(pipe: Connection, prefix: str, runtime: type[Runtime], sizes: Sequence[int]
+                 ) -> tuple[Runtime | None, dict[int, np.ndarray]]:
     """(engine, {size: images}), after the answer on the pipe; (None, {}) if there is a problem."""
     import numpy as np
 
@@ -128,7 +129,7 @@ def _warm_engine(pipe: Connection, prefix: str, runtime: Type[Runtime], sizes: S
     return engine, images
 
 
-def _rest(engine: Runtime, images: Dict[int, np.ndarray]) -> None:
+def _rest(engine: Runtime, images: dict[int, np.ndarray]) -> None:
     """Give back memory, since many processes together may need more than there is.
 
     MXNet's static memory is as large as the last batch needs, so the last batch is a small one.
@@ -142,7 +143,7 @@ def _turn(engine: Runtime, images: np.ndarray, seconds: float) -> Turn:
     import numpy as np
     for _ in range(WARM_UP):
         engine(images)
-    times: List[float] = []
+    times: list[float] = []
     end = time.perf_counter() + seconds
     while len(times) < LEAST or time.perf_counter() < end:
         start = time.perf_counter()

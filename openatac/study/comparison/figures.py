@@ -7,7 +7,8 @@ the number of blocks per stage, b.
 from __future__ import annotations
 
 import statistics
-from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Tuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from openatac.pictures import write_picture
 from openatac.study.comparison.results import Group, data_set
@@ -90,7 +91,7 @@ def seeds(groups: Sequence[Group]) -> str:
     return f'{fewest} to ' * (fewest < most) + f'{most} seed' + 's' * (most > 1)
 
 
-def _styles(groups: Sequence[Group]) -> Dict[str, Dict[str, Any]]:
+def _styles(groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
     """{unit: its colour, line and marker}."""
     units = dict.fromkeys(each.unit for each in groups)
     return {unit: {'color': COLOURS[number % len(COLOURS)], 'marker': MARKERS[number % len(MARKERS)],
@@ -98,7 +99,7 @@ def _styles(groups: Sequence[Group]) -> Dict[str, Dict[str, Any]]:
             for number, unit in enumerate(units)}
 
 
-def _places(groups: Sequence[Group]) -> Dict[Tuple[str, int], float]:
+def _places(groups: Sequence[Group]) -> dict[tuple[str, int], float]:
     """{(unit, blocks): place on the axis}: the parameters, beside those of units with as many."""
     every = [each.parameters for each in groups]
     step = SIDE_STEP * ((max(every) - min(every)) or max(every))
@@ -111,7 +112,7 @@ def _places(groups: Sequence[Group]) -> Dict[Tuple[str, int], float]:
     return places
 
 
-def _draw_unit(axes: Axes, points: List[Tuple[float, Group]], measure: str, style: Dict[str, Any],
+def _draw_unit(axes: Axes, points: list[tuple[float, Group]], measure: str, style: dict[str, Any],
                zorder: int) -> None:
     """Draw one unit: its points (place, group), their error bars and the line through them."""
     x = [place for place, _ in points]
@@ -126,7 +127,7 @@ def _draw_unit(axes: Axes, points: List[Tuple[float, Group]], measure: str, styl
               label=points[0][1].unit, zorder=zorder + 1)
 
 
-def _draw_curve(axes: Axes, each: Group, column: str, style: Dict[str, Any]) -> None:
+def _draw_curve(axes: Axes, each: Group, column: str, style: dict[str, Any]) -> None:
     epochs = each.runs[0].history['epoch']
     values = list(zip(*(run.history[column] for run in each.runs)))
     marker = style['marker'] if len(epochs) < 20 else None

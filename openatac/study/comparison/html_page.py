@@ -4,7 +4,8 @@ from __future__ import annotations
 import io
 import re
 import statistics
-from typing import TYPE_CHECKING, Iterable, Sequence, Tuple
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from openatac.console.text import for_html
 from openatac.pictures import literal_text
@@ -156,7 +157,7 @@ def _relative_costs(groups: Sequence[Group]) -> str:
         f'Each is divided by that of {REFERENCE} with as many blocks.']), _table(head, rows)])
 
 
-def _costs(group: Group) -> Tuple[float, float, float]:
+def _costs(group: Group) -> tuple[float, float, float]:
     return group.parameters, group.multiply_adds, statistics.median(group.values('images_per_second'))
 
 

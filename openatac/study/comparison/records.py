@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Dict, Sequence
+from collections.abc import Sequence
 
 from openatac.errors import OpenatacError
 from openatac.files.reading import read_text
@@ -35,7 +35,7 @@ def copy_records(sources: Sequence[str], folder: str) -> None:
                 write_text(os.path.join(place, file), text)
 
 
-def _record(run: FinishedRun) -> Dict[str, str]:
+def _record(run: FinishedRun) -> dict[str, str]:
     """{file of FILES: its text without the machine's paths}."""
     try:
         texts = {name: read_text(os.path.join(run.folder, name)) for name in FILES}

@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from openatac.console.text import for_markdown, without_controls
 from openatac.errors import OpenatacError
@@ -49,7 +50,7 @@ def write_comparison(folder: str, measure: str) -> str:
     return text
 
 
-def _rows(groups: Sequence[results.Group], folder: str) -> Iterator[Dict[str, Any]]:
+def _rows(groups: Sequence[results.Group], folder: str) -> Iterator[dict[str, Any]]:
     """{column: value} of COLUMNS, and more, for each run."""
     for group in groups:
         for run in group.runs:

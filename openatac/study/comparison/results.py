@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from typing import Dict, List, NamedTuple, Sequence, Tuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from openatac.console.text import for_markdown
 from openatac.options import defaults
@@ -43,20 +44,20 @@ class Group(NamedTuple):
 
     unit: str
     blocks: int
-    runs: List[FinishedRun]
+    runs: list[FinishedRun]
     parameters: int
     multiply_adds: int
     note: str = ''
 
-    def values(self, measure: str) -> List[float]:
+    def values(self, measure: str) -> list[float]:
         """Each run's best_accuracy, last_accuracy or images_per_second."""
         return [run.summary[measure] for run in self.runs]  # type: ignore[literal-required]
 
 
-def group(runs: Sequence[FinishedRun], note: str = '') -> List[Group]:
+def group(runs: Sequence[FinishedRun], note: str = '') -> list[Group]:
     """The `Group`s of runs, by depth and then by parameters; OpenatacError if they cannot be compared."""
     check_comparable(runs)
-    members: Dict[Tuple[int, str], Dict[int, FinishedRun]] = {}
+    members: dict[tuple[int, str], dict[int, FinishedRun]] = {}
     for run in runs:
         members.setdefault((run.blocks, run.unit), {})[run.seed] = run
     groups = []
@@ -66,7 +67,7 @@ def group(runs: Sequence[FinishedRun], note: str = '') -> List[Group]:
     return sorted(groups, key=lambda each: (each.blocks, each.parameters, each.unit))
 
 
-def _costs(run: FinishedRun) -> Tuple[int, int]:
+def _costs(run: FinishedRun) -> tuple[int, int]:
     """(trainable parameters, multiply-adds) of a run's network."""
     import mxnet as mx
 
@@ -79,7 +80,7 @@ def _costs(run: FinishedRun) -> Tuple[int, int]:
 
 # -------------------------------------------------------------------------------------- table
 
-def rows(groups: Sequence[Group]) -> List[Tuple[str, ...]]:
+def rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
     """A row under HEAD for each group."""
     return [(str(each.blocks), each.unit, f'{each.parameters:,}', f'{each.multiply_adds:,}',
              *(spread(each.values(measure)) for measure in MEASURES), str(len(each.runs)),
@@ -101,7 +102,7 @@ def markdown(groups: Sequence[Group]) -> str:
 
 # ---------------------------------------------------------------------------------- sentences
 
-def circumstances(groups: Sequence[Group]) -> List[str]:
+def circumstances(groups: Sequence[Group]) -> list[str]:
     """Sentences on what the runs have in common: data, recipe, devices, versions, and what they show."""
     runs = [run for each in groups for run in each.runs]
     summary, usual = runs[0].summary, defaults(CifarConfig)
@@ -138,7 +139,7 @@ def data_set(groups: Sequence[Group]) -> str:
     return run.summary['dataset'] + labels.get(shared_settings(run).get('cifar100_labels', ''), '') + note
 
 
-def statements(groups: Sequence[Group], measure: str = 'last_accuracy') -> List[str]:
+def statements(groups: Sequence[Group], measure: str = 'last_accuracy') -> list[str]:
     """A sentence for each pair of units of the same depth."""
     pairs = [pair for pair in itertools.combinations(groups, 2) if pair[0].blocks == pair[1].blocks]
     return [statement(second, first, measure) for first, second in pairs]

@@ -7,8 +7,8 @@ import glob
 import itertools
 import json
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Iterator, List, Sequence
 
 from openatac.errors import OpenatacError
 from openatac.files.schema import read_json
@@ -44,13 +44,13 @@ class Sweep:
     recipe: str
     flags: Sequence[str] = ()
 
-    def trainings(self) -> List[Training]:
+    def trainings(self) -> list[Training]:
         """A `Training` for each seed, depth and unit; ValueError for an unknown unit."""
         flags = {unit.lower(): unit_flags(unit) for unit in self.units}
         return [self._training(unit, blocks, seed, flags[unit])
                 for seed, blocks, unit in itertools.product(self.seeds, self.blocks, flags)]
 
-    def _training(self, unit: str, blocks: int, seed: int, flags: List[str]) -> Training:
+    def _training(self, unit: str, blocks: int, seed: int, flags: list[str]) -> Training:
         name = run_name(unit, blocks, seed)
         folder = os.path.join(self.folder, 'runs', name)
         return Training(name, folder, [
@@ -63,14 +63,14 @@ class Sweep:
         words, before = ['--recipe', self.recipe, *self.flags], None
         if glob.glob(os.path.join(glob.escape(self.folder), 'runs', '*', 'settings.json')):
             with contextlib.suppress(OSError, ValueError):
-                before = read_json(path, List[str])
+                before = read_json(path, list[str])
             if before not in (None, words):
                 raise OpenatacError(f'{self.folder} holds trainings by "{" ".join(before)}", not by '
                                     f'"{" ".join(words)}": choose another folder, or the same flags')
         write_text(path, json.dumps(words) + '\n')
 
 
-def unit_flags(unit: str) -> List[str]:
+def unit_flags(unit: str) -> list[str]:
     """The flags of train_cifar.py for ``unit``; ValueError for an unknown one, with the nearest."""
     from openatac.models.zoo import PUBLISHED_CIFAR_HOST, find_host, unit_settings
     units = unit_settings(find_host(PUBLISHED_CIFAR_HOST))
@@ -92,6 +92,6 @@ def reserved_flags() -> Iterator[str]:
     for name, field in fields(CifarConfig).items():
         own = name in ('seed', 'recipe') or field.option.named
         handles_run = field.section in ('network', 'start', 'output') and not field.option.result
-        if own or handles_run and name not in ('log_interval', 'save_period'):
+        if own or (handles_run and name not in ('log_interval', 'save_period')):
             for flag in flags_of(name, field):
                 yield from (flag, '--no-' + flag[2:])

@@ -12,7 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 from openatac.console.program import stop_signals
 from openatac.errors import CheckpointError, OpenatacError
@@ -31,7 +32,7 @@ class Training(NamedTuple):
 
     name: str
     folder: str
-    command: List[str]
+    command: list[str]
 
     def is_finished(self) -> bool:
         """Whether its folder holds a finished run."""
@@ -48,7 +49,7 @@ class Failure(NamedTuple):
     words: str
 
 
-def run_queue(trainings: Sequence[Training], jobs: int) -> Dict[str, Failure]:
+def run_queue(trainings: Sequence[Training], jobs: int) -> dict[str, Failure]:
     """Run ``trainings``, ``jobs`` at a time.
 
     Returns
@@ -64,13 +65,13 @@ def run_queue(trainings: Sequence[Training], jobs: int) -> Dict[str, Failure]:
         one kills them.
     """
     waiting = list(trainings)
-    running: List[_Process] = []
-    failed: Dict[str, Failure] = {}
+    running: list[_Process] = []
+    failed: dict[str, Failure] = {}
     slots = list(range(jobs))
     deadline = time.monotonic() + PATIENCE
     with _stop_signals() as stopping:
         try:
-            while running or waiting and not stopping:
+            while running or (waiting and not stopping):
                 while waiting and slots and not stopping:
                     ready = next((each for each in waiting if _is_free(each.folder)), None)
                     if ready is None and (running or time.monotonic() < deadline):
@@ -101,8 +102,8 @@ class _Process:
     def __init__(self, training: Training, slot: int, jobs: int) -> None:
         from tqdm import tqdm
         self.training, self.slot, self.start = training, slot, time.monotonic()
-        self.code: Optional[int] = None
-        self._sent: List[int] = []
+        self.code: int | None = None
+        self._sent: list[int] = []
         self._errors = tempfile.TemporaryFile()
         environment = dict(os.environ)
         threads, chosen = thread_count()
@@ -147,7 +148,7 @@ class _Process:
         return Failure(code, lines[-1] if lines else f'it ended with code {self.code} and printed nothing')
 
 
-def _epochs(folder: str) -> Tuple[int, Optional[int]]:
+def _epochs(folder: str) -> tuple[int, int | None]:
     """(finished, all) epochs of the run in ``folder``, as far as they are known."""
     run = RunFolder(folder)
     try:
@@ -179,9 +180,9 @@ def _is_free(folder: str) -> bool:
 
 
 @contextlib.contextmanager
-def _stop_signals() -> Iterator[List[int]]:
+def _stop_signals() -> Iterator[list[int]]:
     """Yield a list that receives the first SIGINT or SIGTERM; a second one is obeyed at once."""
-    received: List[int] = []
+    received: list[int] = []
 
     def receive(number: int, frame: Any) -> None:
         if received:

@@ -1,7 +1,7 @@
 """Costs of a network by its name, or of a symbol file."""
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, List, Optional, Tuple
+from typing import TYPE_CHECKING
 
 from openatac.errors import OpenatacError
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 FILE_SIZE = 224  # pixels; side of the images of a symbol file, which does not name it
 
 
-def costs_by_name(name: str, image_shape: Tuple[int, int, int], classes: Optional[int] = None,
-                  published: bool = False) -> Tuple[Costs, List[Layer]]:
+def costs_by_name(name: str, image_shape: tuple[int, int, int], classes: int | None = None,
+                  published: bool = False) -> tuple[Costs, list[Layer]]:
     """The costs of a network and of its operators.
 
     Parameters

@@ -5,7 +5,7 @@ about its layers.
 """
 from __future__ import annotations
 
-from typing import Dict, List, NamedTuple, Tuple
+from typing import NamedTuple
 
 import mxnet as mx
 import numpy as np
@@ -39,13 +39,13 @@ class Layer(NamedTuple):
 
     name: str
     operator: str
-    output: Tuple[int, ...]
+    output: tuple[int, ...]
     parameters: int
     multiply_adds: int
     activations: int
 
 
-def costs(net: mx.gluon.HybridBlock, image_shape: Tuple[int, ...], published: bool = False) -> Costs:
+def costs(net: mx.gluon.HybridBlock, image_shape: tuple[int, ...], published: bool = False) -> Costs:
     """Costs of an initialised network for one image of ``image_shape`` (C, H, W).
 
     published: count a dense layer as 2 * inputs * outputs - inputs + outputs, as the count behind
@@ -57,7 +57,7 @@ def costs(net: mx.gluon.HybridBlock, image_shape: Tuple[int, ...], published: bo
     return _in_all(sizes, trainable, layers(net(mx.sym.var('data')), image_shape, published))
 
 
-def symbol_costs(symbol: mx.sym.Symbol, image_shape: Tuple[int, ...], published: bool = False) -> Costs:
+def symbol_costs(symbol: mx.sym.Symbol, image_shape: tuple[int, ...], published: bool = False) -> Costs:
     """Costs of a symbol with the input ``data``, such as a symbol file's.
 
     It does not say what is trained: taken are all arrays but running statistics and fixed gammas.
@@ -71,30 +71,30 @@ def symbol_costs(symbol: mx.sym.Symbol, image_shape: Tuple[int, ...], published:
     return _in_all(sizes, trainable, layers(symbol, image_shape, published))
 
 
-def layers(symbol: mx.sym.Symbol, image_shape: Tuple[int, ...], published: bool = False) -> List[Layer]:
+def layers(symbol: mx.sym.Symbol, image_shape: tuple[int, ...], published: bool = False) -> list[Layer]:
     """The `Layer`s of a symbol with the input ``data``, in the order of computation; see `costs`."""
     nodes = _nodes(symbol, image_shape)
     uncounted = _sizes(nodes)
     return [_layer(node, uncounted, published) for node in nodes if not node.is_variable]
 
 
-def _nodes(symbol: mx.sym.Symbol, image_shape: Tuple[int, ...]) -> List[Node]:
+def _nodes(symbol: mx.sym.Symbol, image_shape: tuple[int, ...]) -> list[Node]:
     """The nodes with their shapes for one image."""
     graph = Graph.of(symbol)
     graph.infer_shapes(data=(1, *image_shape))
     return graph.nodes()
 
 
-def _sizes(nodes: List[Node]) -> Dict[str, int]:
+def _sizes(nodes: list[Node]) -> dict[str, int]:
     return {node.name: int(np.prod(node.shape)) for node in nodes if node.is_variable and node.name != 'data'}
 
 
-def _in_all(sizes: Dict[str, int], trainable: int, found: List[Layer]) -> Costs:
+def _in_all(sizes: dict[str, int], trainable: int, found: list[Layer]) -> Costs:
     return Costs(sum(sizes.values()), trainable, sum(layer.multiply_adds for layer in found),
                  sum(layer.activations for layer in found))
 
 
-def _layer(node: Node, uncounted: Dict[str, int], published: bool) -> Layer:
+def _layer(node: Node, uncounted: dict[str, int], published: bool) -> Layer:
     """The `Layer` of a node; takes its arrays off ``uncounted``, so that shared ones count once."""
     parameters = sum(uncounted.pop(source.node.name, 0) for source in node.inputs)
     return Layer(node.name, node.operator, node.shape[1:], parameters, _multiply_adds(node, published),

@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Tuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from openatac.pictures import write_picture
 
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Row = Dict[str, Any]  # a line of gates.csv
+Row = dict[str, Any]  # a line of gates.csv
 
 PARTS = {'between_pixels': ('pixels', 1.0), 'between_images': ('images', 0.5),  # column -> name, opacity
          'between_channels': ('channels', 0.2)}
@@ -46,7 +47,7 @@ def gates_figure(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def _depth(layer: str) -> List[int]:
+def _depth(layer: str) -> list[int]:
     """A sorting key: the numbers in a layer's name, with a block's attention behind its activations."""
     return [int(digits) for digits in re.findall(r'\d+', layer.replace('attention', '9'))]
 
@@ -72,7 +73,7 @@ def _draw_gate(panels: Sequence[Axes], x: float, width: float, row: Row, colour:
         correlation.plot(x, row['relu_mask_correlation'], 'o', color=colour)
 
 
-def _label(panels: Sequence[Axes], layers: Sequence[Tuple[str, str]]) -> None:
+def _label(panels: Sequence[Axes], layers: Sequence[tuple[str, str]]) -> None:
     """Label the axes, the stages and the signs."""
     mean, near, variance, correlation = panels
     mean.set(ylabel='mean ± deviation', ylim=(0, 1))

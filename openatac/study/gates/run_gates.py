@@ -3,7 +3,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openatac.errors import OpenatacError
 from openatac.training.config import CifarConfig, CifarData, ImagenetConfig
@@ -31,11 +32,11 @@ class RunGates(NamedTuple):
     network: str
     dataset: str
     parameters: str
-    rows: List[Dict[str, Any]]
+    rows: list[dict[str, Any]]
 
 
-def gates_of_run(folder: str, params: str = 'best', images: Optional[int] = None,
-                 dataset: Optional[str] = None, data_dir: Optional[str] = None) -> RunGates:
+def gates_of_run(folder: str, params: str = 'best', images: int | None = None,
+                 dataset: str | None = None, data_dir: str | None = None) -> RunGates:
     """The statistics of a run's gates over its test images, in testing mode, on the CPU.
 
     Parameters
@@ -83,7 +84,7 @@ def gates_of_run(folder: str, params: str = 'best', images: Optional[int] = None
     return RunGates(network, name, os.path.basename(path), rows)
 
 
-def _small_images(data: CifarData, count: Optional[int]) -> Iterator[np.ndarray]:
+def _small_images(data: CifarData, count: int | None) -> Iterator[np.ndarray]:
     """Batches of test images; they are read once they are asked for."""
     from openatac.data.batches import EvaluationBatches
     from openatac.training.datasets import load
@@ -94,7 +95,7 @@ def _small_images(data: CifarData, count: Optional[int]) -> Iterator[np.ndarray]
         yield images
 
 
-def _photos(config: ImagenetConfig, count: Optional[int], data_dir: Optional[str]) -> Iterator[np.ndarray]:
+def _photos(config: ImagenetConfig, count: int | None, data_dir: str | None) -> Iterator[np.ndarray]:
     """The same of photographs."""
     from openatac.data.photos.batches import EvaluationPhotos
     from openatac.training.imagenet import open_source
@@ -120,11 +121,11 @@ class _Chosen:
     def name(self, index: int) -> str:
         return self._source.name(self._chosen[index])
 
-    def read(self, index: int) -> Tuple[bytes, int]:
+    def read(self, index: int) -> tuple[bytes, int]:
         return self._source.read(self._chosen[index])
 
 
-def _spread(total: int, count: Optional[int]) -> List[int]:
+def _spread(total: int, count: int | None) -> list[int]:
     """The indices of ``count`` of ``total`` images, evenly spread; of all, if there are fewer."""
     count = min(count or total, total)
     return [total * index // count for index in range(count)]

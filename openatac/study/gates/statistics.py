@@ -7,7 +7,7 @@ other unit of that form (Swish and xUnit too) need nothing said of them here.
 from __future__ import annotations
 
 import math
-from typing import Dict, List, NamedTuple, Optional
+from typing import NamedTuple
 
 import mxnet as mx
 import numpy as np
@@ -40,7 +40,7 @@ class UnitGate(NamedTuple):
     factor: Output
 
 
-def unit_gates(net: mx.gluon.HybridBlock) -> List[UnitGate]:
+def unit_gates(net: mx.gluon.HybridBlock) -> list[UnitGate]:
     """The gates of a network that takes images, in the order of computation; [] if it has none."""
     calls, hooks = [], []
     for layer, stage, block in _blocks(net):
@@ -71,9 +71,9 @@ def _blocks(block, path='', stage=''):
         yield from _blocks(child, path + name + '.', child_stage)
 
 
-def _chain(x: Optional[Node], output: Optional[Node], gates: Dict[Node, Gate]) -> List[Gate]:
+def _chain(x: Node | None, output: Node | None, gates: dict[Node, Gate]) -> list[Gate]:
     """The gates [g1, g2, ...] if ``output`` is x * g1 * g2 * ..., else []."""
-    chain: List[Gate] = []
+    chain: list[Gate] = []
     while output is not x:
         if output not in gates:
             return []

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from openatac.study.costs.count import Costs
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def network_costs(network: str, as_published: bool = False) -> Costs:
     """The `Costs` of a network by name, at its data's image size."""
     from openatac.models.zoo import find_model

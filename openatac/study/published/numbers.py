@@ -7,7 +7,8 @@ superclasses, which the published script reads.
 """
 from __future__ import annotations
 
-from typing import Iterator, NamedTuple, Tuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 PARAMETERS, OPERATIONS, ACCURACY = 'parameters (M)', 'operations (G)', 'best accuracy'
 TOP1, TOP5, LAST_TOP1, LAST_TOP5 = ('top-1 error (%)', 'top-5 error (%)', 'top-1 error (%), last epoch',
@@ -103,7 +104,7 @@ _FIGURE = {
 AUTHORS_IMAGES_PER_SECOND, AUTHORS_GPUS = 942, 2
 
 
-def _printed(text: str) -> Tuple[float, float]:
+def _printed(text: str) -> tuple[float, float]:
     """(value, uncertainty) of a printed number."""
     return float(text), 0.5 * 10 ** -len(text.partition('.')[2])
 

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import statistics
-from typing import Dict, Iterable, Iterator, List, Sequence, Tuple
+from collections.abc import Iterable, Iterator, Sequence
 
 from openatac.console.text import for_terminal, text_table
 from openatac.study.finished_runs import FinishedRun
@@ -12,7 +12,7 @@ from openatac.study.published.rows import Row
 from openatac.study.published.training_time import AUTHORS_SPEED, Speed
 from openatac.study.published.verdict import RULE
 
-Line = Tuple[str, ...]
+Line = tuple[str, ...]
 
 COST_HEAD = ('network', 'published as', 'parameters', 'ours', '', 'operations', 'ours', '')
 COST_NOTE = """\
@@ -66,7 +66,7 @@ def _cost_cells(row: Row, form: str) -> Line:
 
 
 def _error_lines(rows: Sequence[Row]) -> Iterator[Line]:
-    pairs: Dict[Tuple[str, bool], List[Row]] = {}
+    pairs: dict[tuple[str, bool], list[Row]] = {}
     for row in rows:
         pairs.setdefault((row.number.title, 'last' in row.number.measure), []).append(row)
     for (title, last), pair in pairs.items():
@@ -99,7 +99,7 @@ def _table(head: Line, lines: Iterable[Line]) -> str:
 
 def _left_out(runs: Sequence[FinishedRun]) -> Iterator[str]:
     """A line for each kind of runs that cannot be compared."""
-    kinds: Dict[str, List[str]] = {}
+    kinds: dict[str, list[str]] = {}
     for run in runs:
         reasons = not_comparable(run)
         if reasons:

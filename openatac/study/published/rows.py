@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import statistics
-from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from openatac.errors import OpenatacError
 from openatac.study.finished_runs import FinishedRun
@@ -21,13 +22,13 @@ class Row(NamedTuple):
     """A published number and our values of it, with a verdict; without values, the hours of a run."""
 
     number: Published
-    values: Tuple[float, ...]
-    difference: Optional[float]
-    tolerance: Optional[float]
+    values: tuple[float, ...]
+    difference: float | None
+    tolerance: float | None
     verdict: str
-    hours: Optional[Hours] = None
+    hours: Hours | None = None
 
-    def cells(self) -> Dict[str, Any]:
+    def cells(self) -> dict[str, Any]:
         """{column of COLUMNS: what a CSV file has there}."""
         number, values, hours = self.number, self.values, self.hours
         return dict(zip(COLUMNS, (
@@ -53,9 +54,9 @@ def make_row(number: Published, runs: Sequence[FinishedRun], speeds: Sequence[Sp
     return Row(number, values, verdict.difference, verdict.tolerance, words)
 
 
-def _values(number: Published, runs: Sequence[FinishedRun]) -> Tuple[float, ...]:
+def _values(number: Published, runs: Sequence[FinishedRun]) -> tuple[float, ...]:
     """What comparable runs of the number's network reached, one value for each seed."""
-    by_seed: Dict[int, FinishedRun] = {}
+    by_seed: dict[int, FinishedRun] = {}
     for run in runs:
         if run.network == number.network and not not_comparable(run):
             other = by_seed.setdefault(run.seed, run)
@@ -65,7 +66,7 @@ def _values(number: Published, runs: Sequence[FinishedRun]) -> Tuple[float, ...]
     return tuple(_reached(run)[number.measure] for run in by_seed.values())
 
 
-def _reached(run: FinishedRun) -> Dict[str, float]:
+def _reached(run: FinishedRun) -> dict[str, float]:
     """{measure: what a run reached}."""
     if isinstance(run.config, CifarConfig):
         return {ACCURACY: run.summary['best_accuracy']}

@@ -5,7 +5,8 @@ import math
 import os
 import re
 import statistics
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from openatac.errors import OpenatacError
 from openatac.files.csv_file import read_csv
@@ -32,7 +33,7 @@ AUTHORS_SPEED = Speed(
 
 def run_speeds(runs: Sequence[FinishedRun]) -> Iterator[Speed]:
     """A `Speed` for each published network and kind of processor in ``runs``: the median of its runs."""
-    members: Dict[Tuple[str, str, int], List[float]] = {}
+    members: dict[tuple[str, str, int], list[float]] = {}
     for run in runs:
         kind, processors = _processors(run)
         if run.network in NETWORKS and processors and built_as_published(run):
@@ -43,7 +44,7 @@ def run_speeds(runs: Sequence[FinishedRun]) -> Iterator[Speed]:
                     f'{"s" if processors > 1 else ""} (n = {len(values)}, measured in the runs)')
 
 
-def _processors(run: FinishedRun) -> Tuple[str, int]:
+def _processors(run: FinishedRun) -> tuple[str, int]:
     """('GPU' or 'CPU core', how many of them trained); 0 where that is not known."""
     if run.summary['device'].endswith('gpu'):
         return 'GPU', run.devices
@@ -63,7 +64,7 @@ def benchmark_speeds(folder: str) -> Iterator[Speed]:
                             'again, or remove it') from None
 
 
-def _benchmark_speed(row: Dict[str, str]) -> Optional[Speed]:
+def _benchmark_speed(row: dict[str, str]) -> Speed | None:
     """The speed in a row of the benchmark; None of one that did not train a network."""
     network = re.match(r'training, ResNet-(\d+) (\w+), ', row.get('measurement') or '')
     machine = re.match(r'(\d+) cores? of [^;]+', row.get('machine') or '')
@@ -79,7 +80,7 @@ class Hours(NamedTuple):
 
     hours: float
     kind: str
-    scaled_from: Optional[str]
+    scaled_from: str | None
     words: str
 
     def __str__(self) -> str:
@@ -87,7 +88,7 @@ class Hours(NamedTuple):
         return f'about {self.hours:,.{0 if self.hours >= 10 else 1}f} {self.kind} hours{scaled}'
 
 
-def training_hours(number: Published, speeds: Sequence[Speed]) -> Optional[Hours]:
+def training_hours(number: Published, speeds: Sequence[Speed]) -> Hours | None:
     """The `Hours` of the published run of the number's network; None if no speed is known.
 
     They are from the first speed of that network or else, in proportion to multiply-adds, from the network of

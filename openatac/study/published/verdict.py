@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import statistics
-from typing import NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from openatac.study.published.numbers import ACCURACY, Published
 
