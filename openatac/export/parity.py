@@ -1,4 +1,4 @@
-"""The parity check: whether an exported form computes what its network does, and how fast."""
+"""The parity check: whether an exported form computes the same as its network, and how fast."""
 from __future__ import annotations
 
 import functools
@@ -12,18 +12,18 @@ import numpy as np
 from openatac.errors import OpenatacError
 
 BATCH = 16
-RUNS = 5          # whose median is the time of a batch
+RUNS = 5          # their median is the time of a batch
 SAME = 1e-5       # of the largest output, or of 1 if that is smaller: the same operators
 REORDERED = 1e-4  # the same sums by other operators
-ROUNDINGS = 10    # times the effect of rounding the images' last bits
+ROUNDINGS = 10    # times the effect of the images' last bits
 HALF = 0.05       # values rounded to float16: a ResNet-50 differed by 0.0009; more means a mistake
-LEAST_AGREEMENT = 0.5  # of the first classes, for quantized forms
+LEAST_AGREEMENT = 0.5  # of the top-1 classes, for quantized forms
 
 Function = Callable[[np.ndarray], np.ndarray]
 
 
 class ParityError(OpenatacError):
-    """A form of a network does not compute what the network does."""
+    """A form computes other outputs than its network."""
 
 
 class ParityCheck:
@@ -35,7 +35,7 @@ class ParityCheck:
         The network, from images, float32 (B, C, H, W), to outputs (B, classes, ...), NumPy arrays both.
     image_shape : (C, H, W)
     real : float32 (N, C, H, W), optional
-        Inputs made of real images, which are compared beside random ones.
+        Inputs from real images, on which forms are compared as well as on random ones.
 
     Raises
     ------
@@ -79,15 +79,15 @@ class ParityCheck:
         ----------
         function : callable
         tolerance : float or None
-            Of `allows`; None for quantized forms, whose first class must be the network's for half of the
-            real images (of the random ones if there are no others).
+            Of `allows`; None for quantized forms, whose top-1 class must be the network's for half of the
+            real images (of the random ones if there are no real ones).
 
         Returns
         -------
         dict
             'max_difference', 'largest_output'; 'top1_agreement', the share of the images (of the real ones
-            if there are any) with the same first class; 'random_images', 'real_images'; 'milliseconds', the
-            median for batches of 1 and of 16.
+            if there are any) with the same top-1 class; 'random_images', 'real_images'; 'milliseconds', the
+            medians for batches of 1 and of 16.
 
         Raises
         ------
@@ -102,7 +102,7 @@ class ParityCheck:
             raise ParityError(f'it computes other outputs than the network (by {difference:g}, the largest '
                               f'being {self.largest:g})')
         if tolerance is None and not (np.isfinite(outputs).all() and agreement >= LEAST_AGREEMENT):
-            raise ParityError(f"its first class is the network's for only {agreement:.0%} of the images")
+            raise ParityError(f"its top-1 class is the network's for only {agreement:.0%} of the images")
         return {'max_difference': difference, 'largest_output': self.largest, 'top1_agreement': agreement,
                 'random_images': BATCH, 'real_images': len(self.real),
                 'milliseconds': {str(count): milliseconds(function, self.random[:count])
@@ -114,7 +114,7 @@ def _outputs(function: Function, images: np.ndarray) -> np.ndarray:
 
 
 def milliseconds(function: Function, images: np.ndarray) -> float:
-    """The median of the times that ``function``, once warm, takes for ``images``."""
+    """The median time that ``function``, once warm, takes for ``images``."""
     times = []
     for _ in range(1 + RUNS):
         start = time.perf_counter()

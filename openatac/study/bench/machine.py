@@ -1,4 +1,4 @@
-"""What speeds were measured on: processor, threads and versions."""
+"""The machine on which speeds are measured: processor, threads and versions."""
 from __future__ import annotations
 
 import contextlib
@@ -11,7 +11,7 @@ PACKAGES = ('mxnet', 'onnxruntime', 'openvino', 'torch', 'numpy')
 
 
 def machine() -> dict[str, str]:
-    """{'device', 'threads', 'versions': text}, as columns of a file."""
+    """{column of a file: text} for 'device', 'threads' and 'versions'."""
     versions = [f'Python {platform.python_version()}']
     for package in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):

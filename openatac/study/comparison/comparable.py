@@ -1,4 +1,4 @@
-"""Which runs may be compared: those of one recipe on the same data."""
+"""Runs may be compared if they share the recipe and the data."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from openatac.training.config import CifarConfig
 
 
 def shared_settings(run: FinishedRun) -> dict[str, Any]:
-    """What a run must share with others to be compared: all that matters but unit, depth and seed.
+    """What runs must share to be compared: all settings that matter but unit, depth and seed.
 
-    Of the batch size only that of all devices together matters.
+    As to the batch size, only that of all devices together matters.
     """
     found = values(run.config)
     shared = {name: found[name] for name, field in fields(type(run.config)).items()
@@ -49,5 +49,5 @@ def name_of(run: FinishedRun) -> str:
 
 
 def run_name(unit: str, blocks: int, seed: int, host: str | None = None) -> str:
-    """The same of a run to be made, by default of the published host."""
+    """The same for a run to come, by default of the published host."""
     return f'{host}-' * (host is not None) + f'b{blocks}-{unit}-seed{seed}'

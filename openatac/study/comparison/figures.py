@@ -1,7 +1,7 @@
 """Figures of a comparison: accuracy against parameters, as in the paper's figure, and curves over epochs.
 
 A unit has the same colour and marker in all figures of the same groups. The colours are those of Okabe and
-Ito that stand out from white and that colour-blind readers can distinguish; the markers are hollow and hold
+Ito that stand out from white and that colour-blind readers can tell apart; the markers are hollow and hold
 the number of blocks per stage, b.
 """
 from __future__ import annotations
@@ -10,7 +10,6 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from openatac.pictures import write_picture
 from openatac.study.comparison.results import Group, data_set
 
 if TYPE_CHECKING:
@@ -27,18 +26,10 @@ CURVES = {'val_accuracy': 'test accuracy', 'train_loss': 'training loss'}  # col
 SIDE_STEP = 0.015               # between units of equal parameters, in widths of the picture
 
 
-def write_accuracy_picture(path: str, groups: Sequence[Group], measure: str = 'last_accuracy') -> None:
-    """Draw `accuracy_figure` into the PNG file ``path``.
-
-    Without matplotlib, log how to install it and draw nothing.
-    """
-    write_picture(path, lambda: accuracy_figure(groups, measure), dpi=150)
-
-
 def accuracy_figure(groups: Sequence[Group], measure: str = 'last_accuracy') -> Figure:
     """Mean and standard deviation of 'best_accuracy' or 'last_accuracy', with a line for each unit.
 
-    Points of units with equal parameters and depth are drawn side by side, and the axis says so.
+    Points of units with equal parameters and depth stand side by side, and the label of the axis says so.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator, StrMethodFormatter
@@ -100,7 +91,7 @@ def _styles(groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
 
 
 def _places(groups: Sequence[Group]) -> dict[tuple[str, int], float]:
-    """{(unit, blocks): place on the axis}: the parameters, beside those of units with as many."""
+    """{(unit, blocks): place on the axis}: the parameters, moved aside where several units have as many."""
     every = [each.parameters for each in groups]
     step = SIDE_STEP * ((max(every) - min(every)) or max(every))
     places = {}

@@ -1,6 +1,6 @@
-"""What a set of runs shows: for each unit and depth its accuracy over the seeds, beside what it costs.
+"""The results of a set of runs: for each unit and depth, the accuracy over the seeds and the costs.
 
-The difference of two units is given with its 95 % interval and the p value of Welch's t test (scipy), which
+The difference between two units has its 95 % interval and the p value of Welch's t test (scipy), which
 assumes neither equal variances nor equal numbers of seeds.
 """
 from __future__ import annotations
@@ -19,14 +19,14 @@ from openatac.training.run_folder import RunFolder
 
 IMAGE_SHAPE = (3, 32, 32)
 MEASURES = ('best_accuracy', 'last_accuracy')
-# Shared settings that other sentences name, and those that are named only where they are not the default.
+# Shared settings that other sentences name, and those that are named only if they differ from the default.
 ELSEWHERE = ('dataset', 'data', 'cifar100_labels')
 MINOR = ('drop_rate', 'lr_decay_period', 'mode', 'dtype', 'host', 'engine', 'tf32', 'compile', 'resume_from')
 HEAD = ('b', 'unit', 'parameters', 'multiply-adds', 'best accuracy', 'last accuracy', 'n', 'images/s')
 
 
 class Group(NamedTuple):
-    """The runs of one unit and depth, which differ in their seeds.
+    """The runs of one unit and depth, with different seeds.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Group(NamedTuple):
     multiply_adds : int
         For one image.
     note : str
-        What every figure must say of the data, or ''.
+        On the data, for every figure; or ''.
     """
 
     unit: str
@@ -55,7 +55,7 @@ class Group(NamedTuple):
 
 
 def group(runs: Sequence[FinishedRun], note: str = '') -> list[Group]:
-    """The `Group`s of runs, by depth and then by parameters; OpenatacError if they cannot be compared."""
+    """The `Group`s of runs, sorted by depth and parameters; OpenatacError if they cannot be compared."""
     check_comparable(runs)
     members: dict[tuple[int, str], dict[int, FinishedRun]] = {}
     for run in runs:
@@ -69,12 +69,8 @@ def group(runs: Sequence[FinishedRun], note: str = '') -> list[Group]:
 
 def _costs(run: FinishedRun) -> tuple[int, int]:
     """(trainable parameters, multiply-adds) of a run's network."""
-    import mxnet as mx
-
     from openatac.study.costs.count import costs
-    net, _, _ = RunFolder(run.folder).build(run.config)
-    net.infer_shape(mx.nd.zeros((1, *IMAGE_SHAPE)))
-    found = costs(net, IMAGE_SHAPE)
+    found = costs(RunFolder(run.folder).build(run.config)[0], IMAGE_SHAPE)
     return found.trainable, found.multiply_adds
 
 
@@ -87,11 +83,10 @@ def rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
              f'{statistics.median(each.values("images_per_second")):.0f}') for each in groups]
 
 
-def spread(values: Sequence[float]) -> str:
-    """Mean and standard deviation of accuracies, such as '0.7711 ± 0.0043'."""
-    if len(values) == 1:
-        return f'{values[0]:.4f}'
-    return f'{statistics.mean(values):.4f} ± {statistics.stdev(values):.4f}'
+def spread(values: Sequence[float], form: str = '.4f') -> str:
+    """Mean and standard deviation in a format, such as '0.7711 ± 0.0043'; one value stands alone."""
+    mean = f'{statistics.mean(values):{form}}'
+    return mean if len(values) == 1 else f'{mean} ± {statistics.stdev(values):{form}}'
 
 
 def markdown(groups: Sequence[Group]) -> str:
@@ -103,7 +98,7 @@ def markdown(groups: Sequence[Group]) -> str:
 # ---------------------------------------------------------------------------------- sentences
 
 def circumstances(groups: Sequence[Group]) -> list[str]:
-    """Sentences on what the runs have in common: data, recipe, devices, versions, and what they show."""
+    """Sentences on what the runs have in common: data, recipe, devices and versions."""
     runs = [run for each in groups for run in each.runs]
     summary, usual = runs[0].summary, defaults(CifarConfig)
     settings = {name: value for run in runs for name, value in shared_settings(run).items()}
@@ -124,7 +119,7 @@ def _versions(run: FinishedRun) -> str:
 
 
 def facts(run: FinishedRun) -> str:
-    """A sentence on what one run reached, how fast and by which versions."""
+    """A sentence on one run: its accuracies, its speed, its device and its versions."""
     summary = run.summary
     return (f'Seed {run.seed}: best accuracy {summary["best_accuracy"]:.4f} (epoch {summary["best_epoch"]}), '
             f'last {summary["last_accuracy"]:.4f}; {summary["images_per_second"]:.0f} images/s on '
@@ -132,7 +127,7 @@ def facts(run: FinishedRun) -> str:
 
 
 def data_set(groups: Sequence[Group]) -> str:
-    """The data set's name, such as 'cifar100 (20 superclasses)', with the note on it."""
+    """The name of the data set, such as 'cifar100 (20 superclasses)', with the note on it."""
     run = groups[0].runs[0]
     labels = {'coarse': ' (20 superclasses)', 'fine': ' (100 classes)'}
     note = groups[0].note and f' ({groups[0].note})'
@@ -146,7 +141,7 @@ def statements(groups: Sequence[Group], measure: str = 'last_accuracy') -> list[
 
 
 def statement(one: Group, other: Group, measure: str = 'last_accuracy') -> str:
-    """By how much the group ``one`` is better than ``other``, and whether that may be chance."""
+    """By how much the group ``one`` is better than ``other``, and whether chance may explain it."""
     found, against = one.values(measure), other.values(measure)
     difference = (f'{one.unit} against {other.unit}, b = {one.blocks}: '
                   f'{statistics.mean(found) - statistics.mean(against):+.4f}')

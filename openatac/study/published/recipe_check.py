@@ -1,4 +1,4 @@
-"""Which runs may be compared with the published numbers: those of the published recipe and data."""
+"""Runs may be compared with the published numbers if they have the published recipe and data."""
 from __future__ import annotations
 
 from typing import Any
@@ -23,7 +23,7 @@ FREE = {CifarConfig: ('seed', 'mode', 'batch_size'),
 
 
 def not_comparable(run: FinishedRun) -> tuple[str, ...]:
-    """Why a run cannot be compared with the published numbers, in few words each; empty if it can."""
+    """The reasons why a run cannot be compared with the published numbers; empty if it can."""
     if run.summary['dataset'] != _published(run)['dataset']:
         return _differences(run, 'dataset', 'num_epochs')
     unknown = () if run.network in NETWORKS else (f'no published number for {run.network}',)
@@ -48,7 +48,7 @@ def _published(run: FinishedRun) -> dict[str, Any]:
 
 
 def _differences(run: FinishedRun, *names: str) -> tuple[str, ...]:
-    """The differences from the published run, in those of ``names`` that the run has and that matter."""
+    """How a run differs from the published one, in those of ``names`` that it has and that matter."""
     options, wanted = fields(type(run.config)), _published(run)
     found = {**values(run.config), **run.summary, 'images a step': run.images_per_step}
     return tuple(f'{name} {found[name]} instead of {wanted[name]}' for name in names

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from openatac.errors import OpenatacError
 from openatac.files.csv_file import read_csv
 from openatac.study.finished_runs import FinishedRun
-from openatac.study.published.costs import multiply_adds
+from openatac.study.published.costs import network_costs
 from openatac.study.published.numbers import AUTHORS_GPUS, AUTHORS_IMAGES_PER_SECOND, NETWORKS, Published
 from openatac.study.published.recipe_check import built_as_published, images_to_train
 
@@ -27,7 +27,7 @@ class Speed(NamedTuple):
 
 AUTHORS_SPEED = Speed(
     'resnet50_v1b_atac', AUTHORS_IMAGES_PER_SECOND / AUTHORS_GPUS, 'GPU',
-    f"{AUTHORS_IMAGES_PER_SECOND} on {AUTHORS_GPUS} GPUs of a kind that is not told (the authors' log, which "
+    f"{AUTHORS_IMAGES_PER_SECOND} on {AUTHORS_GPUS} GPUs of an unnamed kind (the authors' log, which "
     'we did not measure)')
 
 
@@ -65,7 +65,7 @@ def benchmark_speeds(folder: str) -> Iterator[Speed]:
 
 
 def _benchmark_speed(row: dict[str, str]) -> Speed | None:
-    """The speed in a row of the benchmark; None of one that did not train a network."""
+    """The speed in a row of the benchmark; None if it is not about training a network."""
     network = re.match(r'training, ResNet-(\d+) (\w+), ', row.get('measurement') or '')
     machine = re.match(r'(\d+) cores? of [^;]+', row.get('machine') or '')
     if not (network and machine):
@@ -91,15 +91,16 @@ class Hours(NamedTuple):
 def training_hours(number: Published, speeds: Sequence[Speed]) -> Hours | None:
     """The `Hours` of the published run of the number's network; None if no speed is known.
 
-    They are from the first speed of that network or else, in proportion to multiply-adds, from the network of
-    the same data that has the nearest number of them.
+    They come from the first speed of that network or else, in proportion to multiply-adds, from the network
+    of the same data whose number of them is the nearest.
     """
     from openatac.models.zoo import find_model
     family = find_model(number.network)[0].data
     speeds = [speed for speed in speeds if find_model(speed.network)[0].data == family]
     if not speeds:
         return None
-    ratios = [multiply_adds(number.network) / multiply_adds(speed.network) for speed in speeds]
+    own = network_costs(number.network).multiply_adds
+    ratios = [own / network_costs(speed.network).multiply_adds for speed in speeds]
     speed, ratio = min(zip(speeds, ratios),
                        key=lambda pair: (pair[0].network != number.network, abs(math.log(pair[1]))))
     epochs, images = images_to_train(number.data)
