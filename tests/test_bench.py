@@ -14,8 +14,7 @@ from openatac.export.manifest import Manifest, write_manifest
 from openatac.export.runtimes.base import RUNTIMES, Runtime
 from openatac.nn.registry import Registry
 from openatac.study.bench import measurement
-from openatac.study.bench.fastest import verdict
-from openatac.study.bench.measurement import Measurement
+from openatac.study.bench.measurement import Measurement, verdict
 from openatac.study.bench.picture import bench_figure
 from openatac.study.bench.process import BenchProcess, Turn
 

@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from openatac.options import build
+from openatac.pictures import write_picture
 from openatac.study.comparison import results
-from openatac.study.comparison.figures import accuracy_figure, curves_figure, write_accuracy_picture
+from openatac.study.comparison.figures import accuracy_figure, curves_figure
 from openatac.study.comparison.html_page import page
 from openatac.study.comparison.results import Group
 from openatac.study.finished_runs import FinishedRun
@@ -297,7 +298,7 @@ def test_curves_are_means_in_bands():
 
 def test_the_png_file_opens_and_is_not_blank(tmp_path):
     path = tmp_path / 'comparison.png'
-    write_accuracy_picture(path, several(), 'last_accuracy')
+    write_picture(path, lambda: accuracy_figure(several(), 'last_accuracy'), dpi=150)
     with Image.open(path) as image:
         pixels = np.asarray(image.convert('L'))
     assert pixels.shape[1] >= 1000 and 0.01 < (pixels < 128).mean() < 0.5
@@ -312,7 +313,7 @@ def test_without_matplotlib_the_rest_is_there(tmp_path, monkeypatch, caplog):
     assert not document.all('svg') and len(document.texts['code']) == 12
     assert sum("pip install 'openatac[demo]'" in text for text in document.texts['p']) == 1
     with caplog.at_level(logging.WARNING, 'openatac'):
-        write_accuracy_picture(tmp_path / 'x.png', groups)
+        write_picture(tmp_path / 'x.png', lambda: accuracy_figure(groups))
     message, = caplog.messages
     assert "pip install 'openatac[demo]'" in message
     assert not os.listdir(tmp_path)

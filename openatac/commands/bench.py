@@ -27,11 +27,11 @@ from openatac.export.forms.base import prefix_of
 from openatac.export.runtimes.base import RUNTIMES
 from openatac.files.csv_file import write_csv
 from openatac.files.writing import writing
+from openatac.pictures import write_picture
 from openatac.runtime.processor import int8_line
-from openatac.study.bench.fastest import verdict
 from openatac.study.bench.machine import machine
-from openatac.study.bench.measurement import measure
-from openatac.study.bench.picture import draw_bench
+from openatac.study.bench.measurement import measure, verdict
+from openatac.study.bench.picture import bench_figure
 
 MOST_SIZES = 8  # torch.compile takes no more for one network
 HEAD = ('export', 'engine', 'batch', 'p50 ms', 'p95 ms', 'images/s', 'rounds', 'difference')
@@ -49,7 +49,7 @@ def main(argv: list[str]) -> int:
                             'names of the files begin with')
     measured = measure(prefixes, args.engines, args.batch_sizes, args.rounds, args.seconds,
                        partial(print, flush=True))
-    if any(RUNTIMES.find(each.engine).form.is_quantized for each in measured):
+    if any(RUNTIMES.find(each.runtime).form.is_quantized for each in measured):
         print(int8_line())
     rows = [each.row() for each in measured]
     print(text_table([HEAD, *map(_cells, rows)]), end='\n\n')
@@ -59,7 +59,8 @@ def main(argv: list[str]) -> int:
         about = {**machine(), 'command': f'openatac bench {shlex.join(argv)}'}
         with writing(f'--out: {args.out}', ': choose another'):
             write_csv(args.out + '.csv', [*rows[0], *about], [_csv_row({**row, **about}) for row in rows])
-            draw_bench(args.out + '.png', rows, f'{about["device"]}, {about["threads"]} threads')
+            write_picture(args.out + '.png', lambda: bench_figure(
+                rows, f'{about["device"]}, {about["threads"]} threads'))
     return 0
 
 

@@ -23,8 +23,9 @@ from openatac.console.program import command_parser
 from openatac.console.text import for_terminal, text_table
 from openatac.files.csv_file import write_csv
 from openatac.files.writing import writing
-from openatac.study.gates.picture import draw_gates
-from openatac.study.gates.run_gates import RunGates, gates_of_run
+from openatac.pictures import write_picture
+from openatac.study.gates.picture import gates_figure
+from openatac.study.gates.run_gates import gates_of_run
 
 SHOWN = {  # head of a column in the printed table -> column of the file
     'layer': 'layer', 'unit': 'unit', 'mean': 'mean', 'deviation': 'standard_deviation',
@@ -44,12 +45,10 @@ def main(argv: list[str]) -> int:
     for folder, name in zip(args.runs, _names(args.runs)):
         found = gates_of_run(folder, args.params, args.images, args.dataset, args.data_dir)
         _print(name, found)
-        about = {'run': name, 'network': found.network, 'dataset': found.dataset,
-                 'parameters': found.parameters}
-        rows += [{**about, **row} for row in found.rows]
+        rows += [{'run': name, **row} for row in found]
     with writing(f'--out: {args.out}', '; choose another'):
         write_csv(args.out + '.csv', list(rows[0]), map(_csv_row, rows))
-        draw_gates(args.out + '.png', rows)
+        write_picture(args.out + '.png', lambda: gates_figure(rows))
     return 0
 
 
@@ -74,10 +73,11 @@ def _names(folders: Sequence[str]) -> Sequence[str]:
     return names if len(set(names)) == len(names) else folders
 
 
-def _print(name: str, found: RunGates) -> None:
-    print(for_terminal(f'{name}: {found.network}, {found.parameters}, {found.rows[0]["images"]} images of '
-                       f'{found.dataset}'))
-    table = [[_cell(row[column]) for column in SHOWN.values()] for row in found.rows]
+def _print(name: str, rows: List[Dict[str, Any]]) -> None:
+    first = rows[0]
+    print(for_terminal(f'{name}: {first["network"]}, {first["parameters"]}, {first["images"]} images of '
+                       f'{first["dataset"]}'))
+    table = [[_cell(row[column]) for column in SHOWN.values()] for row in rows]
     print(text_table([list(SHOWN), *table]) + '\n', flush=True)
 
 

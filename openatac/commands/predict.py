@@ -53,8 +53,9 @@ def main(argv: list[str]) -> int:
 
 
 def _predict(args: argparse.Namespace) -> int:
-    from openatac.export.predictor import Predictor, image_paths
-    paths, predictor = image_paths(args.images), Predictor(args.export, args.engine)
+    from openatac.export.image_files import find_images
+    from openatac.export.predictor import Predictor
+    paths, predictor = list(find_images(args.images)), Predictor(args.export, args.engine)
     if predictor.form.is_quantized:
         streams.print_to_stderr(int8_line())
     printer = _Printer(predictor, paths, args.top, args.json)

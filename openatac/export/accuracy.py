@@ -1,8 +1,8 @@
-"""The accuracy of quantized forms beside the network's, on labelled images."""
+"""The accuracy of quantized forms, compared with the network's, on labelled images."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Optional
+from typing import Any
 
 import mxnet as mx
 import numpy as np
@@ -16,19 +16,18 @@ from openatac.export.trained_network import TrainedNetwork
 from openatac.files.writing import replace_file
 
 
-def find_labelled(trained: TrainedNetwork, folder: Optional[str]
-                  ) -> tuple[Optional[LabelledImages], list[str]]:
-    """Labelled images of ``folder``, else the network's test images, or None; and lines that say why."""
+def find_labelled(trained: TrainedNetwork, folder: str | None) -> tuple[LabelledImages | None, list[str]]:
+    """Labelled images of ``folder``, else the network's test images; or None, and lines that say why."""
     if folder:
         return classes_below(folder, trained.manifest), []
     try:
         return trained.images(False), []
     except DataError as error:
-        return None, [f"INT8's accuracy was not measured, since {error}; --measure names labelled images"]
+        return None, [f"INT8's accuracy was not measured, since {error}; name labelled images with --measure"]
 
 
 def measure_quantized(trained: TrainedNetwork, prefix: str, labelled: LabelledImages, count: int) -> str:
-    """Measure the accuracy of a network and of the quantized forms of its export, and add it to the manifest.
+    """Measure the accuracy of a network and of its quantized forms, and add it to the export's manifest.
 
     Parameters
     ----------
@@ -60,7 +59,7 @@ def measure_quantized(trained: TrainedNetwork, prefix: str, labelled: LabelledIm
 
 def accuracies(networks: Sequence[Callable[[np.ndarray], Any]],
                batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[list[float], int]:
-    """The share of images that each of several networks classifies rightly.
+    """The share of images that each of several networks classifies correctly.
 
     Parameters
     ----------

@@ -4,7 +4,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from typing import Any, Optional
+from typing import Any
 
 import mxnet as mx
 import numpy as np
@@ -20,6 +20,7 @@ from openatac.export.symbol_files import trace
 from openatac.export.trained_network import TrainedNetwork, load_run
 from openatac.files.checksums import sha256
 from openatac.files.writing import writing
+from openatac.graph.symbol import last_line
 from openatac.version import __version__
 
 COMPARED, CALIBRATED, CALIBRATION_BATCH = 64, 256, 32  # images
@@ -27,12 +28,12 @@ log = logging.getLogger('openatac')
 
 
 def export(net: mx.gluon.HybridBlock, prefix: str, manifest: Manifest, forms: Sequence[str] = ('symbol',),
-           images: Optional[np.ndarray] = None, calibration: Sequence[np.ndarray] = (),
+           images: np.ndarray | None = None, calibration: Sequence[np.ndarray] = (),
            mode: str = 'entropy') -> Manifest:
     """Write forms of a network to the files whose names begin with ``prefix``.
 
-    Each form is loaded back by its runtime and compared with the network. Only then the files take their
-    place, all or none, and those of forms that an older export had besides are removed.
+    Each form is loaded back by its runtime and compared with the network. Only then do the files take their
+    place, all or none, and the files of an older export that the new one lacks are removed.
 
     Parameters
     ----------
@@ -44,11 +45,11 @@ def export(net: mx.gluon.HybridBlock, prefix: str, manifest: Manifest, forms: Se
     forms : sequence of str
         Names in `openatac.export.forms.base.FORMS`.
     images : float32 (N, C, H, W), optional
-        Inputs made of real images, which are compared beside random ones.
+        Inputs from real images, on which the forms are compared as well as on random ones.
     calibration : sequence of float32 (B, C, H, W)
         Inputs on which quantized forms find their ranges.
     mode : str
-        How the INT8 form finds them, see `openatac.export.quantize`; ONNX takes the extremes.
+        How the INT8 form finds them, see `openatac.export.quantize`; the ONNX one takes the extremes.
 
     Returns
     -------
@@ -61,7 +62,7 @@ def export(net: mx.gluon.HybridBlock, prefix: str, manifest: Manifest, forms: Se
         If a form computes other outputs than ``net``, or the files cannot be written.
     """
     old = [prefix + '.json', *(path for form in FORMS.values() for path in form.files(prefix))]
-    advice = ': choose another place, or make room; what was there is as before'
+    advice = ': choose another place, or make room; the files that were there are unchanged'
     with writing(prefix, advice), replace_set(prefix, old, last=prefix + '.json') as aside:
         check = _parity_check(net, manifest, images)
         network = TracedNetwork(net, *trace(net), manifest, calibration, mode)
@@ -73,7 +74,7 @@ def export(net: mx.gluon.HybridBlock, prefix: str, manifest: Manifest, forms: Se
     return manifest
 
 
-def _parity_check(net: mx.gluon.HybridBlock, manifest: Manifest, images: Optional[np.ndarray]) -> ParityCheck:
+def _parity_check(net: mx.gluon.HybridBlock, manifest: Manifest, images: np.ndarray | None) -> ParityCheck:
     context = next(parameter.list_ctx()[0] for parameter in net.collect_params().values())
     try:
         return ParityCheck(lambda batch: net(mx.nd.array(batch, context)).asnumpy(), manifest.image_shape,
@@ -81,7 +82,7 @@ def _parity_check(net: mx.gluon.HybridBlock, manifest: Manifest, images: Optiona
     except mx.MXNetError as error:
         _, height, width = manifest.image_shape
         raise OpenatacError(f'{manifest.model} does not take images of {height} x {width} pixels '
-                            f'({_last_line(error)}): choose another input size') from None
+                            f'({last_line(error)}): choose another input size') from None
 
 
 def _export_form(form: Form, network: TracedNetwork, check: ParityCheck, prefix: str) -> dict[str, Any]:
@@ -95,14 +96,10 @@ def _export_form(form: Form, network: TracedNetwork, check: ParityCheck, prefix:
         report = check.report(runtime(prefix, network.manifest), form.tolerance(network.manifest))
         report.update(form.details(network, prefix, check))
     except mx.MXNetError as error:
-        raise OpenatacError(f'the {form.name} form cannot be made or run ({_last_line(error)})') from None
+        raise OpenatacError(f'the {form.name} form cannot be made or run ({last_line(error)})') from None
     except ParityError as error:
         raise OpenatacError(f'the {form.name} form is not exported: {error}') from None
     return {**report, 'bytes': sum(map(os.path.getsize, form.files(prefix)))}
-
-
-def _last_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[-1]
 
 
 # ----------------------------------------------------------------------------- trained networks
@@ -114,7 +111,7 @@ def export_run(folder: str, prefix: str) -> None:
 
 
 def export_trained(trained: TrainedNetwork, prefix: str, forms: Sequence[str] = ('symbol',),
-                   images: Optional[str] = None, calibrate: Optional[str] = None,
+                   images: str | None = None, calibrate: str | None = None,
                    mode: str = 'entropy') -> list[str]:
     """Export a trained network; returns lines that report it.
 
@@ -129,7 +126,7 @@ def export_trained(trained: TrainedNetwork, prefix: str, forms: Sequence[str] = 
     Raises
     ------
     OpenatacError
-        As `export`, and if a form needs images for its calibration, and there are none.
+        As `export`, and if a form needs images for its calibration and there are none.
     """
     real, lines = _real_images(trained, images)
     quantized = any(FORMS.find(form).is_quantized for form in forms)
@@ -138,40 +135,39 @@ def export_trained(trained: TrainedNetwork, prefix: str, forms: Sequence[str] = 
     return [*lines, *_table(manifest.reports),
             *(f'{form}: {remark}' for form, report in manifest.reports.items()
               for remark in FORMS.find(form).remarks(report)),
-            f'exported {manifest.model} to {prefix}.json and the files named like it']
+            f'exported {manifest.model} to {prefix}.json and the files beside it']
 
 
-def _real_images(trained: TrainedNetwork, folder: Optional[str]) -> tuple[Optional[np.ndarray], list[str]]:
-    """Inputs made of real images; None, and lines that say why, if there are none."""
+def _real_images(trained: TrainedNetwork, folder: str | None) -> tuple[np.ndarray | None, list[str]]:
+    """Inputs from real images; or None, and lines that say why."""
     if folder is not None:
         return sample_inputs(images_below(folder), trained.manifest, COMPARED), []
     try:
         return sample_inputs(trained.images(False), trained.manifest, COMPARED), []
     except DataError as error:
-        return None, [f'compared on random images only, since {error}; --images names real ones']
+        return None, [f'compared on random images only, since {error}; name real ones with --images']
 
 
-def _calibration(trained: TrainedNetwork, folder: Optional[str]) -> list[np.ndarray]:
+def _calibration(trained: TrainedNetwork, folder: str | None) -> list[np.ndarray]:
     """The batches of inputs on which quantized forms find their ranges."""
     try:
         images = images_below(folder) if folder else trained.images(True)
         inputs = sample_inputs(images, trained.manifest, CALIBRATED)
     except DataError as error:
-        raise OpenatacError(f'quantized forms, as by --int8, need images: {error}; name a folder of them by '
-                            '--calibrate') from None
+        raise OpenatacError(f'quantized forms, as by --int8, need images: {error}; name a folder of them '
+                            'with --calibrate') from None
     return [inputs[start:start + CALIBRATION_BATCH] for start in range(0, len(inputs), CALIBRATION_BATCH)]
 
 
 def _table(reports: dict[str, dict[str, Any]]) -> list[str]:
-    """Lines that show the figures of {form: report}."""
+    """The lines of a table of {form: report}."""
     row = '{:<9} {:>8} {:>15} {:>14} {:>11} {:>12}'.format
     lines = [row('form', 'MB', 'max difference', 'top-1 agreement', 'ms, 1 image', 'ms, 16 images')]
     for form, report in reports.items():
-        milliseconds = report['milliseconds']
         lines.append(row(form, f'{report["bytes"] / 1e6:.2f}', f'{report["max_difference"]:.2g}',
-                         f'{report["top1_agreement"]:.3f}', f'{milliseconds["1"]:.1f}',
-                         f'{milliseconds["16"]:.1f}'))
-    first = next(iter(reports.values()))
+                         f'{report["top1_agreement"]:.3f}',
+                         *(f'{milliseconds:.1f}' for milliseconds in report['milliseconds'].values())))
+    first, *_ = reports.values()
     kind = 'real' if first['real_images'] else 'random'
     return [*lines, f'compared on {first["random_images"]} random and {first["real_images"]} real images, '
                     f'outputs up to {first["largest_output"]:.3g}; agreement on the {kind} ones']

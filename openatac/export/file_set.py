@@ -1,4 +1,4 @@
-"""Several files that are together either the old ones or the whole new ones, whatever happens in between."""
+"""Several files replaced together: all are the old ones or all are the new ones, whatever happens."""
 from __future__ import annotations
 
 import contextlib
@@ -8,7 +8,6 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from types import FrameType
-from typing import Optional
 
 from openatac.console.program import STOP_SIGNALS, stop_signals
 from openatac.errors import OpenatacError
@@ -17,7 +16,7 @@ from openatac.files.writing import Target, find_target, flush, temporary_file
 
 
 class Stopped(OpenatacError):
-    """A signal has ended the work; ``exit_code`` is the shell's for it."""
+    """A signal has ended the work; ``exit_code`` is the one that a shell gives it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f'stopped by {signal.Signals(number).name}; nothing was changed')
@@ -25,14 +24,14 @@ class Stopped(OpenatacError):
 
 
 @contextlib.contextmanager
-def replace_set(prefix: str, old: Sequence[str], last: Optional[str] = None) -> Iterator[str]:
-    """Yield the path PREFIX of new files, ``aside/NAME``; at the end they take the place of the ``old`` ones.
+def replace_set(prefix: str, old: Sequence[str], last: str | None = None) -> Iterator[str]:
+    """Yield the prefix of new files; at the end of the body they take the place of the ``old`` ones.
 
-    What is at a path already decides what is done there, as in `openatac.files.writing`. A folder among
-    ``old`` is refused before the body begins.
+    What a path already is (a file, a link, a device) decides how it is written, as in
+    `openatac.files.writing`. A folder among ``old`` is refused before the body begins.
 
-    If the body fails, or SIGINT or SIGTERM ends it (by `Stopped`), the old files are as they were and nothing
-    else stays behind. Only a kill in the instant of the renaming can leave less: a set without its last file.
+    If the body fails, or SIGINT or SIGTERM ends it (by `Stopped`), the old files stay as they were and no new
+    one is left. Only a kill during the renaming can leave less: a set without its last file.
 
     Parameters
     ----------
@@ -41,7 +40,7 @@ def replace_set(prefix: str, old: Sequence[str], last: Optional[str] = None) -> 
     old : sequence of str
         The paths of an older set, removed where they exist.
     last : str, optional
-        The path of the new file that is put in its place last, as a sign that the set is whole.
+        The path of the new file that is renamed last, as a sign that the set is complete.
 
     Raises
     ------
@@ -55,7 +54,9 @@ def replace_set(prefix: str, old: Sequence[str], last: Optional[str] = None) -> 
     aside = os.path.join(folder, f'.{name}.part')
     for path in old:
         find_target(path)
-    with _stoppable() as signals, _held(aside, prefix), contextlib.ExitStack() as stack:
+    # Python lets only the main thread handle signals.
+    signals = STOP_SIGNALS if threading.current_thread() is threading.main_thread() else ()
+    with stop_signals(_stop, signals), _held(aside, prefix), contextlib.ExitStack() as stack:
         new, backup = os.path.join(aside, 'new'), os.path.join(aside, 'old')
         for place in (new, backup):
             shutil.rmtree(place, ignore_errors=True)  # of a process that was killed
@@ -74,15 +75,14 @@ def replace_set(prefix: str, old: Sequence[str], last: Optional[str] = None) -> 
             into_place.append((source, target.path))
             if target.status is not None:
                 back.append((target.path, before))
-        with signals.too_late():
+        with stop_signals(lambda number, frame: None, signals):  # too late to stop
             _move(back + into_place)
         for place in {os.path.dirname(path) for _, path in into_place}:
             flush(place)
 
 
-def _staged(target: Target, file: str, new: str, backup: str, stack: contextlib.ExitStack
-            ) -> tuple[str, str]:
-    """(where the finished new file is, where the old one goes), both on the disk of ``target``."""
+def _staged(target: Target, file: str, new: str, backup: str, stack: contextlib.ExitStack) -> tuple[str, str]:
+    """(path of the finished new file, path for the old one), both on the disk of ``target``."""
     source, before = os.path.join(new, file), os.path.join(backup, file)
     if os.path.dirname(target.path) != os.path.dirname(os.path.dirname(os.path.realpath(new))):  # by a link
         finished, source = source, stack.enter_context(temporary_file(target.path))
@@ -107,44 +107,19 @@ def _move(moves: Sequence[tuple[str, str]]) -> None:
 
 @contextlib.contextmanager
 def _held(aside: str, prefix: str) -> Iterator[None]:
-    """Make the folder ``aside`` for this process alone, and remove it at the end."""
+    """Make the folder ``aside`` for this process alone; remove it at the end."""
     os.makedirs(aside, exist_ok=True)
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(locked(os.path.join(aside, 'lock')))
         except BlockingIOError:
-            raise OpenatacError(f'another process is writing {prefix}: wait for its end, or choose another '
-                                'name') from None
+            raise OpenatacError(f'another process is writing {prefix}: wait until it ends, or choose '
+                                'another name') from None
         try:
             yield
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 
 
-class _Signals:
-    """A handler that raises `Stopped`, except within ``too_late()``."""
-
-    def __init__(self) -> None:
-        self._heeded = True
-
-    def __call__(self, number: int, frame: Optional[FrameType]) -> None:
-        if self._heeded:
-            raise Stopped(number)
-
-    @contextlib.contextmanager
-    def too_late(self) -> Iterator[None]:
-        """For the instant in which the work is completed."""
-        self._heeded = False
-        try:
-            yield
-        finally:
-            self._heeded = True
-
-
-@contextlib.contextmanager
-def _stoppable() -> Iterator[_Signals]:
-    """Let SIGINT and SIGTERM raise `Stopped` in the body. Only the main thread may ask for signals."""
-    signals = _Signals()
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    with stop_signals(signals, STOP_SIGNALS if in_main_thread else ()):
-        yield signals
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise Stopped(number)

@@ -1,8 +1,8 @@
-"""What the ATAC units of an exported network let through of an image, drawn over it.
+"""The gates of an exported network for one image, drawn over the image.
 
 An ATAC unit multiplies its input by a gate for every pixel and channel, L(x) of section III of "Attention as
 Activation". A map is the mean of a gate over its channels. The gates are found in the symbol file (see
-`openatac.graph.gates`), and those of other gated units are drawn as well.
+`openatac.graph.gates`), so those of other gated units are drawn as well.
 """
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ CONSTANT = 1e-3  # a map that varies by less is drawn as constant; a global gate
 
 
 class GateMap(NamedTuple):
-    """A gate of one unit.
+    """The map of one unit's gate.
 
     Attributes
     ----------
     stage : str
-        The number of its stage, '' outside of all.
+        The number of its stage, '' outside the stages.
     values : float32 (H, W)
         The mean over the channels.
     """
@@ -49,19 +49,18 @@ def gate_maps(prefix: str, image: np.ndarray) -> list[GateMap]:
     """
     import mxnet as mx
 
-    from openatac.export.symbol_files import load_symbol, read_symbol
+    from openatac.export.symbol_files import read_symbol
     from openatac.graph.gates import find_gates
     from openatac.graph.nodes import Graph
+    from openatac.graph.symbol import symbol_block
     from openatac.models.zoo import stage_of
-    symbol, _ = read_symbol(prefix)
+    symbol, arrays = read_symbol(prefix)
     found = find_gates(Graph.of(symbol))
     if not found:
-        raise OpenatacError(f'{prefix} has no ATAC units, nor other gates, to draw: leave out --gates')
-    net = load_symbol(prefix)
+        raise OpenatacError(f'{prefix} has no ATAC units or other gates to draw: leave out --gates')
+    net = symbol_block(Graph([gate.factor for gate in found]).symbol(), arrays)
     net.cast('float32')
-    inside = mx.gluon.SymbolBlock(Graph([gate.factor for gate in found]).symbol(),
-                                  mx.sym.var('data', dtype='float32'), params=net.collect_params())
-    gates = inside(mx.nd.array(image[None]))
+    gates = net(mx.nd.array(image[None]))
     gates = gates if isinstance(gates, (list, tuple)) else [gates]
     return [GateMap(stage_of(gate.product.name), values.asnumpy()[0].mean(axis=0))
             for gate, values in zip(found, gates)]
@@ -70,7 +69,7 @@ def gate_maps(prefix: str, image: np.ndarray) -> list[GateMap]:
 # --------------------------------------------------------------------------------- picture
 
 def check_matplotlib() -> None:
-    """Raise OpenatacError where there is no matplotlib."""
+    """Raise OpenatacError if matplotlib is not installed."""
     try:
         import matplotlib  # noqa: F401
     except ImportError:
@@ -80,9 +79,9 @@ def check_matplotlib() -> None:
 def draw_gate_maps(path: str, prefix: str, image: np.ndarray, pixels: np.ndarray, title: str) -> None:
     """Draw the maps of an export for one input into the PNG file ``path``.
 
-    A row for each stage: the image, then the stage's units as colours over the grey image: red where a unit
-    lets more through than in the mean over the pixels, blue where less. Each unit's colours are stretched to
-    its own values, which stand above it.
+    There is a row for each stage: the image, then each unit as colours over the grey image: red where the
+    gate is above its mean over the pixels, blue where it is below. The colours span the unit's own values,
+    which stand above it.
 
     Parameters
     ----------
@@ -90,7 +89,7 @@ def draw_gate_maps(path: str, prefix: str, image: np.ndarray, pixels: np.ndarray
     image : float32 (C, H, W)
         The input.
     pixels : uint8 (H, W, 3)
-        What the input was made of.
+        The image as the network sees it.
     title : str
 
     Raises

@@ -1,9 +1,9 @@
-"""Image files as inputs of an exported network, as its manifest says.
+"""Image files turned into inputs of an exported network, according to its manifest.
 
-All files work that Pillow reads: grey, palette, CMYK and 16-bit pixels become 8-bit RGB (of 16 bits the upper
-8), what is transparent lies on white, a photograph is turned as its EXIF data says, and of an animation the
-first frame counts. JPEG files are decoded by the decoder of the training, so that a network sees a photograph
-exactly as in its evaluation.
+Any file that Pillow reads will do: grey, palette, CMYK and 16-bit pixels become 8-bit RGB (the upper 8 of 16
+bits), transparent pixels get a white background, a photograph is turned as its EXIF data says, and the first
+frame of an animation is taken. JPEG files go through the decoder of the training, so that a network sees a
+photograph exactly as in its evaluation.
 """
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class BadImage(Exception):
 # ---------------------------------------------------------------------------------------- files
 
 def find_images(paths: Iterable[str]) -> Iterator[str]:
-    """Yield the paths of image files: files and `STDIN` as they are, the images below folders, sorted.
+    """Yield the paths of image files: files and `STDIN` as they are, and the images below folders, sorted.
 
     Raises
     ------
     OpenatacError
-        For a folder that has none or cannot be read.
+        For a folder that has no images or cannot be read.
     """
     for path in paths:
         if not os.path.isdir(path):
@@ -124,11 +124,11 @@ def _upper_8_bits(grey: np.ndarray) -> np.ndarray:
 # --------------------------------------------------------------------------------------- inputs
 
 class InputTransform:
-    """From pixels to inputs, float32 (3, H, W), as a manifest says.
+    """From pixels to inputs, float32 (3, H, W), according to a manifest.
 
     With a crop ratio an image is resized, bilinearly as in training, until it covers (H, W) / crop_ratio, and
-    its centre is taken. Without one it is resized to (H, W) as it is, each pixel being a mean over all that
-    it covers (Pillow's BILINEAR), which leaves an image of that size unchanged.
+    its centre is taken. Without one it is resized to (H, W), whatever its shape, each new pixel being a mean
+    over all that it covers (Pillow's BILINEAR), which leaves an image of that size unchanged.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ class InputTransform:
     Raises
     ------
     OpenatacError
-        For a network of other than 3 channels, and for a wrong crop ratio.
+        For a network that does not take 3 channels, and for a wrong crop ratio.
     """
 
     def __init__(self, manifest: Manifest):
@@ -152,19 +152,19 @@ class InputTransform:
                                for values in (manifest.mean, manifest.std))
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """The input made of uint8 (H, W, 3); BadImage for one that is a mere line."""
+        """The input made of uint8 (H, W, 3); BadImage for an image that is far too narrow."""
         height, width = pixels.shape[:2]
         if max(height, width) > LONGEST * min(height, width):  # it would be resized to gigabytes
             raise BadImage(f'it has {width} x {height} pixels: one side is more than {LONGEST} times the '
                            'other')
-        image = self._covering(pixels) if self.crop_ratio else self._squeezed(pixels)
+        image = self._cropped(pixels) if self.crop_ratio else self._squeezed(pixels)
         return (image.transpose(2, 0, 1).astype('float32') - self.mean) / self.std
 
     def show(self, image: np.ndarray) -> np.ndarray:
-        """uint8 (H, W, 3), the pixels that the input (3, H, W) was made of."""
+        """The pixels, uint8 (H, W, 3), of an input (3, H, W)."""
         return np.rint(image * self.std + self.mean).clip(0, 255).astype('uint8').transpose(1, 2, 0)
 
-    def _covering(self, pixels: np.ndarray) -> np.ndarray:
+    def _cropped(self, pixels: np.ndarray) -> np.ndarray:
         height, width = pixels.shape[:2]
         tall, wide = (int(np.ceil(side / self.crop_ratio)) for side in (self.height, self.width))
         if height * self.width > width * self.height:

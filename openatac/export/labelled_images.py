@@ -1,9 +1,10 @@
-"""Sets of images for an exported network, with their labels if those are known, and samples of them."""
+"""Sets of images for an exported network, with their labels where known, and samples of them."""
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,20 +25,20 @@ class LabelledImages(NamedTuple):
 
     Attributes
     ----------
-    count : int
+    total : int
     read : callable
         From an index to (uint8 (H, W, 3), label or None); raises BadRecord or BadImage for an image that
         cannot be read.
     name : callable
-        From an index to a text.
+        From an index to a name for messages.
     """
 
-    count: int  # type: ignore[assignment]
-    read: Callable[[int], tuple[np.ndarray, Optional[int]]]
+    total: int
+    read: Callable[[int], tuple[np.ndarray, int | None]]
     name: Callable[[int], str]
 
 
-# --------------------------------------------------------------------------------------- places
+# ---------------------------------------------------------------------------------------- sets
 
 def images_below(folder: str) -> LabelledImages:
     """The images below a folder, without labels; OpenatacError if there are none."""
@@ -49,8 +50,8 @@ def images_below(folder: str) -> LabelledImages:
 def classes_below(folder: str, manifest: Manifest) -> LabelledImages:
     """The images of a folder that has a subfolder for each class of a network.
 
-    Subfolders go by the names of the classes. Where the network's classes have other names or none, there
-    must be as many subfolders as classes, in sorted order; DataError if there are not.
+    Subfolders are matched by the names of the classes. If the network's classes have other names or none,
+    there must be as many subfolders as classes, in sorted order; DataError if there are not.
     """
     source = ImageFolder(folder)
     if set(source.class_names) <= set(manifest.labels):
@@ -58,7 +59,7 @@ def classes_below(folder: str, manifest: Manifest) -> LabelledImages:
     return _source_images(ImageFolder(folder, manifest.classes), range(manifest.classes))
 
 
-def dataset_images(dataset: str, folder: Optional[str], train: bool) -> LabelledImages:
+def dataset_images(dataset: str, folder: str | None, train: bool) -> LabelledImages:
     """Training or test images of a data set; DataError if it is not in the folder.
 
     Parameters
@@ -85,7 +86,7 @@ def photographs(data: Any, classes: int, train: bool) -> LabelledImages:
 
 
 def _source_images(source: Any, classes: Sequence[int]) -> LabelledImages:
-    """The images of a source of files, whose labels are indices of ``classes``."""
+    """The images of a source of files, whose labels are indices into ``classes``."""
     def read(index: int) -> tuple[np.ndarray, int]:
         data, label = source.read(index)
         return to_pixels(data), classes[label]
@@ -98,7 +99,7 @@ def _source_images(source: Any, classes: Sequence[int]) -> LabelledImages:
 def sample_inputs(images: LabelledImages, manifest: Manifest, count: int) -> np.ndarray:
     """Inputs (N, C, H, W), float32, made of up to ``count`` images, evenly spread.
 
-    Images that cannot be used are left out with a warning; DataError if that is all of them.
+    Images that cannot be used are left out with a warning; DataError if none is left.
     """
     found = [image for image, _ in _sample(images, manifest, count)]
     if not found:
@@ -109,26 +110,17 @@ def sample_inputs(images: LabelledImages, manifest: Manifest, count: int) -> np.
 def sample_batches(images: LabelledImages, manifest: Manifest, count: int
                    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield (inputs (B, C, H, W), labels (B,)) of up to ``count`` images, evenly spread."""
-    batch = []
-    for pair in _sample(images, manifest, count):
-        batch.append(pair)
-        if len(batch) == BATCH:
-            yield _stacked(batch)
-            batch = []
-    if batch:
-        yield _stacked(batch)
-
-
-def _stacked(batch: Sequence[tuple[np.ndarray, Optional[int]]]) -> tuple[np.ndarray, np.ndarray]:
-    inputs, labels = zip(*batch)
-    return np.stack(inputs), np.array(labels)
+    sample = _sample(images, manifest, count)
+    while batch := list(itertools.islice(sample, BATCH)):
+        inputs, labels = zip(*batch)
+        yield np.stack(inputs), np.array(labels)
 
 
 def _sample(images: LabelledImages, manifest: Manifest, count: int
-            ) -> Iterator[tuple[np.ndarray, Optional[int]]]:
+            ) -> Iterator[tuple[np.ndarray, int | None]]:
     """Yield (input, label); images that cannot be used are left out, with a warning."""
-    transform, count = InputTransform(manifest), min(count, images.count)
-    for index in (images.count * step // count for step in range(count)):
+    transform, count = InputTransform(manifest), min(count, images.total)
+    for index in [images.total * step // count for step in range(count)]:
         try:
             pixels, label = images.read(index)
             yield transform(pixels), label

@@ -1,4 +1,4 @@
-"""The manifest of an export, PREFIX.json: what must be known to use it, and a report on each form."""
+"""The manifest of an export, PREFIX.json: how to use the network, and a report on each form."""
 from __future__ import annotations
 
 import json
@@ -12,10 +12,12 @@ from openatac.files.schema import Range, read_json
 _Side = Annotated[int, Range(1, SIDE)]
 _Level = Annotated[float, Range(-1e6, 1e6)]  # of a pixel, 0 to 255
 _Deviation = Annotated[float, Range(1e-6, 1e6)]
+_NO_LABELS: list[str] = []  # a default like the next one, which nothing changes
+_NOTHING: dict[str, Any] = {}
 
 
 class Manifest(NamedTuple):
-    """What must be known to use a network.
+    """How to use a network: its input, its classes and the forms in which it was exported.
 
     Attributes
     ----------
@@ -50,16 +52,16 @@ class Manifest(NamedTuple):
     mean: tuple[_Level, _Level, _Level]
     std: tuple[_Deviation, _Deviation, _Deviation]
     crop_ratio: Union[Literal[0], Annotated[float, Range(CROP_RATIO, 1)]] = 0
-    labels: list[str] = []
+    labels: list[str] = _NO_LABELS
     precision: Literal['float32', 'float16'] = 'float32'
-    reports: dict[str, dict[str, Any]] = {}
+    reports: dict[str, dict[str, Any]] = _NOTHING
     openatac: str = ''
-    arguments: dict[str, Any] = {}
-    sha256: dict[str, str] = {}
+    arguments: dict[str, Any] = _NOTHING
+    sha256: dict[str, str] = _NOTHING
 
 
 def write_manifest(path: str, manifest: Manifest) -> None:
-    """Write the file ``path``; the caller sees to it that it is whole (see `openatac.files.writing`)."""
+    """Write the file ``path``, which the caller makes atomic (see `openatac.files.writing`)."""
     with open(path, 'w', encoding='utf-8') as handle:
         json.dump(manifest._asdict(), handle, indent=1)
         handle.write('\n')
@@ -74,7 +76,7 @@ def read_manifest(prefix: str) -> Manifest:
             raise ValueError(f'it has {len(manifest.labels)} labels for {manifest.classes} classes')
         return manifest
     except FileNotFoundError:
-        raise OpenatacError(f'there is no export {prefix}: {os.path.basename(path)} is missing; make it by '
+        raise OpenatacError(f'there is no export {prefix}: {os.path.basename(path)} is missing; make it with '
                             'openatac export') from None
     except OSError as error:
         raise OpenatacError(f'{path} cannot be read: {error.strerror}') from None

@@ -1,29 +1,29 @@
-"""The parity check: whether an exported form computes what its network does, and how fast."""
+"""The parity check: whether an exported form computes the same as its network, and how fast."""
 from __future__ import annotations
 
 import functools
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
 from openatac.errors import OpenatacError
 
 BATCH = 16
-RUNS = 5          # whose median is the time of a batch
+RUNS = 5          # their median is the time of a batch
 SAME = 1e-5       # of the largest output, or of 1 if that is smaller: the same operators
 REORDERED = 1e-4  # the same sums by other operators
-ROUNDINGS = 10    # times the effect of rounding the images' last bits
+ROUNDINGS = 10    # times the effect of the images' last bits
 HALF = 0.05       # values rounded to float16: a ResNet-50 differed by 0.0009; more means a mistake
-LEAST_AGREEMENT = 0.5  # of the first classes, for quantized forms
+LEAST_AGREEMENT = 0.5  # of the top-1 classes, for quantized forms
 
 Function = Callable[[np.ndarray], np.ndarray]
 
 
 class ParityError(OpenatacError):
-    """A form of a network does not compute what the network does."""
+    """A form computes other outputs than its network."""
 
 
 class ParityCheck:
@@ -35,7 +35,7 @@ class ParityCheck:
         The network, from images, float32 (B, C, H, W), to outputs (B, classes, ...), NumPy arrays both.
     image_shape : (C, H, W)
     real : float32 (N, C, H, W), optional
-        Inputs made of real images, which are compared beside random ones.
+        Inputs from real images, on which forms are compared as well as on random ones.
 
     Raises
     ------
@@ -43,7 +43,7 @@ class ParityCheck:
         If an output is not finite.
     """
 
-    def __init__(self, function: Function, image_shape: tuple[int, ...], real: Optional[np.ndarray] = None):
+    def __init__(self, function: Function, image_shape: tuple[int, ...], real: np.ndarray | None = None):
         self.random = np.random.RandomState(0).randn(BATCH, *image_shape).astype('float32')
         self.real = np.empty((0, *image_shape), 'float32') if real is None else real
         self._images = np.concatenate([self.random, self.real])
@@ -72,22 +72,22 @@ class ParityCheck:
         nearby = np.nextafter(self._images, np.where(up, np.float32(np.inf), np.float32(-np.inf)))
         return float(np.abs(_outputs(self._function, nearby) - self._expected).max())
 
-    def report(self, function: Function, tolerance: Optional[float]) -> dict[str, Any]:
+    def report(self, function: Function, tolerance: float | None) -> dict[str, Any]:
         """Compare ``function`` with the network.
 
         Parameters
         ----------
         function : callable
         tolerance : float or None
-            Of `allows`; None for quantized forms, whose first class must be the network's for half of the
-            real images (of the random ones if there are no others).
+            Of `allows`; None for quantized forms, whose top-1 class must be the network's for half of the
+            real images (of the random ones if there are no real ones).
 
         Returns
         -------
         dict
             'max_difference', 'largest_output'; 'top1_agreement', the share of the images (of the real ones
-            if there are any) with the same first class; 'random_images', 'real_images'; 'milliseconds', the
-            median for batches of 1 and of 16.
+            if there are any) with the same top-1 class; 'random_images', 'real_images'; 'milliseconds', the
+            medians for batches of 1 and of 16.
 
         Raises
         ------
@@ -102,7 +102,7 @@ class ParityCheck:
             raise ParityError(f'it computes other outputs than the network (by {difference:g}, the largest '
                               f'being {self.largest:g})')
         if tolerance is None and not (np.isfinite(outputs).all() and agreement >= LEAST_AGREEMENT):
-            raise ParityError(f"its first class is the network's for only {agreement:.0%} of the images")
+            raise ParityError(f"its top-1 class is the network's for only {agreement:.0%} of the images")
         return {'max_difference': difference, 'largest_output': self.largest, 'top1_agreement': agreement,
                 'random_images': BATCH, 'real_images': len(self.real),
                 'milliseconds': {str(count): milliseconds(function, self.random[:count])
@@ -114,7 +114,7 @@ def _outputs(function: Function, images: np.ndarray) -> np.ndarray:
 
 
 def milliseconds(function: Function, images: np.ndarray) -> float:
-    """The median of the times that ``function``, once warm, takes for ``images``."""
+    """The median time that ``function``, once warm, takes for ``images``."""
     times = []
     for _ in range(1 + RUNS):
         start = time.perf_counter()

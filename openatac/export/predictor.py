@@ -1,6 +1,7 @@
-"""Probabilities of classes for image files, by an exported network."""
+"""Image files classified by an exported network."""
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -9,13 +10,13 @@ import numpy as np
 
 from openatac.errors import OpenatacError
 from openatac.export.forms.base import Form, prefix_of
-from openatac.export.image_files import BadImage, InputTransform, find_images, read_file, to_pixels
+from openatac.export.image_files import BadImage, InputTransform, read_file, to_pixels
 from openatac.export.manifest import Manifest, read_manifest
 from openatac.export.runtimes.base import open_runtime, runtime_for
 
 
 class Prediction(NamedTuple):
-    """What the network sees in a batch of images.
+    """The probabilities of the classes for a batch of images.
 
     Attributes
     ----------
@@ -37,9 +38,9 @@ class Predictor:
     Parameters
     ----------
     export : str
-        What the names of the export's files begin with, or one of them, which is then used.
+        What the names of the export's files begin with, or one of the files, which is then used.
     runtime : str, optional
-        The name of what runs the network, one of `openatac.export.runtimes.base.RUNTIMES`.
+        The name of the runtime, one of `openatac.export.runtimes.base.RUNTIMES`.
 
     Attributes
     ----------
@@ -65,38 +66,28 @@ class Predictor:
 
     @property
     def labels(self) -> list[str]:
-        """The name of each class as text that every terminal takes."""
+        """The name of each class, as text that any terminal can show."""
         names = self.manifest.labels or range(self.manifest.classes)
         return [printable(str(name)) for name in names]
 
     def predict(self, paths: Iterable[str], batch_size: int) -> Iterator[Prediction]:
         """Yield a `Prediction` for each batch of images; ``left_out`` gets those that can't be read."""
-        for names, images in self._batches(paths, batch_size):
+        inputs = self._inputs(paths)
+        while batch := list(itertools.islice(inputs, batch_size)):
+            names, images = [name for name, _ in batch], np.stack([image for _, image in batch])
             yield Prediction(names, images, _softmax(self._runtime(images), names))
 
-    def _batches(self, paths: Iterable[str], size: int) -> Iterator[tuple[list[str], np.ndarray]]:
-        names: list[str] = []
-        images: list[np.ndarray] = []
+    def _inputs(self, paths: Iterable[str]) -> Iterator[tuple[str, np.ndarray]]:
+        """Yield (name, input) of each image that can be read."""
         for path in paths:
             try:
-                images.append(self.transform(to_pixels(read_file(path))))
-                names.append(printable(path))
+                yield printable(path), self.transform(to_pixels(read_file(path)))
             except BadImage as error:
                 self.left_out.append((path, str(error)))
-            if len(images) == size:
-                yield names, np.stack(images)
-                names, images = [], []
-        if images:
-            yield names, np.stack(images)
-
-
-def image_paths(names: Iterable[str]) -> list[str]:
-    """The image files that ``names`` stand for: files, folders to their bottom, or - for standard input."""
-    return list(find_images(list(names)))
 
 
 def printable(name: str) -> str:
-    """The name of a file or a class as text that every terminal takes: it may be any bytes."""
+    """The name of a file or a class, which may be any bytes, as text that any terminal can show."""
     return os.fsencode(name).decode('utf-8', 'backslashreplace')
 
 

@@ -1,9 +1,9 @@
 """INT8: post-training quantization of a network, calibrated on images, for CPUs with oneDNN.
 
 MXNet's own `mxnet.contrib.quantization` does the work: convolutions run on 8-bit integers, and the range of
-each 8-bit tensor is that of its values on calibration images. What stays in float32 is decided here.
+each 8-bit tensor is that of its values on calibration images. This module decides what stays in float32.
 
-Seen on ResNet-20 ATAC (b=3) after 4 epochs of CIFAR-10, 75.96% of 5,000 real test images right, calibrated
+Measured on ResNet-20 ATAC (b=3) after 4 epochs of CIFAR-10, 75.96% of 5,000 test images right, calibrated
 on 500 training images; the error is that of the logits, root mean square, relative to their spread:
 
     left in float32                 naive: accuracy, error     entropy: accuracy, error
@@ -15,17 +15,16 @@ on 500 training images; the error is that of the logits, root mean square, relat
 
 Alone in INT8, the pooling costs 3.9% (naive), the BatchNorms 1.4%, the dense layer 1.0% (1.9% with entropy),
 the second convolutions of all gates 0.6% and the first ones 0.5%: sigmoid and product stay in float32 (MXNet
-has no INT8 for them), and what comes before a sigmoid needs no more than 8 bits.
+has no INT8 for them), and the input of a sigmoid needs no more than 8 bits.
 
-Images a second, in those of the fused float32 form (one thread, AVX-512 VNNI): 3.1 for ResNet-50 ATAC at 224,
+Speed, as a multiple of the fused float32 form's (one thread, AVX-512 VNNI): 3.1 for ResNet-50 ATAC at 224,
 batch 8, and 2.6 with the gates in float32; 1.6 to 1.7 for ResNet-20 ATAC, batch 64, and 1.45.
 """
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Optional
+from typing import Any
 
 import mxnet as mx
 import numpy as np
@@ -35,17 +34,18 @@ from openatac.console.streams import silenced_stderr
 from openatac.errors import OpenatacError
 from openatac.export.forms.fused import unbranched
 from openatac.graph.nodes import Graph, Node, UnknownShapes
+from openatac.graph.symbol import last_line, symbol_block
 
 MODES = ('entropy', 'naive')
-BINS = 2001  # of a histogram from -threshold to threshold; the search for one takes time by their square
-PIECE = 8    # images that run at once in the calibration, where all layers' outputs are kept
+BINS = 2001  # of a histogram from -threshold to threshold; the time of the search grows with their square
+PIECE = 8    # images at a time in the calibration, which keeps the outputs of all layers
 
 Arrays = Mapping[str, mx.nd.NDArray]
 Histogram = tuple[Any, ...]  # (counts, edges, minimum, maximum, threshold)
 
 
 def quantize(symbol: mx.sym.Symbol, params: Arrays, batches: Iterable[np.ndarray], mode: str = 'entropy',
-             excluded: Optional[Collection[str]] = None) -> tuple[mx.sym.Symbol, Arrays]:
+             excluded: Collection[str] | None = None) -> tuple[mx.sym.Symbol, Arrays]:
     """The INT8 form of a float32 network.
 
     Parameters
@@ -57,8 +57,8 @@ def quantize(symbol: mx.sym.Symbol, params: Arrays, batches: Iterable[np.ndarray
     batches : iterable of float32 (B, C, H, W)
         Some hundreds of images, normalised as the network wants them, to calibrate it on.
     mode : str
-        'naive' takes the extremes of a tensor as its range; 'entropy' the range that loses least information
-        (Kullback-Leibler divergence), cutting off rare extremes.
+        'naive' takes the extremes of a tensor as its range; 'entropy' the range that loses the least
+        information (Kullback-Leibler divergence), cutting off rare extremes.
     excluded : collection of str, optional
         Names of operators of ``symbol`` to leave in float32; by default `float_layers`.
 
@@ -90,16 +90,15 @@ def quantize(symbol: mx.sym.Symbol, params: Arrays, batches: Iterable[np.ndarray
         return _quantize(fused, params, itertools.chain([first], batches), _shape(first), mode,
                          _keep(fused, excluded))
     except mx.MXNetError as error:
-        raise OpenatacError('this network cannot be quantized: MXNet says '
-                            f'{str(error).strip().splitlines()[-1]}') from None
+        raise OpenatacError(f'this network cannot be quantized: MXNet says {last_line(error)}') from None
 
 
 def float_layers(symbol: mx.sym.Symbol, params: Arrays, image_shape: tuple[int, ...]) -> list[str]:
-    """The operators that stay in float32 by default: those with one vector for an image.
+    """The operators that stay in float32 by default: those whose output is one vector for an image.
 
-    They are the global pooling, the dense layers behind it and, in blocks with a global gate, what computes
+    They are the global pooling, the dense layers behind it and, in blocks with a global gate, the layers of
     the gate. They take next to no time; but MXNet's INT8 pooling gives an average the scale of its input, and
-    nothing behind these layers evens out their errors.
+    no later layer evens out their errors.
 
     Parameters
     ----------
@@ -124,14 +123,14 @@ def _quantize(fused: mx.sym.Symbol, params: Arrays, batches: Iterable[np.ndarray
     arguments, states = ({name: params[name] for name in names if name != 'data'}
                          for names in (fused.list_arguments(), fused.list_auxiliary_states()))
     settings = {'quantized_dtype': 'auto', 'calib_mode': 'naive', 'logger': None}
-    with silenced_stderr():  # it reports each activation but ReLU as having no INT8
+    with silenced_stderr():  # it reports that activations other than ReLU have no INT8
         graph, _, _, collector = quantization.quantize_graph(
             fused, arguments, states, excluded_sym_names=kept, quantize_granularity='channel-wise',
             **settings)
     if not collector.include_layer:
         raise OpenatacError('no operator of this network is left to quantize: exclude fewer')
     histograms = _histograms(fused, params, collector.include_layer, batches, shape)
-    # The ranges go in as if they were extremes: MXNet's own entropy calibration fails under NumPy 2.
+    # MXNet gets the ranges as if they were extremes: its own entropy calibration fails under NumPy 2.
     collector.min_max_dict = {name: _range(histogram, mode) for name, histogram in histograms.items()}
     graph, arguments, states = quantization.calib_graph(graph, arguments, states, collector, **settings)
     graph = graph.get_backend_symbol('MKLDNN_QUANTIZE')
@@ -144,8 +143,9 @@ def _histograms(symbol: mx.sym.Symbol, params: Arrays, names: Collection[str], b
     """The histograms, over all images, of the outputs ``names``."""
     internals = symbol.get_internals()
     histograms: dict[str, Histogram] = {}
-    names = [name for name in internals.list_outputs() if name in set(names)]
-    network = _block(mx.sym.Group([internals[name] for name in names]), params)
+    names = [name for name in internals.list_outputs() if name in names]
+    network = symbol_block(mx.sym.Group([internals[name] for name in names]), params)
+    network.hybridize()
     for batch in batches:
         if _shape(batch) != shape:
             raise OpenatacError('all images to calibrate with must have the shape of the first, '
@@ -157,12 +157,12 @@ def _histograms(symbol: mx.sym.Symbol, params: Arrays, names: Collection[str], b
     return histograms
 
 
-def _count(name: str, values: np.ndarray, before: Optional[Histogram]) -> Histogram:
+def _count(name: str, values: np.ndarray, before: Histogram | None) -> Histogram:
     low, high = float(values.min()), float(values.max())
     if not np.isfinite([low, high]).all():
         raise OpenatacError(f'the network computes {high if np.isfinite(low) else low:g} at {name}: its '
                             'parameters or the images are not sound')
-    threshold = max(-low, high, 1e-6)  # where all are zero, any scale but zero will do
+    threshold = max(-low, high, 1e-6)  # if all values are zero, any scale but zero will do
     if before is not None:
         return quantization.combine_histogram(before, values, low, high, threshold)
     counts, edges = np.histogram(values, bins=BINS, range=(-threshold, threshold))
@@ -183,36 +183,25 @@ def _range(histogram: Histogram, mode: str) -> tuple[float, float]:
 def _keep(symbol: mx.sym.Symbol, excluded: Collection[str]) -> list[str]:
     """The operators of the fused ``symbol`` that stay in float32 if the plain operators ``excluded`` do."""
     kept: list[str] = []
-    unknown = set(excluded)
+    known: set[str] = set()
     for node in Graph.of(symbol).nodes():
         members = [node, *(inner for graph in node.subgraphs for inner in graph.nodes())]
         names = {member.name for member in members if not member.is_variable}
-        if names & set(excluded) or any(map(_has_no_int8, members)):
+        if not names.isdisjoint(excluded) or any(map(_lacks_int8, members)):
             kept.append(node.name)
-        unknown -= names
-    if unknown:
-        raise ValueError(f'excluded: the network has no operator {min(unknown)!r}')
+        known |= names
+    if not known.issuperset(excluded):
+        raise ValueError(f'excluded: the network has no operator {min(set(excluded) - known)!r}')
     return kept
 
 
-def _has_no_int8(node: Node) -> bool:
-    """Whether MXNet 1.9.1 has INT8 for such operators, but not for this one, or gets it wrong."""
+def _lacks_int8(node: Node) -> bool:
+    """Whether MXNet 1.9.1 fails at this operator in INT8, although it supports others of its kind."""
     if node.operator == 'Convolution':
         return len(node.get('kernel')) != 2  # 1-D fails, by its layout
     if node.operator == 'LeakyReLU':
         return node.get('act_type') == 'gelu'  # behind a convolution: 29% error
     return node.operator == 'elemwise_mul'  # fails for inputs that are never negative, as a gate is
-
-
-def _block(symbol: mx.sym.Symbol, params: Arrays) -> mx.gluon.SymbolBlock:
-    with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', 'Cannot decide type')  # of the input: it is float32
-        block = mx.gluon.SymbolBlock(symbol, mx.sym.var('data'))
-    for name, parameter in block.collect_params().items():
-        parameter.initialize(ctx=mx.cpu())
-        parameter.set_data(params[name])
-    block.hybridize()
-    return block
 
 
 def _shape(batch: np.ndarray) -> tuple[int, ...]:

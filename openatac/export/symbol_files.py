@@ -1,10 +1,8 @@
-"""Symbol files, ``NAME-symbol.json`` and ``NAME-0000.params``: written, and read strictly."""
+"""Symbol files, ``NAME-symbol.json`` and ``NAME-0000.params``: traced, written and read."""
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping
-from typing import Optional
 
 import mxnet as mx
 import numpy as np
@@ -15,7 +13,7 @@ from openatac.export.forms.base import prefix_of
 from openatac.files.checksums import check_files
 from openatac.files.writing import write_text, writing
 from openatac.graph.nodes import Graph
-from openatac.graph.symbol import check_sizes, load_symbol_file
+from openatac.graph.symbol import check_sizes, load_symbol_file, symbol_block
 from openatac.models.parameters import read_arrays, write_arrays
 
 INPUT = 'data'
@@ -42,9 +40,9 @@ def trace(net: mx.gluon.HybridBlock) -> tuple[mx.sym.Symbol, Arrays]:
 
 
 def trace_half(net: mx.gluon.HybridBlock) -> tuple[mx.sym.Symbol, Arrays]:
-    """The same in float16, as it is trained: BatchNorm's vectors stay float32.
+    """The same in float16, as in training: BatchNorm's vectors stay in float32.
 
-    The network is in float32, before and afterwards, with the same values.
+    The network is in float32 before and afterwards, with the same values.
     """
     values = {name: parameter._reduce() for name, parameter in net.collect_params().items()}
     net.cast('float16')
@@ -138,7 +136,7 @@ def read_symbol(path: str) -> tuple[mx.sym.Symbol, Arrays]:
     return symbol, arrays
 
 
-def load_symbol(path: str, ctx: Optional[mx.Context] = None, image_shape: Optional[tuple[int, ...]] = None
+def load_symbol(path: str, ctx: mx.Context | None = None, image_shape: tuple[int, ...] | None = None
                 ) -> mx.gluon.SymbolBlock:
     """The SymbolBlock of ``path-symbol.json`` and ``path-0000.params``; raises as `read_symbol`.
 
@@ -147,20 +145,16 @@ def load_symbol(path: str, ctx: Optional[mx.Context] = None, image_shape: Option
     path : str
     ctx : Context, optional
     image_shape : (C, H, W), optional
-        Of images that the network must take; give it if they may not fit.
+        Of the images that the network must take, to be checked before it runs.
     """
     symbol, arrays = read_symbol(path)
     if image_shape:
         check_sizes(symbol, image_shape, **{key[4:]: array.shape for key, array in arrays.items()
                                             if key.startswith('arg:')})
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings('ignore', 'Cannot decide type')  # of the input: it is float32
-            net = mx.gluon.SymbolBlock(symbol, mx.sym.var(INPUT))
-        net.collect_params().load_dict(arrays, ctx, cast_dtype=True, dtype_source='saved')
+        return symbol_block(symbol, arrays, ctx)
     except (AssertionError, ValueError, TypeError, mx.MXNetError) as error:  # of shapes, types and storage
         raise _not_a_pair(path, f' ({error}): export again') from None
-    return net
 
 
 def _not_a_pair(path: str, reason: str) -> OpenatacError:

@@ -1,4 +1,4 @@
-"""A trained network with what must be known to use it: of a run's folder, or by name and parameter file."""
+"""A trained network to export: from the folder of a run, or by its name and a parameter file."""
 from __future__ import annotations
 
 import contextlib
@@ -14,7 +14,6 @@ from openatac.data.photos import transforms
 from openatac.errors import DataError
 from openatac.export.labelled_images import LabelledImages, dataset_images, photographs
 from openatac.export.manifest import Manifest
-from openatac.models.hosts import Host
 from openatac.models.parameters import load_parameters, read_arrays
 from openatac.models.zoo import find_model
 from openatac.nn.group_norm import GroupNorm
@@ -37,8 +36,8 @@ class TrainedNetwork(NamedTuple):
     manifest : Manifest
         Without reports.
     images : callable
-        ``images(train)`` is the training images of its data, or else the test images; DataError if they are
-        not here.
+        ``images(train)`` returns the training images of its data, or else the test images; DataError if they
+        are not on this machine.
     """
 
     net: HybridBlock
@@ -70,12 +69,10 @@ def load_run(folder: str, params: str | None = None, size: int | None = None, da
     """
     run = RunFolder(folder)
     net, name, config = run.network()
-    if isinstance(config, CifarConfig):
-        trained = _cifar(net, name, config, size, data_dir)
-    else:
-        trained = _imagenet(net, name, config, size, data_dir)
     load_parameters(net, params or run.file('best.params'))
-    return trained
+    if isinstance(config, CifarConfig):
+        return _cifar(net, name, config, size, data_dir)
+    return _imagenet(net, name, config, size, data_dir)
 
 
 def _cifar(net: HybridBlock, name: str, config: CifarConfig, size: int | None, data_dir: str | None
@@ -85,7 +82,7 @@ def _cifar(net: HybridBlock, name: str, config: CifarConfig, size: int | None, d
     dataset = data.dataset + (COARSE if coarse else '')
     arguments = {flag: getattr(config.network, flag)
                  for flag in ('r', 'act_layers', 'useGlobal', 'useReLU', 'reduction')}
-    manifest = _small(name, CLASSES[data.dataset], size, labels_of(dataset), arguments)
+    manifest = _cifar_manifest(name, CLASSES[data.dataset], size, dataset, arguments)
     return TrainedNetwork(net, manifest, partial(dataset_images, dataset, data_dir or data.data_dir))
 
 
@@ -95,7 +92,8 @@ def _imagenet(net: HybridBlock, name: str, config: ImagenetConfig, size: int | N
         config = changed(config, data_dir=data_dir, use_rec=False)
     classes = config.network.num_classes
     arguments = {flag: getattr(config.network, flag) for flag in ('r', 'act_layers', 'use_gn')}
-    manifest = _large(name, classes, size or config.data.input_size, config.data.centre, arguments)
+    manifest = _imagenet_manifest(name, classes, size or config.data.input_size, config.data.centre,
+                                  arguments)
     with contextlib.suppress(DataError):  # the names of the classes are where the images are
         manifest = manifest._replace(
             labels=list(imagenet_run.open_source(config.data, 'val', classes).class_names or []))
@@ -112,13 +110,13 @@ def load_model(name: str, params: str, classes: int | None = None, size: int | N
     ----------
     name, params : str
     classes : int, optional
-        If not as many as the file has.
+        By default as many as the file has.
     size : int, optional
         Side of the input images, if not the host's.
     dataset : str, optional
         What it was trained on: 'cifar10', 'cifar100', 'cifar100-coarse' or 'digits'.
     data_dir : str, optional
-        Where that is.
+        Where its images are.
     **arguments
         Of the host, see `get_model`, and ``use_gn``.
 
@@ -130,20 +128,24 @@ def load_model(name: str, params: str, classes: int | None = None, size: int | N
         For a file that is missing, damaged or of another network.
     """
     host, settings = find_model(name)
-    _check_arguments(name, host, arguments)
+    for argument in arguments:
+        if argument not in host.settings and not (argument == 'use_gn' and host.data == 'imagenet'):
+            raise ValueError(f'argument --{argument.replace("_", "-")}: {name} has no such setting; leave it '
+                             'out')
     settings.update((key, value) for key, value in arguments.items() if key != 'use_gn')
     if arguments.get('use_gn'):
         settings['norm_layer'] = GroupNorm
-    found = _count_classes(params, host)
+    bias = read_arrays(params).get(host.output + '.bias')  # None in a file of another host
+    found = None if bias is None else len(bias)
     if classes or found:
         settings['classes'] = classes or found
     net = host.build(**settings)
     load_parameters(net, params)
-    size = size or host.input_shape[-1]
+    name, size = name.lower(), size or host.input_shape[-1]
     if host.data == 'imagenet':
-        manifest = _large(name.lower(), found, size, PUBLISHED_CROP_RATIO, arguments)
+        manifest = _imagenet_manifest(name, found, size, PUBLISHED_CROP_RATIO, arguments)
         return TrainedNetwork(net, manifest, _no_images)
-    manifest = _small(name.lower(), found, size, labels_of(dataset) if dataset else [], arguments)
+    manifest = _cifar_manifest(name, found, size, dataset, arguments)
     images = partial(dataset_images, dataset, data_dir) if dataset else _no_images
     return TrainedNetwork(net, manifest, images)
 
@@ -152,23 +154,9 @@ def _no_images(train: bool) -> LabelledImages:
     raise DataError('it is not known on which images the network was trained')
 
 
-def _check_arguments(name: str, host: Host, arguments: dict[str, Any]) -> None:
-    known = (*host.settings, *(('use_gn',) if host.data == 'imagenet' else ()))
-    for argument in arguments:
-        if argument not in known:
-            raise ValueError(f'argument --{argument.replace("_", "-")}: {name} has no such setting; leave it '
-                             'out')
-
-
-def _count_classes(params: str, host: Host) -> int | None:
-    """How many outputs the last layer has in a parameter file; None if it is of another host."""
-    bias = read_arrays(params).get(host.output + '.bias')
-    return None if bias is None else len(bias)
-
-
 # ------------------------------------------------------------------------------------ manifests
 
-def labels_of(dataset: str) -> list[str]:
+def _labels(dataset: str) -> list[str]:
     """The names of the classes of a ``dataset`` of `load_model`, as many as its networks have outputs."""
     if dataset == 'digits':
         return list('0123456789')
@@ -177,20 +165,19 @@ def labels_of(dataset: str) -> list[str]:
     return names + [f'unused {index}' for index in range(len(names), CLASSES[name])]
 
 
-def _small(name: str, classes: Any, size: int | None, labels: list[str], arguments: dict[str, Any]
-           ) -> Manifest:
-    """The manifest of a network for images of CIFAR's kind."""
-    mean, std = (_of_channels(values, 255) for values in (cifar_transforms.MEAN, cifar_transforms.STD))
-    size = size or cifar.SHAPE[-1]
+def _cifar_manifest(name: str, classes: Any, size: int | None, dataset: str | None,
+                    arguments: dict[str, Any]) -> Manifest:
+    mean, std = (_per_channel(255 * values) for values in (cifar_transforms.MEAN, cifar_transforms.STD))
+    size, labels = size or cifar.SHAPE[-1], _labels(dataset) if dataset else []
     return Manifest(name, classes, (3, size, size), mean, std, labels=labels, arguments=arguments)
 
 
-def _large(name: str, classes: Any, size: int, crop_ratio: float, arguments: dict[str, Any]) -> Manifest:
-    """The manifest of a network for photographs."""
-    mean, std = (_of_channels(values, 1) for values in (transforms.MEAN, transforms.STD))
+def _imagenet_manifest(name: str, classes: Any, size: int, crop_ratio: float, arguments: dict[str, Any]
+                       ) -> Manifest:
+    mean, std = map(_per_channel, (transforms.MEAN, transforms.STD))
     return Manifest(name, classes, (3, size, size), mean, std, crop_ratio, arguments=arguments)
 
 
-def _of_channels(values: np.ndarray, scale: int) -> tuple[float, float, float]:
-    red, green, blue = (round(scale * float(value), 4) for value in values.ravel())
+def _per_channel(values: np.ndarray) -> tuple[float, float, float]:
+    red, green, blue = (round(float(value), 4) for value in values.ravel())
     return red, green, blue

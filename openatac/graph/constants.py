@@ -1,14 +1,14 @@
-"""A symbol's operators with their shapes for any number of images, and with what in them is constant.
+"""A symbol's operators with their shapes for any number of images, and with its constants folded.
 
 MXNet infers the shapes, for two images and for three: a dimension that differs belongs to the batch. So
 no rule of an operator's shape (Reshape's codes, reshape_like, the conventions of poolings) is repeated
-here. MXNet also computes whatever does not depend on the images' values, such as tables of relative
-positions and ones of the size of a feature map: those become constants.
+here. MXNet also computes whatever does not depend on the values of the images, such as tables of relative
+positions and ones of the size of a feature map.
 """
 from __future__ import annotations
 
 import re
-from typing import Any, Optional
+from typing import Any
 
 import mxnet as mx
 import numpy as np
@@ -19,10 +19,10 @@ from openatac.graph.nodes import Graph, Node, Output, Shape, UnknownShapes
 
 def fold_constants(symbol: mx.sym.Symbol, arrays: dict[str, np.ndarray],
                    image_shape: tuple[int, ...]) -> list[Node]:
-    """The nodes that the output of ``symbol`` needs, in order; the last one gives it.
+    """The nodes that the output of ``symbol`` needs, each after those that it reads; the output is the last.
 
-    Sizes in their shapes that depend on the number of images are strings: 'N', '8*N'. What is constant,
-    parameters included, has its ``value`` and needs no other nodes.
+    Sizes in their shapes that depend on the number of images are strings: 'N', '8*N'. Constants, parameters
+    included, have their ``value`` and need no other nodes.
 
     Parameters
     ----------
@@ -49,13 +49,8 @@ def fold_constants(symbol: mx.sym.Symbol, arrays: dict[str, np.ndarray],
     for node, shape in zip(nodes, _shapes(graph, nodes, arrays, image_shape)):
         node.shapes = (shape,)
         node.value = arrays.get(node.name) if node.is_variable else _constant(node)
-    return _needed(nodes)
-
-
-def _needed(nodes: list[Node]) -> list[Node]:
-    """Those that the last one needs: not what leads to constants and nowhere else."""
     needed = {nodes[-1]}
-    for node in reversed(nodes):
+    for node in reversed(nodes):  # without those that lead to constants and nowhere else
         if node in needed and node.value is None:
             needed.update(source.node for source in node.inputs)
     return [node for node in nodes if node in needed]
@@ -74,9 +69,9 @@ def _check_variables(nodes: list[Node], arrays: dict[str, np.ndarray]) -> None:
 def _shapes(graph: Graph, nodes: list[Node], arrays: dict[str, np.ndarray],
             image_shape: tuple[int, ...]) -> list[Shape]:
     """The shape of each node's output."""
-    statistics = set(graph.symbol().list_auxiliary_states())  # whose shapes MXNet is not told, but infers
-    known = {name: array.shape for name, array in arrays.items() if name not in statistics}
-    known = {node.name: known[node.name] for node in nodes if node.is_variable and node.name in known}
+    statistics = set(graph.symbol().list_auxiliary_states())  # MXNet takes no shapes of these, it infers them
+    known = {node.name: arrays[node.name].shape for node in nodes
+             if node.is_variable and node.name in arrays and node.name not in statistics}
     found = []
     for images in (2, 3):
         try:
@@ -97,28 +92,24 @@ def _shapes(graph: Graph, nodes: list[Node], arrays: dict[str, np.ndarray],
 
 
 def _dimension(of_two: int, of_three: int) -> Any:
-    """A dimension, for any number of images, that is so large for two and for three."""
-    if of_two == of_three:
-        return of_two
+    """A dimension for any number of images, from its sizes for two and for three."""
     each = of_three - of_two
+    if not each:
+        return of_two
     if of_two != 2 * each:
         raise OpenatacError(f'the network does not treat images alike: where two give {of_two} rows, three '
                             f'give {of_three}')
     return 'N' if each == 1 else f'{each}*N'
 
 
-def _constant(node: Node) -> Optional[np.ndarray]:
-    """The value of a node that is the same for all images, None of others."""
-    valued = node.valued_inputs()
-    values = [source.node.value if source in valued or _depends_on_batch(source)
-              else np.zeros(source.shape, np.float32) for source in node.inputs]
+def _constant(node: Node) -> np.ndarray | None:
+    """The value of a node that is the same for all images; None for other nodes."""
+    values = [np.zeros(source.shape, np.float32)
+              if source not in node.valued_inputs() and all(isinstance(size, int) for size in source.shape)
+              else source.node.value for source in node.inputs]
     if any(value is None for value in values):
         return None
     variables = [Output(Node('null', str(index))) for index in range(len(values))]
     alone = Graph([Output(Node(node.operator, node.name, variables, node.attributes, node.subgraphs))])
     return mx.nd.CachedOp(alone.symbol())(
         *[mx.nd.array(value, dtype=value.dtype) for value in values]).asnumpy()
-
-
-def _depends_on_batch(output: Output) -> bool:
-    return any(isinstance(size, str) for size in output.shape)

@@ -1,4 +1,4 @@
-"""The gates of a network: what a feature map is multiplied by that was computed from the map itself.
+"""The gates of a network: factors of a feature map that were computed from the map itself.
 
 x' = g(x) * x, section III of "Attention as Activation": ATAC, SE and other attention blocks are of this form,
 and so are Swish, Mish and xUnit.
@@ -39,7 +39,7 @@ def _is_computed_from(output: Output, x: Output, place: dict[Node, int]) -> bool
         found = waiting.pop()
         if found == x:
             return True
-        if place[found.node] > place[x.node]:  # what stands before x was not computed from it
+        if place[found.node] > place[x.node]:  # nodes before x were not computed from it
             new = set(found.node.valued_inputs()) - seen
             seen |= new
             waiting += new

@@ -12,13 +12,13 @@ import json
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any, Union
+from typing import Any
 
 from openatac.errors import OpenatacError
 from openatac.graph.checks import read_graph
 
 MXNET_VERSION = {'mxnet_version': ['int', 10901]}
-# Of how many of their inputs these operators use the values, and not only the shapes.
+# How many of their inputs these operators use the values of; of the others they use the shapes only.
 _VALUED_INPUTS = {'ones_like': 0, 'zeros_like': 0, '_contrib_arange_like': 0, 'reshape_like': 1,
                   'slice_like': 1}
 
@@ -35,7 +35,7 @@ class UnknownShapes(ValueError):
 class Output:
     """One output of a node, which other nodes read.
 
-    version : how often operators before have changed it in place, as BatchNorm does its running statistics
+    version : how often earlier operators have changed it in place, as BatchNorm does its running statistics
     """
 
     node: Node
@@ -59,7 +59,7 @@ class Node:
     subgraphs : list of Graph
         What a fused operator consists of.
     depends_on : list of Node
-        Nodes that it does not read. MXNet infers a gradient's shapes from the operator that is named here.
+        Nodes that it does not read. MXNet infers a gradient's shapes from the operator that is listed here.
     shapes : tuple of shapes
         Of its visible outputs, once `Graph.infer_shapes` has found them.
     value : numpy.ndarray, optional
@@ -93,13 +93,13 @@ class Node:
         return {name: _value(text) for name, text in self.attributes.items() if not name.startswith('__')}
 
     def valued_inputs(self) -> list[Output]:
-        """The inputs of which it uses the values, and not only the shapes."""
+        """The inputs whose values it uses, not only their shapes."""
         return self.inputs[:_VALUED_INPUTS.get(self.operator, len(self.inputs))]
 
     def replace(self, graph: Graph) -> None:
-        """Compute what ``graph`` does of this node's inputs, which are its variables '0', '1', ... ."""
+        """Turn it into ``graph``, whose variables '0', '1', ... stand for this node's inputs."""
         sources = self.inputs
-        for node in [node for node in graph.nodes() if not node.is_variable]:
+        for node in (node for node in graph.nodes() if not node.is_variable):
             node.inputs = [sources[int(source.node.name)] if source.node.is_variable else source
                            for source in node.inputs]
             node.name = f'{self.name}_{node.name}'
@@ -116,7 +116,7 @@ class Graph:
     heads : sequence of Output
         What the graph computes.
     about : dict, optional
-        Which MXNet wrote it, as in the JSON.
+        The version of MXNet that wrote it, as in the JSON.
     """
 
     def __init__(self, heads: Sequence[Output], about: dict[str, Any] = MXNET_VERSION) -> None:
@@ -128,14 +128,14 @@ class Graph:
         return cls.parse(json.loads(symbol.tojson()))
 
     @classmethod
-    def read(cls, path: Union[str, os.PathLike]) -> Graph:
+    def read(cls, path: str | os.PathLike) -> Graph:
         """The graph of a symbol file, read without MXNet.
 
         Raises OpenatacError as `read_graph`, and for a file of an MXNet before 1.0.
         """
         graph = read_graph(path)
         if any('param' in node or 'attr' in node for node in graph['nodes']):
-            raise OpenatacError(f'{path} is of an MXNet before 1.0: load and save it with MXNet 1.9.1')
+            raise OpenatacError(f'{path} is from an MXNet before 1.0: load and save it with MXNet 1.9.1')
         return cls.parse(graph)
 
     @classmethod
@@ -194,7 +194,7 @@ class Graph:
         return found
 
     def readers(self) -> dict[Node, list[Node]]:
-        """{node: the nodes that read it}, one as often as it does so."""
+        """{node: the nodes that read it}, one that reads it twice being listed twice."""
         found: dict[Node, list[Node]] = {node: [] for node in self.nodes()}
         for node in found:
             for source in node.inputs:
@@ -202,7 +202,7 @@ class Graph:
         return found
 
     def infer_shapes(self, **known: tuple[int, ...]) -> None:
-        """Find the shapes of all nodes' outputs from those of variables, such as ``data``.
+        """Infer the shapes of all nodes' outputs from those of variables, such as ``data``.
 
         Raises UnknownShapes if they do not determine all others, and MXNetError if they do not fit.
         """

@@ -1,8 +1,7 @@
 """A Gluon network's graph under the structural names of its parameters, as other backends read it.
 
-It is a symbol file like any other, and MXNet reads it too. But its arrays are called as in the network's
-.params files (``features.0.gamma``), and each says whether it is trained (``__grad_req__``), which an
-ordinary symbol file does not.
+MXNet reads the files too. They differ from ordinary symbol files in two ways: the arrays have the names of
+the network's .params files (``features.0.gamma``), and each has ``__grad_req__``, whether it is trained.
 """
 from __future__ import annotations
 
@@ -33,24 +32,20 @@ def graph_of(net: Any) -> tuple[Graph, dict[str, np.ndarray]]:
         if node.is_variable and node.name in names:
             node.name, parameter = names[node.name]
             node.attributes['__grad_req__'] = parameter.grad_req
-            arrays[node.name] = _values(parameter)
+            try:
+                arrays[node.name] = parameter._reduce().asnumpy()
+            except RuntimeError:  # none, or they wait for the first batch to determine their shape
+                raise OpenatacError(f'the network has no values for {parameter.name} yet: initialize it and '
+                                    'run it on one batch') from None
     return graph, arrays
 
 
 def export_graph(net: Any, path: str) -> None:
-    """Write ``path-symbol.json`` and ``path-0000.params``: a network and its values, to go anywhere.
+    """Write ``path-symbol.json`` and ``path-0000.params``, a network with its values.
 
-    Raises OpenatacError for a network without values and if the files cannot be written.
+    Raises OpenatacError for a network without values, and if the files cannot be written.
     """
     graph, arrays = graph_of(net)
     with writing(path):
         write_params(path + '-0000.params', arrays)
         write_text(path + '-symbol.json', graph.symbol().tojson())
-
-
-def _values(parameter: Any) -> np.ndarray:
-    try:
-        return parameter._reduce().asnumpy()
-    except RuntimeError:  # also of values that wait for the first batch to tell their shape
-        raise OpenatacError(f'the network has no values for {parameter.name} yet: initialize it and run it '
-                            'on one batch') from None

@@ -1,8 +1,10 @@
-"""Symbol files given to MXNet, and networks checked before they run on images of some size."""
+"""Symbols in MXNet: files loaded, blocks made of them, sizes checked before a network runs."""
 from __future__ import annotations
 
 import json
 import math
+import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import mxnet as mx
@@ -23,14 +25,14 @@ def load_symbol_file(path: str) -> mx.sym.Symbol:
     try:
         return mx.sym.load_json(json.dumps(graph))
     except mx.MXNetError as error:
-        raise OpenatacError(f'{path} is not a symbol file, or is damaged (MXNet says {_last_line(error)}): '
+        raise OpenatacError(f'{path} is not a symbol file, or is damaged (MXNet says {last_line(error)}): '
                             'export it again') from None
 
 
 def count_outputs(node: dict[str, Any]) -> int:
-    """The number of outputs of a node in parsed JSON, found by making a graph of it alone.
+    """The number of outputs of a node in parsed JSON, found by loading a graph of this node alone.
 
-    Raises ValueError if it makes none.
+    Raises ValueError for a node that MXNet does not load.
     """
     inputs = [[index, 0, 0] for index in range(len(node['inputs']))]
     variables = [{'op': 'null', 'name': str(index), 'inputs': []} for index, *_ in inputs]
@@ -40,13 +42,32 @@ def count_outputs(node: dict[str, Any]) -> int:
             'heads': [[len(inputs), 0, 0]], 'attrs': MXNET_VERSION}))
         return len(alone.get_internals().list_outputs()) - len(inputs)
     except mx.MXNetError as error:
-        raise ValueError(f"node {node['name']}: MXNet says {_last_line(error)}") from None
+        raise ValueError(f"node {node['name']}: MXNet says {last_line(error)}") from None
+
+
+def symbol_block(symbol: mx.sym.Symbol, arrays: Mapping[str, mx.nd.NDArray],
+                 ctx: mx.Context | None = None) -> mx.gluon.SymbolBlock:
+    """A SymbolBlock with values.
+
+    Parameters
+    ----------
+    symbol : mxnet.Symbol
+        With the input ``data``.
+    arrays : {name: NDArray}
+        The values of its other variables, perhaps among more; ``arg:`` or ``aux:`` may stand before a name.
+    ctx : Context, optional
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', 'Cannot decide type')  # of the input: it is float32
+        block = mx.gluon.SymbolBlock(symbol, mx.sym.var('data'))
+    block.collect_params().load_dict(arrays, ctx, ignore_extra=True, cast_dtype=True, dtype_source='saved')
+    return block
 
 
 def check_sizes(symbol: mx.sym.Symbol, image_shape: tuple[int, ...], **known: tuple[int, ...]) -> None:
-    """Raise OpenatacError unless one image fits the network, and what it computes of it fits into memory.
+    """Raise OpenatacError unless the network takes such images and its feature maps fit into memory.
 
-    known : {name: shape} of variables
+    image_shape : (C, H, W); known : {name: shape} of variables
     """
     try:
         infer_sizes(symbol, image_shape, **known)
@@ -65,7 +86,7 @@ def infer_sizes(symbol: mx.sym.Symbol, image_shape: tuple[int, ...], **known: tu
     except UnknownShapes:
         return  # nothing is known to be too large
     except mx.MXNetError as error:
-        raise ValueError(f'MXNet says {_last_line(error)}') from None
+        raise ValueError(f'MXNet says {last_line(error)}') from None
     for node in graph.nodes():
         for shape in node.shapes:
             if math.prod(shape) > LARGEST_TENSOR:
@@ -76,9 +97,9 @@ def infer_sizes(symbol: mx.sym.Symbol, image_shape: tuple[int, ...], **known: tu
 def _check_reshaped(nodes: list[Node], known: dict[str, tuple[int, ...]]) -> None:
     """Raise ValueError if an operator that reshapes gets a size of 0, or gives another number of elements.
 
-    MXNet would divide by the one, and write beyond the end of its memory with the other. Asking it for all
-    shapes at once would divide as well. So the inputs of those that read no other such operator are asked for
-    first, then of those behind them, and so on.
+    MXNet would divide by the one, and write beyond the end of its memory with the other. Inferring all shapes
+    at once would divide as well. So the shapes are inferred level by level: first those of the inputs of
+    operators that read no other such operator, then of those behind them, and so on.
     """
     behind: dict[Node, int] = {}
     levels: dict[int, list[Node]] = {}
@@ -103,11 +124,12 @@ def _check_reshaped(nodes: list[Node], known: dict[str, tuple[int, ...]]) -> Non
 
 
 def _infer_partly(outputs: list[Output], known: dict[str, tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """The shape of each of the outputs, () where MXNet cannot tell it."""
+    """The shape of each of the outputs, () where MXNet cannot infer it."""
     symbol = Graph(outputs).symbol()
-    given = {name: known[name] for name in symbol.list_arguments() if name in known}
-    return symbol.infer_shape_partial(**given)[1]
+    arguments = set(symbol.list_arguments())
+    return symbol.infer_shape_partial(**{name: known[name] for name in arguments & known.keys()})[1]
 
 
-def _last_line(error: Exception) -> str:
+def last_line(error: Exception) -> str:
+    """What an error of MXNet's says; before that stands where in C++ it was raised."""
     return str(error).strip().splitlines()[-1]

@@ -4,17 +4,16 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from typing import Dict, List, Mapping
+from collections.abc import Mapping
 
 from openatac.console.text import text_table
 from openatac.errors import OpenatacError
 from openatac.study.comparison.results import IMAGE_SHAPE, Group, group
 from openatac.study.comparison.training_queue import TRAIN_CIFAR
 from openatac.study.finished_runs import read_run
-from openatac.training.run_folder import RunFolder
 from openatac.training.tracking.curves import draw_curves
 
-UNITS: Dict[str, List[str]] = {  # name -> flags of train_cifar.py
+UNITS: dict[str, list[str]] = {  # name -> flags of train_cifar.py
     'ReLU': ['--act-type', 'relu'],
     'global gate': ['--act-type', 'ChaATAC', '--useGlobal'],
     'ATAC': ['--act-type', 'ChaATAC'],
@@ -23,12 +22,12 @@ HEAD = ('unit', 'parameters', 'multiply-adds', 'best test acc.', 'last test acc.
 
 
 def train(unit: str, folder: str) -> Group:
-    """Train a unit of UNITS by train_cifar.py, from where an interrupted demo stopped.
+    """Train a unit of UNITS with train_cifar.py, resuming where an interrupted demo stopped.
 
     Returns
     -------
     Group
-        Of this one run.
+        With this one run.
 
     Raises
     ------
@@ -36,7 +35,7 @@ def train(unit: str, folder: str) -> Group:
         If the training fails.
     """
     if os.path.exists(os.path.join(folder, 'summary.json')):
-        shutil.rmtree(folder)  # of an earlier demo, which ran to its end
+        shutil.rmtree(folder)  # of an earlier demo that finished
     command = [*TRAIN_CIFAR, '--recipe', 'digits', *UNITS[unit], '--save-dir', folder, '--resume', 'auto']
     if subprocess.run(command).returncode:
         raise OpenatacError(f'the demo ends here, since training {unit} failed (see above)')
@@ -44,7 +43,7 @@ def train(unit: str, folder: str) -> Group:
 
 
 def table(runs: Mapping[str, Group]) -> str:
-    """The table that compares {unit: its run} as text."""
+    """A text table that compares {unit: its run}."""
     rows = [HEAD]
     for unit, found in runs.items():
         summary = found.runs[0].summary
@@ -64,8 +63,6 @@ def draw(path: str, runs: Mapping[str, Group]) -> None:
 def export(found: Group, path: str) -> float:
     """Export a run's last network as symbol files; returns the largest difference of their outputs."""
     from openatac.export.symbol_files import export_symbol
-    from openatac.models.parameters import load_parameters
-    run = RunFolder(found.runs[0].folder)
-    net, _, _ = run.network()
-    load_parameters(net, run.file('last.params'))
-    return export_symbol(net, path, IMAGE_SHAPE)
+    from openatac.export.trained_network import load_run
+    folder = found.runs[0].folder
+    return export_symbol(load_run(folder, os.path.join(folder, 'last.params')).net, path, IMAGE_SHAPE)

@@ -1,7 +1,7 @@
-"""Time and cost of the published ImageNet run on other devices, before anyone pays for them."""
+"""The time and price of the published ImageNet run on other devices, before anyone pays for them."""
 from __future__ import annotations
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from openatac.study.published.numbers import TRAINING_IMAGES, VALIDATION_IMAGES
 from openatac.study.step_time import FORWARD, Setup, Step, step
@@ -10,11 +10,11 @@ from openatac.training.recipes import IMAGENET
 RECIPE = IMAGENET['imagenet_atac']
 PUBLISHED_EPOCHS, PUBLISHED_LR = RECIPE['num_epochs'], RECIPE['lr']
 PUBLISHED_BATCH = RECIPE['batch_size'] * RECIPE['num_gpus']
-LARGEST_LINEAR_BATCH = 8192  # for which the linear rule is known to keep the accuracy
+LARGEST_LINEAR_BATCH = 8192  # up to which the linear rule is known to keep the accuracy
 
 
 class Estimate(NamedTuple):
-    """A run on paper.
+    """An estimated run.
 
     Attributes
     ----------
@@ -22,13 +22,13 @@ class Estimate(NamedTuple):
     step : Step
     epochs, steps_per_epoch : int
     training_hours, validation_hours, hours : float
-        Of the clock; the last is their sum.
+        Elapsed; the last is their sum.
     device_hours : float
-        Of all devices together, servers not counted.
+        Of all devices together, without servers.
     cost : float or None
         In the currency of the price.
     efficiency : float
-        Share of the speed that all devices would have without communication.
+        Speed as a share of that without communication.
     images_per_second : float
         In training, of all devices.
     """
@@ -41,13 +41,13 @@ class Estimate(NamedTuple):
     validation_hours: float
     hours: float
     device_hours: float
-    cost: Optional[float]
+    cost: float | None
     efficiency: float
     images_per_second: float
 
 
 def estimate(setup: Setup, epochs: int = PUBLISHED_EPOCHS, images: int = TRAINING_IMAGES,
-             validation_images: int = VALIDATION_IMAGES, price: Optional[float] = None) -> Estimate:
+             validation_images: int = VALIDATION_IMAGES, price: float | None = None) -> Estimate:
     """Estimate a run, by default with the epochs and images of the published one.
 
     An epoch has images // global batch steps, as the published schedule counts them. After each epoch
@@ -79,21 +79,16 @@ def estimate(setup: Setup, epochs: int = PUBLISHED_EPOCHS, images: int = TRAININ
 
 
 def trainable_parameters(name: str) -> int:
-    """How many parameters of a network for ImageNet have a gradient, by its zoo name.
+    """How many parameters of a network for ImageNet have a gradient, with the published r and act_layers.
 
-    At the published r = 2 and act_layers = 2. Raises ValueError for another name.
+    Raises ValueError for an unknown name, or one of another network.
     """
-    import mxnet as mx
-
     from openatac.models.zoo import find_model
-    from openatac.study.costs.count import costs
-    host, settings = find_model(name)
+    from openatac.study.costs.by_name import costs_by_name
+    host, _ = find_model(name)
     if host.data != 'imagenet':
         raise ValueError(f'{name} is not a network for ImageNet: name another, or give --parameters')
-    net = host.build(**settings)
-    net.initialize()
-    net.infer_shape(mx.nd.zeros((1, *host.input_shape)))
-    return costs(net, host.input_shape).trainable
+    return costs_by_name(name, host.input_shape)[0].trainable
 
 
 def linear_rate(global_batch: int) -> float:

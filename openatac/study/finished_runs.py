@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import os
-from typing import Dict, List, NamedTuple, Tuple
+from typing import NamedTuple
 
 from openatac.errors import OpenatacError
 from openatac.training.config import CifarConfig, Config
@@ -18,15 +18,15 @@ class FinishedRun(NamedTuple):
     ----------
     folder : str
     config : Config
-        Of the options on which the result depends; the others have their defaults.
+        With the options on which the result depends; the others have their defaults.
     network : str
         The network's name in the zoo.
     unit : str
         The unit in that name, such as 'relu', 'se' or 'atac_global'.
     devices : int
-        How many processors or GPUs it trained on.
+        The number of processors or GPUs that it trained on.
     summary : Summary
-        What summary.json holds.
+        The contents of summary.json.
     history : dict
         {column of metrics.csv: its value after each epoch}
     """
@@ -37,11 +37,11 @@ class FinishedRun(NamedTuple):
     unit: str
     devices: int
     summary: Summary
-    history: Dict[str, List[float]]
+    history: dict[str, list[float]]
 
     @property
     def blocks(self) -> int:
-        """Blocks per stage, of a run of train_cifar.py."""
+        """Blocks per stage, for a run of train_cifar.py."""
         return self.config.network.blocks  # type: ignore[union-attr,return-value]
 
     @property
@@ -56,11 +56,11 @@ class FinishedRun(NamedTuple):
 
     @property
     def data(self) -> str:
-        """A text that stands for the contents of the data sets."""
+        """A text that identifies the contents of the data sets."""
         return self.summary['settings']['data']
 
 
-def find_runs(folder: str) -> List[FinishedRun]:
+def find_runs(folder: str) -> list[FinishedRun]:
     """The finished runs in ``folder`` and its subfolders; OpenatacError if there are none."""
     runs = runs_in(folder)
     if not runs:
@@ -68,7 +68,7 @@ def find_runs(folder: str) -> List[FinishedRun]:
     return runs
 
 
-def runs_in(folder: str) -> List[FinishedRun]:
+def runs_in(folder: str) -> list[FinishedRun]:
     """The finished runs in ``folder`` and its subfolders; OpenatacError for a damaged one."""
     return [read_run(place) for place in sorted(
         place for place, _, files in os.walk(folder) if 'summary.json' in files)]
@@ -79,7 +79,7 @@ def read_run(folder: str) -> FinishedRun:
     run = RunFolder(folder)
     try:
         summary, history = run.summary(), run.history()
-        if not COLUMNS <= set(history):
+        if not set(history) >= COLUMNS:
             raise ValueError(f'metrics.csv lacks {", ".join(sorted(COLUMNS - set(history)))}')
         if len(history['epoch']) != summary['epochs']:
             raise ValueError(f'metrics.csv has {len(history["epoch"])} of {summary["epochs"]} epochs')
@@ -87,12 +87,12 @@ def read_run(folder: str) -> FinishedRun:
         return FinishedRun(folder, config, *_names(config, summary['model']),
                            device_count(summary['settings']['devices']), summary, history)
     except (OSError, ValueError, TypeError) as error:
-        raise OpenatacError(f'{folder} is not the folder of a finished run, or it is damaged or older '
+        raise OpenatacError(f'{folder} is not the folder of a finished run, or it is damaged or too old '
                             f'({error}): its command with --resume auto completes it') from None
 
 
-def _names(config: Config, model: str) -> Tuple[str, str]:
-    """The names of the network and its unit; older runs do not name a global gate in their model."""
+def _names(config: Config, model: str) -> tuple[str, str]:
+    """The names of the network and its unit; in older runs, the model does not name a global gate."""
     from openatac.models.zoo import PUBLISHED_CIFAR_HOST, find_host, unit_name
     if not isinstance(config, CifarConfig):
         photos = config.network

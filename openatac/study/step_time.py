@@ -1,7 +1,7 @@
 """How long a training step takes on several devices: computing, then exchanging gradients.
 
-One measured number, the training speed of one device, and the bytes of the gradients give the time of a step.
-Latency is left out, so small messages take longer than this says; nothing here is fitted to a measurement.
+The time of a step follows from one measured number, the training speed of one device, and from the bytes of
+the gradients. Latency is left out, so small messages take longer; nothing here is fitted to a measurement.
 
 References
 ----------
@@ -11,10 +11,10 @@ M. Li et al., "Scaling Distributed Machine Learning with the Parameter Server", 
 """
 from __future__ import annotations
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
-GBIT = 1e9 / 8  # bytes per second in one Gbit/s: network links are sold in decimal bits,
-GB = 1e9        # those between devices in decimal bytes
+GBIT = 1e9 / 8  # bytes: network links are sold in decimal bits,
+GB = 1e9        # links between devices in decimal bytes
 BYTES = {'float16': 2, 'float32': 4}
 FORWARD = 1 / 3  # of a training step's computing; a backward pass does about twice the multiply-adds
 
@@ -24,8 +24,8 @@ FORWARD = 1 / 3  # of a training step's computing; a backward pass does about tw
 def ring_seconds(size: float, devices: int, bandwidth: float) -> float:
     """Seconds of a ring all-reduce: 2 (n - 1) / n * size / bandwidth.
 
-    Each of the n devices sends size / n bytes to its neighbour in 2 (n - 1) rounds, while it receives as many
-    (Patarasuk and Yuan).
+    In each of 2 (n - 1) rounds, each of the n devices sends size / n bytes to its neighbour and receives as
+    many (Patarasuk and Yuan).
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def all_reduce_seconds(size: float, machines: int, per_machine: int, link: float
 
 
 def parameter_server_seconds(size: float, workers: int, servers: int, link: float,
-                             server_link: Optional[float] = None) -> float:
+                             server_link: float | None = None) -> float:
     """Seconds in which workers push gradients to parameter servers and pull the weights.
 
     Every worker sends and receives ``size`` bytes; every server has an even share of the parameters, size /
@@ -78,7 +78,7 @@ def parameter_server_seconds(size: float, workers: int, servers: int, link: floa
 # ---------------------------------------------------------------------------------------- step
 
 class Setup(NamedTuple):
-    """What the time of a step depends on, in the units of the flags.
+    """What determines the time of a step, in the units of the flags.
 
     Attributes
     ----------
@@ -87,9 +87,9 @@ class Setup(NamedTuple):
     images_per_second : float
         Measured training speed of one device at ``batch_size`` images.
     parameters : int
-        Trainable ones, each of which has a gradient.
+        Trainable ones.
     bandwidth : float, optional
-        Of each machine's network link, in Gbit/s; not needed where nothing crosses a link.
+        Of each machine's network link, in Gbit/s; not needed if nothing crosses a link.
     device_bandwidth : float, optional
         Between devices of one machine, in GB/s; by default no faster than the link.
     gpus_per_machine : int, optional
@@ -101,15 +101,15 @@ class Setup(NamedTuple):
     dtype : str
         Of the gradients, 'float16' or 'float32'.
     overlap : float
-        Share of the communication that hides behind the backward pass, 0 to 1.
+        Share of the communication that overlaps the backward pass, 0 to 1.
     """
 
     gpus: int
     images_per_second: float
     parameters: int
-    bandwidth: Optional[float] = None
-    device_bandwidth: Optional[float] = None
-    gpus_per_machine: Optional[int] = None
+    bandwidth: float | None = None
+    device_bandwidth: float | None = None
+    gpus_per_machine: int | None = None
     servers: int = 0
     batch_size: int = 128
     dtype: str = 'float16'
@@ -154,10 +154,10 @@ class Step(NamedTuple):
 
 
 def step(setup: Setup) -> Step:
-    """The `Step` of a setup: batch / speed of computing, and the communication that is not hidden.
+    """The `Step` of a setup: computing takes batch / speed, and some communication is not hidden behind it.
 
-    No more of it can hide than the backward pass is long, two thirds of the computing. Raises ValueError for
-    a setup that is impossible.
+    At most as much can be hidden as the backward pass takes, two thirds of the computing. Raises ValueError
+    for an impossible setup.
     """
     _check(setup)
     computing = setup.batch_size / setup.images_per_second
@@ -167,7 +167,7 @@ def step(setup: Setup) -> Step:
 
 
 def _communication(setup: Setup) -> float:
-    """Seconds; with servers, the devices of each machine first sum up their gradients."""
+    """Seconds; with servers, the devices of each machine first add up their gradients."""
     size = setup.gradient_bytes
     link = float('inf') if setup.bandwidth is None else setup.bandwidth * GBIT
     inside = link if setup.device_bandwidth is None else setup.device_bandwidth * GB
@@ -178,7 +178,7 @@ def _communication(setup: Setup) -> float:
 
 
 def _check(setup: Setup) -> None:
-    """Raise ValueError, in the words of the command line, for a setup that is impossible."""
+    """Raise ValueError, which names the flags, for an impossible setup."""
     for name in ('gpus', 'images_per_second', 'parameters', 'bandwidth', 'device_bandwidth', 'batch_size',
                  'gpus_per_machine'):
         value = getattr(setup, name)
@@ -195,4 +195,4 @@ def _check(setup: Setup) -> None:
                          f'{setup.per_machine}: give a multiple')
     inside_only = setup.machines == 1 and (setup.gpus == 1 or setup.device_bandwidth is not None)
     if setup.bandwidth is None and (setup.servers or not inside_only):
-        raise ValueError('--bandwidth is missing: gradients cross a link here, whose Gbit/s must be given')
+        raise ValueError('--bandwidth is missing: gradients cross a network link here; give its Gbit/s')

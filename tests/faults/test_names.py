@@ -53,7 +53,7 @@ def test_an_export_with_such_labels(folder, prefix, capsys):
     description = DESCRIPTION._replace(labels=[LATIN1, 'class0', 'x'])
     write_manifest(prefix + '.json', description)
     assert read_manifest(prefix).labels == description.labels
-    assert classes_below(folder, description).count == 12
+    assert classes_below(folder, description).total == 12
     image = os.path.join(folder, LATIN1, '000.jpg')
     for flags in ([], ['--json']):
         assert predict.main([prefix, image, '--top', '3', *flags]) == 0

@@ -1,9 +1,8 @@
-"""The forms of an export, a class in a file each."""
+"""The forms of an export, one class for each."""
 from openatac.export.forms.base import register_form
 from openatac.export.forms.fused import Fused
 from openatac.export.forms.int8 import Int8
-from openatac.export.forms.onnx import Onnx
-from openatac.export.forms.onnx_int8 import OnnxInt8
+from openatac.export.forms.onnx import Onnx, OnnxInt8
 from openatac.export.forms.symbol import Symbol
 
 for _form in (Symbol(), Fused(), Int8(), Onnx(), OnnxInt8()):  # in the order of reports and tables

@@ -1,15 +1,15 @@
-"""What a form of an export is, and the registry of all forms.
+"""The base class of the forms of an export, and their registry.
 
-An export is a set of files whose names begin alike, with PREFIX: the manifest PREFIX.json, and those of each
-form that was asked for. A `Form` says what its files are, how they are written and how exactly they must
-agree with the network; the runtimes that load them are in `openatac.export.runtimes`.
+An export is a set of files whose names begin with one PREFIX: the manifest PREFIX.json and the files of each
+form. A `Form` defines which files it has, how they are written and how closely they must agree with the
+network; the runtimes that load them are in `openatac.export.runtimes`.
 """
 from __future__ import annotations
 
 import abc
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openatac.export.manifest import Manifest
 from openatac.export.parity import REORDERED, ParityCheck
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class TracedNetwork(NamedTuple):
-    """A network as the forms are made of it.
+    """A network as a form is written from it.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class TracedNetwork(NamedTuple):
         In float32.
     symbol : mxnet.Symbol
     arrays : dict
-        {'arg:NAME' or, for running statistics, 'aux:NAME': NDArray}
+        {'arg:NAME' or, for running statistics, 'aux:NAME': NDArray}.
     manifest : Manifest
         Without reports.
     calibration : sequence of float32 (B, C, H, W)
@@ -47,7 +47,7 @@ class TracedNetwork(NamedTuple):
 
 
 class Form(abc.ABC):
-    """A kind of files to which a network is exported.
+    """A file format to which a network is exported.
 
     Attributes
     ----------
@@ -58,11 +58,11 @@ class Form(abc.ABC):
     runtime : str
         The name of the runtime that loads it back for the parity check, and later by default.
     flags : tuple of str
-        The flags of ``openatac export`` that together ask for it; () for a form that is always written.
+        The flags of ``openatac export`` that together select it; () for a form that is always written.
     help : str
         The help of its flag.
     precisions : tuple of str
-        Those of a manifest that it can be exported with.
+        The precisions of a manifest with which it can be exported.
     is_quantized : bool
         Whether it is calibrated on images, may differ from the network, and has its accuracy measured.
     """
@@ -79,20 +79,20 @@ class Form(abc.ABC):
         """The paths of its files in the export ``prefix``."""
         return [prefix + suffix for suffix in self.suffixes]
 
-    def missing(self, prefix: str) -> Optional[str]:
+    def missing(self, prefix: str) -> str | None:
         """The first of its files that is missing, or None."""
         return next((path for path in self.files(prefix) if not os.path.isfile(path)), None)
 
     @abc.abstractmethod
     def write(self, network: TracedNetwork, prefix: str) -> None:
-        """Write its files, for the network in evaluation."""
+        """Write its files, which compute the network's outputs in evaluation."""
 
-    def tolerance(self, manifest: Manifest) -> Optional[float]:
-        """How exactly it must agree with the network; see `ParityCheck.report`."""
+    def tolerance(self, manifest: Manifest) -> float | None:
+        """How closely it must agree with the network; see `ParityCheck.report`."""
         return None if self.is_quantized else REORDERED
 
     def details(self, network: TracedNetwork, prefix: str, check: ParityCheck) -> dict[str, Any]:
-        """What its report has beside the figures of the parity check; 'note' is printed."""
+        """What its report holds besides the figures of the parity check; 'note' is printed."""
         return {}
 
     def remarks(self, report: dict[str, Any]) -> list[str]:
@@ -106,7 +106,7 @@ FORMS: Registry[Form] = Registry('form', hyphens=True)
 
 
 def register_form(form: Form) -> None:
-    """Add a form, which ``openatac export`` then writes on its flags.
+    """Add a form, which ``openatac export`` then writes if its flags are given.
 
     Parameters
     ----------
@@ -121,12 +121,12 @@ def register_form(form: Form) -> None:
     taken = {'.json', *(suffix for other in FORMS.values() for suffix in other.suffixes)}
     for suffix in form.suffixes:
         if suffix in taken:
-            raise ValueError(f'form {form.name!r}: files that end in {suffix!r} are of another form already')
+            raise ValueError(f'form {form.name!r}: files that end in {suffix!r} belong to another form')
     FORMS.register(form.name, form)
 
 
-def form_of(path: str) -> Optional[Form]:
-    """The form that the file ``path`` is of; None for a PREFIX or a manifest."""
+def form_of(path: str) -> Form | None:
+    """The form to which the file ``path`` belongs; None for a PREFIX or a manifest."""
     return _find(path)[0]
 
 
@@ -135,7 +135,7 @@ def prefix_of(path: str) -> str:
     return path.removesuffix(_find(path)[1] or '.json')
 
 
-def _find(path: str) -> tuple[Optional[Form], str]:
+def _find(path: str) -> tuple[Form | None, str]:
     """The form and the suffix of a file, by the longest suffix that fits."""
     found = [(form, suffix) for form in FORMS.values() for suffix in form.suffixes if path.endswith(suffix)]
     return max(found, key=lambda match: len(match[1]), default=(None, ''))

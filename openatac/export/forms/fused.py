@@ -1,7 +1,7 @@
 """The fused form: symbol files with oneDNN's fused operators, for CPUs.
 
-A convolution takes up the BatchNorm, the activation and the addition behind it and becomes one operator,
-whose weights MXNet folds when it first runs. The parameters keep their names and values.
+A convolution and the BatchNorm, activation and addition behind it become one operator, whose weights MXNet
+folds when it first runs. The parameters keep their names and values.
 """
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Fused(Form):
         write_symbol(prefix + '-fused', fuse(network.symbol), network.arrays)
 
     def details(self, network: TracedNetwork, prefix: str, check: ParityCheck) -> dict[str, Any]:
-        """How many operators, and BatchNorms, there were and are."""
+        """The numbers of operators and of BatchNorms, before and after."""
         from openatac.graph.symbol import load_symbol_file
         before, after = operators(network.symbol), operators(load_symbol_file(self.files(prefix)[0]))
         return {'operators': [sum(before.values()), sum(after.values())],
@@ -60,17 +60,17 @@ def fuse(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
         raise OpenatacError('this MXNet has no oneDNN to fuse operators for: export where the CPU build of '
                             'mxnet 1.9.1 is installed') from None
     if operators(fused)['BatchNorm'] >= operators(symbol)['BatchNorm']:
-        raise OpenatacError('the network has no BatchNorm behind a convolution to be folded: leave this form '
-                            'out')
+        raise OpenatacError('the network has no BatchNorm behind a convolution that could be folded: '
+                            'leave this form out')
     return fused
 
 
 def unbranched(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
-    """A graph that computes the same as ``symbol`` and that MXNet can fuse, or quantize, without a mistake.
+    """A graph that computes the same as ``symbol`` and that MXNet fuses, or quantizes, correctly.
 
-    MXNet 1.9.1 folds a BatchNorm also into a convolution whose raw output is added somewhere else, as that of
-    a pre-activation ResNet's first one is by the shortcut, and then adds the normalised output. Here such
-    a sum gets its input by way of an identity (BlockGrad; _copy would be optimised away), which keeps the
+    MXNet 1.9.1 folds a BatchNorm even into a convolution whose raw output is also added elsewhere, as the
+    shortcut does in a pre-activation ResNet's first block, and then adds the normalised output. Here such a
+    sum reads the convolution through an identity (BlockGrad; _copy would be optimised away), which keeps the
     BatchNorm from being folded.
     """
     graph = Graph.of(symbol)
@@ -84,5 +84,5 @@ def unbranched(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
 
 
 def operators(symbol: mx.sym.Symbol) -> collections.Counter[str]:
-    """{operator: how often it is in the graph}; what is inside a fused operator does not count."""
+    """{operator: how often the graph has it}, not counting those inside fused operators."""
     return collections.Counter(node.operator for node in Graph.of(symbol).nodes() if not node.is_variable)

@@ -1,4 +1,4 @@
-"""The ONNX form."""
+"""The ONNX forms: float32, and quantized."""
 from __future__ import annotations
 
 from typing import Any
@@ -27,3 +27,18 @@ class Onnx(Form):
         metadata = {key: value for key, value in manifest._asdict().items()
                     if key not in ('reports', 'openatac', 'sha256')}
         return to_onnx(network.symbol, network.arrays, manifest.image_shape, manifest.model, metadata)
+
+
+class OnnxInt8(Onnx):
+    """PREFIX-int8.onnx, quantized by ONNX Runtime; see `openatac.export.onnx.int8`."""
+
+    name = 'onnx-int8'
+    suffixes = ('-int8.onnx',)
+    runtime = 'onnxruntime-int8'
+    flags = ('--onnx', '--int8')
+    precisions = ('float32',)
+    is_quantized = True
+
+    def model(self, network: TracedNetwork) -> Any:
+        from openatac.export.onnx.int8 import quantize_onnx
+        return quantize_onnx(super().model(network), network.calibration)

@@ -1,18 +1,19 @@
 """Networks as ONNX files, for ONNX Runtime and others.
 
-The operators are written with onnx.helper. To correct MXNet 1.9.1's own exporter from outside would have
-taken more code: besides what it does to the whole file (its imports, opset, and weights as inputs), its
-Reshapes do not take a batch of any size, and many operators of the attention blocks are missing.
+The operators are written with onnx.helper. Correcting MXNet 1.9.1's own exporter from outside would have
+taken more code: its imports and opset are wrong, it lists weights as inputs, its Reshapes do not take a batch
+of any size, and it lacks many operators of the attention blocks.
 
 A file has one input, ``data`` (N, C, H, W), and one output, ``output`` (N, classes), for any number N of
-images; all is computed in float32. Its operators are those of `openatac.export.onnx.operators`.
+images; everything is computed in float32. `openatac.export.onnx.operators` has its operators.
 """
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from collections.abc import Mapping
-from typing import Any, Optional, Union
+from typing import Any
 
 import mxnet as mx
 import numpy as np
@@ -36,7 +37,7 @@ LARGEST_FILE = 2 ** 31  # bytes, of one that holds its own weights
 
 
 def to_onnx(symbol: mx.sym.Symbol, params: Mapping[str, Any], image_shape: tuple[int, ...],
-            name: str = 'network', metadata: Optional[Mapping[str, Any]] = None) -> Any:
+            name: str = 'network', metadata: Mapping[str, Any] | None = None) -> Any:
     """A network as ONNX.
 
     Parameters
@@ -50,7 +51,7 @@ def to_onnx(symbol: mx.sym.Symbol, params: Mapping[str, Any], image_shape: tuple
     name : str
         Of the graph.
     metadata : {str: value}, optional
-        For the file's metadata_props: strings as they are, others as JSON.
+        For the file's metadata_props: strings as they are, other values as JSON.
 
     Returns
     -------
@@ -63,7 +64,8 @@ def to_onnx(symbol: mx.sym.Symbol, params: Mapping[str, Any], image_shape: tuple
     """
     onnx = import_onnx('onnx')
     graph = OnnxGraph(inputs=('data', 'output'))
-    arrays = {key.split(':', 1)[-1]: _numpy(array) for key, array in params.items()}
+    arrays = {key.split(':', 1)[-1]: array.asnumpy() if isinstance(array, mx.nd.NDArray) else array
+              for key, array in params.items()}
     nodes = fold_constants(symbol, arrays, image_shape)
     for node in nodes:
         graph.label = node.name
@@ -76,9 +78,9 @@ def to_onnx(symbol: mx.sym.Symbol, params: Mapping[str, Any], image_shape: tuple
     return model
 
 
-def write_onnx(net: Union[mx.gluon.HybridBlock, mx.sym.Symbol], path: str, image_shape: tuple[int, ...],
-               params: Optional[Mapping[str, Any]] = None, name: str = 'network',
-               metadata: Optional[Mapping[str, Any]] = None) -> None:
+def write_onnx(net: mx.gluon.HybridBlock | mx.sym.Symbol, path: str, image_shape: tuple[int, ...],
+               params: Mapping[str, Any] | None = None, name: str = 'network',
+               metadata: Mapping[str, Any] | None = None) -> None:
     """Write a network to the file ``path``, whole or not at all.
 
     Parameters
@@ -128,7 +130,7 @@ class OnnxNetwork:
     def __init__(self, path: str) -> None:
         onnxruntime = import_onnx('onnxruntime')
         options = onnxruntime.SessionOptions()
-        if os.environ.get('OMP_NUM_THREADS', '').isdigit():  # as many as MXNet has
+        if os.environ.get('OMP_NUM_THREADS', '').isdigit():  # as many as MXNet uses
             options.intra_op_num_threads = int(os.environ['OMP_NUM_THREADS'])
         if not os.path.isfile(path):
             raise OpenatacError(f'there is no ONNX file {path}')
@@ -136,7 +138,7 @@ class OnnxNetwork:
         try:
             check_input(path, LARGEST_FILE)
             self._session = onnxruntime.InferenceSession(str(path), options, ['CPUExecutionProvider'])
-        except Exception as error:  # ONNX Runtime's have no class of their own in common
+        except Exception as error:  # the errors of ONNX Runtime have no base class of their own
             raise OpenatacError(f'ONNX Runtime {onnxruntime.__version__} cannot load {path} '
                                 f'({str(error).splitlines()[0]})') from None
         self.metadata = self._session.get_modelmeta().custom_metadata_map
@@ -152,24 +154,14 @@ class OnnxNetwork:
 def import_onnx(package: str) -> Any:
     """The optional package 'onnx' or 'onnxruntime'; OpenatacError if it cannot be imported."""
     try:
-        if package == 'onnx':
-            import onnx
-            import onnx.checker
-            import onnx.shape_inference
-            return onnx
-        import onnxruntime
-        return onnxruntime
+        return importlib.import_module(package)
     except ImportError as error:
         raise OpenatacError(f"ONNX files need {package} ({error}): "
                             "run pip install 'openatac[onnx]'") from None
 
 
-def _numpy(array: Any) -> np.ndarray:
-    return array.asnumpy() if isinstance(array, mx.nd.NDArray) else np.asarray(array)
-
-
 def _tensor(graph: OnnxGraph, node: Node) -> Tensor:
-    """Write one node to the graph; returns the tensor of its output."""
+    """Add one node to the graph; returns the tensor of its output."""
     if node.is_variable:
         return node.name if node.value is None else graph.parameter(node.name, node.value)
     if node.value is not None:

@@ -21,24 +21,24 @@ class Operator(NamedTuple):
 
 
 class OnnxGraph:
-    """Operators, added one after the other, each fed by tensors that exist already.
+    """Operators, added one after the other, each of which reads tensors that exist already.
 
     Parameters
     ----------
     inputs : sequence of str
-        The names that are taken, those of inputs and outputs.
+        The names that are taken: those of inputs and outputs.
 
     Attributes
     ----------
     operators : list of Operator
-        Each after those that feed it.
+        Each after those whose outputs it reads.
     constants : {tensor: numpy.ndarray}
     tensors : {Node: tensor}
-        Of the nodes that are written.
+        The output of each node that has been added.
     shapes : {tensor: shape}
         Where known; see `openatac.graph.constants`.
     label : str
-        What the outputs of the next operators are named after.
+        After which the outputs of the next operators are named.
     """
 
     def __init__(self, inputs: Sequence[Tensor]) -> None:
@@ -49,7 +49,7 @@ class OnnxGraph:
         self.label = ''
         self._taken = set(inputs)
         self._equal: dict[Any, Tensor] = {}  # the constant of each value
-        self._views: dict[Tensor, tuple[Tensor, Shape]] = {}  # what a reshaped tensor is a view of, its shape
+        self._views: dict[Tensor, tuple[Tensor, Shape]] = {}  # reshaped tensor -> original, its shape
 
     def add(self, kind: str, *inputs: Tensor, **attributes: Any) -> Tensor:
         """Add an operator; returns its output. Attributes that are None are left out."""
@@ -66,7 +66,7 @@ class OnnxGraph:
         return self._equal[key]
 
     def parameter(self, name: str, value: np.ndarray) -> Tensor:
-        """A constant with a name of its own, in float32 if its numbers are of floating point."""
+        """A constant with a name of its own; floating-point numbers become float32."""
         if np.issubdtype(value.dtype, np.floating):
             value = value.astype(np.float32, copy=False)
         name = self._unique(name)
@@ -74,13 +74,13 @@ class OnnxGraph:
         return name
 
     def reshape(self, x: Tensor, shape: Shape, to: Shape) -> Tensor:
-        """``x``, of ``shape`` (() if that is unknown), in the shape ``to``; a size of -1 is what is left."""
+        """Reshape ``x``, of ``shape`` (() if that is unknown), to ``to``; a size of -1 is inferred."""
         if x in self.constants:
             return x if shape == to else self.constant(self.constants[x].reshape(to))
         x, shape = self._views.get(x, (x, shape))
         if shape == to:
             return x
-        # ONNX: 0 is the input's own dimension at that place, -1 what is left.
+        # ONNX: 0 stands for the input's size of that axis, -1 is inferred.
         sizes = [(0 if shape[axis:axis + 1] == (size,) else -1) if isinstance(size, str) else size
                  for axis, size in enumerate(to)]
         output = self.add('Reshape', x, self.constant(sizes, np.int64))
@@ -88,13 +88,13 @@ class OnnxGraph:
         return output
 
     def transpose(self, x: Tensor, axes: Sequence[int]) -> Tensor:
-        """``x`` with its axes in another order."""
+        """Put the axes of ``x`` in another order."""
         if x in self.constants:
             return self.constant(self.constants[x].transpose(axes))
         return self.add('Transpose', x, perm=list(axes))
 
     def finish(self, result: Tensor, output: Tensor) -> None:
-        """Name the tensor ``result`` ``output``, and drop what does not lead to it."""
+        """Name the tensor ``result`` ``output``, and drop all that does not lead to it."""
         if all(operator.output != result for operator in self.operators):  # an input or a constant
             result = self.add('Identity', result)
         needed, kept = {result}, []

@@ -1,18 +1,21 @@
 """INT8 as ONNX: a float32 network quantized by onnxruntime.quantization, static, per channel, as QDQ.
 
-QDQ files hold float32 operators between QuantizeLinear and DequantizeLinear; runtimes make 8-bit ones of it.
-ONNX Runtime has none for BatchNormalization, and float32 between 8-bit operators costs more than it saves. So
-each is folded into the convolution before it or, where there is none (as in pre-activation networks), written
-as a depthwise convolution of 1x1: one weight a channel, which per-channel quantization keeps exactly.
+QDQ files hold float32 operators between QuantizeLinear and DequantizeLinear, which runtimes turn into 8-bit
+ones. ONNX Runtime has no 8-bit BatchNormalization, and float32 between 8-bit operators costs more than it
+saves. So each is folded into the convolution before it or, where there is none (as in pre-activation
+networks), written as a depthwise 1x1 convolution: one weight a channel, which per-channel quantization keeps
+exactly.
 
-Weights take 7 bits of the 8: without VNNI, x86-64 adds two products of 8 bits in 16, which 8-bit weights
-overflow without a word, and a file should be right wherever it is run.
+Weights take 7 of the 8 bits: without VNNI, x86-64 adds two 8-bit products in 16 bits, which 8-bit weights
+overflow silently, and a file should be right wherever it runs.
 
 ResNet-20 ATAC (b=3), batch 64, processor time of one thread with AVX-512 VNNI: 1.3 times as
 fast as float32 without any of this, 1.8 with BatchNorms folded where they can be, 2.0 with the others as
 convolutions; 1.5 with sigmoids and products in float32. QOperator, 8 bits or one scale a tensor are
 no faster; signed activations (0.8) and unsigned weights (1.0) gain nothing.
 """
+from __future__ import annotations
+
 import contextlib
 import logging
 import os
@@ -28,8 +31,8 @@ from openatac.errors import OpenatacError
 from openatac.export.onnx.file import import_onnx
 
 QUANTIZED = ('Conv', 'Relu', 'LeakyRelu', 'Sigmoid', 'Mul', 'Add', 'MaxPool', 'Concat')
-# Of the largest weight. A channel that training has switched off has weights near zero and a bias that
-# is not, which in steps of such weights overflows 32 bits; this is less than their rounding to 8 bits.
+# Of the largest weight. A channel that training has switched off has weights near zero and a bias that is
+# not, which overflows 32 bits in steps of such weights; this is less than their rounding to 8 bits.
 LEAST_WEIGHT = 1e-3
 
 
@@ -41,7 +44,7 @@ def quantize_onnx(model: Any, batches: Iterable[np.ndarray]) -> Any:
     model : onnx.ModelProto
         As `openatac.export.onnx.file.to_onnx` makes it.
     batches : iterable of float32 (B, C, H, W)
-        Inputs; the extremes that each tensor reaches on them are its range.
+        Inputs; the extremes of each tensor on them are its range.
 
     Returns
     -------
@@ -64,7 +67,7 @@ def quantize_onnx(model: Any, batches: Iterable[np.ndarray]) -> Any:
                 per_channel=True, reduce_range=True, activation_type=quantization.QuantType.QUInt8,
                 weight_type=quantization.QuantType.QInt8, op_types_to_quantize=list(QUANTIZED),
                 nodes_to_exclude=_of_one_pixel(prepared))
-        except Exception as error:  # of no kind in common
+        except Exception as error:  # the errors of ONNX Runtime have no base class of their own
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise OpenatacError(f'ONNX Runtime {onnxruntime.__version__} cannot quantize this network '
                                 f'({reason}): update it, or leave out --onnx or --int8') from None
@@ -78,7 +81,7 @@ def quantize_onnx(model: Any, batches: Iterable[np.ndarray]) -> Any:
 
 
 def _without_batch_norms(onnx: Any, model: Any) -> Any:
-    """A copy of the model whose BatchNormalizations of images are convolutions, or parts of them."""
+    """A copy of the model with convolutions, or parts of them, in place of BatchNormalizations of images."""
     prepared = onnx.ModelProto()
     prepared.CopyFrom(model)
     graph = prepared.graph
@@ -115,22 +118,22 @@ def _without_batch_norms(onnx: Any, model: Any) -> Any:
 
 
 def _without_tiny_channels(weight: np.ndarray) -> np.ndarray:
-    """``weight`` (C, ...), in which each channel has one of `LEAST_WEIGHT` at least; may change it."""
+    """``weight`` (C, ...) with at least one weight of `LEAST_WEIGHT` in each channel; may change it."""
     rows = weight.astype(np.float32).reshape(len(weight), -1)
     largest = np.abs(rows).max()
     rows[np.abs(rows).max(axis=1) < LEAST_WEIGHT * largest, 0] = LEAST_WEIGHT * largest
     return rows.reshape(weight.shape)
 
 
-def _of_one_pixel(model: Any) -> list:
-    """Names of the nodes that give one vector for an image: they take no time, and errors stay in them."""
+def _of_one_pixel(model: Any) -> list[str]:
+    """The nodes whose output is one vector for an image: they take no time, and their errors last."""
     sizes = {info.name: [size.dim_value for size in info.type.tensor_type.shape.dim[2:]]
              for info in model.graph.value_info}
     return [node.name for node in model.graph.node if np.prod(sizes.get(node.output[0], [])) == 1]
 
 
 def _reader(quantization: Any, batches: Iterable[np.ndarray]) -> Any:
-    """What ONNX Runtime asks for images."""
+    """The batches as ONNX Runtime reads them."""
     class Reader(quantization.CalibrationDataReader):
         def __init__(self):
             self._batches = iter(batches)
@@ -144,7 +147,7 @@ def _reader(quantization: Any, batches: Iterable[np.ndarray]) -> Any:
 
 @contextlib.contextmanager
 def _silence(onnxruntime: Any) -> Iterator[None]:
-    """Keep its advice to itself: it logs by the root logger, and sets that up if nobody has."""
+    """Silence its advice: it logs with the root logger, which it configures if nobody has."""
     handler, disabled = logging.NullHandler(), logging.root.manager.disable
     logging.root.addHandler(handler)
     logging.disable(logging.WARNING)

@@ -1,15 +1,15 @@
-"""MXNet's operators in ONNX's: one small function for each whose meaning differs, by name in CONVERTERS.
+"""MXNet's operators written in ONNX's, opset 17: the table CONVERTERS, with a function for each group.
 
 A converter gets the `OnnxGraph`, the `Node` and the node's inputs as tensors of the graph; it returns the
 tensor that equals the node's output. Constants never get here (see `openatac.graph.constants`). To add an
-operator, add one line to a table. The operators are written in opset 17.
+operator, add a line to a table.
 """
 from __future__ import annotations
 
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
@@ -18,25 +18,25 @@ from openatac.export.onnx.graph import OnnxGraph, Tensor
 from openatac.graph.nodes import Node
 
 FLOAT, INT64 = 1, 7  # onnx.TensorProto's numbers
-LAST = 2 ** 63 - 1   # the end of a slice that goes to the end
+LAST = 2 ** 63 - 1   # the end of a slice without an end
 
 
 def convert(graph: OnnxGraph, node: Node, inputs: Sequence[Tensor]) -> Tensor:
-    """Add what ``node`` computes from the tensors ``inputs`` to ``graph``; returns the tensor of its output.
+    """Add operators to ``graph`` that compute ``node`` from the tensors ``inputs``; returns the output.
 
     Raises
     ------
     OpenatacError
-        For an operator, or a setting of one, that is not known here.
+        For an operator, or a setting of one, that has no converter.
     """
     if node.operator not in CONVERTERS:
         raise OpenatacError(f'the operator {node.operator} (node {node.name}) cannot be written as ONNX: '
-                            'it is not among those of openatac/export/onnx/operators.py')
+                            'openatac/export/onnx/operators.py has no converter for it')
     return CONVERTERS[node.operator](graph, node, *inputs)
 
 
 def _only(node: Node, attribute: str, default: Any, *known: Any) -> Any:
-    """The attribute's value; OpenatacError unless it is one of those ``known`` here."""
+    """The attribute's value; OpenatacError unless it is one of the ``known`` ones."""
     value = node.get(attribute, default)
     if value not in known:
         raise OpenatacError(f'{attribute}={value} of {node.operator} (node {node.name}) cannot be written as '
@@ -72,45 +72,34 @@ def _cast(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
     return x
 
 
-def _square(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
-    return graph.add('Mul', x, x)
-
-
 def _clip(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
     return graph.add('Clip', x, *(graph.constant(float(node.get(key))) for key in ('a_min', 'a_max')))
 
 
-def _ones(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
-    return graph.add('Expand', graph.constant(1.0), graph.add('Shape', x))
-
-
-def _zeros(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
-    return graph.add('Expand', graph.constant(0.0), graph.add('Shape', x))
+def _filled(value: float, graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
+    return graph.add('Expand', graph.constant(value), graph.add('Shape', x))
 
 
 def _activation(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
-    kind = _only(node, 'act_type', None, *ACTIVATIONS)
-    return graph.add(ACTIVATIONS[kind], x)
+    return graph.add(ACTIVATIONS[_only(node, 'act_type', None, *ACTIVATIONS)], x)
 
 
 def _leaky_relu(graph: OnnxGraph, node: Node, x: Tensor, slopes: Tensor = '') -> Tensor:
     kind = _only(node, 'act_type', 'leaky', 'leaky', 'prelu', 'elu', 'selu', 'gelu')
-    if kind == 'leaky':
-        return graph.add('LeakyRelu', x, alpha=float(node.get('slope', 0.25)))
-    if kind == 'elu':
-        return graph.add('Elu', x, alpha=float(node.get('slope', 0.25)))
+    if kind in ('leaky', 'elu'):
+        return graph.add('Elu' if kind == 'elu' else 'LeakyRelu', x, alpha=float(node.get('slope', 0.25)))
     if kind == 'selu':
         return graph.add('Selu', x)  # ONNX's own constants are MXNet's
     if kind == 'prelu':
         shape = node.inputs[1].shape
         return graph.add('PRelu', x, graph.reshape(slopes, shape, shape + (1,) * (len(node.shape) - 2)))
-    # x (1 + erf(x / sqrt 2)) / 2, in the order that ONNX Runtime knows as one operator
+    # x (1 + erf(x / sqrt 2)) / 2, in the order that ONNX Runtime fuses into one operator
     error = graph.add('Erf', graph.add('Div', x, graph.constant(math.sqrt(2))))
     return graph.add('Mul', graph.add('Mul', x, graph.add('Add', error, graph.constant(1.0))),
                      graph.constant(0.5))
 
 
-# ----------------------------------------------------------------------------------- shapes and places
+# ---------------------------------------------------------------------------------- shapes and indices
 
 def _view(graph: OnnxGraph, node: Node, x: Tensor, *_: Tensor) -> Tensor:
     """Reshape, Flatten, expand_dims, reshape_like ...: the same values in the shape that MXNet infers."""
@@ -143,9 +132,9 @@ def _slice_like(graph: OnnxGraph, node: Node, x: Tensor, like: Tensor) -> Tensor
     return _sliced(graph, node, x, axes, [0] * len(axes), [after[axis] for axis in axes], [1] * len(axes))
 
 
-def _sliced(graph: OnnxGraph, node: Node, x: Tensor, axes: Sequence[int], begins: Sequence[Optional[int]],
-            ends: Sequence[Optional[int]], steps: Sequence[int]) -> Tensor:
-    """``x`` from begin to end on each of ``axes``; None for the image's own end in the step's direction."""
+def _sliced(graph: OnnxGraph, node: Node, x: Tensor, axes: Sequence[int], begins: Sequence[int | None],
+            ends: Sequence[int | None], steps: Sequence[int]) -> Tensor:
+    """``x`` from begin to end on each of ``axes``; None stands for the end of the axis."""
     if node.shape == node.inputs[0].shape and min(steps, default=1) > 0:
         return x
     begins = [begin if begin is not None else 0 if step > 0 else LAST for begin, step in zip(begins, steps)]
@@ -157,12 +146,8 @@ def _concat(graph: OnnxGraph, node: Node, *parts: Tensor) -> Tensor:
     return graph.add('Concat', *parts, axis=node.get('dim', 1))
 
 
-def _space_to_depth(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
-    return graph.add('SpaceToDepth', x, blocksize=node.get('block_size'))
-
-
-def _depth_to_space(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
-    return graph.add('DepthToSpace', x, blocksize=node.get('block_size'))
+def _blocks(kind: str, graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
+    return graph.add(kind, x, blocksize=node.get('block_size'))
 
 
 def _upsampling(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
@@ -172,32 +157,32 @@ def _upsampling(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
                      mode='nearest', coordinate_transformation_mode='asymmetric', nearest_mode='floor')
 
 
-def _bilinear_resize(graph: OnnxGraph, node: Node, x: Tensor, like: Optional[Tensor] = None) -> Tensor:
+def _bilinear_resize(graph: OnnxGraph, node: Node, x: Tensor, like: Tensor | None = None) -> Tensor:
     scales = [1.0, 1.0, *map(_scale, node.inputs[0].shape[2:], node.shape[2:])]
     return graph.add('Resize', x, '', graph.constant(scales), mode='linear', coordinate_transformation_mode=(
         'align_corners' if node.get('align_corners', True) else 'half_pixel'))
 
 
 def _scale(before: int, after: int) -> np.float32:
-    """The ratio, so rounded that its product with ``before``, rounded down, is ``after``, as ONNX does it."""
+    """The ratio, rounded such that ONNX, which rounds its product with ``before`` down, gets ``after``."""
     scale = np.float32(after / before)
     return scale if int(np.float32(before) * scale) == after else np.nextafter(scale, np.float32(np.inf))
 
 
 def _im2col(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
-    """The windows (B, C k, n) of k pixels each, by a convolution that takes each of them from every plane."""
+    """The windows (B, C k, n) of k pixels each, by a convolution that picks each pixel of a window."""
     shape, kernel = node.inputs[0].shape, tuple(node.get('kernel'))
     pixels = math.prod(kernel)
-    planes = graph.reshape(x, shape, (-1, 1) + shape[2:])
+    planes = graph.reshape(x, shape, (-1, 1, *shape[2:]))
     windows = graph.add('Conv', planes, graph.constant(np.eye(pixels).reshape(pixels, 1, *kernel)),
                         **_window(node, kernel))
-    return graph.reshape(windows, (), (-1,) + node.shape[1:])
+    return graph.reshape(windows, (), (-1, *node.shape[1:]))
 
 
 # ------------------------------------------------------------------------------ layers of a network
 
 def _window(node: Node, kernel: tuple[int, ...]) -> dict[str, Any]:
-    """ONNX's attributes of a convolution's window."""
+    """ONNX's attributes for the window of a convolution or pooling."""
     ones, zeros = [1] * len(kernel), [0] * len(kernel)
     return {'kernel_shape': list(kernel), 'strides': list(node.get('stride') or ones),
             'dilations': list(node.get('dilate') or ones), 'pads': 2 * list(node.get('pad') or zeros)}
@@ -218,7 +203,7 @@ def _fully_connected(graph: OnnxGraph, node: Node, x: Tensor, weight: Tensor, *b
 
 def _batch_norm(graph: OnnxGraph, node: Node, x: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor,
                 variance: Tensor) -> Tensor:
-    """With fix_gamma MXNet takes gamma for one, whatever it is."""
+    """With fix_gamma MXNet uses 1 in place of gamma."""
     _only(node, 'axis', 1, 1)
     if node.get('fix_gamma', True):
         gamma = graph.constant(np.ones(node.inputs[1].shape))
@@ -227,7 +212,7 @@ def _batch_norm(graph: OnnxGraph, node: Node, x: Tensor, gamma: Tensor, beta: Te
 
 
 def _group_norm(graph: OnnxGraph, node: Node, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
-    """MXNet's has one scale and shift for each group: an InstanceNormalization of groups."""
+    """MXNet's has one scale and shift per group, as an InstanceNormalization whose channels are groups."""
     groups, shape = node.get('num_groups', 1), node.shape
     planes = graph.reshape(x, shape, (shape[0], groups, math.prod(shape[1:]) // groups))
     normal = graph.add('InstanceNormalization', planes, gamma, beta, epsilon=float(node.get('eps', 1e-5)))
@@ -247,14 +232,14 @@ def _pooling(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
     if kind == 'max':
         return graph.add('MaxPool', x, **dict(window, pads=before + after))
     if node.get('count_include_pad') in (None, True) and any(before):
-        # Padding counts, but not what a last window has beyond it: the former becomes part of the image.
+        # Padding counts, but not the overhang of the last window: so the padding becomes part of the image.
         x = graph.add('Pad', x, graph.constant([0, 0, *before, 0, 0, *before], np.int64))
         after, before = [end - begin for begin, end in zip(before, after)], [0] * len(before)
     return graph.add('AveragePool', x, **dict(window, pads=before + after))
 
 
 def _pads(node: Node, window: dict[str, Any]) -> tuple[list[int], list[int]]:
-    """Padding before and after each axis, so much that windows reach as far as in MXNet's convention."""
+    """Padding before and after each axis, so that windows reach as far as in MXNet's convention."""
     before, after = window['pads'][:len(window['strides'])], []
     for size, count, kernel, stride, pad in zip(node.inputs[0].shape[2:], node.shape[2:],
                                                 window['kernel_shape'], window['strides'], before):
@@ -263,7 +248,7 @@ def _pads(node: Node, window: dict[str, Any]) -> tuple[list[int], list[int]]:
 
 
 def _adaptive_pooling(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
-    """ONNX's average pooling, where all windows are alike."""
+    """ONNX's average pooling, if all windows have one size."""
     before, after = node.inputs[0].shape[2:], node.shape[2:]
     if any(size % count for size, count in zip(before, after)):
         raise OpenatacError(f'AdaptiveAvgPooling2D (node {node.name}) of {before} to {after} pixels cannot '
@@ -290,7 +275,7 @@ def _softmax(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
 # ------------------------------------------------------------------------------------- matrix products
 
 def _dot(graph: OnnxGraph, node: Node, a: Tensor, b: Tensor) -> Tensor:
-    """The sum over the last axis of ``a`` and the first of ``b``; over the other one where transposed."""
+    """The sum over the last axis of ``a`` and the first of ``b``, or the other way round if transposed."""
     left, right = (source.shape for source in node.inputs)
     if node.get('transpose_a', False):
         a, left = graph.transpose(graph.reshape(a, left, (left[0], -1)), (1, 0)), (-1, left[0])
@@ -310,7 +295,7 @@ def _batch_dot(graph: OnnxGraph, node: Node, a: Tensor, b: Tensor) -> Tensor:
                                  for x, flag in ((a, 'transpose_a'), (b, 'transpose_b'))))
 
 
-# --------------------------------------------------------------------------------- maxima and their places
+# -------------------------------------------------------------------------------- maxima and their indices
 
 def _argmax(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
     places = graph.add('ArgMax', x, axis=node.get('axis'), keepdims=int(node.get('keepdims', False)))
@@ -318,13 +303,13 @@ def _argmax(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
 
 
 def _pick(graph: OnnxGraph, node: Node, x: Tensor, places: Tensor) -> Tensor:
-    """Elements at ``places``, which are of floating point in MXNet; a maximum if they are the maxima's."""
-    shape = node.inputs[0].shape
-    axis = _only(node, 'axis', -1, *range(-len(shape), len(shape))) % len(shape)
+    """Elements at ``places``, which are floats in MXNet; ReduceMax if they come from argmax."""
     data, source = node.inputs[0], node.inputs[1].node
+    shape = data.shape
+    axis = _only(node, 'axis', -1, *range(-len(shape), len(shape))) % len(shape)
     if source.operator == 'argmax' and source.inputs[0] == data and source.get('axis') % len(shape) == axis:
         return graph.add('ReduceMax', x, axes=[axis], keepdims=int(node.get('keepdims', False)))
-    one = shape[:axis] + (1,) + shape[axis + 1:]
+    one = (*shape[:axis], 1, *shape[axis + 1:])
     places = graph.add('Cast', graph.reshape(places, source.shape, one), to=INT64)
     if _only(node, 'mode', 'clip', 'clip', 'wrap') == 'wrap':
         places = graph.add('Mod', places, graph.constant(shape[axis], np.int64))
@@ -356,11 +341,13 @@ CONVERTERS: dict[str, Any] = {
     **{name: functools.partial(_scalar_with, kind) for name, kind in SCALAR_WITH.items()},
     **dict.fromkeys(VIEWS, _view),
     '_copy': _pass, 'BlockGrad': _pass, 'Dropout': _dropout, 'Cast': _cast,
-    'square': _square, 'clip': _clip, 'ones_like': _ones, 'zeros_like': _zeros,
+    'square': lambda graph, node, x: graph.add('Mul', x, x), 'clip': _clip,
+    'ones_like': functools.partial(_filled, 1.0), 'zeros_like': functools.partial(_filled, 0.0),
     'Activation': _activation, 'LeakyReLU': _leaky_relu,
     'transpose': _transpose, 'SwapAxis': _swap_axes, 'Concat': _concat,
     'slice': _slice, 'slice_axis': _slice_axis, 'slice_like': _slice_like,
-    'space_to_depth': _space_to_depth, 'depth_to_space': _depth_to_space, 'im2col': _im2col,
+    'space_to_depth': functools.partial(_blocks, 'SpaceToDepth'),
+    'depth_to_space': functools.partial(_blocks, 'DepthToSpace'), 'im2col': _im2col,
     'UpSampling': _upsampling, '_contrib_BilinearResize2D': _bilinear_resize,
     'Convolution': _convolution, 'FullyConnected': _fully_connected,
     'BatchNorm': _batch_norm, 'GroupNorm': _group_norm,

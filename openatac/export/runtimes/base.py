@@ -1,8 +1,8 @@
-"""What a runtime is, and the registry of all runtimes.
+"""The base class of runtimes, which run exports, and their registry.
 
-A runtime maps images, float32 (B, C, H, W), to outputs (B, classes), NumPy arrays both. The flags
-``--engine`` and ``--engines`` choose it by name. What it needs is loaded when it opens an export, and nothing
-else is: MXNet and PyTorch bring a team of OpenMP threads each.
+A runtime maps images, float32 (B, C, H, W), to outputs (B, classes), both NumPy arrays. The flags
+``--engine`` and ``--engines`` choose it by name. It imports its library only when it opens an export: MXNet
+and PyTorch each start a team of OpenMP threads.
 """
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import abc
 import contextlib
 import importlib.util
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 from openatac.errors import OpenatacError
 from openatac.export.forms.base import Form, form_of, prefix_of
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 class Runtime(abc.ABC):
-    """A network of an export, ready to run.
+    """An export that is loaded and ready to run.
 
-    Processes of ``openatac bench`` import a subclass by its name, so it is defined at the top of a module.
+    Define a subclass at the top of a module: the processes of ``openatac bench`` import it by name.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class Runtime(abc.ABC):
     package : str
         The package that it needs, or ''.
     no_package : str
-        One sentence for those who lack the package: what to install.
+        One sentence for users who lack the package: what to install.
 
     Raises
     ------
@@ -57,8 +57,8 @@ class Runtime(abc.ABC):
     no_package: str = ''
 
     @classmethod
-    def obstacle(cls, prefix: str) -> Optional[str]:
-        """One sentence why it cannot run the export ``prefix``, or None."""
+    def obstacle(cls, prefix: str) -> str | None:
+        """Why it cannot run the export ``prefix``, in one sentence; None if it can."""
         if cls.package and importlib.util.find_spec(cls.package) is None:
             return cls.no_package
         missing = cls.form.missing(prefix)
@@ -79,7 +79,7 @@ class Runtime(abc.ABC):
             self.load()
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Outputs (B, classes) of images (B, C, H, W); OpenatacError if they are of another shape."""
+        """Outputs (B, classes) for images (B, C, H, W); OpenatacError for images of another shape."""
         wanted, found = self.manifest.image_shape, images.shape[1:]
         if found != wanted:
             raise OpenatacError(f'{self.prefix} takes images of shape {wanted}, and these have {found}: make '
@@ -101,7 +101,7 @@ class Runtime(abc.ABC):
 
     @contextlib.contextmanager
     def _failures(self, what: str) -> Iterator[None]:
-        """Make each failure of the library an OpenatacError: libraries share no kind of error."""
+        """Turn any error of the library into an OpenatacError: libraries have no base class in common."""
         try:
             yield
         except (OpenatacError, ImportError):
@@ -118,7 +118,7 @@ RUNTIMES: Registry[type[Runtime]] = Registry('engine', hyphens=True)
 
 
 def register_runtime(runtime: type[Runtime]) -> None:
-    """Add a runtime, which ``openatac predict`` and ``openatac bench`` then offer under its name.
+    """Add a runtime, which ``openatac predict`` and ``openatac bench`` then know by its name.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""MXNet, in several ways."""
+"""Symbol files in MXNet, run in several ways."""
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -15,7 +15,7 @@ class Imperative(Runtime):
 
     name = 'imperative'
     form: Form = symbol.Symbol()
-    settings: dict[str, bool] = {}  # of hybridize
+    settings: ClassVar[dict[str, bool]] = {}  # of hybridize
 
     def load(self) -> None:
         from openatac.export.symbol_files import SYMBOL, load_symbol
@@ -35,10 +35,10 @@ class Imperative(Runtime):
 
 
 class Static(Imperative):
-    """Hybridized, with all memory planned and allocated before."""
+    """Hybridized, with all memory planned and allocated in advance."""
 
     name = 'static'
-    settings = {'static_alloc': True, 'static_shape': True}
+    settings: ClassVar = {'static_alloc': True, 'static_shape': True}
 
 
 class Int8(Static):
@@ -55,22 +55,14 @@ class Fused(Static):
     form = fused.Fused()
 
     @classmethod
-    def obstacle(cls, prefix: str) -> Optional[str]:
+    def obstacle(cls, prefix: str) -> str | None:
         return cls.form.missing(prefix) and Static.obstacle(prefix)
 
     def load(self) -> None:
         if not self.form.missing(self.prefix):
             return super().load()
-        import mxnet as mx
-
-        from openatac.export.symbol_files import INPUT, read_symbol
-        from openatac.graph.symbol import check_sizes
+        from openatac.export.symbol_files import read_symbol
+        from openatac.graph.symbol import check_sizes, symbol_block
         network, arrays = read_symbol(self.prefix)
         check_sizes(network, self.manifest.image_shape)
-        net = mx.gluon.SymbolBlock(fused.fuse(network), mx.sym.var(INPUT, dtype='float32'))
-        for name, parameter in net.collect_params().items():
-            array = arrays['arg:' + name] if 'arg:' + name in arrays else arrays['aux:' + name]
-            parameter.shape, parameter.dtype = array.shape, array.dtype
-            parameter.initialize(ctx=mx.cpu())
-            parameter.set_data(array)
-        self._prepare(net)
+        self._prepare(symbol_block(fused.fuse(network), arrays))

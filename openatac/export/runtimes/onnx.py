@@ -3,8 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from openatac.export.forms.onnx import Onnx
-from openatac.export.forms.onnx_int8 import OnnxInt8
+from openatac.export.forms.onnx import Onnx, OnnxInt8
 from openatac.export.runtimes.base import Runtime
 from openatac.files.reading import check_input
 from openatac.runtime.threads import set_threads, thread_count
@@ -48,7 +47,7 @@ class OpenVino(Runtime):
         check_input(path)
         self._net = openvino.Core().compile_model(path, 'CPU', {
             'INFERENCE_NUM_THREADS': int(thread_count()[0]),
-            'INFERENCE_PRECISION_HINT': 'f32'})  # it is bfloat16 where the processor has that
+            'INFERENCE_PRECISION_HINT': 'f32'})  # the default is bfloat16 where the processor has it
 
     def run(self, images: np.ndarray) -> np.ndarray:
         return self._net(images)[0]

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import Any, Optional
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -56,12 +56,11 @@ class TorchCompiled(Torch):
     """By torch.compile, for the exact sizes of the batches; the first batch of each size takes long."""
 
     name = 'torch-compiled'
-    options: dict[str, bool] = {}
+    options: ClassVar[dict[str, bool]] = {}
 
     @classmethod
-    def obstacle(cls, prefix: str) -> Optional[str]:
-        compilers = [os.environ.get('CXX'), 'g++', 'clang++']
-        if not any(compiler and shutil.which(compiler) for compiler in compilers):
+    def obstacle(cls, prefix: str) -> str | None:
+        if not any(map(shutil.which, (os.environ.get('CXX', ''), 'g++', 'clang++'))):
             return 'torch.compile needs a C++ compiler: install g++, or name yours in the variable CXX'
         return super().obstacle(prefix)
 
@@ -73,4 +72,4 @@ class TorchFrozen(TorchCompiled):
     """By torch.compile with the weights as constants: BatchNorms folded, weights laid out in advance."""
 
     name = 'torch-frozen'
-    options = {'freezing': True}
+    options: ClassVar = {'freezing': True}

@@ -1,18 +1,17 @@
-"""What speeds were measured on: processor, threads and versions."""
+"""The machine on which speeds are measured: processor, threads and versions."""
 from __future__ import annotations
 
 import contextlib
 import platform
 from importlib import metadata
-from typing import Dict
 
 from openatac.runtime.threads import thread_count
 
 PACKAGES = ('mxnet', 'onnxruntime', 'openvino', 'torch', 'numpy')
 
 
-def machine() -> Dict[str, str]:
-    """{'device', 'threads', 'versions': text}, as columns of a file."""
+def machine() -> dict[str, str]:
+    """{column of a file: text} for 'device', 'threads' and 'versions'."""
     versions = [f'Python {platform.python_version()}']
     for package in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):

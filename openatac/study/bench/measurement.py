@@ -1,14 +1,15 @@
-"""Speeds of exports in the engines that can run them, measured in turns.
+"""Speeds of exports in the runtimes that can run them, measured in turns.
 
-Each engine has a process of its own for each export, since the threads of two of them in one process disturb
-each other. All are warm before the first measurement. Then they take turns, round by round, so that other
-work of the machine affects all of them alike.
+Each runtime has a process of its own for each export, since the threads of two runtimes in one process
+disturb each other. All are warm before the first measurement. Then they take turns, round by round, so that
+other work on the machine affects all of them alike.
 """
 from __future__ import annotations
 
 import os
 import statistics
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Iterator, Sequence
+from typing import Any, Callable, NamedTuple
 
 from openatac.errors import OpenatacError
 from openatac.export.manifest import read_manifest
@@ -19,25 +20,25 @@ FIGURES = ('p50_ms', 'p95_ms', 'images_per_second')
 
 
 class Measurement(NamedTuple):
-    """One export in one engine with one size of batch.
+    """The speed of one export in one runtime at one batch size.
 
     Attributes
     ----------
     export : str
         Its short name.
-    engine : str
+    runtime : str
     batch : int
         Images in a batch.
     turns : list of Turn
         One for each round.
     difference : float
-        The largest difference of its outputs from those of the first engine, over the largest output.
+        The largest difference of its outputs from those of the first runtime, over the largest output.
     """
 
     export: str
-    engine: str
+    runtime: str
     batch: int
-    turns: List[Turn]
+    turns: list[Turn]
     difference: float
 
     @property
@@ -45,9 +46,9 @@ class Measurement(NamedTuple):
         """The median over the rounds."""
         return statistics.median(turn.images_per_second for turn in self.turns)
 
-    def row(self) -> Dict[str, Any]:
-        """{column: value}: of each of FIGURES the median over the rounds, and its range."""
-        row: Dict[str, Any] = {'export': self.export, 'engine': self.engine, 'batch': self.batch}
+    def row(self) -> dict[str, Any]:
+        """{column: value}: for each of FIGURES the median over the rounds, and its range."""
+        row: dict[str, Any] = {'export': self.export, 'engine': self.runtime, 'batch': self.batch}
         for figure in FIGURES:
             values = [getattr(turn, figure) for turn in self.turns]
             row.update({figure: statistics.median(values), figure + '_low': min(values),
@@ -56,46 +57,47 @@ class Measurement(NamedTuple):
                 'difference': self.difference}
 
 
-def measure(prefixes: Sequence[str], engines: Optional[Sequence[str]], sizes: Sequence[int], rounds: int,
-            seconds: float, skip: Callable[[str], None]) -> List[Measurement]:
-    """Measure exports in engines.
+def measure(prefixes: Sequence[str], runtimes: Sequence[str] | None, sizes: Sequence[int], rounds: int,
+            seconds: float, skip: Callable[[str], None]) -> list[Measurement]:
+    """Measure exports in runtimes.
 
     Parameters
     ----------
     prefixes : sequence of str
         What the names of each export's files begin with.
-    engines : sequence of str or None
+    runtimes : sequence of str or None
         Names; None for all that can run an export.
     sizes : sequence of int
         Images in a batch.
     rounds : int
     seconds : float
-        That a turn takes at least.
+        The least time of a turn.
     skip : function
-        Is called with a sentence about each engine that None leaves out.
+        Is called with a sentence about each runtime that cannot run an export and that nobody named.
 
     Returns
     -------
     list of Measurement
-        By export, engine and size.
+        By export, runtime and size.
 
     Raises
     ------
     OpenatacError
-        If a named engine cannot run an export, if none can, and if a process dies.
+        If a named runtime cannot run an export, if none can, and if a process dies.
     """
-    processes: Dict[Tuple[str, str], BenchProcess] = {}
-    measured: Dict[Tuple[str, str, int], Measurement] = {}
+    processes: dict[tuple[str, str], BenchProcess] = {}
+    measured: dict[tuple[str, str, int], Measurement] = {}
+    names = [os.path.basename(prefix) for prefix in prefixes]
     try:
-        for export, prefix in zip(_short_names(prefixes), prefixes):
-            processes.update({(export, engine): process
-                              for engine, process in _warm_processes(prefix, engines, sizes, skip)})
-        expected: Dict[str, Any] = {}
-        for (export, engine), process in processes.items():
+        for export, prefix in zip(names if len(set(names)) == len(names) else prefixes, prefixes):
+            for runtime, process in _warm_processes(prefix, runtimes, sizes, skip):
+                processes[export, runtime] = process
+        expected: dict[str, Any] = {}
+        for (export, runtime), process in processes.items():
             reference = expected.setdefault(export, process.outputs)
             difference = float(abs(process.outputs - reference).max() / max(abs(reference).max(), 1e-30))
             for size in sizes:
-                measured[export, engine, size] = Measurement(export, engine, size, [], difference)
+                measured[export, runtime, size] = Measurement(export, runtime, size, [], difference)
         for _ in range(rounds):
             for size in sizes:
                 for key, process in processes.items():
@@ -106,12 +108,12 @@ def measure(prefixes: Sequence[str], engines: Optional[Sequence[str]], sizes: Se
     return list(measured.values())
 
 
-def _warm_processes(prefix: str, engines: Optional[Sequence[str]], sizes: Sequence[int],
-                    skip: Callable[[str], None]) -> Iterator[Tuple[str, BenchProcess]]:
-    """Yield (engine, its process) for those that can run an export."""
+def _warm_processes(prefix: str, runtimes: Sequence[str] | None, sizes: Sequence[int],
+                    skip: Callable[[str], None]) -> Iterator[tuple[str, BenchProcess]]:
+    """Yield (runtime, its process) for those that can run an export."""
     read_manifest(prefix)
     able = False
-    for name in engines or RUNTIMES:
+    for name in runtimes or RUNTIMES:
         problem = RUNTIMES.find(name).obstacle(prefix)
         if not problem:
             process = BenchProcess(prefix, name, sizes)
@@ -119,7 +121,7 @@ def _warm_processes(prefix: str, engines: Optional[Sequence[str]], sizes: Sequen
         if not problem:
             able = True
             yield name, process
-        elif engines:
+        elif runtimes:
             raise OpenatacError(f'{prefix} cannot be measured in the engine {name}: {problem}')
         else:
             skip(f'left out {name} of {prefix}: {problem}')
@@ -127,7 +129,26 @@ def _warm_processes(prefix: str, engines: Optional[Sequence[str]], sizes: Sequen
         raise OpenatacError(f'no engine can run {prefix} here')
 
 
-def _short_names(prefixes: Sequence[str]) -> Sequence[str]:
-    """The last parts of the paths, or whole paths if two are equal."""
-    names = [os.path.basename(prefix) for prefix in prefixes]
-    return names if len(set(names)) == len(names) else prefixes
+# ----------------------------------------------------------------------------- the fastest
+
+def verdict(measured: Sequence[Measurement]) -> list[str]:
+    """Lines on one export at one batch size: which runtime is the fastest, and ours against PyTorch's."""
+    def fastest(those: Sequence[Measurement]) -> Measurement:
+        return max(those, key=lambda each: each.images_per_second)
+
+    pytorch = [each for each in measured if each.runtime.startswith('torch')]
+    ours = [each for each in measured if each not in pytorch]
+    float32 = [each for each in ours if not RUNTIMES.find(each.runtime).form.is_quantized]
+    mxnet = [each for each in float32 if RUNTIMES.find(each.runtime).form.name != 'onnx']
+    lines = [f'{measured[0].export}, batch {measured[0].batch}: the fastest is {fastest(measured).runtime}']
+    named = ''
+    for kind, those in (('ours', ours), ('ours in float32', float32), ('MXNet in float32', mxnet)):
+        if pytorch and those and fastest(those).runtime != named:
+            best, theirs = fastest(those), fastest(pytorch)
+            named = best.runtime
+            ratios = [turn.images_per_second / other.images_per_second
+                      for turn, other in zip(best.turns, theirs.turns)]
+            lines.append(f'  the fastest of {kind}, {named}, is {statistics.median(ratios):.2f} '
+                         f'({min(ratios):.2f} to {max(ratios):.2f}) times as fast as the fastest of PyTorch, '
+                         f'{theirs.runtime}')
+    return lines

@@ -1,48 +1,41 @@
-"""Speeds of exports in engines as a PNG picture."""
+"""Speeds of exports in runtimes as a picture."""
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, List, Sequence
-
-from openatac.pictures import write_picture
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Row = Dict[str, Any]  # of `openatac.study.bench.measurement.Measurement.row`
-
-
-def draw_bench(path: str, rows: Sequence[Row], title: str) -> None:
-    """Draw `bench_figure` into the PNG file ``path``.
-
-    Without matplotlib, log how to install it and draw nothing.
-    """
-    write_picture(path, lambda: bench_figure(rows, title))
+Row = dict[str, Any]  # of `openatac.study.bench.measurement.Measurement.row`
 
 
 def bench_figure(rows: Sequence[Row], title: str) -> Figure:
-    """Images per second by engine, medians with their ranges.
+    """Images per second by runtime, medians with their ranges.
 
-    There is a panel for each size of batch and a colour for each export.
+    There is a panel for each batch size and a colour for each export.
     """
     from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
     sizes = list(dict.fromkeys(row['batch'] for row in rows))
-    engines = list(dict.fromkeys(row['engine'] for row in rows))
+    runtimes = list(dict.fromkeys(row['engine'] for row in rows))
     exports = list(dict.fromkeys(row['export'] for row in rows))
     width = 0.8 / len(exports)
-    figure = Figure(figsize=(2 + 1.1 * len(engines) * max(1, len(exports) ** 0.5 / 1.5), 3.2 * len(sizes)),
+    figure = Figure(figsize=(2 + 1.1 * len(runtimes) * max(1, len(exports) ** 0.5 / 1.5), 3.2 * len(sizes)),
                     layout='constrained')
     panels = figure.subplots(len(sizes), 1, sharex=True, squeeze=False)[:, 0]
     for panel, size in zip(panels, sizes):
         for row in (row for row in rows if row['batch'] == size):
             export = exports.index(row['export'])
-            place = engines.index(row['engine']) + (export - (len(exports) - 1) / 2) * width
+            place = runtimes.index(row['engine']) + (export - (len(exports) - 1) / 2) * width
             _draw_bar(panel, place, 0.9 * width, row, f'C{export}')
         panel.set(ylabel='images/s', title=f'batch of {size}')
         panel.margins(y=0.15)
         panel.spines[['top', 'right']].set_visible(False)
-    panels[-1].set_xticks(range(len(engines)), [engine.replace('-', '-\n') for engine in engines])
-    figure.legend(handles=_patches(exports), loc='outside lower center', ncol=min(len(exports), 4),
+    panels[-1].set_xticks(range(len(runtimes)), [runtime.replace('-', '-\n') for runtime in runtimes])
+    figure.legend(handles=[Patch(color=f'C{number}', label=export) for number, export in enumerate(exports)],
+                  loc='outside lower center', ncol=min(len(exports), 4),
                   frameon=False)
     figure.suptitle(f'{title}\nmedian and range of {rows[0]["rounds"]} rounds', fontsize=10)
     return figure
@@ -55,8 +48,3 @@ def _draw_bar(panel: Axes, place: float, width: float, row: Row, colour: str) ->
     panel.annotate(f'{speed:.3g}' if speed < 100 else f'{speed:.0f}',
                    (place, row['images_per_second_high']), xytext=(0, 2), textcoords='offset points',
                    ha='center', fontsize=7)
-
-
-def _patches(exports: Sequence[str]) -> List[Any]:
-    from matplotlib.patches import Patch
-    return [Patch(color=f'C{number}', label=export) for number, export in enumerate(exports)]

@@ -1,7 +1,7 @@
-"""An exported network in one engine, in a process of its own that measures it on request.
+"""An exported network in one runtime, in a process of its own that measures it on request.
 
-Between its turns the process uses no processor and little memory. All engines have the same number of threads
-and the same settings of malloc, those of `openatac.runtime`.
+Between its turns the process uses no processor time and little memory. All runtimes have the same number of
+threads and the same settings of malloc, those of `openatac.runtime`.
 """
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Type
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openatac.errors import OpenatacError
 from openatac.export.runtimes.base import RUNTIMES, Runtime
@@ -24,13 +25,13 @@ from openatac.runtime.threads import set_threads, thread_count
 if TYPE_CHECKING:
     import numpy as np
 
-WARM_UP, LEAST = 2, 3  # batches before a turn that are not timed, and at least in it
+WARM_UP, LEAST = 2, 3  # untimed batches before a turn, and the least number of timed ones
 _START = ('import json, sys; sys.path[:] = json.loads(sys.argv[1]); '
           'from openatac.study.bench.process import serve; serve(int(sys.argv[2]))')
 
 
 class Turn(NamedTuple):
-    """What one turn measured: latencies of a batch in milliseconds, the speed, and the number of batches."""
+    """The results of one turn: latencies of a batch in milliseconds, the speed, and how many batches ran."""
 
     p50_ms: float
     p95_ms: float
@@ -39,14 +40,14 @@ class Turn(NamedTuple):
 
 
 class BenchProcess:
-    """The process; it begins by running each of the ``sizes`` of batches.
+    """The process, which first runs a batch of each of the ``sizes``.
 
     Attributes
     ----------
     outputs : float32 (B, classes) or None
-        Of the first size; None where there is a problem.
+        Of the first size; None if there is a problem.
     problem : str or None
-        One sentence why the network cannot be measured in this engine.
+        Why the network cannot be measured in this runtime, in one sentence.
 
     Raises
     ------
@@ -54,23 +55,23 @@ class BenchProcess:
         Here and from `turn`, if the process dies.
     """
 
-    def __init__(self, prefix: str, engine: str, sizes: Sequence[int]) -> None:
-        self._what = f'{prefix} in the engine {engine}'
+    def __init__(self, prefix: str, runtime: str, sizes: Sequence[int]) -> None:
+        self._what = f'{prefix} in the engine {runtime}'
         self._pipe, theirs = multiprocessing.connection.Pipe()
         with theirs:
-            # In a session of its own, out of reach of Ctrl-C: it ends when the pipe does.
+            # In its own session, Ctrl-C does not reach it; it ends when the pipe does.
             self._process = subprocess.Popen(
                 [sys.executable, '-c', _START, json.dumps(sys.path), str(theirs.fileno())],
                 env={**os.environ, 'OMP_NUM_THREADS': thread_count()[0],
                      'TORCHINDUCTOR_COMPILE_THREADS': '1'},
                 pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                 start_new_session=True)
-        self.outputs, self.problem = self._ask((prefix, RUNTIMES.find(engine), sizes))
+        self.outputs, self.problem = self._ask((prefix, RUNTIMES.find(runtime), sizes))
         if self.problem:
             self.close()
 
     def turn(self, size: int, seconds: float) -> Turn:
-        """Measure batches of that size for at least so many seconds."""
+        """Measure batches of ``size`` images for at least that many seconds."""
         return self._ask((size, seconds))
 
     def close(self) -> None:
@@ -79,7 +80,7 @@ class BenchProcess:
         self._process.kill()
         self._process.wait()
 
-    def _ask(self, question: Tuple[Any, ...]) -> Any:
+    def _ask(self, question: tuple[Any, ...]) -> Any:
         try:
             self._pipe.send(question)
             return self._pipe.recv()
@@ -95,58 +96,57 @@ class BenchProcess:
 # --------------------------------------------------------------------------- in the process
 
 def serve(file: int) -> None:
-    """Open one engine and take turns until the pipe with the descriptor ``file`` ends."""
+    """Open one runtime and take turns until the pipe with the descriptor ``file`` ends."""
     with contextlib.suppress(EOFError, OSError), Connection(file) as pipe:
-        engine, images = _warm_engine(pipe, *pipe.recv())
-        while engine:
+        network, images = _open_warm(pipe, *pipe.recv())
+        while network:
             size, seconds = pipe.recv()
-            turn = _turn(engine, images[size], seconds)
-            _rest(engine, images)
+            turn = _turn(network, images[size], seconds)
+            _release_memory(network, images)
             pipe.send(turn)
 
 
-def _warm_engine(pipe: Connection, prefix: str, runtime: Type[Runtime], sizes: Sequence[int]
-                 ) -> Tuple[Optional[Runtime], Dict[int, np.ndarray]]:
-    """(engine, {size: images}), after the answer on the pipe; (None, {}) if there is a problem."""
+def _open_warm(pipe: Connection, prefix: str, runtime: type[Runtime], sizes: Sequence[int]
+                 ) -> tuple[Runtime | None, dict[int, np.ndarray]]:
+    """(network, {size: images}), after the answer on the pipe; (None, {}) if there is a problem."""
     import numpy as np
-
     set_threads()
     keep_freed_memory()
     try:
-        engine = runtime.open(prefix)
-        shape = engine.manifest.image_shape
+        network = runtime.open(prefix)
+        shape = network.manifest.image_shape
         images = {size: np.random.RandomState(0).randn(size, *shape).astype('float32') for size in sizes}
         for batch in images.values():
             for _ in range(WARM_UP):
-                engine(batch)
-        outputs = engine(images[sizes[0]])
-        _rest(engine, images)
+                network(batch)
+        outputs = network(images[sizes[0]])
+        _release_memory(network, images)
     except (OpenatacError, ImportError) as error:
         pipe.send((None, str(error)))
         return None, {}
     pipe.send((outputs, None))
-    return engine, images
+    return network, images
 
 
-def _rest(engine: Runtime, images: Dict[int, np.ndarray]) -> None:
-    """Give back memory, since many processes together may need more than there is.
+def _release_memory(network: Runtime, images: dict[int, np.ndarray]) -> None:
+    """Give back memory, since many processes together may need more than the machine has.
 
-    MXNet's static memory is as large as the last batch needs, so the last batch is a small one.
+    MXNet's static memory is as large as the last batch needs, so a small batch comes last.
     """
-    engine(images[min(images)])
+    network(images[min(images)])
     with contextlib.suppress(OSError, AttributeError):  # not glibc
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _turn(engine: Runtime, images: np.ndarray, seconds: float) -> Turn:
+def _turn(network: Runtime, images: np.ndarray, seconds: float) -> Turn:
     import numpy as np
     for _ in range(WARM_UP):
-        engine(images)
-    times: List[float] = []
+        network(images)
+    times: list[float] = []
     end = time.perf_counter() + seconds
     while len(times) < LEAST or time.perf_counter() < end:
         start = time.perf_counter()
-        engine(images)
+        network(images)
         times.append(time.perf_counter() - start)
     p50, p95 = (1000 * float(value) for value in np.percentile(times, (50, 95)))
     return Turn(p50, p95, len(times) * len(images) / sum(times), len(times))

@@ -1,7 +1,8 @@
-"""Which runs may be compared: those of one recipe on the same data."""
+"""Runs may be compared if they share the recipe and the data."""
 from __future__ import annotations
 
-from typing import Any, Dict, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 from openatac.errors import OpenatacError
 from openatac.options import fields, values
@@ -9,10 +10,10 @@ from openatac.study.finished_runs import FinishedRun
 from openatac.training.config import CifarConfig
 
 
-def shared_settings(run: FinishedRun) -> Dict[str, Any]:
-    """What a run must share with others to be compared: all that matters but unit, depth and seed.
+def shared_settings(run: FinishedRun) -> dict[str, Any]:
+    """What runs must share to be compared: all settings that matter but unit, depth and seed.
 
-    Of the batch size only that of all devices together matters.
+    As to the batch size, only that of all devices together matters.
     """
     found = values(run.config)
     shared = {name: found[name] for name, field in fields(type(run.config)).items()
@@ -23,8 +24,8 @@ def shared_settings(run: FinishedRun) -> Dict[str, Any]:
 
 def check_comparable(runs: Sequence[FinishedRun]) -> None:
     """Raise OpenatacError if ``runs`` were trained by different recipes or on different data."""
-    first: Dict[str, Tuple[Any, FinishedRun]] = {}  # {setting: its value and the first run that has it}
-    seen: Dict[Tuple[str, int, int], FinishedRun] = {}
+    first: dict[str, tuple[Any, FinishedRun]] = {}  # {setting: its value and the first run that has it}
+    seen: dict[tuple[str, int, int], FinishedRun] = {}
     for run in runs:
         if not isinstance(run.config, CifarConfig):
             raise OpenatacError(f'{run.folder} is a run of train_imagenet.py: compare runs of train_cifar.py')
@@ -47,6 +48,6 @@ def name_of(run: FinishedRun) -> str:
     return run_name(run.unit, run.blocks, run.seed, host)
 
 
-def run_name(unit: str, blocks: int, seed: int, host: Optional[str] = None) -> str:
-    """The same of a run to be made, by default of the published host."""
+def run_name(unit: str, blocks: int, seed: int, host: str | None = None) -> str:
+    """The same for a run to come, by default of the published host."""
     return f'{host}-' * (host is not None) + f'b{blocks}-{unit}-seed{seed}'

@@ -1,15 +1,15 @@
 """Figures of a comparison: accuracy against parameters, as in the paper's figure, and curves over epochs.
 
 A unit has the same colour and marker in all figures of the same groups. The colours are those of Okabe and
-Ito that stand out from white and that colour-blind readers can distinguish; the markers are hollow and hold
+Ito that stand out from white and that colour-blind readers can tell apart; the markers are hollow and hold
 the number of blocks per stage, b.
 """
 from __future__ import annotations
 
 import statistics
-from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Tuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from openatac.pictures import write_picture
 from openatac.study.comparison.results import Group, data_set
 
 if TYPE_CHECKING:
@@ -26,18 +26,10 @@ CURVES = {'val_accuracy': 'test accuracy', 'train_loss': 'training loss'}  # col
 SIDE_STEP = 0.015               # between units of equal parameters, in widths of the picture
 
 
-def write_accuracy_picture(path: str, groups: Sequence[Group], measure: str = 'last_accuracy') -> None:
-    """Draw `accuracy_figure` into the PNG file ``path``.
-
-    Without matplotlib, log how to install it and draw nothing.
-    """
-    write_picture(path, lambda: accuracy_figure(groups, measure), dpi=150)
-
-
 def accuracy_figure(groups: Sequence[Group], measure: str = 'last_accuracy') -> Figure:
     """Mean and standard deviation of 'best_accuracy' or 'last_accuracy', with a line for each unit.
 
-    Points of units with equal parameters and depth are drawn side by side, and the axis says so.
+    Points of units with equal parameters and depth stand side by side, and the label of the axis says so.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator, StrMethodFormatter
@@ -90,7 +82,7 @@ def seeds(groups: Sequence[Group]) -> str:
     return f'{fewest} to ' * (fewest < most) + f'{most} seed' + 's' * (most > 1)
 
 
-def _styles(groups: Sequence[Group]) -> Dict[str, Dict[str, Any]]:
+def _styles(groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
     """{unit: its colour, line and marker}."""
     units = dict.fromkeys(each.unit for each in groups)
     return {unit: {'color': COLOURS[number % len(COLOURS)], 'marker': MARKERS[number % len(MARKERS)],
@@ -98,8 +90,8 @@ def _styles(groups: Sequence[Group]) -> Dict[str, Dict[str, Any]]:
             for number, unit in enumerate(units)}
 
 
-def _places(groups: Sequence[Group]) -> Dict[Tuple[str, int], float]:
-    """{(unit, blocks): place on the axis}: the parameters, beside those of units with as many."""
+def _places(groups: Sequence[Group]) -> dict[tuple[str, int], float]:
+    """{(unit, blocks): place on the axis}: the parameters, moved aside where several units have as many."""
     every = [each.parameters for each in groups]
     step = SIDE_STEP * ((max(every) - min(every)) or max(every))
     places = {}
@@ -111,7 +103,7 @@ def _places(groups: Sequence[Group]) -> Dict[Tuple[str, int], float]:
     return places
 
 
-def _draw_unit(axes: Axes, points: List[Tuple[float, Group]], measure: str, style: Dict[str, Any],
+def _draw_unit(axes: Axes, points: list[tuple[float, Group]], measure: str, style: dict[str, Any],
                zorder: int) -> None:
     """Draw one unit: its points (place, group), their error bars and the line through them."""
     x = [place for place, _ in points]
@@ -126,7 +118,7 @@ def _draw_unit(axes: Axes, points: List[Tuple[float, Group]], measure: str, styl
               label=points[0][1].unit, zorder=zorder + 1)
 
 
-def _draw_curve(axes: Axes, each: Group, column: str, style: Dict[str, Any]) -> None:
+def _draw_curve(axes: Axes, each: Group, column: str, style: dict[str, Any]) -> None:
     epochs = each.runs[0].history['epoch']
     values = list(zip(*(run.history[column] for run in each.runs)))
     marker = style['marker'] if len(epochs) < 20 else None

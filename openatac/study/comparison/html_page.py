@@ -1,10 +1,13 @@
-"""A comparison as one self-contained HTML page: it needs no network, no other file and no library."""
+"""A comparison as one self-contained HTML page, which needs no network, no other file and no library."""
 from __future__ import annotations
 
 import io
 import re
 import statistics
-from typing import TYPE_CHECKING, Iterable, Sequence, Tuple
+import string
+from collections.abc import Iterable, Sequence
+from importlib import resources
+from typing import TYPE_CHECKING
 
 from openatac.console.text import for_html
 from openatac.pictures import literal_text
@@ -18,99 +21,6 @@ if TYPE_CHECKING:
 UNIT = 'unit'                   # the column of results.HEAD that is text
 REFERENCE = 'relu'              # the unit to which costs are compared
 
-FORM = '''<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<main>
-<h1>{title}</h1>
-{sections}
-</main>
-<script>
-{script}</script>
-</body>
-</html>
-'''
-
-STYLE = '''\
-:root { color-scheme: light dark; --page: #ffffff; --text: #1b1b1b; --line: #c9c9c9; --shade: #f3f3f1; }
-@media screen and (prefers-color-scheme: dark) {
-  :root { --page: #17181a; --text: #e7e7e5; --line: #4b4d50; --shade: #232527; }
-}
-body { margin: 0; background: var(--page); color: var(--text); font: 1rem/1.5 system-ui, sans-serif; }
-main { max-width: 60rem; margin: 0 auto; padding: 1rem; }
-h1 { font-size: 1.6rem; line-height: 1.2; }
-h2 { font-size: 1.2rem; margin: 2rem 0 0.5rem; break-after: avoid; }
-p, ul { margin: 0.5rem 0; }
-ul { padding-left: 1.2rem; }
-.box { overflow-x: auto; margin: 0.5rem 0; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.25rem 0.6rem; border-bottom: 1px solid var(--line); text-align: right;
-  white-space: nowrap; }
-.word { text-align: left; }
-tbody th { font-weight: 600; }
-tr > :nth-child(-n+2) { position: sticky; left: 0; z-index: 1; background: var(--page); }
-tr > :nth-child(2) { left: 3rem; }
-tbody tr:nth-child(even) > * { background: var(--shade); }
-thead button { all: unset; cursor: pointer; font-weight: 600; }
-thead button:focus-visible, .box:focus-visible { outline: 2px solid currentColor; outline-offset: 2px; }
-thead button::after { content: "\\2195"; margin-left: 0.3em; opacity: 0.35; }
-[aria-sort] button::after { opacity: 1; }
-[aria-sort=ascending] button::after { content: "\\2191"; }
-[aria-sort=descending] button::after { content: "\\2193"; }
-svg { display: block; width: 100%; min-width: 36rem; height: auto; fill: currentColor; }
-svg text { font-family: inherit !important; }
-summary { cursor: pointer; padding: 0.2rem 0; }
-pre { margin: 0.3rem 0 1rem; padding: 0.5rem; background: var(--shade); white-space: pre-wrap;
-  overflow-wrap: anywhere; user-select: all; }
-@media print {
-  .box { overflow: visible; }
-  svg { min-width: 0; break-inside: avoid; }
-  tr { break-inside: avoid; }
-  tr > :nth-child(n) { position: static; }
-  thead button::after { content: none; }
-}
-'''
-
-SCRIPT = '''\
-// A click or Enter on the head of a column sorts the table by it, a second one the other way round.
-function compare(a, b, isWord) {
-  if (isWord) return a.localeCompare(b, 'en');
-  const [x, y] = [a, b].map(text => parseFloat(text.replaceAll(',', '')));
-  return isNaN(x) || isNaN(y) ? isNaN(x) - isNaN(y) : x - y;
-}
-function sort(table, heads, head) {
-  const column = heads.indexOf(head);
-  const sign = head.getAttribute('aria-sort') === 'ascending' ? -1 : 1;
-  const text = row => row.cells[column].textContent;
-  const rows = [...table.tBodies[0].rows];
-  rows.sort((a, b) => sign * compare(text(a), text(b), head.className === 'word'));
-  table.tBodies[0].append(...rows);
-  heads.forEach(other => other.removeAttribute('aria-sort'));
-  head.setAttribute('aria-sort', sign > 0 ? 'ascending' : 'descending');
-}
-for (const table of document.querySelectorAll('table')) {
-  const heads = [...table.tHead.rows[0].cells];
-  heads.forEach(head => head.firstChild.addEventListener('click', () => sort(table, heads, head)));
-}
-// What is folded is printed too.
-let folded = [];
-addEventListener('beforeprint', () => {
-  folded = [...document.querySelectorAll('details:not([open])')];
-  folded.forEach(details => { details.open = true; });
-});
-addEventListener('afterprint', () => folded.forEach(details => { details.open = false; }));
-'''
-
-
 def page(groups: Sequence[Group], measure: str = 'last_accuracy') -> str:
     """The HTML document of a comparison.
 
@@ -118,7 +28,7 @@ def page(groups: Sequence[Group], measure: str = 'last_accuracy') -> str:
     ----------
     groups : sequence of Group
     measure : str
-        'best_accuracy' or 'last_accuracy', which the figures and the statements are about.
+        'best_accuracy' or 'last_accuracy', for the figures and the differences.
 
     Returns
     -------
@@ -128,8 +38,8 @@ def page(groups: Sequence[Group], measure: str = 'last_accuracy') -> str:
     sections = [_paragraphs(results.circumstances(groups)), _results(groups), _relative_costs(groups),
                 _figures(groups, measure), _statements(groups, measure), _runs(groups)]
     title = 'Units compared on ' + results.data_set(groups)
-    return FORM.format(title=for_html(title), style=STYLE, script=SCRIPT,
-                       sections='\n'.join(filter(None, sections)))
+    template = string.Template(resources.files(__package__).joinpath('page.html').read_text('utf-8'))
+    return template.substitute(title=for_html(title), sections='\n'.join(filter(None, sections)))
 
 
 def _results(groups: Sequence[Group]) -> str:
@@ -140,7 +50,7 @@ def _results(groups: Sequence[Group]) -> str:
 
 
 def _relative_costs(groups: Sequence[Group]) -> str:
-    """Costs over those of relu at the same depth; '' if there are none.
+    """Costs divided by those of relu at the same depth; '' if there are none.
 
     Speeds are compared only if all runs had the same devices and threads.
     """
@@ -156,7 +66,7 @@ def _relative_costs(groups: Sequence[Group]) -> str:
         f'Each is divided by that of {REFERENCE} with as many blocks.']), _table(head, rows)])
 
 
-def _costs(group: Group) -> Tuple[float, float, float]:
+def _costs(group: Group) -> tuple[float, float, float]:
     return group.parameters, group.multiply_adds, statistics.median(group.values('images_per_second'))
 
 
@@ -164,23 +74,19 @@ def _figures(groups: Sequence[Group], measure: str) -> str:
     """Accuracy against parameters, and curves for each depth."""
     try:
         with literal_text():
-            return _drawn(groups, measure)
+            accuracy = _svg(accuracy_figure(groups, measure), 'accuracy',
+                            MEASURES[measure] + ' against trainable parameters')
+            curves = [_svg(curves_figure(groups, blocks), f'curves{blocks}',
+                           f'test accuracy and training loss over epochs, b = {blocks}')
+                      for blocks in sorted({each.blocks for each in groups})]
     except ImportError:
         return _paragraphs(["The figures are missing, since matplotlib is not installed "
                             "(pip install 'openatac[demo]')."])
-
-
-def _drawn(groups: Sequence[Group], measure: str) -> str:
-    accuracy = _svg(accuracy_figure(groups, measure), 'accuracy',
-                    MEASURES[measure] + ' against trainable parameters')
-    curves = [_svg(curves_figure(groups, blocks), f'curves{blocks}',
-                   f'test accuracy and training loss over epochs, b = {blocks}')
-              for blocks in sorted({each.blocks for each in groups})]
     return '\n'.join([_heading('Accuracy against parameters'), accuracy, _heading('Curves'), *curves])
 
 
 def _svg(figure: Figure, name: str, label: str) -> str:
-    """``figure`` as an SVG element in the page's colours and font, whose ids begin with ``name``."""
+    """``figure`` as an SVG element in the page's colours and font; its ids begin with ``name``."""
     import matplotlib
     text = io.StringIO()
     with matplotlib.rc_context({'svg.fonttype': 'none', 'svg.hashsalt': 'openatac'}):
@@ -226,7 +132,7 @@ def _paragraphs(sentences: Iterable[str]) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A sortable table, whose rows are sorted by the first column."""
+    """A table that readers can sort, sorted by its first column."""
     lines = ['<div class="box">', '<table>', '<thead><tr>']
     for name in head:
         attributes = ' class="word"' * (name == UNIT) + ' aria-sort="ascending"' * (name == head[0])

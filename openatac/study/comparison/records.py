@@ -1,9 +1,9 @@
-"""Records of finished runs: what is kept of a run in a comparison, without its parameters and checkpoints."""
+"""Records of finished runs, which a comparison keeps: no parameters or checkpoints."""
 from __future__ import annotations
 
 import json
 import os
-from typing import Dict, Sequence
+from collections.abc import Sequence
 
 from openatac.errors import OpenatacError
 from openatac.files.reading import read_text
@@ -17,9 +17,9 @@ ADVICE = ': make room or choose another folder'
 
 
 def copy_records(sources: Sequence[str], folder: str) -> None:
-    """Copy the records of the runs in the folders ``sources`` to ``folder``, unless they are in it.
+    """Copy the records of the runs in the folders ``sources`` to ``folder``, unless they are in it already.
 
-    The machine's paths in them are cut down to their last part. Nothing is copied unless all of them can be
+    Paths of the machine in them are shortened to their last part. Nothing is copied unless all runs can be
     compared with each other and with those in ``folder``.
     """
     home = os.path.realpath(folder)
@@ -35,8 +35,8 @@ def copy_records(sources: Sequence[str], folder: str) -> None:
                 write_text(os.path.join(place, file), text)
 
 
-def _record(run: FinishedRun) -> Dict[str, str]:
-    """{file of FILES: its text without the machine's paths}."""
+def _record(run: FinishedRun) -> dict[str, str]:
+    """{file of FILES: its text without paths of the machine}."""
     try:
         texts = {name: read_text(os.path.join(run.folder, name)) for name in FILES}
         settings = validate(parse_json(texts['settings.json']), dict)

@@ -2,15 +2,17 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from openatac.console.text import for_markdown, without_controls
 from openatac.errors import OpenatacError
 from openatac.files.csv_file import write_csv
 from openatac.files.reading import read_text
 from openatac.files.writing import write_text, writing
+from openatac.pictures import write_picture
 from openatac.study.comparison import results
-from openatac.study.comparison.figures import write_accuracy_picture
+from openatac.study.comparison.figures import accuracy_figure
 from openatac.study.comparison.html_page import page
 from openatac.study.comparison.records import ADVICE
 from openatac.study.finished_runs import find_runs
@@ -27,7 +29,7 @@ def write_comparison(folder: str, measure: str) -> str:
     Parameters
     ----------
     measure : str
-        'best_accuracy' or 'last_accuracy', which the picture and the statements are about.
+        'best_accuracy' or 'last_accuracy', for the picture and the differences.
 
     Returns
     -------
@@ -44,13 +46,14 @@ def write_comparison(folder: str, measure: str) -> str:
     with writing(folder, ADVICE):
         write_csv(os.path.join(folder, 'runs.csv'), COLUMNS, _rows(groups, folder))
         write_text(os.path.join(folder, 'comparison.md'), text)
-        write_accuracy_picture(os.path.join(folder, 'comparison.png'), groups, measure)
+        write_picture(os.path.join(folder, 'comparison.png'), lambda: accuracy_figure(groups, measure),
+                      dpi=150)
         write_text(os.path.join(folder, 'comparison.html'), document)
     return text
 
 
-def _rows(groups: Sequence[results.Group], folder: str) -> Iterator[Dict[str, Any]]:
-    """{column: value} of COLUMNS, and more, for each run."""
+def _rows(groups: Sequence[results.Group], folder: str) -> Iterator[dict[str, Any]]:
+    """Yield {column: value} for each run, with COLUMNS among the columns."""
     for group in groups:
         for run in group.runs:
             yield {**run.summary, **run.summary['versions'], **group._asdict(), 'seed': run.seed,
@@ -64,11 +67,11 @@ def read_note(folder: str) -> str:
     except FileNotFoundError:
         return ''
     except (OSError, ValueError) as error:
-        raise OpenatacError(f'{os.path.join(folder, NOTE)} cannot be read ({error}): write it again by --note'
-                            ) from None
+        raise OpenatacError(f'{os.path.join(folder, NOTE)} cannot be read ({error}): write it again with '
+                            '--note') from None
 
 
 def write_note(folder: str, note: str) -> None:
-    """Keep a note on the data, for this comparison and whenever it is repeated."""
+    """Keep a note on the data, for this comparison and its repetitions."""
     with writing(folder, ADVICE):
         write_text(os.path.join(folder, NOTE), without_controls(note) + '\n')

@@ -1,13 +1,14 @@
-"""What a set of runs shows: for each unit and depth its accuracy over the seeds, beside what it costs.
+"""The results of a set of runs: for each unit and depth, the accuracy over the seeds and the costs.
 
-The difference of two units is given with its 95 % interval and the p value of Welch's t test (scipy), which
+The difference between two units has its 95 % interval and the p value of Welch's t test (scipy), which
 assumes neither equal variances nor equal numbers of seeds.
 """
 from __future__ import annotations
 
 import itertools
 import statistics
-from typing import Dict, List, NamedTuple, Sequence, Tuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from openatac.console.text import for_markdown
 from openatac.options import defaults
@@ -18,14 +19,14 @@ from openatac.training.run_folder import RunFolder
 
 IMAGE_SHAPE = (3, 32, 32)
 MEASURES = ('best_accuracy', 'last_accuracy')
-# Shared settings that other sentences name, and those that are named only where they are not the default.
+# Shared settings that other sentences name, and those that are named only if they differ from the default.
 ELSEWHERE = ('dataset', 'data', 'cifar100_labels')
 MINOR = ('drop_rate', 'lr_decay_period', 'mode', 'dtype', 'host', 'engine', 'tf32', 'compile', 'resume_from')
 HEAD = ('b', 'unit', 'parameters', 'multiply-adds', 'best accuracy', 'last accuracy', 'n', 'images/s')
 
 
 class Group(NamedTuple):
-    """The runs of one unit and depth, which differ in their seeds.
+    """The runs of one unit and depth, with different seeds.
 
     Attributes
     ----------
@@ -38,25 +39,25 @@ class Group(NamedTuple):
     multiply_adds : int
         For one image.
     note : str
-        What every figure must say of the data, or ''.
+        On the data, for every figure; or ''.
     """
 
     unit: str
     blocks: int
-    runs: List[FinishedRun]
+    runs: list[FinishedRun]
     parameters: int
     multiply_adds: int
     note: str = ''
 
-    def values(self, measure: str) -> List[float]:
+    def values(self, measure: str) -> list[float]:
         """Each run's best_accuracy, last_accuracy or images_per_second."""
         return [run.summary[measure] for run in self.runs]  # type: ignore[literal-required]
 
 
-def group(runs: Sequence[FinishedRun], note: str = '') -> List[Group]:
-    """The `Group`s of runs, by depth and then by parameters; OpenatacError if they cannot be compared."""
+def group(runs: Sequence[FinishedRun], note: str = '') -> list[Group]:
+    """The `Group`s of runs, sorted by depth and parameters; OpenatacError if they cannot be compared."""
     check_comparable(runs)
-    members: Dict[Tuple[int, str], Dict[int, FinishedRun]] = {}
+    members: dict[tuple[int, str], dict[int, FinishedRun]] = {}
     for run in runs:
         members.setdefault((run.blocks, run.unit), {})[run.seed] = run
     groups = []
@@ -66,31 +67,26 @@ def group(runs: Sequence[FinishedRun], note: str = '') -> List[Group]:
     return sorted(groups, key=lambda each: (each.blocks, each.parameters, each.unit))
 
 
-def _costs(run: FinishedRun) -> Tuple[int, int]:
+def _costs(run: FinishedRun) -> tuple[int, int]:
     """(trainable parameters, multiply-adds) of a run's network."""
-    import mxnet as mx
-
     from openatac.study.costs.count import costs
-    net, _, _ = RunFolder(run.folder).build(run.config)
-    net.infer_shape(mx.nd.zeros((1, *IMAGE_SHAPE)))
-    found = costs(net, IMAGE_SHAPE)
+    found = costs(RunFolder(run.folder).build(run.config)[0], IMAGE_SHAPE)
     return found.trainable, found.multiply_adds
 
 
 # -------------------------------------------------------------------------------------- table
 
-def rows(groups: Sequence[Group]) -> List[Tuple[str, ...]]:
+def rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
     """A row under HEAD for each group."""
     return [(str(each.blocks), each.unit, f'{each.parameters:,}', f'{each.multiply_adds:,}',
              *(spread(each.values(measure)) for measure in MEASURES), str(len(each.runs)),
              f'{statistics.median(each.values("images_per_second")):.0f}') for each in groups]
 
 
-def spread(values: Sequence[float]) -> str:
-    """Mean and standard deviation of accuracies, such as '0.7711 ± 0.0043'."""
-    if len(values) == 1:
-        return f'{values[0]:.4f}'
-    return f'{statistics.mean(values):.4f} ± {statistics.stdev(values):.4f}'
+def spread(values: Sequence[float], form: str = '.4f') -> str:
+    """Mean and standard deviation in a format, such as '0.7711 ± 0.0043'; one value stands alone."""
+    mean = f'{statistics.mean(values):{form}}'
+    return mean if len(values) == 1 else f'{mean} ± {statistics.stdev(values):{form}}'
 
 
 def markdown(groups: Sequence[Group]) -> str:
@@ -101,8 +97,8 @@ def markdown(groups: Sequence[Group]) -> str:
 
 # ---------------------------------------------------------------------------------- sentences
 
-def circumstances(groups: Sequence[Group]) -> List[str]:
-    """Sentences on what the runs have in common: data, recipe, devices, versions, and what they show."""
+def circumstances(groups: Sequence[Group]) -> list[str]:
+    """Sentences on what the runs have in common: data, recipe, devices and versions."""
     runs = [run for each in groups for run in each.runs]
     summary, usual = runs[0].summary, defaults(CifarConfig)
     settings = {name: value for run in runs for name, value in shared_settings(run).items()}
@@ -123,7 +119,7 @@ def _versions(run: FinishedRun) -> str:
 
 
 def facts(run: FinishedRun) -> str:
-    """A sentence on what one run reached, how fast and by which versions."""
+    """A sentence on one run: its accuracies, its speed, its device and its versions."""
     summary = run.summary
     return (f'Seed {run.seed}: best accuracy {summary["best_accuracy"]:.4f} (epoch {summary["best_epoch"]}), '
             f'last {summary["last_accuracy"]:.4f}; {summary["images_per_second"]:.0f} images/s on '
@@ -131,21 +127,21 @@ def facts(run: FinishedRun) -> str:
 
 
 def data_set(groups: Sequence[Group]) -> str:
-    """The data set's name, such as 'cifar100 (20 superclasses)', with the note on it."""
+    """The name of the data set, such as 'cifar100 (20 superclasses)', with the note on it."""
     run = groups[0].runs[0]
     labels = {'coarse': ' (20 superclasses)', 'fine': ' (100 classes)'}
     note = groups[0].note and f' ({groups[0].note})'
     return run.summary['dataset'] + labels.get(shared_settings(run).get('cifar100_labels', ''), '') + note
 
 
-def statements(groups: Sequence[Group], measure: str = 'last_accuracy') -> List[str]:
+def statements(groups: Sequence[Group], measure: str = 'last_accuracy') -> list[str]:
     """A sentence for each pair of units of the same depth."""
     pairs = [pair for pair in itertools.combinations(groups, 2) if pair[0].blocks == pair[1].blocks]
     return [statement(second, first, measure) for first, second in pairs]
 
 
 def statement(one: Group, other: Group, measure: str = 'last_accuracy') -> str:
-    """By how much the group ``one`` is better than ``other``, and whether that may be chance."""
+    """By how much the group ``one`` is better than ``other``, and whether chance may explain it."""
     found, against = one.values(measure), other.values(measure)
     difference = (f'{one.unit} against {other.unit}, b = {one.blocks}: '
                   f'{statistics.mean(found) - statistics.mean(against):+.4f}')

@@ -7,8 +7,8 @@ import glob
 import itertools
 import json
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Iterator, List, Sequence
 
 from openatac.errors import OpenatacError
 from openatac.files.schema import read_json
@@ -21,7 +21,7 @@ from openatac.training.config import CifarConfig
 
 @dataclass(frozen=True)
 class Sweep:
-    """Trainings under a folder, whose recipe and flags that folder keeps.
+    """Trainings in a folder, which keeps their recipe and flags.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class Sweep:
         Per stage.
     seeds : sequence of int
     recipe : str
-        Of train_cifar.py, apart from unit and depth.
+        Of train_cifar.py; units and depths override its own.
     flags : sequence of str
         More flags of train_cifar.py.
     """
@@ -44,18 +44,17 @@ class Sweep:
     recipe: str
     flags: Sequence[str] = ()
 
-    def trainings(self) -> List[Training]:
+    def trainings(self) -> list[Training]:
         """A `Training` for each seed, depth and unit; ValueError for an unknown unit."""
         flags = {unit.lower(): unit_flags(unit) for unit in self.units}
-        return [self._training(unit, blocks, seed, flags[unit])
-                for seed, blocks, unit in itertools.product(self.seeds, self.blocks, flags)]
-
-    def _training(self, unit: str, blocks: int, seed: int, flags: List[str]) -> Training:
-        name = run_name(unit, blocks, seed)
-        folder = os.path.join(self.folder, 'runs', name)
-        return Training(name, folder, [
-            *TRAIN_CIFAR, '--recipe', self.recipe, *self.flags, *flags, '--blocks', str(blocks),
-            '--seed', str(seed), '--save-dir', folder, '--resume', 'auto'])
+        trainings = []
+        for seed, blocks, unit in itertools.product(self.seeds, self.blocks, flags):
+            name = run_name(unit, blocks, seed)
+            folder = os.path.join(self.folder, 'runs', name)
+            trainings.append(Training(name, folder, [
+                *TRAIN_CIFAR, '--recipe', self.recipe, *self.flags, *flags[unit], '--blocks', str(blocks),
+                '--seed', str(seed), '--save-dir', folder, '--resume', 'auto']))
+        return trainings
 
     def keep_recipe(self) -> None:
         """Keep recipe and flags in the folder; OpenatacError if trainings by others have begun in it."""
@@ -63,15 +62,15 @@ class Sweep:
         words, before = ['--recipe', self.recipe, *self.flags], None
         if glob.glob(os.path.join(glob.escape(self.folder), 'runs', '*', 'settings.json')):
             with contextlib.suppress(OSError, ValueError):
-                before = read_json(path, List[str])
+                before = read_json(path, list[str])
             if before not in (None, words):
                 raise OpenatacError(f'{self.folder} holds trainings by "{" ".join(before)}", not by '
                                     f'"{" ".join(words)}": choose another folder, or the same flags')
         write_text(path, json.dumps(words) + '\n')
 
 
-def unit_flags(unit: str) -> List[str]:
-    """The flags of train_cifar.py for ``unit``; ValueError for an unknown one, with the nearest."""
+def unit_flags(unit: str) -> list[str]:
+    """The flags of train_cifar.py for ``unit``; ValueError, which names similar ones, if it is unknown."""
     from openatac.models.zoo import PUBLISHED_CIFAR_HOST, find_host, unit_settings
     units = unit_settings(find_host(PUBLISHED_CIFAR_HOST))
     if unit.lower() not in units:
@@ -86,12 +85,12 @@ def unit_flags(unit: str) -> List[str]:
 def reserved_flags() -> Iterator[str]:
     """The flags of train_cifar.py that a comparison sets itself.
 
-    They are those of unit, depth and seed, and those that do not change a run's result but say what
-    to do with it and where to put it.
+    They are those of unit, depth and seed, and those that do not change a run's result but decide how it
+    starts and where its files go.
     """
     for name, field in fields(CifarConfig).items():
         own = name in ('seed', 'recipe') or field.option.named
         handles_run = field.section in ('network', 'start', 'output') and not field.option.result
-        if own or handles_run and name not in ('log_interval', 'save_period'):
+        if own or (handles_run and name not in ('log_interval', 'save_period')):
             for flag in flags_of(name, field):
                 yield from (flag, '--no-' + flag[2:])

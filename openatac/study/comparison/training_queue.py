@@ -1,6 +1,6 @@
-"""Trainings as processes, several at a time, that can be stopped at any moment and started again.
+"""Trainings in processes, several at a time, which can be stopped at any moment and resumed.
 
-Each resumes from its own checkpoints (train_cifar.py --resume auto), so the queue keeps no state.
+Each resumes from its own checkpoints (train_cifar.py --resume auto), so the queue has no state to keep.
 """
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Iterator, Sequence
+from typing import IO, Any, NamedTuple
 
 from openatac.console.program import stop_signals
 from openatac.errors import CheckpointError, OpenatacError
@@ -23,7 +24,7 @@ from openatac.training.tracking.log import on_terminal
 
 WRONG_COMMAND = 2
 TRAIN_CIFAR = [sys.executable, '-m', 'openatac', 'train-cifar']
-PATIENCE = 60  # seconds for a run to end whose own queue was killed a moment ago
+PATIENCE = 60  # seconds to wait for a run that a killed queue has left behind
 
 
 class Training(NamedTuple):
@@ -31,7 +32,7 @@ class Training(NamedTuple):
 
     name: str
     folder: str
-    command: List[str]
+    command: list[str]
 
     def is_finished(self) -> bool:
         """Whether its folder holds a finished run."""
@@ -48,13 +49,13 @@ class Failure(NamedTuple):
     words: str
 
 
-def run_queue(trainings: Sequence[Training], jobs: int) -> Dict[str, Failure]:
+def run_queue(trainings: Sequence[Training], jobs: int) -> dict[str, Failure]:
     """Run ``trainings``, ``jobs`` at a time.
 
     Returns
     -------
     dict
-        {name: Failure} of the trainings that failed. After a wrong command line, which all share, no other
+        {name: Failure} of the trainings that failed. After a wrong command line, which all share, no further
         training starts.
 
     Raises
@@ -64,20 +65,21 @@ def run_queue(trainings: Sequence[Training], jobs: int) -> Dict[str, Failure]:
         one kills them.
     """
     waiting = list(trainings)
-    running: List[_Process] = []
-    failed: Dict[str, Failure] = {}
+    running: list[_Process] = []
+    failed: dict[str, Failure] = {}
     slots = list(range(jobs))
     deadline = time.monotonic() + PATIENCE
-    with _stop_signals() as stopping:
+    with _stop_signals() as stopping, contextlib.ExitStack() as files:
         try:
-            while running or waiting and not stopping:
+            while running or (waiting and not stopping):
                 while waiting and slots and not stopping:
                     ready = next((each for each in waiting if _is_free(each.folder)), None)
                     if ready is None and (running or time.monotonic() < deadline):
                         break
-                    ready = ready or waiting[0]  # which will report who holds its folder
+                    ready = ready or waiting[0]  # which will report that its folder is in use
                     waiting.remove(ready)
-                    running.append(_Process(ready, slots.pop(0), jobs))
+                    errors = files.enter_context(tempfile.TemporaryFile())
+                    running.append(_Process(ready, slots.pop(0), jobs, errors))
                 time.sleep(0.2)
                 if stopping:
                     _send(running, signal.SIGTERM)
@@ -96,26 +98,26 @@ def run_queue(trainings: Sequence[Training], jobs: int) -> Dict[str, Failure]:
 
 
 class _Process:
-    """One training on the slot ``slot`` of the screen and of the processors."""
+    """One training that runs, with its line on the screen."""
 
-    def __init__(self, training: Training, slot: int, jobs: int) -> None:
+    def __init__(self, training: Training, slot: int, jobs: int, errors: IO[bytes]) -> None:
         from tqdm import tqdm
         self.training, self.slot, self.start = training, slot, time.monotonic()
-        self.code: Optional[int] = None
-        self._sent: List[int] = []
-        self._errors = tempfile.TemporaryFile()
+        self.code: int | None = None
+        self._sent: list[int] = []
+        self._errors = errors
         environment = dict(os.environ)
         threads, chosen = thread_count()
         if not chosen:
             environment['OMP_NUM_THREADS'] = str(max(1, int(threads) // jobs))
         self._process = subprocess.Popen(
             training.command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=self._errors, start_new_session=True, preexec_fn=_end_with_parent)
+            stderr=errors, start_new_session=True, preexec_fn=_end_with_parent)
         self._bar = tqdm(desc=training.name, unit='epoch', position=slot, leave=False,
                          disable=not on_terminal())
 
     def is_running(self) -> bool:
-        """Whether it runs still; its progress is shown."""
+        """Whether it is still running; shows its progress."""
         if not self._bar.disable:
             self._bar.n, self._bar.total = _epochs(self.training.folder)
             self._bar.refresh()
@@ -130,7 +132,7 @@ class _Process:
                 self._process.send_signal(number)
 
     def report(self, stopping: bool) -> str:
-        """Print how it ended, and return that: 'finished', 'stopped' or 'failed'."""
+        """Print and return how it ended: 'finished', 'stopped' or 'failed'."""
         self._bar.close()
         if self.training.is_finished() and not self.code:
             how, when = 'finished', f' in {time.monotonic() - self.start:.0f} s'
@@ -147,8 +149,8 @@ class _Process:
         return Failure(code, lines[-1] if lines else f'it ended with code {self.code} and printed nothing')
 
 
-def _epochs(folder: str) -> Tuple[int, Optional[int]]:
-    """(finished, all) epochs of the run in ``folder``, as far as they are known."""
+def _epochs(folder: str) -> tuple[int, int | None]:
+    """(finished, all) epochs of the run in ``folder``; (0, None) before it starts."""
     run = RunFolder(folder)
     try:
         return run.epochs(), run.config().training.num_epochs
@@ -162,7 +164,7 @@ def _send(running: Sequence[_Process], number: int) -> None:
 
 
 def _end_with_parent() -> None:
-    # Linux: if this program is killed, its trainings stop with a checkpoint.
+    # By Linux: if this program is killed, its trainings stop with a checkpoint.
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
@@ -179,9 +181,9 @@ def _is_free(folder: str) -> bool:
 
 
 @contextlib.contextmanager
-def _stop_signals() -> Iterator[List[int]]:
-    """Yield a list that receives the first SIGINT or SIGTERM; a second one is obeyed at once."""
-    received: List[int] = []
+def _stop_signals() -> Iterator[list[int]]:
+    """Yield a list that receives the first SIGINT or SIGTERM; a second one takes effect at once."""
+    received: list[int] = []
 
     def receive(number: int, frame: Any) -> None:
         if received:

@@ -1,18 +1,18 @@
-"""Costs of a network by its name, or of a symbol file."""
+"""The costs of a network by its name, or of a symbol file."""
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, List, Optional, Tuple
+from typing import TYPE_CHECKING
 
 from openatac.errors import OpenatacError
 
 if TYPE_CHECKING:
     from openatac.study.costs.count import Costs, Layer
 
-FILE_SIZE = 224  # pixels; side of the images of a symbol file, which does not name it
+FILE_SIZE = 224  # pixels; the side of the images of a symbol file, which does not say it
 
 
-def costs_by_name(name: str, image_shape: Tuple[int, int, int], classes: Optional[int] = None,
-                  published: bool = False) -> Tuple[Costs, List[Layer]]:
+def costs_by_name(name: str, image_shape: tuple[int, int, int], classes: int | None = None,
+                  published: bool = False) -> tuple[Costs, list[Layer]]:
     """The costs of a network and of its operators.
 
     Parameters
@@ -24,7 +24,7 @@ def costs_by_name(name: str, image_shape: Tuple[int, int, int], classes: Optiona
     classes : int, optional
         By default as many as the host has.
     published : bool
-        Whether to count as the paper does, see `openatac.study.costs.count.costs`.
+        Count as the paper does, see `openatac.study.costs.count.costs`.
 
     Raises
     ------
@@ -43,14 +43,13 @@ def costs_by_name(name: str, image_shape: Tuple[int, int, int], classes: Optiona
     symbol = load_graph(name) if net is None else net(mx.sym.var('data'))
     try:
         if net is not None:
-            net.infer_shape(mx.nd.zeros((1, *image_shape)))
+            found = costs(net, image_shape, published)
         else:
             infer_sizes(symbol, image_shape)
-        found = symbol_costs(symbol, image_shape, published) if net is None else costs(
-            net, image_shape, published)
+            found = symbol_costs(symbol, image_shape, published)
         return found, layers(symbol, image_shape, published)
     except (mx.MXNetError, ValueError, KeyError, TypeError, IndexError, StopIteration) as error:
-        # The last four are of graphs whose shapes MXNet cannot infer, and of operators that are not counted.
+        # The last four come from graphs whose shapes MXNet cannot infer, and from unusual operators.
         reason = (str(error).strip() or 'unknown shapes').splitlines()[-1]
         size = f'{image_shape[1]} x {image_shape[2]}'
         raise OpenatacError(f'{name} does not take images of {size} pixels ({reason}): choose another '

@@ -1,31 +1,38 @@
-"""What a network costs: parameters, multiply-adds for one image and the memory of its activations.
+"""The costs of a network: parameters, multiply-adds for one image and the memory of its activations.
 
-All are read off the symbol graph, a network's own or that of a symbol file, so nothing has to be told
-about its layers.
+They are counted in the symbol graph, a network's or a symbol file's, so layers need not declare their costs.
 """
 from __future__ import annotations
 
-from typing import Dict, List, NamedTuple, Tuple
+import math
+from typing import NamedTuple
 
 import mxnet as mx
-import numpy as np
 
 from openatac.graph.nodes import Graph, Node
 
-# Operators that compute nothing: what they give is what they got, in another shape.
+# Operators that only change the shape.
 VIEWS = ('Flatten', 'Reshape', 'reshape', 'reshape_like', 'expand_dims', 'squeeze', 'identity', '_copy')
 PRODUCTS = ('dot', 'batch_dot', '_linalg_gemm2')  # of two matrices
 SLICES = ('slice', 'slice_axis')
 
 
 class Costs(NamedTuple):
-    """parameters: all arrays' elements, running statistics included; trainable: without those.
+    """The costs of a network.
 
-    multiply_adds: of convolutions, dense layers and matrix products, as in the papers; one multiplication
-    with its addition counts as one. A matrix product with ones is a way of adding up or repeating and, as
-    poolings and element-wise operators, counts as none.
-    activations: elements of all operators' outputs for one image, which training keeps for its
-    backward pass (without views of others; times 4 in bytes of float32).
+    Attributes
+    ----------
+    parameters : int
+        Elements of all arrays, running statistics included.
+    trainable : int
+        Without running statistics.
+    multiply_adds : int
+        Of convolutions, dense layers and matrix products, as in the papers; one multiplication with its
+        addition counts as one. A matrix product with ones is a way of summing or repeating and counts as
+        none, like pooling and element-wise operators.
+    activations : int
+        Elements of all operators' outputs for one image, which training keeps for its backward pass (without
+        views of others; times 4 in bytes of float32).
     """
 
     parameters: int
@@ -35,32 +42,39 @@ class Costs(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """One operator: ``output`` is the shape that it gives for one image, the rest is as in `Costs`."""
+    """One operator: ``output`` is the shape of its output for one image, the rest is as in `Costs`."""
 
     name: str
     operator: str
-    output: Tuple[int, ...]
+    output: tuple[int, ...]
     parameters: int
     multiply_adds: int
     activations: int
 
 
-def costs(net: mx.gluon.HybridBlock, image_shape: Tuple[int, ...], published: bool = False) -> Costs:
-    """Costs of an initialised network for one image of ``image_shape`` (C, H, W).
+def costs(net: mx.gluon.HybridBlock, image_shape: tuple[int, ...], published: bool = False) -> Costs:
+    """The costs of a network, which need not be initialised.
 
-    published: count a dense layer as 2 * inputs * outputs - inputs + outputs, as the count behind
-        the paper's 4.4 G does, instead of inputs * outputs.
+    Parameters
+    ----------
+    net : HybridBlock
+    image_shape : (C, H, W)
+        Of the image, from which unknown shapes of parameters are inferred.
+    published : bool
+        Count a dense layer as 2 * inputs * outputs - inputs + outputs, as behind the paper's 4.4 G, instead
+        of inputs * outputs.
     """
+    net.infer_shape(mx.nd.zeros((1, *image_shape)))
     parameters = net._collect_params_with_prefix().values()
-    sizes = {parameter.name: int(np.prod(parameter.shape)) for parameter in parameters}
+    sizes = {parameter.name: math.prod(parameter.shape) for parameter in parameters}
     trainable = sum(sizes[parameter.name] for parameter in parameters if parameter.grad_req != 'null')
-    return _in_all(sizes, trainable, layers(net(mx.sym.var('data')), image_shape, published))
+    return _total(sizes, trainable, layers(net(mx.sym.var('data')), image_shape, published))
 
 
-def symbol_costs(symbol: mx.sym.Symbol, image_shape: Tuple[int, ...], published: bool = False) -> Costs:
+def symbol_costs(symbol: mx.sym.Symbol, image_shape: tuple[int, ...], published: bool = False) -> Costs:
     """Costs of a symbol with the input ``data``, such as a symbol file's.
 
-    It does not say what is trained: taken are all arrays but running statistics and fixed gammas.
+    A symbol does not say what is trained: all arrays but running statistics and fixed gammas are counted.
     """
     nodes = _nodes(symbol, image_shape)
     sizes = _sizes(nodes)
@@ -68,45 +82,45 @@ def symbol_costs(symbol: mx.sym.Symbol, image_shape: Tuple[int, ...], published:
              if node.operator == 'BatchNorm' and node.get('fix_gamma', True)}
     fixed.update(symbol.list_auxiliary_states())
     trainable = sum(size for name, size in sizes.items() if name not in fixed)
-    return _in_all(sizes, trainable, layers(symbol, image_shape, published))
+    return _total(sizes, trainable, layers(symbol, image_shape, published))
 
 
-def layers(symbol: mx.sym.Symbol, image_shape: Tuple[int, ...], published: bool = False) -> List[Layer]:
+def layers(symbol: mx.sym.Symbol, image_shape: tuple[int, ...], published: bool = False) -> list[Layer]:
     """The `Layer`s of a symbol with the input ``data``, in the order of computation; see `costs`."""
     nodes = _nodes(symbol, image_shape)
     uncounted = _sizes(nodes)
     return [_layer(node, uncounted, published) for node in nodes if not node.is_variable]
 
 
-def _nodes(symbol: mx.sym.Symbol, image_shape: Tuple[int, ...]) -> List[Node]:
+def _nodes(symbol: mx.sym.Symbol, image_shape: tuple[int, ...]) -> list[Node]:
     """The nodes with their shapes for one image."""
     graph = Graph.of(symbol)
     graph.infer_shapes(data=(1, *image_shape))
     return graph.nodes()
 
 
-def _sizes(nodes: List[Node]) -> Dict[str, int]:
-    return {node.name: int(np.prod(node.shape)) for node in nodes if node.is_variable and node.name != 'data'}
+def _sizes(nodes: list[Node]) -> dict[str, int]:
+    return {node.name: math.prod(node.shape) for node in nodes if node.is_variable and node.name != 'data'}
 
 
-def _in_all(sizes: Dict[str, int], trainable: int, found: List[Layer]) -> Costs:
+def _total(sizes: dict[str, int], trainable: int, found: list[Layer]) -> Costs:
     return Costs(sum(sizes.values()), trainable, sum(layer.multiply_adds for layer in found),
                  sum(layer.activations for layer in found))
 
 
-def _layer(node: Node, uncounted: Dict[str, int], published: bool) -> Layer:
-    """The `Layer` of a node; takes its arrays off ``uncounted``, so that shared ones count once."""
+def _layer(node: Node, uncounted: dict[str, int], published: bool) -> Layer:
+    """The `Layer` of a node; removes its arrays from ``uncounted``, so that shared ones count once."""
     parameters = sum(uncounted.pop(source.node.name, 0) for source in node.inputs)
     return Layer(node.name, node.operator, node.shape[1:], parameters, _multiply_adds(node, published),
-                 0 if node.operator in VIEWS else int(np.prod(node.shape)))
+                 0 if node.operator in VIEWS else math.prod(node.shape))
 
 
 def _multiply_adds(node: Node, published: bool) -> int:
     if node.operator not in ('Convolution', 'FullyConnected', *PRODUCTS):
         return 0
-    outputs, first, weight = int(np.prod(node.shape)), *(source.shape for source in node.inputs[:2])
+    outputs, first, weight = math.prod(node.shape), *(source.shape for source in node.inputs[:2])
     if node.operator == 'Convolution':  # each output element is one dot product with its filter
-        return outputs * int(np.prod(weight[1:]))
+        return outputs * math.prod(weight[1:])
     if node.operator == 'FullyConnected':
         units, length = weight
         return 2 * length * units - length + units if published else outputs * length

@@ -1,27 +1,18 @@
-"""Statistics of gates over the depth of networks as a PNG picture."""
+"""Statistics of gates over the depth of networks as a picture."""
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Tuple
-
-from openatac.pictures import write_picture
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Row = Dict[str, Any]  # a line of gates.csv
+Row = dict[str, Any]  # a line of gates.csv
 
 PARTS = {'between_pixels': ('pixels', 1.0), 'between_images': ('images', 0.5),  # column -> name, opacity
          'between_channels': ('channels', 0.2)}
-
-
-def draw_gates(path: str, rows: Sequence[Row]) -> None:
-    """Draw `gates_figure` into the PNG file ``path``.
-
-    Without matplotlib, log how to install it and draw nothing.
-    """
-    write_picture(path, lambda: gates_figure(rows))
 
 
 def gates_figure(rows: Sequence[Row]) -> Figure:
@@ -46,8 +37,8 @@ def gates_figure(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def _depth(layer: str) -> List[int]:
-    """A sorting key: the numbers in a layer's name, with a block's attention behind its activations."""
+def _depth(layer: str) -> list[int]:
+    """A sorting key: the numbers in a layer's name, with a block's attention after its activations."""
     return [int(digits) for digits in re.findall(r'\d+', layer.replace('attention', '9'))]
 
 
@@ -72,8 +63,8 @@ def _draw_gate(panels: Sequence[Axes], x: float, width: float, row: Row, colour:
         correlation.plot(x, row['relu_mask_correlation'], 'o', color=colour)
 
 
-def _label(panels: Sequence[Axes], layers: Sequence[Tuple[str, str]]) -> None:
-    """Label the axes, the stages and the signs."""
+def _label(panels: Sequence[Axes], layers: Sequence[tuple[str, str]]) -> None:
+    """Label the axes, the stages and the markers."""
     mean, near, variance, correlation = panels
     mean.set(ylabel='mean ± deviation', ylim=(0, 1))
     largest = max(0.1, 1.05 * near.get_ylim()[1])
@@ -84,15 +75,15 @@ def _label(panels: Sequence[Axes], layers: Sequence[Tuple[str, str]]) -> None:
     correlation.axhline(0, color='grey', linewidth=0.8)
     correlation.set_xticks(range(len(layers)), [layer for layer, _ in layers], rotation=90, fontsize=8)
     _shade_stages(panels, [stage for _, stage in layers])
-    for panel, signs in (
-            (mean, [_sign('o', 'gate'), _sign('_', 'ReLU mask [x > 0]', alpha=0.5, markeredgewidth=2)]),
-            (near, [_sign('v', 'below 0.1'), _sign('^', 'above 0.9', markerfacecolor='none')]),
+    for panel, handles in (
+            (mean, [_marker('o', 'gate'), _marker('_', 'ReLU mask [x > 0]', alpha=0.5, markeredgewidth=2)]),
+            (near, [_marker('v', 'below 0.1'), _marker('^', 'above 0.9', markerfacecolor='none')]),
             (variance, [_patch('between ' + name, color='grey', alpha=opacity)
                         for name, opacity in PARTS.values()])):
-        panel.legend(handles=signs, loc='center left', bbox_to_anchor=(1, 0.5), frameon=False)
+        panel.legend(handles=handles, loc='center left', bbox_to_anchor=(1, 0.5), frameon=False)
 
 
-def _sign(marker: str, label: str, **style: Any) -> Any:
+def _marker(marker: str, label: str, **style: Any) -> Any:
     from matplotlib.lines import Line2D
     return Line2D([], [], linestyle='', marker=marker, color='grey', label=label, **style)
 

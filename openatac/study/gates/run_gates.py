@@ -1,9 +1,10 @@
-"""The gates of a trained run over its test images."""
+"""Statistics of the gates of a trained run over its test images."""
 from __future__ import annotations
 
 import dataclasses
 import os
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from openatac.errors import OpenatacError
 from openatac.training.config import CifarConfig, CifarData, ImagenetConfig
@@ -12,30 +13,12 @@ from openatac.training.run_folder import RunFolder
 if TYPE_CHECKING:
     import numpy as np
 
-# Images at a time: a ResNet-110 with ATAC takes 1 GB for so many, and ResNet-50 has 25 times as many pixels.
+# Images at a time: a ResNet-110 with ATAC takes 1 GB for them, and ResNet-50 has 25 times as many pixels.
 CIFAR_BATCH, IMAGENET_BATCH = 32, 8
 
 
-class RunGates(NamedTuple):
-    """What `gate_statistics` found of a run, and where.
-
-    Attributes
-    ----------
-    network, dataset : str
-    parameters : str
-        The name of the parameter file.
-    rows : list of dict
-        {column: value} of each gate, see `openatac.study.gates.statistics.COLUMNS`.
-    """
-
-    network: str
-    dataset: str
-    parameters: str
-    rows: List[Dict[str, Any]]
-
-
-def gates_of_run(folder: str, params: str = 'best', images: Optional[int] = None,
-                 dataset: Optional[str] = None, data_dir: Optional[str] = None) -> RunGates:
+def gates_of_run(folder: str, params: str = 'best', images: int | None = None,
+                 dataset: str | None = None, data_dir: str | None = None) -> list[dict[str, Any]]:
     """The statistics of a run's gates over its test images, in testing mode, on the CPU.
 
     Parameters
@@ -45,11 +28,17 @@ def gates_of_run(folder: str, params: str = 'best', images: Optional[int] = None
     params : str
         'best', 'last' or a parameter file.
     images : int, optional
-        How many, evenly spread over the test set; all by default.
+        How many, evenly spread over the test set; by default all.
     dataset : str, optional
         Other images than the run's own, for a run of train_cifar.py.
     data_dir : str, optional
         Where the images are, if not where the run had them.
+
+    Returns
+    -------
+    list of dict
+        {column: value} for each gate: 'network', 'dataset', 'parameters' (the name of their file), and those
+        of `openatac.study.gates.statistics.COLUMNS`.
 
     Raises
     ------
@@ -60,16 +49,15 @@ def gates_of_run(folder: str, params: str = 'best', images: Optional[int] = None
     from openatac.study.gates.statistics import gate_statistics
     run = RunFolder(folder)
     net, network, config = run.network()
-    name: str
     if isinstance(config, CifarConfig):
         data = dataclasses.replace(config.data, data_dir=data_dir or config.data.data_dir,
                                    dataset=dataset or config.data.dataset)  # type: ignore[arg-type]
-        name, batches = data.dataset, _small_images(data, images)
+        source, batches = str(data.dataset), _cifar_images(data, images)
     else:
         if dataset:
             raise OpenatacError(f'--dataset {dataset} has no images for {folder}, a run of '
                                 'train_imagenet.py: leave it out')
-        name, batches = 'imagenet', _photos(config, images, data_dir)
+        source, batches = 'imagenet', _photos(config, images, data_dir)
     path = run.file(params + '.params') if params in ('best', 'last') else params
     load_parameters(net, path)
     try:
@@ -80,11 +68,12 @@ def gates_of_run(folder: str, params: str = 'best', images: Optional[int] = None
     if not rows:
         raise OpenatacError(f'{folder} has no gates, since no unit of {network} multiplies its input by '
                             'anything: name runs of ATAC, SE or other gated units')
-    return RunGates(network, name, os.path.basename(path), rows)
+    about = {'network': network, 'dataset': source, 'parameters': os.path.basename(path)}
+    return [{**about, **row} for row in rows]
 
 
-def _small_images(data: CifarData, count: Optional[int]) -> Iterator[np.ndarray]:
-    """Batches of test images; they are read once they are asked for."""
+def _cifar_images(data: CifarData, count: int | None) -> Iterator[np.ndarray]:
+    """Yield batches of test images, which are read when the first one is needed."""
     from openatac.data.batches import EvaluationBatches
     from openatac.training.datasets import load
     test_set = load(data, train=False)
@@ -94,8 +83,8 @@ def _small_images(data: CifarData, count: Optional[int]) -> Iterator[np.ndarray]
         yield images
 
 
-def _photos(config: ImagenetConfig, count: Optional[int], data_dir: Optional[str]) -> Iterator[np.ndarray]:
-    """The same of photographs."""
+def _photos(config: ImagenetConfig, count: int | None, data_dir: str | None) -> Iterator[np.ndarray]:
+    """The same for photographs."""
     from openatac.data.photos.batches import EvaluationPhotos
     from openatac.training.imagenet import open_source
     data = config.data
@@ -109,7 +98,7 @@ def _photos(config: ImagenetConfig, count: Optional[int], data_dir: Optional[str
 
 
 class _Chosen:
-    """Those photographs of a source whose indices are ``chosen``."""
+    """The photographs of a source whose indices are ``chosen``."""
 
     def __init__(self, source: Any, chosen: Sequence[int]) -> None:
         self._source, self._chosen = source, chosen
@@ -120,11 +109,11 @@ class _Chosen:
     def name(self, index: int) -> str:
         return self._source.name(self._chosen[index])
 
-    def read(self, index: int) -> Tuple[bytes, int]:
+    def read(self, index: int) -> tuple[bytes, int]:
         return self._source.read(self._chosen[index])
 
 
-def _spread(total: int, count: Optional[int]) -> List[int]:
-    """The indices of ``count`` of ``total`` images, evenly spread; of all, if there are fewer."""
+def _spread(total: int, count: int | None) -> list[int]:
+    """The indices of ``count`` of ``total`` images, evenly spread, or of all if there are fewer."""
     count = min(count or total, total)
     return [total * index // count for index in range(count)]

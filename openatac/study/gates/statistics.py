@@ -1,13 +1,15 @@
-"""What the gates of a network do over a data set.
+"""Statistics of the gates of a network over a data set.
 
-A gated unit gives back its input times something: x * g(x), section III of "Attention as Activation".
-Which units of a network are gated, and by what, is read off its symbol graph, so that ATAC, SE and any
-other unit of that form (Swish and xUnit too) need nothing said of them here.
+A gated unit multiplies its input by a gate: x * g(x), section III of "Attention as Activation". The gated
+units and their gates are found in the symbol graph, so ATAC, SE and any other unit of that form (Swish and
+xUnit too) need no code of their own here.
 """
 from __future__ import annotations
 
+import contextlib
 import math
-from typing import Dict, List, NamedTuple, Optional
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import mxnet as mx
 import numpy as np
@@ -18,19 +20,27 @@ from openatac.graph.nodes import Graph, Node, Output
 from openatac.models.zoo import stage_of
 from openatac.nn.atac import ChaATAC
 
-LOW, HIGH = 0.1, 0.9  # near 0 and near 1, as the columns' names say
-CONSTANT = float(np.finfo('float32').eps)  # a smaller deviation is rounding
+LOW, HIGH = 0.1, 0.9  # as in the names of columns
+CONSTANT = float(np.finfo('float32').eps)  # smaller deviations are rounding
 COLUMNS = ('layer', 'stage', 'unit', 'channels', 'height', 'width', 'images', 'mean', 'standard_deviation',
            'between_channels', 'between_images', 'between_pixels', 'share_below_0.1', 'share_above_0.9',
            'relu_mask_mean', 'relu_mask_correlation')
 
 
 class UnitGate(NamedTuple):
-    """A factor of a unit's output.
+    """A gate, by which a unit multiplies its input.
 
-    layer: the unit's structural name, such as 'features.2.0.msAA1', with ':1', ':2' behind it where a
-    unit has several gates; stage: its number as text, '' outside of the stages; unit: what it is;
-    x: its input; factor: the gate.
+    Attributes
+    ----------
+    layer : str
+        The unit's structural name, such as 'features.2.0.msAA1', followed by ':1', ':2' if it has several
+        gates.
+    stage : str
+        The number of its stage, '' outside the stages.
+    unit : str
+        Its class, such as 'ChaATAC' or 'global ChaATAC'.
+    x, factor : Output
+        The unit's input, and the gate.
     """
 
     layer: str
@@ -40,18 +50,15 @@ class UnitGate(NamedTuple):
     factor: Output
 
 
-def unit_gates(net: mx.gluon.HybridBlock) -> List[UnitGate]:
+def unit_gates(net: mx.gluon.HybridBlock) -> list[UnitGate]:
     """The gates of a network that takes images, in the order of computation; [] if it has none."""
-    calls, hooks = [], []
-    for layer, stage, block in _blocks(net):
-        hooks.append(block.register_forward_hook(
-            lambda unit, inputs, output, place=(layer, stage): calls.append(
-                (*place, unit, inputs[0].name, output.name))))
-    try:
+    calls: list[tuple[Any, ...]] = []
+    with contextlib.ExitStack() as hooks:
+        for place in _blocks(net):
+            hooks.enter_context(place[-1].register_forward_hook(
+                lambda unit, inputs, output, place=place: calls.append(
+                    (*place, inputs[0].name, output.name))))
         graph = Graph.of(net(mx.sym.var('data')))
-    finally:
-        for hook in hooks:
-            hook.detach()
     nodes = {node.name: node for node in graph.nodes()}
     gates = {gate.product: gate for gate in find_gates(graph)}
     found = []
@@ -63,17 +70,18 @@ def unit_gates(net: mx.gluon.HybridBlock) -> List[UnitGate]:
     return found
 
 
-def _blocks(block, path='', stage=''):
-    """(structural name, stage, block) of all blocks in a block; hosts' stages have it in their prefix."""
+def _blocks(block: mx.gluon.Block, path: str = '', stage: str = ''
+            ) -> Iterator[tuple[str, str, mx.gluon.Block]]:
+    """Yield (structural name, stage, block) of all blocks in a block; stages are known by their prefix."""
     for name, child in block._children.items():
         child_stage = stage_of(child.prefix) or stage
         yield path + name, child_stage, child
         yield from _blocks(child, path + name + '.', child_stage)
 
 
-def _chain(x: Optional[Node], output: Optional[Node], gates: Dict[Node, Gate]) -> List[Gate]:
+def _chain(x: Node | None, output: Node | None, gates: dict[Node, Gate]) -> list[Gate]:
     """The gates [g1, g2, ...] if ``output`` is x * g1 * g2 * ..., else []."""
-    chain: List[Gate] = []
+    chain: list[Gate] = []
     while output is not x:
         if output not in gates:
             return []
@@ -82,33 +90,37 @@ def _chain(x: Optional[Node], output: Optional[Node], gates: Dict[Node, Gate]) -
     return chain
 
 
-def _kind(unit):
+def _kind(unit: mx.gluon.Block) -> str:
     """'ChaATAC', 'global ChaATAC', 'SEBlock', ..."""
     name = type(unit).__name__
     pools = isinstance(unit, ChaATAC) and isinstance(unit.module[0], nn.GlobalAvgPool2D)
     return 'global ' + name if pools else name
 
 
-def gate_statistics(net, batches):
-    """The statistics of all gates of ``net`` over ``batches`` of images, each a dict of COLUMNS.
+def gate_statistics(net: mx.gluon.HybridBlock, batches: Iterable[np.ndarray]) -> list[dict[str, Any]]:
+    """The statistics of all gates of a network over images; [] for a network without gates.
 
-    net : HybridBlock with its parameters, on the CPU; it runs as in testing
-    batches : NumPy arrays (B, C, H, W), of which one at a time is in memory with its gates
+    Parameters
+    ----------
+    net : HybridBlock
+        With its parameters, on the CPU; it runs in testing mode.
+    batches : iterable of float32 (B, C, H, W)
+        One at a time is in memory with its gates.
 
-    All are over all elements of a gate, spread to the shape of the unit's input (C, H, W):
+    Returns
+    -------
+    list of dict
+        {column of COLUMNS: value} of each gate, over all its elements, broadcast to the shape (C, H, W) of
+        the unit's input. The variance has three shares: ``between_channels``, of the channels' means;
+        ``between_images``, of one channel's means over different images; ``between_pixels``, within one
+        channel of one image, which is 0 for a gate that is the same for all pixels, such as SE's. The ReLU
+        mask is [x > 0] of the unit's input, and the correlation of the gate with it is Pearson's. A
+        statistic that a constant gate or mask does not have is None.
 
-    mean, standard_deviation, share_below_0.1, share_above_0.9
-    between_channels, between_images, between_pixels
-        Shares of the variance that add up to 1: of the channels' means, of one channel's means over
-        different images, and of the pixels within one channel of one image. The last is 0 for a gate
-        that serves all pixels alike, such as SE's.
-    relu_mask_mean
-        Of the mask [x > 0] of the unit's input, the gate that a ReLU would have there.
-    relu_mask_correlation
-        Pearson's, of the gate with that mask.
-
-    A statistic that a constant gate or mask does not have is None. [] for a network without gates.
-    Raises FloatingPointError if inputs or gates are not finite.
+    Raises
+    ------
+    FloatingPointError
+        If inputs or gates are not finite.
     """
     gates = unit_gates(net)
     if not gates:
@@ -121,20 +133,21 @@ def gate_statistics(net, batches):
         values = [value.asnumpy() for value in inside(mx.nd.array(images))]
         for gate, total, x, value in zip(gates, sums, values[::2], values[1::2]):
             if not (np.isfinite(x).all() and np.isfinite(value).all()):
-                raise FloatingPointError('%s has values that are not finite' % gate.layer)
+                raise FloatingPointError(f'{gate.layer} has values that are not finite')
             total.add(x, value)
     return [{'layer': gate.layer, 'stage': gate.stage, 'unit': gate.unit, **total.statistics()}
             for gate, total in zip(gates, sums)]
 
 
 class _Sums:
-    """Over images, of seven means over the pixels of each channel, in float64: (7, C)."""
+    """Sums over images of seven means over the pixels of each channel, in float64: (7, C)."""
 
-    def __init__(self):
-        self.images, self.shape, self.sums = 0, None, 0.0
+    def __init__(self) -> None:
+        self.images, self.sums = 0, np.zeros(())
+        self.shape: tuple[int, ...] = ()
 
-    def add(self, x, gate):
-        """Take in the unit's input (B, C, H, W) and a gate that broadcasts to it."""
+    def add(self, x: np.ndarray, gate: np.ndarray) -> None:
+        """Add the unit's input (B, C, H, W) and a gate that broadcasts to it."""
         self.shape = x.shape[1:]
         gate, mask = np.broadcast_to(gate, x.shape).astype('float64'), x > 0
         means = [values.mean((2, 3)) for values in (
@@ -142,16 +155,17 @@ class _Sums:
         self.sums = self.sums + np.sum([*means, means[0] ** 2], axis=1)
         self.images += len(x)
 
-    def statistics(self):
-        """{column: value} of COLUMNS from 'channels' on."""
+    def statistics(self) -> dict[str, Any]:
+        """{column: value} for the COLUMNS from 'channels' on."""
         gate, square, low, high, mask, product, squared_mean = self.sums / self.images
         mean, open_share = gate.mean(), mask.mean()
-        # The law of total variance, twice; rounding may leave a zero below zero.
+        # The law of total variance, twice; rounding may make a zero negative.
         parts = [(gate ** 2).mean() - mean ** 2, (squared_mean - gate ** 2).mean(),
                  (square - squared_mean).mean()]
         parts = [max(0.0, part) for part in parts]
         deviation = math.sqrt(sum(parts))
-        shares, correlation = [None] * 3, None
+        shares: list[Any] = [None] * 3
+        correlation = None
         if deviation > CONSTANT:
             shares = [part / sum(parts) for part in parts]
             if 0 < open_share < 1:

@@ -1,1 +1,1 @@
-"""The published numbers beside our costs and runs."""
+"""The published numbers compared with our costs and runs."""

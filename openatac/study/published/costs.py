@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from openatac.study.costs.count import Costs
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def network_costs(network: str, as_published: bool = False) -> Costs:
     """The `Costs` of a network by name, at its data's image size."""
     from openatac.models.zoo import find_model
@@ -19,13 +19,8 @@ def network_costs(network: str, as_published: bool = False) -> Costs:
     return costs_by_name(network, host.input_shape, 100 if host.data == 'cifar' else 1000, as_published)[0]
 
 
-def multiply_adds(network: str) -> int:
-    """As we count them."""
-    return network_costs(network).multiply_adds
-
-
 def counted(number: Published) -> float:
-    """Our parameters in M, or operations in G, counted as the number's source counts them."""
+    """Our parameters in M, or operations in G, counted the way the number's source does."""
     found, counting = network_costs(number.network, number.counting.dense), number.counting
     if number.measure == PARAMETERS:
         return (found.parameters if counting.running_statistics else found.trainable) / 1e6

@@ -1,13 +1,14 @@
 """The published numbers of "Attention as Activation" (arXiv 2007.07729).
 
-ImageNet: the paper's table of attention in a ResNet-50. All its rows but ATAC's are quoted there from the
-papers of these networks, which trained by other recipes. The authors' log of ATAC's row is published too.
+ImageNet: the paper's table of attention in a ResNet-50. It quotes all rows but ATAC's from the papers of
+these networks, which trained by other recipes. The authors' log for ATAC's row is published too.
 CIFAR-100: accuracies read off the figure of activations against depth. They are almost certainly for the 20
 superclasses, which the published script reads.
 """
 from __future__ import annotations
 
-from typing import Iterator, NamedTuple, Tuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 PARAMETERS, OPERATIONS, ACCURACY = 'parameters (M)', 'operations (G)', 'best accuracy'
 TOP1, TOP5, LAST_TOP1, LAST_TOP5 = ('top-1 error (%)', 'top-5 error (%)', 'top-1 error (%), last epoch',
@@ -23,7 +24,7 @@ class Counting(NamedTuple):
     Attributes
     ----------
     running_statistics : bool
-        Whether parameters include running statistics, beside the trainable ones.
+        Whether parameters include running statistics.
     dense : bool
         Whether a dense layer has 2 * inputs * outputs - inputs + outputs operations, as `costs` counts with
         ``published``.
@@ -44,7 +45,7 @@ class Published(NamedTuple):
     network : str
         Its name in our zoo.
     title : str
-        What the source calls it.
+        Its name in the source.
     data : str
         Data set and labels.
     measure : str
@@ -75,7 +76,7 @@ class Published(NamedTuple):
 _TABLE = "the paper's ImageNet table"
 _BY_AUTHORS = Counting(running_statistics=True, dense=True)
 _TWICE = Counting(operations=2)
-# network, title, parameters, operations, top-1 and top-5 error as printed, whose they are, counting
+# unit, title, parameters, operations, top-1 and top-5 error as printed, source of the quote, counting
 _IMAGENET = (
     ('relu', 'ResNet-50', '25.6', '3.86', '23.30', '6.55', 'He et al., 2016', Counting()),
     ('se', 'SE-ResNet-50', '28.1', '3.87', '22.12', '5.99', 'Hu et al., 2018', Counting()),
@@ -103,7 +104,7 @@ _FIGURE = {
 AUTHORS_IMAGES_PER_SECOND, AUTHORS_GPUS = 942, 2
 
 
-def _printed(text: str) -> Tuple[float, float]:
+def _printed(text: str) -> tuple[float, float]:
     """(value, uncertainty) of a printed number."""
     return float(text), 0.5 * 10 ** -len(text.partition('.')[2])
 

@@ -1,7 +1,7 @@
-"""Which runs may be compared with the published numbers: those of the published recipe and data."""
+"""Runs may be compared with the published numbers if they have the published recipe and data."""
 from __future__ import annotations
 
-from typing import Any, Dict, Tuple
+from typing import Any
 
 from openatac.options import defaults, fields, values
 from openatac.study.finished_runs import FinishedRun
@@ -10,10 +10,10 @@ from openatac.training import recipes
 from openatac.training.config import CifarConfig, ImagenetConfig
 
 # The published runs: {option, or another property of a run: value}.
-CIFAR100: Dict[str, Any] = {
+CIFAR100: dict[str, Any] = {
     **defaults(CifarConfig), **recipes.CIFAR['cifar100_atac'], 'training_images': 50000, 'test_images': 10000,
     'images a step': 128}
-IMAGENET: Dict[str, Any] = {
+IMAGENET: dict[str, Any] = {
     **defaults(ImagenetConfig), **recipes.IMAGENET['imagenet_atac'], 'dataset': 'imagenet',
     'training_images': TRAINING_IMAGES, 'test_images': VALIDATION_IMAGES, 'images a step': 256}
 DATA = ('cifar100_labels', 'training_images', 'test_images', 'num_epochs')
@@ -22,8 +22,8 @@ FREE = {CifarConfig: ('seed', 'mode', 'batch_size'),
         ImagenetConfig: ('seed', 'mode', 'batch_size', 'dtype', 'loss_scale')}
 
 
-def not_comparable(run: FinishedRun) -> Tuple[str, ...]:
-    """Why a run cannot be compared with the published numbers, in few words each; empty if it can."""
+def not_comparable(run: FinishedRun) -> tuple[str, ...]:
+    """The reasons why a run cannot be compared with the published numbers; empty if it can."""
     if run.summary['dataset'] != _published(run)['dataset']:
         return _differences(run, 'dataset', 'num_epochs')
     unknown = () if run.network in NETWORKS else (f'no published number for {run.network}',)
@@ -37,18 +37,18 @@ def built_as_published(run: FinishedRun) -> bool:
     return not _differences(run, 'input_size', 'act_layers', 'r', 'useReLU', 'reduction')
 
 
-def images_to_train(data: str) -> Tuple[int, int]:
+def images_to_train(data: str) -> tuple[int, int]:
     """(epochs, images of one) of the published run on 'ImageNet' or on CIFAR-100."""
     published = IMAGENET if data == 'ImageNet' else CIFAR100
     return published['num_epochs'], published['training_images']
 
 
-def _published(run: FinishedRun) -> Dict[str, Any]:
+def _published(run: FinishedRun) -> dict[str, Any]:
     return CIFAR100 if isinstance(run.config, CifarConfig) else IMAGENET
 
 
-def _differences(run: FinishedRun, *names: str) -> Tuple[str, ...]:
-    """The differences from the published run, in those of ``names`` that the run has and that matter."""
+def _differences(run: FinishedRun, *names: str) -> tuple[str, ...]:
+    """How a run differs from the published one, in those of ``names`` that it has and that matter."""
     options, wanted = fields(type(run.config)), _published(run)
     found = {**values(run.config), **run.summary, 'images a step': run.images_per_step}
     return tuple(f'{name} {found[name]} instead of {wanted[name]}' for name in names

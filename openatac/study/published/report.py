@@ -1,18 +1,17 @@
-"""The published numbers beside ours, in words."""
+"""The published numbers beside ours, as a report for the terminal."""
 from __future__ import annotations
 
-import statistics
-from typing import Dict, Iterable, Iterator, List, Sequence, Tuple
+from collections.abc import Iterable, Iterator, Sequence
 
 from openatac.console.text import for_terminal, text_table
+from openatac.study.comparison.results import spread
 from openatac.study.finished_runs import FinishedRun
 from openatac.study.published.numbers import ACCURACY, COSTS
 from openatac.study.published.recipe_check import not_comparable
-from openatac.study.published.rows import Row
+from openatac.study.published.rows import RULE, Row
 from openatac.study.published.training_time import AUTHORS_SPEED, Speed
-from openatac.study.published.verdict import RULE
 
-Line = Tuple[str, ...]
+Line = tuple[str, ...]
 
 COST_HEAD = ('network', 'published as', 'parameters', 'ours', '', 'operations', 'ours', '')
 COST_NOTE = """\
@@ -20,13 +19,13 @@ Parameters in M and operations in G, ours counted as the source counts; reproduc
 running statistics too, a dense layer as 2 x inputs x outputs - inputs + outputs (openatac costs --published).
 AA and FA: two operations for a multiply-add. The others: trained parameters, multiply-adds; their 3.86 and
 3.87 G have the stride in a block's first 1x1 convolution, ours, as the authors' code, in its 3x3. With
-running statistics too, GE has its 33.7 M."""
+running statistics, GE has its 33.7 M."""
 ERROR_HEAD = ('published as', 'top-1', 'top-5', 'ours')
 ERROR_NOTE = """\
-Errors in %, of the epoch with the lowest top-1 error unless it says last. All rows but ATAC's are quoted by
-the paper from those of the networks, which trained by other recipes; hours are those of ATAC's recipe."""
+Errors in %, of the epoch with the lowest top-1 error unless it says last. The paper quotes all rows but
+ATAC's from the papers of these networks, which trained by other recipes; hours are for ATAC's recipe."""
 SCALED_NOTE = """\
-Scaled hours are estimates in proportion to multiply-adds, which leave out much: they are too low for
+Scaled hours are estimates in proportion to multiply-adds, which leave much out: they are too low for
 self-attention (AA, FA) and depthwise convolutions (GE, xUnit), too high for ReLU scaled from ATAC."""
 FIGURE_HEAD = ('network', 'published as', 'accuracy', 'ours', 'n', 'verdict')
 
@@ -66,27 +65,19 @@ def _cost_cells(row: Row, form: str) -> Line:
 
 
 def _error_lines(rows: Sequence[Row]) -> Iterator[Line]:
-    pairs: Dict[Tuple[str, bool], List[Row]] = {}
+    pairs: dict[tuple[str, bool], list[Row]] = {}
     for row in rows:
         pairs.setdefault((row.number.title, 'last' in row.number.measure), []).append(row)
     for (title, last), pair in pairs.items():
         errors = [f'{row.number.value:.2f}' for row in pair] + ['-'] * (2 - len(pair))
-        words = [f'{_spread(row, ".2f")}: {row.verdict}' for row in pair if row.values]
+        words = [f'{spread(row.values, ".2f")}: {row.verdict}' for row in pair if row.values]
         yield title + (', last epoch' if last else ''), *errors, '; '.join(words) or pair[0].verdict
 
 
 def _figure_lines(rows: Sequence[Row]) -> Iterator[Line]:
     for row in rows:
-        yield (row.number.network, row.number.title, f'{row.number.value:.3f}', _spread(row, '.4f'),
-               str(len(row.values)), row.verdict)
-
-
-def _spread(row: Row, form: str) -> str:
-    """Mean and standard deviation of our values."""
-    if not row.values:
-        return '-'
-    mean = f'{statistics.mean(row.values):{form}}'
-    return mean if len(row.values) == 1 else f'{mean} ± {statistics.stdev(row.values):{form}}'
+        yield (row.number.network, row.number.title, f'{row.number.value:.3f}',
+               spread(row.values) if row.values else '-', str(len(row.values)), row.verdict)
 
 
 def _table(head: Line, lines: Iterable[Line]) -> str:
@@ -98,8 +89,8 @@ def _table(head: Line, lines: Iterable[Line]) -> str:
 
 
 def _left_out(runs: Sequence[FinishedRun]) -> Iterator[str]:
-    """A line for each kind of runs that cannot be compared."""
-    kinds: Dict[str, List[str]] = {}
+    """A line for each reason why runs cannot be compared."""
+    kinds: dict[str, list[str]] = {}
     for run in runs:
         reasons = not_comparable(run)
         if reasons:
@@ -110,7 +101,7 @@ def _left_out(runs: Sequence[FinishedRun]) -> Iterator[str]:
 
 
 def _speed_lines(rows: Sequence[Row], speeds: Sequence[Speed]) -> Iterator[str]:
-    """What the hours are computed from."""
+    """The speeds from which the hours are computed."""
     used = dict.fromkeys((row.hours.scaled_from or row.number.network, row.hours.words)
                          for row in rows if row.hours)
     if used:

@@ -1,8 +1,9 @@
-"""Each published number beside what we have: costs, runs, or the hours that a run would take."""
+"""Each published number with ours: costs, accuracies of runs, or the hours that a run would take."""
 from __future__ import annotations
 
 import statistics
-from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from openatac.errors import OpenatacError
 from openatac.study.finished_runs import FinishedRun
@@ -10,25 +11,44 @@ from openatac.study.published.costs import counted
 from openatac.study.published.numbers import ACCURACY, COSTS, LAST_TOP1, LAST_TOP5, TOP1, TOP5, Published
 from openatac.study.published.recipe_check import not_comparable
 from openatac.study.published.training_time import Hours, Speed, training_hours
-from openatac.study.published.verdict import judge
 from openatac.training.config import CifarConfig
 
 COLUMNS = ('network', 'published_as', 'data', 'measure', 'published', 'uncertainty', 'source', 'ours',
            'deviation', 'n', 'difference', 'tolerance', 'verdict', 'hours', 'hours_of', 'images_per_second')
+WIDE = 10  # times the published uncertainty: published units and depths differ by as little as that
+
+RULE = f"""\
+reproduced: our mean is no farther from the published number than its uncertainty and half the width of our
+95 % interval (Student's t, n runs) together. undecided: no farther either, but that interval is wider than
+{WIDE} published uncertainties, so more runs are needed. differs: farther. One run has no interval. How much
+published numbers vary from run to run is not published."""
 
 
 class Row(NamedTuple):
-    """A published number and our values of it, with a verdict; without values, the hours of a run."""
+    """A published number and our values for it.
+
+    Attributes
+    ----------
+    number : Published
+    values : tuple of float
+        One for each seed, or the one that we count.
+    difference, tolerance : float, optional
+        Of our mean from the published number.
+    verdict : str
+        By `RULE`, or that the network was not run.
+    hours : Hours, optional
+        That a run would take, where there is none.
+    """
 
     number: Published
-    values: Tuple[float, ...]
-    difference: Optional[float]
-    tolerance: Optional[float]
+    values: tuple[float, ...]
+    difference: float | None
+    tolerance: float | None
     verdict: str
-    hours: Optional[Hours] = None
+    hours: Hours | None = None
 
-    def cells(self) -> Dict[str, Any]:
-        """{column of COLUMNS: what a CSV file has there}."""
+    def cells(self) -> dict[str, Any]:
+        """{column of COLUMNS: its value in a CSV file}."""
         number, values, hours = self.number, self.values, self.hours
         return dict(zip(COLUMNS, (
             number.network, number.title, number.data, number.measure, number.value, number.uncertainty,
@@ -47,15 +67,32 @@ def make_row(number: Published, runs: Sequence[FinishedRun], speeds: Sequence[Sp
     if not values:
         hours = training_hours(number, speeds)
         return Row(number, (), None, None, f'not run: {hours or "no speed was measured"}', hours)
-    verdict = judge(number, values)
-    words = verdict.words if number.our_recipe or number.measure in COSTS else (
-        f'not judged, another recipe ({verdict.difference:+.2f})')
-    return Row(number, values, verdict.difference, verdict.tolerance, words)
+    difference, half = statistics.mean(values) - number.value, _half_interval(values)
+    tolerance = number.uncertainty + half
+    digits = 4 if number.measure == ACCURACY else 2
+    shown = f'{round(difference, digits) + 0.0:+.{digits}f}'  # never -0
+    if not (number.our_recipe or number.measure in COSTS):
+        verdict = f'not judged, another recipe ({difference:+.2f})'
+    elif abs(difference) > tolerance * (1 + 1e-9):
+        verdict = f'differs by {shown}'
+    elif half > WIDE * number.uncertainty:
+        verdict = f'undecided: {shown}, but the interval is ±{half:.{digits}f}'
+    else:
+        verdict = f'reproduced ({shown})'
+    return Row(number, values, difference, tolerance, verdict)
 
 
-def _values(number: Published, runs: Sequence[FinishedRun]) -> Tuple[float, ...]:
+def _half_interval(values: Sequence[float]) -> float:
+    """Half the width of the 95 % interval of the mean of ``values``; 0 for one value."""
+    if len(values) == 1:
+        return 0.0
+    from scipy import stats
+    return float(stats.t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / len(values) ** 0.5
+
+
+def _values(number: Published, runs: Sequence[FinishedRun]) -> tuple[float, ...]:
     """What comparable runs of the number's network reached, one value for each seed."""
-    by_seed: Dict[int, FinishedRun] = {}
+    by_seed: dict[int, FinishedRun] = {}
     for run in runs:
         if run.network == number.network and not not_comparable(run):
             other = by_seed.setdefault(run.seed, run)
@@ -65,8 +102,8 @@ def _values(number: Published, runs: Sequence[FinishedRun]) -> Tuple[float, ...]
     return tuple(_reached(run)[number.measure] for run in by_seed.values())
 
 
-def _reached(run: FinishedRun) -> Dict[str, float]:
-    """{measure: what a run reached}."""
+def _reached(run: FinishedRun) -> dict[str, float]:
+    """{measure: the value that a run reached}."""
     if isinstance(run.config, CifarConfig):
         return {ACCURACY: run.summary['best_accuracy']}
     top1 = run.history['val_accuracy']

@@ -5,12 +5,13 @@ import math
 import os
 import re
 import statistics
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from openatac.errors import OpenatacError
 from openatac.files.csv_file import read_csv
 from openatac.study.finished_runs import FinishedRun
-from openatac.study.published.costs import multiply_adds
+from openatac.study.published.costs import network_costs
 from openatac.study.published.numbers import AUTHORS_GPUS, AUTHORS_IMAGES_PER_SECOND, NETWORKS, Published
 from openatac.study.published.recipe_check import built_as_published, images_to_train
 
@@ -26,13 +27,13 @@ class Speed(NamedTuple):
 
 AUTHORS_SPEED = Speed(
     'resnet50_v1b_atac', AUTHORS_IMAGES_PER_SECOND / AUTHORS_GPUS, 'GPU',
-    f"{AUTHORS_IMAGES_PER_SECOND} on {AUTHORS_GPUS} GPUs of a kind that is not told (the authors' log, which "
+    f"{AUTHORS_IMAGES_PER_SECOND} on {AUTHORS_GPUS} GPUs of an unnamed kind (the authors' log, which "
     'we did not measure)')
 
 
 def run_speeds(runs: Sequence[FinishedRun]) -> Iterator[Speed]:
     """A `Speed` for each published network and kind of processor in ``runs``: the median of its runs."""
-    members: Dict[Tuple[str, str, int], List[float]] = {}
+    members: dict[tuple[str, str, int], list[float]] = {}
     for run in runs:
         kind, processors = _processors(run)
         if run.network in NETWORKS and processors and built_as_published(run):
@@ -43,7 +44,7 @@ def run_speeds(runs: Sequence[FinishedRun]) -> Iterator[Speed]:
                     f'{"s" if processors > 1 else ""} (n = {len(values)}, measured in the runs)')
 
 
-def _processors(run: FinishedRun) -> Tuple[str, int]:
+def _processors(run: FinishedRun) -> tuple[str, int]:
     """('GPU' or 'CPU core', how many of them trained); 0 where that is not known."""
     if run.summary['device'].endswith('gpu'):
         return 'GPU', run.devices
@@ -63,8 +64,8 @@ def benchmark_speeds(folder: str) -> Iterator[Speed]:
                             'again, or remove it') from None
 
 
-def _benchmark_speed(row: Dict[str, str]) -> Optional[Speed]:
-    """The speed in a row of the benchmark; None of one that did not train a network."""
+def _benchmark_speed(row: dict[str, str]) -> Speed | None:
+    """The speed in a row of the benchmark; None if it is not about training a network."""
     network = re.match(r'training, ResNet-(\d+) (\w+), ', row.get('measurement') or '')
     machine = re.match(r'(\d+) cores? of [^;]+', row.get('machine') or '')
     if not (network and machine):
@@ -79,7 +80,7 @@ class Hours(NamedTuple):
 
     hours: float
     kind: str
-    scaled_from: Optional[str]
+    scaled_from: str | None
     words: str
 
     def __str__(self) -> str:
@@ -87,18 +88,19 @@ class Hours(NamedTuple):
         return f'about {self.hours:,.{0 if self.hours >= 10 else 1}f} {self.kind} hours{scaled}'
 
 
-def training_hours(number: Published, speeds: Sequence[Speed]) -> Optional[Hours]:
+def training_hours(number: Published, speeds: Sequence[Speed]) -> Hours | None:
     """The `Hours` of the published run of the number's network; None if no speed is known.
 
-    They are from the first speed of that network or else, in proportion to multiply-adds, from the network of
-    the same data that has the nearest number of them.
+    They come from the first speed of that network or else, in proportion to multiply-adds, from the network
+    of the same data whose number of them is the nearest.
     """
     from openatac.models.zoo import find_model
     family = find_model(number.network)[0].data
     speeds = [speed for speed in speeds if find_model(speed.network)[0].data == family]
     if not speeds:
         return None
-    ratios = [multiply_adds(number.network) / multiply_adds(speed.network) for speed in speeds]
+    own = network_costs(number.network).multiply_adds
+    ratios = [own / network_costs(speed.network).multiply_adds for speed in speeds]
     speed, ratio = min(zip(speeds, ratios),
                        key=lambda pair: (pair[0].network != number.network, abs(math.log(pair[1]))))
     epochs, images = images_to_train(number.data)
