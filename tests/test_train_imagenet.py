@@ -1,4 +1,4 @@
-"""train_imagenet.py from outside, on made-up photographs: what a run says and leaves, and how it goes on."""
+"""train_imagenet.py from outside, on made-up photographs: what a run logs and leaves, and how it resumes."""
 import math
 import os
 import re
@@ -103,7 +103,7 @@ def whole(tmp_path_factory, photos):
                  '--export', folder / 'export' / 'net')
 
 
-# -------------------------------------------------------------------------- what a run says and leaves
+# -------------------------------------------------------------------------- what a run logs and leaves
 
 def test_the_log_reads_like_the_authors(whole):
     """GluonCV's lines; batches count from 0, and the rates are the schedule's."""
