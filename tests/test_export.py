@@ -31,8 +31,8 @@ from tests import oracle
 from tests.digits_network import KNOWS
 from tests.fresh_python import run_python
 from tests.made_up_images import encoded, plain, smooth
+from tests.oracle import filled, graph_of
 from tests.scripts import call_script, json_of, metrics_of
-from tests.test_oracle import filled, graph_of
 
 ATAC = 'cifar_resnet8_v2_atac'
 FEW = KNOWS - 0.2  # of some dozen images

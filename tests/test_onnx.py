@@ -19,13 +19,14 @@ from openatac.version import __version__
 onnx = pytest.importorskip('onnx')
 onnxruntime = pytest.importorskip('onnxruntime')
 
-SMALLEST = [name for name in get_model_list() if re.match('cifar_resnet8_|cifar_resnet18_|resnet50_', name)]
+SMALLEST = [name for name in get_model_list() if re.match(  # every unit in one host, and some in the others
+    'cifar_resnet8_|(cifar_resnet18_v1|resnet50_v1b)_(atac|se|aa|fa)$', name)]
 CIFAR, IMAGENET = (3, 32, 32), (3, 64, 64)
 S = mx.sym
 
 
 def small(name):
-    """The network ``name`` with one block per stage, and few channels where there is no such network."""
+    """The network ``name`` with one block per stage, and with few channels where the zoo has none."""
     if name.startswith('resnet50'):
         return get_model(name, layers=(1,) * 4, classes=10), IMAGENET
     if name.startswith('cifar_resnet18'):
@@ -73,7 +74,7 @@ def shape_of(value):
 
 
 @pytest.mark.parametrize('name', SMALLEST)
-def test_equals_mxnet(name, tmp_path):
+def test_a_network_computes_in_onnx_what_it_does_in_mxnet(name, tmp_path):
     net, image_shape = small(name)
     trained(net, image_shape)
     path = str(tmp_path / 'net.onnx')
@@ -84,7 +85,7 @@ def test_equals_mxnet(name, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', get_model_list())
-def test_equals_mxnet_at_full_size(name, tmp_path):
+def test_a_network_of_full_size_computes_in_onnx_what_it_does_in_mxnet(name, tmp_path):
     """On images that the statistics are of, and with scales that keep branches small, as training does.
 
     Deep networks of random weights amplify rounding. Where that is not enough, the file must be about as
@@ -94,7 +95,7 @@ def test_equals_mxnet_at_full_size(name, tmp_path):
     mx.random.seed(1)
     net.initialize(mx.init.MSRAPrelu())
     net(images(1, image_shape))
-    for key, parameter in net.collect_params('.*gamma').items():
+    for parameter in net.collect_params('.*gamma').values():
         parameter.set_data(0.3 * parameter.data())
     norms = []
     net.apply(lambda block: norms.append(block) if isinstance(block, gluon.nn.BatchNorm) else None)
@@ -180,7 +181,7 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize('name', list(NETWORKS))
-def test_other_networks(name, tmp_path):
+def test_networks_of_other_kinds_compute_the_same(name, tmp_path):
     build, image_shape = NETWORKS[name]
     net = build()
     net.initialize(mx.init.MSRAPrelu())
@@ -349,35 +350,35 @@ def test_what_can_not_be_written(build, words):
     assert '\n' not in str(error.value)
 
 
-def test_parameters_of_another_network():
+def test_a_parameter_of_another_shape_is_named():
     bn = S.BatchNorm(S.var('data'), name='bn')
     arrays = {'bn_' + name: np.ones(6) for name in ('gamma', 'beta', 'moving_mean', 'moving_var')}
     to_onnx(bn, arrays, PLANES)
-    with pytest.raises(OpenatacError, match='another network: bn_moving_var has shape'):
+    with pytest.raises(OpenatacError, match='bn_moving_var'):
         to_onnx(bn, dict(arrays, bn_moving_var=np.ones(5)), PLANES)
 
 
-def test_a_file_that_can_not_be_written_leaves_nothing(tmp_path):
+def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path):
     x = S.var('data')
     (tmp_path / 'folder').mkdir()
-    with pytest.raises(OpenatacError, match='cannot be written'):
+    with pytest.raises(OpenatacError, match='folder'):
         write_onnx(x + 1, str(tmp_path / 'folder'), PLANES, params={})
-    with pytest.raises(OpenatacError, match='cannot be written'):
+    with pytest.raises(OpenatacError, match='none/net.onnx'):
         write_onnx(x + 1, str(tmp_path / 'none' / 'net.onnx'), PLANES, params={})
     with pytest.raises(OpenatacError, match='arccosh'):
         write_onnx(S.arccosh(x), str(tmp_path / 'net.onnx'), PLANES, params={})
     assert [path.name for path in tmp_path.rglob('*')] == ['folder']
 
 
-def test_files_that_are_none(tmp_path):
+def test_wrong_images_and_files_are_named(tmp_path):
     path = tmp_path / 'net.onnx'
     write_onnx(S.var('data') + 1, str(path), VECTOR, params={})
-    with pytest.raises(ValueError, match=r'shape \(B, 12\), not \(2, 11\)'):
+    with pytest.raises(ValueError, match=r'\(B, 12\).*\(2, 11\)'):
         OnnxNetwork(str(path))(np.zeros((2, 11)))
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(OpenatacError, match='cannot load .*net.onnx'):
+    with pytest.raises(OpenatacError, match='net.onnx'):
         OnnxNetwork(str(path))
-    with pytest.raises(OpenatacError, match='there is no ONNX file'):
+    with pytest.raises(OpenatacError, match='other.onnx'):
         OnnxNetwork(str(tmp_path / 'other.onnx'))
 
 
@@ -385,7 +386,7 @@ def test_files_that_are_none(tmp_path):
     ('onnx', lambda: to_onnx(S.var('data') + 1, {}, VECTOR)),
     ('onnxruntime', lambda: OnnxNetwork('net.onnx')),
 ])
-def test_without_the_packages(package, use, monkeypatch):
+def test_a_missing_package_is_named_with_its_extra(package, use, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(OpenatacError, match="^ONNX files need %s .* pip install 'openatac.onnx.'$" % package):
+    with pytest.raises(OpenatacError, match=rf"{package} .*pip install 'openatac\[onnx\]'"):
         use()

@@ -66,7 +66,7 @@ def test_convolutions_in_the_place_of_batch_norms_compute_the_same(name, tmp_pat
     net.initialize(mx.init.MSRAPrelu())
     images = np.random.RandomState(0).randn(4, 3, 32, 32).astype('float32')
     net(mx.nd.array(images))
-    for key, parameter in net.collect_params('.*(gamma|beta|mean|var)').items():
+    for parameter in net.collect_params('.*(gamma|beta|mean|var)').values():
         parameter.set_data(mx.nd.random.uniform(0.5, 1.5, shape=parameter.shape))
     arrays = {key: parameter.data() for key, parameter in net.collect_params().items()}
     model = to_onnx(net(mx.sym.var('data')), arrays, (3, 32, 32))

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def image_bytes(index, form='JPEG', size=(40, 30)):
 def folder(tmp_path):
     """Sixty images of three classes, one of them half a JPEG and one a text."""
     for index in range(60):
-        path = tmp_path / 'images' / 'abc'[index // 20] / ('%02d.jpg' % index)
+        path = tmp_path / 'images' / 'abc'[index // 20] / f'{index:02d}.jpg'
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(image_bytes(index, 'PNG' if index == 33 else 'JPEG'))
     half = tmp_path / 'images' / 'a' / '07.jpg'
@@ -111,7 +112,7 @@ def test_a_format_that_mxnet_may_not_read_becomes_a_jpeg(tmp_path):
 
 
 def test_too_many_bad_images_are_an_error(folder, tmp_path):
-    with pytest.raises(DataError, match='2 of 60 images cannot be read, more than the 1 % tolerated'):
+    with pytest.raises(DataError, match='2 of 60 images .*1 %'):
         pack(folder, str(tmp_path / 'out'))
     assert not os.path.exists(str(tmp_path / 'out.rec'))
 
@@ -124,10 +125,10 @@ def start(folder, out, *flags):
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_a_run_that_was_killed_goes_on(tmp_path, folder):
-    for index in range(60, 2000):  # enough to be caught at work
-        with open(os.path.join(folder, 'c', '%04d.jpg' % index), 'wb') as handle:
-            handle.write(image_bytes(index % 200, size=(300, 200)))
+def test_a_killed_run_is_resumed_to_the_same_bytes(tmp_path, folder):
+    images = [image_bytes(index, size=(300, 200)) for index in range(50)]
+    for index in range(60, 1200):  # enough to be caught at work
+        Path(folder, 'c', f'{index:04d}.jpg').write_bytes(images[index % 50])
     whole = made(tmp_path, 'whole', folder, '-j', '2')
     out = str(tmp_path / 'out')
     process, kills = start(folder, out), 0
@@ -142,8 +143,7 @@ def test_a_run_that_was_killed_goes_on(tmp_path, folder):
             process = start(folder, out)
     output, errors = process.communicate()
     assert process.returncode == 0, errors
-    assert kills > 0 and 'resuming after' in errors
-    assert '1998 images of 3 classes, 2 left out' in output
+    assert kills > 0 and '1198 images of 3 classes' in output
     assert packed(out) == whole
 
 
@@ -151,26 +151,27 @@ def interrupt(*_):
     raise KeyboardInterrupt
 
 
-def stop_at(folder, out, length, settings=PackSettings()):
-    """What a run leaves that is stopped when so many bytes are written: by a full disk, say."""
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+def stop_at(folder, out, length, **settings):
+    """Leave what a run leaves that is stopped when that many bytes are written: by a full disk, say."""
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, 'rename', interrupt)
-        pack(folder, out, settings, max_bad_share=0.1)
+        with pytest.raises(KeyboardInterrupt):
+            pack(folder, out, PackSettings(**settings), max_bad_share=0.1)
     os.truncate(out + '.rec.part', length)
 
 
-@pytest.mark.parametrize('share', [0, 0.001, 0.1, 0.5, 0.77, 0.99, 1])
+@pytest.mark.parametrize('share', [0, 0.001, 0.5, 0.77, 1])
 def test_a_file_cut_anywhere_is_completed(folder, tmp_path, share):
     whole = made(tmp_path, 'whole', folder, '--shuffle', '5')
-    stop_at(folder, str(tmp_path / 'out'), int(len(whole[0]) * share), PackSettings(shuffle=5))
+    stop_at(folder, str(tmp_path / 'out'), int(len(whole[0]) * share), shuffle=5)
     assert made(tmp_path, 'out', folder, '--shuffle', '5') == whole
 
 
-def test_other_settings_and_other_images_start_anew(folder, tmp_path, capsys):
+def test_other_settings_and_other_images_start_again(folder, tmp_path, capsys):
     out = str(tmp_path / 'out')
     stop_at(folder, out, 9999)
-    anew = made(tmp_path, 'out', folder, '--quality', '50')
-    assert anew == made(tmp_path, 'fifty', folder, '--quality', '50')
+    again = made(tmp_path, 'out', folder, '--quality', '50')
+    assert again == made(tmp_path, 'fifty', folder, '--quality', '50')
     stop_at(folder, str(tmp_path / 'two'), 9999)
     with open(os.path.join(folder, 'b', 'new.jpg'), 'wb') as handle:
         handle.write(image_bytes(1))
@@ -184,7 +185,7 @@ def test_other_settings_and_other_images_start_anew(folder, tmp_path, capsys):
 
 def test_a_finished_file_is_not_overwritten(folder, tmp_path):
     first = made(tmp_path, 'out', folder)
-    with pytest.raises(DataError, match='out.rec exists already: remove it, or choose another name'):
+    with pytest.raises(DataError, match='out.rec '):
         main([folder, str(tmp_path / 'out')])
     (tmp_path / 'out.rec.part.json').write_text('')  # the last thing that a run removes
     assert main([folder, str(tmp_path / 'out')]) == 0 and packed(str(tmp_path / 'out')) == first
@@ -194,12 +195,12 @@ def test_two_runs_do_not_write_one_file(folder, tmp_path):
     import fcntl
     with open(str(tmp_path / 'out.rec.part'), 'ab') as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        with pytest.raises(DataError, match='out.rec.part: wait for it, or choose another name'):
+        with pytest.raises(DataError, match='out.rec.part'):
             pack(folder, str(tmp_path / 'out'))
 
 
 def test_a_place_that_cannot_be_written_is_a_sentence(folder, tmp_path):
-    with pytest.raises(DataError, match='cannot write .*none/out.rec.*No such file'):
+    with pytest.raises(DataError, match='none/out.rec'):
         pack(folder, str(tmp_path / 'none' / 'out'))
 
 
@@ -240,8 +241,8 @@ def test_damaged_records_are_named(folder, tmp_path, capsys):
     output = capsys.readouterr().out
     assert 'record 5: it is not an image' in output and "record 9: the record's head is damaged" in output
     assert 'record 20 has the label 20, which is not one of the 3 classes (0 to 2)' in output
-    with pytest.raises(DataError, match='is damaged at byte %d' % bounds[9]):
-        os.unlink(str(tmp_path / 'out.idx'))
+    os.unlink(str(tmp_path / 'out.idx'))
+    with pytest.raises(DataError, match=f'byte {bounds[9]}'):
         check_records(rec)
 
 

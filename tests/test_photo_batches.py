@@ -158,10 +158,10 @@ def test_evaluation_gives_each_image_once_over_all_parts(source, parts):
     assert seen == list(range(COUNT))
 
 
-def test_batches_that_cannot_be_made_are_a_sentence(source):
-    with pytest.raises(DataError, match='a batch of 8 cannot be divided among 3 workers'):
+def test_batches_that_cannot_be_made_are_refused(source):
+    with pytest.raises(DataError, match='8 .*3 workers'):
         TrainingPhotos(source, SIZE, BATCH, 0, 0, num_parts=3)
-    with pytest.raises(DataError, match='has 37 images, fewer than one batch of 38: choose a smaller'):
+    with pytest.raises(DataError, match='37 images.*38.*--batch-size'):
         TrainingPhotos(source, SIZE, COUNT + 1, 0, 0)
 
 
@@ -169,7 +169,7 @@ def test_batches_that_cannot_be_made_are_a_sentence(source):
 
 @pytest.fixture
 def damaged(tmp_path):
-    """Images 4, 5 and 36, the last, are none."""
+    """Images 4, 5 and 36, the last, are damaged."""
     images = [png(5 * index) for index in range(COUNT)]
     images[4], images[5], images[36] = b'text', images[5][:50], b'\xff\xd8\xff'
     return write(tmp_path / 'z.rec', images)
@@ -185,7 +185,7 @@ def test_a_bad_image_is_replaced_by_the_next_good_one(damaged, workers, caplog):
     instead = {4: 6, 5: 6, 36: 0}
     assert labels == again == [instead.get(index, index) for index in stream][:len(labels)]
     messages = sorted(record.getMessage() for record in caplog.records)
-    assert len(messages) == 3 and 'z.rec, record 4: it is not an image that can be decoded' in messages[1]
+    assert len(messages) == 3 and 'z.rec, record 4' in messages[1]
 
 
 @pytest.mark.parametrize('workers', [0, 2])
@@ -199,10 +199,10 @@ def test_testing_leaves_bad_images_out(damaged, workers):
 @pytest.mark.parametrize('workers', [0, 2])
 def test_too_many_bad_images_are_an_error(damaged, workers):
     with training(damaged, workers=workers) as photos, pytest.raises(
-            DataError, match='2 of 37 images cannot be read, more than the 1 % tolerated'):
+            DataError, match='2 of 37 .*1 %'):
         list(photos.epoch(0))
     with evaluation(damaged, workers=workers, max_bad_share=0) as photos, pytest.raises(
-            DataError, match='1 of 37 images cannot be read, more than the 0 % tolerated'):
+            DataError, match='1 of 37 .*0 %'):
         list(photos)
 
 
@@ -210,7 +210,7 @@ def test_a_data_set_without_a_good_image_is_an_error(tmp_path):
     for count in (1, 2, 9):
         source = write(tmp_path / 'none.rec', [b'text'] * count)
         for photos in (TrainingPhotos(source, SIZE, 1, 0, 0), EvaluationPhotos(source, SIZE, 2)):
-            with pytest.raises(DataError, match='cannot be read'):
+            with pytest.raises(DataError, match='none.rec'):
                 list(photos.epoch(0) if isinstance(photos, TrainingPhotos) else photos)
 
 
@@ -218,7 +218,6 @@ def test_only_the_first_bad_images_are_named(source, caplog):
     bad = BadImages(source, max_share=1)
     bad.add([(index % 30, 'broken') for index in range(90)])
     assert bad.count == 30 and len(caplog.records) == NAMED + 1
-    assert 'the others are only counted' in caplog.records[-1].getMessage()
 
 
 @pytest.mark.parametrize('workers', [0, 2])
@@ -226,7 +225,7 @@ def test_a_label_that_is_no_class_is_an_error(tmp_path, workers):
     write(tmp_path / 'x.rec', [png(0)] * COUNT, [0] * 20 + [5] + [0] * 16)
     source = RecordFile(str(tmp_path / 'x.rec'), classes=5)
     with training(source, workers=workers) as photos, pytest.raises(
-            DataError, match=r'record 20 has the label 5, which is not one of the 5 classes \(0 to 4\)'):
+            DataError, match=r'record 20 .*label 5.* 0 to 4'):
         list(photos.epoch(0))
     with evaluation(source, workers=workers) as photos, pytest.raises(DataError, match='label 5'):
         list(photos)
@@ -246,7 +245,7 @@ def children(pid):
     """The processes that a process has started and that still run."""
     found = []
     for name in filter(str.isdigit, os.listdir('/proc')):
-        with contextlib.suppress(OSError), open('/proc/%s/stat' % name) as handle:
+        with contextlib.suppress(OSError), open(f'/proc/{name}/stat') as handle:
             state, parent = handle.read().rpartition(')')[2].split()[:2]
             if int(parent) == pid and state != 'Z':
                 found.append(int(name))
@@ -256,19 +255,18 @@ def children(pid):
 def wait_for(condition, seconds=20):
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, 'it did not come about'
+        assert time.monotonic() < end, 'it did not happen in time'
         time.sleep(0.01)
 
 
-def test_a_worker_that_is_killed_is_a_sentence(source):
+def test_a_killed_worker_is_named(source):
     before = set(children(os.getpid()))
     with training(source, workers=2) as photos:
         batches = photos.epoch(0)
         next(batches)
         victim = (set(children(os.getpid())) - before).pop()
         os.kill(victim, signal.SIGKILL)
-        with pytest.raises(DataError, match=r'worker process .* %d\) ended by the signal SIGKILL: '
-                                            'start again' % victim):
+        with pytest.raises(DataError, match=f'{victim}.*SIGKILL'):
             list(batches)
         assert set(children(os.getpid())) <= before
         assert len(list(photos.epoch(0))) == photos.batches(0)  # with new ones
@@ -339,7 +337,7 @@ def test_workers_end_with_the_reader_however_it_ends(source, how):
     reader.send_signal(how)
     errors = reader.communicate(timeout=20)[1]
     assert reader.returncode != 0 and ('Traceback' not in errors or how == signal.SIGINT)
-    wait_for(lambda: not any(os.path.exists('/proc/%d' % worker) for worker in workers))
+    wait_for(lambda: not any(os.path.exists(f'/proc/{worker}') for worker in workers))
 
 
 START_METHODS = '''

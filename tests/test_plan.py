@@ -212,8 +212,8 @@ def test_every_kind_of_setup_has_words():
 
 def test_a_count_of_parameters_needs_no_mxnet():
     assert output_of('import contextlib, io, sys\nfrom openatac.commands import plan\n'
-                     'with contextlib.redirect_stdout(io.StringIO()):\n    plan.main(%r)\n'
-                     'print("mxnet" in sys.modules)' % FLAGS) == 'False'
+                     f'with contextlib.redirect_stdout(io.StringIO()):\n    plan.main({FLAGS!r})\n'
+                     'print("mxnet" in sys.modules)') == 'False'
 
 
 def refused(flags, capsys):
@@ -250,7 +250,7 @@ def test_what_makes_no_plan(flags, words, capsys):
     ('resnet50_v1b_atak', "unknown model 'resnet50_v1b_atak'; the nearest names are resnet50_v1b_atac"),
     ('cifar_resnet20_v2_atac', 'cifar_resnet20_v2_atac')])
 def test_another_model(model, words, capsys):
-    assert words in refused(FLAGS[:6] + ['--model', model], capsys)
+    assert words in refused([*FLAGS[:6], '--model', model], capsys)
 
 
 @pytest.mark.parametrize('flags', [['--gpus', '2'], ['--gpus', '2', '--gpus-per-machine', '1',

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import mxnet as mx
 import numpy as np
@@ -96,7 +97,7 @@ def expected(folder, images):
 
 def test_scores_are_those_of_the_network(folder, prefix, tmp_path, capsys):
     images = [smooth(seed=seed) for seed in range(5)]
-    paths = [write(tmp_path / ('%d.png' % seed), image) for seed, image in enumerate(images)]
+    paths = [write(tmp_path / f'{seed}.png', image) for seed, image in enumerate(images)]
     code, out, err = call(capsys, prefix, *paths, '--json', '--batch-size', 2, '--top', 3)
     assert (code, err) == (0, '')
     lines = [json.loads(line) for line in out.splitlines()]
@@ -112,13 +113,14 @@ def test_the_table_has_the_same(prefix, tmp_path, capsys):
     paths = [write(tmp_path / name, smooth(seed=seed))
              for seed, name in enumerate(['a.png', 'longer name.png'])]
     _, out, _ = call(capsys, prefix, *paths, '--json')
-    told = [json.loads(line)['predictions'] for line in out.splitlines()]
+    predictions = [json.loads(line)['predictions'] for line in out.splitlines()]
     code, out, _ = call(capsys, prefix, *paths)
     head, *rows = out.splitlines()
     assert code == 0 and head.split() == ['image', 'class', 'label', 'score'] and len(rows) == 10
     assert rows[0].startswith(paths[0]) and rows[5].startswith(paths[1]) and rows[1].startswith(' ')
     assert [row.split()[-3:] for row in rows] == [
-        [str(each['class']), each['label'], '%.4f' % each['score']] for each in told[0] + told[1]]
+        [str(each['class']), each['label'], f"{each['score']:.4f}"]
+        for of_image in predictions for each in of_image]
 
 
 @pytest.mark.parametrize('form', list(FORMS))
@@ -217,21 +219,19 @@ def failure(prefix, *flags, image=None):
 
 
 @pytest.mark.parametrize('form', list(FORMS))
-@pytest.mark.parametrize('size', [0, 100, 20000])
-def test_truncated_files_are_one_sentence(folder, tmp_path, form, size):
+@pytest.mark.parametrize('size', [0, 20000])
+def test_truncated_files_are_named(folder, tmp_path, form, size):
     if form == 'onnx':
         pytest.importorskip('onnxruntime')
     prefix = copied(folder, tmp_path)
     for path in FORMS.find(form).files(prefix):
-        whole = open(path, 'rb').read()
-        with open(path, 'wb') as handle:
-            handle.write(whole[:size])
+        whole = Path(path).read_bytes()
+        Path(path).write_bytes(whole[:size])
         assert path in failure(path)
-        with open(path, 'wb') as handle:
-            handle.write(whole)
+        Path(path).write_bytes(whole)
 
 
-def test_foreign_and_missing_files_are_one_sentence(folder, tmp_path):
+def test_foreign_and_missing_files_are_named(folder, tmp_path):
     prefix = copied(folder, tmp_path)
     other = network('cifar_resnet8_v2_relu')
     export(other, str(tmp_path / 'relu'), CIFAR._replace(model='cifar_resnet8_v2_relu'))
@@ -242,22 +242,22 @@ def test_foreign_and_missing_files_are_one_sentence(folder, tmp_path):
     os.unlink(prefix + '-symbol.json')
     assert 'atac-symbol.json' in failure(prefix, '--engine', 'static')
     os.unlink(prefix + '.json')
-    assert 'there is no export' in failure(prefix)
-    assert 'there is no export' in failure(str(tmp_path / 'nowhere'))
+    assert prefix in failure(prefix)
+    assert 'nowhere' in failure(str(tmp_path / 'nowhere'))
 
 
-def test_a_description_of_another_network_is_one_sentence(folder, tmp_path):
+def test_the_manifest_of_another_network_is_refused(folder, tmp_path):
     prefix, image = copied(folder, tmp_path), write(tmp_path / 'a.png', smooth())
-    told = json.loads((tmp_path / 'atac.json').read_text())
-    for key, value, words in (('classes', 7, '7 classes'), ('image_shape', [1, 32, 32], '1 channels'),
+    manifest = json.loads((tmp_path / 'atac.json').read_text())
+    for key, value, words in (('classes', 7, '7'), ('image_shape', [1, 32, 32], '1'),
                               ('crop_ratio', 2, 'crop_ratio')):
-        (tmp_path / 'atac.json').write_text(json.dumps({**told, key: value, 'labels': []}))
+        (tmp_path / 'atac.json').write_text(json.dumps({**manifest, key: value, 'labels': []}))
         assert words in failure(prefix, image=image)
 
 
-def test_images_of_another_size_are_one_sentence(prefix):
+def test_images_of_another_size_are_refused(prefix):
     runtime = open_runtime(prefix, 'static')
-    with pytest.raises(OpenatacError, match=r'images of shape \(3, 32, 32\), and these have \(3, 31, 32\)'):
+    with pytest.raises(OpenatacError, match=r'\(3, 32, 32\).*\(3, 31, 32\)'):
         runtime(np.zeros((2, 3, 31, 32), 'float32'))
 
 

@@ -107,7 +107,7 @@ def test_a_badly_quantized_gate_would_be_seen(digits_network, quantized, tmp_pat
     assert compare(digits_network, worse)[0] > WEIGHTS_TOO * rounding(digits_network, symbol, tmp_path)
 
 
-def test_what_is_int8_and_what_is_not(quantized):
+def test_convolutions_are_int8_and_gates_float32(quantized):
     found = nodes(quantized['naive'][0])
     kinds = collections.Counter((node.operator, is_int8(node)) for node in found)
     assert kinds['_sg_mkldnn_conv', True] == 23 and kinds['_contrib_quantized_batch_norm', True] == 5
@@ -123,7 +123,7 @@ def test_the_default_leaves_the_pooling_in_float32(digits_network):
     assert '_contrib_quantized_pooling' in {node.operator for node in nodes(everything)}
 
 
-def test_float_layers(digits_network):
+def test_the_layers_that_stay_in_float32_are_listed(digits_network):
     names = float_layers(digits_network.symbol, digits_network.params, (3, 8, 8))
     kinds = [node.operator for node in nodes(digits_network.symbol) if node.name in names]
     assert kinds == ['Pooling', 'Flatten', 'FullyConnected']
@@ -146,7 +146,7 @@ def test_a_new_process_computes_the_same(digits_network, quantized, tmp_path):
 def test_the_shortcut_of_a_pre_activation_network_stays_raw(digits_network, tmp_path):
     """With one INT8 convolution the rest is the fused float32 network, which MXNet itself gets wrong."""
     others = [node.name for node in nodes(digits_network.symbol)]
-    others.remove([node.name for node in nodes(digits_network.symbol) if node.operator == 'Convolution'][0])
+    others.remove(next(node.name for node in nodes(digits_network.symbol) if node.operator == 'Convolution'))
     symbol, params = quantize(digits_network.symbol, digits_network.params, [digits_network.images], 'naive',
                               excluded=others)
     assert sum(map(is_int8, nodes(symbol))) == 1
@@ -156,11 +156,10 @@ def test_the_shortcut_of_a_pre_activation_network_stays_raw(digits_network, tmp_
 
 @pytest.mark.parametrize('name, settings', [
     ('cifar_resnet8_v2_relu', {}), ('cifar_resnet8_v2_se', {}), ('cifar_resnet8_v2_gelu', {}),
-    ('cifar_resnet8_v2_eca', {}), ('cifar_resnet8_v2_cbam', {}), ('cifar_resnet8_v2_swish', {}),
-    ('cifar_resnet18_v1_atac', {'layers': (1, 1, 1, 1)}), ('resnet50_v1b_atac', {'layers': (1, 1, 1, 1)}),
-    ('resnet50_v1b_se', {'layers': (1, 1, 1, 1)}), ('resnet50_v1b_aa', {'layers': (1, 1, 1, 1)}),
+    ('cifar_resnet8_v2_cbam', {}), ('cifar_resnet18_v1_atac', {'layers': (1, 1, 1, 1)}),
+    ('resnet50_v1b_atac', {'layers': (1, 1, 1, 1)}), ('resnet50_v1b_aa', {'layers': (1, 1, 1, 1)}),
 ])
-def test_other_networks(name, settings, tmp_path):
+def test_other_networks_are_quantized_within_rounding(name, settings, tmp_path):
     """On images that are as bright as their label is high."""
     side = 32 if name.startswith('resnet50') else 8
     random = np.random.RandomState(0)
@@ -174,17 +173,17 @@ def test_other_networks(name, settings, tmp_path):
     assert name.startswith('resnet50') or error < WEIGHTS_TOO * rounding(network, symbol, tmp_path)
 
 
-def test_real_images(shared_data, tmp_path):
+def test_a_network_trained_on_real_images_is_quantized_within_rounding(shared_data, tmp_path):
     with np.load(shared_data / 'cifar10_jpeg.npz') as archive:
-        records = decode(archive, 'train', 2000)
+        records = decode(archive, 'train', 1000)
     images = normalise(records[:, 1:].reshape(-1, 3, 32, 32)[:, :, ::2, ::2])
-    network = train('cifar_resnet8_v2_atac', images, records[:, 0].astype(int), epochs=3)
+    network = train('cifar_resnet8_v2_atac', images, records[:, 0].astype(int), epochs=2)
     symbol, params = quantize(network.symbol, network.params, [images[200:300]])
     error, _ = compare(network, load_symbol(write(symbol, params, tmp_path)))
     assert error < WEIGHTS_TOO * rounding(network, symbol, tmp_path)
 
 
-def test_accuracy():
+def test_accuracies_are_shares_of_all_images():
     images = np.eye(3, dtype=np.float32)
     batches = [(images, np.array([0, 1, 0])), (images[:1], np.array([0]))]
     assert accuracies([lambda images: images, lambda images: -images], batches) == ([0.75, 0.25], 4)
@@ -192,29 +191,29 @@ def test_accuracy():
         accuracies([lambda images: images], [])
 
 
-@pytest.mark.parametrize('batches, words', [
-    ([], 'there are no images to calibrate with'),
-    ([np.zeros((0, 3, 32, 32), np.float32)], 'there are no images to calibrate with'),
-    ([np.zeros((3, 32, 32), np.float32)], r'arrays \(B, C, H, W\), not float32 \(3, 32, 32\)'),
-    ([np.zeros((2, 3, 32, 32), np.uint8)], 'normalised float32 arrays .* not uint8'),
-    ([np.zeros((2, 4, 32, 32), np.float32)], r'images of shape \(4, 32, 32\) do not fit the network'),
+@pytest.mark.parametrize('batches, named', [
+    ([], 'no images'),
+    ([np.zeros((0, 3, 32, 32), np.float32)], 'no images'),
+    ([np.zeros((3, 32, 32), np.float32)], r'\(B, C, H, W\).*\(3, 32, 32\)'),
+    ([np.zeros((2, 3, 32, 32), np.uint8)], 'float32.*uint8'),
+    ([np.zeros((2, 4, 32, 32), np.float32)], r'\(4, 32, 32\)'),
     ([np.zeros((2, 3, 32, 32), np.float32), np.zeros((2, 3, 16, 16), np.float32)],
-     r'must have the shape of the first, \(3, 32, 32\), not \(3, 16, 16\)'),
-    ([np.full((2, 3, 32, 32), np.nan, np.float32)], 'computes nan at data'),
+     r'\(3, 32, 32\).*\(3, 16, 16\)'),
+    ([np.full((2, 3, 32, 32), np.nan, np.float32)], 'nan.*data'),
 ])
-def test_images_that_cannot_calibrate(digits_network, batches, words):
-    with pytest.raises(OpenatacError, match=words):
+def test_images_that_cannot_calibrate_are_refused(digits_network, batches, named):
+    with pytest.raises(OpenatacError, match=named):
         quantize(digits_network.symbol, digits_network.params, batches, 'naive')
 
 
-def test_what_the_caller_can_get_wrong(digits_network):
-    with pytest.raises(ValueError, match="must be one of entropy, naive, not 'percentile'"):
+def test_wrong_arguments_are_named(digits_network):
+    with pytest.raises(ValueError, match="entropy, naive.*'percentile'"):
         quantize(digits_network.symbol, digits_network.params, [digits_network.images], 'percentile')
-    with pytest.raises(ValueError, match="no operator 'conv99'"):
+    with pytest.raises(ValueError, match="'conv99'"):
         quantize(digits_network.symbol, digits_network.params, [digits_network.images], 'naive',
                  excluded=['conv99'])
-    with pytest.raises(OpenatacError, match='is left to quantize'):
-        everything = [node.name for node in nodes(digits_network.symbol)]
+    everything = [node.name for node in nodes(digits_network.symbol)]
+    with pytest.raises(OpenatacError, match='quantize'):
         quantize(digits_network.symbol, digits_network.params, [digits_network.images], excluded=everything)
-    with pytest.raises(OpenatacError, match='parameters are of another network'):
+    with pytest.raises(OpenatacError, match='parameters'):
         quantize(digits_network.symbol, {}, [digits_network.images], 'naive')

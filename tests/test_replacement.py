@@ -1,4 +1,6 @@
 """ATAC in networks that are already there: GluonCV's, and small ones with one difficulty each."""
+import re
+
 import mxnet as mx
 import numpy as np
 import pytest
@@ -16,18 +18,18 @@ from openatac.graph.replacement import replace_activations
 # name: (side of the images, how many activations are swapped, one of them)
 WHOLE = {
     'resnet18_v1b': (64, 17, 'layer4.1.relu2'),
-    'resnet50_v1b': (64, 49, 'relu'),
-    'resnest14': (64, 15, 'layer1.0.relu3'),
-    'vgg11': (32, 8, 'features.1'),
     'vgg11_bn': (32, 8, 'features.2'),
     'alexnet': (64, 5, 'features.0.act'),
     'squeezenet1.1': (224, 26, 'output.1'),
     'mobilenet0.25': (64, 27, 'features.80'),
-    'mobilenetv2_0.25': (64, 35, 'features.3.out.2'),
     'mobilenetv3_small': (64, 23, 'features.3.conv1.act.act'),
-    'shufflenet_v2': (224, 37, 'features.5.2'),
-    'darknet53': (64, 52, 'features.28.body.1.2'),
     'densenet': (224, 15, 'features.4.0.1.1'),
+    'darknet53': (64, 52, 'features.28.body.1.2'),
+    'resnet50_v1b': (64, 49, 'relu'),
+    'resnest14': (64, 15, 'layer1.0.relu3'),
+    'vgg11': (32, 8, 'features.1'),
+    'shufflenet_v2': (224, 37, 'features.5.2'),
+    'mobilenetv2_0.25': (64, 35, 'features.3.out.2'),
 }
 # These call some in a forward: (side, how many are swapped without those, the error's words for one of those)
 PARTLY = {
@@ -46,6 +48,15 @@ INSIDE = {
     'senet_154': (64, 'features.10.0.forward (SEBlock calls relu)', 50),
     'hrnet_w18_small_v1_c': (64, 'stage2.0.forward (HighResolutionModule calls relu and relu)', 27),
 }
+
+
+# These hold no activation that the others do not hold in the same way.
+SIMILAR = {'darknet53', 'resnet50_v1b', 'resnest14', 'vgg11', 'shufflenet_v2', 'se_resnet18_v1',
+           'resnet50_v2', 'senet_154'}
+
+
+def slow_if_similar(names):
+    return [pytest.param(name, marks=pytest.mark.slow) if name in SIMILAR else name for name in names]
 
 
 def gluoncv_network(name):
@@ -84,7 +95,7 @@ def swappable(name):
     return not name.endswith('forward')
 
 
-@pytest.mark.parametrize('name', [*WHOLE, *PARTLY])
+@pytest.mark.parametrize('name', slow_if_similar([*WHOLE, *PARTLY]))
 def test_gluoncv_networks_get_atac_and_keep_all_else(name, tmp_path):
     side, count = (WHOLE.get(name) or PARTLY[name])[:2]
     net = trained(gluoncv_network(name), side)
@@ -125,14 +136,13 @@ def _check_files(net, x, path):
     assert np.allclose(load_symbol(path)(x).asnumpy(), imperative, atol=tolerance)
 
 
-@pytest.mark.parametrize('name', [*PARTLY, *INSIDE])
+@pytest.mark.parametrize('name', slow_if_similar([*PARTLY, *INSIDE]))
 def test_activations_called_inside_forward_are_named_and_nothing_changes(name):
     side = (PARTLY.get(name) or INSIDE[name])[0]
     words = PARTLY[name][2] if name in PARTLY else INSIDE[name][1]
     net, untouched = gluoncv_network(name), gluoncv_network(name)
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match=re.escape(words)) as error:
         replace_activations(net, 'ChaATAC', image_shape=(3, side, side))
-    assert words in str(error.value)
     if name in INSIDE:
         assert str(error.value).count(' calls ') == INSIDE[name][2]
     assert list(net._collect_params_with_prefix()) == list(untouched._collect_params_with_prefix())
@@ -145,7 +155,7 @@ def _classes(net):
     return found
 
 
-def test_gluoncvs_resnet_becomes_the_paper_s():
+def test_gluoncvs_resnet_becomes_that_of_the_paper():
     net, ours = model_zoo.get_model('resnet50_v1b', classes=7), ResNet50_v1bATAC(r=4, classes=7)
     replaced = replace_activations(net, 'ChaATAC', where='layer[34].*.relu[12]', r=4)
     assert len(replaced) == 2 * (6 + 3)
@@ -222,9 +232,9 @@ def test_a_hybridized_network_stays_so_and_computes_with_the_new_units():
 def test_where_is_a_pattern_or_a_function_and_calls_can_follow_each_other():
     net = model_zoo.get_model('resnet18_v1b')
     first = replace_activations(net, 'ChaATAC', where='layer4.*', r=4)
-    assert first == ['layer4.%d.relu%d' % (block, relu) for block in (0, 1) for relu in (1, 2)]
+    assert first == [f'layer4.{block}.relu{relu}' for block in (0, 1) for relu in (1, 2)]
     second = replace_activations(net, 'frelu', where=lambda name: name.startswith('layer3.'))
-    assert second == ['layer3.%d.relu%d' % (block, relu) for block in (0, 1) for relu in (1, 2)]
+    assert second == [f'layer3.{block}.relu{relu}' for block in (0, 1) for relu in (1, 2)]
     assert net.layer4[0].relu1.inter_channels == 128
     assert replace_activations(net, 'ChaATAC', where='layer4.0.relu1') == ['layer4.0.relu1']
     assert net.layer4[0].relu1.inter_channels == 256
@@ -299,10 +309,8 @@ def test_every_rectifier_inside_a_forward_is_found_and_no_gate_is():
 
     net = nn.HybridSequential()
     net.add(Made(run, act=nn.Activation('relu')))
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match=r'0\.forward .*Made .*relu .*gelu .*leaky .*relu6 .*softrelu'):
         replace_activations(net, 'swish')
-    called = '0.forward (Made calls relu and gelu and leaky and relu6 and relu and softrelu)'
-    assert called in str(error.value)
     assert replace_activations(net, 'swish', where='*.act') == ['0.act']
     assert isinstance(net[0].act, nn.Swish)
 
@@ -313,7 +321,7 @@ def test_a_symbol_block_s_activations_are_called_inside_it():
     net = nn.HybridSequential()
     net.add(mx.gluon.SymbolBlock(inner(data), data, params=inner.collect_params()))
     net.add(nn.Conv2D(4, 1), nn.Activation('relu'))
-    with pytest.raises(ValueError, match=r"swapped: 0.forward \(SymbolBlock calls relu\);"):
+    with pytest.raises(ValueError, match=r'0\.forward .*SymbolBlock .*relu'):
         replace_activations(net, 'ChaATAC')
     assert replace_activations(net, 'ChaATAC', where=swappable) == ['2']
     net.initialize()
@@ -328,7 +336,7 @@ def reused():
 def test_one_activation_at_two_places_gets_no_unit_with_weights():
     net = reused()
     for act_type in ('ChaATAC', 'prelu'):
-        with pytest.raises(ValueError, match=r'relu \(one Activation for 2 calls, of 4 and 8 channels\)'):
+        with pytest.raises(ValueError, match='relu .*4 and 8 channels'):
             replace_activations(net, act_type)
     assert isinstance(net.relu, nn.Activation)
     assert replace_activations(net, 'swish') == ['relu']
@@ -337,7 +345,7 @@ def test_one_activation_at_two_places_gets_no_unit_with_weights():
     twice = nn.HybridSequential()
     twice.add(nn.Conv2D(4, 1), nn.Activation('relu'), nn.Conv2D(4, 1))
     twice.add(twice[1])
-    with pytest.raises(ValueError, match=r'1 \(one Activation for 2 calls, of 4 channels\), 3 \('):
+    with pytest.raises(ValueError, match=r'1 .*4 channels.* 3 '):
         replace_activations(twice, 'ChaATAC')
 
 
@@ -356,7 +364,7 @@ def test_an_activation_in_a_list_is_an_error_not_a_dead_unit():
     net = Made(lambda block, F, x: steps[1](steps[0](x)))
     for step in steps:
         net.register_child(step)
-    with pytest.raises(ValueError, match='does not call them by these names: 1$'):
+    with pytest.raises(ValueError, match=' 1$'):
         replace_activations(net, 'ChaATAC')
     assert net._children['1'] is steps[1]
 
@@ -389,16 +397,16 @@ def test_the_run_on_a_symbol_leaves_no_trace(act_type):
 
 
 @pytest.mark.parametrize('arguments, words', [
-    ({'act_type': 'attac'}, "act_type must be one of .*, not 'attac'"),
+    ({'act_type': 'attac'}, "act_type .*'attac'"),
     ({'r': '2'}, "not '2'"),
     ({'act_type': 'xunit', 'kernel': 4}, 'not 4'),
-    ({'act_type': 'swish', 'r': 2}, 'swish has no setting r; its settings are: none'),
-    ({'rr': 2}, 'ChaATAC has no setting rr; its settings are: r, useReLU, useGlobal'),
-    ({'r': 9}, 'r=9 leaves no bottleneck in a unit of 8 channels'),
-    ({'where': 'layer4.*'}, r"where='layer4.\*' selects no activation; .* are: 1$"),
-    ({'where': 4}, 'where must be a pattern of names or a function of a name, not 4'),
-    ({'image_shape': 32}, r'image_shape must be \(channels, height, width\), not 32'),
-    ({'image_shape': (4, 8, 8)}, r'image_shape \(4, 8, 8\) does not fit the network: .*Shape inconsistent'),
+    ({'act_type': 'swish', 'r': 2}, 'swish .* r;.* none'),
+    ({'rr': 2}, 'ChaATAC .* rr;.* r, useReLU, useGlobal'),
+    ({'r': 9}, 'r=9 .* 8 channels'),
+    ({'where': 'layer4.*'}, r"where='layer4.\*' .* 1$"),
+    ({'where': 4}, 'where .* 4$'),
+    ({'image_shape': 32}, r'image_shape .*\(channels, height, width\).* 32'),
+    ({'image_shape': (4, 8, 8)}, r'image_shape \(4, 8, 8\)'),
 ])
 def test_wrong_arguments_are_one_sentence_and_change_nothing(arguments, words, capsys):
     net = nn.HybridSequential()
@@ -411,10 +419,10 @@ def test_wrong_arguments_are_one_sentence_and_change_nothing(arguments, words, c
     assert capsys.readouterr() == ('', '')
 
 
-def test_what_is_no_hybrid_network_of_images_is_refused():
-    with pytest.raises(ValueError, match='must be a HybridBlock, not a Sequential'):
+def test_what_is_not_a_hybrid_network_of_images_is_refused():
+    with pytest.raises(ValueError, match='HybridBlock.* Sequential'):
         replace_activations(nn.Sequential(), 'ChaATAC')
-    with pytest.raises(ValueError, match='Made cannot run on a symbol'):
+    with pytest.raises(ValueError, match='Made'):
         replace_activations(Made(lambda block, F, x: x.reshape((x.shape[0], -1))), 'ChaATAC')
     with pytest.raises(ValueError, match='are: none'):
         replace_activations(nn.Dense(3, activation='relu'), 'ChaATAC')

@@ -17,7 +17,8 @@ def test_the_readme_shows_what_was_measured(name):
     readme = (ROOT / 'README.md').read_text('utf-8')
     with open(ROOT / 'results' / name, newline='', encoding='utf-8') as handle:
         for row in csv.DictReader(handle):
-            assert '| %s |' % ' | '.join(value for key, value in row.items() if key != 'machine') in readme
+            cells = ' | '.join(value for key, value in row.items() if key != 'machine')
+            assert f'| {cells} |' in readme
 
 
 @pytest.mark.parametrize('folder', COMPARISONS, ids=lambda path: path.name)

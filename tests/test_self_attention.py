@@ -28,7 +28,7 @@ def softmax(x):
 def average(x, window, stride, pad):
     """Average pooling over the pixels of each window that are in the image."""
     height, width = ((side - 1) // stride + 1 for side in x.shape[2:])
-    result = np.zeros(x.shape[:2] + (height, width))
+    result = np.zeros((*x.shape[:2], height, width))
     for row in range(height):
         for column in range(width):
             top, left = row * stride - pad, column * stride - pad
@@ -69,7 +69,7 @@ def augmented(x, p, heads, values, stride=1, pools=0, downsample=False):
                 np.einsum('bd,bd->b', query, ks[:, :, y1, x1] + rows[y1 - y0] + columns[x1 - x0])
                 for y1, x1 in pixels], axis=-1) / np.sqrt(d)
             mixed[:, head * values // heads:(head + 1) * values // heads, y0, x0] = np.einsum(
-                'bn,bdn->bd', softmax(logits), vs.reshape(vs.shape[:2] + (-1,)))
+                'bn,bdn->bd', softmax(logits), vs.reshape((*vs.shape[:2], -1)))
     mixed = across(p['output.weight'], mixed)
     if downsample:
         mixed = interpolated(mixed, *local.shape[2:])

@@ -32,7 +32,7 @@ def test_the_files_compute_what_the_network_does(net, tmp_path):
     assert set(symbol.list_auxiliary_states()) == set(auxiliary)
 
 
-def test_a_place_that_cannot_be_written_is_one_sentence(net, tmp_path):
+def test_a_place_that_cannot_be_written_is_named(net, tmp_path):
     (tmp_path / 'file').write_text('in the way')
-    with pytest.raises(OpenatacError, match='cannot be written'):
+    with pytest.raises(OpenatacError, match='file/atac'):
         export_symbol(net, str(tmp_path / 'file' / 'atac'), (3, 32, 32))

@@ -1,4 +1,4 @@
-"""PyTorch's engine takes the steps of MXNet's, and goes on from where it was."""
+"""PyTorch's engine takes the steps of MXNet's, and resumes where it stopped."""
 import math
 import shutil
 from functools import partial
@@ -172,7 +172,7 @@ def test_states_of_another_network_are_refused():
     before = engine()
     with pytest.raises(KeyError, match='output.bias'):
         before.load_optimizer_states({name: states[name] for name in states if name != 'output.bias/0'})
-    with pytest.raises(ValueError, match='output.bias/0 has shape \\(3,\\) and should have \\(10,\\)'):
+    with pytest.raises(ValueError, match=r'output.bias/0 .*\(3,\).*\(10,\)'):
         before.load_optimizer_states(dict(states, **{'output.bias/0': np.ones(3, 'float32')}))
 
 
@@ -185,7 +185,7 @@ def test_the_saved_parameters_are_the_networks(tmp_path):
     with torch.inference_mode():
         expected = trained.module.eval()(torch.tensor(x)).numpy()
     assert np.abs(net(mx.nd.array(x)).asnumpy() - expected).max() < 1e-5
-    with pytest.raises(OSError):
+    with pytest.raises(FileNotFoundError):
         trained.save_parameters(str(tmp_path / 'no' / 'last.params'))
 
 
@@ -209,11 +209,11 @@ def test_evaluating_and_resuming_change_no_bit_of_training(tmp_path, dtype):
     assert second.checksum() == straight.checksum() != make().checksum()
 
 
-def test_chance_depends_on_the_seed_and_the_iteration():
+def test_randomness_depends_on_the_seed_and_the_iteration():
     def losses(**settings):
         trained, sums = TorchEngine(to_torch(network(drop_rate=0.5)), 'cpu', OPTIMIZER, **settings), []
         for _ in range(2):
-            torch.rand(5)  # someone else's chance
+            torch.rand(5)  # someone else's random numbers
             train(trained, [0], rate=0.0)
             sums.append(trained.read_metrics().loss)
             trained.reset_metrics()
@@ -234,9 +234,9 @@ def test_batches_may_be_tensors():
 def test_training_goes_on_after_an_evaluation_that_failed():
     def broken():
         yield batch()
-        raise OSError
+        raise InterruptedError
     trained = engine()
-    with pytest.raises(OSError):
+    with pytest.raises(InterruptedError):
         trained.evaluate(broken())
     assert trained.module.training
 
@@ -286,11 +286,11 @@ def test_compiled():
     assert compiled.evaluate([batch()]) == pytest.approx(plain.evaluate([batch()]), rel=1e-5)
 
 
-def test_no_compiler(monkeypatch):
+def test_without_a_compiler_the_flag_to_leave_out_is_named(monkeypatch):
     def fails(*_):
         raise TorchDynamoException('InvalidCxxCompiler: No working C++ compiler found\n\nSet TORCHDYNAMO_')
     monkeypatch.setattr(torch, 'compile', lambda *_, **__: fails)
-    with pytest.raises(DeviceError, match='\\(InvalidCxxCompiler: No .* found\\): install .* --compile out$'):
+    with pytest.raises(DeviceError, match='InvalidCxxCompiler.* --compile'):
         train(engine(compiled=True), [0])
 
 
@@ -299,38 +299,38 @@ def test_no_compiler(monkeypatch):
 def test_without_mxnet(tmp_path):
     prefix = str(tmp_path / 'atac')
     export_graph(network(), prefix)
-    loss = output_of('''
+    loss = output_of(f'''
 import sys
 sys.modules['mxnet'] = None
 import numpy as np
 from openatac.backends.torch.engine import TorchEngine
 from openatac.backends.torch.graph import to_torch
-trained = TorchEngine(to_torch({0!r} + '-symbol.json'), 'cpu',
+trained = TorchEngine(to_torch({prefix!r} + '-symbol.json'), 'cpu',
                       {{'learning_rate': 0.01, 'momentum': 0.9, 'wd': 1e-2}})
 random = np.random.RandomState(0)
 trained.train_batch(random.randn(16, 3, 32, 32).astype('float32'), random.randint(0, 10, 16), 0.01)
-trained.save_parameters({0!r} + '-0001.params')
+trained.save_parameters({prefix!r} + '-0001.params')
 print(trained.read_metrics().loss)
-'''.format(prefix), OMP_NUM_THREADS='1')
+''', OMP_NUM_THREADS='1')
     here = engine()
     train(here, [0])
     assert float(loss) == pytest.approx(here.read_metrics().loss, rel=1e-6)
     assert set(read_params(prefix + '-0001.params')) == set(network()._collect_params_with_prefix())
 
 
-def test_what_it_says_of_itself():
+def test_it_reports_its_device_version_and_memory():
     trained = engine()
     assert trained.devices == '1 x cpu' and trained.versions['torch'] == torch.__version__
     assert trained.device_memory() == 0 and trained.cluster.size == 1
 
 
-def test_too_little_memory(monkeypatch):
+def test_too_little_memory_names_the_batch_size(monkeypatch):
     trained = engine()
 
     def full(*_):
         raise torch.cuda.OutOfMemoryError('CUDA out of memory. Tried to allocate')
     monkeypatch.setattr(trained.objective, 'loss', full)
-    with pytest.raises(DeviceError, match='use a smaller --batch-size'):
+    with pytest.raises(DeviceError, match='--batch-size'):
         train(trained, [0])
 
 

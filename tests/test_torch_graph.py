@@ -33,10 +33,10 @@ CIFAR18 = partial(CIFARResNet18, layers=(1, 1, 1, 1), channels=(16, 32, 32, 64))
 IMAGENET = partial(ResNet50_v1bATAC, layers=(1, 1, 1, 1), classes=10, act_layers=4)
 UNITS = {**{name: {'act_type': name} for name in ACTIVATIONS},
          **{name: {'act_type': 'relu', 'attention': name} for name in ATTENTIONS}}
-NETWORKS = {  # and the side of their images
+NETWORKS = {  # and the side of their images: every unit in one host, and some in the others
     **{'cifar ' + name: (partial(CIFAR, **unit), 32) for name, unit in UNITS.items()},
-    **{'cifar18 ' + name: (partial(CIFAR18, **unit), 32) for name, unit in UNITS.items()},
-    **{'imagenet ' + name: (partial(IMAGENET, **unit), 64) for name, unit in UNITS.items()},
+    **{'cifar18 ' + name: (partial(CIFAR18, **UNITS[name]), 32) for name in ('ChaATAC', 'swish', 'se')},
+    **{'imagenet ' + name: (partial(IMAGENET, **UNITS[name]), 64) for name in ('ChaATAC', 'frelu', 'se')},
     **{'imagenet ' + name: (partial(IMAGENET, act_type='relu', self_attention=name), 64)
        for name in SELF_ATTENTIONS},
     'full depth': (partial(ResNet20V2ATAC, layers=(3, 3, 3)), 32),
@@ -62,9 +62,9 @@ def drawn(build, shape, dtype='float32', seed=0):
     x = random.randn(3, *shape).astype('float32')
     net(mx.nd.array(x))
     for name, parameter in net._collect_params_with_prefix().items():
-        if name.endswith('running_mean') or name.endswith('beta') and parameter.grad_req != 'null':
+        if name.endswith('running_mean') or (name.endswith('beta') and parameter.grad_req != 'null'):
             parameter.set_data(mx.nd.array(random.uniform(-0.5, 0.5, parameter.shape)))
-        elif name.endswith('running_var') or name.endswith('gamma') and parameter.grad_req != 'null':
+        elif name.endswith('running_var') or (name.endswith('gamma') and parameter.grad_req != 'null'):
             parameter.set_data(mx.nd.array(random.uniform(0.5, 1.5, parameter.shape)))
     net.cast(dtype)
     return net, x.astype(dtype)
@@ -132,7 +132,7 @@ class RightSELU(gluon.nn.SELU):
 
 
 @pytest.mark.parametrize('name', NETWORKS)
-def test_the_same_network(name, monkeypatch):
+def test_a_network_computes_the_same(name, monkeypatch):
     """In float64, where no rounding flips a ReLU and with it a gradient (MXNet has float32 constants)."""
     build, side = NETWORKS[name]
     net, x = drawn(build, (16 if name.startswith('gathered') else 3, side, side), 'float64')
@@ -144,7 +144,7 @@ def test_the_same_network(name, monkeypatch):
 
 
 @pytest.mark.parametrize('name', ['cifar ChaATAC', 'cifar18 swish', 'imagenet ChaATAC', 'full depth'])
-def test_the_same_network_in_float32(name):
+def test_a_network_computes_the_same_in_float32(name):
     build, side = NETWORKS[name]
     for seed in range(4):  # rounding flips a ReLU near zero in some of them
         net, x = drawn(build, (3, side, side), seed=seed)
@@ -159,10 +159,11 @@ def test_the_same_network_in_float32(name):
 
 
 def test_all_networks_of_the_zoo_have_a_form():
-    """But for those that only repeat the blocks of a smaller one."""
+    """With one block per stage, since the others repeat it."""
     names = [name for name in get_model_list() if '_v2_' not in name or name.startswith('cifar_resnet8_')]
     for name in names:
-        for node in Graph.of(get_model(name)(mx.sym.var('data'))).nodes():
+        layers = {} if '_v2_' in name else {'layers': (1, 1, 1, 1)}
+        for node in Graph.of(get_model(name, **layers)(mx.sym.var('data'))).nodes():
             if not node.is_variable:
                 operators.find_operator(node)
 
@@ -335,19 +336,19 @@ def test_dropout():
     assert torch.equal(module.eval()(x), x)
 
 
-@pytest.mark.parametrize('symbol, told', [
-    (mx.sym.arctan(X, name='angle'), 'operator arctan \\(of angle\\)'),
-    (mx.sym.LeakyReLU(X, act_type='rrelu'), 'operator LeakyReLU rrelu'),
-    (mx.sym.Pooling(X, kernel=(2, 2), pool_type='lp', p_value=2), 'operator Pooling lp'),
-    (mx.sym.Pooling(X, kernel=(2, 2), pooling_convention='same'), 'with pooling_convention=same'),
-    (mx.sym.softmax(X, temperature=2), 'operator softmax .* with temperature=2'),
-    (mx.sym.Dropout(X, mode='always'), 'operator Dropout .* with mode=always'),
-    (mx.sym.reshape(X, (-1, 0), reverse=True), 'with reverse=True'),
-    (mx.sym.Convolution(X, Y, kernel=(1, 1), num_filter=2, no_bias=True, layout='NHWC'), 'with layout=NHWC'),
+@pytest.mark.parametrize('symbol, named', [
+    (mx.sym.arctan(X, name='angle'), 'arctan .*angle'),
+    (mx.sym.LeakyReLU(X, act_type='rrelu'), 'LeakyReLU rrelu'),
+    (mx.sym.Pooling(X, kernel=(2, 2), pool_type='lp', p_value=2), 'Pooling lp'),
+    (mx.sym.Pooling(X, kernel=(2, 2), pooling_convention='same'), 'pooling_convention=same'),
+    (mx.sym.softmax(X, temperature=2), 'softmax .*temperature=2'),
+    (mx.sym.Dropout(X, mode='always'), 'Dropout .*mode=always'),
+    (mx.sym.reshape(X, (-1, 0), reverse=True), 'reverse=True'),
+    (mx.sym.Convolution(X, Y, kernel=(1, 1), num_filter=2, no_bias=True, layout='NHWC'), 'layout=NHWC'),
 ])
-def test_what_is_not_known_is_named(symbol, told):
+def test_an_operator_without_a_form_is_named(symbol, named):
     params = {name: np.ones((2, 2, 1, 1), 'float32') for name in symbol.list_arguments() if name != 'data'}
-    with pytest.raises(OpenatacError, match=told):
+    with pytest.raises(OpenatacError, match=named):
         to_torch(symbol, params)
 
 
@@ -451,8 +452,7 @@ to_gluon(module, {0!r} + '-0001.params')
 
 def test_without_torch():
     result = run_python('-c', 'import sys; sys.modules["torch"] = None\nimport openatac.backends.torch.graph')
-    assert result.stderr.splitlines()[-1] == (
-        "ModuleNotFoundError: PyTorch is not installed: run pip install 'openatac[torch]'")
+    assert "pip install 'openatac[torch]'" in result.stderr.splitlines()[-1]
 
 
 def test_copies_are_independent(net):
@@ -465,9 +465,9 @@ def test_copies_are_independent(net):
     assert np.array_equal(infer(average, x), infer(module, x))
 
 
-@pytest.mark.parametrize('backend', ['aot_eager', pytest.param('inductor', marks=pytest.mark.slow)])
-def test_compiled(net, tmp_path, backend):
-    """As one graph; the first backend writes no C++, which takes a minute."""
+@pytest.mark.parametrize('backend', ['eager', pytest.param('inductor', marks=pytest.mark.slow)])
+def test_it_compiles_as_one_graph(net, tmp_path, backend):
+    """The first backend writes no C++, which takes a minute."""
     x = np.random.RandomState(0).randn(4, 3, 32, 32).astype('float32')
     module = to_torch(net)
     compiled = torch.compile(copy.deepcopy(module), fullgraph=True, backend=backend)
@@ -484,12 +484,12 @@ def test_compiled(net, tmp_path, backend):
 
 # -------------------------------------------------------------------------------------- errors
 
-def test_errors(net, tmp_path):
+def test_wrong_arguments_and_files_are_named(net, tmp_path):
     prefix = str(tmp_path / 'atac')
     symbol, graph = prefix + '-symbol.json', net(mx.sym.var('data'))
     export_graph(net, prefix)
     params = read_params(prefix + '-0000.params')
-    with pytest.raises(ValueError, match='must be a HybridBlock'):
+    with pytest.raises(ValueError, match='HybridBlock'):
         to_torch(42)
     with pytest.raises(ValueError, match='give params'):
         to_torch(graph)
@@ -497,45 +497,45 @@ def test_errors(net, tmp_path):
         to_torch(prefix + '.onnx')
     with pytest.raises(OpenatacError, match='no-symbol.json'):
         to_torch(str(tmp_path / 'no-symbol.json'))
-    with pytest.raises(OpenatacError, match='no values for .* initialize it'):
+    with pytest.raises(OpenatacError, match='initialize'):
         to_torch(CIFAR())
-    with pytest.raises(ParameterFileError, match='1 are missing and 0 unexpected, such as output.bias'):
+    with pytest.raises(ParameterFileError, match='output.bias'):
         to_torch(symbol, {name: array for name, array in params.items() if name != 'output.bias'})
-    with pytest.raises(ParameterFileError, match='0 are missing and 1 unexpected, such as more'):
+    with pytest.raises(ParameterFileError, match='more'):
         to_torch(symbol, dict(params, more=params['output.bias']))
-    with pytest.raises(ParameterFileError, match='output.bias has shape \\(3,\\) there and \\(10,\\) here'):
+    with pytest.raises(ParameterFileError, match=r'output.bias .*\(3,\).*\(10,\)'):
         to_torch(symbol, dict(params, **{'output.bias': np.ones(3)}))
-    with pytest.raises(ValueError, match='not a Linear'):
+    with pytest.raises(ValueError, match='Linear'):
         to_gluon(torch.nn.Linear(2, 2), prefix + '-0000.params')
-    with pytest.raises(OpenatacError, match='cannot be written'):
+    with pytest.raises(OpenatacError, match='no/x.params'):
         to_gluon(to_torch(net), str(tmp_path / 'no' / 'x.params'))
 
 
 @pytest.mark.parametrize('text', ['', '{}', '[1]', json.dumps({'nodes': []}), '\0\1'])
-def test_a_damaged_symbol_file(tmp_path, text):
+def test_a_damaged_symbol_file_is_named(tmp_path, text):
     (tmp_path / 'x-symbol.json').write_text(text)
-    with pytest.raises(OpenatacError, match='not a symbol file'):
+    with pytest.raises(OpenatacError, match='x-symbol.json'):
         to_torch(str(tmp_path / 'x-symbol.json'))
 
 
-def test_a_symbol_file_of_an_old_mxnet(tmp_path):
+def test_a_symbol_file_of_an_old_mxnet_is_refused(tmp_path):
     nodes = [{'op': 'null', 'name': 'data', 'inputs': []},
              {'op': 'Flatten', 'name': 'flat', 'param': {}, 'inputs': [[0, 0]]}]
     (tmp_path / 'x-symbol.json').write_text(json.dumps({'nodes': nodes, 'arg_nodes': [0], 'heads': [[1, 0]]}))
-    with pytest.raises(OpenatacError, match='an MXNet before 1.0'):
+    with pytest.raises(OpenatacError, match='MXNet.* 1.0'):
         to_torch(str(tmp_path / 'x-symbol.json'))
 
 
-def test_a_damaged_params_file(net, tmp_path):
+def test_a_damaged_params_file_is_named(net, tmp_path):
     prefix = tmp_path / 'atac'
     export_graph(net, str(prefix))
     params = tmp_path / 'atac-0000.params'
     whole = params.read_bytes()
     params.write_bytes(whole[:-5])
-    with pytest.raises(ParameterFileError, match='damaged'):
+    with pytest.raises(ParameterFileError, match='atac-0000.params'):
         to_torch(str(prefix) + '-symbol.json')
     mx.nd.save(str(params), [mx.nd.ones(3)])
-    with pytest.raises(ParameterFileError, match='without names'):
+    with pytest.raises(ParameterFileError, match='names'):
         read_params(str(params))
-    with pytest.raises(ParameterFileError, match='there is no parameter file'):
+    with pytest.raises(ParameterFileError, match='none.params'):
         read_params(str(tmp_path / 'none.params'))

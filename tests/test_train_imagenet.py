@@ -1,4 +1,4 @@
-"""train_imagenet.py from outside, on made-up photographs: what a run says and leaves, and how it goes on."""
+"""train_imagenet.py from outside, on made-up photographs: what a run logs and leaves, and how it resumes."""
 import math
 import os
 import re
@@ -12,10 +12,12 @@ import pytest
 import train_imagenet
 from openatac import cli, options
 from openatac.commands.train import parse
+from openatac.export.symbol_files import load_symbol
 from openatac.models.resnet_v1b import ResNet50_v1bATAC
 from openatac.training.config import ImagenetConfig
 from openatac.training.recipes import IMAGENET
 from openatac.training.schedule import warmup_schedule
+from tests.interrupted_runs import signal_at_step
 from tests.made_up_images import write_data_dir, write_photos
 from tests.scripts import (
     call_script,
@@ -29,15 +31,20 @@ from tests.scripts import (
     the_error,
     wait_until,
 )
+from tests.shallow_resnet import shallow_resnet  # noqa: F401  (a fixture)
 
+pytestmark = pytest.mark.usefixtures('shallow_resnet')
 SCRIPT = 'train_imagenet.py'
 SMALL = ('--r', 2, '--num-classes', 2, '--input-size', 32, '--batch-size', 4, '--seed', 1, '-j', 0,
          '--lr', 0.02)
-RECIPE = ('--last-gamma', '--no-wd', '--label-smoothing', '--lr-mode', 'cosine', '--warmup-epochs', 1)
-PUBLISHED = ('--mode hybrid --lr 0.075 --lr-mode cosine --num-epochs 160 --batch-size 128 --num-gpus 2 -j 48 '
-             '--warmup-epochs 5 --dtype float16 --use-rec --last-gamma --no-wd --label-smoothing '
-             '--save-dir params_resnet50_v1b_ChaATAC_2 --logging-file resnet50_v1b_ChaATAC_2.log --r 2 '
-             '--act-layers 2').split()
+RECIPE = ('--last-gamma', '--no-wd', '--label-smoothing', '--lr-mode', 'cosine', '--warmup-epochs', 1,
+          '--num-epochs', 2)
+PUBLISHED = [
+    '--mode', 'hybrid', '--lr', '0.075', '--lr-mode', 'cosine', '--num-epochs', '160', '--batch-size',
+    '128', '--num-gpus', '2', '-j', '48', '--warmup-epochs', '5', '--dtype', 'float16', '--use-rec',
+    '--last-gamma', '--no-wd', '--label-smoothing', '--save-dir', 'params_resnet50_v1b_ChaATAC_2',
+    '--logging-file', 'resnet50_v1b_ChaATAC_2.log', '--r', '2', '--act-layers', '2',
+]
 
 
 @pytest.fixture(scope='module')
@@ -90,12 +97,13 @@ def record_flags(records, **other):
 
 @pytest.fixture(scope='module')
 def whole(tmp_path_factory, photos):
-    """The folder of an uninterrupted run of 3 epochs."""
-    return train(tmp_path_factory.mktemp('whole') / 'run', photos, *RECIPE, '--num-epochs', 3,
-                 '--log-interval', 2, '--save-frequency', 1)
+    """The folder of an uninterrupted run of two epochs of three batches, with its export beside it."""
+    folder = tmp_path_factory.mktemp('whole')
+    return train(folder / 'run', photos, *RECIPE, '--log-interval', 2, '--save-frequency', 1,
+                 '--export', folder / 'export' / 'net')
 
 
-# -------------------------------------------------------------------------- what a run says and leaves
+# -------------------------------------------------------------------------- what a run logs and leaves
 
 def test_the_log_reads_like_the_authors(whole):
     """GluonCV's lines; batches count from 0, and the rates are the schedule's."""
@@ -104,37 +112,35 @@ def test_the_log_reads_like_the_authors(whole):
     inside = [re.fullmatch(r'Epoch\[(\d+)\] Batch \[(\d+)\]\tSpeed: [\d.]+ samples/sec\taccuracy=([\d.]+)\t'
                            r'lr=([\d.]+)', line) for line in lines]
     found = [(int(m[1]), int(m[2]), float(m[4])) for m in inside if m]
-    schedule = warmup_schedule('cosine', 0.02, 3, 3, warmup_epochs=1)
-    assert found == [(epoch, 1, round(schedule(3 * epoch + 1), 6)) for epoch in range(3)]
-    epochs = [line for line in lines if line.startswith('[Epoch 2]')]
-    assert re.fullmatch(r'\[Epoch 2\] training: accuracy=[\d.]+', epochs[0])
-    assert re.fullmatch(r'\[Epoch 2\] speed: \d+ samples/sec\ttime cost: [\d.]+', epochs[1])
-    assert re.fullmatch(r'\[Epoch 2\] validation: err-top1=[\d.]+ err-top5=0.000000', epochs[2])
+    schedule = warmup_schedule('cosine', 0.02, 2, 3, warmup_epochs=1)
+    assert found == [(epoch, 1, round(schedule(3 * epoch + 1), 6)) for epoch in range(2)]
+    epochs = [line for line in lines if line.startswith('[Epoch 1]')]
+    assert re.fullmatch(r'\[Epoch 1\] training: accuracy=[\d.]+', epochs[0])
+    assert re.fullmatch(r'\[Epoch 1\] speed: \d+ samples/sec\ttime cost: [\d.]+', epochs[1])
+    assert re.fullmatch(r'\[Epoch 1\] validation: err-top1=[\d.]+ err-top5=0.000000', epochs[2])
 
 
 def test_what_a_run_leaves(whole):
     names = set(os.listdir(whole))
     assert {'best.params', 'last.params', 'metrics.csv', 'metrics.jsonl', 'summary.json', 'settings.json',
             'history.png', 'checkpoints', 'imagenet-resnet50_v1b_atac-0.params',
-            'imagenet-resnet50_v1b_atac-2.states'} <= names
+            'imagenet-resnet50_v1b_atac-1.states'} <= names
     summary, row = json_of(whole, 'summary.json'), metrics_of(whole)[-1]
-    assert summary['model'] == 'resnet50_v1b_atac' and summary['epochs'] == 3
-    assert row['val_top5_accuracy'] == 1 and math.isfinite(row['val_loss']) and row['iteration'] == 9
+    assert summary['model'] == 'resnet50_v1b_atac' and summary['epochs'] == 2
+    assert row['val_top5_accuracy'] == 1 and math.isfinite(row['val_loss']) and row['iteration'] == 6
     net = ResNet50_v1bATAC(classes=2)
     assert list(parameters(whole)) == list(net._collect_params_with_prefix())
 
 
-def test_the_best_network_is_exported(photos, tmp_path):
-    from openatac.export.symbol_files import load_symbol
-    folder = train(tmp_path / 'run', photos, '--num-epochs', 1, '--export', tmp_path / 'export' / 'net')
+def test_the_best_network_is_exported(whole):
     net = ResNet50_v1bATAC(classes=2)
-    net.load_parameters(os.path.join(folder, 'best.params'))
+    net.load_parameters(os.path.join(whole, 'best.params'))
     images = mx.nd.random.normal(shape=(2, 3, 32, 32))
-    exported = load_symbol(str(tmp_path / 'export' / 'net'))(images).asnumpy()
+    exported = load_symbol(os.path.join(os.path.dirname(whole), 'export', 'net'))(images).asnumpy()
     assert exported == pytest.approx(net(images).asnumpy(), rel=1e-4, abs=1e-5)
 
 
-def test_no_wd_spares_biases_gammas_and_betas(whole, photos, tmp_path):
+def test_no_wd_spares_biases_gammas_and_betas(photos, tmp_path):
     """With a decay that is all there is, they stay where they began, and the weights shrink."""
     folder = train(tmp_path / 'run', photos, '--no-wd', '--wd', 1e5, '--lr', 1e-7, '--num-epochs', 1)
     mx.random.seed(1)
@@ -149,53 +155,50 @@ def test_no_wd_spares_biases_gammas_and_betas(whole, photos, tmp_path):
             assert np.abs(values).sum() < 0.97 * np.abs(before).sum(), name
 
 
-def test_record_files_give_what_their_folders_give(whole, photos, records, tmp_path):
-    folder = train(tmp_path / 'run', 'nowhere', *RECIPE, '--num-epochs', 3, *record_flags(records), '-j', 2)
+def test_record_files_give_what_their_folders_give(whole, records, tmp_path):
+    folder = train(tmp_path / 'run', 'nowhere', *RECIPE, *record_flags(records), '-j', 2)
     assert_same_run(folder, whole)
 
 
-# -------------------------------------------------------------------------------------- going on
+# -------------------------------------------------------------------------------------- resuming
 
-def test_a_stopped_run_goes_on_to_the_same_bits(whole, photos, tmp_path):
-    folder = str(tmp_path / 'run')
-    these = flags(folder, photos, *RECIPE, '--num-epochs', 3, '--log-interval', 2, '--save-frequency', 1,
-                  '--resume', 'auto')
-    log = folder + '.log'
-    process = start_script(*these, script=SCRIPT)
-    wait_until(process, lambda: os.path.exists(log) and 'Epoch[1] Batch [1]' in open(log).read(), 'epoch 1')
-    process.send_signal(signal.SIGTERM)
-    stopped = finish(process)
-    assert stopped.returncode == 128 + signal.SIGTERM, stopped.stderr
+def test_a_stopped_run_resumes_to_the_same_bits(whole, photos, tmp_path, monkeypatch):
+    these = flags(str(tmp_path / 'run'), photos, *RECIPE, '--resume', 'auto')
+    signal_at_step(monkeypatch, 4, signal.SIGTERM)
+    assert call_script(*these, script=train_imagenet) == 128 + signal.SIGTERM
+    assert (tmp_path / 'run' / 'checkpoints' / f'{5:010d}').is_dir()  # within the second epoch
     assert call_script(*these, script=train_imagenet) == 0
-    assert_same_run(folder, whole)
+    assert_same_run(str(tmp_path / 'run'), whole)
 
 
-def test_a_killed_run_goes_on_to_the_same_bits(whole, photos, tmp_path):
-    folder = str(tmp_path / 'run')
-    these = flags(folder, photos, *RECIPE, '--num-epochs', 3, '--resume', 'auto', '-j', 1)
-    process = start_script(*these, script=SCRIPT)
-    wait_until(process, lambda: os.path.isdir(folder + '/checkpoints/0000000003'), 'a checkpoint')
+@pytest.mark.slow
+def test_a_killed_run_resumes_to_the_same_bits(photos, tmp_path):
+    """The whole ResNet-50; tests/test_resume.py kills a run more often, test_photo_batches.py its workers."""
+    whole, killed = (flags(str(tmp_path / name), photos, *RECIPE, '--resume', 'auto', '-j', 1)
+                     for name in ('whole', 'killed'))
+    process = start_script(*killed, script=SCRIPT)
+    wait_until(process, lambda: (tmp_path / 'killed' / 'checkpoints' / f'{3:010d}').is_dir(), 'a checkpoint')
     process.kill()
-    finish(process)
-    assert call_script(*these, script=train_imagenet) == 0
-    assert_same_run(folder, whole)
+    assert finish(process).returncode == -signal.SIGKILL
+    for these in (whole, killed):
+        assert run_script(*these, script=SCRIPT).returncode == 0
+    assert_same_run(str(tmp_path / 'killed'), str(tmp_path / 'whole'))
 
 
-def test_the_published_resume_flags_go_on_to_the_same_bits(whole, photos, tmp_path):
+def test_the_published_resume_flags_resume_to_the_same_bits(whole, photos, tmp_path):
     stem = os.path.join(whole, 'imagenet-resnet50_v1b_atac-0')
-    folder = train(tmp_path / 'run', photos, *RECIPE, '--num-epochs', 3, '--resume-epoch', 1,
+    folder = train(tmp_path / 'run', photos, *RECIPE, '--resume-epoch', 1,
                    '--resume-params', stem + '.params', '--resume-states', stem + '.states')
     ours = parameters(folder)
     for name, values in parameters(whole).items():
         assert (ours[name] == values).all(), name
-    assert [row['epoch'] for row in metrics_of(folder)] == [1, 2]
+    assert [row['epoch'] for row in metrics_of(folder)] == [1]
 
 
-def test_another_recipe_is_not_gone_on_with(whole, photos, capsys):
-    code = call_script(*flags(whole, photos, *RECIPE, '--num-epochs', 3, '--resume', 'auto', '--mixup'),
-                       script=train_imagenet)
+def test_a_run_is_not_resumed_with_another_recipe(whole, photos, capsys):
+    code = call_script(*flags(whole, photos, *RECIPE, '--resume', 'auto', '--mixup'), script=train_imagenet)
     error = the_error(code, capsys.readouterr().err)
-    assert 'mixup was False and is True' in error and 'another --save-dir' in error
+    assert all(word in error for word in ('mixup', 'False', 'True', '--save-dir'))
 
 
 # ------------------------------------------------------------------------------------ the variants
@@ -283,7 +286,7 @@ def test_names_that_do_not_fit_are_listed(official, photos, tmp_path, capsys):
     assert cli.main(['evaluate-imagenet', str(tmp_path / 'renamed.params'), '--data-dir', photos,
                      '--num-classes', '2', '--input-size', '32', '-j', '0']) == 1
     error = capsys.readouterr().err
-    assert 'lacks layer1.0.conv1.weight and has unexpected layer1.9.conv1.weight' in error
+    assert 'layer1.0.conv1.weight' in error and 'layer1.9.conv1.weight' in error
 
 
 # ------------------------------------------------------------------------------------- the rehearsal
@@ -294,7 +297,7 @@ def test_a_dry_run_times_every_part_and_leaves_nothing(photos, tmp_path, capsys)
     table = capsys.readouterr().out.splitlines()
     assert [line.split('  ')[0] for line in table[1:-1]] == [
         'read', 'first batch', 'train', 'train on', 'validate', 'checkpoint', 'resume']
-    assert all(re.search(r'\d MB$', line) for line in table[1:-1]) and 'Nothing was kept' in table[-1]
+    assert all(re.search(r'\d MB$', line) for line in table[1:-1])
     assert not [name for name in os.listdir(folder) if name not in ('.lock', 'train.log')]
 
 
@@ -312,8 +315,8 @@ def test_memory_stays_flat_over_a_thousand_iterations(photos, tmp_path, capsys):
 def test_the_published_command_asks_for_its_gpus_and_gives_the_cpu_form(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     error = the_error(call_script(*PUBLISHED, script=train_imagenet), capsys.readouterr().err)
-    assert 'GPU 0,1 was asked for, but' in error
-    command = error.split('the command is: python train_imagenet.py ')[1].split()
+    assert 'GPU 0,1' in error
+    command = error.split('train_imagenet.py ')[-1].split()
     config = config_of(train_imagenet, *command)
     assert (config.training.num_gpus, config.compute.dtype, config.training.batch_size,
             config.training.lr) == (0, 'float32', 128, 0.075)
@@ -327,102 +330,100 @@ def test_the_recipe_is_the_published_command():
         'recipe': 'imagenet_atac', 'save_dir': 'params', 'logging_file': 'train_imagenet.log'}
 
 
-@pytest.mark.parametrize('wrong, sentence', [
-    (['--use_se'], 'no SE branch'),
-    (['--batch-norm'], 'a ResNet always has BatchNorm'),
-    (['--use-pretrained'], 'no trained weights are published'),
-    (['--kvstore', 'horovod'], "invalid choice: 'horovod'"),
-    (['--warmup-epochs', '4'], '--warmup-epochs: 4 is more than the 3 that --num-epochs 3 allows'),
-    (['--resume-epoch', '3'], '--resume-epoch: 3 is more than the 2 that'),
-    (['--teacher-params', 'x'], '--teacher must name the network'),
-    (['--loss-scale', '8'], 'it is for --dtype float16'),
-    (['--dtype', 'float16', '--kvstore', 'dist_async'], 'use dist_sync'),
-    (['--lr-decay-epoch', 'x'], "'x' is not a list of epochs"),
-    (['--batch-size', '0'], '0 is not a whole number at least 1'),
-    (['--recipe', 'cifar10_atac'], "no recipe 'cifar10_atac'; choose from imagenet_atac"),
-    (['--syncbn'], '--num-gpus is 0; leave it out'),
-    (['--syncbn', '--use-gn', '--num-gpus', '2'], '--use-gn leaves it no BatchNorm'),
-    (['--act-type', 'gleu'], 'gleu'),
-    (['--r', '600'], '600'),
-    (['--hard-weight', '1.5'], '1.5 is not a number at least 0 and at most 1'),
-], ids=lambda value: ' '.join(value) if isinstance(value, list) else '')
-def test_a_wrong_command_line_is_one_sentence(wrong, sentence, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize('wrong, named', [
+    (['--use_se'], ['--use_se']),
+    (['--batch-norm'], ['--batch-norm']),
+    (['--use-pretrained'], ['--use-pretrained', '--resume-params']),
+    (['--kvstore', 'horovod'], ['--kvstore', "'horovod'", 'dist_sync']),
+    (['--warmup-epochs', '4'], ['--warmup-epochs', '4', '--num-epochs 3']),
+    (['--resume-epoch', '3'], ['--resume-epoch', '3', '--num-epochs 3']),
+    (['--teacher-params', 'x'], ['--teacher-params', '--teacher ']),
+    (['--loss-scale', '8'], ['--loss-scale', '--dtype float16']),
+    (['--dtype', 'float16', '--kvstore', 'dist_async'], ['--kvstore', 'dist_async', 'use dist_sync']),
+    (['--lr-decay-epoch', 'x'], ["'x'", '300,350']),
+    (['--batch-size', '0'], ['--batch-size', '0', 'at least 1']),
+    (['--recipe', 'cifar10_atac'], ['--recipe', "'cifar10_atac'", 'imagenet_atac']),
+    (['--syncbn'], ['--syncbn', '--num-gpus is 0']),
+    (['--syncbn', '--use-gn', '--num-gpus', '2'], ['--syncbn', '--use-gn']),
+    (['--act-type', 'gleu'], ["'gleu'", 'gelu?']),
+    (['--r', '600'], ['r=600', 'from 1 to 256']),
+    (['--hard-weight', '1.5'], ['--hard-weight', '1.5', 'at most 1']),
+], ids=lambda value: ' '.join(value) if value and value[0].startswith('--') else '')
+def test_a_wrong_command_line_is_refused_with_the_value_and_the_remedy(wrong, named, tmp_path, monkeypatch,
+                                                                       capsys):
     monkeypatch.chdir(tmp_path)
     code = call_script(*wrong, script=train_imagenet)
-    assert code == 2 and sentence in the_error(code, capsys.readouterr().err)
+    error = the_error(code, capsys.readouterr().err)
+    assert code == 2 and all(word in error for word in named)
     assert not os.listdir(tmp_path)
 
 
 def wrong_runs(photos, records, folder):
-    """(name, flags, what the sentence says) of runs that cannot be."""
-    garbage = os.path.join(folder, 'garbage')
+    """(flags, what the error must name) of runs that cannot be."""
+    garbage, none, three = (os.path.join(folder, name) for name in ('garbage', 'none', 'three'))
     with open(garbage, 'wb') as handle:
         handle.write(b'\x80\x04not for unpickling')
-    yield 'no folder', ['--data-dir', folder + '/none'], 'none/train'
-    yield 'another class count', ['--num-classes', 3], '2 classes'
-    cli.main(['pack', write_photos(folder + '/three', classes=3), folder + '/three'])
-    os.remove(folder + '/three.classes')
-    yield 'the index of another file', record_flags(records, rec_train_idx='val.idx'), 'val.idx'
-    yield 'an index that is none', record_flags(records, rec_val_idx='val.classes'), 'val.classes is not'
-    yield 'a class list of another length', ['--num-classes', 3, *record_flags(records)], 'has 2 classes'
-    yield 'labels out of range', record_flags(records, rec_train=folder + '/three.rec'), 'has the label 2'
-    yield 'no record file', ['--use-rec', '--rec-train', folder + '/none.rec'], 'none.rec'
-    yield 'a batch too large', ['--batch-size', 13], 'smaller --batch-size'
-    yield 'float16 on a CPU', ['--dtype', 'float16'], 'use --dtype float32; on a CPU'
-    yield 'no such teacher', ['--teacher', 'mr_chips'], 'neither GluonCV nor openatac'
-    yield 'a teacher without parameters', ['--teacher', 'resnet50_v1b_relu'], '--teacher-params'
-    yield 'an unreadable teacher', ['--teacher', 'resnet50_v1b_relu', '--teacher-params', garbage], \
-        'the teacher is unreadable'
-    yield 'parameters of nothing', ['--resume-params', garbage], 'not an MXNet parameter file'
-    yield 'pickled states', ['--resume-states', garbage], 'which are pickles'
-    yield 'a teacher that classifies nothing', ['--teacher', 'ssd_300_vgg16_atrous_voc', '--teacher-params',
-                                                garbage], 'choose a classifier'
-    yield 'states that are not there', ['--resume-states', folder + '/none'], 'there is no file'
-    yield 'a log nowhere', ['--logging-file', folder + '/none/log'], '--logging-file: '
-    yield 'one iteration', ['--batch-size', 12, '--num-epochs', 1, '--lr-mode', 'cosine'], \
-        'smaller --batch-size'
-    yield 'no roles', ['--kvstore', 'dist_sync'], 'DMLC_ROLE'
+    cli.main(['pack', write_photos(three, classes=3), three])
+    os.remove(three + '.classes')
+    relu, detector = ('--teacher', 'resnet50_v1b_relu'), ('--teacher', 'ssd_300_vgg16_atrous_voc')
+    yield ['--data-dir', none], [none + '/train']
+    yield ['--num-classes', 3], [photos + '/train', '2 classes', '3']
+    yield record_flags(records, rec_train_idx='val.idx'), ['val.idx', 'train.rec']
+    yield record_flags(records, rec_val_idx='val.classes'), ['val.classes']
+    yield ['--num-classes', 3, *record_flags(records)], ['train.classes', '2 classes', '3']
+    yield record_flags(records, rec_train=three + '.rec'), [three + '.rec', 'label 2']
+    yield ['--use-rec', '--rec-train', none + '.rec'], [none + '.rec']
+    yield ['--batch-size', 13], ['--batch-size']
+    yield ['--dtype', 'float16'], ['--dtype float32']
+    yield ['--teacher', 'mr_chips'], ['mr_chips']
+    yield relu, ['--teacher-params']
+    yield [*relu, '--teacher-params', garbage], [garbage]
+    yield [*detector, '--teacher-params', garbage], [detector[1]]
+    yield ['--resume-params', garbage], [garbage]
+    yield ['--resume-states', garbage], [garbage]
+    yield ['--resume-states', none], [none]
+    yield ['--logging-file', none + '/log'], ['--logging-file', none]
+    yield ['--batch-size', 12, '--num-epochs', 1, '--lr-mode', 'cosine'], ['--batch-size']
+    yield ['--kvstore', 'dist_sync'], ['DMLC_ROLE']
 
 
-def test_what_cannot_be_done_is_one_sentence(photos, records, tmp_path, capsys):
-    for name, these, sentence in wrong_runs(photos, records, str(tmp_path)):
+def test_what_cannot_be_done_is_one_sentence_that_names_it(photos, records, tmp_path, capsys):
+    for these, named in wrong_runs(photos, records, str(tmp_path)):
         code = call_script(*flags(str(tmp_path / 'run'), photos, *these), script=train_imagenet)
         error = the_error(code, capsys.readouterr().err)
-        assert code == 1 and sentence in error, name
+        assert code == 1 and all(word in error for word in named), these
 
 
-def test_a_damaged_photograph_is_named_and_left_out(photos, tmp_path):
+def test_a_damaged_photograph_is_named_and_left_out(photos, tmp_path, capfd):
     data = str(tmp_path / 'photos')
     shutil.copytree(photos, data)
-    bad = os.path.join(data, 'train', 'class1', '003.jpg')
-    with open(bad, 'r+b') as handle:
-        handle.truncate(400)
-    result = run_script(*flags(str(tmp_path / 'run'), data, '--num-epochs', 1, '-j', 2), script=SCRIPT)
-    assert result.returncode == 0 and result.stderr.count('003.jpg') == 1, result.stderr
-    refused = run_script(*flags(str(tmp_path / 'other'), data, '--num-epochs', 1, '--max-bad-share', 0),
-                         script=SCRIPT)
-    assert refused.returncode == 1 and 'of 12 images cannot be read' in the_error(1, refused.stderr)
+    os.truncate(os.path.join(data, 'train', 'class1', '003.jpg'), 400)
+    train(tmp_path / 'run', data, '--num-epochs', 1, '-j', 2)
+    assert capfd.readouterr().err.count('003.jpg') == 1
     assert 'Traceback' not in log_of(str(tmp_path / 'run'))
+    code = call_script(*flags(str(tmp_path / 'other'), data, '--num-epochs', 1, '--max-bad-share', 0),
+                       script=train_imagenet)
+    assert code == 1 and '1 of 12' in the_error(code, capfd.readouterr().err)
 
 
 # ------------------------------------------------------------------------------------ real photographs
 
 def test_real_photographs_are_packed_and_learned(shared_data, tmp_path):
-    """8 photographs of ImageNet, 12 times each: 1 in 8 would be chance."""
+    """8 photographs of ImageNet, 8 times each: 1 in 8 would be chance."""
     sample = shared_data / 'imagenet_sample'
     for place in sorted(sample.iterdir())[:8]:
         photo = next(place.iterdir())
-        for split, copies in (('train', 12), ('val', 1)):
+        for split, copies in (('train', 8), ('val', 1)):
             folder = tmp_path / split / place.name
             folder.mkdir(parents=True)
             for copy in range(copies):
-                (folder / ('%02d.JPEG' % copy)).symlink_to(photo.resolve())
+                (folder / f'{copy:02d}.JPEG').symlink_to(photo.resolve())
     for split in ('train', 'val'):
-        assert cli.main(['pack', str(tmp_path / split), str(tmp_path / split), '--resize', '80']) == 0
+        assert cli.main(['pack', str(tmp_path / split), str(tmp_path / split), '--resize', '40']) == 0
         assert cli.main(['pack', '--check', str(tmp_path / split) + '.rec']) == 0
-    folder = train(tmp_path / 'run', 'nowhere', '--num-classes', 8, '--input-size', 64, '--batch-size', 8,
-                   '--last-gamma', '--lr-mode', 'cosine', '--num-epochs', 3, '-j', 1, '--save-frequency', 0,
+    folder = train(tmp_path / 'run', 'nowhere', '--num-classes', 8, '--batch-size', 8, '--last-gamma',
+                   '--lr', 0.005, '--lr-mode', 'cosine', '--num-epochs', 3, '-j', 1, '--save-frequency', 0,
                    *record_flags(str(tmp_path)))
-    last = metrics_of(folder)[-1]
-    assert last['train_accuracy'] > 0.25   # 0.385 to 0.573 for the seeds 1 to 3
-    assert last['val_top5_accuracy'] >= last['val_accuracy'] >= 0.25   # 0.5 to 0.875
+    first, *_, last = metrics_of(folder)
+    assert last['train_loss'] < first['train_loss']
+    assert last['val_top5_accuracy'] >= last['val_accuracy'] >= 0.25

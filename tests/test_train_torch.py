@@ -16,23 +16,28 @@ from openatac.export.symbol_files import load_symbol
 from openatac.models.parameters import load_parameters
 from openatac.models.params_file import read_params, write_params
 from tests.cifar_slice import write_slice
-from tests.fresh_python import run_python
+from tests.interrupted_runs import (
+    BATCHES,
+    EPOCHS,
+    assert_same_end,
+    checkpoint_names,
+    flags,
+    kill_often,
+    signal_at_step,
+)
 from tests.made_up_images import write_data_dir
 from tests.scripts import (
     call_script,
-    finish,
     json_of,
     log_of,
     metrics_of,
     run_script,
-    start_script,
     the_error,
-    wait_until,
 )
-from tests.test_resume import EPOCHS, assert_same_end, flags, kill_often
+from tests.shallow_resnet import shallow_resnet  # noqa: F401  (a fixture)
 
 torch = pytest.importorskip('torch')
-pytestmark = pytest.mark.usefixtures('one_torch_thread')
+pytestmark = pytest.mark.usefixtures('one_torch_thread', 'shallow_resnet')
 
 TORCH = '--engine', 'torch'
 NUMBERS = re.compile(r'\d+(\.\d+)?(e-\d+)?')
@@ -46,15 +51,15 @@ def assert_agree(row, expected, tolerance=1e-3):
         assert row[name] == pytest.approx(expected[name], rel=tolerance, abs=tolerance), name
 
 
-def accuracy_told(text):
+def accuracy_of(text):
     return float(text.split('accuracy=')[1].split()[0])
 
 
-# Killed, stopped and gone on, with MXNet and without.
+# Killed, stopped and resumed, with MXNet and without.
 
 @pytest.fixture(scope='module')
 def start(tmp_path_factory):
-    """The PREFIX of the initial files of the network in tests.test_resume."""
+    """The PREFIX of the initial files of the network of `tests.interrupted_runs`."""
     prefix = tmp_path_factory.mktemp('start') / 'atac'
     assert call_script('--blocks', 1, '--act-layers', 1, '--useReLU', '--drop-rate', 0.1, '--seed', 3,
                        '--write-initial', prefix) == 0
@@ -63,7 +68,7 @@ def start(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def uninterrupted(tmp_path_factory, cifar10):
-    """The folder of a run, beside an MXNet, that nothing happened to."""
+    """The folder of a run, with MXNet installed, that nothing happened to."""
     folder = tmp_path_factory.mktemp('uninterrupted') / 'run'
     assert call_script(*flags(cifar10, folder, *TORCH)) == 0
     return str(folder)
@@ -75,94 +80,101 @@ def copy(uninterrupted, tmp_path):
     return shutil.copytree(uninterrupted, str(tmp_path / 'copy'))
 
 
-def test_killed_at_random_points_a_run_ends_as_it_would_have(tmp_path, cifar10, uninterrupted, start):
+@pytest.mark.slow
+def test_a_run_killed_at_random_points_ends_as_it_would_have(tmp_path, cifar10, uninterrupted):
     folder = tmp_path / 'run'
-    kill_often(folder, 3, EPOCHS, flags(cifar10, folder, *TORCH, '--initial', start))
+    kill_often(folder, 4, EPOCHS, flags(cifar10, folder, *TORCH))
+    assert run_script(*flags(cifar10, folder, *TORCH)).returncode == 0
     assert_same_end(folder, uninterrupted)
 
 
-def test_stopped_beside_mxnet_it_goes_on_without_to_the_same_bits(tmp_path, cifar10, uninterrupted, start,
-                                                                  no_mxnet):
-    process = start_script(*flags(cifar10, tmp_path, *TORCH))
-    wait_until(process, lambda: 'Epoch[1] Batch [10/' in log_of(tmp_path), 'epoch 1')
-    process.send_signal(signal.SIGTERM)
-    stopped = finish(process)
-    assert stopped.returncode == 128 + signal.SIGTERM
-    assert stopped.stderr.splitlines()[-1] == (
-        'error: stopped by SIGTERM after a checkpoint: go on with --resume auto')
+def test_a_run_stopped_beside_mxnet_goes_on_without_it_to_the_same_bits(
+        tmp_path, cifar10, uninterrupted, start, no_mxnet, monkeypatch, capsys):
+    signal_at_step(monkeypatch, BATCHES + 10, signal.SIGTERM)
+    code = call_script(*flags(cifar10, tmp_path, *TORCH))
+    assert code == 128 + signal.SIGTERM
+    error = the_error(1, capsys.readouterr().err)
+    assert 'SIGTERM' in error and '--resume auto' in error
+    iteration = int(checkpoint_names(tmp_path)[-1])
+    assert BATCHES < iteration < 2 * BATCHES, 'it was to stop within the epoch'
     result = run_script(*flags(cifar10, tmp_path, *TORCH, '--initial', start), path=no_mxnet)
     assert result.returncode == 0, result.stderr
-    assert 'going on after epoch ' in result.stderr
+    assert f'epoch 1, batch {iteration - BATCHES}' in result.stderr
     assert_same_end(tmp_path, uninterrupted)
 
 
-def test_without_mxnet_a_run_is_the_same_to_the_bit(tmp_path, cifar10, uninterrupted, start, no_mxnet):
+def test_a_run_without_mxnet_is_the_same_to_the_bit(tmp_path, cifar10, uninterrupted, start, no_mxnet):
     result = run_script(*flags(cifar10, tmp_path, *TORCH, '--initial', start), path=no_mxnet)
     assert result.returncode == 0, result.stderr
     assert_same_end(tmp_path, uninterrupted)
     assert json_of(tmp_path, 'settings.json')['blocks'] == 1        # which the files say
-    best = json_of(tmp_path, 'summary.json')['best_accuracy']
+
+
+def test_parameters_are_evaluated_without_mxnet(uninterrupted, cifar10, start, no_mxnet):
+    best = json_of(uninterrupted, 'summary.json')['best_accuracy']
     result = run_script(*TORCH, '--initial', start, '--data-dir', cifar10, '--evaluate',
-                        tmp_path / 'best.params', path=no_mxnet)
-    assert result.returncode == 0 and accuracy_told(result.stderr) == pytest.approx(best, abs=1e-6)
+                        os.path.join(uninterrupted, 'best.params'), path=no_mxnet)
+    assert result.returncode == 0, result.stderr
+    assert accuracy_of(result.stderr) == pytest.approx(best, abs=1e-6)
 
 
-@pytest.mark.parametrize('more, words', [
-    ([], "engine was 'torch' and is None"),
-    ([*TORCH, '--tf32'], 'tf32 was False and is True'),
-    ([*TORCH, '--compile'], 'compile was False and is True'),
-    ([*TORCH, '--dtype', 'bfloat16'], "dtype was 'float32' and is 'bfloat16'")])
-def test_a_run_is_not_gone_on_with_by_another_engine(copy, cifar10, capsys, more, words):
+@pytest.mark.parametrize('more, named', [
+    ([], ['engine', "'torch'", 'None']),
+    ([*TORCH, '--tf32'], ['tf32', 'False', 'True']),
+    ([*TORCH, '--compile'], ['compile', 'False', 'True']),
+    ([*TORCH, '--dtype', 'bfloat16'], ['dtype', "'float32'", "'bfloat16'"])], ids=str)
+def test_another_engine_does_not_resume_a_run(copy, cifar10, capsys, more, named):
     code = call_script(*flags(cifar10, copy, *more))
     error = the_error(code, capsys.readouterr().err)
-    assert code == 1 and 'other settings: ' in error and words in error and 'another --save-dir' in error
+    assert code == 1 and all(word in error for word in [*named, '--save-dir'])
 
 
-def test_nor_is_one_of_mxnet_by_torch(tmp_path, cifar10, capsys):
+def test_torch_does_not_resume_a_run_of_mxnet(tmp_path, cifar10, capsys):
     assert call_script(*flags(cifar10, tmp_path, '--num-epochs', 1)) == 0
     code = call_script(*flags(cifar10, tmp_path, '--num-epochs', 1, *TORCH))
     error = the_error(code, capsys.readouterr().err)
-    assert code == 1 and "engine was None and is 'torch'" in error
+    assert code == 1 and all(word in error for word in ('engine', "'torch'", 'None', '--save-dir'))
 
 
-def test_a_dry_run_leaves_no_run(tmp_path, cifar10, start, no_mxnet):
-    result = run_script(*flags(cifar10, tmp_path, *TORCH, '--initial', start, '--dry-run', 3), path=no_mxnet)
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines()[-1].endswith('Nothing was kept.')
+def test_a_dry_run_leaves_no_run(tmp_path, cifar10, start):
+    assert call_script(*flags(cifar10, tmp_path, *TORCH, '--initial', start, '--dry-run', 3)) == 0
     assert sorted(os.listdir(tmp_path)) == ['.lock', 'train.log']
 
 
 # The numbers of MXNet's engine. From trained parameters, and at low rates, where rounding does not grow.
 
-DIGITS = '--recipe', 'digits', '--lr', 0.001, '--num-epochs', 1
+def next_epoch(data, *more):
+    """The flags of an epoch at a low rate."""
+    return ('--data-dir', data, '--blocks', 1, '--useReLU', '--batch-size', 10, '--seed', 1, '--lr', 0.001,
+            '--num-epochs', 1, *more)
 
 
 @pytest.fixture(scope='module')
-def trained(tmp_path_factory):
-    """Parameters of two epochs on the digits."""
-    pytest.importorskip('sklearn')
+def trained(tmp_path_factory, cifar10):
+    """Parameters of two epochs."""
     folder = tmp_path_factory.mktemp('trained')
-    assert call_script('--recipe', 'digits', '--lr', 0.05, '--num-epochs', 2, '--save-dir', folder) == 0
+    assert call_script(*next_epoch(cifar10, '--lr', 0.05, '--num-epochs', 2, '--save-dir', folder)) == 0
     return str(folder / 'last.params')
 
 
 @pytest.fixture(scope='module')
-def pair(tmp_path_factory, trained):
+def pair(tmp_path_factory, cifar10, trained):
     """{engine: folder of the epoch that follows}."""
-    folders = {engine: str(tmp_path_factory.mktemp('digits') / engine) for engine in ('mxnet', 'torch')}
+    folders = {engine: str(tmp_path_factory.mktemp('next') / engine) for engine in ('mxnet', 'torch')}
     for engine, folder in folders.items():
-        assert call_script(*DIGITS, '--resume-from', trained, '--engine', engine, '--save-dir', folder) == 0
+        assert call_script(*next_epoch(cifar10, '--resume-from', trained, '--engine', engine,
+                                       '--save-dir', folder)) == 0
     return folders
 
 
 def test_an_epoch_agrees_with_mxnet(pair):
     row, expected = (metrics_of(pair[engine])[0] for engine in ('torch', 'mxnet'))
-    assert expected['val_accuracy'] > 0.5       # two epochs have taught it something
+    assert expected['val_accuracy'] > 0.2       # two epochs have taught it something
     assert_agree(row, expected)
 
 
 def test_the_first_epoch_on_real_images_agrees_with_mxnet(shared_data, tmp_path):
-    data = write_slice(shared_data, tmp_path / 'cifar-10-batches-bin', training=1280)
+    data = write_slice(shared_data, tmp_path / 'cifar-10-batches-bin', training=320, test=200)
     rows = []
     for engine in ('torch', 'mxnet'):
         assert call_script('--data-dir', data, '--save-dir', tmp_path / engine, '--blocks', 1,
@@ -176,15 +188,14 @@ def test_the_first_epoch_on_real_images_agrees_with_mxnet(shared_data, tmp_path)
 
 def test_a_run_leaves_what_mxnets_leaves(pair):
     assert sorted(os.listdir(pair['torch'])) == sorted(os.listdir(pair['mxnet']))
-    logs = [log_of(pair[engine]).splitlines()[1:] for engine in ('torch', 'mxnet')]   # the command is first
+    logs = [[line for line in log_of(pair[engine]).splitlines() if 'train_cifar.py' not in line]
+            for engine in ('torch', 'mxnet')]  # but for the command
     assert [NUMBERS.sub('', line) for line in logs[0]] == [NUMBERS.sub('', line) for line in logs[1]]
     summary, expected = (json_of(pair[engine], 'summary.json') for engine in ('torch', 'mxnet'))
     assert summary.keys() == expected.keys()
     assert summary['versions'].keys() == expected['versions'].keys() - {'mxnet'} | {'torch'}
     assert summary['versions']['torch'] == torch.__version__ and summary['device'] == '1 x cpu'
     assert json_of(pair['torch'], 'settings.json')['engine'] == 'torch'
-    with open(os.path.join(pair['torch'], 'history.png'), 'rb') as handle:
-        assert handle.read(8) == b'\x89PNG\r\n\x1a\n'
 
 
 def test_its_parameters_are_those_of_a_network_of_mxnet(pair):
@@ -195,7 +206,7 @@ def test_its_parameters_are_those_of_a_network_of_mxnet(pair):
         (name, array.shape, array.dtype) for name, array in theirs.items()}
 
 
-def test_each_engine_evaluates_the_others_parameters(pair, tmp_path, capsys):
+def test_each_engine_evaluates_the_others_parameters(pair, cifar10, tmp_path, capsys):
     half = str(tmp_path / 'float16.params')
     write_params(half, {name: array.astype('float16') for name, array in read_params(
         os.path.join(pair['torch'], 'best.params')).items()})
@@ -203,15 +214,16 @@ def test_each_engine_evaluates_the_others_parameters(pair, tmp_path, capsys):
                         ('torch', half)]:
         best = json_of(pair[maker], 'summary.json')['best_accuracy']
         for engine in pair:
-            assert call_script(*DIGITS, '--engine', engine, '--evaluate', path) == 0
-            accuracy = accuracy_told(capsys.readouterr().err)
+            assert call_script(*next_epoch(cifar10, '--engine', engine, '--evaluate', path)) == 0
+            accuracy = accuracy_of(capsys.readouterr().err)
             assert accuracy == pytest.approx(best, abs=0.02 if path == half else 1e-6), (path, engine)
 
 
-def test_a_run_starts_from_a_float16_file(trained, tmp_path):
+def test_a_run_starts_from_a_float16_file(trained, cifar10, tmp_path):
     half = str(tmp_path / 'float16.params')
     write_params(half, {name: array.astype('float16') for name, array in read_params(trained).items()})
-    assert call_script(*DIGITS, *TORCH, '--lr', 1e-9, '--resume-from', half, '--save-dir', tmp_path) == 0
+    assert call_script(*next_epoch(cifar10, *TORCH, '--lr', 1e-9, '--resume-from', half,
+                                   '--save-dir', tmp_path)) == 0
     last = read_params(str(tmp_path / 'last.params'))
     for name, array in read_params(half).items():
         assert last[name].dtype == np.float32
@@ -228,27 +240,26 @@ def test_its_best_network_is_exported(pair, tmp_path):
     np.testing.assert_allclose(load_symbol(out)(images).asnumpy(), net(images).asnumpy(), 1e-4, 1e-5)
 
 
-def test_bfloat16_learns_the_digits(tmp_path):
-    pytest.importorskip('sklearn')
-    assert call_script('--recipe', 'digits', '--num-epochs', 1, '--dtype', 'bfloat16', *TORCH,
-                       '--save-dir', tmp_path) == 0
-    row, = metrics_of(tmp_path)
-    assert row['train_accuracy'] > 0.25 and math.isfinite(row['val_loss'])
+def test_bfloat16_learns(cifar10, tmp_path):
+    assert call_script(*next_epoch(cifar10, '--lr', 0.05, '--num-epochs', 2, '--dtype', 'bfloat16', *TORCH,
+                                   '--save-dir', tmp_path)) == 0
+    row = metrics_of(tmp_path)[-1]
+    assert row['train_accuracy'] > 0.2 and math.isfinite(row['val_loss'])
     assert all(array.dtype == np.float32 for array in read_params(str(tmp_path / 'last.params')).values())
 
 
 # What it refuses.
 
-@pytest.mark.parametrize('file, content, words', [
+@pytest.mark.parametrize('file, content, named', [
     ('-symbol.json', None, 'atac-symbol.json'),
-    ('-symbol.json', 'half', 'is not a symbol file, or is damaged'),
-    ('-symbol.json', b'[]', 'is not a symbol file, or is damaged'),
-    ('-0000.params', None, 'there is no parameter file'),
-    ('-0000.params', 'half', 'is not an MXNet parameter file, or is damaged'),
-    ('-0000.params', 'foreign', 'the parameters are of another network'),
+    ('-symbol.json', 'half', 'atac-symbol.json'),
+    ('-symbol.json', b'[]', 'atac-symbol.json'),
+    ('-0000.params', None, 'atac-0000.params'),
+    ('-0000.params', 'half', 'atac-0000.params'),
+    ('-0000.params', 'foreign', 'features.0.beta'),
 ])
-def test_initial_files_that_are_missing_damaged_or_foreign(tmp_path, cifar10, start, capsys, file, content,
-                                                           words):
+def test_initial_files_that_are_missing_damaged_or_foreign_are_named(
+        tmp_path, cifar10, start, capsys, file, content, named):
     shutil.copytree(os.path.dirname(start), tmp_path / 'start')
     path = tmp_path / 'start' / ('atac' + file)
     if content is None:
@@ -261,12 +272,12 @@ def test_initial_files_that_are_missing_damaged_or_foreign(tmp_path, cifar10, st
         path.write_bytes(content)
     code = call_script(*flags(cifar10, tmp_path / 'run', *TORCH, '--initial', tmp_path / 'start' / 'atac'))
     error = the_error(code, capsys.readouterr().err)
-    assert code == 1 and words in error
+    assert code == 1 and named in error
     assert not os.path.exists(tmp_path / 'run' / 'checkpoints')
 
 
 def test_initial_files_choose_the_data_set(tmp_path, cifar10):
-    """Though other data, those of the default, are at hand."""
+    """Even where files of the default data set are given."""
     pytest.importorskip('sklearn')
     prefix = tmp_path / 'digits'
     assert call_script('--recipe', 'digits', '--act-layers', 1, '--write-initial', prefix) == 0
@@ -292,20 +303,20 @@ def test_initial_files_hold_the_values_that_they_were_written_with(tmp_path, cif
 
 def test_float16_needs_a_gpu(tmp_path, cifar10, capsys):
     code = call_script(*flags(cifar10, tmp_path, *TORCH, '--dtype', 'float16'))
-    assert code == 1 and '--dtype float16 needs a GPU' in the_error(code, capsys.readouterr().err)
+    assert code == 1 and '--dtype float16' in the_error(code, capsys.readouterr().err)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
-def test_without_a_gpu_the_cpu_takes_over_and_says_so(tmp_path, cifar10):
+def test_where_there_is_no_gpu_the_log_names_it_and_the_cpu(tmp_path, cifar10):
     assert call_script(*flags(cifar10, tmp_path, *TORCH, '--gpus', 0, '--dry-run', 1)) == 0
     line, = (line for line in log_of(tmp_path).splitlines() if 'running on' in line)
-    assert 'CPU with' in line and 'GPU 0 was asked for, but PyTorch sees no GPU' in line
+    assert 'CPU' in line and 'GPU 0' in line
 
 
 # train_imagenet.py.
 
 PHOTOS = ('--r', 2, '--num-classes', 2, '--input-size', 32, '--batch-size', 4, '--seed', 1, '-j', 0,
-          '--lr', 1e-4, '--num-epochs', 2, '--log-interval', 2, '--save-frequency', 1)
+          '--lr', 1e-5, '--num-epochs', 2, '--log-interval', 2, '--save-frequency', 1)
 RECIPE = '--last-gamma', '--no-wd', '--label-smoothing'
 
 
@@ -340,7 +351,7 @@ def published_log(folder):
         return [NUMBERS.sub('', line) for line in handle if 'Epoch' in line]
 
 
-def test_photographs_teach_and_tell_as_with_mxnet(runs):
+def test_a_run_on_photographs_has_the_metrics_log_and_files_of_mxnets(runs):
     for row, expected in zip(metrics_of(runs['torch']), metrics_of(runs['mxnet'])):
         assert_agree(row, expected)
     assert published_log(runs['torch']) == published_log(runs['mxnet'])
@@ -348,25 +359,26 @@ def test_photographs_teach_and_tell_as_with_mxnet(runs):
     assert sorted(os.listdir(runs['torch'])) == sorted(os.listdir(runs['mxnet']))
 
 
-@pytest.mark.parametrize('maker, engine', [('mxnet', 'torch'), ('torch', 'mxnet'), ('torch', 'torch')])
-def test_the_published_resume_flags_go_on_where_either_engine_was(runs, photos, tmp_path, maker, engine):
+@pytest.mark.parametrize('maker, engine', [('mxnet', 'torch'), ('torch', 'mxnet')])
+def test_the_published_resume_flags_go_on_from_the_files_of_the_other_engine(
+        runs, photos, tmp_path, maker, engine):
     stem = os.path.join(runs[maker], 'imagenet-resnet50_v1b_atac-0')
     folder = imagenet(tmp_path / 'run', photos, '--engine', engine, '--save-frequency', 0,
                       '--resume-epoch', 1, '--resume-params', stem + '.params',
                       '--resume-states', stem + '.states')
     row, = metrics_of(folder)
-    assert_agree(row, metrics_of(runs[maker])[1], 0 if maker == engine else 1e-3)
+    assert_agree(row, metrics_of(runs[maker])[1])
 
 
-def test_states_of_nothing_are_refused(runs, photos, tmp_path, capsys):
+def test_a_file_without_optimizer_states_is_refused(runs, photos, tmp_path, capsys):
     params = os.path.join(runs['mxnet'], 'last.params')
     code = call_script(*photo_flags(str(tmp_path / 'run'), photos, *TORCH, '--resume-states', params),
                        script=train_imagenet)
     error = the_error(code, capsys.readouterr().err)
-    assert code == 1 and params in error and 'holds no optimizer states of this network' in error
+    assert code == 1 and params in error
 
 
-def test_each_engine_evaluates_the_others_errors(runs, photos, capsys):
+def test_both_engines_find_the_same_errors(runs, photos, capsys):
     found = []
     for engine in ('mxnet', 'torch'):
         assert call_script('--data-dir', photos, *PHOTOS, '--engine', engine, '--evaluate',
@@ -376,7 +388,7 @@ def test_each_engine_evaluates_the_others_errors(runs, photos, capsys):
     assert 'err-top1=%f' % (1 - metrics_of(runs['torch'])[-1]['val_accuracy']) in found[0]
 
 
-def test_mixup_and_a_teacher_as_with_mxnet(runs, photos, tmp_path):
+def test_mixup_and_a_teacher_give_the_metrics_of_mxnets(runs, photos, tmp_path):
     more = ('--mixup', '--teacher', 'resnet50_v1b_atac', '--teacher-params',
             os.path.join(runs['mxnet'], 'last.params'), '--num-epochs', 1, '--save-frequency', 0)
     rows = [metrics_of(imagenet(tmp_path / engine, photos, *more, '--engine', engine))[0]
@@ -385,14 +397,14 @@ def test_mixup_and_a_teacher_as_with_mxnet(runs, photos, tmp_path):
     assert_agree(*rows)
 
 
-def test_a_teacher_beside_bfloat16(runs, photos, tmp_path):
+def test_a_teacher_is_compatible_with_bfloat16(runs, photos, tmp_path):
     folder = imagenet(tmp_path / 'run', photos, *TORCH, '--dtype', 'bfloat16', '--teacher',
                       'resnet50_v1b_atac', '--teacher-params', os.path.join(runs['mxnet'], 'last.params'),
                       '--dry-run', 1)
     assert sorted(os.listdir(folder)) == ['.lock']
 
 
-def test_without_mxnet_photographs_teach_the_same_to_the_bit(runs, photos, tmp_path, no_mxnet):
+def test_a_run_on_photographs_without_mxnet_is_the_same_to_the_bit(runs, photos, tmp_path, no_mxnet):
     prefix, folder = str(tmp_path / 'start'), str(tmp_path / 'run')
     these = photo_flags(folder, photos, *TORCH)
     assert call_script(*these, '--write-initial', prefix, script=train_imagenet) == 0
@@ -408,29 +420,30 @@ def test_photographs_without_a_gpu_get_the_command_for_the_cpu(photos, tmp_path,
     monkeypatch.chdir(tmp_path)
     code = call_script(*photo_flags('run', photos, *TORCH, '--num-gpus', 1), script=train_imagenet)
     error = the_error(code, capsys.readouterr().err)
-    assert code == 1 and 'GPU 0 was asked for, but PyTorch sees no GPU' in error
-    command = error.split('the command is: python train_imagenet.py ')[1].split()
+    assert code == 1 and 'GPU 0' in error
+    command = error.split('train_imagenet.py ')[-1].split()
     args = train_imagenet.parser().parse_args(command)
     assert (args.engine, args.num_gpus, args.dtype) == ('torch', 0, 'float32')
 
 
+# Together with other commands.
+
+def test_a_comparison_is_rehearsed(tmp_path, cifar10, capfd):
+    """The README's command for the paper's figure, with one unit, one seed and the shallowest network."""
+    assert cli.main(['compare', str(tmp_path / 'full'), '--units', 'atac_global', '--blocks', '1',
+                     '--seeds', '1', '--recipe', 'cifar10_atac', '--dry-run', '1',
+                     '--', *TORCH, '--gpus', '0', '--data-dir', cifar10]) == 0
+    assert 'b1-atac_global-seed1' in capfd.readouterr().out and not (tmp_path / 'full').exists()
+
+
 # On a GPU.
-
-def test_the_whole_comparison_is_rehearsed(tmp_path, cifar10):
-    """The README's command for the paper's figure, with one seed and the shallowest network."""
-    units = 'relu,swish,se,atac_global,atac'
-    result = run_python('-m', 'openatac', 'compare', tmp_path / 'full', '--units', units, '--blocks', 1,
-                        '--seeds', 1, '--recipe', 'cifar10_atac', '--dry-run', 1,
-                        '--', *TORCH, '--gpus', 0, '--data-dir', cifar10)
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.count('Nothing was kept.') == 5 and not (tmp_path / 'full').exists()
-
 
 @pytest.mark.gpu
 @on_gpu
-def test_an_epoch_on_a_gpu_agrees_with_mxnet(pair, trained, tmp_path):
-    assert call_script(*DIGITS, *TORCH, '--gpus', 0, '--resume-from', trained, '--save-dir', tmp_path) == 0
-    assert_agree(metrics_of(tmp_path)[0], metrics_of(pair['mxnet'])[0], 1.5 / 360)
+def test_an_epoch_on_a_gpu_agrees_with_mxnet(pair, trained, cifar10, tmp_path):
+    assert call_script(*next_epoch(cifar10, *TORCH, '--gpus', 0, '--resume-from', trained,
+                                   '--save-dir', tmp_path)) == 0
+    assert_agree(metrics_of(tmp_path)[0], metrics_of(pair['mxnet'])[0], 1.5 / 60)
     assert json_of(tmp_path, 'summary.json')['device'] == '1 x gpu'
 
 
@@ -439,6 +452,7 @@ def test_an_epoch_on_a_gpu_agrees_with_mxnet(pair, trained, tmp_path):
 @pytest.mark.parametrize('more', [
     ['--compile'], ['--dtype', 'float16'], ['--dtype', 'bfloat16', '--compile']], ids=' '.join)
 def test_a_gpu_learns_the_digits(tmp_path, more):
+    pytest.importorskip('sklearn')
     assert call_script('--recipe', 'digits', '--num-epochs', 2, *TORCH, '--gpus', 0, *more,
                        '--save-dir', tmp_path) == 0
     assert metrics_of(tmp_path)[-1]['val_accuracy'] > 0.5

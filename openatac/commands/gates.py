@@ -73,7 +73,7 @@ def _names(folders: Sequence[str]) -> Sequence[str]:
     return names if len(set(names)) == len(names) else folders
 
 
-def _print(name: str, rows: List[Dict[str, Any]]) -> None:
+def _print(name: str, rows: list[dict[str, Any]]) -> None:
     first = rows[0]
     print(for_terminal(f'{name}: {first["network"]}, {first["parameters"]}, {first["images"]} images of '
                        f'{first["dataset"]}'))

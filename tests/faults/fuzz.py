@@ -7,6 +7,7 @@ number alone. The input of each fault stays, with what the process wrote; the ex
 """
 import argparse
 import collections
+import contextlib
 import faulthandler
 import gc
 import itertools
@@ -20,8 +21,10 @@ import sys
 import tempfile
 import time
 import traceback
+from collections import Counter
+from collections.abc import Iterable
 from random import Random
-from typing import Counter, Dict, Iterable, List, NamedTuple, Optional
+from typing import NamedTuple, Optional
 
 from openatac.console.text import text_table
 from tests.faults.mutate import damage
@@ -53,7 +56,7 @@ class Fuzzer:
     def __init__(self, folder: str, keep: str):
         self._folder, self._keep = folder, keep
         write_files(folder)
-        self._whole: Dict[str, Content] = {}
+        self._whole: dict[str, Content] = {}
 
     def run(self, case: Case) -> str:
         """The outcome of a case, one of OUTCOMES."""
@@ -130,10 +133,10 @@ def _wait(process: int, pipe: int) -> str:
     _, status = os.waitpid(process, 0)
     if outcome:
         return outcome
-    return HANG if not ready or os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU else SIGNAL
+    return HANG if not ready or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU) else SIGNAL
 
 
-def fuzz(cases: Iterable[Case], keep: str, counts: Dict[str, Counter[str]]) -> None:
+def fuzz(cases: Iterable[Case], keep: str, counts: dict[str, Counter[str]]) -> None:
     """Run the cases and add their outcomes to {name of the reader: how often each}."""
     with tempfile.TemporaryDirectory() as folder:
         fuzzer = Fuzzer(folder, keep)
@@ -145,8 +148,8 @@ def fuzz(cases: Iterable[Case], keep: str, counts: Dict[str, Counter[str]]) -> N
             gc.unfreeze()
 
 
-def cases_of(seed: int, chosen: List[Reader], until: Optional[float], most: Optional[int]) -> Iterable[Case]:
-    """Of each reader one in turn, until that time and at most so many of each."""
+def cases_of(seed: int, chosen: list[Reader], until: Optional[float], most: Optional[int]) -> Iterable[Case]:
+    """One of each reader in turn, until that time and at most that many of each."""
     for number in itertools.count() if most is None else range(most):
         for reader in chosen:
             if until is not None and time.monotonic() > until:
@@ -154,7 +157,7 @@ def cases_of(seed: int, chosen: List[Reader], until: Optional[float], most: Opti
             yield Case(seed, reader, number)
 
 
-def table(counts: Dict[str, Counter[str]]) -> str:
+def table(counts: dict[str, Counter[str]]) -> str:
     total: Counter[str] = sum(counts.values(), collections.Counter())
     return text_table([('reader', 'cases', *OUTCOMES)] + [
         (name, str(sum(found.values())), *(str(found[outcome]) for outcome in OUTCOMES))
@@ -170,19 +173,17 @@ def main() -> int:
     p.add_argument('--case', type=int, help='only the case of this number')
     p.add_argument('--keep', help='folder for the inputs of faults (default: a new one)')
     args = p.parse_args()
-    logging.getLogger('openatac').setLevel(logging.ERROR)  # it is no news that the archive is made up
+    logging.getLogger('openatac').setLevel(logging.ERROR)  # that the archive is made up is known
     chosen = [reader for reader in readers() if reader.name in (args.reader or [reader.name])]
     if not chosen:
-        p.error('argument --reader: choose from %s' % ', '.join(reader.name for reader in readers()))
+        p.error(f'argument --reader: choose from {", ".join(reader.name for reader in readers())}')
     keep = args.keep or tempfile.mkdtemp(prefix='fuzz-')
-    counts: Dict[str, Counter[str]] = {reader.name: collections.Counter() for reader in chosen}
+    counts: dict[str, Counter[str]] = {reader.name: collections.Counter() for reader in chosen}
     cases = cases_of(args.seed, chosen, time.monotonic() + 60 * args.minutes, None)
     if args.case is not None:
         cases = [Case(args.seed, reader, args.case) for reader in chosen]
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         fuzz(cases, keep, counts)
-    except KeyboardInterrupt:
-        pass
     print(table(counts))
     if not any(found[fault] for found in counts.values() for fault in FAULTS):
         return 0

@@ -3,8 +3,9 @@ import copy
 import json
 import re
 import struct
+from collections.abc import Iterator
 from random import Random
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any
 
 NUMBERS = [0, 1, -1, 2, 127, 255, 2 ** 15, 2 ** 16, 2 ** 31 - 1, -2 ** 31, 2 ** 32, 2 ** 63 - 1, -2 ** 63]
 FLOATS = [0.0, -0.0, 1e-40, 3e38, 1e300, float('nan'), float('inf'), -float('inf')]
@@ -94,7 +95,7 @@ def _extreme(random: Random) -> bytes:
 
 # ------------------------------------------------------------------------------------- JSON
 
-def places(value: Any, path: Tuple = ()) -> Iterator[Tuple]:
+def places(value: Any, path: tuple = ()) -> Iterator[tuple]:
     """The paths to all parts of a JSON value."""
     yield path
     for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(
@@ -126,16 +127,16 @@ def _damaged_json(data: bytes, random: Random) -> bytes:
     return json.dumps(whole[0]).replace(json.dumps(MARK), text).encode()
 
 
-def _choose(found: List[Tuple], random: Random) -> Tuple:
+def _choose(found: list[tuple], random: Random) -> tuple:
     """One of the places; a name that is there once as often as one that is there a hundred times."""
-    named: Dict[str, List[Tuple]] = {}
+    named: dict[str, list[tuple]] = {}
     for path in found:
         name = next((key for key in reversed(path) if isinstance(key, str)), '')
         named.setdefault(name, []).append(path)
     return random.choice(named[random.choice(sorted(named))])
 
 
-def _at(value: Any, path: Tuple) -> Any:
+def _at(value: Any, path: tuple) -> Any:
     for key in path:
         value = value[key]
     return value

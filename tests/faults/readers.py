@@ -3,12 +3,13 @@ import contextlib
 import gzip
 import importlib.util
 import io
+import itertools
 import json
 import os
 import pickle
 import shutil
 import tarfile
-from typing import Any, Callable, Dict, List, NamedTuple, Tuple
+from typing import Any, Callable, NamedTuple
 
 import mxnet as mx
 import numpy as np
@@ -51,8 +52,8 @@ DESCRIPTION = Manifest('cifar_resnet8_v2_atac', 3, (3, 8, 8), (125.3, 123.0, 113
                           0, ['ant', 'bee', 'cow'])
 IMAGES = np.random.RandomState(0).randn(1, 3, 8, 8).astype('float32')
 PIXELS = np.random.RandomState(0).randint(0, 256, (17, 23, 3)).astype('uint8')
-REFUSALS = OpenatacError, BadRecord, BadImage, MemoryError  # which a command tells in a sentence
-Content = Dict[str, Any]
+REFUSALS = OpenatacError, BadRecord, BadImage, MemoryError  # which a command reports in a sentence
+Content = dict[str, Any]
 DEFAULTS = dict.fromkeys(fields(CifarConfig), DEFAULT)
 
 
@@ -65,12 +66,12 @@ class Reader(NamedTuple):
 
     name: str
     kind: str
-    files: Tuple[str, ...]
+    files: tuple[str, ...]
     read: Callable[[str], Content]
     has_checksum: bool = False
 
 
-def parts(functions: Dict[str, Callable[[], Any]]) -> Content:
+def parts(functions: dict[str, Callable[[], Any]]) -> Content:
     """What each of them returns, without those that refuse."""
     found = {}
     for name, function in functions.items():
@@ -91,7 +92,7 @@ def _read_params(folder: str) -> Content:
                   'numpy': lambda: _bytes(read_params(path))})
 
 
-def _bytes(arrays: Dict[str, np.ndarray]) -> Content:
+def _bytes(arrays: dict[str, np.ndarray]) -> Content:
     return {name: (str(array.dtype), array.shape, array.tobytes()) for name, array in arrays.items()}
 
 
@@ -140,7 +141,7 @@ def _write_operators(folder: str) -> None:
     outputs = mx.sym.softmax(mx.sym.mean(outputs, axis=1, name='mean'), axis=-1, name='softmax')
     symbol = mx.sym.FullyConnected(outputs, num_hidden=3, name='dense')
     names = symbol.list_arguments() + symbol.list_auxiliary_states()
-    shapes = sum(symbol.infer_shape(data=IMAGES.shape)[::2], [])
+    shapes = itertools.chain(*symbol.infer_shape(data=IMAGES.shape)[::2])
     random = np.random.RandomState(0)
     write_symbol(folder + '/operators/net', symbol, with_kinds(symbol, {
         name: mx.nd.array(random.rand(*shape)) for name, shape in zip(names, shapes)}))
@@ -171,7 +172,7 @@ def _read_without_index(folder: str) -> Content:
 
 
 def _images_of(source: RecordFile) -> Content:
-    def image(index: int) -> Tuple[bytes, int]:
+    def image(index: int) -> tuple[bytes, int]:
         data, label = source.read(index)
         return decode(data).tobytes(), label
 
@@ -206,7 +207,7 @@ def _cifar(place: str) -> Content:
 
 def _write_cifar(folder: str) -> None:
     records = np.random.RandomState(0).randint(0, 10, (2, 3073)).astype('uint8')
-    names = '\n'.join('class%d' % label for label in range(10)).encode()
+    names = '\n'.join(f'class{label}' for label in range(10)).encode()
     batch = pickle.dumps({b'data': records[:, 1:], b'labels': records[:, 0].tolist()}, protocol=2)
     for place, files in (('cifar folder', {'test_batch.bin': records.tobytes(), 'batches.meta.txt': names}),
                          ('cifar pickle', {'test_batch': batch})):
@@ -297,7 +298,7 @@ PLACE = 'checkpoints/0000000003'
 
 
 class _Engine:
-    def load_state(self, arrays: Dict[str, np.ndarray], numbers: Dict[str, int]) -> None:
+    def load_state(self, arrays: dict[str, np.ndarray], numbers: dict[str, int]) -> None:
         self.state = _bytes(arrays), numbers['iteration'] + numbers['images']
 
 
@@ -340,7 +341,7 @@ def write_files(folder: str) -> None:
             write(folder)
 
 
-def readers() -> List[Reader]:
+def readers() -> list[Reader]:
     """All readers, for the folders of `write_files`."""
     symbol, fused = FORMS.find('symbol').files('net'), FORMS.find('fused').files('net')
     images = [f'rgb.{ending}' for ending in FORMATS]

@@ -90,7 +90,7 @@ def test_a_record_check_of_a_folder_is_a_sentence(tmp_path, capsys):
 @pytest.mark.parametrize('classes', [2.5, 0, -1, CLASSES + 1, '10', math.nan, True, [10]])
 @pytest.mark.parametrize('name', ['cifar_resnet8_v2_relu', 'cifar_resnet18_v1_relu', 'resnet50_v1b_relu'])
 def test_classes_of_a_network(name, classes):
-    with pytest.raises(ValueError, match='classes must be a whole number'):
+    with pytest.raises(ValueError, match='classes'):
         get_model(name, classes=classes)
 
 
@@ -105,16 +105,16 @@ def test_classes_of_a_network(name, classes):
     (ResNet50_v1bATAC, {'deep_stem': True, 'stem_width': 1.5}), (ResNet50_v1bATAC, {'final_drop': 2}),
     (ResNet50_v1bATAC, {'attention': 'se', 'reduction': '16'})])
 def test_arguments_of_a_host(host, wrong):
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match=[*wrong][-1]) as error:
         host(**wrong)
-    assert list(wrong)[-1] in str(error.value) and '\n' not in str(error.value)
+    assert '\n' not in str(error.value)
 
 
 @pytest.mark.parametrize('channels, r', [
     (0, 2), (-4, 2), (2.5, 2), ('16', 2), (None, 2), (16, '2'), (16, None), (16, 0), (16, math.nan),
     (16, math.inf), (16, 1e-400), (16, -1)])
 def test_arguments_of_the_unit(channels, r):
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match=r'\b(channels|r)\b') as error:
         ChaATAC(channels, r)
     assert '\n' not in str(error.value)
 

@@ -56,16 +56,16 @@ CRAFTED = {
     'a split into none': attribute('split', 'num_outputs', '0'),
     'a split into more than can be named': attribute('split', 'num_outputs', '65536'),
     'a long attribute': attribute('conv', 'layout', 'x' * 10 ** 6),
-    'an attribute that is no text': attribute('conv', 'num_filter', 4),
+    'an attribute that is not text': attribute('conv', 'num_filter', 4),
     'a reference forward': entry('split', 0, 4), 'to itself': entry('split', 0, 3),
     'to nowhere': entry('split', 0, 10 ** 6), 'below 0': entry('split', 0, -1),
     'to an output that is not there': entry('split', 1, 1), 'an output below 0': entry('split', 1, -1),
     'to an output of a variable': entry('conv', 1, 1),
-    'a version below 0': entry('split', 2, -1), 'a reference that is no number': entry('split', 0, 'a'),
+    'a version below 0': entry('split', 2, -1), 'a reference that is not a number': entry('split', 0, 'a'),
     'a head beyond the outputs': lambda graph: graph.update(heads=[[3, 7, 0]]),
     'a head beyond the nodes': lambda graph: graph.update(heads=[[99, 0, 0]]),
     'no heads': lambda graph: graph.update(heads=[]), 'no nodes': lambda graph: graph.update(nodes=[]),
-    'variables that are none': lambda graph: graph.update(arg_nodes=[2]),
+    'operators listed as variables': lambda graph: graph.update(arg_nodes=[2]),
     'variables that are not there': lambda graph: graph.update(arg_nodes=[99]),
     'a control dependency': lambda graph: node(graph, 'conv').update(control_deps=[77]),
     'a graph in an operator that is none': lambda graph: node(graph, 'conv').update(subgraphs=[5]),
@@ -105,9 +105,9 @@ def test_nothing_that_reshapes_gets_what_has_no_elements(tmp_path, reshape):
     behind_another = mx.sym.exp(mx.sym.Reshape(mx.sym.exp(empty), **reshape))
     for symbol in (mx.sym.Reshape(empty, **reshape), behind_another):
         path = write(tmp_path, symbol.tojson())
-        with pytest.raises(OpenatacError, match='has no elements'):
+        with pytest.raises(OpenatacError, match='no elements'):
             costs_by_name(path, (3, 8, 8))
-        with pytest.raises(OpenatacError, match='has no elements'):
+        with pytest.raises(OpenatacError, match='no elements'):
             check_sizes(load_symbol_file(path), (3, 8, 8))
 
 
@@ -134,14 +134,14 @@ def load_symbol_of(path):
 @pytest.mark.parametrize('text', [
     '', '[]', '{}', 'null', '[' * 100_000, '{"nodes": ' * 100_000, '\0', '{"nodes": 5}',
     '{"nodes": [[]], "heads": [[0,0,0]], "arg_nodes": []}'])
-def test_what_is_not_a_graph(tmp_path, text):
+def test_what_is_not_a_graph_is_refused(tmp_path, text):
     for read in (load_symbol_file, read_graph):
         with pytest.raises(OpenatacError):
             read(write(tmp_path, text))
 
 
 def test_without_mxnet_each_node_has_one_output():
-    with pytest.raises(ValueError, match='output 1 of node split'):
+    with pytest.raises(ValueError, match='output 1 .*split'):
         check_graph(small())
 
 
@@ -161,10 +161,10 @@ def test_the_outputs_of_a_node_are_counted_once_and_limited_in_all():
 
 def test_limits_are_stated(tmp_path, monkeypatch):
     monkeypatch.setattr(checks, 'MOST_NODES', 3)
-    with pytest.raises(OpenatacError, match='1 to 3 nodes'):
+    with pytest.raises(OpenatacError, match='3 nodes'):
         load_symbol_file(write(tmp_path, small()))
     monkeypatch.setattr(checks, 'TEXT_LIMIT', 2 ** 20)
-    with pytest.raises(OpenatacError, match='limit of 1 MB'):
+    with pytest.raises(OpenatacError, match='1 MB'):
         load_symbol_file(write(tmp_path, '"%s"' % ('x' * 2 ** 20)))
 
 
@@ -224,20 +224,20 @@ def archive(folder, *members, tail=b''):
     return path
 
 
-def test_an_archive_that_unpacks_to_more_than_the_limit(small_limit, tmp_path):
+def test_an_archive_that_unpacks_to_more_than_the_limit_is_refused(small_limit, tmp_path):
     path = archive(tmp_path, ('test_batch.bin', 3 * 2 ** 20))
     assert os.path.getsize(path) < 10_000
-    with pytest.raises(DataError, match='limit of 1 MB'):
+    with pytest.raises(DataError, match='1 MB'):
         cifar.load_cifar('cifar10', path, train=False)
 
 
-def test_and_one_that_goes_on_behind_its_end(small_limit, tmp_path):
+def test_an_archive_that_goes_on_behind_its_end_is_refused(small_limit, tmp_path):
     path = archive(tmp_path, ('test_batch.bin', 3073), tail=bytes(2 ** 21))
-    with pytest.raises(DataError, match='limit of 1 MB'):
+    with pytest.raises(DataError, match='1 MB'):
         cifar.load_cifar('cifar10', path, train=False)
 
 
-def test_and_one_whose_header_asks_for_all_memory(small_limit, tmp_path):
+def test_an_archive_whose_header_asks_for_all_memory_is_refused(small_limit, tmp_path):
     header = tarfile.TarInfo('a')
     header.type, header.size = tarfile.XHDTYPE, 2 ** 33 - 1
     path = str(tmp_path / 'cifar-10-binary.tar.gz')
@@ -247,8 +247,8 @@ def test_and_one_whose_header_asks_for_all_memory(small_limit, tmp_path):
         cifar.load_cifar('cifar10', path, train=False)
 
 
-def test_a_sparse_file_of_images(small_limit, tmp_path):
+def test_a_sparse_file_of_more_than_the_limit_is_refused(small_limit, tmp_path):
     with open(tmp_path / 'test_batch.bin', 'wb') as file:
         file.truncate(3073 * 1000)
-    with pytest.raises(DataError, match='limit of 1 MB'):
+    with pytest.raises(DataError, match='1 MB'):
         cifar.load_cifar('cifar10', str(tmp_path), train=False)

@@ -50,7 +50,7 @@ def odd(request, tmp_path):
 @pytest.mark.parametrize('read', [
     open_input, check_input, read_text, read_csv, lambda path: read_input(path, 10)])
 def test_each_way_to_open_refuses_it_at_once(odd, tmp_path, read):
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match=str(tmp_path / 'a')):
         read(odd(tmp_path / 'a'))
 
 
@@ -95,20 +95,20 @@ def test_an_image_is_left_out_by_each_reader_of_folders(odd, photos, tmp_path, p
     assert len(RecordFile(str(tmp_path / 'out.rec'))) == 11
     capsys.readouterr()
     code = predict.main([prefix, str(folder)])
-    told = capsys.readouterr()
+    printed = capsys.readouterr()
     if not os.path.isdir(bad):  # which may hold images
-        assert code == 1 and bad in told.err
-    assert told.out.count('class1') == 6
+        assert code == 1 and bad in printed.err
+    assert printed.out.count('class1') == 6
 
 
 def test_a_file_that_grows_is_read_to_the_limit_only(tmp_path):
     (tmp_path / 'a').write_bytes(bytes(11))
     assert len(read_input(str(tmp_path / 'a'), 11)) == 11
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match=str(tmp_path / 'a')):
         read_input(str(tmp_path / 'a'), 10)
-    with pytest.raises(OSError):  # as standard input is
-        read_limited(open('/dev/zero', 'rb'), 1000, '-')
-    with pytest.raises(OSError):
+    with open('/dev/zero', 'rb') as endless, pytest.raises(OSError, match='-'):  # as standard input is
+        read_limited(endless, 1000, '-')
+    with pytest.raises(OSError, match='-'):
         read_limited(io.BytesIO(bytes(11)), 10, '-')
 
 
@@ -123,5 +123,5 @@ def test_no_other_place_opens_inputs():
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ('open', 'os.open', 'np.load'):
                 mode = ast.unparse(node.args[1]).strip("'") if len(node.args) > 1 else 'r'
                 if not set('wax') & set(mode.lower()):
-                    found.append('%s: %s' % (name, ast.unparse(node)))
+                    found.append(f'{name}: {ast.unparse(node)}')
     assert found == []

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import mxnet as mx
 import pytest
@@ -143,10 +144,10 @@ def processes(mark):
     """{id: command} of all that have the mark in their environment."""
     found = {}
     for pid in filter(str.isdigit, os.listdir('/proc')):
+        place = Path('/proc', pid)
         with contextlib.suppress(OSError):
-            with open(f'/proc/{pid}/environ', 'rb') as environ, open(f'/proc/{pid}/cmdline') as command:
-                if f'{MARK}={mark}'.encode() in environ.read().split(b'\0'):
-                    found[int(pid)] = command.read().replace('\0', ' ')
+            if f'{MARK}={mark}'.encode() in (place / 'environ').read_bytes().split(b'\0'):
+                found[int(pid)] = (place / 'cmdline').read_text().replace('\0', ' ')
     return {pid: command for pid, command in found.items() if command}
 
 

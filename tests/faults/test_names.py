@@ -13,7 +13,7 @@ from openatac.export.labelled_images import classes_below
 from openatac.export.manifest import read_manifest, write_manifest
 from tests.faults.conftest import DESCRIPTION
 
-LATIN1 = os.fsdecode('caf\xe9'.encode('latin-1'))  # 'caf' and a byte that is no UTF-8
+LATIN1 = os.fsdecode('caf\xe9'.encode('latin-1'))  # 'caf' and a byte that is not UTF-8
 
 
 @pytest.fixture

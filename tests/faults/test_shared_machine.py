@@ -3,6 +3,7 @@ import logging
 import os
 import re
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -21,10 +22,10 @@ def watch(others, threads=2, processors=2, seconds=contention.WINDOW, own=1.5, p
         clock, busy, used, _ = usages[-1]
         usages.append(Usage(clock + seconds, busy + (own + share) * seconds, used + own * seconds,
                             processors))
-    told = ContentionWatch(progress or Progress(), iter(usages).__next__, threads)
+    watching = ContentionWatch(progress or Progress(), iter(usages).__next__, threads)
     for step in range(len(others)):
-        told.interval(step, {})
-    return told
+        watching.interval(step, {})
+    return watching
 
 
 @pytest.mark.parametrize('others, options, disturbed', [
@@ -43,8 +44,8 @@ def watch(others, threads=2, processors=2, seconds=contention.WINDOW, own=1.5, p
 ])
 def test_others_are_noticed_where_they_take_what_the_threads_need(caplog, others, options, disturbed):
     with caplog.at_level(logging.WARNING, 'openatac'):
-        told = watch(others, **options)
-    assert told.progress.disturbed == disturbed
+        watching = watch(others, **options)
+    assert watching.progress.disturbed == disturbed
     assert len(caplog.records) == disturbed
 
 
@@ -61,10 +62,10 @@ def test_the_line_is_said_once_with_the_remedy(caplog, others, threads, processo
 
 @pytest.mark.parametrize('reads', [[None], [Usage(0, 0, 0, 2), None, None]])
 def test_where_the_system_does_not_report_nothing_is_said(reads):
-    told = ContentionWatch(Progress(), iter(reads).__next__, 2)
+    watching = ContentionWatch(Progress(), iter(reads).__next__, 2)
     for step in range(2):
-        told.interval(step, {})
-    assert not told.progress.disturbed
+        watching.interval(step, {})
+    assert not watching.progress.disturbed
 
 
 def test_a_resumed_run_remembers_and_older_checkpoints_load():
@@ -75,18 +76,14 @@ def test_a_resumed_run_remembers_and_older_checkpoints_load():
     assert older.disturbed is False
 
 
-class Plan:
-    settings = {}
-
-    class engine:
-        devices, versions = '1 x cpu', {}
+PLAN = SimpleNamespace(settings={}, engine=SimpleNamespace(devices='1 x cpu', versions={}))
 
 
 @pytest.mark.parametrize('disturbed', [False, True])
 def test_the_summary_says_whether_the_run_was_disturbed(disturbed):
     progress = watch([1.0 * disturbed] * 2).progress
     history = [{'val_accuracy': 0.5, 'images_per_second': 1.0}]
-    assert summarize(build(CifarConfig, {}), '', Plan, history, progress, {})['disturbed'] is disturbed
+    assert summarize(build(CifarConfig, {}), '', PLAN, history, progress, {})['disturbed'] is disturbed
 
 
 # ------------------------------------------------------------------------- what the kernel says

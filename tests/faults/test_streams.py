@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from openatac.cli import COMMANDS
 from openatac.console import streams
 from tests.conftest import ROOT
 
-HELP = [*((sys.executable, '-m', 'openatac', name, '--help') for name in COMMANDS),
-        *((sys.executable, ROOT / script, '--help') for script in ('train_cifar.py', 'train_imagenet.py'))]
+HELP = [(sys.executable, '-m', 'openatac', 'costs', '--help'),
+        (sys.executable, ROOT / 'train_cifar.py', '--help')]
 PLAN = (sys.executable, '-m', 'openatac', 'plan', '--gpus', '1', '--images-per-second', '1',
         '--parameters', '1')
 
@@ -31,18 +30,18 @@ def name_of(command):
 
 
 @pytest.mark.parametrize('command', HELP, ids=name_of)
-def test_help_to_a_full_disk_is_a_sentence(command):
+def test_help_to_a_full_disk_is_one_line_that_names_standard_output(command):
     code, _, errors = shell('"$@" > /dev/full', *command)
     assert code == 1 and 'standard output' in errors and len(errors.splitlines()) == 1
 
 
-@pytest.mark.parametrize('command', [HELP[0], HELP[-1], PLAN], ids=name_of)
-def test_who_has_seen_enough_ends_it_quietly(command):
+@pytest.mark.parametrize('command', [*HELP, PLAN], ids=name_of)
+def test_a_reader_that_leaves_ends_a_command_quietly(command):
     code, _, errors = shell('(sleep 0.5; "$@"; echo $? >&2) | true', *command)
     assert errors == f'{streams.CLOSED}\n' and code == 0
 
 
-def test_much_output_into_a_pipe_that_closes():
+def test_a_pipe_that_closes_ends_much_output_quietly():
     """More than the buffers hold, so that the end comes in the middle of printing."""
     code = ('import sys\nfrom openatac.console import program\n'
             'def main():\n    for _ in range(10 ** 6): print("line")\n'

@@ -1,11 +1,13 @@
 """What is already at the path of a file that we write: a device, a FIFO, a link, a folder, another's file."""
 import ast
+import errno
 import json
 import os
 import shutil
 import signal
 import stat
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +18,7 @@ from openatac.files.csv_file import write_csv
 from openatac.files.locks import locked
 from openatac.files.writing import check_prefix, remove_leftovers, replace_file, write_text, writing
 from tests.conftest import ROOT
+from tests.fresh_python import run_python
 
 ROWS = [{'a': 1, 'b': 'x'}]
 TEXT = 'a,b\n1,x\n'
@@ -43,7 +46,7 @@ def path(tmp_path):
 def reader_of(fifo):
     """A list that gets what comes out of a FIFO, and the thread that reads it."""
     found = []
-    thread = threading.Thread(target=lambda: found.append(open(fifo).read()), daemon=True)
+    thread = threading.Thread(target=lambda: found.append(Path(fifo).read_text()), daemon=True)
     thread.start()
     return found, thread
 
@@ -69,7 +72,7 @@ def test_a_device_is_written_to(path, write):
 @as_root
 def test_a_full_device_is_a_sentence(path, write):
     os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 7))  # like /dev/full
-    with pytest.raises(OpenatacError, match='No space left'), writing(path):
+    with pytest.raises(OpenatacError, match=os.strerror(errno.ENOSPC)), writing(path):
         write(path)
     assert stat.S_ISCHR(os.stat(path).st_mode)
 
@@ -117,7 +120,7 @@ def test_mode_and_owner_are_kept(path, write):
     os.chown(path, *owner)
     write(path)
     found = os.stat(path)
-    assert open(path).read() == TEXT
+    assert Path(path).read_text() == TEXT
     assert (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) == (0o604, *owner)
 
 
@@ -139,10 +142,14 @@ def test_a_set_that_fails_leaves_what_links_lead_to(tmp_path):
     os.symlink(real, tmp_path / 'set.a')
     (tmp_path / 'set.old').write_text('old')
     (tmp_path / 'set.b').mkdir()
-    with pytest.raises(IsADirectoryError):
+
+    def write_both():
         with replace_set(str(tmp_path / 'set'), [f'{tmp_path}/set.a', f'{tmp_path}/set.old']) as aside:
             for name in 'ab':
                 write_text(f'{aside}.{name}', 'new')
+
+    with pytest.raises(IsADirectoryError):
+        write_both()
     assert real.read_text() == 'old' and (tmp_path / 'set.old').read_text() == 'old'
     assert os.listdir(tmp_path / 'elsewhere') == ['real']
     assert sorted(os.listdir(tmp_path)) == ['elsewhere', 'set.a', 'set.b', 'set.old']
@@ -161,7 +168,6 @@ def test_a_command_writes_to_a_fifo(tmp_path, path, capsys):
 
 def test_what_goes_to_standard_output_already_is_not_replaced(tmp_path):
     """--csv /dev/stdout > FILE: the rows and the text that is printed are both in FILE."""
-    from tests.fresh_python import run_python
     code = ('import os, sys\nos.dup2(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT), 1)\n'
             'from openatac.files.writing import write_text\nprint("before")\n'
             'write_text("/dev/stdout", "rows\\n")\nprint("after")')
@@ -174,15 +180,14 @@ def test_what_goes_to_standard_output_already_is_not_replaced(tmp_path):
 def test_a_lock_file_leaves_what_its_link_leads_to(tmp_path):
     (tmp_path / 'real').write_text('kept')
     os.symlink('real', tmp_path / '.lock')
-    with locked(str(tmp_path / '.lock')):
-        with pytest.raises(BlockingIOError), locked(str(tmp_path / '.lock')):
-            pass
+    with locked(str(tmp_path / '.lock')), pytest.raises(BlockingIOError), locked(str(tmp_path / '.lock')):
+        pass
     assert (tmp_path / 'real').read_text() == 'kept'
 
 
 def test_a_lock_that_is_a_fifo_is_refused(tmp_path):
     os.mkfifo(tmp_path / '.lock')
-    with pytest.raises(OSError, match='not a regular file'), locked(str(tmp_path / '.lock')):
+    with pytest.raises(OSError, match='.lock'), locked(str(tmp_path / '.lock')):
         pass
 
 
@@ -200,7 +205,7 @@ def test_only_leftovers_of_ours_are_removed(tmp_path):
 def test_a_folder_is_not_the_beginning_of_names(tmp_path, monkeypatch, path):
     monkeypatch.chdir(tmp_path)
     os.mkdir('folder')
-    with pytest.raises(ValueError, match='is a folder'):
+    with pytest.raises(ValueError, match='folder'):
         check_prefix(path)
     for beside in ('folder/x', 'folder'):  # folder.json lies beside the folder
         assert check_prefix(beside) == beside

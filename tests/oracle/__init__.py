@@ -5,7 +5,10 @@
 import json
 from pathlib import Path
 
+import mxnet as mx
 import numpy as np
+
+from tests.oracle import fill
 
 CASES = Path(__file__).parent / 'cases'
 NAMES = sorted(path.stem for path in CASES.glob('*.json'))
@@ -30,3 +33,33 @@ def build(description):
         channels = [width * c for c in (16, 16, 32, 64)]
         return ResNet20V2ATAC(layers=[blocks] * 3, channels=channels, **arguments)
     return ResNet50_v1bATAC(**{'layers': [1, 1, 1, 1], **arguments})
+
+
+def prepare(net, mode):
+    """The network in a mode: imperative, hybridized or static."""
+    if mode != 'imperative':
+        net.hybridize(static_alloc=mode == 'static', static_shape=mode == 'static')
+    return net
+
+
+def images(name, description):
+    """The case's input."""
+    return mx.nd.array(fill.images(name, description['input_shape']))
+
+
+def filled(name, mode='imperative'):
+    """The case's network holding the oracle's parameters."""
+    description, arrays = load(name)
+    net = build(description)
+    net.initialize()
+    net(images(name, description))
+    for key, parameter in net._collect_params_with_prefix().items():
+        parameter.set_data(mx.nd.array(fill.parameter(key, parameter.shape)))
+    return prepare(net, mode), description, arrays
+
+
+def graph_of(symbol):
+    """The nodes of a symbol as a case's ``graph`` has them, without their names."""
+    nodes = json.loads(symbol.tojson())['nodes']
+    return [[node['op'], node.get('attrs', {}) if node['op'] != 'null' else {},
+             [entry[:2] for entry in node['inputs']]] for node in nodes]

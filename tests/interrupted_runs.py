@@ -1,0 +1,112 @@
+"""A small training that tests kill, stop and resume, and all that must be equal at its end."""
+import csv
+import os
+import random
+import shutil
+import signal
+import time
+
+from openatac.backends.base import SingleProcess
+from tests.scripts import finish, json_of, log_of, start_script, wait_until
+
+EPOCHS, BATCHES = 3, 30
+
+
+def flags(data, folder, *more):
+    """The flags of train_cifar.py for a run of `EPOCHS` epochs of `BATCHES` batches of `cifar10`."""
+    return ('--data-dir', data, '--save-dir', folder, '--blocks', 1, '--act-layers', 1, '--useReLU',
+            '--batch-size', 10, '--num-epochs', EPOCHS, '--lr', 0.05, '--lr-decay-epoch', '1,2',
+            '--drop-rate', 0.1, '--seed', 3, '--log-interval', 5, '--resume', 'auto', *more)
+
+
+# Interruptions.
+
+def kill_often(folder, kills, epochs, command):
+    """Kill a run that many times, spread over its epochs: within one, or while a checkpoint is saved."""
+    chance = random.Random(kills)
+    folder.mkdir()
+    for number in range(kills):
+        saved = checkpoint_names(folder) if (folder / 'checkpoints').exists() else []
+        done = max([int(name) // BATCHES for name in saved if name.isdigit()], default=0)
+        epoch = max(done, number * epochs // kills)
+        process = start_script(*command)
+        if number % 2:
+            wait_for_checkpoint(process, folder, epoch)
+            time.sleep(chance.uniform(0, 0.02))
+        else:
+            wait_for_batch(process, folder, epoch, chance.randrange(5, BATCHES, 5))
+            time.sleep(chance.uniform(0, 0.05))
+        process.kill()
+        result = finish(process)
+        assert result.returncode == -signal.SIGKILL, f'it ended before it was killed: {result.stderr}'
+
+
+def wait_for_batch(process, folder, epoch, batch):
+    """Wait until the log has that batch once more."""
+    mark = f'Epoch[{epoch}] Batch [{batch}/'
+    before = log_of(folder).count(mark)
+    wait_until(process, lambda: log_of(folder).count(mark) > before, mark)
+
+
+def wait_for_checkpoint(process, folder, epoch):
+    """Wait until the checkpoint after that epoch is being written."""
+    name = f'{(epoch + 1) * BATCHES:010d}'
+    places = [folder / 'checkpoints' / ('.' + name), folder / 'checkpoints' / name]
+    wait_until(process, lambda: any(place.exists() for place in places), f'the checkpoint {name}')
+
+
+def signal_at_step(monkeypatch, step, number):
+    """Send this process a signal while a run's processes agree on going on after that many steps.
+
+    Returns the list of what the run asks its processes, a number for each step.
+    """
+    asked = []
+
+    def gather(self, message, name='a message'):
+        if name == 'a step':
+            asked.append(message)
+            if len(asked) == step:
+                signal.raise_signal(number)
+        return [message]
+
+    monkeypatch.setattr(SingleProcess, 'gather', gather)
+    return asked
+
+
+# What a run leaves.
+
+def checkpoint_names(folder):
+    return sorted(os.listdir(os.path.join(folder, 'checkpoints')))
+
+
+def drop_last_checkpoint(folder):
+    """As if the run had been killed in its last epoch."""
+    shutil.rmtree(os.path.join(folder, 'checkpoints', checkpoint_names(folder)[-1]))
+
+
+def content_of(*path):
+    with open(os.path.join(*path), 'rb') as handle:
+        return handle.read()
+
+
+def without_speed(rows):
+    return [{key: value for key, value in row.items() if key != 'images_per_second'} for row in rows]
+
+
+def outcome(folder):
+    """All that a run leaves and that does not depend on the clock."""
+    last = os.path.join(folder, 'checkpoints', checkpoint_names(folder)[-1])
+    state, summary = json_of(last, 'state.json'), json_of(folder, 'summary.json')
+    state['progress']['history'] = without_speed(state['progress']['history'])
+    for part in (state['progress'], summary):
+        part.pop('disturbed', None)  # by others on this machine
+    del summary['images_per_second'], summary['command']
+    files = [content_of(folder, 'best.params'), content_of(folder, 'last.params'),
+             content_of(last, 'arrays.params')]
+    with open(os.path.join(folder, 'metrics.csv'), encoding='utf-8', newline='') as handle:
+        return state, summary, files, without_speed(csv.DictReader(handle)), os.path.basename(last)
+
+
+def assert_same_end(folder, uninterrupted):
+    for ours, theirs in zip(outcome(folder), outcome(uninterrupted)):
+        assert ours == theirs
