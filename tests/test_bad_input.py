@@ -304,7 +304,7 @@ def test_a_pickle_is_not_executed(refused, tmp_path):
     folder.mkdir()
     for name in (*(f'data_batch_{k}' for k in range(1, 6)), 'test_batch'):
         (folder / name).write_bytes(pickle.dumps({b'data': Malicious(), b'labels': [0]}, 2))
-    assert 'data_batch_1' in refused(1, *run_on(folder))
+    assert 'data_batch_' in refused(1, *run_on(folder))
     assert not os.path.exists('executed')
 
 

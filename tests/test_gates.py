@@ -319,7 +319,7 @@ def wrong(runs, tmp_path):
     (['{wrong}/text'], 1, 'text'),
     (['{wrong}/list'], 1, 'list'),
     (['{wrong}/empty'], 1, 'act_type'),
-    (['{wrong}/other'], 1, 'act_type must be one of relu'),
+    (['{wrong}/other'], 1, "'gleu'"),
     (['{se}', '--params', '{atac}/best.params'], 1, 'best.params'),
     (['{se}', '--params', '{wrong}/no.params'], 1, 'no.params'),
     (['{se}', '--params', '{wrong}/none.params'], 1, 'none.params'),

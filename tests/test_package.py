@@ -75,7 +75,7 @@ def test_the_wheel_holds_the_whole_package(wheel):
         commands = archive.read(f'openatac-{__version__}.dist-info/entry_points.txt').decode()
         others = {name.split('/')[0] for name in archive.namelist()} - {'openatac'}
     assert held == {str(path.relative_to(ROOT)) for path in (ROOT / 'openatac').rglob('*.py')} | {
-        'openatac/py.typed'}
+        'openatac/py.typed', 'openatac/study/comparison/page.html'}
     assert others == {f'openatac-{__version__}.dist-info'}
     assert commands.split() == ['[console_scripts]', 'openatac', '=', 'openatac.cli:main']
 

@@ -290,7 +290,7 @@ def index_beside(rec: str) -> Optional[str]:
 def _read_checksums(rec: str, count: int) -> Optional[np.ndarray]:
     """Return the CRC-32 of each of ``count`` records; None if there is no list of them beside the file."""
     path = beside(rec, '.crc32')
-    if not os.path.exists(path):
+    if not os.path.lexists(path):
         return None
     with opening(f'the checksums {path}'):
         fields = read_input(path, TEXT_LIMIT + 64 * count).split()
@@ -311,7 +311,7 @@ def _read_checksums(rec: str, count: int) -> Optional[np.ndarray]:
 def _class_names(rec: str, classes: Optional[int]) -> Optional[tuple[str, ...]]:
     """Return the class names listed beside the file, or None; raise DataError for a wrong number."""
     path = beside(rec, '.classes')
-    if not os.path.exists(path):
+    if not os.path.lexists(path):
         return None
     with opening(f'the class list {path}'):
         text = read_text(path, errors='surrogateescape')
