@@ -186,7 +186,7 @@ def test_a_parameter_file_cut_short_by_the_disk_does_not_take_its_place(tmp_path
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (os.path.getsize(path) // 2, limits[1]))
     try:
-        with pytest.raises(OSError):
+        with pytest.raises(OSError, match=os.strerror(errno.EFBIG)):
             write_arrays(path, {'w': mx.nd.zeros(3)})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
