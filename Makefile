@@ -7,12 +7,12 @@ BIN := $(VENV)/bin
 VERSION := $(shell $(PYTHON) -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 
-TORCH_TESTS := $(shell grep -l importorskip..torch tests/test_*.py)
+TORCH_TESTS := $(shell grep -rl --include=test_*.py importorskip..torch tests)
 
 SUITES ?= bookworm trixie sid
 SEED ?= 0
 COVERED_TESTS ?= tests
-ISA_TESTS := tests/test_quantize.py tests/test_export.py tests/test_onnx.py tests/test_onnx_int8.py tests/test_oracle.py
+ISA_TESTS := $(addprefix tests/export/test_,quantize.py export.py onnx.py onnx_int8.py) tests/models/test_oracle.py
 
 .PHONY: demo test test-fresh test-isa test-torch test-gpu test-cuda-wheel test-slow test-faults bench lint types \
   coverage dist smoke
@@ -51,7 +51,7 @@ bench: $(VENV)/.with-cpu,demo
 # MXNet's CUDA build has an environment of its own: beside the CPU build, the two would overwrite each other.
 # No GPU and no driver are needed, but a C compiler, which makes a stand-in for the driver.
 test-cuda-wheel: $(CUDA_VENV)/.filled
-	OMP_NUM_THREADS=1 $(CUDA_VENV)/bin/python -m pytest tests/test_cuda_wheel.py
+	OMP_NUM_THREADS=1 $(CUDA_VENV)/bin/python -m pytest tests/runtime/test_cuda_wheel.py
 
 $(CUDA_VENV)/.filled: setup.py pyproject.toml
 	@echo 'Installing openatac[cu112] into $(CUDA_VENV): 2 GB to download, 4.3 GB on the disk, some minutes.'

@@ -1,6 +1,6 @@
 """Killed at random moments, twenty times each: the same command again ends with the same bytes.
 
-Trainings are killed in tests/test_resume.py. Kills of a packing or an export hit the work itself, which is
+Trainings are killed in tests/training. Kills of a packing or an export hit the work itself, which is
 done in a forked process; a comparison and a launch are commands of their own, with all that they start.
 """
 import contextlib

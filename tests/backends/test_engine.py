@@ -116,7 +116,7 @@ def test_the_program_makes_no_second_team_of_threads():
 import os
 import openatac
 import mxnet as mx
-from tests.test_engine import batch, engine
+from tests.backends.test_engine import batch, engine
 
 def threads():
     mx.nd.waitall()

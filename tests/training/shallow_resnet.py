@@ -1,7 +1,7 @@
 """ResNet-50's host with one block per stage, for tests that run train_imagenet.py in this process.
 
 Its networks have all kinds of blocks and a third of the parameters, which are most of what an epoch of a few
-photographs computes and writes. tests/test_package.py trains the whole ResNet-50.
+photographs computes and writes. tests/project/test_package.py trains the whole ResNet-50.
 """
 import pytest
 

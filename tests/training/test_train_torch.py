@@ -15,16 +15,6 @@ from openatac import cli
 from openatac.export.symbol_files import load_symbol
 from openatac.models.parameters import load_parameters
 from openatac.models.params_file import read_params, write_params
-from tests.cifar_slice import write_slice
-from tests.interrupted_runs import (
-    BATCHES,
-    EPOCHS,
-    assert_same_end,
-    checkpoint_names,
-    flags,
-    kill_often,
-    signal_at_step,
-)
 from tests.made_up_images import write_data_dir
 from tests.scripts import (
     call_script,
@@ -34,7 +24,17 @@ from tests.scripts import (
     run_script,
     the_error,
 )
-from tests.shallow_resnet import shallow_resnet  # noqa: F401  (a fixture)
+from tests.training.cifar_slice import write_slice
+from tests.training.interrupted_runs import (
+    BATCHES,
+    EPOCHS,
+    assert_same_end,
+    checkpoint_names,
+    flags,
+    kill_often,
+    signal_at_step,
+)
+from tests.training.shallow_resnet import shallow_resnet  # noqa: F401  (a fixture)
 
 torch = pytest.importorskip('torch')
 pytestmark = pytest.mark.usefixtures('one_torch_thread', 'shallow_resnet')
@@ -59,7 +59,7 @@ def accuracy_of(text):
 
 @pytest.fixture(scope='module')
 def start(tmp_path_factory):
-    """The PREFIX of the initial files of the network of `tests.interrupted_runs`."""
+    """The PREFIX of the initial files of the network of `tests.training.interrupted_runs`."""
     prefix = tmp_path_factory.mktemp('start') / 'atac'
     assert call_script('--blocks', 1, '--act-layers', 1, '--useReLU', '--drop-rate', 0.1, '--seed', 3,
                        '--write-initial', prefix) == 0

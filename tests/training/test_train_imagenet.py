@@ -17,7 +17,6 @@ from openatac.models.resnet_v1b import ResNet50_v1bATAC
 from openatac.training.config import ImagenetConfig
 from openatac.training.recipes import IMAGENET
 from openatac.training.schedule import warmup_schedule
-from tests.interrupted_runs import signal_at_step
 from tests.made_up_images import write_data_dir, write_photos
 from tests.scripts import (
     call_script,
@@ -31,7 +30,8 @@ from tests.scripts import (
     the_error,
     wait_until,
 )
-from tests.shallow_resnet import shallow_resnet  # noqa: F401  (a fixture)
+from tests.training.interrupted_runs import signal_at_step
+from tests.training.shallow_resnet import shallow_resnet  # noqa: F401  (a fixture)
 
 pytestmark = pytest.mark.usefixtures('shallow_resnet')
 SCRIPT = 'train_imagenet.py'
@@ -173,7 +173,7 @@ def test_a_stopped_run_resumes_to_the_same_bits(whole, photos, tmp_path, monkeyp
 
 @pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_bits(photos, tmp_path):
-    """The whole ResNet-50; tests/test_resume.py kills a run more often, test_photo_batches.py its workers."""
+    """The whole ResNet-50; test_resume.py kills a run more often, test_photo_batches.py its workers."""
     whole, killed = (flags(str(tmp_path / name), photos, *RECIPE, '--resume', 'auto', '-j', 1)
                      for name in ('whole', 'killed'))
     process = start_script(*killed, script=SCRIPT)

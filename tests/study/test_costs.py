@@ -10,8 +10,9 @@ from openatac import cli
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.resnet_v1b import ResNet50_v1bATAC
 from openatac.study.costs.count import costs, layers, symbol_costs
+from tests import oracle
 
-ROWS = json.loads((Path(__file__).parent / 'oracle' / 'costs.json').read_text())['rows']
+ROWS = json.loads((Path(oracle.__file__).parent / 'costs.json').read_text())['rows']
 
 
 @pytest.mark.parametrize('row', ROWS, ids=lambda row: '-'.join(str(v) for v in list(row.values())[:6]))

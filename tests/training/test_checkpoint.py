@@ -1,4 +1,4 @@
-"""Checkpoints by themselves; tests/test_resume.py has whole runs that go on from them."""
+"""Checkpoints by themselves; tests/training/test_resume.py has whole runs that go on from them."""
 import contextlib
 import errno
 import json

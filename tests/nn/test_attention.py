@@ -15,7 +15,7 @@ from openatac.nn.attention import (
     NINBlock,
     SEBlock,
 )
-from tests.numpy_layers import (
+from tests.nn.numpy_layers import (
     SHAPE,
     across,
     batch_norm,

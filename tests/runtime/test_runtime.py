@@ -15,7 +15,7 @@ import pytest
 from openatac.errors import DeviceError
 from openatac.runtime import cores, cuda_libraries, devices, system_libraries, threads
 from tests.fresh_python import output_of, run_python
-from tests.stub_driver import make_library
+from tests.runtime.stub_driver import make_library
 
 # ------------------------------------------------------------------- MXNet itself, as installed
 

@@ -15,7 +15,7 @@ from tests.oracle import fill, filled, graph_of, images, prepare
 
 # MXNet 1.9.1 gets the slope's gradient wrong in the published graph; ours is written differently.
 OTHER_GRAPH = {'cifar10_b1_prelu'}
-# Random weights that amplify rounding: 5e-4 from float64 however it is run (DESIGN.md section 5).
+# Random weights that amplify rounding: 5e-4 from float64 however it is run.
 LOOSER = {'cifar100_b3_atac': 100}
 
 modes = pytest.mark.parametrize('mode', ['imperative', 'hybridized', 'static'])
