@@ -1,4 +1,4 @@
-"""Checks of the numbers that users give, on a command line or to a function.
+"""Checks for the numbers that users pass on a command line or to a function.
 
 The bounds that several commands and functions share are declared here.
 """
@@ -52,7 +52,7 @@ class Number:
     also: tuple[float, ...]
 
     def __call__(self, text: str) -> Any:
-        """Return the number that the text is; raise argparse.ArgumentTypeError if it is not one."""
+        """Return the number in ``text``; raise argparse.ArgumentTypeError if it is not valid."""
         try:
             value = self.kind(text)
         except ValueError:
@@ -80,7 +80,7 @@ RATIO = number(float, low=1, high=CHANNELS)  # of channels, in a bottleneck
 
 
 def prefix(text: str) -> str:
-    """An argparse type: what the names of the files to write begin with, which is not a folder."""
+    """An argparse type: the prefix of the files to write; it must not be a folder."""
     try:
         return check_prefix(text)
     except ValueError as error:
@@ -94,7 +94,7 @@ def check_whole(name: str, value: Any, low: int, high: int) -> None:
 
 
 def check_odd(name: str, value: Any) -> None:
-    """Raise ValueError unless the argument ``name`` is an odd whole number from 1, as a window's side is."""
+    """Raise ValueError unless the argument ``name`` is odd and at least 1, like the side of a window."""
     if not isinstance(value, numbers.Integral) or value < 1 or value % 2 == 0:
         raise ValueError(f'{name} must be an odd number from 1, not {value!r}')
 

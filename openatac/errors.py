@@ -8,7 +8,7 @@ NO_PYTORCH = "PyTorch is not installed: run pip install 'openatac[torch]'"
 
 
 class OpenatacError(RuntimeError):
-    """A run cannot go on, for the reason in the message."""
+    """A run cannot continue, for the reason in the message."""
 
 
 class DataError(OpenatacError):
@@ -24,7 +24,7 @@ class CheckpointError(OpenatacError):
 
 
 class DeviceError(OpenatacError):
-    """The devices that were asked for cannot do what they are asked to."""
+    """The requested devices cannot do what is asked of them."""
 
 
 class UnfitEnvironment(ImportError):

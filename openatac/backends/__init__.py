@@ -1,1 +1,1 @@
-"""The backends that compute: one interface, and MXNet and PyTorch behind it."""
+"""The compute backends: one interface, implemented by MXNet and PyTorch."""

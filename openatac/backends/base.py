@@ -1,4 +1,4 @@
-"""The interface between the training loop and the backends that compute.
+"""The interface between the training loop and the compute backends.
 
 A `Backend` puts a network on its devices and makes batches for it; its `Engine` trains and evaluates, and is
 all that `openatac.training.loop` sees. A backend is registered once, by `register_backend`.
@@ -27,7 +27,7 @@ class Compute(Section, title='engine'):
     """The backend, and how it computes."""
 
     engine: str = option(
-        'mxnet', 'the library that computes: torch runs the same graph in PyTorch, also on GPUs that MXNet '
+        'mxnet', 'the compute library: torch runs the same graph in PyTorch, even on GPUs that MXNet '
         'has no code for',
         choices=lambda: sorted(BACKENDS), result=True, added=True)
     dtype: Literal['float32', 'float16', 'bfloat16'] = option(
@@ -36,7 +36,7 @@ class Compute(Section, title='engine'):
         'hybrid', 'whether MXNet runs the network as one graph', result=True)
     tf32: bool = option(False, 'torch: multiply in TF32, faster and less exact', result=True, added=True)
     compile: bool = option(
-        False, 'torch: fuse the operators by torch.compile, on GPUs with CUDA graphs', result=True,
+        False, 'torch: fuse operators with torch.compile, and on GPUs use CUDA graphs', result=True,
         added=True)
 
 
@@ -45,7 +45,7 @@ class ImagenetCompute(Compute):
     """`Compute` with the loss scale of float16."""
 
     loss_scale: Optional[float] = option(
-        None, 'factor on the loss of float16 to begin with; it adapts', parse=POSITIVE, shown='1024',
+        None, 'initial loss scale for float16; it adapts', parse=POSITIVE, shown='1024',
         result=True)
 
 
@@ -57,7 +57,7 @@ BACKENDS.register('torch', 'openatac.backends.torch.backend:TorchBackend')
 
 
 def register_backend(name: str, factory: Callable[..., Backend]) -> None:
-    """Add a backend, with which both scripts train if they are given ``--engine name``.
+    """Add a backend that both scripts use if given ``--engine name``.
 
     Parameters
     ----------
@@ -82,16 +82,16 @@ def open_backend(net: Any, compute: Compute, image_shape: tuple[int, int, int], 
     ----------
     net : HybridBlock, not initialised, or the path of a symbol file
     image_shape : (C, H, W)
-    seed : of initial values, and of what chance decides in a step
+    seed : for the initial values and the randomness within a step
     gpus : such as '0,1'; '' is the CPU
-    fall_back : whether the CPU takes over where no GPU can be seen
+    fall_back : whether to use the CPU if no GPU is visible
 
     Raises
     ------
     DeviceError
         If the devices, or the precision, are not available.
     ModuleNotFoundError
-        If the library that computes is not installed.
+        If the backend's library is not installed.
     """
     factory = BACKENDS.find(compute.engine)
     if isinstance(factory, str):
@@ -164,7 +164,7 @@ class Teacher(NamedTuple):
 class Metrics(NamedTuple):
     """Means over ``images`` images: the loss, and what the objective measures, accuracy or RMSE.
 
-    ``top5`` is the share of images whose label is among the five best classes, where that is counted.
+    ``top5`` is the share of images whose label is among the five best classes, if that is counted.
     """
 
     loss: float
@@ -174,7 +174,7 @@ class Metrics(NamedTuple):
 
     @classmethod
     def of(cls, sums: Sequence[float], images: int) -> Metrics:
-        """The means from the sums of loss, score and, where it is counted, top5."""
+        """Compute the means from the sums of loss, score and, if it is counted, top5."""
         loss, score, *top5 = (each / max(images, 1) for each in sums)
         return cls(loss, score, images, *top5)
 
@@ -184,7 +184,7 @@ class Engine(abc.ABC):
 
     Attributes
     ----------
-    objective : the `Objective`; its ``metric`` names what is measured beside the loss
+    objective : the `Objective`; its ``metric`` names what is measured besides the loss
     cluster : the processes that train together (`openatac.distributed.workers`)
     iteration : int; optimizer steps since the run began
     images : int; images of this process since `reset_metrics`
@@ -209,9 +209,9 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def train_batch(self, images: Any, labels: Any, rate: float) -> None:
-        """One optimizer step at the learning rate ``rate``. Does not wait for its end.
+        """Take one optimizer step at the learning rate ``rate``, without waiting for it to finish.
 
-        images, labels : (B, C, H, W) and (B,); NumPy arrays, or what the backend's own batches are
+        images, labels : (B, C, H, W) and (B,); NumPy arrays, or whatever the backend's own batches hold
         """
 
     @abc.abstractmethod
@@ -224,7 +224,7 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def reset_metrics(self) -> None:
-        """Start new means."""
+        """Reset the means."""
 
     @abc.abstractmethod
     def evaluate(self, batches: Any) -> Metrics:
@@ -239,10 +239,10 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def load_state(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
-        """Go back to what `state` returned."""
+        """Restore what `state` returned."""
 
     def _with_progress(self, arrays: Arrays) -> tuple[Arrays, dict[str, Any]]:
-        """Add to a backend's own ``arrays`` what all backends have, as `state` returns it."""
+        """Add the state common to all backends to a backend's own ``arrays``, as `state` returns it."""
         arrays.update(('optimizer/' + name, array) for name, array in self.optimizer_states().items())
         numbers: dict[str, Any] = {'iteration': self.iteration, 'images': self.images}
         if self.loss_scale is not None:
@@ -250,7 +250,7 @@ class Engine(abc.ABC):
         return arrays, numbers
 
     def _load_progress(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
-        """Go back to what `_with_progress` added."""
+        """Restore what `_with_progress` added."""
         self.load_optimizer_states({name[len('optimizer/'):]: array for name, array in arrays.items()
                                     if name.startswith('optimizer/')})
         self.iteration, self.images = numbers['iteration'], numbers['images']
@@ -263,7 +263,7 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def load_optimizer_states(self, saved: Arrays) -> None:
-        """Go back to what `optimizer_states` returned; KeyError if it is of other parameters."""
+        """Restore what `optimizer_states` returned; KeyError if it belongs to other parameters."""
 
     @abc.abstractmethod
     def save_parameters(self, path: str) -> None:
@@ -274,27 +274,27 @@ class Engine(abc.ABC):
 
     @contextlib.contextmanager
     def mean_statistics(self) -> Iterator[None]:
-        """While open, all devices of all processes have the mean of their running statistics.
+        """Give all devices of all processes the mean of their running statistics while the context is open.
 
-        So what is evaluated and saved is one network. Each process must call it.
+        Evaluation and saving then see one network. Each process must call it.
         """
         yield
 
     @abc.abstractmethod
     def checksum(self) -> int:
-        """A number that distinguishes the present values of the trained parameters from others."""
+        """Return a checksum of the current values of the trained parameters."""
 
     @abc.abstractmethod
     def wait(self) -> None:
-        """Wait for all that the devices still have to do."""
+        """Wait until the devices have finished all pending work."""
 
     @abc.abstractmethod
     def device_memory(self) -> float:
-        """MB in use on the fullest GPU, 0 without one."""
+        """Return the MB in use on the fullest GPU, or 0 without a GPU."""
 
 
 def checksum(arrays: Iterable[Any]) -> int:
-    """The CRC-32 of NumPy arrays one after the other."""
+    """Return the CRC-32 of the concatenated NumPy arrays."""
     total = 0
     for array in arrays:
         total = zlib.crc32(array, total)
@@ -302,7 +302,7 @@ def checksum(arrays: Iterable[Any]) -> int:
 
 
 class SingleProcess:
-    """A run of one process, with the interface of `openatac.distributed.workers.Cluster`."""
+    """A single-process run, with the interface of `openatac.distributed.workers.Cluster`."""
 
     rank, size, stop_signal, is_asynchronous = 0, 1, 0, False
 
@@ -335,10 +335,10 @@ class Objective:
     ----------
     classes : needed for smoothing and mixup
     smoothing : share of a label's weight that is spread over all classes
-    mixup : alpha of the beta distribution of the shares in which a batch is mixed with itself reversed, or 0
+    mixup : alpha of the beta distribution of the mixing shares, or 0; a batch is mixed with its reverse
     mixup_iterations : no batch is mixed from this iteration on
     teacher : a network of the backend whose softened outputs are learned too, or None
-    temperature : divides the logits whose softmax is learned
+    temperature : divides the logits before the softmax that is learned
     hard_weight : the weight of the labels; the teacher has the rest
 
     References
@@ -361,7 +361,7 @@ class Objective:
 
     @property
     def metric(self) -> str:
-        """The name of what is measured beside the loss: 'accuracy', or with mixup 'rmse'."""
+        """The metric besides the loss: 'accuracy', or 'rmse' with mixup."""
         return 'rmse' if self.mixup else 'accuracy'
 
     @property
@@ -370,7 +370,7 @@ class Objective:
         return bool(self.smoothing or self.mixup)
 
     def inputs(self, images: Any, share: float) -> Any:
-        """Lambda x + (1 - lambda) x reversed, for images (B, ...) and lambda = ``share``."""
+        """Return lambda x + (1 - lambda) x reversed, for images (B, ...) and lambda = ``share``."""
         return images if share == 1 else share * images + (1 - share) * self.reversed(images)
 
     def targets(self, labels: Any, share: float) -> Any:
@@ -388,8 +388,8 @@ class Objective:
     def mixing(self, seed: int, iteration: int) -> float:
         """The share of each image in its mixture in an iteration, lambda ~ Beta(mixup, mixup).
 
-        It depends on (seed, iteration) alone: an engine that resumes from a checkpoint, also one of another
-        backend, mixes as if the run had not stopped.
+        It depends on (seed, iteration) alone: an engine that resumes from a checkpoint, even another
+        backend's, mixes as if the run had not stopped.
         """
         if not self.mixup or iteration >= self.mixup_iterations:
             return 1.0

@@ -8,9 +8,9 @@ from openatac.errors import OpenatacError
 
 
 class LossScale:
-    """Doubled after ``patience`` steps in a row with finite gradients, halved after one without.
+    """Doubles after ``patience`` consecutive steps with finite gradients, and halves after one without.
 
-    scale : float; the factor to begin with
+    scale : float; the initial factor
     """
 
     def __init__(self, scale: float = 2.0 ** 10, patience: int = 2000):
@@ -20,11 +20,11 @@ class LossScale:
     @classmethod
     def of(cls, compute: Compute) -> Optional[LossScale]:
         """The loss scale of a `Compute`: the given one or the default; None unless its dtype is float16."""
-        given = getattr(compute, 'loss_scale', None)  # which only `ImagenetCompute` has
+        given = getattr(compute, 'loss_scale', None)  # only `ImagenetCompute` has it
         return cls(given or 2.0 ** 10) if compute.dtype == 'float16' else None
 
     def update(self, finite: bool) -> bool:
-        """Adapt the scale for the next step; returns ``finite``, whether the gradients of this one were.
+        """Adapt the scale for the next step; return ``finite``, whether this step's gradients were finite.
 
         Raises OpenatacError if they overflow even at the smallest scale.
         """

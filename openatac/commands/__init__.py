@@ -1,1 +1,1 @@
-"""The commands: a file each, for its flags and its messages."""
+"""The commands: one file each, with its flags and messages."""

@@ -3,7 +3,7 @@
     openatac bench exports/atac --batch-sizes 1,64 --out results/atac
     openatac bench exports/atac exports/relu exports/se --engines static,fused,torch-compiled --rounds 5
 
-EXPORT is what the names of an export's files begin with. Each engine runs each export in a process of its
+EXPORT is the common prefix of an export's files. Each engine runs each export in a process of its
 own, since the threads of two engines in one process disturb each other. All are warm before anything is
 measured: networks compiled, memory allocated. Then they take turns, round by round, each running one batch
 size for --seconds, so that other work on the machine affects all of them alike. Latency is the time from
@@ -33,7 +33,7 @@ from openatac.study.bench.machine import machine
 from openatac.study.bench.measurement import measure, verdict
 from openatac.study.bench.picture import bench_figure
 
-MOST_SIZES = 8  # torch.compile takes no more for one network
+MOST_SIZES = 8  # torch.compile handles no more for one network
 HEAD = ('export', 'engine', 'batch', 'p50 ms', 'p95 ms', 'images/s', 'rounds', 'difference')
 
 
@@ -45,8 +45,8 @@ def main(argv: list[str]) -> int:
     if len(set(prefixes)) < len(prefixes):
         p.error(f'argument EXPORT: {max(prefixes, key=prefixes.count)} is named twice')
     if args.out and not os.access(os.path.dirname(os.path.abspath(args.out)), os.W_OK):
-        raise OpenatacError(f'--out: {args.out} cannot be written: name a folder that exists, and what the '
-                            'names of the files begin with')
+        raise OpenatacError(f'--out: {args.out} cannot be written: name a folder that exists, and a '
+                            'prefix for the files')
     measured = measure(prefixes, args.engines, args.batch_sizes, args.rounds, args.seconds,
                        partial(print, flush=True))
     if any(RUNTIMES.find(each.runtime).form.is_quantized for each in measured):
@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument('--rounds', type=number(int, low=1, high=COUNT), default=5, metavar='N',
                    help='turns of each engine (default: %(default)s)')
     p.add_argument('--seconds', type=number(float, above=0, high=SECONDS), default=2.0, metavar='S',
-                   help='the least duration of a turn (default: %(default)s)')
+                   help='minimum duration of a turn (default: %(default)s)')
     p.add_argument('--out', metavar='PREFIX', type=prefix, help='write PREFIX.csv and PREFIX.png')
     return p
 

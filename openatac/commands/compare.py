@@ -1,11 +1,11 @@
-r"""Compare units at several depths and seeds: train what is missing by one recipe, then compare all runs.
+r"""Compare units at several depths and seeds: train the missing runs by one recipe, then compare all.
 
     openatac compare FOLDER --units relu,se,atac_global,atac --blocks 1,2,3 --seeds 1,2,3 \
         --recipe cifar100_atac -- --num-epochs 100 --lr-decay-epoch 75,90
     openatac compare FOLDER                 # compares the runs in FOLDER again
     openatac compare FOLDER --from RUNS...  # and finished runs of train_cifar.py from other folders
 
-Stop it at any moment; the same command resumes. Flags after -- are for train_cifar.py. FOLDER gets runs/ (one
+Stop it at any time; the same command resumes. Flags after -- are for train_cifar.py. FOLDER gets runs/ (one
 folder for each run), runs.csv, comparison.md, comparison.png and comparison.html.
 
 A unit is an activation (relu, swish, ..., atac; atac_global is "SE as activation"), an attention block over
@@ -58,14 +58,14 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument('--recipe', default='cifar10_atac',
                    help='recipe of train_cifar.py, apart from unit and depth (default: %(default)s)')
     p.add_argument('--jobs', type=number(int, low=1, high=256), default=1,
-                   help='trainings at a time, which share the processors (default: %(default)s)')
+                   help='trainings at a time; they share the processors (default: %(default)s)')
     p.add_argument('--dry-run', type=number(int, low=1, high=COUNT), metavar='N',
                    help='only do N batches of each training, print their time and memory, and keep nothing')
     p.add_argument('--from', dest='others', metavar='RUNS', nargs='+', default=[],
                    help='folders with finished runs, whose records are copied to FOLDER')
     p.add_argument('--note', help='a remark on the data that every figure shows; FOLDER keeps it')
     p.add_argument('--measure', choices=('best', 'last'), default='last',
-                   help='the accuracy that the picture and the statements are about (default: %(default)s)')
+                   help='the accuracy shown in the picture and the statements (default: %(default)s)')
     return p
 
 
@@ -88,13 +88,13 @@ def _check(sweep: Sweep, dry_run: bool) -> None:
         if flag.split('=')[0] in reserved:
             raise ValueError(f'{flag} must not follow --: the comparison sets it')
     if dry_run and not sweep.units:
-        raise ValueError('argument --dry-run: name what to train by --units')
+        raise ValueError('argument --dry-run: name what to train with --units')
     if sweep.flags and not sweep.units:
-        raise ValueError(f'the flags {" ".join(sweep.flags)} are for trainings: name some by --units')
+        raise ValueError(f'the flags {" ".join(sweep.flags)} are for trainings: name some with --units')
 
 
 def _dry_run(sweep: Sweep, batches: int) -> int:
-    """Do some batches of each training by train_cifar.py; returns the largest exit code."""
+    """Run a few batches of each training with train_cifar.py; return the largest exit code."""
     codes = [0]
     with tempfile.TemporaryDirectory() as folder:
         flags = [*sweep.flags, '--dry-run', str(batches)]

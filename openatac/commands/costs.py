@@ -4,7 +4,7 @@
     openatac costs --layers resnet50_v1b_atac
     openatac costs exported-symbol.json --input-size 32
 
-A multiply-add counts as one, and those of convolutions, dense layers and matrix products count, as in the
+A multiply-add counts as one; only those of convolutions, dense layers and matrix products count, as in the
 papers; --published counts a dense layer as the paper's 4.4 G does (2 x inputs x outputs - inputs + outputs).
 Activations are the outputs of all operators for one image in float32, which training keeps.
 """

@@ -1,6 +1,6 @@
 """Show the main steps in a few minutes: train three units on handwritten digits, compare them, export one.
 
-Trains ReLU, the global gate (SE as an activation) and ATAC by train_cifar.py, prints one table, draws the
+Trains ReLU, the global gate (SE as an activation) and ATAC with train_cifar.py, prints one table, draws the
 curves, and exports the ATAC network as symbol files, which it checks against the network. The same command
 resumes an interrupted demo.
 """

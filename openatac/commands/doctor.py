@@ -17,7 +17,7 @@ from openatac.console.program import command_parser
 from openatac.errors import DeviceError
 from openatac.runtime import cores, cuda_libraries, devices, processor, threads
 
-# Packages that not everyone needs: what for, and what to install.
+# Optional packages: their purpose, and what to install.
 OPTIONAL = (
     ('scikit-learn', 'the handwritten digits', 'openatac[demo]'),
     ('matplotlib', 'pictures of the curves', 'openatac[demo]'),
@@ -29,7 +29,7 @@ OPTIONAL = (
     ('torch', 'the networks in PyTorch', 'openatac[torch]'),
 )
 
-# Run in a process of its own, so that an MXNet that crashes is reported and does not end this process.
+# Run in a process of its own, so that a crash of MXNet is reported and does not end this process.
 _ASK_MXNET = '''
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
@@ -69,14 +69,14 @@ def main(argv: Sequence[str]) -> int:
     from openatac.data.cifar import find_cifar, gluon_folder
     for name in ('cifar10', 'cifar100'):
         path = find_cifar(name)
-        _print(name, f'found in {path}' if path else f'not in {gluon_folder(name)}: downloaded to there by '
+        _print(name, f'found in {path}' if path else f'not in {gluon_folder(name)}: downloaded there by '
                                                      f'train_cifar.py --dataset {name}')
     for name, purpose, requirement in OPTIONAL:
         _print(name, installed_version(name) or f"missing, for {purpose}: pip install '{requirement}'")
     if mxnet:
         print('Training works here.')
         return 0
-    works = 'works here by --engine torch --initial only' if installed_version('torch') else (
+    works = 'works here with --engine torch --initial only' if installed_version('torch') else (
         'does not work here yet')
     print(f'Training {works}: see the line on MXNet.')
     return 1
@@ -143,7 +143,7 @@ def _print_gpus(mxnet: Optional[dict[str, Any]]) -> None:
 
 
 def _gpu_use(index: int, gpu: devices.Gpu, mxnet: Optional[dict[str, Any]]) -> str:
-    """Whether MXNet can train on that GPU, or what prevents it."""
+    """Say whether MXNet can train on that GPU, or what prevents it."""
     try:
         devices.check_capability(index, gpu)
     except DeviceError:

@@ -2,7 +2,7 @@
 
     openatac evaluate-imagenet FILE.params --use-rec --rec-val val.rec
 
-The file must hold exactly the network's parameters, under the names that the authors' files have
+The file must hold exactly the network's parameters, under the names used in the authors' files
 (``layer3.0.relu1.module.0.weight``, ...), in float32 or float16.
 """
 from __future__ import annotations

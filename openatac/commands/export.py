@@ -6,12 +6,12 @@
 
 RUN is the folder of a run of train_cifar.py or train_imagenet.py. The command writes OUT-symbol.json and
 OUT-0000.params, for Gluon's SymbolBlock.imports, mx.model.load_checkpoint and the Module API, and OUT.json,
-which says what must be known to use them: classes, labels, input size, mean and deviation.
+which describes how to use them: classes, labels, input size, mean and deviation.
 
 Each form is loaded back and compared with the network on random images and on real ones (--images, else
-the run's test images if they are here). Unless all agree, nothing is written, and an older export stays as
-it was. The figures are printed and kept in OUT.json. For --int8 they include the accuracy in float32 and in
-INT8 on labelled images (--measure, else the run's test images if they are here).
+the run's test images if they are here). Unless all agree, nothing is written, and an older export stays
+unchanged. The figures are printed and kept in OUT.json. For --int8 they include the accuracy in float32 and
+in INT8 on labelled images (--measure, else the run's test images if they are here).
 """
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 MEASURED = 10000  # images
 DATASETS = ('cifar10', 'cifar100', 'cifar100-coarse', 'digits')
-# The options of a network by its name (a run knows them); the namespace has only those that are given.
+# Options of a network given by name (a run knows them); the namespace has only those that are given.
 _NETWORK = {CifarNetwork: ('r', 'act_layers', 'useGlobal', 'useReLU', 'reduction'),
             ImagenetNetwork: ('use_gn',)}
 _NETWORK_FLAGS = ('classes', 'dataset', *(name for names in _NETWORK.values() for name in names))
@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     p = command_parser('export', __doc__, usage=(
         '%(prog)s [options] RUN OUT\n       %(prog)s [options] MODEL PARAMS OUT'))
     p.add_argument('names', metavar='RUN | MODEL PARAMS, OUT', nargs='+',
-                   help='what to export, and what the names of the files begin with')
+                   help='what to export, and the prefix of the files')
     _add_forms(p.add_argument_group('forms'))
     network = p.add_argument_group('network (a run knows its own)')
     network.add_argument('--classes', type=number(int, low=1, high=CLASSES), default=argparse.SUPPRESS,
@@ -73,7 +73,7 @@ def _add_forms(group: Any) -> None:
                        help='of OUT-symbol.json and its parameters; float16 is for GPUs (default: '
                             '%(default)s)')
     group.add_argument('--labels', metavar='FILE|NAMES',
-                       help='names of the classes, with commas between, or a file with one on each line '
+                       help='names of the classes, separated by commas, or a file with one per line '
                             '(default: those of the data set)')
     group.add_argument('--input-size', type=number(int, low=1, high=SIDE),
                        help="side of the input images (default: the run's, else the network's)")
@@ -158,7 +158,7 @@ def _network_settings(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _find(args: argparse.Namespace) -> TrainedNetwork:
-    """The network of the command line; ValueError for a wrong name or setting."""
+    """Find the network of the command line; ValueError for a wrong name or setting."""
     from openatac.runtime.import_hook import require_mxnet
     require_mxnet()
     from openatac.export.trained_network import load_model, load_run
@@ -176,7 +176,7 @@ def _forms(args: argparse.Namespace) -> list[Form]:
 
 
 def _read_labels(labels: str, manifest: Manifest) -> list[str]:
-    """The names of the classes by --labels, else the manifest's; ValueError for a wrong number."""
+    """Return the class names from --labels, else the manifest's; ValueError for a wrong number."""
     names = manifest.labels
     if labels is not None and os.path.isfile(labels):
         try:

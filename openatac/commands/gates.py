@@ -7,8 +7,8 @@ RUN is the folder of a run of train_cifar.py or train_imagenet.py; its settings.
 the data. The images are the test images without augmentation; the network runs in testing mode, on the CPU.
 For each gated unit: the gate's mean and standard deviation, how its variance divides among channels, images
 and pixels, its shares below 0.1 and above 0.9, and its correlation with the mask [x > 0] of the unit's input
-x, the gate that a ReLU would have there. A gate is whatever a unit multiplies its input by: those of ATAC and
-the attention blocks, and also of swish, mish and xunit.
+x, the gate that a ReLU would have there. A gate is whatever a unit multiplies its input by: in ATAC and the
+attention blocks, and also in swish, mish and xunit.
 """
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SHOWN = {  # head of a column in the printed table -> column of the file
 def main(argv: list[str]) -> int:
     """``openatac gates``; see the module."""
     args = _parser().parse_args(argv)
-    with writing(f'--out: {args.out}', '; choose another'):  # tried before the work is done
+    with writing(f'--out: {args.out}', '; choose another'):  # checked before the work starts
         folder = os.path.dirname(os.path.abspath(args.out))
         os.makedirs(folder, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
@@ -56,13 +56,13 @@ def _parser() -> argparse.ArgumentParser:
     p = command_parser('gates', __doc__)
     p.add_argument('runs', metavar='RUN', nargs='+', help='folder of a run')
     p.add_argument('--out', metavar='PREFIX', type=prefix, required=True,
-                   help='what the names of the files begin with')
+                   help='prefix of the files to write')
     p.add_argument('--params', default='best', metavar='best|last|FILE',
                    help="the run's best or last parameters, or a parameter file (default: %(default)s)")
     p.add_argument('--images', type=number(int, low=1, high=IMAGES), metavar='N',
                    help='use N images, evenly spread over the test set (default: all)')
     p.add_argument('--dataset', choices=('cifar10', 'cifar100', 'digits'),
-                   help="use other images than the run's own, for runs of train_cifar.py")
+                   help="use images other than the run's own, for runs of train_cifar.py")
     p.add_argument('--data-dir', help='where the images are (default: where the run had them)')
     return p
 

@@ -3,9 +3,9 @@
     openatac launch -n 2 -s 1 -- python train_imagenet.py --kvstore dist_sync ...
     openatac launch -n 4 -s 4 --hostfile hosts -- python train_imagenet.py --kvstore dist_sync ...
 
-Any command that uses MXNet's key-value store will do. The scheduler runs on this machine, servers and
-workers where --cluster says. Ctrl-C or SIGTERM asks the workers to stop, a second one ends all at once. When
-a process fails, the others have some seconds to end by themselves; the exit code is the first failure's.
+Any command that uses MXNet's key-value store will do. The scheduler runs on this machine, servers and workers
+where --cluster says. Ctrl-C or SIGTERM asks the workers to stop; a second one ends everything at once. When a
+process fails, the others have some seconds to end by themselves; the exit code is the first failure's.
 Nothing is left behind, even if this process is killed.
 """
 import argparse
@@ -59,7 +59,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     p.add_argument('--env', metavar='NAME[=VALUE]', action='append', default=[], type=_variable,
                    help='set a variable for all processes, or pass this one on to other machines')
     p.add_argument('--patience', metavar='SECONDS', type=number(float, low=0, high=SECONDS), default=5.0,
-                   help='for processes to end by themselves when one has failed or all workers are done, and '
+                   help='time for processes to end when one has failed or all workers are done, and '
                         'again after SIGTERM, before SIGKILL (default: %(default)g)')
     p.add_argument('command', metavar='COMMAND', nargs='+', help='what each process runs, after --')
     args = p.parse_args(argv)

@@ -1,14 +1,14 @@
 """Pack a folder of images into a record file, or check a record file.
 
-    openatac pack FOLDER OUT              writes OUT.rec and, beside it, OUT.idx, OUT.classes and OUT.crc32
+    openatac pack FOLDER OUT              writes OUT.rec and, next to it, OUT.idx, OUT.classes and OUT.crc32
     openatac pack --check OUT.rec [IDX]   reads and decodes every record, and reports what is wrong
 
-OUT.idx is the index, OUT.classes lists the classes and OUT.crc32 has a checksum of each record (CRC-32), by
+OUT.idx is the index, OUT.classes lists the classes and OUT.crc32 has a checksum of each record (CRC-32), with
 which training and --check detect any record that has changed since.
 
-FOLDER has a subfolder for each class; sorted by name they are the labels 0, 1, ... JPEG and PNG files are
-copied as they are unless they are resized or compressed again. If a run is interrupted, the same command
-resumes it, and the files come out the same.
+FOLDER has a subfolder for each class; sorted by name, they are the labels 0, 1, ... JPEG and PNG files are
+copied unchanged unless they are resized or recompressed. If a run is interrupted, the same command resumes
+it, and the files come out the same.
 """
 import argparse
 import os
@@ -48,11 +48,11 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     p.add_argument('source', metavar='FOLDER', help='the folder of class folders')
     p.add_argument('out', metavar='OUT', nargs='?', help='the name of the files, without .rec')
     p.add_argument('--resize', type=number(int, low=1, high=2 ** 14), metavar='N',
-                   help='shrink the short side to N pixels where it is longer')
+                   help='shrink the short side to N pixels if it is longer')
     p.add_argument('--quality', type=number(int, low=1, high=100), metavar='Q',
-                   help='compress all images again, as JPEG of this quality (1 to 100)')
+                   help='recompress all images as JPEG of this quality (1 to 100)')
     p.add_argument('--shuffle', type=number(int, low=0, high=2 ** 32 - 1), metavar='SEED',
-                   help='shuffle the images by this seed (default: sorted by class)')
+                   help='shuffle the images with this seed (default: sorted by class)')
     p.add_argument('--max-bad-share', type=number(float, low=0, high=1), default=MAX_BAD_SHARE, metavar='S',
                    help='fail if more than this share of the images cannot be read (default: %(default)s)')
     p.add_argument('-j', type=number(int, low=1, high=1024), default=len(os.sched_getaffinity(0)),

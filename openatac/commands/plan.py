@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
 
     positive = number(float, above=0, high=1e12)
     p = command_parser('plan', __doc__, allow_abbrev=False)
-    p.add_argument('--gpus', type=whole(1), required=True, metavar='N', help='devices in all')
+    p.add_argument('--gpus', type=whole(1), required=True, metavar='N', help='total number of devices')
     p.add_argument('--gpus-per-machine', type=whole(1), metavar='M',
                    help='devices in one machine (default: all of them)')
     p.add_argument('--images-per-second', type=positive, required=True, metavar='X',
@@ -121,7 +121,7 @@ def _assumptions(found: Estimate) -> Iterator[str]:
     yield (f'every machine reads and augments {found.images_per_second / setup.machines:.0f} images/s, or '
            'its devices wait')
     yield from _links(setup)
-    bound = 'as far as that is long enough' if setup.overlap else 'which is the cautious end'
+    bound = 'as far as that is long enough' if setup.overlap else 'the cautious assumption'
     yield f'{setup.overlap:g} of the communication hides behind the backward pass, {bound}'
     yield 'latency, start-up, checkpoints and failures cost nothing'
     yield 'validation is a forward pass at three times the training speed, on all devices'

@@ -1,14 +1,14 @@
-"""Classify image files by an exported network.
+"""Classify image files with an exported network.
 
     openatac predict exports/atac photo.jpg photos/
     openatac predict exports/atac-int8-symbol.json photos/ --json
     openatac predict exports/atac photo.jpg --gates gates.png
 
-EXPORT is what the names of an export's files begin with, or one of them (symbol, fused, int8, ONNX or ONNX
-in INT8), which is then the one that runs. IMAGES are files of any size (JPEG, PNG and what else Pillow
-reads), folders, searched to the bottom, or - for one image from standard input. For each image the command
-prints the classes of the highest scores, which are probabilities (softmax). It names and leaves out images
-that cannot be read, and the exit code is then 1.
+EXPORT is the common prefix of an export's files, or one of them (symbol, fused, int8, ONNX or ONNX in INT8)
+to run that one. IMAGES are files of any size (JPEG, PNG and whatever else Pillow reads), folders (searched
+recursively), or - for one image from standard input. For each image the command prints the classes with the
+highest scores, which are probabilities (softmax). It names and leaves out images that cannot be read, and
+then exits with code 1.
 """
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def main(argv: list[str]) -> int:
     p.add_argument('--batch-size', type=number(int, low=1, high=BATCH), default=32, metavar='N',
                    help='images at a time (default: %(default)s)')
     p.add_argument('--engine', choices=list(RUNTIMES), metavar='NAME', default='',
-                   help=f'what runs it: {", ".join(RUNTIMES)} (default: static, or that of the file)')
+                   help=f'the engine: {", ".join(RUNTIMES)} (default: static, or that of the file)')
     p.add_argument('--gates', metavar='FILE.png',
-                   help="draw what each ATAC unit's gates let through of the first image")
+                   help="draw how much of the first image each ATAC unit's gates let through")
     args = p.parse_args(argv)
     if args.images.count('-') > 1:
         p.error('argument IMAGES: - can be given only once')
@@ -71,7 +71,7 @@ def _predict(args: argparse.Namespace) -> int:
 
 
 def _report_left_out(predictor: Predictor, named: int) -> int:
-    """Name the images that were left out since ``named`` of them were; returns how many now."""
+    """Name the images left out after the first ``named``; return how many there are now."""
     for path, reason in predictor.left_out[named:]:
         streams.print_to_stderr(f'left out {path}: {reason}')
     return len(predictor.left_out)

@@ -6,7 +6,8 @@
 
 RUNS are folders of finished runs of train_cifar.py and train_imagenet.py, or folders of such folders. Only
 runs of the published recipe on the published data are compared with the published numbers; all others are
-listed with the reason. A number that no run has gets the hours that a run would take, from measured speeds.
+listed with the reason. For a number without a run, it estimates the hours that a run would take, from
+measured speeds.
 """
 from __future__ import annotations
 

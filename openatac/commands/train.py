@@ -1,4 +1,4 @@
-"""What both training commands share: parsing with a recipe, checks of flags, the network, the end."""
+"""Code shared by both training commands: parsing with a recipe, checks of flags, the network, the end."""
 from __future__ import annotations
 
 import argparse
@@ -31,7 +31,7 @@ def parser_of(config: type, description: Optional[str], prog: str) -> argparse.A
     """The parser of all flags of a config."""
     parser = argparse.ArgumentParser(
         prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False)  # --recipe is looked for by its whole name
+        allow_abbrev=False)  # --recipe is matched by its full name
     for section in sections(config).values():
         add_section(parser, section)
     return parser
@@ -50,7 +50,7 @@ def parse(parser: argparse.ArgumentParser, config: type, recipes: Mapping[str, M
             parser.error(f'argument --recipe: there is no recipe {known.recipe!r}; choose from '
                          f'{", ".join(recipes)}')
         recipe = dict(recipes[known.recipe])
-        if known.model != 'atac':  # the name of a network says its depth and unit
+        if known.model != 'atac':  # a network's name gives its depth and unit
             recipe.update(blocks=None, act_type=None)
     show_defaults(parser, config, recipe)
     return from_arguments(config, parser.parse_args(argv), recipe, str(known.recipe))
@@ -60,7 +60,7 @@ def begin(parser: argparse.ArgumentParser, config: type, recipes: Mapping[str, M
           argv: list[str], check: Callable[[Any], None]) -> Given:
     """The `Given` config of a command line, once ``check`` accepts it.
 
-    It begins the log and checks that the engine is installed. For --print-config it ends the process.
+    Starts the log and checks that the engine is installed. For --print-config, ends the process.
     """
     from openatac.training.tracking.log import log_to
     given = parse(parser, config, recipes, argv)
@@ -87,7 +87,7 @@ def check(config: Config) -> None:
     if getattr(training, 'lr_mode', 'step') == 'step':
         _check_rates(training.lr, training.lr_decay, decays)
     if config.start.initial and (config.network.summary or config.start.write_initial):
-        raise ValueError('argument --initial: --summary and --write-initial take the network of the flags; '
+        raise ValueError('argument --initial: --summary and --write-initial use the network of the flags; '
                          'leave it out')
     _check_engine(config, len(gpus))
 
@@ -141,11 +141,11 @@ def _check_mxnet_is_there(config: Config) -> None:
 
 
 def find_network(given: Given) -> tuple[Any, str, Any]:
-    """(network, its name, the config that it completes): of the options or, with --initial, of its files.
+    """Return (network, its name, the completed config), from the options or the files of --initial.
 
-    The network is what `openatac.backends.base.open_backend` takes. Raises ValueError for options that make
-    no network or contradict those of the files, OpenatacError if the files cannot be read, and
-    ModuleNotFoundError if the network is to run in PyTorch, which is missing.
+    The network is what `openatac.backends.base.open_backend` takes. Raises ValueError for options that do not
+    make a network or contradict the files, OpenatacError if the files cannot be read, and ModuleNotFoundError
+    if the network needs PyTorch, which is missing.
     """
     config: Config = given.config
     if config.start.initial:
@@ -185,5 +185,5 @@ def export_if_asked(config: Config) -> None:
 # ----------------------------------------------------------------------------------------- end
 
 def run(main: Callable[[list[str]], None]) -> None:
-    """Run a script's ``main``, and end this process and those of its cluster; a failure is one line."""
+    """Run a script's ``main``, and end this process and those of its cluster; a failure prints one line."""
     sys.exit(program.run(lambda: main(sys.argv[1:]), end))

@@ -19,11 +19,11 @@ from openatac.commands import train
 from openatac.training.config import ImagenetConfig
 from openatac.training.recipes import IMAGENET
 
-# What the published script accepted and ignored.
+# Flags that the published script accepted and ignored.
 NOTHING_HERE = {
     '--use_se': 'this network has no SE branch, and neither had the published one; leave it out',
     '--batch-norm': 'it is for VGG networks, and a ResNet always has BatchNorm; leave it out',
-    '--use-pretrained': 'no trained weights are published for download; start from a file by --resume-params',
+    '--use-pretrained': 'no trained weights are published; start from a file with --resume-params',
 }
 
 
@@ -47,7 +47,7 @@ def parser(prog: str = PROG) -> argparse.ArgumentParser:
 
 
 def check(config: ImagenetConfig) -> None:
-    """As `train.check`, with what only this command has."""
+    """Like `train.check`, with the checks that only this command needs."""
     train.check(config)
     epochs = config.training.num_epochs
     for flag, value, most in (('warmup-epochs', config.training.warmup_epochs, epochs),

@@ -1,4 +1,4 @@
-"""What every command shares: signals, its parser, and failures turned into sentences and exit codes."""
+"""Code shared by all commands: signals, parsers, and failures turned into sentences and exit codes."""
 import argparse
 import contextlib
 import os
@@ -25,8 +25,8 @@ def run(main: Callable[[], Optional[int]], fail: Callable[[str, int], None]) -> 
     main : function
         Does the work and returns the exit code, or None for 0.
     fail : function
-        Is called with the sentence and the exit code for any failure that a user can cause. Other errors are
-        bugs and keep their traceback. A reader of the output that stops reading is not reported.
+        Called with the sentence and the exit code for any failure that a user can cause. Other errors are
+        bugs and keep their traceback. Output closed by its reader is not reported.
     """
     streams.prepare()
     undo_strict_environment()
@@ -90,7 +90,7 @@ def undo_strict_environment() -> None:
             ('default' if action == 'error' else action, *rest) for action, *rest in warnings.filters]
         warnings._filters_mutated()  # type: ignore[attr-defined]
     python_warnings = os.environ.get('PYTHONWARNINGS')
-    if python_warnings:  # which the processes that we start get
+    if python_warnings:  # inherited by the processes that we start
         os.environ['PYTHONWARNINGS'] = ','.join(
             re.sub('^ *error', 'default', each) for each in python_warnings.split(','))
 
@@ -104,7 +104,7 @@ def command_parser(command: str, description: Optional[str], **settings: Any) ->
 @contextlib.contextmanager
 def stop_signals(handler: Callable[[int, Any], None],
                  numbers: Sequence[int] = STOP_SIGNALS) -> Iterator[dict[int, Any]]:
-    """While open, signals that stop long work call ``handler(number, frame)``.
+    """Have signals that stop long work call ``handler(number, frame)`` while the context is open.
 
     Yields
     ------

@@ -9,17 +9,17 @@ from typing import Any, Optional
 
 from openatac.console.text import for_terminal
 
-CLOSED = 141  # a shell's code for a program that SIGPIPE ended, as it ends those of other languages
+CLOSED = 141  # a shell's code for a program that SIGPIPE ended, as it does in other languages
 _NAMES = {1: 'standard output', 2: 'standard error'}
 
 
 class _Output(io.TextIOWrapper):
-    """Standard output or error; its OSErrors name it, as those of files do.
+    """Standard output or error; its OSErrors name the stream, as those of files name the file.
 
     Attributes
     ----------
     failure : OSError or None
-        The first such error; argparse, for one, suppresses it.
+        The first such error; argparse, for example, suppresses it.
     """
 
     failure: Optional[OSError] = None
@@ -45,7 +45,7 @@ class _Output(io.TextIOWrapper):
 class LogFormatter(logging.Formatter):
     """Escapes control characters in names from outside, in the console and in log files.
 
-    Tabs, which are part of the published lines and do no harm, stay.
+    Keeps tabs, which are part of the published lines and harmless.
     """
 
     def formatMessage(self, record: logging.LogRecord) -> str:
@@ -55,14 +55,14 @@ class LogFormatter(logging.Formatter):
 
 
 def prepare() -> None:
-    """Open those of the descriptors 0 to 2 that are closed, and make the streams accept any text.
+    """Open any of the descriptors 0 to 2 that is closed, and make the streams accept any text.
 
     A file that we open would otherwise get the number of a closed stream, and the text meant for that stream.
     Characters that the encoding lacks are written as escapes.
     """
     for number, stream in enumerate((sys.stdin, sys.stdout, sys.stderr)):
-        # Python has no stream for a descriptor that was closed at its start. It may be open since: some
-        # loaders of libraries leave a file open, and it gets the lowest free number.
+        # Python has no stream for a descriptor that was closed at its start. It may be open by now: some
+        # library loaders leave a file open, which gets the lowest free number.
         if stream is None or not _is_open(number):
             nowhere = os.open(os.devnull, os.O_RDWR)
             if nowhere != number:
@@ -104,7 +104,7 @@ def flush_output() -> None:
 
 
 def is_output_error(error: OSError) -> bool:
-    """Whether the error is that standard output or error could not be written."""
+    """Return whether the error means that standard output or error could not be written."""
     return error.filename in _NAMES.values()
 
 
@@ -132,7 +132,7 @@ def print_to_stderr(sentence: str) -> None:
 
 @contextlib.contextmanager
 def silenced_stderr() -> Iterator[None]:
-    """While open, nothing reaches standard error, not even what C++ libraries print."""
+    """Silence standard error, even for C++ libraries, while the context is open."""
     try:
         standard_error = os.dup(2)
     except OSError:  # it is closed

@@ -1,19 +1,19 @@
 """Text in columns, and text from outside (file names, class names, commands) made safe to show.
 
-A terminal obeys control characters, and Markdown and HTML have markup. There is one function for each that
-escapes what would act there; `openatac.files.csv_file` does it for spreadsheets.
+A terminal obeys control characters, and Markdown and HTML have markup. One function for each escapes what
+would take effect there; `openatac.files.csv_file` does it for spreadsheets.
 """
 import html
 import re
 from collections.abc import Iterable, Sequence
 
-# C0 and C1, line separators, marks that change the direction of writing, and what is not a character.
+# C0 and C1, line separators, marks that change the direction of writing, and noncharacters.
 _CONTROLS = re.compile('[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]')
 _MARKUP = re.compile(r'([\\`*\[\]|~])|(?<!\w)_|_(?!\w)')
 
 
 def for_terminal(text: object) -> str:
-    r"""Return ``text`` in one line, with its control characters shown as escapes, such as ``\x1b``.
+    r"""Return ``text`` on one line, with its control characters shown as escapes, such as ``\x1b``.
 
     Bytes of a file name that are not UTF-8 (surrogates, in Python) are shown as ``\xff``.
     """
@@ -28,17 +28,17 @@ def _escape(match: 're.Match[str]') -> str:
 
 
 def without_controls(text: object) -> str:
-    """Return ``text`` in one line, without control characters; those that separate words become spaces."""
+    """Return ``text`` on one line, without control characters; those that separate words become spaces."""
     return _CONTROLS.sub('', re.sub(r'\s+', ' ', str(text)))
 
 
 def for_markdown(text: object) -> str:
-    """Return ``text`` in one line, as Markdown that shows it literally; underscores within words stay."""
+    """Return ``text`` on one line, as Markdown that shows it literally; underscores within words stay."""
     return _MARKUP.sub(r'\\\g<0>', html.escape(without_controls(text), quote=False))
 
 
 def for_html(text: object) -> str:
-    """Return ``text`` in one line, as HTML that shows it literally, also within an attribute."""
+    """Return ``text`` on one line, as HTML that shows it literally, even within an attribute."""
     return html.escape(without_controls(text))
 
 

@@ -13,7 +13,7 @@ from openatac.errors import DataError
 from openatac.files.checksums import file_md5
 from openatac.files.reading import MEGABYTE, open_input
 
-LARGEST = 1024 * MEGABYTE  # of a file, and of what an archive unpacks to; those of CIFAR have 186
+LARGEST = 1024 * MEGABYTE  # of a file, and of an unpacked archive; CIFAR's have 186
 
 log = logging.getLogger('openatac')
 
@@ -30,7 +30,7 @@ class File(NamedTuple):
 def open_files(path: str, published: Collection[str]) -> Iterator[dict[str, File]]:
     """Open the files of a folder or an archive, by their names.
 
-    Those of an archive are in its order, as it is slow to read in any other.
+    Those of an archive are in its order, since reading in any other is slow.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def open_files(path: str, published: Collection[str]) -> Iterator[dict[str, File
     Raises
     ------
     DataError
-        If it cannot be read, there or in the body, or the archive is damaged, holds links or devices, or
+        If it cannot be read, here or in the body, or the archive is damaged, holds links or devices, or
         unpacks to more than `LARGEST` bytes.
     """
     try:
@@ -74,7 +74,7 @@ def _open_archive(path: str) -> Iterator[tarfile.TarFile]:
 
 
 class _LimitedGzip(gzip.GzipFile):
-    """A .gz file for tarfile to read, which is never unpacked beyond `LARGEST` bytes."""
+    """A .gz file for tarfile to read, never unpacked beyond `LARGEST` bytes."""
 
     def read(self, size: Optional[int] = -1) -> bytes:
         self._check(self.tell() + (size or 0))

@@ -118,9 +118,9 @@ def load_cifar(name: str, folder: Optional[str] = None, train: bool = True, labe
     folder : str, optional
         Where the data is: a folder that has the .bin files or the Python files, the published folders or the
         archives; or the path of an archive. A binary folder is preferred to a Python one, and a folder to an
-        archive. By default Gluon's own folder (see `gluon_folder`). Missing data is downloaded to there.
+        archive. By default Gluon's own folder (see `gluon_folder`). Missing data is downloaded there.
     train : bool
-        Whether to return the training images (50,000 of the published files) or the test images (10,000).
+        Whether to return the training images (50,000 in the published files) or the test images (10,000).
     labels : str
         'fine', or for CIFAR-100 also 'coarse', the 20 superclasses.
     url : str, optional
@@ -132,7 +132,7 @@ def load_cifar(name: str, folder: Optional[str] = None, train: bool = True, labe
     Returns
     -------
     ImageSet
-        uint8 images (N, 3, 32, 32), of binary files a view into their records, and labels (N,).
+        uint8 images (N, 3, 32, 32), for binary files a view into their records, and labels (N,).
 
     Raises
     ------
@@ -175,13 +175,13 @@ def _folder(name: str, folder: Optional[str]) -> str:
 
 
 def gluon_folder(name: str) -> str:
-    """Gluon's folder for that data set: ``$MXNET_HOME/datasets/NAME`` or ``~/.mxnet/datasets/NAME``."""
+    """Return Gluon's folder for a data set: ``$MXNET_HOME/datasets/NAME`` or ``~/.mxnet/datasets/NAME``."""
     home = os.environ.get('MXNET_HOME') or os.path.join(os.path.expanduser('~'), '.mxnet')
     return os.path.join(home, 'datasets', name)
 
 
 def _download(dataset: _DataSet, folder: str, url: Optional[str], progress: bool) -> str:
-    """Download the binary archive, unpack the files that are needed, and return their folder."""
+    """Download the binary archive, unpack the required files, and return their folder."""
     form = dataset.binary
     if folder.endswith('.tar.gz'):
         raise DataError(f'there is no archive {folder}')
@@ -221,7 +221,7 @@ def _unpack(files: dict[str, File], wanted: Sequence[str], target: str) -> None:
 
 def _read(dataset: _DataSet, files: dict[str, File], path: str, train: bool,
           kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the images and their labels of one kind, in the form that is there."""
+    """Return the images and their labels of one kind, from whichever form is present."""
     for form, read in ((dataset.binary, _read_binary), (dataset.python, _read_python)):
         if any(name in files for name in form.files):
             wanted = form.train if train else form.test
@@ -301,7 +301,7 @@ def _check_labels(values: np.ndarray, labels: _Labels, file: File) -> None:
 
 
 def _class_names(files: dict[str, File], labels: _Labels) -> tuple[str, ...]:
-    """Return the class names as listed beside the images, or as published."""
+    """Return the class names as listed next to the images, or as published."""
     if labels.listing not in files:
         return labels.names
     listing = files[labels.listing]

@@ -21,29 +21,29 @@ log = logging.getLogger('openatac')
 def fetch(url: str, path: str, md5: str, progress: bool = False, retries: int = 4) -> str:
     """Download ``url`` to ``path`` and return ``path``.
 
-    What has arrived is kept beside it as ``path + '.part'``, also after a failure, and the next try or call
-    resumes from there. If several processes want the same file, one downloads it and the others wait (for
-    the lock on ``path + '.lock'``).
+    Partial data is kept as ``path + '.part'``, even after a failure, and the next try or call resumes from
+    there. If several processes want the same file, one downloads it and the others wait (for the lock on
+    ``path + '.lock'``).
 
     Parameters
     ----------
     url : str
         http, https, ftp or file.
     path : str
-        Where to write the file; its folder is created too. Nothing is done if the file is there already,
-        with that checksum.
+        Where to write the file; its folder is created too. Does nothing if the file already exists with that
+        checksum.
     md5 : str
         The checksum that the file must have, 32 hexadecimal digits.
     progress : bool
         Whether to show a bar.
     retries : int
-        How many more tries follow a first one that the network interrupted.
+        How many times to try again after a network failure.
 
     Raises
     ------
     DataError
-        If the server cannot be reached or refuses, or the file has another checksum; what was downloaded of
-        such a file is deleted.
+        If the server cannot be reached or refuses, or the checksum is wrong, in which case the download is
+        deleted.
     """
     real = os.path.realpath(path)  # a symbolic link stays one
     try:
@@ -118,5 +118,5 @@ def _open(url: str, part: str) -> Any:
     except urllib.error.HTTPError as error:
         if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE or not size:
             raise
-    os.remove(part)  # as long as the file or longer, but not complete: it is of another file
+    os.remove(part)  # as long as the file or longer, but not complete: it is part of another file
     return _open(url, part)

@@ -1,4 +1,4 @@
-"""A data set of small images, whole in memory."""
+"""A data set of small images, held entirely in memory."""
 from dataclasses import dataclass
 
 import numpy as np

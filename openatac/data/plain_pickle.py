@@ -1,9 +1,9 @@
 """Read the Python files of CIFAR without unpickling them.
 
-A pickle is a program, and unpickling runs it, whatever it does. The published files need very little of that
-language: dictionaries, lists, strings, integers, and the few calls by which NumPy describes an array. This
-interpreter supports only that. It never imports or calls what a file names, and its memory stays within a
-fixed multiple of the file's size.
+A pickle is a program, and unpickling runs it, no matter what it does. The published files need very little of
+that language: dictionaries, lists, strings, integers, and the few calls with which NumPy describes an array.
+This interpreter supports only that. It never imports or calls anything that a file names, and its memory
+stays within a fixed multiple of the file's size.
 """
 import math
 import pickletools
@@ -30,7 +30,7 @@ def read_plain_pickle(data: bytes, source: str = 'the pickle') -> Any:
         The pickle of dict, list, tuple, str, bytes, int, bool and None, and NumPy arrays of numbers, as
         Python 2 or 3 and NumPy 1 or 2 write them.
     source : str
-        What error messages call it, for instance the file's path.
+        Its name in error messages, for instance the file's path.
 
     Returns
     -------
@@ -124,7 +124,7 @@ class _Machine:
     # The five calls that a file may contain.
 
     def encode(self, text: Any, codec: Any) -> bytes:
-        """Bytes, as Python 3 writes them below protocol 3."""
+        """Return bytes, as Python 3 writes them below protocol 3."""
         _expect(type(text) is str and codec == 'latin1', 'it uses another encoding than latin1')
         self.spend(len(text))
         return text.encode('latin-1')
@@ -194,7 +194,7 @@ _CALLS: dict[str, Callable[..., Any]] = {
     'numpy.core.numeric _frombuffer': _Machine.buffer_array,
 }
 
-# All operations that are supported, and what they do to a machine.
+# All supported operations, and what they do to a machine.
 _OPERATIONS = {
     'PROTO': lambda machine, _: None,
     'FRAME': lambda machine, _: None,

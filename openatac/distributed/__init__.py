@@ -1,1 +1,1 @@
-"""Training runs of several processes: started, kept in contact, and ended together."""
+"""Multi-process training runs: started, kept in contact, and ended together."""

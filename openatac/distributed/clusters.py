@@ -17,8 +17,8 @@ from openatac.distributed.processes import ProcessGroup
 from openatac.errors import OpenatacError
 from openatac.files.reading import read_text
 
-# What the machine at the other end of ssh runs: the command, and a watch that ends it when our end of the
-# connection closes, for whatever reason. (A background process of sh has no input of its own.)
+# What ssh runs on the remote machine: the command, and a watcher that ends it when our end of the connection
+# closes for any reason. (A background process of sh has no input of its own.)
 REMOTE = '''
 "$@" 3<&- </dev/null & command=$!
 {
@@ -65,7 +65,7 @@ class Launch(NamedTuple):
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many processes have each role, beside the one scheduler."""
+        """How many processes have each role, besides the one scheduler."""
         return {'server': self.servers, 'worker': self.workers}
 
     def processes(self) -> Iterator[tuple[str, int]]:
@@ -79,17 +79,17 @@ Variables = Mapping[str, str]
 
 
 def _locally(group: ProcessGroup, launch: Launch, variables: Variables) -> None:
-    """All on this machine."""
+    """Start all processes on this machine."""
     for role, index in launch.processes():
         own = {**variables, 'DMLC_ROLE': role, 'DMLC_TASK_ID': str(index)}
         if role == 'worker':
-            # MXNet's ranks go by ports, so that worker 1 here is its worker 1 as well.
+            # MXNet ranks by port, so that worker 1 here is its worker 1 as well.
             own['PORT'] = str(int(variables['DMLC_PS_ROOT_PORT']) + 2 + index)
         group.start(f'{role} {index}', launch.command, own)
 
 
 def read_hosts(path: str) -> list[tuple[str, Optional[str]]]:
-    """[(host, port or None)] of a host file; MPI's additions (slots=2) are ignored."""
+    """Return [(host, port or None)] from a host file; MPI's additions (slots=2) are ignored."""
     try:
         lines = [line.split('#')[0].split() for line in read_text(path).splitlines()]
     except (OSError, ValueError) as error:
@@ -105,7 +105,7 @@ def read_hosts(path: str) -> list[tuple[str, Optional[str]]]:
 
 
 def _by_ssh(group: ProcessGroup, launch: Launch, variables: Variables) -> None:
-    """Servers, then workers, in turn over the hosts, in the folder that has this one's name there."""
+    """Start servers, then workers, round-robin over the hosts, in the folder of this name there."""
     hosts = read_hosts(launch.hostfile or '')
     for place, (role, index) in enumerate(launch.processes()):
         host, port = hosts[place % len(hosts)]
@@ -122,7 +122,7 @@ def _by_ssh(group: ProcessGroup, launch: Launch, variables: Variables) -> None:
 
 
 def _by_mpi(group: ProcessGroup, launch: Launch, variables: Variables) -> None:
-    """One mpirun for the servers and one for the workers; variables are passed by name, not quoted."""
+    """Start one mpirun for the servers and one for the workers; variables are passed by name, not quoted."""
     names = [*variables, 'DMLC_ROLE']
     if 'Open MPI' in _version_of('mpirun'):
         passing = [word for name in names for word in ('-x', name)]
@@ -135,14 +135,14 @@ def _by_mpi(group: ProcessGroup, launch: Launch, variables: Variables) -> None:
 
 
 def _by_slurm(group: ProcessGroup, launch: Launch, variables: Variables) -> None:
-    """One job step for the servers and one for the workers, which may share an allocation's nodes."""
+    """Start one job step for the servers and one for the workers, which may share an allocation's nodes."""
     for role, count in launch.counts.items():
         group.start(role, ['srun', '--label', '--kill-on-bad-exit=1', '--export=ALL', '-n', str(count),
                            *launch.command], {**variables, 'DMLC_ROLE': role, 'SLURM_OVERLAP': '1'})
 
 
 def _by_sge(group: ProcessGroup, launch: Launch, variables: Variables) -> None:
-    """One array job, whose first tasks are the servers; Grid Engine decides where its output goes."""
+    """Submit one array job, whose first tasks are the servers; Grid Engine decides where its output goes."""
     script = [f'export {name}={shlex.quote(value)}' for name, value in variables.items()]
     script += ['export DMLC_ROLE=worker DMLC_TASK_ID=$((SGE_TASK_ID - 1))',
                f'if [ "$SGE_TASK_ID" -le {launch.servers} ]; then DMLC_ROLE=server; fi',

@@ -23,7 +23,7 @@ from openatac.distributed.membership import (
 from openatac.distributed.ports import bind
 from openatac.errors import OpenatacError
 
-# What a message that is not well formed can raise.
+# The errors that a malformed message can raise.
 MALFORMED = (ValueError, KeyError, TypeError, RecursionError)
 
 
@@ -67,7 +67,7 @@ class Hub:
         threading.Thread(target=self._loop.run_until_complete, args=(self._run(),), daemon=True).start()
 
     def ask_to_stop(self, number: int) -> None:
-        """Tell the workers that a signal asks the run to stop; from any thread."""
+        """Tell the workers that a signal asks the run to stop; callable from any thread."""
         asyncio.run_coroutine_threadsafe(self._ask_to_stop(number), self._loop)
 
     def wait_for_all(self) -> None:
@@ -139,7 +139,7 @@ class Hub:
             writer.close()
 
     def _refusal(self, hello: Message) -> Optional[str]:
-        """Why the sender of this hello does not belong to the run, or None."""
+        """Return why the sender of this hello does not belong to the run, or None."""
         job = self.job
         if hello.get('job') != job.name:
             return (f'another run has its scheduler on {job.address}, port {job.port}: choose another '
@@ -239,7 +239,7 @@ async def _read(reader: asyncio.StreamReader, limit: int) -> Message:
 
 
 def _take_ports(job: Job) -> list[socket.socket]:
-    """MXNet's port, kept until MXNet's scheduler listens there, and the hub's, listening."""
+    """Take MXNet's port, kept until MXNet's scheduler listens there, and the hub's, already listening."""
     sockets = []
     for port in (job.port, job.hub_port):
         try:

@@ -9,7 +9,7 @@ from openatac.arguments import SECONDS, number
 from openatac.errors import OpenatacError
 
 ROLES = ('scheduler', 'server', 'worker')
-LAUNCH = 'start all processes of the run by: openatac launch -n WORKERS -s SERVERS -- COMMAND'
+LAUNCH = 'start all processes of the run with: openatac launch -n WORKERS -s SERVERS -- COMMAND'
 MOST_PROCESSES = 10000  # of each role
 
 _PORT = number(int, low=1, high=65535)
@@ -37,7 +37,7 @@ class Job(NamedTuple):
     silence : float
         Seconds after which a silent process counts as dead.
     grace : float
-        Seconds in which a process that learns of a failure may end with a message of its own.
+        Seconds in which a process that learns of a failure may end with its own message.
     """
 
     role: str
@@ -58,10 +58,10 @@ def read_job(environment: Mapping[str, str], kvstore: str = 'dist_sync') -> Job:
     if role not in ROLES:
         found = 'missing' if role is None else repr(role)
         raise OpenatacError(f'the key-value store {kvstore} needs DMLC_ROLE to be scheduler, server or '
-                            f'worker, and it is {found}: {LAUNCH}')
+                            f'worker, but it is {found}: {LAUNCH}')
     address = environment.get('DMLC_PS_ROOT_URI')
     if not address:
-        raise OpenatacError(f"DMLC_PS_ROOT_URI must be the scheduler's address, and is missing: {LAUNCH}")
+        raise OpenatacError(f"DMLC_PS_ROOT_URI must be the scheduler's address, but is missing: {LAUNCH}")
     port = _read(environment, 'DMLC_PS_ROOT_PORT', _PORT)
     defaults = Job._field_defaults
     return Job(
@@ -77,12 +77,12 @@ def _read(environment: Mapping[str, str], variable: str, kind: Any, default: Opt
     text = environment.get(variable)
     if text is None:
         if default is None:
-            raise OpenatacError(f'{variable} must be {kind}, and is missing: {LAUNCH}')
+            raise OpenatacError(f'{variable} must be {kind}, but is missing: {LAUNCH}')
         return default
     try:
         return kind(text)
     except argparse.ArgumentTypeError:
-        raise OpenatacError(f'{variable} must be {kind}, and is {text!r}: {LAUNCH}') from None
+        raise OpenatacError(f'{variable} must be {kind}, but is {text!r}: {LAUNCH}') from None
 
 
 def set_addresses(job: Job) -> None:

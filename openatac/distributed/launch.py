@@ -1,4 +1,4 @@
-"""All processes of a distributed run started on this machine or a cluster."""
+"""Starts all processes of a distributed run on this machine or a cluster."""
 import os
 import socket
 import uuid
@@ -10,7 +10,7 @@ from openatac.distributed.processes import ProcessGroup
 from openatac.errors import OpenatacError
 from openatac.runtime.cores import physical_cores
 
-# Passed on to other machines if they are set here; others by --env.
+# Passed on to other machines if they are set here; --env adds others.
 PASSED_ON = ('DMLC_INTERFACE', 'LD_LIBRARY_PATH', 'OMP_NUM_THREADS', 'OPENATAC_MEMBERSHIP_SILENCE',
              'OPENATAC_MEMBERSHIP_WAIT', 'PYTHONPATH')
 
@@ -37,12 +37,12 @@ def start(group: ProcessGroup, launch: Launch) -> None:
 
 
 def _own_address(hostfile: Optional[str]) -> str:
-    """The address at which the file's hosts, or else the local network, can reach this machine."""
+    """Return the address at which the file's hosts, or else the local network, reach this machine."""
     peer = read_hosts(hostfile)[0][0] if hostfile else '10.255.255.255'
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect((peer, 9))  # of a datagram socket: chooses the route, and sends nothing
+            probe.connect((peer, 9))  # on a datagram socket, chooses the route and sends nothing
             return probe.getsockname()[0]
         except OSError as error:
             raise OpenatacError(f'no address of this machine was found that {peer} can reach '
-                                f'({error.strerror}): name one by --host') from None
+                                f'({error.strerror}): name one with --host') from None

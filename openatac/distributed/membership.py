@@ -1,8 +1,8 @@
 """Membership of a distributed run: who is in it, who died, and small messages between workers.
 
-MXNet's parameter server waits for ever when one of its processes dies. So each process of a run keeps one
-more connection, to a hub in the scheduler's process (`openatac.distributed.hub`). A process that leaves
-without a goodbye, or is silent for too long, is dead: the hub tells all others, and each of them prints one
+MXNet's parameter server waits forever when one of its processes dies. So each process of a run keeps one more
+connection, to a hub in the scheduler's process (`openatac.distributed.hub`). A process that leaves without a
+goodbye, or is silent for too long, counts as dead: the hub tells all others, and each of them prints one
 sentence and exits, whatever its main thread is waiting for.
 
 Messages are JSON after their length; nothing in them is executed. This needs no MXNet.
@@ -22,8 +22,8 @@ from openatac.console.text import for_terminal
 from openatac.distributed.job import Job
 from openatac.errors import OpenatacError
 
-SMALL, LARGE = 1 << 12, 1 << 26  # limits in bytes for messages of a stranger, and of a member or the hub
-ADVICE = 'restart the same command with --resume auto, which goes on from the last checkpoint if there is one'
+SMALL, LARGE = 1 << 12, 1 << 26  # limits in bytes for messages from a stranger, and from a member or the hub
+ADVICE = 'restart the same command with --resume auto, which resumes from the last checkpoint if there is one'
 
 Message = dict[str, Any]
 
@@ -70,7 +70,7 @@ def exit_process(sentence: Optional[str], code: int = 1) -> NoReturn:
     here, its sentence is the last.
     """
     _exiting.acquire()
-    # What holds the streams may be stuck for ever, and then its output is lost.
+    # Whatever holds the streams may be stuck forever; its output is then lost.
     flushing = threading.Thread(target=_flush, daemon=True)
     flushing.start()
     flushing.join(1)
@@ -97,7 +97,7 @@ class Member:
     ----------
     job : Job
     stop_signal : int
-        The signal by which the whole run was asked to stop, or 0.
+        The signal that asked the whole run to stop, or 0.
     is_leaving : bool
         Whether this process has said goodbye, or reported its failure.
     """
@@ -107,7 +107,7 @@ class Member:
         self._answers: queue.Queue[Message] = queue.Queue()
         self._sending = threading.Lock()
         self._socket = _connect(job)
-        # A process that we fork, to load data, must not keep our connection open when we are dead.
+        # A process that we fork to load data must not keep our connection open after we die.
         os.register_at_fork(after_in_child=self._socket.close)
         self._send({'kind': 'hello', 'role': job.role, 'host': socket.gethostname(), 'process': os.getpid(),
                     'job': job.name, 'workers': job.workers, 'servers': job.servers})
@@ -130,7 +130,7 @@ class Member:
         return self._answers.get()['contents']
 
     def goodbye(self) -> None:
-        """Leave the run, which may then go on without this process."""
+        """Leave the run, which may then continue without this process."""
         self.is_leaving = True
         self._send({'kind': 'goodbye'})
         self._listener.join(2)  # until the hub has closed the connection

@@ -2,7 +2,7 @@
 
 MXNet's own server unpickles, and so executes, whatever a worker or a stranger sends it as an optimizer. Ours,
 run by `serve`, knows two commands, both JSON: create one of MXNet's optimizers, and set its learning rate.
-Workers send them by `send_optimizer` and `send_learning_rate`. Gradients and weights travel through MXNet's
+Workers send them with `send_optimizer` and `send_learning_rate`. Gradients and weights travel through MXNet's
 own C++, as usual.
 """
 import ctypes
@@ -23,7 +23,7 @@ def serve(role: str, wait_for_all: Callable[[], object], fail: Callable[[str], o
         'scheduler' or 'server'.
     wait_for_all : function
     fail : function
-        Is called with a sentence if a command cannot be executed; does not return.
+        Called with a sentence if a command cannot be executed; does not return.
     """
     # With its role in the environment, the import itself would become MXNet's server and never return.
     del os.environ['DMLC_ROLE']

@@ -1,15 +1,15 @@
-"""Ports that are kept for the processes of a run from the moment they are chosen."""
+"""Ports reserved for the processes of a run from the moment they are chosen."""
 import socket
 
 from openatac.errors import OpenatacError
 
 
 def bind(address: str, port: int) -> socket.socket:
-    """Keep the port (0: a free one) for this run's processes, by a socket.
+    """Reserve the port (0: a free one) for this run's processes with a socket.
 
     Until the socket is closed, the system gives the port to no other process that asks for any free port, and
     a process that asks for this one must set SO_REUSEADDR, as MXNet's ZeroMQ does. Raises OSError, or
-    OverflowError for what is not a port.
+    OverflowError for an invalid port.
     """
     family = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0][0]
     kept = socket.socket(family, socket.SOCK_STREAM)
@@ -23,7 +23,7 @@ def bind(address: str, port: int) -> socket.socket:
 
 
 def keep_ports(address: str, count: int) -> list[socket.socket]:
-    """Sockets of `bind` for ``count`` consecutive ports, to hold for as long as the run needs the ports.
+    """Reserve ``count`` consecutive ports and return their sockets, to hold as long as the run needs them.
 
     Raises OpenatacError if there are none.
     """
@@ -40,4 +40,4 @@ def keep_ports(address: str, count: int) -> list[socket.socket]:
         except (OSError, OverflowError):  # in use, or above the highest port
             for kept in ports:
                 kept.close()
-    raise OpenatacError(f'there are no {count} consecutive free ports on {address}: name the first by --port')
+    raise OpenatacError(f'there are no {count} consecutive free ports on {address}: choose one by --port')

@@ -21,14 +21,14 @@ class ProcessGroup:
     Parameters
     ----------
     guard : function
-        Is called with the id of each process, see `start_guard`.
+        Called with the id of each process; see `start_guard`.
     patience : float
-        Seconds for processes to end by themselves, and again after SIGTERM, before SIGKILL.
+        Seconds for processes to end on their own, and again after SIGTERM, before SIGKILL.
 
     Attributes
     ----------
     ports : list of socket
-        Keep the run's ports for these processes.
+        They reserve the run's ports for these processes.
     events : queue
         Of (label, exit code) and ('signal', number).
     """
@@ -44,7 +44,7 @@ class ProcessGroup:
 
     def start(self, label: str, command: Sequence[str], environment: Mapping[str, str],
               stdin: int = subprocess.DEVNULL) -> 'subprocess.Popen[bytes]':
-        """Start one process, whose lines are shown after the label."""
+        """Start one process; its lines are shown after the label."""
         try:
             process = subprocess.Popen(
                 command, env={**os.environ, **environment}, stdin=stdin, stdout=subprocess.PIPE,
@@ -104,7 +104,7 @@ class ProcessGroup:
                 self._print(f'{who} ended with code {code}: ending the others')
 
     def _ask_to_stop(self, number: int) -> None:
-        """Pass a signal on: to the workers, if they run here, or else to the scheduler, who tells them."""
+        """Pass a signal on: to the workers, if they run here, or else to the scheduler, which tells them."""
         workers = [label for label in self.processes if re.fullmatch(r'worker \d+', label)
                    and self.processes[label].stdin is None]
         self._print(f'{signal.Signals(number).name}: asking the workers to stop (again to end them at once)')
@@ -128,7 +128,7 @@ class ProcessGroup:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0, deadline - time.monotonic()))
         for process in self.processes.values():
-            _kill(process, signal.SIGKILL)  # also children that have outlived it
+            _kill(process, signal.SIGKILL)  # and any children that have outlived it
             process.wait()
         for port in self.ports:
             port.close()
@@ -150,13 +150,13 @@ def _kill(process: 'subprocess.Popen[bytes]', number: int) -> None:
 def start_guard() -> Callable[[int], Any]:
     """Fork a process that ends the run's processes if this one is killed.
 
-    It reads a pipe that closes when this process ends, in whatever way. (A signal at a parent's death would
-    not reach grandchildren.)
+    It reads a pipe that closes when this process ends, for whatever reason. (A signal at a parent's death
+    would not reach grandchildren.)
 
     Returns
     -------
     function
-        Tells the guard the id of a process.
+        Gives the guard the id of a process.
     """
     reader, writer = os.pipe()
     if os.fork() == 0:

@@ -1,11 +1,11 @@
-"""A training run of several processes: MXNet's parameter server, and what it lacks.
+"""A multi-process training run: MXNet's parameter server, and what it lacks.
 
     cluster = workers.start('dist_sync')        # in a scheduler or server it never returns
     ...                                         # gluon.Trainer(..., kvstore=cluster.kvstore)
     cluster.close()
 
 `openatac launch` starts all processes of a run. When one of them dies, all others report that and end within
-seconds (see `openatac.distributed.membership`); MXNet alone would wait for ever.
+seconds (see `openatac.distributed.membership`); MXNet alone would wait forever.
 """
 import atexit
 import functools
@@ -26,7 +26,7 @@ from openatac.distributed.membership import Member, exit_process
 from openatac.distributed.parameter_server import send_learning_rate, send_optimizer, serve
 from openatac.errors import OpenatacError
 
-# What MXNet really has. It silently takes other names, such as horovod, for a local store.
+# The stores that MXNet really has. It silently treats other names, such as horovod, as a local store.
 KVSTORES = ('local', 'device', 'dist_sync', 'dist_device_sync', 'dist_async')
 
 
@@ -61,7 +61,7 @@ class Cluster:
     def gather(self, message: Any, name: str = 'a message') -> list[Any]:
         """Return the JSON-able ``message`` of every worker, by rank; at most 64 MB for all workers together.
 
-        All workers must call this equally often; if they do not, the error calls this place ``name``.
+        All workers must call this the same number of times; if not, the error calls this place ``name``.
         """
         return self._member.gather(message, name)
 
@@ -94,7 +94,7 @@ class Cluster:
         self.barrier('the initial values')
 
     def set_learning_rate(self, rate: float) -> None:
-        """Set the rate from now on of servers that update the weights (dist_async)."""
+        """Set the learning rate from now on for servers that update the weights (dist_async)."""
         send_learning_rate(self.kvstore, rate)
 
     def close(self) -> None:
@@ -137,8 +137,8 @@ _cluster: Optional[Cluster] = None  # of this process
 def start(name: str) -> Union[SingleProcess, Cluster]:
     """Join a run with MXNet's key-value store ``name``.
 
-    In a scheduler and a server this serves until the run ends, and ends the process. Call it before importing
-    MXNet, which would do that in its own way.
+    In a scheduler or server, this serves until the run ends, then ends the process. Call it before importing
+    MXNet, which would otherwise serve in its own way.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def start(name: str) -> Union[SingleProcess, Cluster]:
     Returns
     -------
     SingleProcess or Cluster
-        `SingleProcess` for a store of one process, and `Cluster` in a worker of several.
+        `SingleProcess` for a single-process store, `Cluster` in a worker of a distributed run.
 
     Raises
     ------
@@ -177,14 +177,14 @@ def start(name: str) -> Union[SingleProcess, Cluster]:
 def end(sentence: str, code: int = 1) -> NoReturn:
     """End a script that failed: print ``error: sentence``, and exit with the code.
 
-    In a cluster the other processes are told, and end too. A code of 128 or more means that the run was asked
+    In a cluster, the other processes are told and end too. A code of 128 or more means that the run was asked
     to stop: then all workers come here, and leave together.
     """
     if _cluster is None:
         streams.print_to_stderr(f'error: {sentence}')
         sys.exit(code)
     if code >= 128:
-        # After a second Ctrl-C not all of them do, and would wait for each other for ever.
+        # After a second Ctrl-C not all of them do, and they would wait for each other forever.
         late = threading.Timer(_cluster.silence, _cluster.fail, (sentence, code))
         late.daemon = True
         late.start()
@@ -193,7 +193,7 @@ def end(sentence: str, code: int = 1) -> NoReturn:
 
 
 def _report_crashes(member: Member) -> None:
-    """Have any unexpected end of this process reported to the others, without waiting for them."""
+    """Have any unexpected end of this process reported to the others, without waiting for their replies."""
 
     def hook(kind: type[BaseException], error: BaseException, trace: Optional[TracebackType]) -> None:
         traceback.print_exception(kind, error, trace)
@@ -216,7 +216,7 @@ def _last_line(error: BaseException) -> str:
 
 
 def _serve(job: Job) -> NoReturn:
-    """Be a scheduler or server until the run ends, and end the process."""
+    """Act as scheduler or server until the run ends, then end the process."""
     from openatac.distributed.hub import Hub
     place: Union[Hub, Member]
     if job.role == 'scheduler':

@@ -1,4 +1,4 @@
-"""A Gluon network on the devices that its run has."""
+"""A Gluon network on its run's devices."""
 from __future__ import annotations
 
 import logging
@@ -34,7 +34,7 @@ class MxnetBackend(Backend):
                               'a CPU: use --dtype float32')
         log.info('%s', line)
 
-    # A GPU gets pixels as uint8, a quarter of the bytes of what it makes of them.
+    # Pixels go to a GPU as uint8: a quarter of the bytes of the float32 that it computes from them.
 
     def training_batches(self, images: Any, batch_size: int, seed: int) -> TrainingBatches:
         return TrainingBatches(images, batch_size, seed, raw=self._has_gpu)

@@ -1,11 +1,11 @@
-"""The form in which a network is trained on the CPU: the same values from faster operators.
+"""Rewrites a network for training on the CPU: the same values from faster operators.
 
 MXNet 1.9.1 computes the gradients of some operators slowly on CPUs: of global average pooling (up to a
 hundred times more slowly than necessary), of sums and means, and of products that repeat one factor over
-images, channels or pixels, whose gradient is a sum again. Other operators compute the same fast, among them
-matrix products with ones, which add up or repeat. The network itself, what is evaluated and what is exported,
-stays plainly written (ATAC's graph is part of what was published); only the training steps run through a copy
-of its graph with those operators exchanged, on the very same parameters.
+images, channels or pixels, whose gradient is a sum again. Other operators compute the same values fast, among
+them matrix products with ones, which sum or repeat. The network itself, which is evaluated and exported,
+keeps its plain form (ATAC's graph is part of what was published); only training steps run through a copy of
+its graph with those operators exchanged, on the same parameters.
 """
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from openatac.graph.nodes import Graph, Node
 def training_form(net: gluon.HybridBlock, image_shape: tuple[int, ...]) -> gluon.HybridBlock:
     """A block that computes what ``net`` does for images (B, *image_shape), with ``net``'s own parameters.
 
-    net : HybridBlock whose values are drawn. It is returned itself if there is nothing to exchange.
+    net : initialised HybridBlock, returned unchanged if there is nothing to exchange
     """
     data = mx.sym.var('data', dtype='float32')
     symbol = net(data)
@@ -29,7 +29,7 @@ def training_form(net: gluon.HybridBlock, image_shape: tuple[int, ...]) -> gluon
 
 
 def exchange(symbol: mx.sym.Symbol, image_shape: tuple[int, ...]) -> mx.sym.Symbol:
-    """``symbol``, whose input is ``data``, with its slow operators exchanged; itself if it has none."""
+    """Return ``symbol``, with input ``data``, with its slow operators exchanged; itself if it has none."""
     graph = Graph.of(symbol)
     graph.infer_shapes(data=(2, *image_shape))
     exchanges = [(node, faster) for node in graph.nodes() if (faster := _faster(node)) is not None]
@@ -39,7 +39,7 @@ def exchange(symbol: mx.sym.Symbol, image_shape: tuple[int, ...]) -> mx.sym.Symb
 
 
 def _faster(node: Node) -> Optional[mx.sym.Symbol]:
-    """What replaces the node, a symbol of the variables ``0``, ``1``...; None if nothing does."""
+    """Return the node's replacement, a symbol of the variables ``0``, ``1``..., or None."""
     x, gate = mx.sym.var('0'), mx.sym.var('1')
     if node.operator == 'Pooling' and node.get('global_pool') and len(node.shape) == 4:
         pooling = _POOLINGS.get(node.get('pool_type', 'max'))
@@ -59,19 +59,19 @@ def _faster(node: Node) -> Optional[mx.sym.Symbol]:
 
 
 def scale_channels(x: mx.sym.Symbol, gate: mx.sym.Symbol) -> mx.sym.Symbol:
-    """X (B, C, H, W) times gate (B, C, 1, 1)."""
+    """Multiply x (B, C, H, W) by gate (B, C, 1, 1)."""
     repeated = mx.sym.dot(mx.sym.reshape(gate, (0, 0, 1)), _pixels(_planes(x)), transpose_b=True)
     return x * mx.sym.reshape_like(repeated, x)
 
 
 def _scale_pixels(x: mx.sym.Symbol, gate: mx.sym.Symbol) -> mx.sym.Symbol:
-    """X (B, C, H, W) times gate (B, 1, H, W)."""
+    """Multiply x (B, C, H, W) by gate (B, 1, H, W)."""
     repeated = mx.sym.batch_dot(_channels(_planes(x)), mx.sym.reshape(gate, (0, 1, -1)))
     return x * mx.sym.reshape_like(repeated, x)
 
 
 def _scale_images(x: mx.sym.Symbol, factor: mx.sym.Symbol) -> mx.sym.Symbol:
-    """X (B, C, H, W) times factor (1, C, H, W)."""
+    """Multiply x (B, C, H, W) by factor (1, C, H, W)."""
     images = mx.sym.ones_like(mx.sym.slice_axis(mx.sym.flatten(x), axis=1, begin=0, end=1))  # (B, 1)
     repeated = mx.sym.dot(images, mx.sym.reshape(factor, (1, -1)))
     return x * mx.sym.reshape_like(repeated, x)

@@ -1,4 +1,4 @@
-"""Training steps of gated networks on the CPU, by oneDNN's operators alone (see `step_graph`)."""
+"""Training steps of gated networks on the CPU, with oneDNN's operators only (see `step_graph`)."""
 from __future__ import annotations
 
 import os
@@ -17,13 +17,13 @@ class CpuStep:
     """Computes the logits of a batch and leaves the gradients in the network's parameters.
 
     net : HybridBlock with values, in float32
-    graph, names : of `step_graph`
+    graph, names : from `step_graph`
     classes : int
     """
 
     @classmethod
     def of(cls, net: HybridBlock, image_shape: tuple[int, ...]) -> Optional[CpuStep]:
-        """The step of ``net`` for images (B, *image_shape); None without such a graph, or without oneDNN."""
+        """The step of ``net`` for images (B, *image_shape); None without a graph or oneDNN."""
         if not _has_onednn():
             return None
         symbol = exchange(net(mx.sym.var('data', dtype='float32')), image_shape)
@@ -39,7 +39,7 @@ class CpuStep:
         self._bound: dict[Any, Any] = {}
 
     def __call__(self, images: mx.nd.NDArray, targets: mx.nd.NDArray) -> mx.nd.NDArray:
-        """Logits (B, classes), an array that the next step reuses.
+        """Return the logits (B, classes), in an array that the next step reuses.
 
         images : float32 NDArray (B, C, H, W)
         targets : NDArray of labels (B,) or of distributions (B, classes); the loss is the sum of the cross
@@ -58,13 +58,13 @@ class CpuStep:
         return logits
 
     def _bind(self, images: mx.nd.NDArray, targets: mx.nd.NDArray) -> Any:
-        """(executor, the arrays where its gradients belong, the arrays whose gradients they are)."""
+        """Return (executor, the parameters' gradient arrays, the parameters' arrays)."""
         context = images.context
         arrays = {'data': images.copy(), 'target': targets.copy()}
         for name, parameter in self.parameters.items():
             arrays[name] = parameter.data(context)
-        # MXNet takes what has no gradients of its own for inference, and would fuse its operators. It says at
-        # each binding that it does not.
+        # MXNet treats a graph without gradients of its own as inference and would fuse its operators. With
+        # fusion off, it prints so at each binding.
         with fusion_backend('NONE'), silenced_stderr():
             executor = self.graph.bind(
                 context, {name: arrays[name] for name in self.graph.list_arguments()}, grad_req='null',
@@ -74,6 +74,6 @@ class CpuStep:
 
 
 def _has_onednn() -> bool:
-    # Without it MXNet's own operators take other inputs for the same gradients.
+    # Without it, MXNet's own operators take different inputs for the same gradients.
     return (mx.runtime.Features().is_enabled('MKLDNN')
             and os.environ.get('MXNET_MKLDNN_ENABLED', '1') == '1')

@@ -28,13 +28,13 @@ class MxnetEngine(Engine):
 
     Parameters
     ----------
-    net : initialised on ``contexts``; values that wait for a shape are drawn here
-    contexts : a batch is split over them
+    net : initialised on ``contexts``; deferred initial values are drawn here
+    contexts : the devices that a batch is split over
     optimizer_params : NAG's {'learning_rate', 'momentum', 'wd'}, as for gluon.Trainer
     image_shape : (C, H, W) of the images
     dtype : 'float32', or 'float16' with float32 master weights
     hybrid : whether the network runs as a graph with memory planned once
-    seed : what chance decides in a step (dropout, mixup) depends on it and the iteration alone
+    seed : the randomness within a step (dropout, mixup) depends on it and the iteration alone
     objective : by default plain classification
     loss_scale : for float16
     top5 : whether evaluation counts the five best classes too
@@ -57,8 +57,8 @@ class MxnetEngine(Engine):
         self.parameters = net._collect_params_with_prefix()
         self._trained = {name: parameter for name, parameter in self.parameters.items()
                          if parameter.grad_req != 'null'}
-        # Draws the deferred initial values while chance is still the caller's: the first step seeds
-        # it again. In evaluation mode it changes no statistics.
+        # Draws the deferred initial values from the caller's random state, which the first step seeds again.
+        # In evaluation mode, so it changes no statistics.
         for ctx in contexts:
             net(mx.nd.zeros((1, *tuple(image_shape)), ctx, dtype))
         self._restore_layouts()
@@ -69,9 +69,9 @@ class MxnetEngine(Engine):
             if self._step is None:
                 self._training_net = training_form(net, image_shape)
                 self._training_net.hybridize(static_alloc=True)
-        # In structural order, which unlike the default, the order of names, never depends on how
-        # many networks the process has made. States must be ours to save, so no kvstore has them,
-        # but that of asynchronous training, which has its point there.
+        # In structural order: the default, the order of names, depends on how many networks the process has
+        # made. We save the optimizer states, so no kvstore may hold them, except that of asynchronous
+        # training, which needs to.
         self.trainer = gluon.Trainer(
             list(self.parameters.values()), 'nag',
             {**optimizer_params, 'multi_precision': dtype == 'float16'}, kvstore=self.cluster.kvstore,
@@ -126,7 +126,7 @@ class MxnetEngine(Engine):
         soft_targets = objective.soft_targets(x)
         if x.context.device_type == 'cpu':
             # MXNet's CPU BatchNorm updates its running statistics in its backward pass, which
-            # the first one, on the image, has only if the image wants a gradient. On a GPU,
+            # the first one, on the image, runs only if the image requires a gradient. On a GPU,
             # where the paper's networks were trained, they are updated in the forward pass.
             x.attach_grad()
         with autograd.record():
@@ -140,7 +140,7 @@ class MxnetEngine(Engine):
                                    for loss in losses])
 
     def _update(self, images: int) -> None:
-        """The optimizer's step with the gradients summed over ``images`` images, if they are finite."""
+        """Take an optimizer step with the gradients summed over ``images`` images, if they are finite."""
         if self.loss_scale is None:
             return self.trainer.step(images)
         scale = self.loss_scale.scale
@@ -172,7 +172,7 @@ class MxnetEngine(Engine):
     # ---------------------------------------------------------------------- evaluation
 
     def evaluate(self, batches: Iterable[Any]) -> Metrics:
-        # The network is the one that would be saved now: see `mean_statistics`.
+        # Evaluates the network that would be saved now: see `mean_statistics`.
         sums, images = [mx.nd.zeros(3 if self.top5 else 2, ctx) for ctx in self.contexts], 0
         mx.nd.waitall()  # MXNet does not wait by itself for a pending write of running statistics
         with self.mean_statistics():
@@ -186,7 +186,7 @@ class MxnetEngine(Engine):
         return self._over_cluster(_totals(sums), images)
 
     def _losses_and_hits(self, output: NDArray, y: NDArray) -> NDArray:
-        """[sum of losses, number of right answers, with top5 also of those among the five best]."""
+        """Return [summed loss, top-1 hits and, with top5, top-5 hits]."""
         counts = [self.loss(output, y).sum(), (output.argmax(axis=1) == y).sum()]
         if self.top5:
             best = output.topk(k=min(5, output.shape[1]))
@@ -205,21 +205,21 @@ class MxnetEngine(Engine):
         finally:
             self._set_local_values(own)
 
-    # What each device has for itself: running statistics, and the sums of the metrics.
+    # The state of each device: running statistics, and the sums of the metrics.
 
     def _local(self) -> list[tuple[str, list[NDArray]]]:
-        """[(its name in a checkpoint, [NDArray of each device])]."""
+        """Return [(name in a checkpoint, [NDArray of each device])]."""
         return [('parameter/' + name, parameter.list_data()) for name, parameter in self.parameters.items()
                 if name not in self._trained] + [('metrics', self._sums)]
 
     def _local_values(self) -> np.ndarray:
-        """float32 (devices of this process, N)."""
+        """Return float32 (devices of this process, N)."""
         mx.nd.waitall()  # a pending write of running statistics is not always waited for
         return np.stack([np.concatenate([arrays[device].asnumpy() for _, arrays in self._local()])
                          for device in range(len(self.contexts))])
 
     def _gathered_values(self) -> np.ndarray:
-        """float32 (devices of all processes, N); each process must call it."""
+        """Return float32 (devices of all processes, N); each process must call it."""
         own = self._local_values()
         if self.cluster.size == 1:
             return own
@@ -235,9 +235,9 @@ class MxnetEngine(Engine):
 
     def _restore_layouts(self) -> None:
         # On the CPU an inference pass reorders the weights in place for oneDNN, and the next
-        # training pass orders them back, each at a time of its own choosing; MXNet's NAG rounds
+        # training pass orders them back, whenever each happens to; MXNet's NAG rounds
         # differently for a reordered weight (it then takes the momentum's weight decay from the
-        # old weight, not from the new one). In the plain layout to begin with, training computes
+        # old weight, not from the new one). Starting from the plain layout, training computes
         # the same bits whether or not anything was evaluated before.
         mx.nd.waitall()
         for parameter in self.parameters.values():
@@ -316,7 +316,7 @@ class MxnetEngine(Engine):
                     array[:] = saved[f'{name}/{index}']
 
     def _optimizer_states(self, device: int = 0) -> Iterator[tuple[str, list[NDArray]]]:
-        """Yield (parameter's name, its optimizer arrays on one device), which are created if needed."""
+        """Yield (parameter's name, its optimizer arrays on one device), created if needed."""
         updater, optimizer = self.trainer._updaters[device], self.trainer._optimizer
         for index, (name, parameter) in enumerate(self.parameters.items()):
             if name not in self._trained:
@@ -329,14 +329,14 @@ class MxnetEngine(Engine):
 
 
 def _normalised(pixels: NDArray) -> NDArray:
-    """`cifar_transforms.normalise` on the pixels' device."""
+    """Apply `cifar_transforms.normalise` on the pixels' device."""
     mean, std = (mx.nd.array(each[None], pixels.context)
                  for each in (cifar_transforms.MEAN, cifar_transforms.STD))
     return (pixels.astype('float32') / 255 - mean) / std
 
 
 def _all_finite(gradients: list[NDArray], chunk: int = 200) -> bool:
-    """Whether all of a list of NDArrays are; waits for them."""
+    """Return whether all NDArrays of a list are finite; wait for them."""
     verdict = mx.nd.ones(1, gradients[0].context)
     for start in range(0, len(gradients), chunk):
         some = gradients[start:start + chunk]
@@ -345,7 +345,7 @@ def _all_finite(gradients: list[NDArray], chunk: int = 200) -> bool:
 
 
 def _totals(sums: list[NDArray]) -> list[float]:
-    """The devices' sums added up; waits for the devices."""
+    """Add up the devices' sums; wait for the devices."""
     return np.sum([each.asnumpy() for each in sums], axis=0, dtype='float64').tolist()
 
 

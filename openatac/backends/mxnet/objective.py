@@ -36,12 +36,12 @@ class MxnetObjective(Objective):
 
     def loss(self, output: mx.nd.NDArray, targets: mx.nd.NDArray,
              soft_targets: Optional[mx.nd.NDArray] = None) -> mx.nd.NDArray:
-        """(B,) losses of the logits ``output`` (B, classes)."""
+        """Return the losses (B,) of the logits ``output`` (B, classes)."""
         return self._loss(output, targets, *([] if soft_targets is None else [soft_targets]))
 
     def measure(self, output: mx.nd.NDArray, labels: mx.nd.NDArray,
                 targets: mx.nd.NDArray) -> mx.nd.NDArray:
-        """The sum over the batch of its `metric`, (1,): right answers, or distances from the targets."""
+        """Return `metric` summed over the batch, (1,): correct answers, or distances from the targets."""
         if self.metric == 'accuracy':
             return (output.argmax(axis=1) == labels).sum()
         return (mx.nd.softmax(output) - targets).square().mean().sqrt() * len(labels)

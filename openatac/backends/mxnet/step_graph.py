@@ -1,11 +1,11 @@
 """A training step as one graph: the logits of a batch, and the gradients of all parameters.
 
-MXNet derives gradients by itself, but cannot be told how to compute that of one operator. For networks that
-gate their feature maps, x * sigmoid(h), this costs a sixth of the step on a CPU: MXNet 1.9.1 multiplies
-outside of oneDNN's layout of arrays, so that every map is brought out of it and back again. oneDNN has the
-product by another name, though: with the gradient x at its output, softplus(h) = log(1 + exp(h)) has the
-gradient x * sigmoid(h) at its input. So the gradients are written out here, as MXNet would write them but
-for the gates, whose operators are oneDNN's, with the same values.
+MXNet derives gradients itself, but does not let us choose how to compute that of one operator. For networks
+that gate their feature maps, x * sigmoid(h), this costs a sixth of the step on a CPU: MXNet 1.9.1 multiplies
+outside oneDNN's array layout, so every map is converted out of it and back. oneDNN has the product under
+another name, though: with the gradient x at its output, softplus(h) = log(1 + exp(h)) has the gradient x *
+sigmoid(h) at its input. So the gradients are written out here as MXNet would write them, except that the
+gates use oneDNN's operators, with the same values.
 """
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ import mxnet as mx
 from openatac.graph.gates import find_gates
 from openatac.graph.nodes import Graph, Node, Output
 
-# For each operator MXNet's operator of its gradients, and what that takes after the gradient of the output: a
-# function of the operator's inputs and outputs (source: the operators' FGradient in MXNet 1.9.1).
+# For each operator: MXNet's operator for its gradients, and that operator's inputs after the gradient of the
+# output, as a function of the operator's inputs and outputs (source: the operators' FGradient in MXNet
+# 1.9.1).
 _GRADIENTS = {
     'Convolution': ('_backward_Convolution', lambda inputs, outputs: inputs),
     'FullyConnected': ('_backward_FullyConnected', lambda inputs, outputs: inputs[:2]),
@@ -38,10 +39,10 @@ def step_graph(symbol: mx.sym.Symbol, image_shape: tuple[int, ...],
 
     symbol : Symbol of the logits (B, classes) of ``data``, images (B, *image_shape)
     trained : names of the parameters whose gradients are wanted; ``names`` are those that have one
-    target : float32 (B, classes), what the softmax of the logits is to be; the loss is the cross entropy with
-        it, summed over the batch
+    target : float32 (B, classes), what the softmax of the logits should be; the loss is the cross entropy
+      with it, summed over the batch
 
-    None for a network without gates, and for one with other operators than ATAC's.
+    Returns None for a network without gates or with operators other than ATAC's.
     """
     graph = Graph.of(symbol)
     graph.infer_shapes(data=(2, *image_shape))
@@ -60,15 +61,15 @@ def step_graph(symbol: mx.sym.Symbol, image_shape: tuple[int, ...],
         _RULES[_kind(node)](gradients, node)
     found = {node.name: gradient for node in forward if (gradient := gradients.find(node))}
     names = [name for name in found if name in trained]
-    # The images' gradient is there for a BatchNorm on them: it updates its running statistics in its backward
-    # pass, which MXNet would leave out.
+    # A BatchNorm on the images needs their gradient: it updates its running statistics in its backward pass,
+    # which MXNet would otherwise leave out.
     return Graph([logits, *(found[name] for name in (*names, 'data'))]).symbol(), names
 
 
 # ---------------------------------------------------------------------------------- gates
 
 def _exchange_gates(graph: Graph) -> bool:
-    """Put oneDNN's operator in the place of each x * sigmoid(h) of one shape; whether there is one."""
+    """Replace each x * sigmoid(h) of one shape by oneDNN's operator; return whether there is one."""
     found = [gate for gate in find_gates(graph)
              if _kind(gate.factor.node) == 'sigmoid' and gate.x.shape == gate.factor.shape]
     for x, factor, product in found:
@@ -95,7 +96,7 @@ def _gate(gradients: _Gradients, node: Node) -> None:
 # ------------------------------------------------------------------------------ gradients
 
 def _kind(node: Node) -> str:
-    """The operator's name, or for those that compute one of several functions, the function's."""
+    """Return the operator's name, or its function's if the operator computes one of several."""
     if node.operator == 'Activation':
         return node.get('act_type')
     return f"{node.get('pool_type')} pooling" if node.operator == 'Pooling' else node.operator
@@ -120,15 +121,15 @@ _RULES: dict[str, Callable] = {**dict.fromkeys(_GRADIENTS, _operator), 'null': l
 
 
 class _Gradients:
-    """The gradients of a graph's outputs, while they are put together."""
+    """Accumulates the gradients of a graph's outputs."""
 
     def __init__(self) -> None:
-        self._numbers = itertools.count()  # in the names of new nodes
+        self._numbers = itertools.count()  # for the names of new nodes
         self._parts: dict[Output, list[Output]] = collections.defaultdict(list)  # to be summed
 
     def operator(self, operator: str, inputs: list[Output], attributes: Optional[dict[str, str]] = None,
                  of: Optional[Node] = None) -> Output:
-        """The first output of a new node; from ``of``, the node whose gradient it is, MXNet infers shapes."""
+        """Add a node and return its first output; from ``of``, whose gradient it is, MXNet infers shapes."""
         return Output(Node(operator, f'gradient{next(self._numbers)}', inputs, attributes or {},
                            depends_on=[of] if of else []))
 

@@ -14,10 +14,10 @@ from openatac.models.zoo import find_model
 
 def load_teacher(teacher: Teacher, contexts: list[mx.Context], image_shape: tuple[int, ...],
                  dtype: str) -> HybridBlock:
-    """The trained network of our zoo or GluonCV's, on ``contexts``.
+    """Load a trained network from our zoo or GluonCV's, on ``contexts``.
 
-    With the parameters in ``teacher.params``, or those that GluonCV downloads. Raises OpenatacError for an
-    unknown name, parameters that can't be read and another number of classes.
+    Its parameters are those in ``teacher.params``, or those that GluonCV downloads. Raises OpenatacError for
+    an unknown name, unreadable parameters or a different number of classes.
     """
     net = _build(teacher)
     if teacher.params:
@@ -33,25 +33,25 @@ def load_teacher(teacher: Teacher, contexts: list[mx.Context], image_shape: tupl
         output = net(mx.nd.zeros((1, *image_shape), ctx, dtype))
     classes = output.shape[1] if isinstance(output, mx.nd.NDArray) else 0  # 0: it has several outputs
     if classes != teacher.classes:
-        raise OpenatacError(f'the teacher {teacher.network} has {classes} classes, and the network '
-                            f'{teacher.classes}: choose one for the same classes')
+        raise OpenatacError(f'the teacher {teacher.network} has {classes} classes, but the network '
+                            f'has {teacher.classes}: choose one with the same classes')
     return net
 
 
 def _build(teacher: Teacher) -> HybridBlock:
-    """The teacher's network: ours, or else GluonCV's of that name."""
+    """Build the teacher's network: ours, or else GluonCV's of that name."""
     try:
         host, settings = find_model(teacher.network)
     except ValueError:
         return _build_gluoncvs(teacher)
     if not teacher.params:
-        raise OpenatacError(f'--teacher {teacher.network}: no trained weights of it are published; name a '
-                            'file by --teacher-params')
+        raise OpenatacError(f'--teacher {teacher.network}: its trained weights are not published; name a '
+                            'file with --teacher-params')
     return host.build(classes=teacher.classes, **settings)
 
 
 def _build_gluoncvs(teacher: Teacher) -> HybridBlock:
-    """A network of GluonCV's zoo, with its own parameters if none are named."""
+    """Build a network from GluonCV's zoo, with its own parameters if none are named."""
     from gluoncv import model_zoo
     known = model_zoo.get_model_list()
     if teacher.network.lower() not in known:
@@ -63,7 +63,7 @@ def _build_gluoncvs(teacher: Teacher) -> HybridBlock:
         settings = {'pretrained': False, 'classes': teacher.classes}
     try:
         return model_zoo.get_model(teacher.network, **settings)
-    except Exception as error:  # of whatever kind: it builds, downloads, unpacks and reads in many ways
+    except Exception as error:  # of any kind: GluonCV builds, downloads, unpacks and reads in many ways
         raise OpenatacError(f'GluonCV cannot build the teacher {teacher.network} ({_first_line(error)}): '
                             'choose a classifier, with its .params file in --teacher-params if it cannot be '
                             'downloaded') from None

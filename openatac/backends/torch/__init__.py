@@ -1,4 +1,4 @@
-"""PyTorch as a backend: the same graphs, steps and checkpoints, also without MXNet."""
+"""PyTorch as a backend: the same graphs, steps and checkpoints, even without MXNet."""
 from openatac.errors import NO_PYTORCH
 
 try:

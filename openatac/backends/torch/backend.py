@@ -1,4 +1,4 @@
-"""A network's graph in PyTorch, on the device that its run has."""
+"""A network's graph in PyTorch, on its run's device."""
 from __future__ import annotations
 
 import logging
@@ -24,7 +24,7 @@ log = logging.getLogger('openatac')
 class TorchBackend(Backend):
     """PyTorch on the CPU or one GPU; see `openatac.backends.base.open_backend` for the parameters.
 
-    A network that is the path of its files needs no MXNet.
+    A network given by the path of its files needs no MXNet.
     """
 
     def __init__(self, net: Any, compute: Compute, image_shape: tuple[int, int, int], seed: int, gpus: str,
@@ -60,10 +60,10 @@ class TorchBackend(Backend):
             self._convert(lambda contexts: load_parameters(self.net, params, contexts))
 
     def _convert(self, give_values: Callable[[list], Any]) -> None:
-        """Make the module of the Gluon network, after ``give_values`` of a list of contexts."""
+        """Build the module from the Gluon network after calling ``give_values`` with a list of contexts."""
         import mxnet as mx
         give_values([mx.cpu()])
-        self.net(mx.nd.zeros((1, *self.image_shape)))  # draws the values that wait for a shape
+        self.net(mx.nd.zeros((1, *self.image_shape)))  # draws the deferred initial values
         self.module = to_torch(self.net)
 
     def load_teacher(self, teacher: Teacher) -> Any:
@@ -84,7 +84,7 @@ class TorchBackend(Backend):
 
 
 def _device(gpus: str, fall_back: bool) -> tuple[str, str]:
-    """(device, a line that says so); DeviceError for a GPU that is not there, unless the CPU takes over."""
+    """Return (device, a line that names it); DeviceError for a missing GPU, unless the CPU takes over."""
     set_threads()
     wanted, line = choose_gpus(gpus, fall_back, 'PyTorch', torch.cuda.device_count, 'PyTorch sees no GPU')
     if not wanted:

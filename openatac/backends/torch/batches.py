@@ -1,7 +1,7 @@
-"""Batches that are made where they are used: the whole data set in a GPU's memory, and no copies in training.
+"""Batches made on the device: the whole data set stays in a GPU's memory, and training copies nothing.
 
-CIFAR's 50,000 padded images have 50,000 x 3 x 40 x 40 bytes, 240 MB. The order, the crops and the flips are
-those of `openatac.data.batches`, and the values are its values bit for bit, on every device.
+CIFAR's 50,000 padded images take 50,000 x 3 x 40 x 40 bytes, 240 MB. The order, the crops and the flips are
+those of `openatac.data.batches`, and the values equal its values bit for bit on every device.
 """
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from openatac.data.image_set import ImageSet
 class DeviceTrainingBatches(TrainingBatches):
     """`TrainingBatches` of PyTorch tensors on ``device``, such as 'cuda:0', with int64 labels.
 
-    channels_last : whether each pixel's channels lie side by side in memory, as tensor cores want them
+    channels_last : whether each pixel's channels are adjacent in memory, as tensor cores prefer
 
-    Nothing is worth making ahead (``ahead`` is 0): a batch is a handful of kernels, which the device queues
-    like the steps that use them. And nothing may be made by a thread: a kernel that another thread launches
-    while a CUDA graph is captured breaks the capture.
+    Preparing batches ahead gains nothing (``ahead`` is 0): a batch is a handful of kernels, which the device
+    queues like the steps that use them. Nor may a thread prepare them: a kernel that another thread
+    launches while a CUDA graph is captured breaks the capture.
     """
 
     ahead = 0
@@ -49,9 +49,9 @@ class DeviceTrainingBatches(TrainingBatches):
             yield self._normalise(pixels), labels[part]
 
     def _plan(self, epoch: int) -> tuple[torch.Tensor, ...]:
-        """The epoch's images (N,), their rows (N, H) and columns (N, W) in the padded ones, and labels (N,).
+        """Return the epoch's images (N,), their rows (N, H) and columns (N, W) when padded, and labels (N,).
 
-        In the order in which they are seen; int64 on the device, which is given an epoch's choices at once.
+        In training order; int64 on the device, which gets a whole epoch's choices at once.
         """
         choices = cifar_transforms.draw_choices(len(self.images), self.seed, epoch, self.images.mirror)
         of_image = np.stack([np.arange(len(self.images)), choices.top, choices.left, choices.mirrored])
@@ -81,9 +81,9 @@ class DeviceEvaluationBatches(EvaluationBatches):
 class _Normalise:
     """`cifar_transforms.normalise` on a device: uint8 (B, H, W, 3) to float32 (B, 3, H, W).
 
-    Looked up in a table of what NumPy makes of the 256 levels of each channel. So the values are NumPy's on
-    every device, where PyTorch on a GPU may multiply by the reciprocal instead of dividing, and three kernels
-    become one.
+    Looks values up in a table that NumPy computed for the 256 levels of each channel. So they are NumPy's on
+    every device, whereas PyTorch on a GPU may multiply by the reciprocal instead of dividing; and one kernel
+    replaces three.
     """
 
     def __init__(self, device: str, channels_last: bool):

@@ -1,4 +1,4 @@
-"""PyTorch's engine: a network of `to_torch` on the CPU or one GPU. It needs no MXNet."""
+"""PyTorch's engine: a network from `to_torch` on the CPU or one GPU, without MXNet."""
 from __future__ import annotations
 
 import collections
@@ -21,25 +21,25 @@ PRECISIONS = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': t
 
 @contextlib.contextmanager
 def enough_memory() -> Iterator[None]:
-    """Turn a GPU's lack of memory into a DeviceError."""
+    """Turn a GPU's out-of-memory error into a DeviceError."""
     try:
         yield
     except torch.cuda.OutOfMemoryError:
-        raise DeviceError('the memory of the GPU is too small for this batch: use a smaller '
+        raise DeviceError('the GPU has too little memory for this batch: use a smaller '
                           '--batch-size') from None
 
 
 class TorchEngine(Engine):
     """Trains and evaluates a network by MXNet's NAG, with the steps and the state of `MxnetEngine`.
 
-    Results are repeated bit by bit on the CPU, and to rounding on a GPU, whose kernels add in any order.
+    Results repeat bit for bit on the CPU, and up to rounding on a GPU, whose kernels add in any order.
 
-    module : of `to_torch`, in float32; it is moved to ``device``
+    module : from `to_torch`, in float32; it is moved to ``device``
     device : 'cpu', or a GPU such as 'cuda:0'
     optimizer_params : {'learning_rate', 'momentum', 'wd'}
     dtype : 'float32', or 'bfloat16' or 'float16' for convolutions and matrix products; the weights, their
         updates, the statistics and the loss stay in float32
-    seed : int; what chance decides in a step (dropout, mixup) depends on it and the iteration alone
+    seed : int; the randomness within a step (dropout, mixup) depends on it and the iteration alone
     objective : TorchObjective; by default plain classification
     loss_scale : LossScale or None, for float16
     top5 : whether evaluation counts the five best classes too
@@ -48,7 +48,7 @@ class TorchEngine(Engine):
     compiled : whether training runs as fused kernels, and on a GPU as CUDA graphs; the first step takes a
         minute
 
-    Raises DeviceError, now or later, if the device's memory is too small or no compiler is there.
+    Raises DeviceError, now or later, if the device's memory is too small or there is no compiler.
     """
 
     @enough_memory()
@@ -119,7 +119,7 @@ class TorchEngine(Engine):
 
     def _forward(self, x: torch.Tensor, y: torch.Tensor, targets: torch.Tensor,
                  soft_targets: Optional[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """(summed loss, [the same, summed measure]); the second without gradient."""
+        """Return (summed loss, [the same, summed measure]); the second without gradient."""
         with self._precision():
             output = self.module(x)
         output = output.float()
@@ -131,7 +131,7 @@ class TorchEngine(Engine):
         return torch.autocast(self.device.type, PRECISIONS[self.dtype], enabled=self.dtype != 'float32')
 
     def _update(self, loss: torch.Tensor, images: int) -> None:
-        """The optimizer's step for the mean loss over ``images`` images, if its gradients are finite."""
+        """Take an optimizer step for the mean loss over ``images`` images, if its gradients are finite."""
         self.optimizer.rescale = 1 / images
         if self.loss_scale is None:
             loss.backward()
@@ -144,19 +144,19 @@ class TorchEngine(Engine):
             self.optimizer.step()
 
     def _on_device(self, images: Any, labels: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B, C, H, W) in float32 and (B,) in int64, of NumPy or PyTorch."""
+        """Convert NumPy or PyTorch arrays to (B, C, H, W) in float32 and (B,) in int64."""
         return self._to_device(images).to(torch.float32), self._to_device(labels).to(torch.int64)
 
     def _to_device(self, array: Any) -> torch.Tensor:
         array = torch.as_tensor(array)
         if self.device.type == 'cuda' and array.device.type == 'cpu':
-            # From pageable memory a copy would wait for all that the GPU still has to do.
+            # From pageable memory, a copy would wait for all of the GPU's pending work.
             array = array.pin_memory()
         return array.to(self.device, non_blocking=True)
 
     def _limit_queue(self) -> None:
-        # CUDA queues hundreds of steps, and their batches in memory that cannot be paged; two steps ahead
-        # keep it busy.
+        # CUDA would queue hundreds of steps, with their batches in pinned memory; two steps ahead keep it
+        # busy.
         if self.device.type == 'cuda':
             self._running.append(torch.cuda.current_stream(self.device).record_event())
             if len(self._running) > 2:
@@ -188,7 +188,7 @@ class TorchEngine(Engine):
         return Metrics.of(sums.tolist(), images)
 
     def _losses_and_hits(self, output: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """[sum of losses, number of right answers, with top5 also of those among the five best]."""
+        """Return [summed loss, top-1 hits and, with top5, top-5 hits]."""
         counts = [torch.nn.functional.cross_entropy(output, y, reduction='sum'),
                   (output.argmax(1) == y).sum()]
         if self.top5:
@@ -218,18 +218,18 @@ class TorchEngine(Engine):
         self._load_progress(arrays, numbers)
 
     def _tensors(self) -> dict[str, torch.Tensor]:
-        """{its name in a checkpoint: tensor}, but for the optimizer's."""
+        """Return {name in a checkpoint: tensor}, without the optimizer's."""
         tensors = {'parameter/' + name: tensor for name, tensor in self.module.state_dict().items()}
         return dict(tensors, metrics=self._sums)
 
     def optimizer_states(self) -> Arrays:
-        # As MxnetEngine has them: the momentum, and for float16 also the weights in float32.
+        # As in MxnetEngine: the momentum, and for float16 also the weights in float32.
         return {name: _to_numpy(tensor) for name, tensor in self._optimizer_tensors().items()}
 
     def load_optimizer_states(self, saved: Arrays) -> None:
-        """Go back to what `optimizer_states` of either engine returned.
+        """Restore what `optimizer_states` of either engine returned.
 
-        Raises KeyError or ValueError if it is of other parameters.
+        Raises KeyError or ValueError if it belongs to other parameters.
         """
         tensors = self._optimizer_tensors()
         for name, tensor in tensors.items():
@@ -255,10 +255,10 @@ class TorchEngine(Engine):
 
 
 def _compiled(function: Callable, device: torch.device) -> Callable:
-    """The function through torch.compile; DeviceError where that does not work."""
+    """Compile the function with torch.compile; DeviceError if that does not work."""
     from torch._dynamo.exc import TorchDynamoException  # loads the compiler, which takes seconds
 
-    # CUDA graphs: a small network's kernels end before Python has launched the next ones. Not dynamic, as
+    # CUDA graphs: a small network's kernels finish before Python has launched the next ones. Not dynamic, as
     # all batches have one size, and a graph for any size would be slower.
     fused = torch.compile(function, mode='reduce-overhead' if device.type == 'cuda' else 'default',
                           dynamic=False)
@@ -273,12 +273,12 @@ def _compiled(function: Callable, device: torch.device) -> Callable:
 
 
 def _all_finite(gradients: list[torch.Tensor]) -> bool:
-    """Whether all of a list of tensors are; waits for them."""
+    """Return whether all tensors of a list are finite; wait for them."""
     return bool(torch.stack(torch._foreach_norm(gradients)).isfinite().all())
 
 
 def _to_numpy(tensor: torch.Tensor) -> np.ndarray:
-    """Its numbers now, as an array of NumPy that later steps leave alone."""
+    """Copy the tensor's current values to a NumPy array that later steps do not change."""
     return np.array(tensor.detach().cpu(), order='C')
 
 

@@ -1,8 +1,9 @@
-"""Networks of MXNet as PyTorch modules, and their trained weights back again.
+"""Converts MXNet networks to PyTorch modules, and their trained weights back.
 
 `to_torch` builds a `torch.fx.GraphModule` node by node from the graph of a Gluon network or a symbol file.
-Outputs, gradients and running statistics are MXNet's; `openatac.backends.torch.operators` lists what is not.
-MXNet itself is needed for Gluon networks only: symbol files and their .params files are read without it.
+Outputs, gradients and running statistics match MXNet's; `openatac.backends.torch.operators` lists the
+exceptions. MXNet itself is needed for Gluon networks only: symbol files and their .params files are read
+without it.
 """
 from __future__ import annotations
 
@@ -24,25 +25,25 @@ SYMBOL_SUFFIX = '-symbol.json'
 
 
 def to_torch(network: Any, params: Any = None) -> torch.fx.GraphModule:
-    """The network as a torch.fx.GraphModule that maps (B, C, H, W) to what the network does.
+    """Convert a network to a torch.fx.GraphModule that maps (B, C, H, W) to the network's outputs.
 
     network : HybridBlock, mxnet.Symbol or path
         A network; or a symbol with the input ``data`` or its file, ``PREFIX-symbol.json``.
     params : path or {name: array}, optional
-        A .params file or its arrays (of NumPy or MXNet). Default: a network's own values, the file
-        ``PREFIX-0000.params`` beside a symbol file.
+        A .params file or its arrays (of NumPy or MXNet). Default: a network's own values, or the file
+        ``PREFIX-0000.params`` next to a symbol file.
 
     The keys of the module's state_dict() are those of the .params file: structural names
     (``features.0.gamma``) become modules within modules, names of symbols (``resnet0_conv0_weight``) stay
     whole, without MXNet's ``arg:`` and ``aux:``. Parameters are what Gluon trains; running statistics, fixed
-    gammas and everything else with grad_req 'null' are buffers. (Symbol files, but for those of
-    `openatac.graph.structural.export_graph`, do not say that a beta or weight is fixed: there it is trained.)
+    gammas and everything else with grad_req 'null' are buffers. (Symbol files other than those of
+    `openatac.graph.structural.export_graph` do not say that a beta or weight is fixed, so it is trained.)
 
-    Like any new module it is in training mode; eval() and train() switch BatchNorm and Dropout. Save its
+    Like any new module, it starts in training mode; eval() and train() switch BatchNorm and Dropout. Save its
     state_dict() or use `to_gluon`: PyTorch can't pickle it whole.
 
-    Raises OpenatacError for an operator that has no PyTorch form and a network without values;
-    ParameterFileError for arrays that are not the network's; ValueError for anything but a network.
+    Raises OpenatacError for an operator without a PyTorch form or a network without values;
+    ParameterFileError for another network's arrays; ValueError for anything but a network.
     """
     graph, arrays = _load(network, params)
     nodes = graph.nodes()
@@ -56,14 +57,14 @@ def to_torch(network: Any, params: Any = None) -> torch.fx.GraphModule:
 
 
 def to_gluon(module: torch.nn.Module, path: str) -> None:
-    """Write the weights of a module of `to_torch` to ``path``, a .params file.
+    """Write the weights of a module from `to_torch` to ``path``, a .params file.
 
-    One from a Gluon network is for the network's ``load_parameters``; one from a symbol file is for that
+    That of a Gluon network is for its ``load_parameters``; that of a symbol file is for the
     symbol's ``SymbolBlock.imports`` and ``mx.model.load_checkpoint``.
 
-    Numbers in bfloat16, which NumPy does not have, are written as float32.
+    Numbers in bfloat16, which NumPy lacks, are written as float32.
 
-    Raises ValueError for a module of another kind; OpenatacError if the file cannot be written.
+    Raises ValueError for any other module; OpenatacError if the file cannot be written.
     """
     module = getattr(module, '_orig_mod', module)  # of torch.compile
     if not isinstance(module, torch.fx.GraphModule):
@@ -134,7 +135,7 @@ def _check_arrays(nodes: list[Node], arrays: dict[str, np.ndarray]) -> None:
 # ------------------------------------------------------------------------------------ building
 
 def _untrained(nodes: list[Node]) -> set[str]:
-    """The names of running statistics, fixed gammas and what the graph says is not trained."""
+    """Return the names of running statistics, fixed gammas and whatever the graph marks as not trained."""
     names = {node.name for node in nodes if node.attributes.get('__grad_req__') == 'null'}
     for node in nodes:
         if node.operator == 'BatchNorm':
@@ -146,7 +147,7 @@ def _untrained(nodes: list[Node]) -> set[str]:
 
 
 def _register(module: torch.nn.Module, name: str, tensor: torch.Tensor, trained: bool) -> None:
-    """Put the tensor under its name into the module; dots separate modules within modules."""
+    """Register the tensor in the module under its name; dots separate nested modules."""
     *parents, name = name.split('.')
     for parent in parents:
         if parent not in module._modules:

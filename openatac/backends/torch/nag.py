@@ -15,15 +15,15 @@ class NAG(torch.optim.Optimizer):
         w <- w - m + (1 + momentum) * (m - rate * (rescale * g + decay * w))
         m <- m - rate * (rescale * g + decay * w)        with the new w
 
-    torch.optim.SGD's Nesterov step differs in two ways: it multiplies the momentum by the current rate, where
-    this m keeps the rates of the steps that it sums; and its momentum has the old weight's decay.
+    torch.optim.SGD's Nesterov step differs in two ways: it multiplies the momentum by the current rate, while
+    this m keeps the rates of the steps that it sums; and its momentum uses the old weight's decay.
 
-    params : parameters, or groups of them as PyTorch has them, each with its own lr_mult and wd_mult
+    params : parameters, or PyTorch's groups of them, each with its own lr_mult and wd_mult
     lr, momentum, weight_decay : as of mxnet.optimizer.NAG
     lr_mult, wd_mult : factors of the rate and of the weight decay, as of gluon.Parameter
 
-    rate : 0-dim tensor beside the parameters; a new rate is filled in, and a step reads nothing back
-    rescale : float; what gradients are multiplied by, 1 / batch size, as MXNet's rescale_grad
+    rate : 0-dim tensor on the parameters' device; a new rate is filled in, and a step reads nothing back
+    rescale : float; factor on the gradients, 1 / batch size, like MXNet's rescale_grad
     state : {parameter: {'momentum': tensor}}, the same numbers as MXNet's
     """
 
@@ -32,7 +32,7 @@ class NAG(torch.optim.Optimizer):
         super().__init__(params, {'momentum': momentum, 'weight_decay': weight_decay,
                                   'lr_mult': lr_mult, 'wd_mult': wd_mult})
         weights = [weight for group in self.param_groups for weight in group['params']]
-        # In the weights' type: only then one kernel multiplies many arrays by it.
+        # In the weights' type: only then does one kernel multiply many arrays by it.
         self.rate = torch.full((), lr, dtype=weights[0].dtype, device=weights[0].device)
         self.rescale = 1.0
         for weight in weights:
@@ -40,7 +40,7 @@ class NAG(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
-        """One update of all parameters that have a gradient. Changes no gradient."""
+        """Update all parameters that have a gradient, without changing the gradients."""
         for group in self.param_groups:
             weights = [weight for weight in group['params'] if weight.grad is not None]
             if weights:

@@ -11,13 +11,13 @@ F = torch.nn.functional
 
 
 class TorchObjective(Objective):
-    """`Objective` on tensors; its teacher is a Module, which is put into evaluation mode for good.
+    """`Objective` on tensors; its teacher is a Module, which is switched to evaluation mode permanently.
 
     Nothing in it waits for a GPU. Logits may have any precision; losses and targets have float32.
     """
 
     def __post_init__(self) -> None:
-        # A module of `to_torch` comes in training mode, in which the batches would change its statistics.
+        # A module from `to_torch` starts in training mode, in which batches would change its statistics.
         if self.teacher is not None:
             self.teacher.eval()
 
@@ -42,7 +42,7 @@ class TorchObjective(Objective):
 
     def loss(self, output: torch.Tensor, targets: torch.Tensor,
              soft_targets: Optional[torch.Tensor] = None) -> torch.Tensor:
-        """(B,) losses of the logits ``output`` (B, classes).
+        """Return the losses (B,) of the logits ``output`` (B, classes).
 
         With a teacher, Hinton et al., 2015: hard H(targets) + (1 - hard) T^2 H(soft_targets; output / T),
         where T^2 keeps the size of the gradients when T changes.
@@ -55,7 +55,7 @@ class TorchObjective(Objective):
         return self.hard_weight * hard + (1 - self.hard_weight) * self.temperature ** 2 * soft
 
     def measure(self, output: torch.Tensor, labels: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """The batch's sum of `metric`, (), float32: right answers, or distances from the targets."""
+        """Return `metric` summed over the batch, (), float32: correct answers, or target distances."""
         output = output.detach().float()
         if self.metric == 'accuracy':
             return (output.argmax(1) == labels).sum(dtype=torch.float32)

@@ -1,15 +1,15 @@
-"""MXNet's operators in PyTorch, with MXNet's meaning of their attributes and defaults.
+"""MXNet's operators in PyTorch, with MXNet's attributes and defaults.
 
 An entry of OPERATORS is a function of the operator's inputs, whose keyword arguments have the names of
 MXNet's attributes; or a function that takes attributes by position after the inputs, and MXNet's defaults of
-them. To add one, add one line. Known deviations, all of them on purpose:
+them. To add one, add one line. Known deviations, all deliberate:
 
 - SELU's gradient below zero is the right one; MXNet 1.9.1's is off by up to 0.09.
 - So is an average pooling's where a window of the convention 'full' hangs over the edge and counts its
   padding; MXNet's oneDNN divides by the whole window.
-- argmax gives integers, where MXNet gives floats.
+- argmax returns integers; MXNet returns floats.
 - A BatchNorm's running statistics are updated in the forward pass, as MXNet's are on a GPU; on the CPU MXNet
-  does it in the backward pass, and for a BatchNorm on the image only if the image wants a gradient.
+  does it in the backward pass, and for a BatchNorm on the image only if the image requires a gradient.
 """
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, moving_mean: Tensor, movi
                use_global_stats: bool = False, axis: int = 1) -> Tensor:
     """Moving = momentum * moving + (1 - momentum) * batch, with the same biased variance that normalises.
 
-    (PyTorch's own has the unbiased variance in that sum, and the other meaning of momentum.)
+    (PyTorch's own uses the unbiased variance in that sum, and defines momentum the other way round.)
     """
     x = x.movedim(axis, 1)
     scale = None if fix_gamma else gamma
@@ -73,7 +73,7 @@ def _dropout(x: Tensor, training: bool, p: float = 0.5) -> Tensor:
 def _max_pool(x: Tensor, kernel: tuple[int, ...] = (), stride: tuple[int, ...] = (),
              pad: tuple[int, ...] = (), global_pool: bool = False,
              pooling_convention: str = 'valid') -> Tensor:
-    if global_pool:  # max, unlike amax, has its gradient at one of several equal values
+    if global_pool:  # max, unlike amax, sends its gradient to one of several equal values
         return x.flatten(2).max(2).values.reshape(x.shape[:2] + (1,) * (x.dim() - 2))
     function = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[x.dim() - 3]
     return function(x, kernel, stride or 1, pad or 0, ceil_mode=pooling_convention == 'full')
@@ -107,7 +107,7 @@ def _resize_like(x: Tensor, like: Tensor, align_corners: bool = True) -> Tensor:
 # ---------------------------------------------------------------------------------- arithmetic
 
 def _maximum(left: Tensor, right: Tensor) -> Tensor:
-    """The larger; where both are equal, the gradient is the left one's."""
+    """Return the larger; where both are equal, the gradient goes to the left one."""
     return torch.where(left >= right, left, right)
 
 
@@ -139,7 +139,7 @@ def _flatten(x: Tensor) -> Tensor:
 
 
 def _reshape(x: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """0 keeps an axis, -1 is what is left, -2 all other axes, -3 merges two, -4 splits one into two."""
+    """0 keeps an axis, -1 infers one, -2 keeps all others, -3 merges two, -4 splits one into two."""
     new, place, codes = [], 0, list(shape)
     while codes:
         code = codes.pop(0)
@@ -170,7 +170,7 @@ def _transpose(x: Tensor, axes: tuple[int, ...] = ()) -> Tensor:
 
 
 def _broadcast_axis(x: Tensor, axis: Any, size: Any) -> Tensor:
-    """Repeat along ``axis``, a number or several, where x has one element."""
+    """Repeat x along ``axis`` (one or several), where it has one element."""
     axes, sizes = ((axis,), (size,)) if isinstance(axis, int) else (axis, size)
     shape = list(x.shape)
     for place, length in zip(axes, sizes):
@@ -183,7 +183,7 @@ def _concat(*arrays: Tensor, dim: int = 1) -> Tensor:
 
 
 def _space_to_depth(x: Tensor, block_size: int) -> Tensor:
-    """(B, C, H, W) to (B, block^2 C, H/block, W/block), the place in the block first."""
+    """(B, C, H, W) to (B, block^2 C, H/block, W/block), with the position in the block first."""
     batch, channels, height, width = x.shape
     x = x.reshape(batch, channels, height // block_size, block_size, width // block_size, block_size)
     return x.permute(0, 3, 5, 1, 2, 4).reshape(batch, -1, height // block_size, width // block_size)
@@ -221,7 +221,7 @@ def _slice_like(x: Tensor, like: Tensor, axes: tuple[int, ...] = ()) -> Tensor:
 
 
 def _take(x: Tensor, index: Tensor, mode: str = 'clip') -> Tensor:
-    """Rows of x; an index beyond the ends is the nearest row's, or counted around with 'wrap'."""
+    """Return rows of x; an index out of range is clipped to the nearest row, or wraps around with 'wrap'."""
     index = index.long()
     return x[index.remainder(x.shape[0]) if mode == 'wrap' else index.clamp(0, x.shape[0] - 1)]
 
@@ -276,7 +276,7 @@ OPERATORS: dict[str, Any] = {
     'argmax': (torch.argmax, {'axis': None, 'keepdims': False}), '_contrib_arange_like': _arange_like,
 }
 
-# The attribute that tells several operators of one name apart, and its default.
+# The attribute that distinguishes operators of one name, and its default.
 KINDS = {'Activation': ('act_type', None), 'LeakyReLU': ('act_type', 'leaky'),
          'Pooling': ('pool_type', 'max'), 'UpSampling': ('sample_type', None),
          '_contrib_BilinearResize2D': ('mode', 'size')}
@@ -285,7 +285,7 @@ KINDS = {'Activation': ('act_type', None), 'LeakyReLU': ('act_type', 'leaky'),
 IGNORED = {'kernel', 'num_filter', 'num_hidden', 'num_args', 'no_bias', 'workspace', 'cudnn_tune',
            'cudnn_off', 'is_int'}
 
-# Attributes of which the function above covers only these values.
+# Attributes for which the function above covers only these values.
 COVERED = {
     ('Convolution', 'layout'): ('NCHW', 'NCW', 'NCDHW', None), ('BatchNorm', 'output_mean_var'): (False,),
     ('mean', 'exclude'): (False,), ('Pooling', 'layout'): ('NCHW', 'NCW', 'NCDHW', None),
@@ -310,7 +310,7 @@ def find_operator(node: Node) -> tuple[Callable, tuple[Any, ...], dict[str, Any]
         key = f'{operator} {attributes.pop(kind, default)}'
     if key not in OPERATORS:
         raise OpenatacError(f'there is no PyTorch form of the operator {key} (of {node.name}): '
-                            'openatac.backends.torch.operators.OPERATORS has those that there are')
+                            'openatac.backends.torch.operators.OPERATORS lists those that exist')
     entry = OPERATORS[key]
     function, positional = entry if isinstance(entry, tuple) else (entry, {})
     if 'scalar' in attributes:
@@ -326,12 +326,12 @@ def find_operator(node: Node) -> tuple[Callable, tuple[Any, ...], dict[str, Any]
 
 
 def takes_training(function: Callable) -> bool:
-    """Whether the operator does something else in training."""
+    """Return whether the operator behaves differently in training."""
     return 'training' in _settings(function)
 
 
 def _settings(function: Callable) -> Collection[str]:
     try:
         return inspect.signature(function).parameters
-    except ValueError:  # one of PyTorch's own, which stands for an operator without attributes
+    except ValueError:  # a PyTorch built-in, used for an operator without attributes
         return ()

@@ -1,4 +1,4 @@
-"""Images that cannot be read: a few of a large data set are left out, many are an error."""
+"""Images that cannot be read: a few in a large data set are left out, too many are an error."""
 import logging
 from collections.abc import Iterable
 from typing import Protocol
@@ -6,7 +6,7 @@ from typing import Protocol
 from openatac.errors import DataError
 
 MAX_BAD_SHARE = 0.01
-NAMED = 20  # bad images that the log names; more are only counted
+NAMED = 20  # bad images that the log names; the rest are only counted
 
 log = logging.getLogger('openatac')
 
@@ -17,7 +17,7 @@ class Photos(Protocol):
     def __len__(self) -> int: ...
 
     def name(self, index: int) -> str:
-        """Return what messages call image ``index``."""
+        """Return the name of image ``index`` in messages."""
         ...
 
     def read(self, index: int) -> tuple[bytes, int]:

@@ -27,7 +27,7 @@ def first_iteration(epoch: int, images: int, batch_size: int) -> int:
 
 
 class TrainingPhotos:
-    """Shuffled, augmented batches without end, in which every image comes once before any comes again.
+    """Endless shuffled, augmented batches, in which every image appears once before any appears again.
 
     Epochs follow each other as in ImageRecordIter (see `first_iteration`), and can start at any of their
     batches. An image that cannot be read is replaced by the next one in the data set that can.

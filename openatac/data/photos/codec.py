@@ -1,7 +1,7 @@
-"""Decode JPEG and PNG files and resize images by OpenCV alone, for the same bits on every machine.
+"""Decode JPEG and PNG files and resize images with OpenCV alone, for the same bits on every machine.
 
-GluonCV requires the package opencv-python, which loads only where the system has libraries for windows. The
-headless variant needs none; pyproject.toml explains how it becomes the one that is installed.
+GluonCV requires the package opencv-python, which loads only where the system has windowing libraries. The
+headless variant needs none; pyproject.toml explains how it gets installed instead.
 """
 import types
 

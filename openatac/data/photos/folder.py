@@ -1,4 +1,4 @@
-"""Images in a folder that has a subfolder for each class, as ImageNet is unpacked."""
+"""Images in a folder that has a subfolder for each class, like unpacked ImageNet."""
 import errno
 import logging
 import os
@@ -24,12 +24,12 @@ class ImageFolder:
     ----------
     root : str
     classes : int, optional
-        How many classes there must be.
+        The required number of classes.
 
     Raises
     ------
     DataError
-        If the folder is missing, has no images or has another number of classes.
+        If the folder is missing, has no images or has a different number of classes.
     """
 
     def __init__(self, root: str, classes: Optional[int] = None) -> None:
@@ -43,7 +43,7 @@ class ImageFolder:
             raise DataError(f'{root} has no images: it needs subfolders, one for each class, with files '
                             f'whose names end in {", ".join(EXTENSIONS)}')
         self._labels = np.repeat(np.arange(len(files), dtype=np.int32), [len(names) for names in files])
-        # An array of bytes takes a quarter of the memory of a list, also in each worker process.
+        # An array of bytes takes a quarter of the memory of a list, in each worker process too.
         self._names = np.array([name for names in files for name in names])
 
     def __len__(self) -> int:
@@ -72,7 +72,7 @@ def _class_folders(root: str) -> list[str]:
 
 
 def _is_class(entry: 'os.DirEntry[str]') -> bool:
-    """Whether it is a folder; symbolic links that form a circle are reported and left out."""
+    """Return whether it is a folder; circular symbolic links are reported and left out."""
     try:
         if not entry.is_dir():
             return False

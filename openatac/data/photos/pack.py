@@ -1,9 +1,9 @@
 """Pack a folder of images into a record file, and check record files.
 
-A packing that was interrupted resumes when it is started again: it writes OUT.rec.part, and beside it
-OUT.rec.part.json, which describes what is being packed. Each record has its position in the order of the
-images as its id, from which the next run knows where to continue. The names without .part appear when
-everything is written, that of the record file last.
+An interrupted packing resumes when it is started again: it writes OUT.rec.part and, next to it,
+OUT.rec.part.json, which describes what is being packed. Each record's id is its image's position in the
+order, so the next run knows where to continue. Files get their names without .part once everything is
+written, the record file last.
 """
 import array
 import collections
@@ -39,7 +39,7 @@ from openatac.files.locks import locked
 from openatac.files.reading import read_text
 from openatac.files.writing import flush, replace_file, write_text
 
-QUALITY = 95  # of images that must be compressed again, as in MXNet's im2rec
+QUALITY = 95  # of images that must be recompressed, as in MXNet's im2rec
 KEPT = b'\xff\xd8', b'\x89PNG'  # the first bytes of files that ImageRecordIter reads as they are
 
 Item = TypeVar('Item')
@@ -47,14 +47,14 @@ Result = TypeVar('Result')
 
 
 class PackSettings(NamedTuple):
-    """What the content of a record file depends on, besides the images.
+    """The settings that, with the images, determine the content of a record file.
 
     Attributes
     ----------
     resize : int, optional
-        Pixels of the short side, where it is longer.
+        Pixels of the short side, if it is longer.
     quality : int, optional
-        JPEG quality, 1 to 100, at which all images are compressed again.
+        JPEG quality, 1 to 100, at which all images are recompressed.
     shuffle : int, optional
         Seed of the order; without it images are sorted by class.
     """
@@ -68,7 +68,7 @@ UNCHANGED = PackSettings()  # images as they are, sorted by class
 
 
 class Packed(NamedTuple):
-    """What a packing wrote: images, their classes, and how many bad images it left out."""
+    """The result of a packing: images, their classes, and how many bad images it left out."""
 
     images: int
     classes: int
@@ -84,7 +84,7 @@ def pack(folder: str, out: str, settings: PackSettings = UNCHANGED, workers: int
     folder : str
         With a subfolder for each class; see `ImageFolder`.
     out : str
-        The name of the files, without the ending.
+        The name of the files, without the extension.
     settings : PackSettings
     workers : int
         How many images are processed at a time.
@@ -130,7 +130,7 @@ def pack(folder: str, out: str, settings: PackSettings = UNCHANGED, workers: int
 
 
 def _resume_or_begin(packing: '_Packing', journal: str, bad: BadImages) -> None:
-    """Continue what an earlier run has left, if it packed the same, or else begin with an empty file."""
+    """Continue an earlier run's file if it packed the same, or else begin with an empty file."""
     description = json.dumps(packing.description(), indent=1)
     with contextlib.suppress(OSError, UnicodeDecodeError):
         if read_text(journal) == description and packing.resume(bad):
@@ -178,7 +178,7 @@ class _Packing:
         self.position, self.checksums = 0, array.array('I')
 
     def resume(self, bad: BadImages) -> bool:
-        """Continue after the last whole record; False if an image that was left out can be read by now."""
+        """Continue after the last whole record; return False if an image left out then can be read now."""
         places, end, self.checksums = self._written()
         self.part.truncate(end)
         self.position = places[-1] + 1 if places else 0
@@ -218,7 +218,7 @@ class _Packing:
         self.part.flush()
 
     def record(self, place: int) -> tuple[Optional[bytes], str]:
-        """Return (the record of the image at a place of the order, ''), or (None, why there is none)."""
+        """Return (the record of the image at a place in the order, ''), or (None, why there is none)."""
         try:
             data, label = self.images.read(int(self.order[place]))
             image = decode(data)
@@ -247,7 +247,7 @@ def _recode(data: bytes, image: np.ndarray, settings: PackSettings) -> bytes:
 # -------------------------------------------------------------------------------- checking
 
 class Checked(NamedTuple):
-    """What a check found: records, labels in use, the classes that there should be, and bad records."""
+    """The result of a check: records, labels in use, the expected classes, and bad records."""
 
     records: int
     labels: int
@@ -262,14 +262,14 @@ def check_records(rec: str, idx: Optional[str] = None, workers: int = 1) -> Chec
     ----------
     rec : str
     idx : str, optional
-        Its index; by default the one beside the file, if there is one.
+        Its index; by default the one next to the file, if there is one.
     workers : int
         How many records are checked at a time.
 
     Raises
     ------
     DataError
-        If it is not a record file, or the index is of another file.
+        If it is not a record file, or the index belongs to another file.
     """
     from tqdm import tqdm
     if os.path.isdir(rec):

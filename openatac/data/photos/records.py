@@ -41,8 +41,8 @@ class RecordFile:
         Its index, lines of key and offset. Without it the file is scanned from record to record, which takes
         some seconds per million images.
     classes : int, optional
-        The number of classes, which labels must be below. A list of class names (``.classes``) beside the
-        file must have as many, and gives the number if this does not.
+        The number of classes; labels must be below it. A list of class names (``.classes``) next to the file
+        must have as many, and gives the number if it is not set here.
 
     Attributes
     ----------
@@ -53,8 +53,8 @@ class RecordFile:
     Raises
     ------
     DataError
-        If a file is missing or not a RecordIO file, or the index is of another file. A single damaged record
-        raises `BadRecord` when it is read.
+        If a file is missing or not a RecordIO file, or the index belongs to another file. A single damaged
+        record raises `BadRecord` when it is read.
     """
 
     def __init__(self, rec: str, idx: Optional[str] = None, classes: Optional[int] = None) -> None:
@@ -86,7 +86,7 @@ class RecordFile:
         return f'{len(self)}:{zlib.crc32(self._bounds.astype("int64").data):08x}'
 
     def name(self, index: int) -> str:
-        """Return what messages call image ``index``."""
+        """Return the name of image ``index`` in messages."""
         return f'{self.path}, record {index}'
 
     def read(self, index: int) -> tuple[bytes, int]:
@@ -144,7 +144,7 @@ class RecordFile:
                         'the number of classes, or pack the file again')
 
     def _check_index(self, idx: str) -> None:
-        """Raise DataError if the file has no records at the index's offsets, judged by some of them."""
+        """Raise DataError if the file has no records at the index's offsets, judging by a sample of them."""
         count = len(self)
         chosen = np.unique(np.linspace(0, count - 1, min(count, _SAMPLES)).astype(int)).tolist()
         bounds = self._bounds.tolist()
@@ -209,7 +209,7 @@ def _join_parts(data: bytes) -> bytes:
 
 
 def _part_at(file: int, offset: int) -> Optional[tuple[int, int]]:
-    """(kind, the offset of its end) of the part at ``offset``; None if there is none."""
+    """Return (kind, end offset) of the part at ``offset``; None if there is none."""
     head = os.pread(file, HEAD.size, offset)
     if len(head) < HEAD.size or head[:4] != MAGIC:
         return None
@@ -219,7 +219,7 @@ def _part_at(file: int, offset: int) -> Optional[tuple[int, int]]:
 
 
 def _record_end(file: int, offset: int, size: int) -> Optional[int]:
-    """Return where the record at ``offset`` ends, maybe beyond ``size``; None if there is none."""
+    """Return where the record at ``offset`` ends, possibly beyond ``size``; None if there is none."""
     part = _part_at(file, offset)
     if part is None or part[0] not in (_WHOLE, _FIRST):
         return None
@@ -235,7 +235,7 @@ def _record_end(file: int, offset: int, size: int) -> Optional[int]:
 # ------------------------------------------------------------------------------------ index
 
 def _scan(file: int, size: int, rec: str) -> np.ndarray:
-    """Return the offsets of all records, found from head to head; the last record may be cut short."""
+    """Return the offsets of all records, found by following the heads; the last record may be cut short."""
     offsets, at = [], 0
     while at < size:
         end = _record_end(file, at, size)
@@ -271,16 +271,16 @@ def _read_index(idx: str, rec: str, size: int) -> np.ndarray:
 
 
 def beside(rec: str, ending: str) -> str:
-    """Return the path of a file beside a record file.
+    """Return the path of a file next to a record file.
 
     ``.idx`` is its index, ``.crc32`` has a line of key and CRC-32 for each record in order, and ``.classes``
-    the name of a class on each line.
+    one class name per line.
     """
     return os.path.splitext(rec)[0] + ending
 
 
 def index_beside(rec: str) -> Optional[str]:
-    """Return the path of the index beside a record file, or None if there is none."""
+    """Return the path of the index next to a record file, or None if there is none."""
     path = beside(rec, '.idx')
     return path if os.path.lexists(path) else None
 
@@ -288,7 +288,7 @@ def index_beside(rec: str) -> Optional[str]:
 # -------------------------------------------------------------------------------- checksums
 
 def _read_checksums(rec: str, count: int) -> Optional[np.ndarray]:
-    """Return the CRC-32 of each of ``count`` records; None if there is no list of them beside the file."""
+    """Return the CRC-32 of each of ``count`` records; None if there is no list of them next to the file."""
     path = beside(rec, '.crc32')
     if not os.path.lexists(path):
         return None
@@ -309,7 +309,7 @@ def _read_checksums(rec: str, count: int) -> Optional[np.ndarray]:
 # ---------------------------------------------------------------------------------- classes
 
 def _class_names(rec: str, classes: Optional[int]) -> Optional[tuple[str, ...]]:
-    """Return the class names listed beside the file, or None; raise DataError for a wrong number."""
+    """Return the class names listed next to the file, or None; raise DataError for a wrong number."""
     path = beside(rec, '.classes')
     if not os.path.lexists(path):
         return None

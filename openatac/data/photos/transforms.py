@@ -6,8 +6,8 @@ ImageNet's colours (Krizhevsky et al., 2012, section 4.1). Evaluation: the short
 out. Both are then normalised by channel.
 
 The values are those of MXNet's image_aug_default.cc except for rounding: it rounds to whole grey levels after
-each change of the colours, and this never rounds. One thing there looks wrong but is part of the published
-recipe: its grey weights red as blue and blue as red.
+each change of the colours; this code never rounds. One thing there looks wrong but is part of the published
+recipe: its grey swaps the weights of red and blue.
 """
 import functools
 import math
@@ -53,7 +53,7 @@ class Augmentation(NamedTuple):
     factors : (3,)
         Of brightness, contrast, saturation.
     order : (3,)
-        In which these are applied, as indices.
+        The order in which these are applied, as indices.
     noise : (3,)
         Grey levels added to red, green, blue.
     """
@@ -70,7 +70,7 @@ class TrainingTransform:
 
     def __init__(self, size: int, seed: int, jitter: Jitter = PUBLISHED_JITTER) -> None:
         self.size, self.seed, self.jitter = size, seed, jitter
-        self._rng = np.random.RandomState()  # which takes ten times as long to create as to seed
+        self._rng = np.random.RandomState()  # takes ten times as long to create as to seed
 
     def draw(self, epoch: int, index: int, height: int, width: int) -> Augmentation:
         """Draw the choices in ``epoch`` for image ``index`` of the data set, which is height x width."""
@@ -118,7 +118,7 @@ class EvaluationTransform:
 
 def _draw_part(rng: np.random.RandomState, height: int,
                width: int) -> Optional[tuple[int, int, int, int]]:
-    """(left, top, width, height) of a random part of an image, or None if none fits in TRIES tries."""
+    """Return (left, top, width, height) of a random part, or None if none fits in TRIES tries."""
     for area, aspect, turn, top, left in rng.random_sample((TRIES, 5)).tolist():
         area = height * width * (AREA[0] + area * (AREA[1] - AREA[0]))
         aspect = ASPECT[0] + aspect * (ASPECT[1] - ASPECT[0])
@@ -171,14 +171,14 @@ def _brightness(planes: np.ndarray, factor: float) -> None:
 
 
 def _contrast(planes: np.ndarray, factor: float) -> None:
-    """Away from, or towards, the mean grey of the image."""
+    """Move away from, or towards, the mean grey of the image."""
     mean = sum(float(weight) * float(plane.mean()) for weight, plane in zip(GREY, planes))
     planes *= np.float32(factor)
     planes += np.float32((1 - factor) * mean)
 
 
 def _saturation(planes: np.ndarray, factor: float) -> None:
-    """Away from, or towards, each pixel's own grey."""
+    """Move away from, or towards, each pixel's own grey."""
     grey = planes[0] * GREY[0]
     for weight, plane in zip(GREY[1:], planes[1:]):
         grey += plane * weight

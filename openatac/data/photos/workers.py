@@ -1,7 +1,7 @@
 """Processes that prepare batches of images ahead of time, in memory shared with this one.
 
 Each process prepares its share of every batch. They are child processes with a pipe each: if one dies, its
-pipe closes and the reader raises an error; if the reader dies, in whatever way, the pipes close and the
+pipe closes and the reader raises an error; if the reader dies for any reason, the pipes close and the
 workers end. The shared memory is a file without a name, which leaves nothing behind.
 """
 import collections
@@ -59,7 +59,7 @@ class PhotoWorkers:
     size : int
         The side of an image, in pixels.
     workers : int
-        How many processes, 0 for none: batches are then prepared when they are asked for.
+        How many processes, 0 for none: batches are then prepared on demand.
     """
 
     def __init__(self, make: Make, batch_size: int, size: int, workers: int) -> None:
@@ -74,7 +74,7 @@ class PhotoWorkers:
     def run(self, batches: Iterable[Sequence[Any]]) -> Iterator[tuple[np.ndarray, np.ndarray, Bad]]:
         """Yield (images (B, 3, size, size), labels (B,), bad), float32, for each list of keys, in order.
 
-        The arrays are the caller's own. Only one run is active: a new one ends those before it.
+        The arrays belong to the caller. Only one run is active: a new one ends those before it.
 
         Raises
         ------
@@ -126,7 +126,7 @@ class PhotoWorkers:
         self._pipes, self._processes = [], []
 
     def _begin(self) -> None:
-        """Start the processes, or wait for the batches that an earlier run no longer wants."""
+        """Start the processes, or wait for the batches that an earlier run no longer needs."""
         if self._processes:
             while self._replies_due:
                 self._receive()
@@ -166,7 +166,7 @@ class PhotoWorkers:
         self._replies_due += 1
 
     def _receive(self) -> tuple[Bad, list[Failure]]:
-        """Wait for the oldest pending batch; returns the bad images in it, and failures."""
+        """Wait for the oldest pending batch; return the bad images in it, and failures."""
         bad: Bad = []
         failures: list[Failure] = []
         for k, pipe in enumerate(self._pipes):
@@ -179,7 +179,7 @@ class PhotoWorkers:
 
     @contextlib.contextmanager
     def _watched(self, k: int) -> Iterator[None]:
-        """Turn the end of process ``k``, if it happens in the body, into a DataError."""
+        """Raise DataError if process ``k`` ends within the body."""
         try:
             yield
         except (EOFError, OSError):
@@ -213,7 +213,7 @@ def _memory_folder(size: int) -> Optional[str]:
 
 
 def _arrays(file: int, slots: int, batch_size: int, *shape: int) -> tuple[np.ndarray, np.ndarray]:
-    """The arrays in the shared file: images (slots, B, ...) and labels (slots, B)."""
+    """Return the arrays in the shared file: images (slots, B, ...) and labels (slots, B)."""
     memory = np.frombuffer(mmap.mmap(file, 0), 'float32')
     images, labels = np.split(memory, [len(memory) - slots * batch_size])
     return images.reshape(slots, batch_size, *shape), labels.reshape(slots, batch_size)
@@ -222,7 +222,7 @@ def _arrays(file: int, slots: int, batch_size: int, *shape: int) -> tuple[np.nda
 # ---------------------------------------------------------------------- in a worker process
 
 def work(descriptor: int, file: int) -> None:
-    """Prepare shares of batches until the pipe closes; all that a worker process does."""
+    """Prepare shares of batches until the pipe closes; a worker process does nothing else."""
     with contextlib.suppress(EOFError, OSError), \
             multiprocessing.connection.Connection(descriptor) as pipe:
         make, slots, shape = pipe.recv()
@@ -235,7 +235,7 @@ def work(descriptor: int, file: int) -> None:
 
 def _share(make: Make, keys: Sequence[Any], images: np.ndarray,
            labels: np.ndarray) -> tuple[Bad, Optional[Failure]]:
-    """(bad images, None), or ([], (the kind of error to raise, its text))."""
+    """Return (bad images, None), or ([], (the kind of error to raise, its text))."""
     try:
         return _fill(make, keys, images, labels), None
     except (DataError, ImportError) as error:
@@ -245,7 +245,7 @@ def _share(make: Make, keys: Sequence[Any], images: np.ndarray,
 
 
 def _fill(make: Make, keys: Sequence[Any], images: np.ndarray, labels: np.ndarray) -> Bad:
-    """Prepare the images of ``keys``; returns those that could not be read."""
+    """Prepare the images of ``keys``; return those that could not be read."""
     bad: Bad = []
     for place, key in enumerate(keys):
         labels[place], more = make(key, images[place])
