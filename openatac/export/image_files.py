@@ -1,39 +1,21 @@
-"""Image files turned into inputs of an exported network, according to its manifest.
-
-Any file that Pillow reads will do: grey, palette, CMYK and 16-bit pixels become 8-bit RGB (the upper 8 of 16
-bits), transparent pixels get a white background, a photograph is turned as its EXIF data says, and the first
-frame of an animation is taken. JPEG files go through the decoder of the training, so that a network sees a
-photograph exactly as in its evaluation.
-"""
+"""Image files turned into inputs of an exported network, according to its manifest."""
 from __future__ import annotations
 
-import io
 import os
 import sys
-import warnings
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from openatac.arguments import CROP_RATIO
-from openatac.data.photos.codec import decode, resize
-from openatac.data.photos.records import BadRecord
+from openatac.data.photos.bad_images import BadImage
+from openatac.data.photos.codec import EXTENSIONS, resize
 from openatac.errors import OpenatacError
 from openatac.export.manifest import Manifest
 from openatac.files.reading import IMAGE_LIMIT, read_input, read_limited
 
-if TYPE_CHECKING:
-    from PIL.Image import Image as PillowImage
-
-EXTENSIONS = ('.jpg', '.jpeg', '.png', '.gif', '.webp', '.bmp', '.tif', '.tiff')  # looked for in folders
 STDIN = '-'
 LONGEST = 100
-_TRANSPARENT = ('RGBA', 'LA', 'PA', 'RGBa', 'La')
-
-
-class BadImage(Exception):
-    """A file that cannot be used as an image; the message says why."""
 
 
 # ---------------------------------------------------------------------------------------- files
@@ -76,49 +58,6 @@ def read_file(path: str) -> bytes:
         return read_limited(sys.stdin.buffer, IMAGE_LIMIT, path)
     except OSError as error:
         raise BadImage(error.strerror) from None
-
-
-# --------------------------------------------------------------------------------------- pixels
-
-def to_pixels(data: bytes) -> np.ndarray:
-    """The image file ``data`` as uint8 (H, W, 3), RGB; BadImage if it is damaged, or not an image."""
-    from PIL import Image
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # of Pillow about large images and odd metadata
-            with Image.open(io.BytesIO(data)) as image:
-                if image.format in ('JPEG', 'MPO') and image.mode in ('L', 'RGB'):
-                    return decode(data)
-                return np.asarray(_to_rgb(image))
-    except ImportError:  # of OpenCV
-        raise
-    except BadRecord as error:
-        raise BadImage(str(error)) from None
-    except Image.UnidentifiedImageError:
-        raise BadImage('it is not an image that can be decoded' if data else 'the file is empty') from None
-    except Exception as error:  # Pillow has a dozen kinds for damaged files
-        raise BadImage(f'it cannot be decoded ({error})') from None
-
-
-def _to_rgb(image: PillowImage) -> PillowImage:
-    """An image in mode 'RGB', upright."""
-    from PIL import Image, ImageOps
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith('I'):
-        return Image.fromarray(_upper_8_bits(np.asarray(image))).convert('RGB')
-    if image.mode == 'F':
-        raise BadImage('its pixels are floating-point numbers: save it with 8 or 16 bits')
-    if image.mode in _TRANSPARENT or 'transparency' in image.info:
-        image = image.convert('RGBA')
-        image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image)
-    return image.convert('RGB')
-
-
-def _upper_8_bits(grey: np.ndarray) -> np.ndarray:
-    """uint8 of 16-bit grey levels, which Pillow may hold in 32 bits."""
-    if grey.min() < 0 or grey.max() >= 2 ** 16:
-        raise BadImage('its pixels have 32 bits: save it with 8 or 16')
-    return (grey >> 8).astype('uint8')
 
 
 # --------------------------------------------------------------------------------------- inputs

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from openatac.data import cifar, digits
+from openatac.data.photos.bad_images import BadImage
+from openatac.data.photos.codec import decode
 from openatac.data.photos.folder import ImageFolder
-from openatac.data.photos.records import BadRecord
 from openatac.errors import DataError
-from openatac.export.image_files import BadImage, InputTransform, find_images, read_file, to_pixels
+from openatac.export.image_files import InputTransform, find_images, read_file
 from openatac.export.manifest import Manifest
 from openatac.training.imagenet import open_source
 
@@ -27,7 +28,7 @@ class LabelledImages(NamedTuple):
     ----------
     total : int
     read : callable
-        From an index to (uint8 (H, W, 3), label or None); raises BadRecord or BadImage for an image that
+        From an index to (uint8 (H, W, 3), label or None); raises BadImage for an image that
         cannot be read.
     name : callable
         From an index to a name for messages.
@@ -43,7 +44,7 @@ class LabelledImages(NamedTuple):
 def images_below(folder: str) -> LabelledImages:
     """The images below a folder, without labels; OpenatacError if there are none."""
     paths = list(find_images([folder]))
-    return LabelledImages(len(paths), lambda index: (to_pixels(read_file(paths[index])), None),
+    return LabelledImages(len(paths), lambda index: (decode(read_file(paths[index])), None),
                           paths.__getitem__)
 
 
@@ -89,7 +90,7 @@ def _source_images(source: Any, classes: Sequence[int]) -> LabelledImages:
     """The images of a source of files, whose labels are indices into ``classes``."""
     def read(index: int) -> tuple[np.ndarray, int]:
         data, label = source.read(index)
-        return to_pixels(data), classes[label]
+        return decode(data), classes[label]
 
     return LabelledImages(len(source), read, source.name)
 
@@ -124,5 +125,5 @@ def _sample(images: LabelledImages, manifest: Manifest, count: int
         try:
             pixels, label = images.read(index)
             yield transform(pixels), label
-        except (BadRecord, BadImage) as error:
+        except BadImage as error:
             log.warning('left out %s: %s', images.name(index), error)

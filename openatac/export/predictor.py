@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from openatac.data.photos.bad_images import BadImage
+from openatac.data.photos.codec import decode
 from openatac.errors import OpenatacError
 from openatac.export.forms.base import Form, prefix_of
-from openatac.export.image_files import BadImage, InputTransform, read_file, to_pixels
+from openatac.export.image_files import InputTransform, read_file
 from openatac.export.manifest import Manifest, read_manifest
 from openatac.export.runtimes.base import open_runtime, runtime_for
 
@@ -81,7 +83,7 @@ class Predictor:
         """Yield (name, input) of each image that can be read."""
         for path in paths:
             try:
-                yield printable(path), self.transform(to_pixels(read_file(path)))
+                yield printable(path), self.transform(decode(read_file(path)))
             except BadImage as error:
                 self.left_out.append((path, str(error)))
 

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from openatac.data.photos import transforms
+from openatac.data.photos.bad_images import BadImage
 from openatac.data.photos.codec import decode, resize
 from openatac.data.photos.folder import ImageFolder
-from openatac.data.photos.records import BadRecord
 from openatac.data.photos.transforms import (
     COLOURS,
     GREY,
@@ -71,22 +71,35 @@ def test_a_jpeg_that_was_cut_off_is_noticed_anywhere(options):
     whole = encoded(blocks(64, 64), **options)
     decode(whole)
     decode(whole + b'something behind it')
-    for length in range(0, len(whole) - 1, 7):
-        with pytest.raises(BadRecord):
+    for length in range(0, len(whole) - 2, 7):
+        with pytest.raises(BadImage):
             decode(whole[:length])
 
 
-def test_a_png_that_was_cut_off_is_noticed_anywhere():
+def test_a_photograph_that_lacks_only_its_end_marker_is_used_and_one_that_lacks_pixels_is_not(shared_data):
+    for whole in photographs(shared_data, step=10):
+        end = whole.rindex(b'\xff\xd9')
+        np.testing.assert_array_equal(decode(whole[:end]), decode(whole))
+        for missing in (3, 10, 100):
+            with pytest.raises(BadImage):
+                decode(whole[:end - missing])
+
+
+def test_a_png_that_was_cut_off_is_noticed_where_pixels_are_missing():
     whole = encoded(blocks(24, 24), 'PNG')
-    for length in range(0, len(whole) - 1, 5):
-        with pytest.raises(BadRecord):
-            decode(whole[:length])
+    image, refused = decode(whole), 0
+    for length in range(len(whole)):
+        try:
+            np.testing.assert_array_equal(decode(whole[:length]), image)
+        except BadImage:
+            refused += 1
+    assert len(whole) - 24 < refused
 
 
 @pytest.mark.parametrize('data', [b'', b'some text', b'\xff\xd8\xff\xda\xff\xd9',
                                   b'\x89PNGIEND\xaeB`\x82', bytes(99)])
 def test_what_is_no_image_is_noticed(data):
-    with pytest.raises(BadRecord):
+    with pytest.raises(BadImage):
         decode(data)
 
 
@@ -94,7 +107,7 @@ def test_a_flipped_bit_is_no_crash():
     whole = bytearray(encoded(blocks(32, 32)))
     for position in range(0, len(whole), 3):
         whole[position] ^= 8
-        with contextlib.suppress(BadRecord):
+        with contextlib.suppress(BadImage):
             assert decode(bytes(whole)).shape[2] == 3
         whole[position] ^= 8
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from openatac.data.photos.bad_images import BadImage
 from openatac.data.photos.folder import ImageFolder
-from openatac.data.photos.records import MAGIC, BadRecord, RecordFile, pack_record
+from openatac.data.photos.records import MAGIC, RecordFile, pack_record
 from openatac.errors import DataError
 
 IMAGES = [b'first image', b'', MAGIC, b'abcd' + MAGIC + b'efgh' + MAGIC, b'x' + MAGIC, bytes(1000)]
@@ -40,7 +41,7 @@ def contents(records):
     for index in range(len(records)):
         try:
             found.append(records.read(index))
-        except BadRecord:
+        except BadImage:
             found.append(None)
     return found
 
@@ -153,7 +154,7 @@ def test_a_merely_truncated_last_record_is_one_bad_record(pair):
         handle.truncate(os.path.getsize(pair[0]) - 8)
     for records in RecordFile(*pair), RecordFile(pair[0]):
         assert [found is None for found in contents(records)] == [False] * 4 + [True]
-    with pytest.raises(BadRecord, match='cut off'):
+    with pytest.raises(BadImage, match='cut off'):
         records.read(4)
 
 
@@ -208,7 +209,7 @@ def test_a_folder_is_read_in_the_order_of_names(tmp_path):
     assert len(images) == 3
     assert images.name(2) == 'b/2.JPEG'
     (tmp_path / 'b' / '2.JPEG').unlink()
-    with pytest.raises(BadRecord):
+    with pytest.raises(BadImage):
         images.read(2)
 
 

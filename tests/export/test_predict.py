@@ -16,13 +16,15 @@ from PIL import Image
 from openatac import get_model
 from openatac.commands import predict
 from openatac.console.streams import CLOSED
+from openatac.data.photos.bad_images import BadImage
 from openatac.data.photos.batches import EvaluationPhotos
+from openatac.data.photos.codec import decode
 from openatac.data.photos.folder import ImageFolder
 from openatac.errors import OpenatacError
 from openatac.export.exporter import export
 from openatac.export.forms.base import FORMS
 from openatac.export.gate_maps import gate_figure, gate_maps
-from openatac.export.image_files import BadImage, InputTransform, to_pixels
+from openatac.export.image_files import InputTransform
 from openatac.export.manifest import Manifest, read_manifest
 from openatac.export.runtimes.base import RUNTIMES, open_runtime, runtime_for, runtimes_of
 from openatac.models.parameters import load_parameters, save_parameters
@@ -333,7 +335,7 @@ def test_a_float16_export_runs_in_float32(tmp_path, capsys):
 
 def test_a_cifar_image_is_taken_as_it_is():
     image = smooth()
-    made = InputTransform(CIFAR)(to_pixels(encoded(image, 'PNG')))
+    made = InputTransform(CIFAR)(decode(encoded(image, 'PNG')))
     assert np.array_equal(made, (image.transpose(2, 0, 1) - np.array(MEAN, 'float32')[:, None, None])
                           / np.array(STD, 'float32')[:, None, None])
     assert np.array_equal(InputTransform(CIFAR).show(made), image)
@@ -348,7 +350,7 @@ def test_photographs_are_what_the_evaluation_sees(tmp_path, size, crop_ratio):
     (wanted, _), = EvaluationPhotos(photos, size, len(photos), crop_ratio)
     transform = InputTransform(IMAGENET._replace(image_shape=(3, size, size), crop_ratio=crop_ratio))
     for index, each in enumerate(wanted):
-        assert np.array_equal(transform(to_pixels(photos.read(index)[0])), each)
+        assert np.array_equal(transform(decode(photos.read(index)[0])), each)
 
 
 def test_real_photographs_are_what_the_evaluation_sees(shared_data):
@@ -357,7 +359,7 @@ def test_real_photographs_are_what_the_evaluation_sees(shared_data):
     evaluated = EvaluationPhotos(photos, 224, 20)
     images, _ = next(iter(evaluated))
     for index, each in enumerate(images):
-        assert np.array_equal(transform(to_pixels(photos.read(index)[0])), each)
+        assert np.array_equal(transform(decode(photos.read(index)[0])), each)
 
 
 def test_inputs_that_are_no_squares():
@@ -402,7 +404,7 @@ def kinds():
 @pytest.mark.parametrize('kind', kinds())
 def test_pixels_of_all_kinds_of_files(kind):
     data, wanted = kinds()[kind]
-    found = to_pixels(data)
+    found = decode(data)
     assert found.dtype == np.uint8 and np.array_equal(found, wanted)
 
 
@@ -411,7 +413,7 @@ def test_photographs_are_turned_upright():
     turned[0x0112] = 6
     for options, wanted in (({}, image), ({'exif': turned}, image.transpose(Image.Transpose.ROTATE_270))):
         for mode in ('RGB', 'CMYK'):
-            found = to_pixels(encoded(image.convert(mode), 'JPEG', quality=95, **options))
+            found = decode(encoded(image.convert(mode), 'JPEG', quality=95, **options))
             assert found.shape == np.asarray(wanted).shape
             assert abs(found.astype(int) - np.asarray(wanted)).mean() < 6
 
@@ -420,7 +422,7 @@ def test_photographs_are_turned_upright():
                                           (np.zeros((8, 8), 'float32'), 'floating-point')])
 def test_pixels_that_are_no_image(array, words):
     with pytest.raises(BadImage, match=words):
-        to_pixels(encoded(array, 'TIFF'))
+        decode(encoded(array, 'TIFF'))
 
 
 # The picture of the gates.

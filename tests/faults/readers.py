@@ -18,12 +18,13 @@ from PIL import Image
 import openatac
 from openatac.commands import pack
 from openatac.data.cifar import load_cifar
+from openatac.data.photos.bad_images import BadImage
 from openatac.data.photos.codec import decode
-from openatac.data.photos.records import BadRecord, RecordFile
+from openatac.data.photos.records import RecordFile
 from openatac.errors import OpenatacError
 from openatac.export.exporter import export
 from openatac.export.forms.base import FORMS
-from openatac.export.image_files import BadImage, InputTransform, to_pixels
+from openatac.export.image_files import InputTransform
 from openatac.export.manifest import Manifest, read_manifest
 from openatac.export.runtimes.base import open_runtime
 from openatac.export.symbol_files import with_kinds, write_symbol
@@ -52,7 +53,7 @@ DESCRIPTION = Manifest('cifar_resnet8_v2_atac', 3, (3, 8, 8), (125.3, 123.0, 113
                           0, ['ant', 'bee', 'cow'])
 IMAGES = np.random.RandomState(0).randn(1, 3, 8, 8).astype('float32')
 PIXELS = np.random.RandomState(0).randint(0, 256, (17, 23, 3)).astype('uint8')
-REFUSALS = OpenatacError, BadRecord, BadImage, MemoryError  # which a command reports in a sentence
+REFUSALS = OpenatacError, BadImage, BadImage, MemoryError  # which a command reports in a sentence
 Content = dict[str, Any]
 DEFAULTS = dict.fromkeys(fields(CifarConfig), DEFAULT)
 
@@ -233,7 +234,7 @@ def _read_images(folder: str) -> Content:
 
     def read(path: str) -> bytes:
         with open(path, 'rb') as handle:
-            return transform(to_pixels(handle.read())).tobytes()
+            return transform(decode(handle.read())).tobytes()
 
     return parts({name: lambda name=name: read(os.path.join(folder, name))
                   for name in sorted(os.listdir(folder))})

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from openatac.commands import pack
-from openatac.data.photos.records import BadRecord, RecordFile
+from openatac.data.photos.bad_images import BadImage
+from openatac.data.photos.records import RecordFile
 from openatac.errors import DataError, OpenatacError
 from openatac.export.forms.base import FORMS
 from openatac.export.gate_maps import gate_maps
@@ -111,7 +112,7 @@ def test_a_flipped_bit_names_its_record(records, capsys, place):
     source = RecordFile(records + '.rec', records + '.idx')  # as a training reads it
     for index in range(len(source)):
         if index == hurt:
-            with pytest.raises((BadRecord, DataError)):
+            with pytest.raises((BadImage, DataError)):
                 source.read(index)
         else:
             source.read(index)

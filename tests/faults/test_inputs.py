@@ -7,8 +7,9 @@ import shutil
 import pytest
 
 from openatac.commands import pack, predict
+from openatac.data.photos.bad_images import BadImage
 from openatac.data.photos.folder import ImageFolder
-from openatac.data.photos.records import BadRecord, RecordFile
+from openatac.data.photos.records import RecordFile
 from openatac.distributed.clusters import read_hosts
 from openatac.errors import OpenatacError
 from openatac.export.manifest import read_manifest
@@ -89,7 +90,7 @@ def test_an_image_is_left_out_by_each_reader_of_folders(odd, photos, tmp_path, p
     bad = odd(folder / 'class0' / '003.jpg')
     source = ImageFolder(str(folder))
     assert len(source) == 12
-    with pytest.raises(BadRecord):
+    with pytest.raises(BadImage):
         source.read(3)
     assert pack.main([str(folder), str(tmp_path / 'out'), '-j', '1']) == 0
     assert len(RecordFile(str(tmp_path / 'out.rec'))) == 11

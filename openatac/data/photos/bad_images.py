@@ -11,6 +11,10 @@ NAMED = 20  # bad images that the log names; the rest are only counted
 log = logging.getLogger('openatac')
 
 
+class BadImage(Exception):
+    """One image cannot be used; the others can. The message says why."""
+
+
 class Photos(Protocol):
     """A data set of photographs: `RecordFile` and `ImageFolder`."""
 
@@ -21,7 +25,7 @@ class Photos(Protocol):
         ...
 
     def read(self, index: int) -> tuple[bytes, int]:
-        """Return (the bytes of image file ``index``, its label); raise `BadRecord` if it cannot be read."""
+        """Return (the bytes of image file ``index``, its label); raise BadImage if it cannot be read."""
         ...
 
 

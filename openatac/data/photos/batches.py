@@ -7,9 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from openatac.data.photos.bad_images import MAX_BAD_SHARE, BadImages, Photos
+from openatac.data.photos.bad_images import MAX_BAD_SHARE, BadImage, BadImages, Photos
 from openatac.data.photos.codec import decode
-from openatac.data.photos.records import BadRecord
 from openatac.data.photos.transforms import PUBLISHED_JITTER, EvaluationTransform, Jitter, TrainingTransform
 from openatac.data.photos.workers import PhotoWorkers
 from openatac.errors import DataError
@@ -172,7 +171,7 @@ class _TrainingImage:
             try:
                 data, label = self.source.read(index)
                 self.transform(decode(data), epoch, index, out)
-            except BadRecord as error:
+            except BadImage as error:
                 bad.append((index, str(error)))
             else:
                 return label, bad
@@ -189,6 +188,6 @@ class _EvaluationImage:
         try:
             data, label = self.source.read(index)
             self.transform(decode(data), out)
-        except BadRecord as error:
+        except BadImage as error:
             return np.nan, [(index, str(error))]
         return label, []

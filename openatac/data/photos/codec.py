@@ -1,43 +1,58 @@
-"""Decode JPEG and PNG files and resize images with OpenCV alone, for the same bits on every machine.
+"""The one decoder of image files: the same bytes give the same pixels in training, evaluation and prediction.
 
-GluonCV requires the package opencv-python, which loads only where the system has windowing libraries. The
-headless variant needs none; pyproject.toml explains how it gets installed instead.
+OpenCV decodes JPEG files, and Pillow all others. GluonCV requires the package opencv-python, which loads only
+where the system has windowing libraries. The headless variant needs none; pyproject.toml explains how it gets
+installed instead.
 """
+from __future__ import annotations
+
+import io
 import types
+import warnings
+from typing import TYPE_CHECKING, Optional
 
 import numpy as np
 
-from openatac.data.photos.records import BadRecord
+from openatac.data.photos.bad_images import BadImage
 
-_START_OF_SCAN, _END_OF_IMAGE = b'\xff\xda', b'\xff\xd9'
-_PNG, _END_OF_PNG = b'\x89PNG', b'IEND\xaeB`\x82'
+if TYPE_CHECKING:
+    from PIL.Image import Image as PillowImage
+
+EXTENSIONS = ('.jpg', '.jpeg', '.png', '.gif', '.webp', '.bmp', '.tif', '.tiff')  # looked for in folders
+NOT_AN_IMAGE = 'it is not an image that can be decoded'
+
+_JPEG, _END = b'\xff\xd8', b'\xff\xd9'
+_START_OF_SCAN, _PROGRESSIVE = b'\xff\xda', b'\xff\xc2'
+_FILLERS = b'\xfe\xdc\xba\x98' * 16, b'\xa5\x3c\x96' * 16  # begin with ones; a decoder adds zeros
+_TRANSPARENT = ('RGBA', 'LA', 'PA', 'RGBa', 'La')
 
 
 def decode(data: bytes) -> np.ndarray:
-    """Decode the image file ``data`` to uint8 (H, W, 3), RGB even if it is grey.
+    """Decode the image file ``data`` to uint8 (H, W, 3), RGB.
+
+    Grey, palette, CMYK and 16-bit pixels become 8-bit RGB (the upper 8 of 16 bits), transparent pixels get a
+    white background, a photograph is turned as its EXIF data says, and the first frame of an animation is
+    taken.
 
     Raises
     ------
-    BadRecord
-        If it is damaged. Decoders silently fill the missing rows of a truncated file with grey, so its end is
-        checked first.
+    BadImage
+        If it is damaged, or not an image.
+    ImportError
+        If OpenCV is missing.
     """
-    if data.startswith(b'\xff\xd8'):
-        cut = not data.endswith(_END_OF_IMAGE) and data.rfind(_END_OF_IMAGE) < data.rfind(_START_OF_SCAN)
-    else:
-        cut = data.startswith(_PNG) and _END_OF_PNG not in data
-    if cut:
-        raise BadRecord('the image is cut off')
     if not data:
-        raise BadRecord('the image is empty')
-    cv2 = import_opencv()
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:
-        image = None
+        raise BadImage('the image is empty')
+    if not data.startswith(_JPEG):
+        return _decode_by_pillow(data)
+    if data.rfind(_END) <= data.rfind(_START_OF_SCAN):  # otherwise at most other data follows the image
+        data += _END
+        if _is_cut_off(data):
+            raise BadImage('the image is cut off')
+    image = _decode_jpeg(data)
     if image is None:
-        raise BadRecord('it is not an image that can be decoded')
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        raise BadImage(NOT_AN_IMAGE)
+    return image
 
 
 def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -54,3 +69,68 @@ def import_opencv() -> types.ModuleType:
         raise ImportError(f'OpenCV cannot load here ({error}): run pip install --force-reinstall --no-deps '
                           'opencv-contrib-python-headless', name='cv2') from error
     return cv2
+
+
+# ------------------------------------------------------------------------------------------ JPEG
+
+def _decode_jpeg(data: bytes) -> Optional[np.ndarray]:
+    """Return uint8 (H, W, 3), RGB, or None. The decoder fills missing rows with grey without a word."""
+    cv2 = import_opencv()
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        return None
+    return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _is_cut_off(data: bytes) -> bool:
+    """Whether pixels are missing from a JPEG file that was given its end marker.
+
+    If none are, more bytes before that marker have no effect on the pixels. The scans of a progressive file
+    cannot be counted, so it needs an end marker of its own.
+    """
+    if _PROGRESSIVE in data[:data.find(_START_OF_SCAN)]:
+        return True
+    image, start = _decode_jpeg(data), data[:-len(_END)]
+    if start.endswith(b'\xff'):
+        start += b'\0'  # as in the middle of a scan, where a marker would begin otherwise
+    return image is None or any(
+        not np.array_equal(image, _decode_jpeg(start + filler + _END)) for filler in _FILLERS)
+
+
+# ---------------------------------------------------------------------------------- other formats
+
+def _decode_by_pillow(data: bytes) -> np.ndarray:
+    from PIL import Image
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # of Pillow about large images and odd metadata
+            with Image.open(io.BytesIO(data)) as image:
+                return np.asarray(_to_rgb(image))
+    except BadImage:
+        raise
+    except Image.UnidentifiedImageError:
+        raise BadImage(NOT_AN_IMAGE) from None
+    except Exception as error:  # Pillow has a dozen kinds for damaged files
+        raise BadImage(f'it cannot be decoded ({error})') from None
+
+
+def _to_rgb(image: PillowImage) -> PillowImage:
+    """Return the image in mode 'RGB', upright."""
+    from PIL import Image, ImageOps
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith('I'):
+        return Image.fromarray(_upper_8_bits(np.asarray(image))).convert('RGB')
+    if image.mode == 'F':
+        raise BadImage('its pixels are floating-point numbers: save it with 8 or 16 bits')
+    if image.mode in _TRANSPARENT or 'transparency' in image.info:
+        image = image.convert('RGBA')
+        image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image)
+    return image.convert('RGB')
+
+
+def _upper_8_bits(grey: np.ndarray) -> np.ndarray:
+    """Return uint8 of 16-bit grey levels, which Pillow may hold in 32 bits."""
+    if grey.min() < 0 or grey.max() >= 2 ** 16:
+        raise BadImage('its pixels have 32 bits: save it with 8 or 16')
+    return (grey >> 8).astype('uint8')

@@ -7,7 +7,7 @@ from typing import Optional
 
 import numpy as np
 
-from openatac.data.photos.records import BadRecord
+from openatac.data.photos.bad_images import BadImage
 from openatac.errors import DataError
 from openatac.files.reading import IMAGE_LIMIT, opening, read_input
 
@@ -58,12 +58,12 @@ class ImageFolder:
         return os.path.join(self.class_names[self._labels[index]], os.fsdecode(self._names[index]))
 
     def read(self, index: int) -> tuple[bytes, int]:
-        """Return (the bytes of image file ``index``, its label); raise BadRecord if it cannot be read."""
+        """Return (the bytes of image file ``index``, its label); raise BadImage if it cannot be read."""
         try:
             data = read_input(os.path.join(self.root, self.name(index)), IMAGE_LIMIT)
             return data, int(self._labels[index])
         except OSError as error:
-            raise BadRecord(error.strerror) from error
+            raise BadImage(error.strerror) from error
 
 
 def _class_folders(root: str) -> list[str]:

@@ -23,12 +23,11 @@ import numpy as np
 
 from openatac.console.streams import print_to_stderr
 from openatac.console.text import for_terminal
-from openatac.data.photos.bad_images import MAX_BAD_SHARE, BadImages
+from openatac.data.photos.bad_images import MAX_BAD_SHARE, BadImage, BadImages
 from openatac.data.photos.codec import decode
 from openatac.data.photos.folder import ImageFolder
 from openatac.data.photos.records import (
     IMAGE,
-    BadRecord,
     RecordFile,
     beside,
     index_beside,
@@ -196,7 +195,7 @@ class _Packing:
             whole = len(records)
             try:
                 records.payload(whole - 1)
-            except BadRecord:  # cut off
+            except BadImage:  # cut off
                 whole -= 1
             return ([records.image_id(index) for index in range(whole)], records.bounds[whole],
                     array.array('I', (zlib.crc32(records.record(index)) for index in range(whole))))
@@ -222,7 +221,7 @@ class _Packing:
         try:
             data, label = self.images.read(int(self.order[place]))
             image = decode(data)
-        except BadRecord as error:
+        except BadImage as error:
             return None, str(error)
         header = IMAGE.pack(0, label, place, 0)
         return pack_record(header + _recode(data, image, self.settings)), ''
@@ -291,11 +290,11 @@ def _check_record(records: RecordFile, index: int) -> tuple[Optional[int], Optio
     """Return (the label of a record or None, what is wrong with it or None)."""
     try:
         data, label = records.read(index)
-    except (BadRecord, DataError) as error:
+    except (BadImage, DataError) as error:
         return None, str(error)
     try:
         decode(data)
-    except BadRecord as error:
+    except BadImage as error:
         return label, str(error)
     return label, None
 

@@ -5,7 +5,7 @@ that contains the magic number at a multiple of 4 is written in parts, with the 
 (dmlc-core, recordio.h). An image's payload is a header, the labels if there are several, and the bytes of an
 image file.
 
-At a damaged record ImageRecordIter ends the process, or skips it silently; here it raises a `BadRecord`.
+At a damaged record ImageRecordIter ends the process, or skips it silently; here it raises a `BadImage`.
 """
 import os
 import struct
@@ -15,6 +15,7 @@ from typing import Any, Optional
 
 import numpy as np
 
+from openatac.data.photos.bad_images import BadImage
 from openatac.errors import DataError
 from openatac.files.reading import TEXT_LIMIT, open_descriptor, opening, read_input, read_text
 
@@ -25,10 +26,6 @@ LONGEST = 2 ** 29                # a part is shorter; no image is nearly as long
 
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
 _SAMPLES = 16                    # records that are checked to see whether an index belongs to a file
-
-
-class BadRecord(Exception):
-    """One image of a data set cannot be read; the others can."""
 
 
 class RecordFile:
@@ -54,7 +51,7 @@ class RecordFile:
     ------
     DataError
         If a file is missing or not a RecordIO file, or the index belongs to another file. A single damaged
-        record raises `BadRecord` when it is read.
+        record raises `BadImage` when it is read.
     """
 
     def __init__(self, rec: str, idx: Optional[str] = None, classes: Optional[int] = None) -> None:
@@ -94,18 +91,18 @@ class RecordFile:
 
         Raises
         ------
-        BadRecord
+        BadImage
             If the record is damaged.
         DataError
             If the label is not one of the classes.
         """
         payload = self.payload(index)
         if len(payload) < IMAGE.size:
-            raise BadRecord('the record is too short to hold an image')
+            raise BadImage('the record is too short to hold an image')
         count, label = IMAGE.unpack_from(payload)[:2]
         start = IMAGE.size + 4 * count
         if len(payload) <= start:
-            raise BadRecord('the record has no image')
+            raise BadImage('the record has no image')
         if count:
             label = struct.unpack_from('<f', payload, IMAGE.size)[0]
         return payload[start:], self._checked(label, index)
@@ -114,26 +111,26 @@ class RecordFile:
         """Return the id in the header of record ``index``, read without the image."""
         head = os.pread(self._file, HEAD.size + IMAGE.size, int(self._bounds[index]))
         if len(head) < HEAD.size + IMAGE.size:
-            raise BadRecord('the record is cut off')
+            raise BadImage('the record is cut off')
         return IMAGE.unpack_from(head, HEAD.size)[2]
 
     def payload(self, index: int) -> bytes:
-        """Return the whole payload of record ``index``; raise BadRecord if it is damaged."""
+        """Return the whole payload of record ``index``; raise BadImage if it is damaged."""
         data = self.record(index)
         payload = _join_parts(data)
         if self._checksums is not None and zlib.crc32(data) != self._checksums[index]:
-            raise BadRecord('the record has changed since it was packed: its checksum is wrong')
+            raise BadImage('the record has changed since it was packed: its checksum is wrong')
         return payload
 
     def record(self, index: int) -> bytes:
         """Return the bytes of the file from the offset of record ``index`` to that of the next."""
         start, end = self._bounds[index:index + 2].tolist()
         if end - start > LONGEST:
-            raise BadRecord(f'the record is {end - start} bytes long')
+            raise BadImage(f'the record is {end - start} bytes long')
         try:
             return os.pread(self._file, end - start, start)
         except OSError as error:
-            raise BadRecord(error.strerror) from error
+            raise BadImage(error.strerror) from error
 
     def _checked(self, label: float, index: int) -> int:
         """Return the label as an int; raise DataError if it is not one of the classes."""
@@ -194,17 +191,17 @@ def _join_parts(data: bytes) -> bytes:
     wanted: tuple[int, ...] = (_WHOLE, _FIRST)
     while wanted:
         if len(data) - at < HEAD.size:
-            raise BadRecord('the record is cut off')
+            raise BadImage('the record is cut off')
         magic, word = HEAD.unpack_from(data, at)
         kind, size = word >> 29, word & LONGEST - 1
         if magic != MAGIC or kind not in wanted:
-            raise BadRecord("the record's head is damaged")
+            raise BadImage("the record's head is damaged")
         at += HEAD.size
         parts.append(data[at:at + size])
         at += size + -size % 4
         wanted = () if kind in (_WHOLE, _LAST) else (_MIDDLE, _LAST)
     if at != len(data):
-        raise BadRecord('the record is cut off, or its length damaged')
+        raise BadImage('the record is cut off, or its length damaged')
     return MAGIC.join(parts)
 
 
