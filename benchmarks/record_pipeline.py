@@ -52,6 +52,7 @@ def main():
 
 def make_records(images, folder):
     """The photographs packed again and again; the path of the record file."""
+    from openatac.data.photos.folder import ImageFolder
     from openatac.data.photos.pack import pack
     few = len(list(Path(images).glob('*/*')))
     for copy in range(-(-RECORDS // few)):
@@ -59,7 +60,7 @@ def make_records(images, folder):
             target = Path(folder, 'images', f'{place.name}-{copy:02}')
             target.parent.mkdir(exist_ok=True)
             target.symlink_to(place.resolve())
-    pack(os.path.join(folder, 'images'), os.path.join(folder, 'photographs'), workers=2)
+    pack(ImageFolder(os.path.join(folder, 'images')), os.path.join(folder, 'photographs'), workers=2)
     return os.path.join(folder, 'photographs.rec')
 
 

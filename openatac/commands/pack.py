@@ -1,13 +1,15 @@
 """Pack a folder of images into a record file, or check a record file.
 
-    openatac pack FOLDER OUT              writes OUT.rec and, next to it, OUT.idx, OUT.classes and OUT.crc32
-    openatac pack --check OUT.rec [IDX]   reads and decodes every record, and reports what is wrong
+    openatac pack FOLDER OUT               writes OUT.rec and, next to it, OUT.idx, OUT.classes and OUT.crc32
+    openatac pack LIST OUT --root FOLDER   does so for the images of a list (.lst, .csv or .txt)
+    openatac pack --check OUT.rec [IDX]    reads and decodes every record, and reports what is wrong
 
 OUT.idx is the index, OUT.classes lists the classes and OUT.crc32 has a checksum of each record (CRC-32), with
 which training and --check detect any record that has changed since.
 
-FOLDER has a subfolder for each class; sorted by name, they are the labels 0, 1, ... JPEG and PNG files are
-copied unchanged unless they are resized or recompressed. If a run is interrupted, the same command resumes
+FOLDER has a subfolder for each class; sorted by name, or as numbers if all are, they are the labels 0, 1, ...
+LIST has a file and its label on each line; a .lst is that of MXNet's im2rec. JPEG and PNG files are copied
+unchanged unless they are resized or recompressed. If a run is interrupted, the same command resumes
 it, and the files come out the same.
 """
 import argparse
@@ -18,6 +20,9 @@ from collections.abc import Sequence
 from openatac.arguments import number
 from openatac.console.program import command_parser
 from openatac.data.photos.bad_images import MAX_BAD_SHARE
+from openatac.data.photos.class_names import read_class_list
+from openatac.data.photos.folder import ImageFiles, ImageFolder
+from openatac.data.photos.listed import ImageList
 from openatac.data.photos.pack import PackSettings, check_records, pack
 from openatac.files.writing import check_prefix
 
@@ -33,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
         return 1 if checked.bad else 0
     settings = PackSettings(args.resize, args.quality, args.shuffle)
     try:
-        packed = pack(args.source, args.out, settings, args.workers, args.max_bad_share)
+        packed = pack(_images(args), args.out, settings, args.workers, args.max_bad_share)
     except KeyboardInterrupt:
         print('interrupted: the same command resumes from here', file=sys.stderr)
         return 130
@@ -42,11 +47,23 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
+def _images(args: argparse.Namespace) -> ImageFiles:
+    names = read_class_list(args.class_list) if args.class_list else None
+    if args.root:
+        return ImageList(args.root, args.source, class_names=names)
+    return ImageFolder(args.source, class_names=names)
+
+
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     p = command_parser('pack', __doc__, usage=(
-        '%(prog)s [options] FOLDER OUT\n       %(prog)s --check [-j N] OUT.rec [OUT.idx]'))
-    p.add_argument('source', metavar='FOLDER', help='the folder of class folders')
+        '%(prog)s [options] FOLDER OUT\n'
+        '       %(prog)s [options] LIST OUT --root FOLDER\n'
+        '       %(prog)s --check [-j N] OUT.rec [OUT.idx]'))
+    p.add_argument('source', metavar='FOLDER', help='the folder of class folders, or a list of images')
     p.add_argument('out', metavar='OUT', nargs='?', help='the name of the files, without .rec')
+    p.add_argument('--root', metavar='FOLDER', help='the folder of the images that LIST names')
+    p.add_argument('--class-list', metavar='FILE',
+                   help='names of the classes in the order of the labels (default: sorted)')
     p.add_argument('--resize', type=number(int, low=1, high=2 ** 14), metavar='N',
                    help='shrink the short side to N pixels if it is longer')
     p.add_argument('--quality', type=number(int, low=1, high=100), metavar='Q',

@@ -16,6 +16,7 @@ import shlex
 from typing import Any, Optional
 
 from openatac.commands import train
+from openatac.options import changed
 from openatac.training.config import ImagenetConfig
 from openatac.training.recipes import IMAGENET
 
@@ -72,6 +73,7 @@ def main(argv: list[str], prog: str = PROG) -> None:
     from openatac.distributed import workers
     only_network = train.only_makes_network(config)
     cluster = workers.start('device' if only_network or config.start.evaluate else config.training.kvstore)
+    counts = config.network.num_classes is None and not config.start.initial
     try:
         net, name, config = train.find_network(given)
     except ValueError as error:
@@ -80,6 +82,10 @@ def main(argv: list[str], prog: str = PROG) -> None:
         train.print_or_write_network(net, name, config)
         return
     from openatac.training import imagenet
+    if counts:  # only now that the flags are known to be right
+        classes = imagenet.count_classes(config.data, 'val' if config.start.evaluate else 'train')
+        net, name, config = train.find_network(given._replace(
+            config=changed(given.config, num_classes=classes)))
     command = shlex.join([*p.prog.split(), *argv])
     if config.start.evaluate:
         imagenet.evaluate(net, config, command)

@@ -10,6 +10,7 @@ import numpy as np
 
 from openatac.data import cifar, digits
 from openatac.data.photos.bad_images import BadImage
+from openatac.data.photos.class_names import check_case
 from openatac.data.photos.codec import decode
 from openatac.data.photos.folder import ImageFolder
 from openatac.errors import DataError
@@ -57,6 +58,7 @@ def classes_below(folder: str, manifest: Manifest) -> LabelledImages:
     source = ImageFolder(folder)
     if set(source.class_names) <= set(manifest.labels):
         return _source_images(source, [manifest.labels.index(name) for name in source.class_names])
+    check_case(source.class_names, manifest.labels, folder, 'the network')
     return _source_images(ImageFolder(folder, manifest.classes), range(manifest.classes))
 
 

@@ -90,7 +90,7 @@ def _imagenet(net: HybridBlock, name: str, config: ImagenetConfig, size: int | N
               ) -> TrainedNetwork:
     if data_dir:
         config = changed(config, data_dir=data_dir, use_rec=False)
-    classes = config.network.num_classes
+    classes = config.network.classes
     arguments = {flag: getattr(config.network, flag) for flag in ('r', 'act_layers', 'use_gn')}
     manifest = _imagenet_manifest(name, classes, size or config.data.input_size, config.data.centre,
                                   arguments)

@@ -32,6 +32,7 @@ from openatac.training.schedule import decay_epochs
 
 IMAGENET_FOLDER = os.path.join('~', '.mxnet', 'datasets', 'imagenet')
 ATAC, ATAC_ALIAS = 'ChaATAC', 'atac'  # as `openatac.nn.activations` registers it
+IMAGENET_CLASSES = 1000  # where the images do not say how many they have
 PUBLISHED_CROP_RATIO = 0.875  # what the published script takes for 0
 
 _positive = number(int, low=1, high=COUNT)
@@ -100,10 +101,17 @@ class ImagenetNetwork(Network):
     self_attention: Optional[str] = _network(
         None, 'what replaces the 3x3 convolutions: aa, attention-augmented ones, or fa, stand-alone '
         'self-attention, which needs --last-gamma to start well', shown='none', named=True, added=True)
-    num_classes: int = _network(1000, 'outputs of the network', parse=number(int, low=2, high=CLASSES))
+    num_classes: Optional[int] = _network(
+        None, 'outputs of the network', shown='as many as the training images have classes',
+        parse=number(int, low=2, high=CLASSES))
     use_gn: bool = _network(False, 'GroupNorm instead of BatchNorm')
     last_gamma: bool = _network(False, "start the scale of each block's last BatchNorm at zero")
     syncbn: bool = _result(False, 'BatchNorm over all GPUs of a machine')
+
+    @property
+    def classes(self) -> int:
+        """How many outputs the network has."""
+        return self.num_classes or IMAGENET_CLASSES
 
 
 # --------------------------------------------------------------------------------------- data
@@ -131,6 +139,14 @@ class ImagenetData(Section, title='data'):
 
     data_dir: str = option(
         IMAGENET_FOLDER, 'folder with train/ and val/, a folder of photographs for each class in both')
+    train_labels: Optional[str] = option(
+        None, 'list of the files in train/ and their labels (.csv, .txt or .lst) if it has no class folders',
+        metavar='FILE', shown='none', added=True)
+    val_labels: Optional[str] = option(
+        None, 'the same for val/', metavar='FILE', shown='val_annotations.txt in val/, or none', added=True)
+    class_list: Optional[str] = option(
+        None, 'file with the name of a class on each line, in the order of the labels', metavar='FILE',
+        shown='the class folders, sorted', added=True)
     use_rec: bool = option(False, 'read record files instead of folders')
     rec_train: str = option(os.path.join(IMAGENET_FOLDER, 'rec', 'train.rec'), 'training record file')
     rec_train_idx: Optional[str] = option(None, 'its index', shown='the .idx beside it, or none')

@@ -9,7 +9,9 @@ from typing import Any, Callable, Optional
 from openatac.backends.base import Backend, Engine, Metrics, Teacher, open_backend
 from openatac.data.batches import prefetch
 from openatac.data.photos.batches import EvaluationPhotos, TrainingPhotos, first_iteration
-from openatac.data.photos.folder import ImageFolder
+from openatac.data.photos.class_names import check_case, read_class_list
+from openatac.data.photos.folder import ImageFiles, ImageFolder, class_folders
+from openatac.data.photos.listed import TINY_IMAGENET, ImageList
 from openatac.data.photos.records import RecordFile, index_beside
 from openatac.errors import DataError, DeviceError, ParameterFileError
 from openatac.models.params_file import read_params
@@ -48,23 +50,47 @@ def cpu_command(command: str) -> str:
     return f'{python}{shlex.join(kept)} --num-gpus 0 --dtype float32'
 
 
-def open_source(data: ImagenetData, split: str, classes: int) -> Any:
+def open_source(data: ImagenetData, split: str, classes: Optional[int]) -> Any:
     """The photographs of 'train' or 'val'; DataError if they are not there."""
     if not data.use_rec:
-        return ImageFolder(os.path.join(os.path.expanduser(data.data_dir), split), classes)
+        return _open_files(data, split, classes)
     rec = os.path.expanduser(getattr(data, 'rec_' + split))
     index = getattr(data, f'rec_{split}_idx')
     return RecordFile(rec, index_beside(rec) if index is None else os.path.expanduser(index), classes)
 
 
+def _open_files(data: ImagenetData, split: str, classes: Optional[int]) -> ImageFiles:
+    root = os.path.expanduser(data.data_dir)
+    folder, labels = os.path.join(root, split), getattr(data, split + '_labels')
+    if labels is None and os.path.isfile(os.path.join(folder, TINY_IMAGENET)):
+        labels = os.path.join(folder, TINY_IMAGENET)
+    names = None
+    if data.class_list:
+        names = read_class_list(os.path.expanduser(data.class_list))
+    elif labels and data.train_labels is None:  # the classes of the training images, which have folders
+        names = class_folders(os.path.join(root, 'train'))
+    if labels:
+        return ImageList(folder, os.path.expanduser(labels), classes, names)
+    return ImageFolder(folder, classes, names)
+
+
+def count_classes(data: ImagenetData, split: str) -> Optional[int]:
+    """How many classes the images of 'train' or 'val' have; None if their files do not say it."""
+    try:
+        return len(open_source(data, split, None).class_names or ()) or None
+    except DataError:  # is raised again when the images are needed, after what else may be wrong
+        return None
+
+
 def _open_both(config: ImagenetConfig) -> tuple[Any, Any]:
-    training, validation = [open_source(config.data, split, config.network.num_classes)
+    training, validation = [open_source(config.data, split, config.network.classes)
                             for split in ('train', 'val')]
     classes = training.class_names, validation.class_names
+    check_case(classes[0] or (), classes[1] or (), 'the training set', 'the validation set')
     if all(classes) and tuple(classes[0]) != tuple(classes[1]):
         one, other = next(pair for pair in zip(*classes) if pair[0] != pair[1])
         raise DataError(f'the training and the validation set have other classes, such as {one!r} and '
-                        f'{other!r}: make them the same')
+                        f'{other!r}: make them the same, or give their order by --class-list')
     return training, validation
 
 
@@ -78,7 +104,7 @@ def evaluate(net: Any, config: ImagenetConfig, command: str) -> Metrics:
     backend.load(path)
     engine = backend.engine(config.training.optimizer, {}, top5=True)
     batches = EvaluationPhotos(
-        open_source(data, 'val', config.network.num_classes), data.input_size,
+        open_source(data, 'val', config.network.classes), data.input_size,
         config.training.batch_size * backend.device_count, data.centre, data.num_workers,
         max_bad_share=data.max_bad_share)
     metrics = engine.evaluate(prefetch(batches))
@@ -140,7 +166,7 @@ def _schedule(training: ImagenetTraining, iterations_per_epoch: int, iterations:
 
 
 def _engine(backend: Backend, config: ImagenetConfig, cluster: Any, starts: list[int]) -> Engine:
-    training, classes = config.training, config.network.num_classes
+    training, classes = config.training, config.network.classes
     teacher = None
     if training.teacher and training.hard_weight < 1:
         teacher = backend.load_teacher(Teacher(training.teacher, training.teacher_params, classes))

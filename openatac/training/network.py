@@ -31,11 +31,13 @@ def resolve(config: Config) -> Config:
 
     Raises ValueError for an unknown name, and for options that contradict the name of a network.
     """
-    found = {name: registry.name_of(typed, f'argument {flag_of(name)}: it')
+    found: dict[str, Any] = {name: registry.name_of(typed, f'argument {flag_of(name)}: it')
              for name, registry in _REGISTRIES.items()
              if (typed := getattr(config.network, name, None)) is not None}
     if isinstance(config, CifarConfig):
         found = _resolve_cifar(config, found)
+    else:
+        found['num_classes'] = config.network.classes
     return changed(config, **found)
 
 
@@ -90,7 +92,7 @@ def build_network(config: Config) -> tuple[HybridBlock, str]:
         self_attention = config.network.self_attention
         _check_side(self_attention, config.data.input_size)
         settings.update(_normalisation(config.network, config.training.num_gpus),
-                        classes=config.network.num_classes)
+                        classes=config.network.classes)
     with _naming_flags(settings):
         net = host.build(**settings)
     unit = unit_name(network.act_type, network.attention, self_attention=self_attention)

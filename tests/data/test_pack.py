@@ -11,6 +11,7 @@ import pytest
 
 from openatac.commands.pack import main
 from openatac.data.photos.codec import decode
+from openatac.data.photos.folder import ImageFolder
 from openatac.data.photos.pack import PackSettings, check_records, pack
 from openatac.data.photos.records import RecordFile
 from openatac.errors import DataError
@@ -58,7 +59,7 @@ def made(tmp_path, name, folder, *flags):
 
 def test_the_files_and_the_images_left_out(folder, tmp_path, caplog):
     out = str(tmp_path / 'out')
-    assert pack(folder, out, workers=2, max_bad_share=0.1) == (58, 3, 2)
+    assert pack(ImageFolder(folder), out, workers=2, max_bad_share=0.1) == (58, 3, 2)
     assert sorted(record.getMessage() for record in caplog.records) == [
         'left out a/07.jpg: the image is cut off',
         'left out c/59.jpg: it is not an image that can be decoded']
@@ -80,7 +81,7 @@ def test_the_same_bytes_with_any_number_of_workers(folder, tmp_path, flags):
 def test_mxnet_reads_the_files(folder, tmp_path):
     import mxnet as mx
     out = str(tmp_path / 'out')
-    pack(folder, out, PackSettings(shuffle=1), max_bad_share=0.1)
+    pack(ImageFolder(folder), out, PackSettings(shuffle=1), max_bad_share=0.1)
     reader = mx.recordio.MXIndexedRecordIO(out + '.idx', out + '.rec', 'r')
     ids = [mx.recordio.unpack(reader.read_idx(key))[0].id for key in reader.keys]
     assert ids == reader.keys and len(ids) == 58
@@ -106,14 +107,14 @@ def test_images_are_resized_and_compressed_as_asked(folder, tmp_path):
 def test_a_format_that_mxnet_may_not_read_becomes_a_jpeg(tmp_path):
     (tmp_path / 'images' / 'a').mkdir(parents=True)
     (tmp_path / 'images' / 'a' / 'x.jpg').write_bytes(image_bytes(3, 'BMP'))
-    pack(str(tmp_path / 'images'), str(tmp_path / 'out'))
+    pack(ImageFolder(str(tmp_path / 'images')), str(tmp_path / 'out'))
     data, _ = RecordFile(str(tmp_path / 'out.rec')).read(0)
     assert data.startswith(b'\xff\xd8') and np.abs(decode(data)[9, 9].astype(int) - (21, 252, 90)).max() <= 3
 
 
 def test_too_many_bad_images_are_an_error(folder, tmp_path):
     with pytest.raises(DataError, match='2 of 60 images .*1 %'):
-        pack(folder, str(tmp_path / 'out'))
+        pack(ImageFolder(folder), str(tmp_path / 'out'))
     assert not os.path.exists(str(tmp_path / 'out.rec'))
 
 
@@ -156,7 +157,7 @@ def stop_at(folder, out, length, **settings):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, 'rename', interrupt)
         with pytest.raises(KeyboardInterrupt):
-            pack(folder, out, PackSettings(**settings), max_bad_share=0.1)
+            pack(ImageFolder(folder), out, PackSettings(**settings), max_bad_share=0.1)
     os.truncate(out + '.rec.part', length)
 
 
@@ -196,12 +197,12 @@ def test_two_runs_do_not_write_one_file(folder, tmp_path):
     with open(str(tmp_path / 'out.rec.part'), 'ab') as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         with pytest.raises(DataError, match='out.rec.part'):
-            pack(folder, str(tmp_path / 'out'))
+            pack(ImageFolder(folder), str(tmp_path / 'out'))
 
 
 def test_a_place_that_cannot_be_written_is_a_sentence(folder, tmp_path):
     with pytest.raises(DataError, match='none/out.rec'):
-        pack(folder, str(tmp_path / 'none' / 'out'))
+        pack(ImageFolder(folder), str(tmp_path / 'none' / 'out'))
 
 
 @pytest.mark.parametrize('flags, problem', [
@@ -247,6 +248,6 @@ def test_damaged_records_are_named(folder, tmp_path, capsys):
 
 
 def test_the_photographs_are_packed(shared_data, tmp_path):
-    pack(str(shared_data / 'imagenet_sample'), str(tmp_path / 'out'), workers=2)
+    pack(ImageFolder(str(shared_data / 'imagenet_sample')), str(tmp_path / 'out'), workers=2)
     checked = check_records(str(tmp_path / 'out.rec'), workers=2)
     assert checked.records == 200 and checked.bad == 0

@@ -199,14 +199,14 @@ def test_the_class_list_beside_the_file_counts(tmp_path, pair):
 # Folders.
 
 def test_a_folder_is_read_in_the_order_of_names(tmp_path):
-    for name in ('b/2.JPEG', 'b/1.png', 'a/x.jpg', 'a/notes.txt', '.hidden/x.jpg', 'c/none'):
+    for name in ('b/2.JPEG', 'b/1.png', 'a/x.jpg', 'a/notes.txt', '.hidden/x.jpg', 'c/3.bmp'):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(name.encode())
     images = ImageFolder(str(tmp_path), classes=3)
     assert images.class_names == ('a', 'b', 'c')
-    assert [images.read(i) for i in range(3)] == [(b'a/x.jpg', 0), (b'b/1.png', 1), (b'b/2.JPEG', 1)]
-    assert len(images) == 3
+    assert [images.read(i) for i in range(len(images))] == [
+        (b'a/x.jpg', 0), (b'b/1.png', 1), (b'b/2.JPEG', 1), (b'c/3.bmp', 2)]
     assert images.name(2) == 'b/2.JPEG'
     (tmp_path / 'b' / '2.JPEG').unlink()
     with pytest.raises(BadImage):

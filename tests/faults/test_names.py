@@ -12,6 +12,7 @@ from openatac.errors import DataError
 from openatac.export.labelled_images import classes_below
 from openatac.export.manifest import read_manifest, write_manifest
 from tests.faults.conftest import DESCRIPTION
+from tests.made_up_images import encoded, plain
 
 LATIN1 = os.fsdecode('caf\xe9'.encode('latin-1'))  # 'caf' and a byte that is not UTF-8
 
@@ -79,3 +80,12 @@ def test_links_in_a_circle_are_named_and_left_out(folder, tmp_path, caplog):
 def test_a_class_may_be_a_link_to_a_folder_elsewhere(folder, photos):
     os.symlink(os.path.join(photos, 'class1'), os.path.join(folder, 'linked'))
     assert 'linked' in ImageFolder(folder).class_names
+
+
+def test_a_folder_whose_class_names_differ_in_case_is_refused(tmp_path):
+    for name in ('Cat', 'dog'):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / 'x.png').write_bytes(encoded(plain(9), 'PNG'))
+    manifest = DESCRIPTION._replace(classes=2, labels=['cat', 'dog'])
+    with pytest.raises(DataError, match="'Cat'.*'cat'"):
+        classes_below(str(tmp_path), manifest)

@@ -94,8 +94,8 @@ def _is_cut_off(data: bytes) -> bool:
     image, start = _decode_jpeg(data), data[:-len(_END)]
     if start.endswith(b'\xff'):
         start += b'\0'  # as in the middle of a scan, where a marker would begin otherwise
-    return image is None or any(
-        not np.array_equal(image, _decode_jpeg(start + filler + _END)) for filler in _FILLERS)
+    others = [_decode_jpeg(start + filler + _END) for filler in _FILLERS]
+    return image is None or any(other is None or not np.array_equal(image, other) for other in others)
 
 
 # ---------------------------------------------------------------------------------- other formats

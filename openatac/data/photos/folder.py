@@ -1,50 +1,43 @@
-"""Images in a folder that has a subfolder for each class, like unpacked ImageNet."""
+"""Images in a folder that has a subfolder for each class, as ImageNet is unpacked."""
+from __future__ import annotations
+
 import errno
 import logging
 import os
 import zlib
+from collections.abc import Iterator, Sequence
 from typing import Optional
 
 import numpy as np
 
 from openatac.data.photos.bad_images import BadImage
+from openatac.data.photos.class_names import in_order
+from openatac.data.photos.codec import EXTENSIONS
 from openatac.errors import DataError
 from openatac.files.reading import IMAGE_LIMIT, opening, read_input
-
-EXTENSIONS = ('.jpg', '.jpeg', '.png')
-_EXTENSIONS = {extension.encode() for extension in EXTENSIONS}
 
 log = logging.getLogger('openatac')
 
 
-class ImageFolder:
-    """The images of ``root/CLASS/NAME``; subfolders sorted by name are the classes 0, 1, ...
+class ImageFiles:
+    """Labelled image files below a folder.
 
     Parameters
     ----------
     root : str
-    classes : int, optional
-        The required number of classes.
-
-    Raises
-    ------
-    DataError
-        If the folder is missing, has no images or has a different number of classes.
+    names : numpy.ndarray
+        Their paths relative to the root, as bytes; an array takes a quarter of the memory of a list, in each
+        worker process too.
+    labels : numpy.ndarray
+        int32 (N,).
+    class_names : tuple of str
+        Empty if they are unknown.
     """
 
-    def __init__(self, root: str, classes: Optional[int] = None) -> None:
-        self.root = root
-        self.class_names = tuple(_class_folders(root))
-        if classes is not None and len(self.class_names) != classes:
-            raise DataError(f'{root} has {len(self.class_names)} classes (subfolders), and the network has '
-                            f'{classes}: make them equal')
-        files = [_images_in(os.path.join(root, name)) for name in self.class_names]
-        if not any(files):
-            raise DataError(f'{root} has no images: it needs subfolders, one for each class, with files '
-                            f'whose names end in {", ".join(EXTENSIONS)}')
-        self._labels = np.repeat(np.arange(len(files), dtype=np.int32), [len(names) for names in files])
-        # An array of bytes takes a quarter of the memory of a list, in each worker process too.
-        self._names = np.array([name for names in files for name in names])
+    def __init__(self, root: str, names: np.ndarray, labels: np.ndarray,
+                 class_names: tuple[str, ...]) -> None:
+        self.root, self.class_names = root, class_names
+        self._names, self._labels = names, labels
 
     def __len__(self) -> int:
         return len(self._names)
@@ -55,7 +48,7 @@ class ImageFolder:
 
     def name(self, index: int) -> str:
         """Return the path of image ``index``, relative to the root."""
-        return os.path.join(self.class_names[self._labels[index]], os.fsdecode(self._names[index]))
+        return os.fsdecode(self._names[index])
 
     def read(self, index: int) -> tuple[bytes, int]:
         """Return (the bytes of image file ``index``, its label); raise BadImage if it cannot be read."""
@@ -66,13 +59,65 @@ class ImageFolder:
             raise BadImage(error.strerror) from error
 
 
-def _class_folders(root: str) -> list[str]:
+class ImageFolder(ImageFiles):
+    """The images of ``root/CLASS/NAME`` and ``root/CLASS/FOLDER/NAME``.
+
+    Parameters
+    ----------
+    root : str
+    classes : int, optional
+        How many classes there must be.
+    class_names : sequence of str, optional
+        The classes 0, 1, ...; by default all subfolders, sorted, as numbers if all are.
+
+    Raises
+    ------
+    DataError
+        If the folder is missing, has no images, a class without images, or other classes.
+    """
+
+    def __init__(self, root: str, classes: Optional[int] = None,
+                 class_names: Optional[Sequence[str]] = None) -> None:
+        found = class_folders(root)
+        names = tuple(found if class_names is None else class_names)
+        if set(names) != set(found):
+            name = min(set(names) ^ set(found))
+            raise DataError(f'the class {name!r} is in {"the class list" if name in names else root} and not '
+                            f'in {root if name in names else "the class list"}: make them the same')
+        if classes is not None and len(names) != classes:
+            raise DataError(f'{root} has {len(names)} classes (subfolders), and the network has {classes}: '
+                            'make them equal, for ImageNet networks with --num-classes')
+        images, skipped = [], 0
+        for name in names:
+            of_class, others = _images_of(os.path.join(root, name))
+            images.append(of_class)
+            skipped += others
+        if not any(images):
+            raise DataError(f'{root} has no images: it needs subfolders, one for each class, with files '
+                            f'whose names end in {", ".join(EXTENSIONS)}')
+        for name, of_class in zip(names, images):
+            if not of_class:
+                raise DataError(f'the class {name!r} of {root} has no images: add some, or remove its folder')
+        if skipped:
+            log.info('%s: skipped %d files that are not images', root, skipped)
+        # Without the folders of the classes: checkpoints know a data set by the fingerprint of these.
+        below = np.array([name for of_class in images for name in of_class])
+        labels = np.repeat(np.arange(len(names), dtype=np.int32), [len(of_class) for of_class in images])
+        super().__init__(root, below, labels, names)
+
+    def name(self, index: int) -> str:
+        """Return the path of image ``index``, relative to the root."""
+        return os.path.join(self.class_names[self._labels[index]], super().name(index))
+
+
+def class_folders(root: str) -> tuple[str, ...]:
+    """Return the names of the subfolders, without hidden ones, in the order of the classes."""
     with opening(f'the image folder {root}'), os.scandir(root) as entries:
-        return sorted(entry.name for entry in entries if entry.name[0] != '.' and _is_class(entry))
+        return in_order(entry.name for entry in entries if entry.name[0] != '.' and _is_class(entry))
 
 
-def _is_class(entry: 'os.DirEntry[str]') -> bool:
-    """Return whether it is a folder; circular symbolic links are reported and left out."""
+def _is_class(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder; symbolic links that form a circle are reported and left out."""
     try:
         if not entry.is_dir():
             return False
@@ -86,8 +131,28 @@ def _is_class(entry: 'os.DirEntry[str]') -> bool:
         return False
 
 
-def _images_in(folder: str) -> list[bytes]:
-    """Return the names of the folder's image files, sorted."""
-    with opening(f'the image folder {folder}'):
-        return sorted(name for name in os.listdir(os.fsencode(folder))
-                      if os.path.splitext(name)[1].lower() in _EXTENSIONS and not name.startswith(b'.'))
+_EXTENSIONS = {extension.encode() for extension in EXTENSIONS}
+
+
+def _images_of(folder: str) -> tuple[list[bytes], int]:
+    """Return the image files of a class, sorted and relative to its folder, and how many others there are."""
+    images, others = [], 0
+    for name in _files_of(os.fsencode(folder), levels=2):
+        if os.path.splitext(name)[1].lower() in _EXTENSIONS:
+            images.append(name)
+        else:
+            others += 1
+    return sorted(images), others
+
+
+def _files_of(folder: bytes, levels: int) -> Iterator[bytes]:
+    """Yield the files in a folder and, for 2 levels, in its subfolders; hidden ones are ignored."""
+    with opening(f'the image folder {os.fsdecode(folder)}'):
+        names = [name for name in os.listdir(folder) if not name.startswith(b'.')]
+    for name in names:
+        is_image = os.path.splitext(name)[1].lower() in _EXTENSIONS  # a system call for each would take long
+        if is_image or not os.path.isdir(os.path.join(folder, name)):
+            yield name
+        elif levels > 1:
+            yield from (os.path.join(name, below)
+                        for below in _files_of(os.path.join(folder, name), levels - 1))

@@ -25,7 +25,7 @@ from openatac.console.streams import print_to_stderr
 from openatac.console.text import for_terminal
 from openatac.data.photos.bad_images import MAX_BAD_SHARE, BadImage, BadImages
 from openatac.data.photos.codec import decode
-from openatac.data.photos.folder import ImageFolder
+from openatac.data.photos.folder import ImageFiles
 from openatac.data.photos.records import (
     IMAGE,
     RecordFile,
@@ -74,14 +74,14 @@ class Packed(NamedTuple):
     bad: int
 
 
-def pack(folder: str, out: str, settings: PackSettings = UNCHANGED, workers: int = 1,
+def pack(images: ImageFiles, out: str, settings: PackSettings = UNCHANGED, workers: int = 1,
          max_bad_share: float = MAX_BAD_SHARE) -> Optional[Packed]:
     """Write out.rec, out.idx, out.classes and out.crc32.
 
     Parameters
     ----------
-    folder : str
-        With a subfolder for each class; see `ImageFolder`.
+    images : ImageFiles
+        Such as an `ImageFolder`.
     out : str
         The name of the files, without the extension.
     settings : PackSettings
@@ -106,7 +106,6 @@ def pack(folder: str, out: str, settings: PackSettings = UNCHANGED, workers: int
             raise DataError(f'{rec} exists already: remove it, or choose another name')
         os.unlink(journal)
         return None
-    images = ImageFolder(folder)
     for name in images.class_names:
         if '\n' in name or '\r' in name:  # the class list has one name on each line
             raise DataError(f'the name of the class folder {name!r} has a line break in it: rename it')
@@ -146,8 +145,9 @@ def _finish(out: str, part: BinaryIO, class_names: Sequence[str], checksums: Ite
     write_text(out + '.idx', ''.join(f'{key}\t{offset}\n' for key, offset in zip(keys, records.bounds)))
     write_text(beside(rec, '.crc32'), ''.join(
         f'{key}\t{checksum:08x}\n' for key, checksum in zip(keys, checksums)))
-    with replace_file(beside(rec, '.classes')) as temporary, open(temporary, 'wb') as file:
-        file.write(b''.join(os.fsencode(name) + b'\n' for name in class_names))
+    if class_names:
+        with replace_file(beside(rec, '.classes')) as temporary, open(temporary, 'wb') as file:
+            file.write(b''.join(os.fsencode(name) + b'\n' for name in class_names))
     flush(part.name)
     os.rename(part.name, rec)
     flush(os.path.dirname(os.path.abspath(rec)))
@@ -157,7 +157,7 @@ def _finish(out: str, part: BinaryIO, class_names: Sequence[str], checksums: Ite
 class _Packing:
     """A record file that is being written; the first ``position`` images of the order are done."""
 
-    def __init__(self, images: ImageFolder, order: np.ndarray, settings: PackSettings,
+    def __init__(self, images: ImageFiles, order: np.ndarray, settings: PackSettings,
                  part: BinaryIO) -> None:
         self.images, self.order, self.settings, self.part = images, order, settings, part
         self.position, self.checksums = 0, array.array('I')

@@ -311,7 +311,7 @@ def _class_names(rec: str, classes: Optional[int]) -> Optional[tuple[str, ...]]:
     if not os.path.lexists(path):
         return None
     with opening(f'the class list {path}'):
-        text = read_text(path, errors='surrogateescape')
+        text = read_text(path, errors='surrogateescape').removeprefix('\ufeff')
     names = tuple(line.removesuffix('\r') for line in text.removesuffix('\n').split('\n')) if text else ()
     if classes is not None and len(names) != classes:
         raise DataError(f'{rec} has {len(names)} classes by its class list {path}, and the network has '

@@ -90,7 +90,7 @@ def _photos(config: ImagenetConfig, count: int | None, data_dir: str | None) -> 
     data = config.data
     if data_dir:
         data = dataclasses.replace(data, data_dir=data_dir, use_rec=False)
-    source = open_source(data, 'val', config.network.num_classes)
+    source = open_source(data, 'val', config.network.classes)
     chosen = _Chosen(source, _spread(len(source), count))
     for images, _ in EvaluationPhotos(chosen, data.input_size, IMAGENET_BATCH, data.centre,
                                       max_bad_share=data.max_bad_share):

@@ -1,0 +1,116 @@
+"""Images whose labels are in a list, such as a flat folder of validation images."""
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Sequence
+from typing import NamedTuple, Optional
+
+import numpy as np
+
+from openatac.data.photos.class_names import check_case, in_order, read_lines
+from openatac.data.photos.folder import ImageFiles
+from openatac.errors import DataError
+
+TINY_IMAGENET = 'val_annotations.txt'  # is found by itself
+_HEADERS = 'label', 'class', 'class_name', 'predictionstring'
+_ENDINGS = '', '.JPEG', '.jpg', '.png'  # of files that a list names without
+_FOLDERS = '', 'images'
+
+
+class _Entry(NamedTuple):
+    """A line of a list: a file and its label, the name or the number of a class."""
+
+    file: str
+    label: str
+
+
+class ImageList(ImageFiles):
+    """Image files that a list names, with their labels.
+
+    Each line has a file and a label, separated by a comma (``.csv``, where a header may come first), a tab or
+    blanks; what follows is ignored, so that Tiny ImageNet's ``val_annotations.txt`` and the ``.csv`` and
+    ``val.txt`` files that are around for ImageNet can be used as they are. A ``.lst`` file is MXNet's
+    im2rec's: number, label and file, separated by tabs. Files are looked for in ``root`` and its subfolder
+    ``images``.
+
+    Parameters
+    ----------
+    root : str
+    path : str
+        The list.
+    classes : int, optional
+        How many classes there must be.
+    class_names : sequence of str, optional
+        The classes 0, 1, ...; by default the names in the list, sorted, or none if its labels are numbers.
+
+    Raises
+    ------
+    DataError
+        If the list cannot be read, or names no file that is there, or a label that is not a class.
+    """
+
+    def __init__(self, root: str, path: str, classes: Optional[int] = None,
+                 class_names: Optional[Sequence[str]] = None) -> None:
+        entries = _read(path)
+        indices, names = _classes([entry.label for entry in entries], class_names, path)
+        count = len(names) if names else max(indices) + 1
+        if classes is not None and (count > classes or (names and count != classes)):
+            raise DataError(f'{path} has {count} classes, and the network has {classes}: make them equal')
+        files = np.array([os.fsencode(_find(root, entry.file)) for entry in entries])
+        if not any(os.path.exists(os.path.join(root, os.fsdecode(file))) for file in files[:100]):
+            raise DataError(f'{root} has none of the files that {path} names, such as {entries[0].file}: '
+                            'name the folder that they are in')
+        super().__init__(root, files, np.array(indices, np.int32), names)
+
+
+def _read(path: str) -> list[_Entry]:
+    lines = read_lines(path, 'the list of images')
+    ending = os.path.splitext(path)[1].lower()
+    if ending == '.csv':
+        rows = [[field.strip() for field in row] for row in csv.reader(lines)]
+        if rows and len(rows[0]) > 1 and rows[0][1].lower() in _HEADERS:
+            del rows[0]
+    elif ending == '.lst':
+        rows = [[fields[-1], fields[1]] for fields in (line.split('\t') for line in lines) if len(fields) > 2]
+    else:
+        rows = [line.split('\t' if '\t' in line else None) for line in lines]
+    wrong = next((line for line, row in zip(lines, rows) if len(row) < 2 or not row[1]), None)
+    if not rows or wrong is not None or (ending == '.lst' and len(rows) < len(lines)):
+        raise DataError(f'{path} has no file and label in {(wrong or "its lines")[:80]!r}: each line of a '
+                        'list of images needs both')
+    return [_Entry(row[0], row[1].split()[0]) for row in rows]
+
+
+def _classes(labels: Sequence[str], class_names: Optional[Sequence[str]], path: str
+             ) -> tuple[list[int], tuple[str, ...]]:
+    """Return (the index of each label's class, the names of the classes, or none if they are unknown)."""
+    distinct = set(labels)
+    if class_names is None and all(_is_number(label) for label in distinct):
+        return [int(float(label)) for label in labels], ()
+    names = in_order(distinct) if class_names is None else tuple(class_names)
+    index = {name: number for number, name in enumerate(names)}
+    if distinct <= set(names):
+        return [index[label] for label in labels], names
+    if all(_is_number(label) and float(label) < len(names) for label in distinct):
+        return [int(float(label)) for label in labels], names
+    check_case(distinct, names, path, 'the classes')
+    unknown = min(distinct - set(names))
+    raise DataError(f'{path} has the label {unknown!r}, which is not one of the {len(names)} classes '
+                    f'({names[0]!r} to {names[-1]!r}): use their names, or their numbers from 0')
+
+
+def _is_number(label: str) -> bool:
+    """Whether it is a whole number of at least 0, which im2rec writes as 3.000000."""
+    return re.fullmatch(r'\d{1,9}(\.0*)?', label) is not None
+
+
+def _find(root: str, file: str) -> str:
+    """Return the path, relative to ``root``, of a file of a list; as it is listed if it is not there."""
+    for folder in _FOLDERS:
+        for ending in _ENDINGS:
+            path = os.path.join(folder, file + ending)
+            if os.path.exists(os.path.join(root, path)):
+                return path
+    return file

@@ -1,0 +1,127 @@
+"""Folders and lists of images as people have them: the same images, labels and classes."""
+import pytest
+
+import train_imagenet
+from openatac.commands import pack
+from openatac.data.photos.class_names import read_class_list
+from openatac.data.photos.folder import ImageFolder
+from openatac.data.photos.listed import ImageList
+from openatac.data.photos.records import RecordFile
+from openatac.errors import DataError
+from tests.made_up_images import encoded, plain
+from tests.scripts import call_script
+
+
+def write_images(root, *names):
+    for index, name in enumerate(names):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        form = {'jpg': 'JPEG', 'JPEG': 'JPEG'}.get(name.rpartition('.')[2], name.rpartition('.')[2].upper())
+        path.write_bytes(encoded(plain(20 * index % 256), form))
+
+
+def content(images):
+    return {images.name(index): images.read(index)[1] for index in range(len(images))}
+
+
+# Folders.
+
+def test_all_formats_that_predict_reads_are_images(tmp_path, caplog):
+    write_images(tmp_path, *(f'a/x.{ending}' for ending in ('jpg', 'png', 'bmp', 'webp', 'gif', 'tiff')))
+    for name in ('a/notes.txt', 'a/.DS_Store', 'a/.hidden.png', '.DS_Store'):
+        (tmp_path / name).write_text('no image')
+    with caplog.at_level('INFO', 'openatac'):
+        assert len(ImageFolder(str(tmp_path))) == 6
+    assert 'skipped 1 ' in caplog.text
+
+
+def test_images_may_lie_a_folder_deeper(tmp_path):
+    write_images(tmp_path, 'n01/images/x.jpg', 'n01/images/y.jpg', 'n02/images/z.jpg', 'n02/w.png')
+    assert content(ImageFolder(str(tmp_path))) == {
+        'n01/images/x.jpg': 0, 'n01/images/y.jpg': 0, 'n02/images/z.jpg': 1, 'n02/w.png': 1}
+
+
+def test_a_class_without_images_is_named(tmp_path):
+    write_images(tmp_path, 'cat/x.jpg')
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(DataError, match="'empty'"):
+        ImageFolder(str(tmp_path))
+
+
+def test_numbered_classes_are_in_the_order_of_their_numbers(tmp_path):
+    write_images(tmp_path, *(f'{number}/x.jpg' for number in (10, 9, 2, 0)))
+    assert ImageFolder(str(tmp_path)).class_names == ('0', '2', '9', '10')
+
+
+def test_a_class_list_decides_the_order(tmp_path):
+    write_images(tmp_path / 'images', 'dog/x.jpg', 'cat/x.jpg')
+    path = tmp_path / 'classes.txt'
+    path.write_bytes('\ufeffdog  \r\ncat\r\n\r\n'.encode())
+    names = read_class_list(str(path))
+    assert names == ('dog', 'cat')
+    images = ImageFolder(str(tmp_path / 'images'), class_names=names)
+    assert content(images) == {'dog/x.jpg': 0, 'cat/x.jpg': 1}
+    for wrong in (['dog'], ['dog', 'cat', 'bird']):
+        with pytest.raises(DataError, match=repr(min({*wrong} ^ {'dog', 'cat'}))):
+            ImageFolder(str(tmp_path / 'images'), class_names=wrong)
+    path.write_text('dog\ndog\n')
+    with pytest.raises(DataError, match="'dog'"):
+        read_class_list(str(path))
+
+
+# Lists.
+
+FLAT = 'a.jpg', 'b.jpg', 'c.jpg'
+
+
+@pytest.mark.parametrize('name, text', [
+    ('val_annotations.txt', 'a.jpg\tn2\t0\t0\t9\t9\nb.jpg\tn1\t0\t0\t9\t9\nc.jpg\tn2\t0\t0\t9\t9\n'),
+    ('val.txt', 'a.jpg 1\nb.jpg 0\nc.jpg 1\n'),
+    ('val.csv', 'file,label\na.jpg,n2\nb.jpg,n1\nc.jpg,n2\n'),
+    ('LOC_val_solution.csv', 'ImageId,PredictionString\na,n2 1 2 3 4 \nb,n1 1 2 3 4 \nc,n2 5 6 7 8 n2 1\n'),
+    ('val.lst', '7\t1.000000\ta.jpg\n3\t0.000000\tb.jpg\n9\t1.000000\tc.jpg\n'),
+    ('windows.txt', '\ufeffa.jpg n2  \r\nb.jpg n1\r\n\r\nc.jpg n2\r\n'),
+])
+@pytest.mark.parametrize('folder', ['', 'images/'])
+def test_a_list_gives_a_flat_folder_its_labels(tmp_path, name, text, folder):
+    write_images(tmp_path, *(folder + file for file in FLAT))
+    (tmp_path / name).write_bytes(text.encode())
+    images = ImageList(str(tmp_path), str(tmp_path / name), class_names=('n1', 'n2'))
+    assert content(images) == {folder + 'a.jpg': 1, folder + 'b.jpg': 0, folder + 'c.jpg': 1}
+
+
+@pytest.mark.parametrize('text, named', [
+    ('a.jpg N1\n', "'N1'.*'n1'"), ('a.jpg n3\n', "'n3'"), ('a.jpg 2\n', "'2'"), ('a.jpg\n', "'a.jpg'"),
+    ('', 'list.txt'), ('elsewhere.jpg n1\n', 'elsewhere.jpg'), ('a.jpg -1\n', "'-1'"),
+])
+def test_a_wrong_list_is_one_sentence(tmp_path, text, named):
+    write_images(tmp_path, *FLAT)
+    (tmp_path / 'list.txt').write_text(text)
+    with pytest.raises(DataError, match=named):
+        ImageList(str(tmp_path), str(tmp_path / 'list.txt'), class_names=('n1', 'n2'))
+
+
+def test_a_list_is_packed(tmp_path):
+    write_images(tmp_path / 'flat', *FLAT)
+    (tmp_path / 'x.lst').write_text('0\t4\ta.jpg\n1\t0\tb.jpg\n2\t4\tc.jpg\n')
+    assert pack.main([str(tmp_path / 'x.lst'), str(tmp_path / 'x'), '--root', str(tmp_path / 'flat')]) == 0
+    records = RecordFile(str(tmp_path / 'x.rec'))
+    assert [records.read(index)[1] for index in range(3)] == [4, 0, 4] and records.class_names is None
+
+
+# From outside.
+
+TINY = '--num-epochs', 1, '--batch-size', 4, '--input-size', 32, '-j', 0, '--dry-run', 1
+
+
+def test_tiny_imagenet_is_understood_as_it_is_unpacked(tmp_path, caplog):
+    """The number of classes, the folders below the classes and the flat validation images."""
+    write_images(tmp_path / 'train', *(f'n{c}/images/n{c}_{k}.JPEG' for c in range(3) for k in range(4)))
+    write_images(tmp_path / 'val' / 'images', *(f'val_{k}.JPEG' for k in range(4)))
+    (tmp_path / 'val' / 'val_annotations.txt').write_text(
+        ''.join(f'val_{k}.JPEG\tn{k % 3}\t0\t0\t9\t9\n' for k in range(4)))
+    for name in ('n0', 'n1', 'n2'):
+        (tmp_path / 'train' / name / f'{name}_boxes.txt').write_text('')
+    flags = '--data-dir', tmp_path, '--save-dir', tmp_path / 'run', '--logging-file', tmp_path / 'log', *TINY
+    assert call_script(*flags, script=train_imagenet) == 0
+    assert '12 training and 4 validation images' in (tmp_path / 'log').read_text()
