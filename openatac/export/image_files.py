@@ -1,8 +1,8 @@
-"""Image files turned into inputs of an exported network, according to its manifest.
+"""Turns image files into inputs of an exported network, according to its manifest.
 
 Any file that Pillow reads will do: grey, palette, CMYK and 16-bit pixels become 8-bit RGB (the upper 8 of 16
-bits), transparent pixels get a white background, a photograph is turned as its EXIF data says, and the first
-frame of an animation is taken. JPEG files go through the decoder of the training, so that a network sees a
+bits), transparent pixels get a white background, a photograph is rotated according to its EXIF data, and an
+animation's first frame is used. JPEG files go through the training's decoder, so that a network sees a
 photograph exactly as in its evaluation.
 """
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _images_below(folder: str) -> Iterator[str]:
 
 
 def read_file(path: str) -> bytes:
-    """The bytes of an image file, or of standard input; BadImage if it cannot be read."""
+    """Return the bytes of an image file, or of standard input; BadImage if it cannot be read."""
     try:
         if path != STDIN:
             return read_input(path, IMAGE_LIMIT)
@@ -81,16 +81,16 @@ def read_file(path: str) -> bytes:
 # --------------------------------------------------------------------------------------- pixels
 
 def to_pixels(data: bytes) -> np.ndarray:
-    """The image file ``data`` as uint8 (H, W, 3), RGB; BadImage if it is damaged, or not an image."""
+    """Decode the image file ``data`` to uint8 (H, W, 3), RGB; BadImage if it is damaged, or not an image."""
     from PIL import Image
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # of Pillow about large images and odd metadata
+            warnings.simplefilter('ignore')  # from Pillow, about large images and odd metadata
             with Image.open(io.BytesIO(data)) as image:
                 if image.format in ('JPEG', 'MPO') and image.mode in ('L', 'RGB'):
                     return decode(data)
                 return np.asarray(_to_rgb(image))
-    except ImportError:  # of OpenCV
+    except ImportError:  # from OpenCV
         raise
     except BadRecord as error:
         raise BadImage(str(error)) from None
@@ -101,7 +101,7 @@ def to_pixels(data: bytes) -> np.ndarray:
 
 
 def _to_rgb(image: PillowImage) -> PillowImage:
-    """An image in mode 'RGB', upright."""
+    """Convert an image to mode 'RGB', upright."""
     from PIL import Image, ImageOps
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith('I'):
@@ -115,7 +115,7 @@ def _to_rgb(image: PillowImage) -> PillowImage:
 
 
 def _upper_8_bits(grey: np.ndarray) -> np.ndarray:
-    """uint8 of 16-bit grey levels, which Pillow may hold in 32 bits."""
+    """Convert 16-bit grey levels, which Pillow may hold in 32 bits, to uint8."""
     if grey.min() < 0 or grey.max() >= 2 ** 16:
         raise BadImage('its pixels have 32 bits: save it with 8 or 16')
     return (grey >> 8).astype('uint8')
@@ -124,11 +124,11 @@ def _upper_8_bits(grey: np.ndarray) -> np.ndarray:
 # --------------------------------------------------------------------------------------- inputs
 
 class InputTransform:
-    """From pixels to inputs, float32 (3, H, W), according to a manifest.
+    """Turns pixels into inputs, float32 (3, H, W), according to a manifest.
 
-    With a crop ratio an image is resized, bilinearly as in training, until it covers (H, W) / crop_ratio, and
-    its centre is taken. Without one it is resized to (H, W), whatever its shape, each new pixel being a mean
-    over all that it covers (Pillow's BILINEAR), which leaves an image of that size unchanged.
+    With a crop ratio, an image is resized, bilinearly as in training, until it covers (H, W) / crop_ratio,
+    and its centre is cut out. Without one, it is resized to (H, W), whatever its shape; each new pixel is a
+    mean over the area that it covers (Pillow's BILINEAR), which leaves an image of that size unchanged.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ class InputTransform:
     Raises
     ------
     OpenatacError
-        For a network that does not take 3 channels, and for a wrong crop ratio.
+        For a network that does not take 3 channels, or for a wrong crop ratio.
     """
 
     def __init__(self, manifest: Manifest):
@@ -152,7 +152,7 @@ class InputTransform:
                                for values in (manifest.mean, manifest.std))
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """The input made of uint8 (H, W, 3); BadImage for an image that is far too narrow."""
+        """Return the input for uint8 (H, W, 3); BadImage for an image that is far too narrow."""
         height, width = pixels.shape[:2]
         if max(height, width) > LONGEST * min(height, width):  # it would be resized to gigabytes
             raise BadImage(f'it has {width} x {height} pixels: one side is more than {LONGEST} times the '

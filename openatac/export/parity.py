@@ -1,4 +1,4 @@
-"""The parity check: whether an exported form computes the same as its network, and how fast."""
+"""The parity check: whether an exported form computes the same outputs as its network, and how fast."""
 from __future__ import annotations
 
 import functools
@@ -23,16 +23,16 @@ Function = Callable[[np.ndarray], np.ndarray]
 
 
 class ParityError(OpenatacError):
-    """A form computes other outputs than its network."""
+    """A form's outputs differ from its network's."""
 
 
 class ParityCheck:
-    """The outputs of a network, with which those of its exported forms are compared.
+    """The outputs of a network, to compare those of its exported forms with.
 
     Parameters
     ----------
     function : callable
-        The network, from images, float32 (B, C, H, W), to outputs (B, classes, ...), NumPy arrays both.
+        The network, from images, float32 (B, C, H, W), to outputs (B, classes, ...), both NumPy arrays.
     image_shape : (C, H, W)
     real : float32 (N, C, H, W), optional
         Inputs from real images, on which forms are compared as well as on random ones.
@@ -58,16 +58,16 @@ class ParityCheck:
         return float(np.abs(function(self.random) - self._expected[:BATCH]).max())
 
     def allows(self, difference: float, tolerance: float) -> bool:
-        """Whether a difference is within ``tolerance`` times the largest output, or 1 if that is smaller.
+        """Check a difference against ``tolerance`` times the largest output, or times 1 if that is smaller.
 
-        Differences up to `ROUNDINGS` times `rounding` are allowed too: a network that was hardly trained may
-        amplify rounding a millionfold, so that no other order of summation reproduces its outputs.
+        Differences up to `ROUNDINGS` times `rounding` are allowed too: a barely trained network may amplify
+        rounding a millionfold, so that no other order of summation reproduces its outputs.
         """
         return difference <= tolerance * max(1.0, self.largest) or difference <= ROUNDINGS * self.rounding
 
     @functools.cached_property
     def rounding(self) -> float:
-        """How far the network's outputs move when the last bits of its images do."""
+        """How far the network's outputs move when the last bits of its images change."""
         up = np.random.RandomState(0).randint(0, 2, self._images.shape).astype(bool)
         nearby = np.nextafter(self._images, np.where(up, np.float32(np.inf), np.float32(-np.inf)))
         return float(np.abs(_outputs(self._function, nearby) - self._expected).max())
@@ -114,7 +114,7 @@ def _outputs(function: Function, images: np.ndarray) -> np.ndarray:
 
 
 def milliseconds(function: Function, images: np.ndarray) -> float:
-    """The median time that ``function``, once warm, takes for ``images``."""
+    """Return the median time that ``function``, once warm, takes for ``images``."""
     times = []
     for _ in range(1 + RUNS):
         start = time.perf_counter()
