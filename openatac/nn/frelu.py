@@ -5,7 +5,7 @@ https://arxiv.org/abs/2007.11824, section 3.2, equations 2 and 3:
 
     FReLU(x) = max(x, T(x)),    T(x) = BN(3x3 depthwise convolution of x)
 
-Deviates from the authors' code in one respect: the convolution has no bias, which the BatchNorm behind it
+Deviates from the authors' code in one respect: the convolution has no bias, which the BatchNorm after it
 would cancel.
 """
 from __future__ import annotations
