@@ -11,9 +11,9 @@ from openatac.training.config import CifarConfig
 
 
 def shared_settings(run: FinishedRun) -> dict[str, Any]:
-    """What runs must share to be compared: all settings that matter but unit, depth and seed.
+    """Return what runs must share to be compared: all relevant settings except unit, depth and seed.
 
-    As to the batch size, only that of all devices together matters.
+    Only the batch size of all devices together matters.
     """
     found = values(run.config)
     shared = {name: found[name] for name, field in fields(type(run.config)).items()

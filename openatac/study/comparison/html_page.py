@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 UNIT = 'unit'                   # the column of results.HEAD that is text
-REFERENCE = 'relu'              # the unit to which costs are compared
+REFERENCE = 'relu'              # the unit that costs are compared with
 
 def page(groups: Sequence[Group], measure: str = 'last_accuracy') -> str:
     """The HTML document of a comparison.
@@ -33,7 +33,7 @@ def page(groups: Sequence[Group], measure: str = 'last_accuracy') -> str:
     Returns
     -------
     str
-        Without matplotlib, a sentence takes the place of the figures.
+        Without matplotlib, a sentence replaces the figures.
     """
     sections = [_paragraphs(results.circumstances(groups)), _results(groups), _relative_costs(groups),
                 _figures(groups, measure), _statements(groups, measure), _runs(groups)]
@@ -111,7 +111,7 @@ def _statements(groups: Sequence[Group], measure: str) -> str:
 
 
 def _runs(groups: Sequence[Group]) -> str:
-    """The command of each run, and what it reached."""
+    """Return the command of each run, and its results."""
     parts = [_heading('The runs')]
     for each in groups:
         seeds = 'seed' + 's' * (len(each.runs) > 1) + ' ' + ', '.join(str(run.seed) for run in each.runs)

@@ -19,7 +19,7 @@ from openatac.training.run_folder import RunFolder
 
 IMAGE_SHAPE = (3, 32, 32)
 MEASURES = ('best_accuracy', 'last_accuracy')
-# Shared settings that other sentences name, and those that are named only if they differ from the default.
+# Shared settings named in other sentences, and those named only if they differ from the default.
 ELSEWHERE = ('dataset', 'data', 'cifar100_labels')
 MINOR = ('drop_rate', 'lr_decay_period', 'mode', 'dtype', 'host', 'engine', 'tf32', 'compile', 'resume_from')
 HEAD = ('b', 'unit', 'parameters', 'multiply-adds', 'best accuracy', 'last accuracy', 'n', 'images/s')
@@ -84,7 +84,7 @@ def rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
 
 
 def spread(values: Sequence[float], form: str = '.4f') -> str:
-    """Mean and standard deviation in a format, such as '0.7711 ± 0.0043'; one value stands alone."""
+    """Format mean and standard deviation, such as '0.7711 ± 0.0043'; a single value without the latter."""
     mean = f'{statistics.mean(values):{form}}'
     return mean if len(values) == 1 else f'{mean} ± {statistics.stdev(values):{form}}'
 
@@ -141,7 +141,7 @@ def statements(groups: Sequence[Group], measure: str = 'last_accuracy') -> list[
 
 
 def statement(one: Group, other: Group, measure: str = 'last_accuracy') -> str:
-    """By how much the group ``one`` is better than ``other``, and whether chance may explain it."""
+    """Say by how much the group ``one`` is better than ``other``, and whether chance may explain it."""
     found, against = one.values(measure), other.values(measure)
     difference = (f'{one.unit} against {other.unit}, b = {one.blocks}: '
                   f'{statistics.mean(found) - statistics.mean(against):+.4f}')

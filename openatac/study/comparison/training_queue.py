@@ -1,4 +1,4 @@
-"""Trainings in processes, several at a time, which can be stopped at any moment and resumed.
+"""Runs trainings in processes, several at a time; they can be stopped at any time and resumed.
 
 Each resumes from its own checkpoints (train_cifar.py --resume auto), so the queue has no state to keep.
 """
@@ -55,8 +55,8 @@ def run_queue(trainings: Sequence[Training], jobs: int) -> dict[str, Failure]:
     Returns
     -------
     dict
-        {name: Failure} of the trainings that failed. After a wrong command line, which all share, no further
-        training starts.
+        {name: Failure} of the trainings that failed. After a wrong command line, which affects all, no
+        further training starts.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def run_queue(trainings: Sequence[Training], jobs: int) -> dict[str, Failure]:
                     ready = next((each for each in waiting if _is_free(each.folder)), None)
                     if ready is None and (running or time.monotonic() < deadline):
                         break
-                    ready = ready or waiting[0]  # which will report that its folder is in use
+                    ready = ready or waiting[0]  # it will report that its folder is in use
                     waiting.remove(ready)
                     errors = files.enter_context(tempfile.TemporaryFile())
                     running.append(_Process(ready, slots.pop(0), jobs, errors))
@@ -98,7 +98,7 @@ def run_queue(trainings: Sequence[Training], jobs: int) -> dict[str, Failure]:
 
 
 class _Process:
-    """One training that runs, with its line on the screen."""
+    """A running training, with its line on the screen."""
 
     def __init__(self, training: Training, slot: int, jobs: int, errors: IO[bytes]) -> None:
         from tqdm import tqdm
@@ -164,12 +164,12 @@ def _send(running: Sequence[_Process], number: int) -> None:
 
 
 def _end_with_parent() -> None:
-    # By Linux: if this program is killed, its trainings stop with a checkpoint.
+    # Linux only: if this program is killed, its trainings stop with a checkpoint.
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def _is_free(folder: str) -> bool:
-    """Whether no other process trains in ``folder``."""
+    """Return whether no other process trains in ``folder``."""
     from openatac.training.checkpoint import only_run_in
     try:
         if os.path.isdir(folder):

@@ -37,7 +37,7 @@ class Row(NamedTuple):
     verdict : str
         By `RULE`, or that the network was not run.
     hours : Hours, optional
-        That a run would take, where there is none.
+        That a run would take, if there is none.
     """
 
     number: Published
@@ -91,7 +91,7 @@ def _half_interval(values: Sequence[float]) -> float:
 
 
 def _values(number: Published, runs: Sequence[FinishedRun]) -> tuple[float, ...]:
-    """What comparable runs of the number's network reached, one value for each seed."""
+    """Return the results of comparable runs of the number's network, one value for each seed."""
     by_seed: dict[int, FinishedRun] = {}
     for run in runs:
         if run.network == number.network and not not_comparable(run):
