@@ -54,7 +54,7 @@ class ParityCheck:
         self.largest = float(np.abs(self._expected).max())
 
     def difference(self, function: Function) -> float:
-        """The largest difference between the outputs of ``function`` and the network's, on random images."""
+        """Return the largest difference between ``function``'s outputs and the network's on random images."""
         return float(np.abs(function(self.random) - self._expected[:BATCH]).max())
 
     def allows(self, difference: float, tolerance: float) -> bool:
@@ -99,7 +99,7 @@ class ParityCheck:
         compared = slice(BATCH if len(self.real) else 0, None)
         agreement = float((outputs.argmax(1) == self._expected.argmax(1))[compared].mean())
         if tolerance is not None and not self.allows(difference, tolerance):
-            raise ParityError(f'it computes other outputs than the network (by {difference:g}, the largest '
+            raise ParityError(f'its outputs differ from those of the network (by {difference:g}, the largest '
                               f'being {self.largest:g})')
         if tolerance is None and not (np.isfinite(outputs).all() and agreement >= LEAST_AGREEMENT):
             raise ParityError(f"its top-1 class is the network's for only {agreement:.0%} of the images")

@@ -134,7 +134,7 @@ def _checked_node(node: dict[str, Any], before: list[dict[str, Any]], outputs: C
 
 def _check_entry(entry: list[int], nodes: list[dict[str, Any]], outputs: CountOutputs | None,
                  who: str) -> None:
-    """[node, number of its output] and perhaps a third number, the version of an array changed in place."""
+    """Check [node, output number] and perhaps a third number, the version of an array changed in place."""
     _expect(len(entry) in (2, 3) and 0 <= entry[0] < len(nodes) and 0 <= entry[-1] <= LARGEST_NUMBER,
             f'{who} refers to a node that does not exist or comes later')
     node, output = nodes[entry[0]], entry[1]

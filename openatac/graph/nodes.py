@@ -1,6 +1,6 @@
-"""A symbol as data: operators that refer to each other, read from MXNet's JSON and written as it.
+"""A symbol as data: operators that refer to each other, read from and written as MXNet's JSON.
 
-Nothing here needs MXNet but `Graph.symbol` and `Graph.infer_shapes`.
+Only `Graph.symbol` and `Graph.infer_shapes` need MXNet.
 """
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ Where = Union[None, str, Callable[[str], bool]]
 
 
 class Place(NamedTuple):
-    """A block in a network: its structural name, the last part of that, the blocks around it from outside."""
+    """A block in a network: its structural name, the last part of that, its enclosing blocks."""
 
     name: str
     key: str

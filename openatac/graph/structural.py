@@ -42,9 +42,9 @@ def graph_of(net: Any) -> tuple[Graph, dict[str, np.ndarray]]:
 
 
 def export_graph(net: Any, path: str) -> None:
-    """Write ``path-symbol.json`` and ``path-0000.params``, a network with its values.
+    """Write a network with its values to ``path-symbol.json`` and ``path-0000.params``.
 
-    Raises OpenatacError for a network without values, and if the files cannot be written.
+    Raises OpenatacError for a network without values, or if the files cannot be written.
     """
     graph, arrays = graph_of(net)
     with writing(path):

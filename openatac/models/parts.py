@@ -1,7 +1,7 @@
 """Parts shared by hosts: the activations of their slots, the attention that ends a block, CIFAR stages.
 
-Each host has four slots, front to back: the pre-activation CIFAR host its three stages and the activation
-after the last one, the others their four stages. ``act_layers`` of the four get ``act_type`` and the rest
+Each host has four slots, front to back: in the pre-activation CIFAR host, its three stages and the activation
+after the last one; in the others, their four stages. ``act_layers`` of the four get ``act_type`` and the rest
 ``replace_act``: the last ones (``act_order='bac'``, from the back) or the first ones (``'pre'``).
 """
 from __future__ import annotations
@@ -44,7 +44,7 @@ def find_attention(name: str | None, reduction: float) -> Factory | None:
 
 def cifar_stage(block: type[HybridBlock], index: int, blocks: int, in_channels: int, channels: int,
                 **arguments: Any) -> nn.HybridSequential:
-    """``blocks`` of a CIFAR host; the first changes the channels and, after stage 0, halves the sides."""
+    """Stack CIFAR ``blocks``; the first changes the channels and, after stage 0, halves the sides."""
     stage = nn.HybridSequential(prefix=f'stage{index + 1}_')
     with stage.name_scope():
         for position in range(blocks):

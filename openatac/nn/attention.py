@@ -248,7 +248,7 @@ def _inner_channels(channels: int, reduction: float) -> int:
 
 
 def _excite(channels: int, reduction: float, pixels: bool = False) -> nn.HybridSequential:
-    """W2 . relu(W1 . x) of one vector per image, (B, C) or (B, C, 1, 1), or of each pixel, (B, C, H, W)."""
+    """Return W2 . relu(W1 . x) of each image, (B, C) or (B, C, 1, 1), or of each pixel, (B, C, H, W)."""
     inner = _inner_channels(channels, reduction)
     layers = nn.HybridSequential(prefix='excite_')
     with layers.name_scope():

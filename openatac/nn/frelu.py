@@ -17,7 +17,7 @@ from mxnet.gluon.block import HybridBlock
 
 
 class FReLU(HybridBlock):
-    """ReLU with a learned function of the pixel's 3x3 window for zero; (B, C, H, W) to the same shape.
+    """ReLU with a learned function of a pixel's 3x3 window, not zero; (B, C, H, W) to the same shape.
 
     It has 9 C weights, C gammas and C betas.
 

@@ -164,7 +164,7 @@ def _bilinear_resize(graph: OnnxGraph, node: Node, x: Tensor, like: Tensor | Non
 
 
 def _scale(before: int, after: int) -> np.float32:
-    """The ratio, rounded such that ONNX, which rounds its product with ``before`` down, gets ``after``."""
+    """Return a ratio whose product with ``before``, rounded down as in ONNX, is ``after``."""
     scale = np.float32(after / before)
     return scale if int(np.float32(before) * scale) == after else np.nextafter(scale, np.float32(np.inf))
 

@@ -1,4 +1,4 @@
-"""Runs may be compared with the published numbers if they have the published recipe and data."""
+"""Checks whether runs have the published recipe and data, and so compare with the published numbers."""
 from __future__ import annotations
 
 from typing import Any
