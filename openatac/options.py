@@ -104,13 +104,13 @@ class Field(typing.NamedTuple):
 
 @_cached
 def sections(config: type) -> dict[str, type[Section]]:
-    """{attribute: section} of a config."""
+    """Return {attribute: section} of a config."""
     return typing.get_type_hints(config)
 
 
 @_cached
 def fields(config: type) -> dict[str, Field]:
-    """{name: Field} of all options of a config."""
+    """Return {name: Field} of all options of a config."""
     found: dict[str, Field] = {}
     for attribute, section in sections(config).items():
         for name, field in section_fields(section).items():
@@ -121,19 +121,19 @@ def fields(config: type) -> dict[str, Field]:
 
 @_cached
 def section_fields(section: type[Section]) -> dict[str, Field]:
-    """{name: Field} of the options of one section."""
+    """Return {name: Field} of the options of one section."""
     kinds = typing.get_type_hints(section, include_extras=True)
     return {field.name: Field('', kinds[field.name], field.default, field.metadata['option'])
             for field in dataclasses.fields(section)}  # type: ignore[arg-type]
 
 
 def names(config: type, which: Callable[[Option], bool]) -> list[str]:
-    """The names of the options for which ``which`` holds, in their order."""
+    """Return the names of the options for which ``which`` holds, in their order."""
     return [name for name, field in fields(config).items() if which(field.option)]
 
 
 def defaults(config: type) -> dict[str, Any]:
-    """{name: default} of all options of a config."""
+    """Return {name: default} of all options of a config."""
     return {name: field.default for name, field in fields(config).items()}
 
 
@@ -143,14 +143,14 @@ def flag_of(name: str) -> str:
 
 
 def flags_of(name: str, field: Field) -> tuple[str, ...]:
-    """The spellings of an option on the command line."""
+    """Return the spellings of an option on the command line."""
     return (flag_of(name),) if field.option.flags is None else field.option.flags
 
 
 # ------------------------------------------------------------------------------------- values
 
 def values(config: Any) -> dict[str, Any]:
-    """{name: value} of a config."""
+    """Return {name: value} of a config."""
     return {name: getattr(getattr(config, field.section), name)
             for name, field in fields(type(config)).items()}
 

@@ -74,7 +74,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _variable(text: str) -> tuple[str, str]:
-    """(name, value) from NAME=VALUE, or from NAME with its value here."""
+    """Return (name, value) from NAME=VALUE, or from NAME with its value here."""
     name, equals, value = text.partition('=')
     if not re.fullmatch('[A-Za-z_][A-Za-z0-9_]*', name):
         raise argparse.ArgumentTypeError(f'{text!r} is not NAME or NAME=VALUE')

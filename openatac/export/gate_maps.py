@@ -40,7 +40,7 @@ class GateMap(NamedTuple):
 
 
 def gate_maps(prefix: str, image: np.ndarray) -> list[GateMap]:
-    """The maps of an export for one input, float32 (C, H, W), in the order of computation.
+    """Return the maps of an export for one input, float32 (C, H, W), in the order of computation.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def draw_gate_maps(path: str, prefix: str, image: np.ndarray, pixels: np.ndarray
 
 
 def gate_figure(maps: Sequence[GateMap], pixels: np.ndarray, title: str) -> Figure:
-    """The matplotlib Figure of `GateMap`s over uint8 (H, W, 3)."""
+    """Return the matplotlib Figure of `GateMap`s over uint8 (H, W, 3)."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
     stages: dict[str, list[np.ndarray]] = {}

@@ -161,7 +161,7 @@ class InputTransform:
         return (image.transpose(2, 0, 1).astype('float32') - self.mean) / self.std
 
     def show(self, image: np.ndarray) -> np.ndarray:
-        """The pixels, uint8 (H, W, 3), of an input (3, H, W)."""
+        """Return the pixels, uint8 (H, W, 3), of an input (3, H, W)."""
         return np.rint(image * self.std + self.mean).clip(0, 255).astype('uint8').transpose(1, 2, 0)
 
     def _cropped(self, pixels: np.ndarray) -> np.ndarray:

@@ -41,14 +41,14 @@ class LabelledImages(NamedTuple):
 # ---------------------------------------------------------------------------------------- sets
 
 def images_below(folder: str) -> LabelledImages:
-    """The images below a folder, without labels; OpenatacError if there are none."""
+    """Return the images below a folder, without labels; OpenatacError if there are none."""
     paths = list(find_images([folder]))
     return LabelledImages(len(paths), lambda index: (to_pixels(read_file(paths[index])), None),
                           paths.__getitem__)
 
 
 def classes_below(folder: str, manifest: Manifest) -> LabelledImages:
-    """The images of a folder that has a subfolder for each class of a network.
+    """Return the images of a folder that has a subfolder for each class of a network.
 
     Subfolders are matched by class name. If the network's classes have other names or none, there must be as
     many subfolders as classes, in sorted order; otherwise raises DataError.
@@ -86,7 +86,7 @@ def photographs(data: Any, classes: int, train: bool) -> LabelledImages:
 
 
 def _source_images(source: Any, classes: Sequence[int]) -> LabelledImages:
-    """The images of a source of files, whose labels are indices into ``classes``."""
+    """Return the images of a source of files, whose labels are indices into ``classes``."""
     def read(index: int) -> tuple[np.ndarray, int]:
         data, label = source.read(index)
         return to_pixels(data), classes[label]

@@ -68,7 +68,7 @@ def write_manifest(path: str, manifest: Manifest) -> None:
 
 
 def read_manifest(prefix: str) -> Manifest:
-    """The `Manifest` of the export ``prefix``; OpenatacError if it is missing or damaged."""
+    """Return the `Manifest` of the export ``prefix``; OpenatacError if it is missing or damaged."""
     path = prefix + '.json'
     try:
         manifest = read_json(path, Manifest)

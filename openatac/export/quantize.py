@@ -196,7 +196,7 @@ def _keep(symbol: mx.sym.Symbol, excluded: Collection[str]) -> list[str]:
 
 
 def _lacks_int8(node: Node) -> bool:
-    """Whether MXNet 1.9.1 fails at this operator in INT8, although it supports others of its kind."""
+    """Return whether MXNet 1.9.1 fails at this operator in INT8, although it supports others of its kind."""
     if node.operator == 'Convolution':
         return len(node.get('kernel')) != 2  # 1-D fails, by its layout
     if node.operator == 'LeakyReLU':

@@ -66,7 +66,7 @@ def with_kinds(symbol: mx.sym.Symbol, arrays: Mapping[str, mx.nd.NDArray]) -> Ar
 
 
 def _keys(symbol: mx.sym.Symbol) -> list[str]:
-    """The names of the arrays that a symbol needs, as in its files."""
+    """Return the names of the arrays that a symbol needs, as in its files."""
     return [*('arg:' + name for name in symbol.list_arguments() if name != INPUT),
             *('aux:' + name for name in symbol.list_auxiliary_states())]
 

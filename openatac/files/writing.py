@@ -144,7 +144,7 @@ def _remove_abandoned(folder: str, name: str) -> None:
 
 
 def _leftovers(folder: str, name: str) -> list[str]:
-    """The paths of the temporary files in ``folder`` for targets whose name matches the pattern ``name``."""
+    """Return the temporary files in ``folder`` for targets whose name matches the pattern ``name``."""
     pattern = re.compile(rf'\.{name}\.[a-z0-9_]{{8}}\.part', re.DOTALL)
     with os.scandir(folder) as entries:
         return [entry.path for entry in entries

@@ -68,7 +68,7 @@ def _check_variables(nodes: list[Node], arrays: dict[str, np.ndarray]) -> None:
 
 def _shapes(graph: Graph, nodes: list[Node], arrays: dict[str, np.ndarray],
             image_shape: tuple[int, ...]) -> list[Shape]:
-    """The shape of each node's output."""
+    """Return the shape of each node's output."""
     statistics = set(graph.symbol().list_auxiliary_states())  # MXNet infers their shapes, and takes none
     known = {node.name: arrays[node.name].shape for node in nodes
              if node.is_variable and node.name in arrays and node.name not in statistics}

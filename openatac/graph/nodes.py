@@ -89,11 +89,11 @@ class Node:
         return _value(self.attributes[attribute]) if attribute in self.attributes else default
 
     def settings(self) -> dict[str, Any]:
-        """{name: value} of its attributes, without Gluon's notes (``__lr_mult__``)."""
+        """Return {name: value} of its attributes, without Gluon's notes (``__lr_mult__``)."""
         return {name: _value(text) for name, text in self.attributes.items() if not name.startswith('__')}
 
     def valued_inputs(self) -> list[Output]:
-        """The inputs whose values it uses, not only their shapes."""
+        """Return the inputs whose values it uses, not only their shapes."""
         return self.inputs[:_VALUED_INPUTS.get(self.operator, len(self.inputs))]
 
     def replace(self, graph: Graph) -> None:

@@ -212,7 +212,7 @@ def _flat(outputs: Any) -> Iterator[mx.sym.Symbol]:
 
 
 def _with_shapes(outputs: list[mx.sym.Symbol], image_shape: Sequence[int]) -> Graph:
-    """The graph of these outputs, with the shapes for one image."""
+    """Return the graph of these outputs, with the shapes for one image."""
     graph = Graph.of(mx.sym.Group(outputs))
     try:
         graph.infer_shapes(data=(1, *image_shape))
@@ -247,7 +247,7 @@ def _called_inside(net: HybridBlock, graph: Graph) -> Iterator[tuple[str, str]]:
 
 
 def _rectifier(node: Node) -> str | None:
-    """The name of the activation that a node computes; None for other nodes."""
+    """Return the name of the activation that a node computes; None for other nodes."""
     if node.operator == 'LeakyReLU' or (
             node.operator == 'Activation' and node.get('act_type') in RECTIFIERS):
         return node.get('act_type', 'leaky')

@@ -101,7 +101,7 @@ class Registry(Generic[T]):
 
 
 def settings_of(factory: Factory) -> tuple[str, ...]:
-    """The names of a factory's arguments, without ``*args`` and ``**kwargs``."""
+    """Return the names of a factory's arguments, without ``*args`` and ``**kwargs``."""
     variadic = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
     return tuple(name for name, parameter in inspect.signature(factory).parameters.items()
                  if parameter.kind not in variadic)

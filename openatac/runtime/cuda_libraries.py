@@ -16,7 +16,7 @@ CUDA_LIBRARIES = {
 
 
 def has_cuda_wheel() -> bool:
-    """Whether the installed MXNet is the CUDA 11.2 build."""
+    """Return whether the installed MXNet is the CUDA 11.2 build."""
     from importlib.metadata import PackageNotFoundError, distribution
     try:
         distribution('mxnet-cu112')

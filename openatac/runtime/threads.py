@@ -67,7 +67,7 @@ def check_threads() -> None:
 
 
 def is_thread_count(text: str) -> bool:
-    """Whether ``text`` is a whole number from 1 to `MOST_THREADS`."""
+    """Return whether ``text`` is a whole number from 1 to `MOST_THREADS`."""
     return text.isascii() and text.isdecimal() and len(text) < 9 and 0 < int(text) <= MOST_THREADS
 
 
@@ -102,7 +102,7 @@ def openmp_for_shared_machine() -> Iterator[None]:
 
 
 def _has_a_thread_for_each_core() -> bool:
-    """Whether threads may be bound.
+    """Return whether threads may be bound.
 
     If processes had fewer threads than cores, all would crowd onto the first cores. So would trainings with
     MXNet's CUDA build, which keep only a few processors busy.

@@ -43,7 +43,7 @@ def train(unit: str, folder: str) -> Group:
 
 
 def table(runs: Mapping[str, Group]) -> str:
-    """A text table that compares {unit: its run}."""
+    """Return a text table that compares {unit: its run}."""
     rows = [HEAD]
     for unit, found in runs.items():
         summary = found.runs[0].summary

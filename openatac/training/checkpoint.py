@@ -35,7 +35,7 @@ class Checkpoints:
         self.folder, self.keep = folder, keep
 
     def names(self) -> list[str]:
-        """Names of the checkpoints, oldest first."""
+        """Return Return the names of the checkpoints, oldest first."""
         if not os.path.isdir(self.folder):
             return []
         return sorted(name for name in os.listdir(self.folder) if name.isdigit())
@@ -109,7 +109,7 @@ def _read(path: str) -> tuple[Arrays, dict[str, Any]]:
 
 
 def checkpoints_of(folder: str) -> Checkpoints:
-    """The `Checkpoints` of the run in ``folder``."""
+    """Return the `Checkpoints` of the run in ``folder``."""
     return Checkpoints(os.path.join(folder, 'checkpoints'))
 
 

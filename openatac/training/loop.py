@@ -110,7 +110,7 @@ class Progress:
     disturbed: bool = False
 
     def state(self) -> dict[str, Any]:
-        """The values that `load_state` restores."""
+        """Return the values that `load_state` restores."""
         return dict(vars(self))
 
     def load_state(self, state: dict[str, Any]) -> None:

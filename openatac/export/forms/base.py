@@ -76,7 +76,7 @@ class Form(abc.ABC):
     is_quantized: bool = False
 
     def files(self, prefix: str) -> list[str]:
-        """The paths of its files in the export ``prefix``."""
+        """Return the paths of its files in the export ``prefix``."""
         return [prefix + suffix for suffix in self.suffixes]
 
     def missing(self, prefix: str) -> str | None:
@@ -126,12 +126,12 @@ def register_form(form: Form) -> None:
 
 
 def form_of(path: str) -> Form | None:
-    """The form to which the file ``path`` belongs; None for a PREFIX or a manifest."""
+    """Return the form to which the file ``path`` belongs; None for a PREFIX or a manifest."""
     return _find(path)[0]
 
 
 def prefix_of(path: str) -> str:
-    """The PREFIX of the export that ``path`` names: PREFIX itself or any of its files."""
+    """Return the PREFIX of the export that ``path`` names: PREFIX itself or any of its files."""
     return path.removesuffix(_find(path)[1] or '.json')
 
 

@@ -46,7 +46,7 @@ class Fused(Form):
 
 
 def fuse(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
-    """The fused graph of ``symbol``, a float32 network.
+    """Return the fused graph of ``symbol``, a float32 network.
 
     Raises
     ------

@@ -36,7 +36,7 @@ def convert(graph: OnnxGraph, node: Node, inputs: Sequence[Tensor]) -> Tensor:
 
 
 def _only(node: Node, attribute: str, default: Any, *known: Any) -> Any:
-    """The attribute's value; OpenatacError unless it is one of the ``known`` ones."""
+    """Return the attribute's value; OpenatacError unless it is one of the ``known`` ones."""
     value = node.get(attribute, default)
     if value not in known:
         raise OpenatacError(f'{attribute}={value} of {node.operator} (node {node.name}) cannot be written as '

@@ -97,7 +97,7 @@ class Runtime(abc.ABC):
 
     @abc.abstractmethod
     def run(self, images: np.ndarray) -> np.ndarray:
-        """The outputs of images of the right shape."""
+        """Return the outputs of images of the right shape."""
 
     @contextlib.contextmanager
     def _failures(self, what: str) -> Iterator[None]:
@@ -138,7 +138,7 @@ def open_runtime(prefix: str, name: str) -> Runtime:
 
 
 def runtimes_of(prefix: str) -> list[str]:
-    """The names of the runtimes that can run the export, in the order of their registration."""
+    """Return the names of the runtimes that can run the export, in the order of their registration."""
     return [runtime.name for runtime in RUNTIMES.values() if runtime.obstacle(prefix) is None]
 
 

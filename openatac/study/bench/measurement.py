@@ -47,7 +47,7 @@ class Measurement(NamedTuple):
         return statistics.median(turn.images_per_second for turn in self.turns)
 
     def row(self) -> dict[str, Any]:
-        """{column: value}: for each of FIGURES the median over the rounds, and its range."""
+        """Return {column: value}: for each of FIGURES the median over the rounds, and its range."""
         row: dict[str, Any] = {'export': self.export, 'engine': self.runtime, 'batch': self.batch}
         for figure in FIGURES:
             values = [getattr(turn, figure) for turn in self.turns]

@@ -83,7 +83,7 @@ def seeds(groups: Sequence[Group]) -> str:
 
 
 def _styles(groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
-    """{unit: its colour, line and marker}."""
+    """Return {unit: its colour, line and marker}."""
     units = dict.fromkeys(each.unit for each in groups)
     return {unit: {'color': COLOURS[number % len(COLOURS)], 'marker': MARKERS[number % len(MARKERS)],
                    'linestyle': LINES[number // len(COLOURS) % len(LINES)]}

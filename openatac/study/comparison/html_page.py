@@ -22,7 +22,7 @@ UNIT = 'unit'                   # the column of results.HEAD that is text
 REFERENCE = 'relu'              # the unit that costs are compared with
 
 def page(groups: Sequence[Group], measure: str = 'last_accuracy') -> str:
-    """The HTML document of a comparison.
+    """Return the HTML document of a comparison.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def _results(groups: Sequence[Group]) -> str:
 
 
 def _relative_costs(groups: Sequence[Group]) -> str:
-    """Costs divided by those of relu at the same depth; '' if there are none.
+    """Return costs divided by those of relu at the same depth; '' if there are none.
 
     Speeds are compared only if all runs had the same devices and threads.
     """
@@ -86,7 +86,7 @@ def _figures(groups: Sequence[Group], measure: str) -> str:
 
 
 def _svg(figure: Figure, name: str, label: str) -> str:
-    """``figure`` as an SVG element in the page's colours and font; its ids begin with ``name``."""
+    """Return ``figure`` as an SVG element in the page's colours and font; its ids begin with ``name``."""
     import matplotlib
     text = io.StringIO()
     with matplotlib.rc_context({'svg.fonttype': 'none', 'svg.hashsalt': 'openatac'}):
@@ -101,7 +101,7 @@ def _svg(figure: Figure, name: str, label: str) -> str:
 
 
 def _statements(groups: Sequence[Group], measure: str) -> str:
-    """The differences between units of the same depth."""
+    """Return the differences between units of the same depth."""
     items = [f'<li>{for_html(sentence)}</li>' for sentence in results.statements(groups, measure)]
     if not items:
         return ''
@@ -132,7 +132,7 @@ def _paragraphs(sentences: Iterable[str]) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table that readers can sort, sorted by its first column."""
+    """Return a table that readers can sort, sorted by its first column."""
     lines = ['<div class="box">', '<table>', '<thead><tr>']
     for name in head:
         attributes = ' class="word"' * (name == UNIT) + ' aria-sort="ascending"' * (name == head[0])

@@ -36,7 +36,7 @@ def copy_records(sources: Sequence[str], folder: str) -> None:
 
 
 def _record(run: FinishedRun) -> dict[str, str]:
-    """{file of FILES: its text without paths of the machine}."""
+    """Return {file of FILES: its text without paths of the machine}."""
     try:
         texts = {name: read_text(os.path.join(run.folder, name)) for name in FILES}
         settings = validate(parse_json(texts['settings.json']), dict)

@@ -50,12 +50,12 @@ class Group(NamedTuple):
     note: str = ''
 
     def values(self, measure: str) -> list[float]:
-        """Each run's best_accuracy, last_accuracy or images_per_second."""
+        """Return each run's best_accuracy, last_accuracy or images_per_second."""
         return [run.summary[measure] for run in self.runs]  # type: ignore[literal-required]
 
 
 def group(runs: Sequence[FinishedRun], note: str = '') -> list[Group]:
-    """The `Group`s of runs, sorted by depth and parameters; OpenatacError if they cannot be compared."""
+    """Return the `Group`s of runs, by depth and parameters; OpenatacError if they cannot be compared."""
     check_comparable(runs)
     members: dict[tuple[int, str], dict[int, FinishedRun]] = {}
     for run in runs:
@@ -68,7 +68,7 @@ def group(runs: Sequence[FinishedRun], note: str = '') -> list[Group]:
 
 
 def _costs(run: FinishedRun) -> tuple[int, int]:
-    """(trainable parameters, multiply-adds) of a run's network."""
+    """Return (trainable parameters, multiply-adds) of a run's network."""
     from openatac.study.costs.count import costs
     found = costs(RunFolder(run.folder).build(run.config)[0], IMAGE_SHAPE)
     return found.trainable, found.multiply_adds
@@ -77,7 +77,7 @@ def _costs(run: FinishedRun) -> tuple[int, int]:
 # -------------------------------------------------------------------------------------- table
 
 def rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
-    """A row under HEAD for each group."""
+    """Return a row under HEAD for each group."""
     return [(str(each.blocks), each.unit, f'{each.parameters:,}', f'{each.multiply_adds:,}',
              *(spread(each.values(measure)) for measure in MEASURES), str(len(each.runs)),
              f'{statistics.median(each.values("images_per_second")):.0f}') for each in groups]
@@ -90,7 +90,7 @@ def spread(values: Sequence[float], form: str = '.4f') -> str:
 
 
 def markdown(groups: Sequence[Group]) -> str:
-    """The table of `rows` in Markdown."""
+    """Return the table of `rows` in Markdown."""
     lines = [HEAD, ('---',) * len(HEAD), *(map(for_markdown, row) for row in rows(groups))]
     return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
 
@@ -119,7 +119,7 @@ def _versions(run: FinishedRun) -> str:
 
 
 def facts(run: FinishedRun) -> str:
-    """A sentence on one run: its accuracies, its speed, its device and its versions."""
+    """Return a sentence on one run: its accuracies, its speed, its device and its versions."""
     summary = run.summary
     return (f'Seed {run.seed}: best accuracy {summary["best_accuracy"]:.4f} (epoch {summary["best_epoch"]}), '
             f'last {summary["last_accuracy"]:.4f}; {summary["images_per_second"]:.0f} images/s on '
@@ -127,7 +127,7 @@ def facts(run: FinishedRun) -> str:
 
 
 def data_set(groups: Sequence[Group]) -> str:
-    """The name of the data set, such as 'cifar100 (20 superclasses)', with the note on it."""
+    """Return the name of the data set, such as 'cifar100 (20 superclasses)', with the note on it."""
     run = groups[0].runs[0]
     labels = {'coarse': ' (20 superclasses)', 'fine': ' (100 classes)'}
     note = groups[0].note and f' ({groups[0].note})'
@@ -135,7 +135,7 @@ def data_set(groups: Sequence[Group]) -> str:
 
 
 def statements(groups: Sequence[Group], measure: str = 'last_accuracy') -> list[str]:
-    """A sentence for each pair of units of the same depth."""
+    """Return a sentence for each pair of units of the same depth."""
     pairs = [pair for pair in itertools.combinations(groups, 2) if pair[0].blocks == pair[1].blocks]
     return [statement(second, first, measure) for first, second in pairs]
 

@@ -45,7 +45,7 @@ class Sweep:
     flags: Sequence[str] = ()
 
     def trainings(self) -> list[Training]:
-        """A `Training` for each seed, depth and unit; ValueError for an unknown unit."""
+        """Return a `Training` for each seed, depth and unit; ValueError for an unknown unit."""
         flags = {unit.lower(): unit_flags(unit) for unit in self.units}
         trainings = []
         for seed, blocks, unit in itertools.product(self.seeds, self.blocks, flags):
@@ -70,7 +70,7 @@ class Sweep:
 
 
 def unit_flags(unit: str) -> list[str]:
-    """The flags of train_cifar.py for ``unit``; ValueError, which names similar ones, if it is unknown."""
+    """Return train_cifar.py's flags for ``unit``; ValueError, which names similar ones, if it is unknown."""
     from openatac.models.zoo import PUBLISHED_CIFAR_HOST, find_host, unit_settings
     units = unit_settings(find_host(PUBLISHED_CIFAR_HOST))
     if unit.lower() not in units:
@@ -83,7 +83,7 @@ def unit_flags(unit: str) -> list[str]:
 
 
 def reserved_flags() -> Iterator[str]:
-    """The flags of train_cifar.py that a comparison sets itself.
+    """Yield the flags of train_cifar.py that a comparison sets itself.
 
     These are the flags for unit, depth and seed, and those that do not change a run's result but decide how
     it starts and where its files go.

@@ -35,7 +35,7 @@ class Training(NamedTuple):
     command: list[str]
 
     def is_finished(self) -> bool:
-        """Whether its folder holds a finished run."""
+        """Return whether its folder holds a finished run."""
         try:
             return bool(read_run(self.folder))
         except OpenatacError:
@@ -117,7 +117,7 @@ class _Process:
                          disable=not on_terminal())
 
     def is_running(self) -> bool:
-        """Whether it is still running; shows its progress."""
+        """Return whether it is still running, and show its progress."""
         if not self._bar.disable:
             self._bar.n, self._bar.total = _epochs(self.training.folder)
             self._bar.refresh()
@@ -142,7 +142,7 @@ class _Process:
         return how
 
     def failure(self) -> Failure:
-        """Why it failed."""
+        """Return why it failed."""
         self._errors.seek(0)
         lines = self._errors.read().decode(errors='replace').strip().splitlines()
         code = self.code if self.code and self.code > 0 else 1  # a signal's is negative
@@ -150,7 +150,7 @@ class _Process:
 
 
 def _epochs(folder: str) -> tuple[int, int | None]:
-    """(finished, all) epochs of the run in ``folder``; (0, None) before it starts."""
+    """Return (finished, all) epochs of the run in ``folder``; (0, None) before it starts."""
     run = RunFolder(folder)
     try:
         return run.epochs(), run.config().training.num_epochs

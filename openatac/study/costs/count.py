@@ -53,7 +53,7 @@ class Layer(NamedTuple):
 
 
 def costs(net: mx.gluon.HybridBlock, image_shape: tuple[int, ...], published: bool = False) -> Costs:
-    """The costs of a network, which need not be initialised.
+    """Return the costs of a network, which need not be initialised.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def costs(net: mx.gluon.HybridBlock, image_shape: tuple[int, ...], published: bo
 
 
 def symbol_costs(symbol: mx.sym.Symbol, image_shape: tuple[int, ...], published: bool = False) -> Costs:
-    """Costs of a symbol with the input ``data``, such as a symbol file's.
+    """Return Return the costs of a symbol with the input ``data``, such as a symbol file's.
 
     A symbol does not say what is trained: all arrays except running statistics and fixed gammas are counted.
     """
@@ -86,14 +86,14 @@ def symbol_costs(symbol: mx.sym.Symbol, image_shape: tuple[int, ...], published:
 
 
 def layers(symbol: mx.sym.Symbol, image_shape: tuple[int, ...], published: bool = False) -> list[Layer]:
-    """The `Layer`s of a symbol with the input ``data``, in the order of computation; see `costs`."""
+    """Return the `Layer`s of a symbol with the input ``data``, in the order of computation; see `costs`."""
     nodes = _nodes(symbol, image_shape)
     uncounted = _sizes(nodes)
     return [_layer(node, uncounted, published) for node in nodes if not node.is_variable]
 
 
 def _nodes(symbol: mx.sym.Symbol, image_shape: tuple[int, ...]) -> list[Node]:
-    """The nodes with their shapes for one image."""
+    """Return the nodes with their shapes for one image."""
     graph = Graph.of(symbol)
     graph.infer_shapes(data=(1, *image_shape))
     return graph.nodes()

@@ -80,7 +80,7 @@ def _blocks(block: mx.gluon.Block, path: str = '', stage: str = ''
 
 
 def _chain(x: Node | None, output: Node | None, gates: dict[Node, Gate]) -> list[Gate]:
-    """The gates [g1, g2, ...] if ``output`` is x * g1 * g2 * ..., else []."""
+    """Return the gates [g1, g2, ...] if ``output`` is x * g1 * g2 * ..., else []."""
     chain: list[Gate] = []
     while output is not x:
         if output not in gates:
@@ -91,7 +91,7 @@ def _chain(x: Node | None, output: Node | None, gates: dict[Node, Gate]) -> list
 
 
 def _kind(unit: mx.gluon.Block) -> str:
-    """'ChaATAC', 'global ChaATAC', 'SEBlock', ..."""
+    """Return 'ChaATAC', 'global ChaATAC', 'SEBlock', ..."""
     name = type(unit).__name__
     pools = isinstance(unit, ChaATAC) and isinstance(unit.module[0], nn.GlobalAvgPool2D)
     return 'global ' + name if pools else name
@@ -156,7 +156,7 @@ class _Sums:
         self.images += len(x)
 
     def statistics(self) -> dict[str, Any]:
-        """{column: value} for the COLUMNS from 'channels' on."""
+        """Return {column: value} for the COLUMNS from 'channels' on."""
         gate, square, low, high, mask, product, squared_mean = self.sums / self.images
         mean, open_share = gate.mean(), mask.mean()
         # The law of total variance, twice; rounding may make a zero negative.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @functools.cache
 def network_costs(network: str, as_published: bool = False) -> Costs:
-    """The `Costs` of a network by name, at its data's image size."""
+    """Return the `Costs` of a network by name, at its data's image size."""
     from openatac.models.zoo import find_model
     from openatac.study.costs.by_name import costs_by_name
     host = find_model(network)[0]

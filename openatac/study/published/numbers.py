@@ -105,7 +105,7 @@ AUTHORS_IMAGES_PER_SECOND, AUTHORS_GPUS = 942, 2
 
 
 def _printed(text: str) -> tuple[float, float]:
-    """(value, uncertainty) of a printed number."""
+    """Return (value, uncertainty) of a printed number."""
     return float(text), 0.5 * 10 ** -len(text.partition('.')[2])
 
 

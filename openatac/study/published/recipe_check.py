@@ -38,7 +38,7 @@ def built_as_published(run: FinishedRun) -> bool:
 
 
 def images_to_train(data: str) -> tuple[int, int]:
-    """(epochs, images of one) of the published run on 'ImageNet' or on CIFAR-100."""
+    """Return (epochs, images of one) of the published run on 'ImageNet' or on CIFAR-100."""
     published = IMAGENET if data == 'ImageNet' else CIFAR100
     return published['num_epochs'], published['training_images']
 

@@ -32,7 +32,7 @@ AUTHORS_SPEED = Speed(
 
 
 def run_speeds(runs: Sequence[FinishedRun]) -> Iterator[Speed]:
-    """A `Speed` for each published network and kind of processor in ``runs``: the median of its runs."""
+    """Yield a `Speed` for each published network and kind of processor in ``runs``, a median of runs."""
     members: dict[tuple[str, str, int], list[float]] = {}
     for run in runs:
         kind, processors = _processors(run)
@@ -53,7 +53,7 @@ def _processors(run: FinishedRun) -> tuple[str, int]:
 
 
 def benchmark_speeds(folder: str) -> Iterator[Speed]:
-    """The `Speed`s of training in ``folder``/benchmark.csv, if benchmarks/cifar_training.py wrote one."""
+    """Yield the training `Speed`s in ``folder``/benchmark.csv, if benchmarks/cifar_training.py wrote it."""
     path = os.path.join(folder, 'benchmark.csv')
     if not os.path.exists(path):
         return
