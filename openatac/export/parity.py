@@ -58,7 +58,7 @@ class ParityCheck:
         return float(np.abs(function(self.random) - self._expected[:BATCH]).max())
 
     def allows(self, difference: float, tolerance: float) -> bool:
-        """Check a difference against ``tolerance`` times the largest output, or times 1 if that is smaller.
+        """Return whether a difference is within ``tolerance`` times the largest output, at least 1.
 
         Differences up to `ROUNDINGS` times `rounding` are allowed too: a barely trained network may amplify
         rounding a millionfold, so that no other order of summation reproduces its outputs.

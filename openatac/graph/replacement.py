@@ -32,7 +32,7 @@ Where = Union[None, str, Callable[[str], bool]]
 
 
 class Place(NamedTuple):
-    """A block in a network: its structural name, the last part of that, its enclosing blocks."""
+    """A block in a network: its structural name, its last part, its enclosing blocks from outside in."""
 
     name: str
     key: str

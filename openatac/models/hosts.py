@@ -72,7 +72,7 @@ class Host:
         return self.factory(**settings)
 
     def layers(self, blocks: int) -> dict[str, tuple[int, ...]]:
-        """Return the setting ``layers`` for ``blocks`` per stage; empty for a host without ``blocks``."""
+        """Return ``layers`` for that many blocks per stage; empty for a host without ``blocks``."""
         return {'layers': (blocks,) * self.stages} if self.blocks else {}
 
     def title_of(self, blocks: int | None = None) -> str:

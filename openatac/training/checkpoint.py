@@ -35,7 +35,7 @@ class Checkpoints:
         self.folder, self.keep = folder, keep
 
     def names(self) -> list[str]:
-        """Return Return the names of the checkpoints, oldest first."""
+        """Return the names of the checkpoints, oldest first."""
         if not os.path.isdir(self.folder):
             return []
         return sorted(name for name in os.listdir(self.folder) if name.isdigit())

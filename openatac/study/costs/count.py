@@ -72,7 +72,7 @@ def costs(net: mx.gluon.HybridBlock, image_shape: tuple[int, ...], published: bo
 
 
 def symbol_costs(symbol: mx.sym.Symbol, image_shape: tuple[int, ...], published: bool = False) -> Costs:
-    """Return Return the costs of a symbol with the input ``data``, such as a symbol file's.
+    """Return the costs of a symbol with the input ``data``, such as a symbol file's.
 
     A symbol does not say what is trained: all arrays except running statistics and fixed gammas are counted.
     """

@@ -1,4 +1,4 @@
-"""Checks whether runs have the published recipe and data, and so compare with the published numbers."""
+"""Decides, by recipe and data, whether runs may be compared with the published numbers."""
 from __future__ import annotations
 
 from typing import Any

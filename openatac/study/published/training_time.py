@@ -32,7 +32,7 @@ AUTHORS_SPEED = Speed(
 
 
 def run_speeds(runs: Sequence[FinishedRun]) -> Iterator[Speed]:
-    """Yield a `Speed` for each published network and kind of processor in ``runs``, a median of runs."""
+    """Yield the median `Speed` for each published network and kind of processor in ``runs``."""
     members: dict[tuple[str, str, int], list[float]] = {}
     for run in runs:
         kind, processors = _processors(run)

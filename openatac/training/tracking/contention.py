@@ -67,7 +67,7 @@ def sentence(others: float, processors: int, threads: int) -> str:
     free = max(1, round(processors - others))
     remedy = ('wait until they have ended' if free >= threads else
               f'stop it with Ctrl-C and continue with OMP_NUM_THREADS={free} and --resume auto')
-    return (f'other processes keep {others:.1f} of {processors} processors busy besides this training with '
+    return (f'other processes keep {others:.1f} of {processors} processors busy alongside this training with '
             f'{threads} thread{"s" * (threads > 1)}, so that its images/s say little of its speed alone; '
             f'if it is too slow, {remedy}')
 
