@@ -115,7 +115,7 @@ def _check_reshaped(nodes: list[Node], known: dict[str, tuple[int, ...]]) -> Non
         before = [[next(shapes) for _ in node.inputs] for node in level]
         for node, inputs in zip(level, before):
             if any(0 in shape for shape in inputs):
-                raise ValueError(f'{node.name[:80]} reshapes an array without elements')
+                raise ValueError(f'{node.name[:80]} reshapes an array that has no elements')
         after = _infer_partly([Output(node) for node in level], known)
         for node, inputs, output in zip(level, before, after):
             if inputs[0] and math.prod(inputs[0]) != math.prod(output):
