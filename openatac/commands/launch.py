@@ -5,7 +5,7 @@
 
 Any command that uses MXNet's key-value store will do. The scheduler runs on this machine, servers and workers
 where --cluster says. Ctrl-C or SIGTERM asks the workers to stop; a second one ends everything at once. When a
-process fails, the others have some seconds to end by themselves; the exit code is the first failure's.
+process fails, the others have a few seconds to end by themselves; the exit code is the first failure's.
 Nothing is left behind, even if this process is killed.
 """
 import argparse

@@ -13,7 +13,7 @@ from openatac.errors import OpenatacError
 
 BATCH = 16
 RUNS = 5          # their median is the time of a batch
-SAME = 1e-5       # of the largest output, or of 1 if that is smaller: the same operators
+SAME = 1e-5       # of the largest output, at least 1: the same operators
 REORDERED = 1e-4  # the same sums by other operators
 ROUNDINGS = 10    # times the effect of the images' last bits
 HALF = 0.05       # values rounded to float16: a ResNet-50 differed by 0.0009; more means a mistake

@@ -82,7 +82,7 @@ def quantize(symbol: mx.sym.Symbol, params: Arrays, batches: Iterable[np.ndarray
         raise OpenatacError(f'the parameters are of another network: {missing[0]} is not among them')
     first = next(batches, None)
     if first is None or not len(first):
-        raise OpenatacError('there are no images to calibrate with: give some hundred like those in training')
+        raise OpenatacError('there are no images to calibrate with: give hundreds like those in training')
     try:
         fused = unbranched(symbol).get_backend_symbol('MKLDNN_QUANTIZE')
         if excluded is None:

@@ -67,7 +67,7 @@ def replace_activations(net: HybridBlock, act_type: str, where: Where = None,
         Shape (C, H, W) of one image that fits the network.
     init : mxnet.init.Initializer, optional
         For the new parameters of an initialised network, on its own devices; default MSRAPrelu(), as in the
-        paper. In a network that is not initialised, they wait for ``net.initialize``.
+        paper. In an uninitialised network, ``net.initialize`` draws them.
     **settings
         Settings of the activation, such as r, useReLU and useGlobal of ChaATAC.
 

@@ -18,7 +18,7 @@ Contexts = Union[mx.Context, Sequence[mx.Context]]
 
 
 def write_arrays(path: Path, arrays: dict[str, mx.nd.NDArray]) -> None:
-    """Write named arrays to ``path``, whole or not at all; OSError if that is impossible."""
+    """Write named arrays to ``path``, whole or not at all; OSError if that fails."""
     write_params(fspath(path), {name: array.asnumpy() for name, array in arrays.items()})
 
 

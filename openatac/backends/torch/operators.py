@@ -281,7 +281,7 @@ KINDS = {'Activation': ('act_type', None), 'LeakyReLU': ('act_type', 'leaky'),
          'Pooling': ('pool_type', 'max'), 'UpSampling': ('sample_type', None),
          '_contrib_BilinearResize2D': ('mode', 'size')}
 
-# Attributes that repeat what the arrays' shapes say (a convolution's kernel), or say how MXNet is to compute.
+# Attributes that repeat what the arrays' shapes say (a convolution's kernel), or tell MXNet how to compute.
 IGNORED = {'kernel', 'num_filter', 'num_hidden', 'num_args', 'no_bias', 'workspace', 'cudnn_tune',
            'cudnn_off', 'is_int'}
 

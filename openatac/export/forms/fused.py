@@ -26,7 +26,7 @@ class Fused(Form):
     suffixes = ('-fused-symbol.json', '-fused-0000.params')
     runtime = 'fused'
     flags = ('--fuse',)
-    help = "also OUT-fused-..., with oneDNN's fused operators, for CPUs"
+    help = "also write OUT-fused-..., with oneDNN's fused operators, for CPUs"
     precisions = ('float32',)
 
     def write(self, network: TracedNetwork, prefix: str) -> None:

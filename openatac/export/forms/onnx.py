@@ -13,7 +13,7 @@ class Onnx(Form):
     suffixes: tuple[str, ...] = ('.onnx',)
     runtime = 'onnxruntime'
     flags: tuple[str, ...] = ('--onnx',)
-    help = 'also OUT.onnx, for ONNX Runtime and others'
+    help = 'also write OUT.onnx, for ONNX Runtime and others'
 
     def write(self, network: TracedNetwork, prefix: str) -> None:
         from openatac.export.onnx.file import write_model

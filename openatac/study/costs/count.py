@@ -61,8 +61,8 @@ def costs(net: mx.gluon.HybridBlock, image_shape: tuple[int, ...], published: bo
     image_shape : (C, H, W)
         Of the image, from which unknown shapes of parameters are inferred.
     published : bool
-        Count a dense layer as 2 * inputs * outputs - inputs + outputs, as behind the paper's 4.4 G, instead
-        of inputs * outputs.
+        Count a dense layer as 2 * inputs * outputs - inputs + outputs, as for the paper's 4.4 G, instead of
+        inputs * outputs.
     """
     net.infer_shape(mx.nd.zeros((1, *image_shape)))
     parameters = net._collect_params_with_prefix().values()
