@@ -34,7 +34,7 @@ class Bounds(NamedTuple):
     below: Optional[float] = None
 
     def hold(self, value: float) -> bool:
-        """Whether the value is within the limits."""
+        """Return whether the value is within the limits."""
         return ((self.low is None or value >= self.low) and (self.high is None or value <= self.high)
                 and (self.above is None or value > self.above) and (self.below is None or value < self.below))
 

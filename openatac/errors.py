@@ -12,7 +12,7 @@ class OpenatacError(RuntimeError):
 
 
 class DataError(OpenatacError):
-    """A data set is missing, damaged or not what its name says."""
+    """A data set is missing, is damaged or does not match its name."""
 
 
 class ParameterFileError(OpenatacError):

@@ -6,8 +6,8 @@ A config is a frozen dataclass of sections, and a section one of options::
     class Training(Section, title='training'):
         lr: float = option(0.2, 'learning rate', parse=POSITIVE, result=True)
 
-From that follow the flags and their help, the JSON file that keeps a config, and the sets of options on which
-a network or a result depends. An option's name is unique in a config, so a config is also {name: value}.
+This determines the flags and their help, the JSON file that keeps a config, and the sets of options that a
+network or a result depends on. An option's name is unique in a config, so a config is also {name: value}.
 """
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ class Option:
     ----------
     help : str
     parse : function or None
-        From text to a value, such as `openatac.arguments.number`; it also checks the numbers of JSON files.
+        Converts text to a value, such as `openatac.arguments.number`; it also checks numbers in JSON files.
     choices : function or None
         Returns the allowed words; a Literal annotation needs none.
     flags : tuple of str
         The spellings, if they are not ``--name``; () for a field without a flag.
     shown : str
-        How the help describes a default of None.
+        The help's description of a default of None.
     network, result : bool
         Whether the network (with its initial values) or the run's result depends on it.
     named : bool
-        Whether the network's name says it.
+        Whether the network's name includes it.
     matters : function
-        From {name: value} to whether the option has any effect beside the others.
+        Maps {name: value} to whether the option has any effect given the others.
     added : bool
-        Whether the files of older versions lack it, and then mean the default.
+        Whether files of older versions lack it, which then means the default.
     """
 
     help: str
@@ -76,12 +76,12 @@ class Section:
 
 
 def option(default: Any, help: str = '', **settings: Any) -> Any:
-    """A field of a `Section`; ``settings`` are those of `Option`."""
+    """Declare a field of a `Section`; ``settings`` are those of `Option`."""
     return dataclasses.field(default=default, metadata={'option': Option(help, **settings)})
 
 
 def inherited(section: type[Section], name: str, default: Any, **changes: Any) -> Any:
-    """The option ``name`` of another section with a default of its own, and other ``changes`` of `Option`."""
+    """Copy the option ``name`` of another section with a new default and other ``changes`` of `Option`."""
     known = section.__dataclass_fields__[name].metadata['option']  # type: ignore[attr-defined]
     return dataclasses.field(default=default, metadata={'option': dataclasses.replace(known, **changes)})
 
@@ -89,7 +89,7 @@ def inherited(section: type[Section], name: str, default: Any, **changes: Any) -
 # ------------------------------------------------------------------------------------- fields
 
 def _cached(function: F) -> F:
-    """`functools.cache` for functions of classes, which mypy does not take for hashable."""
+    """`functools.cache` for functions of classes, which mypy does not consider hashable."""
     return typing.cast(F, functools.cache(function))
 
 
@@ -104,13 +104,13 @@ class Field(typing.NamedTuple):
 
 @_cached
 def sections(config: type) -> dict[str, type[Section]]:
-    """{attribute: section} of a config."""
+    """Return {attribute: section} of a config."""
     return typing.get_type_hints(config)
 
 
 @_cached
 def fields(config: type) -> dict[str, Field]:
-    """{name: Field} of all options of a config."""
+    """Return {name: Field} of all options of a config."""
     found: dict[str, Field] = {}
     for attribute, section in sections(config).items():
         for name, field in section_fields(section).items():
@@ -121,42 +121,42 @@ def fields(config: type) -> dict[str, Field]:
 
 @_cached
 def section_fields(section: type[Section]) -> dict[str, Field]:
-    """{name: Field} of the options of one section."""
+    """Return {name: Field} of the options of one section."""
     kinds = typing.get_type_hints(section, include_extras=True)
     return {field.name: Field('', kinds[field.name], field.default, field.metadata['option'])
             for field in dataclasses.fields(section)}  # type: ignore[arg-type]
 
 
 def names(config: type, which: Callable[[Option], bool]) -> list[str]:
-    """The names of the options for which ``which`` holds, in their order."""
+    """Return the names of the options for which ``which`` holds, in their order."""
     return [name for name, field in fields(config).items() if which(field.option)]
 
 
 def defaults(config: type) -> dict[str, Any]:
-    """{name: default} of all options of a config."""
+    """Return {name: default} of all options of a config."""
     return {name: field.default for name, field in fields(config).items()}
 
 
 def flag_of(name: str) -> str:
-    """The flag of an option that declares no other spelling, such as '--act-type'."""
+    """Return the flag of an option that declares no other spelling, such as '--act-type'."""
     return '--' + name.replace('_', '-')
 
 
 def flags_of(name: str, field: Field) -> tuple[str, ...]:
-    """The spellings of an option on the command line."""
+    """Return the spellings of an option on the command line."""
     return (flag_of(name),) if field.option.flags is None else field.option.flags
 
 
 # ------------------------------------------------------------------------------------- values
 
 def values(config: Any) -> dict[str, Any]:
-    """{name: value} of a config."""
+    """Return {name: value} of a config."""
     return {name: getattr(getattr(config, field.section), name)
             for name, field in fields(type(config)).items()}
 
 
 def build(config: type[C], given: Mapping[str, Any]) -> C:
-    """The config with the values ``given`` by name and the defaults of all others."""
+    """Build the config from the values ``given`` by name and the defaults of all others."""
     parts: dict[str, dict[str, Any]] = {attribute: {} for attribute in sections(config)}
     for name, value in given.items():
         parts[fields(config)[name].section][name] = value
@@ -165,15 +165,15 @@ def build(config: type[C], given: Mapping[str, Any]) -> C:
 
 
 def changed(config: C, **given: Any) -> C:
-    """The config with other values for some of its options."""
+    """Return the config with new values for some of its options."""
     return build(type(config), {**values(config), **given})
 
 
 def from_json(config: type[C], found: Mapping[str, Any]) -> C:
-    """The config of parsed JSON, such as a settings.json; what is not an option is left out.
+    """Build the config from parsed JSON, such as a settings.json; anything that is not an option is ignored.
 
-    Raises ValueError for a value that its flag would not take, and for an option that is missing though all
-    versions wrote it and a network depends on it.
+    Raises ValueError for a value that its flag would reject, and for a missing option that all versions wrote
+    and a network depends on.
     """
     given = {}
     for name, field in fields(config).items():
@@ -206,7 +206,7 @@ def add_flags(group: argparse._ArgumentGroup, section: type[Section],
               only: Optional[Sequence[str]] = None) -> None:
     """Add the flags of a section, or ``only`` some of them, to a group of a parser.
 
-    They leave in the namespace what is given, and nothing else: `from_arguments` adds the defaults.
+    The namespace then has only the flags that are given: `from_arguments` adds the defaults.
     """
     for name, field in section_fields(section).items():
         if flags_of(name, field) and (only is None or name in only):
@@ -228,7 +228,7 @@ def _add_flag(group: argparse._ArgumentGroup, name: str, field: Field) -> None:
 
 
 def _words(kind: Any) -> Optional[tuple[str, ...]]:
-    """The choices of Literal['a', 'b'] or Optional[Literal['a', 'b']]; None of other annotations."""
+    """Return the choices of Literal['a', 'b'] or Optional[Literal['a', 'b']]; None for other annotations."""
     for each in (kind, *typing.get_args(kind)):
         if typing.get_origin(each) is Literal:
             return typing.get_args(each)
@@ -259,13 +259,13 @@ class Given(typing.NamedTuple):
     origins: dict[str, str]
 
     def is_given(self, name: str) -> bool:
-        """Whether the command line, or its recipe, gave a value to the option."""
+        """Return whether the command line, or its recipe, gave the option a value."""
         return self.origins[name] != DEFAULT
 
 
 def from_arguments(config: type, arguments: argparse.Namespace, recipe: Mapping[str, Any],
                    recipe_name: str) -> Given:
-    """The `Given` config of parsed flags: their values, else the recipe's, else the defaults."""
+    """Build the `Given` config of parsed flags: their values, else the recipe's, else the defaults."""
     given = {name: value for name, value in vars(arguments).items() if name in fields(config)}
     origins = {name: COMMAND_LINE if name in given else f'recipe {recipe_name}' if name in recipe else DEFAULT
                for name in fields(config)}
@@ -273,7 +273,7 @@ def from_arguments(config: type, arguments: argparse.Namespace, recipe: Mapping[
 
 
 def describe(given: Given) -> Iterator[str]:
-    """A line for each option: its name, its value and where that came from."""
+    """Yield a line for each option: its name, its value and where that came from."""
     for name, value in values(given.config).items():
         if fields(type(given.config))[name].option.flags != ():
             yield f'{name} = {value!r}  ({given.origins[name]})'

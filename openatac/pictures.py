@@ -1,4 +1,4 @@
-"""PNG pictures by matplotlib, which only the extra ``demo`` installs."""
+"""PNG pictures with matplotlib, which only the extra ``demo`` installs."""
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -31,6 +31,6 @@ def write_picture(path: str, draw: Callable[[], Any], dpi: int = 110) -> None:
 
 
 def literal_text() -> AbstractContextManager[Any]:
-    """While open, dollar signs in the texts of new figures are not taken for formulas."""
+    """Keep dollar signs in new figures' text literal, not formulas, while the context is open."""
     import matplotlib
     return matplotlib.rc_context({'text.parse_math': False})

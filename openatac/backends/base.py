@@ -76,7 +76,7 @@ def register_backend(name: str, factory: Callable[..., Backend]) -> None:
 
 def open_backend(net: Any, compute: Compute, image_shape: tuple[int, int, int], seed: int, gpus: str,
                  fall_back: bool) -> Backend:
-    """The `Backend` that ``compute.engine`` names, with the network on its devices.
+    """Return the `Backend` that ``compute.engine`` names, with the network on its devices.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def open_backend(net: Any, compute: Compute, image_shape: tuple[int, int, int], 
 
 
 def decays(parameter: str) -> bool:
-    """Whether a parameter keeps its weight decay under ``no_wd``: all but biases, gammas and betas do."""
+    """Return whether a parameter keeps weight decay under ``no_wd``: all but biases, gammas and betas do."""
     return not parameter.endswith(('beta', 'gamma', 'bias'))
 
 
@@ -120,11 +120,11 @@ class Backend(abc.ABC):
 
     @abc.abstractmethod
     def training_batches(self, images: Any, batch_size: int, seed: int) -> Any:
-        """Augmented batches of an `ImageSet`, as the engine takes them; see `TrainingBatches`."""
+        """Return augmented batches of an `ImageSet`, as the engine takes them; see `TrainingBatches`."""
 
     @abc.abstractmethod
     def evaluation_batches(self, images: Any, batch_size: int) -> Any:
-        """All images of an `ImageSet` in order, as the engine takes them; see `EvaluationBatches`."""
+        """Return all images of an `ImageSet` in order, as the engine takes them; see `EvaluationBatches`."""
 
     @abc.abstractmethod
     def initialize(self, params: Optional[str] = None) -> None:
@@ -136,12 +136,12 @@ class Backend(abc.ABC):
 
     @abc.abstractmethod
     def load_teacher(self, teacher: Teacher) -> Any:
-        """The teacher's network, as the ``objective`` of `engine` takes it."""
+        """Return the teacher's network, as the ``objective`` of `engine` takes it."""
 
     @abc.abstractmethod
     def engine(self, optimizer: dict[str, float], objective: dict[str, Any], no_wd: bool = False,
                top5: bool = False, cluster: Any = None) -> Engine:
-        """The engine that trains and evaluates the network.
+        """Return the engine that trains and evaluates the network.
 
         Parameters
         ----------
@@ -216,10 +216,10 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def read_metrics(self) -> Metrics:
-        """The means over this process's images since `reset_metrics`; waits for the device."""
+        """Return the means over this process's images since `reset_metrics`; wait for the device."""
 
     def read_all_metrics(self) -> Metrics:
-        """The means over the images of all processes, each of which must call it."""
+        """Return the means over the images of all processes, each of which must call it."""
         return self.read_metrics()
 
     @abc.abstractmethod
@@ -228,11 +228,11 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def evaluate(self, batches: Any) -> Metrics:
-        """The means over all ``batches`` of (images, labels), those of all processes together."""
+        """Return the means over all ``batches`` of (images, labels), those of all processes together."""
 
     @abc.abstractmethod
     def state(self) -> tuple[Arrays, dict[str, Any]]:
-        """All arrays and numbers that the next steps depend on.
+        """Return all arrays and numbers that the next steps depend on.
 
         Each process must call it; all get the same.
         """
@@ -259,7 +259,7 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def optimizer_states(self) -> Arrays:
-        """The optimizer's arrays, as `load_optimizer_states` takes them."""
+        """Return the optimizer's arrays, as `load_optimizer_states` takes them."""
 
     @abc.abstractmethod
     def load_optimizer_states(self, saved: Arrays) -> None:
@@ -374,19 +374,19 @@ class Objective:
         return images if share == 1 else share * images + (1 - share) * self.reversed(images)
 
     def targets(self, labels: Any, share: float) -> Any:
-        """Labels (B,), or their distribution over the classes (B, classes), mixed like `inputs`."""
+        """Return labels (B,), or their distribution over the classes (B, classes), mixed like `inputs`."""
         return self.inputs(self.distribution(labels), share) if self.is_soft else labels
 
     def reversed(self, batch: Any) -> Any:
-        """An array (B, ...) with its images in reverse order."""
+        """Return an array (B, ...) with its images in reverse order."""
         raise NotImplementedError
 
     def distribution(self, labels: Any) -> Any:
-        """The smoothed distributions (B, classes) of labels (B,)."""
+        """Return the smoothed distributions (B, classes) of labels (B,)."""
         raise NotImplementedError
 
     def mixing(self, seed: int, iteration: int) -> float:
-        """The share of each image in its mixture in an iteration, lambda ~ Beta(mixup, mixup).
+        """Return the share of each image in its mixture in an iteration, lambda ~ Beta(mixup, mixup).
 
         It depends on (seed, iteration) alone: an engine that resumes from a checkpoint, even another
         backend's, mixes as if the run had not stopped.

@@ -19,7 +19,7 @@ class LossScale:
 
     @classmethod
     def of(cls, compute: Compute) -> Optional[LossScale]:
-        """The loss scale of a `Compute`: the given one or the default; None unless its dtype is float16."""
+        """Return a `Compute`'s loss scale, the given one or the default; None unless its dtype is float16."""
         given = getattr(compute, 'loss_scale', None)  # only `ImagenetCompute` has it
         return cls(given or 2.0 ** 10) if compute.dtype == 'float16' else None
 
@@ -40,7 +40,7 @@ class LossScale:
         return False
 
     def state(self) -> dict[str, Any]:
-        """The values that `load_state` restores."""
+        """Return the values that `load_state` restores."""
         return {'scale': self.scale, 'good_steps': self.good_steps}
 
     def load_state(self, state: dict[str, Any]) -> None:

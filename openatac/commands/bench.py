@@ -98,7 +98,7 @@ def _names(text: str) -> list[str]:
 
 
 def _cells(row: dict[str, Any]) -> Sequence[str]:
-    """A row of the printed table."""
+    """Return a row of the printed table."""
     spreads = ['{} ({} to {})'.format(*(f'{row[figure + end]:{form}}' for end in ('', '_low', '_high')))
                for figure, form in (('p50_ms', '.2f'), ('p95_ms', '.2f'), ('images_per_second', '.1f'))]
     return (row['export'], row['engine'], str(row['batch']), *spreads, str(row['rounds']),

@@ -49,7 +49,7 @@ print(json.dumps({'version': mxnet.__version__, 'path': mxnet.__path__[0], 'cuda
 
 
 def main(argv: Sequence[str]) -> int:
-    """``openatac doctor``: print the state of everything that training needs; 0 if training works, else 1."""
+    """Print the state of everything that training needs; return 0 if training works, else 1."""
     command_parser('doctor', __doc__).parse_args(argv)
     mxnet, problem = ask_mxnet()
     _print('Python', f'{platform.python_version()} ({sys.executable})')
@@ -94,7 +94,7 @@ def installed_version(package: str) -> Optional[str]:
 
 
 def ask_mxnet() -> tuple[Optional[dict[str, Any]], Optional[str]]:
-    """(facts about MXNet, None) after importing it in another process, or (None, the problem)."""
+    """Return (facts about MXNet, None) after importing it in another process, or (None, the problem)."""
     try:
         answer = subprocess.run([sys.executable, '-c', _ASK_MXNET, json.dumps(sys.path)], timeout=300,
                                 stdin=subprocess.DEVNULL, capture_output=True, text=True)

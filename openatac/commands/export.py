@@ -42,7 +42,7 @@ _NETWORK_FLAGS = ('classes', 'dataset', *(name for names in _NETWORK.values() fo
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of the command's flags."""
+    """Return the parser of the command's flags."""
     p = command_parser('export', __doc__, usage=(
         '%(prog)s [options] RUN OUT\n       %(prog)s [options] MODEL PARAMS OUT'))
     p.add_argument('names', metavar='RUN | MODEL PARAMS, OUT', nargs='+',
@@ -153,7 +153,7 @@ def _check_forms(args: argparse.Namespace, has_images: bool) -> None:
 
 
 def _network_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """{name: value} of the network's options that are given."""
+    """Return {name: value} of the network's options that are given."""
     return {name: getattr(args, name) for name in _NETWORK_FLAGS if hasattr(args, name)}
 
 
@@ -170,7 +170,7 @@ def _find(args: argparse.Namespace) -> TrainedNetwork:
 
 
 def _forms(args: argparse.Namespace) -> list[Form]:
-    """The forms that the flags ask for."""
+    """Return the forms that the flags ask for."""
     return [form for form in FORMS.values()
             if all(getattr(args, flag.lstrip('-').replace('-', '_')) for flag in form.flags)]
 

@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _names(folders: Sequence[str]) -> Sequence[str]:
-    """The last parts of the folders' paths, or whole paths if two are equal."""
+    """Return the last parts of the folders' paths, or whole paths if two are equal."""
     names = [os.path.basename(os.path.abspath(folder)) for folder in folders]
     return names if len(set(names)) == len(names) else folders
 

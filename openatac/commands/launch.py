@@ -5,7 +5,7 @@
 
 Any command that uses MXNet's key-value store will do. The scheduler runs on this machine, servers and workers
 where --cluster says. Ctrl-C or SIGTERM asks the workers to stop; a second one ends everything at once. When a
-process fails, the others have some seconds to end by themselves; the exit code is the first failure's.
+process fails, the others have a few seconds to end by themselves; the exit code is the first failure's.
 Nothing is left behind, even if this process is killed.
 """
 import argparse
@@ -74,7 +74,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _variable(text: str) -> tuple[str, str]:
-    """(name, value) from NAME=VALUE, or from NAME with its value here."""
+    """Return (name, value) from NAME=VALUE, or from NAME with its value here."""
     name, equals, value = text.partition('=')
     if not re.fullmatch('[A-Za-z_][A-Za-z0-9_]*', name):
         raise argparse.ArgumentTypeError(f'{text!r} is not NAME or NAME=VALUE')

@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
 # -------------------------------------------------------------------------------------- report
 
 def report(found: Estimate) -> str:
-    """An estimate as text: its figures, a line for each assumption, and a warning on the rate."""
+    """Return an estimate as text: its figures, a line for each assumption, and a warning on the rate."""
     lines = [*(f'{name:14}{text}' for name, text in _rows(found)), '', 'Assumptions:',
              *(f'- {line}' for line in _assumptions(found)), *_warning(found.setup.global_batch)]
     return '\n'.join(lines)
@@ -143,7 +143,7 @@ def _links(setup: Setup) -> Iterator[str]:
 
 
 def _warning(global_batch: int) -> list[str]:
-    """What to do about the learning rate; nothing for the published batch."""
+    """Return what to do about the learning rate; nothing for the published batch."""
     if global_batch == PUBLISHED_BATCH:
         return []
     text = (f'Warning: the published rate {PUBLISHED_LR:g} is for {PUBLISHED_BATCH} images a step; for '

@@ -28,7 +28,7 @@ from openatac.training.config import Config
 
 
 def parser_of(config: type, description: Optional[str], prog: str) -> argparse.ArgumentParser:
-    """The parser of all flags of a config."""
+    """Return the parser of all flags of a config."""
     parser = argparse.ArgumentParser(
         prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False)  # --recipe is matched by its full name
@@ -39,7 +39,7 @@ def parser_of(config: type, description: Optional[str], prog: str) -> argparse.A
 
 def parse(parser: argparse.ArgumentParser, config: type, recipes: Mapping[str, Mapping[str, Any]],
           argv: list[str]) -> Given:
-    """The `Given` config of a command line; a recipe replaces the defaults, in the help as well."""
+    """Return the `Given` config of a command line; a recipe replaces the defaults, in the help as well."""
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument('--recipe')
     early.add_argument('--model', default='atac')
@@ -58,7 +58,7 @@ def parse(parser: argparse.ArgumentParser, config: type, recipes: Mapping[str, M
 
 def begin(parser: argparse.ArgumentParser, config: type, recipes: Mapping[str, Mapping[str, Any]],
           argv: list[str], check: Callable[[Any], None]) -> Given:
-    """The `Given` config of a command line, once ``check`` accepts it.
+    """Return the `Given` config of a command line, once ``check`` accepts it.
 
     Starts the log and checks that the engine is installed. For --print-config, ends the process.
     """
@@ -123,7 +123,7 @@ def _check_unused(engine: str, **flags: Union[bool, str]) -> None:
 # ------------------------------------------------------------------------------------- network
 
 def only_makes_network(config: Config) -> bool:
-    """Whether the command only prints or writes the network."""
+    """Return whether the command only prints or writes the network."""
     return bool(config.network.summary or config.start.write_initial)
 
 

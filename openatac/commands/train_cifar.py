@@ -18,7 +18,7 @@ PROG = 'openatac train-cifar'
 
 
 def parser(prog: str = PROG) -> argparse.ArgumentParser:
-    """The parser of the command's flags."""
+    """Return the parser of the command's flags."""
     return train.parser_of(CifarConfig, __doc__, prog)
 
 

@@ -96,7 +96,7 @@ def undo_strict_environment() -> None:
 
 
 def command_parser(command: str, description: Optional[str], **settings: Any) -> argparse.ArgumentParser:
-    """Return the parser of ``openatac COMMAND``, whose help shows the description as it is written."""
+    """Return the parser of ``openatac COMMAND``, whose help shows the description verbatim."""
     return argparse.ArgumentParser(prog=f'openatac {command}', description=description,
                                    formatter_class=argparse.RawDescriptionHelpFormatter, **settings)
 

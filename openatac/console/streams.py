@@ -109,7 +109,7 @@ def is_output_error(error: OSError) -> bool:
 
 
 def is_closed_pipe(error: BaseException) -> bool:
-    """Whether the reader of our output has closed the pipe."""
+    """Return whether the reader of our output has closed the pipe."""
     return isinstance(error, BrokenPipeError) and is_output_error(error)
 
 

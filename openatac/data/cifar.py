@@ -137,7 +137,7 @@ def load_cifar(name: str, folder: Optional[str] = None, train: bool = True, labe
     Raises
     ------
     DataError
-        If the data is missing and cannot be downloaded, is damaged or is not what its name says.
+        If the data is missing and cannot be downloaded, is damaged or does not match its name.
     """
     dataset = _DATASETS.get(name)
     if dataset is None:
@@ -293,7 +293,7 @@ def _as_array(labels: Any) -> np.ndarray:
 
 
 def _check_labels(values: np.ndarray, labels: _Labels, file: File) -> None:
-    """Raise DataError for a value that is not a class: the records are then of another data set."""
+    """Raise DataError for a value that is not a class: the records then belong to another data set."""
     wrong = np.flatnonzero((values < 0) | (values >= len(labels.names)))
     if len(wrong):
         raise DataError(f'record {wrong[0]} of {file.label} has the label {values[wrong[0]]}, but classes go '

@@ -13,7 +13,7 @@ def load_digits(train: bool = True) -> ImageSet:
     """Return the training or the test part of the 1,797 digits that scikit-learn includes.
 
     The 8x8 grey levels 0..16 become 0..255 (rounded), each pixel becomes a 4x4 square, and the three colour
-    planes are equal, so that networks for CIFAR take these images as they are.
+    planes are equal, so CIFAR networks accept these images unchanged.
 
     Parameters
     ----------

@@ -96,25 +96,25 @@ class _Machine:
         self.memo[key] = self.stack[-1]
 
     def extend_list(self, values: list[Any]) -> None:
-        _expect(type(self.stack[-1]) is list, 'items are appended to what is not a list')
+        _expect(type(self.stack[-1]) is list, 'items are appended to something that is not a list')
         self.stack[-1].extend(values)
 
     def update_dict(self, values: list[Any]) -> None:
         keys, values = values[::2], values[1::2]
         _expect(type(self.stack[-1]) is dict and len(keys) == len(values),
-                'items are set in what is not a dict')
+                'items are set in something that is not a dict')
         _expect(all(type(key) in _KEYS for key in keys), 'a key is not a string or number')
         self.stack[-1].update(zip(keys, values))
 
     def push_name(self, name: str) -> None:
         name = name.replace('numpy._core.', 'numpy.core.')  # NumPy 2 renamed the package
         _expect(name in _CALLS or name == 'numpy ndarray',
-                f'it names {name[:80]!r}, and may only name arrays')
+                f'it names {name[:80]!r}, but may only name arrays')
         self.push(_Name(name))
 
     def call(self) -> None:
         name, arguments = self.pop(2)
-        _expect(type(name) is _Name and name in _CALLS, 'it calls what is not a function')
+        _expect(type(name) is _Name and name in _CALLS, 'it calls something that is not a function')
         self.push(_CALLS[name](self, *arguments))
 
     def spend(self, count: int) -> None:
@@ -125,7 +125,7 @@ class _Machine:
 
     def encode(self, text: Any, codec: Any) -> bytes:
         """Return bytes, as Python 3 writes them below protocol 3."""
-        _expect(type(text) is str and codec == 'latin1', 'it uses another encoding than latin1')
+        _expect(type(text) is str and codec == 'latin1', 'it uses an encoding other than latin1')
         self.spend(len(text))
         return text.encode('latin-1')
 
@@ -134,7 +134,7 @@ class _Machine:
 
     def dtype(self, code: Any, align: Any, copy: Any) -> np.dtype:
         code = _text(code)
-        _expect(code in _NUMBERS, f'it has an array of {code[:20]!r}, and may only have numbers')
+        _expect(code in _NUMBERS, f'it has an array of {code[:20]!r}, but may only have numbers')
         return np.dtype(code, copy=True)  # a copy, since `build` sets its byte order
 
     def blank_array(self, kind: Any, shape: Any, code: Any) -> np.ndarray:
@@ -157,7 +157,7 @@ class _Machine:
                     'a data type is not that of plain numbers')
             self.stack[-1].__setstate__((3, order, *state[2:]))
         else:
-            _expect(isinstance(target, np.ndarray), 'it sets the state of what is not an array')
+            _expect(isinstance(target, np.ndarray), 'it sets the state of something that is not an array')
             _, shape, dtype, by_columns, content = state
             _check_size(shape, dtype, content)
             self.spend(len(content))
@@ -172,7 +172,7 @@ def _expect(condition: bool, problem: str) -> None:
 def _text(value: Any) -> str:
     """Return a word in an array's description, which Python 2 wrote as bytes."""
     value = value.decode('ascii') if type(value) is bytes else value
-    _expect(type(value) is str, 'an array is described by what is not text')
+    _expect(type(value) is str, 'an array is described by something other than text')
     return value
 
 

@@ -105,7 +105,7 @@ def read_hosts(path: str) -> list[tuple[str, Optional[str]]]:
 
 
 def _by_ssh(group: ProcessGroup, launch: Launch, variables: Variables) -> None:
-    """Start servers, then workers, round-robin over the hosts, in the folder of this name there."""
+    """Start servers, then workers, round-robin over the hosts, in the folder of the same name there."""
     hosts = read_hosts(launch.hostfile or '')
     for place, (role, index) in enumerate(launch.processes()):
         host, port = hosts[place % len(hosts)]

@@ -40,4 +40,4 @@ def keep_ports(address: str, count: int) -> list[socket.socket]:
         except (OSError, OverflowError):  # in use, or above the highest port
             for kept in ports:
                 kept.close()
-    raise OpenatacError(f'there are no {count} consecutive free ports on {address}: choose one by --port')
+    raise OpenatacError(f'there are no {count} consecutive free ports on {address}: set one with --port')

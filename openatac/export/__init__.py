@@ -1,1 +1,1 @@
-"""Trained networks as files that other programs load, and what runs them."""
+"""Trained networks as files that other programs load, and the runtimes that run them."""

@@ -17,7 +17,7 @@ from openatac.files.writing import replace_file
 
 
 def find_labelled(trained: TrainedNetwork, folder: str | None) -> tuple[LabelledImages | None, list[str]]:
-    """Labelled images of ``folder``, else the network's test images; or None, and lines that say why."""
+    """Find labelled images in ``folder``, else the network's test images; or None, and lines that say why."""
     if folder:
         return classes_below(folder, trained.manifest), []
     try:
@@ -36,7 +36,7 @@ def measure_quantized(trained: TrainedNetwork, prefix: str, labelled: LabelledIm
         Of its export.
     labelled : LabelledImages
     count : int
-        How many of them at most, evenly spread.
+        How many of them to use at most, evenly spread.
 
     Returns
     -------
@@ -59,12 +59,12 @@ def measure_quantized(trained: TrainedNetwork, prefix: str, labelled: LabelledIm
 
 def accuracies(networks: Sequence[Callable[[np.ndarray], Any]],
                batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[list[float], int]:
-    """The share of images that each of several networks classifies correctly.
+    """Return the share of images that each of several networks classifies correctly.
 
     Parameters
     ----------
     networks : sequence of callable
-        From images, float32 (B, C, H, W), to outputs (B, classes), NumPy arrays both.
+        From images, float32 (B, C, H, W), to outputs (B, classes), both NumPy arrays.
     batches : iterable of (images, labels)
 
     Returns

@@ -1,4 +1,4 @@
-"""A network exported: each form written, loaded back and compared, and all put in place as one set."""
+"""Exports a network: writes, loads back and compares each form, and puts all in place as one set."""
 from __future__ import annotations
 
 import logging
@@ -30,7 +30,7 @@ log = logging.getLogger('openatac')
 def export(net: mx.gluon.HybridBlock, prefix: str, manifest: Manifest, forms: Sequence[str] = ('symbol',),
            images: np.ndarray | None = None, calibration: Sequence[np.ndarray] = (),
            mode: str = 'entropy') -> Manifest:
-    """Write forms of a network to the files whose names begin with ``prefix``.
+    """Write forms of a network to files whose names begin with ``prefix``.
 
     Each form is loaded back by its runtime and compared with the network. Only then do the files take their
     place, all or none, and the files of an older export that the new one lacks are removed.
@@ -47,19 +47,19 @@ def export(net: mx.gluon.HybridBlock, prefix: str, manifest: Manifest, forms: Se
     images : float32 (N, C, H, W), optional
         Inputs from real images, on which the forms are compared as well as on random ones.
     calibration : sequence of float32 (B, C, H, W)
-        Inputs on which quantized forms find their ranges.
+        Inputs to calibrate quantized forms on.
     mode : str
-        How the INT8 form finds them, see `openatac.export.quantize`; the ONNX one takes the extremes.
+        How the INT8 form calibrates, see `openatac.export.quantize`; the ONNX one uses the extremes.
 
     Returns
     -------
     Manifest
-        As it is written, with a report for each form.
+        As written, with a report for each form.
 
     Raises
     ------
     OpenatacError
-        If a form computes other outputs than ``net``, or the files cannot be written.
+        If a form's outputs differ from those of ``net``, or the files cannot be written.
     """
     old = [prefix + '.json', *(path for form in FORMS.values() for path in form.files(prefix))]
     advice = ': choose another place, or make room; the files that were there are unchanged'
@@ -86,7 +86,7 @@ def _parity_check(net: mx.gluon.HybridBlock, manifest: Manifest, images: np.ndar
 
 
 def _export_form(form: Form, network: TracedNetwork, check: ParityCheck, prefix: str) -> dict[str, Any]:
-    """Write the files of a form, load them back and compare; returns the report."""
+    """Write the files of a form, load them back and compare; return the report."""
     try:
         form.write(network, prefix)
         runtime = RUNTIMES.find(form.runtime)
@@ -113,7 +113,7 @@ def export_run(folder: str, prefix: str) -> None:
 def export_trained(trained: TrainedNetwork, prefix: str, forms: Sequence[str] = ('symbol',),
                    images: str | None = None, calibrate: str | None = None,
                    mode: str = 'entropy') -> list[str]:
-    """Export a trained network; returns lines that report it.
+    """Export a trained network; return lines that report it.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def export_trained(trained: TrainedNetwork, prefix: str, forms: Sequence[str] = 
     Raises
     ------
     OpenatacError
-        As `export`, and if a form needs images for its calibration and there are none.
+        As in `export`, and if a form needs images for its calibration and there are none.
     """
     real, lines = _real_images(trained, images)
     quantized = any(FORMS.find(form).is_quantized for form in forms)
@@ -139,7 +139,7 @@ def export_trained(trained: TrainedNetwork, prefix: str, forms: Sequence[str] = 
 
 
 def _real_images(trained: TrainedNetwork, folder: str | None) -> tuple[np.ndarray | None, list[str]]:
-    """Inputs from real images; or None, and lines that say why."""
+    """Return inputs from real images; or None, and lines that say why."""
     if folder is not None:
         return sample_inputs(images_below(folder), trained.manifest, COMPARED), []
     try:
@@ -149,18 +149,18 @@ def _real_images(trained: TrainedNetwork, folder: str | None) -> tuple[np.ndarra
 
 
 def _calibration(trained: TrainedNetwork, folder: str | None) -> list[np.ndarray]:
-    """The batches of inputs on which quantized forms find their ranges."""
+    """Return the batches of inputs to calibrate quantized forms on."""
     try:
         images = images_below(folder) if folder else trained.images(True)
         inputs = sample_inputs(images, trained.manifest, CALIBRATED)
     except DataError as error:
-        raise OpenatacError(f'quantized forms, as by --int8, need images: {error}; name a folder of them '
+        raise OpenatacError(f'quantized forms (--int8) need images: {error}; name a folder of them '
                             'with --calibrate') from None
     return [inputs[start:start + CALIBRATION_BATCH] for start in range(0, len(inputs), CALIBRATION_BATCH)]
 
 
 def _table(reports: dict[str, dict[str, Any]]) -> list[str]:
-    """The lines of a table of {form: report}."""
+    """Return the lines of a table of {form: report}."""
     row = '{:<9} {:>8} {:>15} {:>14} {:>11} {:>12}'.format
     lines = [row('form', 'MB', 'max difference', 'top-1 agreement', 'ms, 1 image', 'ms, 16 images')]
     for form, report in reports.items():

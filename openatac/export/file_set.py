@@ -1,4 +1,4 @@
-"""Several files replaced together: all are the old ones or all are the new ones, whatever happens."""
+"""Replaces several files together: whatever happens, all are the old ones or all are the new ones."""
 from __future__ import annotations
 
 import contextlib
@@ -16,7 +16,7 @@ from openatac.files.writing import Target, find_target, flush, temporary_file
 
 
 class Stopped(OpenatacError):
-    """A signal has ended the work; ``exit_code`` is the one that a shell gives it."""
+    """A signal has ended the work; ``exit_code`` is the code that a shell gives it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f'stopped by {signal.Signals(number).name}; nothing was changed')
@@ -31,14 +31,14 @@ def replace_set(prefix: str, old: Sequence[str], last: str | None = None) -> Ite
     `openatac.files.writing`. A folder among ``old`` is refused before the body begins.
 
     If the body fails, or SIGINT or SIGTERM ends it (by `Stopped`), the old files stay as they were and no new
-    one is left. Only a kill during the renaming can leave less: a set without its last file.
+    one is left. Only a kill during the renaming can leave an incomplete set, without its last file.
 
     Parameters
     ----------
     prefix : str
-        What the paths of all the files begin with.
+        The common start of the paths of all the files.
     old : sequence of str
-        The paths of an older set, removed where they exist.
+        The paths of an older set, removed if they exist.
     last : str, optional
         The path of the new file that is renamed last, as a sign that the set is complete.
 
@@ -59,7 +59,7 @@ def replace_set(prefix: str, old: Sequence[str], last: str | None = None) -> Ite
     with stop_signals(_stop, signals), _held(aside, prefix), contextlib.ExitStack() as stack:
         new, backup = os.path.join(aside, 'new'), os.path.join(aside, 'old')
         for place in (new, backup):
-            shutil.rmtree(place, ignore_errors=True)  # of a process that was killed
+            shutil.rmtree(place, ignore_errors=True)  # left by a process that was killed
             os.mkdir(place)
         yield os.path.join(new, name)
         names = sorted(os.listdir(new), key=lambda file: (file == os.path.basename(last or ''), file))
@@ -82,7 +82,7 @@ def replace_set(prefix: str, old: Sequence[str], last: str | None = None) -> Ite
 
 
 def _staged(target: Target, file: str, new: str, backup: str, stack: contextlib.ExitStack) -> tuple[str, str]:
-    """(path of the finished new file, path for the old one), both on the disk of ``target``."""
+    """Return (path of the finished new file, path for the old one), both on the disk of ``target``."""
     source, before = os.path.join(new, file), os.path.join(backup, file)
     if os.path.dirname(target.path) != os.path.dirname(os.path.dirname(os.path.realpath(new))):  # by a link
         finished, source = source, stack.enter_context(temporary_file(target.path))
@@ -107,7 +107,7 @@ def _move(moves: Sequence[tuple[str, str]]) -> None:
 
 @contextlib.contextmanager
 def _held(aside: str, prefix: str) -> Iterator[None]:
-    """Make the folder ``aside`` for this process alone; remove it at the end."""
+    """Create the folder ``aside`` for this process alone; remove it at the end."""
     os.makedirs(aside, exist_ok=True)
     with contextlib.ExitStack() as stack:
         try:

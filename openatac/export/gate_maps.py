@@ -1,4 +1,4 @@
-"""The gates of an exported network for one image, drawn over the image.
+"""Draws the gates of an exported network for one image over the image.
 
 An ATAC unit multiplies its input by a gate for every pixel and channel, L(x) of section III of "Attention as
 Activation". A map is the mean of a gate over its channels. The gates are found in the symbol file (see
@@ -40,7 +40,7 @@ class GateMap(NamedTuple):
 
 
 def gate_maps(prefix: str, image: np.ndarray) -> list[GateMap]:
-    """The maps of an export for one input, float32 (C, H, W), in the order of computation.
+    """Return the maps of an export for one input, float32 (C, H, W), in the order of computation.
 
     Raises
     ------
@@ -80,8 +80,8 @@ def draw_gate_maps(path: str, prefix: str, image: np.ndarray, pixels: np.ndarray
     """Draw the maps of an export for one input into the PNG file ``path``.
 
     There is a row for each stage: the image, then each unit as colours over the grey image: red where the
-    gate is above its mean over the pixels, blue where it is below. The colours span the unit's own values,
-    which stand above it.
+    gate is above its mean over the pixels, blue where it is below. The colours span the unit's own range,
+    which is printed above it.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def draw_gate_maps(path: str, prefix: str, image: np.ndarray, pixels: np.ndarray
     Raises
     ------
     OpenatacError
-        As `gate_maps`, without matplotlib, and if the file cannot be written.
+        As in `gate_maps`, without matplotlib, and if the file cannot be written.
     """
     check_matplotlib()
     maps = gate_maps(prefix, image)
@@ -104,7 +104,7 @@ def draw_gate_maps(path: str, prefix: str, image: np.ndarray, pixels: np.ndarray
 
 
 def gate_figure(maps: Sequence[GateMap], pixels: np.ndarray, title: str) -> Figure:
-    """The matplotlib Figure of `GateMap`s over uint8 (H, W, 3)."""
+    """Return the matplotlib Figure of `GateMap`s over uint8 (H, W, 3)."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
     stages: dict[str, list[np.ndarray]] = {}
@@ -130,7 +130,7 @@ def gate_figure(maps: Sequence[GateMap], pixels: np.ndarray, title: str) -> Figu
 
 
 def _draw_map(panel: Axes, values: np.ndarray, pixels: np.ndarray) -> None:
-    """One map over the image in grey."""
+    """Draw one map over the image in grey."""
     height, width = pixels.shape[:2]
     place, mean = (0, width, height, 0), values.mean()
     reach = max(abs(values - mean).max(), CONSTANT)

@@ -1,4 +1,4 @@
-"""Image files turned into inputs of an exported network, according to its manifest."""
+"""Turns image files into inputs of an exported network, according to its manifest."""
 from __future__ import annotations
 
 import os
@@ -49,7 +49,7 @@ def _images_below(folder: str) -> Iterator[str]:
 
 
 def read_file(path: str) -> bytes:
-    """The bytes of an image file, or of standard input; BadImage if it cannot be read."""
+    """Return the bytes of an image file, or of standard input; BadImage if it cannot be read."""
     try:
         if path != STDIN:
             return read_input(path, IMAGE_LIMIT)
@@ -63,11 +63,11 @@ def read_file(path: str) -> bytes:
 # --------------------------------------------------------------------------------------- inputs
 
 class InputTransform:
-    """From pixels to inputs, float32 (3, H, W), according to a manifest.
+    """Turns pixels into inputs, float32 (3, H, W), according to a manifest.
 
-    With a crop ratio an image is resized, bilinearly as in training, until it covers (H, W) / crop_ratio, and
-    its centre is taken. Without one it is resized to (H, W), whatever its shape, each new pixel being a mean
-    over all that it covers (Pillow's BILINEAR), which leaves an image of that size unchanged.
+    With a crop ratio, an image is resized, bilinearly as in training, until it covers (H, W) / crop_ratio,
+    and its centre is cut out. Without one, it is resized to (H, W), whatever its shape; each new pixel is a
+    mean over the area that it covers (Pillow's BILINEAR), which leaves an image of that size unchanged.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class InputTransform:
     Raises
     ------
     OpenatacError
-        For a network that does not take 3 channels, and for a wrong crop ratio.
+        For a network that does not take 3 channels, or for a wrong crop ratio.
     """
 
     def __init__(self, manifest: Manifest):
@@ -91,7 +91,7 @@ class InputTransform:
                                for values in (manifest.mean, manifest.std))
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """The input made of uint8 (H, W, 3); BadImage for an image that is far too narrow."""
+        """Return the input for uint8 (H, W, 3); BadImage for an image that is far too narrow."""
         height, width = pixels.shape[:2]
         if max(height, width) > LONGEST * min(height, width):  # it would be resized to gigabytes
             raise BadImage(f'it has {width} x {height} pixels: one side is more than {LONGEST} times the '
@@ -100,7 +100,7 @@ class InputTransform:
         return (image.transpose(2, 0, 1).astype('float32') - self.mean) / self.std
 
     def show(self, image: np.ndarray) -> np.ndarray:
-        """The pixels, uint8 (H, W, 3), of an input (3, H, W)."""
+        """Return the pixels, uint8 (H, W, 3), of an input (3, H, W)."""
         return np.rint(image * self.std + self.mean).clip(0, 255).astype('uint8').transpose(1, 2, 0)
 
     def _cropped(self, pixels: np.ndarray) -> np.ndarray:

@@ -29,10 +29,10 @@ class LabelledImages(NamedTuple):
     ----------
     total : int
     read : callable
-        From an index to (uint8 (H, W, 3), label or None); raises BadImage for an image that
+        Maps an index to (uint8 (H, W, 3), label or None); raises BadImage for an image that
         cannot be read.
     name : callable
-        From an index to a name for messages.
+        Maps an index to a name for messages.
     """
 
     total: int
@@ -43,17 +43,17 @@ class LabelledImages(NamedTuple):
 # ---------------------------------------------------------------------------------------- sets
 
 def images_below(folder: str) -> LabelledImages:
-    """The images below a folder, without labels; OpenatacError if there are none."""
+    """Return the images below a folder, without labels; OpenatacError if there are none."""
     paths = list(find_images([folder]))
     return LabelledImages(len(paths), lambda index: (decode(read_file(paths[index])), None),
                           paths.__getitem__)
 
 
 def classes_below(folder: str, manifest: Manifest) -> LabelledImages:
-    """The images of a folder that has a subfolder for each class of a network.
+    """Return the images of a folder that has a subfolder for each class of a network.
 
-    Subfolders are matched by the names of the classes. If the network's classes have other names or none,
-    there must be as many subfolders as classes, in sorted order; DataError if there are not.
+    Subfolders are matched by class name. If the network's classes have other names or none, there must be as
+    many subfolders as classes, in sorted order; otherwise raises DataError.
     """
     source = ImageFolder(folder)
     if set(source.class_names) <= set(manifest.labels):
@@ -63,7 +63,7 @@ def classes_below(folder: str, manifest: Manifest) -> LabelledImages:
 
 
 def dataset_images(dataset: str, folder: str | None, train: bool) -> LabelledImages:
-    """Training or test images of a data set; DataError if it is not in the folder.
+    """Return training or test images of a data set; DataError if it is not in the folder.
 
     Parameters
     ----------
@@ -84,12 +84,12 @@ def dataset_images(dataset: str, folder: str | None, train: bool) -> LabelledIma
 
 
 def photographs(data: Any, classes: int, train: bool) -> LabelledImages:
-    """Training or validation images of an `ImagenetData`; DataError if they are not here."""
+    """Return training or validation images of an `ImagenetData`; DataError if they are not here."""
     return _source_images(open_source(data, 'train' if train else 'val', classes), range(classes))
 
 
 def _source_images(source: Any, classes: Sequence[int]) -> LabelledImages:
-    """The images of a source of files, whose labels are indices into ``classes``."""
+    """Return the images of a source of files, whose labels are indices into ``classes``."""
     def read(index: int) -> tuple[np.ndarray, int]:
         data, label = source.read(index)
         return decode(data), classes[label]
@@ -100,7 +100,7 @@ def _source_images(source: Any, classes: Sequence[int]) -> LabelledImages:
 # -------------------------------------------------------------------------------------- samples
 
 def sample_inputs(images: LabelledImages, manifest: Manifest, count: int) -> np.ndarray:
-    """Inputs (N, C, H, W), float32, made of up to ``count`` images, evenly spread.
+    """Return inputs (N, C, H, W), float32, from up to ``count`` images, evenly spread.
 
     Images that cannot be used are left out with a warning; DataError if none is left.
     """

@@ -12,7 +12,7 @@ from openatac.files.schema import Range, read_json
 _Side = Annotated[int, Range(1, SIDE)]
 _Level = Annotated[float, Range(-1e6, 1e6)]  # of a pixel, 0 to 255
 _Deviation = Annotated[float, Range(1e-6, 1e6)]
-_NO_LABELS: list[str] = []  # a default like the next one, which nothing changes
+_NO_LABELS: list[str] = []  # a default like the next one, never changed
 _NOTHING: dict[str, Any] = {}
 
 
@@ -22,15 +22,15 @@ class Manifest(NamedTuple):
     Attributes
     ----------
     model : str
-        Its name in the zoo, or another that its owner gave it.
+        Its name in the zoo, or one that its owner gave it.
     classes : int
     image_shape : (C, H, W)
         Of its input.
     mean, std : tuple of float
         Per channel, of pixel values from 0 to 255 (RGB): the input is (pixel - mean) / std.
     crop_ratio : float
-        An image's short side is resized to H / crop_ratio and its centre taken; 0 if images are resized to
-        (H, W) as they are.
+        An image's short side is resized to H / crop_ratio and its centre cut out; 0 if images are resized to
+        (H, W) directly.
     labels : list of str
         The names of the classes, or [].
     precision : str
@@ -41,7 +41,7 @@ class Manifest(NamedTuple):
     openatac : str
         The version that exported it.
     arguments : dict
-        {name: value} given to its host beside the name, such as {'r': 2, 'useGlobal': True}.
+        {name: value} given to its host besides the name, such as {'r': 2, 'useGlobal': True}.
     sha256 : dict
         {the end of a file's name, after PREFIX: checksum}, see `openatac.files.checksums`.
     """
@@ -68,7 +68,7 @@ def write_manifest(path: str, manifest: Manifest) -> None:
 
 
 def read_manifest(prefix: str) -> Manifest:
-    """The `Manifest` of the export ``prefix``; OpenatacError if it is missing or damaged."""
+    """Return the `Manifest` of the export ``prefix``; OpenatacError if it is missing or damaged."""
     path = prefix + '.json'
     try:
         manifest = read_json(path, Manifest)

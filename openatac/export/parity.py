@@ -1,4 +1,4 @@
-"""The parity check: whether an exported form computes the same as its network, and how fast."""
+"""The parity check: whether an exported form computes the same outputs as its network, and how fast."""
 from __future__ import annotations
 
 import functools
@@ -13,7 +13,7 @@ from openatac.errors import OpenatacError
 
 BATCH = 16
 RUNS = 5          # their median is the time of a batch
-SAME = 1e-5       # of the largest output, or of 1 if that is smaller: the same operators
+SAME = 1e-5       # of the largest output, at least 1: the same operators
 REORDERED = 1e-4  # the same sums by other operators
 ROUNDINGS = 10    # times the effect of the images' last bits
 HALF = 0.05       # values rounded to float16: a ResNet-50 differed by 0.0009; more means a mistake
@@ -23,16 +23,16 @@ Function = Callable[[np.ndarray], np.ndarray]
 
 
 class ParityError(OpenatacError):
-    """A form computes other outputs than its network."""
+    """A form's outputs differ from its network's."""
 
 
 class ParityCheck:
-    """The outputs of a network, with which those of its exported forms are compared.
+    """The outputs of a network, to compare those of its exported forms with.
 
     Parameters
     ----------
     function : callable
-        The network, from images, float32 (B, C, H, W), to outputs (B, classes, ...), NumPy arrays both.
+        The network, from images, float32 (B, C, H, W), to outputs (B, classes, ...), both NumPy arrays.
     image_shape : (C, H, W)
     real : float32 (N, C, H, W), optional
         Inputs from real images, on which forms are compared as well as on random ones.
@@ -54,20 +54,20 @@ class ParityCheck:
         self.largest = float(np.abs(self._expected).max())
 
     def difference(self, function: Function) -> float:
-        """The largest difference between the outputs of ``function`` and the network's, on random images."""
+        """Return the largest difference between ``function``'s outputs and the network's on random images."""
         return float(np.abs(function(self.random) - self._expected[:BATCH]).max())
 
     def allows(self, difference: float, tolerance: float) -> bool:
-        """Whether a difference is within ``tolerance`` times the largest output, or 1 if that is smaller.
+        """Return whether a difference is within ``tolerance`` times the largest output, at least 1.
 
-        Differences up to `ROUNDINGS` times `rounding` are allowed too: a network that was hardly trained may
-        amplify rounding a millionfold, so that no other order of summation reproduces its outputs.
+        Differences up to `ROUNDINGS` times `rounding` are allowed too: a barely trained network may amplify
+        rounding a millionfold, so that no other order of summation reproduces its outputs.
         """
         return difference <= tolerance * max(1.0, self.largest) or difference <= ROUNDINGS * self.rounding
 
     @functools.cached_property
     def rounding(self) -> float:
-        """How far the network's outputs move when the last bits of its images do."""
+        """How far the network's outputs move when the last bits of its images change."""
         up = np.random.RandomState(0).randint(0, 2, self._images.shape).astype(bool)
         nearby = np.nextafter(self._images, np.where(up, np.float32(np.inf), np.float32(-np.inf)))
         return float(np.abs(_outputs(self._function, nearby) - self._expected).max())
@@ -99,7 +99,7 @@ class ParityCheck:
         compared = slice(BATCH if len(self.real) else 0, None)
         agreement = float((outputs.argmax(1) == self._expected.argmax(1))[compared].mean())
         if tolerance is not None and not self.allows(difference, tolerance):
-            raise ParityError(f'it computes other outputs than the network (by {difference:g}, the largest '
+            raise ParityError(f'its outputs differ from those of the network (by {difference:g}, the largest '
                               f'being {self.largest:g})')
         if tolerance is None and not (np.isfinite(outputs).all() and agreement >= LEAST_AGREEMENT):
             raise ParityError(f"its top-1 class is the network's for only {agreement:.0%} of the images")
@@ -114,7 +114,7 @@ def _outputs(function: Function, images: np.ndarray) -> np.ndarray:
 
 
 def milliseconds(function: Function, images: np.ndarray) -> float:
-    """The median time that ``function``, once warm, takes for ``images``."""
+    """Return the median time that ``function``, once warm, takes for ``images``."""
     times = []
     for _ in range(1 + RUNS):
         start = time.perf_counter()

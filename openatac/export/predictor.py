@@ -1,4 +1,4 @@
-"""Image files classified by an exported network."""
+"""Classifies image files with an exported network."""
 from __future__ import annotations
 
 import itertools
@@ -40,7 +40,7 @@ class Predictor:
     Parameters
     ----------
     export : str
-        What the names of the export's files begin with, or one of the files, which is then used.
+        The common prefix of the export's files, or one of the files, which is then used.
     runtime : str, optional
         The name of the runtime, one of `openatac.export.runtimes.base.RUNTIMES`.
 
@@ -63,7 +63,7 @@ class Predictor:
 
     @property
     def form(self) -> Form:
-        """The form of the export that runs."""
+        """The form of the export that is run."""
         return self._runtime.form
 
     @property
@@ -89,12 +89,12 @@ class Predictor:
 
 
 def printable(name: str) -> str:
-    """The name of a file or a class, which may be any bytes, as text that any terminal can show."""
+    """Return a file or class name, which may be any bytes, as text that any terminal can show."""
     return os.fsencode(name).decode('utf-8', 'backslashreplace')
 
 
 def _softmax(outputs: np.ndarray, names: list[str]) -> np.ndarray:
-    """Probabilities (B, classes); OpenatacError if an output is infinite or not a number."""
+    """Return probabilities (B, classes); OpenatacError if an output is infinite or not a number."""
     wrong = ~np.isfinite(outputs).all(axis=1)
     if wrong.any():
         raise OpenatacError(f'the outputs for {names[int(wrong.argmax())]} are infinite or not numbers: '

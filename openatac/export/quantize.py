@@ -3,8 +3,8 @@
 MXNet's own `mxnet.contrib.quantization` does the work: convolutions run on 8-bit integers, and the range of
 each 8-bit tensor is that of its values on calibration images. This module decides what stays in float32.
 
-Measured on ResNet-20 ATAC (b=3) after 4 epochs of CIFAR-10, 75.96% of 5,000 test images right, calibrated
-on 500 training images; the error is that of the logits, root mean square, relative to their spread:
+Measured on ResNet-20 ATAC (b=3) after 4 epochs of CIFAR-10, 75.96% of 5,000 test images correct, calibrated
+on 500 training images; the error is the logits' root mean square error relative to their spread:
 
     left in float32                 naive: accuracy, error     entropy: accuracy, error
     nothing that has INT8                   75.64%   4.6%              75.88%   3.1%
@@ -13,9 +13,9 @@ on 500 training images; the error is that of the logits, root mean square, relat
     ... and the gates' 1x1 convolutions     75.76%   2.2%              76.08%   2.1%
     ... or the BatchNorms before them       75.76%   2.1%              75.96%   2.0%
 
-Alone in INT8, the pooling costs 3.9% (naive), the BatchNorms 1.4%, the dense layer 1.0% (1.9% with entropy),
-the second convolutions of all gates 0.6% and the first ones 0.5%: sigmoid and product stay in float32 (MXNet
-has no INT8 for them), and the input of a sigmoid needs no more than 8 bits.
+On its own in INT8, the pooling costs 3.9% (naive), the BatchNorms 1.4%, the dense layer 1.0% (1.9% with
+entropy), the second convolutions of all gates 0.6% and the first ones 0.5%: sigmoid and product stay in
+float32 (MXNet has no INT8 for them), and the input of a sigmoid needs no more than 8 bits.
 
 Speed, as a multiple of the fused float32 form's (one thread, AVX-512 VNNI): 3.1 for ResNet-50 ATAC at 224,
 batch 8, and 2.6 with the gates in float32; 1.6 to 1.7 for ResNet-20 ATAC, batch 64, and 1.45.
@@ -37,7 +37,7 @@ from openatac.graph.nodes import Graph, Node, UnknownShapes
 from openatac.graph.symbol import last_line, symbol_block
 
 MODES = ('entropy', 'naive')
-BINS = 2001  # of a histogram from -threshold to threshold; the time of the search grows with their square
+BINS = 2001  # of a histogram from -threshold to threshold; search time grows with their square
 PIECE = 8    # images at a time in the calibration, which keeps the outputs of all layers
 
 Arrays = Mapping[str, mx.nd.NDArray]
@@ -46,7 +46,7 @@ Histogram = tuple[Any, ...]  # (counts, edges, minimum, maximum, threshold)
 
 def quantize(symbol: mx.sym.Symbol, params: Arrays, batches: Iterable[np.ndarray], mode: str = 'entropy',
              excluded: Collection[str] | None = None) -> tuple[mx.sym.Symbol, Arrays]:
-    """The INT8 form of a float32 network.
+    """Quantize a float32 network to INT8.
 
     Parameters
     ----------
@@ -55,9 +55,9 @@ def quantize(symbol: mx.sym.Symbol, params: Arrays, batches: Iterable[np.ndarray
     params : {name: NDArray}
         Of all its other variables.
     batches : iterable of float32 (B, C, H, W)
-        Some hundreds of images, normalised as the network wants them, to calibrate it on.
+        A few hundred images, normalised for the network, to calibrate it on.
     mode : str
-        'naive' takes the extremes of a tensor as its range; 'entropy' the range that loses the least
+        'naive' uses the extremes of a tensor as its range; 'entropy' uses the range that loses the least
         information (Kullback-Leibler divergence), cutting off rare extremes.
     excluded : collection of str, optional
         Names of operators of ``symbol`` to leave in float32; by default `float_layers`.
@@ -72,7 +72,7 @@ def quantize(symbol: mx.sym.Symbol, params: Arrays, batches: Iterable[np.ndarray
     ValueError
         For an unknown mode or operator.
     OpenatacError
-        If there are no images, or they do not fit, and for a network that MXNet cannot quantize.
+        If there are no images, they do not fit, or MXNet cannot quantize the network.
     """
     if mode not in MODES:
         raise ValueError(f'the calibration must be one of {", ".join(MODES)}, not {mode!r}')
@@ -82,7 +82,7 @@ def quantize(symbol: mx.sym.Symbol, params: Arrays, batches: Iterable[np.ndarray
         raise OpenatacError(f'the parameters are of another network: {missing[0]} is not among them')
     first = next(batches, None)
     if first is None or not len(first):
-        raise OpenatacError('there are no images to calibrate with: give some hundred, as those in training')
+        raise OpenatacError('there are no images to calibrate with: give hundreds like those in training')
     try:
         fused = unbranched(symbol).get_backend_symbol('MKLDNN_QUANTIZE')
         if excluded is None:
@@ -94,11 +94,11 @@ def quantize(symbol: mx.sym.Symbol, params: Arrays, batches: Iterable[np.ndarray
 
 
 def float_layers(symbol: mx.sym.Symbol, params: Arrays, image_shape: tuple[int, ...]) -> list[str]:
-    """The operators that stay in float32 by default: those whose output is one vector for an image.
+    """Return the operators that stay in float32 by default: those whose output is one vector per image.
 
-    They are the global pooling, the dense layers behind it and, in blocks with a global gate, the layers of
-    the gate. They take next to no time; but MXNet's INT8 pooling gives an average the scale of its input, and
-    no later layer evens out their errors.
+    They are the global pooling, the dense layers after it and, in blocks with a global gate, the gate's
+    layers. They take almost no time; but MXNet's INT8 pooling gives an average the scale of its input, and no
+    later layer evens out their errors.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def _quantize(fused: mx.sym.Symbol, params: Arrays, batches: Iterable[np.ndarray
 
 def _histograms(symbol: mx.sym.Symbol, params: Arrays, names: Collection[str], batches: Iterable[np.ndarray],
                 shape: tuple[int, ...]) -> dict[str, Histogram]:
-    """The histograms, over all images, of the outputs ``names``."""
+    """Return the histograms, over all images, of the outputs ``names``."""
     internals = symbol.get_internals()
     histograms: dict[str, Histogram] = {}
     names = [name for name in internals.list_outputs() if name in names]
@@ -161,8 +161,8 @@ def _count(name: str, values: np.ndarray, before: Histogram | None) -> Histogram
     low, high = float(values.min()), float(values.max())
     if not np.isfinite([low, high]).all():
         raise OpenatacError(f'the network computes {high if np.isfinite(low) else low:g} at {name}: its '
-                            'parameters or the images are not sound')
-    threshold = max(-low, high, 1e-6)  # if all values are zero, any scale but zero will do
+                            'parameters or the images are damaged')
+    threshold = max(-low, high, 1e-6)  # if all values are zero, any non-zero scale will do
     if before is not None:
         return quantization.combine_histogram(before, values, low, high, threshold)
     counts, edges = np.histogram(values, bins=BINS, range=(-threshold, threshold))
@@ -170,7 +170,7 @@ def _count(name: str, values: np.ndarray, before: Histogram | None) -> Histogram
 
 
 def _range(histogram: Histogram, mode: str) -> tuple[float, float]:
-    """(low, high) that becomes the 8-bit range: 0 to 255 where nothing is negative, else -127 to 127."""
+    """Return (low, high) of the 8-bit range: 0 to 255 if nothing is negative, else -127 to 127."""
     counts, edges, low, high, threshold = histogram
     if mode == 'entropy':
         found, _ = mx.nd.contrib.calibrate_entropy(hist=mx.nd.array(counts), hist_edges=mx.nd.array(edges),
@@ -181,7 +181,7 @@ def _range(histogram: Histogram, mode: str) -> tuple[float, float]:
 
 
 def _keep(symbol: mx.sym.Symbol, excluded: Collection[str]) -> list[str]:
-    """The operators of the fused ``symbol`` that stay in float32 if the plain operators ``excluded`` do."""
+    """Return the operators of the fused ``symbol`` that stay in float32 if the plain ones ``excluded`` do."""
     kept: list[str] = []
     known: set[str] = set()
     for node in Graph.of(symbol).nodes():
@@ -196,16 +196,16 @@ def _keep(symbol: mx.sym.Symbol, excluded: Collection[str]) -> list[str]:
 
 
 def _lacks_int8(node: Node) -> bool:
-    """Whether MXNet 1.9.1 fails at this operator in INT8, although it supports others of its kind."""
+    """Return whether MXNet 1.9.1 fails at this operator in INT8, although it supports others of its kind."""
     if node.operator == 'Convolution':
         return len(node.get('kernel')) != 2  # 1-D fails, by its layout
     if node.operator == 'LeakyReLU':
-        return node.get('act_type') == 'gelu'  # behind a convolution: 29% error
-    return node.operator == 'elemwise_mul'  # fails for inputs that are never negative, as a gate is
+        return node.get('act_type') == 'gelu'  # after a convolution: 29% error
+    return node.operator == 'elemwise_mul'  # fails for inputs that are never negative, such as gates
 
 
 def _shape(batch: np.ndarray) -> tuple[int, ...]:
-    """(C, H, W) of a batch of images; OpenatacError if it is something else."""
+    """Return (C, H, W) of a batch of images; OpenatacError for anything else."""
     if batch.ndim != 4 or batch.dtype != np.float32:
         raise OpenatacError('images to calibrate with must be normalised float32 arrays (B, C, H, W), not '
                             f'{batch.dtype} {batch.shape}')

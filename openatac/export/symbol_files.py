@@ -1,4 +1,4 @@
-"""Symbol files, ``NAME-symbol.json`` and ``NAME-0000.params``: traced, written and read."""
+"""Traces, writes and reads symbol files, ``NAME-symbol.json`` and ``NAME-0000.params``."""
 from __future__ import annotations
 
 import os
@@ -26,7 +26,7 @@ Arrays = dict[str, mx.nd.NDArray]
 # --------------------------------------------------------------------------------------- traced
 
 def trace(net: mx.gluon.HybridBlock) -> tuple[mx.sym.Symbol, Arrays]:
-    """The symbol and the arrays of a network whose parameters have values.
+    """Return the symbol and the arrays of a network whose parameters have values.
 
     Returns
     -------
@@ -40,7 +40,7 @@ def trace(net: mx.gluon.HybridBlock) -> tuple[mx.sym.Symbol, Arrays]:
 
 
 def trace_half(net: mx.gluon.HybridBlock) -> tuple[mx.sym.Symbol, Arrays]:
-    """The same in float16, as in training: BatchNorm's vectors stay in float32.
+    """Trace in float16, as in training: BatchNorm's vectors stay in float32.
 
     The network is in float32 before and afterwards, with the same values.
     """
@@ -54,19 +54,19 @@ def trace_half(net: mx.gluon.HybridBlock) -> tuple[mx.sym.Symbol, Arrays]:
             parameter.set_data(values[name])
     graph = Graph.of(symbol)
     half = {key[4:] for key, array in arrays.items() if array.dtype == np.float16}
-    for node in graph.nodes():  # Gluon's variables keep the type that they were created with
+    for node in graph.nodes():  # Gluon's variables keep the type they were created with
         if node.is_variable and node.name in half:
             node.attributes['__dtype__'] = FLOAT16
     return graph.symbol(), arrays
 
 
 def with_kinds(symbol: mx.sym.Symbol, arrays: Mapping[str, mx.nd.NDArray]) -> Arrays:
-    """{'arg:NAME' or 'aux:NAME': NDArray}, as in the files, of the {name: NDArray} that ``symbol`` needs."""
+    """Return {'arg:NAME' or 'aux:NAME': NDArray}, as in files, from the {name: NDArray} of ``symbol``."""
     return {key: arrays[key[4:]] for key in _keys(symbol)}
 
 
 def _keys(symbol: mx.sym.Symbol) -> list[str]:
-    """The names of the arrays that a symbol needs, as in its files."""
+    """Return the names of the arrays that a symbol needs, as in its files."""
     return [*('arg:' + name for name in symbol.list_arguments() if name != INPUT),
             *('aux:' + name for name in symbol.list_auxiliary_states())]
 
@@ -83,8 +83,8 @@ def export_symbol(net: mx.gluon.HybridBlock, path: str, image_shape: tuple[int, 
                   ) -> float:
     """Write the symbol files of a network with values, without a manifest.
 
-    For whole exports see `openatac.export.exporter.export`. These files too are loaded back and run on random
-    images before they take their place.
+    For whole exports, see `openatac.export.exporter.export`. These files too are loaded back and run on
+    random images before they are put in place.
 
     Returns
     -------
@@ -104,7 +104,7 @@ def export_symbol(net: mx.gluon.HybridBlock, path: str, image_shape: tuple[int, 
         write_symbol(aside, *trace(net))
         difference = float(np.abs(load_symbol(aside, context)(images).asnumpy() - expected).max())
         if not difference <= 1e-5 * max(1.0, np.abs(expected).max()):
-            raise OpenatacError('the exported symbol computes other outputs than the network (by '
+            raise OpenatacError("the exported symbol's outputs differ from the network's (by "
                                 f'{difference:g})')
     return difference
 
@@ -112,7 +112,7 @@ def export_symbol(net: mx.gluon.HybridBlock, path: str, image_shape: tuple[int, 
 # ----------------------------------------------------------------------------------------- read
 
 def load_graph(path: str) -> mx.sym.Symbol:
-    """The Symbol of the file ``path`` alone; OpenatacError if it is damaged, or has no input `INPUT`."""
+    """Load the Symbol of the file ``path``; OpenatacError if it is damaged, or has no input `INPUT`."""
     check_files(prefix_of(path), [path])
     symbol = load_symbol_file(path)
     if INPUT not in symbol.list_arguments():
@@ -121,7 +121,7 @@ def load_graph(path: str) -> mx.sym.Symbol:
 
 
 def read_symbol(path: str) -> tuple[mx.sym.Symbol, Arrays]:
-    """The symbol and the arrays of the files of ``path``.
+    """Read the symbol and the arrays of the files of ``path``.
 
     Raises
     ------
@@ -138,14 +138,14 @@ def read_symbol(path: str) -> tuple[mx.sym.Symbol, Arrays]:
 
 def load_symbol(path: str, ctx: mx.Context | None = None, image_shape: tuple[int, ...] | None = None
                 ) -> mx.gluon.SymbolBlock:
-    """The SymbolBlock of ``path-symbol.json`` and ``path-0000.params``; raises as `read_symbol`.
+    """Load ``path-symbol.json`` and ``path-0000.params`` as a SymbolBlock; raises as `read_symbol`.
 
     Parameters
     ----------
     path : str
     ctx : Context, optional
     image_shape : (C, H, W), optional
-        Of the images that the network must take, to be checked before it runs.
+        Of the images that the network must accept, checked before it runs.
     """
     symbol, arrays = read_symbol(path)
     if image_shape:

@@ -1,4 +1,4 @@
-"""A trained network to export: from the folder of a run, or by its name and a parameter file."""
+"""A trained network to export: from a run's folder, or by name with a parameter file."""
 from __future__ import annotations
 
 import contextlib
@@ -36,8 +36,8 @@ class TrainedNetwork(NamedTuple):
     manifest : Manifest
         Without reports.
     images : callable
-        ``images(train)`` returns the training images of its data, or else the test images; DataError if they
-        are not on this machine.
+        ``images(train)`` returns the training or the test images of its data; DataError if they are not on
+        this machine.
     """
 
     net: HybridBlock
@@ -49,7 +49,7 @@ class TrainedNetwork(NamedTuple):
 
 def load_run(folder: str, params: str | None = None, size: int | None = None, data_dir: str | None = None
              ) -> TrainedNetwork:
-    """The network of a run of train_cifar.py or train_imagenet.py.
+    """Load the network of a run of train_cifar.py or train_imagenet.py.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def _imagenet(net: HybridBlock, name: str, config: ImagenetConfig, size: int | N
 
 def load_model(name: str, params: str, classes: int | None = None, size: int | None = None,
                dataset: str | None = None, data_dir: str | None = None, **arguments: Any) -> TrainedNetwork:
-    """The network ``name`` with the parameters of a file.
+    """Load the network ``name`` with the parameters of a file.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def load_model(name: str, params: str, classes: int | None = None, size: int | N
     Raises
     ------
     ValueError
-        For an unknown name, and for arguments that the host does not have.
+        For an unknown name, or arguments that the host does not have.
     ParameterFileError
         For a file that is missing, damaged or of another network.
     """
@@ -151,13 +151,13 @@ def load_model(name: str, params: str, classes: int | None = None, size: int | N
 
 
 def _no_images(train: bool) -> LabelledImages:
-    raise DataError('it is not known on which images the network was trained')
+    raise DataError('it is not known which images the network was trained on')
 
 
 # ------------------------------------------------------------------------------------ manifests
 
 def _labels(dataset: str) -> list[str]:
-    """The names of the classes of a ``dataset`` of `load_model`, as many as its networks have outputs."""
+    """Return the class names of a ``dataset`` of `load_model`, as many as its networks have outputs."""
     if dataset == 'digits':
         return list('0123456789')
     name, coarse = dataset.replace(COARSE, ''), dataset.endswith(COARSE)

@@ -1,1 +1,1 @@
-"""Files read within limits, validated, locked and written whole."""
+"""Reads files within limits, validates, locks and atomically writes them."""

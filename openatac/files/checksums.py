@@ -32,12 +32,12 @@ def _digest(path: PathLike, digest: Any) -> str:
 def check_files(prefix: str, paths: Iterable[str]) -> None:
     """Check files of an export against its manifest.
 
-    Nothing is checked if there is no manifest, or one without checksums, as older exports have.
+    Nothing is checked if there is no manifest, or if it has no checksums, as in older exports.
 
     Parameters
     ----------
     prefix : str
-        The start of the paths of the files and of the manifest.
+        The common prefix of the files and the manifest.
     paths : iterable of str
 
     Raises
@@ -47,12 +47,12 @@ def check_files(prefix: str, paths: Iterable[str]) -> None:
     """
     try:
         expected = read_json(prefix + '.json', dict).get('sha256')
-    except (OSError, ValueError):  # reported by those who need the manifest
+    except (OSError, ValueError):  # reported by whatever needs the manifest
         return
     for path in paths:
         wanted = expected.get(path[len(prefix):]) if isinstance(expected, dict) else None
         if wanted and os.path.isfile(path) and not _matches(os.path.abspath(path), wanted, _identity(path)):
-            raise OpenatacError(f'{path} has another checksum than {prefix}.json says: it is damaged or was '
+            raise OpenatacError(f'{path} does not match its checksum in {prefix}.json: it is damaged or was '
                                 'changed; copy it again, or export again')
 
 
@@ -63,5 +63,5 @@ def _identity(path: str) -> tuple[int, ...]:
 
 @functools.lru_cache(maxsize=64)
 def _matches(path: str, wanted: str, identity: tuple[int, ...]) -> bool:
-    """Whether the file has that checksum; a file that several readers open is read for it once."""
+    """Return whether the file has that checksum, reading a file that several readers open only once."""
     return sha256(path) == wanted

@@ -9,7 +9,7 @@ from typing import Any
 from openatac.files.reading import read_text
 from openatac.files.writing import write_text
 
-# What spreadsheets take for the start of a formula, or skip in front of one.
+# Characters that spreadsheets take for the start of a formula, or skip before one.
 _FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 
 
@@ -25,12 +25,12 @@ def write_csv(path: str, columns: Sequence[str], rows: Iterable[Mapping[str, obj
 
 def _csv_line(cells: Sequence[object]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator='\r\n').writerow(cells)  # has a cell's own \r quoted
+    csv.writer(text, lineterminator='\r\n').writerow(cells)  # quotes a cell's own \r
     return text.getvalue().removesuffix('\r\n') + '\n'
 
 
 def read_csv(path: str) -> list[dict[str, str]]:
-    """Return the rows of a file of `write_csv`, {column: the original text}; raise as `read_text`."""
+    """Return the rows of a file from `write_csv`, {column: the original text}; raise as `read_text`."""
     try:
         return [{column: _unescape_formula(value) for column, value in row.items()}
                 for row in csv.DictReader(io.StringIO(read_text(path), newline=''))]
@@ -39,7 +39,7 @@ def read_csv(path: str) -> list[dict[str, str]]:
 
 
 def escape_formula(value: Any) -> Any:
-    """Return a CSV cell: numbers as they are, and text that is a formula behind an apostrophe."""
+    """Return a CSV cell: numbers unchanged, and text that is a formula with an apostrophe in front."""
     if isinstance(value, str) and _FORMULA.match(value) and not _is_number(value):
         return "'" + value
     return value

@@ -1,4 +1,4 @@
-"""Locks between processes, by files."""
+"""File locks between processes."""
 import contextlib
 import errno
 import fcntl
@@ -12,12 +12,12 @@ from typing import BinaryIO
 def locked(path: str, wait: bool = False) -> Iterator[BinaryIO]:
     """Yield the file ``path``, locked against other processes and open to read and append.
 
-    It is created if missing. The system unlocks it when this process ends, in whatever way.
+    It is created if missing. The system unlocks it when this process ends, for whatever reason.
 
     Parameters
     ----------
     path : str
-        A regular file, or none yet.
+        A regular file, or one that does not exist yet.
     wait : bool
         Whether to wait while another process has the lock.
 

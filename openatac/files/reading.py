@@ -1,7 +1,7 @@
 """Safe reading of files that a user names: regular files only, and only up to a limit.
 
-A FIFO or a device could keep a reader waiting, or reading, forever. So what is opened is checked before it
-is read: on the open file, which nothing can replace in between, and without waiting for a writer.
+A FIFO or a device could keep a reader waiting, or reading, forever. So the open file, which nothing can
+replace in between, is checked before it is read, and opened without waiting for a writer.
 """
 import contextlib
 import errno
@@ -16,7 +16,7 @@ PathLike = Union[str, 'os.PathLike[str]']
 
 MEGABYTE = 2 ** 20
 TEXT_LIMIT = 64 * MEGABYTE    # of settings, metrics, class lists and other files that are read whole
-IMAGE_LIMIT = 512 * MEGABYTE  # of one image file, also on standard input
+IMAGE_LIMIT = 512 * MEGABYTE  # of one image file, on standard input too
 
 _KINDS = {stat.S_IFDIR: 'a folder', stat.S_IFIFO: 'a FIFO', stat.S_IFCHR: 'a device',
           stat.S_IFBLK: 'a device', stat.S_IFSOCK: 'a socket'}
@@ -70,7 +70,7 @@ def read_text(path: PathLike, errors: str = 'strict') -> str:
 
 
 def read_limited(stream: BinaryIO, limit: int, name: PathLike) -> bytes:
-    """All that a binary stream has left; raises OSError if that is more than ``limit`` bytes."""
+    """Read the rest of a binary stream; raises OSError if that is more than ``limit`` bytes."""
     data = stream.read(limit + 1)  # a file may grow, and those of /proc have no size
     if len(data) > limit:
         raise _too_large(name, limit)

@@ -1,4 +1,4 @@
-"""JSON validated against type annotations: each format is a NamedTuple or a TypedDict beside its writer.
+"""JSON validated against type annotations: each format is a NamedTuple or a TypedDict next to its writer.
 
 Supported are None, bool, int, float, str, Any, Union, Literal, List, Dict with str keys, Tuple, NamedTuple,
 TypedDict and, for bounds, Annotated[int, Range(1, 10)]. An object for a NamedTuple has its fields and no
@@ -53,7 +53,7 @@ def validate(value: Any, wanted: Any, name: str = 'it') -> Any:
     wanted
         A type annotation; see the module's docstring for the supported ones.
     name : str
-        What error messages call the value.
+        The name of the value in error messages.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def _object(value: Any, wanted: Any, name: str) -> Any:
 
 @functools.cache
 def _fields(wanted: Any) -> tuple[Mapping[str, Any], Set[str], bool]:
-    """({field: annotation}, the required fields, whether others are forbidden)."""
+    """Return ({field: annotation}, the required fields, whether others are forbidden)."""
     kinds = typing.get_type_hints(wanted, include_extras=True)
     if hasattr(wanted, '__required_keys__'):
         return kinds, wanted.__required_keys__, False

@@ -1,8 +1,8 @@
 """Atomic writing: a path has either the old file or the whole new one, whatever happens in between.
 
 What is already at the path decides how it is written. A regular file is replaced by one with its mode and
-owner; a symbolic link stays, and the file that it leads to is replaced; a device or a FIFO is written to, as
-a shell does; a folder is an error.
+owner; a symbolic link stays, and its target is replaced; a device or a FIFO is written to, as by a shell; a
+folder is an error.
 """
 import contextlib
 import errno
@@ -21,14 +21,14 @@ from openatac.files.locks import locked
 
 
 class Target(NamedTuple):
-    """Where a file is written to.
+    """The place that a file is written to.
 
     Attributes
     ----------
     path : str
         With all symbolic links followed.
     status : os.stat_result or None
-        That of the file that is there already.
+        That of the existing file.
     """
 
     path: str
@@ -36,7 +36,7 @@ class Target(NamedTuple):
 
     @property
     def is_stream(self) -> bool:
-        """Whether it is written to, not replaced: a device, a FIFO, or where our output goes already."""
+        """Whether it is written to, not replaced: a device, a FIFO, or where our output already goes."""
         return self.status is not None and (
             not stat.S_ISREG(self.status.st_mode) or _standard_stream(self.status) is not None)
 
@@ -74,7 +74,7 @@ def _standard_stream(status: os.stat_result) -> Optional[TextIO]:
 
 
 def find_target(path: str) -> Target:
-    """Return the `Target` that ``path`` names; raise OSError for a folder, a socket and links in a circle."""
+    """Return the `Target` that ``path`` names; raise OSError for a folder, a socket or circular links."""
     try:
         status = os.stat(path)
     except FileNotFoundError:
@@ -107,7 +107,7 @@ def replace_file(path: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def temporary_file(path: Optional[str]) -> Iterator[str]:
-    """Yield the name of a new file beside ``path``, or in the system's folder for None; removed at the end.
+    """Yield a new file's name next to ``path``, or in the system's folder for None; removed at the end.
 
     Temporary files for the same path whose process was killed are removed too: while a process is alive, it
     holds a lock on its file.
@@ -125,7 +125,7 @@ def temporary_file(path: Optional[str]) -> Iterator[str]:
 
 
 def _locked_file(folder: Optional[str], name: str) -> tuple[int, str]:
-    """(descriptor, path) of a new temporary file, locked if the file system has locks."""
+    """Create a temporary file, locked if the file system has locks; return (descriptor, path)."""
     while True:
         handle, temporary = tempfile.mkstemp(prefix=f'.{name}.', suffix='.part', dir=folder)
         with contextlib.suppress(OSError):
@@ -144,7 +144,7 @@ def _remove_abandoned(folder: str, name: str) -> None:
 
 
 def _leftovers(folder: str, name: str) -> list[str]:
-    """The paths of the temporary files in ``folder`` for targets whose name matches the pattern ``name``."""
+    """Return the temporary files in ``folder`` for targets whose name matches the pattern ``name``."""
     pattern = re.compile(rf'\.{name}\.[a-z0-9_]{{8}}\.part', re.DOTALL)
     with os.scandir(folder) as entries:
         return [entry.path for entry in entries
@@ -167,7 +167,7 @@ def check_prefix(path: str, beside_folder: bool = True) -> str:
     ----------
     path : str
     beside_folder : bool
-        Whether a folder may have that very name; the files would lie beside it.
+        Whether a folder may have that very name; the files would lie next to it.
 
     Raises
     ------
@@ -175,12 +175,12 @@ def check_prefix(path: str, beside_folder: bool = True) -> str:
         If ``path`` is a folder.
     """
     if os.path.basename(path) in ('', os.curdir, os.pardir) or (not beside_folder and os.path.isdir(path)):
-        raise ValueError(f'{path!r} is a folder: add what the names of the files begin with')
+        raise ValueError(f'{path!r} is a folder: add a prefix for the files')
     return path
 
 
 def reason(error: OSError) -> str:
-    """The operating system's reason for an error."""
+    """Return the operating system's reason for an error."""
     return error.strerror or str(error)
 
 

@@ -1,1 +1,1 @@
-"""Graphs as data: MXNet's JSON read, checked, walked and rewritten, and activations found in networks."""
+"""Graphs as data: reads, checks, walks and rewrites MXNet's JSON, and finds activations in networks."""

@@ -1,8 +1,8 @@
-"""Symbol files from anywhere, checked before MXNet or PyTorch is given them.
+"""Checks untrusted symbol files before MXNet or PyTorch gets them.
 
-MXNet believes what a symbol file says: it divides by a ``num_group`` of 0, follows references out of its
-tables, takes numbers for addresses, and reads files that an operator names. So MXNet gets only what this
-module has checked: a graph is rebuilt from the checked parts, and the rest is left out.
+MXNet trusts a symbol file: it divides by a ``num_group`` of 0, follows references out of its tables, treats
+numbers as addresses, and reads files that an operator names. So MXNet gets only what this module has checked:
+a graph is rebuilt from the checked parts, and the rest is left out.
 """
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from openatac.files.schema import Range, parse_json, validate
 
 MOST_NODES, MOST_INPUTS, MOST_HEADS = 50_000, 4096, 4096
 LONGEST_TEXT = 4096         # characters of a name or an attribute
-DEEPEST = 2                 # graphs within nodes of graphs: a fused operator is one of these
+DEEPEST = 2                 # graphs within nodes of graphs, as in a fused operator
 LARGEST_NUMBER = 2 ** 31 - 1
-LARGEST_SIZE = 2 ** 20      # by which an operator divides or allocates
+LARGEST_SIZE = 2 ** 20      # that an operator divides by or allocates
 LARGEST_TENSOR = 2 ** 30    # elements, for one image
 
 # Operators that take addresses, files, Python code or graphs, and those of training.
@@ -26,17 +26,17 @@ _FORBIDDEN = re.compile(
     r'_Native|_NDArray|_CachedOp.*|_?Custom.*|_cv.*|_imdecode|_foreach|_while_loop|_cond|_CrossDeviceCopy|'
     r'_NoGradient|.*backward.*|.*_update.*|reset_arrays|_set_value|_copyto|.*_dgl_.*|.*lars|_slice_assign.*|'
     r'_crop_assign.*|_scatter_set_nd|_TensorRT.*|_TVM.*|_FusedOp.*|.*multi_all_finite|_contrib_count_sketch')
-# Attributes that an operator divides by or allocates by.
+# Attributes that an operator divides by or allocates.
 _SIZES = {'num_group', 'num_groups', 'num_filter', 'num_hidden', 'kernel', 'stride', 'dilate', 'num_outputs',
           'num_args', 'num_arrays', 'block_size', 'output_size', 'nsize', 'size', 'state_size', 'num_layers',
           'sections', 'heads', 'num_deformable_group', 'group_size', 'pooled_size', 'output_dim', 'input_dim',
           'kernel_size', 'stride1', 'stride2', 'max_displacement', 'num_weights', 'depth', 'sample_ratio',
           'repeats', 'reps', 'k', 'num', 'N', 'M', 'step', 'sample_per_part', 'part_size', 'feature_stride',
           'out_dim', 'processing_batch_size', 'compute_size', 'ngroups', 'groups', 'target_shape', 'h_w'}
-# Those that count its inputs or outputs, each of which MXNet gives a name.
+# Those that count its inputs or outputs: MXNet names each of them.
 _COUNTS = {'num_outputs', 'sections', 'num_args', 'num_arrays', 'num_weights', 'num_layers'}
 _NUMBER = re.compile(r'[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?')
-_ATTRIBUTES = ('attrs', 'attr', 'param')  # the key of the attributes; the last two are from before MXNet 1.0
+_ATTRIBUTES = ('attrs', 'attr', 'param')  # keys of the attributes; the last two predate MXNet 1.0
 
 
 CountOutputs = Callable[[dict[str, Any]], int]  # of a node in parsed JSON
@@ -55,12 +55,12 @@ class _Graph(TypedDict):
 
 
 def read_graph(path: Any, outputs: CountOutputs | None = None) -> dict[str, Any]:
-    """The checked graph of the symbol file ``path``, parsed JSON.
+    """Return the checked graph of the symbol file ``path``, as parsed JSON.
 
     outputs : function from a node to the number of its outputs, such as `symbol_json.count_outputs`; one each
-    if not given.
+      by default.
 
-    Raises OpenatacError for a file that is missing or damaged, and for a graph beyond the limits above.
+    Raises OpenatacError for a missing or damaged file, or a graph beyond the limits above.
     """
     try:
         return check_graph(parse_json(read_input(path, TEXT_LIMIT).decode('utf-8')), outputs)
@@ -74,7 +74,7 @@ def read_graph(path: Any, outputs: CountOutputs | None = None) -> dict[str, Any]
 
 
 def check_graph(graph: Any, outputs: CountOutputs | None = None, depth: int = 0) -> dict[str, Any]:
-    """The graph, parsed JSON, rebuilt from its checked parts; ValueError for what is wrong in it."""
+    """Rebuild the graph, parsed JSON, from its checked parts; ValueError for what is wrong in it."""
     graph = validate(graph, _Graph)
     nodes: list[dict[str, Any]] = []
     if outputs is not None and depth == 0:
@@ -92,7 +92,7 @@ def check_graph(graph: Any, outputs: CountOutputs | None = None, depth: int = 0)
 
 
 def _counting_once(outputs: CountOutputs) -> CountOutputs:
-    """``outputs``, called once for each node; ValueError for nodes that have too many in all."""
+    """Return ``outputs``, called once per node; ValueError for nodes that have too many in total."""
     counts: dict[int, int] = {}
     total = 0
 
@@ -109,7 +109,7 @@ def _counting_once(outputs: CountOutputs) -> CountOutputs:
 
 def _checked_node(node: dict[str, Any], before: list[dict[str, Any]], outputs: CountOutputs | None,
                   depth: int) -> dict[str, Any]:
-    """The node rebuilt from its checked parts; ``before`` are those that it may read."""
+    """Rebuild the node from its checked parts; ``before`` are the nodes that it may read."""
     name = node['name'][:80]
     _expect(max(len(node['name']), len(node['op'])) <= LONGEST_TEXT, f'the name of {name} is too long')
     _expect(not _FORBIDDEN.fullmatch(node['op']),
@@ -134,7 +134,7 @@ def _checked_node(node: dict[str, Any], before: list[dict[str, Any]], outputs: C
 
 def _check_entry(entry: list[int], nodes: list[dict[str, Any]], outputs: CountOutputs | None,
                  who: str) -> None:
-    """[node, number of its output] and perhaps a third number, the version of an array changed in place."""
+    """Check [node, output number] and perhaps a third number, the version of an array changed in place."""
     _expect(len(entry) in (2, 3) and 0 <= entry[0] < len(nodes) and 0 <= entry[-1] <= LARGEST_NUMBER,
             f'{who} refers to a node that does not exist or comes later')
     node, output = nodes[entry[0]], entry[1]
@@ -147,7 +147,7 @@ def _check_attribute(attribute: str, text: str, name: str) -> None:
     _expect(len(text) <= LONGEST_TEXT and len(attribute) <= LONGEST_TEXT,
             f'an attribute of {name} is longer than {LONGEST_TEXT} characters')
     if attribute.startswith('__') and attribute != '__shape__':
-        return  # notes of Gluon's
+        return  # Gluon's notes
     for number in _NUMBER.findall(text):
         whole = number.lstrip('+-').isdecimal()
         low, high = (-LARGEST_NUMBER, LARGEST_NUMBER) if whole else (-math.inf, math.inf)
@@ -158,7 +158,7 @@ def _check_attribute(attribute: str, text: str, name: str) -> None:
 
 
 def _version(graph: dict[str, Any]) -> dict[str, Any]:
-    """{'attrs': the version of MXNet}, without other attributes; {} if there is none."""
+    """Return {'attrs': the version of MXNet}, without other attributes; {} if there is none."""
     attributes = validate(graph.get('attrs', {}), dict[str, Any])
     if 'mxnet_version' not in attributes:
         return {}

@@ -1,9 +1,9 @@
-"""A symbol's operators with their shapes for any number of images, and with its constants folded.
+"""Finds the shapes of a symbol's operators for any number of images, and folds its constants.
 
-MXNet infers the shapes, for two images and for three: a dimension that differs belongs to the batch. So
-no rule of an operator's shape (Reshape's codes, reshape_like, the conventions of poolings) is repeated
-here. MXNet also computes whatever does not depend on the values of the images, such as tables of relative
-positions and ones of the size of a feature map.
+MXNet infers the shapes, for two images and for three: a dimension that differs belongs to the batch. So no
+operator's shape rule (Reshape's codes, reshape_like, the conventions of poolings) is repeated here. MXNet
+also computes whatever does not depend on the values of the images, such as tables of relative positions and
+arrays of ones the size of a feature map.
 """
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from openatac.graph.nodes import Graph, Node, Output, Shape, UnknownShapes
 
 def fold_constants(symbol: mx.sym.Symbol, arrays: dict[str, np.ndarray],
                    image_shape: tuple[int, ...]) -> list[Node]:
-    """The nodes that the output of ``symbol`` needs, each after those that it reads; the output is the last.
+    """Return the nodes that the output of ``symbol`` needs, each after those that it reads, the output last.
 
-    Sizes in their shapes that depend on the number of images are strings: 'N', '8*N'. Constants, parameters
-    included, have their ``value`` and need no other nodes.
+    Sizes in their shapes that depend on the number of images are strings: 'N', '8*N'. Constants, including
+    parameters, have their ``value`` and need no other nodes.
 
     Parameters
     ----------
@@ -68,8 +68,8 @@ def _check_variables(nodes: list[Node], arrays: dict[str, np.ndarray]) -> None:
 
 def _shapes(graph: Graph, nodes: list[Node], arrays: dict[str, np.ndarray],
             image_shape: tuple[int, ...]) -> list[Shape]:
-    """The shape of each node's output."""
-    statistics = set(graph.symbol().list_auxiliary_states())  # MXNet takes no shapes of these, it infers them
+    """Return the shape of each node's output."""
+    statistics = set(graph.symbol().list_auxiliary_states())  # MXNet infers their shapes, and takes none
     known = {node.name: arrays[node.name].shape for node in nodes
              if node.is_variable and node.name in arrays and node.name not in statistics}
     found = []
@@ -92,7 +92,7 @@ def _shapes(graph: Graph, nodes: list[Node], arrays: dict[str, np.ndarray],
 
 
 def _dimension(of_two: int, of_three: int) -> Any:
-    """A dimension for any number of images, from its sizes for two and for three."""
+    """Derive a dimension for any number of images from its sizes for two and for three."""
     each = of_three - of_two
     if not each:
         return of_two
@@ -103,7 +103,7 @@ def _dimension(of_two: int, of_three: int) -> Any:
 
 
 def _constant(node: Node) -> np.ndarray | None:
-    """The value of a node that is the same for all images; None for other nodes."""
+    """Compute the value of a node that is the same for all images; None for other nodes."""
     values = [np.zeros(source.shape, np.float32)
               if source not in node.valued_inputs() and all(isinstance(size, int) for size in source.shape)
               else source.node.value for source in node.inputs]

@@ -21,7 +21,7 @@ class Gate(NamedTuple):
 
 
 def find_gates(graph: Graph) -> list[Gate]:
-    """All gates, in the order of computation."""
+    """Find all gates, in the order of computation."""
     gates = []
     place = {node: index for index, node in enumerate(graph.nodes())}
     for node in place:

@@ -1,6 +1,6 @@
-"""A symbol as data: operators that refer to each other, read from MXNet's JSON and written as it.
+"""A symbol as data: operators that refer to each other, read from and written as MXNet's JSON.
 
-Nothing here needs MXNet but `Graph.symbol` and `Graph.infer_shapes`.
+Only `Graph.symbol` and `Graph.infer_shapes` need MXNet.
 """
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from openatac.errors import OpenatacError
 from openatac.graph.checks import read_graph
 
 MXNET_VERSION = {'mxnet_version': ['int', 10901]}
-# How many of their inputs these operators use the values of; of the others they use the shapes only.
+# The number of inputs whose values these operators use; of the others they use only the shapes.
 _VALUED_INPUTS = {'ones_like': 0, 'zeros_like': 0, '_contrib_arange_like': 0, 'reshape_like': 1,
                   'slice_like': 1}
 
 
-# Sizes, or texts for those that depend on the number of images: 'N', '8*N'.
+# Sizes, or text for those that depend on the number of images: 'N', '8*N'.
 Shape = tuple[Any, ...]
 
 
 class UnknownShapes(ValueError):
-    """The shapes that are given do not determine all others."""
+    """The given shapes do not determine all others."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,9 +57,9 @@ class Node:
     attributes : {str: str}
         As MXNet writes them; see `get`.
     subgraphs : list of Graph
-        What a fused operator consists of.
+        The contents of a fused operator.
     depends_on : list of Node
-        Nodes that it does not read. MXNet infers a gradient's shapes from the operator that is listed here.
+        Nodes that it does not read. MXNet infers a gradient's shapes from the operator listed here.
     shapes : tuple of shapes
         Of its visible outputs, once `Graph.infer_shapes` has found them.
     value : numpy.ndarray, optional
@@ -85,19 +85,19 @@ class Node:
         return self.shapes[0]
 
     def get(self, attribute: str, default: Any = None) -> Any:
-        """The attribute as a Python value; ``default``, which should be MXNet's, where it is not given."""
+        """Return the attribute as a Python value; ``default``, which should be MXNet's, if it is not set."""
         return _value(self.attributes[attribute]) if attribute in self.attributes else default
 
     def settings(self) -> dict[str, Any]:
-        """{name: value} of its attributes, without Gluon's notes (``__lr_mult__``)."""
+        """Return {name: value} of its attributes, without Gluon's notes (``__lr_mult__``)."""
         return {name: _value(text) for name, text in self.attributes.items() if not name.startswith('__')}
 
     def valued_inputs(self) -> list[Output]:
-        """The inputs whose values it uses, not only their shapes."""
+        """Return the inputs whose values it uses, not only their shapes."""
         return self.inputs[:_VALUED_INPUTS.get(self.operator, len(self.inputs))]
 
     def replace(self, graph: Graph) -> None:
-        """Turn it into ``graph``, whose variables '0', '1', ... stand for this node's inputs."""
+        """Turn it into ``graph``, whose variables '0', '1', ... are this node's inputs."""
         sources = self.inputs
         for node in (node for node in graph.nodes() if not node.is_variable):
             node.inputs = [sources[int(source.node.name)] if source.node.is_variable else source
@@ -124,14 +124,14 @@ class Graph:
 
     @classmethod
     def of(cls, symbol: Any) -> Graph:
-        """The graph of an mxnet.Symbol."""
+        """Build the graph of an mxnet.Symbol."""
         return cls.parse(json.loads(symbol.tojson()))
 
     @classmethod
     def read(cls, path: str | os.PathLike) -> Graph:
-        """The graph of a symbol file, read without MXNet.
+        """Read the graph of a symbol file, without MXNet.
 
-        Raises OpenatacError as `read_graph`, and for a file of an MXNet before 1.0.
+        Raises OpenatacError as in `read_graph`, and for a file from an MXNet before 1.0.
         """
         graph = read_graph(path)
         if any('param' in node or 'attr' in node for node in graph['nodes']):
@@ -140,7 +140,7 @@ class Graph:
 
     @classmethod
     def parse(cls, graph: dict[str, Any]) -> Graph:
-        """The graph that parsed JSON describes."""
+        """Build the graph that parsed JSON describes."""
         nodes: list[Node] = []
 
         def outputs(entries):
@@ -153,7 +153,7 @@ class Graph:
         return cls(outputs(graph['heads']), graph.get('attrs', {}))
 
     def to_json(self) -> dict[str, Any]:
-        """The graph as MXNet's JSON has it."""
+        """Convert the graph to MXNet's JSON."""
         nodes = self.nodes()
         place = {node: index for index, node in enumerate(nodes)}
 
@@ -171,12 +171,12 @@ class Graph:
                 'heads': entries(self.heads), **({'attrs': self.about} if self.about else {})}
 
     def symbol(self) -> Any:
-        """The graph as an mxnet.Symbol."""
+        """Convert the graph to an mxnet.Symbol."""
         import mxnet as mx
         return mx.sym.load_json(json.dumps(self.to_json()))
 
     def nodes(self) -> list[Node]:
-        """All nodes, each after those that it reads, in the order in which MXNet lists them."""
+        """Return all nodes, each after those that it reads, in MXNet's order."""
         found: list[Node] = []
         seen = set()
         for head in self.heads:
@@ -194,7 +194,7 @@ class Graph:
         return found
 
     def readers(self) -> dict[Node, list[Node]]:
-        """{node: the nodes that read it}, one that reads it twice being listed twice."""
+        """Return {node: the nodes that read it}; one that reads it twice is listed twice."""
         found: dict[Node, list[Node]] = {node: [] for node in self.nodes()}
         for node in found:
             for source in node.inputs:

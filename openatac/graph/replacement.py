@@ -1,4 +1,4 @@
-"""Swapping the activations of an existing network: ATAC in any Gluon network.
+"""Swaps the activations of an existing network: ATAC in any Gluon network.
 
 The network is run on a symbol instead of images. That computes nothing, so no weight, running statistic or
 random number changes, and it shows which block creates which operator, what each activation receives, and
@@ -22,17 +22,17 @@ from openatac.graph.nodes import Graph, Node, Shape, UnknownShapes
 from openatac.nn.activations import ACTIVATIONS
 from openatac.nn.registry import Factory, settings_of
 
-RECTIFIERS = ('relu', 'softrelu')  # of Gluon's Activation; its sigmoid, tanh and softsign are gates
+RECTIFIERS = ('relu', 'softrelu')  # in Gluon's Activation; its sigmoid, tanh and softsign are gates
 OTHERS = ('ReLU6', 'RELU6', 'HardSwish')  # activations of GluonCV and of Gluon's model zoo, by class
 GATES = ('HardSigmoid',)  # GluonCV's, which holds a ReLU6 that is not an activation there
-CONTAINERS = (nn.HybridSequential, nn.HybridLambda)  # of which a registered activation may be made
+CONTAINERS = (nn.HybridSequential, nn.HybridLambda)  # that a registered activation may consist of
 OWNER = '__owner__'  # the attribute of a symbol's nodes that names the block that created them
 
 Where = Union[None, str, Callable[[str], bool]]
 
 
 class Place(NamedTuple):
-    """A block in a network: its structural name, the last part of that, the blocks around it from outside."""
+    """A block in a network: its structural name, its last part, its enclosing blocks from outside in."""
 
     name: str
     key: str
@@ -46,9 +46,9 @@ def replace_activations(net: HybridBlock, act_type: str, where: Where = None,
     """Swap activations of ``net`` for ``act_type``, in place.
 
     Activations are blocks of Gluon's Activation with relu or softrelu, LeakyReLU, PReLU, ELU, SELU, GELU
-    and Swish, ReLU6 and HardSwish as in GluonCV, and all of ACTIVATIONS. Those that the forward pass does
-    not call stay, and so do those that see no map of more than one pixel: the vectors of dense layers and
-    of squeeze-and-excitation. (So choose an image large enough that real maps have more.)
+    and Swish, ReLU6 and HardSwish as in GluonCV, and all of ACTIVATIONS. Those that the forward pass does not
+    call stay, and so do those that only see maps of one pixel: the vectors of dense layers and of
+    squeeze-and-excitation. (So choose an image large enough that real maps have more.)
 
     All other parameters keep their names, order and values; the new ones are named after the place.
     Hybridized networks stay hybridized. Create the Trainer afterwards.
@@ -56,18 +56,18 @@ def replace_activations(net: HybridBlock, act_type: str, where: Where = None,
     Parameters
     ----------
     net : HybridBlock
-        Takes images (B, C, H, W) and has any number of outputs. Initialised, trained or neither. It must be
-        the whole network: a hybridized block around it would keep running its old graph.
+        Takes images (B, C, H, W) and has any number of outputs. It may be initialised, trained or neither. It
+        must be the whole network: an enclosing hybridized block would keep running its old graph.
     act_type : str
         A name of `openatac.nn.activations.ACTIVATIONS`.
     where : str or callable, optional
-        Which ones: a shell pattern of the structural name (as in ``save_parameters``), such as
+        Which ones to swap: a shell pattern of the structural name (as in ``save_parameters``), such as
         'layer4.*' or 'layer[34].*.relu[12]', or a function of it that returns a bool. Default: all.
     image_shape : tuple of int, default (3, 224, 224)
         Shape (C, H, W) of one image that fits the network.
     init : mxnet.init.Initializer, optional
         For the new parameters of an initialised network, on its own devices; default MSRAPrelu(), as in the
-        paper. In a network that is not initialised, they wait for ``net.initialize``.
+        paper. In an uninitialised network, ``net.initialize`` draws them.
     **settings
         Settings of the activation, such as r, useReLU and useGlobal of ChaATAC.
 
@@ -85,8 +85,8 @@ def replace_activations(net: HybridBlock, act_type: str, where: Where = None,
         - activations called inside a block's forward: F.Activation(x, act_type='relu'), F.relu, F.LeakyReLU,
           F.clip(x, 0, 6), F.maximum(x, 0). Their name is BLOCK.forward, and ``where`` is asked about that
           too; to leave them out: ``where=lambda name: not name.endswith('forward')``;
-        - one block called several times in the forward of another, if the new unit has weights: all these
-          calls would have to share them.
+        - one block called several times in the forward of another, if the new unit has weights: all those
+        calls would have to share them.
     """
     _check_arguments(net, act_type, where, image_shape, settings)
     make = functools.partial(ACTIVATIONS.find(act_type), **settings)
@@ -138,7 +138,7 @@ def _selects(where: Where, name: str) -> bool:
 
 @functools.cache
 def _classes_of(factories: tuple[Factory, ...]) -> tuple[type, ...]:
-    with mx.name.NameManager():  # so that building these does not change the names of other blocks
+    with mx.name.NameManager():  # building these must not change the names of other blocks
         ours = {type(factory(64)) for factory in factories}
     return tuple(ours - {nn.Activation, *CONTAINERS} | {nn.LeakyReLU, nn.PReLU})
 
@@ -150,12 +150,12 @@ def _is_activation(block: Block) -> bool:
 
 
 def _is_leaf(block: Block) -> bool:
-    """Whether it is an activation or a gate, whose insides are not activations of their own."""
+    """Return whether it is an activation or a gate, whose parts are not activations of their own."""
     return _is_activation(block) or isinstance(block, nn.Activation) or type(block).__name__ in GATES
 
 
 def _places(block: Block, name: str = '', key: str = '', around: tuple[Block, ...] = ()) -> Iterator[Place]:
-    """The `Place`s of a block and of all blocks in it, except for those inside activations and gates."""
+    """Yield the `Place`s of a block and of all blocks in it, except those inside activations and gates."""
     yield Place(name, key, block, around)
     if not _is_leaf(block):
         for key, child in block._children.items():
@@ -163,7 +163,7 @@ def _places(block: Block, name: str = '', key: str = '', around: tuple[Block, ..
 
 
 def _run(net: HybridBlock) -> tuple[dict[Block, list[mx.sym.Symbol]], list[mx.sym.Symbol]]:
-    """Run the network on a symbol; returns {block: inputs of its calls} and the outputs.
+    """Run the network on a symbol; return {block: inputs of its calls} and the outputs.
 
     Each node of the symbols has the attribute OWNER, the name of the block that created it.
     """
@@ -200,7 +200,7 @@ def _run(net: HybridBlock) -> tuple[dict[Block, list[mx.sym.Symbol]], list[mx.sy
             while scopes:
                 scopes.pop().__exit__(None, None, None)
             for parameter, variable in variables.items():
-                parameter._var = variable  # one created here has the attribute, and the current precision
+                parameter._var = variable  # the one created here has the attribute, and the current precision
 
 
 def _flat(outputs: Any) -> Iterator[mx.sym.Symbol]:
@@ -212,7 +212,7 @@ def _flat(outputs: Any) -> Iterator[mx.sym.Symbol]:
 
 
 def _with_shapes(outputs: list[mx.sym.Symbol], image_shape: Sequence[int]) -> Graph:
-    """The graph of these outputs, with the shapes for one image."""
+    """Return the graph of these outputs, with the shapes for one image."""
     graph = Graph.of(mx.sym.Group(outputs))
     try:
         graph.infer_shapes(data=(1, *image_shape))
@@ -233,7 +233,7 @@ def _is_map(shape: Shape) -> bool:
 
 
 def _called_inside(net: HybridBlock, graph: Graph) -> Iterator[tuple[str, str]]:
-    """(name, its description in an error) of each block that calls activations of maps in its forward."""
+    """Yield (name, description for an error) of each block whose forward calls activations of maps."""
     owners = {place.name: place.block for place in _places(net)}
     called = defaultdict(list)
     for node in graph.nodes():
@@ -247,7 +247,7 @@ def _called_inside(net: HybridBlock, graph: Graph) -> Iterator[tuple[str, str]]:
 
 
 def _rectifier(node: Node) -> str | None:
-    """The name of the activation that a node computes; None for other nodes."""
+    """Return the name of the activation that a node computes; None for other nodes."""
     if node.operator == 'LeakyReLU' or (
             node.operator == 'Activation' and node.get('act_type') in RECTIFIERS):
         return node.get('act_type', 'leaky')
@@ -260,7 +260,7 @@ def _rectifier(node: Node) -> str | None:
 
 def _shared(chosen: dict[Place, list[Shape]], calls: dict[Block, list[mx.sym.Symbol]],
             make: Callable[[int], HybridBlock]) -> Iterator[str]:
-    """The description in an error of each block that several calls share, if the new units have weights."""
+    """Yield a description of each block shared by several calls, if the new units have weights."""
     for place, shapes in chosen.items():
         times = len(calls[place.block])
         around = next(len(calls[block]) for block in reversed(place.around) if calls[block])
@@ -272,7 +272,7 @@ def _shared(chosen: dict[Place, list[Shape]], calls: dict[Block, list[mx.sym.Sym
 
 def _make_units(net: HybridBlock, chosen: dict[Place, list[Shape]], make: Callable[[int], HybridBlock],
                 init: mx.init.Initializer | None) -> dict[Place, HybridBlock]:
-    """{place: its new unit}, on the contexts and in the precision of the network."""
+    """Make {place: its new unit}, on the network's contexts and in its precision."""
     parameters = net.collect_params().values()
     taken = {parameter.name for parameter in parameters}
     weights = [parameter for parameter in parameters if len(parameter.shape or ()) > 1]
@@ -294,18 +294,18 @@ def _make_units(net: HybridBlock, chosen: dict[Place, list[Shape]], make: Callab
 
 def _make_unit(place: Place, channels: int, make: Callable[[int], HybridBlock],
                taken: set[str]) -> HybridBlock:
-    """A unit named after its place, whose parameters have names that are not taken."""
+    """Make a unit named after its place, whose parameters have unused names."""
     with contextlib.ExitStack() as scopes:
         for block in place.around:
             scopes.enter_context(block.name_scope())
         unit = make(channels)
-        while not taken.isdisjoint(unit.collect_params()):  # where several blocks have the same prefix
+        while not taken.isdisjoint(unit.collect_params()):  # if several blocks have the same prefix
             unit = make(channels)
     return unit
 
 
 def _contexts(parameters: Sequence[mx.gluon.Parameter]) -> list[mx.Context] | None:
-    """Where the parameters are; None unless all are initialised."""
+    """Return where the parameters are; None unless all are initialised."""
     try:
         contexts = [parameter.list_ctx() for parameter in parameters]
     except RuntimeError:

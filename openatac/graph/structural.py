@@ -1,7 +1,8 @@
-"""A Gluon network's graph under the structural names of its parameters, as other backends read it.
+"""A Gluon network's graph with the structural names of its parameters, for other backends.
 
 MXNet reads the files too. They differ from ordinary symbol files in two ways: the arrays have the names of
-the network's .params files (``features.0.gamma``), and each has ``__grad_req__``, whether it is trained.
+the network's .params files (``features.0.gamma``), and each has ``__grad_req__``, which says whether it is
+trained.
 """
 from __future__ import annotations
 
@@ -17,9 +18,9 @@ from openatac.models.params_file import write_params
 
 
 def graph_of(net: Any) -> tuple[Graph, dict[str, np.ndarray]]:
-    """The graph and the arrays of a HybridBlock that has all its values.
+    """Return the graph and the arrays of a fully initialised HybridBlock.
 
-    A parameter that two layers share keeps the first of its names; one without use is left out.
+    A parameter that two layers share keeps the first of its names; an unused one is left out.
 
     Raises OpenatacError for a network without values.
     """
@@ -34,16 +35,16 @@ def graph_of(net: Any) -> tuple[Graph, dict[str, np.ndarray]]:
             node.attributes['__grad_req__'] = parameter.grad_req
             try:
                 arrays[node.name] = parameter._reduce().asnumpy()
-            except RuntimeError:  # none, or they wait for the first batch to determine their shape
+            except RuntimeError:  # no values, or deferred until the first batch determines their shape
                 raise OpenatacError(f'the network has no values for {parameter.name} yet: initialize it and '
                                     'run it on one batch') from None
     return graph, arrays
 
 
 def export_graph(net: Any, path: str) -> None:
-    """Write ``path-symbol.json`` and ``path-0000.params``, a network with its values.
+    """Write a network with its values to ``path-symbol.json`` and ``path-0000.params``.
 
-    Raises OpenatacError for a network without values, and if the files cannot be written.
+    Raises OpenatacError for a network without values, or if the files cannot be written.
     """
     graph, arrays = graph_of(net)
     with writing(path):

@@ -1,4 +1,4 @@
-"""Symbols in MXNet: files loaded, blocks made of them, sizes checked before a network runs."""
+"""Symbols in MXNet: loads files, turns them into blocks, checks sizes before a network runs."""
 from __future__ import annotations
 
 import json
@@ -13,14 +13,14 @@ from openatac.errors import OpenatacError
 from openatac.graph.checks import LARGEST_TENSOR, read_graph
 from openatac.graph.nodes import MXNET_VERSION, Graph, Node, Output, UnknownShapes
 
-# Operators that divide by sizes of their inputs to find the one that is written as -1.
+# Operators that divide by sizes of their inputs to infer the one written as -1.
 _RESHAPING = ('Reshape', 'reshape', '_np_reshape', '_npi_reshape', '_npx_reshape', 'reshape_like',
               '_npx_reshape_like', '_contrib_reshape_like')
-_MOST_RESHAPED = 256  # of them behind each other
+_MOST_RESHAPED = 256  # of them in a row
 
 
 def load_symbol_file(path: str) -> mx.sym.Symbol:
-    """The Symbol of the file ``path``; OpenatacError if it is missing, damaged or beyond the limits."""
+    """Load the Symbol of the file ``path``; OpenatacError if it is missing, damaged or beyond the limits."""
     graph = read_graph(path, count_outputs)
     try:
         return mx.sym.load_json(json.dumps(graph))
@@ -30,7 +30,7 @@ def load_symbol_file(path: str) -> mx.sym.Symbol:
 
 
 def count_outputs(node: dict[str, Any]) -> int:
-    """The number of outputs of a node in parsed JSON, found by loading a graph of this node alone.
+    """Count the outputs of a node in parsed JSON by loading a graph of this node alone.
 
     Raises ValueError for a node that MXNet does not load.
     """
@@ -47,18 +47,18 @@ def count_outputs(node: dict[str, Any]) -> int:
 
 def symbol_block(symbol: mx.sym.Symbol, arrays: Mapping[str, mx.nd.NDArray],
                  ctx: mx.Context | None = None) -> mx.gluon.SymbolBlock:
-    """A SymbolBlock with values.
+    """Build a SymbolBlock with values.
 
     Parameters
     ----------
     symbol : mxnet.Symbol
         With the input ``data``.
     arrays : {name: NDArray}
-        The values of its other variables, perhaps among more; ``arg:`` or ``aux:`` may stand before a name.
+        The values of its other variables, perhaps among more; names may begin with ``arg:`` or ``aux:``.
     ctx : Context, optional
     """
     with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', 'Cannot decide type')  # of the input: it is float32
+        warnings.filterwarnings('ignore', 'Cannot decide type')  # about the input: it is float32
         block = mx.gluon.SymbolBlock(symbol, mx.sym.var('data'))
     block.collect_params().load_dict(arrays, ctx, ignore_extra=True, cast_dtype=True, dtype_source='saved')
     return block
@@ -77,14 +77,14 @@ def check_sizes(symbol: mx.sym.Symbol, image_shape: tuple[int, ...], **known: tu
 
 
 def infer_sizes(symbol: mx.sym.Symbol, image_shape: tuple[int, ...], **known: tuple[int, ...]) -> None:
-    """As `check_sizes`, but raises ValueError with the reason alone."""
+    """Like `check_sizes`, but raise ValueError with the reason alone."""
     known['data'] = (1, *image_shape)
     graph = Graph.of(symbol)
     try:
         _check_reshaped(graph.nodes(), known)
         graph.infer_shapes(**known)
     except UnknownShapes:
-        return  # nothing is known to be too large
+        return  # nothing known is too large
     except mx.MXNetError as error:
         raise ValueError(f'MXNet says {last_line(error)}') from None
     for node in graph.nodes():
@@ -95,11 +95,11 @@ def infer_sizes(symbol: mx.sym.Symbol, image_shape: tuple[int, ...], **known: tu
 
 
 def _check_reshaped(nodes: list[Node], known: dict[str, tuple[int, ...]]) -> None:
-    """Raise ValueError if an operator that reshapes gets a size of 0, or gives another number of elements.
+    """Raise ValueError if an operator reshapes a size of 0 or changes the number of elements.
 
-    MXNet would divide by the one, and write beyond the end of its memory with the other. Inferring all shapes
-    at once would divide as well. So the shapes are inferred level by level: first those of the inputs of
-    operators that read no other such operator, then of those behind them, and so on.
+    MXNet would divide by the former, and write beyond the end of its memory with the latter. Inferring all
+    shapes at once would divide as well. So the shapes are inferred level by level: first those of the inputs
+    of operators that read no other such operator, then of those that follow them, and so on.
     """
     behind: dict[Node, int] = {}
     levels: dict[int, list[Node]] = {}
@@ -109,27 +109,27 @@ def _check_reshaped(nodes: list[Node], known: dict[str, tuple[int, ...]]) -> Non
             levels.setdefault(behind[node], []).append(node)
             behind[node] += 1
     if len(levels) > _MOST_RESHAPED:
-        raise ValueError(f'more than {_MOST_RESHAPED} operators reshape behind each other')
+        raise ValueError(f'more than {_MOST_RESHAPED} operators reshape in a row')
     for _, level in sorted(levels.items()):
         shapes = iter(_infer_partly([source for node in level for source in node.inputs], known))
         before = [[next(shapes) for _ in node.inputs] for node in level]
         for node, inputs in zip(level, before):
             if any(0 in shape for shape in inputs):
-                raise ValueError(f'{node.name[:80]} reshapes what has no elements')
+                raise ValueError(f'{node.name[:80]} reshapes an array that has no elements')
         after = _infer_partly([Output(node) for node in level], known)
         for node, inputs, output in zip(level, before, after):
             if inputs[0] and math.prod(inputs[0]) != math.prod(output):
-                raise ValueError(f'{node.name[:80]} reshapes {inputs[0]} to {output}, which has another '
+                raise ValueError(f'{node.name[:80]} reshapes {inputs[0]} to {output}, which has a different '
                                  'number of elements')
 
 
 def _infer_partly(outputs: list[Output], known: dict[str, tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """The shape of each of the outputs, () where MXNet cannot infer it."""
+    """Infer the shape of each of the outputs; () where MXNet cannot infer it."""
     symbol = Graph(outputs).symbol()
     arguments = set(symbol.list_arguments())
     return symbol.infer_shape_partial(**{name: known[name] for name in arguments & known.keys()})[1]
 
 
 def last_line(error: Exception) -> str:
-    """What an error of MXNet's says; before that stands where in C++ it was raised."""
+    """Return the message of an MXNet error, without the place in C++ where it was raised."""
     return str(error).strip().splitlines()[-1]

@@ -1,8 +1,8 @@
 """The CIFAR host: a pre-activation ResNet whose activations can be any of `openatac.nn.activations`.
 
 He, Zhang, Ren, Sun, "Identity Mappings in Deep Residual Networks", ECCV 2016,
-https://arxiv.org/abs/1603.05027, figure 4 (e), as in table I of "Attention as Activation". It leaves one
-thing open: here, where a block changes the channels, the shortcut is a 1x1 convolution of its raw input.
+https://arxiv.org/abs/1603.05027, figure 4 (e), as in table I of "Attention as Activation". The paper leaves
+one thing open: here, if a block changes the channels, its shortcut is a 1x1 convolution of its raw input.
 """
 from __future__ import annotations
 
@@ -67,21 +67,21 @@ class ResNet20V2ATAC(HybridBlock):
     classes : int, default 10
         Number of classes.
     act_type : str, default 'ChaATAC'
-        The activation under study, a name of `openatac.nn.activations.ACTIVATIONS`.
+        The activation under study, a name in `openatac.nn.activations.ACTIVATIONS`.
     r, useReLU, useGlobal
         Settings of ChaATAC, which other activations ignore.
     act_layers, replace_act, act_order
         Which of the four slots get ``act_type`` (see `openatac.models.parts`) and what the
         others get.
     skernel, dilation, asBackbone
-        Part of the published signature, without effect there and here.
+        Part of the published signature, without effect there or here.
     norm_layer, norm_kwargs
         The normalisation of the host; ChaATAC always has its own BatchNorm.
     drop_rate : float, default 0
         Dropout before each block's second convolution, as in GluonCV's wide ResNets.
     attention : str, optional
-        A name of `openatac.nn.attention.ATTENTIONS`, to end the main path of each block, as SE does in
-        Hu et al., 2018.
+        A name in `openatac.nn.attention.ATTENTIONS`, which ends the main path of each block, as SE does in Hu
+        et al., 2018.
     reduction : float, default 16
         Channel reduction ratio of the attention blocks that have one (se, ge, cbam, lca, nin).
 

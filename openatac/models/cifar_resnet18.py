@@ -1,4 +1,4 @@
-"""ResNet-18 for small images, whose ReLUs can be any of `openatac.nn.activations`.
+"""ResNet-18 for small images; its ReLUs can be any of `openatac.nn.activations`.
 
 He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", CVPR 2016,
 https://arxiv.org/abs/1512.03385, table 1. Deviates from it in the stem, a 3x3 convolution without pooling.
@@ -67,7 +67,7 @@ class CIFARResNet18(HybridBlock):
     classes : int, default 10
         Number of classes.
     act_type : str, default 'ChaATAC'
-        The activation in place of every ReLU, a name of `openatac.nn.activations.ACTIVATIONS`.
+        The activation in place of every ReLU, a name in `openatac.nn.activations.ACTIVATIONS`.
     r, useReLU, useGlobal
         Settings of ChaATAC, which other activations ignore.
     act_layers, replace_act, act_order
@@ -78,7 +78,7 @@ class CIFARResNet18(HybridBlock):
     drop_rate : float, default 0
         Dropout before each block's second convolution.
     attention : str, optional
-        A name of `openatac.nn.attention.ATTENTIONS`, to end the main path of each block.
+        A name in `openatac.nn.attention.ATTENTIONS`, which ends the main path of each block.
     reduction : float, default 16
         Channel reduction ratio of the attention blocks that have one (se, ge, cbam, lca, nin).
 

@@ -1,4 +1,4 @@
-"""What the package knows about a host, a network that activations and attention blocks are built into."""
+"""Describes a host: a network that activations and attention blocks are built into."""
 from __future__ import annotations
 
 import re
@@ -14,23 +14,23 @@ from openatac.nn.registry import Factory, settings_of
 class Host:
     """A host network, as `openatac.register_host` registers it.
 
-    Networks are called TITLE_UNIT, where TITLE stands for the host and its depth and UNIT for the
-    activation and attention in it, as in ``cifar_resnet20_v2_atac``.
+    Networks are called TITLE_UNIT, where TITLE is the host and its depth and UNIT its activation and
+    attention, as in ``cifar_resnet20_v2_atac``.
 
     Parameters
     ----------
     name : str
         The host's own name.
     factory : callable
-        Its arguments are what can be configured: ``classes`` and ``act_type`` and, where the host has them,
+        Its arguments are the settings: ``classes`` and ``act_type`` and, if the host has them,
         ``attention``, ``self_attention``, ``useGlobal``, ``layers`` and others. Returns a HybridBlock that
         maps images (B, C, H, W) to logits (B, classes).
     input_shape : tuple of int
-        (C, H, W) of the images that it was made for.
+        (C, H, W) of the images that it was designed for.
     data : {'cifar', 'imagenet'}
         The family of its images, which determines their augmentation and normalisation.
     title : str, optional
-        What its networks' names begin with; default ``name``. '{depth}' in it stands for the number of
+        The start of its networks' names; default ``name``. '{depth}' in it is replaced by the number of
         layers, 2 * stages * blocks + 2.
     stages : int
         Number of stages.
@@ -38,7 +38,7 @@ class Host:
         Blocks per stage of the networks that `openatac.get_model_list` lists; empty if the factory has no
         argument ``layers`` or stages of different lengths.
     stage_prefix : str
-        What precedes a stage's number in the prefixes of its blocks, such as 'stage' of 'stage1_'.
+        The part before a stage's number in the prefixes of its blocks, such as 'stage' in 'stage1_'.
     output : str
         Structural name of the last dense layer.
     """
@@ -64,23 +64,23 @@ class Host:
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """The names of what can be configured, read from the factory's signature."""
+        """The names of its settings, read from the factory's signature."""
         return settings_of(self.factory)
 
     def build(self, **settings: Any) -> HybridBlock:
-        """The network with these settings, not initialised."""
+        """Build the network with these settings, not initialised."""
         return self.factory(**settings)
 
     def layers(self, blocks: int) -> dict[str, tuple[int, ...]]:
-        """The setting ``layers`` for that many blocks per stage; empty for a host without ``blocks``."""
+        """Return ``layers`` for that many blocks per stage; empty for a host without ``blocks``."""
         return {'layers': (blocks,) * self.stages} if self.blocks else {}
 
     def title_of(self, blocks: int | None = None) -> str:
-        """The start of the name of its network with that many blocks per stage."""
+        """Return the start of the name of its network with that many blocks per stage."""
         return (self.title or self.name).lower().format(depth=2 * self.stages * (blocks or 0) + 2)
 
     def parse(self, name: str) -> tuple[dict[str, Any], str] | None:
-        """(settings that the title of a network's name stands for, its unit); None for other hosts' names."""
+        """Return (the settings in the title of a network's name, its unit); None for other hosts' names."""
         title = re.escape((self.title or self.name).lower()).replace(r'\{depth\}', r'(?P<depth>\d{1,6})')
         found = re.fullmatch(f'{title}_(?P<unit>.+)', name.lower())
         if found is None:

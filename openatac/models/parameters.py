@@ -18,12 +18,12 @@ Contexts = Union[mx.Context, Sequence[mx.Context]]
 
 
 def write_arrays(path: Path, arrays: dict[str, mx.nd.NDArray]) -> None:
-    """Write named arrays to ``path``, whole or not at all; OSError if that is impossible."""
+    """Write named arrays to ``path``, whole or not at all; OSError if that fails."""
     write_params(fspath(path), {name: array.asnumpy() for name, array in arrays.items()})
 
 
 def read_arrays(path: Path) -> dict[str, mx.nd.NDArray]:
-    """The named arrays of the file ``path``; ParameterFileError if it is missing or damaged."""
+    """Read the named arrays of the file ``path``; ParameterFileError if it is missing or damaged."""
     return {name: mx.nd.array(array, mx.cpu(), array.dtype)
             for name, array in read_params(fspath(path)).items()}
 
@@ -54,7 +54,7 @@ def load_parameters(net: mx.gluon.Block, path: Path, ctx: Contexts | None = None
     path : str
         A .params file with structural names.
     ctx : mxnet.Context or list of mxnet.Context, optional
-        Where to put them; where they are, or the CPU, if not given.
+        Where to put them; by default where they are, or the CPU.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""MXNet's .params files read and written in NumPy, for machines without MXNet.
+"""Reads and writes MXNet's .params files in NumPy, for machines without MXNet.
 
 The whole layout of a file is checked before its numbers are read: MXNet allocates what a header asks for
-before it checks that the file is that long, so that one flipped byte can exhaust the machine's memory.
+before it checks that the file is that long, so one flipped byte can exhaust the machine's memory.
 """
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Array(NamedTuple):
 
 
 def read_params(path: str) -> dict[str, np.ndarray]:
-    """The named arrays of the file ``path``; ParameterFileError if it is missing or damaged."""
+    """Read the named arrays of the file ``path``; ParameterFileError if it is missing or damaged."""
     try:
         places = check_layout(path)
     except FileNotFoundError:
@@ -78,7 +78,7 @@ def write_params(path: str, arrays: dict[str, np.ndarray]) -> None:
 
 
 def check_layout(path: str) -> list[tuple[bytes | None, Array]]:
-    """The arrays of a file as [(name, or None in a file without names, `Array`)], without their numbers.
+    """List the arrays of a file as [(name, or None in a file without names, `Array`)], without their numbers.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""The parts that hosts share: the activations of their slots, the attention that ends a block, CIFAR stages.
+"""Parts shared by hosts: the activations of their slots, the attention that ends a block, CIFAR stages.
 
-Each host has four slots, front to back: the pre-activation CIFAR host its three stages and the activation
-after the last one, the others their four stages. ``act_layers`` of the four get ``act_type`` and the rest
+Each host has four slots, front to back: in the pre-activation CIFAR host, its three stages and the activation
+after the last one; in the others, their four stages. ``act_layers`` of the four get ``act_type`` and the rest
 ``replace_act``: the last ones (``act_order='bac'``, from the back) or the first ones (``'pre'``).
 """
 from __future__ import annotations
@@ -21,12 +21,12 @@ SLOTS = 4
 
 def place_activations(act_type: str, replace_act: str, act_layers: int, act_order: str = 'bac',
                       **settings: Any) -> list[Factory]:
-    """The activation of each of the four slots, with those of the ``settings`` that it takes.
+    """Return the activation of each of the four slots, with those of the ``settings`` that it accepts.
 
     Raises
     ------
     ValueError
-        For an unknown name, ``act_layers`` outside 0..4 and an unknown ``act_order``.
+        For an unknown name, ``act_layers`` outside 0..4 or an unknown ``act_order``.
     """
     chosen = bind(ACTIVATIONS.find(act_type), **settings)
     other = bind(ACTIVATIONS.find(replace_act, 'replace_act'), **settings)
@@ -38,13 +38,13 @@ def place_activations(act_type: str, replace_act: str, act_layers: int, act_orde
 
 
 def find_attention(name: str | None, reduction: float) -> Factory | None:
-    """The factory of the attention block of that name; None for no name."""
+    """Return the factory of the attention block of that name; None for no name."""
     return None if name is None else bind(ATTENTIONS.find(name), reduction=reduction)
 
 
 def cifar_stage(block: type[HybridBlock], index: int, blocks: int, in_channels: int, channels: int,
                 **arguments: Any) -> nn.HybridSequential:
-    """``blocks`` of a CIFAR host; the first changes the channels and, after stage 0, halves the sides."""
+    """Stack CIFAR ``blocks``; the first changes the channels and, after stage 0, halves the sides."""
     stage = nn.HybridSequential(prefix=f'stage{index + 1}_')
     with stage.name_scope():
         for position in range(blocks):

@@ -1,4 +1,4 @@
-"""The ImageNet host: ResNet-50 v1b, whose bottlenecks can have ATAC and self-attention.
+"""The ImageNet host: ResNet-50 v1b, with optional ATAC and self-attention in its bottlenecks.
 
 He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", CVPR 2016,
 https://arxiv.org/abs/1512.03385, table 1, as in table II of "Attention as Activation", whose rows AA and FA
@@ -32,13 +32,13 @@ class SelfAttention:
     Parameters
     ----------
     spatial : callable
-        ``spatial(stage)``, of a stage from 0 to 3, returns what builds the 3x3 convolutions' replacement from
-        their ``channels``, ``strides`` and ``dilation``; None keeps the convolutions.
+        ``spatial(stage)``, for a stage from 0 to 3, returns a factory of the 3x3 convolutions' replacement
+        from their ``channels``, ``strides`` and ``dilation``; None keeps the convolutions.
     stem : callable, optional
-        ``stem(channels)`` builds what replaces the 7x7 convolution, without its stride; the max pooling
-        behind it is then 4x4.
+        ``stem(channels)`` builds the replacement of the 7x7 convolution, without its stride; the max pooling
+        after it is then 4x4.
     multiple : int, default 1
-        The sides of the images must be multiples of it.
+        Image sides must be multiples of it.
     """
 
     spatial: Callable[[int], Factory | None]
@@ -59,7 +59,7 @@ class BottleneckV1bATAC(HybridBlock):
 
     ``activation(channels)`` builds relu1 and relu2; relu3, after the addition, stays a ReLU.
     ``attention(channels)``, if given, ends the main path; ``spatial(channels, strides=, dilation=)``, if
-    given, builds what replaces the 3x3 convolution.
+    given, builds the replacement of the 3x3 convolution.
     """
 
     def __init__(self, planes: int, activation: Factory, norm: Factory, strides: int = 1, dilation: int = 1,
@@ -96,7 +96,7 @@ class ResNet50_v1bATAC(HybridBlock):
     Parameters
     ----------
     act_type : str, default 'ChaATAC'
-        The activation under study, a name of `openatac.nn.activations.ACTIVATIONS`. ChaATAC is
+        The activation under study, a name in `openatac.nn.activations.ACTIVATIONS`. ChaATAC is
         local and has its inner ReLU.
     r : float, default 2
         Channel reduction ratio of ChaATAC.
@@ -123,16 +123,16 @@ class ResNet50_v1bATAC(HybridBlock):
     name_prefix : str
         Prefix of the parameters' names.
     attention : str, optional
-        A name of `openatac.nn.attention.ATTENTIONS`, to end the main path of each bottleneck, as SE does
+        A name in `openatac.nn.attention.ATTENTIONS`, which ends the main path of each bottleneck, as SE does
         in Hu et al., 2018.
     reduction : float, default 16
         Channel reduction ratio of the attention blocks that have one (se, ge, cbam, lca, nin).
     self_attention : str, optional
-        A name of `SELF_ATTENTIONS`. 'aa': the 3x3 convolutions of the last three stages are
+        A name in `SELF_ATTENTIONS`. 'aa': the 3x3 convolutions of the last three stages are
         attention-augmented (Bello et al., 2019), at half the resolution in the second stage. All images must
         then have the size of the first.
-        'fa': all 3x3 convolutions are self-attention in windows of 7 x 7, and the stem is one in blocks of
-        4 x 4 (Ramachandran et al., 2019, "full attention"). Images need sides that 4 divides.
+        'fa': all 3x3 convolutions become self-attention in windows of 7 x 7, and the stem self-attention in
+        blocks of 4 x 4 (Ramachandran et al., 2019, "full attention"). Image sides must be multiples of 4.
 
     Raises
     ------
@@ -216,7 +216,7 @@ def _shortcut(index: int, channels: int, stride: int, avg_down: bool, norm: Fact
 
 def _stage(index: int, blocks: int, bottleneck: Factory, stride: int, dilation: int,
            shortcut: HybridBlock | None) -> nn.HybridSequential:
-    """``blocks`` bottlenecks; the first has the stride, and in a dilated stage half the dilation."""
+    """Stack ``blocks`` bottlenecks; the first has the stride, and in a dilated stage half the dilation."""
     stage = nn.HybridSequential(prefix=f'layers{index + 1}_')
     with stage.name_scope():
         stage.add(bottleneck(strides=stride, dilation=max(1, dilation // 2), downsample=shortcut),
@@ -225,7 +225,7 @@ def _stage(index: int, blocks: int, bottleneck: Factory, stride: int, dilation: 
 
 
 def _replaced(self_attention: str | None, deep_stem: bool) -> SelfAttention:
-    """The `SelfAttention` of a name; for None, one that replaces nothing."""
+    """Return the `SelfAttention` of a name; for None, one that replaces nothing."""
     if self_attention is None:
         return SelfAttention(lambda stage: None)
     found = SELF_ATTENTIONS.find(self_attention)

@@ -28,7 +28,7 @@ PUBLISHED_CIFAR_HOST = cifar_resnet.HOST.name
 
 def unit_name(act_type: str, attention: str | None = None, useGlobal: bool = False,
               self_attention: str | None = None) -> str:
-    """The unit in a network's name: 'atac' for 'ChaATAC', 'se' for SE over ReLU, 'swish_se', ...
+    """Return the unit in a network's name: 'atac' for 'ChaATAC', 'se' for SE over ReLU, 'swish_se', ...
 
     'atac_global' is ATAC with the global gate, the paper's "SE as activation".
     """
@@ -41,7 +41,7 @@ def unit_name(act_type: str, attention: str | None = None, useGlobal: bool = Fal
 
 
 def unit_settings(host: Host) -> dict[str, dict[str, Any]]:
-    """{unit in a name: settings of the host that it stands for}, for all units that the host takes."""
+    """Return {unit in a name: the host's settings for it}, for all units that the host accepts."""
     choices: dict[str, Any] = {'act_type': ACTIVATIONS, 'attention': (None, *ATTENTIONS),
                                'self_attention': (None, *SELF_ATTENTIONS), 'useGlobal': (False, True)}
     choices = {name: values for name, values in choices.items() if name in host.settings}
@@ -53,7 +53,7 @@ def unit_settings(host: Host) -> dict[str, dict[str, Any]]:
 
 
 def get_model_list() -> list[str]:
-    """The names of the networks of one unit, sorted. `get_model` knows other depths and combinations too."""
+    """List the networks with one unit, sorted. `get_model` accepts other depths and combinations too."""
     names = []
     for host in HOSTS.values():
         titles = [host.title_of(blocks) for blocks in host.blocks or (None,)]
@@ -63,12 +63,12 @@ def get_model_list() -> list[str]:
 
 
 def find_host(name: str) -> Host:
-    """The registered host of that name; ValueError, with the valid names, if there is none."""
+    """Return the registered host of that name; ValueError, with the valid names, if there is none."""
     return HOSTS.find(name)
 
 
 def find_model(name: str) -> tuple[Host, dict[str, Any]]:
-    """The host of a network, and the settings of it that the network's name stands for.
+    """Return a network's host, and the settings that the network's name gives it.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def find_model(name: str) -> tuple[Host, dict[str, Any]]:
 
 def get_model(name: str, classes: int | None = None, ctx: Any = None, pretrained: Any = False,
               **kwargs: Any) -> HybridBlock:
-    """The network called ``name``, not yet initialised unless ``pretrained``.
+    """Build the network called ``name``, not yet initialised unless ``pretrained``.
 
     Parameters
     ----------
@@ -94,9 +94,9 @@ def get_model(name: str, classes: int | None = None, ctx: Any = None, pretrained
     classes : int, optional
         Number of classes. By default the host's: 10 for CIFAR and 1000 for ImageNet.
     ctx : mxnet.Context or list of mxnet.Context, optional
-        Where ``pretrained`` parameters are put; the CPU if not given.
+        Where to put ``pretrained`` parameters; by default the CPU.
     pretrained : False or str
-        A .params file of this very network. (No trained weights are published for download.)
+        A .params file of exactly this network. (No trained weights are published for download.)
     **kwargs
         Settings of the host, such as ``r``, ``useGlobal``, ``act_layers`` or ``reduction``.
 
@@ -108,7 +108,7 @@ def get_model(name: str, classes: int | None = None, ctx: Any = None, pretrained
     Raises
     ------
     ValueError
-        For an unknown name, with the nearest ones, and for bad arguments.
+        For an unknown name, with the nearest ones, or for bad arguments.
     ParameterFileError
         For a file that is damaged or of another network.
     """
@@ -125,7 +125,7 @@ def get_model(name: str, classes: int | None = None, ctx: Any = None, pretrained
 
 
 def stage_of(name: str) -> str:
-    """The number of the stage in a block's or layer's name, as hosts write it; '' outside of the stages."""
+    """Return the stage number in a block's or layer's name, as hosts write it; '' outside the stages."""
     prefixes = '|'.join(re.escape(host.stage_prefix) for host in HOSTS.values())
     found = re.search(rf'(?:{prefixes})(\d+)_', name)
     return found[1] if found else ''
@@ -141,10 +141,10 @@ def register_activation(name: str, factory: Factory, alias: str | None = None) -
     name : str
         Its name, for ``act_type`` and ``--act-type`` and in names of networks.
     factory : callable
-        ``factory(channels)`` returns a HybridBlock that maps (B, channels, H, W) to the same shape. Other
-        arguments that it has among ``r``, ``useReLU`` and ``useGlobal`` get the network's settings.
+        ``factory(channels)`` returns a HybridBlock that maps (B, channels, H, W) to the same shape. If it
+        also takes ``r``, ``useReLU`` or ``useGlobal``, it gets the network's settings.
     alias : str, optional
-        A second name, which names of networks then have.
+        A second name, which network names then use.
 
     Raises
     ------
@@ -161,17 +161,17 @@ def register_activation(name: str, factory: Factory, alias: str | None = None) -
 
 
 def register_attention(name: str, factory: Factory, alias: str | None = None) -> None:
-    """Add an attention block, to end the main path of each block of a network.
+    """Add an attention block, which ends the main path of each block of a network.
 
-    The arguments are those of `register_activation`; the name is one for ``attention`` and ``--attention``,
-    and of the networks' settings the factory gets ``reduction``, if it takes that.
+    The arguments are those of `register_activation`; the name is for ``attention`` and ``--attention``, and
+    the factory gets the network's ``reduction`` if it takes that.
     """
     _check_free(name, alias)
     ATTENTIONS.register(name, factory, alias)
 
 
 def register_host(name: str, factory: Factory, **description: Any) -> Host:
-    """Add a host; activations, and the attention that it takes, can then be built into it by name.
+    """Add a host; activations, and the attention that it accepts, can then be built into it by name.
 
     Parameters
     ----------
@@ -192,8 +192,8 @@ def register_host(name: str, factory: Factory, **description: Any) -> Host:
 
 
 def _check_free(*names: str | None) -> None:
-    """Raise ValueError if one of the names stands for another unit in names of networks."""
+    """Raise ValueError if one of the names is already a unit in network names."""
     taken = {unit for host in HOSTS.values() for unit in unit_settings(host)}
     for name in names:
         if name is not None and name.lower() in taken:
-            raise ValueError(f'{name!r} is the name of another unit already: choose another')
+            raise ValueError(f'{name!r} is already the name of another unit: choose another')

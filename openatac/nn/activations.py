@@ -1,4 +1,4 @@
-"""The activations that a network can be built with, by name.
+"""The activations available for networks, by name.
 
 Each maps (B, C, H, W) to the same shape. `register_activation` adds one from outside the package.
 
@@ -23,8 +23,8 @@ from openatac.nn.xunit import XUnit
 class PReLU(nn.PReLU):
     """max(0, x) - alpha * max(0, -x) with one learned slope (He et al., 2015, equation 1).
 
-    Gluon's own PReLU, hybridized in front of a global pooling, gets a wrong gradient of alpha from
-    MXNet 1.9.1. Written as two ReLUs it gets the right one, with the same parameter and values.
+    Gluon's own PReLU, hybridized before a global pooling, gets a wrong gradient of alpha from MXNet 1.9.1.
+    Written as two ReLUs, it gets the right one, with the same parameter and values.
     """
 
     def hybrid_forward(self, F, x, alpha):
@@ -46,8 +46,8 @@ class Sine(HybridBlock):
     ----------
     w0 : float, default 1
         The frequency. The paper's 30 spreads a first layer that sees coordinates over many periods; its
-        section 3.2 then draws the weights so that every later sine gets a standard normal input. Behind a
-        BatchNorm the input is standard normal already, so 1 gives the same unit there.
+        section 3.2 then draws the weights so that every later sine gets a standard normal input. After a
+        BatchNorm the input is already standard normal, so 1 gives the same unit there.
 
     Raises
     ------

@@ -27,7 +27,7 @@ class ChaATAC(HybridBlock):
     r : float, default 2
         Channel reduction ratio; the bottleneck has ``int(channels // r)`` channels, at least one.
     useReLU : bool, default True
-        Whether a ReLU stands between the two convolutions (the paper's "inner ReLU").
+        Whether there is a ReLU between the two convolutions (the paper's "inner ReLU").
     useGlobal : bool, default False
         Pool over the image first, so that one gate serves all pixels: squeeze-and-excitation
         as an activation, the ablation of section IV.

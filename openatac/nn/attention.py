@@ -1,8 +1,7 @@
 """The attention blocks that ATAC is compared with, by name.
 
-Each maps a feature map (B, C, H, W) to the same shape and stands at the end of a residual branch,
-before the addition, where the papers of SE, GE, ECA and CBAM put theirs. `register_attention` adds one from
-outside the package.
+Each maps a feature map (B, C, H, W) to the same shape and ends a residual branch, before the addition, as in
+the papers of SE, GE, ECA and CBAM. `register_attention` adds one from outside the package.
 
 - Squeeze-and-excitation: Hu, Shen, Sun, CVPR 2018, https://arxiv.org/abs/1709.01507
 - Gather-excite: Hu, Shen, Albanie, Sun, Vedaldi, NeurIPS 2018, https://arxiv.org/abs/1810.12348
@@ -25,12 +24,12 @@ from openatac.nn.registry import Factory, Registry
 
 
 def average_pixels(F, x):
-    """The average over the pixels, (B, C, H, W) to (B, C)."""
+    """Average over the pixels, (B, C, H, W) to (B, C)."""
     return F.flatten(F.Pooling(x, pool_type='avg', global_pool=True))
 
 
 def scale_channels(F, x, gate):
-    """X (B, C, H, W) times gate (B, C) or (B, C, 1, 1), the same for all pixels."""
+    """Multiply x (B, C, H, W) by gate (B, C) or (B, C, 1, 1), the same for all pixels."""
     return F.broadcast_mul(x, F.reshape(gate, (0, 0, 1, 1)))
 
 
@@ -64,8 +63,8 @@ class SEBlock(HybridBlock):
 class GatherExcite(HybridBlock):
     """Gather-excite, section 3: x * sigmoid(interpolated(excited(gathered x))).
 
-    Maps (B, C, H, W) to the same shape; the interpolation is to the nearest pixel. With extent 0 the filter
-    takes the size of the first image that it sees, and all images must have it. Weights with extent 0:
+    Maps (B, C, H, W) to the same shape; the interpolation is to the nearest pixel. With extent 0, the filter
+    takes the size of the first image that it sees, and all images must have that size. Weights with extent 0:
     'theta' H W C + 2 C, 'theta+' 2 C (C/reduction) more; else 'theta' log2(extent) (9 C + 2 C).
 
     Parameters
@@ -110,12 +109,12 @@ class GatherExcite(HybridBlock):
         gate = F.sigmoid(gate)
         if not self._extent:
             return scale_channels(F, x, gate)
-        # Sides that the extent does not divide are gathered up to the next multiple.
+        # Sides not divisible by the extent are gathered up to the next multiple.
         return x * F.slice_like(F.UpSampling(gate, scale=self._extent, sample_type='nearest'), x, axes=(2, 3))
 
 
 class ECA(HybridBlock):
-    """Efficient channel attention, equations 9 and 12: a gate from the channel's k neighbours.
+    """Efficient channel attention, equations 9 and 12: a gate from each channel's k neighbours.
 
     Maps (B, C, H, W) to the same shape and has k weights.
 
@@ -124,7 +123,7 @@ class ECA(HybridBlock):
     channels : int
         C, the channels of the input.
     gamma, b : float, default 2 and 1
-        k is (log2(C) + b) / gamma, rounded down, and one more where that is even.
+        k is (log2(C) + b) / gamma, rounded down, plus one if that is even.
 
     Raises
     ------
@@ -179,8 +178,8 @@ class CBAM(HybridBlock):
     def hybrid_forward(self, F, x):
         largest = F.flatten(F.Pooling(x, pool_type='max', global_pool=True))
         x = scale_channels(F, x, F.sigmoid(self.excite(average_pixels(F, x)) + self.excite(largest)))
-        # On CPUs MXNet 1.9.1 averages faster over a last axis. F.max would give each of several equal
-        # values a gradient; this gives it to one.
+        # On CPUs MXNet 1.9.1 averages faster over a last axis. F.max would give each of several equal values
+        # a gradient; this gives one to a single value.
         mean = F.expand_dims(F.mean(F.transpose(x, (0, 2, 3, 1)), axis=3), axis=1)
         largest = F.pick(x, F.argmax(x, axis=1), axis=1, keepdims=True)
         return F.broadcast_mul(x, F.sigmoid(self.bn(self.conv(F.concat(mean, largest, dim=1)))))
@@ -222,8 +221,8 @@ class NINBlock(HybridBlock):
 class _GlobalDepthwise(HybridBlock):
     """One filter as large as the image for each channel, (B, C, H, W) to (B, C, 1, 1).
 
-    A convolution would have to be told that size; this weight, shaped as the convolution's, learns it
-    from the first image.
+    A convolution would have to know that size; this weight, shaped like the convolution's, takes it from the
+    first image.
     """
 
     def __init__(self, channels: int, **kwargs: Any) -> None:
@@ -249,7 +248,7 @@ def _inner_channels(channels: int, reduction: float) -> int:
 
 
 def _excite(channels: int, reduction: float, pixels: bool = False) -> nn.HybridSequential:
-    """W2 . relu(W1 . x) of one vector per image, (B, C) or (B, C, 1, 1), or of each pixel, (B, C, H, W)."""
+    """Return W2 . relu(W1 . x) of each image, (B, C) or (B, C, 1, 1), or of each pixel, (B, C, H, W)."""
     inner = _inner_channels(channels, reduction)
     layers = nn.HybridSequential(prefix='excite_')
     with layers.name_scope():
@@ -264,7 +263,7 @@ def _excite(channels: int, reduction: float, pixels: bool = False) -> nn.HybridS
 
 
 def _windows(extent: int) -> nn.AvgPool2D | None:
-    """The average over the window around each extent-th pixel; None for the whole image."""
+    """Build the average over the window around each extent-th pixel; None for the whole image."""
     if not extent:
         return None
     return nn.AvgPool2D(pool_size=2 * extent - 1, strides=extent, padding=extent - 1, count_include_pad=False)

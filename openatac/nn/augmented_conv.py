@@ -6,8 +6,8 @@ https://arxiv.org/abs/1904.09925, equations 1 to 5 and section 3.3:
     AAConv(x) = concat(conv(x), W_O . [O_1, ..., O_heads])
     O = softmax((Q K' + S_rows + S_columns) / sqrt(d)) V     S_rows[i, j] = q_i . r_(row of j - row of i)
 
-The paper leaves two things open. Here a stride is taken by the average pooling that it downsamples with,
-and no 1x1 convolution has a bias.
+The paper leaves two things open. Here, the average pooling that downsamples also takes the stride, and no 1x1
+convolution has a bias.
 """
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from openatac.arguments import CHANNELS, check_number, check_odd, check_whole
 
 
 class AttentionAugmentedConv2D(HybridBlock):
-    """A convolution beside multi-head self-attention over all pixels, with relative positions.
+    """A convolution in parallel with multi-head self-attention over all pixels, with relative positions.
 
     Maps (B, C, H, W) to (B, C_out, ceil(H / strides), ceil(W / strides)). The number of distance embeddings
     follows from the first image, and all images must have its size (MXNetError otherwise).
@@ -33,16 +33,16 @@ class AttentionAugmentedConv2D(HybridBlock):
     Parameters
     ----------
     channels : int
-        C_out, of the convolution and the attention together.
+        C_out, for the convolution and the attention together.
     kernel_size, strides, dilation : int, default 3, 1, 1
         Those of the convolution.
     kappa, upsilon : float, default 0.2 and 0.1
-        Share of ``channels`` that keys (and queries) and values have, all heads together, as in the
-        paper's networks for ImageNet.
+        Share of ``channels`` for keys (and queries) and values, all heads together, as in the paper's
+        networks for ImageNet.
     heads : int, default 8
         Number of attention heads.
     key_depth : int, default 20
-        The least depth of a head's keys.
+        The minimum depth of a head's keys.
     downsample : bool, default False
         Attend at half the resolution, between a 3x3 average pooling and a bilinear interpolation: the
         paper's way to save memory, which grows with the square of the pixels.
@@ -103,7 +103,7 @@ class AttentionAugmentedConv2D(HybridBlock):
         mixed = self.output(mixed)  # (B, d_v, h, w)
         if self._downsample:
             mixed = F.contrib.BilinearResize2D(mixed, local, mode='like')
-        # As planes in a row: oneDNN can't split the gradient of images at any channel (MXNet 1.9.1).
+        # As planes in a row: oneDNN can't split the gradient of images at an arbitrary channel (MXNet 1.9.1).
         both = F.concat(F.reshape(local, (0, 0, -1)), F.reshape(mixed, (0, 0, -1)), dim=1)
         return F.reshape_like(both, local, lhs_begin=2, lhs_end=3, rhs_begin=2, rhs_end=4)
 
@@ -122,7 +122,7 @@ class _RelativeLogits(HybridBlock):
                                           allow_deferred_init=True)
 
     def hybrid_forward(self, F, query, weight):
-        # Without BlockGrad, 1.9.1 crashes in the (zero) gradient of an input that only gives a shape.
+        # Without BlockGrad, 1.9.1 crashes in the (zero) gradient of an input used only for its shape.
         column = F.slice(F.BlockGrad(query), begin=(0, None, None, 0), end=(1, None, None, 1))
         column = F.transpose(F.reshape(column, (-3, -3)))  # (h, d)
         distances = F.slice_axis(F.concat(column, column, dim=0), axis=0, begin=1, end=None)

@@ -5,7 +5,7 @@ https://arxiv.org/abs/2007.11824, section 3.2, equations 2 and 3:
 
     FReLU(x) = max(x, T(x)),    T(x) = BN(3x3 depthwise convolution of x)
 
-Deviates from the authors' code in one respect: the convolution has no bias, which the BatchNorm behind it
+Deviates from the authors' code in one respect: the convolution has no bias, which the BatchNorm after it
 would cancel.
 """
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mxnet.gluon.block import HybridBlock
 
 
 class FReLU(HybridBlock):
-    """ReLU with a learned function of the pixel's 3x3 window for zero; (B, C, H, W) to the same shape.
+    """A ReLU whose zero is a learned function of the 3x3 window; (B, C, H, W) to the same shape.
 
     It has 9 C weights, C gammas and C betas.
 

@@ -14,7 +14,7 @@ from mxnet.gluon.block import HybridBlock
 class GroupNorm(HybridBlock):
     """Normalises each image over groups of its channels; (B, C, H, W) to the same shape.
 
-    Its parameters ``gamma`` and ``beta`` are (C,). Like BatchNorm it keeps float32 parameters and sums in a
+    Its parameters ``gamma`` and ``beta`` are (C,). Like BatchNorm, it keeps float32 parameters and sums in a
     float16 network.
 
     Parameters

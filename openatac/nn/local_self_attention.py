@@ -32,13 +32,13 @@ class StandAloneSelfAttention(HybridBlock):
     Parameters
     ----------
     channels : int
-        C_out; each head has C_out / heads of them, half for the rows and half for the columns of r.
+        C_out; each head has C_out / heads, half for the rows and half for the columns of r.
     kernel_size : int, default 7
         Side k of the window.
     heads : int, default 8
         Number of attention heads.
     strides : int, default 1
-        Side of an average pooling behind the attention, as in section 3.1.
+        Side of an average pooling after the attention, as in section 3.1.
     dilation : int, default 1
         Distance of neighbours within the window.
     in_channels : int, default 0
@@ -77,19 +77,19 @@ class StandAloneSelfAttention(HybridBlock):
         return y if self.pool is None else self.pool(y)
 
     def _windows(self, F, planes):
-        """What each pixel and head sees of planes (B, C_out, H, W): (B heads H W, depth, k^2)."""
+        """Return what each pixel and head sees of planes (B, C_out, H, W): (B heads H W, depth, k^2)."""
         windows = F.im2col(F.reshape(planes, (-1, self._depth, 0, 0)), **self._window)
         windows = F.reshape(windows, (0, -4, self._depth, self._pixels, 0))
         return F.reshape(F.transpose(windows, (0, 3, 1, 2)), (-3, 0, 0))
 
     def _positions(self, F, query, rows, columns):
-        """q_i . r_(j - i), (B heads, H W, k^2), and -OUTSIDE where j is outside the image."""
+        """Return q_i . r_(j - i), (B heads, H W, k^2), and -OUTSIDE where j is outside the image."""
         r = F.concat(F.broadcast_axis(rows, axis=2, size=self._side),
                      F.broadcast_axis(columns, axis=1, size=self._side), dim=3)  # (heads, k, k, depth)
         filters = self._heads * self._pixels
         logits = F.Convolution(query, F.reshape(r, (filters, self._depth, 1, 1)), kernel=(1, 1),
                                num_filter=filters, num_group=self._heads, no_bias=True)
-        # Without BlockGrad, 1.9.1 crashes in the (zero) gradient of an input that only gives a shape.
+        # Without BlockGrad, 1.9.1 crashes in the (zero) gradient of an input used only for its shape.
         plane = F.slice(F.BlockGrad(query), begin=(0, 0), end=(1, 1))
         inside = F.swapaxes(F.im2col(F.ones_like(plane), **self._window), 1, 2)  # (1, H W, k^2)
         return F.broadcast_add(_pixels_first(F, logits, self._pixels), OUTSIDE * (inside - 1))
@@ -98,7 +98,7 @@ class StandAloneSelfAttention(HybridBlock):
 class AttentionStem(HybridBlock):
     """Self-attention within blocks of 4 x 4 pixels of the image, section 3.2 and the appendix.
 
-    A value depends on where in its block the pixel is, as a convolution's products do:
+    A value depends on the pixel's position in its block, like a convolution's products:
 
         v_ab = (sum over m of p(a, b, m) W_m) x_ab,   p(a, b, .) = softmax((row_a + column_b) . nu_m)
 

@@ -1,4 +1,4 @@
-"""One class for everything that has a name: units, hosts, forms of exports, runtimes and backends."""
+"""One class for everything with a name: units, hosts, forms of exports, runtimes and backends."""
 from __future__ import annotations
 
 import difflib
@@ -15,16 +15,16 @@ Factory = Callable[..., 'HybridBlock']
 
 
 class Registry(Generic[T]):
-    """Values by name, to which code outside the package can add its own.
+    """Values by name; code outside the package can add its own.
 
-    Letter case does not matter in names. Iterating gives the names in the order of their registration.
+    Names are case-insensitive. Iteration gives them in order of registration.
 
     Parameters
     ----------
     argument : str
-        The argument that takes these names, as errors call it, such as 'act_type'.
+        The argument that takes these names, for error messages, such as 'act_type'.
     hyphens : bool
-        Whether names may have hyphens; those that stand in names of networks may not.
+        Whether names may have hyphens; those that occur in network names may not.
     """
 
     def __init__(self, argument: str, hyphens: bool = False) -> None:
@@ -38,7 +38,7 @@ class Registry(Generic[T]):
         Raises
         ------
         ValueError
-            If a name is taken, or has other characters than letters, digits and underscores.
+            If a name is taken, or has characters other than letters, digits and underscores.
         """
         keys = [key.lower() for key in (name, alias) if key is not None]
         for key in keys:
@@ -47,25 +47,25 @@ class Registry(Generic[T]):
                 raise ValueError(f'{self._argument} {key!r}: a name has letters, digits{hyphens} and '
                                  'underscores only')
             if key in self._names:
-                raise ValueError(f'{self._argument} {key!r} is registered already: choose another name')
+                raise ValueError(f'{self._argument} {key!r} is already registered: choose another name')
         self._values[name] = value
         self._names.update(dict.fromkeys(keys, name))
 
     def unregister(self, name: str) -> None:
-        """Remove what ``name`` stands for."""
+        """Remove the entry called ``name``."""
         name = self.name_of(name)
         del self._values[name]
         self._names = {key: value for key, value in self._names.items() if value != name}
 
     def name_of(self, name: str, argument: str | None = None) -> str:
-        """The name as registered, for example 'ChaATAC' for 'atac'.
+        """Return the name as registered, for example 'ChaATAC' for 'atac'.
 
         Parameters
         ----------
         name : str
             A name or alias in any letter case.
         argument : str, optional
-            What an error calls the argument, if not as the registry does.
+            The argument's name in an error, if not the registry's.
 
         Raises
         ------
@@ -81,19 +81,19 @@ class Registry(Generic[T]):
         return self._names[key]
 
     def short_name(self, name: str) -> str:
-        """The name in lower case that stands in names of networks: the alias if there is one.
+        """Return the lower-case name used in network names: the alias if there is one.
 
-        A name that is not registered, as a record of an old run may have, stands for itself.
+        A name that is not registered, such as one in an old run's record, is returned unchanged.
         """
         name = self._names.get(name.lower(), name)
         return [name.lower(), *(key for key, value in self._names.items() if value == name)][-1]
 
     def find(self, name: str, argument: str | None = None) -> T:
-        """The value of ``name``; arguments and errors are those of `name_of`."""
+        """Return the value of ``name``; arguments and errors are those of `name_of`."""
         return self._values[self.name_of(name, argument)]
 
     def values(self) -> tuple[T, ...]:
-        """All values, in the order of their registration."""
+        """Return all values, in order of registration."""
         return tuple(self._values.values())
 
     def __iter__(self) -> Iterator[str]:
@@ -101,13 +101,13 @@ class Registry(Generic[T]):
 
 
 def settings_of(factory: Factory) -> tuple[str, ...]:
-    """The names of a factory's arguments, without ``*args`` and ``**kwargs``."""
+    """Return the names of a factory's arguments, without ``*args`` and ``**kwargs``."""
     variadic = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
     return tuple(name for name, parameter in inspect.signature(factory).parameters.items()
                  if parameter.kind not in variadic)
 
 
 def bind(factory: Factory, **settings: Any) -> Factory:
-    """The factory, given those of the ``settings`` that it takes."""
+    """Bind those of the ``settings`` that the factory accepts."""
     takes = settings_of(factory)
     return partial(factory, **{name: value for name, value in settings.items() if name in takes})

@@ -1,11 +1,11 @@
-"""The CUDA 11 libraries that MXNet's CUDA build links to, found where ``openatac[cu112]`` installs them."""
+"""Finds the CUDA 11 libraries that MXNet's CUDA build links to, where ``openatac[cu112]`` installs them."""
 import contextlib
 import ctypes
 import os
 import sys
 from typing import Optional
 
-# In an order in which each library finds what it needs: name -> the folder in which its package has it.
+# Ordered so that each library finds what it needs: name -> its folder within its package.
 # (PyTorch's packages have libraries of CUDA 12 and 13, some under the same names.)
 CUDA_LIBRARIES = {
     'libcudart.so.11.0': 'cuda_runtime', 'libnvrtc.so.11.2': 'cuda_nvrtc', 'libnvToolsExt.so.1': 'nvtx',
@@ -16,7 +16,7 @@ CUDA_LIBRARIES = {
 
 
 def has_cuda_wheel() -> bool:
-    """Whether the installed MXNet is the CUDA 11.2 build."""
+    """Return whether the installed MXNet is the CUDA 11.2 build."""
     from importlib.metadata import PackageNotFoundError, distribution
     try:
         distribution('mxnet-cu112')

@@ -1,4 +1,4 @@
-"""The devices to train on: GPUs that the driver shows, that the user asks for and that MXNet can use."""
+"""The devices to train on: GPUs that the driver shows, the user asks for and MXNet can use."""
 import ctypes
 import os
 from collections.abc import Callable
@@ -13,7 +13,7 @@ CAPABILITIES = range(5, 9)
 
 
 class Gpu(NamedTuple):
-    """A GPU as the NVIDIA driver shows it, with its CUDA compute capability, ``major.minor``."""
+    """A GPU as the NVIDIA driver reports it, with its CUDA compute capability, ``major.minor``."""
 
     name: str
     major: int
@@ -49,7 +49,7 @@ def check_capability(index: int, gpu: Gpu) -> None:
         torch = "train with --engine torch (pip install 'openatac[torch]'), " if major >= 9 else ''
         raise DeviceError(
             f'GPU {index} ({name}) has compute capability {major}.{minor}, and MXNet 1.9.1 has code for 5.0 '
-            f'to 8.9 only: {torch}choose another GPU by --gpus, or train on the CPU with --gpus ""')
+            f'to 8.9 only: {torch}choose another GPU with --gpus, or train on the CPU with --gpus ""')
 
 
 def choose_contexts(gpus: str = '', fall_back: bool = True) -> tuple[list[Any], str]:
@@ -99,18 +99,18 @@ def choose_gpus(gpus: str, fall_back: bool, library: str, count: Callable[[], in
     gpus, fall_back
         As in `choose_contexts`.
     library : str
-        The library that computes, for messages.
+        The compute library, for messages.
     count : function
         The number of GPUs that the library sees.
     none_seen : str
-        Why it sees none, if it sees none.
+        The reason if it sees none.
 
     Returns
     -------
     indices : list of int
         Empty for the CPU.
     line : str
-        The line that says that the CPU computes, or ''.
+        The line saying that the run is on the CPU, or ''.
     """
     wanted = parse_gpus(gpus)
     if not wanted:
@@ -128,7 +128,7 @@ def choose_gpus(gpus: str, fall_back: bool, library: str, count: Callable[[], in
 
 
 def describe_cpu() -> str:
-    """Return the line that says that the CPU computes, and with how many threads."""
+    """Return the line saying that the run is on the CPU, and with how many threads."""
     # Not thread_count(): no number was set if MXNet was loaded before openatac.
     threads = next(filter(None, map(os.environ.get, THREAD_VARIABLES)), None)
     if not threads:
@@ -137,7 +137,7 @@ def describe_cpu() -> str:
 
 
 def parse_gpus(text: str) -> list[int]:
-    """[0, 1] from '0,1'; raises ValueError for anything else."""
+    """Return [0, 1] from '0,1'; raise ValueError for anything else."""
     fields = [field.strip() for field in text.split(',') if field.strip()]
     if not all(field.isdecimal() for field in fields) or len(set(fields)) != len(fields):
         raise ValueError(f'argument --gpus: {text!r} is not a list of GPU indices like 0,1')

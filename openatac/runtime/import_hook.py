@@ -1,4 +1,4 @@
-"""The import hook: runs code of ours when MXNet and GluonCV load, wherever they are installed."""
+"""The import hook: runs our code when MXNet and GluonCV load, wherever they are installed."""
 import contextlib
 import importlib.machinery
 import importlib.util
@@ -18,10 +18,10 @@ if sys.version_info >= (3, 13):  # where pip finds no NumPy that MXNet's metadat
 
 
 def install() -> None:
-    """Put the hook in front of Python's own finders, replacing one from before a reload."""
+    """Put the hook before Python's own finders, replacing one left from before a reload."""
     sys.meta_path[:] = [finder for finder in sys.meta_path
                         if getattr(finder, '__module__', None) != __name__]
-    finder: Any = _Finder()  # Python asks finders for find_spec only, and annotations for more
+    finder: Any = _Finder()  # Python needs only find_spec, but annotations ask for more
     sys.meta_path.insert(0, finder)
 
 
@@ -44,8 +44,8 @@ class _Finder:
             return None
         spec = self._find_elsewhere(fullname, path, target)
         if spec is None and fullname == 'mxnet':
-            # None would let Python fail with a message of its own; raising an error here would break
-            # code that only asks whether MXNet is installed.
+            # None would let Python fail with its own message; raising an error here would break code that
+            # only asks whether MXNet is installed.
             missing: Any = _MissingLoader()
             return importlib.machinery.ModuleSpec(fullname, missing)
         if spec is not None and fullname == 'gluoncv':
@@ -57,10 +57,10 @@ class _Finder:
 
     def _find_elsewhere(self, fullname: str, path: Optional[Sequence[str]],
                         target: Optional[ModuleType]) -> Optional[importlib.machinery.ModuleSpec]:
-        """Return what the finders behind this one find."""
+        """Return what the finders after this one find."""
         finders: list[Any] = sys.meta_path
         for finder in finders[finders.index(self) + 1:]:
-            if hasattr(finder, 'find_spec'):  # that of an old six, for instance, does not have it
+            if hasattr(finder, 'find_spec'):  # an old six's finder, for instance, lacks it
                 spec = finder.find_spec(fullname, path, target)
                 if spec is not None:
                     return spec
@@ -97,7 +97,7 @@ def _keep_docstrings(loader: Any) -> None:
 
 
 class _MissingLoader:
-    """Stands for an MXNet that is not installed."""
+    """A placeholder for an MXNet that is not installed."""
 
     @staticmethod
     def create_module(spec: importlib.machinery.ModuleSpec) -> ModuleType:
@@ -114,7 +114,8 @@ class _MissingLoader:
 def _loading_gluoncv(gluoncv: ModuleType) -> Iterator[None]:
     """Hide PyTorch and restore Pillow's settings while GluonCV loads.
 
-    GluonCV refuses to load beside PyTorch 2, and makes Pillow accept truncated images in the whole process.
+    GluonCV refuses to load alongside PyTorch 2, and makes Pillow accept truncated images in the whole
+    process.
     """
     with contextlib.suppress(ImportError):
         importlib.import_module('mxnet')  # which may see PyTorch

@@ -1,4 +1,4 @@
-"""The loading of MXNet: checks and settings before it, one sentence if it fails."""
+"""Loads MXNet: checks and settings first, one sentence if it fails."""
 import contextlib
 import warnings
 from collections.abc import Iterator
@@ -9,12 +9,12 @@ from openatac.runtime import cuda_libraries, memory, mxnet_settings, system_libr
 
 @contextlib.contextmanager
 def loading_mxnet() -> Iterator[None]:
-    """While open, MXNet loads, in a process that is prepared for it.
+    """Prepare the process for MXNet, which loads while the context is open.
 
     Raises
     ------
     UnfitEnvironment
-        If MXNet would end the process without a message: for a bad number of threads, or too little memory.
+        If MXNet would end the process without a message: with a bad number of threads, or too little memory.
     ImportError
         If its library cannot load, with what to install.
     """
@@ -36,7 +36,7 @@ def loading_mxnet() -> Iterator[None]:
 
 
 def _explain(error: OSError) -> str:
-    """Return what to do about the error with which the system did not load MXNet's library."""
+    """Return what to do about the system's error on loading MXNet's library."""
     named = str(error).split(':')[0]
     package = system_libraries.SYSTEM_LIBRARIES.get(named)
     if package:

@@ -1,4 +1,4 @@
-"""The memory that MXNet takes: checked before it loads, and kept while it runs."""
+"""The memory that MXNet needs: checked before it loads, and kept while it runs."""
 import contextlib
 import ctypes
 import errno
@@ -16,7 +16,7 @@ ADDRESS_SPACE, ADDRESS_SPACE_OF_THREAD = 2 ** 31, 2 ** 27
 def keep_freed_memory() -> None:
     """Have glibc keep the memory that MXNet frees, unless the user has configured malloc.
 
-    MXNet allocates and frees some hundred arrays of megabytes in every step. By default glibc returns them
+    MXNet allocates and frees hundreds of megabyte-sized arrays in every step. By default glibc returns them
     to the system at thresholds that depend on the history of the process, and each step may then fault in
     up to a hundred thousand pages again, which costs up to a third of its time.
     """
@@ -30,19 +30,19 @@ def keep_freed_memory() -> None:
 
 
 def memory_shortage() -> Optional[str]:
-    """Return the sentence that the address space (``ulimit -v``) is too small for MXNet, or None."""
+    """Return a sentence if the address space (``ulimit -v``) is too small for MXNet, or None."""
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     text = os.environ.get('OMP_NUM_THREADS', '').split(',')[0]
     threads = int(text) if is_thread_count(text) else os.cpu_count() or 1
     least = ADDRESS_SPACE + threads * ADDRESS_SPACE_OF_THREAD
     if limit == resource.RLIM_INFINITY or limit >= least:
         return None
-    return (f'the address space of this process is limited to {limit // 2 ** 20} MiB, and MXNet needs '
+    return (f'the address space of this process is limited to {limit // 2 ** 20} MiB, but MXNet needs '
             f'{least // 2 ** 20} MiB with {threads} threads: raise the limit (ulimit -v unlimited)')
 
 
 def may_be_memory_shortage(error: BaseException) -> bool:
-    """Whether too little memory may have caused the error, whatever its message says."""
+    """Return whether too little memory may have caused the error, whatever its message says."""
     if isinstance(error, ImportError):  # the loader names the library that did not fit
         return not isinstance(error, (ModuleNotFoundError, UnfitEnvironment))
     return isinstance(error, MemoryError) or getattr(error, 'errno', None) == errno.ENOMEM

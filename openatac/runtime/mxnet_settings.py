@@ -9,18 +9,18 @@ FUSION_BACKEND = 'MXNET_SUBGRAPH_BACKEND'
 DEFAULTS = {
     # When more OpenMP threads exist than processors, libgomp's threads sleep at each of the thousands of
     # barriers of a step instead of waiting awake (a third of the speed of 2 cores). MXNet's engine has its
-    # team of threads, and another team is created for good when the program's own thread copies an array of
-    # more than 200,000 numbers in parallel. Copying all of them in one thread costs nothing beside that.
+    # team of threads, and another, permanent team is created when the program's own thread copies an array of
+    # more than 200,000 numbers in parallel. Copying them all in one thread costs nothing in comparison.
     'MXNET_CPU_PARALLEL_SIZE': str(2 ** 31 - 1),
-    # Operator tuning times each elementwise operator for some microseconds at start, and on a busy machine
-    # decides by chance which ones run on a single thread.
+    # Operator tuning times each elementwise operator for a few microseconds at start, and on a busy machine
+    # picks at random which ones run on a single thread.
     'MXNET_USE_OPERATOR_TUNING': '0',
     # On CPUs, MXNet's executors (of the Module API, simple_bind) fuse operators by default, and MXNet 1.9.1
-    # has a bug in that: where a convolution's output goes into a BatchNorm and also into a sum, as in a
-    # pre-activation ResNet, the sum gets the normalised one. What openatac.export.forms.fused makes is right,
-    # and not affected.
+    # has a bug in that: if a convolution's output goes into a BatchNorm and also into a sum, as in a
+    # pre-activation ResNet, the sum gets the normalised one. The output of openatac.export.forms.fused is
+    # correct and not affected.
     FUSION_BACKEND: 'NONE',
-    'MXNET_SUBGRAPH_VERBOSE': '0',  # or MXNet prints the backend's name at each binding
+    'MXNET_SUBGRAPH_VERBOSE': '0',  # otherwise MXNet prints the backend's name at each binding
 }
 
 
@@ -32,7 +32,7 @@ def set_defaults() -> None:
 
 @contextlib.contextmanager
 def fusion_backend(backend: Optional[str]) -> Iterator[None]:
-    """While open, MXNet's executors fuse operators by ``backend``: 'NONE' for no fusion, None for its own."""
+    """Have MXNet fuse operators with ``backend`` while open: 'NONE' for no fusion, None for its own."""
     before = _set_fusion_backend(backend)
     try:
         yield

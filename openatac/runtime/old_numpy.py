@@ -1,16 +1,16 @@
-"""NumPy as MXNet 1.9.1 expects it: with the names that NumPy dropped, and numbers that print as before."""
+"""NumPy as MXNet 1.9.1 expects it: with the names that NumPy dropped, and numbers printed as before."""
 import builtins
 import types
 from collections.abc import Callable
 from typing import Any
 
-# Names that MXNet still uses: some with the value they had ...
+# Names that MXNet still uses: some with their old value ...
 _REMOVED = {
     'bool': bool, 'int': int, 'float': float, 'complex': complex, 'object': object, 'str': str,
     'PZERO': 0.0, 'NZERO': -0.0, 'NINF': float('-inf'),
     'compat': types.SimpleNamespace(basestring=str),
 }
-# ... others that have a new name ...
+# ... others under a new name ...
 _RENAMED = {
     'NaN': 'nan', 'NAN': 'nan', 'Inf': 'inf', 'Infinity': 'inf', 'infty': 'inf', 'PINF': 'inf',
     'float_': 'float64', 'unicode_': 'str_', 'alltrue': 'all', 'sometrue': 'any', 'round_': 'round',
@@ -21,7 +21,7 @@ _GONE = {'in1d', 'mirr', 'msort', 'irr', 'npv', 'pmt', 'ppmt', 'ipmt', 'fv', 'pv
 
 
 class _OldNumPy(types.ModuleType):
-    """NumPy with the names that it has dropped, which only MXNet's own modules import."""
+    """NumPy with the names that it has dropped; only MXNet's own modules import it."""
 
     def __init__(self, numpy: Any) -> None:
         super().__init__('numpy')
@@ -48,7 +48,7 @@ def _gone_function(name: str) -> Callable[..., Any]:
 
 
 def builtins_with_old_numpy() -> dict[str, Any]:
-    """Return the builtins for MXNet's modules, by which ``import numpy`` imports the old NumPy."""
+    """Return the builtins for MXNet's modules, with which ``import numpy`` imports the old NumPy."""
     import numpy
     old_numpy = _OldNumPy(numpy)
 
@@ -69,8 +69,8 @@ PRINTING_MODULES = frozenset(
 def printer() -> Callable[[object], str]:
     """Return what `PRINTING_MODULES` must use instead of `str`.
 
-    Within a tuple NumPy 2 prints a number as ``np.int64(32)``, which MXNet's library cannot read; this prints
-    ``32``, as NumPy 1 does.
+    Within a tuple, NumPy 2 prints a number as ``np.int64(32)``, which MXNet's library cannot read; this
+    prints ``32``, as NumPy 1 does.
     """
     import numpy
     if numpy.lib.NumpyVersion(numpy.__version__) < '2.0.0':

@@ -2,7 +2,7 @@
 import os
 from typing import Optional
 
-CAP = 'DNNL_MAX_CPU_ISA'  # the environment variable that limits the instructions of oneDNN, in MXNet
+CAP = 'DNNL_MAX_CPU_ISA'  # the environment variable that limits oneDNN's instructions in MXNet
 
 # The weakest first: oneDNN's name, the flag in /proc/cpuinfo, and the common name.
 LEVELS = (
@@ -25,7 +25,7 @@ def instruction_set(cpuinfo: str = '/proc/cpuinfo') -> Optional[str]:
 
 
 def int8_line(cpuinfo: str = '/proc/cpuinfo') -> str:
-    """One line that says what the processor has, and what that means for INT8."""
+    """Return one line on what the processor has, and what that means for INT8."""
     found = instruction_set(cpuinfo)
     if found is None:
         return 'INT8: the instructions of this processor are unknown; compare the speeds with openatac bench'

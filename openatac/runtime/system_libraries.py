@@ -1,4 +1,4 @@
-"""The system libraries that MXNet's wheel links to, found in pip packages where the system lacks them.
+"""Finds the system libraries that MXNet's wheel links to, in pip packages if the system lacks them.
 
 MXNet's wheel expects GCC's OpenMP and quad-precision libraries. A bare machine has neither, but other wheels
 include copies of both, under names with a hash in them: scikit-learn's has OpenMP, SciPy's quad precision.
@@ -18,7 +18,7 @@ SYSTEM_LIBRARIES = {'libgomp.so.1': 'libgomp1', 'libquadmath.so.0': 'libquadmath
 def load_system_libraries() -> None:
     """Load each of `SYSTEM_LIBRARIES`, from the system or from a pip package, before MXNet asks for it.
 
-    If neither has one, nothing happens here, and loading MXNet fails with its name.
+    If neither has one, nothing happens here, and loading MXNet fails with the library's name.
     """
     for name in SYSTEM_LIBRARIES:
         with contextlib.suppress(OSError):
@@ -39,14 +39,14 @@ def bundled_copies(name: str) -> list[Path]:
 def _load_as(name: str, path: Path) -> None:
     """Load the library at ``path`` as if its name were ``name``.
 
-    The loader goes by the soname in the file. That is the file's own name, which is longer, so the new soname
-    fits in its place.
+    The loader goes by the soname in the file. That is the file's own, longer name, so the new soname fits in
+    its place.
     """
     soname = path.name.encode() + b'\0'
     image = path.read_bytes()
     if image.count(soname) != 1 or len(name) >= len(soname):
         raise ValueError(f'{path} does not contain its own name exactly once')
-    # Never closed: the loader knows a library by its path, and the next one would get the same.
+    # Never closed: the loader identifies a library by its path, which the next one would reuse.
     memory = os.memfd_create(name, os.MFD_CLOEXEC)
     with open(memory, 'wb', closefd=False) as handle:
         handle.write(image.replace(soname, name.encode().ljust(len(soname), b'\0')))

@@ -14,7 +14,7 @@ SPINS = '20000'  # of a waiting thread before it sleeps: 0.1 to 1 ms, depending 
 
 
 def set_threads() -> None:
-    """Have MXNet, once it loads, use one thread per physical core, unless the user has chosen a number."""
+    """Have MXNet use one thread per physical core once it loads, unless the user has chosen a number."""
     threads, variable = thread_count()
     if variable is None:
         os.environ['OMP_NUM_THREADS'] = threads
@@ -31,12 +31,12 @@ def thread_count() -> tuple[str, Optional[str]]:
     -------
     threads : str
     variable : str or None
-        The environment variable by which the user set it.
+        The environment variable with which the user set it.
 
     Raises
     ------
     UnfitEnvironment
-        If what the user set is not a number of threads.
+        If the user's setting is not a number of threads.
     """
     check_threads()
     for variable in THREAD_VARIABLES:
@@ -67,19 +67,19 @@ def check_threads() -> None:
 
 
 def is_thread_count(text: str) -> bool:
-    """Whether ``text`` is a whole number from 1 to `MOST_THREADS`."""
+    """Return whether ``text`` is a whole number from 1 to `MOST_THREADS`."""
     return text.isascii() and text.isdecimal() and len(text) < 9 and 0 < int(text) <= MOST_THREADS
 
 
 @contextlib.contextmanager
 def openmp_for_shared_machine() -> Iterator[None]:
-    """While open, libgomp loads with settings for a machine that others use too; the user's own win.
+    """Have libgomp load with settings for a shared machine while open; the user's own settings win.
 
     By default a thread waits at a barrier by spinning for some milliseconds, longer than the scheduler lets
-    it run at a time, and oneDNN's own barriers never sleep. Beside another busy process the scheduler moves
+    it run at a time, and oneDNN's own barriers never sleep. Next to another busy process, the scheduler moves
     all threads of a step onto one core, where each of the hundreds of barriers costs a time slice: two
-    trainings on two cores ran at a tenth of their speed. Threads that are bound to a core each keep running
-    at the same time, and shorter waits leave the rest of the time to others. Results are the same to the bit.
+    trainings on two cores ran at a tenth of their speed. Threads each bound to a core keep running at the
+    same time, and shorter waits leave the rest of the time to others. Results are identical bit for bit.
 
     libgomp reads its variables when it loads, and binds the thread that loads it. Both are undone here:
     child processes would inherit the variables, and all later threads the single core.
@@ -102,7 +102,7 @@ def openmp_for_shared_machine() -> Iterator[None]:
 
 
 def _has_a_thread_for_each_core() -> bool:
-    """Whether threads may be bound.
+    """Return whether threads may be bound.
 
     If processes had fewer threads than cores, all would crowd onto the first cores. So would trainings with
     MXNet's CUDA build, which keep only a few processors busy.

@@ -35,7 +35,7 @@ def train(unit: str, folder: str) -> Group:
         If the training fails.
     """
     if os.path.exists(os.path.join(folder, 'summary.json')):
-        shutil.rmtree(folder)  # of an earlier demo that finished
+        shutil.rmtree(folder)  # left by an earlier demo that finished
     command = [*TRAIN_CIFAR, '--recipe', 'digits', *UNITS[unit], '--save-dir', folder, '--resume', 'auto']
     if subprocess.run(command).returncode:
         raise OpenatacError(f'the demo ends here, since training {unit} failed (see above)')
@@ -43,7 +43,7 @@ def train(unit: str, folder: str) -> Group:
 
 
 def table(runs: Mapping[str, Group]) -> str:
-    """A text table that compares {unit: its run}."""
+    """Return a text table that compares {unit: its run}."""
     rows = [HEAD]
     for unit, found in runs.items():
         summary = found.runs[0].summary
@@ -61,7 +61,7 @@ def draw(path: str, runs: Mapping[str, Group]) -> None:
 
 
 def export(found: Group, path: str) -> float:
-    """Export a run's last network as symbol files; returns the largest difference of their outputs."""
+    """Export a run's last network as symbol files; return the largest difference of their outputs."""
     from openatac.export.symbol_files import export_symbol
     from openatac.export.trained_network import load_run
     folder = found.runs[0].folder

@@ -10,7 +10,7 @@ from openatac.training.recipes import IMAGENET
 RECIPE = IMAGENET['imagenet_atac']
 PUBLISHED_EPOCHS, PUBLISHED_LR = RECIPE['num_epochs'], RECIPE['lr']
 PUBLISHED_BATCH = RECIPE['batch_size'] * RECIPE['num_gpus']
-LARGEST_LINEAR_BATCH = 8192  # up to which the linear rule is known to keep the accuracy
+LARGEST_LINEAR_BATCH = 8192  # the linear rule is known to keep the accuracy up to here
 
 
 class Estimate(NamedTuple):
@@ -63,7 +63,7 @@ def estimate(setup: Setup, epochs: int = PUBLISHED_EPOCHS, images: int = TRAININ
     Raises
     ------
     ValueError
-        For a setup that is impossible.
+        For an impossible setup.
     """
     one = step(setup)
     steps = images // setup.global_batch
@@ -79,9 +79,9 @@ def estimate(setup: Setup, epochs: int = PUBLISHED_EPOCHS, images: int = TRAININ
 
 
 def trainable_parameters(name: str) -> int:
-    """How many parameters of a network for ImageNet have a gradient, with the published r and act_layers.
+    """Count the parameters of an ImageNet network that have a gradient, with the published r and act_layers.
 
-    Raises ValueError for an unknown name, or one of another network.
+    Raises ValueError for an unknown name, or that of another network.
     """
     from openatac.models.zoo import find_model
     from openatac.study.costs.by_name import costs_by_name
@@ -92,5 +92,5 @@ def trainable_parameters(name: str) -> int:
 
 
 def linear_rate(global_batch: int) -> float:
-    """The learning rate in proportion to the batch: Goyal et al. 2017, arXiv 1706.02677, section 2.1."""
+    """Scale the learning rate with the batch: Goyal et al. 2017, arXiv 1706.02677, section 2.1."""
     return PUBLISHED_LR * global_batch / PUBLISHED_BATCH

@@ -61,7 +61,7 @@ class FinishedRun(NamedTuple):
 
 
 def find_runs(folder: str) -> list[FinishedRun]:
-    """The finished runs in ``folder`` and its subfolders; OpenatacError if there are none."""
+    """Find the finished runs in ``folder`` and its subfolders; OpenatacError if there are none."""
     runs = runs_in(folder)
     if not runs:
         raise OpenatacError(f'{folder} holds no finished run: name a folder that does')
@@ -69,13 +69,13 @@ def find_runs(folder: str) -> list[FinishedRun]:
 
 
 def runs_in(folder: str) -> list[FinishedRun]:
-    """The finished runs in ``folder`` and its subfolders; OpenatacError for a damaged one."""
+    """Read the finished runs in ``folder`` and its subfolders; OpenatacError for a damaged one."""
     return [read_run(place) for place in sorted(
         place for place, _, files in os.walk(folder) if 'summary.json' in files)]
 
 
 def read_run(folder: str) -> FinishedRun:
-    """The finished run in ``folder``; OpenatacError if there is none, or it is damaged."""
+    """Read the finished run in ``folder``; OpenatacError if there is none, or it is damaged."""
     run = RunFolder(folder)
     try:
         summary, history = run.summary(), run.history()
@@ -92,7 +92,7 @@ def read_run(folder: str) -> FinishedRun:
 
 
 def _names(config: Config, model: str) -> tuple[str, str]:
-    """The names of the network and its unit; in older runs, the model does not name a global gate."""
+    """Return the names of the network and its unit; in older runs, the model does not name a global gate."""
     from openatac.models.zoo import PUBLISHED_CIFAR_HOST, find_host, unit_name
     if not isinstance(config, CifarConfig):
         photos = config.network

@@ -22,7 +22,7 @@ FORWARD = 1 / 3  # of a training step's computing; a backward pass does about tw
 # ------------------------------------------------------------------------------------ exchange
 
 def ring_seconds(size: float, devices: int, bandwidth: float) -> float:
-    """Seconds of a ring all-reduce: 2 (n - 1) / n * size / bandwidth.
+    """Return the seconds of a ring all-reduce: 2 (n - 1) / n * size / bandwidth.
 
     In each of 2 (n - 1) rounds, each of the n devices sends size / n bytes to its neighbour and receives as
     many (Patarasuk and Yuan).
@@ -39,7 +39,7 @@ def ring_seconds(size: float, devices: int, bandwidth: float) -> float:
 
 
 def all_reduce_seconds(size: float, machines: int, per_machine: int, link: float, inside: float) -> float:
-    """Seconds of an all-reduce over ``machines`` of ``per_machine`` devices each.
+    """Return the seconds of an all-reduce over ``machines`` of ``per_machine`` devices each.
 
     The faster of two: one ring through all devices, as fast as its slowest hop; or a ring inside every
     machine followed by one across them, with one flow in and one out on each machine's link.
@@ -58,11 +58,11 @@ def all_reduce_seconds(size: float, machines: int, per_machine: int, link: float
 
 def parameter_server_seconds(size: float, workers: int, servers: int, link: float,
                              server_link: float | None = None) -> float:
-    """Seconds in which workers push gradients to parameter servers and pull the weights.
+    """Return the seconds that workers take to push gradients to parameter servers and pull the weights.
 
     Every worker sends and receives ``size`` bytes; every server has an even share of the parameters, size /
-    servers, to receive from each worker and to send back (Li et al.). Links are full duplex, and of the many
-    arrays one is pulled while the next is pushed; where that fails it takes up to twice as long.
+    servers, to receive from each worker and to send back (Li et al.). Links are full duplex, and one array is
+    pulled while the next is pushed; if that fails, it takes up to twice as long.
 
     Parameters
     ----------
@@ -78,12 +78,12 @@ def parameter_server_seconds(size: float, workers: int, servers: int, link: floa
 # ---------------------------------------------------------------------------------------- step
 
 class Setup(NamedTuple):
-    """What determines the time of a step, in the units of the flags.
+    """The parameters that determine the time of a step, in the units of the flags.
 
     Attributes
     ----------
     gpus : int
-        Devices in all.
+        Total number of devices.
     images_per_second : float
         Measured training speed of one device at ``batch_size`` images.
     parameters : int
@@ -141,7 +141,7 @@ class Setup(NamedTuple):
 
 
 class Step(NamedTuple):
-    """Seconds of a training step: computing, communicating in all, and the exposed part of the latter."""
+    """Seconds of a training step: computing, all communication, and the exposed part of the latter."""
 
     computing: float
     communication: float
@@ -154,9 +154,9 @@ class Step(NamedTuple):
 
 
 def step(setup: Setup) -> Step:
-    """The `Step` of a setup: computing takes batch / speed, and some communication is not hidden behind it.
+    """Return the `Step` of a setup: computing, batch / speed, and the communication not hidden behind it.
 
-    At most as much can be hidden as the backward pass takes, two thirds of the computing. Raises ValueError
+    The backward pass, two thirds of the computing, limits how much can be hidden. Raises ValueError
     for an impossible setup.
     """
     _check(setup)
@@ -167,7 +167,7 @@ def step(setup: Setup) -> Step:
 
 
 def _communication(setup: Setup) -> float:
-    """Seconds; with servers, the devices of each machine first add up their gradients."""
+    """Return seconds; with servers, the devices of each machine first add up their gradients."""
     size = setup.gradient_bytes
     link = float('inf') if setup.bandwidth is None else setup.bandwidth * GBIT
     inside = link if setup.device_bandwidth is None else setup.device_bandwidth * GB

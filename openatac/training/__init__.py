@@ -1,1 +1,1 @@
-"""The training engine and loop, and what a run leaves behind."""
+"""The training engine and loop, and the files of a run."""

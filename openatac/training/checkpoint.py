@@ -1,4 +1,4 @@
-"""Checkpoints from which a run continues exactly, whenever and however it was stopped.
+"""Checkpoints from which a run continues exactly, no matter when and how it was stopped.
 
 A checkpoint is a folder with ``arrays.params`` (MXNet's own format), ``state.json`` and, written
 last, ``manifest.json`` with the SHA-256 of both. It is made under a temporary name, flushed to
@@ -29,20 +29,20 @@ log = logging.getLogger('openatac')
 
 
 class Checkpoints:
-    """The checkpoints of one run, in one folder, made at the first `save`; the newest ``keep`` stay."""
+    """The checkpoints of one run in one folder, created at the first `save`; the newest ``keep`` stay."""
 
     def __init__(self, folder: str, keep: int = 2):
         self.folder, self.keep = folder, keep
 
     def names(self) -> list[str]:
-        """Names of the checkpoints, oldest first."""
+        """Return the names of the checkpoints, oldest first."""
         if not os.path.isdir(self.folder):
             return []
         return sorted(name for name in os.listdir(self.folder) if name.isdigit())
 
     @property
     def kept(self) -> str:
-        """The words in which an error says whether a checkpoint is left."""
+        """The words with which an error says whether there is a checkpoint."""
         return 'the last checkpoint is kept' if self.names() else 'there is no checkpoint yet'
 
     def save(self, iteration: int, arrays: Arrays, state: dict[str, Any]) -> None:
@@ -58,7 +58,7 @@ class Checkpoints:
             self._remove(other for other in os.listdir(self.folder)
                          if other.startswith('.') and other[1:].isdigit())
             self._write(name, arrays, state)
-            # Later ones are damaged, or this run would have gone on from them: they do not count.
+            # Later ones are damaged, or this run would have continued from them: they do not count.
             self._remove([other for other in self.names() if other <= name][:-self.keep])
 
     def _write(self, name: str, arrays: Arrays, state: dict[str, Any]) -> None:
@@ -82,9 +82,9 @@ class Checkpoints:
             shutil.rmtree(os.path.join(self.folder, name))
 
     def latest(self) -> Optional[tuple[Arrays, dict[str, Any]]]:
-        """(arrays, state) of the newest whole checkpoint, or None if there is none at all.
+        """Return (arrays, state) of the newest complete checkpoint, or None if there is none at all.
 
-        A damaged one is named in a warning and the one before it is taken. Raises
+        A damaged one is named in a warning and the one before it is used. Raises
         CheckpointError if all are damaged.
         """
         names = self.names()
@@ -93,9 +93,9 @@ class Checkpoints:
             try:
                 return _read(path)
             except (OSError, ValueError, ParameterFileError) as error:
-                log.warning('the checkpoint %s is damaged (%s): taking the one before it', path, error)
+                log.warning('the checkpoint %s is damaged (%s): using the one before it', path, error)
         if names:
-            raise CheckpointError(f'no checkpoint in {self.folder} is whole: start again in another '
+            raise CheckpointError(f'no checkpoint in {self.folder} is intact: start again in another '
                                   '--save-dir')
         return None
 
@@ -109,14 +109,14 @@ def _read(path: str) -> tuple[Arrays, dict[str, Any]]:
 
 
 def checkpoints_of(folder: str) -> Checkpoints:
-    """The `Checkpoints` of the run in ``folder``."""
+    """Return the `Checkpoints` of the run in ``folder``."""
     return Checkpoints(os.path.join(folder, 'checkpoints'))
 
 
 def check_finite(arrays: Arrays, checkpoints: Checkpoints) -> None:
     """Raise CheckpointError if an array holds a value that is not finite.
 
-    checkpoints : those of the run, of which the sentence says whether there are any
+    checkpoints : those of the run; the message says whether there are any
     """
     for name, array in arrays.items():
         if not np.isfinite(array).all():
@@ -134,7 +134,7 @@ def writing_in(folder: str, checkpoints: Optional[Checkpoints] = None) -> Iterat
         yield
     except OSError as error:
         checkpoints = checkpoints or checkpoints_of(folder)
-        go_on = 'go on with --resume auto' if checkpoints.names() else 'start again'
+        go_on = 'continue with --resume auto' if checkpoints.names() else 'start again'
         raise CheckpointError(f'{error.filename or folder} cannot be written ({reason(error)}); '
                               f'{checkpoints.kept}: make room or repair the folder, then {go_on}'
                               ) from None
@@ -142,7 +142,7 @@ def writing_in(folder: str, checkpoints: Optional[Checkpoints] = None) -> Iterat
 
 @contextlib.contextmanager
 def only_run_in(folder: str) -> Iterator[None]:
-    """Hold ``folder`` for this process; CheckpointError if another run has it or it can't be written."""
+    """Reserve ``folder`` for this process; CheckpointError if another run has it or it can't be written."""
     with contextlib.ExitStack() as stack:
         try:
             os.makedirs(folder, exist_ok=True)

@@ -33,7 +33,7 @@ def evaluate(net: Any, config: CifarConfig, reader: BackgroundReader) -> Metrics
 
 def run(net: Any, name: str, config: CifarConfig, reader: BackgroundReader, command: str
         ) -> Optional[dict[str, Any]]:
-    """Train the network called ``name`` in the run's folder; returns the summary, or None of a dry run.
+    """Train the network called ``name`` in the run's folder; return the summary, or None for a dry run.
 
     net : as `openatac.backends.base.open_backend` takes it
     """
@@ -68,14 +68,14 @@ def _open_backend(net: Any, config: CifarConfig) -> Backend:
 
 
 def interval_line(interval: loop.Interval) -> str:
-    """The published script's line within an epoch, with how far it is."""
+    """Return the published script's line within an epoch, with the progress."""
     return (f'Epoch[{interval.epoch}] Batch [{interval.batch}/{interval.batches}]\t'
             f'Speed: {interval.speed:.1f} samples/sec\taccuracy={interval.score:f}\t'
             f'loss={interval.loss:f}\tlr={interval.lr:g}')
 
 
 def epoch_lines(row: dict[str, Any], seconds: float) -> list[str]:
-    """The published script's line for an epoch."""
+    """Return the published script's line for an epoch."""
     return [f'[Epoch {row["epoch"]}] train={row["train_accuracy"]:f} val={row["val_accuracy"]:f} '
             f'loss={row["train_loss"]:f} time: {seconds:f}']
 
@@ -83,14 +83,14 @@ def epoch_lines(row: dict[str, Any], seconds: float) -> list[str]:
 def _say_which_labels(data: CifarData) -> None:
     if data.dataset == 'cifar100' and data.cifar100_labels == 'coarse':
         log.info('CIFAR-100 with its 20 superclasses under a 100-way output, as the published script trains: '
-                 'not to be compared with figures for the 100 classes')
+                 'not comparable with figures for the 100 classes')
     elif data.dataset == 'cifar100':
         log.info('CIFAR-100 with its 100 classes; the published figures are almost certainly for the 20 '
                  'superclasses (--cifar100-labels coarse)')
 
 
 def _fingerprint(images: ImageSet) -> str:
-    """A text that distinguishes this data set from others, by its labels and each 50th image.
+    """Return a text that identifies this data set by its labels and every 50th image.
 
     (All pixels would take as long as reading them.)
     """

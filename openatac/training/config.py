@@ -1,7 +1,7 @@
 """The configs of train_cifar.py and train_imagenet.py: every option of a training run.
 
 Each option is declared here once (see `openatac.options`); flags, settings.json, the check that a checkpoint
-is of this run, the groups of a comparison and the check against the published recipe all follow from it.
+belongs to this run, the groups of a comparison and the check against the published recipe all follow from it.
 """
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from openatac.training.schedule import decay_epochs
 
 IMAGENET_FOLDER = os.path.join('~', '.mxnet', 'datasets', 'imagenet')
 ATAC, ATAC_ALIAS = 'ChaATAC', 'atac'  # as `openatac.nn.activations` registers it
-IMAGENET_CLASSES = 1000  # where the images do not say how many they have
-PUBLISHED_CROP_RATIO = 0.875  # what the published script takes for 0
+IMAGENET_CLASSES = 1000  # if the images do not say how many they have
+PUBLISHED_CROP_RATIO = 0.875  # what the published script uses for 0
 
 _positive = number(int, low=1, high=COUNT)
 _from_zero = number(int, low=0, high=COUNT)
 _share = number(float, low=0, below=1)
 
-_result = functools.partial(option, result=True)                 # an option on which the result depends
+_result = functools.partial(option, result=True)                 # an option that the result depends on
 _network = functools.partial(option, network=True, result=True)  # ... and the network with its initial values
 
 
@@ -55,7 +55,7 @@ def _has_attention(settings: Mapping[str, Any]) -> bool:
 
 @dataclass(frozen=True)
 class Network(Section, title='network'):
-    """The options of the gated networks that both hosts have."""
+    """The options of gated networks that both hosts share."""
 
     act_type: str = _network(
         'ChaATAC', 'relu, prelu, elu, selu, gelu, swish, mish, frelu, sine, xunit, ChaATAC or one of your '
@@ -66,7 +66,7 @@ class Network(Section, title='network'):
         16, 'channel reduction ratio of --attention', parse=RATIO, added=True, matters=_has_attention)
     r: float = _network(2, 'channel reduction ratio of ChaATAC', parse=RATIO, matters=_has_atac)
     act_layers: int = _network(
-        2, 'how many of the four stages, from the back, have --act-type; the others have relu',
+        2, 'how many of the four stages, from the back, get --act-type; the others get relu',
         parse=number(int, low=0, high=4),
         matters=lambda settings: settings.get('act_type') != 'relu' or _has_attention(settings))
     summary: bool = option(False, 'print the layers and stop')
@@ -77,7 +77,7 @@ class CifarNetwork(Network):
     """A pre-activation ResNet for images of 32 x 32 pixels, or another host by the name of a network."""
 
     model: str = option(
-        'atac', 'atac, which the flags below describe, or a name such as cifar_resnet20_v2_swish or '
+        'atac', 'atac, described by the flags below, or a name such as cifar_resnet20_v2_swish or '
         'cifar_resnet18_v1_atac', network=True)
     host: Optional[str] = _network(None, flags=(), added=True)
     blocks: Optional[int] = _network(
@@ -99,7 +99,7 @@ class ImagenetNetwork(Network):
 
     r: float = inherited(Network, 'r', 4)  # as published; the published command says 2
     self_attention: Optional[str] = _network(
-        None, 'what replaces the 3x3 convolutions: aa, attention-augmented ones, or fa, stand-alone '
+        None, 'replacement of the 3x3 convolutions: aa, attention-augmented ones, or fa, stand-alone '
         'self-attention, which needs --last-gamma to start well', shown='none', named=True, added=True)
     num_classes: Optional[int] = _network(
         None, 'outputs of the network', shown='as many as the training images have classes',
@@ -129,7 +129,7 @@ class CifarData(Section, title='data'):
         'fine', 'the 100 classes, or the 20 superclasses that the published script reads',
         matters=lambda settings: settings.get('dataset') == 'cifar100')
     num_data_workers: int = option(
-        0, 'accepted as published; batches are made by one thread, which is faster', parse=_from_zero,
+        0, 'accepted as published; one thread makes the batches, which is faster', parse=_from_zero,
         flags=('-j', '--num-data-workers', '--num_workers'))
 
 
@@ -198,7 +198,7 @@ class Training(Section, title='training'):
 
     @property
     def decay_epochs(self) -> list[int]:
-        """At whose start the rate decays; ValueError if --lr-decay-epoch is not a list of epochs."""
+        """The epochs at which the rate decays; ValueError if --lr-decay-epoch is not a list of epochs."""
         return decay_epochs(self.lr_decay_epoch, self.lr_decay_period, self.num_epochs)
 
 
@@ -248,7 +248,7 @@ class ImagenetTraining(Training):
     temperature: float = _result(
         20.0, "temperature that softens the teacher's outputs", parse=POSITIVE, matters=_has_teacher)
     hard_weight: float = _result(
-        0.5, "the labels' share of the loss beside the teacher's", parse=number(float, low=0, high=1),
+        0.5, "the labels' share of the loss; the teacher has the rest", parse=number(float, low=0, high=1),
         matters=_has_teacher)
     num_gpus: int = option(
         0, 'how many GPUs to use, from GPU 0 on; 0 is the CPU', parse=number(int, low=0, high=64))
@@ -258,7 +258,7 @@ class ImagenetTraining(Training):
 
     @property
     def gpus(self) -> str:
-        """The GPUs as `CifarTraining` has them, such as '0,1'."""
+        """The GPUs as in `CifarTraining`, such as '0,1'."""
         return ','.join(map(str, range(self.num_gpus)))
 
 
@@ -273,10 +273,10 @@ class Start(Section, title='start'):
     write_initial: Optional[str] = option(
         None, 'write the network with its initial values for --seed and stop', metavar='PREFIX', parse=prefix)
     resume: Literal['auto', 'never'] = option(
-        'never', 'auto: go on from the newest checkpoint in --save-dir, if there is one')
+        'never', 'auto: continue from the newest checkpoint in --save-dir, if there is one')
     evaluate: Optional[str] = option(None, 'only test these parameters', metavar='FILE.params')
     dry_run: Optional[int] = option(
-        None, 'do N batches of each part, print what they take, leave only the log', metavar='N',
+        None, 'run N batches of each part, print time and memory, keep only the log', metavar='N',
         parse=_positive)
     print_config: bool = option(
         False, 'print each setting and where its value comes from, and stop', added=True)
@@ -302,7 +302,7 @@ class ImagenetStart(Start):
         0, 'begin at this epoch, with --resume-params and --resume-states', parse=_from_zero)
     resume_params: Optional[str] = _network(None, 'start from these parameters', metavar='FILE.params')
     resume_states: Optional[str] = _result(
-        None, 'start from these states of the optimizer', metavar='FILE.states')
+        None, 'start from these optimizer states', metavar='FILE.states')
 
     @property
     def params(self) -> Optional[str]:
@@ -316,7 +316,7 @@ class Output(Section, title='output'):
 
     save_dir: str = option('params', 'folder of this run')
     save_plot_dir: Optional[str] = option(None, 'folder of the history picture', shown='--save-dir')
-    log_interval: int = option(50, 'batches between two readings of the metrics', parse=_positive)
+    log_interval: int = option(50, 'batches between readings of the metrics', parse=_positive)
     export: Optional[str] = option(
         None, 'at the end write the best network to PATH-symbol.json and PATH-0000.params', metavar='PATH',
         parse=prefix)
@@ -339,11 +339,11 @@ class ImagenetOutput(Output):
     """The output of a run on ImageNet."""
 
     log_interval: int = inherited(
-        Output, 'log_interval', 50, help='batches between two readings of the metrics, 0 for none',
+        Output, 'log_interval', 50, help='batches between readings of the metrics, 0 for none',
         parse=_from_zero)
     save_frequency: int = option(
         10, 'keep parameters and optimizer states every N epochs', metavar='N', parse=_from_zero)
-    logging_file: str = option('train_imagenet.log', 'the log, in the form of the published script')
+    logging_file: str = option('train_imagenet.log', 'the log, in the format of the published script')
 
 
 # -------------------------------------------------------------------------------------- configs
@@ -376,18 +376,18 @@ Config = Union[CifarConfig, ImagenetConfig]
 
 
 def network_settings(config: Config) -> dict[str, Any]:
-    """{name: value} of all that the network and its initial values depend on."""
+    """Return {name: value} of everything that the network and its initial values depend on."""
     found = values(config)
     return {name: found[name] for name in names(type(config), lambda known: known.network)}
 
 
 def result_settings(config: Config, devices: str, data: str) -> dict[str, Any]:
-    """{name: value} of all that the run's result depends on.
+    """Return {name: value} of everything that the run's result depends on.
 
-    devices : such as '2 x gpu'; data : a text that stands for the contents of the data sets
+    devices : such as '2 x gpu'; data : a text that identifies the contents of the data sets
     """
     found = values(config)
     chosen = names(type(config), lambda known: known.result)
-    if config.compute.engine == 'mxnet':  # whose checkpoints are older than the choice
+    if config.compute.engine == 'mxnet':  # its checkpoints predate the choice
         chosen = [name for name in chosen if name not in ('engine', 'tf32', 'compile')]
     return {**{name: found[name] for name in chosen}, 'devices': devices, 'data': data}

@@ -11,7 +11,7 @@ from openatac.training.config import CifarData
 
 
 def load(data: CifarData, train: bool) -> ImageSet:
-    """The training or test images."""
+    """Return the training or test images."""
     if data.dataset == 'digits':
         return digits.load_digits(train)
     return cifar.load_cifar(data.dataset, data.data_dir, train, labels=data.cifar100_labels,
@@ -19,10 +19,10 @@ def load(data: CifarData, train: bool) -> ImageSet:
 
 
 class BackgroundReader:
-    """`load` for each of ``splits`` (True for training), started now in a thread if that is safe.
+    """Runs `load` for each of ``splits`` (True for training), started now in a thread if that is safe.
 
-    It is for data that need no download, since the flags may still turn out to be wrong, and no SciPy,
-    which scikit-learn and MXNet must not import at once.
+    It is safe for data that needs no download, since the flags may still turn out to be wrong, and no SciPy,
+    which scikit-learn and MXNet must not import at the same time.
     """
 
     def __init__(self, data: CifarData, splits: Sequence[bool]):
@@ -38,7 +38,7 @@ class BackgroundReader:
             self._sets.set_exception(error)
 
     def result(self) -> list[ImageSet]:
-        """The image sets of all splits, once they are read; raises what went wrong."""
+        """Wait for the image sets of all splits and return them; raise what went wrong."""
         if self._thread.ident is None:
             self._thread.start()
         return self._sets.result()

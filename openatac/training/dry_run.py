@@ -1,4 +1,4 @@
-"""A rehearsal of a run: some batches of every part, what they take, and nothing left behind."""
+"""A dry run: a few batches of every part, their time and memory, and nothing left behind."""
 from __future__ import annotations
 
 import contextlib
@@ -18,7 +18,7 @@ from openatac.training.loop import Plan
 
 
 class Part(NamedTuple):
-    """The time and memory of one part of the rehearsal.
+    """The time and memory of one part of the dry run.
 
     memory, gpu_memory : MB in use after it, of this process and of its fullest GPU
     """
@@ -32,9 +32,9 @@ class Part(NamedTuple):
 
 
 def dry_run(plan: Plan, batches: int) -> list[Part]:
-    """Do ``batches`` batches of each part of a `Plan` and print a table; returns its `Part`s.
+    """Run ``batches`` batches of each part of a `Plan` and print a table; return its `Part`s.
 
-    The parts are reading, training (its first batch apart, for what is made only once), validating, writing a
+    The parts are reading, training (the first batch separately, for one-off work), validating, writing a
     checkpoint to the disk of ``plan.folder``, and resuming from it.
     """
     engine = plan.engine
@@ -67,7 +67,7 @@ def dry_run(plan: Plan, batches: int) -> list[Part]:
 
 
 def table(parts: list[Part]) -> str:
-    """The parts as lines of text."""
+    """Format the parts as lines of text."""
     form = '{:<12} {:>8} {:>10} {:>12} {:>10} {:>10}'.format
     lines = [form('part', 'batches', 'seconds', 's per batch', 'images/s', 'memory')]
     for part in parts:
@@ -80,12 +80,12 @@ def table(parts: list[Part]) -> str:
 
 
 def _endless(training: Any) -> Generator[Any, None, None]:
-    """Batches of the training, over as many epochs as it takes."""
+    """Yield training batches, over as many epochs as needed."""
     for epoch in itertools.count():
         yield from training.epoch(epoch)
 
 
-# The parts, each of which returns the sizes of its batches.
+# The parts; each returns the sizes of its batches.
 
 def _read(plan: Plan, source: Iterator[Any], batches: int) -> list[int]:
     return [len(labels) for _, labels in itertools.islice(source, batches)]

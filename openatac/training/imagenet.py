@@ -26,7 +26,7 @@ SMOOTHING = 0.1  # the published script's
 # ----------------------------------------------------------------------------- devices, data
 
 def _open_backend(net: Any, config: ImagenetConfig, command: str) -> Backend:
-    """`open_backend`; DeviceError in one sentence if the devices can't do what is asked."""
+    """Call `open_backend`; DeviceError in one sentence if the devices can't do what is asked."""
     side, training = config.data.input_size, config.training
     try:
         return open_backend(net, config.compute, (3, side, side), training.seed, training.gpus,
@@ -37,7 +37,7 @@ def _open_backend(net: Any, config: ImagenetConfig, command: str) -> Backend:
 
 
 def cpu_command(command: str) -> str:
-    """The command without its GPUs and float16."""
+    """Return the command without its GPUs and float16."""
     words, kept = shlex.split(command), []
     while words:
         word = words.pop(0)
@@ -51,7 +51,7 @@ def cpu_command(command: str) -> str:
 
 
 def open_source(data: ImagenetData, split: str, classes: Optional[int]) -> Any:
-    """The photographs of 'train' or 'val'; DataError if they are not there."""
+    """Open the photographs of 'train' or 'val'; DataError if they are missing."""
     if not data.use_rec:
         return _open_files(data, split, classes)
     rec = os.path.expanduser(getattr(data, 'rec_' + split))
@@ -89,7 +89,7 @@ def _open_both(config: ImagenetConfig) -> tuple[Any, Any]:
     check_case(classes[0] or (), classes[1] or (), 'the training set', 'the validation set')
     if all(classes) and tuple(classes[0]) != tuple(classes[1]):
         one, other = next(pair for pair in zip(*classes) if pair[0] != pair[1])
-        raise DataError(f'the training and the validation set have other classes, such as {one!r} and '
+        raise DataError(f'the training and the validation set have different classes, such as {one!r} and '
                         f'{other!r}: make them the same, or give their order by --class-list')
     return training, validation
 
@@ -117,7 +117,7 @@ def evaluate(net: Any, config: ImagenetConfig, command: str) -> Metrics:
 # ----------------------------------------------------------------------------------- training
 
 def run(net: Any, name: str, config: ImagenetConfig, cluster: Any, command: str) -> Optional[dict[str, Any]]:
-    """Train the network called ``name`` in the run's folder; returns the summary, or None of a dry run.
+    """Train the network called ``name`` in the run's folder; return the summary, or None for a dry run.
 
     net : as `openatac.backends.base.open_backend` takes it
     cluster : the processes that train together
@@ -155,11 +155,11 @@ def run(net: Any, name: str, config: ImagenetConfig, cluster: Any, command: str)
 
 def _schedule(training: ImagenetTraining, iterations_per_epoch: int, iterations: int
               ) -> Callable[[int], float]:
-    """The published schedule, made for images // batch iterations an epoch; some epochs have one more."""
+    """Return the published schedule for images // batch iterations per epoch; some epochs have one more."""
     scheduled = training.num_epochs * iterations_per_epoch
     if iterations > 1.01 * scheduled:
         log.info('the schedule ends after %d of %d iterations, as the published one does; the last rate is '
-                 'kept from there on', scheduled, iterations)
+                 'kept from then on', scheduled, iterations)
     return warmup_schedule(training.lr_mode, training.lr, training.num_epochs, iterations_per_epoch,
                            training.warmup_epochs, training.warmup_lr, training.decay_epochs,
                            training.lr_decay)
@@ -200,7 +200,7 @@ def _begin(config: ImagenetConfig, engine: Engine, starts: list[int]) -> loop.Pr
 # ---------------------------------------------------------------------------- the published log
 
 def _interval_line(mixup: bool, log_interval: int) -> Callable[[loop.Interval], str]:
-    """The published line within an epoch: only after whole intervals, and batches count from 0."""
+    """Return the published line within an epoch: only after whole intervals, counting batches from 0."""
     metric = 'rmse' if mixup else 'accuracy'
 
     def line(interval: loop.Interval) -> str:
@@ -213,7 +213,7 @@ def _interval_line(mixup: bool, log_interval: int) -> Callable[[loop.Interval], 
 
 
 def epoch_lines(row: dict[str, Any], seconds: float) -> list[str]:
-    """The published lines for an epoch."""
+    """Return the published lines for an epoch."""
     metric, epoch = 'rmse' if 'train_rmse' in row else 'accuracy', row['epoch']
     return [f'[Epoch {epoch}] training: {metric}={row["train_" + metric]:f}',
             f'[Epoch {epoch}] speed: {int(row["images_per_second"])} samples/sec\ttime cost: {seconds:f}',

@@ -1,10 +1,10 @@
-"""A network with its initial values in files, from a machine with MXNet to one without.
+"""Files that take a network with its initial values from a machine with MXNet to one without.
 
     train_cifar.py --recipe cifar10_atac --seed 1 --write-initial start/atac                  (with MXNet)
     train_cifar.py --recipe cifar10_atac --seed 1 --engine torch --gpus 0 --initial start/atac  (without)
 
 The graph is in ``PREFIX-symbol.json`` and the values in ``PREFIX-0000.params``, under structural names;
-``PREFIX-flags.json``, written last, holds the options they were made with.
+``PREFIX-flags.json``, written last, holds the options that they were made with.
 """
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Written(NamedTuple):
 
 
 def read_initial(prefix: str, given: Given) -> tuple[str, str, Config]:
-    """The files that `write_initial` wrote under ``prefix``.
+    """Read the files that `write_initial` wrote under ``prefix``.
 
     Returns
     -------
@@ -43,7 +43,7 @@ def read_initial(prefix: str, given: Given) -> tuple[str, str, Config]:
     ValueError
         If the command line gives another value for one of these options.
     OpenatacError
-        If the files are not there or damaged.
+        If the files are missing or damaged.
     """
     kind = type(given.config)
     try:
@@ -58,7 +58,7 @@ def read_initial(prefix: str, given: Given) -> tuple[str, str, Config]:
         raise ValueError(f'argument --initial: the network in {prefix} was made by the other script')
     try:
         if not set(written) <= set(names(kind, lambda known: known.network)):
-            raise ValueError('it holds options that make no network')
+            raise ValueError('its options do not make a network')
         made = values(from_json(kind, written))
     except ValueError as error:
         raise _damaged(prefix, error) from None
@@ -71,7 +71,7 @@ def read_initial(prefix: str, given: Given) -> tuple[str, str, Config]:
 
 
 def _canonical(option: str, value: Any) -> Any:
-    """The value of an option as it is compared, without the registries of units, which need MXNet."""
+    """Return an option's value for comparison, without the registries of units, which need MXNet."""
     if option not in ('act_type', 'attention', 'self_attention') or value is None:
         return value
     return ATAC.lower() if value.lower() == ATAC_ALIAS else value.lower()
@@ -99,7 +99,7 @@ def write_initial(net: Any, config: Config, model: str, image_shape: tuple[int, 
     with writing(f'--write-initial: {prefix}'):
         os.makedirs(os.path.dirname(os.path.abspath(prefix)), exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
-            os.remove(prefix + FLAGS)  # which would describe files that are about to change
+            os.remove(prefix + FLAGS)  # it describes files that are about to change
         export_graph(net, prefix)
         write_text(prefix + FLAGS, json.dumps(
             {'model': model, 'flags': network_settings(config)}, indent=1) + '\n')

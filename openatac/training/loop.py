@@ -1,7 +1,7 @@
 """The training loop of both scripts: epochs, schedule, evaluation, checkpoints, signals.
 
-Whatever stops a run, `run_epochs` with the same arguments goes on from the newest checkpoint, and ends
-with the same parameters, metrics and history as if it had never stopped.
+Whatever stops a run, `run_epochs` with the same arguments continues from the newest checkpoint, and ends with
+the same parameters, metrics and history as if it had never stopped.
 """
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ Row = dict[str, Any]  # of the history: the results of an epoch
 
 
 class Plan(NamedTuple):
-    """All that the loop needs to know of a run.
+    """Everything that the loop needs to know about a run.
 
     Attributes
     ----------
-    engine : what trains and evaluates
-    training : has ``epoch(epoch, start)``, the batches from batch ``start`` on, their number in all,
-        ``batches(epoch)``, and how many of them a thread may make ahead; such as TrainingBatches
+    engine : the `Engine` that trains and evaluates
+    training : has ``epoch(epoch, start)``, the batches from ``start`` on, ``batches(epoch)``, their total
+      number, and ``ahead``, how many a thread may prepare in advance; such as TrainingBatches
     evaluation : an iterable of batches, with ``ahead`` as well
     schedule : function from the iteration, from 0, to the learning rate
     epochs : how many to train
     folder : where checkpoints and parameter files go
-    settings : what the result depends on; a checkpoint of other settings is refused
+    settings : what the result depends on; a checkpoint with other settings is refused
     interval_line : function from an Interval to a line of the log, or ''
     epoch_lines : function from a row of the history and its seconds to lines of the log
-    log_interval : batches between two readings of the metrics, 0 for one an epoch
+    log_interval : batches between readings of the metrics, 0 for one per epoch
     save_period : the parameters are kept every ``save_period`` epochs, 0 for never
     save_name : function from an epoch to the name under which they are kept
-    save_states : whether the optimizer's state is kept beside them
+    save_states : whether the optimizer's state is kept with them
     """
 
     engine: Engine
@@ -67,7 +67,7 @@ class Plan(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """The training since the epoch began: ``batch`` of ``batches`` batches, at the rate ``lr`` now.
+    """The training since the epoch began: ``batch`` of ``batches`` batches, at the current rate ``lr``.
 
     score : what the engine's objective measures, accuracy or, under mixup, the RMSE
     speed : images per second since the last report
@@ -86,14 +86,14 @@ class Stopped(OpenatacError):
     """The run was asked to stop, and has written a checkpoint."""
 
     def __init__(self, signal_number: int):
-        super().__init__(f'stopped by {signal.Signals(signal_number).name} after a checkpoint: go on with '
+        super().__init__(f'stopped by {signal.Signals(signal_number).name} after a checkpoint: continue with '
                          '--resume auto')
         self.exit_code = 128 + signal_number
 
 
 @dataclass
 class Progress:
-    """How far a run has come.
+    """The progress of a run.
 
     Attributes
     ----------
@@ -110,7 +110,7 @@ class Progress:
     disturbed: bool = False
 
     def state(self) -> dict[str, Any]:
-        """The values that `load_state` restores."""
+        """Return the values that `load_state` restores."""
         return dict(vars(self))
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -119,7 +119,7 @@ class Progress:
 
 
 def resume(plan: Plan, progress: Progress) -> bool:
-    """Go back to the newest checkpoint of ``plan.folder``, if there is one; returns whether.
+    """Restore the newest checkpoint of ``plan.folder``, if there is one; return whether there was.
 
     Raises CheckpointError if it was made under other settings.
     """
@@ -147,7 +147,7 @@ def _check_settings(saved: dict[str, Any], now: dict[str, Any], folder: str) -> 
 
 
 def run_epochs(plan: Plan, progress: Progress, trackers: Sequence[Tracker] = ()) -> list[Row]:
-    """Run ``plan`` from ``progress`` to its end; returns the history, a row per epoch.
+    """Run ``plan`` from ``progress`` to its end; return the history, a row per epoch.
 
     Of several processes, rank 0 writes. Raises Stopped after SIGINT or SIGTERM, once a checkpoint is
     written, and OpenatacError when the loss is no longer finite or nothing can be written.
@@ -197,7 +197,7 @@ class _Loop:
                     raise Stopped(self.stop.signal)
 
     def bar(self, batches: int) -> Any:
-        """The progress bar of an epoch of ``batches`` batches."""
+        """Return the progress bar of an epoch of ``batches`` batches."""
         from tqdm import tqdm
         return tqdm(total=batches, initial=self.progress.batch, leave=False, unit='batch', dynamic_ncols=True,
                     desc=f'epoch {self.progress.epoch + 1}/{self.plan.epochs}',
@@ -246,7 +246,7 @@ class _Loop:
         return row
 
     def write(self) -> None:
-        """Write the files of an epoch. The checkpoint is last: what it says was done, was done."""
+        """Write the files of an epoch, the checkpoint last: everything that it records has then been done."""
         arrays, numbers = self.engine.state()
         check_finite(arrays, self.checkpoints)
         with self.engine.mean_statistics(), writing_in(self.plan.folder):
@@ -288,9 +288,9 @@ class _Clock:
 
 
 class _Stop:
-    """Whether to stop: what a signal asked of any of the processes that train together.
+    """Whether to stop, as a signal asked any of the processes that train together.
 
-    asked : the signal that came here, or 0; only its handler sets it: it may come while the processes agree
+    asked : the signal received here, or 0; only its handler sets it: it may arrive while the processes agree
     signal : the one that all have agreed on, or 0
     """
 
@@ -298,9 +298,9 @@ class _Stop:
         self.cluster, self.asked, self.signal = cluster, 0, 0
 
     def requested(self, midway: bool = False) -> bool:
-        """Each process must ask at the same places, so that all stop after the same batch.
+        """Return whether to stop; all processes must ask at the same points, to stop after the same batch.
 
-        midway: in an epoch, where processes that train asynchronously have no same place
+        midway: within an epoch, where processes that train asynchronously have no common point
         """
         if midway and self.cluster.is_asynchronous:
             return False
@@ -310,7 +310,7 @@ class _Stop:
 
 @contextlib.contextmanager
 def _stop_signals(cluster: Any) -> Iterator[_Stop]:
-    """While open, the first SIGINT or SIGTERM only asks for a stop; a second one stops at once."""
+    """Have the first SIGINT or SIGTERM only ask for a stop while open; a second one stops at once."""
     stop = _Stop(cluster)
 
     def ask(number: int, frame: Any) -> None:

@@ -27,9 +27,9 @@ _REGISTRIES: dict[str, Registry[Any]] = {
 
 
 def resolve(config: Config) -> Config:
-    """The config with units under their registered names, and with what the name of a network says of others.
+    """Return the config with registered unit names, and with the options that a network's name determines.
 
-    Raises ValueError for an unknown name, and for options that contradict the name of a network.
+    Raises ValueError for an unknown name, or for options that contradict the name of a network.
     """
     found: dict[str, Any] = {name: registry.name_of(typed, f'argument {flag_of(name)}: it')
              for name, registry in _REGISTRIES.items()
@@ -57,7 +57,7 @@ def _resolve_cifar(config: CifarConfig, given: dict[str, Any]) -> dict[str, Any]
 
 
 def _named(model: str) -> tuple[Host, dict[str, Any]]:
-    """(host, options) that the name of a network stands for; 'atac' leaves the options open."""
+    """Return (host, options) for the name of a network; 'atac' leaves the options open."""
     if model == 'atac':
         return find_host(PUBLISHED_CIFAR_HOST), {}
     try:
@@ -77,7 +77,7 @@ def _host(config: Config) -> Host:
 
 
 def build_network(config: Config) -> tuple[HybridBlock, str]:
-    """(HybridBlock, not initialised; its name) of a config that `resolve` returned.
+    """Return (HybridBlock, not initialised; its name) for a config from `resolve`.
 
     Raises ValueError for options that do not describe a network.
     """
@@ -101,7 +101,7 @@ def build_network(config: Config) -> tuple[HybridBlock, str]:
 
 @contextlib.contextmanager
 def _naming_flags(settings: Collection[str]) -> Iterator[None]:
-    """Begin an error about one of the settings, which the network calls by its argument, with its flag."""
+    """Begin an error about a setting, which the network names by its argument, with the flag."""
     try:
         yield
     except ValueError as error:
@@ -113,27 +113,27 @@ def _check_side(self_attention: str | None, side: int) -> None:
     multiple = SELF_ATTENTIONS.find(self_attention).multiple if self_attention else 1
     if side % multiple:
         raise ValueError(f'argument --self-attention: {self_attention} takes images whose sides are '
-                         f'multiples of {multiple}, and --input-size is {side}')
+                         f'multiples of {multiple}, but --input-size is {side}')
 
 
 def _normalisation(network: ImagenetNetwork, gpus: int) -> dict[str, Any]:
     if network.syncbn:
         if network.use_gn:
             raise ValueError('argument --syncbn: --use-gn leaves it no BatchNorm; choose one of the two')
-        if gpus < 2:  # MXNet's waits for ever on a CPU
-            raise ValueError(f'argument --syncbn: it is for two GPUs and more, and --num-gpus is {gpus}; '
+        if gpus < 2:  # MXNet's waits forever on a CPU
+            raise ValueError(f'argument --syncbn: it is for two or more GPUs, but --num-gpus is {gpus}; '
                              'leave it out')
         return {'norm_layer': mx.gluon.contrib.nn.SyncBatchNorm, 'norm_kwargs': {'num_devices': gpus}}
     return {'norm_layer': GroupNorm if network.use_gn else nn.BatchNorm}
 
 
 def for_one_device(config: Config) -> Config:
-    """The config of the same network on one device, which needs no synchronised BatchNorm."""
+    """Return the config of the same network on one device, which needs no synchronised BatchNorm."""
     return changed(config, syncbn=False) if isinstance(config, ImagenetConfig) else config
 
 
 def ignored_options(config: Config) -> list[str]:
-    """The options of the network that its host does not have; `build_network` leaves them out."""
+    """Return the network options that its host does not have; `build_network` leaves them out."""
     if isinstance(config, ImagenetConfig):
         return []
     host = _host(config)
@@ -143,7 +143,7 @@ def ignored_options(config: Config) -> list[str]:
 
 
 def image_shape(config: Config) -> tuple[int, int, int]:
-    """(C, H, W) of the images that the network takes."""
+    """Return (C, H, W) of the network's images."""
     if isinstance(config, CifarConfig):
         return _host(config).input_shape
     return 3, config.data.input_size, config.data.input_size

@@ -1,4 +1,4 @@
-"""The published settings by name. ``--recipe NAME`` takes them all; flags override single ones.
+"""The published settings by name. ``--recipe NAME`` applies them all; flags override single ones.
 
 cifar100_atac, cifar10_atac
     "Attention as Activation", section IV, on CIFAR: NAG with momentum 0.9, rate 0.2 divided by 10
@@ -9,10 +9,9 @@ cifar100_atac, cifar10_atac
             --wd 0.0001 --lr 0.2 --lr-decay 0.1 --lr-decay-epoch 300,350 --dataset cifar100
             --model atac --act-type ChaATAC --useReLU --r 2 --blocks 3
 
-    Published: test accuracy 0.812 (best epoch, read off the paper's figure) on CIFAR-100 - almost
-    certainly on its 20 superclasses, which is what the published script reads, so the CIFAR-100
-    recipe takes those. Cost: 400 epochs of 50,000 images; about 11 hours on two CPU cores at
-    509 images/s.
+    Published: test accuracy 0.812 (best epoch, read off the paper's figure) on CIFAR-100 - almost certainly
+    on its 20 superclasses, which the published script reads, so the CIFAR-100 recipe uses those. Cost: 400
+    epochs of 50,000 images; about 11 hours on two CPU cores at 509 images/s.
 
 imagenet_atac
     "Attention as Activation", section IV, on ImageNet: 160 epochs on two GPUs with 128 images each in
@@ -24,7 +23,7 @@ imagenet_atac
     both GPUs together (`openatac plan` estimates yours).
 
 digits
-    A few seconds an epoch on two CPU cores: scikit-learn's digits, 8 epochs, rate 0.1 divided by
+    A few seconds per epoch on two CPU cores: scikit-learn's digits, 8 epochs, rate 0.1 divided by
     10 at epochs 5 and 7, batch 32, one block per stage. Expected: test accuracy over 0.97.
 """
 

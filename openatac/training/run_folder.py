@@ -1,7 +1,7 @@
-"""The folder of a run: what its files hold, read again.
+"""The folder of a run: reads back what its files hold.
 
 `openatac.training.session` and `openatac.training.loop` write them; their contents are checked against the
-types below (see `openatac.files.schema`), which leave older files without newer keys as they are.
+types below (see `openatac.files.schema`), which accept older files without newer keys.
 """
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Versions(TypedDict):
 
 
 class Results(TypedDict):
-    """The devices and data on which the result depends, beside the options of the config."""
+    """The devices and data that the result depends on, besides the options of the config."""
 
     devices: str
     data: str
@@ -90,11 +90,11 @@ class RunFolder:
         self.path = path
 
     def file(self, name: str) -> str:
-        """The path of a file in the folder."""
+        """Return the path of a file in the folder."""
         return os.path.join(self.path, name)
 
     def config(self) -> Config:
-        """The run's config, from settings.json; OpenatacError if this is not the folder of a run."""
+        """Read the run's config from settings.json; OpenatacError if this is not the folder of a run."""
         try:
             return _config(read_json(self.file('settings.json'), dict))
         except (OSError, ValueError) as error:
@@ -104,26 +104,26 @@ class RunFolder:
                 'train_imagenet.py has trained in') from None
 
     def summary(self) -> Summary:
-        """The contents of summary.json; OSError, or ValueError if it is damaged or of an older version."""
+        """Read summary.json; OSError, or ValueError if it is damaged or of an older version."""
         return read_json(self.file('summary.json'), Summary)
 
     def history(self) -> dict[str, list[float]]:
-        """{column of metrics.csv: its value after each epoch}; OSError, or ValueError if it is damaged."""
+        """Return {column of metrics.csv: its value after each epoch}; OSError, or ValueError if damaged."""
         rows = read_csv(self.file('metrics.csv'))
         if not rows:
             raise ValueError('metrics.csv has no rows')
         return {column: [float(row[column]) for row in rows] for column in rows[0]}
 
     def epochs(self) -> int:
-        """How many epochs have been trained; OSError before the first."""
+        """Count the epochs trained so far; OSError before the first."""
         return len(read_text(self.file('metrics.jsonl')).splitlines())
 
     def network(self) -> tuple[Any, str, Config]:
-        """(HybridBlock without values, its name, the run's config); OpenatacError if there is none."""
+        """Return (HybridBlock without values, its name, the run's config); OpenatacError if there is none."""
         return self.build(self.config())
 
     def build(self, config: Config) -> tuple[Any, str, Config]:
-        """The same as `network`, for a config of this run that has been read already."""
+        """Like `network`, for a config of this run that has already been read."""
         from openatac.training.network import build_network, for_one_device, resolve
         try:
             config = resolve(for_one_device(config))
@@ -134,21 +134,21 @@ class RunFolder:
 
 
 def config_of_summary(summary: Summary) -> Config:
-    """The config in summary.json, which has the options on which the result depends; others have defaults.
+    """Return the config in summary.json, which has the options that the result depends on, and defaults.
 
     Raises ValueError if it is damaged or of an older version.
     """
     settings: dict[str, Any] = dict(summary['settings'])
-    # With a host of its own, the network's name says all; else the settings do.
+    # With a host of its own, the network's name says everything; otherwise the settings do.
     return _config({**settings, 'model': summary['model'] if settings.get('host') else 'atac'})
 
 
 def _config(settings: dict[str, Any]) -> Config:
-    """The config of parsed settings; ValueError if they are not those of a run."""
+    """Build the config of parsed settings; ValueError if they are not those of a run."""
     kind: type[Config] = CifarConfig if 'blocks' in settings else ImagenetConfig
     return from_json(kind, settings)
 
 
 def device_count(devices: str) -> int:
-    """How many devices '2 x 1 x cpu' are."""
+    """Count the devices in a text such as '2 x 1 x cpu'."""
     return math.prod(int(factor) for factor in devices.split(' x ')[:-1])

@@ -1,6 +1,6 @@
-"""The learning rate as a function of the iteration, as GluonCV's LRScheduler has it, to the last bit.
+"""The learning rate as a function of the iteration, equal to GluonCV's LRScheduler to the last bit.
 
-GluonCV's own loads only where MXNet does; these also drive PyTorch on machines without it.
+GluonCV's own needs MXNet; these also drive PyTorch on machines without it.
 """
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def warmup_schedule(mode: str, base_lr: float, epochs: int, iterations_per_epoch
     """Grow linearly from ``warmup_lr`` to ``base_lr``, then fall by ``mode`` (the ImageNet recipe).
 
     mode : 'step' (times ``factor`` at each of ``decay_epochs``), 'poly' (a parabola to 0) or 'cosine' (to 0)
-    iterations_per_epoch : int; as published, images // batch, which the epochs of a record reader that
-        rounds its last batch up may exceed: see `openatac.data.photos.batches.first_iteration`
+    iterations_per_epoch : int; as published, images // batch; epochs of a record reader that rounds its last
+      batch up may exceed this: see `openatac.data.photos.batches.first_iteration`
 
-    Returns a function from the iteration, counted from 0 over all epochs, to the rate. As MXNet's
-    optimizers do, which count an update before they ask for its rate, it begins one step ahead.
+    Returns a function from the iteration, counted from 0 over all epochs, to the rate. It begins one step
+    ahead, like MXNet's optimizers, which count an update before they ask for its rate.
 
-    Raises OpenatacError if one of the two parts has a single iteration.
+    Raises OpenatacError if either part has a single iteration.
     """
     warming, total = warmup_epochs * iterations_per_epoch, epochs * iterations_per_epoch
     if 1 in (warming, total - warming):
@@ -71,7 +71,7 @@ class _Phase:
 
 
 def decay_epochs(listed: str, period: int, epochs: int) -> list[int]:
-    """The epochs ``listed`` in a text ('300,350') or, if ``period`` is set, every ``period``-th.
+    """Return the epochs ``listed`` in a text ('300,350') or, if ``period`` is set, every ``period``-th.
 
     Raises ValueError for a text that is not a list of epochs.
     """

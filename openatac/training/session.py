@@ -36,9 +36,9 @@ log = logging.getLogger('openatac')
 @contextlib.contextmanager
 def open_run(config: Config, command: str, log_file: Optional[str] = None, log_form: str = FORM,
              rank: int = 0) -> Iterator[None]:
-    """Hold the run's folder for this process, and begin its log; other ranks than 0 leave both alone.
+    """Reserve the run's folder for this process, and begin its log; ranks other than 0 leave both alone.
 
-    Raises CheckpointError if the folder has another run, or one to go on with and the config says not to, or
+    Raises CheckpointError if the folder is in use, holds a run that the config does not resume, or
     can't be written.
     """
     if rank > 0:
@@ -55,25 +55,25 @@ def open_run(config: Config, command: str, log_file: Optional[str] = None, log_f
                 os.makedirs(plots, exist_ok=True)
         log.info('%s', command)
         if config.start.resume == 'never' and checkpoints_of(folder).names():
-            raise CheckpointError(f'{folder} holds a run already: go on with it by --resume auto, or choose '
+            raise CheckpointError(f'{folder} already holds a run: continue it with --resume auto, or choose '
                                   'another --save-dir')
         yield
 
 
 def run(plan: loop.Plan, progress: loop.Progress, config: Config, command: str, title: str,
         about: dict[str, Any]) -> Optional[dict[str, Any]]:
-    """Run ``plan`` to its end, from the newest checkpoint if the config says so, or only rehearse it.
+    """Run ``plan`` to its end, from the newest checkpoint if the config says so, or do a dry run.
 
     title : of the picture
-    about : {name: value} that the summary says of the run
+    about : {name: value} that the summary says about the run
 
-    Returns the summary, or None of a dry run.
+    Returns the summary, or None for a dry run.
     """
     if config.start.dry_run:
         dry_run(plan, config.start.dry_run)
         return None
     if config.start.resume == 'auto' and loop.resume(plan, progress):
-        log.info('going on after epoch %d, batch %d', progress.epoch, progress.batch)
+        log.info('continuing after epoch %d, batch %d', progress.epoch, progress.batch)
     check_same_start(plan.engine, progress)
     folder, trackers = config.output.save_dir, []
     if plan.engine.cluster.rank == 0:
@@ -92,7 +92,7 @@ def run(plan: loop.Plan, progress: loop.Progress, config: Config, command: str, 
 
 
 def check_same_start(engine: Any, progress: loop.Progress) -> None:
-    """Raise CheckpointError if the processes that train together would begin at different places."""
+    """Raise CheckpointError if the processes that train together would begin at different points."""
     if engine.cluster.size == 1:
         return
     places = engine.cluster.gather([progress.epoch, progress.batch, engine.checksum()], 'the beginning')
@@ -111,7 +111,7 @@ def _trackers(config: Config, title: str, engine: Any, progress: loop.Progress) 
         trackers.append(TensorBoard(output.tensorboard, engine.iteration))
     if output.project:
         trackers.append(WeightsAndBiases(output.project, output.name, output.save_dir, values(config)))
-    # On a GPU other processes hardly matter, and one of several workers would take the others for strangers.
+    # On a GPU, other processes hardly matter, and one of several workers would count the others as strangers.
     if engine.cluster.size == 1 and not engine.devices.endswith('gpu'):
         trackers.append(ContentionWatch(progress))
     return trackers
@@ -119,7 +119,7 @@ def _trackers(config: Config, title: str, engine: Any, progress: loop.Progress) 
 
 def summarize(config: Config, command: str, plan: loop.Plan, history: list[dict[str, Any]],
               progress: loop.Progress, about: dict[str, Any]) -> dict[str, Any]:
-    """The contents of summary.json for a run that has ended."""
+    """Return the contents of summary.json for a run that has ended."""
     best = progress.best
     return {
         'command': command, **about, 'act_type': config.network.act_type,

@@ -18,7 +18,7 @@ from openatac.graph.nodes import Graph, Node
 
 
 def training_form(net: gluon.HybridBlock, image_shape: tuple[int, ...]) -> gluon.HybridBlock:
-    """A block that computes what ``net`` does for images (B, *image_shape), with ``net``'s own parameters.
+    """Return a block that computes what ``net`` does for images (B, *image_shape), on its parameters.
 
     net : initialised HybridBlock, returned unchanged if there is nothing to exchange
     """
@@ -106,11 +106,11 @@ def _planes(x: mx.sym.Symbol) -> mx.sym.Symbol:
 
 
 def _pixels(planes: mx.sym.Symbol) -> mx.sym.Symbol:
-    """A one for each pixel, (n, 1), of planes (B, C, n)."""
+    """Return a one for each pixel, (n, 1), of planes (B, C, n)."""
     one = mx.sym.slice_axis(mx.sym.slice_axis(planes, axis=0, begin=0, end=1), axis=1, begin=0, end=1)
     return mx.sym.ones_like(mx.sym.reshape(one, (-1, 1)))
 
 
 def _channels(planes: mx.sym.Symbol) -> mx.sym.Symbol:
-    """A one for each channel, (B, C, 1), of planes (B, C, n)."""
+    """Return a one for each channel, (B, C, 1), of planes (B, C, n)."""
     return mx.sym.ones_like(mx.sym.slice_axis(planes, axis=2, begin=0, end=1))

@@ -23,7 +23,7 @@ class CpuStep:
 
     @classmethod
     def of(cls, net: HybridBlock, image_shape: tuple[int, ...]) -> Optional[CpuStep]:
-        """The step of ``net`` for images (B, *image_shape); None without a graph or oneDNN."""
+        """Return the step of ``net`` for images (B, *image_shape); None without a graph or oneDNN."""
         if not _has_onednn():
             return None
         symbol = exchange(net(mx.sym.var('data', dtype='float32')), image_shape)

@@ -116,7 +116,7 @@ class MxnetEngine(Engine):
         self._limit_queue(self._sums[0].copy())
 
     def _forward(self, x: NDArray, y: NDArray, share: float) -> tuple[NDArray, NDArray, NDArray]:
-        """(logits, targets, losses) of one device's images; without `CpuStep`, recorded for `_backward`."""
+        """Return a device's (logits, targets, losses); without `CpuStep`, record them for `_backward`."""
         objective = self.objective
         x = objective.inputs(x, share).astype(self.dtype, copy=False)
         targets = objective.targets(y, share)

@@ -29,7 +29,7 @@ class MxnetObjective(Objective):
         return labels.one_hot(self.classes, on_value=1 - self.smoothing + spread, off_value=spread)
 
     def soft_targets(self, images: mx.nd.NDArray) -> Optional[mx.nd.NDArray]:
-        """The teacher's softened distribution for ``images``, or None without a teacher."""
+        """Return the teacher's softened distribution for ``images``, or None without a teacher."""
         if self.teacher is None:
             return None
         return mx.nd.softmax(self.teacher(images).astype('float32', copy=False) / self.temperature)

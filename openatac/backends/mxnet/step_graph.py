@@ -80,7 +80,7 @@ def _exchange_gates(graph: Graph) -> bool:
 
 
 def _without_scale(output: Output) -> Output:
-    """The output that ``output`` multiplies by 1, as Swish does: x * sigmoid(1 * x)."""
+    """Return the output that ``output`` multiplies by 1, as Swish does: x * sigmoid(1 * x)."""
     node = output.node
     return node.inputs[0] if node.operator == '_mul_scalar' and node.get('scalar') == 1 else output
 
@@ -138,13 +138,13 @@ class _Gradients:
         self._parts[output].append(gradient)
 
     def of(self, node: Node) -> Output:
-        """The gradient of the first output of a node on which the loss depends."""
+        """Return the gradient of the first output of a node on which the loss depends."""
         found = self.find(node)
         assert found is not None, node.name
         return found
 
     def find(self, node: Node) -> Optional[Output]:
-        """The gradient of a node's first output; None if the loss does not depend on it."""
+        """Return the gradient of a node's first output; None if the loss does not depend on it."""
         parts = self._parts[Output(node)]
         if len(parts) > 1:
             parts[:] = [self.operator('ElementWiseSum', list(parts), {'num_args': str(len(parts))})]

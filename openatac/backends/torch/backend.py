@@ -67,7 +67,7 @@ class TorchBackend(Backend):
         self.module = to_torch(self.net)
 
     def load_teacher(self, teacher: Teacher) -> Any:
-        """The teacher's network; it needs MXNet."""
+        """Return the teacher's network; it needs MXNet."""
         require_mxnet()
         import mxnet as mx
 

@@ -98,7 +98,7 @@ class _Normalise:
 
 
 def _pixels_on(device: str, images: ImageSet) -> torch.Tensor:
-    """uint8 (N, H, W, 3): channels last, so that one index fetches the three bytes of a pixel."""
+    """Return uint8 (N, H, W, 3): channels last, so that one index fetches the three bytes of a pixel."""
     return torch.from_numpy(np.array(images.images.transpose(0, 2, 3, 1), order='C')).to(device)
 
 

@@ -43,7 +43,7 @@ class TorchEngine(Engine):
     objective : TorchObjective; by default plain classification
     loss_scale : LossScale or None, for float16
     top5 : whether evaluation counts the five best classes too
-    wd_mult : {structural name: factor} of the weight decay, where it is not 1
+    wd_mult : {structural name: factor} of the weight decay, if not 1
     tf32 : whether a GPU may round the factors of float32 products to 10 bits, which is faster
     compiled : whether training runs as fused kernels, and on a GPU as CUDA graphs; the first step takes a
         minute

@@ -34,7 +34,7 @@ class TorchObjective(Objective):
         return torch.where(hits, 1 - self.smoothing + spread, spread).float()
 
     def soft_targets(self, images: torch.Tensor) -> Optional[torch.Tensor]:
-        """The teacher's softened distribution for ``images``, (B, classes), or None without a teacher."""
+        """Return the teacher's softened distribution for ``images``, (B, classes); None without a teacher."""
         if self.teacher is None:
             return None
         with torch.no_grad():  # not inference_mode, whose arrays no backward pass may use

@@ -116,7 +116,7 @@ def _minimum(left: Tensor, right: Tensor) -> Tensor:
 
 
 def _dot(left: Tensor, right: Tensor, transpose_a: bool = False, transpose_b: bool = False) -> Tensor:
-    """The sum over left's last (transposed: first) axis and right's first (transposed: last) one."""
+    """Sum over left's last (transposed: first) axis and right's first (transposed: last) one."""
     left = left.movedim(0, -1) if transpose_a else left
     right = right.movedim(-1, 0) if transpose_b else right
     product = left @ right.reshape(right.shape[0], -1)
@@ -160,7 +160,7 @@ def _reshape(x: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 def _reshape_like(x: Tensor, like: Tensor, lhs_begin: int = 0, lhs_end: Optional[int] = None,
                  rhs_begin: int = 0, rhs_end: Optional[int] = None) -> Tensor:
-    """The axes from lhs_begin to lhs_end become like's from rhs_begin to rhs_end."""
+    """Reshape the axes from lhs_begin to lhs_end to like's from rhs_begin to rhs_end."""
     rest = () if lhs_end is None else x.shape[lhs_end:]
     return x.reshape(x.shape[:lhs_begin] + like.shape[rhs_begin:rhs_end] + rest)
 
@@ -190,7 +190,7 @@ def _space_to_depth(x: Tensor, block_size: int) -> Tensor:
 
 
 def _depth_to_space(x: Tensor, block_size: int) -> Tensor:
-    """The inverse of `space_to_depth`."""
+    """Invert `space_to_depth`."""
     batch, _, height, width = x.shape
     x = x.reshape(batch, block_size, block_size, -1, height, width).permute(0, 3, 4, 1, 5, 2)
     return x.reshape(batch, -1, height * block_size, width * block_size)
@@ -214,7 +214,7 @@ def _slice_axis(x: Tensor, axis: int, begin: int, end: Optional[int]) -> Tensor:
 
 
 def _slice_like(x: Tensor, like: Tensor, axes: tuple[int, ...] = ()) -> Tensor:
-    """The first elements along ``axes`` (all, if none are given), as many as ``like`` has."""
+    """Return the first elements along ``axes`` (all, if none are given), as many as ``like`` has."""
     for axis in axes or range(x.dim()):
         x = x.narrow(axis, 0, like.shape[axis])
     return x
@@ -227,7 +227,7 @@ def _take(x: Tensor, index: Tensor, mode: str = 'clip') -> Tensor:
 
 
 def _pick(x: Tensor, index: Tensor, axis: int = -1, keepdims: bool = False) -> Tensor:
-    """One element along ``axis`` for each index."""
+    """Return one element along ``axis`` for each index."""
     index = index.long() if index.dim() == x.dim() else index.long().unsqueeze(axis)
     picked = x.gather(axis, index.clamp(0, x.shape[axis] - 1))
     return picked if keepdims else picked.squeeze(axis)
@@ -281,7 +281,7 @@ KINDS = {'Activation': ('act_type', None), 'LeakyReLU': ('act_type', 'leaky'),
          'Pooling': ('pool_type', 'max'), 'UpSampling': ('sample_type', None),
          '_contrib_BilinearResize2D': ('mode', 'size')}
 
-# Attributes that repeat what the arrays' shapes say (a convolution's kernel), or say how MXNet is to compute.
+# Attributes that repeat what the arrays' shapes say (a convolution's kernel), or tell MXNet how to compute.
 IGNORED = {'kernel', 'num_filter', 'num_hidden', 'num_args', 'no_bias', 'workspace', 'cudnn_tune',
            'cudnn_off', 'is_int'}
 

@@ -91,11 +91,11 @@ class TrainingPhotos:
         self._workers.close()
 
     def _iterations(self, epoch: int) -> range:
-        """The batches of an epoch, counted over all epochs."""
+        """Return the batches of an epoch, counted over all epochs."""
         return range(*(first_iteration(each, self.images, self.batch_size) for each in (epoch, epoch + 1)))
 
     def _keys(self, iteration: int) -> list[tuple[int, int]]:
-        """[(epoch, index in the data set)] of this part's images in a batch."""
+        """Return [(epoch, index in the data set)] of this part's images in a batch."""
         start = iteration * self.batch_size + self._first
         return [self._key(position) for position in range(start, start + self._share)]
 

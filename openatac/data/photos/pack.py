@@ -39,7 +39,7 @@ from openatac.files.reading import read_text
 from openatac.files.writing import flush, replace_file, write_text
 
 QUALITY = 95  # of images that must be recompressed, as in MXNet's im2rec
-KEPT = b'\xff\xd8', b'\x89PNG'  # the first bytes of files that ImageRecordIter reads as they are
+KEPT = b'\xff\xd8', b'\x89PNG'  # the first bytes of files that ImageRecordIter reads unchanged
 
 Item = TypeVar('Item')
 Result = TypeVar('Result')
@@ -63,7 +63,7 @@ class PackSettings(NamedTuple):
     shuffle: Optional[int] = None
 
 
-UNCHANGED = PackSettings()  # images as they are, sorted by class
+UNCHANGED = PackSettings()  # unchanged images, sorted by class
 
 
 class Packed(NamedTuple):
@@ -189,7 +189,7 @@ class _Packing:
         return True
 
     def _written(self) -> tuple[list[int], int, 'array.array[int]']:
-        """Return the places of the whole records in the file, where they end, and their checksums."""
+        """Return the places of the complete records in the file, where they end, and their checksums."""
         try:
             records = RecordFile(self.part.name)
             whole = len(records)

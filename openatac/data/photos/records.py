@@ -36,7 +36,7 @@ class RecordFile:
     rec : str
     idx : str, optional
         Its index, lines of key and offset. Without it the file is scanned from record to record, which takes
-        some seconds per million images.
+        a few seconds per million images.
     classes : int, optional
         The number of classes; labels must be below it. A list of class names (``.classes``) next to the file
         must have as many, and gives the number if it is not set here.

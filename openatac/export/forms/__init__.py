@@ -1,4 +1,4 @@
-"""The forms of an export, one class for each."""
+"""The forms of an export, one class each."""
 from openatac.export.forms.base import register_form
 from openatac.export.forms.fused import Fused
 from openatac.export.forms.int8 import Int8

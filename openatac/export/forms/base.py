@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class TracedNetwork(NamedTuple):
-    """A network as a form is written from it.
+    """A network from which a form is written.
 
     Attributes
     ----------
@@ -33,9 +33,9 @@ class TracedNetwork(NamedTuple):
     manifest : Manifest
         Without reports.
     calibration : sequence of float32 (B, C, H, W)
-        Inputs on which quantized forms find their ranges.
+        Inputs to calibrate quantized forms on.
     mode : str
-        How the INT8 form finds them, one of `openatac.export.quantize.MODES`.
+        How the INT8 form calibrates, one of `openatac.export.quantize.MODES`.
     """
 
     net: Any
@@ -62,7 +62,7 @@ class Form(abc.ABC):
     help : str
         The help of its flag.
     precisions : tuple of str
-        The precisions of a manifest with which it can be exported.
+        The manifest precisions in which it can be exported.
     is_quantized : bool
         Whether it is calibrated on images, may differ from the network, and has its accuracy measured.
     """
@@ -76,11 +76,11 @@ class Form(abc.ABC):
     is_quantized: bool = False
 
     def files(self, prefix: str) -> list[str]:
-        """The paths of its files in the export ``prefix``."""
+        """Return the paths of its files in the export ``prefix``."""
         return [prefix + suffix for suffix in self.suffixes]
 
     def missing(self, prefix: str) -> str | None:
-        """The first of its files that is missing, or None."""
+        """Return the first of its files that is missing, or None."""
         return next((path for path in self.files(prefix) if not os.path.isfile(path)), None)
 
     @abc.abstractmethod
@@ -88,15 +88,15 @@ class Form(abc.ABC):
         """Write its files, which compute the network's outputs in evaluation."""
 
     def tolerance(self, manifest: Manifest) -> float | None:
-        """How closely it must agree with the network; see `ParityCheck.report`."""
+        """Return how closely it must agree with the network; see `ParityCheck.report`."""
         return None if self.is_quantized else REORDERED
 
     def details(self, network: TracedNetwork, prefix: str, check: ParityCheck) -> dict[str, Any]:
-        """What its report holds besides the figures of the parity check; 'note' is printed."""
+        """Return its report's entries besides the figures of the parity check; 'note' is printed."""
         return {}
 
     def remarks(self, report: dict[str, Any]) -> list[str]:
-        """Sentences that the command prints about its report."""
+        """Return sentences that the command prints about its report."""
         return [report['note']] if 'note' in report else []
 
 
@@ -106,12 +106,12 @@ FORMS: Registry[Form] = Registry('form', hyphens=True)
 
 
 def register_form(form: Form) -> None:
-    """Add a form, which ``openatac export`` then writes if its flags are given.
+    """Add a form that ``openatac export`` writes if its flags are given.
 
     Parameters
     ----------
     form : Form
-        The runtime that it names is registered by `openatac.register_runtime`.
+        Register its runtime with `openatac.register_runtime`.
 
     Raises
     ------
@@ -126,16 +126,16 @@ def register_form(form: Form) -> None:
 
 
 def form_of(path: str) -> Form | None:
-    """The form to which the file ``path`` belongs; None for a PREFIX or a manifest."""
+    """Return the form to which the file ``path`` belongs; None for a PREFIX or a manifest."""
     return _find(path)[0]
 
 
 def prefix_of(path: str) -> str:
-    """The PREFIX of the export that ``path`` names: PREFIX itself or any of its files."""
+    """Return the PREFIX of the export that ``path`` names: PREFIX itself or any of its files."""
     return path.removesuffix(_find(path)[1] or '.json')
 
 
 def _find(path: str) -> tuple[Form | None, str]:
-    """The form and the suffix of a file, by the longest suffix that fits."""
+    """Return the form and the suffix of a file, by the longest matching suffix."""
     found = [(form, suffix) for form in FORMS.values() for suffix in form.suffixes if path.endswith(suffix)]
     return max(found, key=lambda match: len(match[1]), default=(None, ''))

@@ -1,7 +1,7 @@
 """The fused form: symbol files with oneDNN's fused operators, for CPUs.
 
-A convolution and the BatchNorm, activation and addition behind it become one operator, whose weights MXNet
-folds when it first runs. The parameters keep their names and values.
+A convolution and the BatchNorm, activation and addition that follow it become one operator, whose weights
+MXNet folds when it first runs. The parameters keep their names and values.
 """
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Fused(Form):
     suffixes = ('-fused-symbol.json', '-fused-0000.params')
     runtime = 'fused'
     flags = ('--fuse',)
-    help = "also OUT-fused-..., with oneDNN's fused operators, for CPUs"
+    help = "also write OUT-fused-..., with oneDNN's fused operators, for CPUs"
     precisions = ('float32',)
 
     def write(self, network: TracedNetwork, prefix: str) -> None:
@@ -34,7 +34,7 @@ class Fused(Form):
         write_symbol(prefix + '-fused', fuse(network.symbol), network.arrays)
 
     def details(self, network: TracedNetwork, prefix: str, check: ParityCheck) -> dict[str, Any]:
-        """The numbers of operators and of BatchNorms, before and after."""
+        """Return the numbers of operators and of BatchNorms, before and after."""
         from openatac.graph.symbol import load_symbol_file
         before, after = operators(network.symbol), operators(load_symbol_file(self.files(prefix)[0]))
         return {'operators': [sum(before.values()), sum(after.values())],
@@ -46,7 +46,7 @@ class Fused(Form):
 
 
 def fuse(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
-    """The fused graph of ``symbol``, a float32 network.
+    """Return the fused graph of ``symbol``, a float32 network.
 
     Raises
     ------
@@ -57,16 +57,16 @@ def fuse(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
     try:
         fused = unbranched(symbol).get_backend_symbol('MKLDNN')
     except mx.MXNetError:
-        raise OpenatacError('this MXNet has no oneDNN to fuse operators for: export where the CPU build of '
+        raise OpenatacError('this MXNet has no oneDNN to fuse operators with: export where the CPU build of '
                             'mxnet 1.9.1 is installed') from None
     if operators(fused)['BatchNorm'] >= operators(symbol)['BatchNorm']:
-        raise OpenatacError('the network has no BatchNorm behind a convolution that could be folded: '
+        raise OpenatacError('the network has no BatchNorm after a convolution to be folded: '
                             'leave this form out')
     return fused
 
 
 def unbranched(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
-    """A graph that computes the same as ``symbol`` and that MXNet fuses, or quantizes, correctly.
+    """Return a graph that computes the same as ``symbol`` and that MXNet fuses, or quantizes, correctly.
 
     MXNet 1.9.1 folds a BatchNorm even into a convolution whose raw output is also added elsewhere, as the
     shortcut does in a pre-activation ResNet's first block, and then adds the normalised output. Here such a
@@ -84,5 +84,5 @@ def unbranched(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
 
 
 def operators(symbol: mx.sym.Symbol) -> collections.Counter[str]:
-    """{operator: how often the graph has it}, not counting those inside fused operators."""
+    """Return {operator: its number in the graph}, not counting those inside fused operators."""
     return collections.Counter(node.operator for node in Graph.of(symbol).nodes() if not node.is_variable)

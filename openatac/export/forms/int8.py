@@ -11,7 +11,7 @@ class Int8(Form):
     suffixes = ('-int8-symbol.json', '-int8-0000.params')
     runtime = 'int8'
     flags = ('--int8',)
-    help = 'also OUT-int8-..., quantized, for CPUs; with --onnx also OUT-int8.onnx'
+    help = 'also write OUT-int8-..., quantized, for CPUs; with --onnx also OUT-int8.onnx'
     precisions = ('float32',)
     is_quantized = True
 

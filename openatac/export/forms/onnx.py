@@ -13,7 +13,7 @@ class Onnx(Form):
     suffixes: tuple[str, ...] = ('.onnx',)
     runtime = 'onnxruntime'
     flags: tuple[str, ...] = ('--onnx',)
-    help = 'also OUT.onnx, for ONNX Runtime and others'
+    help = 'also write OUT.onnx, for ONNX Runtime and others'
 
     def write(self, network: TracedNetwork, prefix: str) -> None:
         from openatac.export.onnx.file import write_model
@@ -21,7 +21,7 @@ class Onnx(Form):
         write_model(self.model(network), path)
 
     def model(self, network: TracedNetwork) -> Any:
-        """The onnx.ModelProto of the network."""
+        """Return the onnx.ModelProto of the network."""
         from openatac.export.onnx.file import to_onnx
         manifest = network.manifest._replace(precision='float32')
         metadata = {key: value for key, value in manifest._asdict().items()

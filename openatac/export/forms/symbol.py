@@ -26,7 +26,7 @@ class Symbol(Form):
         return HALF if manifest.precision == 'float16' else SAME
 
     def details(self, network: TracedNetwork, prefix: str, check: ParityCheck) -> dict[str, Any]:
-        """Check it in the Module API too, which fuses operators on its own when it binds."""
+        """Check it in the Module API too, which fuses operators by itself when it binds."""
         if network.manifest.precision == 'float16':
             return {'note': 'for GPUs; compared and timed in float32, with the values of the float16 file'}
         from openatac.runtime.mxnet_settings import fusion_backend
@@ -34,7 +34,7 @@ class Symbol(Form):
             fused, unfused = (check.difference(_module(prefix, check.random.shape, for_training))
                               for for_training in (False, True))
         if not check.allows(unfused, REORDERED):
-            raise ParityError("in MXNet's Module API it computes other outputs than the network (by "
+            raise ParityError("in MXNet's Module API its outputs differ from the network's (by "
                               f'{unfused:g})')
         if check.allows(fused, REORDERED):
             return {'module_max_difference': fused}
@@ -45,7 +45,7 @@ class Symbol(Form):
 
 
 def _module(prefix: str, shape: tuple[int, ...], for_training: bool) -> Function:
-    """Symbol files in MXNet's Module API, which fuses nothing if it binds for training."""
+    """Load symbol files in MXNet's Module API, which fuses nothing if it binds for training."""
     import mxnet as mx
 
     from openatac.export.symbol_files import INPUT

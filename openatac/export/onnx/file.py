@@ -1,4 +1,4 @@
-"""Networks as ONNX files, for ONNX Runtime and others.
+"""Writes networks as ONNX files, for ONNX Runtime and others.
 
 The operators are written with onnx.helper. Correcting MXNet 1.9.1's own exporter from outside would have
 taken more code: its imports and opset are wrong, it lists weights as inputs, its Reshapes do not take a batch
@@ -29,16 +29,16 @@ from openatac.graph.constants import fold_constants
 from openatac.graph.nodes import Node
 from openatac.version import __version__
 
-# Those of ONNX 1.12 (June 2022), which ONNX Runtime reads from 1.12 on, and other readers of that time.
+# Those of ONNX 1.12 (June 2022), which ONNX Runtime reads from 1.12 on, as do other readers of that time.
 # Newer opsets have Gelu, Mish and GroupNormalization as operators of their own, which save a few nodes.
 OPSET = 17
 IR_VERSION = 8
-LARGEST_FILE = 2 ** 31  # bytes, of one that holds its own weights
+LARGEST_FILE = 2 ** 31  # bytes, of a file that holds its own weights
 
 
 def to_onnx(symbol: mx.sym.Symbol, params: Mapping[str, Any], image_shape: tuple[int, ...],
             name: str = 'network', metadata: Mapping[str, Any] | None = None) -> Any:
-    """A network as ONNX.
+    """Convert a network to ONNX.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def to_onnx(symbol: mx.sym.Symbol, params: Mapping[str, Any], image_shape: tuple
     Raises
     ------
     OpenatacError
-        If onnx is missing, for an unknown operator, and for arguments that do not fit each other.
+        If onnx is missing, an operator is unknown, or the arguments do not fit each other.
     """
     onnx = import_onnx('onnx')
     graph = OnnxGraph(inputs=('data', 'output'))
@@ -94,7 +94,7 @@ def write_onnx(net: mx.gluon.HybridBlock | mx.sym.Symbol, path: str, image_shape
     Raises
     ------
     OpenatacError
-        As `to_onnx`, and if the file cannot be written.
+        As in `to_onnx`, and if the file cannot be written.
     """
     if not isinstance(net, mx.sym.Symbol):
         params = {parameter.name: parameter._reduce() for parameter in net.collect_params().values()}
@@ -124,7 +124,7 @@ class OnnxNetwork:
     Raises
     ------
     OpenatacError
-        If onnxruntime is missing, and for a file that it cannot load.
+        If onnxruntime is missing or cannot load the file.
     """
 
     def __init__(self, path: str) -> None:
@@ -152,7 +152,7 @@ class OnnxNetwork:
 
 
 def import_onnx(package: str) -> Any:
-    """The optional package 'onnx' or 'onnxruntime'; OpenatacError if it cannot be imported."""
+    """Import the optional package 'onnx' or 'onnxruntime'; OpenatacError if that fails."""
     try:
         return importlib.import_module(package)
     except ImportError as error:
@@ -161,7 +161,7 @@ def import_onnx(package: str) -> Any:
 
 
 def _tensor(graph: OnnxGraph, node: Node) -> Tensor:
-    """Add one node to the graph; returns the tensor of its output."""
+    """Add one node to the graph; return the tensor of its output."""
     if node.is_variable:
         return node.name if node.value is None else graph.parameter(node.name, node.value)
     if node.value is not None:
@@ -171,7 +171,7 @@ def _tensor(graph: OnnxGraph, node: Node) -> Tensor:
 
 def _model(onnx: Any, graph: OnnxGraph, image_shape: Shape, output_shape: Shape, name: str,
            metadata: Mapping[str, Any]) -> Any:
-    """The ModelProto of a finished `OnnxGraph`."""
+    """Build the ModelProto of a finished `OnnxGraph`."""
     def info(tensor: Tensor, shape: Shape) -> Any:
         return onnx.helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, shape)
 

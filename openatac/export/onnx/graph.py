@@ -8,7 +8,7 @@ import numpy as np
 
 from openatac.graph.nodes import Node, Shape
 
-Tensor = str  # tensors go by their names
+Tensor = str  # tensors are identified by name
 
 
 class Operator(NamedTuple):
@@ -21,12 +21,12 @@ class Operator(NamedTuple):
 
 
 class OnnxGraph:
-    """Operators, added one after the other, each of which reads tensors that exist already.
+    """Operators, added in order; each reads only tensors that already exist.
 
     Parameters
     ----------
     inputs : sequence of str
-        The names that are taken: those of inputs and outputs.
+        The reserved names: those of inputs and outputs.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class OnnxGraph:
     shapes : {tensor: shape}
         Where known; see `openatac.graph.constants`.
     label : str
-        After which the outputs of the next operators are named.
+        The outputs of the next operators are named after it.
     """
 
     def __init__(self, inputs: Sequence[Tensor]) -> None:
@@ -52,13 +52,13 @@ class OnnxGraph:
         self._views: dict[Tensor, tuple[Tensor, Shape]] = {}  # reshaped tensor -> original, its shape
 
     def add(self, kind: str, *inputs: Tensor, **attributes: Any) -> Tensor:
-        """Add an operator; returns its output. Attributes that are None are left out."""
+        """Add an operator; return its output. Attributes that are None are left out."""
         given = {key: value for key, value in attributes.items() if value is not None}
         self.operators.append(Operator(kind, list(inputs), self._unique(self.label), given))
         return self.operators[-1].output
 
     def constant(self, value: Any, dtype: type = np.float32) -> Tensor:
-        """A constant without a name of its own; equal values share one."""
+        """Add a constant without a name of its own; equal values share one."""
         value = np.ascontiguousarray(value, dtype).reshape(np.shape(value))
         key = value.dtype, value.shape, value.tobytes()
         if key not in self._equal:
@@ -66,7 +66,7 @@ class OnnxGraph:
         return self._equal[key]
 
     def parameter(self, name: str, value: np.ndarray) -> Tensor:
-        """A constant with a name of its own; floating-point numbers become float32."""
+        """Add a constant with a name of its own; floating-point numbers become float32."""
         if np.issubdtype(value.dtype, np.floating):
             value = value.astype(np.float32, copy=False)
         name = self._unique(name)
@@ -80,7 +80,7 @@ class OnnxGraph:
         x, shape = self._views.get(x, (x, shape))
         if shape == to:
             return x
-        # ONNX: 0 stands for the input's size of that axis, -1 is inferred.
+        # In ONNX, 0 is the input's size of that axis, and -1 is inferred.
         sizes = [(0 if shape[axis:axis + 1] == (size,) else -1) if isinstance(size, str) else size
                  for axis, size in enumerate(to)]
         output = self.add('Reshape', x, self.constant(sizes, np.int64))
@@ -94,7 +94,7 @@ class OnnxGraph:
         return self.add('Transpose', x, perm=list(axes))
 
     def finish(self, result: Tensor, output: Tensor) -> None:
-        """Name the tensor ``result`` ``output``, and drop all that does not lead to it."""
+        """Name the tensor ``result`` ``output``, and drop everything that does not lead to it."""
         if all(operator.output != result for operator in self.operators):  # an input or a constant
             result = self.add('Identity', result)
         needed, kept = {result}, []

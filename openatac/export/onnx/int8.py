@@ -2,17 +2,16 @@
 
 QDQ files hold float32 operators between QuantizeLinear and DequantizeLinear, which runtimes turn into 8-bit
 ones. ONNX Runtime has no 8-bit BatchNormalization, and float32 between 8-bit operators costs more than it
-saves. So each is folded into the convolution before it or, where there is none (as in pre-activation
-networks), written as a depthwise 1x1 convolution: one weight a channel, which per-channel quantization keeps
-exactly.
+saves. So each is folded into the convolution before it or, if there is none (as in pre-activation networks),
+written as a depthwise 1x1 convolution: one weight per channel, which per-channel quantization keeps exactly.
 
 Weights take 7 of the 8 bits: without VNNI, x86-64 adds two 8-bit products in 16 bits, which 8-bit weights
 overflow silently, and a file should be right wherever it runs.
 
 ResNet-20 ATAC (b=3), batch 64, processor time of one thread with AVX-512 VNNI: 1.3 times as
 fast as float32 without any of this, 1.8 with BatchNorms folded where they can be, 2.0 with the others as
-convolutions; 1.5 with sigmoids and products in float32. QOperator, 8 bits or one scale a tensor are
-no faster; signed activations (0.8) and unsigned weights (1.0) gain nothing.
+convolutions; 1.5 with sigmoids and products in float32. QOperator, 8 bits or one scale per tensor are no
+faster; signed activations (0.8) and unsigned weights (1.0) gain nothing.
 """
 from __future__ import annotations
 
@@ -31,18 +30,18 @@ from openatac.errors import OpenatacError
 from openatac.export.onnx.file import import_onnx
 
 QUANTIZED = ('Conv', 'Relu', 'LeakyRelu', 'Sigmoid', 'Mul', 'Add', 'MaxPool', 'Concat')
-# Of the largest weight. A channel that training has switched off has weights near zero and a bias that is
-# not, which overflows 32 bits in steps of such weights; this is less than their rounding to 8 bits.
+# Of the largest weight. A channel that training has switched off has weights near zero and a larger bias,
+# which overflows 32 bits in steps of such weights; this is less than their rounding to 8 bits.
 LEAST_WEIGHT = 1e-3
 
 
 def quantize_onnx(model: Any, batches: Iterable[np.ndarray]) -> Any:
-    """The INT8 form of a float32 network.
+    """Quantize a float32 network to INT8.
 
     Parameters
     ----------
     model : onnx.ModelProto
-        As `openatac.export.onnx.file.to_onnx` makes it.
+        As returned by `openatac.export.onnx.file.to_onnx`.
     batches : iterable of float32 (B, C, H, W)
         Inputs; the extremes of each tensor on them are its range.
 
@@ -81,7 +80,7 @@ def quantize_onnx(model: Any, batches: Iterable[np.ndarray]) -> Any:
 
 
 def _without_batch_norms(onnx: Any, model: Any) -> Any:
-    """A copy of the model with convolutions, or parts of them, in place of BatchNormalizations of images."""
+    """Copy the model, with images' BatchNormalizations as convolutions or folded into them."""
     prepared = onnx.ModelProto()
     prepared.CopyFrom(model)
     graph = prepared.graph
@@ -118,7 +117,7 @@ def _without_batch_norms(onnx: Any, model: Any) -> Any:
 
 
 def _without_tiny_channels(weight: np.ndarray) -> np.ndarray:
-    """``weight`` (C, ...) with at least one weight of `LEAST_WEIGHT` in each channel; may change it."""
+    """Return ``weight`` (C, ...) with a weight of at least `LEAST_WEIGHT` in each channel; may change it."""
     rows = weight.astype(np.float32).reshape(len(weight), -1)
     largest = np.abs(rows).max()
     rows[np.abs(rows).max(axis=1) < LEAST_WEIGHT * largest, 0] = LEAST_WEIGHT * largest
@@ -126,14 +125,14 @@ def _without_tiny_channels(weight: np.ndarray) -> np.ndarray:
 
 
 def _of_one_pixel(model: Any) -> list[str]:
-    """The nodes whose output is one vector for an image: they take no time, and their errors last."""
+    """Return the nodes whose output is one vector per image: they take no time, and their errors persist."""
     sizes = {info.name: [size.dim_value for size in info.type.tensor_type.shape.dim[2:]]
              for info in model.graph.value_info}
     return [node.name for node in model.graph.node if np.prod(sizes.get(node.output[0], [])) == 1]
 
 
 def _reader(quantization: Any, batches: Iterable[np.ndarray]) -> Any:
-    """The batches as ONNX Runtime reads them."""
+    """Wrap the batches as ONNX Runtime reads them."""
     class Reader(quantization.CalibrationDataReader):
         def __init__(self):
             self._batches = iter(batches)
@@ -147,7 +146,7 @@ def _reader(quantization: Any, batches: Iterable[np.ndarray]) -> Any:
 
 @contextlib.contextmanager
 def _silence(onnxruntime: Any) -> Iterator[None]:
-    """Silence its advice: it logs with the root logger, which it configures if nobody has."""
+    """Silence its advice: it logs to the root logger, which it configures if nothing else has."""
     handler, disabled = logging.NullHandler(), logging.root.manager.disable
     logging.root.addHandler(handler)
     logging.disable(logging.WARNING)

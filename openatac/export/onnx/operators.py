@@ -1,4 +1,4 @@
-"""MXNet's operators written in ONNX's, opset 17: the table CONVERTERS, with a function for each group.
+"""Writes MXNet's operators in ONNX's, opset 17: the table CONVERTERS, with a function for each group.
 
 A converter gets the `OnnxGraph`, the `Node` and the node's inputs as tensors of the graph; it returns the
 tensor that equals the node's output. Constants never get here (see `openatac.graph.constants`). To add an
@@ -22,12 +22,12 @@ LAST = 2 ** 63 - 1   # the end of a slice without an end
 
 
 def convert(graph: OnnxGraph, node: Node, inputs: Sequence[Tensor]) -> Tensor:
-    """Add operators to ``graph`` that compute ``node`` from the tensors ``inputs``; returns the output.
+    """Add operators to ``graph`` that compute ``node`` from the tensors ``inputs``; return the output.
 
     Raises
     ------
     OpenatacError
-        For an operator, or a setting of one, that has no converter.
+        For an operator, or an operator's setting, without a converter.
     """
     if node.operator not in CONVERTERS:
         raise OpenatacError(f'the operator {node.operator} (node {node.name}) cannot be written as ONNX: '
@@ -36,7 +36,7 @@ def convert(graph: OnnxGraph, node: Node, inputs: Sequence[Tensor]) -> Tensor:
 
 
 def _only(node: Node, attribute: str, default: Any, *known: Any) -> Any:
-    """The attribute's value; OpenatacError unless it is one of the ``known`` ones."""
+    """Return the attribute's value; OpenatacError unless it is one of the ``known`` ones."""
     value = node.get(attribute, default)
     if value not in known:
         raise OpenatacError(f'{attribute}={value} of {node.operator} (node {node.name}) cannot be written as '
@@ -68,7 +68,7 @@ def _dropout(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
 
 
 def _cast(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
-    _only(node, 'dtype', None, 'float16', 'float32', 'float64')  # all is float32 in the file
+    _only(node, 'dtype', None, 'float16', 'float32', 'float64')  # everything in the file is float32
     return x
 
 
@@ -134,7 +134,7 @@ def _slice_like(graph: OnnxGraph, node: Node, x: Tensor, like: Tensor) -> Tensor
 
 def _sliced(graph: OnnxGraph, node: Node, x: Tensor, axes: Sequence[int], begins: Sequence[int | None],
             ends: Sequence[int | None], steps: Sequence[int]) -> Tensor:
-    """``x`` from begin to end on each of ``axes``; None stands for the end of the axis."""
+    """Slice ``x`` from begin to end on each of ``axes``; None is the end of the axis."""
     if node.shape == node.inputs[0].shape and min(steps, default=1) > 0:
         return x
     begins = [begin if begin is not None else 0 if step > 0 else LAST for begin, step in zip(begins, steps)]
@@ -164,13 +164,13 @@ def _bilinear_resize(graph: OnnxGraph, node: Node, x: Tensor, like: Tensor | Non
 
 
 def _scale(before: int, after: int) -> np.float32:
-    """The ratio, rounded such that ONNX, which rounds its product with ``before`` down, gets ``after``."""
+    """Return a ratio whose product with ``before``, rounded down as in ONNX, is ``after``."""
     scale = np.float32(after / before)
     return scale if int(np.float32(before) * scale) == after else np.nextafter(scale, np.float32(np.inf))
 
 
 def _im2col(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
-    """The windows (B, C k, n) of k pixels each, by a convolution that picks each pixel of a window."""
+    """Build the windows (B, C k, n) of k pixels each with a convolution that picks each pixel of a window."""
     shape, kernel = node.inputs[0].shape, tuple(node.get('kernel'))
     pixels = math.prod(kernel)
     planes = graph.reshape(x, shape, (-1, 1, *shape[2:]))
@@ -182,7 +182,7 @@ def _im2col(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
 # ------------------------------------------------------------------------------ layers of a network
 
 def _window(node: Node, kernel: tuple[int, ...]) -> dict[str, Any]:
-    """ONNX's attributes for the window of a convolution or pooling."""
+    """Return ONNX's attributes for the window of a convolution or pooling."""
     ones, zeros = [1] * len(kernel), [0] * len(kernel)
     return {'kernel_shape': list(kernel), 'strides': list(node.get('stride') or ones),
             'dilations': list(node.get('dilate') or ones), 'pads': 2 * list(node.get('pad') or zeros)}
@@ -203,7 +203,7 @@ def _fully_connected(graph: OnnxGraph, node: Node, x: Tensor, weight: Tensor, *b
 
 def _batch_norm(graph: OnnxGraph, node: Node, x: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor,
                 variance: Tensor) -> Tensor:
-    """With fix_gamma MXNet uses 1 in place of gamma."""
+    """Use 1 in place of gamma with fix_gamma, as MXNet does."""
     _only(node, 'axis', 1, 1)
     if node.get('fix_gamma', True):
         gamma = graph.constant(np.ones(node.inputs[1].shape))
@@ -212,7 +212,7 @@ def _batch_norm(graph: OnnxGraph, node: Node, x: Tensor, gamma: Tensor, beta: Te
 
 
 def _group_norm(graph: OnnxGraph, node: Node, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
-    """MXNet's has one scale and shift per group, as an InstanceNormalization whose channels are groups."""
+    """Use an InstanceNormalization whose channels are groups: MXNet has one scale and shift per group."""
     groups, shape = node.get('num_groups', 1), node.shape
     planes = graph.reshape(x, shape, (shape[0], groups, math.prod(shape[1:]) // groups))
     normal = graph.add('InstanceNormalization', planes, gamma, beta, epsilon=float(node.get('eps', 1e-5)))
@@ -239,7 +239,7 @@ def _pooling(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
 
 
 def _pads(node: Node, window: dict[str, Any]) -> tuple[list[int], list[int]]:
-    """Padding before and after each axis, so that windows reach as far as in MXNet's convention."""
+    """Return the padding of each axis, before and after, for windows as in MXNet's convention."""
     before, after = window['pads'][:len(window['strides'])], []
     for size, count, kernel, stride, pad in zip(node.inputs[0].shape[2:], node.shape[2:],
                                                 window['kernel_shape'], window['strides'], before):
@@ -248,7 +248,7 @@ def _pads(node: Node, window: dict[str, Any]) -> tuple[list[int], list[int]]:
 
 
 def _adaptive_pooling(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
-    """ONNX's average pooling, if all windows have one size."""
+    """Use ONNX's average pooling, if all windows have one size."""
     before, after = node.inputs[0].shape[2:], node.shape[2:]
     if any(size % count for size, count in zip(before, after)):
         raise OpenatacError(f'AdaptiveAvgPooling2D (node {node.name}) of {before} to {after} pixels cannot '
@@ -275,7 +275,7 @@ def _softmax(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
 # ------------------------------------------------------------------------------------- matrix products
 
 def _dot(graph: OnnxGraph, node: Node, a: Tensor, b: Tensor) -> Tensor:
-    """The sum over the last axis of ``a`` and the first of ``b``, or the other way round if transposed."""
+    """Sum over the last axis of ``a`` and the first of ``b``, or the other way round if transposed."""
     left, right = (source.shape for source in node.inputs)
     if node.get('transpose_a', False):
         a, left = graph.transpose(graph.reshape(a, left, (left[0], -1)), (1, 0)), (-1, left[0])
@@ -303,7 +303,7 @@ def _argmax(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
 
 
 def _pick(graph: OnnxGraph, node: Node, x: Tensor, places: Tensor) -> Tensor:
-    """Elements at ``places``, which are floats in MXNet; ReduceMax if they come from argmax."""
+    """Pick the elements at ``places``, which are floats in MXNet; ReduceMax if they come from argmax."""
     data, source = node.inputs[0], node.inputs[1].node
     shape = data.shape
     axis = _only(node, 'axis', -1, *range(-len(shape), len(shape))) % len(shape)

@@ -1,4 +1,4 @@
-"""What runs exports, on the CPU: a class for each runtime, in a file for each library."""
+"""The runtimes that run exports on the CPU: one class each, in one file per library."""
 from openatac.export.runtimes import mxnet, onnx, torch
 from openatac.export.runtimes.base import register_runtime
 

@@ -1,4 +1,4 @@
-"""The base class of runtimes, which run exports, and their registry.
+"""The base class of the runtimes that run exports, and their registry.
 
 A runtime maps images, float32 (B, C, H, W), to outputs (B, classes), both NumPy arrays. The flags
 ``--engine`` and ``--engines`` choose it by name. It imports its library only when it opens an export: MXNet
@@ -30,7 +30,7 @@ class Runtime(abc.ABC):
     Parameters
     ----------
     prefix : str
-        What the names of the export's files begin with.
+        The common prefix of the export's files.
     manifest : Manifest
         Of the export.
 
@@ -58,7 +58,7 @@ class Runtime(abc.ABC):
 
     @classmethod
     def obstacle(cls, prefix: str) -> str | None:
-        """Why it cannot run the export ``prefix``, in one sentence; None if it can."""
+        """Return why it cannot run the export ``prefix``, in one sentence; None if it can."""
         if cls.package and importlib.util.find_spec(cls.package) is None:
             return cls.no_package
         missing = cls.form.missing(prefix)
@@ -66,7 +66,7 @@ class Runtime(abc.ABC):
 
     @classmethod
     def open(cls, prefix: str) -> Runtime:
-        """The export ``prefix``, loaded; OpenatacError if it cannot run."""
+        """Load the export ``prefix``; OpenatacError if it cannot run."""
         manifest, obstacle = read_manifest(prefix), cls.obstacle(prefix)
         if obstacle:
             raise OpenatacError(f'{prefix} cannot be run by the engine {cls.name}, since {obstacle}')
@@ -79,7 +79,7 @@ class Runtime(abc.ABC):
             self.load()
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Outputs (B, classes) for images (B, C, H, W); OpenatacError for images of another shape."""
+        """Return outputs (B, classes) for images (B, C, H, W); OpenatacError for images of another shape."""
         wanted, found = self.manifest.image_shape, images.shape[1:]
         if found != wanted:
             raise OpenatacError(f'{self.prefix} takes images of shape {wanted}, and these have {found}: make '
@@ -97,11 +97,11 @@ class Runtime(abc.ABC):
 
     @abc.abstractmethod
     def run(self, images: np.ndarray) -> np.ndarray:
-        """The outputs of images of the right shape."""
+        """Return the outputs of images of the right shape."""
 
     @contextlib.contextmanager
     def _failures(self, what: str) -> Iterator[None]:
-        """Turn any error of the library into an OpenatacError: libraries have no base class in common."""
+        """Turn any error of the library into an OpenatacError: libraries share no base class of errors."""
         try:
             yield
         except (OpenatacError, ImportError):
@@ -118,7 +118,7 @@ RUNTIMES: Registry[type[Runtime]] = Registry('engine', hyphens=True)
 
 
 def register_runtime(runtime: type[Runtime]) -> None:
-    """Add a runtime, which ``openatac predict`` and ``openatac bench`` then know by its name.
+    """Add a runtime, which ``openatac predict`` and ``openatac bench`` then accept by name.
 
     Parameters
     ----------
@@ -133,17 +133,17 @@ def register_runtime(runtime: type[Runtime]) -> None:
 
 
 def open_runtime(prefix: str, name: str) -> Runtime:
-    """The export ``prefix`` in the runtime called ``name``; OpenatacError if it cannot run."""
+    """Open the export ``prefix`` in the runtime called ``name``; OpenatacError if it cannot run."""
     return RUNTIMES.find(name).open(prefix)
 
 
 def runtimes_of(prefix: str) -> list[str]:
-    """The names of the runtimes that can run the export, in the order of their registration."""
+    """Return the names of the runtimes that can run the export, in the order of their registration."""
     return [runtime.name for runtime in RUNTIMES.values() if runtime.obstacle(prefix) is None]
 
 
 def runtime_for(path: str) -> str:
-    """The name of the runtime for an export's file; for a PREFIX 'static' or the first that can run it."""
+    """Return the name of the runtime for a file; for a PREFIX, 'static' or the first that can run it."""
     form = form_of(path)
     if form is not None:
         return form.runtime

@@ -1,4 +1,4 @@
-"""Symbol files in MXNet, run in several ways."""
+"""Runs symbol files in MXNet, in several ways."""
 from __future__ import annotations
 
 from typing import Any, ClassVar
@@ -11,11 +11,11 @@ from openatac.export.runtimes.base import Runtime
 
 
 class Imperative(Runtime):
-    """The graph operator by operator, with memory allocated on the way."""
+    """The graph, operator by operator, with memory allocated as it goes."""
 
     name = 'imperative'
     form: Form = symbol.Symbol()
-    settings: ClassVar[dict[str, bool]] = {}  # of hybridize
+    settings: ClassVar[dict[str, bool]] = {}  # for hybridize
 
     def load(self) -> None:
         from openatac.export.symbol_files import SYMBOL, load_symbol

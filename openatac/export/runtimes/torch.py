@@ -41,7 +41,7 @@ class Torch(Runtime):
 
 
 class TorchChannelsLast(Torch):
-    """Eager, with the channels of a pixel side by side in memory, which suits some convolutions better."""
+    """Eager, with a pixel's channels adjacent in memory, which suits some convolutions better."""
 
     name = 'torch-channels-last'
 
@@ -53,7 +53,7 @@ class TorchChannelsLast(Torch):
 
 
 class TorchCompiled(Torch):
-    """By torch.compile, for the exact sizes of the batches; the first batch of each size takes long."""
+    """With torch.compile, for the exact batch sizes; the first batch of each size is slow."""
 
     name = 'torch-compiled'
     options: ClassVar[dict[str, bool]] = {}
@@ -69,7 +69,7 @@ class TorchCompiled(Torch):
 
 
 class TorchFrozen(TorchCompiled):
-    """By torch.compile with the weights as constants: BatchNorms folded, weights laid out in advance."""
+    """With torch.compile and the weights as constants: BatchNorms folded, weights laid out in advance."""
 
     name = 'torch-frozen'
     options: ClassVar = {'freezing': True}

@@ -11,7 +11,7 @@ PACKAGES = ('mxnet', 'onnxruntime', 'openvino', 'torch', 'numpy')
 
 
 def machine() -> dict[str, str]:
-    """{column of a file: text} for 'device', 'threads' and 'versions'."""
+    """Return {column of a file: text} for 'device', 'threads' and 'versions'."""
     versions = [f'Python {platform.python_version()}']
     for package in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):

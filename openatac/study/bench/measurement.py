@@ -47,7 +47,7 @@ class Measurement(NamedTuple):
         return statistics.median(turn.images_per_second for turn in self.turns)
 
     def row(self) -> dict[str, Any]:
-        """{column: value}: for each of FIGURES the median over the rounds, and its range."""
+        """Return {column: value}: for each of FIGURES the median over the rounds, and its range."""
         row: dict[str, Any] = {'export': self.export, 'engine': self.runtime, 'batch': self.batch}
         for figure in FIGURES:
             values = [getattr(turn, figure) for turn in self.turns]
@@ -64,16 +64,16 @@ def measure(prefixes: Sequence[str], runtimes: Sequence[str] | None, sizes: Sequ
     Parameters
     ----------
     prefixes : sequence of str
-        What the names of each export's files begin with.
+        The common prefix of each export's files.
     runtimes : sequence of str or None
         Names; None for all that can run an export.
     sizes : sequence of int
         Images in a batch.
     rounds : int
     seconds : float
-        The least time of a turn.
+        The minimum time of a turn.
     skip : function
-        Is called with a sentence about each runtime that cannot run an export and that nobody named.
+        Called with a sentence about each runtime that cannot run an export and was not named.
 
     Returns
     -------
@@ -110,7 +110,7 @@ def measure(prefixes: Sequence[str], runtimes: Sequence[str] | None, sizes: Sequ
 
 def _warm_processes(prefix: str, runtimes: Sequence[str] | None, sizes: Sequence[int],
                     skip: Callable[[str], None]) -> Iterator[tuple[str, BenchProcess]]:
-    """Yield (runtime, its process) for those that can run an export."""
+    """Yield (runtime, its process) for the runtimes that can run an export."""
     read_manifest(prefix)
     able = False
     for name in runtimes or RUNTIMES:
@@ -132,7 +132,7 @@ def _warm_processes(prefix: str, runtimes: Sequence[str] | None, sizes: Sequence
 # ----------------------------------------------------------------------------- the fastest
 
 def verdict(measured: Sequence[Measurement]) -> list[str]:
-    """Lines on one export at one batch size: which runtime is the fastest, and ours against PyTorch's."""
+    """Return lines on one export at one batch size: the fastest runtime, and ours against PyTorch's."""
     def fastest(those: Sequence[Measurement]) -> Measurement:
         return max(those, key=lambda each: each.images_per_second)
 

@@ -12,7 +12,7 @@ Row = dict[str, Any]  # of `openatac.study.bench.measurement.Measurement.row`
 
 
 def bench_figure(rows: Sequence[Row], title: str) -> Figure:
-    """Images per second by runtime, medians with their ranges.
+    """Draw images per second by runtime, medians with their ranges.
 
     There is a panel for each batch size and a colour for each export.
     """

@@ -25,7 +25,7 @@ from openatac.runtime.threads import set_threads, thread_count
 if TYPE_CHECKING:
     import numpy as np
 
-WARM_UP, LEAST = 2, 3  # untimed batches before a turn, and the least number of timed ones
+WARM_UP, LEAST = 2, 3  # untimed batches before a turn, and the minimum number of timed ones
 _START = ('import json, sys; sys.path[:] = json.loads(sys.argv[1]); '
           'from openatac.study.bench.process import serve; serve(int(sys.argv[2]))')
 
@@ -108,7 +108,7 @@ def serve(file: int) -> None:
 
 def _open_warm(pipe: Connection, prefix: str, runtime: type[Runtime], sizes: Sequence[int]
                  ) -> tuple[Runtime | None, dict[int, np.ndarray]]:
-    """(network, {size: images}), after the answer on the pipe; (None, {}) if there is a problem."""
+    """Return (network, {size: images}) after answering on the pipe; (None, {}) if there is a problem."""
     import numpy as np
     set_threads()
     keep_freed_memory()
@@ -129,7 +129,7 @@ def _open_warm(pipe: Connection, prefix: str, runtime: type[Runtime], sizes: Seq
 
 
 def _release_memory(network: Runtime, images: dict[int, np.ndarray]) -> None:
-    """Give back memory, since many processes together may need more than the machine has.
+    """Release memory, since many processes together may need more than the machine has.
 
     MXNet's static memory is as large as the last batch needs, so a small batch comes last.
     """

@@ -11,9 +11,9 @@ from openatac.training.config import CifarConfig
 
 
 def shared_settings(run: FinishedRun) -> dict[str, Any]:
-    """What runs must share to be compared: all settings that matter but unit, depth and seed.
+    """Return what runs must share to be compared: all relevant settings except unit, depth and seed.
 
-    As to the batch size, only that of all devices together matters.
+    Only the batch size of all devices together matters.
     """
     found = values(run.config)
     shared = {name: found[name] for name, field in fields(type(run.config)).items()
@@ -43,11 +43,11 @@ def check_comparable(runs: Sequence[FinishedRun]) -> None:
 
 
 def name_of(run: FinishedRun) -> str:
-    """The name of a run's folder in a comparison, such as 'b3-atac-seed1'."""
+    """Return the name of a run's folder in a comparison, such as 'b3-atac-seed1'."""
     host = run.config.network.host if isinstance(run.config, CifarConfig) else None
     return run_name(run.unit, run.blocks, run.seed, host)
 
 
 def run_name(unit: str, blocks: int, seed: int, host: str | None = None) -> str:
-    """The same for a run to come, by default of the published host."""
+    """Return the same for a future run, by default of the published host."""
     return f'{host}-' * (host is not None) + f'b{blocks}-{unit}-seed{seed}'

@@ -1,8 +1,8 @@
 """Figures of a comparison: accuracy against parameters, as in the paper's figure, and curves over epochs.
 
 A unit has the same colour and marker in all figures of the same groups. The colours are those of Okabe and
-Ito that stand out from white and that colour-blind readers can tell apart; the markers are hollow and hold
-the number of blocks per stage, b.
+Ito that stand out from white; colour-blind readers can tell them apart; the markers are hollow and hold the
+number of blocks per stage, b.
 """
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 COLOURS = ('#000000', '#d55e00', '#0072b2', '#009e73', '#cc79a7', '#e69f00', '#56b4e9')
 LINES = ('-', '--', ':')        # of the first 7 units, the next 7, and the others
-MARKERS = 'osD^vhp' 'P8<dX>*' 'H'  # those of one colour, 7 apart, look different
+MARKERS = 'osD^vhp' 'P8<dX>*' 'H'  # markers of one colour, 7 apart, look different
 NUDGE = {'^': (0, -1.5), 'v': (0, 1.5), '<': (1.5, 0), '>': (-1.5, 0)}  # to the triangle's middle, in points
 MEASURES = {'best_accuracy': 'best test accuracy of all epochs',
             'last_accuracy': 'test accuracy after the last epoch'}
@@ -27,9 +27,9 @@ SIDE_STEP = 0.015               # between units of equal parameters, in widths o
 
 
 def accuracy_figure(groups: Sequence[Group], measure: str = 'last_accuracy') -> Figure:
-    """Mean and standard deviation of 'best_accuracy' or 'last_accuracy', with a line for each unit.
+    """Draw mean and standard deviation of 'best_accuracy' or 'last_accuracy', with a line for each unit.
 
-    Points of units with equal parameters and depth stand side by side, and the label of the axis says so.
+    Points of units with equal parameters and depth are drawn side by side, and the axis label says so.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator, StrMethodFormatter
@@ -52,7 +52,7 @@ def accuracy_figure(groups: Sequence[Group], measure: str = 'last_accuracy') -> 
 
 
 def curves_figure(groups: Sequence[Group], blocks: int) -> Figure:
-    """The curves over epochs of the groups with ``blocks`` per stage.
+    """Draw the curves over epochs of the groups with ``blocks`` per stage.
 
     Each is the mean over the seeds of a unit, in a band from the smallest to the largest value.
     """
@@ -76,14 +76,14 @@ def curves_figure(groups: Sequence[Group], blocks: int) -> Figure:
 
 
 def seeds(groups: Sequence[Group]) -> str:
-    """How many seeds the groups have, such as '1 seed' or '2 to 3 seeds'."""
+    """Return how many seeds the groups have, such as '1 seed' or '2 to 3 seeds'."""
     counts = [len(each.runs) for each in groups]
     fewest, most = min(counts), max(counts)
     return f'{fewest} to ' * (fewest < most) + f'{most} seed' + 's' * (most > 1)
 
 
 def _styles(groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
-    """{unit: its colour, line and marker}."""
+    """Return {unit: its colour, line and marker}."""
     units = dict.fromkeys(each.unit for each in groups)
     return {unit: {'color': COLOURS[number % len(COLOURS)], 'marker': MARKERS[number % len(MARKERS)],
                    'linestyle': LINES[number // len(COLOURS) % len(LINES)]}
@@ -91,7 +91,7 @@ def _styles(groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
 
 
 def _places(groups: Sequence[Group]) -> dict[tuple[str, int], float]:
-    """{(unit, blocks): place on the axis}: the parameters, moved aside where several units have as many."""
+    """Return {(unit, blocks): place on the axis}: the parameters, moved aside where units have as many."""
     every = [each.parameters for each in groups]
     step = SIDE_STEP * ((max(every) - min(every)) or max(every))
     places = {}
@@ -130,6 +130,6 @@ def _draw_curve(axes: Axes, each: Group, column: str, style: dict[str, Any]) -> 
 
 
 def _finish(axes: Axes) -> None:
-    """Add the grid, and the legend beside the axes."""
+    """Add the grid, and the legend next to the axes."""
     axes.grid(alpha=0.3)
     axes.legend(loc='center left', bbox_to_anchor=(1, 0.5), frameon=False)

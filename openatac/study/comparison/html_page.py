@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 UNIT = 'unit'                   # the column of results.HEAD that is text
-REFERENCE = 'relu'              # the unit to which costs are compared
+REFERENCE = 'relu'              # the unit that costs are compared with
 
 def page(groups: Sequence[Group], measure: str = 'last_accuracy') -> str:
-    """The HTML document of a comparison.
+    """Return the HTML document of a comparison.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def page(groups: Sequence[Group], measure: str = 'last_accuracy') -> str:
     Returns
     -------
     str
-        Without matplotlib, a sentence takes the place of the figures.
+        Without matplotlib, a sentence replaces the figures.
     """
     sections = [_paragraphs(results.circumstances(groups)), _results(groups), _relative_costs(groups),
                 _figures(groups, measure), _statements(groups, measure), _runs(groups)]
@@ -50,7 +50,7 @@ def _results(groups: Sequence[Group]) -> str:
 
 
 def _relative_costs(groups: Sequence[Group]) -> str:
-    """Costs divided by those of relu at the same depth; '' if there are none.
+    """Return costs divided by those of relu at the same depth; '' if there are none.
 
     Speeds are compared only if all runs had the same devices and threads.
     """
@@ -86,7 +86,7 @@ def _figures(groups: Sequence[Group], measure: str) -> str:
 
 
 def _svg(figure: Figure, name: str, label: str) -> str:
-    """``figure`` as an SVG element in the page's colours and font; its ids begin with ``name``."""
+    """Return ``figure`` as an SVG element in the page's colours and font; its ids begin with ``name``."""
     import matplotlib
     text = io.StringIO()
     with matplotlib.rc_context({'svg.fonttype': 'none', 'svg.hashsalt': 'openatac'}):
@@ -101,7 +101,7 @@ def _svg(figure: Figure, name: str, label: str) -> str:
 
 
 def _statements(groups: Sequence[Group], measure: str) -> str:
-    """The differences between units of the same depth."""
+    """Return the differences between units of the same depth."""
     items = [f'<li>{for_html(sentence)}</li>' for sentence in results.statements(groups, measure)]
     if not items:
         return ''
@@ -111,7 +111,7 @@ def _statements(groups: Sequence[Group], measure: str) -> str:
 
 
 def _runs(groups: Sequence[Group]) -> str:
-    """The command of each run, and what it reached."""
+    """Return the command of each run, and its results."""
     parts = [_heading('The runs')]
     for each in groups:
         seeds = 'seed' + 's' * (len(each.runs) > 1) + ' ' + ', '.join(str(run.seed) for run in each.runs)
@@ -132,7 +132,7 @@ def _paragraphs(sentences: Iterable[str]) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table that readers can sort, sorted by its first column."""
+    """Return a table that readers can sort, sorted by its first column."""
     lines = ['<div class="box">', '<table>', '<thead><tr>']
     for name in head:
         attributes = ' class="word"' * (name == UNIT) + ' aria-sort="ascending"' * (name == head[0])

@@ -1,4 +1,4 @@
-"""Records of finished runs, which a comparison keeps: no parameters or checkpoints."""
+"""The records of finished runs that a comparison keeps: no parameters or checkpoints."""
 from __future__ import annotations
 
 import json
@@ -17,9 +17,9 @@ ADVICE = ': make room or choose another folder'
 
 
 def copy_records(sources: Sequence[str], folder: str) -> None:
-    """Copy the records of the runs in the folders ``sources`` to ``folder``, unless they are in it already.
+    """Copy the records of the runs in the folders ``sources`` to ``folder``, unless they are already there.
 
-    Paths of the machine in them are shortened to their last part. Nothing is copied unless all runs can be
+    Machine paths in them are shortened to their last part. Nothing is copied unless all runs can be
     compared with each other and with those in ``folder``.
     """
     home = os.path.realpath(folder)
@@ -36,7 +36,7 @@ def copy_records(sources: Sequence[str], folder: str) -> None:
 
 
 def _record(run: FinishedRun) -> dict[str, str]:
-    """{file of FILES: its text without paths of the machine}."""
+    """Return {file of FILES: its text without paths of the machine}."""
     try:
         texts = {name: read_text(os.path.join(run.folder, name)) for name in FILES}
         settings = validate(parse_json(texts['settings.json']), dict)

@@ -61,7 +61,7 @@ def _rows(groups: Sequence[results.Group], folder: str) -> Iterator[dict[str, An
 
 
 def read_note(folder: str) -> str:
-    """The note on the data of this comparison, or ''."""
+    """Return the note on the data of this comparison, or ''."""
     try:
         return without_controls(read_text(os.path.join(folder, NOTE))).strip()
     except FileNotFoundError:

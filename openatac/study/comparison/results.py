@@ -19,7 +19,7 @@ from openatac.training.run_folder import RunFolder
 
 IMAGE_SHAPE = (3, 32, 32)
 MEASURES = ('best_accuracy', 'last_accuracy')
-# Shared settings that other sentences name, and those that are named only if they differ from the default.
+# Shared settings named in other sentences, and those named only if they differ from the default.
 ELSEWHERE = ('dataset', 'data', 'cifar100_labels')
 MINOR = ('drop_rate', 'lr_decay_period', 'mode', 'dtype', 'host', 'engine', 'tf32', 'compile', 'resume_from')
 HEAD = ('b', 'unit', 'parameters', 'multiply-adds', 'best accuracy', 'last accuracy', 'n', 'images/s')
@@ -50,12 +50,12 @@ class Group(NamedTuple):
     note: str = ''
 
     def values(self, measure: str) -> list[float]:
-        """Each run's best_accuracy, last_accuracy or images_per_second."""
+        """Return each run's best_accuracy, last_accuracy or images_per_second."""
         return [run.summary[measure] for run in self.runs]  # type: ignore[literal-required]
 
 
 def group(runs: Sequence[FinishedRun], note: str = '') -> list[Group]:
-    """The `Group`s of runs, sorted by depth and parameters; OpenatacError if they cannot be compared."""
+    """Return the `Group`s of runs, by depth and parameters; OpenatacError if they cannot be compared."""
     check_comparable(runs)
     members: dict[tuple[int, str], dict[int, FinishedRun]] = {}
     for run in runs:
@@ -68,7 +68,7 @@ def group(runs: Sequence[FinishedRun], note: str = '') -> list[Group]:
 
 
 def _costs(run: FinishedRun) -> tuple[int, int]:
-    """(trainable parameters, multiply-adds) of a run's network."""
+    """Return (trainable parameters, multiply-adds) of a run's network."""
     from openatac.study.costs.count import costs
     found = costs(RunFolder(run.folder).build(run.config)[0], IMAGE_SHAPE)
     return found.trainable, found.multiply_adds
@@ -77,20 +77,20 @@ def _costs(run: FinishedRun) -> tuple[int, int]:
 # -------------------------------------------------------------------------------------- table
 
 def rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
-    """A row under HEAD for each group."""
+    """Return a row under HEAD for each group."""
     return [(str(each.blocks), each.unit, f'{each.parameters:,}', f'{each.multiply_adds:,}',
              *(spread(each.values(measure)) for measure in MEASURES), str(len(each.runs)),
              f'{statistics.median(each.values("images_per_second")):.0f}') for each in groups]
 
 
 def spread(values: Sequence[float], form: str = '.4f') -> str:
-    """Mean and standard deviation in a format, such as '0.7711 ± 0.0043'; one value stands alone."""
+    """Format mean and standard deviation, such as '0.7711 ± 0.0043'; a single value without the latter."""
     mean = f'{statistics.mean(values):{form}}'
     return mean if len(values) == 1 else f'{mean} ± {statistics.stdev(values):{form}}'
 
 
 def markdown(groups: Sequence[Group]) -> str:
-    """The table of `rows` in Markdown."""
+    """Return the table of `rows` in Markdown."""
     lines = [HEAD, ('---',) * len(HEAD), *(map(for_markdown, row) for row in rows(groups))]
     return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
 
@@ -119,7 +119,7 @@ def _versions(run: FinishedRun) -> str:
 
 
 def facts(run: FinishedRun) -> str:
-    """A sentence on one run: its accuracies, its speed, its device and its versions."""
+    """Return a sentence on one run: its accuracies, its speed, its device and its versions."""
     summary = run.summary
     return (f'Seed {run.seed}: best accuracy {summary["best_accuracy"]:.4f} (epoch {summary["best_epoch"]}), '
             f'last {summary["last_accuracy"]:.4f}; {summary["images_per_second"]:.0f} images/s on '
@@ -127,7 +127,7 @@ def facts(run: FinishedRun) -> str:
 
 
 def data_set(groups: Sequence[Group]) -> str:
-    """The name of the data set, such as 'cifar100 (20 superclasses)', with the note on it."""
+    """Return the name of the data set, such as 'cifar100 (20 superclasses)', with the note on it."""
     run = groups[0].runs[0]
     labels = {'coarse': ' (20 superclasses)', 'fine': ' (100 classes)'}
     note = groups[0].note and f' ({groups[0].note})'
@@ -135,13 +135,13 @@ def data_set(groups: Sequence[Group]) -> str:
 
 
 def statements(groups: Sequence[Group], measure: str = 'last_accuracy') -> list[str]:
-    """A sentence for each pair of units of the same depth."""
+    """Return a sentence for each pair of units of the same depth."""
     pairs = [pair for pair in itertools.combinations(groups, 2) if pair[0].blocks == pair[1].blocks]
     return [statement(second, first, measure) for first, second in pairs]
 
 
 def statement(one: Group, other: Group, measure: str = 'last_accuracy') -> str:
-    """By how much the group ``one`` is better than ``other``, and whether chance may explain it."""
+    """Say by how much the group ``one`` is better than ``other``, and whether chance may explain it."""
     found, against = one.values(measure), other.values(measure)
     difference = (f'{one.unit} against {other.unit}, b = {one.blocks}: '
                   f'{statistics.mean(found) - statistics.mean(against):+.4f}')

@@ -21,7 +21,7 @@ from openatac.training.config import CifarConfig
 
 @dataclass(frozen=True)
 class Sweep:
-    """Trainings in a folder, which keeps their recipe and flags.
+    """Trainings in a folder that records their recipe and flags.
 
     Attributes
     ----------
@@ -32,9 +32,9 @@ class Sweep:
         Per stage.
     seeds : sequence of int
     recipe : str
-        Of train_cifar.py; units and depths override its own.
+        From train_cifar.py; units and depths override its own.
     flags : sequence of str
-        More flags of train_cifar.py.
+        Additional flags of train_cifar.py.
     """
 
     folder: str
@@ -45,7 +45,7 @@ class Sweep:
     flags: Sequence[str] = ()
 
     def trainings(self) -> list[Training]:
-        """A `Training` for each seed, depth and unit; ValueError for an unknown unit."""
+        """Return a `Training` for each seed, depth and unit; ValueError for an unknown unit."""
         flags = {unit.lower(): unit_flags(unit) for unit in self.units}
         trainings = []
         for seed, blocks, unit in itertools.product(self.seeds, self.blocks, flags):
@@ -57,7 +57,7 @@ class Sweep:
         return trainings
 
     def keep_recipe(self) -> None:
-        """Keep recipe and flags in the folder; OpenatacError if trainings by others have begun in it."""
+        """Keep recipe and flags in the folder; OpenatacError if trainings with others have begun in it."""
         path = os.path.join(self.folder, 'recipe.json')
         words, before = ['--recipe', self.recipe, *self.flags], None
         if glob.glob(os.path.join(glob.escape(self.folder), 'runs', '*', 'settings.json')):
@@ -70,7 +70,7 @@ class Sweep:
 
 
 def unit_flags(unit: str) -> list[str]:
-    """The flags of train_cifar.py for ``unit``; ValueError, which names similar ones, if it is unknown."""
+    """Return train_cifar.py's flags for ``unit``; ValueError, which names similar ones, if it is unknown."""
     from openatac.models.zoo import PUBLISHED_CIFAR_HOST, find_host, unit_settings
     units = unit_settings(find_host(PUBLISHED_CIFAR_HOST))
     if unit.lower() not in units:
@@ -83,10 +83,10 @@ def unit_flags(unit: str) -> list[str]:
 
 
 def reserved_flags() -> Iterator[str]:
-    """The flags of train_cifar.py that a comparison sets itself.
+    """Yield the flags of train_cifar.py that a comparison sets itself.
 
-    They are those of unit, depth and seed, and those that do not change a run's result but decide how it
-    starts and where its files go.
+    These are the flags for unit, depth and seed, and those that do not change a run's result but decide how
+    it starts and where its files go.
     """
     for name, field in fields(CifarConfig).items():
         own = name in ('seed', 'recipe') or field.option.named

@@ -1,4 +1,4 @@
-"""Trainings in processes, several at a time, which can be stopped at any moment and resumed.
+"""Runs trainings in processes, several at a time; they can be stopped at any time and resumed.
 
 Each resumes from its own checkpoints (train_cifar.py --resume auto), so the queue has no state to keep.
 """
@@ -35,7 +35,7 @@ class Training(NamedTuple):
     command: list[str]
 
     def is_finished(self) -> bool:
-        """Whether its folder holds a finished run."""
+        """Return whether its folder holds a finished run."""
         try:
             return bool(read_run(self.folder))
         except OpenatacError:
@@ -55,8 +55,8 @@ def run_queue(trainings: Sequence[Training], jobs: int) -> dict[str, Failure]:
     Returns
     -------
     dict
-        {name: Failure} of the trainings that failed. After a wrong command line, which all share, no further
-        training starts.
+        {name: Failure} of the trainings that failed. After a wrong command line, which affects all, no
+        further training starts.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def run_queue(trainings: Sequence[Training], jobs: int) -> dict[str, Failure]:
                     ready = next((each for each in waiting if _is_free(each.folder)), None)
                     if ready is None and (running or time.monotonic() < deadline):
                         break
-                    ready = ready or waiting[0]  # which will report that its folder is in use
+                    ready = ready or waiting[0]  # it will report that its folder is in use
                     waiting.remove(ready)
                     errors = files.enter_context(tempfile.TemporaryFile())
                     running.append(_Process(ready, slots.pop(0), jobs, errors))
@@ -98,7 +98,7 @@ def run_queue(trainings: Sequence[Training], jobs: int) -> dict[str, Failure]:
 
 
 class _Process:
-    """One training that runs, with its line on the screen."""
+    """A running training, with its line on the screen."""
 
     def __init__(self, training: Training, slot: int, jobs: int, errors: IO[bytes]) -> None:
         from tqdm import tqdm
@@ -117,7 +117,7 @@ class _Process:
                          disable=not on_terminal())
 
     def is_running(self) -> bool:
-        """Whether it is still running; shows its progress."""
+        """Return whether it is still running, and show its progress."""
         if not self._bar.disable:
             self._bar.n, self._bar.total = _epochs(self.training.folder)
             self._bar.refresh()
@@ -142,7 +142,7 @@ class _Process:
         return how
 
     def failure(self) -> Failure:
-        """Why it failed."""
+        """Return why it failed."""
         self._errors.seek(0)
         lines = self._errors.read().decode(errors='replace').strip().splitlines()
         code = self.code if self.code and self.code > 0 else 1  # a signal's is negative
@@ -150,7 +150,7 @@ class _Process:
 
 
 def _epochs(folder: str) -> tuple[int, int | None]:
-    """(finished, all) epochs of the run in ``folder``; (0, None) before it starts."""
+    """Return (finished, all) epochs of the run in ``folder``; (0, None) before it starts."""
     run = RunFolder(folder)
     try:
         return run.epochs(), run.config().training.num_epochs
@@ -164,12 +164,12 @@ def _send(running: Sequence[_Process], number: int) -> None:
 
 
 def _end_with_parent() -> None:
-    # By Linux: if this program is killed, its trainings stop with a checkpoint.
+    # Linux only: if this program is killed, its trainings stop with a checkpoint.
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def _is_free(folder: str) -> bool:
-    """Whether no other process trains in ``folder``."""
+    """Return whether no other process trains in ``folder``."""
     from openatac.training.checkpoint import only_run_in
     try:
         if os.path.isdir(folder):

@@ -8,12 +8,12 @@ from openatac.errors import OpenatacError
 if TYPE_CHECKING:
     from openatac.study.costs.count import Costs, Layer
 
-FILE_SIZE = 224  # pixels; the side of the images of a symbol file, which does not say it
+FILE_SIZE = 224  # pixels; the image side for a symbol file, which does not specify it
 
 
 def costs_by_name(name: str, image_shape: tuple[int, int, int], classes: int | None = None,
                   published: bool = False) -> tuple[Costs, list[Layer]]:
-    """The costs of a network and of its operators.
+    """Return the costs of a network and of its operators.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def costs_by_name(name: str, image_shape: tuple[int, int, int], classes: int | N
     ValueError
         For an unknown network.
     OpenatacError
-        For a file that is not a symbol, and images that do not fit.
+        For a file that is not a symbol, or images that do not fit.
     """
     import mxnet as mx
 
@@ -57,6 +57,6 @@ def costs_by_name(name: str, image_shape: tuple[int, int, int], classes: int | N
 
 
 def input_size(name: str) -> int:
-    """The side, in pixels, of the images that a network was made for; `FILE_SIZE` for a symbol file."""
+    """Return the side, in pixels, of the images that a network is made for; `FILE_SIZE` for a symbol file."""
     from openatac.models.zoo import find_model
     return FILE_SIZE if name.endswith('.json') else find_model(name)[0].input_shape[-1]

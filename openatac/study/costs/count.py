@@ -28,8 +28,8 @@ class Costs(NamedTuple):
         Without running statistics.
     multiply_adds : int
         Of convolutions, dense layers and matrix products, as in the papers; one multiplication with its
-        addition counts as one. A matrix product with ones is a way of summing or repeating and counts as
-        none, like pooling and element-wise operators.
+        addition counts as one. A matrix product with ones only sums or repeats, and counts as none, like
+        pooling and element-wise operators.
     activations : int
         Elements of all operators' outputs for one image, which training keeps for its backward pass (without
         views of others; times 4 in bytes of float32).
@@ -53,7 +53,7 @@ class Layer(NamedTuple):
 
 
 def costs(net: mx.gluon.HybridBlock, image_shape: tuple[int, ...], published: bool = False) -> Costs:
-    """The costs of a network, which need not be initialised.
+    """Return the costs of a network, which need not be initialised.
 
     Parameters
     ----------
@@ -61,8 +61,8 @@ def costs(net: mx.gluon.HybridBlock, image_shape: tuple[int, ...], published: bo
     image_shape : (C, H, W)
         Of the image, from which unknown shapes of parameters are inferred.
     published : bool
-        Count a dense layer as 2 * inputs * outputs - inputs + outputs, as behind the paper's 4.4 G, instead
-        of inputs * outputs.
+        Count a dense layer as 2 * inputs * outputs - inputs + outputs, as for the paper's 4.4 G, instead of
+        inputs * outputs.
     """
     net.infer_shape(mx.nd.zeros((1, *image_shape)))
     parameters = net._collect_params_with_prefix().values()
@@ -72,9 +72,9 @@ def costs(net: mx.gluon.HybridBlock, image_shape: tuple[int, ...], published: bo
 
 
 def symbol_costs(symbol: mx.sym.Symbol, image_shape: tuple[int, ...], published: bool = False) -> Costs:
-    """Costs of a symbol with the input ``data``, such as a symbol file's.
+    """Return the costs of a symbol with the input ``data``, such as a symbol file's.
 
-    A symbol does not say what is trained: all arrays but running statistics and fixed gammas are counted.
+    A symbol does not say what is trained: all arrays except running statistics and fixed gammas are counted.
     """
     nodes = _nodes(symbol, image_shape)
     sizes = _sizes(nodes)
@@ -86,14 +86,14 @@ def symbol_costs(symbol: mx.sym.Symbol, image_shape: tuple[int, ...], published:
 
 
 def layers(symbol: mx.sym.Symbol, image_shape: tuple[int, ...], published: bool = False) -> list[Layer]:
-    """The `Layer`s of a symbol with the input ``data``, in the order of computation; see `costs`."""
+    """Return the `Layer`s of a symbol with the input ``data``, in the order of computation; see `costs`."""
     nodes = _nodes(symbol, image_shape)
     uncounted = _sizes(nodes)
     return [_layer(node, uncounted, published) for node in nodes if not node.is_variable]
 
 
 def _nodes(symbol: mx.sym.Symbol, image_shape: tuple[int, ...]) -> list[Node]:
-    """The nodes with their shapes for one image."""
+    """Return the nodes with their shapes for one image."""
     graph = Graph.of(symbol)
     graph.infer_shapes(data=(1, *image_shape))
     return graph.nodes()
@@ -109,7 +109,7 @@ def _total(sizes: dict[str, int], trainable: int, found: list[Layer]) -> Costs:
 
 
 def _layer(node: Node, uncounted: dict[str, int], published: bool) -> Layer:
-    """The `Layer` of a node; removes its arrays from ``uncounted``, so that shared ones count once."""
+    """Return the `Layer` of a node; remove its arrays from ``uncounted``, so that shared ones count once."""
     parameters = sum(uncounted.pop(source.node.name, 0) for source in node.inputs)
     return Layer(node.name, node.operator, node.shape[1:], parameters, _multiply_adds(node, published),
                  0 if node.operator in VIEWS else math.prod(node.shape))

@@ -16,7 +16,7 @@ PARTS = {'between_pixels': ('pixels', 1.0), 'between_images': ('images', 0.5),  
 
 
 def gates_figure(rows: Sequence[Row]) -> Figure:
-    """The statistics of gates, layers side by side, with a colour for each run."""
+    """Draw the statistics of gates, layers side by side, with a colour for each run."""
     from matplotlib.figure import Figure
     layers = sorted({row['layer']: row['stage'] for row in rows}.items(), key=lambda item: _depth(item[0]))
     colours = {run: f'C{index}' for index, run in enumerate(dict.fromkeys(row['run'] for row in rows))}
@@ -38,12 +38,12 @@ def gates_figure(rows: Sequence[Row]) -> Figure:
 
 
 def _depth(layer: str) -> list[int]:
-    """A sorting key: the numbers in a layer's name, with a block's attention after its activations."""
+    """Return a sort key: the numbers in a layer's name, with a block's attention after its activations."""
     return [int(digits) for digits in re.findall(r'\d+', layer.replace('attention', '9'))]
 
 
 def _units(rows: Sequence[Row], run: str) -> str:
-    """Such as 'ChaATAC', or 'ChaATAC + SEBlock'."""
+    """Return the run's units, such as 'ChaATAC', or 'ChaATAC + SEBlock'."""
     return ' + '.join(dict.fromkeys(row['unit'] for row in rows if row['run'] == run))
 
 

@@ -19,7 +19,7 @@ CIFAR_BATCH, IMAGENET_BATCH = 32, 8
 
 def gates_of_run(folder: str, params: str = 'best', images: int | None = None,
                  dataset: str | None = None, data_dir: str | None = None) -> list[dict[str, Any]]:
-    """The statistics of a run's gates over its test images, in testing mode, on the CPU.
+    """Compute the statistics of a run's gates over its test images, in testing mode, on the CPU.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def gates_of_run(folder: str, params: str = 'best', images: int | None = None,
     params : str
         'best', 'last' or a parameter file.
     images : int, optional
-        How many, evenly spread over the test set; by default all.
+        How many to use, evenly spread over the test set; by default all.
     dataset : str, optional
         Other images than the run's own, for a run of train_cifar.py.
     data_dir : str, optional
@@ -73,7 +73,7 @@ def gates_of_run(folder: str, params: str = 'best', images: int | None = None,
 
 
 def _cifar_images(data: CifarData, count: int | None) -> Iterator[np.ndarray]:
-    """Yield batches of test images, which are read when the first one is needed."""
+    """Yield batches of test images, reading them when the first one is needed."""
     from openatac.data.batches import EvaluationBatches
     from openatac.training.datasets import load
     test_set = load(data, train=False)
@@ -84,7 +84,7 @@ def _cifar_images(data: CifarData, count: int | None) -> Iterator[np.ndarray]:
 
 
 def _photos(config: ImagenetConfig, count: int | None, data_dir: str | None) -> Iterator[np.ndarray]:
-    """The same for photographs."""
+    """Yield batches of photographs."""
     from openatac.data.photos.batches import EvaluationPhotos
     from openatac.training.imagenet import open_source
     data = config.data
@@ -114,6 +114,6 @@ class _Chosen:
 
 
 def _spread(total: int, count: int | None) -> list[int]:
-    """The indices of ``count`` of ``total`` images, evenly spread, or of all if there are fewer."""
+    """Return the indices of ``count`` of ``total`` images, evenly spread, or of all if there are fewer."""
     count = min(count or total, total)
     return [total * index // count for index in range(count)]

@@ -20,7 +20,7 @@ from openatac.graph.nodes import Graph, Node, Output
 from openatac.models.zoo import stage_of
 from openatac.nn.atac import ChaATAC
 
-LOW, HIGH = 0.1, 0.9  # as in the names of columns
+LOW, HIGH = 0.1, 0.9  # as in the column names
 CONSTANT = float(np.finfo('float32').eps)  # smaller deviations are rounding
 COLUMNS = ('layer', 'stage', 'unit', 'channels', 'height', 'width', 'images', 'mean', 'standard_deviation',
            'between_channels', 'between_images', 'between_pixels', 'share_below_0.1', 'share_above_0.9',
@@ -28,7 +28,7 @@ COLUMNS = ('layer', 'stage', 'unit', 'channels', 'height', 'width', 'images', 'm
 
 
 class UnitGate(NamedTuple):
-    """A gate, by which a unit multiplies its input.
+    """A gate that a unit multiplies its input by.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class UnitGate(NamedTuple):
 
 
 def unit_gates(net: mx.gluon.HybridBlock) -> list[UnitGate]:
-    """The gates of a network that takes images, in the order of computation; [] if it has none."""
+    """Find the gates of a network that takes images, in the order of computation; [] if it has none."""
     calls: list[tuple[Any, ...]] = []
     with contextlib.ExitStack() as hooks:
         for place in _blocks(net):
@@ -72,7 +72,7 @@ def unit_gates(net: mx.gluon.HybridBlock) -> list[UnitGate]:
 
 def _blocks(block: mx.gluon.Block, path: str = '', stage: str = ''
             ) -> Iterator[tuple[str, str, mx.gluon.Block]]:
-    """Yield (structural name, stage, block) of all blocks in a block; stages are known by their prefix."""
+    """Yield (structural name, stage, block) of all blocks in a block; prefixes identify the stages."""
     for name, child in block._children.items():
         child_stage = stage_of(child.prefix) or stage
         yield path + name, child_stage, child
@@ -80,7 +80,7 @@ def _blocks(block: mx.gluon.Block, path: str = '', stage: str = ''
 
 
 def _chain(x: Node | None, output: Node | None, gates: dict[Node, Gate]) -> list[Gate]:
-    """The gates [g1, g2, ...] if ``output`` is x * g1 * g2 * ..., else []."""
+    """Return the gates [g1, g2, ...] if ``output`` is x * g1 * g2 * ..., else []."""
     chain: list[Gate] = []
     while output is not x:
         if output not in gates:
@@ -91,21 +91,21 @@ def _chain(x: Node | None, output: Node | None, gates: dict[Node, Gate]) -> list
 
 
 def _kind(unit: mx.gluon.Block) -> str:
-    """'ChaATAC', 'global ChaATAC', 'SEBlock', ..."""
+    """Return 'ChaATAC', 'global ChaATAC', 'SEBlock', ..."""
     name = type(unit).__name__
     pools = isinstance(unit, ChaATAC) and isinstance(unit.module[0], nn.GlobalAvgPool2D)
     return 'global ' + name if pools else name
 
 
 def gate_statistics(net: mx.gluon.HybridBlock, batches: Iterable[np.ndarray]) -> list[dict[str, Any]]:
-    """The statistics of all gates of a network over images; [] for a network without gates.
+    """Compute the statistics of all gates of a network over images; [] for a network without gates.
 
     Parameters
     ----------
     net : HybridBlock
         With its parameters, on the CPU; it runs in testing mode.
     batches : iterable of float32 (B, C, H, W)
-        One at a time is in memory with its gates.
+        Held in memory, with their gates, one at a time.
 
     Returns
     -------
@@ -113,9 +113,9 @@ def gate_statistics(net: mx.gluon.HybridBlock, batches: Iterable[np.ndarray]) ->
         {column of COLUMNS: value} of each gate, over all its elements, broadcast to the shape (C, H, W) of
         the unit's input. The variance has three shares: ``between_channels``, of the channels' means;
         ``between_images``, of one channel's means over different images; ``between_pixels``, within one
-        channel of one image, which is 0 for a gate that is the same for all pixels, such as SE's. The ReLU
-        mask is [x > 0] of the unit's input, and the correlation of the gate with it is Pearson's. A
-        statistic that a constant gate or mask does not have is None.
+        channel of one image: 0 for a gate that is the same for all pixels, such as SE's. The ReLU mask is [x
+        > 0] of the unit's input, and the correlation of the gate with it is Pearson's. A statistic that is
+        undefined for a constant gate or mask is None.
 
     Raises
     ------
@@ -156,7 +156,7 @@ class _Sums:
         self.images += len(x)
 
     def statistics(self) -> dict[str, Any]:
-        """{column: value} for the COLUMNS from 'channels' on."""
+        """Return {column: value} for the COLUMNS from 'channels' on."""
         gate, square, low, high, mask, product, squared_mean = self.sums / self.images
         mean, open_share = gate.mean(), mask.mean()
         # The law of total variance, twice; rounding may make a zero negative.

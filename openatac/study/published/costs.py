@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @functools.cache
 def network_costs(network: str, as_published: bool = False) -> Costs:
-    """The `Costs` of a network by name, at its data's image size."""
+    """Return the `Costs` of a network by name, at its data's image size."""
     from openatac.models.zoo import find_model
     from openatac.study.costs.by_name import costs_by_name
     host = find_model(network)[0]
@@ -20,7 +20,7 @@ def network_costs(network: str, as_published: bool = False) -> Costs:
 
 
 def counted(number: Published) -> float:
-    """Our parameters in M, or operations in G, counted the way the number's source does."""
+    """Return our parameters in M, or operations in G, counted as in the number's source."""
     found, counting = network_costs(number.network, number.counting.dense), number.counting
     if number.measure == PARAMETERS:
         return (found.parameters if counting.running_statistics else found.trainable) / 1e6

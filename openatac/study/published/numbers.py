@@ -3,7 +3,7 @@
 ImageNet: the paper's table of attention in a ResNet-50. It quotes all rows but ATAC's from the papers of
 these networks, which trained by other recipes. The authors' log for ATAC's row is published too.
 CIFAR-100: accuracies read off the figure of activations against depth. They are almost certainly for the 20
-superclasses, which the published script reads.
+superclasses that the published script reads.
 """
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Published(NamedTuple):
         One of the constants above, which name the unit; accuracies are shares of 1.
     value : float
     uncertainty : float
-        Half of a printed number's last digit, or how well the figure can be read.
+        Half of a printed number's last digit, or the precision to which the figure can be read.
     source : str
     counting : Counting
         Of costs.
@@ -86,8 +86,8 @@ _IMAGENET = (
      Counting()),
     ('atac', 'ATAC-ResNet-50', '28.0', '4.4', '21.41', '6.02', None, _BY_AUTHORS),
 )
-# Of the last epoch, 159, in the authors' log. Its best epoch, 155, has 21.4103 and 6.0276 there, for which
-# the paper has 21.41 and 6.02.
+# Of the last epoch, 159, in the authors' log. Its best epoch, 155, has 21.4103 and 6.0276 there; the paper
+# prints 21.41 and 6.02.
 _LAST = ('21.47', '6.10')
 
 FIGURE_DEPTHS = (1, 2, 3, 4, 5)
@@ -105,7 +105,7 @@ AUTHORS_IMAGES_PER_SECOND, AUTHORS_GPUS = 942, 2
 
 
 def _printed(text: str) -> tuple[float, float]:
-    """(value, uncertainty) of a printed number."""
+    """Return (value, uncertainty) of a printed number."""
     return float(text), 0.5 * 10 ** -len(text.partition('.')[2])
 
 

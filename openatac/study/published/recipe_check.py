@@ -1,4 +1,4 @@
-"""Runs may be compared with the published numbers if they have the published recipe and data."""
+"""Decides, by recipe and data, whether runs may be compared with the published numbers."""
 from __future__ import annotations
 
 from typing import Any
@@ -23,7 +23,7 @@ FREE = {CifarConfig: ('seed', 'mode', 'batch_size'),
 
 
 def not_comparable(run: FinishedRun) -> tuple[str, ...]:
-    """The reasons why a run cannot be compared with the published numbers; empty if it can."""
+    """Return the reasons why a run cannot be compared with the published numbers; empty if it can."""
     if run.summary['dataset'] != _published(run)['dataset']:
         return _differences(run, 'dataset', 'num_epochs')
     unknown = () if run.network in NETWORKS else (f'no published number for {run.network}',)
@@ -33,12 +33,12 @@ def not_comparable(run: FinishedRun) -> tuple[str, ...]:
 
 
 def built_as_published(run: FinishedRun) -> bool:
-    """Whether a run's network has the published input size, reduction ratios and placement."""
+    """Return whether a run's network has the published input size, reduction ratios and placement."""
     return not _differences(run, 'input_size', 'act_layers', 'r', 'useReLU', 'reduction')
 
 
 def images_to_train(data: str) -> tuple[int, int]:
-    """(epochs, images of one) of the published run on 'ImageNet' or on CIFAR-100."""
+    """Return (epochs, images of one) of the published run on 'ImageNet' or on CIFAR-100."""
     published = IMAGENET if data == 'ImageNet' else CIFAR100
     return published['num_epochs'], published['training_images']
 
@@ -48,7 +48,7 @@ def _published(run: FinishedRun) -> dict[str, Any]:
 
 
 def _differences(run: FinishedRun, *names: str) -> tuple[str, ...]:
-    """How a run differs from the published one, in those of ``names`` that it has and that matter."""
+    """Return how a run differs from the published one in those of ``names`` that it has and that matter."""
     options, wanted = fields(type(run.config)), _published(run)
     found = {**values(run.config), **run.summary, 'images a step': run.images_per_step}
     return tuple(f'{name} {found[name]} instead of {wanted[name]}' for name in names

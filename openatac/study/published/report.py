@@ -1,4 +1,4 @@
-"""The published numbers beside ours, as a report for the terminal."""
+"""The published numbers next to ours, as a report for the terminal."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -81,7 +81,7 @@ def _figure_lines(rows: Sequence[Row]) -> Iterator[Line]:
 
 
 def _table(head: Line, lines: Iterable[Line]) -> str:
-    """A table whose last column is left-aligned too."""
+    """Format a table whose last column is left-aligned too."""
     lines = [head, *lines]
     width = max(len(line[-1]) for line in lines)
     text = text_table([(*line[:-1], line[-1].ljust(width)) for line in lines])
@@ -89,7 +89,7 @@ def _table(head: Line, lines: Iterable[Line]) -> str:
 
 
 def _left_out(runs: Sequence[FinishedRun]) -> Iterator[str]:
-    """A line for each reason why runs cannot be compared."""
+    """Yield a line for each reason why runs cannot be compared."""
     kinds: dict[str, list[str]] = {}
     for run in runs:
         reasons = not_comparable(run)
@@ -101,7 +101,7 @@ def _left_out(runs: Sequence[FinishedRun]) -> Iterator[str]:
 
 
 def _speed_lines(rows: Sequence[Row], speeds: Sequence[Speed]) -> Iterator[str]:
-    """The speeds from which the hours are computed."""
+    """Yield the speeds from which the hours are computed."""
     used = dict.fromkeys((row.hours.scaled_from or row.number.network, row.hours.words)
                          for row in rows if row.hours)
     if used:

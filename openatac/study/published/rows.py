@@ -37,7 +37,7 @@ class Row(NamedTuple):
     verdict : str
         By `RULE`, or that the network was not run.
     hours : Hours, optional
-        That a run would take, where there is none.
+        That a run would take, if there is none.
     """
 
     number: Published
@@ -48,7 +48,7 @@ class Row(NamedTuple):
     hours: Hours | None = None
 
     def cells(self) -> dict[str, Any]:
-        """{column of COLUMNS: its value in a CSV file}."""
+        """Return {column of COLUMNS: its value in a CSV file}."""
         number, values, hours = self.number, self.values, self.hours
         return dict(zip(COLUMNS, (
             number.network, number.title, number.data, number.measure, number.value, number.uncertainty,
@@ -62,7 +62,7 @@ class Row(NamedTuple):
 
 
 def make_row(number: Published, runs: Sequence[FinishedRun], speeds: Sequence[Speed]) -> Row:
-    """The `Row` of a published number; OpenatacError if two runs of one seed reached different values."""
+    """Return the `Row` of a published number; OpenatacError if two runs with one seed differ."""
     values = (counted(number),) if number.measure in COSTS else _values(number, runs)
     if not values:
         hours = training_hours(number, speeds)
@@ -91,7 +91,7 @@ def _half_interval(values: Sequence[float]) -> float:
 
 
 def _values(number: Published, runs: Sequence[FinishedRun]) -> tuple[float, ...]:
-    """What comparable runs of the number's network reached, one value for each seed."""
+    """Return the results of comparable runs of the number's network, one value for each seed."""
     by_seed: dict[int, FinishedRun] = {}
     for run in runs:
         if run.network == number.network and not not_comparable(run):
@@ -103,7 +103,7 @@ def _values(number: Published, runs: Sequence[FinishedRun]) -> tuple[float, ...]
 
 
 def _reached(run: FinishedRun) -> dict[str, float]:
-    """{measure: the value that a run reached}."""
+    """Return {measure: the value that a run reached}."""
     if isinstance(run.config, CifarConfig):
         return {ACCURACY: run.summary['best_accuracy']}
     top1 = run.history['val_accuracy']

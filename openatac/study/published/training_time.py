@@ -32,7 +32,7 @@ AUTHORS_SPEED = Speed(
 
 
 def run_speeds(runs: Sequence[FinishedRun]) -> Iterator[Speed]:
-    """A `Speed` for each published network and kind of processor in ``runs``: the median of its runs."""
+    """Yield the median `Speed` for each published network and kind of processor in ``runs``."""
     members: dict[tuple[str, str, int], list[float]] = {}
     for run in runs:
         kind, processors = _processors(run)
@@ -45,7 +45,7 @@ def run_speeds(runs: Sequence[FinishedRun]) -> Iterator[Speed]:
 
 
 def _processors(run: FinishedRun) -> tuple[str, int]:
-    """('GPU' or 'CPU core', how many of them trained); 0 where that is not known."""
+    """Return ('GPU' or 'CPU core', how many of them trained); 0 if that is unknown."""
     if run.summary['device'].endswith('gpu'):
         return 'GPU', run.devices
     threads = run.summary['threads']
@@ -53,7 +53,7 @@ def _processors(run: FinishedRun) -> tuple[str, int]:
 
 
 def benchmark_speeds(folder: str) -> Iterator[Speed]:
-    """The `Speed`s of training in ``folder``/benchmark.csv, if benchmarks/cifar_training.py wrote one."""
+    """Yield the training `Speed`s in ``folder``/benchmark.csv, if benchmarks/cifar_training.py wrote it."""
     path = os.path.join(folder, 'benchmark.csv')
     if not os.path.exists(path):
         return
@@ -65,7 +65,7 @@ def benchmark_speeds(folder: str) -> Iterator[Speed]:
 
 
 def _benchmark_speed(row: dict[str, str]) -> Speed | None:
-    """The speed in a row of the benchmark; None if it is not about training a network."""
+    """Return the speed in a row of the benchmark; None if it is not about training a network."""
     network = re.match(r'training, ResNet-(\d+) (\w+), ', row.get('measurement') or '')
     machine = re.match(r'(\d+) cores? of [^;]+', row.get('machine') or '')
     if not (network and machine):
@@ -89,10 +89,10 @@ class Hours(NamedTuple):
 
 
 def training_hours(number: Published, speeds: Sequence[Speed]) -> Hours | None:
-    """The `Hours` of the published run of the number's network; None if no speed is known.
+    """Estimate the `Hours` of the published run of the number's network; None if no speed is known.
 
     They come from the first speed of that network or else, in proportion to multiply-adds, from the network
-    of the same data whose number of them is the nearest.
+    on the same data with the nearest count.
     """
     from openatac.models.zoo import find_model
     family = find_model(number.network)[0].data

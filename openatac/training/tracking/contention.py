@@ -1,4 +1,4 @@
-"""Whether other processes compute on the processors that a training on the CPU needs for itself."""
+"""Detects other processes that compute on the processors that a training on the CPU needs."""
 from __future__ import annotations
 
 import os
@@ -10,15 +10,15 @@ from openatac.runtime.threads import thread_count
 from openatac.training.tracking.log import log
 from openatac.training.tracking.trackers import Tracker
 
-WINDOW = 10.0  # seconds of one look: far above the 10 ms in which the kernel counts
-WINDOWS = 2    # that must be crowded in a row, so that a few seconds of an update or compiler do not count
+WINDOW = 10.0  # seconds of one look: far above the kernel's 10 ms ticks
+WINDOWS = 2    # crowded in a row, so that a few seconds of an update or compiler do not count
 MARGIN = 0.25  # processors that others may keep busy beyond the free ones: a desktop's usual load
 
 
 class Usage(NamedTuple):
-    """Seconds since some beginning: on the clock, of processors that were busy, and busy with this process.
+    """Seconds since some start: on the clock, of busy processors, and of those busy with this process.
 
-    processors : how many there are that this process may use
+    processors : how many this process may use
     """
 
     clock: float
@@ -28,13 +28,13 @@ class Usage(NamedTuple):
 
 
 class ContentionWatch(Tracker):
-    """Says once, with the remedy, that others compute here, and notes it in ``progress.disturbed``.
+    """Warns once, with the remedy, that others compute here, and notes it in ``progress.disturbed``.
 
     Parameters
     ----------
     progress : openatac.training.loop.Progress
     read : function that returns the `Usage` now, or None where the system does not report it
-    threads : int; with how many this process computes
+    threads : int; how many this process computes with
     """
 
     def __init__(self, progress: Any, read: Optional[Callable[[], Optional[Usage]]] = None, threads: int = 0):
@@ -58,22 +58,22 @@ class ContentionWatch(Tracker):
 
 
 def others_busy(before: Usage, now: Usage) -> float:
-    """How many processors other processes kept busy, on average."""
+    """Return how many processors other processes kept busy, on average."""
     return max(0.0, (now.busy - before.busy) - (now.own - before.own)) / (now.clock - before.clock)
 
 
 def sentence(others: float, processors: int, threads: int) -> str:
-    """The warning in the log when others compute here."""
+    """Return the warning in the log when others compute here."""
     free = max(1, round(processors - others))
     remedy = ('wait until they have ended' if free >= threads else
-              f'stop it by Ctrl-C and go on with OMP_NUM_THREADS={free} and --resume auto')
-    return (f'other processes keep {others:.1f} of {processors} processors busy beside this training with '
+              f'stop it with Ctrl-C and continue with OMP_NUM_THREADS={free} and --resume auto')
+    return (f'other processes keep {others:.1f} of {processors} processors busy alongside this training with '
             f'{threads} thread{"s" * (threads > 1)}, so that its images/s say little of its speed alone; '
             f'if it is too slow, {remedy}')
 
 
 def read_usage(root: str = '/proc') -> Optional[Usage]:
-    """The `Usage` now; None without Linux's /proc."""
+    """Return the current `Usage`; None without Linux's /proc."""
     if not hasattr(os, 'sched_getaffinity'):
         return None
     processors = os.sched_getaffinity(0)

@@ -1,4 +1,4 @@
-"""Curves over epochs as a PNG picture, by matplotlib if it is there."""
+"""Curves over epochs as a PNG picture, with matplotlib if it is installed."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ Panels = dict[str, dict[str, Sequence[float]]]  # {vertical axis: {curve: its va
 def draw_curves(path: str, title: str, panels: Panels) -> None:
     """Draw panels side by side into the PNG file ``path``.
 
-    Without matplotlib a warning says how to get it, and nothing is drawn.
+    Without matplotlib, a warning says how to install it, and nothing is drawn.
     """
     write_picture(path, lambda: curves_figure(title, panels))
 

@@ -13,12 +13,12 @@ log = logging.getLogger('openatac')
 
 
 def on_terminal() -> bool:
-    """Whether someone sees progress bars; standard error may also be closed."""
+    """Return whether anyone sees progress bars; standard error may also be closed."""
     return sys.stderr is not None and sys.stderr.isatty()
 
 
 class _Console(logging.Handler):
-    """Prints above a progress bar instead of through it, and not what the bar shows itself."""
+    """Prints above a progress bar instead of through it, and skips what the bar itself shows."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class _Console(logging.Handler):
 def log_to(path: Optional[str] = None, form: str = FORM) -> None:
     """Send the log to the console and append it to the file ``path``, once that is known.
 
-    What is said before then, by the reader of the data for one, goes into the file as well.
+    Earlier messages, for example from the data reader, go into the file as well.
     """
     logging.raiseExceptions = False  # a full disk is reported by the checkpoint, once
     log.setLevel(logging.INFO)

@@ -1,7 +1,7 @@
 """Trackers, to which a run reports: files of metrics, a picture, TensorBoard, Weights & Biases.
 
-Trackers get the list of all epochs' rows, the history, so that what a resumed run leaves is what an
-uninterrupted one would have left.
+Trackers get the rows of all epochs, the history, so a resumed run leaves the same files as an uninterrupted
+one.
 """
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ History = list[dict[str, Any]]  # a row for each epoch
 
 
 class Tracker:
-    """Reports how a run goes; each kind overrides what it needs."""
+    """Reports a run's progress; each kind overrides what it needs."""
 
     def interval(self, step: int, values: dict[str, float]) -> None:
-        """Report {name: number} after ``step`` iterations, some times in an epoch."""
+        """Report {name: number} after ``step`` iterations, several times per epoch."""
 
     def epoch(self, history: History) -> None:
         """Report the rows of all epochs so far, after each epoch."""
@@ -66,7 +66,7 @@ class HistoryPicture(Tracker):
 
 
 class TensorBoard(Tracker):
-    """Scalars for TensorBoard in ``folder``; a resumed run replaces what it does again."""
+    """Scalars for TensorBoard in ``folder``; a resumed run replaces what it repeats."""
 
     def __init__(self, folder: str, iteration: int):
         try:
@@ -120,7 +120,7 @@ class WeightsAndBiases(Tracker):
 
 
 def _run_id(folder: str) -> str:
-    """The run's id, kept beside it so that a resumed run goes on under the same one."""
+    """Return the run's id, kept in its folder so that a resumed run continues under the same one."""
     path = os.path.join(folder, 'wandb-id')
     if not os.path.exists(path):
         write_text(path, secrets.token_hex(4))
