@@ -31,17 +31,18 @@ def run(main: Callable[[], Optional[int]], fail: Callable[[str, int], None]) -> 
     streams.prepare()
     undo_strict_environment()
     try:
-        code = _exit_code_of(main)
-        sentence = None
-    except KeyboardInterrupt:
-        code, sentence = INTERRUPTED, 'interrupted'
-    except (OpenatacError, ImportError, MemoryError, OSError) as error:
-        sentence = _sentence_for(error)
-        code = streams.CLOSED if streams.is_closed_pipe(error) else getattr(error, 'exit_code', 1)
-    streams.discard_unwritable()
-    if sentence is not None:
-        fail(sentence, code)
-    return code
+        try:
+            return _exit_code_of(main)
+        except KeyboardInterrupt:
+            code, sentence = INTERRUPTED, 'interrupted'
+        except (OpenatacError, ImportError, MemoryError, OSError) as error:
+            sentence = _sentence_for(error)
+            code = streams.CLOSED if streams.is_closed_pipe(error) else getattr(error, 'exit_code', 1)
+        if sentence is not None:
+            fail(sentence, code)
+        return code
+    finally:
+        streams.discard_unwritable()
 
 
 def _exit_code_of(main: Callable[[], Optional[int]]) -> int:

@@ -16,17 +16,20 @@ _NAMES = {1: 'standard output', 2: 'standard error'}
 class _Output(io.TextIOWrapper):
     """Standard output or error; its OSErrors name the stream, as those of files name the file.
 
+    Those of standard error are not raised, as nobody could be told.
+
     Attributes
     ----------
     failure : OSError or None
-        The first such error; argparse, for example, suppresses it.
+        The first such error; argparse, for example, suppresses those of standard output.
     """
 
     failure: Optional[OSError] = None
 
     def write(self, text: str) -> int:
         with self._named():
-            return super().write(text)
+            super().write(text)
+        return len(text)
 
     def flush(self) -> None:
         with self._named():
@@ -39,7 +42,8 @@ class _Output(io.TextIOWrapper):
         except OSError as error:
             error.filename = _NAMES[self.fileno()]
             self.failure = self.failure or error
-            raise
+            if self.fileno() != 2:
+                raise
 
 
 class LogFormatter(logging.Formatter):
@@ -116,12 +120,13 @@ def is_closed_pipe(error: BaseException) -> bool:
 def discard_unwritable() -> None:
     """Redirect a stream that can no longer be written to nowhere, so that Python exits without an error."""
     for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
-        try:
+        with contextlib.suppress(OSError, ValueError):
             stream.flush()
-        except (OSError, ValueError):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, number)
-            os.close(nowhere)
+            if getattr(stream, 'failure', None) is None:
+                continue
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, number)
+        os.close(nowhere)
 
 
 def print_to_stderr(sentence: str) -> None:
