@@ -15,7 +15,7 @@ import signal
 from collections.abc import Sequence
 
 from openatac.arguments import SECONDS, number
-from openatac.console.program import command_parser
+from openatac.console.program import RUN_STOP_SIGNALS, command_parser
 from openatac.distributed.clusters import CLUSTERS, Launch
 from openatac.distributed.job import MOST_PROCESSES
 from openatac.distributed.launch import start
@@ -29,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
                     args.port, dict(args.env))
     guard = start_guard()
     group = ProcessGroup(guard, args.patience)
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for each in RUN_STOP_SIGNALS:
         signal.signal(each, lambda number, frame: group.events.put(('signal', number)))
     try:
         start(group, launch)

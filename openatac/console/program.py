@@ -15,6 +15,7 @@ from openatac.runtime import memory
 
 INTERRUPTED = 130
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+RUN_STOP_SIGNALS = (*STOP_SIGNALS, signal.SIGUSR1, signal.SIGHUP)  # with Slurm's warning, and a lost terminal
 
 
 def run(main: Callable[[], Optional[int]], fail: Callable[[str, int], None]) -> int:
@@ -30,6 +31,7 @@ def run(main: Callable[[], Optional[int]], fail: Callable[[str, int], None]) -> 
     """
     streams.prepare()
     undo_strict_environment()
+    sentence: Optional[str]
     try:
         try:
             return _exit_code_of(main)
@@ -107,11 +109,15 @@ def stop_signals(handler: Callable[[int, Any], None],
                  numbers: Sequence[int] = STOP_SIGNALS) -> Iterator[dict[int, Any]]:
     """Have signals that stop long work call ``handler(number, frame)`` while the context is open.
 
+    SIGHUP remains ignored if it is, by ``nohup`` for example.
+
     Yields
     ------
     dict
         The previous handler of each signal, by its number.
     """
+    numbers = [number for number in numbers
+               if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield before

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any, TextIO
 
+from openatac.console.program import RUN_STOP_SIGNALS, STOP_SIGNALS
 from openatac.errors import OpenatacError
 
 
@@ -79,6 +80,8 @@ class ProcessGroup:
             except queue.Empty:
                 break
             if who == 'signal':
+                if asked and what not in STOP_SIGNALS:  # a lost terminal may send SIGHUP twice
+                    continue
                 if asked:
                     self.code = self.code or 128 + what
                     break
@@ -171,7 +174,7 @@ def start_guard() -> Callable[[int], Any]:
 
 def _guard(reader: int) -> None:
     os.setsid()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in RUN_STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     with os.fdopen(reader) as pipe:
         groups = [int(line) for line in pipe]

@@ -21,6 +21,7 @@ from typing import Any, NoReturn, Optional, Union
 
 from openatac.backends.base import SingleProcess
 from openatac.console import streams
+from openatac.console.program import RUN_STOP_SIGNALS
 from openatac.distributed.job import Job, read_job, set_addresses
 from openatac.distributed.membership import Member, exit_process
 from openatac.distributed.parameter_server import send_learning_rate, send_optimizer, serve
@@ -225,7 +226,7 @@ def _serve(job: Job) -> NoReturn:
         _pass_on_signals(hub.ask_to_stop)
     else:
         # The workers are asked to stop, and need the servers until they have.
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in RUN_STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         place = Member(job)
         leave = place.goodbye
@@ -246,10 +247,10 @@ def _serve(job: Job) -> NoReturn:
 
 
 def _pass_on_signals(ask_to_stop: Callable[[int], object]) -> None:
-    """Have SIGINT and SIGTERM ask the workers to stop, while the main thread is in MXNet's C++."""
+    """Have `RUN_STOP_SIGNALS` ask the workers to stop, while the main thread is in MXNet's C++."""
     received, sender = socket.socketpair()
     sender.setblocking(False)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in RUN_STOP_SIGNALS:
         signal.signal(number, lambda *_: None)  # without a handler nothing would be written
     signal.set_wakeup_fd(sender.fileno())
 

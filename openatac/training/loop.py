@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, NamedTuple
 
 from openatac.backends.base import Arrays, Engine, Metrics
-from openatac.console.program import stop_signals
+from openatac.console.program import RUN_STOP_SIGNALS, STOP_SIGNALS, stop_signals
 from openatac.data.batches import prefetch
 from openatac.errors import CheckpointError, OpenatacError
 from openatac.files.schema import validate
@@ -149,8 +149,8 @@ def _check_settings(saved: dict[str, Any], now: dict[str, Any], folder: str) -> 
 def run_epochs(plan: Plan, progress: Progress, trackers: Sequence[Tracker] = ()) -> list[Row]:
     """Run ``plan`` from ``progress`` to its end; return the history, a row per epoch.
 
-    Of several processes, rank 0 writes. Raises Stopped after SIGINT or SIGTERM, once a checkpoint is
-    written, and OpenatacError when the loss is no longer finite or nothing can be written.
+    Of several processes, rank 0 writes. Raises Stopped after a signal of `RUN_STOP_SIGNALS`, once a
+    checkpoint is written, and OpenatacError when the loss is no longer finite or nothing can be written.
     """
     with _stop_signals(plan.engine.cluster) as stop:
         _Loop(plan, progress, trackers, stop).run()
@@ -310,14 +310,15 @@ class _Stop:
 
 @contextlib.contextmanager
 def _stop_signals(cluster: Any) -> Iterator[_Stop]:
-    """Have the first SIGINT or SIGTERM only ask for a stop while open; a second one stops at once."""
+    """Have the first signal only ask for a stop while open; a second SIGINT or SIGTERM stops at once."""
     stop = _Stop(cluster)
 
     def ask(number: int, frame: Any) -> None:
         stop.asked = number
-        log.info('%s: stopping after this batch with a checkpoint (again to stop at once)',
-                 signal.Signals(number).name)
-        signal.signal(number, before[number])
+        again = ' (again to stop at once)' if number in STOP_SIGNALS else ''
+        log.info('%s: stopping after this batch with a checkpoint%s', signal.Signals(number).name, again)
+        if again:  # a lost terminal may send SIGHUP twice
+            signal.signal(number, before[number])
 
-    with stop_signals(ask) as before:
+    with stop_signals(ask, RUN_STOP_SIGNALS) as before:
         yield stop

@@ -17,7 +17,7 @@ from openatac.files.writing import write_text, writing
 from openatac.options import values
 from openatac.training import loop
 from openatac.training.checkpoint import checkpoints_of, only_run_in, writing_in
-from openatac.training.config import Config
+from openatac.training.config import Config, Training
 from openatac.training.dry_run import dry_run
 from openatac.training.tracking.contention import ContentionWatch
 from openatac.training.tracking.log import FORM, log_to
@@ -54,10 +54,19 @@ def open_run(config: Config, command: str, log_file: Optional[str] = None, log_f
             with writing(f'--save-plot-dir: {plots}', '; choose another'):
                 os.makedirs(plots, exist_ok=True)
         log.info('%s', command)
+        _warn_of_decays(config.training)
         if config.start.resume == 'never' and checkpoints_of(folder).names():
             raise CheckpointError(f'{folder} already holds a run: continue it with --resume auto, or choose '
                                   'another --save-dir')
         yield
+
+
+def _warn_of_decays(training: Training) -> None:
+    """Warn of epochs at which the rate would decay if the run were longer."""
+    late = [epoch for epoch in training.decay_epochs if epoch >= training.num_epochs]
+    if late and getattr(training, 'lr_mode', 'step') == 'step':
+        log.warning('--lr-decay-epoch: the rate does not decay at %s, as the run ends after --num-epochs %d',
+                    ', '.join(f'epoch {epoch}' for epoch in late), training.num_epochs)
 
 
 def run(plan: loop.Plan, progress: loop.Progress, config: Config, command: str, title: str,

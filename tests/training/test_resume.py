@@ -100,6 +100,26 @@ def test_a_signal_that_comes_while_the_processes_agree_is_obeyed_at_the_next_bat
     assert [int(name) for name in checkpoint_names(tmp_path)] == [5]
 
 
+@pytest.mark.parametrize('number', [signal.SIGUSR1, signal.SIGHUP])
+def test_a_warning_of_the_queue_and_a_lost_terminal_stop_with_a_checkpoint(
+        tmp_path, cifar10, monkeypatch, number):
+    """A lost terminal sends SIGHUP twice."""
+    asked, handle = signal_at_step(monkeypatch, 4, number), signal.raise_signal
+    monkeypatch.setattr(signal, 'raise_signal', lambda number: (handle(number), handle(number)))
+    assert call_script(*flags(cifar10, tmp_path)) == 128 + number
+    assert asked[-1] == number and [int(name) for name in checkpoint_names(tmp_path)] == [5]
+
+
+def test_a_hangup_that_is_ignored_does_not_stop_the_run(tmp_path, cifar10, monkeypatch):
+    """As nohup has it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        signal_at_step(monkeypatch, 4, signal.SIGHUP)
+        assert call_script(*flags(cifar10, tmp_path, '--num-epochs', 1)) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_a_second_signal_is_obeyed_at_once(tmp_path, cifar10):
     process = start_script(*flags(cifar10, tmp_path, '--num-epochs', 1000))
     wait_until(process, lambda: 'Batch [' in log_of(tmp_path), 'the first batches')

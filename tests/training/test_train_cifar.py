@@ -293,3 +293,13 @@ def test_attention_by_flag_and_by_name_is_the_same_run(cifar10, tmp_path):
         'cifar_resnet8_v2_se'] * 2
     one, other = (metrics_of(tmp_path / folder)[-1] for folder in ('name', 'flags'))
     assert one['val_loss'] == other['val_loss'] and one['train_loss'] == other['train_loss']
+
+
+def test_decays_that_the_run_does_not_reach_are_a_warning(tmp_path, cifar10, caplog):
+    short = '--data-dir', cifar10, '--blocks', 1, '--batch-size', 100, '--num-epochs', 2, '--dry-run', 1
+    for decays, late in (('1,2,5', ['epoch 2', 'epoch 5']), ('0,1', [])):
+        caplog.clear()
+        assert call_script(*short, '--save-dir', tmp_path / decays, '--lr-decay-epoch', decays) == 0
+        warnings = [record.getMessage() for record in caplog.records if record.levelname == 'WARNING']
+        assert len(warnings) == bool(late)
+        assert all(each in warning for warning in warnings for each in (*late, '--num-epochs 2'))
