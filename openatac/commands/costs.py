@@ -2,7 +2,7 @@
 
     openatac costs cifar_resnet20_v2_relu cifar_resnet20_v2_atac
     openatac costs --layers resnet50_v1b_atac
-    openatac costs exported-symbol.json --input-size 32
+    openatac costs exported-symbol.json
 
 A multiply-add counts as one; only those of convolutions, dense layers and matrix products count, as in the
 papers; --published counts a dense layer as the paper's 4.4 G does (2 x inputs x outputs - inputs + outputs).
@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 from openatac.arguments import CLASSES, SIDE, number
 from openatac.console.program import command_parser
 from openatac.console.text import text_table
-from openatac.study.costs.by_name import costs_by_name, input_size
+from openatac.study.costs.by_name import costs_by_name, image_shape_of
 
 if TYPE_CHECKING:
     from openatac.study.costs.count import Costs, Layer
 
-HEAD = ('network', 'parameters', 'trainable', 'multiply-adds', 'activations')
+HEAD = ('network', 'parameters', 'trainable', 'multiply-adds', 'activations', 'image')
 LAYER_HEAD = ('layer', 'operator', 'output', 'parameters', 'multiply-adds', 'activations')
 
 
@@ -32,20 +32,20 @@ def main(argv: list[str]) -> int:
     p.add_argument('--classes', type=number(int, low=1, high=CLASSES),
                    help="outputs of the network (default: the host's)")
     p.add_argument('--input-size', type=number(int, low=1, high=SIDE),
-                   help="side of the image (default: the network's, and 224 for symbol files)")
+                   help="side of the image (default: that of the network or export; 224 for other files)")
     p.add_argument('--published', action='store_true', help='count as the paper does')
     p.add_argument('--layers', action='store_true', help='print a line for each operator too')
     args = p.parse_args(argv)
     rows = []
     for name in args.networks:
         try:
-            size = args.input_size or input_size(name)
-            found, layers = costs_by_name(name, (3, size, size), args.classes, args.published)
+            shape = (3, *[args.input_size] * 2) if args.input_size else image_shape_of(name)
+            found, layers = costs_by_name(name, shape, args.classes, args.published)
         except ValueError as error:
             p.error(str(error))
         if args.layers:
             print(text_table([LAYER_HEAD, *map(_layer_row, layers)]) + '\n')
-        rows.append(_row(name, found))
+        rows.append((*_row(name, found), f'{shape[1]} x {shape[2]}'))
     print(text_table([HEAD, *rows]))
     return 0
 

@@ -6,8 +6,9 @@ import mxnet as mx
 import pytest
 from mxnet.gluon import nn
 
-from openatac import cli
+from openatac import cli, get_model
 from openatac.models.cifar_resnet import ResNet20V2ATAC
+from openatac.models.parameters import save_parameters
 from openatac.models.resnet_v1b import ResNet50_v1bATAC
 from openatac.study.costs.count import costs, layers, symbol_costs
 from tests import oracle
@@ -76,7 +77,7 @@ def costs_of(*arguments, capsys):
     start = next(index for index, row in enumerate(rows) if row[0] == 'network')
     return {name: (*(int(value.replace(',', '')) for value in (parameters, trainable, multiply_adds)),
                    float(megabytes))
-            for name, parameters, trainable, multiply_adds, megabytes, _ in rows[start + 1:]}
+            for name, parameters, trainable, multiply_adds, megabytes, *_ in rows[start + 1:]}
 
 
 def test_the_command_gives_the_published_figures(capsys):
@@ -103,6 +104,21 @@ def test_layers_and_symbol_files_add_up(tmp_path, capsys):
     rows = [line.split() for line in capsys.readouterr().out.split('\n\n')[0].splitlines()[1:]]
     assert sum(int(row[3].replace(',', '')) for row in rows) == by_name[0]
     assert sum(int(row[4].replace(',', '')) for row in rows) == by_name[2]
+
+
+def test_an_export_knows_its_input_size(tmp_path, capsys):
+    net = get_model('cifar_resnet8_v2_relu')
+    net.initialize()
+    net(mx.nd.zeros((1, 3, 32, 32)))
+    save_parameters(net, str(tmp_path / 'w.params'))
+    prefix = str(tmp_path / 'net')
+    assert cli.main(['export', 'cifar_resnet8_v2_relu', str(tmp_path / 'w.params'),
+                     prefix]) == 0
+    capsys.readouterr()
+    by_file = costs_of(f'{prefix}-symbol.json', capsys=capsys)['net-symbol.json']
+    assert by_file[2] == costs_of('cifar_resnet8_v2_relu', capsys=capsys)['cifar_resnet8_v2_relu'][2]
+    cli.main(['costs', f'{prefix}-symbol.json'])
+    assert '32 x 32' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('arguments, code, sentence', [

@@ -1,6 +1,7 @@
 """The costs of a network by its name, or of a symbol file."""
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from openatac.errors import OpenatacError
@@ -8,7 +9,7 @@ from openatac.errors import OpenatacError
 if TYPE_CHECKING:
     from openatac.study.costs.count import Costs, Layer
 
-FILE_SIZE = 224  # pixels; the image side for a symbol file, which does not specify it
+FILE_SIZE = 224  # pixels; the image side for a symbol file that is not of an export, as nothing specifies it
 
 
 def costs_by_name(name: str, image_shape: tuple[int, int, int], classes: int | None = None,
@@ -56,7 +57,14 @@ def costs_by_name(name: str, image_shape: tuple[int, int, int], classes: int | N
                             '--input-size') from None
 
 
-def input_size(name: str) -> int:
-    """Return the side, in pixels, of the images that a network is made for; `FILE_SIZE` for a symbol file."""
+def image_shape_of(name: str) -> tuple[int, int, int]:
+    """Return (C, H, W) of the images that a network or an export is made for; `FILE_SIZE` for other files."""
+    from openatac.export.forms.base import prefix_of
+    from openatac.export.manifest import read_manifest
     from openatac.models.zoo import find_model
-    return FILE_SIZE if name.endswith('.json') else find_model(name)[0].input_shape[-1]
+    if not name.endswith('.json'):
+        return find_model(name)[0].input_shape
+    prefix = prefix_of(name)
+    if prefix + '.json' != name and os.path.exists(prefix + '.json'):
+        return read_manifest(prefix).image_shape
+    return 3, FILE_SIZE, FILE_SIZE
