@@ -80,7 +80,9 @@ def find_model(name: str) -> tuple[Host, dict[str, Any]]:
         if unit is not None and unit in (units := unit_settings(host)):
             return host, {**settings, **units[unit]}
     near = difflib.get_close_matches(name.lower(), get_model_list(), n=5, cutoff=0.3)
-    raise ValueError(f'unknown model {name!r}; the nearest names are {", ".join(near)}')
+    hint = (f'the nearest names are {", ".join(near)}' if near else
+            'names begin with ' + ', '.join(host.name for host in HOSTS.values()))
+    raise ValueError(f'unknown model {name!r}; {hint}')
 
 
 def get_model(name: str, classes: int | None = None, ctx: Any = None, pretrained: Any = False,
