@@ -262,6 +262,36 @@ def test_a_parameter_file_is_exported_with_what_the_host_says(tmp_path):
     assert (found.net(images()).asnumpy() == net(images()).asnumpy()).all()
 
 
+class WithoutBias(HybridBlock):
+    """One dense layer without bias, whose name is not the one that its host gives."""
+
+    def __init__(self, classes=4, act_type='relu', **kwargs):
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.last = nn.Dense(classes, use_bias=False, in_units=3 * 32 * 32)
+
+    def hybrid_forward(self, F, x):
+        return self.last(F.flatten(x))
+
+
+@pytest.fixture
+def without_bias():
+    openatac.register_host('without_bias', WithoutBias)
+    yield 'without_bias_relu'
+    HOSTS.unregister('without_bias')
+
+
+@pytest.mark.parametrize('classes', [4, 7])
+def test_an_export_of_a_head_without_bias_knows_its_classes(classes, without_bias, tmp_path):
+    net = openatac.get_model(without_bias, classes=classes)
+    net.initialize()
+    save_parameters(net, str(tmp_path / 'net.params'))
+    prefix = str(tmp_path / 'net')
+    assert cli.main(['export', without_bias, prefix + '.params', prefix,
+                     *(['--classes', str(classes)] if classes != 4 else [])]) == 0
+    assert read_manifest(prefix).classes == classes
+
+
 def test_its_gates_are_found_in_its_stage():
     gates = unit_gates(small('tiny_v1_gate'))
     assert [(gate.layer, gate.stage, gate.unit) for gate in gates] == [('features.1', '1', 'Gated')]
