@@ -137,8 +137,10 @@ def load_model(name: str, params: str, classes: int | None = None, size: int | N
     if arguments.get('use_gn'):
         settings['norm_layer'] = GroupNorm
     bias = read_arrays(params).get(host.output + '.bias')  # None in a file of another host
-    if classes or bias is not None:
-        settings['classes'] = classes or len(bias)
+    if bias is not None:
+        settings['classes'] = len(bias)
+    if classes:
+        settings['classes'] = classes
     net = host.build(**settings)
     load_parameters(net, params)
     _, ((_, outputs),), _ = net(mx.sym.var('data')).infer_shape(data=(1, *host.input_shape))

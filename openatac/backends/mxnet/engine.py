@@ -14,7 +14,8 @@ from mxnet import autograd, gluon
 from mxnet.gluon.block import HybridBlock
 from mxnet.ndarray import NDArray
 
-from openatac.backends.base import Arrays, Engine, Metrics, SingleProcess, checksum
+from openatac.backends.base import Arrays, Engine, Metrics, checksum
+from openatac.backends.cluster import Cluster, SingleProcess
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.mxnet.cpu_graph import training_form
 from openatac.backends.mxnet.cpu_step import CpuStep
@@ -38,13 +39,13 @@ class MxnetEngine(Engine):
     objective : by default plain classification
     loss_scale : for float16
     top5 : whether evaluation counts the five best classes too
-    cluster : the processes that train together (openatac.distributed.workers)
+    cluster : the processes that train together; by default this one alone
     """
 
     def __init__(self, net: HybridBlock, contexts: list[mx.Context], optimizer_params: dict[str, float],
                  image_shape: tuple[int, ...], dtype: str = 'float32', hybrid: bool = True, seed: int = 0,
                  objective: Optional[MxnetObjective] = None, loss_scale: Optional[LossScale] = None,
-                 top5: bool = False, cluster: Any = None):
+                 top5: bool = False, cluster: Optional[Cluster] = None):
         self.net, self.contexts, self.dtype, self.seed = net, contexts, dtype, seed
         self.objective, self.loss_scale = objective or MxnetObjective(), loss_scale
         self.top5, self.cluster = top5, cluster or SingleProcess()
@@ -103,9 +104,9 @@ class MxnetEngine(Engine):
             self._prepared = True
         if self.cluster.is_asynchronous:
             self.cluster.set_learning_rate(rate)  # there the servers update
-        share = self.objective.mixing(self.seed, self.iteration)
+        lam = self.objective.draw_mixup_lambda(self.seed, self.iteration)
         shards = self._split(images, labels)
-        results = [self._forward(x, y, share) for x, y in shards]
+        results = [self._forward(x, y, lam) for x, y in shards]
         if self._step is None:
             self._backward([loss for _, _, loss in results])
         for sums, (output, targets, loss), (_, y) in zip(self._sums, results, shards):
@@ -115,11 +116,11 @@ class MxnetEngine(Engine):
         self.images += len(labels)
         self._limit_queue(self._sums[0].copy())
 
-    def _forward(self, x: NDArray, y: NDArray, share: float) -> tuple[NDArray, NDArray, NDArray]:
+    def _forward(self, x: NDArray, y: NDArray, lam: float) -> tuple[NDArray, NDArray, NDArray]:
         """(logits, targets, losses) of one device's images; without `CpuStep`, recorded for `_backward`."""
         objective = self.objective
-        x = objective.inputs(x, share).astype(self.dtype, copy=False)
-        targets = objective.targets(y, share)
+        x = objective.inputs(x, lam).astype(self.dtype, copy=False)
+        targets = objective.targets(y, lam)
         if self._step is not None:
             output = self._step(x, targets)
             return output, targets, objective.loss(output, targets)
