@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, Optional
 
 from openatac.arguments import POSITIVE
-from openatac.nn.registry import Registry
 from openatac.options import Section, option
+from openatac.registry import Registry
 
 # Factories of a `Backend` (openatac.backends.base), or where they are: only the chosen one's library loads.
-BACKENDS: Registry[Any] = Registry('engine', hyphens=True)
+BACKENDS: Registry[Any] = Registry('backend', hyphens=True)
 BACKENDS.register('mxnet', 'openatac.backends.mxnet.backend:MxnetBackend')
 BACKENDS.register('torch', 'openatac.backends.torch.backend:TorchBackend')
 

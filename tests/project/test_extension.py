@@ -33,7 +33,7 @@ from openatac.models.parameters import save_parameters
 from openatac.models.zoo import HOSTS, find_host, find_model
 from openatac.nn.activations import ACTIVATIONS
 from openatac.nn.attention import ATTENTIONS
-from openatac.nn.registry import Registry, bind, settings_of
+from openatac.registry import Registry, bind, settings_of
 from openatac.study.comparison.sweep import unit_flags
 from openatac.study.costs.by_name import costs_by_name
 from openatac.study.costs.count import costs
