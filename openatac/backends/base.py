@@ -14,14 +14,15 @@ from typing import Any, Callable, NamedTuple, Optional
 
 from openatac.backends.cluster import Cluster
 from openatac.backends.objective import Objective
-from openatac.backends.options import BACKENDS, Compute
+from openatac.backends.options import BACKENDS, Compute, Registered
 
 Arrays = dict[str, Any]  # {name: numpy.ndarray}
 
 
 # ------------------------------------------------------------------------------------- registry
 
-def register_backend(name: str, factory: Callable[..., Backend]) -> None:
+def register_backend(name: str, factory: Callable[..., Backend],
+                     check: Callable[[Any], None] = lambda config: None) -> None:
     """Add a backend that both scripts use if given ``--engine name``.
 
     Parameters
@@ -30,13 +31,17 @@ def register_backend(name: str, factory: Callable[..., Backend]) -> None:
     factory : callable
         A subclass of `Backend`, or a function that returns one; its parameters are those of `open_backend`,
         in their order.
+    check : callable
+        ``check(config)``, with the `CifarConfig` or `ImagenetConfig` of a run, raises ValueError, with a
+        sentence, for options that the backend does not have. By default it accepts all. It is called
+        before anything is loaded.
 
     Raises
     ------
     ValueError
         If the name is taken.
     """
-    BACKENDS.register(name, factory)
+    BACKENDS.register(name, Registered(factory, check))
 
 
 def open_backend(net: Any, compute: Compute, image_shape: tuple[int, int, int], seed: int, gpus: str,
@@ -58,7 +63,7 @@ def open_backend(net: Any, compute: Compute, image_shape: tuple[int, int, int], 
     ModuleNotFoundError
         If the backend's library is not installed.
     """
-    factory = BACKENDS.find(compute.engine)
+    factory = BACKENDS.find(compute.engine).factory
     if isinstance(factory, str):
         module, name = factory.split(':')
         factory = getattr(importlib.import_module(module), name)

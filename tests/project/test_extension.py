@@ -130,6 +130,11 @@ class Reordered(MxnetBackend):
         return super().training_batches(images, batch_size, seed + 1)
 
 
+def float32_only(config):
+    if config.compute.dtype != 'float32':
+        raise ValueError(f'argument --dtype: {config.compute.dtype} is not for --engine reordered')
+
+
 @pytest.fixture(autouse=True)
 def registered():
     openatac.register_activation('Gated', Gated, alias='gate')
@@ -138,7 +143,7 @@ def registered():
                            stage_prefix='part', output='head')
     openatac.register_form(Weights())
     openatac.register_runtime(InNumpy)
-    openatac.register_backend('reordered', Reordered)
+    openatac.register_backend('reordered', Reordered, check=float32_only)
     yield
     BACKENDS.unregister('reordered')
     RUNTIMES.unregister('numpy-loop')
@@ -453,6 +458,13 @@ def test_a_backend_trains_and_resumes_to_the_same_bits(cifar10, tmp_path):
     for name in ('last.params', 'best.params'):
         (folder / name).unlink()
     assert train() == whole
+
+
+def test_a_backend_refuses_options_that_it_lacks(cifar10, tmp_path, capsys):
+    code = call_script('--engine', 'reordered', '--dtype', 'float16', '--data-dir', cifar10,
+                       '--save-dir', tmp_path / 'run')
+    assert code == 2 and '--dtype: float16' in the_error(code, capsys.readouterr().err)
+    assert not (tmp_path / 'run').exists()
 
 
 # ------------------------------------------------------------------------------ the registry
