@@ -10,53 +10,19 @@ import contextlib
 import importlib
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Callable, Literal, NamedTuple, Optional, Union
+from typing import Any, Callable, NamedTuple, Optional
 
-from openatac.arguments import POSITIVE
-from openatac.nn.registry import Registry
-from openatac.options import Section, option
+from openatac.backends.cluster import Cluster
+from openatac.backends.objective import Objective
+from openatac.backends.options import BACKENDS, Compute, Registered
 
 Arrays = dict[str, Any]  # {name: numpy.ndarray}
 
 
-# ------------------------------------------------------------------------------------- settings
-
-@dataclass(frozen=True)
-class Compute(Section, title='engine'):
-    """The backend, and how it computes."""
-
-    engine: str = option(
-        'mxnet', 'the compute library: torch runs the same graph in PyTorch, even on GPUs that MXNet '
-        'has no code for',
-        choices=lambda: sorted(BACKENDS), result=True, added=True)
-    dtype: Literal['float32', 'float16', 'bfloat16'] = option(
-        'float32', 'type of the activations', result=True)
-    mode: Literal['hybrid', 'imperative'] = option(
-        'hybrid', 'whether MXNet runs the network as one graph', result=True)
-    tf32: bool = option(False, 'torch: multiply in TF32, faster and less exact', result=True, added=True)
-    compile: bool = option(
-        False, 'torch: fuse operators with torch.compile, and on GPUs use CUDA graphs', result=True,
-        added=True)
-
-
-@dataclass(frozen=True)
-class ImagenetCompute(Compute):
-    """`Compute` with the loss scale of float16."""
-
-    loss_scale: Optional[float] = option(
-        None, 'initial loss scale for float16; it adapts', parse=POSITIVE, shown='1024',
-        result=True)
-
-
 # ------------------------------------------------------------------------------------- registry
 
-BACKENDS: Registry[Union[str, Callable[..., Backend]]] = Registry('engine', hyphens=True)
-BACKENDS.register('mxnet', 'openatac.backends.mxnet.backend:MxnetBackend')
-BACKENDS.register('torch', 'openatac.backends.torch.backend:TorchBackend')
-
-
-def register_backend(name: str, factory: Callable[..., Backend]) -> None:
+def register_backend(name: str, factory: Callable[..., Backend],
+                     check: Callable[[Any], None] = lambda config: None) -> None:
     """Add a backend that both scripts use if given ``--engine name``.
 
     Parameters
@@ -65,13 +31,17 @@ def register_backend(name: str, factory: Callable[..., Backend]) -> None:
     factory : callable
         A subclass of `Backend`, or a function that returns one; its parameters are those of `open_backend`,
         in their order.
+    check : callable
+        ``check(config)``, with the `CifarConfig` or `ImagenetConfig` of a run, raises ValueError, with a
+        sentence, for options that the backend does not have. By default it accepts all. It is called
+        before anything is loaded.
 
     Raises
     ------
     ValueError
         If the name is taken.
     """
-    BACKENDS.register(name, factory)
+    BACKENDS.register(name, Registered(factory, check))
 
 
 def open_backend(net: Any, compute: Compute, image_shape: tuple[int, int, int], seed: int, gpus: str,
@@ -93,7 +63,7 @@ def open_backend(net: Any, compute: Compute, image_shape: tuple[int, int, int], 
     ModuleNotFoundError
         If the backend's library is not installed.
     """
-    factory = BACKENDS.find(compute.engine)
+    factory = BACKENDS.find(compute.engine).factory
     if isinstance(factory, str):
         module, name = factory.split(':')
         factory = getattr(importlib.import_module(module), name)
@@ -140,7 +110,7 @@ class Backend(abc.ABC):
 
     @abc.abstractmethod
     def engine(self, optimizer: dict[str, float], objective: dict[str, Any], no_wd: bool = False,
-               top5: bool = False, cluster: Any = None) -> Engine:
+               top5: bool = False, cluster: Optional[Cluster] = None) -> Engine:
         """Return the engine that trains and evaluates the network.
 
         Parameters
@@ -185,14 +155,14 @@ class Engine(abc.ABC):
     Attributes
     ----------
     objective : the `Objective`; its ``metric`` names what is measured besides the loss
-    cluster : the processes that train together (`openatac.distributed.workers`)
+    cluster : the processes that train together
     iteration : int; optimizer steps since the run began
     images : int; images of this process since `reset_metrics`
     loss_scale : LossScale or None, for float16
     """
 
-    objective: Any
-    cluster: Any
+    objective: Objective
+    cluster: Cluster
     iteration: int
     images: int
     loss_scale: Any = None
@@ -299,99 +269,3 @@ def checksum(arrays: Iterable[Any]) -> int:
     for array in arrays:
         total = zlib.crc32(array, total)
     return total
-
-
-class SingleProcess:
-    """A single-process run, with the interface of `openatac.distributed.workers.Cluster`."""
-
-    rank, size, stop_signal, is_asynchronous = 0, 1, 0, False
-
-    def __init__(self, kvstore: str = 'device'):
-        self.kvstore = kvstore
-
-    def gather(self, message: Any, name: str = 'a message') -> list[Any]:
-        return [message]
-
-    def barrier(self, name: str = 'a barrier') -> None:
-        pass
-
-    def prepare(self, trainer: Any, batch_size: int) -> None:
-        pass
-
-    def check_alike(self, settings: dict[str, Any]) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
-@dataclass
-class Objective:
-    """Softmax cross entropy as the training objective, with label smoothing, mixup and distillation.
-
-    They are combined as in the published ImageNet script.
-
-    Parameters
-    ----------
-    classes : needed for smoothing and mixup
-    smoothing : share of a label's weight that is spread over all classes
-    mixup : alpha of the beta distribution of the mixing shares, or 0; a batch is mixed with its reverse
-    mixup_iterations : no batch is mixed from this iteration on
-    teacher : a network of the backend whose softened outputs are learned too, or None
-    temperature : divides the logits before the softmax that is learned
-    hard_weight : the weight of the labels; the teacher has the rest
-
-    References
-    ----------
-    Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016 (smoothing);
-    Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018;
-    Hinton et al., "Distilling the Knowledge in a Neural Network", 2015
-    """
-
-    classes: int = 0
-    smoothing: float = 0.0
-    mixup: float = 0.0
-    mixup_iterations: int = 0
-    teacher: Any = None
-    temperature: float = 20.0
-    hard_weight: float = 0.5
-
-    def __post_init__(self) -> None:
-        """Prepare the loss; for subclasses."""
-
-    @property
-    def metric(self) -> str:
-        """The metric besides the loss: 'accuracy', or 'rmse' with mixup."""
-        return 'rmse' if self.mixup else 'accuracy'
-
-    @property
-    def is_soft(self) -> bool:
-        """Whether the targets are distributions over the classes."""
-        return bool(self.smoothing or self.mixup)
-
-    def inputs(self, images: Any, share: float) -> Any:
-        """Return lambda x + (1 - lambda) x reversed, for images (B, ...) and lambda = ``share``."""
-        return images if share == 1 else share * images + (1 - share) * self.reversed(images)
-
-    def targets(self, labels: Any, share: float) -> Any:
-        """Return labels (B,), or their distribution over the classes (B, classes), mixed like `inputs`."""
-        return self.inputs(self.distribution(labels), share) if self.is_soft else labels
-
-    def reversed(self, batch: Any) -> Any:
-        """Return an array (B, ...) with its images in reverse order."""
-        raise NotImplementedError
-
-    def distribution(self, labels: Any) -> Any:
-        """Return the smoothed distributions (B, classes) of labels (B,)."""
-        raise NotImplementedError
-
-    def mixing(self, seed: int, iteration: int) -> float:
-        """Return the share of each image in its mixture in an iteration, lambda ~ Beta(mixup, mixup).
-
-        It depends on (seed, iteration) alone: an engine that resumes from a checkpoint, even another
-        backend's, mixes as if the run had not stopped.
-        """
-        if not self.mixup or iteration >= self.mixup_iterations:
-            return 1.0
-        import numpy as np
-        return float(np.random.RandomState([seed, iteration]).beta(self.mixup, self.mixup))

@@ -89,7 +89,7 @@ def _sizes(text: str) -> list[int]:
 
 def _names(text: str) -> list[str]:
     try:
-        names = [RUNTIMES.name_of(name) for name in text.split(',')]
+        names = [RUNTIMES.name_of(name, 'engine') for name in text.split(',')]
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     if len(set(names)) < len(names):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shlex
 
-from openatac.backends.base import Compute
+from openatac.backends.options import Compute
 from openatac.console.program import command_parser
 from openatac.options import add_section, from_arguments, section_fields, show_defaults
 from openatac.training.config import ImagenetConfig, ImagenetData, ImagenetNetwork, ImagenetTraining

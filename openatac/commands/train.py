@@ -1,4 +1,7 @@
-"""Code shared by both training commands: parsing with a recipe, checks of flags, the network, the end."""
+"""What train-cifar and train-imagenet share: parsing with a recipe, checks of flags, the network, the end.
+
+It is not a command itself.
+"""
 from __future__ import annotations
 
 import argparse
@@ -6,9 +9,10 @@ import importlib.util
 import math
 import sys
 from collections.abc import Mapping
-from typing import Any, Callable, Optional, Union
+from typing import Any, Callable, Optional
 
 from openatac.arguments import LARGEST, SMALLEST
+from openatac.backends.options import BACKENDS
 from openatac.console import program
 from openatac.distributed.workers import end
 from openatac.errors import NO_PYTORCH
@@ -82,14 +86,14 @@ def begin(parser: argparse.ArgumentParser, config: type, recipes: Mapping[str, M
 def check(config: Config) -> None:
     """Raise ValueError, with a sentence, for options that do not go together."""
     training = config.training
-    gpus = parse_gpus(training.gpus)
+    parse_gpus(training.gpus)  # ValueError for what names no GPUs
     decays = sum(epoch < training.num_epochs for epoch in training.decay_epochs)
     if getattr(training, 'lr_mode', 'step') == 'step':
         _check_rates(training.lr, training.lr_decay, decays)
     if config.start.initial and (config.network.summary or config.start.write_initial):
         raise ValueError('argument --initial: --summary and --write-initial use the network of the flags; '
                          'leave it out')
-    _check_engine(config, len(gpus))
+    BACKENDS.find(config.compute.engine).check(config)
 
 
 def _check_rates(lr: float, factor: float, decays: int) -> None:
@@ -97,27 +101,6 @@ def _check_rates(lr: float, factor: float, decays: int) -> None:
     if not math.log10(SMALLEST) < last < math.log10(LARGEST):
         raise ValueError(f'argument --lr-decay: {decays} times {factor:g} takes --lr {lr:g} beyond the range '
                          'of float32; decay less often, or by a factor nearer to 1')
-
-
-def _check_engine(config: Config, gpus: int) -> None:
-    compute, kvstore = config.compute, getattr(config.training, 'kvstore', 'device')
-    if compute.engine == 'mxnet':
-        _check_unused('torch', tf32=compute.tf32, compile=compute.compile, initial=bool(config.start.initial),
-                      dtype=compute.dtype if compute.dtype == 'bfloat16' else '')
-    elif compute.engine == 'torch':
-        if gpus > 1:
-            raise ValueError(f'argument --engine: torch trains on one GPU, and {gpus} are asked for')
-        _check_unused('mxnet', mode=compute.mode if compute.mode != 'hybrid' else '',
-                      syncbn=getattr(config.network, 'syncbn', False),
-                      kvstore=kvstore if kvstore != 'device' else '')
-
-
-def _check_unused(engine: str, **flags: Union[bool, str]) -> None:
-    """Raise ValueError if one of these flags, which are for ``engine`` alone, is given."""
-    for flag, value in flags.items():
-        if value:
-            what = 'it' if value is True else value
-            raise ValueError(f'argument --{flag}: {what} is for --engine {engine}; leave it out')
 
 
 # ------------------------------------------------------------------------------------- network

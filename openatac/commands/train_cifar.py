@@ -9,6 +9,7 @@ The published command works unchanged:
 from __future__ import annotations
 
 import argparse
+import shlex
 
 from openatac.commands import train
 from openatac.training.config import CifarConfig
@@ -43,5 +44,5 @@ def main(argv: list[str], prog: str = PROG) -> None:
     if config.start.evaluate:
         cifar.evaluate(net, config, reader)
         return
-    cifar.run(net, name, config, reader, ' '.join([*p.prog.split(), *argv]))
+    cifar.run(net, name, config, reader, shlex.join([*p.prog.split(), *argv]))
     train.export_if_asked(config)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NoReturn, Optional, Union
 
-from openatac.backends.base import SingleProcess
+from openatac.backends.cluster import SingleProcess
 from openatac.console import streams
 from openatac.console.program import RUN_STOP_SIGNALS
 from openatac.distributed.job import Job, read_job, set_addresses

@@ -85,8 +85,8 @@ def _staged(target: Target, file: str, new: str, backup: str, stack: contextlib.
     """Return (path of the finished new file, path for the old one), both on the disk of ``target``."""
     source, before = os.path.join(new, file), os.path.join(backup, file)
     if os.path.dirname(target.path) != os.path.dirname(os.path.dirname(os.path.realpath(new))):  # by a link
-        finished, source = source, stack.enter_context(temporary_file(target.path))
-        before = stack.enter_context(temporary_file(target.path))
+        finished, source = source, stack.enter_context(temporary_file(target))
+        before = stack.enter_context(temporary_file(target))
         shutil.copyfile(finished, source)
     target.prepare(source)
     return source, before

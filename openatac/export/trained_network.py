@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
+import mxnet as mx
 import numpy as np
 from mxnet.gluon.block import HybridBlock
 
@@ -136,16 +137,18 @@ def load_model(name: str, params: str, classes: int | None = None, size: int | N
     if arguments.get('use_gn'):
         settings['norm_layer'] = GroupNorm
     bias = read_arrays(params).get(host.output + '.bias')  # None in a file of another host
-    found = None if bias is None else len(bias)
-    if classes or found:
-        settings['classes'] = classes or found
+    if bias is not None:
+        settings['classes'] = len(bias)
+    if classes:
+        settings['classes'] = classes
     net = host.build(**settings)
     load_parameters(net, params)
+    _, ((_, outputs),), _ = net(mx.sym.var('data')).infer_shape(data=(1, *host.input_shape))
     name, size = name.lower(), size or host.input_shape[-1]
     if host.data == 'imagenet':
-        manifest = _imagenet_manifest(name, found, size, PUBLISHED_CROP_RATIO, arguments)
+        manifest = _imagenet_manifest(name, outputs, size, PUBLISHED_CROP_RATIO, arguments)
         return TrainedNetwork(net, manifest, _no_images)
-    manifest = _cifar_manifest(name, found, size, dataset, arguments)
+    manifest = _cifar_manifest(name, outputs, size, dataset, arguments)
     images = partial(dataset_images, dataset, data_dir) if dataset else _no_images
     return TrainedNetwork(net, manifest, images)
 
@@ -165,14 +168,14 @@ def _labels(dataset: str) -> list[str]:
     return names + [f'unused {index}' for index in range(len(names), CLASSES[name])]
 
 
-def _cifar_manifest(name: str, classes: Any, size: int | None, dataset: str | None,
+def _cifar_manifest(name: str, classes: int, size: int | None, dataset: str | None,
                     arguments: dict[str, Any]) -> Manifest:
     mean, std = (_per_channel(255 * values) for values in (cifar_transforms.MEAN, cifar_transforms.STD))
     size, labels = size or cifar.SHAPE[-1], _labels(dataset) if dataset else []
     return Manifest(name, classes, (3, size, size), mean, std, labels=labels, arguments=arguments)
 
 
-def _imagenet_manifest(name: str, classes: Any, size: int, crop_ratio: float, arguments: dict[str, Any]
+def _imagenet_manifest(name: str, classes: int, size: int, crop_ratio: float, arguments: dict[str, Any]
                        ) -> Manifest:
     mean, std = map(_per_channel, (transforms.MEAN, transforms.STD))
     return Manifest(name, classes, (3, size, size), mean, std, crop_ratio, arguments=arguments)

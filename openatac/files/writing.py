@@ -42,11 +42,7 @@ class Target(NamedTuple):
 
     def prepare(self, temporary: str) -> None:
         """Give the finished file ``temporary``, to be renamed to ``path``, its mode and owner; flush it."""
-        if self.status is None:
-            mask = os.umask(0)
-            os.umask(mask)
-            os.chmod(temporary, 0o666 & ~mask)
-        else:
+        if self.status is not None:
             for owner in (self.status.st_uid, -1):  # the group alone, if we may not change the owner
                 with contextlib.suppress(PermissionError):
                     os.chown(temporary, owner, self.status.st_gid)
@@ -95,7 +91,7 @@ def replace_file(path: str) -> Iterator[str]:
     cannot be written. See the module's docstring for paths that are not regular files.
     """
     target = find_target(path)
-    with temporary_file(None if target.is_stream else target.path) as temporary:
+    with temporary_file(target) as temporary:
         yield temporary
         if target.is_stream:
             target.write_through(temporary)
@@ -106,16 +102,18 @@ def replace_file(path: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def temporary_file(path: Optional[str]) -> Iterator[str]:
-    """Yield a new file's name next to ``path``, or in the system's folder for None; removed at the end.
+def temporary_file(target: Target) -> Iterator[str]:
+    """Yield a new file's name next to ``target``, or in the system's folder for a stream.
 
-    Temporary files for the same path whose process was killed are removed too: while a process is alive, it
-    holds a lock on its file.
+    It is removed at the end. Temporary files for the same path whose process was killed are removed too:
+    while a process is alive, it holds a lock on its file.
     """
-    folder, name = os.path.split(os.path.abspath(path)) if path else (None, 'openatac')
-    if folder:
+    folder, name = tempfile.gettempdir(), 'openatac'
+    if not target.is_stream:
+        folder, name = os.path.split(target.path)
         _remove_abandoned(folder, name)
-    handle, temporary = _locked_file(folder, name)
+    # What may replace a private file is private too, until `Target.prepare` gives it that file's mode.
+    handle, temporary = _locked_file(folder, name, 0o666 if target.status is None else 0o600)
     try:
         yield temporary
     finally:
@@ -124,10 +122,15 @@ def temporary_file(path: Optional[str]) -> Iterator[str]:
         os.close(handle)
 
 
-def _locked_file(folder: Optional[str], name: str) -> tuple[int, str]:
+def _locked_file(folder: str, name: str, mode: int) -> tuple[int, str]:
     """Create a temporary file, locked if the file system has locks; return (descriptor, path)."""
     while True:
-        handle, temporary = tempfile.mkstemp(prefix=f'.{name}.', suffix='.part', dir=folder)
+        temporary = os.path.join(folder, f'.{name}.{os.urandom(4).hex()}.part')
+        try:
+            # Not by tempfile, which ignores the umask; to read that, one must change it for all threads.
+            handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
+        except FileExistsError:
+            continue
         with contextlib.suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)
         if os.fstat(handle).st_nlink:

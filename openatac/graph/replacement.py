@@ -20,7 +20,7 @@ from mxnet.gluon.block import Block, HybridBlock, SymbolBlock
 
 from openatac.graph.nodes import Graph, Node, Shape, UnknownShapes
 from openatac.nn.activations import ACTIVATIONS
-from openatac.nn.registry import Factory, settings_of
+from openatac.registry import Factory, settings_of
 
 RECTIFIERS = ('relu', 'softrelu')  # in Gluon's Activation; its sigmoid, tanh and softsign are gates
 OTHERS = ('ReLU6', 'RELU6', 'HardSwish')  # activations of GluonCV and of Gluon's model zoo, by class

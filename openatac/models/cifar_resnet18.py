@@ -15,7 +15,7 @@ from mxnet.gluon.block import HybridBlock
 from openatac.arguments import BLOCKS, CHANNELS, CLASSES, check_counts, check_number, check_whole
 from openatac.models.hosts import Host
 from openatac.models.parts import cifar_stage, find_attention, place_activations
-from openatac.nn.registry import Factory
+from openatac.registry import Factory
 
 
 class CIFARBasicBlockV1(HybridBlock):

@@ -7,7 +7,7 @@ from typing import Any
 
 from mxnet.gluon.block import HybridBlock
 
-from openatac.nn.registry import Factory, settings_of
+from openatac.registry import Factory, settings_of
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from mxnet.gluon.block import HybridBlock
 from openatac.arguments import check_whole
 from openatac.nn.activations import ACTIVATIONS
 from openatac.nn.attention import ATTENTIONS
-from openatac.nn.registry import Factory, bind
+from openatac.registry import Factory, bind
 
 SLOTS = 4
 

@@ -19,7 +19,7 @@ from openatac.models.hosts import Host
 from openatac.models.parts import find_attention, place_activations
 from openatac.nn.augmented_conv import AttentionAugmentedConv2D
 from openatac.nn.local_self_attention import AttentionStem, StandAloneSelfAttention
-from openatac.nn.registry import Factory, Registry
+from openatac.registry import Factory, Registry
 
 STAGE_CHANNELS = (64, 128, 256, 512)
 EXPANSION = 4

@@ -18,7 +18,7 @@ from openatac.models.hosts import Host
 from openatac.models.resnet_v1b import SELF_ATTENTIONS
 from openatac.nn.activations import ACTIVATIONS
 from openatac.nn.attention import ATTENTIONS
-from openatac.nn.registry import Factory, Registry
+from openatac.registry import Factory, Registry
 
 HOSTS: Registry[Host] = Registry('host')
 for _host in (cifar_resnet.HOST, cifar_resnet18.HOST, resnet_v1b.HOST):

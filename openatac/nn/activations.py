@@ -16,8 +16,8 @@ from mxnet.gluon.block import HybridBlock
 from openatac.arguments import check_number
 from openatac.nn.atac import ChaATAC
 from openatac.nn.frelu import FReLU
-from openatac.nn.registry import Factory, Registry
 from openatac.nn.xunit import XUnit
+from openatac.registry import Factory, Registry
 
 
 class PReLU(nn.PReLU):

@@ -20,7 +20,7 @@ from mxnet.gluon.block import HybridBlock
 
 from openatac.arguments import CHANNELS, check_number, check_odd, check_whole
 from openatac.nn.atac import ChaATAC
-from openatac.nn.registry import Factory, Registry
+from openatac.registry import Factory, Registry
 
 
 def average_pixels(F, x):

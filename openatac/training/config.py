@@ -25,7 +25,7 @@ from openatac.arguments import (
     number,
     prefix,
 )
-from openatac.backends.base import Compute, ImagenetCompute
+from openatac.backends.options import Compute, ImagenetCompute
 from openatac.distributed.workers import KVSTORES
 from openatac.options import Section, inherited, names, option, values
 from openatac.training.schedule import decay_epochs

@@ -7,6 +7,7 @@ import shlex
 from typing import Any, Callable, Optional
 
 from openatac.backends.base import Backend, Engine, Metrics, Teacher, open_backend
+from openatac.backends.cluster import Cluster
 from openatac.data.batches import prefetch
 from openatac.data.photos.batches import EvaluationPhotos, TrainingPhotos, first_iteration
 from openatac.data.photos.class_names import check_case, read_class_list
@@ -116,7 +117,8 @@ def evaluate(net: Any, config: ImagenetConfig, command: str) -> Metrics:
 
 # ----------------------------------------------------------------------------------- training
 
-def run(net: Any, name: str, config: ImagenetConfig, cluster: Any, command: str) -> Optional[dict[str, Any]]:
+def run(net: Any, name: str, config: ImagenetConfig, cluster: Cluster, command: str
+        ) -> Optional[dict[str, Any]]:
     """Train the network called ``name`` in the run's folder; return the summary, or None for a dry run.
 
     net : as `openatac.backends.base.open_backend` takes it
@@ -128,7 +130,8 @@ def run(net: Any, name: str, config: ImagenetConfig, cluster: Any, command: str)
         sources = _open_both(config)
         log.info('%d training and %d validation images', *map(len, sources))
         batch_size = training.batch_size * backend.device_count * cluster.size
-        part = {'num_parts': cluster.size, 'part_index': cluster.rank, 'max_bad_share': data.max_bad_share}
+        part: dict[str, Any] = {'num_parts': cluster.size, 'part_index': cluster.rank,
+                                'max_bad_share': data.max_bad_share}
         batches = TrainingPhotos(sources[0], data.input_size, batch_size, training.seed, data.num_workers,
                                  **part)
         validation = EvaluationPhotos(sources[1], data.input_size, batch_size, data.centre, data.num_workers,
@@ -165,7 +168,7 @@ def _schedule(training: ImagenetTraining, iterations_per_epoch: int, iterations:
                            training.lr_decay)
 
 
-def _engine(backend: Backend, config: ImagenetConfig, cluster: Any, starts: list[int]) -> Engine:
+def _engine(backend: Backend, config: ImagenetConfig, cluster: Cluster, starts: list[int]) -> Engine:
     training, classes = config.training, config.network.classes
     teacher = None
     if training.teacher and training.hard_weight < 1:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, NamedTuple
 
 from openatac.backends.base import Arrays, Engine, Metrics
+from openatac.backends.cluster import Cluster
 from openatac.console.program import RUN_STOP_SIGNALS, STOP_SIGNALS, stop_signals
 from openatac.data.batches import prefetch
 from openatac.errors import CheckpointError, OpenatacError
@@ -294,7 +295,7 @@ class _Stop:
     signal : the one that all have agreed on, or 0
     """
 
-    def __init__(self, cluster: Any):
+    def __init__(self, cluster: Cluster):
         self.cluster, self.asked, self.signal = cluster, 0, 0
 
     def requested(self, midway: bool = False) -> bool:
@@ -309,7 +310,7 @@ class _Stop:
 
 
 @contextlib.contextmanager
-def _stop_signals(cluster: Any) -> Iterator[_Stop]:
+def _stop_signals(cluster: Cluster) -> Iterator[_Stop]:
     """Have the first signal only ask for a stop while open; a second SIGINT or SIGTERM stops at once."""
     stop = _Stop(cluster)
 

@@ -17,8 +17,8 @@ from openatac.models.zoo import PUBLISHED_CIFAR_HOST, find_host, find_model, uni
 from openatac.nn.activations import ACTIVATIONS
 from openatac.nn.attention import ATTENTIONS
 from openatac.nn.group_norm import GroupNorm
-from openatac.nn.registry import Registry
 from openatac.options import changed, flag_of, section_fields
+from openatac.registry import Registry
 from openatac.training.config import ATAC, CifarConfig, Config, ImagenetConfig, ImagenetNetwork
 
 CLASSES = {'cifar10': 10, 'cifar100': 100, 'digits': 10}

@@ -22,18 +22,18 @@ def one_hot(labels, smoothing=0.0):
     return np.eye(CLASSES)[labels] * (1 - smoothing) + smoothing / CLASSES
 
 
-def loss_of(objective, share=1.0, soft_targets=None):
-    targets = objective.targets(mx.nd.array(LABELS), share)
+def loss_of(objective, lam=1.0, soft_targets=None):
+    targets = objective.targets(mx.nd.array(LABELS), lam)
     return objective.loss(mx.nd.array(LOGITS), targets, soft_targets).asnumpy()
 
 
-@pytest.mark.parametrize('share', [1.0, 0.3])
+@pytest.mark.parametrize('lam', [1.0, 0.3])
 @pytest.mark.parametrize('smoothing', [0.0, 0.1])
-def test_the_loss_is_the_cross_entropy_with_the_mixed_smoothed_labels(smoothing, share):
-    targets = share * one_hot(LABELS, smoothing) + (1 - share) * one_hot(LABELS[::-1], smoothing)
+def test_the_loss_is_the_cross_entropy_with_the_mixed_smoothed_labels(smoothing, lam):
+    targets = lam * one_hot(LABELS, smoothing) + (1 - lam) * one_hot(LABELS[::-1], smoothing)
     expected = -(targets * log_softmax(LOGITS)).sum(axis=1)
-    objective = MxnetObjective(CLASSES, smoothing, mixup=0 if share == 1 else 0.2)
-    assert loss_of(objective, share) == pytest.approx(expected, rel=1e-5)
+    objective = MxnetObjective(CLASSES, smoothing, mixup=0 if lam == 1 else 0.2)
+    assert loss_of(objective, lam) == pytest.approx(expected, rel=1e-5)
 
 
 def test_mixup_blends_each_image_with_the_one_at_its_place_from_the_back():
@@ -44,13 +44,13 @@ def test_mixup_blends_each_image_with_the_one_at_its_place_from_the_back():
 
 def test_how_much_is_mixed_depends_on_seed_and_iteration_and_ends_in_time():
     objective = MxnetObjective(CLASSES, mixup=0.2, mixup_iterations=400)
-    shares = [objective.mixing(7, iteration) for iteration in range(400)]
-    assert shares == [objective.mixing(7, iteration) for iteration in range(400)]
-    assert shares != [objective.mixing(8, iteration) for iteration in range(400)]
+    drawn = [objective.draw_mixup_lambda(7, iteration) for iteration in range(400)]
+    assert drawn == [objective.draw_mixup_lambda(7, iteration) for iteration in range(400)]
+    assert drawn != [objective.draw_mixup_lambda(8, iteration) for iteration in range(400)]
     # Beta(0.2, 0.2): mean 1/2, variance 1 / (4 * 1.4)
-    assert np.mean(shares) == pytest.approx(0.5, abs=0.08)
-    assert np.var(shares) == pytest.approx(0.179, abs=0.03)
-    assert objective.mixing(7, 400) == 1 and MxnetObjective(CLASSES).mixing(7, 0) == 1
+    assert np.mean(drawn) == pytest.approx(0.5, abs=0.08)
+    assert np.var(drawn) == pytest.approx(0.179, abs=0.03)
+    assert objective.draw_mixup_lambda(7, 400) == 1 and MxnetObjective(CLASSES).draw_mixup_lambda(7, 0) == 1
 
 
 @pytest.mark.parametrize('smoothing', [0.0, 0.1])
@@ -70,10 +70,10 @@ def test_what_is_measured():
     output, labels = mx.nd.array(LOGITS), mx.nd.array(LABELS)
     right = (LOGITS.argmax(axis=1) == LABELS).sum()
     assert MxnetObjective().measure(output, labels, labels).asscalar() == right
-    mixing = MxnetObjective(CLASSES, mixup=0.2)
+    mixed = MxnetObjective(CLASSES, mixup=0.2)
     distance = np.exp(log_softmax(LOGITS)) - one_hot(LABELS)
-    assert mixing.metric == 'rmse'
-    assert mixing.measure(output, labels, mixing.targets(labels, 1)).asscalar() == pytest.approx(
+    assert mixed.metric == 'rmse'
+    assert mixed.measure(output, labels, mixed.targets(labels, 1)).asscalar() == pytest.approx(
         4 * np.sqrt((distance ** 2).mean()), rel=1e-5)
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from mxnet import autograd, gluon
 
-from openatac.backends.mxnet import engine
-from openatac.backends.mxnet.cpu_step import CpuStep
+from openatac.backends.mxnet import training_step
 from openatac.backends.mxnet.engine import MxnetEngine
 from openatac.backends.mxnet.objective import MxnetObjective
+from openatac.backends.mxnet.training_step import CpuStep
 from openatac.graph.nodes import Graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.resnet_v1b import ResNet50_v1bATAC
@@ -76,7 +76,7 @@ def test_the_gradients_are_those_of_mxnet(name, smoothing):
         if parameter.grad_req != 'null':
             parameter.zero_grad()
     mx.random.seed(7)
-    logits = CpuStep.of(net, shape)(x, targets)
+    logits = CpuStep.of(net, shape, MxnetObjective())(x, targets)
     close({'logits': logits.asnumpy()}, {'logits': expected.asnumpy()})
     found = values(net)
     close(found[0], gradients)
@@ -88,12 +88,12 @@ def test_other_networks_have_none(name):
     net = ResNet20V2ATAC([1] * 3, **OTHERS[name])
     net.initialize()
     net(mx.nd.zeros((1, 3, 32, 32)))
-    assert CpuStep.of(net, (3, 32, 32)) is None
+    assert CpuStep.of(net, (3, 32, 32), MxnetObjective()) is None
 
 
 def test_no_gate_is_left_to_mxnet():
     net, shape = made('ATAC')
-    operators = [node.operator for node in Graph.of(CpuStep.of(net, shape).graph).nodes()]
+    operators = [node.operator for node in Graph.of(CpuStep.of(net, shape, MxnetObjective()).graph).nodes()]
     assert 'broadcast_mul' not in operators and 'Convolution' in operators
     kept = [node.operator for node in Graph.of(net(mx.sym.var('data'))).nodes()]
     assert kept.count('broadcast_mul') == 7, 'the network itself has the published graph'
@@ -105,8 +105,8 @@ def without_the_graph(monkeypatch):
     @contextlib.contextmanager
     def context():
         with monkeypatch.context() as patch:
-            patch.setattr(CpuStep, 'of', lambda net, image_shape: None)
-            patch.setattr(engine, 'training_form', lambda net, image_shape: net)
+            patch.setattr(CpuStep, 'of', lambda *_: None)
+            patch.setattr(training_step, 'training_form', lambda net, image_shape: net)
             yield
     return context
 
@@ -134,7 +134,7 @@ def test_a_run_learns_the_same(without_the_graph, objective):
 
 
 def test_a_teacher_is_left_to_mxnet(monkeypatch):
-    monkeypatch.setattr(CpuStep, 'of', lambda net, image_shape: pytest.fail('it made a graph of the step'))
+    monkeypatch.setattr(CpuStep, 'of', lambda *_: pytest.fail('it made a graph of the step'))
     net, shape = made('ATAC')
     teacher, _ = made('ATAC')
     objective = MxnetObjective(10, teacher=teacher)
@@ -147,7 +147,8 @@ def test_a_users_request_to_fuse_does_not_reach_it(monkeypatch):
     """MXNet would take the step for inference."""
     def logits():
         net, shape = made('ATAC')
-        return CpuStep.of(net, shape)(mx.nd.ones((2, *shape)), mx.nd.array([0, 1])).asnumpy()
+        step = CpuStep.of(net, shape, MxnetObjective())
+        return step(mx.nd.ones((2, *shape)), mx.nd.array([0, 1])).asnumpy()
 
     plain = logits()
     monkeypatch.setenv('MXNET_SUBGRAPH_BACKEND', 'MKLDNN')
@@ -157,11 +158,12 @@ def test_a_users_request_to_fuse_does_not_reach_it(monkeypatch):
 def test_without_onednn_there_is_none():
     code = '''
 import openatac, mxnet as mx
-from openatac.backends.mxnet.cpu_step import CpuStep
+from openatac.backends.mxnet.objective import MxnetObjective
+from openatac.backends.mxnet.training_step import CpuStep
 net = openatac.get_model('cifar_resnet8_v2_atac')
 net.initialize()
 net(mx.nd.zeros((1, 3, 32, 32)))
-print(CpuStep.of(net, (3, 32, 32)))
+print(CpuStep.of(net, (3, 32, 32), MxnetObjective()))
 '''
     assert output_of(code, MXNET_MKLDNN_ENABLED='0') == 'None'
 
@@ -169,7 +171,7 @@ print(CpuStep.of(net, (3, 32, 32)))
 def test_it_prints_nothing(capfd):
     net, shape = made('ATAC')
     before = os.environ['MXNET_SUBGRAPH_BACKEND']
-    CpuStep.of(net, shape)(mx.nd.ones((2, *shape)), mx.nd.array([0, 1])).wait_to_read()
+    CpuStep.of(net, shape, MxnetObjective())(mx.nd.ones((2, *shape)), mx.nd.array([0, 1])).wait_to_read()
     assert capfd.readouterr() == ('', '')
     assert os.environ['MXNET_SUBGRAPH_BACKEND'] == before
     os.write(2, b'to be seen')

@@ -48,12 +48,12 @@ def close(ours, theirs, rel=1e-6):
 @pytest.mark.parametrize('smoothing, mixup, teaches', COMBINATIONS)
 def test_a_batch_teaches_what_it_does_in_mxnet(smoothing, mixup, teaches, iteration):
     theirs, ours = both(smoothing, mixup, teaches, temperature=4.0, hard_weight=0.3)
-    share = ours.mixing(7, iteration)
-    assert share == theirs.mixing(7, iteration) and (share == 1) == (not mixup or iteration == 10)
+    lam = ours.draw_mixup_lambda(7, iteration)
+    assert lam == theirs.draw_mixup_lambda(7, iteration) and (lam == 1) == (not mixup or iteration == 10)
     assert ours.metric == theirs.metric
 
     x, y, logits = mx.nd.array(IMAGES), mx.nd.array(LABELS), mx.nd.array(LOGITS)
-    their_inputs, their_targets = theirs.inputs(x, share), theirs.targets(y, share)
+    their_inputs, their_targets = theirs.inputs(x, lam), theirs.targets(y, lam)
     soft_targets = theirs.soft_targets(their_inputs)
     logits.attach_grad()
     with autograd.record():
@@ -62,7 +62,7 @@ def test_a_batch_teaches_what_it_does_in_mxnet(smoothing, mixup, teaches, iterat
     mean.backward()
 
     labels, output = torch.from_numpy(LABELS), torch.tensor(LOGITS, requires_grad=True)
-    inputs, targets = ours.inputs(torch.from_numpy(IMAGES), share), ours.targets(labels, share)
+    inputs, targets = ours.inputs(torch.from_numpy(IMAGES), lam), ours.targets(labels, lam)
     loss = ours.loss(output, targets, ours.soft_targets(inputs))
     loss.mean().backward()
     assert close(inputs, their_inputs) and close(targets, their_targets)

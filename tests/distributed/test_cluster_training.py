@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import train_imagenet
-from openatac.backends.base import SingleProcess
+from openatac.backends.cluster import SingleProcess
 from openatac.distributed import workers
 from openatac.errors import CheckpointError, OpenatacError
 from openatac.training import loop, network, session

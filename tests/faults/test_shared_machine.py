@@ -117,6 +117,12 @@ def test_without_a_proc_there_is_no_usage(monkeypatch, tmp_path):
     assert read_usage() is None
 
 
+def test_a_proc_without_this_process_has_no_usage(tmp_path):
+    (tmp_path / 'stat').write_text('cpu0 1 2 3 4 5 6 7 8 9 10\n')
+    process(tmp_path, os.getpid() + 1, 1, (1, 0, 0, 0))
+    assert read_usage(str(tmp_path)) is None
+
+
 @pytest.mark.skipif(not os.path.exists('/proc/self/stat'), reason='reads Linux\'s /proc')
 def test_usage_of_this_process_grows_with_its_work():
     before, end = read_usage(), time.process_time() + 0.1

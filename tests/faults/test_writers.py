@@ -134,6 +134,20 @@ def test_a_new_file_gets_the_mode_of_the_umask(path, write):
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o640
 
 
+@both
+def test_the_umask_of_all_threads_is_left_alone(path, write, monkeypatch):
+    monkeypatch.setattr(os, 'umask', lambda mask: pytest.fail(f'the umask became {mask:o}'))
+    write(path)
+    assert Path(path).read_text() == TEXT
+
+
+def test_what_will_replace_a_private_file_is_private(path):
+    write_text(path, 'old')
+    os.chmod(path, 0o600)
+    with replace_file(path) as temporary:
+        assert stat.S_IMODE(os.stat(temporary).st_mode) == 0o600
+
+
 def test_a_set_that_fails_leaves_what_links_lead_to(tmp_path):
     """The second of two files cannot be put in place, since a folder is there."""
     (tmp_path / 'elsewhere').mkdir()

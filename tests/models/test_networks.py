@@ -12,7 +12,7 @@ from openatac.models.cifar_resnet18 import CIFARResNet18
 from openatac.models.parameters import save_parameters
 from openatac.models.parts import place_activations
 from openatac.nn.activations import ACTIVATIONS
-from openatac.nn.registry import bind
+from openatac.registry import bind
 from openatac.training.network import build_network, resolve
 from tests.scripts import config_of
 

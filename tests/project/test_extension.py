@@ -19,8 +19,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 import openatac
 import train_cifar
 from openatac import cli
-from openatac.backends.base import BACKENDS
 from openatac.backends.mxnet.backend import MxnetBackend
+from openatac.backends.options import BACKENDS
 from openatac.errors import OpenatacError
 from openatac.export.forms.base import FORMS, Form, form_of, prefix_of
 from openatac.export.manifest import read_manifest
@@ -33,7 +33,7 @@ from openatac.models.parameters import save_parameters
 from openatac.models.zoo import HOSTS, find_host, find_model
 from openatac.nn.activations import ACTIVATIONS
 from openatac.nn.attention import ATTENTIONS
-from openatac.nn.registry import Registry, bind, settings_of
+from openatac.registry import Registry, bind, settings_of
 from openatac.study.comparison.sweep import unit_flags
 from openatac.study.costs.by_name import costs_by_name
 from openatac.study.costs.count import costs
@@ -130,6 +130,11 @@ class Reordered(MxnetBackend):
         return super().training_batches(images, batch_size, seed + 1)
 
 
+def float32_only(config):
+    if config.compute.dtype != 'float32':
+        raise ValueError(f'argument --dtype: {config.compute.dtype} is not for --engine reordered')
+
+
 @pytest.fixture(autouse=True)
 def registered():
     openatac.register_activation('Gated', Gated, alias='gate')
@@ -138,7 +143,7 @@ def registered():
                            stage_prefix='part', output='head')
     openatac.register_form(Weights())
     openatac.register_runtime(InNumpy)
-    openatac.register_backend('reordered', Reordered)
+    openatac.register_backend('reordered', Reordered, check=float32_only)
     yield
     BACKENDS.unregister('reordered')
     RUNTIMES.unregister('numpy-loop')
@@ -260,6 +265,36 @@ def test_a_parameter_file_is_exported_with_what_the_host_says(tmp_path):
     found = load_model('tiny_v1_gate', str(tmp_path / 'net.params'), r=2)
     assert (found.manifest.classes, found.manifest.image_shape) == (5, (3, 32, 32))
     assert (found.net(images()).asnumpy() == net(images()).asnumpy()).all()
+
+
+class WithoutBias(HybridBlock):
+    """One dense layer without bias, whose name is not the one that its host gives."""
+
+    def __init__(self, classes=4, act_type='relu', **kwargs):
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.last = nn.Dense(classes, use_bias=False, in_units=3 * 32 * 32)
+
+    def hybrid_forward(self, F, x):
+        return self.last(F.flatten(x))
+
+
+@pytest.fixture
+def without_bias():
+    openatac.register_host('without_bias', WithoutBias)
+    yield 'without_bias_relu'
+    HOSTS.unregister('without_bias')
+
+
+@pytest.mark.parametrize('classes', [4, 7])
+def test_an_export_of_a_head_without_bias_knows_its_classes(classes, without_bias, tmp_path):
+    net = openatac.get_model(without_bias, classes=classes)
+    net.initialize()
+    save_parameters(net, str(tmp_path / 'net.params'))
+    prefix = str(tmp_path / 'net')
+    assert cli.main(['export', without_bias, prefix + '.params', prefix,
+                     *(['--classes', str(classes)] if classes != 4 else [])]) == 0
+    assert read_manifest(prefix).classes == classes
 
 
 def test_its_gates_are_found_in_its_stage():
@@ -423,6 +458,13 @@ def test_a_backend_trains_and_resumes_to_the_same_bits(cifar10, tmp_path):
     for name in ('last.params', 'best.params'):
         (folder / name).unlink()
     assert train() == whole
+
+
+def test_a_backend_refuses_options_that_it_lacks(cifar10, tmp_path, capsys):
+    code = call_script('--engine', 'reordered', '--dtype', 'float16', '--data-dir', cifar10,
+                       '--save-dir', tmp_path / 'run')
+    assert code == 2 and '--dtype: float16' in the_error(code, capsys.readouterr().err)
+    assert not (tmp_path / 'run').exists()
 
 
 # ------------------------------------------------------------------------------ the registry

@@ -12,7 +12,7 @@ from openatac.errors import OpenatacError
 from openatac.export.forms.base import FORMS
 from openatac.export.manifest import Manifest, write_manifest
 from openatac.export.runtimes.base import RUNTIMES, Runtime
-from openatac.nn.registry import Registry
+from openatac.registry import Registry
 from openatac.study.bench import measurement
 from openatac.study.bench.measurement import Measurement, verdict
 from openatac.study.bench.picture import bench_figure

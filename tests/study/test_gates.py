@@ -21,8 +21,8 @@ from openatac.models.parameters import load_parameters, save_parameters
 from openatac.nn.activations import ACTIVATIONS
 from openatac.nn.atac import ChaATAC
 from openatac.nn.attention import ATTENTIONS, CBAM, GatherExcite, SEBlock
-from openatac.nn.registry import bind
 from openatac.options import values
+from openatac.registry import bind
 from openatac.study.gates.statistics import COLUMNS, gate_statistics, unit_gates
 from openatac.training.network import build_network
 from tests.made_up_images import write_data_dir

@@ -6,7 +6,7 @@ import shutil
 import signal
 import time
 
-from openatac.backends.base import SingleProcess
+from openatac.backends.cluster import SingleProcess
 from tests.scripts import finish, json_of, log_of, start_script, wait_until
 
 EPOCHS, BATCHES = 3, 30

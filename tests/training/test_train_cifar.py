@@ -5,6 +5,8 @@ import http.server
 import io
 import os
 import re
+import shlex
+import shutil
 import tarfile
 import threading
 
@@ -143,6 +145,16 @@ def test_a_run_leaves_its_settings_and_log(finished, cifar10):
     assert log.count('[Epoch ') == 3 and log.count('Batch [5/15]') == 3
     for line in said.partition(settings['command'])[2].splitlines():
         assert line in log and '\r' not in line     # plain lines, since this is not a terminal
+
+
+def test_the_recorded_command_can_be_repeated_from_a_shell(cifar10, tmp_path):
+    folder = tmp_path / 'my run'
+    assert call_script(*flags(cifar10, folder, '--num-epochs', 1)) == 0
+    first = (folder / 'last.params').read_bytes()
+    program, *words = shlex.split(json_of(folder, 'settings.json')['command'])
+    shutil.rmtree(folder)
+    assert program == 'train_cifar.py' and call_script(*words) == 0
+    assert (folder / 'last.params').read_bytes() == first
 
 
 def test_the_picture_is_in_its_own_folder_if_asked(finished):

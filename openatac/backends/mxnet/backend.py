@@ -4,11 +4,13 @@ from __future__ import annotations
 import logging
 from typing import Any, Optional
 
-from openatac.backends.base import Backend, Compute, Teacher, decays
+from openatac.backends.base import Backend, Teacher, decays
+from openatac.backends.cluster import Cluster
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.mxnet.engine import MxnetEngine
 from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.backends.mxnet.teacher import load_teacher
+from openatac.backends.options import Compute
 from openatac.data.batches import EvaluationBatches, TrainingBatches
 from openatac.errors import DeviceError
 from openatac.models.parameters import initialise, load_parameters
@@ -52,7 +54,7 @@ class MxnetBackend(Backend):
         return load_teacher(teacher, self.contexts, self.image_shape, self.compute.dtype)
 
     def engine(self, optimizer: dict[str, float], objective: dict[str, Any], no_wd: bool = False,
-               top5: bool = False, cluster: Any = None) -> MxnetEngine:
+               top5: bool = False, cluster: Optional[Cluster] = None) -> MxnetEngine:
         if no_wd:
             for name, parameter in self.net.collect_params().items():
                 if not decays(name):

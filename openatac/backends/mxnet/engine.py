@@ -10,15 +10,15 @@ from typing import Any, Optional
 
 import mxnet as mx
 import numpy as np
-from mxnet import autograd, gluon
+from mxnet import gluon
 from mxnet.gluon.block import HybridBlock
 from mxnet.ndarray import NDArray
 
-from openatac.backends.base import Arrays, Engine, Metrics, SingleProcess, checksum
+from openatac.backends.base import Arrays, Engine, Metrics, checksum
+from openatac.backends.cluster import Cluster, SingleProcess
 from openatac.backends.loss_scale import LossScale
-from openatac.backends.mxnet.cpu_graph import training_form
-from openatac.backends.mxnet.cpu_step import CpuStep
 from openatac.backends.mxnet.objective import MxnetObjective
+from openatac.backends.mxnet.training_step import training_step
 from openatac.data import cifar_transforms
 from openatac.models.parameters import save_parameters
 
@@ -38,13 +38,13 @@ class MxnetEngine(Engine):
     objective : by default plain classification
     loss_scale : for float16
     top5 : whether evaluation counts the five best classes too
-    cluster : the processes that train together (openatac.distributed.workers)
+    cluster : the processes that train together; by default this one alone
     """
 
     def __init__(self, net: HybridBlock, contexts: list[mx.Context], optimizer_params: dict[str, float],
                  image_shape: tuple[int, ...], dtype: str = 'float32', hybrid: bool = True, seed: int = 0,
                  objective: Optional[MxnetObjective] = None, loss_scale: Optional[LossScale] = None,
-                 top5: bool = False, cluster: Any = None):
+                 top5: bool = False, cluster: Optional[Cluster] = None):
         self.net, self.contexts, self.dtype, self.seed = net, contexts, dtype, seed
         self.objective, self.loss_scale = objective or MxnetObjective(), loss_scale
         self.top5, self.cluster = top5, cluster or SingleProcess()
@@ -57,25 +57,9 @@ class MxnetEngine(Engine):
         self.parameters = net._collect_params_with_prefix()
         self._trained = {name: parameter for name, parameter in self.parameters.items()
                          if parameter.grad_req != 'null'}
-        # Draws the deferred initial values from the caller's random state, which the first step seeds again.
-        # In evaluation mode, so it changes no statistics.
-        for ctx in contexts:
-            net(mx.nd.zeros((1, *tuple(image_shape)), ctx, dtype))
-        self._restore_layouts()
-        self._training_net, self._step = net, None
-        if hybrid and contexts[0].device_type == 'cpu':
-            if self.objective.teacher is None:
-                self._step = CpuStep.of(net, image_shape)
-            if self._step is None:
-                self._training_net = training_form(net, image_shape)
-                self._training_net.hybridize(static_alloc=True)
-        # In structural order: the default, the order of names, depends on how many networks the process has
-        # made. We save the optimizer states, so no kvstore may hold them, except that of asynchronous
-        # training, which needs to.
-        self.trainer = gluon.Trainer(
-            list(self.parameters.values()), 'nag',
-            {**optimizer_params, 'multi_precision': dtype == 'float16'}, kvstore=self.cluster.kvstore,
-            update_on_kvstore=self.cluster.is_asynchronous)
+        self._draw_initial_values(image_shape)
+        self._step = training_step(net, contexts, image_shape, self.objective, dtype, hybrid)
+        self.trainer = self._make_trainer(optimizer_params)
         self.loss = gluon.loss.SoftmaxCrossEntropyLoss()
         self.loss.hybridize()
         self._running: collections.deque[NDArray] = collections.deque()
@@ -83,6 +67,21 @@ class MxnetEngine(Engine):
         self._prepared = False
         self._sums: list[NDArray] = []
         self.reset_metrics()
+
+    def _draw_initial_values(self, image_shape: tuple[int, ...]) -> None:
+        """Draw those that are deferred from the caller's random state, which the first step seeds again."""
+        for ctx in self.contexts:  # in evaluation mode, so that no statistics change
+            self.net(mx.nd.zeros((1, *image_shape), ctx, self.dtype))
+        self._restore_layouts()
+
+    def _make_trainer(self, optimizer_params: dict[str, float]) -> gluon.Trainer:
+        # In structural order: the default, the order of names, depends on how many networks the process has
+        # made. We save the optimizer states, so no kvstore may hold them, except that of asynchronous
+        # training, which needs to.
+        return gluon.Trainer(
+            list(self.parameters.values()), 'nag',
+            {**optimizer_params, 'multi_precision': self.dtype == 'float16'}, kvstore=self.cluster.kvstore,
+            update_on_kvstore=self.cluster.is_asynchronous)
 
     @property
     def devices(self) -> str:
@@ -103,41 +102,17 @@ class MxnetEngine(Engine):
             self._prepared = True
         if self.cluster.is_asynchronous:
             self.cluster.set_learning_rate(rate)  # there the servers update
-        share = self.objective.mixing(self.seed, self.iteration)
+        lam = self.objective.draw_mixup_lambda(self.seed, self.iteration)
         shards = self._split(images, labels)
-        results = [self._forward(x, y, share) for x, y in shards]
-        if self._step is None:
-            self._backward([loss for _, _, loss in results])
+        scale = self.loss_scale.scale if self.loss_scale else None
+        results = [self._step.forward(x, y, lam) for x, y in shards]
+        self._step.backward([loss for _, _, loss in results], scale)
         for sums, (output, targets, loss), (_, y) in zip(self._sums, results, shards):
             sums += mx.nd.concat(loss.sum(), self.objective.measure(output, y, targets), dim=0)
         self._update(len(labels) * self.cluster.size)
         self.iteration += 1
         self.images += len(labels)
         self._limit_queue(self._sums[0].copy())
-
-    def _forward(self, x: NDArray, y: NDArray, share: float) -> tuple[NDArray, NDArray, NDArray]:
-        """Return a device's (logits, targets, losses); without `CpuStep`, record them for `_backward`."""
-        objective = self.objective
-        x = objective.inputs(x, share).astype(self.dtype, copy=False)
-        targets = objective.targets(y, share)
-        if self._step is not None:
-            output = self._step(x, targets)
-            return output, targets, objective.loss(output, targets)
-        soft_targets = objective.soft_targets(x)
-        if x.context.device_type == 'cpu':
-            # MXNet's CPU BatchNorm updates its running statistics in its backward pass, which
-            # the first one, on the image, runs only if the image requires a gradient. On a GPU,
-            # where the paper's networks were trained, they are updated in the forward pass.
-            x.attach_grad()
-        with autograd.record():
-            output = self._training_net(x).astype('float32', copy=False)
-            return output, targets, objective.loss(output, targets, soft_targets)
-
-    def _backward(self, losses: list[NDArray]) -> None:
-        if self.loss_scale is None:
-            return autograd.backward(losses)
-        autograd.backward(losses, [mx.nd.full(loss.shape, self.loss_scale.scale, loss.context)
-                                   for loss in losses])
 
     def _update(self, images: int) -> None:
         """Take an optimizer step with the gradients summed over ``images`` images, if they are finite."""
@@ -252,7 +227,7 @@ class MxnetEngine(Engine):
     def _split(self, images: np.ndarray, labels: np.ndarray) -> list[tuple[NDArray, NDArray]]:
         contexts = self.contexts[:len(labels)]  # a short last batch may leave a device idle
         # from_numpy, as split_and_load would copy the batch several times
-        raw = images.dtype == np.uint8
+        raw = images.dtype == np.uint8  # CIFAR's pixels, which `TrainingBatches` left to us
         images, labels = (mx.nd.from_numpy(np.ascontiguousarray(array, dtype))
                           for array, dtype in ((images, 'uint8' if raw else 'float32'), (labels, 'float32')))
         images = gluon.utils.split_and_load(images, contexts, even_split=False)

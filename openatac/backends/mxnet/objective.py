@@ -1,14 +1,16 @@
 """The training objective in MXNet."""
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Optional
 
 import mxnet as mx
 from mxnet import gluon
 
-from openatac.backends.base import Objective
+from openatac.backends.objective import Objective
 
 
+@dataclass
 class MxnetObjective(Objective):
     """`Objective` on NDArrays; its teacher is a HybridBlock."""
 

@@ -6,8 +6,10 @@ from typing import Any, Callable, Optional
 
 import torch
 
-from openatac.backends.base import Backend, Compute, Teacher, decays
+from openatac.backends.base import Backend, Teacher, decays
+from openatac.backends.cluster import Cluster
 from openatac.backends.loss_scale import LossScale
+from openatac.backends.options import Compute
 from openatac.backends.torch.batches import DeviceEvaluationBatches, DeviceTrainingBatches
 from openatac.backends.torch.engine import TorchEngine, enough_memory
 from openatac.backends.torch.graph import to_torch
@@ -75,7 +77,7 @@ class TorchBackend(Backend):
         return to_torch(load_teacher(teacher, [mx.cpu()], self.image_shape, 'float32')).to(self.device)
 
     def engine(self, optimizer: dict[str, float], objective: dict[str, Any], no_wd: bool = False,
-               top5: bool = False, cluster: Any = None) -> TorchEngine:
+               top5: bool = False, cluster: Optional[Cluster] = None) -> TorchEngine:
         compute = self.compute
         without = [name for name, _ in self.module.named_parameters() if no_wd and not decays(name)]
         return TorchEngine(

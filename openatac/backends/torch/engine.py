@@ -9,7 +9,8 @@ from typing import Any, Callable, Optional
 import numpy as np
 import torch
 
-from openatac.backends.base import Arrays, Engine, Metrics, SingleProcess, checksum
+from openatac.backends.base import Arrays, Engine, Metrics, checksum
+from openatac.backends.cluster import Cluster, SingleProcess
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.torch.nag import NAG
 from openatac.backends.torch.objective import TorchObjective
@@ -58,7 +59,7 @@ class TorchEngine(Engine):
                  wd_mult: Optional[dict[str, float]] = None, tf32: bool = False, compiled: bool = False):
         self.device, self.dtype, self.seed, self.top5 = torch.device(device), dtype, seed, top5
         self.objective, self.loss_scale = objective or TorchObjective(), loss_scale
-        self.cluster = SingleProcess()
+        self.cluster: Cluster = SingleProcess()
         self.layout = torch.contiguous_format
         if self.device.type == 'cuda':
             self._set_up_gpu(tf32, compiled)
@@ -105,9 +106,9 @@ class TorchEngine(Engine):
         self.optimizer.rate.fill_(rate)
         self.optimizer.zero_grad()
         x, y = self._on_device(images, labels)
-        share = self.objective.mixing(self.seed, self.iteration)
-        x = self.objective.inputs(x, share).contiguous(memory_format=self.layout)
-        targets = self.objective.targets(y, share)
+        lam = self.objective.draw_mixup_lambda(self.seed, self.iteration)
+        x = self.objective.inputs(x, lam).contiguous(memory_format=self.layout)
+        targets = self.objective.targets(y, lam)
         with self._precision():
             soft_targets = self.objective.soft_targets(x)
         loss, measures = self._run_forward(x, y, targets, soft_targets)

@@ -1,15 +1,17 @@
 """The training objective in PyTorch, without MXNet."""
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Optional
 
 import torch
 
-from openatac.backends.base import Objective
+from openatac.backends.objective import Objective
 
 F = torch.nn.functional
 
 
+@dataclass
 class TorchObjective(Objective):
     """`Objective` on tensors; its teacher is a Module, which is switched to evaluation mode permanently.
 
@@ -21,8 +23,8 @@ class TorchObjective(Objective):
         if self.teacher is not None:
             self.teacher.eval()
 
-    def targets(self, labels: torch.Tensor, share: float) -> torch.Tensor:
-        return super().targets(labels.long(), share)  # the only integers that cross_entropy takes
+    def targets(self, labels: torch.Tensor, lam: float) -> torch.Tensor:
+        return super().targets(labels.long(), lam)  # the only integers that cross_entropy takes
 
     def reversed(self, batch: torch.Tensor) -> torch.Tensor:
         return batch.flip(0)

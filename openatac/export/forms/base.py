@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openatac.export.manifest import Manifest
 from openatac.export.parity import REORDERED, ParityCheck
-from openatac.nn.registry import Registry
+from openatac.registry import Registry
 
 if TYPE_CHECKING:
     import mxnet as mx

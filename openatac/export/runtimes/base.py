@@ -16,7 +16,7 @@ from openatac.errors import OpenatacError
 from openatac.export.forms.base import Form, form_of, prefix_of
 from openatac.export.manifest import Manifest, read_manifest
 from openatac.files.checksums import check_files
-from openatac.nn.registry import Registry
+from openatac.registry import Registry
 
 if TYPE_CHECKING:
     import numpy as np
@@ -114,7 +114,7 @@ class Runtime(abc.ABC):
 
 # ------------------------------------------------------------------------------------- registry
 
-RUNTIMES: Registry[type[Runtime]] = Registry('engine', hyphens=True)
+RUNTIMES: Registry[type[Runtime]] = Registry('runtime', hyphens=True)
 
 
 def register_runtime(runtime: type[Runtime]) -> None:

@@ -73,7 +73,7 @@ def sentence(others: float, processors: int, threads: int) -> str:
 
 
 def read_usage(root: str = '/proc') -> Optional[Usage]:
-    """Return the current `Usage`; None without Linux's /proc."""
+    """Return the current `Usage`; None without Linux's /proc, or if that hides this process."""
     if not hasattr(os, 'sched_getaffinity'):
         return None
     processors = os.sched_getaffinity(0)
@@ -82,7 +82,7 @@ def read_usage(root: str = '/proc') -> Optional[Usage]:
         with open(os.path.join(root, 'stat')) as handle:
             busy = _busy_ticks(handle, processors)
         own = _ticks_of_descendants(root, os.getpid())
-    except (OSError, ValueError, IndexError):
+    except (OSError, ValueError, IndexError, KeyError):  # a KeyError if this process is not in /proc
         return None
     tick = os.sysconf('SC_CLK_TCK')
     return Usage(time.monotonic(), busy / tick, own / tick, len(processors))

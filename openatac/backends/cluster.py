@@ -1,0 +1,67 @@
+"""The processes that train together, as the loop and the engines see them."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+
+class Cluster(Protocol):
+    """What a run needs of its processes; `openatac.distributed.workers.Cluster` has it for several.
+
+    Attributes
+    ----------
+    rank, size : int
+        Which process this is, and how many there are.
+    kvstore : str or mxnet.kvstore.KVStore
+        For gluon.Trainer.
+    is_asynchronous : bool
+        Whether servers update the weights, at each push.
+    """
+
+    rank: int
+    size: int
+    kvstore: Any
+    is_asynchronous: bool
+
+    @property
+    def stop_signal(self) -> int:
+        """The number of the signal that asked the whole run to stop, or 0."""
+
+    def gather(self, message: Any, name: str = ...) -> list[Any]:
+        """The JSON-able ``message`` of every process, by rank; errors call this place ``name``."""
+
+    def check_alike(self, settings: Mapping[str, Any]) -> None:
+        """Raise OpenatacError, in every process, if their settings differ."""
+
+    def prepare(self, trainer: Any, batch_size: int) -> None:
+        """Give all processes the same initial values, before the first step of the gluon.Trainer."""
+
+    def set_learning_rate(self, rate: float) -> None:
+        """Set the learning rate of servers that update the weights."""
+
+    def close(self) -> None:
+        """Leave together with the other processes."""
+
+
+class SingleProcess:
+    """The `Cluster` of a run of one process."""
+
+    rank, size, stop_signal, is_asynchronous = 0, 1, 0, False
+
+    def __init__(self, kvstore: str = 'device'):
+        self.kvstore = kvstore
+
+    def gather(self, message: Any, name: str = 'a message') -> list[Any]:
+        return [message]
+
+    def check_alike(self, settings: Mapping[str, Any]) -> None:
+        pass
+
+    def prepare(self, trainer: Any, batch_size: int) -> None:
+        pass
+
+    def set_learning_rate(self, rate: float) -> None:
+        pass
+
+    def close(self) -> None:
+        pass

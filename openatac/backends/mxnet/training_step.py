@@ -1,0 +1,138 @@
+"""A training step, from images to gradients: derived by MXNet, or on the CPU as one graph."""
+from __future__ import annotations
+
+import os
+from typing import Any, Optional, Union
+
+import mxnet as mx
+from mxnet import autograd
+from mxnet.gluon.block import HybridBlock
+
+from openatac.backends.mxnet.cpu_graph import exchange, training_form
+from openatac.backends.mxnet.objective import MxnetObjective
+from openatac.backends.mxnet.step_graph import step_graph
+from openatac.console.streams import silenced_stderr
+from openatac.runtime.mxnet_settings import fusion_backend
+
+Result = tuple[mx.nd.NDArray, mx.nd.NDArray, mx.nd.NDArray]  # logits, targets, losses
+
+
+def training_step(net: HybridBlock, contexts: list[mx.Context], image_shape: tuple[int, ...],
+                  objective: MxnetObjective, dtype: str, hybrid: bool) -> Union[CpuStep, RecordedStep]:
+    """The fastest step of ``net``, which has values on ``contexts``, for images (B, *image_shape).
+
+    On the CPU a hybridized network runs as `CpuStep`, or else by the operators of `cpu_graph`.
+    """
+    if hybrid and contexts[0].device_type == 'cpu':
+        step = CpuStep.of(net, image_shape, objective) if objective.teacher is None else None
+        if step is not None:
+            return step
+        net = training_form(net, image_shape)
+        net.hybridize(static_alloc=True)
+    return RecordedStep(net, objective, dtype)
+
+
+class RecordedStep:
+    """Has MXNet derive the gradients.
+
+    net : HybridBlock with values
+    """
+
+    def __init__(self, net: HybridBlock, objective: MxnetObjective, dtype: str):
+        self.net, self.objective, self.dtype = net, objective, dtype
+
+    def forward(self, x: mx.nd.NDArray, y: mx.nd.NDArray, lam: float) -> Result:
+        """Return (logits, targets, losses) of one device's images, mixed by ``lam``."""
+        x = self.objective.inputs(x, lam).astype(self.dtype, copy=False)
+        targets, soft_targets = self.objective.targets(y, lam), self.objective.soft_targets(x)
+        if x.context.device_type == 'cpu':
+            # MXNet's CPU BatchNorm updates its running statistics in its backward pass, which the first one,
+            # on the image, runs only if the image requires a gradient. On a GPU, where the paper's networks
+            # were trained, they are updated in the forward pass.
+            x.attach_grad()
+        with autograd.record():
+            output = self.net(x).astype('float32', copy=False)
+            return output, targets, self.objective.loss(output, targets, soft_targets)
+
+    def backward(self, losses: list[mx.nd.NDArray], scale: Optional[float]) -> None:
+        """Leave the gradients of all devices' losses, times ``scale`` if given, in the parameters."""
+        autograd.backward(losses, None if scale is None else [
+            mx.nd.full(loss.shape, scale, loss.context) for loss in losses])
+
+
+class CpuStep:
+    """Runs a gated network's step as one graph, with oneDNN's operators only (see `step_graph`).
+
+    net : HybridBlock with values, in float32
+    graph, names : from `step_graph`
+    classes : int
+    """
+
+    @classmethod
+    def of(cls, net: HybridBlock, image_shape: tuple[int, ...], objective: MxnetObjective
+           ) -> Optional[CpuStep]:
+        """The step of ``net`` for images (B, *image_shape); None without a graph or oneDNN."""
+        if not _has_onednn():
+            return None
+        symbol = exchange(net(mx.sym.var('data', dtype='float32')), image_shape)
+        trained = {name for name, parameter in net.collect_params().items() if parameter.grad_req != 'null'}
+        found = step_graph(symbol, image_shape, trained)
+        if found is None:
+            return None
+        _, (logits,), _ = symbol.infer_shape(data=(1, *image_shape))
+        return cls(net, *found, logits[1], objective)
+
+    def __init__(self, net: HybridBlock, graph: mx.sym.Symbol, names: list[str], classes: int,
+                 objective: MxnetObjective):
+        self.parameters, self.graph, self.names, self.classes = net.collect_params(), graph, names, classes
+        self.objective = objective
+        self._bound: dict[Any, Any] = {}
+
+    def forward(self, x: mx.nd.NDArray, y: mx.nd.NDArray, lam: float) -> Result:
+        """Like `RecordedStep.forward`; leaves the gradients in the parameters at once."""
+        targets = self.objective.targets(y, lam)
+        output = self(self.objective.inputs(x, lam), targets)
+        return output, targets, self.objective.loss(output, targets)
+
+    def backward(self, losses: list[mx.nd.NDArray], scale: Optional[float]) -> None:
+        """Nothing is left to do."""
+
+    def __call__(self, images: mx.nd.NDArray, targets: mx.nd.NDArray) -> mx.nd.NDArray:
+        """Return the logits (B, classes), in an array that the next step reuses; leave the gradients.
+
+        images : float32 NDArray (B, C, H, W)
+        targets : NDArray of labels (B,) or of distributions (B, classes); the loss is the sum of the cross
+            entropies with them
+        """
+        if targets.ndim == 1:
+            targets = targets.one_hot(self.classes)
+        key = images.context, images.shape
+        if key not in self._bound:
+            self._bound[key] = self._bind(images, targets)
+        executor, places, trained = self._bound[key]
+        logits, *gradients, _ = executor.forward(is_train=True, data=images, target=targets)
+        mx.nd.amp_multicast(*gradients, num_outputs=len(places), out=places)  # copies all in one call
+        for values in trained:
+            values._fresh_grad = True  # gluon.Trainer asks for that
+        return logits
+
+    def _bind(self, images: mx.nd.NDArray, targets: mx.nd.NDArray) -> Any:
+        """Return (executor, the parameters' gradient arrays, the parameters' arrays)."""
+        context = images.context
+        arrays = {'data': images.copy(), 'target': targets.copy()}
+        for name, parameter in self.parameters.items():
+            arrays[name] = parameter.data(context)
+        # MXNet treats a graph without gradients of its own as inference and would fuse its operators. With
+        # fusion off, it prints so at each binding.
+        with fusion_backend('NONE'), silenced_stderr():
+            executor = self.graph.bind(
+                context, {name: arrays[name] for name in self.graph.list_arguments()}, grad_req='null',
+                aux_states={name: arrays[name] for name in self.graph.list_auxiliary_states()})
+        trained = [self.parameters[name] for name in self.names]
+        return executor, [each.grad(context) for each in trained], [each.data(context) for each in trained]
+
+
+def _has_onednn() -> bool:
+    # Without it, MXNet's own operators take different inputs for the same gradients.
+    return (mx.runtime.Features().is_enabled('MKLDNN')
+            and os.environ.get('MXNET_MKLDNN_ENABLED', '1') == '1')

@@ -1,0 +1,87 @@
+"""The training objective, which each backend computes on its own arrays."""
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass
+class Objective(abc.ABC):
+    """Softmax cross entropy as the training objective, with label smoothing, mixup and distillation.
+
+    They are combined as in the published ImageNet script.
+
+    Parameters
+    ----------
+    classes : needed for smoothing and mixup
+    smoothing : share of a label's weight that is spread over all classes
+    mixup : alpha of the beta distribution of lambda, or 0; a batch is mixed with its reverse
+    mixup_iterations : no batch is mixed from this iteration on
+    teacher : a network of the backend whose softened outputs are learned too, or None
+    temperature : divides the logits before the softmax that is learned
+    hard_weight : the weight of the labels; the teacher has the rest
+
+    References
+    ----------
+    Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016 (smoothing);
+    Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018;
+    Hinton et al., "Distilling the Knowledge in a Neural Network", 2015
+    """
+
+    classes: int = 0
+    smoothing: float = 0.0
+    mixup: float = 0.0
+    mixup_iterations: int = 0
+    teacher: Any = None
+    temperature: float = 20.0
+    hard_weight: float = 0.5
+
+    @property
+    def metric(self) -> str:
+        """The metric besides the loss: 'accuracy', or 'rmse' with mixup."""
+        return 'rmse' if self.mixup else 'accuracy'
+
+    @property
+    def is_soft(self) -> bool:
+        """Whether the targets are distributions over the classes."""
+        return bool(self.smoothing or self.mixup)
+
+    def inputs(self, images: Any, lam: float) -> Any:
+        """Return lam x + (1 - lam) x reversed, for images (B, ...)."""
+        return images if lam == 1 else lam * images + (1 - lam) * self.reversed(images)
+
+    def targets(self, labels: Any, lam: float) -> Any:
+        """Labels (B,), or their distribution over the classes (B, classes), mixed like `inputs`."""
+        return self.inputs(self.distribution(labels), lam) if self.is_soft else labels
+
+    @abc.abstractmethod
+    def reversed(self, batch: Any) -> Any:
+        """An array (B, ...) with its images in reverse order."""
+
+    @abc.abstractmethod
+    def distribution(self, labels: Any) -> Any:
+        """The smoothed distributions (B, classes) of labels (B,)."""
+
+    @abc.abstractmethod
+    def soft_targets(self, images: Any) -> Any:
+        """The teacher's softened distributions (B, classes) for ``images``; None without a teacher."""
+
+    @abc.abstractmethod
+    def loss(self, output: Any, targets: Any, soft_targets: Any = None) -> Any:
+        """The losses (B,) of the logits ``output`` (B, classes)."""
+
+    @abc.abstractmethod
+    def measure(self, output: Any, labels: Any, targets: Any) -> Any:
+        """Return `metric` summed over the batch: correct answers, or distances from the targets."""
+
+    def draw_mixup_lambda(self, seed: int, iteration: int) -> float:
+        """Draw an iteration's lambda ~ Beta(mixup, mixup), the weight of each image in its mixture.
+
+        It depends on (seed, iteration) alone: an engine that resumes from a checkpoint, even another
+        backend's, mixes as if the run had not stopped.
+        """
+        if not self.mixup or iteration >= self.mixup_iterations:
+            return 1.0
+        import numpy as np
+        return float(np.random.RandomState([seed, iteration]).beta(self.mixup, self.mixup))

@@ -1,0 +1,85 @@
+"""The backends by name, and the options of a run that say which one computes it, and how."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Callable, Literal, NamedTuple, Optional, Union
+
+from openatac.arguments import POSITIVE
+from openatac.options import Section, option
+from openatac.registry import Registry
+from openatac.runtime.devices import parse_gpus
+
+
+class Registered(NamedTuple):
+    """What is known of a backend before its library is loaded.
+
+    Attributes
+    ----------
+    factory : callable or str
+        Returns a `Backend` (openatac.backends.base); or the place of one that does, 'module:name'.
+    check : callable
+        ``check(config)`` raises ValueError, with a sentence, for options of a run that the backend lacks.
+    """
+
+    factory: Any
+    check: Callable[[Any], None]
+
+
+BACKENDS: Registry[Registered] = Registry('backend', hyphens=True)
+
+
+@dataclass(frozen=True)
+class Compute(Section, title='engine'):
+    """The backend, and how it computes."""
+
+    engine: str = option(
+        'mxnet', 'the compute library: torch runs the same graph in PyTorch, even on GPUs that MXNet '
+        'has no code for',
+        choices=lambda: sorted(BACKENDS), result=True, added=True)
+    dtype: Literal['float32', 'float16', 'bfloat16'] = option(
+        'float32', 'type of the activations', result=True)
+    mode: Literal['hybrid', 'imperative'] = option(
+        'hybrid', 'whether MXNet runs the network as one graph', result=True)
+    tf32: bool = option(False, 'torch: multiply in TF32, faster and less exact', result=True, added=True)
+    compile: bool = option(
+        False, 'torch: fuse operators with torch.compile, and on GPUs use CUDA graphs', result=True,
+        added=True)
+
+
+@dataclass(frozen=True)
+class ImagenetCompute(Compute):
+    """`Compute` with the loss scale of float16."""
+
+    loss_scale: Optional[float] = option(
+        None, 'initial loss scale for float16; it adapts', parse=POSITIVE, shown='1024',
+        result=True)
+
+
+# -------------------------------------------------------------------- what the backends lack
+
+def _check_mxnet(config: Any) -> None:
+    compute = config.compute
+    _check_unused('torch', tf32=compute.tf32, compile=compute.compile, initial=bool(config.start.initial),
+                  dtype=compute.dtype if compute.dtype == 'bfloat16' else '')
+
+
+def _check_torch(config: Any) -> None:
+    gpus = len(parse_gpus(config.training.gpus))
+    if gpus > 1:
+        raise ValueError(f'argument --engine: torch trains on one GPU, and {gpus} are asked for')
+    mode, kvstore = config.compute.mode, getattr(config.training, 'kvstore', 'device')
+    _check_unused('mxnet', mode=mode if mode != 'hybrid' else '',
+                  syncbn=getattr(config.network, 'syncbn', False),
+                  kvstore=kvstore if kvstore != 'device' else '')
+
+
+def _check_unused(engine: str, **flags: Union[bool, str]) -> None:
+    """Raise ValueError if one of these flags, which are for ``engine`` alone, is given."""
+    for flag, value in flags.items():
+        if value:
+            what = 'it' if value is True else value
+            raise ValueError(f'argument --{flag}: {what} is for --engine {engine}; leave it out')
+
+
+BACKENDS.register('mxnet', Registered('openatac.backends.mxnet.backend:MxnetBackend', _check_mxnet))
+BACKENDS.register('torch', Registered('openatac.backends.torch.backend:TorchBackend', _check_torch))
