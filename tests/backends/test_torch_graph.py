@@ -20,7 +20,7 @@ from openatac.models.resnet_v1b import SELF_ATTENTIONS, ResNet50_v1bATAC
 from openatac.nn.activations import ACTIVATIONS
 from openatac.nn.attention import ATTENTIONS, GatherExcite
 from openatac.nn.group_norm import GroupNorm
-from tests.fresh_python import output_of, run_python
+from tests.helpers.fresh_python import output_of, run_python
 
 torch = pytest.importorskip('torch')
 pytestmark = pytest.mark.usefixtures('one_torch_thread')

@@ -15,7 +15,7 @@ from openatac.data.photos.pack import PackSettings, check_records, pack
 from openatac.data.photos.records import RecordFile
 from openatac.errors import DataError
 from tests.conftest import ROOT
-from tests.made_up_images import encoded, plain
+from tests.helpers.made_up_images import encoded, plain
 
 PACK = [sys.executable, '-c',
         'import sys; from openatac.commands.pack import main; sys.exit(main(sys.argv[1:]))']

@@ -19,8 +19,8 @@ from openatac.data.photos.records import IMAGE, RecordFile, pack_record
 from openatac.data.photos.transforms import MEAN, STD, Jitter
 from openatac.errors import DataError
 from tests.conftest import ROOT
-from tests.fresh_python import run_python
-from tests.made_up_images import encoded, plain
+from tests.helpers.fresh_python import run_python
+from tests.helpers.made_up_images import encoded, plain
 
 COUNT, BATCH, SIZE = 37, 8, 16
 

@@ -17,9 +17,9 @@ from openatac.errors import CheckpointError, OpenatacError
 from openatac.training import loop, network, session
 from openatac.training.checkpoint import Checkpoints
 from tests.conftest import ROOT
-from tests.distributed.small_imagenet import small_host
-from tests.made_up_images import write_data_dir
-from tests.scripts import call_script, finish, metrics_of, wait_until
+from tests.helpers.made_up_images import write_data_dir
+from tests.helpers.scripts import call_script, finish, metrics_of, wait_until
+from tests.helpers.small_imagenet import small_host
 
 EPOCHS = 20  # of 3 batches
 CLUSTER = '--kvstore', 'dist_device_sync', '--resume', 'auto'
@@ -42,7 +42,7 @@ def start_cluster(*these, command=()):
     """Start 2 workers and a server by `openatac launch`; ``command``: what stands before the script."""
     return subprocess.Popen(
         [sys.executable, '-m', 'openatac', 'launch', '-n', '2', '-s', '1', '--', *command, sys.executable,
-         str(ROOT / 'tests' / 'distributed' / 'small_imagenet.py'), *these], text=True,
+         str(ROOT / 'tests' / 'helpers' / 'small_imagenet.py'), *these], text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)})
 

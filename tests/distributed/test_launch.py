@@ -27,7 +27,7 @@ try:
 except OpenatacError as error:
     sys.exit('openatac launch: %s' % error)
 '''
-WORKER = [sys.executable, str(ROOT / 'tests' / 'distributed' / 'cluster_worker.py')]
+WORKER = [sys.executable, str(ROOT / 'tests' / 'helpers' / 'cluster_worker.py')]
 
 # A command without MXNet. It says who it is, and does by role what its arguments say: role=deed.
 COMMAND = '''

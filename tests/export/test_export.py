@@ -28,11 +28,11 @@ from openatac.export.symbol_files import load_symbol, read_symbol, trace
 from openatac.models.parameters import load_parameters, save_parameters
 from openatac.runtime.processor import instruction_set
 from tests import oracle
-from tests.digits_network import KNOWS
-from tests.fresh_python import run_python
-from tests.made_up_images import encoded, plain, smooth
+from tests.helpers.digits_network import KNOWS
+from tests.helpers.fresh_python import run_python
+from tests.helpers.made_up_images import encoded, plain, smooth
+from tests.helpers.scripts import call_script, json_of, metrics_of
 from tests.oracle import filled, graph_of
-from tests.scripts import call_script, json_of, metrics_of
 
 ATAC = 'cifar_resnet8_v2_atac'
 FEW = KNOWS - 0.2  # of some dozen images

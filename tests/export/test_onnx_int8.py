@@ -11,7 +11,7 @@ from openatac.export.onnx import int8
 from openatac.export.onnx.file import OnnxNetwork, to_onnx, write_model
 from openatac.export.onnx.int8 import quantize_onnx
 from openatac.models.zoo import get_model
-from tests.digits_network import KNOWS, digits
+from tests.helpers.digits_network import KNOWS, digits
 
 onnx = pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')

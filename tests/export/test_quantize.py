@@ -13,9 +13,9 @@ from openatac.export.parity import LEAST_AGREEMENT
 from openatac.export.quantize import MODES, float_layers, quantize
 from openatac.export.symbol_files import load_symbol, write_symbol
 from openatac.graph.nodes import Graph
-from tests.digits_network import KNOWS, digit_batches, train
-from tests.fresh_python import output_of
-from tests.training.cifar_slice import decode
+from tests.helpers.cifar_slice import decode
+from tests.helpers.digits_network import KNOWS, digit_batches, train
+from tests.helpers.fresh_python import output_of
 
 RANGE = 'min_calib_range', 'max_calib_range'
 WEIGHTS_TOO = 2  # times `rounding`, which leaves out that of the weights

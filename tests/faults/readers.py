@@ -45,7 +45,7 @@ from openatac.training.config import CifarConfig, network_settings
 from openatac.training.initial import read_initial
 from openatac.training.run_folder import RunFolder
 from tests.conftest import ROOT
-from tests.made_up_images import write_photos
+from tests.helpers.made_up_images import write_photos
 
 RUN = ROOT / 'results' / 'cifar10_b1' / 'runs' / 'b1-atac-seed1'
 DESCRIPTION = Manifest('cifar_resnet8_v2_atac', 3, (3, 8, 8), (125.3, 123.0, 113.9), (51.6, 50.8, 51.3),

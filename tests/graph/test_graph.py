@@ -10,7 +10,7 @@ from openatac.errors import OpenatacError
 from openatac.export.forms.fused import fuse
 from openatac.graph.gates import find_gates
 from openatac.graph.nodes import Graph, Node, Output, UnknownShapes
-from tests.fresh_python import output_of
+from tests.helpers.fresh_python import output_of
 
 
 def network(name='cifar_resnet8_v2_atac'):

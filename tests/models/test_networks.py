@@ -14,7 +14,7 @@ from openatac.models.parts import place_activations
 from openatac.nn.activations import ACTIVATIONS
 from openatac.nn.registry import bind
 from openatac.training.network import build_network, resolve
-from tests.scripts import config_of
+from tests.helpers.scripts import config_of
 
 
 def images(*shape):

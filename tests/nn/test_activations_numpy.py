@@ -8,7 +8,7 @@ from mxnet import autograd
 
 from openatac.nn.activations import ACTIVATIONS, Sine
 from openatac.nn.xunit import XUnit
-from tests.nn.numpy_layers import (
+from tests.helpers.numpy_layers import (
     SHAPE,
     batch_norm,
     check_against_numpy,

@@ -15,7 +15,7 @@ from openatac.nn.attention import (
     NINBlock,
     SEBlock,
 )
-from tests.nn.numpy_layers import (
+from tests.helpers.numpy_layers import (
     SHAPE,
     across,
     batch_norm,

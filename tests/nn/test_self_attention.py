@@ -8,7 +8,7 @@ from openatac.models.resnet_v1b import ResNet50_v1bATAC
 from openatac.models.zoo import get_model
 from openatac.nn.augmented_conv import AttentionAugmentedConv2D
 from openatac.nn.local_self_attention import AttentionStem, StandAloneSelfAttention
-from tests.nn.numpy_layers import (
+from tests.helpers.numpy_layers import (
     across,
     check_export,
     close,

@@ -21,8 +21,8 @@ from openatac.data import cifar
 from openatac.models.parameters import write_arrays
 from openatac.options import fields, flags_of
 from openatac.training.config import CifarConfig
-from tests.made_up_images import CIFAR10, CIFAR100, write_cifar
-from tests.scripts import call_script, run_script, the_error
+from tests.helpers.made_up_images import CIFAR10, CIFAR100, write_cifar
+from tests.helpers.scripts import call_script, run_script, the_error
 
 
 @pytest.fixture(autouse=True)

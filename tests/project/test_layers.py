@@ -3,7 +3,7 @@ import ast
 import graphlib
 
 from tests.conftest import ROOT
-from tests.fresh_python import output_of
+from tests.helpers.fresh_python import output_of
 
 # A module may import what is on its own floor or below. What no line names is on the ground floor.
 FLOORS = {

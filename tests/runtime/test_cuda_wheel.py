@@ -10,8 +10,8 @@ import pytest
 
 from openatac.runtime.cuda_libraries import CUDA_LIBRARIES, has_cuda_wheel
 from tests.conftest import ROOT
-from tests.fresh_python import output_of, run_python
-from tests.runtime.stub_driver import make_driver, make_library
+from tests.helpers.fresh_python import output_of, run_python
+from tests.helpers.stub_driver import make_driver, make_library
 
 # Which of NVIDIA's libraries link to which others, as their ELF headers say.
 LINKS = {'libcublas.so.11': ['libcublasLt.so.11'],

@@ -23,8 +23,8 @@ from openatac.study.comparison.comparable import check_comparable, shared_settin
 from openatac.study.comparison.sweep import reserved_flags, unit_flags
 from openatac.study.finished_runs import find_runs
 from tests.conftest import ROOT
-from tests.made_up_images import write_cifar
-from tests.scripts import finish, metrics_of, wait_until
+from tests.helpers.made_up_images import write_cifar
+from tests.helpers.scripts import finish, metrics_of, wait_until
 
 RECIPE = ['--lr-decay-epoch', '1', '--batch-size', '25', '--lr', '0.05']
 EPOCHS = 15  # of a run that is stopped

@@ -25,8 +25,8 @@ from openatac.nn.registry import bind
 from openatac.options import values
 from openatac.study.gates.statistics import COLUMNS, gate_statistics, unit_gates
 from openatac.training.network import build_network
-from tests.made_up_images import write_data_dir
-from tests.scripts import call_script, config_of, json_of
+from tests.helpers.made_up_images import write_data_dir
+from tests.helpers.scripts import call_script, config_of, json_of
 
 C = 6
 

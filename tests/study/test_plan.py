@@ -19,7 +19,7 @@ from openatac.study.step_time import (
     step,
 )
 from tests.conftest import ROOT
-from tests.fresh_python import output_of
+from tests.helpers.fresh_python import output_of
 from tests.oracle import build, load
 
 ATAC = 27934760  # trained parameters of the published network

@@ -24,10 +24,10 @@ from openatac.study.published.numbers import (
 from openatac.training.recipes import CIFAR
 from openatac.training.recipes import IMAGENET as IMAGENET_RECIPES
 from tests.conftest import ROOT
-from tests.fresh_python import run_python
-from tests.made_up_images import CIFAR100 as CIFAR100_FILES
-from tests.made_up_images import write_cifar
-from tests.scripts import call_script
+from tests.helpers.fresh_python import run_python
+from tests.helpers.made_up_images import CIFAR100 as CIFAR100_FILES
+from tests.helpers.made_up_images import write_cifar
+from tests.helpers.scripts import call_script
 
 RELU1, ATAC1, RELU3 = 'cifar_resnet8_v2_relu', 'cifar_resnet8_v2_atac', 'cifar_resnet20_v2_relu'
 ATAC3, ATAC50 = 'cifar_resnet20_v2_atac', 'resnet50_v1b_atac'

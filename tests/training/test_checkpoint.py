@@ -14,7 +14,7 @@ from openatac.files.writing import replace_file, write_text
 from openatac.models.parameters import load_parameters, read_arrays, save_parameters, write_arrays
 from openatac.training import checkpoint
 from openatac.training.checkpoint import Checkpoints, only_run_in
-from tests.fresh_python import run_python
+from tests.helpers.fresh_python import run_python
 
 NAMES = [f'{iteration:010}' for iteration in range(10)]
 

@@ -17,8 +17,8 @@ from openatac.runtime.import_hook import MXNET_MISSING
 from openatac.training import network
 from openatac.training.config import CifarConfig
 from openatac.training.initial import read_initial
-from tests.distributed.small_imagenet import small_host
-from tests.scripts import call_script, json_of, run_script, the_error
+from tests.helpers.scripts import call_script, json_of, run_script, the_error
+from tests.helpers.small_imagenet import small_host
 
 NETWORK = '--blocks', 1, '--act-layers', 1, '--useReLU', '--seed', 3
 SCRIPTS = pytest.mark.parametrize('script', [train_cifar, train_imagenet], ids=['cifar', 'imagenet'])

@@ -17,17 +17,7 @@ import pytest
 from openatac.backends.mxnet.engine import MxnetEngine
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.training.tracking.log import log_to
-from tests.made_up_images import write_cifar
-from tests.scripts import (
-    call_script,
-    finish,
-    log_of,
-    run_script,
-    start_script,
-    the_error,
-    wait_until,
-)
-from tests.training.interrupted_runs import (
+from tests.helpers.interrupted_runs import (
     BATCHES,
     EPOCHS,
     assert_same_end,
@@ -39,6 +29,16 @@ from tests.training.interrupted_runs import (
     outcome,
     signal_at_step,
     wait_for_batch,
+)
+from tests.helpers.made_up_images import write_cifar
+from tests.helpers.scripts import (
+    call_script,
+    finish,
+    log_of,
+    run_script,
+    start_script,
+    the_error,
+    wait_until,
 )
 
 

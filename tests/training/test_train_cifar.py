@@ -15,8 +15,8 @@ from PIL import Image
 
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.parameters import load_parameters, read_arrays, write_arrays
-from tests.made_up_images import CIFAR100, write_cifar
-from tests.scripts import (
+from tests.helpers.made_up_images import CIFAR100, write_cifar
+from tests.helpers.scripts import (
     call_script,
     finish,
     json_of,

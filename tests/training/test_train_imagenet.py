@@ -17,8 +17,9 @@ from openatac.models.resnet_v1b import ResNet50_v1bATAC
 from openatac.training.config import ImagenetConfig
 from openatac.training.recipes import IMAGENET
 from openatac.training.schedule import warmup_schedule
-from tests.made_up_images import write_data_dir, write_photos
-from tests.scripts import (
+from tests.helpers.interrupted_runs import signal_at_step
+from tests.helpers.made_up_images import write_data_dir, write_photos
+from tests.helpers.scripts import (
     call_script,
     config_of,
     finish,
@@ -30,8 +31,7 @@ from tests.scripts import (
     the_error,
     wait_until,
 )
-from tests.training.interrupted_runs import signal_at_step
-from tests.training.shallow_resnet import shallow_resnet  # noqa: F401  (a fixture)
+from tests.helpers.shallow_resnet import shallow_resnet  # noqa: F401  (a fixture)
 
 pytestmark = pytest.mark.usefixtures('shallow_resnet')
 SCRIPT = 'train_imagenet.py'

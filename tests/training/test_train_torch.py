@@ -15,17 +15,8 @@ from openatac import cli
 from openatac.export.symbol_files import load_symbol
 from openatac.models.parameters import load_parameters
 from openatac.models.params_file import read_params, write_params
-from tests.made_up_images import write_data_dir
-from tests.scripts import (
-    call_script,
-    json_of,
-    log_of,
-    metrics_of,
-    run_script,
-    the_error,
-)
-from tests.training.cifar_slice import write_slice
-from tests.training.interrupted_runs import (
+from tests.helpers.cifar_slice import write_slice
+from tests.helpers.interrupted_runs import (
     BATCHES,
     EPOCHS,
     assert_same_end,
@@ -34,7 +25,16 @@ from tests.training.interrupted_runs import (
     kill_often,
     signal_at_step,
 )
-from tests.training.shallow_resnet import shallow_resnet  # noqa: F401  (a fixture)
+from tests.helpers.made_up_images import write_data_dir
+from tests.helpers.scripts import (
+    call_script,
+    json_of,
+    log_of,
+    metrics_of,
+    run_script,
+    the_error,
+)
+from tests.helpers.shallow_resnet import shallow_resnet  # noqa: F401  (a fixture)
 
 torch = pytest.importorskip('torch')
 pytestmark = pytest.mark.usefixtures('one_torch_thread', 'shallow_resnet')
@@ -59,7 +59,7 @@ def accuracy_of(text):
 
 @pytest.fixture(scope='module')
 def start(tmp_path_factory):
-    """The PREFIX of the initial files of the network of `tests.training.interrupted_runs`."""
+    """The PREFIX of the initial files of the network of `tests.helpers.interrupted_runs`."""
     prefix = tmp_path_factory.mktemp('start') / 'atac'
     assert call_script('--blocks', 1, '--act-layers', 1, '--useReLU', '--drop-rate', 0.1, '--seed', 3,
                        '--write-initial', prefix) == 0

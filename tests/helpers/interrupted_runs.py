@@ -7,7 +7,7 @@ import signal
 import time
 
 from openatac.backends.base import SingleProcess
-from tests.scripts import finish, json_of, log_of, start_script, wait_until
+from tests.helpers.scripts import finish, json_of, log_of, start_script, wait_until
 
 EPOCHS, BATCHES = 3, 30
 
