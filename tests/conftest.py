@@ -40,7 +40,7 @@ def cifar10(tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def digits_network():
-    """The `tests.helpers.digits_network.Network` that knows the handwritten digits; do not change its values."""
+    """A `Network` of tests/helpers/digits_network.py that knows the digits; do not change its values."""
     pytest.importorskip('sklearn')
     from tests.helpers import digits_network
     return digits_network.train(digits_network.MODEL, *digits_network.digits(train=True))

@@ -55,8 +55,8 @@ def wait_for_checkpoint(process, folder, epoch):
     wait_until(process, lambda: any(place.exists() for place in places), f'the checkpoint {name}')
 
 
-def signal_at_step(monkeypatch, step, number):
-    """Send this process a signal while a run's processes agree on going on after that many steps.
+def signal_at_step(monkeypatch, step, number, times=1):
+    """Send this process a signal, ``times`` times, while a run's processes agree to continue after a step.
 
     Returns the list of what the run asks its processes, a number for each step.
     """
@@ -66,7 +66,8 @@ def signal_at_step(monkeypatch, step, number):
         if name == 'a step':
             asked.append(message)
             if len(asked) == step:
-                signal.raise_signal(number)
+                for _ in range(times):
+                    signal.raise_signal(number)
         return [message]
 
     monkeypatch.setattr(SingleProcess, 'gather', gather)

@@ -34,11 +34,9 @@ from tests.helpers.made_up_images import write_cifar
 from tests.helpers.scripts import (
     call_script,
     finish,
-    log_of,
     run_script,
     start_script,
     the_error,
-    wait_until,
 )
 
 
@@ -100,16 +98,10 @@ def test_a_signal_that_comes_while_the_processes_agree_is_obeyed_at_the_next_bat
     assert [int(name) for name in checkpoint_names(tmp_path)] == [5]
 
 
-def test_a_second_signal_is_obeyed_at_once(tmp_path, cifar10):
-    process = start_script(*flags(cifar10, tmp_path, '--num-epochs', 1000))
-    wait_until(process, lambda: 'Batch [' in log_of(tmp_path), 'the first batches')
-    process.send_signal(signal.SIGSTOP)     # so that both are there before it can finish
-    process.send_signal(signal.SIGTERM)
-    process.send_signal(signal.SIGCONT)
-    wait_until(process, lambda: 'SIGTERM' in log_of(tmp_path) or process.poll() is not None,
-               'the answer to the first')
-    process.send_signal(signal.SIGTERM)
-    assert finish(process).returncode in (-signal.SIGTERM, 128 + signal.SIGTERM)
+def test_a_second_signal_ends_the_run_without_a_checkpoint(tmp_path, cifar10, monkeypatch):
+    signal_at_step(monkeypatch, 4, signal.SIGINT, times=2)
+    assert call_script(*flags(cifar10, tmp_path)) == 128 + signal.SIGINT
+    assert not (tmp_path / 'checkpoints').exists()
 
 
 # Damaged.
