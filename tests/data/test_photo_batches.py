@@ -159,9 +159,9 @@ def test_evaluation_gives_each_image_once_over_all_parts(source, parts):
 
 
 def test_batches_that_cannot_be_made_are_refused(source):
-    with pytest.raises(DataError, match='8 .*3 workers'):
+    with pytest.raises(DataError, match=r'\b8 .*\b3\b'):
         TrainingPhotos(source, SIZE, BATCH, 0, 0, num_parts=3)
-    with pytest.raises(DataError, match='37 images.*38.*--batch-size'):
+    with pytest.raises(DataError, match=r'\b37 .*\b38\b.*--batch-size'):
         TrainingPhotos(source, SIZE, COUNT + 1, 0, 0)
 
 

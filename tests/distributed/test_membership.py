@@ -311,7 +311,7 @@ def test_variables_that_make_no_run(variable, value):
 
 def test_names_of_stores(monkeypatch):
     for name in ('horovod', 'byteps', 'nccl', 'dist', 'p3', ''):
-        with pytest.raises(OpenatacError, match=f'{name!r}: .*local, device, dist_sync'):
+        with pytest.raises(OpenatacError, match=f'{name!r}.*dist_sync'):
             start(name)
     alone = start('device')
     assert isinstance(alone, SingleProcess) and (alone.rank, alone.size, alone.kvstore) == (0, 1, 'device')

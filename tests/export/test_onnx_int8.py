@@ -100,8 +100,8 @@ def test_nothing_is_printed_or_left_behind(model, digits_network, tmp_path, monk
 
 
 def test_what_cannot_be_quantized(model, monkeypatch):
-    with pytest.raises(OpenatacError, match='cannot quantize'):
+    with pytest.raises(OpenatacError, match='--int8'):
         quantize_onnx(model, [np.zeros((2, 3, 9, 9), np.float32)])
     monkeypatch.setitem(__import__('sys').modules, 'onnxruntime', None)
-    with pytest.raises(OpenatacError, match='openatac.onnx'):
+    with pytest.raises(OpenatacError, match=r'openatac\[onnx\]'):
         quantize_onnx(model, [np.zeros((2, 3, 8, 8), np.float32)])

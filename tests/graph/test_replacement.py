@@ -398,10 +398,10 @@ def test_the_run_on_a_symbol_leaves_no_trace(act_type):
 
 @pytest.mark.parametrize('arguments, words', [
     ({'act_type': 'attac'}, "act_type .*'attac'"),
-    ({'r': '2'}, "not '2'"),
-    ({'act_type': 'xunit', 'kernel': 4}, 'not 4'),
-    ({'act_type': 'swish', 'r': 2}, 'swish .* r;.* none'),
-    ({'rr': 2}, 'ChaATAC .* rr;.* r, useReLU, useGlobal'),
+    ({'r': '2'}, "r .*'2'"),
+    ({'act_type': 'xunit', 'kernel': 4}, r'kernel\b.*\b4\b'),
+    ({'act_type': 'swish', 'r': 2}, 'swish .* r;'),
+    ({'rr': 2}, 'ChaATAC .* rr;.* useGlobal'),
     ({'r': 9}, 'r=9 .* 8 channels'),
     ({'where': 'layer4.*'}, r"where='layer4.\*' .* 1$"),
     ({'where': 4}, 'where .* 4$'),
@@ -420,9 +420,9 @@ def test_wrong_arguments_are_one_sentence_and_change_nothing(arguments, words, c
 
 
 def test_what_is_not_a_hybrid_network_of_images_is_refused():
-    with pytest.raises(ValueError, match='HybridBlock.* Sequential'):
+    with pytest.raises(ValueError, match=' Sequential'):
         replace_activations(nn.Sequential(), 'ChaATAC')
     with pytest.raises(ValueError, match='Made'):
         replace_activations(Made(lambda block, F, x: x.reshape((x.shape[0], -1))), 'ChaATAC')
-    with pytest.raises(ValueError, match='are: none'):
+    with pytest.raises(ValueError, match='none'):
         replace_activations(nn.Dense(3, activation='relu'), 'ChaATAC')

@@ -103,46 +103,46 @@ def test_pretrained_is_a_file_of_the_same_network(tmp_path):
     save_parameters(net, path)
     again = get_model('cifar_resnet8_v2_atac', pretrained=path, ctx=mx.cpu())
     assert (again(images(2, 3, 32, 32)).asnumpy() == expected).all()
-    with pytest.raises(ParameterFileError, match='another network'):
+    with pytest.raises(ParameterFileError, match=path):
         get_model('cifar_resnet8_v2_relu', pretrained=path)
     with pytest.raises(ValueError, match='pretrained'):
         get_model('cifar_resnet8_v2_relu', pretrained=True)
 
 
-@pytest.mark.parametrize('build, words', [
-    (lambda: ChaATAC(8, r=9), 'r=9 leaves no bottleneck in a unit of 8'),
-    (lambda: ChaATAC(8, r=0), 'not 0'),
-    (lambda: ChaATAC(8, r=-2), 'not -2'),
-    (lambda: ChaATAC(8, r=float('nan')), 'not nan'),
+@pytest.mark.parametrize('build, named', [
+    (lambda: ChaATAC(8, r=9), r'r=9\b.*\b8$'),
+    (lambda: ChaATAC(8, r=0), r'\br\b.* 0$'),
+    (lambda: ChaATAC(8, r=-2), r'\br\b.*-2$'),
+    (lambda: ChaATAC(8, r=float('nan')), r'\br\b.*nan$'),
     (lambda: ResNet20V2ATAC(r=17), 'r=17'),
-    (lambda: ResNet20V2ATAC(act_type='rellu'), "not 'rellu'"),
-    (lambda: ResNet20V2ATAC(replace_act='rellu'), "replace_act must be one of"),
-    (lambda: ResNet20V2ATAC(act_layers=5), 'from 0 to 4, not 5'),
-    (lambda: ResNet20V2ATAC(act_layers=-1), 'not -1'),
-    (lambda: ResNet20V2ATAC(act_order='front'), "not 'front'"),
+    (lambda: ResNet20V2ATAC(act_type='rellu'), "act_type .*'rellu'"),
+    (lambda: ResNet20V2ATAC(replace_act='rellu'), "replace_act .*'rellu'"),
+    (lambda: ResNet20V2ATAC(act_layers=5), r'act_layers\b.*\b4\b.*\b5$'),
+    (lambda: ResNet20V2ATAC(act_layers=-1), 'act_layers .*-1$'),
+    (lambda: ResNet20V2ATAC(act_order='front'), "act_order .*'front'"),
     (lambda: ResNet20V2ATAC(layers=[3, 3]), r'3 .*\[3, 3\]'),
-    (lambda: ResNet20V2ATAC(classes=0), 'not 0'),
-    (lambda: ResNet20V2ATAC(drop_rate=1.0), 'not 1.0'),
-    (lambda: ResNet50_v1bATAC(act_type='rellu'), "not 'rellu'"),
-    (lambda: ResNet50_v1bATAC(act_layers=5), 'not 5'),
+    (lambda: ResNet20V2ATAC(classes=0), r'classes\b.* 0$'),
+    (lambda: ResNet20V2ATAC(drop_rate=1.0), r'drop_rate\b.*1\.0$'),
+    (lambda: ResNet50_v1bATAC(act_type='rellu'), "act_type .*'rellu'"),
+    (lambda: ResNet50_v1bATAC(act_layers=5), r'act_layers\b.*\b5$'),
     (lambda: ResNet50_v1bATAC(layers=[1, 1, 1]), r'4 .*\[1, 1, 1\]'),
     (lambda: ResNet50_v1bATAC(r=1000), 'r=1000'),
-    (lambda: ResNet50_v1bATAC(attention='se', reduction=257), 'reduction=257 leaves no bottleneck'),
-    (lambda: ResNet20V2ATAC(attention='lca', reduction=17), 'reduction=17 leaves no bottleneck'),
-    (lambda: ResNet20V2ATAC(channels=(16, 16, 16, 32)), 'stages 2 and 3 must change the channels'),
-    (lambda: ResNet20V2ATAC(attention='es'), "attention must be one of se, .*, not 'es'"),
-    (lambda: ResNet50_v1bATAC(attention='es'), "attention must be one of se, .*, not 'es'"),
-    (lambda: CIFARResNet18(attention='es'), "attention must be one of se, .*, not 'es'"),
-    (lambda: CIFARResNet18(act_type='rellu'), "act_type must be one of"),
-    (lambda: CIFARResNet18(replace_act='rellu'), "replace_act must be one of"),
+    (lambda: ResNet50_v1bATAC(attention='se', reduction=257), 'reduction=257'),
+    (lambda: ResNet20V2ATAC(attention='lca', reduction=17), 'reduction=17'),
+    (lambda: ResNet20V2ATAC(channels=(16, 16, 16, 32)), r'\b2 and 3\b'),
+    (lambda: ResNet20V2ATAC(attention='es'), "attention .*se, .*'es'"),
+    (lambda: ResNet50_v1bATAC(attention='es'), "attention .*se, .*'es'"),
+    (lambda: CIFARResNet18(attention='es'), "attention .*se, .*'es'"),
+    (lambda: CIFARResNet18(act_type='rellu'), "act_type .*'rellu'"),
+    (lambda: CIFARResNet18(replace_act='rellu'), "replace_act .*'rellu'"),
     (lambda: CIFARResNet18(layers=[2, 2, 2]), r'4 .*\[2, 2, 2\]'),
-    (lambda: CIFARResNet18(channels=[64, 0, 64, 64]), 'from 1 to .* not 0'),
-    (lambda: CIFARResNet18(classes=0), 'not 0'),
-    (lambda: CIFARResNet18(drop_rate=-0.1), 'not -0.1'),
+    (lambda: CIFARResNet18(channels=[64, 0, 64, 64]), r'channels\b.*\b0$'),
+    (lambda: CIFARResNet18(classes=0), r'classes\b.* 0$'),
+    (lambda: CIFARResNet18(drop_rate=-0.1), r'drop_rate\b.*-0\.1$'),
     (lambda: CIFARResNet18(r=65), 'r=65'),
 ])
-def test_bad_arguments_are_a_value_error_with_the_value(build, words):
-    with pytest.raises(ValueError, match=words):
+def test_bad_arguments_are_a_value_error_with_the_value(build, named):
+    with pytest.raises(ValueError, match=named):
         build()
 
 
