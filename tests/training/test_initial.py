@@ -14,11 +14,10 @@ from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.parameters import initialise, load_parameters, read_arrays
 from openatac.options import from_arguments
 from openatac.runtime.import_hook import MXNET_MISSING
-from openatac.training import network
 from openatac.training.config import CifarConfig
 from openatac.training.initial import read_initial
+from tests.helpers.imagenet_hosts import replace_host, small_host
 from tests.helpers.scripts import call_script, json_of, run_script, the_error
-from tests.helpers.small_imagenet import small_host
 
 NETWORK = '--blocks', 1, '--act-layers', 1, '--useReLU', '--seed', 3
 SCRIPTS = pytest.mark.parametrize('script', [train_cifar, train_imagenet], ids=['cifar', 'imagenet'])
@@ -218,7 +217,7 @@ def test_other_spellings_of_the_name_in_the_files(start, typed):
 def test_files_of_the_other_script(refused, start, tmp_path, script, monkeypatch):
     prefix = start
     if script is train_cifar:
-        monkeypatch.setattr(network, 'IMAGENET_HOST', small_host())
+        replace_host(monkeypatch, small_host())
         prefix = str(tmp_path / 'imagenet')
         assert call_script('--input-size', 32, '--write-initial', prefix, script=train_imagenet) == 0
     assert prefix in refused(2, script, *TORCH, '--initial', prefix)
