@@ -78,7 +78,7 @@ def check_whole(path):
 
 
 @pytest.mark.parametrize('progress', [False, True])
-def test_whole(server, path, progress, capfd):
+def test_a_file_comes_in_one_request_and_with_a_bar_if_asked(server, path, progress, capfd):
     assert fetch(server.url, path, MD5, progress) == path
     check_whole(path)
     assert server.ranges == [None]

@@ -284,7 +284,7 @@ OPERATORS = {
 
 @pytest.mark.filterwarnings('ignore:Cannot decide type')  # of the input: float32 it is
 @pytest.mark.parametrize('name', list(OPERATORS))
-def test_operator(name, tmp_path):
+def test_each_operator_computes_in_onnx_what_it_does_in_mxnet(name, tmp_path):
     image_shape, data = VECTOR if name.endswith('vectors') else PLANES, S.var('data')
     mx.random.seed(1)
     net = gluon.SymbolBlock(OPERATORS[name](data), data)

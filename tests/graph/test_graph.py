@@ -76,7 +76,7 @@ def test_a_node_is_replaced_by_a_graph_of_its_inputs():
     assert found.asnumpy().tolist() == [6]
 
 
-def test_readers():
+def test_readers_are_all_that_take_a_node():
     a = mx.sym.var('a')
     b = mx.sym.exp(a, name='b')
     readers = Graph.of(mx.sym.Group([b * b, mx.sym.sin(a, name='c')])).readers()

@@ -177,9 +177,10 @@ def test_a_resnet18_has_atac_in_the_place_of_each_relu():
     """1 in the stem and 2 in each of 8 blocks; with ReLU it has the well-known 11,173,962 parameters."""
     relu, atac = (get_model('cifar_resnet18_v1_' + unit, r=4, useReLU=False) for unit in ('relu', 'atac'))
 
-    def units(block, kind):
-        return isinstance(block, kind) + sum(units(child, kind) for child in block._children.values()
-                                             if not isinstance(block, kind))
+    def units(net, kind):
+        blocks = []
+        net.apply(blocks.append)
+        return sum(isinstance(block, kind) for block in blocks)
 
     assert units(relu, nn.Activation) == units(atac, ChaATAC) == 17
     assert units(relu, ChaATAC) == units(atac, nn.Activation) - 17 == 0  # those left are the sigmoids
@@ -191,11 +192,25 @@ def test_a_resnet18_has_atac_in_the_place_of_each_relu():
 
 
 def test_a_resnet18_places_its_activations_and_drops():
-    net = CIFARResNet18(layers=[1] * 4, act_layers=1, drop_rate=0.5, norm_kwargs={'momentum': 0.5})
+    net = CIFARResNet18(layers=[1] * 4, act_layers=1, drop_rate=0.5)
     stages = list(net.features)[3:7]
     assert [isinstance(stage[0].act2, ChaATAC) for stage in stages] == [False, False, False, True]
     assert isinstance(CIFARResNet18(act_layers=1, act_order='pre').features[2], ChaATAC)
-    assert stages[0][0].dropout is not None and stages[0][0].bn1._kwargs['momentum'] == 0.5
+    assert stages[0][0].dropout is not None
+
+
+def test_a_resnet18_passes_settings_on_to_its_batch_norms():
+    """A step moves the running means by the share of the batch's that the momentum leaves."""
+    def means(momentum):
+        mx.random.seed(1)
+        net = CIFARResNet18(layers=[1] * 4, norm_kwargs={'momentum': momentum})
+        net.initialize()
+        with mx.autograd.record():
+            outputs = net(images(2, 3, 32, 32))
+        outputs.backward()
+        return list(net.features)[3][0].bn1.running_mean.data().asnumpy()
+
+    np.testing.assert_allclose(means(0.5), 5 * means(0.9), rtol=1e-4)
 
 
 def test_train_cifar_builds_both_hosts_by_name():

@@ -206,7 +206,7 @@ def test_what_a_comparison_sets_and_what_it_passes_on():
                            '--engine', '--dtype', '--resume-from', '--log-interval', '--save-period', '-j'}
 
 
-def test_units():
+def test_a_units_name_becomes_the_flags_that_build_it():
     assert unit_flags('atac') == ['--act-type', 'ChaATAC']
     assert unit_flags('ATAC_global') == ['--act-type', 'ChaATAC', '--useGlobal']
     assert unit_flags('swish_se') == ['--act-type', 'swish', '--attention', 'se']

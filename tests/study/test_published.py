@@ -163,7 +163,7 @@ def accuracy_row(network, *folders):
 
 # Verdicts. t(0.975, 2) = 4.302653 and t(0.975, 1) = 12.706205.
 
-def test_reproduced(here):
+def test_what_lies_within_the_tolerance_is_reproduced(here):
     for seed, accuracy in enumerate((0.799, 0.800, 0.801)):
         cifar_run(here / 'runs' / str(seed), accuracy, blocks=3, seed=seed)
     row = accuracy_row(RELU3, 'runs')
