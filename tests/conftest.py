@@ -31,6 +31,14 @@ def log_as_before():
     log.handlers, log.level, logging.raiseExceptions = before
 
 
+@pytest.fixture
+def elsewhere(monkeypatch, tmp_path):
+    """A folder of its own to write to, and no data of the user's."""
+    monkeypatch.setenv('MXNET_HOME', str(tmp_path / 'home'))
+    (tmp_path / 'work').mkdir()
+    monkeypatch.chdir(tmp_path / 'work')
+
+
 @pytest.fixture(scope='session')
 def cifar10(tmp_path_factory):
     """A folder of made-up CIFAR-10 binary files: 300 training and 60 test images."""

@@ -1,12 +1,10 @@
 """Downloads from a server on this machine that can break off, ignore ranges, refuse and lie."""
 import functools
 import hashlib
-import http.server
 import logging
 import multiprocessing
 import os
 import socket
-import threading
 
 import numpy as np
 import pytest
@@ -15,12 +13,13 @@ from openatac.data import download
 from openatac.data.download import fetch
 from openatac.errors import DataError
 from openatac.files.checksums import file_md5
+from tests.helpers.web import QuietHandler, serving
 
 CONTENT = np.random.RandomState(0).bytes(300000)
 MD5 = hashlib.md5(CONTENT).hexdigest()
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class Handler(QuietHandler):
     def do_GET(self):
         server = self.server
         wanted = self.headers['Range']
@@ -39,9 +38,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         stop = server.cuts.pop(0) if server.cuts else len(CONTENT)
         self.wfile.write(CONTENT[start:stop])
 
-    def log_message(self, *arguments):
-        pass
-
 
 @pytest.fixture(autouse=True)
 def no_proxy(monkeypatch):
@@ -52,13 +48,10 @@ def no_proxy(monkeypatch):
 def server(monkeypatch):
     """A server of CONTENT; `cuts` lists where it ends its first answers, `errors` what it refuses with."""
     monkeypatch.setattr(download, 'PAUSE', 0)
-    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
-    server.ranges, server.ranges_work, server.cuts, server.errors, server.shift = [], True, [], [], 0
-    server.url = f'http://127.0.0.1:{server.server_port}/file'
-    threading.Thread(target=server.serve_forever, kwargs={'poll_interval': 0.01}, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with serving(Handler) as server:
+        server.ranges, server.ranges_work, server.cuts, server.errors, server.shift = [], True, [], [], 0
+        server.url += 'file'
+        yield server
 
 
 @pytest.fixture

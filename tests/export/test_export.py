@@ -1,5 +1,6 @@
 """`openatac export`: what is written loads everywhere, computes the same, and is whole or not there."""
 import fcntl
+import functools
 import json
 import os
 import re
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from mxnet import autograd
 
-from openatac import cli, get_model
+from openatac import get_model
 from openatac.data import cifar_transforms
 from openatac.data.digits import load_digits
 from openatac.errors import OpenatacError
@@ -28,6 +29,7 @@ from openatac.export.symbol_files import load_symbol, read_symbol, trace
 from openatac.models.parameters import load_parameters, save_parameters
 from openatac.runtime.processor import instruction_set
 from tests import oracle
+from tests.helpers.commands import call_command, command_refusal
 from tests.helpers.digits_network import KNOWS
 from tests.helpers.fresh_python import run_python
 from tests.helpers.made_up_images import encoded, plain, smooth
@@ -40,23 +42,13 @@ FEW = KNOWS - 0.2  # of some dozen images
 
 def call(*words):
     """`openatac export`; its exit code."""
-    try:
-        return cli.main(['export', *map(str, words)])
-    except SystemExit as end:
-        return end.code
+    return call_command('export', *words)
 
 
 @pytest.fixture
 def refused(capsys):
-    """refused(code, *words): it ends with that code and one sentence, which is returned."""
-    def check(code, *words):
-        assert call(*words) == code
-        lines = capsys.readouterr().err.splitlines()
-        assert lines[-1].startswith('openatac export: ') and 'Traceback' not in ''.join(lines), lines
-        assert code == 2 or len(lines) == 1, lines
-        return lines[-1]
-
-    return check
+    """refused(code, *words): the sentence with which it ends with that code."""
+    return functools.partial(command_refusal, capsys, 'export')
 
 
 def trained(name=ATAC, side=32, **settings):

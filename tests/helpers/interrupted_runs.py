@@ -1,5 +1,4 @@
 """A small training that tests kill, stop and resume, and all that must be equal at its end."""
-import csv
 import os
 import random
 import shutil
@@ -7,6 +6,7 @@ import signal
 import time
 
 from openatac.backends.base import SingleProcess
+from tests.helpers.commands import rows_of
 from tests.helpers.scripts import finish, json_of, log_of, start_script, wait_until
 
 EPOCHS, BATCHES = 3, 30
@@ -104,8 +104,8 @@ def outcome(folder):
     del summary['images_per_second'], summary['command']
     files = [content_of(folder, 'best.params'), content_of(folder, 'last.params'),
              content_of(last, 'arrays.params')]
-    with open(os.path.join(folder, 'metrics.csv'), encoding='utf-8', newline='') as handle:
-        return state, summary, files, without_speed(csv.DictReader(handle)), os.path.basename(last)
+    rows = without_speed(rows_of(os.path.join(folder, 'metrics.csv')))
+    return state, summary, files, rows, os.path.basename(last)
 
 
 def assert_same_end(folder, uninterrupted):

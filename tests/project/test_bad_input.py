@@ -2,13 +2,11 @@
 import argparse
 import functools
 import hashlib
-import http.server
 import io
 import os
 import pickle
 import shutil
 import tarfile
-import threading
 
 import mxnet as mx
 import numpy as np
@@ -22,30 +20,21 @@ from openatac.models.parameters import write_arrays
 from openatac.options import fields, flags_of
 from openatac.training.config import CifarConfig
 from tests.helpers.made_up_images import CIFAR10, CIFAR100, write_cifar
-from tests.helpers.scripts import call_script, run_script, the_error
+from tests.helpers.scripts import call_script, refusal, run_script, the_error
+from tests.helpers.web import serving_folder
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(monkeypatch, tmp_path):
-    """No network, no data of the user's, and a folder of its own to write to."""
+def no_network(elsewhere, monkeypatch):
     monkeypatch.setattr(cifar, 'HOME', 'http://127.0.0.1:9/')
     monkeypatch.setenv('no_proxy', '*')
-    monkeypatch.setenv('MXNET_HOME', str(tmp_path / 'home'))
     monkeypatch.delenv('OPENATAC_DATA_URL', raising=False)
-    (tmp_path / 'work').mkdir()
-    monkeypatch.chdir(tmp_path / 'work')
 
 
 @pytest.fixture
 def refused(capsys):
-    """refused(code, *flags): run it, check that it ends with that code and one sentence, return that."""
-    def check(code, *flags):
-        found = call_script(*flags)
-        error = the_error(found, capsys.readouterr().err)
-        assert found == code, error
-        return error
-
-    return check
+    """refused(code, *flags): the sentence with which it ends with that code."""
+    return functools.partial(refusal, capsys)
 
 
 # Numbers.
@@ -231,17 +220,9 @@ def server(tmp_path):
     folder = tmp_path / 'served'
     folder.mkdir()
 
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *arguments):
-            pass
-
-    handler = functools.partial(Handler, directory=str(folder))
-    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler)
-    server.folder, server.url = folder, f'http://127.0.0.1:{server.server_port}'
-    threading.Thread(target=server.serve_forever, kwargs={'poll_interval': 0.01}, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with serving_folder(folder) as server:
+        server.folder = folder
+        yield server
 
 
 def write_archive(path, files, *members):

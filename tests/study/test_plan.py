@@ -19,6 +19,7 @@ from openatac.study.step_time import (
     step,
 )
 from tests.conftest import ROOT
+from tests.helpers.commands import command_refusal
 from tests.helpers.fresh_python import output_of
 from tests.oracle import build, load
 
@@ -217,11 +218,7 @@ def test_a_count_of_parameters_needs_no_mxnet():
 
 
 def refused(flags, capsys):
-    with pytest.raises(SystemExit) as end:
-        command.main(flags)
-    lines = capsys.readouterr().err.splitlines()
-    assert end.value.code == 2 and [line for line in lines if 'error: ' in line] == lines[-1:]
-    return lines[-1]
+    return command_refusal(capsys, 'plan', 2, *flags)
 
 
 @pytest.mark.parametrize('flags, words', [

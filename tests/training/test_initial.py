@@ -17,27 +17,18 @@ from openatac.runtime.import_hook import MXNET_MISSING
 from openatac.training.config import CifarConfig
 from openatac.training.initial import read_initial
 from tests.helpers.imagenet_hosts import replace_host, small_host
-from tests.helpers.scripts import call_script, json_of, run_script, the_error
+from tests.helpers.scripts import call_script, json_of, refusal, run_script, the_error
 
 NETWORK = '--blocks', 1, '--act-layers', 1, '--useReLU', '--seed', 3
+pytestmark = pytest.mark.usefixtures('elsewhere')
 SCRIPTS = pytest.mark.parametrize('script', [train_cifar, train_imagenet], ids=['cifar', 'imagenet'])
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(monkeypatch, tmp_path):
-    """A folder of its own to write to, and no data of the user's."""
-    monkeypatch.setenv('MXNET_HOME', str(tmp_path / 'home'))
-    (tmp_path / 'work').mkdir()
-    monkeypatch.chdir(tmp_path / 'work')
 
 
 @pytest.fixture
 def refused(capsys):
-    """refused(code, script, *flags): run it, check that it ends so with one sentence, and return that."""
+    """refused(code, script, *flags): the sentence with which it ends with that code, leaving nothing."""
     def check(code, script, *flags):
-        found = call_script(*flags, script=script)
-        error = the_error(found, capsys.readouterr().err)
-        assert found == code, error
+        error = refusal(capsys, code, *flags, script=script)
         assert not os.listdir()
         return error
 

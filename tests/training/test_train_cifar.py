@@ -1,12 +1,10 @@
 """train_cifar.py from outside: what its flags do and what a run leaves behind."""
 import contextlib
 import csv
-import http.server
 import io
 import os
 import re
 import tarfile
-import threading
 
 import mxnet as mx
 import numpy as np
@@ -26,6 +24,7 @@ from tests.helpers.scripts import (
     the_error,
     wait_until,
 )
+from tests.helpers.web import serving_folder
 
 PUBLISHED = (
     '--gpus 0 --num-epochs 400 --mode hybrid -j 32 --batch-size 128 --wd 0.0001 --lr 0.2 --lr-decay 0.1 '
@@ -39,20 +38,10 @@ def flags(data, folder, *more):
 # The published commands.
 
 @pytest.fixture
-def refusing_mirror():
+def refusing_mirror(tmp_path):
     """The address of a web server that has nothing."""
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_error(404)
-
-        def log_message(self, *arguments):
-            pass
-
-    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
-    threading.Thread(target=server.serve_forever, kwargs={'poll_interval': 0.01}, daemon=True).start()
-    yield f'http://127.0.0.1:{server.server_port}/'
-    server.shutdown()
-    server.server_close()
+    with serving_folder(tmp_path) as server:
+        yield server.url
 
 
 def test_the_published_command_is_accepted_verbatim(tmp_path, refusing_mirror, monkeypatch, capsys):
