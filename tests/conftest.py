@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import openatac  # noqa: F401  (makes `import mxnet` work in every test file)
-from tests.memory import pytest_configure  # noqa: F401  (a hook of pytest's)
+from tests.helpers.memory import pytest_configure  # noqa: F401  (a hook of pytest's)
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / 'shared' / 'data'
@@ -31,18 +31,26 @@ def log_as_before():
     log.handlers, log.level, logging.raiseExceptions = before
 
 
+@pytest.fixture
+def elsewhere(monkeypatch, tmp_path):
+    """A folder of its own to write to, and no data of the user's."""
+    monkeypatch.setenv('MXNET_HOME', str(tmp_path / 'home'))
+    (tmp_path / 'work').mkdir()
+    monkeypatch.chdir(tmp_path / 'work')
+
+
 @pytest.fixture(scope='session')
 def cifar10(tmp_path_factory):
     """A folder of made-up CIFAR-10 binary files: 300 training and 60 test images."""
-    from tests.made_up_images import write_cifar
+    from tests.helpers.made_up_images import write_cifar
     return write_cifar(tmp_path_factory.mktemp('data') / 'cifar-10-batches-bin')
 
 
 @pytest.fixture(scope='session')
 def digits_network():
-    """The `tests.digits_network.Network` that knows the handwritten digits; do not change its values."""
+    """A `Network` of tests/helpers/digits_network.py that knows the digits; do not change its values."""
     pytest.importorskip('sklearn')
-    from tests import digits_network
+    from tests.helpers import digits_network
     return digits_network.train(digits_network.MODEL, *digits_network.digits(train=True))
 
 

@@ -8,7 +8,7 @@ from openatac.data.batches import EvaluationBatches, TrainingBatches
 from openatac.data.image_set import ImageSet
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from tests import oracle
-from tests.fresh_python import output_of
+from tests.helpers.fresh_python import output_of
 
 OPTIMIZER = {'learning_rate': 0.1, 'momentum': 0.9, 'wd': 1e-4}
 

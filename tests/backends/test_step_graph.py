@@ -14,7 +14,7 @@ from openatac.backends.mxnet.training_step import CpuStep
 from openatac.graph.nodes import Graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.resnet_v1b import ResNet50_v1bATAC
-from tests.fresh_python import output_of
+from tests.helpers.fresh_python import output_of
 
 OPTIMIZER = {'learning_rate': 0.1, 'momentum': 0.9, 'wd': 1e-4}
 GATED = {

@@ -93,9 +93,9 @@ def test_two_epochs_at_once_do_not_meet():
 
 
 def test_too_few_images_are_the_same_sentences():
-    with pytest.raises(DataError, match='37 images.*38.*--batch-size'):
+    with pytest.raises(DataError, match=r'\b37 .*\b38\b.*--batch-size'):
         DeviceTrainingBatches(image_set(), COUNT + 1, 0, 'cpu')
-    with pytest.raises(DataError, match='no images'):
+    with pytest.raises(DataError):
         DeviceEvaluationBatches(image_set(0), BATCH, 'cpu')
 
 

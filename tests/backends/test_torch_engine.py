@@ -14,7 +14,7 @@ from openatac.errors import DeviceError
 from openatac.graph.structural import export_graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.params_file import read_params, write_params
-from tests.fresh_python import output_of
+from tests.helpers.fresh_python import output_of
 
 torch = pytest.importorskip('torch')
 pytestmark = pytest.mark.usefixtures('one_torch_thread')

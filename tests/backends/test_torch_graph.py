@@ -20,7 +20,7 @@ from openatac.models.resnet_v1b import SELF_ATTENTIONS, ResNet50_v1bATAC
 from openatac.nn.activations import ACTIVATIONS
 from openatac.nn.attention import ATTENTIONS, GatherExcite
 from openatac.nn.group_norm import GroupNorm
-from tests.fresh_python import output_of, run_python
+from tests.helpers.fresh_python import output_of, run_python
 
 torch = pytest.importorskip('torch')
 pytestmark = pytest.mark.usefixtures('one_torch_thread')
@@ -491,7 +491,7 @@ def test_wrong_arguments_and_files_are_named(net, tmp_path):
     params = read_params(prefix + '-0000.params')
     with pytest.raises(ValueError, match='HybridBlock'):
         to_torch(42)
-    with pytest.raises(ValueError, match='give params'):
+    with pytest.raises(ValueError, match='params'):
         to_torch(graph)
     with pytest.raises(ValueError, match='PREFIX-symbol.json'):
         to_torch(prefix + '.onnx')
@@ -522,7 +522,7 @@ def test_a_symbol_file_of_an_old_mxnet_is_refused(tmp_path):
     nodes = [{'op': 'null', 'name': 'data', 'inputs': []},
              {'op': 'Flatten', 'name': 'flat', 'param': {}, 'inputs': [[0, 0]]}]
     (tmp_path / 'x-symbol.json').write_text(json.dumps({'nodes': nodes, 'arg_nodes': [0], 'heads': [[1, 0]]}))
-    with pytest.raises(OpenatacError, match='MXNet.* 1.0'):
+    with pytest.raises(OpenatacError, match='x-symbol.json.* 1.0'):
         to_torch(str(tmp_path / 'x-symbol.json'))
 
 
@@ -535,7 +535,7 @@ def test_a_damaged_params_file_is_named(net, tmp_path):
     with pytest.raises(ParameterFileError, match='atac-0000.params'):
         to_torch(str(prefix) + '-symbol.json')
     mx.nd.save(str(params), [mx.nd.ones(3)])
-    with pytest.raises(ParameterFileError, match='names'):
+    with pytest.raises(ParameterFileError, match='atac-0000.params'):
         read_params(str(params))
     with pytest.raises(ParameterFileError, match='none.params'):
         read_params(str(tmp_path / 'none.params'))

@@ -234,15 +234,15 @@ def refused(words, name, folder, **arguments):
 
 
 def test_wrong_names(tmp_path):
-    refused("'cifar20'.*cifar10, cifar100", 'cifar20', tmp_path)
-    refused("cifar10 has no 'coarse' labels", 'cifar10', tmp_path, labels='coarse')
+    refused("'cifar20'.*cifar100", 'cifar20', tmp_path)
+    refused("cifar10 .*'coarse'", 'cifar10', tmp_path, labels='coarse')
 
 
 @pytest.mark.parametrize('words, file, content', [
-    ('lacks the file data_batch_3.bin', 'data_batch_3.bin', None),
-    ('data_batch_2.bin.* is empty', 'data_batch_2.bin', b''),
-    (r'data_batch_2.bin.* of 3073 bytes \(1 bytes', 'data_batch_2.bin', bytes(3074)),
-    ('record 1 of .*data_batch_5.bin.* has the label 10, .*0 to 9', 'data_batch_5.bin',
+    ('data_batch_3.bin', 'data_batch_3.bin', None),
+    ('data_batch_2.bin', 'data_batch_2.bin', b''),
+    (r'data_batch_2.bin.* 3073 ', 'data_batch_2.bin', bytes(3074)),
+    (r'record 1 .*data_batch_5.bin.* 10\b', 'data_batch_5.bin',
      bytes(3073) + b'\x0a' + bytes(3072)),
 ])
 def test_damaged_binary_file(tmp_path, words, file, content):
@@ -255,7 +255,7 @@ def test_damaged_binary_file(tmp_path, words, file, content):
 def test_cifar100_records_under_a_cifar10_name(tmp_path):
     content = binary_files('cifar100')['train.bin']
     folder = write_folder(tmp_path / 'odd', {'test_batch.bin': content})
-    refused(r'of 3073 bytes \(3 bytes', 'cifar10', folder, train=False)
+    refused('test_batch.bin.* 3073 ', 'cifar10', folder, train=False)
     fitting = (content * 1025)[:3073 * 3074]        # a whole number of records of either kind
     folder = write_folder(tmp_path / 'even', {'test_batch.bin': fitting})
     refused('has the label', 'cifar10', folder, train=False)

@@ -1,12 +1,10 @@
 """Downloads from a server on this machine that can break off, ignore ranges, refuse and lie."""
 import functools
 import hashlib
-import http.server
 import logging
 import multiprocessing
 import os
 import socket
-import threading
 
 import numpy as np
 import pytest
@@ -15,12 +13,13 @@ from openatac.data import download
 from openatac.data.download import fetch
 from openatac.errors import DataError
 from openatac.files.checksums import file_md5
+from tests.helpers.web import QuietHandler, serving
 
 CONTENT = np.random.RandomState(0).bytes(300000)
 MD5 = hashlib.md5(CONTENT).hexdigest()
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class Handler(QuietHandler):
     def do_GET(self):
         server = self.server
         wanted = self.headers['Range']
@@ -39,9 +38,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         stop = server.cuts.pop(0) if server.cuts else len(CONTENT)
         self.wfile.write(CONTENT[start:stop])
 
-    def log_message(self, *arguments):
-        pass
-
 
 @pytest.fixture(autouse=True)
 def no_proxy(monkeypatch):
@@ -52,13 +48,10 @@ def no_proxy(monkeypatch):
 def server(monkeypatch):
     """A server of CONTENT; `cuts` lists where it ends its first answers, `errors` what it refuses with."""
     monkeypatch.setattr(download, 'PAUSE', 0)
-    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
-    server.ranges, server.ranges_work, server.cuts, server.errors, server.shift = [], True, [], [], 0
-    server.url = f'http://127.0.0.1:{server.server_port}/file'
-    threading.Thread(target=server.serve_forever, kwargs={'poll_interval': 0.01}, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with serving(Handler) as server:
+        server.ranges, server.ranges_work, server.cuts, server.errors, server.shift = [], True, [], [], 0
+        server.url += 'file'
+        yield server
 
 
 @pytest.fixture
@@ -78,7 +71,7 @@ def check_whole(path):
 
 
 @pytest.mark.parametrize('progress', [False, True])
-def test_whole(server, path, progress, capfd):
+def test_a_file_comes_in_one_request_and_with_a_bar_if_asked(server, path, progress, capfd):
     assert fetch(server.url, path, MD5, progress) == path
     check_whole(path)
     assert server.ranges == [None]
@@ -100,7 +93,7 @@ def test_goes_on_where_the_server_broke_off(server, path):
 
 def test_goes_on_in_a_later_call(server, path):
     server.cuts = [100000]
-    with pytest.raises(DataError, match='after 100000 of 300000 bytes'):
+    with pytest.raises(DataError, match='100000 .*300000'):
         fetch(server.url, path, MD5, retries=0)
     assert not os.path.exists(path)
     fetch(server.url, path, MD5)
@@ -132,7 +125,7 @@ def test_part_beyond_the_file_is_started_again(server, path):
 def test_another_range_than_asked_for_is_refused(server, path):
     write_part(path, CONTENT[:100000])
     server.shift = 1
-    with pytest.raises(DataError, match='another range'):
+    with pytest.raises(DataError, match=server.url):
         fetch(server.url, path, MD5, retries=0)
     assert file_md5(path + '.part') == hashlib.md5(CONTENT[:100000]).hexdigest()
 
@@ -183,12 +176,13 @@ def test_silent_server(path, monkeypatch):
     with socket.socket() as silent:
         silent.bind(('127.0.0.1', 0))
         silent.listen()
-        with pytest.raises(DataError, match='timed out'):
-            fetch(f'http://127.0.0.1:{silent.getsockname()[1]}/file', path, MD5, retries=0)
+        url = f'http://127.0.0.1:{silent.getsockname()[1]}/file'
+        with pytest.raises(DataError, match=url):
+            fetch(url, path, MD5, retries=0)
 
 
 def test_path_in_place_of_a_url(path):
-    with pytest.raises(DataError, match='unknown url type'):
+    with pytest.raises(DataError, match='/mirror/file'):
         fetch('/mirror/file', path, MD5)
 
 

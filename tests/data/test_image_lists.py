@@ -8,8 +8,8 @@ from openatac.data.photos.folder import ImageFolder
 from openatac.data.photos.listed import ImageList
 from openatac.data.photos.records import RecordFile
 from openatac.errors import DataError
-from tests.made_up_images import encoded, plain
-from tests.scripts import call_script
+from tests.helpers.made_up_images import encoded, plain
+from tests.helpers.scripts import call_script
 
 
 def write_images(root, *names):

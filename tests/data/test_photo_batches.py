@@ -19,8 +19,8 @@ from openatac.data.photos.records import IMAGE, RecordFile, pack_record
 from openatac.data.photos.transforms import MEAN, STD, Jitter
 from openatac.errors import DataError
 from tests.conftest import ROOT
-from tests.fresh_python import run_python
-from tests.made_up_images import encoded, plain
+from tests.helpers.fresh_python import run_python
+from tests.helpers.made_up_images import encoded, plain
 
 COUNT, BATCH, SIZE = 37, 8, 16
 
@@ -159,9 +159,9 @@ def test_evaluation_gives_each_image_once_over_all_parts(source, parts):
 
 
 def test_batches_that_cannot_be_made_are_refused(source):
-    with pytest.raises(DataError, match='8 .*3 workers'):
+    with pytest.raises(DataError, match=r'\b8 .*\b3\b'):
         TrainingPhotos(source, SIZE, BATCH, 0, 0, num_parts=3)
-    with pytest.raises(DataError, match='37 images.*38.*--batch-size'):
+    with pytest.raises(DataError, match=r'\b37 .*\b38\b.*--batch-size'):
         TrainingPhotos(source, SIZE, COUNT + 1, 0, 0)
 
 

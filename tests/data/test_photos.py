@@ -20,8 +20,8 @@ from openatac.data.photos.transforms import (
     Jitter,
     TrainingTransform,
 )
-from tests.fresh_python import run_python
-from tests.made_up_images import blocks, encoded
+from tests.helpers.fresh_python import run_python
+from tests.helpers.made_up_images import blocks, encoded
 
 NORMALISED = dict(mean_r=123.68, mean_g=116.779, mean_b=103.939, std_r=58.393, std_g=57.12, std_b=57.375)
 PUBLISHED_CROP = dict(random_resized_crop=True, rand_mirror=True, min_random_area=0.08, max_random_area=1.0,

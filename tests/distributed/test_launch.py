@@ -27,7 +27,7 @@ try:
 except OpenatacError as error:
     sys.exit('openatac launch: %s' % error)
 '''
-WORKER = [sys.executable, str(ROOT / 'tests' / 'distributed' / 'cluster_worker.py')]
+WORKER = [sys.executable, str(ROOT / 'tests' / 'helpers' / 'cluster_worker.py')]
 
 # A command without MXNet. It says who it is, and does by role what its arguments say: role=deed.
 COMMAND = '''
@@ -42,8 +42,17 @@ if deed == 'child':
 elif deed == 'stubborn':
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     time.sleep(300)
-elif deed == 'stop':
-    signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.3), print('written', flush=True), sys.exit(143)))
+elif deed.startswith('save'):  # when asked to stop, which takes that many seconds
+    def save(number, frame):
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_DFL)
+        print('saving', flush=True)
+        time.sleep(float(deed[4:]))
+        print('saved', flush=True)
+        sys.exit(128 + number)
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, save)
+    print('here too', flush=True)
     time.sleep(300)
 elif deed == 'suicide':
     os.kill(os.getpid(), signal.SIGKILL)
@@ -303,19 +312,29 @@ def test_servers_without_work_do_not_keep_the_run_alive():
     assert launch('-n', 1, command=[*PLAIN, 'server0=sleep', 'scheduler=sleep'])[0] == 0
 
 
+def launch_saving(seconds):
+    """A launched run whose worker 0 takes so long for its checkpoint when asked to stop; all are here."""
+    launched = Launched('-n', 2, '-s', 1, command=[
+        *PLAIN, f'worker0=save{seconds}', 'worker1=sleep', 'server0=sleep', 'scheduler=sleep'])
+    launched.wait_for('here', 5)
+    return launched
+
+
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_waits_for_the_checkpoint(number):
-    launched = Launched('-n', 2, '-s', 1, command=[
-        *PLAIN, 'worker0=stop', 'worker1=sleep', 'server0=sleep', 'scheduler=sleep'])
-    launched.wait_for('here', 4)
-    time.sleep(0.2)
-    if number == signal.SIGINT:  # a second one does not wait
-        launched.process.send_signal(number)
-        time.sleep(0.1)
+    launched = launch_saving(0.3)
     launched.process.send_signal(number)
     code, output, _ = launched.finish()
-    assert code in (130, 143)
-    assert ('[worker 0] written' in output) or number == signal.SIGINT
+    assert code == 128 + number and '[worker 0] saved' in output
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_does_not_wait_for_the_checkpoint(number):
+    launched = launch_saving(300)
+    launched.process.send_signal(number)
+    launched.wait_for('saving')
+    launched.process.send_signal(number)
+    assert launched.finish()[0] == 128 + number
 
 
 def test_a_killed_launcher_leaves_nothing():

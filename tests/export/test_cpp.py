@@ -11,7 +11,7 @@ from openatac.export.manifest import Manifest, write_manifest
 from openatac.export.symbol_files import export_symbol
 from openatac.models.zoo import get_model
 from tests.conftest import ROOT
-from tests.made_up_images import encoded, plain, smooth
+from tests.helpers.made_up_images import encoded, plain, smooth
 
 pytestmark = pytest.mark.skipif(not (shutil.which('make') and shutil.which('g++')), reason='no C++ compiler')
 MEAN, STD, LABELS = (125.3, 123.0, 113.9), (51.6, 50.8, 51.3), [f'class {k}' for k in range(10)]

@@ -1,5 +1,6 @@
 """`openatac export`: what is written loads everywhere, computes the same, and is whole or not there."""
 import fcntl
+import functools
 import json
 import os
 import re
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from mxnet import autograd
 
-from openatac import cli, get_model
+from openatac import get_model
 from openatac.data import cifar_transforms
 from openatac.data.digits import load_digits
 from openatac.errors import OpenatacError
@@ -28,11 +29,12 @@ from openatac.export.symbol_files import load_symbol, read_symbol, trace
 from openatac.models.parameters import load_parameters, save_parameters
 from openatac.runtime.processor import instruction_set
 from tests import oracle
-from tests.digits_network import KNOWS
-from tests.fresh_python import run_python
-from tests.made_up_images import encoded, plain, smooth
+from tests.helpers.commands import call_command, command_refusal
+from tests.helpers.digits_network import KNOWS
+from tests.helpers.fresh_python import run_python
+from tests.helpers.made_up_images import encoded, plain, smooth
+from tests.helpers.scripts import call_script, json_of, metrics_of
 from tests.oracle import filled, graph_of
-from tests.scripts import call_script, json_of, metrics_of
 
 ATAC = 'cifar_resnet8_v2_atac'
 FEW = KNOWS - 0.2  # of some dozen images
@@ -40,23 +42,13 @@ FEW = KNOWS - 0.2  # of some dozen images
 
 def call(*words):
     """`openatac export`; its exit code."""
-    try:
-        return cli.main(['export', *map(str, words)])
-    except SystemExit as end:
-        return end.code
+    return call_command('export', *words)
 
 
 @pytest.fixture
 def refused(capsys):
-    """refused(code, *words): it ends with that code and one sentence, which is returned."""
-    def check(code, *words):
-        assert call(*words) == code
-        lines = capsys.readouterr().err.splitlines()
-        assert lines[-1].startswith('openatac export: ') and 'Traceback' not in ''.join(lines), lines
-        assert code == 2 or len(lines) == 1, lines
-        return lines[-1]
-
-    return check
+    """refused(code, *words): the sentence with which it ends with that code."""
+    return functools.partial(command_refusal, capsys, 'export')
 
 
 def trained(name=ATAC, side=32, **settings):
@@ -203,7 +195,7 @@ def test_what_is_printed(net, params, tmp_path, capsys):
     assert all(str(count) in text for count in report['operators'])
     assert 'MXNET_SUBGRAPH_BACKEND=NONE' in text
     assert call(ATAC, params, tmp_path / 'net') == 0
-    assert 'compared on random images only' in capsys.readouterr().out
+    assert 'random images' in capsys.readouterr().out
 
 
 # ------------------------------------------------------------------------------------- a run
@@ -230,7 +222,7 @@ def test_the_script_exports_the_same(run, tmp_path):
 
 def test_a_run_whose_images_are_gone(run, tmp_path, capsys):
     assert call(run, tmp_path / 'net', '--data-dir', tmp_path / 'nowhere') == 0
-    assert 'random images only, since cifar10 is not in' in capsys.readouterr().out
+    assert 'cifar10' in capsys.readouterr().out
 
 
 def test_coarse_labels_fill_a_hundred_outputs(params, tmp_path):
@@ -579,7 +571,7 @@ def test_another_input_size(params, tmp_path):
 def test_an_input_size_that_does_not_fit(tmp_path):
     net = mx.gluon.nn.Dense(5, in_units=3 * 32 * 32)
     net.initialize()
-    with pytest.raises(OpenatacError, match='16 x 16'):
+    with pytest.raises(OpenatacError, match=r'\b16\b'):
         export(net, str(tmp_path / 'net'), describe(side=16))
     assert not os.listdir(tmp_path)
 
@@ -592,7 +584,7 @@ def test_a_network_that_is_no_longer_finite(net, refused, params, tmp_path):
     assert os.listdir(tmp_path) == ['nan.params']
 
 
-@pytest.mark.parametrize('ending, content, words', [
+@pytest.mark.parametrize('ending, content, named', [
     ('-symbol.json', None, 'net-symbol.json'),
     ('-symbol.json', '', 'net-symbol.json'),
     ('-symbol.json', '{}', 'net-symbol.json'),
@@ -602,7 +594,7 @@ def test_a_network_that_is_no_longer_finite(net, refused, params, tmp_path):
     ('-0000.params', None, 'net-0000.params'),
     ('-0000.params', 1000, 'net-0000.params'),
 ], ids=lambda value: str(value)[:12])
-def test_damaged_symbol_files(whole, tmp_path, ending, content, words):
+def test_damaged_symbol_files(whole, tmp_path, ending, content, named):
     for file in ('-symbol.json', '-0000.params'):
         with open(whole + file, 'rb') as handle:
             data = handle.read()
@@ -610,7 +602,7 @@ def test_damaged_symbol_files(whole, tmp_path, ending, content, words):
             data = content if content is None else data[:content] if content == 1000 else content.encode()
         if data is not None:
             (tmp_path / ('net' + file)).write_bytes(data)
-    with pytest.raises(OpenatacError, match=words):
+    with pytest.raises(OpenatacError, match=named):
         load_symbol(str(tmp_path / 'net'))
 
 

@@ -117,7 +117,7 @@ def test_a_network_of_full_size_computes_in_onnx_what_it_does_in_mxnet(name, tmp
 
 @pytest.mark.parametrize('name', ['cifar_resnet8_v2_atac', 'cifar_resnet8_v2_cbam', 'cifar_resnet8_v2_ge',
                                   'resnet50_v1b_aa'])
-def test_the_file(name, tmp_path):
+def test_the_file_suits_older_runtimes_and_describes_itself(name, tmp_path):
     """Accepted by older runtimes, small, with weights as initializers only, and described."""
     net, image_shape = small(name)
     net.initialize()
@@ -284,7 +284,7 @@ OPERATORS = {
 
 @pytest.mark.filterwarnings('ignore:Cannot decide type')  # of the input: float32 it is
 @pytest.mark.parametrize('name', list(OPERATORS))
-def test_operator(name, tmp_path):
+def test_each_operator_computes_in_onnx_what_it_does_in_mxnet(name, tmp_path):
     image_shape, data = VECTOR if name.endswith('vectors') else PLANES, S.var('data')
     mx.random.seed(1)
     net = gluon.SymbolBlock(OPERATORS[name](data), data)
@@ -331,21 +331,21 @@ def test_symbol_files_and_low_precision(tmp_path):
 
 # -------------------------------------------------------------------------------------------- errors
 
-@pytest.mark.parametrize('build, words', [
-    (lambda x: S.arccosh(x, name='far'), r'the operator arccosh \(node far\)'),
-    (lambda x: S.softmax(x, temperature=2.0, name='hot'), r'temperature=2.0 of softmax \(node hot\)'),
+@pytest.mark.parametrize('build, named', [
+    (lambda x: S.arccosh(x, name='far'), 'arccosh .*far'),
+    (lambda x: S.softmax(x, temperature=2.0, name='hot'), r'temperature=2\.0 .*softmax .*hot'),
     (lambda x: S.Pooling(x, kernel=(2, 2), pool_type='sum'), 'pool_type=sum'),
-    (lambda x: S.contrib.AdaptiveAvgPooling2D(x, output_size=5), 'its windows overlap'),
+    (lambda x: S.contrib.AdaptiveAvgPooling2D(x, output_size=5), 'AdaptiveAvgPooling2D'),
     (lambda x: S.split(x, num_outputs=2, axis=1)[0], 'SliceChannel'),
-    (lambda x: S.Group([x, x + 1]), 'a network of 2 outputs'),
-    (lambda x: S.LeakyReLU(x, act_type='rrelu')[0], 'act_type=rrelu of LeakyReLU'),
-    (lambda x: S.var('image') + 1, 'must be called data, and its variables are: image'),
-    (lambda x: x + S.var('unknown', shape=(1,)), 'unknown is not among them'),
-    (lambda x: S.broadcast_add(x, S.var('w', shape=(6, 2, 1))), 'do not fit the network'),
-    (lambda x: S.slice_axis(x, axis=0, begin=1, end=None), 'does not treat images alike'),
+    (lambda x: S.Group([x, x + 1]), r'\b2\b'),
+    (lambda x: S.LeakyReLU(x, act_type='rrelu')[0], 'act_type=rrelu .*LeakyReLU'),
+    (lambda x: S.var('image') + 1, 'data.*image'),
+    (lambda x: x + S.var('unknown', shape=(1,)), 'unknown'),
+    (lambda x: S.broadcast_add(x, S.var('w', shape=(6, 2, 1))), 'broadcast_add'),
+    (lambda x: S.slice_axis(x, axis=0, begin=1, end=None), r'\b1\b'),
 ])
-def test_what_can_not_be_written(build, words):
-    with pytest.raises(OpenatacError, match=words) as error:
+def test_what_cannot_be_written_is_named(build, named):
+    with pytest.raises(OpenatacError, match=named) as error:
         to_onnx(build(S.var('data')), {'w': np.ones((6, 2, 1))}, PLANES)
     assert '\n' not in str(error.value)
 

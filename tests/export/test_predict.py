@@ -29,7 +29,7 @@ from openatac.export.manifest import Manifest, read_manifest
 from openatac.export.runtimes.base import RUNTIMES, open_runtime, runtime_for, runtimes_of
 from openatac.models.parameters import load_parameters, save_parameters
 from tests.conftest import ROOT
-from tests.made_up_images import encoded, smooth, write_photos
+from tests.helpers.made_up_images import encoded, smooth, write_photos
 
 pytest.importorskip('onnxruntime')  # the export of these tests has all forms
 pytest.importorskip('onnx')

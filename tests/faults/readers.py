@@ -25,7 +25,7 @@ from openatac.errors import OpenatacError
 from openatac.export.exporter import export
 from openatac.export.forms.base import FORMS
 from openatac.export.image_files import InputTransform
-from openatac.export.manifest import Manifest, read_manifest
+from openatac.export.manifest import read_manifest
 from openatac.export.runtimes.base import open_runtime
 from openatac.export.symbol_files import with_kinds, write_symbol
 from openatac.export.trained_network import load_run
@@ -46,14 +46,14 @@ from openatac.training.config import CifarConfig, network_settings
 from openatac.training.initial import read_initial
 from openatac.training.run_folder import RunFolder
 from tests.conftest import ROOT
-from tests.made_up_images import write_photos
+from tests.faults import conftest
+from tests.helpers.made_up_images import write_photos
 
 RUN = ROOT / 'results' / 'cifar10_b1' / 'runs' / 'b1-atac-seed1'
-DESCRIPTION = Manifest('cifar_resnet8_v2_atac', 3, (3, 8, 8), (125.3, 123.0, 113.9), (51.6, 50.8, 51.3),
-                          0, ['ant', 'bee', 'cow'])
+DESCRIPTION = conftest.DESCRIPTION._replace(image_shape=(3, 8, 8))
 IMAGES = np.random.RandomState(0).randn(1, 3, 8, 8).astype('float32')
 PIXELS = np.random.RandomState(0).randint(0, 256, (17, 23, 3)).astype('uint8')
-REFUSALS = OpenatacError, BadImage, BadImage, MemoryError  # which a command reports in a sentence
+REFUSALS = OpenatacError, BadImage, MemoryError  # which a command reports in a sentence
 Content = dict[str, Any]
 DEFAULTS = dict.fromkeys(fields(CifarConfig), DEFAULT)
 

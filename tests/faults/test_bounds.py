@@ -15,49 +15,55 @@ from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.cifar_resnet18 import CIFARResNet18
 from openatac.models.resnet_v1b import ResNet50_v1bATAC
 from openatac.nn.atac import ChaATAC
-from tests.scripts import call_script, json_of
+from openatac.options import fields
+from openatac.training.config import ImagenetConfig
+from tests.helpers.scripts import call_script, json_of
 
 
 class Parsed(Exception):
-    """Carries the parser of a command."""
+    """Ends a command where it would parse its words."""
 
 
-def parser_of(command, monkeypatch):
-    """The argparse parser that a command parses its words with."""
-    def caught(self, *_, **__):
-        raise Parsed(self)
+@pytest.fixture
+def arguments(monkeypatch):
+    """[(command, argument)] of all that commands and scripts take."""
+    found, initialise = [], argparse.Action.__init__
 
-    with monkeypatch.context() as patch:
-        for method in ('parse_args', 'parse_intermixed_args'):
-            patch.setattr(argparse.ArgumentParser, method, caught)
-        with pytest.raises(Parsed) as found:
+    def record(self, *positional, **keywords):
+        initialise(self, *positional, **keywords)
+        found.append((command, self))
+
+    def stop(*_, **__):
+        raise Parsed
+
+    monkeypatch.setattr(argparse.Action, '__init__', record)
+    for method in ('parse_args', 'parse_intermixed_args'):
+        monkeypatch.setattr(argparse.ArgumentParser, method, stop)
+    for command in cli.COMMANDS:
+        with pytest.raises(Parsed):
             importlib.import_module('openatac.commands.' + command.replace('-', '_')).main([])
-    return found.value.args[0]
+    for script in (train_cifar, train_imagenet):
+        command = script.__name__
+        script.parser()
+    return found
 
 
-def parsers(monkeypatch):
-    yield from (parser_of(command, monkeypatch) for command in cli.COMMANDS)
-    yield from (train_cifar.parser(), train_imagenet.parser())
-
-
-def test_every_number_has_bounds_on_both_sides(monkeypatch):
+def test_every_number_has_bounds_on_both_sides(arguments):
     numeric = 0
-    for parser in parsers(monkeypatch):
-        for action in parser._actions:
-            bounds = getattr(action.type, 'bounds', None)
-            if isinstance(action.default, (int, float)) and not isinstance(action.default, bool) \
-                    and action.nargs != 0:
-                assert bounds, f'{parser.prog} {action.option_strings}'
-            assert action.type not in (int, float), f'{parser.prog} {action.option_strings}'
-            if bounds:
-                numeric += 1
-                lowest = bounds.low if bounds.above is None else bounds.above
-                highest = bounds.high if bounds.below is None else bounds.below
-                assert all(bound is not None and math.isfinite(bound) for bound in (lowest, highest)), (
-                    f'{parser.prog} {action.option_strings}: {bounds}')
-                for wrong in (lowest - 1, highest * 2 + 1, 'x', '', math.nan, math.inf, '1' * 5000):
-                    with pytest.raises(argparse.ArgumentTypeError):
-                        action.type(str(wrong))
+    for command, argument in arguments:
+        where, bounds = f'{command} {argument.option_strings}', getattr(argument.type, 'bounds', None)
+        if isinstance(argument.default, (int, float)) and not isinstance(argument.default, bool) \
+                and argument.nargs != 0:
+            assert bounds, where
+        assert argument.type not in (int, float), where
+        if bounds:
+            numeric += 1
+            lowest = bounds.low if bounds.above is None else bounds.above
+            highest = bounds.high if bounds.below is None else bounds.below
+            assert all(bound is not None and math.isfinite(bound) for bound in (lowest, highest)), where
+            for wrong in (lowest - 1, highest * 2 + 1, 'x', '', math.nan, math.inf, '1' * 5000):
+                with pytest.raises(argparse.ArgumentTypeError):
+                    argument.type(str(wrong))
     assert numeric > 60
 
 
@@ -75,7 +81,7 @@ def test_a_number_that_is_too_large_or_small(command, capsys):
 
 
 def test_a_crop_ratio_of_zero_is_the_default():
-    take = next(action for action in train_imagenet.parser()._actions if action.dest == 'crop_ratio').type
+    take = fields(ImagenetConfig)['crop_ratio'].option.parse
     assert take('0') == 0 and take(str(CROP_RATIO)) == CROP_RATIO
 
 

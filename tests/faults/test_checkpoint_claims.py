@@ -1,10 +1,9 @@
-"""That a checkpoint is kept is said only where there is one."""
+"""An error claims that a checkpoint is kept only where there is one."""
 import errno
 
 import numpy as np
 import pytest
 
-from openatac.distributed import membership
 from openatac.errors import CheckpointError
 from openatac.training.checkpoint import check_finite, checkpoints_of, writing_in
 
@@ -31,12 +30,16 @@ def fail_to_save(folder):
 
 
 @pytest.mark.parametrize('fail', [fail_to_write, fail_to_be_finite, fail_to_save])
-def test_what_is_said_of_checkpoints(tmp_path, fail):
+def test_an_error_says_what_is_kept_at_that_time(tmp_path, fail):
+    folder, checkpoints = str(tmp_path), checkpoints_of(str(tmp_path))
+    nothing = checkpoints.kept
+    assert nothing in fail(folder)
+    checkpoints.save(1, GOOD, {})
+    assert checkpoints.kept in fail(folder) and nothing not in fail(folder)
+
+
+def test_resuming_is_the_remedy_only_with_a_checkpoint(tmp_path):
     folder = str(tmp_path)
-    assert 'no checkpoint yet' in fail(folder) and 'kept' not in fail(folder) and 'resume' not in fail(folder)
+    assert '--resume' not in fail_to_write(folder)
     checkpoints_of(folder).save(1, GOOD, {})
-    assert 'the last checkpoint is kept' in fail(folder)
-
-
-def test_processes_that_do_not_know_promise_nothing():
-    assert 'if there is one' in membership.ADVICE
+    assert '--resume auto' in fail_to_write(folder)

@@ -11,7 +11,7 @@ from openatac.console import program
 from openatac.errors import UnfitEnvironment
 from openatac.runtime import memory, threads
 from tests.conftest import ROOT
-from tests.fresh_python import run_python
+from tests.helpers.fresh_python import run_python
 
 USE_MXNET = 'import openatac, mxnet; print(mxnet.nd.ones(3).sum().asscalar())'
 COSTS = ('-m', 'openatac', 'costs', 'cifar_resnet8_v2_relu')

@@ -16,8 +16,8 @@ from openatac.console.text import for_html, for_markdown, for_terminal, text_tab
 from openatac.files.csv_file import escape_formula, read_csv, write_csv
 from openatac.training.tracking.log import log_to
 from tests.conftest import ROOT
-from tests.fresh_python import run_python
-from tests.scripts import json_of
+from tests.helpers.fresh_python import run_python
+from tests.helpers.scripts import json_of
 
 FORMULA = "=cmd|'/c calc'!A1"
 EVIL = '\x1b[31mred\x07 <script>alert(1)</script> [x](javascript:y) `a` *b* $\\frac{ \x9b31m'

@@ -23,8 +23,8 @@ from openatac.export.exporter import export
 from openatac.files.checksums import sha256
 from tests.conftest import ROOT
 from tests.faults.conftest import DESCRIPTION
-from tests.made_up_images import write_cifar, write_photos
-from tests.scripts import metrics_of
+from tests.helpers.made_up_images import write_cifar, write_photos
+from tests.helpers.scripts import metrics_of
 
 KILLS = 20
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ from openatac.errors import DataError
 from openatac.export.labelled_images import classes_below
 from openatac.export.manifest import read_manifest, write_manifest
 from tests.faults.conftest import DESCRIPTION
-from tests.made_up_images import encoded, plain
+from tests.helpers.made_up_images import encoded, plain
 
 LATIN1 = os.fsdecode('caf\xe9'.encode('latin-1'))  # 'caf' and a byte that is not UTF-8
 

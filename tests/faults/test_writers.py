@@ -18,7 +18,7 @@ from openatac.files.csv_file import write_csv
 from openatac.files.locks import locked
 from openatac.files.writing import check_prefix, remove_leftovers, replace_file, write_text, writing
 from tests.conftest import ROOT
-from tests.fresh_python import run_python
+from tests.helpers.fresh_python import run_python
 
 ROWS = [{'a': 1, 'b': 'x'}]
 TEXT = 'a,b\n1,x\n'

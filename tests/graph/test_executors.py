@@ -1,7 +1,7 @@
 """MXNet's executors compute what the network does; left alone they fuse pre-activation ResNets wrongly."""
 import pytest
 
-from tests.fresh_python import output_of
+from tests.helpers.fresh_python import output_of
 
 CODE = '''
 import openatac, sys

@@ -10,7 +10,7 @@ from openatac.errors import OpenatacError
 from openatac.export.forms.fused import fuse
 from openatac.graph.gates import find_gates
 from openatac.graph.nodes import Graph, Node, Output, UnknownShapes
-from tests.fresh_python import output_of
+from tests.helpers.fresh_python import output_of
 
 
 def network(name='cifar_resnet8_v2_atac'):
@@ -76,7 +76,7 @@ def test_a_node_is_replaced_by_a_graph_of_its_inputs():
     assert found.asnumpy().tolist() == [6]
 
 
-def test_readers():
+def test_readers_are_all_that_take_a_node():
     a = mx.sym.var('a')
     b = mx.sym.exp(a, name='b')
     readers = Graph.of(mx.sym.Group([b * b, mx.sym.sin(a, name='c')])).readers()
@@ -105,7 +105,7 @@ def test_a_file_of_an_old_mxnet_is_refused(tmp_path):
     described = Graph.of(network()).to_json()
     described['nodes'][-1]['param'] = described['nodes'][-1].pop('attrs')
     (tmp_path / 'x-symbol.json').write_text(json.dumps(described))
-    with pytest.raises(OpenatacError, match='before 1.0'):
+    with pytest.raises(OpenatacError, match='x-symbol.json.*1.0'):
         Graph.read(str(tmp_path / 'x-symbol.json'))
 
 

@@ -87,7 +87,7 @@ def values(net):
 
 def block_at(net, name):
     for key in name.split('.'):
-        net = net._children[key]
+        net = net[int(key)] if key.isdigit() else getattr(net, key)
     return net
 
 
@@ -216,13 +216,15 @@ def test_a_float16_network_stays_float16():
     assert norm.gamma.data().dtype == net[0].gamma.data().dtype == np.float32
 
 
-def test_a_hybridized_network_stays_so_and_computes_with_the_new_units():
+def test_a_hybridized_network_stays_so_and_computes_with_the_new_units(tmp_path):
     net = trained(model_zoo.get_model('cifar_resnet20_v1'), 32)
     net.hybridize(static_alloc=True)
     before = net(images(32)).asnumpy()
     replace_activations(net, 'swish', where='features.[23].*.body.*', image_shape=(3, 32, 32))
     after = net(images(32)).asnumpy()
-    assert net._active and block_at(net, 'features.2.0.body.2')._active
+    for block, x in ((net, images(32)), (block_at(net, 'features.2.0.body.2'), mx.nd.zeros((1, 16, 8, 8)))):
+        block(x)
+        block.export(str(tmp_path / 'block'))  # which Gluon does for hybridized blocks alone
     net.hybridize(False)
     assert np.abs(after - before).max() > 1e-3
     assert np.allclose(net(images(32)).asnumpy(), after, atol=1e-4 * np.abs(after).max())
@@ -364,9 +366,10 @@ def test_an_activation_in_a_list_is_an_error_not_a_dead_unit():
     net = Made(lambda block, F, x: steps[1](steps[0](x)))
     for step in steps:
         net.register_child(step)
+    children = _blocks(net)
     with pytest.raises(ValueError, match=' 1$'):
         replace_activations(net, 'ChaATAC')
-    assert net._children['1'] is steps[1]
+    assert _blocks(net) == children
 
 
 def test_parameter_names_stay_unique_where_blocks_have_one_prefix():
@@ -398,10 +401,10 @@ def test_the_run_on_a_symbol_leaves_no_trace(act_type):
 
 @pytest.mark.parametrize('arguments, words', [
     ({'act_type': 'attac'}, "act_type .*'attac'"),
-    ({'r': '2'}, "not '2'"),
-    ({'act_type': 'xunit', 'kernel': 4}, 'not 4'),
-    ({'act_type': 'swish', 'r': 2}, 'swish .* r;.* none'),
-    ({'rr': 2}, 'ChaATAC .* rr;.* r, useReLU, useGlobal'),
+    ({'r': '2'}, "r .*'2'"),
+    ({'act_type': 'xunit', 'kernel': 4}, r'kernel\b.*\b4\b'),
+    ({'act_type': 'swish', 'r': 2}, 'swish .* r;'),
+    ({'rr': 2}, 'ChaATAC .* rr;.* useGlobal'),
     ({'r': 9}, 'r=9 .* 8 channels'),
     ({'where': 'layer4.*'}, r"where='layer4.\*' .* 1$"),
     ({'where': 4}, 'where .* 4$'),
@@ -420,9 +423,9 @@ def test_wrong_arguments_are_one_sentence_and_change_nothing(arguments, words, c
 
 
 def test_what_is_not_a_hybrid_network_of_images_is_refused():
-    with pytest.raises(ValueError, match='HybridBlock.* Sequential'):
+    with pytest.raises(ValueError, match=' Sequential'):
         replace_activations(nn.Sequential(), 'ChaATAC')
     with pytest.raises(ValueError, match='Made'):
         replace_activations(Made(lambda block, F, x: x.reshape((x.shape[0], -1))), 'ChaATAC')
-    with pytest.raises(ValueError, match='are: none'):
+    with pytest.raises(ValueError, match='none'):
         replace_activations(nn.Dense(3, activation='relu'), 'ChaATAC')

@@ -15,7 +15,7 @@ from openatac.nn.attention import (
     NINBlock,
     SEBlock,
 )
-from tests.nn.numpy_layers import (
+from tests.helpers.numpy_layers import (
     SHAPE,
     across,
     batch_norm,
@@ -165,23 +165,23 @@ def test_ecas_kernel(channels, k):
     assert k in (int((math.log2(channels) + 1) / 2), int((math.log2(channels) + 1) / 2) + 1)
 
 
-@pytest.mark.parametrize('build, words', [
-    (lambda: SEBlock(8), 'reduction=16 leaves no bottleneck in a block of 8 channels: choose it from 1 to 8'),
-    (lambda: SEBlock(8, reduction=0), 'above 0, not 0'),
-    (lambda: NINBlock(8, reduction=-1), 'above 0, not -1'),
-    (lambda: LocalSEBlock(8), 'reduction=16 leaves no bottleneck'),
+@pytest.mark.parametrize('build, named', [
+    (lambda: SEBlock(8), r'reduction=16\b.*\b8\b'),
+    (lambda: SEBlock(8, reduction=0), r'\b0$'),
+    (lambda: NINBlock(8, reduction=-1), '-1'),
+    (lambda: LocalSEBlock(8), 'reduction=16'),
     (lambda: CBAM(8), 'reduction=16'),
-    (lambda: CBAM(16, kernel=6), 'odd number from 1, not 6'),
-    (lambda: ECA(16, gamma=0), 'gamma must be a number above 0, not 0'),
-    (lambda: GatherExcite(16, variant='theta_plus'), "theta-, theta, theta\\+, not 'theta_plus'"),
-    (lambda: GatherExcite(16, extent=3), 'not 3'),
-    (lambda: GatherExcite(16, extent=1), 'not 1'),
+    (lambda: CBAM(16, kernel=6), r'kernel\b.*\b6\b'),
+    (lambda: ECA(16, gamma=0), r'gamma\b.*\b0$'),
+    (lambda: GatherExcite(16, variant='theta_plus'), "theta-.*'theta_plus'"),
+    (lambda: GatherExcite(16, extent=3), r'\b3\b'),
+    (lambda: GatherExcite(16, extent=1), r'\b1\b'),
     (lambda: GatherExcite(8), 'reduction=16'),
-    (lambda: ATTENTIONS.find('senet')(16), "attention must be one of se, ge, .*, not 'senet'"),
-    (lambda: ATTENTIONS.find('senet', '--attention'), '--attention must be one of se, '),
+    (lambda: ATTENTIONS.find('senet')(16), "attention .*se, ge, .*'senet'"),
+    (lambda: ATTENTIONS.find('senet', '--attention'), "--attention .*'senet'"),
 ])
-def test_bad_arguments(build, words):
-    with pytest.raises(ValueError, match=words):
+def test_a_bad_argument_is_named(build, named):
+    with pytest.raises(ValueError, match=named):
         build()
 
 

@@ -8,7 +8,7 @@ from openatac.models.resnet_v1b import ResNet50_v1bATAC
 from openatac.models.zoo import get_model
 from openatac.nn.augmented_conv import AttentionAugmentedConv2D
 from openatac.nn.local_self_attention import AttentionStem, StandAloneSelfAttention
-from tests.nn.numpy_layers import (
+from tests.helpers.numpy_layers import (
     across,
     check_export,
     close,
@@ -195,22 +195,22 @@ def test_parameter_counts(build, shape, count):
     assert trainable(build(), shape) == count
 
 
-@pytest.mark.parametrize('build, words', [
-    (lambda: AttentionAugmentedConv2D(64, kernel_size=2), 'kernel_size must be an odd number from 1, not 2'),
-    (lambda: AttentionAugmentedConv2D(64, strides=4), 'strides must be 1 or 2, not 4'),
-    (lambda: AttentionAugmentedConv2D(64, heads=0), 'heads .* not 0'),
-    (lambda: AttentionAugmentedConv2D(64, upsilon=1), 'upsilon .* below 1, not 1'),
-    (lambda: AttentionAugmentedConv2D(8), 'upsilon=0.1 gives 8 heads all 8 channels'),
-    (lambda: StandAloneSelfAttention(64, kernel_size=4), 'odd number from 1, not 4'),
-    (lambda: StandAloneSelfAttention(24), '8 heads need a multiple of 16 channels, not 24'),
-    (lambda: StandAloneSelfAttention(64, heads=0), 'heads .* not 0'),
-    (lambda: AttentionStem(64, heads=3), '3 heads need a multiple of 3 channels, not 64'),
-    (lambda: AttentionStem(64, mixtures=0), 'mixtures .* not 0'),
-    (lambda: ResNet50_v1bATAC(self_attention='ff'), "self_attention must be one of aa, fa, not 'ff'"),
-    (lambda: ResNet50_v1bATAC(self_attention='fa', deep_stem=True), 'leave out deep_stem'),
+@pytest.mark.parametrize('build, named', [
+    (lambda: AttentionAugmentedConv2D(64, kernel_size=2), r'kernel_size\b.*\b2\b'),
+    (lambda: AttentionAugmentedConv2D(64, strides=4), r'strides\b.*\b4\b'),
+    (lambda: AttentionAugmentedConv2D(64, heads=0), r'heads\b.*\b0\b'),
+    (lambda: AttentionAugmentedConv2D(64, upsilon=1), r'upsilon\b.*\b1\b'),
+    (lambda: AttentionAugmentedConv2D(8), r'upsilon=0\.1\b.*\b8\b'),
+    (lambda: StandAloneSelfAttention(64, kernel_size=4), r'\b4\b'),
+    (lambda: StandAloneSelfAttention(24), r'\b16\b.*\b24\b'),
+    (lambda: StandAloneSelfAttention(64, heads=0), r'heads\b.*\b0\b'),
+    (lambda: AttentionStem(64, heads=3), r'\b3\b.*\b64\b'),
+    (lambda: AttentionStem(64, mixtures=0), r'mixtures\b.*\b0\b'),
+    (lambda: ResNet50_v1bATAC(self_attention='ff'), "self_attention .*aa, fa.*'ff'"),
+    (lambda: ResNet50_v1bATAC(self_attention='fa', deep_stem=True), 'deep_stem'),
 ])
-def test_bad_arguments(build, words):
-    with pytest.raises(ValueError, match=words):
+def test_a_bad_argument_is_named(build, named):
+    with pytest.raises(ValueError, match=named):
         build()
 
 

@@ -1,6 +1,6 @@
 """Each command of `openatac` answers --help at once: it loads no library that computes or draws."""
 from openatac.cli import COMMANDS
-from tests.fresh_python import output_of
+from tests.helpers.fresh_python import output_of
 
 HEAVY = ['mxnet', 'torch', 'matplotlib', 'onnx', 'cv2']
 

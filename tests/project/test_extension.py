@@ -39,8 +39,8 @@ from openatac.study.costs.by_name import costs_by_name
 from openatac.study.costs.count import costs
 from openatac.study.gates.statistics import unit_gates
 from openatac.training.network import build_network, resolve
-from tests.made_up_images import encoded, smooth
-from tests.scripts import call_script, config_of, json_of, the_error
+from tests.helpers.made_up_images import encoded, smooth
+from tests.helpers.scripts import call_script, config_of, json_of, the_error
 
 BATCH = 4
 

@@ -9,7 +9,7 @@ from openatac.runtime import cuda_libraries, devices
 from openatac.runtime.import_hook import MXNET_MISSING
 from openatac.runtime.processor import instruction_set
 from tests.conftest import ROOT
-from tests.fresh_python import output_of, run_python
+from tests.helpers.fresh_python import output_of, run_python
 
 # ---------------------------------------------------------------------- without an MXNet
 

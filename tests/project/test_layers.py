@@ -1,20 +1,24 @@
-"""The floors of the package: who may import whom, read from the source (see README, architecture)."""
+"""The floors of docs/architecture.md hold: what imports what is read from the source."""
 import ast
 import graphlib
+import re
 
 from tests.conftest import ROOT
-from tests.fresh_python import output_of
+from tests.helpers.fresh_python import output_of
 
-# A module may import what is on its own floor or below. What no line names is on the ground floor.
-FLOORS = {
-    'commands': 7, 'cli': 7, '__init__': 7, '__main__': 7,
-    'study': 6,
-    'export': 5,
-    'training': 4, 'distributed': 4,
-    'backends': 3,
-    'graph': 2,
-    'models': 1, 'data': 1,
-}
+ROW = re.compile(r'^\| (\d+) \| (.+?) \|', re.M)
+
+
+def floors():
+    """{folder or file of the package: its floor} of the document's table, without what `with` names below."""
+    rows = ROW.findall((ROOT / 'docs' / 'architecture.md').read_text('utf-8'))
+    return {name: int(number) for number, places in rows
+            for name in re.findall(r'`(\w+)(?:/|\.py)`', places.split(' with ')[0])}
+
+
+# A module may import what is on its own floor or below. The modules at the top are on the ground floor, but
+# for those that start a program and the one that loads the public names.
+FLOORS = {**floors(), '__init__': 7, '__main__': 7}
 PACKAGE = ROOT / 'openatac'
 FILES = {'.'.join(path.relative_to(ROOT).with_suffix('').parts).replace('.__init__', ''): path
          for path in sorted(PACKAGE.rglob('*.py'))}
@@ -52,6 +56,10 @@ def test_no_module_imports_from_a_floor_above():
     wrong = [f'{module} imports {imported}' for module, imports in graph().items() for imported in imports
              if imported not in FILES or floor(imported) > floor(module)]
     assert not wrong
+
+
+def test_each_folder_has_a_floor():
+    assert {path.parent.name for path in PACKAGE.glob('*/__init__.py')} <= set(FLOORS)
 
 
 def test_the_imports_have_no_circle():

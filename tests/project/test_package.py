@@ -12,7 +12,7 @@ import pytest
 
 from openatac.version import __version__
 from tests.conftest import ROOT
-from tests.made_up_images import write_cifar, write_data_dir
+from tests.helpers.made_up_images import write_cifar, write_data_dir
 
 BUILT_FROM = ('LICENSE', 'MANIFEST.in', 'README.md', 'pyproject.toml', 'setup.py')
 

@@ -14,8 +14,8 @@ import pytest
 
 from openatac.errors import DeviceError
 from openatac.runtime import cores, cuda_libraries, devices, system_libraries, threads
-from tests.fresh_python import output_of, run_python
-from tests.runtime.stub_driver import make_library
+from tests.helpers.fresh_python import output_of, run_python
+from tests.helpers.stub_driver import make_library
 
 # ------------------------------------------------------------------- MXNet itself, as installed
 

@@ -1,5 +1,4 @@
 """`openatac bench` measures all engines in turn, in processes of their own. No test looks at a speed."""
-import csv
 import os
 import signal
 
@@ -17,6 +16,7 @@ from openatac.study.bench import measurement
 from openatac.study.bench.measurement import Measurement, verdict
 from openatac.study.bench.picture import bench_figure
 from openatac.study.bench.process import BenchProcess, Turn
+from tests.helpers.commands import rows_of
 
 SHORT = ['--rounds', '2', '--seconds', '0.01', '--batch-sizes', '1,3']
 
@@ -78,11 +78,6 @@ def folder(tmp_path):
                 handle.write(content)
         write_manifest(str(folder / f'{name}.json'), Manifest(name, 3, (3, 16, 16), (120,) * 3, (60,) * 3))
     return folder
-
-
-def rows_of(path):
-    with open(path, newline='', encoding='utf-8') as handle:
-        return list(csv.DictReader(handle))
 
 
 def test_exports_and_engines_are_measured(folder, tmp_path, capsys):

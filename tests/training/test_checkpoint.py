@@ -12,9 +12,8 @@ import pytest
 from openatac.errors import CheckpointError, ParameterFileError
 from openatac.files.writing import replace_file, write_text
 from openatac.models.parameters import load_parameters, read_arrays, save_parameters, write_arrays
-from openatac.training import checkpoint
 from openatac.training.checkpoint import Checkpoints, only_run_in
-from tests.fresh_python import run_python
+from tests.helpers.fresh_python import run_python
 
 NAMES = [f'{iteration:010}' for iteration in range(10)]
 
@@ -112,15 +111,23 @@ def test_what_others_put_there_is_left_alone(checkpoints):
     assert sorted(os.listdir(checkpoints.folder)) == ['.hidden', NAMES[1], NAMES[2], 'notes.txt']
 
 
-@pytest.mark.parametrize('step', ['write_text', 'write_params', 'flush'])
-def test_a_failure_while_writing_leaves_the_earlier_ones(checkpoints, monkeypatch, step):
+@contextlib.contextmanager
+def files_of_at_most(size):
+    """The disk takes no more than that many bytes of a file."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize('length, text', [(10000, ''), (2, 'x' * 10000)], ids=['arrays', 'state'])
+def test_a_failure_while_writing_leaves_the_earlier_ones(checkpoints, length, text):
     save(checkpoints, 1)
-    with monkeypatch.context() as patch:
-        def fail(*arguments):
-            raise OSError(errno.ENOSPC, 'No space left on device')
-        patch.setattr(checkpoint, step, fail)
-        with pytest.raises(CheckpointError, match=r'No space left on device.*--resume auto'):
-            save(checkpoints, 2)
+    with files_of_at_most(4096), pytest.raises(CheckpointError,
+                                               match=f'{checkpoints.folder} .*--resume auto'):
+        checkpoints.save(2, {'parameter/w/0': np.zeros(length, 'float32')}, {'text': text})
     assert os.listdir(checkpoints.folder) == [NAMES[1]] and latest(checkpoints) == 1
     save(checkpoints, 2)
     assert latest(checkpoints) == 2
@@ -183,13 +190,8 @@ def test_what_a_killed_process_left_is_removed_by_the_next_run(tmp_path):
 def test_a_parameter_file_cut_short_by_the_disk_does_not_take_its_place(tmp_path):
     path = str(tmp_path / 'w.params')
     write_arrays(path, {'w': mx.nd.ones(3)})
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (os.path.getsize(path) // 2, limits[1]))
-    try:
-        with pytest.raises(OSError, match=os.strerror(errno.EFBIG)):
-            write_arrays(path, {'w': mx.nd.zeros(3)})
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with files_of_at_most(os.path.getsize(path) // 2), pytest.raises(OSError, match=os.strerror(errno.EFBIG)):
+        write_arrays(path, {'w': mx.nd.zeros(3)})
     assert read_arrays(path)['w'].asnumpy().tolist() == [1, 1, 1] and os.listdir(tmp_path) == ['w.params']
 
 

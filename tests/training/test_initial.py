@@ -14,31 +14,21 @@ from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.parameters import initialise, load_parameters, read_arrays
 from openatac.options import from_arguments
 from openatac.runtime.import_hook import MXNET_MISSING
-from openatac.training import network
 from openatac.training.config import CifarConfig
 from openatac.training.initial import read_initial
-from tests.distributed.small_imagenet import small_host
-from tests.scripts import call_script, json_of, run_script, the_error
+from tests.helpers.imagenet_hosts import replace_host, small_host
+from tests.helpers.scripts import call_script, json_of, refusal, run_script, the_error
 
 NETWORK = '--blocks', 1, '--act-layers', 1, '--useReLU', '--seed', 3
+pytestmark = pytest.mark.usefixtures('elsewhere')
 SCRIPTS = pytest.mark.parametrize('script', [train_cifar, train_imagenet], ids=['cifar', 'imagenet'])
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(monkeypatch, tmp_path):
-    """A folder of its own to write to, and no data of the user's."""
-    monkeypatch.setenv('MXNET_HOME', str(tmp_path / 'home'))
-    (tmp_path / 'work').mkdir()
-    monkeypatch.chdir(tmp_path / 'work')
 
 
 @pytest.fixture
 def refused(capsys):
-    """refused(code, script, *flags): run it, check that it ends so with one sentence, and return that."""
+    """refused(code, script, *flags): the sentence with which it ends with that code, leaving nothing."""
     def check(code, script, *flags):
-        found = call_script(*flags, script=script)
-        error = the_error(found, capsys.readouterr().err)
-        assert found == code, error
+        error = refusal(capsys, code, *flags, script=script)
         assert not os.listdir()
         return error
 
@@ -218,7 +208,7 @@ def test_other_spellings_of_the_name_in_the_files(start, typed):
 def test_files_of_the_other_script(refused, start, tmp_path, script, monkeypatch):
     prefix = start
     if script is train_cifar:
-        monkeypatch.setattr(network, 'IMAGENET_HOST', small_host())
+        replace_host(monkeypatch, small_host())
         prefix = str(tmp_path / 'imagenet')
         assert call_script('--input-size', 32, '--write-initial', prefix, script=train_imagenet) == 0
     assert prefix in refused(2, script, *TORCH, '--initial', prefix)

@@ -1,6 +1,6 @@
 """train_cifar.py learns from real images: a slice of CIFAR-10, where it lies beside the checkout."""
-from tests.scripts import call_script, metrics_of
-from tests.training.cifar_slice import write_slice
+from tests.helpers.cifar_slice import write_slice
+from tests.helpers.scripts import call_script, metrics_of
 
 
 def test_atac_learns(shared_data, tmp_path):

@@ -17,17 +17,7 @@ import pytest
 from openatac.backends.mxnet.engine import MxnetEngine
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.training.tracking.log import log_to
-from tests.made_up_images import write_cifar
-from tests.scripts import (
-    call_script,
-    finish,
-    log_of,
-    run_script,
-    start_script,
-    the_error,
-    wait_until,
-)
-from tests.training.interrupted_runs import (
+from tests.helpers.interrupted_runs import (
     BATCHES,
     EPOCHS,
     assert_same_end,
@@ -39,6 +29,14 @@ from tests.training.interrupted_runs import (
     outcome,
     signal_at_step,
     wait_for_batch,
+)
+from tests.helpers.made_up_images import write_cifar
+from tests.helpers.scripts import (
+    call_script,
+    finish,
+    run_script,
+    start_script,
+    the_error,
 )
 
 
@@ -104,8 +102,7 @@ def test_a_signal_that_comes_while_the_processes_agree_is_obeyed_at_the_next_bat
 def test_a_warning_of_the_queue_and_a_lost_terminal_stop_with_a_checkpoint(
         tmp_path, cifar10, monkeypatch, number):
     """A lost terminal sends SIGHUP twice."""
-    asked, handle = signal_at_step(monkeypatch, 4, number), signal.raise_signal
-    monkeypatch.setattr(signal, 'raise_signal', lambda number: (handle(number), handle(number)))
+    asked = signal_at_step(monkeypatch, 4, number, times=2)
     assert call_script(*flags(cifar10, tmp_path)) == 128 + number
     assert asked[-1] == number and [int(name) for name in checkpoint_names(tmp_path)] == [5]
 
@@ -120,16 +117,10 @@ def test_a_hangup_that_is_ignored_does_not_stop_the_run(tmp_path, cifar10, monke
         signal.signal(signal.SIGHUP, before)
 
 
-def test_a_second_signal_is_obeyed_at_once(tmp_path, cifar10):
-    process = start_script(*flags(cifar10, tmp_path, '--num-epochs', 1000))
-    wait_until(process, lambda: 'Batch [' in log_of(tmp_path), 'the first batches')
-    process.send_signal(signal.SIGSTOP)     # so that both are there before it can finish
-    process.send_signal(signal.SIGTERM)
-    process.send_signal(signal.SIGCONT)
-    wait_until(process, lambda: 'SIGTERM' in log_of(tmp_path) or process.poll() is not None,
-               'the answer to the first')
-    process.send_signal(signal.SIGTERM)
-    assert finish(process).returncode in (-signal.SIGTERM, 128 + signal.SIGTERM)
+def test_a_second_signal_ends_the_run_without_a_checkpoint(tmp_path, cifar10, monkeypatch):
+    signal_at_step(monkeypatch, 4, signal.SIGINT, times=2)
+    assert call_script(*flags(cifar10, tmp_path)) == 128 + signal.SIGINT
+    assert not (tmp_path / 'checkpoints').exists()
 
 
 # Damaged.

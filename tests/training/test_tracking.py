@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from openatac.training.tracking.trackers import HistoryPicture, TensorBoard
-from tests.scripts import call_script, metrics_of, the_error
+from tests.helpers.scripts import call_script, metrics_of, the_error
 
 STAND_IN = '''
 import json, os

@@ -1,14 +1,12 @@
 """train_cifar.py from outside: what its flags do and what a run leaves behind."""
 import contextlib
 import csv
-import http.server
 import io
 import os
 import re
 import shlex
 import shutil
 import tarfile
-import threading
 
 import mxnet as mx
 import numpy as np
@@ -17,8 +15,8 @@ from PIL import Image
 
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.parameters import load_parameters, read_arrays, write_arrays
-from tests.made_up_images import CIFAR100, write_cifar
-from tests.scripts import (
+from tests.helpers.made_up_images import CIFAR100, write_cifar
+from tests.helpers.scripts import (
     call_script,
     finish,
     json_of,
@@ -28,6 +26,7 @@ from tests.scripts import (
     the_error,
     wait_until,
 )
+from tests.helpers.web import serving_folder
 
 PUBLISHED = (
     '--gpus 0 --num-epochs 400 --mode hybrid -j 32 --batch-size 128 --wd 0.0001 --lr 0.2 --lr-decay 0.1 '
@@ -41,20 +40,10 @@ def flags(data, folder, *more):
 # The published commands.
 
 @pytest.fixture
-def refusing_mirror():
+def refusing_mirror(tmp_path):
     """The address of a web server that has nothing."""
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_error(404)
-
-        def log_message(self, *arguments):
-            pass
-
-    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
-    threading.Thread(target=server.serve_forever, kwargs={'poll_interval': 0.01}, daemon=True).start()
-    yield f'http://127.0.0.1:{server.server_port}/'
-    server.shutdown()
-    server.server_close()
+    with serving_folder(tmp_path) as server:
+        yield server.url
 
 
 def test_the_published_command_is_accepted_verbatim(tmp_path, refusing_mirror, monkeypatch, capsys):

@@ -13,12 +13,17 @@ import train_imagenet
 from openatac import cli, options
 from openatac.commands.train import parse
 from openatac.export.symbol_files import load_symbol
-from openatac.models.resnet_v1b import ResNet50_v1bATAC
 from openatac.training.config import ImagenetConfig
 from openatac.training.recipes import IMAGENET
 from openatac.training.schedule import warmup_schedule
-from tests.made_up_images import write_data_dir, write_photos
-from tests.scripts import (
+from tests.helpers.imagenet_hosts import (
+    shallow_host,
+    shallow_resnet,  # noqa: F401  (a fixture)
+    teacher_flags,
+)
+from tests.helpers.interrupted_runs import signal_at_step
+from tests.helpers.made_up_images import write_data_dir, write_photos
+from tests.helpers.scripts import (
     call_script,
     config_of,
     finish,
@@ -30,8 +35,6 @@ from tests.scripts import (
     the_error,
     wait_until,
 )
-from tests.training.interrupted_runs import signal_at_step
-from tests.training.shallow_resnet import shallow_resnet  # noqa: F401  (a fixture)
 
 pytestmark = pytest.mark.usefixtures('shallow_resnet')
 SCRIPT = 'train_imagenet.py'
@@ -128,12 +131,12 @@ def test_what_a_run_leaves(whole):
     summary, row = json_of(whole, 'summary.json'), metrics_of(whole)[-1]
     assert summary['model'] == 'resnet50_v1b_atac' and summary['epochs'] == 2
     assert row['val_top5_accuracy'] == 1 and math.isfinite(row['val_loss']) and row['iteration'] == 6
-    net = ResNet50_v1bATAC(classes=2)
+    net = shallow_host().build(classes=2)
     assert list(parameters(whole)) == list(net._collect_params_with_prefix())
 
 
 def test_the_best_network_is_exported(whole):
-    net = ResNet50_v1bATAC(classes=2)
+    net = shallow_host().build(classes=2)
     net.load_parameters(os.path.join(whole, 'best.params'))
     images = mx.nd.random.normal(shape=(2, 3, 32, 32))
     exported = load_symbol(os.path.join(os.path.dirname(whole), 'export', 'net'))(images).asnumpy()
@@ -144,7 +147,7 @@ def test_no_wd_spares_biases_gammas_and_betas(photos, tmp_path):
     """With a decay that is all there is, they stay where they began, and the weights shrink."""
     folder = train(tmp_path / 'run', photos, '--no-wd', '--wd', 1e5, '--lr', 1e-7, '--num-epochs', 1)
     mx.random.seed(1)
-    net = ResNet50_v1bATAC(classes=2)
+    net = shallow_host().build(classes=2)
     net.initialize(mx.init.MSRAPrelu())
     net(mx.nd.zeros((1, 3, 32, 32))).wait_to_read()
     for name, values in parameters(folder).items():
@@ -203,11 +206,9 @@ def test_a_run_is_not_resumed_with_another_recipe(whole, photos, capsys):
 
 # ------------------------------------------------------------------------------------ the variants
 
-def test_mixup_a_teacher_and_group_norm_together(whole, photos, tmp_path):
-    teacher = str(tmp_path / 'teacher.params')
-    shutil.copy(os.path.join(whole, 'last.params'), teacher)
+def test_mixup_a_teacher_and_group_norm_together(photos, tmp_path):
     folder = train(tmp_path / 'run', photos, '--mixup', '--mixup-off-epoch', 1, '--label-smoothing',
-                   '--use-gn', '--teacher', 'resnet50_v1b_atac', '--teacher-params', teacher,
+                   '--use-gn', *teacher_flags(tmp_path / 'teacher.params'),
                    '--num-epochs', 2, '--log-interval', 1, '--act-layers', 1)
     rows = metrics_of(folder)
     assert all(0 < row['train_rmse'] < 1 for row in rows) and 'train_accuracy' not in rows[0]
@@ -231,7 +232,7 @@ def test_sync_batch_norm_has_the_same_parameters():
     """It needs two GPUs to run; the network that is built for them is checked here."""
     from openatac.training.network import build_network
     net, _ = build_network(config_of(train_imagenet, '--syncbn', '--num-gpus', 2, '--r', 2))
-    plain = ResNet50_v1bATAC()
+    plain = shallow_host().build()
     assert isinstance(net.layer1[0].bn1, mx.gluon.contrib.nn.SyncBatchNorm)
     assert [(k, p.shape) for k, p in net._collect_params_with_prefix().items()] == [
         (k, p.shape) for k, p in plain._collect_params_with_prefix().items()]
@@ -260,7 +261,7 @@ def test_what_the_network_flags_build(flags, name, parameter, shape):
 def official(tmp_path_factory):
     """A float16 file with the authors' keys: Gluon's own save_parameters of such a network."""
     mx.random.seed(5)
-    net = ResNet50_v1bATAC(classes=2)
+    net = shallow_host().build(classes=2)
     net.initialize(mx.init.MSRAPrelu())
     net(mx.nd.zeros((1, 3, 32, 32)))
     net.cast('float16')

@@ -15,17 +15,9 @@ from openatac import cli
 from openatac.export.symbol_files import load_symbol
 from openatac.models.parameters import load_parameters
 from openatac.models.params_file import read_params, write_params
-from tests.made_up_images import write_data_dir
-from tests.scripts import (
-    call_script,
-    json_of,
-    log_of,
-    metrics_of,
-    run_script,
-    the_error,
-)
-from tests.training.cifar_slice import write_slice
-from tests.training.interrupted_runs import (
+from tests.helpers.cifar_slice import write_slice
+from tests.helpers.imagenet_hosts import shallow_resnet, teacher_flags  # noqa: F401  (a fixture)
+from tests.helpers.interrupted_runs import (
     BATCHES,
     EPOCHS,
     assert_same_end,
@@ -34,7 +26,15 @@ from tests.training.interrupted_runs import (
     kill_often,
     signal_at_step,
 )
-from tests.training.shallow_resnet import shallow_resnet  # noqa: F401  (a fixture)
+from tests.helpers.made_up_images import write_data_dir
+from tests.helpers.scripts import (
+    call_script,
+    json_of,
+    log_of,
+    metrics_of,
+    run_script,
+    the_error,
+)
 
 torch = pytest.importorskip('torch')
 pytestmark = pytest.mark.usefixtures('one_torch_thread', 'shallow_resnet')
@@ -59,7 +59,7 @@ def accuracy_of(text):
 
 @pytest.fixture(scope='module')
 def start(tmp_path_factory):
-    """The PREFIX of the initial files of the network of `tests.training.interrupted_runs`."""
+    """The PREFIX of the initial files of the network of `tests.helpers.interrupted_runs`."""
     prefix = tmp_path_factory.mktemp('start') / 'atac'
     assert call_script('--blocks', 1, '--act-layers', 1, '--useReLU', '--drop-rate', 0.1, '--seed', 3,
                        '--write-initial', prefix) == 0
@@ -388,19 +388,18 @@ def test_both_engines_find_the_same_errors(runs, photos, capsys):
     assert 'err-top1=%f' % (1 - metrics_of(runs['torch'])[-1]['val_accuracy']) in found[0]
 
 
-def test_mixup_and_a_teacher_give_the_metrics_of_mxnets(runs, photos, tmp_path):
-    more = ('--mixup', '--teacher', 'resnet50_v1b_atac', '--teacher-params',
-            os.path.join(runs['mxnet'], 'last.params'), '--num-epochs', 1, '--save-frequency', 0)
+def test_mixup_and_a_teacher_give_the_metrics_of_mxnets(photos, tmp_path):
+    more = ('--mixup', *teacher_flags(tmp_path / 'teacher.params'), '--num-epochs', 1,
+            '--save-frequency', 0)
     rows = [metrics_of(imagenet(tmp_path / engine, photos, *more, '--engine', engine))[0]
             for engine in ('torch', 'mxnet')]
     assert 0 < rows[0]['train_rmse'] < 1
     assert_agree(*rows)
 
 
-def test_a_teacher_is_compatible_with_bfloat16(runs, photos, tmp_path):
-    folder = imagenet(tmp_path / 'run', photos, *TORCH, '--dtype', 'bfloat16', '--teacher',
-                      'resnet50_v1b_atac', '--teacher-params', os.path.join(runs['mxnet'], 'last.params'),
-                      '--dry-run', 1)
+def test_a_teacher_is_compatible_with_bfloat16(photos, tmp_path):
+    folder = imagenet(tmp_path / 'run', photos, *TORCH, '--dtype', 'bfloat16',
+                      *teacher_flags(tmp_path / 'teacher.params'), '--dry-run', 1)
     assert sorted(os.listdir(folder)) == ['.lock']
 
 

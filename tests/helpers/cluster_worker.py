@@ -1,6 +1,6 @@
 """A tiny training script for tests of `openatac.distributed.workers` and of the launcher.
 
-    python tests/distributed/cluster_worker.py KVSTORE [ACTION ...]    does the actions in turn, and closes
+    python tests/helpers/cluster_worker.py KVSTORE [ACTION ...]    does the actions in turn, and closes
 
 Each worker prints lines that begin with its rank.
 """

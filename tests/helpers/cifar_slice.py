@@ -4,7 +4,7 @@ import io
 import numpy as np
 import pytest
 
-from tests.made_up_images import CIFAR10
+from tests.helpers.made_up_images import CIFAR10
 
 
 def write_slice(shared_data, folder, training, test=1000):

@@ -1,5 +1,4 @@
 """A small training that tests kill, stop and resume, and all that must be equal at its end."""
-import csv
 import os
 import random
 import shutil
@@ -7,7 +6,8 @@ import signal
 import time
 
 from openatac.backends.cluster import SingleProcess
-from tests.scripts import finish, json_of, log_of, start_script, wait_until
+from tests.helpers.commands import rows_of
+from tests.helpers.scripts import finish, json_of, log_of, start_script, wait_until
 
 EPOCHS, BATCHES = 3, 30
 
@@ -55,8 +55,8 @@ def wait_for_checkpoint(process, folder, epoch):
     wait_until(process, lambda: any(place.exists() for place in places), f'the checkpoint {name}')
 
 
-def signal_at_step(monkeypatch, step, number):
-    """Send this process a signal while a run's processes agree on going on after that many steps.
+def signal_at_step(monkeypatch, step, number, times=1):
+    """Send this process a signal, ``times`` times, while a run's processes agree to continue after a step.
 
     Returns the list of what the run asks its processes, a number for each step.
     """
@@ -66,7 +66,8 @@ def signal_at_step(monkeypatch, step, number):
         if name == 'a step':
             asked.append(message)
             if len(asked) == step:
-                signal.raise_signal(number)
+                for _ in range(times):
+                    signal.raise_signal(number)
         return [message]
 
     monkeypatch.setattr(SingleProcess, 'gather', gather)
@@ -103,8 +104,8 @@ def outcome(folder):
     del summary['images_per_second'], summary['command']
     files = [content_of(folder, 'best.params'), content_of(folder, 'last.params'),
              content_of(last, 'arrays.params')]
-    with open(os.path.join(folder, 'metrics.csv'), encoding='utf-8', newline='') as handle:
-        return state, summary, files, without_speed(csv.DictReader(handle)), os.path.basename(last)
+    rows = without_speed(rows_of(os.path.join(folder, 'metrics.csv')))
+    return state, summary, files, rows, os.path.basename(last)
 
 
 def assert_same_end(folder, uninterrupted):

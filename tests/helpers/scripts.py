@@ -66,6 +66,14 @@ def the_error(code, stderr):
     return lines[0]
 
 
+def refusal(capsys, code, *flags, script=train_cifar):
+    """Run a script in this process that ends with that code and one sentence; the sentence."""
+    found = call_script(*flags, script=script)
+    error = the_error(found, capsys.readouterr().err)
+    assert found == code, error
+    return error
+
+
 def wait_until(process, condition, what, timeout=120):
     """Look every millisecond whether ``condition()`` holds; fail if the process ends before."""
     end = time.monotonic() + timeout

@@ -1,0 +1,91 @@
+"""Small networks in ResNet-50's place, for tests of train_imagenet.py; test_package.py trains the whole one.
+
+As a script, this is train_imagenet.py with the smallest of them, run with the same flags.
+"""
+import dataclasses
+import functools
+
+import pytest
+
+from openatac.commands import train_imagenet
+from openatac.commands.train import run
+from openatac.distributed import workers
+
+
+def replace_host(patch, host):
+    """Have train_imagenet.py build networks of another host in this process, until the patch is undone."""
+    from openatac.training import network
+    patch.setattr(network, 'IMAGENET_HOST', host)
+
+
+def shallow_host():
+    """ResNet-50's host with one block per stage.
+
+    Its networks have all kinds of blocks and a third of the parameters, which are most of what an epoch of a
+    few photographs computes and writes.
+    """
+    from openatac.models.resnet_v1b import HOST
+    return dataclasses.replace(HOST, factory=functools.partial(HOST.factory, layers=(1, 1, 1, 1)))
+
+
+@pytest.fixture(scope='module')
+def shallow_resnet():
+    """In a module that uses it, train_imagenet.py builds networks of `shallow_host`."""
+    with pytest.MonkeyPatch.context() as patch:
+        replace_host(patch, shallow_host())
+        yield
+
+
+def teacher_flags(path):
+    """The flags for a teacher of two classes, whose parameters are written to ``path``."""
+    import mxnet as mx
+
+    from openatac import get_model
+    from openatac.models.parameters import save_parameters
+    name = 'cifar_resnet8_v2_relu'
+    net = get_model(name, classes=2)
+    net.initialize(mx.init.MSRAPrelu())
+    net(mx.nd.zeros((1, 3, 32, 32)))
+    save_parameters(net, str(path))
+    return '--teacher', name, '--teacher-params', path
+
+
+def small_host():
+    """A host of some 250 parameters: a convolution, and a BatchNorm that sees its output but changes nothing.
+
+    So workers compute what one process does with all images, and yet have running statistics of their own.
+    """
+    from mxnet.gluon import HybridBlock, nn
+
+    from openatac.models.hosts import Host
+
+    class Small(HybridBlock):
+        def __init__(self, act_type='relu', classes=2, norm_layer=nn.BatchNorm):
+            super().__init__()
+            with self.name_scope():
+                self.convolution = nn.Conv2D(8, kernel_size=3, strides=2, in_channels=3, activation='relu')
+                self.norm = norm_layer(in_channels=8)
+                self.output = nn.Dense(classes, in_units=8)
+
+        def hybrid_forward(self, F, x):
+            x = self.convolution(x)
+            x = x + 0 * self.norm(x)
+            return self.output(x.mean(axis=(2, 3)))
+
+    return Host('small', Small, data='imagenet')
+
+
+def main():
+    join = workers.start
+
+    def join_and_shrink(kvstore):  # only then may MXNet be imported
+        cluster = join(kvstore)
+        replace_host(pytest.MonkeyPatch(), small_host())
+        return cluster
+
+    workers.start = join_and_shrink
+    run(train_imagenet.main)
+
+
+if __name__ == '__main__':
+    main()
