@@ -77,7 +77,11 @@ class _LimitedGzip(gzip.GzipFile):
     """A .gz file for tarfile to read, never unpacked beyond `LARGEST` bytes."""
 
     def read(self, size: Optional[int] = -1) -> bytes:
-        self._check(self.tell() + (size or 0))
+        if size is None or size < 0:
+            data = super().read(LARGEST + 1 - self.tell())
+            self._check(self.tell())
+            return data
+        self._check(self.tell() + size)
         return super().read(size)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:

@@ -272,6 +272,41 @@ def test_a_killed_worker_is_named(source):
         assert len(list(photos.epoch(0))) == photos.batches(0)  # with new ones
 
 
+@pytest.mark.parametrize('failing', [0, 1])
+def test_a_worker_that_dies_at_its_start_ends_the_others_and_new_ones_can_be_started(
+        source, monkeypatch, failing):
+    before, started = set(children(os.getpid())), []
+
+    class Popen(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            started.append(self)
+            if len(started) == failing + 1:
+                self.kill()
+                self.wait()
+
+    with training(source, workers=2) as photos:
+        with monkeypatch.context() as patch:
+            patch.setattr(subprocess, 'Popen', Popen)
+            with pytest.raises(DataError, match='SIGKILL'):
+                list(photos.epoch(0))
+        assert set(children(os.getpid())) <= before
+        assert len(list(photos.epoch(0))) == photos.batches(0)
+    assert set(children(os.getpid())) <= before
+
+
+def test_a_system_without_room_for_processes_is_one_sentence(source, monkeypatch):
+    def refuse(*arguments, **options):
+        raise OSError(11, 'Resource temporarily unavailable')
+
+    with training(source, workers=2) as photos:
+        with monkeypatch.context() as patch:
+            patch.setattr(subprocess, 'Popen', refuse)
+            with pytest.raises(DataError, match='-j'):
+                list(photos.epoch(0))
+        assert len(list(photos.epoch(0))) == photos.batches(0)
+
+
 def test_workers_stay_over_epochs_and_end_when_closed(source):
     before = set(children(os.getpid()))
     with training(source, workers=2) as photos:

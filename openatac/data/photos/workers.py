@@ -132,6 +132,7 @@ class PhotoWorkers:
                 self._receive()
             return
         self._replies_due = 0
+        self._end = weakref.finalize(self, _end, self._processes)
         size = 4 * AHEAD * (math.prod(self._shape) + self._shape[0])
         with tempfile.TemporaryFile(dir=_memory_folder(size)) as file:
             file.truncate(size)
@@ -140,10 +141,9 @@ class PhotoWorkers:
                 for _ in range(self._workers):
                     self._start_one(file.fileno())
             except OSError as error:
-                _end(self._processes)
+                self._stop()
                 raise DataError(f'cannot start {self._workers} worker processes ({error.strerror}): ask for '
                                 'fewer with -j') from error
-        self._end = weakref.finalize(self, _end, self._processes)
 
     def _start_one(self, file: int) -> None:
         ours, theirs = multiprocessing.connection.Pipe()
