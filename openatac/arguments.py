@@ -11,18 +11,18 @@ from typing import Any, NamedTuple, Optional
 
 from openatac.files.writing import check_prefix
 
-SMALLEST, LARGEST = 1.2e-38, 3.4e38  # of float32, which MXNet's optimizers take
+FLOAT32_MIN, FLOAT32_MAX = 1.2e-38, 3.4e38  # of float32, which MXNet's optimizers take
 
-CLASSES = 2 ** 20        # outputs of a network, at most
-BLOCKS = 1000            # in one stage, at most
-CHANNELS = 2 ** 16       # at most
-SIDE = 4096              # of an image, in pixels, at most
-BATCH = 2 ** 20          # images, at most
-CROP_RATIO = 0.1         # of the centre of an image, at least
-COUNT = 10 ** 6          # epochs, batches, rounds and other counts, at most
-IMAGES = 10 ** 9         # of a data set, at most
-SECONDS = 86400          # at most, a day
-SEED = 2 ** 31 - 1       # at most
+MAX_CLASSES = 2 ** 20        # outputs of a network, at most
+MAX_BLOCKS = 1000            # in one stage, at most
+MAX_CHANNELS = 2 ** 16       # at most
+MAX_SIDE = 4096              # of an image, in pixels, at most
+MAX_BATCH = 2 ** 20          # images, at most
+MIN_CROP_RATIO = 0.1         # of the centre of an image, at least
+MAX_COUNT = 10 ** 6          # epochs, batches, rounds and other counts, at most
+MAX_IMAGES = 10 ** 9         # of a data set, at most
+MAX_SECONDS = 86400          # at most, a day
+MAX_SEED = 2 ** 31 - 1       # at most
 
 
 class Bounds(NamedTuple):
@@ -60,7 +60,7 @@ class Number:
         is_float = self.kind is float
         if (is_float and not math.isfinite(value)) or not (value in self.also or self.bounds.hold(value)):
             raise argparse.ArgumentTypeError(f'{text} is not {self}')
-        if is_float and value and not SMALLEST < abs(value) < LARGEST:
+        if is_float and value and not FLOAT32_MIN < abs(value) < FLOAT32_MAX:
             raise argparse.ArgumentTypeError(f'{text} is beyond the range of float32')
         return value
 
@@ -74,9 +74,9 @@ def number(kind: type, also: Sequence[float] = (), **limits: float) -> Number:
     return Number(kind, Bounds(**limits), tuple(also))
 
 
-POSITIVE = number(float, above=0, high=LARGEST)
-FROM_ZERO = number(float, low=0, high=LARGEST)
-RATIO = number(float, low=1, high=CHANNELS)  # of channels, in a bottleneck
+POSITIVE = number(float, above=0, high=FLOAT32_MAX)
+FROM_ZERO = number(float, low=0, high=FLOAT32_MAX)
+RATIO = number(float, low=1, high=MAX_CHANNELS)  # of channels, in a bottleneck
 
 
 def prefix(text: str) -> str:

@@ -32,3 +32,13 @@ class UnfitEnvironment(ImportError):
 
     def __init__(self, sentence: str) -> None:
         super().__init__(sentence, name='mxnet')
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, or its kind."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def last_line(error: BaseException) -> str:
+    """Return the last line of an error's text, or its kind: the lines above are often MXNet's own stack."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from openatac.arguments import COUNT, SECONDS, number, prefix
+from openatac.arguments import MAX_COUNT, MAX_SECONDS, number, prefix
 from openatac.console.program import command_parser
 from openatac.console.text import text_table
 from openatac.errors import OpenatacError
@@ -71,9 +71,9 @@ def _parser() -> argparse.ArgumentParser:
                    help='images in a batch (default: 1,64)')
     p.add_argument('--engines', type=_names, metavar='NAME,...',
                    help=f'some of {", ".join(RUNTIMES)} (default: all that can run an export here)')
-    p.add_argument('--rounds', type=number(int, low=1, high=COUNT), default=5, metavar='N',
+    p.add_argument('--rounds', type=number(int, low=1, high=MAX_COUNT), default=5, metavar='N',
                    help='turns of each engine (default: %(default)s)')
-    p.add_argument('--seconds', type=number(float, above=0, high=SECONDS), default=2.0, metavar='S',
+    p.add_argument('--seconds', type=number(float, above=0, high=MAX_SECONDS), default=2.0, metavar='S',
                    help='minimum duration of a turn (default: %(default)s)')
     p.add_argument('--out', metavar='PREFIX', type=prefix, help='write PREFIX.csv and PREFIX.png')
     return p

@@ -21,7 +21,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any, Callable
 
-from openatac.arguments import BLOCKS, COUNT, SEED, number
+from openatac.arguments import MAX_BLOCKS, MAX_COUNT, MAX_SEED, number
 from openatac.console import streams
 from openatac.console.program import command_parser
 from openatac.runtime.import_hook import require_mxnet
@@ -51,15 +51,15 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument('folder', metavar='FOLDER', nargs='?',
                    help='folder of the comparison (default: the first of --from)')
     p.add_argument('--units', type=_list(str), default=[], help='units to train, such as relu,se,atac')
-    p.add_argument('--blocks', type=_list(number(int, low=1, high=BLOCKS)), default=[3],
+    p.add_argument('--blocks', type=_list(number(int, low=1, high=MAX_BLOCKS)), default=[3],
                    help='blocks per stage, such as 1,2,3 (default: 3, a ResNet-20)')
-    p.add_argument('--seeds', type=_list(number(int, low=0, high=SEED)), default=[1, 2, 3],
+    p.add_argument('--seeds', type=_list(number(int, low=0, high=MAX_SEED)), default=[1, 2, 3],
                    help='seeds of the runs (default: 1,2,3)')
     p.add_argument('--recipe', default='cifar10_atac',
                    help='recipe of train_cifar.py, apart from unit and depth (default: %(default)s)')
     p.add_argument('--jobs', type=number(int, low=1, high=256), default=1,
                    help='trainings at a time; they share the processors (default: %(default)s)')
-    p.add_argument('--dry-run', type=number(int, low=1, high=COUNT), metavar='N',
+    p.add_argument('--dry-run', type=number(int, low=1, high=MAX_COUNT), metavar='N',
                    help='only do N batches of each training, print their time and memory, and keep nothing')
     p.add_argument('--from', dest='others', metavar='RUNS', nargs='+', default=[],
                    help='folders with finished runs, whose records are copied to FOLDER')

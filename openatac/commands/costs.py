@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from openatac.arguments import CLASSES, SIDE, number
+from openatac.arguments import MAX_CLASSES, MAX_SIDE, number
 from openatac.console.program import command_parser
 from openatac.console.text import text_table
 from openatac.study.costs.by_name import costs_by_name, image_shape_of
@@ -29,9 +29,9 @@ def main(argv: list[str]) -> int:
     """``openatac costs``; see the module."""
     p = command_parser('costs', __doc__)
     p.add_argument('networks', metavar='NAME', nargs='+', help="a network's name, or a symbol file (.json)")
-    p.add_argument('--classes', type=number(int, low=1, high=CLASSES),
+    p.add_argument('--classes', type=number(int, low=1, high=MAX_CLASSES),
                    help="outputs of the network (default: the host's)")
-    p.add_argument('--input-size', type=number(int, low=1, high=SIDE),
+    p.add_argument('--input-size', type=number(int, low=1, high=MAX_SIDE),
                    help="side of the image (default: that of the network or export; 224 for other files)")
     p.add_argument('--published', action='store_true', help='count as the paper does')
     p.add_argument('--layers', action='store_true', help='print a line for each operator too')

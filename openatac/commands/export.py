@@ -19,7 +19,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
-from openatac.arguments import CLASSES, IMAGES, SIDE, number
+from openatac.arguments import MAX_CLASSES, MAX_IMAGES, MAX_SIDE, number
 from openatac.console.program import command_parser
 from openatac.console.text import for_terminal
 from openatac.export.forms.base import FORMS, Form
@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
                    help='what to export, and the prefix of the files')
     _add_forms(p.add_argument_group('forms'))
     network = p.add_argument_group('network (a run knows its own)')
-    network.add_argument('--classes', type=number(int, low=1, high=CLASSES), default=argparse.SUPPRESS,
+    network.add_argument('--classes', type=number(int, low=1, high=MAX_CLASSES), default=argparse.SUPPRESS,
                          help='(default: as many as PARAMS has)')
     network.add_argument('--dataset', choices=DATASETS, default=argparse.SUPPRESS,
                          help='what MODEL was trained on: for labels, images and calibration')
@@ -75,7 +75,7 @@ def _add_forms(group: Any) -> None:
     group.add_argument('--labels', metavar='FILE|NAMES',
                        help='names of the classes, separated by commas, or a file with one per line '
                             '(default: those of the data set)')
-    group.add_argument('--input-size', type=number(int, low=1, high=SIDE),
+    group.add_argument('--input-size', type=number(int, low=1, high=MAX_SIDE),
                        help="side of the input images (default: the run's, else the network's)")
 
 
@@ -86,7 +86,7 @@ def _add_images(group: Any) -> None:
     group.add_argument('--measure', metavar='FOLDER',
                        help="labelled images for the accuracy of --int8, in a subfolder per class (default: "
                             "the run's test images)")
-    group.add_argument('--measure-images', type=number(int, low=1, high=IMAGES), default=MEASURED,
+    group.add_argument('--measure-images', type=number(int, low=1, high=MAX_IMAGES), default=MEASURED,
                        metavar='N', help='how many of them at most, evenly spread (default: %(default)s)')
     group.add_argument('--data-dir', help='where the images of the run, or of --dataset, are (default: where '
                                           'the run had them)')

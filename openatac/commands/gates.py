@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
-from openatac.arguments import IMAGES, number, prefix
+from openatac.arguments import MAX_IMAGES, number, prefix
 from openatac.console.program import command_parser
 from openatac.console.text import for_terminal, text_table
 from openatac.files.csv_file import write_csv
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
                    help='prefix of the files to write')
     p.add_argument('--params', default='best', metavar='best|last|FILE',
                    help="the run's best or last parameters, or a parameter file (default: %(default)s)")
-    p.add_argument('--images', type=number(int, low=1, high=IMAGES), metavar='N',
+    p.add_argument('--images', type=number(int, low=1, high=MAX_IMAGES), metavar='N',
                    help='use N images, evenly spread over the test set (default: all)')
     p.add_argument('--dataset', choices=('cifar10', 'cifar100', 'digits'),
                    help="use images other than the run's own, for runs of train_cifar.py")

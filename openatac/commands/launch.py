@@ -14,7 +14,7 @@ import re
 import signal
 from collections.abc import Sequence
 
-from openatac.arguments import SECONDS, number
+from openatac.arguments import MAX_SECONDS, number
 from openatac.console.program import RUN_STOP_SIGNALS, command_parser
 from openatac.distributed.clusters import CLUSTERS, Launch
 from openatac.distributed.job import MOST_PROCESSES
@@ -58,7 +58,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
                         'processes')
     p.add_argument('--env', metavar='NAME[=VALUE]', action='append', default=[], type=_variable,
                    help='set a variable for all processes, or pass this one on to other machines')
-    p.add_argument('--patience', metavar='SECONDS', type=number(float, low=0, high=SECONDS), default=5.0,
+    p.add_argument('--patience', metavar='SECONDS', type=number(float, low=0, high=MAX_SECONDS), default=5.0,
                    help='time for processes to end when one has failed or all workers are done, and '
                         'again after SIGTERM, before SIGKILL (default: %(default)g)')
     p.add_argument('command', metavar='COMMAND', nargs='+', help='what each process runs, after --')

@@ -18,7 +18,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from openatac.arguments import BATCH, CLASSES, number
+from openatac.arguments import MAX_BATCH, MAX_CLASSES, number
 from openatac.console import streams
 from openatac.console.program import command_parser
 from openatac.console.text import for_terminal
@@ -34,10 +34,10 @@ def main(argv: list[str]) -> int:
     p = command_parser('predict', __doc__)
     p.add_argument('export', metavar='EXPORT', help='an export, or one of its files')
     p.add_argument('images', metavar='IMAGES', nargs='+', help='image files, folders, or -')
-    p.add_argument('--top', type=number(int, low=1, high=CLASSES), default=5, metavar='K',
+    p.add_argument('--top', type=number(int, low=1, high=MAX_CLASSES), default=5, metavar='K',
                    help='classes to print (default: %(default)s)')
     p.add_argument('--json', action='store_true', help='print a line of JSON for each image')
-    p.add_argument('--batch-size', type=number(int, low=1, high=BATCH), default=32, metavar='N',
+    p.add_argument('--batch-size', type=number(int, low=1, high=MAX_BATCH), default=32, metavar='N',
                    help='images at a time (default: %(default)s)')
     p.add_argument('--engine', choices=list(RUNTIMES), metavar='NAME', default='',
                    help=f'the engine: {", ".join(RUNTIMES)} (default: static, or that of the file)')

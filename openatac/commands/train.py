@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Callable, Optional
 
-from openatac.arguments import LARGEST, SMALLEST
+from openatac.arguments import FLOAT32_MAX, FLOAT32_MIN
 from openatac.backends.options import BACKENDS
 from openatac.console import program
 from openatac.distributed.workers import end
@@ -98,7 +98,7 @@ def check(config: Config) -> None:
 
 def _check_rates(lr: float, factor: float, decays: int) -> None:
     last = math.log10(lr) + decays * math.log10(factor)
-    if not math.log10(SMALLEST) < last < math.log10(LARGEST):
+    if not math.log10(FLOAT32_MIN) < last < math.log10(FLOAT32_MAX):
         raise ValueError(f'argument --lr-decay: {decays} times {factor:g} takes --lr {lr:g} beyond the range '
                          'of float32; decay less often, or by a factor nearer to 1')
 

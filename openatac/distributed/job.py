@@ -5,7 +5,7 @@ import socket
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Optional
 
-from openatac.arguments import SECONDS, number
+from openatac.arguments import MAX_SECONDS, number
 from openatac.errors import OpenatacError
 
 ROLES = ('scheduler', 'server', 'worker')
@@ -14,7 +14,7 @@ MOST_PROCESSES = 10000  # of each role
 
 _PORT = number(int, low=1, high=65535)
 _PROCESSES = number(int, low=1, high=MOST_PROCESSES)
-_SECONDS = number(float, low=0.1, high=SECONDS)
+_SECONDS = number(float, low=0.1, high=MAX_SECONDS)
 
 
 class Job(NamedTuple):

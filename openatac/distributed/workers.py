@@ -25,7 +25,7 @@ from openatac.console.program import RUN_STOP_SIGNALS
 from openatac.distributed.job import Job, read_job, set_addresses
 from openatac.distributed.membership import Member, exit_process
 from openatac.distributed.parameter_server import send_learning_rate, send_optimizer, serve
-from openatac.errors import OpenatacError
+from openatac.errors import OpenatacError, last_line
 
 # The stores that MXNet really has. It silently treats other names, such as horovod, as a local store.
 KVSTORES = ('local', 'device', 'dist_sync', 'dist_device_sync', 'dist_async')
@@ -198,7 +198,7 @@ def _report_crashes(member: Member) -> None:
 
     def hook(kind: type[BaseException], error: BaseException, trace: Optional[TracebackType]) -> None:
         traceback.print_exception(kind, error, trace)
-        give_up(_last_line(error))
+        give_up(f'{type(error).__name__}: {last_line(error)}')
 
     def give_up(text: str) -> None:
         if not member.is_leaving:
@@ -209,11 +209,6 @@ def _report_crashes(member: Member) -> None:
     # Registered after MXNet's own exit handler, to run before it.
     import mxnet  # noqa: F401
     atexit.register(give_up, 'it ended before the run did')
-
-
-def _last_line(error: BaseException) -> str:
-    # MXNet's messages begin with tracebacks of C++.
-    return f'{type(error).__name__}: {(str(error).strip().splitlines() or [""])[-1]}'
 
 
 def _serve(job: Job) -> NoReturn:
@@ -241,7 +236,7 @@ def _serve(job: Job) -> NoReturn:
         fail(str(error))
     except Exception as error:
         traceback.print_exc()
-        fail(_last_line(error))
+        fail(f'{type(error).__name__}: {last_line(error)}')
     leave()
     exit_process(None, 0)
 

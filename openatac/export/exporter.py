@@ -9,7 +9,7 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 
-from openatac.errors import DataError, OpenatacError
+from openatac.errors import DataError, OpenatacError, last_line
 from openatac.export.file_set import replace_set
 from openatac.export.forms.base import FORMS, Form, TracedNetwork
 from openatac.export.labelled_images import images_below, sample_inputs
@@ -20,7 +20,6 @@ from openatac.export.symbol_files import trace
 from openatac.export.trained_network import TrainedNetwork, load_run
 from openatac.files.checksums import sha256
 from openatac.files.writing import writing
-from openatac.graph.symbol import last_line
 from openatac.version import __version__
 
 COMPARED, CALIBRATED, CALIBRATION_BATCH = 64, 256, 32  # images

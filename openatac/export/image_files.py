@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from openatac.arguments import CROP_RATIO
+from openatac.arguments import MIN_CROP_RATIO
 from openatac.data.photos.bad_images import BadImage
 from openatac.data.photos.codec import EXTENSIONS, resize
 from openatac.errors import OpenatacError
@@ -84,9 +84,9 @@ class InputTransform:
         if channels != 3:
             raise OpenatacError(f'the network takes images of {channels} channels, and image files have 3')
         self.crop_ratio = manifest.crop_ratio
-        if self.crop_ratio and not CROP_RATIO <= self.crop_ratio <= 1:
+        if self.crop_ratio and not MIN_CROP_RATIO <= self.crop_ratio <= 1:
             raise OpenatacError(f'the manifest has a crop ratio of {self.crop_ratio}, which must be 0 or '
-                                f'from {CROP_RATIO} to 1: export again')
+                                f'from {MIN_CROP_RATIO} to 1: export again')
         self.mean, self.std = (np.array(values, 'float32').reshape(3, 1, 1)
                                for values in (manifest.mean, manifest.std))
 

@@ -5,11 +5,11 @@ import json
 import os
 from typing import Annotated, Any, Literal, NamedTuple, Union
 
-from openatac.arguments import CHANNELS, CLASSES, CROP_RATIO, SIDE
+from openatac.arguments import MAX_CHANNELS, MAX_CLASSES, MAX_SIDE, MIN_CROP_RATIO
 from openatac.errors import OpenatacError
 from openatac.files.schema import Range, read_json
 
-_Side = Annotated[int, Range(1, SIDE)]
+_Side = Annotated[int, Range(1, MAX_SIDE)]
 _Level = Annotated[float, Range(-1e6, 1e6)]  # of a pixel, 0 to 255
 _Deviation = Annotated[float, Range(1e-6, 1e6)]
 _NO_LABELS: list[str] = []  # a default like the next one, never changed
@@ -47,11 +47,11 @@ class Manifest(NamedTuple):
     """
 
     model: str
-    classes: Annotated[int, Range(1, CLASSES)]
-    image_shape: tuple[Annotated[int, Range(1, CHANNELS)], _Side, _Side]
+    classes: Annotated[int, Range(1, MAX_CLASSES)]
+    image_shape: tuple[Annotated[int, Range(1, MAX_CHANNELS)], _Side, _Side]
     mean: tuple[_Level, _Level, _Level]
     std: tuple[_Deviation, _Deviation, _Deviation]
-    crop_ratio: Union[Literal[0], Annotated[float, Range(CROP_RATIO, 1)]] = 0
+    crop_ratio: Union[Literal[0], Annotated[float, Range(MIN_CROP_RATIO, 1)]] = 0
     labels: list[str] = _NO_LABELS
     precision: Literal['float32', 'float16'] = 'float32'
     reports: dict[str, dict[str, Any]] = _NOTHING

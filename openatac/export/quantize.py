@@ -31,10 +31,10 @@ import numpy as np
 from mxnet.contrib import quantization
 
 from openatac.console.streams import silenced_stderr
-from openatac.errors import OpenatacError
+from openatac.errors import OpenatacError, last_line
 from openatac.export.forms.fused import unbranched
 from openatac.graph.nodes import Graph, Node, UnknownShapes
-from openatac.graph.symbol import last_line, symbol_block
+from openatac.graph.symbol import symbol_block
 
 MODES = ('entropy', 'naive')
 BINS = 2001  # of a histogram from -threshold to threshold; search time grows with their square

@@ -57,7 +57,8 @@ class _Graph(TypedDict):
 def read_graph(path: Any, outputs: CountOutputs | None = None) -> dict[str, Any]:
     """Return the checked graph of the symbol file ``path``, as parsed JSON.
 
-    outputs : function from a node to the number of its outputs, such as `symbol_json.count_outputs`; one each
+    outputs : function from a node to the number of its outputs, such as
+      `openatac.graph.symbol.count_outputs`; one each
       by default.
 
     Raises OpenatacError for a missing or damaged file, or a graph beyond the limits above.

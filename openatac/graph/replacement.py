@@ -18,6 +18,7 @@ import mxnet as mx
 from mxnet.gluon import nn
 from mxnet.gluon.block import Block, HybridBlock, SymbolBlock
 
+from openatac.errors import last_line
 from openatac.graph.nodes import Graph, Node, Shape, UnknownShapes
 from openatac.nn.activations import ACTIVATIONS
 from openatac.registry import Factory, settings_of
@@ -195,7 +196,7 @@ def _run(net: HybridBlock) -> tuple[dict[Block, list[mx.sym.Symbol]], list[mx.sy
             return calls, list(_flat(net(mx.sym.var('data'))))
         except Exception as error:
             raise ValueError(f'{type(net).__name__} cannot run on a symbol, as hybridize requires: '
-                             f'{_last_line(error)}') from error
+                             f'{last_line(error)}') from error
         finally:
             while scopes:
                 scopes.pop().__exit__(None, None, None)
@@ -220,12 +221,8 @@ def _with_shapes(outputs: list[mx.sym.Symbol], image_shape: Sequence[int]) -> Gr
         raise ValueError(f'image_shape {image_shape!r} does not determine all shapes') from None
     except mx.MXNetError as error:
         raise ValueError(f'image_shape {image_shape!r} does not fit the network: '
-                         f'{_last_line(error)}') from None
+                         f'{last_line(error)}') from None
     return graph
-
-
-def _last_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[-1]  # the lines above are MXNet's own stack
 
 
 def _is_map(shape: Shape) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 import mxnet as mx
 
-from openatac.errors import OpenatacError
+from openatac.errors import OpenatacError, last_line
 from openatac.graph.checks import LARGEST_TENSOR, read_graph
 from openatac.graph.nodes import MXNET_VERSION, Graph, Node, Output, UnknownShapes
 
@@ -128,8 +128,3 @@ def _infer_partly(outputs: list[Output], known: dict[str, tuple[int, ...]]) -> l
     symbol = Graph(outputs).symbol()
     arguments = set(symbol.list_arguments())
     return symbol.infer_shape_partial(**{name: known[name] for name in arguments & known.keys()})[1]
-
-
-def last_line(error: Exception) -> str:
-    """Return the message of an MXNet error, without the place in C++ where it was raised."""
-    return str(error).strip().splitlines()[-1]

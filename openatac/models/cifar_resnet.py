@@ -12,7 +12,7 @@ from typing import Any
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.arguments import BLOCKS, CHANNELS, CLASSES, check_counts, check_number, check_whole
+from openatac.arguments import MAX_BLOCKS, MAX_CHANNELS, MAX_CLASSES, check_counts, check_number, check_whole
 from openatac.models.hosts import Host
 from openatac.models.parts import cifar_stage, find_attention, place_activations
 from openatac.registry import Factory
@@ -99,12 +99,12 @@ class ResNet20V2ATAC(HybridBlock):
                  drop_rate: float = 0.0, attention: str | None = None, reduction: float = 16,
                  **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        check_counts('layers', layers, 3, BLOCKS)
-        check_counts('channels', channels, 4, CHANNELS)
+        check_counts('layers', layers, 3, MAX_BLOCKS)
+        check_counts('channels', channels, 4, MAX_CHANNELS)
         if channels[1] == channels[2] or channels[2] == channels[3]:
             raise ValueError('stages 2 and 3 must change the channels, since only then do their shortcuts '
                              f'have a stride, as published; channels {channels!r} do not')
-        check_whole('classes', classes, 1, CLASSES)
+        check_whole('classes', classes, 1, MAX_CLASSES)
         check_number('drop_rate', drop_rate, low=0, below=1)
         norm_kwargs = norm_kwargs or {}
         activations = place_activations(act_type, replace_act, act_layers, act_order, r=r, useReLU=useReLU,

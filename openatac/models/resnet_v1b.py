@@ -14,7 +14,7 @@ from typing import Any, Callable
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.arguments import BLOCKS, CHANNELS, CLASSES, check_counts, check_number, check_whole
+from openatac.arguments import MAX_BLOCKS, MAX_CHANNELS, MAX_CLASSES, check_counts, check_number, check_whole
 from openatac.models.hosts import Host
 from openatac.models.parts import find_attention, place_activations
 from openatac.nn.augmented_conv import AttentionAugmentedConv2D
@@ -148,9 +148,9 @@ class ResNet50_v1bATAC(HybridBlock):
                  name_prefix: str = '', attention: str | None = None, reduction: float = 16,
                  self_attention: str | None = None) -> None:
         super().__init__(prefix=name_prefix)
-        check_counts('layers', layers, 4, BLOCKS)
-        check_whole('classes', classes, 1, CLASSES)
-        check_whole('stem_width', stem_width, 1, CHANNELS // 2)
+        check_counts('layers', layers, 4, MAX_BLOCKS)
+        check_whole('classes', classes, 1, MAX_CLASSES)
+        check_whole('stem_width', stem_width, 1, MAX_CHANNELS // 2)
         check_number('final_drop', final_drop, low=0, below=1)
         replaced = _replaced(self_attention, deep_stem)
         norm_kwargs = {**(norm_kwargs or {}), **({'use_global_stats': True} if use_global_stats else {})}

@@ -14,7 +14,7 @@ from typing import Any
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.arguments import CHANNELS, check_number, check_whole
+from openatac.arguments import MAX_CHANNELS, check_number, check_whole
 
 
 class ChaATAC(HybridBlock):
@@ -41,7 +41,7 @@ class ChaATAC(HybridBlock):
     def __init__(self, channels: int, r: float = 2, useReLU: bool = True, useGlobal: bool = False,
                  **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        check_whole('channels', channels, 1, CHANNELS)
+        check_whole('channels', channels, 1, MAX_CHANNELS)
         check_number('r (the channel reduction ratio)', r, above=0)
         self.channels = channels
         self.inter_channels = int(channels // r)

@@ -18,7 +18,7 @@ from typing import Any
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.arguments import CHANNELS, check_number, check_odd, check_whole
+from openatac.arguments import MAX_CHANNELS, check_number, check_odd, check_whole
 from openatac.nn.atac import ChaATAC
 from openatac.registry import Factory, Registry
 
@@ -238,7 +238,7 @@ class _GlobalDepthwise(HybridBlock):
 
 
 def _inner_channels(channels: int, reduction: float) -> int:
-    check_whole('channels', channels, 1, CHANNELS)
+    check_whole('channels', channels, 1, MAX_CHANNELS)
     check_number('reduction (the channel reduction ratio)', reduction, above=0)
     inner = int(channels // reduction)
     if inner < 1:

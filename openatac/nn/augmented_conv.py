@@ -17,7 +17,7 @@ from mxnet import init
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.arguments import CHANNELS, check_number, check_odd, check_whole
+from openatac.arguments import MAX_CHANNELS, check_number, check_odd, check_whole
 
 
 class AttentionAugmentedConv2D(HybridBlock):
@@ -63,8 +63,8 @@ class AttentionAugmentedConv2D(HybridBlock):
         check_odd('kernel_size', kernel_size)
         if strides not in (1, 2):
             raise ValueError(f'strides must be 1 or 2, not {strides!r}')
-        check_whole('heads', heads, 1, CHANNELS)
-        check_whole('key_depth', key_depth, 1, CHANNELS)
+        check_whole('heads', heads, 1, MAX_CHANNELS)
+        check_whole('key_depth', key_depth, 1, MAX_CHANNELS)
         check_number('kappa', kappa, above=0)
         check_number('upsilon', upsilon, above=0, below=1)
         self._heads = heads

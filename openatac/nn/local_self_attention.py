@@ -17,7 +17,7 @@ from mxnet import init
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.arguments import CHANNELS, SIDE, check_odd, check_whole
+from openatac.arguments import MAX_CHANNELS, MAX_SIDE, check_odd, check_whole
 
 OUTSIDE = 3e4  # subtracted from the logit of a pixel outside the image; exp(-OUTSIDE) is 0, in float16 too
 
@@ -128,8 +128,8 @@ class AttentionStem(HybridBlock):
     def __init__(self, channels: int = 64, heads: int = 4, mixtures: int = 4, block: int = 4,
                  in_channels: int = 3, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        check_whole('mixtures', mixtures, 1, CHANNELS)
-        check_whole('block', block, 1, SIDE)
+        check_whole('mixtures', mixtures, 1, MAX_CHANNELS)
+        check_whole('block', block, 1, MAX_SIDE)
         _check_heads(channels, heads, heads)
         self._channels, self._in_channels, self._block = channels, in_channels, block
         self._places, self._heads, self._depth = block ** 2, heads, channels // heads
@@ -173,6 +173,6 @@ def _pointwise(channels: int, in_channels: int) -> nn.Conv2D:
 
 
 def _check_heads(channels: int, heads: int, parts: int) -> None:
-    check_whole('heads', heads, 1, CHANNELS)
+    check_whole('heads', heads, 1, MAX_CHANNELS)
     if channels % parts:
         raise ValueError(f'{heads} heads need a multiple of {parts} channels, not {channels}')

@@ -1,1 +1,1 @@
-"""What networks cost, and how they compare."""
+"""Studies of networks: costs, speed, comparisons, published numbers, gates and plans."""

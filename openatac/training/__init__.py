@@ -1,1 +1,1 @@
-"""The training engine and loop, and the files of a run."""
+"""The training loop, and the files of a run."""

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from typing import Any, Literal, Optional, Union
 
 from openatac.arguments import (
-    BATCH,
-    BLOCKS,
-    CLASSES,
-    COUNT,
-    CROP_RATIO,
     FROM_ZERO,
+    MAX_BATCH,
+    MAX_BLOCKS,
+    MAX_CLASSES,
+    MAX_COUNT,
+    MAX_SEED,
+    MAX_SIDE,
+    MIN_CROP_RATIO,
     POSITIVE,
     RATIO,
-    SEED,
-    SIDE,
     number,
     prefix,
 )
@@ -35,8 +35,8 @@ ATAC, ATAC_ALIAS = 'ChaATAC', 'atac'  # as `openatac.nn.activations` registers i
 IMAGENET_CLASSES = 1000  # if the images do not say how many they have
 PUBLISHED_CROP_RATIO = 0.875  # what the published script uses for 0
 
-_positive = number(int, low=1, high=COUNT)
-_from_zero = number(int, low=0, high=COUNT)
+_positive = number(int, low=1, high=MAX_COUNT)
+_from_zero = number(int, low=0, high=MAX_COUNT)
 _share = number(float, low=0, below=1)
 
 _result = functools.partial(option, result=True)                 # an option that the result depends on
@@ -81,7 +81,8 @@ class CifarNetwork(Network):
         'cifar_resnet18_v1_atac', network=True)
     host: Optional[str] = _network(None, flags=(), added=True)
     blocks: Optional[int] = _network(
-        None, 'blocks per stage', parse=number(int, low=1, high=BLOCKS), shown='3, a ResNet-20', named=True)
+        None, 'blocks per stage', parse=number(int, low=1, high=MAX_BLOCKS), shown='3, a ResNet-20',
+        named=True)
     act_type: Optional[str] = inherited(  # type: ignore[assignment]
         Network, 'act_type', None, shown='ChaATAC')
     act_layers: int = inherited(Network, 'act_layers', 4)
@@ -103,7 +104,7 @@ class ImagenetNetwork(Network):
         'self-attention, which needs --last-gamma to start well', shown='none', named=True, added=True)
     num_classes: Optional[int] = _network(
         None, 'outputs of the network', shown='as many as the training images have classes',
-        parse=number(int, low=2, high=CLASSES))
+        parse=number(int, low=2, high=MAX_CLASSES))
     use_gn: bool = _network(False, 'GroupNorm instead of BatchNorm')
     last_gamma: bool = _network(False, "start the scale of each block's last BatchNorm at zero")
     syncbn: bool = _result(False, 'BatchNorm over all GPUs of a machine')
@@ -154,10 +155,10 @@ class ImagenetData(Section, title='data'):
     rec_val_idx: Optional[str] = option(None, 'its index', shown='the .idx beside it, or none')
     input_size: int = _network(
         224, 'side of the square images that the network takes, in pixels',
-        parse=number(int, low=32, high=SIDE))
+        parse=number(int, low=32, high=MAX_SIDE))
     crop_ratio: float = _result(
         PUBLISHED_CROP_RATIO, 'side of the centre crop, as a share of the short side, in validation; 0 '
-        f'means {PUBLISHED_CROP_RATIO}', parse=number(float, low=CROP_RATIO, high=1, also=[0]))
+        f'means {PUBLISHED_CROP_RATIO}', parse=number(float, low=MIN_CROP_RATIO, high=1, also=[0]))
     num_workers: int = option(
         4, 'processes that read photographs, as many again for validation; 0 for none',
         parse=number(int, low=0, high=1024), flags=('-j', '--num-data-workers', '--num_workers'))
@@ -178,7 +179,7 @@ class Training(Section, title='training'):
     """Nesterov's accelerated gradient and its learning rate."""
 
     recipe: Optional[str] = option(None, 'take the settings of a recipe', shown='none')
-    batch_size: int = _result(128, 'images per device', parse=number(int, low=1, high=BATCH))
+    batch_size: int = _result(128, 'images per device', parse=number(int, low=1, high=MAX_BATCH))
     num_epochs: int = _result(400, 'passes over the training images', parse=_positive)
     lr: float = _result(0.2, 'learning rate', parse=POSITIVE)
     momentum: float = _result(0.9, "momentum of Nesterov's method", parse=_share)
@@ -189,7 +190,7 @@ class Training(Section, title='training'):
     lr_decay_epoch: str = _result('300,350', 'epochs at whose start the rate decays')
     seed: int = _network(
         0, 'seed of the initial values, order, augmentation and dropout',
-        parse=number(int, low=0, high=SEED))
+        parse=number(int, low=0, high=MAX_SEED))
 
     @property
     def optimizer(self) -> dict[str, float]:

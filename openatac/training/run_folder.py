@@ -9,7 +9,7 @@ import math
 import os
 from typing import Annotated, Any, Literal, TypedDict
 
-from openatac.arguments import SEED
+from openatac.arguments import MAX_SEED
 from openatac.errors import OpenatacError
 from openatac.files.csv_file import read_csv
 from openatac.files.reading import read_text
@@ -46,7 +46,7 @@ class Summary(TypedDict):
     dataset: Literal['cifar10', 'cifar100', 'digits', 'imagenet']
     training_images: _Count
     test_images: _Count
-    seed: Annotated[int, Range(0, SEED)]
+    seed: Annotated[int, Range(0, MAX_SEED)]
     device: str
     threads: str
     epochs: _Count

@@ -9,7 +9,7 @@ import pytest
 import train_cifar
 import train_imagenet
 from openatac import cli, get_model
-from openatac.arguments import CLASSES, CROP_RATIO
+from openatac.arguments import MAX_CLASSES, MIN_CROP_RATIO
 from openatac.errors import OpenatacError
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.cifar_resnet18 import CIFARResNet18
@@ -82,7 +82,7 @@ def test_a_number_that_is_too_large_or_small(command, capsys):
 
 def test_a_crop_ratio_of_zero_is_the_default():
     take = fields(ImagenetConfig)['crop_ratio'].option.parse
-    assert take('0') == 0 and take(str(CROP_RATIO)) == CROP_RATIO
+    assert take('0') == 0 and take(str(MIN_CROP_RATIO)) == MIN_CROP_RATIO
 
 
 def test_a_record_check_of_a_folder_is_a_sentence(tmp_path, capsys):
@@ -93,7 +93,7 @@ def test_a_record_check_of_a_folder_is_a_sentence(tmp_path, capsys):
 
 # Python functions.
 
-@pytest.mark.parametrize('classes', [2.5, 0, -1, CLASSES + 1, '10', math.nan, True, [10]])
+@pytest.mark.parametrize('classes', [2.5, 0, -1, MAX_CLASSES + 1, '10', math.nan, True, [10]])
 @pytest.mark.parametrize('name', ['cifar_resnet8_v2_relu', 'cifar_resnet18_v1_relu', 'resnet50_v1b_relu'])
 def test_classes_of_a_network(name, classes):
     with pytest.raises(ValueError, match='classes'):

@@ -219,7 +219,7 @@ class MxnetEngine(Engine):
             for data in parameter.list_data():
                 if data.ndim != 4 or data.context.device_type != 'cpu':
                     continue  # only convolutions reorder
-                # Not through NumPy: see `keep_threads_awake` in openatac.runtime.
+                # Not through NumPy: see MXNET_CPU_PARALLEL_SIZE in openatac.runtime.mxnet_settings.
                 plain = data * 1
                 data[:] = 0  # drops the layout, which a copy alone would keep
                 data[:] = plain

@@ -7,7 +7,7 @@ import mxnet as mx
 from mxnet.gluon.block import HybridBlock
 
 from openatac.backends.base import Teacher
-from openatac.errors import OpenatacError, ParameterFileError
+from openatac.errors import OpenatacError, ParameterFileError, first_line
 from openatac.models.parameters import load_parameters
 from openatac.models.zoo import find_model
 
@@ -64,10 +64,6 @@ def _build_gluoncvs(teacher: Teacher) -> HybridBlock:
     try:
         return model_zoo.get_model(teacher.network, **settings)
     except Exception as error:  # of any kind: GluonCV builds, downloads, unpacks and reads in many ways
-        raise OpenatacError(f'GluonCV cannot build the teacher {teacher.network} ({_first_line(error)}): '
-                            'choose a classifier, with its .params file in --teacher-params if it cannot be '
-                            'downloaded') from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+        raise OpenatacError(f'GluonCV cannot build the teacher {teacher.network} '
+                            f'({first_line(error)[:120]}): choose a classifier, with its .params file in '
+                            '--teacher-params if it cannot be downloaded') from None

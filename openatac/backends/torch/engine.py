@@ -14,7 +14,7 @@ from openatac.backends.cluster import Cluster, SingleProcess
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.torch.nag import NAG
 from openatac.backends.torch.objective import TorchObjective
-from openatac.errors import DeviceError
+from openatac.errors import DeviceError, first_line
 from openatac.models.params_file import write_params
 
 PRECISIONS = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
@@ -268,7 +268,7 @@ def _compiled(function: Callable, device: torch.device) -> Callable:
         try:
             return fused(*arrays)
         except TorchDynamoException as error:
-            raise DeviceError(f'torch.compile does not work here ({str(error).splitlines()[0]}): install a '
+            raise DeviceError(f'torch.compile does not work here ({first_line(error)}): install a '
                               'C++ compiler, or leave --compile out') from None
     return call
 

@@ -15,7 +15,7 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
-from openatac.arguments import CROP_RATIO, SIDE, check_number, check_whole
+from openatac.arguments import MAX_SIDE, MIN_CROP_RATIO, check_number, check_whole
 from openatac.data.photos.codec import resize
 
 MEAN = np.array([123.68, 116.779, 103.939], 'float32').reshape(3, 1, 1)
@@ -101,8 +101,8 @@ class EvaluationTransform:
     """Turns images into evaluation inputs: short side resized to size / crop_ratio, centre cut out."""
 
     def __init__(self, size: int, crop_ratio: float = 0.875) -> None:
-        check_whole('size', size, 1, SIDE)
-        check_number('crop_ratio', crop_ratio, low=CROP_RATIO, high=1)
+        check_whole('size', size, 1, MAX_SIDE)
+        check_number('crop_ratio', crop_ratio, low=MIN_CROP_RATIO, high=1)
         self.size, self.short = size, math.ceil(size / crop_ratio)
 
     def __call__(self, image: np.ndarray, out: np.ndarray) -> None:

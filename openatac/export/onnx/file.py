@@ -18,7 +18,7 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 
-from openatac.errors import OpenatacError
+from openatac.errors import OpenatacError, first_line
 from openatac.export.forms.base import prefix_of
 from openatac.export.onnx.graph import OnnxGraph, Shape, Tensor
 from openatac.export.onnx.operators import convert
@@ -140,7 +140,7 @@ class OnnxNetwork:
             self._session = onnxruntime.InferenceSession(str(path), options, ['CPUExecutionProvider'])
         except Exception as error:  # the errors of ONNX Runtime have no base class of their own
             raise OpenatacError(f'ONNX Runtime {onnxruntime.__version__} cannot load {path} '
-                                f'({str(error).splitlines()[0]})') from None
+                                f'({first_line(error)})') from None
         self.metadata = self._session.get_modelmeta().custom_metadata_map
         self._image_shape = tuple(self._session.get_inputs()[0].shape[1:])
 

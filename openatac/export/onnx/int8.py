@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from openatac.errors import OpenatacError
+from openatac.errors import OpenatacError, first_line
 from openatac.export.onnx.file import import_onnx
 
 QUANTIZED = ('Conv', 'Relu', 'LeakyRelu', 'Sigmoid', 'Mul', 'Add', 'MaxPool', 'Concat')
@@ -67,7 +67,7 @@ def quantize_onnx(model: Any, batches: Iterable[np.ndarray]) -> Any:
                 weight_type=quantization.QuantType.QInt8, op_types_to_quantize=list(QUANTIZED),
                 nodes_to_exclude=_of_one_pixel(prepared))
         except Exception as error:  # the errors of ONNX Runtime have no base class of their own
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             raise OpenatacError(f'ONNX Runtime {onnxruntime.__version__} cannot quantize this network '
                                 f'({reason}): update it, or leave out --onnx or --int8') from None
         quantized = onnx.load(target)

@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from openatac.errors import OpenatacError
+from openatac.errors import OpenatacError, last_line
 
 if TYPE_CHECKING:
     from openatac.study.costs.count import Costs, Layer
@@ -51,7 +51,7 @@ def costs_by_name(name: str, image_shape: tuple[int, int, int], classes: int | N
         return found, layers(symbol, image_shape, published)
     except (mx.MXNetError, ValueError, KeyError, TypeError, IndexError, StopIteration) as error:
         # The last four come from graphs whose shapes MXNet cannot infer, and from unusual operators.
-        reason = (str(error).strip() or 'unknown shapes').splitlines()[-1]
+        reason = last_line(error)
         size = f'{image_shape[1]} x {image_shape[2]}'
         raise OpenatacError(f'{name} does not take images of {size} pixels ({reason}): choose another '
                             '--input-size') from None
