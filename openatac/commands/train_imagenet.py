@@ -73,7 +73,10 @@ def main(argv: list[str], prog: str = PROG) -> None:
     from openatac.distributed import workers
     only_network = train.only_makes_network(config)
     cluster = workers.start('device' if only_network or config.start.evaluate else config.training.kvstore)
-    counts = config.network.num_classes is None and not config.start.initial
+    from openatac.training import imagenet
+    if config.network.num_classes is None and not (only_network or config.start.initial):
+        classes = imagenet.count_classes(config.data, 'val' if config.start.evaluate else 'train')
+        given = given._replace(config=changed(config, num_classes=classes))
     try:
         net, name, config = train.find_network(given)
     except ValueError as error:
@@ -81,11 +84,6 @@ def main(argv: list[str], prog: str = PROG) -> None:
     if only_network:
         train.print_or_write_network(net, name, config)
         return
-    from openatac.training import imagenet
-    if counts:  # only now that the flags are known to be right
-        classes = imagenet.count_classes(config.data, 'val' if config.start.evaluate else 'train')
-        net, name, config = train.find_network(given._replace(
-            config=changed(given.config, num_classes=classes)))
     command = shlex.join([*p.prog.split(), *argv])
     if config.start.evaluate:
         imagenet.evaluate(net, config, command)

@@ -80,13 +80,12 @@ class ProcessGroup:
             except queue.Empty:
                 break
             if who == 'signal':
-                if asked and what not in STOP_SIGNALS:  # a lost terminal may send SIGHUP twice
-                    continue
-                if asked:
+                if not asked:
+                    self._ask_to_stop(what)
+                    asked = True
+                elif what in STOP_SIGNALS:  # a lost terminal may send SIGHUP twice
                     self.code = self.code or 128 + what
                     break
-                self._ask_to_stop(what)
-                asked = True
                 continue
             running.remove(who)
             if what:

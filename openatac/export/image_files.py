@@ -9,7 +9,7 @@ import numpy as np
 
 from openatac.arguments import MIN_CROP_RATIO
 from openatac.data.photos.bad_images import BadImage
-from openatac.data.photos.codec import EXTENSIONS, resize
+from openatac.data.photos.codec import EXTENSIONS, is_image_name, resize
 from openatac.errors import OpenatacError
 from openatac.export.manifest import Manifest
 from openatac.files.reading import IMAGE_LIMIT, read_input, read_limited
@@ -44,7 +44,7 @@ def _images_below(folder: str) -> Iterator[str]:
 
     for place, _, names in os.walk(folder, onerror=fail):
         for name in names:
-            if name.lower().endswith(EXTENSIONS) and not name.startswith('.'):
+            if is_image_name(name):
                 yield os.path.join(place, name)
 
 

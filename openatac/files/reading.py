@@ -17,6 +17,7 @@ PathLike = Union[str, 'os.PathLike[str]']
 MEGABYTE = 2 ** 20
 TEXT_LIMIT = 64 * MEGABYTE    # of settings, metrics, class lists and other files that are read whole
 IMAGE_LIMIT = 512 * MEGABYTE  # of one image file, on standard input too
+BYTE_ORDER_MARK = '\ufeff'     # begins text files that some editors save
 
 _KINDS = {stat.S_IFDIR: 'a folder', stat.S_IFIFO: 'a FIFO', stat.S_IFCHR: 'a device',
           stat.S_IFBLK: 'a device', stat.S_IFSOCK: 'a socket'}

@@ -4,6 +4,7 @@ from __future__ import annotations
 import logging
 import os
 import shlex
+from collections.abc import Sequence
 from typing import Any, Callable, Optional
 
 from openatac.backends.base import Backend, Engine, Metrics, Teacher, open_backend
@@ -11,9 +12,9 @@ from openatac.backends.cluster import Cluster
 from openatac.data.batches import prefetch
 from openatac.data.photos.batches import EvaluationPhotos, TrainingPhotos, first_iteration
 from openatac.data.photos.class_names import check_case, read_class_list
-from openatac.data.photos.folder import ImageFiles, ImageFolder, class_folders
+from openatac.data.photos.folder import ImageFolder, class_folders
 from openatac.data.photos.listed import TINY_IMAGENET, ImageList
-from openatac.data.photos.records import RecordFile, index_beside
+from openatac.data.photos.records import RecordFile, index_beside, read_class_names
 from openatac.errors import DataError, DeviceError, ParameterFileError
 from openatac.models.params_file import read_params
 from openatac.training import loop, session
@@ -53,34 +54,51 @@ def cpu_command(command: str) -> str:
 
 def open_source(data: ImagenetData, split: str, classes: Optional[int]) -> Any:
     """Open the photographs of 'train' or 'val'; DataError if they are missing."""
-    if not data.use_rec:
-        return _open_files(data, split, classes)
-    rec = os.path.expanduser(getattr(data, 'rec_' + split))
-    index = getattr(data, f'rec_{split}_idx')
-    return RecordFile(rec, index_beside(rec) if index is None else os.path.expanduser(index), classes)
+    if data.use_rec:
+        rec, index = _record_file(data, split), getattr(data, f'rec_{split}_idx')
+        return RecordFile(rec, index_beside(rec) if index is None else os.path.expanduser(index), classes)
+    folder, labels = _folder(data, split), _label_list(data, split)
+    names = read_class_list(os.path.expanduser(data.class_list)) if data.class_list else None
+    if not labels:
+        return ImageFolder(folder, classes, names)
+    if names is None and data.train_labels is None:  # the training images have a folder for each class
+        names = class_folders(_folder(data, 'train'))
+    return ImageList(folder, labels, classes, names)
 
 
-def _open_files(data: ImagenetData, split: str, classes: Optional[int]) -> ImageFiles:
-    root = os.path.expanduser(data.data_dir)
-    folder, labels = os.path.join(root, split), getattr(data, split + '_labels')
-    if labels is None and os.path.isfile(os.path.join(folder, TINY_IMAGENET)):
-        labels = os.path.join(folder, TINY_IMAGENET)
-    names = None
-    if data.class_list:
-        names = read_class_list(os.path.expanduser(data.class_list))
-    elif labels and data.train_labels is None:  # the classes of the training images, which have folders
-        names = class_folders(os.path.join(root, 'train'))
-    if labels:
-        return ImageList(folder, os.path.expanduser(labels), classes, names)
-    return ImageFolder(folder, classes, names)
+def _record_file(data: ImagenetData, split: str) -> str:
+    return os.path.expanduser(getattr(data, 'rec_' + split))
+
+
+def _folder(data: ImagenetData, split: str) -> str:
+    return os.path.join(os.path.expanduser(data.data_dir), split)
+
+
+def _label_list(data: ImagenetData, split: str) -> Optional[str]:
+    """Return the list of the images' labels; None if they are in class folders."""
+    given = getattr(data, split + '_labels')
+    if given is not None:
+        return os.path.expanduser(given)
+    found = os.path.join(_folder(data, split), TINY_IMAGENET)
+    return found if os.path.isfile(found) else None
 
 
 def count_classes(data: ImagenetData, split: str) -> Optional[int]:
-    """How many classes the images of 'train' or 'val' have; None if their files do not say it."""
+    """Return how many classes the images of 'train' or 'val' have; None if their files do not say it.
+
+    Their images are not looked for, which takes long for ImageNet and is done when they are needed.
+    """
+    names: Optional[Sequence[str]]
     try:
-        return len(open_source(data, split, None).class_names or ()) or None
+        if data.use_rec:
+            names = read_class_names(_record_file(data, split), None)
+        elif _label_list(data, split):
+            names = open_source(data, split, None).class_names
+        else:
+            names = class_folders(_folder(data, split))
     except DataError:  # is raised again when the images are needed, after what else may be wrong
         return None
+    return len(names) if names else None
 
 
 def _open_both(config: ImagenetConfig) -> tuple[Any, Any]:

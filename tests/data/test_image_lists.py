@@ -92,7 +92,8 @@ def test_a_list_gives_a_flat_folder_its_labels(tmp_path, name, text, folder):
 
 @pytest.mark.parametrize('text, named', [
     ('a.jpg N1\n', "'N1'.*'n1'"), ('a.jpg n3\n', "'n3'"), ('a.jpg 2\n', "'2'"), ('a.jpg\n', "'a.jpg'"),
-    ('', 'list.txt'), ('elsewhere.jpg n1\n', 'elsewhere.jpg'), ('a.jpg -1\n', "'-1'"),
+    ('', 'list.txt'),
+    ('a.jpg\t \tn1\n', "'a.jpg"), ('elsewhere.jpg n1\n', 'elsewhere.jpg'), ('a.jpg -1\n', "'-1'"),
 ])
 def test_a_wrong_list_is_one_sentence(tmp_path, text, named):
     write_images(tmp_path, *FLAT)

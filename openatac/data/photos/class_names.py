@@ -1,12 +1,10 @@
 """The names of classes and their order, which decides what each label means."""
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 
 from openatac.errors import DataError
-from openatac.files.reading import opening, read_text
-
-_BYTE_ORDER_MARK = '\ufeff'
+from openatac.files.reading import BYTE_ORDER_MARK, opening, read_text
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
@@ -32,22 +30,17 @@ def read_lines(path: str, what: str) -> list[str]:
         If the file cannot be read.
     """
     with opening(f'{what} {path}'):
-        text = read_text(path, errors='surrogateescape').removeprefix(_BYTE_ORDER_MARK)
+        text = read_text(path, errors='surrogateescape').removeprefix(BYTE_ORDER_MARK)
     return [line.rstrip() for line in text.split('\n') if line.strip()]
 
 
 def read_class_list(path: str) -> tuple[str, ...]:
     """Return the class names that a file lists, one on each line; DataError if one is there twice."""
     names = read_lines(path, 'the class list')
-    check_distinct(names, path)
-    return tuple(names)
-
-
-def check_distinct(names: Sequence[str], where: str) -> None:
-    """Raise DataError if two names are equal."""
     if len(set(names)) < len(names):
         twice = next(name for index, name in enumerate(names) if name in names[:index])
-        raise DataError(f'{where} lists the class {twice!r} twice: give each class a name of its own')
+        raise DataError(f'{path} lists the class {twice!r} twice: give each class a name of its own')
+    return tuple(names)
 
 
 def check_case(names: Collection[str], others: Collection[str], where: str, elsewhere: str) -> None:

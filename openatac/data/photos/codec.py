@@ -45,14 +45,20 @@ def decode(data: bytes) -> np.ndarray:
         raise BadImage('the image is empty')
     if not data.startswith(_JPEG):
         return _decode_by_pillow(data)
-    if data.rfind(_END) <= data.rfind(_START_OF_SCAN):  # otherwise at most other data follows the image
+    ends = data.rfind(_END) > data.rfind(_START_OF_SCAN)  # at most other data follows the image
+    if not ends:
         data += _END
-        if _is_cut_off(data):
-            raise BadImage('the image is cut off')
     image = _decode_jpeg(data)
+    if not ends and (image is None or _is_cut_off(data, image)):
+        raise BadImage('the image is cut off')
     if image is None:
         raise BadImage(NOT_AN_IMAGE)
     return image
+
+
+def is_image_name(name: str) -> bool:
+    """Return whether a file's name is that of an image; hidden files do not count."""
+    return name.lower().endswith(EXTENSIONS) and not name.startswith('.')
 
 
 def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -83,19 +89,19 @@ def _decode_jpeg(data: bytes) -> Optional[np.ndarray]:
     return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def _is_cut_off(data: bytes) -> bool:
-    """Whether pixels are missing from a JPEG file that was given its end marker.
+def _is_cut_off(data: bytes, image: np.ndarray) -> bool:
+    """Return whether ``image`` lacks pixels: that of a JPEG file that was given its end marker.
 
-    If none are, more bytes before that marker have no effect on the pixels. The scans of a progressive file
-    cannot be counted, so it needs an end marker of its own.
+    If none are missing, more bytes before that marker have no effect on the pixels. The scans of a
+    progressive file cannot be counted, so it needs an end marker of its own.
     """
     if _PROGRESSIVE in data[:data.find(_START_OF_SCAN)]:
         return True
-    image, start = _decode_jpeg(data), data[:-len(_END)]
+    start = data[:-len(_END)]
     if start.endswith(b'\xff'):
         start += b'\0'  # as in the middle of a scan, where a marker would begin otherwise
-    others = [_decode_jpeg(start + filler + _END) for filler in _FILLERS]
-    return image is None or any(other is None or not np.array_equal(image, other) for other in others)
+    others = (_decode_jpeg(start + filler + _END) for filler in _FILLERS)
+    return any(other is None or not np.array_equal(image, other) for other in others)
 
 
 # ---------------------------------------------------------------------------------- other formats

@@ -5,14 +5,14 @@ import errno
 import logging
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Optional
 
 import numpy as np
 
 from openatac.data.photos.bad_images import BadImage
 from openatac.data.photos.class_names import in_order
-from openatac.data.photos.codec import EXTENSIONS
+from openatac.data.photos.codec import EXTENSIONS, is_image_name
 from openatac.errors import DataError
 from openatac.files.reading import IMAGE_LIMIT, opening, read_input
 
@@ -131,28 +131,26 @@ def _is_class(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-_EXTENSIONS = {extension.encode() for extension in EXTENSIONS}
+def _images_of(folder: str, levels: int = 2) -> tuple[list[bytes], int]:
+    """Find the images of a class in its folder and, for 2 levels, in that folder's subfolders.
 
-
-def _images_of(folder: str) -> tuple[list[bytes], int]:
-    """Return the image files of a class, sorted and relative to its folder, and how many others there are."""
+    Returns
+    -------
+    images : list of bytes
+        Relative to the folder, sorted.
+    others : int
+        How many other files there are; hidden ones are ignored.
+    """
+    with opening(f'the image folder {folder}'):
+        names = [name for name in os.listdir(folder) if not name.startswith('.')]
     images, others = [], 0
-    for name in _files_of(os.fsencode(folder), levels=2):
-        if os.path.splitext(name)[1].lower() in _EXTENSIONS:
-            images.append(name)
-        else:
-            others += 1
-    return sorted(images), others
-
-
-def _files_of(folder: bytes, levels: int) -> Iterator[bytes]:
-    """Yield the files in a folder and, for 2 levels, in its subfolders; hidden ones are ignored."""
-    with opening(f'the image folder {os.fsdecode(folder)}'):
-        names = [name for name in os.listdir(folder) if not name.startswith(b'.')]
     for name in names:
-        is_image = os.path.splitext(name)[1].lower() in _EXTENSIONS  # a system call for each would take long
-        if is_image or not os.path.isdir(os.path.join(folder, name)):
-            yield name
+        if is_image_name(name):  # first, as a system call for each image would take long
+            images.append(os.fsencode(name))
+        elif not os.path.isdir(os.path.join(folder, name)):
+            others += 1
         elif levels > 1:
-            yield from (os.path.join(name, below)
-                        for below in _files_of(os.path.join(folder, name), levels - 1))
+            below, more = _images_of(os.path.join(folder, name), levels - 1)
+            images += [os.path.join(os.fsencode(name), image) for image in below]
+            others += more
+    return sorted(images), others

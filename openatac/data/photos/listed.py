@@ -4,7 +4,7 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Optional
 
 import numpy as np
@@ -58,29 +58,42 @@ class ImageList(ImageFiles):
         count = len(names) if names else max(indices) + 1
         if classes is not None and (count > classes or (names and count != classes)):
             raise DataError(f'{path} has {count} classes, and the network has {classes}: make them equal')
-        files = np.array([os.fsencode(_find(root, entry.file)) for entry in entries])
-        if not any(os.path.exists(os.path.join(root, os.fsdecode(file))) for file in files[:100]):
+        places = list(_find([entry.file for entry in entries], root))
+        if not any(places):
             raise DataError(f'{root} has none of the files that {path} names, such as {entries[0].file}: '
                             'name the folder that they are in')
+        files = np.array([os.fsencode(place or entry.file) for place, entry in zip(places, entries)])
         super().__init__(root, files, np.array(indices, np.int32), names)
 
 
 def _read(path: str) -> list[_Entry]:
     lines = read_lines(path, 'the list of images')
     ending = os.path.splitext(path)[1].lower()
+    if ending == '.csv' and lines and _fields(lines[0], ending)[1:2] and (
+            _fields(lines[0], ending)[1].lower() in _HEADERS):
+        del lines[0]
+    entries = []
+    for line in lines:
+        file, label, *_ = [*_fields(line, ending), '', '']
+        if not (file and label):
+            raise DataError(f'{path} has no file and label in {line[:80]!r}: each line of a list of images '
+                            'needs both')
+        entries.append(_Entry(file, label.split()[0]))
+    if not entries:
+        raise DataError(f'{path} is empty: each line of a list of images has a file and a label')
+    return entries
+
+
+def _fields(line: str, ending: str) -> list[str]:
+    """Return the file, the label and what follows in a line of a list whose name has that ending."""
     if ending == '.csv':
-        rows = [[field.strip() for field in row] for row in csv.reader(lines)]
-        if rows and len(rows[0]) > 1 and rows[0][1].lower() in _HEADERS:
-            del rows[0]
-    elif ending == '.lst':
-        rows = [[fields[-1], fields[1]] for fields in (line.split('\t') for line in lines) if len(fields) > 2]
+        fields = next(csv.reader([line]))
+    elif ending == '.lst':  # number, labels, file
+        fields = line.split('\t')
+        fields = [fields[-1], fields[1]] if len(fields) > 2 else []
     else:
-        rows = [line.split('\t' if '\t' in line else None) for line in lines]
-    wrong = next((line for line, row in zip(lines, rows) if len(row) < 2 or not row[1]), None)
-    if not rows or wrong is not None or (ending == '.lst' and len(rows) < len(lines)):
-        raise DataError(f'{path} has no file and label in {(wrong or "its lines")[:80]!r}: each line of a '
-                        'list of images needs both')
-    return [_Entry(row[0], row[1].split()[0]) for row in rows]
+        fields = line.split('\t' if '\t' in line else None)
+    return [field.strip() for field in fields]
 
 
 def _classes(labels: Sequence[str], class_names: Optional[Sequence[str]], path: str
@@ -106,11 +119,13 @@ def _is_number(label: str) -> bool:
     return re.fullmatch(r'\d{1,9}(\.0*)?', label) is not None
 
 
-def _find(root: str, file: str) -> str:
-    """Return the path, relative to ``root``, of a file of a list; as it is listed if it is not there."""
-    for folder in _FOLDERS:
-        for ending in _ENDINGS:
-            path = os.path.join(folder, file + ending)
-            if os.path.exists(os.path.join(root, path)):
-                return path
-    return file
+def _find(files: Sequence[str], root: str) -> Iterator[Optional[str]]:
+    """Yield the path of each file of a list, relative to ``root``, or None if it is not there."""
+    ways = [(folder, ending) for folder in _FOLDERS for ending in _ENDINGS]
+    for file in files:
+        paths = [os.path.join(folder, file + ending) for folder, ending in ways]
+        found = next((index for index, path in enumerate(paths)
+                      if os.path.exists(os.path.join(root, path))), None)
+        if found:  # the others are probably found in the same way
+            ways.insert(0, ways.pop(found))
+        yield None if found is None else paths[found]

@@ -17,7 +17,14 @@ import numpy as np
 
 from openatac.data.photos.bad_images import BadImage
 from openatac.errors import DataError
-from openatac.files.reading import TEXT_LIMIT, open_descriptor, opening, read_input, read_text
+from openatac.files.reading import (
+    BYTE_ORDER_MARK,
+    TEXT_LIMIT,
+    open_descriptor,
+    opening,
+    read_input,
+    read_text,
+)
 
 MAGIC = b'\x0a\x23\xd7\xce'
 HEAD = struct.Struct('<4sI')     # magic, kind << 29 | length
@@ -55,7 +62,7 @@ class RecordFile:
     """
 
     def __init__(self, rec: str, idx: Optional[str] = None, classes: Optional[int] = None) -> None:
-        self.path, self.class_names = rec, _class_names(rec, classes)
+        self.path, self.class_names = rec, read_class_names(rec, classes)
         self.classes = len(self.class_names) if classes is None and self.class_names else classes
         self._open()
         size = os.fstat(self._file).st_size
@@ -305,13 +312,13 @@ def _read_checksums(rec: str, count: int) -> Optional[np.ndarray]:
 
 # ---------------------------------------------------------------------------------- classes
 
-def _class_names(rec: str, classes: Optional[int]) -> Optional[tuple[str, ...]]:
+def read_class_names(rec: str, classes: Optional[int]) -> Optional[tuple[str, ...]]:
     """Return the class names listed next to the file, or None; raise DataError for a wrong number."""
     path = beside(rec, '.classes')
     if not os.path.lexists(path):
         return None
     with opening(f'the class list {path}'):
-        text = read_text(path, errors='surrogateescape').removeprefix('\ufeff')
+        text = read_text(path, errors='surrogateescape').removeprefix(BYTE_ORDER_MARK)
     names = tuple(line.removesuffix('\r') for line in text.removesuffix('\n').split('\n')) if text else ()
     if classes is not None and len(names) != classes:
         raise DataError(f'{rec} has {len(names)} classes by its class list {path}, and the network has '

@@ -12,7 +12,7 @@ import importlib.util
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from openatac.errors import OpenatacError
+from openatac.errors import OpenatacError, last_line
 from openatac.export.forms.base import Form, form_of, prefix_of
 from openatac.export.manifest import Manifest, read_manifest
 from openatac.files.checksums import check_files
@@ -107,9 +107,8 @@ class Runtime(abc.ABC):
         except (OpenatacError, ImportError):
             raise
         except Exception as error:
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            raise OpenatacError(f'{self.prefix} cannot {what} by the engine {self.name} ({lines[-1]}): '
-                                'export again') from None
+            raise OpenatacError(f'{self.prefix} cannot {what} by the engine {self.name} '
+                                f'({last_line(error)}): export again') from None
 
 
 # ------------------------------------------------------------------------------------- registry

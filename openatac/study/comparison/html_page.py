@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 UNIT = 'unit'                   # the column of results.HEAD that is text
 REFERENCE = 'relu'              # the unit that costs are compared with
 
+
 def page(groups: Sequence[Group], measure: str = 'last_accuracy') -> str:
     """Return the HTML document of a comparison.
 
