@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 from openatac.arguments import MAX_CLASSES, MAX_IMAGES, MAX_SIDE, number
 from openatac.console.program import command_parser
 from openatac.console.text import for_terminal
+from openatac.data.photos.class_names import read_lines
+from openatac.errors import DataError
 from openatac.export.forms.base import FORMS, Form
-from openatac.files.reading import read_text
 from openatac.files.writing import check_prefix
 from openatac.options import add_flags
 from openatac.runtime.processor import int8_line
@@ -180,10 +181,9 @@ def _read_labels(labels: str, manifest: Manifest) -> list[str]:
     names = manifest.labels
     if labels is not None and os.path.isfile(labels):
         try:
-            lines = read_text(labels, errors='replace').splitlines()
-        except OSError as error:
-            raise ValueError(f'argument --labels: {labels}: {error.strerror}') from None
-        names = [line.strip() for line in lines if line.strip()]
+            names = [line.strip() for line in read_lines(labels, 'the labels')]
+        except DataError as error:
+            raise ValueError(f'argument --labels: {error}') from None
     elif labels is not None:
         names = [name.strip() for name in labels.split(',')]
     if len(names) not in (0, manifest.classes):

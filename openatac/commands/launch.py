@@ -11,11 +11,10 @@ Nothing is left behind, even if this process is killed.
 import argparse
 import os
 import re
-import signal
 from collections.abc import Sequence
 
 from openatac.arguments import MAX_SECONDS, number
-from openatac.console.program import RUN_STOP_SIGNALS, command_parser
+from openatac.console.program import RUN_STOP_SIGNALS, command_parser, stop_signals
 from openatac.distributed.clusters import CLUSTERS, Launch
 from openatac.distributed.job import MOST_PROCESSES
 from openatac.distributed.launch import start
@@ -29,13 +28,12 @@ def main(argv: Sequence[str]) -> int:
                     args.port, dict(args.env))
     guard = start_guard()
     group = ProcessGroup(guard, args.patience)
-    for each in RUN_STOP_SIGNALS:
-        signal.signal(each, lambda number, frame: group.events.put(('signal', number)))
-    try:
-        start(group, launch)
-        return group.wait()
-    finally:
-        group.end()
+    with stop_signals(lambda number, frame: group.events.put(('signal', number)), RUN_STOP_SIGNALS):
+        try:
+            start(group, launch)
+            return group.wait()
+        finally:
+            group.end()
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:

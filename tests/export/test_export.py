@@ -563,6 +563,12 @@ def test_an_out_that_cannot_be_written(refused, params, tmp_path):
     assert str(tmp_path / 'file') in refused(1, ATAC, params, tmp_path / 'file' / 'net')
 
 
+def test_a_file_of_labels_as_windows_saves_it(params, tmp_path):
+    (tmp_path / 'labels.txt').write_bytes('\ufeffa \r\nb\r\n\r\nc\r\nd\r\né\r\n'.encode())
+    assert call(ATAC, params, str(tmp_path / 'out'), '--labels', str(tmp_path / 'labels.txt')) == 0
+    assert json_of(tmp_path, 'out.json')['labels'] == ['a', 'b', 'c', 'd', 'é']
+
+
 def test_another_input_size(params, tmp_path):
     assert call(ATAC, params, tmp_path / 'large', '--input-size', 48) == 0
     assert read_manifest(str(tmp_path / 'large')).image_shape == (3, 48, 48)
