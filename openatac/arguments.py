@@ -2,12 +2,14 @@
 
 The bounds that several commands and functions share are declared here.
 """
+from __future__ import annotations
+
 import argparse
 import math
 import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 from openatac.files.writing import check_prefix
 
@@ -28,10 +30,10 @@ MAX_SEED = 2 ** 31 - 1       # at most
 class Bounds(NamedTuple):
     """The limits of a number: at least ``low``, at most ``high``, above and below; None for no limit."""
 
-    low: Optional[float] = None
-    high: Optional[float] = None
-    above: Optional[float] = None
-    below: Optional[float] = None
+    low: float | None = None
+    high: float | None = None
+    above: float | None = None
+    below: float | None = None
 
     def hold(self, value: float) -> bool:
         """Return whether the value is within the limits."""

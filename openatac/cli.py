@@ -1,9 +1,10 @@
 """The command ``openatac`` (or ``python -m openatac``), which dispatches to one of its sub-commands."""
+from __future__ import annotations
+
 import argparse
 import importlib
 import sys
 from collections.abc import Sequence
-from typing import Optional
 
 import openatac
 from openatac.console import program, streams
@@ -29,7 +30,7 @@ COMMANDS = {
 }
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run one sub-command and return its exit code."""
     arguments = sys.argv[1:] if argv is None else argv
     name = f'openatac {arguments[0]}' if arguments and arguments[0] in COMMANDS else 'openatac'
@@ -43,7 +44,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     return program.run(lambda: _call(arguments), fail)
 
 
-def _call(arguments: Sequence[str]) -> Optional[int]:
+def _call(arguments: Sequence[str]) -> int | None:
     parser = argparse.ArgumentParser(
         prog='openatac', usage='openatac [-h] [--version] COMMAND ...',
         description='Attention as Activation in MXNet.',

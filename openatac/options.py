@@ -16,7 +16,7 @@ import dataclasses
 import functools
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Callable, Literal, Optional, TypeVar
+from typing import Any, Callable, Literal, TypeVar
 
 from openatac.files.schema import validate
 
@@ -51,10 +51,10 @@ class Option:
     """
 
     help: str
-    parse: Optional[Callable[[str], Any]] = None
-    choices: Optional[Callable[[], Sequence[str]]] = None
-    flags: Optional[tuple[str, ...]] = None
-    metavar: Optional[str] = None
+    parse: Callable[[str], Any] | None = None
+    choices: Callable[[], Sequence[str]] | None = None
+    flags: tuple[str, ...] | None = None
+    metavar: str | None = None
     shown: str = ''
     negatable: bool = False
     network: bool = False
@@ -69,7 +69,7 @@ class Section:
 
     title: typing.ClassVar[str]
 
-    def __init_subclass__(cls, title: Optional[str] = None, **kwargs: Any) -> None:
+    def __init_subclass__(cls, title: str | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if title is not None:
             cls.title = title
@@ -197,13 +197,13 @@ def _checked(name: str, field: Field, value: Any) -> Any:
 # ------------------------------------------------------------------------------- command line
 
 def add_section(parser: argparse.ArgumentParser, section: type[Section],
-                only: Optional[Sequence[str]] = None) -> None:
+                only: Sequence[str] | None = None) -> None:
     """Add the flags of a section, or ``only`` some of them, under its title."""
     add_flags(parser.add_argument_group(section.title), section, only)
 
 
 def add_flags(group: argparse._ArgumentGroup, section: type[Section],
-              only: Optional[Sequence[str]] = None) -> None:
+              only: Sequence[str] | None = None) -> None:
     """Add the flags of a section, or ``only`` some of them, to a group of a parser.
 
     The namespace then has only the flags that are given: `from_arguments` adds the defaults.
@@ -227,7 +227,7 @@ def _add_flag(group: argparse._ArgumentGroup, name: str, field: Field) -> None:
     group.add_argument(*flags_of(name, field), **settings)
 
 
-def _words(kind: Any) -> Optional[tuple[str, ...]]:
+def _words(kind: Any) -> tuple[str, ...] | None:
     """Return the choices of Literal['a', 'b'] or Optional[Literal['a', 'b']]; None for other annotations."""
     for each in (kind, *typing.get_args(kind)):
         if typing.get_origin(each) is Literal:

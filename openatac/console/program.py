@@ -1,4 +1,6 @@
 """Code shared by all commands: signals, parsers, and failures turned into sentences and exit codes."""
+from __future__ import annotations
+
 import argparse
 import contextlib
 import os
@@ -6,7 +8,7 @@ import re
 import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Optional
+from typing import Any
 
 from openatac.console import streams
 from openatac.errors import OpenatacError
@@ -18,7 +20,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 RUN_STOP_SIGNALS = (*STOP_SIGNALS, signal.SIGUSR1, signal.SIGHUP)  # with Slurm's warning, and a lost terminal
 
 
-def run(main: Callable[[], Optional[int]], fail: Callable[[str, int], None]) -> int:
+def run(main: Callable[[], int | None], fail: Callable[[str, int], None]) -> int:
     """Run a command and return the exit code of the process.
 
     Parameters
@@ -31,7 +33,7 @@ def run(main: Callable[[], Optional[int]], fail: Callable[[str, int], None]) -> 
     """
     streams.prepare()
     undo_strict_environment()
-    sentence: Optional[str]
+    sentence: str | None
     try:
         try:
             return _exit_code_of(main)
@@ -47,7 +49,7 @@ def run(main: Callable[[], Optional[int]], fail: Callable[[str, int], None]) -> 
         streams.discard_unwritable()
 
 
-def _exit_code_of(main: Callable[[], Optional[int]]) -> int:
+def _exit_code_of(main: Callable[[], int | None]) -> int:
     """Return what ``main()`` returns, or SystemExit, once all output is written."""
     try:
         code = main() or 0
@@ -58,7 +60,7 @@ def _exit_code_of(main: Callable[[], Optional[int]]) -> int:
     return code
 
 
-def _sentence_for(error: BaseException) -> Optional[str]:
+def _sentence_for(error: BaseException) -> str | None:
     """Return what to print for an error, None for nothing; raise an error that no user can cause."""
     if streams.is_closed_pipe(error):
         return None
@@ -98,7 +100,7 @@ def undo_strict_environment() -> None:
             re.sub('^ *error', 'default', each) for each in python_warnings.split(','))
 
 
-def command_parser(command: str, description: Optional[str], **settings: Any) -> argparse.ArgumentParser:
+def command_parser(command: str, description: str | None, **settings: Any) -> argparse.ArgumentParser:
     """Return the parser of ``openatac COMMAND``, whose help shows the description verbatim."""
     return argparse.ArgumentParser(prog=f'openatac {command}', description=description,
                                    formatter_class=argparse.RawDescriptionHelpFormatter, **settings)

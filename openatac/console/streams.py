@@ -1,11 +1,13 @@
 """Standard input, output and error as a command needs them, however it was started."""
+from __future__ import annotations
+
 import contextlib
 import io
 import logging
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any, Optional
+from typing import Any
 
 from openatac.console.text import for_terminal
 
@@ -24,7 +26,7 @@ class _Output(io.TextIOWrapper):
         The first such error; argparse, for example, suppresses those of standard output.
     """
 
-    failure: Optional[OSError] = None
+    failure: OSError | None = None
 
     def write(self, text: str) -> int:
         with self._named():

@@ -3,6 +3,8 @@
 A terminal obeys control characters, and Markdown and HTML have markup. One function for each escapes what
 would take effect there; `openatac.files.csv_file` does it for spreadsheets.
 """
+from __future__ import annotations
+
 import html
 import re
 from collections.abc import Iterable, Sequence
@@ -20,7 +22,7 @@ def for_terminal(text: object) -> str:
     return _CONTROLS.sub(_escape, str(text))
 
 
-def _escape(match: 're.Match[str]') -> str:
+def _escape(match: re.Match[str]) -> str:
     character = match[0]
     if '\udc80' <= character <= '\udcff':
         return f'\\x{ord(character) - 0xdc00:02x}'

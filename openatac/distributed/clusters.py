@@ -5,13 +5,15 @@ tracker fails on Python 3.9 and newer (Thread.isAlive), does not quote (ssh), pa
 MPICH rejects (mpi), uses an option that Slurm has dropped (srun --share), sets no role (sge), and never
 notices that a process failed.
 """
+from __future__ import annotations
+
 import contextlib
 import os
 import shlex
 import socket
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from openatac.distributed.processes import ProcessGroup
 from openatac.errors import OpenatacError
@@ -58,10 +60,10 @@ class Launch(NamedTuple):
     workers: int
     servers: int
     cluster: str = 'local'
-    hostfile: Optional[str] = None
-    host: Optional[str] = None
-    port: Optional[int] = None
-    variables: Optional[dict[str, str]] = None
+    hostfile: str | None = None
+    host: str | None = None
+    port: int | None = None
+    variables: dict[str, str] | None = None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -88,13 +90,13 @@ def _locally(group: ProcessGroup, launch: Launch, variables: Variables) -> None:
         group.start(f'{role} {index}', launch.command, own)
 
 
-def read_hosts(path: str) -> list[tuple[str, Optional[str]]]:
+def read_hosts(path: str) -> list[tuple[str, str | None]]:
     """Return [(host, port or None)] from a host file; MPI's additions (slots=2) are ignored."""
     try:
         lines = [line.split('#')[0].split() for line in read_text(path).splitlines()]
     except (OSError, ValueError) as error:
         raise OpenatacError(f'the host file {path} cannot be read ({error})') from None
-    hosts: list[tuple[str, Optional[str]]] = []
+    hosts: list[tuple[str, str | None]] = []
     for host, _, port in (words[0].partition(':') for words in lines if words):
         if not host or host.startswith('-') or (port and not port.isdecimal()):
             raise OpenatacError(f'{host}:{port} in {path} is not HOST or HOST:PORT')

@@ -1,4 +1,6 @@
 """The hub of a distributed run, in the scheduler's process: it watches the members and relays messages."""
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import signal
@@ -6,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Coroutine
-from typing import Any, Optional
+from typing import Any
 
 from openatac.distributed.job import Job
 from openatac.distributed.membership import (
@@ -33,7 +35,7 @@ class _Member:
     def __init__(self, hello: Message, writer: asyncio.StreamWriter) -> None:
         self.role, self.host, self.process = hello['role'], str(hello['host']), hello['process']
         self.writer = writer
-        self.rank: Optional[int] = None
+        self.rank: int | None = None
 
     def __str__(self) -> str:
         who = self.role if self.rank is None else f'{self.role} {self.rank}'
@@ -56,11 +58,11 @@ class Hub:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.members: list[_Member] = []
-        self.failure: Optional[str] = None
+        self.failure: str | None = None
         self.complete, self.empty = threading.Event(), threading.Event()
-        self._gathered: dict[Optional[int], Any] = {}  # by rank; all of one gathering, called _place
-        self._place: Optional[str] = None
-        self._left: Optional[_Member] = None  # the last worker that left
+        self._gathered: dict[int | None, Any] = {}  # by rank; all of one gathering, called _place
+        self._place: str | None = None
+        self._left: _Member | None = None  # the last worker that left
         self._mxnet_socket, self._socket = _take_ports(job)
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Future[None]] = set()
@@ -138,7 +140,7 @@ class Hub:
         finally:
             writer.close()
 
-    def _refusal(self, hello: Message) -> Optional[str]:
+    def _refusal(self, hello: Message) -> str | None:
         """Return why the sender of this hello does not belong to the run, or None."""
         job = self.job
         if hello.get('job') != job.name:
@@ -214,7 +216,7 @@ class Hub:
             await self._fail(f'{self._left} left, but others wait for it at {self._place}: all workers must '
                              'do the same number of steps')
 
-    def _broadcast(self, message: Message, role: Optional[str] = None) -> None:
+    def _broadcast(self, message: Message, role: str | None = None) -> None:
         data = frame(message)
         for member in self.members:
             if role in (None, member.role):

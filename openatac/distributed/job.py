@@ -1,9 +1,11 @@
 """The place of a process in a distributed run, as MXNet's DMLC_* variables describe it."""
+from __future__ import annotations
+
 import argparse
 import os
 import socket
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 from openatac.arguments import MAX_SECONDS, number
 from openatac.errors import OpenatacError
@@ -73,7 +75,7 @@ def read_job(environment: Mapping[str, str], kvstore: str = 'dist_sync') -> Job:
         silence=_read(environment, 'OPENATAC_MEMBERSHIP_SILENCE', _SECONDS, defaults['silence']))
 
 
-def _read(environment: Mapping[str, str], variable: str, kind: Any, default: Optional[float] = None) -> Any:
+def _read(environment: Mapping[str, str], variable: str, kind: Any, default: float | None = None) -> Any:
     text = environment.get(variable)
     if text is None:
         if default is None:

@@ -1,8 +1,9 @@
 """Starts all processes of a distributed run on this machine or a cluster."""
+from __future__ import annotations
+
 import os
 import socket
 import uuid
-from typing import Optional
 
 from openatac.distributed.clusters import CLUSTERS, Launch, read_hosts
 from openatac.distributed.ports import keep_ports
@@ -36,7 +37,7 @@ def start(group: ProcessGroup, launch: Launch) -> None:
     CLUSTERS[launch.cluster](group, launch, variables)
 
 
-def _own_address(hostfile: Optional[str]) -> str:
+def _own_address(hostfile: str | None) -> str:
     """Return the address at which the file's hosts, or else the local network, reach this machine."""
     peer = read_hosts(hostfile)[0][0] if hostfile else '10.255.255.255'
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

@@ -7,6 +7,8 @@ sentence and exits, whatever its main thread is waiting for.
 
 Messages are JSON after their length; nothing in them is executed. This needs no MXNet.
 """
+from __future__ import annotations
+
 import contextlib
 import json
 import os
@@ -16,7 +18,7 @@ import struct
 import sys
 import threading
 import time
-from typing import Any, NoReturn, Optional
+from typing import Any, NoReturn
 
 from openatac.console.text import for_terminal
 from openatac.distributed.job import Job
@@ -63,7 +65,7 @@ def keep_alive(connection: socket.socket) -> None:
 _exiting = threading.Lock()  # held by the one thread that ends the process, and never released
 
 
-def exit_process(sentence: Optional[str], code: int = 1) -> NoReturn:
+def exit_process(sentence: str | None, code: int = 1) -> NoReturn:
     """Print one sentence, unless it is None, and end this process at once.
 
     Not by `sys.exit`: MXNet's exit handlers wait for processes that may be dead. If another thread is already

@@ -5,11 +5,13 @@ run by `serve`, knows two commands, both JSON: create one of MXNet's optimizers,
 Workers send them with `send_optimizer` and `send_learning_rate`. Gradients and weights travel through MXNet's
 own C++, as usual.
 """
+from __future__ import annotations
+
 import ctypes
 import json
 import os
 from collections.abc import Callable
-from typing import Any, Optional
+from typing import Any
 
 from openatac.errors import OpenatacError
 
@@ -44,7 +46,7 @@ class _Commands:
     def __init__(self, store: Any, fail: Callable[[str], object]) -> None:
         self.store, self.fail = store, fail
         self.optimizer: Any = None
-        self.rate: Optional[float] = None
+        self.rate: float | None = None
 
     def execute(self, body: bytes) -> None:
         """Execute one command; called from C++, which no Python error may reach."""

@@ -1,4 +1,6 @@
 """The processes of a run on this machine: started, shown and ended together, whatever happens to this one."""
+from __future__ import annotations
+
 import contextlib
 import os
 import queue
@@ -44,7 +46,7 @@ class ProcessGroup:
         self._printing = threading.Lock()
 
     def start(self, label: str, command: Sequence[str], environment: Mapping[str, str],
-              stdin: int = subprocess.DEVNULL) -> 'subprocess.Popen[bytes]':
+              stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
         """Start one process; its lines are shown after the label."""
         try:
             process = subprocess.Popen(
@@ -142,7 +144,7 @@ def _trains(label: str) -> bool:
     return not re.match('scheduler|server', label)
 
 
-def _kill(process: 'subprocess.Popen[bytes]', number: int) -> None:
+def _kill(process: subprocess.Popen[bytes], number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)
 

@@ -7,6 +7,8 @@
 `openatac launch` starts all processes of a run. When one of them dies, all others report that and end within
 seconds (see `openatac.distributed.membership`); MXNet alone would wait forever.
 """
+from __future__ import annotations
+
 import atexit
 import functools
 import os
@@ -17,7 +19,7 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, NoReturn, Optional, Union
+from typing import Any, NoReturn
 
 from openatac.backends.cluster import SingleProcess
 from openatac.console import streams
@@ -132,10 +134,10 @@ def differences(everyone: Sequence[Mapping[str, Any]]) -> list[str]:
 
 # ----------------------------------------------------------------------------- start and end
 
-_cluster: Optional[Cluster] = None  # of this process
+_cluster: Cluster | None = None  # of this process
 
 
-def start(name: str) -> Union[SingleProcess, Cluster]:
+def start(name: str) -> SingleProcess | Cluster:
     """Join a run with MXNet's key-value store ``name``.
 
     In a scheduler or server, this serves until the run ends, then ends the process. Call it before importing
@@ -196,7 +198,7 @@ def end(sentence: str, code: int = 1) -> NoReturn:
 def _report_crashes(member: Member) -> None:
     """Have any unexpected end of this process reported to the others, without waiting for their replies."""
 
-    def hook(kind: type[BaseException], error: BaseException, trace: Optional[TracebackType]) -> None:
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         traceback.print_exception(kind, error, trace)
         give_up(f'{type(error).__name__}: {last_line(error)}')
 
@@ -214,7 +216,7 @@ def _report_crashes(member: Member) -> None:
 def _serve(job: Job) -> NoReturn:
     """Act as scheduler or server until the run ends, then end the process."""
     from openatac.distributed.hub import Hub
-    place: Union[Hub, Member]
+    place: Hub | Member
     if job.role == 'scheduler':
         hub = place = Hub(job)
         leave = hub.wait_for_goodbyes

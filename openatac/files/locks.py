@@ -1,4 +1,6 @@
 """File locks between processes."""
+from __future__ import annotations
+
 import contextlib
 import errno
 import fcntl

@@ -3,12 +3,14 @@
 A FIFO or a device could keep a reader waiting, or reading, forever. So the open file, which nothing can
 replace in between, is checked before it is read, and opened without waiting for a writer.
 """
+from __future__ import annotations
+
 import contextlib
 import errno
 import os
 import stat
 from collections.abc import Iterator
-from typing import BinaryIO, Optional, Union
+from typing import BinaryIO, Union
 
 from openatac.errors import DataError
 
@@ -23,7 +25,7 @@ _KINDS = {stat.S_IFDIR: 'a folder', stat.S_IFIFO: 'a FIFO', stat.S_IFCHR: 'a dev
           stat.S_IFBLK: 'a device', stat.S_IFSOCK: 'a socket'}
 
 
-def open_descriptor(path: PathLike, limit: Optional[int] = None) -> int:
+def open_descriptor(path: PathLike, limit: int | None = None) -> int:
     """Open the regular file ``path`` for reading, and return its descriptor.
 
     Parameters
@@ -46,12 +48,12 @@ def open_descriptor(path: PathLike, limit: Optional[int] = None) -> int:
     return descriptor
 
 
-def open_input(path: PathLike, limit: Optional[int] = None) -> BinaryIO:
+def open_input(path: PathLike, limit: int | None = None) -> BinaryIO:
     """Open the regular file ``path`` as a binary file; raise as `open_descriptor`."""
     return open(open_descriptor(path, limit), 'rb')
 
 
-def check_input(path: PathLike, limit: Optional[int] = None) -> None:
+def check_input(path: PathLike, limit: int | None = None) -> None:
     """Check a file that a library is about to open by its path; raise as `open_descriptor`."""
     os.close(open_descriptor(path, limit))
 
@@ -87,7 +89,7 @@ def opening(what: str) -> Iterator[None]:
         raise DataError(f'cannot open {what} ({error.strerror})') from error
 
 
-def _check(status: os.stat_result, path: PathLike, limit: Optional[int]) -> None:
+def _check(status: os.stat_result, path: PathLike, limit: int | None) -> None:
     if not stat.S_ISREG(status.st_mode):
         kind = _KINDS.get(stat.S_IFMT(status.st_mode), 'of another kind')
         number = errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL

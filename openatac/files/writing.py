@@ -4,6 +4,8 @@ What is already at the path decides how it is written. A regular file is replace
 owner; a symbolic link stays, and its target is replaced; a device or a FIFO is written to, as by a shell; a
 folder is an error.
 """
+from __future__ import annotations
+
 import contextlib
 import errno
 import fcntl
@@ -14,7 +16,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterator
-from typing import NamedTuple, Optional, TextIO
+from typing import NamedTuple, TextIO
 
 from openatac.errors import OpenatacError
 from openatac.files.locks import locked
@@ -32,7 +34,7 @@ class Target(NamedTuple):
     """
 
     path: str
-    status: Optional[os.stat_result]
+    status: os.stat_result | None
 
     @property
     def is_stream(self) -> bool:
@@ -60,7 +62,7 @@ class Target(NamedTuple):
             shutil.copyfileobj(content, copy)
 
 
-def _standard_stream(status: os.stat_result) -> Optional[TextIO]:
+def _standard_stream(status: os.stat_result) -> TextIO | None:
     """Return standard output or error, if it is the file with this ``status``."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, AttributeError, ValueError):  # closed, or not a file

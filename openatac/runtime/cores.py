@@ -1,7 +1,9 @@
 """The physical cores that this process may use: within its affinity and its cgroup's CPU quota."""
+from __future__ import annotations
+
 import os
 from collections.abc import Iterable
-from typing import Optional, Union
+from typing import Union
 
 Path = Union[str, 'os.PathLike[str]']
 
@@ -31,7 +33,7 @@ def allowed_processors() -> Iterable[int]:
     return range(os.cpu_count() or 1)
 
 
-def cgroup_quota(root: Path = '/') -> Optional[float]:
+def cgroup_quota(root: Path = '/') -> float | None:
     """Return the CPU quota in processors (cgroup v2 and v1, the tightest of all levels), or None."""
     limits = []
     for line in (_read(os.path.join(root, 'proc/self/cgroup')) or '').splitlines():
@@ -46,7 +48,7 @@ def cgroup_quota(root: Path = '/') -> Optional[float]:
     return min((limit for limit in limits if limit), default=None)
 
 
-def _quota_of(folder: str) -> Optional[float]:
+def _quota_of(folder: str) -> float | None:
     """Return the quota that one cgroup's folder sets, in processors, or None."""
     both = _read(os.path.join(folder, 'cpu.max'))  # v2: 'max 100000' or '150000 100000'
     if both is None:  # v1: a quota of -1 means no limit
@@ -59,7 +61,7 @@ def _quota_of(folder: str) -> Optional[float]:
     return quota / period if quota > 0 and period > 0 else None
 
 
-def _read(path: str) -> Optional[str]:
+def _read(path: str) -> str | None:
     try:
         with open(path) as handle:
             return handle.read().strip()

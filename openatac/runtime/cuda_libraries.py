@@ -1,9 +1,10 @@
 """Finds the CUDA 11 libraries that MXNet's CUDA build links to, where ``openatac[cu112]`` installs them."""
+from __future__ import annotations
+
 import contextlib
 import ctypes
 import os
 import sys
-from typing import Optional
 
 # Ordered so that each library finds what it needs: name -> its folder within its package.
 # (PyTorch's packages have libraries of CUDA 12 and 13, some under the same names.)
@@ -25,7 +26,7 @@ def has_cuda_wheel() -> bool:
     return True
 
 
-def find_cuda_libraries() -> dict[str, Optional[str]]:
+def find_cuda_libraries() -> dict[str, str | None]:
     """Return the path of each of `CUDA_LIBRARIES` among the installed nvidia packages, or None."""
     found = {}
     for library, package in CUDA_LIBRARIES.items():

@@ -1,4 +1,6 @@
 """The import hook: runs our code when MXNet and GluonCV load, wherever they are installed."""
+from __future__ import annotations
+
 import contextlib
 import importlib.machinery
 import importlib.util
@@ -6,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from types import ModuleType
-from typing import Any, Optional
+from typing import Any
 
 from openatac.runtime.loading import loading_mxnet
 from openatac.runtime.old_numpy import PRINTING_MODULES, builtins_with_old_numpy, printer
@@ -36,10 +38,10 @@ class _Finder:
     """Finds ``mxnet``, its submodules and ``gluoncv`` where they are, and wraps their loaders."""
 
     def __init__(self) -> None:
-        self._builtins: Optional[dict[str, Any]] = None
+        self._builtins: dict[str, Any] | None = None
 
-    def find_spec(self, fullname: str, path: Optional[Sequence[str]] = None,
-                  target: Optional[ModuleType] = None) -> Optional[importlib.machinery.ModuleSpec]:
+    def find_spec(self, fullname: str, path: Sequence[str] | None = None,
+                  target: ModuleType | None = None) -> importlib.machinery.ModuleSpec | None:
         if fullname != 'gluoncv' and fullname.split('.')[0] != 'mxnet':
             return None
         spec = self._find_elsewhere(fullname, path, target)
@@ -55,8 +57,8 @@ class _Finder:
             _execute_within(self._loading_module_of_mxnet, spec.loader)
         return spec
 
-    def _find_elsewhere(self, fullname: str, path: Optional[Sequence[str]],
-                        target: Optional[ModuleType]) -> Optional[importlib.machinery.ModuleSpec]:
+    def _find_elsewhere(self, fullname: str, path: Sequence[str] | None,
+                        target: ModuleType | None) -> importlib.machinery.ModuleSpec | None:
         """Return what the finders after this one find."""
         finders: list[Any] = sys.meta_path
         for finder in finders[finders.index(self) + 1:]:
@@ -139,7 +141,7 @@ class _NoTorch:
     """A finder that hides PyTorch."""
 
     @staticmethod
-    def find_spec(fullname: str, path: Optional[Sequence[str]] = None,
-                  target: Optional[ModuleType] = None) -> None:
+    def find_spec(fullname: str, path: Sequence[str] | None = None,
+                  target: ModuleType | None = None) -> None:
         if fullname == 'torch':
             raise ModuleNotFoundError('torch is hidden while gluoncv loads', name='torch')

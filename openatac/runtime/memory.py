@@ -1,10 +1,11 @@
 """The memory that MXNet needs: checked before it loads, and kept while it runs."""
+from __future__ import annotations
+
 import contextlib
 import ctypes
 import errno
 import os
 import resource
-from typing import Optional
 
 from openatac.errors import UnfitEnvironment
 from openatac.runtime.threads import is_thread_count
@@ -29,7 +30,7 @@ def keep_freed_memory() -> None:
         mallopt(-3, 2 ** 25)  # M_MMAP_THRESHOLD: map single arrays from 32 MiB on, its maximum
 
 
-def memory_shortage() -> Optional[str]:
+def memory_shortage() -> str | None:
     """Return a sentence if the address space (``ulimit -v``) is too small for MXNet, or None."""
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     text = os.environ.get('OMP_NUM_THREADS', '').split(',')[0]

@@ -1,8 +1,9 @@
 """MXNet's own environment variables; the user's settings always win."""
+from __future__ import annotations
+
 import contextlib
 import os
 from collections.abc import Iterator
-from typing import Optional
 
 FUSION_BACKEND = 'MXNET_SUBGRAPH_BACKEND'
 
@@ -31,7 +32,7 @@ def set_defaults() -> None:
 
 
 @contextlib.contextmanager
-def fusion_backend(backend: Optional[str]) -> Iterator[None]:
+def fusion_backend(backend: str | None) -> Iterator[None]:
     """Have MXNet fuse operators with ``backend`` while open: 'NONE' for no fusion, None for its own."""
     before = _set_fusion_backend(backend)
     try:
@@ -40,7 +41,7 @@ def fusion_backend(backend: Optional[str]) -> Iterator[None]:
         _set_fusion_backend(before)
 
 
-def _set_fusion_backend(backend: Optional[str]) -> Optional[str]:
+def _set_fusion_backend(backend: str | None) -> str | None:
     before = os.environ.pop(FUSION_BACKEND, None)
     if backend is not None:
         os.environ[FUSION_BACKEND] = backend

@@ -1,6 +1,7 @@
 """The instruction set of this processor, and what it means for the speed of INT8."""
+from __future__ import annotations
+
 import os
-from typing import Optional
 
 CAP = 'DNNL_MAX_CPU_ISA'  # the environment variable that limits oneDNN's instructions in MXNet
 
@@ -15,7 +16,7 @@ LEVELS = (
 )
 
 
-def instruction_set(cpuinfo: str = '/proc/cpuinfo') -> Optional[str]:
+def instruction_set(cpuinfo: str = '/proc/cpuinfo') -> str | None:
     """Return the best of `LEVELS` that the processor has and DNNL_MAX_CPU_ISA allows, or None if unknown."""
     flags = _flags(cpuinfo)
     names = [name for name, _, _ in LEVELS]

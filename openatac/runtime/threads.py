@@ -1,8 +1,9 @@
 """How many threads MXNet uses, and how they wait for each other and for other programs."""
+from __future__ import annotations
+
 import contextlib
 import os
 from collections.abc import Iterator
-from typing import Optional
 
 from openatac.errors import UnfitEnvironment
 from openatac.runtime import cores
@@ -20,7 +21,7 @@ def set_threads() -> None:
         os.environ['OMP_NUM_THREADS'] = threads
 
 
-def thread_count() -> tuple[str, Optional[str]]:
+def thread_count() -> tuple[str, str | None]:
     """Return the number of threads for MXNet.
 
     The user's own ``OMP_NUM_THREADS`` or ``MXNET_OMP_MAX_THREADS`` wins. Otherwise it is one per physical

@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
@@ -81,7 +81,7 @@ class Checkpoints:
         for name in names:
             shutil.rmtree(os.path.join(self.folder, name))
 
-    def latest(self) -> Optional[tuple[Arrays, dict[str, Any]]]:
+    def latest(self) -> tuple[Arrays, dict[str, Any]] | None:
         """Return (arrays, state) of the newest complete checkpoint, or None if there is none at all.
 
         A damaged one is named in a warning and the one before it is used. Raises
@@ -125,7 +125,7 @@ def check_finite(arrays: Arrays, checkpoints: Checkpoints) -> None:
 
 
 @contextlib.contextmanager
-def writing_in(folder: str, checkpoints: Optional[Checkpoints] = None) -> Iterator[None]:
+def writing_in(folder: str, checkpoints: Checkpoints | None = None) -> Iterator[None]:
     """Turn a failure to write in ``folder`` into a CheckpointError.
 
     checkpoints : those of the run if they are not in ``folder``/checkpoints

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +32,7 @@ def evaluate(net: Any, config: CifarConfig, reader: BackgroundReader) -> Metrics
 
 
 def run(net: Any, name: str, config: CifarConfig, reader: BackgroundReader, command: str
-        ) -> Optional[dict[str, Any]]:
+        ) -> dict[str, Any] | None:
     """Train the network called ``name`` in the run's folder; return the summary, or None for a dry run.
 
     net : as `openatac.backends.base.open_backend` takes it

@@ -5,7 +5,7 @@ import logging
 import os
 import shlex
 from collections.abc import Sequence
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 from openatac.backends.base import Backend, Engine, Metrics, Teacher, open_backend
 from openatac.backends.cluster import Cluster
@@ -52,7 +52,7 @@ def cpu_command(command: str) -> str:
     return f'{python}{shlex.join(kept)} --num-gpus 0 --dtype float32'
 
 
-def open_source(data: ImagenetData, split: str, classes: Optional[int]) -> Any:
+def open_source(data: ImagenetData, split: str, classes: int | None) -> Any:
     """Open the photographs of 'train' or 'val'; DataError if they are missing."""
     if data.use_rec:
         rec, index = _record_file(data, split), getattr(data, f'rec_{split}_idx')
@@ -74,7 +74,7 @@ def _folder(data: ImagenetData, split: str) -> str:
     return os.path.join(os.path.expanduser(data.data_dir), split)
 
 
-def _label_list(data: ImagenetData, split: str) -> Optional[str]:
+def _label_list(data: ImagenetData, split: str) -> str | None:
     """Return the list of the images' labels; None if they are in class folders."""
     given = getattr(data, split + '_labels')
     if given is not None:
@@ -83,12 +83,12 @@ def _label_list(data: ImagenetData, split: str) -> Optional[str]:
     return found if os.path.isfile(found) else None
 
 
-def count_classes(data: ImagenetData, split: str) -> Optional[int]:
+def count_classes(data: ImagenetData, split: str) -> int | None:
     """Return how many classes the images of 'train' or 'val' have; None if their files do not say it.
 
     Their images are not looked for, which takes long for ImageNet and is done when they are needed.
     """
-    names: Optional[Sequence[str]]
+    names: Sequence[str] | None
     try:
         if data.use_rec:
             names = read_class_names(_record_file(data, split), None)
@@ -136,7 +136,7 @@ def evaluate(net: Any, config: ImagenetConfig, command: str) -> Metrics:
 # ----------------------------------------------------------------------------------- training
 
 def run(net: Any, name: str, config: ImagenetConfig, cluster: Cluster, command: str
-        ) -> Optional[dict[str, Any]]:
+        ) -> dict[str, Any] | None:
     """Train the network called ``name`` in the run's folder; return the summary, or None for a dry run.
 
     net : as `openatac.backends.base.open_backend` takes it

@@ -8,7 +8,7 @@ import os
 import platform
 import statistics
 from collections.abc import Iterator
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +34,7 @@ log = logging.getLogger('openatac')
 
 
 @contextlib.contextmanager
-def open_run(config: Config, command: str, log_file: Optional[str] = None, log_form: str = FORM,
+def open_run(config: Config, command: str, log_file: str | None = None, log_form: str = FORM,
              rank: int = 0) -> Iterator[None]:
     """Reserve the run's folder for this process, and begin its log; ranks other than 0 leave both alone.
 
@@ -70,7 +70,7 @@ def _warn_of_decays(training: Training) -> None:
 
 
 def run(plan: loop.Plan, progress: loop.Progress, config: Config, command: str, title: str,
-        about: dict[str, Any]) -> Optional[dict[str, Any]]:
+        about: dict[str, Any]) -> dict[str, Any] | None:
     """Run ``plan`` to its end, from the newest checkpoint if the config says so, or do a dry run.
 
     title : of the picture

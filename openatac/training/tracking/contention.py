@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Iterable
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 from openatac.runtime.threads import thread_count
 from openatac.training.tracking.log import log
@@ -37,7 +37,7 @@ class ContentionWatch(Tracker):
     threads : int; how many this process computes with
     """
 
-    def __init__(self, progress: Any, read: Optional[Callable[[], Optional[Usage]]] = None, threads: int = 0):
+    def __init__(self, progress: Any, read: Callable[[], Usage | None] | None = None, threads: int = 0):
         self.progress, self.read = progress, read or read_usage
         self.threads = threads or int(thread_count()[0])
         self.before, self.crowded, self.said = self.read(), 0, False
@@ -72,7 +72,7 @@ def sentence(others: float, processors: int, threads: int) -> str:
             f'if it is too slow, {remedy}')
 
 
-def read_usage(root: str = '/proc') -> Optional[Usage]:
+def read_usage(root: str = '/proc') -> Usage | None:
     """Return the current `Usage`; None without Linux's /proc, or if that hides this process."""
     if not hasattr(os, 'sched_getaffinity'):
         return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 import logging
 import sys
 from logging.handlers import MemoryHandler
-from typing import Optional
 
 from openatac.console.streams import LogFormatter
 
@@ -34,7 +33,7 @@ class _Console(logging.Handler):
             self.handleError(record)
 
 
-def log_to(path: Optional[str] = None, form: str = FORM) -> None:
+def log_to(path: str | None = None, form: str = FORM) -> None:
     """Send the log to the console and append it to the file ``path``, once that is known.
 
     Earlier messages, for example from the data reader, go into the file as well.

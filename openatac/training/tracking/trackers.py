@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import secrets
-from typing import Any, Optional
+from typing import Any
 
 from openatac.errors import OpenatacError
 from openatac.files.csv_file import write_csv
@@ -94,7 +94,7 @@ class TensorBoard(Tracker):
 class WeightsAndBiases(Tracker):
     """A Weights & Biases run; ``WANDB_MODE=offline`` keeps it on this machine."""
 
-    def __init__(self, project: str, name: Optional[str], folder: str, settings: dict[str, Any]):
+    def __init__(self, project: str, name: str | None, folder: str, settings: dict[str, Any]):
         try:
             import wandb
         except ImportError:
