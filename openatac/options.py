@@ -33,7 +33,7 @@ class Option:
     ----------
     help : str
     parse : function or None
-        Converts text to a value, such as `openatac.arguments.number`; it also checks numbers in JSON files.
+        Converts text to a value, such as `openatac.limits.number`; it also checks numbers in JSON files.
     choices : function or None
         Returns the allowed words; a Literal annotation needs none.
     flags : tuple of str
@@ -45,7 +45,7 @@ class Option:
     named : bool
         Whether the network's name includes it.
     matters : function
-        Maps {name: value} to whether the option has any effect given the others.
+        Maps {name: value} to whether the option has any effect given the others, such as `only_with`.
     added : bool
         Whether files of older versions lack it, which then means the default.
     """
@@ -78,6 +78,15 @@ class Section:
 def option(default: Any, help: str = '', **settings: Any) -> Any:
     """Declare a field of a `Section`; ``settings`` are those of `Option`."""
     return dataclasses.field(default=default, metadata={'option': Option(help, **settings)})
+
+
+result_option = functools.partial(option, result=True)
+network_option = functools.partial(option, network=True, result=True)
+
+
+def only_with(name: str, *values: Any) -> Callable[[Mapping[str, Any]], bool]:
+    """Return a `matters` of `Option`: whether the option ``name`` has one of ``values``, or is set at all."""
+    return lambda settings: settings.get(name) in values if values else bool(settings.get(name))
 
 
 def inherited(section: type[Section], name: str, default: Any, **changes: Any) -> Any:
@@ -125,11 +134,6 @@ def section_fields(section: type[Section]) -> dict[str, Field]:
     kinds = typing.get_type_hints(section, include_extras=True)
     return {field.name: Field('', kinds[field.name], field.default, field.metadata['option'])
             for field in dataclasses.fields(section)}  # type: ignore[arg-type]
-
-
-def names(config: type, which: Callable[[Option], bool]) -> list[str]:
-    """Return the names of the options for which ``which`` holds, in their order."""
-    return [name for name, field in fields(config).items() if which(field.option)]
 
 
 def defaults(config: type) -> dict[str, Any]:

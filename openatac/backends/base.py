@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Callable, NamedTuple, Optional
 
 from openatac.backends.cluster import Cluster
+from openatac.backends.compute import BACKENDS, Compute, Registered
 from openatac.backends.objective import Objective
-from openatac.backends.options import BACKENDS, Compute, Registered
 
 Arrays = dict[str, Any]  # {name: numpy.ndarray}
 

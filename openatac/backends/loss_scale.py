@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from openatac.backends.options import Compute
+from openatac.backends.compute import Compute
 from openatac.errors import OpenatacError
 
 

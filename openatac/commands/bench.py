@@ -19,7 +19,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from openatac.arguments import MAX_COUNT, MAX_SECONDS, number, prefix
 from openatac.console.program import command_parser
 from openatac.console.text import text_table
 from openatac.errors import OpenatacError
@@ -27,6 +26,7 @@ from openatac.export.forms.base import prefix_of
 from openatac.export.runtimes.base import RUNTIMES
 from openatac.files.csv_file import write_csv
 from openatac.files.writing import writing
+from openatac.limits import MAX_COUNT, MAX_SECONDS, number, prefix
 from openatac.pictures import write_picture
 from openatac.runtime.processor import int8_line
 from openatac.study.bench.machine import machine

@@ -21,9 +21,9 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any, Callable
 
-from openatac.arguments import MAX_BLOCKS, MAX_COUNT, MAX_SEED, number
 from openatac.console import streams
 from openatac.console.program import command_parser
+from openatac.limits import MAX_BLOCKS, MAX_COUNT, MAX_SEED, number
 from openatac.runtime.import_hook import require_mxnet
 from openatac.study.comparison.sweep import Sweep, reserved_flags
 from openatac.study.comparison.training_queue import WRONG_COMMAND, Failure, Training, run_queue

@@ -13,9 +13,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from openatac.arguments import MAX_CLASSES, MAX_SIDE, number
 from openatac.console.program import command_parser
 from openatac.console.text import text_table
+from openatac.limits import MAX_CLASSES, MAX_SIDE, number
 from openatac.study.costs.by_name import costs_by_name, image_shape_of
 
 if TYPE_CHECKING:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import shlex
 
-from openatac.backends.options import Compute
+from openatac.backends.compute import Compute
 from openatac.console.program import command_parser
 from openatac.options import add_section, from_arguments, section_fields, show_defaults
-from openatac.training.config import ImagenetConfig, ImagenetData, ImagenetNetwork, ImagenetTraining
+from openatac.training.config import ImagenetConfig
+from openatac.training.sections.imagenet import ImagenetData, ImagenetNetwork, ImagenetTraining
 
 _PUBLISHED = {'r': 2}  # of the published network; the published script's default is 4
 

@@ -19,16 +19,17 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
-from openatac.arguments import MAX_CLASSES, MAX_IMAGES, MAX_SIDE, number
 from openatac.console.program import command_parser
 from openatac.console.text import for_terminal
 from openatac.data.photos.class_names import read_lines
 from openatac.errors import DataError
 from openatac.export.forms.base import FORMS, Form
 from openatac.files.writing import check_prefix
+from openatac.limits import MAX_CLASSES, MAX_IMAGES, MAX_SIDE, number
 from openatac.options import add_flags
 from openatac.runtime.processor import int8_line
-from openatac.training.config import CifarNetwork, ImagenetNetwork
+from openatac.training.sections.cifar import CifarNetwork
+from openatac.training.sections.imagenet import ImagenetNetwork
 
 if TYPE_CHECKING:
     from openatac.export.manifest import Manifest

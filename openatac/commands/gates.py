@@ -18,11 +18,11 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
-from openatac.arguments import MAX_IMAGES, number, prefix
 from openatac.console.program import command_parser
 from openatac.console.text import for_terminal, text_table
 from openatac.files.csv_file import write_csv
 from openatac.files.writing import writing
+from openatac.limits import MAX_IMAGES, number, prefix
 from openatac.pictures import write_picture
 from openatac.study.gates.picture import gates_figure
 from openatac.study.gates.run_gates import gates_of_run

@@ -13,12 +13,12 @@ import os
 import re
 from collections.abc import Sequence
 
-from openatac.arguments import MAX_SECONDS, number
 from openatac.console.program import RUN_STOP_SIGNALS, command_parser, stop_signals
 from openatac.distributed.clusters import CLUSTERS, Launch
 from openatac.distributed.job import MOST_PROCESSES
 from openatac.distributed.launch import start
 from openatac.distributed.processes import ProcessGroup, start_guard
+from openatac.limits import MAX_SECONDS, number
 
 
 def main(argv: Sequence[str]) -> int:

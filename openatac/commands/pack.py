@@ -17,7 +17,6 @@ import os
 import sys
 from collections.abc import Sequence
 
-from openatac.arguments import number
 from openatac.console.program import command_parser
 from openatac.data.photos.bad_images import MAX_BAD_SHARE
 from openatac.data.photos.class_names import read_class_list
@@ -25,6 +24,7 @@ from openatac.data.photos.folder import ImageFiles, ImageFolder
 from openatac.data.photos.listed import ImageList
 from openatac.data.photos.pack import PackSettings, check_records, pack
 from openatac.files.writing import check_prefix
+from openatac.limits import number
 
 
 def main(argv: Sequence[str]) -> int:

@@ -12,8 +12,8 @@ import argparse
 from collections.abc import Iterator
 from typing import Callable
 
-from openatac.arguments import number
 from openatac.console.program import command_parser
+from openatac.limits import number
 from openatac.study.estimate import (
     LARGEST_LINEAR_BATCH,
     PUBLISHED_BATCH,

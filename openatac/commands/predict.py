@@ -18,11 +18,11 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from openatac.arguments import MAX_BATCH, MAX_CLASSES, number
 from openatac.console import streams
 from openatac.console.program import command_parser
 from openatac.console.text import for_terminal
 from openatac.export.runtimes.base import RUNTIMES
+from openatac.limits import MAX_BATCH, MAX_CLASSES, number
 from openatac.runtime.processor import int8_line
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Callable, Optional
 
-from openatac.arguments import FLOAT32_MAX, FLOAT32_MIN
-from openatac.backends.options import BACKENDS
+from openatac.backends.compute import BACKENDS
 from openatac.console import program
 from openatac.distributed.workers import end
 from openatac.errors import NO_PYTORCH
+from openatac.limits import FLOAT32_MAX, FLOAT32_MIN
 from openatac.options import (
     COMMAND_LINE,
     Given,

@@ -7,8 +7,8 @@ import socket
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from openatac.arguments import MAX_SECONDS, number
 from openatac.errors import OpenatacError
+from openatac.limits import MAX_SECONDS, number
 
 ROLES = ('scheduler', 'server', 'worker')
 LAUNCH = 'start all processes of the run with: openatac launch -n WORKERS -s SERVERS -- COMMAND'

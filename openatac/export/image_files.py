@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from openatac.arguments import MIN_CROP_RATIO
 from openatac.data.photos.bad_images import BadImage
 from openatac.data.photos.codec import EXTENSIONS, is_image_name, resize
 from openatac.errors import OpenatacError
 from openatac.export.manifest import Manifest
 from openatac.files.reading import IMAGE_LIMIT, read_input, read_limited
+from openatac.limits import MIN_CROP_RATIO
 
 STDIN = '-'
 LONGEST = 100

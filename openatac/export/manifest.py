@@ -5,9 +5,9 @@ import json
 import os
 from typing import Annotated, Any, Literal, NamedTuple, Union
 
-from openatac.arguments import MAX_CHANNELS, MAX_CLASSES, MAX_SIDE, MIN_CROP_RATIO
 from openatac.errors import OpenatacError
 from openatac.files.schema import Range, read_json
+from openatac.limits import MAX_CHANNELS, MAX_CLASSES, MAX_SIDE, MIN_CROP_RATIO
 
 _Side = Annotated[int, Range(1, MAX_SIDE)]
 _Level = Annotated[float, Range(-1e6, 1e6)]  # of a pixel, 0 to 255

@@ -20,9 +20,10 @@ from openatac.models.zoo import find_model
 from openatac.nn.group_norm import GroupNorm
 from openatac.options import changed
 from openatac.training import imagenet as imagenet_run
-from openatac.training.config import PUBLISHED_CROP_RATIO, CifarConfig, ImagenetConfig
+from openatac.training.config import CifarConfig, ImagenetConfig
 from openatac.training.network import CLASSES
 from openatac.training.run_folder import RunFolder
+from openatac.training.sections.imagenet import PUBLISHED_CROP_RATIO
 
 COARSE = '-coarse'  # 20 superclasses under 100 outputs, as the published script trains
 

@@ -14,7 +14,7 @@ from typing import Any, Callable
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.arguments import MAX_BLOCKS, MAX_CHANNELS, MAX_CLASSES, check_counts, check_number, check_whole
+from openatac.limits import MAX_BLOCKS, MAX_CHANNELS, MAX_CLASSES, check_counts, check_number, check_whole
 from openatac.models.hosts import Host
 from openatac.models.parts import find_attention, place_activations
 from openatac.nn.augmented_conv import AttentionAugmentedConv2D

@@ -13,7 +13,7 @@ from typing import Any
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.arguments import check_number
+from openatac.limits import check_number
 from openatac.nn.atac import ChaATAC
 from openatac.nn.frelu import FReLU
 from openatac.nn.xunit import XUnit

@@ -18,7 +18,7 @@ from typing import Any
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.arguments import MAX_CHANNELS, check_number, check_odd, check_whole
+from openatac.limits import MAX_CHANNELS, check_number, check_odd, check_whole
 from openatac.nn.atac import ChaATAC
 from openatac.registry import Factory, Registry
 

@@ -17,7 +17,7 @@ from mxnet import init
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.arguments import MAX_CHANNELS, check_number, check_odd, check_whole
+from openatac.limits import MAX_CHANNELS, check_number, check_odd, check_whole
 
 
 class AttentionAugmentedConv2D(HybridBlock):

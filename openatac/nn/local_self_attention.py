@@ -17,7 +17,7 @@ from mxnet import init
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.arguments import MAX_CHANNELS, MAX_SIDE, check_odd, check_whole
+from openatac.limits import MAX_CHANNELS, MAX_SIDE, check_odd, check_whole
 
 OUTSIDE = 3e4  # subtracted from the logit of a pixel outside the image; exp(-OUTSIDE) is 0, in float16 too
 

@@ -11,9 +11,11 @@ from openatac.data.batches import prefetch
 from openatac.data.cifar import SHAPE
 from openatac.data.image_set import ImageSet
 from openatac.training import loop, session
-from openatac.training.config import ATAC, CifarConfig, CifarData, result_settings
+from openatac.training.config import CifarConfig, result_settings
 from openatac.training.datasets import BackgroundReader
 from openatac.training.schedule import step_schedule
+from openatac.training.sections.cifar import CifarData
+from openatac.training.sections.shared import ATAC
 
 log = logging.getLogger('openatac')
 

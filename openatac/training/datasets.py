@@ -7,7 +7,7 @@ from concurrent.futures import Future
 
 from openatac.data import cifar, digits
 from openatac.data.image_set import ImageSet
-from openatac.training.config import CifarData
+from openatac.training.sections.cifar import CifarData
 
 
 def load(data: CifarData, train: bool) -> ImageSet:

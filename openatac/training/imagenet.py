@@ -18,8 +18,9 @@ from openatac.data.photos.records import RecordFile, index_beside, read_class_na
 from openatac.errors import DataError, DeviceError, ParameterFileError
 from openatac.models.params_file import read_params
 from openatac.training import loop, session
-from openatac.training.config import ImagenetConfig, ImagenetData, ImagenetTraining, result_settings
+from openatac.training.config import ImagenetConfig, result_settings
 from openatac.training.schedule import warmup_schedule
+from openatac.training.sections.imagenet import ImagenetData, ImagenetTraining
 
 log = logging.getLogger('openatac')
 SMOOTHING = 0.1  # the published script's

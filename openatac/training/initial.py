@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 from openatac.errors import OpenatacError
 from openatac.files.schema import read_json
 from openatac.files.writing import write_text, writing
-from openatac.options import Given, changed, fields, flag_of, from_json, names, values
-from openatac.training.config import ATAC, ATAC_ALIAS, CifarConfig, Config, ImagenetConfig, network_settings
+from openatac.options import Given, changed, fields, flag_of, from_json, values
+from openatac.training.config import CifarConfig, Config, ImagenetConfig, network_settings
+from openatac.training.sections.shared import ATAC, ATAC_ALIAS
 
 log = logging.getLogger('openatac')
 FLAGS, SYMBOL, PARAMS = '-flags.json', '-symbol.json', '-0000.params'
@@ -57,7 +58,7 @@ def read_initial(prefix: str, given: Given) -> tuple[str, str, Config]:
     if set(written) & (set(fields(other)) - set(fields(kind))):
         raise ValueError(f'argument --initial: the network in {prefix} was made by the other script')
     try:
-        if not set(written) <= set(names(kind, lambda known: known.network)):
+        if not set(written) <= set(network_settings(given.config)):
             raise ValueError('its options do not make a network')
         made = values(from_json(kind, written))
     except ValueError as error:

@@ -19,7 +19,9 @@ from openatac.nn.attention import ATTENTIONS
 from openatac.nn.group_norm import GroupNorm
 from openatac.options import changed, flag_of, section_fields
 from openatac.registry import Registry
-from openatac.training.config import ATAC, CifarConfig, Config, ImagenetConfig, ImagenetNetwork
+from openatac.training.config import CifarConfig, Config, ImagenetConfig
+from openatac.training.sections.imagenet import ImagenetNetwork
+from openatac.training.sections.shared import ATAC
 
 CLASSES = {'cifar10': 10, 'cifar100': 100, 'digits': 10}
 _REGISTRIES: dict[str, Registry[Any]] = {

@@ -9,11 +9,11 @@ import math
 import os
 from typing import Annotated, Any, Literal, TypedDict
 
-from openatac.arguments import MAX_SEED
 from openatac.errors import OpenatacError
 from openatac.files.csv_file import read_csv
 from openatac.files.reading import read_text
 from openatac.files.schema import Range, read_json
+from openatac.limits import MAX_SEED
 from openatac.options import from_json
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
 

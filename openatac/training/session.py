@@ -17,8 +17,9 @@ from openatac.files.writing import write_text, writing
 from openatac.options import values
 from openatac.training import loop
 from openatac.training.checkpoint import checkpoints_of, only_run_in, writing_in
-from openatac.training.config import Config, Training
+from openatac.training.config import Config
 from openatac.training.dry_run import dry_run
+from openatac.training.sections.shared import Training
 from openatac.training.tracking.contention import ContentionWatch
 from openatac.training.tracking.log import FORM, log_to
 from openatac.training.tracking.trackers import (

@@ -9,8 +9,8 @@ import pytest
 import train_cifar
 import train_imagenet
 from openatac import cli, get_model
-from openatac.arguments import MAX_CLASSES, MIN_CROP_RATIO
 from openatac.errors import OpenatacError
+from openatac.limits import MAX_CLASSES, MIN_CROP_RATIO
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.cifar_resnet18 import CIFARResNet18
 from openatac.models.resnet_v1b import ResNet50_v1bATAC

@@ -14,8 +14,8 @@ import pytest
 
 import train_cifar
 import train_imagenet
-from openatac.arguments import Number
 from openatac.data import cifar
+from openatac.limits import Number
 from openatac.models.parameters import write_arrays
 from openatac.options import fields, flags_of
 from openatac.training.config import CifarConfig

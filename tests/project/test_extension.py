@@ -19,8 +19,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 import openatac
 import train_cifar
 from openatac import cli
+from openatac.backends.compute import BACKENDS
 from openatac.backends.mxnet.backend import MxnetBackend
-from openatac.backends.options import BACKENDS
 from openatac.errors import OpenatacError
 from openatac.export.forms.base import FORMS, Form, form_of, prefix_of
 from openatac.export.manifest import read_manifest

@@ -6,11 +6,11 @@ from typing import Any, Optional
 
 from openatac.backends.base import Backend, Teacher, decays
 from openatac.backends.cluster import Cluster
+from openatac.backends.compute import Compute
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.mxnet.engine import MxnetEngine
 from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.backends.mxnet.teacher import load_teacher
-from openatac.backends.options import Compute
 from openatac.data.batches import EvaluationBatches, TrainingBatches
 from openatac.errors import DeviceError
 from openatac.models.parameters import initialise, load_parameters

@@ -8,8 +8,8 @@ import torch
 
 from openatac.backends.base import Backend, Teacher, decays
 from openatac.backends.cluster import Cluster
+from openatac.backends.compute import Compute
 from openatac.backends.loss_scale import LossScale
-from openatac.backends.options import Compute
 from openatac.backends.torch.batches import DeviceEvaluationBatches, DeviceTrainingBatches
 from openatac.backends.torch.engine import TorchEngine, enough_memory
 from openatac.backends.torch.graph import to_torch

@@ -15,8 +15,8 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
-from openatac.arguments import MAX_SIDE, MIN_CROP_RATIO, check_number, check_whole
 from openatac.data.photos.codec import resize
+from openatac.limits import MAX_SIDE, MIN_CROP_RATIO, check_number, check_whole
 
 MEAN = np.array([123.68, 116.779, 103.939], 'float32').reshape(3, 1, 1)
 STD = np.array([58.393, 57.12, 57.375], 'float32').reshape(3, 1, 1)

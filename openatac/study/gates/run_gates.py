@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from openatac.errors import OpenatacError
-from openatac.training.config import CifarConfig, CifarData, ImagenetConfig
+from openatac.training.config import CifarConfig, ImagenetConfig
 from openatac.training.run_folder import RunFolder
+from openatac.training.sections.cifar import CifarData
 
 if TYPE_CHECKING:
     import numpy as np

@@ -4,7 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Callable, Literal, NamedTuple, Optional, Union
 
-from openatac.arguments import POSITIVE
+from openatac.limits import POSITIVE
 from openatac.options import Section, option
 from openatac.registry import Registry
 from openatac.runtime.devices import parse_gpus

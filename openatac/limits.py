@@ -1,7 +1,4 @@
-"""Checks for the numbers that users pass on a command line or to a function.
-
-The bounds that several commands and functions share are declared here.
-"""
+"""The limits of what users pass, and their checks: argparse types for flags, functions for arguments."""
 from __future__ import annotations
 
 import argparse
@@ -15,16 +12,16 @@ from openatac.files.writing import check_prefix
 
 FLOAT32_MIN, FLOAT32_MAX = 1.2e-38, 3.4e38  # of float32, which MXNet's optimizers take
 
-MAX_CLASSES = 2 ** 20        # outputs of a network, at most
-MAX_BLOCKS = 1000            # in one stage, at most
-MAX_CHANNELS = 2 ** 16       # at most
-MAX_SIDE = 4096              # of an image, in pixels, at most
-MAX_BATCH = 2 ** 20          # images, at most
-MIN_CROP_RATIO = 0.1         # of the centre of an image, at least
-MAX_COUNT = 10 ** 6          # epochs, batches, rounds and other counts, at most
-MAX_IMAGES = 10 ** 9         # of a data set, at most
-MAX_SECONDS = 86400          # at most, a day
-MAX_SEED = 2 ** 31 - 1       # at most
+MAX_CLASSES = 2 ** 20   # outputs of a network
+MAX_BLOCKS = 1000       # in one stage
+MAX_CHANNELS = 2 ** 16
+MAX_SIDE = 4096         # of an image, in pixels
+MAX_BATCH = 2 ** 20     # images
+MIN_CROP_RATIO = 0.1    # the side of the centre crop, as a share of the short side
+MAX_COUNT = 10 ** 6     # epochs, batches, rounds and other counts
+MAX_IMAGES = 10 ** 9    # in a data set
+MAX_SECONDS = 86400     # a day
+MAX_SEED = 2 ** 31 - 1
 
 
 class Bounds(NamedTuple):
@@ -79,10 +76,13 @@ def number(kind: type, also: Sequence[float] = (), **limits: float) -> Number:
 POSITIVE = number(float, above=0, high=FLOAT32_MAX)
 FROM_ZERO = number(float, low=0, high=FLOAT32_MAX)
 RATIO = number(float, low=1, high=MAX_CHANNELS)  # of channels, in a bottleneck
+SHARE = number(float, low=0, below=1)
+COUNT = number(int, low=1, high=MAX_COUNT)
+COUNT_FROM_ZERO = number(int, low=0, high=MAX_COUNT)
 
 
 def prefix(text: str) -> str:
-    """An argparse type: the prefix of the files to write; it must not be a folder."""
+    """Return ``text``, the prefix of files to write, if it is not a folder (an argparse type)."""
     try:
         return check_prefix(text)
     except ValueError as error:

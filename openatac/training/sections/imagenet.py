@@ -1,0 +1,153 @@
+"""The sections of the config of train_imagenet.py."""
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Literal, Optional
+
+from openatac.distributed.workers import KVSTORES
+from openatac.limits import (
+    COUNT_FROM_ZERO,
+    FROM_ZERO,
+    MAX_CLASSES,
+    MAX_SIDE,
+    MIN_CROP_RATIO,
+    POSITIVE,
+    SHARE,
+    number,
+)
+from openatac.options import Section, inherited, network_option, only_with, option, result_option
+from openatac.training.sections.shared import Network, Output, Start, Training
+
+IMAGENET_FOLDER = os.path.join('~', '.mxnet', 'datasets', 'imagenet')
+IMAGENET_CLASSES = 1000  # if the images do not say how many they have
+PUBLISHED_CROP_RATIO = 0.875  # what the published script uses for 0
+
+
+@dataclass(frozen=True)
+class ImagenetNetwork(Network):
+    """ResNet-50 for photographs."""
+
+    r: float = inherited(Network, 'r', 4)  # as published; the published command says 2
+    self_attention: Optional[str] = network_option(
+        None, 'replacement of the 3x3 convolutions: aa, attention-augmented ones, or fa, stand-alone '
+        'self-attention, which needs --last-gamma to start well', shown='none', named=True, added=True)
+    num_classes: Optional[int] = network_option(
+        None, 'outputs of the network', shown='as many as the training images have classes',
+        parse=number(int, low=2, high=MAX_CLASSES))
+    use_gn: bool = network_option(False, 'GroupNorm instead of BatchNorm')
+    last_gamma: bool = network_option(False, "start the scale of each block's last BatchNorm at zero")
+    syncbn: bool = result_option(False, 'BatchNorm over all GPUs of a machine')
+
+    @property
+    def classes(self) -> int:
+        """How many outputs the network has."""
+        return self.num_classes or IMAGENET_CLASSES
+
+
+@dataclass(frozen=True)
+class ImagenetData(Section, title='data'):
+    """Photographs in folders or record files."""
+
+    data_dir: str = option(
+        IMAGENET_FOLDER, 'folder with train/ and val/, a folder of photographs for each class in both')
+    train_labels: Optional[str] = option(
+        None, 'list of the files in train/ and their labels (.csv, .txt or .lst) if it has no class folders',
+        metavar='FILE', shown='none', added=True)
+    val_labels: Optional[str] = option(
+        None, 'the same for val/', metavar='FILE', shown='val_annotations.txt in val/, or none', added=True)
+    class_list: Optional[str] = option(
+        None, 'file with the name of a class on each line, in the order of the labels', metavar='FILE',
+        shown='the class folders, sorted', added=True)
+    use_rec: bool = option(False, 'read record files instead of folders')
+    rec_train: str = option(os.path.join(IMAGENET_FOLDER, 'rec', 'train.rec'), 'training record file')
+    rec_train_idx: Optional[str] = option(None, 'its index', shown='the .idx beside it, or none')
+    rec_val: str = option(os.path.join(IMAGENET_FOLDER, 'rec', 'val.rec'), 'validation record file')
+    rec_val_idx: Optional[str] = option(None, 'its index', shown='the .idx beside it, or none')
+    input_size: int = network_option(
+        224, 'side of the square images that the network takes, in pixels',
+        parse=number(int, low=32, high=MAX_SIDE))
+    crop_ratio: float = result_option(
+        PUBLISHED_CROP_RATIO, 'side of the centre crop, as a share of the short side, in validation; 0 '
+        f'means {PUBLISHED_CROP_RATIO}', parse=number(float, low=MIN_CROP_RATIO, high=1, also=[0]))
+    num_workers: int = option(
+        4, 'processes that read photographs, as many again for validation; 0 for none',
+        parse=number(int, low=0, high=1024), flags=('-j', '--num-data-workers', '--num_workers'))
+    max_bad_share: float = option(
+        0.01, 'the share of photographs that may be damaged; they are named and left out', parse=SHARE,
+        added=True)
+
+    @property
+    def centre(self) -> float:
+        """The share of the short side that validation crops."""
+        return self.crop_ratio or PUBLISHED_CROP_RATIO
+
+
+@dataclass(frozen=True)
+class ImagenetTraining(Training):
+    """The recipe of the paper on ImageNet, and its published options."""
+
+    batch_size: int = inherited(Training, 'batch_size', 32)
+    num_epochs: int = inherited(Training, 'num_epochs', 3)
+    lr: float = inherited(Training, 'lr', 0.1)
+    lr_decay: float = inherited(Training, 'lr_decay', 0.1, matters=only_with('lr_mode', 'step'))
+    lr_decay_period: int = inherited(Training, 'lr_decay_period', 0, matters=only_with('lr_mode', 'step'))
+    lr_decay_epoch: str = inherited(Training, 'lr_decay_epoch', '40,60', matters=only_with('lr_mode', 'step'))
+    no_wd: bool = result_option(False, 'no weight decay for biases, gammas and betas')
+    lr_mode: Literal['step', 'poly', 'cosine'] = result_option('step', 'how the rate falls')
+    warmup_lr: float = result_option(0.0, 'the rate at the start of the warm-up', parse=FROM_ZERO)
+    warmup_epochs: int = result_option(0, 'epochs over which the rate grows to --lr', parse=COUNT_FROM_ZERO)
+    label_smoothing: bool = result_option(False, 'spread 0.1 of each label over all classes')
+    mixup: bool = result_option(False, 'mix each batch with itself reversed')
+    mixup_alpha: float = result_option(
+        0.2, 'alpha of the beta distribution of the shares', parse=POSITIVE, matters=only_with('mixup'))
+    mixup_off_epoch: int = result_option(
+        0, 'no mixup in the last N epochs', metavar='N', parse=COUNT_FROM_ZERO, matters=only_with('mixup'))
+    teacher: Optional[str] = result_option(
+        None, "a network of GluonCV's zoo, or ours, to distil from", shown='none')
+    teacher_params: Optional[str] = result_option(
+        None, "the teacher's parameters", metavar='FILE.params', shown="GluonCV's own",
+        matters=only_with('teacher'))
+    temperature: float = result_option(
+        20.0, "temperature that softens the teacher's outputs", parse=POSITIVE, matters=only_with('teacher'))
+    hard_weight: float = result_option(
+        0.5, "the labels' share of the loss; the teacher has the rest", parse=number(float, low=0, high=1),
+        matters=only_with('teacher'))
+    num_gpus: int = option(
+        0, 'how many GPUs to use, from GPU 0 on; 0 is the CPU', parse=number(int, low=0, high=64))
+    kvstore: str = option(
+        'device', "MXNet's key-value store that adds up gradients; dist_... for `openatac launch`",
+        choices=lambda: KVSTORES)
+
+    @property
+    def gpus(self) -> str:
+        """The GPUs as in `CifarTraining`, such as '0,1'."""
+        return ','.join(map(str, range(self.num_gpus)))
+
+
+@dataclass(frozen=True)
+class ImagenetStart(Start):
+    """The epoch, parameters and optimizer states that a run on ImageNet starts from."""
+
+    resume_epoch: int = result_option(
+        0, 'begin at this epoch, with --resume-params and --resume-states', parse=COUNT_FROM_ZERO)
+    resume_params: Optional[str] = network_option(None, 'start from these parameters', metavar='FILE.params')
+    resume_states: Optional[str] = result_option(
+        None, 'start from these optimizer states', metavar='FILE.states')
+
+    @property
+    def params(self) -> Optional[str]:
+        """The parameter file to start from."""
+        return self.resume_params
+
+
+@dataclass(frozen=True)
+class ImagenetOutput(Output):
+    """The output of a run on ImageNet."""
+
+    log_interval: int = inherited(
+        Output, 'log_interval', 50, help='batches between readings of the metrics, 0 for none',
+        parse=COUNT_FROM_ZERO)
+    save_frequency: int = option(
+        10, 'keep parameters and optimizer states every N epochs', metavar='N', parse=COUNT_FROM_ZERO)
+    logging_file: str = option('train_imagenet.log', 'the log, in the format of the published script')

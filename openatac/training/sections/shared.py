@@ -1,0 +1,105 @@
+"""The sections that the configs of both scripts have."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Optional
+
+from openatac.limits import (
+    COUNT,
+    COUNT_FROM_ZERO,
+    FROM_ZERO,
+    MAX_BATCH,
+    MAX_SEED,
+    POSITIVE,
+    RATIO,
+    SHARE,
+    number,
+    prefix,
+)
+from openatac.options import Section, network_option, only_with, option, result_option
+from openatac.training.schedule import decay_epochs
+
+ATAC, ATAC_ALIAS = 'ChaATAC', 'atac'  # as `openatac.nn.activations` registers it
+
+
+@dataclass(frozen=True)
+class Network(Section, title='network'):
+    """The options of gated networks that both hosts share."""
+
+    act_type: str = network_option(
+        'ChaATAC', 'relu, prelu, elu, selu, gelu, swish, mish, frelu, sine, xunit, ChaATAC or one of your '
+        'own', named=True)
+    attention: Optional[str] = network_option(
+        None, "the block that ends each main path, such as se", shown='none', named=True)
+    reduction: float = network_option(
+        16, 'channel reduction ratio of --attention', parse=RATIO, added=True,
+        matters=only_with('attention'))
+    r: float = network_option(
+        2, 'channel reduction ratio of ChaATAC', parse=RATIO, matters=only_with('act_type', ATAC))
+    act_layers: int = network_option(
+        2, 'how many of the four stages, from the back, get --act-type; the others get relu',
+        parse=number(int, low=0, high=4),
+        matters=lambda settings: settings.get('act_type') != 'relu' or bool(settings.get('attention')))
+    summary: bool = option(False, 'print the layers and stop')
+
+
+@dataclass(frozen=True)
+class Training(Section, title='training'):
+    """Nesterov's accelerated gradient and its learning rate."""
+
+    recipe: Optional[str] = option(None, 'take the settings of a recipe', shown='none')
+    batch_size: int = result_option(128, 'images per device', parse=number(int, low=1, high=MAX_BATCH))
+    num_epochs: int = result_option(400, 'passes over the training images', parse=COUNT)
+    lr: float = result_option(0.2, 'learning rate', parse=POSITIVE)
+    momentum: float = result_option(0.9, "momentum of Nesterov's method", parse=SHARE)
+    wd: float = result_option(1e-4, 'weight decay', parse=FROM_ZERO)
+    lr_decay: float = result_option(0.1, 'factor by which the rate decays', parse=POSITIVE)
+    lr_decay_period: int = result_option(
+        0, 'decay every N epochs instead of at --lr-decay-epoch', metavar='N', parse=COUNT_FROM_ZERO)
+    lr_decay_epoch: str = result_option('300,350', 'epochs at whose start the rate decays')
+    seed: int = network_option(
+        0, 'seed of the initial values, order, augmentation and dropout',
+        parse=number(int, low=0, high=MAX_SEED))
+
+    @property
+    def optimizer(self) -> dict[str, float]:
+        """{name: value} of the parameters of NAG, as MXNet calls them."""
+        return {'learning_rate': self.lr, 'momentum': self.momentum, 'wd': self.wd}
+
+    @property
+    def decay_epochs(self) -> list[int]:
+        """The epochs at which the rate decays; ValueError if --lr-decay-epoch is not a list of epochs."""
+        return decay_epochs(self.lr_decay_epoch, self.lr_decay_period, self.num_epochs)
+
+
+@dataclass(frozen=True)
+class Start(Section, title='start'):
+    """Where a run starts, or what the script does instead of training."""
+
+    initial: Optional[str] = option(
+        None, 'torch: take the network from the files of --write-initial; needs no MXNet', metavar='PREFIX')
+    write_initial: Optional[str] = option(
+        None, 'write the network with its initial values for --seed and stop', metavar='PREFIX', parse=prefix)
+    resume: Literal['auto', 'never'] = option(
+        'never', 'auto: continue from the newest checkpoint in --save-dir, if there is one')
+    evaluate: Optional[str] = option(None, 'only test these parameters', metavar='FILE.params')
+    dry_run: Optional[int] = option(
+        None, 'run N batches of each part, print time and memory, keep only the log', metavar='N',
+        parse=COUNT)
+    print_config: bool = option(
+        False, 'print each setting and where its value comes from, and stop', added=True)
+
+
+@dataclass(frozen=True)
+class Output(Section, title='output'):
+    """The files that a run writes, and the services that it reports to."""
+
+    save_dir: str = option('params', 'folder of this run')
+    save_plot_dir: Optional[str] = option(None, 'folder of the history picture', shown='--save-dir')
+    log_interval: int = option(50, 'batches between readings of the metrics', parse=COUNT)
+    export: Optional[str] = option(
+        None, 'at the end write the best network to PATH-symbol.json and PATH-0000.params', metavar='PATH',
+        parse=prefix)
+    tensorboard: Optional[str] = option(None, 'write scalars for TensorBoard', metavar='DIR')
+    project: Optional[str] = option(None, 'Weights & Biases project to report to')
+    name: Optional[str] = option(None, 'name of the Weights & Biases run')
