@@ -31,8 +31,8 @@ def main(argv: list[str]) -> int:
     config = from_arguments(ImagenetConfig, p.parse_args(argv), _PUBLISHED, 'of the paper').config
     from openatac.training.tracking.log import log_to
     log_to()
-    from openatac.training import imagenet
     from openatac.training.network import build_network, resolve
+    from openatac.training.runs import imagenet
     try:
         net, _ = build_network(resolve(config))
     except ValueError as error:

@@ -132,8 +132,8 @@ def find_network(given: Given) -> tuple[Any, str, Any]:
     """
     config: Config = given.config
     if config.start.initial:
-        from openatac.training.initial import read_initial
-        net, name, config = read_initial(config.start.initial, given)
+        from openatac.training.initial_network import read_initial_network
+        net, name, config = read_initial_network(config.start.initial, given)
     else:
         from openatac.training.network import build_network, ignored_options, resolve
         config = resolve(config)
@@ -150,10 +150,10 @@ def find_network(given: Given) -> tuple[Any, str, Any]:
 
 def print_or_write_network(net: Any, name: str, config: Config) -> None:
     """Do what --summary or --write-initial asks for."""
-    from openatac.training.initial import write_initial
+    from openatac.training.initial_network import write_initial_network
     from openatac.training.network import image_shape, print_layers
     if config.start.write_initial:
-        write_initial(net, config, name, image_shape(config))
+        write_initial_network(net, config, name, image_shape(config))
     else:
         print_layers(net, image_shape(config))
 

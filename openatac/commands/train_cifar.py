@@ -28,7 +28,7 @@ def main(argv: list[str], prog: str = PROG) -> None:
     p = parser(prog)
     given = train.begin(p, CifarConfig, CIFAR, argv, train.check)
     config: CifarConfig = given.config
-    from openatac.training.datasets import BackgroundReader
+    from openatac.training.runs.datasets import BackgroundReader
     only_network = train.only_makes_network(config)
     splits = (False,) if config.start.evaluate else (True, False)
     reader = None if only_network or config.start.initial else BackgroundReader(config.data, splits)
@@ -40,9 +40,9 @@ def main(argv: list[str], prog: str = PROG) -> None:
         train.print_or_write_network(net, name, config)
         return
     reader = reader or BackgroundReader(config.data, splits)  # of the data set that --initial names
-    from openatac.training import cifar
+    from openatac.training.runs import cifar
     if config.start.evaluate:
         cifar.evaluate(net, config, reader)
         return
-    cifar.run(net, name, config, reader, shlex.join([*p.prog.split(), *argv]))
+    cifar.train_network(net, name, config, reader, shlex.join([*p.prog.split(), *argv]))
     train.export_if_asked(config)

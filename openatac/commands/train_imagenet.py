@@ -73,9 +73,9 @@ def main(argv: list[str], prog: str = PROG) -> None:
     from openatac.distributed import workers
     only_network = train.only_makes_network(config)
     cluster = workers.start('device' if only_network or config.start.evaluate else config.training.kvstore)
-    from openatac.training import imagenet
+    from openatac.training.runs import datasets, imagenet
     if config.network.num_classes is None and not (only_network or config.start.initial):
-        classes = imagenet.count_classes(config.data, 'val' if config.start.evaluate else 'train')
+        classes = datasets.count_classes(config.data, 'val' if config.start.evaluate else 'train')
         given = given._replace(config=changed(config, num_classes=classes))
     try:
         net, name, config = train.find_network(given)
@@ -88,7 +88,7 @@ def main(argv: list[str], prog: str = PROG) -> None:
     if config.start.evaluate:
         imagenet.evaluate(net, config, command)
         return
-    imagenet.run(net, name, config, cluster, command)
+    imagenet.train_network(net, name, config, cluster, command)
     cluster.close()
     if cluster.rank == 0:
         train.export_if_asked(config)

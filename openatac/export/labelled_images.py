@@ -16,7 +16,7 @@ from openatac.data.photos.folder import ImageFolder
 from openatac.errors import DataError
 from openatac.export.image_files import InputTransform, find_images, read_file
 from openatac.export.manifest import Manifest
-from openatac.training.imagenet import open_source
+from openatac.training.runs.datasets import open_source
 
 BATCH = 32
 log = logging.getLogger('openatac')

@@ -28,7 +28,8 @@ def read_arrays(path: Path) -> dict[str, mx.nd.NDArray]:
             for name, array in read_params(fspath(path)).items()}
 
 
-def initialise(net: mx.gluon.Block, seed: int, contexts: Contexts, params: Path | None = None) -> None:
+def initialize_parameters(net: mx.gluon.Block, seed: int, contexts: Contexts,
+                          params: Path | None = None) -> None:
     """Draw the network's values from ``seed`` on ``contexts``, or read them from the file ``params``."""
     mx.random.seed(seed)
     net.initialize(mx.init.MSRAPrelu(), ctx=contexts)

@@ -23,7 +23,7 @@ from openatac.registry import Factory, Registry
 HOSTS: Registry[Host] = Registry('host')
 for _host in (cifar_resnet.HOST, cifar_resnet18.HOST, resnet_v1b.HOST):
     HOSTS.register(_host.name, _host)
-PUBLISHED_CIFAR_HOST = cifar_resnet.HOST.name
+PUBLISHED_CIFAR_HOST, PUBLISHED_IMAGENET_HOST = cifar_resnet.HOST.name, resnet_v1b.HOST.name
 
 
 def unit_name(act_type: str, attention: str | None = None, useGlobal: bool = False,

@@ -1,1 +1,1 @@
-"""The training loop, and the files of a run."""
+"""Training: what a run is (`config`), the loop, and the files of a run."""

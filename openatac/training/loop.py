@@ -1,4 +1,4 @@
-"""The training loop of both scripts: epochs, schedule, evaluation, checkpoints, signals.
+"""The training loop of both scripts: epochs, schedule, evaluation, checkpoints.
 
 Whatever stops a run, `run_epochs` with the same arguments continues from the newest checkpoint, and ends with
 the same parameters, metrics and history as if it had never stopped.
@@ -9,26 +9,21 @@ import contextlib
 import logging
 import math
 import os
-import signal
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any, Callable, NamedTuple
 
 from openatac.backends.base import Arrays, Engine, Metrics
-from openatac.backends.cluster import Cluster
-from openatac.console.program import RUN_STOP_SIGNALS, STOP_SIGNALS, stop_signals
 from openatac.data.batches import prefetch
-from openatac.errors import CheckpointError, OpenatacError
-from openatac.files.schema import validate
+from openatac.errors import OpenatacError
 from openatac.models.params_file import write_params
 from openatac.training.checkpoint import check_finite, checkpoints_of, writing_in
-from openatac.training.run_folder import State
+from openatac.training.progress import Progress, Row
+from openatac.training.stopping import Stopped, StopRequest, stop_request
 from openatac.training.tracking.log import on_terminal
 from openatac.training.tracking.trackers import Tracker
 
 log = logging.getLogger('openatac')
-Row = dict[str, Any]  # of the history: the results of an epoch
 
 
 class Plan(NamedTuple):
@@ -36,20 +31,33 @@ class Plan(NamedTuple):
 
     Attributes
     ----------
-    engine : the `Engine` that trains and evaluates
-    training : has ``epoch(epoch, start)``, the batches from ``start`` on, ``batches(epoch)``, their total
-      number, and ``ahead``, how many a thread may prepare in advance; such as TrainingBatches
-    evaluation : an iterable of batches, with ``ahead`` as well
-    schedule : function from the iteration, from 0, to the learning rate
-    epochs : how many to train
-    folder : where checkpoints and parameter files go
-    settings : what the result depends on; a checkpoint with other settings is refused
-    interval_line : function from an Interval to a line of the log, or ''
-    epoch_lines : function from a row of the history and its seconds to lines of the log
-    log_interval : batches between readings of the metrics, 0 for one per epoch
-    save_period : the parameters are kept every ``save_period`` epochs, 0 for never
-    save_name : function from an epoch to the name under which they are kept
-    save_states : whether the optimizer's state is kept with them
+    engine : Engine
+        Trains and evaluates.
+    training : TrainingBatches or TrainingPhotos
+        Has ``epoch(epoch, start)``, the batches from ``start`` on, ``batches(epoch)``, their number, and
+        ``ahead``, how many a thread may prepare in advance.
+    evaluation : iterable of batches
+        Has ``ahead`` too.
+    schedule : function
+        From the iteration, from 0, to the learning rate.
+    epochs : int
+        How many to train.
+    folder : str
+        Where checkpoints and parameter files go.
+    settings : dict
+        What the result depends on; a checkpoint with other settings is refused.
+    interval_line : function
+        From an `Interval` to a line of the log, or ''.
+    epoch_lines : function
+        From a row of the history and its seconds to lines of the log.
+    log_interval : int
+        Batches between readings of the metrics; 0 for one reading per epoch.
+    save_period : int
+        Epochs between the parameters that are kept; 0 keeps none.
+    save_name : function
+        From an epoch to the name under which its parameters are kept.
+    save_states : bool
+        Whether the optimizer's state is kept with them.
     """
 
     engine: Engine
@@ -70,8 +78,14 @@ class Plan(NamedTuple):
 class Interval(NamedTuple):
     """The training since the epoch began: ``batch`` of ``batches`` batches, at the current rate ``lr``.
 
-    score : what the engine's objective measures, accuracy or, under mixup, the RMSE
-    speed : images per second since the last report
+    Attributes
+    ----------
+    speed : float
+        Images per second since the last report.
+    score : float
+        What the engine's objective measures: accuracy or, under mixup, the RMSE.
+    loss : float
+        The mean over the images.
     """
 
     epoch: int
@@ -83,102 +97,45 @@ class Interval(NamedTuple):
     lr: float
 
 
-class Stopped(OpenatacError):
-    """The run was asked to stop, and has written a checkpoint."""
-
-    def __init__(self, signal_number: int):
-        super().__init__(f'stopped by {signal.Signals(signal_number).name} after a checkpoint: continue with '
-                         '--resume auto')
-        self.exit_code = 128 + signal_number
-
-
-@dataclass
-class Progress:
-    """The progress of a run.
-
-    Attributes
-    ----------
-    epoch, batch : the next ones, from 0
-    history : a row for each epoch that is done
-    best : the highest test accuracy, and its epoch
-    disturbed : whether other processes were seen to slow it down
-    """
-
-    epoch: int = 0
-    batch: int = 0
-    history: list[Row] = field(default_factory=list)
-    best: dict[str, Any] = field(default_factory=lambda: {'accuracy': -1.0, 'epoch': -1})
-    disturbed: bool = False
-
-    def state(self) -> dict[str, Any]:
-        """Return the values that `load_state` restores."""
-        return dict(vars(self))
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Restore what `state` returned; older checkpoints lack ``disturbed``."""
-        vars(self).update({name: state[name] for name in vars(self) if name in state})
-
-
-def resume(plan: Plan, progress: Progress) -> bool:
-    """Restore the newest checkpoint of ``plan.folder``, if there is one; return whether there was.
-
-    Raises CheckpointError if it was made under other settings.
-    """
-    found = checkpoints_of(plan.folder).latest()
-    if found is None:
-        return False
-    arrays, state = found
-    try:
-        state = validate(state, State)
-        _check_settings(state['settings'], plan.settings, plan.folder)
-        plan.engine.load_state(arrays, state['engine'])
-    except (KeyError, ValueError, TypeError) as error:
-        raise CheckpointError(f'the newest checkpoint in {plan.folder} is not of this run ({error}): start '
-                              'another run with another --save-dir') from None
-    progress.load_state(state['progress'])
-    return True
-
-
-def _check_settings(saved: dict[str, Any], now: dict[str, Any], folder: str) -> None:
-    changed = [f'{key} was {saved.get(key)!r} and is {now.get(key)!r}'
-               for key in sorted(set(saved) | set(now)) if saved.get(key) != now.get(key)]
-    if changed:
-        raise CheckpointError(f'the run in {folder} has other settings: {", ".join(changed)}; repeat them, '
-                              'or start another run with another --save-dir')
-
-
 def run_epochs(plan: Plan, progress: Progress, trackers: Sequence[Tracker] = ()) -> list[Row]:
     """Run ``plan`` from ``progress`` to its end; return the history, a row per epoch.
 
-    Of several processes, rank 0 writes. Raises Stopped after a signal of `RUN_STOP_SIGNALS`, once a
-    checkpoint is written, and OpenatacError when the loss is no longer finite or nothing can be written.
+    Of several processes, rank 0 writes.
+
+    Raises
+    ------
+    Stopped
+        After a signal, once a checkpoint is written.
+    OpenatacError
+        If the loss is no longer finite, or nothing can be written.
     """
-    with _stop_signals(plan.engine.cluster) as stop:
-        _Loop(plan, progress, trackers, stop).run()
+    with stop_request(plan.engine.cluster) as stop:
+        loop = _Loop(plan, progress, trackers, stop)
+        while progress.epoch < plan.epochs:
+            loop.run_epoch()
     return progress.history
 
 
 class _Loop:
-    """The loop over a run's epochs; the parameters are those of `run_epochs`."""
+    """The parts of an epoch; the parameters are those of `run_epochs`."""
 
-    def __init__(self, plan: Plan, progress: Progress, trackers: Sequence[Tracker], stop: _Stop):
+    def __init__(self, plan: Plan, progress: Progress, trackers: Sequence[Tracker], stop: StopRequest):
         self.plan, self.engine, self.progress, self.trackers = plan, plan.engine, progress, trackers
         self.stop, self.checkpoints = stop, checkpoints_of(plan.folder)
         self.writes = self.engine.cluster.rank == 0
 
-    def run(self) -> None:
-        while self.progress.epoch < self.plan.epochs:
-            started, images = time.perf_counter(), self.engine.images
-            self.train_epoch()
-            images = (self.engine.images - images) * self.engine.cluster.size
-            row = self.finish_epoch(images / (time.perf_counter() - started))
-            for line in self.plan.epoch_lines(row, time.perf_counter() - started):
-                log.info('%s', line)
-            self.write()
-            if self.stop.requested():
-                raise Stopped(self.stop.signal)
+    def run_epoch(self) -> None:
+        started, images = time.perf_counter(), self.engine.images
+        self.train()
+        images = (self.engine.images - images) * self.engine.cluster.size
+        row = self.evaluate(images / (time.perf_counter() - started))
+        for line in self.plan.epoch_lines(row, time.perf_counter() - started):
+            log.info('%s', line)
+        self.write()
+        if self.stop.is_made():
+            raise Stopped(self.stop.signal)
 
-    def train_epoch(self) -> None:
+    def train(self) -> None:
         plan, engine, progress = self.plan, self.engine, self.progress
         batches = plan.training.batches(progress.epoch)
         with contextlib.closing(prefetch(plan.training.epoch(progress.epoch, progress.batch),
@@ -192,7 +149,7 @@ class _Loop:
                 is_last = progress.batch == batches
                 if is_last or (plan.log_interval and progress.batch % plan.log_interval == 0):
                     self.report(rate, clock, bar)
-                if not is_last and self.stop.requested(midway=True):
+                if not is_last and self.stop.is_made(midway=True):
                     self.check_loss(engine.read_metrics())
                     self.save_checkpoint(*engine.state())
                     raise Stopped(self.stop.signal)
@@ -225,7 +182,7 @@ class _Loop:
                 f'the loss became {metrics.loss} in epoch {self.progress.epoch}, by batch '
                 f'{self.progress.batch}: {self.checkpoints.kept}; use a smaller --lr')
 
-    def finish_epoch(self, speed: float) -> Row:
+    def evaluate(self, speed: float) -> Row:
         """Evaluate, add the epoch's row to the history, and note whether it is the best."""
         plan, engine, progress = self.plan, self.engine, self.progress
         training = engine.read_all_metrics()
@@ -271,7 +228,7 @@ class _Loop:
     def save_checkpoint(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
         if self.writes:
             self.checkpoints.save(self.engine.iteration, arrays, {
-                'settings': self.plan.settings, 'engine': numbers, 'progress': self.progress.state()})
+                'settings': self.plan.settings, 'engine': numbers, 'progress': vars(self.progress)})
 
 
 class _Clock:
@@ -286,40 +243,3 @@ class _Clock:
         speed = (images - self.images) * self.engine.cluster.size / max(now - self.time, 1e-9)
         self.images, self.time = images, now
         return speed
-
-
-class _Stop:
-    """Whether to stop, as a signal asked any of the processes that train together.
-
-    asked : the signal received here, or 0; only its handler sets it: it may arrive while the processes agree
-    signal : the one that all have agreed on, or 0
-    """
-
-    def __init__(self, cluster: Cluster):
-        self.cluster, self.asked, self.signal = cluster, 0, 0
-
-    def requested(self, midway: bool = False) -> bool:
-        """Return whether to stop; all processes must ask at the same points, to stop after the same batch.
-
-        midway: within an epoch, where processes that train asynchronously have no common point
-        """
-        if midway and self.cluster.is_asynchronous:
-            return False
-        self.signal = max(self.cluster.gather(max(self.asked, self.cluster.stop_signal), 'a step'))
-        return bool(self.signal)
-
-
-@contextlib.contextmanager
-def _stop_signals(cluster: Cluster) -> Iterator[_Stop]:
-    """Have the first signal only ask for a stop while open; a second SIGINT or SIGTERM stops at once."""
-    stop = _Stop(cluster)
-
-    def ask(number: int, frame: Any) -> None:
-        stop.asked = number
-        again = ' (again to stop at once)' if number in STOP_SIGNALS else ''
-        log.info('%s: stopping after this batch with a checkpoint%s', signal.Signals(number).name, again)
-        if again:  # a lost terminal may send SIGHUP twice
-            signal.signal(number, before[number])
-
-    with stop_signals(ask, RUN_STOP_SIGNALS) as before:
-        yield stop

@@ -11,9 +11,14 @@ from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
 from openatac.models.hosts import Host
-from openatac.models.resnet_v1b import HOST as IMAGENET_HOST
 from openatac.models.resnet_v1b import SELF_ATTENTIONS
-from openatac.models.zoo import PUBLISHED_CIFAR_HOST, find_host, find_model, unit_name
+from openatac.models.zoo import (
+    PUBLISHED_CIFAR_HOST,
+    PUBLISHED_IMAGENET_HOST,
+    find_host,
+    find_model,
+    unit_name,
+)
 from openatac.nn.activations import ACTIVATIONS
 from openatac.nn.attention import ATTENTIONS
 from openatac.nn.group_norm import GroupNorm
@@ -74,7 +79,7 @@ def _named(model: str) -> tuple[Host, dict[str, Any]]:
 
 def _host(config: Config) -> Host:
     if isinstance(config, ImagenetConfig):
-        return IMAGENET_HOST
+        return find_host(PUBLISHED_IMAGENET_HOST)
     return find_host(config.network.host or PUBLISHED_CIFAR_HOST)
 
 

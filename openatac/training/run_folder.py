@@ -1,6 +1,6 @@
 """The folder of a run: reads back what its files hold.
 
-`openatac.training.session` and `openatac.training.loop` write them; their contents are checked against the
+`openatac.training.runs.session` writes them; their contents are checked against the
 types below (see `openatac.files.schema`), which accept older files without newer keys.
 """
 from __future__ import annotations
@@ -56,31 +56,6 @@ class Summary(TypedDict):
     images_per_second: _Speed
     settings: Results
     versions: Versions
-
-
-class _Engine(TypedDict):
-    iteration: Annotated[int, Range(0, 2 ** 60)]
-    images: Annotated[int, Range(0, 2 ** 60)]
-
-
-class _Best(TypedDict):
-    accuracy: float
-    epoch: _Index
-
-
-class _Progress(TypedDict):
-    epoch: Annotated[int, Range(0, 2 ** 40)]
-    batch: Annotated[int, Range(0, 2 ** 40)]
-    history: list[dict[str, float]]
-    best: _Best
-
-
-class State(TypedDict):
-    """state.json of a checkpoint."""
-
-    settings: dict[str, Any]
-    engine: _Engine
-    progress: _Progress
 
 
 class RunFolder:

@@ -14,10 +14,11 @@ import train_imagenet
 from openatac.backends.cluster import SingleProcess
 from openatac.distributed import workers
 from openatac.errors import CheckpointError, OpenatacError
-from openatac.training import loop, session
 from openatac.training.checkpoint import Checkpoints
+from openatac.training.progress import Progress
+from openatac.training.runs import session
 from tests.conftest import ROOT
-from tests.helpers.imagenet_hosts import replace_host, small_host
+from tests.helpers.imagenet_hosts import small_network  # noqa: F401  (a fixture)
 from tests.helpers.made_up_images import write_data_dir
 from tests.helpers.scripts import call_script, finish, metrics_of, wait_until
 
@@ -76,9 +77,9 @@ def whole(photos, tmp_path_factory):
     return folder
 
 
-def test_two_workers_compute_what_one_process_does_with_the_whole_batch(whole, photos, tmp_path, monkeypatch):
+@pytest.mark.usefixtures('small_network')
+def test_two_workers_compute_what_one_process_does_with_the_whole_batch(whole, photos, tmp_path):
     """But for the statistics of BatchNorm, which sees each worker's half."""
-    replace_host(monkeypatch, small_host())
     one = tmp_path / 'one'
     assert call_script(*flags(one, photos, '--batch-size', 4), script=train_imagenet) == 0
     ours, theirs = parameters(whole), parameters(one)
@@ -113,6 +114,7 @@ def test_a_dead_worker_ends_the_run_and_a_restart_goes_on_to_the_same_bits(whole
         assert (ours[name] == values).all(), name
 
 
+@pytest.mark.usefixtures('small_network')
 def test_workers_with_different_settings_do_not_begin(photos, tmp_path, monkeypatch):
     class Worker(SingleProcess):
         """The first of two, the other of which has other settings."""
@@ -125,7 +127,6 @@ def test_workers_with_different_settings_do_not_begin(photos, tmp_path, monkeypa
 
     compared = {}
     monkeypatch.setattr(workers, 'start', Worker)
-    replace_host(monkeypatch, small_host())
     assert call_script(*flags(tmp_path / 'run', photos), script=train_imagenet) == 1
     assert compared['seed'] == 1 and compared['batch_size'] and compared['initial_values']
     assert not (tmp_path / 'run' / 'last.params').exists()
@@ -170,7 +171,7 @@ def test_workers_that_would_begin_at_different_places_do_not():
         def checksum():
             return 1
 
-    progress = loop.Progress()
+    progress = Progress()
     session.check_same_start(Engine, progress)
     progress.epoch = 3
     with pytest.raises(CheckpointError, match='3 and 0, 0 and 0.*--save-dir'):

@@ -40,10 +40,10 @@ from openatac.study.finished_runs import find_runs
 from openatac.study.published.numbers import IMAGENET
 from openatac.study.published.rows import make_row
 from openatac.study.published.training_time import run_speeds
-from openatac.training import loop
 from openatac.training.checkpoint import Checkpoints
 from openatac.training.config import CifarConfig, network_settings
-from openatac.training.initial import read_initial
+from openatac.training.initial_network import read_initial_network
+from openatac.training.progress import Progress
 from openatac.training.run_folder import RunFolder
 from tests.conftest import ROOT
 from tests.faults import conftest
@@ -276,7 +276,7 @@ def _read_summary(folder: str) -> Content:
 
 def _read_flags(folder: str) -> Content:
     try:
-        _, model, config = read_initial(folder + '/start', Given(build(CifarConfig, {}), DEFAULTS))
+        _, model, config = read_initial_network(folder + '/start', Given(build(CifarConfig, {}), DEFAULTS))
     except ValueError as error:  # which the command turns into a sentence
         raise OpenatacError(str(error)) from None
     return {'model': model, 'flags': repr(config)}
@@ -303,12 +303,6 @@ class _Engine:
         self.state = _bytes(arrays), numbers['iteration'] + numbers['images']
 
 
-class _Plan(NamedTuple):
-    folder: str
-    engine: _Engine
-    settings: dict
-
-
 def _read_checkpoint(folder: str) -> Content:
     arrays, state = Checkpoints(folder + '/checkpoints').latest()
     return {**_bytes(arrays), 'state': repr(state)}
@@ -319,9 +313,9 @@ def _read_resigned(folder: str) -> Content:
     place = os.path.join(folder, PLACE)
     _edit(place + '/manifest.json', **{name: sha256(f'{place}/{name}')
                                        for name in ('arrays.params', 'state.json')})
-    progress, engine = loop.Progress(), _Engine()
-    loop.resume(_Plan(folder, engine, {'lr': 0.1}), progress)
-    return {'progress': repr(progress.state()), 'engine': repr(engine.state)}
+    progress, engine = Progress(), _Engine()
+    progress.resume(folder, engine, {'lr': 0.1})
+    return {'progress': repr(vars(progress)), 'engine': repr(engine.state)}
 
 
 def _write_checkpoint(folder: str) -> None:

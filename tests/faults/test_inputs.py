@@ -21,7 +21,7 @@ from openatac.options import DEFAULT, Given, build, fields
 from openatac.study.costs.by_name import costs_by_name
 from openatac.study.finished_runs import read_run, runs_in
 from openatac.training.config import CifarConfig
-from openatac.training.initial import read_initial
+from openatac.training.initial_network import read_initial_network
 from openatac.training.run_folder import RunFolder
 from tests.conftest import ROOT
 
@@ -65,7 +65,7 @@ GIVEN = Given(build(CifarConfig, {}), dict.fromkeys(fields(CifarConfig), DEFAULT
     ('settings.json', lambda path: RunFolder(os.path.dirname(path)).config()),
     ('summary.json', lambda path: read_run(os.path.dirname(path))),
     ('summary.json', lambda path: runs_in(os.path.dirname(path)) or fail()),
-    ('a-flags.json', lambda path: read_initial(path.replace('-flags.json', ''), GIVEN))])
+    ('a-flags.json', lambda path: read_initial_network(path.replace('-flags.json', ''), GIVEN))])
 def test_each_reader_says_it_in_a_sentence(odd, tmp_path, name, read):
     path = odd(tmp_path / name)
     if os.path.isdir(path) and name == 'summary.json':

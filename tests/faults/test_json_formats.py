@@ -22,11 +22,11 @@ from openatac.study.gates.run_gates import gates_of_run
 from openatac.study.published.numbers import IMAGENET, NETWORKS
 from openatac.study.published.rows import make_row
 from openatac.study.published.training_time import benchmark_speeds, run_speeds
-from openatac.training import loop
-from openatac.training.checkpoint import Checkpoints
+from openatac.training.checkpoint import checkpoints_of
 from openatac.training.config import CifarConfig, network_settings
-from openatac.training.initial import read_initial
-from openatac.training.run_folder import RunFolder, State, Summary
+from openatac.training.initial_network import read_initial_network
+from openatac.training.progress import Progress, State
+from openatac.training.run_folder import RunFolder, Summary
 from tests.conftest import ROOT
 
 RUN = ROOT / 'results' / 'cifar10_b1' / 'runs' / 'b1-atac-seed1'
@@ -194,7 +194,7 @@ def test_initial_values(tmp_path):
 
     def read():
         try:
-            read_initial(str(tmp_path / 'a'), given)
+            read_initial_network(str(tmp_path / 'a'), given)
         except ValueError as error:  # which the command turns into a sentence
             raise OpenatacError(str(error)) from None
 
@@ -207,34 +207,27 @@ class _Engine:
         assert arrays['a'].shape == (2,) and numbers['iteration'] + numbers['images'] >= 0
 
 
-class _Plan(NamedTuple):
-    folder: str
-    settings: dict
-    engine: object = _Engine()
-
-
 def test_a_checkpoint(tmp_path):
     """Also one whose checksums are right: whoever wrote it."""
     state = {'settings': {'lr': 0.1}, 'engine': {'iteration': 3, 'images': 6},
              'progress': {'epoch': 1, 'batch': 0, 'history': [{'epoch': 0, 'val_loss': 1.5}],
                           'best': {'accuracy': 0.5, 'epoch': 0}}}
-    plan = _Plan(str(tmp_path), {'lr': 0.1})
-    checkpoints, arrays = loop.checkpoints_of(str(tmp_path)), {'a': np.zeros(2, 'float32')}
+    folder, settings = str(tmp_path), {'lr': 0.1}
+    checkpoints, arrays = checkpoints_of(folder), {'a': np.zeros(2, 'float32')}
     checkpoints.save(3, arrays, state)
-    assert loop.resume(plan, loop.Progress())
-    assert isinstance(checkpoints, Checkpoints)
+    assert Progress().resume(folder, _Engine(), settings)
     for mutant in mutants(state):
         checkpoints.save(3, arrays, mutant)
         try:
-            progress = loop.Progress()
-            loop.resume(plan, progress)
+            progress = Progress()
+            progress.resume(folder, _Engine(), settings)
             assert progress.epoch + progress.batch >= 0 and progress.best['accuracy'] + 0 < 1e400
         except CheckpointError:
             pass
     checkpoints.save(3, arrays, state)
     checkpoints.save(3, arrays, {})
     with pytest.raises(CheckpointError):
-        loop.resume(plan, loop.Progress())
+        Progress().resume(folder, _Engine(), settings)
     _, refused = check(str(tmp_path / 'checkpoints' / '0000000003' / 'manifest.json'), checkpoints.latest)
     assert refused > 10
 
@@ -306,7 +299,6 @@ def test_what_is_nested_without_end():
             parse_json(text)
 
 
-def test_states_are_a_format_of_the_loop():
-    progress = loop.Progress()
-    state = {'settings': {}, 'engine': {'iteration': 0, 'images': 0}, 'progress': progress.state()}
+def test_the_state_of_a_run_that_has_not_begun():
+    state = {'settings': {}, 'engine': {'iteration': 0, 'images': 0}, 'progress': vars(Progress())}
     assert validate(json.loads(json.dumps(state)), State) == state

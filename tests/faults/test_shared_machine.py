@@ -8,9 +8,10 @@ from types import SimpleNamespace
 import pytest
 
 from openatac.options import build
+from openatac.training.checkpoint import checkpoints_of
 from openatac.training.config import CifarConfig
-from openatac.training.loop import Progress
-from openatac.training.session import summarize
+from openatac.training.progress import Progress
+from openatac.training.runs.session import summarize
 from openatac.training.tracking import contention
 from openatac.training.tracking.contention import ContentionWatch, Usage, read_usage
 
@@ -68,12 +69,16 @@ def test_where_the_system_does_not_report_nothing_is_said(reads):
     assert not watching.progress.disturbed
 
 
-def test_a_resumed_run_remembers_and_older_checkpoints_load():
-    progress, resumed, older = watch([1.0] * 2).progress, Progress(), Progress()
-    resumed.load_state(progress.state())
-    assert resumed.disturbed is True
-    older.load_state({name: value for name, value in progress.state().items() if name != 'disturbed'})
-    assert older.disturbed is False
+def test_a_resumed_run_remembers_and_older_checkpoints_load(tmp_path):
+    engine = SimpleNamespace(load_state=lambda arrays, numbers: None)
+    disturbed = vars(watch([1.0] * 2).progress)
+    older = {name: value for name, value in disturbed.items() if name != 'disturbed'}
+    for iteration, (saved, expected) in enumerate([(disturbed, True), (older, False)]):
+        checkpoints_of(str(tmp_path)).save(iteration, {}, {
+            'settings': {}, 'engine': {'iteration': 0, 'images': 0}, 'progress': saved})
+        resumed = Progress()
+        assert resumed.resume(str(tmp_path), engine, {})
+        assert resumed.disturbed is expected
 
 
 PLAN = SimpleNamespace(settings={}, engine=SimpleNamespace(devices='1 x cpu', versions={}))

@@ -12,10 +12,13 @@ from openatac.commands.train import run
 from openatac.distributed import workers
 
 
-def replace_host(patch, host):
-    """Have train_imagenet.py build networks of another host in this process, until the patch is undone."""
-    from openatac.training import network
-    patch.setattr(network, 'IMAGENET_HOST', host)
+def replace_host(host):
+    """Register a host in ResNet-50's place, so that train_imagenet.py builds it; return the one there was."""
+    from openatac.models.zoo import HOSTS, PUBLISHED_IMAGENET_HOST
+    replaced = HOSTS.find(PUBLISHED_IMAGENET_HOST)
+    HOSTS.unregister(PUBLISHED_IMAGENET_HOST)
+    HOSTS.register(PUBLISHED_IMAGENET_HOST, host)
+    return replaced
 
 
 def shallow_host():
@@ -31,9 +34,17 @@ def shallow_host():
 @pytest.fixture(scope='module')
 def shallow_resnet():
     """In a module that uses it, train_imagenet.py builds networks of `shallow_host`."""
-    with pytest.MonkeyPatch.context() as patch:
-        replace_host(patch, shallow_host())
-        yield
+    replaced = replace_host(shallow_host())
+    yield
+    replace_host(replaced)
+
+
+@pytest.fixture
+def small_network():
+    """In a test that uses it, train_imagenet.py builds networks of `small_host`."""
+    replaced = replace_host(small_host())
+    yield
+    replace_host(replaced)
 
 
 def teacher_flags(path):
@@ -80,7 +91,7 @@ def main():
 
     def join_and_shrink(kvstore):  # only then may MXNet be imported
         cluster = join(kvstore)
-        replace_host(pytest.MonkeyPatch(), small_host())
+        replace_host(small_host())
         return cluster
 
     workers.start = join_and_shrink

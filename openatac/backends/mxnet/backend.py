@@ -13,7 +13,7 @@ from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.backends.mxnet.teacher import load_teacher
 from openatac.data.batches import EvaluationBatches, TrainingBatches
 from openatac.errors import DeviceError
-from openatac.models.parameters import initialise, load_parameters
+from openatac.models.parameters import initialize_parameters, load_parameters
 from openatac.runtime.devices import choose_contexts
 
 log = logging.getLogger('openatac')
@@ -45,7 +45,7 @@ class MxnetBackend(Backend):
         return EvaluationBatches(images, batch_size, raw=self._has_gpu)
 
     def initialize(self, params: Optional[str] = None) -> None:
-        initialise(self.net, self.seed, self.contexts, params)
+        initialize_parameters(self.net, self.seed, self.contexts, params)
 
     def load(self, params: str) -> None:
         load_parameters(self.net, params, self.contexts)

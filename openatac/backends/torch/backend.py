@@ -50,8 +50,8 @@ class TorchBackend(Backend):
         if isinstance(self.net, str):
             self.module = to_torch(self.net)  # with those of ``params``, if it was written with them
         else:
-            from openatac.models.parameters import initialise
-            self._convert(lambda contexts: initialise(self.net, self.seed, contexts, params))
+            from openatac.models.parameters import initialize_parameters
+            self._convert(lambda contexts: initialize_parameters(self.net, self.seed, contexts, params))
 
     def load(self, params: str) -> None:
         if isinstance(self.net, str):

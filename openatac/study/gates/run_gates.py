@@ -76,7 +76,7 @@ def gates_of_run(folder: str, params: str = 'best', images: int | None = None,
 def _cifar_images(data: CifarData, count: int | None) -> Iterator[np.ndarray]:
     """Yield batches of test images, reading them when the first one is needed."""
     from openatac.data.batches import EvaluationBatches
-    from openatac.training.datasets import load
+    from openatac.training.runs.datasets import load
     test_set = load(data, train=False)
     chosen = _spread(len(test_set), count)
     test_set = dataclasses.replace(test_set, images=test_set.images[chosen], labels=test_set.labels[chosen])
@@ -87,7 +87,7 @@ def _cifar_images(data: CifarData, count: int | None) -> Iterator[np.ndarray]:
 def _photos(config: ImagenetConfig, count: int | None, data_dir: str | None) -> Iterator[np.ndarray]:
     """Yield batches of photographs."""
     from openatac.data.photos.batches import EvaluationPhotos
-    from openatac.training.imagenet import open_source
+    from openatac.training.runs.datasets import open_source
     data = config.data
     if data_dir:
         data = dataclasses.replace(data, data_dir=data_dir, use_rec=False)

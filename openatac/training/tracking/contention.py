@@ -32,7 +32,7 @@ class ContentionWatch(Tracker):
 
     Parameters
     ----------
-    progress : openatac.training.loop.Progress
+    progress : openatac.training.progress.Progress
     read : function that returns the `Usage` now, or None where the system does not report it
     threads : int; how many this process computes with
     """

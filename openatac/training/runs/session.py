@@ -19,6 +19,7 @@ from openatac.training import loop
 from openatac.training.checkpoint import checkpoints_of, only_run_in, writing_in
 from openatac.training.config import Config
 from openatac.training.dry_run import dry_run
+from openatac.training.progress import Progress
 from openatac.training.sections.shared import Training
 from openatac.training.tracking.contention import ContentionWatch
 from openatac.training.tracking.log import FORM, log_to
@@ -70,7 +71,7 @@ def _warn_of_decays(training: Training) -> None:
                     ', '.join(f'epoch {epoch}' for epoch in late), training.num_epochs)
 
 
-def run(plan: loop.Plan, progress: loop.Progress, config: Config, command: str, title: str,
+def run_plan(plan: loop.Plan, progress: Progress, config: Config, command: str, title: str,
         about: dict[str, Any]) -> dict[str, Any] | None:
     """Run ``plan`` to its end, from the newest checkpoint if the config says so, or do a dry run.
 
@@ -82,7 +83,7 @@ def run(plan: loop.Plan, progress: loop.Progress, config: Config, command: str, 
     if config.start.dry_run:
         dry_run(plan, config.start.dry_run)
         return None
-    if config.start.resume == 'auto' and loop.resume(plan, progress):
+    if config.start.resume == 'auto' and progress.resume(plan.folder, plan.engine, plan.settings):
         log.info('continuing after epoch %d, batch %d', progress.epoch, progress.batch)
     check_same_start(plan.engine, progress)
     folder, trackers = config.output.save_dir, []
@@ -101,7 +102,7 @@ def run(plan: loop.Plan, progress: loop.Progress, config: Config, command: str, 
     return summary
 
 
-def check_same_start(engine: Any, progress: loop.Progress) -> None:
+def check_same_start(engine: Any, progress: Progress) -> None:
     """Raise CheckpointError if the processes that train together would begin at different points."""
     if engine.cluster.size == 1:
         return
@@ -112,7 +113,7 @@ def check_same_start(engine: Any, progress: loop.Progress) -> None:
                               'must be one folder that all machines share')
 
 
-def _trackers(config: Config, title: str, engine: Any, progress: loop.Progress) -> list[Tracker]:
+def _trackers(config: Config, title: str, engine: Any, progress: Progress) -> list[Tracker]:
     output = config.output
     trackers: list[Tracker] = [
         MetricsFiles(output.save_dir),
@@ -128,7 +129,7 @@ def _trackers(config: Config, title: str, engine: Any, progress: loop.Progress) 
 
 
 def summarize(config: Config, command: str, plan: loop.Plan, history: list[dict[str, Any]],
-              progress: loop.Progress, about: dict[str, Any]) -> dict[str, Any]:
+              progress: Progress, about: dict[str, Any]) -> dict[str, Any]:
     """Return the contents of summary.json for a run that has ended."""
     best = progress.best
     return {

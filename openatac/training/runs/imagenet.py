@@ -4,29 +4,25 @@ from __future__ import annotations
 import logging
 import os
 import shlex
-from collections.abc import Sequence
 from typing import Any, Callable
 
 from openatac.backends.base import Backend, Engine, Metrics, Teacher, open_backend
 from openatac.backends.cluster import Cluster
 from openatac.data.batches import prefetch
 from openatac.data.photos.batches import EvaluationPhotos, TrainingPhotos, first_iteration
-from openatac.data.photos.class_names import check_case, read_class_list
-from openatac.data.photos.folder import ImageFolder, class_folders
-from openatac.data.photos.listed import TINY_IMAGENET, ImageList
-from openatac.data.photos.records import RecordFile, index_beside, read_class_names
-from openatac.errors import DataError, DeviceError, ParameterFileError
+from openatac.errors import DeviceError, ParameterFileError
 from openatac.models.params_file import read_params
-from openatac.training import loop, session
+from openatac.training import loop
 from openatac.training.config import ImagenetConfig, result_settings
+from openatac.training.progress import Progress
+from openatac.training.runs import session
+from openatac.training.runs.datasets import open_source, open_sources
 from openatac.training.schedule import warmup_schedule
-from openatac.training.sections.imagenet import ImagenetData, ImagenetTraining
+from openatac.training.sections.imagenet import ImagenetTraining
 
 log = logging.getLogger('openatac')
 SMOOTHING = 0.1  # the published script's
 
-
-# ----------------------------------------------------------------------------- devices, data
 
 def _open_backend(net: Any, config: ImagenetConfig, command: str) -> Backend:
     """Call `open_backend`; DeviceError in one sentence if the devices can't do what is asked."""
@@ -53,67 +49,6 @@ def cpu_command(command: str) -> str:
     return f'{python}{shlex.join(kept)} --num-gpus 0 --dtype float32'
 
 
-def open_source(data: ImagenetData, split: str, classes: int | None) -> Any:
-    """Open the photographs of 'train' or 'val'; DataError if they are missing."""
-    if data.use_rec:
-        rec, index = _record_file(data, split), getattr(data, f'rec_{split}_idx')
-        return RecordFile(rec, index_beside(rec) if index is None else os.path.expanduser(index), classes)
-    folder, labels = _folder(data, split), _label_list(data, split)
-    names = read_class_list(os.path.expanduser(data.class_list)) if data.class_list else None
-    if not labels:
-        return ImageFolder(folder, classes, names)
-    if names is None and data.train_labels is None:  # the training images have a folder for each class
-        names = class_folders(_folder(data, 'train'))
-    return ImageList(folder, labels, classes, names)
-
-
-def _record_file(data: ImagenetData, split: str) -> str:
-    return os.path.expanduser(getattr(data, 'rec_' + split))
-
-
-def _folder(data: ImagenetData, split: str) -> str:
-    return os.path.join(os.path.expanduser(data.data_dir), split)
-
-
-def _label_list(data: ImagenetData, split: str) -> str | None:
-    """Return the list of the images' labels; None if they are in class folders."""
-    given = getattr(data, split + '_labels')
-    if given is not None:
-        return os.path.expanduser(given)
-    found = os.path.join(_folder(data, split), TINY_IMAGENET)
-    return found if os.path.isfile(found) else None
-
-
-def count_classes(data: ImagenetData, split: str) -> int | None:
-    """Return how many classes the images of 'train' or 'val' have; None if their files do not say it.
-
-    Their images are not looked for, which takes long for ImageNet and is done when they are needed.
-    """
-    names: Sequence[str] | None
-    try:
-        if data.use_rec:
-            names = read_class_names(_record_file(data, split), None)
-        elif _label_list(data, split):
-            names = open_source(data, split, None).class_names
-        else:
-            names = class_folders(_folder(data, split))
-    except DataError:  # is raised again when the images are needed, after what else may be wrong
-        return None
-    return len(names) if names else None
-
-
-def _open_both(config: ImagenetConfig) -> tuple[Any, Any]:
-    training, validation = [open_source(config.data, split, config.network.classes)
-                            for split in ('train', 'val')]
-    classes = training.class_names, validation.class_names
-    check_case(classes[0] or (), classes[1] or (), 'the training set', 'the validation set')
-    if all(classes) and tuple(classes[0]) != tuple(classes[1]):
-        one, other = next(pair for pair in zip(*classes) if pair[0] != pair[1])
-        raise DataError(f'the training and the validation set have different classes, such as {one!r} and '
-                        f'{other!r}: make them the same, or give their order by --class-list')
-    return training, validation
-
-
 # --------------------------------------------------------------------------------- evaluation
 
 def evaluate(net: Any, config: ImagenetConfig, command: str) -> Metrics:
@@ -136,7 +71,7 @@ def evaluate(net: Any, config: ImagenetConfig, command: str) -> Metrics:
 
 # ----------------------------------------------------------------------------------- training
 
-def run(net: Any, name: str, config: ImagenetConfig, cluster: Cluster, command: str
+def train_network(net: Any, name: str, config: ImagenetConfig, cluster: Cluster, command: str
         ) -> dict[str, Any] | None:
     """Train the network called ``name`` in the run's folder; return the summary, or None for a dry run.
 
@@ -146,7 +81,7 @@ def run(net: Any, name: str, config: ImagenetConfig, cluster: Cluster, command: 
     data, training, output = config.data, config.training, config.output
     with session.open_run(config, command, output.logging_file, '%(message)s', cluster.rank):
         backend = _open_backend(net, config, command)
-        sources = _open_both(config)
+        sources = open_sources(data, config.network.classes)
         log.info('%d training and %d validation images', *map(len, sources))
         batch_size = training.batch_size * backend.device_count * cluster.size
         part: dict[str, Any] = {'num_parts': cluster.size, 'part_index': cluster.rank,
@@ -170,7 +105,7 @@ def run(net: Any, name: str, config: ImagenetConfig, cluster: Cluster, command: 
         progress = _begin(config, engine, starts)
         if cluster.size > 1:
             cluster.check_alike({**settings, 'initial_values': engine.checksum()})
-        return session.run(plan, progress, config, command, f'{name} on ImageNet', {
+        return session.run_plan(plan, progress, config, command, f'{name} on ImageNet', {
             'model': name, 'dataset': 'imagenet', 'training_images': len(sources[0]),
             'test_images': len(sources[1])})
 
@@ -201,9 +136,9 @@ def _engine(backend: Backend, config: ImagenetConfig, cluster: Cluster, starts: 
     return backend.engine(training.optimizer, objective, training.no_wd, top5=True, cluster=cluster)
 
 
-def _begin(config: ImagenetConfig, engine: Engine, starts: list[int]) -> loop.Progress:
+def _begin(config: ImagenetConfig, engine: Engine, starts: list[int]) -> Progress:
     """Begin at --resume-epoch, with the optimizer states of --resume-states."""
-    progress, states = loop.Progress(), config.start.resume_states
+    progress, states = Progress(), config.start.resume_states
     progress.epoch = config.start.resume_epoch
     engine.iteration = starts[progress.epoch]
     if states:

@@ -30,8 +30,8 @@ class _Written(NamedTuple):
     flags: dict[str, Any]
 
 
-def read_initial(prefix: str, given: Given) -> tuple[str, str, Config]:
-    """Read the files that `write_initial` wrote under ``prefix``.
+def read_initial_network(prefix: str, given: Given) -> tuple[str, str, Config]:
+    """Read the files that `write_initial_network` wrote under ``prefix``.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def _damaged(prefix: str, error: ValueError) -> OpenatacError:
                          '--write-initial')
 
 
-def write_initial(net: Any, config: Config, model: str, image_shape: tuple[int, int, int]) -> None:
+def write_initial_network(net: Any, config: Config, model: str, image_shape: tuple[int, int, int]) -> None:
     """Write the network ``net`` of a config, called ``model``, to the prefix in ``config.start``.
 
     It gets its initial values, or those of the parameter file that the config starts from. Raises
@@ -92,10 +92,10 @@ def write_initial(net: Any, config: Config, model: str, image_shape: tuple[int, 
     import mxnet as mx
 
     from openatac.graph.structural import export_graph
-    from openatac.models.parameters import initialise
+    from openatac.models.parameters import initialize_parameters
     prefix = config.start.write_initial
     assert prefix is not None
-    initialise(net, config.training.seed, [mx.cpu()], config.start.params)
+    initialize_parameters(net, config.training.seed, [mx.cpu()], config.start.params)
     net(mx.nd.zeros((1, *image_shape)))
     with writing(f'--write-initial: {prefix}'):
         os.makedirs(os.path.dirname(os.path.abspath(prefix)), exist_ok=True)

@@ -11,12 +11,12 @@ import train_cifar
 import train_imagenet
 from openatac import cli
 from openatac.models.cifar_resnet import ResNet20V2ATAC
-from openatac.models.parameters import initialise, load_parameters, read_arrays
+from openatac.models.parameters import initialize_parameters, load_parameters, read_arrays
 from openatac.options import from_arguments
 from openatac.runtime.import_hook import MXNET_MISSING
 from openatac.training.config import CifarConfig
-from openatac.training.initial import read_initial
-from tests.helpers.imagenet_hosts import replace_host, small_host
+from openatac.training.initial_network import read_initial_network
+from tests.helpers.imagenet_hosts import small_network  # noqa: F401  (a fixture)
 from tests.helpers.scripts import call_script, json_of, refusal, run_script, the_error
 
 NETWORK = '--blocks', 1, '--act-layers', 1, '--useReLU', '--seed', 3
@@ -47,7 +47,7 @@ def start(tmp_path_factory):
 
 def test_the_initial_values_are_those_of_a_run(start):
     net, values = ResNet20V2ATAC([1] * 3, act_layers=1, useReLU=True), read_arrays(start + '-0000.params')
-    initialise(net, 3, [mx.cpu()])
+    initialize_parameters(net, 3, [mx.cpu()])
     net(mx.nd.zeros((1, 3, 32, 32)))
     for name, parameter in net._collect_params_with_prefix().items():
         assert np.array_equal(values[name].asnumpy(), parameter.data().asnumpy()), name
@@ -200,15 +200,15 @@ def test_other_flags_than_those_of_the_files(refused, start, flags, told):
 @pytest.mark.parametrize('typed', ['atac', 'CHAATAC'])
 def test_other_spellings_of_the_name_in_the_files(start, typed):
     kind, arguments = CifarConfig, train_cifar.parser().parse_args(['--act-type', typed])
-    _, _, config = read_initial(start, from_arguments(kind, arguments, {}, ''))
+    _, _, config = read_initial_network(start, from_arguments(kind, arguments, {}, ''))
     assert config.network.act_type == 'ChaATAC'
 
 
 @SCRIPTS
-def test_files_of_the_other_script(refused, start, tmp_path, script, monkeypatch):
+@pytest.mark.usefixtures('small_network')
+def test_files_of_the_other_script(refused, start, tmp_path, script):
     prefix = start
     if script is train_cifar:
-        replace_host(monkeypatch, small_host())
         prefix = str(tmp_path / 'imagenet')
         assert call_script('--input-size', 32, '--write-initial', prefix, script=train_imagenet) == 0
     assert prefix in refused(2, script, *TORCH, '--initial', prefix)

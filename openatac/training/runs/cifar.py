@@ -10,9 +10,11 @@ from openatac.backends.base import Backend, Metrics, checksum, open_backend
 from openatac.data.batches import prefetch
 from openatac.data.cifar import SHAPE
 from openatac.data.image_set import ImageSet
-from openatac.training import loop, session
+from openatac.training import loop
 from openatac.training.config import CifarConfig, result_settings
-from openatac.training.datasets import BackgroundReader
+from openatac.training.progress import Progress
+from openatac.training.runs import session
+from openatac.training.runs.datasets import BackgroundReader
 from openatac.training.schedule import step_schedule
 from openatac.training.sections.cifar import CifarData
 from openatac.training.sections.shared import ATAC
@@ -33,7 +35,7 @@ def evaluate(net: Any, config: CifarConfig, reader: BackgroundReader) -> Metrics
     return metrics
 
 
-def run(net: Any, name: str, config: CifarConfig, reader: BackgroundReader, command: str
+def train_network(net: Any, name: str, config: CifarConfig, reader: BackgroundReader, command: str
         ) -> dict[str, Any] | None:
     """Train the network called ``name`` in the run's folder; return the summary, or None for a dry run.
 
@@ -59,7 +61,7 @@ def run(net: Any, name: str, config: CifarConfig, reader: BackgroundReader, comm
             interval_line, epoch_lines, config.output.log_interval, config.output.save_period)
         is_global = config.network.act_type == ATAC and config.network.useGlobal
         title = f'{name}{", global gate" if is_global else ""} on {config.data.dataset}'
-        return session.run(plan, loop.Progress(), config, command, title, {
+        return session.run_plan(plan, Progress(), config, command, title, {
             'model': name, 'dataset': config.data.dataset, 'training_images': len(training_set),
             'test_images': len(test_set)})
 

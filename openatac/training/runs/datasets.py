@@ -1,0 +1,116 @@
+"""The data sets of a config: CIFAR's, read while MXNet loads, and ImageNet's photographs."""
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from openatac.data import cifar, digits
+from openatac.data.image_set import ImageSet
+from openatac.data.photos.class_names import check_case, read_class_list
+from openatac.data.photos.folder import ImageFolder, class_folders
+from openatac.data.photos.listed import TINY_IMAGENET, ImageList
+from openatac.data.photos.records import RecordFile, index_beside, read_class_names
+from openatac.errors import DataError
+from openatac.training.sections.cifar import CifarData
+from openatac.training.sections.imagenet import ImagenetData
+
+# -------------------------------------------------------------------------------------- CIFAR
+
+def load(data: CifarData, train: bool) -> ImageSet:
+    """Return the training or test images."""
+    if data.dataset == 'digits':
+        return digits.load_digits(train)
+    return cifar.load_cifar(data.dataset, data.data_dir, train, labels=data.cifar100_labels,
+                            url=data.data_url, progress=True)
+
+
+class BackgroundReader:
+    """Runs `load` for each of ``splits`` (True for training), started now in a thread if that is safe.
+
+    It is safe for data that needs no download, since the flags may still turn out to be wrong, and no SciPy,
+    which scikit-learn and MXNet must not import at the same time.
+    """
+
+    def __init__(self, data: CifarData, splits: Sequence[bool]):
+        self._sets: Future[list[ImageSet]] = Future()
+        self._thread = threading.Thread(target=self._read, args=(data, splits), daemon=True)
+        if data.dataset != 'digits' and cifar.find_cifar(data.dataset, data.data_dir):
+            self._thread.start()
+
+    def _read(self, data: CifarData, splits: Sequence[bool]) -> None:
+        try:
+            self._sets.set_result([load(data, train) for train in splits])
+        except BaseException as error:
+            self._sets.set_exception(error)
+
+    def result(self) -> list[ImageSet]:
+        """Wait for the image sets of all splits and return them; raise what went wrong."""
+        if self._thread.ident is None:
+            self._thread.start()
+        return self._sets.result()
+
+
+# ----------------------------------------------------------------------------------- ImageNet
+
+def open_source(data: ImagenetData, split: str, classes: int | None) -> Any:
+    """Open the photographs of 'train' or 'val'; DataError if they are missing."""
+    if data.use_rec:
+        rec, index = _record_file(data, split), getattr(data, f'rec_{split}_idx')
+        return RecordFile(rec, index_beside(rec) if index is None else os.path.expanduser(index), classes)
+    folder, labels = _folder(data, split), _label_list(data, split)
+    names = read_class_list(os.path.expanduser(data.class_list)) if data.class_list else None
+    if not labels:
+        return ImageFolder(folder, classes, names)
+    if names is None and data.train_labels is None:  # the training images have a folder for each class
+        names = class_folders(_folder(data, 'train'))
+    return ImageList(folder, labels, classes, names)
+
+
+def _record_file(data: ImagenetData, split: str) -> str:
+    return os.path.expanduser(getattr(data, 'rec_' + split))
+
+
+def _folder(data: ImagenetData, split: str) -> str:
+    return os.path.join(os.path.expanduser(data.data_dir), split)
+
+
+def _label_list(data: ImagenetData, split: str) -> str | None:
+    """Return the list of the images' labels; None if they are in class folders."""
+    given = getattr(data, split + '_labels')
+    if given is not None:
+        return os.path.expanduser(given)
+    default = os.path.join(_folder(data, split), TINY_IMAGENET)
+    return default if os.path.isfile(default) else None
+
+
+def count_classes(data: ImagenetData, split: str) -> int | None:
+    """Return how many classes the images of 'train' or 'val' have; None if their files do not say it.
+
+    It does not look for the images, which takes long for ImageNet and is done when they are needed.
+    """
+    names: Sequence[str] | None
+    try:
+        if data.use_rec:
+            names = read_class_names(_record_file(data, split), None)
+        elif _label_list(data, split):
+            names = open_source(data, split, None).class_names
+        else:
+            names = class_folders(_folder(data, split))
+    except DataError:  # raised again when the images are needed, after the other checks
+        return None
+    return len(names) if names else None
+
+
+def open_sources(data: ImagenetData, classes: int) -> tuple[Any, Any]:
+    """Open the training and the validation photographs; DataError if their classes differ."""
+    training, validation = (open_source(data, split, classes) for split in ('train', 'val'))
+    names = training.class_names, validation.class_names
+    check_case(names[0] or (), names[1] or (), 'the training set', 'the validation set')
+    if all(names) and tuple(names[0]) != tuple(names[1]):
+        one, other = next(pair for pair in zip(*names) if pair[0] != pair[1])
+        raise DataError(f'the training and the validation set have different classes, such as {one!r} and '
+                        f'{other!r}: make them the same, or give their order by --class-list')
+    return training, validation

@@ -1,0 +1,67 @@
+"""Stops a run on a signal: after the current batch and a checkpoint, in all of its processes alike."""
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+from openatac.backends.cluster import Cluster
+from openatac.console.program import RUN_STOP_SIGNALS, STOP_SIGNALS, stop_signals
+from openatac.errors import OpenatacError
+
+log = logging.getLogger('openatac')
+
+
+class Stopped(OpenatacError):
+    """The run was asked to stop, and has written a checkpoint."""
+
+    def __init__(self, signal_number: int):
+        super().__init__(f'stopped by {signal.Signals(signal_number).name} after a checkpoint: continue with '
+                         '--resume auto')
+        self.exit_code = 128 + signal_number
+
+
+class StopRequest:
+    """Whether to stop, as a signal asked any of the processes that train together.
+
+    Attributes
+    ----------
+    received : int
+        The signal received here, or 0. Only its handler sets it: it may arrive while the processes agree.
+    signal : int
+        The one that all have agreed on, or 0.
+    """
+
+    def __init__(self, cluster: Cluster):
+        self.cluster, self.received, self.signal = cluster, 0, 0
+
+    def is_made(self, midway: bool = False) -> bool:
+        """Return whether to stop; all processes must ask at the same points, to stop after the same batch.
+
+        Parameters
+        ----------
+        midway : bool
+            Whether it is within an epoch, where processes that train asynchronously have no common point.
+        """
+        if midway and self.cluster.is_asynchronous:
+            return False
+        self.signal = max(self.cluster.gather(max(self.received, self.cluster.stop_signal), 'a step'))
+        return bool(self.signal)
+
+
+@contextlib.contextmanager
+def stop_request(cluster: Cluster) -> Iterator[StopRequest]:
+    """Have the first signal only request a stop while open; a second SIGINT or SIGTERM stops at once."""
+    request = StopRequest(cluster)
+
+    def receive(number: int, frame: Any) -> None:
+        request.received = number
+        again = ' (again to stop at once)' if number in STOP_SIGNALS else ''
+        log.info('%s: stopping after this batch with a checkpoint%s', signal.Signals(number).name, again)
+        if again:  # a lost terminal may send SIGHUP twice
+            signal.signal(number, before[number])
+
+    with stop_signals(receive, RUN_STOP_SIGNALS) as before:
+        yield request
