@@ -98,7 +98,7 @@ def inherited(section: type[Section], name: str, default: Any, **changes: Any) -
 # ------------------------------------------------------------------------------------- fields
 
 def _cached(function: F) -> F:
-    """`functools.cache` for functions of classes, which mypy does not consider hashable."""
+    """Cache as `functools.cache` does, for functions of classes, which mypy does not consider hashable."""
     return typing.cast(F, functools.cache(function))
 
 
@@ -120,12 +120,12 @@ def sections(config: type) -> dict[str, type[Section]]:
 @_cached
 def fields(config: type) -> dict[str, Field]:
     """Return {name: Field} of all options of a config."""
-    found: dict[str, Field] = {}
+    result: dict[str, Field] = {}
     for attribute, section in sections(config).items():
         for name, field in section_fields(section).items():
-            assert name not in found, f'{name} is in two sections of {config.__name__}'
-            found[name] = field._replace(section=attribute)
-    return found
+            assert name not in result, f'{name} is in two sections of {config.__name__}'
+            result[name] = field._replace(section=attribute)
+    return result
 
 
 @_cached
@@ -173,16 +173,19 @@ def changed(config: C, **given: Any) -> C:
     return build(type(config), {**values(config), **given})
 
 
-def from_json(config: type[C], found: Mapping[str, Any]) -> C:
+def from_json(config: type[C], settings: Mapping[str, Any]) -> C:
     """Build the config from parsed JSON, such as a settings.json; anything that is not an option is ignored.
 
-    Raises ValueError for a value that its flag would reject, and for a missing option that all versions wrote
-    and a network depends on.
+    Raises
+    ------
+    ValueError
+        For a value that its flag would reject, and for a missing option that a network depends on and all
+        versions wrote.
     """
     given = {}
     for name, field in fields(config).items():
-        if name in found:
-            given[name] = _checked(name, field, found[name])
+        if name in settings:
+            given[name] = _checked(name, field, settings[name])
         elif field.option.network and not field.option.added:
             raise ValueError(f'{name} is missing')
     return build(config, given)
@@ -233,9 +236,9 @@ def _add_flag(group: argparse._ArgumentGroup, name: str, field: Field) -> None:
 
 def _words(kind: Any) -> tuple[str, ...] | None:
     """Return the choices of Literal['a', 'b'] or Optional[Literal['a', 'b']]; None for other annotations."""
-    for each in (kind, *typing.get_args(kind)):
-        if typing.get_origin(each) is Literal:
-            return typing.get_args(each)
+    for part in (kind, *typing.get_args(kind)):
+        if typing.get_origin(part) is Literal:
+            return typing.get_args(part)
     return None
 
 

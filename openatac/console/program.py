@@ -97,7 +97,7 @@ def undo_strict_environment() -> None:
     python_warnings = os.environ.get('PYTHONWARNINGS')
     if python_warnings:  # inherited by the processes that we start
         os.environ['PYTHONWARNINGS'] = ','.join(
-            re.sub('^ *error', 'default', each) for each in python_warnings.split(','))
+            re.sub('^ *error', 'default', action) for action in python_warnings.split(','))
 
 
 def command_parser(command: str, description: str | None, **settings: Any) -> argparse.ArgumentParser:

@@ -8,6 +8,7 @@ notices that a process failed.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shlex
 import socket
@@ -109,8 +110,7 @@ def read_hosts(path: str) -> list[tuple[str, str | None]]:
 def _by_ssh(group: ProcessGroup, launch: Launch, variables: Variables) -> None:
     """Start servers, then workers, round-robin over the hosts, in the folder of the same name there."""
     hosts = read_hosts(launch.hostfile or '')
-    for place, (role, index) in enumerate(launch.processes()):
-        host, port = hosts[place % len(hosts)]
+    for (role, index), (host, port) in zip(launch.processes(), itertools.cycle(hosts)):
         own = {**variables, 'DMLC_ROLE': role, 'DMLC_TASK_ID': str(index)}
         # An alias in ssh's configuration has no address; MXNet then looks for an interface itself.
         with contextlib.suppress(OSError):

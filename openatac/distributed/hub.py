@@ -45,14 +45,17 @@ class _Member:
 class Hub:
     """Accepts the members of a run and watches them, in a thread of its own.
 
-    Raises OpenatacError if it cannot listen.
-
     Attributes
     ----------
     complete : threading.Event
         Set when all members have arrived.
     empty : threading.Event
         Set when all members have left.
+
+    Raises
+    ------
+    OpenatacError
+        If it cannot listen.
     """
 
     def __init__(self, job: Job) -> None:
@@ -60,8 +63,8 @@ class Hub:
         self.members: list[_Member] = []
         self.failure: str | None = None
         self.complete, self.empty = threading.Event(), threading.Event()
-        self._gathered: dict[int | None, Any] = {}  # by rank; all of one gathering, called _place
-        self._place: str | None = None
+        self._step: str | None = None  # where workers wait for each other
+        self._gathered: dict[int | None, Any] = {}  # what those that are there sent, by rank
         self._left: _Member | None = None  # the last worker that left
         self._mxnet_socket, self._socket = _take_ports(job)
         self._loop = asyncio.new_event_loop()
@@ -200,10 +203,10 @@ class Hub:
             self.empty.set()
 
     async def _gather(self, member: _Member, message: Message) -> None:
-        if self._gathered and message['name'] != self._place:
-            return await self._fail(f'{member} is at {message["name"]}, but others wait at {self._place}: '
+        if self._gathered and message['name'] != self._step:
+            return await self._fail(f'{member} is at {message["name"]}, but others wait at {self._step}: '
                                     'all workers must do the same number of steps')
-        self._place = message['name']
+        self._step = message['name']
         self._gathered[member.rank] = message['content']
         await self._check_gathering()
         if len(self._gathered) == self.job.workers:
@@ -213,7 +216,7 @@ class Hub:
 
     async def _check_gathering(self) -> None:
         if self._gathered and self._left:
-            await self._fail(f'{self._left} left, but others wait for it at {self._place}: all workers must '
+            await self._fail(f'{self._left} left, but others wait for it at {self._step}: all workers must '
                              'do the same number of steps')
 
     def _broadcast(self, message: Message, role: str | None = None) -> None:

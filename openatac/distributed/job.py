@@ -58,9 +58,8 @@ def read_job(environment: Mapping[str, str], kvstore: str = 'dist_sync') -> Job:
     """Return the `Job` that the variables describe; raise OpenatacError if they do not describe one."""
     role = environment.get('DMLC_ROLE')
     if role not in ROLES:
-        found = 'missing' if role is None else repr(role)
         raise OpenatacError(f'the key-value store {kvstore} needs DMLC_ROLE to be scheduler, server or '
-                            f'worker, but it is {found}: {LAUNCH}')
+                            f'worker, but it is {repr(role) if role else "missing"}: {LAUNCH}')
     address = environment.get('DMLC_PS_ROOT_URI')
     if not address:
         raise OpenatacError(f"DMLC_PS_ROOT_URI must be the scheduler's address, but is missing: {LAUNCH}")

@@ -93,8 +93,6 @@ def _flush() -> None:
 class Member:
     """The connection of a worker or server to the hub, with a thread for each direction.
 
-    Raises OpenatacError if no hub answers in time.
-
     Attributes
     ----------
     job : Job
@@ -102,6 +100,11 @@ class Member:
         The signal that asked the whole run to stop, or 0.
     is_leaving : bool
         Whether this process has said goodbye, or reported its failure.
+
+    Raises
+    ------
+    OpenatacError
+        If no hub answers in time.
     """
 
     def __init__(self, job: Job) -> None:

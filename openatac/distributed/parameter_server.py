@@ -67,7 +67,10 @@ class _Commands:
 def describe_optimizer(optimizer: Any) -> dict[str, Any]:
     """Describe an optimizer by JSON-able values, from which `make_optimizer` rebuilds it.
 
-    Raises OpenatacError if it is not one of MXNet's own, or has more than plain values.
+    Raises
+    ------
+    OpenatacError
+        If it is not one of MXNet's own, or has more than plain values.
     """
     values = dict(optimizer.__getstate__())
     if type(optimizer).__module__ != 'mxnet.optimizer.optimizer' or values.pop('lr_scheduler') is not None:

@@ -8,8 +8,14 @@ def bind(address: str, port: int) -> socket.socket:
     """Reserve the port (0: a free one) for this run's processes with a socket.
 
     Until the socket is closed, the system gives the port to no other process that asks for any free port, and
-    a process that asks for this one must set SO_REUSEADDR, as MXNet's ZeroMQ does. Raises OSError, or
-    OverflowError for an invalid port.
+    a process that asks for this one must set SO_REUSEADDR, as MXNet's ZeroMQ does.
+
+    Raises
+    ------
+    OSError
+        If the port cannot be reserved.
+    OverflowError
+        For an invalid port.
     """
     family = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0][0]
     kept = socket.socket(family, socket.SOCK_STREAM)
@@ -25,7 +31,10 @@ def bind(address: str, port: int) -> socket.socket:
 def keep_ports(address: str, count: int) -> list[socket.socket]:
     """Reserve ``count`` consecutive ports and return their sockets, to hold as long as the run needs them.
 
-    Raises OpenatacError if there are none.
+    Raises
+    ------
+    OpenatacError
+        If there are none.
     """
     for _ in range(100):
         try:

@@ -216,24 +216,24 @@ def _report_crashes(member: Member) -> None:
 def _serve(job: Job) -> NoReturn:
     """Act as scheduler or server until the run ends, then end the process."""
     from openatac.distributed.hub import Hub
-    place: Hub | Member
+    membership: Hub | Member
     if job.role == 'scheduler':
-        hub = place = Hub(job)
+        hub = membership = Hub(job)
         leave = hub.wait_for_goodbyes
         _pass_on_signals(hub.ask_to_stop)
     else:
         # The workers are asked to stop, and need the servers until they have.
         for number in RUN_STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
-        place = Member(job)
-        leave = place.goodbye
+        membership = Member(job)
+        leave = membership.goodbye
 
     def fail(sentence: str) -> NoReturn:
-        place.fail(sentence)
+        membership.fail(sentence)
         exit_process(sentence)
 
     try:
-        serve(job.role, place.wait_for_all, fail)
+        serve(job.role, membership.wait_for_all, fail)
     except ImportError as error:
         fail(str(error))
     except Exception as error:

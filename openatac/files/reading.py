@@ -67,7 +67,12 @@ def read_input(path: PathLike, limit: int) -> bytes:
 def read_text(path: PathLike, errors: str = 'strict') -> str:
     """Return the text of a UTF-8 file of at most `TEXT_LIMIT` bytes.
 
-    Raises as `open_descriptor`, and ValueError if the file is not UTF-8 (see ``errors`` of `bytes.decode`).
+    Raises
+    ------
+    OSError
+        As `open_descriptor` does.
+    ValueError
+        If the file is not UTF-8 (see ``errors`` of `bytes.decode`).
     """
     return read_input(path, TEXT_LIMIT).decode('utf-8', errors)
 

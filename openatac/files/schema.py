@@ -9,7 +9,7 @@ import functools
 import json
 import sys
 import typing
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Set
 from typing import Any, NamedTuple
 
 from openatac.files.reading import PathLike, read_text
@@ -60,35 +60,42 @@ def validate(value: Any, wanted: Any, name: str = 'it') -> Any:
     ValueError
         If a part is of another type or out of bounds; the message names it.
     """
-    origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
     if wanted is Any:
         return value
-    if origin is typing.Annotated:
-        kind, bounds = arguments
-        value = validate(value, kind, name)
-        _expect(bounds.low <= value <= bounds.high, name, value,
-                f'{"a whole" if kind is int else "a"} number from {bounds.low:g} to {bounds.high:g}')
-        return value
-    if origin is typing.Union:
-        return _one_of(value, arguments, name)
-    if origin is typing.Literal:
-        _expect(any(value == choice and type(value) is type(choice) for choice in arguments), name, value,
-                f'one of {", ".join(map(str, arguments))}')
-        return value
-    if origin in (list, tuple):
-        _expect(isinstance(value, list), name, value, 'a list')
-        if origin is list or arguments[1:] == (Ellipsis,):
-            arguments = arguments[:1] * len(value)
-        _expect(len(value) == len(arguments), name, value, f'a list of {len(arguments)}')
-        return origin(validate(item, kind, f'{name}[{index}]')
-                      for index, (item, kind) in enumerate(zip(value, arguments)))
-    if dict in (origin, wanted):
-        _expect(isinstance(value, dict), name, value, 'an object')
-        kind = arguments[1] if arguments else Any
-        return {key: validate(item, kind, _member(name, key)) for key, item in value.items()}
-    if hasattr(wanted, '__annotations__'):
-        return _object(value, wanted, name)
-    return _plain(value, wanted, name)
+    origin = typing.get_origin(wanted)
+    check = _CHECKS.get(origin or wanted) or (_record if hasattr(wanted, '__annotations__') else _plain)
+    return check(value, wanted, name)
+
+
+def _number(value: Any, wanted: Any, name: str) -> Any:
+    kind, bounds = typing.get_args(wanted)
+    value = validate(value, kind, name)
+    _expect(bounds.low <= value <= bounds.high, name, value,
+            f'{"a whole" if kind is int else "a"} number from {bounds.low:g} to {bounds.high:g}')
+    return value
+
+
+def _choice(value: Any, wanted: Any, name: str) -> Any:
+    choices = typing.get_args(wanted)
+    _expect(any(value == choice and type(value) is type(choice) for choice in choices), name, value,
+            f'one of {", ".join(map(str, choices))}')
+    return value
+
+
+def _list(value: Any, wanted: Any, name: str) -> Any:
+    _expect(isinstance(value, list), name, value, 'a list')
+    origin, kinds = typing.get_origin(wanted), typing.get_args(wanted)
+    if origin is list or kinds[1:] == (Ellipsis,):
+        kinds = kinds[:1] * len(value)
+    _expect(len(value) == len(kinds), name, value, f'a list of {len(kinds)}')
+    return origin(validate(item, kind, f'{name}[{index}]')
+                  for index, (item, kind) in enumerate(zip(value, kinds)))
+
+
+def _dict(value: Any, wanted: Any, name: str) -> Any:
+    _expect(isinstance(value, dict), name, value, 'an object')
+    _, kind = typing.get_args(wanted) or (str, Any)
+    return {key: validate(item, kind, _member(name, key)) for key, item in value.items()}
 
 
 def _plain(value: Any, wanted: Any, name: str) -> Any:
@@ -106,7 +113,8 @@ def _plain(value: Any, wanted: Any, name: str) -> Any:
     return value
 
 
-def _one_of(value: Any, kinds: Sequence[Any], name: str) -> Any:
+def _union(value: Any, wanted: Any, name: str) -> Any:
+    kinds = typing.get_args(wanted)
     if value is None and type(None) in kinds:
         return None
     *others, last = [kind for kind in kinds if kind is not type(None)]
@@ -116,7 +124,7 @@ def _one_of(value: Any, kinds: Sequence[Any], name: str) -> Any:
     return validate(value, last, name)
 
 
-def _object(value: Any, wanted: Any, name: str) -> Any:
+def _record(value: Any, wanted: Any, name: str) -> Any:
     _expect(isinstance(value, dict), name, value, 'an object')
     kinds, required, closed = _fields(wanted)
     for key in required:
@@ -127,6 +135,11 @@ def _object(value: Any, wanted: Any, name: str) -> Any:
     members = {key: validate(item, kinds[key], _member(name, key)) if key in kinds else item
                for key, item in value.items()}
     return wanted(**members) if closed else members
+
+
+_CHECKS: dict[Any, Callable[[Any, Any, str], Any]] = {
+    typing.Annotated: _number, typing.Union: _union, typing.Literal: _choice,
+    list: _list, tuple: _list, dict: _dict}
 
 
 @functools.cache

@@ -89,8 +89,13 @@ def find_target(path: str) -> Target:
 def replace_file(path: str) -> Iterator[str]:
     """Yield the name of a temporary file, whose content becomes that of ``path`` at the end.
 
-    If the body fails, ``path`` stays as it was and nothing is left behind. Raises OSError if the file
-    cannot be written. See the module's docstring for paths that are not regular files.
+    If the body fails, ``path`` stays as it was and nothing is left behind. See the module's docstring for
+    paths that are not regular files.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
     """
     target = find_target(path)
     with temporary_file(target) as temporary:

@@ -82,10 +82,10 @@ class Host:
     def parse(self, name: str) -> tuple[dict[str, Any], str] | None:
         """Return (the settings in the title of a network's name, its unit); None for other hosts' names."""
         title = re.escape((self.title or self.name).lower()).replace(r'\{depth\}', r'(?P<depth>\d{1,6})')
-        found = re.fullmatch(f'{title}_(?P<unit>.+)', name.lower())
-        if found is None:
+        match = re.fullmatch(f'{title}_(?P<unit>.+)', name.lower())
+        if match is None:
             return None
-        if 'depth' not in found.groupdict():
-            return self.layers(self.blocks[0]) if self.blocks else {}, found['unit']
-        blocks, rest = divmod(int(found['depth']) - 2, 2 * self.stages)
-        return None if rest or blocks < 1 else (self.layers(blocks), found['unit'])
+        if 'depth' not in match.groupdict():
+            return self.layers(self.blocks[0]) if self.blocks else {}, match['unit']
+        blocks, rest = divmod(int(match['depth']) - 2, 2 * self.stages)
+        return None if rest or blocks < 1 else (self.layers(blocks), match['unit'])

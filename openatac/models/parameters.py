@@ -70,7 +70,7 @@ def load_parameters(net: mx.gluon.Block, path: Path, ctx: Contexts | None = None
         raise ParameterFileError(f'{path} is of another network: it lacks {_some(missing)} and has '
                                  f'unexpected {_some(unexpected)}')
     for name, parameter in parameters.items():
-        if not _shapes_match(parameter.shape, arrays[name].shape):
+        if not _fits(arrays[name].shape, parameter.shape):
             raise ParameterFileError(f'{path} is of another network: {name} has shape {arrays[name].shape} '
                                      f'there and {parameter.shape} here')
     net.load_parameters(str(path), ctx=ctx, cast_dtype=True, dtype_source='current')
@@ -82,6 +82,6 @@ def _some(names: list[str], count: int = 3) -> str:
     return f'{", ".join(names[:count])} and {len(names) - count} more'
 
 
-def _shapes_match(expected: Sequence[int], found: Sequence[int]) -> bool:
+def _fits(shape: Sequence[int], expected: Sequence[int]) -> bool:
     # 0 is a dimension that Gluon has yet to infer
-    return len(expected) == len(found) and all(e in (0, f) for e, f in zip(expected, found))
+    return len(shape) == len(expected) and all(size in (0, length) for length, size in zip(shape, expected))

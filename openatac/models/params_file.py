@@ -16,7 +16,7 @@ from openatac.errors import ParameterFileError
 from openatac.files.reading import open_input
 from openatac.files.writing import replace_file
 
-LARGEST_FILE = 2 ** 34  # bytes; ResNet-50 has 10 ** 8
+MAX_BYTES = 2 ** 34  # of a file; ResNet-50 has 10 ** 8
 TYPES = {0: '<f4', 1: '<f8', 2: '<f2', 3: '|u1', 4: '<i4', 5: '|i1', 6: '<i8', 7: '|b1'}  # by type flag
 FLAGS = {np.dtype(name): flag for flag, name in TYPES.items()}
 BFLOAT16 = 12
@@ -25,8 +25,8 @@ _WITHOUT_STORAGE_TYPE, _NUMPY_SHAPE = 0xF993FAC8, 0xF993FACA  # other versions o
 _MAX_DIMENSIONS = 32
 
 
-class Array(NamedTuple):
-    """Where an array is in a file: mshadow's type flag, its shape, and the offset of its first byte."""
+class StoredArray(NamedTuple):
+    """An array in a file: mshadow's flag of its type, its shape, and the offset of its first byte."""
 
     type_flag: int
     shape: tuple[int, ...]
@@ -36,7 +36,7 @@ class Array(NamedTuple):
 def read_params(path: str) -> dict[str, np.ndarray]:
     """Read the named arrays of the file ``path``; ParameterFileError if it is missing or damaged."""
     try:
-        places = check_layout(path)
+        stored_arrays = check_layout(path)
     except FileNotFoundError:
         raise ParameterFileError(f'there is no parameter file {path}') from None
     except OSError as error:
@@ -46,15 +46,15 @@ def read_params(path: str) -> dict[str, np.ndarray]:
                                  'again') from None
     arrays = {}
     with open_input(path) as handle:
-        for name, place in places:
+        for name, stored in stored_arrays:
             if name is None:
                 raise ParameterFileError(f'{path} holds arrays without names: save parameters with '
                                          'save_parameters')
-            if place.type_flag == BFLOAT16:
+            if stored.type_flag == BFLOAT16:
                 raise ParameterFileError(f'{path} holds bfloat16 numbers: save it from a network in float32')
-            handle.seek(place.offset)
+            handle.seek(stored.offset)
             arrays[name.decode('utf-8', 'replace')] = np.fromfile(
-                handle, TYPES[place.type_flag], math.prod(place.shape)).reshape(place.shape)
+                handle, TYPES[stored.type_flag], math.prod(stored.shape)).reshape(stored.shape)
     return arrays
 
 
@@ -77,30 +77,30 @@ def write_params(path: str, arrays: dict[str, np.ndarray]) -> None:
             handle.write(struct.pack('<Q', len(name.encode())) + name.encode())
 
 
-def check_layout(path: str) -> list[tuple[bytes | None, Array]]:
-    """List the arrays of a file as [(name, or None in a file without names, `Array`)], without their numbers.
+def check_layout(path: str) -> list[tuple[bytes | None, StoredArray]]:
+    """List a file's arrays as [(name, or None in a file without names, `StoredArray`)]; reads no numbers.
 
     Raises
     ------
     ValueError
         If the file is not a list of dense arrays of exactly the length that its header says.
     """
-    with open_input(path, LARGEST_FILE) as handle:
+    with open_input(path, MAX_BYTES) as handle:
         end = os.fstat(handle.fileno()).st_size
-        kind, _, arrays = _read(handle, '<QQQ')
-        if kind != LIST or arrays > end:
+        kind, _, count = _read(handle, '<QQQ')
+        if kind != LIST or count > end:
             raise ValueError('not a list of arrays')
-        places = [_array(handle, end) for _ in range(arrays)]
-        count, = _read(handle, '<Q')
-        if count not in (0, arrays):
-            raise ValueError(f'{count} names for {arrays} arrays')
-        names: list[bytes | None] = [_name(handle, end) for _ in range(count)]
+        stored_arrays = [_array(handle, end) for _ in range(count)]
+        named, = _read(handle, '<Q')
+        if named not in (0, count):
+            raise ValueError(f'{named} names for {count} arrays')
+        names: list[bytes | None] = [_name(handle, end) for _ in range(named)]
         if handle.tell() != end:
             raise ValueError('more bytes than its arrays have')
-    return list(zip(names or [None] * arrays, places))
+    return list(zip(names or [None] * count, stored_arrays))
 
 
-def _array(handle: BinaryIO, end: int) -> Array:
+def _array(handle: BinaryIO, end: int) -> StoredArray:
     """Read an array's header and skip its numbers."""
     version, = _read(handle, '<I')
     if version in (DENSE_ARRAY, _NUMPY_SHAPE) and _read(handle, '<i') != (0,):
@@ -115,11 +115,11 @@ def _array(handle: BinaryIO, end: int) -> Array:
     _, _, flag = _read(handle, '<iii')  # device, its number, type
     if min(shape) < 0 or (flag not in TYPES and flag != BFLOAT16):
         raise ValueError(f'an array of shape {shape} and type {flag}')
-    place = Array(flag, shape, handle.tell())
+    stored = StoredArray(flag, shape, handle.tell())
     item_bytes = 2 if flag == BFLOAT16 else np.dtype(TYPES[flag]).itemsize
     _check_room(handle, math.prod(shape) * item_bytes, end)
     handle.seek(math.prod(shape) * item_bytes, os.SEEK_CUR)
-    return place
+    return stored
 
 
 def _name(handle: BinaryIO, end: int) -> bytes:

@@ -228,10 +228,10 @@ def _replaced(self_attention: str | None, deep_stem: bool) -> SelfAttention:
     """Return the `SelfAttention` of a name; for None, one that replaces nothing."""
     if self_attention is None:
         return SelfAttention(lambda stage: None)
-    found = SELF_ATTENTIONS.find(self_attention)
-    if found.stem and deep_stem:
+    replaced = SELF_ATTENTIONS.find(self_attention)
+    if replaced.stem and deep_stem:
         raise ValueError(f'self_attention={self_attention!r} has a stem of its own: leave out deep_stem')
-    return found
+    return replaced
 
 
 HOST = Host('resnet50_v1b', ResNet50_v1bATAC, input_shape=(3, 224, 224), data='imagenet',

@@ -129,8 +129,8 @@ def get_model(name: str, classes: int | None = None, ctx: Any = None, pretrained
 def stage_of(name: str) -> str:
     """Return the stage number in a block's or layer's name, as hosts write it; '' outside the stages."""
     prefixes = '|'.join(re.escape(host.stage_prefix) for host in HOSTS.values())
-    found = re.search(rf'(?:{prefixes})(\d+)_', name)
-    return found[1] if found else ''
+    match = re.search(rf'(?:{prefixes})(\d+)_', name)
+    return match[1] if match else ''
 
 
 # --------------------------------------------------------------------------------- extension

@@ -158,13 +158,13 @@ class AttentionStem(HybridBlock):
         return F.depth_to_space(y, self._block)
 
     def _by_block(self, F, planes):
-        """(B, block^2 C_out, h, w) to (B, h w, heads, block^2, depth)."""
+        """Rearrange (B, block^2 C_out, h, w) to (B, h w, heads, block^2, depth)."""
         planes = F.reshape(planes, (0, self._places, self._heads, self._depth, -1))
         return F.transpose(planes, (0, 4, 2, 1, 3))
 
 
 def _pixels_first(F, planes, depth):
-    """(B, heads depth, H, W) to (B heads, H W, depth)."""
+    """Rearrange (B, heads depth, H, W) to (B heads, H W, depth)."""
     return F.swapaxes(F.reshape(F.reshape(planes, (-1, depth, 0, 0)), (0, 0, -1)), 1, 2)
 
 

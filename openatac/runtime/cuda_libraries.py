@@ -28,11 +28,11 @@ def has_cuda_wheel() -> bool:
 
 def find_cuda_libraries() -> dict[str, str | None]:
     """Return the path of each of `CUDA_LIBRARIES` among the installed nvidia packages, or None."""
-    found = {}
+    libraries = {}
     for library, package in CUDA_LIBRARIES.items():
         paths = (os.path.join(entry, 'nvidia', package, 'lib', library) for entry in sys.path)
-        found[library] = next((path for path in paths if os.path.isfile(path)), None)
-    return found
+        libraries[library] = next((path for path in paths if os.path.isfile(path)), None)
+    return libraries
 
 
 def load_cuda_libraries() -> None:

@@ -27,14 +27,14 @@ def instruction_set(cpuinfo: str = '/proc/cpuinfo') -> str | None:
 
 def int8_line(cpuinfo: str = '/proc/cpuinfo') -> str:
     """Return one line on what the processor has, and what that means for INT8."""
-    found = instruction_set(cpuinfo)
-    if found is None:
+    instructions = instruction_set(cpuinfo)
+    if instructions is None:
         return 'INT8: the instructions of this processor are unknown; compare the speeds with openatac bench'
     cap = f' (with {CAP}={os.environ[CAP]}, which only MXNet follows)' if os.environ.get(CAP) else ''
-    if 'VNNI' in found:
-        return f'INT8: this processor has {found}{cap}, which makes INT8 fast'
-    return (f'INT8: this processor has {found}{cap} but no VNNI: the accuracy is about the same, but do not '
-            'expect INT8 to be much faster than float32')
+    if 'VNNI' in instructions:
+        return f'INT8: this processor has {instructions}{cap}, which makes INT8 fast'
+    return (f'INT8: this processor has {instructions}{cap} but no VNNI: the accuracy is about the same, but '
+            'do not expect INT8 to be much faster than float32')
 
 
 def _flags(cpuinfo: str) -> set[str]:

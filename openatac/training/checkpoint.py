@@ -42,14 +42,17 @@ class Checkpoints:
 
     @property
     def kept(self) -> str:
-        """The words with which an error says whether there is a checkpoint."""
+        """How an error says whether there is a checkpoint."""
         return 'the last checkpoint is kept' if self.names() else 'there is no checkpoint yet'
 
     def save(self, iteration: int, arrays: Arrays, state: dict[str, Any]) -> None:
-        """Keep ``arrays`` and a JSON-able ``state`` reached after ``iteration`` iterations.
+        """Save the ``arrays`` and the JSON-able ``state`` after ``iteration`` iterations.
 
-        Raises CheckpointError, leaving the earlier checkpoints as they were, if it can't be
-        written or if an array holds a value that is not finite.
+        Raises
+        ------
+        CheckpointError
+            If they can't be written, or an array holds a value that is not finite. The earlier checkpoints
+            stay as they were.
         """
         check_finite(arrays, self)
         name = f'{iteration:010d}'
@@ -58,7 +61,7 @@ class Checkpoints:
             self._remove(other for other in os.listdir(self.folder)
                          if other.startswith('.') and other[1:].isdigit())
             self._write(name, arrays, state)
-            # Later ones are damaged, or this run would have continued from them: they do not count.
+            # Later ones do not count: they are damaged, or this run would have continued from them.
             self._remove([other for other in self.names() if other <= name][:-self.keep])
 
     def _write(self, name: str, arrays: Arrays, state: dict[str, Any]) -> None:
@@ -84,8 +87,12 @@ class Checkpoints:
     def latest(self) -> tuple[Arrays, dict[str, Any]] | None:
         """Return (arrays, state) of the newest complete checkpoint, or None if there is none at all.
 
-        A damaged one is named in a warning and the one before it is used. Raises
-        CheckpointError if all are damaged.
+        A warning names a damaged one, and the one before it is used.
+
+        Raises
+        ------
+        CheckpointError
+            If all are damaged.
         """
         names = self.names()
         for name in reversed(names):
@@ -116,7 +123,7 @@ def checkpoints_of(folder: str) -> Checkpoints:
 def check_finite(arrays: Arrays, checkpoints: Checkpoints) -> None:
     """Raise CheckpointError if an array holds a value that is not finite.
 
-    checkpoints : those of the run; the message says whether there are any
+    The message says whether there are ``checkpoints`` to go back to.
     """
     for name, array in arrays.items():
         if not np.isfinite(array).all():
@@ -128,7 +135,11 @@ def check_finite(arrays: Arrays, checkpoints: Checkpoints) -> None:
 def writing_in(folder: str, checkpoints: Checkpoints | None = None) -> Iterator[None]:
     """Turn a failure to write in ``folder`` into a CheckpointError.
 
-    checkpoints : those of the run if they are not in ``folder``/checkpoints
+    Parameters
+    ----------
+    folder : str
+    checkpoints : Checkpoints, optional
+        Those of the run, if they are not in ``folder``/checkpoints.
     """
     try:
         yield
@@ -142,7 +153,7 @@ def writing_in(folder: str, checkpoints: Checkpoints | None = None) -> Iterator[
 
 @contextlib.contextmanager
 def only_run_in(folder: str) -> Iterator[None]:
-    """Reserve ``folder`` for this process; CheckpointError if another run has it or it can't be written."""
+    """Reserve ``folder`` for this process; CheckpointError if another run uses it or it can't be written."""
     with contextlib.ExitStack() as stack:
         try:
             os.makedirs(folder, exist_ok=True)

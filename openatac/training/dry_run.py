@@ -20,7 +20,7 @@ from openatac.training.loop import Plan
 class Part(NamedTuple):
     """The time and memory of one part of the dry run.
 
-    memory, gpu_memory : MB in use after it, of this process and of its fullest GPU
+    ``memory`` and ``gpu_memory`` are in use after it, in MB, by this process and on its fullest GPU.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Part(NamedTuple):
 def dry_run(plan: Plan, batches: int) -> list[Part]:
     """Run ``batches`` batches of each part of a `Plan` and print a table; return its `Part`s.
 
-    The parts are reading, training (the first batch separately, for one-off work), validating, writing a
+    The parts are reading, training (the first batch on its own, with the one-off work), validating, writing a
     checkpoint to the disk of ``plan.folder``, and resuming from it.
     """
     engine = plan.engine
@@ -123,9 +123,9 @@ def _save(plan: Plan, checkpoints: Checkpoints) -> list[int]:
 
 def _resume(plan: Plan, checkpoints: Checkpoints) -> list[int]:
     if plan.engine.cluster.rank == 0:
-        found = checkpoints.latest()
-        assert found is not None
-        arrays, state = found
+        checkpoint = checkpoints.latest()
+        assert checkpoint is not None
+        arrays, state = checkpoint
         plan.engine.load_state(arrays, state['engine'])
     return []
 

@@ -35,9 +35,12 @@ def read_initial_network(prefix: str, given: Given) -> tuple[str, str, Config]:
 
     Returns
     -------
-    symbol : the path of the graph
-    model : the network's name
-    config : the config of ``given`` with the options that the network was made with
+    symbol : str
+        The path of the graph.
+    model : str
+        The network's name.
+    config : CifarConfig or ImagenetConfig
+        That of ``given``, with the options that the network was made with.
 
     Raises
     ------
@@ -63,11 +66,12 @@ def read_initial_network(prefix: str, given: Given) -> tuple[str, str, Config]:
         made = values(from_json(kind, written))
     except ValueError as error:
         raise _damaged(prefix, error) from None
-    found = values(given.config)
+    wanted = values(given.config)
     for name in written:
-        if given.is_given(name) and _canonical(name, found[name]) not in (None, _canonical(name, made[name])):
+        value = wanted[name]
+        if given.is_given(name) and _canonical(name, value) not in (None, _canonical(name, made[name])):
             raise ValueError(f'argument --initial: the network in {prefix} was made with {flag_of(name)} '
-                             f'{made[name]}, and this is {found[name]}')
+                             f'{made[name]}, and this is {value}')
     return prefix + SYMBOL, model, changed(given.config, **{name: made[name] for name in written})
 
 
@@ -86,8 +90,12 @@ def _damaged(prefix: str, error: ValueError) -> OpenatacError:
 def write_initial_network(net: Any, config: Config, model: str, image_shape: tuple[int, int, int]) -> None:
     """Write the network ``net`` of a config, called ``model``, to the prefix in ``config.start``.
 
-    It gets its initial values, or those of the parameter file that the config starts from. Raises
-    OpenatacError if the files cannot be written.
+    It gets its initial values, or those of the parameter file that the config starts from.
+
+    Raises
+    ------
+    OpenatacError
+        If the files cannot be written.
     """
     import mxnet as mx
 

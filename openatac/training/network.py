@@ -36,31 +36,31 @@ _REGISTRIES: dict[str, Registry[Any]] = {
 def resolve(config: Config) -> Config:
     """Return the config with registered unit names, and with the options that a network's name determines.
 
-    Raises ValueError for an unknown name, or for options that contradict the name of a network.
+    Raises
+    ------
+    ValueError
+        For an unknown name, or for options that contradict the name of a network.
     """
-    found: dict[str, Any] = {name: registry.name_of(typed, f'argument {flag_of(name)}: it')
-             for name, registry in _REGISTRIES.items()
-             if (typed := getattr(config.network, name, None)) is not None}
+    units: dict[str, Any] = {name: registry.name_of(typed, f'argument {flag_of(name)}: it')
+                             for name, registry in _REGISTRIES.items()
+                             if (typed := getattr(config.network, name, None)) is not None}
     if isinstance(config, CifarConfig):
-        found = _resolve_cifar(config, found)
-    else:
-        found['num_classes'] = config.network.classes
-    return changed(config, **found)
+        return changed(config, **_resolve_cifar(config, units))
+    return changed(config, num_classes=config.network.classes, **units)
 
 
-def _resolve_cifar(config: CifarConfig, given: dict[str, Any]) -> dict[str, Any]:
+def _resolve_cifar(config: CifarConfig, units: dict[str, Any]) -> dict[str, Any]:
     network = config.network
     host, named = _named(network.model)
-    found: dict[str, Any] = {'host': None if host.name == PUBLISHED_CIFAR_HOST else host.name,
-                             'useGlobal': network.useGlobal or named.get('useGlobal', False)}
-    given = {'blocks': network.blocks, **given}
+    resolved: dict[str, Any] = {'host': None if host.name == PUBLISHED_CIFAR_HOST else host.name,
+                                'useGlobal': network.useGlobal or named.get('useGlobal', False)}
     for name, default in (('blocks', 3), ('act_type', ATAC), ('attention', None)):
-        value = given.get(name)
+        value = network.blocks if name == 'blocks' else units.get(name)
         if name in named and value not in (None, named[name]):
             raise ValueError(f'argument {flag_of(name)}: --model {network.model} is built with '
                              f'{named[name]}; leave out one of the two')
-        found[name] = named.get(name, default) if value is None else value
-    return found
+        resolved[name] = named.get(name, default) if value is None else value
+    return resolved
 
 
 def _named(model: str) -> tuple[Host, dict[str, Any]]:
@@ -84,9 +84,18 @@ def _host(config: Config) -> Host:
 
 
 def build_network(config: Config) -> tuple[HybridBlock, str]:
-    """Return (HybridBlock, not initialised; its name) for a config from `resolve`.
+    """Build the network of a config from `resolve`.
 
-    Raises ValueError for options that do not describe a network.
+    Returns
+    -------
+    net : HybridBlock
+        Not initialised.
+    name : str
+
+    Raises
+    ------
+    ValueError
+        For options that do not describe a network.
     """
     network, host, blocks, self_attention = config.network, _host(config), None, None
     assert network.act_type is not None

@@ -111,7 +111,10 @@ class RunFolder:
 def config_of_summary(summary: Summary) -> Config:
     """Return the config in summary.json, which has the options that the result depends on, and defaults.
 
-    Raises ValueError if it is damaged or of an older version.
+    Raises
+    ------
+    ValueError
+        If it is damaged or of an older version.
     """
     settings: dict[str, Any] = dict(summary['settings'])
     # With a host of its own, the network's name says everything; otherwise the settings do.

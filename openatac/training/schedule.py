@@ -15,7 +15,10 @@ def step_schedule(base_lr: float, epochs: int, iterations_per_epoch: int, decay_
                   factor: float) -> Callable[[int], float]:
     """Multiply the rate by ``factor`` at the start of each of ``decay_epochs`` (the CIFAR recipe).
 
-    Returns a function from the iteration, counted from 0 over all epochs, to the rate.
+    Returns
+    -------
+    function
+        From the iteration, counted from 0 over all epochs, to the rate.
     """
     return _Phase('step', base_lr, 0, epochs * iterations_per_epoch, 0,
                   [epoch * iterations_per_epoch for epoch in decay_epochs], factor)
@@ -26,14 +29,30 @@ def warmup_schedule(mode: str, base_lr: float, epochs: int, iterations_per_epoch
                     ) -> Callable[[int], float]:
     """Grow linearly from ``warmup_lr`` to ``base_lr``, then fall by ``mode`` (the ImageNet recipe).
 
-    mode : 'step' (times ``factor`` at each of ``decay_epochs``), 'poly' (a parabola to 0) or 'cosine' (to 0)
-    iterations_per_epoch : int; as published, images // batch; epochs of a record reader that rounds its last
-      batch up may exceed this: see `openatac.data.photos.batches.first_iteration`
+    Parameters
+    ----------
+    mode : str
+        'step' (times ``factor`` at each of ``decay_epochs``), 'poly' (a parabola to 0) or 'cosine' (to 0).
+    base_lr, warmup_lr : float
+        The rates after the warm-up and at its start.
+    epochs, warmup_epochs : int
+        How many there are in all, and how many of them warm up.
+    iterations_per_epoch : int
+        As published, images // batch. Some epochs of a reader that rounds its last batch up have one more:
+        see `openatac.data.photos.batches.first_iteration`.
+    decay_epochs : sequence of int
+    factor : float
 
-    Returns a function from the iteration, counted from 0 over all epochs, to the rate. It begins one step
-    ahead, like MXNet's optimizers, which count an update before they ask for its rate.
+    Returns
+    -------
+    function
+        From the iteration, counted from 0 over all epochs, to the rate. It begins one step ahead, like
+        MXNet's optimizers, which count an update before they ask for its rate.
 
-    Raises OpenatacError if either part has a single iteration.
+    Raises
+    ------
+    OpenatacError
+        If either part has a single iteration.
     """
     warming, total = warmup_epochs * iterations_per_epoch, epochs * iterations_per_epoch
     if 1 in (warming, total - warming):
@@ -73,7 +92,10 @@ class _Phase:
 def decay_epochs(listed: str, period: int, epochs: int) -> list[int]:
     """Return the epochs ``listed`` in a text ('300,350') or, if ``period`` is set, every ``period``-th.
 
-    Raises ValueError for a text that is not a list of epochs.
+    Raises
+    ------
+    ValueError
+        If the text is not a list of epochs.
     """
     if period > 0:
         return list(range(period, epochs, period))

@@ -37,9 +37,23 @@ def evaluate(net: Any, config: CifarConfig, reader: BackgroundReader) -> Metrics
 
 def train_network(net: Any, name: str, config: CifarConfig, reader: BackgroundReader, command: str
         ) -> dict[str, Any] | None:
-    """Train the network called ``name`` in the run's folder; return the summary, or None for a dry run.
+    """Train the network ``net``, called ``name``, in the run's folder.
 
-    net : as `openatac.backends.base.open_backend` takes it
+    Parameters
+    ----------
+    net : HybridBlock or str
+        As `openatac.backends.base.open_backend` takes it.
+    name : str
+    config : CifarConfig
+    reader : BackgroundReader
+        Reads the training and the test images.
+    command : str
+        The command line.
+
+    Returns
+    -------
+    dict or None
+        The summary; None for a dry run.
     """
     training = config.training
     with session.open_run(config, command):
@@ -94,8 +108,5 @@ def _say_which_labels(data: CifarData) -> None:
 
 
 def _fingerprint(images: ImageSet) -> str:
-    """Return a text that identifies this data set by its labels and every 50th image.
-
-    (All pixels would take as long as reading them.)
-    """
+    """Identify a data set by its labels and every 50th image: all would take as long as reading them."""
     return f'{len(images)}:{checksum([images.labels, np.ascontiguousarray(images.images[::50])]):08x}'

@@ -25,7 +25,7 @@ SMOOTHING = 0.1  # the published script's
 
 
 def _open_backend(net: Any, config: ImagenetConfig, command: str) -> Backend:
-    """Call `open_backend`; DeviceError in one sentence if the devices can't do what is asked."""
+    """Open the backend; DeviceError, with the command for a CPU, if the devices can't do what is asked."""
     side, training = config.data.input_size, config.training
     try:
         return open_backend(net, config.compute, (3, side, side), training.seed, training.gpus,
@@ -73,10 +73,23 @@ def evaluate(net: Any, config: ImagenetConfig, command: str) -> Metrics:
 
 def train_network(net: Any, name: str, config: ImagenetConfig, cluster: Cluster, command: str
         ) -> dict[str, Any] | None:
-    """Train the network called ``name`` in the run's folder; return the summary, or None for a dry run.
+    """Train the network ``net``, called ``name``, in the run's folder.
 
-    net : as `openatac.backends.base.open_backend` takes it
-    cluster : the processes that train together
+    Parameters
+    ----------
+    net : HybridBlock or str
+        As `openatac.backends.base.open_backend` takes it.
+    name : str
+    config : ImagenetConfig
+    cluster : Cluster
+        The processes that train together.
+    command : str
+        The command line.
+
+    Returns
+    -------
+    dict or None
+        The summary; None for a dry run.
     """
     data, training, output = config.data, config.training, config.output
     with session.open_run(config, command, output.logging_file, '%(message)s', cluster.rank):
@@ -137,7 +150,7 @@ def _engine(backend: Backend, config: ImagenetConfig, cluster: Cluster, starts: 
 
 
 def _begin(config: ImagenetConfig, engine: Engine, starts: list[int]) -> Progress:
-    """Begin at --resume-epoch, with the optimizer states of --resume-states."""
+    """Return the progress at --resume-epoch, with the optimizer states of --resume-states in the engine."""
     progress, states = Progress(), config.start.resume_states
     progress.epoch = config.start.resume_epoch
     engine.iteration = starts[progress.epoch]

@@ -40,8 +40,10 @@ def open_run(config: Config, command: str, log_file: str | None = None, log_form
              rank: int = 0) -> Iterator[None]:
     """Reserve the run's folder for this process, and begin its log; ranks other than 0 leave both alone.
 
-    Raises CheckpointError if the folder is in use, holds a run that the config does not resume, or
-    can't be written.
+    Raises
+    ------
+    CheckpointError
+        If the folder is in use, holds a run that the config does not resume, or can't be written.
     """
     if rank > 0:
         log.setLevel(logging.WARNING)
@@ -75,10 +77,23 @@ def run_plan(plan: loop.Plan, progress: Progress, config: Config, command: str, 
         about: dict[str, Any]) -> dict[str, Any] | None:
     """Run ``plan`` to its end, from the newest checkpoint if the config says so, or do a dry run.
 
-    title : of the picture
-    about : {name: value} that the summary says about the run
+    Parameters
+    ----------
+    plan : Plan
+    progress : Progress
+        Where the run begins if there is no checkpoint.
+    config : CifarConfig or ImagenetConfig
+    command : str
+        The command line, for settings.json and the summary.
+    title : str
+        The title of the picture.
+    about : dict
+        {name: value} of the network and the data, for the summary.
 
-    Returns the summary, or None for a dry run.
+    Returns
+    -------
+    dict or None
+        The summary; None for a dry run.
     """
     if config.start.dry_run:
         dry_run(plan, config.start.dry_run)
@@ -103,13 +118,13 @@ def run_plan(plan: loop.Plan, progress: Progress, config: Config, command: str, 
 
 
 def check_same_start(engine: Any, progress: Progress) -> None:
-    """Raise CheckpointError if the processes that train together would begin at different points."""
+    """Raise CheckpointError if processes that train together would begin at different points."""
     if engine.cluster.size == 1:
         return
-    places = engine.cluster.gather([progress.epoch, progress.batch, engine.checksum()], 'the beginning')
-    if any(place != places[0] for place in places):
-        where = ', '.join(f'{epoch} and {batch}' for epoch, batch, _ in places)
-        raise CheckpointError(f'the workers would not begin alike (at epoch and batch {where}): --save-dir '
+    starts = engine.cluster.gather([progress.epoch, progress.batch, engine.checksum()], 'the beginning')
+    if any(start != starts[0] for start in starts):
+        listed = ', '.join(f'{epoch} and {batch}' for epoch, batch, _ in starts)
+        raise CheckpointError(f'the workers would not begin alike (at epoch and batch {listed}): --save-dir '
                               'must be one folder that all machines share')
 
 

@@ -18,7 +18,7 @@ MARGIN = 0.25  # processors that others may keep busy beyond the free ones: a de
 class Usage(NamedTuple):
     """Seconds since some start: on the clock, of busy processors, and of those busy with this process.
 
-    processors : how many this process may use
+    ``processors`` is how many this process may use.
     """
 
     clock: float
