@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             end(sentence, code)
         streams.print_to_stderr(f'{name}: {sentence}')
 
-    return program.run(lambda: _call(arguments), fail)
+    return program.run_command(lambda: _call(arguments), fail)
 
 
 def _call(arguments: Sequence[str]) -> int | None:

@@ -169,4 +169,4 @@ def export_if_asked(config: Config) -> None:
 
 def run(main: Callable[[list[str]], None]) -> None:
     """Run a script's ``main``, and end this process and those of its cluster; a failure prints one line."""
-    sys.exit(program.run(lambda: main(sys.argv[1:]), end))
+    sys.exit(program.run_command(lambda: main(sys.argv[1:]), end))

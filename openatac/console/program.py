@@ -20,7 +20,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 RUN_STOP_SIGNALS = (*STOP_SIGNALS, signal.SIGUSR1, signal.SIGHUP)  # with Slurm's warning, and a lost terminal
 
 
-def run(main: Callable[[], int | None], fail: Callable[[str, int], None]) -> int:
+def run_command(main: Callable[[], int | None], fail: Callable[[str, int], None]) -> int:
     """Run a command and return the exit code of the process.
 
     Parameters

@@ -121,7 +121,7 @@ class Hub:
             await self._fail(f"{late[0]} cannot reach MXNet's own processes: open the ports between the "
                              f'machines, {job.port} and 10000 to 50000')
 
-    # One connection, from its hello to its end.
+    # ----------------------------------------------------- one connection, from its hello to its end
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

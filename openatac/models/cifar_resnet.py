@@ -19,11 +19,25 @@ from openatac.registry import Factory
 
 
 class CIFARBasicBlockV2ATAC(HybridBlock):
-    """conv2(act2(bn2(conv1(act1(bn1(x)))))) + shortcut(x); (B, in, H, W) to (B, channels, H/s, W/s).
+    """The pre-activation block: conv2(act2(bn2(conv1(act1(bn1(x)))))) + shortcut(x).
 
-    The shortcut is a strided 1x1 convolution of the block's raw input where the channel count
-    changes, else the identity. ``activation(channels)`` builds the two activations, and
-    ``attention(channels)``, if given, what ends the main path, before the addition.
+    Maps (B, in_channels, H, W) to (B, channels, H / stride, W / stride). The shortcut is a strided 1x1
+    convolution of the block's raw input where the channel count changes, else the identity.
+
+    Parameters
+    ----------
+    channels, in_channels : int
+        Channels of the output and of the input.
+    stride : int
+        That of the first convolution and of the shortcut.
+    activation : callable
+        ``activation(channels)`` builds each of the two activations.
+    norm_layer, norm_kwargs
+        ``norm_layer(**norm_kwargs)`` builds each of the two normalisations.
+    drop_rate : float, default 0
+        Dropout before the second convolution.
+    attention : callable, optional
+        ``attention(channels)`` builds what ends the main path, before the addition.
     """
 
     def __init__(self, channels: int, stride: int, in_channels: int, activation: Factory,

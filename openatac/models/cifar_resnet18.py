@@ -19,11 +19,25 @@ from openatac.registry import Factory
 
 
 class CIFARBasicBlockV1(HybridBlock):
-    """act2(bn2(conv2(act1(bn1(conv1(x))))) + shortcut(x)); (B, in, H, W) to (B, channels, H/s, W/s).
+    """The post-activation block: act2(bn2(conv2(act1(bn1(conv1(x))))) + shortcut(x)).
 
-    The shortcut is a strided 1x1 convolution with a normalisation where the shape changes, else the
-    identity. ``activation(channels)`` builds the two activations, and ``attention(channels)``, if given,
-    what ends the main path, before the addition.
+    Maps (B, in_channels, H, W) to (B, channels, H / stride, W / stride). The shortcut is a strided 1x1
+    convolution with a normalisation where the shape changes, else the identity.
+
+    Parameters
+    ----------
+    channels, in_channels : int
+        Channels of the output and of the input.
+    stride : int
+        That of the first convolution and of the shortcut.
+    activation : callable
+        ``activation(channels)`` builds each of the two activations.
+    norm : callable
+        ``norm(in_channels=)`` builds each normalisation.
+    drop_rate : float, default 0
+        Dropout before the second convolution.
+    attention : callable, optional
+        ``attention(channels)`` builds what ends the main path, before the addition.
     """
 
     def __init__(self, channels: int, stride: int, in_channels: int, activation: Factory, norm: Factory,

@@ -55,11 +55,28 @@ SELF_ATTENTIONS.register('fa', SelfAttention(
 
 
 class BottleneckV1bATAC(HybridBlock):
-    """1x1, 3x3 (stride, dilation), 1x1 convolutions with a shortcut; output channels 4 * planes.
+    """The bottleneck: 1x1, 3x3 and 1x1 convolutions, plus a shortcut, then a ReLU.
 
-    ``activation(channels)`` builds relu1 and relu2; relu3, after the addition, stays a ReLU.
-    ``attention(channels)``, if given, ends the main path; ``spatial(channels, strides=, dilation=)``, if
-    given, builds the replacement of the 3x3 convolution.
+    Maps (B, C, H, W) to (B, 4 planes, H / strides, W / strides).
+
+    Parameters
+    ----------
+    planes : int
+        Channels of the first two convolutions.
+    activation : callable
+        ``activation(channels)`` builds relu1 and relu2; relu3, after the addition, stays a ReLU.
+    norm : callable
+        ``norm(in_channels=)`` builds each normalisation.
+    strides, dilation : int, default 1
+        Those of the 3x3 convolution.
+    downsample : HybridBlock, optional
+        The shortcut where the shape changes.
+    last_gamma : bool, default False
+        Start the scale of the last normalisation at zero.
+    attention : callable, optional
+        ``attention(channels)`` builds what ends the main path, before the addition.
+    spatial : callable, optional
+        ``spatial(channels, strides=, dilation=)`` builds a replacement of the 3x3 convolution.
     """
 
     def __init__(self, planes: int, activation: Factory, norm: Factory, strides: int = 1, dilation: int = 1,

@@ -24,7 +24,7 @@ from openatac.registry import Factory, Registry
 
 
 def average_pixels(F, x):
-    """Average over the pixels, (B, C, H, W) to (B, C)."""
+    """Average x (B, C, H, W) over the pixels, to (B, C)."""
     return F.flatten(F.Pooling(x, pool_type='avg', global_pool=True))
 
 

@@ -57,7 +57,7 @@ class GroupNorm(HybridBlock):
         return F.cast(self._normalised(F, F.cast(x, 'float32'), gamma, beta), 'float16')
 
     def _normalised(self, F, x, gamma, beta):
-        # MXNet's operator needs a scale and shift per group: ones and zeros, of gamma's type
+        # MXNet's operator needs a scale and a shift per group: ones and zeros of gamma's type.
         first = F.slice_axis(gamma, axis=0, begin=0, end=self._num_groups)
         x = F.GroupNorm(x, F.ones_like(first), F.zeros_like(first), num_groups=self._num_groups,
                         eps=self._epsilon)

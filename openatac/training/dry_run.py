@@ -85,7 +85,7 @@ def _endless(training: Any) -> Generator[Any, None, None]:
         yield from training.epoch(epoch)
 
 
-# The parts; each returns the sizes of its batches.
+# ---------------------------------------------- the parts, which return the sizes of their batches
 
 def _read(plan: Plan, source: Iterator[Any], batches: int) -> list[int]:
     return [len(labels) for _, labels in itertools.islice(source, batches)]

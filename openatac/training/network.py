@@ -51,7 +51,7 @@ def resolve(config: Config) -> Config:
 
 def _resolve_cifar(config: CifarConfig, units: dict[str, Any]) -> dict[str, Any]:
     network = config.network
-    host, named = _named(network.model)
+    host, named = _parse_model(network.model)
     resolved: dict[str, Any] = {'host': None if host.name == PUBLISHED_CIFAR_HOST else host.name,
                                 'useGlobal': network.useGlobal or named.get('useGlobal', False)}
     for name, default in (('blocks', 3), ('act_type', ATAC), ('attention', None)):
@@ -63,7 +63,7 @@ def _resolve_cifar(config: CifarConfig, units: dict[str, Any]) -> dict[str, Any]
     return resolved
 
 
-def _named(model: str) -> tuple[Host, dict[str, Any]]:
+def _parse_model(model: str) -> tuple[Host, dict[str, Any]]:
     """Return (host, options) for the name of a network; 'atac' leaves the options open."""
     if model == 'atac':
         return find_host(PUBLISHED_CIFAR_HOST), {}

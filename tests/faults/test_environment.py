@@ -125,7 +125,7 @@ def test_memory_is_blamed_where_it_is_short(monkeypatch, error):
     def fails():
         raise error
 
-    assert program.run(fails, lambda *words: reported.append(words)) == 1
+    assert program.run_command(fails, lambda *words: reported.append(words)) == 1
     assert reported == [('too little', 1)]
 
 
@@ -136,5 +136,5 @@ def test_a_missing_module_is_not_blamed_on_memory(monkeypatch):
     def fails():
         import no_such_module  # noqa: F401
 
-    assert program.run(fails, lambda *words: reported.append(words)) == 1
+    assert program.run_command(fails, lambda *words: reported.append(words)) == 1
     assert 'pip install no_such_module' in reported[0][0]

@@ -107,9 +107,9 @@ def test_a_file_that_grows_is_read_to_the_limit_only(tmp_path):
     assert len(read_input(str(tmp_path / 'a'), 11)) == 11
     with pytest.raises(OSError, match=str(tmp_path / 'a')):
         read_input(str(tmp_path / 'a'), 10)
-    with open('/dev/zero', 'rb') as endless, pytest.raises(OSError, match='-'):  # as standard input is
+    with open('/dev/zero', 'rb') as endless, pytest.raises(OSError):  # as standard input is
         read_limited(endless, 1000, '-')
-    with pytest.raises(OSError, match='-'):
+    with pytest.raises(OSError):
         read_limited(io.BytesIO(bytes(11)), 10, '-')
 
 

@@ -289,13 +289,13 @@ def test_tuples_are_made():
 
 
 def test_the_sentence_names_the_place():
-    with pytest.raises(ValueError, match=r'points\[1\].y .*3.* from 0 to 1'):
+    with pytest.raises(ValueError, match=r'points\[1\].y .*3.*\b0\b.*\b1\b'):
         validate({'points': [{'x': 1}, {'x': 1, 'y': 3}]}, dict[str, list[Point]])
 
 
 def test_what_is_nested_without_end():
     for text in ('[' * 100_000, '{"a":' * 100_000, '[' * 100_000 + ']' * 100_000):
-        with pytest.raises(ValueError, match='.'):
+        with pytest.raises(ValueError):
             parse_json(text)
 
 

@@ -45,7 +45,7 @@ def test_a_pipe_that_closes_ends_much_output_quietly():
     """More than the buffers hold, so that the end comes in the middle of printing."""
     code = ('import sys\nfrom openatac.console import program\n'
             'def main():\n    for _ in range(10 ** 6): print("line")\n'
-            'sys.exit(program.run(main, lambda *said: print(said, file=sys.stderr)))')
+            'sys.exit(program.run_command(main, lambda *said: print(said, file=sys.stderr)))')
     code, output, errors = shell('{ "$@"; echo $? >&2; } | head -1', sys.executable, '-c', code)
     assert output == 'line\n' and errors == f'{streams.CLOSED}\n'
 
@@ -68,7 +68,7 @@ def test_files_get_no_number_of_a_closed_stream(tmp_path):
             'def main():\n    file = open(sys.argv[1], "w")\n    print("out")\n'
             '    print("err", file=sys.stderr)\n    os.write(1, b"low"); os.write(2, b"low")\n'
             '    file.write("%d %r" % (file.fileno(), sys.stdin.read()))\n'
-            'sys.exit(program.run(main, print))')
+            'sys.exit(program.run_command(main, print))')
     assert shell('"$@" <&- >&- 2>&-', sys.executable, '-c', code, tmp_path / 'file')[0] == 0
     number, read = (tmp_path / 'file').read_text().split()
     assert int(number) > 2 and read == "''"
@@ -78,7 +78,7 @@ def test_processes_that_we_start_have_the_streams_too(tmp_path):
     code = ('import subprocess, sys\nfrom openatac.console import program\n'
             'child = "import os; [os.fstat(number) for number in range(3)]"\n'
             'def main(): return subprocess.run([sys.executable, "-c", child]).returncode\n'
-            'sys.exit(program.run(main, print))')
+            'sys.exit(program.run_command(main, print))')
     assert shell('"$@" <&- >&- 2>&-', sys.executable, '-c', code)[0] == 0
 
 
@@ -124,5 +124,6 @@ def test_training_without_streams(cifar10, tmp_path):
 
 def test_a_file_that_took_the_number_of_a_closed_stream_gives_it_back():
     code = ('import sys\nfile = open("/dev/zero", "rb")\nassert file.fileno() == 1\n'
-            'from openatac.console import program\nsys.exit(program.run(lambda: print("out"), print))')
+            'from openatac.console import program\n'
+            'sys.exit(program.run_command(lambda: print("out"), print))')
     assert shell('"$@" >&-', sys.executable, '-c', code)[0] == 0

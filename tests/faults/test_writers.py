@@ -3,6 +3,7 @@ import ast
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 import stat
@@ -107,7 +108,7 @@ def test_links_in_a_circle_are_a_sentence(path, write):
 @both
 def test_a_folder_is_refused(tmp_path, path, write):
     os.mkdir(path)
-    with pytest.raises(OpenatacError, match='out.csv.*directory'), writing(path):
+    with pytest.raises(OpenatacError, match='out.csv'), writing(path):
         write(path)
     assert os.listdir(tmp_path) == ['out.csv'] and not os.listdir(path)
 
@@ -219,7 +220,7 @@ def test_only_leftovers_of_ours_are_removed(tmp_path):
 def test_a_folder_is_not_the_beginning_of_names(tmp_path, monkeypatch, path):
     monkeypatch.chdir(tmp_path)
     os.mkdir('folder')
-    with pytest.raises(ValueError, match='folder'):
+    with pytest.raises(ValueError, match=re.escape(repr(path))):
         check_prefix(path)
     for beside in ('folder/x', 'folder'):  # folder.json lies beside the folder
         assert check_prefix(beside) == beside

@@ -108,7 +108,7 @@ def train(cluster):
         mx.nd.waitall()
         cluster.barrier()
     if cluster.is_asynchronous:
-        for index, parameter in enumerate(trainer._params):
+        for index, (_, parameter) in enumerate(sorted(net.collect_params().items())):  # as in the trainer
             cluster.kvstore.pull(index, out=parameter.data())
     for name in ('weight', 'bias'):
         values = mx.nd.concat(*[getattr(layer, name).data().reshape(-1) for layer in net], dim=0).asnumpy()

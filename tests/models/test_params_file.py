@@ -36,10 +36,10 @@ def test_every_cut_is_noticed(path):
     whole = path.read_bytes()
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
-        with pytest.raises(ValueError, match='.'):
+        with pytest.raises(ValueError):
             check_layout(path)
     path.write_bytes(whole + b'\0')
-    with pytest.raises(ValueError, match='.'):
+    with pytest.raises(ValueError):
         check_layout(path)
 
 

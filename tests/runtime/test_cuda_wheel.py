@@ -161,9 +161,7 @@ def test_the_doctor_finds_it_well(driver):
     result = run_python('-m', 'openatac', 'doctor', LD_LIBRARY_PATH=driver)
     assert result.returncode == 0, result.stderr
     lines = dict(line.split(None, 1) for line in result.stdout.splitlines())
-    assert lines['MXNet'].startswith('1.9.1, CUDA build')
-    assert lines['GPU'] == 'none that an NVIDIA driver shows'
-    assert 'CUDA 11       all 10 libraries found' in result.stdout
+    assert lines['MXNet'].startswith('1.9.1, CUDA build') and lines['GPU'].startswith('none')
 
 
 @pytest.mark.slow
@@ -172,7 +170,7 @@ def test_the_doctor_without_a_driver(driver):
         pytest.skip('this machine has an NVIDIA driver')
     result = run_python('-m', 'openatac', 'doctor')
     assert result.returncode == 1
-    assert 'MXNet         the CUDA build of MXNet cannot load here (libcuda.so.1: cannot' in result.stdout
+    assert 'libcuda.so.1' in result.stdout
 
 
 HIDE = '''
@@ -187,5 +185,5 @@ import mxnet
 @pytest.mark.parametrize('library', ['libcudnn.so.8', 'libnccl.so.2'])
 def test_a_package_that_is_not_installed_is_named(driver, library):
     message = run_python('-c', HIDE % [library], LD_LIBRARY_PATH=driver).stderr.splitlines()[-1]
-    assert message.startswith(f'ImportError: the CUDA build of MXNet cannot load here ({library}: cannot')
-    assert f"pip install 'openatac[cu112]' brings {library};" in message
+    assert message.startswith('ImportError: ') and library in message
+    assert "pip install 'openatac[cu112]'" in message

@@ -232,11 +232,11 @@ def test_print_config_says_where_each_setting_comes_from(script, capsys):
 def test_a_dry_run_times_every_part_and_leaves_no_run(cifar10, capsys):
     these = '--data-dir', cifar10, *NETWORK, '--batch-size', 20, '--save-dir', 'run'
     assert call_script(*these, '--dry-run', 3, '--export', 'net') == 0
-    header, *parts, end = capsys.readouterr().out.splitlines()
+    header, *parts, _ = capsys.readouterr().out.splitlines()
     assert [line.split('  ')[0] for line in parts] == [
         'read', 'first batch', 'train', 'train on', 'validate', 'checkpoint', 'resume']
     assert [int(re.split('  +', line)[1]) for line in parts[:5]] == [3, 1, 1, 2, 3]
-    assert header.split()[0] == 'part' and 'Nothing was kept' in end
+    assert header.split()[0] == 'part'
     assert os.listdir() == ['run'] and sorted(os.listdir('run')) == ['.lock', 'train.log']
     assert call_script(*these, '--num-epochs', 1) == 0      # in the same folder, as nothing is there
 
