@@ -4,10 +4,11 @@ A config is a frozen dataclass of sections, and a section one of options::
 
     @dataclass(frozen=True)
     class Training(Section, title='training'):
-        lr: float = option(0.2, 'learning rate', parse=POSITIVE, result=True)
+        lr: float = result_option(0.2, 'learning rate', parse=POSITIVE)
 
-This determines the flags and their help, the JSON file that keeps a config, and the sets of options that a
-network or a result depends on. An option's name is unique in a config, so a config is also {name: value}.
+This determines the flags and their help (`openatac.flags`), the JSON file that keeps a config, and the sets
+of options that a network or a result depends on. An option's name is unique in a config, so a config is also
+{name: value}.
 """
 from __future__ import annotations
 
@@ -15,12 +16,11 @@ import argparse
 import dataclasses
 import functools
 import typing
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Callable, Literal, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Callable, TypeVar
 
 from openatac.files.schema import validate
 
-DEFAULT, COMMAND_LINE = 'default', 'command line'
 C = TypeVar('C')
 F = TypeVar('F', bound=Callable[..., Any])
 
@@ -141,16 +141,6 @@ def defaults(config: type) -> dict[str, Any]:
     return {name: field.default for name, field in fields(config).items()}
 
 
-def flag_of(name: str) -> str:
-    """Return the flag of an option that declares no other spelling, such as '--act-type'."""
-    return '--' + name.replace('_', '-')
-
-
-def flags_of(name: str, field: Field) -> tuple[str, ...]:
-    """Return the spellings of an option on the command line."""
-    return (flag_of(name),) if field.option.flags is None else field.option.flags
-
-
 # ------------------------------------------------------------------------------------- values
 
 def values(config: Any) -> dict[str, Any]:
@@ -199,88 +189,3 @@ def _checked(name: str, field: Field, value: Any) -> Any:
         except argparse.ArgumentTypeError as error:
             raise ValueError(f'{name}: {error}') from None
     return value
-
-
-# ------------------------------------------------------------------------------- command line
-
-def add_section(parser: argparse.ArgumentParser, section: type[Section],
-                only: Sequence[str] | None = None) -> None:
-    """Add the flags of a section, or ``only`` some of them, under its title."""
-    add_flags(parser.add_argument_group(section.title), section, only)
-
-
-def add_flags(group: argparse._ArgumentGroup, section: type[Section],
-              only: Sequence[str] | None = None) -> None:
-    """Add the flags of a section, or ``only`` some of them, to a group of a parser.
-
-    The namespace then has only the flags that are given: `from_arguments` adds the defaults.
-    """
-    for name, field in section_fields(section).items():
-        if flags_of(name, field) and (only is None or name in only):
-            _add_flag(group, name, field)
-
-
-def _add_flag(group: argparse._ArgumentGroup, name: str, field: Field) -> None:
-    known = field.option
-    settings: dict[str, Any] = {'dest': name, 'default': argparse.SUPPRESS,
-                                'help': known.help.replace('%', '%%') or None}
-    if field.kind is bool:
-        settings['action'] = argparse.BooleanOptionalAction if known.negatable else 'store_true'
-    else:
-        if known.parse is not None:
-            settings['type'] = known.parse
-        settings['choices'] = known.choices() if known.choices else _words(field.kind)
-        settings['metavar'] = known.metavar
-    group.add_argument(*flags_of(name, field), **settings)
-
-
-def _words(kind: Any) -> tuple[str, ...] | None:
-    """Return the choices of Literal['a', 'b'] or Optional[Literal['a', 'b']]; None for other annotations."""
-    for part in (kind, *typing.get_args(kind)):
-        if typing.get_origin(part) is Literal:
-            return typing.get_args(part)
-    return None
-
-
-def show_defaults(parser: argparse.ArgumentParser, config: type, recipe: Mapping[str, Any]) -> None:
-    """Add the default of each flag to its help: the recipe's, or else its own."""
-    for action in parser._actions:
-        field = fields(config).get(action.dest)
-        if field is not None and action.help is not argparse.SUPPRESS:
-            text = _default_text(recipe.get(action.dest, field.default), field.option)
-            action.help = f'{action.help or ""} (default: {text})'.strip() if text else action.help
-
-
-def _default_text(value: Any, known: Option) -> str:
-    if value is None or value == '':
-        return known.shown
-    if isinstance(value, bool):
-        return 'yes' if value else 'no'
-    return str(value).replace('%', '%%')
-
-
-class Given(typing.NamedTuple):
-    """A config as a command line gave it, and where the value of each option came from."""
-
-    config: Any
-    origins: dict[str, str]
-
-    def is_given(self, name: str) -> bool:
-        """Return whether the command line, or its recipe, gave the option a value."""
-        return self.origins[name] != DEFAULT
-
-
-def from_arguments(config: type, arguments: argparse.Namespace, recipe: Mapping[str, Any],
-                   recipe_name: str) -> Given:
-    """Build the `Given` config of parsed flags: their values, else the recipe's, else the defaults."""
-    given = {name: value for name, value in vars(arguments).items() if name in fields(config)}
-    origins = {name: COMMAND_LINE if name in given else f'recipe {recipe_name}' if name in recipe else DEFAULT
-               for name in fields(config)}
-    return Given(build(config, {**recipe, **given}), origins)
-
-
-def describe(given: Given) -> Iterator[str]:
-    """Yield a line for each option: its name, its value and where that came from."""
-    for name, value in values(given.config).items():
-        if fields(type(given.config))[name].option.flags != ():
-            yield f'{name} = {value!r}  ({given.origins[name]})'

@@ -11,7 +11,8 @@ import shlex
 
 from openatac.backends.compute import Compute
 from openatac.console.program import command_parser
-from openatac.options import add_section, from_arguments, section_fields, show_defaults
+from openatac.flags import add_section, from_arguments, show_defaults
+from openatac.options import section_fields
 from openatac.training.config import ImagenetConfig
 from openatac.training.sections.imagenet import ImagenetData, ImagenetNetwork, ImagenetTraining
 

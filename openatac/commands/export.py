@@ -25,8 +25,8 @@ from openatac.data.photos.class_names import read_lines
 from openatac.errors import DataError
 from openatac.export.forms.base import FORMS, Form
 from openatac.files.writing import check_prefix
+from openatac.flags import add_flags
 from openatac.limits import MAX_CLASSES, MAX_IMAGES, MAX_SIDE, number
-from openatac.options import add_flags
 from openatac.runtime.processor import int8_line
 from openatac.training.sections.cifar import CifarNetwork
 from openatac.training.sections.imagenet import ImagenetNetwork

@@ -15,17 +15,9 @@ from openatac.backends.compute import BACKENDS
 from openatac.console import program
 from openatac.distributed.workers import end
 from openatac.errors import NO_PYTORCH
+from openatac.flags import COMMAND_LINE, Given, add_section, describe, flag_of, from_arguments, show_defaults
 from openatac.limits import FLOAT32_MAX, FLOAT32_MIN
-from openatac.options import (
-    COMMAND_LINE,
-    Given,
-    add_section,
-    describe,
-    flag_of,
-    from_arguments,
-    sections,
-    show_defaults,
-)
+from openatac.options import sections
 from openatac.runtime.devices import parse_gpus
 from openatac.runtime.import_hook import require_mxnet
 from openatac.training.config import Config

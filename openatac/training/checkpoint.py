@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from openatac.backends.base import Arrays
 from openatac.errors import CheckpointError, ParameterFileError
 from openatac.files.checksums import sha256
 from openatac.files.locks import locked
@@ -24,7 +25,6 @@ from openatac.files.writing import flush, reason, remove_leftovers, write_text
 from openatac.models.params_file import read_params, write_params
 
 ARRAYS, STATE, MANIFEST = 'arrays.params', 'state.json', 'manifest.json'
-Arrays = dict[str, np.ndarray]
 log = logging.getLogger('openatac')
 
 

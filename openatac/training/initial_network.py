@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 from openatac.errors import OpenatacError
 from openatac.files.schema import read_json
 from openatac.files.writing import write_text, writing
-from openatac.options import Given, changed, fields, flag_of, from_json, values
+from openatac.flags import Given, flag_of
+from openatac.options import changed, fields, from_json, values
 from openatac.training.config import CifarConfig, Config, ImagenetConfig, network_settings
 from openatac.training.sections.shared import ATAC, ATAC_ALIAS
 

@@ -10,6 +10,7 @@ import mxnet as mx
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
+from openatac.flags import flag_of
 from openatac.models.hosts import Host
 from openatac.models.resnet_v1b import SELF_ATTENTIONS
 from openatac.models.zoo import (
@@ -22,7 +23,7 @@ from openatac.models.zoo import (
 from openatac.nn.activations import ACTIVATIONS
 from openatac.nn.attention import ATTENTIONS
 from openatac.nn.group_norm import GroupNorm
-from openatac.options import changed, flag_of, section_fields
+from openatac.options import changed, section_fields
 from openatac.registry import Registry
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
 from openatac.training.sections.imagenet import ImagenetNetwork

@@ -30,10 +30,11 @@ from openatac.export.runtimes.base import open_runtime
 from openatac.export.symbol_files import with_kinds, write_symbol
 from openatac.export.trained_network import load_run
 from openatac.files.checksums import sha256
+from openatac.flags import DEFAULT, Given
 from openatac.graph.symbol import load_symbol_file
 from openatac.models.parameters import read_arrays, save_parameters
 from openatac.models.params_file import read_params
-from openatac.options import DEFAULT, Given, build, fields
+from openatac.options import build, fields
 from openatac.study.comparison import results
 from openatac.study.costs.by_name import costs_by_name
 from openatac.study.finished_runs import find_runs

@@ -15,9 +15,10 @@ from openatac.errors import OpenatacError
 from openatac.export.manifest import read_manifest
 from openatac.files.csv_file import read_csv
 from openatac.files.reading import check_input, open_input, read_input, read_limited, read_text
+from openatac.flags import DEFAULT, Given
 from openatac.models.parameters import read_arrays
 from openatac.models.params_file import read_params
-from openatac.options import DEFAULT, Given, build, fields
+from openatac.options import build, fields
 from openatac.study.costs.by_name import costs_by_name
 from openatac.study.finished_runs import read_run, runs_in
 from openatac.training.config import CifarConfig

@@ -14,7 +14,8 @@ from openatac.errors import CheckpointError, OpenatacError
 from openatac.export.manifest import read_manifest
 from openatac.export.trained_network import load_run
 from openatac.files.schema import Range, parse_json, read_json, validate
-from openatac.options import DEFAULT, Given, build, fields, values
+from openatac.flags import DEFAULT, Given
+from openatac.options import build, fields, values
 from openatac.study.comparison import results
 from openatac.study.comparison.sweep import Sweep
 from openatac.study.finished_runs import find_runs, runs_in

@@ -9,7 +9,7 @@ import time
 
 import train_cifar
 from openatac.commands.train import run
-from openatac.options import from_arguments
+from openatac.flags import from_arguments
 from openatac.training.config import CifarConfig, ImagenetConfig
 from tests.conftest import ROOT
 

@@ -15,9 +15,10 @@ import pytest
 import train_cifar
 import train_imagenet
 from openatac.data import cifar
+from openatac.flags import flags_of
 from openatac.limits import Number
 from openatac.models.parameters import write_arrays
-from openatac.options import fields, flags_of
+from openatac.options import fields
 from openatac.training.config import CifarConfig
 from tests.helpers.made_up_images import CIFAR10, CIFAR100, write_cifar
 from tests.helpers.scripts import call_script, refusal, run_script, the_error

@@ -10,9 +10,9 @@ import pytest
 import train_cifar
 import train_imagenet
 from openatac import cli
+from openatac.flags import from_arguments
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.parameters import initialize_parameters, load_parameters, read_arrays
-from openatac.options import from_arguments
 from openatac.runtime.import_hook import MXNET_MISSING
 from openatac.training.config import CifarConfig
 from openatac.training.initial_network import read_initial_network

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from openatac.errors import OpenatacError
 from openatac.files.schema import read_json
 from openatac.files.writing import write_text
-from openatac.options import fields, flags_of
+from openatac.flags import flags_of
+from openatac.options import fields
 from openatac.study.comparison.comparable import run_name
 from openatac.study.comparison.training_queue import TRAIN_CIFAR, Training
 from openatac.training.config import CifarConfig

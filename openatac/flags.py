@@ -1,0 +1,104 @@
+"""The command line of a config: a flag for each option, its default in the help, and the values given."""
+from __future__ import annotations
+
+import argparse
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+from openatac.options import Field, Option, Section, build, fields, section_fields, values
+
+DEFAULT, COMMAND_LINE = 'default', 'command line'  # where a value comes from
+
+
+def flag_of(name: str) -> str:
+    """Return the flag of an option that declares no other spelling, such as '--act-type'."""
+    return '--' + name.replace('_', '-')
+
+
+def flags_of(name: str, field: Field) -> tuple[str, ...]:
+    """Return the spellings of an option on the command line."""
+    return (flag_of(name),) if field.option.flags is None else field.option.flags
+
+
+def add_section(parser: argparse.ArgumentParser, section: type[Section],
+                only: Sequence[str] | None = None) -> None:
+    """Add the flags of a section, or ``only`` some of them, under its title."""
+    add_flags(parser.add_argument_group(section.title), section, only)
+
+
+def add_flags(group: argparse._ArgumentGroup, section: type[Section],
+              only: Sequence[str] | None = None) -> None:
+    """Add the flags of a section, or ``only`` some of them, to a group of a parser.
+
+    The namespace then has only the flags that are given: `from_arguments` adds the defaults.
+    """
+    for name, field in section_fields(section).items():
+        if flags_of(name, field) and (only is None or name in only):
+            _add_flag(group, name, field)
+
+
+def _add_flag(group: argparse._ArgumentGroup, name: str, field: Field) -> None:
+    known = field.option
+    settings: dict[str, Any] = {'dest': name, 'default': argparse.SUPPRESS,
+                                'help': known.help.replace('%', '%%') or None}
+    if field.kind is bool:
+        settings['action'] = argparse.BooleanOptionalAction if known.negatable else 'store_true'
+    else:
+        if known.parse is not None:
+            settings['type'] = known.parse
+        settings['choices'] = known.choices() if known.choices else _words(field.kind)
+        settings['metavar'] = known.metavar
+    group.add_argument(*flags_of(name, field), **settings)
+
+
+def _words(kind: Any) -> tuple[str, ...] | None:
+    """Return the choices of Literal['a', 'b'] or Optional[Literal['a', 'b']]; None for other annotations."""
+    for part in (kind, *typing.get_args(kind)):
+        if typing.get_origin(part) is Literal:
+            return typing.get_args(part)
+    return None
+
+
+def show_defaults(parser: argparse.ArgumentParser, config: type, recipe: Mapping[str, Any]) -> None:
+    """Add the default of each flag to its help: the recipe's, or else its own."""
+    for action in parser._actions:
+        field = fields(config).get(action.dest)
+        if field is not None and action.help is not argparse.SUPPRESS:
+            text = _default_text(recipe.get(action.dest, field.default), field.option)
+            action.help = f'{action.help or ""} (default: {text})'.strip() if text else action.help
+
+
+def _default_text(value: Any, known: Option) -> str:
+    if value is None or value == '':
+        return known.shown
+    if isinstance(value, bool):
+        return 'yes' if value else 'no'
+    return str(value).replace('%', '%%')
+
+
+class Given(typing.NamedTuple):
+    """A config as a command line gave it, and where the value of each option came from."""
+
+    config: Any
+    origins: dict[str, str]
+
+    def is_given(self, name: str) -> bool:
+        """Return whether the command line, or its recipe, gave the option a value."""
+        return self.origins[name] != DEFAULT
+
+
+def from_arguments(config: type, arguments: argparse.Namespace, recipe: Mapping[str, Any],
+                   recipe_name: str) -> Given:
+    """Build the `Given` config of parsed flags: their values, else the recipe's, else the defaults."""
+    given = {name: value for name, value in vars(arguments).items() if name in fields(config)}
+    origins = {name: COMMAND_LINE if name in given else f'recipe {recipe_name}' if name in recipe else DEFAULT
+               for name in fields(config)}
+    return Given(build(config, {**recipe, **given}), origins)
+
+
+def describe(given: Given) -> Iterator[str]:
+    """Yield a line for each option: its name, its value and where that came from."""
+    for name, value in values(given.config).items():
+        if fields(type(given.config))[name].option.flags != ():
+            yield f'{name} = {value!r}  ({given.origins[name]})'
