@@ -24,9 +24,9 @@ def step_schedule(base_lr: float, epochs: int, iterations_per_epoch: int, decay_
                   [epoch * iterations_per_epoch for epoch in decay_epochs], factor)
 
 
-def warmup_schedule(mode: str, base_lr: float, epochs: int, iterations_per_epoch: int, warmup_epochs: int = 0,
-                    warmup_lr: float = 0.0, decay_epochs: Sequence[int] = (), factor: float = 0.1
-                    ) -> Callable[[int], float]:
+def warmup_schedule(mode: str, base_lr: float, epochs: int, iterations_per_epoch: int,
+                    warmup_epochs: int = 0, warmup_lr: float = 0.0, decay_epochs: Sequence[int] = (),
+                    factor: float = 0.1) -> Callable[[int], float]:
     """Grow linearly from ``warmup_lr`` to ``base_lr``, then fall by ``mode`` (the ImageNet recipe).
 
     Parameters

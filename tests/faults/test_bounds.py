@@ -92,7 +92,7 @@ def test_a_record_check_of_a_folder_is_a_sentence(tmp_path, capsys):
     assert str(tmp_path) in error and 'folder' in error
 
 
-# Python functions.
+# ------------------------------------------------------------------------- Python functions
 
 @pytest.mark.parametrize('classes', [2.5, 0, -1, MAX_CLASSES + 1, '10', math.nan, True, [10]])
 @pytest.mark.parametrize('name', ['cifar_resnet8_v2_relu', 'cifar_resnet18_v1_relu', 'resnet50_v1b_relu'])
@@ -131,7 +131,7 @@ def test_numbers_of_numpy_are_numbers():
     ResNet20V2ATAC(layers=np.array([1, 1, 1]), classes=np.int64(10), r=np.float32(2))
 
 
-# Files.
+# ------------------------------------------------------------------------------------ files
 
 @pytest.fixture(scope='module')
 def run_folder(cifar10, tmp_path_factory):

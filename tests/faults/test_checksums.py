@@ -28,7 +28,7 @@ def flip(path, place, bit=0):
         handle.write(bytes([byte ^ 1 << bit]))
 
 
-# Exports.
+# ---------------------------------------------------------------------------------- exports
 
 def test_the_manifest_has_a_checksum_of_each_file(prefix):
     files = [path for form in ('symbol', 'fused') for path in FORMS.find(form).files(prefix)]
@@ -93,7 +93,7 @@ def test_an_export_may_be_renamed(prefix):
     open_runtime(prefix.replace('/net', '/other'), 'static')(IMAGE)
 
 
-# Record files.
+# ----------------------------------------------------------------------------- record files
 
 def test_each_record_has_a_checksum(records, capsys):
     assert pack.main(['--check', records + '.rec', '-j', '1']) == 0

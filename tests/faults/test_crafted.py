@@ -205,7 +205,7 @@ def test_a_parameter_of_a_kind_that_gluon_does_not_take(prefix):
         load_symbol(prefix)
 
 
-# Archives.
+# --------------------------------------------------------------------------------- archives
 
 @pytest.fixture
 def small_limit(monkeypatch):

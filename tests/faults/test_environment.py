@@ -90,7 +90,7 @@ def test_what_our_commands_do_not_take_from_the_environment(monkeypatch):
     assert os.environ['PYTHONWARNINGS'] == 'default::UserWarning,ignore'
 
 
-# Memory.
+# ----------------------------------------------------------------------------------- memory
 
 def limited(megabytes, *command):
     """What a command ends with that may have so much address space."""

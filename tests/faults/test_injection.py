@@ -24,7 +24,7 @@ EVIL = '\x1b[31mred\x07 <script>alert(1)</script> [x](javascript:y) `a` *b* $\\f
 RUN = 'b1-relu-seed1'
 
 
-# Spreadsheets.
+# ----------------------------------------------------------------------------- spreadsheets
 
 @pytest.mark.parametrize('text', [
     FORMULA, '+1+1', '-1+1', '@SUM(A1)', '\t=1', '\r=1', '\n=1', '\uff1d1', "'=1", '-', '=='])
@@ -54,7 +54,7 @@ def test_cells_are_read_as_they_were_written(tmp_path_factory, cells):
         assert not any(cell.startswith(tuple('=@\t\r\n')) for cell in list(csv.reader(handle))[1])
 
 
-# Terminals.
+# -------------------------------------------------------------------------------- terminals
 
 @pytest.mark.parametrize('text, shown', [
     ('\x1b[2Ja', '\\x1b[2Ja'), ('a\nb', 'a\\nb'), ('a\tb\r', 'a\\tb\\r'), ('\x7f\x9b', '\\x7f\\x9b'),
@@ -93,7 +93,7 @@ def test_names_of_images_that_are_packed(tmp_path):
     assert 'bad\\x1b[1m.png' in result.stderr
 
 
-# Markdown, HTML, pictures.
+# ----------------------------------------------------------------- markdown, HTML, pictures
 
 def test_markdown_shows_text_as_it_is():
     assert for_markdown('<b>&|`*[x](y)_a_ act_layers 4 1.2.3') == \

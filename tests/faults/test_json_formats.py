@@ -233,7 +233,7 @@ def test_a_checkpoint(tmp_path):
     assert refused > 10
 
 
-# Files that are there.
+# --------------------------------------------------------------------- files that are there
 
 def test_the_results_of_this_repository_still_load():
     paths = sorted((ROOT / 'results').rglob('summary.json'))
@@ -250,7 +250,7 @@ def test_and_so_do_their_runs():
     assert len(runs_in(str(ROOT / 'results'))) >= 10 and NETWORKS
 
 
-# The checker.
+# ------------------------------------------------------------------------------ the checker
 
 class Point(NamedTuple):
     x: int

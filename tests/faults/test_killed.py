@@ -128,7 +128,7 @@ def test_export(tmp_path):
     assert without_times(content(tmp_path / 'killed')) == without_times(content(tmp_path / 'whole'))
 
 
-# Commands.
+# --------------------------------------------------------------------------------- commands
 
 MARK = 'OPENATAC_TEST_MARK'
 

@@ -190,7 +190,7 @@ def test_what_goes_to_standard_output_already_is_not_replaced(tmp_path):
     assert (tmp_path / 'all').read_text() == 'before\nrows\nafter\n'
 
 
-# What lies in the way of files of our own.
+# ------------------------------------------------- what lies in the way of files of our own
 
 def test_a_lock_file_leaves_what_its_link_leads_to(tmp_path):
     (tmp_path / 'real').write_text('kept')
@@ -214,7 +214,7 @@ def test_only_leftovers_of_ours_are_removed(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ['.mine.part', '.set.abcd1234.part', 'b.part']
 
 
-# Prefixes of files that are to be written.
+# ------------------------------------------------- prefixes of files that are to be written
 
 @pytest.mark.parametrize('path', ['.', '', 'folder/', './folder/..'])
 def test_a_folder_is_not_the_beginning_of_names(tmp_path, monkeypatch, path):
@@ -239,7 +239,7 @@ def test_commands_refuse_a_folder_for_a_prefix(tmp_path, monkeypatch, capsys, co
     assert not os.listdir('folder')
 
 
-# Everything that writes does it here.
+# ------------------------------------------------------ everything that writes does it here
 
 WRITERS = {'files/writing.py', 'data/cifar.py', 'data/download.py', 'data/photos/pack.py',
            'export/file_set.py', 'training/checkpoint.py'}
@@ -264,7 +264,7 @@ def test_a_summary_is_written_with_its_link(tmp_path):
     assert os.path.islink(tmp_path / 'run' / 'summary.json')
 
 
-# What a writer leaves that is killed.
+# ------------------------------------------------------ what a writer leaves that is killed
 
 def test_the_next_writer_removes_what_a_killed_one_left(path, tmp_path):
     process = os.fork()

@@ -19,7 +19,7 @@ def flags(data, folder, *more):
             '--drop-rate', 0.1, '--seed', 3, '--log-interval', 5, '--resume', 'auto', *more)
 
 
-# Interruptions.
+# ---------------------------------------------------------------------------- interruptions
 
 def kill_often(folder, kills, epochs, command):
     """Kill a run that many times, spread over its epochs: within one, or while a checkpoint is saved."""
@@ -74,7 +74,7 @@ def signal_at_step(monkeypatch, step, number, times=1):
     return asked
 
 
-# What a run leaves.
+# ------------------------------------------------------------------------ what a run leaves
 
 def checkpoint_names(folder):
     return sorted(os.listdir(os.path.join(folder, 'checkpoints')))

@@ -28,7 +28,7 @@ def plain(colour, height=20, width=24):
     return np.full((height, width, 3), colour, np.uint8)
 
 
-# Files.
+# ------------------------------------------------------------------------------------ files
 
 def encoded(image, form='JPEG', mode=None, **options):
     """The bytes of a file of an image (pixels, or Pillow's), converted to Pillow's ``mode`` if given."""

@@ -83,7 +83,7 @@ def wait_until(process, condition, what, timeout=120):
         time.sleep(0.001)
 
 
-# What a run leaves.
+# ------------------------------------------------------------------------ what a run leaves
 
 def json_of(*path):
     with open(os.path.join(*path), encoding='utf-8') as handle:

@@ -38,7 +38,7 @@ def refused(capsys):
     return functools.partial(refusal, capsys)
 
 
-# Numbers.
+# ---------------------------------------------------------------------------------- numbers
 
 NUMERIC = {flags_of(name, field)[-1]: field.option.parse for name, field in fields(CifarConfig).items()
            if isinstance(field.option.parse, Number)}
@@ -124,7 +124,7 @@ def test_a_wrong_command_line_from_outside(tmp_path):
     assert result.returncode == 2 and result.stdout == ''
 
 
-# Settings that only the run can judge.
+# ----------------------------------------------------- settings that only the run can judge
 
 def test_float16_needs_a_gpu(refused, cifar10):
     assert '--dtype float16' in refused(1, '--dtype', 'float16', '--data-dir', cifar10)
@@ -167,7 +167,7 @@ def test_a_last_step_too_far_is_noticed_before_anything_is_saved(refused, tmp_pa
     assert not [name for name in os.listdir('run') if name.endswith('.params')]
 
 
-# Data.
+# ------------------------------------------------------------------------------------- data
 
 def run_on(folder, *more):
     return ('--data-dir', folder, '--blocks', 1, '--batch-size', 20, '--num-epochs', 1, *more)
@@ -213,7 +213,7 @@ def test_no_data_and_no_way_to_get_it(refused, server, tmp_path):
     assert str(archive) in refused(1, *run_on(archive))
 
 
-# Archives, on a web server of this machine or as files.
+# ------------------------------------ archives, on a web server of this machine or as files
 
 @pytest.fixture
 def server(tmp_path):
@@ -288,7 +288,7 @@ def test_a_pickle_is_not_executed(refused, tmp_path):
     assert not os.path.exists('executed')
 
 
-# Parameters.
+# ------------------------------------------------------------------------------- parameters
 
 def write_unusable(kind, path, network):
     """Write a parameter file that cannot be used."""

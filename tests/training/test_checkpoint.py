@@ -159,7 +159,7 @@ def test_a_folder_has_one_run(tmp_path):
         pass
 
 
-# Files.
+# ------------------------------------------------------------------------------------ files
 
 def test_a_file_is_the_old_or_the_new_one(tmp_path):
     path = tmp_path / 'file'
@@ -195,7 +195,7 @@ def test_a_parameter_file_cut_short_by_the_disk_does_not_take_its_place(tmp_path
     assert read_arrays(path)['w'].asnumpy().tolist() == [1, 1, 1] and os.listdir(tmp_path) == ['w.params']
 
 
-# Parameters of a network.
+# ------------------------------------------------------------------ parameters of a network
 
 def dense(units=4, inputs=3):
     net = mx.gluon.nn.Dense(units, in_units=inputs)

@@ -35,7 +35,7 @@ def refused(capsys):
     return check
 
 
-# What --write-initial writes.
+# -------------------------------------------------------------- what --write-initial writes
 
 @pytest.fixture(scope='module')
 def start(tmp_path_factory):
@@ -80,7 +80,7 @@ def test_the_imagenet_script_writes_its_network(tmp_path):
     assert json_of('atac-flags.json')['model'] == 'resnet50_v1b_atac'
 
 
-# What it refuses.
+# -------------------------------------------------------------------------- what it refuses
 
 @pytest.mark.parametrize('place', ['file/atac', 'folder/atac', 'folder/other'])
 def test_a_place_that_cannot_be_written(place, capsys):
@@ -111,7 +111,7 @@ def test_without_mxnet_nothing_is_written(script, no_mxnet):
     assert result.returncode == 1 and not os.listdir()
 
 
-# What --engine torch refuses.
+# -------------------------------------------------------------- what --engine torch refuses
 
 TORCH = '--engine', 'torch'
 CIFAR_ONLY = [
@@ -170,7 +170,7 @@ def test_without_torch(start, cifar10, no_torch, more):
     assert result.returncode == 1 and not os.listdir()
 
 
-# What --initial refuses.
+# ------------------------------------------------------------------- what --initial refuses
 
 @SCRIPTS
 @pytest.mark.parametrize('content', [None, '', '{', '[]', '{"model": "atac"}', '{"model": "a", "flags": 3}'])
@@ -214,7 +214,7 @@ def test_files_of_the_other_script(refused, start, tmp_path, script):
     assert prefix in refused(2, script, *TORCH, '--initial', prefix)
 
 
-# The settings and where they come from.
+# ---------------------------------------------------- the settings and where they come from
 
 @SCRIPTS
 def test_print_config_says_where_each_setting_comes_from(script, capsys):
@@ -227,7 +227,7 @@ def test_print_config_says_where_each_setting_comes_from(script, capsys):
     assert not os.listdir()
 
 
-# The rehearsal, with MXNet.
+# ------------------------------------------------------------------ the dry run, with MXNet
 
 def test_a_dry_run_times_every_part_and_leaves_no_run(cifar10, capsys):
     these = '--data-dir', cifar10, *NETWORK, '--batch-size', 20, '--save-dir', 'run'

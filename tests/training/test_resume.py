@@ -54,7 +54,7 @@ def copy(uninterrupted, tmp_path):
     return shutil.copytree(uninterrupted, str(tmp_path / 'copy'))
 
 
-# Killed.
+# ----------------------------------------------------------------------------------- killed
 
 def test_a_run_killed_at_random_points_ends_as_it_would_have(tmp_path, cifar10, uninterrupted):
     folder = tmp_path / 'run'
@@ -73,7 +73,7 @@ def test_a_run_killed_fifty_times_ends_as_it_would_have(tmp_path, cifar10):
     assert_same_end(*folders)
 
 
-# Stopped.
+# ---------------------------------------------------------------------------------- stopped
 
 def test_a_run_stopped_within_an_epoch_goes_on_from_that_batch(tmp_path, cifar10, uninterrupted, capsys):
     process = start_script(*flags(cifar10, tmp_path))
@@ -123,7 +123,7 @@ def test_a_second_signal_ends_the_run_without_a_checkpoint(tmp_path, cifar10, mo
     assert not (tmp_path / 'checkpoints').exists()
 
 
-# Damaged.
+# ---------------------------------------------------------------------------------- damaged
 
 @pytest.mark.parametrize('file', ['arrays.params', 'state.json', 'manifest.json'])
 def test_after_a_damaged_checkpoint_the_one_before_it_is_taken(copy, cifar10, uninterrupted, capsys, file):
@@ -150,7 +150,7 @@ def test_if_all_checkpoints_are_damaged_the_run_says_so(copy, cifar10, capsys):
     assert code == 1 and os.path.join(copy, 'checkpoints') in the_error(code, capsys.readouterr().err)
 
 
-# Refused.
+# ---------------------------------------------------------------------------------- refused
 
 def test_other_settings_are_refused_with_the_difference(copy, cifar10, tmp_path, capsys):
     other_images = write_cifar(tmp_path / 'other', seed=1)
@@ -198,7 +198,7 @@ def test_two_runs_do_not_share_a_folder(tmp_path, cifar10, uninterrupted, capsys
     assert_same_end(tmp_path, uninterrupted)
 
 
-# A disk that is full or read-only.
+# --------------------------------------------------------- a disk that is full or read-only
 
 @contextlib.contextmanager
 def largest_file(size):
@@ -292,7 +292,7 @@ def test_a_plot_folder_that_cannot_be_made_is_noticed_before_training(tmp_path, 
     assert not (tmp_path / 'run' / 'metrics.csv').exists()
 
 
-# The engine's state.
+# ----------------------------------------------------------------------- the engine's state
 
 def engine(devices):
     mx.random.seed(0)

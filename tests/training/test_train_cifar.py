@@ -37,7 +37,7 @@ def flags(data, folder, *more):
     return ('--data-dir', data, '--save-dir', folder, '--blocks', 1, '--batch-size', 20, '--lr', 0.05, *more)
 
 
-# The published commands.
+# ------------------------------------------------------------------- the published commands
 
 @pytest.fixture
 def refusing_mirror(tmp_path):
@@ -79,7 +79,7 @@ def test_cifar100_has_its_100_classes_unless_asked_otherwise(tmp_path):
     assert '100 classes' in log_of(tmp_path / 'fine')
 
 
-# What a run leaves.
+# ------------------------------------------------------------------------ what a run leaves
 
 @pytest.fixture(scope='module')
 def finished(tmp_path_factory, cifar10):
@@ -179,7 +179,7 @@ def test_a_run_can_start_from_parameters(finished, cifar10, tmp_path):
                                        array.asnumpy(), atol=1e-6)
 
 
-# Flags.
+# ------------------------------------------------------------------------------------ flags
 
 def test_summary_prints_the_layers_and_trains_nothing(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)

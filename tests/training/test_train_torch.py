@@ -55,7 +55,7 @@ def accuracy_of(text):
     return float(text.split('accuracy=')[1].split()[0])
 
 
-# Killed, stopped and resumed, with MXNet and without.
+# -------------------------------------- killed, stopped and resumed, with MXNet and without
 
 @pytest.fixture(scope='module')
 def start(tmp_path_factory):
@@ -184,7 +184,7 @@ def test_the_first_epoch_on_real_images_agrees_with_mxnet(shared_data, tmp_path)
     assert_agree(*rows)
 
 
-# What a run leaves.
+# ------------------------------------------------------------------------ what a run leaves
 
 def test_a_run_leaves_what_mxnets_leaves(pair):
     assert sorted(os.listdir(pair['torch'])) == sorted(os.listdir(pair['mxnet']))
@@ -248,7 +248,7 @@ def test_bfloat16_learns(cifar10, tmp_path):
     assert all(array.dtype == np.float32 for array in read_params(str(tmp_path / 'last.params')).values())
 
 
-# What it refuses.
+# -------------------------------------------------------------------------- what it refuses
 
 @pytest.mark.parametrize('file, content, named', [
     ('-symbol.json', None, 'atac-symbol.json'),
@@ -425,7 +425,7 @@ def test_photographs_without_a_gpu_get_the_command_for_the_cpu(photos, tmp_path,
     assert (args.engine, args.num_gpus, args.dtype) == ('torch', 0, 'float32')
 
 
-# Together with other commands.
+# ------------------------------------------------------------- together with other commands
 
 def test_a_comparison_is_rehearsed(tmp_path, cifar10, capfd):
     """The README's command for the paper's figure, with one unit, one seed and the shallowest network."""
@@ -435,7 +435,7 @@ def test_a_comparison_is_rehearsed(tmp_path, cifar10, capfd):
     assert 'b1-atac_global-seed1' in capfd.readouterr().out and not (tmp_path / 'full').exists()
 
 
-# On a GPU.
+# --------------------------------------------------------------------------------- on a GPU
 
 @pytest.mark.gpu
 @on_gpu

@@ -35,8 +35,8 @@ def evaluate(net: Any, config: CifarConfig, reader: BackgroundReader) -> Metrics
     return metrics
 
 
-def train_network(net: Any, name: str, config: CifarConfig, reader: BackgroundReader, command: str
-        ) -> dict[str, Any] | None:
+def train_network(net: Any, name: str, config: CifarConfig, reader: BackgroundReader,
+                  command: str) -> dict[str, Any] | None:
     """Train the network ``net``, called ``name``, in the run's folder.
 
     Parameters

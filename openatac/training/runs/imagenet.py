@@ -71,8 +71,8 @@ def evaluate(net: Any, config: ImagenetConfig, command: str) -> Metrics:
 
 # ----------------------------------------------------------------------------------- training
 
-def train_network(net: Any, name: str, config: ImagenetConfig, cluster: Cluster, command: str
-        ) -> dict[str, Any] | None:
+def train_network(net: Any, name: str, config: ImagenetConfig, cluster: Cluster,
+                  command: str) -> dict[str, Any] | None:
     """Train the network ``net``, called ``name``, in the run's folder.
 
     Parameters
