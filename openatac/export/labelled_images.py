@@ -16,7 +16,7 @@ from openatac.data.photos.folder import ImageFolder
 from openatac.errors import DataError
 from openatac.export.image_files import InputTransform, find_images, read_file
 from openatac.export.manifest import Manifest
-from openatac.training.runs.datasets import open_source
+from openatac.training.runs.datasets import open_photos
 
 BATCH = 32
 log = logging.getLogger('openatac')
@@ -85,7 +85,7 @@ def dataset_images(dataset: str, folder: str | None, train: bool) -> LabelledIma
 
 def photographs(data: Any, classes: int, train: bool) -> LabelledImages:
     """Return training or validation images of an `ImagenetData`; DataError if they are not here."""
-    return _source_images(open_source(data, 'train' if train else 'val', classes), range(classes))
+    return _source_images(open_photos(data, 'train' if train else 'val', classes), range(classes))
 
 
 def _source_images(source: Any, classes: Sequence[int]) -> LabelledImages:

@@ -22,7 +22,7 @@ from openatac.options import changed
 from openatac.training.config import CifarConfig, ImagenetConfig
 from openatac.training.network import CLASSES
 from openatac.training.run_folder import RunFolder
-from openatac.training.runs.datasets import open_source
+from openatac.training.runs.datasets import open_photos
 from openatac.training.sections.imagenet import PUBLISHED_CROP_RATIO
 
 COARSE = '-coarse'  # 20 superclasses under 100 outputs, as the published script trains
@@ -98,7 +98,7 @@ def _imagenet(net: HybridBlock, name: str, config: ImagenetConfig, size: int | N
                                   arguments)
     with contextlib.suppress(DataError):  # the names of the classes are where the images are
         manifest = manifest._replace(
-            labels=list(open_source(config.data, 'val', classes).class_names or []))
+            labels=list(open_photos(config.data, 'val', classes).class_names or []))
     return TrainedNetwork(net, manifest, partial(photographs, config.data, classes))
 
 

@@ -87,11 +87,11 @@ def _cifar_images(data: CifarData, count: int | None) -> Iterator[np.ndarray]:
 def _photos(config: ImagenetConfig, count: int | None, data_dir: str | None) -> Iterator[np.ndarray]:
     """Yield batches of photographs."""
     from openatac.data.photos.batches import EvaluationPhotos
-    from openatac.training.runs.datasets import open_source
+    from openatac.training.runs.datasets import open_photos
     data = config.data
     if data_dir:
         data = dataclasses.replace(data, data_dir=data_dir, use_rec=False)
-    source = open_source(data, 'val', config.network.classes)
+    source = open_photos(data, 'val', config.network.classes)
     chosen = _Chosen(source, _spread(len(source), count))
     for images, _ in EvaluationPhotos(chosen, data.input_size, IMAGENET_BATCH, data.centre,
                                       max_bad_share=data.max_bad_share):

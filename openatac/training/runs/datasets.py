@@ -55,7 +55,7 @@ class BackgroundReader:
 
 # ----------------------------------------------------------------------------------- ImageNet
 
-def open_source(data: ImagenetData, split: str, classes: int | None) -> Any:
+def open_photos(data: ImagenetData, split: str, classes: int | None) -> Any:
     """Open the photographs of 'train' or 'val'; DataError if they are missing."""
     if data.use_rec:
         rec, index = _record_file(data, split), getattr(data, f'rec_{split}_idx')
@@ -96,7 +96,7 @@ def count_classes(data: ImagenetData, split: str) -> int | None:
         if data.use_rec:
             names = read_class_names(_record_file(data, split), None)
         elif _label_list(data, split):
-            names = open_source(data, split, None).class_names
+            names = open_photos(data, split, None).class_names
         else:
             names = class_folders(_folder(data, split))
     except DataError:  # raised again when the images are needed, after the other checks
@@ -104,9 +104,9 @@ def count_classes(data: ImagenetData, split: str) -> int | None:
     return len(names) if names else None
 
 
-def open_sources(data: ImagenetData, classes: int) -> tuple[Any, Any]:
+def open_both_splits(data: ImagenetData, classes: int) -> tuple[Any, Any]:
     """Open the training and the validation photographs; DataError if their classes differ."""
-    training, validation = (open_source(data, split, classes) for split in ('train', 'val'))
+    training, validation = (open_photos(data, split, classes) for split in ('train', 'val'))
     names = training.class_names, validation.class_names
     check_case(names[0] or (), names[1] or (), 'the training set', 'the validation set')
     if all(names) and tuple(names[0]) != tuple(names[1]):

@@ -16,7 +16,7 @@ from openatac.training import loop
 from openatac.training.config import ImagenetConfig, result_settings
 from openatac.training.progress import Progress
 from openatac.training.runs import session
-from openatac.training.runs.datasets import open_source, open_sources
+from openatac.training.runs.datasets import open_both_splits, open_photos
 from openatac.training.schedule import warmup_schedule
 from openatac.training.sections.imagenet import ImagenetTraining
 
@@ -59,7 +59,7 @@ def evaluate(net: Any, config: ImagenetConfig, command: str) -> Metrics:
     backend.load(path)
     engine = backend.engine(config.training.optimizer, {}, top5=True)
     batches = EvaluationPhotos(
-        open_source(data, 'val', config.network.classes), data.input_size,
+        open_photos(data, 'val', config.network.classes), data.input_size,
         config.training.batch_size * backend.device_count, data.centre, data.num_workers,
         max_bad_share=data.max_bad_share)
     metrics = engine.evaluate(prefetch(batches))
@@ -94,7 +94,7 @@ def train_network(net: Any, name: str, config: ImagenetConfig, cluster: Cluster,
     data, training, output = config.data, config.training, config.output
     with session.open_run(config, command, output.logging_file, '%(message)s', cluster.rank):
         backend = _open_backend(net, config, command)
-        sources = open_sources(data, config.network.classes)
+        sources = open_both_splits(data, config.network.classes)
         log.info('%d training and %d validation images', *map(len, sources))
         batch_size = training.batch_size * backend.device_count * cluster.size
         part: dict[str, Any] = {'num_parts': cluster.size, 'part_index': cluster.rank,
