@@ -39,16 +39,16 @@ def add_flags(group: argparse._ArgumentGroup, section: type[Section],
 
 
 def _add_flag(group: argparse._ArgumentGroup, name: str, field: Field) -> None:
-    known = field.option
+    option = field.option
     settings: dict[str, Any] = {'dest': name, 'default': argparse.SUPPRESS,
-                                'help': known.help.replace('%', '%%') or None}
+                                'help': option.help.replace('%', '%%') or None}
     if field.kind is bool:
-        settings['action'] = argparse.BooleanOptionalAction if known.negatable else 'store_true'
+        settings['action'] = argparse.BooleanOptionalAction if option.negatable else 'store_true'
     else:
-        if known.parse is not None:
-            settings['type'] = known.parse
-        settings['choices'] = known.choices() if known.choices else _words(field.kind)
-        settings['metavar'] = known.metavar
+        if option.parse is not None:
+            settings['type'] = option.parse
+        settings['choices'] = option.choices() if option.choices else _words(field.kind)
+        settings['metavar'] = option.metavar
     group.add_argument(*flags_of(name, field), **settings)
 
 
@@ -69,9 +69,9 @@ def show_defaults(parser: argparse.ArgumentParser, config: type, recipe: Mapping
             action.help = f'{action.help or ""} (default: {text})'.strip() if text else action.help
 
 
-def _default_text(value: Any, known: Option) -> str:
+def _default_text(value: Any, option: Option) -> str:
     if value is None or value == '':
-        return known.shown
+        return option.shown
     if isinstance(value, bool):
         return 'yes' if value else 'no'
     return str(value).replace('%', '%%')

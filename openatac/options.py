@@ -91,8 +91,8 @@ def only_with(name: str, *values: Any) -> Callable[[Mapping[str, Any]], bool]:
 
 def inherited(section: type[Section], name: str, default: Any, **changes: Any) -> Any:
     """Copy the option ``name`` of another section with a new default and other ``changes`` of `Option`."""
-    known = section.__dataclass_fields__[name].metadata['option']  # type: ignore[attr-defined]
-    return dataclasses.field(default=default, metadata={'option': dataclasses.replace(known, **changes)})
+    original = section.__dataclass_fields__[name].metadata['option']  # type: ignore[attr-defined]
+    return dataclasses.field(default=default, metadata={'option': dataclasses.replace(original, **changes)})
 
 
 # ------------------------------------------------------------------------------------- fields

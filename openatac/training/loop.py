@@ -132,7 +132,7 @@ class _Loop:
         for line in self.plan.epoch_lines(row, time.perf_counter() - started):
             log.info('%s', line)
         self.write()
-        if self.stop.is_made():
+        if self.stop.agreed():
             raise Stopped(self.stop.signal)
 
     def train(self) -> None:
@@ -149,7 +149,7 @@ class _Loop:
                 is_last = progress.batch == batches
                 if is_last or (plan.log_interval and progress.batch % plan.log_interval == 0):
                     self.report(rate, clock, bar)
-                if not is_last and self.stop.is_made(midway=True):
+                if not is_last and self.stop.agreed(midway=True):
                     self.check_loss(engine.read_metrics())
                     self.save_checkpoint(*engine.state())
                     raise Stopped(self.stop.signal)

@@ -37,13 +37,13 @@ class StopRequest:
     def __init__(self, cluster: Cluster):
         self.cluster, self.received, self.signal = cluster, 0, 0
 
-    def is_made(self, midway: bool = False) -> bool:
-        """Return whether to stop; all processes must ask at the same points, to stop after the same batch.
+    def agreed(self, midway: bool = False) -> bool:
+        """Agree with the other processes, which must call this at the same points, on whether to stop.
 
         Parameters
         ----------
         midway : bool
-            Whether it is within an epoch, where processes that train asynchronously have no common point.
+            Whether this is within an epoch, where processes that train asynchronously have no common point.
         """
         if midway and self.cluster.is_asynchronous:
             return False
