@@ -3,8 +3,7 @@
 Each maps a feature map (B, C, H, W) to the same shape and ends a residual branch, before the addition, as in
 the papers of SE, GE, ECA and CBAM. `register_attention` adds one from outside the package.
 
-- Squeeze-and-excitation: Hu, Shen, Sun, CVPR 2018, https://arxiv.org/abs/1709.01507
-- Gather-excite: Hu, Shen, Albanie, Sun, Vedaldi, NeurIPS 2018, https://arxiv.org/abs/1810.12348
+- Squeeze-and-excitation, gather-excite: each in its own file
 - ECA: Wang et al., "Efficient Channel Attention", CVPR 2020, https://arxiv.org/abs/1910.03151
 - CBAM: Woo, Park, Lee, Kweon, ECCV 2018, https://arxiv.org/abs/1807.06521
 - LocalSENet and the NIN style: ablations of Dai et al., "Attention as Activation", section IV,
@@ -18,99 +17,11 @@ from typing import Any
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.limits import MAX_CHANNELS, check_number, check_odd, check_whole
+from openatac.limits import check_number, check_odd
 from openatac.nn.atac import ChaATAC
+from openatac.nn.gather_excite import GatherExcite
+from openatac.nn.squeeze_excite import SEBlock, average_pixels, excitation, inner_channels, scale_channels
 from openatac.registry import Factory, Registry
-
-
-def average_pixels(F, x):
-    """Average x (B, C, H, W) over the pixels, to (B, C)."""
-    return F.flatten(F.Pooling(x, pool_type='avg', global_pool=True))
-
-
-def scale_channels(F, x, gate):
-    """Multiply x (B, C, H, W) by gate (B, C) or (B, C, 1, 1), the same for all pixels."""
-    return F.broadcast_mul(x, F.reshape(gate, (0, 0, 1, 1)))
-
-
-class SEBlock(HybridBlock):
-    """Squeeze-and-excitation, equations 2 to 4: x * sigmoid(W2 . relu(W1 . average of x)).
-
-    Maps (B, C, H, W) to the same shape and has 2 C (C/reduction) weights.
-
-    Parameters
-    ----------
-    channels : int
-        C, the channels of the input.
-    reduction : float, default 16
-        W1: C -> C/reduction (rounded down), W2: back. No biases, as in GluonCV's SE networks.
-
-    Raises
-    ------
-    ValueError
-        If ``reduction`` leaves no bottleneck.
-    """
-
-    def __init__(self, channels: int, reduction: float = 16, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        with self.name_scope():
-            self.excite = _excite(channels, reduction)
-
-    def hybrid_forward(self, F, x):
-        return scale_channels(F, x, F.sigmoid(self.excite(average_pixels(F, x))))
-
-
-class GatherExcite(HybridBlock):
-    """Gather-excite, section 3: x * sigmoid(interpolated(excited(gathered x))).
-
-    Maps (B, C, H, W) to the same shape; the interpolation is to the nearest pixel. With extent 0, the filter
-    takes the size of the first image that it sees, and all images must have that size. Weights with extent 0:
-    'theta' H W C + 2 C, 'theta+' 2 C (C/reduction) more; else 'theta' log2(extent) (9 C + 2 C).
-
-    Parameters
-    ----------
-    channels : int
-        C, the channels of the input.
-    extent : int, default 0
-        Side of the neighbourhoods that are gathered, in pixels, a power of two; 0 is the whole image.
-    variant : 'theta-', 'theta' or 'theta+', default 'theta+'
-        What is learned. 'theta-': nothing, the gathering is an average over windows of
-        2 * extent - 1 pixels. 'theta': a depthwise gathering, one filter as large as the image for
-        extent 0, else log2(extent) 3x3 convolutions of stride 2, each with a BatchNorm, and ReLUs
-        between them. 'theta+': 'theta', then squeeze-and-excitation's two layers.
-    reduction : float, default 16
-        Channel reduction ratio of the two layers of 'theta+'.
-
-    Raises
-    ------
-    ValueError
-        If the variant is unknown, the extent is not a power of two, or ``reduction`` leaves no bottleneck.
-    """
-
-    VARIANTS = ('theta-', 'theta', 'theta+')
-
-    def __init__(self, channels: int, extent: int = 0, variant: str = 'theta+', reduction: float = 16,
-                 **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        if variant not in self.VARIANTS:
-            raise ValueError(f'variant must be one of {", ".join(self.VARIANTS)}, not {variant!r}')
-        if extent not in [0] + [2 ** n for n in range(1, 11)]:
-            raise ValueError('extent must be 0 (the whole image) or a power of two from 2 to 1024, not '
-                             f'{extent!r}')
-        self._extent = extent
-        with self.name_scope():
-            self.gather = _windows(extent) if variant == 'theta-' else _depthwise(channels, extent)
-            self.excite = _excite(channels, reduction, pixels=extent > 0) if variant == 'theta+' else None
-
-    def hybrid_forward(self, F, x):
-        gate = average_pixels(F, x) if self.gather is None else self.gather(x)
-        if self.excite is not None:
-            gate = self.excite(gate)
-        gate = F.sigmoid(gate)
-        if not self._extent:
-            return scale_channels(F, x, gate)
-        # Sides not divisible by the extent are gathered up to the next multiple.
-        return x * F.slice_like(F.UpSampling(gate, scale=self._extent, sample_type='nearest'), x, axes=(2, 3))
 
 
 class ECA(HybridBlock):
@@ -171,7 +82,7 @@ class CBAM(HybridBlock):
         super().__init__(**kwargs)
         check_odd('kernel', kernel)
         with self.name_scope():
-            self.excite = _excite(channels, reduction)
+            self.excite = excitation(channels, reduction)
             self.conv = nn.Conv2D(1, kernel, padding=kernel // 2, use_bias=False, in_channels=2)
             self.bn = nn.BatchNorm(in_channels=1)
 
@@ -193,7 +104,7 @@ class LocalSEBlock(ChaATAC):
     """
 
     def __init__(self, channels: int, reduction: float = 16, **kwargs: Any) -> None:
-        _inner_channels(channels, reduction)
+        inner_channels(channels, reduction)
         super().__init__(channels, r=reduction, **kwargs)
 
 
@@ -206,7 +117,7 @@ class NINBlock(HybridBlock):
 
     def __init__(self, channels: int, reduction: float = 16, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        inner = _inner_channels(channels, reduction)
+        inner = inner_channels(channels, reduction)
         with self.name_scope():
             self.module = nn.HybridSequential(prefix='module')
             self.module.add(nn.Conv2D(inner, kernel_size=1, use_bias=False, in_channels=channels),
@@ -216,71 +127,6 @@ class NINBlock(HybridBlock):
 
     def hybrid_forward(self, F, x):
         return self.module(x)
-
-
-class _GlobalDepthwise(HybridBlock):
-    """One filter as large as the image for each channel, (B, C, H, W) to (B, C, 1, 1).
-
-    A convolution would have to know that size; this weight, shaped like the convolution's, takes it from the
-    first image.
-    """
-
-    def __init__(self, channels: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        with self.name_scope():
-            self.weight = self.params.get('weight', shape=(channels, 1, 0, 0), allow_deferred_init=True)
-
-    def hybrid_forward(self, F, x, weight):
-        one_image = F.reshape(F.slice_axis(x, axis=0, begin=0, end=1), (-1, 1, 0, 0))
-        weight = F.elemwise_add(weight, F.zeros_like(one_image))  # determines the weight's shape
-        products = F.broadcast_mul(x, F.transpose(weight, (1, 0, 2, 3)))
-        return F.Pooling(products, pool_type='sum', global_pool=True)
-
-
-def _inner_channels(channels: int, reduction: float) -> int:
-    check_whole('channels', channels, 1, MAX_CHANNELS)
-    check_number('reduction (the channel reduction ratio)', reduction, above=0)
-    inner = int(channels // reduction)
-    if inner < 1:
-        raise ValueError(f'reduction={reduction!r} leaves no bottleneck in a block of {channels} channels: '
-                         f'choose it from 1 to {channels}')
-    return inner
-
-
-def _excite(channels: int, reduction: float, pixels: bool = False) -> nn.HybridSequential:
-    """Return W2 . relu(W1 . x) of each image, (B, C) or (B, C, 1, 1), or of each pixel, (B, C, H, W)."""
-    inner = _inner_channels(channels, reduction)
-    layers = nn.HybridSequential(prefix='excite_')
-    with layers.name_scope():
-        if pixels:
-            layers.add(nn.Conv2D(inner, kernel_size=1, use_bias=False, in_channels=channels),
-                       nn.Activation('relu'),
-                       nn.Conv2D(channels, kernel_size=1, use_bias=False, in_channels=inner))
-        else:
-            layers.add(nn.Dense(inner, use_bias=False, in_units=channels), nn.Activation('relu'),
-                       nn.Dense(channels, use_bias=False, in_units=inner))
-    return layers
-
-
-def _windows(extent: int) -> nn.AvgPool2D | None:
-    """Build the average over the window around each extent-th pixel; None for the whole image."""
-    if not extent:
-        return None
-    return nn.AvgPool2D(pool_size=2 * extent - 1, strides=extent, padding=extent - 1, count_include_pad=False)
-
-
-def _depthwise(channels: int, extent: int) -> nn.HybridSequential:
-    layers = nn.HybridSequential(prefix='gather_')
-    with layers.name_scope():
-        if not extent:
-            layers.add(_GlobalDepthwise(channels), nn.BatchNorm(in_channels=channels))
-        for step in range(int(math.log2(extent)) if extent else 0):
-            if step:
-                layers.add(nn.Activation('relu'))
-            layers.add(nn.Conv2D(channels, kernel_size=3, strides=2, padding=1, groups=channels,
-                                 use_bias=False, in_channels=channels),
-                       nn.BatchNorm(in_channels=channels))
-    return layers
 
 
 ATTENTIONS: Registry[Factory] = Registry('attention')
