@@ -165,7 +165,7 @@ def test_limits_are_stated(tmp_path, monkeypatch):
         load_symbol_file(write(tmp_path, small()))
     monkeypatch.setattr(checks, 'TEXT_LIMIT', 2 ** 20)
     with pytest.raises(OpenatacError, match='1 MB'):
-        load_symbol_file(write(tmp_path, '"%s"' % ('x' * 2 ** 20)))
+        load_symbol_file(write(tmp_path, f'"{"x" * 2 ** 20}"'))
 
 
 @pytest.mark.parametrize('name', ['cifar_resnet8_v2_atac', 'cifar_resnet8_v2_se', 'resnet50_v1b_fa'])

@@ -385,7 +385,7 @@ def test_both_engines_find_the_same_errors(runs, photos, capsys):
                            os.path.join(runs['torch'], 'last.params'), script=train_imagenet) == 0
         found.append(re.search(r'err-top1=.* err-top5=[\d.]+', capsys.readouterr().err)[0])
     assert found[0] == found[1]
-    assert 'err-top1=%f' % (1 - metrics_of(runs['torch'])[-1]['val_accuracy']) in found[0]
+    assert f"err-top1={1 - metrics_of(runs['torch'])[-1]['val_accuracy']:f}" in found[0]
 
 
 def test_mixup_and_a_teacher_give_the_metrics_of_mxnets(photos, tmp_path):
