@@ -23,6 +23,22 @@ def place_activations(act_type: str, replace_act: str, act_layers: int, act_orde
                       **settings: Any) -> list[Factory]:
     """Return the activation of each of the four slots, with those of the ``settings`` that it accepts.
 
+    Parameters
+    ----------
+    act_type, replace_act : str
+        Names in `openatac.nn.activations.ACTIVATIONS`.
+    act_layers : int
+        How many slots get ``act_type``.
+    act_order : 'bac' or 'pre', default 'bac'
+        Whether these are the last slots or the first.
+    **settings
+        Those of ChaATAC: ``r``, ``useReLU`` and ``useGlobal``.
+
+    Returns
+    -------
+    list of callable
+        ``activation(channels)`` builds the activation of a slot.
+
     Raises
     ------
     ValueError
@@ -44,7 +60,19 @@ def find_attention(name: str | None, reduction: float) -> Factory | None:
 
 def cifar_stage(block: type[HybridBlock], index: int, blocks: int, in_channels: int, channels: int,
                 **arguments: Any) -> nn.HybridSequential:
-    """Stack CIFAR ``blocks``; the first changes the channels and, after stage 0, halves the sides."""
+    """Stack the blocks of a stage; the first changes the channels and, after stage 0, halves the sides.
+
+    Parameters
+    ----------
+    block : type
+        The class of the blocks.
+    index, blocks : int
+        The stage's number, from 0, and how many blocks it has.
+    in_channels, channels : int
+        Channels of the stage's input and of its output.
+    **arguments
+        The other arguments of each block.
+    """
     stage = nn.HybridSequential(prefix=f'stage{index + 1}_')
     with stage.name_scope():
         for position in range(blocks):

@@ -21,7 +21,10 @@ from openatac.registry import Factory, Registry
 
 
 class PReLU(nn.PReLU):
-    """max(0, x) - alpha * max(0, -x) with one learned slope (He et al., 2015, equation 1).
+    """max(0, x) - alpha * max(0, -x) with one learned slope alpha, 0.25 at first.
+
+    He, Zhang, Ren, Sun, "Delving Deep into Rectifiers", ICCV 2015, https://arxiv.org/abs/1502.01852,
+    equation 1.
 
     Gluon's own PReLU, hybridized before a global pooling, gets a wrong gradient of alpha from MXNet 1.9.1.
     Written as two ReLUs, it gets the right one, with the same parameter and values.
