@@ -45,8 +45,8 @@ def main():
 
 
 def measure(photos, folder):
-    from openatac.study.estimate import trainable_parameters
-    from openatac.study.step_time import Setup, step
+    from openatac.study.plan.estimate import trainable_parameters
+    from openatac.study.plan.step_time import Setup, step
     parameters = trainable_parameters('resnet50_v1b_atac')
     script = [str(ROOT / 'train_imagenet.py'), '--data-dir', photos, '--num-classes', '1000', '--input-size',
               str(SIZE), '--batch-size', str(BATCH), '-j', '0', '--dry-run', str(STEPS)]

@@ -26,7 +26,7 @@ LAYER_HEAD = ('layer', 'operator', 'output', 'parameters', 'multiply-adds', 'act
 
 
 def main(argv: list[str]) -> int:
-    """``openatac costs``; see the module."""
+    """Run ``openatac costs``; see the module."""
     p = command_parser('costs', __doc__)
     p.add_argument('networks', metavar='NAME', nargs='+', help="a network's name, or a symbol file (.json)")
     p.add_argument('--classes', type=number(int, low=1, high=MAX_CLASSES),
@@ -40,12 +40,12 @@ def main(argv: list[str]) -> int:
     for name in args.networks:
         try:
             shape = (3, *[args.input_size] * 2) if args.input_size else image_shape_of(name)
-            found, layers = costs_by_name(name, shape, args.classes, args.published)
+            costs = costs_by_name(name, shape, args.classes, args.published)
         except ValueError as error:
             p.error(str(error))
         if args.layers:
-            print(text_table([LAYER_HEAD, *map(_layer_row, layers)]) + '\n')
-        rows.append((*_row(name, found), f'{shape[1]} x {shape[2]}'))
+            print(text_table([LAYER_HEAD, *map(_layer_row, costs.layers)]) + '\n')
+        rows.append((*_row(name, costs), f'{shape[1]} x {shape[2]}'))
     print(text_table([HEAD, *rows]))
     return 0
 

@@ -209,7 +209,7 @@ def test_an_export_computes_the_same_and_costs_what_its_arrays_hold(name, tmp_pa
 
 
 def test_costs_by_name():
-    plain, gated = (costs_by_name('tiny_v1_' + unit, (3, 32, 32))[0] for unit in ('relu', 'gate'))
+    plain, gated = (costs_by_name('tiny_v1_' + unit, (3, 32, 32)) for unit in ('relu', 'gate'))
     assert plain.parameters == 8 * 27 + 8 + 10 * 8 + 10
     assert gated.parameters == plain.parameters + 8
 

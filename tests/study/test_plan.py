@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openatac.commands import plan as command
-from openatac.commands.plan import report
-from openatac.study.estimate import estimate, linear_rate, trainable_parameters
-from openatac.study.step_time import (
+from openatac.study.plan.estimate import estimate, linear_rate, trainable_parameters
+from openatac.study.plan.report import report
+from openatac.study.plan.step_time import (
     GB,
     GBIT,
     Setup,
@@ -58,12 +58,11 @@ def test_two_levels_and_one_ring():
     assert all_reduce_seconds(800, 8, 1, link=10, inside=1) == pytest.approx(140)
 
 
-@pytest.mark.parametrize('workers, servers, server_link, seconds', [
-    (4, 1, None, 40), (4, 2, None, 20), (4, 4, None, 10), (4, 8, None, 10), (1, 1, None, 10),
-    (4, 1, 1000, 10), (4, 4, 50, 20)])
-def test_parameter_servers(workers, servers, server_link, seconds):
+@pytest.mark.parametrize('workers, servers, seconds', [
+    (4, 1, 40), (4, 2, 20), (4, 4, 10), (4, 8, 10), (1, 1, 10)])
+def test_parameter_servers(workers, servers, seconds):
     """The workers' links bind from as many servers on as there are workers."""
-    assert parameter_server_seconds(1000, workers, servers, 100, server_link) == pytest.approx(seconds)
+    assert parameter_server_seconds(1000, workers, servers, 100) == pytest.approx(seconds)
 
 
 def test_a_step_with_servers_sums_inside_each_machine_first():
@@ -256,12 +255,8 @@ def test_a_missing_bandwidth(flags, capsys):
     assert '--bandwidth' in refused(flags + FLAGS[2:4] + FLAGS[6:], capsys)
 
 
-@pytest.mark.parametrize('change', [
-    {'gpus': 0}, {'gpus': -2}, {'images_per_second': 0}, {'images_per_second': math.nan}, {'bandwidth': -1},
-    {'device_bandwidth': 0}, {'batch_size': 0}, {'parameters': 0}, {'servers': -1}, {'overlap': 2},
-    {'overlap': math.nan}, {'dtype': 'int8'}, {'gpus_per_machine': 3}, {'gpus_per_machine': 0},
-    {'gpus_per_machine': -1}])
-def test_a_setup_that_makes_no_sense(change):
-    flag = '--' + next(iter(change)).replace('_', '-')
-    with pytest.raises(ValueError, match=flag):
-        step(SETUP._replace(**change))
+def test_a_setup_that_makes_no_sense():
+    with pytest.raises(ValueError, match='--gpus-per-machine 3'):
+        step(SETUP._replace(gpus_per_machine=3))
+    with pytest.raises(ValueError, match='--bandwidth'):
+        step(SETUP._replace(bandwidth=None))

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from openatac.errors import OpenatacError, last_line
 
 if TYPE_CHECKING:
-    from openatac.study.costs.count import Costs, Layer
+    from openatac.study.costs.count import Costs
 
 FILE_SIZE = 224  # pixels; the image side for a symbol file that is not of an export, as nothing specifies it
 
 
 def costs_by_name(name: str, image_shape: tuple[int, int, int], classes: int | None = None,
-                  published: bool = False) -> tuple[Costs, list[Layer]]:
-    """Return the costs of a network and of its operators.
+                  published: bool = False) -> Costs:
+    """Return the costs of a network or a symbol file.
 
     Parameters
     ----------
@@ -39,16 +39,13 @@ def costs_by_name(name: str, image_shape: tuple[int, int, int], classes: int | N
     from openatac.export.symbol_files import load_graph
     from openatac.graph.symbol import infer_sizes
     from openatac.models.zoo import get_model
-    from openatac.study.costs.count import costs, layers, symbol_costs
-    net = None if name.endswith('.json') else get_model(name, classes=classes)
-    symbol = load_graph(name) if net is None else net(mx.sym.var('data'))
+    from openatac.study.costs.count import costs, symbol_costs
+    network = load_graph(name) if name.endswith('.json') else get_model(name, classes=classes)
     try:
-        if net is not None:
-            found = costs(net, image_shape, published)
-        else:
-            infer_sizes(symbol, image_shape)
-            found = symbol_costs(symbol, image_shape, published)
-        return found, layers(symbol, image_shape, published)
+        if isinstance(network, mx.gluon.Block):
+            return costs(network, image_shape, published)
+        infer_sizes(network, image_shape)
+        return symbol_costs(network, image_shape, published)
     except (mx.MXNetError, ValueError, KeyError, TypeError, IndexError, StopIteration) as error:
         # The last four come from graphs whose shapes MXNet cannot infer, and from unusual operators.
         reason = last_line(error)

@@ -17,6 +17,32 @@ PRODUCTS = ('dot', 'batch_dot', '_linalg_gemm2')  # of two matrices
 SLICES = ('slice', 'slice_axis')
 
 
+class Layer(NamedTuple):
+    """One operator.
+
+    Attributes
+    ----------
+    name, operator : str
+    output : tuple of int
+        The shape of its output for one image.
+    parameters : int
+        Elements of its arrays, running statistics included.
+    multiply_adds : int
+        Of a convolution, dense layer or matrix product, as in the papers; one multiplication with its
+        addition counts as one. A matrix product with ones only sums or repeats, and counts as none, like
+        pooling and element-wise operators.
+    activations : int
+        Elements of its output for one image; 0 for a view of another.
+    """
+
+    name: str
+    operator: str
+    output: tuple[int, ...]
+    parameters: int
+    multiply_adds: int
+    activations: int
+
+
 class Costs(NamedTuple):
     """The costs of a network.
 
@@ -26,30 +52,23 @@ class Costs(NamedTuple):
         Elements of all arrays, running statistics included.
     trainable : int
         Without running statistics.
-    multiply_adds : int
-        Of convolutions, dense layers and matrix products, as in the papers; one multiplication with its
-        addition counts as one. A matrix product with ones only sums or repeats, and counts as none, like
-        pooling and element-wise operators.
-    activations : int
-        Elements of all operators' outputs for one image, which training keeps for its backward pass (without
-        views of others; times 4 in bytes of float32).
+    layers : list of Layer
+        In the order of computation.
     """
 
     parameters: int
     trainable: int
-    multiply_adds: int
-    activations: int
+    layers: list[Layer]
 
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of all layers for one image."""
+        return sum(layer.multiply_adds for layer in self.layers)
 
-class Layer(NamedTuple):
-    """One operator: ``output`` is the shape of its output for one image, the rest is as in `Costs`."""
-
-    name: str
-    operator: str
-    output: tuple[int, ...]
-    parameters: int
-    multiply_adds: int
-    activations: int
+    @property
+    def activations(self) -> int:
+        """Elements of all outputs for one image, which training keeps (times 4 in bytes of float32)."""
+        return sum(layer.activations for layer in self.layers)
 
 
 def costs(net: mx.gluon.HybridBlock, image_shape: tuple[int, ...], published: bool = False) -> Costs:
@@ -68,7 +87,7 @@ def costs(net: mx.gluon.HybridBlock, image_shape: tuple[int, ...], published: bo
     parameters = net._collect_params_with_prefix().values()
     sizes = {parameter.name: math.prod(parameter.shape) for parameter in parameters}
     trainable = sum(sizes[parameter.name] for parameter in parameters if parameter.grad_req != 'null')
-    return _total(sizes, trainable, layers(net(mx.sym.var('data')), image_shape, published))
+    return Costs(sum(sizes.values()), trainable, layers(net(mx.sym.var('data')), image_shape, published))
 
 
 def symbol_costs(symbol: mx.sym.Symbol, image_shape: tuple[int, ...], published: bool = False) -> Costs:
@@ -82,7 +101,7 @@ def symbol_costs(symbol: mx.sym.Symbol, image_shape: tuple[int, ...], published:
              if node.operator == 'BatchNorm' and node.get('fix_gamma', True)}
     fixed.update(symbol.list_auxiliary_states())
     trainable = sum(size for name, size in sizes.items() if name not in fixed)
-    return _total(sizes, trainable, layers(symbol, image_shape, published))
+    return Costs(sum(sizes.values()), trainable, layers(symbol, image_shape, published))
 
 
 def layers(symbol: mx.sym.Symbol, image_shape: tuple[int, ...], published: bool = False) -> list[Layer]:
@@ -101,11 +120,6 @@ def _nodes(symbol: mx.sym.Symbol, image_shape: tuple[int, ...]) -> list[Node]:
 
 def _sizes(nodes: list[Node]) -> dict[str, int]:
     return {node.name: math.prod(node.shape) for node in nodes if node.is_variable and node.name != 'data'}
-
-
-def _total(sizes: dict[str, int], trainable: int, found: list[Layer]) -> Costs:
-    return Costs(sum(sizes.values()), trainable, sum(layer.multiply_adds for layer in found),
-                 sum(layer.activations for layer in found))
 
 
 def _layer(node: Node, uncounted: dict[str, int], published: bool) -> Layer:

@@ -16,12 +16,12 @@ def network_costs(network: str, as_published: bool = False) -> Costs:
     from openatac.models.zoo import find_model
     from openatac.study.costs.by_name import costs_by_name
     host = find_model(network)[0]
-    return costs_by_name(network, host.input_shape, 100 if host.data == 'cifar' else 1000, as_published)[0]
+    return costs_by_name(network, host.input_shape, 100 if host.data == 'cifar' else 1000, as_published)
 
 
 def counted(number: Published) -> float:
     """Return our parameters in M, or operations in G, counted as in the number's source."""
-    found, counting = network_costs(number.network, number.counting.dense), number.counting
+    total, counting = network_costs(number.network, number.counting.dense), number.counting
     if number.measure == PARAMETERS:
-        return (found.parameters if counting.running_statistics else found.trainable) / 1e6
-    return counting.operations * found.multiply_adds / 1e9
+        return (total.parameters if counting.running_statistics else total.trainable) / 1e6
+    return counting.operations * total.multiply_adds / 1e9

@@ -49,8 +49,8 @@ def _published(run: FinishedRun) -> dict[str, Any]:
 
 def _differences(run: FinishedRun, *names: str) -> tuple[str, ...]:
     """Return how a run differs from the published one in those of ``names`` that it has and that matter."""
-    options, wanted = fields(type(run.config)), _published(run)
-    found = {**values(run.config), **run.summary, 'images a step': run.images_per_step}
-    return tuple(f'{name} {found[name]} instead of {wanted[name]}' for name in names
-                 if name in wanted and found[name] != wanted[name]
-                 and (name not in options or options[name].option.matters(found)))
+    options, published = fields(type(run.config)), _published(run)
+    actual = {**values(run.config), **run.summary, 'images a step': run.images_per_step}
+    return tuple(f'{name} {actual[name]} instead of {published[name]}' for name in names
+                 if name in published and actual[name] != published[name]
+                 and (name not in options or options[name].option.matters(actual)))

@@ -83,7 +83,7 @@ def make_row(number: Published, runs: Sequence[FinishedRun], speeds: Sequence[Sp
 
 
 def _half_interval(values: Sequence[float]) -> float:
-    """Half the width of the 95 % interval of the mean of ``values``; 0 for one value."""
+    """Return half the width of the 95 % interval of the mean of ``values``; 0 for one value."""
     if len(values) == 1:
         return 0.0
     from scipy import stats

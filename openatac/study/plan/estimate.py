@@ -3,8 +3,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from openatac.study.plan.step_time import FORWARD, Setup, Step, step
 from openatac.study.published.numbers import TRAINING_IMAGES, VALIDATION_IMAGES
-from openatac.study.step_time import FORWARD, Setup, Step, step
 from openatac.training.recipes import IMAGENET
 
 RECIPE = IMAGENET['imagenet_atac']
@@ -65,17 +65,17 @@ def estimate(setup: Setup, epochs: int = PUBLISHED_EPOCHS, images: int = TRAININ
     ValueError
         For an impossible setup.
     """
-    one = step(setup)
+    one_step = step(setup)
     steps = images // setup.global_batch
     if not steps:
         raise ValueError(f'--images {images} is less than one step takes, {setup.gpus} devices x '
                          f'--batch-size {setup.batch_size}')
-    training = epochs * steps * one.seconds / 3600
+    training = epochs * steps * one_step.seconds / 3600
     validation = epochs * validation_images * FORWARD / (setup.gpus * setup.images_per_second) / 3600
     device_hours = (training + validation) * setup.gpus
-    return Estimate(setup, one, epochs, steps, training, validation, training + validation, device_hours,
-                    None if price is None else price * device_hours, one.computing / one.seconds,
-                    setup.global_batch / one.seconds)
+    return Estimate(setup, one_step, epochs, steps, training, validation, training + validation, device_hours,
+                    None if price is None else price * device_hours, one_step.computing / one_step.seconds,
+                    setup.global_batch / one_step.seconds)
 
 
 def trainable_parameters(name: str) -> int:
@@ -88,7 +88,7 @@ def trainable_parameters(name: str) -> int:
     host, _ = find_model(name)
     if host.data != 'imagenet':
         raise ValueError(f'{name} is not a network for ImageNet: name another, or give --parameters')
-    return costs_by_name(name, host.input_shape)[0].trainable
+    return costs_by_name(name, host.input_shape).trainable
 
 
 def linear_rate(global_batch: int) -> float:

@@ -1,0 +1,1 @@
+"""The time and price of the published run on other devices."""
