@@ -30,15 +30,16 @@ from openatac.limits import MAX_COUNT, MAX_SECONDS, number, prefix
 from openatac.pictures import write_picture
 from openatac.runtime.processor import int8_line
 from openatac.study.bench.machine import machine
-from openatac.study.bench.measurement import measure, verdict
+from openatac.study.bench.measurement import measure
 from openatac.study.bench.picture import bench_figure
+from openatac.study.bench.verdict import verdict
 
 MOST_SIZES = 8  # torch.compile handles no more for one network
 HEAD = ('export', 'engine', 'batch', 'p50 ms', 'p95 ms', 'images/s', 'rounds', 'difference')
 
 
 def main(argv: list[str]) -> int:
-    """``openatac bench``; see the module."""
+    """Run ``openatac bench``; see the module."""
     p = _parser()
     args = p.parse_args(argv)
     prefixes = [prefix_of(path) for path in args.exports]
@@ -49,12 +50,11 @@ def main(argv: list[str]) -> int:
                             'prefix for the files')
     measured = measure(prefixes, args.engines, args.batch_sizes, args.rounds, args.seconds,
                        partial(print, flush=True))
-    if any(RUNTIMES.find(each.runtime).form.is_quantized for each in measured):
+    if any(RUNTIMES.find(m.runtime).form.is_quantized for m in measured):
         print(int8_line())
-    rows = [each.row() for each in measured]
+    rows = [m.row() for m in measured]
     print(text_table([HEAD, *map(_cells, rows)]), end='\n\n')
-    for key in dict.fromkeys((each.export, each.batch) for each in measured):
-        print('\n'.join(verdict([each for each in measured if (each.export, each.batch) == key])))
+    print('\n'.join(verdict(measured)))
     if args.out:
         about = {**machine(), 'command': f'openatac bench {shlex.join(argv)}'}
         with writing(f'--out: {args.out}', ': choose another'):

@@ -31,7 +31,7 @@ from openatac.study.finished_runs import find_runs
 
 
 def main(argv: list[str]) -> int:
-    """``openatac compare``; see the module."""
+    """Run ``openatac compare``; see the module."""
     words = argv[:argv.index('--')] if '--' in argv else argv
     parser = _parser()
     args = parser.parse_args(words)
@@ -70,12 +70,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _list(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
-    """An argparse type: values separated by commas, each once."""
+    """Return a type for argparse: values separated by commas, each once."""
     def parse(text: str) -> list[Any]:
-        found = list(dict.fromkeys(kind(word.strip()) for word in text.split(',') if word.strip()))
-        if not found:
+        values = list(dict.fromkeys(kind(word.strip()) for word in text.split(',') if word.strip()))
+        if not values:
             raise argparse.ArgumentTypeError(f'{text!r} names nothing')
-        return found
+        return values
     return parse
 
 
@@ -105,7 +105,7 @@ def _dry_run(sweep: Sweep, batches: int) -> int:
 
 
 def _compare(sweep: Sweep, trainings: Sequence[Training], args: argparse.Namespace) -> int:
-    """Train, take in other runs, and compare; returns the exit code."""
+    """Train, take in other runs, and compare; return the exit code."""
     from openatac.study.comparison.records import copy_records
     from openatac.study.comparison.report import write_comparison, write_note
     from openatac.training.checkpoint import only_run_in
@@ -125,7 +125,7 @@ def _compare(sweep: Sweep, trainings: Sequence[Training], args: argparse.Namespa
 
 
 def _train(sweep: Sweep, trainings: Sequence[Training], jobs: int) -> dict[str, Failure]:
-    """Run the trainings that are not finished; returns {name: Failure}."""
+    """Run the trainings that are not finished; return {name: Failure}."""
     sweep.keep_recipe()
     missing = [training for training in trainings if not training.is_finished()]
     print(f'{len(trainings)} trainings: {len(trainings) - len(missing)} finished, {len(missing)} to run',

@@ -13,7 +13,7 @@ from openatac.study import demo
 
 
 def main(argv: list[str]) -> int:
-    """``openatac demo``; see the module."""
+    """Run ``openatac demo``; see the module."""
     p = command_parser('demo', __doc__)
     p.add_argument('--folder', default='demo', help='folder of all files (default: %(default)s)')
     folder = p.parse_args(argv).folder
@@ -26,7 +26,7 @@ def main(argv: list[str]) -> int:
     picture, prefix = os.path.join(folder, 'curves.png'), os.path.join(folder, 'export', 'atac')
     demo.draw(picture, runs)
     print(f'\ncurves: {picture}')
-    difference = demo.export(runs['ATAC'], prefix)
-    print(f'exported ATAC to {prefix}-symbol.json and {prefix}-0000.params; loaded back, its outputs differ '
-          f"from the network's by {difference:.1g} at most")
+    files, difference = demo.export(runs['ATAC'], prefix)
+    print(f"exported ATAC to {' and '.join(files)}; loaded back, its outputs differ from the network's by "
+          f'{difference:.1g} at most')
     return 0

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from openatac.console.text import text_table
 from openatac.errors import OpenatacError
-from openatac.study.comparison.results import IMAGE_SHAPE, Group, group
+from openatac.study.comparison.results import IMAGE_SHAPE, Group, group_runs
 from openatac.study.comparison.training_queue import TRAIN_CIFAR
 from openatac.study.finished_runs import read_run
 from openatac.training.tracking.curves import draw_curves
@@ -39,15 +39,15 @@ def train(unit: str, folder: str) -> Group:
     command = [*TRAIN_CIFAR, '--recipe', 'digits', *UNITS[unit], '--save-dir', folder, '--resume', 'auto']
     if subprocess.run(command).returncode:
         raise OpenatacError(f'the demo ends here, since training {unit} failed (see above)')
-    return group([read_run(folder)])[0]
+    return group_runs([read_run(folder)])[0]
 
 
 def table(runs: Mapping[str, Group]) -> str:
     """Return a text table that compares {unit: its run}."""
     rows = [HEAD]
-    for unit, found in runs.items():
-        summary = found.runs[0].summary
-        rows.append((unit, f'{found.parameters:,}', f'{found.multiply_adds:,}',
+    for unit, group in runs.items():
+        summary = group.runs[0].summary
+        rows.append((unit, f'{group.parameters:,}', f'{group.multiply_adds:,}',
                      f'{summary["best_accuracy"]:.4f}', f'{summary["last_accuracy"]:.4f}',
                      f'{summary["images_per_second"]:.0f}'))
     return text_table(rows)
@@ -56,13 +56,14 @@ def table(runs: Mapping[str, Group]) -> str:
 def draw(path: str, runs: Mapping[str, Group]) -> None:
     """Draw the curves of {unit: its run} into the PNG file ``path``."""
     draw_curves(path, 'ResNet-8 on handwritten digits', {
-        label: {unit: found.runs[0].history[column] for unit, found in runs.items()}
+        label: {unit: group.runs[0].history[column] for unit, group in runs.items()}
         for label, column in (('training loss', 'train_loss'), ('test accuracy', 'val_accuracy'))})
 
 
-def export(found: Group, path: str) -> float:
-    """Export a run's last network as symbol files; return the largest difference of their outputs."""
-    from openatac.export.symbol_files import export_symbol
+def export(group: Group, path: str) -> tuple[list[str], float]:
+    """Export a run's last network; return the symbol files, and the largest difference of their outputs."""
+    from openatac.export.symbol_files import PARAMS, SYMBOL, export_symbol
     from openatac.export.trained_network import load_run
-    folder = found.runs[0].folder
-    return export_symbol(load_run(folder, os.path.join(folder, 'last.params')).net, path, IMAGE_SHAPE)
+    folder = group.runs[0].folder
+    net = load_run(folder, os.path.join(folder, 'last.params')).net
+    return [path + SYMBOL, path + PARAMS], export_symbol(net, path, IMAGE_SHAPE)

@@ -70,8 +70,8 @@ def find_runs(folder: str) -> list[FinishedRun]:
 
 def runs_in(folder: str) -> list[FinishedRun]:
     """Read the finished runs in ``folder`` and its subfolders; OpenatacError for a damaged one."""
-    return [read_run(place) for place in sorted(
-        place for place, _, files in os.walk(folder) if 'summary.json' in files)]
+    return [read_run(path) for path in sorted(
+        path for path, _, files in os.walk(folder) if 'summary.json' in files)]
 
 
 def read_run(folder: str) -> FinishedRun:

@@ -265,7 +265,7 @@ def _read_settings(folder: str) -> Content:
 
 def _read_summary(folder: str) -> Content:
     def compared() -> str:
-        groups = results.group(find_runs(folder))
+        groups = results.group_runs(find_runs(folder))
         return repr([results.circumstances(groups), results.rows(groups), results.statements(groups)])
 
     def published() -> str:

@@ -124,7 +124,7 @@ def run(tmp_path):
 
 def test_the_summary_of_a_run(run):
     def use():
-        groups = results.group(find_runs(run))
+        groups = results.group_runs(find_runs(run))
         results.circumstances(groups), results.rows(groups), results.statements(groups)
         found = find_runs(run)
         list(run_speeds(found))

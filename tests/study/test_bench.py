@@ -13,9 +13,10 @@ from openatac.export.manifest import Manifest, write_manifest
 from openatac.export.runtimes.base import RUNTIMES, Runtime
 from openatac.registry import Registry
 from openatac.study.bench import measurement
-from openatac.study.bench.measurement import Measurement, verdict
+from openatac.study.bench.measurement import Measurement
 from openatac.study.bench.picture import bench_figure
 from openatac.study.bench.process import BenchProcess, Turn
+from openatac.study.bench.verdict import verdict
 from tests.helpers.commands import rows_of
 
 SHORT = ['--rounds', '2', '--seconds', '0.01', '--batch-sizes', '1,3']
@@ -165,7 +166,7 @@ def test_the_verdict_compares_round_by_round():
                                 (third, ('onnxruntime', 'torch-compiled'), '3.00 (3.00 to 3.00)'),
                                 (fourth, ('fused', 'torch-compiled'), '2.00 (2.00 to 2.20)')):
         assert ratios in line and all(name in line for name in names)
-    assert len(verdict(measured(static=[90], torch=[60]))) == 2
+    assert len(list(verdict(measured(static=[90], torch=[60])))) == 2
     only, = verdict(measured(static=[90]))
     assert only.endswith('static')
 

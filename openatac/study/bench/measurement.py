@@ -127,28 +127,3 @@ def _warm_processes(prefix: str, runtimes: Sequence[str] | None, sizes: Sequence
             skip(f'left out {name} of {prefix}: {problem}')
     if not able:
         raise OpenatacError(f'no engine can run {prefix} here')
-
-
-# ----------------------------------------------------------------------------- the fastest
-
-def verdict(measured: Sequence[Measurement]) -> list[str]:
-    """Return lines on one export at one batch size: the fastest runtime, and ours against PyTorch's."""
-    def fastest(those: Sequence[Measurement]) -> Measurement:
-        return max(those, key=lambda each: each.images_per_second)
-
-    pytorch = [each for each in measured if each.runtime.startswith('torch')]
-    ours = [each for each in measured if each not in pytorch]
-    float32 = [each for each in ours if not RUNTIMES.find(each.runtime).form.is_quantized]
-    mxnet = [each for each in float32 if RUNTIMES.find(each.runtime).form.name != 'onnx']
-    lines = [f'{measured[0].export}, batch {measured[0].batch}: the fastest is {fastest(measured).runtime}']
-    named = ''
-    for kind, those in (('ours', ours), ('ours in float32', float32), ('MXNet in float32', mxnet)):
-        if pytorch and those and fastest(those).runtime != named:
-            best, theirs = fastest(those), fastest(pytorch)
-            named = best.runtime
-            ratios = [turn.images_per_second / other.images_per_second
-                      for turn, other in zip(best.turns, theirs.turns)]
-            lines.append(f'  the fastest of {kind}, {named}, is {statistics.median(ratios):.2f} '
-                         f'({min(ratios):.2f} to {max(ratios):.2f}) times as fast as the fastest of PyTorch, '
-                         f'{theirs.runtime}')
-    return lines

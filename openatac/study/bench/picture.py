@@ -28,23 +28,22 @@ def bench_figure(rows: Sequence[Row], title: str) -> Figure:
     for panel, size in zip(panels, sizes):
         for row in (row for row in rows if row['batch'] == size):
             export = exports.index(row['export'])
-            place = runtimes.index(row['engine']) + (export - (len(exports) - 1) / 2) * width
-            _draw_bar(panel, place, 0.9 * width, row, f'C{export}')
+            x = runtimes.index(row['engine']) + (export - (len(exports) - 1) / 2) * width
+            _draw_bar(panel, x, 0.9 * width, row, f'C{export}')
         panel.set(ylabel='images/s', title=f'batch of {size}')
         panel.margins(y=0.15)
         panel.spines[['top', 'right']].set_visible(False)
     panels[-1].set_xticks(range(len(runtimes)), [runtime.replace('-', '-\n') for runtime in runtimes])
     figure.legend(handles=[Patch(color=f'C{number}', label=export) for number, export in enumerate(exports)],
-                  loc='outside lower center', ncol=min(len(exports), 4),
-                  frameon=False)
+                  loc='outside lower center', ncol=min(len(exports), 4), frameon=False)
     figure.suptitle(f'{title}\nmedian and range of {rows[0]["rounds"]} rounds', fontsize=10)
     return figure
 
 
-def _draw_bar(panel: Axes, place: float, width: float, row: Row, colour: str) -> None:
+def _draw_bar(panel: Axes, x: float, width: float, row: Row, colour: str) -> None:
     speed = row['images_per_second']
     spread = [[speed - row['images_per_second_low']], [row['images_per_second_high'] - speed]]
-    panel.bar(place, speed, width, color=colour, yerr=spread, capsize=3, ecolor='0.3')
+    panel.bar(x, speed, width, color=colour, yerr=spread, capsize=3, ecolor='0.3')
     panel.annotate(f'{speed:.3g}' if speed < 100 else f'{speed:.0f}',
-                   (place, row['images_per_second_high']), xytext=(0, 2), textcoords='offset points',
+                   (x, row['images_per_second_high']), xytext=(0, 2), textcoords='offset points',
                    ha='center', fontsize=7)

@@ -98,34 +98,34 @@ class BenchProcess:
 def serve(file: int) -> None:
     """Open one runtime and take turns until the pipe with the descriptor ``file`` ends."""
     with contextlib.suppress(EOFError, OSError), Connection(file) as pipe:
-        network, images = _open_warm(pipe, *pipe.recv())
-        while network:
+        try:
+            network, images, outputs = _open_warm(*pipe.recv())
+        except (OpenatacError, ImportError) as error:
+            pipe.send((None, str(error)))
+            return
+        pipe.send((outputs, None))
+        while True:
             size, seconds = pipe.recv()
             turn = _turn(network, images[size], seconds)
             _release_memory(network, images)
             pipe.send(turn)
 
 
-def _open_warm(pipe: Connection, prefix: str, runtime: type[Runtime], sizes: Sequence[int]
-                 ) -> tuple[Runtime | None, dict[int, np.ndarray]]:
-    """Return (network, {size: images}) after answering on the pipe; (None, {}) if there is a problem."""
+def _open_warm(prefix: str, runtime: type[Runtime], sizes: Sequence[int]
+               ) -> tuple[Runtime, dict[int, np.ndarray], np.ndarray]:
+    """Return (network, {size: images}, its outputs for the images of the first size)."""
     import numpy as np
     set_threads()
     keep_freed_memory()
-    try:
-        network = runtime.open(prefix)
-        shape = network.manifest.image_shape
-        images = {size: np.random.RandomState(0).randn(size, *shape).astype('float32') for size in sizes}
-        for batch in images.values():
-            for _ in range(WARM_UP):
-                network(batch)
-        outputs = network(images[sizes[0]])
-        _release_memory(network, images)
-    except (OpenatacError, ImportError) as error:
-        pipe.send((None, str(error)))
-        return None, {}
-    pipe.send((outputs, None))
-    return network, images
+    network = runtime.open(prefix)
+    shape = network.manifest.image_shape
+    images = {size: np.random.RandomState(0).randn(size, *shape).astype('float32') for size in sizes}
+    for batch in images.values():
+        for _ in range(WARM_UP):
+            network(batch)
+    outputs = network(images[sizes[0]])
+    _release_memory(network, images)
+    return network, images, outputs
 
 
 def _release_memory(network: Runtime, images: dict[int, np.ndarray]) -> None:

@@ -15,9 +15,9 @@ def shared_settings(run: FinishedRun) -> dict[str, Any]:
 
     Only the batch size of all devices together matters.
     """
-    found = values(run.config)
-    shared = {name: found[name] for name, field in fields(type(run.config)).items()
-              if field.option.result and not field.option.named and field.option.matters(found)
+    settings = values(run.config)
+    shared = {name: settings[name] for name, field in fields(type(run.config)).items()
+              if field.option.result and not field.option.named and field.option.matters(settings)
               and name not in ('seed', 'batch_size')}
     return {**shared, 'data': run.data, 'images a step': run.images_per_step}
 

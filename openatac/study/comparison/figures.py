@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from openatac.study.comparison.results import Group, data_set
+from openatac.study.comparison.results import MEASURES, Group, data_set
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,8 +20,6 @@ COLOURS = ('#000000', '#d55e00', '#0072b2', '#009e73', '#cc79a7', '#e69f00', '#5
 LINES = ('-', '--', ':')        # of the first 7 units, the next 7, and the others
 MARKERS = 'osD^vhp' 'P8<dX>*' 'H'  # markers of one colour, 7 apart, look different
 NUDGE = {'^': (0, -1.5), 'v': (0, 1.5), '<': (1.5, 0), '>': (-1.5, 0)}  # to the triangle's middle, in points
-MEASURES = {'best_accuracy': 'best test accuracy of all epochs',
-            'last_accuracy': 'test accuracy after the last epoch'}
 CURVES = {'val_accuracy': 'test accuracy', 'train_loss': 'training loss'}  # column of metrics.csv -> label
 SIDE_STEP = 0.015               # between units of equal parameters, in widths of the picture
 
@@ -35,12 +33,12 @@ def accuracy_figure(groups: Sequence[Group], measure: str = 'last_accuracy') -> 
     from matplotlib.ticker import MaxNLocator, StrMethodFormatter
     figure = Figure(figsize=(8, 5), layout='constrained')
     axes = figure.subplots()
-    places = _places(groups)
+    x = _x_positions(groups)
     for number, (unit, style) in enumerate(_styles(groups).items()):
-        _draw_unit(axes, [(places[each.unit, each.blocks], each) for each in groups if each.unit == unit],
+        _draw_unit(axes, [(x[group.unit, group.blocks], group) for group in groups if group.unit == unit],
                    measure, style, zorder=3 + 3 * number)
-    moved = any(places[each.unit, each.blocks] != each.parameters for each in groups)
-    spread = any(len(each.runs) > 1 for each in groups)
+    moved = any(x[group.unit, group.blocks] != group.parameters for group in groups)
+    spread = any(len(group.runs) > 1 for group in groups)
     axes.set(xlabel='trainable parameters' + moved * ' (equal ones side by side)',
              ylabel=MEASURES[measure] + spread * '\n(mean ± standard deviation over seeds)',
              title=f'{data_set(groups)}, {seeds(groups)}; number in the marker: blocks per stage')
@@ -62,14 +60,14 @@ def curves_figure(groups: Sequence[Group], blocks: int) -> Figure:
     styles = _styles(groups)
     panels = figure.subplots(1, len(CURVES))
     for axes, (column, label) in zip(panels, CURVES.items()):
-        for each in groups:
-            if each.blocks == blocks:
-                _draw_curve(axes, each, column, styles[each.unit])
+        for group in groups:
+            if group.blocks == blocks:
+                _draw_curve(axes, group, column, styles[group.unit])
         axes.set(xlabel='epoch', ylabel=label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     panels[0].grid(alpha=0.3)
     _finish(panels[-1])
-    several = any(len(each.runs) > 1 for each in groups if each.blocks == blocks)
+    several = any(len(group.runs) > 1 for group in groups if group.blocks == blocks)
     figure.suptitle(f'b = {blocks}' + several * ': mean over seeds, in a band from least to most',
                     fontsize=12)
     return figure
@@ -77,54 +75,54 @@ def curves_figure(groups: Sequence[Group], blocks: int) -> Figure:
 
 def seeds(groups: Sequence[Group]) -> str:
     """Return how many seeds the groups have, such as '1 seed' or '2 to 3 seeds'."""
-    counts = [len(each.runs) for each in groups]
+    counts = [len(group.runs) for group in groups]
     fewest, most = min(counts), max(counts)
     return f'{fewest} to ' * (fewest < most) + f'{most} seed' + 's' * (most > 1)
 
 
 def _styles(groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
     """Return {unit: its colour, line and marker}."""
-    units = dict.fromkeys(each.unit for each in groups)
+    units = dict.fromkeys(group.unit for group in groups)
     return {unit: {'color': COLOURS[number % len(COLOURS)], 'marker': MARKERS[number % len(MARKERS)],
                    'linestyle': LINES[number // len(COLOURS) % len(LINES)]}
             for number, unit in enumerate(units)}
 
 
-def _places(groups: Sequence[Group]) -> dict[tuple[str, int], float]:
-    """Return {(unit, blocks): place on the axis}: the parameters, moved aside where units have as many."""
-    every = [each.parameters for each in groups]
-    step = SIDE_STEP * ((max(every) - min(every)) or max(every))
-    places = {}
-    for each in groups:
+def _x_positions(groups: Sequence[Group]) -> dict[tuple[str, int], float]:
+    """Return {(unit, blocks): x}: the parameters, moved aside where units have as many."""
+    parameters = [group.parameters for group in groups]
+    step = SIDE_STEP * ((max(parameters) - min(parameters)) or max(parameters))
+    positions = {}
+    for group in groups:
         equal = [other.unit for other in groups
-                 if (other.blocks, other.parameters) == (each.blocks, each.parameters)]
-        places[each.unit, each.blocks] = each.parameters + step * (
-            equal.index(each.unit) - (len(equal) - 1) / 2)
-    return places
+                 if (other.blocks, other.parameters) == (group.blocks, group.parameters)]
+        positions[group.unit, group.blocks] = group.parameters + step * (
+            equal.index(group.unit) - (len(equal) - 1) / 2)
+    return positions
 
 
 def _draw_unit(axes: Axes, points: list[tuple[float, Group]], measure: str, style: dict[str, Any],
                zorder: int) -> None:
-    """Draw one unit: its points (place, group), their error bars and the line through them."""
-    x = [place for place, _ in points]
-    y = [statistics.mean(each.values(measure)) for _, each in points]
-    for at, height, (_, each) in zip(x, y, points):
-        if len(each.runs) > 1:
-            axes.errorbar(at, height, statistics.stdev(each.values(measure)), fmt='none', capsize=4,
+    """Draw one unit: its points (x, group), their error bars and the line through them."""
+    x = [at for at, _ in points]
+    y = [statistics.mean(group.values(measure)) for _, group in points]
+    for at, height, (_, group) in zip(x, y, points):
+        if len(group.runs) > 1:
+            axes.errorbar(at, height, statistics.stdev(group.values(measure)), fmt='none', capsize=4,
                           ecolor=style['color'], elinewidth=1.2, zorder=zorder)
-        axes.annotate(str(each.blocks), (at, height), NUDGE.get(style['marker'], (0, 0)), ha='center',
+        axes.annotate(str(group.blocks), (at, height), NUDGE.get(style['marker'], (0, 0)), ha='center',
                       textcoords='offset points', va='center_baseline', fontsize=7, zorder=zorder + 2)
     axes.plot(x, y, **style, markersize=12, markerfacecolor='#ffffff', markeredgewidth=1.6, linewidth=1.4,
               label=points[0][1].unit, zorder=zorder + 1)
 
 
-def _draw_curve(axes: Axes, each: Group, column: str, style: dict[str, Any]) -> None:
-    epochs = each.runs[0].history['epoch']
-    values = list(zip(*(run.history[column] for run in each.runs)))
+def _draw_curve(axes: Axes, group: Group, column: str, style: dict[str, Any]) -> None:
+    epochs = group.runs[0].history['epoch']
+    values = list(zip(*(run.history[column] for run in group.runs)))
     marker = style['marker'] if len(epochs) < 20 else None
     axes.plot(epochs, [statistics.mean(several) for several in values], **{**style, 'marker': marker},
-              markersize=5, linewidth=1.4, label=each.unit)
-    if len(each.runs) > 1:
+              markersize=5, linewidth=1.4, label=group.unit)
+    if len(group.runs) > 1:
         axes.fill_between(epochs, [min(several) for several in values], [max(several) for several in values],
                           color=style['color'], alpha=0.15, linewidth=0)
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from openatac.console.text import for_html
 from openatac.pictures import literal_text
 from openatac.study.comparison import results
-from openatac.study.comparison.figures import MEASURES, accuracy_figure, curves_figure
-from openatac.study.comparison.results import Group
+from openatac.study.comparison.figures import accuracy_figure, curves_figure
+from openatac.study.comparison.results import MEASURES, Group
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,14 +55,14 @@ def _relative_costs(groups: Sequence[Group]) -> str:
 
     Speeds are compared only if all runs had the same devices and threads.
     """
-    reference = {each.blocks: _costs(each) for each in groups if each.unit == REFERENCE}
-    others = [each for each in groups if each.unit != REFERENCE and each.blocks in reference]
+    reference = {group.blocks: _costs(group) for group in groups if group.unit == REFERENCE}
+    others = [group for group in groups if group.unit != REFERENCE and group.blocks in reference]
     if not others:
         return ''
-    machines = {(run.summary['device'], run.summary['threads']) for each in groups for run in each.runs}
+    machines = {(run.summary['device'], run.summary['threads']) for group in groups for run in group.runs}
     head = ('b', UNIT, 'parameters', 'multiply-adds', *['images/s'] * (len(machines) == 1))
-    rows = [(str(each.blocks), each.unit, *(f'{own / base:.2f}' for own, base in zip(
-        _costs(each), reference[each.blocks]))) for each in others]
+    rows = [(str(group.blocks), group.unit, *(f'{own / base:.2f}' for own, base in zip(
+        _costs(group), reference[group.blocks]))) for group in others]
     return '\n'.join([_heading(f'Costs relative to {REFERENCE}'), _paragraphs([
         f'Each is divided by that of {REFERENCE} with as many blocks.']), _table(head, rows)])
 
@@ -72,14 +72,14 @@ def _costs(group: Group) -> tuple[float, float, float]:
 
 
 def _figures(groups: Sequence[Group], measure: str) -> str:
-    """Accuracy against parameters, and curves for each depth."""
+    """Return the figures: accuracy against parameters, and curves for each depth."""
     try:
         with literal_text():
             accuracy = _svg(accuracy_figure(groups, measure), 'accuracy',
                             MEASURES[measure] + ' against trainable parameters')
             curves = [_svg(curves_figure(groups, blocks), f'curves{blocks}',
                            f'test accuracy and training loss over epochs, b = {blocks}')
-                      for blocks in sorted({each.blocks for each in groups})]
+                      for blocks in sorted({group.blocks for group in groups})]
     except ImportError:
         return _paragraphs(["The figures are missing, since matplotlib is not installed "
                             "(pip install 'openatac[demo]')."])
@@ -92,9 +92,9 @@ def _svg(figure: Figure, name: str, label: str) -> str:
     text = io.StringIO()
     with matplotlib.rc_context({'svg.fonttype': 'none', 'svg.hashsalt': 'openatac'}):
         figure.savefig(text, format='svg', metadata=dict.fromkeys(('Creator', 'Date', 'Format', 'Type')))
-    found = re.search(r'<svg[^>]*?(viewBox="[^"]*")[^>]*>(.*)</svg>', text.getvalue(), re.S)
-    assert found, 'matplotlib wrote no SVG'
-    size, content = found.groups()
+    svg = re.search(r'<svg[^>]*?(viewBox="[^"]*")[^>]*>(.*)</svg>', text.getvalue(), re.S)
+    assert svg, 'matplotlib wrote no SVG'
+    size, content = svg.groups()
     content = re.sub(r'(\bid="|href="#|url\(#)', rf'\g<1>{name}-', content)
     content = re.sub(r' d="[^"]*"', lambda path: re.sub(r'(\.\d\d)\d+', r'\1', path[0]), content)
     content = content.replace('#000000', 'currentColor').replace('#ffffff', 'var(--page)')
@@ -114,10 +114,10 @@ def _statements(groups: Sequence[Group], measure: str) -> str:
 def _runs(groups: Sequence[Group]) -> str:
     """Return the command of each run, and its results."""
     parts = [_heading('The runs')]
-    for each in groups:
-        seeds = 'seed' + 's' * (len(each.runs) > 1) + ' ' + ', '.join(str(run.seed) for run in each.runs)
-        parts += ['<details>', f'<summary>{for_html(each.unit)}, b = {each.blocks}: {seeds}</summary>']
-        for run in each.runs:
+    for group in groups:
+        seeds = 'seed' + 's' * (len(group.runs) > 1) + ' ' + ', '.join(str(run.seed) for run in group.runs)
+        parts += ['<details>', f'<summary>{for_html(group.unit)}, b = {group.blocks}: {seeds}</summary>']
+        for run in group.runs:
             parts += [f'<p>{for_html(results.facts(run))}</p>',
                       f'<pre><code>{for_html(run.summary["command"])}</code></pre>']
         parts.append('</details>')

@@ -29,10 +29,10 @@ def copy_records(sources: Sequence[str], folder: str) -> None:
     records = {name_of(run): _record(run) for run in new}
     with writing(folder, ADVICE):
         for name, record in records.items():
-            place = os.path.join(folder, 'runs', name)
-            os.makedirs(place, exist_ok=True)
+            target = os.path.join(folder, 'runs', name)
+            os.makedirs(target, exist_ok=True)
             for file, text in record.items():
-                write_text(os.path.join(place, file), text)
+                write_text(os.path.join(target, file), text)
 
 
 def _record(run: FinishedRun) -> dict[str, str]:

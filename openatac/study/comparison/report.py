@@ -36,7 +36,7 @@ def write_comparison(folder: str, measure: str) -> str:
     str
         The text of comparison.md.
     """
-    groups = results.group(find_runs(folder), read_note(folder))
+    groups = results.group_runs(find_runs(folder), read_note(folder))
     sentences = [f'- {for_markdown(sentence)}' for sentence in results.statements(groups, measure)]
     if sentences:
         sentences = ['', f'Differences in {measure.replace("_", " ")}:', '', *sentences]

@@ -18,7 +18,8 @@ from openatac.training.config import CifarConfig
 from openatac.training.run_folder import RunFolder
 
 IMAGE_SHAPE = (3, 32, 32)
-MEASURES = ('best_accuracy', 'last_accuracy')
+MEASURES = {'best_accuracy': 'best test accuracy of all epochs',
+            'last_accuracy': 'test accuracy after the last epoch'}
 # Shared settings named in other sentences, and those named only if they differ from the default.
 ELSEWHERE = ('dataset', 'data', 'cifar100_labels')
 MINOR = ('drop_rate', 'lr_decay_period', 'mode', 'dtype', 'host', 'engine', 'tf32', 'compile', 'resume_from')
@@ -54,7 +55,7 @@ class Group(NamedTuple):
         return [run.summary[measure] for run in self.runs]  # type: ignore[literal-required]
 
 
-def group(runs: Sequence[FinishedRun], note: str = '') -> list[Group]:
+def group_runs(runs: Sequence[FinishedRun], note: str = '') -> list[Group]:
     """Return the `Group`s of runs, by depth and parameters; OpenatacError if they cannot be compared."""
     check_comparable(runs)
     members: dict[tuple[int, str], dict[int, FinishedRun]] = {}
@@ -64,23 +65,23 @@ def group(runs: Sequence[FinishedRun], note: str = '') -> list[Group]:
     for (blocks, unit), by_seed in members.items():
         several = [by_seed[seed] for seed in sorted(by_seed)]
         groups.append(Group(unit, blocks, several, *_costs(several[0]), note))
-    return sorted(groups, key=lambda each: (each.blocks, each.parameters, each.unit))
+    return sorted(groups, key=lambda group: (group.blocks, group.parameters, group.unit))
 
 
 def _costs(run: FinishedRun) -> tuple[int, int]:
     """Return (trainable parameters, multiply-adds) of a run's network."""
     from openatac.study.costs.count import costs
-    found = costs(RunFolder(run.folder).build(run.config)[0], IMAGE_SHAPE)
-    return found.trainable, found.multiply_adds
+    total = costs(RunFolder(run.folder).build(run.config)[0], IMAGE_SHAPE)
+    return total.trainable, total.multiply_adds
 
 
 # -------------------------------------------------------------------------------------- table
 
 def rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
     """Return a row under HEAD for each group."""
-    return [(str(each.blocks), each.unit, f'{each.parameters:,}', f'{each.multiply_adds:,}',
-             *(spread(each.values(measure)) for measure in MEASURES), str(len(each.runs)),
-             f'{statistics.median(each.values("images_per_second")):.0f}') for each in groups]
+    return [(str(group.blocks), group.unit, f'{group.parameters:,}', f'{group.multiply_adds:,}',
+             *(spread(group.values(measure)) for measure in MEASURES), str(len(group.runs)),
+             f'{statistics.median(group.values("images_per_second")):.0f}') for group in groups]
 
 
 def spread(values: Sequence[float], form: str = '.4f') -> str:
@@ -98,8 +99,8 @@ def markdown(groups: Sequence[Group]) -> str:
 # ---------------------------------------------------------------------------------- sentences
 
 def circumstances(groups: Sequence[Group]) -> list[str]:
-    """Sentences on what the runs have in common: data, recipe, devices and versions."""
-    runs = [run for each in groups for run in each.runs]
+    """Return sentences on what the runs have in common: data, recipe, devices and versions."""
+    runs = [run for group in groups for run in group.runs]
     summary, usual = runs[0].summary, defaults(CifarConfig)
     settings = {name: value for run in runs for name, value in shared_settings(run).items()}
     recipe = ', '.join(f'{name} {value}' for name, value in sorted(settings.items())
@@ -142,15 +143,15 @@ def statements(groups: Sequence[Group], measure: str = 'last_accuracy') -> list[
 
 def statement(one: Group, other: Group, measure: str = 'last_accuracy') -> str:
     """Say by how much the group ``one`` is better than ``other``, and whether chance may explain it."""
-    found, against = one.values(measure), other.values(measure)
+    own, others = one.values(measure), other.values(measure)
     difference = (f'{one.unit} against {other.unit}, b = {one.blocks}: '
-                  f'{statistics.mean(found) - statistics.mean(against):+.4f}')
-    if min(len(found), len(against)) < 2:
+                  f'{statistics.mean(own) - statistics.mean(others):+.4f}')
+    if min(len(own), len(others)) < 2:
         return difference + ' (one seed says nothing about chance)'
-    if len(set(found)) == len(set(against)) == 1:
+    if len(set(own)) == len(set(others)) == 1:
         return difference + ' (no spread over the seeds, so no test)'
     from scipy import stats
-    test = stats.ttest_ind(found, against, equal_var=False)
+    test = stats.ttest_ind(own, others, equal_var=False)
     low, high = test.confidence_interval()
     return (f'{difference} (95 % interval {low:+.4f} to {high:+.4f}, p = {test.pvalue:.2g}, '
-            f'n = {len(found)} and {len(against)})')
+            f'n = {len(own)} and {len(others)})')

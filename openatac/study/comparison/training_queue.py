@@ -1,4 +1,4 @@
-"""Runs trainings in processes, several at a time; they can be stopped at any time and resumed.
+"""Run trainings in processes, several at a time; they can be stopped at any time and resumed.
 
 Each resumes from its own checkpoints (train_cifar.py --resume auto), so the queue has no state to keep.
 """
@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from openatac.console.program import stop_signals
 from openatac.errors import CheckpointError, OpenatacError
@@ -36,10 +36,10 @@ class Training(NamedTuple):
 
     def is_finished(self) -> bool:
         """Return whether its folder holds a finished run."""
-        try:
-            return bool(read_run(self.folder))
-        except OpenatacError:
-            return False
+        with contextlib.suppress(OpenatacError):
+            read_run(self.folder)
+            return True
+        return False
 
 
 class Failure(NamedTuple):
@@ -64,55 +64,75 @@ def run_queue(trainings: Sequence[Training], jobs: int) -> dict[str, Failure]:
         After the first SIGINT or SIGTERM, once the running trainings have written a checkpoint; a second
         one kills them.
     """
-    waiting = list(trainings)
-    running: list[_Process] = []
-    failed: dict[str, Failure] = {}
-    slots = list(range(jobs))
-    deadline = time.monotonic() + PATIENCE
-    with _stop_signals() as stopping, contextlib.ExitStack() as files:
+    queue = _Queue(trainings, jobs)
+    with _stop_signals() as stopping:
         try:
-            while running or (waiting and not stopping):
-                while waiting and slots and not stopping:
-                    ready = next((each for each in waiting if _is_free(each.folder)), None)
-                    if ready is None and (running or time.monotonic() < deadline):
-                        break
-                    ready = ready or waiting[0]  # it will report that its folder is in use
-                    waiting.remove(ready)
-                    errors = files.enter_context(tempfile.TemporaryFile())
-                    running.append(_Process(ready, slots.pop(0), jobs, errors))
+            while queue.running or (queue.waiting and not stopping):
+                if not stopping:
+                    queue.start_free()
                 time.sleep(0.2)
                 if stopping:
-                    _send(running, signal.SIGTERM)
-                for process in [process for process in running if not process.is_running()]:
-                    running.remove(process)
-                    slots.append(process.slot)
-                    if process.report(bool(stopping)) == 'failed':
-                        failed[process.training.name] = process.failure()
-                    if process.code == WRONG_COMMAND:
-                        waiting.clear()
+                    queue.send(signal.SIGTERM)
+                queue.collect(bool(stopping))
         finally:
-            _send(running, signal.SIGKILL)
+            queue.send(signal.SIGKILL)
     if stopping:
         raise KeyboardInterrupt
-    return failed
+    return queue.failed
+
+
+class _Queue:
+    """Trainings that wait, run or have failed."""
+
+    def __init__(self, trainings: Sequence[Training], jobs: int) -> None:
+        self.waiting, self._jobs = list(trainings), jobs
+        self.running: list[_Process] = []
+        self.failed: dict[str, Failure] = {}
+        self._deadline = time.monotonic() + PATIENCE
+
+    def start_free(self) -> None:
+        """Start trainings in whose folders no other process trains, until all jobs are taken."""
+        while self.waiting and len(self.running) < self._jobs:
+            free = next((training for training in self.waiting if _is_free(training.folder)), None)
+            if free is None and (self.running or time.monotonic() < self._deadline):
+                return
+            training = free or self.waiting[0]  # it will report that its folder is in use
+            self.waiting.remove(training)
+            slot = min(set(range(self._jobs)) - {process.slot for process in self.running})
+            self.running.append(_Process(training, slot, self._jobs))
+
+    def send(self, number: int) -> None:
+        """Send the signal to all that run, once."""
+        for process in self.running:
+            process.send(number)
+
+    def collect(self, stopping: bool) -> None:
+        """Remove the trainings that have ended; print how they ended, and keep the failures."""
+        for process in [process for process in self.running if not process.is_running()]:
+            self.running.remove(process)
+            failure = process.end(stopping)
+            if failure:
+                self.failed[process.training.name] = failure
+            if process.code == WRONG_COMMAND:
+                self.waiting.clear()
 
 
 class _Process:
     """A running training, with its line on the screen."""
 
-    def __init__(self, training: Training, slot: int, jobs: int, errors: IO[bytes]) -> None:
+    def __init__(self, training: Training, slot: int, jobs: int) -> None:
         from tqdm import tqdm
         self.training, self.slot, self.start = training, slot, time.monotonic()
         self.code: int | None = None
-        self._sent: list[int] = []
-        self._errors = errors
+        self._sent: set[int] = set()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (`end` closes it)
         environment = dict(os.environ)
         threads, chosen = thread_count()
         if not chosen:
             environment['OMP_NUM_THREADS'] = str(max(1, int(threads) // jobs))
         self._process = subprocess.Popen(
             training.command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=errors, start_new_session=True, preexec_fn=_end_with_parent)
+            stderr=self._errors, start_new_session=True, preexec_fn=_end_with_parent)
         self._bar = tqdm(desc=training.name, unit='epoch', position=slot, leave=False,
                          disable=not on_terminal())
 
@@ -127,24 +147,22 @@ class _Process:
     def send(self, number: int) -> None:
         """Send the signal, once."""
         if number not in self._sent:
-            self._sent.append(number)
+            self._sent.add(number)
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(number)
 
-    def report(self, stopping: bool) -> str:
-        """Print and return how it ended: 'finished', 'stopped' or 'failed'."""
+    def end(self, stopping: bool) -> Failure | None:
+        """Print how it ended; return why, if it failed."""
         self._bar.close()
-        if self.training.is_finished() and not self.code:
-            how, when = 'finished', f' in {time.monotonic() - self.start:.0f} s'
-        else:
-            how, when = 'stopped' if stopping else 'failed', ''
-        self._bar.write(f'{self.training.name}: {how}{when}')
-        return how
-
-    def failure(self) -> Failure:
-        """Return why it failed."""
-        self._errors.seek(0)
-        lines = self._errors.read().decode(errors='replace').strip().splitlines()
+        with self._errors:
+            self._errors.seek(0)
+            lines = self._errors.read().decode(errors='replace').strip().splitlines()
+        finished = not self.code and self.training.is_finished()
+        how = (f'finished in {time.monotonic() - self.start:.0f} s' if finished else
+               'stopped' if stopping else 'failed')
+        self._bar.write(f'{self.training.name}: {how}')
+        if finished or stopping:
+            return None
         code = self.code if self.code and self.code > 0 else 1  # a signal's is negative
         return Failure(code, lines[-1] if lines else f'it ended with code {self.code} and printed nothing')
 
@@ -156,11 +174,6 @@ def _epochs(folder: str) -> tuple[int, int | None]:
         return run.epochs(), run.config().training.num_epochs
     except (OSError, ValueError, OpenatacError):
         return 0, None
-
-
-def _send(running: Sequence[_Process], number: int) -> None:
-    for process in running:
-        process.send(number)
 
 
 def _end_with_parent() -> None:
