@@ -53,7 +53,7 @@ def main():
 def make_records(images, folder):
     """The photographs packed again and again; the path of the record file."""
     from openatac.data.photos.folder import ImageFolder
-    from openatac.data.photos.pack import pack
+    from openatac.data.records.pack import pack
     few = len(list(Path(images).glob('*/*')))
     for copy in range(-(-RECORDS // few)):
         for place in Path(images).iterdir():
@@ -91,16 +91,16 @@ def ours(pipeline, cores, rec):
     import openatac  # noqa: F401  (makes MXNet importable)
     import mxnet as mx  # isort: skip
     from openatac.data.batches import prefetch
-    from openatac.data.photos.batches import EvaluationPhotos, TrainingPhotos
-    from openatac.data.photos.records import RecordFile
+    from openatac.data.photos.batches import EvaluationPhotoBatches, TrainingPhotoBatches
     from openatac.data.photos.transforms import Jitter
+    from openatac.data.records.record_file import RecordFile
     source = RecordFile(rec, os.path.splitext(rec)[0] + '.idx')
     if pipeline == 'evaluation':
-        photos = EvaluationPhotos(source, SIZE, BATCH, workers=cores)
+        photos = EvaluationPhotoBatches(source, SIZE, BATCH, 0.875, cores)
         batches = iter(photos)
     else:
         jitter = Jitter() if 'colours' in pipeline else Jitter(0, 0, 0, 0)
-        photos = TrainingPhotos(source, SIZE, BATCH, 0, cores, jitter=jitter)
+        photos = TrainingPhotoBatches(source, SIZE, BATCH, 0, cores, jitter=jitter)
         batches = photos.epoch(0)
     for images, _ in prefetch(batches):
         yield mx.nd.from_numpy(images)

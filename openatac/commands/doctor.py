@@ -2,6 +2,8 @@
 
 It works even where MXNet does not. For whatever is missing it prints the command that installs it.
 """
+from __future__ import annotations
+
 import contextlib
 import json
 import os
@@ -10,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from importlib import metadata
-from typing import Any, Optional
+from typing import Any
 
 import openatac
 from openatac.console.program import command_parser
@@ -66,7 +68,7 @@ def main(argv: Sequence[str]) -> int:
         missing = [library for library, path in cuda_libraries.find_cuda_libraries().items() if path is None]
         _print('CUDA 11', f"{', '.join(missing)} missing: pip install 'openatac[cu112]'" if missing else
                f'all {len(cuda_libraries.CUDA_LIBRARIES)} libraries found')
-    from openatac.data.cifar import find_cifar, gluon_folder
+    from openatac.data.cifar_files import find_cifar, gluon_folder
     for name in ('cifar10', 'cifar100'):
         path = find_cifar(name)
         _print(name, f'found in {path}' if path else f'not in {gluon_folder(name)}: downloaded there by '
@@ -82,18 +84,18 @@ def main(argv: Sequence[str]) -> int:
     return 1
 
 
-def _print(subject: str, text: Optional[str]) -> None:
+def _print(subject: str, text: str | None) -> None:
     print(f'{subject:<13} {text}')
 
 
-def installed_version(package: str) -> Optional[str]:
+def installed_version(package: str) -> str | None:
     """Return the version of an installed package, or None."""
     with contextlib.suppress(metadata.PackageNotFoundError):
         return metadata.version(package)
     return None
 
 
-def ask_mxnet() -> tuple[Optional[dict[str, Any]], Optional[str]]:
+def ask_mxnet() -> tuple[dict[str, Any] | None, str | None]:
     """Return (facts about MXNet, None) after importing it in another process, or (None, the problem)."""
     try:
         answer = subprocess.run([sys.executable, '-c', _ASK_MXNET, json.dumps(sys.path)], timeout=300,
@@ -133,7 +135,7 @@ def _threads() -> str:
     return f'{count}: {why}; physical cores that this process may use: {cores.physical_cores()}'
 
 
-def _print_gpus(mxnet: Optional[dict[str, Any]]) -> None:
+def _print_gpus(mxnet: dict[str, Any] | None) -> None:
     gpus = devices.nvidia_gpus()
     if not gpus:
         _print('GPU', 'none that an NVIDIA driver shows')
@@ -142,7 +144,7 @@ def _print_gpus(mxnet: Optional[dict[str, Any]]) -> None:
                                f'{_gpu_use(index, gpu, mxnet)}')
 
 
-def _gpu_use(index: int, gpu: devices.Gpu, mxnet: Optional[dict[str, Any]]) -> str:
+def _gpu_use(index: int, gpu: devices.Gpu, mxnet: dict[str, Any] | None) -> str:
     """Say whether MXNet can train on that GPU, or what prevents it."""
     try:
         devices.check_capability(index, gpu)

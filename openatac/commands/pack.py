@@ -22,13 +22,14 @@ from openatac.data.photos.bad_images import MAX_BAD_SHARE
 from openatac.data.photos.class_names import read_class_list
 from openatac.data.photos.folder import ImageFiles, ImageFolder
 from openatac.data.photos.listed import ImageList
-from openatac.data.photos.pack import PackSettings, check_records, pack
+from openatac.data.records.check import check_records
+from openatac.data.records.pack import PackSettings, pack
 from openatac.files.writing import check_prefix
 from openatac.limits import number
 
 
 def main(argv: Sequence[str]) -> int:
-    """``openatac pack``; see the module."""
+    """Run ``openatac pack``; see the module."""
     args = _parse(argv)
     if args.check:
         checked = check_records(args.source, args.out, args.workers)
@@ -59,7 +60,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         '%(prog)s [options] FOLDER OUT\n'
         '       %(prog)s [options] LIST OUT --root FOLDER\n'
         '       %(prog)s --check [-j N] OUT.rec [OUT.idx]'))
-    p.add_argument('source', metavar='FOLDER', help='the folder of class folders, or a list of images')
+    p.add_argument('source', metavar='FOLDER',
+                   help='a folder with a subfolder for each class, or a list of images')
     p.add_argument('out', metavar='OUT', nargs='?', help='the name of the files, without .rec')
     p.add_argument('--root', metavar='FOLDER', help='the folder of the images that LIST names')
     p.add_argument('--class-list', metavar='FILE',

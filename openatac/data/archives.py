@@ -1,4 +1,6 @@
 """Read the files of a folder and of a .tar.gz archive in the same way, safely even if it is malicious."""
+from __future__ import annotations
+
 import contextlib
 import functools
 import gzip
@@ -7,7 +9,7 @@ import os
 import tarfile
 import zlib
 from collections.abc import Callable, Collection, Iterator
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 from openatac.errors import DataError
 from openatac.files.checksums import file_md5
@@ -76,7 +78,7 @@ def _open_archive(path: str) -> Iterator[tarfile.TarFile]:
 class _LimitedGzip(gzip.GzipFile):
     """A .gz file for tarfile to read, never unpacked beyond `LARGEST` bytes."""
 
-    def read(self, size: Optional[int] = -1) -> bytes:
+    def read(self, size: int | None = -1) -> bytes:
         if size is None or size < 0:
             data = super().read(LARGEST + 1 - self.tell())
             self._check(self.tell())

@@ -1,8 +1,10 @@
 """Batches of an `ImageSet` in a reproducible order, and the thread that prepares them ahead of time."""
-import queue
-import threading
+from __future__ import annotations
+
+import collections
 from collections.abc import Generator, Iterable, Iterator
-from typing import Any, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar, cast
 
 import numpy as np
 
@@ -13,6 +15,13 @@ from openatac.errors import DataError
 AHEAD = 2  # batches that are worth preparing in advance
 
 Batch = TypeVar('Batch')
+
+
+def check_batch_fits(images: int, batch_size: int) -> None:
+    """Raise DataError for a training set with fewer images than one batch."""
+    if images < batch_size:
+        raise DataError(f'the training set has {images} images, fewer than one batch of {batch_size}: choose '
+                        'a smaller --batch-size')
 
 
 class TrainingBatches:
@@ -43,9 +52,7 @@ class TrainingBatches:
     ahead = AHEAD
 
     def __init__(self, images: ImageSet, batch_size: int, seed: int, raw: bool = False) -> None:
-        if len(images) < batch_size:
-            raise DataError(f'the training set has {len(images)} images, fewer than one batch of '
-                            f'{batch_size}: choose a smaller --batch-size')
+        check_batch_fits(len(images), batch_size)
         self.images, self.batch_size, self.seed, self.raw = images, batch_size, seed, raw
 
     def batches(self, epoch: int = 0) -> int:
@@ -94,34 +101,12 @@ def prefetch(batches: Iterable[Batch], ahead: int = AHEAD) -> Generator[Batch, N
     if not ahead:
         yield from batches
         return
-    ready: queue.Queue[Any] = queue.Queue(ahead)
-    stopped, end = threading.Event(), object()
-
-    def put(item: Any) -> None:
-        while not stopped.is_set():
-            try:
-                return ready.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-
-    def work() -> None:
-        try:
-            for batch in batches:
-                put((batch, None))
-                if stopped.is_set():
-                    return
-            put((end, None))
-        except BaseException as error:  # raised again by the reader
-            put((end, error))
-
-    threading.Thread(target=work, name='prefetch', daemon=True).start()
+    iterator, end = iter(batches), cast(Batch, object())
+    thread = ThreadPoolExecutor(1, thread_name_prefix='prefetch')
     try:
-        while True:
-            batch, error = ready.get()
-            if error is not None:
-                raise error
-            if batch is end:
-                return
+        pending = collections.deque(thread.submit(next, iterator, end) for _ in range(ahead + 1))
+        while (batch := pending.popleft().result()) is not end:
+            pending.append(thread.submit(next, iterator, end))
             yield batch
     finally:
-        stopped.set()
+        thread.shutdown(wait=False, cancel_futures=True)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 PAD = 4
+# Of the channels, in pixels from 0 to 1.
 MEAN = np.array([0.4914, 0.4822, 0.4465], 'float32').reshape(3, 1, 1)
 STD = np.array([0.2023, 0.1994, 0.2010], 'float32').reshape(3, 1, 1)
 
@@ -60,7 +61,7 @@ def mirror(images: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
 
 
 def normalise(images: np.ndarray) -> np.ndarray:
-    """uint8 (B, 3, H, W) to float32: (x / 255 - mean) / std, rounded in the published order."""
+    """Return (x / 255 - `MEAN`) / `STD` of uint8 (B, 3, H, W), as float32, rounded in the published order."""
     values = np.divide(images, np.float32(255), dtype='float32')
     values -= MEAN
     values /= STD

@@ -13,12 +13,13 @@ from openatac.files.locks import locked
 
 CHUNK = 1 << 16  # bytes
 TIMEOUT = 30     # seconds without a byte
+RETRIES = 4      # after a network failure
 PAUSE = 1.0      # seconds before the second try; doubled before each further one
 
 log = logging.getLogger('openatac')
 
 
-def fetch(url: str, path: str, md5: str, progress: bool = False, retries: int = 4) -> str:
+def fetch(url: str, path: str, md5: str, progress: bool = False) -> str:
     """Download ``url`` to ``path`` and return ``path``.
 
     Partial data is kept as ``path + '.part'``, even after a failure, and the next try or call resumes from
@@ -36,8 +37,6 @@ def fetch(url: str, path: str, md5: str, progress: bool = False, retries: int = 
         The checksum that the file must have, 32 hexadecimal digits.
     progress : bool
         Whether to show a bar.
-    retries : int
-        How many times to try again after a network failure.
 
     Raises
     ------
@@ -50,7 +49,7 @@ def fetch(url: str, path: str, md5: str, progress: bool = False, retries: int = 
         os.makedirs(os.path.dirname(real), exist_ok=True)
         with locked(real + '.lock', wait=True):
             if not _is_right(real, md5):
-                _fetch_part(url, real + '.part', md5, progress, retries)
+                _fetch_part(url, real + '.part', md5, progress)
                 os.replace(real + '.part', real)
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise DataError(f'cannot download {url} ({str(error) or type(error).__name__}); '
@@ -62,29 +61,29 @@ def _is_right(path: str, md5: str) -> bool:
     return os.path.exists(path) and file_md5(path) == md5
 
 
-def _fetch_part(url: str, part: str, md5: str, progress: bool, retries: int) -> None:
+def _fetch_part(url: str, part: str, md5: str, progress: bool) -> None:
     """Complete the part and check it; a wrong one is deleted."""
     if _is_right(part, md5):  # a process was killed just before it renamed the file
         return
     log.info('downloading %s', url)
-    _download(url, part, progress, retries)
-    found = file_md5(part)
-    if found != md5:
+    _download(url, part, progress)
+    actual = file_md5(part)
+    if actual != md5:
         os.remove(part)
-        raise DataError(f'{url} has MD5 {found} instead of {md5}, so what arrived was deleted; try again, or '
-                        'from another mirror')
+        raise DataError(f'{url} has MD5 {actual} instead of {md5}, so what arrived was deleted; try again, '
+                        'or from another mirror')
 
 
-def _download(url: str, part: str, progress: bool, retries: int) -> None:
+def _download(url: str, part: str, progress: bool) -> None:
     """Download the rest of the part, and try again after a failure that may be temporary."""
-    for tries_left in range(retries, -1, -1):
+    for tries_left in range(RETRIES, -1, -1):
         try:
             return _resume(url, part, progress)
         except (OSError, http.client.HTTPException) as error:
             refused = isinstance(error, urllib.error.HTTPError) and error.code < 500
             if refused or not tries_left:
                 raise
-        time.sleep(PAUSE * 2 ** (retries - tries_left))
+        time.sleep(PAUSE * 2 ** (RETRIES - tries_left))
 
 
 def _resume(url: str, part: str, progress: bool) -> None:

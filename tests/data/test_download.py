@@ -91,10 +91,11 @@ def test_goes_on_where_the_server_broke_off(server, path):
     assert server.ranges == [None, 'bytes=100000-', 'bytes=200000-']
 
 
-def test_goes_on_in_a_later_call(server, path):
+def test_goes_on_in_a_later_call(server, path, monkeypatch):
+    monkeypatch.setattr(download, 'RETRIES', 0)
     server.cuts = [100000]
     with pytest.raises(DataError, match='100000 .*300000'):
-        fetch(server.url, path, MD5, retries=0)
+        fetch(server.url, path, MD5)
     assert not os.path.exists(path)
     fetch(server.url, path, MD5)
     check_whole(path)
@@ -122,11 +123,12 @@ def test_part_beyond_the_file_is_started_again(server, path):
     assert server.ranges == [f'bytes={len(CONTENT) + 1}-', None]
 
 
-def test_another_range_than_asked_for_is_refused(server, path):
+def test_another_range_than_asked_for_is_refused(server, path, monkeypatch):
+    monkeypatch.setattr(download, 'RETRIES', 0)
     write_part(path, CONTENT[:100000])
     server.shift = 1
     with pytest.raises(DataError, match=server.url):
-        fetch(server.url, path, MD5, retries=0)
+        fetch(server.url, path, MD5)
     assert file_md5(path + '.part') == hashlib.md5(CONTENT[:100000]).hexdigest()
 
 
@@ -163,22 +165,24 @@ def test_passing_trouble_of_the_server_is_waited_out(server, path):
 
 def test_no_server(path, monkeypatch):
     monkeypatch.setattr(download, 'PAUSE', 0)
+    monkeypatch.setattr(download, 'RETRIES', 1)
     with socket.socket() as unused:
         unused.bind(('127.0.0.1', 0))
         url = f'http://127.0.0.1:{unused.getsockname()[1]}/file'
         with pytest.raises(DataError, match=path) as failure:
-            fetch(url, path, MD5, retries=1)
+            fetch(url, path, MD5)
     assert url in str(failure.value)
 
 
 def test_silent_server(path, monkeypatch):
     monkeypatch.setattr(download, 'TIMEOUT', 0.1)
+    monkeypatch.setattr(download, 'RETRIES', 0)
     with socket.socket() as silent:
         silent.bind(('127.0.0.1', 0))
         silent.listen()
         url = f'http://127.0.0.1:{silent.getsockname()[1]}/file'
         with pytest.raises(DataError, match=url):
-            fetch(url, path, MD5, retries=0)
+            fetch(url, path, MD5)
 
 
 def test_path_in_place_of_a_url(path):

@@ -6,7 +6,7 @@ from openatac.commands import pack
 from openatac.data.photos.class_names import read_class_list
 from openatac.data.photos.folder import ImageFolder
 from openatac.data.photos.listed import ImageList
-from openatac.data.photos.records import RecordFile
+from openatac.data.records.record_file import RecordFile
 from openatac.errors import DataError
 from tests.helpers.made_up_images import encoded, plain
 from tests.helpers.scripts import call_script

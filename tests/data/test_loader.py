@@ -85,7 +85,7 @@ def test_too_few_images_are_a_sentence(image_set):
 # The thread.
 
 def threads():
-    return [thread for thread in threading.enumerate() if thread.name == 'prefetch']
+    return [thread for thread in threading.enumerate() if thread.name.startswith('prefetch')]
 
 
 @pytest.fixture(autouse=True)

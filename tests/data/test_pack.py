@@ -12,8 +12,9 @@ import pytest
 from openatac.commands.pack import main
 from openatac.data.photos.codec import decode
 from openatac.data.photos.folder import ImageFolder
-from openatac.data.photos.pack import PackSettings, check_records, pack
-from openatac.data.photos.records import RecordFile
+from openatac.data.records.check import check_records
+from openatac.data.records.pack import PackSettings, pack
+from openatac.data.records.record_file import RecordFile
 from openatac.errors import DataError
 from tests.conftest import ROOT
 from tests.helpers.made_up_images import encoded, plain

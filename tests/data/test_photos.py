@@ -144,10 +144,10 @@ def test_a_missing_opencv_is_a_sentence(no_opencv, tmp_path, workers):
         place.write_bytes(encoded(blocks(20, 20)))
     code = f"""
 from openatac.data.photos.folder import ImageFolder
-from openatac.data.photos.batches import EvaluationPhotos
+from openatac.data.photos.batches import EvaluationPhotoBatches
 if __name__ == '__main__':
     try:
-        next(iter(EvaluationPhotos(ImageFolder({str(tmp_path / 'images')!r}), 2, 16, workers={workers})))
+        next(iter(EvaluationPhotoBatches(ImageFolder({str(tmp_path / 'images')!r}), 2, 16, 0.875, {workers})))
     except ImportError as error:
         print(error)
 """

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from openatac.data.photos.bad_images import BadImage
 from openatac.data.photos.folder import ImageFolder
-from openatac.data.photos.records import MAGIC, RecordFile, pack_record
+from openatac.data.records.record_file import RecordFile
+from openatac.data.records.recordio import MAGIC, pack_record
 from openatac.errors import DataError
 
 IMAGES = [b'first image', b'', MAGIC, b'abcd' + MAGIC + b'efgh' + MAGIC, b'x' + MAGIC, bytes(1000)]

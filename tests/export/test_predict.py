@@ -17,7 +17,7 @@ from openatac import get_model
 from openatac.commands import predict
 from openatac.console.streams import CLOSED
 from openatac.data.photos.bad_images import BadImage
-from openatac.data.photos.batches import EvaluationPhotos
+from openatac.data.photos.batches import EvaluationPhotoBatches
 from openatac.data.photos.codec import decode
 from openatac.data.photos.folder import ImageFolder
 from openatac.errors import OpenatacError
@@ -347,7 +347,7 @@ def test_photographs_are_what_the_evaluation_sees(tmp_path, size, crop_ratio):
     for name, shape in (('high.jpg', (200, 61)), ('wide.jpg', (70, 333)), ('small.jpg', (20, 30))):
         write(tmp_path / 'class1' / name, smooth(*shape, seed=1))
     photos = ImageFolder(str(tmp_path))
-    (wanted, _), = EvaluationPhotos(photos, size, len(photos), crop_ratio)
+    (wanted, _), = EvaluationPhotoBatches(photos, size, len(photos), crop_ratio)
     transform = InputTransform(IMAGENET._replace(image_shape=(3, size, size), crop_ratio=crop_ratio))
     for index, each in enumerate(wanted):
         assert np.array_equal(transform(decode(photos.read(index)[0])), each)
@@ -356,7 +356,7 @@ def test_photographs_are_what_the_evaluation_sees(tmp_path, size, crop_ratio):
 def test_real_photographs_are_what_the_evaluation_sees(shared_data):
     photos = ImageFolder(str(shared_data / 'imagenet_sample'))
     transform = InputTransform(IMAGENET._replace(image_shape=(3, 224, 224)))
-    evaluated = EvaluationPhotos(photos, 224, 20)
+    evaluated = EvaluationPhotoBatches(photos, 224, 20, 0.875)
     images, _ = next(iter(evaluated))
     for index, each in enumerate(images):
         assert np.array_equal(transform(decode(photos.read(index)[0])), each)

@@ -20,7 +20,7 @@ from openatac.commands import pack
 from openatac.data.cifar import load_cifar
 from openatac.data.photos.bad_images import BadImage
 from openatac.data.photos.codec import decode
-from openatac.data.photos.records import RecordFile
+from openatac.data.records.record_file import RecordFile
 from openatac.errors import OpenatacError
 from openatac.export.exporter import export
 from openatac.export.forms.base import FORMS

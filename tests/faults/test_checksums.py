@@ -7,7 +7,7 @@ import pytest
 
 from openatac.commands import pack
 from openatac.data.photos.bad_images import BadImage
-from openatac.data.photos.records import RecordFile
+from openatac.data.records.record_file import RecordFile
 from openatac.errors import DataError, OpenatacError
 from openatac.export.forms.base import FORMS
 from openatac.export.gate_maps import gate_maps

@@ -9,7 +9,7 @@ import pytest
 from openatac.commands import pack, predict
 from openatac.data.photos.bad_images import BadImage
 from openatac.data.photos.folder import ImageFolder
-from openatac.data.photos.records import RecordFile
+from openatac.data.records.record_file import RecordFile
 from openatac.distributed.clusters import read_hosts
 from openatac.errors import OpenatacError
 from openatac.export.manifest import read_manifest

@@ -14,7 +14,7 @@ import pytest
 
 import train_cifar
 import train_imagenet
-from openatac.data import cifar
+from openatac.data import cifar_files
 from openatac.flags import flags_of
 from openatac.limits import Number
 from openatac.models.parameters import write_arrays
@@ -27,7 +27,7 @@ from tests.helpers.web import serving_folder
 
 @pytest.fixture(autouse=True)
 def no_network(elsewhere, monkeypatch):
-    monkeypatch.setattr(cifar, 'HOME', 'http://127.0.0.1:9/')
+    monkeypatch.setattr(cifar_files, 'HOME', 'http://127.0.0.1:9/')
     monkeypatch.setenv('no_proxy', '*')
     monkeypatch.delenv('OPENATAC_DATA_URL', raising=False)
 
@@ -259,7 +259,7 @@ def link(kind, target):
 ], ids=['up', 'absolute', 'up later', 'symbolic link', 'hard link', 'device'])
 def test_an_archive_with_what_none_holds(refused, monkeypatch, cifar10, server, tmp_path, member, words):
     archive = server.folder / 'cifar-10-binary.tar.gz'
-    monkeypatch.setitem(cifar.MD5, archive.name, write_archive(archive, cifar10, member))
+    monkeypatch.setitem(cifar_files.MD5, archive.name, write_archive(archive, cifar10, member))
     assert words in refused(1, *run_on(archive))
     assert words in refused(1, *run_on(tmp_path / 'data', '--data-url', server.url))
     assert os.listdir(tmp_path / 'data') and 'cifar-10-batches-bin' not in os.listdir(tmp_path / 'data')
@@ -270,7 +270,7 @@ def test_an_archive_with_what_none_holds(refused, monkeypatch, cifar10, server, 
 def test_an_archive_with_another_checksum(refused, cifar10, server, tmp_path):
     write_archive(server.folder / 'cifar-10-binary.tar.gz', cifar10)
     error = refused(1, *run_on(tmp_path / 'data', '--data-url', server.url))
-    assert cifar.MD5['cifar-10-binary.tar.gz'] in error
+    assert cifar_files.MD5['cifar-10-binary.tar.gz'] in error
     assert not [name for name in os.listdir(tmp_path / 'data') if not name.endswith('.lock')]
 
 

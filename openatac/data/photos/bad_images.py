@@ -1,12 +1,13 @@
 """Images that cannot be read: a few in a large data set are left out, too many are an error."""
 import logging
-from collections.abc import Iterable
 from typing import Protocol
 
 from openatac.errors import DataError
 
 MAX_BAD_SHARE = 0.01
 NAMED = 20  # bad images that the log names; the rest are only counted
+
+Unreadable = list[tuple[int, str]]  # index and reason of each image that could not be read
 
 log = logging.getLogger('openatac')
 
@@ -15,8 +16,8 @@ class BadImage(Exception):
     """One image cannot be used; the others can. The message says why."""
 
 
-class Photos(Protocol):
-    """A data set of photographs: `RecordFile` and `ImageFolder`."""
+class PhotoSource(Protocol):
+    """Labelled photographs in files, such as a `RecordFile` or an `ImageFolder`."""
 
     def __len__(self) -> int: ...
 
@@ -34,7 +35,7 @@ class BadImages:
 
     Parameters
     ----------
-    source : Photos
+    source : PhotoSource
     max_share : float
         A larger share of bad images is an error.
     named : int
@@ -47,18 +48,18 @@ class BadImages:
         unless that share is 0.
     """
 
-    def __init__(self, source: Photos, max_share: float = MAX_BAD_SHARE, named: int = NAMED) -> None:
+    def __init__(self, source: PhotoSource, max_share: float = MAX_BAD_SHARE, named: int = NAMED) -> None:
         self._source, self._named, self.max_share = source, named, max_share
         self._known: set[int] = set()
         self.allowed = min(max(int(max_share * len(source)), max_share > 0), len(source) - 1)
 
     @property
     def count(self) -> int:
-        """How many images could not be read."""
+        """The number of images that could not be read."""
         return len(self._known)
 
-    def add(self, bad: Iterable[tuple[int, str]]) -> None:
-        """Record images as (index, reason); raises DataError if there are too many now."""
+    def add(self, bad: Unreadable) -> None:
+        """Record images; raise DataError if there are too many now."""
         for index, reason in bad:
             if index in self._known:
                 continue

@@ -3,17 +3,19 @@
 The content of a batch depends on the seed and its number alone, whatever the number of workers. For training
 in parts (one for each machine) it also depends on the number of parts.
 """
+from __future__ import annotations
+
 from collections.abc import Iterator
+from functools import lru_cache, partial
 
 import numpy as np
 
-from openatac.data.photos.bad_images import MAX_BAD_SHARE, BadImage, BadImages, Photos
+from openatac.data.batches import AHEAD, check_batch_fits
+from openatac.data.photos.bad_images import MAX_BAD_SHARE, BadImage, BadImages, PhotoSource, Unreadable
 from openatac.data.photos.codec import decode
 from openatac.data.photos.transforms import PUBLISHED_JITTER, EvaluationTransform, Jitter, TrainingTransform
 from openatac.data.photos.workers import PhotoWorkers
 from openatac.errors import DataError
-
-Arrays = tuple[np.ndarray, np.ndarray]  # images (B, 3, size, size) and labels (B,), float32
 
 
 def first_iteration(epoch: int, images: int, batch_size: int) -> int:
@@ -25,7 +27,7 @@ def first_iteration(epoch: int, images: int, batch_size: int) -> int:
     return -(-epoch * images // batch_size)
 
 
-class TrainingPhotos:
+class TrainingPhotoBatches:
     """Endless shuffled, augmented batches, in which every image appears once before any appears again.
 
     Epochs follow each other as in ImageRecordIter (see `first_iteration`), and can start at any of their
@@ -33,7 +35,7 @@ class TrainingPhotos:
 
     Parameters
     ----------
-    source : RecordFile or ImageFolder
+    source : PhotoSource
     size : int
         Side of the network's input, in pixels.
     batch_size : int
@@ -60,54 +62,45 @@ class TrainingPhotos:
         for too many bad images, a label out of range and a worker process that dies.
     """
 
-    ahead = 2
+    ahead = AHEAD
 
-    def __init__(self, source: Photos, size: int, batch_size: int, seed: int, workers: int,
+    def __init__(self, source: PhotoSource, size: int, batch_size: int, seed: int, workers: int,
                  num_parts: int = 1, part_index: int = 0, jitter: Jitter = PUBLISHED_JITTER,
                  max_bad_share: float = MAX_BAD_SHARE) -> None:
-        if len(source) < batch_size:
-            raise DataError(f'the training set has {len(source)} images, fewer than one batch of '
-                            f'{batch_size}: choose a smaller --batch-size')
-        self.images, self.batch_size, self.seed = len(source), batch_size, seed
+        check_batch_fits(len(source), batch_size)
+        self.images, self.batch_size = len(source), batch_size
         self._share = _share_of(batch_size, num_parts)
         self._first = part_index * self._share
-        self._orders: dict[int, np.ndarray] = {}
+        # A batch may reach into the next epoch.
+        self._order = lru_cache(maxsize=2)(partial(_shuffled, self.images, seed))
         self.bad = BadImages(source, max_bad_share)
-        make = _TrainingImage(source, TrainingTransform(size, seed, jitter), self.bad.allowed)
-        self._workers = PhotoWorkers(make, self._share, size, workers)
+        prepare_image = partial(_prepare_training, source, TrainingTransform(size, seed, jitter),
+                                self.bad.allowed)
+        self._workers = PhotoWorkers(prepare_image, self._share, size, workers)
 
     def batches(self, epoch: int) -> int:
         """Return the number of batches in ``epoch``."""
         return len(self._iterations(epoch))
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Arrays]:
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield (images (B, 3, size, size), labels (B,)), float32, from batch ``start`` of ``epoch``."""
-        for images, labels, bad in self._workers.run(map(self._keys, self._iterations(epoch)[start:])):
+        for images, labels, bad in self._workers.prepare(map(self._keys, self._iterations(epoch)[start:])):
             self.bad.add(bad)
             yield images, labels
 
-    def close(self) -> None:
-        """End the worker processes."""
-        self._workers.close()
-
     def _iterations(self, epoch: int) -> range:
         """Return the batches of an epoch, counted over all epochs."""
-        return range(*(first_iteration(each, self.images, self.batch_size) for each in (epoch, epoch + 1)))
+        return range(first_iteration(epoch, self.images, self.batch_size),
+                     first_iteration(epoch + 1, self.images, self.batch_size))
 
     def _keys(self, iteration: int) -> list[tuple[int, int]]:
         """Return [(epoch, index in the data set)] of this part's images in a batch."""
         start = iteration * self.batch_size + self._first
-        return [self._key(position) for position in range(start, start + self._share)]
-
-    def _key(self, position: int) -> tuple[int, int]:
-        epoch, place = divmod(position, self.images)
-        if epoch not in self._orders:
-            self._orders = {known: order for known, order in self._orders.items() if known == epoch - 1}
-            self._orders[epoch] = np.random.RandomState([self.seed, epoch]).permutation(self.images)
-        return epoch, int(self._orders[epoch][place])
+        positions = (divmod(position, self.images) for position in range(start, start + self._share))
+        return [(epoch, int(self._order(epoch)[position])) for epoch, position in positions]
 
 
-class EvaluationPhotos:
+class EvaluationPhotoBatches:
     """All images in order, once over all parts; the last batch may be short, and bad images are left out.
 
     Parameters
@@ -115,27 +108,27 @@ class EvaluationPhotos:
     crop_ratio : float
         The short side is resized to size / crop_ratio, and the centre cut out.
     source, size, batch_size, workers, num_parts, part_index, max_bad_share
-        As in `TrainingPhotos`; a part is a contiguous range of the images.
+        As in `TrainingPhotoBatches`; a part is a contiguous range of the images.
     """
 
-    ahead = 2
+    ahead = AHEAD
 
-    def __init__(self, source: Photos, size: int, batch_size: int, crop_ratio: float = 0.875,
+    def __init__(self, source: PhotoSource, size: int, batch_size: int, crop_ratio: float,
                  workers: int = 0, num_parts: int = 1, part_index: int = 0,
                  max_bad_share: float = MAX_BAD_SHARE) -> None:
         self._share = _share_of(batch_size, num_parts)
         self._part = range(len(source) * part_index // num_parts, len(source) * (part_index + 1) // num_parts)
         self.bad = BadImages(source, max_bad_share)
-        make = _EvaluationImage(source, EvaluationTransform(size, crop_ratio))
-        self._workers = PhotoWorkers(make, self._share, size, workers)
+        prepare_image = partial(_prepare_evaluation, source, EvaluationTransform(size, crop_ratio))
+        self._workers = PhotoWorkers(prepare_image, self._share, size, workers)
 
     def __len__(self) -> int:
         return -(-len(self._part) // self._share)
 
-    def __iter__(self) -> Iterator[Arrays]:
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield (images (B, 3, size, size), labels (B,)), float32."""
         shares = (self._part[first:first + self._share] for first in range(0, len(self._part), self._share))
-        for images, labels, bad in self._workers.run(map(list, shares)):
+        for images, labels, bad in self._workers.prepare(map(list, shares)):
             self.bad.add(bad)
             if bad:  # whose labels are NaN
                 readable = ~np.isnan(labels)
@@ -143,9 +136,9 @@ class EvaluationPhotos:
             if len(labels):
                 yield images, labels
 
-    def close(self) -> None:
-        """End the worker processes."""
-        self._workers.close()
+
+def _shuffled(images: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.RandomState([seed, epoch]).permutation(images)
 
 
 def _share_of(batch_size: int, num_parts: int) -> int:
@@ -155,39 +148,31 @@ def _share_of(batch_size: int, num_parts: int) -> int:
     return batch_size // num_parts
 
 
-# What is sent to the worker processes; see `PhotoWorkers`.
+# --------------------------------------------------- what `PhotoWorkers` calls in its processes
 
-class _TrainingImage:
-    """Prepares the training input of an (epoch, index), or of the next readable image in the data set."""
-
-    def __init__(self, source: Photos, transform: TrainingTransform, allowed: int) -> None:
-        self.source, self.transform, self.allowed = source, transform, allowed
-
-    def __call__(self, key: tuple[int, int], out: np.ndarray) -> tuple[float, list[tuple[int, str]]]:
-        epoch, wanted = key
-        bad = []
-        for index in range(wanted, wanted + self.allowed + 1):
-            index %= len(self.source)
-            try:
-                data, label = self.source.read(index)
-                self.transform(decode(data), epoch, index, out)
-            except BadImage as error:
-                bad.append((index, str(error)))
-            else:
-                return label, bad
-        return np.nan, bad  # more than are allowed, which ends the run
-
-
-class _EvaluationImage:
-    """Prepares the evaluation input of an index."""
-
-    def __init__(self, source: Photos, transform: EvaluationTransform) -> None:
-        self.source, self.transform = source, transform
-
-    def __call__(self, index: int, out: np.ndarray) -> tuple[float, list[tuple[int, str]]]:
+def _prepare_training(source: PhotoSource, transform: TrainingTransform, allowed: int, key: tuple[int, int],
+                      out: np.ndarray) -> tuple[float, Unreadable]:
+    """Prepare the training input of an (epoch, index), or of the next readable image in the data set."""
+    epoch, first = key
+    bad = []
+    for index in range(first, first + allowed + 1):
+        index %= len(source)
         try:
-            data, label = self.source.read(index)
-            self.transform(decode(data), out)
+            data, label = source.read(index)
+            transform(decode(data), epoch, index, out)
         except BadImage as error:
-            return np.nan, [(index, str(error))]
-        return label, []
+            bad.append((index, str(error)))
+        else:
+            return label, bad
+    return np.nan, bad  # more than are allowed, which ends the run
+
+
+def _prepare_evaluation(source: PhotoSource, transform: EvaluationTransform, index: int,
+                        out: np.ndarray) -> tuple[float, Unreadable]:
+    """Prepare the evaluation input of an index."""
+    try:
+        data, label = source.read(index)
+        transform(decode(data), out)
+    except BadImage as error:
+        return np.nan, [(index, str(error))]
+    return label, []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import types
 import warnings
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -79,7 +79,7 @@ def import_opencv() -> types.ModuleType:
 
 # ------------------------------------------------------------------------------------------ JPEG
 
-def _decode_jpeg(data: bytes) -> Optional[np.ndarray]:
+def _decode_jpeg(data: bytes) -> np.ndarray | None:
     """Return uint8 (H, W, 3), RGB, or None. The decoder fills missing rows with grey without a word."""
     cv2 = import_opencv()
     try:

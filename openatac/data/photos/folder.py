@@ -6,7 +6,6 @@ import logging
 import os
 import zlib
 from collections.abc import Sequence
-from typing import Optional
 
 import numpy as np
 
@@ -76,17 +75,16 @@ class ImageFolder(ImageFiles):
         If the folder is missing, has no images, a class without images, or other classes.
     """
 
-    def __init__(self, root: str, classes: Optional[int] = None,
-                 class_names: Optional[Sequence[str]] = None) -> None:
-        found = class_folders(root)
-        names = tuple(found if class_names is None else class_names)
-        if set(names) != set(found):
-            name = min(set(names) ^ set(found))
+    def __init__(self, root: str, classes: int | None = None,
+                 class_names: Sequence[str] | None = None) -> None:
+        present = class_folders(root, warn=True)
+        names = present if class_names is None else tuple(class_names)
+        if set(names) != set(present):
+            name = min(set(names) ^ set(present))
             raise DataError(f'the class {name!r} is in {"the class list" if name in names else root} and not '
                             f'in {root if name in names else "the class list"}: make them the same')
-        if classes is not None and len(names) != classes:
-            raise DataError(f'{root} has {len(names)} classes (subfolders), and the network has {classes}: '
-                            'make them equal, for ImageNet networks with --num-classes')
+        if classes is not None:
+            check_class_count(root, names, classes)
         images, skipped = [], 0
         for name in names:
             of_class, others = _images_of(os.path.join(root, name))
@@ -110,14 +108,23 @@ class ImageFolder(ImageFiles):
         return os.path.join(self.class_names[self._labels[index]], super().name(index))
 
 
-def class_folders(root: str) -> tuple[str, ...]:
-    """Return the names of the subfolders, without hidden ones, in the order of the classes."""
+def check_class_count(root: str, names: Sequence[str], classes: int) -> None:
+    """Raise DataError unless the folder ``root`` has as many classes as the network."""
+    if len(names) != classes:
+        raise DataError(f'{root} has {len(names)} classes (subfolders), and the network has {classes}: '
+                        'make them equal, for ImageNet networks with --num-classes')
+
+
+def class_folders(root: str, warn: bool = False) -> tuple[str, ...]:
+    """Return the names of the subfolders, in the order of the classes.
+
+    Hidden ones are left out, and so are symbolic links that form a circle, of which the log can ``warn``.
+    """
     with opening(f'the image folder {root}'), os.scandir(root) as entries:
-        return in_order(entry.name for entry in entries if entry.name[0] != '.' and _is_class(entry))
+        return in_order(entry.name for entry in entries if entry.name[0] != '.' and _is_class(entry, warn))
 
 
-def _is_class(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a folder; symbolic links that form a circle are reported and left out."""
+def _is_class(entry: os.DirEntry[str], warn: bool) -> bool:
     try:
         if not entry.is_dir():
             return False
@@ -127,7 +134,8 @@ def _is_class(entry: os.DirEntry[str]) -> bool:
                 raise OSError(errno.ELOOP, 'it leads to the folder that it is in')
         return True
     except OSError as error:
-        log.warning('left out %s: %s', entry.path, error.strerror)
+        if warn:
+            log.warning('left out %s: %s', entry.path, error.strerror)
         return False
 
 

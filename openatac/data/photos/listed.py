@@ -5,7 +5,7 @@ import csv
 import os
 import re
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,9 +13,9 @@ from openatac.data.photos.class_names import check_case, in_order, read_lines
 from openatac.data.photos.folder import ImageFiles
 from openatac.errors import DataError
 
-TINY_IMAGENET = 'val_annotations.txt'  # is found by itself
+TINY_IMAGENET = 'val_annotations.txt'  # the list that needs no --val-labels
 _HEADERS = 'label', 'class', 'class_name', 'predictionstring'
-_ENDINGS = '', '.JPEG', '.jpg', '.png'  # of files that a list names without
+_ENDINGS = '', '.JPEG', '.jpg', '.png'  # which a list may leave out
 _FOLDERS = '', 'images'
 
 
@@ -30,10 +30,9 @@ class ImageList(ImageFiles):
     """Image files that a list names, with their labels.
 
     Each line has a file and a label, separated by a comma (``.csv``, where a header may come first), a tab or
-    blanks; what follows is ignored, so that Tiny ImageNet's ``val_annotations.txt`` and the ``.csv`` and
-    ``val.txt`` files that are around for ImageNet can be used as they are. A ``.lst`` file is MXNet's
-    im2rec's: number, label and file, separated by tabs. Files are looked for in ``root`` and its subfolder
-    ``images``.
+    blanks; what follows is ignored, so that Tiny ImageNet's ``val_annotations.txt`` and the common ``.csv``
+    and ``val.txt`` files for ImageNet can be used as they are. A ``.lst`` file is one of MXNet's im2rec:
+    number, label and file, separated by tabs. Files are looked for in ``root`` and its subfolder ``images``.
 
     Parameters
     ----------
@@ -51,18 +50,18 @@ class ImageList(ImageFiles):
         If the list cannot be read, or names no file that is there, or a label that is not a class.
     """
 
-    def __init__(self, root: str, path: str, classes: Optional[int] = None,
-                 class_names: Optional[Sequence[str]] = None) -> None:
+    def __init__(self, root: str, path: str, classes: int | None = None,
+                 class_names: Sequence[str] | None = None) -> None:
         entries = _read(path)
         indices, names = _classes([entry.label for entry in entries], class_names, path)
         count = len(names) if names else max(indices) + 1
         if classes is not None and (count > classes or (names and count != classes)):
             raise DataError(f'{path} has {count} classes, and the network has {classes}: make them equal')
-        places = list(_find([entry.file for entry in entries], root))
-        if not any(places):
+        paths = list(_find([entry.file for entry in entries], root))
+        if not any(paths):
             raise DataError(f'{root} has none of the files that {path} names, such as {entries[0].file}: '
                             'name the folder that they are in')
-        files = np.array([os.fsencode(place or entry.file) for place, entry in zip(places, entries)])
+        files = np.array([os.fsencode(path or entry.file) for path, entry in zip(paths, entries)])
         super().__init__(root, files, np.array(indices, np.int32), names)
 
 
@@ -96,7 +95,7 @@ def _fields(line: str, ending: str) -> list[str]:
     return [field.strip() for field in fields]
 
 
-def _classes(labels: Sequence[str], class_names: Optional[Sequence[str]], path: str
+def _classes(labels: Sequence[str], class_names: Sequence[str] | None, path: str
              ) -> tuple[list[int], tuple[str, ...]]:
     """Return (the index of each label's class, the names of the classes, or none if they are unknown)."""
     distinct = set(labels)
@@ -115,17 +114,16 @@ def _classes(labels: Sequence[str], class_names: Optional[Sequence[str]], path: 
 
 
 def _is_number(label: str) -> bool:
-    """Whether it is a whole number of at least 0, which im2rec writes as 3.000000."""
+    """Return whether it is a whole number of at least 0, which im2rec writes as 3.000000."""
     return re.fullmatch(r'\d{1,9}(\.0*)?', label) is not None
 
 
-def _find(files: Sequence[str], root: str) -> Iterator[Optional[str]]:
+def _find(files: Sequence[str], root: str) -> Iterator[str | None]:
     """Yield the path of each file of a list, relative to ``root``, or None if it is not there."""
-    ways = [(folder, ending) for folder in _FOLDERS for ending in _ENDINGS]
+    variants = [(folder, ending) for folder in _FOLDERS for ending in _ENDINGS]
     for file in files:
-        paths = [os.path.join(folder, file + ending) for folder, ending in ways]
-        found = next((index for index, path in enumerate(paths)
-                      if os.path.exists(os.path.join(root, path))), None)
-        if found:  # the others are probably found in the same way
-            ways.insert(0, ways.pop(found))
-        yield None if found is None else paths[found]
+        paths = [os.path.join(folder, file + ending) for folder, ending in variants]
+        index = next((i for i, path in enumerate(paths) if os.path.exists(os.path.join(root, path))), None)
+        if index:  # the next files are probably named in the same way
+            variants.insert(0, variants.pop(index))
+        yield None if index is None else paths[index]

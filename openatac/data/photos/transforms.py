@@ -9,15 +9,18 @@ The values are those of MXNet's image_aug_default.cc except for rounding: it rou
 each change of the colours; this code never rounds. One thing there looks wrong but is part of the published
 recipe: its grey swaps the weights of red and blue.
 """
+from __future__ import annotations
+
 import functools
 import math
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
 
 from openatac.data.photos.codec import resize
 from openatac.limits import MAX_SIDE, MIN_CROP_RATIO, check_number, check_whole
 
+# Of the channels, in grey levels from 0 to 255.
 MEAN = np.array([123.68, 116.779, 103.939], 'float32').reshape(3, 1, 1)
 STD = np.array([58.393, 57.12, 57.375], 'float32').reshape(3, 1, 1)
 AREA = 0.08, 1
@@ -58,7 +61,7 @@ class Augmentation(NamedTuple):
         Grey levels added to red, green, blue.
     """
 
-    part: Optional[tuple[int, int, int, int]]
+    part: tuple[int, int, int, int] | None
     mirrored: bool
     factors: tuple[float, ...]
     order: tuple[int, ...]
@@ -100,7 +103,7 @@ class TrainingTransform:
 class EvaluationTransform:
     """Turns images into evaluation inputs: short side resized to size / crop_ratio, centre cut out."""
 
-    def __init__(self, size: int, crop_ratio: float = 0.875) -> None:
+    def __init__(self, size: int, crop_ratio: float) -> None:
         check_whole('size', size, 1, MAX_SIDE)
         check_number('crop_ratio', crop_ratio, low=MIN_CROP_RATIO, high=1)
         self.size, self.short = size, math.ceil(size / crop_ratio)
@@ -116,8 +119,7 @@ class EvaluationTransform:
         normalise(out)
 
 
-def _draw_part(rng: np.random.RandomState, height: int,
-               width: int) -> Optional[tuple[int, int, int, int]]:
+def _draw_part(rng: np.random.RandomState, height: int, width: int) -> tuple[int, int, int, int] | None:
     """Return (left, top, width, height) of a random part, or None if none fits in TRIES tries."""
     for area, aspect, turn, top, left in rng.random_sample((TRIES, 5)).tolist():
         area = height * width * (AREA[0] + area * (AREA[1] - AREA[0]))
@@ -144,14 +146,13 @@ def centre(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def normalise(planes: np.ndarray) -> None:
-    """Subtract the mean of each channel from float32 (3, H, W) and divide by its deviation, in place."""
+    """Subtract `MEAN` from float32 (3, H, W) and divide by `STD`, in place."""
     planes -= MEAN
     planes /= STD
 
 
 # ---------------------------------------------------------------------------------- colours
-#
-# On the planes, in place, and without matrix products, whose last bits depend on the machine.
+# Changed in place, and without matrix products, whose last bits depend on the machine.
 
 def change_colours(planes: np.ndarray, chosen: Augmentation) -> None:
     """Apply an `Augmentation`'s factors and noise to float32 (3, H, W) of 0 to 255, in place."""
@@ -195,5 +196,5 @@ def _clip(planes: np.ndarray) -> None:
 
 @functools.lru_cache(maxsize=4)
 def _limits(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Black and white planes: NumPy compares with an array five times as fast as with a number."""
+    """Return black and white planes: NumPy compares with an array five times as fast as with a number."""
     return np.zeros(shape, 'float32'), np.full(shape, 255, 'float32')

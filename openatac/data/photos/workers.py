@@ -4,6 +4,8 @@ Each process prepares its share of every batch. They are child processes with a 
 pipe closes and the reader raises an error; if the reader dies for any reason, the pipes close and the
 workers end. The shared memory is a file without a name, which leaves nothing behind.
 """
+from __future__ import annotations
+
 import collections
 import contextlib
 import json
@@ -19,10 +21,11 @@ import threading
 import traceback
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
+from openatac.data.photos.bad_images import Unreadable
 from openatac.errors import DataError
 
 AHEAD = 2  # batches being prepared, besides those that the reader has
@@ -34,8 +37,8 @@ ENVIRONMENT = {'OMP_NUM_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1', 'OPENCV_FOR_
 # of an image's temporary arrays, and fault it in again page by page (see openatac.runtime.memory).
 MALLOC = {'MALLOC_MMAP_THRESHOLD_': str(2 ** 25), 'MALLOC_TRIM_THRESHOLD_': str(2 ** 30)}
 
-Make = Callable[[Any, np.ndarray], tuple[float, list[tuple[int, str]]]]
-Bad = list[tuple[int, str]]  # (index, reason) of images that could not be read
+PrepareImage = Callable[[Any, np.ndarray], tuple[float, Unreadable]]
+Prepared = tuple[np.ndarray, np.ndarray, Unreadable]  # a batch: images, labels, and what it lacks
 Failure = tuple[type[Exception], str]
 
 _START = '''
@@ -47,13 +50,13 @@ work(int(sys.argv[2]), int(sys.argv[3]))
 
 
 class PhotoWorkers:
-    """Batches whose images ``make`` prepares in worker processes.
+    """Batches whose images a function prepares in worker processes.
 
     Parameters
     ----------
-    make : callable that can be pickled
-        ``make(key, out)`` fills ``out``, float32 (3, size, size), and returns (label, bad): NaN as the label
-        if there is no image for that key, and (index, reason) of each image that it could not read.
+    prepare_image : callable that can be pickled
+        ``prepare_image(key, out)`` fills ``out``, float32 (3, size, size), and returns (label, bad): NaN as
+        the label if there is no image for that key, and (index, reason) of each image that it could not read.
     batch_size : int
         The largest batch.
     size : int
@@ -62,8 +65,8 @@ class PhotoWorkers:
         How many processes, 0 for none: batches are then prepared on demand.
     """
 
-    def __init__(self, make: Make, batch_size: int, size: int, workers: int) -> None:
-        self._make, self._workers = make, min(workers, batch_size)
+    def __init__(self, prepare_image: PrepareImage, batch_size: int, size: int, workers: int) -> None:
+        self._prepare_image, self._workers = prepare_image, min(workers, batch_size)
         self._shape = batch_size, 3, size, size
         self._pipes: list[multiprocessing.connection.Connection] = []
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -71,22 +74,28 @@ class PhotoWorkers:
         self._lock = threading.Lock()
         self._turn = 0
 
-    def run(self, batches: Iterable[Sequence[Any]]) -> Iterator[tuple[np.ndarray, np.ndarray, Bad]]:
-        """Yield (images (B, 3, size, size), labels (B,), bad), float32, for each list of keys, in order.
+    def prepare(self, batches: Iterable[Sequence[Any]]) -> Iterator[Prepared]:
+        """Prepare a batch for each list of keys, in order; a call ends the batches of those before it.
 
-        The arrays belong to the caller. Only one run is active: a new one ends those before it.
+        Returns
+        -------
+        iterator of (images, labels, unreadable)
+            float32 (B, 3, size, size) and (B,), which belong to the caller, and the unreadable images.
 
         Raises
         ------
         DataError
-            If a worker process cannot start or dies, or ``make`` raises it.
+            If a worker process cannot start or dies, or ``prepare_image`` raises it.
         """
-        if not self._workers:
-            for keys in batches:
-                images = np.empty((len(keys), *self._shape[1:]), 'float32')
-                labels = np.empty(len(keys), 'float32')
-                yield images, labels, _fill(self._make, keys, images, labels)
-            return
+        return self._in_processes(batches) if self._workers else self._here(batches)
+
+    def _here(self, batches: Iterable[Sequence[Any]]) -> Iterator[Prepared]:
+        for keys in batches:
+            images = np.empty((len(keys), *self._shape[1:]), 'float32')
+            labels = np.empty(len(keys), 'float32')
+            yield images, labels, _fill(self._prepare_image, keys, images, labels)
+
+    def _in_processes(self, batches: Iterable[Sequence[Any]]) -> Iterator[Prepared]:
         with self._lock:
             self._turn += 1
             turn = self._turn
@@ -97,13 +106,9 @@ class PhotoWorkers:
             with self._lock:
                 if turn != self._turn:
                     raise RuntimeError('these batches ended when others were started')
-                while slots:
-                    next_keys = next(waiting, None)
-                    if next_keys is None:
-                        break
-                    slot = slots.popleft()
-                    self._send(slot, next_keys)
-                    pending.append((slot, len(next_keys)))
+                while slots and (keys := next(waiting, None)) is not None:
+                    self._send(slots[0], keys)
+                    pending.append((slots.popleft(), len(keys)))
                 if not pending:
                     return
                 slot, count = pending.popleft()
@@ -114,19 +119,12 @@ class PhotoWorkers:
                 slots.append(slot)
             yield images, labels, bad
 
-    def close(self) -> None:
-        """End the processes."""
-        with self._lock:
-            self._turn += 1
-            if self._processes:
-                self._stop()
-
     def _stop(self) -> None:
         self._end()
         self._pipes, self._processes = [], []
 
     def _begin(self) -> None:
-        """Start the processes, or wait for the batches that an earlier run no longer needs."""
+        """Start the processes, or wait for the batches that an earlier call no longer needs."""
         if self._processes:
             while self._replies_due:
                 self._receive()
@@ -155,7 +153,7 @@ class PhotoWorkers:
                 stdin=subprocess.DEVNULL, start_new_session=True))
         self._pipes.append(ours)
         with self._watched(len(self._pipes) - 1):
-            ours.send((self._make, AHEAD, self._shape))
+            ours.send((self._prepare_image, AHEAD, self._shape))
 
     def _send(self, slot: int, keys: Sequence[Any]) -> None:
         """Send each process its share of a batch."""
@@ -165,9 +163,9 @@ class PhotoWorkers:
                 pipe.send((slot, bounds[k], keys[bounds[k]:bounds[k + 1]]))
         self._replies_due += 1
 
-    def _receive(self) -> tuple[Bad, list[Failure]]:
+    def _receive(self) -> tuple[Unreadable, list[Failure]]:
         """Wait for the oldest pending batch; return the bad images in it, and failures."""
-        bad: Bad = []
+        bad: Unreadable = []
         failures: list[Failure] = []
         for k, pipe in enumerate(self._pipes):
             with self._watched(k):
@@ -195,7 +193,7 @@ class PhotoWorkers:
                 f'fewer than {self._workers} of them (-j) if memory is short') from None
 
 
-def _end(processes: Iterable['subprocess.Popen[bytes]']) -> None:
+def _end(processes: Iterable[subprocess.Popen[bytes]]) -> None:
     """Kill worker processes, which have nothing to save."""
     for process in processes:
         process.kill()
@@ -203,7 +201,7 @@ def _end(processes: Iterable['subprocess.Popen[bytes]']) -> None:
         process.wait()
 
 
-def _memory_folder(size: int) -> Optional[str]:
+def _memory_folder(size: int) -> str | None:
     """Return the system's folder for shared memory if it has room, or None for that of temporary files."""
     with contextlib.suppress(OSError):
         state = os.statvfs('/dev/shm')
@@ -225,29 +223,30 @@ def work(descriptor: int, file: int) -> None:
     """Prepare shares of batches until the pipe closes; a worker process does nothing else."""
     with contextlib.suppress(EOFError, OSError), \
             multiprocessing.connection.Connection(descriptor) as pipe:
-        make, slots, shape = pipe.recv()
+        prepare_image, slots, shape = pipe.recv()
         images, labels = _arrays(file, slots, *shape)
         os.close(file)
         while True:
             slot, first, keys = pipe.recv()
-            pipe.send(_share(make, keys, images[slot, first:], labels[slot, first:]))
+            pipe.send(_share(prepare_image, keys, images[slot, first:], labels[slot, first:]))
 
 
-def _share(make: Make, keys: Sequence[Any], images: np.ndarray,
-           labels: np.ndarray) -> tuple[Bad, Optional[Failure]]:
+def _share(prepare_image: PrepareImage, keys: Sequence[Any], images: np.ndarray,
+           labels: np.ndarray) -> tuple[Unreadable, Failure | None]:
     """Return (bad images, None), or ([], (the kind of error to raise, its text))."""
     try:
-        return _fill(make, keys, images, labels), None
+        return _fill(prepare_image, keys, images, labels), None
     except (DataError, ImportError) as error:
         return [], (type(error), str(error))
     except Exception:
         return [], (RuntimeError, traceback.format_exc())
 
 
-def _fill(make: Make, keys: Sequence[Any], images: np.ndarray, labels: np.ndarray) -> Bad:
+def _fill(prepare_image: PrepareImage, keys: Sequence[Any], images: np.ndarray,
+          labels: np.ndarray) -> Unreadable:
     """Prepare the images of ``keys``; return those that could not be read."""
-    bad: Bad = []
-    for place, key in enumerate(keys):
-        labels[place], more = make(key, images[place])
+    bad: Unreadable = []
+    for position, key in enumerate(keys):
+        labels[position], more = prepare_image(key, images[position])
         bad += more
     return bad

@@ -23,11 +23,11 @@ def gates_figure(rows: Sequence[Row]) -> Figure:
     width = 2 + 0.3 * len(layers) * len(colours) ** 0.5  # inches
     figure = Figure(figsize=(min(max(8.0, width), 40.0), 10.0), layout='constrained')
     panels = figure.subplots(4, 1, sharex=True)
-    for place, (layer, _) in enumerate(layers):
+    for position, (layer, _) in enumerate(layers):
         here = [row for row in rows if row['layer'] == layer]
         for index, row in enumerate(here):
             room = 0.8 / len(here)
-            _draw_gate(panels, place + (index - (len(here) - 1) / 2) * room, min(0.25, 0.9 * room), row,
+            _draw_gate(panels, position + (index - (len(here) - 1) / 2) * room, min(0.25, 0.9 * room), row,
                        colours[row['run']])
     _label(panels, layers)
     panels[0].add_artist(panels[0].get_legend())  # else the next one takes its place
@@ -95,7 +95,7 @@ def _patch(label: str, **style: Any) -> Any:
 
 def _shade_stages(panels: Sequence[Axes], stages: Sequence[str]) -> None:
     """Shade every second stage, and name the stages above the first panel."""
-    starts = [place for place in range(len(stages)) if place == 0 or stages[place] != stages[place - 1]]
+    starts = [index for index, stage in enumerate(stages) if index == 0 or stage != stages[index - 1]]
     for index, (start, end) in enumerate(zip(starts, [*starts[1:], len(stages)])):
         for panel in panels:
             panel.axvspan(start - 0.5, end - 0.5, color='black', alpha=0.05 * (index % 2), linewidth=0,

@@ -3,16 +3,19 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from openatac.errors import OpenatacError
+from openatac.options import changed
 from openatac.training.config import CifarConfig, ImagenetConfig
 from openatac.training.run_folder import RunFolder
 from openatac.training.sections.cifar import CifarData
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from openatac.data.photos.bad_images import PhotoSource
 
 # Images at a time: a ResNet-110 with ATAC takes 1 GB for them, and ResNet-50 has 25 times as many pixels.
 CIFAR_BATCH, IMAGENET_BATCH = 32, 8
@@ -51,14 +54,16 @@ def gates_of_run(folder: str, params: str = 'best', images: int | None = None,
     run = RunFolder(folder)
     net, network, config = run.network()
     if isinstance(config, CifarConfig):
-        data = dataclasses.replace(config.data, data_dir=data_dir or config.data.data_dir,
-                                   dataset=dataset or config.data.dataset)  # type: ignore[arg-type]
-        source, batches = str(data.dataset), _cifar_images(data, images)
+        config = changed(config, data_dir=data_dir or config.data.data_dir,
+                         dataset=dataset or config.data.dataset)
+        source, batches = str(config.data.dataset), _cifar_images(config.data, images)
+    elif dataset:
+        raise OpenatacError(f'--dataset {dataset} has no images for {folder}, a run of train_imagenet.py: '
+                            'leave it out')
     else:
-        if dataset:
-            raise OpenatacError(f'--dataset {dataset} has no images for {folder}, a run of '
-                                'train_imagenet.py: leave it out')
-        source, batches = 'imagenet', _photos(config, images, data_dir)
+        if data_dir:
+            config = changed(config, data_dir=data_dir, use_rec=False)
+        source, batches = 'imagenet', _photographs(config, images)
     path = run.file(params + '.params') if params in ('best', 'last') else params
     load_parameters(net, path)
     try:
@@ -76,45 +81,38 @@ def gates_of_run(folder: str, params: str = 'best', images: int | None = None,
 def _cifar_images(data: CifarData, count: int | None) -> Iterator[np.ndarray]:
     """Yield batches of test images, reading them when the first one is needed."""
     from openatac.data.batches import EvaluationBatches
+    from openatac.data.image_set import evenly_spread
     from openatac.training.runs.datasets import load
-    test_set = load(data, train=False)
-    chosen = _spread(len(test_set), count)
-    test_set = dataclasses.replace(test_set, images=test_set.images[chosen], labels=test_set.labels[chosen])
-    for images, _ in EvaluationBatches(test_set, CIFAR_BATCH):
-        yield images
+    images = load(data, train=False)
+    sample = evenly_spread(len(images), count)
+    images = dataclasses.replace(images, images=images.images[sample], labels=images.labels[sample])
+    for batch, _ in EvaluationBatches(images, CIFAR_BATCH):
+        yield batch
 
 
-def _photos(config: ImagenetConfig, count: int | None, data_dir: str | None) -> Iterator[np.ndarray]:
+def _photographs(config: ImagenetConfig, count: int | None) -> Iterator[np.ndarray]:
     """Yield batches of photographs."""
-    from openatac.data.photos.batches import EvaluationPhotos
+    from openatac.data.photos.batches import EvaluationPhotoBatches
     from openatac.training.runs.datasets import open_photos
     data = config.data
-    if data_dir:
-        data = dataclasses.replace(data, data_dir=data_dir, use_rec=False)
-    source = open_photos(data, 'val', config.network.classes)
-    chosen = _Chosen(source, _spread(len(source), count))
-    for images, _ in EvaluationPhotos(chosen, data.input_size, IMAGENET_BATCH, data.centre,
-                                      max_bad_share=data.max_bad_share):
+    sample = _Sample(open_photos(data, 'val', config.network.classes), count)
+    for images, _ in EvaluationPhotoBatches(sample, data.input_size, IMAGENET_BATCH, data.centre,
+                                            max_bad_share=data.max_bad_share):
         yield images
 
 
-class _Chosen:
-    """The photographs of a source whose indices are ``chosen``."""
+class _Sample:
+    """A `PhotoSource` of ``count`` photographs of another, evenly spread."""
 
-    def __init__(self, source: Any, chosen: Sequence[int]) -> None:
-        self._source, self._chosen = source, chosen
+    def __init__(self, source: PhotoSource, count: int | None) -> None:
+        from openatac.data.image_set import evenly_spread
+        self._source, self._indices = source, evenly_spread(len(source), count)
 
     def __len__(self) -> int:
-        return len(self._chosen)
+        return len(self._indices)
 
     def name(self, index: int) -> str:
-        return self._source.name(self._chosen[index])
+        return self._source.name(self._indices[index])
 
     def read(self, index: int) -> tuple[bytes, int]:
-        return self._source.read(self._chosen[index])
-
-
-def _spread(total: int, count: int | None) -> list[int]:
-    """Return the indices of ``count`` of ``total`` images, evenly spread, or of all if there are fewer."""
-    count = min(count or total, total)
-    return [total * index // count for index in range(count)]
+        return self._source.read(self._indices[index])

@@ -54,20 +54,20 @@ def unit_gates(net: mx.gluon.HybridBlock) -> list[UnitGate]:
     """Find the gates of a network that takes images, in the order of computation; [] if it has none."""
     calls: list[tuple[Any, ...]] = []
     with contextlib.ExitStack() as hooks:
-        for place in _blocks(net):
-            hooks.enter_context(place[-1].register_forward_hook(
-                lambda unit, inputs, output, place=place: calls.append(
-                    (*place, inputs[0].name, output.name))))
+        for layer, stage, block in _blocks(net):
+            hooks.enter_context(block.register_forward_hook(
+                lambda unit, inputs, output, layer=layer, stage=stage: calls.append(
+                    (layer, stage, unit, inputs[0].name, output.name))))
         graph = Graph.of(net(mx.sym.var('data')))
     nodes = {node.name: node for node in graph.nodes()}
     gates = {gate.product: gate for gate in find_gates(graph)}
-    found = []
+    units = []
     for layer, stage, unit, x, output in calls:
         chain = _chain(nodes.get(x), nodes.get(output), gates)
         for number, gate in enumerate(chain, 1):
             name = layer if len(chain) == 1 else f'{layer}:{number}'
-            found.append(UnitGate(name, stage, _kind(unit), chain[0].x, gate.factor))
-    return found
+            units.append(UnitGate(name, stage, _kind(unit), chain[0].x, gate.factor))
+    return units
 
 
 def _blocks(block: mx.gluon.Block, path: str = '', stage: str = ''

@@ -12,7 +12,8 @@ from openatac.data.image_set import ImageSet
 from openatac.data.photos.class_names import check_case, read_class_list
 from openatac.data.photos.folder import ImageFolder, class_folders
 from openatac.data.photos.listed import TINY_IMAGENET, ImageList
-from openatac.data.photos.records import RecordFile, index_beside, read_class_names
+from openatac.data.records.companions import index_beside, read_class_names
+from openatac.data.records.record_file import RecordFile
 from openatac.errors import DataError
 from openatac.training.sections.cifar import CifarData
 from openatac.training.sections.imagenet import ImagenetData

@@ -9,7 +9,7 @@ from typing import Any, Callable
 from openatac.backends.base import Backend, Engine, Metrics, Teacher, open_backend
 from openatac.backends.cluster import Cluster
 from openatac.data.batches import prefetch
-from openatac.data.photos.batches import EvaluationPhotos, TrainingPhotos, first_iteration
+from openatac.data.photos.batches import EvaluationPhotoBatches, TrainingPhotoBatches, first_iteration
 from openatac.errors import DeviceError, ParameterFileError
 from openatac.models.params_file import read_params
 from openatac.training import loop
@@ -58,7 +58,7 @@ def evaluate(net: Any, config: ImagenetConfig, command: str) -> Metrics:
     backend = _open_backend(net, config, command)
     backend.load(path)
     engine = backend.engine(config.training.optimizer, {}, top5=True)
-    batches = EvaluationPhotos(
+    batches = EvaluationPhotoBatches(
         open_photos(data, 'val', config.network.classes), data.input_size,
         config.training.batch_size * backend.device_count, data.centre, data.num_workers,
         max_bad_share=data.max_bad_share)
@@ -99,10 +99,10 @@ def train_network(net: Any, name: str, config: ImagenetConfig, cluster: Cluster,
         batch_size = training.batch_size * backend.device_count * cluster.size
         part: dict[str, Any] = {'num_parts': cluster.size, 'part_index': cluster.rank,
                                 'max_bad_share': data.max_bad_share}
-        batches = TrainingPhotos(sources[0], data.input_size, batch_size, training.seed, data.num_workers,
-                                 **part)
-        validation = EvaluationPhotos(sources[1], data.input_size, batch_size, data.centre, data.num_workers,
-                                      **part)
+        batches = TrainingPhotoBatches(sources[0], data.input_size, batch_size, training.seed,
+                                       data.num_workers, **part)
+        validation = EvaluationPhotoBatches(sources[1], data.input_size, batch_size, data.centre,
+                                            data.num_workers, **part)
         starts = [first_iteration(epoch, len(sources[0]), batch_size)
                   for epoch in range(training.num_epochs + 1)]
         engine = _engine(backend, config, cluster, starts)

@@ -1,38 +1,32 @@
-"""Pack a folder of images into a record file, and check record files.
+"""Pack labelled images into a record file.
 
 An interrupted packing resumes when it is started again: it writes OUT.rec.part and, next to it,
 OUT.rec.part.json, which describes what is being packed. Each record's id is its image's position in the
 order, so the next run knows where to continue. Files get their names without .part once everything is
 written, the record file last.
 """
+from __future__ import annotations
+
 import array
-import collections
 import contextlib
-import functools
 import hashlib
 import io
-import itertools
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, BinaryIO, NamedTuple, Optional, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
 from openatac.console.streams import print_to_stderr
-from openatac.console.text import for_terminal
 from openatac.data.photos.bad_images import MAX_BAD_SHARE, BadImage, BadImages
 from openatac.data.photos.codec import decode
 from openatac.data.photos.folder import ImageFiles
-from openatac.data.photos.records import (
-    IMAGE,
-    RecordFile,
-    beside,
-    index_beside,
-    pack_record,
-)
+from openatac.data.records.companions import CHECKSUMS, CLASSES, INDEX, beside
+from openatac.data.records.parallel import map_in_order
+from openatac.data.records.record_file import RecordFile
+from openatac.data.records.recordio import IMAGE, pack_record
 from openatac.errors import DataError
 from openatac.files.locks import locked
 from openatac.files.reading import read_text
@@ -40,9 +34,6 @@ from openatac.files.writing import flush, replace_file, write_text
 
 QUALITY = 95  # of images that must be recompressed, as in MXNet's im2rec
 KEPT = b'\xff\xd8', b'\x89PNG'  # the first bytes of files that ImageRecordIter reads unchanged
-
-Item = TypeVar('Item')
-Result = TypeVar('Result')
 
 
 class PackSettings(NamedTuple):
@@ -58,9 +49,9 @@ class PackSettings(NamedTuple):
         Seed of the order; without it images are sorted by class.
     """
 
-    resize: Optional[int] = None
-    quality: Optional[int] = None
-    shuffle: Optional[int] = None
+    resize: int | None = None
+    quality: int | None = None
+    shuffle: int | None = None
 
 
 UNCHANGED = PackSettings()  # unchanged images, sorted by class
@@ -75,7 +66,7 @@ class Packed(NamedTuple):
 
 
 def pack(images: ImageFiles, out: str, settings: PackSettings = UNCHANGED, workers: int = 1,
-         max_bad_share: float = MAX_BAD_SHARE) -> Optional[Packed]:
+         max_bad_share: float = MAX_BAD_SHARE) -> Packed | None:
     """Write out.rec, out.idx, out.classes and out.crc32.
 
     Parameters
@@ -116,9 +107,9 @@ def pack(images: ImageFiles, out: str, settings: PackSettings = UNCHANGED, worke
     try:
         with locked(rec + '.part') as part:
             packing = _Packing(images, order, settings, part)
-            _resume_or_begin(packing, journal, bad)
+            packing.resume_or_begin(journal, bad)
             packing.write(workers, bad)
-            _finish(out, part, images.class_names, packing.checksums)
+            _finish(rec, part, images.class_names, packing.checksums)
     except BlockingIOError:
         raise DataError(f'another run is writing {rec}.part: wait for it, or choose another name') from None
     except OSError as error:
@@ -127,26 +118,16 @@ def pack(images: ImageFiles, out: str, settings: PackSettings = UNCHANGED, worke
     return Packed(len(images) - bad.count, len(images.class_names), bad.count)
 
 
-def _resume_or_begin(packing: '_Packing', journal: str, bad: BadImages) -> None:
-    """Continue an earlier run's file if it packed the same, or else begin with an empty file."""
-    description = json.dumps(packing.description(), indent=1)
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        if read_text(journal) == description and packing.resume(bad):
-            print_to_stderr(f'resuming after {packing.position} images')
-            return
-    packing.begin()
-    write_text(journal, description)
-
-
-def _finish(out: str, part: BinaryIO, class_names: Sequence[str], checksums: Iterable[int]) -> None:
+def _finish(rec: str, part: BinaryIO, class_names: Sequence[str], checksums: Iterable[int]) -> None:
     """Write the other files, and give the record file its name."""
-    rec, records = out + '.rec', RecordFile(part.name)
+    records = RecordFile(part.name)
     keys = [records.image_id(index) for index in range(len(records))]
-    write_text(out + '.idx', ''.join(f'{key}\t{offset}\n' for key, offset in zip(keys, records.bounds)))
-    write_text(beside(rec, '.crc32'), ''.join(
+    write_text(beside(rec, INDEX), ''.join(
+        f'{key}\t{offset}\n' for key, offset in zip(keys, records.bounds)))
+    write_text(beside(rec, CHECKSUMS), ''.join(
         f'{key}\t{checksum:08x}\n' for key, checksum in zip(keys, checksums)))
     if class_names:
-        with replace_file(beside(rec, '.classes')) as temporary, open(temporary, 'wb') as file:
+        with replace_file(beside(rec, CLASSES)) as temporary, open(temporary, 'wb') as file:
             file.write(b''.join(os.fsencode(name) + b'\n' for name in class_names))
     flush(part.name)
     os.rename(part.name, rec)
@@ -162,34 +143,40 @@ class _Packing:
         self.images, self.order, self.settings, self.part = images, order, settings, part
         self.position, self.checksums = 0, array.array('I')
 
-    def description(self) -> dict[str, Any]:
-        """Return what another run must have in common with this one to continue its file."""
+    def resume_or_begin(self, journal: str, bad: BadImages) -> None:
+        """Continue an earlier run's file if it packed the same, or else begin with an empty file."""
+        description = self._description()
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            if read_text(journal) == description and self._resume(bad):
+                print_to_stderr(f'resuming after {self.position} images')
+                return
+        self.part.truncate(0)
+        self.position, self.checksums = 0, array.array('I')
+        write_text(journal, description)
+
+    def _description(self) -> str:
+        """Return what another run must have in common with this one to continue its file, as JSON."""
         import PIL
         names = hashlib.sha256()
         for index in self.order.tolist():
             names.update(os.fsencode(self.images.name(index)) + b'\0')
-        return {'settings': self.settings._asdict(), 'classes': len(self.images.class_names),
-                'images': names.hexdigest(), 'pillow': PIL.__version__}
+        return json.dumps({'settings': self.settings._asdict(), 'classes': len(self.images.class_names),
+                           'images': names.hexdigest(), 'pillow': PIL.__version__}, indent=1)
 
-    def begin(self) -> None:
-        """Begin with an empty file."""
-        self.part.truncate(0)
-        self.position, self.checksums = 0, array.array('I')
-
-    def resume(self, bad: BadImages) -> bool:
+    def _resume(self, bad: BadImages) -> bool:
         """Continue after the last whole record; return False if an image left out then can be read now."""
-        places, end, self.checksums = self._written()
+        positions, end, self.checksums = self._written()
         self.part.truncate(end)
-        self.position = places[-1] + 1 if places else 0
-        for place in sorted(set(range(self.position)) - set(places)):
-            record, reason = self.record(place)
+        self.position = positions[-1] + 1 if positions else 0
+        for position in sorted(set(range(self.position)) - set(positions)):
+            record, reason = self._record(position)
             if record is not None:
                 return False
-            bad.add([(int(self.order[place]), reason)])
+            bad.add([(int(self.order[position]), reason)])
         return True
 
-    def _written(self) -> tuple[list[int], int, 'array.array[int]']:
-        """Return the places of the complete records in the file, where they end, and their checksums."""
+    def _written(self) -> tuple[list[int], int, array.array[int]]:
+        """Return the positions of the complete records in the file, where they end, and their checksums."""
         try:
             records = RecordFile(self.part.name)
             whole = len(records)
@@ -207,114 +194,38 @@ class _Packing:
         from tqdm import tqdm
         remaining = range(self.position, len(self.order))
         with tqdm(total=len(self.order), initial=self.position, unit='images', disable=None) as bar:
-            for place, (record, reason) in _map_in_order(self.record, remaining, workers):
+            for position, (record, reason) in map_in_order(self._record, remaining, workers):
                 if record is None:
-                    bad.add([(int(self.order[place]), reason)])
+                    bad.add([(int(self.order[position]), reason)])
                 else:
                     self.part.write(record)
                     self.checksums.append(zlib.crc32(record))
                 bar.update()
         self.part.flush()
 
-    def record(self, place: int) -> tuple[Optional[bytes], str]:
-        """Return (the record of the image at a place in the order, ''), or (None, why there is none)."""
+    def _record(self, position: int) -> tuple[bytes | None, str]:
+        """Return (the record of the image at a position in the order, ''), or (None, why there is none)."""
         try:
-            data, label = self.images.read(int(self.order[place]))
+            data, label = self.images.read(int(self.order[position]))
             image = decode(data)
         except BadImage as error:
             return None, str(error)
-        header = IMAGE.pack(0, label, place, 0)
+        header = IMAGE.pack(0, label, position, 0)
         return pack_record(header + _recode(data, image, self.settings)), ''
 
 
 def _recode(data: bytes, image: np.ndarray, settings: PackSettings) -> bytes:
     """Return the file to pack for the image file ``data``, which decodes to ``image`` (H, W, 3)."""
-    height, width = image.shape[:2]
-    smaller = settings.resize is not None and min(height, width) > settings.resize
-    if data.startswith(KEPT) and settings.quality is None and not smaller:
+    side = min(image.shape[:2])
+    resize = settings.resize is not None and side > settings.resize
+    if data.startswith(KEPT) and settings.quality is None and not resize:
         return data
     from PIL import Image
     picture = Image.fromarray(image)
-    if settings.resize is not None and smaller:
-        scale = settings.resize / min(height, width)
-        picture = picture.resize((round(width * scale), round(height * scale)), Image.Resampling.BICUBIC)
+    if settings.resize is not None and resize:
+        scale = settings.resize / side
+        picture = picture.resize((round(picture.width * scale), round(picture.height * scale)),
+                                 Image.Resampling.BICUBIC)
     file = io.BytesIO()
     picture.save(file, 'JPEG', quality=settings.quality or QUALITY)
     return file.getvalue()
-
-
-# -------------------------------------------------------------------------------- checking
-
-class Checked(NamedTuple):
-    """The result of a check: records, labels in use, the expected classes, and bad records."""
-
-    records: int
-    labels: int
-    classes: Optional[int]
-    bad: int
-
-
-def check_records(rec: str, idx: Optional[str] = None, workers: int = 1) -> Checked:
-    """Read and decode all records of a file, and print a line for each that is bad.
-
-    Parameters
-    ----------
-    rec : str
-    idx : str, optional
-        Its index; by default the one next to the file, if there is one.
-    workers : int
-        How many records are checked at a time.
-
-    Raises
-    ------
-    DataError
-        If it is not a record file, or the index belongs to another file.
-    """
-    from tqdm import tqdm
-    if os.path.isdir(rec):
-        raise DataError(f'{rec} is a folder: --check reads the record file that was packed from one')
-    records = RecordFile(rec, idx or index_beside(rec))
-    labels, bad = set(), 0
-    check = functools.partial(_check_record, records)
-    with tqdm(total=len(records), unit='images', disable=None) as bar:
-        for index, (label, problem) in _map_in_order(check, range(len(records)), workers):
-            labels.add(label)
-            if problem:
-                bad += 1
-                bar.write(for_terminal(f'{records.name(index)}: {problem}'))
-            bar.update()
-    return Checked(len(records), len(labels - {None}), records.classes, bad)
-
-
-def _check_record(records: RecordFile, index: int) -> tuple[Optional[int], Optional[str]]:
-    """Return (the label of a record or None, what is wrong with it or None)."""
-    try:
-        data, label = records.read(index)
-    except (BadImage, DataError) as error:
-        return None, str(error)
-    try:
-        decode(data)
-    except BadImage as error:
-        return label, str(error)
-    return label, None
-
-
-def _map_in_order(function: Callable[[Item], Result], items: Iterable[Item],
-                  workers: int) -> Iterator[tuple[Item, Result]]:
-    """Yield (item, function(item)) for each item in order, computed a little ahead by threads.
-
-    Threads are enough, as decoding and compressing release Python's lock.
-    """
-    ahead: collections.deque[tuple[Item, Any]] = collections.deque()
-    remaining = iter(items)
-    with ThreadPoolExecutor(workers) as threads:
-        try:
-            while True:
-                for item in itertools.islice(remaining, 4 * workers + 1 - len(ahead)):
-                    ahead.append((item, threads.submit(function, item)))
-                if not ahead:
-                    return
-                item, future = ahead.popleft()
-                yield item, future.result()
-        finally:
-            threads.shutdown(cancel_futures=True)

@@ -1,0 +1,1 @@
+"""Photographs in record files (``.rec``): the format, reading, packing and checking."""

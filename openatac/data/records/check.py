@@ -1,0 +1,66 @@
+"""Check a record file: read and decode every record."""
+from __future__ import annotations
+
+import functools
+import os
+from typing import NamedTuple
+
+from openatac.console.text import for_terminal
+from openatac.data.photos.bad_images import BadImage
+from openatac.data.photos.codec import decode
+from openatac.data.records.companions import index_beside
+from openatac.data.records.parallel import map_in_order
+from openatac.data.records.record_file import RecordFile
+from openatac.errors import DataError
+
+
+class Checked(NamedTuple):
+    """The result of a check: records, labels in use, the expected classes, and bad records."""
+
+    records: int
+    labels: int
+    classes: int | None
+    bad: int
+
+
+def check_records(rec: str, idx: str | None = None, workers: int = 1) -> Checked:
+    """Read and decode all records of a file, and print a line for each that is bad.
+
+    Parameters
+    ----------
+    rec : str
+    idx : str, optional
+        Its index; by default the one next to the file, if there is one.
+    workers : int
+        How many records are checked at a time.
+
+    Raises
+    ------
+    DataError
+        If it is not a record file, or the index belongs to another file.
+    """
+    from tqdm import tqdm
+    if os.path.isdir(rec):
+        raise DataError(f'{rec} is a folder: --check reads the record file that was packed from one')
+    records = RecordFile(rec, idx or index_beside(rec))
+    labels, bad = set(), 0
+    check = functools.partial(_check_record, records)
+    with tqdm(total=len(records), unit='images', disable=None) as bar:
+        for index, (label, problem) in map_in_order(check, range(len(records)), workers):
+            labels.add(label)
+            if problem:
+                bad += 1
+                bar.write(for_terminal(f'{records.name(index)}: {problem}'))
+            bar.update()
+    return Checked(len(records), len(labels - {None}), records.classes, bad)
+
+
+def _check_record(records: RecordFile, index: int) -> tuple[int | None, str]:
+    """Return (the label of a record, or None if it has none, what is wrong with it or '')."""
+    label = None
+    try:
+        data, label = records.read(index)
+        decode(data)
+    except (BadImage, DataError) as error:
+        return label, str(error)
+    return label, ''

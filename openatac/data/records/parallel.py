@@ -1,0 +1,24 @@
+"""A function applied to many items by threads, with the results in order."""
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+AHEAD = 16  # items of each thread whose results are in memory
+
+Item = TypeVar('Item')
+Result = TypeVar('Result')
+
+
+def map_in_order(function: Callable[[Item], Result], items: Iterable[Item],
+                 workers: int) -> Iterator[tuple[Item, Result]]:
+    """Yield (item, function(item)) for each item in order.
+
+    Threads are enough, as decoding and compressing images release Python's lock.
+    """
+    remaining = iter(items)
+    with ThreadPoolExecutor(workers) as threads:
+        while chunk := list(itertools.islice(remaining, AHEAD * workers)):
+            yield from zip(chunk, threads.map(function, chunk))

@@ -1,0 +1,161 @@
+"""The images of a record file (``.rec``), as MXNet's im2rec and ``openatac pack`` write it.
+
+At a damaged record ImageRecordIter ends the process, or skips it silently; here it raises a `BadImage`.
+"""
+from __future__ import annotations
+
+import os
+import struct
+import weakref
+import zlib
+from typing import Any
+
+import numpy as np
+
+from openatac.data.photos.bad_images import BadImage
+from openatac.data.records.companions import read_checksums, read_class_names, read_index
+from openatac.data.records.recordio import HEAD, IMAGE, LONGEST, MAGIC, record_end, scan, unpack_record
+from openatac.errors import DataError
+from openatac.files.reading import open_descriptor, opening
+
+_SAMPLES = 16  # records that are checked to see whether an index belongs to a file
+
+
+class RecordFile:
+    """The images of a ``.rec`` file, in the order of the file.
+
+    Parameters
+    ----------
+    rec : str
+    idx : str, optional
+        Its index, lines of key and offset. Without it the file is scanned from record to record, which takes
+        a few seconds per million images.
+    classes : int, optional
+        The number of classes; labels must be below it. A list of class names (``.classes``) next to the file
+        must have as many, and gives the number if it is not set here.
+
+    Attributes
+    ----------
+    path : str
+    class_names : tuple of str or None
+    classes : int or None
+
+    Raises
+    ------
+    DataError
+        If a file is missing or not a RecordIO file, or the index belongs to another file. A single damaged
+        record raises `BadImage` when it is read.
+    """
+
+    def __init__(self, rec: str, idx: str | None = None, classes: int | None = None) -> None:
+        self.path, self.class_names = rec, read_class_names(rec, classes)
+        self.classes = len(self.class_names) if classes is None and self.class_names else classes
+        self._open()
+        size = os.fstat(self._file).st_size
+        if size == 0:
+            raise DataError(f'{rec} is empty: get it again')
+        if size < HEAD.size or os.pread(self._file, len(MAGIC), 0) != MAGIC:
+            raise DataError(f'{rec} does not begin as a RecordIO file does: name a file that openatac pack '
+                            "or MXNet's im2rec has written")
+        offsets = scan(self._file, size, rec) if idx is None else read_index(idx, rec, size)
+        self._bounds = np.append(offsets, size)
+        if idx is not None:
+            self._check_index(idx)
+        self._checksums = read_checksums(rec, len(self))
+
+    def __len__(self) -> int:
+        return len(self._bounds) - 1
+
+    @property
+    def bounds(self) -> list[int]:
+        """The offset of each record, and that of the end of the last one."""
+        return self._bounds.tolist()
+
+    def fingerprint(self) -> str:
+        """Return a text that identifies this data set, computed from the offsets of its records."""
+        return f'{len(self)}:{zlib.crc32(self._bounds.astype("int64").data):08x}'
+
+    def name(self, index: int) -> str:
+        """Return the name of image ``index`` in messages."""
+        return f'{self.path}, record {index}'
+
+    def read(self, index: int) -> tuple[bytes, int]:
+        """Return (the bytes of image file ``index``, its label, or the first of several).
+
+        Raises
+        ------
+        BadImage
+            If the record is damaged.
+        DataError
+            If the label is not one of the classes.
+        """
+        payload = self.payload(index)
+        if len(payload) < IMAGE.size:
+            raise BadImage('the record is too short to hold an image')
+        count, label = IMAGE.unpack_from(payload)[:2]
+        start = IMAGE.size + 4 * count
+        if len(payload) <= start:
+            raise BadImage('the record has no image')
+        if count:
+            label = struct.unpack_from('<f', payload, IMAGE.size)[0]
+        return payload[start:], self._checked(label, index)
+
+    def image_id(self, index: int) -> int:
+        """Return the id in the header of record ``index``, read without the image."""
+        head = os.pread(self._file, HEAD.size + IMAGE.size, int(self._bounds[index]))
+        if len(head) < HEAD.size + IMAGE.size:
+            raise BadImage('the record is cut off')
+        return IMAGE.unpack_from(head, HEAD.size)[2]
+
+    def payload(self, index: int) -> bytes:
+        """Return the whole payload of record ``index``; raise BadImage if it is damaged."""
+        data = self.record(index)
+        payload = unpack_record(data)
+        if self._checksums is not None and zlib.crc32(data) != self._checksums[index]:
+            raise BadImage('the record has changed since it was packed: its checksum is wrong')
+        return payload
+
+    def record(self, index: int) -> bytes:
+        """Return the bytes of the file from the offset of record ``index`` to that of the next."""
+        start, end = self._bounds[index:index + 2].tolist()
+        if end - start > LONGEST:
+            raise BadImage(f'the record is {end - start} bytes long')
+        try:
+            return os.pread(self._file, end - start, start)
+        except OSError as error:
+            raise BadImage(error.strerror) from error
+
+    def _checked(self, label: float, index: int) -> int:
+        """Return the label as an int; raise DataError if it is not one of the classes."""
+        if label == label // 1 and 0 <= label < (self.classes or float('inf')):
+            return int(label)
+        among = f'{self.classes} classes (0 to {self.classes - 1})' if self.classes else 'classes'
+        raise DataError(f'{self.name(index)} has the label {label:g}, which is not one of the {among}: check '
+                        'the number of classes, or pack the file again')
+
+    def _check_index(self, idx: str) -> None:
+        """Raise DataError if the file has no records at the index's offsets, judging by a sample of them."""
+        count, bounds = len(self), self.bounds
+        sample = np.unique(np.linspace(0, count - 1, min(count, _SAMPLES)).astype(int)).tolist()
+        right = sum(record_end(self._file, bounds[i], bounds[-1]) == bounds[i + 1] for i in sample[:-1])
+        if right * 2 < len(sample) - 1:
+            raise DataError(f'{idx} is not the index of {self.path}: there are no records at its offsets; '
+                            'name the index that was written together with it, or none')
+        end = record_end(self._file, bounds[-2], bounds[-1])
+        if end is not None and end < bounds[-1]:
+            raise DataError(f'{idx} ends before {self.path} does: it is truncated or of another file; name '
+                            'the index that was written together with it, or none')
+
+    # An open file cannot be sent to another process, which opens it again.
+
+    def _open(self) -> None:
+        with opening(f'the record file {self.path}'):
+            self._file = open_descriptor(self.path)
+        weakref.finalize(self, os.close, self._file)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if key != '_file'}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._open()

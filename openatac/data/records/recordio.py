@@ -1,0 +1,100 @@
+"""RecordIO, the file format of MXNet's im2rec and ImageRecordIter.
+
+A record is the magic number, 3 bits of kind and 29 bits of length, and a payload padded to 4 bytes. A payload
+that contains the magic number at a multiple of 4 is written in parts, with the number between them left out
+(dmlc-core, recordio.h). An image's payload is a header, the labels if there are several, and the bytes of an
+image file.
+"""
+from __future__ import annotations
+
+import os
+import struct
+
+import numpy as np
+
+from openatac.data.photos.bad_images import BadImage
+from openatac.errors import DataError
+
+MAGIC = b'\x0a\x23\xd7\xce'
+HEAD = struct.Struct('<4sI')     # magic, kind << 29 | length
+IMAGE = struct.Struct('<IfQQ')   # number of labels before the image or 0, label, id, second id
+LONGEST = 2 ** 29                # a part is shorter; no image is nearly as long
+
+_WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
+
+
+def pack_record(payload: bytes) -> bytes:
+    """Return the bytes of a record with that payload."""
+    parts, start, at = [], 0, payload.find(MAGIC)
+    while at >= 0:
+        if at % 4 == 0:
+            parts.append(payload[start:at])
+            start = at + 4
+        at = payload.find(MAGIC, at + 4 - at % 4)
+    parts.append(payload[start:])
+    kinds = [_FIRST, *[_MIDDLE] * (len(parts) - 2), _LAST] if len(parts) > 1 else [_WHOLE]
+    return b''.join(HEAD.pack(MAGIC, kind << 29 | len(part)) + part + bytes(-len(part) % 4)
+                    for kind, part in zip(kinds, parts))
+
+
+def unpack_record(data: bytes) -> bytes:
+    """Return the payload of the one record that ``data`` should be; raise BadImage if it is not one."""
+    parts, at = [], 0
+    expected: tuple[int, ...] = (_WHOLE, _FIRST)
+    while expected:
+        if len(data) - at < HEAD.size:
+            raise BadImage('the record is cut off')
+        magic, word = HEAD.unpack_from(data, at)
+        kind, size = word >> 29, word & LONGEST - 1
+        if magic != MAGIC or kind not in expected:
+            raise BadImage("the record's head is damaged")
+        at += HEAD.size
+        parts.append(data[at:at + size])
+        at += size + -size % 4
+        expected = () if kind in (_WHOLE, _LAST) else (_MIDDLE, _LAST)
+    if at != len(data):
+        raise BadImage('the record is cut off, or its length damaged')
+    return MAGIC.join(parts)
+
+
+def record_end(file: int, offset: int, size: int) -> int | None:
+    """Return where the record at ``offset`` of an open file ends, possibly beyond its ``size`` in bytes.
+
+    Returns None if no record begins there.
+    """
+    part = _part_at(file, offset)
+    if part is None or part[0] not in (_WHOLE, _FIRST):
+        return None
+    while part[0] not in (_WHOLE, _LAST):
+        if part[1] >= size:
+            return part[1]
+        part = _part_at(file, part[1])
+        if part is None or part[0] not in (_MIDDLE, _LAST):
+            return None
+    return part[1]
+
+
+def _part_at(file: int, offset: int) -> tuple[int, int] | None:
+    """Return (kind, end offset) of the part at ``offset``; None if there is none."""
+    head = os.pread(file, HEAD.size, offset)
+    if len(head) < HEAD.size or head[:4] != MAGIC:
+        return None
+    word = HEAD.unpack(head)[1]
+    length = word & LONGEST - 1
+    return word >> 29, offset + HEAD.size + length + -length % 4
+
+
+def scan(file: int, size: int, path: str) -> np.ndarray:
+    """Return the offsets of all records, int64 (N,), found by following their heads.
+
+    The last record may be cut short. Raises DataError where a record should begin and none does.
+    """
+    offsets, at = [], 0
+    while at < size:
+        end = record_end(file, at, size)
+        if end is None and size - at >= HEAD.size:
+            raise DataError(f'{path} is damaged at byte {at}, where a record should begin: name its index '
+                            '(.idx), with which only the damaged record is lost, or get it again')
+        offsets.append(at)
+        at = size if end is None else end
+    return np.array(offsets, np.int64)
