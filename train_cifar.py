@@ -8,4 +8,4 @@ main = partial(train_cifar.main, prog='train_cifar.py')
 parser = partial(train_cifar.parser, 'train_cifar.py')
 
 if __name__ == '__main__':
-    train.run(main)
+    train.run_and_exit(main)

@@ -8,4 +8,4 @@ main = partial(train_imagenet.main, prog='train_imagenet.py')
 parser = partial(train_imagenet.parser, 'train_imagenet.py')
 
 if __name__ == '__main__':
-    train.run(main)
+    train.run_and_exit(main)

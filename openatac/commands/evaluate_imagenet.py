@@ -20,7 +20,7 @@ _PUBLISHED = {'r': 2}  # of the published network; the published script's defaul
 
 
 def main(argv: list[str]) -> int:
-    """``openatac evaluate-imagenet``; see the module."""
+    """Run ``openatac evaluate-imagenet``; see the module."""
     p = command_parser('evaluate-imagenet', __doc__)
     p.add_argument('evaluate', metavar='FILE.params')
     add_section(p, ImagenetNetwork, [name for name, field in section_fields(ImagenetNetwork).items()

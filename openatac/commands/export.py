@@ -6,7 +6,7 @@
 
 RUN is the folder of a run of train_cifar.py or train_imagenet.py. The command writes OUT-symbol.json and
 OUT-0000.params, for Gluon's SymbolBlock.imports, mx.model.load_checkpoint and the Module API, and OUT.json,
-which describes how to use them: classes, labels, input size, mean and deviation.
+which describes how to use them: classes, labels, input size, mean and standard deviation.
 
 Each form is loaded back and compared with the network on random images and on real ones (--images, else
 the run's test images if they are here). Unless all agree, nothing is written, and an older export stays
@@ -95,7 +95,7 @@ def _add_images(group: Any) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """``openatac export``; see the module."""
+    """Run ``openatac export``; see the module."""
     p = parser()
     args = p.parse_intermixed_args(argv)
     try:

@@ -35,7 +35,7 @@ SHOWN = {  # head of a column in the printed table -> column of the file
 
 
 def main(argv: list[str]) -> int:
-    """``openatac gates``; see the module."""
+    """Run ``openatac gates``; see the module."""
     args = _parser().parse_args(argv)
     with writing(f'--out: {args.out}', '; choose another'):  # checked before the work starts
         folder = os.path.dirname(os.path.abspath(args.out))
@@ -43,9 +43,9 @@ def main(argv: list[str]) -> int:
         tempfile.TemporaryFile(dir=folder).close()
     rows: list[dict[str, Any]] = []
     for folder, name in zip(args.runs, _names(args.runs)):
-        found = gates_of_run(folder, args.params, args.images, args.dataset, args.data_dir)
-        _print(name, found)
-        rows += [{'run': name, **row} for row in found]
+        gates = gates_of_run(folder, args.params, args.images, args.dataset, args.data_dir)
+        _print(name, gates)
+        rows += [{'run': name, **row} for row in gates]
     with writing(f'--out: {args.out}', '; choose another'):
         write_csv(args.out + '.csv', list(rows[0]), map(_csv_row, rows))
         write_picture(args.out + '.png', lambda: gates_figure(rows))

@@ -22,7 +22,7 @@ from openatac.limits import MAX_SECONDS, number
 
 
 def main(argv: Sequence[str]) -> int:
-    """``openatac launch``; see the module."""
+    """Run ``openatac launch``; see the module."""
     args = _parse(argv)
     launch = Launch(args.command, args.workers, args.servers, args.cluster, args.hostfile, args.host,
                     args.port, dict(args.env))

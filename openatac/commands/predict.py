@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: list[str]) -> int:
-    """``openatac predict``; see the module."""
+    """Run ``openatac predict``; see the module."""
     p = command_parser('predict', __doc__)
     p.add_argument('export', metavar='EXPORT', help='an export, or one of its files')
     p.add_argument('images', metavar='IMAGES', nargs='+', help='image files, folders, or -')

@@ -26,7 +26,7 @@ CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__fil
 
 
 def main(argv: list[str]) -> int:
-    """``openatac published``; see the module."""
+    """Run ``openatac published``; see the module."""
     p = command_parser('published', __doc__)
     p.add_argument('runs', metavar='RUNS', nargs='*', help='folders of runs (default: results)')
     p.add_argument('--network', metavar='NAME', nargs='+', default=NETWORKS,

@@ -9,7 +9,7 @@ import importlib.util
 import math
 import sys
 from collections.abc import Mapping
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 from openatac.backends.compute import BACKENDS
 from openatac.console import program
@@ -23,7 +23,7 @@ from openatac.runtime.import_hook import require_mxnet
 from openatac.training.config import Config
 
 
-def parser_of(config: type, description: Optional[str], prog: str) -> argparse.ArgumentParser:
+def parser_of(config: type, description: str | None, prog: str) -> argparse.ArgumentParser:
     """Return the parser of all flags of a config."""
     parser = argparse.ArgumentParser(
         prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -159,6 +159,6 @@ def export_if_asked(config: Config) -> None:
 
 # ----------------------------------------------------------------------------------------- end
 
-def run(main: Callable[[list[str]], None]) -> None:
+def run_and_exit(main: Callable[[list[str]], None]) -> None:
     """Run a script's ``main``, and end this process and those of its cluster; a failure prints one line."""
     sys.exit(program.run_command(lambda: main(sys.argv[1:]), end))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from typing import Any, Optional
+from typing import Any
 
 from openatac.commands import train
 from openatac.options import changed
@@ -32,7 +32,7 @@ class Refuse(argparse.Action):
     """Ends the program with the sentence in ``const``."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any,
-                 option_string: Optional[str] = None) -> None:
+                 option_string: str | None = None) -> None:
         parser.error(f'argument {option_string}: {self.const}')
 
 
@@ -48,7 +48,7 @@ def parser(prog: str = PROG) -> argparse.ArgumentParser:
 
 
 def check(config: ImagenetConfig) -> None:
-    """Like `train.check`, with the checks that only this command needs."""
+    """Check as `train.check` does, and what only this command needs."""
     train.check(config)
     epochs = config.training.num_epochs
     for flag, value, most in (('warmup-epochs', config.training.warmup_epochs, epochs),

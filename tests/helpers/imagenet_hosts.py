@@ -8,7 +8,7 @@ import functools
 import pytest
 
 from openatac.commands import train_imagenet
-from openatac.commands.train import run
+from openatac.commands.train import run_and_exit
 from openatac.distributed import workers
 
 
@@ -95,7 +95,7 @@ def main():
         return cluster
 
     workers.start = join_and_shrink
-    run(train_imagenet.main)
+    run_and_exit(train_imagenet.main)
 
 
 if __name__ == '__main__':

@@ -8,7 +8,7 @@ import sys
 import time
 
 import train_cifar
-from openatac.commands.train import run
+from openatac.commands.train import run_and_exit
 from openatac.flags import from_arguments
 from openatac.training.config import CifarConfig, ImagenetConfig
 from tests.conftest import ROOT
@@ -43,7 +43,7 @@ def call_script(*flags, script=train_cifar):
     """Run a script in this process, which saves the start-up; its exit code."""
     before, sys.argv = sys.argv, [script.__file__, *map(str, flags)]
     try:
-        run(script.main)
+        run_and_exit(script.main)
     except SystemExit as end:
         return end.code
     finally:
