@@ -53,14 +53,14 @@ def training_step(net, plain, batch=128):
     import numpy as np
     from mxnet import autograd, gluon
 
-    from openatac.backends.mxnet.cpu_graph import training_form
+    from openatac.backends.mxnet.cpu_graph import faster_network
     net.initialize(mx.init.MSRAPrelu())
     net.hybridize(static_alloc=True)
     rng = np.random.RandomState(0)
     x, y = mx.nd.array(rng.randn(batch, 3, 32, 32)), mx.nd.array(rng.randint(0, 10, batch))
     loss_function = gluon.loss.SoftmaxCrossEntropyLoss()
     net(x)
-    form = net if plain else training_form(net, x.shape[1:])
+    form = net if plain else faster_network(net, x.shape[1:])
     form.hybridize(static_alloc=True)
     trainer = gluon.Trainer(net.collect_params(), 'nag', {'learning_rate': 0.01, 'momentum': 0.9})
 

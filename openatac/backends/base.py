@@ -10,7 +10,7 @@ import contextlib
 import importlib
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple
 
 from openatac.backends.cluster import Cluster
 from openatac.backends.compute import BACKENDS, Compute, Registered
@@ -19,7 +19,7 @@ from openatac.backends.objective import Objective
 Arrays = dict[str, Any]  # {name: numpy.ndarray}
 
 
-# ------------------------------------------------------------------------------------- registry
+# ------------------------------------------------------------------------------------ registry
 
 def register_backend(name: str, factory: Callable[..., Backend],
                      check: Callable[[Any], None] = lambda config: None) -> None:
@@ -50,11 +50,16 @@ def open_backend(net: Any, compute: Compute, image_shape: tuple[int, int, int], 
 
     Parameters
     ----------
-    net : HybridBlock, not initialised, or the path of a symbol file
+    net : HybridBlock or str
+        A network that is not initialised, or the path of a symbol file.
+    compute : Compute
     image_shape : (C, H, W)
-    seed : for the initial values and the randomness within a step
-    gpus : such as '0,1'; '' is the CPU
-    fall_back : whether to use the CPU if no GPU is visible
+    seed : int
+        For the initial values and the randomness within a step.
+    gpus : str
+        Such as '0,1'; '' is the CPU.
+    fall_back : bool
+        Whether to use the CPU if no GPU is visible.
 
     Raises
     ------
@@ -97,7 +102,7 @@ class Backend(abc.ABC):
         """Return all images of an `ImageSet` in order, as the engine takes them; see `EvaluationBatches`."""
 
     @abc.abstractmethod
-    def initialize(self, params: Optional[str] = None) -> None:
+    def initialize(self, params: str | None = None) -> None:
         """Give the network its initial values, or those of the file ``params``."""
 
     @abc.abstractmethod
@@ -110,16 +115,21 @@ class Backend(abc.ABC):
 
     @abc.abstractmethod
     def engine(self, optimizer: dict[str, float], objective: dict[str, Any], no_wd: bool = False,
-               top5: bool = False, cluster: Optional[Cluster] = None) -> Engine:
+               top5: bool = False, cluster: Cluster | None = None) -> Engine:
         """Return the engine that trains and evaluates the network.
 
         Parameters
         ----------
-        optimizer : {name: value} of NAG's learning_rate, momentum and wd
-        objective : {name: value} of the parameters of `Objective`
-        no_wd : whether biases, gammas and betas have no weight decay
-        top5 : whether evaluation counts the five best classes too
-        cluster : the processes that train together
+        optimizer : dict
+            {name: value} of NAG's learning_rate, momentum and wd.
+        objective : dict
+            {name: value} of the parameters of `Objective`.
+        no_wd : bool
+            Whether biases, gammas and betas have no weight decay.
+        top5 : bool
+            Whether evaluation counts the five best classes too.
+        cluster : Cluster, optional
+            The processes that train together.
         """
 
 
@@ -127,7 +137,7 @@ class Teacher(NamedTuple):
     """The teacher of a distillation: its network, its parameter file or None, and its number of classes."""
 
     network: str
-    params: Optional[str]
+    params: str | None
     classes: int
 
 
@@ -140,12 +150,12 @@ class Metrics(NamedTuple):
     loss: float
     score: float
     images: int
-    top5: Optional[float] = None
+    top5: float | None = None
 
     @classmethod
     def of(cls, sums: Sequence[float], images: int) -> Metrics:
         """Compute the means from the sums of loss, score and, if it is counted, top5."""
-        loss, score, *top5 = (each / max(images, 1) for each in sums)
+        loss, score, *top5 = (total / max(images, 1) for total in sums)
         return cls(loss, score, images, *top5)
 
 
@@ -154,15 +164,23 @@ class Engine(abc.ABC):
 
     Attributes
     ----------
-    objective : the `Objective`; its ``metric`` names what is measured besides the loss
-    cluster : the processes that train together
-    iteration : int; optimizer steps since the run began
-    images : int; images of this process since `reset_metrics`
-    loss_scale : LossScale or None, for float16
+    objective : Objective
+        Its ``metric`` names what is measured besides the loss.
+    cluster : Cluster
+        The processes that train together.
+    seed : int
+        Of the randomness within a step (dropout, mixup), together with the iteration alone.
+    iteration : int
+        Optimizer steps since the run began.
+    images : int
+        Images of this process since `reset_metrics`.
+    loss_scale : LossScale or None
+        For float16.
     """
 
     objective: Objective
     cluster: Cluster
+    seed: int
     iteration: int
     images: int
     loss_scale: Any = None
@@ -181,8 +199,16 @@ class Engine(abc.ABC):
     def train_batch(self, images: Any, labels: Any, rate: float) -> None:
         """Take one optimizer step at the learning rate ``rate``, without waiting for it to finish.
 
-        images, labels : (B, C, H, W) and (B,); NumPy arrays, or whatever the backend's own batches hold
+        Parameters
+        ----------
+        images, labels : array
+            (B, C, H, W) and (B,), in NumPy or whatever the backend's own batches hold.
+        rate : float
         """
+
+    def _step_seed(self) -> int:
+        """Return the seed of the next step's randomness."""
+        return (self.seed * 1000003 + self.iteration) % 2 ** 31
 
     @abc.abstractmethod
     def read_metrics(self) -> Metrics:
@@ -239,7 +265,10 @@ class Engine(abc.ABC):
     def save_parameters(self, path: str) -> None:
         """Write the parameters to ``path`` under their structural names, whole or not at all.
 
-        Raises OSError if it cannot be written.
+        Raises
+        ------
+        OSError
+            If they cannot be written.
         """
 
     @contextlib.contextmanager

@@ -28,7 +28,7 @@ class Cluster(Protocol):
         """The number of the signal that asked the whole run to stop, or 0."""
 
     def gather(self, message: Any, name: str = ...) -> list[Any]:
-        """The JSON-able ``message`` of every process, by rank; errors call this place ``name``."""
+        """Return the JSON-able ``message`` of every process, by rank; errors call this exchange ``name``."""
 
     def check_alike(self, settings: Mapping[str, Any]) -> None:
         """Raise OpenatacError, in every process, if their settings differ."""

@@ -55,7 +55,7 @@ class ImagenetCompute(Compute):
         result=True)
 
 
-# -------------------------------------------------------------------- what the backends lack
+# ---------------------------------------------------------------------- what the backends lack
 
 def _check_mxnet(config: Any) -> None:
     compute = config.compute

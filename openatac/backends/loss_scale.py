@@ -1,7 +1,7 @@
 """The factor that keeps small float16 gradients from vanishing (Micikevicius et al., 2018, section 3.2)."""
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any
 
 from openatac.backends.compute import Compute
 from openatac.errors import OpenatacError
@@ -10,15 +10,18 @@ from openatac.errors import OpenatacError
 class LossScale:
     """Doubles after ``patience`` consecutive steps with finite gradients, and halves after one without.
 
-    scale : float; the initial factor
+    Parameters
+    ----------
+    scale : float
+        The initial factor.
+    patience : int
     """
 
     def __init__(self, scale: float = 2.0 ** 10, patience: int = 2000):
-        self.scale, self.patience = scale, patience
-        self.good_steps = 0
+        self.scale, self.patience, self.good_steps = scale, patience, 0
 
     @classmethod
-    def of(cls, compute: Compute) -> Optional[LossScale]:
+    def of(cls, compute: Compute) -> LossScale | None:
         """Return a `Compute`'s loss scale, the given one or the default; None unless its dtype is float16."""
         given = getattr(compute, 'loss_scale', None)  # only `ImagenetCompute` has it
         return cls(given or 2.0 ** 10) if compute.dtype == 'float16' else None
@@ -26,7 +29,10 @@ class LossScale:
     def update(self, finite: bool) -> bool:
         """Adapt the scale for the next step; return ``finite``, whether this step's gradients were finite.
 
-        Raises OpenatacError if they overflow even at the smallest scale.
+        Raises
+        ------
+        OpenatacError
+            If they overflow even at the smallest scale.
         """
         if finite:
             self.good_steps += 1

@@ -14,13 +14,20 @@ class Objective(abc.ABC):
 
     Parameters
     ----------
-    classes : needed for smoothing and mixup
-    smoothing : share of a label's weight that is spread over all classes
-    mixup : alpha of the beta distribution of lambda, or 0; a batch is mixed with its reverse
-    mixup_iterations : no batch is mixed from this iteration on
-    teacher : a network of the backend whose softened outputs are learned too, or None
-    temperature : divides the logits before the softmax that is learned
-    hard_weight : the weight of the labels; the teacher has the rest
+    classes : int
+        Needed for smoothing and mixup.
+    smoothing : float
+        The share of a label's weight that is spread over all classes.
+    mixup : float
+        Alpha of the beta distribution of lambda, or 0. A batch is mixed with its reverse.
+    mixup_iterations : int
+        No batch is mixed from this iteration on.
+    teacher : network of the backend, optional
+        Its softened outputs are learned too.
+    temperature : float
+        Divides the logits before the softmax that is learned.
+    hard_weight : float
+        The weight of the labels; the teacher has the rest.
 
     References
     ----------
@@ -52,24 +59,24 @@ class Objective(abc.ABC):
         return images if lam == 1 else lam * images + (1 - lam) * self.reversed(images)
 
     def targets(self, labels: Any, lam: float) -> Any:
-        """Labels (B,), or their distribution over the classes (B, classes), mixed like `inputs`."""
+        """Return labels (B,), or their distribution over the classes (B, classes), mixed like `inputs`."""
         return self.inputs(self.distribution(labels), lam) if self.is_soft else labels
 
     @abc.abstractmethod
     def reversed(self, batch: Any) -> Any:
-        """An array (B, ...) with its images in reverse order."""
+        """Return a batch (B, ...) in reverse order."""
 
     @abc.abstractmethod
     def distribution(self, labels: Any) -> Any:
-        """The smoothed distributions (B, classes) of labels (B,)."""
+        """Return the smoothed distributions (B, classes) of labels (B,)."""
 
     @abc.abstractmethod
     def soft_targets(self, images: Any) -> Any:
-        """The teacher's softened distributions (B, classes) for ``images``; None without a teacher."""
+        """Return the teacher's softened distributions (B, classes) for ``images``; None without a teacher."""
 
     @abc.abstractmethod
     def loss(self, output: Any, targets: Any, soft_targets: Any = None) -> Any:
-        """The losses (B,) of the logits ``output`` (B, classes)."""
+        """Return the losses (B,) of the logits ``output`` (B, classes)."""
 
     @abc.abstractmethod
     def measure(self, output: Any, labels: Any, targets: Any) -> Any:

@@ -53,7 +53,7 @@ def main(argv: list[str]) -> int:
 
 
 def _predict(args: argparse.Namespace) -> int:
-    from openatac.export.image_files import find_images
+    from openatac.export.images.files import find_images
     from openatac.export.predictor import Predictor
     paths, predictor = list(find_images(args.images)), Predictor(args.export, args.engine)
     if predictor.form.is_quantized:

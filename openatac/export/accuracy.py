@@ -9,7 +9,8 @@ import numpy as np
 
 from openatac.errors import DataError, OpenatacError
 from openatac.export.forms.base import FORMS
-from openatac.export.labelled_images import LabelledImages, classes_below, sample_batches
+from openatac.export.images.inputs import sample_batches
+from openatac.export.images.labelled import LabelledImages, classes_below
 from openatac.export.manifest import read_manifest, write_manifest
 from openatac.export.runtimes.base import open_runtime
 from openatac.export.trained_network import TrainedNetwork

@@ -12,7 +12,8 @@ import numpy as np
 from openatac.errors import DataError, OpenatacError, last_line
 from openatac.export.file_set import replace_set
 from openatac.export.forms.base import FORMS, Form, TracedNetwork
-from openatac.export.labelled_images import images_below, sample_inputs
+from openatac.export.images.inputs import sample_inputs
+from openatac.export.images.labelled import images_below
 from openatac.export.manifest import Manifest, write_manifest
 from openatac.export.parity import ParityCheck, ParityError
 from openatac.export.runtimes.base import RUNTIMES
@@ -48,7 +49,7 @@ def export(net: mx.gluon.HybridBlock, prefix: str, manifest: Manifest, forms: Se
     calibration : sequence of float32 (B, C, H, W)
         Inputs to calibrate quantized forms on.
     mode : str
-        How the INT8 form calibrates, see `openatac.export.quantize`; the ONNX one uses the extremes.
+        How the INT8 form calibrates, see `openatac.export.int8.symbol`; the ONNX one uses the extremes.
 
     Returns
     -------
@@ -61,7 +62,7 @@ def export(net: mx.gluon.HybridBlock, prefix: str, manifest: Manifest, forms: Se
         If a form's outputs differ from those of ``net``, or the files cannot be written.
     """
     old = [prefix + '.json', *(path for form in FORMS.values() for path in form.files(prefix))]
-    advice = ': choose another place, or make room; the files that were there are unchanged'
+    advice = ': choose another folder, or make room; the files that were there are unchanged'
     with writing(prefix, advice), replace_set(prefix, old, last=prefix + '.json') as aside:
         check = _parity_check(net, manifest, images)
         network = TracedNetwork(net, *trace(net), manifest, calibration, mode)
@@ -101,7 +102,7 @@ def _export_form(form: Form, network: TracedNetwork, check: ParityCheck, prefix:
     return {**report, 'bytes': sum(map(os.path.getsize, form.files(prefix)))}
 
 
-# ----------------------------------------------------------------------------- trained networks
+# ---------------------------------------------------------------------------- trained networks
 
 def export_run(folder: str, prefix: str) -> None:
     """Export the best network of the run in ``folder`` as symbol files, and log the report."""
@@ -161,12 +162,11 @@ def _calibration(trained: TrainedNetwork, folder: str | None) -> list[np.ndarray
 def _table(reports: dict[str, dict[str, Any]]) -> list[str]:
     """Return the lines of a table of {form: report}."""
     row = '{:<9} {:>8} {:>15} {:>14} {:>11} {:>12}'.format
-    lines = [row('form', 'MB', 'max difference', 'top-1 agreement', 'ms, 1 image', 'ms, 16 images')]
-    for form, report in reports.items():
-        lines.append(row(form, f'{report["bytes"] / 1e6:.2f}', f'{report["max_difference"]:.2g}',
-                         f'{report["top1_agreement"]:.3f}',
-                         *(f'{milliseconds:.1f}' for milliseconds in report['milliseconds'].values())))
     first, *_ = reports.values()
     kind = 'real' if first['real_images'] else 'random'
-    return [*lines, f'compared on {first["random_images"]} random and {first["real_images"]} real images, '
-                    f'outputs up to {first["largest_output"]:.3g}; agreement on the {kind} ones']
+    return [row('form', 'MB', 'max difference', 'top-1 agreement', 'ms, 1 image', 'ms, 16 images'),
+            *(row(form, f'{report["bytes"] / 1e6:.2f}', f'{report["max_difference"]:.2g}',
+                  f'{report["top1_agreement"]:.3f}', *map('{:.1f}'.format, report['milliseconds'].values()))
+              for form, report in reports.items()),
+            f'compared on {first["random_images"]} random and {first["real_images"]} real images, outputs up '
+            f'to {first["largest_output"]:.3g}; agreement on the {kind} ones']

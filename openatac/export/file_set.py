@@ -58,9 +58,9 @@ def replace_set(prefix: str, old: Sequence[str], last: str | None = None) -> Ite
     signals = STOP_SIGNALS if threading.current_thread() is threading.main_thread() else ()
     with stop_signals(_stop, signals), _held(aside, prefix), contextlib.ExitStack() as stack:
         new, backup = os.path.join(aside, 'new'), os.path.join(aside, 'old')
-        for place in (new, backup):
-            shutil.rmtree(place, ignore_errors=True)  # left by a process that was killed
-            os.mkdir(place)
+        for temporary in (new, backup):
+            shutil.rmtree(temporary, ignore_errors=True)  # left by a process that was killed
+            os.mkdir(temporary)
         yield os.path.join(new, name)
         names = sorted(os.listdir(new), key=lambda file: (file == os.path.basename(last or ''), file))
         gone = [path for path in old if os.path.basename(path) not in names and os.path.isfile(path)]
@@ -77,8 +77,8 @@ def replace_set(prefix: str, old: Sequence[str], last: str | None = None) -> Ite
                 back.append((target.path, before))
         with stop_signals(lambda number, frame: None, signals):  # too late to stop
             _move(back + into_place)
-        for place in {os.path.dirname(path) for _, path in into_place}:
-            flush(place)
+        for changed in {os.path.dirname(path) for _, path in into_place}:
+            flush(changed)
 
 
 def _staged(target: Target, file: str, new: str, backup: str, stack: contextlib.ExitStack) -> tuple[str, str]:

@@ -55,18 +55,17 @@ def gate_maps(prefix: str, image: np.ndarray) -> list[GateMap]:
     from openatac.graph.symbol import symbol_block
     from openatac.models.zoo import stage_of
     symbol, arrays = read_symbol(prefix)
-    found = find_gates(Graph.of(symbol))
-    if not found:
+    gates = find_gates(Graph.of(symbol))
+    if not gates:
         raise OpenatacError(f'{prefix} has no ATAC units or other gates to draw: leave out --gates')
-    net = symbol_block(Graph([gate.factor for gate in found]).symbol(), arrays)
+    net = symbol_block(Graph([gate.factor for gate in gates]).symbol(), arrays)
     net.cast('float32')
-    gates = net(mx.nd.array(image[None]))
-    gates = gates if isinstance(gates, (list, tuple)) else [gates]
+    factors = net(mx.nd.array(image[None]))
     return [GateMap(stage_of(gate.product.name), values.asnumpy()[0].mean(axis=0))
-            for gate, values in zip(found, gates)]
+            for gate, values in zip(gates, factors if len(gates) > 1 else [factors])]
 
 
-# --------------------------------------------------------------------------------- picture
+# ------------------------------------------------------------------------------------- picture
 
 def check_matplotlib() -> None:
     """Raise OpenatacError if matplotlib is not installed."""
@@ -99,7 +98,7 @@ def draw_gate_maps(path: str, prefix: str, image: np.ndarray, pixels: np.ndarray
     """
     check_matplotlib()
     maps = gate_maps(prefix, image)
-    with writing(path, ': choose another place'):
+    with writing(path, ': choose another folder'):
         write_picture(path, lambda: gate_figure(maps, pixels, title))
 
 
@@ -108,8 +107,8 @@ def gate_figure(maps: Sequence[GateMap], pixels: np.ndarray, title: str) -> Figu
     from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
     stages: dict[str, list[np.ndarray]] = {}
-    for each in maps:
-        stages.setdefault(each.stage, []).append(each.values)
+    for stage, values in maps:
+        stages.setdefault(stage, []).append(values)
     columns = 1 + max(map(len, stages.values()))
     figure = Figure(figsize=(PANEL * max(columns, 4), (PANEL + 0.25) * len(stages) + 0.9),
                     layout='constrained')
@@ -132,7 +131,7 @@ def gate_figure(maps: Sequence[GateMap], pixels: np.ndarray, title: str) -> Figu
 def _draw_map(panel: Axes, values: np.ndarray, pixels: np.ndarray) -> None:
     """Draw one map over the image in grey."""
     height, width = pixels.shape[:2]
-    place, mean = (0, width, height, 0), values.mean()
+    extent, mean = (0, width, height, 0), values.mean()
     reach = max(abs(values - mean).max(), CONSTANT)
-    panel.imshow(pixels.mean(axis=2), cmap='gray', vmin=-128, vmax=255, extent=place)
-    panel.imshow(values, cmap=COLOURS, vmin=mean - reach, vmax=mean + reach, alpha=OPACITY, extent=place)
+    panel.imshow(pixels.mean(axis=2), cmap='gray', vmin=-128, vmax=255, extent=extent)
+    panel.imshow(values, cmap=COLOURS, vmin=mean - reach, vmax=mean + reach, alpha=OPACITY, extent=extent)

@@ -12,7 +12,8 @@ from openatac.limits import MAX_CHANNELS, MAX_CLASSES, MAX_SIDE, MIN_CROP_RATIO
 _Side = Annotated[int, Range(1, MAX_SIDE)]
 _Level = Annotated[float, Range(-1e6, 1e6)]  # of a pixel, 0 to 255
 _Deviation = Annotated[float, Range(1e-6, 1e6)]
-_NO_LABELS: list[str] = []  # a default like the next one, never changed
+# Defaults, which nothing changes.
+_NO_LABELS: list[str] = []
 _NOTHING: dict[str, Any] = {}
 
 

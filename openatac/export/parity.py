@@ -17,7 +17,7 @@ SAME = 1e-5       # of the largest output, at least 1: the same operators
 REORDERED = 1e-4  # the same sums by other operators
 ROUNDINGS = 10    # times the effect of the images' last bits
 HALF = 0.05       # values rounded to float16: a ResNet-50 differed by 0.0009; more means a mistake
-LEAST_AGREEMENT = 0.5  # of the top-1 classes, for quantized forms
+MIN_AGREEMENT = 0.5  # of the top-1 classes, for quantized forms
 
 Function = Callable[[np.ndarray], np.ndarray]
 
@@ -49,8 +49,8 @@ class ParityCheck:
         self._images = np.concatenate([self.random, self.real])
         self._function, self._expected = function, _outputs(function, self._images)
         if not np.isfinite(self._expected).all():
-            raise OpenatacError('the outputs of the network are infinite or not numbers: export parameters '
-                                'of a run that did not diverge')
+            raise OpenatacError('the outputs of the network are infinite or NaN: export parameters of a run '
+                                'that did not diverge')
         self.largest = float(np.abs(self._expected).max())
 
     def difference(self, function: Function) -> float:
@@ -101,7 +101,7 @@ class ParityCheck:
         if tolerance is not None and not self.allows(difference, tolerance):
             raise ParityError(f'its outputs differ from those of the network (by {difference:g}, the largest '
                               f'being {self.largest:g})')
-        if tolerance is None and not (np.isfinite(outputs).all() and agreement >= LEAST_AGREEMENT):
+        if tolerance is None and not (np.isfinite(outputs).all() and agreement >= MIN_AGREEMENT):
             raise ParityError(f"its top-1 class is the network's for only {agreement:.0%} of the images")
         return {'max_difference': difference, 'largest_output': self.largest, 'top1_agreement': agreement,
                 'random_images': BATCH, 'real_images': len(self.real),

@@ -12,7 +12,8 @@ from openatac.data.photos.bad_images import BadImage
 from openatac.data.photos.codec import decode
 from openatac.errors import OpenatacError
 from openatac.export.forms.base import Form, prefix_of
-from openatac.export.image_files import InputTransform, read_file
+from openatac.export.images.files import read_file
+from openatac.export.images.inputs import InputTransform
 from openatac.export.manifest import Manifest, read_manifest
 from openatac.export.runtimes.base import open_runtime, runtime_for
 
@@ -97,7 +98,7 @@ def _softmax(outputs: np.ndarray, names: list[str]) -> np.ndarray:
     """Return probabilities (B, classes); OpenatacError if an output is infinite or not a number."""
     wrong = ~np.isfinite(outputs).all(axis=1)
     if wrong.any():
-        raise OpenatacError(f'the outputs for {names[int(wrong.argmax())]} are infinite or not numbers: '
+        raise OpenatacError(f'the outputs for {names[int(wrong.argmax())]} are infinite or NaN: '
                             'export parameters of a run that did not diverge')
     powers = np.exp(outputs.astype('float64') - outputs.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)

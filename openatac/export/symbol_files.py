@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 
 import mxnet as mx
 import numpy as np
@@ -10,22 +9,19 @@ import numpy as np
 from openatac.errors import OpenatacError
 from openatac.export.file_set import replace_set
 from openatac.export.forms.base import prefix_of
+from openatac.export.parity import SAME
 from openatac.files.checksums import check_files
 from openatac.files.writing import write_text, writing
-from openatac.graph.nodes import Graph
-from openatac.graph.symbol import check_sizes, load_symbol_file, symbol_block
+from openatac.graph.nodes import INPUT, PARAMS_SUFFIX, SYMBOL_SUFFIX, Graph, Shape
+from openatac.graph.symbol import NDArrays, check_sizes, load_symbol_file, symbol_block
 from openatac.models.parameters import read_arrays, write_arrays
 
-INPUT = 'data'
-SYMBOL, PARAMS = '-symbol.json', '-0000.params'
 FLOAT16 = '2'  # MXNet's number for it
 
-Arrays = dict[str, mx.nd.NDArray]
 
+# -------------------------------------------------------------------------------------- traced
 
-# --------------------------------------------------------------------------------------- traced
-
-def trace(net: mx.gluon.HybridBlock) -> tuple[mx.sym.Symbol, Arrays]:
+def trace(net: mx.gluon.HybridBlock) -> tuple[mx.sym.Symbol, NDArrays]:
     """Return the symbol and the arrays of a network whose parameters have values.
 
     Returns
@@ -39,7 +35,7 @@ def trace(net: mx.gluon.HybridBlock) -> tuple[mx.sym.Symbol, Arrays]:
                                        for parameter in net.collect_params().values()})
 
 
-def trace_half(net: mx.gluon.HybridBlock) -> tuple[mx.sym.Symbol, Arrays]:
+def trace_half(net: mx.gluon.HybridBlock) -> tuple[mx.sym.Symbol, NDArrays]:
     """Trace in float16, as in training: BatchNorm's vectors stay in float32.
 
     The network is in float32 before and afterwards, with the same values.
@@ -60,7 +56,7 @@ def trace_half(net: mx.gluon.HybridBlock) -> tuple[mx.sym.Symbol, Arrays]:
     return graph.symbol(), arrays
 
 
-def with_kinds(symbol: mx.sym.Symbol, arrays: Mapping[str, mx.nd.NDArray]) -> Arrays:
+def with_kinds(symbol: mx.sym.Symbol, arrays: NDArrays) -> NDArrays:
     """Return {'arg:NAME' or 'aux:NAME': NDArray}, as in files, from the {name: NDArray} of ``symbol``."""
     return {key: arrays[key[4:]] for key in _keys(symbol)}
 
@@ -71,16 +67,15 @@ def _keys(symbol: mx.sym.Symbol) -> list[str]:
             *('aux:' + name for name in symbol.list_auxiliary_states())]
 
 
-# -------------------------------------------------------------------------------------- written
+# ------------------------------------------------------------------------------------- written
 
-def write_symbol(path: str, symbol: mx.sym.Symbol, arrays: Arrays) -> None:
+def write_symbol(path: str, symbol: mx.sym.Symbol, arrays: NDArrays) -> None:
     """Write ``path-symbol.json`` and ``path-0000.params``; OSError if they cannot be written."""
-    write_text(path + SYMBOL, symbol.tojson())
-    write_arrays(path + PARAMS, arrays)
+    write_text(path + SYMBOL_SUFFIX, symbol.tojson())
+    write_arrays(path + PARAMS_SUFFIX, arrays)
 
 
-def export_symbol(net: mx.gluon.HybridBlock, path: str, image_shape: tuple[int, ...], batch: int = 2
-                  ) -> float:
+def save_symbol(net: mx.gluon.HybridBlock, path: str, image_shape: Shape) -> float:
     """Write the symbol files of a network with values, without a manifest.
 
     For whole exports, see `openatac.export.exporter.export`. These files too are loaded back and run on
@@ -97,19 +92,19 @@ def export_symbol(net: mx.gluon.HybridBlock, path: str, image_shape: tuple[int, 
         If the outputs disagree, or the files cannot be written.
     """
     context = next((parameter.list_ctx()[0] for parameter in net.collect_params().values()), mx.cpu())
-    images = mx.nd.array(np.random.RandomState(0).randn(batch, *image_shape), context)
+    images = mx.nd.array(np.random.RandomState(0).randn(2, *image_shape), context)
     net.hybridize()
     expected = net(images).asnumpy()
-    with writing(path), replace_set(path, [path + SYMBOL, path + PARAMS]) as aside:
+    with writing(path), replace_set(path, [path + SYMBOL_SUFFIX, path + PARAMS_SUFFIX]) as aside:
         write_symbol(aside, *trace(net))
         difference = float(np.abs(load_symbol(aside, context)(images).asnumpy() - expected).max())
-        if not difference <= 1e-5 * max(1.0, np.abs(expected).max()):
+        if not difference <= SAME * max(1.0, np.abs(expected).max()):
             raise OpenatacError("the exported symbol's outputs differ from the network's (by "
                                 f'{difference:g})')
     return difference
 
 
-# ----------------------------------------------------------------------------------------- read
+# ---------------------------------------------------------------------------------------- read
 
 def load_graph(path: str) -> mx.sym.Symbol:
     """Load the Symbol of the file ``path``; OpenatacError if it is damaged, or has no input `INPUT`."""
@@ -120,7 +115,7 @@ def load_graph(path: str) -> mx.sym.Symbol:
     return symbol
 
 
-def read_symbol(path: str) -> tuple[mx.sym.Symbol, Arrays]:
+def read_symbol(path: str) -> tuple[mx.sym.Symbol, NDArrays]:
     """Read the symbol and the arrays of the files of ``path``.
 
     Raises
@@ -128,15 +123,15 @@ def read_symbol(path: str) -> tuple[mx.sym.Symbol, Arrays]:
     OpenatacError
         If a file is missing or damaged, or they are not a pair.
     """
-    check_files(prefix_of(path + SYMBOL), [path + PARAMS])
-    symbol, arrays = load_graph(path + SYMBOL), read_arrays(path + PARAMS)
+    check_files(prefix_of(path + SYMBOL_SUFFIX), [path + PARAMS_SUFFIX])
+    symbol, arrays = load_graph(path + SYMBOL_SUFFIX), read_arrays(path + PARAMS_SUFFIX)
     wrong = sorted(set(_keys(symbol)) ^ set(arrays))
     if wrong:
-        raise _not_a_pair(path, f': {wrong[0]} is in one of them only; export again')
+        raise _not_a_pair(path, f', since {wrong[0]} is in one of them only')
     return symbol, arrays
 
 
-def load_symbol(path: str, ctx: mx.Context | None = None, image_shape: tuple[int, ...] | None = None
+def load_symbol(path: str, ctx: mx.Context | None = None, image_shape: Shape | None = None
                 ) -> mx.gluon.SymbolBlock:
     """Load ``path-symbol.json`` and ``path-0000.params`` as a SymbolBlock; raises as `read_symbol`.
 
@@ -154,9 +149,9 @@ def load_symbol(path: str, ctx: mx.Context | None = None, image_shape: tuple[int
     try:
         return symbol_block(symbol, arrays, ctx)
     except (AssertionError, ValueError, TypeError, mx.MXNetError) as error:  # of shapes, types and storage
-        raise _not_a_pair(path, f' ({error}): export again') from None
+        raise _not_a_pair(path, f' ({error})') from None
 
 
 def _not_a_pair(path: str, reason: str) -> OpenatacError:
-    return OpenatacError(f'{path + SYMBOL} and {os.path.basename(path + PARAMS)} are not of one network'
-                         + reason)
+    return OpenatacError(f'{path + SYMBOL_SUFFIX} and {os.path.basename(path + PARAMS_SUFFIX)} are not of '
+                         f'one network{reason}: export again')

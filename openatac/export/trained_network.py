@@ -13,7 +13,7 @@ from mxnet.gluon.block import HybridBlock
 from openatac.data import cifar, cifar_transforms
 from openatac.data.photos import transforms
 from openatac.errors import DataError
-from openatac.export.labelled_images import LabelledImages, dataset_images, photographs
+from openatac.export.images.labelled import LabelledImages, dataset_images, photographs
 from openatac.export.manifest import Manifest
 from openatac.models.parameters import load_parameters, read_arrays
 from openatac.models.zoo import find_model
@@ -24,8 +24,6 @@ from openatac.training.network import CLASSES
 from openatac.training.run_folder import RunFolder
 from openatac.training.runs.datasets import open_photos
 from openatac.training.sections.imagenet import PUBLISHED_CROP_RATIO
-
-COARSE = '-coarse'  # 20 superclasses under 100 outputs, as the published script trains
 
 
 class TrainedNetwork(NamedTuple):
@@ -47,7 +45,7 @@ class TrainedNetwork(NamedTuple):
     images: Callable[[bool], LabelledImages]
 
 
-# ---------------------------------------------------------------------------------------- a run
+# --------------------------------------------------------------------------------------- a run
 
 def load_run(folder: str, params: str | None = None, size: int | None = None, data_dir: str | None = None
              ) -> TrainedNetwork:
@@ -80,8 +78,9 @@ def load_run(folder: str, params: str | None = None, size: int | None = None, da
 def _cifar(net: HybridBlock, name: str, config: CifarConfig, size: int | None, data_dir: str | None
            ) -> TrainedNetwork:
     data = config.data
-    coarse = data.dataset == 'cifar100' and data.cifar100_labels == 'coarse'
-    dataset = data.dataset + (COARSE if coarse else '')
+    dataset: str = data.dataset
+    if dataset == 'cifar100' and data.cifar100_labels == 'coarse':
+        dataset += '-coarse'  # 20 superclasses under 100 outputs, as the published script trains
     arguments = {flag: getattr(config.network, flag)
                  for flag in ('r', 'act_layers', 'useGlobal', 'useReLU', 'reduction')}
     manifest = _cifar_manifest(name, CLASSES[data.dataset], size, dataset, arguments)
@@ -158,14 +157,14 @@ def _no_images(train: bool) -> LabelledImages:
     raise DataError('it is not known which images the network was trained on')
 
 
-# ------------------------------------------------------------------------------------ manifests
+# ----------------------------------------------------------------------------------- manifests
 
 def _labels(dataset: str) -> list[str]:
     """Return the class names of a ``dataset`` of `load_model`, as many as its networks have outputs."""
     if dataset == 'digits':
         return list('0123456789')
-    name, coarse = dataset.replace(COARSE, ''), dataset.endswith(COARSE)
-    names = cifar.class_names(name, 'coarse' if coarse else 'fine')
+    name, _, kind = dataset.partition('-')
+    names = cifar.class_names(name, kind or 'fine')
     return names + [f'unused {index}' for index in range(len(names), CLASSES[name])]
 
 

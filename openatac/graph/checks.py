@@ -14,12 +14,12 @@ from openatac.errors import OpenatacError
 from openatac.files.reading import TEXT_LIMIT, read_input
 from openatac.files.schema import Range, parse_json, validate
 
-MOST_NODES, MOST_INPUTS, MOST_HEADS = 50_000, 4096, 4096
-LONGEST_TEXT = 4096         # characters of a name or an attribute
-DEEPEST = 2                 # graphs within nodes of graphs, as in a fused operator
-LARGEST_NUMBER = 2 ** 31 - 1
-LARGEST_SIZE = 2 ** 20      # that an operator divides by or allocates
-LARGEST_TENSOR = 2 ** 30    # elements, for one image
+MAX_NODES, MAX_INPUTS, MAX_OUTPUTS = 50_000, 4096, 4096
+MAX_TEXT = 4096             # characters of a name or an attribute
+MAX_DEPTH = 2               # graphs within nodes of graphs, as in a fused operator
+MAX_NUMBER = 2 ** 31 - 1
+MAX_SIZE = 2 ** 20          # that an operator divides by or allocates
+MAX_TENSOR = 2 ** 30        # elements, for one image
 
 # Operators that take addresses, files, Python code or graphs, and those of training.
 _FORBIDDEN = re.compile(
@@ -38,7 +38,6 @@ _COUNTS = {'num_outputs', 'sections', 'num_args', 'num_arrays', 'num_weights', '
 _NUMBER = re.compile(r'[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?')
 _ATTRIBUTES = ('attrs', 'attr', 'param')  # keys of the attributes; the last two predate MXNet 1.0
 
-
 CountOutputs = Callable[[dict[str, Any]], int]  # of a node in parsed JSON
 
 
@@ -54,17 +53,23 @@ class _Graph(TypedDict):
     heads: list[list[int]]
 
 
-def read_graph(path: Any, outputs: CountOutputs | None = None) -> dict[str, Any]:
+def read_graph(path: Any, count_outputs: CountOutputs | None = None) -> dict[str, Any]:
     """Return the checked graph of the symbol file ``path``, as parsed JSON.
 
-    outputs : function from a node to the number of its outputs, such as
-      `openatac.graph.symbol.count_outputs`; one each
-      by default.
+    Parameters
+    ----------
+    path : str or path
+    count_outputs : callable, optional
+        Maps a node to the number of its outputs, such as `openatac.graph.symbol.count_outputs`; by default
+        only the first output of a node may be read.
 
-    Raises OpenatacError for a missing or damaged file, or a graph beyond the limits above.
+    Raises
+    ------
+    OpenatacError
+        For a missing or damaged file, or a graph beyond the limits above.
     """
     try:
-        return check_graph(parse_json(read_input(path, TEXT_LIMIT).decode('utf-8')), outputs)
+        return check_graph(parse_json(read_input(path, TEXT_LIMIT).decode('utf-8')), count_outputs)
     except FileNotFoundError:
         raise OpenatacError(f'there is no symbol file {path}') from None
     except OSError as error:
@@ -74,52 +79,52 @@ def read_graph(path: Any, outputs: CountOutputs | None = None) -> dict[str, Any]
                             ) from None
 
 
-def check_graph(graph: Any, outputs: CountOutputs | None = None, depth: int = 0) -> dict[str, Any]:
+def check_graph(graph: Any, count_outputs: CountOutputs | None = None, depth: int = 0) -> dict[str, Any]:
     """Rebuild the graph, parsed JSON, from its checked parts; ValueError for what is wrong in it."""
     graph = validate(graph, _Graph)
     nodes: list[dict[str, Any]] = []
-    if outputs is not None and depth == 0:
-        outputs = _counting_once(outputs)
-    _expect(depth <= DEEPEST and 0 < len(graph['nodes']) <= MOST_NODES
-            and 0 < len(graph['heads']) <= MOST_HEADS, f'it must have 1 to {MOST_NODES} nodes and 1 to '
-            f'{MOST_HEADS} outputs, and graphs in graphs at most {DEEPEST} deep')
+    if count_outputs is not None and depth == 0:
+        count_outputs = _counting_once(count_outputs)
+    _expect(depth <= MAX_DEPTH and 0 < len(graph['nodes']) <= MAX_NODES
+            and 0 < len(graph['heads']) <= MAX_OUTPUTS, f'it must have 1 to {MAX_NODES} nodes and 1 to '
+            f'{MAX_OUTPUTS} outputs, and graphs in graphs at most {MAX_DEPTH} deep')
     for node in graph['nodes']:
-        nodes.append(_checked_node(node, nodes, outputs, depth))
-    for head in graph['heads']:
-        _check_entry(head, nodes, outputs, 'an output of the graph')
+        nodes.append(_checked_node(node, nodes, count_outputs, depth))
+    for output in graph['heads']:
+        _check_entry(output, nodes, count_outputs, 'an output of the graph')
     variables = [index for index, node in enumerate(nodes) if node['op'] == 'null']
     _expect(graph['arg_nodes'] == variables, 'its arg_nodes are not its variables')
     return {'nodes': nodes, 'arg_nodes': variables, 'heads': graph['heads'], **_version(graph)}
 
 
-def _counting_once(outputs: CountOutputs) -> CountOutputs:
-    """Return ``outputs``, called once per node; ValueError for nodes that have too many in total."""
+def _counting_once(count_outputs: CountOutputs) -> CountOutputs:
+    """Return ``count_outputs``, called once per node; ValueError for nodes that have too many in total."""
     counts: dict[int, int] = {}
     total = 0
 
     def count(node: dict[str, Any]) -> int:
         nonlocal total
         if id(node) not in counts:
-            counts[id(node)] = outputs(node)
+            counts[id(node)] = count_outputs(node)
             total += counts[id(node)]
-            _expect(total <= MOST_NODES, f'its nodes have more than {MOST_NODES} outputs')
+            _expect(total <= MAX_NODES, f'its nodes have more than {MAX_NODES} outputs')
         return counts[id(node)]
 
     return count
 
 
-def _checked_node(node: dict[str, Any], before: list[dict[str, Any]], outputs: CountOutputs | None,
+def _checked_node(node: dict[str, Any], before: list[dict[str, Any]], count_outputs: CountOutputs | None,
                   depth: int) -> dict[str, Any]:
     """Rebuild the node from its checked parts; ``before`` are the nodes that it may read."""
     name = node['name'][:80]
-    _expect(max(len(node['name']), len(node['op'])) <= LONGEST_TEXT, f'the name of {name} is too long')
+    _expect(max(len(node['name']), len(node['op'])) <= MAX_TEXT, f'the name of {name} is too long')
     _expect(not _FORBIDDEN.fullmatch(node['op']),
             f"node {name} has the operator {node['op'][:80]}, which no exported network needs")
-    _expect(len(node['inputs']) <= MOST_INPUTS and not node.get('control_deps'),
-            f'node {name} has more than {MOST_INPUTS} inputs, or control dependencies')
+    _expect(len(node['inputs']) <= MAX_INPUTS and not node.get('control_deps'),
+            f'node {name} has more than {MAX_INPUTS} inputs, or control dependencies')
     _expect(node['op'] != 'null' or not node['inputs'], f'the variable {name} has inputs')
     for entry in node['inputs']:
-        _check_entry(entry, before, outputs, f'node {name}')
+        _check_entry(entry, before, count_outputs, f'node {name}')
     checked = {key: node[key] for key in ('op', 'name', 'inputs')}
     for key in _ATTRIBUTES:
         if key in node:
@@ -129,31 +134,31 @@ def _checked_node(node: dict[str, Any], before: list[dict[str, Any]], outputs: C
     if node.get('subgraphs'):
         graphs = validate(node['subgraphs'], list[Any], name)
         _expect(len(graphs) == 1, f'node {name} has {len(graphs)} graphs')
-        checked['subgraphs'] = [check_graph(graphs[0], outputs, depth + 1)]
+        checked['subgraphs'] = [check_graph(graphs[0], count_outputs, depth + 1)]
     return checked
 
 
-def _check_entry(entry: list[int], nodes: list[dict[str, Any]], outputs: CountOutputs | None,
+def _check_entry(entry: list[int], nodes: list[dict[str, Any]], count_outputs: CountOutputs | None,
                  who: str) -> None:
     """Check [node, output number] and perhaps a third number, the version of an array changed in place."""
-    _expect(len(entry) in (2, 3) and 0 <= entry[0] < len(nodes) and 0 <= entry[-1] <= LARGEST_NUMBER,
+    _expect(len(entry) in (2, 3) and 0 <= entry[0] < len(nodes) and 0 <= entry[-1] <= MAX_NUMBER,
             f'{who} refers to a node that does not exist or comes later')
     node, output = nodes[entry[0]], entry[1]
-    has = 1 if output == 0 or node['op'] == 'null' or outputs is None else outputs(node)
+    has = 1 if output == 0 or node['op'] == 'null' or count_outputs is None else count_outputs(node)
     _expect(0 <= output < has,
             f"{who} refers to output {output} of node {node['name'][:80]}, which has {has}")
 
 
 def _check_attribute(attribute: str, text: str, name: str) -> None:
-    _expect(len(text) <= LONGEST_TEXT and len(attribute) <= LONGEST_TEXT,
-            f'an attribute of {name} is longer than {LONGEST_TEXT} characters')
+    _expect(len(text) <= MAX_TEXT and len(attribute) <= MAX_TEXT,
+            f'an attribute of {name} is longer than {MAX_TEXT} characters')
     if attribute.startswith('__') and attribute != '__shape__':
         return  # Gluon's notes
     for number in _NUMBER.findall(text):
         whole = number.lstrip('+-').isdecimal()
-        low, high = (-LARGEST_NUMBER, LARGEST_NUMBER) if whole else (-math.inf, math.inf)
+        low, high = (-MAX_NUMBER, MAX_NUMBER) if whole else (-math.inf, math.inf)
         if attribute in _SIZES:
-            low, high = 1 if whole else 0, MOST_INPUTS if attribute in _COUNTS else LARGEST_SIZE
+            low, high = 1 if whole else 0, MAX_INPUTS if attribute in _COUNTS else MAX_SIZE
         _expect(low <= float(number) <= high,
                 f'{attribute} of {name} is {text[:80]}, where a number must be from {low} to {high}')
 

@@ -14,11 +14,10 @@ import mxnet as mx
 import numpy as np
 
 from openatac.errors import OpenatacError
-from openatac.graph.nodes import Graph, Node, Output, Shape, UnknownShapes
+from openatac.graph.nodes import INPUT, Graph, Node, Output, Shape, UnknownShapes
 
 
-def fold_constants(symbol: mx.sym.Symbol, arrays: dict[str, np.ndarray],
-                   image_shape: tuple[int, ...]) -> list[Node]:
+def fold_constants(symbol: mx.sym.Symbol, arrays: dict[str, np.ndarray], image_shape: Shape) -> list[Node]:
     """Return the nodes that the output of ``symbol`` needs, each after those that it reads, the output last.
 
     Sizes in their shapes that depend on the number of images are strings: 'N', '8*N'. Constants, including
@@ -39,12 +38,13 @@ def fold_constants(symbol: mx.sym.Symbol, arrays: dict[str, np.ndarray],
         If the three do not fit each other.
     """
     graph = Graph.of(symbol)
-    if len(graph.heads) != 1:
-        raise OpenatacError(f'a network of {len(graph.heads)} outputs cannot be exported, only of one')
+    if len(graph.outputs) != 1:
+        raise OpenatacError(f'a network with {len(graph.outputs)} outputs cannot be exported, only one with '
+                            'a single output')
     nodes = graph.nodes()
     _check_variables(nodes, arrays)
     for node in nodes:
-        if any(source.index for source in node.inputs) or graph.heads[0].index:
+        if any(source.index for source in node.inputs) or graph.outputs[0].index:
             raise OpenatacError(f'node {node.name} reads one of several outputs, which cannot be exported')
     for node, shape in zip(nodes, _shapes(graph, nodes, arrays, image_shape)):
         node.shapes = (shape,)
@@ -58,24 +58,24 @@ def fold_constants(symbol: mx.sym.Symbol, arrays: dict[str, np.ndarray],
 
 def _check_variables(nodes: list[Node], arrays: dict[str, np.ndarray]) -> None:
     names = [node.name for node in nodes if node.is_variable]
-    if 'data' not in names:
-        raise OpenatacError(f"the network's input must be called data, and its variables are: "
+    if INPUT not in names:
+        raise OpenatacError(f"the network's input must be called {INPUT}, and its variables are: "
                             f"{', '.join(names[:5])}")
-    missing = [name for name in names if name != 'data' and name not in arrays]
+    missing = [name for name in names if name != INPUT and name not in arrays]
     if missing:
         raise OpenatacError(f'the parameters are of another network: {missing[0]} is not among them')
 
 
 def _shapes(graph: Graph, nodes: list[Node], arrays: dict[str, np.ndarray],
-            image_shape: tuple[int, ...]) -> list[Shape]:
+            image_shape: Shape) -> list[Shape]:
     """Return the shape of each node's output."""
     statistics = set(graph.symbol().list_auxiliary_states())  # MXNet infers their shapes, and takes none
     known = {node.name: arrays[node.name].shape for node in nodes
              if node.is_variable and node.name in arrays and node.name not in statistics}
-    found = []
+    shapes_by_count = []
     for images in (2, 3):
         try:
-            graph.infer_shapes(**{**known, 'data': (images, *image_shape)})
+            graph.infer_shapes(**{**known, INPUT: (images, *image_shape)})
         except mx.MXNetError as error:
             where = re.search('Error in operator ([^:]+)', str(error))
             raise OpenatacError(f'images of shape {tuple(image_shape)} or these parameters do not fit the '
@@ -83,23 +83,23 @@ def _shapes(graph: Graph, nodes: list[Node], arrays: dict[str, np.ndarray],
         except UnknownShapes:
             raise OpenatacError(f'images of shape {tuple(image_shape)} do not determine all shapes of the '
                                 'network') from None
-        found.append([node.shape for node in nodes])
-    for node, shape in zip(nodes, found[0]):
+        shapes_by_count.append([node.shape for node in nodes])
+    for node, shape in zip(nodes, shapes_by_count[0]):
         if node.name in statistics and shape != arrays[node.name].shape:
             raise OpenatacError(f'the parameters are of another network: {node.name} has shape {shape} there '
                                 f'and {arrays[node.name].shape} here')
-    return [tuple(map(_dimension, *shapes)) for shapes in zip(*found)]
+    return [tuple(map(_dimension, *shapes)) for shapes in zip(*shapes_by_count)]
 
 
 def _dimension(of_two: int, of_three: int) -> Any:
     """Derive a dimension for any number of images from its sizes for two and for three."""
-    each = of_three - of_two
-    if not each:
+    per_image = of_three - of_two
+    if not per_image:
         return of_two
-    if of_two != 2 * each:
+    if of_two != 2 * per_image:
         raise OpenatacError(f'the network does not treat images alike: where two give {of_two} rows, three '
                             f'give {of_three}')
-    return 'N' if each == 1 else f'{each}*N'
+    return 'N' if per_image == 1 else f'{per_image}*N'
 
 
 def _constant(node: Node) -> np.ndarray | None:
@@ -110,6 +110,6 @@ def _constant(node: Node) -> np.ndarray | None:
     if any(value is None for value in values):
         return None
     variables = [Output(Node('null', str(index))) for index in range(len(values))]
-    alone = Graph([Output(Node(node.operator, node.name, variables, node.attributes, node.subgraphs))])
-    return mx.nd.CachedOp(alone.symbol())(
+    graph = Graph([Output(Node(node.operator, node.name, variables, node.attributes, node.subgraphs))])
+    return mx.nd.CachedOp(graph.symbol())(
         *[mx.nd.array(value, dtype=value.dtype) for value in values]).asnumpy()

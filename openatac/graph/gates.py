@@ -1,7 +1,7 @@
 """The gates of a network: factors of a feature map that were computed from the map itself.
 
-x' = g(x) * x, section III of "Attention as Activation": ATAC, SE and other attention blocks are of this form,
-and so are Swish, Mish and xUnit.
+x' = g(x) * x, section III of "Attention as Activation": ATAC, SE and other attention blocks gate in this
+way, and so do Swish, Mish and xUnit.
 """
 from __future__ import annotations
 
@@ -22,25 +22,26 @@ class Gate(NamedTuple):
 
 def find_gates(graph: Graph) -> list[Gate]:
     """Find all gates, in the order of computation."""
-    gates = []
-    place = {node: index for index, node in enumerate(graph.nodes())}
-    for node in place:
-        if node.operator in PRODUCTS:
-            for x, factor in (node.inputs, node.inputs[::-1]):
-                if _is_computed_from(factor, x, place):
-                    gates.append(Gate(x, factor, node))
-                    break
-    return gates
+    order = {node: index for index, node in enumerate(graph.nodes())}
+    gates = (_gate(node, order) for node in order if node.operator in PRODUCTS)
+    return [gate for gate in gates if gate is not None]
 
 
-def _is_computed_from(output: Output, x: Output, place: dict[Node, int]) -> bool:
+def _gate(product: Node, order: dict[Node, int]) -> Gate | None:
+    for x, factor in (product.inputs, product.inputs[::-1]):
+        if _is_computed_from(factor, x, order):
+            return Gate(x, factor, product)
+    return None
+
+
+def _is_computed_from(output: Output, x: Output, order: dict[Node, int]) -> bool:
     seen, waiting = {output}, [output]
     while waiting:
-        found = waiting.pop()
-        if found == x:
+        current = waiting.pop()
+        if current == x:
             return True
-        if place[found.node] > place[x.node]:  # nodes before x were not computed from it
-            new = set(found.node.valued_inputs()) - seen
+        if order[current.node] > order[x.node]:  # nodes before x were not computed from it
+            new = set(current.node.valued_inputs()) - seen
             seen |= new
             waiting += new
     return False

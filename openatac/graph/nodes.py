@@ -17,14 +17,14 @@ from typing import Any
 from openatac.errors import OpenatacError
 from openatac.graph.checks import read_graph
 
+INPUT = 'data'  # the name of a network's images
+SYMBOL_SUFFIX, PARAMS_SUFFIX = '-symbol.json', '-0000.params'  # of the two files of an exported network
 MXNET_VERSION = {'mxnet_version': ['int', 10901]}
 # The number of inputs whose values these operators use; of the others they use only the shapes.
 _VALUED_INPUTS = {'ones_like': 0, 'zeros_like': 0, '_contrib_arange_like': 0, 'reshape_like': 1,
                   'slice_like': 1}
 
-
-# Sizes, or text for those that depend on the number of images: 'N', '8*N'.
-Shape = tuple[Any, ...]
+Shape = tuple[Any, ...]  # sizes, or text for those that depend on the number of images: 'N', '8*N'
 
 
 class UnknownShapes(ValueError):
@@ -35,7 +35,12 @@ class UnknownShapes(ValueError):
 class Output:
     """One output of a node, which other nodes read.
 
-    version : how often earlier operators have changed it in place, as BatchNorm does its running statistics
+    Parameters
+    ----------
+    node : Node
+    index : int
+    version : int
+        How often earlier operators have changed it in place, as BatchNorm does its running statistics.
     """
 
     node: Node
@@ -103,24 +108,24 @@ class Node:
             node.inputs = [sources[int(source.node.name)] if source.node.is_variable else source
                            for source in node.inputs]
             node.name = f'{self.name}_{node.name}'
-        (result,) = graph.heads
+        (result,) = graph.outputs
         self.operator, self.inputs = result.node.operator, result.node.inputs
         self.attributes = result.node.attributes
 
 
 class Graph:
-    """The nodes that ``heads`` need. To rewrite it, change what nodes read.
+    """The nodes that the ``outputs`` need. To rewrite it, change what nodes read.
 
     Parameters
     ----------
-    heads : sequence of Output
+    outputs : sequence of Output
         What the graph computes.
     about : dict, optional
         The version of MXNet that wrote it, as in the JSON.
     """
 
-    def __init__(self, heads: Sequence[Output], about: dict[str, Any] = MXNET_VERSION) -> None:
-        self.heads, self.about = list(heads), about
+    def __init__(self, outputs: Sequence[Output], about: dict[str, Any] = MXNET_VERSION) -> None:
+        self.outputs, self.about = list(outputs), about
 
     @classmethod
     def of(cls, symbol: Any) -> Graph:
@@ -131,7 +136,10 @@ class Graph:
     def read(cls, path: str | os.PathLike) -> Graph:
         """Read the graph of a symbol file, without MXNet.
 
-        Raises OpenatacError as in `read_graph`, and for a file from an MXNet before 1.0.
+        Raises
+        ------
+        OpenatacError
+            As in `read_graph`, and for a file from an MXNet before 1.0.
         """
         graph = read_graph(path)
         if any('param' in node or 'attr' in node for node in graph['nodes']):
@@ -143,32 +151,33 @@ class Graph:
         """Build the graph that parsed JSON describes."""
         nodes: list[Node] = []
 
-        def outputs(entries):
+        def read(entries: list[list[int]]) -> list[Output]:
             return [Output(nodes[index], *rest) for index, *rest in entries]
 
         for node in graph['nodes']:
-            nodes.append(Node(node['op'], node['name'], outputs(node['inputs']), node.get('attrs', {}),
+            nodes.append(Node(node['op'], node['name'], read(node['inputs']), node.get('attrs', {}),
                               [cls.parse(inner) for inner in node.get('subgraphs', ())],
                               [nodes[index] for index in node.get('control_deps', ())]))
-        return cls(outputs(graph['heads']), graph.get('attrs', {}))
+        return cls(read(graph['heads']), graph.get('attrs', {}))
 
     def to_json(self) -> dict[str, Any]:
         """Convert the graph to MXNet's JSON."""
         nodes = self.nodes()
-        place = {node: index for index, node in enumerate(nodes)}
+        number = {node: index for index, node in enumerate(nodes)}
 
-        def entries(outputs):
-            return [[place[output.node], output.index, output.version] for output in outputs]
+        def entries(outputs: Sequence[Output]) -> list[list[int]]:
+            return [[number[output.node], output.index, output.version] for output in outputs]
 
-        def described(node):
-            fields = {'attrs': node.attributes, 'control_deps': [place[other] for other in node.depends_on],
-                      'subgraphs': [inner.to_json() for inner in node.subgraphs]}
+        def fields(node: Node) -> dict[str, Any]:
+            optional = {'attrs': node.attributes,
+                        'control_deps': [number[other] for other in node.depends_on],
+                        'subgraphs': [inner.to_json() for inner in node.subgraphs]}
             return {'op': node.operator, 'name': node.name, 'inputs': entries(node.inputs),
-                    **{key: value for key, value in fields.items() if value}}
+                    **{key: value for key, value in optional.items() if value}}
 
-        return {'nodes': [described(node) for node in nodes],
-                'arg_nodes': [place[node] for node in nodes if node.is_variable],
-                'heads': entries(self.heads), **({'attrs': self.about} if self.about else {})}
+        return {'nodes': [fields(node) for node in nodes],
+                'arg_nodes': [number[node] for node in nodes if node.is_variable],
+                'heads': entries(self.outputs), **({'attrs': self.about} if self.about else {})}
 
     def symbol(self) -> Any:
         """Convert the graph to an mxnet.Symbol."""
@@ -177,34 +186,39 @@ class Graph:
 
     def nodes(self) -> list[Node]:
         """Return all nodes, each after those that it reads, in MXNet's order."""
-        found: list[Node] = []
+        ordered: list[Node] = []
         seen = set()
-        for head in self.heads:
-            stack = [(head.node, _sources(head.node))] if head.node not in seen else []
-            seen.add(head.node)
+        for output in self.outputs:
+            stack = [(output.node, _sources(output.node))] if output.node not in seen else []
+            seen.add(output.node)
             while stack:
                 node, sources = stack[-1]
                 source = next((source for source in sources if source not in seen), None)
                 if source is None:
-                    found.append(node)
+                    ordered.append(node)
                     stack.pop()
                 else:
                     seen.add(source)
                     stack.append((source, _sources(source)))
-        return found
+        return ordered
 
     def readers(self) -> dict[Node, list[Node]]:
         """Return {node: the nodes that read it}; one that reads it twice is listed twice."""
-        found: dict[Node, list[Node]] = {node: [] for node in self.nodes()}
-        for node in found:
+        readers: dict[Node, list[Node]] = {node: [] for node in self.nodes()}
+        for node in readers:
             for source in node.inputs:
-                found[source.node].append(node)
-        return found
+                readers[source.node].append(node)
+        return readers
 
-    def infer_shapes(self, **known: tuple[int, ...]) -> None:
+    def infer_shapes(self, **known: Shape) -> None:
         """Infer the shapes of all nodes' outputs from those of variables, such as ``data``.
 
-        Raises UnknownShapes if they do not determine all others, and MXNetError if they do not fit.
+        Raises
+        ------
+        UnknownShapes
+            If they do not determine all others.
+        MXNetError
+            If they do not fit.
         """
         inside = self.symbol().get_internals()
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():  # MXNet says it twice

@@ -13,7 +13,7 @@ import numpy as np
 
 from openatac.errors import OpenatacError
 from openatac.files.writing import write_text, writing
-from openatac.graph.nodes import Graph
+from openatac.graph.nodes import INPUT, PARAMS_SUFFIX, SYMBOL_SUFFIX, Graph
 from openatac.models.params_file import write_params
 
 
@@ -22,13 +22,20 @@ def graph_of(net: Any) -> tuple[Graph, dict[str, np.ndarray]]:
 
     A parameter that two layers share keeps the first of its names; an unused one is left out.
 
-    Raises OpenatacError for a network without values.
+    Returns
+    -------
+    (Graph, {name: numpy.ndarray})
+
+    Raises
+    ------
+    OpenatacError
+        If the network has no values.
     """
     mx.nd.waitall()  # on the CPU a pending forward pass may be reordering weights in place
     names: dict[str, tuple[str, Any]] = {}
     for name, parameter in net._collect_params_with_prefix().items():
         names.setdefault(parameter.name, (name, parameter))
-    graph, arrays = Graph.of(net(mx.sym.var('data'))), {}
+    graph, arrays = Graph.of(net(mx.sym.var(INPUT))), {}
     for node in graph.nodes():
         if node.is_variable and node.name in names:
             node.name, parameter = names[node.name]
@@ -44,9 +51,12 @@ def graph_of(net: Any) -> tuple[Graph, dict[str, np.ndarray]]:
 def export_graph(net: Any, path: str) -> None:
     """Write a network with its values to ``path-symbol.json`` and ``path-0000.params``.
 
-    Raises OpenatacError for a network without values, or if the files cannot be written.
+    Raises
+    ------
+    OpenatacError
+        If the network has no values, or the files cannot be written.
     """
     graph, arrays = graph_of(net)
     with writing(path):
-        write_params(path + '-0000.params', arrays)
-        write_text(path + '-symbol.json', graph.symbol().tojson())
+        write_params(path + PARAMS_SUFFIX, arrays)
+        write_text(path + SYMBOL_SUFFIX, graph.symbol().tojson())

@@ -4,19 +4,20 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Mapping
 from typing import Any
 
 import mxnet as mx
 
 from openatac.errors import OpenatacError, last_line
-from openatac.graph.checks import LARGEST_TENSOR, read_graph
-from openatac.graph.nodes import MXNET_VERSION, Graph, Node, Output, UnknownShapes
+from openatac.graph.checks import MAX_TENSOR, read_graph
+from openatac.graph.nodes import INPUT, MXNET_VERSION, Graph, Node, Output, Shape, UnknownShapes
+
+NDArrays = dict[str, mx.nd.NDArray]  # {name: values}
 
 # Operators that divide by sizes of their inputs to infer the one written as -1.
 _RESHAPING = ('Reshape', 'reshape', '_np_reshape', '_npi_reshape', '_npx_reshape', 'reshape_like',
               '_npx_reshape_like', '_contrib_reshape_like')
-_MOST_RESHAPED = 256  # of them in a row
+_MAX_RESHAPED = 256  # of them in a row
 
 
 def load_symbol_file(path: str) -> mx.sym.Symbol:
@@ -32,21 +33,24 @@ def load_symbol_file(path: str) -> mx.sym.Symbol:
 def count_outputs(node: dict[str, Any]) -> int:
     """Count the outputs of a node in parsed JSON by loading a graph of this node alone.
 
-    Raises ValueError for a node that MXNet does not load.
+    Raises
+    ------
+    ValueError
+        For a node that MXNet does not load.
     """
     inputs = [[index, 0, 0] for index in range(len(node['inputs']))]
     variables = [{'op': 'null', 'name': str(index), 'inputs': []} for index, *_ in inputs]
     try:
-        alone = mx.sym.load_json(json.dumps({
+        symbol = mx.sym.load_json(json.dumps({
             'nodes': [*variables, {**node, 'inputs': inputs}], 'arg_nodes': [index for index, *_ in inputs],
             'heads': [[len(inputs), 0, 0]], 'attrs': MXNET_VERSION}))
-        return len(alone.get_internals().list_outputs()) - len(inputs)
+        return len(symbol.get_internals().list_outputs()) - len(inputs)
     except mx.MXNetError as error:
         raise ValueError(f"node {node['name']}: MXNet says {last_line(error)}") from None
 
 
-def symbol_block(symbol: mx.sym.Symbol, arrays: Mapping[str, mx.nd.NDArray],
-                 ctx: mx.Context | None = None) -> mx.gluon.SymbolBlock:
+def symbol_block(symbol: mx.sym.Symbol, arrays: NDArrays, ctx: mx.Context | None = None
+                 ) -> mx.gluon.SymbolBlock:
     """Build a SymbolBlock with values.
 
     Parameters
@@ -59,15 +63,20 @@ def symbol_block(symbol: mx.sym.Symbol, arrays: Mapping[str, mx.nd.NDArray],
     """
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', 'Cannot decide type')  # about the input: it is float32
-        block = mx.gluon.SymbolBlock(symbol, mx.sym.var('data'))
+        block = mx.gluon.SymbolBlock(symbol, mx.sym.var(INPUT))
     block.collect_params().load_dict(arrays, ctx, ignore_extra=True, cast_dtype=True, dtype_source='saved')
     return block
 
 
-def check_sizes(symbol: mx.sym.Symbol, image_shape: tuple[int, ...], **known: tuple[int, ...]) -> None:
+def check_sizes(symbol: mx.sym.Symbol, image_shape: Shape, **known: Shape) -> None:
     """Raise OpenatacError unless the network takes such images and its feature maps fit into memory.
 
-    image_shape : (C, H, W); known : {name: shape} of variables
+    Parameters
+    ----------
+    symbol : mxnet.Symbol
+    image_shape : (C, H, W)
+    **known
+        {name: shape} of variables.
     """
     try:
         infer_sizes(symbol, image_shape, **known)
@@ -76,9 +85,9 @@ def check_sizes(symbol: mx.sym.Symbol, image_shape: tuple[int, ...], **known: tu
                             'export again') from None
 
 
-def infer_sizes(symbol: mx.sym.Symbol, image_shape: tuple[int, ...], **known: tuple[int, ...]) -> None:
+def infer_sizes(symbol: mx.sym.Symbol, image_shape: Shape, **known: Shape) -> None:
     """Like `check_sizes`, but raise ValueError with the reason alone."""
-    known['data'] = (1, *image_shape)
+    known[INPUT] = (1, *image_shape)
     graph = Graph.of(symbol)
     try:
         _check_reshaped(graph.nodes(), known)
@@ -89,12 +98,12 @@ def infer_sizes(symbol: mx.sym.Symbol, image_shape: tuple[int, ...], **known: tu
         raise ValueError(f'MXNet says {last_line(error)}') from None
     for node in graph.nodes():
         for shape in node.shapes:
-            if math.prod(shape) > LARGEST_TENSOR:
-                raise ValueError(f'{node.name} has the shape {shape}, and the limit is {LARGEST_TENSOR} '
+            if math.prod(shape) > MAX_TENSOR:
+                raise ValueError(f'{node.name} has the shape {shape}, and the limit is {MAX_TENSOR} '
                                  'elements')
 
 
-def _check_reshaped(nodes: list[Node], known: dict[str, tuple[int, ...]]) -> None:
+def _check_reshaped(nodes: list[Node], known: dict[str, Shape]) -> None:
     """Raise ValueError if an operator reshapes a size of 0 or changes the number of elements.
 
     MXNet would divide by the former, and write beyond the end of its memory with the latter. Inferring all
@@ -108,22 +117,26 @@ def _check_reshaped(nodes: list[Node], known: dict[str, tuple[int, ...]]) -> Non
         if node.operator in _RESHAPING:
             levels.setdefault(behind[node], []).append(node)
             behind[node] += 1
-    if len(levels) > _MOST_RESHAPED:
-        raise ValueError(f'more than {_MOST_RESHAPED} operators reshape in a row')
+    if len(levels) > _MAX_RESHAPED:
+        raise ValueError(f'more than {_MAX_RESHAPED} operators reshape in a row')
     for _, level in sorted(levels.items()):
-        shapes = iter(_infer_partly([source for node in level for source in node.inputs], known))
-        before = [[next(shapes) for _ in node.inputs] for node in level]
-        for node, inputs in zip(level, before):
-            if any(0 in shape for shape in inputs):
-                raise ValueError(f'{node.name[:80]} reshapes an array that has no elements')
-        after = _infer_partly([Output(node) for node in level], known)
-        for node, inputs, output in zip(level, before, after):
-            if inputs[0] and math.prod(inputs[0]) != math.prod(output):
-                raise ValueError(f'{node.name[:80]} reshapes {inputs[0]} to {output}, which has a different '
-                                 'number of elements')
+        _check_level(level, known)
 
 
-def _infer_partly(outputs: list[Output], known: dict[str, tuple[int, ...]]) -> list[tuple[int, ...]]:
+def _check_level(level: list[Node], known: dict[str, Shape]) -> None:
+    shapes = iter(_infer_partly([source for node in level for source in node.inputs], known))
+    before = [[next(shapes) for _ in node.inputs] for node in level]
+    for node, inputs in zip(level, before):
+        if any(0 in shape for shape in inputs):
+            raise ValueError(f'{node.name[:80]} reshapes an array that has no elements')
+    after = _infer_partly([Output(node) for node in level], known)
+    for node, inputs, output in zip(level, before, after):
+        if inputs[0] and math.prod(inputs[0]) != math.prod(output):
+            raise ValueError(f'{node.name[:80]} reshapes {inputs[0]} to {output}, which has a different '
+                             'number of elements')
+
+
+def _infer_partly(outputs: list[Output], known: dict[str, Shape]) -> list[Shape]:
     """Infer the shape of each of the outputs; () where MXNet cannot infer it."""
     symbol = Graph(outputs).symbol()
     arguments = set(symbol.list_arguments())

@@ -18,12 +18,13 @@ from openatac.errors import OpenatacError
 from openatac.files.schema import read_json
 from openatac.files.writing import write_text, writing
 from openatac.flags import Given, flag_of
+from openatac.graph.nodes import PARAMS_SUFFIX, SYMBOL_SUFFIX
 from openatac.options import changed, fields, from_json, values
 from openatac.training.config import CifarConfig, Config, ImagenetConfig, network_settings
 from openatac.training.sections.shared import ATAC, ATAC_ALIAS
 
 log = logging.getLogger('openatac')
-FLAGS, SYMBOL, PARAMS = '-flags.json', '-symbol.json', '-0000.params'
+FLAGS = '-flags.json'
 
 
 class _Written(NamedTuple):
@@ -73,7 +74,7 @@ def read_initial_network(prefix: str, given: Given) -> tuple[str, str, Config]:
         if given.is_given(name) and _canonical(name, value) not in (None, _canonical(name, made[name])):
             raise ValueError(f'argument --initial: the network in {prefix} was made with {flag_of(name)} '
                              f'{made[name]}, and this is {value}')
-    return prefix + SYMBOL, model, changed(given.config, **{name: made[name] for name in written})
+    return prefix + SYMBOL_SUFFIX, model, changed(given.config, **{name: made[name] for name in written})
 
 
 def _canonical(option: str, value: Any) -> Any:
@@ -114,4 +115,4 @@ def write_initial_network(net: Any, config: Config, model: str, image_shape: tup
         write_text(prefix + FLAGS, json.dumps(
             {'model': model, 'flags': network_settings(config)}, indent=1) + '\n')
     log.info('the network and its initial values are in %s, %s and %s',
-             prefix + SYMBOL, prefix + PARAMS, prefix + FLAGS)
+             prefix + SYMBOL_SUFFIX, prefix + PARAMS_SUFFIX, prefix + FLAGS)

@@ -3,6 +3,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from openatac.backends.mxnet.backend import normalise
 from openatac.backends.mxnet.engine import MxnetEngine
 from openatac.data.batches import EvaluationBatches, TrainingBatches
 from openatac.data.image_set import ImageSet
@@ -22,7 +23,7 @@ def engine(contexts=None, **network):
     mx.random.seed(3)
     net = ResNet20V2ATAC(layers=[1] * 3, **network)
     net.initialize(mx.init.MSRAPrelu(), ctx=contexts or mx.cpu())
-    return MxnetEngine(net, contexts or [mx.cpu()], OPTIMIZER, (3, 32, 32), seed=3)
+    return MxnetEngine(net, contexts or [mx.cpu()], OPTIMIZER, (3, 32, 32), seed=3, normalise=normalise)
 
 
 def values(some_engine):

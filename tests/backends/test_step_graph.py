@@ -106,7 +106,7 @@ def without_the_graph(monkeypatch):
     def context():
         with monkeypatch.context() as patch:
             patch.setattr(CpuStep, 'of', lambda *_: None)
-            patch.setattr(training_step, 'training_form', lambda net, image_shape: net)
+            patch.setattr(training_step, 'faster_network', lambda net, image_shape: net)
             yield
     return context
 

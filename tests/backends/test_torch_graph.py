@@ -10,7 +10,7 @@ from mxnet import autograd, gluon
 
 from openatac import get_model, get_model_list
 from openatac.errors import OpenatacError, ParameterFileError
-from openatac.export.symbol_files import export_symbol
+from openatac.export.symbol_files import save_symbol
 from openatac.graph.nodes import Graph
 from openatac.graph.structural import export_graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC
@@ -385,7 +385,7 @@ def test_trained_weights_come_back(net, tmp_path):
 
 def test_symbol_files_there_and_back(net, tmp_path):
     prefix, x = str(tmp_path / 'atac'), np.random.RandomState(0).randn(4, 3, 32, 32).astype('float32')
-    export_symbol(net, prefix, (3, 32, 32))
+    save_symbol(net, prefix, (3, 32, 32))
     module = to_torch(prefix + '-symbol.json')
     assert difference(infer(module, x), net(mx.nd.array(x)).asnumpy()) < 1e-5
     symbol, arguments, auxiliary = mx.model.load_checkpoint(prefix, 0)

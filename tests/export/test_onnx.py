@@ -8,13 +8,16 @@ import pytest
 from mxnet import autograd, gluon
 
 from openatac.errors import OpenatacError
-from openatac.export.onnx.file import IR_VERSION, OPSET, OnnxNetwork, to_onnx, write_onnx
-from openatac.export.symbol_files import export_symbol
+from openatac.export.manifest import Manifest
+from openatac.export.onnx.model import IR_VERSION, OPSET, to_onnx, write_model
+from openatac.export.runtimes.base import RUNTIMES
+from openatac.export.symbol_files import save_symbol, trace
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.zoo import get_model, get_model_list
 from openatac.nn.attention import GatherExcite
 from openatac.nn.group_norm import GroupNorm
 from openatac.version import __version__
+from tests.helpers.run_onnx import run_onnx
 
 onnx = pytest.importorskip('onnx')
 onnxruntime = pytest.importorskip('onnxruntime')
@@ -52,18 +55,23 @@ def trained(net, image_shape, rate=0.02):
     return net
 
 
+def write(net, path, image_shape, **described):
+    """Write a network with values, or (symbol, arrays), as the ONNX file ``path``."""
+    symbol, arrays = net if isinstance(net, tuple) else trace(net)
+    write_model(to_onnx(symbol, arrays, image_shape, **described), str(path))
+
+
 def images(count, image_shape, seed=0):
     return mx.nd.array(np.random.RandomState(seed).randn(count, *image_shape))
 
 
 def difference(net, path, image_shape, batches):
     """The largest difference between the network's outputs and the file's."""
-    network = OnnxNetwork(path)
     found = []
     for batch in batches:
         x = images(batch, image_shape, batch)
         expected = net(x).asnumpy()
-        output = network(x.asnumpy())
+        output = run_onnx(path, x.asnumpy())
         assert output.shape == expected.shape and np.isfinite(expected).all() and np.ptp(expected) > 0
         found.append(np.abs(output - expected).max())
     return max(found)
@@ -78,7 +86,7 @@ def test_a_network_computes_in_onnx_what_it_does_in_mxnet(name, tmp_path):
     net, image_shape = small(name)
     trained(net, image_shape)
     path = str(tmp_path / 'net.onnx')
-    write_onnx(net, path, image_shape)
+    write(net, path, image_shape)
     onnx.checker.check_model(onnx.load(path), full_check=True)
     assert difference(net, path, image_shape, (1, 7, 64) if image_shape == CIFAR else (1, 7)) < 1e-4
 
@@ -106,9 +114,9 @@ def test_a_network_of_full_size_computes_in_onnx_what_it_does_in_mxnet(name, tmp
     outputs.backward()  # which is when MXNet 1.9.1 updates the statistics
     mx.nd.waitall()
     path = str(tmp_path / 'net.onnx')
-    write_onnx(net, path, image_shape)
+    write(net, path, image_shape)
     x = images(3, image_shape, 3)
-    found, expected = OnnxNetwork(path)(x.asnumpy()), net(x).asnumpy()
+    found, expected = run_onnx(path, x.asnumpy()), net(x).asnumpy()
     net.cast('float64')
     exact = net(x.astype('float64')).asnumpy()
     rounding = np.abs(expected - exact).max()
@@ -123,13 +131,14 @@ def test_the_file_suits_older_runtimes_and_describes_itself(name, tmp_path):
     net.initialize()
     net(images(1, image_shape))
     path = tmp_path / 'net.onnx'
-    write_onnx(net, str(path), image_shape, name=name, metadata={'model': name, 'mean': [0.5, 1, 2]})
+    write(net, str(path), image_shape, name=name, metadata={'model': name, 'mean': [0.5, 1, 2]})
     model = onnx.load(str(path))
     assert model.ir_version == IR_VERSION == 8
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [('', OPSET)] == [('', 17)]
     assert (model.producer_name, model.producer_version) == ('openatac', __version__)
     assert name in model.doc_string and model.graph.name == name
-    assert OnnxNetwork(str(path)).metadata == {'model': name, 'mean': '[0.5, 1, 2]'}
+    assert {entry.key: entry.value for entry in model.metadata_props} == {
+        'model': name, 'mean': '[0.5, 1, 2]'}
     assert [(value.name, shape_of(value)) for value in model.graph.input] == [('data', ['N', *image_shape])]
     assert [(value.name, shape_of(value)) for value in model.graph.output] == [('output', ['N', 10])]
     known = {value.name for value in model.graph.value_info if all(shape_of(value))} | {'output'}
@@ -147,7 +156,7 @@ def test_batch_norms_fold_into_the_convolutions_before_them(name, left, tmp_path
     net, image_shape = small(name)
     net.initialize()
     net(images(1, image_shape))
-    write_onnx(net, str(tmp_path / 'net.onnx'), image_shape)
+    write(net, str(tmp_path / 'net.onnx'), image_shape)
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / 'optimized.onnx')
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
@@ -186,7 +195,7 @@ def test_networks_of_other_kinds_compute_the_same(name, tmp_path):
     net = build()
     net.initialize(mx.init.MSRAPrelu())
     net(images(1, image_shape))
-    write_onnx(net, str(tmp_path / 'net.onnx'), image_shape)
+    write(net, str(tmp_path / 'net.onnx'), image_shape)
     assert difference(net, str(tmp_path / 'net.onnx'), image_shape, (1, 3)) < 1e-4
 
 
@@ -293,7 +302,7 @@ def test_each_operator_computes_in_onnx_what_it_does_in_mxnet(name, tmp_path):
     for key, parameter in net.collect_params().items():
         if key.endswith(('var', 'gamma', 'mean')):
             parameter.set_data(mx.nd.random.uniform(0.5, 2, shape=parameter.shape))
-    write_onnx(net, str(tmp_path / 'net.onnx'), image_shape)
+    write(net, str(tmp_path / 'net.onnx'), image_shape)
     assert difference(net, str(tmp_path / 'net.onnx'), image_shape, (1, 7)) < 2e-5
 
 
@@ -302,7 +311,7 @@ def test_gather_excite_of_neighbourhoods(tmp_path):
         unit = GatherExcite(16, extent=4, variant=variant)
         unit.initialize(mx.init.Normal(0.5))
         unit(images(1, (16, 10, 9)))
-        write_onnx(unit, str(tmp_path / 'net.onnx'), (16, 10, 9))
+        write(unit, str(tmp_path / 'net.onnx'), (16, 10, 9))
         assert difference(unit, str(tmp_path / 'net.onnx'), (16, 10, 9), (1, 3)) < 1e-5
 
 
@@ -320,10 +329,10 @@ def test_symbol_files_and_low_precision(tmp_path):
     net, image_shape = small('cifar_resnet8_v2_atac')
     trained(net, image_shape)
     prefix = str(tmp_path / 'net')
-    export_symbol(net, prefix, image_shape)
+    save_symbol(net, prefix, image_shape)
     arrays = {name: array.astype('float16') for name, array in mx.nd.load(prefix + '-0000.params').items()}
     assert all(name.startswith(('arg:', 'aux:')) for name in arrays)
-    write_onnx(mx.sym.load(prefix + '-symbol.json'), prefix + '.onnx', image_shape, params=arrays)
+    write((mx.sym.load(prefix + '-symbol.json'), arrays), prefix + '.onnx', image_shape)
     for parameter in net.collect_params().values():
         parameter.set_data(parameter.data().astype('float16').astype('float32'))
     assert difference(net, prefix + '.onnx', image_shape, (3,)) < 1e-5
@@ -359,34 +368,33 @@ def test_a_parameter_of_another_shape_is_named():
 
 
 def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path):
-    x = S.var('data')
+    model = to_onnx(S.var('data') + 1, {}, PLANES)
     (tmp_path / 'folder').mkdir()
     with pytest.raises(OpenatacError, match='folder'):
-        write_onnx(x + 1, str(tmp_path / 'folder'), PLANES, params={})
+        write_model(model, str(tmp_path / 'folder'))
     with pytest.raises(OpenatacError, match='none/net.onnx'):
-        write_onnx(x + 1, str(tmp_path / 'none' / 'net.onnx'), PLANES, params={})
-    with pytest.raises(OpenatacError, match='arccosh'):
-        write_onnx(S.arccosh(x), str(tmp_path / 'net.onnx'), PLANES, params={})
+        write_model(model, str(tmp_path / 'none' / 'net.onnx'))
     assert [path.name for path in tmp_path.rglob('*')] == ['folder']
 
 
 def test_wrong_images_and_files_are_named(tmp_path):
+    manifest = Manifest('small', 10, CIFAR, (0,) * 3, (1,) * 3)
+    net, _ = small('cifar_resnet8_v2_atac')
+    net.initialize()
+    net(images(1, CIFAR))
     path = tmp_path / 'net.onnx'
-    write_onnx(S.var('data') + 1, str(path), VECTOR, params={})
-    with pytest.raises(ValueError, match=r'\(B, 12\).*\(2, 11\)'):
-        OnnxNetwork(str(path))(np.zeros((2, 11)))
+    write(net, path, CIFAR)
+    run = RUNTIMES.find('onnxruntime')
+    with pytest.raises(OpenatacError, match=r'\(3, 32, 32\).*\(3, 32, 31\)'):
+        run(str(tmp_path / 'net'), manifest)(np.zeros((2, 3, 32, 31), np.float32))
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(OpenatacError, match='net.onnx'):
-        OnnxNetwork(str(path))
-    with pytest.raises(OpenatacError, match='other.onnx'):
-        OnnxNetwork(str(tmp_path / 'other.onnx'))
+    with pytest.raises(OpenatacError, match='net'):
+        run(str(tmp_path / 'net'), manifest)
+    with pytest.raises(OpenatacError, match='other'):
+        run(str(tmp_path / 'other'), manifest)
 
 
-@pytest.mark.parametrize('package, use', [
-    ('onnx', lambda: to_onnx(S.var('data') + 1, {}, VECTOR)),
-    ('onnxruntime', lambda: OnnxNetwork('net.onnx')),
-])
-def test_a_missing_package_is_named_with_its_extra(package, use, monkeypatch):
-    monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(OpenatacError, match=rf"{package} .*pip install 'openatac\[onnx\]'"):
-        use()
+def test_a_missing_package_is_named_with_its_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'onnx', None)
+    with pytest.raises(OpenatacError, match=r"onnx .*pip install 'openatac\[onnx\]'"):
+        to_onnx(S.var('data') + 1, {}, VECTOR)

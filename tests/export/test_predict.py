@@ -24,7 +24,7 @@ from openatac.errors import OpenatacError
 from openatac.export.exporter import export
 from openatac.export.forms.base import FORMS
 from openatac.export.gate_maps import gate_figure, gate_maps
-from openatac.export.image_files import InputTransform
+from openatac.export.images.inputs import InputTransform
 from openatac.export.manifest import Manifest, read_manifest
 from openatac.export.runtimes.base import RUNTIMES, open_runtime, runtime_for, runtimes_of
 from openatac.models.parameters import load_parameters, save_parameters

@@ -24,7 +24,7 @@ from openatac.data.records.record_file import RecordFile
 from openatac.errors import OpenatacError
 from openatac.export.exporter import export
 from openatac.export.forms.base import FORMS
-from openatac.export.image_files import InputTransform
+from openatac.export.images.inputs import InputTransform
 from openatac.export.manifest import read_manifest
 from openatac.export.runtimes.base import open_runtime
 from openatac.export.symbol_files import with_kinds, write_symbol

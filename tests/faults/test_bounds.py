@@ -155,7 +155,7 @@ def test_wrong_numbers_in_settings(run_folder, tmp_path, capsys, wrong):
 
 @pytest.mark.parametrize('ratio', [1e-6, -1, 2, math.nan])
 def test_a_crop_ratio_in_a_description(ratio):
-    from openatac.export.image_files import InputTransform
+    from openatac.export.images.inputs import InputTransform
     from openatac.export.manifest import Manifest
     with pytest.raises(OpenatacError, match=re.escape(str(ratio))):
         InputTransform(Manifest('x', 10, (3, 32, 32), (0, 0, 0), (1, 1, 1), crop_ratio=ratio))

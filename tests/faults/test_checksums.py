@@ -12,8 +12,9 @@ from openatac.errors import DataError, OpenatacError
 from openatac.export.forms.base import FORMS
 from openatac.export.gate_maps import gate_maps
 from openatac.export.manifest import read_manifest
-from openatac.export.runtimes.base import open_runtime
+from openatac.export.runtimes.base import RUNTIMES, open_runtime
 from openatac.export.symbol_files import load_graph, load_symbol, read_symbol
+from tests.faults.conftest import DESCRIPTION
 
 IMAGE = np.zeros((1, 3, 32, 32), 'float32')
 
@@ -58,12 +59,10 @@ def test_a_flipped_bit_is_found_by_each_function_that_loads(prefix, load):
 
 def test_a_changed_onnx_file_is_found(tmp_path):
     pytest.importorskip('onnxruntime')
-    path = tmp_path / 'a.onnx'
-    path.write_bytes(b'not the file that was exported')
+    (tmp_path / 'a.onnx').write_bytes(b'not the file that was exported')
     (tmp_path / 'a.json').write_text(json.dumps({'sha256': {'.onnx': '0' * 64}}))
-    from openatac.export.onnx.file import OnnxNetwork
-    with pytest.raises(OpenatacError, match='a.onnx'):
-        OnnxNetwork(str(path))
+    with pytest.raises(OpenatacError, match=r'a\.onnx'):
+        RUNTIMES.find('onnxruntime')(str(tmp_path / 'a'), DESCRIPTION)
 
 
 def test_a_flipped_bit_is_found_by_the_translation_to_pytorch(prefix):

@@ -11,10 +11,10 @@ import pytest
 from openatac.commands import predict
 from openatac.data import archives, cifar
 from openatac.errors import DataError, OpenatacError
-from openatac.export.forms.fused import fuse
 from openatac.export.symbol_files import load_symbol
 from openatac.graph import checks
 from openatac.graph.checks import check_graph, read_graph
+from openatac.graph.fusion import fuse
 from openatac.graph.symbol import check_sizes, load_symbol_file
 from openatac.models.zoo import get_model
 from openatac.study.costs.by_name import costs_by_name
@@ -160,7 +160,7 @@ def test_the_outputs_of_a_node_are_counted_once_and_limited_in_all():
 
 
 def test_limits_are_stated(tmp_path, monkeypatch):
-    monkeypatch.setattr(checks, 'MOST_NODES', 3)
+    monkeypatch.setattr(checks, 'MAX_NODES', 3)
     with pytest.raises(OpenatacError, match=r'\b3\b'):
         load_symbol_file(write(tmp_path, small()))
     monkeypatch.setattr(checks, 'TEXT_LIMIT', 2 ** 20)

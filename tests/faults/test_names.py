@@ -9,7 +9,7 @@ from openatac.commands import pack, predict
 from openatac.data.photos.folder import ImageFolder, class_folders
 from openatac.data.records.record_file import RecordFile
 from openatac.errors import DataError
-from openatac.export.labelled_images import classes_below
+from openatac.export.images.labelled import classes_below
 from openatac.export.manifest import read_manifest, write_manifest
 from tests.faults.conftest import DESCRIPTION
 from tests.helpers.made_up_images import encoded, plain

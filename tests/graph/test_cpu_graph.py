@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from mxnet import autograd
 
-from openatac.backends.mxnet.cpu_graph import exchange, training_form
+from openatac.backends.mxnet.cpu_graph import faster_network, faster_symbol
 from openatac.graph.nodes import Graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.resnet_v1b import ResNet50_v1bATAC
@@ -48,7 +48,7 @@ def test_same_network(name):
     shape = (3, 64, 64) if name == 'ImageNet' else (3, 32, 32)
     x = mx.nd.array(np.random.RandomState(0).randn(4, *shape))
     net(x)
-    form = training_form(net, shape)
+    form = faster_network(net, shape)
     assert form is not net
     assert {id(p) for p in form.collect_params().values()} == {id(p) for p in net.collect_params().values()}
     form.hybridize(static_alloc=True)
@@ -88,7 +88,7 @@ def test_an_operator_and_its_equal(name, shape):
     """Values and gradients, also of one image, of one channel and of one pixel."""
     plain = PLAIN[name](mx.sym.var('data'))
     results = []
-    for symbol in (plain, exchange(plain, shape[1:])):
+    for symbol in (plain, faster_symbol(plain, shape[1:])):
         random = np.random.RandomState(0)
         x, gradient = mx.nd.array(random.randn(*shape)), mx.nd.zeros(shape)
         executor = symbol.bind(mx.cpu(), {'data': x}, {'data': gradient})
@@ -100,10 +100,10 @@ def test_an_operator_and_its_equal(name, shape):
         np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-5 * max(1, np.abs(expected).max()))
 
 
-def test_what_is_exchanged():
+def test_what_is_replaced():
     """Global average pools and products with one number a channel; not ATAC's product with a map."""
     def operators(net):
-        faster = exchange(net(mx.sym.var('data')), (3, 32, 32))
+        faster = faster_symbol(net(mx.sym.var('data')), (3, 32, 32))
         return [node.operator for node in Graph.of(faster).nodes()]
 
     local, pooled = operators(NETWORKS['atac']()), operators(NETWORKS['global gate']())
@@ -112,12 +112,12 @@ def test_what_is_exchanged():
     assert 'Pooling' not in local + pooled
 
 
-def test_nothing_to_exchange():
+def test_nothing_to_replace():
     net = mx.gluon.nn.HybridSequential()
     net.add(mx.gluon.nn.Conv2D(2, 3), mx.gluon.nn.MaxPool2D(), mx.gluon.nn.AvgPool2D())
     net.initialize()
     net(mx.nd.zeros((1, 3, 8, 8)))
-    assert training_form(net, (3, 8, 8)) is net
+    assert faster_network(net, (3, 8, 8)) is net
 
 
 def test_after_other_networks():

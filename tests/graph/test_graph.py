@@ -7,7 +7,7 @@ import pytest
 
 from openatac import get_model
 from openatac.errors import OpenatacError
-from openatac.export.forms.fused import fuse
+from openatac.graph.fusion import fuse
 from openatac.graph.gates import find_gates
 from openatac.graph.nodes import Graph, Node, Output, UnknownShapes
 from tests.helpers.fresh_python import output_of
@@ -36,11 +36,11 @@ def test_a_graph_is_written_as_it_was_read(name, form):
     assert graph.symbol().tojson() == symbol.tojson()
 
 
-def test_several_heads_and_outputs():
+def test_several_outputs():
     halves = mx.sym.SliceChannel(mx.sym.var('data'), num_outputs=2, name='split')
     graph = Graph.of(mx.sym.Group([halves[1], halves[0] - halves[1]]))
     split, difference = (node for node in graph.nodes() if not node.is_variable)
-    assert graph.heads == [Output(split, 1), Output(difference)]
+    assert graph.outputs == [Output(split, 1), Output(difference)]
     graph.infer_shapes(data=(2, 6, 5))
     assert split.shapes == ((2, 3, 5), (2, 3, 5)) and difference.inputs[1].shape == (2, 3, 5)
     x = np.arange(4, dtype='float32').reshape(1, 4)

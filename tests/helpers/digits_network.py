@@ -12,7 +12,8 @@ from mxnet import autograd, gluon
 
 from openatac import get_model
 from openatac.data import cifar_transforms
-from openatac.export.labelled_images import dataset_images, sample_batches
+from openatac.export.images.inputs import sample_batches
+from openatac.export.images.labelled import dataset_images
 from openatac.export.manifest import Manifest
 from openatac.export.symbol_files import trace
 

@@ -5,7 +5,7 @@ import pytest
 from mxnet import autograd
 
 from openatac import get_model, get_model_list
-from openatac.export.symbol_files import export_symbol, load_symbol
+from openatac.export.symbol_files import load_symbol, save_symbol
 from openatac.models.resnet_v1b import SELF_ATTENTIONS
 from openatac.nn.activations import ACTIVATIONS
 from openatac.nn.attention import ATTENTIONS
@@ -82,7 +82,7 @@ def test_every_parameter_is_trained_hybridized_as_imperative(name, hybrid):
 
 def test_an_exported_network_computes_the_same_and_costs_what_its_arrays_hold(hybrid, tmp_path):
     net, images = hybrid.net, hybrid.images()
-    export_symbol(net, str(tmp_path / 'net'), hybrid.shape)
+    save_symbol(net, str(tmp_path / 'net'), hybrid.shape)
     expected = net(images).asnumpy()
     loaded = load_symbol(str(tmp_path / 'net'))(images).asnumpy()
     assert np.abs(loaded - expected).max() <= 1e-5 * np.abs(expected).max()

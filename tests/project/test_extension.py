@@ -26,7 +26,7 @@ from openatac.export.forms.base import FORMS, Form, form_of, prefix_of
 from openatac.export.manifest import read_manifest
 from openatac.export.parity import REORDERED
 from openatac.export.runtimes.base import RUNTIMES, Runtime, open_runtime, runtime_for, runtimes_of
-from openatac.export.symbol_files import export_symbol, load_symbol
+from openatac.export.symbol_files import load_symbol, save_symbol
 from openatac.export.trained_network import load_model
 from openatac.files.checksums import sha256
 from openatac.models.parameters import save_parameters
@@ -201,7 +201,7 @@ def test_a_network_by_name_trains_hybridized_as_imperative(name):
 def test_an_export_computes_the_same_and_costs_what_its_arrays_hold(name, tmp_path):
     net = small(name)
     expected = net(images()).asnumpy()
-    export_symbol(net, str(tmp_path / 'net'), (3, 32, 32))
+    save_symbol(net, str(tmp_path / 'net'), (3, 32, 32))
     assert np.abs(load_symbol(str(tmp_path / 'net'))(images()).asnumpy() - expected).max() <= (
         1e-5 * np.abs(expected).max())
     arrays = mx.nd.load(str(tmp_path / 'net-0000.params')).values()

@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Optional
+from typing import Any
+
+import mxnet as mx
 
 from openatac.backends.base import Backend, Teacher, decays
 from openatac.backends.cluster import Cluster
@@ -11,6 +13,7 @@ from openatac.backends.loss_scale import LossScale
 from openatac.backends.mxnet.engine import MxnetEngine
 from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.backends.mxnet.teacher import load_teacher
+from openatac.data import cifar_transforms
 from openatac.data.batches import EvaluationBatches, TrainingBatches
 from openatac.errors import DeviceError
 from openatac.models.parameters import initialize_parameters, load_parameters
@@ -36,7 +39,7 @@ class MxnetBackend(Backend):
                               'a CPU: use --dtype float32')
         log.info('%s', line)
 
-    # Pixels go to a GPU as uint8: a quarter of the bytes of the float32 that it computes from them.
+    # Pixels go to a GPU as uint8, a quarter of the bytes of the float32 that `normalise` computes from them.
 
     def training_batches(self, images: Any, batch_size: int, seed: int) -> TrainingBatches:
         return TrainingBatches(images, batch_size, seed, raw=self._has_gpu)
@@ -44,7 +47,7 @@ class MxnetBackend(Backend):
     def evaluation_batches(self, images: Any, batch_size: int) -> EvaluationBatches:
         return EvaluationBatches(images, batch_size, raw=self._has_gpu)
 
-    def initialize(self, params: Optional[str] = None) -> None:
+    def initialize(self, params: str | None = None) -> None:
         initialize_parameters(self.net, self.seed, self.contexts, params)
 
     def load(self, params: str) -> None:
@@ -54,7 +57,7 @@ class MxnetBackend(Backend):
         return load_teacher(teacher, self.contexts, self.image_shape, self.compute.dtype)
 
     def engine(self, optimizer: dict[str, float], objective: dict[str, Any], no_wd: bool = False,
-               top5: bool = False, cluster: Optional[Cluster] = None) -> MxnetEngine:
+               top5: bool = False, cluster: Cluster | None = None) -> MxnetEngine:
         if no_wd:
             for name, parameter in self.net.collect_params().items():
                 if not decays(name):
@@ -62,4 +65,11 @@ class MxnetBackend(Backend):
         return MxnetEngine(
             self.net, self.contexts, optimizer, self.image_shape, self.compute.dtype,
             self.compute.mode == 'hybrid', self.seed, MxnetObjective(**objective), LossScale.of(self.compute),
-            top5, cluster)
+            top5, cluster, normalise)
+
+
+def normalise(pixels: mx.nd.NDArray) -> mx.nd.NDArray:
+    """Apply `cifar_transforms.normalise` to uint8 (B, 3, H, W) on their device."""
+    mean, std = (mx.nd.array(values[None], pixels.context)
+                 for values in (cifar_transforms.MEAN, cifar_transforms.STD))
+    return (pixels.astype('float32') / 255 - mean) / std

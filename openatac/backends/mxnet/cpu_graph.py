@@ -4,41 +4,43 @@ MXNet 1.9.1 computes the gradients of some operators slowly on CPUs: of global a
 hundred times more slowly than necessary), of sums and means, and of products that repeat one factor over
 images, channels or pixels, whose gradient is a sum again. Other operators compute the same values fast, among
 them matrix products with ones, which sum or repeat. The network itself, which is evaluated and exported,
-keeps its plain form (ATAC's graph is part of what was published); only training steps run through a copy of
-its graph with those operators exchanged, on the same parameters.
+stays as it is (ATAC's graph is part of what was published); only training steps run through a copy of its
+graph with those operators replaced, on the same parameters.
 """
 from __future__ import annotations
-
-from typing import Optional
 
 import mxnet as mx
 from mxnet import gluon
 
-from openatac.graph.nodes import Graph, Node
+from openatac.graph.nodes import Graph, Node, Shape
 
 
-def training_form(net: gluon.HybridBlock, image_shape: tuple[int, ...]) -> gluon.HybridBlock:
+def faster_network(net: gluon.HybridBlock, image_shape: Shape) -> gluon.HybridBlock:
     """Return a block that computes what ``net`` does for images (B, *image_shape), on its parameters.
 
-    net : initialised HybridBlock, returned unchanged if there is nothing to exchange
+    Parameters
+    ----------
+    net : HybridBlock
+        Initialised; returned itself if it has no slow operators.
+    image_shape : (C, H, W)
     """
     data = mx.sym.var('data', dtype='float32')
     symbol = net(data)
-    faster = exchange(symbol, image_shape)
+    faster = faster_symbol(symbol, image_shape)
     return net if faster is symbol else gluon.SymbolBlock(faster, data, params=net.collect_params())
 
 
-def exchange(symbol: mx.sym.Symbol, image_shape: tuple[int, ...]) -> mx.sym.Symbol:
-    """Return ``symbol``, with input ``data``, with its slow operators exchanged; itself if it has none."""
+def faster_symbol(symbol: mx.sym.Symbol, image_shape: Shape) -> mx.sym.Symbol:
+    """Return ``symbol`` with its slow operators replaced; itself if it has none."""
     graph = Graph.of(symbol)
     graph.infer_shapes(data=(2, *image_shape))
-    exchanges = [(node, faster) for node in graph.nodes() if (faster := _faster(node)) is not None]
-    for node, faster in exchanges:
+    replacements = {node: faster for node in graph.nodes() if (faster := _replacement(node)) is not None}
+    for node, faster in replacements.items():
         node.replace(Graph.of(faster))
-    return graph.symbol() if exchanges else symbol
+    return graph.symbol() if replacements else symbol
 
 
-def _faster(node: Node) -> Optional[mx.sym.Symbol]:
+def _replacement(node: Node) -> mx.sym.Symbol | None:
     """Return the node's replacement, a symbol of the variables ``0``, ``1``..., or None."""
     x, gate = mx.sym.var('0'), mx.sym.var('1')
     if node.operator == 'Pooling' and node.get('global_pool') and len(node.shape) == 4:

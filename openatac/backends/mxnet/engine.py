@@ -5,8 +5,9 @@ import base64
 import collections
 import contextlib
 import errno
+import itertools
 from collections.abc import Iterable, Iterator
-from typing import Any, Optional
+from typing import Any, Callable
 
 import mxnet as mx
 import numpy as np
@@ -19,7 +20,6 @@ from openatac.backends.cluster import Cluster, SingleProcess
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.backends.mxnet.training_step import training_step
-from openatac.data import cifar_transforms
 from openatac.models.parameters import save_parameters
 
 
@@ -28,26 +28,38 @@ class MxnetEngine(Engine):
 
     Parameters
     ----------
-    net : initialised on ``contexts``; deferred initial values are drawn here
-    contexts : the devices that a batch is split over
-    optimizer_params : NAG's {'learning_rate', 'momentum', 'wd'}, as for gluon.Trainer
-    image_shape : (C, H, W) of the images
-    dtype : 'float32', or 'float16' with float32 master weights
-    hybrid : whether the network runs as a graph with memory planned once
-    seed : the randomness within a step (dropout, mixup) depends on it and the iteration alone
-    objective : by default plain classification
-    loss_scale : for float16
-    top5 : whether evaluation counts the five best classes too
-    cluster : the processes that train together; by default this one alone
+    net : HybridBlock
+        Initialised on ``contexts``; deferred initial values are drawn here.
+    contexts : list of Context
+        The devices that a batch is split over.
+    optimizer_params : dict
+        NAG's {'learning_rate', 'momentum', 'wd'}, as for gluon.Trainer.
+    image_shape : (C, H, W)
+    dtype : str
+        'float32', or 'float16' with float32 master weights.
+    hybrid : bool
+        Whether the network runs as a graph with memory planned once.
+    seed : int
+    objective : MxnetObjective, optional
+        By default plain classification.
+    loss_scale : LossScale, optional
+        For float16.
+    top5 : bool
+        Whether evaluation counts the five best classes too.
+    cluster : Cluster, optional
+        The processes that train together; by default this one alone.
+    normalise : callable, optional
+        Maps pixels, if batches have uint8 (B, C, H, W), to the network's inputs, on the pixels' device.
     """
 
     def __init__(self, net: HybridBlock, contexts: list[mx.Context], optimizer_params: dict[str, float],
                  image_shape: tuple[int, ...], dtype: str = 'float32', hybrid: bool = True, seed: int = 0,
-                 objective: Optional[MxnetObjective] = None, loss_scale: Optional[LossScale] = None,
-                 top5: bool = False, cluster: Optional[Cluster] = None):
+                 objective: MxnetObjective | None = None, loss_scale: LossScale | None = None,
+                 top5: bool = False, cluster: Cluster | None = None,
+                 normalise: Callable[[NDArray], NDArray] | None = None):
         self.net, self.contexts, self.dtype, self.seed = net, contexts, dtype, seed
         self.objective, self.loss_scale = objective or MxnetObjective(), loss_scale
-        self.top5, self.cluster = top5, cluster or SingleProcess()
+        self.top5, self.cluster, self.normalise = top5, cluster or SingleProcess(), normalise
         net.cast(dtype)
         if hybrid:
             # On CPUs no static_shape: it keeps oneDNN's copies of all intermediate arrays, 1.8 GB instead
@@ -92,10 +104,10 @@ class MxnetEngine(Engine):
     def versions(self) -> dict[str, str]:
         return {'mxnet': mx.__version__}
 
-    # ------------------------------------------------------------------------ training
+    # -------------------------------------------------------------------------------- training
 
     def train_batch(self, images: np.ndarray, labels: np.ndarray, rate: float) -> None:
-        mx.random.seed((self.seed * 1000003 + self.iteration) % 2 ** 31)
+        mx.random.seed(self._step_seed())
         self.trainer.set_learning_rate(rate)
         if not self._prepared:
             self.cluster.prepare(self.trainer, len(labels) * self.cluster.size)
@@ -144,7 +156,7 @@ class MxnetEngine(Engine):
     def reset_metrics(self) -> None:
         self._sums, self.images = [mx.nd.zeros(2, ctx) for ctx in self.contexts], 0
 
-    # ---------------------------------------------------------------------- evaluation
+    # ------------------------------------------------------------------------------ evaluation
 
     def evaluate(self, batches: Iterable[Any]) -> Metrics:
         # Evaluates the network that would be saved now: see `mean_statistics`.
@@ -209,16 +221,14 @@ class MxnetEngine(Engine):
                 array[:], row = row[:array.size], row[array.size:]
 
     def _restore_layouts(self) -> None:
-        # On the CPU an inference pass reorders the weights in place for oneDNN, and the next
-        # training pass orders them back, whenever each happens to; MXNet's NAG rounds
-        # differently for a reordered weight (it then takes the momentum's weight decay from the
-        # old weight, not from the new one). Starting from the plain layout, training computes
-        # the same bits whether or not anything was evaluated before.
+        # On the CPU an inference pass reorders the weights in place for oneDNN, and the next training pass
+        # restores their order, whenever each happens to. MXNet's NAG rounds differently for a reordered
+        # weight: it then takes the momentum's weight decay from the old weight, not from the new one.
+        # Starting from the plain layout, training computes the same bits whether or not anything was
+        # evaluated before.
         mx.nd.waitall()
-        for parameter in self.parameters.values():
-            for data in parameter.list_data():
-                if data.ndim != 4 or data.context.device_type != 'cpu':
-                    continue  # only convolutions reorder
+        for data in itertools.chain(*(parameter.list_data() for parameter in self.parameters.values())):
+            if data.ndim == 4 and data.context.device_type == 'cpu':  # only convolutions reorder
                 # Not through NumPy: see MXNET_CPU_PARALLEL_SIZE in openatac.runtime.mxnet_settings.
                 plain = data * 1
                 data[:] = 0  # drops the layout, which a copy alone would keep
@@ -227,12 +237,11 @@ class MxnetEngine(Engine):
     def _split(self, images: np.ndarray, labels: np.ndarray) -> list[tuple[NDArray, NDArray]]:
         contexts = self.contexts[:len(labels)]  # a short last batch may leave a device idle
         # from_numpy, as split_and_load would copy the batch several times
-        raw = images.dtype == np.uint8  # CIFAR's pixels, which `TrainingBatches` left to us
-        images, labels = (mx.nd.from_numpy(np.ascontiguousarray(array, dtype))
-                          for array, dtype in ((images, 'uint8' if raw else 'float32'), (labels, 'float32')))
-        images = gluon.utils.split_and_load(images, contexts, even_split=False)
-        return list(zip([_normalised(each) for each in images] if raw else images,
-                        gluon.utils.split_and_load(labels, contexts, even_split=False)))
+        raw = images.dtype == np.uint8
+        arrays = (mx.nd.from_numpy(np.ascontiguousarray(array, dtype))
+                  for array, dtype in ((images, 'uint8' if raw else 'float32'), (labels, 'float32')))
+        xs, ys = (gluon.utils.split_and_load(array, contexts, even_split=False) for array in arrays)
+        return list(zip(map(self.normalise, xs) if raw else xs, ys))  # type: ignore[arg-type]
 
     def wait(self) -> None:
         mx.nd.waitall()
@@ -243,7 +252,7 @@ class MxnetEngine(Engine):
         memory = [mx.context.gpu_memory_info(context.device_id) for context in self.contexts]
         return max(total - free for free, total in memory) / 2 ** 20
 
-    # --------------------------------------------------------------------------- state
+    # ----------------------------------------------------------------------------------- state
 
     def state(self) -> tuple[Arrays, dict[str, Any]]:
         gathered = self._gathered_values()
@@ -303,25 +312,18 @@ class MxnetEngine(Engine):
             yield name, _flat(updater.states[index])
 
 
-def _normalised(pixels: NDArray) -> NDArray:
-    """Apply `cifar_transforms.normalise` on the pixels' device."""
-    mean, std = (mx.nd.array(each[None], pixels.context)
-                 for each in (cifar_transforms.MEAN, cifar_transforms.STD))
-    return (pixels.astype('float32') / 255 - mean) / std
-
-
 def _all_finite(gradients: list[NDArray], chunk: int = 200) -> bool:
     """Return whether all NDArrays of a list are finite; wait for them."""
     verdict = mx.nd.ones(1, gradients[0].context)
     for start in range(0, len(gradients), chunk):
-        some = gradients[start:start + chunk]
-        mx.nd.multi_all_finite(*some, num_arrays=len(some), init_output=False, out=verdict)
+        part = gradients[start:start + chunk]
+        mx.nd.multi_all_finite(*part, num_arrays=len(part), init_output=False, out=verdict)
     return bool(verdict.asscalar())
 
 
 def _totals(sums: list[NDArray]) -> list[float]:
     """Add up the devices' sums; wait for the devices."""
-    return np.sum([each.asnumpy() for each in sums], axis=0, dtype='float64').tolist()
+    return np.sum([array.asnumpy() for array in sums], axis=0, dtype='float64').tolist()
 
 
 def _flat(state: Any) -> list[NDArray]:

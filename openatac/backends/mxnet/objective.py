@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional
 
 import mxnet as mx
 from mxnet import gluon
@@ -30,20 +29,16 @@ class MxnetObjective(Objective):
         spread = self.smoothing / self.classes
         return labels.one_hot(self.classes, on_value=1 - self.smoothing + spread, off_value=spread)
 
-    def soft_targets(self, images: mx.nd.NDArray) -> Optional[mx.nd.NDArray]:
-        """Return the teacher's softened distribution for ``images``, or None without a teacher."""
+    def soft_targets(self, images: mx.nd.NDArray) -> mx.nd.NDArray | None:
         if self.teacher is None:
             return None
         return mx.nd.softmax(self.teacher(images).astype('float32', copy=False) / self.temperature)
 
     def loss(self, output: mx.nd.NDArray, targets: mx.nd.NDArray,
-             soft_targets: Optional[mx.nd.NDArray] = None) -> mx.nd.NDArray:
-        """Return the losses (B,) of the logits ``output`` (B, classes)."""
+             soft_targets: mx.nd.NDArray | None = None) -> mx.nd.NDArray:
         return self._loss(output, targets, *([] if soft_targets is None else [soft_targets]))
 
-    def measure(self, output: mx.nd.NDArray, labels: mx.nd.NDArray,
-                targets: mx.nd.NDArray) -> mx.nd.NDArray:
-        """Return `metric` summed over the batch, (1,): correct answers, or distances from the targets."""
+    def measure(self, output: mx.nd.NDArray, labels: mx.nd.NDArray, targets: mx.nd.NDArray) -> mx.nd.NDArray:
         if self.metric == 'accuracy':
             return (output.argmax(axis=1) == labels).sum()
         return (mx.nd.softmax(output) - targets).square().mean().sqrt() * len(labels)

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import collections
 import itertools
-from typing import Callable, Optional
+from typing import Callable
 
 import mxnet as mx
 
 from openatac.graph.gates import find_gates
-from openatac.graph.nodes import Graph, Node, Output
+from openatac.graph.nodes import Graph, Node, Output, Shape
 
 # For each operator: MXNet's operator for its gradients, and that operator's inputs after the gradient of the
 # output, as a function of the operator's inputs and outputs (source: the operators' FGradient in MXNet
@@ -33,25 +33,35 @@ _GRADIENTS = {
 }
 
 
-def step_graph(symbol: mx.sym.Symbol, image_shape: tuple[int, ...],
-               trained: set[str]) -> Optional[tuple[mx.sym.Symbol, list[str]]]:
-    """(Symbol, names): ``data`` and ``target`` to logits, the gradients of ``names``, and that of ``data``.
+def step_graph(symbol: mx.sym.Symbol, image_shape: Shape,
+               trained: set[str]) -> tuple[mx.sym.Symbol, list[str]] | None:
+    """Return the graph of a training step, and the names of the parameters whose gradients it computes.
 
-    symbol : Symbol of the logits (B, classes) of ``data``, images (B, *image_shape)
-    trained : names of the parameters whose gradients are wanted; ``names`` are those that have one
-    target : float32 (B, classes), what the softmax of the logits should be; the loss is the cross entropy
-      with it, summed over the batch
+    Its inputs are the network's, and ``target``, float32 (B, classes): what the softmax of the logits should
+    be. The loss is the cross entropy with it, summed over the batch.
 
-    Returns None for a network without gates or with operators other than ATAC's.
+    Parameters
+    ----------
+    symbol : mxnet.Symbol
+        From ``data``, images (B, *image_shape), to logits (B, classes).
+    image_shape : (C, H, W)
+    trained : set of str
+        The parameters whose gradients are wanted.
+
+    Returns
+    -------
+    (Symbol, list of str) or None
+        The outputs are the logits, the gradients of these parameters, and that of ``data``. None for a
+        network without gates or with operators other than ATAC's.
     """
     graph = Graph.of(symbol)
     graph.infer_shapes(data=(2, *image_shape))
-    if not _exchange_gates(graph):
+    if not _replace_gates(graph):
         return None
     forward = graph.nodes()
     if not all(_kind(node) in _RULES for node in forward):
         return None
-    (logits,) = graph.heads
+    (logits,) = graph.outputs
     gradients = _Gradients()
     target = Output(Node('null', 'target'))
     answer = gradients.operator('log_softmax', [logits], {'axis': '-1'})
@@ -59,24 +69,24 @@ def step_graph(symbol: mx.sym.Symbol, image_shape: tuple[int, ...],
         '_backward_log_softmax', [gradients.operator('negative', [target]), answer], {'axis': '-1'}))
     for node in reversed(forward):
         _RULES[_kind(node)](gradients, node)
-    found = {node.name: gradient for node in forward if (gradient := gradients.find(node))}
-    names = [name for name in found if name in trained]
+    by_name = {node.name: gradient for node in forward if (gradient := gradients.find(node))}
+    names = [name for name in by_name if name in trained]
     # A BatchNorm on the images needs their gradient: it updates its running statistics in its backward pass,
     # which MXNet would otherwise leave out.
-    return Graph([logits, *(found[name] for name in (*names, 'data'))]).symbol(), names
+    return Graph([logits, *(by_name[name] for name in (*names, 'data'))]).symbol(), names
 
 
-# ---------------------------------------------------------------------------------- gates
+# --------------------------------------------------------------------------------------- gates
 
-def _exchange_gates(graph: Graph) -> bool:
+def _replace_gates(graph: Graph) -> bool:
     """Replace each x * sigmoid(h) of one shape by oneDNN's operator; return whether there is one."""
-    found = [gate for gate in find_gates(graph)
+    gates = [gate for gate in find_gates(graph)
              if _kind(gate.factor.node) == 'sigmoid' and gate.x.shape == gate.factor.shape]
-    for x, factor, product in found:
+    for x, factor, product in gates:
         h = _without_scale(factor.node.inputs[0])
         product.operator, product.attributes = '_backward_Activation', {'act_type': 'softrelu'}
         product.inputs = [x, h, h]
-    return bool(found)
+    return bool(gates)
 
 
 def _without_scale(output: Output) -> Output:
@@ -87,13 +97,13 @@ def _without_scale(output: Output) -> Output:
 
 def _gate(gradients: _Gradients, node: Node) -> None:
     x, h, _ = node.inputs
-    head = gradients.of(node)
-    gradients.add(x, gradients.operator('_backward_Activation', [head, h, h], {'act_type': 'softrelu'}))
-    product = gradients.operator('elemwise_mul', [head, x])
+    incoming = gradients.of(node)
+    gradients.add(x, gradients.operator('_backward_Activation', [incoming, h, h], {'act_type': 'softrelu'}))
+    product = gradients.operator('elemwise_mul', [incoming, x])
     gradients.add(h, gradients.operator('_backward_Activation', [product, h, h], {'act_type': 'sigmoid'}))
 
 
-# ------------------------------------------------------------------------------ gradients
+# ----------------------------------------------------------------------------------- gradients
 
 def _kind(node: Node) -> str:
     """Return the operator's name, or its function's if the operator computes one of several."""
@@ -110,10 +120,10 @@ def _sum(gradients: _Gradients, node: Node) -> None:
 def _operator(gradients: _Gradients, node: Node) -> None:
     operator, takes = _GRADIENTS[_kind(node)]
     outputs = [Output(node, index) for index in range(3)]
-    found = gradients.operator(operator, [gradients.of(node), *takes(node.inputs, outputs)],
-                               node.attributes, node)
+    gradient = gradients.operator(operator, [gradients.of(node), *takes(node.inputs, outputs)],
+                                  node.attributes, node)
     for index, source in enumerate(node.inputs[:3]):  # a BatchNorm's running statistics have none
-        gradients.add(source, Output(found.node, index))
+        gradients.add(source, Output(gradient.node, index))
 
 
 _RULES: dict[str, Callable] = {**dict.fromkeys(_GRADIENTS, _operator), 'null': lambda gradients, node: None,
@@ -127,8 +137,8 @@ class _Gradients:
         self._numbers = itertools.count()  # for the names of new nodes
         self._parts: dict[Output, list[Output]] = collections.defaultdict(list)  # to be summed
 
-    def operator(self, operator: str, inputs: list[Output], attributes: Optional[dict[str, str]] = None,
-                 of: Optional[Node] = None) -> Output:
+    def operator(self, operator: str, inputs: list[Output], attributes: dict[str, str] | None = None,
+                 of: Node | None = None) -> Output:
         """Add a node and return its first output; from ``of``, whose gradient it is, MXNet infers shapes."""
         return Output(Node(operator, f'gradient{next(self._numbers)}', inputs, attributes or {},
                            depends_on=[of] if of else []))
@@ -139,11 +149,11 @@ class _Gradients:
 
     def of(self, node: Node) -> Output:
         """Return the gradient of the first output of a node on which the loss depends."""
-        found = self.find(node)
-        assert found is not None, node.name
-        return found
+        gradient = self.find(node)
+        assert gradient is not None, node.name
+        return gradient
 
-    def find(self, node: Node) -> Optional[Output]:
+    def find(self, node: Node) -> Output | None:
         """Return the gradient of a node's first output; None if the loss does not depend on it."""
         parts = self._parts[Output(node)]
         if len(parts) > 1:

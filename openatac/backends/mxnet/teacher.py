@@ -16,8 +16,12 @@ def load_teacher(teacher: Teacher, contexts: list[mx.Context], image_shape: tupl
                  dtype: str) -> HybridBlock:
     """Load a trained network from our zoo or GluonCV's, on ``contexts``.
 
-    Its parameters are those in ``teacher.params``, or those that GluonCV downloads. Raises OpenatacError for
-    an unknown name, unreadable parameters or a different number of classes.
+    Its parameters are those in ``teacher.params``, or those that GluonCV downloads.
+
+    Raises
+    ------
+    OpenatacError
+        For an unknown name, unreadable parameters or a different number of classes.
     """
     net = _build(teacher)
     if teacher.params:

@@ -2,13 +2,13 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Optional, Union
+from typing import Any
 
 import mxnet as mx
 from mxnet import autograd
 from mxnet.gluon.block import HybridBlock
 
-from openatac.backends.mxnet.cpu_graph import exchange, training_form
+from openatac.backends.mxnet.cpu_graph import faster_network, faster_symbol
 from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.backends.mxnet.step_graph import step_graph
 from openatac.console.streams import silenced_stderr
@@ -18,8 +18,8 @@ Result = tuple[mx.nd.NDArray, mx.nd.NDArray, mx.nd.NDArray]  # logits, targets, 
 
 
 def training_step(net: HybridBlock, contexts: list[mx.Context], image_shape: tuple[int, ...],
-                  objective: MxnetObjective, dtype: str, hybrid: bool) -> Union[CpuStep, RecordedStep]:
-    """The fastest step of ``net``, which has values on ``contexts``, for images (B, *image_shape).
+                  objective: MxnetObjective, dtype: str, hybrid: bool) -> CpuStep | RecordedStep:
+    """Return the fastest step of ``net``, which has values on ``contexts``, for images (B, *image_shape).
 
     On the CPU a hybridized network runs as `CpuStep`, or else by the operators of `cpu_graph`.
     """
@@ -27,15 +27,21 @@ def training_step(net: HybridBlock, contexts: list[mx.Context], image_shape: tup
         step = CpuStep.of(net, image_shape, objective) if objective.teacher is None else None
         if step is not None:
             return step
-        net = training_form(net, image_shape)
+        net = faster_network(net, image_shape)
         net.hybridize(static_alloc=True)
     return RecordedStep(net, objective, dtype)
 
 
 class RecordedStep:
-    """Has MXNet derive the gradients.
+    """A step whose gradients MXNet derives.
 
-    net : HybridBlock with values
+    Parameters
+    ----------
+    net : HybridBlock
+        With values.
+    objective : MxnetObjective
+    dtype : str
+        Of the network's inputs.
     """
 
     def __init__(self, net: HybridBlock, objective: MxnetObjective, dtype: str):
@@ -54,33 +60,37 @@ class RecordedStep:
             output = self.net(x).astype('float32', copy=False)
             return output, targets, self.objective.loss(output, targets, soft_targets)
 
-    def backward(self, losses: list[mx.nd.NDArray], scale: Optional[float]) -> None:
+    def backward(self, losses: list[mx.nd.NDArray], scale: float | None) -> None:
         """Leave the gradients of all devices' losses, times ``scale`` if given, in the parameters."""
         autograd.backward(losses, None if scale is None else [
             mx.nd.full(loss.shape, scale, loss.context) for loss in losses])
 
 
 class CpuStep:
-    """Runs a gated network's step as one graph, with oneDNN's operators only (see `step_graph`).
+    """A gated network's step as one graph, with oneDNN's operators only.
 
-    net : HybridBlock with values, in float32
-    graph, names : from `step_graph`
+    Parameters
+    ----------
+    net : HybridBlock
+        With values, in float32.
+    graph, names
+        As `step_graph` returns them.
     classes : int
+    objective : MxnetObjective
     """
 
     @classmethod
-    def of(cls, net: HybridBlock, image_shape: tuple[int, ...], objective: MxnetObjective
-           ) -> Optional[CpuStep]:
-        """The step of ``net`` for images (B, *image_shape); None without a graph or oneDNN."""
+    def of(cls, net: HybridBlock, image_shape: tuple[int, ...], objective: MxnetObjective) -> CpuStep | None:
+        """Return the step of ``net`` for images (B, *image_shape); None without a graph or oneDNN."""
         if not _has_onednn():
             return None
-        symbol = exchange(net(mx.sym.var('data', dtype='float32')), image_shape)
+        symbol = faster_symbol(net(mx.sym.var('data', dtype='float32')), image_shape)
         trained = {name for name, parameter in net.collect_params().items() if parameter.grad_req != 'null'}
-        found = step_graph(symbol, image_shape, trained)
-        if found is None:
+        graph_and_names = step_graph(symbol, image_shape, trained)
+        if graph_and_names is None:
             return None
         _, (logits,), _ = symbol.infer_shape(data=(1, *image_shape))
-        return cls(net, *found, logits[1], objective)
+        return cls(net, *graph_and_names, logits[1], objective)
 
     def __init__(self, net: HybridBlock, graph: mx.sym.Symbol, names: list[str], classes: int,
                  objective: MxnetObjective):
@@ -94,24 +104,26 @@ class CpuStep:
         output = self(self.objective.inputs(x, lam), targets)
         return output, targets, self.objective.loss(output, targets)
 
-    def backward(self, losses: list[mx.nd.NDArray], scale: Optional[float]) -> None:
+    def backward(self, losses: list[mx.nd.NDArray], scale: float | None) -> None:
         """Nothing is left to do."""
 
     def __call__(self, images: mx.nd.NDArray, targets: mx.nd.NDArray) -> mx.nd.NDArray:
         """Return the logits (B, classes), in an array that the next step reuses; leave the gradients.
 
+        Parameters
+        ----------
         images : float32 NDArray (B, C, H, W)
-        targets : NDArray of labels (B,) or of distributions (B, classes); the loss is the sum of the cross
-            entropies with them
+        targets : NDArray
+            Labels (B,) or distributions (B, classes); the loss is the sum of the cross entropies with them.
         """
         if targets.ndim == 1:
             targets = targets.one_hot(self.classes)
         key = images.context, images.shape
         if key not in self._bound:
             self._bound[key] = self._bind(images, targets)
-        executor, places, trained = self._bound[key]
+        executor, out, trained = self._bound[key]
         logits, *gradients, _ = executor.forward(is_train=True, data=images, target=targets)
-        mx.nd.amp_multicast(*gradients, num_outputs=len(places), out=places)  # copies all in one call
+        mx.nd.amp_multicast(*gradients, num_outputs=len(out), out=out)  # copies all in one call
         for values in trained:
             values._fresh_grad = True  # gluon.Trainer asks for that
         return logits
@@ -123,13 +135,14 @@ class CpuStep:
         for name, parameter in self.parameters.items():
             arrays[name] = parameter.data(context)
         # MXNet treats a graph without gradients of its own as inference and would fuse its operators. With
-        # fusion off, it prints so at each binding.
+        # fusion off, it prints a line about that at each binding.
         with fusion_backend('NONE'), silenced_stderr():
             executor = self.graph.bind(
                 context, {name: arrays[name] for name in self.graph.list_arguments()}, grad_req='null',
                 aux_states={name: arrays[name] for name in self.graph.list_auxiliary_states()})
         trained = [self.parameters[name] for name in self.names]
-        return executor, [each.grad(context) for each in trained], [each.data(context) for each in trained]
+        return (executor, [parameter.grad(context) for parameter in trained],
+                [parameter.data(context) for parameter in trained])
 
 
 def _has_onednn() -> bool:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 import torch
 
@@ -46,7 +46,7 @@ class TorchBackend(Backend):
     def evaluation_batches(self, images: Any, batch_size: int) -> DeviceEvaluationBatches:
         return DeviceEvaluationBatches(images, batch_size, self.device, self.compute.compile)
 
-    def initialize(self, params: Optional[str] = None) -> None:
+    def initialize(self, params: str | None = None) -> None:
         if isinstance(self.net, str):
             self.module = to_torch(self.net)  # with those of ``params``, if it was written with them
         else:
@@ -77,7 +77,7 @@ class TorchBackend(Backend):
         return to_torch(load_teacher(teacher, [mx.cpu()], self.image_shape, 'float32')).to(self.device)
 
     def engine(self, optimizer: dict[str, float], objective: dict[str, Any], no_wd: bool = False,
-               top5: bool = False, cluster: Optional[Cluster] = None) -> TorchEngine:
+               top5: bool = False, cluster: Cluster | None = None) -> TorchEngine:
         compute = self.compute
         without = [name for name, _ in self.module.named_parameters() if no_wd and not decays(name)]
         return TorchEngine(

@@ -20,11 +20,17 @@ from openatac.data.image_set import ImageSet
 class DeviceTrainingBatches(TrainingBatches):
     """`TrainingBatches` of PyTorch tensors on ``device``, such as 'cuda:0', with int64 labels.
 
-    channels_last : whether each pixel's channels are adjacent in memory, as tensor cores prefer
-
     Preparing batches ahead gains nothing (``ahead`` is 0): a batch is a handful of kernels, which the device
     queues like the steps that use them. Nor may a thread prepare them: a kernel that another thread
     launches while a CUDA graph is captured breaks the capture.
+
+    Parameters
+    ----------
+    images : ImageSet
+    batch_size, seed : int
+    device : str
+    channels_last : bool
+        Whether each pixel's channels are adjacent in memory, as tensor cores prefer.
     """
 
     ahead = 0

@@ -3,8 +3,9 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import itertools
 from collections.abc import Iterable, Iterator
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 import numpy as np
 import torch
@@ -35,28 +36,42 @@ class TorchEngine(Engine):
 
     Results repeat bit for bit on the CPU, and up to rounding on a GPU, whose kernels add in any order.
 
-    module : from `to_torch`, in float32; it is moved to ``device``
-    device : 'cpu', or a GPU such as 'cuda:0'
-    optimizer_params : {'learning_rate', 'momentum', 'wd'}
-    dtype : 'float32', or 'bfloat16' or 'float16' for convolutions and matrix products; the weights, their
-        updates, the statistics and the loss stay in float32
-    seed : int; the randomness within a step (dropout, mixup) depends on it and the iteration alone
-    objective : TorchObjective; by default plain classification
-    loss_scale : LossScale or None, for float16
-    top5 : whether evaluation counts the five best classes too
-    wd_mult : {structural name: factor} of the weight decay, if not 1
-    tf32 : whether a GPU may round the factors of float32 products to 10 bits, which is faster
-    compiled : whether training runs as fused kernels, and on a GPU as CUDA graphs; the first step takes a
-        minute
+    Parameters
+    ----------
+    module : Module
+        From `to_torch`, in float32; it is moved to ``device``.
+    device : str
+        'cpu', or a GPU such as 'cuda:0'.
+    optimizer_params : dict
+        {'learning_rate', 'momentum', 'wd'}.
+    dtype : str
+        'float32', or 'bfloat16' or 'float16' for convolutions and matrix products; the weights, their
+        updates, the statistics and the loss stay in float32.
+    seed : int
+    objective : TorchObjective, optional
+        By default plain classification.
+    loss_scale : LossScale, optional
+        For float16.
+    top5 : bool
+        Whether evaluation counts the five best classes too.
+    wd_mult : dict, optional
+        {structural name: factor} of the weight decay, if not 1.
+    tf32 : bool
+        Whether a GPU may round the factors of float32 products to 10 bits, which is faster.
+    compiled : bool
+        Whether training runs as fused kernels, and on a GPU as CUDA graphs; the first step takes a minute.
 
-    Raises DeviceError, now or later, if the device's memory is too small or there is no compiler.
+    Raises
+    ------
+    DeviceError
+        Here or in any step, if the device's memory is too small or there is no compiler.
     """
 
     @enough_memory()
     def __init__(self, module: torch.nn.Module, device: str, optimizer_params: dict[str, float],
-                 dtype: str = 'float32', seed: int = 0, objective: Optional[TorchObjective] = None,
-                 loss_scale: Optional[LossScale] = None, top5: bool = False,
-                 wd_mult: Optional[dict[str, float]] = None, tf32: bool = False, compiled: bool = False):
+                 dtype: str = 'float32', seed: int = 0, objective: TorchObjective | None = None,
+                 loss_scale: LossScale | None = None, top5: bool = False,
+                 wd_mult: dict[str, float] | None = None, tf32: bool = False, compiled: bool = False):
         self.device, self.dtype, self.seed, self.top5 = torch.device(device), dtype, seed, top5
         self.objective, self.loss_scale = objective or TorchObjective(), loss_scale
         self.cluster: Cluster = SingleProcess()
@@ -98,11 +113,11 @@ class TorchEngine(Engine):
             versions.update(cuda=str(torch.version.cuda), cudnn=str(torch.backends.cudnn.version()))
         return versions
 
-    # ------------------------------------------------------------------------ training
+    # -------------------------------------------------------------------------------- training
 
     @enough_memory()
     def train_batch(self, images: Any, labels: Any, rate: float) -> None:
-        torch.manual_seed((self.seed * 1000003 + self.iteration) % 2 ** 31)
+        torch.manual_seed(self._step_seed())
         self.optimizer.rate.fill_(rate)
         self.optimizer.zero_grad()
         x, y = self._on_device(images, labels)
@@ -119,7 +134,7 @@ class TorchEngine(Engine):
         self._limit_queue()
 
     def _forward(self, x: torch.Tensor, y: torch.Tensor, targets: torch.Tensor,
-                 soft_targets: Optional[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+                 soft_targets: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (summed loss, [the same, summed measure]); the second without gradient."""
         with self._precision():
             output = self.module(x)
@@ -169,7 +184,7 @@ class TorchEngine(Engine):
     def reset_metrics(self) -> None:
         self._sums, self.images = torch.zeros(2, dtype=torch.float64, device=self.device), 0
 
-    # ---------------------------------------------------------------------- evaluation
+    # ------------------------------------------------------------------------------ evaluation
 
     @enough_memory()
     def evaluate(self, batches: Iterable[Any]) -> Metrics:
@@ -177,8 +192,7 @@ class TorchEngine(Engine):
         self.module.eval()
         try:
             with torch.inference_mode():
-                for some_images, some_labels in batches:
-                    x, y = self._on_device(some_images, some_labels)
+                for x, y in itertools.starmap(self._on_device, batches):
                     with self._precision():
                         output = self.module(x.contiguous(memory_format=self.layout))
                     sums += self._losses_and_hits(output.float(), y)
@@ -207,7 +221,7 @@ class TorchEngine(Engine):
         free, total = torch.cuda.mem_get_info(self.device)
         return (total - free) / 2 ** 20
 
-    # --------------------------------------------------------------------------- state
+    # ----------------------------------------------------------------------------------- state
 
     def state(self) -> tuple[Arrays, dict[str, Any]]:
         arrays = {f'{name}/0': _to_numpy(tensor) for name, tensor in self._tensors().items()}
@@ -230,7 +244,10 @@ class TorchEngine(Engine):
     def load_optimizer_states(self, saved: Arrays) -> None:
         """Restore what `optimizer_states` of either engine returned.
 
-        Raises KeyError or ValueError if it belongs to other parameters.
+        Raises
+        ------
+        KeyError, ValueError
+            If it belongs to other parameters.
         """
         tensors = self._optimizer_tensors()
         for name, tensor in tensors.items():

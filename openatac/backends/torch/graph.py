@@ -17,21 +17,12 @@ from openatac.backends.torch.operators import batch_norm, find_operator, takes_t
 from openatac.errors import ParameterFileError
 from openatac.files.checksums import check_files
 from openatac.files.writing import writing
-from openatac.graph.nodes import Graph, Node
+from openatac.graph.nodes import INPUT, PARAMS_SUFFIX, SYMBOL_SUFFIX, Graph, Node
 from openatac.models.params_file import read_params, write_params
-
-INPUT = 'data'
-SYMBOL_SUFFIX = '-symbol.json'
 
 
 def to_torch(network: Any, params: Any = None) -> torch.fx.GraphModule:
     """Convert a network to a torch.fx.GraphModule that maps (B, C, H, W) to the network's outputs.
-
-    network : HybridBlock, mxnet.Symbol or path
-        A network; or a symbol with the input ``data`` or its file, ``PREFIX-symbol.json``.
-    params : path or {name: array}, optional
-        A .params file or its arrays (of NumPy or MXNet). Default: a network's own values, or the file
-        ``PREFIX-0000.params`` next to a symbol file.
 
     The keys of the module's state_dict() are those of the .params file: structural names
     (``features.0.gamma``) become modules within modules, names of symbols (``resnet0_conv0_weight``) stay
@@ -42,8 +33,22 @@ def to_torch(network: Any, params: Any = None) -> torch.fx.GraphModule:
     Like any new module, it starts in training mode; eval() and train() switch BatchNorm and Dropout. Save its
     state_dict() or use `to_gluon`: PyTorch can't pickle it whole.
 
-    Raises OpenatacError for an operator without a PyTorch form or a network without values;
-    ParameterFileError for another network's arrays; ValueError for anything but a network.
+    Parameters
+    ----------
+    network : HybridBlock, mxnet.Symbol or path
+        A network; or a symbol with the input ``data`` or its file, ``PREFIX-symbol.json``.
+    params : path or {name: array}, optional
+        A .params file or its arrays (of NumPy or MXNet). Default: a network's own values, or the file
+        ``PREFIX-0000.params`` next to a symbol file.
+
+    Raises
+    ------
+    OpenatacError
+        For an operator that has no counterpart in PyTorch, or a network without values.
+    ParameterFileError
+        For another network's arrays.
+    ValueError
+        For anything but a network.
     """
     graph, arrays = _load(network, params)
     nodes = graph.nodes()
@@ -64,11 +69,16 @@ def to_gluon(module: torch.nn.Module, path: str) -> None:
 
     Numbers in bfloat16, which NumPy lacks, are written as float32.
 
-    Raises ValueError for any other module; OpenatacError if the file cannot be written.
+    Raises
+    ------
+    ValueError
+        For any other module.
+    OpenatacError
+        If the file cannot be written.
     """
     module = getattr(module, '_orig_mod', module)  # of torch.compile
     if not isinstance(module, torch.fx.GraphModule):
-        raise ValueError(f'module must be one that to_torch made, not a {type(module).__name__}')
+        raise ValueError(f'module must come from to_torch, not a {type(module).__name__}')
     arrays = {name: _numbers(tensor) for name, tensor in module.state_dict().items()}
     if not any('.' in name for name in arrays):  # how Gluon itself recognises names of symbols
         statistics = {source.target for node in module.graph.nodes if node.target is batch_norm
@@ -94,7 +104,7 @@ def _load(network: Any, params: Any) -> tuple[Graph, dict[str, np.ndarray]]:
         check_files(prefix, [path])
         graph = Graph.read(path)
         if params is None:
-            params = prefix + '-0000.params'
+            params = prefix + PARAMS_SUFFIX
             check_files(prefix, [params])
     elif hasattr(network, 'tojson'):
         graph = Graph.of(network)
@@ -125,10 +135,10 @@ def _check_arrays(nodes: list[Node], arrays: dict[str, np.ndarray]) -> None:
         raise ParameterFileError(f'the parameters are of another network: {len(missing)} are missing and '
                                  f'{len(unexpected)} unexpected, such as {(missing + unexpected)[0]}')
     for name, shape in shapes.items():
-        found = arrays[name].shape
-        if shape and not (isinstance(shape, tuple) and len(shape) == len(found)
-                          and all(s in (0, f) for s, f in zip(shape, found))):
-            raise ParameterFileError(f'the parameters are of another network: {name} has shape {found} there '
+        given = arrays[name].shape
+        if shape and not (isinstance(shape, tuple) and len(shape) == len(given)
+                          and all(ours in (0, size) for ours, size in zip(shape, given))):
+            raise ParameterFileError(f'the parameters are of another network: {name} has shape {given} there '
                                      f'and {shape} here')
 
 
@@ -160,19 +170,19 @@ def _register(module: torch.nn.Module, name: str, tensor: torch.Tensor, trained:
 
 
 def _torch_graph(symbol: Graph) -> torch.fx.Graph:
-    graph, made = torch.fx.Graph(), {}
+    graph, values = torch.fx.Graph(), {}
     data = graph.placeholder(INPUT)
     training = graph.create_node('get_attr', 'training')  # the module's own, as train() and eval() set it
     for node in symbol.nodes():
         if node.is_variable:
-            made[node] = data if node.name == INPUT else graph.create_node('get_attr', node.name)
+            values[node] = data if node.name == INPUT else graph.create_node('get_attr', node.name)
             continue
         function, operands, settings = find_operator(node)
         if takes_training(function):
             settings = dict(settings, training=training)
-        inputs = tuple(made[source.node] for source in node.inputs)
-        made[node] = graph.create_node('call_function', function, inputs + operands, settings, node.name)
-    heads = tuple(made[head.node] for head in symbol.heads)
-    graph.output(heads[0] if len(heads) == 1 else heads)
+        inputs = tuple(values[source.node] for source in node.inputs)
+        values[node] = graph.create_node('call_function', function, inputs + operands, settings, node.name)
+    outputs = tuple(values[output.node] for output in symbol.outputs)
+    graph.output(outputs[0] if len(outputs) == 1 else outputs)
     graph.eliminate_dead_code()
     return graph

@@ -18,19 +18,28 @@ class NAG(torch.optim.Optimizer):
     torch.optim.SGD's Nesterov step differs in two ways: it multiplies the momentum by the current rate, while
     this m keeps the rates of the steps that it sums; and its momentum uses the old weight's decay.
 
-    params : parameters, or PyTorch's groups of them, each with its own lr_mult and wd_mult
-    lr, momentum, weight_decay : as of mxnet.optimizer.NAG
-    lr_mult, wd_mult : factors of the rate and of the weight decay, as of gluon.Parameter
+    Parameters
+    ----------
+    params : iterable
+        Parameters, or PyTorch's groups of them, each with its own wd_mult.
+    lr, momentum, weight_decay : float
+        As of mxnet.optimizer.NAG.
+    wd_mult : float
+        A factor of the weight decay, as of gluon.Parameter.
 
-    rate : 0-dim tensor on the parameters' device; a new rate is filled in, and a step reads nothing back
-    rescale : float; factor on the gradients, 1 / batch size, like MXNet's rescale_grad
-    state : {parameter: {'momentum': tensor}}, the same numbers as MXNet's
+    Attributes
+    ----------
+    rate : 0-dim tensor
+        On the parameters' device; a new rate is filled in, and a step reads nothing back.
+    rescale : float
+        A factor of the gradients, 1 / batch size, like MXNet's rescale_grad.
+    state : dict
+        {parameter: {'momentum': tensor}}, the same numbers as MXNet's.
     """
 
     def __init__(self, params: Any, lr: float, momentum: float = 0.9, weight_decay: float = 0.0,
-                 lr_mult: float = 1.0, wd_mult: float = 1.0):
-        super().__init__(params, {'momentum': momentum, 'weight_decay': weight_decay,
-                                  'lr_mult': lr_mult, 'wd_mult': wd_mult})
+                 wd_mult: float = 1.0):
+        super().__init__(params, {'momentum': momentum, 'weight_decay': weight_decay, 'wd_mult': wd_mult})
         weights = [weight for group in self.param_groups for weight in group['params']]
         # In the weights' type: only then does one kernel multiply many arrays by it.
         self.rate = torch.full((), lr, dtype=weights[0].dtype, device=weights[0].device)
@@ -46,17 +55,15 @@ class NAG(torch.optim.Optimizer):
             if weights:
                 self._update(group, weights, [self.state[weight]['momentum'] for weight in weights])
 
-    def _update(self, group: dict[str, Any], weights: list[Any],
-                momenta: list[torch.Tensor]) -> None:
+    def _update(self, group: dict[str, Any], weights: list[Any], momenta: list[torch.Tensor]) -> None:
         # A few kernels for hundreds of arrays, where a loop over them would keep a GPU waiting for Python.
         momentum, decay = group['momentum'], group['weight_decay'] * group['wd_mult']
-        rate = self.rate * group['lr_mult']
         gradients = torch._foreach_mul([weight.grad for weight in weights], self.rescale)
         descent = torch._foreach_add(gradients, weights, alpha=decay)
-        torch._foreach_mul_(descent, rate)
+        torch._foreach_mul_(descent, self.rate)
         torch._foreach_mul_(momenta, momentum)
         torch._foreach_sub_(weights, momenta)
         torch._foreach_add_(weights, torch._foreach_sub(momenta, descent), alpha=1 + momentum)
         torch._foreach_add_(gradients, weights, alpha=decay)
-        torch._foreach_mul_(gradients, rate)
+        torch._foreach_mul_(gradients, self.rate)
         torch._foreach_sub_(momenta, gradients)

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional
 
 import torch
 
@@ -35,15 +34,14 @@ class TorchObjective(Objective):
         hits = labels[:, None] == torch.arange(self.classes, device=labels.device)
         return torch.where(hits, 1 - self.smoothing + spread, spread).float()
 
-    def soft_targets(self, images: torch.Tensor) -> Optional[torch.Tensor]:
-        """Return the teacher's softened distribution for ``images``, (B, classes); None without a teacher."""
+    def soft_targets(self, images: torch.Tensor) -> torch.Tensor | None:
         if self.teacher is None:
             return None
         with torch.no_grad():  # not inference_mode, whose arrays no backward pass may use
             return torch.softmax(self.teacher(images).float() / self.temperature, 1)
 
     def loss(self, output: torch.Tensor, targets: torch.Tensor,
-             soft_targets: Optional[torch.Tensor] = None) -> torch.Tensor:
+             soft_targets: torch.Tensor | None = None) -> torch.Tensor:
         """Return the losses (B,) of the logits ``output`` (B, classes).
 
         With a teacher, Hinton et al., 2015: hard H(targets) + (1 - hard) T^2 H(soft_targets; output / T),
@@ -57,7 +55,6 @@ class TorchObjective(Objective):
         return self.hard_weight * hard + (1 - self.hard_weight) * self.temperature ** 2 * soft
 
     def measure(self, output: torch.Tensor, labels: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Return `metric` summed over the batch, (), float32: correct answers, or target distances."""
         output = output.detach().float()
         if self.metric == 'accuracy':
             return (output.argmax(1) == labels).sum(dtype=torch.float32)

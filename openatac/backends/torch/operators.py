@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 import torch
 from torch import Tensor
@@ -25,26 +25,28 @@ from openatac.graph.nodes import Node
 
 F = torch.nn.functional
 
+Sizes = tuple[int, ...]  # one per axis
+
 
 # -------------------------------------------------------------------------------------- layers
 
-def _convolution(x: Tensor, weight: Tensor, bias: Optional[Tensor] = None, stride: tuple[int, ...] = (),
-                pad: tuple[int, ...] = (), dilate: tuple[int, ...] = (), num_group: int = 1) -> Tensor:
+def _convolution(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Sizes = (), pad: Sizes = (),
+                 dilate: Sizes = (), num_group: int = 1) -> Tensor:
     function = (torch.conv1d, torch.conv2d, torch.conv3d)[x.dim() - 3]
     return function(x, weight, bias, stride or 1, pad or 0, dilate or 1, num_group)
 
 
-def _fully_connected(x: Tensor, weight: Tensor, bias: Optional[Tensor] = None,
-                    flatten: bool = True) -> Tensor:
+def _fully_connected(x: Tensor, weight: Tensor, bias: Tensor | None = None, flatten: bool = True) -> Tensor:
     return F.linear(x.flatten(1) if flatten else x, weight, bias)
 
 
 def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, moving_mean: Tensor, moving_var: Tensor,
                training: bool, eps: float = 1e-3, momentum: float = 0.9, fix_gamma: bool = True,
                use_global_stats: bool = False, axis: int = 1) -> Tensor:
-    """Moving = momentum * moving + (1 - momentum) * batch, with the same biased variance that normalises.
+    """Normalise; in training, set moving = momentum * moving + (1 - momentum) * batch.
 
-    (PyTorch's own uses the unbiased variance in that sum, and defines momentum the other way round.)
+    The variance in that sum is the biased one that normalises. (PyTorch's own uses the unbiased variance
+    there, and defines momentum the other way round.)
     """
     x = x.movedim(axis, 1)
     scale = None if fix_gamma else gamma
@@ -70,26 +72,24 @@ def _dropout(x: Tensor, training: bool, p: float = 0.5) -> Tensor:
 
 # ------------------------------------------------------------------------------------- pooling
 
-def _max_pool(x: Tensor, kernel: tuple[int, ...] = (), stride: tuple[int, ...] = (),
-             pad: tuple[int, ...] = (), global_pool: bool = False,
-             pooling_convention: str = 'valid') -> Tensor:
+def _max_pool(x: Tensor, kernel: Sizes = (), stride: Sizes = (), pad: Sizes = (), global_pool: bool = False,
+              pooling_convention: str = 'valid') -> Tensor:
     if global_pool:  # max, unlike amax, sends its gradient to one of several equal values
         return x.flatten(2).max(2).values.reshape(x.shape[:2] + (1,) * (x.dim() - 2))
     function = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[x.dim() - 3]
     return function(x, kernel, stride or 1, pad or 0, ceil_mode=pooling_convention == 'full')
 
 
-def _avg_pool(x: Tensor, kernel: tuple[int, ...] = (), stride: tuple[int, ...] = (),
-             pad: tuple[int, ...] = (), global_pool: bool = False, pooling_convention: str = 'valid',
-             count_include_pad: bool = True) -> Tensor:
+def _avg_pool(x: Tensor, kernel: Sizes = (), stride: Sizes = (), pad: Sizes = (), global_pool: bool = False,
+              pooling_convention: str = 'valid', count_include_pad: bool = True) -> Tensor:
     if global_pool:
         return x.mean(tuple(range(2, x.dim())), keepdim=True)
     function = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[x.dim() - 3]
     return function(x, kernel, stride or 1, pad or 0, pooling_convention == 'full', count_include_pad)
 
 
-def _sum_pool(x: Tensor, kernel: tuple[int, ...] = (), stride: tuple[int, ...] = (),
-             pad: tuple[int, ...] = (), global_pool: bool = False) -> Tensor:
+def _sum_pool(x: Tensor, kernel: Sizes = (), stride: Sizes = (), pad: Sizes = (),
+              global_pool: bool = False) -> Tensor:
     if global_pool:
         return x.sum(tuple(range(2, x.dim())), keepdim=True)
     function = (F.avg_pool2d, F.avg_pool3d)[x.dim() - 4]
@@ -132,40 +132,40 @@ def _mean(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
     return y if y.dim() else y.reshape(1)
 
 
-# ------------------------------------------------------------------------------------- shapes
+# -------------------------------------------------------------------------------------- shapes
 
 def _flatten(x: Tensor) -> Tensor:
     return x.flatten(1)
 
 
-def _reshape(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+def _reshape(x: Tensor, shape: Sizes) -> Tensor:
     """0 keeps an axis, -1 infers one, -2 keeps all others, -3 merges two, -4 splits one into two."""
-    new, place, codes = [], 0, list(shape)
+    new, axis, codes = [], 0, list(shape)
     while codes:
         code = codes.pop(0)
         if code == -4:
             parts = [codes.pop(0), codes.pop(0)]
             other = parts[1 - parts.index(-1)] if -1 in parts else None
-            new += [x.shape[place] // other if part == -1 else part  # type: ignore[operator]
+            new += [x.shape[axis] // other if part == -1 else part  # type: ignore[operator]
                     for part in parts]
         elif code == -3:
-            new.append(x.shape[place] * x.shape[place + 1])
+            new.append(x.shape[axis] * x.shape[axis + 1])
         elif code == -2:
-            new += x.shape[place:]
+            new += x.shape[axis:]
         else:
-            new.append(x.shape[place] if code == 0 else code)
-        place += {-3: 2, -2: x.dim()}.get(code, 1)
+            new.append(x.shape[axis] if code == 0 else code)
+        axis += {-3: 2, -2: x.dim()}.get(code, 1)
     return x.reshape(new)
 
 
-def _reshape_like(x: Tensor, like: Tensor, lhs_begin: int = 0, lhs_end: Optional[int] = None,
-                 rhs_begin: int = 0, rhs_end: Optional[int] = None) -> Tensor:
+def _reshape_like(x: Tensor, like: Tensor, lhs_begin: int = 0, lhs_end: int | None = None, rhs_begin: int = 0,
+                  rhs_end: int | None = None) -> Tensor:
     """Reshape the axes from lhs_begin to lhs_end to like's from rhs_begin to rhs_end."""
     rest = () if lhs_end is None else x.shape[lhs_end:]
     return x.reshape(x.shape[:lhs_begin] + like.shape[rhs_begin:rhs_end] + rest)
 
 
-def _transpose(x: Tensor, axes: tuple[int, ...] = ()) -> Tensor:
+def _transpose(x: Tensor, axes: Sizes = ()) -> Tensor:
     return x.permute(axes or tuple(reversed(range(x.dim()))))
 
 
@@ -173,8 +173,8 @@ def _broadcast_axis(x: Tensor, axis: Any, size: Any) -> Tensor:
     """Repeat x along ``axis`` (one or several), where it has one element."""
     axes, sizes = ((axis,), (size,)) if isinstance(axis, int) else (axis, size)
     shape = list(x.shape)
-    for place, length in zip(axes, sizes):
-        shape[place] = length
+    for repeated, length in zip(axes, sizes):
+        shape[repeated] = length
     return x.expand(shape)
 
 
@@ -196,24 +196,23 @@ def _depth_to_space(x: Tensor, block_size: int) -> Tensor:
     return x.reshape(batch, -1, height * block_size, width * block_size)
 
 
-def _im2col(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...] = (), dilate: tuple[int, ...] = (),
-           pad: tuple[int, ...] = ()) -> Tensor:
+def _im2col(x: Tensor, kernel: Sizes, stride: Sizes = (), dilate: Sizes = (), pad: Sizes = ()) -> Tensor:
     return F.unfold(x, kernel, dilate or 1, pad or 0, stride or 1)
 
 
-# ------------------------------------------------------------------------------ parts of arrays
+# ----------------------------------------------------------------------------- parts of arrays
 
 def _slice_ranges(x: Tensor, begin: Any, end: Any) -> Tensor:
     return x[tuple(map(slice, begin, end))]
 
 
-def _slice_axis(x: Tensor, axis: int, begin: int, end: Optional[int]) -> Tensor:
+def _slice_axis(x: Tensor, axis: int, begin: int, end: int | None) -> Tensor:
     ranges = [slice(None)] * x.dim()
     ranges[axis] = slice(begin, end)
     return x[tuple(ranges)]
 
 
-def _slice_like(x: Tensor, like: Tensor, axes: tuple[int, ...] = ()) -> Tensor:
+def _slice_like(x: Tensor, like: Tensor, axes: Sizes = ()) -> Tensor:
     """Return the first elements along ``axes`` (all, if none are given), as many as ``like`` has."""
     for axis in axes or range(x.dim()):
         x = x.narrow(axis, 0, like.shape[axis])
@@ -301,7 +300,10 @@ COVERED = {
 def find_operator(node: Node) -> tuple[Callable, tuple[Any, ...], dict[str, Any]]:
     """Find what a node computes: (function, operands after its inputs, keyword arguments).
 
-    Raises OpenatacError, with the operator's name, if the table does not cover it or its attributes.
+    Raises
+    ------
+    OpenatacError
+        If the table does not cover the operator, which is named, or its attributes.
     """
     operator, attributes = node.operator, node.settings()
     key = operator
@@ -309,7 +311,7 @@ def find_operator(node: Node) -> tuple[Callable, tuple[Any, ...], dict[str, Any]
         kind, default = KINDS[operator]
         key = f'{operator} {attributes.pop(kind, default)}'
     if key not in OPERATORS:
-        raise OpenatacError(f'there is no PyTorch form of the operator {key} (of {node.name}): '
+        raise OpenatacError(f'PyTorch has no counterpart of the operator {key} (of {node.name}): '
                             'openatac.backends.torch.operators.OPERATORS lists those that exist')
     entry = OPERATORS[key]
     function, positional = entry if isinstance(entry, tuple) else (entry, {})
@@ -320,7 +322,7 @@ def find_operator(node: Node) -> tuple[Callable, tuple[Any, ...], dict[str, Any]
     for name, value in attributes.items():
         known = name in settings or name in IGNORED
         if value not in COVERED.get((operator, name), (value,) if known else ()):
-            raise OpenatacError(f'there is no PyTorch form of the operator {key} (of {node.name}) with '
+            raise OpenatacError(f'PyTorch has no counterpart of the operator {key} (of {node.name}) with '
                                 f'{name}={value}')
     return function, operands, {name: value for name, value in attributes.items() if name in settings}
 

@@ -1,9 +1,9 @@
-"""The forms of an export, one class each."""
+"""The forms of an export, each a class."""
 from openatac.export.forms.base import register_form
-from openatac.export.forms.fused import Fused
-from openatac.export.forms.int8 import Int8
-from openatac.export.forms.onnx import Onnx, OnnxInt8
-from openatac.export.forms.symbol import Symbol
+from openatac.export.forms.fused import FusedForm
+from openatac.export.forms.int8 import Int8Form
+from openatac.export.forms.onnx import OnnxForm, OnnxInt8Form
+from openatac.export.forms.symbol import SymbolForm
 
-for _form in (Symbol(), Fused(), Int8(), Onnx(), OnnxInt8()):  # in the order of reports and tables
+for _form in (SymbolForm(), FusedForm(), Int8Form(), OnnxForm(), OnnxInt8Form()):  # in the order of tables
     register_form(_form)

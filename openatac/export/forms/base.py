@@ -35,7 +35,7 @@ class TracedNetwork(NamedTuple):
     calibration : sequence of float32 (B, C, H, W)
         Inputs to calibrate quantized forms on.
     mode : str
-        How the INT8 form calibrates, one of `openatac.export.quantize.MODES`.
+        How the INT8 form calibrates, one of `openatac.export.int8.symbol.MODES`.
     """
 
     net: Any
@@ -100,7 +100,7 @@ class Form(abc.ABC):
         return [report['note']] if 'note' in report else []
 
 
-# ------------------------------------------------------------------------------------- registry
+# ------------------------------------------------------------------------------------ registry
 
 FORMS: Registry[Form] = Registry('form', hyphens=True)
 
@@ -137,5 +137,5 @@ def prefix_of(path: str) -> str:
 
 def _find(path: str) -> tuple[Form | None, str]:
     """Return the form and the suffix of a file, by the longest matching suffix."""
-    found = [(form, suffix) for form in FORMS.values() for suffix in form.suffixes if path.endswith(suffix)]
-    return max(found, key=lambda match: len(match[1]), default=(None, ''))
+    matches = [(form, suffix) for form in FORMS.values() for suffix in form.suffixes if path.endswith(suffix)]
+    return max(matches, key=lambda match: len(match[1]), default=(None, ''))

@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 from openatac.export.forms.base import Form, TracedNetwork
+from openatac.graph.nodes import PARAMS_SUFFIX, SYMBOL_SUFFIX
 
 
-class Int8(Form):
-    """PREFIX-int8-symbol.json and PREFIX-int8-0000.params; see `openatac.export.quantize`."""
+class Int8Form(Form):
+    """PREFIX-int8-symbol.json and PREFIX-int8-0000.params; see `openatac.export.int8.symbol`."""
 
     name = 'int8'
-    suffixes = ('-int8-symbol.json', '-int8-0000.params')
+    suffixes = ('-int8' + SYMBOL_SUFFIX, '-int8' + PARAMS_SUFFIX)
     runtime = 'int8'
     flags = ('--int8',)
     help = 'also write OUT-int8-..., quantized, for CPUs; with --onnx also OUT-int8.onnx'
@@ -16,8 +17,8 @@ class Int8(Form):
     is_quantized = True
 
     def write(self, network: TracedNetwork, prefix: str) -> None:
-        from openatac.export.quantize import quantize
+        from openatac.export.int8.symbol import quantize_symbol
         from openatac.export.symbol_files import with_kinds, write_symbol
         arrays = {key[4:]: array for key, array in network.arrays.items()}
-        symbol, quantized = quantize(network.symbol, arrays, network.calibration, network.mode)
+        symbol, quantized = quantize_symbol(network.symbol, arrays, network.calibration, network.mode)
         write_symbol(prefix + '-int8', symbol, with_kinds(symbol, quantized))

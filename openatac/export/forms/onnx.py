@@ -6,8 +6,8 @@ from typing import Any
 from openatac.export.forms.base import Form, TracedNetwork
 
 
-class Onnx(Form):
-    """PREFIX.onnx, in float32, with the manifest as metadata; see `openatac.export.onnx.file`."""
+class OnnxForm(Form):
+    """PREFIX.onnx, in float32, with the manifest as metadata; see `openatac.export.onnx.model`."""
 
     name = 'onnx'
     suffixes: tuple[str, ...] = ('.onnx',)
@@ -16,21 +16,21 @@ class Onnx(Form):
     help = 'also write OUT.onnx, for ONNX Runtime and others'
 
     def write(self, network: TracedNetwork, prefix: str) -> None:
-        from openatac.export.onnx.file import write_model
+        from openatac.export.onnx.model import write_model
         path, = self.files(prefix)
         write_model(self.model(network), path)
 
     def model(self, network: TracedNetwork) -> Any:
         """Return the onnx.ModelProto of the network."""
-        from openatac.export.onnx.file import to_onnx
+        from openatac.export.onnx.model import to_onnx
         manifest = network.manifest._replace(precision='float32')
         metadata = {key: value for key, value in manifest._asdict().items()
                     if key not in ('reports', 'openatac', 'sha256')}
         return to_onnx(network.symbol, network.arrays, manifest.image_shape, manifest.model, metadata)
 
 
-class OnnxInt8(Onnx):
-    """PREFIX-int8.onnx, quantized by ONNX Runtime; see `openatac.export.onnx.int8`."""
+class OnnxInt8Form(OnnxForm):
+    """PREFIX-int8.onnx, quantized by ONNX Runtime; see `openatac.export.int8.onnx`."""
 
     name = 'onnx-int8'
     suffixes = ('-int8.onnx',)
@@ -40,5 +40,5 @@ class OnnxInt8(Onnx):
     is_quantized = True
 
     def model(self, network: TracedNetwork) -> Any:
-        from openatac.export.onnx.int8 import quantize_onnx
+        from openatac.export.int8.onnx import quantize_onnx
         return quantize_onnx(super().model(network), network.calibration)

@@ -8,13 +8,14 @@ import numpy as np
 from openatac.export.forms.base import Form, TracedNetwork
 from openatac.export.manifest import Manifest
 from openatac.export.parity import HALF, REORDERED, SAME, Function, ParityCheck, ParityError
+from openatac.graph.nodes import INPUT, PARAMS_SUFFIX, SYMBOL_SUFFIX
 
 
-class Symbol(Form):
+class SymbolForm(Form):
     """PREFIX-symbol.json and PREFIX-0000.params, in the precision of the manifest."""
 
     name = 'symbol'
-    suffixes = ('-symbol.json', '-0000.params')
+    suffixes = (SYMBOL_SUFFIX, PARAMS_SUFFIX)
     runtime = 'static'
 
     def write(self, network: TracedNetwork, prefix: str) -> None:
@@ -47,8 +48,6 @@ class Symbol(Form):
 def _module(prefix: str, shape: tuple[int, ...], for_training: bool) -> Function:
     """Load symbol files in MXNet's Module API, which fuses nothing if it binds for training."""
     import mxnet as mx
-
-    from openatac.export.symbol_files import INPUT
     symbol, arguments, auxiliary = mx.model.load_checkpoint(prefix, 0)
     module = mx.mod.Module(symbol, data_names=[INPUT], label_names=None)
     module.bind([(INPUT, shape)], for_training=for_training)

@@ -1,1 +1,1 @@
-"""Exports as ONNX files."""
+"""Converts networks to ONNX."""

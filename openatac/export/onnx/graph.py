@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from openatac.graph.nodes import Node, Shape
+from openatac.graph.nodes import INPUT, Node, Shape
+
+OUTPUT = 'output'
 
 Tensor = str  # tensors are identified by name
 
@@ -23,10 +25,7 @@ class Operator(NamedTuple):
 class OnnxGraph:
     """Operators, added in order; each reads only tensors that already exist.
 
-    Parameters
-    ----------
-    inputs : sequence of str
-        The reserved names: those of inputs and outputs.
+    Its input is called `INPUT`, and its output `OUTPUT`.
 
     Attributes
     ----------
@@ -41,13 +40,13 @@ class OnnxGraph:
         The outputs of the next operators are named after it.
     """
 
-    def __init__(self, inputs: Sequence[Tensor]) -> None:
+    def __init__(self) -> None:
         self.operators: list[Operator] = []
         self.constants: dict[Tensor, np.ndarray] = {}
         self.tensors: dict[Node, Tensor] = {}
         self.shapes: dict[Tensor, Shape] = {}
         self.label = ''
-        self._taken = set(inputs)
+        self._taken = {INPUT, OUTPUT}
         self._equal: dict[Any, Tensor] = {}  # the constant of each value
         self._views: dict[Tensor, tuple[Tensor, Shape]] = {}  # reshaped tensor -> original, its shape
 
@@ -93,8 +92,8 @@ class OnnxGraph:
             return self.constant(self.constants[x].transpose(axes))
         return self.add('Transpose', x, perm=list(axes))
 
-    def finish(self, result: Tensor, output: Tensor) -> None:
-        """Name the tensor ``result`` ``output``, and drop everything that does not lead to it."""
+    def finish(self, result: Tensor) -> None:
+        """Make the tensor ``result`` the output, and drop everything that does not lead to it."""
         if all(operator.output != result for operator in self.operators):  # an input or a constant
             result = self.add('Identity', result)
         needed, kept = {result}, []
@@ -102,7 +101,7 @@ class OnnxGraph:
             if operator.output in needed:
                 needed.update(operator.inputs)
                 kept.append(operator)
-        rename = {result: output}
+        rename = {result: OUTPUT}
         self.operators = [operator._replace(inputs=[rename.get(name, name) for name in operator.inputs],
                                             output=rename.get(operator.output, operator.output))
                           for operator in reversed(kept)]

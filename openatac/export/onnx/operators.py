@@ -44,7 +44,7 @@ def _only(node: Node, attribute: str, default: Any, *known: Any) -> Any:
     return value
 
 
-# ------------------------------------------------------------------------------- element by element
+# -------------------------------------------------------------------------- element by element
 
 def _same(kind: str, graph: OnnxGraph, node: Node, *inputs: Tensor) -> Tensor:
     return graph.add(kind, *inputs)
@@ -99,7 +99,7 @@ def _leaky_relu(graph: OnnxGraph, node: Node, x: Tensor, slopes: Tensor = '') ->
                      graph.constant(0.5))
 
 
-# ---------------------------------------------------------------------------------- shapes and indices
+# -------------------------------------------------------------------------- shapes and indices
 
 def _view(graph: OnnxGraph, node: Node, x: Tensor, *_: Tensor) -> Tensor:
     """Reshape, Flatten, expand_dims, reshape_like ...: the same values in the shape that MXNet infers."""
@@ -179,7 +179,7 @@ def _im2col(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
     return graph.reshape(windows, (), (-1, *node.shape[1:]))
 
 
-# ------------------------------------------------------------------------------ layers of a network
+# ------------------------------------------------------------------------- layers of a network
 
 def _window(node: Node, kernel: tuple[int, ...]) -> dict[str, Any]:
     """Return ONNX's attributes for the window of a convolution or pooling."""
@@ -272,7 +272,7 @@ def _softmax(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
     return graph.add('Softmax', x, axis=node.get('axis', -1))
 
 
-# ------------------------------------------------------------------------------------- matrix products
+# ----------------------------------------------------------------------------- matrix products
 
 def _dot(graph: OnnxGraph, node: Node, a: Tensor, b: Tensor) -> Tensor:
     """Sum over the last axis of ``a`` and the first of ``b``, or the other way round if transposed."""
@@ -295,30 +295,30 @@ def _batch_dot(graph: OnnxGraph, node: Node, a: Tensor, b: Tensor) -> Tensor:
                                  for x, flag in ((a, 'transpose_a'), (b, 'transpose_b'))))
 
 
-# -------------------------------------------------------------------------------- maxima and their indices
+# -------------------------------------------------------------------- maxima and their indices
 
 def _argmax(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
-    places = graph.add('ArgMax', x, axis=node.get('axis'), keepdims=int(node.get('keepdims', False)))
-    return graph.add('Cast', places, to=FLOAT)
+    indices = graph.add('ArgMax', x, axis=node.get('axis'), keepdims=int(node.get('keepdims', False)))
+    return graph.add('Cast', indices, to=FLOAT)
 
 
-def _pick(graph: OnnxGraph, node: Node, x: Tensor, places: Tensor) -> Tensor:
-    """Pick the elements at ``places``, which are floats in MXNet; ReduceMax if they come from argmax."""
+def _pick(graph: OnnxGraph, node: Node, x: Tensor, indices: Tensor) -> Tensor:
+    """Pick the elements at ``indices``, which are floats in MXNet; ReduceMax if they come from argmax."""
     data, source = node.inputs[0], node.inputs[1].node
     shape = data.shape
     axis = _only(node, 'axis', -1, *range(-len(shape), len(shape))) % len(shape)
     if source.operator == 'argmax' and source.inputs[0] == data and source.get('axis') % len(shape) == axis:
         return graph.add('ReduceMax', x, axes=[axis], keepdims=int(node.get('keepdims', False)))
     one = (*shape[:axis], 1, *shape[axis + 1:])
-    places = graph.add('Cast', graph.reshape(places, source.shape, one), to=INT64)
+    indices = graph.add('Cast', graph.reshape(indices, source.shape, one), to=INT64)
     if _only(node, 'mode', 'clip', 'clip', 'wrap') == 'wrap':
-        places = graph.add('Mod', places, graph.constant(shape[axis], np.int64))
+        indices = graph.add('Mod', indices, graph.constant(shape[axis], np.int64))
     else:
-        places = graph.add('Clip', places, *(graph.constant(end, np.int64) for end in (0, shape[axis] - 1)))
-    return graph.reshape(graph.add('GatherElements', x, places, axis=axis), one, node.shape)
+        indices = graph.add('Clip', indices, *(graph.constant(end, np.int64) for end in (0, shape[axis] - 1)))
+    return graph.reshape(graph.add('GatherElements', x, indices, axis=axis), one, node.shape)
 
 
-# ---------------------------------------------------------------------------------------------- the tables
+# ---------------------------------------------------------------------------------- the tables
 
 ACTIVATIONS = {'relu': 'Relu', 'sigmoid': 'Sigmoid', 'tanh': 'Tanh', 'softrelu': 'Softplus',
                'softsign': 'Softsign'}

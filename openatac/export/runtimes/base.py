@@ -80,11 +80,11 @@ class Runtime(abc.ABC):
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Return outputs (B, classes) for images (B, C, H, W); OpenatacError for images of another shape."""
-        wanted, found = self.manifest.image_shape, images.shape[1:]
-        if found != wanted:
-            raise OpenatacError(f'{self.prefix} takes images of shape {wanted}, and these have {found}: make '
-                                'them fit')
-        with self._failures(f'run on images of {wanted[1]} x {wanted[2]} pixels'):
+        _, height, width = shape = self.manifest.image_shape
+        if images.shape[1:] != shape:
+            raise OpenatacError(f'{self.prefix} takes images of shape {shape}, and these have '
+                                f'{images.shape[1:]}: make them fit')
+        with self._failures(f'run on images of {height} x {width} pixels'):
             outputs = self.run(images)
         if outputs.shape != (len(images), self.manifest.classes):
             raise OpenatacError(f'{self.prefix} has outputs of shape {outputs.shape[1:]}, and its manifest '
@@ -111,7 +111,7 @@ class Runtime(abc.ABC):
                                 f'({last_line(error)}): export again') from None
 
 
-# ------------------------------------------------------------------------------------- registry
+# ------------------------------------------------------------------------------------ registry
 
 RUNTIMES: Registry[type[Runtime]] = Registry('runtime', hyphens=True)
 

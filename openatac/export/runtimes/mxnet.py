@@ -5,21 +5,24 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from openatac.export.forms import fused, int8, symbol
 from openatac.export.forms.base import Form
+from openatac.export.forms.fused import FusedForm
+from openatac.export.forms.int8 import Int8Form
+from openatac.export.forms.symbol import SymbolForm
 from openatac.export.runtimes.base import Runtime
+from openatac.graph.nodes import SYMBOL_SUFFIX
 
 
 class Imperative(Runtime):
     """The graph, operator by operator, with memory allocated as it goes."""
 
     name = 'imperative'
-    form: Form = symbol.Symbol()
+    form: Form = SymbolForm()
     settings: ClassVar[dict[str, bool]] = {}  # for hybridize
 
     def load(self) -> None:
-        from openatac.export.symbol_files import SYMBOL, load_symbol
-        files = self.form.files(self.prefix)[0].removesuffix(SYMBOL)
+        from openatac.export.symbol_files import load_symbol
+        files = self.form.files(self.prefix)[0].removesuffix(SYMBOL_SUFFIX)
         self._prepare(load_symbol(files, image_shape=self.manifest.image_shape))
 
     def _prepare(self, net: Any) -> None:
@@ -45,14 +48,14 @@ class Int8(Static):
     """The quantized form."""
 
     name = 'int8'
-    form = int8.Int8()
+    form = Int8Form()
 
 
 class Fused(Static):
     """With oneDNN's fused operators: the fused form, or the symbol form, fused when it is loaded."""
 
     name = 'fused'
-    form = fused.Fused()
+    form = FusedForm()
 
     @classmethod
     def obstacle(cls, prefix: str) -> str | None:
@@ -62,7 +65,8 @@ class Fused(Static):
         if not self.form.missing(self.prefix):
             return super().load()
         from openatac.export.symbol_files import read_symbol
+        from openatac.graph.fusion import fuse
         from openatac.graph.symbol import check_sizes, symbol_block
         network, arrays = read_symbol(self.prefix)
         check_sizes(network, self.manifest.image_shape)
-        self._prepare(symbol_block(fused.fuse(network), arrays))
+        self._prepare(symbol_block(fuse(network), arrays))

@@ -3,48 +3,54 @@ from __future__ import annotations
 
 import numpy as np
 
-from openatac.export.forms.onnx import Onnx, OnnxInt8
+from openatac.export.forms.onnx import OnnxForm, OnnxInt8Form
 from openatac.export.runtimes.base import Runtime
 from openatac.files.reading import check_input
-from openatac.runtime.threads import set_threads, thread_count
+from openatac.graph.nodes import INPUT
+from openatac.runtime.threads import thread_count
+
+MAX_BYTES = 2 ** 31  # of a file that holds its own weights
 
 
 class OnnxRuntime(Runtime):
     """ONNX Runtime."""
 
     name = 'onnxruntime'
-    form = Onnx()
+    form = OnnxForm()
     package = 'onnxruntime'
     no_package = "ONNX Runtime is not installed: run pip install 'openatac[onnx]'"
 
     def load(self) -> None:
-        set_threads()
-        from openatac.export.onnx.file import OnnxNetwork
-        self._net = OnnxNetwork(*self.form.files(self.prefix))
+        import onnxruntime
+        path, = self.form.files(self.prefix)
+        check_input(path, MAX_BYTES)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = int(thread_count()[0])
+        self._session = onnxruntime.InferenceSession(path, options, ['CPUExecutionProvider'])
 
     def run(self, images: np.ndarray) -> np.ndarray:
-        return self._net(images)
+        return self._session.run(None, {INPUT: np.ascontiguousarray(images, np.float32)})[0]
 
 
 class OnnxRuntimeInt8(OnnxRuntime):
     """The quantized file."""
 
     name = 'onnxruntime-int8'
-    form = OnnxInt8()
+    form = OnnxInt8Form()
 
 
 class OpenVino(Runtime):
     """OpenVINO."""
 
     name = 'openvino'
-    form = Onnx()
+    form = OnnxForm()
     package = 'openvino'
     no_package = "OpenVINO is not installed: run pip install 'openatac[openvino]'"
 
     def load(self) -> None:
         import openvino
         path, = self.form.files(self.prefix)
-        check_input(path)
+        check_input(path, MAX_BYTES)
         self._net = openvino.Core().compile_model(path, 'CPU', {
             'INFERENCE_NUM_THREADS': int(thread_count()[0]),
             'INFERENCE_PRECISION_HINT': 'f32'})  # the default is bfloat16 where the processor has it
@@ -57,4 +63,4 @@ class OpenVinoInt8(OpenVino):
     """The quantized file."""
 
     name = 'openvino-int8'
-    form = OnnxInt8()
+    form = OnnxInt8Form()

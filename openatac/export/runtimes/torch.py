@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from openatac.errors import NO_PYTORCH
-from openatac.export.forms.symbol import Symbol
+from openatac.export.forms.symbol import SymbolForm
 from openatac.export.runtimes.base import Runtime
 from openatac.runtime.threads import thread_count
 
@@ -17,39 +17,34 @@ class Torch(Runtime):
     """Eager."""
 
     name = 'torch'
-    form = Symbol()
+    form = SymbolForm()
     package = 'torch'
     no_package = NO_PYTORCH
+    memory_format = 'contiguous_format'
 
     def load(self) -> None:
         import torch
 
         from openatac.backends.torch.graph import to_torch
         torch.set_num_threads(int(thread_count()[0]))
-        self._torch = torch
-        self._net = self._prepared(to_torch(self.form.files(self.prefix)[0]).float().eval())
+        self._layout = getattr(torch, self.memory_format)
+        net = to_torch(self.form.files(self.prefix)[0]).float().eval().to(memory_format=self._layout)
+        self._net = self._prepared(net)
 
     def _prepared(self, net: Any) -> Any:
         return net
 
-    def _to_torch(self, images: np.ndarray) -> Any:
-        return self._torch.from_numpy(images)
-
     def run(self, images: np.ndarray) -> np.ndarray:
-        with self._torch.inference_mode():
-            return self._net(self._to_torch(images)).numpy()
+        import torch
+        with torch.inference_mode():
+            return self._net(torch.from_numpy(images).contiguous(memory_format=self._layout)).numpy()
 
 
 class TorchChannelsLast(Torch):
     """Eager, with a pixel's channels adjacent in memory, which suits some convolutions better."""
 
     name = 'torch-channels-last'
-
-    def _prepared(self, net: Any) -> Any:
-        return net.to(memory_format=self._torch.channels_last)
-
-    def _to_torch(self, images: np.ndarray) -> Any:
-        return super()._to_torch(images).contiguous(memory_format=self._torch.channels_last)
+    memory_format = 'channels_last'
 
 
 class TorchCompiled(Torch):
@@ -65,7 +60,8 @@ class TorchCompiled(Torch):
         return super().obstacle(prefix)
 
     def _prepared(self, net: Any) -> Any:
-        return self._torch.compile(net, dynamic=False, options=self.options)
+        import torch
+        return torch.compile(net, dynamic=False, options=self.options)
 
 
 class TorchFrozen(TorchCompiled):

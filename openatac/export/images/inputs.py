@@ -1,66 +1,27 @@
-"""Turns image files into inputs of an exported network, according to its manifest."""
+"""Turns images into inputs of an exported network, according to its manifest."""
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterable, Iterator
+import itertools
+import logging
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from openatac.data.image_set import evenly_spread
 from openatac.data.photos.bad_images import BadImage
-from openatac.data.photos.codec import EXTENSIONS, is_image_name, resize
-from openatac.errors import OpenatacError
+from openatac.data.photos.codec import resize
+from openatac.errors import DataError, OpenatacError
 from openatac.export.manifest import Manifest
-from openatac.files.reading import IMAGE_LIMIT, read_input, read_limited
 from openatac.limits import MIN_CROP_RATIO
 
-STDIN = '-'
-LONGEST = 100
+if TYPE_CHECKING:
+    from openatac.export.images.labelled import LabelledImages
 
+BATCH = 32
+MAX_ASPECT = 100  # of an image, the longer side over the shorter
+log = logging.getLogger('openatac')
 
-# ---------------------------------------------------------------------------------------- files
-
-def find_images(paths: Iterable[str]) -> Iterator[str]:
-    """Yield the paths of image files: files and `STDIN` as they are, and the images below folders, sorted.
-
-    Raises
-    ------
-    OpenatacError
-        For a folder that has no images or cannot be read.
-    """
-    for path in paths:
-        if not os.path.isdir(path):
-            yield path
-            continue
-        found = sorted(_images_below(path))
-        if not found:
-            raise OpenatacError(f'{path} has no images: their names must end in {", ".join(EXTENSIONS)}')
-        yield from found
-
-
-def _images_below(folder: str) -> Iterator[str]:
-    def fail(error: OSError) -> None:
-        raise OpenatacError(f'cannot open the folder {error.filename} ({error.strerror})')
-
-    for place, _, names in os.walk(folder, onerror=fail):
-        for name in names:
-            if is_image_name(name):
-                yield os.path.join(place, name)
-
-
-def read_file(path: str) -> bytes:
-    """Return the bytes of an image file, or of standard input; BadImage if it cannot be read."""
-    try:
-        if path != STDIN:
-            return read_input(path, IMAGE_LIMIT)
-        if sys.stdin is None:
-            raise BadImage('standard input is closed')
-        return read_limited(sys.stdin.buffer, IMAGE_LIMIT, path)
-    except OSError as error:
-        raise BadImage(error.strerror) from None
-
-
-# --------------------------------------------------------------------------------------- inputs
 
 class InputTransform:
     """Turns pixels into inputs, float32 (3, H, W), according to a manifest.
@@ -93,8 +54,8 @@ class InputTransform:
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """Return the input for uint8 (H, W, 3); BadImage for an image that is far too narrow."""
         height, width = pixels.shape[:2]
-        if max(height, width) > LONGEST * min(height, width):  # it would be resized to gigabytes
-            raise BadImage(f'it has {width} x {height} pixels: one side is more than {LONGEST} times the '
+        if max(height, width) > MAX_ASPECT * min(height, width):  # it would be resized to gigabytes
+            raise BadImage(f'it has {width} x {height} pixels: one side is more than {MAX_ASPECT} times the '
                            'other')
         image = self._cropped(pixels) if self.crop_ratio else self._squeezed(pixels)
         return (image.transpose(2, 0, 1).astype('float32') - self.mean) / self.std
@@ -117,3 +78,35 @@ class InputTransform:
         from PIL import Image
         size = self.width, self.height
         return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))
+
+
+def sample_inputs(images: LabelledImages, manifest: Manifest, count: int) -> np.ndarray:
+    """Return inputs (N, C, H, W), float32, from up to ``count`` images, evenly spread.
+
+    Images that cannot be used are left out with a warning; DataError if none is left.
+    """
+    inputs = [image for image, _ in _sample(images, manifest, count)]
+    if not inputs:
+        raise DataError('none of the images can be read: name others')
+    return np.stack(inputs)
+
+
+def sample_batches(images: LabelledImages, manifest: Manifest, count: int
+                   ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield (inputs (B, C, H, W), labels (B,)) of up to ``count`` images, evenly spread."""
+    sample = _sample(images, manifest, count)
+    while batch := list(itertools.islice(sample, BATCH)):
+        inputs, labels = zip(*batch)
+        yield np.stack(inputs), np.array(labels)
+
+
+def _sample(images: LabelledImages, manifest: Manifest, count: int
+            ) -> Iterator[tuple[np.ndarray, int | None]]:
+    """Yield (input, label); images that cannot be used are left out, with a warning."""
+    transform = InputTransform(manifest)
+    for index in evenly_spread(images.total, count):
+        try:
+            pixels, label = images.read(index)
+            yield transform(pixels), label
+        except BadImage as error:
+            log.warning('left out %s: %s', images.name(index), error)

@@ -23,7 +23,7 @@ batch 8, and 2.6 with the gates in float32; 1.6 to 1.7 for ResNet-20 ATAC, batch
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import mxnet as mx
@@ -32,20 +32,20 @@ from mxnet.contrib import quantization
 
 from openatac.console.streams import silenced_stderr
 from openatac.errors import OpenatacError, last_line
-from openatac.export.forms.fused import unbranched
-from openatac.graph.nodes import Graph, Node, UnknownShapes
-from openatac.graph.symbol import symbol_block
+from openatac.graph.fusion import separate_shortcuts
+from openatac.graph.nodes import INPUT, Graph, Node, Shape, UnknownShapes
+from openatac.graph.symbol import NDArrays, symbol_block
 
 MODES = ('entropy', 'naive')
 BINS = 2001  # of a histogram from -threshold to threshold; search time grows with their square
 PIECE = 8    # images at a time in the calibration, which keeps the outputs of all layers
 
-Arrays = Mapping[str, mx.nd.NDArray]
 Histogram = tuple[Any, ...]  # (counts, edges, minimum, maximum, threshold)
 
 
-def quantize(symbol: mx.sym.Symbol, params: Arrays, batches: Iterable[np.ndarray], mode: str = 'entropy',
-             excluded: Collection[str] | None = None) -> tuple[mx.sym.Symbol, Arrays]:
+def quantize_symbol(symbol: mx.sym.Symbol, params: NDArrays, batches: Iterable[np.ndarray],
+                    mode: str = 'entropy', excluded: Collection[str] | None = None
+                    ) -> tuple[mx.sym.Symbol, NDArrays]:
     """Quantize a float32 network to INT8.
 
     Parameters
@@ -77,14 +77,14 @@ def quantize(symbol: mx.sym.Symbol, params: Arrays, batches: Iterable[np.ndarray
     if mode not in MODES:
         raise ValueError(f'the calibration must be one of {", ".join(MODES)}, not {mode!r}')
     batches = iter(batches)
-    missing = sorted(set(symbol.list_inputs()) - {'data', *params})
+    missing = sorted(set(symbol.list_inputs()) - {INPUT, *params})
     if missing:
         raise OpenatacError(f'the parameters are of another network: {missing[0]} is not among them')
     first = next(batches, None)
     if first is None or not len(first):
         raise OpenatacError('there are no images to calibrate with: give hundreds like those in training')
     try:
-        fused = unbranched(symbol).get_backend_symbol('MKLDNN_QUANTIZE')
+        fused = separate_shortcuts(symbol).get_backend_symbol('MKLDNN_QUANTIZE')
         if excluded is None:
             excluded = float_layers(fused, params, _shape(first))
         return _quantize(fused, params, itertools.chain([first], batches), _shape(first), mode,
@@ -93,7 +93,7 @@ def quantize(symbol: mx.sym.Symbol, params: Arrays, batches: Iterable[np.ndarray
         raise OpenatacError(f'this network cannot be quantized: MXNet says {last_line(error)}') from None
 
 
-def float_layers(symbol: mx.sym.Symbol, params: Arrays, image_shape: tuple[int, ...]) -> list[str]:
+def float_layers(symbol: mx.sym.Symbol, params: NDArrays, image_shape: Shape) -> list[str]:
     """Return the operators that stay in float32 by default: those whose output is one vector per image.
 
     They are the global pooling, the dense layers after it and, in blocks with a global gate, the gate's
@@ -105,11 +105,11 @@ def float_layers(symbol: mx.sym.Symbol, params: Arrays, image_shape: tuple[int, 
     symbol : mxnet.Symbol
         Plain or fused.
     params : {name: NDArray}
-        Of its variables, as for `quantize`.
+        Of its variables, as for `quantize_symbol`.
     image_shape : (C, H, W)
     """
     graph = Graph.of(symbol)
-    known = {name: params[name].shape for name in symbol.list_arguments() if name != 'data'}
+    known = {name: params[name].shape for name in symbol.list_arguments() if name != INPUT}
     try:
         graph.infer_shapes(data=(1, *image_shape), **known)
     except (mx.MXNetError, UnknownShapes):
@@ -118,9 +118,9 @@ def float_layers(symbol: mx.sym.Symbol, params: Arrays, image_shape: tuple[int, 
             if not node.is_variable and len(node.shapes) == 1 and np.prod(node.shape[2:]) == 1]
 
 
-def _quantize(fused: mx.sym.Symbol, params: Arrays, batches: Iterable[np.ndarray], shape: tuple[int, ...],
-              mode: str, kept: Sequence[str]) -> tuple[mx.sym.Symbol, Arrays]:
-    arguments, states = ({name: params[name] for name in names if name != 'data'}
+def _quantize(fused: mx.sym.Symbol, params: NDArrays, batches: Iterable[np.ndarray], shape: Shape,
+              mode: str, kept: Sequence[str]) -> tuple[mx.sym.Symbol, NDArrays]:
+    arguments, states = ({name: params[name] for name in names if name != INPUT}
                          for names in (fused.list_arguments(), fused.list_auxiliary_states()))
     settings = {'quantized_dtype': 'auto', 'calib_mode': 'naive', 'logger': None}
     with silenced_stderr():  # it reports that activations other than ReLU have no INT8
@@ -135,15 +135,15 @@ def _quantize(fused: mx.sym.Symbol, params: Arrays, batches: Iterable[np.ndarray
     graph, arguments, states = quantization.calib_graph(graph, arguments, states, collector, **settings)
     graph = graph.get_backend_symbol('MKLDNN_QUANTIZE')
     arrays = {**arguments, **states}
-    return graph, {name: arrays[name] for name in graph.list_inputs() if name != 'data'}
+    return graph, {name: arrays[name] for name in graph.list_inputs() if name != INPUT}
 
 
-def _histograms(symbol: mx.sym.Symbol, params: Arrays, names: Collection[str], batches: Iterable[np.ndarray],
-                shape: tuple[int, ...]) -> dict[str, Histogram]:
-    """Return the histograms, over all images, of the outputs ``names``."""
+def _histograms(symbol: mx.sym.Symbol, params: NDArrays, wanted: Collection[str],
+                batches: Iterable[np.ndarray], shape: Shape) -> dict[str, Histogram]:
+    """Return the histograms, over all images, of the ``wanted`` outputs."""
     internals = symbol.get_internals()
     histograms: dict[str, Histogram] = {}
-    names = [name for name in internals.list_outputs() if name in names]
+    names = [name for name in internals.list_outputs() if name in wanted]
     network = symbol_block(mx.sym.Group([internals[name] for name in names]), params)
     network.hybridize()
     for batch in batches:
@@ -173,9 +173,9 @@ def _range(histogram: Histogram, mode: str) -> tuple[float, float]:
     """Return (low, high) of the 8-bit range: 0 to 255 if nothing is negative, else -127 to 127."""
     counts, edges, low, high, threshold = histogram
     if mode == 'entropy':
-        found, _ = mx.nd.contrib.calibrate_entropy(hist=mx.nd.array(counts), hist_edges=mx.nd.array(edges),
-                                                   num_quantized_bins=511 if low >= 0 else 255)
-        threshold = float(found.asscalar())
+        best, _ = mx.nd.contrib.calibrate_entropy(hist=mx.nd.array(counts), hist_edges=mx.nd.array(edges),
+                                                  num_quantized_bins=511 if low >= 0 else 255)
+        threshold = float(best.asscalar())
         return (0.0 if low >= 0 else -threshold), threshold
     return low, max(high, low + 1e-6)
 
@@ -204,7 +204,7 @@ def _lacks_int8(node: Node) -> bool:
     return node.operator == 'elemwise_mul'  # fails for inputs that are never negative, such as gates
 
 
-def _shape(batch: np.ndarray) -> tuple[int, ...]:
+def _shape(batch: np.ndarray) -> Shape:
     """Return (C, H, W) of a batch of images; OpenatacError for anything else."""
     if batch.ndim != 4 or batch.dtype != np.float32:
         raise OpenatacError('images to calibrate with must be normalised float32 arrays (B, C, H, W), not '

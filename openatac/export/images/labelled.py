@@ -1,26 +1,19 @@
-"""Sets of images for an exported network, with their labels where known, and samples of them."""
+"""Sets of images for an exported network, with their labels where known."""
 from __future__ import annotations
 
-import itertools
-import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from openatac.data import cifar, cifar_files, digits
-from openatac.data.image_set import evenly_spread
-from openatac.data.photos.bad_images import BadImage
 from openatac.data.photos.class_names import check_case
 from openatac.data.photos.codec import decode
 from openatac.data.photos.folder import ImageFolder, check_class_count
 from openatac.errors import DataError
-from openatac.export.image_files import InputTransform, find_images, read_file
+from openatac.export.images.files import find_images, read_file
 from openatac.export.manifest import Manifest
 from openatac.training.runs.datasets import open_photos
-
-BATCH = 32
-log = logging.getLogger('openatac')
 
 
 class LabelledImages(NamedTuple):
@@ -40,8 +33,6 @@ class LabelledImages(NamedTuple):
     read: Callable[[int], tuple[np.ndarray, int | None]]
     name: Callable[[int], str]
 
-
-# ---------------------------------------------------------------------------------------- sets
 
 def images_below(folder: str) -> LabelledImages:
     """Return the images below a folder, without labels; OpenatacError if there are none."""
@@ -97,37 +88,3 @@ def _source_images(source: Any, classes: Sequence[int]) -> LabelledImages:
         return decode(data), classes[label]
 
     return LabelledImages(len(source), read, source.name)
-
-
-# -------------------------------------------------------------------------------------- samples
-
-def sample_inputs(images: LabelledImages, manifest: Manifest, count: int) -> np.ndarray:
-    """Return inputs (N, C, H, W), float32, from up to ``count`` images, evenly spread.
-
-    Images that cannot be used are left out with a warning; DataError if none is left.
-    """
-    found = [image for image, _ in _sample(images, manifest, count)]
-    if not found:
-        raise DataError('none of the images can be read: name others')
-    return np.stack(found)
-
-
-def sample_batches(images: LabelledImages, manifest: Manifest, count: int
-                   ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield (inputs (B, C, H, W), labels (B,)) of up to ``count`` images, evenly spread."""
-    sample = _sample(images, manifest, count)
-    while batch := list(itertools.islice(sample, BATCH)):
-        inputs, labels = zip(*batch)
-        yield np.stack(inputs), np.array(labels)
-
-
-def _sample(images: LabelledImages, manifest: Manifest, count: int
-            ) -> Iterator[tuple[np.ndarray, int | None]]:
-    """Yield (input, label); images that cannot be used are left out, with a warning."""
-    transform = InputTransform(manifest)
-    for index in evenly_spread(images.total, count):
-        try:
-            pixels, label = images.read(index)
-            yield transform(pixels), label
-        except BadImage as error:
-            log.warning('left out %s: %s', images.name(index), error)

@@ -27,12 +27,13 @@ from typing import Any
 import numpy as np
 
 from openatac.errors import OpenatacError, first_line
-from openatac.export.onnx.file import import_onnx
+from openatac.export.onnx.model import import_onnx
+from openatac.graph.nodes import INPUT
 
 QUANTIZED = ('Conv', 'Relu', 'LeakyRelu', 'Sigmoid', 'Mul', 'Add', 'MaxPool', 'Concat')
-# Of the largest weight. A channel that training has switched off has weights near zero and a larger bias,
-# which overflows 32 bits in steps of such weights; this is less than their rounding to 8 bits.
-LEAST_WEIGHT = 1e-3
+# As a share of the largest weight. A channel that training has switched off has weights near zero and a
+# larger bias, which overflows 32 bits in steps of such weights; this is less than their rounding to 8 bits.
+MIN_WEIGHT = 1e-3
 
 
 def quantize_onnx(model: Any, batches: Iterable[np.ndarray]) -> Any:
@@ -41,7 +42,7 @@ def quantize_onnx(model: Any, batches: Iterable[np.ndarray]) -> Any:
     Parameters
     ----------
     model : onnx.ModelProto
-        As returned by `openatac.export.onnx.file.to_onnx`.
+        As returned by `openatac.export.onnx.model.to_onnx`.
     batches : iterable of float32 (B, C, H, W)
         Inputs; the extremes of each tensor on them are its range.
 
@@ -67,9 +68,8 @@ def quantize_onnx(model: Any, batches: Iterable[np.ndarray]) -> Any:
                 weight_type=quantization.QuantType.QInt8, op_types_to_quantize=list(QUANTIZED),
                 nodes_to_exclude=_of_one_pixel(prepared))
         except Exception as error:  # the errors of ONNX Runtime have no base class of their own
-            reason = first_line(error)
             raise OpenatacError(f'ONNX Runtime {onnxruntime.__version__} cannot quantize this network '
-                                f'({reason}): update it, or leave out --onnx or --int8') from None
+                                f'({first_line(error)}): update it, or leave out --onnx or --int8') from None
         quantized = onnx.load(target)
     quantized.producer_name, quantized.producer_version = model.producer_name, model.producer_version
     quantized.doc_string = model.doc_string.replace('all in float32', 'in INT8 where that is fast')
@@ -86,29 +86,26 @@ def _without_batch_norms(onnx: Any, model: Any) -> Any:
     graph = prepared.graph
     values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
     uses = Counter(tensor for node in graph.node for tensor in node.input)
-    makers = {node.output[0]: node for node in graph.node}
+    producers = {node.output[0]: node for node in graph.node}
     ranks = {info.name: len(info.type.tensor_type.shape.dim) for info in (*graph.input, *graph.value_info)}
     for norm in [node for node in graph.node if node.op_type == 'BatchNormalization']:
-        if ranks.get(norm.input[0]) != 4:
+        x, output = norm.input[0], norm.output[0]
+        if ranks.get(x) != 4:
             continue
-        gamma, beta, mean, variance = (values[name] for name in norm.input[1:])
-        epsilon = next((attribute.f for attribute in norm.attribute if attribute.name == 'epsilon'), 1e-5)
-        scale = gamma / np.sqrt(variance + epsilon)
-        weight, bias = scale.reshape(-1, 1, 1, 1), beta - mean * scale
-        conv = makers.get(norm.input[0])
-        if conv is not None and conv.op_type == 'Conv' and uses[norm.input[0]] == 1:
+        scale, shift = _scale_and_shift(norm, values)
+        weight, conv = scale.reshape(-1, 1, 1, 1), producers.get(x)
+        if conv is not None and conv.op_type == 'Conv' and uses[x] == 1:
             if len(conv.input) == 3:
-                bias = bias + values[conv.input[2]] * scale
+                shift = shift + values[conv.input[2]] * scale
             weight = values[conv.input[1]] * weight
-            conv.output[0] = norm.output[0]
+            conv.output[0] = output
             graph.node.remove(norm)
         else:
             conv = norm
-            conv.CopyFrom(onnx.helper.make_node('Conv', [norm.input[0]], norm.output, name=norm.name,
-                                                group=len(scale), kernel_shape=[1, 1]))
-        names = [norm.output[0] + '_weight', norm.output[0] + '_bias']
-        conv.input[1:] = names
-        values.update(zip(names, (_without_tiny_channels(weight), bias)))
+            conv.CopyFrom(onnx.helper.make_node('Conv', [x], [output], name=norm.name, group=len(scale),
+                                                kernel_shape=[1, 1]))
+        conv.input[1:] = [output + '_weight', output + '_bias']
+        values.update(zip(conv.input[1:], (_without_tiny_channels(weight), shift)))
     used = {tensor for node in graph.node for tensor in node.input}
     del graph.initializer[:]
     graph.initializer.extend(onnx.numpy_helper.from_array(np.ascontiguousarray(value), name)
@@ -116,11 +113,19 @@ def _without_batch_norms(onnx: Any, model: Any) -> Any:
     return prepared
 
 
+def _scale_and_shift(norm: Any, values: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the factor and the summand of each channel that a BatchNormalization amounts to."""
+    gamma, beta, mean, variance = (values[name] for name in norm.input[1:])
+    epsilon, = (attribute.f for attribute in norm.attribute)
+    scale = gamma / np.sqrt(variance + epsilon)
+    return scale, beta - mean * scale
+
+
 def _without_tiny_channels(weight: np.ndarray) -> np.ndarray:
-    """Return ``weight`` (C, ...) with a weight of at least `LEAST_WEIGHT` in each channel; may change it."""
+    """Return ``weight`` (C, ...) with a weight of at least `MIN_WEIGHT` in each channel; may change it."""
     rows = weight.astype(np.float32).reshape(len(weight), -1)
     largest = np.abs(rows).max()
-    rows[np.abs(rows).max(axis=1) < LEAST_WEIGHT * largest, 0] = LEAST_WEIGHT * largest
+    rows[np.abs(rows).max(axis=1) < MIN_WEIGHT * largest, 0] = MIN_WEIGHT * largest
     return rows.reshape(weight.shape)
 
 
@@ -133,13 +138,11 @@ def _of_one_pixel(model: Any) -> list[str]:
 
 def _reader(quantization: Any, batches: Iterable[np.ndarray]) -> Any:
     """Wrap the batches as ONNX Runtime reads them."""
-    class Reader(quantization.CalibrationDataReader):
-        def __init__(self):
-            self._batches = iter(batches)
+    inputs = ({INPUT: batch} for batch in batches)
 
-        def get_next(self):
-            batch = next(self._batches, None)
-            return None if batch is None else {'data': batch}
+    class Reader(quantization.CalibrationDataReader):
+        def get_next(self) -> Any:
+            return next(inputs, None)
 
     return Reader()
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from openatac.errors import OpenatacError
-from openatac.export.onnx.file import OnnxNetwork, to_onnx, write_model
-from openatac.export.onnx.int8 import quantize_onnx
+from openatac.export.int8.onnx import quantize_onnx
+from openatac.export.onnx.model import to_onnx, write_model
 from openatac.models.zoo import get_model
 from tests.helpers.digits_network import KNOWS, digits
+from tests.helpers.run_onnx import run_onnx
 
 onnx = pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')
@@ -28,7 +29,7 @@ def quantized(model, digits_network):
 
 def run(model, images, folder):
     write_model(model, str(folder / 'net.onnx'))
-    return OnnxNetwork(str(folder / 'net.onnx'))(images)
+    return run_onnx(str(folder / 'net.onnx'), images)
 
 
 def kinds(model):

@@ -1,0 +1,1 @@
+"""Images for exported networks: files, sets with or without labels, and inputs made from them."""

@@ -1,0 +1,51 @@
+"""Finds and reads image files."""
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+
+from openatac.data.photos.bad_images import BadImage
+from openatac.data.photos.codec import EXTENSIONS, is_image_name
+from openatac.errors import OpenatacError
+from openatac.files.reading import IMAGE_LIMIT, read_input, read_limited
+
+STDIN = '-'
+
+
+def find_images(paths: Iterable[str]) -> Iterator[str]:
+    """Yield the paths of image files: files and `STDIN` as they are, and the images below folders, sorted.
+
+    Raises
+    ------
+    OpenatacError
+        For a folder that has no images or cannot be read.
+    """
+    for path in paths:
+        if not os.path.isdir(path):
+            yield path
+            continue
+        images = sorted(_images_below(path))
+        if not images:
+            raise OpenatacError(f'{path} has no images: their names must end in {", ".join(EXTENSIONS)}')
+        yield from images
+
+
+def _images_below(folder: str) -> Iterator[str]:
+    def fail(error: OSError) -> None:
+        raise OpenatacError(f'cannot open the folder {error.filename} ({error.strerror})')
+
+    for subfolder, _, names in os.walk(folder, onerror=fail):
+        yield from (os.path.join(subfolder, name) for name in names if is_image_name(name))
+
+
+def read_file(path: str) -> bytes:
+    """Return the bytes of an image file, or of standard input; BadImage if it cannot be read."""
+    try:
+        if path != STDIN:
+            return read_input(path, IMAGE_LIMIT)
+        if sys.stdin is None:
+            raise BadImage('standard input is closed')
+        return read_limited(sys.stdin.buffer, IMAGE_LIMIT, path)
+    except OSError as error:
+        raise BadImage(error.strerror) from None

@@ -1,0 +1,1 @@
+"""Quantizes networks to INT8: as symbol files, and as ONNX."""

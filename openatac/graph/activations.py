@@ -1,0 +1,48 @@
+"""Recognises activations: blocks of a Gluon network, and operators of a graph."""
+from __future__ import annotations
+
+import functools
+
+import mxnet as mx
+from mxnet.gluon import nn
+from mxnet.gluon.block import Block
+
+from openatac.graph.nodes import Node
+from openatac.nn.activations import ACTIVATIONS
+from openatac.registry import Factory
+
+RECTIFIERS = ('relu', 'softrelu')  # in Gluon's Activation; its sigmoid, tanh and softsign are gates
+OTHERS = ('ReLU6', 'RELU6', 'HardSwish')  # activations of GluonCV and of Gluon's model zoo, by class
+GATES = ('HardSigmoid',)  # GluonCV's, which holds a ReLU6 that is not an activation there
+CONTAINERS = (nn.HybridSequential, nn.HybridLambda)  # that a registered activation may consist of
+
+
+def is_activation(block: Block) -> bool:
+    """Return whether a block is an activation."""
+    if isinstance(block, nn.Activation):
+        return block._act_type in RECTIFIERS
+    return isinstance(block, _classes_of(ACTIVATIONS.values())) or type(block).__name__ in OTHERS
+
+
+def is_activation_or_gate(block: Block) -> bool:
+    """Return whether a block is an activation or a gate, whose parts are not activations of their own."""
+    return is_activation(block) or isinstance(block, nn.Activation) or type(block).__name__ in GATES
+
+
+def activation_of(node: Node) -> str | None:
+    """Return the name of the activation that a node computes; None for other nodes."""
+    if node.operator == 'LeakyReLU' or (
+            node.operator == 'Activation' and node.get('act_type') in RECTIFIERS):
+        return node.get('act_type', 'leaky')
+    if node.operator == 'clip' and (node.get('a_min'), node.get('a_max')) == (0, 6):
+        return 'relu6'
+    if node.operator == 'relu' or (node.operator == '_maximum_scalar' and node.get('scalar') == 0):
+        return 'relu'
+    return None
+
+
+@functools.cache
+def _classes_of(factories: tuple[Factory, ...]) -> tuple[type, ...]:
+    with mx.name.NameManager():  # building these must not change the names of other blocks
+        ours = {type(factory(64)) for factory in factories}
+    return tuple(ours - {nn.Activation, *CONTAINERS} | {nn.LeakyReLU, nn.PReLU})
