@@ -7,10 +7,13 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 import train_cifar
 from openatac.commands.train import run_and_exit
 from openatac.flags import from_arguments
 from openatac.training.config import CifarConfig, ImagenetConfig
+from openatac.training.tracking import curves
 from tests.conftest import ROOT
 
 
@@ -39,16 +42,25 @@ def run_script(*flags, **options):
     return finish(start_script(*flags, **options))
 
 
-def call_script(*flags, script=train_cifar):
-    """Run a script in this process, which saves the start-up; its exit code."""
-    before, sys.argv = sys.argv, [script.__file__, *map(str, flags)]
-    try:
-        run_and_exit(script.main)
-    except SystemExit as end:
-        return end.code
-    finally:
-        sys.argv = before
+def call_script(*flags, script=train_cifar, picture=False):
+    """Run a script in this process, which saves the start-up; its exit code.
+
+    picture: draw the curves in ``history.png``, which takes as long as a short run; else it stays blank.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, 'argv', [script.__file__, *map(str, flags)])
+        if not picture:
+            patch.setattr(curves, 'curves_figure', blank_figure)
+        try:
+            run_and_exit(script.main)
+        except SystemExit as end:
+            return end.code
     return 0
+
+
+def blank_figure(title, panels):
+    from matplotlib.figure import Figure
+    return Figure(figsize=(1, 1))
 
 
 def config_of(script, *flags):

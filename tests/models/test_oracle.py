@@ -17,10 +17,25 @@ from tests.oracle import fill, filled, graph_of, images, prepare
 OTHER_GRAPH = {'cifar10_b1_prelu'}
 # Random weights that amplify rounding: 5e-4 from float64 however it is run.
 LOOSER = {'cifar100_b3_atac': 100}
+MODES = 'imperative', 'hybridized', 'static'
 
-modes = pytest.mark.parametrize('mode', ['imperative', 'hybridized', 'static'])
+
+def slow_elsewhere(name, mode):
+    """All but one of ImageNet's networks are computed only as training does by default."""
+    is_slow = mode != 'static' and name.startswith('imagenet') and name != 'imagenet_1111_atac2'
+    return pytest.mark.slow if is_slow else ()
+
+
 cases = pytest.mark.parametrize('name', oracle.NAMES)
-networks = pytest.mark.parametrize('name', [name for name in oracle.NAMES if not name.startswith('unit')])
+
+
+@pytest.fixture(scope='module')
+def published(request):
+    """A case's network with the oracle's parameters, its description and arrays; do not change the values."""
+    return filled(request.param)
+
+
+each_published = pytest.mark.parametrize('published', oracle.NAMES, indirect=True)
 
 
 def close(ours, theirs, share, name, what):
@@ -36,21 +51,31 @@ def norms_agree(ours, theirs, name):
         assert value == pytest.approx(norm, rel=1e-2 * (5 if name in LOOSER else 1), abs=1e-5), key
 
 
-@cases
-def test_parameters_are_named_shaped_and_ordered_as_published(name):
-    net, description, _ = filled(name)
+@each_published
+def test_parameters_are_named_shaped_and_ordered_as_published(published):
+    net, description, _ = published
     ours = [[key, list(p.shape), p.grad_req] for key, p in net._collect_params_with_prefix().items()]
     assert ours == description['parameters']
 
 
+@pytest.mark.kernels
+@each_published
+def test_outputs_after_saving_and_loading_are_the_published_ones(published, tmp_path):
+    net, description, arrays = published
+    net.save_parameters(str(tmp_path / 'net.params'))
+    again = oracle.build(description)
+    again.load_parameters(str(tmp_path / 'net.params'))
+    name = description['case']
+    close(again(images(name, description)).asnumpy(), arrays['eval_output'], 1e-5, name, 'eval output')
+
+
 @cases
-@pytest.mark.parametrize('mode', ['imperative', 'static'])
-def test_initial_values_are_the_published_ones(name, mode):
+def test_initial_values_are_the_published_ones(name):
     description, _ = oracle.load(name)
     net = oracle.build(description)
     mx.random.seed(42)
     net.initialize(mx.init.MSRAPrelu())
-    prepare(net, mode)
+    prepare(net, 'static')
     net(images(name, description)).wait_to_read()  # it reorders weights in place while it runs
     for key, parameter in net._collect_params_with_prefix().items():
         values = parameter.data().asnumpy().astype('float64')
@@ -59,27 +84,17 @@ def test_initial_values_are_the_published_ones(name, mode):
         assert values.ravel()[0] == first, key
 
 
-@cases
-@modes
-def test_outputs_are_the_published_ones(name, mode):
-    net, description, arrays = filled(name, mode)
-    close(net(images(name, description)).asnumpy(), arrays['eval_output'], 1e-5, name, 'eval output')
-
-
-@cases
-def test_outputs_after_saving_and_loading_are_the_published_ones(name, tmp_path):
-    net, description, arrays = filled(name)
-    net.save_parameters(str(tmp_path / 'net.params'))
-    again = oracle.build(description)
-    again.load_parameters(str(tmp_path / 'net.params'))
-    close(again(images(name, description)).asnumpy(), arrays['eval_output'], 1e-5, name, 'eval output')
-
-
-@pytest.mark.parametrize('name', [n for n in oracle.NAMES if n.startswith('unit')])
-@modes
-def test_a_unit_trains_as_published(name, mode):
+@pytest.mark.kernels
+@pytest.mark.parametrize('name, mode', [
+    pytest.param(name, mode, marks=slow_elsewhere(name, mode)) for name in oracle.NAMES for mode in MODES])
+def test_it_computes_and_trains_as_published(name, mode):
     net, description, arrays = filled(name, mode)
     x = images(name, description)
+    close(net(x).asnumpy(), arrays['eval_output'], 1e-5, name, 'eval output')
+    (check_unit if description['kind'] == 'unit' else check_network)(name, net, description, arrays, x)
+
+
+def check_unit(name, net, description, arrays, x):
     x.attach_grad()
     with autograd.record():
         y = net(x)
@@ -89,11 +104,7 @@ def test_a_unit_trains_as_published(name, mode):
     close(x.grad.asnumpy(), arrays['input_gradient'], 1e-5, name, 'input gradient')
 
 
-@networks
-@modes
-def test_a_network_trains_as_published(name, mode):
-    net, description, arrays = filled(name, mode)
-    x = images(name, description)
+def check_network(name, net, description, arrays, x):
     batch, classes = len(x), arrays['eval_output'].shape[1]
     y = mx.nd.array(fill.labels(name, batch, classes))
     trainer = gluon.Trainer(net.collect_params(), 'nag',
@@ -117,7 +128,8 @@ def test_a_network_trains_as_published(name, mode):
     norms_agree({key: p.data() for key, p in parameters.items()}, description['after_3_steps_l2'], name)
 
 
-@networks
+@pytest.mark.kernels
+@pytest.mark.parametrize('name', [name for name in oracle.NAMES if not name.startswith('unit')])
 def test_the_engine_trains_it_as_published(name):
     """Its steps on CPUs run through other operators (`cpu_graph`, `step_graph`) on the same parameters."""
     net, description, arrays = filled(name)
@@ -145,9 +157,9 @@ def without_counters(names):
     return [re.sub(r'^(resnet20v2atac|chaatac|conv|batchnorm|dense)\d+_', r'\1_', name) for name in names]
 
 
-@pytest.mark.parametrize('name', [n for n in oracle.NAMES if n not in OTHER_GRAPH])
-def test_the_exported_graph_is_the_published_one(name):
-    net, description, _ = filled(name, 'hybridized')
+@pytest.mark.parametrize('published', sorted({*oracle.NAMES} - OTHER_GRAPH), indirect=True)
+def test_the_exported_graph_is_the_published_one(published):
+    net, description, _ = published
     symbol = net(mx.sym.var('data'))
     ours, theirs = graph_of(symbol), description['graph']
     assert ours == theirs

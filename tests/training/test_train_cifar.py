@@ -88,7 +88,7 @@ def finished(tmp_path_factory, cifar10):
     with contextlib.redirect_stderr(io.StringIO()) as errors:
         assert call_script(*flags(
             cifar10, folder, '--useReLU', '--num-epochs', 3, '--lr-decay-epoch', '1,2', '--save-period', 2,
-            '--save-plot-dir', folder / 'plots', '--log-interval', 5)) == 0
+            '--save-plot-dir', folder / 'plots', '--log-interval', 5), picture=True) == 0
     return str(folder), errors.getvalue()
 
 
