@@ -357,7 +357,8 @@ for epoch in range(10 ** 6):
 '''
 
 
-@pytest.mark.parametrize('how', [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize('how', [
+    signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGINT])
 def test_workers_end_with_the_reader_however_it_ends(source, how):
     reader = subprocess.Popen([sys.executable, '-c', READER, source.path], stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, text=True,
@@ -391,7 +392,9 @@ if __name__ == '__main__':
 '''
 
 
-@pytest.mark.parametrize('method', ['fork', 'spawn', 'forkserver'])  # joblib adds its own, loky
+@pytest.mark.parametrize('method', [
+    pytest.param('fork', marks=pytest.mark.slow), pytest.param('spawn', marks=pytest.mark.slow),
+    'forkserver'])  # joblib adds its own, loky
 def test_workers_start_whatever_way_python_starts_processes(source, tmp_path, method):
     """Ours and those of Gluon's DataLoader; from Python 3.14 on the default is forkserver."""
     (tmp_path / 'read.py').write_text(START_METHODS)

@@ -68,36 +68,13 @@ def running(folder):
 
 
 @pytest.fixture(scope='module')
-def whole(photos, tmp_path_factory):
-    """The folder of an uninterrupted run."""
-    folder = tmp_path_factory.mktemp('whole') / 'run'
-    result = finish(start_cluster(*flags(folder, photos, *CLUSTER)))
-    assert result.returncode == 0, result.stderr
-    assert not running(folder)
-    return folder
-
-
-@pytest.mark.usefixtures('small_network')
-def test_two_workers_compute_what_one_process_does_with_the_whole_batch(whole, photos, tmp_path):
-    """But for the statistics of BatchNorm, which sees each worker's half."""
-    one = tmp_path / 'one'
-    assert call_script(*flags(one, photos, '--batch-size', 4), script=train_imagenet) == 0
-    ours, theirs = parameters(whole), parameters(one)
-    for name, values in theirs.items():
-        if 'running' not in name:
-            assert np.abs(ours[name] - values).max() <= 1e-5 * max(1, np.abs(values).max()), name
-    for row, expected in zip(metrics_of(whole), metrics_of(one)):  # over both workers' images
-        assert [row[key] for key in ('epoch', 'iteration', 'train_accuracy', 'val_accuracy')] == [
-            expected[key] for key in ('epoch', 'iteration', 'train_accuracy', 'val_accuracy')]
-        assert row['val_loss'] == pytest.approx(expected['val_loss'], rel=1e-4)
-
-
-def test_a_dead_worker_ends_the_run_and_a_restart_goes_on_to_the_same_bits(whole, photos, tmp_path):
-    """Also to the same statistics of BatchNorm, of which each worker has its own."""
-    broken = tmp_path / 'broken'
-    process = start_cluster(*flags(broken, photos, *CLUSTER))
-    wait_until(process, lambda: batches_in(tmp_path / 'broken.log') >= 5, 'the fifth batch')
-    worker, = (pid for pid, command in running(broken).items() if b'launch' not in command
+def restarted(photos, tmp_path_factory):
+    """The folder of a run one of whose workers was killed, and which was started again."""
+    folder = tmp_path_factory.mktemp('restarted') / 'run'
+    process = start_cluster(*flags(folder, photos, *CLUSTER))
+    log = folder.with_suffix('.log')
+    wait_until(process, lambda: batches_in(log) >= 5, 'the fifth batch')
+    worker, = (pid for pid, command in running(folder).items() if b'launch' not in command
                and b'DMLC_TASK_ID=1' in Path(f'/proc/{pid}/environ').read_bytes())
     os.kill(worker, signal.SIGKILL)
     died = finish(process, timeout=60)
@@ -105,11 +82,39 @@ def test_a_dead_worker_ends_the_run_and_a_restart_goes_on_to_the_same_bits(whole
     said = dict(SENTENCE.findall(died.stderr))
     assert sorted(said) == ['scheduler', 'server 0', 'worker 0']
     assert all(sentence.startswith('worker 1 ') and '--resume auto' in sentence for sentence in said.values())
-    assert not running(broken)
+    assert not running(folder)
+    run_cluster(folder, photos)
+    return folder
 
-    result = finish(start_cluster(*flags(broken, photos, *CLUSTER)))
+
+def run_cluster(folder, photos):
+    """Start 2 workers and a server, and wait for the end."""
+    result = finish(start_cluster(*flags(folder, photos, *CLUSTER)))
     assert result.returncode == 0, result.stderr
-    ours, theirs = parameters(broken), parameters(whole)
+    assert not running(folder)
+
+
+@pytest.mark.usefixtures('small_network')
+def test_two_workers_one_killed_compute_what_one_process_does_with_the_whole_batch(
+        restarted, photos, tmp_path):
+    """But for the statistics of BatchNorm, which sees each worker's half."""
+    one = tmp_path / 'one'
+    assert call_script(*flags(one, photos, '--batch-size', 4), script=train_imagenet) == 0
+    ours, theirs = parameters(restarted), parameters(one)
+    for name, values in theirs.items():
+        if 'running' not in name:
+            assert np.abs(ours[name] - values).max() <= 1e-5 * max(1, np.abs(values).max()), name
+    for row, expected in zip(metrics_of(restarted), metrics_of(one)):  # over both workers' images
+        assert [row[key] for key in ('epoch', 'iteration', 'train_accuracy', 'val_accuracy')] == [
+            expected[key] for key in ('epoch', 'iteration', 'train_accuracy', 'val_accuracy')]
+        assert row['val_loss'] == pytest.approx(expected['val_loss'], rel=1e-4)
+
+
+@pytest.mark.slow
+def test_a_restart_goes_on_to_the_same_bits(restarted, photos, tmp_path):
+    """Also to the same statistics of BatchNorm, of which each worker has its own."""
+    run_cluster(tmp_path / 'whole', photos)
+    ours, theirs = parameters(restarted), parameters(tmp_path / 'whole')
     for name, values in theirs.items():
         assert (ours[name] == values).all(), name
 

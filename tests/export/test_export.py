@@ -321,7 +321,7 @@ def accuracy_of(told):
     return int(found[1]), float(found[2]), float(found[3])
 
 
-@pytest.mark.parametrize('mode', ['naive', 'entropy'])
+@pytest.mark.parametrize('mode', [pytest.param('naive', marks=pytest.mark.slow), 'entropy'])
 def test_the_accuracy_before_and_after_int8(digits, tmp_path, capsys, mode):
     assert call(*digits, tmp_path / 'net', '--dataset', 'digits', '--int8', '--calibration', mode) == 0
     count, before, after = accuracy_of(capsys.readouterr().out)

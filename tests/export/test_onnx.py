@@ -24,7 +24,7 @@ onnxruntime = pytest.importorskip('onnxruntime')
 
 SMALLEST = [name for name in get_model_list() if re.match(  # every unit in one host, and some in the others
     'cifar_resnet8_|(cifar_resnet18_v1|resnet50_v1b)_(atac|se|aa|fa)$', name)]
-CIFAR, IMAGENET = (3, 32, 32), (3, 64, 64)
+CIFAR, IMAGENET = (3, 32, 32), (3, 32, 48)
 S = mx.sym
 
 

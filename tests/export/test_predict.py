@@ -187,7 +187,7 @@ def test_an_image_from_standard_input(prefix, tmp_path, capsys):
     assert call(capsys, prefix, '-', '-')[0] == 2
 
 
-@pytest.mark.parametrize('unbuffered', ['', '1'])
+@pytest.mark.parametrize('unbuffered', ['', pytest.param('1', marks=pytest.mark.slow)])
 def test_a_closed_pipe_ends_it_quietly(prefix, tmp_path, monkeypatch, unbuffered):
     monkeypatch.setenv('PYTHONUNBUFFERED', unbuffered)
     image = write(tmp_path / 'a.png', smooth())

@@ -57,10 +57,7 @@ def test_a_wrong_number_of_threads_is_the_error_of_an_import_of_mxnet():
     assert result.stderr.splitlines()[-1].startswith('openatac.errors.UnfitEnvironment: ')
 
 
-def test_nested_numbers_of_threads_work():
-    assert run_python('-c', USE_MXNET, OMP_NUM_THREADS='2,2').stdout == '3.0\n'
-
-
+@pytest.mark.slow
 def test_predict_works_where_python_is_strict(exported, tmp_path):
     """PYTHONOPTIMIZE=2 takes the docstrings that MXNet is built from; MXNet and others give warnings."""
     Image.new('RGB', (40, 30), 'red').save(tmp_path / 'a.jpg')
@@ -71,8 +68,8 @@ def test_predict_works_where_python_is_strict(exported, tmp_path):
     assert len(result.stdout.splitlines()) == 4 and (tmp_path / 'gates.png').exists()
 
 
-def test_mxnet_is_imported_where_python_is_strict():
-    result = run_python('-c', USE_MXNET, PYTHONOPTIMIZE='2', PYTHONWARNINGS='error')
+def test_mxnet_is_imported_where_python_is_strict_and_numbers_of_threads_are_nested():
+    result = run_python('-c', USE_MXNET, PYTHONOPTIMIZE='2', PYTHONWARNINGS='error', OMP_NUM_THREADS='2,2')
     assert result.returncode == 0 and result.stdout == '3.0\n', result.stderr
 
 

@@ -51,8 +51,8 @@ INSIDE = {
 
 
 # These hold no activation that the others do not hold in the same way.
-SIMILAR = {'darknet53', 'resnet50_v1b', 'resnest14', 'vgg11', 'shufflenet_v2', 'se_resnet18_v1',
-           'resnet50_v2', 'senet_154'}
+SIMILAR = {'darknet53', 'mobilenet0.25', 'resnet50_v1b', 'resnest14', 'vgg11', 'vgg11_bn', 'shufflenet_v1',
+           'shufflenet_v2', 'resnet18_v1', 'se_resnet18_v1', 'resnet50_v2', 'senet_154'}
 
 
 def slow_if_similar(names):

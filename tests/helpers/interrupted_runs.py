@@ -31,14 +31,23 @@ def kill_often(folder, kills, epochs, command):
         epoch = max(done, number * epochs // kills)
         process = start_script(*command)
         if number % 2:
-            wait_for_checkpoint(process, folder, epoch)
-            time.sleep(chance.uniform(0, 0.02))
+            kill_at_checkpoint(process, folder, epoch, chance.uniform(0, 0.02))
         else:
             wait_for_batch(process, folder, epoch, chance.randrange(5, BATCHES, 5))
-            time.sleep(chance.uniform(0, 0.05))
-        process.kill()
-        result = finish(process)
-        assert result.returncode == -signal.SIGKILL, f'it ended before it was killed: {result.stderr}'
+            kill(process, chance.uniform(0, 0.05))
+
+
+def kill_at_checkpoint(process, folder, epoch, seconds=0.0):
+    """Kill a run so many seconds after it has begun to save the checkpoint after that epoch."""
+    wait_for_checkpoint(process, folder, epoch)
+    kill(process, seconds)
+
+
+def kill(process, seconds):
+    time.sleep(seconds)
+    process.kill()
+    result = finish(process)
+    assert result.returncode == -signal.SIGKILL, f'it ended before it was killed: {result.stderr}'
 
 
 def wait_for_batch(process, folder, epoch, batch):
@@ -56,7 +65,16 @@ def wait_for_checkpoint(process, folder, epoch):
 
 
 def signal_at_step(monkeypatch, step, number, times=1):
-    """Send this process a signal, ``times`` times, while a run's processes agree to continue after a step.
+    """Send this process a signal, ``times`` times; see `act_at_step`."""
+    def send():
+        for _ in range(times):
+            signal.raise_signal(number)
+
+    return act_at_step(monkeypatch, step, send)
+
+
+def act_at_step(monkeypatch, step, action):
+    """Call ``action()`` while a run's processes agree to continue after a step.
 
     Returns the list of what the run asks its processes, a number for each step.
     """
@@ -66,8 +84,7 @@ def signal_at_step(monkeypatch, step, number, times=1):
         if name == 'a step':
             asked.append(message)
             if len(asked) == step:
-                for _ in range(times):
-                    signal.raise_signal(number)
+                action()
         return [message]
 
     monkeypatch.setattr(SingleProcess, 'gather', gather)

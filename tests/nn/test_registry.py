@@ -17,7 +17,7 @@ SMALL = {  # host: side of the images and arguments of a small one
     'cifar_resnet18_v1_': (32, {'layers': [1] * 4, 'channels': (16, 16, 16, 32)}),
     'resnet50_v1b_': (48, {'layers': [1] * 4}),
 }
-QUICK = 'atac', 'frelu', 'se', 'cbam'  # of the larger hosts, which build their units as the first one does
+QUICK = 'atac', 'se'  # of the larger hosts, which build their units as the first one does
 NAMES = [host + unit if unit in QUICK or host.startswith('cifar_resnet8')
          else pytest.param(host + unit, marks=pytest.mark.slow) for host in SMALL for unit in UNITS]
 NAMES += ['resnet50_v1b_' + unit for unit in SELF_ATTENTIONS]

@@ -17,12 +17,13 @@ from scipy import stats
 
 from openatac import cli
 from openatac.errors import OpenatacError
-from openatac.study.comparison import results
+from openatac.study.comparison import results, training_queue
 from openatac.study.comparison.comparable import check_comparable, shared_settings
 from openatac.study.comparison.sweep import reserved_flags, unit_flags
 from openatac.study.finished_runs import find_runs
+from openatac.training.tracking.log import log_to
 from tests.conftest import ROOT
-from tests.helpers.commands import rows_of
+from tests.helpers.commands import call_command, rows_of
 from tests.helpers.made_up_images import write_cifar
 from tests.helpers.scripts import finish, metrics_of, wait_until
 
@@ -39,6 +40,28 @@ def environment():
     with pytest.MonkeyPatch.context() as patch:
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
+        yield
+
+
+class TrainingHere:
+    """Stands for the process of a training, which it runs in this one: that saves the start-up."""
+
+    def __init__(self, command, stderr, **options):
+        assert command[:3] == [sys.executable, '-m', 'openatac']
+        with contextlib.redirect_stderr(io.StringIO()) as errors:
+            self.code = call_command(*command[3:])
+            log_to()
+        stderr.write(errors.getvalue().encode())
+
+    def poll(self):
+        return self.code
+
+
+@pytest.fixture(scope='module', autouse=True)
+def trainings_here():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training_queue, 'subprocess', SimpleNamespace(
+            Popen=TrainingHere, DEVNULL=subprocess.DEVNULL))
         yield
 
 

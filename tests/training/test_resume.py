@@ -20,24 +20,19 @@ from openatac.training.tracking.log import log_to
 from tests.helpers.interrupted_runs import (
     BATCHES,
     EPOCHS,
+    act_at_step,
     assert_same_end,
     checkpoint_names,
     content_of,
     drop_last_checkpoint,
     flags,
+    kill_at_checkpoint,
     kill_often,
     outcome,
     signal_at_step,
-    wait_for_batch,
 )
 from tests.helpers.made_up_images import write_cifar
-from tests.helpers.scripts import (
-    call_script,
-    finish,
-    run_script,
-    start_script,
-    the_error,
-)
+from tests.helpers.scripts import call_script, run_script, start_script, the_error
 
 
 @pytest.fixture(scope='module')
@@ -56,15 +51,15 @@ def copy(uninterrupted, tmp_path):
 
 # ----------------------------------------------------------------------------------- killed
 
-def test_a_run_killed_at_random_points_ends_as_it_would_have(tmp_path, cifar10, uninterrupted):
+def test_a_run_killed_while_it_saves_a_checkpoint_ends_as_it_would_have(tmp_path, cifar10, uninterrupted):
     folder = tmp_path / 'run'
-    kill_often(folder, 2, EPOCHS, flags(cifar10, folder))
+    kill_at_checkpoint(start_script(*flags(cifar10, folder)), folder, epoch=1)
     assert call_script(*flags(cifar10, folder)) == 0
     assert_same_end(folder, uninterrupted)
 
 
 @pytest.mark.slow
-def test_a_run_killed_fifty_times_ends_as_it_would_have(tmp_path, cifar10):
+def test_a_run_killed_fifty_times_within_epochs_and_checkpoints_ends_as_it_would_have(tmp_path, cifar10):
     folders, epochs = [tmp_path / 'killed', tmp_path / 'not killed'], 40
     killed, not_killed = (flags(cifar10, folder, '--num-epochs', epochs) for folder in folders)
     kill_often(folders[0], 50, epochs, killed)
@@ -75,18 +70,16 @@ def test_a_run_killed_fifty_times_ends_as_it_would_have(tmp_path, cifar10):
 
 # ---------------------------------------------------------------------------------- stopped
 
-def test_a_run_stopped_within_an_epoch_goes_on_from_that_batch(tmp_path, cifar10, uninterrupted, capsys):
-    process = start_script(*flags(cifar10, tmp_path))
-    wait_for_batch(process, tmp_path, 1, 10)
-    process.send_signal(signal.SIGINT)
-    result = finish(process)
-    assert result.returncode == 128 + signal.SIGINT
-    error = the_error(1, result.stderr)
+def test_a_run_stopped_within_an_epoch_goes_on_from_that_batch(
+        tmp_path, cifar10, uninterrupted, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        signal_at_step(patch, BATCHES + 10, signal.SIGINT)
+        assert call_script(*flags(cifar10, tmp_path)) == 128 + signal.SIGINT
+    error = the_error(1, capsys.readouterr().err)
     assert 'SIGINT' in error and '--resume auto' in error
-    iteration = int(checkpoint_names(tmp_path)[-1])
-    assert BATCHES + 10 <= iteration < 2 * BATCHES, 'it was to stop within the epoch'
+    assert int(checkpoint_names(tmp_path)[-1]) == BATCHES + 11
     assert call_script(*flags(cifar10, tmp_path)) == 0
-    assert f'epoch 1, batch {iteration % BATCHES}' in capsys.readouterr().err
+    assert 'epoch 1, batch 11' in capsys.readouterr().err
     assert_same_end(tmp_path, uninterrupted)
 
 
@@ -185,16 +178,18 @@ def test_a_new_run_does_not_start_where_another_was(copy, cifar10, capsys):
     assert outcome(copy) == before
 
 
-def test_two_runs_do_not_share_a_folder(tmp_path, cifar10, uninterrupted, capsys):
-    first = start_script(*flags(cifar10, tmp_path))
-    wait_for_batch(first, tmp_path, 0, 5)
-    first.send_signal(signal.SIGSTOP)       # so that it does not finish before
-    for more in ([], ['--resume', 'never', '--lr', 1]):
-        code = call_script(*flags(cifar10, tmp_path, *more))
-        assert code == 1 and str(tmp_path) in the_error(code, capsys.readouterr().err)
-    first.send_signal(signal.SIGCONT)
-    result = finish(first)
-    assert result.returncode == 0, result.stderr
+def test_two_runs_do_not_share_a_folder(tmp_path, cifar10, uninterrupted, monkeypatch, capsys):
+    refused = []
+
+    def start_others():
+        for more in ([], ['--resume', 'never', '--lr', 1]):
+            capsys.readouterr()
+            code = call_script(*flags(cifar10, tmp_path, *more))
+            refused.append((code, the_error(code, capsys.readouterr().err)))
+
+    act_at_step(monkeypatch, 5, start_others)
+    assert call_script(*flags(cifar10, tmp_path)) == 0
+    assert len(refused) == 2 and all(code == 1 and str(tmp_path) in error for code, error in refused)
     assert_same_end(tmp_path, uninterrupted)
 
 
