@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 VERSION := $(shell $(PYTHON) -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 
+# A process for each core; all tests of a file in one, since they share what is trained or exported.
+SPREAD := -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 TORCH_TESTS := $(shell grep -rl --include=test_*.py importorskip..torch tests)
 
 SUITES ?= bookworm trixie sid
@@ -21,19 +23,19 @@ demo: $(VENV)/.with-cpu,demo
 	$(BIN)/python -m openatac demo
 
 test: $(VENV)/.with-cpu,demo,test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' $(SPREAD)
 
 # The two commands of the README as on a fresh machine, which has Python and make alone.
 test-fresh:
 	for suite in $(SUITES); do .ci/fresh $$suite 'make demo' 'make test' || exit; done
 
-# INT8, export and the oracle with the kernels of older processors, which this one plays.
+# INT8, fused and exported networks and the oracle, with the kernels of older processors, which this one plays.
 test-isa: $(VENV)/.with-cpu,demo,test
 	for isa in SSE41 AVX2; do echo "DNNL_MAX_CPU_ISA=$$isa"; DNNL_MAX_CPU_ISA=$$isa OMP_NUM_THREADS=1 \
-	  $(BIN)/python -m pytest -q -m 'not slow' -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder $(ISA_TESTS) || exit; done
+	  $(BIN)/python -m pytest -q -m 'kernels and not slow' $(SPREAD) $(ISA_TESTS) || exit; done
 
 test-torch: $(VENV)/.with-cpu,demo,test,torch
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder $(TORCH_TESTS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' $(SPREAD) $(TORCH_TESTS)
 
 test-gpu: $(VENV)/.with-cpu,demo,test,torch
 	$(BIN)/python -m pytest -m gpu $(TORCH_TESTS)
@@ -69,8 +71,7 @@ types: $(VENV)/.with-cpu,demo,test,types
 # Line coverage of `make test`, the processes that it starts included, and the public functions that it never calls.
 coverage: $(VENV)/.with-cpu,demo,test,coverage
 	$(BIN)/python -m coverage erase
-	OMP_NUM_THREADS=1 $(BIN)/python -m coverage run -m pytest -m 'not slow' -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder \
-	  $(COVERED_TESTS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m coverage run -m pytest -m 'not slow' $(SPREAD) $(COVERED_TESTS)
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 	$(BIN)/python -m coverage json --quiet -o coverage.json

@@ -11,6 +11,11 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / 'shared' / 'data'
 
 
+def pytest_collection_modifyitems(items):
+    """Trainings, the longest files, come first, so that all processes of a run have work until its end."""
+    items.sort(key=lambda item: item.path.parent.name != 'training')
+
+
 @pytest.fixture(scope='session')
 def shared_data():
     """The folder of real images beside the checkout; tests on them skip where it is missing."""

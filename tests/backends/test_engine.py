@@ -36,7 +36,7 @@ def assert_equal(ours, theirs):
     assert not different
 
 
-@pytest.mark.parametrize('trial', range(3))
+@pytest.mark.parametrize('trial', range(2))
 def test_evaluating_and_resuming_change_no_bit_of_training(trial):
     """MXNet's NAG rounds by the weights' memory layout, which an inference pass changes when it likes."""
     plain, interrupted = engine(drop_rate=0.2), engine(drop_rate=0.2)

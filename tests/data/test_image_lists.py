@@ -8,6 +8,7 @@ from openatac.data.photos.folder import ImageFolder
 from openatac.data.photos.listed import ImageList
 from openatac.data.records.record_file import RecordFile
 from openatac.errors import DataError
+from tests.helpers.imagenet_hosts import small_network  # noqa: F401  (a fixture)
 from tests.helpers.made_up_images import encoded, plain
 from tests.helpers.scripts import call_script
 
@@ -115,7 +116,8 @@ def test_a_list_is_packed(tmp_path):
 TINY = '--num-epochs', 1, '--batch-size', 4, '--input-size', 32, '-j', 0, '--dry-run', 1
 
 
-def test_tiny_imagenet_is_understood_as_it_is_unpacked(tmp_path, caplog):
+@pytest.mark.usefixtures('small_network')
+def test_tiny_imagenet_is_understood_as_it_is_unpacked(tmp_path):
     """The number of classes, the folders below the classes and the flat validation images."""
     write_images(tmp_path / 'train', *(f'n{c}/images/n{c}_{k}.JPEG' for c in range(3) for k in range(4)))
     write_images(tmp_path / 'val' / 'images', *(f'val_{k}.JPEG' for k in range(4)))

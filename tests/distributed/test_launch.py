@@ -300,7 +300,7 @@ def test_lines_are_labelled_and_arguments_arrive():
                               for who in ('scheduler', 'server 0', 'worker 0', 'worker 1')]
 
 
-@pytest.mark.parametrize('deed, expected', [('7', 7), ('suicide', 137)])
+@pytest.mark.parametrize('deed, expected', [pytest.param('7', 7, marks=pytest.mark.slow), ('suicide', 137)])
 def test_the_first_failure_ends_all_and_is_the_exit_code(deed, expected):
     code, _, errors = launch('-n', 2, '-s', 1, command=[
         *PLAIN, 'worker1=' + deed, 'worker0=child', 'server0=stubborn', 'scheduler=sleep'])
@@ -320,7 +320,7 @@ def launch_saving(seconds):
     return launched
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('number', [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_a_signal_waits_for_the_checkpoint(number):
     launched = launch_saving(0.3)
     launched.process.send_signal(number)
@@ -328,7 +328,7 @@ def test_a_signal_waits_for_the_checkpoint(number):
     assert code == 128 + number and '[worker 0] saved' in output
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('number', [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_second_signal_does_not_wait_for_the_checkpoint(number):
     launched = launch_saving(300)
     launched.process.send_signal(number)

@@ -115,6 +115,7 @@ def run(cifar10, tmp_path_factory):
 
 # ------------------------------------------------------------------------------- what is written
 
+@pytest.mark.kernels
 def test_gluon_loads_it(net, whole):
     for files in (whole, whole + '-fused'):
         loaded = mx.gluon.SymbolBlock.imports(files + '-symbol.json', ['data'], files + '-0000.params')
@@ -131,12 +132,14 @@ def by_module(path, x):
     return module.get_outputs()[0].asnumpy()
 
 
+@pytest.mark.kernels
 def test_the_module_api_loads_it_as_the_description_says(net, whole, monkeypatch):
     note = read_manifest(whole).reports['symbol']['note']
     monkeypatch.setenv(*next(word for word in note.split() if '=' in word).rstrip(':').split('='))
     assert np.allclose(by_module(whole, images()), outputs(net, images()), atol=REORDERED)
 
 
+@pytest.mark.kernels
 def test_the_module_api_loads_the_fused_form_as_it_is(net, whole, monkeypatch):
     monkeypatch.delenv('MXNET_SUBGRAPH_BACKEND', raising=False)  # as where openatac is not imported
     assert np.allclose(by_module(whole + '-fused', images()), outputs(net, images()), atol=REORDERED)
@@ -236,6 +239,7 @@ def test_coarse_labels_fill_a_hundred_outputs(params, tmp_path):
 
 # ------------------------------------------------------------------------------------ graphs
 
+@pytest.mark.kernels
 @pytest.mark.parametrize('name', ['cifar10_b1_atac', 'imagenet_1111_atac2'])
 def test_graphs_of_the_oracles_networks(name, tmp_path):
     net, description, arrays = filled(name, 'hybridized')
@@ -250,6 +254,7 @@ def test_graphs_of_the_oracles_networks(name, tmp_path):
                            atol=tolerance * np.abs(arrays['eval_output']).max())
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize('name', [ATAC, 'cifar_resnet8_v2_relu', 'cifar_resnet8_v2_se'])
 def test_fused_and_really_so(name, tmp_path):
     """The pre-activation hosts are those for which MXNet's fusion alone gives other outputs."""
@@ -265,6 +270,7 @@ def test_fused_and_really_so(name, tmp_path):
     assert np.abs(outputs(loaded, x) - expected).max() <= REORDERED * max(1, np.abs(expected).max())
 
 
+@pytest.mark.kernels
 def test_mxnet_still_fuses_wrongly(net):
     """If this fails, the identities that `fuse` puts in are no longer needed."""
     symbol, arrays = trace(net)
@@ -284,6 +290,7 @@ def test_a_network_without_anything_to_fold(tmp_path):
     assert not os.listdir(tmp_path)
 
 
+@pytest.mark.kernels
 def test_onnx(net, tmp_path):
     pytest.importorskip('onnx')
     onnxruntime = pytest.importorskip('onnxruntime')
@@ -294,6 +301,7 @@ def test_onnx(net, tmp_path):
     assert np.allclose(found, outputs(net, images()), atol=REORDERED)
 
 
+@pytest.mark.kernels
 def test_int8(run, tmp_path):
     """Calibrated on the run's own training images, measured on its test images."""
     assert call(run, tmp_path / 'net', '--int8', '--calibration', 'naive') == 0
@@ -321,6 +329,7 @@ def accuracy_of(told):
     return int(found[1]), float(found[2]), float(found[3])
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize('mode', [pytest.param('naive', marks=pytest.mark.slow), 'entropy'])
 def test_the_accuracy_before_and_after_int8(digits, tmp_path, capsys, mode):
     assert call(*digits, tmp_path / 'net', '--dataset', 'digits', '--int8', '--calibration', mode) == 0
@@ -330,6 +339,7 @@ def test_the_accuracy_before_and_after_int8(digits, tmp_path, capsys, mode):
         'float32': pytest.approx(before, abs=1e-4), 'int8': pytest.approx(after, abs=1e-4), 'images': 360}
 
 
+@pytest.mark.kernels
 def test_int8_as_onnx(digits, tmp_path, capfd):
     """Measured like MXNet's form; nothing of what ONNX Runtime says while it quantizes gets through."""
     pytest.importorskip('onnx')

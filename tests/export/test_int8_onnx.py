@@ -36,6 +36,7 @@ def kinds(model):
     return [node.op_type for node in model.graph.node]
 
 
+@pytest.mark.kernels
 def test_it_knows_the_digits_as_the_float32_network_does(model, quantized, tmp_path):
     images, labels = digits(train=False)
     expected, found = run(model, images, tmp_path), run(quantized, images, tmp_path)
@@ -59,6 +60,7 @@ def test_weights_are_per_channel_and_of_seven_bits(model, quantized):
     assert quantized.metadata_props == model.metadata_props and quantized.producer_name == 'openatac'
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize('name', ['cifar_resnet8_v2_atac', 'cifar_resnet8_v2_se', 'cifar_resnet18_v1_atac'])
 def test_batch_norms_become_convolutions_that_compute_the_same(name, tmp_path):
     mx.random.seed(1)
@@ -76,6 +78,7 @@ def test_batch_norms_become_convolutions_that_compute_the_same(name, tmp_path):
     assert np.sqrt(((found - expected) ** 2).mean()) < 0.1 * expected.std()  # of INT8's rounding: 0.03
 
 
+@pytest.mark.kernels
 def test_a_channel_that_is_switched_off(digits_network, model, tmp_path):
     """Its weights are next to nothing, and its bias is not: in steps of the weights it has over 32 bits."""
     params = dict(digits_network.params)

@@ -82,10 +82,12 @@ def accuracy(network):
     return share
 
 
+@pytest.mark.kernels
 def test_the_network_that_these_tests_quantize_knows_the_digits(digits_network):
     assert accuracy(digits_network.net) > KNOWS
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize('mode', MODES)
 def test_the_int8_network_agrees_with_the_float32_one(digits_network, quantized, mode, tmp_path):
     network = load_symbol(write(*quantized[mode], tmp_path))
@@ -94,6 +96,7 @@ def test_the_int8_network_agrees_with_the_float32_one(digits_network, quantized,
     assert accuracy(network) > KNOWS
 
 
+@pytest.mark.kernels
 def test_a_badly_quantized_gate_would_be_seen(digits_network, quantized, tmp_path):
     """The bound fails where the range of what goes into the sigmoids is an eighth of what it should be."""
     symbol, params = quantized['naive']
@@ -107,6 +110,7 @@ def test_a_badly_quantized_gate_would_be_seen(digits_network, quantized, tmp_pat
     assert compare(digits_network, worse)[0] > WEIGHTS_TOO * rounding(digits_network, symbol, tmp_path)
 
 
+@pytest.mark.kernels
 def test_convolutions_are_int8_and_gates_float32(quantized):
     found = nodes(quantized['naive'][0])
     kinds = collections.Counter((node.operator, is_int8(node)) for node in found)
@@ -143,6 +147,7 @@ def test_a_new_process_computes_the_same(digits_network, quantized, tmp_path):
     assert np.array_equal(np.frombuffer(bytes.fromhex(found), np.float32).reshape(expected.shape), expected)
 
 
+@pytest.mark.kernels
 def test_the_shortcut_of_a_pre_activation_network_stays_raw(digits_network, tmp_path):
     """With one INT8 convolution the rest is the fused float32 network, which MXNet itself gets wrong."""
     others = [node.name for node in nodes(digits_network.symbol)]
@@ -154,6 +159,7 @@ def test_the_shortcut_of_a_pre_activation_network_stays_raw(digits_network, tmp_
     assert error < WEIGHTS_TOO * rounding(digits_network, symbol, tmp_path)  # MXNet's own: above 0.3
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize('name, settings', [
     ('cifar_resnet8_v2_relu', {}), ('cifar_resnet8_v2_se', {}), ('cifar_resnet8_v2_gelu', {}),
     ('cifar_resnet8_v2_cbam', {}),
@@ -175,6 +181,7 @@ def test_other_networks_are_quantized_within_rounding(name, settings, tmp_path):
     assert name.startswith('resnet50') or error < WEIGHTS_TOO * rounding(network, symbol, tmp_path)
 
 
+@pytest.mark.kernels
 def test_a_network_trained_on_real_images_is_quantized_within_rounding(shared_data, tmp_path):
     with np.load(shared_data / 'cifar10_jpeg.npz') as archive:
         records = decode(archive, 'train', 1000)

@@ -81,6 +81,7 @@ def shape_of(value):
     return [size.dim_param or size.dim_value for size in value.type.tensor_type.shape.dim]
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize('name', SMALLEST)
 def test_a_network_computes_in_onnx_what_it_does_in_mxnet(name, tmp_path):
     net, image_shape = small(name)
@@ -189,6 +190,7 @@ NETWORKS = {
 }
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize('name', list(NETWORKS))
 def test_networks_of_other_kinds_compute_the_same(name, tmp_path):
     build, image_shape = NETWORKS[name]
@@ -291,6 +293,7 @@ OPERATORS = {
 }
 
 
+@pytest.mark.kernels
 @pytest.mark.filterwarnings('ignore:Cannot decide type')  # of the input: float32 it is
 @pytest.mark.parametrize('name', list(OPERATORS))
 def test_each_operator_computes_in_onnx_what_it_does_in_mxnet(name, tmp_path):

@@ -26,7 +26,8 @@ print(np.abs(found - net(x).asnumpy()).max() < 1e-5)
 '''
 
 
-@pytest.mark.parametrize('variables, right', [({}, 'True'), ({'MXNET_SUBGRAPH_BACKEND': 'MKLDNN'}, 'False')])
+@pytest.mark.parametrize('variables, right', [
+    ({}, 'True'), pytest.param({'MXNET_SUBGRAPH_BACKEND': 'MKLDNN'}, 'False', marks=pytest.mark.slow)])
 def test_the_module_api(tmp_path, variables, right):
     """The second case shows that the first can fail, and that the user's own setting wins."""
     path = str(tmp_path / 'net')

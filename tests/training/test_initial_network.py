@@ -16,7 +16,10 @@ from openatac.models.parameters import initialize_parameters, load_parameters, r
 from openatac.runtime.import_hook import MXNET_MISSING
 from openatac.training.config import CifarConfig
 from openatac.training.initial_network import read_initial_network
-from tests.helpers.imagenet_hosts import small_network  # noqa: F401  (a fixture)
+from tests.helpers.imagenet_hosts import (
+    shallow_resnet,  # noqa: F401  (a fixture)
+    small_network,  # noqa: F401  (a fixture)
+)
 from tests.helpers.scripts import call_script, json_of, refusal, run_script, the_error
 
 NETWORK = '--blocks', 1, '--act-layers', 1, '--useReLU', '--seed', 3
@@ -72,7 +75,8 @@ def test_the_written_values_may_come_from_a_file(start):
     assert written['output.bias'].dtype == np.float32 and (written['output.bias'] == 7).asnumpy().all()
 
 
-def test_the_imagenet_script_writes_its_network(tmp_path):
+@pytest.mark.usefixtures('shallow_resnet')
+def test_the_imagenet_script_writes_its_network():
     assert call_script('--r', 2, '--num-classes', 2, '--input-size', 32, '--last-gamma', '--write-initial',
                        'atac', script=train_imagenet) == 0
     values = read_arrays('atac-0000.params')
