@@ -462,6 +462,7 @@ def test_ssh_leaves_nothing_at_the_other_end(played, tmp_path):
     launched.finish()
 
 
+@slow  # test_membership.py tells workers of a signal
 def test_a_signal_reaches_workers_at_the_other_end(played, tmp_path):
     (tmp_path / 'hosts').write_text('127.0.0.1\n')
     launched = played.start('-n', 2, '-s', 1, '--hostfile', tmp_path / 'hosts',

@@ -103,6 +103,7 @@ def test_a_run_stopped_beside_mxnet_goes_on_without_it_to_the_same_bits(
     assert_same_end(tmp_path, uninterrupted)
 
 
+@pytest.mark.slow  # the one above is without MXNet from its second epoch on
 def test_a_run_without_mxnet_is_the_same_to_the_bit(tmp_path, cifar10, uninterrupted, start, no_mxnet):
     result = run_script(*flags(cifar10, tmp_path, *TORCH, '--initial', start), path=no_mxnet)
     assert result.returncode == 0, result.stderr
@@ -427,6 +428,7 @@ def test_photographs_without_a_gpu_get_the_command_for_the_cpu(photos, tmp_path,
 
 # ------------------------------------------------------------- together with other commands
 
+@pytest.mark.slow  # test_compare.py rehearses one with MXNet
 def test_a_comparison_is_rehearsed(tmp_path, cifar10, capfd):
     """The README's command for the paper's figure, with one unit, one seed and the shallowest network."""
     assert cli.main(['compare', str(tmp_path / 'full'), '--units', 'atac_global', '--blocks', '1',
