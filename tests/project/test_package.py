@@ -126,7 +126,7 @@ def test_both_training_commands_train(installed, tmp_path):
         write_cifar(tmp_path / 'cifar-10-batches-bin', images=10), '--blocks', 1, '--batch-size', 10,
         '--num-epochs', 1, '--save-dir', 'cifar')
     run(installed / 'openatac', tmp_path, 'train-imagenet', '--data-dir',
-        write_data_dir(tmp_path / 'photos', training=4, validation=2), '--num-classes', 2, '--input-size', 32,
+        write_data_dir(tmp_path / 'photos', training=8, validation=2), '--num-classes', 2, '--input-size', 32,
         '--batch-size', 4, '-j', 1, '--num-epochs', 1, '--save-dir', 'imagenet', '--logging-file', 'log')
     for folder in ('cifar', 'imagenet'):
         assert (tmp_path / folder / 'last.params').exists()

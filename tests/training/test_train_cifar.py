@@ -205,10 +205,9 @@ def test_reduction_is_of_the_attention(reduction, inner, capsys):
 
 
 def test_what_a_recipe_switches_on_a_flag_switches_off(tmp_path):
-    assert call_script('--recipe', 'digits', '--no-useReLU', '--blocks', 1, '--num-epochs', 1,
-                       '--batch-size', 500, '--save-dir', tmp_path) == 0
-    assert json_of(tmp_path, 'settings.json')['useReLU'] is False
-    names = read_arrays(str(tmp_path / 'last.params'))
+    assert call_script('--recipe', 'digits', '--no-useReLU', '--write-initial', tmp_path / 'net') == 0
+    assert json_of(tmp_path, 'net-flags.json')['flags']['useReLU'] is False
+    names = read_arrays(str(tmp_path / 'net-0000.params'))
     assert 'features.2.0.msAA1.module.2.weight' in names  # the second convolution, with no ReLU before it
 
 
