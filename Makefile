@@ -23,7 +23,7 @@ demo: $(VENV)/.with-cpu,demo
 	$(BIN)/python -m openatac demo
 
 test: $(VENV)/.with-cpu,demo,test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' $(SPREAD)
+	$(BIN)/python -m pytest -m 'not slow' $(SPREAD)
 
 # The two commands of the README as on a fresh machine, which has Python and make alone.
 test-fresh:
@@ -31,11 +31,11 @@ test-fresh:
 
 # INT8, fused and exported networks and the oracle, with the kernels of older processors, which this one plays.
 test-isa: $(VENV)/.with-cpu,demo,test
-	for isa in SSE41 AVX2; do echo "DNNL_MAX_CPU_ISA=$$isa"; DNNL_MAX_CPU_ISA=$$isa OMP_NUM_THREADS=1 \
+	for isa in SSE41 AVX2; do echo "DNNL_MAX_CPU_ISA=$$isa"; DNNL_MAX_CPU_ISA=$$isa \
 	  $(BIN)/python -m pytest -q -m 'kernels and not slow' $(SPREAD) $(ISA_TESTS) || exit; done
 
 test-torch: $(VENV)/.with-cpu,demo,test,torch
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' $(SPREAD) $(TORCH_TESTS)
+	$(BIN)/python -m pytest -m 'not slow' $(SPREAD) $(TORCH_TESTS)
 
 test-gpu: $(VENV)/.with-cpu,demo,test,torch
 	$(BIN)/python -m pytest -m gpu $(TORCH_TESTS)
@@ -53,7 +53,7 @@ bench: $(VENV)/.with-cpu,demo
 # MXNet's CUDA build has an environment of its own: beside the CPU build, the two would overwrite each other.
 # No GPU and no driver are needed, but a C compiler, which makes a stand-in for the driver.
 test-cuda-wheel: $(CUDA_VENV)/.filled
-	OMP_NUM_THREADS=1 $(CUDA_VENV)/bin/python -m pytest tests/runtime/test_cuda_wheel.py
+	$(CUDA_VENV)/bin/python -m pytest tests/runtime/test_cuda_wheel.py
 
 $(CUDA_VENV)/.filled: setup.py pyproject.toml
 	@echo 'Installing openatac[cu112] into $(CUDA_VENV): 2 GB to download, 4.3 GB on the disk, some minutes.'
@@ -71,7 +71,7 @@ types: $(VENV)/.with-cpu,demo,test,types
 # Line coverage of `make test`, the processes that it starts included, and the public functions that it never calls.
 coverage: $(VENV)/.with-cpu,demo,test,coverage
 	$(BIN)/python -m coverage erase
-	OMP_NUM_THREADS=1 $(BIN)/python -m coverage run -m pytest -m 'not slow' $(SPREAD) $(COVERED_TESTS)
+	$(BIN)/python -m coverage run -m pytest -m 'not slow' $(SPREAD) $(COVERED_TESTS)
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 	$(BIN)/python -m coverage json --quiet -o coverage.json
