@@ -14,7 +14,7 @@ TORCH_TESTS := $(shell grep -rl --include=test_*.py importorskip..torch tests)
 SUITES ?= bookworm trixie sid
 SEED ?= 0
 COVERED_TESTS ?= tests
-ISA_TESTS := $(addprefix tests/export/test_,quantize.py export.py onnx.py onnx_int8.py) tests/models/test_oracle.py
+ISA_TESTS := $(shell grep -rl --include=test_*.py mark.kernels tests)
 
 .PHONY: demo test test-fresh test-isa test-torch test-gpu test-cuda-wheel test-slow test-faults bench lint types \
   coverage dist smoke

@@ -100,7 +100,8 @@ def _dry_run(sweep: Sweep, batches: int) -> int:
         flags = [*sweep.flags, '--dry-run', str(batches)]
         for training in dataclasses.replace(sweep, folder=folder, flags=flags).trainings():
             print(f'\n{training.name}:', flush=True)
-            codes.append(subprocess.run(training.command).returncode)
+            code = subprocess.run(training.command).returncode
+            codes.append(code if code >= 0 else 128 - code)  # as a shell reports a signal
     return max(codes)
 
 

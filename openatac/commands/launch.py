@@ -51,7 +51,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
                    help='for ssh and mpi: one machine on each line, HOST or HOST:PORT')
     p.add_argument('--host', metavar='ADDRESS',
                    help='an address of this machine that the others can reach (default: found automatically)')
-    p.add_argument('--port', type=number(int, low=1, high=65534),
+    p.add_argument('--port', type=number(int, low=1, high=65535),
                    help="the scheduler's port (default: a free one); the next one is used too, to watch the "
                         'processes')
     p.add_argument('--env', metavar='NAME[=VALUE]', action='append', default=[], type=_variable,
@@ -63,6 +63,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     args = p.parse_args(argv)
     args.servers = args.servers or args.workers
     args.cluster = args.cluster or ('ssh' if args.hostfile else 'local')
+    most = 65534 - (args.workers if args.cluster == 'local' else 0)  # each worker here has one of its own
+    if args.port and args.port > most:
+        p.error(f'argument --port: {args.port} leaves no ports for the processes; choose one up to {most}')
     if args.cluster == 'ssh' and not args.hostfile:
         p.error('argument --hostfile: ssh needs the file with the names of the machines')
     if args.hostfile and args.cluster not in ('ssh', 'mpi'):

@@ -59,7 +59,7 @@ def check(config: ImagenetConfig) -> None:
                              'allows')
     if config.training.teacher_params and not config.training.teacher:
         raise ValueError('argument --teacher-params: --teacher must name the network that they are of')
-    if config.compute.loss_scale and config.compute.dtype == 'float32':
+    if config.compute.loss_scale and config.compute.dtype != 'float16':
         raise ValueError('argument --loss-scale: it is for --dtype float16; leave it out')
     if config.compute.dtype == 'float16' and config.training.kvstore == 'dist_async':
         raise ValueError('argument --kvstore: dist_async has no loss scale for float16; use dist_sync')

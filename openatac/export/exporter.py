@@ -17,7 +17,7 @@ from openatac.export.images.labelled import images_below
 from openatac.export.manifest import Manifest, write_manifest
 from openatac.export.parity import ParityCheck, ParityError
 from openatac.export.runtimes.base import RUNTIMES
-from openatac.export.symbol_files import trace
+from openatac.export.symbol_files import context_of, trace
 from openatac.export.trained_network import TrainedNetwork, load_run
 from openatac.files.checksums import sha256
 from openatac.files.writing import writing
@@ -75,7 +75,7 @@ def export(net: mx.gluon.HybridBlock, prefix: str, manifest: Manifest, forms: Se
 
 
 def _parity_check(net: mx.gluon.HybridBlock, manifest: Manifest, images: np.ndarray | None) -> ParityCheck:
-    context = next(parameter.list_ctx()[0] for parameter in net.collect_params().values())
+    context = context_of(net)
     try:
         return ParityCheck(lambda batch: net(mx.nd.array(batch, context)).asnumpy(), manifest.image_shape,
                            images)

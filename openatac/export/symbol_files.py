@@ -21,6 +21,11 @@ FLOAT16 = '2'  # MXNet's number for it
 
 # -------------------------------------------------------------------------------------- traced
 
+def context_of(net: mx.gluon.HybridBlock) -> mx.Context:
+    """Return the first device of a network's parameters; the CPU for a network without parameters."""
+    return next((parameter.list_ctx()[0] for parameter in net.collect_params().values()), mx.cpu())
+
+
 def trace(net: mx.gluon.HybridBlock) -> tuple[mx.sym.Symbol, NDArrays]:
     """Return the symbol and the arrays of a network whose parameters have values.
 
@@ -91,7 +96,7 @@ def save_symbol(net: mx.gluon.HybridBlock, path: str, image_shape: Shape) -> flo
     OpenatacError
         If the outputs disagree, or the files cannot be written.
     """
-    context = next((parameter.list_ctx()[0] for parameter in net.collect_params().values()), mx.cpu())
+    context = context_of(net)
     images = mx.nd.array(np.random.RandomState(0).randn(2, *image_shape), context)
     net.hybridize()
     expected = net(images).asnumpy()

@@ -30,9 +30,19 @@ def locked(path: str, wait: bool = False) -> Iterator[BinaryIO]:
     OSError
         If ``path`` is not a regular file or cannot be opened.
     """
-    with open(path, 'a+b', opener=_open_regular) as file:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        yield file
+    while True:
+        with open(path, 'a+b', opener=_open_regular) as file:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            if _is_named(file, path):
+                yield file
+                return
+
+
+def _is_named(file: BinaryIO, path: str) -> bool:
+    """Return whether ``path`` is still this file, which may have been renamed before we locked it."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    return False
 
 
 def _open_regular(path: str, flags: int) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import struct
+from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -36,7 +37,8 @@ class StoredArray(NamedTuple):
 def read_params(path: str) -> dict[str, np.ndarray]:
     """Read the named arrays of the file ``path``; ParameterFileError if it is missing or damaged."""
     try:
-        stored_arrays = check_layout(path)
+        with open_input(path, MAX_BYTES) as file:
+            return {name: _values(file, stored, path) for name, stored in _named(read_layout(file), path)}
     except FileNotFoundError:
         raise ParameterFileError(f'there is no parameter file {path}') from None
     except OSError as error:
@@ -44,18 +46,22 @@ def read_params(path: str) -> dict[str, np.ndarray]:
     except ValueError:
         raise ParameterFileError(f'{path} is not an MXNet parameter file, or is damaged: copy or download it '
                                  'again') from None
-    arrays = {}
-    with open_input(path) as handle:
-        for name, stored in stored_arrays:
-            if name is None:
-                raise ParameterFileError(f'{path} holds arrays without names: save parameters with '
-                                         'save_parameters')
-            if stored.type_flag == BFLOAT16:
-                raise ParameterFileError(f'{path} holds bfloat16 numbers: save it from a network in float32')
-            handle.seek(stored.offset)
-            arrays[name.decode('utf-8', 'replace')] = np.fromfile(
-                handle, TYPES[stored.type_flag], math.prod(stored.shape)).reshape(stored.shape)
-    return arrays
+
+
+def _named(arrays: list[tuple[bytes | None, StoredArray]], path: str) -> Iterator[tuple[str, StoredArray]]:
+    for name, stored in arrays:
+        if name is None:
+            raise ParameterFileError(f'{path} holds arrays without names: save parameters with '
+                                     'save_parameters')
+        yield name.decode('utf-8', 'replace'), stored
+
+
+def _values(file: BinaryIO, stored: StoredArray, path: str) -> np.ndarray:
+    if stored.type_flag == BFLOAT16:
+        raise ParameterFileError(f'{path} holds bfloat16 numbers: save it from a network in float32')
+    file.seek(stored.offset)
+    values = np.fromfile(file, TYPES[stored.type_flag], math.prod(stored.shape))
+    return values.reshape(stored.shape)  # ValueError for a file that was cut short since its layout was read
 
 
 def write_params(path: str, arrays: dict[str, np.ndarray]) -> None:
@@ -77,65 +83,64 @@ def write_params(path: str, arrays: dict[str, np.ndarray]) -> None:
             handle.write(struct.pack('<Q', len(name.encode())) + name.encode())
 
 
-def check_layout(path: str) -> list[tuple[bytes | None, StoredArray]]:
-    """List a file's arrays as [(name, or None in a file without names, `StoredArray`)]; reads no numbers.
+def read_layout(file: BinaryIO) -> list[tuple[bytes | None, StoredArray]]:
+    """List a file's arrays as [(name, or None in a file without names, `StoredArray`)]; read no numbers.
 
     Raises
     ------
     ValueError
         If the file is not a list of dense arrays of exactly the length that its header says.
     """
-    with open_input(path, MAX_BYTES) as handle:
-        end = os.fstat(handle.fileno()).st_size
-        kind, _, count = _read(handle, '<QQQ')
-        if kind != LIST or count > end:
-            raise ValueError('not a list of arrays')
-        stored_arrays = [_array(handle, end) for _ in range(count)]
-        named, = _read(handle, '<Q')
-        if named not in (0, count):
-            raise ValueError(f'{named} names for {count} arrays')
-        names: list[bytes | None] = [_name(handle, end) for _ in range(named)]
-        if handle.tell() != end:
-            raise ValueError('more bytes than its arrays have')
+    end = os.fstat(file.fileno()).st_size
+    kind, _, count = _read(file, '<QQQ')
+    if kind != LIST or count > end:
+        raise ValueError('not a list of arrays')
+    stored_arrays = [_array(file, end) for _ in range(count)]
+    named, = _read(file, '<Q')
+    if named not in (0, count):
+        raise ValueError(f'{named} names for {count} arrays')
+    names: list[bytes | None] = [_name(file, end) for _ in range(named)]
+    if file.tell() != end:
+        raise ValueError('more bytes than its arrays have')
     return list(zip(names or [None] * count, stored_arrays))
 
 
-def _array(handle: BinaryIO, end: int) -> StoredArray:
+def _array(file: BinaryIO, end: int) -> StoredArray:
     """Read an array's header and skip its numbers."""
-    version, = _read(handle, '<I')
-    if version in (DENSE_ARRAY, _NUMPY_SHAPE) and _read(handle, '<i') != (0,):
+    version, = _read(file, '<I')
+    if version in (DENSE_ARRAY, _NUMPY_SHAPE) and _read(file, '<i') != (0,):
         raise ValueError('a sparse array')
     if version in (_WITHOUT_STORAGE_TYPE, DENSE_ARRAY, _NUMPY_SHAPE):
-        (dimensions,), item = _read(handle, '<i'), 'q'
+        (dimensions,), item = _read(file, '<i'), 'q'
     else:  # before MXNet 0.12 the number of dimensions came first
         dimensions, item = version, 'I'
     if not 0 < dimensions <= _MAX_DIMENSIONS:
         raise ValueError(f'an array of {dimensions} dimensions')
-    shape = _read(handle, f'<{dimensions}{item}')
-    _, _, flag = _read(handle, '<iii')  # device, its number, type
+    shape = _read(file, f'<{dimensions}{item}')
+    _, _, flag = _read(file, '<iii')  # device, its number, type
     if min(shape) < 0 or (flag not in TYPES and flag != BFLOAT16):
         raise ValueError(f'an array of shape {shape} and type {flag}')
-    stored = StoredArray(flag, shape, handle.tell())
+    stored = StoredArray(flag, shape, file.tell())
     item_bytes = 2 if flag == BFLOAT16 else np.dtype(TYPES[flag]).itemsize
-    _check_room(handle, math.prod(shape) * item_bytes, end)
-    handle.seek(math.prod(shape) * item_bytes, os.SEEK_CUR)
+    _check_room(file, math.prod(shape) * item_bytes, end)
+    file.seek(math.prod(shape) * item_bytes, os.SEEK_CUR)
     return stored
 
 
-def _name(handle: BinaryIO, end: int) -> bytes:
-    size, = _read(handle, '<Q')
-    _check_room(handle, size, end)
-    return handle.read(size)
+def _name(file: BinaryIO, end: int) -> bytes:
+    size, = _read(file, '<Q')
+    _check_room(file, size, end)
+    return file.read(size)
 
 
-def _read(handle: BinaryIO, form: str) -> tuple[Any, ...]:
-    data = handle.read(struct.calcsize(form))
+def _read(file: BinaryIO, form: str) -> tuple[Any, ...]:
+    data = file.read(struct.calcsize(form))
     try:
         return struct.unpack(form, data)
     except struct.error:
         raise ValueError('cut short') from None
 
 
-def _check_room(handle: BinaryIO, size: int, end: int) -> None:
-    if size > end - handle.tell():
+def _check_room(file: BinaryIO, size: int, end: int) -> None:
+    if size > end - file.tell():
         raise ValueError('cut short')

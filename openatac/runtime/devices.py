@@ -49,7 +49,7 @@ def check_capability(index: int, gpu: Gpu) -> None:
         torch = "train with --engine torch (pip install 'openatac[torch]'), " if major >= 9 else ''
         raise DeviceError(
             f'GPU {index} ({name}) has compute capability {major}.{minor}, and MXNet 1.9.1 has code for 5.0 '
-            f'to 8.9 only: {torch}choose another GPU with --gpus, or train on the CPU with --gpus ""')
+            f'to 8.9 only: {torch}choose another GPU, or train on the CPU')
 
 
 def choose_contexts(gpus: str = '', fall_back: bool = True) -> tuple[list[Any], str]:

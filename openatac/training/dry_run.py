@@ -97,7 +97,7 @@ def _train(plan: Plan, source: Iterator[Any], batches: int) -> list[int]:
         engine.train_batch(x, y, plan.schedule(engine.iteration))
         sizes.append(len(y))
     loss = engine.read_metrics().loss
-    if math.isnan(loss):
+    if not math.isfinite(loss):
         raise OpenatacError(f'the loss became {loss} within {batches} batches: use a smaller --lr')
     return sizes
 

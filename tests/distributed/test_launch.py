@@ -351,6 +351,7 @@ def test_a_killed_launcher_leaves_nothing():
     (['-n', '1', '--cluster', 'ssh'], '--hostfile: ssh'),
     (['-n', '1', '--cluster', 'slurm', '--hostfile', 'x'], '--hostfile: it is for ssh and mpi'),
     (['-n', '1', '--cluster', 'yarn'], "'yarn'"),
+    (['-n', '2', '--port', '65533'], '65532'),
     (['-n', '1', '--env', '1=2'], "'1=2' is not NAME or NAME=VALUE"),
     (['-n', '1', '--env', 'NOT_SET_HERE'], 'NOT_SET_HERE'),
 ])

@@ -152,7 +152,7 @@ np.save(sys.argv[2], net(mx.nd.array(np.load(sys.argv[2]))).asnumpy())
 """
 
 
-@pytest.mark.slow  # test_quantize.py loads the INT8 form, which is fused as well, in another process
+@pytest.mark.slow  # test_int8_symbol.py loads the INT8 form, which is fused as well, in another process
 def test_the_fused_form_in_another_process(net, whole, tmp_path):
     path = str(tmp_path / 'x.npy')
     np.save(path, images())

@@ -200,6 +200,15 @@ def test_a_lock_file_leaves_what_its_link_leads_to(tmp_path):
     assert (tmp_path / 'real').read_text() == 'kept'
 
 
+def test_a_lock_is_that_of_the_file_with_the_name_not_of_one_that_had_it(tmp_path):
+    path = tmp_path / 'a.part'
+    with locked(str(path)) as first:
+        path.rename(tmp_path / 'a')  # as a writer does when it has finished
+        with locked(str(path)) as second:
+            assert os.fstat(first.fileno()).st_ino != os.fstat(second.fileno()).st_ino
+            assert os.path.samestat(os.fstat(second.fileno()), os.stat(path))
+
+
 def test_a_lock_that_is_a_fifo_is_refused(tmp_path):
     os.mkfifo(tmp_path / '.lock')
     with pytest.raises(OSError, match='.lock'), locked(str(tmp_path / '.lock')):

@@ -5,7 +5,12 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from openatac.models.params_file import check_layout, read_params
+from openatac.models.params_file import read_layout, read_params
+
+
+def check_layout(path):
+    with open(path, 'rb') as file:
+        read_layout(file)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from scipy import stats
 
 from openatac import cli
 from openatac.errors import OpenatacError
-from openatac.study.comparison import results, training_queue
+from openatac.study.comparison import results, sweep, training_queue
 from openatac.study.comparison.comparable import check_comparable, shared_settings
 from openatac.study.comparison.sweep import reserved_flags, unit_flags
 from openatac.study.finished_runs import find_runs
@@ -249,6 +249,11 @@ def test_a_failed_dry_run_is_reported(tmp_path, capfd):
     assert cli.main(['compare', str(folder), *ONE, '--dry-run', '2', '--', '--num-epochy', '3']) == 2
     error = capfd.readouterr().err
     assert '--num-epochy' in error and 'Traceback' not in error and not folder.exists()
+
+
+def test_a_killed_dry_run_is_reported(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep, 'TRAIN_CIFAR', ['sh', '-c', 'kill -9 $$'])
+    assert cli.main(['compare', str(tmp_path / 'full'), *ONE, '--dry-run', '2']) == 128 + signal.SIGKILL
 
 
 # ------------------------------------------------------------------------ runs from elsewhere

@@ -341,6 +341,7 @@ def test_the_recipe_is_the_published_command():
     (['--resume-epoch', '3'], ['--resume-epoch', '3', '--num-epochs 3']),
     (['--teacher-params', 'x'], ['--teacher-params', '--teacher ']),
     (['--loss-scale', '8'], ['--loss-scale', '--dtype float16']),
+    (['--loss-scale', '8', '--dtype', 'bfloat16', '--engine', 'torch'], ['--loss-scale', '--dtype float16']),
     (['--dtype', 'float16', '--kvstore', 'dist_async'], ['--kvstore', 'dist_async', 'use dist_sync']),
     (['--lr-decay-epoch', 'x'], ["'x'", '300,350']),
     (['--batch-size', '0'], ['--batch-size', '0', 'at least 1']),

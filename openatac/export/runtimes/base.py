@@ -41,7 +41,7 @@ class Runtime(abc.ABC):
     form : Form
         The form that it runs.
     package : str
-        The package that it needs, or ''.
+        The package that it needs besides MXNet, or ''.
     no_package : str
         One sentence for users who lack the package: what to install.
 

@@ -25,6 +25,7 @@ from openatac.training.tracking.log import on_terminal
 WRONG_COMMAND = 2
 TRAIN_CIFAR = [sys.executable, '-m', 'openatac', 'train-cifar']
 PATIENCE = 60  # seconds to wait for a run that a killed queue has left behind
+_LIBC = ctypes.CDLL(None)  # loaded here: after a fork, beside other threads, it could wait for a lock forever
 
 
 class Training(NamedTuple):
@@ -178,7 +179,7 @@ def _epochs(folder: str) -> tuple[int, int | None]:
 
 def _end_with_parent() -> None:
     # Linux only: if this program is killed, its trainings stop with a checkpoint.
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+    _LIBC.prctl(1, signal.SIGTERM)
 
 
 def _is_free(folder: str) -> bool:
