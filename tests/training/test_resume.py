@@ -91,6 +91,17 @@ def test_a_signal_that_comes_while_the_processes_agree_is_obeyed_at_the_next_bat
     assert [int(name) for name in checkpoint_names(tmp_path)] == [5]
 
 
+@pytest.fixture
+def default_signals():
+    """Signals as in a terminal, also where these tests run in the background or under nohup."""
+    before = {signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+              signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_DFL)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures('default_signals')
 @pytest.mark.parametrize('number', [signal.SIGUSR1, signal.SIGHUP])
 def test_a_warning_of_the_queue_and_a_lost_terminal_stop_with_a_checkpoint(
         tmp_path, cifar10, monkeypatch, number):
@@ -110,6 +121,7 @@ def test_a_hangup_that_is_ignored_does_not_stop_the_run(tmp_path, cifar10, monke
         signal.signal(signal.SIGHUP, before)
 
 
+@pytest.mark.usefixtures('default_signals')
 def test_a_second_signal_ends_the_run_without_a_checkpoint(tmp_path, cifar10, monkeypatch):
     signal_at_step(monkeypatch, 4, signal.SIGINT, times=2)
     assert call_script(*flags(cifar10, tmp_path)) == 128 + signal.SIGINT

@@ -189,9 +189,10 @@ def test_the_first_epoch_on_real_images_agrees_with_mxnet(shared_data, tmp_path)
 
 def test_a_run_leaves_what_mxnets_leaves(pair):
     assert sorted(os.listdir(pair['torch'])) == sorted(os.listdir(pair['mxnet']))
-    logs = [[line for line in log_of(pair[engine]).splitlines() if 'train_cifar.py' not in line]
-            for engine in ('torch', 'mxnet')]  # but for the command
-    assert [NUMBERS.sub('', line) for line in logs[0]] == [NUMBERS.sub('', line) for line in logs[1]]
+    # Sorted, as a thread says what the data are when it has read them; without the command.
+    logs = [sorted(NUMBERS.sub('', line) for line in log_of(pair[engine]).splitlines()
+                   if 'train_cifar.py' not in line) for engine in ('torch', 'mxnet')]
+    assert logs[0] == logs[1]
     summary, expected = (json_of(pair[engine], 'summary.json') for engine in ('torch', 'mxnet'))
     assert summary.keys() == expected.keys()
     assert summary['versions'].keys() == expected['versions'].keys() - {'mxnet'} | {'torch'}
