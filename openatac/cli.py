@@ -19,6 +19,7 @@ COMMANDS = {
     'pack': 'pack a folder of photographs into a record file, or check one',
     'launch': 'start a training run on several processes or machines',
     'export': 'write a trained network as files that other programs load',
+    'evaluate': 'measure the accuracy of an exported network, class by class',
     'predict': 'classify images with an exported network',
     'bench': 'measure how fast each engine runs exported networks',
     'costs': 'count parameters, multiply-adds and memory of networks',

@@ -17,6 +17,7 @@ from openatac.backends.compute import BACKENDS, Compute, Registered
 from openatac.backends.objective import Objective
 
 Arrays = dict[str, Any]  # {name: numpy.ndarray}
+Keep = Callable[[Any, Any], None]  # takes outputs (B, classes) and labels (B,), NumPy arrays
 
 
 # ------------------------------------------------------------------------------------ registry
@@ -223,8 +224,11 @@ class Engine(abc.ABC):
         """Reset the means."""
 
     @abc.abstractmethod
-    def evaluate(self, batches: Any) -> Metrics:
-        """Return the means over all ``batches`` of (images, labels), those of all processes together."""
+    def evaluate(self, batches: Any, keep: Keep | None = None) -> Metrics:
+        """Return the means over all ``batches`` of (images, labels), those of all processes together.
+
+        ``keep``, if given, is called with the outputs and labels of each batch of this process.
+        """
 
     @abc.abstractmethod
     def state(self) -> tuple[Arrays, dict[str, Any]]:

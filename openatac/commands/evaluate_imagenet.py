@@ -14,7 +14,12 @@ from openatac.console.program import command_parser
 from openatac.flags import add_section, from_arguments, show_defaults
 from openatac.options import section_fields
 from openatac.training.config import ImagenetConfig
-from openatac.training.sections.imagenet import ImagenetData, ImagenetNetwork, ImagenetTraining
+from openatac.training.sections.imagenet import (
+    ImagenetData,
+    ImagenetNetwork,
+    ImagenetOutput,
+    ImagenetTraining,
+)
 
 _PUBLISHED = {'r': 2}  # of the published network; the published script's default is 4
 
@@ -28,6 +33,7 @@ def main(argv: list[str]) -> int:
     add_section(p, ImagenetData)
     add_section(p, ImagenetTraining, ['batch_size', 'num_gpus'])
     add_section(p, Compute, ['dtype', 'mode'])
+    add_section(p, ImagenetOutput, ['report', 'predictions'])
     show_defaults(p, ImagenetConfig, _PUBLISHED)
     config = from_arguments(ImagenetConfig, p.parse_args(argv), _PUBLISHED, 'of the paper').config
     from openatac.training.tracking.log import log_to

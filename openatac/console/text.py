@@ -6,6 +6,7 @@ would take effect there; `openatac.files.csv_file` does it for spreadsheets.
 from __future__ import annotations
 
 import html
+import os
 import re
 from collections.abc import Iterable, Sequence
 
@@ -27,6 +28,11 @@ def _escape(match: re.Match[str]) -> str:
     if '\udc80' <= character <= '\udcff':
         return f'\\x{ord(character) - 0xdc00:02x}'
     return character.encode('unicode_escape', 'surrogatepass').decode()
+
+
+def printable(name: str) -> str:
+    """Return a file or class name, which may be any bytes, as text that any file can hold."""
+    return os.fsencode(name).decode('utf-8', 'backslashreplace')
 
 
 def without_controls(text: object) -> str:

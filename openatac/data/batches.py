@@ -85,6 +85,10 @@ class EvaluationBatches:
     def __len__(self) -> int:
         return -(-len(self.images) // self.batch_size)
 
+    def names(self) -> list[str]:
+        """Return the names of the images, in order: their numbers in the data set."""
+        return [str(index) for index in range(len(self.images))]
+
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for start in range(0, len(self.images), self.batch_size):
             stop = start + self.batch_size

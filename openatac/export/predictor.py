@@ -2,15 +2,16 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
+from openatac.console.text import printable
 from openatac.data.photos.bad_images import BadImage
 from openatac.data.photos.codec import decode
 from openatac.errors import OpenatacError
+from openatac.evaluation.outcomes import softmax
 from openatac.export.forms.base import Form, prefix_of
 from openatac.export.images.files import read_file
 from openatac.export.images.inputs import InputTransform
@@ -78,7 +79,7 @@ class Predictor:
         inputs = self._inputs(paths)
         while batch := list(itertools.islice(inputs, batch_size)):
             names, images = [name for name, _ in batch], np.stack([image for _, image in batch])
-            yield Prediction(names, images, _softmax(self._runtime(images), names))
+            yield Prediction(names, images, _probabilities(self._runtime(images), names))
 
     def _inputs(self, paths: Iterable[str]) -> Iterator[tuple[str, np.ndarray]]:
         """Yield (name, input) of each image that can be read."""
@@ -89,16 +90,10 @@ class Predictor:
                 self.left_out.append((path, str(error)))
 
 
-def printable(name: str) -> str:
-    """Return a file or class name, which may be any bytes, as text that any terminal can show."""
-    return os.fsencode(name).decode('utf-8', 'backslashreplace')
-
-
-def _softmax(outputs: np.ndarray, names: list[str]) -> np.ndarray:
+def _probabilities(outputs: np.ndarray, names: list[str]) -> np.ndarray:
     """Return probabilities (B, classes); OpenatacError if an output is infinite or not a number."""
     wrong = ~np.isfinite(outputs).all(axis=1)
     if wrong.any():
         raise OpenatacError(f'the outputs for {names[int(wrong.argmax())]} are infinite or NaN: '
                             'export parameters of a run that did not diverge')
-    powers = np.exp(outputs.astype('float64') - outputs.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    return softmax(outputs)

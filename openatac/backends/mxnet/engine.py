@@ -15,7 +15,7 @@ from mxnet import gluon
 from mxnet.gluon.block import HybridBlock
 from mxnet.ndarray import NDArray
 
-from openatac.backends.base import Arrays, Engine, Metrics, checksum
+from openatac.backends.base import Arrays, Engine, Keep, Metrics, checksum
 from openatac.backends.cluster import Cluster, SingleProcess
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.mxnet.objective import MxnetObjective
@@ -158,16 +158,20 @@ class MxnetEngine(Engine):
 
     # ------------------------------------------------------------------------------ evaluation
 
-    def evaluate(self, batches: Iterable[Any]) -> Metrics:
+    def evaluate(self, batches: Iterable[Any], keep: Keep | None = None) -> Metrics:
         # Evaluates the network that would be saved now: see `mean_statistics`.
         sums, images = [mx.nd.zeros(3 if self.top5 else 2, ctx) for ctx in self.contexts], 0
         mx.nd.waitall()  # MXNet does not wait by itself for a pending write of running statistics
         with self.mean_statistics():
             for x_all, y_all in batches:
+                outputs = []
                 for total, (x, y) in zip(sums, self._split(x_all, y_all)):
-                    output = self.net(x.astype(self.dtype, copy=False))
-                    total += self._losses_and_hits(output.astype('float32', copy=False), y)
+                    output = self.net(x.astype(self.dtype, copy=False)).astype('float32', copy=False)
+                    total += self._losses_and_hits(output, y)
+                    outputs.append(output)
                 images += len(y_all)
+                if keep is not None:
+                    keep(np.concatenate([output.asnumpy() for output in outputs]), y_all)
                 self._limit_queue(sums[0].copy())
             self._restore_layouts()
         return self._over_cluster(_totals(sums), images)

@@ -10,7 +10,7 @@ from typing import Any, Callable
 import numpy as np
 import torch
 
-from openatac.backends.base import Arrays, Engine, Metrics, checksum
+from openatac.backends.base import Arrays, Engine, Keep, Metrics, checksum
 from openatac.backends.cluster import Cluster, SingleProcess
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.torch.nag import NAG
@@ -187,16 +187,18 @@ class TorchEngine(Engine):
     # ------------------------------------------------------------------------------ evaluation
 
     @enough_memory()
-    def evaluate(self, batches: Iterable[Any]) -> Metrics:
+    def evaluate(self, batches: Iterable[Any], keep: Keep | None = None) -> Metrics:
         sums, images = torch.zeros(3 if self.top5 else 2, dtype=torch.float64, device=self.device), 0
         self.module.eval()
         try:
             with torch.inference_mode():
                 for x, y in itertools.starmap(self._on_device, batches):
                     with self._precision():
-                        output = self.module(x.contiguous(memory_format=self.layout))
-                    sums += self._losses_and_hits(output.float(), y)
+                        output = self.module(x.contiguous(memory_format=self.layout)).float()
+                    sums += self._losses_and_hits(output, y)
                     images += len(y)
+                    if keep is not None:
+                        keep(_to_numpy(output), _to_numpy(y))
                     self._limit_queue()
         finally:
             self.module.train()

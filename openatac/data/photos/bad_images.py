@@ -58,6 +58,9 @@ class BadImages:
         """The number of images that could not be read."""
         return len(self._known)
 
+    def __contains__(self, index: int) -> bool:
+        return index in self._known
+
     def add(self, bad: Unreadable) -> None:
         """Record images; raise DataError if there are too many now."""
         for index, reason in bad:

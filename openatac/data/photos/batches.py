@@ -116,7 +116,7 @@ class EvaluationPhotoBatches:
     def __init__(self, source: PhotoSource, size: int, batch_size: int, crop_ratio: float,
                  workers: int = 0, num_parts: int = 1, part_index: int = 0,
                  max_bad_share: float = MAX_BAD_SHARE) -> None:
-        self._share = _share_of(batch_size, num_parts)
+        self._source, self._share = source, _share_of(batch_size, num_parts)
         self._part = range(len(source) * part_index // num_parts, len(source) * (part_index + 1) // num_parts)
         self.bad = BadImages(source, max_bad_share)
         prepare_image = partial(_prepare_evaluation, source, EvaluationTransform(size, crop_ratio))
@@ -124,6 +124,10 @@ class EvaluationPhotoBatches:
 
     def __len__(self) -> int:
         return -(-len(self._part) // self._share)
+
+    def names(self) -> list[str]:
+        """Return the names of the images that an iteration over all batches has yielded, in order."""
+        return [self._source.name(index) for index in self._part if index not in self.bad]
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield (images (B, 3, size, size), labels (B,)), float32."""

@@ -85,7 +85,7 @@ def sample_inputs(images: LabelledImages, manifest: Manifest, count: int) -> np.
 
     Images that cannot be used are left out with a warning; DataError if none is left.
     """
-    inputs = [image for image, _ in _sample(images, manifest, count)]
+    inputs = [image for _, image, _ in _sample(images, manifest, count)]
     if not inputs:
         raise DataError('none of the images can be read: name others')
     return np.stack(inputs)
@@ -94,19 +94,25 @@ def sample_inputs(images: LabelledImages, manifest: Manifest, count: int) -> np.
 def sample_batches(images: LabelledImages, manifest: Manifest, count: int
                    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield (inputs (B, C, H, W), labels (B,)) of up to ``count`` images, evenly spread."""
+    return ((inputs, labels) for _, inputs, labels in named_batches(images, manifest, count))
+
+
+def named_batches(images: LabelledImages, manifest: Manifest, count: int
+                  ) -> Iterator[tuple[list[str], np.ndarray, np.ndarray]]:
+    """Yield the same with the names of the images: (list of B names, inputs, labels)."""
     sample = _sample(images, manifest, count)
     while batch := list(itertools.islice(sample, BATCH)):
-        inputs, labels = zip(*batch)
-        yield np.stack(inputs), np.array(labels)
+        indices, inputs, labels = zip(*batch)
+        yield [images.name(index) for index in indices], np.stack(inputs), np.array(labels)
 
 
 def _sample(images: LabelledImages, manifest: Manifest, count: int
-            ) -> Iterator[tuple[np.ndarray, int | None]]:
-    """Yield (input, label); images that cannot be used are left out, with a warning."""
+            ) -> Iterator[tuple[int, np.ndarray, int | None]]:
+    """Yield (index, input, label); images that cannot be used are left out, with a warning."""
     transform = InputTransform(manifest)
     for index in evenly_spread(images.total, count):
         try:
             pixels, label = images.read(index)
-            yield transform(pixels), label
+            yield index, transform(pixels), label
         except BadImage as error:
             log.warning('left out %s: %s', images.name(index), error)

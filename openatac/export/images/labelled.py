@@ -10,6 +10,9 @@ from openatac.data import cifar, cifar_files, digits
 from openatac.data.photos.class_names import check_case
 from openatac.data.photos.codec import decode
 from openatac.data.photos.folder import ImageFolder, check_class_count
+from openatac.data.photos.listed import ImageList
+from openatac.data.records.companions import index_beside
+from openatac.data.records.record_file import RecordFile
 from openatac.errors import DataError
 from openatac.export.images.files import find_images, read_file
 from openatac.export.manifest import Manifest
@@ -53,6 +56,17 @@ def classes_below(folder: str, manifest: Manifest) -> LabelledImages:
     check_case(source.class_names, manifest.labels, folder, 'the network')
     check_class_count(folder, source.class_names, manifest.classes)
     return _source_images(source, range(manifest.classes))
+
+
+def listed_images(folder: str, path: str, manifest: Manifest) -> LabelledImages:
+    """Return the images of a folder that the list ``path`` names with their labels; see `ImageList`."""
+    source = ImageList(folder, path, manifest.classes, manifest.labels or None)
+    return _source_images(source, range(manifest.classes))
+
+
+def record_images(rec: str, manifest: Manifest) -> LabelledImages:
+    """Return the images of a record file; see `RecordFile`."""
+    return _source_images(RecordFile(rec, index_beside(rec), manifest.classes), range(manifest.classes))
 
 
 def dataset_images(dataset: str, folder: str | None, train: bool) -> LabelledImages:

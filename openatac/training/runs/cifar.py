@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from openatac.backends.base import Backend, Metrics, checksum, open_backend
-from openatac.data.batches import prefetch
 from openatac.data.cifar import SHAPE
 from openatac.data.image_set import ImageSet
 from openatac.training import loop
@@ -15,6 +14,7 @@ from openatac.training.config import CifarConfig, result_settings
 from openatac.training.progress import Progress
 from openatac.training.runs import session
 from openatac.training.runs.datasets import BackgroundReader
+from openatac.training.runs.evaluation import evaluate_with_report
 from openatac.training.schedule import step_schedule
 from openatac.training.sections.cifar import CifarData
 from openatac.training.sections.shared import ATAC
@@ -28,11 +28,11 @@ def evaluate(net: Any, config: CifarConfig, reader: BackgroundReader) -> Metrics
     assert path is not None
     backend.load(path)
     batch_size = config.training.batch_size * backend.device_count
-    batches = backend.evaluation_batches(reader.result()[0], batch_size)
-    metrics = backend.engine(config.training.optimizer, {}).evaluate(prefetch(batches, batches.ahead))
-    log.info('%s: accuracy=%f loss=%f on %d test images', path, metrics.score, metrics.loss,
-             metrics.images)
-    return metrics
+    images, = reader.result()
+    return evaluate_with_report(
+        backend.engine(config.training.optimizer, {}), backend.evaluation_batches(images, batch_size),
+        config.output, images.class_names, lambda metrics: (
+            f'{path}: accuracy={metrics.score:f} loss={metrics.loss:f} on {metrics.images} test images'))
 
 
 def train_network(net: Any, name: str, config: CifarConfig, reader: BackgroundReader,

@@ -8,7 +8,6 @@ from typing import Any, Callable
 
 from openatac.backends.base import Backend, Engine, Metrics, Teacher, open_backend
 from openatac.backends.cluster import Cluster
-from openatac.data.batches import prefetch
 from openatac.data.photos.batches import EvaluationPhotoBatches, TrainingPhotoBatches, first_iteration
 from openatac.errors import DeviceError, ParameterFileError
 from openatac.models.params_file import read_params
@@ -17,6 +16,7 @@ from openatac.training.config import ImagenetConfig, result_settings
 from openatac.training.progress import Progress
 from openatac.training.runs import session
 from openatac.training.runs.datasets import open_both_splits, open_photos
+from openatac.training.runs.evaluation import evaluate_with_report
 from openatac.training.schedule import warmup_schedule
 from openatac.training.sections.imagenet import ImagenetTraining
 
@@ -58,15 +58,17 @@ def evaluate(net: Any, config: ImagenetConfig, command: str) -> Metrics:
     backend = _open_backend(net, config, command)
     backend.load(path)
     engine = backend.engine(config.training.optimizer, {}, top5=True)
+    source = open_photos(data, 'val', config.network.classes)
     batches = EvaluationPhotoBatches(
-        open_photos(data, 'val', config.network.classes), data.input_size,
-        config.training.batch_size * backend.device_count, data.centre, data.num_workers,
-        max_bad_share=data.max_bad_share)
-    metrics = engine.evaluate(prefetch(batches))
-    assert metrics.top5 is not None
-    log.info('%s: err-top1=%f err-top5=%f loss=%f on %d images', path, 1 - metrics.score,
-             1 - metrics.top5, metrics.loss, metrics.images)
-    return metrics
+        source, data.input_size, config.training.batch_size * backend.device_count, data.centre,
+        data.num_workers, max_bad_share=data.max_bad_share)
+
+    def line(metrics: Metrics) -> str:
+        assert metrics.top5 is not None
+        return (f'{path}: err-top1={1 - metrics.score:f} err-top5={1 - metrics.top5:f} '
+                f'loss={metrics.loss:f} on {metrics.images} images')
+
+    return evaluate_with_report(engine, batches, config.output, source.class_names or (), line)
 
 
 # ----------------------------------------------------------------------------------- training

@@ -100,6 +100,12 @@ class Output(Section, title='output'):
     export: Optional[str] = option(
         None, 'at the end write the best network to PATH-symbol.json and PATH-0000.params', metavar='PATH',
         parse=prefix)
+    report: Optional[str] = option(
+        None, 'folder for the report of an evaluation: accuracy of each class, confusion matrix and '
+        'calibration', metavar='DIR', shown='none', added=True)
+    predictions: Optional[str] = option(
+        None, 'file for the predictions of an evaluation, a row for each image', metavar='FILE.csv',
+        shown='none', added=True)
     tensorboard: Optional[str] = option(None, 'write scalars for TensorBoard', metavar='DIR')
     project: Optional[str] = option(None, 'Weights & Biases project to report to')
     name: Optional[str] = option(None, 'name of the Weights & Biases run')

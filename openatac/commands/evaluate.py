@@ -1,0 +1,89 @@
+"""Measure the accuracy of an exported network on labelled images.
+
+    openatac evaluate exports/atac photos/ --report report --predictions predictions.csv
+    openatac evaluate exports/atac-int8.onnx --dataset cifar10 --data-dir DIR
+    openatac evaluate exports/atac val/ --val-labels val.txt
+    openatac evaluate exports/atac val.rec
+
+EXPORT is the common prefix of an export's files, or one of them (symbol, fused, int8, ONNX or ONNX in INT8)
+to run that one. IMAGES is a folder with a subfolder for each class, a folder whose images --val-labels lists,
+or a record file. Images that cannot be read are named and left out, and the exit code is then 1.
+
+--report writes to a folder: report.json, classes.csv (the accuracy of each class, and what it is taken for),
+confusion.csv and confusion.png (rows: classes, columns: predictions) and calibration.csv. The expected
+calibration error is the mean difference between accuracy and score over 15 bins of equal width by the score
+of the predicted class, weighted by their images (Guo et al., ICML 2017, equation 3).
+"""
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from openatac.commands.export import DATASETS
+from openatac.console.program import command_parser
+from openatac.console.text import for_terminal
+from openatac.errors import DataError
+from openatac.export.forms.base import prefix_of
+from openatac.export.manifest import Manifest, read_manifest
+from openatac.export.runtimes.base import RUNTIMES, open_runtime, runtime_for
+from openatac.flags import add_flags
+from openatac.training.sections.shared import Output
+
+if TYPE_CHECKING:
+    from openatac.export.images.labelled import LabelledImages
+
+
+def main(argv: list[str]) -> int:
+    """Run ``openatac evaluate``; see the module."""
+    p = _parser()
+    args = p.parse_args(argv)
+    if (args.images is None) == (args.dataset is None):
+        p.error('name IMAGES or --dataset, one of the two')
+    if args.val_labels and args.dataset:
+        p.error('argument --val-labels: it lists images in a folder; leave it out')
+    return _evaluate(args)
+
+
+def _parser() -> argparse.ArgumentParser:
+    p = command_parser('evaluate', __doc__)
+    p.add_argument('export', metavar='EXPORT', help='an export, or one of its files')
+    p.add_argument('images', metavar='IMAGES', nargs='?', help='folder of labelled images, or record file')
+    p.add_argument('--val-labels', metavar='FILE',
+                   help='list of the files in IMAGES and their labels (.csv, .txt or .lst)')
+    p.add_argument('--dataset', choices=DATASETS, help='the test images of a data set, instead of IMAGES')
+    p.add_argument('--data-dir', metavar='DIR', help="where they are (default: Gluon's own folder)")
+    p.add_argument('--engine', choices=list(RUNTIMES), metavar='NAME', default='',
+                   help=f'the engine: {", ".join(RUNTIMES)} (default: static, or that of the file)')
+    p.set_defaults(report=None, predictions=None)
+    add_flags(p.add_argument_group('output'), Output, ['report', 'predictions'])
+    return p
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from openatac.evaluation.report import Report
+    from openatac.export.images.inputs import named_batches
+    prefix = prefix_of(args.export)
+    manifest = read_manifest(prefix)
+    report, images = Report(args.report, args.predictions), _find_images(args, manifest)
+    runtime = open_runtime(prefix, args.engine or runtime_for(args.export))
+    names: list[str] = []
+    for some, inputs, labels in named_batches(images, manifest, images.total):
+        report.outcomes.add(runtime(inputs), labels)
+        names += some
+    if not names:
+        raise DataError('none of the images can be read: name others')
+    print(f'{for_terminal(args.export)}: {report.outcomes.summary()} ({runtime.name})')
+    for line in report.write(names, manifest.labels):
+        print(for_terminal(line))
+    return 1 if len(names) < images.total else 0
+
+
+def _find_images(args: argparse.Namespace, manifest: Manifest) -> LabelledImages:
+    from openatac.export.images import labelled
+    if args.dataset:
+        return labelled.dataset_images(args.dataset, args.data_dir, train=False)
+    if args.val_labels:
+        return labelled.listed_images(args.images, args.val_labels, manifest)
+    if args.images.endswith('.rec'):
+        return labelled.record_images(args.images, manifest)
+    return labelled.classes_below(args.images, manifest)

@@ -1,0 +1,110 @@
+"""What the outputs of a network say about labelled images: accuracy, confusion and calibration."""
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from openatac.errors import OpenatacError
+
+BINS = 15  # of the calibration, as in its source
+
+
+def softmax(outputs: np.ndarray) -> np.ndarray:
+    """Return probabilities, float64 (B, classes), of outputs (B, classes)."""
+    powers = np.exp(outputs.astype('float64') - outputs.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+class Bin(NamedTuple):
+    """The images whose top class has a score above ``low`` and up to ``high``.
+
+    ``score`` and ``accuracy`` are means over these images, 0 if there are none.
+    """
+
+    low: float
+    high: float
+    images: int
+    score: float
+    accuracy: float
+
+
+class Outcomes:
+    """The outcomes of an evaluation, a batch at a time.
+
+    Attributes
+    ----------
+    labels, predicted : int64 (N,)
+        The classes of the images, and those with the highest score.
+    scores : float64 (N,)
+        The probabilities of the predicted classes.
+    losses : float64 (N,)
+        The cross entropies.
+    ranks : int64 (N,)
+        How many classes have a higher score than the image's own.
+    """
+
+    def __init__(self) -> None:
+        self.labels, self.predicted, self.ranks = (np.empty(0, 'int64') for _ in range(3))
+        self.scores, self.losses = np.empty(0), np.empty(0)
+
+    def add(self, outputs: np.ndarray, labels: np.ndarray) -> None:
+        """Add a batch: outputs (B, classes), before the softmax, and labels (B,).
+
+        Raises
+        ------
+        OpenatacError
+            If an output is infinite or not a number.
+        """
+        if not np.isfinite(outputs).all():
+            raise OpenatacError('the outputs of the network are infinite or not numbers: evaluate parameters '
+                                'of a run that did not diverge')
+        labels, rows = labels.astype('int64'), np.arange(len(labels))
+        predicted, probabilities = outputs.argmax(axis=1), softmax(outputs)
+        own = outputs[rows, labels]
+        # Not the logarithm of a probability, which may be rounded to zero.
+        losses = outputs.max(axis=1) - own - np.log(probabilities[rows, predicted])
+        for name, values in (('labels', labels), ('predicted', predicted), ('losses', losses),
+                             ('scores', probabilities[rows, predicted]),
+                             ('ranks', (outputs > own[:, None]).sum(axis=1))):
+            setattr(self, name, np.concatenate([getattr(self, name), values]))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def correct(self) -> np.ndarray:
+        """Whether each image is classified correctly, bool (N,)."""
+        return self.predicted == self.labels
+
+    def summary(self) -> str:
+        """Return the accuracies, the loss and the number of images, as a line of the log has them."""
+        return (f'accuracy={self.correct.mean():f} top5={(self.ranks < 5).mean():f} '
+                f'loss={self.losses.mean():f} on {len(self)} images')
+
+    def confusion(self, classes: int) -> np.ndarray:
+        """Return how many images of each class (rows) were taken for each (columns)."""
+        matrix = np.zeros((classes, classes), 'int64')
+        np.add.at(matrix, (self.labels, self.predicted), 1)
+        return matrix
+
+    def calibration(self) -> list[Bin]:
+        """Return `BINS` bins of equal width, by the score of the top class."""
+        index = np.clip(np.ceil(self.scores * BINS).astype(int) - 1, 0, BINS - 1)
+        bins = []
+        for number in range(BINS):
+            here = index == number
+            count = max(1, here.sum())
+            bins.append(Bin(number / BINS, (number + 1) / BINS, int(here.sum()),
+                            float(self.scores[here].sum() / count), float(self.correct[here].sum() / count)))
+        return bins
+
+    def calibration_error(self) -> float:
+        """Return the expected calibration error: the mean of abs(accuracy - score) over the images' bins.
+
+        References
+        ----------
+        Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, equation 3;
+        Naeini et al., "Obtaining Well Calibrated Probabilities Using Bayesian Binning", AAAI 2015.
+        """
+        return sum(each.images * abs(each.accuracy - each.score) for each in self.calibration()) / len(self)

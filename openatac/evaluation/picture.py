@@ -1,0 +1,36 @@
+"""A confusion matrix as a picture."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LEGIBLE = 30  # classes whose names and counts can be read
+
+
+def confusion_figure(matrix: np.ndarray, names: Sequence[str]) -> Figure:
+    """Draw a confusion matrix as shares of the images of each class, without classes that never occur."""
+    from matplotlib.figure import Figure
+    shown = np.flatnonzero(matrix.sum(axis=0) + matrix.sum(axis=1))
+    matrix = matrix[np.ix_(shown, shown)]
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    side = min(10.0, 3 + 0.45 * len(shown))
+    figure = Figure(figsize=(side + 1, side), layout='constrained')
+    axes = figure.subplots()
+    image = axes.imshow(shares, cmap='Blues', vmin=0, vmax=1, interpolation='nearest')
+    figure.colorbar(image, label='share of the images of a class', shrink=0.8)
+    axes.set(xlabel='predicted class', ylabel='class')
+    if len(shown) <= LEGIBLE:
+        ticks = range(len(shown))
+        axes.set_xticks(ticks, [names[index] for index in shown], rotation=90)
+        axes.set_yticks(ticks, [names[index] for index in shown])
+        for row, column in zip(*matrix.nonzero()):
+            axes.text(column, row, str(matrix[row, column]), ha='center', va='center', fontsize=7,
+                      color='white' if shares[row, column] > 0.5 else 'black')
+    axes.set_title(f'{matrix.trace() / matrix.sum():.4f} of {matrix.sum():,} images are classified correctly',
+                   fontsize=10)
+    return figure

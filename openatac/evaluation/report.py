@@ -1,0 +1,119 @@
+"""The report of an evaluation, whatever computed the outputs: a folder of files, and the predictions."""
+from __future__ import annotations
+
+import collections
+import errno
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from openatac.console.text import printable
+from openatac.evaluation.outcomes import BINS, Bin, Outcomes
+from openatac.evaluation.picture import confusion_figure
+from openatac.files.csv_file import escape_formula, write_csv
+from openatac.files.writing import find_target, write_text, writing
+from openatac.pictures import write_picture
+
+HARDEST = 3  # classes that the log names
+
+
+class Report:
+    """Gathers the outcomes of an evaluation, and writes what ``--report`` and ``--predictions`` ask for.
+
+    Parameters
+    ----------
+    folder : str, optional
+        Of the report, created if missing.
+    predictions : str, optional
+        A CSV file with a row for each image.
+
+    Raises
+    ------
+    OpenatacError
+        If one of them cannot be written to, before an evaluation that may take hours.
+    """
+
+    def __init__(self, folder: str | None, predictions: str | None) -> None:
+        self.folder, self.predictions, self.outcomes = folder, predictions, Outcomes()
+        if folder:
+            with writing(f'--report: {folder}', '; choose another folder'):
+                os.makedirs(folder, exist_ok=True)
+                if not os.access(folder, os.W_OK):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder)
+        if predictions:
+            with writing(f'--predictions: {predictions}', '; choose another file'):
+                place = os.path.dirname(os.path.abspath(predictions))
+                if find_target(predictions).status is None and not os.access(place, os.W_OK):
+                    raise FileNotFoundError(errno.ENOENT, 'its folder is missing or read-only', predictions)
+
+    def write(self, images: Sequence[str], names: Sequence[str]) -> list[str]:
+        """Write the files; return the lines that say what is in them.
+
+        Parameters
+        ----------
+        images : sequence of str
+            The name of each image.
+        names : sequence of str
+            Those of the classes 0, 1, ..., as far as they are known.
+        """
+        outcomes, lines = self.outcomes, []
+        most = max((outcomes.labels.max(), outcomes.predicted.max(), len(names) - 1))
+        names = _distinct([printable(name) for name in names], int(most) + 1)
+        if self.predictions:
+            with writing(f'--predictions: {self.predictions}', '; choose another'):
+                write_csv(self.predictions, ('image', 'label', 'predicted', 'score', 'correct'), (
+                    {'image': printable(image), 'label': names[label], 'predicted': names[predicted],
+                     'score': f'{score:.6f}', 'correct': int(label == predicted)}
+                    for image, label, predicted, score in zip(
+                        images, outcomes.labels, outcomes.predicted, outcomes.scores)))
+            lines.append(f'wrote {len(outcomes)} predictions to {self.predictions}')
+        if self.folder:
+            with writing(f'--report: {self.folder}', '; choose another folder'):
+                lines = [*_write_folder(self.folder, outcomes, names), *lines]
+        return lines
+
+
+def _distinct(names: Sequence[str], count: int) -> list[str]:
+    """Return ``count`` names: numbers for unknown ones, and with a number where several classes share one."""
+    names = [*names, *map(str, range(len(names), count))]
+    counts = collections.Counter(names)
+    return [f'{name} ({index})' if counts[name] > 1 else name for index, name in enumerate(names)]
+
+
+def _write_folder(folder: str, outcomes: Outcomes, names: Sequence[str]) -> list[str]:
+    """Write the files of a report; return lines for the log."""
+    matrix = outcomes.confusion(len(names))
+    rows = _class_rows(matrix, names)
+    error = outcomes.calibration_error()
+    write_csv(os.path.join(folder, 'classes.csv'), list(rows[0]), rows)
+    header = [str(escape_formula(name)) for name in names]
+    write_csv(os.path.join(folder, 'confusion.csv'), ['label', *header], (
+        {'label': name, **dict(zip(header, row.tolist()))} for name, row in zip(names, matrix)))
+    write_csv(os.path.join(folder, 'calibration.csv'), Bin._fields,
+              ({name: round(value, 6) for name, value in each._asdict().items()}
+               for each in outcomes.calibration()))
+    write_picture(os.path.join(folder, 'confusion.png'), lambda: confusion_figure(matrix, names))
+    write_text(os.path.join(folder, 'report.json'), json.dumps({
+        'images': len(outcomes), 'accuracy': float(outcomes.correct.mean()),
+        'top5_accuracy': float((outcomes.ranks < 5).mean()), 'loss': float(outcomes.losses.mean()),
+        'mean_score': float(outcomes.scores.mean()), 'expected_calibration_error': error, 'bins': BINS,
+    }, indent=1) + '\n')
+    hardest = sorted((row for row in rows if row['images']), key=lambda row: row['accuracy'])[:HARDEST]
+    lowest = ', '.join(f'{row["name"]} {row["accuracy"]:.4f}' for row in hardest)
+    return [f'expected calibration error {error:.4f} ({BINS} bins); lowest accuracies: {lowest}',
+            f'wrote the report to {folder}']
+
+
+def _class_rows(matrix: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return a row for each class: its images, its accuracy and what it is taken for most often."""
+    wrong = matrix.copy()
+    np.fill_diagonal(wrong, 0)
+    images, predicted, correct = matrix.sum(axis=1), matrix.sum(axis=0), matrix.diagonal()
+    return [{'class': index, 'name': name, 'images': images[index], 'correct': correct[index],
+             'accuracy': round(correct[index] / images[index], 6) if images[index] else '',
+             'predicted': predicted[index],
+             'taken_for': names[wrong[index].argmax()] if wrong[index].any() else ''}
+            for index, name in enumerate(names)]

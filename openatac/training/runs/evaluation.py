@@ -1,0 +1,36 @@
+"""The evaluation of parameters by either script: its line in the log, and its report."""
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Callable
+
+from openatac.backends.base import Engine, Metrics
+from openatac.data.batches import prefetch
+from openatac.evaluation.report import Report
+from openatac.training.sections.shared import Output
+
+log = logging.getLogger('openatac')
+
+
+def evaluate_with_report(engine: Engine, batches: Any, output: Output, class_names: Sequence[str],
+                         line: Callable[[Metrics], str]) -> Metrics:
+    """Evaluate on all ``batches``, log the ``line`` of the metrics, and write the report that is asked for.
+
+    Parameters
+    ----------
+    engine : Engine
+    batches : EvaluationBatches or EvaluationPhotoBatches
+    output : Output
+        Its ``report`` and ``predictions`` say what to write.
+    class_names : sequence of str
+        As far as they are known.
+    line : callable
+    """
+    report = Report(output.report, output.predictions) if output.report or output.predictions else None
+    metrics = engine.evaluate(prefetch(batches, batches.ahead), *([report.outcomes.add] if report else []))
+    log.info('%s', line(metrics))
+    if report:
+        for text in report.write(batches.names(), class_names):
+            log.info('%s', text)
+    return metrics
