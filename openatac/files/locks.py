@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 
 @contextlib.contextmanager
-def locked(path: str, wait: bool = False) -> Iterator[BinaryIO]:
+def locked(path: str, wait: bool = False, remove: bool = False) -> Iterator[BinaryIO]:
     """Yield the file ``path``, locked against other processes and open to read and append.
 
     It is created if missing. The system unlocks it when this process ends, for whatever reason.
@@ -22,6 +22,9 @@ def locked(path: str, wait: bool = False) -> Iterator[BinaryIO]:
         A regular file, or one that does not exist yet.
     wait : bool
         Whether to wait while another process has the lock.
+    remove : bool
+        Whether to remove the file in the end. A process that has opened it by then notices, and creates a new
+        one.
 
     Raises
     ------
@@ -34,12 +37,17 @@ def locked(path: str, wait: bool = False) -> Iterator[BinaryIO]:
         with open(path, 'a+b', opener=_open_regular) as file:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             if _is_named(file, path):
-                yield file
+                try:
+                    yield file
+                finally:
+                    if remove and _is_named(file, path):
+                        with contextlib.suppress(OSError):  # the folder may have become read-only
+                            os.unlink(path)  # while it is locked
                 return
 
 
 def _is_named(file: BinaryIO, path: str) -> bool:
-    """Return whether ``path`` is still this file, which may have been renamed before we locked it."""
+    """Return whether ``path`` is still this file, which may have been renamed or removed."""
     with contextlib.suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
     return False

@@ -157,7 +157,7 @@ def only_run_in(folder: str) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         try:
             os.makedirs(folder, exist_ok=True)
-            stack.enter_context(locked(os.path.join(folder, '.lock')))
+            stack.enter_context(locked(os.path.join(folder, '.lock'), remove=True))
         except BlockingIOError:
             raise CheckpointError(f'another run is using {folder}: choose another folder, or wait for its end'
                                   ) from None

@@ -1,5 +1,6 @@
 """What is already at the path of a file that we write: a device, a FIFO, a link, a folder, another's file."""
 import ast
+import contextlib
 import errno
 import json
 import os
@@ -8,6 +9,7 @@ import shutil
 import signal
 import stat
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -207,6 +209,38 @@ def test_a_lock_is_that_of_the_file_with_the_name_not_of_one_that_had_it(tmp_pat
         with locked(str(path)) as second:
             assert os.fstat(first.fileno()).st_ino != os.fstat(second.fileno()).st_ino
             assert os.path.samestat(os.fstat(second.fileno()), os.stat(path))
+
+
+@pytest.mark.parametrize('wait', [True, False])
+def test_a_lock_that_is_removed_still_lets_in_one_at_a_time(tmp_path, wait):
+    # Each thread opens the file for itself, so that the system locks it as between processes.
+    path, inside, entered, together = str(tmp_path / '.lock'), [], [], []
+
+    def enter_often(name):
+        for _ in range(300):
+            with contextlib.suppress(BlockingIOError), locked(path, wait, remove=True):
+                inside.append(name)
+                entered.append(name)
+                time.sleep(0)  # lets the others try
+                together.append(len(inside))
+                inside.remove(name)
+
+    threads = [threading.Thread(target=enter_often, args=(name,)) for name in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(together) == {1} and os.listdir(tmp_path) == []
+    assert len(entered) == 6 * 300 if wait else entered
+
+
+def test_a_lock_that_its_user_removed_is_not_removed_again(tmp_path):
+    path = tmp_path / '.lock'
+    with locked(str(path), remove=True):
+        path.unlink()
+        with locked(str(path)):
+            pass
+    assert path.exists()  # the other's
 
 
 def test_a_lock_that_is_a_fifo_is_refused(tmp_path):

@@ -46,3 +46,7 @@ def test_no_path_of_a_machine_is_in_the_results():
 
 def test_there_is_a_comparison():
     assert COMPARISONS
+
+
+def test_runs_have_left_no_locks():
+    assert not list((ROOT / 'results').rglob('.lock'))

@@ -157,6 +157,7 @@ def test_a_folder_has_one_run(tmp_path):
         pytest.fail('two runs have one folder')
     with only_run_in(folder):
         pass
+    assert os.listdir(folder) == []
 
 
 # ------------------------------------------------------------------------------------ files
