@@ -117,12 +117,12 @@ def choose_gpus(gpus: str, fall_back: bool, library: str, count: Callable[[], in
         return [], describe_cpu()
     present = count()
     if not present:
-        problem = f'GPU {gpus} was asked for, but {none_seen}'
+        problem = f'there is no GPU {gpus} ({none_seen})'
         if not fall_back:
             raise DeviceError(problem)
-        return [], f'{describe_cpu()} ({problem})'
+        return [], f'{describe_cpu()}, as {problem}'
     if max(wanted) >= present:
-        raise DeviceError(f'GPU {max(wanted)} was asked for, but {library} sees {present}: '
+        raise DeviceError(f'there is no GPU {max(wanted)} ({library} sees {present}): '
                           f'choose from 0 to {present - 1}')
     return wanted, ''
 

@@ -20,6 +20,7 @@ from openatac.training.checkpoint import checkpoints_of, only_run_in, writing_in
 from openatac.training.config import Config
 from openatac.training.dry_run import dry_run
 from openatac.training.progress import Progress
+from openatac.training.runs.first_lines import first_lines
 from openatac.training.sections.shared import Training
 from openatac.training.tracking.contention import ContentionWatch
 from openatac.training.tracking.log import FORM, log_to
@@ -58,6 +59,8 @@ def open_run(config: Config, command: str, log_file: str | None = None, log_form
             with writing(f'--save-plot-dir: {plots}', '; choose another'):
                 os.makedirs(plots, exist_ok=True)
         log.info('%s', command)
+        for line in first_lines(config):
+            log.info('%s', line)
         _warn_of_decays(config.training)
         if config.start.resume == 'never' and checkpoints_of(folder).names():
             raise CheckpointError(f'{folder} already holds a run: continue it with --resume auto, or choose '

@@ -27,8 +27,8 @@ class CifarNetwork(Network):
         False, 'pool globally in ChaATAC (SE as activation)', flags=('--useGlobal',), negatable=True,
         named=True, matters=only_with('act_type', ATAC))
     useReLU: bool = network_option(
-        False, "ChaATAC's inner ReLU", flags=('--useReLU',), negatable=True,
-        matters=only_with('act_type', ATAC))
+        False, "ChaATAC's inner ReLU, which the paper, the recipes and ChaATAC() have", flags=('--useReLU',),
+        negatable=True, matters=only_with('act_type', ATAC))
     drop_rate: float = network_option(0.0, "dropout before a block's second convolution", parse=SHARE)
 
 

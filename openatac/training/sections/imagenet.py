@@ -28,7 +28,9 @@ PUBLISHED_CROP_RATIO = 0.875  # what the published script uses for 0
 class ImagenetNetwork(Network):
     """ResNet-50 for photographs."""
 
-    r: float = inherited(Network, 'r', 4)  # as published; the published command says 2
+    r: float = inherited(
+        Network, 'r', 4, help="channel reduction ratio of ChaATAC; the paper and the recipe have 2, and 4 is "
+        "the published script's default")
     self_attention: Optional[str] = network_option(
         None, 'replacement of the 3x3 convolutions: aa, attention-augmented ones, or fa, stand-alone '
         'self-attention, which needs --last-gamma to start well', shown='none', named=True, added=True)

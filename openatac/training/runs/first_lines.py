@@ -1,0 +1,30 @@
+"""The first lines of a run's log: what its recipe and the published defaults decide without being asked."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from openatac.runtime.devices import parse_gpus
+from openatac.training.config import Config
+from openatac.training.recipes import CIFAR, IMAGENET
+from openatac.training.sections.shared import ATAC
+
+PAPER_R = 2
+
+
+def first_lines(config: Config) -> Iterator[str]:
+    """Yield the lines for a config from `openatac.training.network.resolve`."""
+    gpus, recipe = config.training.gpus, config.training.recipe
+    settings = {**CIFAR, **IMAGENET}.get(recipe or '', {})
+    if parse_gpus(gpus) and (settings.get('gpus') == gpus or 'num_gpus' in settings):
+        yield f'the recipe {recipe} asks for GPU {gpus}'
+    if config.network.act_type == ATAC:
+        yield _gate(config)
+
+
+def _gate(config: Config) -> str:
+    """Return a line on the gate of ATAC units, which the published defaults make other than the paper's."""
+    network = config.network
+    has_relu = getattr(network, 'useReLU', True)  # ImageNet's always have it
+    paper = ['r = 2 (--r 2)'] * (network.r != PAPER_R) + ['an inner ReLU (--useReLU)'] * (not has_relu)
+    return (f'ChaATAC: r = {network.r:g}, {"with" if has_relu else "without"} an inner ReLU'
+            + (f'; the paper has {" and ".join(paper)}' if paper else ''))
