@@ -72,6 +72,13 @@ class ParityCheck:
         nearby = np.nextafter(self._images, np.where(up, np.float32(np.inf), np.float32(-np.inf)))
         return float(np.abs(_outputs(self._function, nearby) - self._expected).max())
 
+    def _advice(self, tolerance: float) -> str:
+        """Return what to do about a network that amplifies rounding, or ''."""
+        if ROUNDINGS * self.rounding <= tolerance * max(1.0, self.largest):
+            return ''
+        return (f'; it is barely trained or has diverged, since the last bits of its images alone move its '
+                f'outputs by {self.rounding:g}: train it for longer and export it again')
+
     def report(self, function: Function, tolerance: float | None) -> dict[str, Any]:
         """Compare ``function`` with the network.
 
@@ -100,9 +107,10 @@ class ParityCheck:
         agreement = float((outputs.argmax(1) == self._expected.argmax(1))[compared].mean())
         if tolerance is not None and not self.allows(difference, tolerance):
             raise ParityError(f'its outputs differ from those of the network (by {difference:g}, the largest '
-                              f'being {self.largest:g})')
+                              f'being {self.largest:g}){self._advice(tolerance)}')
         if tolerance is None and not (np.isfinite(outputs).all() and agreement >= MIN_AGREEMENT):
-            raise ParityError(f"its top-1 class is the network's for only {agreement:.0%} of the images")
+            raise ParityError(f"its top-1 class is the network's for only {agreement:.0%} of the images: train "
+                              'the network for longer, or calibrate on images that are more like its own')
         return {'max_difference': difference, 'largest_output': self.largest, 'top1_agreement': agreement,
                 'random_images': BATCH, 'real_images': len(self.real),
                 'milliseconds': {str(count): milliseconds(function, self.random[:count])

@@ -641,5 +641,14 @@ def test_what_a_network_itself_makes_of_rounding_is_no_disagreement():
     assert 1e-4 < check.rounding < 1e-2
     report = check.report(lambda images: network(images) + 2 * check.rounding, SAME)
     assert report['max_difference'] > 10 * SAME
-    with pytest.raises(ParityError):
+    with pytest.raises(ParityError, match=f'{check.rounding:g}.*train'):  # why, and what to do
         check.report(lambda images: network(images) + 20 * check.rounding, SAME)
+
+
+def test_a_disagreement_of_a_network_that_keeps_rounding_small_is_not_put_down_to_its_training():
+    def network(images):
+        return images.reshape(len(images), -1)[:, :5]
+
+    with pytest.raises(ParityError) as error:
+        ParityCheck(network, (3, 8, 8)).report(lambda images: network(images) + 0.1, SAME)
+    assert '0.1' in str(error.value) and 'train' not in str(error.value)
