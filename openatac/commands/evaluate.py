@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
         p.error('name IMAGES or --dataset, one of the two')
     if args.val_labels and args.dataset:
         p.error('argument --val-labels: it lists images in a folder; leave it out')
-    return _evaluate(args)
+    return _evaluate(p, args)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,26 +54,33 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument('--data-dir', metavar='DIR', help="where they are (default: Gluon's own folder)")
     p.add_argument('--engine', choices=list(RUNTIMES), metavar='NAME', default='',
                    help=f'the engine: {", ".join(RUNTIMES)} (default: static, or that of the file)')
+    p.add_argument('--labels', metavar='FILE|NAMES',
+                   help='names of the classes in the report; see openatac predict --help')
     p.set_defaults(report=None, predictions=None)
     add_flags(p.add_argument_group('output'), Output, ['report', 'predictions'])
     return p
 
 
-def _evaluate(args: argparse.Namespace) -> int:
+def _evaluate(p: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     from openatac.evaluation.report import Report
     from openatac.export.images.inputs import named_batches
+    from openatac.export.labels import read_labels
     prefix = prefix_of(args.export)
     manifest = read_manifest(prefix)
+    try:
+        labels = read_labels(args.labels, manifest)
+    except ValueError as error:
+        p.error(str(error))
     report, images = Report(args.report, args.predictions), _find_images(args, manifest)
     runtime = open_runtime(prefix, args.engine or runtime_for(args.export))
     names: list[str] = []
-    for some, inputs, labels in named_batches(images, manifest, images.total):
-        report.outcomes.add(runtime(inputs), labels)
+    for some, inputs, classes in named_batches(images, manifest, images.total):
+        report.outcomes.add(runtime(inputs), classes)
         names += some
     if not names:
         raise DataError('none of the images can be read: name others')
     print(f'{for_terminal(args.export)}: {report.outcomes.summary()} ({runtime.name})')
-    for line in report.write(names, manifest.labels):
+    for line in report.write(names, labels):
         print(for_terminal(line))
     return 1 if len(names) < images.total else 0
 

@@ -21,9 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from openatac.console.program import command_parser
 from openatac.console.text import for_terminal
-from openatac.data.photos.class_names import read_lines
-from openatac.errors import DataError
 from openatac.export.forms.base import FORMS, Form
+from openatac.export.labels import read_labels
 from openatac.files.writing import check_prefix
 from openatac.flags import add_flags
 from openatac.limits import MAX_CLASSES, MAX_IMAGES, MAX_SIDE, number
@@ -32,7 +31,6 @@ from openatac.training.sections.cifar import CifarNetwork
 from openatac.training.sections.imagenet import ImagenetNetwork
 
 if TYPE_CHECKING:
-    from openatac.export.manifest import Manifest
     from openatac.export.trained_network import TrainedNetwork
 
 MEASURED = 10000  # images
@@ -75,8 +73,8 @@ def _add_forms(group: Any) -> None:
                        help='of OUT-symbol.json and its parameters; float16 is for GPUs (default: '
                             '%(default)s)')
     group.add_argument('--labels', metavar='FILE|NAMES',
-                       help='names of the classes, separated by commas, or a file with one per line '
-                            '(default: those of the data set)')
+                       help='names of the classes, separated by commas, or a file with one per line, also as '
+                            'in "n01440764 tench, Tinca tinca" (default: those of the data set)')
     group.add_argument('--input-size', type=number(int, low=1, high=MAX_SIDE),
                        help="side of the input images (default: the run's, else the network's)")
 
@@ -101,7 +99,7 @@ def main(argv: list[str]) -> int:
     try:
         _check(args)
         trained = _find(args)
-        labels = _read_labels(args.labels, trained.manifest)
+        labels = read_labels(args.labels, trained.manifest)
     except ValueError as error:
         p.error(str(error))
     from openatac.export.accuracy import find_labelled, measure_quantized
@@ -175,19 +173,3 @@ def _forms(args: argparse.Namespace) -> list[Form]:
     """Return the forms that the flags ask for."""
     return [form for form in FORMS.values()
             if all(getattr(args, flag.lstrip('-').replace('-', '_')) for flag in form.flags)]
-
-
-def _read_labels(labels: str, manifest: Manifest) -> list[str]:
-    """Return the class names from --labels, else the manifest's; ValueError for a wrong number."""
-    names = manifest.labels
-    if labels is not None and os.path.isfile(labels):
-        try:
-            names = [line.strip() for line in read_lines(labels, 'the labels')]
-        except DataError as error:
-            raise ValueError(f'argument --labels: {error}') from None
-    elif labels is not None:
-        names = [name.strip() for name in labels.split(',')]
-    if len(names) not in (0, manifest.classes):
-        raise ValueError(f'argument --{"labels" if labels else "dataset"}: {len(names)} names, beginning '
-                         f'with {names[0]!r}, for a network of {manifest.classes} classes')
-    return names

@@ -7,8 +7,8 @@
 EXPORT is the common prefix of an export's files, or one of them (symbol, fused, int8, ONNX or ONNX in INT8)
 to run that one. IMAGES are files of any size (JPEG, PNG and whatever else Pillow reads), folders (searched
 recursively), or - for one image from standard input. For each image the command prints the classes with the
-highest scores, which are probabilities (softmax). It names and leaves out images that cannot be read, and
-then exits with code 1.
+highest scores, which are probabilities (softmax); the table leaves out the folder that all images share. It
+names and leaves out images that cannot be read, and then exits with code 1.
 """
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from openatac.console import streams
 from openatac.console.program import command_parser
-from openatac.console.text import for_terminal
+from openatac.console.text import for_terminal, printable
 from openatac.export.runtimes.base import RUNTIMES
 from openatac.limits import MAX_BATCH, MAX_CLASSES, number
 from openatac.runtime.processor import int8_line
@@ -36,6 +36,9 @@ def main(argv: list[str]) -> int:
     p.add_argument('images', metavar='IMAGES', nargs='+', help='image files, folders, or -')
     p.add_argument('--top', type=number(int, low=1, high=MAX_CLASSES), default=5, metavar='K',
                    help='classes to print (default: %(default)s)')
+    p.add_argument('--labels', metavar='FILE|NAMES',
+                   help='names of the classes instead of those in the export: separated by commas, or a file '
+                        'with one per line, also as in "n01440764 tench, Tinca tinca"')
     p.add_argument('--json', action='store_true', help='print a line of JSON for each image')
     p.add_argument('--batch-size', type=number(int, low=1, high=MAX_BATCH), default=32, metavar='N',
                    help='images at a time (default: %(default)s)')
@@ -49,13 +52,18 @@ def main(argv: list[str]) -> int:
     if args.gates:
         from openatac.export.gate_maps import check_matplotlib
         check_matplotlib()
-    return _predict(args)
+    return _predict(p, args)
 
 
-def _predict(args: argparse.Namespace) -> int:
+def _predict(p: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     from openatac.export.images.files import find_images
+    from openatac.export.labels import read_labels
     from openatac.export.predictor import Predictor
     paths, predictor = list(find_images(args.images)), Predictor(args.export, args.engine)
+    try:
+        predictor.manifest = predictor.manifest._replace(labels=read_labels(args.labels, predictor.manifest))
+    except ValueError as error:
+        p.error(str(error))
     if predictor.form.is_quantized:
         streams.print_to_stderr(int8_line())
     printer = _Printer(predictor, paths, args.top, args.json)
@@ -85,17 +93,29 @@ def _draw_gates(path: str, predictor: Predictor, prediction: Prediction) -> None
     draw_gate_maps(path, predictor.prefix, image, predictor.transform.show(image), title)
 
 
+def _common_folder(paths: list[str]) -> str:
+    """Return the folder in which, or below which, all images are; '' if there is none."""
+    try:
+        return os.path.commonpath([os.path.dirname(path) for path in paths])
+    except ValueError:  # absolute and relative paths
+        return ''
+
+
 class _Printer:
     """Prints the predictions of a batch, as lines of JSON or as a table."""
 
     def __init__(self, predictor: Predictor, paths: list[str], top: int, as_json: bool):
         self._labels, self._as_json = predictor.labels, as_json
         self._top = min(top, predictor.manifest.classes)
-        image = max(len(name) for name in ['image', *map(for_terminal, paths)])
+        self._folder = printable(os.path.join(_common_folder(paths), ''))
+        image = max(len(name) for name in ['image', *map(self._short, paths)])
         label = max(len(for_terminal(name)) for name in ['label', *self._labels])
         self._row = f'{{:<{image}}}  {{:>5}}  {{:<{label}}}  {{:>6}}'.format
         if not as_json:
             print(self._row('image', 'class', 'label', 'score'), flush=True)
+
+    def _short(self, path: str) -> str:
+        return for_terminal(printable(path).removeprefix(self._folder))
 
     def show(self, prediction: Prediction) -> None:
         """Print the predictions for a batch."""
@@ -107,6 +127,6 @@ class _Printer:
                     for index in best]}))
                 continue
             for rank, index in enumerate(best):
-                print(self._row(for_terminal(name) if rank == 0 else '', index,
+                print(self._row(self._short(name) if rank == 0 else '', index,
                                 for_terminal(self._labels[index]), f'{scores[index]:.4f}'))
         sys.stdout.flush()

@@ -109,8 +109,8 @@ class ParityCheck:
             raise ParityError(f'its outputs differ from those of the network (by {difference:g}, the largest '
                               f'being {self.largest:g}){self._advice(tolerance)}')
         if tolerance is None and not (np.isfinite(outputs).all() and agreement >= MIN_AGREEMENT):
-            raise ParityError(f"its top-1 class is the network's for only {agreement:.0%} of the images: train "
-                              'the network for longer, or calibrate on images that are more like its own')
+            raise ParityError(f"its top-1 class is the network's for only {agreement:.0%} of the images: "
+                              'train the network for longer, or calibrate on images more like its own')
         return {'max_difference': difference, 'largest_output': self.largest, 'top1_agreement': agreement,
                 'random_images': BATCH, 'real_images': len(self.real),
                 'milliseconds': {str(count): milliseconds(function, self.random[:count])

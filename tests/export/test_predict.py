@@ -119,10 +119,48 @@ def test_the_table_has_the_same(prefix, tmp_path, capsys):
     code, out, _ = call(capsys, prefix, *paths)
     head, *rows = out.splitlines()
     assert code == 0 and head.split() == ['image', 'class', 'label', 'score'] and len(rows) == 10
-    assert rows[0].startswith(paths[0]) and rows[5].startswith(paths[1]) and rows[1].startswith(' ')
+    assert rows[0].startswith('a.png') and rows[5].startswith('longer name.png') and rows[1].startswith(' ')
     assert [row.split()[-3:] for row in rows] == [
         [str(each['class']), each['label'], f"{each['score']:.4f}"]
         for of_image in predictions for each in of_image]
+
+
+def test_the_table_leaves_out_the_folder_that_all_images_share(prefix, tmp_path, capsys):
+    (tmp_path / 'b').mkdir()
+    paths = [write(tmp_path / name, smooth()) for name in ('a.png', 'b/c.png', 'b/d.png')]
+    for given, shown in ((paths, ['a.png', 'b/c.png', 'b/d.png']), (paths[1:], ['c.png', 'd.png']),
+                         ([tmp_path], ['a.png', 'b/c.png', 'b/d.png'])):
+        _, out, _ = call(capsys, prefix, *given, '--top', 1)
+        assert [line.split()[0] for line in out.splitlines()[1:]] == shown
+
+
+SYNSETS = ('n02012849 crane', 'n01440764 tench, Tinca tinca', 'n03126707 crane', 'n01443537 goldfish, fish',
+           'n00000000 a class of another data set', 'n01484850 great white shark, white shark')
+IDS = ['n01440764', 'n01443537', 'n01484850', 'n02012849', 'n03126707']
+NAMES = ['tench', 'goldfish', 'great white shark', 'crane (n02012849)', 'crane (n03126707)']
+
+
+@pytest.mark.parametrize('known, lines, names', [
+    (IDS, SYNSETS, NAMES),  # by the ids, whatever the order
+    ([], [f'{each}: {name}' for each, name in zip(IDS, 'abcde')], list('abcde')),
+    (LABELS, ['\ufefftench, Tinca tinca \r', 'b\r', 'c', 'd', 'e'], ['tench, Tinca tinca', *'bcde'])])
+def test_names_of_classes_from_a_list(folder, prefix, tmp_path, capsys, known, lines, names):
+    for file in os.listdir(folder):
+        shutil.copy(folder / file, tmp_path)
+    manifest = json.loads((tmp_path / 'atac.json').read_text())
+    (tmp_path / 'atac.json').write_text(json.dumps({**manifest, 'labels': known}))
+    (tmp_path / 'names.txt').write_text('\n'.join(lines) + '\n', encoding='utf-8')
+    image = write(tmp_path / 'a.png', smooth())
+    code, out, _ = call(capsys, tmp_path / 'atac', image, '--json', '--labels', tmp_path / 'names.txt')
+    found = {each['class']: each['label'] for each in json.loads(out)['predictions']}
+    assert code == 0 and [found[index] for index in range(5)] == names
+    code, out, _ = call(capsys, tmp_path / 'atac', image, '--json', '--labels', 'v,w,x,y,z')
+    assert code == 0 and {each['label'] for each in json.loads(out)['predictions']} == set('vwxyz')
+
+
+def test_a_wrong_number_of_names_is_refused(prefix, tmp_path, capsys):
+    code, _, err = call(capsys, prefix, write(tmp_path / 'a.png', smooth()), '--labels', 'one,two')
+    assert code == 2 and '--labels' in err and '2' in err and '5' in err
 
 
 @pytest.mark.parametrize('form', list(FORMS))

@@ -1,0 +1,53 @@
+"""The names of a network's classes as people read them."""
+from __future__ import annotations
+
+import collections
+import os
+import re
+
+from openatac.data.photos.class_names import read_lines
+from openatac.errors import DataError
+from openatac.export.manifest import Manifest
+
+_SYNSET = re.compile(r'(n\d{8})[\s,:]+(.*)')  # of WordNet, as in ImageNet's lists
+
+
+def read_labels(labels: str | None, manifest: Manifest) -> list[str]:
+    """Return the names of the classes from --labels, else the manifest's.
+
+    Parameters
+    ----------
+    labels : str, optional
+        Names separated by commas, or a file with one on each line. In a file whose lines have WordNet's ids
+        and names, "n01440764 tench, Tinca tinca", the name is what precedes the first comma; if the manifest
+        knows the classes by their ids, such lines may be in any order, and more than the classes.
+    manifest : Manifest
+
+    Raises
+    ------
+    ValueError
+        For a wrong number of names, or a file that cannot be read.
+    """
+    names = manifest.labels
+    if labels is not None and os.path.isfile(labels):
+        try:
+            names = _names([line.strip() for line in read_lines(labels, 'the labels')], manifest.labels)
+        except DataError as error:
+            raise ValueError(f'argument --labels: {error}') from None
+    elif labels is not None:
+        names = [name.strip() for name in labels.split(',')]
+    if len(names) not in (0, manifest.classes):
+        raise ValueError(f'argument --{"labels" if labels else "dataset"}: {len(names)} names, beginning '
+                         f'with {names[0]!r}, for a network of {manifest.classes} classes')
+    return names
+
+
+def _names(lines: list[str], classes: list[str]) -> list[str]:
+    """Return the names in the lines of a file, for ``classes`` that may be ids."""
+    synsets = [_SYNSET.fullmatch(line) for line in lines]
+    names = {match[1]: match[2].split(',')[0].strip() for match in synsets if match}
+    if len(names) < len(lines):
+        return lines
+    ids = classes if classes and set(classes) <= set(names) else list(names)
+    counts = collections.Counter(names[each] for each in ids)  # ImageNet has two kinds of cranes
+    return [names[each] if counts[names[each]] == 1 else f'{names[each]} ({each})' for each in ids]
