@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from openatac.console import streams
 from openatac.console.program import command_parser
 from openatac.console.text import text_table
 from openatac.errors import OpenatacError
@@ -49,7 +50,7 @@ def main(argv: list[str]) -> int:
         raise OpenatacError(f'--out: {args.out} cannot be written: name a folder that exists, and a '
                             'prefix for the files')
     measured = measure(prefixes, args.engines, args.batch_sizes, args.rounds, args.seconds,
-                       partial(print, flush=True))
+                       partial(print, flush=True), streams.print_to_stderr)
     if any(RUNTIMES.find(m.runtime).form.is_quantized for m in measured):
         print(int8_line())
     rows = [m.row() for m in measured]

@@ -85,7 +85,9 @@ def test_exports_and_engines_are_measured(folder, tmp_path, capsys):
     out = str(tmp_path / 'speed')
     assert bench.main([str(folder / 'relu'), str(folder / 'atac-symbol.json'), *SHORT, '--engines',
                        'pixels,rounded', '--out', out]) == 0
-    table = capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr()
+    table = printed.out.splitlines()
+    assert '16 turns' in printed.err  # how long it will take
     rows = rows_of(out + '.csv')
     combinations = [(export, engine, size) for export in ('relu', 'atac') for engine in ('pixels', 'rounded')
                     for size in ('1', '3')]

@@ -6,16 +6,19 @@ other work on the machine affects all of them alike.
 """
 from __future__ import annotations
 
+import itertools
 import os
 import statistics
-from collections.abc import Iterator, Sequence
-from typing import Any, Callable, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Callable, NamedTuple, TypeVar
 
 from openatac.errors import OpenatacError
 from openatac.export.manifest import read_manifest
 from openatac.export.runtimes.base import RUNTIMES
 from openatac.study.bench.process import BenchProcess, Turn
+from openatac.training.tracking.log import on_terminal
 
+T = TypeVar('T')
 FIGURES = ('p50_ms', 'p95_ms', 'images_per_second')
 
 
@@ -58,8 +61,9 @@ class Measurement(NamedTuple):
 
 
 def measure(prefixes: Sequence[str], runtimes: Sequence[str] | None, sizes: Sequence[int], rounds: int,
-            seconds: float, skip: Callable[[str], None]) -> list[Measurement]:
-    """Measure exports in runtimes.
+            seconds: float, skip: Callable[[str], None], announce: Callable[[str], None]
+            ) -> list[Measurement]:
+    """Measure exports in runtimes; show the progress on a terminal.
 
     Parameters
     ----------
@@ -74,6 +78,8 @@ def measure(prefixes: Sequence[str], runtimes: Sequence[str] | None, sizes: Sequ
         The minimum time of a turn.
     skip : function
         Called with a sentence about each runtime that cannot run an export and was not named.
+    announce : function
+        Called with a sentence on how long it will take, before the first turn.
 
     Returns
     -------
@@ -90,7 +96,7 @@ def measure(prefixes: Sequence[str], runtimes: Sequence[str] | None, sizes: Sequ
     names = [os.path.basename(prefix) for prefix in prefixes]
     try:
         for export, prefix in zip(names if len(set(names)) == len(names) else prefixes, prefixes):
-            for runtime, process in _warm_processes(prefix, runtimes, sizes, skip):
+            for runtime, process in _with_bar(_warm_processes(prefix, runtimes, sizes, skip), 'engine'):
                 processes[export, runtime] = process
         expected: dict[str, Any] = {}
         for (export, runtime), process in processes.items():
@@ -98,14 +104,20 @@ def measure(prefixes: Sequence[str], runtimes: Sequence[str] | None, sizes: Sequ
             difference = float(abs(process.outputs - reference).max() / max(abs(reference).max(), 1e-30))
             for size in sizes:
                 measured[export, runtime, size] = Measurement(export, runtime, size, [], difference)
-        for _ in range(rounds):
-            for size in sizes:
-                for key, process in processes.items():
-                    measured[(*key, size)].turns.append(process.turn(size, seconds))
+        turns = [*itertools.product(range(rounds), sizes, processes.items())]
+        announce(f'the engines are warm: {len(turns)} turns take {len(turns) * seconds:.0f} s, or more if a '
+                 'few batches take longer than a turn')
+        for _, size, (key, process) in _with_bar(turns, 'turn'):
+            measured[(*key, size)].turns.append(process.turn(size, seconds))
     finally:
         for process in processes.values():
             process.close()
     return list(measured.values())
+
+
+def _with_bar(items: Iterable[T], unit: str) -> Iterable[T]:
+    from tqdm import tqdm
+    return tqdm(items, unit=unit, leave=False, disable=not on_terminal())
 
 
 def _warm_processes(prefix: str, runtimes: Sequence[str] | None, sizes: Sequence[int],
