@@ -59,7 +59,9 @@ def main(argv: Sequence[str]) -> int:
     _print('NumPy', installed_version('numpy') or 'missing: pip install numpy')
     _print('MXNet', f'{mxnet["version"]}, {"CUDA" if mxnet["cuda"] else "CPU"} build ({mxnet["path"]})'
            if mxnet else problem)
-    _print('GluonCV', installed_version('gluoncv') or 'missing: pip install gluoncv==0.10.5.post0')
+    gluoncv = installed_version('gluoncv')
+    _print('GluonCV', f'{gluoncv}: in your programs, import openatac before gluoncv and mxnet' if gluoncv else
+           'missing: pip install gluoncv==0.10.5.post0')
     _print('OpenCV', _opencv())
     _print('threads', _threads())
     _print('INT8', processor.int8_line().removeprefix('INT8: '))

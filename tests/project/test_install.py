@@ -97,6 +97,10 @@ def test_the_doctor_says_what_int8_runs_on(healthy, capsys, monkeypatch):
     assert (instruction_set() or 'unknown') in doctors_lines(capsys)['INT8']
 
 
+def test_the_doctor_says_what_to_import_first(healthy, capsys):
+    assert 'import openatac before gluoncv' in doctors_lines(capsys)['GluonCV']
+
+
 def test_the_doctor_finds_data(healthy, capsys):
     lines = doctors_lines(capsys)
     assert lines['cifar10'].startswith(f'not in {healthy / "datasets" / "cifar10"}')
