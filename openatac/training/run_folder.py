@@ -38,7 +38,13 @@ class Results(TypedDict):
     data: str
 
 
-class Summary(TypedDict):
+class _Added(TypedDict, total=False):
+    """Entries that summaries of older versions lack."""
+
+    disturbed: bool
+
+
+class Summary(_Added):
     """summary.json, which a finished run has."""
 
     command: str

@@ -115,6 +115,7 @@ def test_a_comparison_has_a_row_for_each_run_with_the_runs_own_figures(two_units
     assert [(row['unit'], row['blocks'], row['seed']) for row in rows] == [
         ('relu', '1', '1'), ('relu', '1', '2'), ('se', '1', '1'), ('se', '1', '2')]
     for row in rows:
+        assert row['disturbed'] in ('True', 'False') and '--save-dir b1-' in row['command']
         metrics = metrics_of((folder / row['log']).parent)
         assert float(row['last_accuracy']) == metrics[-1]['val_accuracy']
         assert float(row['best_accuracy']) == max(each['val_accuracy'] for each in metrics)

@@ -31,7 +31,7 @@ def run(unit, blocks, seed, best, device='1 x cpu', dataset='digits'):
                'train_loss': [2.0, 1.0 + 0.1 * seed, 0.5, 0.25]}
     summary = {
         'command': f'train_cifar.py --act-type {unit} --blocks {blocks} --seed {seed} '
-                   f'--save-dir <script>&"{unit}"',
+                   f"--save-dir '<script>&\"{unit}\"'",
         'dataset': dataset, 'training_images': 1437, 'test_images': 360, 'seed': seed, 'device': device,
         'threads': '1', 'epochs': EPOCHS, 'best_accuracy': best, 'best_epoch': 2,
         'last_accuracy': accuracies[-1], 'images_per_second': 1000.0 / blocks + seed,
@@ -163,6 +163,35 @@ def test_speeds_on_different_devices_are_not_divided():
     groups = [group('relu', 1, 100, 0.7), group('atac', 1, 150, 0.8, device='1 x gpu')]
     assert Document(page(groups)).tables[1] == [['b', 'unit', 'parameters', 'multiply-adds'],
                                                 ['1', 'atac', '1.50', '1.50']]
+
+
+def disturb(run):
+    return run._replace(summary={**run.summary, 'disturbed': True})
+
+
+def test_speeds_have_their_range_and_those_that_were_disturbed_are_left_out():
+    one = group('relu', 1, 100, 0.70, 0.71, 0.72)  # at 1001, 1002 and 1003 images/s
+    two = one._replace(runs=[disturb(one.runs[0]), *one.runs[1:]])
+    none = one._replace(unit='atac', runs=[disturb(run) for run in one.runs])
+    assert results.rows([one])[0][-1] == '1002 (1001 to 1003)'
+    assert results.rows([two])[0][-1] == '1002 (1002 to 1003)'
+    assert results.rows([one._replace(runs=one.runs[:1])])[0][-1] == '1001'
+    assert not re.search(r'\d', results.rows([none])[0][-1])
+    assert '1001' in results.facts(one.runs[0]) and '1001' not in results.facts(none.runs[0])
+    document = Document(page([one, none]))
+    assert document.tables[1][1][:4] == ['1', 'atac', '1.00', '1.00']
+    assert not re.search(r'\d', document.tables[1][1][4])
+
+
+@pytest.mark.parametrize('command, shown', [
+    ("train_cifar.py --data-dir /home/me/cifar --save-dir '/tmp/a b/run 1' --seed 1",
+     "train_cifar.py --data-dir cifar --save-dir 'run 1' --seed 1"),
+    ('train_cifar.py --data-dir=/home/me/cifar/ --save-dir runs/1',
+     'train_cifar.py --data-dir=cifar --save-dir runs/1')])
+def test_the_page_has_no_paths_of_the_machine(command, shown):
+    one = group('relu', 1, 100, 0.7)
+    one.runs[0].summary['command'] = command
+    assert Document(page([one])).texts['code'] == [shown]
 
 
 @pytest.mark.parametrize('groups', [

@@ -13,6 +13,7 @@ from openatac.console.text import for_html
 from openatac.pictures import literal_text
 from openatac.study.comparison import results
 from openatac.study.comparison.figures import accuracy_figure, curves_figure
+from openatac.study.comparison.records import without_paths
 from openatac.study.comparison.results import MEASURES, Group
 
 if TYPE_CHECKING:
@@ -46,14 +47,16 @@ def page(groups: Sequence[Group], measure: str = 'last_accuracy') -> str:
 def _results(groups: Sequence[Group]) -> str:
     return '\n'.join([_heading('Accuracy and costs'), _paragraphs([
         'b: blocks per stage. Parameters: trainable ones. Multiply-adds: for one image. '
-        'Images/s: in training, the median over the seeds.']),
+        'Images/s: in training, the median over the seeds and their range, without runs that other '
+        'processes on the machine disturbed.']),
         _table(results.HEAD, results.rows(groups))])
 
 
 def _relative_costs(groups: Sequence[Group]) -> str:
     """Return costs divided by those of relu at the same depth; '' if there are none.
 
-    Speeds are compared only if all runs had the same devices and threads.
+    Speeds are compared only if all runs had the same devices and threads, and no other processes disturbed
+    them.
     """
     reference = {group.blocks: _costs(group) for group in groups if group.unit == REFERENCE}
     others = [group for group in groups if group.unit != REFERENCE and group.blocks in reference]
@@ -61,14 +64,15 @@ def _relative_costs(groups: Sequence[Group]) -> str:
         return ''
     machines = {(run.summary['device'], run.summary['threads']) for group in groups for run in group.runs}
     head = ('b', UNIT, 'parameters', 'multiply-adds', *['images/s'] * (len(machines) == 1))
-    rows = [(str(group.blocks), group.unit, *(f'{own / base:.2f}' for own, base in zip(
-        _costs(group), reference[group.blocks]))) for group in others]
+    rows = [(str(group.blocks), group.unit, *(f'{own / base:.2f}' if own and base else 'disturbed'
+                                              for own, base in zip(_costs(group), reference[group.blocks])))
+            for group in others]
     return '\n'.join([_heading(f'Costs relative to {REFERENCE}'), _paragraphs([
         f'Each is divided by that of {REFERENCE} with as many blocks.']), _table(head, rows)])
 
 
 def _costs(group: Group) -> tuple[float, float, float]:
-    return group.parameters, group.multiply_adds, statistics.median(group.values('images_per_second'))
+    return group.parameters, group.multiply_adds, statistics.median(group.speeds() or [0])
 
 
 def _figures(groups: Sequence[Group], measure: str) -> str:
@@ -119,7 +123,7 @@ def _runs(groups: Sequence[Group]) -> str:
         parts += ['<details>', f'<summary>{for_html(group.unit)}, b = {group.blocks}: {seeds}</summary>']
         for run in group.runs:
             parts += [f'<p>{for_html(results.facts(run))}</p>',
-                      f'<pre><code>{for_html(run.summary["command"])}</code></pre>']
+                      f'<pre><code>{for_html(without_paths(run.summary["command"]))}</code></pre>']
         parts.append('</details>')
     return '\n'.join(parts)
 

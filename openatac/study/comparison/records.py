@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Sequence
 
 from openatac.errors import OpenatacError
@@ -33,6 +34,16 @@ def copy_records(sources: Sequence[str], folder: str) -> None:
             os.makedirs(target, exist_ok=True)
             for file, text in record.items():
                 write_text(os.path.join(target, file), text)
+
+
+def without_paths(command: str) -> str:
+    """Return a command whose absolute paths are shortened to their last part: others have other folders."""
+    return shlex.join(map(_shortened, shlex.split(command)))
+
+
+def _shortened(word: str) -> str:
+    flag, equals, value = word.partition('=') if word.startswith('--') else ('', '', word)
+    return flag + equals + (os.path.basename(os.path.normpath(value)) if os.path.isabs(value) else value)
 
 
 def _record(run: FinishedRun) -> dict[str, str]:

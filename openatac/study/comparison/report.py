@@ -14,13 +14,14 @@ from openatac.pictures import write_picture
 from openatac.study.comparison import results
 from openatac.study.comparison.figures import accuracy_figure
 from openatac.study.comparison.html_page import page
-from openatac.study.comparison.records import ADVICE
+from openatac.study.comparison.records import ADVICE, without_paths
 from openatac.study.finished_runs import find_runs
 
 NOTE = 'note.txt'
 COLUMNS = ('unit', 'blocks', 'seed', 'parameters', 'multiply_adds', 'dataset', 'training_images',
            'test_images', 'epochs', 'best_accuracy', 'best_epoch', 'last_accuracy', 'images_per_second',
-           'device', 'threads', 'openatac', 'mxnet', 'torch', 'numpy', 'python', 'command', 'log')
+           'disturbed', 'device', 'threads', 'openatac', 'mxnet', 'torch', 'numpy', 'python', 'command',
+           'log')
 
 
 def write_comparison(folder: str, measure: str) -> str:
@@ -57,6 +58,7 @@ def _rows(groups: Sequence[results.Group], folder: str) -> Iterator[dict[str, An
     for group in groups:
         for run in group.runs:
             yield {**run.summary, **run.summary['versions'], **group._asdict(), 'seed': run.seed,
+                   'command': without_paths(run.summary['command']),
                    'log': os.path.relpath(os.path.join(run.folder, 'train.log'), folder)}
 
 

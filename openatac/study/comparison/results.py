@@ -51,8 +51,12 @@ class Group(NamedTuple):
     note: str = ''
 
     def values(self, measure: str) -> list[float]:
-        """Return each run's best_accuracy, last_accuracy or images_per_second."""
+        """Return each run's best_accuracy or last_accuracy."""
         return [run.summary[measure] for run in self.runs]  # type: ignore[literal-required]
+
+    def speeds(self) -> list[float]:
+        """Return the images/s of each run that no other processes were seen to disturb."""
+        return [run.summary['images_per_second'] for run in self.runs if not run.summary.get('disturbed')]
 
 
 def group_runs(runs: Sequence[FinishedRun], note: str = '') -> list[Group]:
@@ -81,13 +85,21 @@ def rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
     """Return a row under HEAD for each group."""
     return [(str(group.blocks), group.unit, f'{group.parameters:,}', f'{group.multiply_adds:,}',
              *(spread(group.values(measure)) for measure in MEASURES), str(len(group.runs)),
-             f'{statistics.median(group.values("images_per_second")):.0f}') for group in groups]
+             median_and_range(group.speeds())) for group in groups]
 
 
 def spread(values: Sequence[float], form: str = '.4f') -> str:
     """Format mean and standard deviation, such as '0.7711 ± 0.0043'; a single value without the latter."""
     mean = f'{statistics.mean(values):{form}}'
     return mean if len(values) == 1 else f'{mean} ± {statistics.stdev(values):{form}}'
+
+
+def median_and_range(speeds: Sequence[float]) -> str:
+    """Format speeds, such as '1519 (1480 to 1558)'; a single one without a range."""
+    if not speeds:
+        return 'disturbed'
+    spread = f' ({min(speeds):.0f} to {max(speeds):.0f})' if len(speeds) > 1 else ''
+    return f'{statistics.median(speeds):.0f}{spread}'
 
 
 def markdown(groups: Sequence[Group]) -> str:
@@ -122,9 +134,11 @@ def _versions(run: FinishedRun) -> str:
 def facts(run: FinishedRun) -> str:
     """Return a sentence on one run: its accuracies, its speed, its device and its versions."""
     summary = run.summary
+    speed = ('at a speed that other processes disturbed,' if summary.get('disturbed') else
+             f'{summary["images_per_second"]:.0f} images/s')
     return (f'Seed {run.seed}: best accuracy {summary["best_accuracy"]:.4f} (epoch {summary["best_epoch"]}), '
-            f'last {summary["last_accuracy"]:.4f}; {summary["images_per_second"]:.0f} images/s on '
-            f'{summary["device"]}, OMP_NUM_THREADS={summary["threads"]}; {_versions(run)}.')
+            f'last {summary["last_accuracy"]:.4f}; {speed} on {summary["device"]}, '
+            f'OMP_NUM_THREADS={summary["threads"]}; {_versions(run)}.')
 
 
 def data_set(groups: Sequence[Group]) -> str:
