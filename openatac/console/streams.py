@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from openatac.console.text import for_terminal
+from openatac.files.writing import STREAMS
 
 CLOSED = 141  # a shell's code for a program that SIGPIPE ended, as it does in other languages
-_NAMES = {1: 'standard output', 2: 'standard error'}
 
 
 class _Output(io.TextIOWrapper):
@@ -42,7 +42,7 @@ class _Output(io.TextIOWrapper):
         try:
             yield
         except OSError as error:
-            error.filename = _NAMES[self.fileno()]
+            error.filename = STREAMS[self.fileno()]
             self.failure = self.failure or error
             if self.fileno() != 2:
                 raise
@@ -111,7 +111,7 @@ def flush_output() -> None:
 
 def is_output_error(error: OSError) -> bool:
     """Return whether the error means that standard output or error could not be written."""
-    return error.filename in _NAMES.values()
+    return error.filename in STREAMS.values()
 
 
 def is_closed_pipe(error: BaseException) -> bool:

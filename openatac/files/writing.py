@@ -21,6 +21,8 @@ from typing import NamedTuple, TextIO
 from openatac.errors import OpenatacError
 from openatac.files.locks import locked
 
+STREAMS = {1: 'standard output', 2: 'standard error'}  # in messages
+
 
 class Target(NamedTuple):
     """The place that a file is written to.
@@ -58,8 +60,12 @@ class Target(NamedTuple):
         if standard:
             standard.flush()
         stream = os.dup(standard.fileno()) if standard else self.path
-        with open(source, 'rb') as content, open(stream, 'wb') as copy:
-            shutil.copyfileobj(content, copy)
+        try:
+            with open(source, 'rb') as content, open(stream, 'wb') as copy:
+                shutil.copyfileobj(content, copy)
+        except BrokenPipeError as error:  # the reader has left
+            error.filename = STREAMS[standard.fileno()] if standard else self.path
+            raise
 
 
 def _standard_stream(status: os.stat_result) -> TextIO | None:
@@ -163,10 +169,15 @@ def _leftovers(folder: str, name: str) -> list[str]:
 
 @contextlib.contextmanager
 def writing(what: str, advice: str = '') -> Iterator[None]:
-    """Turn an OSError in the body into an OpenatacError: "WHAT cannot be written (...)ADVICE"."""
+    """Turn an OSError in the body into an OpenatacError: "WHAT cannot be written (...)ADVICE".
+
+    Not if the reader of our output has left: that ends a command quietly.
+    """
     try:
         yield
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and error.filename in STREAMS.values():
+            raise
         raise OpenatacError(f'{what} cannot be written ({reason(error)}){advice}') from None
 
 

@@ -50,6 +50,17 @@ def test_a_pipe_that_closes_ends_much_output_quietly():
     assert output == 'line\n' and errors == f'{streams.CLOSED}\n'
 
 
+def test_a_file_of_rows_to_a_pipe_that_closes_ends_quietly():
+    code = ('import sys\nimport numpy as np\nfrom openatac.console import program\n'
+            'from openatac.evaluation.report import Report\n'
+            'def main():\n    report = Report(None, "/dev/stdout")\n'
+            '    report.outcomes.add(np.eye(10)[np.zeros(20000, int)], np.zeros(20000))\n'
+            '    report.write(list(map(str, range(20000))), [])\n'
+            'sys.exit(program.run_command(main, lambda *said: print(said, file=sys.stderr)))')
+    shown, output, errors = shell('{ "$@"; echo $? >&2; } | head -1', sys.executable, '-c', code)
+    assert output.startswith('image,') and errors == f'{streams.CLOSED}\n' and shown == 0
+
+
 def test_a_full_disk_for_output_and_errors_is_an_exit_code():
     assert shell('"$@" > /dev/full 2> /dev/full', *PLAN)[0] == 1
     assert shell('"$@" 2> /dev/full', *PLAN, '--gpus', 'x')[0] == 2
