@@ -28,6 +28,7 @@ from openatac.export.manifest import Manifest, read_manifest
 from openatac.export.runtimes.base import RUNTIMES, open_runtime, runtime_for
 from openatac.flags import add_flags
 from openatac.training.sections.shared import Output
+from openatac.training.tracking.log import on_terminal
 
 if TYPE_CHECKING:
     from openatac.export.images.labelled import LabelledImages
@@ -62,8 +63,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _evaluate(p: argparse.ArgumentParser, args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
     from openatac.evaluation.report import Report
-    from openatac.export.images.inputs import named_batches
+    from openatac.export.images.inputs import BATCH, named_batches
     from openatac.export.labels import read_labels
     prefix = prefix_of(args.export)
     manifest = read_manifest(prefix)
@@ -74,7 +77,9 @@ def _evaluate(p: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     report, images = Report(args.report, args.predictions), _find_images(args, manifest)
     runtime = open_runtime(prefix, args.engine or runtime_for(args.export))
     names: list[str] = []
-    for some, inputs, classes in named_batches(images, manifest, images.total):
+    batches = named_batches(images, manifest, images.total)
+    for some, inputs, classes in tqdm(batches, total=-(-images.total // BATCH), unit='batch', leave=False,
+                                      disable=not on_terminal()):
         report.outcomes.add(runtime(inputs), classes)
         names += some
     if not names:
