@@ -36,11 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     name = f'openatac {arguments[0]}' if arguments and arguments[0] in COMMANDS else 'openatac'
 
-    def fail(sentence: str, code: int) -> None:
+    def fail(message: str, code: int) -> None:
         if name.startswith('openatac train-'):  # which may be one process of several
             from openatac.distributed.workers import end
-            end(sentence, code)
-        streams.print_to_stderr(f'{name}: {sentence}')
+            end(message, code)
+        streams.print_to_stderr(f'{name}: {message}')
 
     return program.run_command(lambda: _call(arguments), fail)
 

@@ -30,8 +30,8 @@ class DeviceError(OpenatacError):
 class UnfitEnvironment(ImportError):
     """MXNet cannot load in the environment of this process."""
 
-    def __init__(self, sentence: str) -> None:
-        super().__init__(sentence, name='mxnet')
+    def __init__(self, message: str) -> None:
+        super().__init__(message, name='mxnet')
 
 
 def first_line(error: BaseException) -> str:

@@ -47,12 +47,12 @@ def _add_flag(group: argparse._ArgumentGroup, name: str, field: Field) -> None:
     else:
         if option.parse is not None:
             settings['type'] = option.parse
-        settings['choices'] = option.choices() if option.choices else _words(field.kind)
+        settings['choices'] = option.choices() if option.choices else _literals(field.kind)
         settings['metavar'] = option.metavar
     group.add_argument(*flags_of(name, field), **settings)
 
 
-def _words(kind: Any) -> tuple[str, ...] | None:
+def _literals(kind: Any) -> tuple[str, ...] | None:
     """Return the choices of Literal['a', 'b'] or Optional[Literal['a', 'b']]; None for other annotations."""
     for part in (kind, *typing.get_args(kind)):
         if typing.get_origin(part) is Literal:

@@ -39,7 +39,7 @@ class Bounds(NamedTuple):
 
     def __str__(self) -> str:
         limits = {'at least': self.low, 'above': self.above, 'at most': self.high, 'below': self.below}
-        return ' and '.join(f'{words} {limit}' for words, limit in limits.items() if limit is not None)
+        return ' and '.join(f'{relation} {limit}' for relation, limit in limits.items() if limit is not None)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ class Registered(NamedTuple):
     factory : callable or str
         Returns a `Backend` (openatac.backends.base); or the place of one that does, 'module:name'.
     check : callable
-        ``check(config)`` raises ValueError, with a sentence, for options of a run that the backend lacks.
+        ``check(config)`` raises ValueError, with a user-facing message, for options that the backend lacks.
     """
 
     factory: Any

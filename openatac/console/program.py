@@ -1,4 +1,4 @@
-"""Code shared by all commands: signals, parsers, and failures turned into sentences and exit codes."""
+"""Code shared by all commands: signals, parsers, and failures turned into messages and exit codes."""
 from __future__ import annotations
 
 import argparse
@@ -28,22 +28,22 @@ def run_command(main: Callable[[], int | None], fail: Callable[[str, int], None]
     main : function
         Does the work and returns the exit code, or None for 0.
     fail : function
-        Called with the sentence and the exit code for any failure that a user can cause. Other errors are
+        Called with the message and the exit code for any failure that a user can cause. Other errors are
         bugs and keep their traceback. Output closed by its reader is not reported.
     """
     streams.prepare()
     undo_strict_environment()
-    sentence: str | None
+    message: str | None
     try:
         try:
             return _exit_code_of(main)
         except KeyboardInterrupt:
-            code, sentence = INTERRUPTED, 'interrupted'
+            code, message = INTERRUPTED, 'interrupted'
         except (OpenatacError, ImportError, MemoryError, OSError) as error:
-            sentence = _sentence_for(error)
+            message = _message_for(error)
             code = streams.CLOSED if streams.is_closed_pipe(error) else getattr(error, 'exit_code', 1)
-        if sentence is not None:
-            fail(sentence, code)
+        if message is not None:
+            fail(message, code)
         return code
     finally:
         streams.discard_unwritable()
@@ -60,7 +60,7 @@ def _exit_code_of(main: Callable[[], int | None]) -> int:
     return code
 
 
-def _sentence_for(error: BaseException) -> str | None:
+def _message_for(error: BaseException) -> str | None:
     """Return what to print for an error, None for nothing; raise an error that no user can cause."""
     if streams.is_closed_pipe(error):
         return None

@@ -18,7 +18,7 @@ CLOSED = 141  # a shell's code for a program that SIGPIPE ended, as it does in o
 class _Output(io.TextIOWrapper):
     """Standard output or error; its OSErrors name the stream, as those of files name the file.
 
-    Those of standard error are not raised, as nobody could be told.
+    Those of standard error are not raised, since there is nowhere left to report them.
 
     Attributes
     ----------
@@ -131,10 +131,10 @@ def discard_unwritable() -> None:
         os.close(nowhere)
 
 
-def print_to_stderr(sentence: str) -> None:
-    """Print a sentence to standard error, in one line, if it can still be written."""
+def print_to_stderr(message: str) -> None:
+    """Print a message to standard error, on one line, if it can still be written."""
     with contextlib.suppress(OSError, ValueError):
-        print(for_terminal(sentence), file=sys.stderr, flush=True)
+        print(for_terminal(message), file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

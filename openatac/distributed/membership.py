@@ -2,8 +2,8 @@
 
 MXNet's parameter server waits forever when one of its processes dies. So each process of a run keeps one more
 connection, to a hub in the scheduler's process (`openatac.distributed.hub`). A process that leaves without a
-goodbye, or is silent for too long, counts as dead: the hub tells all others, and each of them prints one
-sentence and exits, whatever its main thread is waiting for.
+goodbye, or is silent for too long, counts as dead: the hub tells all others, and each of them prints an
+error message and exits, whatever its main thread is waiting for.
 
 Messages are JSON after their length; nothing in them is executed. This needs no MXNet.
 """
@@ -65,20 +65,20 @@ def keep_alive(connection: socket.socket) -> None:
 _exiting = threading.Lock()  # held by the one thread that ends the process, and never released
 
 
-def exit_process(sentence: str | None, code: int = 1) -> NoReturn:
-    """Print one sentence, unless it is None, and end this process at once.
+def exit_process(message: str | None, code: int = 1) -> NoReturn:
+    """Print an error message, unless it is None, and end this process at once.
 
-    Not by `sys.exit`: MXNet's exit handlers wait for processes that may be dead. If another thread is already
-    here, its sentence is the last.
+    Not by `sys.exit`: MXNet's exit handlers wait for processes that may be dead. If another
+    thread is already here, its message is the one printed.
     """
     _exiting.acquire()
     # Whatever holds the streams may be stuck forever; its output is then lost.
     flushing = threading.Thread(target=_flush, daemon=True)
     flushing.start()
     flushing.join(1)
-    if sentence is not None:
+    if message is not None:
         with contextlib.suppress(OSError):
-            os.write(2, f'error: {for_terminal(sentence)}\n'.encode(errors='replace'))
+            os.write(2, f'error: {for_terminal(message)}\n'.encode(errors='replace'))
     os._exit(code)
 
 

@@ -25,7 +25,7 @@ def serve(role: str, wait_for_all: Callable[[], object], fail: Callable[[str], o
         'scheduler' or 'server'.
     wait_for_all : function
     fail : function
-        Called with a sentence if a command cannot be executed; does not return.
+        Called with a message if a command cannot be executed; does not return.
     """
     # With its role in the environment, the import itself would become MXNet's server and never return.
     del os.environ['DMLC_ROLE']

@@ -33,7 +33,7 @@ class ProcessGroup:
     ports : list of socket
         They reserve the run's ports for these processes.
     events : queue
-        Of (label, exit code) and ('signal', number).
+        Pairs: (label, exit code) of an ended process, and ('signal', number).
     """
 
     def __init__(self, guard: Callable[[int], object], patience: float = 5.0) -> None:
@@ -67,7 +67,7 @@ class ProcessGroup:
         """Copy lines with the label, until the process and all of its children have ended."""
         for line in source:
             text = line.decode(errors='replace').rstrip('\r\n')
-            # If nobody reads our output any more, that of the processes must still be read.
+            # The processes' output must be read even when nothing reads ours any more.
             with self._printing, contextlib.suppress(OSError, ValueError):
                 target.write(f'[{label}] {text}\n')
                 target.flush()
@@ -115,9 +115,9 @@ class ProcessGroup:
         for label in workers or ['scheduler']:
             _kill(self.processes[label], signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
 
-    def _print(self, sentence: str) -> None:
+    def _print(self, message: str) -> None:
         with self._printing:
-            print(f'openatac launch: {sentence}', file=sys.stderr, flush=True)
+            print(f'openatac launch: {message}', file=sys.stderr, flush=True)
 
     def end(self) -> None:
         """End the processes that still run, with their children: SIGTERM, then SIGKILL."""

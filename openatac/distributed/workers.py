@@ -114,11 +114,11 @@ class Cluster:
         self._open = False
         self._member.goodbye()
 
-    def fail(self, sentence: str, code: int = 1) -> NoReturn:
+    def fail(self, message: str, code: int = 1) -> NoReturn:
         """Tell the others, and end this process with the exit code."""
         if self._open:
-            self._member.fail(sentence)
-        exit_process(sentence, code)
+            self._member.fail(message)
+        exit_process(message, code)
 
 
 def differences(everyone: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -177,22 +177,22 @@ def start(name: str) -> SingleProcess | Cluster:
     return _cluster
 
 
-def end(sentence: str, code: int = 1) -> NoReturn:
-    """End a script that failed: print ``error: sentence``, and exit with the code.
+def end(message: str, code: int = 1) -> NoReturn:
+    """End a script that failed: print ``error: message``, and exit with the code.
 
     In a cluster, the other processes are told and end too. A code of 128 or more means that the run was asked
     to stop: then all workers come here, and leave together.
     """
     if _cluster is None:
-        streams.print_to_stderr(f'error: {sentence}')
+        streams.print_to_stderr(f'error: {message}')
         sys.exit(code)
     if code >= 128:
         # After a second Ctrl-C not all of them do, and they would wait for each other forever.
-        late = threading.Timer(_cluster.silence, _cluster.fail, (sentence, code))
+        late = threading.Timer(_cluster.silence, _cluster.fail, (message, code))
         late.daemon = True
         late.start()
         _cluster.close()
-    _cluster.fail(sentence, code)
+    _cluster.fail(message, code)
 
 
 def _report_crashes(member: Member) -> None:
@@ -228,9 +228,9 @@ def _serve(job: Job) -> NoReturn:
         membership = Member(job)
         leave = membership.goodbye
 
-    def fail(sentence: str) -> NoReturn:
-        membership.fail(sentence)
-        exit_process(sentence)
+    def fail(message: str) -> NoReturn:
+        membership.fail(message)
+        exit_process(message)
 
     try:
         serve(job.role, membership.wait_for_all, fail)

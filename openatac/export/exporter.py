@@ -41,7 +41,7 @@ def export(net: mx.gluon.HybridBlock, prefix: str, manifest: Manifest, forms: Se
         With values, in float32.
     prefix : str
     manifest : Manifest
-        Of the network, without reports; its precision is that of the symbol form.
+        The manifest of the network, without reports; its precision is that of the symbol form.
     forms : sequence of str
         Names in `openatac.export.forms.base.FORMS`.
     images : float32 (N, C, H, W), optional

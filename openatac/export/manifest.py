@@ -12,7 +12,7 @@ from openatac.limits import MAX_CHANNELS, MAX_CLASSES, MAX_SIDE, MIN_CROP_RATIO
 _Side = Annotated[int, Range(1, MAX_SIDE)]
 _Level = Annotated[float, Range(-1e6, 1e6)]  # of a pixel, 0 to 255
 _Deviation = Annotated[float, Range(1e-6, 1e6)]
-# Defaults, which nothing changes.
+# Shared default values: never modify them.
 _NO_LABELS: list[str] = []
 _NOTHING: dict[str, Any] = {}
 
@@ -23,10 +23,10 @@ class Manifest(NamedTuple):
     Attributes
     ----------
     model : str
-        Its name in the zoo, or one that its owner gave it.
+        Its name in the zoo, or the name that its owner gave it.
     classes : int
     image_shape : (C, H, W)
-        Of its input.
+        The shape of its input.
     mean, std : tuple of float
         Per channel, of pixel values from 0 to 255 (RGB): the input is (pixel - mean) / std.
     crop_ratio : float
@@ -35,14 +35,14 @@ class Manifest(NamedTuple):
     labels : list of str
         The names of the classes, or [].
     precision : str
-        'float32' or 'float16', of the symbol files.
+        The precision of the symbol files: 'float32' or 'float16'.
     reports : dict
         {form: {'max_difference', 'top1_agreement', 'bytes', 'milliseconds', ...}}, from the comparison of
         each form with the network.
     openatac : str
-        The version that exported it.
+        The version of openatac that exported it.
     arguments : dict
-        {name: value} given to its host besides the name, such as {'r': 2, 'useGlobal': True}.
+        The arguments of its host besides the name, such as {'r': 2, 'useGlobal': True}.
     sha256 : dict
         {the end of a file's name, after PREFIX: checksum}, see `openatac.files.checksums`.
     """
@@ -77,8 +77,8 @@ def read_manifest(prefix: str) -> Manifest:
             raise ValueError(f'it has {len(manifest.labels)} labels for {manifest.classes} classes')
         return manifest
     except FileNotFoundError:
-        raise OpenatacError(f'there is no export {prefix}: {os.path.basename(path)} is missing; make it with '
-                            'openatac export') from None
+        raise OpenatacError(f'there is no export {prefix}: {os.path.basename(path)} is missing; create it '
+                            'with openatac export') from None
     except OSError as error:
         raise OpenatacError(f'{path} cannot be read: {error.strerror}') from None
     except ValueError as error:

@@ -86,7 +86,7 @@ class ParityCheck:
         ----------
         function : callable
         tolerance : float or None
-            Of `allows`; None for quantized forms, whose top-1 class must be the network's for half of the
+            As in `allows`; None for quantized forms, whose top-1 class must be the network's for half of the
             real images (of the random ones if there are no real ones).
 
         Returns

@@ -145,7 +145,7 @@ def load_symbol(path: str, ctx: mx.Context | None = None, image_shape: Shape | N
     path : str
     ctx : Context, optional
     image_shape : (C, H, W), optional
-        Of the images that the network must accept, checked before it runs.
+        The shape of the images that the network must accept, checked before it runs.
     """
     symbol, arrays = read_symbol(path)
     if image_shape:

@@ -103,8 +103,8 @@ def _plain(value: Any, wanted: Any, name: str) -> Any:
         _expect(type(value) in (int, float) and abs(value) <= sys.float_info.max, name, value,
                 'a finite number')  # a NaN is not
     else:
-        words = {bool: 'true or false', int: 'a whole number', str: 'text', type(None): 'null'}[wanted]
-        _expect(type(value) is wanted, name, value, words)
+        expected = {bool: 'true or false', int: 'a whole number', str: 'text', type(None): 'null'}[wanted]
+        _expect(type(value) is wanted, name, value, expected)
     if wanted is str:
         try:
             value.encode('utf-8', 'surrogateescape')  # file names may have such surrogates, and no others

@@ -153,7 +153,7 @@ def _check_attribute(attribute: str, text: str, name: str) -> None:
     _expect(len(text) <= MAX_TEXT and len(attribute) <= MAX_TEXT,
             f'an attribute of {name} is longer than {MAX_TEXT} characters')
     if attribute.startswith('__') and attribute != '__shape__':
-        return  # Gluon's notes
+        return  # added by Gluon, and not an operator's argument
     for number in _NUMBER.findall(text):
         whole = number.lstrip('+-').isdecimal()
         low, high = (-MAX_NUMBER, MAX_NUMBER) if whole else (-math.inf, math.inf)

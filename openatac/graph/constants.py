@@ -26,11 +26,11 @@ def fold_constants(symbol: mx.sym.Symbol, arrays: dict[str, np.ndarray], image_s
     Parameters
     ----------
     symbol : mxnet.Symbol
-        Of one output and the input ``data``.
+        A symbol with one output and the input ``data``.
     arrays : {str: numpy.ndarray}
         The values of all its other variables.
     image_shape : (C, H, W)
-        Of one image.
+        The shape of one image.
 
     Raises
     ------

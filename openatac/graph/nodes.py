@@ -66,9 +66,9 @@ class Node:
     depends_on : list of Node
         Nodes that it does not read. MXNet infers a gradient's shapes from the operator listed here.
     shapes : tuple of shapes
-        Of its visible outputs, once `Graph.infer_shapes` has found them.
+        The shapes of its visible outputs, once `Graph.infer_shapes` has found them.
     value : numpy.ndarray, optional
-        Of a constant, once `openatac.graph.constants.fold_constants` has found it.
+        The value of a constant, once `openatac.graph.constants.fold_constants` has computed it.
     """
 
     operator: str
@@ -82,6 +82,7 @@ class Node:
 
     @property
     def is_variable(self) -> bool:
+        """Whether it is an input or a parameter, not an operator."""
         return self.operator == 'null'
 
     @property
@@ -94,7 +95,7 @@ class Node:
         return _value(self.attributes[attribute]) if attribute in self.attributes else default
 
     def settings(self) -> dict[str, Any]:
-        """Return {name: value} of its attributes, without Gluon's notes (``__lr_mult__``)."""
+        """Return {name: value} of its attributes, without those that Gluon adds (``__lr_mult__``)."""
         return {name: _value(text) for name, text in self.attributes.items() if not name.startswith('__')}
 
     def valued_inputs(self) -> list[Output]:
@@ -221,7 +222,8 @@ class Graph:
             If they do not fit.
         """
         inside = self.symbol().get_internals()
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():  # MXNet says it twice
+        # Unknown shapes become an error below; MXNet also prints and warns about them.
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter('ignore')
             shapes = inside.infer_shape(**known)[1]
         if shapes is None:
@@ -241,5 +243,5 @@ def _sources(node: Node) -> Iterator[Node]:
 def _value(text: str) -> Any:
     try:
         return ast.literal_eval(text)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # no literal, or a crafted one
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # not a literal, or malicious
         return text

@@ -1,6 +1,6 @@
-"""Traces a Gluon network: runs it on a symbol instead of images, and records what its blocks are called with.
+"""Traces a Gluon network: runs it on a symbol instead of images, and records the inputs of its blocks.
 
-That computes nothing, so no weight, running statistic or random number changes.
+Tracing computes nothing, so no weight, running statistic or random number changes.
 """
 from __future__ import annotations
 

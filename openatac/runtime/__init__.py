@@ -9,7 +9,7 @@ installs an import hook, so that any later ``import mxnet``, ours or the user's 
 * finds the system libraries (`system_libraries`) and the CUDA 11 libraries (`cuda_libraries`) that pip
   packages bring.
 
-If MXNet is missing or cannot load, the import fails with one sentence that says what to install.
+If MXNet is missing or cannot load, the import fails with a message that says what to install.
 """
 from openatac.runtime import import_hook
 

@@ -1,4 +1,4 @@
-"""Loads MXNet: checks and settings first, one sentence if it fails."""
+"""Loads MXNet: checks the environment and sets it up first, and explains failures."""
 import contextlib
 import warnings
 from collections.abc import Iterator

@@ -31,7 +31,7 @@ def keep_freed_memory() -> None:
 
 
 def memory_shortage() -> str | None:
-    """Return a sentence if the address space (``ulimit -v``) is too small for MXNet, or None."""
+    """Return an error message if the address space (``ulimit -v``) is too small for MXNet, or None."""
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     text = os.environ.get('OMP_NUM_THREADS', '').split(',')[0]
     threads = int(text) if is_thread_count(text) else os.cpu_count() or 1

@@ -41,7 +41,7 @@ class RecordedStep:
         With values.
     objective : MxnetObjective
     dtype : str
-        Of the network's inputs.
+        The type of the network's inputs.
     """
 
     def __init__(self, net: HybridBlock, objective: MxnetObjective, dtype: str):
@@ -105,7 +105,7 @@ class CpuStep:
         return output, targets, self.objective.loss(output, targets)
 
     def backward(self, losses: list[mx.nd.NDArray], scale: float | None) -> None:
-        """Nothing is left to do."""
+        """Do nothing: `forward` has already left the gradients."""
 
     def __call__(self, images: mx.nd.NDArray, targets: mx.nd.NDArray) -> mx.nd.NDArray:
         """Return the logits (B, classes), in an array that the next step reuses; leave the gradients.

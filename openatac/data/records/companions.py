@@ -16,7 +16,7 @@ INDEX, CHECKSUMS, CLASSES = '.idx', '.crc32', '.classes'
 
 
 def beside(rec: str, ending: str) -> str:
-    """Return the path of the companion of a record file that has that ending."""
+    """Return the path of the file next to a record file that has the ``ending``."""
     return os.path.splitext(rec)[0] + ending
 
 

@@ -96,7 +96,7 @@ class Form(abc.ABC):
         return {}
 
     def remarks(self, report: dict[str, Any]) -> list[str]:
-        """Return sentences that the command prints about its report."""
+        """Return the lines that the command prints about its report."""
         return [report['note']] if 'note' in report else []
 
 

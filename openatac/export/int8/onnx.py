@@ -6,12 +6,7 @@ saves. So each is folded into the convolution before it or, if there is none (as
 written as a depthwise 1x1 convolution: one weight per channel, which per-channel quantization keeps exactly.
 
 Weights take 7 of the 8 bits: without VNNI, x86-64 adds two 8-bit products in 16 bits, which 8-bit weights
-overflow silently, and a file should be right wherever it runs.
-
-ResNet-20 ATAC (b=3), batch 64, processor time of one thread with AVX-512 VNNI: 1.3 times as
-fast as float32 without any of this, 1.8 with BatchNorms folded where they can be, 2.0 with the others as
-convolutions; 1.5 with sigmoids and products in float32. QOperator, 8 bits or one scale per tensor are no
-faster; signed activations (0.8) and unsigned weights (1.0) gain nothing.
+overflow silently, and a file should be right wherever it runs. The measurements are in docs/int8.md.
 """
 from __future__ import annotations
 

@@ -1,24 +1,8 @@
 """INT8: post-training quantization of a network, calibrated on images, for CPUs with oneDNN.
 
 MXNet's own `mxnet.contrib.quantization` does the work: convolutions run on 8-bit integers, and the range of
-each 8-bit tensor is that of its values on calibration images. This module decides what stays in float32.
-
-Measured on ResNet-20 ATAC (b=3) after 4 epochs of CIFAR-10, 75.96% of 5,000 test images correct, calibrated
-on 500 training images; the error is the logits' root mean square error relative to their spread:
-
-    left in float32                 naive: accuracy, error     entropy: accuracy, error
-    nothing that has INT8                   75.64%   4.6%              75.88%   3.1%
-    global pooling                          75.84%   2.6%              75.96%   2.9%
-    ... and dense layer (default)           75.78%   2.4%              75.96%   2.2%
-    ... and the gates' 1x1 convolutions     75.76%   2.2%              76.08%   2.1%
-    ... or the BatchNorms before them       75.76%   2.1%              75.96%   2.0%
-
-On its own in INT8, the pooling costs 3.9% (naive), the BatchNorms 1.4%, the dense layer 1.0% (1.9% with
-entropy), the second convolutions of all gates 0.6% and the first ones 0.5%: sigmoid and product stay in
-float32 (MXNet has no INT8 for them), and the input of a sigmoid needs no more than 8 bits.
-
-Speed, as a multiple of the fused float32 form's (one thread, AVX-512 VNNI): 3.1 for ResNet-50 ATAC at 224,
-batch 8, and 2.6 with the gates in float32; 1.6 to 1.7 for ResNet-20 ATAC, batch 64, and 1.45.
+each 8-bit tensor is that of its values on calibration images. This module decides what stays in float32, by
+the measurements in docs/int8.md.
 """
 from __future__ import annotations
 
@@ -51,9 +35,9 @@ def quantize_symbol(symbol: mx.sym.Symbol, params: NDArrays, batches: Iterable[n
     Parameters
     ----------
     symbol : mxnet.Symbol
-        Of one output and the input ``data``.
+        A symbol with one output and the input ``data``.
     params : {name: NDArray}
-        Of all its other variables.
+        The values of all its other variables.
     batches : iterable of float32 (B, C, H, W)
         A few hundred images, normalised for the network, to calibrate it on.
     mode : str
@@ -105,7 +89,7 @@ def float_layers(symbol: mx.sym.Symbol, params: NDArrays, image_shape: Shape) ->
     symbol : mxnet.Symbol
         Plain or fused.
     params : {name: NDArray}
-        Of its variables, as for `quantize_symbol`.
+        The values of its variables, as for `quantize_symbol`.
     image_shape : (C, H, W)
     """
     graph = Graph.of(symbol)

@@ -37,13 +37,13 @@ def to_onnx(symbol: mx.sym.Symbol, params: Mapping[str, Any], image_shape: Shape
     Parameters
     ----------
     symbol : mxnet.Symbol
-        Of one output and the input ``data``.
+        A symbol with one output and the input ``data``.
     params : {name: NDArray or NumPy array}
         Arguments and auxiliary states, with or without ``arg:`` and ``aux:`` before their names.
     image_shape : (C, H, W)
-        Of one image.
+        The shape of one image.
     name : str
-        Of the graph.
+        The name of the graph.
     metadata : {str: value}, optional
         For the file's metadata_props: strings as they are, other values as JSON.
 

@@ -32,7 +32,7 @@ class Runtime(abc.ABC):
     prefix : str
         The common prefix of the export's files.
     manifest : Manifest
-        Of the export.
+        The manifest of the export.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class Runtime(abc.ABC):
     package : str
         The package that it needs besides MXNet, or ''.
     no_package : str
-        One sentence for users who lack the package: what to install.
+        The error message for users who lack the package: what to install.
 
     Raises
     ------
@@ -58,7 +58,7 @@ class Runtime(abc.ABC):
 
     @classmethod
     def obstacle(cls, prefix: str) -> str | None:
-        """Return why it cannot run the export ``prefix``, in one sentence; None if it can."""
+        """Return why it cannot run the export ``prefix``, for an error message; None if it can."""
         if cls.package and importlib.util.find_spec(cls.package) is None:
             return cls.no_package
         missing = cls.form.missing(prefix)

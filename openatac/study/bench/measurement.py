@@ -77,9 +77,9 @@ def measure(prefixes: Sequence[str], runtimes: Sequence[str] | None, sizes: Sequ
     seconds : float
         The minimum time of a turn.
     skip : function
-        Called with a sentence about each runtime that cannot run an export and was not named.
+        Called with a message about each runtime that cannot run an export and was not named.
     announce : function
-        Called with a sentence on how long it will take, before the first turn.
+        Called with a message on how long it will take, before the first turn.
 
     Returns
     -------

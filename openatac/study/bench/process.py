@@ -40,14 +40,14 @@ class Turn(NamedTuple):
 
 
 class BenchProcess:
-    """The process, which first runs a batch of each of the ``sizes``.
+    """A running process for one export in one runtime; it warms up on a batch of each of the ``sizes``.
 
     Attributes
     ----------
     outputs : float32 (B, classes) or None
-        Of the first size; None if there is a problem.
+        The outputs for the first size; None if there is a problem.
     problem : str or None
-        Why the network cannot be measured in this runtime, in one sentence.
+        Why the network cannot be measured in this runtime, as an error message.
 
     Raises
     ------

@@ -20,10 +20,10 @@ def costs_by_name(name: str, image_shape: tuple[int, int, int], classes: int | N
     ----------
     name : str
         A network's name, or a symbol file (.json).
-    image_shape : (int, int, int)
-        (C, H, W)
+    image_shape : (C, H, W)
+        The shape of one image.
     classes : int, optional
-        By default as many as the host has.
+        The number of classes; by default the host's.
     published : bool
         Count as the paper does, see `openatac.study.costs.count.costs`.
 

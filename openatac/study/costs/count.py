@@ -13,7 +13,7 @@ from openatac.graph.nodes import Graph, Node
 
 # Operators that only change the shape.
 VIEWS = ('Flatten', 'Reshape', 'reshape', 'reshape_like', 'expand_dims', 'squeeze', 'identity', '_copy')
-PRODUCTS = ('dot', 'batch_dot', '_linalg_gemm2')  # of two matrices
+PRODUCTS = ('dot', 'batch_dot', '_linalg_gemm2')  # matrix products
 SLICES = ('slice', 'slice_axis')
 
 
@@ -28,9 +28,9 @@ class Layer(NamedTuple):
     parameters : int
         Elements of its arrays, running statistics included.
     multiply_adds : int
-        Of a convolution, dense layer or matrix product, as in the papers; one multiplication with its
-        addition counts as one. A matrix product with ones only sums or repeats, and counts as none, like
-        pooling and element-wise operators.
+        Multiply-adds of a convolution, dense layer or matrix product, counted as in the papers: one
+        multiplication with its addition is one. A matrix product with ones only sums or repeats, and counts
+        as none, like pooling and element-wise operators.
     activations : int
         Elements of its output for one image; 0 for a view of another.
     """
@@ -51,7 +51,7 @@ class Costs(NamedTuple):
     parameters : int
         Elements of all arrays, running statistics included.
     trainable : int
-        Without running statistics.
+        Elements of the arrays that are trained.
     layers : list of Layer
         In the order of computation.
     """
@@ -78,7 +78,7 @@ def costs(net: mx.gluon.HybridBlock, image_shape: tuple[int, ...], published: bo
     ----------
     net : HybridBlock
     image_shape : (C, H, W)
-        Of the image, from which unknown shapes of parameters are inferred.
+        The shape of the image, from which unknown shapes of parameters are inferred.
     published : bool
         Count a dense layer as 2 * inputs * outputs - inputs + outputs, as for the paper's 4.4 G, instead of
         inputs * outputs.

@@ -28,11 +28,11 @@ def gates_of_run(folder: str, params: str = 'best', images: int | None = None,
     Parameters
     ----------
     folder : str
-        Of a run of train_cifar.py or train_imagenet.py.
+        The folder of a run of train_cifar.py or train_imagenet.py.
     params : str
         'best', 'last' or a parameter file.
     images : int, optional
-        How many to use, evenly spread over the test set; by default all.
+        The number of images to use, evenly spread over the test set; by default all.
     dataset : str, optional
         Other images than the run's own, for a run of train_cifar.py.
     data_dir : str, optional

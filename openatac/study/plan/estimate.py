@@ -22,15 +22,15 @@ class Estimate(NamedTuple):
     step : Step
     epochs, steps_per_epoch : int
     training_hours, validation_hours, hours : float
-        Elapsed; the last is their sum.
+        Elapsed time; the last is their sum.
     device_hours : float
-        Of all devices together, without servers.
+        Hours of all devices together, without servers.
     cost : float or None
-        In the currency of the price.
+        The cost in the currency of the price.
     efficiency : float
         Speed as a share of that without communication.
     images_per_second : float
-        In training, of all devices.
+        Training speed of all devices together.
     """
 
     setup: Setup
@@ -58,7 +58,7 @@ def estimate(setup: Setup, epochs: int = PUBLISHED_EPOCHS, images: int = TRAININ
     setup : Setup
     epochs, images, validation_images : int
     price : float, optional
-        Of one device for an hour.
+        The price of one device for an hour.
 
     Raises
     ------

@@ -86,19 +86,19 @@ class Setup(NamedTuple):
     images_per_second : float
         Measured training speed of one device at ``batch_size`` images.
     parameters : int
-        Trainable ones.
+        Number of trainable parameters.
     bandwidth : float, optional
-        Of each machine's network link, in Gbit/s; not needed if nothing crosses a link.
+        Speed of each machine's network link, in Gbit/s; not needed if nothing crosses a link.
     device_bandwidth : float, optional
-        Between devices of one machine, in GB/s; by default no faster than the link.
+        Speed between devices of one machine, in GB/s; by default no faster than the link.
     gpus_per_machine : int, optional
-        By default all of them.
+        Devices in one machine; by default all of them.
     servers : int
         Parameter servers, on machines of their own; 0 for an all-reduce.
     batch_size : int
         Images on one device.
     dtype : str
-        Of the gradients, 'float16' or 'float32'.
+        Type of the gradients, 'float16' or 'float32'.
     overlap : float
         Share of the communication that overlaps the backward pass, 0 to 1.
     """

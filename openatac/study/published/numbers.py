@@ -55,7 +55,7 @@ class Published(NamedTuple):
         Half of a printed number's last digit, or the precision to which the figure can be read.
     source : str
     counting : Counting
-        Of costs.
+        How the source counts, for costs.
     our_recipe : bool
         Whether the network was trained by a recipe of `openatac.training.recipes`.
     """

@@ -70,8 +70,8 @@ def _error_lines(rows: Sequence[Row]) -> Iterator[Line]:
         pairs.setdefault((row.number.title, 'last' in row.number.measure), []).append(row)
     for (title, last), pair in pairs.items():
         errors = [f'{row.number.value:.2f}' for row in pair] + ['-'] * (2 - len(pair))
-        words = [f'{spread(row.values, ".2f")}: {row.verdict}' for row in pair if row.values]
-        yield title + (', last epoch' if last else ''), *errors, '; '.join(words) or pair[0].verdict
+        verdicts = [f'{spread(row.values, ".2f")}: {row.verdict}' for row in pair if row.values]
+        yield title + (', last epoch' if last else ''), *errors, '; '.join(verdicts) or pair[0].verdict
 
 
 def _figure_lines(rows: Sequence[Row]) -> Iterator[Line]:

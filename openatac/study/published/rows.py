@@ -33,11 +33,11 @@ class Row(NamedTuple):
     values : tuple of float
         One for each seed, or the one that we count.
     difference, tolerance : float, optional
-        Of our mean from the published number.
+        How far our mean is from the published number, and how far it may be.
     verdict : str
         By `RULE`, or that the network was not run.
     hours : Hours, optional
-        That a run would take, if there is none.
+        The hours that a run would take, if there is none.
     """
 
     number: Published
