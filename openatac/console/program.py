@@ -20,6 +20,22 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 RUN_STOP_SIGNALS = (*STOP_SIGNALS, signal.SIGUSR1, signal.SIGHUP)  # with Slurm's warning, and a lost terminal
 
 
+class StoppedBySignal(OpenatacError):
+    """A signal stopped the work; ``exit_code`` is the code that a shell gives it.
+
+    Parameters
+    ----------
+    number : int
+        The signal.
+    outcome : str
+        What the message says after 'stopped by SIGINT'.
+    """
+
+    def __init__(self, number: int, outcome: str) -> None:
+        super().__init__(f'stopped by {signal.Signals(number).name}{outcome}')
+        self.exit_code = 128 + number
+
+
 def run_command(main: Callable[[], int | None], fail: Callable[[str, int], None]) -> int:
     """Run a command and return the exit code of the process.
 

@@ -91,7 +91,8 @@ def set_addresses(job: Job) -> None:
 
     MXNet listens on addresses, not on names, and by default never on the loopback interface.
     """
-    for variable in ['DMLC_NODE_HOST'] + ['DMLC_PS_ROOT_URI'] * (job.role == 'scheduler'):
+    own = ('DMLC_NODE_HOST', 'DMLC_PS_ROOT_URI') if job.role == 'scheduler' else ('DMLC_NODE_HOST',)
+    for variable in own:
         name = os.environ.get(variable)
         if name:
             try:

@@ -20,7 +20,7 @@ def start(group: ProcessGroup, launch: Launch) -> None:
     """Start all processes of the run; raises OpenatacError if one cannot start."""
     local = launch.cluster == 'local'
     address = launch.host or ('127.0.0.1' if local else _own_address(launch.hostfile))
-    group.ports = [] if launch.port else keep_ports(address, 2 + launch.workers * local)
+    group.ports = [] if launch.port else keep_ports(address, 2 + (launch.workers if local else 0))
     port = launch.port or group.ports[0].getsockname()[1]
     variables = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     variables.update(

@@ -42,6 +42,9 @@ class ProcessGroup:
         self.events: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.code = 0
+        self._running: set[str] = set()
+        self._stopping = False
+        self._deadline: float | None = None  # for the processes that still run
         self._readers: list[threading.Thread] = []
         self._printing = threading.Lock()
 
@@ -74,38 +77,50 @@ class ProcessGroup:
 
     def wait(self) -> int:
         """Wait for all processes, and return the exit code of the first failure, or 0."""
-        running, asked, deadline = set(self.processes), False, None
-        while running:
-            try:
-                who, what = self.events.get(timeout=None if deadline is None else
-                                            max(0, deadline - time.monotonic()))
-            except queue.Empty:
-                break
-            if who == 'signal':
-                if not asked:
-                    self._ask_to_stop(what)
-                    asked = True
-                elif what in STOP_SIGNALS:  # a lost terminal may send SIGHUP twice
-                    self.code = self.code or 128 + what
-                    break
-                continue
-            running.remove(who)
-            if what:
-                self._record_failure(who, what, asked)
-            # Workers that were asked to stop end with a code while others may still write the checkpoint;
-            # otherwise a failure is the end.
-            failed = what and not (asked and _trains(who))
-            if deadline is None and (failed or not any(map(_trains, running))):
-                deadline = time.monotonic() + self.patience
+        self._running = set(self.processes)
+        while self._running and (event := self._next_event()):
+            label, number = event
+            if label == 'signal':
+                self._handle_signal(number)
+            else:
+                self._handle_exit(label, number)
         return self.code
 
-    def _record_failure(self, who: str, code: int, asked: bool) -> None:
+    def _next_event(self) -> tuple[str, int] | None:
+        """Wait for an event; return None after the deadline."""
+        timeout = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+        try:
+            return self.events.get(timeout=timeout)
+        except queue.Empty:
+            return None
+
+    def _handle_signal(self, number: int) -> None:
+        """Ask the workers to stop; at a second Ctrl-C or SIGTERM, stop waiting for them."""
+        if not self._stopping:
+            self._stopping = True
+            self._ask_to_stop(number)
+        elif number in STOP_SIGNALS:  # a lost terminal may send SIGHUP twice
+            self.code = self.code or 128 + number
+            self._deadline = time.monotonic()
+
+    def _handle_exit(self, label: str, code: int) -> None:
+        """Note that a process has ended; if the run ends with it, set the others a deadline."""
+        self._running.remove(label)
+        if code:
+            self._record_failure(label, code)
+        # Workers that were asked to stop end with a code while others may still write the checkpoint;
+        # otherwise a failure is the end.
+        failed = code and not (self._stopping and _trains(label))
+        if self._deadline is None and (failed or not any(map(_trains, self._running))):
+            self._deadline = time.monotonic() + self.patience
+
+    def _record_failure(self, label: str, code: int) -> None:
         """Keep the code of the first failure, and report it."""
         code = code if code > 0 else 128 - code  # signal 9 is -9 in Popen, and 137 in a shell
         if not self.code:
             self.code = code
-            if not asked:
-                self._print(f'{who} ended with code {code}: ending the others')
+            if not self._stopping:
+                self._print(f'{label} ended with code {code}: ending the others')
 
     def _ask_to_stop(self, number: int) -> None:
         """Pass a signal on: to the workers, if they run here, or else to the scheduler, which tells them."""

@@ -4,23 +4,14 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import threading
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
-from openatac.console.program import STOP_SIGNALS, stop_signals
+from openatac.console.program import STOP_SIGNALS, StoppedBySignal, stop_signals
 from openatac.errors import OpenatacError
 from openatac.files.locks import locked
-from openatac.files.writing import Target, find_target, flush, temporary_file
-
-
-class Stopped(OpenatacError):
-    """A signal has ended the work; ``exit_code`` is the code that a shell gives it."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(f'stopped by {signal.Signals(number).name}; nothing was changed')
-        self.exit_code = 128 + number
+from openatac.files.writing import find_target, flush, temporary_file
 
 
 @contextlib.contextmanager
@@ -30,8 +21,9 @@ def replace_set(prefix: str, old: Sequence[str], last: str | None = None) -> Ite
     What a path already is (a file, a link, a device) decides how it is written, as in
     `openatac.files.writing`. A folder among ``old`` is refused before the body begins.
 
-    If the body fails, or SIGINT or SIGTERM ends it (by `Stopped`), the old files stay as they were and no new
-    one is left. Only a kill during the renaming can leave an incomplete set, without its last file.
+    If the body fails, or SIGINT or SIGTERM ends it (by `StoppedBySignal`), the old files stay as they were
+    and no new one is left. Only a kill during the renaming can leave an incomplete set, which lacks its last
+    file.
 
     Parameters
     ----------
@@ -51,75 +43,96 @@ def replace_set(prefix: str, old: Sequence[str], last: str | None = None) -> Ite
     """
     folder, name = os.path.split(os.path.abspath(prefix))
     os.makedirs(folder, exist_ok=True)
-    aside = os.path.join(folder, f'.{name}.part')
+    work = os.path.join(folder, f'.{name}.part')
     for path in old:
         find_target(path)
     # Python lets only the main thread handle signals.
     signals = STOP_SIGNALS if threading.current_thread() is threading.main_thread() else ()
-    with stop_signals(_stop, signals), _held(aside, prefix), contextlib.ExitStack() as stack:
-        new, backup = os.path.join(aside, 'new'), os.path.join(aside, 'old')
-        for temporary in (new, backup):
+    with stop_signals(_stop, signals), _held(work, prefix), contextlib.ExitStack() as stack:
+        replacement = _Replacement(folder, work, stack)
+        yield os.path.join(replacement.new, name)
+        last_name = os.path.basename(last or '')
+        new = sorted(os.listdir(replacement.new), key=lambda file: (file == last_name, file))
+        for path in old:
+            if os.path.basename(path) not in new and os.path.isfile(path):
+                replacement.remove(path)
+        for file in new:
+            replacement.stage(file)
+        with stop_signals(lambda number, frame: None, signals):  # too late to stop
+            replacement.commit()
+
+
+class _Replacement:
+    """The renames that put new files in place of old ones.
+
+    Parameters
+    ----------
+    folder : str
+        Where the files belong.
+    work : str
+        A folder within it for the new files and, until the end, the old ones.
+    stack : ExitStack
+        Removes temporary files elsewhere at the end.
+    """
+
+    def __init__(self, folder: str, work: str, stack: contextlib.ExitStack) -> None:
+        self.folder, self.new, self.backup = folder, os.path.join(work, 'new'), os.path.join(work, 'old')
+        self._stack = stack
+        self._away: list[tuple[str, str]] = []   # old path -> backup
+        self._place: list[tuple[str, str]] = []  # staged file -> final path
+        for temporary in (self.new, self.backup):
             shutil.rmtree(temporary, ignore_errors=True)  # left by a process that was killed
             os.mkdir(temporary)
-        yield os.path.join(new, name)
-        names = sorted(os.listdir(new), key=lambda file: (file == os.path.basename(last or ''), file))
-        gone = [path for path in old if os.path.basename(path) not in names and os.path.isfile(path)]
-        back = [(path, os.path.join(backup, os.path.basename(path))) for path in gone]
-        into_place = []
-        for file in names:
-            target = find_target(os.path.join(folder, file))
-            if target.is_stream:
-                target.write_through(os.path.join(new, file))
-                continue
-            source, before = _staged(target, file, new, backup, stack)
-            into_place.append((source, target.path))
-            if target.status is not None:
-                back.append((target.path, before))
-        with stop_signals(lambda number, frame: None, signals):  # too late to stop
-            _move(back + into_place)
-        for changed in {os.path.dirname(path) for _, path in into_place}:
-            flush(changed)
 
+    def remove(self, path: str) -> None:
+        """Have `commit` remove an old file that no new one replaces."""
+        self._away.append((path, os.path.join(self.backup, os.path.basename(path))))
 
-def _staged(target: Target, file: str, new: str, backup: str, stack: contextlib.ExitStack) -> tuple[str, str]:
-    """Return (path of the finished new file, path for the old one), both on the disk of ``target``."""
-    source, before = os.path.join(new, file), os.path.join(backup, file)
-    if os.path.dirname(target.path) != os.path.dirname(os.path.dirname(os.path.realpath(new))):  # by a link
-        finished, source = source, stack.enter_context(temporary_file(target))
-        before = stack.enter_context(temporary_file(target))
-        shutil.copyfile(finished, source)
-    target.prepare(source)
-    return source, before
+    def stage(self, file: str) -> None:
+        """Have `commit` put a new file in place; a device or a FIFO is written to at once."""
+        source, target = os.path.join(self.new, file), find_target(os.path.join(self.folder, file))
+        if target.is_stream:
+            return target.write_through(source)
+        backup = os.path.join(self.backup, file)
+        if os.path.dirname(target.path) != os.path.realpath(self.folder):  # a link, perhaps to another disk
+            finished, source = source, self._stack.enter_context(temporary_file(target))
+            backup = self._stack.enter_context(temporary_file(target))
+            shutil.copyfile(finished, source)
+        target.prepare(source)
+        self._place.append((source, target.path))
+        if target.status is not None:
+            self._away.append((target.path, backup))
 
-
-def _move(moves: Sequence[tuple[str, str]]) -> None:
-    """Rename each source to its target; all or nothing."""
-    done: list[tuple[str, str]] = []
-    try:
-        for source, target in moves:
-            os.rename(source, target)
-            done.append((source, target))
-    except OSError:
-        for source, target in reversed(done):
-            os.rename(target, source)
-        raise
+    def commit(self) -> None:
+        """Rename all files; if one cannot be renamed, restore the others and raise its OSError."""
+        done: list[tuple[str, str]] = []
+        try:
+            for source, target in self._away + self._place:
+                os.rename(source, target)
+                done.append((source, target))
+        except OSError:
+            for source, target in reversed(done):
+                os.rename(target, source)
+            raise
+        for folder in {os.path.dirname(target) for _, target in self._place}:
+            flush(folder)
 
 
 @contextlib.contextmanager
-def _held(aside: str, prefix: str) -> Iterator[None]:
-    """Create the folder ``aside`` for this process alone; remove it at the end."""
-    os.makedirs(aside, exist_ok=True)
+def _held(work: str, prefix: str) -> Iterator[None]:
+    """Create the folder ``work`` for this process alone; remove it at the end."""
+    os.makedirs(work, exist_ok=True)
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(locked(os.path.join(aside, 'lock')))
+            stack.enter_context(locked(os.path.join(work, 'lock')))
         except BlockingIOError:
             raise OpenatacError(f'another process is writing {prefix}: wait until it ends, or choose '
                                 'another name') from None
         try:
             yield
         finally:
-            shutil.rmtree(aside, ignore_errors=True)
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    raise Stopped(number)
+    raise StoppedBySignal(number, '; nothing was changed')

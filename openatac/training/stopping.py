@@ -8,19 +8,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from openatac.backends.cluster import Cluster
-from openatac.console.program import RUN_STOP_SIGNALS, STOP_SIGNALS, stop_signals
-from openatac.errors import OpenatacError
+from openatac.console.program import RUN_STOP_SIGNALS, STOP_SIGNALS, StoppedBySignal, stop_signals
 
 log = logging.getLogger('openatac')
 
 
-class Stopped(OpenatacError):
+class Stopped(StoppedBySignal):
     """The run was asked to stop, and has written a checkpoint."""
 
     def __init__(self, signal_number: int):
-        super().__init__(f'stopped by {signal.Signals(signal_number).name} after a checkpoint: continue with '
-                         '--resume auto')
-        self.exit_code = 128 + signal_number
+        super().__init__(signal_number, ' after a checkpoint: continue with --resume auto')
 
 
 class StopRequest:

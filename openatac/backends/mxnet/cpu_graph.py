@@ -12,7 +12,7 @@ from __future__ import annotations
 import mxnet as mx
 from mxnet import gluon
 
-from openatac.graph.nodes import Graph, Node, Shape
+from openatac.graph.nodes import INPUT, Graph, Node, Output, Shape
 
 
 def faster_network(net: gluon.HybridBlock, image_shape: Shape) -> gluon.HybridBlock:
@@ -24,7 +24,7 @@ def faster_network(net: gluon.HybridBlock, image_shape: Shape) -> gluon.HybridBl
         Initialised; returned itself if it has no slow operators.
     image_shape : (C, H, W)
     """
-    data = mx.sym.var('data', dtype='float32')
+    data = mx.sym.var(INPUT, dtype='float32')
     symbol = net(data)
     faster = faster_symbol(symbol, image_shape)
     return net if faster is symbol else gluon.SymbolBlock(faster, data, params=net.collect_params())
@@ -33,30 +33,30 @@ def faster_network(net: gluon.HybridBlock, image_shape: Shape) -> gluon.HybridBl
 def faster_symbol(symbol: mx.sym.Symbol, image_shape: Shape) -> mx.sym.Symbol:
     """Return ``symbol`` with its slow operators replaced; itself if it has none."""
     graph = Graph.of(symbol)
-    graph.infer_shapes(data=(2, *image_shape))
-    replacements = {node: faster for node in graph.nodes() if (faster := _replacement(node)) is not None}
-    for node, faster in replacements.items():
+    graph.infer_shapes(**{INPUT: (2, *image_shape)})
+    replacements = [(node, faster) for node in graph.nodes() if (faster := _replacement(node)) is not None]
+    for node, (faster, inputs) in replacements:
+        node.inputs = inputs
         node.replace(Graph.of(faster))
     return graph.symbol() if replacements else symbol
 
 
-def _replacement(node: Node) -> mx.sym.Symbol | None:
-    """Return the node's replacement, a symbol of the variables ``0``, ``1``..., or None."""
+def _replacement(node: Node) -> tuple[mx.sym.Symbol, list[Output]] | None:
+    """Return (a symbol of the variables ``0``, ``1``..., what they are) in place of the node, or None."""
     x, gate = mx.sym.var('0'), mx.sym.var('1')
     if node.operator == 'Pooling' and node.get('global_pool') and len(node.shape) == 4:
         pooling = _POOLINGS.get(node.get('pool_type', 'max'))
-        return pooling and pooling(x)
+        return pooling and (pooling(x), node.inputs)
     if node.operator == 'mean' and node.get('axis') == 3 and len(node.shape) == 3:
         transposed = node.inputs[0].node
         if transposed.operator == 'transpose' and transposed.get('axes') == (0, 2, 3, 1):
-            node.inputs = transposed.inputs
-            return _mean_of_channels(x, node.inputs[0].shape[1])
+            return _mean_of_channels(x, transposed.inputs[0].shape[1]), transposed.inputs
     if node.operator == 'broadcast_mul':
         left, right = (source.shape for source in node.inputs)
         if len(left) == len(right) == 4 and left != right:
             repeated = {(*left[:2], 1, 1): scale_channels, (*left[:1], 1, *left[2:]): _scale_pixels,
                         (1, *left[1:]): _scale_images}.get(right)
-            return repeated and repeated(x, gate)
+            return repeated and (repeated(x, gate), node.inputs)
     return None
 
 
