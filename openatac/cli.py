@@ -40,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if name.startswith('openatac train-'):  # which may be one process of several
             from openatac.distributed.workers import end
             end(message, code)
-        streams.print_to_stderr(f'{name}: {message}')
+        else:
+            streams.print_to_stderr(f'{name}: {message}')
 
     return program.run_command(lambda: _call(arguments), fail)
 

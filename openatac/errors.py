@@ -3,6 +3,7 @@
 Each message is one sentence: the wrong value, what would be right, what to do. The commands print it
 without a traceback and exit with code 1.
 """
+from __future__ import annotations
 
 NO_PYTORCH = "PyTorch is not installed: run pip install 'openatac[torch]'"
 
@@ -17,6 +18,12 @@ class DataError(OpenatacError):
 
 class ParameterFileError(OpenatacError):
     """A parameter file is unreadable or belongs to another network."""
+
+    @classmethod
+    def wrong_shape(cls, name: str, given: tuple[int, ...], expected: tuple[int, ...]) -> ParameterFileError:
+        """Return the error for an array called ``name`` whose shape does not fit the network."""
+        return cls(f'the parameters are of another network: {name} has shape {given} there and {expected} '
+                   'here')
 
 
 class CheckpointError(OpenatacError):

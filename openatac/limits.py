@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from openatac.files.writing import check_prefix
 
-FLOAT32_MIN, FLOAT32_MAX = 1.2e-38, 3.4e38  # of float32, which MXNet's optimizers take
+FLOAT32_MIN, FLOAT32_MAX = 1.2e-38, 3.4e38  # of the normal float32 numbers, which MXNet's optimizers take
 
 MAX_CLASSES = 2 ** 20   # outputs of a network
 MAX_BLOCKS = 1000       # in one stage
@@ -44,11 +44,15 @@ class Bounds(NamedTuple):
 
 @dataclass(frozen=True)
 class Number:
-    """An argparse type for a finite ``kind`` (int or float) within ``bounds`` or in ``also``."""
+    """An argparse type for a finite ``kind`` (int or float) within ``bounds`` or in ``also``.
+
+    With ``float32`` it must be a normal number, or 0, in that type too.
+    """
 
     kind: type
     bounds: Bounds
     also: tuple[float, ...]
+    float32: bool
 
     def __call__(self, text: str) -> Any:
         """Return the number in ``text``; raise argparse.ArgumentTypeError if it is not valid."""
@@ -56,10 +60,9 @@ class Number:
             value = self.kind(text)
         except ValueError:
             raise argparse.ArgumentTypeError(f'{text!r} is not {self}') from None
-        is_float = self.kind is float
-        if (is_float and not math.isfinite(value)) or not (value in self.also or self.bounds.hold(value)):
+        if not (value in self.also or (abs(value) < math.inf and self.bounds.hold(value))):
             raise argparse.ArgumentTypeError(f'{text} is not {self}')
-        if is_float and value and not FLOAT32_MIN < abs(value) < FLOAT32_MAX:
+        if self.float32 and value and not FLOAT32_MIN < abs(value) < FLOAT32_MAX:
             raise argparse.ArgumentTypeError(f'{text} is beyond the range of float32')
         return value
 
@@ -68,15 +71,15 @@ class Number:
         return ' or '.join([f'{name} {self.bounds}'.strip(), *map(str, self.also)])
 
 
-def number(kind: type, also: Sequence[float] = (), **limits: float) -> Number:
+def number(kind: type, also: Sequence[float] = (), float32: bool = False, **limits: float) -> Number:
     """Return the `Number` whose ``limits`` are those of `Bounds`."""
-    return Number(kind, Bounds(**limits), tuple(also))
+    return Number(kind, Bounds(**limits), tuple(also), float32)
 
 
-POSITIVE = number(float, above=0, high=FLOAT32_MAX)
-FROM_ZERO = number(float, low=0, high=FLOAT32_MAX)
+POSITIVE = number(float, above=0, high=FLOAT32_MAX, float32=True)
+FROM_ZERO = number(float, low=0, high=FLOAT32_MAX, float32=True)
 RATIO = number(float, low=1, high=MAX_CHANNELS)  # of channels, in a bottleneck
-SHARE = number(float, low=0, below=1)
+SHARE = number(float, low=0, below=1, float32=True)
 COUNT = number(int, low=1, high=MAX_COUNT)
 COUNT_FROM_ZERO = number(int, low=0, high=MAX_COUNT)
 

@@ -122,17 +122,17 @@ def fields(config: type) -> dict[str, Field]:
     """Return {name: Field} of all options of a config."""
     result: dict[str, Field] = {}
     for attribute, section in sections(config).items():
-        for name, field in section_fields(section).items():
+        for name, field in section_fields(section, attribute).items():
             assert name not in result, f'{name} is in two sections of {config.__name__}'
-            result[name] = field._replace(section=attribute)
+            result[name] = field
     return result
 
 
 @_cached
-def section_fields(section: type[Section]) -> dict[str, Field]:
-    """Return {name: Field} of the options of one section."""
+def section_fields(section: type[Section], attribute: str = '') -> dict[str, Field]:
+    """Return {name: Field} of the options of one section, which is the ``attribute`` of a config, if any."""
     kinds = typing.get_type_hints(section, include_extras=True)
-    return {field.name: Field('', kinds[field.name], field.default, field.metadata['option'])
+    return {field.name: Field(attribute, kinds[field.name], field.default, field.metadata['option'])
             for field in dataclasses.fields(section)}  # type: ignore[arg-type]
 
 

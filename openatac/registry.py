@@ -31,6 +31,7 @@ class Registry(Generic[T]):
         self._argument, self._hyphens = argument, hyphens
         self._values: dict[str, T] = {}
         self._names: dict[str, str] = {}  # lower-case name or alias -> name
+        self._aliases: dict[str, str] = {}  # name -> lower-case alias
 
     def register(self, name: str, value: T, alias: str | None = None) -> None:
         """Add ``value`` under ``name`` and, if given, under an ``alias`` too.
@@ -50,11 +51,14 @@ class Registry(Generic[T]):
                 raise ValueError(f'{self._argument} {key!r} is already registered: choose another name')
         self._values[name] = value
         self._names.update(dict.fromkeys(keys, name))
+        if alias is not None:
+            self._aliases[name] = alias.lower()
 
     def unregister(self, name: str) -> None:
         """Remove the entry called ``name``."""
         name = self.name_of(name)
         del self._values[name]
+        self._aliases.pop(name, None)
         self._names = {key: value for key, value in self._names.items() if value != name}
 
     def name_of(self, name: str, argument: str | None = None) -> str:
@@ -83,10 +87,10 @@ class Registry(Generic[T]):
     def short_name(self, name: str) -> str:
         """Return the lower-case name used in network names: the alias if there is one.
 
-        A name that is not registered, such as one in an old run's record, is returned unchanged.
+        A name that is not registered, such as one in an old run's record, is returned in lower case.
         """
         name = self._names.get(name.lower(), name)
-        return [name.lower(), *(key for key, value in self._names.items() if value == name)][-1]
+        return self._aliases.get(name, name.lower())
 
     def find(self, name: str, argument: str | None = None) -> T:
         """Return the value of ``name``; arguments and errors are those of `name_of`."""

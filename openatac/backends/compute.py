@@ -25,6 +25,8 @@ class Registered(NamedTuple):
     check: Callable[[Any], None]
 
 
+INITIAL_LOSS_SCALE = 1024.0  # by default
+
 BACKENDS: Registry[Registered] = Registry('backend', hyphens=True)
 
 
@@ -51,8 +53,8 @@ class ImagenetCompute(Compute):
     """`Compute` with the loss scale of float16."""
 
     loss_scale: Optional[float] = option(
-        None, 'initial loss scale for float16; it adapts', parse=POSITIVE, shown='1024',
-        result=True)
+        None, 'initial loss scale for float16; it adapts', parse=POSITIVE,
+        shown=f'{INITIAL_LOSS_SCALE:g}', result=True)
 
 
 # ---------------------------------------------------------------------- what the backends lack

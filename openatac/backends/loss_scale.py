@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from openatac.backends.compute import Compute
+from openatac.backends.compute import INITIAL_LOSS_SCALE, Compute
 from openatac.errors import OpenatacError
 
 
@@ -17,14 +17,14 @@ class LossScale:
     patience : int
     """
 
-    def __init__(self, scale: float = 2.0 ** 10, patience: int = 2000):
+    def __init__(self, scale: float = INITIAL_LOSS_SCALE, patience: int = 2000):
         self.scale, self.patience, self.good_steps = scale, patience, 0
 
     @classmethod
     def of(cls, compute: Compute) -> LossScale | None:
         """Return a `Compute`'s loss scale, the given one or the default; None unless its dtype is float16."""
         given = getattr(compute, 'loss_scale', None)  # only `ImagenetCompute` has it
-        return cls(given or 2.0 ** 10) if compute.dtype == 'float16' else None
+        return cls(given or INITIAL_LOSS_SCALE) if compute.dtype == 'float16' else None
 
     def update(self, finite: bool) -> bool:
         """Adapt the scale for the next step; return ``finite``, whether this step's gradients were finite.

@@ -15,6 +15,7 @@ from importlib import metadata
 from typing import Any
 
 import openatac
+from openatac.console.child_python import python_command
 from openatac.console.program import command_parser
 from openatac.errors import DeviceError
 from openatac.runtime import cores, cuda_libraries, devices, processor, threads
@@ -33,8 +34,6 @@ OPTIONAL = (
 
 # Run in a process of its own, so that a crash of MXNet is reported and does not end this process.
 _ASK_MXNET = '''
-import json, sys
-sys.path[:] = json.loads(sys.argv[1])
 import openatac
 try:
     import mxnet
@@ -100,7 +99,7 @@ def installed_version(package: str) -> str | None:
 def ask_mxnet() -> tuple[dict[str, Any] | None, str | None]:
     """Return (facts about MXNet, None) after importing it in another process, or (None, the problem)."""
     try:
-        answer = subprocess.run([sys.executable, '-c', _ASK_MXNET, json.dumps(sys.path)], timeout=300,
+        answer = subprocess.run(python_command(_ASK_MXNET), timeout=300,
                                 stdin=subprocess.DEVNULL, capture_output=True, text=True)
     except subprocess.TimeoutExpired:
         return None, 'broken: importing it takes more than 5 minutes'

@@ -13,7 +13,7 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 
-from openatac.errors import OpenatacError
+from openatac.errors import OpenatacError, ParameterFileError
 from openatac.graph.nodes import INPUT, Graph, Node, Output, Shape, UnknownShapes
 
 
@@ -86,8 +86,7 @@ def _shapes(graph: Graph, nodes: list[Node], arrays: dict[str, np.ndarray],
         shapes_by_count.append([node.shape for node in nodes])
     for node, shape in zip(nodes, shapes_by_count[0]):
         if node.name in statistics and shape != arrays[node.name].shape:
-            raise OpenatacError(f'the parameters are of another network: {node.name} has shape {shape} there '
-                                f'and {arrays[node.name].shape} here')
+            raise ParameterFileError.wrong_shape(node.name, arrays[node.name].shape, shape)
     return [tuple(map(_dimension, *shapes)) for shapes in zip(*shapes_by_count)]
 
 

@@ -49,7 +49,9 @@ class Output:
 
     @property
     def shape(self) -> Shape:
-        """Its shape, once `Graph.infer_shapes` has found it."""
+        """Its shape, once `Graph.infer_shapes` has found it; `UnknownShapes` for a hidden output."""
+        if self.index >= len(self.node.shapes):
+            raise UnknownShapes(f'the shape of output {self.index} of {self.node.name[:80]} is not known')
         return self.node.shapes[self.index]
 
 

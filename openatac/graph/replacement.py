@@ -19,7 +19,7 @@ from mxnet.gluon.block import Block, HybridBlock
 
 from openatac.errors import last_line
 from openatac.graph.activations import activation_of, is_activation, is_activation_or_gate
-from openatac.graph.nodes import Graph, Shape, UnknownShapes
+from openatac.graph.nodes import INPUT, Graph, Shape, UnknownShapes
 from openatac.graph.tracing import OWNER, Calls, NestedBlock, nested_blocks, trace_calls
 from openatac.nn.activations import ACTIVATIONS
 from openatac.registry import settings_of
@@ -127,7 +127,7 @@ def _with_shapes(outputs: list[mx.sym.Symbol], image_shape: Sequence[int]) -> Gr
     """Return the graph of these outputs, with the shapes for one image."""
     graph = Graph.of(mx.sym.Group(outputs))
     try:
-        graph.infer_shapes(data=(1, *image_shape))
+        graph.infer_shapes(**{INPUT: (1, *image_shape)})
     except UnknownShapes:
         raise ValueError(f'image_shape {image_shape!r} does not determine all shapes') from None
     except mx.MXNetError as error:

@@ -28,9 +28,12 @@ def allowed_cores(root: Path = '/') -> set[object]:
 
 def allowed_processors() -> Iterable[int]:
     """Return the numbers of the processors (hyper-threads) within this process's affinity."""
-    if hasattr(os, 'sched_getaffinity'):
-        return os.sched_getaffinity(0)
-    return range(os.cpu_count() or 1)
+    return os.sched_getaffinity(0) if has_affinity() else range(os.cpu_count() or 1)
+
+
+def has_affinity() -> bool:
+    """Return whether this system can restrict a process to some of the processors, as Linux can."""
+    return hasattr(os, 'sched_getaffinity')
 
 
 def cgroup_quota(root: Path = '/') -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from openatac.errors import UnfitEnvironment
 from openatac.runtime import cores
@@ -14,47 +15,45 @@ MOST_THREADS = 1024
 SPINS = '20000'  # of a waiting thread before it sleeps: 0.1 to 1 ms, depending on the processor
 
 
+class ThreadCount(NamedTuple):
+    """A number of threads, and the environment variable with which the user set it, if any."""
+
+    threads: int
+    variable: str | None
+
+
 def set_threads() -> None:
-    """Have MXNet use one thread per physical core once it loads, unless the user has chosen a number."""
-    threads, variable = thread_count()
-    if variable is None:
-        os.environ['OMP_NUM_THREADS'] = threads
+    """Set the variables that MXNet reads when it loads to single numbers, `thread_count` by default.
+
+    OpenMP allows a list, with a number for each level of nested parallelism. MXNet, which has one level,
+    aborts on a list.
+    """
+    for count, variable in _chosen_counts() or [thread_count()]:
+        os.environ[variable or 'OMP_NUM_THREADS'] = str(count)
 
 
-def thread_count() -> tuple[str, str | None]:
+def thread_count() -> ThreadCount:
     """Return the number of threads for MXNet.
 
     The user's own ``OMP_NUM_THREADS`` or ``MXNET_OMP_MAX_THREADS`` wins. Otherwise it is one per physical
     core. (MXNet's own default is half of the processors that it sees, which halves the speed where there
     are no hyper-threads.) OpenMP never exceeds ``OMP_THREAD_LIMIT``, so neither does this number.
 
-    Returns
-    -------
-    threads : str
-    variable : str or None
-        The environment variable with which the user set it.
-
     Raises
     ------
     UnfitEnvironment
         If the user's setting is not a number of threads.
     """
-    check_threads()
-    for variable in THREAD_VARIABLES:
-        if os.environ.get(variable):
-            return os.environ[variable], variable
-    limit = os.environ.get('OMP_THREAD_LIMIT', '')
-    if limit.isdecimal() and 0 < int(limit) < cores.physical_cores():
-        return limit, None
-    return str(cores.physical_cores()), None
+    chosen = _chosen_counts()
+    if chosen:
+        return chosen[0]
+    count, limit = cores.physical_cores(), os.environ.get('OMP_THREAD_LIMIT', '')
+    return ThreadCount(min(count, int(limit)) if is_thread_count(limit) else count, None)
 
 
-def check_threads() -> None:
-    """Raise `UnfitEnvironment` for a number of threads that MXNet cannot have.
-
-    OpenMP allows a list, with a number for each level of nested parallelism. MXNet, which has one level,
-    aborts on a list, so this reduces it to its first number.
-    """
+def _chosen_counts() -> list[ThreadCount]:
+    """Return the user's settings, the first number of a list; raise as `thread_count`."""
+    counts = []
     for variable in THREAD_VARIABLES:
         text = os.environ.get(variable)
         if not text:
@@ -64,7 +63,8 @@ def check_threads() -> None:
         if not allowed or not all(map(is_thread_count, fields)):
             raise UnfitEnvironment(f'the environment variable {variable} is {text!r}, and must be a number '
                                    f'of threads from 1 to {MOST_THREADS}: correct it, or unset it')
-        os.environ[variable] = fields[0]
+        counts.append(ThreadCount(int(fields[0]), variable))
+    return counts
 
 
 def is_thread_count(text: str) -> bool:
@@ -109,8 +109,8 @@ def _has_a_thread_for_each_core() -> bool:
     MXNet's CUDA build, which keep only a few processors busy.
     """
     count = len(cores.allowed_cores())
-    return (hasattr(os, 'sched_setaffinity') and not has_cuda_wheel()
-            and 1 < count == cores.physical_cores() and thread_count()[0] == str(count))
+    return (cores.has_affinity() and not has_cuda_wheel()
+            and 1 < count == cores.physical_cores() == thread_count().threads)
 
 
 def _any_set(*variables: str) -> bool:

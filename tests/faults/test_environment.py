@@ -25,15 +25,16 @@ COSTS = ('-m', 'openatac', 'costs', 'cifar_resnet8_v2_relu')
 def test_what_is_not_a_number_of_threads_is_refused(monkeypatch, variable, text):
     monkeypatch.setenv(variable, text)
     with pytest.raises(UnfitEnvironment, match=variable) as error:
-        threads.check_threads()
+        threads.thread_count()
     assert repr(text) in str(error.value) and str(threads.MOST_THREADS) in str(error.value)
 
 
-@pytest.mark.parametrize('text, used', [('2', '2'), ('2,2', '2'), (' 3 , 2', '3'), ('', ''), ('007', '007')])
+@pytest.mark.parametrize('text, used', [('2', 2), ('2,2', 2), (' 3 , 2', 3), ('007', 7)])
 def test_the_first_number_of_threads_is_used(monkeypatch, text, used):
     monkeypatch.setenv('OMP_NUM_THREADS', text)
-    threads.check_threads()
-    assert os.environ['OMP_NUM_THREADS'] == used
+    assert threads.thread_count() == (used, 'OMP_NUM_THREADS') and os.environ['OMP_NUM_THREADS'] == text
+    threads.set_threads()
+    assert os.environ['OMP_NUM_THREADS'] == str(used)
 
 
 def test_a_wrong_number_of_threads_is_one_line_of_each_program():

@@ -172,13 +172,13 @@ def test_threads_are_set_before_mxnets_own_code_runs(package):
 
 
 @pytest.mark.parametrize('variables, expected', [
-    ({}, ('4', None)),
-    ({'OMP_NUM_THREADS': ''}, ('4', None)),
-    ({'OMP_NUM_THREADS': '3'}, ('3', 'OMP_NUM_THREADS')),
-    ({'MXNET_OMP_MAX_THREADS': '9'}, ('9', 'MXNET_OMP_MAX_THREADS')),
-    ({'OMP_THREAD_LIMIT': '2'}, ('2', None)),
-    ({'OMP_THREAD_LIMIT': '8'}, ('4', None)),
-    ({'OMP_THREAD_LIMIT': '2', 'OMP_NUM_THREADS': '3'}, ('3', 'OMP_NUM_THREADS')),
+    ({}, (4, None)),
+    ({'OMP_NUM_THREADS': ''}, (4, None)),
+    ({'OMP_NUM_THREADS': '3'}, (3, 'OMP_NUM_THREADS')),
+    ({'MXNET_OMP_MAX_THREADS': '9'}, (9, 'MXNET_OMP_MAX_THREADS')),
+    ({'OMP_THREAD_LIMIT': '2'}, (2, None)),
+    ({'OMP_THREAD_LIMIT': '8'}, (4, None)),
+    ({'OMP_THREAD_LIMIT': '2', 'OMP_NUM_THREADS': '3'}, (3, 'OMP_NUM_THREADS')),
 ])
 def test_the_users_own_number_of_threads_wins(monkeypatch, variables, expected):
     for name in ('OMP_NUM_THREADS', 'MXNET_OMP_MAX_THREADS', 'OMP_THREAD_LIMIT'):
@@ -188,8 +188,7 @@ def test_the_users_own_number_of_threads_wins(monkeypatch, variables, expected):
     monkeypatch.setattr(cores, 'physical_cores', lambda: 4)
     assert threads.thread_count() == expected
     threads.set_threads()
-    chosen = expected[0] if expected[1] in (None, 'OMP_NUM_THREADS') else None
-    assert os.environ.get('OMP_NUM_THREADS') == chosen
+    assert os.environ[expected[1] or 'OMP_NUM_THREADS'] == str(expected[0])
 
 
 def test_the_users_own_settings_of_mxnet_win(package):

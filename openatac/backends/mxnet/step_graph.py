@@ -16,7 +16,7 @@ from typing import Callable
 import mxnet as mx
 
 from openatac.graph.gates import find_gates
-from openatac.graph.nodes import Graph, Node, Output, Shape
+from openatac.graph.nodes import INPUT, Graph, Node, Output, Shape
 
 # For each operator: MXNet's operator for its gradients, and that operator's inputs after the gradient of the
 # output, as a function of the operator's inputs and outputs (source: the operators' FGradient in MXNet
@@ -55,7 +55,7 @@ def step_graph(symbol: mx.sym.Symbol, image_shape: Shape,
         network without gates or with operators other than ATAC's.
     """
     graph = Graph.of(symbol)
-    graph.infer_shapes(data=(2, *image_shape))
+    graph.infer_shapes(**{INPUT: (2, *image_shape)})
     if not _replace_gates(graph):
         return None
     forward = graph.nodes()
@@ -73,7 +73,7 @@ def step_graph(symbol: mx.sym.Symbol, image_shape: Shape,
     names = [name for name in by_name if name in trained]
     # A BatchNorm on the images needs their gradient: it updates its running statistics in its backward pass,
     # which MXNet would otherwise leave out.
-    return Graph([logits, *(by_name[name] for name in (*names, 'data'))]).symbol(), names
+    return Graph([logits, *(by_name[name] for name in (*names, INPUT))]).symbol(), names
 
 
 # --------------------------------------------------------------------------------------- gates

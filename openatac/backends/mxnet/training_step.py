@@ -12,6 +12,7 @@ from openatac.backends.mxnet.cpu_graph import faster_network, faster_symbol
 from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.backends.mxnet.step_graph import step_graph
 from openatac.console.streams import silenced_stderr
+from openatac.graph.nodes import INPUT
 from openatac.runtime.mxnet_settings import fusion_backend
 
 Result = tuple[mx.nd.NDArray, mx.nd.NDArray, mx.nd.NDArray]  # logits, targets, losses
@@ -84,12 +85,12 @@ class CpuStep:
         """Return the step of ``net`` for images (B, *image_shape); None without a graph or oneDNN."""
         if not _has_onednn():
             return None
-        symbol = faster_symbol(net(mx.sym.var('data', dtype='float32')), image_shape)
+        symbol = faster_symbol(net(mx.sym.var(INPUT, dtype='float32')), image_shape)
         trained = {name for name, parameter in net.collect_params().items() if parameter.grad_req != 'null'}
         graph_and_names = step_graph(symbol, image_shape, trained)
         if graph_and_names is None:
             return None
-        _, (logits,), _ = symbol.infer_shape(data=(1, *image_shape))
+        _, (logits,), _ = symbol.infer_shape(**{INPUT: (1, *image_shape)})
         return cls(net, *graph_and_names, logits[1], objective)
 
     def __init__(self, net: HybridBlock, graph: mx.sym.Symbol, names: list[str], classes: int,
@@ -122,7 +123,7 @@ class CpuStep:
         if key not in self._bound:
             self._bound[key] = self._bind(images, targets)
         executor, out, trained = self._bound[key]
-        logits, *gradients, _ = executor.forward(is_train=True, data=images, target=targets)
+        logits, *gradients, _ = executor.forward(is_train=True, **{INPUT: images, 'target': targets})
         mx.nd.amp_multicast(*gradients, num_outputs=len(out), out=out)  # copies all in one call
         for values in trained:
             values._fresh_grad = True  # gluon.Trainer asks for that
@@ -131,7 +132,7 @@ class CpuStep:
     def _bind(self, images: mx.nd.NDArray, targets: mx.nd.NDArray) -> Any:
         """Return (executor, the parameters' gradient arrays, the parameters' arrays)."""
         context = images.context
-        arrays = {'data': images.copy(), 'target': targets.copy()}
+        arrays = {INPUT: images.copy(), 'target': targets.copy()}
         for name, parameter in self.parameters.items():
             arrays[name] = parameter.data(context)
         # MXNet treats a graph without gradients of its own as inference and would fuse its operators. With

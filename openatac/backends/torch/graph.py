@@ -138,8 +138,7 @@ def _check_arrays(nodes: list[Node], arrays: dict[str, np.ndarray]) -> None:
         given = arrays[name].shape
         if shape and not (isinstance(shape, tuple) and len(shape) == len(given)
                           and all(ours in (0, size) for ours, size in zip(shape, given))):
-            raise ParameterFileError(f'the parameters are of another network: {name} has shape {given} there '
-                                     f'and {shape} here')
+            raise ParameterFileError.wrong_shape(name, given, shape)
 
 
 # ------------------------------------------------------------------------------------ building

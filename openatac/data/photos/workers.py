@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import json
 import math
 import mmap
 import multiprocessing.connection
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import traceback
@@ -25,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from openatac.console.child_python import python_command
 from openatac.data.photos.bad_images import Unreadable
 from openatac.errors import DataError
 
@@ -41,12 +40,7 @@ PrepareImage = Callable[[Any, np.ndarray], tuple[float, Unreadable]]
 Prepared = tuple[np.ndarray, np.ndarray, Unreadable]  # a batch: images, labels, and what it lacks
 Failure = tuple[type[Exception], str]
 
-_START = '''
-import json, sys
-sys.path[:] = json.loads(sys.argv[1])
-from openatac.data.photos.workers import work
-work(int(sys.argv[2]), int(sys.argv[3]))
-'''
+_WORK = 'from openatac.data.photos.workers import work; work(int(sys.argv[1]), int(sys.argv[2]))'
 
 
 class PhotoWorkers:
@@ -148,7 +142,7 @@ class PhotoWorkers:
         with theirs:
             # In a session of its own, out of reach of Ctrl-C: it ends when the reader does.
             self._processes.append(subprocess.Popen(
-                [sys.executable, '-c', _START, json.dumps(sys.path), str(theirs.fileno()), str(file)],
+                python_command(_WORK, theirs.fileno(), file),
                 env={**MALLOC, **os.environ, **ENVIRONMENT}, pass_fds=(theirs.fileno(), file),
                 stdin=subprocess.DEVNULL, start_new_session=True))
         self._pipes.append(ours)

@@ -95,7 +95,7 @@ def float_layers(symbol: mx.sym.Symbol, params: NDArrays, image_shape: Shape) ->
     graph = Graph.of(symbol)
     known = {name: params[name].shape for name in symbol.list_arguments() if name != INPUT}
     try:
-        graph.infer_shapes(data=(1, *image_shape), **known)
+        graph.infer_shapes(**{INPUT: (1, *image_shape), **known})
     except (mx.MXNetError, UnknownShapes):
         raise OpenatacError(f'images of shape {tuple(image_shape)} do not fit the network') from None
     return [node.name for node in graph.nodes()

@@ -25,7 +25,7 @@ class OnnxRuntime(Runtime):
         path, = self.form.files(self.prefix)
         check_input(path, MAX_BYTES)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = int(thread_count()[0])
+        options.intra_op_num_threads = thread_count().threads
         self._session = onnxruntime.InferenceSession(path, options, ['CPUExecutionProvider'])
 
     def run(self, images: np.ndarray) -> np.ndarray:
@@ -52,7 +52,7 @@ class OpenVino(Runtime):
         path, = self.form.files(self.prefix)
         check_input(path, MAX_BYTES)
         self._net = openvino.Core().compile_model(path, 'CPU', {
-            'INFERENCE_NUM_THREADS': int(thread_count()[0]),
+            'INFERENCE_NUM_THREADS': thread_count().threads,
             'INFERENCE_PRECISION_HINT': 'f32'})  # the default is bfloat16 where the processor has it
 
     def run(self, images: np.ndarray) -> np.ndarray:

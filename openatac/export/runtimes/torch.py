@@ -26,7 +26,7 @@ class Torch(Runtime):
         import torch
 
         from openatac.backends.torch.graph import to_torch
-        torch.set_num_threads(int(thread_count()[0]))
+        torch.set_num_threads(thread_count().threads)
         self._layout = getattr(torch, self.memory_format)
         net = to_torch(self.form.files(self.prefix)[0]).float().eval().to(memory_format=self._layout)
         self._net = self._prepared(net)

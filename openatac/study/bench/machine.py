@@ -16,7 +16,7 @@ def machine() -> dict[str, str]:
     for package in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions.append(f'{package} {metadata.version(package)}')
-    return {'device': _processor(), 'threads': thread_count()[0], 'versions': ', '.join(versions)}
+    return {'device': _processor(), 'threads': str(thread_count().threads), 'versions': ', '.join(versions)}
 
 
 def _processor() -> str:

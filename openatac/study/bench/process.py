@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import json
 import multiprocessing.connection
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from openatac.console.child_python import python_command
 from openatac.errors import OpenatacError
 from openatac.export.runtimes.base import RUNTIMES, Runtime
 from openatac.runtime.memory import keep_freed_memory
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 WARM_UP, LEAST = 2, 3  # untimed batches before a turn, and the minimum number of timed ones
-_START = ('import json, sys; sys.path[:] = json.loads(sys.argv[1]); '
-          'from openatac.study.bench.process import serve; serve(int(sys.argv[2]))')
+_SERVE = 'from openatac.study.bench.process import serve; serve(int(sys.argv[1]))'
 
 
 class Turn(NamedTuple):
@@ -61,8 +59,8 @@ class BenchProcess:
         with theirs:
             # In its own session, Ctrl-C does not reach it; it ends when the pipe does.
             self._process = subprocess.Popen(
-                [sys.executable, '-c', _START, json.dumps(sys.path), str(theirs.fileno())],
-                env={**os.environ, 'OMP_NUM_THREADS': thread_count()[0],
+                python_command(_SERVE, theirs.fileno()),
+                env={**os.environ, 'OMP_NUM_THREADS': str(thread_count().threads),
                      'TORCHINDUCTOR_COMPILE_THREADS': '1'},
                 pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                 start_new_session=True)

@@ -46,8 +46,7 @@ def costs_by_name(name: str, image_shape: tuple[int, int, int], classes: int | N
             return costs(network, image_shape, published)
         infer_sizes(network, image_shape)
         return symbol_costs(network, image_shape, published)
-    except (mx.MXNetError, ValueError, KeyError, TypeError, IndexError, StopIteration) as error:
-        # The last four come from graphs whose shapes MXNet cannot infer, and from unusual operators.
+    except (mx.MXNetError, ValueError) as error:
         reason = last_line(error)
         size = f'{image_shape[1]} x {image_shape[2]}'
         raise OpenatacError(f'{name} does not take images of {size} pixels ({reason}): choose another '

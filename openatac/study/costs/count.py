@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import mxnet as mx
 
-from openatac.graph.nodes import Graph, Node
+from openatac.graph.nodes import INPUT, Graph, Node
 
 # Operators that only change the shape.
 VIEWS = ('Flatten', 'Reshape', 'reshape', 'reshape_like', 'expand_dims', 'squeeze', 'identity', '_copy')
@@ -87,7 +87,7 @@ def costs(net: mx.gluon.HybridBlock, image_shape: tuple[int, ...], published: bo
     parameters = net._collect_params_with_prefix().values()
     sizes = {parameter.name: math.prod(parameter.shape) for parameter in parameters}
     trainable = sum(sizes[parameter.name] for parameter in parameters if parameter.grad_req != 'null')
-    return Costs(sum(sizes.values()), trainable, layers(net(mx.sym.var('data')), image_shape, published))
+    return Costs(sum(sizes.values()), trainable, layers(net(mx.sym.var(INPUT)), image_shape, published))
 
 
 def symbol_costs(symbol: mx.sym.Symbol, image_shape: tuple[int, ...], published: bool = False) -> Costs:
@@ -114,12 +114,12 @@ def layers(symbol: mx.sym.Symbol, image_shape: tuple[int, ...], published: bool 
 def _nodes(symbol: mx.sym.Symbol, image_shape: tuple[int, ...]) -> list[Node]:
     """Return the nodes with their shapes for one image."""
     graph = Graph.of(symbol)
-    graph.infer_shapes(data=(1, *image_shape))
+    graph.infer_shapes(**{INPUT: (1, *image_shape)})
     return graph.nodes()
 
 
 def _sizes(nodes: list[Node]) -> dict[str, int]:
-    return {node.name: math.prod(node.shape) for node in nodes if node.is_variable and node.name != 'data'}
+    return {node.name: math.prod(node.shape) for node in nodes if node.is_variable and node.name != INPUT}
 
 
 def _layer(node: Node, uncounted: dict[str, int], published: bool) -> Layer:
@@ -140,7 +140,9 @@ def _multiply_adds(node: Node, published: bool) -> int:
         return 2 * length * units - length + units if published else outputs * length
     if any(_is_ones(source.node) for source in node.inputs[:2]):
         return 0
-    return outputs * first[-2 if node.get('transpose_a') else -1]
+    if not node.get('transpose_a'):
+        return outputs * first[-1]
+    return outputs * first[0 if node.operator == 'dot' else -2]
 
 
 def _is_ones(node: Node) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 from mxnet.gluon import nn
 
 from openatac.graph.gates import Gate, find_gates
-from openatac.graph.nodes import Graph, Node, Output
+from openatac.graph.nodes import INPUT, Graph, Node, Output
 from openatac.models.zoo import stage_of
 from openatac.nn.atac import ChaATAC
 
@@ -58,7 +58,7 @@ def unit_gates(net: mx.gluon.HybridBlock) -> list[UnitGate]:
             hooks.enter_context(block.register_forward_hook(
                 lambda unit, inputs, output, layer=layer, stage=stage: calls.append(
                     (layer, stage, unit, inputs[0].name, output.name))))
-        graph = Graph.of(net(mx.sym.var('data')))
+        graph = Graph.of(net(mx.sym.var(INPUT)))
     nodes = {node.name: node for node in graph.nodes()}
     gates = {gate.product: gate for gate in find_gates(graph)}
     units = []
@@ -126,7 +126,7 @@ def gate_statistics(net: mx.gluon.HybridBlock, batches: Iterable[np.ndarray]) ->
     if not gates:
         return []
     wanted = Graph([output for gate in gates for output in (gate.x, gate.factor)])
-    inside = mx.gluon.SymbolBlock(wanted.symbol(), mx.sym.var('data', dtype='float32'),
+    inside = mx.gluon.SymbolBlock(wanted.symbol(), mx.sym.var(INPUT, dtype='float32'),
                                   params=net.collect_params())
     sums = [_Sums() for _ in gates]
     for images in batches:

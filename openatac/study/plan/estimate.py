@@ -5,11 +5,10 @@ from typing import NamedTuple
 
 from openatac.study.plan.step_time import FORWARD, Setup, Step, step
 from openatac.study.published.numbers import TRAINING_IMAGES, VALIDATION_IMAGES
-from openatac.training.recipes import IMAGENET
+from openatac.study.published.recipe_check import IMAGENET
 
-RECIPE = IMAGENET['imagenet_atac']
-PUBLISHED_EPOCHS, PUBLISHED_LR = RECIPE['num_epochs'], RECIPE['lr']
-PUBLISHED_BATCH = RECIPE['batch_size'] * RECIPE['num_gpus']
+PUBLISHED_EPOCHS, PUBLISHED_LR = IMAGENET['num_epochs'], IMAGENET['lr']
+PUBLISHED_BATCH = IMAGENET['images a step']
 LARGEST_LINEAR_BATCH = 8192  # the linear rule is known to keep the accuracy up to here
 
 

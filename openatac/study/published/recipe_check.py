@@ -11,11 +11,12 @@ from openatac.training.config import CifarConfig, ImagenetConfig
 
 # The published runs: {option, or another property of a run: value}.
 CIFAR100: dict[str, Any] = {
-    **defaults(CifarConfig), **recipes.CIFAR['cifar100_atac'], 'training_images': 50000, 'test_images': 10000,
-    'images a step': 128}
+    **defaults(CifarConfig), **recipes.CIFAR['cifar100_atac'], 'training_images': 50000, 'test_images': 10000}
 IMAGENET: dict[str, Any] = {
     **defaults(ImagenetConfig), **recipes.IMAGENET['imagenet_atac'], 'dataset': 'imagenet',
-    'training_images': TRAINING_IMAGES, 'test_images': VALIDATION_IMAGES, 'images a step': 256}
+    'training_images': TRAINING_IMAGES, 'test_images': VALIDATION_IMAGES}
+CIFAR100['images a step'] = CIFAR100['batch_size']
+IMAGENET['images a step'] = IMAGENET['batch_size'] * IMAGENET['num_gpus']
 DATA = ('cifar100_labels', 'training_images', 'test_images', 'num_epochs')
 # Options that may differ: other seeds, and batches split over other devices; on ImageNet, float32 too.
 FREE = {CifarConfig: ('seed', 'mode', 'batch_size'),

@@ -39,7 +39,7 @@ class ContentionWatch(Tracker):
 
     def __init__(self, progress: Any, read: Callable[[], Usage | None] | None = None, threads: int = 0):
         self.progress, self.read = progress, read or read_usage
-        self.threads = threads or int(thread_count()[0])
+        self.threads = threads or thread_count().threads
         self.before, self.crowded, self.said = self.read(), 0, False
 
     def interval(self, step: int, values: dict[str, float]) -> None:
