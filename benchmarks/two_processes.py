@@ -100,7 +100,7 @@ def make_photos(folder):
 def exchange(times=10):
     """A worker's part in pushing and pulling arrays of the gradients' sizes; prints seconds for one."""
     from openatac.distributed import workers
-    cluster = workers.start('dist_sync')
+    cluster = workers.join_run('dist_sync')
     import mxnet as mx
 
     from openatac.models.resnet_v1b import ResNet50_v1bATAC

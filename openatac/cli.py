@@ -38,8 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def fail(message: str, code: int) -> None:
         if name.startswith('openatac train-'):  # which may be one process of several
-            from openatac.distributed.workers import end
-            end(message, code)
+            from openatac.distributed.workers import end_run
+            end_run(message, code)
         else:
             streams.print_to_stderr(f'{name}: {message}')
 

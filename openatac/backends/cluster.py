@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 
 class Cluster(Protocol):
-    """What a run needs of its processes; `openatac.distributed.workers.Cluster` has it for several.
+    """What a run needs of its processes; `openatac.distributed.workers.WorkerCluster` has it for several.
 
     Attributes
     ----------

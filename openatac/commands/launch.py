@@ -14,9 +14,9 @@ import re
 from collections.abc import Sequence
 
 from openatac.console.program import RUN_STOP_SIGNALS, command_parser, stop_signals
-from openatac.distributed.clusters import CLUSTERS, Launch
 from openatac.distributed.job import MOST_PROCESSES
 from openatac.distributed.launch import start
+from openatac.distributed.launchers import LAUNCHERS, Launch
 from openatac.distributed.processes import ProcessGroup, start_guard
 from openatac.limits import MAX_SECONDS, number
 
@@ -44,7 +44,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
                    help='how many processes train')
     p.add_argument('-s', '--servers', metavar='SERVERS', type=count,
                    help='how many processes add up the gradients (default: as many as workers)')
-    p.add_argument('--cluster', choices=tuple(CLUSTERS),
+    p.add_argument('--cluster', choices=tuple(LAUNCHERS),
                    help='where they run (default: ssh with --hostfile; otherwise local: all on this machine, '
                         'reachable from no other)')
     p.add_argument('--hostfile', metavar='FILE',

@@ -13,7 +13,7 @@ from typing import Any, Callable
 
 from openatac.backends.compute import BACKENDS
 from openatac.console import program
-from openatac.distributed.workers import end
+from openatac.distributed.workers import end_run
 from openatac.errors import NO_PYTORCH
 from openatac.flags import COMMAND_LINE, Given, add_section, describe, flag_of, from_arguments, show_defaults
 from openatac.limits import FLOAT32_MAX, FLOAT32_MIN
@@ -164,4 +164,4 @@ def export_if_asked(config: Config) -> None:
 
 def run_and_exit(main: Callable[[list[str]], None]) -> None:
     """Run a script's ``main``, and end this process and those of its cluster; a failure prints one line."""
-    sys.exit(program.run_command(lambda: main(sys.argv[1:]), end))
+    sys.exit(program.run_command(lambda: main(sys.argv[1:]), end_run))

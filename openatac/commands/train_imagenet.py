@@ -72,7 +72,7 @@ def main(argv: list[str], prog: str = PROG) -> None:
     config: ImagenetConfig = given.config
     from openatac.distributed import workers
     only_network = train.only_makes_network(config)
-    cluster = workers.start('device' if only_network or config.start.evaluate else config.training.kvstore)
+    cluster = workers.join_run('device' if only_network or config.start.evaluate else config.training.kvstore)
     from openatac.training.runs import datasets, imagenet
     if config.network.num_classes is None and not (only_network or config.start.initial):
         classes = datasets.count_classes(config.data, 'val' if config.start.evaluate else 'train')

@@ -47,7 +47,7 @@ def run_command(main: Callable[[], int | None], fail: Callable[[str, int], None]
         Called with the message and the exit code for any failure that a user can cause. Other errors are
         bugs and keep their traceback. Output closed by its reader is not reported.
     """
-    streams.prepare()
+    streams.prepare_streams()
     undo_strict_environment()
     message: str | None
     try:

@@ -60,7 +60,7 @@ class LogFormatter(logging.Formatter):
         return super().formatMessage(record)
 
 
-def prepare() -> None:
+def prepare_streams() -> None:
     """Open any of the descriptors 0 to 2 that is closed, and make the streams accept any text.
 
     A file that we open would otherwise get the number of a closed stream, and the text meant for that stream.

@@ -10,14 +10,14 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
+from openatac.distributed.exiting import exit_process
 from openatac.distributed.job import Job
-from openatac.distributed.membership import (
-    ADVICE,
+from openatac.distributed.member import ADVICE
+from openatac.distributed.messages import (
     LARGE,
     SMALL,
     Message,
     body_length,
-    exit_process,
     frame,
     keep_alive,
     parse_message,
@@ -29,8 +29,8 @@ from openatac.errors import OpenatacError
 MALFORMED = (ValueError, KeyError, TypeError, RecursionError)
 
 
-class _Member:
-    """A worker or server, as the hub sees it."""
+class _Connected:
+    """A worker or server that is connected to the hub."""
 
     def __init__(self, hello: Message, writer: asyncio.StreamWriter) -> None:
         self.role, self.host, self.process = hello['role'], str(hello['host']), hello['process']
@@ -60,12 +60,12 @@ class Hub:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.members: list[_Member] = []
+        self.members: list[_Connected] = []
         self.failure: str | None = None
         self.complete, self.empty = threading.Event(), threading.Event()
         self._step: str | None = None  # where workers wait for each other
         self._gathered: dict[int | None, Any] = {}  # what those that are there sent, by rank
-        self._left: _Member | None = None  # the last worker that left
+        self._left: _Connected | None = None  # the last worker that left
         self._mxnet_socket, self._socket = _take_ports(job)
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Future[None]] = set()
@@ -126,7 +126,7 @@ class Hub:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             hello = await asyncio.wait_for(_read(reader, SMALL), self.job.silence)
-            member = _Member(hello, writer)
+            member = _Connected(hello, writer)
             refusal = self._refusal(hello)
         except (asyncio.TimeoutError, EOFError, OSError, *MALFORMED):
             return writer.close()  # a stranger, whom we ignore
@@ -166,7 +166,7 @@ class Hub:
     def _count(self, role: str) -> int:
         return sum(member.role == role for member in self.members)
 
-    async def _listen(self, member: _Member, reader: asyncio.StreamReader) -> None:
+    async def _listen(self, member: _Connected, reader: asyncio.StreamReader) -> None:
         try:
             while member in self.members:
                 message = await asyncio.wait_for(_read(reader, LARGE), self.job.silence)
@@ -179,7 +179,7 @@ class Hub:
             await self._fail(f'{member} sent something that is not a message: give all processes the same '
                              'version of openatac')
 
-    async def _handle(self, member: _Member, message: Message) -> None:
+    async def _handle(self, member: _Connected, message: Message) -> None:
         if message['kind'] == 'rank':
             taken = [other.rank for other in self.members]
             if message['rank'] in taken or not 0 <= message['rank'] < self.job.workers:
@@ -194,7 +194,7 @@ class Hub:
         elif message['kind'] != 'beat':
             raise ValueError('kind')
 
-    async def _remove(self, member: _Member) -> None:
+    async def _remove(self, member: _Connected) -> None:
         self.members.remove(member)
         if member.role == 'worker':
             self._left = member
@@ -202,7 +202,7 @@ class Hub:
         if not self.members:
             self.empty.set()
 
-    async def _gather(self, member: _Member, message: Message) -> None:
+    async def _gather(self, member: _Connected, message: Message) -> None:
         if self._gathered and message['name'] != self._step:
             return await self._fail(f'{member} is at {message["name"]}, but others wait at {self._step}: '
                                     'all workers must do the same number of steps')

@@ -5,7 +5,7 @@ import os
 import socket
 import uuid
 
-from openatac.distributed.clusters import CLUSTERS, Launch, read_hosts
+from openatac.distributed.launchers import LAUNCHERS, Launch, read_hosts
 from openatac.distributed.ports import keep_ports
 from openatac.distributed.processes import ProcessGroup
 from openatac.errors import OpenatacError
@@ -18,7 +18,7 @@ PASSED_ON = ('DMLC_INTERFACE', 'LD_LIBRARY_PATH', 'OMP_NUM_THREADS', 'OPENATAC_M
 
 def start(group: ProcessGroup, launch: Launch) -> None:
     """Start all processes of the run; raises OpenatacError if one cannot start."""
-    local = launch.cluster == 'local'
+    local = launch.launcher == 'local'
     address = launch.host or ('127.0.0.1' if local else _own_address(launch.hostfile))
     group.ports = [] if launch.port else keep_ports(address, 2 + (launch.workers if local else 0))
     port = launch.port or group.ports[0].getsockname()[1]
@@ -26,7 +26,7 @@ def start(group: ProcessGroup, launch: Launch) -> None:
     variables.update(
         DMLC_PS_ROOT_URI=address, DMLC_PS_ROOT_PORT=str(port), OPENATAC_MEMBERSHIP_PORT=str(port + 1),
         DMLC_NUM_WORKER=str(launch.workers), DMLC_NUM_SERVER=str(launch.servers),
-        DMLC_JOB_CLUSTER=launch.cluster, OPENATAC_MEMBERSHIP_NAME=uuid.uuid4().hex)
+        DMLC_JOB_CLUSTER=launch.launcher, OPENATAC_MEMBERSHIP_NAME=uuid.uuid4().hex)
     if local:
         variables['DMLC_NODE_HOST'] = address
         # The workers share the processors of this machine.
@@ -34,7 +34,7 @@ def start(group: ProcessGroup, launch: Launch) -> None:
     variables.update(launch.variables or {})
     group.start('scheduler', launch.command,
                 {**variables, 'DMLC_ROLE': 'scheduler', 'DMLC_NODE_HOST': address})
-    CLUSTERS[launch.cluster](group, launch, variables)
+    LAUNCHERS[launch.launcher](group, launch, variables)
 
 
 def _own_address(hostfile: str | None) -> str:

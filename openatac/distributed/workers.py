@@ -1,11 +1,11 @@
 """A multi-process training run: MXNet's parameter server, and what it lacks.
 
-    cluster = workers.start('dist_sync')        # in a scheduler or server it never returns
+    cluster = workers.join_run('dist_sync')       # in a scheduler or server it never returns
     ...                                         # gluon.Trainer(..., kvstore=cluster.kvstore)
     cluster.close()
 
 `openatac launch` starts all processes of a run. When one of them dies, all others report that and end within
-seconds (see `openatac.distributed.membership`); MXNet alone would wait forever.
+seconds (see `openatac.distributed.member`); MXNet alone would wait forever.
 """
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ from typing import Any, NoReturn
 from openatac.backends.cluster import SingleProcess
 from openatac.console import streams
 from openatac.console.program import RUN_STOP_SIGNALS
+from openatac.distributed.exiting import exit_process
 from openatac.distributed.job import Job, read_job, set_addresses
-from openatac.distributed.membership import Member, exit_process
+from openatac.distributed.member import Member
 from openatac.distributed.parameter_server import send_learning_rate, send_optimizer, serve
 from openatac.errors import OpenatacError, last_line
 
@@ -33,8 +34,8 @@ from openatac.errors import OpenatacError, last_line
 KVSTORES = ('local', 'device', 'dist_sync', 'dist_device_sync', 'dist_async')
 
 
-class Cluster:
-    """A worker's view of a run of several processes; returned by `start`.
+class WorkerCluster:
+    """The `Cluster` of a worker in a run of several processes; returned by `join_run`.
 
     Attributes
     ----------
@@ -132,12 +133,12 @@ def differences(everyone: Sequence[Mapping[str, Any]]) -> list[str]:
     return phrases
 
 
-# ----------------------------------------------------------------------------- start and end
+# ------------------------------------------------------------------- joining and ending a run
 
-_cluster: Cluster | None = None  # of this process
+_cluster: WorkerCluster | None = None  # of this process
 
 
-def start(name: str) -> SingleProcess | Cluster:
+def join_run(name: str) -> SingleProcess | WorkerCluster:
     """Join a run with MXNet's key-value store ``name``.
 
     In a scheduler or server, this serves until the run ends, then ends the process. Call it before importing
@@ -150,8 +151,8 @@ def start(name: str) -> SingleProcess | Cluster:
 
     Returns
     -------
-    SingleProcess or Cluster
-        `SingleProcess` for a single-process store, `Cluster` in a worker of a distributed run.
+    SingleProcess or WorkerCluster
+        `SingleProcess` for a single-process store, `WorkerCluster` in a worker of a distributed run.
 
     Raises
     ------
@@ -173,11 +174,11 @@ def start(name: str) -> SingleProcess | Cluster:
         _serve(job)
     member = Member(job)
     _report_crashes(member)
-    _cluster = Cluster(name, member)
+    _cluster = WorkerCluster(name, member)
     return _cluster
 
 
-def end(message: str, code: int = 1) -> NoReturn:
+def end_run(message: str, code: int = 1) -> NoReturn:
     """End a script that failed: print ``error: message``, and exit with the code.
 
     In a cluster, the other processes are told and end too. A code of 128 or more means that the run was asked
@@ -216,24 +217,24 @@ def _report_crashes(member: Member) -> None:
 def _serve(job: Job) -> NoReturn:
     """Act as scheduler or server until the run ends, then end the process."""
     from openatac.distributed.hub import Hub
-    membership: Hub | Member
+    connection: Hub | Member
     if job.role == 'scheduler':
-        hub = membership = Hub(job)
+        hub = connection = Hub(job)
         leave = hub.wait_for_goodbyes
         _pass_on_signals(hub.ask_to_stop)
     else:
         # The workers are asked to stop, and need the servers until they have.
         for number in RUN_STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
-        membership = Member(job)
-        leave = membership.goodbye
+        connection = Member(job)
+        leave = connection.goodbye
 
     def fail(message: str) -> NoReturn:
-        membership.fail(message)
+        connection.fail(message)
         exit_process(message)
 
     try:
-        serve(job.role, membership.wait_for_all, fail)
+        serve(job.role, connection.wait_for_all, fail)
     except ImportError as error:
         fail(str(error))
     except Exception as error:

@@ -12,8 +12,8 @@ from openatac.nn.activations import ACTIVATIONS
 from openatac.registry import Factory
 
 RECTIFIERS = ('relu', 'softrelu')  # in Gluon's Activation; its sigmoid, tanh and softsign are gates
-OTHERS = ('ReLU6', 'RELU6', 'HardSwish')  # activations of GluonCV and of Gluon's model zoo, by class
-GATES = ('HardSigmoid',)  # GluonCV's, which holds a ReLU6 that is not an activation there
+ACTIVATION_CLASSES = ('ReLU6', 'RELU6', 'HardSwish')  # of GluonCV and of Gluon's model zoo
+GATE_CLASSES = ('HardSigmoid',)  # GluonCV's, which holds a ReLU6 that is not an activation there
 CONTAINERS = (nn.HybridSequential, nn.HybridLambda)  # that a registered activation may consist of
 
 
@@ -21,12 +21,12 @@ def is_activation(block: Block) -> bool:
     """Return whether a block is an activation."""
     if isinstance(block, nn.Activation):
         return block._act_type in RECTIFIERS
-    return isinstance(block, _classes_of(ACTIVATIONS.values())) or type(block).__name__ in OTHERS
+    return isinstance(block, _classes_of(ACTIVATIONS.values())) or type(block).__name__ in ACTIVATION_CLASSES
 
 
 def is_activation_or_gate(block: Block) -> bool:
     """Return whether a block is an activation or a gate, whose parts are not activations of their own."""
-    return is_activation(block) or isinstance(block, nn.Activation) or type(block).__name__ in GATES
+    return is_activation(block) or isinstance(block, nn.Activation) or type(block).__name__ in GATE_CLASSES
 
 
 def activation_of(node: Node) -> str | None:

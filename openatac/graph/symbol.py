@@ -79,13 +79,13 @@ def check_sizes(symbol: mx.sym.Symbol, image_shape: Shape, **known: Shape) -> No
         {name: shape} of variables.
     """
     try:
-        infer_sizes(symbol, image_shape, **known)
+        check_tensor_sizes(symbol, image_shape, **known)
     except ValueError as error:
         raise OpenatacError(f'the network does not take images of shape {tuple(image_shape)} ({error}): '
                             'export again') from None
 
 
-def infer_sizes(symbol: mx.sym.Symbol, image_shape: Shape, **known: Shape) -> None:
+def check_tensor_sizes(symbol: mx.sym.Symbol, image_shape: Shape, **known: Shape) -> None:
     """Like `check_sizes`, but raise ValueError with the reason alone."""
     known[INPUT] = (1, *image_shape)
     graph = Graph.of(symbol)

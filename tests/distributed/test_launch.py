@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from openatac.distributed import clusters
+from openatac.distributed import launchers
 from openatac.distributed.parameter_server import describe_optimizer, make_optimizer
 from tests.conftest import ROOT
 
@@ -520,7 +520,7 @@ def test_a_missing_program(tmp_path):
 
 def test_host_files(tmp_path):
     (tmp_path / 'hosts').write_text('a\n b:22 slots=4 \n#c\n')
-    assert clusters.read_hosts(tmp_path / 'hosts') == [('a', None), ('b', '22')]
+    assert launchers.read_hosts(tmp_path / 'hosts') == [('a', None), ('b', '22')]
 
 
 # -------------------------------------------------------------------------------- Kubernetes

@@ -12,9 +12,10 @@ import pytest
 
 from openatac.distributed import ports
 from openatac.distributed.job import Job, read_job
-from openatac.distributed.membership import check_gathered_size, frame
+from openatac.distributed.member import check_gathered_size
+from openatac.distributed.messages import frame
 from openatac.distributed.ports import keep_ports
-from openatac.distributed.workers import SingleProcess, differences, start
+from openatac.distributed.workers import SingleProcess, differences, join_run
 from openatac.errors import OpenatacError
 from tests.conftest import ROOT
 
@@ -24,7 +25,8 @@ import json, os, sys, time
 from openatac.errors import OpenatacError
 from openatac.distributed.hub import Hub
 from openatac.distributed.job import Job
-from openatac.distributed.membership import Member, exit_process
+from openatac.distributed.exiting import exit_process
+from openatac.distributed.member import Member
 job, rank, deeds = Job(**json.loads(sys.argv[1])), sys.argv[2], sys.argv[3:]
 try:
     if job.role == 'scheduler':
@@ -314,17 +316,17 @@ def test_variables_that_make_no_run(variable, value):
 def test_names_of_stores(monkeypatch):
     for name in ('horovod', 'byteps', 'nccl', 'dist', 'p3', ''):
         with pytest.raises(OpenatacError, match=f'{name!r}.*dist_sync'):
-            start(name)
-    alone = start('device')
+            join_run(name)
+    alone = join_run('device')
     assert isinstance(alone, SingleProcess) and (alone.rank, alone.size, alone.kvstore) == (0, 1, 'device')
     assert alone.gather({'a': 1}) == [{'a': 1}]
     assert alone.check_alike({}) is alone.close() is None
     monkeypatch.delenv('DMLC_ROLE', raising=False)
     with pytest.raises(OpenatacError, match='DMLC_ROLE .*openatac launch'):
-        start('dist_sync')
+        join_run('dist_sync')
     monkeypatch.setenv('DMLC_ROLE', 'server')
     with pytest.raises(OpenatacError, match="server .*'device'"):
-        start('device')
+        join_run('device')
 
 
 def test_differences_are_named():

@@ -125,7 +125,7 @@ def loop(cluster):
         time.sleep(0.02)
     time.sleep(0.5)  # writes its checkpoint
     say(cluster, 'checkpoint written')
-    workers.end('stopped by a signal', 143)
+    workers.end_run('stopped by a signal', 143)
 
 
 def say(cluster, *words):
@@ -133,7 +133,7 @@ def say(cluster, *words):
 
 
 def main(kvstore, *actions):
-    cluster = workers.start(kvstore)
+    cluster = workers.join_run(kvstore)
     for action in actions:
         globals()[action](cluster)
     cluster.close()
@@ -143,4 +143,4 @@ if __name__ == '__main__':
     try:
         main(*sys.argv[1:])
     except OpenatacError as error:
-        workers.end(str(error))
+        workers.end_run(str(error))

@@ -87,14 +87,14 @@ def small_host():
 
 
 def main():
-    join = workers.start
+    join = workers.join_run
 
     def join_and_shrink(kvstore):  # only then may MXNet be imported
         cluster = join(kvstore)
         replace_host(small_host())
         return cluster
 
-    workers.start = join_and_shrink
+    workers.join_run = join_and_shrink
     run_and_exit(train_imagenet.main)
 
 

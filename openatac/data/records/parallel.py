@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-AHEAD = 16  # items of each thread whose results are in memory
+ITEMS_PER_THREAD = 16  # whose results are in memory
 
 Item = TypeVar('Item')
 Result = TypeVar('Result')
@@ -20,5 +20,5 @@ def map_in_order(function: Callable[[Item], Result], items: Iterable[Item],
     """
     remaining = iter(items)
     with ThreadPoolExecutor(workers) as threads:
-        while chunk := list(itertools.islice(remaining, AHEAD * workers)):
+        while chunk := list(itertools.islice(remaining, ITEMS_PER_THREAD * workers)):
             yield from zip(chunk, threads.map(function, chunk))

@@ -37,14 +37,14 @@ def costs_by_name(name: str, image_shape: tuple[int, int, int], classes: int | N
     import mxnet as mx
 
     from openatac.export.symbol_files import load_graph
-    from openatac.graph.symbol import infer_sizes
+    from openatac.graph.symbol import check_tensor_sizes
     from openatac.models.zoo import get_model
     from openatac.study.costs.count import costs, symbol_costs
     network = load_graph(name) if name.endswith('.json') else get_model(name, classes=classes)
     try:
         if isinstance(network, mx.gluon.Block):
             return costs(network, image_shape, published)
-        infer_sizes(network, image_shape)
+        check_tensor_sizes(network, image_shape)
         return symbol_costs(network, image_shape, published)
     except (mx.MXNetError, ValueError) as error:
         reason = last_line(error)

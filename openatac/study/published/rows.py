@@ -58,7 +58,7 @@ class Row(NamedTuple):
             '' if self.difference is None else f'{self.difference:.6g}',
             '' if self.tolerance is None else f'{self.tolerance:.6g}', self.verdict,
             f'{hours.hours:.4g}' if hours else '', hours.kind if hours else '',
-            f'{hours.scaled_from or number.network}: {hours.words}' if hours else '')))
+            f'{hours.scaled_from or number.network}: {hours.source}' if hours else '')))
 
 
 def make_row(number: Published, runs: Sequence[FinishedRun], speeds: Sequence[Speed]) -> Row:

@@ -17,12 +17,12 @@ from openatac.study.published.recipe_check import built_as_published, images_to_
 
 
 class Speed(NamedTuple):
-    """Training images per second of one ``kind`` of processor, 'GPU' or 'CPU core', and their source."""
+    """Training images per second of one ``kind`` of processor, 'GPU' or 'CPU core', and their ``source``."""
 
     network: str
     images_per_second: float
     kind: str
-    words: str
+    source: str
 
 
 AUTHORS_SPEED = Speed(
@@ -76,12 +76,12 @@ def _benchmark_speed(row: dict[str, str]) -> Speed | None:
 
 
 class Hours(NamedTuple):
-    """Hours of one ``kind`` of processor, perhaps scaled from the speed of another network."""
+    """Hours of one ``kind`` of processor, from a ``source``, perhaps scaled from another network."""
 
     hours: float
     kind: str
     scaled_from: str | None
-    words: str
+    source: str
 
     def __str__(self) -> str:
         scaled = f', scaled from {self.scaled_from}' if self.scaled_from else ''
@@ -105,4 +105,4 @@ def training_hours(number: Published, speeds: Sequence[Speed]) -> Hours | None:
                        key=lambda pair: (pair[0].network != number.network, abs(math.log(pair[1]))))
     epochs, images = images_to_train(number.data)
     return Hours(epochs * images / (speed.images_per_second / ratio) / 3600, speed.kind,
-                 None if speed.network == number.network else speed.network, speed.words)
+                 None if speed.network == number.network else speed.network, speed.source)

@@ -45,8 +45,8 @@ class Launch(NamedTuple):
         What each process runs.
     workers, servers : int
         How many processes train, and how many add up the gradients.
-    cluster : str
-        One of `CLUSTERS`.
+    launcher : str
+        One of `LAUNCHERS`, as in ``--cluster``.
     hostfile : str, optional
         For ssh and mpi: the file with the names of the machines.
     host : str, optional
@@ -60,7 +60,7 @@ class Launch(NamedTuple):
     command: list[str]
     workers: int
     servers: int
-    cluster: str = 'local'
+    launcher: str = 'local'
     hostfile: str | None = None
     host: str | None = None
     port: int | None = None
@@ -166,5 +166,5 @@ def _version_of(program: str) -> str:
                             '--cluster') from None
 
 
-CLUSTERS: dict[str, Callable[[ProcessGroup, Launch, Variables], None]] = {
+LAUNCHERS: dict[str, Callable[[ProcessGroup, Launch, Variables], None]] = {
     'local': _locally, 'ssh': _by_ssh, 'mpi': _by_mpi, 'slurm': _by_slurm, 'sge': _by_sge}

@@ -1,94 +1,27 @@
-"""Membership of a distributed run: who is in it, who died, and small messages between workers.
+"""A member of a distributed run: the connection of a worker or server to the hub.
 
 MXNet's parameter server waits forever when one of its processes dies. So each process of a run keeps one more
 connection, to a hub in the scheduler's process (`openatac.distributed.hub`). A process that leaves without a
-goodbye, or is silent for too long, counts as dead: the hub tells all others, and each of them prints an
-error message and exits, whatever its main thread is waiting for.
-
-Messages are JSON after their length; nothing in them is executed. This needs no MXNet.
+goodbye, or is silent for too long, counts as dead: the hub tells all others, and each of them prints an error
+message and exits, whatever its main thread is waiting for. This needs no MXNet.
 """
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue
 import socket
-import struct
-import sys
 import threading
 import time
-from typing import Any, NoReturn
+from typing import Any
 
-from openatac.console.text import for_terminal
+from openatac.distributed.exiting import exit_process
 from openatac.distributed.job import Job
+from openatac.distributed.messages import LARGE, Message, body_length, frame, keep_alive, parse_message
 from openatac.errors import OpenatacError
 
-SMALL, LARGE = 1 << 12, 1 << 26  # limits in bytes for messages from a stranger, and from a member or the hub
 ADVICE = 'restart the same command with --resume auto, which resumes from the last checkpoint if there is one'
 
-Message = dict[str, Any]
-
-
-# --------------------------------------------------------------------------------- messages
-
-def frame(message: Message) -> bytes:
-    """Return the bytes of a message."""
-    text = json.dumps(message).encode()
-    return struct.pack('>I', len(text)) + text
-
-
-def body_length(header: bytes, limit: int) -> int:
-    """Return the length of the body after a header of 4 bytes; raise ValueError if it is above the limit."""
-    length, = struct.unpack('>I', header)
-    if length > limit:
-        raise ValueError(f'a frame of {length} bytes')
-    return length
-
-
-def parse_message(body: bytes) -> Message:
-    """Return the message in a body; raise ValueError if it is not one."""
-    message = json.loads(body)
-    if not isinstance(message, dict) or not isinstance(message.get('kind'), str):
-        raise ValueError('not a message')
-    return message
-
-
-def keep_alive(connection: socket.socket) -> None:
-    """Configure a connection between a member and the hub."""
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-
-
-# ------------------------------------------------------------------------ exit of a process
-
-_exiting = threading.Lock()  # held by the one thread that ends the process, and never released
-
-
-def exit_process(message: str | None, code: int = 1) -> NoReturn:
-    """Print an error message, unless it is None, and end this process at once.
-
-    Not by `sys.exit`: MXNet's exit handlers wait for processes that may be dead. If another
-    thread is already here, its message is the one printed.
-    """
-    _exiting.acquire()
-    # Whatever holds the streams may be stuck forever; its output is then lost.
-    flushing = threading.Thread(target=_flush, daemon=True)
-    flushing.start()
-    flushing.join(1)
-    if message is not None:
-        with contextlib.suppress(OSError):
-            os.write(2, f'error: {for_terminal(message)}\n'.encode(errors='replace'))
-    os._exit(code)
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):  # closed
-            stream.flush()
-
-
-# --------------------------------------------------------------------------------- members
 
 class Member:
     """The connection of a worker or server to the hub, with a thread for each direction.
