@@ -11,10 +11,10 @@ from openatac.export.file_set import replace_set
 from openatac.export.forms.base import prefix_of
 from openatac.export.parity import SAME
 from openatac.files.checksums import check_files
-from openatac.files.writing import write_text, writing
+from openatac.files.writing import writing
 from openatac.graph.nodes import INPUT, PARAMS_SUFFIX, SYMBOL_SUFFIX, Graph, Shape
-from openatac.graph.symbol import NDArrays, check_sizes, load_symbol_file, symbol_block
-from openatac.models.parameters import read_arrays, write_arrays
+from openatac.graph.symbol import NDArrays, check_sizes, load_symbol_file, symbol_block, write_symbol_files
+from openatac.models.parameters import read_arrays
 
 FLOAT16 = '2'  # MXNet's number for it
 
@@ -75,9 +75,8 @@ def _keys(symbol: mx.sym.Symbol) -> list[str]:
 # ------------------------------------------------------------------------------------- written
 
 def write_symbol(path: str, symbol: mx.sym.Symbol, arrays: NDArrays) -> None:
-    """Write ``path-symbol.json`` and ``path-0000.params``; OSError if they cannot be written."""
-    write_text(path + SYMBOL_SUFFIX, symbol.tojson())
-    write_arrays(path + PARAMS_SUFFIX, arrays)
+    """Write the symbol files of a traced network; OSError if they cannot be written."""
+    write_symbol_files(path, symbol, {key: array.asnumpy() for key, array in arrays.items()})
 
 
 def save_symbol(net: mx.gluon.HybridBlock, path: str, image_shape: Shape) -> float:

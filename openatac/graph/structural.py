@@ -12,9 +12,9 @@ import mxnet as mx
 import numpy as np
 
 from openatac.errors import OpenatacError
-from openatac.files.writing import write_text, writing
-from openatac.graph.nodes import INPUT, PARAMS_SUFFIX, SYMBOL_SUFFIX, Graph
-from openatac.models.params_file import write_params
+from openatac.files.writing import writing
+from openatac.graph.nodes import INPUT, Graph
+from openatac.graph.symbol import write_symbol_files
 
 
 def graph_of(net: Any) -> tuple[Graph, dict[str, np.ndarray]]:
@@ -58,5 +58,4 @@ def export_graph(net: Any, path: str) -> None:
     """
     graph, arrays = graph_of(net)
     with writing(path):
-        write_params(path + PARAMS_SUFFIX, arrays)
-        write_text(path + SYMBOL_SUFFIX, graph.symbol().tojson())
+        write_symbol_files(path, graph.symbol(), arrays)

@@ -1,4 +1,4 @@
-"""Symbols in MXNet: loads files, turns them into blocks, checks sizes before a network runs."""
+"""Symbols in MXNet: reads and writes files, turns them into blocks, checks sizes before a network runs."""
 from __future__ import annotations
 
 import json
@@ -7,10 +7,23 @@ import warnings
 from typing import Any
 
 import mxnet as mx
+import numpy as np
 
 from openatac.errors import OpenatacError, last_line
+from openatac.files.writing import write_text
 from openatac.graph.checks import MAX_TENSOR, read_graph
-from openatac.graph.nodes import INPUT, MXNET_VERSION, Graph, Node, Output, Shape, UnknownShapes
+from openatac.graph.nodes import (
+    INPUT,
+    MXNET_VERSION,
+    PARAMS_SUFFIX,
+    SYMBOL_SUFFIX,
+    Graph,
+    Node,
+    Output,
+    Shape,
+    UnknownShapes,
+)
+from openatac.models.params_file import write_params
 
 NDArrays = dict[str, mx.nd.NDArray]  # {name: values}
 
@@ -28,6 +41,12 @@ def load_symbol_file(path: str) -> mx.sym.Symbol:
     except mx.MXNetError as error:
         raise OpenatacError(f'{path} is not a symbol file, or is damaged (MXNet says {last_line(error)}): '
                             'export it again') from None
+
+
+def write_symbol_files(path: str, symbol: mx.sym.Symbol, arrays: dict[str, np.ndarray]) -> None:
+    """Write ``path-symbol.json`` and ``path-0000.params``; OSError if they cannot be written."""
+    write_params(path + PARAMS_SUFFIX, arrays)
+    write_text(path + SYMBOL_SUFFIX, symbol.tojson())
 
 
 def count_outputs(node: dict[str, Any]) -> int:

@@ -1,0 +1,142 @@
+"""The devices to train on, by a driver that answers as one would."""
+import ctypes
+import re
+import sys
+import types
+
+import pytest
+
+from openatac.errors import DeviceError
+from openatac.runtime import devices
+
+
+def _integer(reference):
+    """What ``ctypes.byref`` of an integer refers to."""
+    return ctypes.cast(reference, ctypes.POINTER(ctypes.c_int))
+
+
+class Driver:
+    """Stands for libcuda.so.1, showing [(name, major, minor)]; ``code`` is what cuInit returns."""
+
+    def __init__(self, gpus, code=0):
+        self._gpus, self._code = gpus, code
+
+    def cuInit(self, flags):
+        return self._code
+
+    def cuDeviceGetCount(self, count):
+        _integer(count)[0] = len(self._gpus)
+        return 0
+
+    def cuDeviceGet(self, device, index):
+        _integer(device)[0] = index
+        return 0
+
+    def cuDeviceGetName(self, name, size, device):
+        name.value = self._gpus[device.value][0].encode()[:size]
+        return 0
+
+    def cuDeviceGetAttribute(self, value, attribute, device):
+        _integer(value)[0] = self._gpus[device.value][{75: 1, 76: 2}[attribute]]
+        return 0
+
+
+A100, RTX_4090, H100, K80 = ('A100', 8, 0), ('RTX 4090', 8, 9), ('H100', 9, 0), ('K80', 3, 7)
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """Puts GPUs into the machine, and an MXNet (CUDA build or not) that sees ``seen`` of them."""
+    def put(shown, cuda=True, seen=None):
+        class Features:
+            def is_enabled(self, feature):
+                return cuda and feature == 'CUDA'
+        mxnet = types.SimpleNamespace(
+            cpu=lambda: 'cpu', gpu=lambda index: f'gpu{index}',
+            context=types.SimpleNamespace(num_gpus=lambda: len(shown) if seen is None else seen),
+            runtime=types.SimpleNamespace(Features=Features))
+        monkeypatch.setitem(sys.modules, 'mxnet', mxnet)
+        monkeypatch.setattr(ctypes, 'CDLL', lambda name: Driver(shown))
+        monkeypatch.setenv('OMP_NUM_THREADS', '4')
+    return put
+
+
+def test_the_driver_reports_names_and_capabilities(monkeypatch):
+    monkeypatch.setattr(ctypes, 'CDLL', lambda name: Driver([A100, H100]))
+    assert devices.nvidia_gpus() == [A100, H100]
+    monkeypatch.setattr(ctypes, 'CDLL', lambda name: Driver([A100], code=100))  # no device
+    assert devices.nvidia_gpus() == []
+
+
+def test_without_a_driver_there_is_no_gpu(monkeypatch):
+    def missing(name):
+        raise OSError(f'{name}: cannot open shared object file')
+    monkeypatch.setattr(ctypes, 'CDLL', missing)
+    assert devices.nvidia_gpus() == []
+
+
+def test_the_cpu_is_the_default(gpus):
+    gpus([A100])
+    contexts, line = devices.choose_contexts()
+    assert contexts == ['cpu'] and 'CPU' in line and ' 4 ' in line
+
+
+@pytest.mark.parametrize('variables, number', [
+    ({'OMP_NUM_THREADS': '1'}, '1'), ({'MXNET_OMP_MAX_THREADS': '3'}, '3'),
+    ({}, 'MXNet')])  # which was loaded before openatac, and chose a number itself
+def test_the_line_has_the_number_of_threads(gpus, monkeypatch, variables, number):
+    gpus([])
+    monkeypatch.delenv('OMP_NUM_THREADS')
+    monkeypatch.delenv('MXNET_OMP_MAX_THREADS', raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert number in devices.choose_contexts()[1]
+
+
+@pytest.mark.parametrize('cuda, cause', [(False, 'CPU build'), (True, 'no GPU')])
+def test_without_a_gpu_the_cpu_takes_over_or_a_sentence_says_why(gpus, cuda, cause):
+    gpus([], cuda=cuda)
+    contexts, line = devices.choose_contexts('0,1')
+    assert contexts == ['cpu'] and '0,1' in line and cause in line
+    with pytest.raises(DeviceError, match=f'0,1.*{cause}'):
+        devices.choose_contexts('0,1', fall_back=False)
+
+
+def test_gpus_are_named_in_the_line(gpus):
+    gpus([A100, RTX_4090])
+    contexts, line = devices.choose_contexts('1, 0')
+    assert contexts == ['gpu1', 'gpu0'] and '1 (RTX 4090), 0 (A100)' in line
+
+
+def test_gpus_that_only_mxnet_shows_have_no_name(gpus):
+    gpus([], seen=1)
+    contexts, line = devices.choose_contexts('0')
+    assert contexts == ['gpu0'] and 'GPU 0' in line
+
+
+def test_an_index_that_does_not_exist_is_refused(gpus):
+    gpus([A100, A100])
+    with pytest.raises(DeviceError, match='GPU 2 .* 0 to 1'):
+        devices.choose_contexts('0,2')
+
+
+@pytest.mark.parametrize('gpu, capability, torch', [
+    (H100, '9.0', True), (('B200', 10, 0), '10.0', True), (K80, '3.7', False)])
+def test_a_gpu_without_code_in_mxnet_is_refused_before_it_is_used(gpus, gpu, capability, torch):
+    gpus([A100, gpu])
+    assert devices.choose_contexts('0')[0] == ['gpu0']
+    with pytest.raises(DeviceError) as error:
+        devices.choose_contexts('0,1')
+    assert f'GPU 1 ({gpu[0]})' in str(error.value) and capability in str(error.value)
+    assert ("--engine torch (pip install 'openatac[torch]')" in str(error.value)) == torch
+
+
+@pytest.mark.parametrize('text, indices', [('', []), ('0', [0]), ('0,1', [0, 1]), (' 3 , 1,', [3, 1])])
+def test_gpu_lists(text, indices):
+    assert devices.parse_gpus(text) == indices
+
+
+@pytest.mark.parametrize('text', ['one', '-1', '0,0', '1.5', '0;1', '²', '0x1'])
+def test_a_text_that_is_not_a_list_of_gpus_is_refused(text):
+    with pytest.raises(ValueError, match=re.escape(text) + '.*0,1'):
+        devices.parse_gpus(text)
