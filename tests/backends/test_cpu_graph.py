@@ -8,6 +8,7 @@ from openatac.backends.mxnet.cpu_graph import faster_network, faster_symbol
 from openatac.graph.nodes import Graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.resnet_v1b import ResNet50_v1bATAC
+from tests.helpers.parameters import parameters_of
 
 NETWORKS = {
     'relu': lambda: ResNet20V2ATAC([1] * 3, act_type='relu'),
@@ -31,7 +32,7 @@ def step(net, block, x):
     loss.backward()
     mx.nd.waitall()
     trained, statistics = {}, {}
-    for name, parameter in net._collect_params_with_prefix().items():
+    for name, parameter in parameters_of(net).items():
         if parameter.grad_req == 'null':
             statistics[name] = parameter.data().asnumpy()
         else:

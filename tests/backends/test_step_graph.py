@@ -15,6 +15,7 @@ from openatac.graph.nodes import Graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.resnet_v1b import ResNet50_v1bATAC
 from tests.helpers.fresh_python import output_of
+from tests.helpers.parameters import parameters_of
 
 OPTIMIZER = {'learning_rate': 0.1, 'momentum': 0.9, 'wd': 1e-4}
 GATED = {
@@ -45,7 +46,7 @@ def made(name):
 def values(net):
     """({name: gradient}, {name: running statistic}) as they are now."""
     mx.nd.waitall()
-    parameters = net._collect_params_with_prefix()
+    parameters = parameters_of(net)
     return ({name: p.grad().asnumpy() for name, p in parameters.items() if p.grad_req != 'null'},
             {name: p.data().asnumpy() for name, p in parameters.items() if p.grad_req == 'null'})
 

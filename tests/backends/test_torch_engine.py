@@ -15,6 +15,7 @@ from openatac.graph.structural import export_graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.params_file import read_params, write_params
 from tests.helpers.fresh_python import output_of
+from tests.helpers.parameters import parameters_of
 
 torch = pytest.importorskip('torch')
 pytestmark = pytest.mark.usefixtures('one_torch_thread')
@@ -46,7 +47,7 @@ def network(dtype='float32', **settings):
 
 
 def gluon_engine(net):
-    for name, parameter in net._collect_params_with_prefix().items():
+    for name, parameter in parameters_of(net).items():
         parameter.wd_mult = 0.0 if name.endswith(UNDECAYED) else 1.0
     return MxnetEngine(net, [mx.cpu()], OPTIMIZER, (3, 32, 32), seed=3, top5=True)
 
@@ -92,7 +93,7 @@ def gluon_step(net, trainer, x, y):
     trainer.step(len(y))
     mx.nd.waitall()
     return {name: parameter.data().asnumpy()
-            for name, parameter in net._collect_params_with_prefix().items()}
+            for name, parameter in parameters_of(net).items()}
 
 
 def torch_step(module, optimizer, x, y):
@@ -111,7 +112,7 @@ def test_ten_steps_of_nag(dtype, tolerance, unit, momentum):
     In float32 without ReLU, in which rounding moves some pixel across zero within ten steps.
     """
     net = network(dtype, act_type=unit)
-    module, parameters = to_torch(net), net._collect_params_with_prefix()
+    module, parameters = to_torch(net), parameters_of(net)
     for name, parameter in parameters.items():
         parameter.wd_mult = 0.0 if name.endswith(UNDECAYED) else 1.0
     trainer = gluon.Trainer(list(parameters.values()), 'nag', {'momentum': momentum, 'wd': 0.5}, kvstore=None)
@@ -314,7 +315,7 @@ print(trained.read_metrics().loss)
     here = engine()
     train(here, [0])
     assert float(loss) == pytest.approx(here.read_metrics().loss, rel=1e-6)
-    assert set(read_params(prefix + '-0001.params')) == set(network()._collect_params_with_prefix())
+    assert set(read_params(prefix + '-0001.params')) == set(parameters_of(network()))
 
 
 def test_it_reports_its_device_version_and_memory():

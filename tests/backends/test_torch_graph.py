@@ -21,6 +21,7 @@ from openatac.nn.activations import ACTIVATIONS
 from openatac.nn.attention import ATTENTIONS, GatherExcite
 from openatac.nn.group_norm import GroupNorm
 from tests.helpers.fresh_python import output_of, run_python
+from tests.helpers.parameters import parameters_of
 
 torch = pytest.importorskip('torch')
 pytestmark = pytest.mark.usefixtures('one_torch_thread')
@@ -61,7 +62,7 @@ def drawn(build, shape, dtype='float32', seed=0):
     net.initialize(mx.init.MSRAPrelu())
     x = random.randn(3, *shape).astype('float32')
     net(mx.nd.array(x))
-    for name, parameter in net._collect_params_with_prefix().items():
+    for name, parameter in parameters_of(net).items():
         if name.endswith('running_mean') or (name.endswith('beta') and parameter.grad_req != 'null'):
             parameter.set_data(mx.nd.array(random.uniform(-0.5, 0.5, parameter.shape)))
         elif name.endswith('running_var') or (name.endswith('gamma') and parameter.grad_req != 'null'):
@@ -80,7 +81,7 @@ def step_in_mxnet(net, x, head):
     loss.backward()
     mx.nd.waitall()
     gradients, rest = {'data': x.grad.asnumpy()}, {}
-    for name, parameter in net._collect_params_with_prefix().items():
+    for name, parameter in parameters_of(net).items():
         if parameter.grad_req == 'null':
             rest[name] = parameter.data().asnumpy()
         else:
@@ -356,7 +357,7 @@ def test_an_operator_without_a_form_is_named(symbol, named):
 
 def test_names_and_what_is_trained(net):
     module = to_torch(net)
-    parameters = net._collect_params_with_prefix()
+    parameters = parameters_of(net)
     assert set(module.state_dict()) == set(parameters)
     assert {name for name, _ in module.named_parameters()} == {
         name for name, parameter in parameters.items() if parameter.grad_req != 'null'}
@@ -378,7 +379,7 @@ def test_trained_weights_come_back(net, tmp_path):
     assert difference(back(mx.nd.array(x)).asnumpy(), infer(module, x)) < 1e-5
     assert difference(net(mx.nd.array(x)).asnumpy(), infer(module, x)) > 1e-2
     again = get_model('cifar_resnet8_v2_atac', pretrained=path)
-    assert set(read_params(path)) == set(again._collect_params_with_prefix())
+    assert set(read_params(path)) == set(parameters_of(again))
     loaded = to_torch(net, path)
     assert np.array_equal(infer(loaded, x), infer(module, x))
 

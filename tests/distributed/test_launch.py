@@ -17,6 +17,7 @@ import pytest
 from openatac.distributed import launchers
 from openatac.distributed.parameter_server import describe_optimizer, make_optimizer
 from tests.conftest import ROOT
+from tests.helpers.marked_processes import MARK, marked_processes
 
 LAUNCH = '''
 import sys
@@ -67,26 +68,16 @@ class Launched:
     """A launcher that runs, and the mark by which all of its processes are known."""
 
     def __init__(self, *arguments, command, path='', **environment):
-        self.mark = f'OPENATAC_TEST_MARK={os.urandom(8).hex()}'
-        name, value = self.mark.split('=')
+        self.mark = os.urandom(8).hex()
         self.process = subprocess.Popen(
             [sys.executable, '-c', LAUNCH, '--patience', '1', *map(str, arguments), '--', *map(str, command)],
             text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', name: value,
+            env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', MARK: self.mark,
                  'PATH': path + os.environ['PATH'], **environment})
 
     def processes(self):
         """{process id: its command line} of all that this launch has started and still run."""
-        found = {}
-        for pid in filter(str.isdigit, os.listdir('/proc')):
-            try:
-                with open(f'/proc/{pid}/environ', 'rb') as environ:
-                    if self.mark.encode() in environ.read().split(b'\0'):
-                        with open(f'/proc/{pid}/cmdline') as line:
-                            found[int(pid)] = line.read().replace('\0', ' ')
-            except OSError:
-                continue  # it is no longer there, or not ours
-        return {pid: line for pid, line in found.items() if line and pid != self.process.pid}
+        return {pid: line for pid, line in marked_processes(self.mark).items() if pid != self.process.pid}
 
     def wait_for(self, pattern, count=1):
         """Read the output until that many lines match; the matches."""

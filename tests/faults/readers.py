@@ -49,6 +49,7 @@ from openatac.training.run_folder import RunFolder
 from tests.conftest import ROOT
 from tests.faults import conftest
 from tests.helpers.made_up_images import write_photos
+from tests.helpers.parameters import parameters_of
 
 RUN = ROOT / 'results' / 'cifar10_b1' / 'runs' / 'b1-atac-seed1'
 DESCRIPTION = conftest.DESCRIPTION._replace(image_shape=(3, 8, 8))
@@ -260,7 +261,7 @@ def _read_settings(folder: str) -> Content:
     trained = load_run(folder)
     return {'manifest': repr(trained.manifest),
             'values': _bytes({name: parameter.data().asnumpy() for name, parameter
-                              in trained.net._collect_params_with_prefix().items()})}
+                              in parameters_of(trained.net).items()})}
 
 
 def _read_summary(folder: str) -> Content:

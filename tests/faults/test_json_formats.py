@@ -246,7 +246,7 @@ def test_the_results_of_this_repository_still_load():
             assert name in ('devices', 'data', 'kvstore') or config[name] == value
 
 
-def test_and_so_do_their_runs():
+def test_the_runs_in_results_are_read():
     assert len(runs_in(str(ROOT / 'results'))) >= 10 and NETWORKS
 
 

@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import mxnet as mx
 import pytest
@@ -24,6 +23,7 @@ from openatac.files.checksums import sha256
 from tests.conftest import ROOT
 from tests.faults.conftest import DESCRIPTION
 from tests.helpers.made_up_images import write_cifar, write_photos
+from tests.helpers.marked_processes import MARK, marked_processes
 from tests.helpers.scripts import metrics_of
 
 KILLS = 20
@@ -130,9 +130,6 @@ def test_export(tmp_path):
 
 # --------------------------------------------------------------------------------- commands
 
-MARK = 'OPENATAC_TEST_MARK'
-
-
 def start(mark, *words):
     return subprocess.Popen(
         [sys.executable, '-m', 'openatac', *map(str, words)], stdout=subprocess.DEVNULL,
@@ -140,23 +137,12 @@ def start(mark, *words):
         env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT), MARK: mark})
 
 
-def processes(mark):
-    """{id: command} of all that have the mark in their environment."""
-    found = {}
-    for pid in filter(str.isdigit, os.listdir('/proc')):
-        place = Path('/proc', pid)
-        with contextlib.suppress(OSError):
-            if f'{MARK}={mark}'.encode() in (place / 'environ').read_bytes().split(b'\0'):
-                found[int(pid)] = (place / 'cmdline').read_text().replace('\0', ' ')
-    return {pid: command for pid, command in found.items() if command}
-
-
 def finish(process, mark):
     """(exit code, what it said); all that it started must end with it."""
     errors = process.communicate(timeout=300)[1]
     end = time.monotonic() + 60
-    while processes(mark):
-        assert time.monotonic() < end, processes(mark)
+    while marked_processes(mark):
+        assert time.monotonic() < end, marked_processes(mark)
         time.sleep(0.05)
     return process.returncode, errors
 
@@ -233,7 +219,7 @@ def test_launch(tmp_path):
         shutil.rmtree(tmp_path / 'killed')
 
     def hurt(process, mark, chance):
-        found = processes(mark)
+        found = marked_processes(mark)
         trainings = [pid for pid, command in found.items()
                      if 'train_imagenet' in command and 'openatac launch' not in command]
         pid = chance.choice([process.pid, *trainings])

@@ -320,7 +320,7 @@ def test_the_next_writer_removes_what_a_killed_one_left(path, tmp_path):
     assert os.listdir(tmp_path) == ['out.csv']
 
 
-def test_but_nothing_that_another_writes_or_that_has_another_name(path, tmp_path):
+def test_a_writer_leaves_files_that_another_writes_or_that_have_another_name(path, tmp_path):
     others = ['.out.csv.part', '.out.csv.x.12345678.part', '.other.csv.12345678.part']
     for name in others:
         (tmp_path / name).write_text('')

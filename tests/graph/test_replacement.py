@@ -14,6 +14,7 @@ from mxnet.gluon.block import HybridBlock
 from openatac import ChaATAC, ResNet50_v1bATAC, get_model
 from openatac.export.symbol_files import load_symbol, save_symbol
 from openatac.graph.replacement import replace_activations
+from tests.helpers.parameters import parameters_of
 
 # name: (side of the images, how many activations are swapped, one of them)
 WHOLE = {
@@ -82,7 +83,7 @@ def trained(net, side):
 
 
 def values(net):
-    return {name: parameter.data().asnumpy() for name, parameter in net._collect_params_with_prefix().items()}
+    return {name: parameter.data().asnumpy() for name, parameter in parameters_of(net).items()}
 
 
 def block_at(net, name):
@@ -120,7 +121,7 @@ def _check_gradients(net, names, x):
         output = net(x)
         loss = (output * mx.nd.array(np.random.RandomState(1).randn(*output.shape))).sum()
     loss.backward()
-    parameters = net._collect_params_with_prefix()
+    parameters = parameters_of(net)
     for name in names:
         if parameters[name].grad_req != 'null':
             assert np.isfinite(parameters[name].grad().asnumpy()).all(), name
@@ -145,7 +146,7 @@ def test_activations_called_inside_forward_are_named_and_nothing_changes(name):
         replace_activations(net, 'ChaATAC', image_shape=(3, side, side))
     if name in INSIDE:
         assert str(error.value).count(' calls ') == INSIDE[name][2]
-    assert list(net._collect_params_with_prefix()) == list(untouched._collect_params_with_prefix())
+    assert list(parameters_of(net)) == list(parameters_of(untouched))
     assert _classes(net) == _classes(untouched)
 
 
@@ -163,7 +164,7 @@ def test_gluoncvs_resnet_becomes_that_of_the_paper():
     net.initialize()
     expected = ours(images(64)).asnumpy()
     net(images(64))
-    parameters, sources = net._collect_params_with_prefix(), ours._collect_params_with_prefix()
+    parameters, sources = parameters_of(net), parameters_of(ours)
     assert set(parameters) == set(sources)
     for name, parameter in parameters.items():
         parameter.set_data(sources[name].data())
@@ -187,7 +188,7 @@ def test_a_network_that_waits_for_its_first_images_goes_on_waiting():
     net = model_zoo.get_model('resnet18_v1b')
     net.initialize(mx.init.Constant(0.5))
     replace_activations(net, 'ChaATAC', where='relu')
-    parameters = net._collect_params_with_prefix()
+    parameters = parameters_of(net)
     with pytest.raises(mx.gluon.parameter.DeferredInitializationError):
         parameters['conv1.weight'].data()
     assert parameters['relu.module.0.weight'].data().shape == (32, 64, 1, 1)
@@ -242,7 +243,7 @@ def test_where_is_a_pattern_or_a_function_and_calls_can_follow_each_other():
     assert net.layer4[0].relu1.inter_channels == 256
     net.initialize()
     assert net(images(64)).shape == (2, 1000)
-    assert len(set(net.collect_params())) == len(net._collect_params_with_prefix())
+    assert len(set(net.collect_params())) == len(parameters_of(net))
 
 
 @pytest.mark.parametrize('act_type', ['prelu', 'swish', 'frelu', 'xunit', 'sine'])
@@ -382,7 +383,7 @@ def test_parameter_names_stay_unique_where_blocks_have_one_prefix():
     net.initialize()
     net.hybridize()
     assert net(images(8)).shape == (2, 4, 8, 8)
-    assert len(set(net.collect_params())) == len(net._collect_params_with_prefix()) == 24
+    assert len(set(net.collect_params())) == len(parameters_of(net)) == 24
 
 
 @pytest.mark.parametrize('act_type', ['ChaATAC', 'swish'])

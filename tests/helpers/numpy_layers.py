@@ -8,6 +8,7 @@ from mxnet import autograd
 from mxnet.gluon import nn
 
 from openatac.export.symbol_files import load_symbol, save_symbol
+from tests.helpers.parameters import parameters_of
 
 SHAPE = (3, 4, 6, 5)
 
@@ -63,7 +64,7 @@ def local_attention(x, p, training):
 def fill(block, seed=0):
     """Random values for every parameter of an initialised block; scales and variances stay positive."""
     rng = np.random.RandomState(seed)
-    for name, parameter in sorted(block._collect_params_with_prefix().items()):
+    for name, parameter in sorted(parameters_of(block).items()):
         values = rng.randn(*parameter.shape) * 0.5
         positive = name.endswith(('gamma', 'running_var'))
         parameter.set_data(mx.nd.array(0.5 + np.abs(values) if positive else values))
@@ -103,7 +104,7 @@ def check_against_numpy(block, reference, shape=SHAPE):
     block(x)  # the shapes of deferred parameters
     fill(block)
     p = {name: parameter.data().asnumpy().astype('float64')
-         for name, parameter in block._collect_params_with_prefix().items()}
+         for name, parameter in parameters_of(block).items()}
     x64 = x.asnumpy().astype('float64')
 
     def value():
@@ -111,7 +112,7 @@ def check_against_numpy(block, reference, shape=SHAPE):
 
     expected = numeric_gradient(value, x64)
     gradients = {name: numeric_gradient(value, p[name]) for name, parameter
-                 in block._collect_params_with_prefix().items() if parameter.grad_req != 'null'}
+                 in parameters_of(block).items() if parameter.grad_req != 'null'}
     for hybrid in (False, True):
         fill(block)  # training has moved the running statistics
         block.hybridize(hybrid, static_alloc=True)
@@ -124,7 +125,7 @@ def check_against_numpy(block, reference, shape=SHAPE):
         assert close(y.asnumpy(), reference(x64, p, True))
         assert close(x.grad.asnumpy(), expected)
         for name, gradient in gradients.items():
-            found = block._collect_params_with_prefix()[name].grad().asnumpy()
+            found = parameters_of(block)[name].grad().asnumpy()
             assert close(found, gradient, scale=0.1 * np.abs(expected).max()), name
 
 

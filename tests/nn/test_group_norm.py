@@ -7,6 +7,7 @@ from mxnet import autograd
 
 from openatac.models.resnet_v1b import ResNet50_v1bATAC
 from openatac.nn.group_norm import GroupNorm
+from tests.helpers.parameters import parameters_of
 
 
 def filled(norm):
@@ -70,5 +71,5 @@ def test_groups_must_divide_the_channels():
 def test_the_host_takes_it_and_keeps_its_names():
     plain = ResNet50_v1bATAC(act_layers=0)
     net = ResNet50_v1bATAC(norm_layer=GroupNorm, act_layers=0, last_gamma=True)
-    names = [name for name in plain._collect_params_with_prefix() if 'running' not in name]
-    assert list(net._collect_params_with_prefix()) == names
+    names = [name for name in parameters_of(plain) if 'running' not in name]
+    assert list(parameters_of(net)) == names

@@ -10,6 +10,7 @@ from openatac.models.resnet_v1b import SELF_ATTENTIONS
 from openatac.nn.activations import ACTIVATIONS
 from openatac.nn.attention import ATTENTIONS
 from openatac.study.costs.count import costs, layers
+from tests.helpers.parameters import parameters_of
 
 UNITS = [name.lower().replace('chaatac', 'atac') for name in ACTIVATIONS] + list(ATTENTIONS)
 SMALL = {  # host: side of the images and arguments of a small one
@@ -46,7 +47,7 @@ class Trained:
         loss.backward()
         self.output = output.asnumpy()
         self.gradients = {key: parameter.grad().asnumpy() for key, parameter
-                          in self.net._collect_params_with_prefix().items() if parameter.grad_req != 'null'}
+                          in parameters_of(self.net).items() if parameter.grad_req != 'null'}
 
     def images(self):
         return mx.nd.array(np.random.RandomState(0).randn(BATCH, *self.shape))
@@ -96,7 +97,7 @@ def test_an_exported_network_computes_the_same_and_costs_what_its_arrays_hold(hy
 @pytest.mark.parametrize('host', sorted(SMALL))
 @pytest.mark.parametrize('attention', sorted(ATTENTIONS))
 def test_attention_leaves_the_rest_of_a_network_as_it_is(host, attention):
-    plain, net = (list(small(host, 'atac', **settings)._collect_params_with_prefix())
+    plain, net = (list(parameters_of(small(host, 'atac', **settings)))
                   for settings in ({}, {'attention': attention}))
     assert [key for key in net if '.attention.' not in key] == plain
 
@@ -104,6 +105,6 @@ def test_attention_leaves_the_rest_of_a_network_as_it_is(host, attention):
 @pytest.mark.parametrize('host', sorted(SMALL))
 def test_the_reduction_reaches_the_attention(host):
     wide, narrow = ([parameter.shape[0] for key, parameter
-                     in small(host, 'se', reduction=reduction)._collect_params_with_prefix().items()
+                     in parameters_of(small(host, 'se', reduction=reduction)).items()
                      if key.endswith('attention.excite.0.weight')] for reduction in (4, 16))
     assert narrow and wide == [4 * inner for inner in narrow]

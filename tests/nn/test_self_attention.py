@@ -18,6 +18,7 @@ from tests.helpers.numpy_layers import (
     numeric_gradient,
     trainable,
 )
+from tests.helpers.parameters import parameters_of
 
 
 def softmax(x):
@@ -152,7 +153,7 @@ def test_values_and_gradients(case):
     x = images(shape)
     block(x)  # the shapes of deferred parameters
     fill(block)
-    parameters = block._collect_params_with_prefix()
+    parameters = parameters_of(block)
     p = {name: parameter.data().asnumpy().astype('float64') for name, parameter in parameters.items()}
     x64 = x.asnumpy().astype('float64')
     expected = reference(x64, p)

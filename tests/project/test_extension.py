@@ -40,6 +40,7 @@ from openatac.study.costs.count import costs
 from openatac.study.gates.statistics import unit_gates
 from openatac.training.network import build_network, resolve
 from tests.helpers.made_up_images import encoded, smooth
+from tests.helpers.parameters import parameters_of
 from tests.helpers.scripts import call_script, config_of, json_of, the_error
 
 BATCH = 4
@@ -181,7 +182,7 @@ def one_step(name, hybrid):
         loss = (output * weights).sum()
     loss.backward()
     return output.asnumpy(), {name: parameter.grad().asnumpy() for name, parameter
-                              in net._collect_params_with_prefix().items() if parameter.grad_req != 'null'}
+                              in parameters_of(net).items() if parameter.grad_req != 'null'}
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -216,7 +217,7 @@ def test_costs_by_name():
 
 def test_settings_reach_the_toys_by_their_names():
     net = small('tiny_v1_gate_scale')
-    values = {key: parameter.data().asnumpy() for key, parameter in net._collect_params_with_prefix().items()}
+    values = {key: parameter.data().asnumpy() for key, parameter in parameters_of(net).items()}
     assert (values['features.1.slope'] == 1 / 2).all() and (values['features.2.weight'] == 2).all()
 
 

@@ -29,6 +29,7 @@ from openatac.training.network import build_network
 from tests.helpers.commands import call_command, rows_of
 from tests.helpers.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
 from tests.helpers.made_up_images import write_data_dir
+from tests.helpers.parameters import parameters_of
 from tests.helpers.scripts import call_script, config_of, json_of
 
 C = 6
@@ -248,7 +249,7 @@ def test_the_figures_are_the_runs_own_and_repeat(runs, cifar10, tmp_path):
 def test_other_parameters_and_fewer_images(runs, tmp_path):
     net = get_model('cifar_resnet8_v2_se')
     load_parameters(net, os.path.join(runs['se'], 'last.params'))
-    for name, parameter in net._collect_params_with_prefix().items():
+    for name, parameter in parameters_of(net).items():
         if '.attention.' in name:
             parameter.set_data(parameter.data() * 0)
     save_parameters(net, str(tmp_path / 'zero.params'))
