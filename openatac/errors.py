@@ -20,6 +20,11 @@ class ParameterFileError(OpenatacError):
     """A parameter file is unreadable or belongs to another network."""
 
     @classmethod
+    def missing(cls, name: str) -> ParameterFileError:
+        """Return the error for parameters that lack the network's array ``name``."""
+        return cls(f'the parameters are of another network: {name} is not among them')
+
+    @classmethod
     def wrong_shape(cls, name: str, given: tuple[int, ...], expected: tuple[int, ...]) -> ParameterFileError:
         """Return the error for an array called ``name`` whose shape does not fit the network."""
         return cls(f'the parameters are of another network: {name} has shape {given} there and {expected} '

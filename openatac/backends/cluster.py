@@ -1,4 +1,4 @@
-"""The processes that train together, as the loop and the engines see them."""
+"""What the loop and the engines need to know of the processes that train together."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -11,9 +11,9 @@ class Cluster(Protocol):
     Attributes
     ----------
     rank, size : int
-        Which process this is, and how many there are.
+        The index of this process, and the number of processes.
     kvstore : str or mxnet.kvstore.KVStore
-        For gluon.Trainer.
+        What to give to gluon.Trainer.
     is_asynchronous : bool
         Whether servers update the weights, at each push.
     """

@@ -23,7 +23,7 @@ class Objective(abc.ABC):
     mixup_iterations : int
         No batch is mixed from this iteration on.
     teacher : network of the backend, optional
-        Its softened outputs are learned too.
+        A network whose softened outputs are learned too.
     temperature : float
         Divides the logits before the softmax that is learned.
     hard_weight : float

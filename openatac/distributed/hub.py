@@ -129,7 +129,7 @@ class Hub:
             member = _Connected(hello, writer)
             refusal = self._refusal(hello)
         except (asyncio.TimeoutError, EOFError, OSError, *MALFORMED):
-            return writer.close()  # a stranger, whom we ignore
+            return writer.close()  # not a member of any run
         if refusal:
             writer.write(frame({'kind': 'end', 'text': refusal}))
             return writer.close()

@@ -1,4 +1,4 @@
-"""What `openatac launch` starts, and how: on this machine, or by ssh, mpirun, Slurm or Grid Engine.
+"""Starts the processes of a run: on this machine, or by ssh, mpirun, Slurm or Grid Engine.
 
 The environment and the format of host files are those of MXNet's own launcher. Its commands are not used: its
 tracker fails on Python 3.9 and newer (Thread.isAlive), does not quote (ssh), passes variables in a form that
@@ -48,7 +48,7 @@ class Launch(NamedTuple):
     launcher : str
         One of `LAUNCHERS`, as in ``--cluster``.
     hostfile : str, optional
-        For ssh and mpi: the file with the names of the machines.
+        The file with the names of the machines, for ssh and mpi.
     host : str, optional
         The address of this machine that the others can reach; found by default.
     port : int, optional

@@ -1,7 +1,7 @@
 """MXNet's scheduler and server processes, without its pickles.
 
-MXNet's own server unpickles, and so executes, whatever a worker or a stranger sends it as an optimizer. Ours,
-run by `serve`, knows two commands, both JSON: create one of MXNet's optimizers, and set its learning rate.
+MXNet's own server unpickles, and so executes, anything that anyone sends it as an optimizer. Ours, run by
+`serve`, knows two commands, both JSON: create one of MXNet's optimizers, and set its learning rate.
 Workers send them with `send_optimizer` and `send_learning_rate`. Gradients and weights travel through MXNet's
 own C++, as usual.
 """

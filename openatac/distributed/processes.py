@@ -1,4 +1,4 @@
-"""The processes of a run on this machine: started, shown and ended together, whatever happens to this one."""
+"""Starts, shows and ends the processes of a run on this machine together, whatever happens to this one."""
 from __future__ import annotations
 
 import contextlib

@@ -40,9 +40,9 @@ class WorkerCluster:
     Attributes
     ----------
     rank, size : int
-        Which worker this is, and how many there are.
+        The index of this worker, and the number of workers.
     kvstore : mxnet.kvstore.KVStore
-        For gluon.Trainer.
+        The store to give to gluon.Trainer.
     is_asynchronous : bool
         Whether the servers update the weights at each push.
     """

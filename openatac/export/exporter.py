@@ -38,7 +38,7 @@ def export(net: mx.gluon.HybridBlock, prefix: str, manifest: Manifest, forms: Se
     Parameters
     ----------
     net : HybridBlock
-        With values, in float32.
+        A network with values, in float32.
     prefix : str
     manifest : Manifest
         The manifest of the network, without reports; its precision is that of the symbol form.
@@ -54,7 +54,7 @@ def export(net: mx.gluon.HybridBlock, prefix: str, manifest: Manifest, forms: Se
     Returns
     -------
     Manifest
-        As written, with a report for each form.
+        The manifest as written, with a report for each form.
 
     Raises
     ------

@@ -30,9 +30,9 @@ class Target(NamedTuple):
     Attributes
     ----------
     path : str
-        With all symbolic links followed.
+        The path with all symbolic links followed.
     status : os.stat_result or None
-        That of the existing file.
+        The status of the existing file.
     """
 
     path: str

@@ -63,7 +63,7 @@ def _check_variables(nodes: list[Node], arrays: dict[str, np.ndarray]) -> None:
                             f"{', '.join(names[:5])}")
     missing = [name for name in names if name != INPUT and name not in arrays]
     if missing:
-        raise OpenatacError(f'the parameters are of another network: {missing[0]} is not among them')
+        raise ParameterFileError.missing(missing[0])
 
 
 def _shapes(graph: Graph, nodes: list[Node], arrays: dict[str, np.ndarray],

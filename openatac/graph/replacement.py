@@ -49,12 +49,12 @@ def replace_activations(net: HybridBlock, act_type: str, where: Where = None,
     act_type : str
         A name of `openatac.nn.activations.ACTIVATIONS`.
     where : str or callable, optional
-        Which ones to swap: a shell pattern of the structural name (as in ``save_parameters``), such as
+        The activations to swap: a shell pattern of the structural name (as in ``save_parameters``), such as
         'layer4.*' or 'layer[34].*.relu[12]', or a function of it that returns a bool. Default: all.
     image_shape : tuple of int, default (3, 224, 224)
         Shape (C, H, W) of one image that fits the network.
     init : mxnet.init.Initializer, optional
-        For the new parameters of an initialised network, on its own devices; default MSRAPrelu(), as in the
+        Draws the new parameters of an initialised network, on its own devices; default MSRAPrelu(), as in the
         paper. In an uninitialised network, ``net.initialize`` draws them.
     **settings
         Settings of the activation, such as r, useReLU and useGlobal of ChaATAC.

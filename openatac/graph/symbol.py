@@ -75,7 +75,7 @@ def symbol_block(symbol: mx.sym.Symbol, arrays: NDArrays, ctx: mx.Context | None
     Parameters
     ----------
     symbol : mxnet.Symbol
-        With the input ``data``.
+        A symbol with the input ``data``.
     arrays : {name: NDArray}
         The values of its other variables, perhaps among more; names may begin with ``arg:`` or ``aux:``.
     ctx : Context, optional
@@ -105,7 +105,7 @@ def check_sizes(symbol: mx.sym.Symbol, image_shape: Shape, **known: Shape) -> No
 
 
 def check_tensor_sizes(symbol: mx.sym.Symbol, image_shape: Shape, **known: Shape) -> None:
-    """Like `check_sizes`, but raise ValueError with the reason alone."""
+    """Check as `check_sizes` does, but raise ValueError with the reason alone."""
     known[INPUT] = (1, *image_shape)
     graph = Graph.of(symbol)
     try:

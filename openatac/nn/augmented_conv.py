@@ -35,7 +35,7 @@ class AttentionAugmentedConv2D(HybridBlock):
     channels : int
         C_out, for the convolution and the attention together.
     kernel_size, strides, dilation : int, default 3, 1, 1
-        Those of the convolution.
+        The settings of the convolution.
     kappa, upsilon : float, default 0.2 and 0.1
         Share of ``channels`` for keys (and queries) and values, all heads together, as in the paper's
         networks for ImageNet.

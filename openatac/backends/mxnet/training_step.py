@@ -39,7 +39,7 @@ class RecordedStep:
     Parameters
     ----------
     net : HybridBlock
-        With values.
+        A network with values.
     objective : MxnetObjective
     dtype : str
         The type of the network's inputs.
@@ -73,7 +73,7 @@ class CpuStep:
     Parameters
     ----------
     net : HybridBlock
-        With values, in float32.
+        A network with values, in float32.
     graph, names
         As `step_graph` returns them.
     classes : int

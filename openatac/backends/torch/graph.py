@@ -64,8 +64,8 @@ def to_torch(network: Any, params: Any = None) -> torch.fx.GraphModule:
 def to_gluon(module: torch.nn.Module, path: str) -> None:
     """Write the weights of a module from `to_torch` to ``path``, a .params file.
 
-    That of a Gluon network is for its ``load_parameters``; that of a symbol file is for the
-    symbol's ``SymbolBlock.imports`` and ``mx.model.load_checkpoint``.
+    A Gluon network reads it by ``load_parameters``; the weights of a symbol file are read by the symbol's
+    ``SymbolBlock.imports`` and by ``mx.model.load_checkpoint``.
 
     Numbers in bfloat16, which NumPy lacks, are written as float32.
 

@@ -72,7 +72,7 @@ def pack(images: ImageFiles, out: str, settings: PackSettings = UNCHANGED, worke
     Parameters
     ----------
     images : ImageFiles
-        Such as an `ImageFolder`.
+        The images to pack, such as an `ImageFolder`.
     out : str
         The name of the files, without the extension.
     settings : PackSettings

@@ -26,12 +26,12 @@ class TracedNetwork(NamedTuple):
     Attributes
     ----------
     net : HybridBlock
-        In float32.
+        The network, in float32.
     symbol : mxnet.Symbol
     arrays : dict
         {'arg:NAME' or, for running statistics, 'aux:NAME': NDArray}.
     manifest : Manifest
-        Without reports.
+        The manifest, still without reports.
     calibration : sequence of float32 (B, C, H, W)
         Inputs to calibrate quantized forms on.
     mode : str
@@ -52,7 +52,7 @@ class Form(abc.ABC):
     Attributes
     ----------
     name : str
-        In the manifest's reports and in tables.
+        Its name in the manifest's reports and in tables.
     suffixes : tuple of str
         The ends of its files' names, after PREFIX.
     runtime : str

@@ -15,7 +15,7 @@ import numpy as np
 from mxnet.contrib import quantization
 
 from openatac.console.streams import silenced_stderr
-from openatac.errors import OpenatacError, last_line
+from openatac.errors import OpenatacError, ParameterFileError, last_line
 from openatac.graph.fusion import separate_shortcuts
 from openatac.graph.nodes import INPUT, Graph, Node, Shape, UnknownShapes
 from openatac.graph.symbol import NDArrays, symbol_block
@@ -49,7 +49,7 @@ def quantize_symbol(symbol: mx.sym.Symbol, params: NDArrays, batches: Iterable[n
     Returns
     -------
     (Symbol, {name: NDArray})
-        Which `SymbolBlock.imports` can load.
+        The quantized network, which `SymbolBlock.imports` can load.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def quantize_symbol(symbol: mx.sym.Symbol, params: NDArrays, batches: Iterable[n
     batches = iter(batches)
     missing = sorted(set(symbol.list_inputs()) - {INPUT, *params})
     if missing:
-        raise OpenatacError(f'the parameters are of another network: {missing[0]} is not among them')
+        raise ParameterFileError.missing(missing[0])
     first = next(batches, None)
     if first is None or not len(first):
         raise OpenatacError('there are no images to calibrate with: give hundreds like those in training')

@@ -45,7 +45,7 @@ def to_onnx(symbol: mx.sym.Symbol, params: Mapping[str, Any], image_shape: Shape
     name : str
         The name of the graph.
     metadata : {str: value}, optional
-        For the file's metadata_props: strings as they are, other values as JSON.
+        The file's metadata_props: strings as they are, other values as JSON.
 
     Returns
     -------

@@ -37,7 +37,7 @@ class Runtime(abc.ABC):
     Attributes
     ----------
     name : str
-        For ``--engine``.
+        Its name for ``--engine``.
     form : Form
         The form that it runs.
     package : str

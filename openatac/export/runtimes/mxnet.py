@@ -14,7 +14,7 @@ from openatac.graph.nodes import SYMBOL_SUFFIX
 
 
 class Imperative(Runtime):
-    """The graph, operator by operator, with memory allocated as it goes."""
+    """Runs the graph operator by operator, allocating memory for each."""
 
     name = 'imperative'
     form: Form = SymbolForm()
@@ -38,21 +38,21 @@ class Imperative(Runtime):
 
 
 class Static(Imperative):
-    """Hybridized, with all memory planned and allocated in advance."""
+    """Runs the hybridized graph, with all memory planned and allocated in advance."""
 
     name = 'static'
     settings: ClassVar = {'static_alloc': True, 'static_shape': True}
 
 
 class Int8(Static):
-    """The quantized form."""
+    """Runs the quantized form."""
 
     name = 'int8'
     form = Int8Form()
 
 
 class Fused(Static):
-    """With oneDNN's fused operators: the fused form, or the symbol form, fused when it is loaded."""
+    """Runs oneDNN's fused operators: the fused form, or the symbol form, fused when it is loaded."""
 
     name = 'fused'
     form = FusedForm()

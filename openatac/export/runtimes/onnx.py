@@ -1,4 +1,4 @@
-"""ONNX files in ONNX Runtime and in OpenVINO, with as many threads as MXNet."""
+"""Runs ONNX files in ONNX Runtime and in OpenVINO, with as many threads as MXNet."""
 from __future__ import annotations
 
 import numpy as np
@@ -13,7 +13,7 @@ MAX_BYTES = 2 ** 31  # of a file that holds its own weights
 
 
 class OnnxRuntime(Runtime):
-    """ONNX Runtime."""
+    """Runs the float32 file in ONNX Runtime."""
 
     name = 'onnxruntime'
     form = OnnxForm()
@@ -33,14 +33,14 @@ class OnnxRuntime(Runtime):
 
 
 class OnnxRuntimeInt8(OnnxRuntime):
-    """The quantized file."""
+    """Runs the quantized file in ONNX Runtime."""
 
     name = 'onnxruntime-int8'
     form = OnnxInt8Form()
 
 
 class OpenVino(Runtime):
-    """OpenVINO."""
+    """Runs the float32 file in OpenVINO."""
 
     name = 'openvino'
     form = OnnxForm()
@@ -60,7 +60,7 @@ class OpenVino(Runtime):
 
 
 class OpenVinoInt8(OpenVino):
-    """The quantized file."""
+    """Runs the quantized file in OpenVINO."""
 
     name = 'openvino-int8'
     form = OnnxInt8Form()

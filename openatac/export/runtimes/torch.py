@@ -1,4 +1,4 @@
-"""The symbol form as a PyTorch module."""
+"""Runs the symbol form as a PyTorch module."""
 from __future__ import annotations
 
 import os
@@ -14,7 +14,7 @@ from openatac.runtime.threads import thread_count
 
 
 class Torch(Runtime):
-    """Eager."""
+    """Runs the module eagerly."""
 
     name = 'torch'
     form = SymbolForm()
@@ -41,14 +41,14 @@ class Torch(Runtime):
 
 
 class TorchChannelsLast(Torch):
-    """Eager, with a pixel's channels adjacent in memory, which suits some convolutions better."""
+    """Runs the module eagerly with a pixel's channels adjacent in memory, which suits some convolutions."""
 
     name = 'torch-channels-last'
     memory_format = 'channels_last'
 
 
 class TorchCompiled(Torch):
-    """With torch.compile, for the exact batch sizes; the first batch of each size is slow."""
+    """Compiles the module for the exact batch sizes; the first batch of each size is slow."""
 
     name = 'torch-compiled'
     options: ClassVar[dict[str, bool]] = {}
@@ -65,7 +65,7 @@ class TorchCompiled(Torch):
 
 
 class TorchFrozen(TorchCompiled):
-    """With torch.compile and the weights as constants: BatchNorms folded, weights laid out in advance."""
+    """Compiles it with the weights as constants: BatchNorms folded, weights laid out in advance."""
 
     name = 'torch-frozen'
     options: ClassVar = {'freezing': True}

@@ -28,7 +28,7 @@ class Measurement(NamedTuple):
     Attributes
     ----------
     export : str
-        Its short name.
+        The short name of the export.
     runtime : str
     batch : int
         Images in a batch.

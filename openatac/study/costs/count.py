@@ -18,7 +18,7 @@ SLICES = ('slice', 'slice_axis')
 
 
 class Layer(NamedTuple):
-    """One operator.
+    """The costs of one operator.
 
     Attributes
     ----------

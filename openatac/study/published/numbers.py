@@ -29,7 +29,7 @@ class Counting(NamedTuple):
         Whether a dense layer has 2 * inputs * outputs - inputs + outputs operations, as `costs` counts with
         ``published``.
     operations : int
-        For each multiply-add.
+        How many operations a multiply-add counts as.
     """
 
     running_statistics: bool = False
@@ -43,9 +43,9 @@ class Published(NamedTuple):
     Attributes
     ----------
     network : str
-        Its name in our zoo.
+        The network's name in the zoo.
     title : str
-        Its name in the source.
+        The network's name in the source.
     data : str
         Data set and labels.
     measure : str
