@@ -15,7 +15,8 @@ from openatac.data.photos import transforms
 from openatac.errors import DataError
 from openatac.export.images.labelled import LabelledImages, dataset_images, photographs
 from openatac.export.manifest import Manifest
-from openatac.models.parameters import load_parameters, read_arrays
+from openatac.models.parameters import load_parameters
+from openatac.models.weights import find_weights
 from openatac.models.zoo import find_model
 from openatac.nn.group_norm import GroupNorm
 from openatac.options import changed
@@ -136,7 +137,8 @@ def load_model(name: str, params: str, classes: int | None = None, size: int | N
     settings.update((key, value) for key, value in arguments.items() if key != 'use_gn')
     if arguments.get('use_gn'):
         settings['norm_layer'] = GroupNorm
-    bias = read_arrays(params).get(host.output + '.bias')  # None in a file of another host
+    # None in a file of another host
+    bias = find_weights(host.build(**settings), params).get(host.output + '.bias')
     if bias is not None:
         settings['classes'] = len(bias)
     if classes:

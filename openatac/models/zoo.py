@@ -89,6 +89,8 @@ def get_model(name: str, classes: int | None = None, ctx: Any = None, pretrained
               **kwargs: Any) -> HybridBlock:
     """Build the network called ``name``, not yet initialised unless ``pretrained``.
 
+    With ``classes=5, pretrained=FILE`` it is a start for fine-tuning: see `load_pretrained`.
+
     Parameters
     ----------
     name : str
@@ -98,7 +100,9 @@ def get_model(name: str, classes: int | None = None, ctx: Any = None, pretrained
     ctx : mxnet.Context or list of mxnet.Context, optional
         Where to put ``pretrained`` parameters; by default the CPU.
     pretrained : False or str
-        A .params file of exactly this network. (No trained weights are published for download.)
+        A parameter file of this network, of any kind in `openatac.models.weights`. If it has another number
+        of classes, the last layer is drawn from MXNet's random state. (No trained weights are published for
+        download.)
     **kwargs
         Settings of the host, such as ``r``, ``useGlobal``, ``act_layers`` or ``reduction``.
 
@@ -116,13 +120,14 @@ def get_model(name: str, classes: int | None = None, ctx: Any = None, pretrained
     """
     host, settings = find_model(name)
     if pretrained is True:
-        raise ValueError('no trained weights are published: pretrained must be False or a .params file')
+        raise ValueError('pretrained must be False or a parameter file, not True: no trained weights are '
+                         'published; give the best.params of a run, an export or a .safetensors file')
     if classes is not None:
         kwargs['classes'] = classes
     net = host.build(**{**settings, **kwargs})
     if pretrained:
-        from openatac.models.parameters import load_parameters
-        load_parameters(net, pretrained, ctx)
+        from openatac.models.parameters import Pretrained, load_pretrained
+        load_pretrained(net, Pretrained(pretrained, host.output), ctx)
     return net
 
 

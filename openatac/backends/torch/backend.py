@@ -15,7 +15,7 @@ from openatac.backends.torch.engine import TorchEngine, enough_memory
 from openatac.backends.torch.graph import to_torch
 from openatac.backends.torch.objective import TorchObjective
 from openatac.errors import DeviceError
-from openatac.models.params_file import read_params
+from openatac.models.weights import read_weights
 from openatac.runtime.devices import choose_gpus
 from openatac.runtime.import_hook import require_mxnet
 from openatac.runtime.threads import set_threads
@@ -56,7 +56,7 @@ class TorchBackend(Backend):
     def load(self, params: str) -> None:
         if isinstance(self.net, str):
             self.module = to_torch(self.net, {name: array.astype('float32')
-                                              for name, array in read_params(params).items()})
+                                              for name, array in read_weights(params).items()})
         else:
             from openatac.models.parameters import load_parameters
             self._convert(lambda contexts: load_parameters(self.net, params, contexts))

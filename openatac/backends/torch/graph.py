@@ -18,7 +18,8 @@ from openatac.errors import ParameterFileError
 from openatac.files.checksums import check_files
 from openatac.files.writing import writing
 from openatac.graph.nodes import INPUT, PARAMS_SUFFIX, SYMBOL_SUFFIX, Graph, Node
-from openatac.models.params_file import read_params, write_params
+from openatac.models.params_file import write_params
+from openatac.models.weights import KINDS, read_weights
 
 
 def to_torch(network: Any, params: Any = None) -> torch.fx.GraphModule:
@@ -38,8 +39,8 @@ def to_torch(network: Any, params: Any = None) -> torch.fx.GraphModule:
     network : HybridBlock, mxnet.Symbol or path
         A network; or a symbol with the input ``data`` or its file, ``PREFIX-symbol.json``.
     params : path or {name: array}, optional
-        A .params file or its arrays (of NumPy or MXNet). Default: a network's own values, or the file
-        ``PREFIX-0000.params`` next to a symbol file.
+        A parameter file (see `openatac.models.weights`) with the graph's names, or its arrays (of NumPy or
+        MXNet). Default: a network's own values, or the file ``PREFIX-0000.params`` next to a symbol file.
 
     Raises
     ------
@@ -122,8 +123,8 @@ def _load(network: Any, params: Any) -> tuple[Graph, dict[str, np.ndarray]]:
 
 def _arrays(params: Any) -> dict[str, np.ndarray]:
     if isinstance(params, (str, os.PathLike)):
-        params = read_params(os.fspath(params))
-    return {name[4:] if name.startswith(('arg:', 'aux:')) else name:
+        params = read_weights(os.fspath(params))
+    return {name[4:] if name.startswith(KINDS) else name:
             array.asnumpy() if hasattr(array, 'asnumpy') else np.asarray(array)
             for name, array in params.items()}
 

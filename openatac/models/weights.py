@@ -1,0 +1,179 @@
+"""Parameter files of any kind, as NumPy arrays under a network's structural names.
+
+================================  ==========================================================
+Gluon's ``.params``               structural names, or ``net.collect_params().save``'s own
+``PREFIX-0000.params``            an export, with ``arg:`` and ``aux:`` before the names
+``.pt``, ``.pth``                 ``torch.save(module.state_dict(), path)`` of `to_torch`
+``.safetensors``                  the same
+================================  ==========================================================
+
+In float32 or float16; nothing is unpickled but what PyTorch's ``weights_only`` allows.
+"""
+from __future__ import annotations
+
+import math
+import os
+import re
+import struct
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, Literal, TypedDict
+
+import numpy as np
+
+from openatac.errors import NO_PYTORCH, ParameterFileError, first_line
+from openatac.files.checksums import check_files
+from openatac.files.reading import check_input, open_input
+from openatac.files.schema import Range, parse_json, validate
+from openatac.models.params_file import MAX_BYTES, read_params
+
+KINDS = ('arg:', 'aux:')  # how MXNet's exports begin the names of parameters and of running statistics
+EXPORTED = '-0000.params'
+_OPTIMIZED = tuple(f'-{form}{EXPORTED}' for form in ('fused', 'int8'))  # of exports
+_SIZE = Annotated[int, Range(0, MAX_BYTES)]
+
+
+def read_weights(path: str) -> dict[str, np.ndarray]:
+    """Read the arrays of a parameter file under the names that it has, without ``arg:`` and ``aux:``.
+
+    Raises
+    ------
+    ParameterFileError
+        If the file is missing or damaged, or holds no weights of a network as it was trained.
+    OpenatacError
+        If the file is of an export and does not match its checksum.
+    """
+    if path.endswith(_OPTIMIZED):
+        raise ParameterFileError(f'{path} belongs to an optimized form of an export, not to the network '
+                                 'itself: give PREFIX-0000.params beside it')
+    if path.endswith(EXPORTED):
+        check_files(path[:-len(EXPORTED)], [path])
+    read = _READERS.get(os.path.splitext(path)[1].lower(), read_params)
+    return {name[4:] if name.startswith(KINDS) else name: array for name, array in read(path).items()}
+
+
+def find_weights(net: Any, path: str) -> dict[str, np.ndarray]:
+    """Read a parameter file for a Gluon network, as {structural name: array}.
+
+    Names that the network does not have stay as they are in the file.
+
+    Parameters
+    ----------
+    net : mxnet.gluon.Block
+    path : str
+
+    Raises
+    ------
+    ParameterFileError
+        As `read_weights`.
+    """
+    arrays, parameters = read_weights(path), net._collect_params_with_prefix()
+    if not arrays.keys().isdisjoint(parameters):
+        return arrays
+    own = _without_counters({parameter.name for parameter in parameters.values()})
+    found = _without_counters(arrays)
+    stored = {key: name for name, key in found.items()}
+    names = {name: stored[own[parameter.name]] for name, parameter in parameters.items()
+             if own[parameter.name] in stored}
+    rest = arrays.keys() - names.values()
+    return {**{name: arrays[stored_name] for name, stored_name in names.items()},
+            **{name: arrays[name] for name in arrays if name in rest}}
+
+
+def _without_counters(names: Iterable[str]) -> dict[str, tuple[Any, ...]]:
+    """Return {Gluon's name of a parameter: what it is called in every network of that kind}.
+
+    Gluon counts the blocks that a process makes (``resnet20v2atac1_conv0_weight`` is of its second network),
+    so only the order of these numbers is kept.
+    """
+    parts = {name: re.match(r'(.+?)(\d+)(_.+)', name) for name in names}
+    counted: dict[str, set[int]] = {}
+    for part in parts.values():
+        if part:
+            counted.setdefault(part[1], set()).add(int(part[2]))
+    rank = {(base, number): rank for base, numbers in counted.items()
+            for rank, number in enumerate(sorted(numbers))}
+    return {name: (part[1], rank[part[1], int(part[2])], part[3]) if part else (name,)
+            for name, part in parts.items()}
+
+
+# ------------------------------------------------------------------------------- PyTorch's files
+
+def _read_pytorch(path: str) -> dict[str, np.ndarray]:
+    """Read a state_dict that PyTorch saved."""
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f'{path} is a file of PyTorch: {NO_PYTORCH}', name=error.name) from None
+    try:
+        check_input(path, MAX_BYTES)
+        state = torch.load(path, map_location='cpu', weights_only=True)
+    except OSError as error:
+        raise _unreadable(path, error.strerror or first_line(error)) from None
+    except Exception as error:  # of any kind, for what is damaged or more than weights
+        raise _damaged(path, 'a state_dict saved by torch.save', type(error).__name__) from None
+    if not isinstance(state, Mapping) or not all(
+            isinstance(name, str) and isinstance(tensor, torch.Tensor) and tensor.layout == torch.strided
+            and tensor.device.type == 'cpu' for name, tensor in state.items()):
+        raise ParameterFileError(f'{path} holds more than weights: save module.state_dict() alone')
+    return {name.removeprefix('_orig_mod.'): _numbers(tensor)  # which torch.compile adds
+            for name, tensor in state.items()}
+
+
+def _numbers(tensor: Any) -> np.ndarray:
+    """Return a tensor's numbers; bfloat16, which NumPy lacks, becomes float32."""
+    tensor = tensor.detach()
+    return (tensor.float() if 'bfloat16' in str(tensor.dtype) else tensor).numpy()
+
+
+# ----------------------------------------------------------------------------------- safetensors
+
+_TYPES = {'F64': '<f8', 'F32': '<f4', 'F16': '<f2', 'BF16': '<u2', 'I64': '<i8', 'I32': '<i4', 'I16': '<i2',
+          'I8': '|i1', 'U8': '|u1', 'BOOL': '|b1'}
+
+
+class _Tensor(TypedDict):
+    """An array in the header of a safetensors file."""
+
+    dtype: Literal['F64', 'F32', 'F16', 'BF16', 'I64', 'I32', 'I16', 'I8', 'U8', 'BOOL']
+    shape: list[_SIZE]
+    data_offsets: tuple[_SIZE, _SIZE]
+
+
+def _read_safetensors(path: str) -> dict[str, np.ndarray]:
+    """Read a safetensors file: the length of a JSON header in 8 bytes, the header, the arrays."""
+    try:
+        with open_input(path, MAX_BYTES) as file:
+            size = os.fstat(file.fileno()).st_size
+            length, = struct.unpack('<Q', file.read(8))
+            if length > size - 8:
+                raise ValueError('cut short')
+            header = validate(parse_json(file.read(length).decode()), dict[str, Any])
+            header.pop('__metadata__', None)
+            data = file.read()
+        return {name: _array(data, tensor) for name, tensor in validate(header, dict[str, _Tensor]).items()}
+    except OSError as error:
+        raise _unreadable(path, error.strerror) from None
+    except (ValueError, struct.error):
+        raise _damaged(path, 'a safetensors file', 'its header or its length is wrong') from None
+
+
+def _array(data: bytes, tensor: _Tensor) -> np.ndarray:
+    (first, last), shape, kind = tensor['data_offsets'], tensor['shape'], np.dtype(_TYPES[tensor['dtype']])
+    if not first <= last <= len(data) or last - first != math.prod(shape) * kind.itemsize:
+        raise ValueError('an array of another size')
+    array = np.frombuffer(data, kind, math.prod(shape), first).reshape(shape)
+    if tensor['dtype'] == 'BF16':  # the upper half of a float32
+        array = (array.astype('<u4') << 16).view('<f4')
+    return array
+
+
+def _unreadable(path: str, reason: str | None) -> ParameterFileError:
+    return ParameterFileError(f'the parameter file {path} cannot be read: {reason}')
+
+
+def _damaged(path: str, kind: str, reason: str) -> ParameterFileError:
+    return ParameterFileError(f'{path} is not {kind}, or is damaged ({reason}): copy or save it again')
+
+
+_READERS: dict[str, Callable[[str], dict[str, np.ndarray]]] = {
+    '.pt': _read_pytorch, '.pth': _read_pytorch, '.safetensors': _read_safetensors}
