@@ -103,8 +103,8 @@ class Backend(abc.ABC):
         """Return all images of an `ImageSet` in order, as the engine takes them; see `EvaluationBatches`."""
 
     @abc.abstractmethod
-    def initialize(self, params: str | None = None) -> None:
-        """Give the network its initial values, or those of the file ``params``."""
+    def initialize(self, params: Any = None) -> None:
+        """Give the network its initial values, or those of ``params``, a file or a `Pretrained` one."""
 
     @abc.abstractmethod
     def load(self, params: str) -> None:

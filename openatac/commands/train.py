@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import math
+import os
 import sys
 from collections.abc import Mapping
 from typing import Any, Callable
@@ -21,6 +22,7 @@ from openatac.options import sections
 from openatac.runtime.devices import parse_gpus
 from openatac.runtime.import_hook import require_mxnet
 from openatac.training.config import Config
+from openatac.training.sections.shared import Start
 
 
 def parser_of(config: type, description: str | None, prog: str) -> argparse.ArgumentParser:
@@ -88,7 +90,19 @@ def check(config: Config) -> None:
     if config.start.initial and (config.network.summary or config.start.write_initial):
         raise ValueError('argument --initial: --summary and --write-initial use the network of the flags; '
                          'leave it out')
+    if config.start.pretrained:
+        _check_pretrained(config.start.pretrained, config.start)
     BACKENDS.find(config.compute.engine).check(config)
+
+
+def _check_pretrained(name: str, start: Start) -> None:
+    for other in ('evaluate', 'resume_from', 'resume_params'):
+        if getattr(start, other, None):
+            raise ValueError(f'argument --pretrained: {flag_of(other)} names the parameters too; leave out '
+                             'one of the two')
+    if not os.path.exists(name) and name.isidentifier():
+        raise ValueError(f'argument --pretrained: no trained weights of {name!r} are published; give a '
+                         'file, such as the best.params of a run')
 
 
 def _check_rates(lr: float, factor: float, decays: int) -> None:
@@ -130,9 +144,15 @@ def find_network(given: Given) -> tuple[Any, str, Any]:
         from openatac.training.initial_network import read_initial_network
         net, name, config = read_initial_network(config.start.initial, given)
     else:
-        from openatac.training.network import build_network, ignored_options, resolve
+        from openatac.training.network import (
+            build_network,
+            ignored_options,
+            resolve,
+            set_up_fine_tuning,
+        )
         config = resolve(config)
         net, name = build_network(config)
+        set_up_fine_tuning(net, config)
         for option in ignored_options(config):
             if given.origins[option] == COMMAND_LINE:
                 raise ValueError(f'argument {flag_of(option)}: the host of {name} has no such '

@@ -103,9 +103,10 @@ def write_initial_network(net: Any, config: Config, model: str, image_shape: tup
 
     from openatac.graph.structural import export_graph
     from openatac.models.parameters import initialize_parameters
+    from openatac.training.network import initial_parameters
     prefix = config.start.write_initial
     assert prefix is not None
-    initialize_parameters(net, config.training.seed, [mx.cpu()], config.start.params)
+    initialize_parameters(net, config.training.seed, [mx.cpu()], initial_parameters(config))
     net(mx.nd.zeros((1, *image_shape)))
     with writing(f'--write-initial: {prefix}'):
         os.makedirs(os.path.dirname(os.path.abspath(prefix)), exist_ok=True)

@@ -11,7 +11,9 @@ from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
 from openatac.flags import flag_of
+from openatac.models.fine_tuning import freeze, scale_head_rate
 from openatac.models.hosts import Host
+from openatac.models.parameters import Pretrained
 from openatac.models.resnet_v1b import SELF_ATTENTIONS
 from openatac.models.zoo import (
     PUBLISHED_CIFAR_HOST,
@@ -142,6 +144,39 @@ def _normalisation(network: ImagenetNetwork, gpus: int) -> dict[str, Any]:
                              'leave it out')
         return {'norm_layer': mx.gluon.contrib.nn.SyncBatchNorm, 'norm_kwargs': {'num_devices': gpus}}
     return {'norm_layer': GroupNorm if network.use_gn else nn.BatchNorm}
+
+
+def set_up_fine_tuning(net: HybridBlock, config: Config) -> None:
+    """Have training leave the parameters of --freeze alone, and scale the rate of --head-lr-mult.
+
+    Raises
+    ------
+    ValueError
+        If they do not fit the network.
+    """
+    training = config.training
+    if training.freeze is not None:
+        with _naming('--freeze'):
+            freeze(net, training.freeze)
+    if training.head_lr_mult is not None:
+        with _naming('--head-lr-mult'):
+            scale_head_rate(net, _host(config).output, training.head_lr_mult)
+
+
+@contextlib.contextmanager
+def _naming(flag: str) -> Iterator[None]:
+    """Begin an error with the flag."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f'argument {flag}: {error}') from None
+
+
+def initial_parameters(config: Config) -> str | Pretrained | None:
+    """Return what the network starts from, as `Backend.initialize` takes it."""
+    if config.start.pretrained is None:
+        return config.start.params
+    return Pretrained(config.start.pretrained, _host(config).output)
 
 
 def for_one_device(config: Config) -> Config:

@@ -335,7 +335,7 @@ def test_the_recipe_is_the_published_command():
 @pytest.mark.parametrize('wrong, named', [
     (['--use_se'], ['--use_se']),
     (['--batch-norm'], ['--batch-norm']),
-    (['--use-pretrained'], ['--use-pretrained', '--resume-params']),
+    (['--use-pretrained'], ['--use-pretrained', '--pretrained']),
     (['--kvstore', 'horovod'], ['--kvstore', "'horovod'", 'dist_sync']),
     (['--warmup-epochs', '4'], ['--warmup-epochs', '4', '--num-epochs 3']),
     (['--resume-epoch', '3'], ['--resume-epoch', '3', '--num-epochs 3']),

@@ -47,7 +47,7 @@ class MxnetBackend(Backend):
     def evaluation_batches(self, images: Any, batch_size: int) -> EvaluationBatches:
         return EvaluationBatches(images, batch_size, raw=self._has_gpu)
 
-    def initialize(self, params: str | None = None) -> None:
+    def initialize(self, params: Any = None) -> None:
         initialize_parameters(self.net, self.seed, self.contexts, params)
 
     def load(self, params: str) -> None:

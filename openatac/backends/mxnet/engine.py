@@ -69,6 +69,9 @@ class MxnetEngine(Engine):
         self.parameters = net._collect_params_with_prefix()
         self._trained = {name: parameter for name, parameter in self.parameters.items()
                          if parameter.grad_req != 'null'}
+        # The same on all devices, unlike running statistics: those that are trained or frozen.
+        self._weights = {name: parameter for name, parameter in self.parameters.items()
+                         if parameter._differentiable}
         self._draw_initial_values(image_shape)
         self._step = training_step(net, contexts, image_shape, self.objective, dtype, hybrid)
         self.trainer = self._make_trainer(optimizer_params)
@@ -201,7 +204,7 @@ class MxnetEngine(Engine):
     def _local(self) -> list[tuple[str, list[NDArray]]]:
         """Return [(name in a checkpoint, [NDArray of each device])]."""
         return [('parameter/' + name, parameter.list_data()) for name, parameter in self.parameters.items()
-                if name not in self._trained] + [('metrics', self._sums)]
+                if name not in self._weights] + [('metrics', self._sums)]
 
     def _local_values(self) -> np.ndarray:
         """Return float32 (devices of this process, N)."""
@@ -262,14 +265,14 @@ class MxnetEngine(Engine):
         gathered = self._gathered_values()
         mx.nd.waitall()  # on the CPU a pending forward pass may be reordering weights in place
         arrays = {f'parameter/{name}/0': parameter.list_data()[0].asnumpy()
-                  for name, parameter in self._trained.items()}
+                  for name, parameter in self._weights.items()}
         for name, (array, *_) in self._local():
             part, gathered = gathered[:, :array.size], gathered[:, array.size:]
             arrays.update((f'{name}/{device}', row) for device, row in enumerate(part))
         return self._with_progress(arrays)
 
     def load_state(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
-        for name, parameter in self._trained.items():
+        for name, parameter in self._weights.items():
             for data in parameter.list_data():
                 data[:] = arrays[f'parameter/{name}/0']
         if not self.trainer._kv_initialized and not self.cluster.is_asynchronous:

@@ -34,7 +34,7 @@ _GRADIENTS = {
 
 
 def step_graph(symbol: mx.sym.Symbol, image_shape: Shape,
-               trained: set[str]) -> tuple[mx.sym.Symbol, list[str]] | None:
+               trained: set[str], updates_statistics: bool = True) -> tuple[mx.sym.Symbol, list[str]] | None:
     """Return the graph of a training step, and the names of the parameters whose gradients it computes.
 
     Its inputs are the network's, and ``target``, float32 (B, classes): what the softmax of the logits should
@@ -47,12 +47,14 @@ def step_graph(symbol: mx.sym.Symbol, image_shape: Shape,
     image_shape : (C, H, W)
     trained : set of str
         The parameters whose gradients are wanted.
+    updates_statistics : bool
+        Whether a BatchNorm has running statistics to update.
 
     Returns
     -------
     (Symbol, list of str) or None
-        The outputs are the logits, the gradients of these parameters, and that of ``data``. None for a
-        network without gates or with operators other than ATAC's.
+        The outputs are the logits, the gradients of these parameters, and that of ``data``, unless no
+        BatchNorm updates its statistics. None for a network without gates or with operators other than ATAC's.
     """
     graph = Graph.of(symbol)
     graph.infer_shapes(**{INPUT: (2, *image_shape)})
@@ -73,7 +75,8 @@ def step_graph(symbol: mx.sym.Symbol, image_shape: Shape,
     names = [name for name in by_name if name in trained]
     # A BatchNorm on the images needs their gradient: it updates its running statistics in its backward pass,
     # which MXNet would otherwise leave out.
-    return Graph([logits, *(by_name[name] for name in (*names, INPUT))]).symbol(), names
+    images = [INPUT] if updates_statistics else []
+    return Graph([logits, *(by_name[name] for name in (*names, *images))]).symbol(), names
 
 
 # --------------------------------------------------------------------------------------- gates

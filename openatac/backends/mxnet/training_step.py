@@ -13,6 +13,7 @@ from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.backends.mxnet.step_graph import step_graph
 from openatac.console.streams import silenced_stderr
 from openatac.graph.nodes import INPUT
+from openatac.models.fine_tuning import keeps_statistics
 from openatac.runtime.mxnet_settings import fusion_backend
 
 Result = tuple[mx.nd.NDArray, mx.nd.NDArray, mx.nd.NDArray]  # logits, targets, losses
@@ -24,13 +25,14 @@ def training_step(net: HybridBlock, contexts: list[mx.Context], image_shape: tup
 
     On the CPU a hybridized network runs as `CpuStep`, or else by the operators of `cpu_graph`.
     """
+    updates_statistics = not keeps_statistics(net)
     if hybrid and contexts[0].device_type == 'cpu':
         step = CpuStep.of(net, image_shape, objective) if objective.teacher is None else None
         if step is not None:
             return step
         net = faster_network(net, image_shape)
         net.hybridize(static_alloc=True)
-    return RecordedStep(net, objective, dtype)
+    return RecordedStep(net, objective, dtype, updates_statistics)
 
 
 class RecordedStep:
@@ -43,16 +45,20 @@ class RecordedStep:
     objective : MxnetObjective
     dtype : str
         The type of the network's inputs.
+    updates_statistics : bool
+        Whether a BatchNorm has running statistics to update.
     """
 
-    def __init__(self, net: HybridBlock, objective: MxnetObjective, dtype: str):
+    def __init__(self, net: HybridBlock, objective: MxnetObjective, dtype: str,
+                 updates_statistics: bool = True):
         self.net, self.objective, self.dtype = net, objective, dtype
+        self.updates_statistics = updates_statistics
 
     def forward(self, x: mx.nd.NDArray, y: mx.nd.NDArray, lam: float) -> Result:
         """Return (logits, targets, losses) of one device's images, mixed by ``lam``."""
         x = self.objective.inputs(x, lam).astype(self.dtype, copy=False)
         targets, soft_targets = self.objective.targets(y, lam), self.objective.soft_targets(x)
-        if x.context.device_type == 'cpu':
+        if x.context.device_type == 'cpu' and self.updates_statistics:
             # MXNet's CPU BatchNorm updates its running statistics in its backward pass, which the first one,
             # on the image, runs only if the image requires a gradient. On a GPU, where the paper's networks
             # were trained, they are updated in the forward pass.
@@ -87,7 +93,7 @@ class CpuStep:
             return None
         symbol = faster_symbol(net(mx.sym.var(INPUT, dtype='float32')), image_shape)
         trained = {name for name, parameter in net.collect_params().items() if parameter.grad_req != 'null'}
-        graph_and_names = step_graph(symbol, image_shape, trained)
+        graph_and_names = step_graph(symbol, image_shape, trained, not keeps_statistics(net))
         if graph_and_names is None:
             return None
         _, (logits,), _ = symbol.infer_shape(**{INPUT: (1, *image_shape)})
@@ -123,7 +129,8 @@ class CpuStep:
         if key not in self._bound:
             self._bound[key] = self._bind(images, targets)
         executor, out, trained = self._bound[key]
-        logits, *gradients, _ = executor.forward(is_train=True, **{INPUT: images, 'target': targets})
+        logits, *gradients = executor.forward(
+            is_train=True, **{INPUT: images, 'target': targets})[:len(out) + 1]
         mx.nd.amp_multicast(*gradients, num_outputs=len(out), out=out)  # copies all in one call
         for values in trained:
             values._fresh_grad = True  # gluon.Trainer asks for that

@@ -46,9 +46,9 @@ class TorchBackend(Backend):
     def evaluation_batches(self, images: Any, batch_size: int) -> DeviceEvaluationBatches:
         return DeviceEvaluationBatches(images, batch_size, self.device, self.compute.compile)
 
-    def initialize(self, params: str | None = None) -> None:
+    def initialize(self, params: Any = None) -> None:
         if isinstance(self.net, str):
-            self.module = to_torch(self.net)  # with those of ``params``, if it was written with them
+            self.module = to_torch(self.net)
         else:
             from openatac.models.parameters import initialize_parameters
             self._convert(lambda contexts: initialize_parameters(self.net, self.seed, contexts, params))
@@ -82,7 +82,8 @@ class TorchBackend(Backend):
         without = [name for name, _ in self.module.named_parameters() if no_wd and not decays(name)]
         return TorchEngine(
             self.module, self.device, optimizer, compute.dtype, self.seed, TorchObjective(**objective),
-            LossScale.of(compute), top5, dict.fromkeys(without, 0.0), compute.tf32, compute.compile)
+            LossScale.of(compute), top5, dict.fromkeys(without, 0.0), self.module.meta['lr_mult'],
+            compute.tf32, compute.compile)
 
 
 def _device(gpus: str, fall_back: bool) -> tuple[str, str]:

@@ -54,8 +54,8 @@ class TorchEngine(Engine):
         For float16.
     top5 : bool
         Whether evaluation counts the five best classes too.
-    wd_mult : dict, optional
-        {structural name: factor} of the weight decay, if not 1.
+    wd_mult, lr_mult : dict, optional
+        {structural name: factor} of the weight decay and of the learning rate, if not 1.
     tf32 : bool
         Whether a GPU may round the factors of float32 products to 10 bits, which is faster.
     compiled : bool
@@ -71,7 +71,8 @@ class TorchEngine(Engine):
     def __init__(self, module: torch.nn.Module, device: str, optimizer_params: dict[str, float],
                  dtype: str = 'float32', seed: int = 0, objective: TorchObjective | None = None,
                  loss_scale: LossScale | None = None, top5: bool = False,
-                 wd_mult: dict[str, float] | None = None, tf32: bool = False, compiled: bool = False):
+                 wd_mult: dict[str, float] | None = None, lr_mult: dict[str, float] | None = None,
+                 tf32: bool = False, compiled: bool = False):
         self.device, self.dtype, self.seed, self.top5 = torch.device(device), dtype, seed, top5
         self.objective, self.loss_scale = objective or TorchObjective(), loss_scale
         self.cluster: Cluster = SingleProcess()
@@ -80,7 +81,7 @@ class TorchEngine(Engine):
             self._set_up_gpu(tf32, compiled)
         self.module = module.to(self.device, memory_format=self.layout).train()  # type: ignore[call-overload]
         self.parameters = dict(self.module.named_parameters())
-        self.optimizer = self._make_optimizer(optimizer_params, wd_mult or {})
+        self.optimizer = self._make_optimizer(optimizer_params, wd_mult or {}, lr_mult or {})
         self._run_forward = _compiled(self._forward, self.device) if compiled else self._forward
         self._running: collections.deque[Any] = collections.deque()
         self.iteration = self.images = 0
@@ -95,11 +96,13 @@ class TorchEngine(Engine):
             # The layout that tensor cores work in: otherwise arrays are reordered around each convolution.
             self.layout = torch.channels_last
 
-    def _make_optimizer(self, params: dict[str, float], wd_mult: dict[str, float]) -> NAG:
+    def _make_optimizer(self, params: dict[str, float], wd_mult: dict[str, float],
+                        lr_mult: dict[str, float]) -> NAG:
         groups = collections.defaultdict(list)
         for name, parameter in self.parameters.items():
-            groups[wd_mult.get(name, 1.0)].append(parameter)
-        return NAG([{'params': parameters, 'wd_mult': factor} for factor, parameters in groups.items()],
+            groups[wd_mult.get(name, 1.0), lr_mult.get(name, 1.0)].append(parameter)
+        return NAG([{'params': parameters, 'wd_mult': decay, 'lr_mult': rate}
+                    for (decay, rate), parameters in groups.items()],
                    params['learning_rate'], params['momentum'], params['wd'])
 
     @property

@@ -59,6 +59,7 @@ def to_torch(network: Any, params: Any = None) -> torch.fx.GraphModule:
     for name, array in arrays.items():
         _register(module, name, torch.tensor(array), name not in untrained)
     module.graph = _torch_graph(graph)
+    module.meta['lr_mult'] = {node.name: node.get('__lr_mult__', 1.0) for node in nodes if node.is_variable}
     return module
 
 

@@ -21,11 +21,11 @@ class NAG(torch.optim.Optimizer):
     Parameters
     ----------
     params : iterable
-        Parameters, or PyTorch's groups of them, each with its own wd_mult.
+        Parameters, or PyTorch's groups of them, each with its own lr_mult and wd_mult.
     lr, momentum, weight_decay : float
         As of mxnet.optimizer.NAG.
-    wd_mult : float
-        A factor of the weight decay, as of gluon.Parameter.
+    lr_mult, wd_mult : float
+        Factors of the rate and of the weight decay, as of gluon.Parameter.
 
     Attributes
     ----------
@@ -38,8 +38,9 @@ class NAG(torch.optim.Optimizer):
     """
 
     def __init__(self, params: Any, lr: float, momentum: float = 0.9, weight_decay: float = 0.0,
-                 wd_mult: float = 1.0):
-        super().__init__(params, {'momentum': momentum, 'weight_decay': weight_decay, 'wd_mult': wd_mult})
+                 lr_mult: float = 1.0, wd_mult: float = 1.0):
+        super().__init__(params, {'momentum': momentum, 'weight_decay': weight_decay,
+                                  'lr_mult': lr_mult, 'wd_mult': wd_mult})
         weights = [weight for group in self.param_groups for weight in group['params']]
         # In the weights' type: only then does one kernel multiply many arrays by it.
         self.rate = torch.full((), lr, dtype=weights[0].dtype, device=weights[0].device)
@@ -58,12 +59,13 @@ class NAG(torch.optim.Optimizer):
     def _update(self, group: dict[str, Any], weights: list[Any], momenta: list[torch.Tensor]) -> None:
         # A few kernels for hundreds of arrays, where a loop over them would keep a GPU waiting for Python.
         momentum, decay = group['momentum'], group['weight_decay'] * group['wd_mult']
+        rate = self.rate * group['lr_mult']
         gradients = torch._foreach_mul([weight.grad for weight in weights], self.rescale)
         descent = torch._foreach_add(gradients, weights, alpha=decay)
-        torch._foreach_mul_(descent, self.rate)
+        torch._foreach_mul_(descent, rate)
         torch._foreach_mul_(momenta, momentum)
         torch._foreach_sub_(weights, momenta)
         torch._foreach_add_(weights, torch._foreach_sub(momenta, descent), alpha=1 + momentum)
         torch._foreach_add_(gradients, weights, alpha=decay)
-        torch._foreach_mul_(gradients, self.rate)
+        torch._foreach_mul_(gradients, rate)
         torch._foreach_sub_(momenta, gradients)

@@ -22,7 +22,8 @@ MEASURES = {'best_accuracy': 'best test accuracy of all epochs',
             'last_accuracy': 'test accuracy after the last epoch'}
 # Shared settings named in other sentences, and those named only if they differ from the default.
 ELSEWHERE = ('dataset', 'data', 'cifar100_labels')
-MINOR = ('drop_rate', 'lr_decay_period', 'mode', 'dtype', 'host', 'engine', 'tf32', 'compile', 'resume_from')
+MINOR = ('drop_rate', 'lr_decay_period', 'mode', 'dtype', 'host', 'engine', 'tf32', 'compile', 'resume_from',
+         'pretrained', 'freeze', 'head_lr_mult')
 HEAD = ('b', 'unit', 'parameters', 'multiply-adds', 'best accuracy', 'last accuracy', 'n', 'images/s')
 
 

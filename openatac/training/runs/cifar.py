@@ -64,7 +64,7 @@ def train_network(net: Any, name: str, config: CifarConfig, reader: BackgroundRe
         batches = backend.training_batches(training_set, batch_size, training.seed)
         test_batches = backend.evaluation_batches(test_set, batch_size)
         _say_which_labels(config.data)
-        backend.initialize(config.start.params)
+        session.initialize(backend, net, config)
         engine = backend.engine(training.optimizer, {})
         schedule = step_schedule(training.lr, training.num_epochs, batches.batches(), training.decay_epochs,
                                  training.lr_decay)

@@ -107,7 +107,7 @@ def train_network(net: Any, name: str, config: ImagenetConfig, cluster: Cluster,
                                             data.num_workers, **part)
         starts = [first_iteration(epoch, len(sources[0]), batch_size)
                   for epoch in range(training.num_epochs + 1)]
-        engine = _engine(backend, config, cluster, starts)
+        engine = _engine(backend, net, config, cluster, starts)
         schedule = _schedule(training, len(sources[0]) // batch_size, starts[-1])
         settings = result_settings(config, engine.devices,
                                    '+'.join(source.fingerprint() for source in sources))
@@ -137,7 +137,8 @@ def _schedule(training: ImagenetTraining, iterations_per_epoch: int, iterations:
                            training.lr_decay)
 
 
-def _engine(backend: Backend, config: ImagenetConfig, cluster: Cluster, starts: list[int]) -> Engine:
+def _engine(backend: Backend, net: Any, config: ImagenetConfig, cluster: Cluster, starts: list[int]
+            ) -> Engine:
     training, classes = config.training, config.network.classes
     teacher = None
     if training.teacher and training.hard_weight < 1:
@@ -147,7 +148,7 @@ def _engine(backend: Backend, config: ImagenetConfig, cluster: Cluster, starts: 
         'mixup': training.mixup_alpha if training.mixup else 0.0,
         'mixup_iterations': starts[training.num_epochs - training.mixup_off_epoch],
         'teacher': teacher, 'temperature': training.temperature, 'hard_weight': training.hard_weight}
-    backend.initialize(config.start.params)
+    session.initialize(backend, net, config)
     return backend.engine(training.optimizer, objective, training.no_wd, top5=True, cluster=cluster)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from openatac.backends.base import Backend
 from openatac.errors import CheckpointError
 from openatac.files.writing import write_text, writing
 from openatac.options import values
@@ -66,6 +67,15 @@ def open_run(config: Config, command: str, log_file: str | None = None, log_form
             raise CheckpointError(f'{folder} already holds a run: continue it with --resume auto, or choose '
                                   'another --save-dir')
         yield
+
+
+def initialize(backend: Backend, net: Any, config: Config) -> None:
+    """Give the network its initial values; those of a network in files lie beside it."""
+    if isinstance(net, str):
+        backend.initialize()
+        return
+    from openatac.training.network import initial_parameters
+    backend.initialize(initial_parameters(config))
 
 
 def _warn_of_decays(training: Training) -> None:

@@ -60,7 +60,7 @@ class CifarTraining(Training):
 class CifarStart(Start):
     """The parameters that a run on CIFAR starts from."""
 
-    resume_from: Optional[str] = network_option(None, 'start from these parameters', metavar='FILE.params')
+    resume_from: Optional[str] = network_option(None, 'start from these parameters', metavar='FILE')
 
     @property
     def params(self) -> Optional[str]:

@@ -108,7 +108,7 @@ class ImagenetTraining(Training):
     teacher: Optional[str] = result_option(
         None, "a network of GluonCV's zoo, or ours, to distil from", shown='none')
     teacher_params: Optional[str] = result_option(
-        None, "the teacher's parameters", metavar='FILE.params', shown="GluonCV's own",
+        None, "the teacher's parameters", metavar='FILE', shown="GluonCV's own",
         matters=only_with('teacher'))
     temperature: float = result_option(
         20.0, "temperature that softens the teacher's outputs", parse=POSITIVE, matters=only_with('teacher'))
@@ -133,7 +133,7 @@ class ImagenetStart(Start):
 
     resume_epoch: int = result_option(
         0, 'begin at this epoch, with --resume-params and --resume-states', parse=COUNT_FROM_ZERO)
-    resume_params: Optional[str] = network_option(None, 'start from these parameters', metavar='FILE.params')
+    resume_params: Optional[str] = network_option(None, 'start from these parameters', metavar='FILE')
     resume_states: Optional[str] = result_option(
         None, 'start from these optimizer states', metavar='FILE.states')
 

@@ -60,6 +60,12 @@ class Training(Section, title='training'):
     seed: int = network_option(
         0, 'seed of the initial values, order, augmentation and dropout',
         parse=number(int, low=0, high=MAX_SEED))
+    freeze: Optional[str] = network_option(
+        None, "leave the parameters as they are whose names match, such as 'features.*'; commas separate "
+        'several patterns', metavar='PATTERN', shown='none', added=True)
+    head_lr_mult: Optional[float] = network_option(
+        None, 'factor on the learning rate of the last layer', parse=POSITIVE, metavar='X', shown='1',
+        added=True)
 
     @property
     def optimizer(self) -> dict[str, float]:
@@ -80,9 +86,12 @@ class Start(Section, title='start'):
         None, 'torch: take the network from the files of --write-initial; needs no MXNet', metavar='PREFIX')
     write_initial: Optional[str] = option(
         None, 'write the network with its initial values for --seed and stop', metavar='PREFIX', parse=prefix)
+    pretrained: Optional[str] = network_option(
+        None, 'start from these parameters; if they are for other classes, the last layer starts at random',
+        metavar='FILE', added=True)
     resume: Literal['auto', 'never'] = option(
         'never', 'auto: continue from the newest checkpoint in --save-dir, if there is one')
-    evaluate: Optional[str] = option(None, 'only test these parameters', metavar='FILE.params')
+    evaluate: Optional[str] = option(None, 'only test these parameters', metavar='FILE')
     dry_run: Optional[int] = option(
         None, 'run N batches of each part, print time and memory, keep only the log', metavar='N',
         parse=COUNT)

@@ -1,0 +1,262 @@
+"""Fine-tuning from outside: --pretrained, --freeze and --head-lr-mult of both scripts and engines."""
+import importlib.util
+import os
+import shutil
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+import train_imagenet
+from openatac.models.params_file import read_params, write_params
+from tests.helpers.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
+from tests.helpers.interrupted_runs import assert_same_end, drop_last_checkpoint
+from tests.helpers.made_up_images import write_data_dir
+from tests.helpers.safetensors import write_safetensors
+from tests.helpers.scripts import call_script, json_of, log_of, metrics_of, refusal, run_script
+
+pytestmark = pytest.mark.usefixtures('elsewhere', 'one_torch_thread_if_there')
+ENGINES = pytest.mark.parametrize('engine', ['mxnet', pytest.param('torch', marks=pytest.mark.skipif(
+    importlib.util.find_spec('torch') is None, reason='needs PyTorch'))])
+UNITS = ('atac', 'relu', 'se', 'atac_global')
+STATISTICS = ('running_mean', 'running_var')
+
+
+@pytest.fixture(scope='module')
+def one_torch_thread_if_there(request):
+    if importlib.util.find_spec('torch'):
+        request.getfixturevalue('one_torch_thread')
+
+
+def flags(data, folder, *more):
+    """Flags for two epochs of 30 batches, with a checkpoint after each."""
+    return ('--data-dir', data, '--save-dir', folder, '--model', 'cifar_resnet8_v2_atac', '--batch-size', 10,
+            '--num-epochs', 2, '--lr', 0.05, '--seed', 3, *more)
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory, cifar10):
+    """{unit: parameters of one epoch}."""
+    files = {}
+    for unit in UNITS:
+        folder = tmp_path_factory.mktemp('trained') / unit
+        assert call_script(*flags(cifar10, folder, '--model', f'cifar_resnet8_v2_{unit}', '--num-epochs',
+                                  1)) == 0
+        files[unit] = str(folder / 'last.params')
+    return files
+
+
+def fewer_classes(path, other):
+    """Copy parameters, as if of a network with 4 classes."""
+    arrays = read_params(path)
+    write_params(other, {name: array[:4] if name.startswith('output.') else array
+                         for name, array in arrays.items()})
+    return other
+
+
+# ----------------------------------------------------------------------------- --pretrained
+
+@ENGINES
+def test_the_trunk_is_loaded_and_the_head_is_drawn_from_the_seed(trained, cifar10, engine):
+    """At a tiny rate, the values stay what they were."""
+    start = fewer_classes(trained['atac'], 'start.params')
+    for folder, seed in (('one', 3), ('again', 3), ('other', 4)):
+        assert call_script(*flags(cifar10, folder, '--pretrained', start, '--engine', engine, '--lr', 1e-9,
+                                  '--num-epochs', 1, '--seed', seed)) == 0
+    one, again, other = (read_params(f'{folder}/last.params') for folder in ('one', 'again', 'other'))
+    for name, array in read_params(start).items():
+        if name.startswith('output.'):
+            assert (one[name] == again[name]).all() and one[name].shape[0] == 10
+        elif not name.endswith(STATISTICS):
+            np.testing.assert_allclose(one[name], array, atol=1e-6)
+    assert (one['output.weight'] != other['output.weight']).any()
+    line, = [line for line in log_of('one').splitlines() if '111' in line]
+    assert all(word in line for word in (start, 'output.weight', 'output.bias', '(10, 64)', '(4, 64)'))
+    assert json_of('one', 'settings.json')['pretrained'] == start
+
+
+@ENGINES
+def test_a_head_of_the_same_size_is_loaded(trained, cifar10, engine):
+    for flag in ('--pretrained', '--resume-from'):
+        assert call_script(*flags(cifar10, flag[2:], flag, trained['atac'], '--num-epochs', 1,
+                                  '--engine', engine)) == 0
+    one, other = (read_params(f'{folder}/last.params') for folder in ('pretrained', 'resume-from'))
+    assert all((one[name] == other[name]).all() for name in one)
+
+
+def test_a_file_of_pytorch_starts_a_run(trained, cifar10):
+    write_safetensors('start.safetensors', read_params(trained['atac']))
+    for folder, start in (('params', trained['atac']), ('safetensors', 'start.safetensors')):
+        assert call_script(*flags(cifar10, folder, '--pretrained', start, '--num-epochs', 1)) == 0
+    one, other = (read_params(f'{folder}/last.params') for folder in ('params', 'safetensors'))
+    assert all((one[name] == other[name]).all() for name in one)
+
+
+@pytest.mark.usefixtures('shallow_resnet')
+@ENGINES
+def test_photographs_of_other_classes(tmp_path, engine):
+    photos = write_data_dir(tmp_path / 'photos')
+    these = ('--data-dir', photos, '--input-size', 32, '--batch-size', 4, '-j', 0, '--num-epochs', 1,
+             '--logging-file', 'log', '--engine', engine)
+    assert call_script(*these, '--save-dir', 'two', script=train_imagenet) == 0
+    arrays = read_params('two/last.params')
+    write_params('one.params', {name: array[:1] if name.startswith('fc.') else array
+                                for name, array in arrays.items()})
+    assert call_script(*these, '--save-dir', 'tuned', '--pretrained', 'one.params', '--freeze',
+                       'layer?.*,conv1.*,bn1.*', '--head-lr-mult', 10, script=train_imagenet) == 0
+    tuned = read_params('tuned/last.params')
+    for name, array in arrays.items():
+        assert (tuned[name] == array).all() != name.startswith('fc.'), name
+    assert tuned['fc.weight'].shape == (2, 2048)
+
+
+def assert_names_the_remedy(error, path):
+    assert all(word in error for word in (path, '--pretrained', 'pretrained='))
+
+
+@pytest.mark.parametrize('flag', ['--resume-from', '--evaluate'])
+def test_strict_loading_names_the_flag(trained, cifar10, capsys, flag):
+    path = fewer_classes(trained['atac'], 'start.params')
+    assert_names_the_remedy(refusal(capsys, 1, *flags(cifar10, 'run', flag, path)), path)
+
+
+@pytest.mark.usefixtures('shallow_resnet')
+def test_strict_loading_of_photographs_names_the_flag(tmp_path, capsys):
+    photos = write_data_dir(tmp_path / 'photos')
+    these = ('--data-dir', photos, '--input-size', 32, '--batch-size', 4, '-j', 0, '--save-dir', 'run',
+             '--logging-file', 'log')
+    assert call_script(*these, '--num-classes', 5, '--write-initial', 'net', script=train_imagenet) == 0
+    path = 'net-0000.params'
+    assert_names_the_remedy(refusal(capsys, 1, *these, '--resume-params', path, script=train_imagenet), path)
+
+
+def test_another_network_is_refused(trained, cifar10, capsys):
+    for given, named in ((trained['relu'], 'features.2.0.msAA1'), ('none.params', 'none.params'),
+                         ('cifar_resnet8_v2_atac', 'best.params')):
+        error = refusal(capsys, 2 if given == 'cifar_resnet8_v2_atac' else 1,
+                        *flags(cifar10, 'run', '--pretrained', given))
+        assert given in error and named in error
+
+
+@pytest.mark.parametrize('flag', ['--resume-from', '--evaluate'])
+def test_one_file_to_start_from(trained, cifar10, capsys, flag):
+    path = trained['atac']
+    error = refusal(capsys, 2, *flags(cifar10, 'run', '--pretrained', path, flag, path))
+    assert '--pretrained' in error and flag in error
+
+
+# ---------------------------------------------------------------- --freeze and --head-lr-mult
+
+def tune(data, folder, start, *more, unit='atac'):
+    assert call_script(*flags(data, folder, '--model', f'cifar_resnet8_v2_{unit}', '--pretrained', start,
+                              *more)) == 0
+    return read_params(f'{folder}/last.params')
+
+
+@ENGINES
+@pytest.mark.parametrize('unit', ['atac', 'relu'])
+def test_what_is_frozen_stays_as_it_was(trained, cifar10, unit, engine):
+    """Running statistics too."""
+    before = read_params(trained[unit])
+    after = tune(cifar10, 'run', trained[unit], '--freeze', 'features.*', '--num-epochs', 1, '--engine',
+                 engine, unit=unit)
+    for name, array in before.items():
+        assert (after[name] == array).all() == name.startswith('features.'), name
+
+
+@ENGINES
+def test_globs_choose_parameters(trained, cifar10, engine):
+    """A BatchNorm of which only the gamma is frozen goes on counting."""
+    before = read_params(trained['atac'])
+    after = tune(cifar10, 'run', trained['atac'], '--freeze', 'features.[01].*,features.2.*.gamma',
+                 '--engine', engine, '--num-epochs', 1)
+    trained_as_well = before.keys() - {'features.0.gamma', 'features.0.beta'}  # which no network trains
+    for name in trained_as_well:
+        is_frozen = name.startswith(('features.0.', 'features.1.')) or (
+            name.startswith('features.2.') and name.endswith('.gamma'))
+        assert (after[name] == before[name]).all() == is_frozen, name
+
+
+@pytest.mark.parametrize('unit', UNITS)
+def test_the_engines_agree(trained, cifar10, unit):
+    """The rate is low, as rounding grows at higher ones."""
+    pytest.importorskip('torch')
+    rows, ends = [], []
+    for engine in ('mxnet', 'torch'):
+        ends.append(tune(cifar10, engine, trained[unit], '--freeze', 'features.[0-3].*', '--head-lr-mult', 5,
+                         '--lr', 0.001, '--num-epochs', 1, '--engine', engine, unit=unit))
+        rows += metrics_of(engine)
+    for name in ('train_loss', 'val_loss'):
+        assert rows[0][name] == pytest.approx(rows[1][name], rel=1e-3)
+    for name, array in ends[0].items():
+        np.testing.assert_allclose(ends[1][name], array, atol=1e-3 * max(1, abs(array).max()))
+
+
+@ENGINES
+def test_the_head_has_a_rate_of_its_own(trained, cifar10, engine):
+    """With all else frozen, ten times the factor is ten times the rate."""
+    these = '--freeze', 'features.*', '--engine', engine, '--num-epochs', 1
+    one = tune(cifar10, 'factor', trained['atac'], *these, '--head-lr-mult', 10, '--lr', 0.001)
+    other = tune(cifar10, 'rate', trained['atac'], *these, '--lr', 0.01)
+    for name in ('output.weight', 'output.bias'):
+        np.testing.assert_allclose(one[name], other[name], rtol=1e-4, atol=1e-6)
+
+
+@ENGINES
+@pytest.mark.parametrize('unit', ['atac', 'relu'])
+def test_a_resumed_run_is_exact(trained, cifar10, unit, engine):
+    these = '--freeze', 'features.[0-2].*', '--head-lr-mult', 10, '--engine', engine, '--drop-rate', 0.1
+    start = fewer_classes(trained[unit], 'start.params')
+    tune(cifar10, 'whole', start, *these, unit=unit)
+    shutil.copytree('whole', 'again')
+    drop_last_checkpoint('again')
+    tune(cifar10, 'again', start, *these, '--resume', 'auto', unit=unit)
+    assert_same_end('again', 'whole')
+
+
+def test_other_settings_do_not_resume(cifar10, capsys):
+    these = flags(cifar10, 'run', '--num-epochs', 1, '--freeze', 'features.*')
+    assert call_script(*these) == 0
+    for more, named in ((['--freeze', 'features.0.*'], 'freeze'), (['--head-lr-mult', 2], 'head_lr_mult')):
+        assert named in refusal(capsys, 1, *these, *more, '--resume', 'auto')
+
+
+def test_a_run_without_mxnet_freezes_what_its_files_say(trained, cifar10, no_mxnet):
+    """And starts from the values that they have."""
+    pytest.importorskip('torch')
+    these = '--freeze', 'features.*', '--head-lr-mult', 10, '--pretrained', trained['atac']
+    assert call_script(*flags(cifar10, 'with', *these, '--engine', 'torch')) == 0
+    assert call_script(*flags(cifar10, 'x', *these, '--write-initial', 'start')) == 0
+    result = run_script('--data-dir', cifar10, '--save-dir', 'without', '--batch-size', 10, '--num-epochs', 2,
+                        '--lr', 0.05, '--initial', 'start', '--engine', 'torch', path=no_mxnet)
+    assert result.returncode == 0, result.stderr
+    one, other = (read_params(f'{folder}/last.params') for folder in ('with', 'without'))
+    assert all((one[name] == other[name]).all() for name in one)
+
+
+def test_two_devices_keep_what_is_frozen(trained, cifar10, monkeypatch):
+    from openatac.backends.mxnet import backend
+    monkeypatch.setattr(backend, 'choose_contexts', lambda gpus, fall_back: ([mx.cpu(0), mx.cpu(1)], ''))
+    before = read_params(trained['atac'])
+    after = tune(cifar10, 'whole', trained['atac'], '--freeze', 'features.*')
+    for name, array in before.items():
+        assert (after[name] == array).all() == name.startswith('features.'), name
+    shutil.copytree('whole', 'again')
+    drop_last_checkpoint('again')
+    tune(cifar10, 'again', trained['atac'], '--freeze', 'features.*', '--resume', 'auto')
+    assert_same_end('again', 'whole')
+
+
+@pytest.mark.parametrize('more, named', [
+    (['--freeze', 'feature.*'], ['--freeze', "'feature.*'", 'features.']),
+    (['--freeze', 'features.*,outputs.*'], ['--freeze', "'outputs.*'", 'output.']),
+    (['--freeze', '*'], ['--freeze', "'*'", 'features.*']),
+    (['--freeze', 'features.*,output.*'], ['--freeze', 'features.*']),
+    (['--freeze', '*.weight'], ['--freeze', 'output.weight', 'output.bias']),
+    (['--freeze', ''], ['--freeze']),
+    (['--freeze', 'output.*', '--head-lr-mult', 2], ['--head-lr-mult', 'output']),
+    (['--head-lr-mult', 0], ['--head-lr-mult', '0']),
+    (['--head-lr-mult', 'nan'], ['--head-lr-mult', 'nan'])], ids=lambda value: ' '.join(map(str, value)))
+def test_patterns_and_factors_that_do_not_fit(cifar10, capsys, more, named):
+    error = refusal(capsys, 2, *flags(cifar10, 'run', *more))
+    assert all(word in error for word in named) and not os.path.exists('run')
