@@ -1,9 +1,11 @@
 """Compute the validation errors of trained parameters, published ones or your own.
 
-    openatac evaluate-imagenet FILE.params --use-rec --rec-val val.rec
+    openatac evaluate-imagenet RUN/best.params
+    openatac evaluate-imagenet FILE --use-rec --rec-val val.rec
 
-The file must hold exactly the network's parameters, under the names used in the authors' files
-(``layer3.0.relu1.module.0.weight``, ...), in float32 or float16.
+The file must hold exactly the network's parameters, for example under the names in the authors' files
+(``layer3.0.relu1.module.0.weight``, ...), in float32 or float16. If a run's settings.json or an export's
+manifest lies beside it, options that are not given are those of that network.
 """
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ import shlex
 
 from openatac.backends.compute import Compute
 from openatac.console.program import command_parser
-from openatac.flags import add_section, from_arguments, show_defaults
+from openatac.flags import COMMAND_LINE, DEFAULT, add_section, from_arguments, show_defaults
 from openatac.options import section_fields
 from openatac.training.config import ImagenetConfig
 from openatac.training.sections.imagenet import (
@@ -27,7 +29,7 @@ _PUBLISHED = {'r': 2}  # of the published network; the published script's defaul
 def main(argv: list[str]) -> int:
     """Run ``openatac evaluate-imagenet``; see the module."""
     p = command_parser('evaluate-imagenet', __doc__)
-    p.add_argument('evaluate', metavar='FILE.params')
+    p.add_argument('evaluate', metavar='FILE')
     add_section(p, ImagenetNetwork, [name for name, field in section_fields(ImagenetNetwork).items()
                                      if field.option.network and name != 'last_gamma'])
     add_section(p, ImagenetData)
@@ -35,12 +37,16 @@ def main(argv: list[str]) -> int:
     add_section(p, Compute, ['dtype', 'mode'])
     add_section(p, ImagenetOutput, ['report', 'predictions'])
     show_defaults(p, ImagenetConfig, _PUBLISHED)
-    config = from_arguments(ImagenetConfig, p.parse_args(argv), _PUBLISHED, 'of the paper').config
+    given = from_arguments(ImagenetConfig, p.parse_args(argv), _PUBLISHED, 'of the paper')
+    given = given._replace(origins={name: origin if origin == COMMAND_LINE else DEFAULT
+                                    for name, origin in given.origins.items()})
     from openatac.training.tracking.log import log_to
     log_to()
+    from openatac.export.described_network import for_evaluation
     from openatac.training.network import build_network, resolve
     from openatac.training.runs import imagenet
     try:
+        config = for_evaluation(given, given.config.start.evaluate).config
         net, _ = build_network(resolve(config))
     except ValueError as error:
         p.error(str(error))

@@ -132,6 +132,20 @@ def _check_mxnet_is_there(config: Config) -> None:
                                   'wrote where MXNet is', name=error.name) from None
 
 
+def with_described_network(parser: argparse.ArgumentParser, given: Given) -> Given:
+    """Complete the config by the network of --evaluate or --pretrained, if a file beside it describes it."""
+    start = given.config.start
+    if start.initial or not (start.evaluate or start.pretrained):
+        return given
+    from openatac.export.described_network import for_evaluation, for_fine_tuning
+    try:
+        if start.evaluate:
+            return for_evaluation(given, start.evaluate)
+        return for_fine_tuning(given, start.pretrained)
+    except ValueError as error:
+        parser.error(str(error))
+
+
 def find_network(given: Given) -> tuple[Any, str, Any]:
     """Return (network, its name, the completed config), from the options or the files of --initial.
 

@@ -26,7 +26,7 @@ def parser(prog: str = PROG) -> argparse.ArgumentParser:
 def main(argv: list[str], prog: str = PROG) -> None:
     """Run the command; see the module."""
     p = parser(prog)
-    given = train.begin(p, CifarConfig, CIFAR, argv, train.check)
+    given = train.with_described_network(p, train.begin(p, CifarConfig, CIFAR, argv, train.check))
     config: CifarConfig = given.config
     from openatac.training.runs.datasets import BackgroundReader
     only_network = train.only_makes_network(config)

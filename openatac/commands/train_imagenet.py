@@ -73,6 +73,8 @@ def main(argv: list[str], prog: str = PROG) -> None:
     from openatac.distributed import workers
     only_network = train.only_makes_network(config)
     cluster = workers.join_run('device' if only_network or config.start.evaluate else config.training.kvstore)
+    given = train.with_described_network(p, given)
+    config = given.config
     from openatac.training.runs import datasets, imagenet
     if config.network.num_classes is None and not (only_network or config.start.initial):
         classes = datasets.count_classes(config.data, 'val' if config.start.evaluate else 'train')

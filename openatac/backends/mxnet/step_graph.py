@@ -53,8 +53,8 @@ def step_graph(symbol: mx.sym.Symbol, image_shape: Shape,
     Returns
     -------
     (Symbol, list of str) or None
-        The outputs are the logits, the gradients of these parameters, and that of ``data``, unless no
-        BatchNorm updates its statistics. None for a network without gates or with operators other than ATAC's.
+        The outputs are the logits, the gradients of these parameters and, if a BatchNorm updates its
+        statistics, that of the images. None for a network without gates or with operators other than ATAC's.
     """
     graph = Graph.of(symbol)
     graph.infer_shapes(**{INPUT: (2, *image_shape)})

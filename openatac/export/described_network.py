@@ -1,0 +1,117 @@
+"""The network of a parameter file, if a run's settings.json or an export's manifest lies beside it."""
+from __future__ import annotations
+
+import contextlib
+import inspect
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from openatac.errors import OpenatacError
+from openatac.export.manifest import Manifest, read_manifest
+from openatac.flags import Given, flag_of
+from openatac.models.weights import EXPORTED
+from openatac.options import changed, defaults, fields, from_json, values
+from openatac.training.config import CifarConfig, Config, ImagenetConfig
+from openatac.training.network import resolve
+from openatac.training.run_folder import RunFolder
+
+log = logging.getLogger('openatac')
+# Without effect on what trained parameters compute.
+_OF_TRAINING = ('drop_rate', 'last_gamma')
+_NAMED_BY_MODEL = ('host', 'blocks', 'act_type', 'attention')
+# How a test set is read, not what is in it.
+_READING = ('num_workers', 'num_data_workers', 'max_bad_share')
+
+
+def for_evaluation(given: Given, path: str) -> Given:
+    """Complete a config by the network of the parameters in ``path``, and by its data, if that is known.
+
+    What the command line gives about the data is kept: the size, the crop, and all places or none.
+
+    Raises
+    ------
+    ValueError
+        If the command line, or its recipe, gives the network another option.
+    """
+    known = _options_beside(path, type(given.config))
+    return given if known is None else _completed(given, path, *known, with_data=True)
+
+
+def for_fine_tuning(given: Given, path: str) -> Given:
+    """Like `for_evaluation`, for a run that starts from the parameters: on other data, with other classes."""
+    known = _options_beside(path, type(given.config))
+    return given if known is None else _completed(given, path, *known, with_data=False)
+
+
+def _completed(given: Given, path: str, source: str, known: Mapping[str, Any], with_data: bool) -> Given:
+    options = fields(type(given.config))
+    network = [name for name in known if options[name].section == 'network' and options[name].option.network
+               and name not in _OF_TRAINING and (with_data or name != 'num_classes')]
+    data = [name for name in known if options[name].section == 'data' and with_data]
+    labels = [name for name in data if name in ('dataset', 'cifar100_labels')]
+    _check(given, path, source, {name: known[name] for name in (*network, *labels)})
+    log.info('%s describes the network of %s', source, path)
+    return given._replace(config=changed(
+        given.config, **{name: known[name] for name in network}, **_data_options(given, known, data)))
+
+
+def _check(given: Given, path: str, source: str, known: Mapping[str, Any]) -> None:
+    """Raise ValueError if the command line contradicts what is known."""
+    wanted = values(resolve(given.config))
+    by_model = _NAMED_BY_MODEL if wanted.get('model', 'atac') != 'atac' else ()
+    for name, value in known.items():
+        flag = 'model' if name in by_model and not given.is_given(name) else name
+        if name != 'model' and given.is_given(flag) and wanted[name] != value:
+            raise ValueError(f'argument {flag_of(flag)}: {wanted[flag]} contradicts {source}, by which '
+                             f'{path} is of a network with {name} {value}; leave it out')
+
+
+def _data_options(given: Given, known: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
+    """Return what is known of the data; the places only if none is given and they are on this machine."""
+    options = fields(type(given.config))
+    about = [name for name in names if options[name].option.result]
+    places = [name for name in names if name not in about and name not in _READING]
+    found = known.get('rec_val') if known.get('use_rec') else known.get('data_dir')
+    if any(map(given.is_given, places)) or not (found and os.path.exists(os.path.expanduser(found))):
+        places = []
+    return {name: known[name] for name in (*about, *places) if not given.is_given(name)}
+
+
+# ------------------------------------------------------------------------- what lies beside a file
+
+def _options_beside(path: str, kind: type[Config]) -> tuple[str, dict[str, Any]] | None:
+    """Return (the file that describes the network of ``path``, {name: value} of the options it knows)."""
+    with contextlib.suppress(OpenatacError, ValueError):  # which then describes something else
+        if path.endswith(EXPORTED):
+            prefix = path[:-len(EXPORTED)]
+            known = _options_of_manifest(read_manifest(prefix), kind)
+            return None if known is None else (prefix + '.json', known)
+    with contextlib.suppress(OpenatacError, ValueError):
+        run = RunFolder(os.path.dirname(path))
+        config = run.config()
+        if type(config) is kind:
+            return run.file('settings.json'), values(resolve(config))
+    return None
+
+
+def _options_of_manifest(manifest: Manifest, kind: type[Config]) -> dict[str, Any] | None:
+    """Return the options of an exported network; None if it is for the other script."""
+    from openatac.models.zoo import find_model
+    host, settings = find_model(manifest.model)
+    if (host.data == 'cifar') != (kind is CifarConfig):
+        return None
+    # The settings that an export does not mention have the network's own defaults, not those of the script.
+    known: dict[str, Any] = {
+        name: parameter.default for name, parameter in inspect.signature(host.factory).parameters.items()
+        if name in fields(kind) and parameter.default is not parameter.empty}
+    known.update({**settings, **manifest.arguments})
+    if kind is ImagenetConfig:
+        known.update(num_classes=manifest.classes, input_size=manifest.image_shape[-1],
+                     crop_ratio=manifest.crop_ratio)
+    else:
+        known['model'] = manifest.model
+    config = from_json(kind, {**defaults(kind), **known})
+    return {name: value for name, value in values(resolve(config)).items()
+            if fields(kind)[name].section == 'network' or name in known}

@@ -1,0 +1,160 @@
+"""A parameter file beside a run's settings or an export's manifest knows its network and its data."""
+import os
+import re
+import shutil
+
+import pytest
+
+import train_imagenet
+from openatac import cli
+from openatac.models.params_file import read_params
+from tests.helpers.commands import command_refusal
+from tests.helpers.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
+from tests.helpers.made_up_images import write_data_dir
+from tests.helpers.safetensors import write_safetensors
+from tests.helpers.scripts import call_script, json_of, refusal
+
+pytestmark = pytest.mark.usefixtures('elsewhere', 'shallow_resnet')
+
+
+@pytest.fixture(scope='module')
+def cifar_run(tmp_path_factory, cifar10):
+    """The folder of a run whose network is not that of the defaults, with its export 'out'."""
+    folder = tmp_path_factory.mktemp('cifar') / 'run'
+    assert call_script('--data-dir', cifar10, '--save-dir', folder, '--blocks', 1, '--act-layers', 2, '--r',
+                       4, '--useReLU', '--useGlobal', '--num-epochs', 1, '--batch-size', 10,
+                       '--export', folder / 'out') == 0
+    return str(folder)
+
+
+@pytest.fixture(scope='module')
+def photo_run(tmp_path_factory):
+    """The same of train_imagenet.py, with its default r."""
+    folder = tmp_path_factory.mktemp('photos')
+    photos = write_data_dir(folder / 'data')
+    assert call_script('--data-dir', photos, '--input-size', 32, '--crop-ratio', 0.6, '--act-layers', 3,
+                       '--batch-size', 4, '-j', 0, '--num-epochs', 1, '--save-dir', folder / 'run',
+                       '--logging-file', folder / 'log', '--export', folder / 'run' / 'out',
+                       script=train_imagenet) == 0
+    return str(folder / 'run')
+
+
+def score_of(text):
+    """The accuracy or the error that a command prints last."""
+    return float(re.findall(r'(?:accuracy|err-top1)=([\d.]+)', text)[-1])
+
+
+def wanted_score(run):
+    best = json_of(run, 'summary.json')['best_accuracy']
+    return pytest.approx(best if 'cifar' in run else 1 - best, abs=1e-6)
+
+
+# -------------------------------------------------------------------------------------- known
+
+@pytest.mark.parametrize('file', ['best.params', 'best.safetensors', 'out-0000.params'])
+def test_train_cifar_evaluates_a_run_by_its_file_alone(cifar_run, capsys, file):
+    if file.endswith('.safetensors'):
+        write_safetensors(os.path.join(cifar_run, file), read_params(os.path.join(cifar_run, 'best.params')))
+    assert call_script('--evaluate', os.path.join(cifar_run, file), *data_if_needed(cifar_run, file)) == 0
+    assert score_of(capsys.readouterr().err) == wanted_score(cifar_run)
+
+
+@pytest.mark.parametrize('file', ['best.params', 'out-0000.params'])
+def test_photographs_are_evaluated_by_the_file_alone(photo_run, capsys, file):
+    path, more = os.path.join(photo_run, file), data_if_needed(photo_run, file)
+    for run in (lambda: cli.main(['evaluate-imagenet', path, *more]),
+                lambda: call_script('--evaluate', path, *more, '-j', 0, script=train_imagenet)):
+        assert run() == 0
+        assert score_of(capsys.readouterr().err) == wanted_score(photo_run)
+
+
+def data_if_needed(run, file):
+    """The place of a run's images, which an export does not know."""
+    return ['--data-dir', json_of(run, 'settings.json')['data_dir']] if file.startswith('out') else []
+
+
+def test_other_images_are_evaluated_where_they_are_given(photo_run, tmp_path, capsys):
+    other = write_data_dir(tmp_path / 'other', validation=4)
+    assert cli.main(['evaluate-imagenet', photo_run + '/best.params', '--data-dir', other]) == 0
+    assert ' on 4 images' in capsys.readouterr().err
+
+
+def test_an_export_alone_knows_its_network(cifar_run, cifar10, tmp_path, capsys):
+    for name in os.listdir(cifar_run):
+        if name.startswith('out'):
+            shutil.copy(os.path.join(cifar_run, name), tmp_path)
+    assert call_script('--data-dir', cifar10, '--evaluate', tmp_path / 'out-0000.params') == 0
+    assert score_of(capsys.readouterr().err) == wanted_score(cifar_run)
+
+
+def test_fine_tuning_takes_the_network_and_not_its_data(cifar_run, cifar10):
+    assert call_script('--data-dir', cifar10, '--pretrained', cifar_run + '/best.params', '--save-dir',
+                       'tuned', '--num-epochs', 1, '--batch-size', 10) == 0
+    theirs, ours = (json_of(folder, 'settings.json') for folder in (cifar_run, 'tuned'))
+    for name in ('blocks', 'act_layers', 'r', 'useReLU', 'useGlobal'):
+        assert ours[name] == theirs[name]
+
+
+def test_photographs_of_other_classes_are_fine_tuned(photo_run, tmp_path):
+    other = write_data_dir(tmp_path / 'other', classes=3)
+    assert call_script('--data-dir', other, '--pretrained', photo_run + '/best.params', '--input-size', 32,
+                       '--batch-size', 4, '-j', 0, '--num-epochs', 1, '--save-dir', 'tuned', '--logging-file',
+                       'log', script=train_imagenet) == 0
+    settings = json_of('tuned', 'settings.json')
+    assert settings['num_classes'] == 3 and settings['act_layers'] == 3
+
+
+@pytest.mark.parametrize('content', ['', '{}', '[]', '{"blocks": "many"}'])
+def test_settings_of_something_else_are_left_alone(cifar_run, cifar10, content, capsys):
+    os.mkdir('copy')
+    shutil.copy(cifar_run + '/best.params', 'copy')
+    with open('copy/settings.json', 'w') as handle:
+        handle.write(content)
+    network = '--blocks', 1, '--act-layers', 2, '--r', 4, '--useReLU', '--useGlobal'
+    assert call_script('--data-dir', cifar10, *network, '--evaluate', 'copy/best.params') == 0
+    assert score_of(capsys.readouterr().err) == wanted_score(cifar_run)
+
+
+# ------------------------------------------------------------------------------- contradicted
+
+CONTRADICTIONS = [
+    (['--blocks', 2], ['--blocks', '2', 'blocks 1']),
+    (['--no-useReLU'], ['--useReLU', 'False', 'True']),
+    (['--r', 2], ['--r', '2', '4']),
+    (['--act-type', 'relu'], ['--act-type', 'relu', 'ChaATAC']),
+    (['--model', 'cifar_resnet8_v2_swish'], ['--model', 'cifar_resnet8_v2_swish', 'ChaATAC']),
+    (['--model', 'cifar_resnet14_v2_atac'], ['--model', 'cifar_resnet14_v2_atac', 'blocks 1']),
+    (['--model', 'cifar_resnet18_v1_atac'], ['--model', 'cifar_resnet18_v1_atac']),
+    (['--recipe', 'cifar10_atac'], ['settings.json'])]
+
+
+@pytest.mark.parametrize('flag, more, named', [
+    *((flag, *case) for flag in ('--evaluate', '--pretrained') for case in CONTRADICTIONS),
+    ('--evaluate', ['--dataset', 'cifar100'], ['--dataset', 'cifar100', 'cifar10']),
+], ids=lambda value: ' '.join(map(str, value)) if isinstance(value, list) else value)
+def test_a_flag_that_contradicts_the_settings_is_refused(cifar_run, capsys, flag, more, named):
+    path = cifar_run + '/best.params'
+    error = refusal(capsys, 2, flag, path, *more)
+    assert all(word in error for word in (path, cifar_run + '/settings.json', *named))
+
+
+@pytest.mark.parametrize('more', [
+    ['--blocks', 1, '--r', 4], ['--model', 'cifar_resnet8_v2_atac', '--useGlobal'], ['--act-type', 'atac'],
+    ['--model', 'cifar_resnet8_v2_atac_global'], ['--dataset', 'cifar10']])
+def test_flags_that_say_the_same_are_accepted(cifar_run, capsys, more):
+    assert call_script('--evaluate', cifar_run + '/best.params', *more) == 0
+    assert score_of(capsys.readouterr().err) == wanted_score(cifar_run)
+
+
+@pytest.mark.parametrize('file, source', [('best.params', 'settings.json'), ('out-0000.params', 'out.json')])
+def test_contradictions_about_photographs_are_refused(photo_run, capsys, file, source):
+    path = os.path.join(photo_run, file)
+    for more, named in ((['--r', 2], '4'), (['--num-classes', 5], '2'), (['--use-gn'], 'False')):
+        error = command_refusal(capsys, 'evaluate-imagenet', 2, path, *more)
+        assert all(str(word) in error for word in (path, os.path.join(photo_run, source), *more, named))
+
+
+def test_another_size_and_crop_may_be_tried(photo_run, capsys):
+    for more in (['--input-size', '64'], ['--crop-ratio', '0.9']):
+        assert cli.main(['evaluate-imagenet', photo_run + '/best.params', *more]) == 0
+    assert capsys.readouterr().err.count('err-top1=') == 2
