@@ -51,9 +51,9 @@ def test_the_numeric_flags_are_known():
     """A new one is to be put where it belongs here; one without bounds would be missing."""
     assert set(NUMERIC) == FROM_ZERO | {
         '--blocks', '--r', '--reduction', '--batch-size', '--num-epochs', '--lr', '--lr-decay',
-        '--log-interval', '--dry-run'}
-    assert set(NUMERIC) - WHOLE == {'--r', '--reduction', '--lr', '--lr-decay', '--momentum', '--wd',
-                                    '--drop-rate'}
+        '--head-lr-mult', '--log-interval', '--dry-run'}
+    assert set(NUMERIC) - WHOLE == {'--r', '--reduction', '--lr', '--lr-decay', '--head-lr-mult', '--momentum',
+                                    '--wd', '--drop-rate'}
 
 
 FOR_EACH = ['nan', '-1', 'abc', '0', '0.5', '1e300']
