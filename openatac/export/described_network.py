@@ -11,7 +11,7 @@ from typing import Any
 from openatac.errors import OpenatacError
 from openatac.export.manifest import Manifest, read_manifest
 from openatac.flags import Given, flag_of
-from openatac.models.weights import EXPORTED
+from openatac.models.params_file import PARAMS_SUFFIX
 from openatac.options import changed, defaults, fields, from_json, values
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
 from openatac.training.network import resolve
@@ -84,8 +84,8 @@ def _data_options(given: Given, known: Mapping[str, Any], names: list[str]) -> d
 def _options_beside(path: str, kind: type[Config]) -> tuple[str, dict[str, Any]] | None:
     """Return (the file that describes the network of ``path``, {name: value} of the options it knows)."""
     with contextlib.suppress(OpenatacError, ValueError):  # which then describes something else
-        if path.endswith(EXPORTED):
-            prefix = path[:-len(EXPORTED)]
+        if path.endswith(PARAMS_SUFFIX):
+            prefix = path[:-len(PARAMS_SUFFIX)]
             known = _options_of_manifest(read_manifest(prefix), kind)
             return None if known is None else (prefix + '.json', known)
     with contextlib.suppress(OpenatacError, ValueError):

@@ -18,7 +18,7 @@ from openatac.errors import OpenatacError
 from openatac.graph.checks import read_graph
 
 INPUT = 'data'  # the name of a network's images
-SYMBOL_SUFFIX, PARAMS_SUFFIX = '-symbol.json', '-0000.params'  # of the two files of an exported network
+SYMBOL_SUFFIX = '-symbol.json'  # of an exported network's graph, beside its parameters (PARAMS_SUFFIX)
 MXNET_VERSION = {'mxnet_version': ['int', 10901]}
 # The number of inputs whose values these operators use; of the others they use only the shapes.
 _VALUED_INPUTS = {'ones_like': 0, 'zeros_like': 0, '_contrib_arange_like': 0, 'reshape_like': 1,

@@ -15,7 +15,6 @@ from openatac.graph.checks import MAX_TENSOR, read_graph
 from openatac.graph.nodes import (
     INPUT,
     MXNET_VERSION,
-    PARAMS_SUFFIX,
     SYMBOL_SUFFIX,
     Graph,
     Node,
@@ -23,7 +22,7 @@ from openatac.graph.nodes import (
     Shape,
     UnknownShapes,
 )
-from openatac.models.params_file import write_params
+from openatac.models.params_file import PARAMS_SUFFIX, write_params
 
 NDArrays = dict[str, mx.nd.NDArray]  # {name: values}
 

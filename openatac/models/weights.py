@@ -24,11 +24,10 @@ from openatac.errors import NO_PYTORCH, ParameterFileError, first_line
 from openatac.files.checksums import check_files
 from openatac.files.reading import check_input, open_input
 from openatac.files.schema import Range, parse_json, validate
-from openatac.models.params_file import MAX_BYTES, read_params
+from openatac.models.params_file import MAX_BYTES, PARAMS_SUFFIX, read_params
 
 KINDS = ('arg:', 'aux:')  # how MXNet's exports begin the names of parameters and of running statistics
-EXPORTED = '-0000.params'
-_OPTIMIZED = tuple(f'-{form}{EXPORTED}' for form in ('fused', 'int8'))  # of exports
+_OPTIMIZED = tuple(f'-{form}{PARAMS_SUFFIX}' for form in ('fused', 'int8'))  # of exports
 _SIZE = Annotated[int, Range(0, MAX_BYTES)]
 
 
@@ -45,8 +44,8 @@ def read_weights(path: str) -> dict[str, np.ndarray]:
     if path.endswith(_OPTIMIZED):
         raise ParameterFileError(f'{path} belongs to an optimized form of an export, not to the network '
                                  'itself: give PREFIX-0000.params beside it')
-    if path.endswith(EXPORTED):
-        check_files(path[:-len(EXPORTED)], [path])
+    if path.endswith(PARAMS_SUFFIX):
+        check_files(path[:-len(PARAMS_SUFFIX)], [path])
     read = _READERS.get(os.path.splitext(path)[1].lower(), read_params)
     return {name[4:] if name.startswith(KINDS) else name: array for name, array in read(path).items()}
 

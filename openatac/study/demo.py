@@ -64,7 +64,8 @@ def export(group: Group, path: str) -> tuple[list[str], float]:
     """Export a run's last network; return the symbol files, and the largest difference of their outputs."""
     from openatac.export.symbol_files import save_symbol
     from openatac.export.trained_network import load_run
-    from openatac.graph.nodes import PARAMS_SUFFIX, SYMBOL_SUFFIX
+    from openatac.graph.nodes import SYMBOL_SUFFIX
+    from openatac.models.params_file import PARAMS_SUFFIX
     folder = group.runs[0].folder
     net = load_run(folder, os.path.join(folder, 'last.params')).net
     return [path + SYMBOL_SUFFIX, path + PARAMS_SUFFIX], save_symbol(net, path, IMAGE_SHAPE)

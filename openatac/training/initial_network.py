@@ -18,7 +18,8 @@ from openatac.errors import OpenatacError
 from openatac.files.schema import read_json
 from openatac.files.writing import write_text, writing
 from openatac.flags import Given, flag_of
-from openatac.graph.nodes import PARAMS_SUFFIX, SYMBOL_SUFFIX
+from openatac.graph.nodes import SYMBOL_SUFFIX
+from openatac.models.params_file import PARAMS_SUFFIX
 from openatac.options import changed, fields, from_json, values
 from openatac.training.config import CifarConfig, Config, ImagenetConfig, network_settings
 from openatac.training.sections.shared import ATAC, ATAC_ALIAS

@@ -52,8 +52,8 @@ def test_the_numeric_flags_are_known():
     assert set(NUMERIC) == FROM_ZERO | {
         '--blocks', '--r', '--reduction', '--batch-size', '--num-epochs', '--lr', '--lr-decay',
         '--head-lr-mult', '--log-interval', '--dry-run'}
-    assert set(NUMERIC) - WHOLE == {'--r', '--reduction', '--lr', '--lr-decay', '--head-lr-mult', '--momentum',
-                                    '--wd', '--drop-rate'}
+    assert set(NUMERIC) - WHOLE == {'--r', '--reduction', '--lr', '--lr-decay', '--head-lr-mult',
+                                    '--momentum', '--wd', '--drop-rate'}
 
 
 FOR_EACH = ['nan', '-1', 'abc', '0', '0.5', '1e300']

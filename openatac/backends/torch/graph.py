@@ -17,8 +17,8 @@ from openatac.backends.torch.operators import batch_norm, find_operator, takes_t
 from openatac.errors import ParameterFileError
 from openatac.files.checksums import check_files
 from openatac.files.writing import writing
-from openatac.graph.nodes import INPUT, PARAMS_SUFFIX, SYMBOL_SUFFIX, Graph, Node
-from openatac.models.params_file import write_params
+from openatac.graph.nodes import INPUT, SYMBOL_SUFFIX, Graph, Node
+from openatac.models.params_file import PARAMS_SUFFIX, write_params
 from openatac.models.weights import KINDS, read_weights
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from openatac.export.forms.base import Form, TracedNetwork
 from openatac.export.parity import ParityCheck
-from openatac.graph.nodes import PARAMS_SUFFIX, SYMBOL_SUFFIX
+from openatac.graph.nodes import SYMBOL_SUFFIX
+from openatac.models.params_file import PARAMS_SUFFIX
 
 
 class FusedForm(Form):

@@ -8,7 +8,8 @@ import numpy as np
 from openatac.export.forms.base import Form, TracedNetwork
 from openatac.export.manifest import Manifest
 from openatac.export.parity import HALF, REORDERED, SAME, Function, ParityCheck, ParityError
-from openatac.graph.nodes import INPUT, PARAMS_SUFFIX, SYMBOL_SUFFIX
+from openatac.graph.nodes import INPUT, SYMBOL_SUFFIX
+from openatac.models.params_file import PARAMS_SUFFIX
 
 
 class SymbolForm(Form):
