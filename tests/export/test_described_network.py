@@ -8,11 +8,11 @@ import pytest
 import train_imagenet
 from openatac import cli
 from openatac.models.params_file import read_params
-from tests.helpers.commands import command_refusal
+from tests.helpers.commands import command_refusal, rows_of
 from tests.helpers.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
 from tests.helpers.made_up_images import write_data_dir
 from tests.helpers.safetensors import write_safetensors
-from tests.helpers.scripts import call_script, json_of, refusal
+from tests.helpers.scripts import call_script, json_of, refusal, run_script
 
 pytestmark = pytest.mark.usefixtures('elsewhere', 'shallow_resnet')
 
@@ -158,3 +158,33 @@ def test_another_size_and_crop_may_be_tried(photo_run, capsys):
     for more in (['--input-size', '64'], ['--crop-ratio', '0.9']):
         assert cli.main(['evaluate-imagenet', photo_run + '/best.params', *more]) == 0
     assert capsys.readouterr().err.count('err-top1=') == 2
+
+
+# ------------------------------------------------------------- other commands that take a file
+
+def test_other_commands_take_files_of_any_kind(cifar_run, cifar10, tmp_path):
+    start = str(tmp_path / 'start.safetensors')
+    write_safetensors(start, read_params(cifar_run + '/best.params'))
+    assert cli.main(['export', cifar_run, start, 'of-run']) == 0
+    assert cli.main(['export', 'cifar_resnet8_v2_atac_global', start, 'by-name', '--act-layers', '2', '--r',
+                     '4']) == 0
+    assert cli.main(['export', 'cifar_resnet8_v2_atac_global', cifar_run + '/out-0000.params', 'of-export',
+                     '--act-layers', '2', '--r', '4']) == 0
+    expected = list(read_params(cifar_run + '/out-0000.params').values())
+    for out in ('of-run', 'by-name', 'of-export'):
+        for ours, theirs in zip(read_params(out + '-0000.params').values(), expected):
+            assert (ours == theirs).all()
+    assert cli.main(['gates', cifar_run, '--params', start, '--images', '20', '--out', 'gates']) == 0
+    assert rows_of('gates.csv')[0]['parameters'] == 'start.safetensors'
+
+
+def test_pytorch_takes_files_of_any_kind_without_mxnet(cifar_run, cifar10, tmp_path, no_mxnet):
+    pytest.importorskip('torch')
+    start, network = str(tmp_path / 'start.safetensors'), ('--blocks', 1, '--act-layers', 2, '--r', 4,
+                                                           '--useReLU', '--useGlobal')
+    write_safetensors(start, read_params(cifar_run + '/best.params'))
+    assert call_script(*network, '--write-initial', 'net') == 0
+    result = run_script('--engine', 'torch', '--initial', 'net', '--data-dir', cifar10, '--evaluate', start,
+                        path=no_mxnet)
+    assert result.returncode == 0, result.stderr
+    assert score_of(result.stderr) == wanted_score(cifar_run)
