@@ -42,6 +42,9 @@ class Option:
         The help's description of a default of None.
     network, result : bool
         Whether the network (with its initial values) or the run's result depends on it.
+    scheduled : bool
+        Whether the result depends on it only through what the schedule gives each iteration, such as its
+        learning rate.
     named : bool
         Whether the network's name includes it.
     matters : function
@@ -59,6 +62,7 @@ class Option:
     negatable: bool = False
     network: bool = False
     result: bool = False
+    scheduled: bool = False
     named: bool = False
     matters: Callable[[Mapping[str, Any]], bool] = lambda values: True
     added: bool = False
@@ -82,6 +86,7 @@ def option(default: Any, help: str = '', **settings: Any) -> Any:
 
 result_option = functools.partial(option, result=True)
 network_option = functools.partial(option, network=True, result=True)
+schedule_option = functools.partial(option, result=True, scheduled=True)
 
 
 def only_with(name: str, *values: Any) -> Callable[[Mapping[str, Any]], bool]:

@@ -24,6 +24,7 @@ from openatac.training.tracking.log import on_terminal
 from openatac.training.tracking.trackers import Tracker
 
 log = logging.getLogger('openatac')
+RATE = 'learning rate'
 
 
 class Plan(NamedTuple):
@@ -40,6 +41,9 @@ class Plan(NamedTuple):
         Has ``ahead`` too.
     schedule : function
         From the iteration, from 0, to the learning rate.
+    scheduled : function
+        From the training section of a config to {what: function from the iteration to its value}, of
+        everything that its schedule decides, `RATE` first.
     epochs : int
         How many to train.
     folder : str
@@ -64,6 +68,7 @@ class Plan(NamedTuple):
     training: Any
     evaluation: Any
     schedule: Callable[[int], float]
+    scheduled: Callable[[Any], dict[str, Callable[[int], float]]]
     epochs: int
     folder: str
     settings: dict[str, Any]

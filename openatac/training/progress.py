@@ -2,9 +2,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, Callable, TypedDict
 
-from openatac.backends.base import Engine
+from openatac.backends.base import Arrays, Engine
 from openatac.errors import CheckpointError
 from openatac.files.schema import Range, validate
 from openatac.training.checkpoint import checkpoints_of
@@ -39,6 +39,9 @@ class State(TypedDict):
     progress: _Progress
 
 
+Adapt = Callable[[Arrays, dict[str, Any]], tuple[Arrays, dict[str, Any]]]  # arrays and `State`
+
+
 @dataclass
 class Progress:
     """The progress of a run.
@@ -53,6 +56,8 @@ class Progress:
         The highest test accuracy, and its epoch.
     disturbed : bool
         Whether other processes were seen to slow the run down.
+    inexact : list of str
+        Where the run was resumed under settings that do not give the same bits, and which.
     """
 
     epoch: int = 0
@@ -60,9 +65,18 @@ class Progress:
     history: list[Row] = field(default_factory=list)
     best: dict[str, Any] = field(default_factory=lambda: {'accuracy': -1.0, 'epoch': -1})
     disturbed: bool = False
+    inexact: list[str] = field(default_factory=list)
 
-    def resume(self, folder: str, engine: Engine, settings: dict[str, Any]) -> bool:
+    def resume(self, folder: str, engine: Engine, adapt: Adapt) -> bool:
         """Restore the progress and the engine from the newest checkpoint of the run in ``folder``.
+
+        Parameters
+        ----------
+        folder : str
+        engine : Engine
+        adapt : function
+            From the checkpoint's arrays and `State` to those to continue from. Raises CheckpointError if the
+            settings of the checkpoint do not allow it.
 
         Returns
         -------
@@ -72,27 +86,18 @@ class Progress:
         Raises
         ------
         CheckpointError
-            If it was made under other ``settings``, or is not of this run.
+            If ``adapt`` does, or the checkpoint is not of this run.
         """
         checkpoint = checkpoints_of(folder).latest()
         if checkpoint is None:
             return False
         arrays, state = checkpoint
         try:
-            state = validate(state, State)
-            _check_settings(state['settings'], settings, folder)
+            arrays, state = adapt(arrays, validate(state, State))
             engine.load_state(arrays, state['engine'])
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError, ArithmeticError) as error:
             raise CheckpointError(f'the newest checkpoint in {folder} is not of this run ({error}): start '
                                   'another run with another --save-dir') from None
-        # Older checkpoints lack ``disturbed``.
+        # Older checkpoints lack ``disturbed`` and ``inexact``.
         vars(self).update({name: state['progress'][name] for name in vars(self) if name in state['progress']})
         return True
-
-
-def _check_settings(saved: dict[str, Any], now: dict[str, Any], folder: str) -> None:
-    changed = [f'{key} was {saved.get(key)!r} and is {now.get(key)!r}'
-               for key in sorted(set(saved) | set(now)) if saved.get(key) != now.get(key)]
-    if changed:
-        raise CheckpointError(f'the run in {folder} has other settings: {", ".join(changed)}; repeat them, '
-                              'or start another run with another --save-dir')

@@ -1,6 +1,7 @@
 """train_imagenet.py in several processes on this machine: equal to one, noticed deaths, exact resuming."""
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from openatac.training.runs import session
 from tests.conftest import ROOT
 from tests.helpers.imagenet_hosts import small_network  # noqa: F401  (a fixture)
 from tests.helpers.made_up_images import write_data_dir
-from tests.helpers.scripts import call_script, finish, metrics_of, wait_until
+from tests.helpers.scripts import call_script, finish, metrics_of, refusal, wait_until
 
 EPOCHS = 20  # of 3 batches
 CLUSTER = '--kvstore', 'dist_device_sync', '--resume', 'auto'
@@ -181,3 +182,15 @@ def test_workers_that_would_begin_at_different_places_do_not():
     progress.epoch = 3
     with pytest.raises(CheckpointError, match='3 and 0, 0 and 0.*--save-dir'):
         session.check_same_start(Engine, progress)
+
+
+@pytest.mark.usefixtures('small_network')
+def test_a_run_of_two_workers_goes_on_longer_in_one_process(whole, photos, tmp_path, capsys):
+    folder = shutil.copytree(whole, tmp_path / 'copy')
+    longer = flags(folder, photos, '--resume', 'auto', '--num-epochs', EPOCHS + 2, '--batch-size', 4)
+    error = refusal(capsys, 1, *longer, script=train_imagenet)
+    assert "devices was '2 x 1 x cpu' and is '1 x cpu'" in error and '--allow-inexact-resume' in error
+    assert call_script(*longer, '--allow-inexact-resume', script=train_imagenet) == 0
+    rows, before = metrics_of(folder), metrics_of(whole)
+    assert rows[:EPOCHS] == before and len(rows) == EPOCHS + 2
+    assert rows[-1]['train_loss'] == pytest.approx(before[-1]['train_loss'], rel=0.1)

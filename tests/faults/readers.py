@@ -316,7 +316,7 @@ def _read_resigned(folder: str) -> Content:
     _edit(place + '/manifest.json', **{name: sha256(f'{place}/{name}')
                                        for name in ('arrays.params', 'state.json')})
     progress, engine = Progress(), _Engine()
-    progress.resume(folder, engine, {'lr': 0.1})
+    progress.resume(folder, engine, lambda arrays, state: (arrays, state))
     return {'progress': repr(vars(progress)), 'engine': repr(engine.state)}
 
 

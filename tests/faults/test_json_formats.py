@@ -213,22 +213,28 @@ def test_a_checkpoint(tmp_path):
     state = {'settings': {'lr': 0.1}, 'engine': {'iteration': 3, 'images': 6},
              'progress': {'epoch': 1, 'batch': 0, 'history': [{'epoch': 0, 'val_loss': 1.5}],
                           'best': {'accuracy': 0.5, 'epoch': 0}}}
-    folder, settings = str(tmp_path), {'lr': 0.1}
+    folder = str(tmp_path)
+
+    def adapt(arrays, found):
+        if found['settings'] != state['settings']:
+            raise CheckpointError('other settings')
+        return arrays, found
+
     checkpoints, arrays = checkpoints_of(folder), {'a': np.zeros(2, 'float32')}
     checkpoints.save(3, arrays, state)
-    assert Progress().resume(folder, _Engine(), settings)
+    assert Progress().resume(folder, _Engine(), adapt)
     for mutant in mutants(state):
         checkpoints.save(3, arrays, mutant)
         try:
             progress = Progress()
-            progress.resume(folder, _Engine(), settings)
+            progress.resume(folder, _Engine(), adapt)
             assert progress.epoch + progress.batch >= 0 and progress.best['accuracy'] + 0 < 1e400
         except CheckpointError:
             pass
     checkpoints.save(3, arrays, state)
     checkpoints.save(3, arrays, {})
     with pytest.raises(CheckpointError):
-        Progress().resume(folder, _Engine(), settings)
+        Progress().resume(folder, _Engine(), adapt)
     _, refused = check(str(tmp_path / 'checkpoints' / '0000000003' / 'manifest.json'), checkpoints.latest)
     assert refused > 10
 

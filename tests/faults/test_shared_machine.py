@@ -77,7 +77,7 @@ def test_a_resumed_run_remembers_and_older_checkpoints_load(tmp_path):
         checkpoints_of(str(tmp_path)).save(iteration, {}, {
             'settings': {}, 'engine': {'iteration': 0, 'images': 0}, 'progress': saved})
         resumed = Progress()
-        assert resumed.resume(str(tmp_path), engine, {})
+        assert resumed.resume(str(tmp_path), engine, lambda *checkpoint: checkpoint)
         assert resumed.disturbed is expected
 
 

@@ -1,8 +1,9 @@
 """The CIFAR run: from a config to a trained network in a folder."""
 from __future__ import annotations
 
+import functools
 import logging
-from typing import Any
+from typing import Any, Callable
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from openatac.training.runs import session
 from openatac.training.runs.datasets import BackgroundReader
 from openatac.training.runs.evaluation import evaluate_with_report
 from openatac.training.schedule import step_schedule
-from openatac.training.sections.cifar import CifarData
+from openatac.training.sections.cifar import CifarData, CifarTraining
 from openatac.training.sections.shared import ATAC
 
 log = logging.getLogger('openatac')
@@ -66,18 +67,23 @@ def train_network(net: Any, name: str, config: CifarConfig, reader: BackgroundRe
         _say_which_labels(config.data)
         session.initialize(backend, net, config)
         engine = backend.engine(training.optimizer, {})
-        schedule = step_schedule(training.lr, training.num_epochs, batches.batches(), training.decay_epochs,
-                                 training.lr_decay)
+        scheduled = functools.partial(_scheduled, batches.batches())
         contents = f'{_fingerprint(training_set)}+{_fingerprint(test_set)}'
         settings = result_settings(config, engine.devices, contents)
         plan = loop.Plan(
-            engine, batches, test_batches, schedule, training.num_epochs, config.output.save_dir, settings,
-            interval_line, epoch_lines, config.output.log_interval, config.output.save_period)
+            engine, batches, test_batches, scheduled(training)[loop.RATE], scheduled, training.num_epochs,
+            config.output.save_dir, settings, interval_line, epoch_lines, config.output.log_interval,
+            config.output.save_period)
         is_global = config.network.act_type == ATAC and config.network.useGlobal
         title = f'{name}{", global gate" if is_global else ""} on {config.data.dataset}'
         return session.run_plan(plan, Progress(), config, command, title, {
             'model': name, 'dataset': config.data.dataset, 'training_images': len(training_set),
             'test_images': len(test_set)})
+
+
+def _scheduled(iterations_per_epoch: int, training: CifarTraining) -> dict[str, Callable[[int], float]]:
+    return {loop.RATE: step_schedule(training.lr, training.num_epochs, iterations_per_epoch,
+                                     training.decay_epochs, training.lr_decay)}
 
 
 def _open_backend(net: Any, config: CifarConfig) -> Backend:

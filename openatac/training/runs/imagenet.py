@@ -1,6 +1,7 @@
 """The ImageNet run: from a config to a trained network in a folder."""
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import shlex
@@ -105,19 +106,20 @@ def train_network(net: Any, name: str, config: ImagenetConfig, cluster: Cluster,
                                        data.num_workers, **part)
         validation = EvaluationPhotoBatches(sources[1], data.input_size, batch_size, data.centre,
                                             data.num_workers, **part)
-        starts = [first_iteration(epoch, len(sources[0]), batch_size)
-                  for epoch in range(training.num_epochs + 1)]
-        engine = _engine(backend, net, config, cluster, starts)
-        schedule = _schedule(training, len(sources[0]) // batch_size, starts[-1])
+        start_of = functools.partial(first_iteration, images=len(sources[0]), batch_size=batch_size)
+        engine = _engine(backend, net, config, cluster, _mixup_end(start_of, training))
+        scheduled = functools.partial(_scheduled, len(sources[0]) // batch_size, start_of)
+        _warn_of_short_schedule(len(sources[0]) // batch_size * training.num_epochs,
+                                start_of(training.num_epochs))
         settings = result_settings(config, engine.devices,
                                    '+'.join(source.fingerprint() for source in sources))
         settings['kvstore'] = training.kvstore if cluster.size > 1 else 'device'
         plan = loop.Plan(
-            engine, batches, validation, schedule, training.num_epochs, output.save_dir,
-            settings, _interval_line(training.mixup, output.log_interval),
-            epoch_lines, output.log_interval, output.save_frequency,
+            engine, batches, validation, scheduled(training)[loop.RATE], scheduled, training.num_epochs,
+            output.save_dir, settings, _interval_line(training.mixup, output.log_interval), epoch_lines,
+            output.log_interval, output.save_frequency,
             lambda epoch: f'imagenet-{name}-{epoch - 1}', save_states=True)
-        progress = _begin(config, engine, starts)
+        progress = _begin(config, engine, start_of)
         if cluster.size > 1:
             cluster.check_alike({**settings, 'initial_values': engine.checksum()})
         return session.run_plan(plan, progress, config, command, f'{name} on ImageNet', {
@@ -125,20 +127,28 @@ def train_network(net: Any, name: str, config: ImagenetConfig, cluster: Cluster,
             'test_images': len(sources[1])})
 
 
-def _schedule(training: ImagenetTraining, iterations_per_epoch: int, iterations: int
-              ) -> Callable[[int], float]:
+def _scheduled(iterations_per_epoch: int, start_of: Callable[[int], int], training: ImagenetTraining
+               ) -> dict[str, Callable[[int], float]]:
     """Return the published schedule for images // batch iterations per epoch; some epochs have one more."""
-    scheduled = training.num_epochs * iterations_per_epoch
+    rate = warmup_schedule(training.lr_mode, training.lr, training.num_epochs, iterations_per_epoch,
+                           training.warmup_epochs, training.warmup_lr, training.decay_epochs,
+                           training.lr_decay)
+    end = _mixup_end(start_of, training)
+    return {loop.RATE: rate, 'mixup': lambda iteration: training.mixup and iteration < end}
+
+
+def _mixup_end(start_of: Callable[[int], int], training: ImagenetTraining) -> int:
+    """Return the iteration from which on no batch is mixed."""
+    return start_of(training.num_epochs - training.mixup_off_epoch)
+
+
+def _warn_of_short_schedule(scheduled: int, iterations: int) -> None:
     if iterations > 1.01 * scheduled:
         log.info('the schedule ends after %d of %d iterations, as the published one does; the last rate is '
                  'kept from then on', scheduled, iterations)
-    return warmup_schedule(training.lr_mode, training.lr, training.num_epochs, iterations_per_epoch,
-                           training.warmup_epochs, training.warmup_lr, training.decay_epochs,
-                           training.lr_decay)
 
 
-def _engine(backend: Backend, net: Any, config: ImagenetConfig, cluster: Cluster, starts: list[int]
-            ) -> Engine:
+def _engine(backend: Backend, net: Any, config: ImagenetConfig, cluster: Cluster, mixup_end: int) -> Engine:
     training, classes = config.training, config.network.classes
     teacher = None
     if training.teacher and training.hard_weight < 1:
@@ -146,17 +156,17 @@ def _engine(backend: Backend, net: Any, config: ImagenetConfig, cluster: Cluster
     objective = {
         'classes': classes, 'smoothing': SMOOTHING if training.label_smoothing else 0.0,
         'mixup': training.mixup_alpha if training.mixup else 0.0,
-        'mixup_iterations': starts[training.num_epochs - training.mixup_off_epoch],
+        'mixup_iterations': mixup_end,
         'teacher': teacher, 'temperature': training.temperature, 'hard_weight': training.hard_weight}
     session.initialize(backend, net, config)
     return backend.engine(training.optimizer, objective, training.no_wd, top5=True, cluster=cluster)
 
 
-def _begin(config: ImagenetConfig, engine: Engine, starts: list[int]) -> Progress:
+def _begin(config: ImagenetConfig, engine: Engine, start_of: Callable[[int], int]) -> Progress:
     """Return the progress at --resume-epoch, with the optimizer states of --resume-states in the engine."""
     progress, states = Progress(), config.start.resume_states
     progress.epoch = config.start.resume_epoch
-    engine.iteration = starts[progress.epoch]
+    engine.iteration = start_of(progress.epoch)
     if states:
         if not os.path.isfile(states):
             raise ParameterFileError(f'--resume-states: there is no file {states}')

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -17,6 +18,7 @@ from openatac.errors import CheckpointError
 from openatac.files.writing import write_text, writing
 from openatac.options import values
 from openatac.training import loop
+from openatac.training.changed_settings import adapt_checkpoint
 from openatac.training.checkpoint import checkpoints_of, only_run_in, writing_in
 from openatac.training.config import Config
 from openatac.training.dry_run import dry_run
@@ -111,7 +113,8 @@ def run_plan(plan: loop.Plan, progress: Progress, config: Config, command: str, 
     if config.start.dry_run:
         dry_run(plan, config.start.dry_run)
         return None
-    if config.start.resume == 'auto' and progress.resume(plan.folder, plan.engine, plan.settings):
+    adapt = functools.partial(adapt_checkpoint, plan, config)
+    if config.start.resume == 'auto' and progress.resume(plan.folder, plan.engine, adapt):
         log.info('continuing after epoch %d, batch %d', progress.epoch, progress.batch)
     check_same_start(plan.engine, progress)
     folder, trackers = config.output.save_dir, []
@@ -119,6 +122,9 @@ def run_plan(plan: loop.Plan, progress: Progress, config: Config, command: str, 
         with writing_in(folder):
             write_text(os.path.join(folder, 'settings.json'),
                        json.dumps({**values(config), 'command': command}, indent=1, sort_keys=True) + '\n')
+            if progress.epoch < plan.epochs:  # one that is there is of a shorter run
+                with contextlib.suppress(FileNotFoundError):
+                    os.remove(os.path.join(folder, 'summary.json'))
             trackers = _trackers(config, title, plan.engine, progress)
     history = loop.run_epochs(plan, progress, trackers)
     summary = summarize(config, command, plan, history, progress, about)
@@ -169,6 +175,7 @@ def summarize(config: Config, command: str, plan: loop.Plan, history: list[dict[
         'last_accuracy': history[-1]['val_accuracy'],
         'images_per_second': statistics.median(row['images_per_second'] for row in history),
         'disturbed': progress.disturbed,
+        **({'inexact_resumes': progress.inexact} if progress.inexact else {}),
         'settings': plan.settings,
         'versions': {'openatac': __version__, **plan.engine.versions, 'numpy': np.__version__,
                      'python': platform.python_version()},

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Optional
+from typing import ClassVar, Literal, Optional
 
 from openatac.limits import COUNT_FROM_ZERO, MAX_BLOCKS, SHARE, number
 from openatac.options import Section, inherited, network_option, only_with, option, result_option
@@ -60,6 +60,7 @@ class CifarTraining(Training):
 class CifarStart(Start):
     """The parameters that a run on CIFAR starts from."""
 
+    params_flag: ClassVar[str] = '--resume-from'
     resume_from: Optional[str] = network_option(None, 'start from these parameters', metavar='FILE')
 
     @property

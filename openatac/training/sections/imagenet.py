@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Literal, Optional
+from typing import ClassVar, Literal, Optional
 
 from openatac.distributed.workers import KVSTORES
 from openatac.limits import (
@@ -16,7 +16,15 @@ from openatac.limits import (
     SHARE,
     number,
 )
-from openatac.options import Section, inherited, network_option, only_with, option, result_option
+from openatac.options import (
+    Section,
+    inherited,
+    network_option,
+    only_with,
+    option,
+    result_option,
+    schedule_option,
+)
 from openatac.training.sections.shared import Network, Output, Start, Training
 
 IMAGENET_FOLDER = os.path.join('~', '.mxnet', 'datasets', 'imagenet')
@@ -96,14 +104,14 @@ class ImagenetTraining(Training):
     lr_decay_period: int = inherited(Training, 'lr_decay_period', 0, matters=only_with('lr_mode', 'step'))
     lr_decay_epoch: str = inherited(Training, 'lr_decay_epoch', '40,60', matters=only_with('lr_mode', 'step'))
     no_wd: bool = result_option(False, 'no weight decay for biases, gammas and betas')
-    lr_mode: Literal['step', 'poly', 'cosine'] = result_option('step', 'how the rate falls')
-    warmup_lr: float = result_option(0.0, 'the rate at the start of the warm-up', parse=FROM_ZERO)
-    warmup_epochs: int = result_option(0, 'epochs over which the rate grows to --lr', parse=COUNT_FROM_ZERO)
+    lr_mode: Literal['step', 'poly', 'cosine'] = schedule_option('step', 'how the rate falls')
+    warmup_lr: float = schedule_option(0.0, 'the rate at the start of the warm-up', parse=FROM_ZERO)
+    warmup_epochs: int = schedule_option(0, 'epochs over which the rate grows to --lr', parse=COUNT_FROM_ZERO)
     label_smoothing: bool = result_option(False, 'spread 0.1 of each label over all classes')
     mixup: bool = result_option(False, 'mix each batch with itself reversed')
     mixup_alpha: float = result_option(
         0.2, 'alpha of the beta distribution of the shares', parse=POSITIVE, matters=only_with('mixup'))
-    mixup_off_epoch: int = result_option(
+    mixup_off_epoch: int = schedule_option(
         0, 'no mixup in the last N epochs', metavar='N', parse=COUNT_FROM_ZERO, matters=only_with('mixup'))
     teacher: Optional[str] = result_option(
         None, "a network of GluonCV's zoo, or ours, to distil from", shown='none')
@@ -131,6 +139,7 @@ class ImagenetTraining(Training):
 class ImagenetStart(Start):
     """The epoch, parameters and optimizer states that a run on ImageNet starts from."""
 
+    params_flag: ClassVar[str] = '--resume-params'
     resume_epoch: int = result_option(
         0, 'begin at this epoch, with --resume-params and --resume-states', parse=COUNT_FROM_ZERO)
     resume_params: Optional[str] = network_option(None, 'start from these parameters', metavar='FILE')

@@ -16,7 +16,7 @@ from openatac.limits import (
     number,
     prefix,
 )
-from openatac.options import Section, network_option, only_with, option, result_option
+from openatac.options import Section, network_option, only_with, option, result_option, schedule_option
 from openatac.training.schedule import decay_epochs
 
 ATAC, ATAC_ALIAS = 'ChaATAC', 'atac'  # as `openatac.nn.activations` registers it
@@ -49,14 +49,14 @@ class Training(Section, title='training'):
 
     recipe: Optional[str] = option(None, 'take the settings of a recipe', shown='none')
     batch_size: int = result_option(128, 'images per device', parse=number(int, low=1, high=MAX_BATCH))
-    num_epochs: int = result_option(400, 'passes over the training images', parse=COUNT)
-    lr: float = result_option(0.2, 'learning rate', parse=POSITIVE)
+    num_epochs: int = schedule_option(400, 'passes over the training images', parse=COUNT)
+    lr: float = schedule_option(0.2, 'learning rate', parse=POSITIVE)
     momentum: float = result_option(0.9, "momentum of Nesterov's method", parse=SHARE)
     wd: float = result_option(1e-4, 'weight decay', parse=FROM_ZERO)
-    lr_decay: float = result_option(0.1, 'factor by which the rate decays', parse=POSITIVE)
-    lr_decay_period: int = result_option(
+    lr_decay: float = schedule_option(0.1, 'factor by which the rate decays', parse=POSITIVE)
+    lr_decay_period: int = schedule_option(
         0, 'decay every N epochs instead of at --lr-decay-epoch', metavar='N', parse=COUNT_FROM_ZERO)
-    lr_decay_epoch: str = result_option('300,350', 'epochs at whose start the rate decays')
+    lr_decay_epoch: str = schedule_option('300,350', 'epochs at whose start the rate decays')
     seed: int = network_option(
         0, 'seed of the initial values, order, augmentation and dropout',
         parse=number(int, low=0, high=MAX_SEED))
@@ -91,6 +91,9 @@ class Start(Section, title='start'):
         metavar='FILE', added=True)
     resume: Literal['auto', 'never'] = option(
         'never', 'auto: continue from the newest checkpoint in --save-dir, if there is one')
+    allow_inexact_resume: bool = option(
+        False, 'let --resume auto continue on other devices, with another split of the batch among them or '
+        'with another engine, though not to the bit', added=True)
     evaluate: Optional[str] = option(None, 'only test these parameters', metavar='FILE')
     dry_run: Optional[int] = option(
         None, 'run N batches of each part, print time and memory, keep only the log', metavar='N',

@@ -1,0 +1,69 @@
+"""Converts the state of an engine for another one, or for the same on other devices."""
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from openatac.backends.base import Arrays, Engine
+
+
+def convert_state(arrays: Arrays, numbers: dict[str, Any], engine: Engine, images: int
+                  ) -> tuple[Arrays, dict[str, Any]]:
+    """Return a state as ``engine`` loads it.
+
+    All engines give parameters their structural names and have the momentum of MXNet's NAG. Running
+    statistics become the means over the devices that they were of. Float16 weights are rounded from their
+    float32 copies, or become these. What the state lacks, such as a momentum that was kept elsewhere, begins
+    as in a new run.
+
+    Parameters
+    ----------
+    arrays, numbers
+        What `Engine.state` of the other engine returned.
+    engine : Engine
+        Each of its processes must call this.
+    images : int
+        How many images each process has trained on since the epoch began.
+
+    Raises
+    ------
+    KeyError, ValueError
+        If they are of another network.
+    """
+    initial, own = engine.state()
+    found = {}
+    for name, array in initial.items():
+        value = _find(arrays, name, array)
+        if value.shape != array.shape:
+            raise ValueError(f'{name} has shape {value.shape} and should have {array.shape}')
+        found[name] = value.astype(array.dtype)
+    return found, {**own, **numbers, 'images': images}
+
+
+def _find(arrays: Arrays, name: str, initial: np.ndarray) -> np.ndarray:
+    """Return the value of the engine's array ``name``."""
+    kind, _, rest = name.partition('/')
+    parameter, _, index = rest.rpartition('/')
+    if kind == 'metrics':  # sums, which one device gets
+        total = np.sum(_of_devices(arrays, kind), axis=0, dtype='float64')
+        return total if rest == '0' else np.zeros_like(initial)
+    if kind == 'optimizer':
+        # 0 is the momentum, 1 the float32 copy of a float16 weight.
+        return arrays.get(name, initial) if index == '0' else _weight(arrays, parameter)
+    return _weight(arrays, parameter)
+
+
+def _weight(arrays: Arrays, parameter: str) -> np.ndarray:
+    """Return the parameter as exactly as the state has it."""
+    copy = arrays.get(f'optimizer/{parameter}/1')
+    if copy is not None:
+        return copy
+    return np.mean(_of_devices(arrays, 'parameter/' + parameter), axis=0, dtype='float64')
+
+
+def _of_devices(arrays: Arrays, name: str) -> list[np.ndarray]:
+    """Return the array of each device; KeyError if there is none."""
+    names = itertools.takewhile(arrays.__contains__, (f'{name}/{device}' for device in itertools.count()))
+    return [arrays[each] for each in names] or [arrays[name + '/0']]

@@ -1,0 +1,113 @@
+"""Whether a run may continue from a checkpoint that was made under other settings, and how."""
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from openatac.backends.base import Arrays
+from openatac.backends.conversion import convert_state
+from openatac.errors import CheckpointError
+from openatac.options import fields, from_json, values
+from openatac.training.config import Config
+from openatac.training.loop import Plan
+from openatac.training.run_folder import device_count
+
+log = logging.getLogger('openatac')
+REPEAT = 'repeat them, or start another run with another --save-dir'
+# Besides the options of the engine, what decides where the images of a step are computed, and not which.
+PLACES = ('batch_size', 'devices', 'kvstore', 'syncbn')
+
+
+def adapt_checkpoint(plan: Plan, config: Config, arrays: Arrays, state: dict[str, Any]
+                     ) -> tuple[Arrays, dict[str, Any]]:
+    """Return the arrays and the state of a checkpoint as the run of ``plan`` continues from them.
+
+    Settings of the schedule may have changed if every iteration so far would have been the same, and the
+    engine, the devices and the split of a batch among them by --allow-inexact-resume.
+
+    Raises
+    ------
+    CheckpointError
+        If the settings differ otherwise.
+    """
+    options = fields(type(config))
+    added = {name: field.default for name, field in options.items()
+             if field.option.result and field.option.added}
+    before, now = {**added, **state['settings']}, {**added, **plan.settings}
+    changed = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+    scheduled = [name for name in changed if name in options and options[name].option.scheduled]
+    placed = [name for name in changed if name in PLACES or (
+        name in options and options[name].section == 'compute')]
+    refusal = f'the run in {plan.folder} has other settings: {_list(before, now, changed)}; '
+    if len(changed) > len(scheduled) + len(placed):
+        raise CheckpointError(refusal + REPEAT)
+    if scheduled:
+        _check_past(plan, config, {name: before[name] for name in scheduled}, state, refusal)
+        log.info('%s: all iterations so far are the same', _list(before, now, scheduled))
+    if placed:
+        _check_places(config, before, now, refusal)
+        line = (f'epoch {state["progress"]["epoch"]}, batch {state["progress"]["batch"]}: '
+                f'{_list(before, now, placed)}')
+        log.info('resuming inexactly at %s; from here on, results are not to the bit those of a run that '
+                 'did not change', line)
+        arrays, state = _convert(plan, now, arrays, state, line)
+    return arrays, state
+
+
+def _list(before: dict[str, Any], now: dict[str, Any], names: Iterable[str]) -> str:
+    return ', '.join(f'{name} was {before.get(name)!r} and is {now.get(name)!r}' for name in names)
+
+
+# ------------------------------------------------------------------------------------ schedule
+
+def _check_past(plan: Plan, config: Config, before: dict[str, Any], state: dict[str, Any], refusal: str
+                ) -> None:
+    """Raise CheckpointError if an iteration would have been another by the settings ``before``."""
+    difference = _difference(plan, config, before, state)
+    if difference:
+        raise CheckpointError(f'{refusal}{difference}: repeat them, or start another run from its weights, '
+                              f'with another --save-dir and {config.start.params_flag} '
+                              f'{os.path.join(plan.folder, "last.params")}')
+
+
+def _difference(plan: Plan, config: Config, before: dict[str, Any], state: dict[str, Any]) -> str:
+    epoch, batch = state['progress']['epoch'], state['progress']['batch']
+    if epoch + (batch > 0) > plan.epochs:
+        return f'it has come to epoch {epoch}, batch {batch}'
+    old = from_json(type(config), {**values(config), **before})
+    past = range(plan.engine.iteration, state['engine']['iteration'])
+    for (what, now), was in zip(plan.scheduled(config.training).items(),
+                                plan.scheduled(old.training).values()):
+        changed = next((iteration for iteration in past if was(iteration) != now(iteration)), None)
+        if changed is not None:
+            return (f'the {what} of iteration {changed} was {was(changed):g} and would have been '
+                    f'{now(changed):g}')
+    return ''
+
+
+# -------------------------------------------------------------------------- engine and devices
+
+def _check_places(config: Config, before: dict[str, Any], now: dict[str, Any], refusal: str) -> None:
+    """Raise CheckpointError unless the command allows other places, and a step keeps its images."""
+    if not config.start.allow_inexact_resume:
+        raise CheckpointError(f'{refusal}{REPEAT}, or add --allow-inexact-resume')
+    images, wanted = _images_of_a_step(now), _images_of_a_step(before)
+    if images != wanted:
+        raise CheckpointError(f'{refusal}a step had {wanted} images and would have {images}: choose a '
+                              f'--batch-size and devices that make {wanted}')
+
+
+def _images_of_a_step(settings: dict[str, Any]) -> int:
+    return settings['batch_size'] * device_count(settings['devices'])
+
+
+def _convert(plan: Plan, now: dict[str, Any], arrays: Arrays, state: dict[str, Any], line: str
+             ) -> tuple[Arrays, dict[str, Any]]:
+    """Return the checkpoint as the engine loads it, with ``line`` in its progress."""
+    progress = state['progress']
+    images = progress['batch'] * _images_of_a_step(now) // plan.engine.cluster.size
+    arrays, numbers = convert_state(arrays, state['engine'], plan.engine, images)
+    inexact = [*progress.get('inexact', ()), line]
+    return arrays, {**state, 'engine': numbers, 'progress': {**progress, 'inexact': inexact}}

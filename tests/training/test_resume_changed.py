@@ -1,0 +1,120 @@
+"""A run resumed with another schedule goes on as the run that always had it, or says why it cannot."""
+import os
+import shutil
+import signal
+
+import pytest
+
+import train_imagenet
+from tests.helpers.imagenet_hosts import small_network  # noqa: F401  (a fixture)
+from tests.helpers.interrupted_runs import (
+    BATCHES,
+    assert_same_end,
+    checkpoint_names,
+    flags,
+    signal_at_step,
+)
+from tests.helpers.made_up_images import write_data_dir
+from tests.helpers.scripts import call_script, log_of, refusal
+
+
+@pytest.fixture(scope='module')
+def three_epochs(tmp_path_factory, cifar10):
+    """The folder of a finished run of three epochs, whose rate decays at epochs 1 and 2."""
+    folder = tmp_path_factory.mktemp('three') / 'run'
+    assert call_script(*flags(cifar10, folder)) == 0
+    return str(folder)
+
+
+@pytest.fixture
+def copy(three_epochs, tmp_path):
+    """A copy of that folder."""
+    return shutil.copytree(three_epochs, str(tmp_path / 'copy'))
+
+
+# ----------------------------------------------------------------------------- more epochs
+
+LONGER = '--num-epochs', 4, '--lr-decay-epoch', '1,2,3'
+
+
+def test_a_finished_run_goes_on_as_the_longer_run(tmp_path, cifar10, copy):
+    """Also with a further decay, since none of the iterations so far would have been another."""
+    assert call_script(*flags(cifar10, tmp_path / 'longer', *LONGER)) == 0
+    assert call_script(*flags(cifar10, copy, *LONGER)) == 0
+    assert_same_end(copy, tmp_path / 'longer')
+    assert sorted(os.listdir(copy)) == sorted(os.listdir(tmp_path / 'longer'))
+    assert 'num_epochs was 3 and is 4' in log_of(copy)
+
+
+def test_a_run_stopped_within_an_epoch_goes_on_as_the_longer_run(
+        tmp_path, cifar10, three_epochs, monkeypatch):
+    with monkeypatch.context() as patched:
+        signal_at_step(patched, BATCHES + 7, signal.SIGTERM)
+        assert call_script(*flags(cifar10, tmp_path, '--num-epochs', 2)) == 128 + signal.SIGTERM
+    assert call_script(*flags(cifar10, tmp_path)) == 0
+    assert_same_end(tmp_path, three_epochs)
+
+
+def test_a_longer_run_that_is_stopped_is_not_a_finished_shorter_one(cifar10, copy, monkeypatch):
+    signal_at_step(monkeypatch, 5, signal.SIGTERM)
+    assert call_script(*flags(cifar10, copy, *LONGER)) == 128 + signal.SIGTERM
+    assert not os.path.exists(os.path.join(copy, 'summary.json'))
+
+
+@pytest.mark.parametrize('more, named', [
+    (['--num-epochs', 4, '--lr-decay-epoch', '2,3'], ['lr_decay_epoch', str(BATCHES), '0.005', '0.05']),
+    (['--num-epochs', 4, '--lr-decay', 0.5], ['lr_decay', str(BATCHES), '0.005', '0.025']),
+    (['--num-epochs', 4, '--lr-decay-period', 2], ['lr_decay_period', str(BATCHES)]),
+    (['--num-epochs', 2], ['num_epochs', '3', '2'])])
+def test_another_past_is_refused_with_what_differs_and_the_way_on(cifar10, copy, capsys, more, named):
+    before = checkpoint_names(copy)
+    error = refusal(capsys, 1, *flags(cifar10, copy, *more))
+    assert all(word in error for word in [*named, '--save-dir', f'--resume-from {copy}/last.params'])
+    assert checkpoint_names(copy) == before and os.path.exists(os.path.join(copy, 'summary.json'))
+
+
+def test_the_way_on_trains_from_the_weights(cifar10, copy, tmp_path):
+    assert call_script(*flags(cifar10, tmp_path / 'new', '--num-epochs', 1, '--lr-decay', 0.5,
+                              '--resume-from', copy + '/last.params')) == 0
+
+
+# -------------------------------------------------------------------------------- ImageNet
+
+@pytest.fixture(scope='module')
+def photos(tmp_path_factory):
+    """A --data-dir of 12 training and 6 validation photographs in 2 classes."""
+    return write_data_dir(tmp_path_factory.mktemp('photos'))
+
+
+def photo_flags(folder, photos, *more):
+    return ('--data-dir', photos, '--num-classes', 2, '--input-size', 32, '--batch-size', 5, '--seed', 1,
+            '-j', 0, '--lr', 0.02, '--warmup-epochs', 1, '--save-dir', folder, '--logging-file',
+            f'{folder}.log', '--resume', 'auto', '--save-frequency', 1, *more)
+
+
+def train_on_photos(*flags):
+    assert call_script(*photo_flags(*flags), script=train_imagenet) == 0
+
+
+@pytest.mark.usefixtures('small_network')
+@pytest.mark.parametrize('more', [('--lr-decay-epoch', '1'), ('--lr-decay-epoch', '', '--mixup')])
+def test_photographs_go_on_as_the_longer_run(tmp_path, photos, more):
+    folders = tmp_path / 'longer', tmp_path / 'extended'
+    for folder, epochs in ((folders[0], 4), (folders[1], 3), (folders[1], 4)):
+        train_on_photos(folder, photos, '--num-epochs', epochs, *more)
+    assert_same_end(*folders)
+    assert sorted(os.listdir(folders[0])) == sorted(os.listdir(folders[1]))
+
+
+@pytest.mark.usefixtures('small_network')
+@pytest.mark.parametrize('more, named', [
+    (('--lr-mode', 'cosine'), 'learning rate'), (('--lr-mode', 'poly'), 'learning rate'),
+    (('--lr-decay-epoch', '3'), 'learning rate'),
+    (('--lr-decay-epoch', '', '--mixup', '--mixup-off-epoch', 1), 'mixup')])
+def test_photographs_with_another_past_are_refused(tmp_path, photos, capsys, more, named):
+    """A decay at epoch 3 was never reached, but the last rates of three epochs are not those of four."""
+    folder = tmp_path / 'run'
+    train_on_photos(folder, photos, '--num-epochs', 3, *more)
+    error = refusal(capsys, 1, *photo_flags(folder, photos, '--num-epochs', 4, *more), script=train_imagenet)
+    assert all(word in error for word in [
+        named, 'num_epochs', '--save-dir', f'--resume-params {folder}/last.params'])

@@ -1,0 +1,145 @@
+"""--allow-inexact-resume: a run goes on with other devices or the other engine, nearly as it would have."""
+import signal
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+import openatac
+from openatac.backends.base import open_backend
+from openatac.backends.compute import Compute
+from openatac.backends.conversion import convert_state
+from openatac.backends.mxnet import backend
+from tests.helpers import interrupted_runs
+from tests.helpers.interrupted_runs import BATCHES, signal_at_step
+from tests.helpers.scripts import call_script, json_of, log_of, metrics_of, refusal
+
+
+def flags(data, folder, *more):
+    """The flags of a run without dropout, whose masks differ from engine to engine."""
+    return interrupted_runs.flags(data, folder, '--drop-rate', 0, *more)
+
+
+def two_devices(monkeypatch):
+    """Let MXNet's runs compute on two CPU devices, as on two GPUs."""
+    monkeypatch.setattr(backend, 'choose_contexts', lambda *_: ([mx.cpu(0), mx.cpu(1)], 'two devices'))
+
+
+@pytest.fixture(scope='module')
+def plain(tmp_path_factory, cifar10):
+    """The folder of an uninterrupted run."""
+    folder = tmp_path_factory.mktemp('plain') / 'run'
+    assert call_script(*flags(cifar10, folder)) == 0
+    return str(folder)
+
+
+def stop_within_an_epoch(cifar10, folder, *more):
+    """Stop such a run in its second epoch, after its eighth batch."""
+    with pytest.MonkeyPatch.context() as patched:
+        signal_at_step(patched, BATCHES + 7, signal.SIGTERM)
+        assert call_script(*flags(cifar10, folder, *more)) == 128 + signal.SIGTERM
+
+
+def assert_nearly(folder, plain, tolerance):
+    ours, theirs = metrics_of(folder), metrics_of(plain)
+    assert len(ours) == len(theirs)
+    for row, expected in zip(ours, theirs):
+        for name in ('train_loss', 'val_loss', 'train_accuracy'):
+            assert row[name] == pytest.approx(expected[name], rel=tolerance, abs=tolerance), name
+    return ours, theirs
+
+
+@pytest.mark.parametrize('engines', [('mxnet', 'torch'), ('torch', 'mxnet')])
+def test_a_run_goes_on_in_the_other_engine(tmp_path, cifar10, plain, capsys, engines):
+    pytest.importorskip('torch')
+    one, other = (['--engine', engine] for engine in engines)
+    run, uninterrupted = tmp_path / 'run', plain
+    if engines[0] == 'torch':
+        uninterrupted = tmp_path / 'uninterrupted'
+        assert call_script(*flags(cifar10, uninterrupted, *one)) == 0
+    stop_within_an_epoch(cifar10, run, *one)
+    resumed = [*flags(cifar10, run), *other]
+    capsys.readouterr()
+    error = refusal(capsys, 1, *resumed)
+    assert all(word in error for word in [f"engine was '{engines[0]}'", engines[1], '--allow-inexact-resume'])
+    assert call_script(*resumed, '--allow-inexact-resume') == 0
+    assert_nearly(run, uninterrupted, 1e-3)
+    said, = json_of(run, 'summary.json')['inexact_resumes']
+    assert said in log_of(run) and f"engine was '{engines[0]}' and is '{engines[1]}'" in said
+    assert 'epoch 1, batch 8' in said
+    assert call_script(*resumed) == 0  # exactly from now on
+
+
+def test_a_run_goes_on_with_another_split_of_its_batches(tmp_path, cifar10, plain, monkeypatch, capsys):
+    """On two devices and back; BatchNorm then sees half of a batch, so the losses differ more."""
+    stop_within_an_epoch(cifar10, tmp_path)
+    command = flags(cifar10, tmp_path, '--allow-inexact-resume')
+    with monkeypatch.context() as patched:
+        two_devices(patched)
+        capsys.readouterr()
+        error = refusal(capsys, 1, *command)
+        assert all(word in error for word in ['--batch-size', '10', '20'])
+        signal_at_step(patched, BATCHES, signal.SIGTERM)
+        assert call_script(*command, '--batch-size', 5) == 128 + signal.SIGTERM
+    assert call_script(*command) == 0
+    ours, theirs = assert_nearly(tmp_path, plain, 0.3)
+    assert ours[0]['train_loss'] == theirs[0]['train_loss']
+    there, back = json_of(tmp_path, 'summary.json')['inexact_resumes']
+    assert "devices was '1 x cpu' and is '2 x cpu'" in there and 'batch_size was 10 and is 5' in there
+    assert "devices was '2 x cpu' and is '1 x cpu'" in back and 'batch_size was 5 and is 10' in back
+
+
+def test_other_settings_are_refused_with_the_flag_too(tmp_path, cifar10, capsys):
+    stop_within_an_epoch(cifar10, tmp_path)
+    capsys.readouterr()
+    error = refusal(capsys, 1, *flags(cifar10, tmp_path, '--allow-inexact-resume', '--wd', 0.5))
+    assert all(word in error for word in ['wd', '0.0001', '0.5', '--save-dir'])
+
+
+# ------------------------------------------------------------------------ states of engines
+
+def trained_engine(name, monkeypatch, dtype='float32', steps=3):
+    """The engine of that name after steps on made-up images; two devices for 'mxnet2'."""
+    if name == 'torch':
+        pytest.importorskip('torch')
+    if name == 'mxnet2':
+        two_devices(monkeypatch)
+    net = openatac.get_model('cifar_resnet8_v2_atac')
+    opened = open_backend(net, Compute(engine=name.rstrip('2'), dtype=dtype), (3, 32, 32), 0, '', True)
+    opened.initialize()
+    engine = opened.engine({'learning_rate': 0.1, 'momentum': 0.9, 'wd': 1e-4}, {})
+    chance = np.random.RandomState(0)
+    for _ in range(steps):
+        engine.train_batch(chance.randn(8, 3, 32, 32).astype('float32'), chance.randint(0, 10, 8), 0.1)
+    return engine
+
+
+@pytest.mark.parametrize('one, other', [
+    ('mxnet', 'torch'), ('torch', 'mxnet'), ('mxnet2', 'torch'), ('mxnet', 'mxnet2'), ('mxnet2', 'mxnet')])
+def test_a_state_is_converted(one, other, monkeypatch):
+    """Momenta to the bit, and all else as the engine that had it uses it."""
+    with monkeypatch.context() as patched:
+        trained = trained_engine(one, patched)
+    with monkeypatch.context() as patched:
+        resumed = trained_engine(other, patched, steps=0)
+    arrays, numbers = trained.state()
+    converted, found = convert_state(arrays, numbers, resumed, trained.images)
+    resumed.load_state(converted, found)
+    assert resumed.iteration == 3 and resumed.images == 24
+    momenta, expected = resumed.optimizer_states(), trained.optimizer_states()
+    assert momenta.keys() == expected.keys() and any(array.any() for array in expected.values())
+    assert all(np.array_equal(momenta[name], array) for name, array in expected.items())
+    assert resumed.read_metrics()[:3] == pytest.approx(trained.read_metrics()[:3], rel=1e-6)
+    images = np.random.RandomState(1).randn(16, 3, 32, 32).astype('float32')
+    losses = [engine.evaluate([(images.copy(), np.arange(16) % 10)]).loss for engine in (trained, resumed)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_the_state_of_another_network_is_not(monkeypatch):
+    engine = trained_engine('mxnet', monkeypatch, steps=0)
+    arrays, numbers = engine.state()
+    name = next(iter(arrays))
+    for wrong in ({name: np.zeros((3, 3, 7, 7), 'float32')}, {}):
+        with pytest.raises((KeyError, ValueError), match='parameter'):
+            convert_state({**{key: array for key, array in arrays.items() if key != name}, **wrong},
+                          numbers, engine, 0)
