@@ -64,8 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument('--from', dest='others', metavar='RUNS', nargs='+', default=[],
                    help='folders with finished runs, whose records are copied to FOLDER')
     p.add_argument('--note', help='a remark on the data that every figure shows; FOLDER keeps it')
-    p.add_argument('--measure', choices=('best', 'last'), default='last',
-                   help='the accuracy shown in the picture and the statements (default: %(default)s)')
+    p.add_argument('--measure', choices=('best', 'last', 'test'), default='last',
+                   help='the accuracy shown in the picture and the statements; test is for runs with '
+                        '--val-split (default: %(default)s)')
     return p
 
 

@@ -1,7 +1,7 @@
 """A data set of small images, held entirely in memory, and even samples of data sets."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,6 +29,10 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def select(self, indices: np.ndarray) -> ImageSet:
+        """Return the images at these indices."""
+        return replace(self, images=self.images[indices], labels=self.labels[indices])
 
 
 def evenly_spread(total: int, count: int | None = None) -> list[int]:

@@ -38,7 +38,7 @@ class Plan(NamedTuple):
         Has ``epoch(epoch, start)``, the batches from ``start`` on, ``batches(epoch)``, their number, and
         ``ahead``, how many a thread may prepare in advance.
     evaluation : iterable of batches
-        Has ``ahead`` too.
+        On which the best epoch is chosen: the test set, unless ``test`` is given. Has ``ahead`` too.
     schedule : function
         From the iteration, from 0, to the learning rate.
     scheduled : function
@@ -62,6 +62,8 @@ class Plan(NamedTuple):
         From an epoch to the name under which its parameters are kept.
     save_states : bool
         Whether the optimizer's state is kept with them.
+    test : function, optional
+        From a parameter file to its `Metrics` on the test set, called once, after the last epoch.
     """
 
     engine: Engine
@@ -78,6 +80,7 @@ class Plan(NamedTuple):
     save_period: int = 0
     save_name: Callable[[int], str] = 'epoch-{:04d}'.format
     save_states: bool = False
+    test: Callable[[str], Metrics] | None = None
 
 
 class Interval(NamedTuple):

@@ -39,13 +39,21 @@ class Results(TypedDict):
 
 
 class _Added(TypedDict, total=False):
-    """Entries that summaries of older versions lack."""
+    """Entries that only some summaries have."""
 
     disturbed: bool
+    validation_images: _Count
+    test_accuracy: _Share
+    test_top5_accuracy: _Share
+    inexact_resumes: list[str]
 
 
 class Summary(_Added):
-    """summary.json, which a finished run has."""
+    """summary.json, which a finished run has.
+
+    ``best_accuracy`` and ``last_accuracy`` are of the test images, unless the run has ``test_accuracy``, that
+    of its best epoch: then they are of ``validation_images`` images that were held out.
+    """
 
     command: str
     model: str

@@ -81,7 +81,7 @@ def test_a_resumed_run_remembers_and_older_checkpoints_load(tmp_path):
         assert resumed.disturbed is expected
 
 
-PLAN = SimpleNamespace(settings={}, engine=SimpleNamespace(devices='1 x cpu', versions={}))
+PLAN = SimpleNamespace(settings={}, test=None, engine=SimpleNamespace(devices='1 x cpu', versions={}))
 
 
 @pytest.mark.parametrize('disturbed', [False, True])

@@ -17,7 +17,7 @@ class BadImage(Exception):
 
 
 class PhotoSource(Protocol):
-    """Labelled photographs in files, such as a `RecordFile` or an `ImageFolder`."""
+    """Labelled photographs in files, such as a `RecordFile`, an `ImageFolder` or a `PhotoSubset`."""
 
     def __len__(self) -> int: ...
 

@@ -12,6 +12,7 @@ import numpy as np
 from openatac.data.photos.bad_images import BadImage
 from openatac.data.photos.class_names import in_order
 from openatac.data.photos.codec import EXTENSIONS, is_image_name
+from openatac.data.photos.subset import PhotoSubset
 from openatac.errors import DataError
 from openatac.files.reading import IMAGE_LIMIT, opening, read_input
 
@@ -37,6 +38,15 @@ class ImageFiles:
                  class_names: tuple[str, ...]) -> None:
         self.root, self.class_names = root, class_names
         self._names, self._labels = names, labels
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The labels, int32 (N,)."""
+        return self._labels
+
+    def select(self, indices: np.ndarray) -> PhotoSubset:
+        """Return the images at these indices."""
+        return PhotoSubset(self, indices)
 
     def __len__(self) -> int:
         return len(self._names)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from openatac.data.photos.bad_images import BadImage
+from openatac.data.photos.subset import PhotoSubset
 from openatac.data.records.companions import read_checksums, read_class_names, read_index
 from openatac.data.records.recordio import HEAD, IMAGE, LONGEST, MAGIC, record_end, scan, unpack_record
 from openatac.errors import DataError
@@ -99,6 +100,27 @@ class RecordFile:
         if count:
             label = struct.unpack_from('<f', payload, IMAGE.size)[0]
         return payload[start:], self._checked(label, index)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The labels, int32 (N,), read now but without the images; -1 for a record that is damaged."""
+        return np.array([self._label(index) for index in range(len(self))], np.int32)
+
+    def _label(self, index: int) -> int:
+        head = os.pread(self._file, HEAD.size + IMAGE.size + 4, int(self._bounds[index]))
+        if len(head) < HEAD.size + IMAGE.size + 4 or not head.startswith(MAGIC):
+            return -1
+        count, label = IMAGE.unpack_from(head, HEAD.size)[:2]
+        if count:
+            label = struct.unpack_from('<f', head, HEAD.size + IMAGE.size)[0]
+        try:
+            return self._checked(label, index)
+        except DataError:  # raised again when the image is read
+            return -1
+
+    def select(self, indices: np.ndarray) -> PhotoSubset:
+        """Return the images at these indices."""
+        return PhotoSubset(self, indices)
 
     def image_id(self, index: int) -> int:
         """Return the id in the header of record ``index``, read without the image."""

@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from openatac.study.comparison.results import MEASURES, Group, data_set
+from openatac.study.comparison.results import Group, accuracy_of_epochs, data_set, words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,12 +20,12 @@ COLOURS = ('#000000', '#d55e00', '#0072b2', '#009e73', '#cc79a7', '#e69f00', '#5
 LINES = ('-', '--', ':')        # of the first 7 units, the next 7, and the others
 MARKERS = 'osD^vhp' 'P8<dX>*' 'H'  # markers of one colour, 7 apart, look different
 NUDGE = {'^': (0, -1.5), 'v': (0, 1.5), '<': (1.5, 0), '>': (-1.5, 0)}  # to the triangle's middle, in points
-CURVES = {'val_accuracy': 'test accuracy', 'train_loss': 'training loss'}  # column of metrics.csv -> label
+CURVES = ('val_accuracy', 'train_loss')  # columns of metrics.csv
 SIDE_STEP = 0.015               # between units of equal parameters, in widths of the picture
 
 
 def accuracy_figure(groups: Sequence[Group], measure: str = 'last_accuracy') -> Figure:
-    """Draw mean and standard deviation of 'best_accuracy' or 'last_accuracy', with a line for each unit.
+    """Draw mean and standard deviation of one of `results.MEASURES`, with a line for each unit.
 
     Points of units with equal parameters and depth are drawn side by side, and the axis label says so.
     """
@@ -40,7 +40,7 @@ def accuracy_figure(groups: Sequence[Group], measure: str = 'last_accuracy') -> 
     moved = any(x[group.unit, group.blocks] != group.parameters for group in groups)
     spread = any(len(group.runs) > 1 for group in groups)
     axes.set(xlabel='trainable parameters' + moved * ' (equal ones side by side)',
-             ylabel=MEASURES[measure] + spread * '\n(mean ± standard deviation over seeds)',
+             ylabel=words(measure, groups) + spread * '\n(mean ± standard deviation over seeds)',
              title=f'{data_set(groups)}, {seeds(groups)}; number in the marker: blocks per stage')
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.xaxis.set_major_formatter(StrMethodFormatter('{x:,.0f}'))
@@ -59,7 +59,7 @@ def curves_figure(groups: Sequence[Group], blocks: int) -> Figure:
     figure = Figure(figsize=(10, 4), layout='constrained')
     styles = _styles(groups)
     panels = figure.subplots(1, len(CURVES))
-    for axes, (column, label) in zip(panels, CURVES.items()):
+    for axes, column, label in zip(panels, CURVES, (accuracy_of_epochs(groups), 'training loss')):
         for group in groups:
             if group.blocks == blocks:
                 _draw_curve(axes, group, column, styles[group.unit])

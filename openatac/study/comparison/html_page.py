@@ -14,12 +14,12 @@ from openatac.pictures import literal_text
 from openatac.study.comparison import results
 from openatac.study.comparison.figures import accuracy_figure, curves_figure
 from openatac.study.comparison.records import without_paths
-from openatac.study.comparison.results import MEASURES, Group
+from openatac.study.comparison.results import Group
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-UNIT = 'unit'                   # the column of results.HEAD that is text
+UNIT = 'unit'                   # the column of results.head that is text
 REFERENCE = 'relu'              # the unit that costs are compared with
 
 
@@ -30,7 +30,7 @@ def page(groups: Sequence[Group], measure: str = 'last_accuracy') -> str:
     ----------
     groups : sequence of Group
     measure : str
-        'best_accuracy' or 'last_accuracy', for the figures and the differences.
+        One of `results.MEASURES`, for the figures and the differences.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def _results(groups: Sequence[Group]) -> str:
         'b: blocks per stage. Parameters: trainable ones. Multiply-adds: for one image. '
         'Images/s: in training, the median over the seeds and their range, without runs that other '
         'processes on the machine disturbed.']),
-        _table(results.HEAD, results.rows(groups))])
+        _table(results.head(groups), results.rows(groups))])
 
 
 def _relative_costs(groups: Sequence[Group]) -> str:
@@ -80,9 +80,10 @@ def _figures(groups: Sequence[Group], measure: str) -> str:
     try:
         with literal_text():
             accuracy = _svg(accuracy_figure(groups, measure), 'accuracy',
-                            MEASURES[measure] + ' against trainable parameters')
+                            results.words(measure, groups) + ' against trainable parameters')
             curves = [_svg(curves_figure(groups, blocks), f'curves{blocks}',
-                           f'test accuracy and training loss over epochs, b = {blocks}')
+                           f'{results.accuracy_of_epochs(groups)} and training loss over epochs, '
+                           f'b = {blocks}')
                       for blocks in sorted({group.blocks for group in groups})]
     except ImportError:
         return _paragraphs(["The figures are missing, since matplotlib is not installed "
@@ -110,7 +111,7 @@ def _statements(groups: Sequence[Group], measure: str) -> str:
     items = [f'<li>{for_html(sentence)}</li>' for sentence in results.statements(groups, measure)]
     if not items:
         return ''
-    return '\n'.join([_heading('Differences between units: ' + MEASURES[measure]), _paragraphs([
+    return '\n'.join([_heading('Differences between units: ' + results.words(measure, groups)), _paragraphs([
         "Each p is of Welch's t test for one pair of units, without a correction for the number of tests."]),
         '<ul>', *items, '</ul>'])
 

@@ -18,6 +18,7 @@ from openatac.study.comparison.records import ADVICE, without_paths
 from openatac.study.finished_runs import find_runs
 
 NOTE = 'note.txt'
+HELD_OUT = ('validation_images', 'test_accuracy')  # columns if images were held out for validation
 COLUMNS = ('unit', 'blocks', 'seed', 'parameters', 'multiply_adds', 'dataset', 'training_images',
            'test_images', 'epochs', 'best_accuracy', 'best_epoch', 'last_accuracy', 'images_per_second',
            'disturbed', 'device', 'threads', 'openatac', 'mxnet', 'torch', 'numpy', 'python', 'command',
@@ -30,14 +31,23 @@ def write_comparison(folder: str, measure: str) -> str:
     Parameters
     ----------
     measure : str
-        'best_accuracy' or 'last_accuracy', for the picture and the differences.
+        One of `results.MEASURES`, for the picture and the differences.
 
     Returns
     -------
     str
         The text of comparison.md.
+
+    Raises
+    ------
+    OpenatacError
+        If the runs cannot be compared, or lack the measure.
     """
     groups = results.group_runs(find_runs(folder), read_note(folder))
+    if measure not in results.measures(groups):
+        raise OpenatacError(f'the runs in {folder} have no {measure.replace("_", " ")} apart from "best" and '
+                            '"last", as they were trained without --val-split: choose another --measure')
+    columns = COLUMNS + HELD_OUT * ('test_accuracy' in results.measures(groups))
     sentences = [f'- {for_markdown(sentence)}' for sentence in results.statements(groups, measure)]
     if sentences:
         sentences = ['', f'Differences in {measure.replace("_", " ")}:', '', *sentences]
@@ -45,7 +55,7 @@ def write_comparison(folder: str, measure: str) -> str:
                       results.markdown(groups), *sentences]) + '\n'
     document = page(groups, measure)
     with writing(folder, ADVICE):
-        write_csv(os.path.join(folder, 'runs.csv'), COLUMNS, _rows(groups, folder))
+        write_csv(os.path.join(folder, 'runs.csv'), columns, _rows(groups, folder))
         write_text(os.path.join(folder, 'comparison.md'), text)
         write_picture(os.path.join(folder, 'comparison.png'), lambda: accuracy_figure(groups, measure),
                       dpi=150)
@@ -54,7 +64,7 @@ def write_comparison(folder: str, measure: str) -> str:
 
 
 def _rows(groups: Sequence[results.Group], folder: str) -> Iterator[dict[str, Any]]:
-    """Yield {column: value} for each run, with COLUMNS among the columns."""
+    """Yield {column: value} for each run, with COLUMNS and HELD_OUT among the columns."""
     for group in groups:
         for run in group.runs:
             yield {**run.summary, **run.summary['versions'], **group._asdict(), 'seed': run.seed,

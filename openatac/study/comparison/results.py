@@ -18,13 +18,11 @@ from openatac.training.config import CifarConfig
 from openatac.training.run_folder import RunFolder
 
 IMAGE_SHAPE = (3, 32, 32)
-MEASURES = {'best_accuracy': 'best test accuracy of all epochs',
-            'last_accuracy': 'test accuracy after the last epoch'}
+MEASURES = ('best_accuracy', 'last_accuracy', 'test_accuracy')
 # Shared settings named in other sentences, and those named only if they differ from the default.
 ELSEWHERE = ('dataset', 'data', 'cifar100_labels')
 MINOR = ('drop_rate', 'lr_decay_period', 'mode', 'dtype', 'host', 'engine', 'tf32', 'compile', 'resume_from',
-         'pretrained', 'freeze', 'head_lr_mult')
-HEAD = ('b', 'unit', 'parameters', 'multiply-adds', 'best accuracy', 'last accuracy', 'n', 'images/s')
+         'pretrained', 'freeze', 'head_lr_mult', 'val_split')
 
 
 class Group(NamedTuple):
@@ -52,7 +50,7 @@ class Group(NamedTuple):
     note: str = ''
 
     def values(self, measure: str) -> list[float]:
-        """Return each run's best_accuracy or last_accuracy."""
+        """Return one of `measures` of each run."""
         return [run.summary[measure] for run in self.runs]  # type: ignore[literal-required]
 
     def speeds(self) -> list[float]:
@@ -82,10 +80,34 @@ def _costs(run: FinishedRun) -> tuple[int, int]:
 
 # -------------------------------------------------------------------------------------- table
 
+def measures(groups: Sequence[Group]) -> tuple[str, ...]:
+    """Return those of `MEASURES` that the runs have: ``test_accuracy`` only with a validation split."""
+    return tuple(measure for measure in MEASURES
+                 if all(measure in run.summary for group in groups for run in group.runs))
+
+
+def accuracy_of_epochs(groups: Sequence[Group]) -> str:
+    """Say on which images each epoch was evaluated: 'validation accuracy' or 'test accuracy'."""
+    return f'{"validation" if "test_accuracy" in measures(groups) else "test"} accuracy'
+
+
+def words(measure: str, groups: Sequence[Group]) -> str:
+    """Say what a measure of the groups is."""
+    return {'best_accuracy': f'best {accuracy_of_epochs(groups)} of all epochs',
+            'last_accuracy': f'{accuracy_of_epochs(groups)} after the last epoch',
+            'test_accuracy': 'test accuracy of the best epoch'}[measure]
+
+
+def head(groups: Sequence[Group]) -> tuple[str, ...]:
+    """Return the heads of the columns of `rows`."""
+    accuracies = [measure.replace('_', ' ') for measure in measures(groups)]
+    return 'b', 'unit', 'parameters', 'multiply-adds', *accuracies, 'n', 'images/s'
+
+
 def rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
-    """Return a row under HEAD for each group."""
+    """Return a row under `head` for each group."""
     return [(str(group.blocks), group.unit, f'{group.parameters:,}', f'{group.multiply_adds:,}',
-             *(spread(group.values(measure)) for measure in MEASURES), str(len(group.runs)),
+             *(spread(group.values(measure)) for measure in measures(groups)), str(len(group.runs)),
              median_and_range(group.speeds())) for group in groups]
 
 
@@ -105,7 +127,8 @@ def median_and_range(speeds: Sequence[float]) -> str:
 
 def markdown(groups: Sequence[Group]) -> str:
     """Return the table of `rows` in Markdown."""
-    lines = [HEAD, ('---',) * len(HEAD), *(map(for_markdown, row) for row in rows(groups))]
+    heads = head(groups)
+    lines = [heads, ('---',) * len(heads), *(map(for_markdown, row) for row in rows(groups))]
     return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
 
 
@@ -124,8 +147,16 @@ def circumstances(groups: Sequence[Group]) -> list[str]:
             'images.',
             f'Recipe: {recipe}.', f'Device: {"; ".join(sorted(devices))}.',
             f'Versions: {"; ".join(sorted(versions))}.',
-            'Accuracies are on the test images: "best" is that of the best epoch, chosen on those same '
-            'images, "last" that of the last epoch. The ± is the standard deviation over n seeds.']
+            f'{_accuracies(groups)} The ± is the standard deviation over n seeds.']
+
+
+def _accuracies(groups: Sequence[Group]) -> str:
+    if 'test_accuracy' in measures(groups):
+        return ('Accuracies are on validation images, held out of the training images: "best" is that of the '
+                'best epoch, chosen on them, "last" that of the last epoch. "Test" is that of the best epoch on '
+                'the test images, measured once, at the end.')
+    return ('Accuracies are on the test images: "best" is that of the best epoch, chosen on those same '
+            'images, "last" that of the last epoch.')
 
 
 def _versions(run: FinishedRun) -> str:
@@ -137,9 +168,11 @@ def facts(run: FinishedRun) -> str:
     summary = run.summary
     speed = ('at a speed that other processes disturbed,' if summary.get('disturbed') else
              f'{summary["images_per_second"]:.0f} images/s')
+    test = f', test {summary["test_accuracy"]:.4f}' if 'test_accuracy' in summary else ''
+    inexact = ''.join(f' Resumed inexactly: {line}.' for line in summary.get('inexact_resumes', ()))
     return (f'Seed {run.seed}: best accuracy {summary["best_accuracy"]:.4f} (epoch {summary["best_epoch"]}), '
-            f'last {summary["last_accuracy"]:.4f}; {speed} on {summary["device"]}, '
-            f'OMP_NUM_THREADS={summary["threads"]}; {_versions(run)}.')
+            f'last {summary["last_accuracy"]:.4f}{test}; {speed} on {summary["device"]}, '
+            f'OMP_NUM_THREADS={summary["threads"]}; {_versions(run)}.{inexact}')
 
 
 def data_set(groups: Sequence[Group]) -> str:

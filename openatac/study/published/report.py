@@ -22,8 +22,9 @@ AA and FA: two operations for a multiply-add. The others: trained parameters, mu
 running statistics, GE has its 33.7 M."""
 ERROR_HEAD = ('published as', 'top-1', 'top-5', 'ours')
 ERROR_NOTE = """\
-Errors in %, of the epoch with the lowest top-1 error unless it says last. The paper quotes all rows but
-ATAC's from the papers of these networks, which trained by other recipes; hours are for ATAC's recipe."""
+Errors in %, of the epoch with the lowest top-1 error, chosen on the images it is tested on, unless it says
+last. The paper quotes all rows but ATAC's from the papers of these networks, which trained by other recipes;
+hours are for ATAC's recipe."""
 SCALED_NOTE = """\
 Scaled hours are estimates in proportion to multiply-adds, which leave much out: they are too low for
 self-attention (AA, FA) and depthwise convolutions (GE, xUnit), too high for ReLU scaled from ATAC."""
@@ -42,8 +43,8 @@ def report(rows: Sequence[Row], runs: Sequence[FinishedRun], speeds: Sequence[Sp
         yield 'ImageNet, validation errors\n\n' + _table(ERROR_HEAD, _error_lines(errors))
         yield ERROR_NOTE
     if figure:
-        yield (f'{figure[0].number.data}, best test accuracy of all epochs, read off to '
-               f'±{figure[0].number.uncertainty:g}\n\n' + _table(FIGURE_HEAD, _figure_lines(figure)))
+        yield (f'{figure[0].number.data}, best test accuracy of all epochs, chosen on the test images, read '
+               f'off to ±{figure[0].number.uncertainty:g}\n\n' + _table(FIGURE_HEAD, _figure_lines(figure)))
     yield RULE
     others = list(_left_out(runs))
     if others:

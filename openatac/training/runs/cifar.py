@@ -8,13 +8,14 @@ from typing import Any, Callable
 import numpy as np
 
 from openatac.backends.base import Backend, Metrics, checksum, open_backend
+from openatac.data.batches import prefetch
 from openatac.data.cifar import SHAPE
 from openatac.data.image_set import ImageSet
 from openatac.training import loop
 from openatac.training.config import CifarConfig, result_settings
 from openatac.training.progress import Progress
 from openatac.training.runs import session
-from openatac.training.runs.datasets import BackgroundReader
+from openatac.training.runs.datasets import BackgroundReader, divide
 from openatac.training.runs.evaluation import evaluate_with_report
 from openatac.training.schedule import step_schedule
 from openatac.training.sections.cifar import CifarData, CifarTraining
@@ -25,8 +26,9 @@ log = logging.getLogger('openatac')
 
 def evaluate(net: Any, config: CifarConfig, reader: BackgroundReader) -> Metrics:
     """Log the accuracy of the parameters in ``config.start.evaluate`` on the test images."""
-    backend, path = _open_backend(net, config), config.start.evaluate
+    path = config.start.evaluate
     assert path is not None
+    backend = _open_backend(net, config)
     backend.load(path)
     batch_size = config.training.batch_size * backend.device_count
     images, = reader.result()
@@ -34,6 +36,13 @@ def evaluate(net: Any, config: CifarConfig, reader: BackgroundReader) -> Metrics
         backend.engine(config.training.optimizer, {}), backend.evaluation_batches(images, batch_size),
         config.output, images.class_names, lambda metrics: (
             f'{path}: accuracy={metrics.score:f} loss={metrics.loss:f} on {metrics.images} test images'))
+
+
+def _test(backend: Backend, config: CifarConfig, images: ImageSet, path: str) -> Metrics:
+    """Evaluate the parameters in ``path`` on ``images``."""
+    backend.load(path)
+    batches = backend.evaluation_batches(images, config.training.batch_size * backend.device_count)
+    return backend.engine(config.training.optimizer, {}).evaluate(prefetch(batches, batches.ahead))
 
 
 def train_network(net: Any, name: str, config: CifarConfig, reader: BackgroundReader,
@@ -61,9 +70,10 @@ def train_network(net: Any, name: str, config: CifarConfig, reader: BackgroundRe
         backend = _open_backend(net, config)
         training_set, test_set = reader.result()
         log.info('%d training and %d test images', len(training_set), len(test_set))
+        sets = divide(training_set, test_set, training)
         batch_size = training.batch_size * backend.device_count
-        batches = backend.training_batches(training_set, batch_size, training.seed)
-        test_batches = backend.evaluation_batches(test_set, batch_size)
+        batches = backend.training_batches(sets.training, batch_size, training.seed)
+        evaluation_batches = backend.evaluation_batches(sets.evaluation, batch_size)
         _say_which_labels(config.data)
         session.initialize(backend, net, config)
         engine = backend.engine(training.optimizer, {})
@@ -71,14 +81,14 @@ def train_network(net: Any, name: str, config: CifarConfig, reader: BackgroundRe
         contents = f'{_fingerprint(training_set)}+{_fingerprint(test_set)}'
         settings = result_settings(config, engine.devices, contents)
         plan = loop.Plan(
-            engine, batches, test_batches, scheduled(training)[loop.RATE], scheduled, training.num_epochs,
-            config.output.save_dir, settings, interval_line, epoch_lines, config.output.log_interval,
-            config.output.save_period)
+            engine, batches, evaluation_batches, scheduled(training)[loop.RATE], scheduled,
+            training.num_epochs, config.output.save_dir, settings, interval_line, epoch_lines,
+            config.output.log_interval, config.output.save_period,
+            test=functools.partial(_test, backend, config, test_set) if sets.are_held_out else None)
         is_global = config.network.act_type == ATAC and config.network.useGlobal
         title = f'{name}{", global gate" if is_global else ""} on {config.data.dataset}'
         return session.run_plan(plan, Progress(), config, command, title, {
-            'model': name, 'dataset': config.data.dataset, 'training_images': len(training_set),
-            'test_images': len(test_set)})
+            'model': name, 'dataset': config.data.dataset, **sets.counts()})
 
 
 def _scheduled(iterations_per_epoch: int, training: CifarTraining) -> dict[str, Callable[[int], float]]:

@@ -1,11 +1,12 @@
 """The data sets of a config: CIFAR's, read while MXNet loads, and ImageNet's photographs."""
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, NamedTuple
 
 from openatac.data import cifar, digits
 from openatac.data.image_set import ImageSet
@@ -14,9 +15,42 @@ from openatac.data.photos.folder import ImageFolder, class_folders
 from openatac.data.photos.listed import TINY_IMAGENET, ImageList
 from openatac.data.records.companions import index_beside, read_class_names
 from openatac.data.records.record_file import RecordFile
+from openatac.data.validation_split import split_by_class
 from openatac.errors import DataError
 from openatac.training.sections.cifar import CifarData
 from openatac.training.sections.imagenet import ImagenetData
+from openatac.training.sections.shared import Training
+
+log = logging.getLogger('openatac')
+
+
+class ImageSets(NamedTuple):
+    """The images of a run; ``evaluation``, on which the best epoch is chosen, is ``test`` by default."""
+
+    training: Any
+    evaluation: Any
+    test: Any
+
+    @property
+    def are_held_out(self) -> bool:
+        """Whether the images for evaluation are held out of the training images."""
+        return self.evaluation is not self.test
+
+    def counts(self) -> dict[str, int]:
+        """Return {name in summary.json: how many images}."""
+        held_out = {'validation_images': len(self.evaluation)} if self.are_held_out else {}
+        return {'training_images': len(self.training), **held_out, 'test_images': len(self.test)}
+
+
+def divide(images: Any, test: Any, training: Training) -> ImageSets:
+    """Divide the training ``images`` as --val-split asks; DataError if they are too few."""
+    if not training.val_split:
+        return ImageSets(images, test, test)
+    parts = split_by_class(images.labels, training.val_split, training.val_seed)
+    log.info('%d of the training images are held out to choose the best epoch on; the test images are used '
+             'once, at the end', len(parts[1]))
+    return ImageSets(images.select(parts[0]), images.select(parts[1]), test)
+
 
 # -------------------------------------------------------------------------------------- CIFAR
 

@@ -8,7 +8,9 @@ import shlex
 from typing import Any, Callable
 
 from openatac.backends.base import Backend, Engine, Metrics, Teacher, open_backend
-from openatac.backends.cluster import Cluster
+from openatac.backends.cluster import Cluster, SingleProcess
+from openatac.data.batches import prefetch
+from openatac.data.photos.bad_images import PhotoSource
 from openatac.data.photos.batches import EvaluationPhotoBatches, TrainingPhotoBatches, first_iteration
 from openatac.errors import DeviceError, ParameterFileError
 from openatac.models.params_file import read_params
@@ -16,7 +18,7 @@ from openatac.training import loop
 from openatac.training.config import ImagenetConfig, result_settings
 from openatac.training.progress import Progress
 from openatac.training.runs import session
-from openatac.training.runs.datasets import open_both_splits, open_photos
+from openatac.training.runs.datasets import divide, open_both_splits, open_photos
 from openatac.training.runs.evaluation import evaluate_with_report
 from openatac.training.schedule import warmup_schedule
 from openatac.training.sections.imagenet import ImagenetTraining
@@ -54,22 +56,34 @@ def cpu_command(command: str) -> str:
 
 def evaluate(net: Any, config: ImagenetConfig, command: str) -> Metrics:
     """Log the errors of the parameters in ``config.start.evaluate`` on the validation set."""
-    data, path = config.data, config.start.evaluate
+    path = config.start.evaluate
     assert path is not None
     backend = _open_backend(net, config, command)
     backend.load(path)
     engine = backend.engine(config.training.optimizer, {}, top5=True)
-    source = open_photos(data, 'val', config.network.classes)
-    batches = EvaluationPhotoBatches(
-        source, data.input_size, config.training.batch_size * backend.device_count, data.centre,
-        data.num_workers, max_bad_share=data.max_bad_share)
+    source = open_photos(config.data, 'val', config.network.classes)
 
     def line(metrics: Metrics) -> str:
         assert metrics.top5 is not None
         return (f'{path}: err-top1={1 - metrics.score:f} err-top5={1 - metrics.top5:f} '
                 f'loss={metrics.loss:f} on {metrics.images} images')
 
-    return evaluate_with_report(engine, batches, config.output, source.class_names or (), line)
+    return evaluate_with_report(engine, _evaluation(backend, config, source, SingleProcess()), config.output,
+                                source.class_names or (), line)
+
+
+def _test(backend: Backend, config: ImagenetConfig, source: PhotoSource, cluster: Cluster, path: str) -> Metrics:
+    """Evaluate the parameters in ``path`` on photographs."""
+    backend.load(path)
+    engine = backend.engine(config.training.optimizer, {}, top5=True, cluster=cluster)
+    return engine.evaluate(prefetch(_evaluation(backend, config, source, cluster)))
+
+
+def _evaluation(backend: Backend, config: ImagenetConfig, source: PhotoSource, cluster: Cluster
+                ) -> EvaluationPhotoBatches:
+    data, batch_size = config.data, config.training.batch_size * backend.device_count * cluster.size
+    return EvaluationPhotoBatches(source, data.input_size, batch_size, data.centre, data.num_workers,
+                                  cluster.size, cluster.rank, data.max_bad_share)
 
 
 # ----------------------------------------------------------------------------------- training
@@ -99,18 +113,17 @@ def train_network(net: Any, name: str, config: ImagenetConfig, cluster: Cluster,
         backend = _open_backend(net, config, command)
         sources = open_both_splits(data, config.network.classes)
         log.info('%d training and %d validation images', *map(len, sources))
+        sets = divide(*sources, training)
         batch_size = training.batch_size * backend.device_count * cluster.size
-        part: dict[str, Any] = {'num_parts': cluster.size, 'part_index': cluster.rank,
-                                'max_bad_share': data.max_bad_share}
-        batches = TrainingPhotoBatches(sources[0], data.input_size, batch_size, training.seed,
-                                       data.num_workers, **part)
-        validation = EvaluationPhotoBatches(sources[1], data.input_size, batch_size, data.centre,
-                                            data.num_workers, **part)
-        start_of = functools.partial(first_iteration, images=len(sources[0]), batch_size=batch_size)
+        batches = TrainingPhotoBatches(
+            sets.training, data.input_size, batch_size, training.seed, data.num_workers, cluster.size,
+            cluster.rank, max_bad_share=data.max_bad_share)
+        validation = _evaluation(backend, config, sets.evaluation, cluster)
+        images = len(sets.training)
+        start_of = functools.partial(first_iteration, images=images, batch_size=batch_size)
         engine = _engine(backend, net, config, cluster, _mixup_end(start_of, training))
-        scheduled = functools.partial(_scheduled, len(sources[0]) // batch_size, start_of)
-        _warn_of_short_schedule(len(sources[0]) // batch_size * training.num_epochs,
-                                start_of(training.num_epochs))
+        scheduled = functools.partial(_scheduled, images // batch_size, start_of)
+        _warn_of_short_schedule(images // batch_size * training.num_epochs, start_of(training.num_epochs))
         settings = result_settings(config, engine.devices,
                                    '+'.join(source.fingerprint() for source in sources))
         settings['kvstore'] = training.kvstore if cluster.size > 1 else 'device'
@@ -118,13 +131,13 @@ def train_network(net: Any, name: str, config: ImagenetConfig, cluster: Cluster,
             engine, batches, validation, scheduled(training)[loop.RATE], scheduled, training.num_epochs,
             output.save_dir, settings, _interval_line(training.mixup, output.log_interval), epoch_lines,
             output.log_interval, output.save_frequency,
-            lambda epoch: f'imagenet-{name}-{epoch - 1}', save_states=True)
+            lambda epoch: f'imagenet-{name}-{epoch - 1}', save_states=True,
+            test=functools.partial(_test, backend, config, sets.test, cluster) if sets.are_held_out else None)
         progress = _begin(config, engine, start_of)
         if cluster.size > 1:
             cluster.check_alike({**settings, 'initial_values': engine.checksum()})
         return session.run_plan(plan, progress, config, command, f'{name} on ImageNet', {
-            'model': name, 'dataset': 'imagenet', 'training_images': len(sources[0]),
-            'test_images': len(sources[1])})
+            'model': name, 'dataset': 'imagenet', **sets.counts()})
 
 
 def _scheduled(iterations_per_epoch: int, start_of: Callable[[int], int], training: ImagenetTraining

@@ -131,9 +131,17 @@ def run_plan(plan: loop.Plan, progress: Progress, config: Config, command: str, 
     with writing_in(folder):
         for tracker in trackers:
             tracker.finish(history, summary)
-    log.info('best accuracy %.4f (epoch %d), last %.4f', summary['best_accuracy'], summary['best_epoch'],
-             summary['last_accuracy'])
+    log.info('best accuracy %.4f (epoch %d), last %.4f%s', summary['best_accuracy'], summary['best_epoch'],
+             summary['last_accuracy'], _how_chosen(summary))
     return summary
+
+
+def _how_chosen(summary: dict[str, Any]) -> str:
+    """Return the end of the line that gives the best accuracy: on which images the best epoch was chosen."""
+    if 'test_accuracy' in summary:
+        return (' on the validation images, which chose the best epoch; on the test images it has '
+                f'{summary["test_accuracy"]:.4f}')
+    return ' on the test images, which chose the best epoch too (see --val-split)'
 
 
 def check_same_start(engine: Any, progress: Progress) -> None:
@@ -151,7 +159,8 @@ def _trackers(config: Config, title: str, engine: Any, progress: Progress) -> li
     output = config.output
     trackers: list[Tracker] = [
         MetricsFiles(output.save_dir),
-        HistoryPicture(output.save_plot_dir or output.save_dir, title)]
+        HistoryPicture(output.save_plot_dir or output.save_dir, title,
+                       'validation' if config.training.val_split else 'test')]
     if output.tensorboard:
         trackers.append(TensorBoard(output.tensorboard, engine.iteration))
     if output.project:
@@ -160,6 +169,15 @@ def _trackers(config: Config, title: str, engine: Any, progress: Progress) -> li
     if engine.cluster.size == 1 and not engine.devices.endswith('gpu'):
         trackers.append(ContentionWatch(progress))
     return trackers
+
+
+def _test(plan: loop.Plan) -> dict[str, float]:
+    """Return what the summary says of the best network on test images that were not used before."""
+    if plan.test is None:
+        return {}
+    metrics = plan.test(os.path.join(plan.folder, 'best.params'))
+    top5 = {} if metrics.top5 is None else {'test_top5_accuracy': metrics.top5}
+    return {'test_accuracy': metrics.score, **top5}
 
 
 def summarize(config: Config, command: str, plan: loop.Plan, history: list[dict[str, Any]],
@@ -172,7 +190,7 @@ def summarize(config: Config, command: str, plan: loop.Plan, history: list[dict[
         'seed': config.training.seed, 'device': plan.engine.devices,
         'threads': os.environ.get('OMP_NUM_THREADS', ''), 'epochs': len(history),
         'best_accuracy': best['accuracy'], 'best_epoch': best['epoch'],
-        'last_accuracy': history[-1]['val_accuracy'],
+        'last_accuracy': history[-1]['val_accuracy'], **_test(plan),
         'images_per_second': statistics.median(row['images_per_second'] for row in history),
         'disturbed': progress.disturbed,
         **({'inexact_resumes': progress.inexact} if progress.inexact else {}),

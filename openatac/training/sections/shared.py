@@ -57,6 +57,12 @@ class Training(Section, title='training'):
     lr_decay_period: int = schedule_option(
         0, 'decay every N epochs instead of at --lr-decay-epoch', metavar='N', parse=COUNT_FROM_ZERO)
     lr_decay_epoch: str = schedule_option('300,350', 'epochs at whose start the rate decays')
+    val_split: float = result_option(
+        0.0, 'share of the training images, of each class, that is held out to choose the best epoch on; the '
+        'test images are then used once, at the end', parse=SHARE, added=True)
+    val_seed: int = result_option(
+        0, 'seed of the choice of these images', parse=number(int, low=0, high=MAX_SEED),
+        matters=only_with('val_split'), added=True)
     seed: int = network_option(
         0, 'seed of the initial values, order, augmentation and dropout',
         parse=number(int, low=0, high=MAX_SEED))

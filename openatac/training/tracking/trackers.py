@@ -50,14 +50,21 @@ class MetricsFiles(Tracker):
 
 
 class HistoryPicture(Tracker):
-    """``history.png``: training and test error and loss over epochs, drawn when the run ends."""
+    """``history.png``: error and loss over epochs, drawn when the run ends.
 
-    def __init__(self, folder: str, title: str):
-        self.folder, self.title = folder, title
+    Parameters
+    ----------
+    folder, title : str
+    evaluated : str
+        What the images are called on which each epoch was evaluated, such as 'test'.
+    """
+
+    def __init__(self, folder: str, title: str, evaluated: str = 'test'):
+        self.folder, self.title, self.evaluated = folder, title, evaluated
         os.makedirs(folder, exist_ok=True)
 
     def finish(self, history: History, summary: dict[str, Any]) -> None:
-        splits = {'training (augmented)': 'train', 'test': 'val'}
+        splits = {'training (augmented)': 'train', self.evaluated: 'val'}
         draw_curves(os.path.join(self.folder, 'history.png'), self.title, {
             'top-1 error': {name: [1 - row[split + '_accuracy'] for row in history]
                             for name, split in splits.items()

@@ -1,0 +1,29 @@
+"""Some of the photographs of a data set."""
+import numpy as np
+
+from openatac.data.photos.bad_images import PhotoSource
+
+
+class PhotoSubset:
+    """The photographs of ``source`` at ``indices``, such as its part for training.
+
+    Parameters
+    ----------
+    source : PhotoSource
+    indices : numpy.ndarray
+        int (N,).
+    """
+
+    def __init__(self, source: PhotoSource, indices: np.ndarray) -> None:
+        self._source, self._indices = source, indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def name(self, index: int) -> str:
+        """Return the name of image ``index`` in messages."""
+        return self._source.name(int(self._indices[index]))
+
+    def read(self, index: int) -> tuple[bytes, int]:
+        """Return (the bytes of image file ``index``, its label); raise BadImage if it cannot be read."""
+        return self._source.read(int(self._indices[index]))

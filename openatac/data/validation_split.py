@@ -1,0 +1,36 @@
+"""Holds out a part of the training images, on which the best epoch is chosen."""
+import numpy as np
+
+from openatac.errors import DataError
+
+
+def split_by_class(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Divide images at random into a training and a validation part, with every class in both.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray
+        (N,) The class of each image; -1 is unknown, and for training.
+    share : float
+        The validation part of each class, rounded to whole images; at least one, but not all.
+    seed : int
+
+    Returns
+    -------
+    training, validation : numpy.ndarray
+        Ascending indices.
+
+    Raises
+    ------
+    DataError
+        If no class has two images.
+    """
+    held_out = np.zeros(len(labels), bool)
+    for label in np.unique(labels[labels >= 0]).tolist():
+        members = np.flatnonzero(labels == label)
+        count = min(max(1, round(share * len(members))), len(members) - 1)
+        held_out[np.random.RandomState([seed, label]).permutation(members)[:count]] = True
+    if not held_out.any():
+        raise DataError('no class has two training images to divide between training and validation: leave '
+                        '--val-split out')
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
