@@ -153,8 +153,8 @@ def circumstances(groups: Sequence[Group]) -> list[str]:
 def _accuracies(groups: Sequence[Group]) -> str:
     if 'test_accuracy' in measures(groups):
         return ('Accuracies are on validation images, held out of the training images: "best" is that of the '
-                'best epoch, chosen on them, "last" that of the last epoch. "Test" is that of the best epoch on '
-                'the test images, measured once, at the end.')
+                'best epoch, chosen on them, "last" that of the last epoch. "Test" is that of the best epoch '
+                'on the test images, measured once, at the end.')
     return ('Accuracies are on the test images: "best" is that of the best epoch, chosen on those same '
             'images, "last" that of the last epoch.')
 

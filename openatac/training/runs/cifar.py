@@ -17,6 +17,7 @@ from openatac.training.progress import Progress
 from openatac.training.runs import session
 from openatac.training.runs.datasets import BackgroundReader, divide
 from openatac.training.runs.evaluation import evaluate_with_report
+from openatac.training.runs.next_steps import print_next_steps
 from openatac.training.schedule import step_schedule
 from openatac.training.sections.cifar import CifarData, CifarTraining
 from openatac.training.sections.shared import ATAC
@@ -87,8 +88,11 @@ def train_network(net: Any, name: str, config: CifarConfig, reader: BackgroundRe
             test=functools.partial(_test, backend, config, test_set) if sets.are_held_out else None)
         is_global = config.network.act_type == ATAC and config.network.useGlobal
         title = f'{name}{", global gate" if is_global else ""} on {config.data.dataset}'
-        return session.run_plan(plan, Progress(), config, command, title, {
+        summary = session.run_plan(plan, Progress(), config, command, title, {
             'model': name, 'dataset': config.data.dataset, **sets.counts()})
+        if summary:
+            print_next_steps(config, test_set.images[0].transpose(1, 2, 0))
+        return summary
 
 
 def _scheduled(iterations_per_epoch: int, training: CifarTraining) -> dict[str, Callable[[int], float]]:

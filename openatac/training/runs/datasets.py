@@ -1,6 +1,7 @@
 """The data sets of a config: CIFAR's, read while MXNet loads, and ImageNet's photographs."""
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -8,9 +9,13 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from openatac.data import cifar, digits
 from openatac.data.image_set import ImageSet
+from openatac.data.photos.bad_images import BadImage, Photos
 from openatac.data.photos.class_names import check_case, read_class_list
+from openatac.data.photos.codec import decode
 from openatac.data.photos.folder import ImageFolder, class_folders
 from openatac.data.photos.listed import TINY_IMAGENET, ImageList
 from openatac.data.records.companions import index_beside, read_class_names
@@ -137,6 +142,14 @@ def count_classes(data: ImagenetData, split: str) -> int | None:
     except DataError:  # raised again when the images are needed, after the other checks
         return None
     return len(names) if names else None
+
+
+def first_readable(source: Photos) -> np.ndarray:
+    """Return the pixels, uint8 (H, W, 3), of the first photograph that can be read; DataError if none can."""
+    for index in range(len(source)):
+        with contextlib.suppress(BadImage):
+            return decode(source.read(index)[0])
+    raise DataError('none of the photographs can be read')
 
 
 def open_both_splits(data: ImagenetData, classes: int) -> tuple[Any, Any]:

@@ -18,8 +18,9 @@ from openatac.training import loop
 from openatac.training.config import ImagenetConfig, result_settings
 from openatac.training.progress import Progress
 from openatac.training.runs import session
-from openatac.training.runs.datasets import divide, open_both_splits, open_photos
+from openatac.training.runs.datasets import divide, first_readable, open_both_splits, open_photos
 from openatac.training.runs.evaluation import evaluate_with_report
+from openatac.training.runs.next_steps import print_next_steps
 from openatac.training.schedule import warmup_schedule
 from openatac.training.sections.imagenet import ImagenetTraining
 
@@ -136,8 +137,11 @@ def train_network(net: Any, name: str, config: ImagenetConfig, cluster: Cluster,
         progress = _begin(config, engine, start_of)
         if cluster.size > 1:
             cluster.check_alike({**settings, 'initial_values': engine.checksum()})
-        return session.run_plan(plan, progress, config, command, f'{name} on ImageNet', {
+        summary = session.run_plan(plan, progress, config, command, f'{name} on ImageNet', {
             'model': name, 'dataset': 'imagenet', **sets.counts()})
+        if summary and cluster.rank == 0:
+            print_next_steps(config, first_readable(sets.test))
+        return summary
 
 
 def _scheduled(iterations_per_epoch: int, start_of: Callable[[int], int], training: ImagenetTraining

@@ -1,0 +1,52 @@
+"""The end of a run: where its files are, and the commands that follow."""
+from __future__ import annotations
+
+import importlib.util
+import os
+import shlex
+import shutil
+import sys
+
+import numpy as np
+
+from openatac.console import streams
+from openatac.files.writing import replace_file
+from openatac.training.checkpoint import writing_in
+from openatac.training.config import CifarConfig, Config
+
+
+def print_next_steps(config: Config, pixels: np.ndarray) -> None:
+    """Print where everything is, and how to export the best network, predict with it and compare the run.
+
+    Parameters
+    ----------
+    config : CifarConfig or ImagenetConfig
+    pixels : numpy.ndarray
+        uint8 (H, W, 3) A test image, which is written to sample.png for the prediction.
+
+    Raises
+    ------
+    CheckpointError
+        If that cannot be written.
+    """
+    from PIL import Image
+    folder = config.output.save_dir
+    export = config.output.export or os.path.join(folder, 'export')
+    sample = os.path.join(folder, 'sample.png')
+    with writing_in(folder), replace_file(sample) as temporary:
+        Image.fromarray(np.ascontiguousarray(pixels)).save(temporary, format='PNG')
+    # `openatac compare` is for CIFAR; `openatac published` compares both with the paper.
+    compare = ['published', folder]
+    if isinstance(config, CifarConfig):
+        compare = ['compare', os.path.normpath(folder) + '-comparison', '--from', folder]
+    where = '' if importlib.util.find_spec('mxnet') else ', where MXNet is installed'
+    streams.print_to_stderr(f'Everything is in {folder}: best.params, last.params, metrics.csv, summary.json '
+                            f'and more. To export, predict and compare{where}:')
+    for command in (['export', folder, export], ['predict', export, sample], compare):
+        streams.print_to_stderr(f'    {shlex.join([*_program(), *command])}')
+
+
+def _program() -> list[str]:
+    """Return the words that start this installation's ``openatac``, short if the path leads to it."""
+    ours = os.path.join(os.path.dirname(sys.executable), 'openatac')
+    return ['openatac'] if shutil.which('openatac') == ours else [sys.executable, '-m', 'openatac']

@@ -1,0 +1,67 @@
+"""The commands that a run prints at its end work as they are printed."""
+import os
+import shlex
+import subprocess
+
+import pytest
+
+import train_imagenet
+from openatac import cli
+from tests.conftest import ROOT
+from tests.helpers.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
+from tests.helpers.made_up_images import write_data_dir
+from tests.helpers.scripts import call_script, run_script
+
+SMALL = '--blocks', 1, '--act-type', 'relu', '--batch-size', 100, '--num-epochs', 1
+
+
+def commands_in(printed):
+    """The commands of the last lines, one of which names the run's folder before them."""
+    return [line.strip() for line in printed.splitlines() if line.startswith('    ')]
+
+
+def run_in_shell(command, folder):
+    return subprocess.run(command, shell=True, cwd=folder, text=True, capture_output=True, timeout=300,
+                          env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'})
+
+
+def test_export_predict_and_compare_follow_a_run_on_cifar(cifar10, tmp_path, monkeypatch):
+    """In a folder whose name a shell would divide, and relative to the current one."""
+    monkeypatch.chdir(tmp_path)
+    done = run_script(*SMALL, '--data-dir', cifar10, '--save-dir', 'my run')
+    assert done.returncode == 0, done.stderr
+    export, predict, compare = commands_in(done.stderr)
+    assert 'my run' in done.stderr.splitlines()[-4]
+    for command in (export, predict, compare):
+        result = run_in_shell(command, tmp_path)
+        assert result.returncode == 0, (command, result.stderr)
+        if command == predict:
+            assert 'sample.png' in result.stdout and 'airplane' in result.stdout
+    assert (tmp_path / 'my run' / 'export-symbol.json').exists()
+    assert (tmp_path / 'my run-comparison' / 'comparison.md').exists()
+
+
+def test_the_export_that_was_asked_for_is_predicted_with(cifar10, tmp_path, capsys):
+    assert call_script(*SMALL, '--data-dir', cifar10, '--save-dir', tmp_path / 'run', '--export',
+                       tmp_path / 'net') == 0
+    words = shlex.split(commands_in(capsys.readouterr().err)[1])
+    assert words[-3:] == ['predict', str(tmp_path / 'net'), str(tmp_path / 'run' / 'sample.png')]
+    assert cli.main(words[-3:]) == 0
+
+
+@pytest.mark.usefixtures('shallow_resnet')
+def test_export_predict_and_published_follow_a_run_on_photographs(tmp_path, capsys):
+    photos = write_data_dir(tmp_path / 'photos')
+    assert call_script('--data-dir', photos, '--input-size', 32, '--batch-size', 4, '--num-epochs', 1, '-j',
+                       0, '--save-dir', tmp_path / 'run', '--logging-file', tmp_path / 'log',
+                       script=train_imagenet) == 0
+    commands = [shlex.split(line) for line in commands_in(capsys.readouterr().err)]
+    names = ['export', 'predict', 'published']
+    for words, name in zip(commands, names):
+        assert cli.main(words[words.index(name):]) == 0
+    assert len(commands) == len(names)
+
+
+def test_a_dry_run_prints_none_of_them(cifar10, tmp_path, capsys):
+    assert call_script(*SMALL, '--data-dir', cifar10, '--save-dir', tmp_path, '--dry-run', 1) == 0
+    assert not commands_in(capsys.readouterr().err) and not (tmp_path / 'sample.png').exists()
