@@ -13,7 +13,7 @@ import numpy as np
 
 from openatac.data import cifar, digits
 from openatac.data.image_set import ImageSet
-from openatac.data.photos.bad_images import BadImage, Photos
+from openatac.data.photos.bad_images import BadImage, PhotoSource
 from openatac.data.photos.class_names import check_case, read_class_list
 from openatac.data.photos.codec import decode
 from openatac.data.photos.folder import ImageFolder, class_folders
@@ -144,7 +144,7 @@ def count_classes(data: ImagenetData, split: str) -> int | None:
     return len(names) if names else None
 
 
-def first_readable(source: Photos) -> np.ndarray:
+def first_readable(source: PhotoSource) -> np.ndarray:
     """Return the pixels, uint8 (H, W, 3), of the first photograph that can be read; DataError if none can."""
     for index in range(len(source)):
         with contextlib.suppress(BadImage):

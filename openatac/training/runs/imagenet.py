@@ -73,7 +73,8 @@ def evaluate(net: Any, config: ImagenetConfig, command: str) -> Metrics:
                                 source.class_names or (), line)
 
 
-def _test(backend: Backend, config: ImagenetConfig, source: PhotoSource, cluster: Cluster, path: str) -> Metrics:
+def _test(backend: Backend, config: ImagenetConfig, source: PhotoSource, cluster: Cluster, path: str
+          ) -> Metrics:
     """Evaluate the parameters in ``path`` on photographs."""
     backend.load(path)
     engine = backend.engine(config.training.optimizer, {}, top5=True, cluster=cluster)
