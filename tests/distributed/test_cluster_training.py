@@ -185,12 +185,12 @@ def test_workers_that_would_begin_at_different_places_do_not():
 
 
 @pytest.mark.usefixtures('small_network')
-def test_a_run_of_two_workers_goes_on_longer_in_one_process(whole, photos, tmp_path, capsys):
-    folder = shutil.copytree(whole, tmp_path / 'copy')
+def test_a_run_of_two_workers_goes_on_longer_in_one_process(restarted, photos, tmp_path, capsys):
+    folder = shutil.copytree(restarted, tmp_path / 'copy')
     longer = flags(folder, photos, '--resume', 'auto', '--num-epochs', EPOCHS + 2, '--batch-size', 4)
     error = refusal(capsys, 1, *longer, script=train_imagenet)
     assert "devices was '2 x 1 x cpu' and is '1 x cpu'" in error and '--allow-inexact-resume' in error
     assert call_script(*longer, '--allow-inexact-resume', script=train_imagenet) == 0
-    rows, before = metrics_of(folder), metrics_of(whole)
+    rows, before = metrics_of(folder), metrics_of(restarted)
     assert rows[:EPOCHS] == before and len(rows) == EPOCHS + 2
     assert rows[-1]['train_loss'] == pytest.approx(before[-1]['train_loss'], rel=0.1)
