@@ -29,6 +29,7 @@ OPTIONAL = (
     ('onnx', 'ONNX files', 'openatac[onnx]'),
     ('onnxruntime', 'running ONNX files', 'openatac[onnx]'),
     ('openvino', 'running them in OpenVINO', 'openatac[openvino]'),
+    ('pyarrow', 'CIFAR in parquet files', 'openatac[parquet]'),
     ('torch', 'the networks in PyTorch', 'openatac[torch]'),
 )
 

@@ -12,6 +12,8 @@ import argparse
 import shlex
 
 from openatac.commands import train
+from openatac.flags import flag_of
+from openatac.options import changed
 from openatac.training.config import CifarConfig
 from openatac.training.recipes import CIFAR
 
@@ -23,12 +25,28 @@ def parser(prog: str = PROG) -> argparse.ArgumentParser:
     return train.parser_of(CifarConfig, __doc__, prog)
 
 
+def check(config: CifarConfig) -> None:
+    """Check as `train.check` does, and what only this command needs."""
+    train.check(config)
+    data = config.data
+    if data.dataset != 'folder':
+        for name in ('image_size', 'class_list'):
+            if getattr(data, name) is not None:
+                raise ValueError(f'argument {flag_of(name)}: it is for --dataset folder; leave it out')
+    elif not data.data_dir:
+        raise ValueError('argument --data-dir: --dataset folder needs the folder or archive with train/ and '
+                         'test/; name it')
+
+
 def main(argv: list[str], prog: str = PROG) -> None:
     """Run the command; see the module."""
     p = parser(prog)
-    given = train.with_described_network(p, train.begin(p, CifarConfig, CIFAR, argv, train.check))
+    given = train.with_described_network(p, train.begin(p, CifarConfig, CIFAR, argv, check))
+    from openatac.training.runs.datasets import BackgroundReader, folder_classes
+    if given.config.data.dataset == 'folder' and not given.config.start.initial:
+        given = given._replace(config=changed(
+            given.config, class_names=folder_classes(given.config), image_size=given.config.data.side))
     config: CifarConfig = given.config
-    from openatac.training.runs.datasets import BackgroundReader
     only_network = train.only_makes_network(config)
     splits = (False,) if config.start.evaluate else (True, False)
     reader = None if only_network or config.start.initial else BackgroundReader(config.data, splits)

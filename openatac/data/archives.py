@@ -1,4 +1,8 @@
-"""Read the files of a folder and of a .tar.gz archive in the same way, safely even if it is malicious."""
+"""Read the files of a folder and of an archive in the same way, safely even if it is malicious.
+
+An archive is a tar, tar.gz or zip file. Its content decides which, as names are often wrong. Members are read
+where they are: nothing is extracted to the paths that they name.
+"""
 from __future__ import annotations
 
 import contextlib
@@ -6,16 +10,23 @@ import functools
 import gzip
 import logging
 import os
+import stat
 import tarfile
+import zipfile
 import zlib
-from collections.abc import Callable, Collection, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Any, BinaryIO, NamedTuple
 
 from openatac.errors import DataError
 from openatac.files.checksums import file_md5
 from openatac.files.reading import MEGABYTE, open_input
 
 LARGEST = 1024 * MEGABYTE  # of a file, and of an unpacked archive; CIFAR's have 186
+NAMED = 8  # files that a message lists
+ENDINGS = '.tar.gz', '.tgz', '.tar', '.zip'
+ZIP, GZIP = b'PK\x03\x04', b'\x1f\x8b'  # the first bytes of a file
+_DAMAGES = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, ValueError,
+            OverflowError)
 
 log = logging.getLogger('openatac')
 
@@ -30,16 +41,17 @@ class File(NamedTuple):
 
 @contextlib.contextmanager
 def open_files(path: str, published: Collection[str]) -> Iterator[dict[str, File]]:
-    """Open the files of a folder or an archive, by their names.
+    """Open the files of a folder, or of an archive and its folders, by their paths in it.
 
-    Those of an archive are in its order, since reading in any other is slow.
+    Those of an archive are in its order, since reading in any other is slow; hidden ones are left out.
 
     Parameters
     ----------
     path : str
-        The folder or .tar.gz archive.
+        The folder or archive.
     published : collection of str
-        MD5 checksums of the published archives; a warning is logged for any other archive.
+        MD5 checksums of the published archives; a warning is logged for any other archive. Empty if there are
+        none.
 
     Raises
     ------
@@ -51,12 +63,24 @@ def open_files(path: str, published: Collection[str]) -> Iterator[dict[str, File
         if os.path.isdir(path):
             yield _folder_files(path)
         else:
-            if file_md5(path) not in published:
+            if published and file_md5(path) not in published:
                 log.warning('%s is not the published archive (its MD5 differs)', path)
-            with _open_archive(path) as archive:
-                yield _archive_files(archive, path)
+            with open_input(path) as file, _open_archive(file, path) as files:
+                yield files
     except OSError as error:
         raise DataError(f'cannot use {error.filename or path}: {error.strerror or error}') from error
+
+
+def is_archive_name(name: str) -> bool:
+    """Return whether a file's name is that of an archive which `open_files` can open."""
+    return name.lower().endswith(ENDINGS)
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return the first names of what is in a folder, for a message."""
+    names = sorted(name for name in names if not name.startswith('.'))
+    more = f' and {len(names) - NAMED} more' if len(names) > NAMED else ''
+    return ', '.join(map(repr, names[:NAMED])) + more or 'nothing'
 
 
 def _folder_files(folder: str) -> dict[str, File]:
@@ -66,13 +90,30 @@ def _folder_files(folder: str) -> dict[str, File]:
 
 
 @contextlib.contextmanager
-def _open_archive(path: str) -> Iterator[tarfile.TarFile]:
+def _open_archive(file: BinaryIO, path: str) -> Iterator[dict[str, File]]:
+    start = file.read(4)
+    file.seek(0)
     try:
-        with open_input(path) as file, _LimitedGzip(fileobj=file) as unpacked, \
-                tarfile.open(fileobj=unpacked, mode='r:') as archive:
-            yield archive
-    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError, OverflowError) as error:
-        raise DataError(f'{path} is not a complete tar.gz archive ({error}); get it again') from error
+        if start == ZIP:
+            with zipfile.ZipFile(file) as zipped:
+                yield _checked(_zip_files(zipped, path))
+        elif start.startswith(GZIP):
+            with _LimitedGzip(fileobj=file) as unpacked, tarfile.open(fileobj=unpacked, mode='r:') as archive:
+                yield _checked(_tar_files(archive, path))
+        else:
+            with tarfile.open(fileobj=file, mode='r:') as archive:
+                yield _checked(_tar_files(archive, path))
+    except _DAMAGES as error:
+        raise DataError(f'{path} is not a complete tar, tar.gz or zip archive ({error}); get it again, '
+                        'or unpack it yourself and name the folder') from error
+
+
+def _checked(files: dict[str, File]) -> dict[str, File]:
+    """Return the files that are not hidden; raise for more than the limit."""
+    if sum(file.size for file in files.values()) > LARGEST:
+        raise _too_large()
+    return {name: file for name, file in files.items()
+            if not any(part.startswith(('.', '__MACOSX')) for part in name.split('/'))}
 
 
 class _LimitedGzip(gzip.GzipFile):
@@ -92,21 +133,47 @@ class _LimitedGzip(gzip.GzipFile):
 
     def _check(self, end: int) -> None:
         if end > LARGEST:
-            raise ValueError(f'it unpacks to more than the limit of {LARGEST // MEGABYTE} MB')
+            raise _too_large()
 
 
-def _archive_files(archive: tarfile.TarFile, path: str) -> dict[str, File]:
+def _tar_files(archive: tarfile.TarFile, path: str) -> dict[str, File]:
     files = {}
     for member in archive:
         label = f'{member.name} in {path}'
-        if os.path.isabs(member.name) or '..' in member.name.split('/'):
-            raise DataError(f'{label} points out of its archive, which no published archive does')
         if member.issparse() or not (member.isreg() or member.isdir()):
-            raise DataError(f'{label} is a link or a device, which no published archive holds')
+            raise _is_no_file(label)
         if member.isreg():
-            files[os.path.basename(member.name)] = File(
+            files[_safe_name(member.name, label)] = File(
                 label, member.size, functools.partial(archive.extractfile, member))
     content: Any = archive.fileobj
     while content.read(tarfile.RECORDSIZE):  # to the end, where gzip has its checksum
         pass
     return files
+
+
+def _zip_files(archive: zipfile.ZipFile, path: str) -> dict[str, File]:
+    files = {}
+    for member in archive.infolist():
+        label = f'{member.filename} in {path}'
+        if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise _is_no_file(label)
+        if member.flag_bits & 1 or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError('it is encrypted, or compressed in an unusual way')
+        if not member.is_dir():
+            files[_safe_name(member.filename, label)] = File(
+                label, member.file_size, functools.partial(archive.open, member))
+    return files
+
+
+def _too_large() -> ValueError:
+    return ValueError(f'it unpacks to more than the limit of {LARGEST // MEGABYTE} MB')
+
+
+def _safe_name(name: str, label: str) -> str:
+    if os.path.isabs(name) or '..' in name.split('/'):
+        raise DataError(f'{label} points out of its archive: get the archive from another place')
+    return os.path.normpath(name)
+
+
+def _is_no_file(label: str) -> DataError:
+    return DataError(f'{label} is a link or a device: get the archive from another place')

@@ -1,13 +1,14 @@
 """CIFAR-10 and CIFAR-100 (Krizhevsky, 2009, https://www.cs.toronto.edu/~kriz/cifar.html).
 
 Both are published in two forms, binary records and Python pickles, each in an archive. Archives and unpacked
-folders of both forms are read where they are, and missing data is downloaded. A binary record has the label
-bytes (CIFAR-10 has one, CIFAR-100 the superclass and then the class) and 3,072 bytes of pixels: the red, the
-green and the blue plane, 32 rows of 32 each.
+folders of both forms, and the copies of `openatac.data.cifar_copies`, are read where they are, and missing
+data is downloaded. A binary record has the label bytes (CIFAR-10 has one, CIFAR-100 the superclass and then
+the class) and 3,072 bytes of pixels: the red, the green and the blue plane, 32 rows of 32 each.
 """
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,17 @@ import numpy as np
 
 from openatac.data import archives
 from openatac.data.archives import File, open_files
-from openatac.data.cifar_files import DATASETS, MD5, DataSet, Labels, download_cifar, find_cifar
+from openatac.data.cifar_copies import archive_has_copy, read_copy
+from openatac.data.cifar_files import (
+    DATASETS,
+    MD5,
+    DataSet,
+    Form,
+    Labels,
+    download_cifar,
+    find_cifar,
+    not_understood,
+)
 from openatac.data.image_set import ImageSet
 from openatac.data.plain_pickle import read_plain_pickle
 from openatac.errors import DataError
@@ -42,9 +53,10 @@ def load_cifar(name: str, folder: str | None = None, train: bool = True, labels:
     name : str
         'cifar10' or 'cifar100'.
     folder : str, optional
-        Where the data is: a folder that has the .bin files or the Python files, the published folders or the
-        archives; or the path of an archive. A binary folder is preferred to a Python one, and a folder to an
-        archive. By default Gluon's own folder (see `gluon_folder`). Missing data is downloaded there.
+        Where the data is: a folder that has the .bin files or the Python files, the published folders, a copy
+        (see `openatac.data.cifar_copies`) or archives; or the path of an archive. A binary folder is
+        preferred to a Python one, that to a copy, and a folder to an archive. By default Gluon's own folder
+        (see `gluon_folder`). Missing data is downloaded there, or to a folder that is missing or empty.
     train : bool
         Whether to return the training images (50,000 in the published files) or the test images (10,000).
     labels : str
@@ -72,28 +84,33 @@ def load_cifar(name: str, folder: str | None = None, train: bool = True, labels:
         raise DataError(f'{name} has no {labels!r} labels; choose one of: {", ".join(dataset.labels)}')
     path = find_cifar(name, folder) or download_cifar(name, folder, url, progress)
     with open_files(path, MD5.values()) as files:
-        images, classes = _read(dataset, files, path, train, labels)
-        names = _class_names(files, dataset.labels[labels])
+        found = {os.path.basename(file): content for file, content in files.items()}
+        form = next((form for form in (dataset.binary, dataset.python) if set(form.files) & set(found)), None)
+        if form is not None:
+            images = ImageSet(*_read(dataset, form, found, path, train, labels),
+                              _class_names(found, dataset.labels[labels]))
+        elif os.path.isdir(path) or archive_has_copy(files):
+            images = read_copy(path, files, dataset.names, labels, train)
+        else:
+            raise not_understood(name, path, {file.split('/')[0] for file in files})
     published = TRAINING_IMAGES if train else TEST_IMAGES
     if len(images) != published:
         log.info('%s has %d %s images of %s instead of %d', path, len(images),
                  'training' if train else 'test', name, published)
-    return ImageSet(images, classes, names)
+    return images
 
 
 # ------------------------------------- what files hold: uint8 (N, 3, 32, 32) and int32 (N,)
 
-def _read(dataset: DataSet, files: dict[str, File], path: str, train: bool,
+def _read(dataset: DataSet, form: Form, files: dict[str, File], path: str, train: bool,
           kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the images and their labels of one kind, from whichever form is present."""
-    for form, read in ((dataset.binary, _read_binary), (dataset.python, _read_python)):
-        if any(name in files for name in form.files):
-            names = form.train if train else form.test
-            for name in names:
-                if name not in files:
-                    raise DataError(f'{path} lacks the file {name}')
-            return read(dataset, files, names, kind)
-    raise DataError(f'{path} has no {dataset.binary.test[0]} and no other file of this data set')
+    """Return the images and their labels of one kind."""
+    names = form.train if train else form.test
+    for name in names:
+        if name not in files:
+            raise DataError(f'{path} lacks the file {name}')
+    read = _read_binary if form is dataset.binary else _read_python
+    return read(dataset, files, names, kind)
 
 
 def _read_binary(dataset: DataSet, files: dict[str, File], names: Sequence[str],

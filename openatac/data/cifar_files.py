@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from openatac.data.archives import File, open_files
+from openatac.data.archives import File, is_archive_name, listed, open_files
+from openatac.data.cifar_copies import has_copy
 from openatac.data.download import fetch
 from openatac.errors import DataError
 
@@ -54,7 +56,13 @@ class DataSet(NamedTuple):
     binary: Form
     python: Form
 
+    @property
+    def names(self) -> dict[str, tuple[str, ...]]:
+        """{kind of label: names of its classes}."""
+        return {kind: labels.names for kind, labels in self.labels.items()}
 
+
+_NUMBER = re.compile(r'cifar[-_ ]?(100?)(?!\d)')  # in the name of an archive
 _BATCHES = tuple(f'data_batch_{k}' for k in range(1, 6))
 
 DATASETS = {
@@ -90,16 +98,23 @@ DATASETS = {
 # ------------------------------------------------------------------------------- on this machine
 
 def find_cifar(name: str, folder: str | None = None) -> str | None:
-    """Return the folder or archive that `load_cifar` would read, or None if it would have to download one."""
-    folder = _folder(name, folder)
-    if os.path.isfile(folder):
-        return folder
-    forms = DATASETS[name].binary, DATASETS[name].python
+    """Return the folder or archive that `load_cifar` would read; None if there is none, so far."""
+    dataset, folder = DATASETS[name], _folder(name, folder)
+    if not os.path.isdir(folder):
+        return folder if os.path.isfile(folder) else None
+    forms, content = (dataset.binary, dataset.python), sorted(os.listdir(folder))
     for form in forms:
         for path in (folder, os.path.join(folder, form.folder)):
             if any(os.path.isfile(os.path.join(path, file)) for file in form.files):
                 return path
-    return next(filter(os.path.isfile, (os.path.join(folder, form.archive) for form in forms)), None)
+    below = sorted(content, key=lambda path: name not in path)  # those of this name first
+    for path in (folder, *(os.path.join(folder, path) for path in below)):
+        if os.path.isdir(path) and has_copy(path, dataset.names):
+            return path
+    archives = [form.archive for form in forms] + [
+        path for path in content if is_archive_name(path) and (match := _NUMBER.search(path.lower()))
+        and f'cifar{match[1]}' == name]
+    return next(filter(os.path.isfile, (os.path.join(folder, path) for path in archives)), None)
 
 
 def _folder(name: str, folder: str | None) -> str:
@@ -116,8 +131,9 @@ def download_cifar(name: str, folder: str | None, url: str | None, progress: boo
     """Download the binary archive, unpack the required files, and return their folder; see `load_cifar`."""
     dataset, folder = DATASETS[name], _folder(name, folder)
     form = dataset.binary
-    if folder.endswith('.tar.gz'):
+    if is_archive_name(folder):
         raise DataError(f'there is no archive {folder}')
+    _check_free_for_download(name, folder)
     state = f'has no {form.folder}' if os.path.isdir(folder) else 'does not exist'
     url = url or os.environ.get('OPENATAC_DATA_URL') or HOME
     try:
@@ -127,8 +143,30 @@ def download_cifar(name: str, folder: str | None, url: str | None, progress: boo
         raise DataError(f'{folder} {state}; {error}') from error
     target = os.path.join(folder, form.folder)
     with open_files(archive, MD5.values()) as files:
-        _unpack(files, form.files + tuple(labels.listing for labels in dataset.labels.values()), target)
+        named = {os.path.basename(path): file for path, file in files.items()}
+        _unpack(named, form.files + tuple(labels.listing for labels in dataset.labels.values()), target)
     return target
+
+
+def _check_free_for_download(name: str, folder: str) -> None:
+    """Raise DataError if the folder holds anything but downloads, unless it is Gluon's own."""
+    if not os.path.isdir(folder) or os.path.abspath(folder) == os.path.abspath(gluon_folder(name)):
+        return
+    forms = [form for dataset in DATASETS.values() for form in (dataset.binary, dataset.python)]
+    downloads = tuple(path for form in forms for path in (form.archive, form.folder))
+    others = [path for path in os.listdir(folder) if not path.startswith((*downloads, '.'))]
+    if others:
+        raise not_understood(name, folder, others)
+
+
+def not_understood(name: str, path: str, found: Iterable[str]) -> DataError:
+    """Return the error that a folder or archive holds other files than those of a data set."""
+    binary, python = DATASETS[name].binary, DATASETS[name].python
+    return DataError(
+        f'{path} holds no {name}, but {listed(found)}: it needs the files of {binary.folder} or '
+        f'{python.folder} ({binary.test[0]} and others), train/CLASS/ and test/CLASS/ with images, '
+        'train*.parquet and test*.parquet, or an archive of one of these (tar, tar.gz, zip); to download the '
+        'data, name an empty folder')
 
 
 def _unpack(files: dict[str, File], wanted: Sequence[str], target: str) -> None:

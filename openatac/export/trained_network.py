@@ -13,7 +13,7 @@ from mxnet.gluon.block import HybridBlock
 from openatac.data import cifar, cifar_transforms
 from openatac.data.photos import transforms
 from openatac.errors import DataError
-from openatac.export.images.labelled import LabelledImages, dataset_images, photographs
+from openatac.export.images.labelled import LabelledImages, class_folder_images, dataset_images, photographs
 from openatac.export.manifest import Manifest
 from openatac.models.parameters import load_parameters
 from openatac.models.weights import find_weights
@@ -21,9 +21,9 @@ from openatac.models.zoo import find_model
 from openatac.nn.group_norm import GroupNorm
 from openatac.options import changed
 from openatac.training.config import CifarConfig, ImagenetConfig
-from openatac.training.network import CLASSES
 from openatac.training.run_folder import RunFolder
 from openatac.training.runs.datasets import open_photos
+from openatac.training.sections.cifar import CLASSES
 from openatac.training.sections.imagenet import PUBLISHED_CROP_RATIO
 
 
@@ -78,14 +78,20 @@ def load_run(folder: str, params: str | None = None, size: int | None = None, da
 
 def _cifar(net: HybridBlock, name: str, config: CifarConfig, size: int | None, data_dir: str | None
            ) -> TrainedNetwork:
+    if data_dir:
+        config = changed(config, data_dir=data_dir)
     data = config.data
-    dataset: str = data.dataset
-    if dataset == 'cifar100' and data.cifar100_labels == 'coarse':
-        dataset += '-coarse'  # 20 superclasses under 100 outputs, as the published script trains
     arguments = {flag: getattr(config.network, flag)
                  for flag in ('r', 'act_layers', 'useGlobal', 'useReLU', 'reduction')}
-    manifest = _cifar_manifest(name, CLASSES[data.dataset], size, dataset, arguments)
-    return TrainedNetwork(net, manifest, partial(dataset_images, dataset, data_dir or data.data_dir))
+    if data.dataset == 'folder':
+        labels, images = data.class_names or [], partial(class_folder_images, data)
+    else:
+        dataset: str = data.dataset
+        if dataset == 'cifar100' and data.cifar100_labels == 'coarse':
+            dataset += '-coarse'  # 20 superclasses under 100 outputs, as the published script trains
+        labels, images = _labels(dataset), partial(dataset_images, dataset, data.data_dir)
+    manifest = _cifar_manifest(name, data.classes, size or data.side, labels, arguments)
+    return TrainedNetwork(net, manifest, images)
 
 
 def _imagenet(net: HybridBlock, name: str, config: ImagenetConfig, size: int | None, data_dir: str | None
@@ -150,7 +156,7 @@ def load_model(name: str, params: str, classes: int | None = None, size: int | N
     if host.data == 'imagenet':
         manifest = _imagenet_manifest(name, outputs, size, PUBLISHED_CROP_RATIO, arguments)
         return TrainedNetwork(net, manifest, _no_images)
-    manifest = _cifar_manifest(name, outputs, size, dataset, arguments)
+    manifest = _cifar_manifest(name, outputs, size, _labels(dataset) if dataset else [], arguments)
     images = partial(dataset_images, dataset, data_dir) if dataset else _no_images
     return TrainedNetwork(net, manifest, images)
 
@@ -170,10 +176,9 @@ def _labels(dataset: str) -> list[str]:
     return names + [f'unused {index}' for index in range(len(names), CLASSES[name])]
 
 
-def _cifar_manifest(name: str, classes: int, size: int | None, dataset: str | None,
+def _cifar_manifest(name: str, classes: int, size: int, labels: list[str],
                     arguments: dict[str, Any]) -> Manifest:
     mean, std = (_per_channel(255 * values) for values in (cifar_transforms.MEAN, cifar_transforms.STD))
-    size, labels = size or cifar.SHAPE[-1], _labels(dataset) if dataset else []
     return Manifest(name, classes, (3, size, size), mean, std, labels=labels, arguments=arguments)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from openatac.console.text import text_table
 from openatac.errors import OpenatacError
-from openatac.study.comparison.results import IMAGE_SHAPE, Group, group_runs
+from openatac.study.comparison.results import Group, group_runs
 from openatac.study.comparison.training_queue import TRAIN_CIFAR
 from openatac.study.finished_runs import read_run
 from openatac.training.tracking.curves import draw_curves
@@ -67,5 +67,6 @@ def export(group: Group, path: str) -> tuple[list[str], float]:
     from openatac.graph.nodes import SYMBOL_SUFFIX
     from openatac.models.params_file import PARAMS_SUFFIX
     folder = group.runs[0].folder
-    net = load_run(folder, os.path.join(folder, 'last.params')).net
-    return [path + SYMBOL_SUFFIX, path + PARAMS_SUFFIX], save_symbol(net, path, IMAGE_SHAPE)
+    trained = load_run(folder, os.path.join(folder, 'last.params'))
+    difference = save_symbol(trained.net, path, trained.manifest.image_shape)
+    return [path + SYMBOL_SUFFIX, path + PARAMS_SUFFIX], difference

@@ -31,7 +31,6 @@ from openatac.training.config import CifarConfig, Config, ImagenetConfig
 from openatac.training.sections.imagenet import ImagenetNetwork
 from openatac.training.sections.shared import ATAC
 
-CLASSES = {'cifar10': 10, 'cifar100': 100, 'digits': 10}
 _REGISTRIES: dict[str, Registry[Any]] = {
     'act_type': ACTIVATIONS, 'attention': ATTENTIONS, 'self_attention': SELF_ATTENTIONS}
 
@@ -106,7 +105,7 @@ def build_network(config: Config) -> tuple[HybridBlock, str]:
     if isinstance(config, CifarConfig):
         blocks = config.network.blocks
         assert blocks is not None
-        settings.update(host.layers(blocks), classes=CLASSES[config.data.dataset])
+        settings.update(host.layers(blocks), classes=config.data.classes)
     else:
         self_attention = config.network.self_attention
         _check_side(self_attention, config.data.input_size)
@@ -115,7 +114,18 @@ def build_network(config: Config) -> tuple[HybridBlock, str]:
     with _naming_flags(settings):
         net = host.build(**settings)
     unit = unit_name(network.act_type, network.attention, self_attention=self_attention)
-    return net, f'{host.title_of(blocks)}_{unit}'
+    name = f'{host.title_of(blocks)}_{unit}'
+    if isinstance(config, CifarConfig) and config.data.image_size:
+        _check_image_size(net, name, config.data.image_size)
+    return net, name
+
+
+def _check_image_size(net: HybridBlock, name: str, side: int) -> None:
+    try:
+        net(mx.sym.var('data')).infer_shape(data=(1, 3, side, side))
+    except mx.MXNetError:
+        raise ValueError(f'argument --image-size: {name} does not take images of {side} x {side} pixels; '
+                         'choose another size or network') from None
 
 
 @contextlib.contextmanager
@@ -197,7 +207,8 @@ def ignored_options(config: Config) -> list[str]:
 def image_shape(config: Config) -> tuple[int, int, int]:
     """Return (C, H, W) of the network's images."""
     if isinstance(config, CifarConfig):
-        return _host(config).input_shape
+        side = config.data.image_size
+        return (3, side, side) if side else _host(config).input_shape
     return 3, config.data.input_size, config.data.input_size
 
 

@@ -57,7 +57,7 @@ class Summary(_Added):
 
     command: str
     model: str
-    dataset: Literal['cifar10', 'cifar100', 'digits', 'imagenet']
+    dataset: Literal['cifar10', 'cifar100', 'digits', 'folder', 'imagenet']
     training_images: _Count
     test_images: _Count
     seed: Annotated[int, Range(0, MAX_SEED)]

@@ -308,10 +308,10 @@ def test_archive_that_is_none(tmp_path):
     with tarfile.open(tmp_path / 'endless.tar.gz', 'w:gz', format=tarfile.GNU_FORMAT) as archive:
         archive.fileobj.write(endless.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
     refused('endless.tar.gz .*get it again', 'cifar10', tmp_path / 'endless.tar.gz')
-    plain = tmp_path / 'plain.tar.gz'
-    with tarfile.open(plain, 'w') as archive:
+    nested = tmp_path / 'nested.tar'
+    with tarfile.open(nested, 'w') as archive:
         archive.add(whole, 'whole')
-    refused('plain.tar.gz .*get it again', 'cifar10', plain)
+    refused("nested.tar .*'whole'", 'cifar10', nested)
 
 
 def member(name, kind=tarfile.REGTYPE, target=''):
@@ -335,7 +335,7 @@ def test_archive_with_members_that_no_published_one_has(tmp_path, words, extra):
 
 def test_archive_of_something_else(tmp_path):
     path = write_archive(tmp_path / 'a.tar.gz', binary_files('cifar100'), 'x')
-    refused('a.tar.gz has no test_batch.bin', 'cifar10', path)
+    refused("a.tar.gz .*'x'.*test_batch.bin", 'cifar10', path)
     refused('there is no archive', 'cifar10', tmp_path / 'mistyped.tar.gz')
 
 

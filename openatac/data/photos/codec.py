@@ -67,6 +67,16 @@ def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
     return cv2.resize(np.ascontiguousarray(image), (width, height), interpolation=cv2.INTER_LINEAR)
 
 
+def squeeze(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Bring a uint8 (H, W, 3) image to (height, width, 3), whatever its shape.
+
+    Each new pixel is a mean over the area that it covers (Pillow's BILINEAR), which leaves an image of that
+    size unchanged.
+    """
+    from PIL import Image
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+
+
 def import_opencv() -> types.ModuleType:
     """Import ``cv2``; raise ImportError, with the remedy, if it is missing or cannot load."""
     try:

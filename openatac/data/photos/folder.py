@@ -5,12 +5,12 @@ import errno
 import logging
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from openatac.data.photos.bad_images import BadImage
-from openatac.data.photos.class_names import in_order
+from openatac.data.photos.class_names import check_case, in_order
 from openatac.data.photos.codec import EXTENSIONS, is_image_name
 from openatac.data.photos.subset import PhotoSubset
 from openatac.errors import DataError
@@ -32,7 +32,14 @@ class ImageFiles:
         int32 (N,).
     class_names : tuple of str
         Empty if they are unknown.
+
+    Attributes
+    ----------
+    reading_order : sequence of int or None
+        The order in which one thread must read the images; None if threads may read any of them.
     """
+
+    reading_order: Sequence[int] | None = None
 
     def __init__(self, root: str, names: np.ndarray, labels: np.ndarray,
                  class_names: tuple[str, ...]) -> None:
@@ -89,10 +96,7 @@ class ImageFolder(ImageFiles):
                  class_names: Sequence[str] | None = None) -> None:
         present = class_folders(root, warn=True)
         names = present if class_names is None else tuple(class_names)
-        if set(names) != set(present):
-            name = min(set(names) ^ set(present))
-            raise DataError(f'the class {name!r} is in {"the class list" if name in names else root} and not '
-                            f'in {root if name in names else "the class list"}: make them the same')
+        check_same_classes(names, present, root)
         if classes is not None:
             check_class_count(root, names, classes)
         images, skipped = [], 0
@@ -116,6 +120,15 @@ class ImageFolder(ImageFiles):
     def name(self, index: int) -> str:
         """Return the path of image ``index``, relative to the root."""
         return os.path.join(self.class_names[self._labels[index]], super().name(index))
+
+
+def check_same_classes(names: Collection[str], present: Collection[str], root: str) -> None:
+    """Raise DataError unless the folder ``root`` has the classes of a list."""
+    if set(names) != set(present):
+        check_case(present, names, root, 'the class list')
+        name = min(set(names) ^ set(present))
+        raise DataError(f'the class {name!r} is in {"the class list" if name in names else root} and not in '
+                        f'{root if name in names else "the class list"}: make them the same')
 
 
 def check_class_count(root: str, names: Sequence[str], classes: int) -> None:

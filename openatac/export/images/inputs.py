@@ -10,7 +10,7 @@ import numpy as np
 
 from openatac.data.image_set import evenly_spread
 from openatac.data.photos.bad_images import BadImage
-from openatac.data.photos.codec import resize
+from openatac.data.photos.codec import resize, squeeze
 from openatac.errors import DataError, OpenatacError
 from openatac.export.manifest import Manifest
 from openatac.limits import MIN_CROP_RATIO
@@ -27,8 +27,7 @@ class InputTransform:
     """Turns pixels into inputs, float32 (3, H, W), according to a manifest.
 
     With a crop ratio, an image is resized, bilinearly as in training, until it covers (H, W) / crop_ratio,
-    and its centre is cut out. Without one, it is resized to (H, W), whatever its shape; each new pixel is a
-    mean over the area that it covers (Pillow's BILINEAR), which leaves an image of that size unchanged.
+    and its centre is cut out. Without one, it is squeezed to (H, W) by `openatac.data.photos.codec.squeeze`.
 
     Parameters
     ----------
@@ -57,7 +56,7 @@ class InputTransform:
         if max(height, width) > MAX_ASPECT * min(height, width):  # it would be resized to gigabytes
             raise BadImage(f'it has {width} x {height} pixels: one side is more than {MAX_ASPECT} times the '
                            'other')
-        image = self._cropped(pixels) if self.crop_ratio else self._squeezed(pixels)
+        image = self._cropped(pixels) if self.crop_ratio else squeeze(pixels, self.width, self.height)
         return (image.transpose(2, 0, 1).astype('float32') - self.mean) / self.std
 
     def show(self, image: np.ndarray) -> np.ndarray:
@@ -73,11 +72,6 @@ class InputTransform:
             pixels = resize(pixels, tall * width // height, tall)
         top, left = (pixels.shape[0] - self.height) // 2, (pixels.shape[1] - self.width) // 2
         return pixels[top:top + self.height, left:left + self.width]
-
-    def _squeezed(self, pixels: np.ndarray) -> np.ndarray:
-        from PIL import Image
-        size = self.width, self.height
-        return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))
 
 
 def sample_inputs(images: LabelledImages, manifest: Manifest, count: int) -> np.ndarray:

@@ -1,22 +1,26 @@
 """Sets of images for an exported network, with their labels where known."""
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from openatac.data import cifar, cifar_files, digits
+from openatac.data.image_set import ImageSet
 from openatac.data.photos.class_names import check_case
 from openatac.data.photos.codec import decode
 from openatac.data.photos.folder import ImageFolder, check_class_count
 from openatac.data.photos.listed import ImageList
 from openatac.data.records.companions import index_beside
 from openatac.data.records.record_file import RecordFile
+from openatac.data.small_images import open_split
 from openatac.errors import DataError
 from openatac.export.images.files import find_images, read_file
 from openatac.export.manifest import Manifest
-from openatac.training.runs.datasets import open_photos
+from openatac.training.runs.datasets import load, open_photos
+from openatac.training.sections.cifar import CifarData
 
 
 class LabelledImages(NamedTuple):
@@ -86,8 +90,24 @@ def dataset_images(dataset: str, folder: str | None, train: bool) -> LabelledIma
         images = cifar.load_cifar(name, folder, train, coarse or 'fine')
     else:
         raise DataError(f'{name} is not in {folder or cifar_files.gluon_folder(name)}')
+    return _in_memory(images)
+
+
+def _in_memory(images: ImageSet) -> LabelledImages:
     return LabelledImages(len(images.labels), lambda index: (images.images[index].transpose(1, 2, 0),
                                                              int(images.labels[index])), str)
+
+
+def class_folder_images(data: CifarData, train: bool) -> LabelledImages:
+    """Return training or test images of --dataset folder, of any size; DataError if they are not here.
+
+    Those of an archive are in memory, at the size of the network.
+    """
+    assert data.data_dir is not None and data.class_names is not None
+    if not os.path.isdir(os.path.expanduser(data.data_dir)):
+        return _in_memory(load(data, train))
+    with open_split(os.path.expanduser(data.data_dir), train, data.class_names) as source:
+        return _source_images(source, range(len(data.class_names)))
 
 
 def photographs(data: Any, classes: int, train: bool) -> LabelledImages:

@@ -17,10 +17,9 @@ from openatac.study.finished_runs import FinishedRun
 from openatac.training.config import CifarConfig
 from openatac.training.run_folder import RunFolder
 
-IMAGE_SHAPE = (3, 32, 32)
 MEASURES = ('best_accuracy', 'last_accuracy', 'test_accuracy')
 # Shared settings named in other sentences, and those named only if they differ from the default.
-ELSEWHERE = ('dataset', 'data', 'cifar100_labels')
+ELSEWHERE = ('dataset', 'data', 'cifar100_labels', 'class_names')
 MINOR = ('drop_rate', 'lr_decay_period', 'mode', 'dtype', 'host', 'engine', 'tf32', 'compile', 'resume_from',
          'pretrained', 'freeze', 'head_lr_mult', 'val_split')
 
@@ -74,7 +73,8 @@ def group_runs(runs: Sequence[FinishedRun], note: str = '') -> list[Group]:
 def _costs(run: FinishedRun) -> tuple[int, int]:
     """Return (trainable parameters, multiply-adds) of a run's network."""
     from openatac.study.costs.count import costs
-    total = costs(RunFolder(run.folder).build(run.config)[0], IMAGE_SHAPE)
+    from openatac.training.network import image_shape
+    total = costs(RunFolder(run.folder).build(run.config)[0], image_shape(run.config))
     return total.trainable, total.multiply_adds
 
 
@@ -178,9 +178,11 @@ def facts(run: FinishedRun) -> str:
 def data_set(groups: Sequence[Group]) -> str:
     """Return the name of the data set, such as 'cifar100 (20 superclasses)', with the note on it."""
     run = groups[0].runs[0]
-    labels = {'coarse': ' (20 superclasses)', 'fine': ' (100 classes)'}
-    note = groups[0].note and f' ({groups[0].note})'
-    return run.summary['dataset'] + labels.get(shared_settings(run).get('cifar100_labels', ''), '') + note
+    shared, note = shared_settings(run), groups[0].note and f' ({groups[0].note})'
+    labels = {'coarse': ' (20 superclasses)', 'fine': ' (100 classes)'}.get(shared.get('cifar100_labels', ''))
+    if shared.get('class_names'):
+        labels = f' ({len(shared["class_names"])} classes)'
+    return run.summary['dataset'] + (labels or '') + note
 
 
 def statements(groups: Sequence[Group], measure: str = 'last_accuracy') -> list[str]:

@@ -3,13 +3,13 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 from typing import Any, Callable
 
 import numpy as np
 
 from openatac.backends.base import Backend, Metrics, checksum, open_backend
 from openatac.data.batches import prefetch
-from openatac.data.cifar import SHAPE
 from openatac.data.image_set import ImageSet
 from openatac.training import loop
 from openatac.training.config import CifarConfig, result_settings
@@ -87,7 +87,7 @@ def train_network(net: Any, name: str, config: CifarConfig, reader: BackgroundRe
             config.output.log_interval, config.output.save_period,
             test=functools.partial(_test, backend, config, test_set) if sets.are_held_out else None)
         is_global = config.network.act_type == ATAC and config.network.useGlobal
-        title = f'{name}{", global gate" if is_global else ""} on {config.data.dataset}'
+        title = f'{name}{", global gate" if is_global else ""} on {_images_name(config.data)}'
         summary = session.run_plan(plan, Progress(), config, command, title, {
             'model': name, 'dataset': config.data.dataset, **sets.counts()})
         if summary:
@@ -102,7 +102,8 @@ def _scheduled(iterations_per_epoch: int, training: CifarTraining) -> dict[str, 
 
 def _open_backend(net: Any, config: CifarConfig) -> Backend:
     training = config.training
-    return open_backend(net, config.compute, SHAPE, training.seed, training.gpus, fall_back=True)
+    shape = 3, config.data.side, config.data.side
+    return open_backend(net, config.compute, shape, training.seed, training.gpus, fall_back=True)
 
 
 def interval_line(interval: loop.Interval) -> str:
@@ -116,6 +117,10 @@ def epoch_lines(row: dict[str, Any], seconds: float) -> list[str]:
     """Return the published script's line for an epoch."""
     return [f'[Epoch {row["epoch"]}] train={row["train_accuracy"]:f} val={row["val_accuracy"]:f} '
             f'loss={row["train_loss"]:f} time: {seconds:f}']
+
+
+def _images_name(data: CifarData) -> str:
+    return os.path.basename(os.path.abspath(str(data.data_dir))) if data.dataset == 'folder' else data.dataset
 
 
 def _say_which_labels(data: CifarData) -> None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from openatac.data import cifar, digits
+from openatac.data import cifar, digits, small_images
 from openatac.data.image_set import ImageSet
 from openatac.data.photos.bad_images import BadImage, PhotoSource
 from openatac.data.photos.class_names import check_case, read_class_list
@@ -21,7 +21,9 @@ from openatac.data.photos.listed import TINY_IMAGENET, ImageList
 from openatac.data.records.companions import index_beside, read_class_names
 from openatac.data.records.record_file import RecordFile
 from openatac.data.validation_split import split_by_class
-from openatac.errors import DataError
+from openatac.errors import DataError, OpenatacError
+from openatac.training.config import CifarConfig
+from openatac.training.run_folder import RunFolder
 from openatac.training.sections.cifar import CifarData
 from openatac.training.sections.imagenet import ImagenetData
 from openatac.training.sections.shared import Training
@@ -63,8 +65,33 @@ def load(data: CifarData, train: bool) -> ImageSet:
     """Return the training or test images."""
     if data.dataset == 'digits':
         return digits.load_digits(train)
+    if data.dataset == 'folder':
+        return small_images.load_class_folders(_place(data), train, data.side, data.class_names)
     return cifar.load_cifar(data.dataset, data.data_dir, train, labels=data.cifar100_labels,
                             url=data.data_url, progress=True)
+
+
+def _place(data: CifarData) -> str:
+    """Return the folder or archive of --dataset folder."""
+    assert data.data_dir is not None
+    return os.path.expanduser(data.data_dir)
+
+
+def folder_classes(config: CifarConfig) -> list[str]:
+    """Return the classes of --dataset folder, in the order of the labels.
+
+    It is that of --class-list, of the run whose parameters are evaluated, or of the class folders.
+    """
+    data, evaluated = config.data, config.start.evaluate
+    if data.class_list:
+        return list(read_class_list(os.path.expanduser(data.class_list)))
+    if evaluated:
+        with contextlib.suppress(OpenatacError):
+            trained = RunFolder(os.path.dirname(evaluated)).config()
+            if isinstance(trained, CifarConfig) and trained.data.class_names:
+                return trained.data.class_names
+    with small_images.open_split(_place(data), train=not evaluated) as images:
+        return list(images.class_names)
 
 
 class BackgroundReader:
@@ -77,7 +104,8 @@ class BackgroundReader:
     def __init__(self, data: CifarData, splits: Sequence[bool]):
         self._sets: Future[list[ImageSet]] = Future()
         self._thread = threading.Thread(target=self._read, args=(data, splits), daemon=True)
-        if data.dataset != 'digits' and cifar.find_cifar(data.dataset, data.data_dir):
+        if data.dataset == 'folder' or (
+                data.dataset != 'digits' and cifar.find_cifar(data.dataset, data.data_dir)):
             self._thread.start()
 
     def _read(self, data: CifarData, splits: Sequence[bool]) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Optional
 
-from openatac.limits import COUNT_FROM_ZERO, MAX_BLOCKS, SHARE, number
+from openatac.limits import COUNT_FROM_ZERO, MAX_BLOCKS, MAX_SIDE, SHARE, number
 from openatac.options import Section, inherited, network_option, only_with, option, result_option
 from openatac.training.sections.shared import ATAC, Network, Output, Start, Training
+
+CIFAR_SIDE = 32  # pixels
+CLASSES = {'cifar10': 10, 'cifar100': 100, 'digits': 10}
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,21 @@ class CifarNetwork(Network):
 class CifarData(Section, title='data'):
     """Small images that fit into memory."""
 
-    dataset: Literal['cifar10', 'cifar100', 'digits'] = network_option('cifar10', 'what to train on')
+    dataset: Literal['cifar10', 'cifar100', 'digits', 'folder'] = network_option(
+        'cifar10', 'what to train on; folder is for your own images, in train/CLASS/ and test/CLASS/ of '
+        '--data-dir')
     data_dir: Optional[str] = option(
-        None, 'folder of the files, which are downloaded if missing', shown="Gluon's own folder")
+        None, 'folder or archive of the images; CIFAR is downloaded to a folder that is missing or empty',
+        shown="Gluon's own folder")
+    image_size: Optional[int] = network_option(
+        None, 'side in pixels to which images of --dataset folder are squeezed', added=True,
+        parse=number(int, low=8, high=MAX_SIDE), shown=f'{CIFAR_SIDE}',
+        matters=only_with('dataset', 'folder'))
+    class_list: Optional[str] = option(
+        None, 'file with the name of a class of --dataset folder on each line, in the order of the labels',
+        metavar='FILE', shown='the class folders, sorted', added=True)
+    class_names: Optional[list[str]] = network_option(  # noqa: RUF009
+        None, flags=(), added=True, matters=only_with('dataset', 'folder'))
     data_url: Optional[str] = option(
         None, 'a mirror of the CIFAR archives', shown='OPENATAC_DATA_URL, else their home')
     cifar100_labels: Literal['fine', 'coarse'] = result_option(
@@ -47,6 +62,16 @@ class CifarData(Section, title='data'):
     num_data_workers: int = option(
         0, 'accepted as published; one thread makes the batches, which is faster', parse=COUNT_FROM_ZERO,
         flags=('-j', '--num-data-workers', '--num_workers'))
+
+    @property
+    def side(self) -> int:
+        """The side of the images in pixels."""
+        return self.image_size or CIFAR_SIDE
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are; 100 for CIFAR-100 with its 20 superclasses too, as published."""
+        return CLASSES[self.dataset] if self.class_names is None else len(self.class_names)
 
 
 @dataclass(frozen=True)

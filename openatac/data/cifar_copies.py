@@ -1,0 +1,159 @@
+"""CIFAR as it is passed around today: folders of images, train/CLASS/*.png, and parquet files.
+
+The classes of CIFAR-100 may also lie in folders of the superclasses, train/SUPERCLASS/CLASS/*.png. A parquet
+file has a column of image files and columns of labels; those of training and test images have train and test
+in their names.
+"""
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from openatac.data.archives import File
+from openatac.data.image_set import ImageSet
+from openatac.data.photos.bad_images import BadImage, PhotoSource
+from openatac.data.photos.class_names import check_case
+from openatac.data.photos.folder import ImageFiles
+from openatac.data.small_images import SPLITS, find_split, read_images, split_in_archive
+from openatac.errors import DataError
+
+PARQUET = '.parquet'
+SIDE = 32  # pixels
+_IMAGE_COLUMNS = 'img', 'image'
+
+Names = Mapping[str, Sequence[str]]  # {kind of label, 'coarse' or 'fine': names of its classes}
+
+
+def has_copy(path: str, names: Names) -> bool:
+    """Return whether a folder holds parquet files, or a folder train with folders of these classes."""
+    with contextlib.suppress(OSError):
+        content = os.listdir(path)
+        if any(name.endswith(PARQUET) for name in content):
+            return True
+        if 'train' in content:
+            folders = os.listdir(os.path.join(path, 'train'))
+            return any(not classes.isdisjoint(folders) for classes in map(set, names.values()))
+    return False
+
+
+def archive_has_copy(paths: Collection[str]) -> bool:
+    """Return whether an archive of these files holds parquet files, or a folder train or test."""
+    return any(name.endswith(PARQUET) for name in paths) or any(
+        split_in_archive(paths, train) is not None for train in SPLITS)
+
+
+def read_copy(path: str, files: Mapping[str, File], names: Names, kind: str, train: bool) -> ImageSet:
+    """Return the training or test images of such a folder, or of an archive of one.
+
+    Parameters
+    ----------
+    path : str
+    files : mapping
+        Its files, from `openatac.data.archives.open_files`.
+    names : mapping
+        {kind of label: names of its classes, in the order of the labels}
+    kind : str
+        Of the labels to return.
+    train : bool
+
+    Raises
+    ------
+    DataError
+        If it is no copy of that data set, or damaged.
+    """
+    tables = [file for name, file in sorted(files.items()) if name.endswith(PARQUET)
+              and any(split in os.path.basename(name) for split in SPLITS[train])]
+    source: PhotoSource
+    if tables:
+        source = _Table(tables, names, kind)
+    else:
+        images = find_split(path, files, train)
+        source = _Relabelled(images, _labels(images, path, names[kind]))
+    return read_images(source, SIDE, names[kind])
+
+
+class _Relabelled:
+    """A `PhotoSource` with other labels."""
+
+    def __init__(self, source: ImageFiles, labels: Sequence[int]) -> None:
+        self._source, self._labels, self.reading_order = source, labels, source.reading_order
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def name(self, index: int) -> str:
+        return self._source.name(index)
+
+    def read(self, index: int) -> tuple[bytes, int]:
+        return self._source.read(index)[0], self._labels[index]
+
+
+def _labels(images: ImageFiles, path: str, names: Sequence[str]) -> list[int]:
+    """Return each image's label: of the nearest folder around it that has the name of a class."""
+    index, labels = {name: label for label, name in enumerate(names)}, []
+    for number in range(len(images)):
+        *folders, _ = images.name(number).split('/')
+        label = next((index[folder] for folder in reversed(folders) if folder in index), None)
+        if label is None:
+            check_case(folders, names, path, 'CIFAR')
+            place = os.path.join(images.root or path, images.name(number))
+            raise DataError(f'{place} is in no folder of a class, such as {names[0]} or {names[-1]}: choose '
+                            'other labels (--cifar100-labels) or another folder')
+        labels.append(label)
+    return labels
+
+
+class _Table:
+    """A `PhotoSource` of the rows of parquet files."""
+
+    def __init__(self, files: Sequence[File], names: Names, kind: str) -> None:
+        self._images: list[Any] = []
+        labels: list[int] = []
+        for file in files:
+            images, of_file = _read_columns(file, f'{kind}_label' if len(names) > 1 else 'label')
+            self._images += images
+            labels += of_file
+        self._labels, self._where = np.array(labels), files[0].label
+        if not len(labels):
+            raise DataError(f'{self._where} has no rows')
+        if self._labels.dtype.kind != 'i' or self._labels.min() < 0 or self._labels.max() >= len(names[kind]):
+            raise DataError(f'{self._where} has labels that are not whole numbers from 0 to '
+                            f'{len(names[kind]) - 1}; is the file of another data set?')
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def name(self, index: int) -> str:
+        return f'row {index} of {self._where}'
+
+    def read(self, index: int) -> tuple[bytes, int]:
+        image = self._images[index]
+        data = image.get('bytes') if isinstance(image, dict) else image
+        if not isinstance(data, bytes):
+            raise BadImage('it has no bytes')
+        return data, int(self._labels[index])
+
+
+def _read_columns(file: File, label: str) -> tuple[list[Any], list[int]]:
+    """Return the columns of images and of labels in a parquet file."""
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise DataError(f'{file.label} needs pyarrow, which cannot be imported ({error}); install it with: '
+                        "pip install 'openatac[parquet]'") from error
+    try:
+        with file.open() as stream:
+            table = parquet.read_table(io.BytesIO(stream.read()))
+    except (pyarrow.ArrowException, ValueError) as error:
+        raise DataError(f'{file.label} is not a complete parquet file ({error}); get it again') from error
+    image = next((column for column in _IMAGE_COLUMNS if column in table.column_names), None)
+    if image is None or label not in table.column_names:
+        raise DataError(f'{file.label} has the columns {", ".join(table.column_names)}, and needs '
+                        f'{" or ".join(_IMAGE_COLUMNS)}, and {label}; is the file of another data set?')
+    return table.column(image).to_pylist(), table.column(label).to_pylist()

@@ -1,0 +1,106 @@
+"""Images of any size in a folder for each class, read into memory at one size."""
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from openatac.data.archives import File, listed, open_files
+from openatac.data.image_set import ImageSet
+from openatac.data.photos.archived import ArchivedFolder
+from openatac.data.photos.bad_images import BadImage, BadImages, PhotoSource
+from openatac.data.photos.codec import EXTENSIONS, decode, squeeze
+from openatac.data.photos.folder import ImageFiles, ImageFolder
+from openatac.data.records.parallel import map_in_order
+from openatac.errors import DataError
+
+SPLITS = {True: ('train',), False: ('test', 'val')}  # the names of folders of training and test images
+
+
+@contextlib.contextmanager
+def open_split(path: str, train: bool, class_names: Sequence[str] | None = None) -> Iterator[ImageFiles]:
+    """Open the training or test images of ``path/train/CLASS/*`` and ``path/test/CLASS/*``.
+
+    Parameters
+    ----------
+    path : str
+        A folder, or an archive of one.
+    train : bool
+    class_names : sequence of str, optional
+        The classes 0, 1, ...; by default all class folders, sorted, as numbers if all are.
+
+    Raises
+    ------
+    DataError
+        If there are no such images, or other classes.
+    """
+    if os.path.isdir(path):
+        yield find_split(path, {}, train, class_names)
+    else:
+        with open_files(path, ()) as files:
+            yield find_split(path, files, train, class_names)
+
+
+def find_split(path: str, files: Mapping[str, File], train: bool, class_names: Sequence[str] | None = None
+               ) -> ImageFiles:
+    """Return the images of `open_split`; an archive's ``files`` are open."""
+    if not os.path.isdir(path):
+        inside = split_in_archive(files, train)
+        if inside is None:
+            raise _not_understood(path, train, {name.split('/')[0] for name in files})
+        return ArchivedFolder(files, inside, class_names)
+    for name in SPLITS[train]:
+        if os.path.isdir(os.path.join(path, name)):
+            return ImageFolder(os.path.join(path, name), class_names=class_names)
+    raise _not_understood(path, train, os.listdir(path))
+
+
+def split_in_archive(paths: Iterable[str], train: bool) -> str | None:
+    """Return the folder of the training or test images in an archive, at its top or one folder below."""
+    folders = {'/'.join(parts[:depth]) for parts in (path.split('/') for path in paths)
+               for depth in (1, 2) if depth < len(parts)}
+    return next((folder for name in SPLITS[train] for folder in sorted(folders, key=len)
+                 if folder.split('/')[-1] == name), None)
+
+
+def _not_understood(path: str, train: bool, found: Iterable[str]) -> DataError:
+    return DataError(
+        f'{path} has no folder {" or ".join(SPLITS[train])}, but {listed(found)}: it needs train/CLASS/ and '
+        f'test/CLASS/ (or val) with images whose names end in {", ".join(EXTENSIONS)}, or is an archive '
+        '(tar, tar.gz, zip) of these')
+
+
+def load_class_folders(path: str, train: bool, side: int, class_names: Sequence[str] | None = None
+                       ) -> ImageSet:
+    """Return the training or test images of `open_split`, squeezed to (side, side)."""
+    with open_split(path, train, class_names) as source:
+        return read_images(source, side, source.class_names)
+
+
+def read_images(source: PhotoSource, side: int, class_names: Sequence[str]) -> ImageSet:
+    """Read and decode all images of a source, and squeeze them to (side, side).
+
+    Images that cannot be read are named in the log and left out; DataError if there are too many.
+    """
+    bad, order = BadImages(source), getattr(source, 'reading_order', None)
+    pixels = np.empty((len(source), 3, side, side), np.uint8)
+    labels = np.full(len(source), -1, np.int32)
+
+    def prepare(index: int) -> str:
+        try:
+            data, label = source.read(index)
+            pixels[index] = squeeze(decode(data), side, side).transpose(2, 0, 1)
+        except BadImage as error:
+            return str(error)
+        labels[index] = label
+        return ''
+
+    workers = len(os.sched_getaffinity(0)) if order is None else 1
+    for index, reason in map_in_order(prepare, order or range(len(source)), workers):
+        if reason:
+            bad.add([(index, reason)])
+    if bad.count:
+        pixels, labels = pixels[labels >= 0], labels[labels >= 0]
+    return ImageSet(pixels, labels, tuple(class_names))

@@ -1,0 +1,247 @@
+"""CIFAR as it is passed around: folders of images, parquet files, and archives under all kinds of names."""
+import hashlib
+import os
+import shutil
+import tarfile
+import zipfile
+
+import numpy as np
+import pytest
+
+from openatac.data import cifar_files
+from openatac.data.cifar import class_names, load_cifar
+from openatac.errors import DataError
+from tests.helpers.made_up_images import CIFAR100, encoded, write_cifar
+from tests.helpers.scripts import call_script, refusal
+
+CLASSES = {  # class: superclass, of CIFAR-100
+    'apple': 'fruit_and_vegetables', 'worm': 'non-insect_invertebrates', 'bee': 'insects'}
+
+
+def picture(seed):
+    return np.random.RandomState(seed).randint(0, 256, (32, 32, 3), np.uint8)
+
+
+def write_pictures(root, folders, form='PNG'):
+    """Two training pictures and a test picture in each of the folders."""
+    for split, seeds in (('train', (0, 1)), ('test', (2,))):
+        for number, folder in enumerate(folders):
+            (root / split / folder).mkdir(parents=True)
+            for seed in seeds:
+                content = encoded(picture(10 * number + seed), form)
+                (root / split / folder / f'{seed:04}.{form.lower()}').write_bytes(content)
+    return root
+
+
+def check(images, names, all_names):
+    """The training pictures of `write_pictures`, in the published order of the classes."""
+    assert images.class_names == tuple(all_names)
+    expected = {(all_names.index(name), picture(10 * number + seed).tobytes())
+                for number, name in enumerate(names) for seed in (0, 1)}
+    assert {(int(label), pixels.transpose(1, 2, 0).tobytes())
+            for label, pixels in zip(images.labels, images.images)} == expected
+    assert len(images) == 2 * len(names)
+
+
+# Folders of images.
+
+@pytest.mark.parametrize('place', ['.', 'CIFAR-10-images', 'cifar10'])
+def test_folders_of_png_files(tmp_path, place):
+    names = ['truck', 'cat', 'airplane']
+    write_pictures(tmp_path / 'data' / place, names)
+    check(load_cifar('cifar10', tmp_path / 'data'), names, class_names('cifar10'))
+    assert len(load_cifar('cifar10', tmp_path / 'data', train=False)) == 3
+
+
+def test_classes_of_cifar100_in_folders(tmp_path):
+    write_pictures(tmp_path, CLASSES)
+    check(load_cifar('cifar100', tmp_path), [*CLASSES], class_names('cifar100'))
+    with pytest.raises(DataError, match="apple.*--cifar100-labels"):
+        load_cifar('cifar100', tmp_path, labels='coarse')
+    with pytest.raises(DataError, match='cifar10'):
+        load_cifar('cifar10', tmp_path)
+
+
+def test_classes_in_folders_of_superclasses(tmp_path):
+    write_pictures(tmp_path, [f'{coarse}/{fine}' for fine, coarse in CLASSES.items()])
+    check(load_cifar('cifar100', tmp_path), [*CLASSES], class_names('cifar100'))
+    check(load_cifar('cifar100', tmp_path, labels='coarse'), [*CLASSES.values()],
+          class_names('cifar100', 'coarse'))
+
+
+def test_a_folder_of_another_class_is_named(tmp_path):
+    write_pictures(tmp_path / 'a', ['cat', 'Dog'])
+    with pytest.raises(DataError, match="'Dog'.*'dog'"):
+        load_cifar('cifar10', tmp_path / 'a')
+    write_pictures(tmp_path / 'b', ['cat', 'zebra'])
+    with pytest.raises(DataError, match='zebra'):
+        load_cifar('cifar10', tmp_path / 'b')
+
+
+# Parquet files.
+
+def write_parquet(path, columns):
+    pyarrow = pytest.importorskip('pyarrow')
+    from pyarrow import parquet
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parquet.write_table(pyarrow.table(columns), path)
+
+
+def rows(seeds, column='img', **labels):
+    return {column: [{'bytes': encoded(picture(seed), 'PNG'), 'path': None} for seed in seeds], **labels}
+
+
+def test_parquet_files_of_cifar10(tmp_path):
+    folder = tmp_path / 'plain_text'
+    write_parquet(folder / 'train-00000-of-00002.parquet', rows([0, 1], label=[9, 9]))
+    write_parquet(folder / 'train-00001-of-00002.parquet', rows([10, 11], label=[3, 3]))
+    write_parquet(folder / 'test-00000-of-00001.parquet', rows([2], label=[0]))
+    for place in (folder, tmp_path):
+        check(load_cifar('cifar10', place), ['truck', 'cat'], class_names('cifar10'))
+        assert load_cifar('cifar10', place, train=False).labels.tolist() == [0]
+
+
+def test_parquet_files_of_cifar100(tmp_path):
+    write_parquet(tmp_path / 'train.parquet', rows([0, 1], 'image', fine_label=[99, 99],
+                                                   coarse_label=[13, 13]))
+    check(load_cifar('cifar100', tmp_path), ['worm'], class_names('cifar100'))
+    check(load_cifar('cifar100', tmp_path, labels='coarse'), ['non-insect_invertebrates'],
+          class_names('cifar100', 'coarse'))
+    with pytest.raises(DataError, match='fine_label.* label'):
+        load_cifar('cifar10', tmp_path)
+
+
+@pytest.mark.parametrize('columns, named', [
+    ({'img': [b'no image'], 'label': [1]}, 'row 0'), ({'img': [None], 'label': [1]}, 'row 0'),
+    (rows([0], label=[10]), '9'), (rows([0], label=[None]), '9'), (rows([0], label=['cat']), '9'),
+    (rows([], label=[]), 'rows'),
+])
+def test_a_damaged_parquet_file_is_one_sentence(tmp_path, columns, named):
+    write_parquet(tmp_path / 'train.parquet', columns)
+    with pytest.raises(DataError, match=named):
+        load_cifar('cifar10', tmp_path)
+
+
+def test_what_is_no_parquet_file(tmp_path):
+    pytest.importorskip('pyarrow')
+    (tmp_path / 'train.parquet').write_bytes(b'<html>')
+    with pytest.raises(DataError, match='train.parquet.*get it again'):
+        load_cifar('cifar10', tmp_path)
+
+
+# Archives.
+
+def pack(path, folder, top='data'):
+    """An archive of a folder, by the ending of the path; '.tar.gz' here is a plain tar."""
+    if path.suffix == '.zip':
+        with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
+            for file in sorted(folder.rglob('*')):
+                archive.write(file, f'{top}/{file.relative_to(folder)}')
+    else:
+        with tarfile.open(path, 'w:gz' if path.suffix == '.tgz' else 'w') as archive:
+            archive.add(folder, top)
+    return path
+
+
+@pytest.mark.parametrize('name', ['cifar10.tgz', 'cifar-10-images.zip', 'CIFAR-10.tar', 'cifar10.tar.gz'])
+def test_archives_of_pictures(tmp_path, name):
+    names = ['truck', 'cat', 'airplane']
+    folder = write_pictures(tmp_path / 'made', names)
+    (tmp_path / 'data').mkdir()
+    path = pack(tmp_path / 'data' / name, folder)
+    pack(tmp_path / 'data' / 'cifar100.zip', folder, 'another_data_set')
+    for place in (path, tmp_path / 'data'):
+        check(load_cifar('cifar10', place), names, class_names('cifar10'))
+    assert sorted(os.listdir(tmp_path / 'data')) == sorted({name, 'cifar100.zip'})
+
+
+@pytest.mark.parametrize('name', ['cifar-100-binary.tar.gz', 'cifar-100-binary.tar', 'cifar100.zip'])
+def test_archives_of_binary_files(tmp_path, name):
+    folder = tmp_path / 'made'
+    write_cifar(folder, CIFAR100, images=5)
+    (tmp_path / 'data').mkdir()
+    pack(tmp_path / 'data' / name, folder, 'cifar-100-binary')
+    expected, found = (load_cifar('cifar100', place) for place in (folder, tmp_path / 'data'))
+    np.testing.assert_array_equal(found.images, expected.images)
+    np.testing.assert_array_equal(found.labels, expected.labels)
+
+
+def test_an_archive_of_parquet_files(tmp_path):
+    write_parquet(tmp_path / 'made' / 'train.parquet', rows([0, 1], label=[9, 9]))
+    path = pack(tmp_path / 'x.zip', tmp_path / 'made')
+    check(load_cifar('cifar10', path), ['truck'], class_names('cifar10'))
+
+
+def damage(path, at, content):
+    with open(path, 'r+b') as file:
+        file.seek(at)
+        file.write(content)
+
+
+@pytest.mark.parametrize('change', [
+    lambda path: os.truncate(path, 3000), lambda path: damage(path, 9000, bytes(50)),
+    lambda path: path.write_bytes(b'7z\xbc\xaf\x27\x1c' + bytes(500)), lambda path: path.write_bytes(b''),
+], ids=['cut off', 'changed', 'another kind', 'empty'])
+def test_a_damaged_zip_is_one_sentence(tmp_path, change):
+    path = pack(tmp_path / 'x.zip', write_pictures(tmp_path / 'made', ['cat', 'dog']))
+    change(path)
+    with pytest.raises(DataError, match='x.zip.*(get it again|folder)'):
+        load_cifar('cifar10', path)
+
+
+@pytest.mark.parametrize('name, mode, named', [
+    ('../train/cat/x.png', 0o100644, 'points out'), ('/train/cat/x.png', 0o100644, 'points out'),
+    ('train/cat/x.png', 0o120777, 'link'),
+])
+def test_a_zip_with_members_that_lead_elsewhere(tmp_path, name, mode, named):
+    with zipfile.ZipFile(tmp_path / 'x.zip', 'w') as archive:
+        member = zipfile.ZipInfo(name)
+        member.external_attr = mode << 16
+        archive.writestr(member, b'/etc/passwd')
+    with pytest.raises(DataError, match=named):
+        load_cifar('cifar10', tmp_path / 'x.zip')
+
+
+# What is not downloaded, and what is.
+
+@pytest.fixture
+def mirror(tmp_path, monkeypatch):
+    """The URL of a folder with a made-up CIFAR-100 archive that counts as the published one."""
+    write_cifar(tmp_path / 'made', CIFAR100, images=8)
+    (tmp_path / 'mirror').mkdir()
+    path = tmp_path / 'mirror' / 'cifar-100-binary.tar.gz'
+    with tarfile.open(path, 'w:gz') as archive:
+        archive.add(tmp_path / 'made', 'cifar-100-binary')
+    monkeypatch.setitem(cifar_files.MD5, path.name, hashlib.md5(path.read_bytes()).hexdigest())
+    return path.parent.as_uri()
+
+
+FLAGS = '--dataset', 'cifar100', '--blocks', 1, '--batch-size', 4, '--dry-run', 1
+
+
+def test_a_folder_of_something_else_is_not_downloaded_into(tmp_path, mirror, capsys):
+    (tmp_path / 'data' / 'holiday').mkdir(parents=True)
+    error = refusal(capsys, 1, *FLAGS, '--data-dir', tmp_path / 'data', '--data-url', mirror,
+                    '--save-dir', tmp_path / 'run')
+    assert all(words in error for words in ("'holiday'", 'train/CLASS/', 'parquet', 'test.bin', 'zip'))
+    assert os.listdir(tmp_path / 'data') == ['holiday']
+
+
+@pytest.mark.parametrize('before', [
+    None, [], ['cifar-100-binary.tar.gz.part', 'cifar-100-binary.tar.gz.lock'], ['cifar-10-binary.tar.gz']])
+def test_missing_and_empty_folders_are_downloaded_into(tmp_path, mirror, before):
+    if before is not None:
+        (tmp_path / 'data').mkdir()
+        for name in before:
+            (tmp_path / 'data' / name).write_bytes(b'')
+    assert call_script(*FLAGS, '--data-dir', tmp_path / 'data', '--data-url', mirror,
+                       '--save-dir', tmp_path / 'run') == 0
+
+
+def test_gluons_own_folder_is_downloaded_into_whatever_it_holds(tmp_path, mirror, monkeypatch):
+    monkeypatch.setenv('MXNET_HOME', str(tmp_path))
+    (tmp_path / 'datasets' / 'cifar100').mkdir(parents=True)
+    (tmp_path / 'datasets' / 'cifar100' / 'notes.txt').write_text('')
+    assert len(load_cifar('cifar100', url=mirror)) == 8
+    shutil.rmtree(tmp_path / 'datasets' / 'cifar100' / 'cifar-100-binary')
+    assert len(load_cifar('cifar100', tmp_path / 'datasets' / 'cifar100', url=mirror)) == 8

@@ -1,0 +1,241 @@
+"""train_cifar.py on your own images: train/CLASS/* and test/CLASS/*, or an archive of them."""
+import json
+import os
+import shutil
+import tarfile
+
+import numpy as np
+import pytest
+from mxnet.gluon import nn
+
+import openatac
+from openatac.cli import main as openatac_command
+from openatac.data.photos.codec import decode, squeeze
+from openatac.data.small_images import load_class_folders
+from openatac.errors import DataError
+from openatac.models.zoo import HOSTS
+from openatac.study.costs.count import costs
+from tests.helpers.made_up_images import blocks, encoded, plain
+from tests.helpers.scripts import call_script, json_of, metrics_of, refusal
+
+CLASSES = 'cat', 'dog', 'owl'
+QUICK = ('--dataset', 'folder', '--blocks', 1, '--batch-size', 4, '--num-epochs', 1, '--lr-decay-epoch', '')
+
+
+def write_images(root, classes=CLASSES, train=4, test=2, held_out='test'):
+    """Images of many sizes and formats; the colour tells the class."""
+    for split, count in (('train', train), (held_out, test)):
+        for label, name in enumerate(classes):
+            (root / split / name).mkdir(parents=True)
+            for index in range(count):
+                image = blocks(20 + 9 * index, 50 - 7 * index, seed=index) // 4 + 60 * label
+                form = ('PNG', 'JPEG', 'BMP', 'WEBP')[index % 4]
+                (root / split / name / f'{index}.{form.lower()}').write_bytes(encoded(image, form))
+    return root
+
+
+def write_archive(root, ending):
+    """An archive of a folder, which is in it as people zip it."""
+    form = {'.zip': 'zip', '.tar': 'tar', '.tar.gz': 'gztar', '.tgz': 'tar'}[ending]
+    made = shutil.make_archive(str(root.parent / 'made'), form, root.parent, root.name)
+    path = root.with_suffix(ending)
+    os.rename(made, path)  # .tgz: a plain tar under another name
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path):
+    return write_images(tmp_path / 'photos')
+
+
+def run(folder, *flags):
+    assert call_script(*QUICK, *flags, '--save-dir', folder) == 0
+    return json_of(folder, 'summary.json')
+
+
+# Training.
+
+def test_a_run_knows_its_classes_and_its_size(tmp_path, photos):
+    summary = run(tmp_path / 'run', '--data-dir', photos, '--image-size', 40)
+    assert (summary['dataset'], summary['training_images'], summary['test_images']) == ('folder', 12, 6)
+    settings = json_of(tmp_path / 'run', 'settings.json')
+    assert (settings['class_names'], settings['image_size']) == ([*CLASSES], 40)
+
+
+def test_images_are_squeezed_by_the_one_rule(photos):
+    images = load_class_folders(str(photos), True, 32)
+    path = photos / 'train' / 'dog' / '1.jpeg'
+    expected = squeeze(decode(path.read_bytes()), 32, 32).transpose(2, 0, 1)
+    assert images.class_names == CLASSES and images.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    np.testing.assert_array_equal(images.images[5], expected)
+
+
+@pytest.mark.parametrize('ending', ['.zip', '.tar', '.tar.gz', '.tgz'])
+def test_an_archive_gives_the_same_run(tmp_path, photos, ending):
+    archive = write_archive(photos, ending)
+    run(tmp_path / 'folder', '--data-dir', photos)
+    run(tmp_path / 'archive', '--data-dir', archive)
+    folder, archived = (metrics_of(tmp_path / name)[0] for name in ('folder', 'archive'))
+    assert folder['train_loss'] == archived['train_loss'] and folder['val_loss'] == archived['val_loss']
+    assert sorted(os.listdir(tmp_path)) == sorted(['photos', archive.name, 'folder', 'archive'])
+
+
+def test_val_serves_where_there_is_no_test(tmp_path):
+    photos = write_images(tmp_path / 'photos', held_out='val')
+    assert run(tmp_path / 'run', '--data-dir', photos)['test_images'] == 6
+
+
+def test_numbered_classes_are_in_the_order_of_their_numbers(tmp_path):
+    photos = write_images(tmp_path / 'photos', ('10', '9', '2'))
+    run(tmp_path / 'run', '--data-dir', photos)
+    assert json_of(tmp_path / 'run', 'settings.json')['class_names'] == ['2', '9', '10']
+
+
+def test_a_class_list_decides_the_order_and_evaluation_keeps_it(tmp_path, photos, caplog):
+    (tmp_path / 'classes.txt').write_text('owl\ncat\ndog\n')
+    summary = run(tmp_path / 'run', '--data-dir', photos, '--class-list', tmp_path / 'classes.txt',
+                  '--num-epochs', 3)
+    assert json_of(tmp_path / 'run', 'settings.json')['class_names'] == ['owl', 'cat', 'dog']
+    shutil.rmtree(photos / 'train')
+    with caplog.at_level('INFO', 'openatac'):
+        assert call_script(*QUICK, '--data-dir', photos,
+                           '--evaluate', tmp_path / 'run' / 'best.params') == 0
+    assert f'accuracy={summary["best_accuracy"]:f}' in caplog.messages[-1]
+
+
+def test_a_run_resumes_only_with_the_same_classes(tmp_path, photos, capsys):
+    run(tmp_path / 'run', '--data-dir', photos)
+    run(tmp_path / 'run', '--data-dir', photos, '--resume', 'auto')
+    (photos / 'train' / 'owl').rename(photos / 'train' / 'zebra')
+    (photos / 'test' / 'owl').rename(photos / 'test' / 'zebra')
+    assert 'zebra' in refusal(capsys, 1, *QUICK, '--data-dir', photos, '--save-dir', tmp_path / 'run',
+                              '--resume', 'auto')
+
+
+def test_damaged_images_are_named_and_left_out(tmp_path, photos, caplog):
+    (photos / 'train' / 'cat' / '0.png').write_bytes(b'no image')
+    assert run(tmp_path / 'run', '--data-dir', photos)['training_images'] == 11
+    assert any('cat/0.png' in message for message in caplog.messages)
+    (photos / 'train' / 'dog' / '0.png').write_bytes(b'no image')
+    with pytest.raises(DataError, match='2 of 12'):
+        load_class_folders(str(photos), True, 32)
+
+
+# Hosts.
+
+def test_another_host_takes_another_size(tmp_path, photos):
+    assert call_script(*QUICK, '--model', 'cifar_resnet20_v2_ge_theta', '--blocks', 3, '--image-size', 24,
+                       '--data-dir', photos, '--save-dir', tmp_path / 'run', '--dry-run', 1) == 0
+
+
+class Rigid(nn.HybridSequential):
+    """Takes images of 32 x 32 pixels only."""
+
+    def __init__(self, classes=10, act_type='relu', **kwargs):
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.add(nn.Flatten(), nn.Dense(classes, in_units=3072))
+
+
+def test_a_size_that_the_host_does_not_take_is_one_sentence(photos, capsys, tmp_path):
+    openatac.register_host('rigid', Rigid)
+    try:
+        error = refusal(capsys, 2, *QUICK, '--model', 'rigid_relu', '--image-size', 40, '--data-dir', photos,
+                        '--save-dir', tmp_path / 'run')
+        assert '--image-size' in error and '40' in error
+    finally:
+        HOSTS.unregister('rigid')
+
+
+# Everything that comes after training.
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    """(images, folder of a run on them)."""
+    folder = tmp_path_factory.mktemp('trained')
+    photos = write_images(folder / 'photos')
+    run(folder / 'run', '--data-dir', photos, '--image-size', 24)
+    return photos, folder / 'run'
+
+
+def test_an_export_has_the_classes_and_predict_names_them(tmp_path, trained, capsys):
+    photos, folder = trained
+    assert openatac_command(['export', str(folder), str(tmp_path / 'out')]) == 0
+    manifest = json_of(tmp_path, 'out.json')
+    assert manifest['labels'] == [*CLASSES] and manifest['image_shape'] == [3, 24, 24]
+    assert manifest['reports']['symbol']['real_images'] == 6
+    capsys.readouterr()
+    assert openatac_command(['predict', str(tmp_path / 'out'), str(photos / 'test' / 'cat'), '--json']) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(lines) == 2 and {each['label'] for each in lines[0]['predictions']} == set(CLASSES)
+    assert openatac_command(['costs', str(tmp_path / 'out-symbol.json')]) == 0
+    assert '24 x 24' in capsys.readouterr().out
+
+
+def test_an_export_finds_the_images_elsewhere_and_in_archives(tmp_path, trained):
+    photos, folder = trained
+    shutil.copytree(photos, tmp_path / 'moved')
+    archive = write_archive(tmp_path / 'moved', '.zip')
+    assert openatac_command(['export', str(folder), str(tmp_path / 'out'), '--data-dir', str(archive)]) == 0
+    assert json_of(tmp_path, 'out.json')['reports']['symbol']['real_images'] == 6
+
+
+def test_studies_know_such_a_run(tmp_path, trained, capsys):
+    _, folder = trained
+    assert openatac_command(['gates', str(folder), '--out', str(tmp_path / 'gates')]) == 0
+    assert openatac_command(['compare', str(tmp_path / 'set'), '--from', str(folder)]) == 0
+    text = (tmp_path / 'set' / 'comparison.md').read_text()
+    net = openatac.get_model('cifar_resnet8_v2_atac', classes=3)
+    assert f'{costs(net, (3, 24, 24)).multiply_adds:,}' in text and '3 classes' in text
+    capsys.readouterr()
+    assert openatac_command(['published', str(folder)]) == 0
+    assert 'dataset folder' in capsys.readouterr().out
+
+
+# What is refused.
+
+@pytest.mark.parametrize('flags, named', [
+    (['--dataset', 'folder'], '--data-dir'),
+    (['--image-size', '40'], '--image-size'),
+    (['--class-list', 'x'], '--class-list'),
+])
+def test_flags_that_do_not_go_together(capsys, flags, named):
+    assert named in refusal(capsys, 2, *flags)
+
+
+def test_a_folder_of_something_else_is_listed(tmp_path, capsys):
+    (tmp_path / 'data' / 'holiday').mkdir(parents=True)
+    error = refusal(capsys, 1, *QUICK, '--data-dir', tmp_path / 'data', '--save-dir', tmp_path / 'run')
+    assert "'holiday'" in error and 'train/CLASS/' in error and '.zip' not in error
+    with tarfile.open(tmp_path / 'x.tar', 'w') as archive:
+        archive.add(tmp_path / 'data', 'data')
+    for path in (tmp_path / 'x.tar', tmp_path / 'nowhere'):
+        assert path.name in refusal(capsys, 1, *QUICK, '--data-dir', path, '--save-dir', tmp_path / 'run')
+
+
+@pytest.mark.parametrize('change, named', [
+    (lambda root: shutil.rmtree(root / 'test'), 'test'),
+    (lambda root: shutil.rmtree(root / 'test' / 'owl'), "'owl'"),
+    (lambda root: (root / 'test' / 'owl').rename(root / 'test' / 'Owl'), "'Owl'.*'owl'"),
+    (lambda root: (root / 'train' / 'empty').mkdir(), "'empty'"),
+])
+def test_wrong_class_folders_are_one_sentence(photos, change, named):
+    change(photos)
+    with pytest.raises(DataError, match=named):
+        [load_class_folders(str(photos), train, 32, CLASSES) for train in (True, False)]
+
+
+def test_archives_are_never_extracted_by_their_own_paths(tmp_path, photos):
+    with tarfile.open(tmp_path / 'x.tar', 'w') as archive:
+        archive.add(photos, 'photos')
+        archive.add(photos / 'train' / 'cat' / '0.png', '../escaped/cat/0.png')
+    with pytest.raises(DataError, match='points out'):
+        load_class_folders(str(tmp_path / 'x.tar'), True, 32)
+
+
+def test_hidden_files_in_archives_are_ignored(tmp_path, photos):
+    for name in ('train/cat/._0.png', 'train/.hidden/0.png', '__MACOSX/train/cat/0.png'):
+        (photos / name).parent.mkdir(parents=True, exist_ok=True)
+        (photos / name).write_bytes(encoded(plain(9), 'PNG'))
+    images = load_class_folders(str(write_archive(photos, '.zip')), True, 32)
+    assert len(images) == 12 and images.class_names == CLASSES
