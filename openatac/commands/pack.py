@@ -8,7 +8,8 @@ OUT.idx is the index, OUT.classes lists the classes and OUT.crc32 has a checksum
 which training and --check detect any record that has changed since.
 
 FOLDER has a subfolder for each class; sorted by name, or as numbers if all are, they are the labels 0, 1, ...
-LIST has a file and its label on each line; a .lst is that of MXNet's im2rec. JPEG and PNG files are copied
+LIST has a file and its label on each line; a .lst is that of MXNet's im2rec. ILSVRC's ground truth, a number
+on each line, needs the devkit's meta.mat beside it or --class-list. JPEG and PNG files are copied
 unchanged unless they are resized or recompressed. If a run is interrupted, the same command resumes
 it, and the files come out the same.
 """
@@ -51,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
 def _images(args: argparse.Namespace) -> ImageFiles:
     names = read_class_list(args.class_list) if args.class_list else None
     if args.root:
-        return ImageList(args.root, args.source, class_names=names)
+        return ImageList(args.root, args.source, class_names=names, numbered=names)
     return ImageFolder(args.source, class_names=names)
 
 

@@ -1,5 +1,7 @@
 """Folders and lists of images as people have them: the same images, labels and classes."""
+import numpy as np
 import pytest
+import scipy.io
 
 import train_imagenet
 from openatac.commands import pack
@@ -8,9 +10,11 @@ from openatac.data.photos.folder import ImageFolder
 from openatac.data.photos.listed import ImageList
 from openatac.data.records.record_file import RecordFile
 from openatac.errors import DataError
+from openatac.export.images.labelled import classes_below
+from openatac.export.manifest import Manifest
 from tests.helpers.imagenet_hosts import small_network  # noqa: F401  (a fixture)
 from tests.helpers.made_up_images import encoded, plain
-from tests.helpers.scripts import call_script
+from tests.helpers.scripts import call_script, refusal
 
 
 def write_images(root, *names):
@@ -103,12 +107,107 @@ def test_a_wrong_list_is_one_sentence(tmp_path, text, named):
         ImageList(str(tmp_path), str(tmp_path / 'list.txt'), class_names=('n1', 'n2'))
 
 
+# A number for each image, as ILSVRC publishes the labels of its validation images.
+
+def write_devkit(path, synsets):
+    """A meta.mat whose leaves are {number: synset}, with an inner node behind them as published."""
+    rows = [(number, synset, 0) for number, synset in synsets.items()] + [(len(synsets) + 1, 'n00', 2)]
+    kinds = [('ILSVRC2012_ID', 'O'), ('WNID', 'O'), ('num_children', 'O')]
+    scipy.io.savemat(path, {'synsets': np.array(rows, dtype=kinds)})
+
+
+@pytest.mark.parametrize('numbers, numbered', [
+    ('2\n1\n2\n', ('n1', 'n2')), ('1\r\n0\r\n1\r\n', ('n1', 'n2')), ('1\n2\n1\n', ('n2', 'n1'))])
+@pytest.mark.parametrize('folder', ['', 'images/'])
+def test_numbers_are_in_the_order_of_the_sorted_files(tmp_path, numbers, numbered, folder):
+    write_images(tmp_path / 'val', *(folder + file for file in FLAT))
+    (tmp_path / 'truth.txt').write_text(numbers)
+    images = ImageList(str(tmp_path / 'val'), str(tmp_path / 'truth.txt'), class_names=('n1', 'n2'),
+                       numbered=numbered)
+    assert content(images) == {folder + 'a.jpg': 1, folder + 'b.jpg': 0, folder + 'c.jpg': 1}
+
+
+def test_the_devkit_says_which_class_a_number_means(tmp_path):
+    write_images(tmp_path / 'val', *FLAT)
+    (tmp_path / 'truth.txt').write_text('1\n3\n2\n')
+    write_devkit(tmp_path / 'meta.mat', {1: 'n2', 2: 'n3', 3: 'n1'})
+    images = ImageList(str(tmp_path / 'val'), str(tmp_path / 'truth.txt'), class_names=('n1', 'n2', 'n3'))
+    assert content(images) == {'a.jpg': 1, 'b.jpg': 0, 'c.jpg': 2}
+    (tmp_path / 'meta.mat').write_bytes(b'no such file')
+    with pytest.raises(DataError, match='meta.mat'):
+        ImageList(str(tmp_path / 'val'), str(tmp_path / 'truth.txt'), class_names=('n1', 'n2', 'n3'))
+
+
+@pytest.mark.parametrize('numbers, numbered, named', [
+    ('1\n2\n1\n', None, 'meta.mat.*--class-list'), ('1\n2\n', ('n1', 'n2'), '2 numbers.* 3 images'),
+    ('1\n2\n3\n', ('n1', 'n2'), 'number 3.* 2 classes'), ('0\n1\n2\n', ('n1', 'n2'), 'number 2'),
+])
+def test_what_is_missing_beside_numbers_is_named(tmp_path, numbers, numbered, named):
+    write_images(tmp_path / 'val', *FLAT)
+    (tmp_path / 'truth.txt').write_text(numbers)
+    with pytest.raises(DataError, match=named):
+        ImageList(str(tmp_path / 'val'), str(tmp_path / 'truth.txt'), class_names=('n1', 'n2'),
+                  numbered=numbered)
+
+
 def test_a_list_is_packed(tmp_path):
     write_images(tmp_path / 'flat', *FLAT)
     (tmp_path / 'x.lst').write_text('0\t4\ta.jpg\n1\t0\tb.jpg\n2\t4\tc.jpg\n')
     assert pack.main([str(tmp_path / 'x.lst'), str(tmp_path / 'x'), '--root', str(tmp_path / 'flat')]) == 0
     records = RecordFile(str(tmp_path / 'x.rec'))
     assert [records.read(index)[1] for index in range(3)] == [4, 0, 4] and records.class_names is None
+
+
+# Classes that are numbers, where something has them in the order of their text.
+
+NUMBERS = '1', '2', '10'
+
+
+@pytest.fixture
+def numbers(tmp_path):
+    for split in ('train', 'val'):
+        write_images(tmp_path / split, *(f'{name}/{k}.jpg' for name in NUMBERS for k in range(4)))
+    return tmp_path
+
+
+def warnings_of(caplog):
+    return [record.getMessage() for record in caplog.records if record.levelname == 'WARNING']
+
+
+def test_a_class_list_sorted_as_text_is_used_with_a_warning(numbers, caplog):
+    path = numbers / 'classes.txt'
+    path.write_text('1\n2\n10\n')
+    assert read_class_list(str(path)) == NUMBERS and not warnings_of(caplog)
+    path.write_text('1\n10\n2\n')
+    images = ImageFolder(str(numbers / 'val'), class_names=read_class_list(str(path)))
+    assert images.class_names == ('1', '10', '2')
+    warning, = warnings_of(caplog)
+    assert str(path) in warning and '1, 10, 2' in warning and '1, 2, 10' in warning
+
+
+def test_a_record_file_sorted_as_text_is_used_with_a_warning(numbers, caplog):
+    (numbers / 'classes.txt').write_text('1\n10\n2\n')
+    assert pack.main([str(numbers / 'val'), str(numbers / 'x'),
+                      '--class-list', str(numbers / 'classes.txt')]) == 0
+    caplog.clear()
+    rec = numbers / 'x.rec'
+    flags = '--use-rec', '--rec-train', rec, '--rec-val', rec, '--save-dir', numbers / 'run'
+    assert call_script(*flags, '--logging-file', numbers / 'log', *TINY, script=train_imagenet) == 0
+    assert any(str(rec) in warning and '1, 10, 2' in warning for warning in warnings_of(caplog))
+
+
+def test_folders_of_numbers_say_how_they_are_sorted(numbers, caplog):
+    flags = '--data-dir', numbers, '--save-dir', numbers / 'run', '--logging-file', numbers / 'log', *TINY
+    assert call_script(*flags, script=train_imagenet) == 0
+    warning, = (warning for warning in warnings_of(caplog) if '--class-list' in warning)
+    assert '1, 2, 10' in warning and '1, 10, 2' in warning
+
+
+def test_folders_are_matched_by_name_with_an_export_sorted_as_text(numbers, caplog):
+    manifest = Manifest('net', 3, (3, 32, 32), (0, 0, 0), (1, 1, 1), labels=['1', '10', '2'])
+    images = classes_below(str(numbers / 'val'), manifest)
+    assert [images.read(index)[1] for index in range(images.total)] == [0] * 4 + [2] * 4 + [1] * 4
+    assert any('1, 10, 2' in warning for warning in warnings_of(caplog))
 
 
 # From outside.
@@ -126,5 +225,21 @@ def test_tiny_imagenet_is_understood_as_it_is_unpacked(tmp_path):
     for name in ('n0', 'n1', 'n2'):
         (tmp_path / 'train' / name / f'{name}_boxes.txt').write_text('')
     flags = '--data-dir', tmp_path, '--save-dir', tmp_path / 'run', '--logging-file', tmp_path / 'log', *TINY
+    assert call_script(*flags, script=train_imagenet) == 0
+    assert '12 training and 4 validation images' in (tmp_path / 'log').read_text()
+
+
+def test_ilsvrc_is_understood_as_it_is_unpacked(tmp_path, capsys):
+    """Class folders for training, a flat folder and the devkit's numbers for validation."""
+    synsets = {1: 'n03', 2: 'n01', 3: 'n02'}
+    for name in synsets.values():
+        write_images(tmp_path / 'train', *(f'{name}/{name}_{k}.JPEG' for k in range(4)))
+    write_images(tmp_path / 'val', *(f'ILSVRC2012_val_0000000{k}.JPEG' for k in range(1, 5)))
+    truth = tmp_path / 'ILSVRC2012_validation_ground_truth.txt'
+    truth.write_text('2\n3\n1\n2\n')
+    flags = ('--data-dir', tmp_path, '--val-labels', truth, '--save-dir', tmp_path / 'run',
+             '--logging-file', tmp_path / 'log', *TINY)
+    assert 'meta.mat' in refusal(capsys, 1, *flags, script=train_imagenet)
+    write_devkit(tmp_path / 'meta.mat', synsets)
     assert call_script(*flags, script=train_imagenet) == 0
     assert '12 training and 4 validation images' in (tmp_path / 'log').read_text()

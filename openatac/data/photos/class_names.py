@@ -1,10 +1,13 @@
 """The names of classes and their order, which decides what each label means."""
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import logging
+from collections.abc import Collection, Iterable, Sequence
 
 from openatac.errors import DataError
 from openatac.files.reading import BYTE_ORDER_MARK, opening, read_text
+
+log = logging.getLogger('openatac')
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
@@ -13,6 +16,14 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
     if names and all(name.isascii() and name.isdecimal() for name in names):
         names.sort(key=int)
     return tuple(names)
+
+
+def warn_if_sorted_as_text(names: Sequence[str], where: str) -> None:
+    """Warn of classes that are numbers and sorted as text, as earlier versions sorted all class folders."""
+    if tuple(names) == tuple(sorted(names)) != in_order(names):
+        log.warning('%s has the classes sorted as text (%s, ...), where class folders are sorted as numbers '
+                    '(%s, ...): its order is used', where, ', '.join(names[:3]),
+                    ', '.join(in_order(names)[:3]))
 
 
 def read_lines(path: str, what: str) -> list[str]:
@@ -40,6 +51,7 @@ def read_class_list(path: str) -> tuple[str, ...]:
     if len(set(names)) < len(names):
         twice = next(name for index, name in enumerate(names) if name in names[:index])
         raise DataError(f'{path} lists the class {twice!r} twice: give each class a name of its own')
+    warn_if_sorted_as_text(names, path)
     return tuple(names)
 
 

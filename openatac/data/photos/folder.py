@@ -101,7 +101,7 @@ class ImageFolder(ImageFiles):
             check_class_count(root, names, classes)
         images, skipped = [], 0
         for name in names:
-            of_class, others = _images_of(os.path.join(root, name))
+            of_class, others = image_files(os.path.join(root, name))
             images.append(of_class)
             skipped += others
         if not any(images):
@@ -162,8 +162,8 @@ def _is_class(entry: os.DirEntry[str], warn: bool) -> bool:
         return False
 
 
-def _images_of(folder: str, levels: int = 2) -> tuple[list[bytes], int]:
-    """Find the images of a class in its folder and, for 2 levels, in that folder's subfolders.
+def image_files(folder: str, levels: int = 2) -> tuple[list[bytes], int]:
+    """Find the images in a folder and, for 2 levels, in its subfolders.
 
     Returns
     -------
@@ -181,7 +181,7 @@ def _images_of(folder: str, levels: int = 2) -> tuple[list[bytes], int]:
         elif not os.path.isdir(os.path.join(folder, name)):
             others += 1
         elif levels > 1:
-            below, more = _images_of(os.path.join(folder, name), levels - 1)
+            below, more = image_files(os.path.join(folder, name), levels - 1)
             images += [os.path.join(os.fsencode(name), image) for image in below]
             others += more
     return sorted(images), others

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from openatac.data.photos.class_names import check_case, in_order, read_lines
-from openatac.data.photos.folder import ImageFiles
+from openatac.data.photos.devkit import DEVKIT_CLASSES, read_devkit_classes
+from openatac.data.photos.folder import ImageFiles, image_files
 from openatac.errors import DataError
 
 TINY_IMAGENET = 'val_annotations.txt'  # the list that needs no --val-labels
@@ -34,6 +35,10 @@ class ImageList(ImageFiles):
     and ``val.txt`` files for ImageNet can be used as they are. A ``.lst`` file is one of MXNet's im2rec:
     number, label and file, separated by tabs. Files are looked for in ``root`` and its subfolder ``images``.
 
+    A list may also have a number on each line and no file, such as ILSVRC's
+    ``ILSVRC2012_validation_ground_truth.txt``: the n-th line is for the n-th image, sorted by name. Which
+    class a number means is in the devkit's ``meta.mat`` beside it, or in ``numbered``.
+
     Parameters
     ----------
     root : str
@@ -43,6 +48,8 @@ class ImageList(ImageFiles):
         How many classes there must be.
     class_names : sequence of str, optional
         The classes 0, 1, ...; by default the names in the list, sorted, or none if its labels are numbers.
+    numbered : sequence of str, optional
+        The classes that the numbers of a list without files mean: 1, 2, ..., or 0, 1, ... if it has a 0.
 
     Raises
     ------
@@ -51,8 +58,12 @@ class ImageList(ImageFiles):
     """
 
     def __init__(self, root: str, path: str, classes: int | None = None,
-                 class_names: Sequence[str] | None = None) -> None:
-        entries = _read(path)
+                 class_names: Sequence[str] | None = None, numbered: Sequence[str] | None = None) -> None:
+        lines = read_lines(path, 'the list of images')
+        if lines and all(_is_number(line) for line in lines):
+            entries = _read_ground_truth(root, path, lines, numbered)
+        else:
+            entries = _read(path, lines)
         indices, names = _classes([entry.label for entry in entries], class_names, path)
         count = len(names) if names else max(indices) + 1
         if classes is not None and (count > classes or (names and count != classes)):
@@ -65,8 +76,7 @@ class ImageList(ImageFiles):
         super().__init__(root, files, np.array(indices, np.int32), names)
 
 
-def _read(path: str) -> list[_Entry]:
-    lines = read_lines(path, 'the list of images')
+def _read(path: str, lines: list[str]) -> list[_Entry]:
     ending = os.path.splitext(path)[1].lower()
     if ending == '.csv' and lines and _fields(lines[0], ending)[1:2] and (
             _fields(lines[0], ending)[1].lower() in _HEADERS):
@@ -81,6 +91,27 @@ def _read(path: str) -> list[_Entry]:
     if not entries:
         raise DataError(f'{path} is empty: each line of a list of images has a file and a label')
     return entries
+
+
+def _read_ground_truth(root: str, path: str, lines: Sequence[str], numbered: Sequence[str] | None
+                       ) -> list[_Entry]:
+    """Pair a list of numbers with the images, sorted by name, and with the classes that the numbers mean."""
+    images, _ = image_files(root)
+    if len(images) != len(lines):
+        raise DataError(f'{path} has {len(lines)} numbers, and {root} {len(images)} images: a list without '
+                        'file names needs a number for each image, sorted by name')
+    meaning = os.path.join(os.path.dirname(path), DEVKIT_CLASSES)
+    names = read_devkit_classes(meaning) if os.path.exists(meaning) else numbered
+    if names is None:
+        raise DataError(f'{path} has numbers and no file names, and nothing says which class a number means: '
+                        f"put the devkit's {DEVKIT_CLASSES} beside it, or list the classes in the order of "
+                        'their numbers in a file for --class-list (ILSVRC has an order of its own)')
+    numbers = [int(float(line)) for line in lines]
+    first = min(1, *numbers)
+    if max(numbers) - first >= len(names):
+        raise DataError(f'{path} has the number {max(numbers)}, and there are only {len(names)} classes: '
+                        'name the list of its classes by --class-list')
+    return [_Entry(os.fsdecode(image), names[number - first]) for image, number in zip(images, numbers)]
 
 
 def _fields(line: str, ending: str) -> list[str]:

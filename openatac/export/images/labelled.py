@@ -9,7 +9,7 @@ import numpy as np
 
 from openatac.data import cifar, cifar_files, digits
 from openatac.data.image_set import ImageSet
-from openatac.data.photos.class_names import check_case
+from openatac.data.photos.class_names import check_case, warn_if_sorted_as_text
 from openatac.data.photos.codec import decode
 from openatac.data.photos.folder import ImageFolder, check_class_count
 from openatac.data.photos.listed import ImageList
@@ -55,6 +55,7 @@ def classes_below(folder: str, manifest: Manifest) -> LabelledImages:
     many subfolders as classes, in sorted order; otherwise raises DataError.
     """
     source = ImageFolder(folder)
+    warn_if_sorted_as_text(manifest.labels, 'the network')
     if set(source.class_names) <= set(manifest.labels):
         return _source_images(source, [manifest.labels.index(name) for name in source.class_names])
     check_case(source.class_names, manifest.labels, folder, 'the network')

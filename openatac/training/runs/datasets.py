@@ -14,7 +14,7 @@ import numpy as np
 from openatac.data import cifar, digits, small_images
 from openatac.data.image_set import ImageSet
 from openatac.data.photos.bad_images import BadImage, PhotoSource
-from openatac.data.photos.class_names import check_case, read_class_list
+from openatac.data.photos.class_names import check_case, read_class_list, warn_if_sorted_as_text
 from openatac.data.photos.codec import decode
 from openatac.data.photos.folder import ImageFolder, class_folders
 from openatac.data.photos.listed import TINY_IMAGENET, ImageList
@@ -127,14 +127,28 @@ def open_photos(data: ImagenetData, split: str, classes: int | None) -> Any:
     """Open the photographs of 'train' or 'val'; DataError if they are missing."""
     if data.use_rec:
         rec, index = _record_file(data, split), getattr(data, f'rec_{split}_idx')
-        return RecordFile(rec, index_beside(rec) if index is None else os.path.expanduser(index), classes)
+        records = RecordFile(rec, index_beside(rec) if index is None else os.path.expanduser(index), classes)
+        warn_if_sorted_as_text(records.class_names or (), rec)
+        return records
     folder, labels = _folder(data, split), _label_list(data, split)
-    names = read_class_list(os.path.expanduser(data.class_list)) if data.class_list else None
+    names = listed = read_class_list(os.path.expanduser(data.class_list)) if data.class_list else None
     if not labels:
-        return ImageFolder(folder, classes, names)
+        images = ImageFolder(folder, classes, names)
+        if names is None and split == 'val':
+            _warn_of_number_order(images)
+        return images
     if names is None and data.train_labels is None:  # the training images have a folder for each class
         names = class_folders(_folder(data, 'train'))
-    return ImageList(folder, labels, classes, names)
+    return ImageList(folder, labels, classes, names, listed)
+
+
+def _warn_of_number_order(images: ImageFolder) -> None:
+    """Warn if the order of the classes depends on whether their names are taken as numbers or as text."""
+    names = images.class_names
+    if names != tuple(sorted(names)):
+        log.warning('%s: the class folders are sorted as numbers (%s, ...); for a network that was trained '
+                    'with them sorted as text (%s, ...), as by earlier versions, give that order by '
+                    '--class-list', images.root, ', '.join(names[:3]), ', '.join(sorted(names)[:3]))
 
 
 def _record_file(data: ImagenetData, split: str) -> str:

@@ -1,0 +1,34 @@
+"""The classes of ImageNet's development kit, which has MATLAB's file format."""
+from __future__ import annotations
+
+import io
+
+from openatac.errors import DataError
+from openatac.files.reading import TEXT_LIMIT, opening, read_input
+
+DEVKIT_CLASSES = 'meta.mat'
+
+
+def read_devkit_classes(path: str) -> tuple[str, ...]:
+    """Return the synsets (WNIDs) of ``meta.mat`` by their ILSVRC2012_ID, from 1; not those of inner nodes.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged or another one, or SciPy is missing.
+    """
+    try:
+        from scipy.io import loadmat
+    except ImportError as error:
+        raise DataError(f'{path} is read by SciPy, which cannot be imported ({error}): run pip install scipy'
+                        ) from error
+    with opening(f'the classes {path}'):
+        data = read_input(path, TEXT_LIMIT)
+    try:
+        synsets = loadmat(io.BytesIO(data), squeeze_me=True)['synsets']
+        leaves = {int(synset['ILSVRC2012_ID']): str(synset['WNID']) for synset in synsets
+                  if synset['num_children'] == 0}
+        return tuple(leaves[number] for number in range(1, len(leaves) + 1))
+    except Exception as error:  # SciPy has many kinds for damaged files
+        raise DataError(f"{path} is not the devkit's list of synsets, or is damaged ({error}): get it again, "
+                        'or remove it and list the classes in a file for --class-list') from error
