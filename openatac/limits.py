@@ -6,7 +6,7 @@ import math
 import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Union
 
 from openatac.files.writing import check_prefix
 
@@ -22,6 +22,9 @@ MAX_COUNT = 10 ** 6     # epochs, batches, rounds and other counts
 MAX_IMAGES = 10 ** 9    # in a data set
 MAX_SECONDS = 86400     # a day
 MAX_SEED = 2 ** 31 - 1
+
+
+Size = Union[int, str]  # of an image in pixels: the side of a square, or 'HEIGHTxWIDTH' of a rectangle
 
 
 class Bounds(NamedTuple):
@@ -82,6 +85,33 @@ RATIO = number(float, low=1, high=MAX_CHANNELS)  # of channels, in a bottleneck
 SHARE = number(float, low=0, below=1, float32=True)
 COUNT = number(int, low=1, high=MAX_COUNT)
 COUNT_FROM_ZERO = number(int, low=0, high=MAX_COUNT)
+
+
+def sides(size: Size) -> tuple[int, int]:
+    """Return (height, width) of a `Size`; ValueError for anything else."""
+    numbers = str(size).lower().split('x')
+    if len(numbers) > 2 or not all(number.isascii() and number.isdecimal() for number in numbers):
+        raise ValueError(f'{size!r} is not the size of an image')
+    return int(numbers[0]), int(numbers[-1])
+
+
+@dataclass(frozen=True)
+class ImageSize:
+    """An argparse type for a `Size` whose sides are from ``low`` to `MAX_SIDE`."""
+
+    low: int
+
+    def __call__(self, text: str) -> Size:
+        """Return the size in ``text``; raise argparse.ArgumentTypeError if it is not valid."""
+        try:
+            height, width = sides(text)
+        except ValueError:
+            height = width = 0
+        if not self.low <= min(height, width) <= max(height, width) <= MAX_SIDE:
+            raise argparse.ArgumentTypeError(
+                f'{text!r} is not a side in pixels, such as 224, or HEIGHTxWIDTH, such as 160x320, from '
+                f'{self.low} to {MAX_SIDE}')
+        return height if height == width else f'{height}x{width}'
 
 
 def prefix(text: str) -> str:

@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Callable, TypeVar
 
 from openatac.files.schema import validate
+from openatac.limits import Size
 
 C = TypeVar('C')
 F = TypeVar('F', bound=Callable[..., Any])
@@ -188,9 +189,9 @@ def from_json(config: type[C], settings: Mapping[str, Any]) -> C:
 
 def _checked(name: str, field: Field, value: Any) -> Any:
     value = validate(value, field.kind, name)
-    if field.option.parse is not None and type(value) in (int, float):
+    if field.option.parse is not None and (type(value) in (int, float) or field.kind == Size):
         try:
-            field.option.parse(repr(value))
+            field.option.parse(str(value))
         except argparse.ArgumentTypeError as error:
             raise ValueError(f'{name}: {error}') from None
     return value

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from openatac.console.program import command_parser
 from openatac.console.text import text_table
-from openatac.limits import MAX_CLASSES, MAX_SIDE, number
+from openatac.limits import MAX_CLASSES, ImageSize, number, sides
 from openatac.study.costs.by_name import costs_by_name, image_shape_of
 
 if TYPE_CHECKING:
@@ -31,15 +31,15 @@ def main(argv: list[str]) -> int:
     p.add_argument('networks', metavar='NAME', nargs='+', help="a network's name, or a symbol file (.json)")
     p.add_argument('--classes', type=number(int, low=1, high=MAX_CLASSES),
                    help="outputs of the network (default: the host's)")
-    p.add_argument('--input-size', type=number(int, low=1, high=MAX_SIDE),
-                   help="side of the image (default: that of the network or export; 224 for other files)")
+    p.add_argument('--input-size', type=ImageSize(low=1),
+                   help="size of the image, a side or HEIGHTxWIDTH (default: that of the network or export; 224 for other files)")
     p.add_argument('--published', action='store_true', help='count as the paper does')
     p.add_argument('--layers', action='store_true', help='print a line for each operator too')
     args = p.parse_args(argv)
     rows = []
     for name in args.networks:
         try:
-            shape = (3, *[args.input_size] * 2) if args.input_size else image_shape_of(name)
+            shape = (3, *sides(args.input_size)) if args.input_size else image_shape_of(name)
             costs = costs_by_name(name, shape, args.classes, args.published)
         except ValueError as error:
             p.error(str(error))

@@ -25,7 +25,7 @@ from openatac.export.forms.base import FORMS, Form
 from openatac.export.labels import read_labels
 from openatac.files.writing import check_prefix
 from openatac.flags import add_flags
-from openatac.limits import MAX_CLASSES, MAX_IMAGES, MAX_SIDE, number
+from openatac.limits import MAX_CLASSES, MAX_IMAGES, ImageSize, number
 from openatac.runtime.processor import int8_line
 from openatac.training.sections.cifar import CifarNetwork
 from openatac.training.sections.imagenet import ImagenetNetwork
@@ -75,8 +75,9 @@ def _add_forms(group: Any) -> None:
     group.add_argument('--labels', metavar='FILE|NAMES',
                        help='names of the classes, separated by commas, or a file with one per line, also as '
                             'in "n01440764 tench, Tinca tinca" (default: those of the data set)')
-    group.add_argument('--input-size', type=number(int, low=1, high=MAX_SIDE),
-                       help="side of the input images (default: the run's, else the network's)")
+    group.add_argument('--input-size', type=ImageSize(low=1),
+                       help="size of the input images, a side or HEIGHTxWIDTH (default: the run's, else the "
+                            "network's)")
 
 
 def _add_images(group: Any) -> None:

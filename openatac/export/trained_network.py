@@ -15,6 +15,7 @@ from openatac.data.photos import transforms
 from openatac.errors import DataError
 from openatac.export.images.labelled import LabelledImages, class_folder_images, dataset_images, photographs
 from openatac.export.manifest import Manifest
+from openatac.limits import Size, sides
 from openatac.models.parameters import load_parameters
 from openatac.models.weights import find_weights
 from openatac.models.zoo import find_model
@@ -48,7 +49,7 @@ class TrainedNetwork(NamedTuple):
 
 # --------------------------------------------------------------------------------------- a run
 
-def load_run(folder: str, params: str | None = None, size: int | None = None, data_dir: str | None = None
+def load_run(folder: str, params: str | None = None, size: Size | None = None, data_dir: str | None = None
              ) -> TrainedNetwork:
     """Load the network of a run of train_cifar.py or train_imagenet.py.
 
@@ -58,8 +59,8 @@ def load_run(folder: str, params: str | None = None, size: int | None = None, da
         Of the run.
     params : str, optional
         A parameter file of the run, if not its best one.
-    size : int, optional
-        Side of the input images, if not the run's.
+    size : Size, optional
+        Of the input images, if not the run's.
     data_dir : str, optional
         Where the run's images are now.
 
@@ -76,7 +77,7 @@ def load_run(folder: str, params: str | None = None, size: int | None = None, da
     return _imagenet(net, name, config, size, data_dir)
 
 
-def _cifar(net: HybridBlock, name: str, config: CifarConfig, size: int | None, data_dir: str | None
+def _cifar(net: HybridBlock, name: str, config: CifarConfig, size: Size | None, data_dir: str | None
            ) -> TrainedNetwork:
     if data_dir:
         config = changed(config, data_dir=data_dir)
@@ -94,7 +95,7 @@ def _cifar(net: HybridBlock, name: str, config: CifarConfig, size: int | None, d
     return TrainedNetwork(net, manifest, images)
 
 
-def _imagenet(net: HybridBlock, name: str, config: ImagenetConfig, size: int | None, data_dir: str | None
+def _imagenet(net: HybridBlock, name: str, config: ImagenetConfig, size: Size | None, data_dir: str | None
               ) -> TrainedNetwork:
     if data_dir:
         config = changed(config, data_dir=data_dir, use_rec=False)
@@ -110,7 +111,7 @@ def _imagenet(net: HybridBlock, name: str, config: ImagenetConfig, size: int | N
 
 # --------------------------------------------------------------------------- a name and a file
 
-def load_model(name: str, params: str, classes: int | None = None, size: int | None = None,
+def load_model(name: str, params: str, classes: int | None = None, size: Size | None = None,
                dataset: str | None = None, data_dir: str | None = None, **arguments: Any) -> TrainedNetwork:
     """Load the network ``name`` with the parameters of a file.
 
@@ -119,8 +120,8 @@ def load_model(name: str, params: str, classes: int | None = None, size: int | N
     name, params : str
     classes : int, optional
         By default as many as the file has.
-    size : int, optional
-        Side of the input images, if not the host's.
+    size : Size, optional
+        Of the input images, if not the host's.
     dataset : str, optional
         What it was trained on: 'cifar10', 'cifar100', 'cifar100-coarse' or 'digits'.
     data_dir : str, optional
@@ -176,16 +177,16 @@ def _labels(dataset: str) -> list[str]:
     return names + [f'unused {index}' for index in range(len(names), CLASSES[name])]
 
 
-def _cifar_manifest(name: str, classes: int, size: int, labels: list[str],
+def _cifar_manifest(name: str, classes: int, size: Size, labels: list[str],
                     arguments: dict[str, Any]) -> Manifest:
     mean, std = (_per_channel(255 * values) for values in (cifar_transforms.MEAN, cifar_transforms.STD))
-    return Manifest(name, classes, (3, size, size), mean, std, labels=labels, arguments=arguments)
+    return Manifest(name, classes, (3, *sides(size)), mean, std, labels=labels, arguments=arguments)
 
 
-def _imagenet_manifest(name: str, classes: int, size: int, crop_ratio: float, arguments: dict[str, Any]
+def _imagenet_manifest(name: str, classes: int, size: Size, crop_ratio: float, arguments: dict[str, Any]
                        ) -> Manifest:
     mean, std = map(_per_channel, (transforms.MEAN, transforms.STD))
-    return Manifest(name, classes, (3, size, size), mean, std, crop_ratio, arguments=arguments)
+    return Manifest(name, classes, (3, *sides(size)), mean, std, crop_ratio, arguments=arguments)
 
 
 def _per_channel(values: np.ndarray) -> tuple[float, float, float]:

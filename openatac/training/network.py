@@ -11,6 +11,7 @@ from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
 from openatac.flags import flag_of
+from openatac.limits import Size, sides
 from openatac.models.fine_tuning import freeze, scale_head_rate
 from openatac.models.hosts import Host
 from openatac.models.parameters import Pretrained
@@ -138,11 +139,11 @@ def _naming_flags(settings: Collection[str]) -> Iterator[None]:
         raise ValueError(f'argument {flag_of(name)}: {error}' if name in settings else str(error)) from None
 
 
-def _check_side(self_attention: str | None, side: int) -> None:
+def _check_side(self_attention: str | None, size: Size) -> None:
     multiple = SELF_ATTENTIONS.find(self_attention).multiple if self_attention else 1
-    if side % multiple:
+    if any(side % multiple for side in sides(size)):
         raise ValueError(f'argument --self-attention: {self_attention} takes images whose sides are '
-                         f'multiples of {multiple}, but --input-size is {side}')
+                         f'multiples of {multiple}, but --input-size is {size}')
 
 
 def _normalisation(network: ImagenetNetwork, gpus: int) -> dict[str, Any]:
@@ -209,7 +210,7 @@ def image_shape(config: Config) -> tuple[int, int, int]:
     if isinstance(config, CifarConfig):
         side = config.data.image_size
         return (3, side, side) if side else _host(config).input_shape
-    return 3, config.data.input_size, config.data.input_size
+    return (3, *sides(config.data.input_size))
 
 
 def print_layers(net: HybridBlock, shape: tuple[int, int, int]) -> None:

@@ -175,7 +175,7 @@ def test_evaluation_gives_the_pixels_of_image_record_iter(shared_data, tmp_path,
 def test_the_centre_of_a_small_image_is_enlarged_as_published(tmp_path, shape):
     files = [encoded(blocks(*shape), 'PNG')]
     expected = record_iterator(tmp_path, files, data_shape=(3, 32, 32))
-    np.testing.assert_array_equal(transforms.centre(decode(files[0]), 32).transpose(2, 0, 1), expected[0])
+    np.testing.assert_array_equal(transforms.centre(decode(files[0]), 32, 32).transpose(2, 0, 1), expected[0])
 
 
 # Training.
@@ -216,7 +216,7 @@ def test_an_image_too_narrow_for_any_part_gives_its_centre():
     transform(image, 0, 0, out)
     values = out if not transform.draw(0, 0, 400, 10).mirrored else out[..., ::-1]
     np.testing.assert_allclose(values * STD + MEAN,
-                               transforms.centre(image, 32).transpose(2, 0, 1), atol=1e-4)
+                               transforms.centre(image, 32, 32).transpose(2, 0, 1), atol=1e-4)
 
 
 def test_without_jitter_an_input_is_the_part_of_the_image():

@@ -16,6 +16,7 @@ from openatac.data.photos.codec import decode
 from openatac.data.photos.transforms import PUBLISHED_JITTER, EvaluationTransform, Jitter, TrainingTransform
 from openatac.data.photos.workers import PhotoWorkers
 from openatac.errors import DataError
+from openatac.limits import Size
 
 
 def first_iteration(epoch: int, images: int, batch_size: int) -> int:
@@ -36,8 +37,8 @@ class TrainingPhotoBatches:
     Parameters
     ----------
     source : PhotoSource
-    size : int
-        Side of the network's input, in pixels.
+    size : Size
+        Of the network's input.
     batch_size : int
         Over all parts.
     seed : int
@@ -64,7 +65,7 @@ class TrainingPhotoBatches:
 
     ahead = AHEAD
 
-    def __init__(self, source: PhotoSource, size: int, batch_size: int, seed: int, workers: int,
+    def __init__(self, source: PhotoSource, size: Size, batch_size: int, seed: int, workers: int,
                  num_parts: int = 1, part_index: int = 0, jitter: Jitter = PUBLISHED_JITTER,
                  max_bad_share: float = MAX_BAD_SHARE) -> None:
         check_batch_fits(len(source), batch_size)
@@ -83,7 +84,7 @@ class TrainingPhotoBatches:
         return len(self._iterations(epoch))
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield (images (B, 3, size, size), labels (B,)), float32, from batch ``start`` of ``epoch``."""
+        """Yield (images (B, 3, H, W), labels (B,)), float32, from batch ``start`` of ``epoch``."""
         for images, labels, bad in self._workers.prepare(map(self._keys, self._iterations(epoch)[start:])):
             self.bad.add(bad)
             yield images, labels
@@ -106,14 +107,14 @@ class EvaluationPhotoBatches:
     Parameters
     ----------
     crop_ratio : float
-        The short side is resized to size / crop_ratio, and the centre cut out.
+        An image is resized to cover size / crop_ratio, and its centre cut out.
     source, size, batch_size, workers, num_parts, part_index, max_bad_share
         As in `TrainingPhotoBatches`; a part is a contiguous range of the images.
     """
 
     ahead = AHEAD
 
-    def __init__(self, source: PhotoSource, size: int, batch_size: int, crop_ratio: float,
+    def __init__(self, source: PhotoSource, size: Size, batch_size: int, crop_ratio: float,
                  workers: int = 0, num_parts: int = 1, part_index: int = 0,
                  max_bad_share: float = MAX_BAD_SHARE) -> None:
         self._source, self._share = source, _share_of(batch_size, num_parts)
@@ -130,7 +131,7 @@ class EvaluationPhotoBatches:
         return [self._source.name(index) for index in self._part if index not in self.bad]
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield (images (B, 3, size, size), labels (B,)), float32."""
+        """Yield (images (B, 3, H, W), labels (B,)), float32."""
         shares = (self._part[first:first + self._share] for first in range(0, len(self._part), self._share))
         for images, labels, bad in self._workers.prepare(map(list, shares)):
             self.bad.add(bad)

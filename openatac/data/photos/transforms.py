@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from openatac.data.photos.codec import resize
-from openatac.limits import MAX_SIDE, MIN_CROP_RATIO, check_number, check_whole
+from openatac.limits import MAX_SIDE, MIN_CROP_RATIO, Size, check_number, check_whole, sides
 
 # Of the channels, in grey levels from 0 to 255.
 MEAN = np.array([123.68, 116.779, 103.939], 'float32').reshape(3, 1, 1)
@@ -71,8 +71,9 @@ class Augmentation(NamedTuple):
 class TrainingTransform:
     """Turns images into training inputs, by choices that depend on (seed, epoch, index) alone."""
 
-    def __init__(self, size: int, seed: int, jitter: Jitter = PUBLISHED_JITTER) -> None:
-        self.size, self.seed, self.jitter = size, seed, jitter
+    def __init__(self, size: Size, seed: int, jitter: Jitter = PUBLISHED_JITTER) -> None:
+        self.height, self.width = sides(size)
+        self.seed, self.jitter = seed, jitter
         self._rng = np.random.RandomState()  # takes ten times as long to create as to seed
 
     def draw(self, epoch: int, index: int, height: int, width: int) -> Augmentation:
@@ -86,13 +87,13 @@ class TrainingTransform:
                             tuple(self._rng.permutation(3).tolist()), noise)
 
     def __call__(self, image: np.ndarray, epoch: int, index: int, out: np.ndarray) -> None:
-        """Write the input for a uint8 (H, W, 3) image into ``out``, float32 (3, size, size)."""
+        """Write the input for a uint8 (H, W, 3) image into ``out``, float32 (3, height, width)."""
         chosen = self.draw(epoch, index, *image.shape[:2])
         if chosen.part is None:
-            image = centre(image, self.size)
+            image = centre(image, self.height, self.width)
         else:
             left, top, width, height = chosen.part
-            image = resize(image[top:top + height, left:left + width], self.size, self.size)
+            image = resize(image[top:top + height, left:left + width], self.width, self.height)
         if chosen.mirrored:
             image = image[:, ::-1]
         out[...] = image.transpose(2, 0, 1)
@@ -101,21 +102,18 @@ class TrainingTransform:
 
 
 class EvaluationTransform:
-    """Turns images into evaluation inputs: short side resized to size / crop_ratio, centre cut out."""
+    """Turns images into evaluation inputs, by `crop_centre` and `normalise`."""
 
-    def __init__(self, size: int, crop_ratio: float) -> None:
-        check_whole('size', size, 1, MAX_SIDE)
+    def __init__(self, size: Size, crop_ratio: float) -> None:
+        self.height, self.width = sides(size)
+        for side in (self.height, self.width):
+            check_whole('size', side, 1, MAX_SIDE)
         check_number('crop_ratio', crop_ratio, low=MIN_CROP_RATIO, high=1)
-        self.size, self.short = size, math.ceil(size / crop_ratio)
+        self.crop_ratio = crop_ratio
 
     def __call__(self, image: np.ndarray, out: np.ndarray) -> None:
-        """Write the input for a uint8 (H, W, 3) image into ``out``, float32 (3, size, size)."""
-        height, width = image.shape[:2]
-        if height > width:
-            image = resize(image, self.short, self.short * height // width)
-        else:
-            image = resize(image, self.short * width // height, self.short)
-        out[...] = centre(image, self.size).transpose(2, 0, 1)
+        """Write the input for a uint8 (H, W, 3) image into ``out``, float32 (3, height, width)."""
+        out[...] = crop_centre(image, self.height, self.width, self.crop_ratio).transpose(2, 0, 1)
         normalise(out)
 
 
@@ -131,18 +129,28 @@ def _draw_part(rng: np.random.RandomState, height: int, width: int) -> tuple[int
     return None
 
 
-def centre(image: np.ndarray, size: int) -> np.ndarray:
-    """Cut out the central size x size pixels of (H, W, 3), enlarged first if it has fewer."""
-    height, width = image.shape[:2]
-    size32 = np.float32(size)  # the precision of the published pipeline, which decides how it rounds
-    if height < size:
-        width, height = int(size32 / np.float32(height) * np.float32(width)), size
-        image = resize(image, width, height)
-    if width < size:
-        width, height = size, int(size32 / np.float32(width) * np.float32(height))
-        image = resize(image, width, height)
-    top, left = (height - size) // 2, (width - size) // 2
-    return image[top:top + size, left:left + size]
+def crop_centre(image: np.ndarray, height: int, width: int, crop_ratio: float) -> np.ndarray:
+    """Resize uint8 (H, W, 3) until it covers (height, width) / crop_ratio, and cut out its centre."""
+    tall, wide = math.ceil(height / crop_ratio), math.ceil(width / crop_ratio)
+    old_height, old_width = image.shape[:2]
+    if old_height * width > old_width * height:
+        image = resize(image, wide, wide * old_height // old_width)
+    else:
+        image = resize(image, tall * old_width // old_height, tall)
+    return centre(image, height, width)
+
+
+def centre(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Cut out the central (height, width) pixels of (H, W, 3), enlarged first if it has fewer."""
+    tall, wide = image.shape[:2]
+    if tall < height:  # in the precision of the published pipeline, which decides how it rounds
+        wide, tall = int(np.float32(height) / np.float32(tall) * np.float32(wide)), height
+        image = resize(image, wide, tall)
+    if wide < width:
+        wide, tall = width, int(np.float32(width) / np.float32(wide) * np.float32(tall))
+        image = resize(image, wide, tall)
+    top, left = (tall - height) // 2, (wide - width) // 2
+    return image[top:top + height, left:left + width]
 
 
 def normalise(planes: np.ndarray) -> None:

@@ -26,6 +26,7 @@ import numpy as np
 from openatac.console.child_python import python_command
 from openatac.data.photos.bad_images import Unreadable
 from openatac.errors import DataError
+from openatac.limits import Size, sides
 
 AHEAD = 2  # batches being prepared, besides those that the reader has
 
@@ -49,19 +50,19 @@ class PhotoWorkers:
     Parameters
     ----------
     prepare_image : callable that can be pickled
-        ``prepare_image(key, out)`` fills ``out``, float32 (3, size, size), and returns (label, bad): NaN as
+        ``prepare_image(key, out)`` fills ``out``, float32 (3, H, W), and returns (label, bad): NaN as
         the label if there is no image for that key, and (index, reason) of each image that it could not read.
     batch_size : int
         The largest batch.
-    size : int
-        The side of an image, in pixels.
+    size : Size
+        (H, W) of an image.
     workers : int
         How many processes, 0 for none: batches are then prepared on demand.
     """
 
-    def __init__(self, prepare_image: PrepareImage, batch_size: int, size: int, workers: int) -> None:
+    def __init__(self, prepare_image: PrepareImage, batch_size: int, size: Size, workers: int) -> None:
         self._prepare_image, self._workers = prepare_image, min(workers, batch_size)
-        self._shape = batch_size, 3, size, size
+        self._shape = (batch_size, 3, *sides(size))
         self._pipes: list[multiprocessing.connection.Connection] = []
         self._processes: list[subprocess.Popen[bytes]] = []
         self._replies_due = 0
@@ -74,7 +75,7 @@ class PhotoWorkers:
         Returns
         -------
         iterator of (images, labels, unreadable)
-            float32 (B, 3, size, size) and (B,), which belong to the caller, and the unreadable images.
+            float32 (B, 3, H, W) and (B,), which belong to the caller, and the unreadable images.
 
         Raises
         ------

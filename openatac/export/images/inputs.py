@@ -10,7 +10,8 @@ import numpy as np
 
 from openatac.data.image_set import evenly_spread
 from openatac.data.photos.bad_images import BadImage
-from openatac.data.photos.codec import resize, squeeze
+from openatac.data.photos.codec import squeeze
+from openatac.data.photos.transforms import crop_centre
 from openatac.errors import DataError, OpenatacError
 from openatac.export.manifest import Manifest
 from openatac.limits import MIN_CROP_RATIO
@@ -26,8 +27,8 @@ log = logging.getLogger('openatac')
 class InputTransform:
     """Turns pixels into inputs, float32 (3, H, W), according to a manifest.
 
-    With a crop ratio, an image is resized, bilinearly as in training, until it covers (H, W) / crop_ratio,
-    and its centre is cut out. Without one, it is squeezed to (H, W) by `openatac.data.photos.codec.squeeze`.
+    With a crop ratio, `openatac.data.photos.transforms.crop_centre` cuts the centre out, as in validation.
+    Without one, `openatac.data.photos.codec.squeeze` brings the whole image to (H, W).
 
     Parameters
     ----------
@@ -56,22 +57,13 @@ class InputTransform:
         if max(height, width) > MAX_ASPECT * min(height, width):  # it would be resized to gigabytes
             raise BadImage(f'it has {width} x {height} pixels: one side is more than {MAX_ASPECT} times the '
                            'other')
-        image = self._cropped(pixels) if self.crop_ratio else squeeze(pixels, self.width, self.height)
+        image = (crop_centre(pixels, self.height, self.width, self.crop_ratio) if self.crop_ratio else
+                 squeeze(pixels, self.width, self.height))
         return (image.transpose(2, 0, 1).astype('float32') - self.mean) / self.std
 
     def show(self, image: np.ndarray) -> np.ndarray:
         """Return the pixels, uint8 (H, W, 3), of an input (3, H, W)."""
         return np.rint(image * self.std + self.mean).clip(0, 255).astype('uint8').transpose(1, 2, 0)
-
-    def _cropped(self, pixels: np.ndarray) -> np.ndarray:
-        height, width = pixels.shape[:2]
-        tall, wide = (int(np.ceil(side / self.crop_ratio)) for side in (self.height, self.width))
-        if height * self.width > width * self.height:
-            pixels = resize(pixels, wide, wide * height // width)
-        else:
-            pixels = resize(pixels, tall * width // height, tall)
-        top, left = (pixels.shape[0] - self.height) // 2, (pixels.shape[1] - self.width) // 2
-        return pixels[top:top + self.height, left:left + self.width]
 
 
 def sample_inputs(images: LabelledImages, manifest: Manifest, count: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from openatac.data.batches import prefetch
 from openatac.data.photos.bad_images import PhotoSource
 from openatac.data.photos.batches import EvaluationPhotoBatches, TrainingPhotoBatches, first_iteration
 from openatac.errors import DeviceError, ParameterFileError
+from openatac.limits import sides
 from openatac.models.params_file import read_params
 from openatac.training import loop
 from openatac.training.config import ImagenetConfig, result_settings
@@ -30,9 +31,9 @@ SMOOTHING = 0.1  # the published script's
 
 def _open_backend(net: Any, config: ImagenetConfig, command: str) -> Backend:
     """Open the backend; DeviceError, with the command for a CPU, if the devices can't do what is asked."""
-    side, training = config.data.input_size, config.training
+    shape, training = (3, *sides(config.data.input_size)), config.training
     try:
-        return open_backend(net, config.compute, (3, side, side), training.seed, training.gpus,
+        return open_backend(net, config.compute, shape, training.seed, training.gpus,
                             fall_back=False)
     except DeviceError as error:
         raise DeviceError(f'{error}; on a CPU (slow: some images a second) the command is: '

@@ -3,17 +3,17 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Optional
+from typing import ClassVar, Literal, Optional, Union
 
 from openatac.distributed.workers import KVSTORES
 from openatac.limits import (
     COUNT_FROM_ZERO,
     FROM_ZERO,
     MAX_CLASSES,
-    MAX_SIDE,
     MIN_CROP_RATIO,
     POSITIVE,
     SHARE,
+    ImageSize,
     number,
 )
 from openatac.options import (
@@ -74,9 +74,9 @@ class ImagenetData(Section, title='data'):
     rec_train_idx: Optional[str] = option(None, 'its index', shown='the .idx beside it, or none')
     rec_val: str = option(os.path.join(IMAGENET_FOLDER, 'rec', 'val.rec'), 'validation record file')
     rec_val_idx: Optional[str] = option(None, 'its index', shown='the .idx beside it, or none')
-    input_size: int = network_option(
-        224, 'side of the square images that the network takes, in pixels',
-        parse=number(int, low=32, high=MAX_SIDE))
+    input_size: Union[int, str] = network_option(
+        224, 'size of the images that the network takes in pixels, a side or HEIGHTxWIDTH, such as 160x320',
+        parse=ImageSize(low=32))
     crop_ratio: float = result_option(
         PUBLISHED_CROP_RATIO, 'side of the centre crop, as a share of the short side, in validation; 0 '
         f'means {PUBLISHED_CROP_RATIO}', parse=number(float, low=MIN_CROP_RATIO, high=1, also=[0]))
