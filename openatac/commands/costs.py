@@ -32,7 +32,8 @@ def main(argv: list[str]) -> int:
     p.add_argument('--classes', type=number(int, low=1, high=MAX_CLASSES),
                    help="outputs of the network (default: the host's)")
     p.add_argument('--input-size', type=ImageSize(low=1),
-                   help="size of the image, a side or HEIGHTxWIDTH (default: that of the network or export; 224 for other files)")
+                   help='size of the image, a side or HEIGHTxWIDTH (default: that of the network or export; '
+                        '224 for other files)')
     p.add_argument('--published', action='store_true', help='count as the paper does')
     p.add_argument('--layers', action='store_true', help='print a line for each operator too')
     args = p.parse_args(argv)

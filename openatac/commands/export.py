@@ -69,6 +69,8 @@ def _add_forms(group: Any) -> None:
     group.add_argument('--calibration', choices=('entropy', 'naive'), default='entropy',
                        help='how --int8 finds the ranges of values; OUT-int8.onnx has the extremes (default: '
                             '%(default)s)')
+    group.add_argument('--dynamic-size', action='store_true',
+                       help='ONNX files take images of any height and width')
     group.add_argument('--precision', choices=('float32', 'float16'), default='float32',
                        help='of OUT-symbol.json and its parameters; float16 is for GPUs (default: '
                             '%(default)s)')
@@ -112,7 +114,7 @@ def main(argv: list[str]) -> int:
     if quantized:
         print(int8_line())
     for line in export_trained(trained, out, [form.name for form in forms], args.images, args.calibrate,
-                               args.calibration) + lines:
+                               args.calibration, args.dynamic_size) + lines:
         print(for_terminal(line))
     if labelled:
         print(measure_quantized(trained, out, labelled, args.measure_images))
@@ -149,6 +151,8 @@ def _check_forms(args: argparse.Namespace, has_images: bool) -> None:
         if form.is_quantized and not has_images:
             raise ValueError(f'argument {flags}: --calibrate must name a folder of images like those of the '
                              'training')
+    if args.dynamic_size and not args.onnx:
+        raise ValueError('argument --dynamic-size: it is for ONNX files; add --onnx')
     if args.measure and not any(form.is_quantized for form in forms):
         raise ValueError('argument --measure: it measures the accuracy of quantized forms; add --int8')
 

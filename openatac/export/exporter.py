@@ -29,7 +29,7 @@ log = logging.getLogger('openatac')
 
 def export(net: mx.gluon.HybridBlock, prefix: str, manifest: Manifest, forms: Sequence[str] = ('symbol',),
            images: np.ndarray | None = None, calibration: Sequence[np.ndarray] = (),
-           mode: str = 'entropy') -> Manifest:
+           mode: str = 'entropy', dynamic_size: bool = False) -> Manifest:
     """Write forms of a network to files whose names begin with ``prefix``.
 
     Each form is loaded back by its runtime and compared with the network. Only then do the files take their
@@ -50,6 +50,8 @@ def export(net: mx.gluon.HybridBlock, prefix: str, manifest: Manifest, forms: Se
         Inputs to calibrate quantized forms on.
     mode : str
         How the INT8 form calibrates, see `openatac.export.int8.symbol`; the ONNX one uses the extremes.
+    dynamic_size : bool
+        Whether ONNX files take images of any size.
 
     Returns
     -------
@@ -65,7 +67,7 @@ def export(net: mx.gluon.HybridBlock, prefix: str, manifest: Manifest, forms: Se
     advice = ': choose another folder, or make room; the files that were there are unchanged'
     with writing(prefix, advice), replace_set(prefix, old, last=prefix + '.json') as aside:
         check = _parity_check(net, manifest, images)
-        network = TracedNetwork(net, *trace(net), manifest, calibration, mode)
+        network = TracedNetwork(net, *trace(net), manifest, calibration, mode, dynamic_size)
         chosen = [form for form in FORMS.values() if form.name in forms]
         reports = {form.name: _export_form(form, network, check, aside) for form in chosen}
         checksums = {path[len(aside):]: sha256(path) for form in chosen for path in form.files(aside)}
@@ -112,7 +114,7 @@ def export_run(folder: str, prefix: str) -> None:
 
 def export_trained(trained: TrainedNetwork, prefix: str, forms: Sequence[str] = ('symbol',),
                    images: str | None = None, calibrate: str | None = None,
-                   mode: str = 'entropy') -> list[str]:
+                   mode: str = 'entropy', dynamic_size: bool = False) -> list[str]:
     """Export a trained network; return lines that report it.
 
     Parameters
@@ -120,7 +122,7 @@ def export_trained(trained: TrainedNetwork, prefix: str, forms: Sequence[str] = 
     trained : TrainedNetwork
     images, calibrate : str, optional
         Folders of images to compare and to calibrate on, instead of the network's own.
-    prefix, forms, mode
+    prefix, forms, mode, dynamic_size
         See `export`.
 
     Raises
@@ -131,7 +133,7 @@ def export_trained(trained: TrainedNetwork, prefix: str, forms: Sequence[str] = 
     real, lines = _real_images(trained, images)
     quantized = any(FORMS.find(form).is_quantized for form in forms)
     calibration = _calibration(trained, calibrate) if quantized else []
-    manifest = export(trained.net, prefix, trained.manifest, forms, real, calibration, mode)
+    manifest = export(trained.net, prefix, trained.manifest, forms, real, calibration, mode, dynamic_size)
     return [*lines, *_table(manifest.reports),
             *(f'{form}: {remark}' for form, report in manifest.reports.items()
               for remark in FORMS.find(form).remarks(report)),

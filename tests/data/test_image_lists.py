@@ -185,6 +185,7 @@ def test_a_class_list_sorted_as_text_is_used_with_a_warning(numbers, caplog):
     assert str(path) in warning and '1, 10, 2' in warning and '1, 2, 10' in warning
 
 
+@pytest.mark.usefixtures('small_network')
 def test_a_record_file_sorted_as_text_is_used_with_a_warning(numbers, caplog):
     (numbers / 'classes.txt').write_text('1\n10\n2\n')
     assert pack.main([str(numbers / 'val'), str(numbers / 'x'),
@@ -196,6 +197,7 @@ def test_a_record_file_sorted_as_text_is_used_with_a_warning(numbers, caplog):
     assert any(str(rec) in warning and '1, 10, 2' in warning for warning in warnings_of(caplog))
 
 
+@pytest.mark.usefixtures('small_network')
 def test_folders_of_numbers_say_how_they_are_sorted(numbers, caplog):
     flags = '--data-dir', numbers, '--save-dir', numbers / 'run', '--logging-file', numbers / 'log', *TINY
     assert call_script(*flags, script=train_imagenet) == 0
@@ -229,6 +231,7 @@ def test_tiny_imagenet_is_understood_as_it_is_unpacked(tmp_path):
     assert '12 training and 4 validation images' in (tmp_path / 'log').read_text()
 
 
+@pytest.mark.usefixtures('small_network')
 def test_ilsvrc_is_understood_as_it_is_unpacked(tmp_path, capsys):
     """Class folders for training, a flat folder and the devkit's numbers for validation."""
     synsets = {1: 'n03', 2: 'n01', 3: 'n02'}

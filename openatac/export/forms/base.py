@@ -36,6 +36,8 @@ class TracedNetwork(NamedTuple):
         Inputs to calibrate quantized forms on.
     mode : str
         How the INT8 form calibrates, one of `openatac.export.int8.symbol.MODES`.
+    dynamic_size : bool
+        Whether ONNX files take images of any size.
     """
 
     net: Any
@@ -44,6 +46,7 @@ class TracedNetwork(NamedTuple):
     manifest: Manifest
     calibration: Sequence[np.ndarray]
     mode: str
+    dynamic_size: bool = False
 
 
 class Form(abc.ABC):

@@ -4,6 +4,7 @@ from __future__ import annotations
 from typing import Any
 
 from openatac.export.forms.base import Form, TracedNetwork
+from openatac.export.parity import ParityCheck, ParityError
 
 
 class OnnxForm(Form):
@@ -26,7 +27,26 @@ class OnnxForm(Form):
         manifest = network.manifest._replace(precision='float32')
         metadata = {key: value for key, value in manifest._asdict().items()
                     if key not in ('reports', 'openatac', 'sha256')}
-        return to_onnx(network.symbol, network.arrays, manifest.image_shape, manifest.model, metadata)
+        return to_onnx(network.symbol, network.arrays, manifest.image_shape, manifest.model, metadata,
+                       network.dynamic_size)
+
+    def details(self, network: TracedNetwork, prefix: str, check: ParityCheck) -> dict[str, Any]:
+        """Compare the file with the network on images of another size too, if it takes any size."""
+        if not network.dynamic_size:
+            return {}
+        import mxnet as mx
+
+        from openatac.export.onnx.model import other_size
+        from openatac.export.runtimes.base import RUNTIMES
+        shape = other_size(network.manifest.image_shape)
+        other = ParityCheck(lambda images: network.net(mx.nd.array(images)).asnumpy(), shape)
+        runtime = RUNTIMES.find(self.runtime)(prefix, network.manifest._replace(image_shape=shape))
+        difference = other.difference(runtime)
+        tolerance = self.tolerance(network.manifest)
+        if tolerance is not None and not other.allows(difference, tolerance):
+            raise ParityError(f'its outputs for images of {shape[1]} x {shape[2]} pixels differ from those '
+                              f'of the network (by {difference:g}, the largest being {other.largest:g})')
+        return {'other_size': shape[1:], 'other_size_difference': difference}
 
 
 class OnnxInt8Form(OnnxForm):

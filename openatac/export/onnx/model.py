@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import mxnet as mx
+import numpy as np
 
 from openatac.errors import OpenatacError
 from openatac.export.onnx.graph import OUTPUT, OnnxGraph, Shape, Tensor
@@ -31,7 +32,8 @@ IR_VERSION = 8
 
 
 def to_onnx(symbol: mx.sym.Symbol, params: Mapping[str, Any], image_shape: Shape,
-            name: str = 'network', metadata: Mapping[str, Any] | None = None) -> Any:
+            name: str = 'network', metadata: Mapping[str, Any] | None = None, dynamic_size: bool = False
+            ) -> Any:
     """Convert a network to ONNX.
 
     Parameters
@@ -46,6 +48,8 @@ def to_onnx(symbol: mx.sym.Symbol, params: Mapping[str, Any], image_shape: Shape
         The name of the graph.
     metadata : {str: value}, optional
         The file's metadata_props: strings as they are, other values as JSON.
+    dynamic_size : bool
+        Whether the file takes images of any height and width.
 
     Returns
     -------
@@ -54,22 +58,56 @@ def to_onnx(symbol: mx.sym.Symbol, params: Mapping[str, Any], image_shape: Shape
     Raises
     ------
     OpenatacError
-        If onnx is missing, an operator is unknown, or the arguments do not fit each other.
+        If onnx is missing, an operator is unknown, the arguments do not fit each other, or the network
+        depends on the size of its images although it must not.
     """
     onnx = import_onnx('onnx')
-    graph = OnnxGraph()
     arrays = {key.split(':', 1)[-1]: array.asnumpy() if isinstance(array, mx.nd.NDArray) else array
               for key, array in params.items()}
-    nodes = fold_constants(symbol, arrays, image_shape)
-    for node in nodes:
+    graph, output_shape = _graph(symbol, arrays, image_shape)
+    shape: tuple[Any, ...] = ('N', *image_shape)
+    if dynamic_size:
+        _check_size_does_not_matter(graph, symbol, arrays, image_shape)
+        shape, graph.shapes = ('N', image_shape[0], 'H', 'W'), {}
+    model = _model(onnx, graph, shape, output_shape, name, metadata or {})
+    model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _graph(symbol: mx.sym.Symbol, arrays: dict[str, np.ndarray], image_shape: Shape
+           ) -> tuple[OnnxGraph, Shape]:
+    """Return the graph of a network for images of that shape, and the shape of its output."""
+    graph = OnnxGraph()
+    for node in fold_constants(symbol, arrays, image_shape):
         graph.label = node.name
         tensor = graph.tensors[node] = _tensor(graph, node)
         graph.shapes[tensor] = node.shape
     graph.finish(tensor)
-    model = _model(onnx, graph, ('N', *image_shape), node.shape, name, metadata or {})
-    model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
-    onnx.checker.check_model(model, full_check=True)
-    return model
+    return graph, node.shape
+
+
+def other_size(image_shape: Shape) -> Shape:
+    """Return the shape of larger images, of other proportions, to try a network for images of any size on."""
+    channels, height, width = image_shape
+    return channels, height + 32, width + 64
+
+
+def _check_size_does_not_matter(graph: OnnxGraph, symbol: mx.sym.Symbol, arrays: dict[str, np.ndarray],
+                                image_shape: Shape) -> None:
+    """Raise OpenatacError unless the graph for images of another size is the same."""
+    try:
+        other, _ = _graph(symbol, arrays, other_size(image_shape))
+    except OpenatacError as error:
+        raise OpenatacError(f'the network does not take images of any size ({error}): leave out '
+                            '--dynamic-size') from None
+    different = [one.output for one, another in zip(graph.operators, other.operators) if one != another]
+    different += [name for name in graph.constants.keys() & other.constants.keys()
+                  if not np.array_equal(graph.constants[name], other.constants[name])]
+    if different or len(graph.operators) != len(other.operators):
+        example = f', such as {min(different)}' if different else ''
+        raise OpenatacError('the network does not take images of any size: some of its operators and '
+                            f'constants depend on it{example}; leave out --dynamic-size')
 
 
 def write_model(model: Any, path: str) -> None:
