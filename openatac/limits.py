@@ -95,6 +95,11 @@ def sides(size: Size) -> tuple[int, int]:
     return int(numbers[0]), int(numbers[-1])
 
 
+def size_of(height: int, width: int) -> Size:
+    """Return the `Size` of images of that height and width."""
+    return height if height == width else f'{height}x{width}'
+
+
 @dataclass(frozen=True)
 class ImageSize:
     """An argparse type for a `Size` whose sides are from ``low`` to `MAX_SIDE`."""
@@ -111,7 +116,7 @@ class ImageSize:
             raise argparse.ArgumentTypeError(
                 f'{text!r} is not a side in pixels, such as 224, or HEIGHTxWIDTH, such as 160x320, from '
                 f'{self.low} to {MAX_SIDE}')
-        return height if height == width else f'{height}x{width}'
+        return size_of(height, width)
 
 
 def prefix(text: str) -> str:

@@ -43,10 +43,10 @@ def main(argv: list[str], prog: str = PROG) -> None:
     p = parser(prog)
     given = train.with_described_network(p, train.begin(p, CifarConfig, CIFAR, argv, check))
     from openatac.training.runs.datasets import BackgroundReader, folder_classes
-    if given.config.data.dataset == 'folder' and not given.config.start.initial:
-        given = given._replace(config=changed(
-            given.config, class_names=folder_classes(given.config), image_size=given.config.data.side))
     config: CifarConfig = given.config
+    if config.data.dataset == 'folder' and config.data.class_names is None and not config.start.initial:
+        config = changed(config, class_names=folder_classes(config), image_size=config.data.side)
+        given = given._replace(config=config)
     only_network = train.only_makes_network(config)
     splits = (False,) if config.start.evaluate else (True, False)
     reader = None if only_network or config.start.initial else BackgroundReader(config.data, splits)

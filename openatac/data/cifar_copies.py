@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from openatac.data.archives import File
+from openatac.data.archives import File, listed
 from openatac.data.image_set import ImageSet
 from openatac.data.photos.bad_images import BadImage, PhotoSource
 from openatac.data.photos.class_names import check_case
@@ -66,11 +66,15 @@ def read_copy(path: str, files: Mapping[str, File], names: Names, kind: str, tra
     DataError
         If it is no copy of that data set, or damaged.
     """
-    tables = [file for name, file in sorted(files.items()) if name.endswith(PARQUET)
-              and any(split in os.path.basename(name) for split in SPLITS[train])]
+    tables = [name for name in sorted(files) if name.endswith(PARQUET)]
     source: PhotoSource
     if tables:
-        source = _Table(tables, names, kind)
+        of_split = [files[name] for name in tables
+                    if any(split in os.path.basename(name) for split in SPLITS[train])]
+        if not of_split:
+            raise DataError(f'{path} has {listed(tables)} and no parquet file with '
+                            f'{" or ".join(SPLITS[train])} in its name')
+        source = _Table(of_split, names, kind)
     else:
         images = find_split(path, files, train)
         source = _Relabelled(images, _labels(images, path, names[kind]))

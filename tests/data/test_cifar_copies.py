@@ -107,6 +107,8 @@ def test_parquet_files_of_cifar100(tmp_path):
     check(load_cifar('cifar100', tmp_path), ['worm'], class_names('cifar100'))
     check(load_cifar('cifar100', tmp_path, labels='coarse'), ['non-insect_invertebrates'],
           class_names('cifar100', 'coarse'))
+    with pytest.raises(DataError, match="'train.parquet'.*test"):
+        load_cifar('cifar100', tmp_path, train=False)
     with pytest.raises(DataError, match='fine_label.* label'):
         load_cifar('cifar10', tmp_path)
 
