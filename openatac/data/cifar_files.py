@@ -164,9 +164,9 @@ def not_understood(name: str, path: str, found: Iterable[str]) -> DataError:
     binary, python = DATASETS[name].binary, DATASETS[name].python
     return DataError(
         f'{path} holds no {name}, but {listed(found)}: it needs the files of {binary.folder} or '
-        f'{python.folder} ({binary.test[0]} and others), train/CLASS/ and test/CLASS/ with images, '
-        'train*.parquet and test*.parquet, or an archive of one of these (tar, tar.gz, zip); to download the '
-        'data, name an empty folder')
+        f'{python.folder} ({binary.test[0]} and others), images of its classes in train/CLASS/ and '
+        'test/CLASS/, train*.parquet and test*.parquet, or an archive of one of these (tar, tar.gz, zip); '
+        'name an empty folder to download it, or train on images of your own by --dataset folder')
 
 
 def _unpack(files: dict[str, File], wanted: Sequence[str], target: str) -> None:

@@ -51,7 +51,7 @@ def test_the_numeric_flags_are_known():
     """A new one is to be put where it belongs here; one without bounds would be missing."""
     assert set(NUMERIC) == FROM_ZERO | {
         '--blocks', '--r', '--reduction', '--batch-size', '--num-epochs', '--lr', '--lr-decay',
-        '--head-lr-mult', '--log-interval', '--dry-run'}
+        '--head-lr-mult', '--log-interval', '--dry-run', '--image-size'}
     assert set(NUMERIC) - WHOLE == {'--r', '--reduction', '--lr', '--lr-decay', '--head-lr-mult',
                                     '--momentum', '--wd', '--drop-rate'}
 
@@ -206,9 +206,10 @@ def test_cifar100_under_the_name_of_cifar10(refused, tmp_path):
 
 
 def test_no_data_and_no_way_to_get_it(refused, server, tmp_path):
-    for folder in (tmp_path / 'none', tmp_path):
+    (tmp_path / 'empty').mkdir()
+    for folder, named in ((tmp_path / 'none', '404'), (tmp_path / 'empty', '404'), (tmp_path, "'served'")):
         error = refused(1, *run_on(folder, '--data-url', server.url))
-        assert '404' in error and str(folder) in error
+        assert named in error and str(folder) in error
     archive = tmp_path / 'cifar-10-binary.tar.gz'
     assert str(archive) in refused(1, *run_on(archive))
 

@@ -74,7 +74,8 @@ def _costs(run: FinishedRun) -> tuple[int, int]:
     """Return (trainable parameters, multiply-adds) of a run's network."""
     from openatac.study.costs.count import costs
     from openatac.training.network import image_shape
-    total = costs(RunFolder(run.folder).build(run.config)[0], image_shape(run.config))
+    net, _, config = RunFolder(run.folder).build(run.config)
+    total = costs(net, image_shape(config))
     return total.trainable, total.multiply_adds
 
 
