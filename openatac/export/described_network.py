@@ -11,6 +11,7 @@ from typing import Any
 from openatac.errors import OpenatacError
 from openatac.export.manifest import Manifest, read_manifest
 from openatac.flags import Given, flag_of
+from openatac.limits import size_of
 from openatac.models.params_file import PARAMS_SUFFIX
 from openatac.options import changed, defaults, fields, from_json, values
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
@@ -108,7 +109,7 @@ def _options_of_manifest(manifest: Manifest, kind: type[Config]) -> dict[str, An
         if name in fields(kind) and parameter.default is not parameter.empty}
     known.update({**settings, **manifest.arguments})
     if kind is ImagenetConfig:
-        known.update(num_classes=manifest.classes, input_size=manifest.image_shape[-1],
+        known.update(num_classes=manifest.classes, input_size=size_of(*manifest.image_shape[1:]),
                      crop_ratio=manifest.crop_ratio)
     else:
         known['model'] = manifest.model

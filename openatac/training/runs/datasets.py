@@ -1,7 +1,6 @@
 """The data sets of a config: CIFAR's, read while MXNet loads, and ImageNet's photographs."""
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import threading
@@ -21,9 +20,8 @@ from openatac.data.photos.listed import TINY_IMAGENET, ImageList
 from openatac.data.records.companions import index_beside, read_class_names
 from openatac.data.records.record_file import RecordFile
 from openatac.data.validation_split import split_by_class
-from openatac.errors import DataError, OpenatacError
+from openatac.errors import DataError
 from openatac.training.config import CifarConfig
-from openatac.training.run_folder import RunFolder
 from openatac.training.sections.cifar import CifarData
 from openatac.training.sections.imagenet import ImagenetData
 from openatac.training.sections.shared import Training
@@ -78,19 +76,11 @@ def _place(data: CifarData) -> str:
 
 
 def folder_classes(config: CifarConfig) -> list[str]:
-    """Return the classes of --dataset folder, in the order of the labels.
-
-    It is that of --class-list, of the run whose parameters are evaluated, or of the class folders.
-    """
-    data, evaluated = config.data, config.start.evaluate
+    """Return the classes of --dataset folder, in the order of --class-list or of the class folders."""
+    data = config.data
     if data.class_list:
         return list(read_class_list(os.path.expanduser(data.class_list)))
-    if evaluated:
-        with contextlib.suppress(OpenatacError):
-            trained = RunFolder(os.path.dirname(evaluated)).config()
-            if isinstance(trained, CifarConfig) and trained.data.class_names:
-                return trained.data.class_names
-    with small_images.open_split(_place(data), train=not evaluated) as images:
+    with small_images.open_split(_place(data), train=not config.start.evaluate) as images:
         return list(images.class_names)
 
 
