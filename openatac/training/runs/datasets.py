@@ -1,6 +1,7 @@
 """The data sets of a config: CIFAR's, read while MXNet loads, and ImageNet's photographs."""
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
