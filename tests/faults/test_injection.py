@@ -14,6 +14,7 @@ from PIL import Image
 from openatac import cli
 from openatac.console.text import for_html, for_markdown, for_terminal, text_table
 from openatac.files.csv_file import escape_formula, read_csv, write_csv
+from openatac.study.comparison.records import without_paths
 from openatac.training.tracking.log import log_to
 from tests.conftest import ROOT
 from tests.helpers.fresh_python import run_python
@@ -94,6 +95,13 @@ def test_names_of_images_that_are_packed(tmp_path):
 
 
 # ----------------------------------------------------------------- markdown, HTML, pictures
+
+@pytest.mark.parametrize('command, shown', [
+    ("train.py --data-dir '/home/me/a b' --save-dir=/tmp/run", "train.py --data-dir 'a b' --save-dir=run"),
+    ("it's no command", "it's no command"), (FORMULA, FORMULA)])
+def test_a_command_is_shown_without_paths_whatever_it_is(command, shown):
+    assert without_paths(command) == shown
+
 
 def test_markdown_shows_text_as_it_is():
     assert for_markdown('<b>&|`*[x](y)_a_ act_layers 4 1.2.3') == \

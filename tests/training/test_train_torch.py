@@ -120,7 +120,7 @@ def test_parameters_are_evaluated_without_mxnet(uninterrupted, cifar10, start, n
 
 
 @pytest.mark.parametrize('more, named', [
-    ([], ['engine', "'torch'", 'None']),
+    ([], ['engine', "'torch'", "'mxnet'"]),
     ([*TORCH, '--tf32'], ['tf32', 'False', 'True']),
     ([*TORCH, '--compile'], ['compile', 'False', 'True']),
     ([*TORCH, '--dtype', 'bfloat16'], ['dtype', "'float32'", "'bfloat16'"])], ids=str)
@@ -134,7 +134,7 @@ def test_torch_does_not_resume_a_run_of_mxnet(tmp_path, cifar10, capsys):
     assert call_script(*flags(cifar10, tmp_path, '--num-epochs', 1)) == 0
     code = call_script(*flags(cifar10, tmp_path, '--num-epochs', 1, *TORCH))
     error = the_error(code, capsys.readouterr().err)
-    assert code == 1 and all(word in error for word in ('engine', "'torch'", 'None', '--save-dir'))
+    assert code == 1 and all(word in error for word in ('engine', "'torch'", "'mxnet'", '--save-dir'))
 
 
 def test_a_dry_run_leaves_no_run(tmp_path, cifar10, start):

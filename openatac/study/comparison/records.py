@@ -38,7 +38,12 @@ def copy_records(sources: Sequence[str], folder: str) -> None:
 
 def without_paths(command: str) -> str:
     """Return a command whose absolute paths are shortened to their last part: others have other folders."""
-    return shlex.join(map(_shortened, shlex.split(command)))
+    try:
+        words = shlex.split(command)
+    except ValueError:  # a summary from elsewhere may hold any text
+        return command
+    shortened = [*map(_shortened, words)]
+    return command if shortened == words else shlex.join(shortened)
 
 
 def _shortened(word: str) -> str:
