@@ -33,7 +33,7 @@ def check(config: CifarConfig) -> None:
         for name in ('image_size', 'class_list'):
             if getattr(data, name) is not None:
                 raise ValueError(f'argument {flag_of(name)}: it is for --dataset folder; leave it out')
-    elif not data.data_dir:
+    elif not data.data_dir and not config.start.evaluate:  # a run knows where its images were
         raise ValueError('argument --data-dir: --dataset folder needs the folder or archive with train/ and '
                          'test/; name it')
 

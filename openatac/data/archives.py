@@ -24,6 +24,7 @@ from openatac.files.reading import MEGABYTE, open_input
 LARGEST = 1024 * MEGABYTE  # of a file, and of an unpacked archive; CIFAR's have 186
 NAMED = 8  # files that a message lists
 ENDINGS = '.tar.gz', '.tgz', '.tar', '.zip'
+UTF8_FLAG = 0x800  # of a name in a zip file; without it, zipfile takes the name for CP437
 ZIP, GZIP = b'PK\x03\x04', b'\x1f\x8b'  # the first bytes of a file
 _DAMAGES = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, ValueError,
             OverflowError)
@@ -154,15 +155,24 @@ def _tar_files(archive: tarfile.TarFile, path: str) -> dict[str, File]:
 def _zip_files(archive: zipfile.ZipFile, path: str) -> dict[str, File]:
     files = {}
     for member in archive.infolist():
-        label = f'{member.filename} in {path}'
+        name = _zip_name(member)
+        label = f'{name} in {path}'
         if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise _is_no_file(label)
         if member.flag_bits & 1 or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise ValueError('it is encrypted, or compressed in an unusual way')
         if not member.is_dir():
-            files[_safe_name(member.filename, label)] = File(
+            files[_safe_name(name, label)] = File(
                 label, member.file_size, functools.partial(archive.open, member))
     return files
+
+
+def _zip_name(member: zipfile.ZipInfo) -> str:
+    """Return a member's name, which many programs write in UTF-8 without the flag that says so."""
+    if not member.flag_bits & UTF8_FLAG:
+        with contextlib.suppress(ValueError):
+            return member.filename.encode('cp437').decode('utf-8')
+    return member.filename
 
 
 def _too_large() -> ValueError:

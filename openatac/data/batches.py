@@ -86,8 +86,8 @@ class EvaluationBatches:
         return -(-len(self.images) // self.batch_size)
 
     def names(self) -> list[str]:
-        """Return the names of the images, in order: their numbers in the data set."""
-        return [str(index) for index in range(len(self.images))]
+        """Return the names of the images, in order."""
+        return [*self.images.names] or [*map(str, range(len(self.images)))]
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for start in range(0, len(self.images), self.batch_size):

@@ -20,19 +20,23 @@ class ImageSet:
         One for each class, in the order of the indices.
     mirror : bool
         Whether an image that is flipped left to right keeps its label.
+    names : tuple of str, optional
+        What each image is called; by default its number.
     """
 
     images: np.ndarray
     labels: np.ndarray
     class_names: tuple[str, ...]
     mirror: bool = True
+    names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def select(self, indices: np.ndarray) -> ImageSet:
         """Return the images at these indices."""
-        return replace(self, images=self.images[indices], labels=self.labels[indices])
+        names = tuple(self.names[index] for index in indices) if self.names else ()
+        return replace(self, images=self.images[indices], labels=self.labels[indices], names=names)
 
 
 def evenly_spread(total: int, count: int | None = None) -> list[int]:

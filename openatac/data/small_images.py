@@ -101,6 +101,7 @@ def read_images(source: PhotoSource, side: int, class_names: Sequence[str]) -> I
     for index, reason in map_in_order(prepare, order or range(len(source)), workers):
         if reason:
             bad.add([(index, reason)])
+    names = tuple(source.name(index) for index in np.flatnonzero(labels >= 0))
     if bad.count:
         pixels, labels = pixels[labels >= 0], labels[labels >= 0]
-    return ImageSet(pixels, labels, tuple(class_names))
+    return ImageSet(pixels, labels, tuple(class_names), names=names)

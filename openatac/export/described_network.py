@@ -70,12 +70,16 @@ def _check(given: Given, path: str, source: str, known: Mapping[str, Any]) -> No
 
 
 def _data_options(given: Given, known: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
-    """Return what is known of the data; the places only if none is given and they are on this machine."""
+    """Return what is known of the data; its places if none is given.
+
+    CIFAR, which is the same everywhere, is looked for in Gluon's own folder if it is not where it was.
+    """
     options = fields(type(given.config))
     about = [name for name in names if options[name].option.result]
     places = [name for name in names if name not in about and name not in _READING]
-    found = known.get('rec_val') if known.get('use_rec') else known.get('data_dir')
-    if any(map(given.is_given, places)) or not (found and os.path.exists(os.path.expanduser(found))):
+    is_cifar = known.get('dataset', 'folder') != 'folder'
+    if any(map(given.is_given, places)) or (
+            is_cifar and not os.path.exists(os.path.expanduser(known.get('data_dir') or ''))):
         places = []
     return {name: known[name] for name in (*about, *places) if not given.is_given(name)}
 

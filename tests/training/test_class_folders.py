@@ -1,8 +1,10 @@
 """train_cifar.py on your own images: train/CLASS/* and test/CLASS/*, or an archive of them."""
 import json
 import os
+import re
 import shutil
 import tarfile
+import zipfile
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from openatac.data.small_images import load_class_folders
 from openatac.errors import DataError
 from openatac.models.zoo import HOSTS
 from openatac.study.costs.count import costs
+from tests.helpers.commands import rows_of
 from tests.helpers.made_up_images import blocks, encoded, plain
 from tests.helpers.scripts import call_script, json_of, metrics_of, refusal
 
@@ -78,6 +81,21 @@ def test_an_archive_gives_the_same_run(tmp_path, photos, ending):
     folder, archived = (metrics_of(tmp_path / name)[0] for name in ('folder', 'archive'))
     assert folder['train_loss'] == archived['train_loss'] and folder['val_loss'] == archived['val_loss']
     assert sorted(os.listdir(tmp_path)) == sorted(['photos', archive.name, 'folder', 'archive'])
+
+
+def test_names_in_a_zip_file_are_utf8_with_and_without_the_flag(tmp_path):
+    photos = write_images(tmp_path / 'photos', ('cat', 'über', '猫'))
+    flagged = write_archive(photos, '.zip')
+    raw = flagged.read_bytes()
+    with zipfile.ZipFile(flagged) as archive:
+        members = archive.infolist()
+    plain = bytearray(raw)
+    for start in (*(member.header_offset + 6 for member in members), *(
+            found.start() + 8 for found in re.finditer(b'PK\x01\x02', raw))):
+        plain[start + 1] &= ~0x08  # the flag that a name is in UTF-8
+    (tmp_path / 'plain.zip').write_bytes(plain)
+    for path in (flagged, tmp_path / 'plain.zip'):
+        assert load_class_folders(str(path), True, 32).class_names == ('cat', 'über', '猫')
 
 
 def test_val_serves_where_there_is_no_test(tmp_path):
@@ -180,6 +198,31 @@ def test_an_export_finds_the_images_elsewhere_and_in_archives(tmp_path, trained)
     assert json_of(tmp_path, 'out.json')['reports']['symbol']['real_images'] == 6
 
 
+def test_an_evaluation_names_the_images_and_finds_them_by_the_run(tmp_path, trained):
+    _, folder = trained
+    rows = tmp_path / 'rows.csv'
+    for flags in ((), ('--dataset', 'folder')):
+        assert call_script('--evaluate', folder / 'last.params', '--predictions', rows, *flags) == 0
+        assert [row['image'] for row in rows_of(rows)] == [
+            f'{name}/{index}.{form}' for name in CLASSES for index, form in enumerate(['png', 'jpeg'])]
+
+
+def test_an_evaluation_names_the_images_that_have_moved(tmp_path, trained, capsys, monkeypatch):
+    photos, _ = trained
+    monkeypatch.chdir(photos.parent)
+    run(tmp_path / 'run', '--data-dir', photos.name)
+    monkeypatch.chdir(tmp_path)
+    assert photos.name in refusal(capsys, 1, '--evaluate', tmp_path / 'run' / 'last.params')
+
+
+def test_classes_of_other_names_are_a_warning(tmp_path, trained, caplog):
+    _, folder = trained
+    assert openatac_command(['export', str(folder), str(tmp_path / 'out')]) == 0
+    others = write_images(tmp_path / 'others', ('a', 'b', 'c'))
+    assert openatac_command(['evaluate', str(tmp_path / 'out'), str(others / 'test')]) == 0
+    assert '(a, ...)' in caplog.text and '(cat, ...)' in caplog.text
+
+
 def test_studies_know_such_a_run(tmp_path, trained, capsys):
     _, folder = trained
     assert openatac_command(['gates', str(folder), '--out', str(tmp_path / 'gates')]) == 0
@@ -211,6 +254,11 @@ def test_a_folder_of_something_else_is_listed(tmp_path, capsys):
         archive.add(tmp_path / 'data', 'data')
     for path in (tmp_path / 'x.tar', tmp_path / 'nowhere'):
         assert path.name in refusal(capsys, 1, *QUICK, '--data-dir', path, '--save-dir', tmp_path / 'run')
+
+
+def test_one_class_is_refused(tmp_path, capsys):
+    photos = write_images(tmp_path / 'photos', ['cat'])
+    assert "'cat'" in refusal(capsys, 1, *QUICK, '--data-dir', photos, '--save-dir', tmp_path / 'run')
 
 
 @pytest.mark.parametrize('change, named', [

@@ -1,6 +1,7 @@
 """Sets of images for an exported network, with their labels where known."""
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -21,6 +22,8 @@ from openatac.export.images.files import find_images, read_file
 from openatac.export.manifest import Manifest
 from openatac.training.runs.datasets import load, open_photos
 from openatac.training.sections.cifar import CifarData
+
+log = logging.getLogger('openatac')
 
 
 class LabelledImages(NamedTuple):
@@ -60,6 +63,10 @@ def classes_below(folder: str, manifest: Manifest) -> LabelledImages:
         return _source_images(source, [manifest.labels.index(name) for name in source.class_names])
     check_case(source.class_names, manifest.labels, folder, 'the network')
     check_class_count(folder, source.class_names, manifest.classes)
+    if manifest.labels:
+        log.warning('%s: its class folders (%s, ...) are not called as the classes of the network (%s, ...) '
+                    'and are taken for them in sorted order', folder, source.class_names[0],
+                    manifest.labels[0])
     return _source_images(source, range(manifest.classes))
 
 

@@ -72,7 +72,9 @@ def load(data: CifarData, train: bool) -> ImageSet:
 
 def _place(data: CifarData) -> str:
     """Return the folder or archive of --dataset folder."""
-    assert data.data_dir is not None
+    if data.data_dir is None:
+        raise DataError('--dataset folder needs the folder or archive with train/ and test/: name it by '
+                        '--data-dir')
     return os.path.expanduser(data.data_dir)
 
 
@@ -82,6 +84,9 @@ def folder_classes(config: CifarConfig) -> list[str]:
     if data.class_list:
         return list(read_class_list(os.path.expanduser(data.class_list)))
     with small_images.open_split(_place(data), train=not config.start.evaluate) as images:
+        if len(images.class_names) < 2:
+            raise DataError(f'{data.data_dir} has images of one class only, {images.class_names[0]!r}: it '
+                            'needs a folder for each of two or more classes')
         return list(images.class_names)
 
 
