@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from openatac.errors import OpenatacError
+from openatac.errors import OpenatacError, ParameterFileError
 from openatac.export.manifest import Manifest, read_manifest
 from openatac.flags import Given, flag_of
 from openatac.limits import size_of
@@ -88,6 +88,8 @@ def _data_options(given: Given, known: Mapping[str, Any], names: list[str]) -> d
 
 def _options_beside(path: str, kind: type[Config]) -> tuple[str, dict[str, Any]] | None:
     """Return (the file that describes the network of ``path``, {name: value} of the options it knows)."""
+    if not os.path.exists(path):
+        raise ParameterFileError(f'there is no parameter file {path}')
     with contextlib.suppress(OpenatacError, ValueError):  # which then describes something else
         if path.endswith(PARAMS_SUFFIX):
             prefix = path[:-len(PARAMS_SUFFIX)]

@@ -215,6 +215,13 @@ def test_an_evaluation_names_the_images_that_have_moved(tmp_path, trained, capsy
     assert photos.name in refusal(capsys, 1, '--evaluate', tmp_path / 'run' / 'last.params')
 
 
+def test_a_missing_parameter_file_is_noticed_first(tmp_path, trained, capsys):
+    photos, folder = trained
+    error = refusal(capsys, 1, *QUICK, '--data-dir', photos, '--pretrained', folder / 'nope.params',
+                    '--save-dir', tmp_path / 'run')
+    assert 'nope.params' in error and not (tmp_path / 'run').exists()
+
+
 def test_classes_of_other_names_are_a_warning(tmp_path, trained, caplog):
     _, folder = trained
     assert openatac_command(['export', str(folder), str(tmp_path / 'out')]) == 0
