@@ -20,6 +20,11 @@ class ParameterFileError(OpenatacError):
     """A parameter file is unreadable or belongs to another network."""
 
     @classmethod
+    def no_file(cls, path: str) -> ParameterFileError:
+        """Return the error for a parameter file that does not exist."""
+        return cls(f'there is no parameter file {path}')
+
+    @classmethod
     def missing(cls, name: str) -> ParameterFileError:
         """Return the error for parameters that lack the network's array ``name``."""
         return cls(f'the parameters are of another network: {name} is not among them')

@@ -44,9 +44,9 @@ def main(argv: list[str]) -> int:
     log_to()
     from openatac.export.described_network import for_evaluation
     from openatac.training.network import build_network, resolve
-    from openatac.training.runs import imagenet
+    from openatac.training.runs import datasets, imagenet
     try:
-        config = for_evaluation(given, given.config.start.evaluate).config
+        config = datasets.with_classes(for_evaluation(given, given.config.start.evaluate).config)
         net, _ = build_network(resolve(config))
     except ValueError as error:
         p.error(str(error))

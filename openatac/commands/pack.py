@@ -14,7 +14,6 @@ unchanged unless they are resized or recompressed. If a run is interrupted, the 
 it, and the files come out the same.
 """
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
@@ -27,6 +26,7 @@ from openatac.data.records.check import check_records
 from openatac.data.records.pack import PackSettings, pack
 from openatac.files.writing import check_prefix
 from openatac.limits import number
+from openatac.runtime.cores import allowed_processors
 
 
 def main(argv: Sequence[str]) -> int:
@@ -75,7 +75,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
                    help='shuffle the images with this seed (default: sorted by class)')
     p.add_argument('--max-bad-share', type=number(float, low=0, high=1), default=MAX_BAD_SHARE, metavar='S',
                    help='fail if more than this share of the images cannot be read (default: %(default)s)')
-    p.add_argument('-j', type=number(int, low=1, high=1024), default=len(os.sched_getaffinity(0)),
+    p.add_argument('-j', type=number(int, low=1, high=1024), default=len(allowed_processors()),
                    metavar='N', dest='workers',
                    help='number of images to process at a time (default: one per processor)')
     p.add_argument('--check', action='store_true', help='check a record file instead')

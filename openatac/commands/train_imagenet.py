@@ -16,7 +16,6 @@ import shlex
 from typing import Any
 
 from openatac.commands import train
-from openatac.options import changed
 from openatac.training.config import ImagenetConfig
 from openatac.training.recipes import IMAGENET
 
@@ -76,9 +75,8 @@ def main(argv: list[str], prog: str = PROG) -> None:
     given = train.with_described_network(p, given)
     config = given.config
     from openatac.training.runs import datasets, imagenet
-    if config.network.num_classes is None and not (only_network or config.start.initial):
-        classes = datasets.count_classes(config.data, 'val' if config.start.evaluate else 'train')
-        given = given._replace(config=changed(config, num_classes=classes))
+    if not (only_network or config.start.initial):
+        given = given._replace(config=datasets.with_classes(config))
     try:
         net, name, config = train.find_network(given)
     except ValueError as error:

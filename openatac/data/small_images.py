@@ -15,6 +15,7 @@ from openatac.data.photos.codec import EXTENSIONS, decode, squeeze
 from openatac.data.photos.folder import ImageFiles, ImageFolder
 from openatac.data.records.parallel import map_in_order
 from openatac.errors import DataError
+from openatac.runtime.cores import allowed_processors
 
 SPLITS = {True: ('train',), False: ('test', 'val')}  # the names of folders of training and test images
 
@@ -97,7 +98,7 @@ def read_images(source: PhotoSource, side: int, class_names: Sequence[str]) -> I
         labels[index] = label
         return ''
 
-    workers = len(os.sched_getaffinity(0)) if order is None else 1
+    workers = len(allowed_processors()) if order is None else 1
     for index, reason in map_in_order(prepare, order or range(len(source)), workers):
         if reason:
             bad.add([(index, reason)])

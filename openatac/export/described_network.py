@@ -89,7 +89,7 @@ def _data_options(given: Given, known: Mapping[str, Any], names: list[str]) -> d
 def _options_beside(path: str, kind: type[Config]) -> tuple[str, dict[str, Any]] | None:
     """Return (the file that describes the network of ``path``, {name: value} of the options it knows)."""
     if not os.path.exists(path):
-        raise ParameterFileError(f'there is no parameter file {path}')
+        raise ParameterFileError.no_file(path)
     with contextlib.suppress(OpenatacError, ValueError):  # which then describes something else
         if path.endswith(PARAMS_SUFFIX):
             prefix = path[:-len(PARAMS_SUFFIX)]

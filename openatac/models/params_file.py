@@ -41,7 +41,7 @@ def read_params(path: str) -> dict[str, np.ndarray]:
         with open_input(path, MAX_BYTES) as file:
             return {name: _values(file, stored, path) for name, stored in _named(read_layout(file), path)}
     except FileNotFoundError:
-        raise ParameterFileError(f'there is no parameter file {path}') from None
+        raise ParameterFileError.no_file(path) from None
     except OSError as error:
         raise ParameterFileError(f'the parameter file {path} cannot be read: {error.strerror}') from None
     except ValueError:

@@ -75,7 +75,7 @@ def find_weights(net: Any, path: str) -> dict[str, np.ndarray]:
              if own[parameter.name] in stored}
     rest = arrays.keys() - names.values()
     return {**{name: arrays[stored_name] for name, stored_name in names.items()},
-            **{name: arrays[name] for name in arrays if name in rest}}
+            **{name: array for name, array in arrays.items() if name in rest}}
 
 
 def _without_counters(names: Iterable[str]) -> dict[str, tuple[Any, ...]]:

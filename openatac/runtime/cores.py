@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Union
 
 Path = Union[str, 'os.PathLike[str]']
@@ -26,7 +26,7 @@ def allowed_cores(root: Path = '/') -> set[object]:
     return {_read(topology.format(cpu)) or cpu for cpu in allowed_processors()}
 
 
-def allowed_processors() -> Iterable[int]:
+def allowed_processors() -> Collection[int]:
     """Return the numbers of the processors (hyper-threads) within this process's affinity."""
     return os.sched_getaffinity(0) if has_affinity() else range(os.cpu_count() or 1)
 

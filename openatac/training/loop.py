@@ -133,9 +133,9 @@ class _Loop:
         self.writes = self.engine.cluster.rank == 0
 
     def run_epoch(self) -> None:
-        started, images = time.perf_counter(), self.engine.images
+        started, before = time.perf_counter(), self.engine.images
         self.train()
-        images = (self.engine.images - images) * self.engine.cluster.size
+        images = (self.engine.images - before) * self.engine.cluster.size
         row = self.evaluate(images / (time.perf_counter() - started))
         for line in self.plan.epoch_lines(row, time.perf_counter() - started):
             log.info('%s', line)

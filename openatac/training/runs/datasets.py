@@ -22,7 +22,8 @@ from openatac.data.records.companions import index_beside, read_class_names
 from openatac.data.records.record_file import RecordFile
 from openatac.data.validation_split import split_by_class
 from openatac.errors import DataError
-from openatac.training.config import CifarConfig
+from openatac.options import changed
+from openatac.training.config import CifarConfig, ImagenetConfig
 from openatac.training.sections.cifar import CifarData
 from openatac.training.sections.imagenet import ImagenetData
 from openatac.training.sections.shared import Training
@@ -162,6 +163,14 @@ def _label_list(data: ImagenetData, split: str) -> str | None:
         return os.path.expanduser(given)
     default = os.path.join(_folder(data, split), TINY_IMAGENET)
     return default if os.path.isfile(default) else None
+
+
+def with_classes(config: ImagenetConfig) -> ImagenetConfig:
+    """Return the config with --num-classes, which is by default what the images have."""
+    if config.network.num_classes is not None:
+        return config
+    split = 'val' if config.start.evaluate else 'train'
+    return changed(config, num_classes=count_classes(config.data, split))
 
 
 def count_classes(data: ImagenetData, split: str) -> int | None:

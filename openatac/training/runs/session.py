@@ -89,7 +89,7 @@ def _warn_of_decays(training: Training) -> None:
 
 
 def run_plan(plan: loop.Plan, progress: Progress, config: Config, command: str, title: str,
-        about: dict[str, Any]) -> dict[str, Any] | None:
+             about: dict[str, Any]) -> dict[str, Any] | None:
     """Run ``plan`` to its end, from the newest checkpoint if the config says so, or do a dry run.
 
     Parameters

@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Optional, Union
 
+from openatac.data.photos.bad_images import MAX_BAD_SHARE
 from openatac.distributed.workers import KVSTORES
 from openatac.limits import (
     COUNT_FROM_ZERO,
@@ -84,8 +85,8 @@ class ImagenetData(Section, title='data'):
         4, 'processes that read photographs, as many again for validation; 0 for none',
         parse=number(int, low=0, high=1024), flags=('-j', '--num-data-workers', '--num_workers'))
     max_bad_share: float = option(
-        0.01, 'the share of photographs that may be damaged; they are named and left out', parse=SHARE,
-        added=True)
+        MAX_BAD_SHARE, 'the share of photographs that may be damaged; they are named and left out',
+        parse=SHARE, added=True)
 
     @property
     def centre(self) -> float:

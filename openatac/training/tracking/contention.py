@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, NamedTuple
 
+from openatac.runtime.cores import allowed_processors, has_affinity
 from openatac.runtime.threads import thread_count
 from openatac.training.tracking.log import log
 from openatac.training.tracking.trackers import Tracker
@@ -74,9 +75,9 @@ def sentence(others: float, processors: int, threads: int) -> str:
 
 def read_usage(root: str = '/proc') -> Usage | None:
     """Return the current `Usage`; None without Linux's /proc, or if that hides this process."""
-    if not hasattr(os, 'sched_getaffinity'):
+    if not has_affinity():
         return None
-    processors = os.sched_getaffinity(0)
+    processors = allowed_processors()
     try:
         # Time stolen by the host of a virtual machine counts as others' work.
         with open(os.path.join(root, 'stat')) as handle:
