@@ -147,6 +147,7 @@ def test_flags_that_the_engine_does_not_have(refused, script, flags, sentence):
 
 
 def test_the_command_that_only_tests_has_no_bfloat16(capsys):
+    mx.nd.save('x.params', {})
     assert cli.main(['evaluate-imagenet', 'x.params', '--dtype', 'bfloat16']) == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert '--dtype bfloat16' in error and '--dtype float32' in error
