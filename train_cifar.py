@@ -2,10 +2,10 @@
 """Train a CIFAR network: ``openatac train-cifar`` under the name of the published script."""
 from functools import partial
 
-from openatac.commands import train, train_cifar
+from openatac.commands import train_cifar, training_script
 
 main = partial(train_cifar.main, prog='train_cifar.py')
 parser = partial(train_cifar.parser, 'train_cifar.py')
 
 if __name__ == '__main__':
-    train.run_and_exit(main)
+    training_script.run_and_exit(main)

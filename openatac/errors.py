@@ -36,6 +36,20 @@ class ParameterFileError(OpenatacError):
                    'here')
 
 
+class SettingError(ValueError):
+    """A network cannot be built with the value of one of its arguments.
+
+    Attributes
+    ----------
+    setting : str
+        The argument's name.
+    """
+
+    def __init__(self, setting: str, message: str) -> None:
+        super().__init__(message)
+        self.setting = setting
+
+
 class CheckpointError(OpenatacError):
     """A checkpoint cannot be written, or a run cannot resume from it."""
 

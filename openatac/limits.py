@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Union
 
+from openatac.errors import SettingError
 from openatac.files.writing import check_prefix
 
 FLOAT32_MIN, FLOAT32_MAX = 1.2e-38, 3.4e38  # of the normal float32 numbers, which MXNet's optimizers take
@@ -128,28 +129,34 @@ def prefix(text: str) -> str:
 
 
 def check_whole(name: str, value: Any, low: int, high: int) -> None:
-    """Raise ValueError unless the argument ``name`` is a whole number from ``low`` to ``high``."""
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or not low <= int(value) <= high:
-        raise ValueError(f'{name} must be a whole number from {low} to {high}, not {value!r}')
+    """Raise SettingError unless the argument ``name`` is a whole number from ``low`` to ``high``."""
+    if not _is_whole(value, low, high):
+        raise SettingError(name, f'{name} must be a whole number from {low} to {high}, not {value!r}')
 
 
 def check_odd(name: str, value: Any) -> None:
-    """Raise ValueError unless the argument ``name`` is odd and at least 1, like the side of a window."""
+    """Raise SettingError unless the argument ``name`` is odd and at least 1, like the side of a window."""
     if not isinstance(value, numbers.Integral) or value < 1 or value % 2 == 0:
-        raise ValueError(f'{name} must be an odd number from 1, not {value!r}')
+        raise SettingError(name, f'{name} must be an odd number from 1, not {value!r}')
 
 
-def check_number(name: str, value: Any, **limits: float) -> None:
-    """Raise ValueError unless the argument ``name`` is a finite number within the `Bounds`."""
+def check_number(name: str, value: Any, meaning: str = '', **limits: float) -> None:
+    """Raise SettingError unless the argument ``name`` is a finite number within the `Bounds`."""
     bounds = Bounds(**limits)
     if not isinstance(value, numbers.Real) or isinstance(value, bool) or not (
             math.isfinite(value) and bounds.hold(float(value))):
-        raise ValueError(f'{name} must be a number {bounds}, not {value!r}')
+        called = f'{name} ({meaning})' if meaning else name
+        raise SettingError(name, f'{called} must be a number {bounds}, not {value!r}')
 
 
 def check_counts(name: str, values: Any, length: int, high: int) -> None:
-    """Raise ValueError unless ``values`` are ``length`` whole numbers from 1 to ``high``."""
+    """Raise SettingError unless ``values`` are ``length`` whole numbers from 1 to ``high``."""
     if isinstance(values, str) or not hasattr(values, '__len__') or len(values) != length:
-        raise ValueError(f'{name} must be {length} whole numbers, not {values!r}')
+        raise SettingError(name, f'{name} must be {length} whole numbers, not {values!r}')
     for value in values:
-        check_whole(f'each of {name}', value, 1, high)
+        if not _is_whole(value, 1, high):
+            raise SettingError(name, f'each of {name} must be a whole number from 1 to {high}, not {value!r}')
+
+
+def _is_whole(value: Any, low: int, high: int) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and low <= int(value) <= high

@@ -43,8 +43,9 @@ def main(argv: list[str]) -> int:
     from openatac.training.tracking.log import log_to
     log_to()
     from openatac.export.described_network import for_evaluation
+    from openatac.training import datasets
     from openatac.training.network import build_network, resolve
-    from openatac.training.runs import datasets, imagenet
+    from openatac.training.runs import imagenet
     try:
         config = datasets.with_classes(for_evaluation(given, given.config.start.evaluate).config)
         net, _ = build_network(resolve(config))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import shlex
 
-from openatac.commands import train
+from openatac.commands import training_script
 from openatac.flags import flag_of
 from openatac.options import changed
 from openatac.training.config import CifarConfig
@@ -22,12 +22,12 @@ PROG = 'openatac train-cifar'
 
 def parser(prog: str = PROG) -> argparse.ArgumentParser:
     """Return the parser of the command's flags."""
-    return train.parser_of(CifarConfig, __doc__, prog)
+    return training_script.parser_of(CifarConfig, __doc__, prog)
 
 
 def check(config: CifarConfig) -> None:
-    """Check as `train.check` does, and what only this command needs."""
-    train.check(config)
+    """Check as `training_script.check` does, and what only this command needs."""
+    training_script.check(config)
     data = config.data
     if data.dataset != 'folder':
         for name in ('image_size', 'class_list'):
@@ -41,21 +41,22 @@ def check(config: CifarConfig) -> None:
 def main(argv: list[str], prog: str = PROG) -> None:
     """Run the command; see the module."""
     p = parser(prog)
-    given = train.with_described_network(p, train.begin(p, CifarConfig, CIFAR, argv, check))
-    from openatac.training.runs.datasets import BackgroundReader, folder_classes
+    given = training_script.begin(p, CifarConfig, CIFAR, argv, check)
+    given = training_script.with_described_network(p, given)
+    from openatac.training.datasets import BackgroundReader, folder_classes
     config: CifarConfig = given.config
     if config.data.dataset == 'folder' and config.data.class_names is None and not config.start.initial:
         config = changed(config, class_names=folder_classes(config), image_size=config.data.side)
         given = given._replace(config=config)
-    only_network = train.only_makes_network(config)
+    only_network = training_script.only_makes_network(config)
     splits = (False,) if config.start.evaluate else (True, False)
     reader = None if only_network or config.start.initial else BackgroundReader(config.data, splits)
     try:
-        net, name, config = train.find_network(given)
+        net, name, config = training_script.find_network(given)
     except ValueError as error:
         p.error(str(error))
     if only_network:
-        train.print_or_write_network(net, name, config)
+        training_script.print_or_write_network(net, name, config)
         return
     reader = reader or BackgroundReader(config.data, splits)  # of the data set that --initial names
     from openatac.training.runs import cifar
@@ -63,4 +64,4 @@ def main(argv: list[str], prog: str = PROG) -> None:
         cifar.evaluate(net, config, reader)
         return
     cifar.train_network(net, name, config, reader, shlex.join([*p.prog.split(), *argv]))
-    train.export_if_asked(config)
+    training_script.export_if_asked(config)

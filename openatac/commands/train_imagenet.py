@@ -15,7 +15,7 @@ import argparse
 import shlex
 from typing import Any
 
-from openatac.commands import train
+from openatac.commands import training_script
 from openatac.training.config import ImagenetConfig
 from openatac.training.recipes import IMAGENET
 
@@ -40,15 +40,15 @@ PROG = 'openatac train-imagenet'
 
 def parser(prog: str = PROG) -> argparse.ArgumentParser:
     """Return the parser of the command's flags."""
-    p = train.parser_of(ImagenetConfig, __doc__, prog)
+    p = training_script.parser_of(ImagenetConfig, __doc__, prog)
     for flag, meaning in NOTHING_HERE.items():
         p.add_argument(flag, nargs=0, help=argparse.SUPPRESS, action=Refuse, const=meaning)
     return p
 
 
 def check(config: ImagenetConfig) -> None:
-    """Check as `train.check` does, and what only this command needs."""
-    train.check(config)
+    """Check as `training_script.check` does, and what only this command needs."""
+    training_script.check(config)
     epochs = config.training.num_epochs
     for flag, value, most in (('warmup-epochs', config.training.warmup_epochs, epochs),
                               ('mixup-off-epoch', config.training.mixup_off_epoch, epochs),
@@ -67,22 +67,23 @@ def check(config: ImagenetConfig) -> None:
 def main(argv: list[str], prog: str = PROG) -> None:
     """Run the command; see the module."""
     p = parser(prog)
-    given = train.begin(p, ImagenetConfig, IMAGENET, argv, check)
+    given = training_script.begin(p, ImagenetConfig, IMAGENET, argv, check)
     config: ImagenetConfig = given.config
     from openatac.distributed import workers
-    only_network = train.only_makes_network(config)
+    only_network = training_script.only_makes_network(config)
     cluster = workers.join_run('device' if only_network or config.start.evaluate else config.training.kvstore)
-    given = train.with_described_network(p, given)
+    given = training_script.with_described_network(p, given)
     config = given.config
-    from openatac.training.runs import datasets, imagenet
+    from openatac.training import datasets
+    from openatac.training.runs import imagenet
     if not (only_network or config.start.initial):
         given = given._replace(config=datasets.with_classes(config))
     try:
-        net, name, config = train.find_network(given)
+        net, name, config = training_script.find_network(given)
     except ValueError as error:
         p.error(str(error))
     if only_network:
-        train.print_or_write_network(net, name, config)
+        training_script.print_or_write_network(net, name, config)
         return
     command = shlex.join([*p.prog.split(), *argv])
     if config.start.evaluate:
@@ -91,4 +92,4 @@ def main(argv: list[str], prog: str = PROG) -> None:
     imagenet.train_network(net, name, config, cluster, command)
     cluster.close()
     if cluster.rank == 0:
-        train.export_if_asked(config)
+        training_script.export_if_asked(config)

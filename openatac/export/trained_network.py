@@ -22,8 +22,8 @@ from openatac.models.zoo import find_model
 from openatac.nn.group_norm import GroupNorm
 from openatac.options import changed
 from openatac.training.config import CifarConfig, ImagenetConfig
+from openatac.training.datasets import open_photos
 from openatac.training.run_folder import RunFolder
-from openatac.training.runs.datasets import open_photos
 from openatac.training.sections.cifar import CLASSES
 from openatac.training.sections.imagenet import PUBLISHED_CROP_RATIO
 

@@ -11,6 +11,7 @@ from typing import Any
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
+from openatac.errors import SettingError
 from openatac.limits import check_whole
 from openatac.nn.activations import ACTIVATIONS
 from openatac.nn.attention import ATTENTIONS
@@ -48,7 +49,8 @@ def place_activations(act_type: str, replace_act: str, act_layers: int, act_orde
     other = bind(ACTIVATIONS.find(replace_act, 'replace_act'), **settings)
     check_whole('act_layers', act_layers, 0, SLOTS)
     if act_order not in ('bac', 'pre'):
-        raise ValueError(f'act_order must be bac (from the back) or pre (from the front), not {act_order!r}')
+        raise SettingError('act_order', 'act_order must be bac (from the back) or pre (from the front), not '
+                           f'{act_order!r}')
     first, last = [other] * (SLOTS - act_layers), [chosen] * act_layers
     return first + last if act_order == 'bac' else last + first
 

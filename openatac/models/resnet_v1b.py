@@ -14,6 +14,7 @@ from typing import Any, Callable
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
+from openatac.errors import SettingError
 from openatac.limits import MAX_BLOCKS, MAX_CHANNELS, MAX_CLASSES, check_counts, check_number, check_whole
 from openatac.models.hosts import Host
 from openatac.models.parts import find_attention, place_activations
@@ -247,7 +248,8 @@ def _replaced(self_attention: str | None, deep_stem: bool) -> SelfAttention:
         return SelfAttention(lambda stage: None)
     replaced = SELF_ATTENTIONS.find(self_attention)
     if replaced.stem and deep_stem:
-        raise ValueError(f'self_attention={self_attention!r} has a stem of its own: leave out deep_stem')
+        raise SettingError('self_attention', f'self_attention={self_attention!r} has a stem of its own: '
+                           'leave out deep_stem')
     return replaced
 
 

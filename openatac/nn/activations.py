@@ -60,7 +60,7 @@ class Sine(HybridBlock):
 
     def __init__(self, w0: float = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        check_number('w0 (the frequency of the sine)', w0, above=0)
+        check_number('w0', w0, 'the frequency of the sine', above=0)
         self._w0 = w0
 
     def hybrid_forward(self, F, x):

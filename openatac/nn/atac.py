@@ -14,6 +14,7 @@ from typing import Any
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
+from openatac.errors import SettingError
 from openatac.limits import MAX_CHANNELS, check_number, check_whole
 
 
@@ -42,12 +43,12 @@ class ChaATAC(HybridBlock):
                  **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_whole('channels', channels, 1, MAX_CHANNELS)
-        check_number('r (the channel reduction ratio)', r, above=0)
+        check_number('r', r, 'the channel reduction ratio', above=0)
         self.channels = channels
         self.inter_channels = int(channels // r)
         if self.inter_channels < 1:
-            raise ValueError(f'r={r!r} leaves no bottleneck in a unit of {channels} channels: choose r from '
-                             f'1 to {channels}')
+            raise SettingError('r', f'r={r!r} leaves no bottleneck in a unit of {channels} channels: choose '
+                               f'r from 1 to {channels}')
         with self.name_scope():
             self.module = nn.HybridSequential(prefix='module')
             if useGlobal:

@@ -9,6 +9,7 @@ from typing import Any
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
+from openatac.errors import SettingError
 from openatac.limits import MAX_CHANNELS, check_number, check_whole
 
 
@@ -25,11 +26,11 @@ def scale_channels(F, x, gate):
 def inner_channels(channels: int, reduction: float) -> int:
     """Return the width of a bottleneck, ``channels // reduction``; ValueError if it has no channels."""
     check_whole('channels', channels, 1, MAX_CHANNELS)
-    check_number('reduction (the channel reduction ratio)', reduction, above=0)
+    check_number('reduction', reduction, 'the channel reduction ratio', above=0)
     inner = int(channels // reduction)
     if inner < 1:
-        raise ValueError(f'reduction={reduction!r} leaves no bottleneck in a block of {channels} channels: '
-                         f'choose it from 1 to {channels}')
+        raise SettingError('reduction', f'reduction={reduction!r} leaves no bottleneck in a block of '
+                           f'{channels} channels: choose it from 1 to {channels}')
     return inner
 
 

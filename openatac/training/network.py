@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -10,6 +9,7 @@ import mxnet as mx
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
+from openatac.errors import SettingError
 from openatac.flags import flag_of
 from openatac.limits import Size, sides
 from openatac.models.fine_tuning import freeze, scale_head_rate
@@ -131,12 +131,13 @@ def _check_image_size(net: HybridBlock, name: str, side: int) -> None:
 
 @contextlib.contextmanager
 def _naming_flags(settings: Collection[str]) -> Iterator[None]:
-    """Begin an error about a setting, which the network names by its argument, with the flag."""
+    """Begin an error about one of the ``settings`` with its flag."""
     try:
         yield
-    except ValueError as error:
-        name = re.split(r'\W', str(error))[0]
-        raise ValueError(f'argument {flag_of(name)}: {error}' if name in settings else str(error)) from None
+    except SettingError as error:
+        if error.setting in settings:
+            raise ValueError(f'argument {flag_of(error.setting)}: {error}') from None
+        raise
 
 
 def _check_side(self_attention: str | None, size: Size) -> None:

@@ -8,7 +8,7 @@ import functools
 import pytest
 
 from openatac.commands import train_imagenet
-from openatac.commands.train import run_and_exit
+from openatac.commands.training_script import run_and_exit
 from openatac.distributed import workers
 
 

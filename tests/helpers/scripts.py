@@ -10,7 +10,7 @@ import time
 import pytest
 
 import train_cifar
-from openatac.commands.train import run_and_exit
+from openatac.commands.training_script import run_and_exit
 from openatac.flags import from_arguments
 from openatac.training.config import CifarConfig, ImagenetConfig
 from openatac.training.tracking import curves

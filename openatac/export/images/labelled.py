@@ -20,7 +20,7 @@ from openatac.data.small_images import open_split
 from openatac.errors import DataError
 from openatac.export.images.files import find_images, read_file
 from openatac.export.manifest import Manifest
-from openatac.training.runs.datasets import load, open_photos
+from openatac.training.datasets import load, open_photos
 from openatac.training.sections.cifar import CifarData
 
 log = logging.getLogger('openatac')

@@ -82,7 +82,7 @@ def _cifar_images(data: CifarData, count: int | None) -> Iterator[np.ndarray]:
     """Yield batches of test images, reading them when the first one is needed."""
     from openatac.data.batches import EvaluationBatches
     from openatac.data.image_set import evenly_spread
-    from openatac.training.runs.datasets import load
+    from openatac.training.datasets import load
     images = load(data, train=False)
     sample = evenly_spread(len(images), count)
     images = dataclasses.replace(images, images=images.images[sample], labels=images.labels[sample])
@@ -93,7 +93,7 @@ def _cifar_images(data: CifarData, count: int | None) -> Iterator[np.ndarray]:
 def _photographs(config: ImagenetConfig, count: int | None) -> Iterator[np.ndarray]:
     """Yield batches of photographs."""
     from openatac.data.photos.batches import EvaluationPhotoBatches
-    from openatac.training.runs.datasets import open_photos
+    from openatac.training.datasets import open_photos
     data = config.data
     sample = _Sample(open_photos(data, 'val', config.network.classes), count)
     for images, _ in EvaluationPhotoBatches(sample, data.input_size, IMAGENET_BATCH, data.centre,

@@ -13,9 +13,9 @@ from openatac.data.batches import prefetch
 from openatac.data.image_set import ImageSet
 from openatac.training import loop
 from openatac.training.config import CifarConfig, result_settings
+from openatac.training.datasets import BackgroundReader, divide
 from openatac.training.progress import Progress
 from openatac.training.runs import session
-from openatac.training.runs.datasets import BackgroundReader, divide
 from openatac.training.runs.evaluation import evaluate_with_report
 from openatac.training.runs.next_steps import print_next_steps
 from openatac.training.schedule import step_schedule

@@ -17,9 +17,9 @@ from openatac.limits import sides
 from openatac.models.params_file import read_params
 from openatac.training import loop
 from openatac.training.config import ImagenetConfig, result_settings
+from openatac.training.datasets import divide, first_readable, open_both_splits, open_photos
 from openatac.training.progress import Progress
 from openatac.training.runs import session
-from openatac.training.runs.datasets import divide, first_readable, open_both_splits, open_photos
 from openatac.training.runs.evaluation import evaluate_with_report
 from openatac.training.runs.next_steps import print_next_steps
 from openatac.training.schedule import warmup_schedule
