@@ -14,6 +14,7 @@ from openatac.models.parts import place_activations
 from openatac.nn.activations import ACTIVATIONS
 from openatac.registry import bind
 from openatac.training.network import build_network, resolve
+from tests.helpers.parameters import parameters_of
 from tests.helpers.scripts import config_of
 
 
@@ -158,12 +159,12 @@ def test_arguments_without_effect_have_none():
     mx.random.seed(0)
     plain = ResNet20V2ATAC(layers=[1] * 3)
     given = ResNet20V2ATAC(layers=[1] * 3, skernel=5, dilation=2, asBackbone=True)
-    assert ([(k, p.shape) for k, p in plain._collect_params_with_prefix().items()]
-            == [(k, p.shape) for k, p in given._collect_params_with_prefix().items()])
+    assert ([(k, p.shape) for k, p in parameters_of(plain).items()]
+            == [(k, p.shape) for k, p in parameters_of(given).items()])
 
 
 def test_a_deep_stem_is_built_and_leaves_the_default_keys_alone():
-    keys = [set(ResNet50_v1bATAC(layers=[1] * 4, deep_stem=deep)._collect_params_with_prefix())
+    keys = [set(parameters_of(ResNet50_v1bATAC(layers=[1] * 4, deep_stem=deep)))
             for deep in (False, True)]
     assert 'conv1.weight' in keys[0] and {'conv1.0.weight', 'conv1.3.weight', 'conv1.6.weight'} <= keys[1]
     rest = [{key for key in some if not key.startswith('conv1')} for some in keys]

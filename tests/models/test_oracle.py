@@ -11,6 +11,7 @@ from mxnet import autograd, gluon
 
 from openatac.backends.mxnet.engine import MxnetEngine
 from tests import oracle
+from tests.helpers.parameters import parameters_of
 from tests.oracle import fill, filled, graph_of, images, prepare
 
 # MXNet 1.9.1 gets the slope's gradient wrong in the published graph; ours is written differently.
@@ -54,7 +55,7 @@ def norms_agree(ours, theirs, name):
 @each_published
 def test_parameters_are_named_shaped_and_ordered_as_published(published):
     net, description, _ = published
-    ours = [[key, list(p.shape), p.grad_req] for key, p in net._collect_params_with_prefix().items()]
+    ours = [[key, list(p.shape), p.grad_req] for key, p in parameters_of(net).items()]
     assert ours == description['parameters']
 
 
@@ -77,7 +78,7 @@ def test_initial_values_are_the_published_ones(name):
     net.initialize(mx.init.MSRAPrelu())
     prepare(net, 'static')
     net(images(name, description)).wait_to_read()  # it reorders weights in place while it runs
-    for key, parameter in net._collect_params_with_prefix().items():
+    for key, parameter in parameters_of(net).items():
         values = parameter.data().asnumpy().astype('float64')
         total, first = description['initial'][key]
         assert np.abs(values).sum() == pytest.approx(total, rel=1e-12, abs=1e-12), key
@@ -110,7 +111,7 @@ def check_network(name, net, description, arrays, x):
     trainer = gluon.Trainer(net.collect_params(), 'nag',
                             {'learning_rate': 0.02, 'wd': 1e-4, 'momentum': 0.9})
     loss_function = gluon.loss.SoftmaxCrossEntropyLoss()
-    parameters = net._collect_params_with_prefix()
+    parameters = parameters_of(net)
     mx.random.seed(7)
     losses = []
     for step in range(3):

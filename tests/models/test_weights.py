@@ -15,6 +15,7 @@ from openatac.export.exporter import export
 from openatac.graph.structural import export_graph
 from openatac.models.params_file import read_params, write_params
 from tests.faults.conftest import DESCRIPTION
+from tests.helpers.parameters import parameters_of
 from tests.helpers.safetensors import write_safetensors
 
 MODEL = 'cifar_resnet8_v2_atac'
@@ -38,7 +39,7 @@ def trained(name=MODEL, seed=1):
 
 
 def values_of(net):
-    return {name: parameter.data().asnumpy() for name, parameter in net._collect_params_with_prefix().items()}
+    return {name: parameter.data().asnumpy() for name, parameter in parameters_of(net).items()}
 
 
 def write(kind, net, folder):

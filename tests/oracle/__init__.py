@@ -8,6 +8,7 @@ from pathlib import Path
 import mxnet as mx
 import numpy as np
 
+from tests.helpers.parameters import parameters_of
 from tests.oracle import fill
 
 CASES = Path(__file__).parent / 'cases'
@@ -53,7 +54,7 @@ def filled(name, mode='imperative'):
     net = build(description)
     net.initialize()
     net(images(name, description))
-    for key, parameter in net._collect_params_with_prefix().items():
+    for key, parameter in parameters_of(net).items():
         parameter.set_data(mx.nd.array(fill.parameter(key, parameter.shape)))
     return prepare(net, mode), description, arrays
 

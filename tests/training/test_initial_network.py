@@ -20,6 +20,7 @@ from tests.helpers.imagenet_hosts import (
     shallow_resnet,  # noqa: F401  (a fixture)
     small_network,  # noqa: F401  (a fixture)
 )
+from tests.helpers.parameters import parameters_of
 from tests.helpers.scripts import call_script, json_of, refusal, run_script, the_error
 
 NETWORK = '--blocks', 1, '--act-layers', 1, '--useReLU', '--seed', 3
@@ -52,7 +53,7 @@ def test_the_initial_values_are_those_of_a_run(start):
     net, values = ResNet20V2ATAC([1] * 3, act_layers=1, useReLU=True), read_arrays(start + '-0000.params')
     initialize_parameters(net, 3, [mx.cpu()])
     net(mx.nd.zeros((1, 3, 32, 32)))
-    for name, parameter in net._collect_params_with_prefix().items():
+    for name, parameter in parameters_of(net).items():
         assert np.array_equal(values[name].asnumpy(), parameter.data().asnumpy()), name
     load_parameters(net, start + '-0000.params')    # and there are no others
 

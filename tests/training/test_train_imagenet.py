@@ -23,6 +23,7 @@ from tests.helpers.imagenet_hosts import (
 )
 from tests.helpers.interrupted_runs import signal_at_step
 from tests.helpers.made_up_images import write_data_dir, write_photos
+from tests.helpers.parameters import parameters_of
 from tests.helpers.scripts import (
     call_script,
     config_of,
@@ -132,7 +133,7 @@ def test_what_a_run_leaves(whole):
     assert summary['model'] == 'resnet50_v1b_atac' and summary['epochs'] == 2
     assert row['val_top5_accuracy'] == 1 and math.isfinite(row['val_loss']) and row['iteration'] == 6
     net = shallow_host().build(classes=2)
-    assert list(parameters(whole)) == list(net._collect_params_with_prefix())
+    assert list(parameters(whole)) == list(parameters_of(net))
 
 
 def test_the_best_network_is_exported(whole):
@@ -154,7 +155,7 @@ def test_no_wd_spares_biases_gammas_and_betas(photos, tmp_path):
         if name.endswith(('gamma', 'beta', 'bias')):
             assert np.abs(values - (1 if name.endswith('gamma') else 0)).max() < 5e-3, name
         elif name.endswith('weight'):
-            before = net._collect_params_with_prefix()[name].data().asnumpy()
+            before = parameters_of(net)[name].data().asnumpy()
             assert np.abs(values).sum() < 0.97 * np.abs(before).sum(), name
 
 
@@ -234,8 +235,8 @@ def test_sync_batch_norm_has_the_same_parameters():
     net, _ = build_network(config_of(train_imagenet, '--syncbn', '--num-gpus', 2, '--r', 2))
     plain = shallow_host().build()
     assert isinstance(net.layer1[0].bn1, mx.gluon.contrib.nn.SyncBatchNorm)
-    assert [(k, p.shape) for k, p in net._collect_params_with_prefix().items()] == [
-        (k, p.shape) for k, p in plain._collect_params_with_prefix().items()]
+    assert [(k, p.shape) for k, p in parameters_of(net).items()] == [
+        (k, p.shape) for k, p in parameters_of(plain).items()]
 
 
 @pytest.mark.parametrize('flags, name, parameter, shape', [
@@ -247,7 +248,7 @@ def test_sync_batch_norm_has_the_same_parameters():
 def test_what_the_network_flags_build(flags, name, parameter, shape):
     from openatac.training.network import build_network
     net, built = build_network(config_of(train_imagenet, '--act-type', 'relu', *flags))
-    parameters = net._collect_params_with_prefix()
+    parameters = parameters_of(net)
     assert built == name
     if shape:
         assert parameters[parameter].shape == shape
