@@ -1,6 +1,12 @@
-"""PNG pictures with matplotlib, which only the extra ``demo`` installs."""
+"""Pictures with matplotlib, which only the extra ``demo`` installs: one style, and one look for each unit."""
+from __future__ import annotations
+
+import argparse
 import logging
-from collections.abc import Callable
+import os
+import textwrap
+import zlib
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -8,29 +14,99 @@ from openatac.files.writing import replace_file
 
 log = logging.getLogger('openatac')
 
+FORMATS = ('png', 'svg', 'pdf')
+DPI = 150
+# Dollar signs in names stay literal: they are no formulas.
+STYLE = {'text.parse_math': False, 'axes.spines.top': False, 'axes.spines.right': False,
+         'axes.axisbelow': True, 'axes.titlesize': 'medium', 'figure.titlesize': 'medium',
+         'legend.frameon': False, 'svg.fonttype': 'none', 'svg.hashsalt': 'openatac'}
 
-def write_picture(path: str, draw: Callable[[], Any], dpi: int = 110) -> None:
-    """Write a figure to the PNG file ``path``, whole or not at all.
+# The colours of Okabe and Ito that stand out from white, which colour-blind readers can tell apart. In grey,
+# the markers and lines differ.
+COLOURS = ('#000000', '#d55e00', '#0072b2', '#009e73', '#cc79a7', '#e69f00', '#56b4e9')
+MARKERS = 'osD^vhp' 'P8<dX>*' 'H'  # markers of one colour, 7 apart, look different
+LINES = ('-', '--', ':')
+UNITS = ('relu', 'atac', 'se', 'swish', 'atac_global', 'eca', 'cbam', 'ge', 'mish', 'lca', 'nin', 'prelu',
+         'gelu', 'frelu', 'xunit')  # each has the look of its place here
+
+
+def write_picture(path: str, draw: Callable[[], Any], formats: Sequence[str] | None = None) -> None:
+    """Write a figure, whole or not at all.
 
     Without matplotlib nothing is written, and a warning says how to install it.
 
     Parameters
     ----------
     path : str
+        Its suffix is the format.
     draw : function
         Imports matplotlib and returns the figure.
-    dpi : int
+    formats : sequence of str, optional
+        Some of `FORMATS`, one file for each, under ``path`` with these suffixes.
     """
     try:
-        with literal_text():
+        with style():
             figure = draw()
     except ImportError:
         return log.warning("no picture without matplotlib: pip install 'openatac[demo]'")
-    with replace_file(path) as temporary:
-        figure.savefig(temporary, format='png', dpi=dpi)
+    root, suffix = os.path.splitext(path)
+    for name in formats or [suffix[1:].lower()]:
+        with replace_file(f'{root}.{name}' if formats else path) as temporary, style():
+            figure.savefig(temporary, format=name, dpi=DPI)
 
 
-def literal_text() -> AbstractContextManager[Any]:
-    """Keep dollar signs in new figures' text literal, not formulas, while the context is open."""
+def style() -> AbstractContextManager[Any]:
+    """Give new figures the style of all our pictures while the context is open."""
     import matplotlib
-    return matplotlib.rc_context({'text.parse_math': False})
+    return matplotlib.rc_context(STYLE)  # type: ignore[arg-type]
+
+
+def unit_styles(units: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return {unit: its colour, marker and line}, the same in all pictures for the units of `UNITS`.
+
+    Others have a look that their name determines, if none of the ``units`` has that marker already.
+    """
+    names = list(dict.fromkeys(units))
+    taken: set[int] = set()
+    looks: dict[str, int] = {}
+    for unit in sorted(names, key=lambda unit: (unit not in UNITS, unit)):
+        look = UNITS.index(unit) if unit in UNITS else zlib.crc32(unit.encode()) % len(MARKERS)
+        while look % len(MARKERS) in taken and len(taken) < len(MARKERS):
+            look += 1
+        taken.add(look % len(MARKERS))
+        looks[unit] = look
+    return {unit: {'color': COLOURS[looks[unit] % len(COLOURS)],
+                   'marker': MARKERS[looks[unit] % len(MARKERS)],
+                   'linestyle': LINES[looks[unit] // len(COLOURS) % len(LINES)]} for unit in names}
+
+
+def wrapped(text: str, inches: float, points: float = 10) -> str:
+    """Break a title into lines that are at most that wide in letters of that size."""
+    return '\n'.join(textwrap.fill(line, max(10, int(inches * 72 / (0.65 * points))))
+                     for line in text.split('\n'))
+
+
+def shortened(name: str, length: int = 24) -> str:
+    """Return a name of at most that many characters, without its middle if need be."""
+    half = (length - 1) // 2
+    return name if len(name) <= length else f'{name[:half]}\N{HORIZONTAL ELLIPSIS}{name[-half:]}'
+
+
+def picture_file(text: str) -> str:
+    """Return ``text`` if its suffix is one of `FORMATS` (an argparse type)."""
+    if os.path.splitext(text)[1][1:].lower() not in FORMATS:
+        raise argparse.ArgumentTypeError(f'{text!r} must end with .{", .".join(FORMATS)}')
+    return text
+
+
+def add_format_flag(parser: argparse.ArgumentParser) -> None:
+    """Add ``--format``, which names the formats of a command's picture."""
+    parser.add_argument('--format', dest='formats', type=_formats, default=['png'], metavar='F,F,...',
+                        help=f'formats of the picture, of {", ".join(FORMATS)} (default: png)')
+
+
+def _formats(text: str) -> list[str]:
+    names = list(dict.fromkeys(text.lower().split(',')))
+    if not set(names) <= set(FORMATS):
+        raise argparse.ArgumentTypeError(f'{text!r} must name some of {",".join(FORMATS)}')
+    return names

@@ -28,7 +28,7 @@ from openatac.export.runtimes.base import RUNTIMES
 from openatac.files.csv_file import write_csv
 from openatac.files.writing import writing
 from openatac.limits import MAX_COUNT, MAX_SECONDS, number, prefix
-from openatac.pictures import write_picture
+from openatac.pictures import add_format_flag, write_picture
 from openatac.runtime.processor import int8_line
 from openatac.study.bench.machine import machine
 from openatac.study.bench.measurement import measure
@@ -61,7 +61,7 @@ def main(argv: list[str]) -> int:
         with writing(f'--out: {args.out}', ': choose another'):
             write_csv(args.out + '.csv', [*rows[0], *about], [_csv_row({**row, **about}) for row in rows])
             write_picture(args.out + '.png', lambda: bench_figure(
-                rows, f'{about["device"]}, {about["threads"]} threads'))
+                rows, f'{about["device"]}, {about["threads"]} threads'), args.formats)
     return 0
 
 
@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument('--seconds', type=number(float, above=0, high=MAX_SECONDS), default=2.0, metavar='S',
                    help='minimum duration of a turn (default: %(default)s)')
     p.add_argument('--out', metavar='PREFIX', type=prefix, help='write PREFIX.csv and PREFIX.png')
+    add_format_flag(p)
     return p
 
 

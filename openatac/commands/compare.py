@@ -24,7 +24,9 @@ from typing import Any, Callable
 from openatac.console import streams
 from openatac.console.program import command_parser
 from openatac.limits import MAX_BLOCKS, MAX_COUNT, MAX_SEED, number
+from openatac.pictures import add_format_flag
 from openatac.runtime.import_hook import require_mxnet
+from openatac.study.comparison.differences import ALL, MAIN_UNIT
 from openatac.study.comparison.sweep import Sweep, reserved_flags
 from openatac.study.comparison.training_queue import WRONG_COMMAND, Failure, Training, run_queue
 from openatac.study.finished_runs import find_runs
@@ -64,6 +66,10 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument('--from', dest='others', metavar='RUNS', nargs='+', default=[],
                    help='folders with finished runs, whose records are copied to FOLDER')
     p.add_argument('--note', help='a remark on the data that every figure shows; FOLDER keeps it')
+    p.add_argument('--against', metavar='UNIT',
+                   help=f'the unit whose differences from the others are tested, or {ALL} for every pair '
+                        f'(default: {MAIN_UNIT}, or {ALL} without it)')
+    add_format_flag(p)
     p.add_argument('--measure', choices=('best', 'last', 'test'), default='last',
                    help='the accuracy shown in the picture and the statements; test is for runs with '
                         '--val-split (default: %(default)s)')
@@ -120,7 +126,7 @@ def _compare(sweep: Sweep, trainings: Sequence[Training], args: argparse.Namespa
         if args.others:
             copy_records(args.others, sweep.folder)
         if args.others or not trainings or any(training.is_finished() for training in trainings):
-            print(write_comparison(sweep.folder, args.measure + '_accuracy'))
+            print(write_comparison(sweep.folder, args.measure + '_accuracy', args.against, args.formats))
     for name, failure in failures.items():
         streams.print_to_stderr(f'openatac compare: {name} failed: {failure.words}')
     return max((min(failure.code, WRONG_COMMAND) for failure in failures.values()), default=0)

@@ -23,7 +23,7 @@ from openatac.console.text import for_terminal, text_table
 from openatac.files.csv_file import write_csv
 from openatac.files.writing import writing
 from openatac.limits import MAX_IMAGES, number, prefix
-from openatac.pictures import write_picture
+from openatac.pictures import add_format_flag, write_picture
 from openatac.study.gates.picture import gates_figure
 from openatac.study.gates.run_gates import gates_of_run
 
@@ -48,7 +48,7 @@ def main(argv: list[str]) -> int:
         rows += [{'run': name, **row} for row in gates]
     with writing(f'--out: {args.out}', '; choose another'):
         write_csv(args.out + '.csv', list(rows[0]), map(_csv_row, rows))
-        write_picture(args.out + '.png', lambda: gates_figure(rows))
+        write_picture(args.out + '.png', lambda: gates_figure(rows), args.formats)
     return 0
 
 
@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument('runs', metavar='RUN', nargs='+', help='folder of a run')
     p.add_argument('--out', metavar='PREFIX', type=prefix, required=True,
                    help='prefix of the files to write')
+    add_format_flag(p)
     p.add_argument('--params', default='best', metavar='best|last|FILE',
                    help="the run's best or last parameters, or a parameter file (default: %(default)s)")
     p.add_argument('--images', type=number(int, low=1, high=MAX_IMAGES), metavar='N',

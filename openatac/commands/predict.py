@@ -23,6 +23,7 @@ from openatac.console.program import command_parser
 from openatac.console.text import for_terminal, printable
 from openatac.export.runtimes.base import RUNTIMES
 from openatac.limits import MAX_BATCH, MAX_CLASSES, number
+from openatac.pictures import picture_file
 from openatac.runtime.processor import int8_line
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def main(argv: list[str]) -> int:
                    help='images at a time (default: %(default)s)')
     p.add_argument('--engine', choices=list(RUNTIMES), metavar='NAME', default='',
                    help=f'the engine: {", ".join(RUNTIMES)} (default: static, or that of the file)')
-    p.add_argument('--gates', metavar='FILE.png',
+    p.add_argument('--gates', metavar='FILE.png', type=picture_file,
                    help="draw how much of the first image each ATAC unit's gates let through")
     args = p.parse_args(argv)
     if args.images.count('-') > 1:

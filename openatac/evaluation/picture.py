@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from openatac.pictures import shortened, wrapped
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -26,11 +28,12 @@ def confusion_figure(matrix: np.ndarray, names: Sequence[str]) -> Figure:
     axes.set(xlabel='predicted class', ylabel='class')
     if len(shown) <= LEGIBLE:
         ticks = range(len(shown))
-        axes.set_xticks(ticks, [names[index] for index in shown], rotation=90)
-        axes.set_yticks(ticks, [names[index] for index in shown])
+        axes.set_xticks(ticks, [shortened(names[index]) for index in shown], rotation=90)
+        axes.set_yticks(ticks, [shortened(names[index]) for index in shown])
         for row, column in zip(*matrix.nonzero()):
             axes.text(column, row, str(matrix[row, column]), ha='center', va='center', fontsize=7,
                       color='white' if shares[row, column] > 0.5 else 'black')
-    axes.set_title(f'{matrix.trace() / matrix.sum():.4f} of {matrix.sum():,} images are classified correctly',
-                   fontsize=10)
+    axes.spines[:].set_visible(True)
+    wrong = 100 * (1 - matrix.trace() / matrix.sum())
+    figure.suptitle(wrapped(f'{matrix.sum():,} images, error {wrong:.2f} %', side + 1))
     return figure

@@ -13,15 +13,15 @@ import numpy as np
 
 from openatac.errors import OpenatacError
 from openatac.files.writing import writing
-from openatac.pictures import write_picture
+from openatac.pictures import wrapped, write_picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
 PANEL = 1.5  # inches
-COLOURS, OPACITY = 'RdBu_r', 0.6
-CONSTANT = 1e-3  # a map that varies by less is drawn as constant; a global gate's is
+COLOURS, OPACITY = 'viridis', 0.6
 
 
 class GateMap(NamedTuple):
@@ -78,9 +78,8 @@ def check_matplotlib() -> None:
 def draw_gate_maps(path: str, prefix: str, image: np.ndarray, pixels: np.ndarray, title: str) -> None:
     """Draw the maps of an export for one input into the PNG file ``path``.
 
-    There is a row for each stage: the image, then each unit as colours over the grey image: red where the
-    gate is above its mean over the pixels, blue where it is below. The colours span the unit's own range,
-    which is printed above it.
+    There is a row for each stage: the image, then each unit as colours over the grey image. All maps share
+    one scale; the range of each is printed above it.
 
     Parameters
     ----------
@@ -105,13 +104,15 @@ def draw_gate_maps(path: str, prefix: str, image: np.ndarray, pixels: np.ndarray
 def gate_figure(maps: Sequence[GateMap], pixels: np.ndarray, title: str) -> Figure:
     """Return the matplotlib Figure of `GateMap`s over uint8 (H, W, 3)."""
     from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
     stages: dict[str, list[np.ndarray]] = {}
     for stage, values in maps:
         stages.setdefault(stage, []).append(values)
     columns = 1 + max(map(len, stages.values()))
-    figure = Figure(figsize=(PANEL * max(columns, 4), (PANEL + 0.25) * len(stages) + 0.9),
-                    layout='constrained')
+    width = PANEL * max(columns, 4)
+    figure = Figure(figsize=(width, (PANEL + 0.25) * len(stages) + 1.2), layout='constrained')
+    scale = Normalize(min(values.min() for _, values in maps), max(values.max() for _, values in maps))
     grid = figure.subplots(len(stages), columns, squeeze=False)
     for panel in grid.flat:
         panel.set_axis_off()
@@ -119,19 +120,17 @@ def gate_figure(maps: Sequence[GateMap], pixels: np.ndarray, title: str) -> Figu
         row[0].imshow(pixels)
         row[0].set_title(f'stage {stage}' if stage else 'after the stages', fontsize=9)
         for number, (panel, values) in enumerate(zip(row[1:], units), 1):
-            _draw_map(panel, values, pixels)
+            _draw_map(panel, values, pixels, scale)
             panel.set_title(f'unit {number}: {values.min():.2f} to {values.max():.2f}', fontsize=7)
-    bar = figure.colorbar(ScalarMappable(cmap=COLOURS), ax=grid, location='bottom', aspect=30,
-                          shrink=min(0.8, 4 / columns), alpha=OPACITY, ticks=[0, 0.5, 1])
-    bar.ax.set_xticklabels(['less', "unit's mean", 'more let through'])
-    figure.suptitle(title, fontsize=10)
+    figure.colorbar(ScalarMappable(scale, COLOURS), ax=grid, location='bottom', aspect=30, alpha=OPACITY,
+                    shrink=min(0.8, 4 / columns), label='gate, mean over the channels')
+    figure.suptitle(wrapped(title, width))
     return figure
 
 
-def _draw_map(panel: Axes, values: np.ndarray, pixels: np.ndarray) -> None:
+def _draw_map(panel: Axes, values: np.ndarray, pixels: np.ndarray, scale: Normalize) -> None:
     """Draw one map over the image in grey."""
     height, width = pixels.shape[:2]
-    extent, mean = (0, width, height, 0), values.mean()
-    reach = max(abs(values - mean).max(), CONSTANT)
+    extent = 0, width, height, 0
     panel.imshow(pixels.mean(axis=2), cmap='gray', vmin=-128, vmax=255, extent=extent)
-    panel.imshow(values, cmap=COLOURS, vmin=mean - reach, vmax=mean + reach, alpha=OPACITY, extent=extent)
+    panel.imshow(values, cmap=COLOURS, norm=scale, alpha=OPACITY, extent=extent)

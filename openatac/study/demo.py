@@ -8,10 +8,11 @@ from collections.abc import Mapping
 
 from openatac.console.text import text_table
 from openatac.errors import OpenatacError
-from openatac.study.comparison.results import Group, group_runs
+from openatac.pictures import write_picture
+from openatac.study.comparison.figures import curves_figure
+from openatac.study.comparison.groups import Group, group_runs
 from openatac.study.comparison.training_queue import TRAIN_CIFAR
 from openatac.study.finished_runs import read_run
-from openatac.training.tracking.curves import draw_curves
 
 UNITS: dict[str, list[str]] = {  # name -> flags of train_cifar.py
     'ReLU': ['--act-type', 'relu'],
@@ -55,9 +56,7 @@ def table(runs: Mapping[str, Group]) -> str:
 
 def draw(path: str, runs: Mapping[str, Group]) -> None:
     """Draw the curves of {unit: its run} into the PNG file ``path``."""
-    draw_curves(path, 'ResNet-8 on handwritten digits', {
-        label: {unit: group.runs[0].history[column] for unit, group in runs.items()}
-        for label, column in (('training loss', 'train_loss'), ('test accuracy', 'val_accuracy'))})
+    write_picture(path, lambda: curves_figure(list(runs.values()), blocks=1))
 
 
 def export(group: Group, path: str) -> tuple[list[str], float]:

@@ -2,9 +2,11 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import NamedTuple
 
 from openatac.errors import OpenatacError
+from openatac.files.reading import open_input
 from openatac.training.config import CifarConfig, Config
 from openatac.training.run_folder import RunFolder, Summary, config_of_summary, device_count
 
@@ -29,6 +31,8 @@ class FinishedRun(NamedTuple):
         The contents of summary.json.
     history : dict
         {column of metrics.csv: its value after each epoch}
+    date : str
+        When it began, such as '2026-11-23'; '' if its log does not say it.
     """
 
     folder: str
@@ -38,6 +42,7 @@ class FinishedRun(NamedTuple):
     devices: int
     summary: Summary
     history: dict[str, list[float]]
+    date: str = ''
 
     @property
     def blocks(self) -> int:
@@ -85,10 +90,20 @@ def read_run(folder: str) -> FinishedRun:
             raise ValueError(f'metrics.csv has {len(history["epoch"])} of {summary["epochs"]} epochs')
         config = config_of_summary(summary)
         return FinishedRun(folder, config, *_names(config, summary['model']),
-                           device_count(summary['settings']['devices']), summary, history)
+                           device_count(summary['settings']['devices']), summary, history,
+                           _date(run.file('train.log')))
     except (OSError, ValueError, TypeError) as error:
         raise OpenatacError(f'{folder} is not the folder of a finished run, or it is damaged or too old '
                             f'({error}): its command with --resume auto completes it') from None
+
+
+def _date(log: str) -> str:
+    try:
+        with open_input(log) as file:
+            start = file.read(len('2026-11-23')).decode('ascii', 'replace')
+    except OSError:
+        return ''
+    return start if re.fullmatch(r'\d{4}-\d\d-\d\d', start) else ''
 
 
 def _names(config: Config, model: str) -> tuple[str, str]:

@@ -35,7 +35,9 @@ from openatac.graph.symbol import load_symbol_file
 from openatac.models.parameters import read_arrays, save_parameters
 from openatac.models.params_file import read_params
 from openatac.options import build, fields
-from openatac.study.comparison import results
+from openatac.study.comparison import groups as comparison_groups
+from openatac.study.comparison import sentences, tables
+from openatac.study.comparison.differences import differences
 from openatac.study.costs.by_name import costs_by_name
 from openatac.study.finished_runs import find_runs
 from openatac.study.published.numbers import IMAGENET
@@ -266,8 +268,8 @@ def _read_settings(folder: str) -> Content:
 
 def _read_summary(folder: str) -> Content:
     def compared() -> str:
-        groups = results.group_runs(find_runs(folder))
-        return repr([results.circumstances(groups), results.rows(groups), results.statements(groups)])
+        groups = comparison_groups.group_runs(find_runs(folder))
+        return repr([sentences.circumstances(groups), tables.rows(groups), differences(groups)])
 
     def published() -> str:
         found = find_runs(folder)

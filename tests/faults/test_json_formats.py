@@ -16,7 +16,9 @@ from openatac.export.trained_network import load_run
 from openatac.files.schema import Range, parse_json, read_json, validate
 from openatac.flags import DEFAULT, Given
 from openatac.options import build, fields, values
-from openatac.study.comparison import results
+from openatac.study.comparison import sentences, tables
+from openatac.study.comparison.differences import differences
+from openatac.study.comparison.groups import group_runs
 from openatac.study.comparison.sweep import Sweep
 from openatac.study.finished_runs import find_runs, runs_in
 from openatac.study.gates.run_gates import gates_of_run
@@ -124,8 +126,8 @@ def run(tmp_path):
 
 def test_the_summary_of_a_run(run):
     def use():
-        groups = results.group_runs(find_runs(run))
-        results.circumstances(groups), results.rows(groups), results.statements(groups)
+        groups = group_runs(find_runs(run))
+        sentences.circumstances(groups), tables.rows(groups), differences(groups)
         found = find_runs(run)
         list(run_speeds(found))
         make_row(IMAGENET[0], found, [])

@@ -4,7 +4,6 @@ import io
 import json
 import math
 import os
-import re
 import shutil
 import signal
 import statistics
@@ -12,12 +11,13 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from scipy import stats
 
 from openatac import cli
 from openatac.errors import OpenatacError
-from openatac.study.comparison import results, sweep, training_queue
+from openatac.study.comparison import differences, groups, sweep, training_queue
 from openatac.study.comparison.comparable import check_comparable, shared_settings
 from openatac.study.comparison.sweep import reserved_flags, unit_flags
 from openatac.study.finished_runs import find_runs
@@ -131,7 +131,7 @@ def test_a_comparisons_table_has_means_deviations_and_differences(two_units):
     assert text in printed
     assert '| 1 | relu | 77,850 | 12,501,632 |' in text
     assert f'| {statistics.mean(last[:2]):.4f} ± {statistics.stdev(last[:2]):.4f} | 2 |' in text
-    assert f'se against relu, b = 1: {sum(last[2:]) / 2 - sum(last[:2]) / 2:+.4f}' in text
+    assert f'| 1 | se | relu | {sum(last[2:]) / 2 - sum(last[:2]) / 2:+.4f} |' in text
 
 
 def test_a_comparison_has_a_page_with_all_commands_and_a_picture(two_units):
@@ -264,7 +264,7 @@ def test_records_are_copied_without_paths(two_units, tmp_path):
     done = compare(folder, '--from', two_units[0], '--note', 'made-up images')
     assert done.returncode == 0, done.stderr
     assert 'cifar10 (made-up images), 100 training' in done.stdout
-    assert 'cifar10 (made-up images), 2 seeds' in (folder / 'comparison.html').read_text('utf-8')
+    assert 'cifar10 (made-up images), 20' in (folder / 'comparison.html').read_text('utf-8')
     copied = [path for path in folder.rglob('*') if path.is_file()]
     assert not [path for path in copied if path.suffix == '.params']
     for path in copied:
@@ -310,7 +310,7 @@ def test_what_a_unit_does_not_use_is_no_difference(two_units, tmp_path):
 def test_fine_and_coarse_labels_are_not_mixed(two_units, tmp_path):
     for seed, (labels, words) in enumerate({'fine': '(100 classes)', 'coarse': '(20 superclasses)'}.items()):
         changed(two_units, tmp_path / labels, 'cifar100', cifar100_labels=labels, seed=seed)
-        assert words in results.data_set(results.group_runs(find_runs(tmp_path / labels)))
+        assert words in groups.data_set(groups.group_runs(find_runs(tmp_path / labels)))
     done = compare(tmp_path / 'both', '--from', tmp_path / 'fine', tmp_path / 'coarse')
     assert done.returncode == 1 and 'cifar100_labels (fine and coarse)' in done.stderr
     assert not (tmp_path / 'both' / 'comparison.md').exists()
@@ -360,26 +360,60 @@ def test_runs_of_pytorch_are_records_too(two_units, tmp_path):
 
 def fake_group(unit, *accuracies):
     runs = [SimpleNamespace(summary={'last_accuracy': accuracy}) for accuracy in accuracies]
-    return results.Group(unit, 2, runs, 0, 0)
+    return groups.Group(unit, 2, runs, 0, 0)
 
 
 def test_welch_by_hand():
     """Welch's t, his degrees of freedom and the interval, worked out here."""
     a, b = [0.71, 0.74, 0.72], [0.70, 0.69, 0.705, 0.71]
     parts = [statistics.variance(a) / 3, statistics.variance(b) / 4]
-    difference = statistics.mean(a) - statistics.mean(b)
+    mean = statistics.mean(a) - statistics.mean(b)
     freedom = sum(parts) ** 2 / (parts[0] ** 2 / 2 + parts[1] ** 2 / 3)
     half = stats.t.ppf(0.975, freedom) * math.sqrt(sum(parts))
-    p = 2 * stats.t.sf(difference / math.sqrt(sum(parts)), freedom)
-    statement = results.statement(fake_group('atac', *a), fake_group('relu', *b))
-    assert [float(word) for word in re.findall(r'[+-]?\d\.\d+(?:e-\d+)?', statement)] == [
-        float(f'{value:.4f}') for value in (difference, difference - half, difference + half)] + [
-        float(f'{p:.2g}')]
-    assert 'n = 3 and 4' in statement and statement.startswith('atac against relu, b = 2')
+    p = 2 * stats.t.sf(mean / math.sqrt(sum(parts)), freedom)
+    found, = differences.differences([fake_group('relu', *b), fake_group('atac', *a)])
+    assert (found.one, found.other, found.blocks, found.counts) == ('atac', 'relu', 2, (3, 4))
+    np.testing.assert_allclose([found.mean, found.low, found.high, found.p, found.corrected],
+                               [mean, mean - half, mean + half, p, p])
+    assert found.row()[3:7] == (f'{mean:+.4f}', f'{mean - half:+.4f} to {mean + half:+.4f}', f'{p:.2g}',
+                                f'{p:.2g}')
 
 
 def test_without_spread_there_is_no_test():
     one, same, other = fake_group('a', 0.5), fake_group('b', 0.5, 0.5), fake_group('c', 0.75, 0.75)
-    for statement, difference in ((results.statement(one, other), '-0.2500'),
-                                  (results.statement(other, same), '+0.2500')):
-        assert difference in statement and 'p =' not in statement and '95 %' not in statement
+    for pair, mean in (([one, other], 0.25), ([same, other], 0.25)):
+        found, = differences.differences(pair)
+        assert (found.mean, found.low, found.p, found.corrected) == (mean, None, None, None)
+        assert differences.finding([found])
+        assert differences.seeds_needed(pair) is None
+
+
+def test_holm_by_hand():
+    assert differences.holm([0.04, 0.01, 0.03, 0.5]) == pytest.approx([0.09, 0.04, 0.09, 0.5])
+    assert differences.holm([0.6, 0.6]) == [1, 1] and differences.holm([]) == []
+
+
+@pytest.mark.parametrize('against, pairs', [
+    (None, [('atac', 'relu'), ('atac', 'se')]), ('relu', [('relu', 'se'), ('relu', 'atac')]),
+    ('all', [('se', 'relu'), ('atac', 'relu'), ('atac', 'se')])])
+def test_which_units_are_compared(against, pairs):
+    units = [fake_group(unit, 0.5, 0.6) for unit in ('relu', 'se', 'atac')]
+    found = differences.differences(units, against=against)
+    assert [(each.one, each.other) for each in found] == pairs
+    without = differences.differences(units[:2], against=None)
+    assert [(each.one, each.other) for each in without] == [('se', 'relu')]
+
+
+def test_the_finding_names_what_is_beyond_chance():
+    clear = [fake_group('relu', 0.50, 0.51, 0.52), fake_group('se', 0.69, 0.72, 0.71),
+             fake_group('atac', 0.70, 0.71, 0.72)]
+    said = differences.finding(differences.differences(clear))
+    assert 'atac is better than relu by 0.2000' in said and 'se' not in said.split(';')[0]
+    vague = [fake_group('relu', 0.5, 0.6), fake_group('atac', 0.5, 0.7)]
+    p = differences.differences(vague)[0].corrected
+    assert f'{p:.2g}' in differences.finding(differences.differences(vague))
+
+
+def test_the_seeds_that_would_decide():
+    """A difference of 0.01 at a deviation of 0.01: 2 (1.96 + 0.84)^2 = 15.7 seeds."""
+    assert differences.seeds_needed([fake_group('relu', 0.5, 0.5 + 0.01 * math.sqrt(2))]) == 16

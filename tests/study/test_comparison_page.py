@@ -13,10 +13,10 @@ from PIL import Image
 
 from openatac.options import build
 from openatac.pictures import write_picture
-from openatac.study.comparison import results
-from openatac.study.comparison.figures import accuracy_figure, curves_figure
+from openatac.study.comparison import differences, sentences, tables
+from openatac.study.comparison.figures import curves_figure, error_figure
+from openatac.study.comparison.groups import Group
 from openatac.study.comparison.html_page import page
-from openatac.study.comparison.results import Group
 from openatac.study.finished_runs import FinishedRun
 from openatac.training.config import CifarConfig
 
@@ -40,7 +40,7 @@ def run(unit, blocks, seed, best, device='1 x cpu', dataset='digits'):
     config = build(CifarConfig, {'act_type': 'relu', 'blocks': blocks, 'seed': seed, 'dataset': dataset,
                                  'cifar100_labels': 'coarse', 'num_epochs': EPOCHS, 'lr': 0.1})
     return FinishedRun(f'runs/{unit}-{blocks}-{seed}', config, 'cifar_resnet8_v2_relu', unit, 1, summary,
-                       history)
+                       history, f'2026-11-{22 + seed}')
 
 
 def group(unit, blocks, parameters, *bests, **options):
@@ -105,15 +105,20 @@ class Document(HTMLParser):
 
 
 def test_the_table_has_the_rows_of_the_comparison(text):
-    assert Document(text).tables[0] == [list(results.head(several())), *map(list, results.rows(several()))]
+    assert Document(text).tables[0] == [list(tables.head(several())), *map(list, tables.rows(several()))]
 
 
-def test_circumstances_statements_and_commands_are_told_as_they_are():
+def test_the_finding_comes_first_then_circumstances_differences_and_commands():
     groups = several()
     document = Document(page(groups, 'best_accuracy'))
-    assert document.texts['p'][:5] == results.circumstances(groups)
-    assert document.texts['li'] == results.statements(groups, 'best_accuracy')
-    assert document.texts['li'] != results.statements(groups, 'last_accuracy')
+    finding = sentences.conclusion(groups, 'best_accuracy', None)
+    assert document.texts['p'][:len(finding)] == finding and len(finding) == 2
+    told = sentences.circumstances(groups)
+    assert document.texts['p'][len(finding):len(finding) + len(told)] == told
+    assert any('2026-11-23 to 2026-11-25' in sentence for sentence in told)
+    assert document.tables[2] == [list(differences.HEAD), *(
+        list(each.row()) for each in differences.differences(groups, 'best_accuracy'))]
+    assert document.tables[2] != Document(page(groups, 'last_accuracy')).tables[2]
     runs = [each for several_seeds in groups for each in several_seeds.runs]
     assert document.texts['code'] == [each.summary['command'] for each in runs]
     assert any({'0.7200', '0.7056;', '1002', 'OMP_NUM_THREADS=1;'} <= set(text.split())
@@ -138,15 +143,17 @@ def test_the_page_needs_nothing_but_itself(text):
         assert name in ids
 
 
-@pytest.mark.parametrize('measure, words', [('best_accuracy', 'best test accuracy of all epochs'),
-                                            ('last_accuracy', 'test accuracy after the last epoch')])
+@pytest.mark.parametrize('measure, words', [('best_accuracy', 'best test error of all epochs'),
+                                            ('last_accuracy', 'test error after the last epoch')])
 def test_pictures_are_the_accuracy_and_the_curves_of_each_depth(measure, words):
     document = Document(page(several(), measure))
     labels = [attributes['aria-label'] for attributes in document.all('svg')]
-    assert labels == [words + ' against trainable parameters',
-                      'test accuracy and training loss over epochs, b = 1',
-                      'test accuracy and training loss over epochs, b = 10']
-    assert words in document.texts['text']
+    assert labels[0].startswith(words) and all(
+        f'{each.unit}, b = {each.blocks}: {100 * (1 - np.mean(each.values(measure))):.2f} %' in labels[0]
+        for each in several())
+    assert labels[1:] == ['test error and training loss over epochs, b = 1',
+                          'test error and training loss over epochs, b = 10']
+    assert words + ' (%)' in document.texts['text']
 
 
 def test_the_same_runs_make_the_same_page(text):
@@ -173,11 +180,11 @@ def test_speeds_have_their_range_and_those_that_were_disturbed_are_left_out():
     one = group('relu', 1, 100, 0.70, 0.71, 0.72)  # at 1001, 1002 and 1003 images/s
     two = one._replace(runs=[disturb(one.runs[0]), *one.runs[1:]])
     none = one._replace(unit='atac', runs=[disturb(run) for run in one.runs])
-    assert results.rows([one])[0][-1] == '1002 (1001 to 1003)'
-    assert results.rows([two])[0][-1] == '1002 (1002 to 1003)'
-    assert results.rows([one._replace(runs=one.runs[:1])])[0][-1] == '1001'
-    assert not re.search(r'\d', results.rows([none])[0][-1])
-    assert '1001' in results.facts(one.runs[0]) and '1001' not in results.facts(none.runs[0])
+    assert tables.rows([one])[0][-1] == '1002 (1001 to 1003)'
+    assert tables.rows([two])[0][-1] == '1002 (1002 to 1003)'
+    assert tables.rows([one._replace(runs=one.runs[:1])])[0][-1] == '1001'
+    assert not re.search(r'\d', tables.rows([none])[0][-1])
+    assert '1001' in sentences.facts(one.runs[0]) and '1001' not in sentences.facts(none.runs[0])
     document = Document(page([one, none]))
     assert document.tables[1][1][:4] == ['1', 'atac', '1.00', '1.00']
     assert not re.search(r'\d', document.tables[1][1][4])
@@ -198,7 +205,7 @@ def test_the_page_has_no_paths_of_the_machine(command, shown):
     [group('relu', 1, 100, 0.7)], [group('atac', 1, 150, 0.8), group('relu', 2, 200, 0.7)]])
 def test_nothing_to_compare_is_left_out(groups):
     document = Document(page(groups))
-    assert len(document.tables) == 1 and 'li' not in document.texts
+    assert len(document.tables) == 1
     assert len(document.texts['code']) == len(groups)
 
 
@@ -211,12 +218,13 @@ def test_a_run_that_diverged():
 # The script that sorts.
 
 def test_what_the_script_relies_on(text):
-    assert len(re.findall(r'<th scope="col"[^>]*><button ', text)) == len(results.head(several())) + 5
+    columns = len(tables.head(several())) + 5 + len(differences.HEAD)
+    assert len(re.findall(r'<th scope="col"[^>]*><button ', text)) == columns
     for table, cells in zip(re.findall('<table>.*?</table>', text, re.S), Document(text).tables):
         assert table.count('<tbody>') == 1
         heads = re.findall('<th scope="col"(.*?)><button type="button">(.*?)</button></th>', table)
         assert [name for how, name in heads if 'aria-sort' in how] == ['b']
-        assert [name for how, name in heads if 'class="word"' in how] == ['unit']
+        assert [name for how, name in heads if 'class="word"' in how] in (['unit'], ['unit', 'against'])
         depths = [int(row[0]) for row in cells[1:]]
         assert depths == sorted(depths) and {len(row) for row in cells} == {len(cells[0])}
 
@@ -235,12 +243,12 @@ def test_a_click_on_a_head_sorts(text, tmp_path, clicks, column, direction):
     def value(row):
         return row[1] if column == 1 else float(row[column].split()[0].replace(',', ''))
 
-    assert sorted(shown) == sorted(map(list, results.rows(several())))
+    assert sorted(shown) == sorted(map(list, tables.rows(several())))
     values = [value(row) for row in shown]
     assert values == sorted(values, reverse=direction == 'descending')
     heads = [attributes for attributes in document.all('th') if attributes['scope'] == 'col']
-    assert [head.get('aria-sort') for head in heads[:len(results.head(several()))]] == [
-        direction if place == column else None for place in range(len(results.head(several())))]
+    assert [head.get('aria-sort') for head in heads[:len(tables.head(several()))]] == [
+        direction if place == column else None for place in range(len(tables.head(several())))]
 
 
 def in_browser(path, profile):
@@ -258,53 +266,53 @@ def in_browser(path, profile):
 
 def test_a_point_for_each_group():
     groups = several()
-    axes = accuracy_figure(groups, 'best_accuracy').axes[0]
+    axes = error_figure(groups, 'best_accuracy').axes[0]
     lines = {line.get_label(): line for line in axes.lines}
     for unit in ('relu', 'swish', 'atac'):
         own = [each for each in groups if each.unit == unit]
-        means = [np.mean(each.values('best_accuracy')) for each in own]
+        means = [100 - 100 * np.mean(each.values('best_accuracy')) for each in own]
         np.testing.assert_allclose(lines[unit].get_ydata(), means)
         width = 1_290_000 - 77_850
         np.testing.assert_allclose(lines[unit].get_xdata(), [each.parameters for each in own],
-                                   atol=0.01 * width)
+                                   atol=0.02 * width)
     assert [text.get_text() for text in axes.texts] == ['1', '10'] * 3
 
 
 def test_equal_parameters_are_side_by_side_and_the_axis_says_so():
-    axes = accuracy_figure(several()).axes[0]
+    axes = error_figure(several()).axes[0]
     lines = {line.get_label(): line for line in axes.lines}
     assert (lines['relu'].get_xdata() < lines['swish'].get_xdata()).all()
-    assert axes.get_xlabel() == 'trainable parameters (equal ones side by side)'
-    apart = accuracy_figure([group('relu', 1, 100, 0.7), group('atac', 1, 150, 0.8)]).axes[0]
+    assert 'side by side' in axes.get_xlabel()
+    apart = error_figure([group('relu', 1, 100, 0.7), group('atac', 1, 150, 0.8)]).axes[0]
     assert [list(line.get_xdata()) for line in apart.lines] == [[100], [150]]
     assert apart.get_xlabel() == 'trainable parameters'
 
 
 def test_error_bars_are_one_standard_deviation():
     groups = [group('relu', 1, 100, 0.7, 0.72, 0.77), group('atac', 1, 150, 0.8)]
-    axes = accuracy_figure(groups).axes[0]
+    axes = error_figure(groups).axes[0]
     bar, = axes.collections  # and none of a single seed
     low, high = bar.get_segments()[0][:, 1]
-    values = groups[0].values('last_accuracy')
+    values = [100 - 100 * value for value in groups[0].values('last_accuracy')]
     np.testing.assert_allclose([low, high], [np.mean(values) - np.std(values, ddof=1),
                                              np.mean(values) + np.std(values, ddof=1)])
 
 
-@pytest.mark.parametrize('groups, title, label', [
-    ([group('relu', 1, 100, 0.7, dataset='cifar100')], 'cifar100 (20 superclasses), 1 seed;',
-     'test accuracy after the last epoch'),
-    ([group('relu', 1, 100, 0.7), group('atac', 1, 100, 0.7, 0.8, 0.9)], 'digits, 1 to 3 seeds;',
-     'test accuracy after the last epoch\n(mean ± standard deviation over seeds)')])
-def test_the_picture_says_what_it_shows(groups, title, label):
-    axes = accuracy_figure(groups, 'last_accuracy').axes[0]
-    assert axes.get_title().startswith(title)
-    assert axes.get_ylabel() == label
+@pytest.mark.parametrize('groups, words', [
+    ([group('relu', 1, 100, 0.7, dataset='cifar100')],
+     ['cifar100 (20 superclasses)', '1 seed', '2026-11-23']),
+    ([group('relu', 1, 100, 0.7), group('atac', 1, 100, 0.7, 0.8, 0.9)],
+     ['digits', '1 to 3 seeds', 'standard deviation', '2026-11-23 to 2026-11-25'])])
+def test_the_picture_says_what_it_shows(groups, words):
+    figure = error_figure(groups, 'last_accuracy')
+    assert all(text in figure.get_suptitle() for text in words)
+    assert figure.axes[0].get_ylabel() == 'test error after the last epoch (%)'
 
 
 def test_units_differ_by_colour_and_marker_and_keep_them():
     groups = [group(f'unit{number}', blocks, 100 * blocks, 0.7)
               for blocks in (1, 2) for number in range(15)]
-    styles = [(line.get_color(), line.get_marker()) for line in accuracy_figure(groups).axes[0].lines]
+    styles = [(line.get_color(), line.get_marker()) for line in error_figure(groups).axes[0].lines]
     assert len(set(styles)) == len({marker for _, marker in styles}) == 15
     without_first = curves_figure([each for each in groups if (each.unit, each.blocks) != ('unit0', 2)], 2)
     assert [line.get_color() for line in without_first.axes[0].lines] == [colour for colour, _ in styles[1:]]
@@ -319,31 +327,33 @@ def curves():
 
 
 def seeds_of(group, column):
-    return np.array([seed.history[column] for seed in group.runs])
+    values = np.array([seed.history[column] for seed in group.runs])
+    return 100 * (1 - values) if column == 'val_accuracy' else values
 
 
 def test_curves_are_the_means_of_the_seeds(curves):
     for line, _, group, column in curves:
         np.testing.assert_allclose(line.get_ydata(), seeds_of(group, column).mean(0))
+        assert list(line.get_xdata()) == [1, 2, 3, 4]  # epochs
 
 
 def test_bands_reach_from_the_lowest_seed_to_the_highest(curves):
     for _, band, group, column in curves:
         values, corners = seeds_of(group, column), band.get_paths()[0].vertices
         for epoch in range(EPOCHS):
-            heights = corners[corners[:, 0] == epoch, 1]
+            heights = corners[corners[:, 0] == epoch + 1, 1]
             np.testing.assert_allclose([heights.min(), heights.max()],
                                        [values[:, epoch].min(), values[:, epoch].max()])
 
 
 def test_the_curve_of_one_seed_has_no_band():
     alone = curves_figure([group('relu', 1, 100, 0.7)], 1)
-    assert [text.get_text() for text in alone.texts] == ['b = 1'] and not alone.axes[0].collections
+    assert 'b = 1, 1 seed' in alone.get_suptitle() and not alone.axes[0].collections
 
 
 def test_the_png_file_opens_and_is_not_blank(tmp_path):
     path = tmp_path / 'comparison.png'
-    write_picture(path, lambda: accuracy_figure(several(), 'last_accuracy'), dpi=150)
+    write_picture(path, lambda: error_figure(several(), 'last_accuracy'))
     with Image.open(path) as image:
         pixels = np.asarray(image.convert('L'))
     assert pixels.shape[1] >= 1000 and 0.01 < (pixels < 128).mean() < 0.5
@@ -358,7 +368,7 @@ def test_without_matplotlib_the_rest_is_there(tmp_path, monkeypatch, caplog):
     assert not document.all('svg') and len(document.texts['code']) == 12
     assert sum("pip install 'openatac[demo]'" in text for text in document.texts['p']) == 1
     with caplog.at_level(logging.WARNING, 'openatac'):
-        write_picture(tmp_path / 'x.png', lambda: accuracy_figure(groups))
+        write_picture(tmp_path / 'x.png', lambda: error_figure(groups))
     message, = caplog.messages
     assert "pip install 'openatac[demo]'" in message
     assert not os.listdir(tmp_path)

@@ -4,6 +4,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from openatac.pictures import shortened, wrapped
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -22,8 +24,8 @@ def bench_figure(rows: Sequence[Row], title: str) -> Figure:
     runtimes = list(dict.fromkeys(row['engine'] for row in rows))
     exports = list(dict.fromkeys(row['export'] for row in rows))
     width = 0.8 / len(exports)
-    figure = Figure(figsize=(2 + 1.1 * len(runtimes) * max(1, len(exports) ** 0.5 / 1.5), 3.2 * len(sizes)),
-                    layout='constrained')
+    inches = max(6, 2 + 1.1 * len(runtimes) * max(1, len(exports) ** 0.5 / 1.5))
+    figure = Figure(figsize=(inches, 1 + 3 * len(sizes)), layout='constrained')
     panels = figure.subplots(len(sizes), 1, sharex=True, squeeze=False)[:, 0]
     for panel, size in zip(panels, sizes):
         for row in (row for row in rows if row['batch'] == size):
@@ -32,11 +34,12 @@ def bench_figure(rows: Sequence[Row], title: str) -> Figure:
             _draw_bar(panel, x, 0.9 * width, row, f'C{export}')
         panel.set(ylabel='images/s', title=f'batch of {size}')
         panel.margins(y=0.15)
-        panel.spines[['top', 'right']].set_visible(False)
     panels[-1].set_xticks(range(len(runtimes)), [runtime.replace('-', '-\n') for runtime in runtimes])
-    figure.legend(handles=[Patch(color=f'C{number}', label=export) for number, export in enumerate(exports)],
-                  loc='outside lower center', ncol=min(len(exports), 4), frameon=False)
-    figure.suptitle(f'{title}\nmedian and range of {rows[0]["rounds"]} rounds', fontsize=10)
+    names = [shortened(export, 40) for export in exports]
+    columns = max(1, int(inches / (1 + 0.1 * max(map(len, names)))))
+    figure.legend(handles=[Patch(color=f'C{number}', label=name) for number, name in enumerate(names)],
+                  loc='outside lower center', ncol=min(len(names), columns))
+    figure.suptitle(wrapped(f'{title}\nmedian and range of {rows[0]["rounds"]} rounds', inches))
     return figure
 
 

@@ -10,36 +10,39 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from openatac.console.text import for_html
-from openatac.pictures import literal_text
-from openatac.study.comparison import results
-from openatac.study.comparison.figures import accuracy_figure, curves_figure
+from openatac.pictures import style
+from openatac.study.comparison import differences, sentences, tables
+from openatac.study.comparison.figures import curves_figure, error_figure
+from openatac.study.comparison.groups import Group, data_set, epochs_images, words
 from openatac.study.comparison.records import without_paths
-from openatac.study.comparison.results import Group
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-UNIT = 'unit'                   # the column of results.head that is text
+WORDS = ('unit', 'against')      # columns of text
 REFERENCE = 'relu'              # the unit that costs are compared with
 
 
-def page(groups: Sequence[Group], measure: str = 'last_accuracy') -> str:
+def page(groups: Sequence[Group], measure: str = 'last_accuracy', against: str | None = None) -> str:
     """Return the HTML document of a comparison.
 
     Parameters
     ----------
     groups : sequence of Group
     measure : str
-        One of `results.MEASURES`, for the figures and the differences.
+        One of `openatac.study.comparison.groups.MEASURES`, for the figures and the differences.
+    against : str, optional
+        The unit that is compared with the others; see `differences.differences`.
 
     Returns
     -------
     str
         Without matplotlib, a sentence replaces the figures.
     """
-    sections = [_paragraphs(results.circumstances(groups)), _results(groups), _relative_costs(groups),
-                _figures(groups, measure), _statements(groups, measure), _runs(groups)]
-    title = 'Units compared on ' + results.data_set(groups)
+    sections = [_paragraphs(sentences.conclusion(groups, measure, against), 'finding'),
+                _paragraphs(sentences.circumstances(groups)), _results(groups), _relative_costs(groups),
+                _figures(groups, measure), _differences(groups, measure, against), _runs(groups)]
+    title = 'Units compared on ' + data_set(groups)
     template = string.Template(resources.files(__package__).joinpath('page.html').read_text('utf-8'))
     return template.substitute(title=for_html(title), sections='\n'.join(filter(None, sections)))
 
@@ -49,7 +52,7 @@ def _results(groups: Sequence[Group]) -> str:
         'b: blocks per stage. Parameters: trainable ones. Multiply-adds: for one image. '
         'Images/s: in training, the median over the seeds and their range, without runs that other '
         'processes on the machine disturbed.']),
-        _table(results.head(groups), results.rows(groups))])
+        _table(tables.head(groups), tables.rows(groups))])
 
 
 def _relative_costs(groups: Sequence[Group]) -> str:
@@ -63,7 +66,7 @@ def _relative_costs(groups: Sequence[Group]) -> str:
     if not others:
         return ''
     machines = {(run.summary['device'], run.summary['threads']) for group in groups for run in group.runs}
-    head = ('b', UNIT, 'parameters', 'multiply-adds', *['images/s'] * (len(machines) == 1))
+    head = ('b', 'unit', 'parameters', 'multiply-adds', *['images/s'] * (len(machines) == 1))
     rows = [(str(group.blocks), group.unit, *(f'{own / base:.2f}' if own and base else 'disturbed'
                                               for own, base in zip(_costs(group), reference[group.blocks])))
             for group in others]
@@ -76,26 +79,31 @@ def _costs(group: Group) -> tuple[float, float, float]:
 
 
 def _figures(groups: Sequence[Group], measure: str) -> str:
-    """Return the figures: accuracy against parameters, and curves for each depth."""
+    """Return the figures: error against parameters, and curves for each depth."""
     try:
-        with literal_text():
-            accuracy = _svg(accuracy_figure(groups, measure), 'accuracy',
-                            results.words(measure, groups) + ' against trainable parameters')
+        with style():
+            error = _svg(error_figure(groups, measure), 'error', _error_text(groups, measure))
             curves = [_svg(curves_figure(groups, blocks), f'curves{blocks}',
-                           f'{results.accuracy_of_epochs(groups)} and training loss over epochs, '
-                           f'b = {blocks}')
+                           f'{epochs_images(groups)} error and training loss over epochs, b = {blocks}')
                       for blocks in sorted({group.blocks for group in groups})]
     except ImportError:
         return _paragraphs(["The figures are missing, since matplotlib is not installed "
                             "(pip install 'openatac[demo]')."])
-    return '\n'.join([_heading('Accuracy against parameters'), accuracy, _heading('Curves'), *curves])
+    return '\n'.join([_heading('Error against parameters'), error, _heading('Curves'), *curves])
+
+
+def _error_text(groups: Sequence[Group], measure: str) -> str:
+    """Return what the figure of errors shows, in words, for those who do not see it."""
+    errors = [100 * (1 - statistics.mean(group.values(measure))) for group in groups]
+    points = '; '.join(f'{group.unit}, b = {group.blocks}: {error:.2f} % with {group.parameters:,} parameters'
+                       for group, error in zip(groups, errors))
+    return f'{words(measure, groups, "error")} against trainable parameters. {points}.'
 
 
 def _svg(figure: Figure, name: str, label: str) -> str:
     """Return ``figure`` as an SVG element in the page's colours and font; its ids begin with ``name``."""
-    import matplotlib
     text = io.StringIO()
-    with matplotlib.rc_context({'svg.fonttype': 'none', 'svg.hashsalt': 'openatac'}):
+    with style():
         figure.savefig(text, format='svg', metadata=dict.fromkeys(('Creator', 'Date', 'Format', 'Type')))
     svg = re.search(r'<svg[^>]*?(viewBox="[^"]*")[^>]*>(.*)</svg>', text.getvalue(), re.S)
     assert svg, 'matplotlib wrote no SVG'
@@ -106,14 +114,15 @@ def _svg(figure: Figure, name: str, label: str) -> str:
     return f'<div class="box">\n<svg role="img" aria-label="{for_html(label)}" {size}>{content}</svg>\n</div>'
 
 
-def _statements(groups: Sequence[Group], measure: str) -> str:
-    """Return the differences between units of the same depth."""
-    items = [f'<li>{for_html(sentence)}</li>' for sentence in results.statements(groups, measure)]
-    if not items:
+def _differences(groups: Sequence[Group], measure: str, against: str | None) -> str:
+    """Return the differences between units of the same depth; '' if there are none."""
+    found = differences.differences(groups, measure, against)
+    if not found:
         return ''
-    return '\n'.join([_heading('Differences between units: ' + results.words(measure, groups)), _paragraphs([
-        "Each p is of Welch's t test for one pair of units, without a correction for the number of tests."]),
-        '<ul>', *items, '</ul>'])
+    return '\n'.join([_heading('Differences between units: ' + words(measure, groups)), _paragraphs([
+        "Each p is of Welch's t test for one pair of units; Holm's correction is for all tests of the "
+        'table.']),
+        _table(differences.HEAD, [each.row() for each in found])])
 
 
 def _runs(groups: Sequence[Group]) -> str:
@@ -123,7 +132,7 @@ def _runs(groups: Sequence[Group]) -> str:
         seeds = 'seed' + 's' * (len(group.runs) > 1) + ' ' + ', '.join(str(run.seed) for run in group.runs)
         parts += ['<details>', f'<summary>{for_html(group.unit)}, b = {group.blocks}: {seeds}</summary>']
         for run in group.runs:
-            parts += [f'<p>{for_html(results.facts(run))}</p>',
+            parts += [f'<p>{for_html(sentences.facts(run))}</p>',
                       f'<pre><code>{for_html(without_paths(run.summary["command"]))}</code></pre>']
         parts.append('</details>')
     return '\n'.join(parts)
@@ -133,19 +142,20 @@ def _heading(text: str) -> str:
     return f'<h2>{for_html(text)}</h2>'
 
 
-def _paragraphs(sentences: Iterable[str]) -> str:
-    return '\n'.join(f'<p>{for_html(sentence)}</p>' for sentence in sentences)
+def _paragraphs(texts: Iterable[str], kind: str = '') -> str:
+    start = f'<p class="{kind}">' if kind else '<p>'
+    return '\n'.join(f'{start}{for_html(text)}</p>' for text in texts)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table that readers can sort, sorted by its first column."""
     lines = ['<div class="box">', '<table>', '<thead><tr>']
     for name in head:
-        attributes = ' class="word"' * (name == UNIT) + ' aria-sort="ascending"' * (name == head[0])
+        attributes = ' class="word"' * (name in WORDS) + ' aria-sort="ascending"' * (name == head[0])
         lines.append(f'<th scope="col"{attributes}><button type="button">{for_html(name)}</button></th>')
     lines += ['</tr></thead>', '<tbody>']
     for row in rows:
-        cells = [f'<th scope="row" class="word">{for_html(text)}</th>' if name == UNIT
+        cells = [f'<th scope="row" class="word">{for_html(text)}</th>' if name in WORDS
                  else f'<td>{for_html(text)}</td>' for name, text in zip(head, row)]
         lines.append(f'<tr>{"".join(cells)}</tr>')
     return '\n'.join([*lines, '</tbody>', '</table>', '</div>'])

@@ -11,27 +11,33 @@ from openatac.files.csv_file import write_csv
 from openatac.files.reading import read_text
 from openatac.files.writing import write_text, writing
 from openatac.pictures import write_picture
-from openatac.study.comparison import results
-from openatac.study.comparison.figures import accuracy_figure
+from openatac.study.comparison import differences, sentences, tables
+from openatac.study.comparison.figures import error_figure
+from openatac.study.comparison.groups import Group, group_runs, measures
 from openatac.study.comparison.html_page import page
 from openatac.study.comparison.records import ADVICE, without_paths
 from openatac.study.finished_runs import find_runs
 
 NOTE = 'note.txt'
 HELD_OUT = ('validation_images', 'test_accuracy')  # columns if images were held out for validation
-COLUMNS = ('unit', 'blocks', 'seed', 'parameters', 'multiply_adds', 'dataset', 'training_images',
+COLUMNS = ('unit', 'blocks', 'seed', 'date', 'parameters', 'multiply_adds', 'dataset', 'training_images',
            'test_images', 'epochs', 'best_accuracy', 'best_epoch', 'last_accuracy', 'images_per_second',
            'disturbed', 'device', 'threads', 'openatac', 'mxnet', 'torch', 'numpy', 'python', 'command',
            'log')
 
 
-def write_comparison(folder: str, measure: str) -> str:
+def write_comparison(folder: str, measure: str, against: str | None = None,
+                     formats: Sequence[str] = ('png',)) -> str:
     """Write the comparison of the runs in ``folder`` into it.
 
     Parameters
     ----------
     measure : str
-        One of `results.MEASURES`, for the picture and the differences.
+        One of `openatac.study.comparison.groups.MEASURES`, for the picture and the differences.
+    against : str, optional
+        The unit that is compared with the others; see `differences.differences`.
+    formats : sequence of str
+        Of the picture.
 
     Returns
     -------
@@ -41,33 +47,40 @@ def write_comparison(folder: str, measure: str) -> str:
     Raises
     ------
     OpenatacError
-        If the runs cannot be compared, or lack the measure.
+        If the runs cannot be compared, or lack the measure or the unit.
     """
-    groups = results.group_runs(find_runs(folder), read_note(folder))
-    if measure not in results.measures(groups):
+    groups = group_runs(find_runs(folder), read_note(folder))
+    units = [group.unit for group in groups]
+    if against not in (None, differences.ALL, *units):
+        raise OpenatacError(f'--against {against}: there are no runs of it; choose from '
+                            f'{", ".join(dict.fromkeys([*units, differences.ALL]))}')
+    if measure not in measures(groups):
         raise OpenatacError(f'the runs in {folder} have no {measure.replace("_", " ")} apart from "best" and '
                             '"last", as they were trained without --val-split: choose another --measure')
-    columns = COLUMNS + HELD_OUT * ('test_accuracy' in results.measures(groups))
-    sentences = [f'- {for_markdown(sentence)}' for sentence in results.statements(groups, measure)]
-    if sentences:
-        sentences = ['', f'Differences in {measure.replace("_", " ")}:', '', *sentences]
-    text = '\n'.join([*map(for_markdown, results.circumstances(groups)), '',
-                      results.markdown(groups), *sentences]) + '\n'
-    document = page(groups, measure)
+    columns = COLUMNS + HELD_OUT * ('test_accuracy' in measures(groups))
+    found = differences.differences(groups, measure, against)
+    text = '\n'.join([
+        *map(for_markdown, sentences.conclusion(groups, measure, against)), '',
+        *map(for_markdown, sentences.circumstances(groups)), '',
+        tables.markdown(tables.head(groups), tables.rows(groups))]).lstrip() + '\n'
+    if found:
+        text += (f"\nDifferences in {measure.replace('_', ' ')} (Welch's t test):\n\n"
+                 f'{tables.markdown(differences.HEAD, [each.row() for each in found])}\n')
+    document = page(groups, measure, against)
     with writing(folder, ADVICE):
         write_csv(os.path.join(folder, 'runs.csv'), columns, _rows(groups, folder))
         write_text(os.path.join(folder, 'comparison.md'), text)
-        write_picture(os.path.join(folder, 'comparison.png'), lambda: accuracy_figure(groups, measure),
-                      dpi=150)
+        write_picture(os.path.join(folder, 'comparison.png'), lambda: error_figure(groups, measure), formats)
         write_text(os.path.join(folder, 'comparison.html'), document)
     return text
 
 
-def _rows(groups: Sequence[results.Group], folder: str) -> Iterator[dict[str, Any]]:
+def _rows(groups: Sequence[Group], folder: str) -> Iterator[dict[str, Any]]:
     """Yield {column: value} for each run, with COLUMNS and HELD_OUT among the columns."""
     for group in groups:
         for run in group.runs:
             yield {**run.summary, **run.summary['versions'], **group._asdict(), 'seed': run.seed,
+                   'date': run.date,
                    'command': without_paths(run.summary['command']),
                    'log': os.path.relpath(os.path.join(run.folder, 'train.log'), folder)}
 

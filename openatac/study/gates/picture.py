@@ -5,11 +5,14 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from openatac.pictures import COLOURS, shortened
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Row = dict[str, Any]  # a line of gates.csv
+LONGEST = 60          # name of a run, in characters
 
 PARTS = {'between_pixels': ('pixels', 1.0), 'between_images': ('images', 0.5),  # column -> name, opacity
          'between_channels': ('channels', 0.2)}
@@ -19,7 +22,8 @@ def gates_figure(rows: Sequence[Row]) -> Figure:
     """Draw the statistics of gates, layers side by side, with a colour for each run."""
     from matplotlib.figure import Figure
     layers = sorted({row['layer']: row['stage'] for row in rows}.items(), key=lambda item: _depth(item[0]))
-    colours = {run: f'C{index}' for index, run in enumerate(dict.fromkeys(row['run'] for row in rows))}
+    runs = list(dict.fromkeys(row['run'] for row in rows))
+    colours = {run: COLOURS[index % len(COLOURS)] for index, run in enumerate(runs)}
     width = 2 + 0.3 * len(layers) * len(colours) ** 0.5  # inches
     figure = Figure(figsize=(min(max(8.0, width), 40.0), 10.0), layout='constrained')
     panels = figure.subplots(4, 1, sharex=True)
@@ -30,10 +34,11 @@ def gates_figure(rows: Sequence[Row]) -> Figure:
             _draw_gate(panels, position + (index - (len(here) - 1) / 2) * room, min(0.25, 0.9 * room), row,
                        colours[row['run']])
     _label(panels, layers)
-    panels[0].add_artist(panels[0].get_legend())  # else the next one takes its place
-    panels[0].legend(handles=[_patch(f'{run} ({_units(rows, run)})', color=colour)
-                              for run, colour in colours.items()],
-                     loc='lower center', bbox_to_anchor=(0.5, 1.08), ncol=min(len(colours), 3), frameon=False)
+    names = [shortened(f'{run} ({_units(rows, run)})', LONGEST) for run in runs]
+    columns = max(1, int(figure.get_figwidth() / (1 + 0.1 * max(map(len, names)))))
+    figure.legend(handles=[_patch(name, color=colours[run]) for run, name in zip(runs, names)],
+                  loc='outside upper center', ncol=min(len(names), columns),
+                  title=f'Gates on {rows[0]["images"]} images of {rows[0]["dataset"]}')
     return figure
 
 
@@ -70,17 +75,18 @@ def _label(panels: Sequence[Axes], layers: Sequence[tuple[str, str]]) -> None:
     largest = max(0.1, 1.05 * near.get_ylim()[1])
     near.set(ylabel='share of gates', ylim=(-0.05 * largest, largest))
     variance.set(ylabel='share of variance', ylim=(0, 1))
-    farthest = max(0.1, *map(abs, correlation.get_ylim()))
+    farthest = 1.1 * max(0.1, *map(abs, correlation.get_ylim()))
     correlation.set(ylabel='correlation with\nthe ReLU mask', ylim=(-farthest, farthest))
     correlation.axhline(0, color='grey', linewidth=0.8)
-    correlation.set_xticks(range(len(layers)), [layer for layer, _ in layers], rotation=90, fontsize=8)
+    correlation.set_xticks(range(len(layers)), [shortened(layer, 40) for layer, _ in layers], rotation=90,
+                           fontsize=8)
     _shade_stages(panels, [stage for _, stage in layers])
     for panel, handles in (
             (mean, [_marker('o', 'gate'), _marker('_', 'ReLU mask [x > 0]', alpha=0.5, markeredgewidth=2)]),
             (near, [_marker('v', 'below 0.1'), _marker('^', 'above 0.9', markerfacecolor='none')]),
             (variance, [_patch('between ' + name, color='grey', alpha=opacity)
                         for name, opacity in PARTS.values()])):
-        panel.legend(handles=handles, loc='center left', bbox_to_anchor=(1, 0.5), frameon=False)
+        panel.legend(handles=handles, loc='center left', bbox_to_anchor=(1, 0.5))
 
 
 def _marker(marker: str, label: str, **style: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from openatac.console.text import for_terminal, text_table
-from openatac.study.comparison.results import spread
+from openatac.study.comparison.tables import spread
 from openatac.study.finished_runs import FinishedRun
 from openatac.study.published.numbers import ACCURACY, COSTS
 from openatac.study.published.recipe_check import not_comparable

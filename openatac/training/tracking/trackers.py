@@ -66,9 +66,9 @@ class HistoryPicture(Tracker):
     def finish(self, history: History, summary: dict[str, Any]) -> None:
         splits = {'training (augmented)': 'train', self.evaluated: 'val'}
         draw_curves(os.path.join(self.folder, 'history.png'), self.title, {
-            'top-1 error': {name: [1 - row[split + '_accuracy'] for row in history]
-                            for name, split in splits.items()
-                            if all(split + '_accuracy' in row for row in history)},
+            'top-1 error (%)': {name: [100 * (1 - row[split + '_accuracy']) for row in history]
+                                for name, split in splits.items()
+                                if all(split + '_accuracy' in row for row in history)},
             'loss': {name: [row[split + '_loss'] for row in history] for name, split in splits.items()}})
 
 

@@ -1,0 +1,152 @@
+"""Differences between units of equal depth: Welch's t test with Holm's correction, and what they show.
+
+Welch's test assumes neither equal variances nor equal numbers of seeds. Holm's correction [1]_ keeps the
+chance of a single false finding among all differences at the level of one test.
+
+References
+----------
+.. [1] S. Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of Statistics
+   6 (1979) 65-70.
+"""
+from __future__ import annotations
+
+import itertools
+import math
+import statistics
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from openatac.study.comparison.groups import Group
+
+LEVEL = 0.05            # of significance
+WORTH_SHOWING = 0.01    # the difference in accuracy for which `seeds_needed` counts
+POWER = 0.8
+ALL = 'all'             # --against: every pair of units
+MAIN_UNIT = 'atac'      # by default all others are compared with it, if it is there
+HEAD = ('b', 'unit', 'against', 'difference', '95 % interval', 'p', "p (Holm's correction)", 'n')
+
+
+class Difference(NamedTuple):
+    """How much better the unit ``one`` is than ``other``, at the same depth.
+
+    Attributes
+    ----------
+    blocks : int
+        Per stage.
+    one, other : str
+    mean : float
+        Difference of the mean accuracies.
+    low, high : float or None
+        The 95 % interval of that; None without a test, and so is ``p``.
+    p : float or None
+        Of Welch's t test.
+    corrected : float or None
+        The same after Holm's correction.
+    counts : (int, int)
+        Seeds of ``one`` and ``other``.
+    """
+
+    blocks: int
+    one: str
+    other: str
+    mean: float
+    low: float | None
+    high: float | None
+    p: float | None
+    corrected: float | None
+    counts: tuple[int, int]
+
+    def row(self) -> tuple[str, ...]:
+        """Return the cells under `HEAD`."""
+        tested = self.low is not None
+        return (str(self.blocks), self.one, self.other, f'{self.mean:+.4f}',
+                f'{self.low:+.4f} to {self.high:+.4f}' if tested else 'no test',
+                f'{self.p:.2g}' if tested else '', f'{self.corrected:.2g}' if tested else '',
+                ' and '.join(map(str, self.counts)))
+
+
+def differences(groups: Sequence[Group], measure: str = 'last_accuracy',
+                against: str | None = None) -> list[Difference]:
+    """Return the differences in a measure between units of equal depth.
+
+    Parameters
+    ----------
+    groups : sequence of Group
+    measure : str
+        One of `openatac.study.comparison.groups.MEASURES`.
+    against : str, optional
+        The unit that is compared with all others, or `ALL`; by default ATAC, or `ALL` without it.
+
+    Returns
+    -------
+    list of Difference
+        Without a test where a unit has one seed, or neither has any spread.
+    """
+    found = [_difference(one, other, measure) for one, other in _pairs(groups, against)]
+    corrected = iter(holm([each.p for each in found if each.p is not None]))
+    return [each if each.p is None else each._replace(corrected=next(corrected)) for each in found]
+
+
+def _pairs(groups: Sequence[Group], against: str | None) -> list[tuple[Group, Group]]:
+    if against is None:
+        against = MAIN_UNIT if any(group.unit == MAIN_UNIT for group in groups) else ALL
+    pairs = [pair for pair in itertools.combinations(groups, 2) if pair[0].blocks == pair[1].blocks]
+    if against == ALL:
+        return [(second, first) for first, second in pairs]
+    return [(first, second) if first.unit == against else (second, first) for first, second in pairs
+            if against in (first.unit, second.unit)]
+
+
+def _difference(one: Group, other: Group, measure: str) -> Difference:
+    own, others = one.values(measure), other.values(measure)
+    low = high = p = None
+    if min(len(own), len(others)) > 1 and max(len(set(own)), len(set(others))) > 1:
+        from scipy import stats
+        test = stats.ttest_ind(own, others, equal_var=False)
+        (low, high), p = map(float, test.confidence_interval()), float(test.pvalue)
+    return Difference(one.blocks, one.unit, other.unit, statistics.mean(own) - statistics.mean(others), low,
+                      high, p, None, (len(own), len(others)))
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """Return p values after Holm's correction, in their order."""
+    corrected, largest = [0.0] * len(values), 0.0
+    for rank, index in enumerate(sorted(range(len(values)), key=values.__getitem__)):
+        largest = max(largest, min(1.0, (len(values) - rank) * values[index]))
+        corrected[index] = largest
+    return corrected
+
+
+def finding(found: Sequence[Difference]) -> str:
+    """Say in a sentence which differences are beyond chance; '' if nothing is compared."""
+    tested = [each for each in found if each.corrected is not None]
+    if not found:
+        return ''
+    if not tested:
+        return 'These runs cannot tell a difference from chance: that takes two or more seeds of each unit.'
+    correction = f"Holm's correction for {len(tested)} test{'s' * (len(tested) > 1)}"
+    proven = [each for each in tested if each.corrected is not None and each.corrected < LEVEL]
+    if not proven:
+        return (f'No difference between the units is beyond chance (the smallest p is '
+                f'{min(each.corrected for each in tested):.2g} '  # type: ignore[type-var]
+                f'after {correction}).')
+    parts = [f'{each.one} is {"better" if each.mean > 0 else "worse"} than {each.other} by '
+             f'{abs(each.mean):.4f} at b = {each.blocks} (p = {each.corrected:.2g})' for each in proven]
+    others = len(tested) - len(proven)
+    rest = f'; chance may explain the other {others} differences' if others > 1 else \
+        '; chance may explain the other difference' if others else ''
+    return f'{", ".join(parts)}{rest} (p after {correction}).'
+
+
+def seeds_needed(groups: Sequence[Group], measure: str = 'last_accuracy') -> int | None:
+    """Return how many seeds of each unit would show a difference of `WORTH_SHOWING` with a power of 80 %.
+
+    By the normal approximation for the largest standard deviation of the groups, at a level of 5 %; None
+    without any spread.
+    """
+    deviations = [statistics.stdev(group.values(measure)) for group in groups if len(group.runs) > 1]
+    if not any(deviations):
+        return None
+    normal = statistics.NormalDist()
+    reach = normal.inv_cdf(1 - LEVEL / 2) + normal.inv_cdf(POWER)
+    return max(2, math.ceil(2 * (reach * max(deviations) / WORTH_SHOWING) ** 2))

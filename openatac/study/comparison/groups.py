@@ -1,0 +1,108 @@
+"""Runs grouped by unit and depth, with what they have in common."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from openatac.study.comparison.comparable import check_comparable, shared_settings
+from openatac.study.finished_runs import FinishedRun
+from openatac.training.run_folder import RunFolder
+
+MEASURES = ('best_accuracy', 'last_accuracy', 'test_accuracy')
+
+
+class Group(NamedTuple):
+    """The runs of one unit and depth, with different seeds.
+
+    Attributes
+    ----------
+    unit : str
+    blocks : int
+        Per stage.
+    runs : list of FinishedRun
+    parameters : int
+        Trainable ones.
+    multiply_adds : int
+        For one image.
+    note : str
+        On the data, for every figure; or ''.
+    """
+
+    unit: str
+    blocks: int
+    runs: list[FinishedRun]
+    parameters: int
+    multiply_adds: int
+    note: str = ''
+
+    def values(self, measure: str) -> list[float]:
+        """Return one of `measures` of each run."""
+        return [run.summary[measure] for run in self.runs]  # type: ignore[literal-required]
+
+    def speeds(self) -> list[float]:
+        """Return the images/s of each run that no other processes were seen to disturb."""
+        return [run.summary['images_per_second'] for run in self.runs if not run.summary.get('disturbed')]
+
+
+def group_runs(runs: Sequence[FinishedRun], note: str = '') -> list[Group]:
+    """Return the `Group`s of runs, by depth and parameters; OpenatacError if they cannot be compared."""
+    check_comparable(runs)
+    members: dict[tuple[int, str], dict[int, FinishedRun]] = {}
+    for run in runs:
+        members.setdefault((run.blocks, run.unit), {})[run.seed] = run
+    groups = []
+    for (blocks, unit), by_seed in members.items():
+        several = [by_seed[seed] for seed in sorted(by_seed)]
+        groups.append(Group(unit, blocks, several, *_costs(several[0]), note))
+    return sorted(groups, key=lambda group: (group.blocks, group.parameters, group.unit))
+
+
+def _costs(run: FinishedRun) -> tuple[int, int]:
+    """Return (trainable parameters, multiply-adds) of a run's network."""
+    from openatac.study.costs.count import costs
+    from openatac.training.network import image_shape
+    net, _, config = RunFolder(run.folder).build(run.config)
+    total = costs(net, image_shape(config))
+    return total.trainable, total.multiply_adds
+
+
+def measures(groups: Sequence[Group]) -> tuple[str, ...]:
+    """Return those of `MEASURES` that the runs have: ``test_accuracy`` only with a validation split."""
+    return tuple(measure for measure in MEASURES
+                 if all(measure in run.summary for group in groups for run in group.runs))
+
+
+def epochs_images(groups: Sequence[Group]) -> str:
+    """Return on which images each epoch was evaluated: 'validation' or 'test'."""
+    return 'validation' if 'test_accuracy' in measures(groups) else 'test'
+
+
+def words(measure: str, groups: Sequence[Group], noun: str = 'accuracy') -> str:
+    """Say what a measure of the groups is, as an accuracy or, by another ``noun``, an error."""
+    images = epochs_images(groups)
+    return {'best_accuracy': f'best {images} {noun} of all epochs',
+            'last_accuracy': f'{images} {noun} after the last epoch',
+            'test_accuracy': f'test {noun} of the best epoch'}[measure]
+
+
+def data_set(groups: Sequence[Group]) -> str:
+    """Return the name of the data set, such as 'cifar100 (20 superclasses)', with the note on it."""
+    run = groups[0].runs[0]
+    shared, note = shared_settings(run), groups[0].note and f' ({groups[0].note})'
+    labels = {'coarse': ' (20 superclasses)', 'fine': ' (100 classes)'}.get(shared.get('cifar100_labels', ''))
+    if shared.get('class_names'):
+        labels = f' ({len(shared["class_names"])} classes)'
+    return run.summary['dataset'] + (labels or '') + note
+
+
+def dates(groups: Sequence[Group]) -> str:
+    """Return when the runs began, such as '2026-11-23 to 2026-11-24'; '' if their logs do not say it."""
+    days = sorted({run.date for group in groups for run in group.runs} - {''})
+    return ' to '.join(dict.fromkeys((days[0], days[-1]))) if days else ''
+
+
+def seeds(groups: Sequence[Group]) -> str:
+    """Return how many seeds the groups have, such as '1 seed' or '2 to 3 seeds'."""
+    counts = [len(group.runs) for group in groups]
+    fewest, most = min(counts), max(counts)
+    return f'{fewest} to ' * (fewest < most) + f'{most} seed' + 's' * (most > 1)

@@ -1,0 +1,69 @@
+"""Sentences on a comparison: what its runs have in common, and what there is to say about each."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from openatac.options import defaults
+from openatac.study.comparison.comparable import shared_settings
+from openatac.study.comparison.differences import POWER, WORTH_SHOWING, differences, finding, seeds_needed
+from openatac.study.comparison.groups import Group, data_set, dates, epochs_images
+from openatac.study.finished_runs import FinishedRun
+from openatac.training.config import CifarConfig
+
+# Shared settings named in other sentences, and those named only if they differ from the default.
+ELSEWHERE = ('dataset', 'data', 'cifar100_labels', 'class_names')
+MINOR = ('drop_rate', 'lr_decay_period', 'mode', 'dtype', 'host', 'engine', 'tf32', 'compile', 'resume_from',
+         'pretrained', 'freeze', 'head_lr_mult', 'val_split')
+
+
+def conclusion(groups: Sequence[Group], measure: str, against: str | None) -> list[str]:
+    """Return what the differences show, and how many seeds would decide what they leave open."""
+    found = differences(groups, measure, against)
+    said = [finding(found)]
+    needed = seeds_needed(groups, measure)
+    if needed and any(each.corrected is not None for each in found):
+        said.append(f'To show a difference of {WORTH_SHOWING} in one test with a power of {POWER:.0%} at the '
+                    f'spread seen here takes about {needed} seeds of each unit.')
+    return [sentence for sentence in said if sentence]
+
+
+def circumstances(groups: Sequence[Group]) -> list[str]:
+    """Return sentences on what the runs have in common: data, recipe, devices, versions and dates."""
+    runs = [run for group in groups for run in group.runs]
+    summary, usual = runs[0].summary, defaults(CifarConfig)
+    settings = {name: value for run in runs for name, value in shared_settings(run).items()}
+    recipe = ', '.join(f'{name} {value}' for name, value in sorted(settings.items())
+                       if name not in ELSEWHERE and not (name in MINOR and value == usual[name]))
+    devices = {f'{run.summary["device"]}, OMP_NUM_THREADS={run.summary["threads"]}' for run in runs}
+    versions = {_versions(run) for run in runs}
+    return [f'{data_set(groups)}, {summary["training_images"]} training and {summary["test_images"]} test '
+            'images.',
+            f'Recipe: {recipe}.', f'Device: {"; ".join(sorted(devices))}.',
+            f'Versions: {"; ".join(sorted(versions))}.',
+            *([f'Trained on {dates(groups)}.'] if dates(groups) else []),
+            f'{_accuracies(groups)} The ± is the standard deviation over n seeds.']
+
+
+def _accuracies(groups: Sequence[Group]) -> str:
+    if epochs_images(groups) == 'validation':
+        return ('Accuracies are on validation images, held out of the training images: "best" is that of the '
+                'best epoch, chosen on them, "last" that of the last epoch. "Test" is that of the best epoch '
+                'on the test images, measured once, at the end.')
+    return ('Accuracies are on the test images: "best" is that of the best epoch, chosen on those same '
+            'images, "last" that of the last epoch.')
+
+
+def _versions(run: FinishedRun) -> str:
+    return ', '.join(f'{package} {version}' for package, version in run.summary['versions'].items())
+
+
+def facts(run: FinishedRun) -> str:
+    """Return a sentence on one run: its accuracies, its speed, its device and its versions."""
+    summary = run.summary
+    speed = ('at a speed that other processes disturbed,' if summary.get('disturbed') else
+             f'{summary["images_per_second"]:.0f} images/s')
+    test = f', test {summary["test_accuracy"]:.4f}' if 'test_accuracy' in summary else ''
+    inexact = ''.join(f' Resumed inexactly: {line}.' for line in summary.get('inexact_resumes', ()))
+    return (f'Seed {run.seed}: best accuracy {summary["best_accuracy"]:.4f} (epoch {summary["best_epoch"]}), '
+            f'last {summary["last_accuracy"]:.4f}{test}; {speed} on {summary["device"]}, '
+            f'OMP_NUM_THREADS={summary["threads"]}; {_versions(run)}.{inexact}')

@@ -1,0 +1,41 @@
+"""The results of a comparison as a table: for each unit and depth, its costs, accuracies and speed."""
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+
+from openatac.console.text import for_markdown
+from openatac.study.comparison.groups import Group, measures
+
+
+def head(groups: Sequence[Group]) -> tuple[str, ...]:
+    """Return the heads of the columns of `rows`."""
+    accuracies = [measure.replace('_', ' ') for measure in measures(groups)]
+    return 'b', 'unit', 'parameters', 'multiply-adds', *accuracies, 'n', 'images/s'
+
+
+def rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
+    """Return a row under `head` for each group."""
+    return [(str(group.blocks), group.unit, f'{group.parameters:,}', f'{group.multiply_adds:,}',
+             *(spread(group.values(measure)) for measure in measures(groups)), str(len(group.runs)),
+             median_and_range(group.speeds())) for group in groups]
+
+
+def spread(values: Sequence[float], form: str = '.4f') -> str:
+    """Format mean and standard deviation, such as '0.7711 ± 0.0043'; a single value without the latter."""
+    mean = f'{statistics.mean(values):{form}}'
+    return mean if len(values) == 1 else f'{mean} ± {statistics.stdev(values):{form}}'
+
+
+def median_and_range(speeds: Sequence[float]) -> str:
+    """Format speeds, such as '1519 (1480 to 1558)'; a single one without a range."""
+    if not speeds:
+        return 'disturbed'
+    between = f' ({min(speeds):.0f} to {max(speeds):.0f})' if len(speeds) > 1 else ''
+    return f'{statistics.median(speeds):.0f}{between}'
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
+    lines = [head, ('---',) * len(head), *(map(for_markdown, row) for row in rows)]
+    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)

@@ -1,0 +1,147 @@
+"""Each picture with long titles, one point, equal values and many units: no text is cut off or covered."""
+import itertools
+
+import numpy as np
+import pytest
+
+from openatac import options
+from openatac.evaluation.picture import confusion_figure
+from openatac.pictures import DPI, style, unit_styles, write_picture
+from openatac.study.bench.picture import bench_figure
+from openatac.study.comparison.figures import curves_figure as comparison_curves
+from openatac.study.comparison.figures import error_figure
+from openatac.study.comparison.groups import Group
+from openatac.study.finished_runs import FinishedRun
+from openatac.study.gates.picture import gates_figure
+from openatac.training.config import CifarConfig
+from openatac.training.tracking.curves import curves_figure
+
+pytest.importorskip('matplotlib')
+LONG = 'images saved as JPEG with quality 75, then cropped, resized and coded again, twice, by two programs'
+MANY = [f'a_unit_with_quite_a_long_name_{number}' for number in range(20)]
+
+
+def group(unit, blocks=1, parameters=77_850, accuracies=(0.7, 0.72), note=''):
+    config = options.build(CifarConfig, {'act_type': 'relu', 'blocks': blocks, 'dataset': 'cifar100'})
+    runs = [FinishedRun('run', config, 'net', unit, 1,
+                        {'settings': {'data': '1+2'}, 'dataset': 'cifar100', 'last_accuracy': accuracy,
+                         'best_accuracy': accuracy},
+                        {'epoch': [0.0, 1.0], 'val_accuracy': [0.1, accuracy], 'train_loss': [2.0, 1.0]},
+                        '2026-11-23') for accuracy in accuracies]
+    return Group(unit, blocks, runs, parameters, 0, note)
+
+
+GROUPS = {
+    'long title': [group('relu', note=LONG), group('atac', parameters=89_578, note=LONG)],
+    'one point': [group('relu', accuracies=[0.7])],
+    'equal values': [group(unit, accuracies=[0.7, 0.7]) for unit in ('relu', 'atac', 'se')],
+    'many units': [group(unit, blocks, 1000 * blocks + number, [0.5 + number / 50, 0.55])
+                   for blocks in (1, 3) for number, unit in enumerate(MANY)],
+}
+
+
+def gate_rows(runs, layers):
+    numbers = ('mean', 'standard_deviation', 'relu_mask_mean', 'share_below_0.1', 'share_above_0.9',
+               'between_pixels', 'between_images', 'between_channels', 'relu_mask_correlation')
+    return [{'run': run, 'unit': 'ChaATAC', 'layer': layer, 'stage': str(number // 3), 'images': 10,
+             'dataset': 'cifar10', **dict.fromkeys(numbers, 0.3)}
+            for run in runs for number, layer in enumerate(layers)]
+
+
+def bench_rows(exports, engines, sizes):
+    return [{'export': export, 'engine': engine, 'batch': size, 'rounds': 5, 'images_per_second': 1234.5,
+             'images_per_second_low': 1200, 'images_per_second_high': 1300}
+            for export in exports for engine in engines for size in sizes]
+
+
+def gate_map_figure(title, stages):
+    from openatac.export.gate_maps import GateMap, gate_figure
+    maps = [GateMap(stage, np.linspace(0.1, 0.9, 64).reshape(8, 8)) for stage in stages]
+    return gate_figure(maps, np.zeros((32, 32, 3), 'uint8'), title)
+
+
+FIGURES = {
+    **{f'errors, {name}': lambda groups=groups: error_figure(groups) for name, groups in GROUPS.items()},
+    **{f'comparison curves, {name}': lambda groups=groups: comparison_curves(groups, 1)
+       for name, groups in GROUPS.items()},
+    'history, long title': lambda: curves_figure(LONG, {'top-1 error (%)': {'training': [50, 40]},
+                                                        'loss': {'training': [1.5, 1], 'test': [2, 1]}}),
+    'history, one epoch': lambda: curves_figure('net', {'loss': {'test': [1.5]}, 'error': {'test': [9]}}),
+    'gates, one layer': lambda: gates_figure(gate_rows(['run'], ['features.2.0.act1'])),
+    'gates, many': lambda: gates_figure(gate_rows(
+        MANY[:6], [f'features.{n}.0.a_long_name' for n in range(9)])),
+    'gates, long names': lambda: gates_figure(gate_rows([LONG, LONG + '2'], ['features.2.0.act1'])),
+    'bench, one': lambda: bench_figure(bench_rows(['atac'], ['mxnet-static'], [1]), LONG),
+    'bench, many': lambda: bench_figure(bench_rows(
+        MANY[:5], ['mxnet-imperative', 'mxnet-int8', 'onnxruntime', 'torch-compiled'], [1, 64]), 'CPU'),
+    'confusion, long names': lambda: confusion_figure(np.full((20, 20), 7),
+                                                     [f'{n} {LONG}' for n in range(20)]),
+    'confusion, two classes': lambda: confusion_figure(np.array([[9, 1], [0, 10]]), ['cat', 'dog']),
+    'gate maps, long title': lambda: gate_map_figure(LONG, ['1', '1', '2', '']),
+    'gate maps, one': lambda: gate_map_figure('a', ['1']),
+}
+
+
+def boxes(figure):
+    """[(text, its box in pixels)] of the visible texts, but those that lie in markers and bars by design."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.text import Annotation, Text
+    canvas = FigureCanvasAgg(figure)
+    figure.set_dpi(DPI)
+    canvas.draw()
+    renderer = canvas.get_renderer()
+    hidden = {tick for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)
+              for tick in hidden_labels(axes, axis)}
+    for text in figure.findobj(Text):
+        if text.get_visible() and text.get_text().strip() and text not in hidden and \
+                not isinstance(text, Annotation) and not in_hidden_axes(text):
+            yield text.get_text(), text.get_window_extent(renderer)
+
+
+def hidden_labels(axes, axis):
+    """The labels of ticks that are not drawn: outside of the limits, or of axes without any."""
+    low, high = sorted(axis.get_view_interval())
+    for tick in axis.get_major_ticks() + axis.get_minor_ticks():
+        for label in (tick.label1, tick.label2):
+            if not low <= tick.get_loc() <= high or not axes.axison:
+                yield label
+
+
+def in_hidden_axes(text):
+    return text.axes is not None and not text.axes.axison and text not in (
+        text.axes.title, text.axes._left_title, text.axes._right_title)
+
+
+@pytest.mark.filterwarnings('error:constrained_layout')
+@pytest.mark.parametrize('name', FIGURES)
+def test_no_text_is_cut_off_or_covered(name):
+    with style():
+        figure = FIGURES[name]()
+        found = list(boxes(figure))
+    width, height = figure.bbox.width, figure.bbox.height
+    assert len(found) > 3
+    for text, box in found:
+        assert box.x0 >= -1 and box.x1 <= width + 1 and box.y0 >= -1 and box.y1 <= height + 1, text
+    for (one, first), (other, second) in itertools.combinations(found, 2):
+        overlap = (min(first.x1, second.x1) - max(first.x0, second.x0),
+                   min(first.y1, second.y1) - max(first.y0, second.y0))
+        assert min(overlap) <= 2, f'{one!r} covers {other!r}'
+
+
+def test_a_unit_looks_the_same_everywhere():
+    assert unit_styles(['relu'])['relu']['color'] == '#000000'
+    for units in (['relu', 'atac'], ['atac', 'se', 'relu'], [*MANY, 'atac', 'relu']):
+        assert {unit: unit_styles(units)[unit] for unit in ('relu', 'atac')} == unit_styles(['relu', 'atac'])
+    alone = unit_styles(MANY[:1])
+    assert unit_styles([*MANY[:1], 'relu'])[MANY[0]] == alone[MANY[0]] or \
+        alone[MANY[0]]['marker'] == unit_styles(['relu'])['relu']['marker']
+    assert len({look['marker'] for look in unit_styles(MANY[:15]).values()}) == 15
+
+
+@pytest.mark.parametrize('formats, starts', [(None, {'a.png': b'\x89PNG'}),
+                                             (['svg', 'pdf'], {'a.svg': b'<?xml', 'a.pdf': b'%PDF'})])
+def test_formats(tmp_path, formats, starts):
+    write_picture(str(tmp_path / 'a.png'), lambda: error_figure(GROUPS['one point']), formats)
+    assert {path.name for path in tmp_path.iterdir()} == set(starts)
+    for name, start in starts.items():
+        assert (tmp_path / name).read_bytes().startswith(start)
