@@ -1,0 +1,110 @@
+"""The trained networks that ship with the package, and the model card of each.
+
+Each is a folder in ``openatac/pretrained/``, called like its network: the parameters of the last epoch in
+float16, the settings of the run, and the card. `benchmarks/pretrained_networks.py` makes them.
+"""
+from __future__ import annotations
+
+import os
+from typing import Annotated, NamedTuple
+
+from openatac.errors import ParameterFileError
+from openatac.files.schema import Range, read_json
+
+FOLDER = os.path.join(os.path.dirname(os.path.dirname(__file__)), 'pretrained')
+WEIGHTS, CARD = 'weights.params', 'card.json'
+
+_Share = Annotated[float, Range(0, 1)]
+
+
+class ModelCard(NamedTuple):
+    """What is known of a trained network.
+
+    Attributes
+    ----------
+    network : str
+        Its name in the zoo.
+    data : str
+        What it was trained and tested on, in a sentence.
+    classes : list of str
+    accuracy : float
+        Of these weights on the test images, after the last epoch.
+    test_images : int
+    best_accuracy : float
+        Of all epochs of the run, chosen on the test images.
+    accuracies : list of float
+        After the last epoch of each run of this recipe, with different seeds.
+    command : str
+        The training.
+    epochs, seed : int
+    date, commit : str
+        When it was trained, and by which version.
+    versions : dict
+        {package: version}
+    licence : str
+    not_for : str
+        What not to use it for.
+    sha256 : str
+        Of the weights.
+    """
+
+    network: str
+    data: str
+    classes: list[str]
+    accuracy: _Share
+    test_images: int
+    best_accuracy: _Share
+    accuracies: list[_Share]
+    command: str
+    epochs: int
+    seed: int
+    date: str
+    commit: str
+    versions: dict[str, str]
+    licence: str
+    not_for: str
+    sha256: str
+
+
+def pretrained_names() -> list[str]:
+    """Return the names of the networks that have trained weights."""
+    return sorted(name for name in os.listdir(FOLDER) if os.path.exists(os.path.join(FOLDER, name, CARD)))
+
+
+def model_card(name: str) -> ModelCard:
+    """Return the card of a trained network.
+
+    Raises
+    ------
+    ValueError
+        If there are no trained weights of that name; the message lists those that there are.
+    """
+    return read_json(os.path.join(_folder(name), CARD), ModelCard)
+
+
+def weights_of(name: str) -> str:
+    """Return the path of a network's trained weights; errors are those of `model_card`."""
+    return os.path.join(_folder(name), WEIGHTS)
+
+
+def weights_file(text: str) -> str:
+    """Return the parameter file that ``text`` names: its path, or a network with trained weights.
+
+    Raises
+    ------
+    ParameterFileError
+        If it is neither.
+    """
+    if os.path.exists(text) or os.path.basename(text) != text or '.' in text:
+        return text
+    try:
+        return weights_of(text)
+    except ValueError as error:
+        raise ParameterFileError(f'there is no parameter file {text}, and {error}') from None
+
+
+def _folder(name: str) -> str:
+    known = pretrained_names()
+    if name.lower() not in known:
+        raise ValueError(f'no trained weights of {name} come with openatac, only of {", ".join(known)}')
+    return os.path.join(FOLDER, name.lower())
