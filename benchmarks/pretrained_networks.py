@@ -23,8 +23,8 @@ from openatac.study.comparison.report import read_note
 from openatac.study.finished_runs import find_runs
 from openatac.training.run_folder import RunFolder
 
-NOT_FOR = ('Anything that matters: it is a small network that was trained briefly on images of 32 x 32 pixels, '
-           'and it gives any image one of its ten classes.')
+NOT_FOR = ('Anything that matters: it is a small network, trained briefly on images of 32 x 32 pixels, and '
+           'it gives any image one of its ten classes.')
 PLACES = ('data_dir', 'save_dir', 'command', 'resume', 'recipe')  # settings that are not of the network
 
 

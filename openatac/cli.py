@@ -22,6 +22,7 @@ COMMANDS = {
     'evaluate': 'measure the accuracy of an exported network, class by class',
     'predict': 'classify images with an exported network',
     'bench': 'measure how fast each engine runs exported networks',
+    'models': 'list networks by name, with trained weights and costs',
     'costs': 'count parameters, multiply-adds and memory of networks',
     'plan': 'estimate hours and cost of the published run from one speed',
     'compare': 'train units at several depths and seeds, and compare them',

@@ -23,7 +23,7 @@ from openatac.training.recipes import IMAGENET
 NOTHING_HERE = {
     '--use_se': 'this network has no SE branch, and neither had the published one; leave it out',
     '--batch-norm': 'it is for VGG networks, and a ResNet always has BatchNorm; leave it out',
-    '--use-pretrained': 'no trained weights are published; start from a file with --pretrained',
+    '--use-pretrained': 'start from a file with --pretrained',
 }
 
 

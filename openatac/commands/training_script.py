@@ -7,7 +7,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import math
-import os
 import sys
 from collections.abc import Mapping
 from typing import Any, Callable
@@ -15,9 +14,10 @@ from typing import Any, Callable
 from openatac.backends.compute import BACKENDS
 from openatac.console import program
 from openatac.distributed.workers import end_run
-from openatac.errors import NO_PYTORCH
+from openatac.errors import NO_PYTORCH, ParameterFileError
 from openatac.flags import COMMAND_LINE, Given, add_section, describe, flag_of, from_arguments, show_defaults
 from openatac.limits import FLOAT32_MAX, FLOAT32_MIN
+from openatac.models.pretrained import weights_file
 from openatac.options import sections
 from openatac.runtime.devices import parse_gpus
 from openatac.runtime.import_hook import require_mxnet
@@ -100,9 +100,10 @@ def _check_pretrained(name: str, start: Start) -> None:
         if getattr(start, other, None):
             raise ValueError(f'argument --pretrained: {flag_of(other)} names the parameters too; leave out '
                              'one of the two')
-    if not os.path.exists(name) and name.isidentifier():
-        raise ValueError(f'argument --pretrained: no trained weights of {name!r} are published; give a '
-                         'file, such as the best.params of a run')
+    try:
+        weights_file(name)
+    except ParameterFileError as error:
+        raise ValueError(f'argument --pretrained: {error}') from None
 
 
 def _check_rates(lr: float, factor: float, decays: int) -> None:
@@ -140,8 +141,8 @@ def with_described_network(parser: argparse.ArgumentParser, given: Given) -> Giv
     from openatac.export.described_network import for_evaluation, for_fine_tuning
     try:
         if start.evaluate:
-            return for_evaluation(given, start.evaluate)
-        return for_fine_tuning(given, start.pretrained)
+            return for_evaluation(given, weights_file(start.evaluate))
+        return for_fine_tuning(given, weights_file(start.pretrained))
     except ValueError as error:
         parser.error(str(error))
 

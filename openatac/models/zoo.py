@@ -15,6 +15,7 @@ from mxnet.gluon.block import HybridBlock
 
 from openatac.models import cifar_resnet, cifar_resnet18, resnet_v1b
 from openatac.models.hosts import Host
+from openatac.models.pretrained import weights_of
 from openatac.models.resnet_v1b import SELF_ATTENTIONS
 from openatac.nn.activations import ACTIVATIONS
 from openatac.nn.attention import ATTENTIONS
@@ -99,10 +100,10 @@ def get_model(name: str, classes: int | None = None, ctx: Any = None, pretrained
         Number of classes. By default the host's: 10 for CIFAR and 1000 for ImageNet.
     ctx : mxnet.Context or list of mxnet.Context, optional
         Where to put ``pretrained`` parameters; by default the CPU.
-    pretrained : False or str
-        A parameter file of this network, of any kind in `openatac.models.weights`. If it has another number
-        of classes, the last layer is drawn from MXNet's random state. (No trained weights are published for
-        download.)
+    pretrained : bool or str
+        A parameter file of this network, of any kind in `openatac.models.weights`, or True for the weights
+        that come with the package (see `openatac.models.pretrained`). If they have another number of classes,
+        the last layer is drawn from MXNet's random state.
     **kwargs
         Settings of the host, such as ``r``, ``useGlobal``, ``act_layers`` or ``reduction``.
 
@@ -114,14 +115,13 @@ def get_model(name: str, classes: int | None = None, ctx: Any = None, pretrained
     Raises
     ------
     ValueError
-        For an unknown name, with the nearest ones, or for bad arguments.
+        For an unknown name, with the nearest ones, for bad arguments, or if there are no trained weights.
     ParameterFileError
         For a file that is damaged or of another network.
     """
     host, settings = find_model(name)
     if pretrained is True:
-        raise ValueError('pretrained must be False or a parameter file, not True: no trained weights are '
-                         'published; give the best.params of a run, an export or a .safetensors file')
+        pretrained = weights_of(name)
     if classes is not None:
         kwargs['classes'] = classes
     net = host.build(**{**settings, **kwargs})

@@ -15,6 +15,7 @@ from openatac.limits import Size, sides
 from openatac.models.fine_tuning import freeze, scale_head_rate
 from openatac.models.hosts import Host
 from openatac.models.parameters import Pretrained
+from openatac.models.pretrained import weights_file
 from openatac.models.resnet_v1b import SELF_ATTENTIONS
 from openatac.models.zoo import (
     PUBLISHED_CIFAR_HOST,
@@ -188,7 +189,7 @@ def initial_parameters(config: Config) -> str | Pretrained | None:
     """Return what the network starts from, as `Backend.initialize` takes it."""
     if config.start.pretrained is None:
         return config.start.params
-    return Pretrained(config.start.pretrained, _host(config).output)
+    return Pretrained(weights_file(config.start.pretrained), _host(config).output)
 
 
 def for_one_device(config: Config) -> Config:

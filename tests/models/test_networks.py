@@ -106,8 +106,6 @@ def test_pretrained_is_a_file_of_the_same_network(tmp_path):
     assert (again(images(2, 3, 32, 32)).asnumpy() == expected).all()
     with pytest.raises(ParameterFileError, match=path):
         get_model('cifar_resnet8_v2_relu', pretrained=path)
-    with pytest.raises(ValueError, match='pretrained'):
-        get_model('cifar_resnet8_v2_relu', pretrained=True)
 
 
 @pytest.mark.parametrize('build, named', [

@@ -144,11 +144,6 @@ def test_whatever_else_does_not_fit_is_refused(tmp_path, classes):
     refused(write('prefixed', trained('cifar_resnet8_v2_relu'), tmp_path), 'features.2.0.msAA1')
 
 
-def test_true_is_no_file():
-    with pytest.raises(ValueError, match=r'pretrained.*best\.params'):
-        get_model(MODEL, pretrained=True)
-
-
 def test_forms_for_inference_are_refused(tmp_path):
     out = str(tmp_path / 'net')
     export(trained(), out, MANIFEST, ['symbol', 'fused', 'int8'], calibration=[IMAGES])

@@ -11,6 +11,7 @@ import numpy as np
 from openatac.backends.base import Backend, Metrics, checksum, open_backend
 from openatac.data.batches import prefetch
 from openatac.data.image_set import ImageSet
+from openatac.models.pretrained import weights_file
 from openatac.training import loop
 from openatac.training.config import CifarConfig, result_settings
 from openatac.training.datasets import BackgroundReader, divide
@@ -27,7 +28,8 @@ log = logging.getLogger('openatac')
 
 def evaluate(net: Any, config: CifarConfig, reader: BackgroundReader) -> Metrics:
     """Log the accuracy of the parameters in ``config.start.evaluate`` on the test images."""
-    path = config.start.evaluate
+    assert config.start.evaluate is not None
+    path = weights_file(config.start.evaluate)
     assert path is not None
     backend = _open_backend(net, config)
     backend.load(path)

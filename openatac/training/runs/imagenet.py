@@ -15,6 +15,7 @@ from openatac.data.photos.batches import EvaluationPhotoBatches, TrainingPhotoBa
 from openatac.errors import DeviceError, ParameterFileError
 from openatac.limits import sides
 from openatac.models.params_file import read_params
+from openatac.models.pretrained import weights_file
 from openatac.training import loop
 from openatac.training.config import ImagenetConfig, result_settings
 from openatac.training.datasets import divide, first_readable, open_both_splits, open_photos
@@ -58,7 +59,8 @@ def cpu_command(command: str) -> str:
 
 def evaluate(net: Any, config: ImagenetConfig, command: str) -> Metrics:
     """Log the errors of the parameters in ``config.start.evaluate`` on the validation set."""
-    path = config.start.evaluate
+    assert config.start.evaluate is not None
+    path = weights_file(config.start.evaluate)
     assert path is not None
     backend = _open_backend(net, config, command)
     backend.load(path)

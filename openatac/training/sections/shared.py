@@ -93,14 +93,15 @@ class Start(Section, title='start'):
     write_initial: Optional[str] = option(
         None, 'write the network with its initial values for --seed and stop', metavar='PREFIX', parse=prefix)
     pretrained: Optional[str] = network_option(
-        None, 'start from these parameters; if they are for other classes, the last layer starts at random',
-        metavar='FILE', added=True)
+        None, 'start from these parameters, a file or the name of a network in openatac models; if they are '
+        'for other classes, the last layer starts at random', metavar='FILE', added=True)
     resume: Literal['auto', 'never'] = option(
         'never', 'auto: continue from the newest checkpoint in --save-dir, if there is one')
     allow_inexact_resume: bool = option(
         False, 'let --resume auto continue on other devices, with another split of the batch among them or '
         'with another engine, though not to the bit', added=True)
-    evaluate: Optional[str] = option(None, 'only test these parameters', metavar='FILE')
+    evaluate: Optional[str] = option(
+        None, 'only test these parameters, a file or a name as for --pretrained', metavar='FILE')
     dry_run: Optional[int] = option(
         None, 'run N batches of each part, print time and memory, keep only the log', metavar='N',
         parse=COUNT)

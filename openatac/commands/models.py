@@ -1,0 +1,73 @@
+"""List networks by name: those with trained weights, their accuracy and costs, and model cards.
+
+    openatac models                              # the networks that come with trained weights
+    openatac models 'cifar_resnet20_v2_*'        # all networks whose names match
+    openatac models cifar_resnet8_v2_atac --card # what is known of trained weights
+
+get_model(NAME, pretrained=True) loads trained weights; so do --pretrained NAME of both scripts and
+openatac predict --model NAME. Accuracy is that of the weights on the test images, after the last epoch.
+"""
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Sequence
+
+from openatac.console.program import command_parser
+from openatac.console.text import text_table
+from openatac.models.pretrained import ModelCard, model_card, pretrained_names
+
+HEAD = ('network', 'parameters', 'multiply-adds', 'trained on', 'accuracy', 'runs')
+
+
+def main(argv: list[str]) -> int:
+    """Run ``openatac models``; see the module."""
+    p = command_parser('models', __doc__)
+    p.add_argument('pattern', metavar='PATTERN', nargs='?',
+                   help="names to list, such as 'cifar_resnet20_v2_*' (default: those with trained weights)")
+    p.add_argument('--card', action='store_true', help='print the model cards of those with trained weights')
+    args = p.parse_args(argv)
+    from openatac.models.zoo import get_model_list
+    everything = get_model_list()
+    names = fnmatch.filter(everything, args.pattern.lower()) if args.pattern else pretrained_names()
+    if not names:
+        p.error(f'argument PATTERN: no network is called {args.pattern!r}; openatac models lists the trained '
+                "ones, and openatac models '*' all")
+    if args.card:
+        cards = [model_card(name) for name in names if name in pretrained_names()]
+        if not cards:
+            p.error(f'argument --card: {args.pattern} has no trained weights; '
+                    f'{", ".join(pretrained_names())} have')
+        print('\n\n'.join(map(_card, cards)))
+        return 0
+    print(text_table([HEAD, *map(_row, names)]))
+    if not args.pattern:
+        print(f"\n{len(everything)} networks are known by name; openatac models '*' lists them.")
+    return 0
+
+
+def _row(name: str) -> Sequence[str]:
+    from openatac.study.costs.by_name import costs_by_name, image_shape_of
+    counted = costs_by_name(name, image_shape_of(name))
+    costs = f'{counted.trainable:,}', f'{counted.multiply_adds:,}'
+    if name not in pretrained_names():
+        return name, *costs, '', '', ''
+    card = model_card(name)
+    return name, *costs, card.data.split(':')[0], f'{card.accuracy:.4f}', str(len(card.accuracies))
+
+
+def _card(card: ModelCard) -> str:
+    accuracies = ', '.join(f'{accuracy:.4f}' for accuracy in card.accuracies)
+    lines = {
+        'network': card.network,
+        'data': card.data,
+        'classes': ', '.join(card.classes),
+        'accuracy': f'{card.accuracy:.4f} on {card.test_images:,} test images, after the last epoch',
+        'best epoch': f'{card.best_accuracy:.4f}, chosen on the test images; these are not its weights',
+        'all runs': f'{accuracies} (n = {len(card.accuracies)}, last epoch)',
+        'training': f'{card.command} ({card.epochs} epochs, seed {card.seed}, {card.date}, commit '
+                    f'{card.commit})',
+        'versions': ', '.join(f'{package} {version}' for package, version in card.versions.items()),
+        'licence': card.licence,
+        'not for': card.not_for,
+        'sha256': card.sha256}
+    return '\n'.join(f'{name + ":":<12}{text}' for name, text in lines.items())

@@ -1,0 +1,110 @@
+"""The trained networks that ship with the package: each is as its model card says."""
+import json
+import os
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+import train_cifar
+from openatac import cli, get_model
+from openatac.errors import ParameterFileError
+from openatac.files.checksums import sha256
+from openatac.models.pretrained import model_card, pretrained_names, weights_file, weights_of
+from tests.helpers.cifar_slice import write_slice
+from tests.helpers.parameters import parameters_of
+from tests.helpers.scripts import call_script, refusal
+
+ATAC = 'cifar_resnet8_v2_atac'
+NAMES = pytest.mark.parametrize('name', pretrained_names())
+
+
+@pytest.fixture(scope='module')
+def test_images(shared_data, tmp_path_factory):
+    """The folder of all test images, beside few training images."""
+    return write_slice(shared_data, tmp_path_factory.mktemp('data') / 'cifar-10-batches-bin', 100, test=5000)
+
+
+@NAMES
+def test_the_accuracy_is_that_of_the_card(name, test_images, tmp_path):
+    card = model_card(name)
+    assert call_script('--evaluate', name, '--data-dir', test_images, '--report', tmp_path / 'report') == 0
+    report = json.loads((tmp_path / 'report' / 'report.json').read_text())
+    assert report['images'] == card.test_images == 5000
+    assert report['accuracy'] == pytest.approx(card.accuracy, abs=0.0005)
+
+
+@NAMES
+def test_the_card_is_of_these_weights(name):
+    card = model_card(name)
+    assert card.network == name and card.sha256 == sha256(weights_of(name))
+    assert card.accuracy == pytest.approx(card.accuracies[0], abs=0.002)  # in float32; seeds are in order
+
+
+def test_all_of_them_are_small():
+    assert sum(os.path.getsize(weights_of(name)) for name in pretrained_names()) < 4e6
+
+
+@NAMES
+def test_pretrained_true_loads_them(name):
+    net = get_model(name, pretrained=True)
+    stored = mx.nd.load(weights_of(name))
+    for key, parameter in parameters_of(net).items():
+        assert np.array_equal(parameter.data().asnumpy(), stored[key].asnumpy().astype('float32')), key
+
+
+def test_other_classes_keep_the_trunk():
+    net = get_model(ATAC, classes=3, pretrained=True)
+    assert net(mx.nd.zeros((1, 3, 32, 32))).shape == (1, 3)
+    assert np.array_equal(parameters_of(net)['features.1.weight'].data().asnumpy(),
+                          mx.nd.load(weights_of(ATAC))['features.1.weight'].asnumpy().astype('float32'))
+
+
+@pytest.mark.parametrize('name', ['cifar_resnet20_v2_atac', 'resnet50_v1b_se'])
+def test_networks_without_weights_name_those_that_have_them(name):
+    with pytest.raises(ValueError, match=f'(?s){name}.*{ATAC}'):
+        get_model(name, pretrained=True)
+
+
+def test_a_script_starts_from_them(tmp_path, capsys):
+    assert call_script('--dataset', 'digits', '--pretrained', ATAC, '--num-epochs', 1, '--batch-size', 64,
+                       '--save-dir', tmp_path / 'run', '--blocks', 1, '--useReLU') == 0
+    assert json.loads((tmp_path / 'run' / 'settings.json').read_text())['pretrained'] == ATAC
+    wrong = refusal(capsys, 2, '--pretrained', 'cifar_resnet20_v2_atac', script=train_cifar)
+    assert 'cifar_resnet20_v2_atac' in wrong and ATAC in wrong
+
+
+def test_what_is_no_name_is_a_file(tmp_path):
+    assert weights_file(str(tmp_path / 'x.params')) == str(tmp_path / 'x.params')
+    assert weights_file('x.params') == 'x.params'
+    with pytest.raises(ParameterFileError, match=f'nothing.*{ATAC}'):
+        weights_file('nothing')
+
+
+def test_the_command_lists_them(capsys):
+    assert cli.main(['models']) == 0
+    table = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line}
+    for name in pretrained_names():
+        assert f'{model_card(name).accuracy:.4f}' in table[name]
+    assert '89,578' in table[ATAC] and '14,336,640' in table[ATAC]
+
+
+def test_the_command_lists_others_by_pattern(capsys):
+    assert cli.main(['models', 'cifar_resnet8_v2_s*']) == 0
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert {'cifar_resnet8_v2_se', 'cifar_resnet8_v2_sine'} <= set(names)
+    assert all(name.startswith('cifar_resnet8_v2_s') for name in names)
+
+
+def test_the_command_prints_a_card(capsys):
+    assert cli.main(['models', ATAC, '--card']) == 0
+    printed, card = capsys.readouterr().out, model_card(ATAC)
+    for fact in (card.data, card.command, card.commit, card.date, card.licence, card.not_for, card.sha256):
+        assert fact in printed
+
+
+@pytest.mark.parametrize('arguments', [['nothing*'], ['cifar_resnet14_v2_se', '--card']])
+def test_the_command_refuses(capsys, arguments):
+    with pytest.raises(SystemExit) as end:
+        cli.main(['models', *arguments])
+    assert end.value.code == 2 and arguments[0] in capsys.readouterr().err
