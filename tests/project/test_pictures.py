@@ -43,7 +43,8 @@ GROUPS = {
 def gate_rows(runs, layers):
     numbers = ('mean', 'standard_deviation', 'relu_mask_mean', 'share_below_0.1', 'share_above_0.9',
                'between_pixels', 'between_images', 'between_channels', 'relu_mask_correlation')
-    return [{'run': run, 'unit': 'ChaATAC', 'layer': layer, 'stage': str(number // 3), 'images': 10,
+    return [{'run': run, 'unit': 'ChaATAC', 'network': 'cifar_resnet8_v2_atac',
+             'layer': layer, 'stage': str(number // 3), 'images': 10,
              'dataset': 'cifar10', **dict.fromkeys(numbers, 0.3)}
             for run in runs for number, layer in enumerate(layers)]
 

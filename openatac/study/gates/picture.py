@@ -2,10 +2,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from openatac.pictures import COLOURS, shortened
+from openatac.pictures import COLOURS, UNITS, shortened, unit_styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +23,7 @@ def gates_figure(rows: Sequence[Row]) -> Figure:
     from matplotlib.figure import Figure
     layers = sorted({row['layer']: row['stage'] for row in rows}.items(), key=lambda item: _depth(item[0]))
     runs = list(dict.fromkeys(row['run'] for row in rows))
-    colours = {run: COLOURS[index % len(COLOURS)] for index, run in enumerate(runs)}
+    colours = _colours({row['run']: row['network'] for row in rows})
     width = 2 + 0.3 * len(layers) * len(colours) ** 0.5  # inches
     figure = Figure(figsize=(min(max(8.0, width), 40.0), 10.0), layout='constrained')
     panels = figure.subplots(4, 1, sharex=True)
@@ -40,6 +40,15 @@ def gates_figure(rows: Sequence[Row]) -> Figure:
                   loc='outside upper center', ncol=min(len(names), columns),
                   title=f'Gates on {rows[0]["images"]} images of {rows[0]["dataset"]}')
     return figure
+
+
+def _colours(networks: Mapping[str, str]) -> dict[str, str]:
+    """Return the colours of {run: its network}: those of their units, unless two have the same unit."""
+    units = {run: next((unit for unit in sorted(UNITS, key=len, reverse=True)
+                        if network.endswith(f'_{unit}')), run) for run, network in networks.items()}
+    if len(set(units.values())) == len(units):
+        return {run: unit_styles(units.values())[unit]['color'] for run, unit in units.items()}
+    return {run: COLOURS[index % len(COLOURS)] for index, run in enumerate(networks)}
 
 
 def _depth(layer: str) -> list[int]:
