@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from openatac.data.photos import transforms
+from openatac.data.photos import codec, transforms
 from openatac.data.photos.bad_images import BadImage
 from openatac.data.photos.codec import decode, resize
 from openatac.data.photos.folder import ImageFolder
@@ -21,7 +21,7 @@ from openatac.data.photos.transforms import (
     TrainingTransform,
 )
 from tests.helpers.fresh_python import run_python
-from tests.helpers.made_up_images import blocks, encoded
+from tests.helpers.made_up_images import blocks, encoded, smooth
 
 NORMALISED = dict(mean_r=123.68, mean_g=116.779, mean_b=103.939, std_r=58.393, std_g=57.12, std_b=57.375)
 PUBLISHED_CROP = dict(random_resized_crop=True, rand_mirror=True, min_random_area=0.08, max_random_area=1.0,
@@ -129,32 +129,89 @@ def test_a_photograph_is_turned_upright():
     assert image.shape == (32, 16, 3) and image[:6].min() > 200 and image[12:].max() < 50
 
 
+# Without OpenCV.
+
 @pytest.fixture
-def no_opencv(tmp_path):
-    """The ``path`` of a process in which OpenCV misses a library of the system."""
-    (tmp_path / 'cv2.py').write_text('raise ImportError("libxcb.so.1: cannot open shared object file")')
-    return [tmp_path]
+def pillow_alone(monkeypatch):
+    """pillow_alone(function, ...): what it returns where OpenCV is missing."""
+    def call(function, *arguments):
+        with monkeypatch.context() as patched:
+            patched.setattr(codec, 'find_opencv', lambda: None)
+            return function(*arguments)
+
+    return call
+
+
+def decoded(data):
+    """The pixels as a list, or the reason why there are none."""
+    try:
+        return decode(data).tolist()
+    except BadImage as error:
+        return str(error)
+
+
+@pytest.mark.parametrize('mode', ['RGB', 'L', 'CMYK'])
+@pytest.mark.parametrize('options', [{}, {'progressive': True}, {'quality': 30}, {'subsampling': 0}])
+def test_pillow_decodes_the_same_pixels(pillow_alone, mode, options):
+    for size in ((64, 64), (33, 65), (1, 1)):
+        data = encoded(smooth(*size), 'JPEG', mode, **options)
+        assert decoded(data) == pillow_alone(decoded, data)
+
+
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_pillow_turns_photographs_alike(pillow_alone, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(smooth(20, 31), exif=exif)
+    assert decoded(data) == pillow_alone(decoded, data)
+
+
+@pytest.mark.parametrize('options', [{}, {'progressive': True}])
+def test_pillow_notices_what_was_cut_off(pillow_alone, options):
+    whole = encoded(blocks(64, 64), **options)
+    for length in range(0, len(whole) + 1, 13):
+        assert decoded(whole[:length]) == pillow_alone(decoded, whole[:length]), length
+
+
+def test_numpy_resizes_to_the_same_pixels(pillow_alone):
+    random = np.random.RandomState(0)
+    shapes = [(*(2 * half), *half) for half in random.randint(1, 100, (20, 2))]
+    for tall, wide, height, width in [*random.randint(1, 250, (150, 4)).tolist(), *shapes]:
+        image = random.randint(0, 256, (tall, wide, 3), np.uint8)
+        for sides in ((int(width), int(height)), (2 * wide, 2 * tall)):
+            np.testing.assert_array_equal(resize(image, *sides), pillow_alone(resize, image, *sides))
+
+
+def test_photographs_become_the_same_inputs_without_opencv(pillow_alone, shared_data):
+    def inputs():
+        transform, out = EvaluationTransform(96, 0.875), np.empty((len(files), 3, 96, 96), 'float32')
+        for file, values in zip(files, out):
+            transform(decode(file), values)
+        return out
+
+    files = photographs(shared_data, step=10)
+    np.testing.assert_array_equal(inputs(), pillow_alone(inputs))
 
 
 @pytest.mark.parametrize('workers', [0, 2])
-def test_a_missing_opencv_is_a_sentence(no_opencv, tmp_path, workers):
+def test_training_says_that_opencv_is_missing(tmp_path, workers):
+    (tmp_path / 'cv2.py').write_text('raise ImportError("libxcb.so.1: cannot open shared object file")')
     for index in range(4):
         place = tmp_path / 'images' / str(index % 2) / f'{index}.jpg'
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(encoded(blocks(20, 20)))
     code = f"""
 from openatac.data.photos.folder import ImageFolder
-from openatac.data.photos.batches import EvaluationPhotoBatches
+from openatac.data.photos.batches import TrainingPhotoBatches
 if __name__ == '__main__':
-    try:
-        next(iter(EvaluationPhotoBatches(ImageFolder({str(tmp_path / 'images')!r}), 2, 16, 0.875, {workers})))
-    except ImportError as error:
-        print(error)
+    source = ImageFolder({str(tmp_path / 'images')!r})
+    print(next(TrainingPhotoBatches(source, 16, 2, 0, {workers}).epoch(0))[0].shape)
 """
     (tmp_path / 'read.py').write_text(code)
-    result = run_python(tmp_path / 'read.py', path=no_opencv)
-    assert result.returncode == 0, result.stderr
-    assert 'libxcb.so.1' in result.stdout and 'python-headless' in result.stdout
+    result = run_python(tmp_path / 'read.py', path=[tmp_path])
+    assert result.returncode == 0 and result.stdout.strip() == '(2, 3, 16, 16)', result.stderr
+    line, = result.stderr.splitlines()
+    assert 'libxcb.so.1' in line and 'python-headless' in line
 
 
 # Evaluation.

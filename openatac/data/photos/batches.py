@@ -12,7 +12,7 @@ import numpy as np
 
 from openatac.data.batches import AHEAD, check_batch_fits
 from openatac.data.photos.bad_images import MAX_BAD_SHARE, BadImage, BadImages, PhotoSource, Unreadable
-from openatac.data.photos.codec import decode
+from openatac.data.photos.codec import decode, warn_without_opencv
 from openatac.data.photos.transforms import PUBLISHED_JITTER, EvaluationTransform, Jitter, TrainingTransform
 from openatac.data.photos.workers import PhotoWorkers
 from openatac.errors import DataError
@@ -69,6 +69,7 @@ class TrainingPhotoBatches:
                  num_parts: int = 1, part_index: int = 0, jitter: Jitter = PUBLISHED_JITTER,
                  max_bad_share: float = MAX_BAD_SHARE) -> None:
         check_batch_fits(len(source), batch_size)
+        warn_without_opencv()
         self.images, self.batch_size = len(source), batch_size
         self._share = _share_of(batch_size, num_parts)
         self._first = part_index * self._share

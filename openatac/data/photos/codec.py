@@ -1,24 +1,30 @@
 """The one decoder of image files: the same bytes give the same pixels in training, evaluation and prediction.
 
-OpenCV decodes JPEG files, and Pillow all others. GluonCV requires the package opencv-python, which loads only
-where the system has windowing libraries. The headless variant needs none; pyproject.toml explains how it gets
-installed instead.
+OpenCV decodes JPEG files, and Pillow all others. Where OpenCV is missing, Pillow decodes JPEG files too, and
+NumPy resizes: the pixels are the same, but resizing takes forty times as long. GluonCV requires the package
+opencv-python, which loads only where the system has windowing libraries. The headless variant needs none;
+pyproject.toml explains how it gets installed instead.
 """
 from __future__ import annotations
 
+import contextlib
+import functools
 import io
+import logging
 import types
 import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from openatac.data.photos import bilinear
 from openatac.data.photos.bad_images import BadImage
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
 
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.gif', '.webp', '.bmp', '.tif', '.tiff')  # looked for in folders
+log = logging.getLogger('openatac')
 NOT_AN_IMAGE = 'it is not an image that can be decoded'
 
 _JPEG, _END = b'\xff\xd8', b'\xff\xd9'
@@ -38,8 +44,6 @@ def decode(data: bytes) -> np.ndarray:
     ------
     BadImage
         If it is damaged, or not an image.
-    ImportError
-        If OpenCV is missing.
     """
     if not data:
         raise BadImage('the image is empty')
@@ -63,7 +67,9 @@ def is_image_name(name: str) -> bool:
 
 def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
     """Resize a uint8 (H, W, 3) image, or a part of one, to (height, width, 3) by bilinear interpolation."""
-    cv2 = import_opencv()
+    cv2 = find_opencv()
+    if cv2 is None:
+        return bilinear.resize(image, width, height)
     return cv2.resize(np.ascontiguousarray(image), (width, height), interpolation=cv2.INTER_LINEAR)
 
 
@@ -82,21 +88,60 @@ def import_opencv() -> types.ModuleType:
     try:
         import cv2
     except ImportError as error:
-        raise ImportError(f'OpenCV cannot load here ({error}): run pip install --force-reinstall --no-deps '
+        raise ImportError(f'OpenCV cannot load here ({error}), and without it photographs are resized more '
+                          'slowly: run pip install --force-reinstall --no-deps '
                           'opencv-contrib-python-headless', name='cv2') from error
     return cv2
+
+
+@functools.cache
+def find_opencv() -> types.ModuleType | None:
+    """Return ``cv2``, or None if it is missing or cannot load."""
+    with contextlib.suppress(ImportError):
+        return import_opencv()
+    return None
+
+
+def warn_without_opencv() -> None:
+    """Log the remedy if OpenCV is missing."""
+    try:
+        import_opencv()
+    except ImportError as error:
+        log.warning('%s', error)
 
 
 # ------------------------------------------------------------------------------------------ JPEG
 
 def _decode_jpeg(data: bytes) -> np.ndarray | None:
     """Return uint8 (H, W, 3), RGB, or None. The decoder fills missing rows with grey without a word."""
-    cv2 = import_opencv()
+    cv2 = find_opencv()
+    if cv2 is None:
+        return _decode_jpeg_by_pillow(data)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:
         return None
     return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _decode_jpeg_by_pillow(data: bytes) -> np.ndarray | None:
+    """Return what OpenCV returns; both have libjpeg-turbo."""
+    from PIL import Image, ImageOps
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # of Pillow about large images and odd metadata
+            with Image.open(io.BytesIO(data), formats=['JPEG']) as file:
+                image = ImageOps.exif_transpose(file)
+                return (_cmyk_to_rgb(np.asarray(image)) if image.mode == 'CMYK' else
+                        np.asarray(image.convert('RGB')))
+    except Exception:  # Pillow has a dozen kinds for damaged files
+        return None
+
+
+def _cmyk_to_rgb(ink: np.ndarray) -> np.ndarray:
+    """Return uint8 (H, W, 3) of Pillow's CMYK, rounded like OpenCV."""
+    black = 255 - ink[..., 3:].astype('int32')
+    return (black - (ink[..., :3] * black >> 8)).astype('uint8')
 
 
 def _is_cut_off(data: bytes, image: np.ndarray) -> bool:
