@@ -61,30 +61,49 @@ def digits_network():
 
 HIDING = '''
 import importlib.machinery, sys
-class Hiding(importlib.machinery.PathFinder):
-    @classmethod
-    def find_spec(cls, name, path=None, target=None):
-        return None if name.split('.')[0] == %r else super().find_spec(name, path, target)
-sys.meta_path[sys.meta_path.index(importlib.machinery.PathFinder)] = Hiding
+def hides(finder):
+    class Hiding(finder):
+        @classmethod
+        def find_spec(cls, name, path=None, target=None):
+            return None if name.split('.')[0] in %r else super().find_spec(name, path, target)
+    return Hiding
+for finder in importlib.machinery.BuiltinImporter, importlib.machinery.PathFinder:
+    sys.meta_path[sys.meta_path.index(finder)] = hides(finder)
+for name in %r:
+    sys.modules.pop(name, None)
 '''
+# What Windows lacks, as far as Python's own library can do without it elsewhere.
+UNIX = ('fcntl', 'resource', 'grp', 'pwd', 'termios', 'tty', 'pty', 'syslog', 'readline', 'curses')
 
 
-def hiding(package, folder):
-    """[folder], which hides the package from each Python process that has it on its path."""
-    (folder / 'sitecustomize.py').write_text(HIDING % package)
+def hiding(packages, folder):
+    """[folder], which hides the packages from each Python process that has it on its path."""
+    (folder / 'sitecustomize.py').write_text(HIDING % (packages, packages))
     return [folder]
 
 
 @pytest.fixture(scope='session')
 def no_mxnet(tmp_path_factory):
     """The ``path`` of a process that is to find no MXNet."""
-    return hiding('mxnet', tmp_path_factory.mktemp('no_mxnet'))
+    return hiding(('mxnet',), tmp_path_factory.mktemp('no_mxnet'))
 
 
 @pytest.fixture(scope='session')
 def no_torch(tmp_path_factory):
     """The ``path`` of a process that is to find no PyTorch."""
-    return hiding('torch', tmp_path_factory.mktemp('no_torch'))
+    return hiding(('torch',), tmp_path_factory.mktemp('no_torch'))
+
+
+@pytest.fixture(scope='session')
+def no_unix(tmp_path_factory):
+    """The ``path`` of a process that is to find none of the modules that Unix alone has."""
+    return hiding(UNIX, tmp_path_factory.mktemp('no_unix'))
+
+
+@pytest.fixture(scope='session')
+def no_unix_and_no_mxnet(tmp_path_factory):
+    """The same where there is no MXNet either."""
+    return hiding((*UNIX, 'mxnet'), tmp_path_factory.mktemp('no_unix_and_no_mxnet'))
 
 
 @pytest.fixture(scope='module')

@@ -16,8 +16,15 @@ from openatac.files.writing import reason
 from openatac.runtime import memory
 
 INTERRUPTED = 130
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-RUN_STOP_SIGNALS = (*STOP_SIGNALS, signal.SIGUSR1, signal.SIGHUP)  # with Slurm's warning, and a lost terminal
+
+
+def _signals(*names: str) -> tuple[signal.Signals, ...]:
+    """Return those of the signals that this system has."""
+    return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
+
+
+STOP_SIGNALS = _signals('SIGINT', 'SIGTERM', 'SIGBREAK')  # the last is Windows's own
+RUN_STOP_SIGNALS = (*STOP_SIGNALS, *_signals('SIGUSR1', 'SIGHUP'))  # Slurm's warning, and a lost terminal
 
 
 class StoppedBySignal(OpenatacError):
@@ -135,7 +142,7 @@ def stop_signals(handler: Callable[[int, Any], None],
         The previous handler of each signal, by its number.
     """
     numbers = [number for number in numbers
-               if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
+               if number not in _signals('SIGHUP') or signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield before

@@ -9,7 +9,9 @@ import contextlib
 import functools
 import gzip
 import logging
+import ntpath
 import os
+import posixpath
 import stat
 import tarfile
 import zipfile
@@ -155,13 +157,13 @@ def _tar_files(archive: tarfile.TarFile, path: str) -> dict[str, File]:
 def _zip_files(archive: zipfile.ZipFile, path: str) -> dict[str, File]:
     files = {}
     for member in archive.infolist():
-        name = _zip_name(member)
+        name = _zip_name(member).replace('\\', '/')  # as some programs on Windows write
         label = f'{name} in {path}'
         if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise _is_no_file(label)
         if member.flag_bits & 1 or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise ValueError('it is encrypted, or compressed in an unusual way')
-        if not member.is_dir():
+        if not name.endswith('/'):
             files[_safe_name(name, label)] = File(
                 label, member.file_size, functools.partial(archive.open, member))
     return files
@@ -180,9 +182,9 @@ def _too_large() -> ValueError:
 
 
 def _safe_name(name: str, label: str) -> str:
-    if os.path.isabs(name) or '..' in name.split('/'):
+    if ntpath.splitdrive(name)[0] or posixpath.isabs(name) or '..' in name.split('/'):
         raise DataError(f'{label} points out of its archive: get the archive from another place')
-    return os.path.normpath(name)
+    return posixpath.normpath(name)
 
 
 def _is_no_file(label: str) -> DataError:

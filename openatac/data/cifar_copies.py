@@ -10,6 +10,7 @@ import contextlib
 import io
 import os
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -101,7 +102,7 @@ def _labels(images: ImageFiles, path: str, names: Sequence[str]) -> list[int]:
     """Return each image's label: of the nearest folder around it that has the name of a class."""
     index, labels = {name: label for label, name in enumerate(names)}, []
     for number in range(len(images)):
-        *folders, _ = images.name(number).split('/')
+        *folders, _ = PurePath(images.name(number)).parts
         label = next((index[folder] for folder in reversed(folders) if folder in index), None)
         if label is None:
             check_case(folders, names, path, 'CIFAR')

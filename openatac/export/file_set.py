@@ -10,7 +10,7 @@ from types import FrameType
 
 from openatac.console.program import STOP_SIGNALS, StoppedBySignal, stop_signals
 from openatac.errors import OpenatacError
-from openatac.files.locks import locked
+from openatac.files.locks import OPEN_FILES_MOVE, locked
 from openatac.files.writing import find_target, flush, temporary_file
 
 
@@ -132,6 +132,8 @@ def _held(work: str, prefix: str) -> Iterator[None]:
             yield
         finally:
             shutil.rmtree(work, ignore_errors=True)
+    if not OPEN_FILES_MOVE:  # the lock is still there
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

@@ -1,20 +1,29 @@
-"""File locks between processes."""
+"""File locks between processes, by portalocker: those of the system, flock on Linux and macOS.
+
+The system unlocks a file when its process ends, for whatever reason, so no lock is ever stale.
+"""
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
+import functools
+import logging
 import os
 import stat
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import IO, Any, BinaryIO, Union
+
+log = logging.getLogger('openatac')
+
+# Windows neither renames nor removes a file that is open, nor lets others read one that is locked.
+OPEN_FILES_MOVE = os.name != 'nt'
 
 
 @contextlib.contextmanager
 def locked(path: str, wait: bool = False, remove: bool = False) -> Iterator[BinaryIO]:
     """Yield the file ``path``, locked against other processes and open to read and append.
 
-    It is created if missing. The system unlocks it when this process ends, for whatever reason.
+    It is created if missing. Where the system or the file system has no locks, a warning says so.
 
     Parameters
     ----------
@@ -33,17 +42,59 @@ def locked(path: str, wait: bool = False, remove: bool = False) -> Iterator[Bina
     OSError
         If ``path`` is not a regular file or cannot be opened.
     """
+    try:
+        while True:
+            with open(path, 'a+b', opener=_open_regular) as file:
+                if not lock(file, wait):
+                    _warn(os.path.dirname(os.path.abspath(path)))
+                if _is_named(file, path):
+                    try:
+                        yield file
+                    finally:
+                        if remove and _is_named(file, path):
+                            _unlink(path)  # while it is locked
+                    return
+    finally:
+        if remove and not OPEN_FILES_MOVE:
+            _unlink(path)
+
+
+def lock(file: Union[IO[Any], int], wait: bool = False) -> bool:
+    """Lock an open file until it is closed; return False where there are no locks.
+
+    Raises
+    ------
+    BlockingIOError
+        If another process has the lock, without ``wait``.
+    """
+    try:
+        import portalocker
+    except ImportError:  # on a system without locks
+        return False
+    flags = portalocker.LockFlags.EXCLUSIVE
+    if not wait:
+        flags |= portalocker.LockFlags.NON_BLOCKING
     while True:
-        with open(path, 'a+b', opener=_open_regular) as file:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            if _is_named(file, path):
-                try:
-                    yield file
-                finally:
-                    if remove and _is_named(file, path):
-                        with contextlib.suppress(OSError):  # the folder may have become read-only
-                            os.unlink(path)  # while it is locked
-                return
+        try:
+            portalocker.lock(file, flags)
+            return True
+        except portalocker.AlreadyLocked:
+            if not wait:
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from None
+            # Windows gives up after 10 seconds, so ask again.
+        except portalocker.LockException:  # on some network file systems
+            return False
+
+
+@functools.cache
+def _warn(folder: str) -> None:
+    log.warning('%s is on a file system without locks: make sure that no other process writes the same files '
+                'there', folder)
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(OSError):  # the folder may have become read-only
+        os.unlink(path)
 
 
 def _is_named(file: BinaryIO, path: str) -> bool:
@@ -54,7 +105,8 @@ def _is_named(file: BinaryIO, path: str) -> bool:
 
 
 def _open_regular(path: str, flags: int) -> int:
-    descriptor = os.open(path, flags | os.O_NONBLOCK, 0o666)  # or a FIFO would wait for its other end
+    # Without waiting, or a FIFO would wait for its other end. Windows has no FIFOs.
+    descriptor = os.open(path, flags | getattr(os, 'O_NONBLOCK', 0), 0o666)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, 'it is not a regular file', path)

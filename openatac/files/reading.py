@@ -21,6 +21,9 @@ TEXT_LIMIT = 64 * MEGABYTE    # of settings, metrics, class lists and other file
 IMAGE_LIMIT = 512 * MEGABYTE  # of one image file, on standard input too
 BYTE_ORDER_MARK = '\ufeff'     # begins text files that some editors save
 
+# Windows has only the first and the last.
+_FLAGS = os.O_RDONLY | sum(getattr(os, name, 0)
+                           for name in ('O_CLOEXEC', 'O_NONBLOCK', 'O_NOCTTY', 'O_BINARY'))
 _KINDS = {stat.S_IFDIR: 'a folder', stat.S_IFIFO: 'a FIFO', stat.S_IFCHR: 'a device',
           stat.S_IFBLK: 'a device', stat.S_IFSOCK: 'a socket'}
 
@@ -39,7 +42,7 @@ def open_descriptor(path: PathLike, limit: int | None = None) -> int:
     OSError
         If there is no such file, it is of another kind, or it is larger than ``limit``.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    descriptor = os.open(path, _FLAGS)
     try:
         _check(os.fstat(descriptor), path, limit)
     except OSError:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import re
 import shutil
@@ -19,7 +18,7 @@ from collections.abc import Iterator
 from typing import NamedTuple, TextIO
 
 from openatac.errors import OpenatacError
-from openatac.files.locks import locked
+from openatac.files.locks import OPEN_FILES_MOVE, lock
 
 STREAMS = {1: 'standard output', 2: 'standard error'}  # in messages
 
@@ -48,7 +47,7 @@ class Target(NamedTuple):
         """Give the finished file ``temporary``, to be renamed to ``path``, its mode and owner; flush it."""
         if self.status is not None:
             for owner in (self.status.st_uid, -1):  # the group alone, if we may not change the owner
-                with contextlib.suppress(PermissionError):
+                with contextlib.suppress(PermissionError, AttributeError):  # Windows has no such owners
                     os.chown(temporary, owner, self.status.st_gid)
                     break
             os.chmod(temporary, stat.S_IMODE(self.status.st_mode))
@@ -119,7 +118,7 @@ def temporary_file(target: Target) -> Iterator[str]:
     """Yield a new file's name next to ``target``, or in the system's folder for a stream.
 
     It is removed at the end. Temporary files for the same path whose process was killed are removed too:
-    while a process is alive, it holds a lock on its file.
+    while a process is alive, it holds a lock on its file, except on Windows, which would not rename it.
     """
     folder, name = tempfile.gettempdir(), 'openatac'
     if not target.is_stream:
@@ -127,12 +126,15 @@ def temporary_file(target: Target) -> Iterator[str]:
         _remove_abandoned(folder, name)
     # What may replace a private file is private too, until `Target.prepare` gives it that file's mode.
     handle, temporary = _locked_file(folder, name, 0o666 if target.status is None else 0o600)
+    if not OPEN_FILES_MOVE:
+        os.close(handle)
     try:
         yield temporary
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
-        os.close(handle)
+        if OPEN_FILES_MOVE:
+            os.close(handle)
 
 
 def _locked_file(folder: str, name: str, mode: int) -> tuple[int, str]:
@@ -144,8 +146,7 @@ def _locked_file(folder: str, name: str, mode: int) -> tuple[int, str]:
             handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
         except FileExistsError:
             continue
-        with contextlib.suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        lock(handle, wait=True)
         if os.fstat(handle).st_nlink:
             return handle, temporary
         os.close(handle)  # another process removed it as abandoned before we locked it
@@ -155,8 +156,9 @@ def _remove_abandoned(folder: str, name: str) -> None:
     """Remove the temporary files for ``name`` in ``folder`` that no process has locked."""
     with contextlib.suppress(OSError):
         for path in _leftovers(folder, re.escape(name)):
-            with contextlib.suppress(OSError), locked(path):
-                os.unlink(path)
+            with contextlib.suppress(OSError), open(path, 'r+b') as file:
+                if lock(file):
+                    os.unlink(path)
 
 
 def _leftovers(folder: str, name: str) -> list[str]:
@@ -215,8 +217,10 @@ def remove_leftovers(folder: str) -> None:
 
 
 def flush(path: str) -> None:
-    """Flush the file or folder to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    """Flush the file or folder to the disk; on Windows only a file, which must be writable for that."""
+    if os.name == 'nt' and os.path.isdir(path):
+        return
+    descriptor = os.open(path, os.O_RDWR if os.name == 'nt' else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

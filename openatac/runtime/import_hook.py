@@ -27,10 +27,15 @@ def install() -> None:
     sys.meta_path.insert(0, finder)
 
 
+def has_mxnet() -> bool:
+    """Return whether MXNet is installed; loads nothing."""
+    spec = importlib.util.find_spec('mxnet')
+    return spec is not None and not isinstance(spec.loader, _MissingLoader)
+
+
 def require_mxnet() -> None:
     """Raise ModuleNotFoundError, with the command to run, if MXNet is not installed; loads nothing."""
-    spec = importlib.util.find_spec('mxnet')
-    if spec is None or isinstance(spec.loader, _MissingLoader):
+    if not has_mxnet():
         raise ModuleNotFoundError(MXNET_MISSING, name='mxnet')
 
 

@@ -5,10 +5,15 @@ import contextlib
 import ctypes
 import errno
 import os
-import resource
+import sys
 
 from openatac.errors import UnfitEnvironment
 from openatac.runtime.threads import is_thread_count
+
+try:
+    import resource
+except ModuleNotFoundError:  # on Windows
+    resource = None  # type: ignore[assignment]
 
 # Bytes for MXNet's libraries and the smallest training, and for each thread's stack and heap.
 ADDRESS_SPACE, ADDRESS_SPACE_OF_THREAD = 2 ** 31, 2 ** 27
@@ -32,6 +37,8 @@ def keep_freed_memory() -> None:
 
 def memory_shortage() -> str | None:
     """Return an error message if the address space (``ulimit -v``) is too small for MXNet, or None."""
+    if resource is None:
+        return None
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     text = os.environ.get('OMP_NUM_THREADS', '').split(',')[0]
     threads = int(text) if is_thread_count(text) else os.cpu_count() or 1
@@ -40,6 +47,23 @@ def memory_shortage() -> str | None:
         return None
     return (f'the address space of this process is limited to {limit // 2 ** 20} MiB, but MXNet needs '
             f'{least // 2 ** 20} MiB with {threads} threads: raise the limit (ulimit -v unlimited)')
+
+
+def memory_in_use() -> float | None:
+    """Return the memory of this process in MB, or None where the system does not say."""
+    try:
+        with open('/proc/self/statm') as handle:
+            return int(handle.read().split()[1]) * os.sysconf('SC_PAGE_SIZE') / 2 ** 20
+    except OSError:
+        return None
+
+
+def peak_memory() -> float | None:
+    """Return the most memory that this process has had, in MB, or None where the system does not say."""
+    if resource is None:
+        return None
+    unit = 1 if sys.platform == 'darwin' else 2 ** 10  # bytes on macOS, elsewhere kB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2 ** 20
 
 
 def may_be_memory_shortage(error: BaseException) -> bool:

@@ -4,8 +4,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-import os
-import resource
 import tempfile
 import time
 from collections.abc import Generator, Iterator
@@ -13,6 +11,7 @@ from typing import Any, Callable, NamedTuple
 
 from openatac.data.batches import prefetch
 from openatac.errors import OpenatacError
+from openatac.runtime.memory import memory_in_use, peak_memory
 from openatac.training.checkpoint import Checkpoints, writing_in
 from openatac.training.loop import Plan
 
@@ -20,14 +19,15 @@ from openatac.training.loop import Plan
 class Part(NamedTuple):
     """The time and memory of one part of the dry run.
 
-    ``memory`` and ``gpu_memory`` are in use after it, in MB, by this process and on its fullest GPU.
+    ``memory`` and ``gpu_memory`` are in use after it, in MB, by this process (None where the system does not
+    say) and on its fullest GPU.
     """
 
     name: str
     batches: int
     images: int
     seconds: float
-    memory: float
+    memory: float | None
     gpu_memory: float
 
 
@@ -44,7 +44,7 @@ def dry_run(plan: Plan, batches: int) -> list[Part]:
         began = time.perf_counter()
         sizes = work(plan, *arguments)
         engine.wait()
-        parts.append(Part(name, len(sizes), sum(sizes), time.perf_counter() - began, _memory(),
+        parts.append(Part(name, len(sizes), sum(sizes), time.perf_counter() - began, memory_in_use(),
                           engine.device_memory()))
 
     with contextlib.closing(_endless(plan.training)) as source:
@@ -61,8 +61,9 @@ def dry_run(plan: Plan, batches: int) -> list[Part]:
         do('resume', _resume, Checkpoints(folder))
     if engine.cluster.rank == 0:
         print(table(parts))
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(f'Peak memory of the process: {peak:.0f} MB. Nothing was kept.')
+        peak = peak_memory()
+        print(f'Peak memory of the process: {peak:.0f} MB. Nothing was kept.' if peak else
+              'Nothing was kept.')
     return parts
 
 
@@ -71,11 +72,12 @@ def table(parts: list[Part]) -> str:
     form = '{:<12} {:>8} {:>10} {:>12} {:>10} {:>10}'.format
     lines = [form('part', 'batches', 'seconds', 's per batch', 'images/s', 'memory')]
     for part in parts:
-        gpu = f' + GPU {part.gpu_memory:.0f} MB' if part.gpu_memory else ''
+        memory = [f'{part.memory:.0f} MB'] if part.memory else []
+        gpu = [f'GPU {part.gpu_memory:.0f} MB'] if part.gpu_memory else []
         lines.append(form(
             part.name, part.batches or '', f'{part.seconds:.2f}',
             f'{part.seconds / part.batches:.3f}' if part.batches else '',
-            f'{part.images / part.seconds:.1f}' if part.images else '', f'{part.memory:.0f} MB{gpu}'))
+            f'{part.images / part.seconds:.1f}' if part.images else '', ' + '.join(memory + gpu)))
     return '\n'.join(lines)
 
 
@@ -129,7 +131,3 @@ def _resume(plan: Plan, checkpoints: Checkpoints) -> list[int]:
         plan.engine.load_state(arrays, state['engine'])
     return []
 
-
-def _memory() -> float:
-    with open('/proc/self/statm') as handle:
-        return int(handle.read().split()[1]) * os.sysconf('SC_PAGE_SIZE') / 2 ** 20

@@ -98,6 +98,8 @@ def test_names_of_images_that_are_packed(tmp_path):
 
 @pytest.mark.parametrize('command, shown', [
     ("train.py --data-dir '/home/me/a b' --save-dir=/tmp/run", "train.py --data-dir 'a b' --save-dir=run"),
+    (r"train.py --data-dir 'C:\data\a b' --save-dir=D:/runs/run", "train.py --data-dir 'a b' --save-dir=run"),
+    (r"train.py --data-dir '\\server\share\images\'", 'train.py --data-dir images'),
     ("it's no command", "it's no command"), (FORMULA, FORMULA)])
 def test_a_command_is_shown_without_paths_whatever_it_is(command, shown):
     assert without_paths(command) == shown

@@ -83,6 +83,25 @@ def test_an_archive_gives_the_same_run(tmp_path, photos, ending):
     assert sorted(os.listdir(tmp_path)) == sorted(['photos', archive.name, 'folder', 'archive'])
 
 
+def test_a_zip_file_with_the_paths_of_windows(photos, tmp_path):
+    with zipfile.ZipFile(tmp_path / 'windows.zip', 'w') as archive:
+        for path in sorted(photos.rglob('*')):
+            name = str(path.relative_to(photos.parent)).replace('/', '\\')
+            archive.writestr(name + '\\' * path.is_dir(), path.read_bytes() if path.is_file() else b'')
+    images = load_class_folders(str(tmp_path / 'windows.zip'), True, 32)
+    others = load_class_folders(str(photos), True, 32)
+    assert images.class_names == others.class_names
+    np.testing.assert_array_equal(images.images, others.images)
+
+
+@pytest.mark.parametrize('name', ['C:/train/a/1.png', 'C:1.png', '\\\\server\\train\\a\\1.png', '..\\1.png'])
+def test_a_zip_file_that_points_elsewhere_is_refused(tmp_path, name):
+    with zipfile.ZipFile(tmp_path / 'elsewhere.zip', 'w') as archive:
+        archive.writestr(name, b'')
+    with pytest.raises(DataError, match='elsewhere.zip'):
+        load_class_folders(str(tmp_path / 'elsewhere.zip'), True, 32)
+
+
 def test_names_in_a_zip_file_are_utf8_with_and_without_the_flag(tmp_path):
     photos = write_images(tmp_path / 'photos', ('cat', 'über', '猫'))
     flagged = write_archive(photos, '.zip')

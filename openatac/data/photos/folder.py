@@ -6,6 +6,7 @@ import logging
 import os
 import zlib
 from collections.abc import Collection, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -153,7 +154,7 @@ def _is_class(entry: os.DirEntry[str], warn: bool) -> bool:
             return False
         if entry.is_symlink():
             target, root = (os.path.realpath(path) for path in (entry.path, os.path.dirname(entry.path)))
-            if os.path.commonpath([target, root]) == target:
+            if Path(root).is_relative_to(target):
                 raise OSError(errno.ELOOP, 'it leads to the folder that it is in')
         return True
     except OSError as error:
@@ -182,6 +183,6 @@ def image_files(folder: str, levels: int = 2) -> tuple[list[bytes], int]:
             others += 1
         elif levels > 1:
             below, more = image_files(os.path.join(folder, name), levels - 1)
-            images += [os.path.join(os.fsencode(name), image) for image in below]
+            images += [os.fsencode(name) + b'/' + image for image in below]  # on Windows too, see fingerprint
             others += more
     return sorted(images), others

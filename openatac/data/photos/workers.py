@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import logging
 import math
 import mmap
 import multiprocessing.connection
@@ -28,6 +29,7 @@ from openatac.data.photos.bad_images import Unreadable
 from openatac.errors import DataError
 from openatac.limits import Size, sides
 
+log = logging.getLogger('openatac')
 AHEAD = 2  # batches being prepared, besides those that the reader has
 
 # One thread in each, as they share the processors.
@@ -62,6 +64,9 @@ class PhotoWorkers:
 
     def __init__(self, prepare_image: PrepareImage, batch_size: int, size: Size, workers: int) -> None:
         self._prepare_image, self._workers = prepare_image, min(workers, batch_size)
+        if os.name == 'nt' and workers:  # a child process there inherits no descriptors
+            log.warning('on Windows this process reads the photographs itself, whatever -j is')
+            self._workers = 0
         self._shape = (batch_size, 3, *sides(size))
         self._pipes: list[multiprocessing.connection.Connection] = []
         self._processes: list[subprocess.Popen[bytes]] = []

@@ -2,9 +2,12 @@
 from __future__ import annotations
 
 import json
+import ntpath
 import os
+import posixpath
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 from openatac.errors import OpenatacError
 from openatac.files.reading import read_text
@@ -25,7 +28,7 @@ def copy_records(sources: Sequence[str], folder: str) -> None:
     """
     home = os.path.realpath(folder)
     new = [run for source in sources for run in find_runs(source)
-           if os.path.commonpath([home, os.path.realpath(run.folder)]) != home]
+           if not Path(os.path.realpath(run.folder)).is_relative_to(home)]
     check_comparable([*runs_in(folder), *new])
     records = {name_of(run): _record(run) for run in new}
     with writing(folder, ADVICE):
@@ -48,7 +51,17 @@ def without_paths(command: str) -> str:
 
 def _shortened(word: str) -> str:
     flag, equals, value = word.partition('=') if word.startswith('--') else ('', '', word)
-    return flag + equals + (os.path.basename(os.path.normpath(value)) if os.path.isabs(value) else value)
+    return flag + equals + (_last_part(value) if _is_absolute(value) else value)
+
+
+def _is_absolute(path: str) -> bool:
+    """Return whether a path, of whichever system the run was on, is absolute."""
+    return posixpath.isabs(path) or (bool(ntpath.splitdrive(path)[0]) and ntpath.isabs(path))
+
+
+def _last_part(path: str) -> str:
+    kind = posixpath if posixpath.isabs(path) else ntpath
+    return kind.basename(kind.normpath(path))
 
 
 def _record(run: FinishedRun) -> dict[str, str]:
@@ -59,9 +72,9 @@ def _record(run: FinishedRun) -> dict[str, str]:
     except (OSError, ValueError) as error:
         raise OpenatacError(f'{run.folder} lacks {" or ".join(FILES)}, or they are damaged ({error}): name a '
                             'folder with all of these files') from None
-    paths = [value for value in settings.values() if isinstance(value, str) and os.path.isabs(value)]
+    paths = [value for value in settings.values() if isinstance(value, str) and _is_absolute(value)]
     for path in sorted(paths, key=len, reverse=True):
-        short = os.path.basename(os.path.normpath(path))
+        short = _last_part(path)
         if short:
             texts = {name: text.replace(path, short).replace(json.dumps(path)[1:-1], json.dumps(short)[1:-1])
                      for name, text in texts.items()}

@@ -25,7 +25,10 @@ from openatac.training.tracking.log import on_terminal
 WRONG_COMMAND = 2
 TRAIN_CIFAR = [sys.executable, '-m', 'openatac', 'train-cifar']
 PATIENCE = 60  # seconds to wait for a run that a killed queue has left behind
-_LIBC = ctypes.CDLL(None)  # loaded here: after a fork, beside other threads, it could wait for a lock forever
+# Loaded here: after a fork, beside other threads, it could wait for a lock forever.
+_LIBC = ctypes.CDLL(None) if sys.platform == 'linux' else None
+# Windows has no SIGTERM that a process can handle.
+_STOP = getattr(signal, 'CTRL_BREAK_EVENT', signal.SIGTERM)
 
 
 class Training(NamedTuple):
@@ -73,10 +76,10 @@ def run_queue(trainings: Sequence[Training], jobs: int) -> dict[str, Failure]:
                     queue.start_free()
                 time.sleep(0.2)
                 if stopping:
-                    queue.send(signal.SIGTERM)
+                    queue.stop()
                 queue.collect(bool(stopping))
         finally:
-            queue.send(signal.SIGKILL)
+            queue.kill()
     if stopping:
         raise KeyboardInterrupt
     return queue.failed
@@ -102,10 +105,15 @@ class _Queue:
             slot = min(set(range(self._jobs)) - {process.slot for process in self.running})
             self.running.append(_Process(training, slot, self._jobs))
 
-    def send(self, number: int) -> None:
-        """Send the signal to all that run, once."""
+    def stop(self) -> None:
+        """Ask all that run to stop with a checkpoint."""
         for process in self.running:
-            process.send(number)
+            process.stop()
+
+    def kill(self) -> None:
+        """Kill all that run."""
+        for process in self.running:
+            process.kill()
 
     def collect(self, stopping: bool) -> None:
         """Remove the trainings that have ended; print how they ended, and keep the failures."""
@@ -125,7 +133,7 @@ class _Process:
         from tqdm import tqdm
         self.training, self.slot, self.start = training, slot, time.monotonic()
         self.code: int | None = None
-        self._sent: set[int] = set()
+        self._stopping = False
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (`end` closes it)
         environment = dict(os.environ)
         threads, chosen = thread_count()
@@ -133,7 +141,8 @@ class _Process:
             environment['OMP_NUM_THREADS'] = str(max(1, int(threads) // jobs))
         self._process = subprocess.Popen(
             training.command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=self._errors, start_new_session=True, preexec_fn=_end_with_parent)
+            stderr=self._errors, start_new_session=True, preexec_fn=_end_with_parent if _LIBC else None,
+            creationflags=getattr(subprocess, 'CREATE_NEW_PROCESS_GROUP', 0))
         self._bar = tqdm(desc=training.name, unit='epoch', position=slot, leave=False,
                          disable=not on_terminal())
 
@@ -145,12 +154,17 @@ class _Process:
         self.code = self._process.poll()
         return self.code is None
 
-    def send(self, number: int) -> None:
-        """Send the signal, once."""
-        if number not in self._sent:
-            self._sent.add(number)
+    def stop(self) -> None:
+        """Ask it to stop with a checkpoint, once."""
+        if not self._stopping:
+            self._stopping = True
             with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(number)
+                self._process.send_signal(_STOP)
+
+    def kill(self) -> None:
+        """Kill it."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
 
     def end(self, stopping: bool) -> Failure | None:
         """Print how it ended; return why, if it failed."""
@@ -178,7 +192,8 @@ def _epochs(folder: str) -> tuple[int, int | None]:
 
 
 def _end_with_parent() -> None:
-    # Linux only: if this program is killed, its trainings stop with a checkpoint.
+    # If this program is killed, its trainings stop with a checkpoint.
+    assert _LIBC is not None
     _LIBC.prctl(1, signal.SIGTERM)
 
 

@@ -1,7 +1,6 @@
 """The end of a run: where its files are, and the commands that follow."""
 from __future__ import annotations
 
-import importlib.util
 import os
 import shlex
 import shutil
@@ -11,6 +10,7 @@ import numpy as np
 
 from openatac.console import streams
 from openatac.files.writing import replace_file
+from openatac.runtime.import_hook import has_mxnet
 from openatac.training.checkpoint import writing_in
 from openatac.training.config import CifarConfig, Config
 
@@ -39,7 +39,7 @@ def print_next_steps(config: Config, pixels: np.ndarray) -> None:
     compare = ['published', folder]
     if isinstance(config, CifarConfig):
         compare = ['compare', os.path.normpath(folder) + '-comparison', '--from', folder]
-    where = '' if importlib.util.find_spec('mxnet') else ', where MXNet is installed'
+    where = '' if has_mxnet() else ', where MXNet is installed'
     streams.print_to_stderr(f'Everything is in {folder}: best.params, last.params, metrics.csv, summary.json '
                             f'and more. To export, predict and compare{where}:')
     for command in (['export', folder, export], ['predict', export, sample], compare):

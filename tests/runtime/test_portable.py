@@ -1,0 +1,125 @@
+"""What Windows lacks: modules of Unix alone, and locks; the engine torch and inference do without."""
+import json
+import os
+import sys
+
+import pytest
+
+from openatac.console.program import RUN_STOP_SIGNALS, STOP_SIGNALS
+from openatac.errors import CheckpointError
+from openatac.files.locks import locked
+from openatac.training.checkpoint import only_run_in
+from tests.conftest import UNIX
+from tests.helpers.fresh_python import output_of, run_python
+from tests.helpers.scripts import run_script
+
+pytestmark = pytest.mark.usefixtures('elsewhere')
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory, no_unix_and_no_mxnet):
+    """The folder of a run of the engine torch on the digits, without MXNet and Unix's modules."""
+    pytest.importorskip('torch')
+    pytest.importorskip('sklearn')
+    folder = tmp_path_factory.mktemp('portable')
+    flags = '--recipe', 'digits', '--act-layers', 1
+    assert run_script(*flags, '--write-initial', folder / 'start').returncode == 0
+    result = run_script(*flags, '--engine', 'torch', '--initial', folder / 'start', '--num-epochs', 1,
+                        '--save-dir', folder / 'run', path=no_unix_and_no_mxnet)
+    assert result.returncode == 0, result.stderr
+    warning, = (line for line in result.stderr.splitlines() if 'locks' in line)
+    assert str(folder / 'run') in warning
+    return folder / 'run'
+
+
+def test_modules_of_unix_are_hidden(no_unix):
+    code = f'for name in {UNIX!r}:\n    try: __import__(name); print(name)\n    except ImportError: pass'
+    assert output_of(code, path=no_unix) == ''
+
+
+def test_a_run_leaves_what_it_leaves_elsewhere(run):
+    summary = json.loads((run / 'summary.json').read_text())
+    assert summary['epochs'] == 1 and summary['dataset'] == 'digits'
+    assert {'best.params', 'metrics.csv', 'settings.json', 'checkpoints'} <= set(os.listdir(run))
+    assert '.lock' not in os.listdir(run)
+
+
+def test_a_dry_run_says_what_it_can(run, no_unix_and_no_mxnet):
+    result = run_script('--recipe', 'digits', '--act-layers', 1, '--engine', 'torch', '--initial',
+                        run.parent / 'start', '--dry-run', 1, path=no_unix_and_no_mxnet)
+    assert result.returncode == 0, result.stderr
+    assert 'checkpoint' in result.stdout and 'Peak' not in result.stdout
+
+
+def test_a_run_is_compared(run, no_unix):
+    result = run_python('-m', 'openatac', 'compare', 'all', '--from', run, path=no_unix)
+    assert result.returncode == 0, result.stderr
+    assert {'comparison.md', 'runs.csv', 'runs'} <= set(os.listdir('all'))
+
+
+def test_a_run_is_exported_and_predicts(run, no_unix, no_unix_and_no_mxnet):
+    exported = run_python('-m', 'openatac', 'export', run, 'digits', path=no_unix)
+    assert exported.returncode == 0, exported.stderr
+    assert [name for name in os.listdir() if name.startswith('.')] == []
+    result = run_python('-m', 'openatac', 'predict', 'digits', run / 'sample.png', '--engine', 'torch',
+                        '--json', path=no_unix_and_no_mxnet)
+    assert result.returncode == 0, result.stderr
+    assert len(json.loads(result.stdout)['predictions']) == 5
+
+
+def test_signals_that_windows_lacks(no_unix):
+    code = ('import signal\n'
+            'for name in ("SIGHUP", "SIGUSR1", "SIGKILL", "SIGSTOP", "SIGCONT"): delattr(signal, name)\n'
+            'from openatac.console.program import RUN_STOP_SIGNALS, stop_signals\n'
+            'import openatac.commands.train_cifar, openatac.study.comparison.training_queue\n'
+            'with stop_signals(print, RUN_STOP_SIGNALS): print(len(RUN_STOP_SIGNALS))')
+    assert output_of(code, path=no_unix) == '2'
+    assert len(STOP_SIGNALS) == 2 and len(RUN_STOP_SIGNALS) == 4
+
+
+# ------------------------------------------------------------------------- without locks
+
+@pytest.fixture
+def no_locks(monkeypatch):
+    """A file system that has no locks, as NFS may."""
+    def flock(file, operation):
+        raise OSError(37, 'No locks available')
+
+    portalocker = pytest.importorskip('portalocker.portalocker')
+    monkeypatch.setattr(portalocker, 'LOCKER', flock)
+
+
+@pytest.mark.usefixtures('no_locks')
+def test_a_file_system_without_locks_is_a_warning(tmp_path, caplog):
+    folder = str(tmp_path / 'run')
+    for _ in range(2):
+        with only_run_in(folder):
+            assert os.listdir(folder) == ['.lock']
+        assert os.listdir(folder) == []
+    warning, = caplog.messages
+    assert folder in warning
+
+
+def test_a_folder_in_use_is_an_error_where_there_are_locks(tmp_path, caplog):
+    with only_run_in(str(tmp_path)), pytest.raises(CheckpointError, match=str(tmp_path)), \
+            only_run_in(str(tmp_path)):
+        pass
+    assert not caplog.messages
+
+
+def test_a_lock_goes_with_its_process(tmp_path):
+    path = tmp_path / '.lock'
+    result = run_python('-c', 'import os, sys\nfrom openatac.files.locks import locked\n'
+                              'with locked(sys.argv[1]): os._exit(7)', path)
+    assert result.returncode == 7 and path.exists()
+    with locked(str(path)):
+        pass
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='only Linux lists the open files of a process')
+def test_no_lock_is_left_open(tmp_path):
+    before = os.listdir('/proc/self/fd')
+    for _ in range(3):
+        with locked(str(tmp_path / '.lock'), remove=True):
+            pass
+    assert len(os.listdir('/proc/self/fd')) == len(before)
