@@ -19,6 +19,8 @@ from openatac.console.child_python import python_command
 from openatac.console.program import command_parser
 from openatac.errors import DeviceError
 from openatac.runtime import cores, cuda_libraries, devices, processor, threads
+from openatac.runtime.import_hook import has_mxnet
+from openatac.runtime.mxnet_support import USE_TORCH, mxnet_fits, mxnet_missing
 
 # Optional packages: their purpose, and what to install.
 OPTIONAL = (
@@ -99,6 +101,8 @@ def installed_version(package: str) -> str | None:
 
 def ask_mxnet() -> tuple[dict[str, Any] | None, str | None]:
     """Return (facts about MXNet, None) after importing it in another process, or (None, the problem)."""
+    if not has_mxnet():
+        return None, mxnet_missing()
     try:
         answer = subprocess.run(python_command(_ASK_MXNET), timeout=300,
                                 stdin=subprocess.DEVNULL, capture_output=True, text=True)
@@ -116,6 +120,8 @@ def _remedy(reason: str) -> str:
     if reason.startswith('ModuleNotFoundError: No module named'):
         module = reason.split("'")[1].split('.')[0]
         return 'pip install ' + {'distutils': 'setuptools'}.get(module, module)
+    if not mxnet_fits():
+        return USE_TORCH
     wheel = 'mxnet-cu112' if cuda_libraries.has_cuda_wheel() else 'mxnet'
     return f'pip install --force-reinstall --no-deps {wheel}==1.9.1'
 
@@ -151,10 +157,10 @@ def _gpu_use(index: int, gpu: devices.Gpu, mxnet: dict[str, Any] | None) -> str:
     try:
         devices.check_capability(index, gpu)
     except DeviceError:
-        newer = ": use --engine torch, with pip install 'openatac[torch]'" if gpu.major >= 9 else ''
+        newer = f': {USE_TORCH}' if gpu.major >= 9 else ''
         return f'MXNet 1.9.1 has no code for it (5.0 to 8.9 only){newer}'
     if not mxnet:
-        return 'not usable without MXNet'
+        return f'not usable without MXNet: {USE_TORCH}'
     if not mxnet['cuda']:
         return "usable after pip uninstall mxnet and pip install 'openatac[cu112]'"
     return 'usable' if index < mxnet['gpus'] else 'MXNet does not see it: update the driver'

@@ -11,12 +11,8 @@ from types import ModuleType
 from typing import Any
 
 from openatac.runtime.loading import loading_mxnet
+from openatac.runtime.mxnet_support import mxnet_missing
 from openatac.runtime.old_numpy import PRINTING_MODULES, builtins_with_old_numpy, printer
-
-MXNET_MISSING = ("MXNet is not installed: run pip install 'openatac[cpu]' for a machine without a GPU, "
-                 "or pip install 'openatac[cu112]' for one with an NVIDIA GPU")
-if sys.version_info >= (3, 13):  # where pip finds no NumPy that MXNet's metadata allows
-    MXNET_MISSING += ', and then pip install --no-deps mxnet==1.9.1 or mxnet-cu112==1.9.1'
 
 
 def install() -> None:
@@ -36,7 +32,7 @@ def has_mxnet() -> bool:
 def require_mxnet() -> None:
     """Raise ModuleNotFoundError, with the command to run, if MXNet is not installed; loads nothing."""
     if not has_mxnet():
-        raise ModuleNotFoundError(MXNET_MISSING, name='mxnet')
+        raise ModuleNotFoundError(mxnet_missing(), name='mxnet')
 
 
 class _Finder:
@@ -108,7 +104,7 @@ class _MissingLoader:
 
     @staticmethod
     def create_module(spec: importlib.machinery.ModuleSpec) -> ModuleType:
-        raise ModuleNotFoundError(MXNET_MISSING, name='mxnet')
+        raise ModuleNotFoundError(mxnet_missing(), name='mxnet')
 
     @staticmethod
     def exec_module(module: ModuleType) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from openatac.errors import UnfitEnvironment
 from openatac.runtime import cuda_libraries, memory, mxnet_settings, system_libraries, threads
+from openatac.runtime.mxnet_support import USE_TORCH, mxnet_fits
 
 
 @contextlib.contextmanager
@@ -37,6 +38,8 @@ def loading_mxnet() -> Iterator[None]:
 
 def _explain(error: OSError) -> str:
     """Return what to do about the system's error on loading MXNet's library."""
+    if not mxnet_fits():
+        return f'MXNet cannot load here ({error}): {USE_TORCH}'
     named = str(error).split(':')[0]
     package = system_libraries.SYSTEM_LIBRARIES.get(named)
     if package:

@@ -1,4 +1,6 @@
 """The command, the doctor, and what is left where there is no MXNet."""
+import platform
+import sys
 
 import pytest
 
@@ -6,7 +8,7 @@ import openatac
 from openatac import cli
 from openatac.commands import doctor
 from openatac.runtime import cuda_libraries, devices
-from openatac.runtime.import_hook import MXNET_MISSING
+from openatac.runtime.mxnet_support import mxnet_missing
 from openatac.runtime.processor import instruction_set
 from tests.conftest import ROOT
 from tests.helpers.fresh_python import output_of, run_python
@@ -20,12 +22,46 @@ from tests.helpers.fresh_python import output_of, run_python
 def test_what_needs_mxnet_says_so_in_a_sentence(no_mxnet, code):
     result = run_python('-c', 'import openatac\n' + code, path=no_mxnet)
     assert result.returncode == 1
-    assert result.stderr.splitlines()[-1] == 'ModuleNotFoundError: ' + MXNET_MISSING
+    assert result.stderr.splitlines()[-1] == 'ModuleNotFoundError: ' + mxnet_missing()
 
 
 def test_the_sentence_names_both_extras():
-    assert "'openatac[cpu]'" in MXNET_MISSING and "'openatac[cu112]'" in MXNET_MISSING
-    assert '\n' not in MXNET_MISSING
+    assert "'openatac[cpu]'" in mxnet_missing() and "'openatac[cu112]'" in mxnet_missing()
+    assert '\n' not in mxnet_missing()
+
+
+ELSEWHERE = pytest.mark.parametrize('system, machine, version', [
+    ('darwin', 'arm64', (3, 12)), ('darwin', 'x86_64', (3, 11)), ('linux', 'aarch64', (3, 11)),
+    ('win32', 'AMD64', (3, 11)), ('linux', 'x86_64', (3, 15))])
+
+
+@ELSEWHERE
+def test_where_mxnet_cannot_run_the_sentence_names_the_engine_torch(monkeypatch, system, machine, version):
+    monkeypatch.setattr(sys, 'platform', system)
+    monkeypatch.setattr(platform, 'machine', lambda: machine)
+    monkeypatch.setattr(sys, 'version_info', (*version, 0, 'final', 0))
+    sentence = mxnet_missing()
+    assert '--engine torch' in sentence and machine in sentence and '\n' not in sentence
+    assert '[cpu]' not in sentence and '[cu112]' not in sentence
+
+
+@ELSEWHERE
+def test_where_mxnet_cannot_run_all_name_the_engine_torch(no_mxnet, system, machine, version):
+    code = f"""
+import subprocess, sys, platform
+import openatac.commands.doctor, openatac.commands.gates, openatac.commands.train_cifar
+from openatac import cli
+sys.platform, platform.machine = {system!r}, lambda: {machine!r}
+sys.version_info = (*{version}, 0, 'final', 0)
+codes = [cli.main(command.split()) for command in ('doctor', 'gates run --out gates')]
+print(codes)
+cli.main(['train-cifar'])
+"""
+    result = run_python('-c', code, path=no_mxnet)
+    printed = result.stdout + result.stderr
+    assert result.returncode == 1 and '[1, 1]' in result.stdout, result.stderr
+    assert '[cpu]' not in printed and 'mxnet==' not in printed and 'Traceback' not in printed
+    assert printed.count('--engine torch') >= 3
 
 
 def test_other_libraries_can_still_probe(no_mxnet):
@@ -41,7 +77,7 @@ def test_other_libraries_can_still_probe(no_mxnet):
 def test_the_script_fails_in_one_line(no_mxnet, tmp_path):
     result = run_python(ROOT / 'train_cifar.py', '--save-dir', tmp_path / 'run', path=no_mxnet)
     assert result.returncode == 1
-    assert result.stderr.strip() == 'error: ' + MXNET_MISSING
+    assert result.stderr.strip() == 'error: ' + mxnet_missing()
     assert not (tmp_path / 'run').exists()
 
 
@@ -51,7 +87,7 @@ def test_the_doctor_reports_a_missing_mxnet(no_mxnet):
     result = run_python('-m', 'openatac', 'doctor', path=no_mxnet)
     assert result.returncode == 1, result.stderr
     lines = dict(line.split(None, 1) for line in result.stdout.splitlines())
-    assert lines['MXNet'] == MXNET_MISSING
+    assert lines['MXNet'] == mxnet_missing()
     assert lines['openatac'].startswith(openatac.__version__)
 
 

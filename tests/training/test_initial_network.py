@@ -13,7 +13,7 @@ from openatac import cli
 from openatac.flags import from_arguments
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.parameters import initialize_parameters, load_parameters, read_arrays
-from openatac.runtime.import_hook import MXNET_MISSING
+from openatac.runtime.mxnet_support import mxnet_missing
 from openatac.training.config import CifarConfig
 from openatac.training.initial_network import read_initial_network
 from tests.helpers.imagenet_hosts import (
@@ -112,7 +112,7 @@ def test_files_that_were_written_in_part_are_no_network(start, capsys):
 @SCRIPTS
 def test_without_mxnet_nothing_is_written(script, no_mxnet):
     result = run_script('--write-initial', 'atac', script=os.path.basename(script.__file__), path=no_mxnet)
-    assert the_error(result.returncode, result.stderr) == 'error: ' + MXNET_MISSING
+    assert the_error(result.returncode, result.stderr) == 'error: ' + mxnet_missing()
     assert result.returncode == 1 and not os.listdir()
 
 
@@ -158,14 +158,14 @@ def test_the_command_that_only_tests_has_no_bfloat16(capsys):
 def test_without_mxnet_and_without_initial_files(script, no_mxnet):
     result = run_script(*TORCH, script=os.path.basename(script.__file__), path=no_mxnet)
     error = the_error(result.returncode, result.stderr)
-    assert error.startswith('error: ' + MXNET_MISSING)
+    assert error.startswith('error: ' + mxnet_missing())
     assert '--initial' in error and '--write-initial' in error
     assert result.returncode == 1 and not os.listdir()
 
 
 def test_without_mxnet_an_export_is_refused_before_anything_is_trained(start, cifar10, no_mxnet):
     result = run_script(*TORCH, '--initial', start, '--data-dir', cifar10, '--export', 'x', path=no_mxnet)
-    assert the_error(result.returncode, result.stderr) == 'error: ' + MXNET_MISSING
+    assert the_error(result.returncode, result.stderr) == 'error: ' + mxnet_missing()
     assert result.returncode == 1 and not os.listdir()
 
 
