@@ -13,6 +13,7 @@ _PUBLIC = {
     'ChaATAC': 'openatac.nn.atac',
     'ResNet20V2ATAC': 'openatac.models.cifar_resnet',
     'ResNet50_v1bATAC': 'openatac.models.resnet_v1b',
+    'load': 'openatac.export.predictor',
     'get_model': 'openatac.models.zoo',
     'get_model_list': 'openatac.models.zoo',
     'register_activation': 'openatac.models.zoo',

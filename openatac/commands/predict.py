@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING
 from openatac.console import streams
 from openatac.console.program import command_parser
 from openatac.console.text import for_terminal, printable
-from openatac.export.runtimes.base import RUNTIMES
+from openatac.export.forms.base import prefix_of
+from openatac.export.runtimes.base import RUNTIMES, open_runtime, runtime_for
 from openatac.limits import MAX_BATCH, MAX_CLASSES, number
 from openatac.pictures import picture_file
 from openatac.runtime.processor import int8_line
@@ -60,18 +61,20 @@ def _predict(p: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     from openatac.export.images.files import find_images
     from openatac.export.labels import read_labels
     from openatac.export.predictor import Predictor
-    paths, predictor = list(find_images(args.images)), Predictor(args.export, args.engine)
+    paths, prefix = list(find_images(args.images)), prefix_of(args.export)
+    runtime = open_runtime(prefix, args.engine or runtime_for(args.export))
+    predictor = Predictor(runtime)
     try:
         predictor.manifest = predictor.manifest._replace(labels=read_labels(args.labels, predictor.manifest))
     except ValueError as error:
         p.error(str(error))
-    if predictor.form.is_quantized:
+    if runtime.form.is_quantized:
         streams.print_to_stderr(int8_line())
     printer = _Printer(predictor, paths, args.top, args.json)
     picture, named = args.gates, 0
     for prediction in predictor.predict(paths, args.batch_size):
         if picture:
-            _draw_gates(picture, predictor, prediction)
+            _draw_gates(picture, prefix, predictor, prediction)
             picture = None
         named = _report_left_out(predictor, named)
         printer.show(prediction)
@@ -86,12 +89,12 @@ def _report_left_out(predictor: Predictor, named: int) -> int:
     return len(predictor.left_out)
 
 
-def _draw_gates(path: str, predictor: Predictor, prediction: Prediction) -> None:
+def _draw_gates(path: str, prefix: str, predictor: Predictor, prediction: Prediction) -> None:
     from openatac.export.gate_maps import draw_gate_maps
     image, scores = prediction.inputs[0], prediction.scores[0]
     label = predictor.labels[scores.argmax()]
     title = f'{os.path.basename(prediction.names[0])}: {label} ({scores.max():.2f})'
-    draw_gate_maps(path, predictor.prefix, image, predictor.transform.show(image), title)
+    draw_gate_maps(path, prefix, image, predictor.transform.show(image), title)
 
 
 def _common_folder(paths: list[str]) -> str:
@@ -120,14 +123,15 @@ class _Printer:
 
     def show(self, prediction: Prediction) -> None:
         """Print the predictions for a batch."""
+        from openatac.export.predictor import best
         for name, scores in zip(prediction.names, prediction.scores):
-            best = (-scores).argsort(kind='stable')[:self._top].tolist()
+            classes = best(scores, self._top)
             if self._as_json:
                 print(json.dumps({'image': name, 'predictions': [
                     {'label': self._labels[index], 'class': index, 'score': round(float(scores[index]), 6)}
-                    for index in best]}))
+                    for index in classes]}))
                 continue
-            for rank, index in enumerate(best):
+            for rank, index in enumerate(classes):
                 print(self._row(self._short(name) if rank == 0 else '', index,
                                 for_terminal(self._labels[index]), f'{scores[index]:.4f}'))
         sys.stdout.flush()

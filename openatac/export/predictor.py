@@ -1,22 +1,60 @@
-"""Classifies image files with an exported network."""
+"""Classifies images with a trained network: `load` for programs, and what `openatac predict` does."""
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Union
 
 import numpy as np
 
 from openatac.console.text import printable
 from openatac.data.photos.bad_images import BadImage
-from openatac.data.photos.codec import decode
-from openatac.errors import OpenatacError
+from openatac.data.photos.codec import decode, to_pixels
+from openatac.errors import DataError, OpenatacError
 from openatac.evaluation.outcomes import softmax
-from openatac.export.forms.base import Form, prefix_of
+from openatac.export.forms.base import form_of, prefix_of
 from openatac.export.images.files import read_file
 from openatac.export.images.inputs import InputTransform
-from openatac.export.manifest import Manifest, read_manifest
-from openatac.export.runtimes.base import open_runtime, runtime_for
+from openatac.export.manifest import Manifest
+from openatac.export.run_network import open_run
+from openatac.export.runtimes.base import CPU, fastest_runtime, open_runtime
+from openatac.limits import MAX_BATCH, MAX_CLASSES, check_whole
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PillowImage
+
+Image = Union[str, 'os.PathLike[str]', np.ndarray, 'PillowImage']
+BATCH = 32
+
+
+class Network(Protocol):
+    """What a `Predictor` runs: a `Runtime` of an export, or a `RunNetwork`."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """What its images and classes are."""
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Return outputs (B, classes) for images, float32 (B, C, H, W)."""
+
+
+class Label(NamedTuple):
+    """A class that an image may be of.
+
+    Attributes
+    ----------
+    label : str
+        Its name, or its index as text if the network does not know the names.
+    score : float
+        Its probability.
+    class_index : int
+        From 0.
+    """
+
+    label: str
+    score: float
+    class_index: int
 
 
 class Prediction(NamedTuple):
@@ -37,36 +75,30 @@ class Prediction(NamedTuple):
 
 
 class Predictor:
-    """An exported network that classifies image files.
+    """A network that classifies images; `load` returns one.
 
     Parameters
     ----------
-    export : str
-        The common prefix of the export's files, or one of the files, which is then used.
-    runtime : str, optional
-        The name of the runtime, one of `openatac.export.runtimes.base.RUNTIMES`.
+    network : Network
+    batch_size : int
+        How many images are run at a time.
 
     Attributes
     ----------
-    prefix : str
-        Of the export.
+    network : Network
     manifest : Manifest
+        What its images and classes are.
     transform : InputTransform
     left_out : list of (path, reason)
-        The images that could not be read so far.
+        The images that `predict` could not read so far.
     """
 
-    def __init__(self, export: str, runtime: str = ''):
-        self.prefix = prefix_of(export)
-        self.manifest: Manifest = read_manifest(self.prefix)
+    def __init__(self, network: Network, batch_size: int = BATCH):
+        check_whole('batch_size', batch_size, 1, MAX_BATCH)
+        self.network, self.batch_size = network, batch_size
+        self.manifest: Manifest = network.manifest
         self.transform = InputTransform(self.manifest)
-        self._runtime = open_runtime(self.prefix, runtime or runtime_for(export))
         self.left_out: list[tuple[str, str]] = []
-
-    @property
-    def form(self) -> Form:
-        """The form of the export that is run."""
-        return self._runtime.form
 
     @property
     def labels(self) -> list[str]:
@@ -74,14 +106,52 @@ class Predictor:
         names = self.manifest.labels or range(self.manifest.classes)
         return [printable(str(name)) for name in names]
 
+    def __call__(self, images: Any, top: int = 5) -> list[Any]:
+        """Classify one image or several.
+
+        Parameters
+        ----------
+        images : image, or iterable of images
+            An image is the path of a file, an image of Pillow, or an array, uint8 (H, W, 3), RGB. An array
+            of shape (N, H, W, 3) is N images.
+        top : int
+            How many classes to return for each image.
+
+        Returns
+        -------
+        list of Label, or list of lists of Label
+            The most probable classes, best first; a list of such lists for several images.
+
+        Raises
+        ------
+        DataError
+            For a file that cannot be read or is not an image.
+        ValueError
+            For an array of another shape or type.
+        """
+        check_whole('top', top, 1, MAX_CLASSES)
+        if _is_single(images):
+            return next(self._classify([images], top))
+        return [*self._classify(images, top)]
+
+    def _classify(self, images: Iterable[Image], top: int) -> Iterator[list[Label]]:
+        labels = self.labels
+        inputs = ((name, self._input(image, name)) for name, image in _named(images))
+        for prediction in self._batches(inputs, self.batch_size):
+            for scores in prediction.scores:
+                yield [Label(labels[index], float(scores[index]), index) for index in best(scores, top)]
+
+    def _input(self, image: Image, name: str) -> np.ndarray:
+        try:
+            return self.transform(_pixels(image))
+        except BadImage as error:
+            raise DataError(f'{name} cannot be used: {error}') from None
+
     def predict(self, paths: Iterable[str], batch_size: int) -> Iterator[Prediction]:
         """Yield a `Prediction` for each batch of images; ``left_out`` gets those that can't be read."""
-        inputs = self._inputs(paths)
-        while batch := list(itertools.islice(inputs, batch_size)):
-            names, images = [name for name, _ in batch], np.stack([image for _, image in batch])
-            yield Prediction(names, images, _probabilities(self._runtime(images), names))
+        return self._batches(self._readable(paths), batch_size)
 
-    def _inputs(self, paths: Iterable[str]) -> Iterator[tuple[str, np.ndarray]]:
+    def _readable(self, paths: Iterable[str]) -> Iterator[tuple[str, np.ndarray]]:
         """Yield (name, input) of each image that can be read."""
         for path in paths:
             try:
@@ -89,8 +159,84 @@ class Predictor:
             except BadImage as error:
                 self.left_out.append((path, str(error)))
 
+    def _batches(self, inputs: Iterator[tuple[str, np.ndarray]], batch_size: int) -> Iterator[Prediction]:
+        while batch := list(itertools.islice(inputs, batch_size)):
+            names, images = [name for name, _ in batch], np.stack([image for _, image in batch])
+            yield Prediction(names, images, _probabilities(self.network(images), names))
 
-def _probabilities(outputs: np.ndarray, names: list[str]) -> np.ndarray:
+
+def load(source: str | os.PathLike[str], engine: str = 'auto', device: str = CPU, batch_size: int = BATCH
+         ) -> Predictor:
+    """Load a trained network to classify images with.
+
+    Parameters
+    ----------
+    source : path
+        The PREFIX of an export or one of its files, the folder of a run, or one of the run's parameter files.
+    engine : str
+        The library that runs it: of an export, one of `openatac.export.runtimes.base.RUNTIMES`, such as
+        'onnxruntime' or 'torch'; of a run, 'mxnet' or 'torch'. 'auto' takes the fastest that is installed.
+    device : str
+        'cpu', or a GPU as PyTorch names it, 'cuda' or 'cuda:1'.
+    batch_size : int
+        How many images are run at a time.
+
+    Returns
+    -------
+    Predictor
+
+    Raises
+    ------
+    OpenatacError
+        If there is no such network, its files are damaged, or no installed engine can run it.
+    ValueError
+        For an unknown engine.
+
+    Examples
+    --------
+    >>> predictor = openatac.load('exports/atac')
+    >>> predictor('photo.jpg', top=1)
+    [Label(label='tench', score=0.97, class_index=0)]
+    """
+    path = os.fspath(source)
+    run = path if os.path.isdir(path) else os.path.dirname(path)
+    is_file = os.path.isfile(path) and form_of(path) is None
+    if (is_file or os.path.isdir(path)) and os.path.isfile(os.path.join(run, 'settings.json')):
+        return Predictor(open_run(run, path if is_file else None, engine, device), batch_size)
+    name = fastest_runtime(path, device) if engine == 'auto' else engine
+    return Predictor(open_runtime(prefix_of(path), name, device), batch_size)
+
+
+def best(scores: np.ndarray, top: int) -> list[int]:
+    """Return the indices of the ``top`` highest scores, or of all if there are fewer, best first."""
+    return (-scores).argsort(kind='stable')[:top].tolist()
+
+
+def _is_single(images: Any) -> bool:
+    return (isinstance(images, (str, os.PathLike)) or hasattr(images, 'getbands')  # of Pillow
+            or (isinstance(images, np.ndarray) and images.ndim == 3))
+
+
+def _named(images: Iterable[Image]) -> Iterator[tuple[str, Image]]:
+    """Yield (what messages call the image, the image)."""
+    for index, image in enumerate(images):
+        name = printable(os.fspath(image)) if isinstance(image, (str, os.PathLike)) else f'image {index}'
+        yield name, image
+
+
+def _pixels(image: Image) -> np.ndarray:
+    """Return uint8 (H, W, 3)."""
+    if isinstance(image, (str, os.PathLike)):
+        return decode(read_file(os.fspath(image)))
+    if not isinstance(image, np.ndarray):
+        return to_pixels(image)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ValueError('an array must be an image of shape (H, W, 3), or several of shape (N, H, W, 3), in '
+                         f'uint8, not {image.shape} in {image.dtype}')
+    return image
+
+
+def _probabilities(outputs: np.ndarray, names: Sequence[str]) -> np.ndarray:
     """Return probabilities (B, classes); OpenatacError if an output is infinite or not a number."""
     wrong = ~np.isfinite(outputs).all(axis=1)
     if wrong.any():

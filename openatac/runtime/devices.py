@@ -90,6 +90,17 @@ def choose_contexts(gpus: str = '', fall_back: bool = True) -> tuple[list[Any], 
     return [mx.gpu(index) for index in wanted], f'running on GPU {", ".join(names)}'
 
 
+def context_named(device: str) -> Any:
+    """Return MXNet's context of 'cpu', 'cuda' or 'cuda:1', as PyTorch names them; None if it is not here."""
+    import mxnet as mx
+    if device == 'cpu':
+        return mx.cpu()
+    kind, _, text = device.partition(':')
+    has_cuda = kind == 'cuda' and mx.runtime.Features().is_enabled('CUDA')
+    index = int(text) if text.isdecimal() else 0
+    return mx.gpu(index) if has_cuda and index < mx.context.num_gpus() else None
+
+
 def choose_gpus(gpus: str, fall_back: bool, library: str, count: Callable[[], int],
                 none_seen: str) -> tuple[list[int], str]:
     """Choose the GPUs to train on, for any library; raise as `choose_contexts`.

@@ -60,6 +60,14 @@ def decode(data: bytes) -> np.ndarray:
     return image
 
 
+def to_pixels(image: PillowImage) -> np.ndarray:
+    """Return uint8 (H, W, 3) of an image of Pillow, as `decode` does; BadImage if it has no such pixels."""
+    try:
+        return np.asarray(_to_rgb(image))
+    except OSError as error:  # its file is damaged
+        raise BadImage(f'it cannot be decoded ({error})') from None
+
+
 def is_image_name(name: str) -> bool:
     """Return whether a file's name is that of an image; hidden files do not count."""
     return name.lower().endswith(EXTENSIONS) and not name.startswith('.')

@@ -9,8 +9,11 @@ from openatac.export.forms.base import Form
 from openatac.export.forms.fused import FusedForm
 from openatac.export.forms.int8 import Int8Form
 from openatac.export.forms.symbol import SymbolForm
-from openatac.export.runtimes.base import Runtime
+from openatac.export.runtimes.base import CPU, Runtime
 from openatac.graph.nodes import SYMBOL_SUFFIX
+from openatac.runtime.devices import context_named
+from openatac.runtime.import_hook import has_mxnet
+from openatac.runtime.mxnet_support import mxnet_missing
 
 
 class Imperative(Runtime):
@@ -19,6 +22,14 @@ class Imperative(Runtime):
     name = 'imperative'
     form: Form = SymbolForm()
     settings: ClassVar[dict[str, bool]] = {}  # for hybridize
+
+    @classmethod
+    def obstacle(cls, prefix: str) -> str | None:
+        return super().obstacle(prefix) if has_mxnet() else mxnet_missing()
+
+    @classmethod
+    def has_device(cls, device: str) -> bool:
+        return device == CPU or context_named(device) is not None
 
     def load(self) -> None:
         from openatac.export.symbol_files import load_symbol
@@ -30,11 +41,12 @@ class Imperative(Runtime):
             net.cast('float32')  # CPUs do not compute in float16
         if self.settings:
             net.hybridize(**self.settings)
-        self._net = net
+        self._net, self._context = net, context_named(self.device)
+        net.collect_params().reset_ctx(self._context)
 
     def run(self, images: np.ndarray) -> np.ndarray:
         import mxnet as mx
-        return self._net(mx.nd.array(images)).asnumpy()
+        return self._net(mx.nd.array(images, self._context)).asnumpy()
 
 
 class Static(Imperative):
@@ -50,6 +62,10 @@ class Int8(Static):
     name = 'int8'
     form = Int8Form()
 
+    @classmethod
+    def has_device(cls, device: str) -> bool:
+        return device == CPU
+
 
 class Fused(Static):
     """Runs oneDNN's fused operators: the fused form, or the symbol form, fused when it is loaded."""
@@ -59,7 +75,11 @@ class Fused(Static):
 
     @classmethod
     def obstacle(cls, prefix: str) -> str | None:
-        return cls.form.missing(prefix) and Static.obstacle(prefix)
+        return super().obstacle(prefix) and Static.obstacle(prefix)
+
+    @classmethod
+    def has_device(cls, device: str) -> bool:
+        return device == CPU
 
     def load(self) -> None:
         if not self.form.missing(self.prefix):

@@ -4,11 +4,12 @@ from __future__ import annotations
 import numpy as np
 
 from openatac.export.forms.onnx import OnnxForm, OnnxInt8Form
-from openatac.export.runtimes.base import Runtime
+from openatac.export.runtimes.base import CPU, Runtime
 from openatac.files.reading import check_input
 from openatac.graph.nodes import INPUT
 from openatac.runtime.threads import thread_count
 
+CUDA = 'CUDAExecutionProvider'
 MAX_BYTES = 2 ** 31  # of a file that holds its own weights
 
 
@@ -20,13 +21,20 @@ class OnnxRuntime(Runtime):
     package = 'onnxruntime'
     no_package = "ONNX Runtime is not installed: run pip install 'openatac[onnx]'"
 
+    @classmethod
+    def has_device(cls, device: str) -> bool:
+        import onnxruntime
+        return device == CPU or (device.startswith('cuda') and CUDA in onnxruntime.get_available_providers())
+
     def load(self) -> None:
         import onnxruntime
         path, = self.form.files(self.prefix)
         check_input(path, MAX_BYTES)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = thread_count().threads
-        self._session = onnxruntime.InferenceSession(path, options, ['CPUExecutionProvider'])
+        kind, _, index = self.device.partition(':')
+        providers = [] if kind == CPU else [(CUDA, {'device_id': index or '0'})]
+        self._session = onnxruntime.InferenceSession(path, options, [*providers, 'CPUExecutionProvider'])
 
     def run(self, images: np.ndarray) -> np.ndarray:
         return self._session.run(None, {INPUT: np.ascontiguousarray(images, np.float32)})[0]

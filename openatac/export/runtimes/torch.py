@@ -9,8 +9,18 @@ import numpy as np
 
 from openatac.errors import NO_PYTORCH
 from openatac.export.forms.symbol import SymbolForm
-from openatac.export.runtimes.base import Runtime
+from openatac.export.runtimes.base import CPU, Runtime
 from openatac.runtime.threads import thread_count
+
+
+def has_device(device: str) -> bool:
+    """Return whether PyTorch has the device."""
+    import torch
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError):  # the latter if PyTorch is a CPU build
+        return False
+    return True
 
 
 class Torch(Runtime):
@@ -22,14 +32,18 @@ class Torch(Runtime):
     no_package = NO_PYTORCH
     memory_format = 'contiguous_format'
 
+    @classmethod
+    def has_device(cls, device: str) -> bool:
+        return device == CPU or has_device(device)
+
     def load(self) -> None:
         import torch
 
         from openatac.backends.torch.graph import to_torch
         torch.set_num_threads(thread_count().threads)
         self._layout = getattr(torch, self.memory_format)
-        net = to_torch(self.form.files(self.prefix)[0]).float().eval().to(memory_format=self._layout)
-        self._net = self._prepared(net)
+        net = to_torch(self.form.files(self.prefix)[0]).float().eval()
+        self._net = self._prepared(net.to(self.device, memory_format=self._layout))
 
     def _prepared(self, net: Any) -> Any:
         return net
@@ -37,7 +51,8 @@ class Torch(Runtime):
     def run(self, images: np.ndarray) -> np.ndarray:
         import torch
         with torch.inference_mode():
-            return self._net(torch.from_numpy(images).contiguous(memory_format=self._layout)).numpy()
+            batch = torch.from_numpy(images).to(self.device, memory_format=self._layout)
+            return self._net(batch).cpu().numpy()
 
 
 class TorchChannelsLast(Torch):

@@ -1,0 +1,79 @@
+"""The manifest of a run's network: what its images and classes are, from the run's config."""
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import numpy as np
+
+from openatac.data import cifar, cifar_transforms
+from openatac.data.photos import transforms
+from openatac.errors import DataError
+from openatac.export.manifest import Manifest
+from openatac.limits import Size, sides
+from openatac.training.config import CifarConfig, Config
+from openatac.training.datasets import open_photos
+from openatac.training.sections.cifar import CLASSES, CifarData
+
+
+def run_manifest(name: str, config: Config, size: Size | None = None) -> Manifest:
+    """Return the manifest of the network ``name`` of a run, without reports.
+
+    Parameters
+    ----------
+    name : str
+    config : CifarConfig or ImagenetConfig
+    size : Size, optional
+        Of the input images, if not the run's.
+    """
+    if isinstance(config, CifarConfig):
+        arguments = {flag: getattr(config.network, flag)
+                     for flag in ('r', 'act_layers', 'useGlobal', 'useReLU', 'reduction')}
+        data = config.data
+        return cifar_manifest(name, data.classes, size or data.side, _class_names(data), arguments)
+    arguments = {flag: getattr(config.network, flag) for flag in ('r', 'act_layers', 'use_gn')}
+    manifest = imagenet_manifest(name, config.network.classes, size or config.data.input_size,
+                                 config.data.centre, arguments)
+    with contextlib.suppress(DataError):  # the names of the classes are where the images are
+        photos = open_photos(config.data, 'val', config.network.classes)
+        manifest = manifest._replace(labels=list(photos.class_names or []))
+    return manifest
+
+
+def _class_names(data: CifarData) -> list[str]:
+    return data.class_names or [] if data.dataset == 'folder' else dataset_labels(dataset_name(data))
+
+
+def dataset_name(data: CifarData) -> str:
+    """Return the name of a run's data set, with the labels if they are not its classes: 'cifar100-coarse'."""
+    coarse = data.dataset == 'cifar100' and data.cifar100_labels == 'coarse'
+    return data.dataset + '-coarse' * coarse
+
+
+def dataset_labels(dataset: str) -> list[str]:
+    """Return the class names of a `dataset_name`, as many as its networks have outputs."""
+    if dataset == 'digits':
+        return list('0123456789')
+    name, _, kind = dataset.partition('-')
+    names = cifar.class_names(name, kind or 'fine')
+    # The published script trains 20 superclasses under 100 outputs.
+    return names + [f'unused {index}' for index in range(len(names), CLASSES[name])]
+
+
+def cifar_manifest(name: str, classes: int, size: Size, labels: list[str], arguments: dict[str, Any]
+                   ) -> Manifest:
+    """Return the manifest of a network for small images."""
+    mean, std = (_per_channel(255 * values) for values in (cifar_transforms.MEAN, cifar_transforms.STD))
+    return Manifest(name, classes, (3, *sides(size)), mean, std, labels=labels, arguments=arguments)
+
+
+def imagenet_manifest(name: str, classes: int, size: Size, crop_ratio: float, arguments: dict[str, Any]
+                      ) -> Manifest:
+    """Return the manifest of a network for photographs."""
+    mean, std = map(_per_channel, (transforms.MEAN, transforms.STD))
+    return Manifest(name, classes, (3, *sides(size)), mean, std, crop_ratio, arguments=arguments)
+
+
+def _per_channel(values: np.ndarray) -> tuple[float, float, float]:
+    red, green, blue = (round(float(value), 4) for value in values.ravel())
+    return red, green, blue

@@ -1,0 +1,133 @@
+"""The network of a run, ready to run: in MXNet or, where that is missing, in PyTorch."""
+from __future__ import annotations
+
+import importlib.util
+import os
+from typing import Any, Callable, NamedTuple
+
+import numpy as np
+
+from openatac.errors import NO_PYTORCH, DeviceError, OpenatacError
+from openatac.export.manifest import Manifest
+from openatac.export.run_manifest import run_manifest
+from openatac.export.runtimes.base import CPU
+from openatac.files.schema import read_json
+from openatac.graph.nodes import SYMBOL_SUFFIX
+from openatac.models.weights import read_weights
+from openatac.runtime.import_hook import has_mxnet
+from openatac.runtime.mxnet_support import mxnet_missing
+from openatac.runtime.threads import thread_count
+from openatac.training.initial_network import FLAGS
+from openatac.training.run_folder import RunFolder
+
+ENGINES = 'mxnet', 'torch'
+
+
+class RunNetwork(NamedTuple):
+    """The network of a run: from images, float32 (B, C, H, W), to outputs (B, classes).
+
+    Attributes
+    ----------
+    function : callable
+    manifest : Manifest
+    engine : str
+        One of `ENGINES`.
+    """
+
+    function: Callable[[np.ndarray], np.ndarray]
+    manifest: Manifest
+    engine: str
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Return the outputs of the images."""
+        return self.function(images)
+
+
+def open_run(folder: str, params: str | None = None, engine: str = 'auto', device: str = CPU) -> RunNetwork:
+    """Load the network of a run.
+
+    Parameters
+    ----------
+    folder : str
+    params : str, optional
+        A parameter file of the run, if not its best one.
+    engine : str
+        One of `ENGINES`; 'auto' takes MXNet on the CPU if it is installed, and PyTorch otherwise.
+    device : str
+        'cpu', or a GPU as PyTorch names it, 'cuda' or 'cuda:1'.
+
+    Raises
+    ------
+    ValueError
+        For an unknown engine.
+    OpenatacError
+        If there is no such run, its parameters cannot be read, or the device is missing.
+    ModuleNotFoundError
+        If the engine is missing.
+    """
+    if engine == 'auto':
+        has_torch = importlib.util.find_spec('torch') is not None
+        engine = 'torch' if has_torch and (device != CPU or not has_mxnet()) else 'mxnet'
+    if engine not in ENGINES:
+        raise ValueError(f'engine must be auto, {" or ".join(ENGINES)} for a run, not {engine!r}')
+    return (_in_mxnet if engine == 'mxnet' else _in_torch)(folder, params, device)
+
+
+def _in_mxnet(folder: str, params: str | None, device: str) -> RunNetwork:
+    if not has_mxnet():
+        raise ModuleNotFoundError(mxnet_missing(), name='mxnet')
+    import mxnet as mx
+
+    from openatac.export.trained_network import load_run
+    from openatac.runtime.devices import context_named
+    context = context_named(device)
+    if context is None:
+        raise _no_device('MXNet', device)
+    trained = load_run(folder, params)
+    trained.net.collect_params().reset_ctx(context)
+    trained.net.hybridize(static_alloc=True, static_shape=True)
+    return RunNetwork(lambda images: trained.net(mx.nd.array(images, context)).asnumpy(), trained.manifest,
+                      'mxnet')
+
+
+def _in_torch(folder: str, params: str | None, device: str) -> RunNetwork:
+    if importlib.util.find_spec('torch') is None:
+        raise ModuleNotFoundError(NO_PYTORCH, name='torch')
+    import torch
+
+    from openatac.export.runtimes.torch import has_device
+    if not has_device(device):
+        raise _no_device('PyTorch', device)
+    torch.set_num_threads(thread_count().threads)
+    module, manifest = _torch_module(folder, params)
+    net = module.float().eval().to(device, memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def run(images: np.ndarray) -> np.ndarray:
+        batch = torch.from_numpy(images).to(device, memory_format=torch.channels_last)
+        return net(batch).cpu().numpy()
+
+    return RunNetwork(run, manifest, 'torch')
+
+
+def _torch_module(folder: str, params: str | None) -> tuple[Any, Manifest]:
+    """Return (the network as a PyTorch module, its manifest), without MXNet from the files of --initial."""
+    from openatac.backends.torch.graph import to_torch
+    if has_mxnet():
+        from openatac.export.trained_network import load_run
+        trained = load_run(folder, params)
+        return to_torch(trained.net), trained.manifest
+    run = RunFolder(folder)
+    config = run.config()
+    initial = config.start.initial
+    if initial is None or not os.path.isfile(initial + SYMBOL_SUFFIX):
+        raise OpenatacError(f'{folder} does not hold the graph of its network: load it where MXNet is, or an '
+                            'export of it, or keep the files of --initial where they were')
+    name = str(read_json(initial + FLAGS, dict).get('model'))
+    values = {key: array.astype('float32')
+              for key, array in read_weights(params or run.file('best.params')).items()}
+    return to_torch(initial + SYMBOL_SUFFIX, values), run_manifest(name, config)
+
+
+def _no_device(library: str, device: str) -> DeviceError:
+    return DeviceError(f'{library} has no device {device!r} here: choose {CPU!r}')

@@ -1,0 +1,265 @@
+"""openatac.load: exports, runs and parameter files as predictors, with as few packages as they need."""
+import importlib.util
+import json
+import os
+import shutil
+
+import mxnet as mx
+import numpy as np
+import pytest
+from PIL import Image
+
+import openatac
+from openatac.errors import DataError, DeviceError, OpenatacError
+from openatac.export.exporter import export
+from openatac.export.forms.base import FORMS
+from openatac.export.manifest import Manifest
+from openatac.export.runtimes.base import RUNTIMES, fastest_runtime, runtimes_of
+from tests.conftest import hiding
+from tests.helpers.fresh_python import output_of, run_python
+from tests.helpers.made_up_images import encoded, smooth
+from tests.helpers.scripts import call_script, run_script
+
+pytest.importorskip('onnxruntime')
+pytest.importorskip('onnx')
+LABELS = ['ant', 'bee', 'cow', 'dog', 'elk']
+SMALL = Manifest('cifar_resnet8_v2_atac', 5, (3, 32, 32), (125.3, 123.0, 113.9), (51.6, 50.8, 51.3), 0,
+                 LABELS)
+PHOTOS = SMALL._replace(image_shape=(3, 40, 40), crop_ratio=0.875, labels=[])
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """A folder with exports of a network: 'atac' in all forms, and 'photos', which crops, in ONNX."""
+    folder = tmp_path_factory.mktemp('exports')
+    mx.random.seed(3)
+    net = openatac.get_model(SMALL.model, classes=5)
+    net.initialize(mx.init.MSRAPrelu())
+    net(mx.nd.zeros((1, 3, 32, 32)))
+    net.output.weight.set_data(20 * net.output.weight.data())
+    calibration = [np.random.RandomState(1).randn(16, 3, 32, 32).astype('float32')]
+    export(net, str(folder / 'atac'), SMALL, list(FORMS), calibration=calibration)
+    export(net, str(folder / 'photos'), PHOTOS, ['symbol', 'onnx'])
+    return folder
+
+
+@pytest.fixture(scope='module')
+def predictor(folder):
+    return openatac.load(folder / 'atac')
+
+
+@pytest.fixture(scope='module')
+def images():
+    return [smooth(32, 32, seed) for seed in range(5)]
+
+
+def scores(predictions):
+    """(N, classes): the probabilities by class, from results with all classes."""
+    return np.array([[label.score for label in sorted(each, key=lambda label: label.class_index)]
+                     for each in predictions])
+
+
+# ------------------------------------------------------------------------------ what it takes
+
+def test_all_kinds_of_images_give_the_same(predictor, images, tmp_path):
+    expected = predictor(images)
+    paths = [tmp_path / f'{index}.png' for index in range(len(images))]
+    for path, image in zip(paths, images):
+        Image.fromarray(image).save(path)
+    for others in (np.stack(images), tuple(images), iter(images), paths, [*map(str, paths)],
+                   [*map(Image.fromarray, images)], [images[0], paths[1], *map(Image.fromarray, images[2:])]):
+        assert predictor(others) == expected
+    for single in (images[0], str(paths[0]), paths[0], Image.fromarray(images[0]), Image.open(paths[0])):
+        np.testing.assert_allclose(scores([predictor(single)]), scores(expected[:1]), atol=1e-6)
+
+
+def test_the_best_classes_come_first(predictor, images):
+    for result in predictor(images):
+        assert [label.score for label in result] == sorted((label.score for label in result), reverse=True)
+        assert sum(label.score for label in result) == pytest.approx(1)
+        assert [label.label for label in result] == [LABELS[label.class_index] for label in result]
+    best = predictor(images[0], top=2)
+    assert best == predictor(images[0], top=99)[:2] and len(predictor(images[0], top=1)) == 1
+
+
+def test_scores_are_those_of_the_command(folder, images, tmp_path):
+    Image.fromarray(images[0]).save(tmp_path / 'a.png')
+    result = run_python('-m', 'openatac', 'predict', folder / 'atac.onnx', tmp_path / 'a.png', '--json')
+    printed = json.loads(result.stdout)['predictions']
+    assert [(each['label'], each['class']) for each in printed] == [
+        (label.label, label.class_index) for label in openatac.load(folder / 'atac.onnx')(images[0])]
+
+
+def test_batches_do_not_matter(folder, images):
+    one, two = (openatac.load(folder / 'atac', batch_size=size) for size in (1, 2))
+    np.testing.assert_allclose(scores(one(images)), scores(two(images)), atol=1e-5)
+    assert one([]) == [] and one(np.empty((0, 32, 32, 3), 'uint8')) == []
+
+
+def test_photographs_of_any_size_are_cropped_as_in_evaluation(folder):
+    small, large = (openatac.load(folder / name) for name in ('atac', 'photos'))
+    photograph = smooth(60, 90)
+    assert len(small(photograph)) == 5 and len(large([photograph, smooth(30, 20)])) == 2
+    assert {label.label for label in large(photograph)} == set('01234')
+
+
+@pytest.mark.parametrize('image', [
+    np.zeros((32, 32), 'uint8'), np.zeros((32, 32, 4), 'uint8'), np.zeros((32, 32, 3), 'float32'),
+    np.zeros((0, 32, 3), 'uint8')], ids=lambda image: f'{image.shape} {image.dtype}')
+def test_arrays_of_another_kind_are_refused(predictor, image):
+    with pytest.raises(ValueError, match=str(image.dtype)):
+        predictor([image])
+
+
+def test_files_that_are_no_images_are_named(predictor, tmp_path):
+    (tmp_path / 'text.jpg').write_text('text')
+    for path in (tmp_path / 'text.jpg', tmp_path / 'missing.jpg'):
+        with pytest.raises(DataError, match=path.name):
+            predictor(path)
+
+
+@pytest.mark.parametrize('top', [0, -1, 1.5, None])
+def test_top_must_be_a_number_of_classes(predictor, images, top):
+    with pytest.raises(ValueError, match='top'):
+        predictor(images, top=top)
+
+
+# --------------------------------------------------------------------------- what it runs in
+
+def test_all_engines_agree(folder, images):
+    expected = scores(openatac.load(folder / 'atac', engine='imperative')(images))
+    slow_to_load = 'torch-compiled', 'torch-frozen'
+    for name in runtimes_of(str(folder / 'atac')):
+        if name not in slow_to_load and not RUNTIMES.find(name).form.is_quantized:
+            found = scores(openatac.load(folder / 'atac', engine=name)(images))
+            np.testing.assert_allclose(found, expected, atol=1e-4, err_msg=name)
+
+
+def test_the_fastest_engine_that_can_is_taken(folder, tmp_path, monkeypatch):
+    prefix = str(folder / 'atac')
+    assert fastest_runtime(prefix) == fastest_runtime(prefix + '.onnx') == 'onnxruntime'
+    assert fastest_runtime(prefix + '-fused-symbol.json') == 'fused'
+    assert fastest_runtime(prefix + '-symbol.json') == 'static'
+    assert fastest_runtime(prefix + '-int8.onnx') == 'onnxruntime-int8'
+    for name in os.listdir(folder):
+        if name.startswith('atac') and not name.endswith('.onnx') and 'fused' not in name:
+            shutil.copy(folder / name, tmp_path)
+    assert fastest_runtime(str(tmp_path / 'atac')) == 'fused'  # which the runtime fuses when it loads
+
+
+def test_without_mxnet_the_engine_is_another(folder, images, no_mxnet):
+    pytest.importorskip('torch')
+    code = ('import sys, numpy, openatac\n'
+            'predictor = openatac.load(sys.argv[1])\n'
+            'print(predictor.network.name, "mxnet" in sys.modules)\n')
+    for file, name in (('photos', 'onnxruntime'), ('photos-symbol.json', 'torch-channels-last')):
+        result = run_python('-c', code, folder / file, path=no_mxnet)
+        assert result.stdout.split() == [name, 'False'], result.stderr
+
+
+ALONE = '''
+import sys, json
+import openatac
+predictor = openatac.load(sys.argv[1])
+print(json.dumps(predictor(sys.argv[2:])))
+heavy = 'mxnet', 'cv2', 'torch', 'gluoncv', 'matplotlib', 'onnx', 'scipy', 'sklearn', 'tqdm', 'portalocker'
+assert not set(heavy) & set(sys.modules)
+'''
+HIDDEN = ('mxnet', 'cv2', 'torch', 'gluoncv', 'matplotlib', 'onnx', 'scipy', 'sklearn', 'pandas', 'tqdm',
+          'portalocker', 'requests')
+
+
+@pytest.mark.parametrize('export', ['atac', 'photos'])
+def test_an_onnx_export_needs_onnx_runtime_and_pillow_alone(folder, tmp_path, export):
+    paths = [tmp_path / name for name in ('a.jpg', 'b.png', 'c.jpg')]
+    for seed, path in enumerate(paths):
+        path.write_bytes(encoded(smooth(70, 50, seed), 'PNG' if path.suffix == '.png' else 'JPEG'))
+    expected = [[list(label) for label in result] for result in openatac.load(folder / export)(paths)]
+    path = hiding(HIDDEN, tmp_path)
+    for source in (export, export + '.onnx'):
+        result = run_python('-c', ALONE, folder / source, *paths, path=path)
+        assert result.returncode == 0, result.stderr
+        assert json.loads(result.stdout) == expected  # the same pixels, and so the same bits
+    result = run_python('-m', 'openatac', 'predict', folder / f'{export}.onnx', *paths, '--json', path=path)
+    assert result.returncode == 0, result.stderr
+    for line, labels in zip(result.stdout.splitlines(), expected):
+        assert [each['class'] for each in json.loads(line)['predictions']] == [label[2] for label in labels]
+
+
+def test_an_engine_or_device_that_is_missing_is_named(folder, no_mxnet):
+    with pytest.raises(ValueError, match='tensorrt'):
+        openatac.load(folder / 'atac', engine='tensorrt')
+    for engine in ('auto', 'onnxruntime', 'fused', 'int8'):
+        with pytest.raises(DeviceError, match='cuda:7'):
+            openatac.load(folder / 'atac', engine=engine, device='cuda:7')
+    with pytest.raises(ValueError, match='batch_size'):
+        openatac.load(folder / 'atac', batch_size=0)
+    result = run_python('-c', 'import sys, openatac; openatac.load(sys.argv[1], engine="static")',
+                        folder / 'atac', path=no_mxnet)
+    assert result.returncode == 1 and 'MXNet' in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize('name', ['nowhere', 'nowhere/best.params', 'nothing.onnx'])
+def test_what_is_not_there_is_named(tmp_path, name):
+    with pytest.raises(OpenatacError, match=name.split('.')[0]):
+        openatac.load(tmp_path / name)
+
+
+# --------------------------------------------------------------------------------------- runs
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory, cifar10):
+    """The folder of a run of the engine torch, whose graph is beside it."""
+    pytest.importorskip('torch')
+    folder = tmp_path_factory.mktemp('runs')
+    network = '--blocks', 1, '--act-layers', 1, '--seed', 3
+    assert call_script(*network, '--write-initial', folder / 'start') == 0
+    result = run_script(*network, '--data-dir', cifar10, '--engine', 'torch', '--initial', folder / 'start',
+                        '--num-epochs', 1, '--save-dir', folder / 'run', '--export', folder / 'export')
+    assert result.returncode == 0, result.stderr
+    return folder / 'run'
+
+
+@pytest.mark.parametrize('engine', ['mxnet', 'torch'])
+def test_a_run_predicts_as_its_export_does(run, images, engine):
+    expected = openatac.load(run.parent / 'export')(images, top=10)
+    for source in (run, run / 'best.params', run / 'last.params'):
+        predictor = openatac.load(source, engine=engine)
+        assert predictor.network.engine == engine
+        found = predictor(images, top=10)
+        np.testing.assert_allclose(scores(found), scores(expected), atol=1e-4)
+    assert 'airplane' in {label.label for label in found[0]}
+
+
+def test_a_run_is_loaded_without_mxnet_from_the_files_of_its_graph(run, images, no_mxnet, tmp_path):
+    Image.fromarray(images[0]).save(tmp_path / 'a.png')
+    expected = openatac.load(run)(images[0], top=10)
+    code = ('import sys, json, openatac\nprint(json.dumps(openatac.load(sys.argv[1])(sys.argv[2], top=10)))')
+    found = json.loads(run_python('-c', code, run, tmp_path / 'a.png', path=no_mxnet).stdout)
+    np.testing.assert_allclose([score for _, score, _ in found], [label.score for label in expected],
+                               atol=1e-5)
+    copy = shutil.copytree(run, tmp_path / 'copy')
+    settings = json.loads((copy / 'settings.json').read_text())
+    (copy / 'settings.json').write_text(json.dumps({**settings, 'initial': None}))
+    result = run_python('-c', code, copy, tmp_path / 'a.png', path=no_mxnet)
+    assert result.returncode == 1 and str(copy) in result.stderr.splitlines()[-1]
+
+
+def test_a_run_without_either_library_says_what_to_install(run, tmp_path):
+    code = 'import sys, openatac; openatac.load(sys.argv[1])'
+    result = run_python('-c', code, run, path=hiding(('mxnet', 'torch'), tmp_path))
+    assert result.returncode == 1 and 'pip install' in result.stderr.splitlines()[-1]
+
+
+def test_a_folder_that_is_no_run_is_named(tmp_path):
+    with pytest.raises(OpenatacError, match=str(tmp_path)):
+        openatac.load(tmp_path)
+    with pytest.raises(ValueError, match='onnxruntime'):
+        (tmp_path / 'settings.json').write_text('{}')
+        openatac.load(tmp_path, engine='onnxruntime')
+
+
+def test_loading_is_light():
+    code = ('import sys, openatac\nopenatac.load\n'
+            'print([name for name in ("mxnet", "torch", "cv2") if name in sys.modules])')
+    assert importlib.util.find_spec('cv2') and output_of(code) == '[]'
