@@ -1,6 +1,7 @@
 """The devices to train on: GPUs that the driver shows, the user asks for and MXNet can use."""
 import ctypes
 import os
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ class Gpu(NamedTuple):
 def nvidia_gpus() -> list[Gpu]:
     """Return the GPUs that the NVIDIA driver shows; none without a driver."""
     try:
-        driver = ctypes.CDLL('libcuda.so.1')
+        driver = ctypes.CDLL('nvcuda.dll' if sys.platform == 'win32' else 'libcuda.so.1')
     except OSError:
         return []
     count = ctypes.c_int()

@@ -29,7 +29,7 @@ def keep_freed_memory() -> None:
     tunables = os.environ.get('GLIBC_TUNABLES', '')
     if 'glibc.malloc.' in tunables or any(name.startswith('MALLOC_') for name in os.environ):
         return
-    with contextlib.suppress(OSError, AttributeError):  # not glibc
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # not glibc
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(-1, 2 ** 30)  # M_TRIM_THRESHOLD: return the heap's top from 1 GiB on
         mallopt(-3, 2 ** 25)  # M_MMAP_THRESHOLD: map single arrays from 32 MiB on, its maximum

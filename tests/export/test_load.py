@@ -2,6 +2,7 @@
 import importlib.util
 import json
 import os
+import re
 import shutil
 
 import mxnet as mx
@@ -15,7 +16,7 @@ from openatac.export.exporter import export
 from openatac.export.forms.base import FORMS
 from openatac.export.manifest import Manifest
 from openatac.export.runtimes.base import RUNTIMES, fastest_runtime, runtimes_of
-from tests.conftest import hiding
+from tests.conftest import ROOT, hiding
 from tests.helpers.fresh_python import output_of, run_python
 from tests.helpers.made_up_images import encoded, smooth
 from tests.helpers.scripts import call_script, run_script
@@ -254,9 +255,18 @@ def test_a_run_without_either_library_says_what_to_install(run, tmp_path):
 def test_a_folder_that_is_no_run_is_named(tmp_path):
     with pytest.raises(OpenatacError, match=str(tmp_path)):
         openatac.load(tmp_path)
+    (tmp_path / 'settings.json').write_text('{}')
     with pytest.raises(ValueError, match='onnxruntime'):
-        (tmp_path / 'settings.json').write_text('{}')
         openatac.load(tmp_path, engine='onnxruntime')
+
+
+def test_the_snippets_of_the_document_run(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(folder, 'exports')
+    (tmp_path / 'photo.jpg').write_bytes(encoded(smooth(70, 50)))
+    text = (ROOT / 'docs' / 'inference.md').read_text('utf-8')
+    exec('\n'.join(re.findall(r'```python\n(.*?)```', text, re.S)), {})
+    assert len(capsys.readouterr().out.splitlines()) == 8
 
 
 def test_loading_is_light():

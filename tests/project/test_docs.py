@@ -11,7 +11,7 @@ IN_DRAWING = re.compile(r'"\d+ ([\w/]+\.py)<br>')
 
 
 @pytest.mark.parametrize('document', ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'docs/architecture.md',
-                                      'docs/int8.md'])
+                                      'docs/int8.md', 'docs/inference.md'])
 def test_the_files_that_a_document_names_exist(document):
     path = ROOT / document
     text = path.read_text('utf-8')

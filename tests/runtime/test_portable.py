@@ -11,6 +11,7 @@ from openatac.files.locks import locked
 from openatac.training.checkpoint import only_run_in
 from tests.conftest import UNIX
 from tests.helpers.fresh_python import output_of, run_python
+from tests.helpers.made_up_images import write_photos
 from tests.helpers.scripts import run_script
 
 pytestmark = pytest.mark.usefixtures('elsewhere')
@@ -55,6 +56,35 @@ def test_a_run_is_compared(run, no_unix):
     result = run_python('-m', 'openatac', 'compare', 'all', '--from', run, path=no_unix)
     assert result.returncode == 0, result.stderr
     assert {'comparison.md', 'runs.csv', 'runs'} <= set(os.listdir('all'))
+
+
+def test_a_comparison_trains(no_unix):
+    pytest.importorskip('sklearn')
+    result = run_python('-m', 'openatac', 'compare', 'all', '--units', 'relu', '--blocks', 1, '--seeds', 1,
+                        '--recipe', 'digits', '--', '--num-epochs', 1, path=no_unix)
+    assert result.returncode == 0, result.stderr
+    assert os.listdir(os.path.join('all', 'runs')) == ['b1-relu-seed1']
+    left = {name for _, folders, files in os.walk('all') for name in folders + files if name.startswith('.')}
+    assert not left
+
+
+PHOTOS = """
+import multiprocessing
+from openatac.data.photos.folder import ImageFolder
+from openatac.data.photos.batches import TrainingPhotoBatches
+if __name__ == '__main__':
+    multiprocessing.set_start_method('spawn')
+    batches = TrainingPhotoBatches(ImageFolder('photos'), 16, 4, 0, workers=2)
+    print([images.shape for images, _ in batches.epoch(0)])
+"""
+
+
+def test_worker_processes_read_photographs(no_unix):
+    write_photos('photos')
+    with open('read.py', 'w') as file:
+        file.write(PHOTOS)
+    result = run_python('read.py', path=no_unix)
+    assert result.returncode == 0 and '(4, 3, 16, 16)' in result.stdout, result.stderr
 
 
 def test_a_run_is_exported_and_predicts(run, no_unix, no_unix_and_no_mxnet):

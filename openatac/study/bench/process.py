@@ -132,7 +132,7 @@ def _release_memory(network: Runtime, images: dict[int, np.ndarray]) -> None:
     MXNet's static memory is as large as the last batch needs, so a small batch comes last.
     """
     network(images[min(images)])
-    with contextlib.suppress(OSError, AttributeError):  # not glibc
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # not glibc
         ctypes.CDLL(None).malloc_trim(0)
 
 
