@@ -3,12 +3,13 @@
     openatac predict exports/atac photo.jpg photos/
     openatac predict exports/atac-int8-symbol.json photos/ --json
     openatac predict exports/atac photo.jpg --gates gates.png
+    openatac predict --model cifar_resnet8_v2_atac photo.jpg
 
 EXPORT is the common prefix of an export's files, or one of them (symbol, fused, int8, ONNX or ONNX in INT8)
-to run that one. IMAGES are files of any size (JPEG, PNG and whatever else Pillow reads), folders (searched
-recursively), or - for one image from standard input. For each image the command prints the classes with the
-highest scores, which are probabilities (softmax); the table leaves out the folder that all images share. It
-names and leaves out images that cannot be read, and then exits with code 1.
+to run that one; with --model there is none. IMAGES are files of any size (JPEG, PNG and whatever else Pillow
+reads), folders (searched recursively), or - for one image from standard input. For each image the command
+prints the classes with the highest scores, which are probabilities (softmax); the table leaves out the folder
+that all images share. It names and leaves out images that cannot be read, and then exits with code 1.
 """
 from __future__ import annotations
 
@@ -34,8 +35,11 @@ if TYPE_CHECKING:
 def main(argv: list[str]) -> int:
     """Run ``openatac predict``; see the module."""
     p = command_parser('predict', __doc__)
-    p.add_argument('export', metavar='EXPORT', help='an export, or one of its files')
+    p.add_argument('export', metavar='EXPORT', nargs='?', help='an export, or one of its files')
     p.add_argument('images', metavar='IMAGES', nargs='+', help='image files, folders, or -')
+    p.add_argument('--model', metavar='NAME|RUN|FILE',
+                   help='instead of EXPORT, a network by its name in openatac models, the folder of a run, '
+                        'or a parameter file in it')
     p.add_argument('--top', type=number(int, low=1, high=MAX_CLASSES), default=5, metavar='K',
                    help='classes to print (default: %(default)s)')
     p.add_argument('--labels', metavar='FILE|NAMES',
@@ -49,6 +53,13 @@ def main(argv: list[str]) -> int:
     p.add_argument('--gates', metavar='FILE.png', type=picture_file,
                    help="draw how much of the first image each ATAC unit's gates let through")
     args = p.parse_args(argv)
+    if args.model:
+        args.images = [*filter(None, [args.export]), *args.images]
+        for flag in ('engine', 'gates'):
+            if getattr(args, flag):
+                p.error(f'argument --{flag}: it is for an export; leave out --model')
+    elif not args.export:
+        p.error('name an EXPORT before the images, or a network by --model')
     if args.images.count('-') > 1:
         p.error('argument IMAGES: - can be given only once')
     if args.gates:
@@ -60,21 +71,24 @@ def main(argv: list[str]) -> int:
 def _predict(p: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     from openatac.export.images.files import find_images
     from openatac.export.labels import read_labels
-    from openatac.export.predictor import Predictor
-    paths, prefix = list(find_images(args.images)), prefix_of(args.export)
-    runtime = open_runtime(prefix, args.engine or runtime_for(args.export))
-    predictor = Predictor(runtime)
+    from openatac.export.predictor import Predictor, load
+    paths = list(find_images(args.images))
+    if args.model:
+        predictor = load(args.model)
+    else:
+        runtime = open_runtime(prefix_of(args.export), args.engine or runtime_for(args.export))
+        predictor = Predictor(runtime)
     try:
         predictor.manifest = predictor.manifest._replace(labels=read_labels(args.labels, predictor.manifest))
     except ValueError as error:
         p.error(str(error))
-    if runtime.form.is_quantized:
+    if not args.model and runtime.form.is_quantized:
         streams.print_to_stderr(int8_line())
     printer = _Printer(predictor, paths, args.top, args.json)
     picture, named = args.gates, 0
     for prediction in predictor.predict(paths, args.batch_size):
         if picture:
-            _draw_gates(picture, prefix, predictor, prediction)
+            _draw_gates(picture, prefix_of(args.export), predictor, prediction)
             picture = None
         named = _report_left_out(predictor, named)
         printer.show(prediction)

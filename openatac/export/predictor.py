@@ -20,6 +20,7 @@ from openatac.export.manifest import Manifest
 from openatac.export.run_network import open_run
 from openatac.export.runtimes.base import CPU, fastest_runtime, open_runtime
 from openatac.limits import MAX_BATCH, MAX_CLASSES, check_whole
+from openatac.models.pretrained import pretrained_names, weights_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
@@ -172,7 +173,8 @@ def load(source: str | os.PathLike[str], engine: str = 'auto', device: str = CPU
     Parameters
     ----------
     source : path
-        The PREFIX of an export or one of its files, the folder of a run, or one of the run's parameter files.
+        The PREFIX of an export or one of its files, the folder of a run, one of the run's parameter files, or
+        the name of a network with trained weights (see `openatac.models.pretrained`).
     engine : str
         The library that runs it: of an export, one of `openatac.export.runtimes.base.RUNTIMES`, such as
         'onnxruntime' or 'torch'; of a run, 'mxnet' or 'torch'. 'auto' takes the fastest that is installed.
@@ -199,6 +201,8 @@ def load(source: str | os.PathLike[str], engine: str = 'auto', device: str = CPU
     [Label(label='tench', score=0.97, class_index=0)]
     """
     path = os.fspath(source)
+    if path.lower() in pretrained_names():
+        path = weights_of(path)
     run = path if os.path.isdir(path) else os.path.dirname(path)
     is_file = os.path.isfile(path) and form_of(path) is None
     if (is_file or os.path.isdir(path)) and os.path.isfile(os.path.join(run, 'settings.json')):

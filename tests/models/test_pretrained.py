@@ -5,9 +5,10 @@ import os
 import mxnet as mx
 import numpy as np
 import pytest
+from PIL import Image
 
 import train_cifar
-from openatac import cli, get_model
+from openatac import cli, get_model, load
 from openatac.errors import ParameterFileError
 from openatac.files.checksums import sha256
 from openatac.models.pretrained import model_card, pretrained_names, weights_file, weights_of
@@ -108,3 +109,23 @@ def test_the_command_refuses(capsys, arguments):
     with pytest.raises(SystemExit) as end:
         cli.main(['models', *arguments])
     assert end.value.code == 2 and arguments[0] in capsys.readouterr().err
+
+
+def test_predict_classifies_by_name(test_images, tmp_path, capsys):
+    """The first test image, whose label is its class."""
+    record = np.fromfile(test_images / 'test_batch.bin', 'uint8', 3073)
+    path = tmp_path / 'image.png'
+    Image.fromarray(record[1:].reshape(3, 32, 32).transpose(1, 2, 0)).save(path)
+    assert cli.main(['predict', '--model', ATAC, str(path), '--json', '--top', '1']) == 0
+    best, = json.loads(capsys.readouterr().out)['predictions']
+    assert (best['class'], best['label']) == (record[0], model_card(ATAC).classes[record[0]])
+    assert load(ATAC)(path, top=1)[0].label == best['label']
+
+
+@pytest.mark.parametrize('arguments, named', [
+    (['x.png'], '--model'), (['--model', ATAC, 'x.png', '--engine', 'fused'], '--engine'),
+    (['--model', ATAC, 'x.png', '--gates', 'x.png'], '--gates')])
+def test_predict_refuses(capsys, arguments, named):
+    with pytest.raises(SystemExit) as end:
+        cli.main(['predict', *arguments])
+    assert end.value.code == 2 and named in capsys.readouterr().err
