@@ -17,7 +17,7 @@ COVERED_TESTS ?= tests
 ISA_TESTS := $(shell grep -rl --include=test_*.py mark.kernels tests)
 
 .PHONY: demo test test-fresh test-isa test-torch test-gpu test-cuda-wheel test-slow test-faults bench lint types \
-  coverage dist smoke
+  docs coverage dist smoke
 
 demo: $(VENV)/.with-cpu,demo
 	$(BIN)/python -m openatac demo
@@ -62,11 +62,19 @@ $(CUDA_VENV)/.filled: setup.py pyproject.toml
 	$(CUDA_VENV)/bin/python -m pip --quiet --disable-pip-version-check install --no-deps mxnet-cu112==1.9.1
 	@touch $@
 
-lint: $(VENV)/.with-cpu,demo,test
+# The style, the spelling and the prose; from Python 3.10 on.
+lint: $(VENV)/.with-cpu,demo,test,lint
 	$(BIN)/python -m ruff check
+	$(BIN)/python -m codespell_lib
+	$(BIN)/python -m proselint check --config docs/site/proselint.json README.md CONTRIBUTING.md docs
 
 types: $(VENV)/.with-cpu,demo,test,types
 	$(BIN)/python -m mypy
+
+# The site, in build/site; its links are checked.
+docs: $(VENV)/.with-cpu,demo,docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet -f docs/site/mkdocs.yml
+	@echo 'To read it: $(BIN)/python -m http.server -d build/site'
 
 # Line coverage of `make test`, the processes that it starts included, and the public functions that it never calls.
 coverage: $(VENV)/.with-cpu,demo,test,coverage

@@ -1,4 +1,4 @@
-"""Print the README's table of inference speeds from results/inference, which `openatac bench` wrote."""
+"""Print docs/speed.md's table of inference speeds from results/inference, which `openatac bench` wrote."""
 from pathlib import Path
 
 from openatac.files.csv_file import read_csv

@@ -1,4 +1,4 @@
-"""The README shows what lies in results/, and what lies there is made of the records beside it."""
+"""The documents show what lies in results/, and what lies there is made of the records beside it."""
 import csv
 import re
 import runpy
@@ -13,12 +13,12 @@ COMPARISONS = sorted(path.parent for path in (ROOT / 'results').glob('*/runs.csv
 
 
 @pytest.mark.parametrize('name', ['benchmark.csv', 'record_pipeline.csv'])
-def test_the_readme_shows_what_was_measured(name):
-    readme = (ROOT / 'README.md').read_text('utf-8')
+def test_the_tables_of_speed_show_what_was_measured(name):
+    text = (ROOT / 'docs' / 'speed.md').read_text('utf-8')
     with open(ROOT / 'results' / name, newline='', encoding='utf-8') as handle:
         for row in csv.DictReader(handle):
             cells = ' | '.join(value for key, value in row.items() if key != 'machine')
-            assert f'| {cells} |' in readme
+            assert f'| {cells} |' in text
 
 
 @pytest.mark.parametrize('folder', COMPARISONS, ids=lambda path: path.name)
@@ -29,12 +29,12 @@ def test_comparisons_are_made_of_their_records(folder, tmp_path):
     for name in ('runs.csv', 'comparison.md'):
         assert (copy / name).read_text('utf-8') == (folder / name).read_text('utf-8')
     table = '\n'.join(line for line in text.splitlines() if line.startswith('|'))
-    assert table in (ROOT / 'README.md').read_text('utf-8')
+    assert table in (ROOT / 'docs' / 'results.md').read_text('utf-8')
 
 
 def test_the_table_of_inference_speeds_is_made_of_their_records():
     table = runpy.run_path(str(ROOT / 'benchmarks' / 'inference_table.py'))['main']()
-    assert table in (ROOT / 'README.md').read_text('utf-8')
+    assert table in (ROOT / 'docs' / 'speed.md').read_text('utf-8')
 
 
 def test_no_path_of_a_machine_is_in_the_results():

@@ -431,7 +431,7 @@ def test_photographs_without_a_gpu_get_the_command_for_the_cpu(photos, tmp_path,
 
 @pytest.mark.slow  # test_compare.py rehearses one with MXNet
 def test_a_comparison_is_rehearsed(tmp_path, cifar10, capfd):
-    """The README's command for the paper's figure, with one unit, one seed and the shallowest network."""
+    """The documented command for the paper's figure, with one unit, one seed and the shallowest network."""
     assert cli.main(['compare', str(tmp_path / 'full'), '--units', 'atac_global', '--blocks', '1',
                      '--seeds', '1', '--recipe', 'cifar10_atac', '--dry-run', '1',
                      '--', *TORCH, '--gpus', '0', '--data-dir', cifar10]) == 0

@@ -1,0 +1,124 @@
+"""What MkDocs builds beside the pages in docs/: the reference of commands and names, links, and formulas."""
+import argparse
+import contextlib
+import html
+import importlib
+import io
+import os
+import re
+from pathlib import Path
+from unittest.mock import patch
+
+import latex2mathml.converter
+from mkdocs.structure.files import File
+
+import openatac
+from openatac.cli import COMMANDS
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DOCS = ROOT / 'docs'
+PAGES = {'CONTRIBUTING.md': 'contributing.md', 'CHANGELOG.md': 'changelog.md'}  # files at the top -> pages
+LINK = re.compile(r'\]\((?!https?:|#)([^)#\s]+)(#[^)\s]*)?\)')
+FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
+EXTENSION = [  # public names below openatac's own
+    'openatac.models.hosts.Host', 'openatac.backends.base.Backend', 'openatac.backends.base.Engine',
+    'openatac.export.forms.base.Form', 'openatac.export.runtimes.base.Runtime',
+    'openatac.export.predictor.Predictor', 'openatac.export.manifest.Manifest']
+UNITS = [f'openatac.nn.{name}' for name in (
+    'activations.PReLU', 'activations.Mish', 'activations.Sine', 'frelu.FReLU', 'xunit.XUnit',
+    'squeeze_excite.SEBlock', 'gather_excite.GatherExcite', 'attention.ECA', 'attention.CBAM',
+    'attention.LocalSEBlock', 'attention.NINBlock', 'augmented_conv.AttentionAugmentedConv2D',
+    'local_self_attention.StandAloneSelfAttention')]
+ERRORS = [f'openatac.errors.{name}' for name in (
+    'OpenatacError', 'DataError', 'ParameterFileError', 'CheckpointError', 'DeviceError', 'UnfitEnvironment')]
+
+
+def on_files(files, config):
+    """Add the generated pages."""
+    pages = {page: (ROOT / name).read_text('utf-8') for name, page in PAGES.items()}
+    pages['reference/commands.md'] = '\n'.join(commands())
+    pages['reference/api.md'] = '\n'.join(api())
+    for path, text in pages.items():
+        files.append(File.generated(config, path, content=text))
+    return files
+
+
+def on_page_markdown(markdown, page, config, files):
+    """Have links to files outside docs/ lead to their page, or to the repository."""
+    generated = {page: name for name, page in PAGES.items()}.get(page.file.src_path)
+    folder = ROOT if generated else (DOCS / page.file.src_path).parent
+
+    def replace(match):
+        target = Path(os.path.normpath(folder / match[1]))
+        if not target.is_relative_to(DOCS):
+            name = target.relative_to(ROOT).as_posix()
+            if name not in PAGES:
+                return f']({config.extra["repository"]}/blob/main/{name}{match[2] or ""})'
+            target = DOCS / PAGES[name]
+        path = os.path.relpath(target, (DOCS / page.file.src_path).parent)
+        return f']({path}{match[2] or ""})'
+
+    return LINK.sub(replace, markdown)
+
+
+def on_page_content(content, page, config, files):
+    """Write formulas as MathML, which browsers draw by themselves."""
+    def replace(match):
+        display = 'block' if match[1] == 'div' else 'inline'
+        return latex2mathml.converter.convert(html.unescape(match[2]), display=display)
+
+    return FORMULA.sub(replace, content)
+
+
+# ----------------------------------------------------------------------------------- commands
+
+def commands():
+    """Yield the lines of the page of all commands, from their parsers."""
+    yield '# Commands\n'
+    yield 'Made from the parsers of the commands. `train_cifar.py` and `train_imagenet.py` of a checkout are'
+    yield '`openatac train-cifar` and `openatac train-imagenet`.\n'
+    yield '| command | |\n|---|---|'
+    for name, description in COMMANDS.items():
+        yield f'| [`openatac {name}`](#openatac-{name}) | {description} |'
+    for name in COMMANDS:
+        parser = parser_of(name)
+        yield f'\n## `openatac {name}` {{ #openatac-{name} }}\n'
+        yield f'```text\n{parser.format_usage()}\n{parser.description}\n```\n'
+        for group in parser._action_groups:
+            yield from table(group)
+
+
+def parser_of(command):
+    """Return the parser of a command, with the defaults that its help shows."""
+    parsers = []
+    module = importlib.import_module(f'openatac.commands.{command.replace("-", "_")}')
+    with (patch.object(argparse.ArgumentParser, 'print_help', lambda self, file=None: parsers.append(self)),
+          contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO())):
+        module.main(['--help'])
+    return parsers[0]
+
+
+def table(group):
+    """Yield the lines of the table of a group of arguments."""
+    actions = [action for action in group._group_actions
+               if action.help != argparse.SUPPRESS and '--help' not in action.option_strings]
+    if not actions:
+        return
+    yield f'\n**{group.title}**\n\n| argument | |\n|---|---|'
+    formatter = argparse.HelpFormatter('')
+    for action in actions:
+        names = formatter._format_action_invocation(action).replace('|', '\\|')
+        text = html.escape(formatter._expand_help(action) if action.help else '', quote=False)
+        yield f'| `{names}` | {text.replace("|", "&#124;")} |'
+
+
+# ---------------------------------------------------------------------------------------- API
+
+def api():
+    """Yield the lines of the page of public names, whose text comes from the docstrings."""
+    yield '# API\n\n`import openatac` is cheap: it loads no MXNet, and each name loads on first use.\n'
+    public = [f'{module}.{name}' for name, module in openatac._PUBLIC.items()]
+    for title, names in (('openatac', public), ('Units', UNITS), ('Extension and export', EXTENSION),
+                         ('Errors', ERRORS)):
+        yield f'\n## {title}\n'
+        yield from (f'::: {name}\n' for name in names)
