@@ -3,7 +3,6 @@ import argparse
 import contextlib
 import html
 import importlib
-import io
 import os
 import re
 from pathlib import Path
@@ -92,8 +91,8 @@ def parser_of(command):
     """Return the parser of a command, with the defaults that its help shows."""
     parsers = []
     module = importlib.import_module(f'openatac.commands.{command.replace("-", "_")}')
-    with (patch.object(argparse.ArgumentParser, 'print_help', lambda self, file=None: parsers.append(self)),
-          contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO())):
+    with patch.object(argparse.ArgumentParser, 'print_help', lambda self, file=None: parsers.append(self)), \
+            contextlib.suppress(SystemExit):
         module.main(['--help'])
     return parsers[0]
 

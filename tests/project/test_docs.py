@@ -1,30 +1,271 @@
-"""The documents name files that exist."""
+"""The documents are true: files, links and figures in them exist, and their code runs.
+
+Python blocks run, page by page. Commands run in a folder with small inputs under the names that the documents
+use; trainings run as dry runs of one small batch. After `<!-- parsed only: REASON -->`, and without PyTorch
+if they need it, commands are only parsed, by their own parsers.
+"""
+import argparse
+import importlib
+import os
 import re
+import shutil
+import sys
+from pathlib import Path
 
 import pytest
 
+import openatac
+import train_cifar
+import train_imagenet
+from openatac.cli import COMMANDS
+from openatac.models.zoo import HOSTS
+from openatac.nn.activations import ACTIVATIONS
+from openatac.nn.attention import ATTENTIONS
 from tests.conftest import ROOT
+from tests.helpers.commands import call_command
+from tests.helpers.documents import DOCUMENTS, anchors_of, blocks_of, links_of, prose_of, text_of
+from tests.helpers.made_up_images import CIFAR100, write_cifar, write_photos
+from tests.helpers.scripts import call_script
 
 IN_CODE = re.compile(r'`((?:openatac|tests|docs|examples|benchmarks|results|\.ci)/[\w./]+)`')
-LINK = re.compile(r'\]\((?!https?:|#)([^)#]+)')
 IN_PATH = re.compile(r'^\| \d+ \| `([\w/]+\.py)`', re.MULTILINE)
+GENERATED = ('docs/reference/api.md', 'docs/reference/commands.md')  # by docs/site/hooks.py
+SCRIPTS = {'train_cifar.py': train_cifar, 'train_imagenet.py': train_imagenet}
+LANGUAGES = {'python', 'bash', 'text', 'dockerfile'}
+WITH_CODE = [document for document in DOCUMENTS
+             if {block.language for block in blocks_of(document)} & {'python', 'bash'}]
+SHORT = {  # flags that make a command of the documents short
+    'train-cifar': ['--dry-run', '1', '--batch-size', '4'],
+    'train-imagenet': ['--dry-run', '1', '--batch-size', '2', '--input-size', '32', '-j', '0'],
+    'evaluate-imagenet': ['-j', '0', '--num-gpus', '0'],
+    'bench': ['--rounds', '1', '--seconds', '0.05', '--engines', 'static', '--batch-sizes', '1'],
+}
+RUN = set()  # the commands that have run in the world
+NOT_TRAINING = {'--evaluate', '--write-initial', '--print-config', '--help', '--summary'}
 
 
-DOCUMENTS = [str(path.relative_to(ROOT)) for path in (*ROOT.glob('*.md'), *(ROOT / 'docs').rglob('*.md'))]
-GENERATED = {ROOT / 'docs' / 'reference' / name for name in ('api.md', 'commands.md')}
-
+# ------------------------------------------------------------------------- files, links, figures
 
 @pytest.mark.parametrize('document', DOCUMENTS)
 def test_the_files_that_a_document_names_exist(document):
-    path = ROOT / document
-    text = path.read_text('utf-8')
+    text = text_of(document)
     named = [ROOT / name for name in IN_CODE.findall(text)]
-    named += [path.parent / name for name in LINK.findall(text)]
     named += [ROOT / 'openatac' / name for name in IN_PATH.findall(text)]
-    assert not [str(each) for each in named if not each.exists() and each.resolve() not in GENERATED]
+    assert not [str(each) for each in named if not each.exists()]
+
+
+@pytest.mark.parametrize('document', DOCUMENTS)
+def test_links_lead_somewhere(document):
+    for link in links_of(document):
+        if re.match(r'https://[\w.-]+(/\S*)?$', link):
+            continue
+        path, _, anchor = link.partition('#')
+        target = os.path.normpath(Path(document).parent / path) if path else document
+        if target in GENERATED:
+            continue
+        assert (ROOT / target).exists(), link
+        assert not anchor or anchor in anchors_of(target), link
 
 
 def test_the_architecture_names_every_folder():
-    text = (ROOT / 'docs' / 'architecture.md').read_text('utf-8')
+    text = text_of('docs/architecture.md')
     folders = {path.parent.name for path in (ROOT / 'openatac').rglob('__init__.py')} - {'openatac'}
     assert not [folder for folder in sorted(folders) if f'`{folder}/`' not in text]
+
+
+def test_the_readme_fits_on_a_page_and_leads_to_every_how_to():
+    assert len(text_of('README.md').splitlines()) <= 150
+    assert {f'docs/how-to/{path.name}' for path in (ROOT / 'docs' / 'how-to').glob('*.md')} <= set(
+        links_of('README.md'))
+
+
+def test_every_page_is_in_the_navigation():
+    navigation = (ROOT / 'docs' / 'site' / 'mkdocs.yml').read_text('utf-8')
+    pages = [document.removeprefix('docs/') for document in DOCUMENTS if document.startswith('docs/')]
+    assert not [page for page in pages if not re.search(rf'[ ]{re.escape(page)}$', navigation, re.MULTILINE)]
+
+
+@pytest.mark.parametrize('document', ['README.md', 'docs/results.md'])
+def test_accuracies_are_those_of_the_results(document):
+    recorded = ''.join(path.read_text('utf-8') for path in (ROOT / 'results').rglob('*')
+                       if path.name in ('comparison.md', 'runs.csv'))
+    figures = re.findall(r'[-+]?\d\.\d{4}\b', prose_of(document))
+    assert figures
+    assert not [figure for figure in figures if figure not in recorded]
+
+
+def test_public_names_and_extras_are_documented():
+    texts = ''.join(map(text_of, DOCUMENTS))
+    assert not [name for name in openatac.__all__ if name not in texts and name != '__version__']
+    extras = re.findall(r'^([\w-]+) = \[', metadata_section('project.optional-dependencies'), re.MULTILINE)
+    install = text_of('docs/install.md')
+    assert not [extra for extra in extras if f'`{extra}`' not in install and extra != 'mxnet-needs']
+
+
+def metadata_section(name):
+    return (ROOT / 'pyproject.toml').read_text('utf-8').split(f'[{name}]\n')[1].split('\n[')[0]
+
+
+# ---------------------------------------------------------------------------------------- code
+
+def has_torch():
+    try:
+        pytest.importorskip('torch')
+    except pytest.skip.Exception:
+        return False
+    return True
+
+
+@pytest.fixture(scope='module')
+def world(tmp_path_factory):
+    """A folder with what the commands of the documents read, under the names that they use."""
+    home, world = tmp_path_factory.mktemp('home'), tmp_path_factory.mktemp('world')
+    write_cifar(home / 'datasets' / 'cifar10' / 'cifar-10-batches-bin')
+    write_cifar(home / 'datasets' / 'cifar100' / 'cifar-100-binary', CIFAR100)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('MXNET_HOME', str(home))
+        patch.setenv('OMP_NUM_THREADS', '1')
+        patch.setenv('PYTHONPATH', str(ROOT))
+        patch.chdir(world)
+        write_inputs()
+        yield world
+
+
+def write_inputs():
+    for folder, seed in (('photos/train', 0), ('photos/test', 1), ('imagenet/train', 2), ('imagenet/val', 3)):
+        write_photos(folder, images=12, seed=seed)
+        for label in range(2):
+            os.rename(f'{folder}/class{label}', f'{folder}/{label}')
+    shutil.copytree('photos/test/0', 'list-folder')
+    Path('list.csv').write_text(''.join(f'{name},0\n' for name in sorted(os.listdir('list-folder'))))
+    Path('list.lst').write_text(''.join(f'{index}\t{index % 2}\t{index % 2}/{index:03}.jpg\n'
+                                        for index in range(12)))
+    assert call_command('pack', 'imagenet/val', 'val') == 0
+    # Runs, as the first pages of the documents make them.
+    short = ['--num-epochs', 1, '--lr-decay-epoch', '']
+    assert call_script('--recipe', 'digits', *short, '--save-dir', 'run') == 0
+    assert call_script('--dataset', 'folder', '--data-dir', 'photos', '--blocks', 1, '--batch-size', 8,
+                       *short, '--save-dir', 'cats') == 0
+    shutil.copytree('cats', 'mine')
+    shutil.copytree('run', 'comparison/runs/b1-atac-seed0')
+    shutil.copytree(ROOT / 'results' / 'cifar10_b1', 'results/cifar10_b1')
+    assert call_script('--data-dir', 'imagenet', '--input-size', 32, '--batch-size', 6, '-j', 0, *short,
+                       '--save-dir', 'resnet', script=train_imagenet) == 0
+    command('export', ['run', 'export/atac', '--fuse', '--onnx', '--int8'], runs=True)
+
+
+@pytest.fixture(autouse=True)
+def registered_as_before():
+    """Undo what documents register."""
+    before = {registry: set(registry) for registry in (ACTIVATIONS, ATTENTIONS, HOSTS)}
+    yield
+    for registry, names in before.items():
+        for name in set(registry) - names:
+            registry.unregister(name)
+
+
+@pytest.mark.parametrize('document', WITH_CODE)
+def test_the_code_of_a_document_runs(document, world, capfd):
+    names = {}
+    for block in blocks_of(document):
+        assert block.language in LANGUAGES, block
+        runs = not block.reason and ('torch' not in block.text or has_torch())
+        if block.language == 'python' and runs:
+            exec(compile(block.text, str(block), 'exec'), names)
+        elif block.language == 'python':
+            compile(block.text, str(block), 'exec')
+        elif block.language == 'bash':
+            for words in block.commands():
+                try:
+                    HANDLERS[words[0]](words, runs)
+                except BaseException as error:
+                    raise AssertionError(f'{block}: {" ".join(words)}: {error!r}\n'
+                                         f'{capfd.readouterr().err[-2000:]}') from error
+
+
+# A command's handler takes its words, and whether it is to run.
+
+def make(words, runs):
+    """Targets exist. None is run: the tests are one of them."""
+    if '-C' in words:
+        assert (ROOT / words[words.index('-C') + 1] / 'Makefile').is_file()
+        return
+    targets = [word for word in words[1:] if '=' not in word]
+    known = (ROOT / 'Makefile').read_text('utf-8')
+    assert targets and not [name for name in targets if not re.search(rf'^{name}:', known, re.MULTILINE)]
+
+
+def pip(words, runs):
+    """Extras exist."""
+    assert words[1] == 'install'
+    extras = metadata_section('project.optional-dependencies')
+    for word in words[2:]:
+        for extra in re.sub(r'^\.\[(.*)\]$', r'\1', word).split(',') if word.startswith('.[') else []:
+            assert re.search(rf'^{extra} = \[', extras, re.MULTILINE), extra
+
+
+def python(words, runs):
+    script = words[1]
+    assert (ROOT / script).is_file(), script
+    if script in SCRIPTS:
+        command('train-' + script[len('train_'):-len('.py')], words[2:], runs)
+    elif runs:
+        assert os.spawnv(os.P_WAIT, sys.executable, [sys.executable, str(ROOT / script), *words[2:]]) == 0
+
+
+def openatac_command(words, runs):
+    if words[1] == '--help':
+        return
+    assert words[1] in COMMANDS, words[1]
+    command(words[1], words[2:], runs)
+
+
+def command(name, words, runs):
+    """Run a command, once, or parse it; those that would train many networks are parsed."""
+    if not runs or name == 'launch' or '--units' in words:
+        parse(name, words)
+        return
+    if (name, *words) in RUN:
+        return
+    RUN.add((name, *words))
+    trains = name.startswith('train-') and not NOT_TRAINING & set(words)
+    flags = SHORT.get(name, []) if trains or not name.startswith('train-') else []
+    if trains:
+        flags = [*flags, '--save-dir', f'dry-run-{len(os.listdir())}']
+    if name.startswith('train-'):
+        code = call_script(*words, *flags, script=SCRIPTS[name.replace('-', '_') + '.py'])
+    else:
+        code = call_command(name, *words, *flags)
+    assert code == 0, code
+
+
+class Parsed(BaseException):
+    """The command's own parser has taken the command line."""
+
+
+def parse(name, words):
+    """Have a command's own parser take the words, and that of a training those after --."""
+    words, rest = (words[:words.index('--')], words[words.index('--') + 1:]) if '--' in words else (words, [])
+    module = importlib.import_module(f'openatac.commands.{name.replace("-", "_")}')
+    with pytest.MonkeyPatch.context() as patch:
+        for name_of_method in ('parse_args', 'parse_intermixed_args'):
+            method = getattr(argparse.ArgumentParser, name_of_method)
+            patch.setattr(argparse.ArgumentParser, name_of_method, only_parsing(method))
+        with pytest.raises(Parsed):
+            module.main([*words, *(['--', *rest] if name == 'launch' else [])])
+    if rest and name == 'launch':
+        HANDLERS[rest[0]](rest, False)
+    elif rest:
+        parse('train-cifar', rest)
+
+
+def only_parsing(method):
+    def parse_args(self, *arguments, **options):
+        method(self, *arguments, **options)
+        raise Parsed
+
+    return parse_args
+
+
+HANDLERS = {'make': make, 'pip': pip, 'python': python, 'openatac': openatac_command,
+            '.': lambda words, runs: None}
