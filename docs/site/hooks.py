@@ -106,9 +106,10 @@ def table(group):
     yield f'\n**{group.title}**\n\n| argument | |\n|---|---|'
     formatter = argparse.HelpFormatter('')
     for action in actions:
-        names = formatter._format_action_invocation(action).replace('|', '\\|')
-        text = html.escape(formatter._expand_help(action) if action.help else '', quote=False)
-        yield f'| `{names}` | {text.replace("|", "&#124;")} |'
+        cells = [formatter._format_action_invocation(action),
+                 formatter._expand_help(action) if action.help else '']
+        names, text = [html.escape(cell, quote=False).replace('|', '&#124;') for cell in cells]
+        yield f'| <code>{names}</code> | {text} |'
 
 
 # ---------------------------------------------------------------------------------------- API
