@@ -9,6 +9,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import latex2mathml.converter
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
 
 import openatac
@@ -67,6 +68,14 @@ def on_page_content(content, page, config, files):
         return latex2mathml.converter.convert(html.unescape(match[2]), display=display)
 
     return FORMULA.sub(replace, content)
+
+
+def on_post_page(output, page, config):
+    """Refuse a page that loads something from another site."""
+    loaded = re.search(r'<(?:script|img|iframe)[^>]* src="https?:[^>]*>|<link[^>]* href="https?:[^>]*>', output)
+    if loaded:
+        raise PluginError(f'{page.file.src_path} loads something from another site: {loaded[0]}')
+    return output
 
 
 # ----------------------------------------------------------------------------------- commands

@@ -29,7 +29,8 @@ def test_comparisons_are_made_of_their_records(folder, tmp_path):
     for name in ('runs.csv', 'comparison.md'):
         assert (copy / name).read_text('utf-8') == (folder / name).read_text('utf-8')
     shown = (ROOT / 'docs' / 'results.md').read_text('utf-8')
-    assert not [line for line in text.splitlines() if line.startswith('|') and line not in shown]
+    assert not [line for line in text.splitlines() if line.startswith('|') and line not in shown], (
+        'python docs/fill_tables.py')
 
 
 def test_the_table_of_inference_speeds_is_made_of_their_records():
