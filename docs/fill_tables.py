@@ -1,6 +1,7 @@
 """Copy the tables of comparisons in results/ into docs/results.md: python docs/fill_tables.py.
 
-A comment `<!-- results/NAME -->` stands before each of the two tables of results/NAME/comparison.md, in order.
+A comment `<!-- results/NAME -->` stands before each of the two tables of results/NAME/comparison.md, in
+order.
 """
 import re
 from collections import Counter

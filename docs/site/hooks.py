@@ -72,7 +72,7 @@ def on_page_content(content, page, config, files):
 
 def on_post_page(output, page, config):
     """Refuse a page that loads something from another site."""
-    loaded = re.search(r'<(?:script|img|iframe)[^>]* src="https?:[^>]*>|<link[^>]* href="https?:[^>]*>', output)
+    loaded = re.search(r'<(?:script|img|iframe|link)[^>]* (?:src|href)="https?:[^>]*>', output)
     if loaded:
         raise PluginError(f'{page.file.src_path} loads something from another site: {loaded[0]}')
     return output
