@@ -91,7 +91,7 @@ def commands():
     for name in COMMANDS:
         parser = parser_of(name)
         yield f'\n## `openatac {name}` {{ #openatac-{name} }}\n'
-        yield f'```text\n{parser.format_usage()}\n{parser.description}\n```\n'
+        yield f'```text\n{parser.format_usage()}```\n\n{html.escape(parser.description, quote=False)}\n'
         for group in parser._action_groups:
             yield from table(group)
 
