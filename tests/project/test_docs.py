@@ -147,11 +147,14 @@ def write_inputs():
     assert call_script('--dataset', 'folder', '--data-dir', 'photos', '--blocks', 1, '--batch-size', 8,
                        *short, '--save-dir', 'cats') == 0
     shutil.copytree('cats', 'mine')
+    shutil.copytree('run', 'params/run')
+    shutil.copy('run/sample.png', 'photo.jpg')
     shutil.copytree('run', 'comparison/runs/b1-atac-seed0')
     shutil.copytree(ROOT / 'results' / 'cifar10_b1', 'results/cifar10_b1')
     assert call_script('--data-dir', 'imagenet', '--input-size', 32, '--batch-size', 6, '-j', 0, *short,
                        '--save-dir', 'resnet', script=train_imagenet) == 0
     command('export', ['run', 'export/atac', '--fuse', '--onnx', '--int8'], runs=True)
+    shutil.copytree('export', 'exports')
 
 
 @pytest.fixture(autouse=True)
