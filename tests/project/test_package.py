@@ -74,7 +74,8 @@ def test_the_wheel_holds_the_whole_package(wheel):
         held = {name for name in archive.namelist() if name.startswith('openatac/')}
         commands = archive.read(f'openatac-{__version__}.dist-info/entry_points.txt').decode()
         others = {name.split('/')[0] for name in archive.namelist()} - {'openatac'}
-    assert held == {str(path.relative_to(ROOT)) for path in (ROOT / 'openatac').rglob('*.py')} | {
+    files = [*(ROOT / 'openatac').rglob('*.py'), *(ROOT / 'openatac' / 'pretrained').glob('*/*')]
+    assert held == {str(path.relative_to(ROOT)) for path in files} | {
         'openatac/py.typed', 'openatac/study/comparison/page.html'}
     assert others == {f'openatac-{__version__}.dist-info'}
     assert commands.split() == ['[console_scripts]', 'openatac', '=', 'openatac.cli:main']
