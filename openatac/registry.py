@@ -1,17 +1,16 @@
-"""One class for everything with a name: units, hosts, forms of exports, runtimes and backends."""
+"""Things with a name: units, hosts, forms of exports, runtimes and backends; what builds them."""
 from __future__ import annotations
 
 import difflib
+import importlib
 import inspect
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Callable, Generic, TypeVar
-
-if TYPE_CHECKING:
-    from mxnet.gluon.block import HybridBlock
+from typing import Any, Callable, Generic, TypeVar
 
 T = TypeVar('T')
-Factory = Callable[..., 'HybridBlock']
+Factory = Callable[..., Any]  # returns a HybridBlock of Gluon or a Module of PyTorch
 
 
 class Registry(Generic[T]):
@@ -102,6 +101,43 @@ class Registry(Generic[T]):
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
+
+
+@dataclass(frozen=True)
+class Factories:
+    """What builds a unit or a host in Gluon and in PyTorch.
+
+    Parameters
+    ----------
+    name : str
+        Its name, for error messages.
+    factory, torch_factory : callable or str, optional
+        Gluon's and PyTorch's, or 'module:name', which is imported on first use: names can be listed without
+        either library.
+    """
+
+    name: str
+    factory: Factory | str | None = None
+    torch_factory: Factory | str | None = None
+
+    @property
+    def gluon(self) -> Factory:
+        """Gluon's factory; ValueError if there is none."""
+        return self._load(self.factory, 'Gluon', 'factory')
+
+    @property
+    def torch(self) -> Factory:
+        """PyTorch's factory; ValueError if there is none."""
+        return self._load(self.torch_factory, 'PyTorch', 'torch_factory')
+
+    def _load(self, factory: Factory | str | None, library: str, argument: str) -> Factory:
+        if factory is None:
+            raise ValueError(f'{self.name!r} is not registered for {library}: give {argument}, too, where it '
+                             'is registered')
+        if isinstance(factory, str):
+            module, name = factory.split(':')
+            factory = getattr(importlib.import_module(module), name)
+        return factory
 
 
 def settings_of(factory: Factory) -> tuple[str, ...]:

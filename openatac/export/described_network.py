@@ -111,8 +111,8 @@ def _options_of_manifest(manifest: Manifest, kind: type[Config]) -> dict[str, An
         return None
     # The settings that an export does not mention have the network's own defaults, not those of the script.
     known: dict[str, Any] = {
-        name: parameter.default for name, parameter in inspect.signature(host.factory).parameters.items()
-        if name in fields(kind) and parameter.default is not parameter.empty}
+        name: default for name, default in host.arguments.items()
+        if name in fields(kind) and default is not inspect.Parameter.empty}
     known.update({**settings, **manifest.arguments})
     if kind is ImagenetConfig:
         known.update(num_classes=manifest.classes, input_size=size_of(*manifest.image_shape[1:]),

@@ -8,8 +8,8 @@ from mxnet.gluon import nn
 from mxnet.gluon.block import Block
 
 from openatac.graph.nodes import Node
-from openatac.nn.activations import ACTIVATIONS
-from openatac.registry import Factory
+from openatac.registry import Factories
+from openatac.units import ACTIVATIONS
 
 RECTIFIERS = ('relu', 'softrelu')  # in Gluon's Activation; its sigmoid, tanh and softsign are gates
 ACTIVATION_CLASSES = ('ReLU6', 'RELU6', 'HardSwish')  # of GluonCV and of Gluon's model zoo
@@ -42,7 +42,7 @@ def activation_of(node: Node) -> str | None:
 
 
 @functools.cache
-def _classes_of(factories: tuple[Factory, ...]) -> tuple[type, ...]:
+def _classes_of(units: tuple[Factories, ...]) -> tuple[type, ...]:
     with mx.name.NameManager():  # building these must not change the names of other blocks
-        ours = {type(factory(64)) for factory in factories}
+        ours = {type(unit.gluon(64)) for unit in units if unit.factory is not None}
     return tuple(ours - {nn.Activation, *CONTAINERS} | {nn.LeakyReLU, nn.PReLU})

@@ -21,8 +21,8 @@ from openatac.errors import last_line
 from openatac.graph.activations import activation_of, is_activation, is_activation_or_gate
 from openatac.graph.nodes import INPUT, Graph, Shape, UnknownShapes
 from openatac.graph.tracing import OWNER, Calls, NestedBlock, nested_blocks, trace_calls
-from openatac.nn.activations import ACTIVATIONS
 from openatac.registry import settings_of
+from openatac.units import ACTIVATIONS
 
 Where = Union[None, str, Callable[[str], bool]]
 Chosen = dict[NestedBlock, list[Shape]]  # {activation: the shapes of the feature maps that it receives}
@@ -47,7 +47,7 @@ def replace_activations(net: HybridBlock, act_type: str, where: Where = None,
         Takes images (B, C, H, W) and has any number of outputs. It may be initialised, trained or neither. It
         must be the whole network: an enclosing hybridized block would keep running its old graph.
     act_type : str
-        A name of `openatac.nn.activations.ACTIVATIONS`.
+        A name of `openatac.units.ACTIVATIONS`.
     where : str or callable, optional
         The activations to swap: a shell pattern of the structural name (as in ``save_parameters``), such as
         'layer4.*' or 'layer[34].*.relu[12]', or a function of it that returns a bool. Default: all.
@@ -77,7 +77,7 @@ def replace_activations(net: HybridBlock, act_type: str, where: Where = None,
         calls would have to share them.
     """
     _check_arguments(net, act_type, where, image_shape, settings)
-    make = functools.partial(ACTIVATIONS.find(act_type), **settings)
+    make = functools.partial(ACTIVATIONS.find(act_type).gluon, **settings)
     calls, outputs = trace_calls(net)
     activations = [nested for nested in nested_blocks(net)
                    if nested.parents and calls[nested.block] and is_activation(nested.block)]
@@ -101,7 +101,7 @@ def replace_activations(net: HybridBlock, act_type: str, where: Where = None,
 
 def _check_arguments(net: HybridBlock, act_type: str, where: Where, image_shape: Sequence[int],
                      settings: dict[str, Any]) -> None:
-    known = settings_of(ACTIVATIONS.find(act_type))[1:]  # without the channels
+    known = settings_of(ACTIVATIONS.find(act_type).gluon)[1:]  # without the channels
     if not isinstance(net, HybridBlock):
         raise ValueError(f'net must be a HybridBlock, not a {type(net).__name__}')
     if not isinstance(image_shape, (tuple, list)) or len(image_shape) != 3 or not all(

@@ -1,4 +1,4 @@
-"""The CIFAR host: a pre-activation ResNet whose activations can be any of `openatac.nn.activations`.
+"""The CIFAR host: a pre-activation ResNet whose activations can be any of `openatac.units.ACTIVATIONS`.
 
 He, Zhang, Ren, Sun, "Identity Mappings in Deep Residual Networks", ECCV 2016,
 https://arxiv.org/abs/1603.05027, figure 4 (e), as in table I of "Attention as Activation". The paper leaves
@@ -12,8 +12,7 @@ from typing import Any
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.limits import MAX_BLOCKS, MAX_CHANNELS, MAX_CLASSES, check_counts, check_number, check_whole
-from openatac.models.hosts import Host
+from openatac.models.arguments import check_cifar_resnet_v2
 from openatac.models.parts import cifar_stage, find_attention, place_activations
 from openatac.registry import Factory
 
@@ -81,11 +80,11 @@ class ResNet20V2ATAC(HybridBlock):
     classes : int, default 10
         Number of classes.
     act_type : str, default 'ChaATAC'
-        The activation under study, a name in `openatac.nn.activations.ACTIVATIONS`.
+        The activation under study, a name in `openatac.units.ACTIVATIONS`.
     r, useReLU, useGlobal
         Settings of ChaATAC, which other activations ignore.
     act_layers, replace_act, act_order
-        Which of the four slots get ``act_type`` (see `openatac.models.parts`) and what the
+        Which of the four slots get ``act_type`` (see `openatac.models.arguments`) and what the
         others get.
     skernel, dilation, asBackbone
         Part of the published signature, without effect there or here.
@@ -94,8 +93,8 @@ class ResNet20V2ATAC(HybridBlock):
     drop_rate : float, default 0
         Dropout before each block's second convolution, as in GluonCV's wide ResNets.
     attention : str, optional
-        A name in `openatac.nn.attention.ATTENTIONS`, which ends the main path of each block, as SE does in Hu
-        et al., 2018.
+        A name in `openatac.units.ATTENTIONS`, which ends the main path of each block, as SE does in Hu et
+        al., 2018.
     reduction : float, default 16
         Channel reduction ratio of the attention blocks that have one (se, ge, cbam, lca, nin).
 
@@ -113,13 +112,7 @@ class ResNet20V2ATAC(HybridBlock):
                  drop_rate: float = 0.0, attention: str | None = None, reduction: float = 16,
                  **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        check_counts('layers', layers, 3, MAX_BLOCKS)
-        check_counts('channels', channels, 4, MAX_CHANNELS)
-        if channels[1] == channels[2] or channels[2] == channels[3]:
-            raise ValueError('stages 2 and 3 must change the channels, since only then do their shortcuts '
-                             f'have a stride, as published; channels {channels!r} do not')
-        check_whole('classes', classes, 1, MAX_CLASSES)
-        check_number('drop_rate', drop_rate, low=0, below=1)
+        check_cifar_resnet_v2(layers, channels, classes, drop_rate)
         norm_kwargs = norm_kwargs or {}
         activations = place_activations(act_type, replace_act, act_layers, act_order, r=r, useReLU=useReLU,
                                         useGlobal=useGlobal)
@@ -138,7 +131,3 @@ class ResNet20V2ATAC(HybridBlock):
 
     def hybrid_forward(self, F, x):
         return self.output(self.features(x))
-
-
-HOST = Host('cifar_resnet_v2', ResNet20V2ATAC, title='cifar_resnet{depth}_v2', stages=3,
-            blocks=(1, 2, 3, 4, 5, 18))

@@ -1,4 +1,4 @@
-"""ResNet-18 for small images; its ReLUs can be any of `openatac.nn.activations`.
+"""ResNet-18 for small images; its ReLUs can be any of `openatac.units.ACTIVATIONS`.
 
 He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", CVPR 2016,
 https://arxiv.org/abs/1512.03385, table 1. Deviates from it in the stem, a 3x3 convolution without pooling.
@@ -12,8 +12,7 @@ from typing import Any
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.limits import MAX_BLOCKS, MAX_CHANNELS, MAX_CLASSES, check_counts, check_number, check_whole
-from openatac.models.hosts import Host
+from openatac.models.arguments import check_cifar_resnet18
 from openatac.models.parts import cifar_stage, find_attention, place_activations
 from openatac.registry import Factory
 
@@ -81,18 +80,18 @@ class CIFARResNet18(HybridBlock):
     classes : int, default 10
         Number of classes.
     act_type : str, default 'ChaATAC'
-        The activation in place of every ReLU, a name in `openatac.nn.activations.ACTIVATIONS`.
+        The activation in place of every ReLU, a name in `openatac.units.ACTIVATIONS`.
     r, useReLU, useGlobal
         Settings of ChaATAC, which other activations ignore.
     act_layers, replace_act, act_order
-        Which of the four stages get ``act_type`` (see `openatac.models.parts`) and what the others
+        Which of the four stages get ``act_type`` (see `openatac.models.arguments`) and what the others
         get; the stem has the first stage's.
     norm_layer, norm_kwargs
         The normalisation of the host; ChaATAC always has its own BatchNorm.
     drop_rate : float, default 0
         Dropout before each block's second convolution.
     attention : str, optional
-        A name in `openatac.nn.attention.ATTENTIONS`, which ends the main path of each block.
+        A name in `openatac.units.ATTENTIONS`, which ends the main path of each block.
     reduction : float, default 16
         Channel reduction ratio of the attention blocks that have one (se, ge, cbam, lca, nin).
 
@@ -109,10 +108,7 @@ class CIFARResNet18(HybridBlock):
                  norm_kwargs: dict[str, Any] | None = None, drop_rate: float = 0.0,
                  attention: str | None = None, reduction: float = 16, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        check_counts('layers', layers, 4, MAX_BLOCKS)
-        check_counts('channels', channels, 4, MAX_CHANNELS)
-        check_whole('classes', classes, 1, MAX_CLASSES)
-        check_number('drop_rate', drop_rate, low=0, below=1)
+        check_cifar_resnet18(layers, channels, classes, drop_rate)
         norm = partial(norm_layer, **(norm_kwargs or {}))
         activations = place_activations(act_type, replace_act, act_layers, act_order, r=r, useReLU=useReLU,
                                         useGlobal=useGlobal)
@@ -130,6 +126,3 @@ class CIFARResNet18(HybridBlock):
 
     def hybrid_forward(self, F, x):
         return self.output(self.features(x))
-
-
-HOST = Host('cifar_resnet18_v1', CIFARResNet18, blocks=(2,))

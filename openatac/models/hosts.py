@@ -1,17 +1,20 @@
 """Describes a host: a network that activations and attention blocks are built into."""
 from __future__ import annotations
 
+import inspect
 import re
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from mxnet.gluon.block import HybridBlock
+from openatac.registry import Factories, settings_of
 
-from openatac.registry import Factory, settings_of
+if TYPE_CHECKING:
+    from mxnet.gluon.block import HybridBlock
 
 
 @dataclass(frozen=True)
-class Host:
+class Host(Factories):
     """A host network, as `openatac.register_host` registers it.
 
     Networks are called TITLE_UNIT, where TITLE is the host and its depth and UNIT its activation and
@@ -21,10 +24,11 @@ class Host:
     ----------
     name : str
         The host's own name.
-    factory : callable
-        Its arguments are the settings: ``classes`` and ``act_type`` and, if the host has them,
-        ``attention``, ``self_attention``, ``useGlobal``, ``layers`` and others. Returns a HybridBlock that
-        maps images (B, C, H, W) to logits (B, classes).
+    factory, torch_factory : callable or str, optional
+        Gluon's and PyTorch's, as in `Factories`. Their arguments are the settings: ``classes`` and
+        ``act_type`` and, if the host has them, ``attention``, ``self_attention``, ``useGlobal``, ``layers``
+        and others. Each returns a HybridBlock or a Module that maps images (B, C, H, W) to logits
+        (B, classes).
     input_shape : tuple of int
         (C, H, W) of the images that it was designed for.
     data : {'cifar', 'imagenet'}
@@ -41,10 +45,10 @@ class Host:
         The part before a stage's number in the prefixes of its blocks, such as 'stage' in 'stage1_'.
     output : str
         Structural name of the last dense layer.
+    arguments : dict, optional
+        {setting: default}; by default read from the signature of a factory.
     """
 
-    name: str
-    factory: Factory
     input_shape: tuple[int, int, int] = (3, 32, 32)
     data: str = 'cifar'
     title: str | None = None
@@ -52,8 +56,14 @@ class Host:
     blocks: tuple[int, ...] = ()
     stage_prefix: str = 'stage'
     output: str = 'output'
+    arguments: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
+        if not self.arguments:
+            factory = self.torch if self.factory is None else self.gluon
+            parameters = inspect.signature(factory).parameters
+            object.__setattr__(self, 'arguments', {
+                name: parameters[name].default for name in settings_of(factory)})
         if self.data not in ('cifar', 'imagenet'):
             raise ValueError(f"data must be 'cifar' or 'imagenet', not {self.data!r}")
         missing = {'classes', 'act_type', *(('layers',) if self.blocks else ())} - set(self.settings)
@@ -64,12 +74,12 @@ class Host:
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """The names of its settings, read from the factory's signature."""
-        return settings_of(self.factory)
+        """The names of its settings."""
+        return tuple(self.arguments)
 
     def build(self, **settings: Any) -> HybridBlock:
-        """Build the network with these settings, not initialised."""
-        return self.factory(**settings)
+        """Build the Gluon network with these settings, not initialised."""
+        return self.gluon(**settings)
 
     def layers(self, blocks: int) -> dict[str, tuple[int, ...]]:
         """Return ``layers`` for that many blocks per stage; empty for a host without ``blocks``."""

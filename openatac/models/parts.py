@@ -1,9 +1,4 @@
-"""Parts shared by hosts: the activations of their slots, the attention that ends a block, CIFAR stages.
-
-Each host has four slots, front to back: in the pre-activation CIFAR host, its three stages and the activation
-after the last one; in the others, their four stages. ``act_layers`` of the four get ``act_type`` and the rest
-``replace_act``: the last ones (``act_order='bac'``, from the back) or the first ones (``'pre'``).
-"""
+"""Parts shared by hosts: the activations of their slots, the attention that ends a block, CIFAR stages."""
 from __future__ import annotations
 
 from typing import Any
@@ -11,53 +6,25 @@ from typing import Any
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.errors import SettingError
-from openatac.limits import check_whole
-from openatac.nn.activations import ACTIVATIONS
-from openatac.nn.attention import ATTENTIONS
+from openatac.models.arguments import slots
 from openatac.registry import Factory, bind
-
-SLOTS = 4
+from openatac.units import ACTIVATIONS, ATTENTIONS
 
 
 def place_activations(act_type: str, replace_act: str, act_layers: int, act_order: str = 'bac',
                       **settings: Any) -> list[Factory]:
-    """Return the activation of each of the four slots, with those of the ``settings`` that it accepts.
+    """Return ``activation(channels)`` for each of the four `slots`.
 
-    Parameters
-    ----------
-    act_type, replace_act : str
-        Names in `openatac.nn.activations.ACTIVATIONS`.
-    act_layers : int
-        How many slots get ``act_type``.
-    act_order : 'bac' or 'pre', default 'bac'
-        Whether these are the last slots or the first.
-    **settings
-        Those of ChaATAC: ``r``, ``useReLU`` and ``useGlobal``.
-
-    Returns
-    -------
-    list of callable
-        ``activation(channels)`` builds the activation of a slot.
-
-    Raises
-    ------
-    ValueError
-        For an unknown name, ``act_layers`` outside 0..4 or an unknown ``act_order``.
+    The other parameters are those of `slots`; of the ``settings`` (r, useReLU, useGlobal), an activation
+    gets those that it takes.
     """
-    chosen = bind(ACTIVATIONS.find(act_type), **settings)
-    other = bind(ACTIVATIONS.find(replace_act, 'replace_act'), **settings)
-    check_whole('act_layers', act_layers, 0, SLOTS)
-    if act_order not in ('bac', 'pre'):
-        raise SettingError('act_order', 'act_order must be bac (from the back) or pre (from the front), not '
-                           f'{act_order!r}')
-    first, last = [other] * (SLOTS - act_layers), [chosen] * act_layers
-    return first + last if act_order == 'bac' else last + first
+    return [bind(ACTIVATIONS.find(name).gluon, **settings)
+            for name in slots(act_type, replace_act, act_layers, act_order)]
 
 
 def find_attention(name: str | None, reduction: float) -> Factory | None:
     """Return the factory of the attention block of that name; None for no name."""
-    return None if name is None else bind(ATTENTIONS.find(name), reduction=reduction)
+    return None if name is None else bind(ATTENTIONS.find(name).gluon, reduction=reduction)
 
 
 def cifar_stage(block: type[HybridBlock], index: int, blocks: int, in_channels: int, channels: int,

@@ -7,52 +7,19 @@ have self-attention. Deviates from it as v1b does: the 3x3 convolution of a bott
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Callable
+from typing import Any
 
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.errors import SettingError
-from openatac.limits import MAX_BLOCKS, MAX_CHANNELS, MAX_CLASSES, check_counts, check_number, check_whole
-from openatac.models.hosts import Host
+from openatac.models.arguments import check_resnet_v1b
 from openatac.models.parts import find_attention, place_activations
-from openatac.nn.augmented_conv import AttentionAugmentedConv2D
-from openatac.nn.local_self_attention import AttentionStem, StandAloneSelfAttention
-from openatac.registry import Factory, Registry
+from openatac.registry import Factory
+from openatac.units import SELF_ATTENTIONS, SelfAttention
 
 STAGE_CHANNELS = (64, 128, 256, 512)
 EXPANSION = 4
-
-
-@dataclass(frozen=True)
-class SelfAttention:
-    """Self-attention in place of convolutions of the host.
-
-    Parameters
-    ----------
-    spatial : callable
-        ``spatial(stage)``, for a stage from 0 to 3, returns a factory of the 3x3 convolutions' replacement
-        from their ``channels``, ``strides`` and ``dilation``; None keeps the convolutions.
-    stem : callable, optional
-        ``stem(channels)`` builds the replacement of the 7x7 convolution, without its stride; the max pooling
-        after it is then 4x4.
-    multiple : int, default 1
-        Image sides must be multiples of it.
-    """
-
-    spatial: Callable[[int], Factory | None]
-    stem: Factory | None = None
-    multiple: int = 1
-
-
-SELF_ATTENTIONS: Registry[SelfAttention] = Registry('self_attention')
-# At half the resolution in the second stage, to save memory.
-SELF_ATTENTIONS.register('aa', SelfAttention(
-    lambda stage: partial(AttentionAugmentedConv2D, downsample=stage == 1) if stage else None))
-SELF_ATTENTIONS.register('fa', SelfAttention(
-    lambda stage: StandAloneSelfAttention, stem=AttentionStem, multiple=4))
 
 
 class BottleneckV1bATAC(HybridBlock):
@@ -114,7 +81,7 @@ class ResNet50_v1bATAC(HybridBlock):
     Parameters
     ----------
     act_type : str, default 'ChaATAC'
-        The activation under study, a name in `openatac.nn.activations.ACTIVATIONS`. ChaATAC is
+        The activation under study, a name in `openatac.units.ACTIVATIONS`. ChaATAC is
         local and has its inner ReLU.
     r : float, default 2
         Channel reduction ratio of ChaATAC.
@@ -141,12 +108,12 @@ class ResNet50_v1bATAC(HybridBlock):
     name_prefix : str
         Prefix of the parameters' names.
     attention : str, optional
-        A name in `openatac.nn.attention.ATTENTIONS`, which ends the main path of each bottleneck, as SE does
-        in Hu et al., 2018.
+        A name in `openatac.units.ATTENTIONS`, which ends the main path of each bottleneck, as SE does in Hu
+        et al., 2018.
     reduction : float, default 16
         Channel reduction ratio of the attention blocks that have one (se, ge, cbam, lca, nin).
     self_attention : str, optional
-        A name in `SELF_ATTENTIONS`. 'aa': the 3x3 convolutions of the last three stages are
+        A name in `openatac.units.SELF_ATTENTIONS`. 'aa': the 3x3 convolutions of the last three stages are
         attention-augmented (Bello et al., 2019), at half the resolution in the second stage. All images must
         then have the size of the first.
         'fa': all 3x3 convolutions become self-attention in windows of 7 x 7, and the stem self-attention in
@@ -166,26 +133,24 @@ class ResNet50_v1bATAC(HybridBlock):
                  name_prefix: str = '', attention: str | None = None, reduction: float = 16,
                  self_attention: str | None = None) -> None:
         super().__init__(prefix=name_prefix)
-        check_counts('layers', layers, 4, MAX_BLOCKS)
-        check_whole('classes', classes, 1, MAX_CLASSES)
-        check_whole('stem_width', stem_width, 1, MAX_CHANNELS // 2)
-        check_number('final_drop', final_drop, low=0, below=1)
-        replaced = _replaced(self_attention, deep_stem)
+        check_resnet_v1b(layers, classes, stem_width, final_drop, self_attention, deep_stem)
+        replaced = None if self_attention is None else SELF_ATTENTIONS.find(self_attention)
+        stem = replaced and replaced.stem
         norm_kwargs = {**(norm_kwargs or {}), **({'use_global_stats': True} if use_global_stats else {})}
         norm = partial(norm_layer, **norm_kwargs)
         stem_channels = 2 * stem_width if deep_stem else 64
         activations = place_activations(act_type, 'relu', act_layers, r=r, useReLU=True, useGlobal=False)
         strides, dilations = ((1, 2, 1, 1), (1, 1, 2, 4)) if dilated else ((1, 2, 2, 2), (1, 1, 1, 1))
         with self.name_scope():
-            self.conv1 = replaced.stem(64) if replaced.stem else _stem(stem_width, norm, deep_stem)
+            self.conv1 = stem.gluon(64) if stem else _stem(stem_width, norm, deep_stem)
             self.bn1 = norm(in_channels=stem_channels)
             self.relu = nn.Activation('relu')
-            self.maxpool = nn.MaxPool2D(4, 4) if replaced.stem else nn.MaxPool2D(3, 2, padding=1)
+            self.maxpool = nn.MaxPool2D(4, 4) if stem else nn.MaxPool2D(3, 2, padding=1)
             in_channels = stem_channels
             for index, planes in enumerate(STAGE_CHANNELS):
                 bottleneck = partial(
                     BottleneckV1bATAC, planes, activations[index], norm, last_gamma=last_gamma,
-                    attention=find_attention(attention, reduction), spatial=replaced.spatial(index))
+                    attention=find_attention(attention, reduction), spatial=_spatial(replaced, index))
                 shortcut = None
                 if strides[index] != 1 or in_channels != planes * EXPANSION:
                     shortcut = _shortcut(index, planes * EXPANSION, strides[index], avg_down, norm)
@@ -209,6 +174,12 @@ class ResNet50_v1bATAC(HybridBlock):
 def _conv3x3(planes: int, strides: int, dilation: int) -> nn.Conv2D:
     return nn.Conv2D(planes, kernel_size=3, strides=strides, padding=dilation, dilation=dilation,
                      use_bias=False)
+
+
+def _spatial(replaced: SelfAttention | None, stage: int) -> Factory | None:
+    """Return the factory of a stage's self-attention; None for convolutions."""
+    arguments = None if replaced is None else replaced.stages[stage]
+    return None if replaced is None or arguments is None else partial(replaced.spatial.gluon, **arguments)
 
 
 def _stem(width: int, norm: Factory, deep: bool) -> HybridBlock:
@@ -240,18 +211,3 @@ def _stage(index: int, blocks: int, bottleneck: Factory, stride: int, dilation: 
         stage.add(bottleneck(strides=stride, dilation=max(1, dilation // 2), downsample=shortcut),
                   *(bottleneck(dilation=dilation) for _ in range(1, blocks)))
     return stage
-
-
-def _replaced(self_attention: str | None, deep_stem: bool) -> SelfAttention:
-    """Return the `SelfAttention` of a name; for None, one that replaces nothing."""
-    if self_attention is None:
-        return SelfAttention(lambda stage: None)
-    replaced = SELF_ATTENTIONS.find(self_attention)
-    if replaced.stem and deep_stem:
-        raise SettingError('self_attention', f'self_attention={self_attention!r} has a stem of its own: '
-                           'leave out deep_stem')
-    return replaced
-
-
-HOST = Host('resnet50_v1b', ResNet50_v1bATAC, input_shape=(3, 224, 224), data='imagenet',
-            stage_prefix='layers', output='fc')

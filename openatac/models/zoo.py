@@ -9,22 +9,33 @@ from __future__ import annotations
 import difflib
 import itertools
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mxnet.gluon.block import HybridBlock
-
-from openatac.models import cifar_resnet, cifar_resnet18, resnet_v1b
+from openatac.models.arguments import CIFAR_RESNET18_V1, CIFAR_RESNET_V2, RESNET50_V1B
 from openatac.models.hosts import Host
 from openatac.models.pretrained import weights_of
-from openatac.models.resnet_v1b import SELF_ATTENTIONS
-from openatac.nn.activations import ACTIVATIONS
-from openatac.nn.attention import ATTENTIONS
-from openatac.registry import Factory, Registry
+from openatac.registry import Factories, Factory, Registry
+from openatac.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
 
+if TYPE_CHECKING:
+    from mxnet.gluon.block import HybridBlock
+
+
+def _both(place: str) -> tuple[str, str]:
+    """Return where Gluon's and PyTorch's networks of that name are."""
+    return f'openatac.models.{place}', f'openatac.pytorch.models.{place}'
+
+
+PUBLISHED_CIFAR_HOST, PUBLISHED_IMAGENET_HOST = 'cifar_resnet_v2', 'resnet50_v1b'
 HOSTS: Registry[Host] = Registry('host')
-for _host in (cifar_resnet.HOST, cifar_resnet18.HOST, resnet_v1b.HOST):
+for _host in (
+        Host(PUBLISHED_CIFAR_HOST, *_both('cifar_resnet:ResNet20V2ATAC'), arguments=CIFAR_RESNET_V2,
+             title='cifar_resnet{depth}_v2', stages=3, blocks=(1, 2, 3, 4, 5, 18)),
+        Host('cifar_resnet18_v1', *_both('cifar_resnet18:CIFARResNet18'), arguments=CIFAR_RESNET18_V1,
+             blocks=(2,)),
+        Host(PUBLISHED_IMAGENET_HOST, *_both('resnet_v1b:ResNet50_v1bATAC'), arguments=RESNET50_V1B,
+             input_shape=(3, 224, 224), data='imagenet', stage_prefix='layers', output='fc')):
     HOSTS.register(_host.name, _host)
-PUBLISHED_CIFAR_HOST, PUBLISHED_IMAGENET_HOST = cifar_resnet.HOST.name, resnet_v1b.HOST.name
 
 
 def unit_name(act_type: str, attention: str | None = None, useGlobal: bool = False,
@@ -140,18 +151,21 @@ def stage_of(name: str) -> str:
 
 # --------------------------------------------------------------------------------- extension
 
-def register_activation(name: str, factory: Factory, alias: str | None = None) -> None:
+def register_activation(name: str, factory: Factory | None, alias: str | None = None,
+                        torch_factory: Factory | None = None) -> None:
     """Add an activation; all networks can then be built with it.
 
     Parameters
     ----------
     name : str
         Its name, for ``act_type`` and ``--act-type`` and in names of networks.
-    factory : callable
+    factory : callable or None
         ``factory(channels)`` returns a HybridBlock that maps (B, channels, H, W) to the same shape. If it
         also takes ``r``, ``useReLU`` or ``useGlobal``, it gets the network's settings.
     alias : str, optional
         A second name, which network names then use.
+    torch_factory : callable, optional
+        The same for PyTorch, which returns a torch.nn.Module.
 
     Raises
     ------
@@ -164,20 +178,21 @@ def register_activation(name: str, factory: Factory, alias: str | None = None) -
     >>> openatac.get_model('cifar_resnet20_v2_softsign')
     """
     _check_free(name, alias)
-    ACTIVATIONS.register(name, factory, alias)
+    ACTIVATIONS.register(name, Factories(name, factory, torch_factory), alias)
 
 
-def register_attention(name: str, factory: Factory, alias: str | None = None) -> None:
+def register_attention(name: str, factory: Factory | None, alias: str | None = None,
+                       torch_factory: Factory | None = None) -> None:
     """Add an attention block, which ends the main path of each block of a network.
 
     The arguments are those of `register_activation`; the name is for ``attention`` and ``--attention``, and
     the factory gets the network's ``reduction`` if it takes that.
     """
     _check_free(name, alias)
-    ATTENTIONS.register(name, factory, alias)
+    ATTENTIONS.register(name, Factories(name, factory, torch_factory), alias)
 
 
-def register_host(name: str, factory: Factory, **description: Any) -> Host:
+def register_host(name: str, factory: Factory | None, **description: Any) -> Host:
     """Add a host; activations, and the attention that it accepts, can then be built into it by name.
 
     Parameters
@@ -185,8 +200,8 @@ def register_host(name: str, factory: Factory, **description: Any) -> Host:
     name, factory
         See `Host`.
     **description
-        The other fields of `Host`: ``input_shape``, ``data``, ``title``, ``stages``, ``blocks``,
-        ``stage_prefix`` and ``output``.
+        The other fields of `Host`: ``torch_factory``, ``input_shape``, ``data``, ``title``, ``stages``,
+        ``blocks``, ``stage_prefix`` and ``output``.
 
     Raises
     ------

@@ -1,10 +1,9 @@
-"""The activations available for networks, by name.
+"""The activations that are not in a file of their own.
 
-Each maps (B, C, H, W) to the same shape. `register_activation` adds one from outside the package.
+Each maps (B, C, H, W) to the same shape. `openatac.units.ACTIVATIONS` lists them all by name, and
+`register_activation` adds one from outside the package.
 
-- relu, prelu, elu, selu, gelu, swish: as in Gluon, except for the gradient of prelu (see `PReLU`)
-- mish, sine: below
-- frelu, xunit, ChaATAC (or atac): each in its own file
+relu, prelu, elu, selu, gelu and swish are as in Gluon, except for the gradient of prelu (see `PReLU`).
 """
 from __future__ import annotations
 
@@ -14,10 +13,6 @@ from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
 from openatac.limits import check_number
-from openatac.nn.atac import ChaATAC
-from openatac.nn.frelu import FReLU
-from openatac.nn.xunit import XUnit
-from openatac.registry import Factory, Registry
 
 
 class PReLU(nn.PReLU):
@@ -67,15 +62,43 @@ class Sine(HybridBlock):
         return F.sin(self._w0 * x)
 
 
-ACTIVATIONS: Registry[Factory] = Registry('act_type')
-ACTIVATIONS.register('relu', lambda channels: nn.Activation('relu'))
-ACTIVATIONS.register('prelu', lambda channels: PReLU())
-ACTIVATIONS.register('elu', lambda channels: nn.ELU())
-ACTIVATIONS.register('selu', lambda channels: nn.SELU())
-ACTIVATIONS.register('gelu', lambda channels: nn.GELU())
-ACTIVATIONS.register('swish', lambda channels: nn.Swish())
-ACTIVATIONS.register('mish', lambda channels: Mish())
-ACTIVATIONS.register('frelu', FReLU)
-ACTIVATIONS.register('sine', lambda channels, w0=1: Sine(w0))
-ACTIVATIONS.register('xunit', XUnit)
-ACTIVATIONS.register('ChaATAC', ChaATAC, alias='atac')
+# ------------------------------------------------------------------------ built from ``channels``
+
+def relu(channels: int) -> HybridBlock:
+    """Build max(0, x)."""
+    return nn.Activation('relu')
+
+
+def prelu(channels: int) -> HybridBlock:
+    """Build `PReLU`."""
+    return PReLU()
+
+
+def elu(channels: int) -> HybridBlock:
+    """Build Gluon's ELU."""
+    return nn.ELU()
+
+
+def selu(channels: int) -> HybridBlock:
+    """Build Gluon's SELU."""
+    return nn.SELU()
+
+
+def gelu(channels: int) -> HybridBlock:
+    """Build Gluon's GELU."""
+    return nn.GELU()
+
+
+def swish(channels: int) -> HybridBlock:
+    """Build Gluon's Swish."""
+    return nn.Swish()
+
+
+def mish(channels: int) -> HybridBlock:
+    """Build `Mish`."""
+    return Mish()
+
+
+def sine(channels: int, w0: float = 1) -> HybridBlock:
+    """Build `Sine`."""
+    return Sine(w0)

@@ -14,8 +14,7 @@ from typing import Any
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.errors import SettingError
-from openatac.limits import MAX_CHANNELS, check_number, check_whole
+from openatac.limits import bottleneck
 
 
 class ChaATAC(HybridBlock):
@@ -42,13 +41,7 @@ class ChaATAC(HybridBlock):
     def __init__(self, channels: int, r: float = 2, useReLU: bool = True, useGlobal: bool = False,
                  **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        check_whole('channels', channels, 1, MAX_CHANNELS)
-        check_number('r', r, 'the channel reduction ratio', above=0)
-        self.channels = channels
-        self.inter_channels = int(channels // r)
-        if self.inter_channels < 1:
-            raise SettingError('r', f'r={r!r} leaves no bottleneck in a unit of {channels} channels: choose '
-                               f'r from 1 to {channels}')
+        self.channels, self.inter_channels = channels, bottleneck(channels, r, 'r')
         with self.name_scope():
             self.module = nn.HybridSequential(prefix='module')
             if useGlobal:

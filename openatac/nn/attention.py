@@ -1,7 +1,8 @@
-"""The attention blocks that ATAC is compared with, by name.
+"""The attention blocks that ATAC is compared with.
 
 Each maps a feature map (B, C, H, W) to the same shape and ends a residual branch, before the addition, as in
-the papers of SE, GE, ECA and CBAM. `register_attention` adds one from outside the package.
+the papers of SE, GE, ECA and CBAM. `openatac.units.ATTENTIONS` lists them by name, and `register_attention`
+adds one from outside the package.
 
 - Squeeze-and-excitation, gather-excite: each in its own file
 - ECA: Wang et al., "Efficient Channel Attention", CVPR 2020, https://arxiv.org/abs/1910.03151
@@ -17,11 +18,9 @@ from typing import Any
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.limits import check_number, check_odd
+from openatac.limits import bottleneck, check_number, check_odd
 from openatac.nn.atac import ChaATAC
-from openatac.nn.gather_excite import GatherExcite
-from openatac.nn.squeeze_excite import SEBlock, average_pixels, excitation, inner_channels, scale_channels
-from openatac.registry import Factory, Registry
+from openatac.nn.squeeze_excite import average_pixels, excitation, scale_channels
 
 
 class ECA(HybridBlock):
@@ -104,7 +103,7 @@ class LocalSEBlock(ChaATAC):
     """
 
     def __init__(self, channels: int, reduction: float = 16, **kwargs: Any) -> None:
-        inner_channels(channels, reduction)
+        bottleneck(channels, reduction, 'reduction')
         super().__init__(channels, r=reduction, **kwargs)
 
 
@@ -117,7 +116,7 @@ class NINBlock(HybridBlock):
 
     def __init__(self, channels: int, reduction: float = 16, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        inner = inner_channels(channels, reduction)
+        inner = bottleneck(channels, reduction, 'reduction')
         with self.name_scope():
             self.module = nn.HybridSequential(prefix='module')
             self.module.add(nn.Conv2D(inner, kernel_size=1, use_bias=False, in_channels=channels),
@@ -127,14 +126,3 @@ class NINBlock(HybridBlock):
 
     def hybrid_forward(self, F, x):
         return self.module(x)
-
-
-ATTENTIONS: Registry[Factory] = Registry('attention')
-ATTENTIONS.register('se', SEBlock)
-ATTENTIONS.register('ge', GatherExcite)
-ATTENTIONS.register('ge_theta', lambda channels, extent=0: GatherExcite(channels, extent, 'theta'))
-ATTENTIONS.register('ge_theta_minus', lambda channels, extent=0: GatherExcite(channels, extent, 'theta-'))
-ATTENTIONS.register('eca', ECA)
-ATTENTIONS.register('cbam', CBAM)
-ATTENTIONS.register('lca', LocalSEBlock)
-ATTENTIONS.register('nin', NINBlock)

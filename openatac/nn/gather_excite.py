@@ -67,6 +67,16 @@ class GatherExcite(HybridBlock):
         return x * F.slice_like(F.UpSampling(gate, scale=self._extent, sample_type='nearest'), x, axes=(2, 3))
 
 
+def gather_excite_theta(channels: int, extent: int = 0) -> GatherExcite:
+    """Build `GatherExcite` without the two layers of squeeze-and-excitation."""
+    return GatherExcite(channels, extent, 'theta')
+
+
+def gather_excite_theta_minus(channels: int, extent: int = 0) -> GatherExcite:
+    """Build `GatherExcite` without weights."""
+    return GatherExcite(channels, extent, 'theta-')
+
+
 class _GlobalDepthwise(HybridBlock):
     """One filter as large as the image for each channel, (B, C, H, W) to (B, C, 1, 1).
 

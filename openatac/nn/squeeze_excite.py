@@ -9,8 +9,7 @@ from typing import Any
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.errors import SettingError
-from openatac.limits import MAX_CHANNELS, check_number, check_whole
+from openatac.limits import bottleneck
 
 
 def average_pixels(F, x):
@@ -23,20 +22,9 @@ def scale_channels(F, x, gate):
     return F.broadcast_mul(x, F.reshape(gate, (0, 0, 1, 1)))
 
 
-def inner_channels(channels: int, reduction: float) -> int:
-    """Return the width of a bottleneck, ``channels // reduction``; ValueError if it has no channels."""
-    check_whole('channels', channels, 1, MAX_CHANNELS)
-    check_number('reduction', reduction, 'the channel reduction ratio', above=0)
-    inner = int(channels // reduction)
-    if inner < 1:
-        raise SettingError('reduction', f'reduction={reduction!r} leaves no bottleneck in a block of '
-                           f'{channels} channels: choose it from 1 to {channels}')
-    return inner
-
-
 def excitation(channels: int, reduction: float, pixels: bool = False) -> nn.HybridSequential:
     """Build W2 . relu(W1 . x) of each image, (B, C) or (B, C, 1, 1), or of each pixel, (B, C, H, W)."""
-    inner = inner_channels(channels, reduction)
+    inner = bottleneck(channels, reduction, 'reduction')
     layers = nn.HybridSequential(prefix='excite_')
     with layers.name_scope():
         if pixels:

@@ -16,7 +16,6 @@ from openatac.models.fine_tuning import freeze, scale_head_rate
 from openatac.models.hosts import Host
 from openatac.models.parameters import Pretrained
 from openatac.models.pretrained import weights_file
-from openatac.models.resnet_v1b import SELF_ATTENTIONS
 from openatac.models.zoo import (
     PUBLISHED_CIFAR_HOST,
     PUBLISHED_IMAGENET_HOST,
@@ -24,14 +23,13 @@ from openatac.models.zoo import (
     find_model,
     unit_name,
 )
-from openatac.nn.activations import ACTIVATIONS
-from openatac.nn.attention import ATTENTIONS
 from openatac.nn.group_norm import GroupNorm
 from openatac.options import changed, section_fields
 from openatac.registry import Registry
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
 from openatac.training.sections.imagenet import ImagenetNetwork
 from openatac.training.sections.shared import ATAC
+from openatac.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
 
 _REGISTRIES: dict[str, Registry[Any]] = {
     'act_type': ACTIVATIONS, 'attention': ATTENTIONS, 'self_attention': SELF_ATTENTIONS}

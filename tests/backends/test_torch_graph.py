@@ -16,10 +16,10 @@ from openatac.graph.structural import export_graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.cifar_resnet18 import CIFARResNet18
 from openatac.models.params_file import read_params, write_params
-from openatac.models.resnet_v1b import SELF_ATTENTIONS, ResNet50_v1bATAC
-from openatac.nn.activations import ACTIVATIONS
-from openatac.nn.attention import ATTENTIONS, GatherExcite
+from openatac.models.resnet_v1b import ResNet50_v1bATAC
+from openatac.nn.gather_excite import GatherExcite
 from openatac.nn.group_norm import GroupNorm
+from openatac.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
 from tests.helpers.fresh_python import output_of, run_python
 from tests.helpers.parameters import parameters_of
 

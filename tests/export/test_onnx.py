@@ -14,7 +14,7 @@ from openatac.export.runtimes.base import RUNTIMES
 from openatac.export.symbol_files import save_symbol, trace
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.zoo import get_model, get_model_list
-from openatac.nn.attention import GatherExcite
+from openatac.nn.gather_excite import GatherExcite
 from openatac.nn.group_norm import GroupNorm
 from openatac.version import __version__
 from tests.helpers.run_onnx import run_onnx

@@ -27,8 +27,9 @@ def shallow_host():
     Its networks have all kinds of blocks and a third of the parameters, which are most of what an epoch of a
     few photographs computes and writes.
     """
-    from openatac.models.resnet_v1b import HOST
-    return dataclasses.replace(HOST, factory=functools.partial(HOST.factory, layers=(1, 1, 1, 1)))
+    from openatac.models.zoo import PUBLISHED_IMAGENET_HOST, find_host
+    host = find_host(PUBLISHED_IMAGENET_HOST)
+    return dataclasses.replace(host, factory=functools.partial(host.gluon, layers=(1, 1, 1, 1)))
 
 
 @pytest.fixture(scope='module')

@@ -11,9 +11,9 @@ from openatac.errors import ParameterFileError
 from openatac.models.cifar_resnet18 import CIFARResNet18
 from openatac.models.parameters import save_parameters
 from openatac.models.parts import place_activations
-from openatac.nn.activations import ACTIVATIONS
 from openatac.registry import bind
 from openatac.training.network import build_network, resolve
+from openatac.units import ACTIVATIONS
 from tests.helpers.parameters import parameters_of
 from tests.helpers.scripts import config_of
 
@@ -26,7 +26,8 @@ def images(*shape):
 def test_gradients_equal_numeric_derivatives_when_hybridized_before_a_global_pool(name):
     channels = 4
     head = nn.HybridSequential()
-    head.add(bind(ACTIVATIONS.find(name), r=2)(channels), nn.GlobalAvgPool2D(), nn.Flatten(), nn.Dense(3))
+    head.add(bind(ACTIVATIONS.find(name).gluon, r=2)(channels), nn.GlobalAvgPool2D(), nn.Flatten(),
+             nn.Dense(3))
     mx.random.seed(1)
     head.initialize(mx.init.Normal(0.5))
     head.hybridize(static_alloc=True, static_shape=True)
@@ -65,7 +66,7 @@ def test_the_numeric_check_sees_the_gradient_that_mxnet_gets_wrong():
     """Gluon's own PReLU fails the comparison above; ours must not be replaced by it."""
     x = images(6, 4, 5, 4)
     slopes = []
-    for unit in (nn.PReLU(), ACTIVATIONS.find('prelu')(4)):
+    for unit in (nn.PReLU(), ACTIVATIONS.find('prelu').gluon(4)):
         head = nn.HybridSequential()
         head.add(unit, nn.GlobalAvgPool2D())
         head.initialize()

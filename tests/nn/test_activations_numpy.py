@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from mxnet import autograd
 
-from openatac.nn.activations import ACTIVATIONS, Sine
+from openatac.nn.activations import Sine
 from openatac.nn.xunit import XUnit
+from openatac.units import ACTIVATIONS
 from tests.helpers.numpy_layers import (
     SHAPE,
     batch_norm,
@@ -52,7 +53,7 @@ def test_every_activation_has_a_reference():
 
 @pytest.mark.parametrize('name', sorted(set(ACTIVATIONS) - {'selu'}))
 def test_values_and_gradients(name):
-    check_against_numpy(ACTIVATIONS.find(name)(SHAPE[1]), REFERENCES[name])
+    check_against_numpy(ACTIVATIONS.find(name).gluon(SHAPE[1]), REFERENCES[name])
 
 
 @pytest.mark.parametrize('hybrid', [False, True], ids=['imperative', 'hybridized'])
@@ -61,7 +62,7 @@ def test_selu_has_the_gradient_of_the_published_runs(hybrid):
 
     The published graph has that operator and its recorded training this gradient, so it stays.
     """
-    unit = ACTIVATIONS.find('selu')(SHAPE[1])
+    unit = ACTIVATIONS.find('selu').gluon(SHAPE[1])
     if hybrid:
         unit.hybridize()
     x = images()
@@ -76,7 +77,7 @@ def test_selu_has_the_gradient_of_the_published_runs(hybrid):
 
 @pytest.mark.parametrize('name', sorted(ACTIVATIONS))
 def test_export_and_load_back(name, tmp_path):
-    check_export(ACTIVATIONS.find(name)(SHAPE[1]), tmp_path, SHAPE)
+    check_export(ACTIVATIONS.find(name).gluon(SHAPE[1]), tmp_path, SHAPE)
 
 
 @pytest.mark.parametrize('name, count', [
@@ -87,14 +88,14 @@ def test_export_and_load_back(name, tmp_path):
     ('ChaATAC', 32 * 16 + 2 * 16 + 16 * 32 + 2 * 32),
 ])
 def test_parameter_counts(name, count):
-    assert trainable(ACTIVATIONS.find(name)(32), (1, 32, 4, 4)) == count
+    assert trainable(ACTIVATIONS.find(name).gluon(32), (1, 32, 4, 4)) == count
 
 
 def test_large_inputs_stay_finite():
     """Where exp(x) overflows in float32."""
     x = mx.nd.array([[[[-200.0, 200.0]]]])
     for name in ('elu', 'selu', 'gelu', 'swish', 'mish'):
-        unit = ACTIVATIONS.find(name)(1)
+        unit = ACTIVATIONS.find(name).gluon(1)
         unit.initialize()
         assert np.isfinite(unit(x).asnumpy()).all(), name
 
@@ -103,7 +104,7 @@ def test_large_inputs_stay_finite():
     (lambda: XUnit(4, kernel=8), r'kernel\b.*\b8\b'),
     (lambda: XUnit(4, kernel=-1), r'kernel\b.*-1\b'),
     (lambda: Sine(w0=0), r'w0\b.*\b0$'),
-    (lambda: ACTIVATIONS.find('funnel')(4), "ChaATAC.*'funnel'"),
+    (lambda: ACTIVATIONS.find('funnel').gluon(4), "ChaATAC.*'funnel'"),
 ])
 def test_a_bad_argument_is_named(build, named):
     with pytest.raises(ValueError, match=named):
@@ -112,4 +113,4 @@ def test_a_bad_argument_is_named(build, named):
 
 def test_the_frequency_of_the_sine():
     x = images()
-    assert close(ACTIVATIONS.find('sine')(4, w0=30)(x).asnumpy(), np.sin(30 * x.asnumpy()))
+    assert close(ACTIVATIONS.find('sine').gluon(4, w0=30)(x).asnumpy(), np.sin(30 * x.asnumpy()))

@@ -6,15 +6,10 @@ import numpy as np
 import pytest
 from mxnet.gluon import nn
 
-from openatac.nn.attention import (
-    ATTENTIONS,
-    CBAM,
-    ECA,
-    GatherExcite,
-    LocalSEBlock,
-    NINBlock,
-    SEBlock,
-)
+from openatac.nn.attention import CBAM, ECA, LocalSEBlock, NINBlock
+from openatac.nn.gather_excite import GatherExcite
+from openatac.nn.squeeze_excite import SEBlock
+from openatac.units import ATTENTIONS
 from tests.helpers.numpy_layers import (
     SHAPE,
     across,
@@ -132,18 +127,18 @@ def test_export_and_load_back(case, tmp_path):
 
 
 @pytest.mark.parametrize('build, count', [
-    (lambda c: ATTENTIONS.find('se')(c), 32 * 2 + 2 * 32),
-    (lambda c: ATTENTIONS.find('se')(c, reduction=4), 32 * 8 + 8 * 32),
-    (lambda c: ATTENTIONS.find('ge')(c), 32 * 8 * 8 + 2 * 32 + 32 * 2 + 2 * 32),  # filter, BatchNorm, layers
-    (lambda c: ATTENTIONS.find('ge_theta')(c), 32 * 8 * 8 + 2 * 32),
-    (lambda c: ATTENTIONS.find('ge_theta_minus')(c), 0),
+    (lambda c: ATTENTIONS.find('se').gluon(c), 32 * 2 + 2 * 32),
+    (lambda c: ATTENTIONS.find('se').gluon(c, reduction=4), 32 * 8 + 8 * 32),
+    (lambda c: ATTENTIONS.find('ge').gluon(c), 32 * 8 * 8 + 2 * 32 + 32 * 2 + 2 * 32),  # filter, BN, layers
+    (lambda c: ATTENTIONS.find('ge_theta').gluon(c), 32 * 8 * 8 + 2 * 32),
+    (lambda c: ATTENTIONS.find('ge_theta_minus').gluon(c), 0),
     (lambda c: GatherExcite(c, extent=8, variant='theta-'), 0),
     (lambda c: GatherExcite(c, extent=8, variant='theta'), 3 * (32 * 9 + 2 * 32)),
     (lambda c: GatherExcite(c, extent=8), 3 * (32 * 9 + 2 * 32) + 32 * 2 + 2 * 32),
-    (lambda c: ATTENTIONS.find('eca')(c), 3),                                     # (5 + 1) / 2
-    (lambda c: ATTENTIONS.find('cbam')(c), 32 * 2 + 2 * 32 + 2 * 49 + 2),
-    (lambda c: ATTENTIONS.find('lca')(c), 32 * 2 + 2 * 2 + 2 * 32 + 2 * 32),
-    (lambda c: ATTENTIONS.find('nin')(c), 32 * 2 + 2 * 2 + 2 * 32 + 2 * 32),
+    (lambda c: ATTENTIONS.find('eca').gluon(c), 3),                               # (5 + 1) / 2
+    (lambda c: ATTENTIONS.find('cbam').gluon(c), 32 * 2 + 2 * 32 + 2 * 49 + 2),
+    (lambda c: ATTENTIONS.find('lca').gluon(c), 32 * 2 + 2 * 2 + 2 * 32 + 2 * 32),
+    (lambda c: ATTENTIONS.find('nin').gluon(c), 32 * 2 + 2 * 2 + 2 * 32 + 2 * 32),
 ])
 def test_parameter_counts(build, count):
     assert trainable(build(32), (1, 32, 8, 8)) == count
@@ -152,7 +147,7 @@ def test_parameter_counts(build, count):
 def test_parameters_of_the_published_resnet50():
     """SE adds 28.1 - 25.6 million and GE-theta+ 33.7 - 25.6 million (the paper's table of ImageNet)."""
     stages = [(3, 256, 56), (4, 512, 28), (6, 1024, 14), (3, 2048, 7)]
-    added = {name: sum(blocks * trainable(ATTENTIONS.find(name)(channels), (1, channels, side, side))
+    added = {name: sum(blocks * trainable(ATTENTIONS.find(name).gluon(channels), (1, channels, side, side))
                        for blocks, channels, side in stages) for name in ('se', 'ge')}
     assert added['se'] == sum(n * 2 * c * (c // 16) for n, c, _ in stages) == 2514944
     assert added['ge'] == added['se'] + sum(n * c * (s * s + 2) for n, c, s in stages) == 8064512
@@ -177,7 +172,7 @@ def test_ecas_kernel(channels, k):
     (lambda: GatherExcite(16, extent=3), r'\b3\b'),
     (lambda: GatherExcite(16, extent=1), r'\b1\b'),
     (lambda: GatherExcite(8), 'reduction=16'),
-    (lambda: ATTENTIONS.find('senet')(16), "attention .*se, ge, .*'senet'"),
+    (lambda: ATTENTIONS.find('senet').gluon(16), "attention .*se, ge, .*'senet'"),
     (lambda: ATTENTIONS.find('senet', '--attention'), "--attention .*'senet'"),
 ])
 def test_a_bad_argument_is_named(build, named):
@@ -188,7 +183,7 @@ def test_a_bad_argument_is_named(build, named):
 def test_the_filter_of_a_whole_image_takes_its_size_inside_a_hybridized_network(tmp_path):
     def network():
         net = nn.HybridSequential()
-        net.add(nn.Conv2D(16, 3, strides=2), ATTENTIONS.find('ge')(16), nn.GlobalAvgPool2D())
+        net.add(nn.Conv2D(16, 3, strides=2), ATTENTIONS.find('ge').gluon(16), nn.GlobalAvgPool2D())
         net.hybridize()
         return net
 

@@ -6,10 +6,8 @@ from mxnet import autograd
 
 from openatac import get_model, get_model_list
 from openatac.export.symbol_files import load_symbol, save_symbol
-from openatac.models.resnet_v1b import SELF_ATTENTIONS
-from openatac.nn.activations import ACTIVATIONS
-from openatac.nn.attention import ATTENTIONS
 from openatac.study.costs.count import costs, layers
+from openatac.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
 from tests.helpers.parameters import parameters_of
 
 UNITS = [name.lower().replace('chaatac', 'atac') for name in ACTIVATIONS] + list(ATTENTIONS)

@@ -31,14 +31,13 @@ from openatac.export.trained_network import load_model
 from openatac.files.checksums import sha256
 from openatac.models.parameters import save_parameters
 from openatac.models.zoo import HOSTS, find_host, find_model
-from openatac.nn.activations import ACTIVATIONS
-from openatac.nn.attention import ATTENTIONS
 from openatac.registry import Registry, bind, settings_of
 from openatac.study.comparison.sweep import unit_flags
 from openatac.study.costs.by_name import costs_by_name
 from openatac.study.costs.count import costs
 from openatac.study.gates.statistics import unit_gates
 from openatac.training.network import build_network, resolve
+from openatac.units import ACTIVATIONS, ATTENTIONS
 from tests.helpers.made_up_images import encoded, smooth
 from tests.helpers.parameters import parameters_of
 from tests.helpers.scripts import call_script, config_of, json_of, the_error
@@ -80,9 +79,9 @@ class Tiny(HybridBlock):
             self.features = nn.HybridSequential(prefix='part1_')
             with self.features.name_scope():
                 self.features.add(nn.Conv2D(8, 3, strides=2, padding=1, in_channels=3),
-                                  bind(ACTIVATIONS.find(act_type), r=r)(8))
+                                  bind(ACTIVATIONS.find(act_type).gluon, r=r)(8))
                 if attention is not None:
-                    self.features.add(bind(ATTENTIONS.find(attention), reduction=reduction)(8))
+                    self.features.add(bind(ATTENTIONS.find(attention).gluon, reduction=reduction)(8))
             self.pool = nn.GlobalAvgPool2D()
             self.head = nn.Dense(classes, in_units=8)
 
@@ -472,7 +471,7 @@ def test_a_backend_refuses_options_that_it_lacks(cifar10, tmp_path, capsys):
 
 def test_names_have_no_letter_case_and_an_alias():
     assert ACTIVATIONS.name_of('CHAATAC') == ACTIVATIONS.name_of('Atac') == 'ChaATAC'
-    assert ACTIVATIONS.find('atac') is openatac.ChaATAC and ATTENTIONS.name_of('SE') == 'se'
+    assert ACTIVATIONS.find('atac').gluon is openatac.ChaATAC and ATTENTIONS.name_of('SE') == 'se'
 
 
 @pytest.mark.parametrize('name, near', [('ChaATC', 'chaatac'), ('reluu', 'relu'), (None, None), (3, None)])

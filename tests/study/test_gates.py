@@ -19,13 +19,15 @@ from openatac import get_model
 from openatac.graph.gates import find_gates
 from openatac.graph.nodes import Graph
 from openatac.models.parameters import load_parameters, save_parameters
-from openatac.nn.activations import ACTIVATIONS
 from openatac.nn.atac import ChaATAC
-from openatac.nn.attention import ATTENTIONS, CBAM, GatherExcite, SEBlock
+from openatac.nn.attention import CBAM
+from openatac.nn.gather_excite import GatherExcite
+from openatac.nn.squeeze_excite import SEBlock
 from openatac.options import values
 from openatac.registry import bind
 from openatac.study.gates.statistics import COLUMNS, gate_statistics, unit_gates
 from openatac.training.network import build_network
+from openatac.units import ACTIVATIONS, ATTENTIONS
 from tests.helpers.commands import call_command, rows_of
 from tests.helpers.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
 from tests.helpers.made_up_images import write_data_dir
@@ -120,9 +122,9 @@ def test_a_constant_has_no_correlation_and_no_parts():
 
 
 GATED = {'ge, extent 2': lambda: GatherExcite(C, extent=2, variant='theta'),
-         **{name: partial(bind(ATTENTIONS.find(name), reduction=2), C)
+         **{name: partial(bind(ATTENTIONS.find(name).gluon, reduction=2), C)
             for name in ATTENTIONS if name != 'nin'},
-         **{name: partial(ACTIVATIONS.find(name), C) for name in ('swish', 'mish', 'xunit', 'ChaATAC')}}
+         **{name: partial(ACTIVATIONS.find(name).gluon, C) for name in ('swish', 'mish', 'xunit', 'ChaATAC')}}
 
 
 @pytest.mark.parametrize('name', GATED)

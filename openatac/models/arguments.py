@@ -1,0 +1,82 @@
+"""The arguments of the hosts, for MXNet and PyTorch: defaults, limits, and which activation goes where.
+
+Each host has four slots, front to back: in the pre-activation CIFAR host, its three stages and the activation
+after the last one; in the others, their four stages. ``act_layers`` of the four get ``act_type`` and the rest
+``replace_act``: the last ones (``act_order='bac'``, from the back) or the first ones (``'pre'``).
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from openatac.errors import SettingError
+from openatac.limits import MAX_BLOCKS, MAX_CHANNELS, MAX_CLASSES, check_counts, check_number, check_whole
+from openatac.units import ACTIVATIONS, SELF_ATTENTIONS
+
+SLOTS = 4
+
+# Defaults by name. None of a norm_layer stands for the library's BatchNorm.
+_ATAC = {'act_type': 'ChaATAC', 'r': 2, 'useReLU': True, 'useGlobal': False}
+_PLACES = {'act_layers': 4, 'replace_act': 'relu', 'act_order': 'bac'}
+_ATTENTION = {'attention': None, 'reduction': 16}
+_NORM = {'norm_layer': None, 'norm_kwargs': None}
+CIFAR_RESNET_V2: dict[str, Any] = {
+    'layers': (3, 3, 3), 'channels': (16, 16, 32, 64), 'classes': 10, 'skernel': 3, 'dilation': 1,
+    'asBackbone': False, 'drop_rate': 0.0, **_ATAC, **_PLACES, **_NORM, **_ATTENTION}
+CIFAR_RESNET18_V1: dict[str, Any] = {
+    'layers': (2, 2, 2, 2), 'channels': (64, 128, 256, 512), 'classes': 10, 'drop_rate': 0.0, **_ATAC,
+    **_PLACES, **_NORM, **_ATTENTION}
+RESNET50_V1B: dict[str, Any] = {
+    'act_type': 'ChaATAC', 'r': 2, 'act_layers': 2, 'layers': (3, 4, 6, 3), 'classes': 1000, 'dilated': False,
+    'last_gamma': False, 'deep_stem': False, 'stem_width': 32, 'avg_down': False, 'final_drop': 0.0,
+    'use_global_stats': False, 'name_prefix': '', 'self_attention': None, **_NORM, **_ATTENTION}
+
+
+def check_cifar_resnet_v2(layers: Sequence[int], channels: Sequence[int], classes: int,
+                          drop_rate: float) -> None:
+    """Raise ValueError unless these describe a pre-activation CIFAR network."""
+    check_counts('layers', layers, 3, MAX_BLOCKS)
+    check_counts('channels', channels, 4, MAX_CHANNELS)
+    if channels[1] == channels[2] or channels[2] == channels[3]:
+        raise ValueError('stages 2 and 3 must change the channels, since only then do their shortcuts '
+                         f'have a stride, as published; channels {channels!r} do not')
+    check_whole('classes', classes, 1, MAX_CLASSES)
+    check_number('drop_rate', drop_rate, low=0, below=1)
+
+
+def check_cifar_resnet18(layers: Sequence[int], channels: Sequence[int], classes: int,
+                         drop_rate: float) -> None:
+    """Raise ValueError unless these describe a ResNet-18 for CIFAR."""
+    check_counts('layers', layers, 4, MAX_BLOCKS)
+    check_counts('channels', channels, 4, MAX_CHANNELS)
+    check_whole('classes', classes, 1, MAX_CLASSES)
+    check_number('drop_rate', drop_rate, low=0, below=1)
+
+
+def check_resnet_v1b(layers: Sequence[int], classes: int, stem_width: int, final_drop: float,
+                     self_attention: str | None, deep_stem: bool) -> None:
+    """Raise ValueError unless these describe a ResNet v1b."""
+    check_counts('layers', layers, 4, MAX_BLOCKS)
+    check_whole('classes', classes, 1, MAX_CLASSES)
+    check_whole('stem_width', stem_width, 1, MAX_CHANNELS // 2)
+    check_number('final_drop', final_drop, low=0, below=1)
+    if self_attention is not None and SELF_ATTENTIONS.find(self_attention).stem and deep_stem:
+        raise SettingError('self_attention', f'self_attention={self_attention!r} has a stem of its own: '
+                           'leave out deep_stem')
+
+
+def slots(act_type: str, replace_act: str, act_layers: int, act_order: str = 'bac') -> list[str]:
+    """Return the name of the activation in each of the four slots.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, ``act_layers`` outside 0..4 or an unknown ``act_order``.
+    """
+    chosen, other = ACTIVATIONS.name_of(act_type), ACTIVATIONS.name_of(replace_act, 'replace_act')
+    check_whole('act_layers', act_layers, 0, SLOTS)
+    if act_order not in ('bac', 'pre'):
+        raise SettingError('act_order', 'act_order must be bac (from the back) or pre (from the front), not '
+                           f'{act_order!r}')
+    first, last = [other] * (SLOTS - act_layers), [chosen] * act_layers
+    return first + last if act_order == 'bac' else last + first
