@@ -149,19 +149,6 @@ def check_number(name: str, value: Any, meaning: str = '', **limits: float) -> N
         raise SettingError(name, f'{called} must be a number {bounds}, not {value!r}')
 
 
-def bottleneck(channels: int, ratio: float, argument: str) -> int:
-    """Return the channels of a bottleneck, ``channels // ratio``; SettingError if it has none.
-
-    ``argument`` is what the channel reduction ratio is called there.
-    """
-    check_whole('channels', channels, 1, MAX_CHANNELS)
-    check_number(argument, ratio, 'the channel reduction ratio', above=0)
-    if channels // ratio < 1:
-        raise SettingError(argument, f'{argument}={ratio!r} leaves no bottleneck in a unit of {channels} '
-                           f'channels: choose it from 1 to {channels}')
-    return int(channels // ratio)
-
-
 def check_counts(name: str, values: Any, length: int, high: int) -> None:
     """Raise SettingError unless ``values`` are ``length`` whole numbers from 1 to ``high``."""
     if isinstance(values, str) or not hasattr(values, '__len__') or len(values) != length:

@@ -19,7 +19,7 @@ from openatac.export.run_manifest import (
     run_manifest,
 )
 from openatac.limits import Size
-from openatac.models.parameters import load_parameters
+from openatac.models.parameters import gluon_names, load_parameters
 from openatac.models.weights import find_weights
 from openatac.models.zoo import find_model
 from openatac.nn.group_norm import GroupNorm
@@ -124,7 +124,7 @@ def load_model(name: str, params: str, classes: int | None = None, size: Size | 
     if arguments.get('use_gn'):
         settings['norm_layer'] = GroupNorm
     # None in a file of another host
-    bias = find_weights(host.build(**settings), params).get(host.output + '.bias')
+    bias = find_weights(gluon_names(host.build(**settings)), params).get(host.output + '.bias')
     if bias is not None:
         settings['classes'] = len(bias)
     if classes:

@@ -2,31 +2,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from os import PathLike, fspath
-from typing import Any, NamedTuple, Union
+from collections.abc import Mapping, Sequence
+from os import fspath
+from typing import Union
 
 import mxnet as mx
 import numpy as np
 
-from openatac.errors import ParameterFileError
+from openatac.models.fitting import (
+    OTHER_CLASSES,
+    Path,
+    Pretrained,
+    check_names,
+    check_shapes,
+    head_to_draw,
+    loaded,
+)
 from openatac.models.params_file import read_params, write_params
 from openatac.models.weights import find_weights
 
 log = logging.getLogger('openatac')
 
-Path = Union[str, 'PathLike[str]']
 Contexts = Union[mx.Context, Sequence[mx.Context]]
-
-
-class Pretrained(NamedTuple):
-    """A parameter file to start from, and the structural name of the network's last dense layer.
-
-    The file may be of a network with other classes: see `load_pretrained`.
-    """
-
-    path: Path
-    head: str
 
 
 def write_arrays(path: Path, arrays: dict[str, mx.nd.NDArray]) -> None:
@@ -76,11 +73,9 @@ def load_parameters(net: mx.gluon.Block, path: Path, ctx: Contexts | None = None
     ParameterFileError
         If the file is missing or damaged, or its names and shapes are not exactly the network's.
     """
-    arrays = find_weights(net, fspath(path))
     parameters = net._collect_params_with_prefix()
-    _check_names(path, arrays, parameters)
-    _check_shapes(path, arrays, parameters, '; --pretrained, or pretrained= of get_model, starts from a '
-                  'network with other classes')
+    arrays = _find(net, parameters, path)
+    check_shapes(path, arrays, _shapes(parameters), OTHER_CLASSES)
     _set_values(parameters, arrays, ctx)
 
 
@@ -91,47 +86,34 @@ def load_pretrained(net: mx.gluon.Block, pretrained: Pretrained, ctx: Contexts |
     what was loaded. The arguments and errors are those of `load_parameters`.
     """
     path, head = pretrained
-    arrays = find_weights(net, fspath(path))
     parameters = net._collect_params_with_prefix()
-    _check_names(path, arrays, parameters)
-    own = [name for name in parameters if name.startswith(head + '.')]
-    if _differ_in_classes([(arrays[name].shape, parameters[name].shape) for name in own]):
-        for name in own:
-            if parameters[name]._data is None and not parameters[name]._deferred_init:
-                parameters[name].initialize(default_init=mx.init.MSRAPrelu(), ctx=ctx or mx.cpu())
-    else:
-        own = []
-    loaded = {name: parameter for name, parameter in parameters.items() if name not in own}
-    _check_shapes(path, arrays, loaded)
-    _set_values(loaded, arrays, ctx)
-    if own:  # a warning, which Python shows by default
-        log.warning('%s: loaded %d arrays; not loaded but drawn at random: %s', path, len(loaded), ', '.join(
-            f'{name} {parameters[name].shape}, which has {arrays[name].shape} there' for name in own))
-    else:
-        log.info('%s: loaded all %d arrays', path, len(loaded))
+    arrays, shapes = _find(net, parameters, path), _shapes(parameters)
+    drawn = head_to_draw(arrays, shapes, head)
+    for name in drawn:
+        if parameters[name]._data is None and not parameters[name]._deferred_init:
+            parameters[name].initialize(default_init=mx.init.MSRAPrelu(), ctx=ctx or mx.cpu())
+    kept = {name: parameter for name, parameter in parameters.items() if name not in drawn}
+    check_shapes(path, arrays, _shapes(kept))
+    _set_values(kept, arrays, ctx)
+    # a warning, which Python shows by default, if not all were loaded
+    log.log(logging.WARNING if drawn else logging.INFO, '%s', loaded(path, arrays, shapes, drawn))
 
 
-def _differ_in_classes(shapes: Iterable[tuple[tuple[int, ...], tuple[int, ...]]]) -> bool:
-    """Return whether two heads, of which the shapes of each array are given, differ only in the outputs."""
-    shapes = list(shapes)
-    return (all(len(one) == len(other) and _fits(one[1:], other[1:]) for one, other in shapes)
-            and any(one[0] != other[0] for one, other in shapes))
+def gluon_names(net: mx.gluon.Block) -> dict[str, str]:
+    """Return {structural name: Gluon's own name} of the network's parameters."""
+    return {name: parameter.name for name, parameter in net._collect_params_with_prefix().items()}
 
 
-def _check_names(path: Path, arrays: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
-    missing = [name for name in parameters if name not in arrays]
-    unexpected = [name for name in arrays if name not in parameters]
-    if missing or unexpected:
-        raise ParameterFileError(f'{path} is of another network: it lacks {_some(missing)} and has '
-                                 f'unexpected {_some(unexpected)}')
+def _find(net: mx.gluon.Block, parameters: Mapping[str, mx.gluon.Parameter], path: Path
+          ) -> dict[str, np.ndarray]:
+    """Read the arrays of the network's parameters; ParameterFileError if the file has others."""
+    arrays = find_weights(gluon_names(net), fspath(path))
+    check_names(path, arrays, _shapes(parameters))
+    return arrays
 
 
-def _check_shapes(path: Path, arrays: Mapping[str, np.ndarray],
-                  parameters: Mapping[str, mx.gluon.Parameter], advice: str = '') -> None:
-    for name, parameter in parameters.items():
-        if not _fits(arrays[name].shape, parameter.shape):
-            raise ParameterFileError(f'{path} is of another network: {name} has shape {arrays[name].shape} '
-                                     f'there and {parameter.shape} here{advice}')
+def _shapes(parameters: Mapping[str, mx.gluon.Parameter]) -> dict[str, tuple[int, ...]]:
+    return {name: parameter.shape for name, parameter in parameters.items()}
 
 
 def _set_values(parameters: Mapping[str, mx.gluon.Parameter], arrays: Mapping[str, np.ndarray],
@@ -140,14 +122,3 @@ def _set_values(parameters: Mapping[str, mx.gluon.Parameter], arrays: Mapping[st
         array = arrays[name]
         parameter._load_init(mx.nd.array(array, mx.cpu(), array.dtype), ctx, cast_dtype=True,
                              dtype_source='current')
-
-
-def _some(names: list[str], count: int = 3) -> str:
-    if len(names) <= count:
-        return ', '.join(names) or 'nothing'
-    return f'{", ".join(names[:count])} and {len(names) - count} more'
-
-
-def _fits(shape: Sequence[int], expected: Sequence[int]) -> bool:
-    # 0 is a dimension that Gluon has yet to infer
-    return len(shape) == len(expected) and all(size in (0, length) for length, size in zip(shape, expected))

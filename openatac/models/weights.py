@@ -50,14 +50,15 @@ def read_weights(path: str) -> dict[str, np.ndarray]:
     return {name[4:] if name.startswith(KINDS) else name: array for name, array in read(path).items()}
 
 
-def find_weights(net: Any, path: str) -> dict[str, np.ndarray]:
-    """Read a parameter file for a Gluon network, as {structural name: array}.
+def find_weights(names: Mapping[str, str], path: str) -> dict[str, np.ndarray]:
+    """Read a parameter file for a network, as {structural name: array}.
 
     Names that the network does not have stay as they are in the file.
 
     Parameters
     ----------
-    net : mxnet.gluon.Block
+    names : {str: str}
+        Gluon's own name of each parameter, by its structural one.
     path : str
 
     Raises
@@ -65,16 +66,14 @@ def find_weights(net: Any, path: str) -> dict[str, np.ndarray]:
     ParameterFileError
         As `read_weights`.
     """
-    arrays, parameters = read_weights(path), net._collect_params_with_prefix()
-    if not arrays.keys().isdisjoint(parameters):
+    arrays = read_weights(path)
+    if not arrays.keys().isdisjoint(names):
         return arrays
-    own = _without_counters({parameter.name for parameter in parameters.values()})
-    found = _without_counters(arrays)
+    own, found = _without_counters(set(names.values())), _without_counters(arrays)
     stored = {key: name for name, key in found.items()}
-    names = {name: stored[own[parameter.name]] for name, parameter in parameters.items()
-             if own[parameter.name] in stored}
-    rest = arrays.keys() - names.values()
-    return {**{name: arrays[stored_name] for name, stored_name in names.items()},
+    places = {name: stored[own[gluon]] for name, gluon in names.items() if own[gluon] in stored}
+    rest = arrays.keys() - places.values()
+    return {**{name: arrays[place] for name, place in places.items()},
             **{name: array for name, array in arrays.items() if name in rest}}
 
 

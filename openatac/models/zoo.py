@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from openatac.models.arguments import CIFAR_RESNET18_V1, CIFAR_RESNET_V2, RESNET50_V1B
+from openatac.models.fitting import Pretrained
 from openatac.models.hosts import Host
 from openatac.models.pretrained import weights_of
 from openatac.registry import Factories, Factory, Registry
@@ -137,7 +138,7 @@ def get_model(name: str, classes: int | None = None, ctx: Any = None, pretrained
         kwargs['classes'] = classes
     net = host.build(**{**settings, **kwargs})
     if pretrained:
-        from openatac.models.parameters import Pretrained, load_pretrained
+        from openatac.models.parameters import load_pretrained
         load_pretrained(net, Pretrained(pretrained, host.output), ctx)
     return net
 

@@ -12,15 +12,15 @@ adds one from outside the package.
 """
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.limits import bottleneck, check_number, check_odd
+from openatac.limits import check_odd
 from openatac.nn.atac import ChaATAC
 from openatac.nn.squeeze_excite import average_pixels, excitation, scale_channels
+from openatac.unit_arguments import bottleneck, eca_kernel
 
 
 class ECA(HybridBlock):
@@ -43,9 +43,7 @@ class ECA(HybridBlock):
 
     def __init__(self, channels: int, gamma: float = 2, b: float = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        check_number('gamma', gamma, above=0)
-        k = int(abs((math.log2(channels) + b) / gamma))
-        self.kernel = k if k % 2 else k + 1
+        self.kernel = eca_kernel(channels, gamma, b)
         with self.name_scope():
             self.conv = nn.Conv1D(1, self.kernel, padding=self.kernel // 2, use_bias=False, in_channels=1)
 

@@ -17,7 +17,7 @@ from mxnet import init
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.limits import MAX_CHANNELS, check_number, check_odd, check_whole
+from openatac.unit_arguments import attention_widths
 
 
 class AttentionAugmentedConv2D(HybridBlock):
@@ -60,21 +60,10 @@ class AttentionAugmentedConv2D(HybridBlock):
                  kappa: float = 0.2, upsilon: float = 0.1, heads: int = 8, key_depth: int = 20,
                  downsample: bool = False, in_channels: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        check_odd('kernel_size', kernel_size)
-        if strides not in (1, 2):
-            raise ValueError(f'strides must be 1 or 2, not {strides!r}')
-        check_whole('heads', heads, 1, MAX_CHANNELS)
-        check_whole('key_depth', key_depth, 1, MAX_CHANNELS)
-        check_number('kappa', kappa, above=0)
-        check_number('upsilon', upsilon, above=0, below=1)
-        self._heads = heads
-        self._depth = max(key_depth, round(kappa * channels / heads))
-        self._keys = heads * self._depth
+        self._keys, values = attention_widths(channels, kernel_size, strides, kappa, upsilon, heads,
+                                              key_depth)
+        self._heads, self._depth, self._values = heads, self._keys // heads, values
         self._downsample = downsample
-        self._values = values = heads * max(1, round(upsilon * channels / heads))
-        if values >= channels:
-            raise ValueError(f'upsilon={upsilon!r} gives {heads} heads all {channels} channels: choose a '
-                             'smaller one, or fewer heads')
         with self.name_scope():
             self.conv = nn.Conv2D(channels - values, kernel_size, strides, dilation * (kernel_size // 2),
                                   dilation, use_bias=False, in_channels=in_channels)

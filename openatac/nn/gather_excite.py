@@ -12,6 +12,7 @@ from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
 from openatac.nn.squeeze_excite import average_pixels, excitation, scale_channels
+from openatac.unit_arguments import check_gather_excite
 
 
 class GatherExcite(HybridBlock):
@@ -41,16 +42,10 @@ class GatherExcite(HybridBlock):
         If the variant is unknown, the extent is not a power of two, or ``reduction`` leaves no bottleneck.
     """
 
-    VARIANTS = ('theta-', 'theta', 'theta+')
-
     def __init__(self, channels: int, extent: int = 0, variant: str = 'theta+', reduction: float = 16,
                  **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if variant not in self.VARIANTS:
-            raise ValueError(f'variant must be one of {", ".join(self.VARIANTS)}, not {variant!r}')
-        if extent not in [0] + [2 ** n for n in range(1, 11)]:
-            raise ValueError('extent must be 0 (the whole image) or a power of two from 2 to 1024, not '
-                             f'{extent!r}')
+        check_gather_excite(extent, variant)
         self._extent = extent
         with self.name_scope():
             self.gather = _windows(extent) if variant == 'theta-' else _depthwise(channels, extent)

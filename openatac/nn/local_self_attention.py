@@ -18,6 +18,7 @@ from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
 from openatac.limits import MAX_CHANNELS, MAX_SIDE, check_odd, check_whole
+from openatac.unit_arguments import check_heads
 
 OUTSIDE = 3e4  # subtracted from the logit of a pixel outside the image; exp(-OUTSIDE) is 0, in float16 too
 
@@ -54,7 +55,7 @@ class StandAloneSelfAttention(HybridBlock):
                  dilation: int = 1, in_channels: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_odd('kernel_size', kernel_size)
-        _check_heads(channels, heads, 2 * heads)
+        check_heads(channels, heads, 2 * heads)
         self._heads, self._depth, self._pixels = heads, channels // heads, kernel_size ** 2
         self._window = {'kernel': (kernel_size,) * 2, 'stride': (1, 1), 'dilate': (dilation,) * 2,
                         'pad': (dilation * (kernel_size // 2),) * 2}
@@ -130,7 +131,7 @@ class AttentionStem(HybridBlock):
         super().__init__(**kwargs)
         check_whole('mixtures', mixtures, 1, MAX_CHANNELS)
         check_whole('block', block, 1, MAX_SIDE)
-        _check_heads(channels, heads, heads)
+        check_heads(channels, heads, heads)
         self._channels, self._in_channels, self._block = channels, in_channels, block
         self._places, self._heads, self._depth = block ** 2, heads, channels // heads
         with self.name_scope():
@@ -170,9 +171,3 @@ def _pixels_first(F, planes, depth):
 
 def _pointwise(channels: int, in_channels: int) -> nn.Conv2D:
     return nn.Conv2D(channels, kernel_size=1, use_bias=False, in_channels=in_channels)
-
-
-def _check_heads(channels: int, heads: int, parts: int) -> None:
-    check_whole('heads', heads, 1, MAX_CHANNELS)
-    if channels % parts:
-        raise ValueError(f'{heads} heads need a multiple of {parts} channels, not {channels}')

@@ -13,8 +13,8 @@ from openatac.errors import SettingError
 from openatac.flags import flag_of
 from openatac.limits import Size, sides
 from openatac.models.fine_tuning import freeze, scale_head_rate
+from openatac.models.fitting import Pretrained
 from openatac.models.hosts import Host
-from openatac.models.parameters import Pretrained
 from openatac.models.pretrained import weights_file
 from openatac.models.zoo import (
     PUBLISHED_CIFAR_HOST,

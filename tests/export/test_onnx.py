@@ -16,6 +16,7 @@ from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.zoo import get_model, get_model_list
 from openatac.nn.gather_excite import GatherExcite
 from openatac.nn.group_norm import GroupNorm
+from openatac.unit_arguments import GATHER_EXCITE_VARIANTS
 from openatac.version import __version__
 from tests.helpers.run_onnx import run_onnx
 
@@ -309,7 +310,7 @@ def test_each_operator_computes_in_onnx_what_it_does_in_mxnet(name, tmp_path):
 
 
 def test_gather_excite_of_neighbourhoods(tmp_path):
-    for variant in GatherExcite.VARIANTS:
+    for variant in GATHER_EXCITE_VARIANTS:
         unit = GatherExcite(16, extent=4, variant=variant)
         unit.initialize(mx.init.Normal(0.5))
         unit(images(1, (16, 10, 9)))

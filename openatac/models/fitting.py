@@ -1,0 +1,72 @@
+"""Whether the arrays of a parameter file fit a network, of Gluon's or PyTorch's."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import Any, NamedTuple, Union
+
+import numpy as np
+
+from openatac.errors import ParameterFileError
+
+Path = Union[str, 'PathLike[str]']
+Shape = tuple[int, ...]  # 0 is a dimension that the network has yet to infer
+
+OTHER_CLASSES = '; --pretrained, or pretrained= of get_model, starts from a network with other classes'
+
+
+class Pretrained(NamedTuple):
+    """A parameter file to start from, and the structural name of the network's last dense layer.
+
+    The file may be of a network with other classes: see `load_pretrained`.
+    """
+
+    path: Path
+    head: str
+
+
+def check_names(path: Path, arrays: Mapping[str, Any], shapes: Mapping[str, Shape]) -> None:
+    """Raise ParameterFileError unless the file's arrays are called like the network's."""
+    missing = [name for name in shapes if name not in arrays]
+    unexpected = [name for name in arrays if name not in shapes]
+    if missing or unexpected:
+        raise ParameterFileError(f'{path} is of another network: it lacks {_some(missing)} and has '
+                                 f'unexpected {_some(unexpected)}')
+
+
+def check_shapes(path: Path, arrays: Mapping[str, np.ndarray], shapes: Mapping[str, Shape],
+                 advice: str = '') -> None:
+    """Raise ParameterFileError unless the file's arrays have the network's ``shapes``."""
+    for name, shape in shapes.items():
+        if not _fits(arrays[name].shape, shape):
+            raise ParameterFileError(f'{path} is of another network: {name} has shape {arrays[name].shape} '
+                                     f'there and {shape} here{advice}')
+
+
+def head_to_draw(arrays: Mapping[str, np.ndarray], shapes: Mapping[str, Shape], head: str) -> list[str]:
+    """Return the names of the last dense layer if it has another number of classes in the file, else none."""
+    names = [name for name in shapes if name.startswith(head + '.')]
+    pairs = [(arrays[name].shape, shapes[name]) for name in names]
+    if all(len(one) == len(other) and _fits(one[1:], other[1:]) for one, other in pairs) and any(
+            one[0] != other[0] for one, other in pairs):
+        return names
+    return []
+
+
+def loaded(path: Path, arrays: Mapping[str, np.ndarray], shapes: Mapping[str, Shape], drawn: Sequence[str]
+           ) -> str:
+    """Return a line that says which arrays were loaded, and which of the network were ``drawn`` at random."""
+    if not drawn:
+        return f'{path}: loaded all {len(shapes)} arrays'
+    rest = ', '.join(f'{name} {shapes[name]}, which has {arrays[name].shape} there' for name in drawn)
+    return f'{path}: loaded {len(shapes) - len(drawn)} arrays; not loaded but drawn at random: {rest}'
+
+
+def _some(names: list[str], count: int = 3) -> str:
+    if len(names) <= count:
+        return ', '.join(names) or 'nothing'
+    return f'{", ".join(names[:count])} and {len(names) - count} more'
+
+
+def _fits(shape: Sequence[int], expected: Sequence[int]) -> bool:
+    return len(shape) == len(expected) and all(size in (0, length) for length, size in zip(shape, expected))

@@ -1,0 +1,1 @@
+"""The hosts of `openatac.models` in PyTorch."""

@@ -1,0 +1,123 @@
+"""The CIFAR host: a pre-activation ResNet whose activations can be any of `openatac.units.ACTIVATIONS`.
+
+He, Zhang, Ren, Sun, "Identity Mappings in Deep Residual Networks", ECCV 2016,
+https://arxiv.org/abs/1603.05027, figure 4 (e), as in table I of "Attention as Activation". The paper leaves
+one thing open: here, if a block changes the channels, its shortcut is a 1x1 convolution of its raw input.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+from openatac.models.arguments import check_cifar_resnet_v2
+from openatac.pytorch.models.parts import cifar_stage, find_attention, place_activations
+from openatac.pytorch.nn.initial_values import initialize
+from openatac.pytorch.nn.normalisation import BatchNorm
+from openatac.registry import Factory
+
+
+class CIFARBasicBlockV2ATAC(nn.Module):
+    """The pre-activation block: conv2(act2(bn2(conv1(act1(bn1(x)))))) + shortcut(x).
+
+    Maps (B, in_channels, H, W) to (B, channels, H / stride, W / stride). The shortcut is a strided 1x1
+    convolution of the block's raw input where the channel count changes, else the identity.
+
+    Parameters
+    ----------
+    channels, in_channels : int
+        Channels of the output and of the input.
+    stride : int
+        That of the first convolution and of the shortcut.
+    activation, norm, attention : callable
+        Build, from their channels, each of the two activations, each of the two normalisations, and what ends
+        the main path, before the addition.
+    drop_rate : float
+        Dropout before the second convolution.
+    """
+
+    def __init__(self, channels: int, stride: int, in_channels: int, activation: Factory, norm: Factory,
+                 attention: Factory, drop_rate: float) -> None:
+        super().__init__()
+        self.bn1 = norm(in_channels)
+        self.conv1 = nn.Conv2d(in_channels, channels, kernel_size=3, stride=stride, padding=1, bias=False)
+        self.bn2 = norm(channels)
+        self.conv2 = nn.Conv2d(channels, channels, kernel_size=3, padding=1, bias=False)
+        self.downsample: nn.Module = nn.Identity()
+        if channels != in_channels:
+            self.downsample = nn.Conv2d(in_channels, channels, kernel_size=1, stride=stride, bias=False)
+        self.msAA1 = activation(in_channels)
+        self.msAA2 = activation(channels)
+        self.dropout = nn.Dropout(drop_rate)
+        self.attention = attention(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv1(self.msAA1(self.bn1(x)))
+        y = self.conv2(self.dropout(self.msAA2(self.bn2(y))))
+        return self.attention(y) + self.downsample(x)
+
+
+class ResNet20V2ATAC(nn.Module):
+    """Pre-activation ResNet for small images, (B, 3, 32, 32) to (B, classes) logits.
+
+    Parameters
+    ----------
+    layers : three ints, default (3, 3, 3)
+        Blocks per stage; ``[b] * 3`` is a ResNet-(6b + 2).
+    channels : four ints, default (16, 16, 32, 64)
+        Channels of the first convolution and of the three stages.
+    classes : int, default 10
+        Number of classes.
+    act_type : str, default 'ChaATAC'
+        The activation under study, a name in `openatac.units.ACTIVATIONS`.
+    r, useReLU, useGlobal
+        Settings of ATAC, which other activations ignore.
+    act_layers, replace_act, act_order
+        Which of the four slots get ``act_type`` (see `openatac.models.arguments`) and what the
+        others get.
+    skernel, dilation, asBackbone
+        Part of the published signature, without effect there or here.
+    norm_layer, norm_kwargs
+        ``norm_layer(channels, **norm_kwargs)`` builds each normalisation of the host, by default `BatchNorm`;
+        ATAC always has its own.
+    drop_rate : float, default 0
+        Dropout before each block's second convolution, as in GluonCV's wide ResNets.
+    attention : str, optional
+        A name in `openatac.units.ATTENTIONS`, which ends the main path of each block, as SE does in Hu et
+        al., 2018.
+    reduction : float, default 16
+        Channel reduction ratio of the attention blocks that have one (se, ge, cbam, lca, nin).
+
+    Raises
+    ------
+    ValueError
+        For arguments that do not describe a network.
+    """
+
+    def __init__(self, layers: Sequence[int] = (3, 3, 3), channels: Sequence[int] = (16, 16, 32, 64),
+                 classes: int = 10, act_type: str = 'ChaATAC', r: float = 2, skernel: int = 3,
+                 dilation: int = 1, useReLU: bool = True, useGlobal: bool = False, act_layers: int = 4,
+                 replace_act: str = 'relu', act_order: str = 'bac', asBackbone: bool = False,
+                 norm_layer: Factory = BatchNorm, norm_kwargs: dict[str, Any] | None = None,
+                 drop_rate: float = 0.0, attention: str | None = None, reduction: float = 16) -> None:
+        super().__init__()
+        check_cifar_resnet_v2(layers, channels, classes, drop_rate)
+        norm = partial(norm_layer, **(norm_kwargs or {}))
+        activations = place_activations(act_type, replace_act, act_layers, act_order, r=r, useReLU=useReLU,
+                                        useGlobal=useGlobal)
+        stages = [cifar_stage(CIFARBasicBlockV2ATAC, stage, blocks, channels[stage], channels[stage + 1],
+                              activation=activations[stage], norm=norm, drop_rate=drop_rate,
+                              attention=find_attention(attention, reduction))
+                  for stage, blocks in enumerate(layers)]
+        self.features = nn.Sequential(
+            norm(3, scale=False, center=False),  # of the image
+            nn.Conv2d(3, channels[0], kernel_size=3, padding=1, bias=False),
+            *stages,
+            norm(channels[-1]), activations[-1](channels[-1]), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.output = nn.Linear(channels[-1], classes)
+        initialize(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.output(self.features(x))

@@ -1,0 +1,48 @@
+"""Parts shared by hosts: the activations of their slots, the attention that ends a block, CIFAR stages."""
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from openatac.models.arguments import slots
+from openatac.registry import Factory, bind
+from openatac.units import ACTIVATIONS, ATTENTIONS
+
+
+def place_activations(act_type: str, replace_act: str, act_layers: int, act_order: str = 'bac',
+                      **settings: Any) -> list[Factory]:
+    """Return ``activation(channels)`` for each of the four `slots`.
+
+    The other parameters are those of `slots`; of the ``settings`` (r, useReLU, useGlobal), an activation
+    gets those that it takes.
+    """
+    return [bind(ACTIVATIONS.find(name).torch, **settings)
+            for name in slots(act_type, replace_act, act_layers, act_order)]
+
+
+def find_attention(name: str | None, reduction: float) -> Factory:
+    """Return ``attention(channels)`` for the attention block of that name; the identity for no name."""
+    if name is None:
+        return nn.Identity
+    return bind(ATTENTIONS.find(name).torch, reduction=reduction)
+
+
+def cifar_stage(block: type[nn.Module], index: int, blocks: int, in_channels: int, channels: int,
+                **arguments: Any) -> nn.Sequential:
+    """Stack the blocks of a stage; the first changes the channels and, after stage 0, halves the sides.
+
+    Parameters
+    ----------
+    block : type
+        The class of the blocks.
+    index, blocks : int
+        The stage's number, from 0, and how many blocks it has.
+    in_channels, channels : int
+        Channels of the stage's input and of its output.
+    **arguments
+        The other arguments of each block.
+    """
+    return nn.Sequential(*(
+        block(channels, stride=2 if index > 0 and position == 0 else 1,
+              in_channels=channels if position else in_channels, **arguments) for position in range(blocks)))

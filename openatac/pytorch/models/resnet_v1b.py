@@ -1,0 +1,195 @@
+"""The ImageNet host: ResNet-50 v1b, with optional ATAC and self-attention in its bottlenecks.
+
+He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", CVPR 2016,
+https://arxiv.org/abs/1512.03385, table 1, as in table II of "Attention as Activation", whose rows AA and FA
+have self-attention. Deviates from it as v1b does: the 3x3 convolution of a bottleneck has the stride.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+from openatac.models.arguments import check_resnet_v1b
+from openatac.pytorch.models.parts import find_attention, place_activations
+from openatac.pytorch.nn.initial_values import initialize
+from openatac.pytorch.nn.normalisation import BatchNorm
+from openatac.registry import Factory
+from openatac.units import SELF_ATTENTIONS, SelfAttention
+
+STAGE_CHANNELS = (64, 128, 256, 512)
+EXPANSION = 4
+
+
+class BottleneckV1bATAC(nn.Module):
+    """The bottleneck: 1x1, 3x3 and 1x1 convolutions, plus a shortcut, then a ReLU.
+
+    Maps (B, C, H, W) to (B, 4 planes, H / strides, W / strides).
+
+    Parameters
+    ----------
+    in_channels, planes : int
+        Channels of the input, and of the first two convolutions.
+    activation, norm, attention : callable
+        Build, from their channels, relu1 and relu2 (relu3, after the addition, stays a ReLU), each
+        normalisation, and what ends the main path, before the addition.
+    spatial : callable
+        ``spatial(channels, strides=, dilation=)`` builds the 3x3 convolution, or what replaces it.
+    last_gamma : bool
+        Start the scale of the last normalisation at zero.
+    strides, dilation : int, default 1
+        Those of the 3x3 convolution.
+    downsample : Module, optional
+        The shortcut where the shape changes.
+    """
+
+    def __init__(self, in_channels: int, planes: int, activation: Factory, norm: Factory, attention: Factory,
+                 spatial: Factory, last_gamma: bool, strides: int = 1, dilation: int = 1,
+                 downsample: nn.Module | None = None) -> None:
+        super().__init__()
+        channels = planes * EXPANSION
+        self.conv1 = nn.Conv2d(in_channels, planes, kernel_size=1, bias=False)
+        self.bn1 = norm(planes)
+        self.conv2 = spatial(planes, strides=strides, dilation=dilation)
+        self.bn2 = norm(planes)
+        self.conv3 = nn.Conv2d(planes, channels, kernel_size=1, bias=False)
+        self.bn3 = norm(channels)
+        if last_gamma:
+            nn.init.zeros_(self.bn3.gamma)
+        self.downsample = downsample or nn.Identity()
+        self.relu1 = activation(planes)
+        self.relu2 = activation(planes)
+        self.relu3 = nn.ReLU()
+        self.attention = attention(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.relu1(self.bn1(self.conv1(x)))
+        y = self.relu2(self.bn2(self.conv2(y)))
+        y = self.attention(self.bn3(self.conv3(y)))
+        return self.relu3(y + self.downsample(x))
+
+
+class ResNet50_v1bATAC(nn.Module):
+    """ResNet v1b of bottlenecks, (B, 3, H, W) to (B, classes) logits.
+
+    Parameters
+    ----------
+    act_type : str, default 'ChaATAC'
+        The activation under study, a name in `openatac.units.ACTIVATIONS`. ATAC is local and has its inner
+        ReLU.
+    r : float, default 2
+        Channel reduction ratio of ATAC.
+    act_layers : int, default 2
+        The last ``act_layers`` of the four stages get ``act_type``, the others ReLU.
+    layers : four ints, default (3, 4, 6, 3)
+        Bottlenecks per stage.
+    classes : int, default 1000
+        Number of classes.
+    dilated : bool
+        Stages 3 and 4 keep stride 1, with dilation 2 and 4: output stride 8.
+    norm_layer, norm_kwargs, use_global_stats
+        ``norm_layer(channels, **norm_kwargs)`` builds each normalisation of the host, by default `BatchNorm`;
+        and whether it uses the running statistics in training too. ATAC always has its own.
+    last_gamma : bool
+        Start the scale of each bottleneck's last normalisation at zero.
+    deep_stem : bool
+        Three 3x3 convolutions of stem_width, stem_width, 2 * stem_width channels in place of the
+        7x7 one. (The published code accepts the argument but does not build such a stem.)
+    avg_down : bool
+        Average pooling in place of the stride in the shortcut's 1x1 convolution.
+    final_drop : float
+        Dropout before the last layer.
+    name_prefix : str
+        Of names in Gluon; no effect here.
+    attention : str, optional
+        A name in `openatac.units.ATTENTIONS`, which ends the main path of each bottleneck, as SE does in Hu
+        et al., 2018.
+    reduction : float, default 16
+        Channel reduction ratio of the attention blocks that have one (se, ge, cbam, lca, nin).
+    self_attention : str, optional
+        A name in `openatac.units.SELF_ATTENTIONS`. 'aa': the 3x3 convolutions of the last three stages are
+        attention-augmented (Bello et al., 2019), at half the resolution in the second stage. All images must
+        then have the size of the first.
+        'fa': all 3x3 convolutions become self-attention in windows of 7 x 7, and the stem self-attention in
+        blocks of 4 x 4 (Ramachandran et al., 2019, "full attention"). Image sides must be multiples of 4.
+
+    Raises
+    ------
+    ValueError
+        For arguments that do not describe a network.
+    """
+
+    def __init__(self, act_type: str = 'ChaATAC', r: float = 2, act_layers: int = 2,
+                 layers: Sequence[int] = (3, 4, 6, 3), classes: int = 1000, dilated: bool = False,
+                 norm_layer: Factory = BatchNorm, norm_kwargs: dict[str, Any] | None = None,
+                 last_gamma: bool = False, deep_stem: bool = False, stem_width: int = 32,
+                 avg_down: bool = False, final_drop: float = 0.0, use_global_stats: bool = False,
+                 name_prefix: str = '', attention: str | None = None, reduction: float = 16,
+                 self_attention: str | None = None) -> None:
+        super().__init__()
+        check_resnet_v1b(layers, classes, stem_width, final_drop, self_attention, deep_stem)
+        replaced = None if self_attention is None else SELF_ATTENTIONS.find(self_attention)
+        stem = replaced and replaced.stem
+        norm_kwargs = {**(norm_kwargs or {}), **({'use_global_stats': True} if use_global_stats else {})}
+        norm = partial(norm_layer, **norm_kwargs)
+        activations = place_activations(act_type, 'relu', act_layers, r=r, useReLU=True, useGlobal=False)
+        strides, dilations = ((1, 2, 1, 1), (1, 1, 2, 4)) if dilated else ((1, 2, 2, 2), (1, 1, 1, 1))
+
+        in_channels = 2 * stem_width if deep_stem else 64
+        self.conv1 = stem.torch(64) if stem else _stem(stem_width, norm, deep_stem)
+        self.bn1 = norm(in_channels)
+        self.relu = nn.ReLU()
+        self.maxpool = nn.MaxPool2d(4) if stem else nn.MaxPool2d(3, stride=2, padding=1)
+        for index, planes in enumerate(STAGE_CHANNELS):
+            bottleneck = partial(
+                BottleneckV1bATAC, planes=planes, activation=activations[index], norm=norm,
+                attention=find_attention(attention, reduction), spatial=_spatial(replaced, index),
+                last_gamma=last_gamma)
+            channels, shortcut = planes * EXPANSION, None
+            if strides[index] != 1 or in_channels != channels:
+                shortcut = _shortcut(in_channels, channels, strides[index], avg_down, norm)
+            setattr(self, f'layer{index + 1}', nn.Sequential(
+                bottleneck(in_channels, strides=strides[index], dilation=max(1, dilations[index] // 2),
+                           downsample=shortcut),
+                *(bottleneck(channels, dilation=dilations[index]) for _ in range(1, layers[index]))))
+            in_channels = channels
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.flat = nn.Flatten()
+        self.drop = nn.Dropout(final_drop)
+        self.fc = nn.Linear(in_channels, classes)
+        initialize(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.fc(self.drop(self.flat(self.avgpool(x))))
+
+
+def _spatial(replaced: SelfAttention | None, stage: int) -> Factory:
+    """Return the factory of a stage's 3x3 convolutions, or of the self-attention in their place."""
+    arguments = None if replaced is None else replaced.stages[stage]
+    return _conv3x3 if replaced is None or arguments is None else partial(replaced.spatial.torch, **arguments)
+
+
+def _conv3x3(channels: int, strides: int, dilation: int) -> nn.Conv2d:
+    return nn.Conv2d(channels, channels, kernel_size=3, stride=strides, padding=dilation, dilation=dilation,
+                     bias=False)
+
+
+def _stem(width: int, norm: Factory, deep: bool) -> nn.Module:
+    if not deep:
+        return nn.Conv2d(3, 64, kernel_size=7, stride=2, padding=3, bias=False)
+    return nn.Sequential(
+        nn.Conv2d(3, width, kernel_size=3, stride=2, padding=1, bias=False), norm(width), nn.ReLU(),
+        nn.Conv2d(width, width, kernel_size=3, padding=1, bias=False), norm(width), nn.ReLU(),
+        nn.Conv2d(width, 2 * width, kernel_size=3, padding=1, bias=False))
+
+
+def _shortcut(in_channels: int, channels: int, stride: int, avg_down: bool, norm: Factory) -> nn.Sequential:
+    pool = [nn.AvgPool2d(stride, ceil_mode=True, count_include_pad=False)] if avg_down else []
+    return nn.Sequential(
+        *pool,
+        nn.Conv2d(in_channels, channels, kernel_size=1, stride=1 if avg_down else stride, bias=False),
+        norm(channels))

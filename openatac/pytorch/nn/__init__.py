@@ -1,0 +1,1 @@
+"""The units of `openatac.nn` in PyTorch."""

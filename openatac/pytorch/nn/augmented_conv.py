@@ -1,0 +1,104 @@
+"""Attention-augmented convolution: some of a convolution's channels see the whole image.
+
+Bello, Zoph, Vaswani, Shlens, Le, "Attention Augmented Convolutional Networks", ICCV 2019,
+https://arxiv.org/abs/1904.09925, equations 1 to 5 and section 3.3:
+
+    AAConv(x) = concat(conv(x), W_O . [O_1, ..., O_heads])
+    O = softmax((Q K' + S_rows + S_columns) / sqrt(d)) V     S_rows[i, j] = q_i . r_(row of j - row of i)
+
+The paper leaves two things open. Here, the average pooling that downsamples also takes the stride, and no 1x1
+convolution has a bias.
+"""
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from openatac.pytorch.nn.first_input import ShapedByInput
+from openatac.unit_arguments import attention_widths
+
+
+class AttentionAugmentedConv2D(nn.Module):
+    """A convolution in parallel with multi-head self-attention over all pixels, with relative positions.
+
+    Maps (B, C, H, W) to (B, C_out, ceil(H / strides), ceil(W / strides)). The number of distance embeddings
+    follows from the first image, and all images must have its size.
+
+    Parameters
+    ----------
+    channels : int
+        C_out, for the convolution and the attention together.
+    kernel_size, strides, dilation : int, default 3, 1, 1
+        The settings of the convolution.
+    kappa, upsilon : float, default 0.2 and 0.1
+        Share of ``channels`` for keys (and queries) and values, all heads together, as in the paper's
+        networks for ImageNet.
+    heads : int, default 8
+        Number of attention heads.
+    key_depth : int, default 20
+        The minimum depth of a head's keys.
+    downsample : bool, default False
+        Attend at half the resolution, between a 3x3 average pooling and a bilinear interpolation: the
+        paper's way to save memory, which grows with the square of the pixels.
+    in_channels : int, default 0
+        C; 0 is ``channels``.
+
+    Raises
+    ------
+    ValueError
+        If the kernel has no middle, the stride is not 1 or 2, heads or key depth are below 1, or the shares
+        are out of range or leave the convolution no channels.
+    """
+
+    def __init__(self, channels: int, kernel_size: int = 3, strides: int = 1, dilation: int = 1,
+                 kappa: float = 0.2, upsilon: float = 0.1, heads: int = 8, key_depth: int = 20,
+                 downsample: bool = False, in_channels: int = 0) -> None:
+        super().__init__()
+        self.keys, self.values = attention_widths(channels, kernel_size, strides, kappa, upsilon, heads,
+                                                  key_depth)
+        in_channels = in_channels or channels
+        self.heads, self.depth, self.downsample = heads, self.keys // heads, downsample
+        self.conv = nn.Conv2d(in_channels, channels - self.values, kernel_size, strides,
+                              dilation * (kernel_size // 2), dilation, bias=False)
+        self.pool = nn.Sequential(*(nn.AvgPool2d(3, stride=2, padding=1, count_include_pad=False)
+                                    for _ in range((strides > 1) + downsample)))
+        self.project = nn.Conv2d(in_channels, 2 * self.keys + self.values, 1, bias=False)
+        self.output = nn.Conv2d(self.values, self.values, 1, bias=False)
+        self.rows, self.columns = (RelativeLogits() for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        local = self.conv(x)
+        projected = self.project(self.pool(x))
+        batch, _, height, width = projected.shape
+        query, key, value = (part.reshape(batch * self.heads, -1, height, width)
+                             for part in projected.split([self.keys, self.keys, self.values], 1))
+        query = query * self.depth ** -0.5
+        logits = torch.einsum('ndhw,ndij->nhwij', query, key)
+        logits = logits + self.rows(query)[..., None]
+        logits = logits + self.columns(query.transpose(2, 3)).transpose(1, 2)[..., None, :]
+        share = logits.flatten(3).softmax(3).reshape(logits.shape)
+        mixed = torch.einsum('nhwij,ndij->ndhw', share, value)
+        mixed = self.output(mixed.reshape(batch, self.values, height, width))
+        if self.downsample:
+            mixed = F.interpolate(mixed, local.shape[2:], mode='bilinear', align_corners=True)
+        return torch.cat([local, mixed], 1)
+
+
+class RelativeLogits(ShapedByInput):
+    """q_i . r_(row - row of i) for each pixel i and row: queries (N, d, h, w) to (N, h, w, h).
+
+    The 2 h - 1 embeddings are stored as Python indexes them: r_0, r_1, ... from the front and r_-1, r_-2, ...
+    from the end.
+    """
+
+    def shape_for(self, query: Tensor) -> tuple[int, ...]:
+        return 2 * query.shape[2] - 1, query.shape[1]
+
+    def draw_weight(self) -> None:
+        nn.init.normal_(self.weight, std=self.weight.shape[1] ** -0.5)
+
+    def forward(self, query: Tensor) -> Tensor:
+        row = torch.arange(query.shape[2], device=query.device)
+        r = self.weight[row[None] - row[:, None]]  # (h, h, d)
+        return torch.einsum('ndiw,ijd->niwj', query, r)

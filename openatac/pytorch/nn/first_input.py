@@ -1,0 +1,34 @@
+"""Weights whose shape follows from the first input."""
+from __future__ import annotations
+
+import abc
+import warnings
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.lazy import LazyModuleMixin
+
+
+class ShapedByInput(LazyModuleMixin, nn.Module):
+    """A module whose ``weight`` has no shape and no values before its first input, or a state_dict."""
+
+    def __init__(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # that such modules are new in PyTorch
+            super().__init__()
+        self.weight = nn.UninitializedParameter()
+
+    @abc.abstractmethod
+    def shape_for(self, x: Tensor) -> tuple[int, ...]:
+        """Return the weight's shape for an input."""
+
+    @abc.abstractmethod
+    def draw_weight(self) -> None:
+        """Draw the weight's initial values."""
+
+    def initialize_parameters(self, x: Tensor) -> None:
+        """Shape the weight for an input and draw its values; PyTorch calls this before the first forward."""
+        if self.has_uninitialized_params():
+            with torch.inference_mode(False), torch.no_grad():  # so that it can be trained afterwards
+                self.weight.materialize(self.shape_for(x))
+                self.draw_weight()

@@ -1,0 +1,47 @@
+"""Squeeze-and-excitation, and the layers that other channel attention shares with it.
+
+Hu, Shen, Sun, "Squeeze-and-Excitation Networks", CVPR 2018, https://arxiv.org/abs/1709.01507
+"""
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from openatac.unit_arguments import bottleneck
+
+
+def excitation(channels: int, reduction: float, pixels: bool = False) -> nn.Sequential:
+    """Build W2 . relu(W1 . x) of each image, (B, C), or of each pixel, (B, C, H, W)."""
+    inner = bottleneck(channels, reduction, 'reduction')
+    if pixels:
+        return nn.Sequential(nn.Conv2d(channels, inner, kernel_size=1, bias=False), nn.ReLU(),
+                             nn.Conv2d(inner, channels, kernel_size=1, bias=False))
+    return nn.Sequential(nn.Linear(channels, inner, bias=False), nn.ReLU(),
+                         nn.Linear(inner, channels, bias=False))
+
+
+class SEBlock(nn.Module):
+    """Squeeze-and-excitation, equations 2 to 4: x * sigmoid(W2 . relu(W1 . average of x)).
+
+    Maps (B, C, H, W) to the same shape.
+
+    Parameters
+    ----------
+    channels : int
+        C, the channels of the input.
+    reduction : float, default 16
+        W1: C -> C/reduction (rounded down), W2: back. No biases, as in GluonCV's SE networks.
+
+    Raises
+    ------
+    ValueError
+        If ``reduction`` leaves no bottleneck.
+    """
+
+    def __init__(self, channels: int, reduction: float = 16) -> None:
+        super().__init__()
+        self.excite = excitation(channels, reduction)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = torch.sigmoid(self.excite(x.mean((2, 3))))
+        return x * gate[:, :, None, None]

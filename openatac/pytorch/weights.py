@@ -1,0 +1,95 @@
+"""Parameter files of networks: those that Gluon's networks read and write, by the same names."""
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from os import fspath
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from openatac.files.writing import writing
+from openatac.models.fitting import (
+    OTHER_CLASSES,
+    Path,
+    Pretrained,
+    check_names,
+    check_shapes,
+    head_to_draw,
+    loaded,
+)
+from openatac.models.params_file import write_params
+from openatac.models.weights import find_weights
+from openatac.pytorch.gluon_names import gluon_names
+
+log = logging.getLogger('openatac')
+
+
+def save_parameters(net: nn.Module, path: Path) -> None:
+    """Write the network's ``state_dict()`` as a .params file, which Gluon's ``load_parameters`` reads.
+
+    Numbers in bfloat16, which NumPy lacks, are written as float32.
+
+    Raises
+    ------
+    OpenatacError
+        If the file cannot be written.
+    """
+    state = {name: tensor.detach().cpu() for name, tensor in net.state_dict().items()}
+    with writing(fspath(path)):
+        write_params(fspath(path), {
+            name: (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+            for name, tensor in state.items()})
+
+
+def load_parameters(net: nn.Module, path: Path) -> None:
+    """Set all parameters and running statistics of ``net`` from a file, in the network's own precision.
+
+    Parameters
+    ----------
+    net : Module
+        One of `openatac.pytorch`, alone or as a part of other modules.
+    path : str
+        A parameter file of any kind that `openatac.models.weights` reads.
+
+    Raises
+    ------
+    ParameterFileError
+        If the file is missing or damaged, or its names and shapes are not exactly the network's.
+    """
+    arrays = _find(net, path)
+    check_shapes(path, arrays, _shapes(net), OTHER_CLASSES)
+    _set_values(net, arrays)
+
+
+def load_pretrained(net: nn.Module, pretrained: Pretrained) -> None:
+    """Set the parameters of ``net`` from a file whose network may have another number of classes.
+
+    Then the last dense layer keeps its values. One line of the log says what was loaded. The errors are those
+    of `load_parameters`.
+    """
+    path, head = pretrained
+    arrays, shapes = _find(net, path), _shapes(net)
+    drawn = head_to_draw(arrays, shapes, head)
+    kept = {name: array for name, array in arrays.items() if name not in drawn}
+    check_shapes(path, arrays, {name: shapes[name] for name in kept})
+    _set_values(net, kept)
+    log.log(logging.WARNING if drawn else logging.INFO, '%s', loaded(path, arrays, shapes, drawn))
+
+
+def _find(net: nn.Module, path: Path) -> dict[str, np.ndarray]:
+    """Read the arrays of the network's parameters; ParameterFileError if the file has others."""
+    arrays = find_weights(gluon_names(net), fspath(path))
+    check_names(path, arrays, _shapes(net))
+    return arrays
+
+
+def _shapes(net: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Return the shapes by name; a weight that is shaped by its first input could have any."""
+    return {name: () if is_lazy(tensor) else tuple(tensor.shape) for name, tensor in net.state_dict().items()}
+
+
+def _set_values(net: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
+    net.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()}, strict=False)

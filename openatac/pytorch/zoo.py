@@ -1,0 +1,53 @@
+"""Networks by name: ``get_model('cifar_resnet20_v2_atac')``, as in `openatac.models.zoo`."""
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from openatac.models.fitting import Pretrained
+from openatac.models.pretrained import weights_of
+from openatac.models.zoo import find_model
+from openatac.pytorch.weights import load_pretrained
+
+
+def get_model(name: str, classes: int | None = None, pretrained: Any = False, **settings: Any) -> nn.Module:
+    """Build the network called ``name``, with the initial values of the published training.
+
+    They follow ``torch.manual_seed``; MXNet draws other numbers from the same distributions. With
+    ``classes=5, pretrained=FILE`` it is a start for fine-tuning: the last layer keeps its initial values.
+
+    Parameters
+    ----------
+    name : str
+        A network's name in any letter case, such as one of `get_model_list`.
+    classes : int, optional
+        Number of classes. By default the host's: 10 for CIFAR and 1000 for ImageNet.
+    pretrained : False or str
+        A parameter file of this network, of any kind in `openatac.models.weights`. (No trained weights are
+        published for download.)
+    **settings
+        Settings of the host, such as ``r``, ``useGlobal``, ``act_layers`` or ``reduction``.
+
+    Returns
+    -------
+    torch.nn.Module
+        Maps images (B, C, H, W) to logits (B, classes). Networks with ge, ge_theta or aa have weights as
+        large as the image: without ``pretrained``, run them on one image before giving them to an optimizer.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, with the nearest ones, or for bad arguments.
+    ParameterFileError
+        For a file that is damaged or of another network.
+    """
+    host, named = find_model(name)
+    if pretrained is True:
+        pretrained = weights_of(name)
+    if classes is not None:
+        settings['classes'] = classes
+    net = host.torch(**{**named, **settings})
+    if pretrained:
+        load_pretrained(net, Pretrained(pretrained, host.output))
+    return net

@@ -1,0 +1,68 @@
+"""What the arguments of units mean, for MXNet and PyTorch: limits, and the widths that follow from them."""
+from __future__ import annotations
+
+import math
+
+from openatac.errors import SettingError
+from openatac.limits import MAX_CHANNELS, check_number, check_odd, check_whole
+
+GATHER_EXCITE_VARIANTS = ('theta-', 'theta', 'theta+')
+
+
+def bottleneck(channels: int, ratio: float, argument: str) -> int:
+    """Return the channels of a bottleneck, ``channels // ratio``; SettingError if it has none.
+
+    ``argument`` is what the channel reduction ratio is called there.
+    """
+    check_whole('channels', channels, 1, MAX_CHANNELS)
+    check_number(argument, ratio, 'the channel reduction ratio', above=0)
+    if channels // ratio < 1:
+        raise SettingError(argument, f'{argument}={ratio!r} leaves no bottleneck in a unit of {channels} '
+                           f'channels: choose it from 1 to {channels}')
+    return int(channels // ratio)
+
+
+def eca_kernel(channels: int, gamma: float, b: float) -> int:
+    """Return how many neighbours a gate of ECA sees: (log2(channels) + b) / gamma, made odd."""
+    check_number('gamma', gamma, above=0)
+    kernel = int(abs((math.log2(channels) + b) / gamma))
+    return kernel if kernel % 2 else kernel + 1
+
+
+def check_gather_excite(extent: int, variant: str) -> None:
+    """Raise ValueError unless these describe a gathering."""
+    if variant not in GATHER_EXCITE_VARIANTS:
+        raise ValueError(f'variant must be one of {", ".join(GATHER_EXCITE_VARIANTS)}, not {variant!r}')
+    if extent not in [0] + [2 ** n for n in range(1, 11)]:
+        raise ValueError(f'extent must be 0 (the whole image) or a power of two from 2 to 1024, not {extent!r}')
+
+
+def attention_widths(channels: int, kernel_size: int, strides: int, kappa: float, upsilon: float, heads: int,
+                     key_depth: int) -> tuple[int, int]:
+    """Return (channels of all heads' keys, of all their values) in an attention-augmented convolution.
+
+    Raises
+    ------
+    ValueError
+        If the arguments do not describe one.
+    """
+    check_odd('kernel_size', kernel_size)
+    if strides not in (1, 2):
+        raise ValueError(f'strides must be 1 or 2, not {strides!r}')
+    check_whole('heads', heads, 1, MAX_CHANNELS)
+    check_whole('key_depth', key_depth, 1, MAX_CHANNELS)
+    check_number('kappa', kappa, above=0)
+    check_number('upsilon', upsilon, above=0, below=1)
+    keys = heads * max(key_depth, round(kappa * channels / heads))
+    values = heads * max(1, round(upsilon * channels / heads))
+    if values >= channels:
+        raise ValueError(f'upsilon={upsilon!r} gives {heads} heads all {channels} channels: choose a smaller '
+                         'one, or fewer heads')
+    return keys, values
+
+
+def check_heads(channels: int, heads: int, parts: int) -> None:
+    """Raise ValueError unless ``channels`` can be divided among ``parts`` of the attention heads."""
+    check_whole('heads', heads, 1, MAX_CHANNELS)
+    if channels % parts:
+        raise ValueError(f'{heads} heads need a multiple of {parts} channels, not {channels}')
