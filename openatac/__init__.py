@@ -1,4 +1,4 @@
-"""openatac: "Attention as Activation" (Dai et al., ICPR 2020) in Apache MXNet Gluon.
+"""openatac: "Attention as Activation" (Dai et al., ICPR 2020) in Apache MXNet Gluon and PyTorch.
 
 Importing this package is cheap and does not load MXNet: it only makes sure that a later ``import mxnet``
 works. The public names below load on first use.
@@ -22,7 +22,7 @@ _PUBLIC = {
     'register_form': 'openatac.export.forms.base',
     'register_host': 'openatac.models.zoo',
     'register_runtime': 'openatac.export.runtimes.base',
-    'replace_activations': 'openatac.graph.replacement',
+    'replace_activations': 'openatac.replacement',
     'to_gluon': 'openatac.backends.torch.graph',
     'to_torch': 'openatac.backends.torch.graph',
 }

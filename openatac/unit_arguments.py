@@ -34,7 +34,8 @@ def check_gather_excite(extent: int, variant: str) -> None:
     if variant not in GATHER_EXCITE_VARIANTS:
         raise ValueError(f'variant must be one of {", ".join(GATHER_EXCITE_VARIANTS)}, not {variant!r}')
     if extent not in [0] + [2 ** n for n in range(1, 11)]:
-        raise ValueError(f'extent must be 0 (the whole image) or a power of two from 2 to 1024, not {extent!r}')
+        raise ValueError('extent must be 0 (the whole image) or a power of two from 2 to 1024, not '
+                         f'{extent!r}')
 
 
 def attention_widths(channels: int, kernel_size: int, strides: int, kappa: float, upsilon: float, heads: int,

@@ -1,4 +1,4 @@
-"""Swaps the activations of an existing network: ATAC in any Gluon network.
+"""Swaps the activations of an existing Gluon network.
 
 A trace of the network (see `openatac.graph.tracing`) shows which block creates which operator, what each
 activation receives, and which activations are operators called inside a block's forward. Those are not blocks
@@ -7,12 +7,10 @@ of their own, and can't be swapped.
 from __future__ import annotations
 
 import contextlib
-import fnmatch
-import functools
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Any, Callable, Union
+from typing import Callable
 
 import mxnet as mx
 from mxnet.gluon.block import Block, HybridBlock
@@ -21,104 +19,33 @@ from openatac.errors import last_line
 from openatac.graph.activations import activation_of, is_activation, is_activation_or_gate
 from openatac.graph.nodes import INPUT, Graph, Shape, UnknownShapes
 from openatac.graph.tracing import OWNER, Calls, NestedBlock, nested_blocks, trace_calls
-from openatac.registry import settings_of
-from openatac.units import ACTIVATIONS
+from openatac.replacement import Where, check_called, check_selected, selects
 
-Where = Union[None, str, Callable[[str], bool]]
 Chosen = dict[NestedBlock, list[Shape]]  # {activation: the shapes of the feature maps that it receives}
 
 
-def replace_activations(net: HybridBlock, act_type: str, where: Where = None,
-                        image_shape: Sequence[int] = (3, 224, 224),
-                        init: mx.init.Initializer | None = None, **settings: Any) -> list[str]:
-    """Swap activations of ``net`` for ``act_type``, in place.
+def replace(net: HybridBlock, make: Callable[[int], HybridBlock], where: Where, image_shape: Sequence[int],
+            init: mx.init.Initializer | None) -> list[str]:
+    """Swap activations for those that ``make(channels)`` builds, in place; return their names.
 
-    Activations are blocks of Gluon's Activation with relu or softrelu, LeakyReLU, PReLU, ELU, SELU, GELU
-    and Swish, ReLU6 and HardSwish as in GluonCV, and all of ACTIVATIONS. Those that the forward pass does not
-    call stay, and so do those that only see maps of one pixel: the vectors of dense layers and of
-    squeeze-and-excitation. (So choose an image large enough that real maps have more.)
-
-    All other parameters keep their names, order and values; the new ones are named after the activations that
-    they replace. Hybridized networks stay hybridized. Create the Trainer afterwards.
-
-    Parameters
-    ----------
-    net : HybridBlock
-        Takes images (B, C, H, W) and has any number of outputs. It may be initialised, trained or neither. It
-        must be the whole network: an enclosing hybridized block would keep running its old graph.
-    act_type : str
-        A name of `openatac.units.ACTIVATIONS`.
-    where : str or callable, optional
-        The activations to swap: a shell pattern of the structural name (as in ``save_parameters``), such as
-        'layer4.*' or 'layer[34].*.relu[12]', or a function of it that returns a bool. Default: all.
-    image_shape : tuple of int, default (3, 224, 224)
-        Shape (C, H, W) of one image that fits the network.
-    init : mxnet.init.Initializer, optional
-        Draws the new parameters of an initialised network, on its own devices; default MSRAPrelu(), as in the
-        paper. In an uninitialised network, ``net.initialize`` draws them.
-    **settings
-        Settings of the activation, such as r, useReLU and useGlobal of ChaATAC.
-
-    Returns
-    -------
-    list of str
-        The structural names of the activations that were swapped.
-
-    Raises
-    ------
-    ValueError
-        If there is nothing to swap, or ``where`` selects activations that can't be swapped, which the
-        message names. The network then stays as it was. The two kinds that can't be swapped are
-
-        - activations called inside a block's forward: F.Activation(x, act_type='relu'), F.relu, F.LeakyReLU,
-          F.clip(x, 0, 6), F.maximum(x, 0). Their name is BLOCK.forward, and ``where`` is asked about that
-          too; to leave them out: ``where=lambda name: not name.endswith('forward')``;
-        - one block called several times in the forward of another, if the new unit has weights: all those
-        calls would have to share them.
+    The other parameters and the errors are those of `openatac.replacement.replace_activations`.
     """
-    _check_arguments(net, act_type, where, image_shape, settings)
-    make = functools.partial(ACTIVATIONS.find(act_type).gluon, **settings)
+    if not isinstance(net, HybridBlock):
+        raise ValueError(f'net must be a HybridBlock or a Module of PyTorch, not a {type(net).__name__}')
     calls, outputs = trace_calls(net)
     activations = [nested for nested in nested_blocks(net)
                    if nested.parents and calls[nested.block] and is_activation(nested.block)]
     inputs = [symbol for nested in activations for symbol in calls[nested.block]]
     graph = _with_shapes([*outputs, *inputs], image_shape)
     on_maps = _on_maps(activations, calls, [output.shape for output in graph.outputs[len(outputs):]])
-    chosen = {nested: shapes for nested, shapes in on_maps.items() if _selects(where, nested.name)}
+    chosen = {nested: shapes for nested, shapes in on_maps.items() if selects(where, nested.name)}
     stuck = [text for name, text in _called_inside(net, Graph(graph.outputs[:len(outputs)]))
-             if _selects(where, name)]
-    stuck += _shared(chosen, calls, make)
-    if stuck:
-        raise ValueError(f"these activations can't be swapped: {', '.join(stuck)}; leave them out by "
-                         '`where`, or make each a child block of its own')
-    if not chosen:
-        names = ', '.join(nested.name for nested in on_maps) or 'none'
-        raise ValueError(f'where={where!r} selects no activation; those on feature maps that are blocks of '
-                         f'their own are: {names}')
+             if selects(where, name)]
+    names = [nested.name for nested in chosen]
+    check_selected(where, [*stuck, *_shared(chosen, calls, make)], names,
+                   [nested.name for nested in on_maps])
     _swap(net, chosen, _make_units(net, chosen, make, init))
-    return [nested.name for nested in chosen]
-
-
-def _check_arguments(net: HybridBlock, act_type: str, where: Where, image_shape: Sequence[int],
-                     settings: dict[str, Any]) -> None:
-    known = settings_of(ACTIVATIONS.find(act_type).gluon)[1:]  # without the channels
-    if not isinstance(net, HybridBlock):
-        raise ValueError(f'net must be a HybridBlock, not a {type(net).__name__}')
-    if not isinstance(image_shape, (tuple, list)) or len(image_shape) != 3 or not all(
-            isinstance(side, int) and side > 0 for side in image_shape):
-        raise ValueError(f'image_shape must be (channels, height, width), not {image_shape!r}')
-    if not (where is None or isinstance(where, str) or callable(where)):
-        raise ValueError(f'where must be a pattern of names or a function of a name, not {where!r}')
-    unknown = [name for name in settings if name not in known]
-    if unknown:
-        raise ValueError(f'{act_type} has no setting {", ".join(unknown)}; its settings are: '
-                         f'{", ".join(known) or "none"}')
-
-
-def _selects(where: Where, name: str) -> bool:
-    if isinstance(where, str):
-        return fnmatch.fnmatchcase(name, where)
-    return where is None or where(name)
+    return names
 
 
 # ------------------------------------------------------------------------- what can be swapped
@@ -225,10 +152,7 @@ def _swap(net: HybridBlock, chosen: Chosen, units: dict[Block, HybridBlock]) -> 
             undo.callback(_put, nested, nested.block)
             _put(nested, units[nested.block])
         calls, _ = trace_calls(net)
-        unused = [nested.name for nested in chosen if not calls[units[nested.block]]]
-        if unused:
-            raise ValueError("these activations can't be swapped, as the network does not call them by these "
-                             f'names: {", ".join(unused)}')
+        check_called([nested.name for nested in chosen if not calls[units[nested.block]]])
         undo.pop_all()
     net.apply(lambda block: block._clear_cached_op())
 

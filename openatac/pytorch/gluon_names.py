@@ -1,7 +1,7 @@
 """Gluon's own names of parameters, such as ``resnet20v2atac0_stage1_conv0_weight``, without MXNet.
 
-Exports and ``net.collect_params().save`` use them. Gluon numbers the blocks of each kind within a scope, and a
-block opens a scope unless its twin here is listed as one that does not.
+Exports and ``net.collect_params().save`` use them. Gluon numbers the blocks of each kind within a scope, and
+a block opens a scope unless its twin here is listed as one that does not.
 """
 from __future__ import annotations
 

@@ -1,0 +1,132 @@
+"""Records which module calls which activation on what, in a forward pass of one made-up image."""
+from __future__ import annotations
+
+import functools
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from openatac.errors import last_line
+from openatac.registry import Factories
+from openatac.units import ACTIVATIONS
+
+ACTIVATION_CLASSES = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.RReLU, nn.PReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU,
+                      nn.SiLU, nn.Mish, nn.Hardswish, nn.Softplus)
+# Of timm and others, which have some of PyTorch's names too.
+FOREIGN_CLASSES = ('GELU', 'PReLU', 'Mish', 'Swish', 'HardSwish', 'HardMish', 'QuickGELU', 'GELUTanh')
+GATE_CLASSES = ('HardSigmoid',)  # timm's, which calls relu6
+FUNCTIONS = ('relu', 'relu6', 'leaky_relu', 'rrelu', 'prelu', 'elu', 'celu', 'selu', 'gelu', 'silu', 'mish',
+             'hardswish', 'softplus')
+
+
+class Call(NamedTuple):
+    """A call of an activation: the module, and the channels of its feature map; None for anything else."""
+
+    activation: nn.Module
+    channels: int | None
+
+
+class Recording(TorchFunctionMode):
+    """What happens in the forward passes within its context.
+
+    Attributes
+    ----------
+    forwards : dict
+        {module: [calls in its first forward, ...]} of activations, by the module whose forward calls them.
+    functions : dict
+        {module: names of the functional activations that its forward calls on feature maps}.
+    called : set
+        The modules that ran, without the parts of activations.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.forwards: dict[nn.Module, list[list[Call]]] = defaultdict(list)
+        self.functions: dict[nn.Module, list[str]] = defaultdict(list)
+        self.called: set[nn.Module] = set()
+        self._running: list[nn.Module] = []
+        self._of_linear: dict[int, Tensor] = {}  # outputs (B, H, W, C), kept so that no id is used twice
+
+    def enter(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        """Note that a module begins its forward: a forward pre-hook."""
+        if not self._within_activation():
+            self.called.add(module)
+            if self._running and is_activation(module):
+                self.forwards[self._running[-1]][-1].append(Call(module, self._channels(inputs)))
+            else:
+                self.forwards[module].append([])
+        self._running.append(module)
+
+    def leave(self, *_: Any) -> None:
+        """Note that the last module ends its forward: a forward hook."""
+        self._running.pop()
+
+    def _within_activation(self) -> bool:
+        return any(is_activation(module) or type(module).__name__ in GATE_CLASSES for module in self._running)
+
+    def _channels(self, inputs: tuple[Any, ...]) -> int | None:
+        """Return the channels if the first input is a feature map of more than one pixel."""
+        x = inputs[0] if inputs else None
+        if not isinstance(x, Tensor) or x.dim() != 4 or id(x) in self._of_linear:
+            return None
+        return x.shape[1] if x.shape[2] * x.shape[3] > 1 else None
+
+    def __torch_function__(self, function: Any, types: Any, args: tuple[Any, ...] = (),
+                           kwargs: dict[str, Any] | None = None) -> Any:
+        name = getattr(function, '__name__', '').rstrip('_')
+        if name in FUNCTIONS and not self._within_activation() and self._channels(args):
+            self.functions[self._running[-1]].append(name)
+        result = function(*args, **(kwargs or {}))
+        if name == 'linear':
+            self._of_linear[id(result)] = result
+        return result
+
+
+def record(net: nn.Module, image_shape: Sequence[int]) -> Recording:
+    """Record the forward pass of one random image, in evaluation mode; the network stays as it was.
+
+    Raises
+    ------
+    ValueError
+        If the image does not fit the network.
+    """
+    recording, modules = Recording(), [*net.modules()]
+    training = {module: module.training for module in modules}
+    handles = [handle for module in modules for handle in (
+        module.register_forward_pre_hook(recording.enter), module.register_forward_hook(recording.leave))]
+    try:
+        with torch.no_grad(), recording:
+            net.eval()(_image(net, image_shape))
+    except Exception as error:  # of any kind, in code that is not ours
+        raise ValueError(f'image_shape {tuple(image_shape)!r} does not fit the network: '
+                         f'{last_line(error)}') from None
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module in modules:
+            module.training = training[module]
+    return recording
+
+
+def _image(net: nn.Module, shape: Sequence[int]) -> Tensor:
+    """Make an image, where the network is and in its precision."""
+    floats = (tensor for tensor in net.state_dict().values() if tensor.is_floating_point())
+    generator = torch.Generator().manual_seed(0)  # leaves the state of the global one alone
+    return torch.randn(1, *shape, generator=generator).to(next(floats, torch.zeros(1)))
+
+
+def is_activation(module: nn.Module) -> bool:
+    """Return whether a module is an activation."""
+    return isinstance(module, (*ACTIVATION_CLASSES, *_classes_of(ACTIVATIONS.values()))) or (
+        type(module).__name__ in FOREIGN_CLASSES)
+
+
+@functools.cache
+def _classes_of(units: tuple[Factories, ...]) -> tuple[type, ...]:
+    with torch.random.fork_rng(devices=[]):
+        ours = {type(unit.torch(64)) for unit in units if unit.torch_factory is not None}
+    return tuple(ours - {nn.Sequential})

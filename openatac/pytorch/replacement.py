@@ -1,0 +1,149 @@
+"""Swaps the activations of an existing PyTorch network."""
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any, Callable, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from openatac.pytorch.nn.initial_values import initialize
+from openatac.pytorch.recording import Recording, record
+from openatac.replacement import Where, check_called, check_selected, selects
+
+Place = tuple[nn.Module, str]  # a parent and the key of one of its children
+
+
+class Slot(NamedTuple):
+    """Where a unit can go: to a place, for one of the ``calls`` that ``caller`` makes in its forward."""
+
+    place: Place
+    caller: nn.Module
+    position: int
+    calls: int
+    name: str
+    channels: frozenset[int]  # of the feature maps that it receives
+
+
+class PerCall(nn.ModuleList):
+    """One activation for each call in the caller's forward, where there was one for all of them."""
+
+    def __init__(self, activations: Sequence[nn.Module]) -> None:
+        super().__init__(activations)
+        self.calls = 0
+
+    def restart(self, caller: nn.Module, inputs: tuple[Any, ...]) -> None:
+        """Begin with the first activation again, as the caller begins its forward: its hook."""
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        activation = self[self.calls]
+        self.calls += 1
+        return activation(x)
+
+
+def replace(net: nn.Module, make: Callable[[int], nn.Module], where: Where, image_shape: Sequence[int],
+            init: Callable[[nn.Module], Any] | None) -> list[str]:
+    """Swap activations for those that ``make(channels)`` builds, in place; return their names.
+
+    The other parameters and the errors are those of `openatac.replacement.replace_activations`.
+    """
+    recording = record(net, image_shape)
+    names = {module: name for name, module in net.named_modules()}
+    on_maps, shared = _slots(recording, names)
+    stuck = [text for name, text in [*_called_inside(recording, names), *shared] if selects(where, name)]
+    chosen = [slot for slot in on_maps if selects(where, slot.name)]
+    units = {slot: make(max(slot.channels)) for slot in chosen}
+    stuck += [f'{slot.name} (called with {" and ".join(map(str, sorted(slot.channels)))} channels)'
+              for slot in chosen if len(slot.channels) > 1 and units[slot].state_dict()]
+    check_selected(where, stuck, [slot.name for slot in chosen], [slot.name for slot in on_maps])
+    _prepare(net, units.values(), init or initialize)
+    _swap(net, units, image_shape)
+    return [slot.name for slot in chosen]
+
+
+# ------------------------------------------------------------------------- what can be swapped
+
+def _called_inside(recording: Recording, names: dict[nn.Module, str]) -> Iterator[tuple[str, str]]:
+    """Yield (name, description for an error) of each module whose forward calls functional activations."""
+    for module, functions in recording.functions.items():
+        name = '.'.join(filter(None, (names[module], 'forward')))
+        yield name, f'{name} ({type(module).__name__} calls {" and ".join(functions)})'
+
+
+def _slots(recording: Recording, names: dict[nn.Module, str]) -> tuple[list[Slot], list[tuple[str, str]]]:
+    """Return the slots of activations on feature maps, as ``named_modules`` orders them, and the others.
+
+    The others, as (name, description for an error), are called by several modules that share one place.
+    """
+    places: dict[nn.Module, list[Place]] = defaultdict(list)
+    for parent in names:
+        for key, child in parent._modules.items():
+            if child is not None:
+                places[child].append((parent, key))
+    slots = [slot for caller in recording.forwards for activation in _activations(recording, caller)
+             for slot in _slots_of(caller, activation, places[activation], recording, names)]
+    callers: dict[Place, set[nn.Module]] = defaultdict(set)
+    for slot in slots:
+        callers[slot.place].add(slot.caller)
+    order = {place: index for index, place in enumerate(itertools.chain.from_iterable(places.values()))}
+    slots.sort(key=lambda slot: (order[slot.place], slot.position))
+    shared = {slot.place: slot.name for slot in slots if len(callers[slot.place]) > 1}
+    return ([slot for slot in slots if slot.place not in shared],
+            [(name, f'{name} (called by {len(callers[place])} modules)') for place, name in shared.items()])
+
+
+def _activations(recording: Recording, caller: nn.Module) -> list[nn.Module]:
+    """Return the activations that a module calls, each once."""
+    return [*dict.fromkeys(call.activation for forward in recording.forwards[caller] for call in forward)]
+
+
+def _slots_of(caller: nn.Module, activation: nn.Module, places: list[Place], recording: Recording,
+              names: dict[nn.Module, str]) -> Iterator[Slot]:
+    """Yield the slots of an activation in the forward of a module."""
+    forwards = [[call.channels for call in forward if call.activation is activation]
+                for forward in recording.forwards[caller]]
+    calls = max(map(len, forwards))
+    places = [place for place in places if place[0] is caller] or places
+    in_sequence = len(places) == calls  # one module in several places of an nn.Sequential
+    for position in range(calls):
+        channels = {forward[position] for forward in forwards if len(forward) > position} - {None}
+        place = places[position if in_sequence else 0]
+        name = '.'.join(filter(None, (names[place[0]], place[1], '' if in_sequence else str(position))))
+        if channels:
+            yield Slot(place, caller, 0 if in_sequence else position, 1 if in_sequence else calls, name,
+                       frozenset(channels))
+
+
+# ------------------------------------------------------------------------------------ swapping
+
+def _prepare(net: nn.Module, units: Any, init: Callable[[nn.Module], Any]) -> None:
+    """Give the units initial values, the network's device and the precision of its weights."""
+    weight = next((parameter for parameter in net.parameters() if parameter.dim() > 1), torch.zeros(1))
+    for unit in units:
+        init(unit)
+        unit.to(weight.device, weight.dtype)
+
+
+def _swap(net: nn.Module, units: dict[Slot, nn.Module], image_shape: Sequence[int]) -> None:
+    """Put in all units, or none if the network does not call each of them."""
+    places: dict[Place, list[Slot]] = defaultdict(list)
+    for slot in units:
+        places[slot.place].append(slot)
+    with contextlib.ExitStack() as undo:
+        for (parent, key), slots in places.items():
+            old: Any = parent._modules[key]
+            activations = [old] * slots[0].calls
+            for slot in slots:
+                activations[slot.position] = units[slot].train(old.training)
+            undo.callback(parent._modules.__setitem__, key, old)
+            parent._modules[key] = activations[0]
+            if len(activations) > 1:
+                parent._modules[key] = per_call = PerCall(activations)
+                undo.callback(slots[0].caller.register_forward_pre_hook(per_call.restart).remove)
+        called = record(net, image_shape).called
+        check_called([slot.name for slot, unit in units.items() if unit not in called])
+        undo.pop_all()

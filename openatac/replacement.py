@@ -1,0 +1,130 @@
+"""Swaps the activations of an existing network: ATAC in any network of Gluon or PyTorch."""
+from __future__ import annotations
+
+import fnmatch
+import importlib
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Callable, Union
+
+from openatac.registry import settings_of
+from openatac.units import ACTIVATIONS
+
+Where = Union[None, str, Callable[[str], bool]]
+
+
+def replace_activations(net: Any, act_type: str, where: Where = None,
+                        image_shape: Sequence[int] = (3, 224, 224), init: Any = None, **settings: Any
+                        ) -> list[str]:
+    """Swap activations of ``net`` for ``act_type``, in place.
+
+    Activations are blocks of Gluon's Activation with relu or softrelu, LeakyReLU, PReLU, ELU, SELU, GELU
+    and Swish, ReLU6 and HardSwish as in GluonCV; modules of PyTorch's ReLU, ReLU6, LeakyReLU, RReLU, PReLU,
+    ELU, CELU, SELU, GELU, SiLU, Mish, Hardswish and Softplus, and timm's own; and all of ACTIVATIONS. Those
+    that the forward pass does not call stay, and so do those that only see maps of one pixel: the vectors of
+    dense layers and of squeeze-and-excitation. (So choose an image large enough that real maps have more.)
+    In PyTorch, those that see the (B, H, W, C) of a linear layer stay, too.
+
+    All other parameters keep their names, order and values; the new ones are named after the activations that
+    they replace. Hybridized networks stay hybridized. Create the Trainer or the optimizer afterwards.
+
+    Parameters
+    ----------
+    net : HybridBlock or torch.nn.Module
+        Takes images (B, C, H, W) and has any number of outputs. A HybridBlock may be initialised, trained or
+        neither, and must be the whole network: an enclosing hybridized block would keep running its old
+        graph.
+    act_type : str
+        A name of `openatac.units.ACTIVATIONS`.
+    where : str or callable, optional
+        The activations to swap: a shell pattern of the structural name (as in ``save_parameters``, or in
+        ``named_modules``), such as 'layer4.*' or 'layer[34].*.relu[12]', or a function of it that returns a
+        bool. Default: all. In PyTorch, a module that its parent calls several times has a name for each call,
+        'layer1.0.relu.0' and 'layer1.0.relu.1', and gets a unit for each.
+    image_shape : tuple of int, default (3, 224, 224)
+        Shape (C, H, W) of one image that fits the network.
+    init : mxnet.init.Initializer or callable, optional
+        Draws the new parameters of an initialised network, on its own devices; in PyTorch, ``init(unit)``
+        does. Default: MSRAPrelu(), as in the paper. In an uninitialised network, ``net.initialize`` draws
+        them.
+    **settings
+        Settings of the activation, such as r, useReLU and useGlobal of ATAC.
+
+    Returns
+    -------
+    list of str
+        The structural names of the activations that were swapped.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to swap, or ``where`` selects activations that can't be swapped, which the
+        message names. The network then stays as it was. The two kinds that can't be swapped are
+
+        - activations called inside a block's forward, such as F.relu. Their name is BLOCK.forward, and
+          ``where`` is asked about that too; to leave them out:
+          ``where=lambda name: not name.endswith('forward')``;
+        - one Gluon block called several times in the forward of another, if the new unit has weights: all
+          those calls would have to share them. In PyTorch, one module whose calls have various channels,
+          or that a module calls to which it does not belong.
+
+    Examples
+    --------
+    >>> net = torchvision.models.resnet18()
+    >>> openatac.replace_activations(net, 'atac', r=2, where='layer[34].*')
+    """
+    torch = sys.modules.get('torch')
+    in_torch = torch is not None and isinstance(net, torch.nn.Module)
+    unit = ACTIVATIONS.find(act_type)
+    factory = unit.torch if in_torch else unit.gluon
+    _check_arguments(act_type, settings_of(factory)[1:], where, image_shape, settings)
+    library = importlib.import_module('openatac.pytorch.replacement' if in_torch else
+                                      'openatac.graph.replacement')
+    return library.replace(net, partial(factory, **settings), where, image_shape, init)
+
+
+def _check_arguments(act_type: str, known: tuple[str, ...], where: Where, image_shape: Sequence[int],
+                     settings: dict[str, Any]) -> None:
+    if not isinstance(image_shape, (tuple, list)) or len(image_shape) != 3 or not all(
+            isinstance(side, int) and side > 0 for side in image_shape):
+        raise ValueError(f'image_shape must be (channels, height, width), not {image_shape!r}')
+    if not (where is None or isinstance(where, str) or callable(where)):
+        raise ValueError(f'where must be a pattern of names or a function of a name, not {where!r}')
+    unknown = [name for name in settings if name not in known]
+    if unknown:
+        raise ValueError(f'{act_type} has no setting {", ".join(unknown)}; its settings are: '
+                         f'{", ".join(known) or "none"}')
+
+
+def selects(where: Where, name: str) -> bool:
+    """Return whether ``where`` selects the activation called ``name``."""
+    if isinstance(where, str):
+        return fnmatch.fnmatchcase(name, where)
+    return where is None or where(name)
+
+
+def check_selected(where: Where, stuck: Sequence[str], chosen: Sequence[str], on_maps: Sequence[str]) -> None:
+    """Raise ValueError if there is nothing to swap, or something that can't be swapped.
+
+    Parameters
+    ----------
+    where : str or callable, optional
+    stuck : list of str
+        Descriptions of the selected activations that can't be swapped.
+    chosen, on_maps : list of str
+        Names of those that are selected and can be swapped, and of all that can.
+    """
+    if stuck:
+        raise ValueError(f"these activations can't be swapped: {', '.join(stuck)}; leave them out by "
+                         '`where`, or make each a child block of its own')
+    if not chosen:
+        raise ValueError(f'where={where!r} selects no activation; those on feature maps that are blocks of '
+                         f'their own are: {", ".join(on_maps) or "none"}')
+
+
+def check_called(unused: Sequence[str]) -> None:
+    """Raise ValueError if the network does not call the new units of these names."""
+    if unused:
+        raise ValueError("these activations can't be swapped, as the network does not call them by these "
+                         f'names: {", ".join(unused)}')
