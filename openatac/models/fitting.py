@@ -10,7 +10,7 @@ import numpy as np
 from openatac.errors import ParameterFileError
 
 Path = Union[str, 'PathLike[str]']
-Shape = tuple[int, ...]  # 0 is a dimension that the network has yet to infer
+Shape = Union[tuple[int, ...], None]  # 0 is a dimension, None a shape, that the network has yet to infer
 
 OTHER_CLASSES = '; --pretrained, or pretrained= of get_model, starts from a network with other classes'
 
@@ -46,7 +46,7 @@ def check_shapes(path: Path, arrays: Mapping[str, np.ndarray], shapes: Mapping[s
 def head_to_draw(arrays: Mapping[str, np.ndarray], shapes: Mapping[str, Shape], head: str) -> list[str]:
     """Return the names of the last dense layer if it has another number of classes in the file, else none."""
     names = [name for name in shapes if name.startswith(head + '.')]
-    pairs = [(arrays[name].shape, shapes[name]) for name in names]
+    pairs = [(arrays[name].shape, shapes[name] or ()) for name in names]
     if all(len(one) == len(other) and _fits(one[1:], other[1:]) for one, other in pairs) and any(
             one[0] != other[0] for one, other in pairs):
         return names
@@ -68,5 +68,6 @@ def _some(names: list[str], count: int = 3) -> str:
     return f'{", ".join(names[:count])} and {len(names) - count} more'
 
 
-def _fits(shape: Sequence[int], expected: Sequence[int]) -> bool:
-    return len(shape) == len(expected) and all(size in (0, length) for length, size in zip(shape, expected))
+def _fits(shape: Sequence[int], expected: Sequence[int] | None) -> bool:
+    return expected is None or (
+        len(shape) == len(expected) and all(size in (0, length) for length, size in zip(shape, expected)))

@@ -13,6 +13,7 @@ from openatac.models.fitting import (
     OTHER_CLASSES,
     Path,
     Pretrained,
+    Shape,
     check_names,
     check_shapes,
     head_to_draw,
@@ -112,7 +113,7 @@ def _find(net: mx.gluon.Block, parameters: Mapping[str, mx.gluon.Parameter], pat
     return arrays
 
 
-def _shapes(parameters: Mapping[str, mx.gluon.Parameter]) -> dict[str, tuple[int, ...]]:
+def _shapes(parameters: Mapping[str, mx.gluon.Parameter]) -> dict[str, Shape]:
     return {name: parameter.shape for name, parameter in parameters.items()}
 
 

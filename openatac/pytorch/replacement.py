@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, Callable, NamedTuple
@@ -53,8 +52,13 @@ def replace(net: nn.Module, make: Callable[[int], nn.Module], where: Where, imag
     """
     recording = record(net, image_shape)
     names = {module: name for name, module in net.named_modules()}
-    on_maps, shared = _slots(recording, names)
-    stuck = [text for name, text in [*_called_inside(recording, names), *shared] if selects(where, name)]
+    slots = [*_slots(recording, names)]
+    order = [name for name, _ in net.named_modules(remove_duplicate=False)]
+    slots.sort(key=lambda slot: (order.index(_name(slot.place, names)), slot.position))
+    shared = _called_by_several(slots, names)
+    on_maps = [slot for slot in slots if slot.place not in shared]
+    stuck = [text for name, text in [*_called_inside(recording, names), *shared.values()]
+             if selects(where, name)]
     chosen = [slot for slot in on_maps if selects(where, slot.name)]
     units = {slot: make(max(slot.channels)) for slot in chosen}
     stuck += [f'{slot.name} (called with {" and ".join(map(str, sorted(slot.channels)))} channels)'
@@ -67,38 +71,37 @@ def replace(net: nn.Module, make: Callable[[int], nn.Module], where: Where, imag
 
 # ------------------------------------------------------------------------- what can be swapped
 
+def _name(place: Place, names: dict[nn.Module, str], *parts: str) -> str:
+    """Return the structural name of a place, followed by the parts."""
+    return '.'.join(filter(None, (names[place[0]], place[1], *parts)))
+
+
 def _called_inside(recording: Recording, names: dict[nn.Module, str]) -> Iterator[tuple[str, str]]:
     """Yield (name, description for an error) of each module whose forward calls functional activations."""
     for module, functions in recording.functions.items():
-        name = '.'.join(filter(None, (names[module], 'forward')))
+        name = _name((module, 'forward'), names)
         yield name, f'{name} ({type(module).__name__} calls {" and ".join(functions)})'
 
 
-def _slots(recording: Recording, names: dict[nn.Module, str]) -> tuple[list[Slot], list[tuple[str, str]]]:
-    """Return the slots of activations on feature maps, as ``named_modules`` orders them, and the others.
+def _called_by_several(slots: Sequence[Slot], names: dict[nn.Module, str]) -> dict[Place, tuple[str, str]]:
+    """Return {place: the same} of each activation in one place that several modules call."""
+    callers: dict[Place, set[nn.Module]] = defaultdict(set)
+    for slot in slots:
+        callers[slot.place].add(slot.caller)
+    return {place: (_name(place, names), f'{_name(place, names)} (called by {len(modules)} modules)')
+            for place, modules in callers.items() if len(modules) > 1}
 
-    The others, as (name, description for an error), are called by several modules that share one place.
-    """
+
+def _slots(recording: Recording, names: dict[nn.Module, str]) -> Iterator[Slot]:
+    """Yield the slots of all activations on feature maps."""
     places: dict[nn.Module, list[Place]] = defaultdict(list)
     for parent in names:
         for key, child in parent._modules.items():
             if child is not None:
                 places[child].append((parent, key))
-    slots = [slot for caller in recording.forwards for activation in _activations(recording, caller)
-             for slot in _slots_of(caller, activation, places[activation], recording, names)]
-    callers: dict[Place, set[nn.Module]] = defaultdict(set)
-    for slot in slots:
-        callers[slot.place].add(slot.caller)
-    order = {place: index for index, place in enumerate(itertools.chain.from_iterable(places.values()))}
-    slots.sort(key=lambda slot: (order[slot.place], slot.position))
-    shared = {slot.place: slot.name for slot in slots if len(callers[slot.place]) > 1}
-    return ([slot for slot in slots if slot.place not in shared],
-            [(name, f'{name} (called by {len(callers[place])} modules)') for place, name in shared.items()])
-
-
-def _activations(recording: Recording, caller: nn.Module) -> list[nn.Module]:
-    """Return the activations that a module calls, each once."""
-    return [*dict.fromkeys(call.activation for forward in recording.forwards[caller] for call in forward)]
+    for caller, forwards in recording.forwards.items():
+        for activation in dict.fromkeys(call.activation for forward in forwards for call in forward):
+            yield from _slots_of(caller, activation, places[activation], recording, names)
 
 
 def _slots_of(caller: nn.Module, activation: nn.Module, places: list[Place], recording: Recording,
@@ -112,7 +115,7 @@ def _slots_of(caller: nn.Module, activation: nn.Module, places: list[Place], rec
     for position in range(calls):
         channels = {forward[position] for forward in forwards if len(forward) > position} - {None}
         place = places[position if in_sequence else 0]
-        name = '.'.join(filter(None, (names[place[0]], place[1], '' if in_sequence else str(position))))
+        name = _name(place, names, '' if in_sequence else str(position))
         if channels:
             yield Slot(place, caller, 0 if in_sequence else position, 1 if in_sequence else calls, name,
                        frozenset(channels))

@@ -15,6 +15,7 @@ from openatac.models.fitting import (
     OTHER_CLASSES,
     Path,
     Pretrained,
+    Shape,
     check_names,
     check_shapes,
     head_to_draw,
@@ -86,9 +87,9 @@ def _find(net: nn.Module, path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _shapes(net: nn.Module) -> dict[str, tuple[int, ...]]:
-    """Return the shapes by name; a weight that is shaped by its first input could have any."""
-    return {name: () if is_lazy(tensor) else tuple(tensor.shape) for name, tensor in net.state_dict().items()}
+def _shapes(net: nn.Module) -> dict[str, Shape]:
+    return {name: None if is_lazy(tensor) else tuple(tensor.shape)
+            for name, tensor in net.state_dict().items()}
 
 
 def _set_values(net: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:

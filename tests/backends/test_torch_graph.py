@@ -6,7 +6,7 @@ from functools import partial
 import mxnet as mx
 import numpy as np
 import pytest
-from mxnet import autograd, gluon
+from mxnet import gluon
 
 from openatac import get_model, get_model_list
 from openatac.errors import OpenatacError, ParameterFileError
@@ -20,6 +20,15 @@ from openatac.models.resnet_v1b import ResNet50_v1bATAC
 from openatac.nn.gather_excite import GatherExcite
 from openatac.nn.group_norm import GroupNorm
 from openatac.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
+from tests.helpers.both_libraries import (
+    RightSELU,
+    difference,
+    differences,
+    drawn,
+    infer,
+    step_in_mxnet,
+    step_in_torch,
+)
 from tests.helpers.fresh_python import output_of, run_python
 from tests.helpers.parameters import parameters_of
 
@@ -52,84 +61,6 @@ NETWORKS = {  # and the side of their images: every unit in one host, and some i
 def net():
     """A small network whose running statistics are away from their initial values."""
     return drawn(CIFAR, (3, 32, 32))[0]
-
-
-def drawn(build, shape, dtype='float32', seed=0):
-    """(network, images): with values of which none is neutral, the running statistics' included."""
-    mx.random.seed(seed)
-    random = np.random.RandomState(seed)
-    net = build()
-    net.initialize(mx.init.MSRAPrelu())
-    x = random.randn(3, *shape).astype('float32')
-    net(mx.nd.array(x))
-    for name, parameter in parameters_of(net).items():
-        if name.endswith('running_mean') or (name.endswith('beta') and parameter.grad_req != 'null'):
-            parameter.set_data(mx.nd.array(random.uniform(-0.5, 0.5, parameter.shape)))
-        elif name.endswith('running_var') or (name.endswith('gamma') and parameter.grad_req != 'null'):
-            parameter.set_data(mx.nd.array(random.uniform(0.5, 1.5, parameter.shape)))
-    net.cast(dtype)
-    return net, x.astype(dtype)
-
-
-def step_in_mxnet(net, x, head):
-    """(outputs, gradients, what is not trained) of a training pass with the loss sum(head * outputs)."""
-    x = mx.nd.array(x, dtype=x.dtype)
-    x.attach_grad()
-    with autograd.record():
-        y = net(x)
-        loss = (y * mx.nd.array(head, dtype=head.dtype)).sum()
-    loss.backward()
-    mx.nd.waitall()
-    gradients, rest = {'data': x.grad.asnumpy()}, {}
-    for name, parameter in parameters_of(net).items():
-        if parameter.grad_req == 'null':
-            rest[name] = parameter.data().asnumpy()
-        else:
-            gradients[name] = parameter.grad().asnumpy()
-    return y.asnumpy(), gradients, rest
-
-
-def step_in_torch(module, x, head):
-    """As `step_in_mxnet`."""
-    x = torch.tensor(x, requires_grad=True)
-    y = module.train()(x)
-    (y * torch.tensor(head)).sum().backward()
-    gradients = {name: parameter.grad.numpy() for name, parameter in module.named_parameters()}
-    return (y.detach().numpy(), dict(gradients, data=x.grad.numpy()),
-            {name: buffer.numpy() for name, buffer in module.named_buffers()})
-
-
-def infer(module, x):
-    with torch.no_grad():
-        return module.eval()(torch.tensor(x)).numpy()
-
-
-def difference(found, expected, floor=1e-30):
-    """Largest difference relative to the largest expected number, or to ``floor`` if that is larger."""
-    assert found.shape == expected.shape
-    return np.abs(found - expected).max() / max(np.abs(expected).max(), floor)
-
-
-def differences(net, module, x):
-    """The largest ones in outputs (of both modes), gradients and what is not trained."""
-    expected = net(mx.nd.array(x, dtype=x.dtype)).asnumpy()
-    evaluated = difference(infer(module, x), expected)
-    head = np.random.RandomState(1).randn(*expected.shape).astype(x.dtype)
-    found, expected = step_in_torch(module, x, head), step_in_mxnet(net, x, head)
-    assert found[1].keys() == expected[1].keys() and found[2].keys() == expected[2].keys()
-    # What is small beside all other gradients is a sum that cancels out.
-    floor = 1e-3 * max(np.abs(gradient).max() for gradient in expected[1].values())
-    gradients = {name: difference(found[1][name], expected[1][name], floor) for name in expected[1]}
-    worst = max(gradients, key=gradients.get)
-    rest = [difference(found[2][name], expected[2][name], 0.1) for name in expected[2]]
-    return max(evaluated, difference(found[0], expected[0])), gradients[worst], max(rest), worst
-
-
-class RightSELU(gluon.nn.SELU):
-    """From MXNet's ELU, whose gradient is right."""
-
-    def hybrid_forward(self, F, x):
-        return 1.0507009873554805 * F.LeakyReLU(x, act_type='elu', slope=1.6732632423543772)
 
 
 @pytest.mark.parametrize('name', NETWORKS)
@@ -464,6 +395,18 @@ def test_copies_are_independent(net):
     assert np.array_equal(infer(average, x), before)
     average.load_state_dict(module.state_dict())
     assert np.array_equal(infer(average, x), infer(module, x))
+
+
+def test_a_whole_module_is_saved(tmp_path, net):
+    x = np.random.RandomState(0).randn(4, 3, 32, 32).astype('float32')
+    module = to_torch(net)
+    torch.save(module, tmp_path / 'net.pt')
+    again = torch.load(tmp_path / 'net.pt', weights_only=False)
+    assert np.array_equal(infer(again, x), infer(module, x))
+    trained_a_step(module, x)
+    trained_a_step(again, x)
+    assert np.array_equal(infer(again, x), infer(module, x))
+    assert again.meta == module.meta and list(again.state_dict()) == list(module.state_dict())
 
 
 @pytest.mark.parametrize('backend', ['eager', pytest.param('inductor', marks=pytest.mark.slow)])

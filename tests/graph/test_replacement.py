@@ -13,7 +13,7 @@ from mxnet.gluon.block import HybridBlock
 
 from openatac import ChaATAC, ResNet50_v1bATAC, get_model
 from openatac.export.symbol_files import load_symbol, save_symbol
-from openatac.graph.replacement import replace_activations
+from openatac.replacement import replace_activations
 from tests.helpers.parameters import parameters_of
 
 # name: (side of the images, how many activations are swapped, one of them)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from openatac.backends.torch.converted import ConvertedNetwork
 from openatac.backends.torch.operators import batch_norm, find_operator, takes_training
 from openatac.errors import ParameterFileError
 from openatac.files.checksums import check_files
@@ -31,8 +32,8 @@ def to_torch(network: Any, params: Any = None) -> torch.fx.GraphModule:
     gammas and everything else with grad_req 'null' are buffers. (Symbol files other than those of
     `openatac.graph.structural.export_graph` do not say that a beta or weight is fixed, so it is trained.)
 
-    Like any new module, it starts in training mode; eval() and train() switch BatchNorm and Dropout. Save its
-    state_dict() or use `to_gluon`: PyTorch can't pickle it whole.
+    Like any new module, it starts in training mode; eval() and train() switch BatchNorm and Dropout.
+    torch.save takes its state_dict() or all of it; `to_gluon` writes a .params file.
 
     Parameters
     ----------
@@ -55,7 +56,7 @@ def to_torch(network: Any, params: Any = None) -> torch.fx.GraphModule:
     nodes = graph.nodes()
     _check_arrays(nodes, arrays)
     untrained = _untrained(nodes)
-    module = torch.fx.GraphModule(torch.nn.Module(), torch.fx.Graph())
+    module = ConvertedNetwork(torch.nn.Module(), torch.fx.Graph())
     for name, array in arrays.items():
         _register(module, name, torch.tensor(array), name not in untrained)
     module.graph = _torch_graph(graph)

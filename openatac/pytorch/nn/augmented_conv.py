@@ -23,7 +23,7 @@ class AttentionAugmentedConv2D(nn.Module):
     """A convolution in parallel with multi-head self-attention over all pixels, with relative positions.
 
     Maps (B, C, H, W) to (B, C_out, ceil(H / strides), ceil(W / strides)). The number of distance embeddings
-    follows from the first image, and all images must have its size.
+    follows from the first image, and no other may be larger.
 
     Parameters
     ----------

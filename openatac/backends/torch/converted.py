@@ -1,0 +1,41 @@
+"""The module that `to_torch` builds, which torch.save and pickle can store whole."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.fx.node import map_aggregate, map_arg
+
+
+@dataclass
+class _Input:
+    """Stands for a node among the arguments of another."""
+
+    name: str
+
+
+class ConvertedNetwork(torch.fx.GraphModule):
+    """A graph of MXNet's operators.
+
+    PyTorch would store the code of a GraphModule and trace it when loading, which it can't do with control
+    flow that depends on shapes; this stores the nodes.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        nodes = [(node.op, node.target, *map_arg((node.args, node.kwargs), lambda node: _Input(node.name)),
+                  node.name) for node in self.graph.nodes]
+        state = {name: value for name, value in vars(self).items() if name not in ('_graph', '_code')}
+        return _load, (nodes, state)
+
+
+def _load(nodes: list[tuple[Any, ...]], state: dict[str, Any]) -> ConvertedNetwork:
+    module, graph = ConvertedNetwork(torch.nn.Module(), torch.fx.Graph()), torch.fx.Graph()
+    vars(module).update(state)
+    loaded: dict[str, torch.fx.Node] = {}
+    for op, target, args, kwargs, name in nodes:
+        args, kwargs = map_aggregate((args, kwargs), lambda value: (
+            loaded[value.name] if isinstance(value, _Input) else value))
+        loaded[name] = graph.create_node(op, target, args, kwargs, name)
+    module.graph = graph
+    return module

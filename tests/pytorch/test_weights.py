@@ -1,0 +1,145 @@
+"""Parameter files go both ways between Gluon's networks and PyTorch's, and need no MXNet."""
+import logging
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+import openatac
+from openatac.errors import OpenatacError, ParameterFileError
+from tests.helpers.fresh_python import output_of, run_python
+from tests.helpers.parameter_files import IMAGES, KINDS, MODEL, trained, values_of, write
+
+torch = pytest.importorskip('torch')
+pytestmark = pytest.mark.usefixtures('one_torch_thread')
+
+from openatac import pytorch  # noqa: E402  (needs torch)
+
+# With other scopes and counters in Gluon's own names.
+NAMES = ['cifar_resnet14_v2_atac', 'cifar_resnet18_v1_cbam', 'resnet50_v1b_ge', 'resnet50_v1b_aa',
+         'resnet50_v1b_fa', 'cifar_resnet8_v2_prelu_ge_theta']
+
+
+def settings_of(name):
+    return {'layers': (2, 1, 1, 2), 'classes': 10} if name.startswith('resnet50') else {}
+
+
+def outputs(module):
+    with torch.no_grad():
+        return module.eval()(torch.tensor(IMAGES)).numpy()
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_a_file_of_any_kind_is_the_network(tmp_path, kind):
+    net = trained()
+    module = pytorch.get_model(MODEL, pretrained=write(kind, net, tmp_path))
+    for key, value in values_of(net).items():
+        found = module.state_dict()[key]
+        assert found.dtype == torch.float32
+        np.testing.assert_array_equal(found, value.astype('float16') if kind == 'float16' else value)
+
+
+@pytest.mark.parametrize('kind', ['prefixed', 'gluon export'])
+@pytest.mark.parametrize('name', NAMES)
+def test_gluons_own_names(tmp_path, name, kind):
+    mx.random.seed(0)
+    net = openatac.get_model(name, **settings_of(name))
+    net.initialize(mx.init.MSRAPrelu())
+    net(mx.nd.array(IMAGES))
+    expected = net(mx.nd.array(IMAGES)).asnumpy()
+    module = pytorch.get_model(name, pretrained=write(kind, net, tmp_path), **settings_of(name))
+    assert np.abs(outputs(module) - expected).max() <= 1e-4 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_saved_parameters_are_gluons(tmp_path, name):
+    module, path = pytorch.get_model(name, **settings_of(name)), str(tmp_path / 'net.params')
+    expected = outputs(module)
+    pytorch.save_parameters(module, path)
+    net = openatac.get_model(name, pretrained=path, **settings_of(name))
+    assert np.abs(net(mx.nd.array(IMAGES)).asnumpy() - expected).max() <= 1e-4 * np.abs(expected).max()
+    again = pytorch.get_model(name, **settings_of(name))
+    pytorch.load_parameters(again, path)
+    assert np.array_equal(outputs(again), expected)
+
+
+def test_a_network_with_other_classes_starts_from_it(tmp_path, caplog):
+    path = write('structural', trained(), tmp_path)
+    torch.manual_seed(3)
+    fresh = pytorch.get_model(MODEL, classes=5)
+    torch.manual_seed(3)
+    start = pytorch.get_model(MODEL, classes=5, pretrained=path)
+    assert torch.equal(start.output.weight, fresh.output.weight)
+    assert not torch.equal(start.features[1].weight, fresh.features[1].weight)
+    line, = [record.getMessage() for record in caplog.records]
+    assert all(word in line for word in (path, '111', 'output.weight', 'output.bias', '(10, 64)', '(5, 64)'))
+    with pytest.raises(ParameterFileError, match=r'output.weight.*\(10, 64\)'):
+        pytorch.load_parameters(fresh, path)
+
+
+def test_a_whole_file_is_no_warning(tmp_path, caplog):
+    path = write('structural', trained(), tmp_path)
+    with caplog.at_level(logging.INFO):
+        pytorch.get_model(MODEL, pretrained=path)
+    assert [record.levelname for record in caplog.records] == ['INFO']
+
+
+def test_other_networks_files_are_refused(tmp_path):
+    path = write('structural', trained(), tmp_path)
+    for name in ('cifar_resnet14_v2_atac', 'cifar_resnet8_v2_relu'):
+        with pytest.raises(ParameterFileError, match='features'):
+            pytorch.get_model(name, pretrained=path)
+    with pytest.raises(ParameterFileError, match=r'features.*weight'):
+        pytorch.get_model(MODEL, pretrained=path, channels=(8, 8, 16, 32))
+    with pytest.raises(ParameterFileError, match='absent'):
+        pytorch.get_model(MODEL, pretrained=str(tmp_path / 'absent.params'))
+    with pytest.raises(OpenatacError, match='folder'):
+        pytorch.save_parameters(torch.nn.Linear(2, 2), str(tmp_path / 'folder' / 'net.params'))
+
+
+def test_precisions(tmp_path):
+    path = str(tmp_path / 'net.params')
+    module = pytorch.get_model(MODEL).to(torch.bfloat16)
+    pytorch.save_parameters(module, path)
+    assert openatac.get_model(MODEL, pretrained=path).output.weight.data().dtype == np.float32
+    again = pytorch.get_model(MODEL).double()
+    pytorch.load_parameters(again, path)
+    assert again.output.weight.dtype == torch.float64
+    assert torch.equal(again.output.weight.float(), module.output.weight.float())
+
+
+WITHOUT_MXNET = '''
+import sys, torch
+from openatac.pytorch import ATAC, get_model, get_model_list, save_parameters
+import openatac
+assert 'resnet50_v1b_aa' in get_model_list()
+for name in ('cifar_resnet8_v2_ge', 'cifar_resnet8_v2_xunit_cbam', 'cifar_resnet18_v1_frelu'):
+    assert get_model(name, classes=3)(torch.zeros(2, 3, 16, 16)).shape == (2, 3)
+assert ATAC(8)(torch.zeros(2, 8, 4, 4)).shape == (2, 8, 4, 4)
+net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
+assert openatac.replace_activations(net, 'atac', image_shape=(3, 8, 8)) == ['1']
+module = get_model('cifar_resnet8_v2_atac', pretrained=sys.argv[1])
+save_parameters(module, sys.argv[2])
+assert not [name for name in sys.modules if name.split('.')[0] in ('mxnet', 'gluoncv', 'cv2', 'matplotlib')]
+'''
+
+
+@pytest.mark.parametrize('kind', ['structural', 'gluon export', 'pt'])
+def test_without_mxnet(kind, tmp_path, no_mxnet):
+    net, path = trained(), str(tmp_path / 'again.params')
+    result = run_python('-c', WITHOUT_MXNET, write(kind, net, tmp_path), path, path=no_mxnet,
+                        OMP_NUM_THREADS='1')
+    assert result.returncode == 0, result.stderr
+    again = openatac.get_model(MODEL, pretrained=path)
+    for key, value in values_of(net).items():
+        np.testing.assert_array_equal(values_of(again)[key], value)
+
+
+def test_mxnet_stays_unloaded_where_it_is_installed():
+    assert output_of('import sys, openatac.pytorch as p; p.get_model("cifar_resnet8_v2_atac"); '
+                     'print("mxnet" in sys.modules)', OMP_NUM_THREADS='1') == 'False'
+
+
+def test_without_torch(no_torch):
+    result = run_python('-c', 'import openatac.pytorch', path=no_torch)
+    assert "pip install 'openatac[torch]'" in result.stderr.splitlines()[-1]
