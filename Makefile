@@ -34,7 +34,7 @@ test-isa: $(VENV)/.with-cpu,demo,test
 	for isa in SSE41 AVX2; do echo "DNNL_MAX_CPU_ISA=$$isa"; DNNL_MAX_CPU_ISA=$$isa \
 	  $(BIN)/python -m pytest -q -m 'kernels and not slow' $(SPREAD) $(ISA_TESTS) || exit; done
 
-test-torch: $(VENV)/.with-cpu,demo,test,torch
+test-torch: $(VENV)/.with-cpu,demo,test,torch-test
 	$(BIN)/python -m pytest -m 'not slow' $(SPREAD) $(TORCH_TESTS)
 
 test-gpu: $(VENV)/.with-cpu,demo,test,torch

@@ -134,10 +134,11 @@ class Factories:
         if factory is None:
             raise ValueError(f'{self.name!r} is not registered for {library}: give {argument}, too, where it '
                              'is registered')
-        if isinstance(factory, str):
-            module, name = factory.split(':')
-            factory = getattr(importlib.import_module(module), name)
-        return factory
+        if not isinstance(factory, str):
+            return factory
+        module, name = factory.split(':')
+        loaded: Factory = getattr(importlib.import_module(module), name)
+        return loaded
 
 
 def settings_of(factory: Factory) -> tuple[str, ...]:

@@ -113,12 +113,13 @@ def _slots_of(caller: nn.Module, activation: nn.Module, places: list[Place], rec
     places = [place for place in places if place[0] is caller] or places
     in_sequence = len(places) == calls  # one module in several places of an nn.Sequential
     for position in range(calls):
-        channels = {forward[position] for forward in forwards if len(forward) > position} - {None}
+        received = [forward[position] for forward in forwards if len(forward) > position]
+        channels = frozenset(count for count in received if count is not None)
         place = places[position if in_sequence else 0]
         name = _name(place, names, '' if in_sequence else str(position))
         if channels:
             yield Slot(place, caller, 0 if in_sequence else position, 1 if in_sequence else calls, name,
-                       frozenset(channels))
+                       channels)
 
 
 # ------------------------------------------------------------------------------------ swapping

@@ -31,7 +31,7 @@ class ConvertedNetwork(torch.fx.GraphModule):
 
 def _load(nodes: list[tuple[Any, ...]], state: dict[str, Any]) -> ConvertedNetwork:
     module, graph = ConvertedNetwork(torch.nn.Module(), torch.fx.Graph()), torch.fx.Graph()
-    vars(module).update(state)
+    module.__dict__.update(state)
     loaded: dict[str, torch.fx.Node] = {}
     for op, target, args, kwargs, name in nodes:
         args, kwargs = map_aggregate((args, kwargs), lambda value: (
