@@ -23,9 +23,9 @@ def get_model(name: str, classes: int | None = None, pretrained: Any = False, **
         A network's name in any letter case, such as one of `get_model_list`.
     classes : int, optional
         Number of classes. By default the host's: 10 for CIFAR and 1000 for ImageNet.
-    pretrained : False or str
-        A parameter file of this network, of any kind in `openatac.models.weights`. (No trained weights are
-        published for download.)
+    pretrained : bool or str
+        A parameter file of this network, of any kind in `openatac.models.weights`, or True for the weights
+        that come with the package (see `openatac.models.pretrained`).
     **settings
         Settings of the host, such as ``r``, ``useGlobal``, ``act_layers`` or ``reduction``.
 
@@ -38,7 +38,7 @@ def get_model(name: str, classes: int | None = None, pretrained: Any = False, **
     Raises
     ------
     ValueError
-        For an unknown name, with the nearest ones, or for bad arguments.
+        For an unknown name, with the nearest ones, for bad arguments, or if there are no trained weights.
     ParameterFileError
         For a file that is damaged or of another network.
     """

@@ -77,6 +77,12 @@ def test_a_network_with_other_classes_starts_from_it(tmp_path, caplog):
         pytorch.load_parameters(fresh, path)
 
 
+def test_the_weights_that_come_with_the_package():
+    net, module = (library.get_model(MODEL, pretrained=True) for library in (openatac, pytorch))
+    expected = net(mx.nd.array(IMAGES)).asnumpy()
+    assert np.abs(outputs(module) - expected).max() <= 1e-4 * np.abs(expected).max()
+
+
 def test_a_whole_file_is_no_warning(tmp_path, caplog):
     path = write('structural', trained(), tmp_path)
     with caplog.at_level(logging.INFO):
