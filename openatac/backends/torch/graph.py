@@ -81,7 +81,8 @@ def to_gluon(module: torch.nn.Module, path: str) -> None:
     """
     module = getattr(module, '_orig_mod', module)  # of torch.compile
     if not isinstance(module, torch.fx.GraphModule):
-        raise ValueError(f'module must come from to_torch, not a {type(module).__name__}')
+        raise ValueError(f'module must come from to_torch, not a {type(module).__name__}: '
+                         'openatac.pytorch.save_parameters writes those of openatac.pytorch')
     arrays = {name: _numbers(tensor) for name, tensor in module.state_dict().items()}
     if not any('.' in name for name in arrays):  # how Gluon itself recognises names of symbols
         statistics = {source.target for node in module.graph.nodes if node.target is batch_norm

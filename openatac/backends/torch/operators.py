@@ -22,6 +22,7 @@ from torch import Tensor
 
 from openatac.errors import OpenatacError
 from openatac.graph.nodes import Node
+from openatac.pytorch.nn.normalisation import normalise_as_mxnet
 
 F = torch.nn.functional
 
@@ -43,18 +44,11 @@ def _fully_connected(x: Tensor, weight: Tensor, bias: Tensor | None = None, flat
 def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, moving_mean: Tensor, moving_var: Tensor,
                training: bool, eps: float = 1e-3, momentum: float = 0.9, fix_gamma: bool = True,
                use_global_stats: bool = False, axis: int = 1) -> Tensor:
-    """Normalise; in training, set moving = momentum * moving + (1 - momentum) * batch.
-
-    The variance in that sum is the biased one that normalises. (PyTorch's own uses the unbiased variance
-    there, and defines momentum the other way round.)
-    """
+    """Normalise; in training as `normalise_as_mxnet` does."""
     x = x.movedim(axis, 1)
     scale = None if fix_gamma else gamma
     if training and not use_global_stats:
-        y, mean, inverse_deviation = torch.native_batch_norm(x, scale, beta, None, None, True, 0, eps)
-        with torch.no_grad():
-            moving_mean.lerp_(mean, 1 - momentum)
-            moving_var.lerp_(inverse_deviation ** -2 - eps, 1 - momentum)
+        y = normalise_as_mxnet(x, scale, beta, moving_mean, moving_var, momentum, eps)
     else:
         y = F.batch_norm(x, moving_mean, moving_var, scale, beta, False, 0, eps)
     return y.movedim(1, axis)

@@ -46,22 +46,29 @@ class BatchNorm(nn.Module):
         self.register_buffer('running_var', torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
+        gamma = self.gamma if self.scale else None
         training = self.training and not self.use_global_stats
         if training and self.biased_variance:
-            return self._normalise_as_mxnet(x)
-        return F.batch_norm(x, self.running_mean, self.running_var, self.gamma if self.scale else None,
-                            self.beta, training, 1 - self.momentum, self.epsilon)
-
-    def _normalise_as_mxnet(self, x: Tensor) -> Tensor:
-        y, mean, inverse_deviation = torch.native_batch_norm(
-            x, self.gamma if self.scale else None, self.beta, None, None, True, 0, self.epsilon)
-        with torch.no_grad():
-            self.running_mean.lerp_(mean, 1 - self.momentum)
-            self.running_var.lerp_(inverse_deviation ** -2 - self.epsilon, 1 - self.momentum)
-        return y
+            return normalise_as_mxnet(x, gamma, self.beta, self.running_mean, self.running_var, self.momentum,
+                                      self.epsilon)
+        return F.batch_norm(x, self.running_mean, self.running_var, gamma, self.beta, training,
+                            1 - self.momentum, self.epsilon)
 
     def extra_repr(self) -> str:
         return f'{len(self.running_mean)}, epsilon={self.epsilon}, momentum={self.momentum}'
+
+
+def normalise_as_mxnet(x: Tensor, gamma: Tensor | None, beta: Tensor, running_mean: Tensor,
+                       running_var: Tensor, momentum: float, epsilon: float) -> Tensor:
+    """Normalise by the batch's statistics; set running = momentum * running + (1 - momentum) * batch.
+
+    The variance in that sum is the biased one that normalises.
+    """
+    y, mean, inverse_deviation = torch.native_batch_norm(x, gamma, beta, None, None, True, 0, epsilon)
+    with torch.no_grad():
+        running_mean.lerp_(mean, 1 - momentum)
+        running_var.lerp_(inverse_deviation ** -2 - epsilon, 1 - momentum)
+    return y
 
 
 class GroupNorm(nn.Module):
