@@ -19,8 +19,7 @@ import train_cifar
 import train_imagenet
 from openatac.cli import COMMANDS
 from openatac.models.zoo import HOSTS
-from openatac.nn.activations import ACTIVATIONS
-from openatac.nn.attention import ATTENTIONS
+from openatac.units import ACTIVATIONS, ATTENTIONS
 from tests.conftest import ROOT
 from tests.helpers.commands import call_command
 from tests.helpers.documents import DOCUMENTS, anchors_of, blocks_of, links_of, prose_of, text_of
