@@ -23,7 +23,7 @@ class AttentionAugmentedConv2D(nn.Module):
     """A convolution in parallel with multi-head self-attention over all pixels, with relative positions.
 
     Maps (B, C, H, W) to (B, C_out, ceil(H / strides), ceil(W / strides)). The number of distance embeddings
-    follows from the first image, and no other may be larger.
+    follows from the first image, and all images must have its size (ValueError otherwise).
 
     Parameters
     ----------
@@ -99,6 +99,9 @@ class RelativeLogits(ShapedByInput):
         nn.init.normal_(self.weight, std=self.weight.shape[1] ** -0.5)
 
     def forward(self, query: Tensor) -> Tensor:
+        if len(self.weight) != 2 * query.shape[2] - 1:
+            raise ValueError(f'the first image had {(len(self.weight) + 1) // 2} pixels here, not '
+                             f'{query.shape[2]}: give images of one size')
         row = torch.arange(query.shape[2], device=query.device)
         r = self.weight[row[None] - row[:, None]]  # (h, h, d)
         return torch.einsum('ndiw,ijd->niwj', query, r)
