@@ -29,6 +29,9 @@ UNITS = [f'openatac.nn.{name}' for name in (
     'squeeze_excite.SEBlock', 'gather_excite.GatherExcite', 'attention.ECA', 'attention.CBAM',
     'attention.LocalSEBlock', 'attention.NINBlock', 'augmented_conv.AttentionAugmentedConv2D',
     'local_self_attention.StandAloneSelfAttention')]
+PYTORCH = [f'openatac.pytorch.{name}' for name in (
+    'nn.atac.ATAC', 'zoo.get_model', 'weights.load_parameters', 'weights.save_parameters',
+    'nn.normalisation.use_biased_variance')]
 ERRORS = [f'openatac.errors.{name}' for name in (
     'OpenatacError', 'DataError', 'ParameterFileError', 'CheckpointError', 'DeviceError', 'UnfitEnvironment')]
 
@@ -127,7 +130,7 @@ def api():
     """Yield the lines of the page of public names, whose text comes from the docstrings."""
     yield '# API\n\n`import openatac` is cheap: it loads no MXNet, and each name loads on first use.\n'
     public = [f'{module}.{name}' for name, module in openatac._PUBLIC.items()]
-    for title, names in (('openatac', public), ('Units', UNITS), ('Extension and export', EXTENSION),
-                         ('Errors', ERRORS)):
+    for title, names in (('openatac', public), ('PyTorch', PYTORCH), ('Units', UNITS),
+                         ('Extension and export', EXTENSION), ('Errors', ERRORS)):
         yield f'\n## {title}\n'
         yield from (f'::: {name}\n' for name in names)

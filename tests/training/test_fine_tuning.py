@@ -133,8 +133,8 @@ def test_strict_loading_of_photographs_names_the_flag(tmp_path, capsys):
 def test_another_network_is_refused(trained, cifar10, capsys):
     shutil.copy(trained['relu'], 'relu.params')
     for given, named in (('relu.params', 'features.2.0.msAA1'), ('none.params', 'none.params'),
-                         ('cifar_resnet8_v2_atac', 'best.params')):
-        error = refusal(capsys, 2 if given == 'cifar_resnet8_v2_atac' else 1,
+                         ('cifar_resnet20_v2_atac', 'cifar_resnet8_v2_atac')):
+        error = refusal(capsys, 2 if given == 'cifar_resnet20_v2_atac' else 1,
                         *flags(cifar10, 'run', '--pretrained', given))
         assert given in error and named in error
 
