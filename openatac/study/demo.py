@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from openatac.console.text import text_table
 from openatac.errors import OpenatacError
@@ -14,11 +15,15 @@ from openatac.study.comparison.groups import Group, group_runs
 from openatac.study.comparison.training_queue import TRAIN_CIFAR
 from openatac.study.finished_runs import read_run
 
+if TYPE_CHECKING:
+    from openatac.export.predictor import Label
+
 UNITS: dict[str, list[str]] = {  # name -> flags of train_cifar.py
     'ReLU': ['--act-type', 'relu'],
     'global gate': ['--act-type', 'ChaATAC', '--useGlobal'],
     'ATAC': ['--act-type', 'ChaATAC'],
 }
+TRAINED = 'cifar_resnet8_v2_atac'  # one of `openatac.models.pretrained`
 HEAD = ('unit', 'parameters', 'multiply-adds', 'best test acc.', 'last test acc.', 'images/s')
 
 
@@ -57,6 +62,15 @@ def table(runs: Mapping[str, Group]) -> str:
 def draw(path: str, runs: Mapping[str, Group]) -> None:
     """Draw the curves of {unit: its run} into the PNG file ``path``."""
     write_picture(path, lambda: curves_figure(list(runs.values()), blocks=1))
+
+
+def classify() -> list[Label]:
+    """Classify scikit-learn's photograph of a flower with the package's trained ATAC network."""
+    import sklearn
+
+    from openatac.export.predictor import load
+    photo = os.path.join(os.path.dirname(sklearn.__file__), 'datasets', 'images', 'flower.jpg')
+    return load(TRAINED)(photo, top=3)
 
 
 def export(group: Group, path: str) -> tuple[list[str], float]:

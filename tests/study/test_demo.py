@@ -15,7 +15,10 @@ def test_the_demo_with_one_unit_and_one_epoch(tmp_path, monkeypatch, capsys):
         'ATAC': [*demo.UNITS['ATAC'], '--num-epochs', '1', '--lr-decay-epoch', '']})
     assert cli.main(['demo', '--folder', str(tmp_path)]) == 0
     row, = metrics_of(tmp_path / 'atac')
-    cells = next(line.split() for line in capsys.readouterr().out.splitlines() if line.startswith('ATAC '))
+    lines = capsys.readouterr().out.splitlines()
+    cells = next(line.split() for line in lines if line.startswith('ATAC '))
     assert cells[1:5] == ['89,578', '14,336,640', *[f'{row["val_accuracy"]:.4f}'] * 2]
     assert (tmp_path / 'curves.png').exists()
+    best = demo.classify()[0]
+    assert demo.TRAINED in lines[-1] and f'{best.label} {best.score:.2f}' in lines[-1]
     assert len(load_symbol(str(tmp_path / 'export' / 'atac')).collect_params().keys()) > 20
