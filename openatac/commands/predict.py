@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
                    help=f'the engine: {", ".join(RUNTIMES)} (default: static, or that of the file)')
     p.add_argument('--gates', metavar='FILE.png', type=picture_file,
                    help="draw how much of the first image each ATAC unit's gates let through")
-    args = p.parse_args(argv)
+    args = p.parse_intermixed_args(argv)  # EXPORT may be missing, and options may stand after it
     if args.model:
         args.images = [*filter(None, [args.export]), *args.images]
         for flag in ('engine', 'gates'):

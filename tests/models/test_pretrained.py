@@ -120,6 +120,8 @@ def test_predict_classifies_by_name(test_images, tmp_path, capsys):
     best, = json.loads(capsys.readouterr().out)['predictions']
     assert (best['class'], best['label']) == (record[0], model_card(ATAC).classes[record[0]])
     assert load(ATAC)(path, top=1)[0].label == best['label']
+    assert cli.main(['predict', str(path), '--model', ATAC, str(path), '--json']) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
 
 
 @pytest.mark.parametrize('arguments, named', [
