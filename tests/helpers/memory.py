@@ -72,6 +72,10 @@ class FreedMemory:
         self._trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)  # glibc's alone
         self._after = 0
 
+    def pytest_collection_finish(self):
+        gc.collect()
+        gc.freeze()  # modules stay, and later collections need not go through them
+
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_teardown(self):
         if self._trim and resident() > self._after + GROWTH:
