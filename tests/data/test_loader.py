@@ -1,7 +1,6 @@
 """Batches: their order, their ends, and the thread that makes them ahead."""
 import itertools
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -103,14 +102,20 @@ def test_batches_come_in_order():
 
 
 def test_batches_are_made_ahead_but_not_without_end():
-    made = []
-    numbers = prefetch((made.append(number) or number for number in itertools.count()), ahead=2)
-    assert next(numbers) == 0
-    end = time.monotonic() + 10
-    while len(made) < 4 and time.monotonic() < end:  # one was taken, two wait, one is at the door
-        time.sleep(0.001)
-    time.sleep(0.2)
-    assert made == [0, 1, 2, 3]
+    made, ahead = [], threading.Event()
+
+    def count():
+        for number in itertools.count():
+            made.append(number)
+            if number == 3:  # one was taken, two wait, one is at the door
+                ahead.set()
+            yield number
+
+    numbers = prefetch(count(), ahead=2)
+    assert next(numbers) == 0 and ahead.wait(10)
+    for taken in range(1, 100):
+        assert len(made) <= taken + 3
+        assert next(numbers) == taken
     numbers.close()
 
 

@@ -23,7 +23,7 @@ from tests.helpers.imagenet_hosts import small_network  # noqa: F401  (a fixture
 from tests.helpers.made_up_images import write_data_dir
 from tests.helpers.scripts import call_script, finish, metrics_of, refusal, wait_until
 
-EPOCHS = 20  # of 3 batches
+EPOCHS = 12  # of 3 batches
 CLUSTER = '--kvstore', 'dist_device_sync', '--resume', 'auto'
 SENTENCE = re.compile(r'^\[(.+?)\] error: (.*)$', re.M)
 

@@ -70,7 +70,8 @@ class Launched:
     def __init__(self, *arguments, command, path='', **environment):
         self.mark = os.urandom(8).hex()
         self.process = subprocess.Popen(
-            [sys.executable, '-c', LAUNCH, '--patience', '1', *map(str, arguments), '--', *map(str, command)],
+            [sys.executable, '-c', LAUNCH, '--patience', '0.2', *map(str, arguments), '--',
+             *map(str, command)],
             text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', MARK: self.mark,
                  'PATH': path + os.environ['PATH'], **environment})
@@ -121,7 +122,6 @@ def killer(role):
     """Kill the process of a role when both workers are deep in MXNet."""
     def kill(launched):
         launched.wait_for('stuck', 2)
-        time.sleep(0.5)
         pid, = (pid for pid in launched.processes() if is_last(role, environment_of(pid)))
         os.kill(pid, signal.SIGKILL)
     return kill

@@ -51,9 +51,10 @@ def stuck(cluster):
     import mxnet as mx
     value = mx.nd.zeros(4)
     cluster.kvstore.init(2000, value)
+    if cluster.rank:
+        cluster.kvstore.pushpull(2000, mx.nd.ones(4), out=value)  # MXNet's threads wait from here on
     say(cluster, 'stuck', os.getpid())
     if cluster.rank:
-        cluster.kvstore.pushpull(2000, mx.nd.ones(4), out=value)
         value.asnumpy()
     time.sleep(300)
 
