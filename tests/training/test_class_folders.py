@@ -56,6 +56,15 @@ def run(folder, *flags):
     return json_of(folder, 'summary.json')
 
 
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    """(images, folder of a run on them)."""
+    folder = tmp_path_factory.mktemp('trained')
+    photos = write_images(folder / 'photos')
+    run(folder / 'run', '--data-dir', photos, '--image-size', 24)
+    return photos, folder / 'run'
+
+
 # Training.
 
 def test_a_run_knows_its_classes_and_its_size(tmp_path, photos):
@@ -74,13 +83,12 @@ def test_images_are_squeezed_by_the_one_rule(photos):
 
 
 @pytest.mark.parametrize('ending', ['.zip', '.tar', '.tar.gz', '.tgz'])
-def test_an_archive_gives_the_same_run(tmp_path, photos, ending):
+def test_an_archive_gives_the_same_run(tmp_path, photos, trained, ending):
     archive = write_archive(photos, ending)
-    run(tmp_path / 'folder', '--data-dir', photos)
-    run(tmp_path / 'archive', '--data-dir', archive)
-    folder, archived = (metrics_of(tmp_path / name)[0] for name in ('folder', 'archive'))
+    run(tmp_path / 'run', '--data-dir', archive, '--image-size', 24)
+    (folder,), (archived,) = metrics_of(trained[1]), metrics_of(tmp_path / 'run')
     assert folder['train_loss'] == archived['train_loss'] and folder['val_loss'] == archived['val_loss']
-    assert sorted(os.listdir(tmp_path)) == sorted(['photos', archive.name, 'folder', 'archive'])
+    assert sorted(os.listdir(tmp_path)) == sorted(['photos', archive.name, 'run'])
 
 
 def test_a_zip_file_with_the_paths_of_windows(photos, tmp_path):
@@ -185,15 +193,6 @@ def test_a_size_that_the_host_does_not_take_is_one_sentence(photos, capsys, tmp_
 
 
 # Everything that comes after training.
-
-@pytest.fixture(scope='module')
-def trained(tmp_path_factory):
-    """(images, folder of a run on them)."""
-    folder = tmp_path_factory.mktemp('trained')
-    photos = write_images(folder / 'photos')
-    run(folder / 'run', '--data-dir', photos, '--image-size', 24)
-    return photos, folder / 'run'
-
 
 def test_an_export_has_the_classes_and_predict_names_them(tmp_path, trained, capsys):
     photos, folder = trained
