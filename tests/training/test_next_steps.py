@@ -10,7 +10,7 @@ from openatac import cli
 from tests.conftest import ROOT
 from tests.helpers.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
 from tests.helpers.made_up_images import write_data_dir
-from tests.helpers.scripts import call_script, run_script
+from tests.helpers.scripts import call_script
 
 SMALL = '--blocks', 1, '--act-type', 'relu', '--batch-size', 100, '--num-epochs', 1
 
@@ -25,18 +25,24 @@ def run_in_shell(command, folder):
                           env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'})
 
 
-def test_export_predict_and_compare_follow_a_run_on_cifar(cifar10, tmp_path, monkeypatch):
+def run_here(command, name):
+    """Run ``openatac NAME ...`` in this process, which saves the start-up; its exit code."""
+    words = shlex.split(command)
+    return cli.main(words[words.index(name):])
+
+
+def test_export_predict_and_compare_follow_a_run_on_cifar(cifar10, tmp_path, monkeypatch, capsys):
     """In a folder whose name a shell would divide, and relative to the current one."""
     monkeypatch.chdir(tmp_path)
-    done = run_script(*SMALL, '--data-dir', cifar10, '--save-dir', 'my run')
-    assert done.returncode == 0, done.stderr
-    export, predict, compare = commands_in(done.stderr)
-    assert 'my run' in done.stderr.splitlines()[-4]
-    for command in (export, predict, compare):
-        result = run_in_shell(command, tmp_path)
-        assert result.returncode == 0, (command, result.stderr)
-        if command == predict:
-            assert 'sample.png' in result.stdout and 'airplane' in result.stdout
+    assert call_script(*SMALL, '--data-dir', cifar10, '--save-dir', 'my run') == 0
+    said = capsys.readouterr().err
+    export, predict, compare = commands_in(said)
+    assert 'my run' in said.splitlines()[-4]
+    assert run_here(export, 'export') == 0
+    result = run_in_shell(predict, tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert 'sample.png' in result.stdout and 'airplane' in result.stdout
+    assert run_here(compare, 'compare') == 0
     assert (tmp_path / 'my run' / 'export-symbol.json').exists()
     assert (tmp_path / 'my run-comparison' / 'comparison.md').exists()
 
@@ -44,9 +50,10 @@ def test_export_predict_and_compare_follow_a_run_on_cifar(cifar10, tmp_path, mon
 def test_the_export_that_was_asked_for_is_predicted_with(cifar10, tmp_path, capsys):
     assert call_script(*SMALL, '--data-dir', cifar10, '--save-dir', tmp_path / 'run', '--export',
                        tmp_path / 'net') == 0
-    words = shlex.split(commands_in(capsys.readouterr().err)[1])
-    assert words[-3:] == ['predict', str(tmp_path / 'net'), str(tmp_path / 'run' / 'sample.png')]
-    assert cli.main(words[-3:]) == 0
+    predict = commands_in(capsys.readouterr().err)[1]
+    assert shlex.split(predict)[-3:] == [
+        'predict', str(tmp_path / 'net'), str(tmp_path / 'run' / 'sample.png')]
+    assert run_here(predict, 'predict') == 0
 
 
 @pytest.mark.usefixtures('shallow_resnet')
@@ -56,11 +63,9 @@ def test_export_predict_and_published_follow_a_run_on_photographs(tmp_path, caps
                        0, '--save-dir', tmp_path / 'run', '--logging-file', tmp_path / 'log',
                        script=train_imagenet) == 0
     export, predict, compare = commands_in(capsys.readouterr().err)
-    for name, command in (('export', export), ('predict', predict)):  # in this process, which has the host
-        words = shlex.split(command)
-        assert cli.main(words[words.index(name):]) == 0
-    result = run_in_shell(compare, tmp_path)
-    assert result.returncode == 0 and 'resnet50_v1b' in result.stdout, result.stderr
+    for name, command in (('export', export), ('predict', predict), ('published', compare)):
+        assert run_here(command, name) == 0
+    assert 'resnet50_v1b' in capsys.readouterr().out
 
 
 def test_a_dry_run_prints_none_of_them(cifar10, tmp_path, capsys):
