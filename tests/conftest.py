@@ -24,6 +24,13 @@ def shared_data():
     return SHARED_DATA
 
 
+@pytest.fixture(scope='session', autouse=True)
+def forms_are_timed_once():
+    """Exports measure how long each form takes, which no test compares."""
+    from openatac.export import parity
+    parity.RUNS = 1
+
+
 @pytest.fixture(autouse=True)
 def log_as_before():
     """Undo what a run in this process does to the log."""
@@ -46,7 +53,7 @@ def elsewhere(monkeypatch, tmp_path):
 
 @pytest.fixture(scope='session')
 def cifar10(tmp_path_factory):
-    """A folder of made-up CIFAR-10 binary files: 300 training and 60 test images."""
+    """A folder of made-up CIFAR-10 binary files: 100 training and 20 test images."""
     from tests.helpers.made_up_images import write_cifar
     return write_cifar(tmp_path_factory.mktemp('data') / 'cifar-10-batches-bin')
 

@@ -1,5 +1,6 @@
 """`openatac predict` on files of all kinds, and the runtimes that an export can be run by."""
 import importlib.util
+import io
 import json
 import os
 import shutil
@@ -215,13 +216,14 @@ def run(*arguments, start=START, **options):
                           timeout=300, env={**os.environ, 'PYTHONPATH': str(ROOT)}, **options)
 
 
-def test_an_image_from_standard_input(prefix, tmp_path, capsys):
+def test_an_image_from_standard_input(prefix, tmp_path, capsys, monkeypatch):
     data = encoded(smooth(), 'PNG')
     (tmp_path / 'a.png').write_bytes(data)
-    piped = run(prefix, '-', '--json', input=data, stdout=subprocess.PIPE)
-    assert (piped.returncode, piped.stderr) == (0, b'')
+    monkeypatch.setattr(sys, 'stdin', io.TextIOWrapper(io.BytesIO(data)))
+    code, out, err = call(capsys, prefix, '-', '--json')
+    assert (code, err) == (0, '')
     of_file = json.loads(call(capsys, prefix, tmp_path / 'a.png', '--json')[1])
-    assert json.loads(piped.stdout) == {**of_file, 'image': '-'}
+    assert json.loads(out) == {**of_file, 'image': '-'}
     assert call(capsys, prefix, '-', '-')[0] == 2
 
 
