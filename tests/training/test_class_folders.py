@@ -256,7 +256,7 @@ def test_studies_know_such_a_run(tmp_path, trained, capsys):
     net = openatac.get_model('cifar_resnet8_v2_atac', classes=3)
     assert f'{costs(net, (3, 24, 24)).multiply_adds:,}' in text and '3 classes' in text
     capsys.readouterr()
-    assert openatac_command(['published', str(folder)]) == 0
+    assert openatac_command(['published', str(folder), '--network', 'cifar_resnet8_v2_atac']) == 0
     assert 'dataset folder' in capsys.readouterr().out
 
 
