@@ -55,7 +55,7 @@ def elsewhere(monkeypatch, tmp_path):
 def cifar10(tmp_path_factory):
     """A folder of made-up CIFAR-10 binary files: 100 training and 20 test images."""
     from tests.helpers.made_up_images import write_cifar
-    return write_cifar(tmp_path_factory.mktemp('data') / 'cifar-10-batches-bin')
+    return write_cifar(tmp_path_factory.mktemp('data') / 'cifar-10-batches-bin', images=20)
 
 
 @pytest.fixture(scope='session')

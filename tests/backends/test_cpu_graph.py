@@ -7,7 +7,7 @@ from mxnet import autograd
 from openatac.backends.mxnet.cpu_graph import faster_network, faster_symbol
 from openatac.graph.nodes import Graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC
-from openatac.models.resnet_v1b import ResNet50_v1bATAC
+from tests.helpers.imagenet_hosts import shallow_host
 from tests.helpers.parameters import parameters_of
 
 NETWORKS = {
@@ -18,7 +18,7 @@ NETWORKS = {
     'eca': lambda: ResNet20V2ATAC([1] * 3, act_type='relu', attention='eca'),
     'prelu and cbam': lambda: ResNet20V2ATAC([1] * 3, act_type='prelu', attention='cbam'),
     'gather-excite': lambda: ResNet20V2ATAC([1] * 3, act_type='xunit', attention='ge'),
-    'ImageNet': lambda: ResNet50_v1bATAC(layers=(1, 1, 1, 1), classes=10, final_drop=0.2),
+    'ImageNet': lambda: shallow_host().build(classes=10, final_drop=0.2),
 }
 
 

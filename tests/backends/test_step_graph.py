@@ -13,8 +13,8 @@ from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.backends.mxnet.training_step import CpuStep
 from openatac.graph.nodes import Graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC
-from openatac.models.resnet_v1b import ResNet50_v1bATAC
 from tests.helpers.fresh_python import output_of
+from tests.helpers.imagenet_hosts import shallow_host
 from tests.helpers.parameters import parameters_of
 
 OPTIMIZER = {'learning_rate': 0.1, 'momentum': 0.9, 'wd': 1e-4}
@@ -24,7 +24,7 @@ GATED = {
     'ATAC in the last blocks': lambda: ResNet20V2ATAC([1] * 3, act_layers=1),
     'dropout': lambda: ResNet20V2ATAC([1] * 3, drop_rate=0.2),
     'Swish': lambda: ResNet20V2ATAC([1] * 3, act_type='swish'),
-    'ImageNet': lambda: ResNet50_v1bATAC(layers=(1, 1, 1, 1), classes=10),
+    'ImageNet': lambda: shallow_host().build(classes=10),
 }
 OTHERS = {
     'no gates': dict(act_type='relu'),

@@ -16,7 +16,6 @@ from openatac.graph.structural import export_graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.cifar_resnet18 import CIFARResNet18
 from openatac.models.params_file import read_params, write_params
-from openatac.models.resnet_v1b import ResNet50_v1bATAC
 from openatac.nn.gather_excite import GatherExcite
 from openatac.nn.group_norm import GroupNorm
 from openatac.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
@@ -30,6 +29,7 @@ from tests.helpers.both_libraries import (
     step_in_torch,
 )
 from tests.helpers.fresh_python import output_of, run_python
+from tests.helpers.imagenet_hosts import shallow_host
 from tests.helpers.parameters import parameters_of
 
 torch = pytest.importorskip('torch')
@@ -40,7 +40,7 @@ from openatac.backends.torch.graph import to_gluon, to_torch  # noqa: E402
 
 CIFAR = partial(ResNet20V2ATAC, layers=(1, 1, 1))
 CIFAR18 = partial(CIFARResNet18, layers=(1, 1, 1, 1), channels=(16, 32, 32, 64))
-IMAGENET = partial(ResNet50_v1bATAC, layers=(1, 1, 1, 1), classes=10, act_layers=4)
+IMAGENET = partial(shallow_host().build, classes=10, act_layers=4)
 UNITS = {**{name: {'act_type': name} for name in ACTIVATIONS},
          **{name: {'act_type': 'relu', 'attention': name} for name in ATTENTIONS}}
 NETWORKS = {  # and the side of their images: every unit in one host, and some in the others

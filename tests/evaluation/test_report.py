@@ -16,7 +16,7 @@ from openatac.export.manifest import Manifest
 from openatac.models.parameters import save_parameters
 from tests.helpers.commands import call_command, command_refusal, rows_of
 from tests.helpers.imagenet_hosts import shallow_host, shallow_resnet  # noqa: F401  (a fixture)
-from tests.helpers.made_up_images import write_data_dir
+from tests.helpers.made_up_images import write_cifar, write_data_dir
 from tests.helpers.scripts import call_script, json_of, refusal
 
 CIFAR10 = ['airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck']
@@ -36,6 +36,12 @@ def network(tmp_path_factory):
     save_parameters(net, str(folder / 'net.params'))
     export(net, str(folder / 'net'), CIFAR, ['symbol'])
     return str(folder / 'net.params'), str(folder / 'net')
+
+
+@pytest.fixture(scope='module')
+def cifar10(tmp_path_factory):
+    """A folder of data with 60 test images, among which all classes are."""
+    return write_cifar(tmp_path_factory.mktemp('data') / 'cifar')
 
 
 def evaluate(network, cifar10, *more):

@@ -62,7 +62,7 @@ def test_train_cifar_evaluates_a_run_by_its_file_alone(cifar_run, capsys, file):
 @pytest.mark.parametrize('file', ['best.params', 'out-0000.params'])
 def test_photographs_are_evaluated_by_the_file_alone(photo_run, capsys, file):
     path, more = os.path.join(photo_run, file), data_if_needed(photo_run, file)
-    for run in (lambda: cli.main(['evaluate-imagenet', path, *more]),
+    for run in (lambda: cli.main(['evaluate-imagenet', path, *more, '-j', '0']),
                 lambda: call_script('--evaluate', path, *more, '-j', 0, script=train_imagenet)):
         assert run() == 0
         assert score_of(capsys.readouterr().err) == wanted_score(photo_run)
@@ -75,7 +75,7 @@ def data_if_needed(run, file):
 
 def test_other_images_are_evaluated_where_they_are_given(photo_run, tmp_path, capsys):
     other = write_data_dir(tmp_path / 'other', validation=4)
-    assert cli.main(['evaluate-imagenet', photo_run + '/best.params', '--data-dir', other]) == 0
+    assert cli.main(['evaluate-imagenet', photo_run + '/best.params', '--data-dir', other, '-j', '0']) == 0
     assert ' on 4 images' in capsys.readouterr().err
 
 
@@ -156,7 +156,7 @@ def test_contradictions_about_photographs_are_refused(photo_run, capsys, file, s
 
 def test_another_size_and_crop_may_be_tried(photo_run, capsys):
     for more in (['--input-size', '64'], ['--crop-ratio', '0.9']):
-        assert cli.main(['evaluate-imagenet', photo_run + '/best.params', *more]) == 0
+        assert cli.main(['evaluate-imagenet', photo_run + '/best.params', *more, '-j', '0']) == 0
     assert capsys.readouterr().err.count('err-top1=') == 2
 
 

@@ -209,7 +209,7 @@ def test_a_run_knows_its_network_labels_and_images(run, tmp_path):
     assert call(run, tmp_path / 'net') == 0
     found = read_manifest(str(tmp_path / 'net'))
     assert found.model == ATAC and found.labels[:2] == ['airplane', 'automobile'] and len(found.labels) == 10
-    assert found.arguments['useGlobal'] is True and found.reports['symbol']['real_images'] == 60
+    assert found.arguments['useGlobal'] is True and found.reports['symbol']['real_images'] == 20
     net = get_model(ATAC, useGlobal=True, useReLU=False)
     load_parameters(net, str(run / 'best.params'))
     found = outputs(load_symbol(str(tmp_path / 'net')), images())
@@ -308,7 +308,7 @@ def test_int8(run, tmp_path):
     report = read_manifest(str(tmp_path / 'net')).reports['int8']
     assert report['top1_agreement'] >= 0.5
     assert report['accuracy']['float32'] == pytest.approx(max(row['val_accuracy'] for row in metrics_of(run)))
-    assert report['accuracy']['images'] == 60 and 0 <= report['accuracy']['int8'] <= 1
+    assert report['accuracy']['images'] == 20 and 0 <= report['accuracy']['int8'] <= 1
     symbol, _ = read_symbol(str(tmp_path / 'net-int8'))
     assert count_operators(symbol)['_contrib_quantize_v2'] > 0
     assert load_symbol(str(tmp_path / 'net-int8'))(mx.nd.array(images())).shape == (3, 10)

@@ -216,7 +216,8 @@ def run(tmp_path_factory, cifar10):
     network = '--blocks', 1, '--act-layers', 1, '--seed', 3
     assert call_script(*network, '--write-initial', folder / 'start') == 0
     result = run_script(*network, '--data-dir', cifar10, '--engine', 'torch', '--initial', folder / 'start',
-                        '--num-epochs', 1, '--save-dir', folder / 'run', '--export', folder / 'export')
+                        '--batch-size', 50, '--num-epochs', 1, '--save-dir', folder / 'run', '--export',
+                        folder / 'export')
     assert result.returncode == 0, result.stderr
     return folder / 'run'
 

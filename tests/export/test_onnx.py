@@ -18,6 +18,7 @@ from openatac.nn.gather_excite import GatherExcite
 from openatac.nn.group_norm import GroupNorm
 from openatac.unit_arguments import GATHER_EXCITE_VARIANTS
 from openatac.version import __version__
+from tests.helpers.imagenet_hosts import in_resnets_place, shallow_host
 from tests.helpers.run_onnx import run_onnx
 
 onnx = pytest.importorskip('onnx')
@@ -32,7 +33,8 @@ S = mx.sym
 def small(name):
     """The network ``name`` with one block per stage, and with few channels where the zoo has none."""
     if name.startswith('resnet50'):
-        return get_model(name, layers=(1,) * 4, classes=10), IMAGENET
+        with in_resnets_place(shallow_host()):
+            return get_model(name, classes=10), IMAGENET
     if name.startswith('cifar_resnet18'):
         return get_model(name, layers=(1,) * 4, channels=(16, 16, 32, 64)), CIFAR
     return get_model(name), CIFAR
@@ -180,11 +182,11 @@ def test_gates_are_not_repeated_for_every_pixel(unit):
 
 
 NETWORKS = {
-    'group norm': (lambda: get_model('resnet50_v1b_relu', layers=(1,) * 4, classes=10, norm_layer=GroupNorm,
-                                     norm_kwargs={'num_groups': 8}), IMAGENET),
+    'group norm': (lambda: shallow_host().build(act_type='relu', classes=10, norm_layer=GroupNorm,
+                                                norm_kwargs={'num_groups': 8}), IMAGENET),
     'global gates and dropout': (lambda: ResNet20V2ATAC([1] * 3, useGlobal=True, drop_rate=0.3), CIFAR),
-    'avg_down, dilated': (lambda: get_model('resnet50_v1b_relu', layers=(1,) * 4, classes=10, avg_down=True,
-                                            dilated=True, deep_stem=True), (3, 53, 61)),
+    'avg_down, dilated': (lambda: shallow_host().build(act_type='relu', classes=10, avg_down=True,
+                                                       dilated=True, deep_stem=True), (3, 53, 61)),
     'MobileNet v2': (lambda: gluon.model_zoo.vision.mobilenet_v2_0_25(classes=10), (3, 96, 96)),
     'SqueezeNet': (lambda: gluon.model_zoo.vision.squeezenet1_1(classes=10), (3, 224, 224)),
 }

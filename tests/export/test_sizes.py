@@ -15,9 +15,12 @@ from openatac.export.manifest import Manifest
 from openatac.models.parameters import save_parameters
 from openatac.training.run_folder import RunFolder
 from tests.helpers.commands import call_command, command_refusal
+from tests.helpers.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
 from tests.helpers.made_up_images import blocks, encoded, write_data_dir
 from tests.helpers.run_onnx import run_onnx
 from tests.helpers.scripts import call_script, config_of, json_of, refusal
+
+pytestmark = pytest.mark.usefixtures('shallow_resnet')
 
 # Rectangles.
 

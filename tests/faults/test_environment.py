@@ -12,6 +12,7 @@ from openatac.errors import UnfitEnvironment
 from openatac.runtime import memory, threads
 from tests.conftest import ROOT
 from tests.helpers.fresh_python import run_python
+from tests.helpers.made_up_images import write_cifar
 
 USE_MXNET = 'import openatac, mxnet; print(mxnet.nd.ones(3).sum().asscalar())'
 COSTS = ('-m', 'openatac', 'costs', 'cifar_resnet8_v2_relu')
@@ -105,10 +106,11 @@ def test_too_little_address_space_is_one_line_with_the_limit(megabytes):
     assert result.returncode == 1 and 'ulimit -v' in error and str(megabytes * 10 ** 6 // 2 ** 20) in error
 
 
-def test_the_least_address_space_is_enough(cifar10, tmp_path):
-    """With which the smallest network trains."""
+def test_the_least_address_space_is_enough(tmp_path):
+    """With which the smallest network trains, in a batch of 128."""
+    data = write_cifar(tmp_path / 'data', images=26)
     least = (memory.ADDRESS_SPACE + 2 * memory.ADDRESS_SPACE_OF_THREAD) // 10 ** 6 + 1
-    result = limited(least, ROOT / 'train_cifar.py', '--data-dir', cifar10, '--blocks', 1, '--act-type',
+    result = limited(least, ROOT / 'train_cifar.py', '--data-dir', data, '--blocks', 1, '--act-type',
                      'relu', '--num-epochs', 1, '--save-dir', tmp_path / 'run')
     assert result.returncode == 0, result.stderr
 

@@ -2,6 +2,7 @@
 
 As a script, this is train_imagenet.py with the smallest of them, run with the same flags.
 """
+import contextlib
 import dataclasses
 import functools
 
@@ -21,31 +22,45 @@ def replace_host(host):
     return replaced
 
 
-def shallow_host():
-    """ResNet-50's host with one block per stage.
+@contextlib.contextmanager
+def in_resnets_place(host):
+    """Have the host in ResNet-50's place while the context is open."""
+    replaced = replace_host(host)
+    yield
+    replace_host(replaced)
 
-    Its networks have all kinds of blocks and a third of the parameters, which are most of what an epoch of a
-    few photographs computes and writes.
+
+def shallow_host():
+    """ResNet-50's host with one block per stage, and with few channels.
+
+    Its networks have all kinds of blocks and a hundredth of the parameters, which are most of what an epoch
+    of a few photographs computes and writes.
     """
+    from openatac.models import resnet_v1b
     from openatac.models.zoo import PUBLISHED_IMAGENET_HOST, find_host
     host = find_host(PUBLISHED_IMAGENET_HOST)
-    return dataclasses.replace(host, factory=functools.partial(host.gluon, layers=(1, 1, 1, 1)))
+
+    @functools.wraps(resnet_v1b.ResNet50_v1bATAC, updated=())
+    def build(**arguments):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(resnet_v1b, 'STAGE_CHANNELS', (32, 32, 64, 64))
+            return host.gluon(**{'layers': (1, 1, 1, 1), **arguments})
+
+    return dataclasses.replace(host, factory=build)
 
 
 @pytest.fixture(scope='module')
 def shallow_resnet():
-    """In a module that uses it, train_imagenet.py builds networks of `shallow_host`."""
-    replaced = replace_host(shallow_host())
-    yield
-    replace_host(replaced)
+    """In a module that uses it, train_imagenet.py and `get_model` build networks of `shallow_host`."""
+    with in_resnets_place(shallow_host()):
+        yield
 
 
 @pytest.fixture
 def small_network():
     """In a test that uses it, train_imagenet.py builds networks of `small_host`."""
-    replaced = replace_host(small_host())
-    yield
-    replace_host(replaced)
+    with in_resnets_place(small_host()):
+        yield
 
 
 def teacher_flags(path):

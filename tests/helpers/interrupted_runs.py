@@ -9,7 +9,7 @@ from openatac.backends.cluster import SingleProcess
 from tests.helpers.commands import rows_of
 from tests.helpers.scripts import finish, json_of, log_of, start_script, wait_until
 
-EPOCHS, BATCHES = 3, 30
+EPOCHS, BATCHES = 3, 10
 
 
 def flags(data, folder, *more):

@@ -15,6 +15,7 @@ from openatac.export.exporter import export
 from openatac.models.params_file import read_params, write_params
 from tests.faults.conftest import DESCRIPTION
 from tests.helpers.parameter_files import IMAGES, KINDS, MODEL, trained, values_of, write
+from tests.helpers.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
 from tests.helpers.safetensors import write_safetensors
 
 MANIFEST = DESCRIPTION._replace(classes=10, labels=[])
@@ -24,17 +25,17 @@ def outputs(net):
     return net(mx.nd.array(IMAGES)).asnumpy()
 
 
+@pytest.mark.usefixtures('shallow_resnet')
 @pytest.mark.parametrize('name, kind', [
     *((MODEL, kind) for kind in KINDS), ('resnet50_v1b_aa', 'prefixed'), ('resnet50_v1b_aa', 'gluon export')])
 def test_a_file_of_any_kind_is_the_network(tmp_path, name, kind):
     """Those of ResNet-50 with attention are numbered over the whole process."""
     net = trained(name)
     path = write(kind, net, tmp_path)
-    again = get_model(name, pretrained=path)
+    again = values_of(get_model(name, pretrained=path))
     for key, value in values_of(net).items():
-        found = values_of(again)[key]
-        assert found.dtype == np.float32
-        np.testing.assert_array_equal(found, value.astype('float16') if kind == 'float16' else value)
+        assert again[key].dtype == np.float32
+        np.testing.assert_array_equal(again[key], value.astype('float16') if kind == 'float16' else value)
 
 
 @pytest.mark.parametrize('kind', KINDS)

@@ -8,13 +8,16 @@ from openatac import get_model, get_model_list
 from openatac.export.symbol_files import load_symbol, save_symbol
 from openatac.study.costs.count import costs, layers
 from openatac.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
+from tests.helpers.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
 from tests.helpers.parameters import parameters_of
+
+pytestmark = pytest.mark.usefixtures('shallow_resnet')
 
 UNITS = [name.lower().replace('chaatac', 'atac') for name in ACTIVATIONS] + list(ATTENTIONS)
 SMALL = {  # host: side of the images and arguments of a small one
     'cifar_resnet8_v2_': (32, {}),
     'cifar_resnet18_v1_': (32, {'layers': [1] * 4, 'channels': (16, 16, 16, 32)}),
-    'resnet50_v1b_': (48, {'layers': [1] * 4}),
+    'resnet50_v1b_': (48, {}),  # of `shallow_host`
 }
 QUICK = 'atac', 'se'  # of the larger hosts, which build their units as the first one does
 NAMES = [host + unit if unit in QUICK or host.startswith('cifar_resnet8')

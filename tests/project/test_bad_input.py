@@ -131,8 +131,8 @@ def test_float16_needs_a_gpu(refused, cifar10):
 
 
 def test_a_batch_that_is_larger_than_the_data(refused, cifar10):
-    error = refused(1, '--data-dir', cifar10, '--batch-size', 301)
-    assert '300' in error and '301' in error and '--batch-size' in error
+    error = refused(1, '--data-dir', cifar10, '--batch-size', 101)
+    assert '100' in error and '101' in error and '--batch-size' in error
 
 
 def diverging(folder):

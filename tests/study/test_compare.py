@@ -28,7 +28,7 @@ from tests.helpers.made_up_images import write_cifar
 from tests.helpers.scripts import finish, metrics_of, wait_until
 
 RECIPE = ['--lr-decay-epoch', '1', '--batch-size', '25', '--lr', '0.05']
-EPOCHS = 15  # of a run that is stopped
+EPOCHS = 10  # of a run that is stopped
 FLAGS = [*RECIPE, '--num-epochs', '2']
 ONE = ['--units', 'relu', '--blocks', '1', '--seeds', '1']
 ENVIRONMENT = {'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}

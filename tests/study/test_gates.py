@@ -208,7 +208,7 @@ def test_the_file_has_a_row_for_each_gate_of_each_run(of_three):
         of_run = [row for row in rows if row['run'] == name]
         assert [row['layer'] for row in of_run] == layers and {row['unit'] for row in of_run} == {unit}
         assert ''.join(row['stage'] for row in of_run) == stages
-        assert {(row['dataset'], row['images']) for row in of_run} == {('cifar10', '60')}
+        assert {(row['dataset'], row['images']) for row in of_run} == {('cifar10', '20')}
 
 
 def test_only_the_gate_of_each_pixel_varies_between_pixels(of_three):
@@ -219,7 +219,7 @@ def test_only_the_gate_of_each_pixel_varies_between_pixels(of_three):
 def test_the_table_names_each_run_and_each_gate(of_three):
     out, printed = of_three
     lines = [set(line.split()) for line in printed.splitlines()]
-    assert any({'cifar_resnet8_v2_se,', 'best.params,', '60', 'cifar10'} <= line for line in lines)
+    assert any({'cifar_resnet8_v2_se,', 'best.params,', '20', 'cifar10'} <= line for line in lines)
     assert all(any(row['layer'] in line for line in lines) for row in rows_of(f'{out}.csv'))
 
 
@@ -256,12 +256,12 @@ def test_other_parameters_and_fewer_images(runs, tmp_path):
             parameter.set_data(parameter.data() * 0)
     save_parameters(net, str(tmp_path / 'zero.params'))
     params, x, y = tmp_path / 'zero.params', tmp_path / 'x', tmp_path / 'y'
-    assert gates(runs['se'], '--params', params, '--images', 20, '--out', x) == 0
+    assert gates(runs['se'], '--params', params, '--images', 10, '--out', x) == 0
     columns = 'parameters', 'images', 'mean', 'standard_deviation', 'between_images', 'relu_mask_correlation'
     assert {tuple(row[column] for column in columns) for row in rows_of(f'{x}.csv')} == {
-        ('zero.params', '20', '0.500000', '0.000000', '', '')}
+        ('zero.params', '10', '0.500000', '0.000000', '', '')}
     assert gates(runs['se'], '--params', 'last', '--images', 10 ** 6, '--out', y) == 0
-    assert {(row['parameters'], row['images']) for row in rows_of(f'{y}.csv')} == {('last.params', '60')}
+    assert {(row['parameters'], row['images']) for row in rows_of(f'{y}.csv')} == {('last.params', '20')}
 
 
 def test_other_images(runs, tmp_path):
@@ -299,7 +299,7 @@ def test_a_run_of_train_imagenet(tmp_path):
     assert [row['layer'] for row in rows] == ['layer4.0.relu1', 'layer4.0.relu2']
     columns = 'network', 'dataset', 'stage', 'channels', 'images'
     assert {tuple(row[column] for column in columns) for row in rows} == {
-        ('resnet50_v1b_atac', 'imagenet', '4', '512', '4')}
+        ('resnet50_v1b_atac', 'imagenet', '4', '64', '4')}
 
 
 def test_a_run_that_diverged_is_one_sentence(runs, tmp_path, capsys):

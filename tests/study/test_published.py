@@ -25,7 +25,6 @@ from openatac.training.recipes import CIFAR
 from openatac.training.recipes import IMAGENET as IMAGENET_RECIPES
 from tests.conftest import ROOT
 from tests.helpers.commands import rows_of
-from tests.helpers.fresh_python import run_python
 from tests.helpers.made_up_images import CIFAR100 as CIFAR100_FILES
 from tests.helpers.made_up_images import write_cifar
 from tests.helpers.scripts import call_script
@@ -237,13 +236,13 @@ def test_what_does_not_matter_to_a_relu_is_no_reason(here):
 
 
 def test_a_run_of_the_script_is_read(here, capsys):
-    write_cifar(here / 'data', CIFAR100_FILES)
+    write_cifar(here / 'data', CIFAR100_FILES, images=20)
     assert call_script('--recipe', 'cifar100_atac', '--blocks', 1, '--gpus', '', '--num-epochs', 1,
-                       '--batch-size', 30, '--lr-decay-epoch', '', '--data-dir', here / 'data', '--save-dir',
+                       '--batch-size', 10, '--lr-decay-epoch', '', '--data-dir', here / 'data', '--save-dir',
                        'run') == 0
     capsys.readouterr()
     assert accuracy_row(ATAC1, 'run')['ours'] == ''
-    assert ('- 1 run: training_images 60 instead of 50000, test_images 60 instead of 10000, num_epochs 1 '
+    assert ('- 1 run: training_images 20 instead of 50000, test_images 20 instead of 10000, num_epochs 1 '
             f'instead of 400 ({ATAC1})') in capsys.readouterr().out
 
 
@@ -335,10 +334,10 @@ def test_runs_in_results_are_taken_by_themselves(here):
     assert accuracy_row(RELU1)['verdict'] == 'reproduced (+0.0000)'
 
 
-def test_from_outside(here):
-    done = run_python('-m', 'openatac', 'published', '--network', RELU1)
-    assert done.returncode == 0 and 'ReLU, b = 1     0.737     -  0  not run: about' in done.stdout
-    assert 'ImageNet' not in done.stdout
+def test_a_network_without_runs(here, capsys):
+    assert cli.main(['published', '--network', RELU1]) == 0
+    printed = capsys.readouterr().out
+    assert 'ReLU, b = 1     0.737     -  0  not run: about' in printed and 'ImageNet' not in printed
 
 
 def failure(words, capsys):

@@ -81,7 +81,7 @@ def test_the_imagenet_script_writes_its_network():
     assert call_script('--r', 2, '--num-classes', 2, '--input-size', 32, '--last-gamma', '--write-initial',
                        'atac', script=train_imagenet) == 0
     values = read_arrays('atac-0000.params')
-    assert values['fc.weight'].shape == (2, 2048) and not values['layer1.0.bn3.gamma'].asnumpy().any()
+    assert values['fc.weight'].shape == (2, 256) and not values['layer1.0.bn3.gamma'].asnumpy().any()
     assert json_of('atac-flags.json')['model'] == 'resnet50_v1b_atac'
 
 
@@ -236,7 +236,7 @@ def test_print_config_says_where_each_setting_comes_from(script, capsys):
 # ------------------------------------------------------------------ the dry run, with MXNet
 
 def test_a_dry_run_times_every_part_and_leaves_no_run(cifar10, capsys):
-    these = '--data-dir', cifar10, *NETWORK, '--batch-size', 20, '--save-dir', 'run'
+    these = '--data-dir', cifar10, *NETWORK, '--batch-size', 5, '--save-dir', 'run'
     assert call_script(*these, '--dry-run', 3, '--export', 'net') == 0
     header, *parts, _ = capsys.readouterr().out.splitlines()
     assert [line.split('  ')[0] for line in parts] == [

@@ -73,13 +73,13 @@ def test_a_run_killed_fifty_times_within_epochs_and_checkpoints_ends_as_it_would
 def test_a_run_stopped_within_an_epoch_goes_on_from_that_batch(
         tmp_path, cifar10, uninterrupted, monkeypatch, capsys):
     with monkeypatch.context() as patch:
-        signal_at_step(patch, BATCHES + 10, signal.SIGINT)
+        signal_at_step(patch, BATCHES + 5, signal.SIGINT)
         assert call_script(*flags(cifar10, tmp_path)) == 128 + signal.SIGINT
     error = the_error(1, capsys.readouterr().err)
     assert 'SIGINT' in error and '--resume auto' in error
-    assert int(checkpoint_names(tmp_path)[-1]) == BATCHES + 11
+    assert int(checkpoint_names(tmp_path)[-1]) == BATCHES + 6
     assert call_script(*flags(cifar10, tmp_path)) == 0
-    assert 'epoch 1, batch 11' in capsys.readouterr().err
+    assert 'epoch 1, batch 6' in capsys.readouterr().err
     assert_same_end(tmp_path, uninterrupted)
 
 
@@ -158,14 +158,14 @@ def test_if_all_checkpoints_are_damaged_the_run_says_so(copy, cifar10, capsys):
 # ---------------------------------------------------------------------------------- refused
 
 def test_other_settings_are_refused_with_the_difference(copy, cifar10, tmp_path, capsys):
-    other_images = write_cifar(tmp_path / 'other', seed=1)
+    other_images = write_cifar(tmp_path / 'other', images=20, seed=1)
     renamed = shutil.copytree(cifar10, str(tmp_path / 'same images elsewhere'))
     for data, more, named in (
             (cifar10, ['--lr', 0.1], ['lr', '0.05', '0.1']),
             (cifar10, ['--seed', 4], ['seed', '3', '4']),
             (cifar10, ['--act-type', 'relu'], ['act_type', 'ChaATAC', 'relu']),
             (cifar10, ['--num-epochs', 7, '--wd', 0], ['num_epochs', '3', '7', 'wd', '0.0001', '0.0']),
-            (other_images, [], ['data', '300:'])):
+            (other_images, [], ['data', '100:'])):
         code = call_script(*flags(data, copy, *more))
         error = the_error(code, capsys.readouterr().err)
         assert code == 1 and all(word in error for word in [*named, '--save-dir'])
@@ -179,7 +179,7 @@ def test_other_pixels_are_other_data(copy, cifar10, tmp_path, capsys):
     records[:, 1:] //= 2
     records.tofile(path)
     code = call_script(*flags(changed, copy))
-    assert code == 1 and "'300:" in the_error(code, capsys.readouterr().err)
+    assert code == 1 and "'100:" in the_error(code, capsys.readouterr().err)
 
 
 def test_a_new_run_does_not_start_where_another_was(copy, cifar10, capsys):
@@ -288,7 +288,7 @@ def test_what_is_in_the_place_of_a_file_of_the_run_is_named(tmp_path, cifar10, c
     else:
         (tmp_path / name).mkdir()
     code = call_script(*flags(cifar10, tmp_path, '--act-type', 'relu', '--num-epochs', 1,
-                              '--batch-size', 150))
+                              '--batch-size', 50))
     assert code == 1 and name in the_error(code, capsys.readouterr().err)
 
 

@@ -50,7 +50,7 @@ def init(**settings):
     note('init', settings)
     return Run()
 '''
-EPOCHS, BATCHES = 2, 15
+EPOCHS, BATCHES = 2, 5
 
 
 @contextlib.contextmanager
@@ -82,7 +82,7 @@ def tracked(tmp_path_factory, cifar10):
         with stand_ins(top, CALLS=str(path)):
             assert call_script(
                 '--data-dir', cifar10, '--save-dir', folder, '--blocks', 1, '--act-type', 'relu',
-                '--batch-size', 20, '--num-epochs', EPOCHS, '--log-interval', 10, '--resume', 'auto',
+                '--batch-size', 20, '--num-epochs', EPOCHS, '--log-interval', 3, '--resume', 'auto',
                 '--tensorboard', top / 'events', '--project', 'atac', '--name', 'first') == 0
         calls.append([json.loads(line) for line in path.read_text().splitlines()])
         shutil.rmtree(os.path.join(folder, 'checkpoints', f'{EPOCHS * BATCHES:010d}'))
@@ -101,7 +101,7 @@ def test_tensorboard_gets_each_epoch_and_interval(tracked):
     for row in rows:
         for name in ('lr', 'train_loss', 'train_accuracy', 'val_loss', 'val_accuracy', 'best_accuracy'):
             assert scalars[name, row['iteration']] == row[name]
-    steps = [epoch * BATCHES + batch for epoch in range(EPOCHS) for batch in (10, 15)]
+    steps = [epoch * BATCHES + batch for epoch in range(EPOCHS) for batch in (3, 5)]
     assert [step for tag, step in scalars if tag == 'interval/loss'] == steps
     assert {tag for tag, _ in scalars if '/' in tag} == {
         'interval/' + name for name in ('loss', 'accuracy', 'lr', 'images_per_second')}
@@ -130,7 +130,7 @@ def test_weights_and_biases_get_each_epoch_and_interval(tracked, cifar10):
         found, = (values for values, step in logged if step == row['iteration'] and 'val_loss' in values)
         assert expected.items() <= found.items()
     steps = [step for _, step in logged]
-    assert steps == sorted(steps) and {10, 15, 25, 30} == set(steps)
+    assert steps == sorted(steps) and {3, 5, 8, 10} == set(steps)
     (summary,), = of_kind(calls, 'summary')
     assert summary['best_accuracy'] == rows[-1]['best_accuracy'] and of_kind(calls, 'finish') == [[]]
 

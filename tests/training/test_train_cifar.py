@@ -32,12 +32,6 @@ PUBLISHED = (
     '--lr-decay-epoch 300,350 --dataset cifar100 --model atac --act-type ChaATAC --useReLU --r 2 --blocks 3')
 
 
-@pytest.fixture(scope='module')
-def few(tmp_path_factory):
-    """A folder of 100 training and 20 test images."""
-    return write_cifar(tmp_path_factory.mktemp('few') / 'cifar', images=20)
-
-
 def flags(data, folder, *more):
     return ('--data-dir', data, '--save-dir', folder, '--blocks', 1, '--batch-size', 20, '--lr', 0.05, *more)
 
@@ -65,7 +59,7 @@ def test_the_published_command_is_accepted_verbatim(tmp_path, refusing_mirror, m
 
 
 def test_the_recipe_that_repeats_the_publication_reads_superclasses_and_says_so(tmp_path):
-    data = write_cifar(tmp_path / 'cifar-100-binary', CIFAR100)
+    data = write_cifar(tmp_path / 'cifar-100-binary', CIFAR100, images=20)
     assert call_script('--recipe', 'cifar100_atac', '--blocks', 1, '--num-epochs', 1, '--batch-size', 20,
                        '--data-dir', data, '--save-dir', tmp_path / 'coarse') == 0
     settings = json_of(tmp_path, 'coarse', 'settings.json')
@@ -78,7 +72,7 @@ def test_the_recipe_that_repeats_the_publication_reads_superclasses_and_says_so(
 
 
 def test_cifar100_has_its_100_classes_unless_asked_otherwise(tmp_path):
-    data = write_cifar(tmp_path / 'cifar-100-binary', CIFAR100)
+    data = write_cifar(tmp_path / 'cifar-100-binary', CIFAR100, images=20)
     assert call_script('--dataset', 'cifar100', *flags(data, tmp_path / 'fine', '--num-epochs', 1)) == 0
     assert json_of(tmp_path, 'fine', 'settings.json')['cifar100_labels'] == 'fine'
     assert '100 classes' in log_of(tmp_path / 'fine')
@@ -93,7 +87,7 @@ def finished(tmp_path_factory, cifar10):
     with contextlib.redirect_stderr(io.StringIO()) as errors:
         assert call_script(*flags(
             cifar10, folder, '--useReLU', '--num-epochs', 3, '--lr-decay-epoch', '1,2', '--save-period', 2,
-            '--save-plot-dir', folder / 'plots', '--log-interval', 5), picture=True) == 0
+            '--save-plot-dir', folder / 'plots', '--log-interval', 3), picture=True) == 0
     return str(folder), errors.getvalue()
 
 
@@ -115,12 +109,12 @@ def test_a_run_leaves_its_metrics(finished):
     folder, _ = finished
     rows, summary = metrics_of(folder), json_of(folder, 'summary.json')
     assert [row['epoch'] for row in rows] == [0, 1, 2]
-    assert [row['iteration'] for row in rows] == [15, 30, 45]
+    assert [row['iteration'] for row in rows] == [5, 10, 15]
     np.testing.assert_allclose([row['lr'] for row in rows], [0.05, 0.005, 0.0005])
     assert [row['best_accuracy'] for row in rows] == list(
         np.maximum.accumulate([row['val_accuracy'] for row in rows]))
     assert rows[-1]['train_loss'] < rows[0]['train_loss'] and rows[0]['images_per_second'] > 0
-    assert all(row['val_accuracy'] * 60 == round(row['val_accuracy'] * 60, 9) for row in rows)
+    assert all(row['val_accuracy'] * 20 == round(row['val_accuracy'] * 20, 9) for row in rows)
     with open(os.path.join(folder, 'metrics.csv'), encoding='utf-8', newline='') as handle:
         assert [{key: float(value) for key, value in row.items()} for row in csv.DictReader(handle)] == rows
     assert summary['best_accuracy'] == rows[summary['best_epoch']]['val_accuracy']
@@ -135,15 +129,15 @@ def test_a_run_leaves_its_settings_and_log(finished, cifar10):
     settings, log = json_of(folder, 'settings.json'), log_of(folder)
     assert settings['num_epochs'] == 3 and settings['data_dir'] == cifar10 and settings['momentum'] == 0.9
     assert '--lr-decay-epoch 1,2' in settings['command'] and settings['command'] in log
-    assert '300 training and 60 test images' in log
-    assert log.count('[Epoch ') == 3 and log.count('Batch [5/15]') == 3
+    assert '100 training and 20 test images' in log
+    assert log.count('[Epoch ') == 3 and log.count('Batch [3/5]') == 3
     for line in said.partition(settings['command'])[2].splitlines()[:-4]:  # then come the next commands
         assert line in log and '\r' not in line     # plain lines, since this is not a terminal
 
 
-def test_the_recorded_command_can_be_repeated_from_a_shell(few, tmp_path):
+def test_the_recorded_command_can_be_repeated_from_a_shell(cifar10, tmp_path):
     folder = tmp_path / 'my run'
-    assert call_script(*flags(few, folder, '--num-epochs', 1)) == 0
+    assert call_script(*flags(cifar10, folder, '--num-epochs', 1)) == 0
     first = (folder / 'last.params').read_bytes()
     program, *words = shlex.split(json_of(folder, 'settings.json')['command'])
     shutil.rmtree(folder)
@@ -164,14 +158,14 @@ def test_evaluate_gives_the_accuracy_of_the_run(finished, cifar10, tmp_path, cap
     assert call_script(*flags(cifar10, tmp_path / 'none', '--useReLU',
                               '--evaluate', os.path.join(folder, 'best.params'))) == 0
     said = capsys.readouterr().err
-    assert f'accuracy={best:f} ' in said and '60 test images' in said
+    assert f'accuracy={best:f} ' in said and '20 test images' in said
     assert not os.path.exists(tmp_path / 'none')
     half = str(tmp_path / 'float16.params')
     write_arrays(half, {name: array.astype('float16')
                         for name, array in read_arrays(os.path.join(folder, 'best.params')).items()})
     assert call_script(*flags(cifar10, tmp_path / 'none', '--useReLU', '--evaluate', half)) == 0
     accuracy = float(capsys.readouterr().err.split('accuracy=')[1].split()[0])
-    assert abs(accuracy - best) < 1.5 / 60      # one image of 60
+    assert abs(accuracy - best) < 1.5 / 20      # one image of 20
 
 
 def test_a_run_can_start_from_parameters(finished, cifar10, tmp_path):
@@ -217,12 +211,12 @@ def test_what_is_said_while_the_data_are_read_is_in_the_log_file(tmp_path, cifar
         members.add(cifar10, 'cifar-10-batches-bin')
     assert call_script(*flags(archive, tmp_path / 'run', '--num-epochs', 1)) == 0
     log = log_of(tmp_path / 'run')
-    assert str(archive) in log and 'MD5' in log and '300 training images' in log
+    assert str(archive) in log and 'MD5' in log and '100 training images' in log
 
 
 @pytest.mark.parametrize('more', [[], ['--recipe', 'cifar10_atac']])
-def test_a_model_by_name(tmp_path, few, more):
-    assert call_script(*more, '--model', 'CIFAR_resnet8_v2_swish', '--data-dir', few,
+def test_a_model_by_name(tmp_path, cifar10, more):
+    assert call_script(*more, '--model', 'CIFAR_resnet8_v2_swish', '--data-dir', cifar10,
                        '--save-dir', tmp_path, '--num-epochs', 1, '--batch-size', 20) == 0
     assert json_of(tmp_path, 'summary.json')['model'] == 'cifar_resnet8_v2_swish'
     assert json_of(tmp_path, 'settings.json')['blocks'] == 1
@@ -235,33 +229,33 @@ def test_a_flag_that_contradicts_the_name_of_the_model_is_refused(flag, value, b
     assert re.search(rf'{flag}\b.* cifar_resnet8_v2_swish .*\b{built_with}\b', error)
 
 
-def test_imperative_training_is_the_same(tmp_path, few):
+def test_imperative_training_is_the_same(tmp_path, cifar10):
     for mode in ('hybrid', 'imperative'):
-        assert call_script(*flags(few, tmp_path / mode, '--num-epochs', 1, '--batch-size', 50,
+        assert call_script(*flags(cifar10, tmp_path / mode, '--num-epochs', 1, '--batch-size', 50,
                                   '--act-layers', 1, '--mode', mode)) == 0
     hybrid, imperative = (metrics_of(tmp_path / mode)[0] for mode in ('hybrid', 'imperative'))
     assert abs(hybrid['train_loss'] - imperative['train_loss']) < 1e-4
     assert abs(hybrid['val_loss'] - imperative['val_loss']) < 1e-3
 
 
-def test_seed_and_dropout_change_the_run_and_nothing_else_does(tmp_path, few):
+def test_seed_and_dropout_change_the_run_and_nothing_else_does(tmp_path, cifar10):
     loss = {}
     changes = {'plain': [], 'again': [], 'seed': ['--seed', 1], 'dropout': ['--drop-rate', 0.5]}
     for name, more in changes.items():
-        assert call_script(*flags(few, tmp_path / name, '--num-epochs', 1), *more) == 0
+        assert call_script(*flags(cifar10, tmp_path / name, '--num-epochs', 1), *more) == 0
         loss[name] = metrics_of(tmp_path / name)[0]['train_loss']
     assert loss['plain'] == loss['again']
     assert len(set(loss.values())) == 3 and loss['dropout'] > loss['plain']
 
 
-def test_the_rate_can_decay_periodically(tmp_path, few):
-    assert call_script(*flags(few, tmp_path / 'run', '--num-epochs', 5, '--lr-decay-period', 2,
+def test_the_rate_can_decay_periodically(tmp_path, cifar10):
+    assert call_script(*flags(cifar10, tmp_path / 'run', '--num-epochs', 5, '--lr-decay-period', 2,
                               '--lr-decay', 0.5, '--lr-decay-epoch', '1', '--batch-size', 100)) == 0
     np.testing.assert_allclose([row['lr'] for row in metrics_of(tmp_path / 'run')],
                                [0.05, 0.05, 0.025, 0.025, 0.0125])
 
 
-def test_a_run_goes_on_when_its_terminal_is_closed_and_its_memory_does_not_grow(tmp_path, few):
+def test_a_run_goes_on_when_its_terminal_is_closed_and_its_memory_does_not_grow(tmp_path, cifar10):
     def peak():
         """The largest memory that the process has had, in MB."""
         with open(f'/proc/{process.pid}/status') as handle:
@@ -272,7 +266,7 @@ def test_a_run_goes_on_when_its_terminal_is_closed_and_its_memory_does_not_grow(
         return peak()
 
     process = start_script(
-        *flags(few, tmp_path, '--num-epochs', 13, '--batch-size', 100, '--act-type', 'relu'))
+        *flags(cifar10, tmp_path, '--num-epochs', 13, '--batch-size', 100, '--act-type', 'relu'))
     process.stderr.close()
     process.stdout.close()
     sizes = [peak_after(2), peak_after(11)]
@@ -280,8 +274,8 @@ def test_a_run_goes_on_when_its_terminal_is_closed_and_its_memory_does_not_grow(
     assert sizes[1] < sizes[0] + 25, f'from {sizes[0]:.0f} to {sizes[1]:.0f} MB in 9 epochs'
 
 
-def test_attention_by_flag_and_by_name_is_the_same_run(few, tmp_path):
-    common = ('--data-dir', few, '--batch-size', 50, '--num-epochs', 1, '--seed', 1)
+def test_attention_by_flag_and_by_name_is_the_same_run(cifar10, tmp_path):
+    common = ('--data-dir', cifar10, '--batch-size', 50, '--num-epochs', 1, '--seed', 1)
     assert call_script(*common, '--model', 'cifar_resnet8_v2_se', '--save-dir', tmp_path / 'name') == 0
     assert call_script(*common, '--blocks', 1, '--act-type', 'relu', '--attention', 'se',
                        '--save-dir', tmp_path / 'flags') == 0
@@ -291,8 +285,8 @@ def test_attention_by_flag_and_by_name_is_the_same_run(few, tmp_path):
     assert one['val_loss'] == other['val_loss'] and one['train_loss'] == other['train_loss']
 
 
-def test_decays_that_the_run_does_not_reach_are_a_warning(tmp_path, few, caplog):
-    short = '--data-dir', few, '--blocks', 1, '--batch-size', 50, '--num-epochs', 2, '--dry-run', 1
+def test_decays_that_the_run_does_not_reach_are_a_warning(tmp_path, cifar10, caplog):
+    short = '--data-dir', cifar10, '--blocks', 1, '--batch-size', 50, '--num-epochs', 2, '--dry-run', 1
     for decays, late in (('1,2,5', ['epoch 2', 'epoch 5']), ('0,1', [])):
         caplog.clear()
         assert call_script(*short, '--save-dir', tmp_path / decays, '--lr-decay-epoch', decays) == 0

@@ -19,6 +19,7 @@ from openatac.training.schedule import warmup_schedule
 from tests.helpers.imagenet_hosts import (
     shallow_host,
     shallow_resnet,  # noqa: F401  (a fixture)
+    small_network,  # noqa: F401  (a fixture)
     teacher_flags,
 )
 from tests.helpers.interrupted_runs import signal_at_step
@@ -218,6 +219,7 @@ def test_mixup_a_teacher_and_group_norm_together(photos, tmp_path):
     assert 'layer1.0.bn1.running_mean' not in parameters(folder)
 
 
+@pytest.mark.usefixtures('small_network')
 def test_a_teacher_of_gluoncv_with_local_parameters(photos, tmp_path):
     from gluoncv.model_zoo import get_model
     teacher = get_model('mobilenet0.25', classes=2)
@@ -242,7 +244,7 @@ def test_sync_batch_norm_has_the_same_parameters():
 @pytest.mark.parametrize('flags, name, parameter, shape', [
     (['--self-attention', 'fa'], 'resnet50_v1b_fa', 'layer1.0.conv2.', None),
     (['--attention', 'se', '--reduction', '8'], 'resnet50_v1b_se', 'layer1.0.attention.excite.0.weight',
-     (32, 256)),
+     (16, 128)),
     (['--attention', 'se', '--self-attention', 'aa'], 'resnet50_v1b_se_aa', 'layer2.0.conv2.', None),
 ])
 def test_what_the_network_flags_build(flags, name, parameter, shape):
@@ -294,6 +296,7 @@ def test_names_that_do_not_fit_are_listed(official, photos, tmp_path, capsys):
 
 # ------------------------------------------------------------------------------------- the rehearsal
 
+@pytest.mark.usefixtures('small_network')
 def test_a_dry_run_times_every_part_and_leaves_nothing(photos, tmp_path, capsys):
     folder = str(tmp_path / 'run')
     assert call_script(*flags(folder, photos, *RECIPE, '--dry-run', 3), script=train_imagenet) == 0
@@ -351,7 +354,7 @@ def test_the_recipe_is_the_published_command():
     (['--syncbn'], ['--syncbn', '--num-gpus is 0']),
     (['--syncbn', '--use-gn', '--num-gpus', '2'], ['--syncbn', '--use-gn']),
     (['--act-type', 'gleu'], ["'gleu'", 'gelu?']),
-    (['--r', '600'], ['r=600', 'from 1 to 256']),
+    (['--r', '600'], ['r=600', 'from 1 to 64']),
     (['--hard-weight', '1.5'], ['--hard-weight', '1.5', 'at most 1']),
 ], ids=lambda value: ' '.join(value) if value and value[0].startswith('--') else '')
 def test_a_wrong_command_line_is_refused_with_the_value_and_the_remedy(wrong, named, tmp_path, monkeypatch,
@@ -399,6 +402,7 @@ def test_what_cannot_be_done_is_one_sentence_that_names_it(photos, records, tmp_
         assert code == 1 and all(word in error for word in named), these
 
 
+@pytest.mark.usefixtures('small_network')
 def test_a_damaged_photograph_is_named_and_left_out(photos, tmp_path, capfd):
     data = str(tmp_path / 'photos')
     shutil.copytree(photos, data)

@@ -90,7 +90,7 @@ def test_a_run_killed_at_random_points_ends_as_it_would_have(tmp_path, cifar10, 
 
 def test_a_run_stopped_beside_mxnet_goes_on_without_it_to_the_same_bits(
         tmp_path, cifar10, uninterrupted, start, no_mxnet, monkeypatch, capsys):
-    signal_at_step(monkeypatch, BATCHES + 10, signal.SIGTERM)
+    signal_at_step(monkeypatch, BATCHES + 5, signal.SIGTERM)
     code = call_script(*flags(cifar10, tmp_path, *TORCH))
     assert code == 128 + signal.SIGTERM
     error = the_error(1, capsys.readouterr().err)
@@ -152,9 +152,9 @@ def next_epoch(data, *more):
 
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory, cifar10):
-    """Parameters of two epochs."""
+    """Parameters of five epochs."""
     folder = tmp_path_factory.mktemp('trained')
-    assert call_script(*next_epoch(cifar10, '--lr', 0.05, '--num-epochs', 2, '--save-dir', folder)) == 0
+    assert call_script(*next_epoch(cifar10, '--lr', 0.05, '--num-epochs', 5, '--save-dir', folder)) == 0
     return str(folder / 'last.params')
 
 
@@ -170,7 +170,7 @@ def pair(tmp_path_factory, cifar10, trained):
 
 def test_an_epoch_agrees_with_mxnet(pair):
     row, expected = (metrics_of(pair[engine])[0] for engine in ('torch', 'mxnet'))
-    assert expected['val_accuracy'] > 0.2       # two epochs have taught it something
+    assert expected['val_accuracy'] > 0.2       # five epochs have taught it something
     assert_agree(row, expected)
 
 
@@ -243,7 +243,7 @@ def test_its_best_network_is_exported(pair, tmp_path):
 
 
 def test_bfloat16_learns(cifar10, tmp_path):
-    assert call_script(*next_epoch(cifar10, '--lr', 0.05, '--num-epochs', 2, '--dtype', 'bfloat16', *TORCH,
+    assert call_script(*next_epoch(cifar10, '--lr', 0.05, '--num-epochs', 5, '--dtype', 'bfloat16', *TORCH,
                                    '--save-dir', tmp_path)) == 0
     row = metrics_of(tmp_path)[-1]
     assert row['train_accuracy'] > 0.2 and math.isfinite(row['val_loss'])
@@ -298,7 +298,7 @@ def test_initial_files_hold_the_values_that_they_were_written_with(tmp_path, cif
                        '--write-initial', tmp_path / 'x') == 0
     os.remove(tmp_path / 'x.params')
     assert call_script('--data-dir', cifar10, '--save-dir', tmp_path / 'run', '--num-epochs', 1, '--lr', 1e-9,
-                       *TORCH, '--initial', tmp_path / 'x') == 0
+                       '--batch-size', 50, *TORCH, '--initial', tmp_path / 'x') == 0
     last = read_params(str(tmp_path / 'run' / 'last.params'))
     np.testing.assert_allclose(last['output.bias'], np.arange(10), atol=1e-5)
 
@@ -445,7 +445,7 @@ def test_a_comparison_is_rehearsed(tmp_path, cifar10, capfd):
 def test_an_epoch_on_a_gpu_agrees_with_mxnet(pair, trained, cifar10, tmp_path):
     assert call_script(*next_epoch(cifar10, *TORCH, '--gpus', 0, '--resume-from', trained,
                                    '--save-dir', tmp_path)) == 0
-    assert_agree(metrics_of(tmp_path)[0], metrics_of(pair['mxnet'])[0], 1.5 / 60)
+    assert_agree(metrics_of(tmp_path)[0], metrics_of(pair['mxnet'])[0], 1.5 / 20)
     assert json_of(tmp_path, 'summary.json')['device'] == '1 x gpu'
 
 

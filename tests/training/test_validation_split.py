@@ -59,8 +59,8 @@ def held_out(tmp_path_factory, cifar10):
 
 def test_a_run_reports_the_validation_and_the_test_part(held_out, cifar10, capsys):
     summary, rows = json_of(held_out, 'summary.json'), metrics_of(held_out)
-    assert [summary[key] for key in ('training_images', 'validation_images', 'test_images')] == [240, 60, 60]
-    assert rows[-1]['iteration'] == 3 * 24
+    assert [summary[key] for key in ('training_images', 'validation_images', 'test_images')] == [80, 20, 20]
+    assert rows[-1]['iteration'] == 3 * 8
     assert summary['best_accuracy'] == max(row['val_accuracy'] for row in rows)
     assert f'{summary["test_accuracy"]:.4f}' in log_of(held_out).splitlines()[-1]
     assert call_script('--data-dir', cifar10, '--blocks', 1, '--act-layers', 1, '--useReLU', '--evaluate',
@@ -85,7 +85,7 @@ def test_nothing_but_the_test_accuracy_depends_on_the_test_images(held_out, cifa
 
 def test_a_stopped_run_goes_on_with_the_same_split(held_out, cifar10, tmp_path, monkeypatch, capsys):
     with monkeypatch.context() as patched:
-        signal_at_step(patched, 30, signal.SIGTERM)
+        signal_at_step(patched, BATCHES, signal.SIGTERM)
         assert call_script(*flags(cifar10, tmp_path, *SPLIT)) == 128 + signal.SIGTERM
     for more in (['--val-split', 0.3], [*SPLIT, '--val-seed', 1], []):
         capsys.readouterr()
@@ -98,7 +98,7 @@ def test_the_other_engine_has_the_same_split(tmp_path, cifar10, held_out):
     pytest.importorskip('torch')
     assert call_script(*flags(cifar10, tmp_path, *SPLIT, '--engine', 'torch', '--num-epochs', 1)) == 0
     summary = json_of(tmp_path, 'summary.json')
-    assert summary['validation_images'] == 60 and 0 <= summary['test_accuracy'] <= 1
+    assert summary['validation_images'] == 20 and 0 <= summary['test_accuracy'] <= 1
     assert summary['settings']['data'] == json_of(held_out, 'summary.json')['settings']['data']
 
 
@@ -111,7 +111,7 @@ def whole(tmp_path, cifar10):
 
 def test_a_run_without_a_split_says_that_the_test_images_chose_the_best_epoch(whole):
     summary = json_of(whole, 'summary.json')
-    assert summary['training_images'] == 300 and summary['test_images'] == 60
+    assert summary['training_images'] == 100 and summary['test_images'] == 20
     assert not {'validation_images', 'test_accuracy'} & set(summary)
     last = log_of(whole).splitlines()[-1]
     assert 'test images' in last and '--val-split' in last
@@ -136,7 +136,7 @@ def test_a_comparison_shows_the_test_accuracy_beside_those_of_the_validation_par
     assert '| test accuracy |' in text and f'| {summary["test_accuracy"]:.4f} |' in text
     assert 'validation' in text and 'val_split 0.2' in text
     row, = rows_of(folder / 'runs.csv')
-    assert float(row['test_accuracy']) == summary['test_accuracy'] and row['validation_images'] == '60'
+    assert float(row['test_accuracy']) == summary['test_accuracy'] and row['validation_images'] == '20'
 
 
 def test_a_comparison_without_a_split_says_how_the_best_epoch_was_chosen(whole, held_out, tmp_path, capsys):
