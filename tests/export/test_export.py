@@ -39,6 +39,7 @@ from tests.oracle import filled, graph_of
 
 ATAC = 'cifar_resnet8_v2_atac'
 FEW = KNOWS - 0.2  # of some dozen images
+NAIVE = '--int8', '--calibration', 'naive'  # the quicker one
 
 
 def call(*words):
@@ -304,7 +305,7 @@ def test_onnx(net, tmp_path):
 @pytest.mark.kernels
 def test_int8(run, tmp_path):
     """Calibrated on the run's own training images, measured on its test images."""
-    assert call(run, tmp_path / 'net', '--int8', '--calibration', 'naive') == 0
+    assert call(run, tmp_path / 'net', *NAIVE) == 0
     report = read_manifest(str(tmp_path / 'net')).reports['int8']
     assert report['top1_agreement'] >= 0.5
     assert report['accuracy']['float32'] == pytest.approx(max(row['val_accuracy'] for row in metrics_of(run)))
@@ -372,7 +373,7 @@ def test_accuracy_on_a_folder_whose_subfolders_are_called_as_the_classes(digits,
     folder = write_classes(tmp_path / 'test', names[:8])
     (folder / 'one' / 'bad.png').write_text('no picture')
     (folder / 'one' / 'mere line.png').write_bytes(encoded(plain(0, 400, 2), 'PNG'))
-    assert call(*digits, tmp_path / 'net', '--int8', '--images', folder, '--calibrate', folder,
+    assert call(*digits, tmp_path / 'net', *NAIVE, '--images', folder, '--calibrate', folder,
                 '--measure', folder, '--labels', ','.join(names)) == 0
     count, before, _ = accuracy_of(capsys.readouterr().out)
     assert count == 32 and before > FEW
@@ -380,7 +381,7 @@ def test_accuracy_on_a_folder_whose_subfolders_are_called_as_the_classes(digits,
 
 def test_accuracy_on_a_folder_of_as_many_classes(digits, refused, tmp_path, capsys):
     folder = write_classes(tmp_path / 'test', [f'class-{label}' for label in range(10)])
-    words = *digits, tmp_path / 'net', '--int8', '--calibrate', folder, '--measure', folder
+    words = *digits, tmp_path / 'net', *NAIVE, '--calibrate', folder, '--measure', folder
     assert call(*words, '--measure-images', 20) == 0
     count, before, _ = accuracy_of(capsys.readouterr().out)
     assert count == 20 and before > FEW
@@ -391,7 +392,7 @@ def test_accuracy_on_a_folder_of_as_many_classes(digits, refused, tmp_path, caps
 def test_where_the_accuracy_cannot_be_measured(digits, refused, tmp_path, capsys):
     words = *digits, tmp_path / 'net'
     folder = write_classes(tmp_path / 'test', list('0123456789'))
-    assert call(*words, '--int8', '--calibrate', folder) == 0
+    assert call(*words, *NAIVE, '--calibrate', folder) == 0
     assert '--measure' in capsys.readouterr().out
     assert 'accuracy' not in read_manifest(str(tmp_path / 'net')).reports['int8']
     assert '--int8' in refused(2, *words, '--measure', folder)
