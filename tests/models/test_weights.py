@@ -14,8 +14,8 @@ from openatac.errors import OpenatacError, ParameterFileError
 from openatac.export.exporter import export
 from openatac.models.params_file import read_params, write_params
 from tests.faults.conftest import DESCRIPTION
-from tests.helpers.parameter_files import IMAGES, KINDS, MODEL, trained, values_of, write
 from tests.helpers.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
+from tests.helpers.parameter_files import IMAGES, KINDS, MODEL, trained, values_of, write
 from tests.helpers.safetensors import write_safetensors
 
 MANIFEST = DESCRIPTION._replace(classes=10, labels=[])
