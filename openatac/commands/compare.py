@@ -25,6 +25,7 @@ from openatac.console import streams
 from openatac.console.program import command_parser
 from openatac.limits import MAX_BLOCKS, MAX_COUNT, MAX_SEED, number
 from openatac.pictures import add_format_flag
+from openatac.runtime.devices import visible_gpus
 from openatac.runtime.import_hook import require_mxnet
 from openatac.study.comparison.differences import ALL, MAIN_UNIT
 from openatac.study.comparison.sweep import Sweep, reserved_flags
@@ -60,7 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument('--recipe', default='cifar10_atac',
                    help='recipe of train_cifar.py, apart from unit and depth (default: %(default)s)')
     p.add_argument('--jobs', type=number(int, low=1, high=256), default=1,
-                   help='trainings at a time; they share the processors (default: %(default)s)')
+                   help='trainings at a time; they share the processors and, with --engine torch --gpus 0 '
+                        'after --, the GPUs: each takes the next (default: %(default)s)')
     p.add_argument('--dry-run', type=number(int, low=1, high=MAX_COUNT), metavar='N',
                    help='only do N batches of each training, print their time and memory, and keep nothing')
     p.add_argument('--from', dest='others', metavar='RUNS', nargs='+', default=[],
@@ -139,7 +141,14 @@ def _train(sweep: Sweep, trainings: Sequence[Training], jobs: int) -> dict[str, 
     print(f'{len(trainings)} trainings: {len(trainings) - len(missing)} finished, {len(missing)} to run',
           flush=True)
     try:
-        return run_queue(missing, min(jobs, max(1, len(missing))))
+        return run_queue(missing, min(jobs, max(1, len(missing))),
+                         visible_gpus() if jobs > 1 and _engine(sweep.flags) == 'torch' else ())
     except KeyboardInterrupt:
         print('openatac compare: stopped: the same command resumes from the checkpoints', file=sys.stderr)
         sys.exit(130)
+
+
+def _engine(flags: Sequence[str]) -> str | None:
+    p = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    p.add_argument('--engine')
+    return p.parse_known_args(flags)[0].engine

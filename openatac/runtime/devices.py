@@ -43,6 +43,12 @@ def _query_gpu(driver: ctypes.CDLL, index: int) -> Gpu:
     return Gpu(name.value.decode(errors='replace'), major.value, minor.value)
 
 
+def visible_gpus() -> list[str]:
+    """Return what CUDA_VISIBLE_DEVICES calls each of `nvidia_gpus`."""
+    count, names = len(nvidia_gpus()), os.environ.get('CUDA_VISIBLE_DEVICES')
+    return list(map(str, range(count))) if names is None else names.split(',')[:count]
+
+
 def check_capability(index: int, gpu: Gpu) -> None:
     """Raise DeviceError if MXNet has no code for GPU ``index``, one of `nvidia_gpus`."""
     name, major, minor = gpu

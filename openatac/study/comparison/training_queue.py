@@ -53,8 +53,16 @@ class Failure(NamedTuple):
     words: str
 
 
-def run_queue(trainings: Sequence[Training], jobs: int) -> dict[str, Failure]:
+def run_queue(trainings: Sequence[Training], jobs: int, gpus: Sequence[str] = ()) -> dict[str, Failure]:
     """Run ``trainings``, ``jobs`` at a time.
+
+    Parameters
+    ----------
+    trainings : sequence of Training
+    jobs : int
+    gpus : sequence of str
+        As in CUDA_VISIBLE_DEVICES. Each job sees one of them, in turn; without any, all that this process
+        sees.
 
     Returns
     -------
@@ -68,7 +76,7 @@ def run_queue(trainings: Sequence[Training], jobs: int) -> dict[str, Failure]:
         After the first SIGINT or SIGTERM, once the running trainings have written a checkpoint; a second
         one kills them.
     """
-    queue = _Queue(trainings, jobs)
+    queue = _Queue(trainings, jobs, gpus)
     with _stop_signals() as stopping:
         try:
             while queue.running or (queue.waiting and not stopping):
@@ -88,8 +96,8 @@ def run_queue(trainings: Sequence[Training], jobs: int) -> dict[str, Failure]:
 class _Queue:
     """Trainings that wait, run or have failed."""
 
-    def __init__(self, trainings: Sequence[Training], jobs: int) -> None:
-        self.waiting, self._jobs = list(trainings), jobs
+    def __init__(self, trainings: Sequence[Training], jobs: int, gpus: Sequence[str]) -> None:
+        self.waiting, self._jobs, self._gpus = list(trainings), jobs, gpus
         self.running: list[_Process] = []
         self.failed: dict[str, Failure] = {}
         self._deadline = time.monotonic() + PATIENCE
@@ -103,7 +111,8 @@ class _Queue:
             training = free or self.waiting[0]  # it will report that its folder is in use
             self.waiting.remove(training)
             slot = min(set(range(self._jobs)) - {process.slot for process in self.running})
-            self.running.append(_Process(training, slot, self._jobs))
+            gpu = self._gpus[slot % len(self._gpus)] if self._gpus else None
+            self.running.append(_Process(training, slot, self._jobs, gpu))
 
     def stop(self) -> None:
         """Ask all that run to stop with a checkpoint."""
@@ -129,13 +138,15 @@ class _Queue:
 class _Process:
     """A running training, with its line on the screen."""
 
-    def __init__(self, training: Training, slot: int, jobs: int) -> None:
+    def __init__(self, training: Training, slot: int, jobs: int, gpu: str | None) -> None:
         from tqdm import tqdm
         self.training, self.slot, self.start = training, slot, time.monotonic()
         self.code: int | None = None
         self._stopping = False
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (`end` closes it)
         environment = dict(os.environ)
+        if gpu is not None:
+            environment['CUDA_VISIBLE_DEVICES'] = gpu
         threads, chosen = thread_count()
         if not chosen:
             environment['OMP_NUM_THREADS'] = str(max(1, int(threads) // jobs))

@@ -1,0 +1,44 @@
+"""openatac compare --jobs spreads trainings over the GPUs that there are, which are played here."""
+import sys
+
+import pytest
+
+from openatac.commands import compare
+from openatac.runtime import devices
+from openatac.study.comparison.training_queue import Training, run_queue
+from tests.helpers.commands import call_command
+
+SAYS_ITS_GPU = [sys.executable, '-S', '-c', 'import os, sys; sys.exit(os.environ["CUDA_VISIBLE_DEVICES"])']
+
+
+def play_gpus(monkeypatch, count, visible=None):
+    monkeypatch.setattr(devices, 'nvidia_gpus', lambda: [devices.Gpu('GPU', 9, 0)] * count)
+    if visible is None:
+        monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
+    else:
+        monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible)
+
+
+@pytest.mark.parametrize('count, visible, names', [
+    (0, None, []), (2, None, ['0', '1']), (2, '5,7', ['5', '7']), (1, '5,none', ['5']), (0, '', [])])
+def test_gpus_have_the_names_that_the_environment_gives_them(monkeypatch, count, visible, names):
+    play_gpus(monkeypatch, count, visible)
+    assert devices.visible_gpus() == names
+
+
+def test_each_job_sees_the_next_gpu(tmp_path):
+    trainings = [Training(str(number), str(tmp_path / str(number)), SAYS_ITS_GPU) for number in range(4)]
+    failures = run_queue(trainings, 4, ['5', '6', '7'])
+    assert [failures[str(number)].words for number in range(4)] == ['5', '6', '7', '5']
+
+
+@pytest.mark.parametrize('flags, gpus', [
+    (['--jobs', '2', '--', '--engine', 'torch', '--gpus', '0'], ['0', '1', '2']),
+    (['--jobs', '2', '--', '--engine=torch', '--gpus', '0'], ['0', '1', '2']),
+    (['--jobs', '1', '--', '--engine', 'torch', '--gpus', '1'], []), (['--jobs', '2'], [])])
+def test_only_jobs_of_pytorch_side_by_side_are_spread(monkeypatch, tmp_path, flags, gpus):
+    play_gpus(monkeypatch, 3)
+    asked = []
+    monkeypatch.setattr(compare, 'run_queue', lambda trainings, jobs, gpus=(): asked.append(list(gpus)) or {})
+    call_command('compare', tmp_path / 'sweep', '--units', 'relu,atac', *flags)
+    assert asked == [gpus]
