@@ -3,7 +3,8 @@
     openatac plan --gpus 64 --gpus-per-machine 8 --images-per-second 650 --bandwidth 25
 
 One measured number, the training speed of one device, and the bytes of the gradients give the time of a step:
-computing, then exchanging gradients by a ring or through parameter servers. Latency is left out, so small
+computing, then exchanging gradients by a ring, through parameter servers (MXNet) or during the backward pass
+(PyTorch). Latency is left out, so small
 messages take longer than this says; nothing here is fitted to a measurement.
 """
 from __future__ import annotations
@@ -26,6 +27,7 @@ def main(argv: list[str]) -> int:
     try:
         if args.parameters is None:
             args.parameters = trainable_parameters(args.model)
+        args.dtype = args.dtype or ('float32' if args.ddp else Setup._field_defaults['dtype'])
         setup = Setup(*[getattr(args, field) for field in Setup._fields])
         print(report(estimate(setup, args.epochs, args.images, args.validation_images, args.price)))
     except ValueError as error:
@@ -52,8 +54,11 @@ def _parser() -> argparse.ArgumentParser:
                    help='images on one device (default: %(default)s)')
     p.add_argument('--servers', type=whole(0), metavar='S',
                    help='parameter servers; 0 is a ring all-reduce (default: %(default)s)')
+    p.add_argument('--ddp', action='store_true',
+                   help="a ring as in PyTorch's DistributedDataParallel (--engine torch), which exchanges "
+                        'gradients while the backward pass computes more')
     p.add_argument('--dtype', choices=BYTES,
-                   help='type of the gradients (default: %(default)s)')
+                   help="type of the gradients (default: float16, and with --ddp float32, --engine torch's)")
     p.add_argument('--overlap', type=number(float, low=0, high=1), metavar='SHARE',
                    help='how much of the communication hides behind the backward pass, 0 to 1 (default: '
                         '%(default)g)')
@@ -70,4 +75,5 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument('--price', type=number(float, low=0, high=1e12), metavar='P',
                    help='price of one device for an hour')
     p.set_defaults(**Setup._field_defaults)
+    p.set_defaults(dtype=None)
     return p

@@ -14,6 +14,7 @@ from openatac.study.plan.step_time import (
     GBIT,
     Setup,
     all_reduce_seconds,
+    ddp_exposed_seconds,
     parameter_server_seconds,
     ring_seconds,
     step,
@@ -101,6 +102,23 @@ def test_what_hides_behind_the_backward_pass():
     slow = step(SETUP._replace(overlap=1, bandwidth=0.1))
     assert slow.seconds == pytest.approx(slow.communication + computing / 3)
     assert step(SETUP._replace(overlap=1)).exposed == 0
+
+
+@pytest.mark.parametrize('size, communication, backward', [
+    (10 * 2 ** 20, 0.1, 1), (110e6, 0.1, 1), (110e6, 0.9, 1), (110e6, 5, 1), (110e6, 0, 1)])
+def test_what_ddp_hides_by_its_buckets(size, communication, backward):
+    """One is exchanged after the other, and none before the backward pass has computed it."""
+    buckets, end = math.ceil(size / (25 * 2 ** 20)), 0.0
+    for bucket in range(buckets):
+        end = max(end, backward * (bucket + 1) / buckets) + communication / buckets
+    assert ddp_exposed_seconds(size, communication, backward) == pytest.approx(end - backward)
+
+
+def test_a_step_of_ddp_is_between_all_hidden_and_none():
+    setup = SETUP._replace(dtype='float32')
+    none, ddp, hidden = (step(setup._replace(**how)) for how in ({}, {'ddp': True}, {'overlap': 1.0}))
+    assert hidden.seconds < ddp.seconds < none.seconds
+    assert ddp.exposed == pytest.approx(ddp.communication / 5)  # 112 MB are five buckets
 
 
 # Limits and directions, for any setup.
@@ -210,6 +228,13 @@ def test_every_kind_of_setup_has_words():
     assert '1 in 1 machine' in alone and '--device-bandwidth' not in alone
 
 
+def test_the_gradients_of_ddp_are_float32(capsys):
+    assert command.main([*FLAGS, '--ddp']) == 0
+    text = capsys.readouterr().out
+    assert text == report(estimate(SETUP._replace(ddp=True, dtype='float32'))) + '\n'
+    assert '111.74 MB' in text and '25 MiB' in text
+
+
 def test_a_count_of_parameters_needs_no_mxnet():
     assert output_of('import contextlib, io, sys\nfrom openatac.commands import plan\n'
                      f'with contextlib.redirect_stdout(io.StringIO()):\n    plan.main({FLAGS!r})\n'
@@ -237,6 +262,7 @@ def refused(flags, capsys):
     (['--gpus-per-machine', '4'], '--gpus 2 '),
     (['--images', '255'], '--images 255 '),
     (['--gpu', '4'], '--gpu 4'),
+    (['--ddp', '--servers', '2'], '--servers'), (['--ddp', '--overlap', '0.5'], '--overlap'),
 ])
 def test_what_makes_no_plan(flags, words, capsys):
     assert words in refused(FLAGS + flags, capsys)

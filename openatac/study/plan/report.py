@@ -10,7 +10,7 @@ from openatac.study.plan.estimate import (
     Estimate,
     linear_rate,
 )
-from openatac.study.plan.step_time import GB, GBIT, Setup
+from openatac.study.plan.step_time import DDP_BUCKET, GB, GBIT, Setup
 
 
 def report(estimate: Estimate) -> str:
@@ -50,8 +50,12 @@ def _assumptions(estimate: Estimate) -> Iterator[str]:
     yield (f'every machine reads and augments {estimate.images_per_second / setup.machines:.0f} images/s, or '
            'its devices wait')
     yield from _links(setup)
-    bound = 'as far as that is long enough' if setup.overlap else 'the cautious assumption'
-    yield f'{setup.overlap:g} of the communication hides behind the backward pass, {bound}'
+    if setup.ddp:
+        yield (f'gradients are exchanged in buckets of {DDP_BUCKET >> 20} MiB, each once the backward pass '
+               'has computed it; all but the last can hide behind the rest of the pass')
+    else:
+        bound = 'as far as that is long enough' if setup.overlap else 'the cautious assumption'
+        yield f'{setup.overlap:g} of the communication hides behind the backward pass, {bound}'
     yield 'latency, start-up, checkpoints and failures cost nothing'
     yield 'validation is a forward pass at three times the training speed, on all devices'
 

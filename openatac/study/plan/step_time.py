@@ -8,14 +8,17 @@ References
 P. Patarasuk and X. Yuan, "Bandwidth optimal all-reduce algorithms for clusters of workstations", J. Parallel
 Distrib. Comput. 69 (2009).
 M. Li et al., "Scaling Distributed Machine Learning with the Parameter Server", OSDI 2014.
+S. Li et al., "PyTorch Distributed: Experiences on Accelerating Data Parallel Training", VLDB 13 (2020).
 """
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 GBIT = 1e9 / 8  # bytes: network links are sold in decimal bits,
 GB = 1e9        # links between devices in decimal bytes
 BYTES = {'float16': 2, 'float32': 4}
+DDP_BUCKET = 25 * 2 ** 20  # bytes of the gradients that PyTorch's DistributedDataParallel exchanges at a time
 FORWARD = 1 / 3  # of a training step's computing; a backward pass does about twice the multiply-adds
 
 
@@ -74,6 +77,24 @@ def parameter_server_seconds(size: float, workers: int, servers: int, link: floa
     return max(size, workers * size / servers) / link
 
 
+def ddp_exposed_seconds(size: float, communication: float, backward: float) -> float:
+    """Return what PyTorch's DistributedDataParallel leaves of the communication after the backward pass.
+
+    It exchanges the gradients in buckets, one after the other, each as soon as the backward pass has computed
+    it (S. Li et al.): the first waits for the first bucket, and the last begins when the pass has ended, or
+    later. Buckets are taken as equal, and as computed at a steady pace.
+
+    Parameters
+    ----------
+    size : float
+        Bytes of the gradients.
+    communication, backward : float
+        Seconds of the whole exchange and of the backward pass.
+    """
+    buckets = math.ceil(size / DDP_BUCKET)
+    return max(communication / buckets, communication - backward * (1 - 1 / buckets))
+
+
 # ---------------------------------------------------------------------------------------- step
 
 class Setup(NamedTuple):
@@ -101,6 +122,8 @@ class Setup(NamedTuple):
         Type of the gradients, 'float16' or 'float32'.
     overlap : float
         Share of the communication that overlaps the backward pass, 0 to 1.
+    ddp : bool
+        Whether it overlaps the backward pass as in PyTorch's DistributedDataParallel.
     """
 
     gpus: int
@@ -113,6 +136,7 @@ class Setup(NamedTuple):
     batch_size: int = 128
     dtype: str = 'float16'
     overlap: float = 0.0
+    ddp: bool = False
 
     @property
     def per_machine(self) -> int:
@@ -160,9 +184,11 @@ def step(setup: Setup) -> Step:
     """
     _check(setup)
     computing = setup.batch_size / setup.images_per_second
-    communication = _communication(setup)
-    hidden = min(setup.overlap * communication, (1 - FORWARD) * computing)
-    return Step(computing, communication, communication - hidden)
+    communication, backward = _communication(setup), (1 - FORWARD) * computing
+    if setup.ddp:
+        return Step(computing, communication,
+                    ddp_exposed_seconds(setup.gradient_bytes, communication, backward))
+    return Step(computing, communication, communication - min(setup.overlap * communication, backward))
 
 
 def _communication(setup: Setup) -> float:
@@ -181,6 +207,8 @@ def _check(setup: Setup) -> None:
     if setup.gpus % setup.per_machine:
         raise ValueError(f'--gpus {setup.gpus} does not divide into machines of --gpus-per-machine '
                          f'{setup.per_machine}: give a multiple')
+    if setup.ddp and (setup.servers or setup.overlap):
+        raise ValueError('--ddp has no servers and its own overlap: leave --servers and --overlap out')
     inside_only = setup.machines == 1 and (setup.gpus == 1 or setup.device_bandwidth is not None)
     if setup.bandwidth is None and (setup.servers or not inside_only):
         raise ValueError('--bandwidth is missing: gradients cross a network link here; give its Gbit/s')
