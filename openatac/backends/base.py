@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Callable, NamedTuple
 
-from openatac.backends.cluster import Cluster
+from openatac.backends.cluster import Cluster, SingleProcess
 from openatac.backends.compute import BACKENDS, Compute, Registered
 from openatac.backends.objective import Objective
 
@@ -30,8 +30,8 @@ def register_backend(name: str, factory: Callable[..., Backend],
     ----------
     name : str
     factory : callable
-        A subclass of `Backend`, or a function that returns one; its parameters are those of `open_backend`,
-        in their order.
+        A subclass of `Backend`, or a function that returns one; its parameters are those of `open_backend`
+        but for the last, in their order.
     check : callable
         ``check(config)``, with the `CifarConfig` or `ImagenetConfig` of a run, raises ValueError, with a
         sentence, for options that the backend does not have. By default it accepts all. It is called
@@ -46,7 +46,7 @@ def register_backend(name: str, factory: Callable[..., Backend],
 
 
 def open_backend(net: Any, compute: Compute, image_shape: tuple[int, int, int], seed: int, gpus: str,
-                 fall_back: bool) -> Backend:
+                 fall_back: bool, cluster: Cluster | None = None) -> Backend:
     """Return the `Backend` that ``compute.engine`` names, with the network on its devices.
 
     Parameters
@@ -61,6 +61,8 @@ def open_backend(net: Any, compute: Compute, image_shape: tuple[int, int, int], 
         Such as '0,1'; '' is the CPU.
     fall_back : bool
         Whether to use the CPU if no GPU is visible.
+    cluster : Cluster, optional
+        The processes that train together; by default this one alone.
 
     Raises
     ------
@@ -73,7 +75,10 @@ def open_backend(net: Any, compute: Compute, image_shape: tuple[int, int, int], 
     if isinstance(factory, str):
         module, name = factory.split(':')
         factory = getattr(importlib.import_module(module), name)
-    return factory(net, compute, image_shape, seed, gpus, fall_back)
+    backend = factory(net, compute, image_shape, seed, gpus, fall_back)
+    if cluster is not None:
+        backend.cluster = cluster
+    return backend
 
 
 def decays(parameter: str) -> bool:
@@ -89,14 +94,20 @@ class Backend(abc.ABC):
     Attributes
     ----------
     device_count : int
-        How many devices a batch is split over.
+        How many devices of this process a batch is split over.
+    cluster : Cluster
+        The processes that train together, each on its share of every batch; set by `open_backend`.
     """
 
     device_count: int = 1
+    cluster: Cluster = SingleProcess()
 
     @abc.abstractmethod
     def training_batches(self, images: Any, batch_size: int, seed: int) -> Any:
-        """Return augmented batches of an `ImageSet`, as the engine takes them; see `TrainingBatches`."""
+        """Return augmented batches of an `ImageSet`, as the engine takes them; see `TrainingBatches`.
+
+        ``batch_size`` is over all processes.
+        """
 
     @abc.abstractmethod
     def evaluation_batches(self, images: Any, batch_size: int) -> Any:

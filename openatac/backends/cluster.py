@@ -1,12 +1,13 @@
 """What the loop and the engines need to know of the processes that train together."""
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 
-class Cluster(Protocol):
-    """What a run needs of its processes; `openatac.distributed.workers.WorkerCluster` has it for several.
+class Cluster:
+    """What a run needs of its processes; for several, `openatac.distributed` has MXNet's and PyTorch's.
 
     Attributes
     ----------
@@ -21,14 +22,16 @@ class Cluster(Protocol):
     rank: int
     size: int
     kvstore: Any
-    is_asynchronous: bool
+    is_asynchronous: bool = False
 
     @property
     def stop_signal(self) -> int:
         """The number of the signal that asked the whole run to stop, or 0."""
+        return 0
 
-    def gather(self, message: Any, name: str = ...) -> list[Any]:
+    def gather(self, message: Any, name: str = 'a message') -> list[Any]:
         """Return the JSON-able ``message`` of every process, by rank; errors call this exchange ``name``."""
+        raise NotImplementedError
 
     def check_alike(self, settings: Mapping[str, Any]) -> None:
         """Raise OpenatacError, in every process, if their settings differ."""
@@ -39,29 +42,24 @@ class Cluster(Protocol):
     def set_learning_rate(self, rate: float) -> None:
         """Set the learning rate of servers that update the weights."""
 
+    def exchanging(self) -> contextlib.AbstractContextManager[Any]:
+        """Return a context for work in which PyTorch exchanges arrays with the other processes.
+
+        If one of them dies meanwhile, this process ends with a message that says which.
+        """
+        return contextlib.nullcontext()
+
     def close(self) -> None:
         """Leave together with the other processes."""
 
 
-class SingleProcess:
+class SingleProcess(Cluster):
     """The `Cluster` of a run of one process."""
 
-    rank, size, stop_signal, is_asynchronous = 0, 1, 0, False
+    rank, size = 0, 1
 
     def __init__(self, kvstore: str = 'device'):
         self.kvstore = kvstore
 
     def gather(self, message: Any, name: str = 'a message') -> list[Any]:
         return [message]
-
-    def check_alike(self, settings: Mapping[str, Any]) -> None:
-        pass
-
-    def prepare(self, trainer: Any, batch_size: int) -> None:
-        pass
-
-    def set_learning_rate(self, rate: float) -> None:
-        pass
-
-    def close(self) -> None:
-        pass

@@ -7,7 +7,6 @@ from typing import Any, Callable, Literal, NamedTuple, Optional, Union
 from openatac.limits import POSITIVE
 from openatac.options import Section, option
 from openatac.registry import Registry
-from openatac.runtime.devices import parse_gpus
 
 
 class Registered(NamedTuple):
@@ -46,6 +45,9 @@ class Compute(Section, title='engine'):
     compile: bool = option(
         False, 'torch: fuse operators with torch.compile, and on GPUs use CUDA graphs', result=True,
         added=True)
+    syncbn: bool = option(
+        False, 'BatchNorm over the images of all GPUs: with MXNet, of one machine and in train_imagenet.py',
+        result=True, added=True)
 
 
 @dataclass(frozen=True)
@@ -60,19 +62,19 @@ class ImagenetCompute(Compute):
 # ---------------------------------------------------------------------- what the backends lack
 
 def _check_mxnet(config: Any) -> None:
-    compute = config.compute
+    compute, is_imagenet = config.compute, isinstance(config.compute, ImagenetCompute)
     _check_unused('torch', tf32=compute.tf32, compile=compute.compile, initial=bool(config.start.initial),
-                  dtype=compute.dtype if compute.dtype == 'bfloat16' else '')
+                  dtype=compute.dtype if compute.dtype == 'bfloat16' else '',
+                  syncbn=compute.syncbn and not is_imagenet)
 
 
 def _check_torch(config: Any) -> None:
-    gpus = len(parse_gpus(config.training.gpus))
-    if gpus > 1:
-        raise ValueError(f'argument --engine: torch trains on one GPU, and {gpus} are asked for')
-    mode, kvstore = config.compute.mode, getattr(config.training, 'kvstore', 'device')
-    _check_unused('mxnet', mode=mode if mode != 'hybrid' else '',
-                  syncbn=getattr(config.network, 'syncbn', False),
+    compute, kvstore = config.compute, getattr(config.training, 'kvstore', 'device')
+    _check_unused('mxnet', mode=compute.mode if compute.mode != 'hybrid' else '',
                   kvstore=kvstore if kvstore != 'device' else '')
+    if compute.syncbn and compute.compile:
+        raise ValueError('argument --syncbn: torch.compile does not compile it; leave --compile or --syncbn '
+                         'out')
 
 
 def _check_unused(engine: str, **flags: Union[bool, str]) -> None:

@@ -13,11 +13,10 @@ import os
 import re
 from collections.abc import Sequence
 
-from openatac.console.program import RUN_STOP_SIGNALS, command_parser, stop_signals
+from openatac.console.program import command_parser
 from openatac.distributed.job import MOST_PROCESSES
-from openatac.distributed.launch import start
+from openatac.distributed.launch import run, start
 from openatac.distributed.launchers import LAUNCHERS, Launch
-from openatac.distributed.processes import ProcessGroup, start_guard
 from openatac.limits import MAX_SECONDS, number
 
 
@@ -26,14 +25,7 @@ def main(argv: Sequence[str]) -> int:
     args = _parse(argv)
     launch = Launch(args.command, args.workers, args.servers, args.cluster, args.hostfile, args.host,
                     args.port, dict(args.env))
-    guard = start_guard()
-    group = ProcessGroup(guard, args.patience)
-    with stop_signals(lambda number, frame: group.events.put(('signal', number)), RUN_STOP_SIGNALS):
-        try:
-            start(group, launch)
-            return group.wait()
-        finally:
-            group.end()
+    return run(lambda group: start(group, launch), args.patience)
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:

@@ -38,10 +38,14 @@ def check(config: CifarConfig) -> None:
                          'test/; name it')
 
 
-def main(argv: list[str], prog: str = PROG) -> None:
+def main(argv: list[str], prog: str = PROG) -> int | None:
     """Run the command; see the module."""
     p = parser(prog)
     given = training_script.begin(p, CifarConfig, CIFAR, argv, check)
+    code = training_script.train_in_processes(given.config)
+    if code is not None:
+        return code
+    cluster = training_script.join_run(p, given.config)
     given = training_script.with_described_network(p, given)
     from openatac.training.datasets import BackgroundReader, folder_classes
     config: CifarConfig = given.config
@@ -57,11 +61,14 @@ def main(argv: list[str], prog: str = PROG) -> None:
         p.error(str(error))
     if only_network:
         training_script.print_or_write_network(net, name, config)
-        return
+        return None
     reader = reader or BackgroundReader(config.data, splits)  # of the data set that --initial names
     from openatac.training.runs import cifar
     if config.start.evaluate:
         cifar.evaluate(net, config, reader)
-        return
-    cifar.train_network(net, name, config, reader, shlex.join([*p.prog.split(), *argv]))
-    training_script.export_if_asked(config)
+        return None
+    cifar.train_network(net, name, config, reader, shlex.join([*p.prog.split(), *argv]), cluster)
+    cluster.close()
+    if cluster.rank == 0:
+        training_script.export_if_asked(config)
+    return None

@@ -7,7 +7,7 @@ The published command, for two GPUs (--recipe imagenet_atac is the same):
         --no-wd --label-smoothing --save-dir params_resnet50_v1b_ChaATAC_2 \
         --logging-file resnet50_v1b_ChaATAC_2.log --r 2 --act-layers 2
 
-On several machines: python -m openatac launch --help.
+On several GPUs and machines: docs/several-gpus.md.
 """
 from __future__ import annotations
 
@@ -64,14 +64,16 @@ def check(config: ImagenetConfig) -> None:
         raise ValueError('argument --kvstore: dist_async has no loss scale for float16; use dist_sync')
 
 
-def main(argv: list[str], prog: str = PROG) -> None:
+def main(argv: list[str], prog: str = PROG) -> int | None:
     """Run the command; see the module."""
     p = parser(prog)
     given = training_script.begin(p, ImagenetConfig, IMAGENET, argv, check)
     config: ImagenetConfig = given.config
-    from openatac.distributed import workers
+    code = training_script.train_in_processes(config)
+    if code is not None:
+        return code
     only_network = training_script.only_makes_network(config)
-    cluster = workers.join_run('device' if only_network or config.start.evaluate else config.training.kvstore)
+    cluster = training_script.join_run(p, config)
     given = training_script.with_described_network(p, given)
     config = given.config
     from openatac.training import datasets
@@ -84,12 +86,13 @@ def main(argv: list[str], prog: str = PROG) -> None:
         p.error(str(error))
     if only_network:
         training_script.print_or_write_network(net, name, config)
-        return
+        return None
     command = shlex.join([*p.prog.split(), *argv])
     if config.start.evaluate:
         imagenet.evaluate(net, config, command)
-        return
+        return None
     imagenet.train_network(net, name, config, cluster, command)
     cluster.close()
     if cluster.rank == 0:
         training_script.export_if_asked(config)
+    return None

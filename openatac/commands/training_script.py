@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Callable
 
+from openatac.backends.cluster import Cluster
 from openatac.backends.compute import BACKENDS
 from openatac.console import program
 from openatac.distributed.workers import end_run
@@ -111,6 +112,45 @@ def _check_rates(lr: float, factor: float, decays: int) -> None:
     if not math.log10(FLOAT32_MIN) < last < math.log10(FLOAT32_MAX):
         raise ValueError(f'argument --lr-decay: {decays} times {factor:g} takes --lr {lr:g} beyond the range '
                          'of float32; decay less often, or by a factor nearer to 1')
+
+
+# ----------------------------------------------------------------------------------- processes
+
+def train_in_processes(config: Config) -> int | None:
+    """Train with PyTorch in a process for each GPU of the config, if these are several; return the exit code.
+
+    Returns None if there is nothing to start: this process, perhaps one of those, is to train itself.
+    """
+    gpus = parse_gpus(config.training.gpus)
+    if config.compute.engine != 'torch' or len(gpus) < 2 or _needs_one_process(config):
+        return None
+    import torch
+
+    from openatac.distributed import torchrun
+    from openatac.distributed.launch import run
+    if torchrun.is_part() or torch.cuda.device_count() <= max(gpus):  # a missing one is reported later
+        return None
+    return run(lambda group: torchrun.start_here(group, torchrun.own_command(), len(gpus)))
+
+
+def join_run(parser: argparse.ArgumentParser, config: Config) -> Cluster:
+    """Join the processes that train together, of which this is one; it may be the only one."""
+    from openatac.distributed import torchrun, workers
+    alone = _needs_one_process(config)
+    if config.compute.engine != 'torch':
+        if torchrun.is_part() and 'TORCHELASTIC_RUN_ID' in os.environ:
+            parser.error('argument --engine: torchrun is for torch; start several processes of '
+                         f'{config.compute.engine} by `openatac launch`')
+        return workers.join_run('device' if alone else getattr(config.training, 'kvstore', 'device'))
+    if alone and torchrun.is_part():
+        parser.error('this command takes one process; start it without torchrun')
+    if config.compute.syncbn and not (alone or torchrun.is_part()):
+        parser.error('argument --syncbn: it is for two or more processes, and this is one; leave it out')
+    return torchrun.join_run()
+
+
+def _needs_one_process(config: Config) -> bool:
+    return bool(only_makes_network(config) or config.start.evaluate)
 
 
 # ------------------------------------------------------------------------------------- network

@@ -34,9 +34,12 @@ class TrainingBatches:
     ----------
     images : ImageSet
     batch_size : int
+        Over all parts.
     seed : int
     raw : bool
         Whether pixels stay uint8, to be normalised where they are used.
+    num_parts, part_index : int
+        This is part ``part_index`` of ``num_parts``, each of which gets an equal share of every batch.
 
     Attributes
     ----------
@@ -51,9 +54,12 @@ class TrainingBatches:
 
     ahead = AHEAD
 
-    def __init__(self, images: ImageSet, batch_size: int, seed: int, raw: bool = False) -> None:
+    def __init__(self, images: ImageSet, batch_size: int, seed: int, raw: bool = False, num_parts: int = 1,
+                 part_index: int = 0) -> None:
         check_batch_fits(len(images), batch_size)
         self.images, self.batch_size, self.seed, self.raw = images, batch_size, seed, raw
+        self._share = batch_size // num_parts
+        self._first = part_index * self._share
 
     def batches(self, epoch: int = 0) -> int:
         """Return the number of batches in an epoch, the same in each."""
@@ -63,24 +69,34 @@ class TrainingBatches:
         """Yield (float32 or uint8 (B, 3, H, W), int32 (B,)) from batch ``start`` of ``epoch``."""
         choices = draw_choices(len(self.images), self.seed, epoch, self.images.mirror)
         for batch in range(start, self.batches()):
-            chosen = choices.order[batch * self.batch_size:(batch + 1) * self.batch_size]
+            chosen = choices.order[self._part(batch)]
             images = crop(self.images.images[chosen], choices.top[chosen], choices.left[chosen])
             mirror(images, choices.mirrored[chosen])
             yield images if self.raw else normalise(images), self.images.labels[chosen]
+
+    def _part(self, batch: int) -> slice:
+        """Return where this part's images of a batch are in the order of the epoch."""
+        start = batch * self.batch_size + self._first
+        return slice(start, start + self._share)
 
 
 class EvaluationBatches:
     """All images of an `ImageSet` in order, not augmented; the last batch may be short.
 
-    ``raw`` and ``ahead`` are as in `TrainingBatches`. Raises DataError if there are no images.
+    ``raw``, ``ahead`` and the parts are as in `TrainingBatches`, but a part is a contiguous range of the
+    images. Raises DataError if there are no images.
     """
 
     ahead = AHEAD
 
-    def __init__(self, images: ImageSet, batch_size: int, raw: bool = False) -> None:
+    def __init__(self, images: ImageSet, batch_size: int, raw: bool = False, num_parts: int = 1,
+                 part_index: int = 0) -> None:
         if not len(images):
             raise DataError('the test set has no images')
-        self.images, self.batch_size, self.raw = images, batch_size, raw
+        if num_parts > 1:
+            first, stop = (len(images) * part // num_parts for part in (part_index, part_index + 1))
+            images = images.select(np.arange(first, stop))
+        self.images, self.batch_size, self.raw = images, batch_size // num_parts, raw
 
     def __len__(self) -> int:
         return -(-len(self.images) // self.batch_size)

@@ -1,4 +1,4 @@
-"""The hub of a distributed run, in the scheduler's process: it watches the members and relays messages."""
+"""The hub of a distributed run, in one of its processes: it watches the members and relays messages."""
 from __future__ import annotations
 
 import asyncio
@@ -45,6 +45,12 @@ class _Connected:
 class Hub:
     """Accepts the members of a run and watches them, in a thread of its own.
 
+    Parameters
+    ----------
+    job : Job
+    listener : socket, optional
+        Where it listens; by default at the job's address, with MXNet's port reserved too.
+
     Attributes
     ----------
     complete : threading.Event
@@ -58,7 +64,7 @@ class Hub:
         If it cannot listen.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, listener: socket.socket | None = None) -> None:
         self.job = job
         self.members: list[_Connected] = []
         self.failure: str | None = None
@@ -66,7 +72,9 @@ class Hub:
         self._step: str | None = None  # where workers wait for each other
         self._gathered: dict[int | None, Any] = {}  # what those that are there sent, by rank
         self._left: _Connected | None = None  # the last worker that left
-        self._mxnet_socket, self._socket = _take_ports(job)
+        if listener is None:
+            self._mxnet_socket, listener = _take_ports(job)
+        self._socket = listener
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Future[None]] = set()
         threading.Thread(target=self._loop.run_until_complete, args=(self._run(),), daemon=True).start()
@@ -112,9 +120,10 @@ class Hub:
         job = self.job
         await asyncio.sleep(job.wait)
         if not self.complete.is_set():
-            return await self._fail(
-                f'only {self._count("worker")} of {job.workers} workers and {self._count("server")} of '
-                f'{job.servers} servers arrived within {job.wait:g} s: check why the others did not start')
+            arrived = [f'{self._count(role)} of {count} {role}s' for role, count in (
+                ('worker', job.workers), ('server', job.servers)) if count]
+            return await self._fail(f'only {" and ".join(arrived)} arrived within {job.wait:g} s: check why '
+                                    'the others did not start')
         await asyncio.sleep(job.wait)
         late = [member for member in self.members if member.role == 'worker' and member.rank is None]
         if late:

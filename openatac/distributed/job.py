@@ -31,7 +31,7 @@ class Job(NamedTuple):
     hub_port : int
         Where the hub of `openatac.distributed.hub` listens, on the same address.
     workers, servers : int
-        How many there are.
+        How many there are; with PyTorch no servers.
     name : str
         A word that all processes of one run share and those of another do not.
     wait : float
@@ -53,6 +53,11 @@ class Job(NamedTuple):
     silence: float = 20.0
     grace: float = 1.0
 
+    @property
+    def hub(self) -> str:
+        """What messages call the process that has the hub; with PyTorch there is no scheduler."""
+        return 'the scheduler' if self.servers else 'worker 0'
+
 
 def read_job(environment: Mapping[str, str], kvstore: str = 'dist_sync') -> Job:
     """Return the `Job` that the variables describe; raise OpenatacError if they do not describe one."""
@@ -64,14 +69,17 @@ def read_job(environment: Mapping[str, str], kvstore: str = 'dist_sync') -> Job:
     if not address:
         raise OpenatacError(f"DMLC_PS_ROOT_URI must be the scheduler's address, but is missing: {LAUNCH}")
     port = _read(environment, 'DMLC_PS_ROOT_PORT', _PORT)
-    defaults = Job._field_defaults
     return Job(
         role, address, port, _read(environment, 'OPENATAC_MEMBERSHIP_PORT', _PORT, port + 1),
         workers=_read(environment, 'DMLC_NUM_WORKER', _PROCESSES),
         servers=_read(environment, 'DMLC_NUM_SERVER', _PROCESSES),
-        name=environment.get('OPENATAC_MEMBERSHIP_NAME', ''),
-        wait=_read(environment, 'OPENATAC_MEMBERSHIP_WAIT', _SECONDS, defaults['wait']),
-        silence=_read(environment, 'OPENATAC_MEMBERSHIP_SILENCE', _SECONDS, defaults['silence']))
+        name=environment.get('OPENATAC_MEMBERSHIP_NAME', ''), **read_seconds(environment))
+
+
+def read_seconds(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return the ``wait`` and the ``silence`` of a `Job`, which the user may choose."""
+    return {name: _read(environment, f'OPENATAC_MEMBERSHIP_{name.upper()}', _SECONDS,
+                        Job._field_defaults[name]) for name in ('wait', 'silence')}
 
 
 def _read(environment: Mapping[str, str], variable: str, kind: Any, default: float | None = None) -> Any:

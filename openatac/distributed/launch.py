@@ -4,16 +4,37 @@ from __future__ import annotations
 import os
 import socket
 import uuid
+from collections.abc import Callable
 
+from openatac.console.program import RUN_STOP_SIGNALS, stop_signals
 from openatac.distributed.launchers import LAUNCHERS, Launch, read_hosts
 from openatac.distributed.ports import keep_ports
-from openatac.distributed.processes import ProcessGroup
+from openatac.distributed.processes import ProcessGroup, start_guard
 from openatac.errors import OpenatacError
 from openatac.runtime.cores import physical_cores
 
 # Passed on to other machines if they are set here; --env adds others.
 PASSED_ON = ('DMLC_INTERFACE', 'LD_LIBRARY_PATH', 'OMP_NUM_THREADS', 'OPENATAC_MEMBERSHIP_SILENCE',
              'OPENATAC_MEMBERSHIP_WAIT', 'PYTHONPATH')
+
+
+def run(start: Callable[[ProcessGroup], object], patience: float = 5.0) -> int:
+    """Run the processes that ``start(group)`` starts to their end, and return the exit code.
+
+    Parameters
+    ----------
+    start : function
+        What it returns lives as long as they do.
+    patience : float
+        As of `ProcessGroup`.
+    """
+    group = ProcessGroup(start_guard(), patience)
+    with stop_signals(lambda number, frame: group.events.put(('signal', number)), RUN_STOP_SIGNALS):
+        try:
+            kept = start(group)  # noqa: F841
+            return group.wait()
+        finally:
+            group.end()
 
 
 def start(group: ProcessGroup, launch: Launch) -> None:

@@ -1,9 +1,10 @@
 """A member of a distributed run: the connection of a worker or server to the hub.
 
-MXNet's parameter server waits forever when one of its processes dies. So each process of a run keeps one more
-connection, to a hub in the scheduler's process (`openatac.distributed.hub`). A process that leaves without a
-goodbye, or is silent for too long, counts as dead: the hub tells all others, and each of them prints an error
-message and exits, whatever its main thread is waiting for. This needs no MXNet.
+MXNet's parameter server waits forever when one of its processes dies, and NCCL for minutes. So each process
+of a run keeps one more connection, to a hub (`openatac.distributed.hub`) in the scheduler's process, or with
+PyTorch in worker 0's. A process that leaves without a goodbye, or is silent for too long, counts as dead: the
+hub tells all others, and each of them prints an error message and exits, whatever its main thread is waiting
+for. This needs neither MXNet nor PyTorch.
 """
 from __future__ import annotations
 
@@ -122,7 +123,7 @@ class Member:
 
     def _lost_hub(self, what: str) -> None:
         if not self.is_leaving:
-            exit_process(f'the scheduler on {self.job.address} {what}: {ADVICE}')
+            exit_process(f'{self.job.hub} on {self.job.address} {what}: {ADVICE}')
 
 
 def check_gathered_size(content: Any, name: str, workers: int) -> None:

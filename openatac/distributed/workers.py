@@ -19,9 +19,9 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
-from openatac.backends.cluster import SingleProcess
+from openatac.backends.cluster import Cluster, SingleProcess
 from openatac.console import streams
 from openatac.console.program import RUN_STOP_SIGNALS
 from openatac.distributed.exiting import exit_process
@@ -33,29 +33,15 @@ from openatac.errors import OpenatacError, last_line
 # The stores that MXNet really has. It silently treats other names, such as horovod, as a local store.
 KVSTORES = ('local', 'device', 'dist_sync', 'dist_device_sync', 'dist_async')
 
+Joined = TypeVar('Joined', bound='MemberCluster')
 
-class WorkerCluster:
-    """The `Cluster` of a worker in a run of several processes; returned by `join_run`.
 
-    Attributes
-    ----------
-    rank, size : int
-        The index of this worker, and the number of workers.
-    kvstore : mxnet.kvstore.KVStore
-        The store to give to gluon.Trainer.
-    is_asynchronous : bool
-        Whether the servers update the weights at each push.
-    """
+class MemberCluster(Cluster):
+    """The `Cluster` of a worker in a run of several processes, but for what moves the arrays."""
 
-    def __init__(self, name: str, member: Member) -> None:
-        import mxnet as mx
-        self.is_asynchronous = name == 'dist_async'
+    def __init__(self, member: Member) -> None:
         self._member, self._open, self.silence = member, True, member.job.silence
         member.wait_for_all()
-        self.kvstore = mx.kv.create(name)
-        self.kvstore.set_optimizer = functools.partial(send_optimizer, self.kvstore)  # its own sends pickles
-        self.rank, self.size = self.kvstore.rank, self.kvstore.num_workers
-        member.send_rank(self.rank)
 
     @property
     def stop_signal(self) -> int:
@@ -81,6 +67,47 @@ class WorkerCluster:
             raise OpenatacError(f'the workers were started with different settings: {"; ".join(wrong)}; give '
                                 'all of them the same command')
 
+    def close(self) -> None:
+        """Leave together with the other workers."""
+        if not self._open:
+            return
+        self._finish()
+        self.barrier('the end')
+        self._leave()
+        self._open = False
+        self._member.goodbye()
+
+    def _finish(self) -> None:
+        """Wait for this process's own work."""
+
+    def _leave(self) -> None:
+        """Leave whatever moves the arrays."""
+
+    def fail(self, message: str, code: int = 1) -> NoReturn:
+        """Tell the others, and end this process with the exit code."""
+        if self._open:
+            self._member.fail(message)
+        exit_process(message, code)
+
+
+class WorkerCluster(MemberCluster):
+    """The `Cluster` of a worker with MXNet's parameter server; returned by `join_run`.
+
+    Attributes
+    ----------
+    kvstore : mxnet.kvstore.KVStore
+        The store to give to gluon.Trainer.
+    """
+
+    def __init__(self, name: str, member: Member) -> None:
+        import mxnet as mx
+        super().__init__(member)
+        self.is_asynchronous = name == 'dist_async'
+        self.kvstore = mx.kv.create(name)
+        self.kvstore.set_optimizer = functools.partial(send_optimizer, self.kvstore)  # its own sends pickles
+        self.rank, self.size = self.kvstore.rank, self.kvstore.num_workers
+        member.send_rank(self.rank)
+
     def prepare(self, trainer: Any, batch_size: int) -> None:
         """Give all workers worker 0's initial values, before the first step of the gluon.Trainer.
 
@@ -101,25 +128,16 @@ class WorkerCluster:
         """Set the learning rate from now on for servers that update the weights (dist_async)."""
         send_learning_rate(self.kvstore, rate)
 
-    def close(self) -> None:
-        """Leave together with the other workers; the servers and the scheduler then end."""
-        if not self._open:
-            return
+    def _finish(self) -> None:
         import mxnet as mx
         mx.nd.waitall()
-        self.barrier('the end')
+
+    def _leave(self) -> None:
+        import mxnet as mx
         # MXNet leaves when the store is freed, and waits there for the others. Python would free it at an
         # arbitrary time, or never.
         self.kvstore.__del__()
         self.kvstore.handle = mx.base.KVStoreHandle()
-        self._open = False
-        self._member.goodbye()
-
-    def fail(self, message: str, code: int = 1) -> NoReturn:
-        """Tell the others, and end this process with the exit code."""
-        if self._open:
-            self._member.fail(message)
-        exit_process(message, code)
 
 
 def differences(everyone: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -135,7 +153,7 @@ def differences(everyone: Sequence[Mapping[str, Any]]) -> list[str]:
 
 # ------------------------------------------------------------------- joining and ending a run
 
-_cluster: WorkerCluster | None = None  # of this process
+_cluster: MemberCluster | None = None  # of this process
 
 
 def join_run(name: str) -> SingleProcess | WorkerCluster:
@@ -159,7 +177,6 @@ def join_run(name: str) -> SingleProcess | WorkerCluster:
     OpenatacError
         If the name or the DMLC_* variables are wrong, or nobody answers.
     """
-    global _cluster
     if name not in KVSTORES:
         raise OpenatacError(f'there is no key-value store {name!r}: choose from {", ".join(KVSTORES)}')
     if not name.startswith('dist'):
@@ -172,10 +189,16 @@ def join_run(name: str) -> SingleProcess | WorkerCluster:
     set_addresses(job)
     if job.role != 'worker':
         _serve(job)
-    member = Member(job)
+    import mxnet  # noqa: F401  (its exit handler, registered before ours, runs after it)
+    return enter(Member(job), functools.partial(WorkerCluster, name))
+
+
+def enter(member: Member, cluster: Callable[[Member], Joined]) -> Joined:
+    """Return the ``cluster`` of the member of a run, as part of which this process ends from now on."""
+    global _cluster
     _report_crashes(member)
-    _cluster = WorkerCluster(name, member)
-    return _cluster
+    joined = _cluster = cluster(member)
+    return joined
 
 
 def end_run(message: str, code: int = 1) -> NoReturn:
@@ -209,8 +232,6 @@ def _report_crashes(member: Member) -> None:
             exit_process(None)
 
     sys.excepthook = hook
-    # Registered after MXNet's own exit handler, to run before it.
-    import mxnet  # noqa: F401
     atexit.register(give_up, 'it ended before the run did')
 
 

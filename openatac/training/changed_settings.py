@@ -17,7 +17,7 @@ from openatac.training.run_folder import device_count
 log = logging.getLogger('openatac')
 REPEAT = 'repeat them, or start another run with another --save-dir'
 # Besides the options of the engine, what decides where the images of a step are computed, and not which.
-PLACES = ('batch_size', 'devices', 'kvstore', 'syncbn')
+PLACES = ('batch_size', 'devices', 'kvstore')
 
 
 def adapt_checkpoint(plan: Plan, config: Config, arrays: Arrays, state: dict[str, Any]

@@ -27,7 +27,6 @@ from openatac.nn.group_norm import GroupNorm
 from openatac.options import changed, section_fields
 from openatac.registry import Registry
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
-from openatac.training.sections.imagenet import ImagenetNetwork
 from openatac.training.sections.shared import ATAC
 from openatac.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
 
@@ -109,7 +108,7 @@ def build_network(config: Config) -> tuple[HybridBlock, str]:
     else:
         self_attention = config.network.self_attention
         _check_side(self_attention, config.data.input_size)
-        settings.update(_normalisation(config.network, config.training.num_gpus),
+        settings.update(_normalisation(config),
                         classes=config.network.classes)
     with _naming_flags(settings):
         net = host.build(**settings)
@@ -146,10 +145,11 @@ def _check_side(self_attention: str | None, size: Size) -> None:
                          f'multiples of {multiple}, but --input-size is {size}')
 
 
-def _normalisation(network: ImagenetNetwork, gpus: int) -> dict[str, Any]:
-    if network.syncbn:
-        if network.use_gn:
-            raise ValueError('argument --syncbn: --use-gn leaves it no BatchNorm; choose one of the two')
+def _normalisation(config: ImagenetConfig) -> dict[str, Any]:
+    network, gpus = config.network, config.training.num_gpus
+    if config.compute.syncbn and network.use_gn:
+        raise ValueError('argument --syncbn: --use-gn leaves it no BatchNorm; choose one of the two')
+    if config.compute.syncbn and config.compute.engine != 'torch':
         if gpus < 2:  # MXNet's waits forever on a CPU
             raise ValueError(f'argument --syncbn: it is for two or more GPUs, but --num-gpus is {gpus}; '
                              'leave it out')
@@ -192,7 +192,7 @@ def initial_parameters(config: Config) -> str | Pretrained | None:
 
 def for_one_device(config: Config) -> Config:
     """Return the config of the same network on one device, which needs no synchronised BatchNorm."""
-    return changed(config, syncbn=False) if isinstance(config, ImagenetConfig) else config
+    return changed(config, syncbn=False)
 
 
 def ignored_options(config: Config) -> list[str]:

@@ -120,13 +120,10 @@ def test_without_mxnet_nothing_is_written(script, no_mxnet):
 
 TORCH = '--engine', 'torch'
 CIFAR_ONLY = [
-    (['--gpus', '0,1', *TORCH], '--engine: torch'),
+    (['--syncbn'], '--syncbn: it is for --engine torch'),
 ]
 IMAGENET_ONLY = [
-    (['--num-gpus', 2, *TORCH], '--engine: torch'),
-    (['--syncbn', *TORCH], '--syncbn: '),
     (['--kvstore', 'dist_sync', *TORCH], '--kvstore: dist_sync is for --engine mxnet'),
-    (['--recipe', 'imagenet_atac', *TORCH], '--engine: torch'),
 ]
 BOTH = [
     (['--tf32'], '--tf32: it is for --engine torch'),
@@ -134,6 +131,8 @@ BOTH = [
     (['--initial', 'x'], '--initial: it is for --engine torch'),
     (['--dtype', 'bfloat16'], '--dtype: bfloat16 is for --engine torch'),
     (['--mode', 'imperative', *TORCH], '--mode: imperative is for --engine mxnet'),
+    (['--syncbn', *TORCH], '--syncbn: '),
+    (['--syncbn', '--compile', *TORCH], '--compile'),
     (['--summary', '--initial', 'x', *TORCH], '--initial: --summary'),
     (['--write-initial', 'y', '--initial', 'x', *TORCH], '--initial: --summary'),
     (['--engine', 'jax'], "--engine: invalid choice: 'jax'"),

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import Any, Callable
 
 import torch
@@ -24,7 +25,7 @@ log = logging.getLogger('openatac')
 
 
 class TorchBackend(Backend):
-    """PyTorch on the CPU or one GPU; see `openatac.backends.base.open_backend` for the parameters.
+    """PyTorch on the CPU or one GPU of each process; see `openatac.backends.base.open_backend`.
 
     A network given by the path of its files needs no MXNet.
     """
@@ -40,11 +41,13 @@ class TorchBackend(Backend):
 
     @enough_memory()
     def training_batches(self, images: Any, batch_size: int, seed: int) -> DeviceTrainingBatches:
-        return DeviceTrainingBatches(images, batch_size, seed, self.device, self.compute.compile)
+        return DeviceTrainingBatches(images, batch_size, seed, self.device, self.compute.compile,
+                                     self.cluster.size, self.cluster.rank)
 
     @enough_memory()
     def evaluation_batches(self, images: Any, batch_size: int) -> DeviceEvaluationBatches:
-        return DeviceEvaluationBatches(images, batch_size, self.device, self.compute.compile)
+        return DeviceEvaluationBatches(images, batch_size, self.device, self.compute.compile,
+                                       self.cluster.size, self.cluster.rank)
 
     def initialize(self, params: Any = None) -> None:
         if isinstance(self.net, str):
@@ -83,14 +86,26 @@ class TorchBackend(Backend):
         return TorchEngine(
             self.module, self.device, optimizer, compute.dtype, self.seed, TorchObjective(**objective),
             LossScale.of(compute), top5, dict.fromkeys(without, 0.0), self.module.meta['lr_mult'],
-            compute.tf32, compute.compile)
+            compute.tf32, compute.compile, cluster, compute.syncbn)
 
 
 def _device(gpus: str, fall_back: bool) -> tuple[str, str]:
-    """Return (device, a line that names it); DeviceError for a missing GPU, unless the CPU takes over."""
+    """Return (device, a line that names it); DeviceError for a missing GPU, unless the CPU takes over.
+
+    Each process that torchrun starts has one of the GPUs. They need not be named.
+    """
     set_threads()
+    processes, index = (int(os.environ.get(name, default)) for name, default in (
+        ('LOCAL_WORLD_SIZE', 1), ('LOCAL_RANK', 0)))
+    if not gpus and 'LOCAL_RANK' in os.environ and torch.cuda.is_available():
+        gpus = ','.join(map(str, range(processes)))
     wanted, line = choose_gpus(gpus, fall_back, 'PyTorch', torch.cuda.device_count, 'PyTorch sees no GPU')
     if not wanted:
         return 'cpu', line
-    name = torch.cuda.get_device_name(wanted[0])
-    return f'cuda:{wanted[0]}', f'running on GPU {wanted[0]} ({name}) with PyTorch {torch.__version__}'
+    if len(wanted) < processes:
+        raise DeviceError(f'{processes} processes of this machine need a GPU each, and the flags name only '
+                          f'GPU {gpus}: name more, or start fewer')
+    gpu = wanted[index]
+    torch.cuda.set_device(gpu)
+    name = torch.cuda.get_device_name(gpu)
+    return f'cuda:{gpu}', f'running on GPU {gpu} ({name}) with PyTorch {torch.__version__}'

@@ -31,13 +31,14 @@ class DeviceTrainingBatches(TrainingBatches):
     device : str
     channels_last : bool
         Whether each pixel's channels are adjacent in memory, as tensor cores prefer.
+    num_parts, part_index : int
     """
 
     ahead = 0
 
     def __init__(self, images: ImageSet, batch_size: int, seed: int, device: str,
-                 channels_last: bool = False):
-        super().__init__(images, batch_size, seed)
+                 channels_last: bool = False, num_parts: int = 1, part_index: int = 0):
+        super().__init__(images, batch_size, seed, num_parts=num_parts, part_index=part_index)
         self._normalise = _Normalise(device, channels_last)
         pixels = _pixels_on(device, images)
         self._height, self._width = pixels.shape[1:3]
@@ -48,7 +49,7 @@ class DeviceTrainingBatches(TrainingBatches):
         """Yield (float32 (B, 3, H, W), int64 (B,)) from batch ``start`` of ``epoch``, from 0."""
         order, rows, columns, labels = self._plan(epoch)
         for batch in range(start, self.batches()):
-            part = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
+            part = self._part(batch)
             # Crops and flips are index arithmetic, so that one kernel fetches the pixels of all images,
             # (B, H, W, 3), however many there are: the indices are broadcast, not written out.
             pixels = self._padded[order[part, None, None], rows[part, :, None], columns[part, None, :]]
@@ -74,10 +75,11 @@ class DeviceEvaluationBatches(EvaluationBatches):
 
     ahead = 0
 
-    def __init__(self, images: ImageSet, batch_size: int, device: str, channels_last: bool = False):
-        super().__init__(images, batch_size)
+    def __init__(self, images: ImageSet, batch_size: int, device: str, channels_last: bool = False,
+                 num_parts: int = 1, part_index: int = 0):
+        super().__init__(images, batch_size, num_parts=num_parts, part_index=part_index)
         self._normalise = _Normalise(device, channels_last)
-        self._pixels, self._labels = _pixels_on(device, images), _labels_on(device, images)
+        self._pixels, self._labels = _pixels_on(device, self.images), _labels_on(device, self.images)
 
     def __iter__(self) -> Iterator[Any]:
         parts = self._pixels.split(self.batch_size), self._labels.split(self.batch_size)

@@ -1,4 +1,4 @@
-"""PyTorch's engine: a network from `to_torch` on the CPU or one GPU, without MXNet."""
+"""PyTorch's engine: a network from `to_torch` on the CPU or one GPU of each process, without MXNet."""
 from __future__ import annotations
 
 import collections
@@ -15,6 +15,7 @@ from openatac.backends.cluster import Cluster, SingleProcess
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.torch.nag import NAG
 from openatac.backends.torch.objective import TorchObjective
+from openatac.backends.torch.parallel import SharedStatistics, average_gradients, gather
 from openatac.errors import DeviceError, first_line
 from openatac.models.params_file import write_params
 
@@ -60,6 +61,10 @@ class TorchEngine(Engine):
         Whether a GPU may round the factors of float32 products to 10 bits, which is faster.
     compiled : bool
         Whether training runs as fused kernels, and on a GPU as CUDA graphs; the first step takes a minute.
+    cluster : Cluster, optional
+        The processes that train together; by default this one alone.
+    syncbn : bool
+        Whether BatchNorm normalises over the images of all processes.
 
     Raises
     ------
@@ -72,10 +77,13 @@ class TorchEngine(Engine):
                  dtype: str = 'float32', seed: int = 0, objective: TorchObjective | None = None,
                  loss_scale: LossScale | None = None, top5: bool = False,
                  wd_mult: dict[str, float] | None = None, lr_mult: dict[str, float] | None = None,
-                 tf32: bool = False, compiled: bool = False):
+                 tf32: bool = False, compiled: bool = False, cluster: Cluster | None = None,
+                 syncbn: bool = False):
         self.device, self.dtype, self.seed, self.top5 = torch.device(device), dtype, seed, top5
         self.objective, self.loss_scale = objective or TorchObjective(), loss_scale
-        self.cluster: Cluster = SingleProcess()
+        self.cluster = cluster or SingleProcess()
+        shared = syncbn and self.cluster.size > 1
+        self._statistics = SharedStatistics if shared else contextlib.nullcontext
         self.layout = torch.contiguous_format
         if self.device.type == 'cuda':
             self._set_up_gpu(tf32, compiled)
@@ -83,6 +91,7 @@ class TorchEngine(Engine):
         self.parameters = dict(self.module.named_parameters())
         self.optimizer = self._make_optimizer(optimizer_params, wd_mult or {}, lr_mult or {})
         self._run_forward = _compiled(self._forward, self.device) if compiled else self._forward
+        self._averages_gradients = self.cluster.size == 1
         self._running: collections.deque[Any] = collections.deque()
         self.iteration = self.images = 0
         self.reset_metrics()
@@ -107,7 +116,8 @@ class TorchEngine(Engine):
 
     @property
     def devices(self) -> str:
-        return '1 x gpu' if self.device.type == 'cuda' else '1 x cpu'
+        processes = f'{self.cluster.size} x ' if self.cluster.size > 1 else ''
+        return f'{processes}1 x {"gpu" if self.device.type == "cuda" else "cpu"}'
 
     @property
     def versions(self) -> dict[str, str]:
@@ -120,7 +130,6 @@ class TorchEngine(Engine):
 
     @enough_memory()
     def train_batch(self, images: Any, labels: Any, rate: float) -> None:
-        torch.manual_seed(self._step_seed())
         self.optimizer.rate.fill_(rate)
         self.optimizer.zero_grad()
         x, y = self._on_device(images, labels)
@@ -129,17 +138,25 @@ class TorchEngine(Engine):
         targets = self.objective.targets(y, lam)
         with self._precision():
             soft_targets = self.objective.soft_targets(x)
-        loss, measures = self._run_forward(x, y, targets, soft_targets)
-        self._sums += measures
-        self._update(loss, len(y))
+        with self.cluster.exchanging():
+            self._step(x, y, targets, soft_targets)
         self.iteration += 1
         self.images += len(y)
         self._limit_queue()
 
+    def _step(self, x: torch.Tensor, y: torch.Tensor, *targets: Any) -> None:
+        if not self._averages_gradients:
+            self._run_forward = average_gradients(self.module, self._run_forward, (x, y, *targets))
+            self._averages_gradients = True
+        torch.manual_seed(self._step_seed())
+        loss, measures = self._run_forward(x, y, *targets)
+        self._sums += measures
+        self._update(loss, len(y))
+
     def _forward(self, x: torch.Tensor, y: torch.Tensor, targets: torch.Tensor,
                  soft_targets: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (summed loss, [the same, summed measure]); the second without gradient."""
-        with self._precision():
+        with self._precision(), self._statistics():
             output = self.module(x)
         output = output.float()
         loss = self.objective.loss(output, targets, soft_targets).sum()
@@ -184,6 +201,14 @@ class TorchEngine(Engine):
     def read_metrics(self) -> Metrics:
         return Metrics.of(self._sums.tolist(), self.images)
 
+    def read_all_metrics(self) -> Metrics:
+        return self._over_cluster(self._sums, self.images)
+
+    def _over_cluster(self, sums: torch.Tensor, images: int) -> Metrics:
+        everyone = self.cluster.gather([images, *sums.tolist()], 'the metrics')
+        images, *totals = [sum(numbers) for numbers in zip(*everyone)]
+        return Metrics.of(totals, images)
+
     def reset_metrics(self) -> None:
         self._sums, self.images = torch.zeros(2, dtype=torch.float64, device=self.device), 0
 
@@ -194,7 +219,7 @@ class TorchEngine(Engine):
         sums, images = torch.zeros(3 if self.top5 else 2, dtype=torch.float64, device=self.device), 0
         self.module.eval()
         try:
-            with torch.inference_mode():
+            with self.mean_statistics(), torch.inference_mode():
                 for x, y in itertools.starmap(self._on_device, batches):
                     with self._precision():
                         output = self.module(x.contiguous(memory_format=self.layout)).float()
@@ -205,7 +230,7 @@ class TorchEngine(Engine):
                     self._limit_queue()
         finally:
             self.module.train()
-        return Metrics.of(sums.tolist(), images)
+        return self._over_cluster(sums, images)
 
     def _losses_and_hits(self, output: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Return [summed loss, top-1 hits and, with top5, top-5 hits]."""
@@ -215,6 +240,44 @@ class TorchEngine(Engine):
             best = output.topk(min(5, output.shape[1])).indices
             counts.append((best == y[:, None]).sum())
         return torch.stack([count.double() for count in counts])
+
+    @contextlib.contextmanager
+    def mean_statistics(self) -> Iterator[None]:
+        if self.cluster.size == 1:
+            yield
+            return
+        everyone = self._gathered_values()
+        self._set_local_values(everyone.mean(0))
+        try:
+            yield
+        finally:
+            self._set_local_values(everyone[self.cluster.rank])
+
+    # The state of each process: running statistics, and the sums of the metrics.
+
+    def _local(self) -> dict[str, torch.Tensor]:
+        """Return {name in a checkpoint: tensor}."""
+        buffers = {'parameter/' + name: buffer for name, buffer in self.module.named_buffers()}
+        return {**buffers, 'metrics': self._sums}
+
+    def _gathered_values(self) -> torch.Tensor:
+        """Return float64 (processes, N), in which all types of numbers are exact; all must call it."""
+        own = torch.cat([tensor.flatten().double() for tensor in self._local().values()])
+        if self.cluster.size == 1:
+            return own[None]
+        with self.cluster.exchanging():
+            return gather(own, self.cluster.size)
+
+    def _parts(self, values: torch.Tensor) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
+        """Yield (name, tensor, its part of ``values`` (..., N)) for all that `_local` returns."""
+        local = self._local()
+        yield from zip(local, local.values(),
+                       values.split([tensor.numel() for tensor in local.values()], -1))
+
+    def _set_local_values(self, values: torch.Tensor) -> None:
+        with torch.no_grad():
+            for _, tensor, part in self._parts(values):
+                tensor.copy_(part.view_as(tensor))
 
     def wait(self) -> None:
         if self.device.type == 'cuda':
@@ -229,18 +292,18 @@ class TorchEngine(Engine):
     # ----------------------------------------------------------------------------------- state
 
     def state(self) -> tuple[Arrays, dict[str, Any]]:
-        arrays = {f'{name}/0': _to_numpy(tensor) for name, tensor in self._tensors().items()}
+        arrays = {f'parameter/{name}/0': _to_numpy(parameter) for name, parameter in self.parameters.items()}
+        for name, tensor, everyone in self._parts(self._gathered_values()):
+            for rank, values in enumerate(everyone):
+                arrays[f'{name}/{rank}'] = _to_numpy(values.view_as(tensor).to(tensor.dtype))
         return self._with_progress(arrays)
 
     def load_state(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
-        for name, tensor in self._tensors().items():
-            _copy_into(tensor, arrays[f'{name}/0'])
+        for name, parameter in self.parameters.items():
+            _copy_into(parameter, arrays[f'parameter/{name}/0'])
+        for name, tensor in self._local().items():
+            _copy_into(tensor, arrays[f'{name}/{self.cluster.rank}'])
         self._load_progress(arrays, numbers)
-
-    def _tensors(self) -> dict[str, torch.Tensor]:
-        """Return {name in a checkpoint: tensor}, without the optimizer's."""
-        tensors = {'parameter/' + name: tensor for name, tensor in self.module.state_dict().items()}
-        return dict(tensors, metrics=self._sums)
 
     def optimizer_states(self) -> Arrays:
         # As in MxnetEngine: the momentum, and for float16 also the weights in float32.
@@ -279,8 +342,11 @@ class TorchEngine(Engine):
 
 def _compiled(function: Callable, device: torch.device) -> Callable:
     """Compile the function with torch.compile; DeviceError if that does not work."""
-    from torch._dynamo.exc import TorchDynamoException  # loads the compiler, which takes seconds
+    import torch._dynamo  # loads the compiler, which takes seconds
+    from torch._dynamo.exc import TorchDynamoException
 
+    # It would cut the graph where DistributedDataParallel groups gradients, to send them earlier.
+    torch._dynamo.config.optimize_ddp = False
     # CUDA graphs: a small network's kernels finish before Python has launched the next ones. Not dynamic, as
     # all batches have one size, and a graph for any size would be slower.
     fused = torch.compile(function, mode='reduce-overhead' if device.type == 'cuda' else 'default',

@@ -9,6 +9,7 @@ from typing import Any, Callable
 import numpy as np
 
 from openatac.backends.base import Backend, Metrics, checksum, open_backend
+from openatac.backends.cluster import Cluster, SingleProcess
 from openatac.data.batches import prefetch
 from openatac.data.image_set import ImageSet
 from openatac.models.pretrained import weights_file
@@ -41,15 +42,16 @@ def evaluate(net: Any, config: CifarConfig, reader: BackgroundReader) -> Metrics
             f'{path}: accuracy={metrics.score:f} loss={metrics.loss:f} on {metrics.images} test images'))
 
 
-def _test(backend: Backend, config: CifarConfig, images: ImageSet, path: str) -> Metrics:
+def _test(backend: Backend, config: CifarConfig, images: ImageSet, batch_size: int, path: str) -> Metrics:
     """Evaluate the parameters in ``path`` on ``images``."""
     backend.load(path)
-    batches = backend.evaluation_batches(images, config.training.batch_size * backend.device_count)
-    return backend.engine(config.training.optimizer, {}).evaluate(prefetch(batches, batches.ahead))
+    batches = backend.evaluation_batches(images, batch_size)
+    engine = backend.engine(config.training.optimizer, {}, cluster=backend.cluster)
+    return engine.evaluate(prefetch(batches, batches.ahead))
 
 
 def train_network(net: Any, name: str, config: CifarConfig, reader: BackgroundReader,
-                  command: str) -> dict[str, Any] | None:
+                  command: str, cluster: Cluster | None = None) -> dict[str, Any] | None:
     """Train the network ``net``, called ``name``, in the run's folder.
 
     Parameters
@@ -62,37 +64,42 @@ def train_network(net: Any, name: str, config: CifarConfig, reader: BackgroundRe
         Reads the training and the test images.
     command : str
         The command line.
+    cluster : Cluster, optional
+        The processes that train together; by default this one alone.
 
     Returns
     -------
     dict or None
         The summary; None for a dry run.
     """
-    training = config.training
-    with session.open_run(config, command):
-        backend = _open_backend(net, config)
+    training, cluster = config.training, cluster or SingleProcess()
+    with session.open_run(config, command, rank=cluster.rank):
+        backend = _open_backend(net, config, cluster)
         training_set, test_set = reader.result()
         log.info('%d training and %d test images', len(training_set), len(test_set))
         sets = divide(training_set, test_set, training)
-        batch_size = training.batch_size * backend.device_count
+        batch_size = training.batch_size * backend.device_count * cluster.size
         batches = backend.training_batches(sets.training, batch_size, training.seed)
         evaluation_batches = backend.evaluation_batches(sets.evaluation, batch_size)
         _say_which_labels(config.data)
         session.initialize(backend, net, config)
-        engine = backend.engine(training.optimizer, {})
+        engine = backend.engine(training.optimizer, {}, cluster=cluster)
         scheduled = functools.partial(_scheduled, batches.batches())
         contents = f'{_fingerprint(training_set)}+{_fingerprint(test_set)}'
         settings = result_settings(config, engine.devices, contents)
+        if cluster.size > 1:
+            cluster.check_alike({**settings, 'initial_values': engine.checksum()})
         plan = loop.Plan(
             engine, batches, evaluation_batches, scheduled(training)[loop.RATE], scheduled,
             training.num_epochs, config.output.save_dir, settings, interval_line, epoch_lines,
             config.output.log_interval, config.output.save_period,
-            test=functools.partial(_test, backend, config, test_set) if sets.are_held_out else None)
+            test=functools.partial(_test, backend, config, test_set, batch_size)
+            if sets.are_held_out else None)
         is_global = config.network.act_type == ATAC and config.network.useGlobal
         title = f'{name}{", global gate" if is_global else ""} on {_images_name(config.data)}'
         summary = session.run_plan(plan, Progress(), config, command, title, {
             'model': name, 'dataset': config.data.dataset, **sets.counts()})
-        if summary:
+        if summary and cluster.rank == 0:
             print_next_steps(config, test_set.images[0].transpose(1, 2, 0))
         return summary
 
@@ -102,10 +109,11 @@ def _scheduled(iterations_per_epoch: int, training: CifarTraining) -> dict[str, 
                                      training.decay_epochs, training.lr_decay)}
 
 
-def _open_backend(net: Any, config: CifarConfig) -> Backend:
+def _open_backend(net: Any, config: CifarConfig, cluster: Cluster | None = None) -> Backend:
     training = config.training
     shape = 3, config.data.side, config.data.side
-    return open_backend(net, config.compute, shape, training.seed, training.gpus, fall_back=True)
+    return open_backend(net, config.compute, shape, training.seed, training.gpus, fall_back=True,
+                        cluster=cluster)
 
 
 def interval_line(interval: loop.Interval) -> str:

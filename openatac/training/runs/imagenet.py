@@ -30,12 +30,12 @@ log = logging.getLogger('openatac')
 SMOOTHING = 0.1  # the published script's
 
 
-def _open_backend(net: Any, config: ImagenetConfig, command: str) -> Backend:
+def _open_backend(net: Any, config: ImagenetConfig, command: str, cluster: Cluster | None = None) -> Backend:
     """Open the backend; DeviceError, with the command for a CPU, if the devices can't do what is asked."""
     shape, training = (3, *sides(config.data.input_size)), config.training
     try:
         return open_backend(net, config.compute, shape, training.seed, training.gpus,
-                            fall_back=False)
+                            fall_back=False, cluster=cluster)
     except DeviceError as error:
         raise DeviceError(f'{error}; on a CPU (slow: some images a second) the command is: '
                           f'{cpu_command(command)}') from None
@@ -115,7 +115,7 @@ def train_network(net: Any, name: str, config: ImagenetConfig, cluster: Cluster,
     """
     data, training, output = config.data, config.training, config.output
     with session.open_run(config, command, output.logging_file, '%(message)s', cluster.rank):
-        backend = _open_backend(net, config, command)
+        backend = _open_backend(net, config, command, cluster)
         sources = open_both_splits(data, config.network.classes)
         log.info('%d training and %d validation images', *map(len, sources))
         sets = divide(*sources, training)

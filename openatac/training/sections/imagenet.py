@@ -48,7 +48,6 @@ class ImagenetNetwork(Network):
         parse=number(int, low=2, high=MAX_CLASSES))
     use_gn: bool = network_option(False, 'GroupNorm instead of BatchNorm')
     last_gamma: bool = network_option(False, "start the scale of each block's last BatchNorm at zero")
-    syncbn: bool = result_option(False, 'BatchNorm over all GPUs of a machine')
 
     @property
     def classes(self) -> int:

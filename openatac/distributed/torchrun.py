@@ -1,0 +1,168 @@
+"""A training run of several processes in PyTorch, which torchrun starts, or `start_here`.
+
+    cluster = torchrun.join_run()               # in each process
+    ...                                         # torch.distributed exchanges the arrays
+    cluster.close()
+
+When a process dies, all others report that and end within seconds (see `openatac.distributed.member`);
+PyTorch alone may wait for minutes. NCCL exchanges the arrays of GPUs, and gloo those of CPUs.
+"""
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import socket
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from openatac.backends.cluster import SingleProcess
+from openatac.distributed.hub import Hub
+from openatac.distributed.job import Job, read_seconds
+from openatac.distributed.member import Member
+from openatac.distributed.processes import ProcessGroup
+from openatac.distributed.workers import MemberCluster, enter
+from openatac.errors import OpenatacError, first_line
+from openatac.runtime.cores import physical_cores
+
+# For processes that live but do not come to an exchange; the death of one is noticed within seconds. Some may
+# compile or read much longer than others.
+EXCHANGE_TIMEOUT = datetime.timedelta(minutes=10)
+HUB, LOOPBACK = 'openatac/hub', '127.0.0.1'
+
+
+class TorchCluster(MemberCluster):
+    """The `Cluster` of a process of torch.distributed; returned by `join_run`.
+
+    Parameters
+    ----------
+    member : Member
+    rank, size : int
+    store : torch.distributed.Store
+        In which the processes find each other.
+    hub : Hub or None
+        In worker 0.
+    """
+
+    def __init__(self, member: Member, rank: int, size: int, store: Any, hub: Hub | None) -> None:
+        super().__init__(member)
+        self.rank, self.size, self._hub = rank, size, hub
+        member.send_rank(rank)
+        with self.exchanging():
+            _connect(store, rank, size)
+
+    @contextlib.contextmanager
+    def exchanging(self) -> Iterator[None]:
+        try:
+            yield
+        except OpenatacError:
+            raise
+        except RuntimeError:
+            # Of the exchange, perhaps: then the hub says who died, which ends this process meanwhile.
+            time.sleep(3 * self._member.job.grace)
+            raise
+
+    def close(self) -> None:
+        super().close()
+        if self._hub:
+            self._hub.wait_for_goodbyes()
+
+    def _leave(self) -> None:
+        import torch.distributed as dist
+        dist.destroy_process_group()
+
+
+def is_part() -> bool:
+    """Return whether this process is one of several, as the variables of torchrun say."""
+    return os.environ.get('WORLD_SIZE', '1') != '1'
+
+
+def join_run() -> SingleProcess | TorchCluster:
+    """Join the processes that the variables of torchrun describe.
+
+    They are RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT; LOCAL_WORLD_SIZE is that of this machine.
+
+    Raises
+    ------
+    OpenatacError
+        If the variables are wrong, or not all processes arrive.
+    """
+    if not is_part():
+        return SingleProcess()
+    from torch.distributed import DistError, PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+    seconds = read_seconds(os.environ)
+    try:
+        store, rank, size = next(rendezvous('env://', timeout=datetime.timedelta(seconds=seconds['wait'])))
+        hub: Hub | None = None
+        if rank == 0:
+            hub, place = _open_hub(size, seconds)
+            store.set(HUB, '{address} {hub_port} {name}'.format(**place))
+        else:
+            address, port, name = store.get(HUB).decode().split()
+            place = {'address': address, 'hub_port': int(port), 'name': name}
+    except (DistError, ValueError) as error:
+        raise OpenatacError(f'the processes of torchrun did not find each other ({first_line(error)}): give '
+                            'all of them the same WORLD_SIZE, MASTER_ADDR and MASTER_PORT') from None
+    member = Member(_job(size, **place, **seconds))
+    return enter(member, lambda member: TorchCluster(member, rank, size, PrefixStore('arrays', store), hub))
+
+
+def _job(size: int, **fields: Any) -> Job:
+    return Job('worker', port=0, workers=size, servers=0, **fields)
+
+
+def _open_hub(size: int, seconds: dict[str, float]) -> tuple[Hub, dict[str, Any]]:
+    """Open the hub at a free port; return it with its place, fields of a `Job`."""
+    all_here = os.environ.get('LOCAL_WORLD_SIZE') == str(size)
+    address = LOOPBACK if all_here else os.environ['MASTER_ADDR']
+    both = not all_here and socket.has_dualstack_ipv6()
+    listener = socket.create_server((LOOPBACK if all_here else '', 0), backlog=128, dualstack_ipv6=both,
+                                    family=socket.AF_INET6 if both else socket.AF_INET)
+    place = {'address': address, 'hub_port': listener.getsockname()[1], 'name': uuid.uuid4().hex}
+    return Hub(_job(size, **place, **seconds), listener), place
+
+
+def _connect(store: Any, rank: int, size: int) -> None:
+    """Connect the processes to exchange arrays; CPU's by gloo, GPUs' by NCCL."""
+    import torch
+    import torch.distributed as dist
+    has_nccl = torch.cuda.is_available() and dist.is_nccl_available()
+    try:
+        dist.init_process_group('cpu:gloo,cuda:nccl' if has_nccl else 'gloo', store=store, rank=rank,
+                                world_size=size, timeout=EXCHANGE_TIMEOUT)
+    except dist.DistError as error:
+        raise OpenatacError(f'the processes cannot exchange arrays ({first_line(error)}): open all ports '
+                            'between their machines') from None
+
+
+# ------------------------------------------------------------------------- without torchrun
+
+def own_command() -> list[str]:
+    """Return the command that runs this process's program again, with its arguments."""
+    spec = sys.modules['__main__'].__spec__
+    return [sys.executable, *([sys.argv[0]] if spec is None else ['-m', spec.name]), *sys.argv[1:]]
+
+
+def start_here(group: ProcessGroup, command: list[str], count: int) -> Any:
+    """Start ``count`` processes of ``command`` on this machine, with the variables of torchrun.
+
+    Returns
+    -------
+    torch.distributed.TCPStore
+        In which they find each other; it must live as long as they do.
+    """
+    from torch.distributed import TCPStore
+    store = TCPStore(LOOPBACK, 0, is_master=True, wait_for_workers=False)  # 0: a free port
+    variables = {
+        'WORLD_SIZE': str(count), 'LOCAL_WORLD_SIZE': str(count), 'MASTER_ADDR': LOOPBACK,
+        'MASTER_PORT': str(store.port),
+        # As in torchrun: the store is in the process that starts the others.
+        'TORCHELASTIC_USE_AGENT_STORE': 'True', 'TORCHELASTIC_RESTART_COUNT': '0',
+        'OMP_NUM_THREADS': os.environ.get('OMP_NUM_THREADS') or str(max(1, physical_cores() // count))}
+    for rank in range(count):
+        group.start(f'worker {rank}', command, {**variables, 'RANK': str(rank), 'LOCAL_RANK': str(rank)})
+    return store

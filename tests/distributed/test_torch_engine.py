@@ -1,0 +1,77 @@
+"""PyTorch's engine in several processes on this machine, by gloo, against one process with all images."""
+import re
+import signal
+
+import numpy as np
+import pytest
+
+from tests.conftest import ROOT
+from tests.helpers.scripts import finish
+
+torch = pytest.importorskip('torch')
+pytestmark = pytest.mark.usefixtures('one_torch_thread')
+
+from tests.helpers import torch_processes  # noqa: E402  (it needs torch)
+
+SCRIPT = torch_processes.sys.executable, ROOT / 'tests' / 'helpers' / 'torch_processes.py'
+
+
+def run(count, folder, *cases):
+    """How so many processes that do that end."""
+    result = finish(torch_processes.start(count, *SCRIPT, folder, *cases), timeout=120)
+    assert not re.search('Traceback|Warning', result.stderr), result.stderr
+    return result
+
+
+def arrays_of(folder, case, count):
+    """What each process has written."""
+    return [dict(np.load(folder / f'{case}-{rank}.npz')) for rank in range(count)]
+
+
+@pytest.fixture(scope='module')
+def two(tmp_path_factory):
+    """{case: its arrays in each of two processes}."""
+    folder, cases = tmp_path_factory.mktemp('two'), [*torch_processes.SETTINGS, 'overflow']
+    assert run(2, folder, *cases).returncode == 0
+    return {case: arrays_of(folder, case, 2) for case in cases}
+
+
+def apart(found, expected):
+    return max(np.abs(found[name] - expected[name]).max() for name in expected)
+
+
+@pytest.mark.parametrize('case, most', [('group', 1e-6), ('synchronised', 1e-6), ('bfloat16', 1e-3)])
+def test_two_processes_compute_what_one_does_with_the_doubled_batch(two, case, most):
+    expected = torch_processes.results(case)
+    expected.pop('metrics/0')  # each process has its own
+    for found in two[case]:
+        assert apart(found, expected) < most
+
+
+def test_each_process_has_its_own_running_statistics_and_their_mean_is_saved(two):
+    first, second = two['batch']
+    assert all((first[name] == second[name]).all() for name in first)
+    for name in ('1.running_mean', '1.running_var'):
+        own = [first[f'parameter/{name}/{rank}'] for rank in range(2)]
+        assert not (own[0] == own[1]).all()
+        assert first['saved/' + name] == pytest.approx(np.mean(own, axis=0), rel=1e-6)
+    assert 'parameter/0.weight/1' not in first
+
+
+def test_gradients_that_overflow_in_one_process_are_a_step_in_none(two):
+    first, second = two['overflow']
+    assert first == second
+    assert first['kept'] and first['scale'] == 512
+
+
+def test_three_processes_resume_to_the_same_bits_and_say_it_when_worker_0_is_killed(tmp_path):
+    """Three, as the sum of two numbers is the same in any order."""
+    result = run(3, tmp_path, 'resumed', 'killed')
+    for arrays in arrays_of(tmp_path, 'resumed', 3):
+        whole = {name for name in arrays if name.startswith('whole/')}
+        assert len(whole) > 20
+        assert all((arrays[name] == arrays[name.replace('whole', 'parts')]).all() for name in whole)
+    assert result.returncode == 128 + signal.SIGKILL
+    said = dict(re.findall(r'^\[(.+?)\] error: (.*)$', result.stderr, re.M))
+    assert sorted(said) == ['worker 1', 'worker 2']
+    assert all(line.startswith('worker 0 ') and '--resume auto' in line for line in said.values())

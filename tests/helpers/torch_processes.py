@@ -1,0 +1,142 @@
+"""Small networks in PyTorch's engine, in one process or several.
+
+As a script, with FOLDER and cases, it trains by each of them, and writes FOLDER/CASE-RANK.npz.
+"""
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import torch
+from torch import nn
+
+from openatac.backends.loss_scale import LossScale
+from openatac.backends.torch.engine import TorchEngine
+from openatac.backends.torch.operators import batch_norm
+from openatac.distributed import torchrun
+from openatac.distributed.workers import end_run
+from openatac.errors import OpenatacError
+from tests.conftest import ROOT
+
+BATCH, STEPS, RATE = 12, 6, 0.05  # images of a step over all processes
+LAUNCH = '''
+import sys
+from openatac.distributed import launch, torchrun
+sys.exit(launch.run(lambda group: torchrun.start_here(group, sys.argv[2:], int(sys.argv[1]))))
+'''
+
+
+class BatchNorm(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.gamma, self.beta = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+        self.register_buffer('running_mean', torch.zeros(channels))
+        self.register_buffer('running_var', torch.ones(channels))
+
+    def forward(self, x):
+        return batch_norm(x, self.gamma, self.beta, self.running_mean, self.running_var, self.training,
+                          fix_gamma=False)
+
+
+def network(norm):
+    torch.manual_seed(1)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3), BatchNorm(8) if norm == 'batch' else nn.GroupNorm(4, 8), nn.ReLU(),
+        nn.Conv2d(8, 16, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 4))
+
+
+def engine(cluster=None, norm='group', **settings):
+    return TorchEngine(network(norm), 'cpu', {'learning_rate': RATE, 'momentum': 0.9, 'wd': 1e-3}, seed=3,
+                       cluster=cluster, **settings)
+
+
+def share(step, cluster=None):
+    """Make the images and labels of a step that are this process's."""
+    random = np.random.RandomState(step)
+    images, labels = random.randn(BATCH, 3, 8, 8).astype('float32'), random.randint(0, 4, BATCH)
+    if cluster is None:
+        return images, labels
+    count = BATCH // cluster.size
+    part = slice(cluster.rank * count, (cluster.rank + 1) * count)
+    return images[part], labels[part]
+
+
+def train(trained, steps=range(STEPS), cluster=None):
+    for step in steps:
+        trained.train_batch(*share(step, cluster), rate=RATE)
+    return trained
+
+
+# ----------------------------------------------------------------- the cases, which return arrays
+
+SETTINGS = {'group': {}, 'bfloat16': {'dtype': 'bfloat16'}, 'batch': {'norm': 'batch'},
+            'synchronised': {'norm': 'batch', 'syncbn': True}}
+
+
+def results(case, cluster=None):
+    """The state after training, and the metrics in training and in evaluation."""
+    trained = train(engine(cluster, **SETTINGS[case]), cluster=cluster)
+    arrays = dict(trained.state()[0], training=trained.read_all_metrics()[:3],
+                  evaluation=trained.evaluate([share(99, cluster)])[:3])
+    with trained.mean_statistics():
+        arrays.update(('saved/' + name, tensor.clone()) for name, tensor in
+                      trained.module.state_dict().items())
+    return {name: np.asarray(array) for name, array in arrays.items()}
+
+
+def resumed(cluster):
+    """The state after all steps, and after the same in two engines, one of which resumes the other."""
+    whole = train(engine(cluster, norm='batch'), cluster=cluster).state()[0]
+    first = train(engine(cluster, norm='batch'), range(STEPS // 2), cluster).state()
+    second = engine(cluster, norm='batch')
+    second.load_state(*first)
+    parts = train(second, range(STEPS // 2, STEPS), cluster).state()[0]
+    return {f'{which}/{name}': array for which, arrays in (('whole', whole), ('parts', parts))
+            for name, array in arrays.items()}
+
+
+def overflow(cluster):
+    """The loss scale, and the weights before and after a step whose gradients overflow in worker 1 alone."""
+    scaled = train(engine(cluster, loss_scale=LossScale(1024)), range(2), cluster)
+    before = scaled.checksum()
+    images, labels = share(2, cluster)
+    scaled.train_batch(images * (np.inf if cluster.rank == 1 else 1), labels, RATE)
+    kept = scaled.checksum() == before
+    train(scaled, range(3, 5), cluster)
+    return {'kept': kept, 'scale': scaled.loss_scale.scale, 'weights': scaled.checksum()}
+
+
+def killed(cluster):
+    """Worker 0 dies while the others wait for its gradients."""
+    trained = train(engine(cluster), range(1), cluster)
+    if cluster.rank == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    train(trained, cluster=cluster)
+
+
+# -------------------------------------------------------------------------------------- processes
+
+def start(count, *command, **environment):
+    """Start a command in so many processes by `torchrun.start_here`."""
+    return subprocess.Popen(
+        [sys.executable, '-c', LAUNCH, str(count), *map(str, command)], text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', **environment})
+
+
+def main(folder, *cases):
+    torch.set_num_threads(1)
+    cluster = torchrun.join_run()
+    own = {'resumed': resumed, 'overflow': overflow, 'killed': killed}
+    for case in cases:
+        arrays = own[case](cluster) if case in own else results(case, cluster)
+        np.savez(os.path.join(folder, f'{case}-{cluster.rank}.npz'), **arrays)
+    cluster.close()
+
+
+if __name__ == '__main__':
+    try:
+        main(*sys.argv[1:])
+    except OpenatacError as error:
+        end_run(str(error))
