@@ -97,33 +97,39 @@ def join_run() -> SingleProcess | TorchCluster:
     seconds = read_seconds(os.environ)
     try:
         store, rank, size = next(rendezvous('env://', timeout=datetime.timedelta(seconds=seconds['wait'])))
-        hub: Hub | None = None
-        if rank == 0:
-            hub, place = _open_hub(size, seconds)
-            store.set(HUB, '{address} {hub_port} {name}'.format(**place))
-        else:
-            address, port, name = store.get(HUB).decode().split()
-            place = {'address': address, 'hub_port': int(port), 'name': name}
+        hub = _open_hub(store, size, seconds) if rank == 0 else None
+        member = _find_hub(store, size, seconds)
     except (DistError, ValueError) as error:
         raise OpenatacError(f'the processes of torchrun did not find each other ({first_line(error)}): give '
                             'all of them the same WORLD_SIZE, MASTER_ADDR and MASTER_PORT') from None
-    member = Member(_job(size, **place, **seconds))
-    return enter(member, lambda member: TorchCluster(member, rank, size, PrefixStore('arrays', store), hub))
+    own = PrefixStore(member.job.name, store)  # a restarted run has the store of the one before
+    return enter(member, lambda member: TorchCluster(member, rank, size, own, hub))
 
 
-def _job(size: int, **fields: Any) -> Job:
-    return Job('worker', port=0, workers=size, servers=0, **fields)
-
-
-def _open_hub(size: int, seconds: dict[str, float]) -> tuple[Hub, dict[str, Any]]:
-    """Open the hub at a free port; return it with its place, fields of a `Job`."""
+def _open_hub(store: Any, size: int, seconds: dict[str, float]) -> Hub:
+    """Open the hub at a free port, and say in the store where it is."""
     all_here = os.environ.get('LOCAL_WORLD_SIZE') == str(size)
     address = LOOPBACK if all_here else os.environ['MASTER_ADDR']
     both = not all_here and socket.has_dualstack_ipv6()
     listener = socket.create_server((LOOPBACK if all_here else '', 0), backlog=128, dualstack_ipv6=both,
                                     family=socket.AF_INET6 if both else socket.AF_INET)
-    place = {'address': address, 'hub_port': listener.getsockname()[1], 'name': uuid.uuid4().hex}
-    return Hub(_job(size, **place, **seconds), listener), place
+    job = Job('worker', address, 0, listener.getsockname()[1], size, 0, uuid.uuid4().hex, **seconds)
+    hub = Hub(job, listener)
+    store.set(HUB, f'{address} {job.hub_port} {job.name}')
+    return hub
+
+
+def _find_hub(store: Any, size: int, seconds: dict[str, float]) -> Member:
+    """Connect to the hub."""
+    end = time.monotonic() + seconds['wait']
+    while True:
+        address, port, name = store.get(HUB).decode().split()
+        try:
+            return Member(Job('worker', address, 0, int(port), size, 0, name, **{**seconds, 'wait': 1.0}))
+        except OpenatacError:  # it is not that of this run, but of the one before a restart
+            if time.monotonic() > end:
+                raise OpenatacError(f'worker 0 does not answer on {address}, port {port}: open all ports '
+                                    'between the machines') from None
 
 
 def _connect(store: Any, rank: int, size: int) -> None:

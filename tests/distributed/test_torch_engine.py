@@ -31,7 +31,7 @@ def arrays_of(folder, case, count):
 @pytest.fixture(scope='module')
 def two(tmp_path_factory):
     """{case: its arrays in each of two processes}."""
-    folder, cases = tmp_path_factory.mktemp('two'), [*torch_processes.SETTINGS, 'overflow']
+    folder, cases = tmp_path_factory.mktemp('two'), ['group', 'bfloat16', 'batch', 'synchronised', 'overflow']
     assert run(2, folder, *cases).returncode == 0
     return {case: arrays_of(folder, case, 2) for case in cases}
 
@@ -46,6 +46,15 @@ def test_two_processes_compute_what_one_does_with_the_doubled_batch(two, case, m
     expected.pop('metrics/0')  # each process has its own
     for found in two[case]:
         assert apart(found, expected) < most
+
+
+@pytest.mark.slow  # the compiler takes half a minute
+def test_two_processes_compute_the_same_compiled(tmp_path):
+    assert run(2, tmp_path, 'compiled').returncode == 0
+    expected = torch_processes.results('group')
+    expected.pop('metrics/0')
+    for found in arrays_of(tmp_path, 'compiled', 2):
+        assert apart(found, expected) < 1e-5
 
 
 def test_each_process_has_its_own_running_statistics_and_their_mean_is_saved(two):

@@ -71,7 +71,7 @@ def train(trained, steps=range(STEPS), cluster=None):
 # ----------------------------------------------------------------- the cases, which return arrays
 
 SETTINGS = {'group': {}, 'bfloat16': {'dtype': 'bfloat16'}, 'batch': {'norm': 'batch'},
-            'synchronised': {'norm': 'batch', 'syncbn': True}}
+            'synchronised': {'norm': 'batch', 'syncbn': True}, 'compiled': {'compiled': True}}
 
 
 def results(case, cluster=None):
