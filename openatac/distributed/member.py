@@ -27,6 +27,12 @@ ADVICE = 'restart the same command with --resume auto, which resumes from the la
 class Member:
     """The connection of a worker or server to the hub, with a thread for each direction.
 
+    Parameters
+    ----------
+    job : Job
+    has_hub : bool
+        Whether the hub is in this process.
+
     Attributes
     ----------
     job : Job
@@ -41,13 +47,15 @@ class Member:
         If no hub answers in time.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, has_hub: bool = False) -> None:
         self.job, self.stop_signal, self.is_leaving = job, 0, False
+        self._has_hub = has_hub
         self._answers: queue.Queue[Message] = queue.Queue()
         self._sending = threading.Lock()
         self._socket = _connect(job)
         # A process that we fork to load data must not keep our connection open after we die.
-        os.register_at_fork(after_in_child=self._socket.close)
+        if hasattr(os, 'register_at_fork'):  # not on Windows
+            os.register_at_fork(after_in_child=self._socket.close)
         self._send({'kind': 'hello', 'role': job.role, 'host': socket.gethostname(), 'process': os.getpid(),
                     'job': job.name, 'workers': job.workers, 'servers': job.servers})
         self._listener = threading.Thread(target=self._listen, daemon=True)
@@ -79,6 +87,8 @@ class Member:
         """Tell the others why this process fails."""
         self._send({'kind': 'failed', 'text': text})
         self.is_leaving = True
+        if self._has_hub:
+            time.sleep(self.job.grace / 2)  # it tells the others, and ends with this process
 
     def _send(self, message: Message) -> None:
         # If this fails, the listener learns why, perhaps from the hub's last message.

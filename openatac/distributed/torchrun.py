@@ -98,7 +98,7 @@ def join_run() -> SingleProcess | TorchCluster:
     try:
         store, rank, size = next(rendezvous('env://', timeout=datetime.timedelta(seconds=seconds['wait'])))
         hub = _open_hub(store, size, seconds) if rank == 0 else None
-        member = _find_hub(store, size, seconds)
+        member = _find_hub(store, rank, size, seconds)
     except (DistError, ValueError) as error:
         raise OpenatacError(f'the processes of torchrun did not find each other ({first_line(error)}): give '
                             'all of them the same WORLD_SIZE, MASTER_ADDR and MASTER_PORT') from None
@@ -119,13 +119,14 @@ def _open_hub(store: Any, size: int, seconds: dict[str, float]) -> Hub:
     return hub
 
 
-def _find_hub(store: Any, size: int, seconds: dict[str, float]) -> Member:
+def _find_hub(store: Any, rank: int, size: int, seconds: dict[str, float]) -> Member:
     """Connect to the hub."""
     end = time.monotonic() + seconds['wait']
     while True:
         address, port, name = store.get(HUB).decode().split()
+        job = Job('worker', address, 0, int(port), size, 0, name, **{**seconds, 'wait': 1.0})
         try:
-            return Member(Job('worker', address, 0, int(port), size, 0, name, **{**seconds, 'wait': 1.0}))
+            return Member(job, has_hub=rank == 0)
         except OpenatacError:  # it is not that of this run, but of the one before a restart
             if time.monotonic() > end:
                 raise OpenatacError(f'worker 0 does not answer on {address}, port {port}: open all ports '

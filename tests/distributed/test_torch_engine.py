@@ -23,6 +23,11 @@ def run(count, folder, *cases):
     return result
 
 
+def sentences(result):
+    """{process: its sentence}."""
+    return dict(re.findall(r'^\[(.+?)\] error: (.*)$', result.stderr, re.M))
+
+
 def arrays_of(folder, case, count):
     """What each process has written."""
     return [dict(np.load(folder / f'{case}-{rank}.npz')) for rank in range(count)]
@@ -81,6 +86,15 @@ def test_three_processes_resume_to_the_same_bits_and_say_it_when_worker_0_is_kil
         assert len(whole) > 20
         assert all((arrays[name] == arrays[name.replace('whole', 'parts')]).all() for name in whole)
     assert result.returncode == 128 + signal.SIGKILL
-    said = dict(re.findall(r'^\[(.+?)\] error: (.*)$', result.stderr, re.M))
+    said = sentences(result)
     assert sorted(said) == ['worker 1', 'worker 2']
     assert all(line.startswith('worker 0 ') and '--resume auto' in line for line in said.values())
+
+
+@pytest.mark.slow
+def test_when_worker_0_fails_the_others_say_why(tmp_path):
+    result = run(2, tmp_path, 'fails')
+    assert result.returncode == 1
+    said = sentences(result)
+    assert said['worker 0'] == 'the loss became nan'
+    assert said['worker 1'].startswith('worker 0 on ') and 'the loss became nan' in said['worker 1']

@@ -115,6 +115,13 @@ def killed(cluster):
     train(trained, cluster=cluster)
 
 
+def fails(cluster):
+    """Worker 0 fails while the others wait for its gradients."""
+    if cluster.rank == 0:
+        raise OpenatacError('the loss became nan')
+    train(engine(cluster), cluster=cluster)
+
+
 # -------------------------------------------------------------------------------------- processes
 
 def start(count, *command, **environment):
@@ -128,7 +135,7 @@ def start(count, *command, **environment):
 def main(folder, *cases):
     torch.set_num_threads(1)
     cluster = torchrun.join_run()
-    own = {'resumed': resumed, 'overflow': overflow, 'killed': killed}
+    own = {'resumed': resumed, 'overflow': overflow, 'killed': killed, 'fails': fails}
     for case in cases:
         arrays = own[case](cluster) if case in own else results(case, cluster)
         np.savez(os.path.join(folder, f'{case}-{cluster.rank}.npz'), **arrays)
