@@ -82,7 +82,9 @@ def measure(engine, photos, folder):
 
 
 def start(command):
+    # In a session of its own, as the launchers do: a busy Linux divides its cores among sessions.
     return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                            start_new_session=True,
                             env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)})
 
 

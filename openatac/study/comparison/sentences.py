@@ -12,8 +12,8 @@ from openatac.training.config import CifarConfig
 
 # Shared settings named in other sentences, and those named only if they differ from the default.
 ELSEWHERE = ('dataset', 'data', 'cifar100_labels', 'class_names')
-MINOR = ('drop_rate', 'lr_decay_period', 'mode', 'dtype', 'host', 'engine', 'tf32', 'compile', 'resume_from',
-         'pretrained', 'freeze', 'head_lr_mult', 'val_split')
+MINOR = ('drop_rate', 'lr_decay_period', 'mode', 'dtype', 'host', 'engine', 'tf32', 'compile', 'syncbn',
+         'resume_from', 'pretrained', 'freeze', 'head_lr_mult', 'val_split')
 
 
 def conclusion(groups: Sequence[Group], measure: str, against: str | None) -> list[str]:
