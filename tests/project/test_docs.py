@@ -215,6 +215,11 @@ def python(words, runs):
         assert os.spawnv(os.P_WAIT, sys.executable, [sys.executable, str(ROOT / script), *words[2:]]) == 0
 
 
+def torchrun(words, runs):
+    """The flags of the script are parsed."""
+    python(['python', *words[next(index for index, word in enumerate(words) if word in SCRIPTS):]], False)
+
+
 def openatac_command(words, runs):
     if words[1] == '--help':
         return
@@ -269,5 +274,5 @@ def only_parsing(method):
     return parse_args
 
 
-HANDLERS = {'make': make, 'pip': pip, 'python': python, 'openatac': openatac_command,
+HANDLERS = {'make': make, 'pip': pip, 'python': python, 'torchrun': torchrun, 'openatac': openatac_command,
             '.': lambda words, runs: None}
