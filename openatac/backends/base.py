@@ -86,6 +86,11 @@ def decays(parameter: str) -> bool:
     return not parameter.endswith(('beta', 'gamma', 'bias'))
 
 
+def is_statistic(array: str) -> bool:
+    """Return whether an array is a running statistic of BatchNorm, of which each device has its own."""
+    return array.endswith(('running_mean', 'running_var', 'moving_mean', 'moving_var'))
+
+
 # ----------------------------------------------------------------------------------- interface
 
 class Backend(abc.ABC):

@@ -16,7 +16,7 @@ from openatac.backends.cluster import Cluster
 from openatac.backends.compute import BACKENDS
 from openatac.console import program
 from openatac.distributed.workers import end_run
-from openatac.errors import NO_PYTORCH, ParameterFileError
+from openatac.errors import NO_PYTORCH, OpenatacError, ParameterFileError
 from openatac.flags import COMMAND_LINE, Given, add_section, describe, flag_of, from_arguments, show_defaults
 from openatac.limits import FLOAT32_MAX, FLOAT32_MIN
 from openatac.models.pretrained import weights_file
@@ -131,6 +131,9 @@ def train_in_processes(config: Config) -> int | None:
     from openatac.distributed.launch import run
     if torchrun.is_part() or torch.cuda.device_count() <= max(gpus):  # a missing one is reported later
         return None
+    if not hasattr(os, 'fork'):
+        raise OpenatacError('this system does not let a training start others: start one for each GPU by '
+                            f'torchrun --nproc-per-node {len(gpus)}')
     return run(lambda group: torchrun.start_here(group, torchrun.own_command(), len(gpus)))
 
 

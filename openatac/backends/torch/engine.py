@@ -10,7 +10,7 @@ from typing import Any, Callable
 import numpy as np
 import torch
 
-from openatac.backends.base import Arrays, Engine, Keep, Metrics, checksum
+from openatac.backends.base import Arrays, Engine, Keep, Metrics, checksum, is_statistic
 from openatac.backends.cluster import Cluster, SingleProcess
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.torch.nag import NAG
@@ -257,8 +257,15 @@ class TorchEngine(Engine):
 
     def _local(self) -> dict[str, torch.Tensor]:
         """Return {name in a checkpoint: tensor}."""
-        buffers = {'parameter/' + name: buffer for name, buffer in self.module.named_buffers()}
-        return {**buffers, 'metrics': self._sums}
+        statistics = {name: array for name, array in self._arrays().items() if is_statistic(name)}
+        return {**statistics, 'metrics': self._sums}
+
+    def _shared(self) -> dict[str, torch.Tensor]:
+        """Return the others, which are the same in all processes, by their names in a checkpoint."""
+        return {name: array for name, array in self._arrays().items() if not is_statistic(name)}
+
+    def _arrays(self) -> dict[str, torch.Tensor]:
+        return {'parameter/' + name: array for name, array in self.module.state_dict().items()}
 
     def _gathered_values(self) -> torch.Tensor:
         """Return float64 (processes, N), in which all types of numbers are exact; all must call it."""
@@ -292,15 +299,15 @@ class TorchEngine(Engine):
     # ----------------------------------------------------------------------------------- state
 
     def state(self) -> tuple[Arrays, dict[str, Any]]:
-        arrays = {f'parameter/{name}/0': _to_numpy(parameter) for name, parameter in self.parameters.items()}
+        arrays = {f'{name}/0': _to_numpy(array) for name, array in self._shared().items()}
         for name, tensor, everyone in self._parts(self._gathered_values()):
             for rank, values in enumerate(everyone):
                 arrays[f'{name}/{rank}'] = _to_numpy(values.view_as(tensor).to(tensor.dtype))
         return self._with_progress(arrays)
 
     def load_state(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
-        for name, parameter in self.parameters.items():
-            _copy_into(parameter, arrays[f'parameter/{name}/0'])
+        for name, array in self._shared().items():
+            _copy_into(array, arrays[f'{name}/0'])
         for name, tensor in self._local().items():
             _copy_into(tensor, arrays[f'{name}/{self.cluster.rank}'])
         self._load_progress(arrays, numbers)
@@ -345,7 +352,7 @@ def _compiled(function: Callable, device: torch.device) -> Callable:
     import torch._dynamo  # loads the compiler, which takes seconds
     from torch._dynamo.exc import TorchDynamoException
 
-    # It would cut the graph where DistributedDataParallel groups gradients, to send them earlier.
+    # Otherwise the graph is cut where DistributedDataParallel groups gradients, to send them earlier.
     torch._dynamo.config.optimize_ddp = False
     # CUDA graphs: a small network's kernels finish before Python has launched the next ones. Not dynamic, as
     # all batches have one size, and a graph for any size would be slower.
