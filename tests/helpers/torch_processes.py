@@ -13,10 +13,10 @@ from torch import nn
 
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.torch.engine import TorchEngine
-from openatac.backends.torch.operators import batch_norm
 from openatac.distributed import torchrun
 from openatac.distributed.workers import end_run
 from openatac.errors import OpenatacError
+from openatac.pytorch import BatchNorm
 from tests.conftest import ROOT
 
 BATCH, STEPS, RATE = 12, 6, 0.05  # images of a step over all processes
@@ -27,22 +27,11 @@ sys.exit(launch.run(lambda group: torchrun.start_here(group, sys.argv[2:], int(s
 '''
 
 
-class BatchNorm(nn.Module):
-    def __init__(self, channels):
-        super().__init__()
-        self.gamma, self.beta = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
-        self.register_buffer('running_mean', torch.zeros(channels))
-        self.register_buffer('running_var', torch.ones(channels))
-
-    def forward(self, x):
-        return batch_norm(x, self.gamma, self.beta, self.running_mean, self.running_var, self.training,
-                          fix_gamma=False)
-
-
 def network(norm):
     torch.manual_seed(1)
+    norms = {'group': nn.GroupNorm(4, 8), 'batch': BatchNorm(8, biased_variance=True)}
     return nn.Sequential(
-        nn.Conv2d(3, 8, 3), BatchNorm(8) if norm == 'batch' else nn.GroupNorm(4, 8), nn.ReLU(),
+        nn.Conv2d(3, 8, 3), norms[norm], nn.ReLU(),
         nn.Conv2d(8, 16, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 4))
 
 
