@@ -16,7 +16,7 @@ from openatac.models.params_file import read_params
 from openatac.training.checkpoint import checkpoints_of
 from tests.conftest import ROOT
 from tests.helpers.imagenet_hosts import small_network  # noqa: F401  (a fixture)
-from tests.helpers.interrupted_runs import BATCHES, EPOCHS, assert_same_end, flags, wait_for_batch
+from tests.helpers.interrupted_runs import EPOCHS, assert_same_end, flags, wait_for_batch
 from tests.helpers.made_up_images import write_data_dir
 from tests.helpers.scripts import call_script, finish, json_of, log_of, metrics_of, refusal
 
@@ -59,7 +59,7 @@ def cifar_flags(tmp_path_factory, cifar10):
     prefix = str(tmp_path_factory.mktemp('start') / 'atac')
     assert call_script('--blocks', 1, '--act-layers', 1, '--useReLU', '--drop-rate', 0.1, '--seed', 3,
                        '--write-initial', prefix) == 0
-    return lambda folder: flags(cifar10, folder, *TORCH, '--batch-size', 4, '--val-split', 0.2, '--initial',
+    return lambda folder: flags(cifar10, folder, *TORCH, '--batch-size', 1, '--val-split', 0.2, '--initial',
                                 prefix)
 
 
@@ -74,9 +74,9 @@ def whole(tmp_path_factory, cifar_flags):
 
 def test_a_run_of_two_processes_has_one_record(whole):
     summary, rows = json_of(whole, 'summary.json'), metrics_of(whole)
-    assert summary['device'] == '2 x 1 x cpu' and summary['validation_images'] == 60
-    assert [row['iteration'] for row in rows] == [30, 60, 90]  # of 8 of the other 240 images each
-    assert len({round(60 * row['val_accuracy'], 6) % 1 for row in rows}) == 1  # whole images, all of them
+    assert summary['device'] == '2 x 1 x cpu' and summary['validation_images'] == 20
+    assert [row['iteration'] for row in rows] == [40, 80, 120]  # of 2 of the other 80 images each
+    assert len({round(20 * row['val_accuracy'], 6) % 1 for row in rows}) == 1  # whole images, all of them
     assert 0 < summary['test_accuracy'] <= 1
 
 
@@ -87,7 +87,7 @@ def test_torchrun_restarts_a_run_whose_process_was_killed_to_the_same_bits(
         [*TORCHRUN, '--max-restarts', '1', str(ROOT / 'train_cifar.py'), *map(str, cifar_flags(folder))],
         text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'})
-    wait_for_batch(process, folder, 1, 10)
+    wait_for_batch(process, folder, 1, 5)
     os.kill(running(folder)[1], signal.SIGKILL)
     result = finish(process, timeout=120)
     assert result.returncode == 0, result.stderr
@@ -101,12 +101,12 @@ def test_torchrun_restarts_a_run_whose_process_was_killed_to_the_same_bits(
 def test_a_run_that_a_signal_stops_goes_on_to_the_same_bits(tmp_path, cifar_flags, whole):
     folder = tmp_path / 'run'
     process = start('train_cifar.py', *cifar_flags(folder))
-    wait_for_batch(process, folder, 1, 10)
+    wait_for_batch(process, folder, 1, 5)
     process.send_signal(signal.SIGTERM)
     stopped = finish(process)
     assert stopped.returncode == 128 + signal.SIGTERM, stopped.stderr
     arrays, state = checkpoints_of(str(folder)).latest()
-    assert state['progress']['epoch'] == 1 and 10 <= state['progress']['batch'] < BATCHES
+    assert state['progress']['epoch'] == 1 and 5 <= state['progress']['batch'] < 40
     assert 'metrics/1' in arrays
     assert finish(start('train_cifar.py', *cifar_flags(folder))).returncode == 0
     assert_same_end(folder, whole)
@@ -117,7 +117,7 @@ def test_a_process_that_no_longer_answers_ends_the_others(tmp_path, cifar_flags)
     folder = tmp_path / 'run'
     process = torch_processes.start(2, sys.executable, ROOT / 'train_cifar.py', *cifar_flags(folder),
                                     OPENATAC_MEMBERSHIP_SILENCE='3')
-    wait_for_batch(process, folder, 1, 10)
+    wait_for_batch(process, folder, 1, 5)
     os.kill(running(folder)[1], signal.SIGSTOP)
     result = finish(process, timeout=60)
     assert result.returncode == 1 and re.search('error: worker 1 on .*--resume auto', result.stderr)
