@@ -13,7 +13,7 @@ import numpy as np
 from openatac.console.text import printable
 from openatac.evaluation.outcomes import BINS, Bin, Outcomes
 from openatac.evaluation.picture import confusion_figure
-from openatac.files.csv_file import escape_formula, write_csv
+from openatac.files.csv_file import csv_text, write_csv
 from openatac.files.writing import find_target, write_text, writing
 from openatac.pictures import write_picture
 
@@ -89,9 +89,8 @@ def _write_folder(folder: str, outcomes: Outcomes, names: Sequence[str]) -> list
     rows = _class_rows(matrix, names)
     error = outcomes.calibration_error()
     write_csv(os.path.join(folder, 'classes.csv'), list(rows[0]), rows)
-    header = [str(escape_formula(name)) for name in names]
-    write_csv(os.path.join(folder, 'confusion.csv'), ['label', *header], (
-        {'label': name, **dict(zip(header, row.tolist()))} for name, row in zip(names, matrix)))
+    write_text(os.path.join(folder, 'confusion.csv'), csv_text([
+        ['label', *names], *([name, *row.tolist()] for name, row in zip(names, matrix))]))
     write_csv(os.path.join(folder, 'calibration.csv'), Bin._fields,
               ({name: round(value, 6) for name, value in each._asdict().items()}
                for each in outcomes.calibration()))

@@ -201,7 +201,7 @@ def load(source: str | os.PathLike[str], engine: str = 'auto', device: str = CPU
     [Label(label='tench', score=0.97, class_index=0)]
     """
     path = os.fspath(source)
-    if path.lower() in pretrained_names():
+    if path.lower() in pretrained_names() and not os.path.exists(path):
         path = weights_of(path)
     run = path if os.path.isdir(path) else os.path.dirname(path)
     is_file = os.path.isfile(path) and form_of(path) is None

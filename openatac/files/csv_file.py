@@ -19,8 +19,12 @@ def write_csv(path: str, columns: Sequence[str], rows: Iterable[Mapping[str, obj
     Values under other keys are left out. Text that a spreadsheet would run as a formula gets an apostrophe
     in front, which `read_csv` removes.
     """
-    cells = [columns, *([escape_formula(row.get(column)) for column in columns] for row in rows)]
-    write_text(path, ''.join(map(_csv_line, cells)))
+    write_text(path, csv_text([columns, *([row.get(column) for column in columns] for row in rows)]))
+
+
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
+    """Return rows of cells as the text of a CSV file, with formulas as `write_csv` has them."""
+    return ''.join(_csv_line([escape_formula(cell) for cell in row]) for row in rows)
 
 
 def _csv_line(cells: Sequence[object]) -> str:

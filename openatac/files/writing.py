@@ -173,7 +173,7 @@ def _leftovers(folder: str, name: str) -> list[str]:
 def writing(what: str, advice: str = '') -> Iterator[None]:
     """Turn an OSError in the body into an OpenatacError: "WHAT cannot be written (...)ADVICE".
 
-    Not if the reader of our output has left: that ends a command quietly.
+    A BrokenPipeError of our own output passes: it ends a command quietly.
     """
     try:
         yield

@@ -24,24 +24,27 @@ def freeze(net: gluon.Block, patterns: str) -> None:
         If a pattern matches no name, with the nearest ones, if nothing is left to train, or if a bias would
         be trained without its weight: MXNet 1.9.1 then computes no gradient for it on a CPU.
     """
-    parameters, frozen = net._collect_params_with_prefix(), set()
+    parameters = net._collect_params_with_prefix()
+    matched: set[str] = set()
     for pattern in patterns.split(','):
         matches = fnmatch.filter(parameters, pattern)
         if not matches:
             near = difflib.get_close_matches(pattern, parameters, n=3, cutoff=0) or [*parameters][:3]
             raise ValueError(f'no parameter is called {pattern!r}; the nearest names are {", ".join(near)}')
-        frozen.update(matches)
+        matched.update(matches)
+    frozen = [name for name in parameters if name in matched]
     if not any(parameter.grad_req != 'null' for name, parameter in parameters.items() if name not in frozen):
         raise ValueError(f'{patterns!r} leaves nothing to train; freeze less, such as '
                          f'{next(iter(parameters)).split(".")[0] + ".*"!r}')
-    for name in frozen:
+    for name in frozen:  # all are checked before the first is frozen
         bias = name.removesuffix('weight') + 'bias'
-        if bias != name and bias in parameters and bias not in frozen:
+        if bias != name and bias in parameters and bias not in matched:
             raise ValueError(f'{patterns!r} freezes {name} and not {bias}, which MXNet cannot train alone; '
                              'freeze both or neither')
+    for name in frozen:
         parameters[name].grad_req = 'null'
         block, _, last = name.rpartition('.')
-        if last == 'running_mean' and frozen.issuperset(f'{block}.{other}' for other in ('gamma', 'beta')):
+        if last == 'running_mean' and matched.issuperset(f'{block}.{other}' for other in ('gamma', 'beta')):
             _block_of(net, block)._kwargs['use_global_stats'] = True
 
 

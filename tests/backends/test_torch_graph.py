@@ -157,9 +157,14 @@ def test_pooling(kind, settings):
 
 
 @pytest.mark.parametrize('settings', [{'global_pool': True},
-                                      {'kernel': (3, 3), 'stride': (2, 2), 'pad': (1, 1)}])
+                                      {'kernel': (3, 3), 'stride': (2, 2), 'pad': (1, 1)},
+                                      {'kernel': (3, 3), 'stride': (2, 2), 'pooling_convention': 'full'}])
 def test_sum_pooling(settings):
     same_values(mx.sym.Pooling(X, pool_type='sum', **settings), data=(2, 3, 7, 8))
+
+
+def test_sum_pooling_of_lines():
+    same_values(mx.sym.Pooling(X, pool_type='sum', kernel=(3,), stride=(2,), pad=(1,)), data=(2, 3, 8))
 
 
 @pytest.mark.parametrize('symbol, data, other', [

@@ -95,6 +95,17 @@ def test_a_list_gives_a_flat_folder_its_labels(tmp_path, name, text, folder):
     assert content(images) == {folder + 'a.jpg': 1, folder + 'b.jpg': 0, folder + 'c.jpg': 1}
 
 
+@pytest.mark.parametrize('name, text', [
+    ('val.csv', 'file,label\na.jpg,sea lion\nb.jpg,sea horse\n'),
+    ('val.csv', 'a.jpg,sea lion\nb.jpg,sea horse\n'),
+    ('val.txt', 'a.jpg\tsea lion\nb.jpg\tsea horse\n')])
+def test_a_class_name_may_have_blanks(tmp_path, name, text):
+    write_images(tmp_path, *FLAT)
+    (tmp_path / name).write_text(text)
+    images = ImageList(str(tmp_path), str(tmp_path / name))
+    assert images.class_names == ('sea horse', 'sea lion') and content(images) == {'a.jpg': 1, 'b.jpg': 0}
+
+
 @pytest.mark.parametrize('text, named', [
     ('a.jpg N1\n', "'N1'.*'n1'"), ('a.jpg n3\n', "'n3'"), ('a.jpg 2\n', "'2'"), ('a.jpg\n', "'a.jpg'"),
     ('', 'list.txt'),

@@ -89,6 +89,13 @@ def test_the_files_agree_with_the_predictions(report):
         assert min(picture.size) > 300
 
 
+def test_a_class_may_have_any_name(tmp_path):
+    report = Report(str(tmp_path), None)
+    report.outcomes.add(np.array([[2.0, 1], [1, 2], [2, 1]]), np.array([0, 1, 1]))
+    report.write(['1', '2', '3'], ['label', 'name'])
+    assert (tmp_path / 'confusion.csv').read_text().split() == ['label,label,name', 'label,1,0', 'name,1,1']
+
+
 def test_the_log_keeps_its_line_and_the_accuracy_is_the_reports(network, cifar10, report, tmp_path, capsys):
     assert evaluate(network, cifar10) == 0
     line = re.search('.*accuracy=.*', capsys.readouterr().err)[0]

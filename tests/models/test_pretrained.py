@@ -9,7 +9,7 @@ from PIL import Image
 
 import train_cifar
 from openatac import cli, get_model, load
-from openatac.errors import ParameterFileError
+from openatac.errors import OpenatacError, ParameterFileError
 from openatac.files.checksums import sha256
 from openatac.models.pretrained import model_card, pretrained_names, weights_file, weights_of
 from tests.helpers.cifar_slice import write_slice
@@ -73,6 +73,14 @@ def test_a_script_starts_from_them(tmp_path, capsys):
     assert json.loads((tmp_path / 'run' / 'settings.json').read_text())['pretrained'] == ATAC
     wrong = refusal(capsys, 2, '--pretrained', 'cifar_resnet20_v2_atac', script=train_cifar)
     assert 'cifar_resnet20_v2_atac' in wrong and ATAC in wrong
+
+
+def test_a_file_or_folder_of_that_name_comes_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ATAC).mkdir()
+    assert weights_file(ATAC) == ATAC
+    with pytest.raises(OpenatacError):  # it is not the folder of a run
+        load(ATAC)
 
 
 def test_what_is_no_name_is_a_file(tmp_path):

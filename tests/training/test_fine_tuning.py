@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 import train_imagenet
+from openatac import get_model
+from openatac.models.fine_tuning import freeze
 from openatac.models.params_file import read_params, write_params
 from tests.helpers.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
 from tests.helpers.interrupted_runs import assert_same_end, drop_last_checkpoint
 from tests.helpers.made_up_images import write_cifar, write_data_dir
+from tests.helpers.parameters import parameters_of
 from tests.helpers.safetensors import write_safetensors
 from tests.helpers.scripts import call_script, json_of, log_of, metrics_of, refusal, run_script
 
@@ -227,6 +230,14 @@ def test_other_settings_do_not_resume(cifar10, capsys):
     assert call_script(*these) == 0
     for more, named in ((['--freeze', 'features.0.*'], 'freeze'), (['--head-lr-mult', 2], 'head_lr_mult')):
         assert named in refusal(capsys, 1, *these, *more, '--resume', 'auto')
+
+
+def test_what_is_refused_freezes_nothing():
+    net = get_model('cifar_resnet8_v2_relu')
+    with pytest.raises(ValueError, match=r'output\.weight.*output\.bias'):
+        freeze(net, 'features.*,output.weight')
+    assert {parameter.grad_req for name, parameter in parameters_of(net).items()
+            if name.endswith('weight')} == {'write'}
 
 
 def test_a_run_without_mxnet_freezes_what_its_files_say(trained, cifar10, no_mxnet):

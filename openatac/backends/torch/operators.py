@@ -82,12 +82,16 @@ def _avg_pool(x: Tensor, kernel: Sizes = (), stride: Sizes = (), pad: Sizes = ()
     return function(x, kernel, stride or 1, pad or 0, pooling_convention == 'full', count_include_pad)
 
 
-def _sum_pool(x: Tensor, kernel: Sizes = (), stride: Sizes = (), pad: Sizes = (),
-              global_pool: bool = False) -> Tensor:
+def _sum_pool(x: Tensor, kernel: Sizes = (), stride: Sizes = (), pad: Sizes = (), global_pool: bool = False,
+              pooling_convention: str = 'valid') -> Tensor:
     if global_pool:
         return x.sum(tuple(range(2, x.dim())), keepdim=True)
+    if x.dim() == 3:  # PyTorch has a divisor from two dimensions on
+        wide = _sum_pool(x[:, :, None], (1, *kernel), (1, *(stride or (1,))), (0, *(pad or (0,))), False,
+                         pooling_convention)
+        return wide[:, :, 0]
     function = (F.avg_pool2d, F.avg_pool3d)[x.dim() - 4]
-    return function(x, kernel, stride or 1, pad or 0, divisor_override=1)
+    return function(x, kernel, stride or 1, pad or 0, pooling_convention == 'full', divisor_override=1)
 
 
 def _upsample_nearest(x: Tensor, scale: int) -> Tensor:

@@ -15,7 +15,8 @@ from openatac.data.photos.folder import ImageFiles, image_files
 from openatac.errors import DataError
 
 TINY_IMAGENET = 'val_annotations.txt'  # the list that needs no --val-labels
-_HEADERS = 'label', 'class', 'class_name', 'predictionstring'
+_BOXES = 'predictionstring'  # heads a column of classes, each followed by a box
+_HEADERS = 'label', 'class', 'class_name', _BOXES
 _ENDINGS = '', '.JPEG', '.jpg', '.png'  # which a list may leave out
 _FOLDERS = '', 'images'
 
@@ -78,8 +79,8 @@ class ImageList(ImageFiles):
 
 def _read(path: str, lines: list[str]) -> list[_Entry]:
     ending = os.path.splitext(path)[1].lower()
-    if ending == '.csv' and lines and _fields(lines[0], ending)[1:2] and (
-            _fields(lines[0], ending)[1].lower() in _HEADERS):
+    header = [field.lower() for field in _fields(lines[0], ending)[1:2]] if lines and ending == '.csv' else []
+    if header and header[0] in _HEADERS:
         del lines[0]
     entries = []
     for line in lines:
@@ -87,7 +88,7 @@ def _read(path: str, lines: list[str]) -> list[_Entry]:
         if not (file and label):
             raise DataError(f'{path} has no file and label in {line[:80]!r}: each line of a list of images '
                             'needs both')
-        entries.append(_Entry(file, label.split()[0]))
+        entries.append(_Entry(file, label.split()[0] if header == [_BOXES] else label))
     if not entries:
         raise DataError(f'{path} is empty: each line of a list of images has a file and a label')
     return entries

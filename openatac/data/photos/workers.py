@@ -186,10 +186,11 @@ class PhotoWorkers:
                 process.wait(1)
             code = process.returncode
             self._stop()
-            how = (f'by the signal {signal.Signals(-code).name}' if code is not None and code < 0
-                   else f'unexpectedly, with exit code {code}')
+            how = ('stopped answering' if code is None
+                   else f'ended by the signal {signal.Signals(-code).name}' if code < 0
+                   else f'ended unexpectedly, with exit code {code}')
             raise DataError(
-                f'a worker process that reads images (process {process.pid}) ended {how}: start again, with '
+                f'a worker process that reads images (process {process.pid}) {how}: start again, with '
                 f'fewer than {self._workers} of them (-j) if memory is short') from None
 
 

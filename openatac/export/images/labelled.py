@@ -64,9 +64,8 @@ def classes_below(folder: str, manifest: Manifest) -> LabelledImages:
     check_case(source.class_names, manifest.labels, folder, 'the network')
     check_class_count(folder, source.class_names, manifest.classes)
     if manifest.labels:
-        log.warning('%s: its class folders (%s, ...) are not called as the classes of the network (%s, ...) '
-                    'and are taken for them in sorted order', folder, source.class_names[0],
-                    manifest.labels[0])
+        log.warning("%s: its class folders (%s, ...) are not named like the network's classes (%s, ...); "
+                    'they are matched in sorted order', folder, source.class_names[0], manifest.labels[0])
     return _source_images(source, range(manifest.classes))
 
 

@@ -1,21 +1,17 @@
 """Statistics of the gates of a trained run over its test images."""
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from openatac.errors import OpenatacError
 from openatac.options import changed
 from openatac.training.config import CifarConfig, ImagenetConfig
 from openatac.training.run_folder import RunFolder
 from openatac.training.sections.cifar import CifarData
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from openatac.data.photos.bad_images import PhotoSource
 
 # Images at a time: a ResNet-110 with ATAC takes 1 GB for them, and ResNet-50 has 25 times as many pixels.
 CIFAR_BATCH, IMAGENET_BATCH = 32, 8
@@ -84,35 +80,20 @@ def _cifar_images(data: CifarData, count: int | None) -> Iterator[np.ndarray]:
     from openatac.data.image_set import evenly_spread
     from openatac.training.datasets import load
     images = load(data, train=False)
-    sample = evenly_spread(len(images), count)
-    images = dataclasses.replace(images, images=images.images[sample], labels=images.labels[sample])
-    for batch, _ in EvaluationBatches(images, CIFAR_BATCH):
+    sample = images.select(np.array(evenly_spread(len(images), count)))
+    for batch, _ in EvaluationBatches(sample, CIFAR_BATCH):
         yield batch
 
 
 def _photographs(config: ImagenetConfig, count: int | None) -> Iterator[np.ndarray]:
     """Yield batches of photographs."""
+    from openatac.data.image_set import evenly_spread
     from openatac.data.photos.batches import EvaluationPhotoBatches
+    from openatac.data.photos.subset import PhotoSubset
     from openatac.training.datasets import open_photos
     data = config.data
-    sample = _Sample(open_photos(data, 'val', config.network.classes), count)
+    photos = open_photos(data, 'val', config.network.classes)
+    sample = PhotoSubset(photos, np.array(evenly_spread(len(photos), count)))
     for images, _ in EvaluationPhotoBatches(sample, data.input_size, IMAGENET_BATCH, data.centre,
                                             max_bad_share=data.max_bad_share):
         yield images
-
-
-class _Sample:
-    """A `PhotoSource` of ``count`` photographs of another, evenly spread."""
-
-    def __init__(self, source: PhotoSource, count: int | None) -> None:
-        from openatac.data.image_set import evenly_spread
-        self._source, self._indices = source, evenly_spread(len(source), count)
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    def name(self, index: int) -> str:
-        return self._source.name(self._indices[index])
-
-    def read(self, index: int) -> tuple[bytes, int]:
-        return self._source.read(self._indices[index])

@@ -67,8 +67,8 @@ class Training(Section, title='training'):
         0, 'seed of the initial values, order, augmentation and dropout',
         parse=number(int, low=0, high=MAX_SEED))
     freeze: Optional[str] = network_option(
-        None, "leave the parameters as they are whose names match, such as 'features.*'; commas separate "
-        'several patterns', metavar='PATTERN', shown='none', added=True)
+        None, "do not train the parameters whose names match, such as 'features.*'; commas separate several "
+        'patterns', metavar='PATTERN', shown='none', added=True)
     head_lr_mult: Optional[float] = network_option(
         None, 'factor on the learning rate of the last layer', parse=POSITIVE, metavar='X', shown='1',
         added=True)

@@ -56,7 +56,7 @@ class HistoryPicture(Tracker):
     ----------
     folder, title : str
     evaluated : str
-        What the images are called on which each epoch was evaluated, such as 'test'.
+        Name of the evaluation split, such as 'test'.
     """
 
     def __init__(self, folder: str, title: str, evaluated: str = 'test'):
