@@ -13,7 +13,7 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
 
 import openatac
-from openatac.cli import COMMANDS
+from openatac.console.commands import COMMANDS, JOBS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCS = ROOT / 'docs'
@@ -88,15 +88,19 @@ def commands():
     yield '# Commands\n'
     yield 'Made from the parsers of the commands. `train_cifar.py` and `train_imagenet.py` of a checkout are'
     yield '`openatac train-cifar` and `openatac train-imagenet`.\n'
-    yield '| command | |\n|---|---|'
-    for name, description in COMMANDS.items():
-        yield f'| [`openatac {name}`](#openatac-{name}) | {description} |'
-    for name in COMMANDS:
+    for job, commands in JOBS.items():
+        yield f'\n| to {job} | |\n|---|---|'
+        for name, command in commands.items():
+            yield f'| [`openatac {name}`](#openatac-{name}) | {command.summary} |'
+    for name, command in COMMANDS.items():
         parser = parser_of(name)
         yield f'\n## `openatac {name}` {{ #openatac-{name} }}\n'
         yield f'```text\n{parser.format_usage()}```\n\n{html.escape(parser.description, quote=False)}\n'
         for group in parser._action_groups:
             yield from table(group)
+        lines = '\n'.join(command.lines(name))
+        yield f'\n**examples**\n\n```bash\n{lines}\n```\n'
+        yield f'Explained in [docs/{command.page}](../{command.page}).\n'
 
 
 def parser_of(command):

@@ -1,8 +1,5 @@
 """Measure how fast exported networks are in each engine that can run them here.
 
-    openatac bench exports/atac --batch-sizes 1,64 --out results/atac
-    openatac bench exports/atac exports/relu exports/se --engines static,fused,torch-compiled --rounds 5
-
 EXPORT is the common prefix of an export's files. Each engine runs each export in a process of its
 own, since the threads of two engines in one process disturb each other. All are warm before anything is
 measured: networks compiled, memory allocated. Then they take turns, round by round, each running one batch
@@ -20,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from openatac.console import streams
-from openatac.console.program import command_parser
+from openatac.console.commands import command_parser
 from openatac.console.text import text_table
 from openatac.errors import OpenatacError
 from openatac.export.forms.base import prefix_of

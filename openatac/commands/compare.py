@@ -1,12 +1,8 @@
-r"""Compare units at several depths and seeds: train the missing runs by one recipe, then compare all.
+"""Compare units at several depths and seeds: train the missing runs by one recipe, then compare all.
 
-    openatac compare FOLDER --units relu,se,atac_global,atac --blocks 1,2,3 --seeds 1,2,3 \
-        --recipe cifar100_atac -- --num-epochs 100 --lr-decay-epoch 75,90
-    openatac compare FOLDER                 # compares the runs in FOLDER again
-    openatac compare FOLDER --from RUNS...  # and finished runs of train_cifar.py from other folders
-
-Stop it at any time; the same command resumes. Flags after -- are for train_cifar.py. FOLDER gets runs/ (one
-folder for each run), runs.csv, comparison.md, comparison.png and comparison.html.
+Stop it at any time; the same command resumes. Without --units it compares the runs in FOLDER again, with
+finished runs of train_cifar.py from the folders of --from. Flags after -- are for train_cifar.py. FOLDER gets
+runs/ (one folder for each run), runs.csv, comparison.md, comparison.png and comparison.html.
 
 A unit is an activation (relu, swish, ..., atac; atac_global is "SE as activation"), an attention block over
 ReLU (se, eca, ...), or both (swish_se).
@@ -22,7 +18,7 @@ from collections.abc import Sequence
 from typing import Any, Callable
 
 from openatac.console import streams
-from openatac.console.program import command_parser
+from openatac.console.commands import command_parser
 from openatac.limits import MAX_BLOCKS, MAX_COUNT, MAX_SEED, number
 from openatac.pictures import add_format_flag
 from openatac.runtime.devices import visible_gpus

@@ -1,9 +1,5 @@
 """Print what networks cost, by name or from symbol files, as a table.
 
-    openatac costs cifar_resnet20_v2_relu cifar_resnet20_v2_atac
-    openatac costs --layers resnet50_v1b_atac
-    openatac costs exported-symbol.json
-
 A multiply-add counts as one; only those of convolutions, dense layers and matrix products count, as in the
 papers; --published counts a dense layer as the paper's 4.4 G does (2 x inputs x outputs - inputs + outputs).
 Activations are the outputs of all operators for one image in float32, which training keeps.
@@ -13,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from openatac.console.program import command_parser
+from openatac.console.commands import command_parser
 from openatac.console.text import text_table
 from openatac.limits import MAX_CLASSES, ImageSize, number, sides
 from openatac.study.costs.by_name import costs_by_name, image_shape_of

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from openatac.console.program import command_parser
+from openatac.console.commands import command_parser
 from openatac.study import demo
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import openatac
 from openatac.console.child_python import python_command
-from openatac.console.program import command_parser
+from openatac.console.commands import command_parser
 from openatac.errors import DeviceError
 from openatac.runtime import cores, cuda_libraries, devices, processor, threads
 from openatac.runtime.import_hook import has_mxnet

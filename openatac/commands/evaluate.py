@@ -1,10 +1,5 @@
 """Measure the accuracy of an exported network on labelled images.
 
-    openatac evaluate exports/atac photos/ --report report --predictions predictions.csv
-    openatac evaluate exports/atac-int8.onnx --dataset cifar10 --data-dir DIR
-    openatac evaluate exports/atac val/ --val-labels val.txt
-    openatac evaluate exports/atac val.rec
-
 EXPORT is the common prefix of an export's files, or one of them (symbol, fused, int8, ONNX or ONNX in INT8)
 to run that one. IMAGES is a folder with a subfolder for each class, a folder whose images --val-labels lists,
 or a record file. Images that cannot be read are named and left out, and the exit code is then 1.
@@ -20,7 +15,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from openatac.commands.export import DATASETS
-from openatac.console.program import command_parser
+from openatac.console.commands import command_parser
 from openatac.console.text import for_terminal
 from openatac.errors import DataError
 from openatac.export.forms.base import prefix_of

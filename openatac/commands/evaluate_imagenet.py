@@ -1,8 +1,5 @@
 """Compute the validation errors of trained parameters, published ones or your own.
 
-    openatac evaluate-imagenet RUN/best.params
-    openatac evaluate-imagenet FILE --use-rec --rec-val val.rec
-
 The file must hold exactly the network's parameters, for example under the names in the authors' files
 (``layer3.0.relu1.module.0.weight``, ...), in float32 or float16. If a run's settings.json or an export's
 manifest lies beside it, options that are not given are those of that network.
@@ -12,7 +9,7 @@ from __future__ import annotations
 import shlex
 
 from openatac.backends.compute import Compute
-from openatac.console.program import command_parser
+from openatac.console.commands import command_parser
 from openatac.flags import COMMAND_LINE, DEFAULT, add_section, from_arguments, show_defaults
 from openatac.options import section_fields
 from openatac.training.config import ImagenetConfig

@@ -1,10 +1,7 @@
 """Write a trained network as files that other programs load.
 
-    openatac export RUN OUT --fuse --onnx                     the best network of a run
-    openatac export cifar_resnet20_v2_atac best.params OUT    a network's name and a file of its parameters
-    openatac export RUN epoch-0100.params OUT                 a run's network with other parameters
-
-RUN is the folder of a run of train_cifar.py or train_imagenet.py. The command writes OUT-symbol.json and
+RUN is the folder of a run of train_cifar.py or train_imagenet.py; its best network is exported. MODEL is a
+network's name, or a run, and PARAMS a file of its parameters. The command writes OUT-symbol.json and
 OUT-0000.params, for Gluon's SymbolBlock.imports, mx.model.load_checkpoint and the Module API, and OUT.json,
 which describes how to use them: classes, labels, input size, mean and standard deviation.
 
@@ -19,7 +16,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
-from openatac.console.program import command_parser
+from openatac.console.commands import command_parser
 from openatac.console.text import for_terminal
 from openatac.export.forms.base import FORMS, Form
 from openatac.export.labels import read_labels

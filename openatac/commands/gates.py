@@ -1,10 +1,9 @@
 """Measure what the gates of trained networks do over a data set: a table, a CSV file and a picture.
 
-    openatac gates RUN --out gates                    writes gates.csv and gates.png
-    openatac gates RUN RUN RUN --images 1000 --out pictures/atac-and-se
-
 RUN is the folder of a run of train_cifar.py or train_imagenet.py; its settings.json describes the network and
-the data. The images are the test images without augmentation; the network runs in testing mode, on the CPU.
+the data. --out PREFIX writes PREFIX.csv and PREFIX.png. The images are the test images without augmentation;
+the network runs in testing mode, on the CPU.
+
 For each gated unit: the gate's mean and standard deviation, how its variance divides among channels, images
 and pixels, its shares below 0.1 and above 0.9, and its correlation with the mask [x > 0] of the unit's input
 x, the gate that a ReLU would have there. A gate is whatever a unit multiplies its input by: in ATAC and the
@@ -18,7 +17,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
-from openatac.console.program import command_parser
+from openatac.console.commands import command_parser
 from openatac.console.text import for_terminal, text_table
 from openatac.files.csv_file import write_csv
 from openatac.files.writing import writing

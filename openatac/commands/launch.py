@@ -1,8 +1,5 @@
 """Start all processes of a distributed run, show their output, and end them together.
 
-    openatac launch -n 2 -s 1 -- python train_imagenet.py --kvstore dist_sync ...
-    openatac launch -n 4 -s 4 --hostfile hosts -- python train_imagenet.py --kvstore dist_sync ...
-
 Any command that uses MXNet's key-value store will do. The scheduler runs on this machine, servers and workers
 where --cluster says. Ctrl-C or SIGTERM asks the workers to stop; a second one ends everything at once. When a
 process fails, the others have a few seconds to end by themselves; the exit code is the first failure's.
@@ -13,7 +10,7 @@ import os
 import re
 from collections.abc import Sequence
 
-from openatac.console.program import command_parser
+from openatac.console.commands import command_parser
 from openatac.distributed.job import MOST_PROCESSES
 from openatac.distributed.launch import run, start
 from openatac.distributed.launchers import LAUNCHERS, Launch

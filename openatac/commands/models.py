@@ -1,9 +1,5 @@
 """List networks by name: those with trained weights, their accuracy and costs, and model cards.
 
-    openatac models                              # the networks that come with trained weights
-    openatac models 'cifar_resnet20_v2_*'        # all networks whose names match
-    openatac models cifar_resnet8_v2_atac --card # what is known of trained weights
-
 get_model(NAME, pretrained=True) loads trained weights; so do --pretrained NAME of both scripts and
 openatac predict --model NAME. Accuracy is that of the weights on the test images, after the last epoch.
 """
@@ -12,7 +8,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Sequence
 
-from openatac.console.program import command_parser
+from openatac.console.commands import command_parser
 from openatac.console.text import text_table
 from openatac.models.pretrained import ModelCard, model_card, pretrained_names
 

@@ -1,23 +1,20 @@
 """Pack a folder of images into a record file, or check a record file.
 
-    openatac pack FOLDER OUT               writes OUT.rec and, next to it, OUT.idx, OUT.classes and OUT.crc32
-    openatac pack LIST OUT --root FOLDER   does so for the images of a list (.lst, .csv or .txt)
-    openatac pack --check OUT.rec [IDX]    reads and decodes every record, and reports what is wrong
-
-OUT.idx is the index, OUT.classes lists the classes and OUT.crc32 has a checksum of each record (CRC-32), with
-which training and --check detect any record that has changed since.
+The command writes OUT.rec and, next to it, OUT.idx (the index), OUT.classes (the names of the classes) and
+OUT.crc32: a checksum of each record (CRC-32), with which training and --check detect any record that has
+changed since. --check reads and decodes every record of OUT.rec, and reports what is wrong.
 
 FOLDER has a subfolder for each class; sorted by name, or as numbers if all are, they are the labels 0, 1, ...
-LIST has a file and its label on each line; a .lst is that of MXNet's im2rec. ILSVRC's ground truth, a number
-on each line, needs the devkit's meta.mat beside it or --class-list. JPEG and PNG files are copied
-unchanged unless they are resized or recompressed. If a run is interrupted, the same command resumes
-it, and the files come out the same.
+LIST (.lst, .csv or .txt) has a file and its label on each line; a .lst is that of MXNet's im2rec. ILSVRC's
+ground truth, a number on each line, needs the devkit's meta.mat beside it or --class-list. JPEG and PNG files
+are copied unchanged unless they are resized or recompressed. If a run is interrupted, the same command
+resumes it, and the files come out the same.
 """
 import argparse
 import sys
 from collections.abc import Sequence
 
-from openatac.console.program import command_parser
+from openatac.console.commands import command_parser
 from openatac.data.photos.bad_images import MAX_BAD_SHARE
 from openatac.data.photos.class_names import read_class_list
 from openatac.data.photos.folder import ImageFiles, ImageFolder

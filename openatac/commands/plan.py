@@ -1,7 +1,5 @@
 """Estimate time and cost of the published ImageNet run on more devices, before anyone pays for them.
 
-    openatac plan --gpus 64 --gpus-per-machine 8 --images-per-second 650 --bandwidth 25
-
 One measured number, the training speed of one device, and the bytes of the gradients give the time of a step:
 computing, then exchanging gradients by a ring, through parameter servers (MXNet) or during the backward pass
 (PyTorch). Latency is left out, so small messages take longer than this says; nothing here is fitted to a
@@ -12,7 +10,7 @@ from __future__ import annotations
 import argparse
 from typing import Callable
 
-from openatac.console.program import command_parser
+from openatac.console.commands import command_parser
 from openatac.limits import number
 from openatac.study.plan.estimate import PUBLISHED_EPOCHS, estimate, trainable_parameters
 from openatac.study.plan.report import report

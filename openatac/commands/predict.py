@@ -1,10 +1,5 @@
 """Classify image files with an exported network.
 
-    openatac predict exports/atac photo.jpg photos/
-    openatac predict exports/atac-int8-symbol.json photos/ --json
-    openatac predict exports/atac photo.jpg --gates gates.png
-    openatac predict --model cifar_resnet8_v2_atac photo.jpg
-
 EXPORT is the common prefix of an export's files, or one of them (symbol, fused, int8, ONNX or ONNX in INT8)
 to run that one; with --model there is none. IMAGES are files of any size (JPEG, PNG and whatever else Pillow
 reads), folders (searched recursively), or - for one image from standard input. For each image the command
@@ -20,7 +15,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from openatac.console import streams
-from openatac.console.program import command_parser
+from openatac.console.commands import command_parser
 from openatac.console.text import for_terminal, printable
 from openatac.export.forms.base import prefix_of
 from openatac.export.runtimes.base import RUNTIMES, open_runtime, runtime_for

@@ -1,10 +1,7 @@
 """Compare the published numbers with our costs and runs: reproduced, by how much they differ, or not run.
 
-    openatac published                             runs in results/, here or in the checkout
-    openatac published RUNS... --csv published.csv
-    openatac published RUNS... --network resnet50_v1b_atac cifar_resnet20_v2_atac
-
-RUNS are folders of finished runs of train_cifar.py and train_imagenet.py, or folders of such folders. Only
+RUNS are folders of finished runs of train_cifar.py and train_imagenet.py, or folders of such folders; by
+default those in results/, here or in the checkout. Only
 runs of the published recipe on the published data are compared with the published numbers; all others are
 listed with the reason. For a number without a run, it estimates the hours that a run would take, from
 measured speeds.
@@ -13,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from openatac.console.program import command_parser
+from openatac.console.commands import command_parser
 from openatac.files.csv_file import write_csv
 from openatac.files.writing import writing
 from openatac.study.finished_runs import find_runs, runs_in

@@ -22,7 +22,7 @@ PROG = 'openatac train-cifar'
 
 def parser(prog: str = PROG) -> argparse.ArgumentParser:
     """Return the parser of the command's flags."""
-    return training_script.parser_of(CifarConfig, __doc__, prog)
+    return training_script.parser_of(CifarConfig, 'train-cifar', __doc__, prog)
 
 
 def check(config: CifarConfig) -> None:

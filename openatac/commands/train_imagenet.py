@@ -40,7 +40,7 @@ PROG = 'openatac train-imagenet'
 
 def parser(prog: str = PROG) -> argparse.ArgumentParser:
     """Return the parser of the command's flags."""
-    p = training_script.parser_of(ImagenetConfig, __doc__, prog)
+    p = training_script.parser_of(ImagenetConfig, 'train-imagenet', __doc__, prog)
     for flag, meaning in NOTHING_HERE.items():
         p.add_argument(flag, nargs=0, help=argparse.SUPPRESS, action=Refuse, const=meaning)
     return p

@@ -15,6 +15,7 @@ from typing import Any, Callable
 from openatac.backends.cluster import Cluster
 from openatac.backends.compute import BACKENDS
 from openatac.console import program
+from openatac.console.commands import command_parser
 from openatac.distributed.workers import end_run
 from openatac.errors import NO_PYTORCH, OpenatacError, ParameterFileError
 from openatac.flags import COMMAND_LINE, Given, add_section, describe, flag_of, from_arguments, show_defaults
@@ -27,11 +28,10 @@ from openatac.training.config import Config
 from openatac.training.sections.shared import Start
 
 
-def parser_of(config: type, description: str | None, prog: str) -> argparse.ArgumentParser:
-    """Return the parser of all flags of a config."""
-    parser = argparse.ArgumentParser(
-        prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False)  # --recipe is matched by its full name
+def parser_of(config: type, command: str, description: str | None, prog: str) -> argparse.ArgumentParser:
+    """Return the parser of all flags of a config, for a command or the script ``prog``."""
+    # --recipe is matched by its full name.
+    parser = command_parser(command, description, prog=prog, allow_abbrev=False)
     for section in sections(config).values():
         add_section(parser, section)
     return parser

@@ -1,7 +1,6 @@
-"""Code shared by all commands: signals, parsers, and failures turned into messages and exit codes."""
+"""Code shared by all commands: signals, and failures turned into messages and exit codes."""
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import re
@@ -121,12 +120,6 @@ def undo_strict_environment() -> None:
     if python_warnings:  # inherited by the processes that we start
         os.environ['PYTHONWARNINGS'] = ','.join(
             re.sub('^ *error', 'default', action) for action in python_warnings.split(','))
-
-
-def command_parser(command: str, description: str | None, **settings: Any) -> argparse.ArgumentParser:
-    """Return the parser of ``openatac COMMAND``, whose help shows the description verbatim."""
-    return argparse.ArgumentParser(prog=f'openatac {command}', description=description,
-                                   formatter_class=argparse.RawDescriptionHelpFormatter, **settings)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import pytest
 import train_cifar
 import train_imagenet
 from openatac import cli, get_model
+from openatac.console.commands import COMMANDS
 from openatac.errors import OpenatacError
 from openatac.limits import MAX_CLASSES, MIN_CROP_RATIO
 from openatac.models.cifar_resnet import ResNet20V2ATAC
@@ -40,7 +41,7 @@ def arguments(monkeypatch):
     monkeypatch.setattr(argparse.Action, '__init__', record)
     for method in ('parse_args', 'parse_intermixed_args'):
         monkeypatch.setattr(argparse.ArgumentParser, method, stop)
-    for command in cli.COMMANDS:
+    for command in COMMANDS:
         with pytest.raises(Parsed):
             importlib.import_module('openatac.commands.' + command.replace('-', '_')).main([])
     for script in (train_cifar, train_imagenet):

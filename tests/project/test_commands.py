@@ -1,8 +1,17 @@
-"""Each command of `openatac` answers --help at once: it loads no library that computes or draws."""
-from openatac.cli import COMMANDS
+"""The help of each command, which appears at once; and a shell completes commands and flags."""
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from openatac.console.commands import COMMANDS
+from tests.conftest import ROOT
+from tests.helpers.commands import call_command
 from tests.helpers.fresh_python import output_of
 
-HEAVY = ['mxnet', 'torch', 'matplotlib', 'onnx', 'cv2']
+HEAVY = ['mxnet', 'torch', 'matplotlib', 'onnx', 'cv2', 'fastapi']
 
 
 def test_help_loads_nothing_heavy():
@@ -16,3 +25,47 @@ for command in {list(COMMANDS)}:
     loaded = [name for name in {HEAVY} if name in sys.modules]
     assert not loaded, (command, loaded)
 ''') == ''
+
+
+@pytest.mark.parametrize('name', COMMANDS)
+def test_help_ends_with_examples_and_the_page(name, capsys):
+    assert call_command(name, '--help') == 0
+    *lines, _, last = capsys.readouterr().out.splitlines()
+    assert [line.strip() for line in lines[-2:]] == COMMANDS[name].lines(name)
+    assert last.split()[-1] == f'docs/{COMMANDS[name].page}'
+
+
+# ----------------------------------------------------------------------------- completion
+
+@pytest.mark.parametrize('line, expected', [
+    ('openatac evaluate', ['evaluate', 'evaluate-imagenet']),
+    ('openatac predict --lab', ['--labels']),
+    ('openatac export run --onn', ['--onnx']),  # whose arguments may be among the flags
+    ('openatac train-cifar --dataset cifar100 --act-typ', ['--act-type']),
+    ('openatac completion b', ['bash']),
+    ('openatac nothing --', ['--help', '--version'])])
+def test_bash_completes(line, expected, tmp_path):
+    """A call of the function that `openatac completion bash` defines, as the Tab key makes it."""
+    pytest.importorskip('argcomplete')
+    if not shutil.which('bash'):
+        pytest.skip('no bash on this machine')
+    command = tmp_path / 'openatac'
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m openatac "$@"\n', 'utf-8')
+    command.chmod(0o755)
+    result = subprocess.run(
+        ['bash', '-c', 'eval "$(openatac completion bash)"; COMP_LINE="$1" COMP_POINT=${#1} COMP_TYPE=9; '
+         '_python_argcomplete openatac; printf "%s\\n" "${COMPREPLY[@]}"', 'bash', line],
+        env={**os.environ, 'PYTHONPATH': str(ROOT), 'PATH': f'{tmp_path}:{os.environ["PATH"]}'},
+        capture_output=True, text=True, timeout=120)
+    assert result.stdout.split() == expected, result.stderr
+
+
+@pytest.mark.parametrize('shell', ['bash', 'zsh', 'fish'])
+def test_each_shell_has_its_code(shell, capsys):
+    pytest.importorskip('argcomplete')
+    assert call_command('completion', shell) == 0
+    assert 'openatac' in capsys.readouterr().out
+
+
+def test_other_shells_are_refused():
+    assert call_command('completion', 'tcsh') == 2

@@ -8,6 +8,7 @@ import argparse
 import importlib
 import os
 import re
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 import openatac
 import train_cifar
 import train_imagenet
-from openatac.cli import COMMANDS
+from openatac.console.commands import COMMANDS
 from openatac.models.zoo import HOSTS
 from openatac.units import ACTIVATIONS, ATTENTIONS
 from tests.conftest import ROOT
@@ -183,6 +184,14 @@ def test_the_code_of_a_document_runs(document, world, capfd):
                 except BaseException as error:
                     raise AssertionError(f'{block}: {" ".join(words)}: {error!r}\n'
                                          f'{capfd.readouterr().err[-2000:]}') from error
+
+
+@pytest.mark.parametrize('name', COMMANDS)
+def test_the_examples_in_the_help_are_right(name):
+    for line in COMMANDS[name].lines(name):
+        command_line = re.sub(' >.*', '', line)  # what the shell does with the output
+        HANDLERS['openatac'](shlex.split(command_line), False)
+    assert (ROOT / 'docs' / COMMANDS[name].page).is_file()
 
 
 # A command's handler takes its words, and whether it is to run.

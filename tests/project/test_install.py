@@ -7,6 +7,7 @@ import pytest
 import openatac
 from openatac import cli
 from openatac.commands import doctor
+from openatac.console.commands import COMMANDS
 from openatac.runtime import cuda_libraries, devices
 from openatac.runtime.mxnet_support import mxnet_missing
 from openatac.runtime.processor import instruction_set
@@ -180,7 +181,9 @@ def test_the_doctor_names_missing_cuda_libraries_and_packages(healthy, capsys, m
 
 def test_help_lists_every_command():
     help_text = run_python('-m', 'openatac', '--help').stdout
-    assert all(f'  {command} ' in help_text for command in cli.COMMANDS)
+    assert all(f'  {command} ' in help_text for command in COMMANDS)
+    result = run_python('-m', 'openatac')
+    assert (result.returncode, result.stderr) == (2, help_text)
 
 
 @pytest.mark.parametrize('arguments', [[], ['dcotor'], ['--doctor'], ['doctor', '--fast']])
@@ -193,6 +196,6 @@ def test_a_wrong_command_line_ends_with_2(arguments, capsys):
 
 def test_every_command_has_its_function():
     import importlib
-    for command, text in cli.COMMANDS.items():
+    for command in COMMANDS:
         module = importlib.import_module('openatac.commands.' + command.replace('-', '_'))
-        assert callable(module.main) and text
+        assert callable(module.main)

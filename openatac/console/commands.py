@@ -1,0 +1,131 @@
+"""The commands of ``openatac``: what each is for, examples of it, and its page; the parser of each."""
+from __future__ import annotations
+
+import argparse
+from typing import Any, NamedTuple
+
+
+class Command(NamedTuple):
+    """A sub-command, which is a module of openatac.commands.
+
+    Attributes
+    ----------
+    summary : str
+        What it does.
+    examples : (str, str)
+        Two command lines, without ``openatac`` and its name; the list of all commands shows the first.
+    page : str
+        The page in docs/ that explains it.
+    """
+
+    summary: str
+    examples: tuple[str, str]
+    page: str
+
+    def lines(self, name: str) -> list[str]:
+        """Return the examples as whole command lines."""
+        return [f'openatac {name} {example}'.rstrip() for example in self.examples]
+
+
+JOBS = {  # {job: {name: Command}}
+    'start': {
+        'demo': Command(
+            'train, compare and export three units on handwritten digits',
+            ('', '--folder first'), 'install.md'),
+        'doctor': Command(
+            'report what is installed and how to get the rest',
+            ('', '> report.txt'), 'install.md'),
+    },
+    'train': {
+        'train-cifar': Command(
+            'train a CIFAR network',
+            ('--recipe digits --save-dir run',
+             '--recipe cifar10_atac --resume auto --save-dir full'), 'how-to/reproduce.md'),
+        'train-imagenet': Command(
+            'train ResNet-50 on ImageNet',
+            ('--recipe imagenet_atac --data-dir imagenet --save-dir resnet',
+             '--data-dir photos --pretrained resnet --num-epochs 10 --save-dir tuned'),
+            'how-to/photographs.md'),
+        'pack': Command(
+            'pack a folder of photographs into a record file, or check one',
+            ('imagenet/train train', '--check train.rec'), 'how-to/photographs.md'),
+        'launch': Command(
+            'start a training run on several processes or machines',
+            ('-n 2 -s 1 -- python train_imagenet.py --kvstore dist_sync',
+             '-n 4 -s 4 --hostfile hosts -- python train_imagenet.py --kvstore dist_sync'),
+            'how-to/several-machines.md'),
+        'plan': Command(
+            'estimate hours and cost of the published run from one speed',
+            ('--gpus 8 --images-per-second 650',
+             '--gpus 64 --gpus-per-machine 8 --images-per-second 650 --bandwidth 25'),
+            'how-to/several-machines.md'),
+    },
+    'evaluate and compare': {
+        'evaluate': Command(
+            'measure the accuracy of an exported network, class by class',
+            ('exports/atac photos/ --report report --predictions predictions.csv',
+             'exports/atac-int8.onnx --dataset cifar10'), 'how-to/evaluate.md'),
+        'evaluate-imagenet': Command(
+            'compute the validation errors of trained parameters',
+            ('resnet/best.params', 'resnet/best.params --use-rec --rec-val val.rec'), 'how-to/evaluate.md'),
+        'compare': Command(
+            'train units at several depths and seeds, and compare them',
+            ('units --units relu,se,atac --blocks 1 --seeds 1,2,3 --recipe cifar10_atac',
+             'units --from run'), 'how-to/compare.md'),
+        'published': Command(
+            'compare the published numbers with our costs and runs',
+            ('', 'run --csv published.csv'), 'how-to/reproduce.md'),
+        'gates': Command(
+            'measure what the gates of trained networks do',
+            ('run --out gates', 'run --images 1000 --out pictures/atac'), 'how-to/compare.md'),
+        'costs': Command(
+            'count parameters, multiply-adds and memory of networks',
+            ('cifar_resnet20_v2_relu cifar_resnet20_v2_atac', '--layers resnet50_v1b_atac'),
+            'how-to/compare.md'),
+        'models': Command(
+            'list networks by name, with trained weights and costs',
+            ("'cifar_resnet20_v2_*'", 'cifar_resnet8_v2_atac --card'), 'how-to/fine-tune.md'),
+    },
+    'export and deploy': {
+        'export': Command(
+            'write a trained network as files that other programs load',
+            ('run exports/atac --fuse --onnx --int8',
+             'cifar_resnet20_v2_atac run/best.params exports/atac'), 'how-to/export.md'),
+        'predict': Command(
+            'classify images with an exported network',
+            ('exports/atac photo.jpg photos/ --gates gates.png',
+             '--model cifar_resnet8_v2_atac photo.jpg --json'), 'how-to/export.md'),
+        'bench': Command(
+            'measure how fast each engine runs exported networks',
+            ('exports/atac --batch-sizes 1,64 --out speed',
+             'exports/atac exports/relu --engines static,fused,torch-compiled --rounds 5'),
+            'how-to/export.md'),
+        'completion': Command(
+            'print what makes a shell complete commands and flags',
+            ('bash >> ~/.bashrc', 'fish > ~/.config/fish/completions/openatac.fish'), 'install.md'),
+    },
+}
+COMMANDS = {name: command for commands in JOBS.values() for name, command in commands.items()}
+
+
+def overview() -> str:
+    """Return the list of all commands by their jobs, each with an example."""
+    lines = []
+    for job, commands in JOBS.items():
+        lines += ['', f'{job}:']
+        for name, command in commands.items():
+            lines += [f'  {name:<17}  {command.summary}', f'{"":21}{command.lines(name)[0]}']
+    return '\n'.join([*lines[1:], '', 'openatac COMMAND --help explains each.'])
+
+
+def command_parser(name: str, description: str | None, **settings: Any) -> argparse.ArgumentParser:
+    """Return the parser of ``openatac NAME``.
+
+    Its help shows the description verbatim, and ends with the examples and the page of the command.
+    """
+    command = COMMANDS[name]
+    epilog = '\n'.join(['examples:', *(f'  {line}' for line in command.lines(name)), '',
+                        f'explained in docs/{command.page}'])
+    return argparse.ArgumentParser(**{
+        'prog': f'openatac {name}', 'description': description, 'epilog': epilog,
+        'formatter_class': argparse.RawDescriptionHelpFormatter, **settings})
