@@ -23,7 +23,9 @@ FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>',
 EXTENSION = [  # public names below openatac's own
     'openatac.models.hosts.Host', 'openatac.backends.base.Backend', 'openatac.backends.base.Engine',
     'openatac.export.forms.base.Form', 'openatac.export.runtimes.base.Runtime',
-    'openatac.export.predictor.Predictor', 'openatac.export.manifest.Manifest']
+    'openatac.export.predictor.Predictor', 'openatac.export.manifest.Manifest',
+    'openatac.serving.app.create_app', 'openatac.serving.classifier.Classifier',
+    'openatac.serving.limits.Limits']
 UNITS = [f'openatac.nn.{name}' for name in (
     'activations.PReLU', 'activations.Mish', 'activations.Sine', 'frelu.FReLU', 'xunit.XUnit',
     'squeeze_excite.SEBlock', 'gather_excite.GatherExcite', 'attention.ECA', 'attention.CBAM',

@@ -33,6 +33,9 @@ OPTIONAL = (
     ('openvino', 'running them in OpenVINO', 'openatac[openvino]'),
     ('pyarrow', 'CIFAR in parquet files', 'openatac[parquet]'),
     ('torch', 'the networks in PyTorch', 'openatac[torch]'),
+    ('fastapi', 'openatac serve', 'openatac[serve]'),
+    ('uvicorn', 'openatac serve', 'openatac[serve]'),
+    ('argcomplete', 'completion in a shell', 'openatac[completion]'),
 )
 
 # Run in a process of its own, so that a crash of MXNet is reported and does not end this process.

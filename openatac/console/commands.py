@@ -95,6 +95,9 @@ JOBS = {  # {job: {name: Command}}
             'classify images with an exported network',
             ('exports/atac photo.jpg photos/ --gates gates.png',
              '--model cifar_resnet8_v2_atac photo.jpg --json'), 'how-to/export.md'),
+        'serve': Command(
+            'classify images over HTTP, for programs and on a page',
+            ('exports/atac', '--model cifar_resnet8_v2_atac --port 9000'), 'how-to/serve.md'),
         'bench': Command(
             'measure how fast each engine runs exported networks',
             ('exports/atac --batch-sizes 1,64 --out speed',

@@ -6,7 +6,7 @@ Activation". A map is the mean of a gate over its channels. The gates are found 
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -40,7 +40,12 @@ class GateMap(NamedTuple):
 
 
 def gate_maps(prefix: str, image: np.ndarray) -> list[GateMap]:
-    """Return the maps of an export for one input, float32 (C, H, W), in the order of computation.
+    """Return the maps of an export for one input; see `open_gates`."""
+    return open_gates(prefix)(image)
+
+
+def open_gates(prefix: str) -> Callable[[np.ndarray], list[GateMap]]:
+    """Return what maps one input of an export, float32 (C, H, W), to its maps, in the order of computation.
 
     Raises
     ------
@@ -60,9 +65,13 @@ def gate_maps(prefix: str, image: np.ndarray) -> list[GateMap]:
         raise OpenatacError(f'{prefix} has no ATAC units or other gates to draw: leave out --gates')
     net = symbol_block(Graph([gate.factor for gate in gates]).symbol(), arrays)
     net.cast('float32')
-    factors = net(mx.nd.array(image[None]))
-    return [GateMap(stage_of(gate.product.name), values.asnumpy()[0].mean(axis=0))
-            for gate, values in zip(gates, factors if len(gates) > 1 else [factors])]
+
+    def maps(image: np.ndarray) -> list[GateMap]:
+        factors = net(mx.nd.array(image[None]))
+        return [GateMap(stage_of(gate.product.name), values.asnumpy()[0].mean(axis=0))
+                for gate, values in zip(gates, factors if len(gates) > 1 else [factors])]
+
+    return maps
 
 
 # ------------------------------------------------------------------------------------- picture

@@ -136,11 +136,14 @@ class Predictor:
         return [*self._classify(images, top)]
 
     def _classify(self, images: Iterable[Image], top: int) -> Iterator[list[Label]]:
-        labels = self.labels
         inputs = ((name, self._input(image, name)) for name, image in _named(images))
         for prediction in self._batches(inputs, self.batch_size):
-            for scores in prediction.scores:
-                yield [Label(labels[index], float(scores[index]), index) for index in best(scores, top)]
+            yield from (self.best_labels(scores, top) for scores in prediction.scores)
+
+    def best_labels(self, scores: np.ndarray, top: int) -> list[Label]:
+        """Return the most probable classes of an image, whose scores (classes,) are given, best first."""
+        labels = self.labels
+        return [Label(labels[index], float(scores[index]), index) for index in best(scores, top)]
 
     def _input(self, image: Image, name: str) -> np.ndarray:
         try:
@@ -163,7 +166,7 @@ class Predictor:
     def _batches(self, inputs: Iterator[tuple[str, np.ndarray]], batch_size: int) -> Iterator[Prediction]:
         while batch := list(itertools.islice(inputs, batch_size)):
             names, images = [name for name, _ in batch], np.stack([image for _, image in batch])
-            yield Prediction(names, images, _probabilities(self.network(images), names))
+            yield Prediction(names, images, probabilities(self.network(images), names))
 
 
 def load(source: str | os.PathLike[str], engine: str = 'auto', device: str = CPU, batch_size: int = BATCH
@@ -240,7 +243,7 @@ def _pixels(image: Image) -> np.ndarray:
     return image
 
 
-def _probabilities(outputs: np.ndarray, names: Sequence[str]) -> np.ndarray:
+def probabilities(outputs: np.ndarray, names: Sequence[str]) -> np.ndarray:
     """Return probabilities (B, classes); OpenatacError if an output is infinite or not a number."""
     wrong = ~np.isfinite(outputs).all(axis=1)
     if wrong.any():

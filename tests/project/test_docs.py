@@ -283,5 +283,10 @@ def only_parsing(method):
     return parse_args
 
 
+def only_shown(words, runs):
+    """A program that is not ours."""
+    assert not runs
+
+
 HANDLERS = {'make': make, 'pip': pip, 'python': python, 'torchrun': torchrun, 'openatac': openatac_command,
-            '.': lambda words, runs: None}
+            'curl': only_shown, 'docker': only_shown, '.': lambda words, runs: None}

@@ -76,7 +76,8 @@ def test_the_wheel_holds_the_whole_package(wheel):
         others = {name.split('/')[0] for name in archive.namelist()} - {'openatac'}
     files = [*(ROOT / 'openatac').rglob('*.py'), *(ROOT / 'openatac' / 'pretrained').glob('*/*')]
     assert held == {str(path.relative_to(ROOT)) for path in files} | {
-        'openatac/py.typed', 'openatac/study/comparison/page.html'}
+        'openatac/py.typed', 'openatac/page.css', 'openatac/serving/page.html',
+        'openatac/study/comparison/page.html'}
     assert others == {f'openatac-{__version__}.dist-info'}
     assert commands.split() == ['[console_scripts]', 'openatac', '=', 'openatac.cli:main']
 

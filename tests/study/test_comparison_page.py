@@ -2,8 +2,6 @@
 import logging
 import os
 import re
-import shutil
-import subprocess
 import sys
 from html.parser import HTMLParser
 
@@ -19,9 +17,9 @@ from openatac.study.comparison.groups import Group
 from openatac.study.comparison.html_page import page
 from openatac.study.finished_runs import FinishedRun
 from openatac.training.config import CifarConfig
+from tests.helpers.browser import BROWSER, in_browser
 
 EPOCHS = 4
-BROWSER = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
 
 
 def run(unit, blocks, seed, best, device='1 x cpu', dataset='digits'):
@@ -237,7 +235,7 @@ def test_a_click_on_a_head_sorts(text, tmp_path, clicks, column, direction):
     clicking = ''.join(f"document.querySelectorAll('thead button')[{click}].click();" for click in clicks)
     path = tmp_path / 'page.html'
     path.write_text(text.replace('</body>', f'<script>{clicking}</script></body>'), 'utf-8')
-    document = Document(in_browser(path, tmp_path / 'profile'))
+    document = Document(in_browser(path.as_uri(), tmp_path))
     shown = document.tables[0][1:]
 
     def value(row):
@@ -249,17 +247,6 @@ def test_a_click_on_a_head_sorts(text, tmp_path, clicks, column, direction):
     heads = [attributes for attributes in document.all('th') if attributes['scope'] == 'col']
     assert [head.get('aria-sort') for head in heads[:len(tables.head(several()))]] == [
         direction if place == column else None for place in range(len(tables.head(several())))]
-
-
-def in_browser(path, profile):
-    """The page as it is after its scripts, as HTML."""
-    result = subprocess.run(
-        [BROWSER, '--headless', '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-sync',
-         '--disable-background-networking', '--disable-component-update', '--disable-quic',
-         f'--user-data-dir={profile}', '--dump-dom', path.as_uri()],
-        capture_output=True, text=True, timeout=120, env={**os.environ, 'HOME': str(path.parent)})
-    assert result.returncode == 0, result.stderr
-    return result.stdout
 
 
 # The pictures.

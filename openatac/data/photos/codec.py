@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
 
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.gif', '.webp', '.bmp', '.tif', '.tiff')  # looked for in folders
+_FORMATS = ('JPEG', 'PNG', 'GIF', 'WEBP', 'BMP', 'TIFF')  # of Pillow, for the same
 log = logging.getLogger('openatac')
 NOT_AN_IMAGE = 'it is not an image that can be decoded'
 
@@ -58,6 +59,26 @@ def decode(data: bytes) -> np.ndarray:
     if image is None:
         raise BadImage(NOT_AN_IMAGE)
     return image
+
+
+def read_size(data: bytes) -> tuple[int, int]:
+    """Return (width, height) of the image file ``data`` from its header, without decoding it.
+
+    Raises
+    ------
+    BadImage
+        If it is not an image in one of the formats of `EXTENSIONS`.
+    """
+    from PIL import Image
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+                return image.size
+    except Image.DecompressionBombError as error:
+        raise BadImage(f'it is too large ({error})') from None
+    except Exception:  # Pillow has a dozen kinds for damaged files
+        raise BadImage(NOT_AN_IMAGE) from None
 
 
 def to_pixels(image: PillowImage) -> np.ndarray:

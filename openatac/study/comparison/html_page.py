@@ -4,12 +4,11 @@ from __future__ import annotations
 import io
 import re
 import statistics
-import string
 from collections.abc import Iterable, Sequence
-from importlib import resources
 from typing import TYPE_CHECKING
 
 from openatac.console.text import for_html
+from openatac.pages import fill_page
 from openatac.pictures import style
 from openatac.study.comparison import differences, sentences, tables
 from openatac.study.comparison.figures import curves_figure, error_figure
@@ -43,8 +42,7 @@ def page(groups: Sequence[Group], measure: str = 'last_accuracy', against: str |
                 _paragraphs(sentences.circumstances(groups)), _results(groups), _relative_costs(groups),
                 _figures(groups, measure), _differences(groups, measure, against), _runs(groups)]
     title = 'Units compared on ' + data_set(groups)
-    template = string.Template(resources.files(__package__).joinpath('page.html').read_text('utf-8'))
-    return template.substitute(title=for_html(title), sections='\n'.join(filter(None, sections)))
+    return fill_page(__package__, title=for_html(title), sections='\n'.join(filter(None, sections)))
 
 
 def _results(groups: Sequence[Group]) -> str:

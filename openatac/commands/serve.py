@@ -1,0 +1,101 @@
+"""Serve a trained network over HTTP: an endpoint in JSON, and a page where an image can be dropped.
+
+EXPORT is the common prefix of an export's files, or one of them to run that one. POST /predict takes the
+bytes of an image and answers with its most probable classes; images that arrive at the same time run
+together. The page / shows them, and GET /health says whether the server is up. Where the export has a symbol
+form and MXNet is installed, both also show how much each unit's gates let through (/predict?gates=true).
+
+The server listens on this machine only, unless --host says otherwise; it asks nobody for a password. SIGTERM
+and Ctrl-C stop it when the requests that it has are answered.
+"""
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from openatac.console.commands import command_parser
+from openatac.errors import OpenatacError
+from openatac.export.forms.base import prefix_of
+from openatac.export.forms.symbol import SymbolForm
+from openatac.export.runtimes.base import RUNTIMES
+from openatac.files.reading import MEGABYTE
+from openatac.limits import MAX_BATCH, number
+from openatac.runtime.import_hook import has_mxnet
+from openatac.serving.limits import LIMITS, Limits
+
+MOST_MEGAPIXELS = 178  # Pillow refuses larger images
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from openatac.export.gate_maps import GateMap
+
+
+def main(argv: list[str]) -> int:
+    """Run ``openatac serve``; see the module."""
+    p = _parser()
+    args = p.parse_args(argv)
+    if bool(args.export) == bool(args.model):
+        p.error('name an EXPORT, or a network by --model, one of the two')
+    if args.model and args.engine:
+        p.error('argument --engine: it is for an export; leave out --model')
+    from openatac.export.labels import read_labels
+    from openatac.export.predictor import load
+    from openatac.serving.app import create_app
+    from openatac.serving.classifier import Classifier
+    from openatac.serving.server import serve
+    predictor = load(args.export or args.model, args.engine or 'auto', batch_size=args.batch_size)
+    try:
+        predictor.manifest = predictor.manifest._replace(labels=read_labels(args.labels, predictor.manifest))
+    except ValueError as error:
+        p.error(str(error))
+    classifier = Classifier(predictor, _find_gates(args.export), Limits(
+        round(args.max_megabytes * MEGABYTE), round(args.max_megapixels * 1e6), args.timeout,
+        args.max_requests))
+    serve(create_app(classifier), args.host, args.port, args.timeout,
+          lambda url: print(f'serving {args.export or args.model} at {url} (Ctrl-C stops it)', flush=True))
+    return 0
+
+
+def _find_gates(export: str | None) -> Callable[[np.ndarray], list[GateMap]] | None:
+    """Return what computes gate maps; None for a run, or without a symbol form, gates in it, or MXNet."""
+    if not export or SymbolForm().missing(prefix_of(export)) or not has_mxnet():
+        return None
+    from openatac.export.gate_maps import open_gates
+    with contextlib.suppress(OpenatacError):
+        return open_gates(prefix_of(export))
+    return None
+
+
+def _parser() -> argparse.ArgumentParser:
+    p = command_parser('serve', __doc__)
+    p.add_argument('export', metavar='EXPORT', nargs='?', help='an export, or one of its files')
+    p.add_argument('--model', metavar='NAME|RUN|FILE',
+                   help='instead of EXPORT, a network by its name in openatac models, the folder of a run, '
+                        'or a parameter file in it')
+    p.add_argument('--engine', choices=list(RUNTIMES), metavar='NAME', default='',
+                   help=f'the engine: {", ".join(RUNTIMES)} (default: the fastest that is installed)')
+    p.add_argument('--labels', metavar='FILE|NAMES', help='names of the classes; see openatac predict --help')
+    p.add_argument('--host', default='127.0.0.1', metavar='ADDRESS',
+                   help='address to listen on; 0.0.0.0 is every one of this machine (default: %(default)s)')
+    p.add_argument('--port', type=number(int, low=0, high=65535), default=8000,
+                   help='0 takes a free one (default: %(default)s)')
+    p.add_argument('--batch-size', type=number(int, low=1, high=MAX_BATCH), default=32, metavar='N',
+                   help='most images that run at a time (default: %(default)s)')
+    _add_limits(p.add_argument_group('limits of a request'))
+    return p
+
+
+def _add_limits(group: argparse._ArgumentGroup) -> None:
+    group.add_argument('--max-megabytes', type=number(float, above=0, high=512), metavar='N',
+                       default=LIMITS.bytes / MEGABYTE, help='size of the file (default: %(default)g)')
+    group.add_argument('--max-megapixels', type=number(float, above=0, high=MOST_MEGAPIXELS), metavar='N',
+                       default=LIMITS.pixels / 1e6,
+                       help='size of the image, in millions of pixels (default: %(default)g)')
+    group.add_argument('--max-requests', type=number(int, low=1, high=10000), metavar='N',
+                       default=LIMITS.requests,
+                       help='requests at the same time; others are refused (default: %(default)s)')
+    group.add_argument('--timeout', type=number(float, above=0, high=3600), metavar='SECONDS',
+                       default=LIMITS.seconds, help='time until the answer (default: %(default)g)')

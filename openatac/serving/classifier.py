@@ -1,0 +1,70 @@
+"""Classifies the images of requests."""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from openatac.data.photos.codec import decode, read_size
+from openatac.export.gate_maps import GateMap
+from openatac.export.predictor import Predictor, probabilities
+from openatac.runtime.cores import allowed_processors
+from openatac.serving.batching import Batcher
+from openatac.serving.limits import LIMITS, Limits, Refused
+
+
+class Classifier:
+    """Answers requests: decodes images in a thread for each processor, and runs them in batches.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        Its ``batch_size`` is that of the batches.
+    gates : callable, optional
+        Maps an input to its gate maps; see `openatac.export.gate_maps.open_gates`.
+    limits : Limits
+    """
+
+    def __init__(self, predictor: Predictor, gates: Callable[[np.ndarray], list[GateMap]] | None = None,
+                 limits: Limits = LIMITS):
+        self.predictor, self.gates, self.limits = predictor, gates, limits
+        self._batcher = Batcher(predictor.network, predictor.batch_size)
+        self._decoders = ThreadPoolExecutor(len(allowed_processors()), 'decoder')
+
+    async def classify(self, data: bytes, top: int, with_gates: bool) -> dict[str, Any]:
+        """Return the most probable classes of an image file, and its gate maps if asked for, for JSON.
+
+        Raises
+        ------
+        BadImage
+            If it is damaged, or not an image.
+        Refused
+            If it has too many pixels, or gate maps are not available.
+        OpenatacError
+            If the network fails.
+        """
+        if with_gates and not self.gates:
+            raise Refused(422, 'there are no gate maps: they take MXNet and the symbol form of an export '
+                               'with gates; leave out gates')
+        loop = asyncio.get_running_loop()
+        image = await loop.run_in_executor(self._decoders, self._to_input, data)
+        outputs = await asyncio.wrap_future(self._batcher.submit(image))
+        scores = probabilities(outputs[None], ['the image'])[0]
+        answer: dict[str, Any] = {'predictions': [
+            {'label': label, 'class': index, 'score': round(score, 6)}
+            for label, score, index in self.predictor.best_labels(scores, top)]}
+        if with_gates and self.gates:
+            maps = await loop.run_in_executor(self._batcher.thread, self.gates, image)
+            answer['gates'] = [{'stage': stage, 'values': values.astype(float).round(4).tolist()}
+                               for stage, values in maps]
+        return answer
+
+    def _to_input(self, data: bytes) -> np.ndarray:
+        width, height = read_size(data)
+        if width * height > self.limits.pixels:
+            raise Refused(413, f'the image has {width} x {height} pixels, more than the '
+                               f'{self.limits.pixels:,} allowed: send a smaller one')
+        return self.predictor.transform(decode(data))

@@ -1,0 +1,348 @@
+"""`openatac serve`: the endpoint, its limits and errors, batches, the page, and the process."""
+import base64
+import contextlib
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from html.parser import HTMLParser
+
+import mxnet as mx
+import numpy as np
+import pytest
+from PIL import Image
+
+import openatac
+from openatac.errors import OpenatacError
+from openatac.export.exporter import export
+from openatac.export.gate_maps import gate_maps, open_gates
+from openatac.export.manifest import Manifest
+from openatac.export.predictor import Predictor
+from openatac.serving.batching import Batcher
+from openatac.serving.limits import LIMITS
+from tests.conftest import ROOT
+from tests.helpers.browser import BROWSER, in_browser
+from tests.helpers.commands import command_refusal
+from tests.helpers.made_up_images import encoded, plain, smooth
+
+pytest.importorskip('fastapi')
+pytest.importorskip('onnxruntime')
+pytest.importorskip('onnx')
+httpx = pytest.importorskip('httpx')
+uvicorn = pytest.importorskip('uvicorn')
+
+from fastapi.responses import HTMLResponse  # noqa: E402
+from fastapi.testclient import TestClient  # noqa: E402
+
+from openatac.serving.app import create_app  # noqa: E402
+from openatac.serving.classifier import Classifier  # noqa: E402
+
+LABELS = ['ant', 'bee', 'cow', 'dog', '<elk>']
+NETWORK = Manifest('cifar_resnet8_v2_atac', 5, (3, 32, 32), (125.3, 123.0, 113.9), (51.6, 50.8, 51.3), 0,
+                   LABELS)
+IMAGE = encoded(smooth(40, 60), 'PNG')
+
+
+@pytest.fixture(scope='module')
+def prefix(tmp_path_factory):
+    """An export of a network that tells images apart, as symbol and ONNX files."""
+    mx.random.seed(3)
+    net = openatac.get_model(NETWORK.model, classes=5)
+    net.initialize(mx.init.MSRAPrelu())
+    net(mx.nd.zeros((1, 3, 32, 32)))
+    net.output.weight.set_data(20 * net.output.weight.data())
+    path = str(tmp_path_factory.mktemp('exports') / 'atac')
+    export(net, path, NETWORK, ['symbol', 'onnx'])
+    return path
+
+
+@pytest.fixture(scope='module')
+def predictor(prefix):
+    return openatac.load(prefix)
+
+
+@pytest.fixture(scope='module')
+def client(predictor, prefix):
+    with client_of(predictor, open_gates(prefix)) as client:
+        yield client
+
+
+def client_of(predictor, gates=None, **limits):
+    return TestClient(create_app(Classifier(predictor, gates, LIMITS._replace(**limits))))
+
+
+def refusal(response, status, *words):
+    """Check that a response is {"error": a sentence with these words}."""
+    assert response.status_code == status, response.text
+    (key, sentence), = response.json().items()
+    assert key == 'error' and all(word in sentence for word in words), sentence
+
+
+# ---------------------------------------------------------------------------- the endpoint
+
+@pytest.mark.parametrize('form', ['PNG', 'JPEG', 'WEBP', 'BMP', 'TIFF', 'GIF'])
+def test_it_answers_what_the_predictor_does(client, predictor, form):
+    data = encoded(smooth(40, 60), form)
+    expected = predictor(Image.open(io.BytesIO(data)), top=3)
+    response = client.post('/predict?top=3', content=data)
+    assert response.status_code == 200
+    assert response.json() == {'predictions': [
+        {'label': label, 'class': index, 'score': pytest.approx(score, abs=1e-6)}
+        for label, score, index in expected]}
+
+
+def test_gate_maps_are_those_of_the_export(client, predictor, prefix):
+    maps = client.post('/predict?gates=true', content=IMAGE).json()['gates']
+    expected = gate_maps(prefix, predictor.transform(smooth(40, 60)))
+    assert [each['stage'] for each in maps] == [stage for stage, _ in expected]
+    for each, (_, values) in zip(maps, expected):
+        np.testing.assert_allclose(each['values'], values, atol=1e-4)
+
+
+def test_health(client, predictor):
+    assert client.get('/health').json() == {
+        'status': 'ok', 'model': NETWORK.model, 'classes': 5, 'gates': True, 'requests': 0}
+    assert client_of(predictor).get('/health').json()['gates'] is False
+
+
+@pytest.mark.parametrize('data', [b'', b'no image', b'%!PS-Adobe-3.0 EPSF-3.0\n', IMAGE[:50], IMAGE[:-400],
+                                  b'\xff\xd8\xff\xe0' + bytes(100), encoded(smooth(64, 64))[:-200],
+                                  encoded(plain(3, 1, 500), 'PNG')])
+def test_what_is_not_an_image_is_refused(client, data):
+    refusal(client.post('/predict', content=data), 422, 'image')
+
+
+def test_a_file_that_is_too_large_is_refused(predictor):
+    client = client_of(predictor, bytes=len(IMAGE) - 1)
+    refusal(client.post('/predict', content=IMAGE), 413, f'{len(IMAGE) - 1:,} bytes')
+    assert client_of(predictor, bytes=len(IMAGE)).post('/predict', content=IMAGE).status_code == 200
+
+
+def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(predictor):
+    client = client_of(predictor, pixels=40 * 60 - 1)
+    refusal(client.post('/predict', content=IMAGE), 413, '60 x 40', '2,399')
+    huge = bytearray(IMAGE)
+    huge[16:24] = (2 ** 15).to_bytes(4, 'big') * 2  # the size in the header
+    refusal(client.post('/predict', content=bytes(huge)), 422)
+
+
+def test_a_form_is_refused(client):
+    refusal(client.post('/predict', files={'image': IMAGE}), 415, 'form', 'image/jpeg')
+
+
+@pytest.mark.parametrize('query, words', [('top=0', 'top'), ('top=x', "'x'"), ('gates=perhaps', 'perhaps')])
+def test_a_wrong_parameter_is_refused(client, query, words):
+    refusal(client.post(f'/predict?{query}', content=IMAGE), 422, words)
+
+
+def test_gate_maps_that_are_not_there_are_refused(predictor):
+    refusal(client_of(predictor).post('/predict?gates=true', content=IMAGE), 422, 'symbol form', 'MXNet')
+
+
+def test_other_addresses_and_methods_are_refused_in_json(client):
+    refusal(client.get('/nothing'), 404)
+    refusal(client.get('/predict'), 405)
+    assert client.get('/docs').status_code == 404  # a page that would load scripts from another site
+
+
+class Network:
+    """A network that a test holds up: it waits for ``free`` in each batch, and notes their sizes."""
+
+    manifest = NETWORK
+
+    def __init__(self, output=0.0):
+        self.output, self.free, self.started, self.sizes = output, threading.Event(), threading.Event(), []
+
+    def __call__(self, images):
+        self.sizes.append(len(images))
+        self.started.set()
+        assert self.free.wait(60)
+        return np.full((len(images), 5), self.output) + images[:, 0, 0, :1]
+
+
+@pytest.fixture
+def network():
+    network = Network()
+    yield network
+    network.free.set()
+
+
+def test_an_answer_that_takes_too_long(network):
+    client = client_of(Predictor(network), seconds=0.2)
+    response = client.post('/predict', content=IMAGE)
+    refusal(response, 503, '0.2 s')
+    assert response.headers['retry-after'] == '1'
+    assert client.get('/health').json()['requests'] == 0
+
+
+def test_more_requests_at_a_time_than_allowed(network):
+    with client_of(Predictor(network), requests=1) as client, \
+            ThreadPoolExecutor(1) as thread:
+        first = thread.submit(client.post, '/predict', content=IMAGE)
+        assert network.started.wait(60)
+        refusal(client.post('/predict', content=IMAGE), 503, '1 request')
+        network.free.set()
+        assert first.result().status_code == 200
+
+
+def test_outputs_that_are_not_numbers():
+    network = Network(float('nan'))
+    network.free.set()
+    refusal(client_of(Predictor(network)).post('/predict', content=IMAGE), 500, 'NaN')
+
+
+# --------------------------------------------------------------------------------- batches
+
+def test_images_that_wait_run_together(network):
+    batcher = Batcher(network, batch_size=4)
+    images = [np.full((3, 2, 2), index, 'float32') for index in range(8)]
+    outputs = [batcher.submit(images[0])]
+    assert network.started.wait(60)
+    outputs += map(batcher.submit, images[1:])
+    assert outputs[2].cancel()
+    network.free.set()
+    assert [each.result()[0] for each in outputs if not each.cancelled()] == [0, 1, 3, 4, 5, 6, 7]
+    assert network.sizes == [1, 4, 2]
+
+
+def test_all_images_of_a_batch_get_its_error():
+    def fail(images):
+        raise OpenatacError('no')
+
+    batcher = Batcher(fail, batch_size=4)
+    for outputs in [batcher.submit(np.zeros((3, 2, 2))) for _ in range(3)]:
+        with pytest.raises(OpenatacError):
+            outputs.result(60)
+
+
+# -------------------------------------------------------------------------------- the page
+
+class Elements(HTMLParser):
+    """The attributes of all elements of a page, by tag."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found = {}
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.found.setdefault(tag, []).append(dict(attributes))
+
+
+def test_the_page_needs_nothing_but_itself_and_has_names_for_a_screen_reader(client):
+    response = client.get('/')
+    assert response.headers['content-type'] == 'text/html; charset=utf-8'
+    text, found = response.text, Elements(response.text).found
+    assert '://' not in text and '@import' not in text and 'url(' not in text
+    assert not {'link', 'iframe', 'object', 'base'} & set(found)
+    assert not [each for tag in found.values() for each in tag if 'src' in each or 'href' in each]
+    field, = found['input']
+    assert field['type'] == 'file' and {'for': field['id']} in found['label'] and 'tabindex' not in field
+    assert [each['role'] for each in found['p'] if 'role' in each] == ['status', 'alert']
+    ids = {each['id'] for tag in found.values() for each in tag if 'id' in each}
+    assert set(re.findall(r"part\('(\w+)'\)", text)) <= ids and field['aria-describedby'] in ids
+    assert NETWORK.model in text and f'LIMIT = {LIMITS.bytes}, GATES = true;' in text
+
+
+@pytest.mark.skipif(not BROWSER, reason='no Chromium on this machine')
+def test_an_image_that_is_chosen_is_classified(client, predictor, tmp_path):
+    """In a browser, which runs the page with one more script in it."""
+    choose = f'''<script>
+const bytes = Uint8Array.from(atob('{base64.b64encode(IMAGE).decode()}'), each => each.charCodeAt(0));
+classify(new File([bytes], 'a.png', {{ type: 'image/png' }}));
+</script></body>'''
+    html = client.get('/').text.replace('</body>', choose)
+    app = client.app
+    app.add_api_route('/test', lambda: HTMLResponse(html))
+    with serving(app) as url:
+        shown = in_browser(url + 'test', tmp_path, '--virtual-time-budget=20000')
+    label, score, _ = predictor(smooth(40, 60), top=1)[0]
+    assert f'a.png: {label}, {score:.4f}'.replace('<', '&lt;').replace('>', '&gt;') in shown
+    assert shown.count('<canvas') == len(client.post('/predict?gates=true', content=IMAGE).json()['gates'])
+
+
+@contextlib.contextmanager
+def serving(app):
+    """The URL of an application that a thread of this process serves."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level='warning'))
+    started, startup = threading.Event(), server.startup
+
+    async def start(sockets=None):
+        await startup(sockets)
+        started.set()
+
+    server.startup = start
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    assert started.wait(60)
+    try:
+        yield f'http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/'
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+# ----------------------------------------------------------------------------- the process
+
+@contextlib.contextmanager
+def served(*words):
+    """(the process of `openatac serve`, its URL), on a port that it chooses."""
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'openatac', 'serve', *words, '--port', '0'], text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'})
+    try:
+        line = process.stdout.readline()
+        url = re.search(r'http://[\d.]+:\d+/', line)
+        assert url, line + process.stderr.read()
+        yield process, url[0]
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        process.stderr.close()
+
+
+def post(url, data):
+    """The answer to an image in one connection of its own, past any proxy."""
+    return httpx.post(url + 'predict?top=1', content=data, timeout=60, trust_env=False)
+
+
+def test_fifty_parallel_requests_and_the_end(prefix, predictor):
+    images = [smooth(32, 32, seed) for seed in range(50)]
+    with served(prefix, '--timeout', '60') as (process, url):
+        with ThreadPoolExecutor(50) as threads:
+            answers = list(threads.map(lambda image: post(url, encoded(image, 'PNG')), images))
+        assert {answer.status_code for answer in answers} == {200}
+        for answer, (expected,) in zip(answers, predictor(images, top=1)):
+            found, = answer.json()['predictions']
+            assert found['label'] == expected.label
+            assert found['score'] == pytest.approx(expected.score, abs=1e-5)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        assert process.stderr.read() == ''
+        with pytest.raises(httpx.ConnectError):
+            post(url, IMAGE)
+
+
+def test_a_network_by_its_name_and_ctrl_c():
+    name = 'cifar_resnet8_v2_atac'
+    with served('--model', name) as (process, url):
+        with ThreadPoolExecutor(8) as threads:
+            answers = list(threads.map(lambda _: post(url, IMAGE), range(8)))
+        expected, = openatac.load(name)(Image.open(io.BytesIO(IMAGE)), top=1)
+        assert {answer.json()['predictions'][0]['label'] for answer in answers} == {expected.label}
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+
+
+def test_wrong_command_lines(prefix, capsys):
+    command_refusal(capsys, 'serve', 2)
+    command_refusal(capsys, 'serve', 2, prefix, '--model', 'x')
+    assert '--engine' in command_refusal(capsys, 'serve', 2, '--model', 'x', '--engine', 'static')
+    assert '--labels' in command_refusal(capsys, 'serve', 2, prefix, '--labels', 'a,b')
+    assert 'nothing' in command_refusal(capsys, 'serve', 1, 'nothing')
+    assert '203.0.113.1' in command_refusal(capsys, 'serve', 1, prefix, '--host', '203.0.113.1')
