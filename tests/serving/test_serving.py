@@ -290,7 +290,7 @@ def serving(app):
 
 @contextlib.contextmanager
 def served(*words):
-    """(the process of `openatac serve`, its URL), on a port that it chooses."""
+    """(the process of `openatac serve` on a port that it chooses, a client of it)."""
     process = subprocess.Popen(
         [sys.executable, '-m', 'openatac', 'serve', *words, '--port', '0'], text=True, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'})
@@ -298,7 +298,9 @@ def served(*words):
         line = process.stdout.readline()
         url = re.search(r'http://[\d.]+:\d+/', line)
         assert url, line + process.stderr.read()
-        yield process, url[0]
+        with httpx.Client(base_url=url[0], timeout=60, trust_env=False,
+                          limits=httpx.Limits(max_connections=50)) as client:
+            yield process, client
     finally:
         process.kill()
         process.wait()
@@ -306,33 +308,30 @@ def served(*words):
         process.stderr.close()
 
 
-def post(url, data):
-    """The answer to an image in one connection of its own, past any proxy."""
-    return httpx.post(url + 'predict?top=1', content=data, timeout=60, trust_env=False)
-
-
 def test_fifty_parallel_requests_and_the_end(prefix, predictor):
     images = [smooth(32, 32, seed) for seed in range(50)]
-    with served(prefix, '--timeout', '60') as (process, url):
+    with served(prefix, '--timeout', '60') as (process, client):
         with ThreadPoolExecutor(50) as threads:
-            answers = list(threads.map(lambda image: post(url, encoded(image, 'PNG')), images))
+            answers = list(threads.map(
+                lambda image: client.post('predict?top=1', content=encoded(image, 'PNG')), images))
         assert {answer.status_code for answer in answers} == {200}
         for answer, (expected,) in zip(answers, predictor(images, top=1)):
             found, = answer.json()['predictions']
             assert found['label'] == expected.label
             assert found['score'] == pytest.approx(expected.score, abs=1e-5)
+        assert client.post('predict?gates=true', content=IMAGE).json()['gates']
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
         assert process.stderr.read() == ''
         with pytest.raises(httpx.ConnectError):
-            post(url, IMAGE)
+            client.get('health')
 
 
 def test_a_network_by_its_name_and_ctrl_c():
     name = 'cifar_resnet8_v2_atac'
-    with served('--model', name) as (process, url):
+    with served('--model', name) as (process, client):
         with ThreadPoolExecutor(8) as threads:
-            answers = list(threads.map(lambda _: post(url, IMAGE), range(8)))
+            answers = list(threads.map(lambda _: client.post('predict?top=1', content=IMAGE), range(8)))
         expected, = openatac.load(name)(Image.open(io.BytesIO(IMAGE)), top=1)
         assert {answer.json()['predictions'][0]['label'] for answer in answers} == {expected.label}
         process.send_signal(signal.SIGINT)
