@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,8 @@ def main(argv: list[str]) -> int:
         p.error('name an EXPORT, or a network by --model, one of the two')
     if args.model and args.engine:
         p.error('argument --engine: it is for an export; leave out --model')
+    if not all(map(importlib.util.find_spec, ('fastapi', 'uvicorn'))):
+        raise OpenatacError("the server needs FastAPI and uvicorn: run pip install 'openatac[serve]'")
     from openatac.export.labels import read_labels
     from openatac.export.predictor import load
     from openatac.serving.app import create_app

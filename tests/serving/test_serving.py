@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -137,6 +138,12 @@ def test_a_form_is_refused(client):
 @pytest.mark.parametrize('query, words', [('top=0', 'top'), ('top=x', "'x'"), ('gates=perhaps', 'perhaps')])
 def test_a_wrong_parameter_is_refused(client, query, words):
     refusal(client.post(f'/predict?{query}', content=IMAGE), 422, words)
+
+
+def test_the_example_serves_the_same(client, prefix, monkeypatch):
+    monkeypatch.setattr(sys, 'argv', ['serve.py', prefix])
+    example = TestClient(runpy.run_path(str(ROOT / 'examples' / 'serve.py'))['app'])
+    assert example.post('/predict', content=IMAGE).json() == client.post('/predict', content=IMAGE).json()
 
 
 def test_gate_maps_that_are_not_there_are_refused(predictor):
@@ -336,6 +343,11 @@ def test_a_network_by_its_name_and_ctrl_c():
         assert {answer.json()['predictions'][0]['label'] for answer in answers} == {expected.label}
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
+
+
+def test_without_the_extra(prefix, capsys, monkeypatch):
+    monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
+    assert "pip install 'openatac[serve]'" in command_refusal(capsys, 'serve', 1, prefix)
 
 
 def test_wrong_command_lines(prefix, capsys):
