@@ -17,7 +17,7 @@ from tests.helpers.fresh_python import output_of, run_python
 # ---------------------------------------------------------------------- without an MXNet
 
 @pytest.mark.parametrize('code', [
-    'openatac.ChaATAC(16)', 'openatac.get_model("cifar_resnet20_v2_atac")', 'openatac.get_model_list()',
+    'openatac.ChaATAC(16)', 'openatac.get_model("cifar_resnet20_v2_atac")',
     'from openatac.nn.atac import ChaATAC', 'import mxnet', 'import mxnet.gluon',
     'import importlib.util; importlib.util.find_spec("mxnet"); import mxnet'])
 def test_what_needs_mxnet_says_so_in_a_sentence(no_mxnet, code):
