@@ -16,6 +16,8 @@ from openatac.distributed import workers
 def replace_host(host):
     """Register a host in ResNet-50's place, so that train_imagenet.py builds it; return the one there was."""
     from openatac.models.zoo import HOSTS, PUBLISHED_IMAGENET_HOST
+    from openatac.study.published.costs import network_costs
+    network_costs.cache_clear()  # by names
     replaced = HOSTS.find(PUBLISHED_IMAGENET_HOST)
     HOSTS.unregister(PUBLISHED_IMAGENET_HOST)
     HOSTS.register(PUBLISHED_IMAGENET_HOST, host)
@@ -26,8 +28,10 @@ def replace_host(host):
 def in_resnets_place(host):
     """Have the host in ResNet-50's place while the context is open."""
     replaced = replace_host(host)
-    yield
-    replace_host(replaced)
+    try:
+        yield
+    finally:
+        replace_host(replaced)
 
 
 def shallow_host():
