@@ -14,6 +14,7 @@ TORCH_TESTS := $(shell grep -rl --include=test_*.py importorskip..torch tests)
 SUITES ?= bookworm trixie sid
 SEED ?= 0
 COVERED_TESTS ?= tests
+TUTORIALS := $(patsubst docs/%.md,build/%.ipynb,$(wildcard docs/tutorials/*.md))
 ISA_TESTS := $(shell grep -rl --include=test_*.py mark.kernels tests)
 
 .PHONY: demo test test-fresh test-isa test-torch test-gpu test-cuda-wheel test-slow test-faults bench lint types \
@@ -71,10 +72,13 @@ lint: $(VENV)/.with-cpu,demo,test,lint
 types: $(VENV)/.with-cpu,demo,test,types
 	$(BIN)/python -m mypy
 
-# The site, in build/site; its links are checked.
-docs: $(VENV)/.with-cpu,demo,docs
+# The site, in build/site; its links are checked, and its tutorials run, each once.
+docs: $(VENV)/.with-cpu,demo,docs $(TUTORIALS)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet -f docs/site/mkdocs.yml
 	@echo 'To read it: $(BIN)/python -m http.server -d build/site'
+
+build/tutorials/%.ipynb: docs/tutorials/%.md docs/run_tutorial.py | $(VENV)/.with-cpu,demo,docs
+	$(BIN)/python docs/run_tutorial.py $< $@
 
 # Line coverage of `make test`, the processes that it starts included, and the public functions that it never calls.
 coverage: $(VENV)/.with-cpu,demo,test,coverage

@@ -1,8 +1,10 @@
-"""What MkDocs builds beside the pages in docs/: the reference of commands and names, links, and formulas."""
+"""What MkDocs adds to the pages in docs/: reference, outputs of tutorials, links, and formulas."""
 import argparse
+import base64
 import contextlib
 import html
 import importlib
+import json
 import os
 import re
 from pathlib import Path
@@ -17,6 +19,7 @@ from openatac.console.commands import COMMANDS, JOBS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCS = ROOT / 'docs'
+NOTEBOOKS = ROOT / 'build' / 'tutorials'  # by docs/run_tutorial.py
 PAGES = {'CONTRIBUTING.md': 'contributing.md', 'CHANGELOG.md': 'changelog.md'}  # files at the top -> pages
 LINK = re.compile(r'\]\((?!https?:|#)([^)#\s]+)(#[^)\s]*)?\)')
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
@@ -43,8 +46,13 @@ def on_files(files, config):
     pages = {page: (ROOT / name).read_text('utf-8') for name, page in PAGES.items()}
     pages['reference/commands.md'] = '\n'.join(commands())
     pages['reference/api.md'] = '\n'.join(api())
-    for path, text in pages.items():
-        files.append(File.generated(config, path, content=text))
+    for notebook in NOTEBOOKS.glob('*.ipynb'):
+        page = f'tutorials/{notebook.stem}.md'
+        files.remove(files.get_file_from_path(page))
+        pages[f'tutorials/{notebook.name}'] = notebook.read_text('utf-8')
+        pages[page] = '\n\n'.join(page_of_notebook(notebook, pages))
+    for path, content in pages.items():
+        files.append(File.generated(config, path, content=content))
     return files
 
 
@@ -81,6 +89,31 @@ def on_post_page(output, page, config):
     if loaded:
         raise PluginError(f'{page.file.src_path} loads something from another site: {loaded[0]}')
     return output
+
+
+# ---------------------------------------------------------------------------------- tutorials
+
+def page_of_notebook(path, files):
+    """Yield the parts of a tutorial's page, and put its pictures into {path: content}."""
+    for cell in json.loads(path.read_text('utf-8'))['cells']:
+        source = ''.join(cell['source'])
+        if cell['cell_type'] == 'markdown':
+            yield source
+            continue
+        yield f'```bash\n{source[7:]}\n```' if source.startswith('%%bash\n') else f'```python\n{source}\n```'
+        printed = ''.join(text for output in cell['outputs'] for text in output.get('text', []))
+        if printed:
+            yield f'```text\n{printed}\n```'
+        for data in (output['data'] for output in cell['outputs'] if 'data' in output):
+            if 'image/png' in data:
+                name = f'{path.stem}-{len(files)}.png'
+                files[f'tutorials/{name}'] = base64.b64decode(data['image/png'])
+                yield f'![]({name})'
+            elif 'text/markdown' in data:
+                yield ''.join(data['text/markdown'])
+            else:
+                yield f'```text\n{"".join(data["text/plain"])}\n```'
+    yield f'[This tutorial as a notebook]({path.name})'
 
 
 # ----------------------------------------------------------------------------------- commands
