@@ -57,7 +57,7 @@ def on_files(files, config):
 
 
 def on_page_markdown(markdown, page, config, files):
-    """Have links to files outside docs/ lead to their page, or to the repository."""
+    """Have links to files outside docs/ lead to their page, or to the repository; pictures are copied."""
     generated = {page: name for name, page in PAGES.items()}.get(page.file.src_path)
     folder = ROOT if generated else (DOCS / page.file.src_path).parent
 
@@ -65,9 +65,12 @@ def on_page_markdown(markdown, page, config, files):
         target = Path(os.path.normpath(folder / match[1]))
         if not target.is_relative_to(DOCS):
             name = target.relative_to(ROOT).as_posix()
-            if name not in PAGES:
+            if target.suffix == '.png':
+                if not files.get_file_from_path(name):
+                    files.append(File.generated(config, name, abs_src_path=str(target)))
+            elif name not in PAGES:
                 return f']({config.extra["repository"]}/blob/main/{name}{match[2] or ""})'
-            target = DOCS / PAGES[name]
+            target = DOCS / PAGES.get(name, name)
         path = os.path.relpath(target, (DOCS / page.file.src_path).parent)
         return f']({path}{match[2] or ""})'
 
@@ -108,7 +111,7 @@ def page_of_notebook(path, files):
             if 'image/png' in data:
                 name = f'{path.stem}-{len(files)}.png'
                 files[f'tutorials/{name}'] = base64.b64decode(data['image/png'])
-                yield f'![]({name})'
+                yield f'![What this code draws]({name})'
             elif 'text/markdown' in data:
                 yield ''.join(data['text/markdown'])
             else:
