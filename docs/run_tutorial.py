@@ -15,7 +15,7 @@ import jupytext
 import nbclient
 import nbformat
 
-NEEDS = re.compile(r'# needs ([\w., ]+)')
+NEEDS = re.compile(r'# needs ([\w, ]+)')
 
 
 def run(source, folder):
