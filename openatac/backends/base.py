@@ -51,8 +51,8 @@ def open_backend(net: Any, compute: Compute, image_shape: tuple[int, int, int], 
 
     Parameters
     ----------
-    net : HybridBlock or str
-        A network that is not initialised, or the path of a symbol file.
+    net : HybridBlock, torch.nn.Module or str
+        A network, Gluon's not initialised, or the path of a symbol file.
     compute : Compute
     image_shape : (C, H, W)
     seed : int
@@ -120,7 +120,10 @@ class Backend(abc.ABC):
 
     @abc.abstractmethod
     def initialize(self, params: Any = None) -> None:
-        """Give the network its initial values, or those of ``params``, a file or a `Pretrained` one."""
+        """Give the network its initial values, or those of ``params``, a file or a `Pretrained` one.
+
+        A network of PyTorch also takes {name: numpy.ndarray}.
+        """
 
     @abc.abstractmethod
     def load(self, params: str) -> None:

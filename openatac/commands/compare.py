@@ -38,7 +38,8 @@ def main(argv: list[str]) -> int:
                   args.recipe, argv[len(words) + 1:])
     try:
         _check(sweep, args.dry_run)
-        require_mxnet()
+        if sweep.units and _engine(sweep.flags) != 'torch':
+            require_mxnet()
         trainings = sweep.trainings()
     except ValueError as error:
         parser.error(str(error))

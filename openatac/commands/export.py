@@ -3,7 +3,8 @@
 RUN is the folder of a run of train_cifar.py or train_imagenet.py; its best network is exported. MODEL is a
 network's name, or a run, and PARAMS a file of its parameters. The command writes OUT-symbol.json and
 OUT-0000.params, for Gluon's SymbolBlock.imports, mx.model.load_checkpoint and the Module API, and OUT.json,
-which describes how to use them: classes, labels, input size, mean and standard deviation.
+which describes how to use them: classes, labels, input size, mean and standard deviation. Without MXNet it
+writes OUT.onnx (--onnx) and OUT.json, with PyTorch.
 
 Each form is loaded back and compared with the network on random images and on real ones (--images, else
 the run's test images if they are here). Unless all agree, nothing is written, and an older export stays
@@ -23,6 +24,7 @@ from openatac.export.labels import read_labels
 from openatac.files.writing import check_prefix
 from openatac.flags import add_flags
 from openatac.limits import MAX_CLASSES, MAX_IMAGES, ImageSize, number
+from openatac.runtime.import_hook import has_mxnet
 from openatac.runtime.processor import int8_line
 from openatac.training.sections.cifar import CifarNetwork
 from openatac.training.sections.imagenet import ImagenetNetwork
@@ -102,13 +104,14 @@ def main(argv: list[str]) -> int:
         labels = read_labels(args.labels, trained.manifest)
     except ValueError as error:
         p.error(str(error))
-    from openatac.export.accuracy import find_labelled, measure_quantized
     from openatac.export.exporter import export_trained
     trained = trained._replace(manifest=trained.manifest._replace(labels=labels, precision=args.precision))
     out, forms = args.names[-1], _forms(args)
     quantized = any(form.is_quantized for form in forms)
-    labelled, lines = find_labelled(trained, args.measure) if quantized else (None, [])
+    labelled, lines = None, list[str]()
     if quantized:
+        from openatac.export.accuracy import find_labelled, measure_quantized
+        labelled, lines = find_labelled(trained, args.measure)
         print(int8_line())
     for line in export_trained(trained, out, [form.name for form in forms], args.images, args.calibrate,
                                args.calibration, args.dynamic_size) + lines:
@@ -138,10 +141,15 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _check_forms(args: argparse.Namespace, has_images: bool) -> None:
-    """Raise ValueError for forms that do not go with the other flags."""
+    """Raise ValueError for forms that do not go with the other flags, or need MXNet where it is missing."""
     forms = _forms(args)
+    if not has_mxnet() and not forms:
+        raise ValueError('argument --onnx: symbol files need MXNet, which is not installed; add --onnx '
+                         'for an ONNX file')
     for form in forms:
         flags = ' '.join(form.flags)
+        if form.needs_mxnet and not has_mxnet():
+            raise ValueError(f'argument {flags}: it needs MXNet, which is not installed; leave it out')
         if args.precision not in form.precisions:
             raise ValueError(f'argument --precision: {args.precision} is for GPUs, and {flags} is not; '
                              'export twice, with another OUT')
@@ -161,8 +169,6 @@ def _network_settings(args: argparse.Namespace) -> dict[str, Any]:
 
 def _find(args: argparse.Namespace) -> TrainedNetwork:
     """Find the network of the command line; ValueError for a wrong name or setting."""
-    from openatac.runtime.import_hook import require_mxnet
-    require_mxnet()
     from openatac.export.trained_network import load_model, load_run
     name, *others = args.names[:-1]
     if os.path.isdir(name):
@@ -172,6 +178,6 @@ def _find(args: argparse.Namespace) -> TrainedNetwork:
 
 
 def _forms(args: argparse.Namespace) -> list[Form]:
-    """Return the forms that the flags ask for."""
-    return [form for form in FORMS.values()
-            if all(getattr(args, flag.lstrip('-').replace('-', '_')) for flag in form.flags)]
+    """Return the forms that the flags ask for; without MXNet, those that no flag asks for are left out."""
+    return [form for form in FORMS.values() if (form.flags or not form.needs_mxnet or has_mxnet())
+            and all(getattr(args, flag.lstrip('-').replace('-', '_')) for flag in form.flags)]

@@ -23,7 +23,7 @@ from openatac.limits import FLOAT32_MAX, FLOAT32_MIN
 from openatac.models.pretrained import weights_file
 from openatac.options import sections
 from openatac.runtime.devices import parse_gpus
-from openatac.runtime.import_hook import require_mxnet
+from openatac.runtime.import_hook import has_mxnet, require_mxnet
 from openatac.training.config import Config
 from openatac.training.sections.shared import Start
 
@@ -73,7 +73,7 @@ def begin(parser: argparse.ArgumentParser, config: type, recipes: Mapping[str, M
     except ValueError as error:
         parser.error(str(error))
     log_to()
-    _check_mxnet_is_there(given.config)  # before anything is downloaded
+    _check_libraries_are_there(given.config)  # before anything is downloaded
     return given
 
 
@@ -164,17 +164,26 @@ def only_makes_network(config: Config) -> bool:
     return bool(config.network.summary or config.start.write_initial)
 
 
-def _check_mxnet_is_there(config: Config) -> None:
-    """Raise ModuleNotFoundError, in a sentence, if the config needs MXNet and it is missing."""
-    if config.start.initial and not config.output.export:
-        return
-    try:
+def _check_libraries_are_there(config: Config) -> None:
+    """Raise ModuleNotFoundError, in a sentence, if the config needs MXNet or PyTorch and it is missing."""
+    if config.compute.engine != 'torch':
         require_mxnet()
-    except ModuleNotFoundError as error:
-        if config.compute.engine == 'mxnet' or config.start.initial:
-            raise
-        raise ModuleNotFoundError(f'{error}; or give the network by --initial, in files that --write-initial '
-                                  'wrote where MXNet is', name=error.name) from None
+    for flag, value in (('--export', config.output.export), ('--write-initial', config.start.write_initial)):
+        if value and not has_mxnet():
+            raise ModuleNotFoundError(f'{flag} writes files of MXNet, which is not installed here: leave it '
+                                      'out', name='mxnet')
+    if not config.start.initial:  # whose errors come first
+        _check_torch_is_there(config)
+
+
+def _check_torch_is_there(config: Config) -> None:
+    if _builds_in_torch(config) and importlib.util.find_spec('torch') is None:
+        raise ModuleNotFoundError(NO_PYTORCH, name='torch')
+
+
+def _builds_in_torch(config: Config) -> bool:
+    """Return whether PyTorch is to build the network; MXNet, if it is there, prints and writes it."""
+    return config.compute.engine == 'torch' and not (only_makes_network(config) and has_mxnet())
 
 
 def with_described_network(parser: argparse.ArgumentParser, given: Given) -> Given:
@@ -201,24 +210,25 @@ def find_network(given: Given) -> tuple[Any, str, Any]:
     config: Config = given.config
     if config.start.initial:
         from openatac.training.initial_network import read_initial_network
-        net, name, config = read_initial_network(config.start.initial, given)
-    else:
-        from openatac.training.network import (
-            build_network,
-            ignored_options,
-            resolve,
-            set_up_fine_tuning,
-        )
-        config = resolve(config)
-        net, name = build_network(config)
-        set_up_fine_tuning(net, config)
-        for option in ignored_options(config):
-            if given.origins[option] == COMMAND_LINE:
-                raise ValueError(f'argument {flag_of(option)}: the host of {name} has no such '
-                                 'setting; leave it out')
-    if config.compute.engine == 'torch' and not only_makes_network(config) and (
-            importlib.util.find_spec('torch') is None):
-        raise ModuleNotFoundError(NO_PYTORCH, name='torch')
+        found = read_initial_network(config.start.initial, given)
+        _check_torch_is_there(config)
+        return found
+    from openatac.training.network import (
+        build_network,
+        ignored_options,
+        is_for_pytorch,
+        resolve,
+        set_up_fine_tuning,
+    )
+    config = resolve(config)
+    # With MXNet, a unit that is not registered for PyTorch is converted.
+    in_torch = _builds_in_torch(config) and (is_for_pytorch(config) or not has_mxnet())
+    net, name = build_network(config, in_torch)
+    set_up_fine_tuning(net, config)
+    for option in ignored_options(config):
+        if given.origins[option] == COMMAND_LINE:
+            raise ValueError(f'argument {flag_of(option)}: the host of {name} has no such '
+                             'setting; leave it out')
     return net, name, config
 
 

@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-import mxnet as mx
 import numpy as np
 
 from openatac.errors import DataError, OpenatacError, last_line
@@ -15,19 +14,19 @@ from openatac.export.forms.base import FORMS, Form, TracedNetwork
 from openatac.export.images.inputs import sample_inputs
 from openatac.export.images.labelled import images_below
 from openatac.export.manifest import Manifest, write_manifest
-from openatac.export.parity import ParityCheck, ParityError
+from openatac.export.parity import Function, ParityCheck, ParityError
 from openatac.export.runtimes.base import RUNTIMES
-from openatac.export.symbol_files import context_of, trace
 from openatac.export.trained_network import TrainedNetwork, load_run
 from openatac.files.checksums import sha256
 from openatac.files.writing import writing
+from openatac.training.network import is_module
 from openatac.version import __version__
 
 COMPARED, CALIBRATED, CALIBRATION_BATCH = 64, 256, 32  # images
 log = logging.getLogger('openatac')
 
 
-def export(net: mx.gluon.HybridBlock, prefix: str, manifest: Manifest, forms: Sequence[str] = ('symbol',),
+def export(net: Any, prefix: str, manifest: Manifest, forms: Sequence[str] = ('symbol',),
            images: np.ndarray | None = None, calibration: Sequence[np.ndarray] = (),
            mode: str = 'entropy', dynamic_size: bool = False) -> Manifest:
     """Write forms of a network to files whose names begin with ``prefix``.
@@ -37,13 +36,13 @@ def export(net: mx.gluon.HybridBlock, prefix: str, manifest: Manifest, forms: Se
 
     Parameters
     ----------
-    net : HybridBlock
+    net : HybridBlock or torch.nn.Module
         A network with values, in float32.
     prefix : str
     manifest : Manifest
         The manifest of the network, without reports; its precision is that of the symbol form.
     forms : sequence of str
-        Names in `openatac.export.forms.base.FORMS`.
+        Names in `openatac.export.forms.base.FORMS`; for a module those that do not need MXNet.
     images : float32 (N, C, H, W), optional
         Inputs from real images, on which the forms are compared as well as on random ones.
     calibration : sequence of float32 (B, C, H, W)
@@ -66,8 +65,9 @@ def export(net: mx.gluon.HybridBlock, prefix: str, manifest: Manifest, forms: Se
     old = [prefix + '.json', *(path for form in FORMS.values() for path in form.files(prefix))]
     advice = ': choose another folder, or make room; the files that were there are unchanged'
     with writing(prefix, advice), replace_set(prefix, old, last=prefix + '.json') as aside:
-        check = _parity_check(net, manifest, images)
-        network = TracedNetwork(net, *trace(net), manifest, calibration, mode, dynamic_size)
+        function = _function(net)
+        check = _parity_check(function, manifest, images)
+        network = TracedNetwork(net, function, *_trace(net), manifest, calibration, mode, dynamic_size)
         chosen = [form for form in FORMS.values() if form.name in forms]
         reports = {form.name: _export_form(form, network, check, aside) for form in chosen}
         checksums = {path[len(aside):]: sha256(path) for form in chosen for path in form.files(aside)}
@@ -76,12 +76,39 @@ def export(net: mx.gluon.HybridBlock, prefix: str, manifest: Manifest, forms: Se
     return manifest
 
 
-def _parity_check(net: mx.gluon.HybridBlock, manifest: Manifest, images: np.ndarray | None) -> ParityCheck:
+def _function(net: Any) -> Function:
+    """Return what the network computes in testing mode, as `TracedNetwork` has it."""
+    if is_module(net):
+        import torch
+        net.eval()
+
+        @torch.no_grad()
+        def run(images: np.ndarray) -> np.ndarray:
+            outputs: np.ndarray = net(torch.from_numpy(images)).numpy()
+            return outputs
+
+        return run
+    import mxnet as mx
+
+    from openatac.export.symbol_files import context_of
     context = context_of(net)
+    return lambda images: net(mx.nd.array(images, context)).asnumpy()
+
+
+def _trace(net: Any) -> tuple[Any, dict[str, Any]]:
+    """Return the symbol and the arrays of a network of Gluon."""
+    if is_module(net):
+        return None, {}
+    from openatac.export.symbol_files import trace
+    return trace(net)
+
+
+def _parity_check(function: Function, manifest: Manifest, images: np.ndarray | None) -> ParityCheck:
     try:
-        return ParityCheck(lambda batch: net(mx.nd.array(batch, context)).asnumpy(), manifest.image_shape,
-                           images)
-    except mx.MXNetError as error:
+        return ParityCheck(function, manifest.image_shape, images)
+    except OpenatacError:
+        raise
+    except (RuntimeError, ValueError) as error:  # of both libraries
         _, height, width = manifest.image_shape
         raise OpenatacError(f'{manifest.model} does not take images of {height} x {width} pixels '
                             f'({last_line(error)}): choose another input size') from None
@@ -97,10 +124,12 @@ def _export_form(form: Form, network: TracedNetwork, check: ParityCheck, prefix:
             raise OpenatacError(f'the {form.name} form cannot be checked, since {obstacle}')
         report = check.report(runtime(prefix, network.manifest), form.tolerance(network.manifest))
         report.update(form.details(network, prefix, check))
-    except mx.MXNetError as error:
-        raise OpenatacError(f'the {form.name} form cannot be made or run ({last_line(error)})') from None
     except ParityError as error:
         raise OpenatacError(f'the {form.name} form is not exported: {error}') from None
+    except OpenatacError:
+        raise
+    except RuntimeError as error:  # of both libraries
+        raise OpenatacError(f'the {form.name} form cannot be made or run ({last_line(error)})') from None
     return {**report, 'bytes': sum(map(os.path.getsize, form.files(prefix)))}
 
 

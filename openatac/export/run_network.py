@@ -18,6 +18,7 @@ from openatac.runtime.import_hook import has_mxnet
 from openatac.runtime.mxnet_support import mxnet_missing
 from openatac.runtime.threads import thread_count
 from openatac.training.initial_network import FLAGS
+from openatac.training.network import is_for_pytorch
 from openatac.training.run_folder import RunFolder
 
 ENGINES = 'mxnet', 'torch'
@@ -111,21 +112,29 @@ def _in_torch(folder: str, params: str | None, device: str) -> RunNetwork:
 
 
 def _torch_module(folder: str, params: str | None) -> tuple[Any, Manifest]:
-    """Return (the network as a PyTorch module, its manifest), without MXNet from the files of --initial."""
+    """Return (the network as a PyTorch module, its manifest).
+
+    Units that are not registered for PyTorch are converted: from the files of --initial, or with MXNet.
+    """
+    run = RunFolder(folder)
+    config = run.config()
+    params = params or run.file('best.params')
+    if is_for_pytorch(config):
+        from openatac.pytorch.weights import load_parameters
+        net, name, config = run.network(in_torch=True)
+        load_parameters(net, params)
+        return net, run_manifest(name, config)
     from openatac.backends.torch.graph import to_torch
     if has_mxnet():
         from openatac.export.trained_network import load_run
         trained = load_run(folder, params)
         return to_torch(trained.net), trained.manifest
-    run = RunFolder(folder)
-    config = run.config()
     initial = config.start.initial
     if initial is None or not os.path.isfile(initial + SYMBOL_SUFFIX):
         raise OpenatacError(f'{folder} does not hold the graph of its network: load it where MXNet is, or an '
                             'export of it, or keep the files of --initial where they were')
     name = str(read_json(initial + FLAGS, dict).get('model'))
-    values = {key: array.astype('float32')
-              for key, array in read_weights(params or run.file('best.params')).items()}
+    values = {key: array.astype('float32') for key, array in read_weights(params).items()}
     return to_torch(initial + SYMBOL_SUFFIX, values), run_manifest(name, config)
 
 

@@ -1,12 +1,13 @@
-"""A trained network to export: from a run's folder, or by name with a parameter file."""
+"""A trained network to export: from a run's folder, or by name with a parameter file.
+
+It is of Gluon where MXNet is installed, and of PyTorch elsewhere.
+"""
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
-
-import mxnet as mx
-from mxnet.gluon.block import HybridBlock
 
 from openatac.errors import DataError
 from openatac.export.images.labelled import LabelledImages, class_folder_images, dataset_images, photographs
@@ -19,11 +20,10 @@ from openatac.export.run_manifest import (
     run_manifest,
 )
 from openatac.limits import Size
-from openatac.models.parameters import gluon_names, load_parameters
 from openatac.models.weights import find_weights
 from openatac.models.zoo import find_model
-from openatac.nn.group_norm import GroupNorm
 from openatac.options import changed
+from openatac.runtime.import_hook import has_mxnet, require_mxnet
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
 from openatac.training.run_folder import RunFolder
 from openatac.training.sections.imagenet import PUBLISHED_CROP_RATIO
@@ -34,7 +34,7 @@ class TrainedNetwork(NamedTuple):
 
     Attributes
     ----------
-    net : HybridBlock
+    net : HybridBlock or torch.nn.Module
         With values, on the CPU.
     manifest : Manifest
         Without reports.
@@ -43,7 +43,7 @@ class TrainedNetwork(NamedTuple):
         this machine.
     """
 
-    net: HybridBlock
+    net: Any
     manifest: Manifest
     images: Callable[[bool], LabelledImages]
 
@@ -70,9 +70,9 @@ def load_run(folder: str, params: str | None = None, size: Size | None = None, d
     OpenatacError
         If there is no such run.
     """
-    run = RunFolder(folder)
-    net, name, config = run.network()
-    load_parameters(net, params or run.file('best.params'))
+    run, library = RunFolder(folder), _library()
+    net, name, config = run.network(in_torch=not has_mxnet())
+    library.load_parameters(net, params or run.file('best.params'))
     if data_dir:
         others = {} if isinstance(config, CifarConfig) else {'use_rec': False}
         config = changed(config, data_dir=data_dir, **others)
@@ -121,17 +121,18 @@ def load_model(name: str, params: str, classes: int | None = None, size: Size | 
             raise ValueError(f'argument --{argument.replace("_", "-")}: {name} has no such setting; leave it '
                              'out')
     settings.update((key, value) for key, value in arguments.items() if key != 'use_gn')
+    library, build = _library(), host.build if has_mxnet() else host.torch
     if arguments.get('use_gn'):
-        settings['norm_layer'] = GroupNorm
+        settings['norm_layer'] = library.GroupNorm
     # None in a file of another host
-    bias = find_weights(gluon_names(host.build(**settings)), params).get(host.output + '.bias')
+    bias = find_weights(library.gluon_names(build(**settings)), params).get(host.output + '.bias')
     if bias is not None:
         settings['classes'] = len(bias)
     if classes:
         settings['classes'] = classes
-    net = host.build(**settings)
-    load_parameters(net, params)
-    _, ((_, outputs),), _ = net(mx.sym.var('data')).infer_shape(data=(1, *host.input_shape))
+    net = build(**settings)
+    library.load_parameters(net, params)
+    outputs = library.outputs(net, (1, *host.input_shape))
     name, size = name.lower(), size or host.input_shape[-1]
     if host.data == 'imagenet':
         manifest = imagenet_manifest(name, outputs, size, PUBLISHED_CROP_RATIO, arguments)
@@ -143,3 +144,33 @@ def load_model(name: str, params: str, classes: int | None = None, size: Size | 
 
 def _no_images(train: bool) -> LabelledImages:
     raise DataError('it is not known which images the network was trained on')
+
+
+# --------------------------------------------------------------------------- the two libraries
+
+class _Library(NamedTuple):
+    """What it takes to load a network of Gluon or of PyTorch."""
+
+    load_parameters: Callable[[Any, str], None]
+    gluon_names: Callable[[Any], dict[str, str]]
+    outputs: Callable[[Any, tuple[int, ...]], int]  # of a network, for a shape of images
+    GroupNorm: type
+
+
+def _library() -> _Library:
+    if has_mxnet():
+        import mxnet as mx
+
+        from openatac.models.parameters import gluon_names, load_parameters
+        from openatac.nn.group_norm import GroupNorm
+        return _Library(load_parameters, gluon_names, lambda net, shape: net(mx.sym.var('data')).infer_shape(
+            data=shape)[1][0][1], GroupNorm)
+    if importlib.util.find_spec('torch') is None:
+        require_mxnet()
+    import torch
+
+    from openatac.pytorch.gluon_names import gluon_names as torch_names
+    from openatac.pytorch.nn.normalisation import GroupNorm as TorchGroupNorm
+    from openatac.pytorch.weights import load_parameters as load_torch_parameters
+    return _Library(load_torch_parameters, torch_names, lambda net, shape: net.eval()(
+        torch.zeros(shape)).shape[1], TorchGroupNorm)

@@ -3,8 +3,11 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+from collections.abc import Collection
+from typing import TYPE_CHECKING
 
-from mxnet import gluon
+if TYPE_CHECKING:
+    from mxnet import gluon
 
 
 def freeze(net: gluon.Block, patterns: str) -> None:
@@ -25,27 +28,39 @@ def freeze(net: gluon.Block, patterns: str) -> None:
         be trained without its weight: MXNet 1.9.1 then computes no gradient for it on a CPU.
     """
     parameters = net._collect_params_with_prefix()
-    matched: set[str] = set()
-    for pattern in patterns.split(','):
-        matches = fnmatch.filter(parameters, pattern)
-        if not matches:
-            near = difflib.get_close_matches(pattern, parameters, n=3, cutoff=0) or [*parameters][:3]
-            raise ValueError(f'no parameter is called {pattern!r}; the nearest names are {", ".join(near)}')
-        matched.update(matches)
-    frozen = [name for name in parameters if name in matched]
-    if not any(parameter.grad_req != 'null' for name, parameter in parameters.items() if name not in frozen):
-        raise ValueError(f'{patterns!r} leaves nothing to train; freeze less, such as '
-                         f'{next(iter(parameters)).split(".")[0] + ".*"!r}')
-    for name in frozen:  # all are checked before the first is frozen
-        bias = name.removesuffix('weight') + 'bias'
-        if bias != name and bias in parameters and bias not in matched:
-            raise ValueError(f'{patterns!r} freezes {name} and not {bias}, which MXNet cannot train alone; '
-                             'freeze both or neither')
+    trained = [name for name, parameter in parameters.items() if parameter.grad_req != 'null']
+    frozen = select_frozen(parameters, trained, patterns)  # checks all before the first is frozen
     for name in frozen:
         parameters[name].grad_req = 'null'
-        block, _, last = name.rpartition('.')
-        if last == 'running_mean' and matched.issuperset(f'{block}.{other}' for other in ('gamma', 'beta')):
-            _block_of(net, block)._kwargs['use_global_stats'] = True
+    for block in frozen_norms(frozen):
+        _block_of(net, block)._kwargs['use_global_stats'] = True
+
+
+def select_frozen(names: Collection[str], trained: Collection[str], patterns: str) -> list[str]:
+    """Return those of a network's structural ``names`` that match; errors are those of `freeze`."""
+    matched: set[str] = set()
+    for pattern in patterns.split(','):
+        matches = fnmatch.filter(names, pattern)
+        if not matches:
+            near = difflib.get_close_matches(pattern, names, n=3, cutoff=0) or [*names][:3]
+            raise ValueError(f'no parameter is called {pattern!r}; the nearest names are {", ".join(near)}')
+        matched.update(matches)
+    if matched.issuperset(trained):
+        raise ValueError(f'{patterns!r} leaves nothing to train; freeze less, such as '
+                         f'{next(iter(names)).split(".")[0] + ".*"!r}')
+    frozen = [name for name in names if name in matched]
+    for name in frozen:
+        bias = name.removesuffix('weight') + 'bias'
+        if bias != name and bias in names and bias not in matched:
+            raise ValueError(f'{patterns!r} freezes {name} and not {bias}, which MXNet cannot train alone; '
+                             'freeze both or neither')
+    return frozen
+
+
+def frozen_norms(frozen: Collection[str]) -> list[str]:
+    """Return the structural names of the BatchNorms that are frozen whole."""
+    blocks = [name.removesuffix('.running_mean') for name in frozen if name.endswith('.running_mean')]
+    return [block for block in blocks if {f'{block}.gamma', f'{block}.beta'}.issubset(frozen)]
 
 
 def _block_of(net: gluon.Block, name: str) -> gluon.Block:
@@ -65,13 +80,19 @@ def scale_head_rate(net: gluon.Block, head: str, factor: float) -> None:
     parameters = [parameter for name, parameter in net._collect_params_with_prefix().items()
                   if name.startswith(head + '.')]
     if all(parameter.grad_req == 'null' for parameter in parameters):
-        raise ValueError(f'the last layer, {head}, is frozen; leave one of the two out')
+        raise frozen_head(head)
     for parameter in parameters:
         parameter.lr_mult = factor
 
 
+def frozen_head(head: str) -> ValueError:
+    """Return the error for a frozen layer that is to have a rate of its own."""
+    return ValueError(f'the last layer, {head}, is frozen; leave one of the two out')
+
+
 def keeps_statistics(net: gluon.Block) -> bool:
     """Return whether ``net`` has BatchNorms, and all of them keep their running statistics in training."""
+    from mxnet import gluon
     blocks: list[gluon.Block] = []
     net.apply(blocks.append)
     norms = [block for block in blocks if isinstance(block, gluon.nn.BatchNorm)]

@@ -1,18 +1,15 @@
-"""The network that a config describes."""
+"""The network that a config describes, of Gluon or PyTorch."""
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Iterator
 from typing import Any
 
-import mxnet as mx
-from mxnet.gluon import nn
-from mxnet.gluon.block import HybridBlock
+import numpy as np
 
 from openatac.errors import SettingError
 from openatac.flags import flag_of
 from openatac.limits import Size, sides
-from openatac.models.fine_tuning import freeze, scale_head_rate
 from openatac.models.fitting import Pretrained
 from openatac.models.hosts import Host
 from openatac.models.pretrained import weights_file
@@ -23,9 +20,8 @@ from openatac.models.zoo import (
     find_model,
     unit_name,
 )
-from openatac.nn.group_norm import GroupNorm
 from openatac.options import changed, section_fields
-from openatac.registry import Registry
+from openatac.registry import Factories, Registry
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
 from openatac.training.sections.shared import ATAC
 from openatac.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
@@ -84,13 +80,35 @@ def _host(config: Config) -> Host:
     return find_host(config.network.host or PUBLISHED_CIFAR_HOST)
 
 
-def build_network(config: Config) -> tuple[HybridBlock, str]:
+def is_module(net: Any) -> bool:
+    """Return whether a network is of PyTorch, not of Gluon."""
+    return hasattr(net, 'state_dict')
+
+
+def is_for_pytorch(config: Config) -> bool:
+    """Return whether the host and the units of a config are registered, and for PyTorch."""
+    names = {name: getattr(config.network, name, None) for name in _REGISTRIES}
+    try:
+        parts = [_host(config), *(_REGISTRIES[name].find(unit) for name, unit in names.items() if unit)]
+    except ValueError:
+        return False
+    return all(part.torch_factory for part in parts if isinstance(part, Factories))
+
+
+def build_network(config: Config, in_torch: bool = False) -> tuple[Any, str]:
     """Build the network of a config from `resolve`.
+
+    Parameters
+    ----------
+    config : CifarConfig or ImagenetConfig
+    in_torch : bool
+        Whether to build it as a plain module, without MXNet.
 
     Returns
     -------
-    net : HybridBlock
-        Not initialised.
+    net : HybridBlock or torch.nn.Module
+        Gluon's is not initialised. PyTorch's has values that it drew from the config's seed; its BatchNorms
+        keep running statistics as MXNet does.
     name : str
 
     Raises
@@ -108,23 +126,44 @@ def build_network(config: Config) -> tuple[HybridBlock, str]:
     else:
         self_attention = config.network.self_attention
         _check_side(self_attention, config.data.input_size)
-        settings.update(_normalisation(config),
-                        classes=config.network.classes)
-    with _naming_flags(settings):
-        net = host.build(**settings)
+        settings.update(_normalisation(config, in_torch), classes=config.network.classes)
     unit = unit_name(network.act_type, network.attention, self_attention=self_attention)
     name = f'{host.title_of(blocks)}_{unit}'
-    if isinstance(config, CifarConfig) and config.data.image_size:
-        _check_image_size(net, name, config.data.image_size)
+    with _naming_flags(settings):
+        net = (_build_module if in_torch else _build_gluon)(config, name, settings)
     return net, name
 
 
-def _check_image_size(net: HybridBlock, name: str, side: int) -> None:
-    try:
-        net(mx.sym.var('data')).infer_shape(data=(1, 3, side, side))
-    except mx.MXNetError:
-        raise ValueError(f'argument --image-size: {name} does not take images of {side} x {side} pixels; '
-                         'choose another size or network') from None
+def _build_gluon(config: Config, name: str, settings: dict[str, Any]) -> Any:
+    net = _host(config).build(**settings)
+    if isinstance(config, CifarConfig) and config.data.image_size:
+        import mxnet as mx
+        try:
+            net(mx.sym.var('data')).infer_shape(data=(1, *image_shape(config)))
+        except mx.MXNetError:
+            raise _wrong_image_size(config, name) from None
+    return net
+
+
+def _build_module(config: Config, name: str, settings: dict[str, Any]) -> Any:
+    import torch
+
+    from openatac.pytorch.nn.normalisation import use_biased_variance
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(config.training.seed)
+        net = use_biased_variance(_host(config).torch(**settings))
+        try:
+            net.eval()(torch.zeros(1, *image_shape(config)))  # some units have weights as large as the image
+        except (RuntimeError, ValueError):
+            raise _wrong_image_size(config, name) from None
+    return net.train()
+
+
+def _wrong_image_size(config: Config, name: str) -> ValueError:
+    _, height, width = image_shape(config)
+    flag = '--image-size' if isinstance(config, CifarConfig) else '--input-size'
+    return ValueError(f'argument {flag}: {name} does not take images of {height} x {width} pixels; choose '
+                      'another size or network')
 
 
 @contextlib.contextmanager
@@ -145,7 +184,7 @@ def _check_side(self_attention: str | None, size: Size) -> None:
                          f'multiples of {multiple}, but --input-size is {size}')
 
 
-def _normalisation(config: ImagenetConfig) -> dict[str, Any]:
+def _normalisation(config: ImagenetConfig, in_torch: bool) -> dict[str, Any]:
     network, gpus = config.network, config.training.num_gpus
     if config.compute.syncbn and network.use_gn:
         raise ValueError('argument --syncbn: --use-gn leaves it no BatchNorm; choose one of the two')
@@ -153,11 +192,18 @@ def _normalisation(config: ImagenetConfig) -> dict[str, Any]:
         if gpus < 2:  # MXNet's waits forever on a CPU
             raise ValueError(f'argument --syncbn: it is for two or more GPUs, but --num-gpus is {gpus}; '
                              'leave it out')
-        return {'norm_layer': mx.gluon.contrib.nn.SyncBatchNorm, 'norm_kwargs': {'num_devices': gpus}}
-    return {'norm_layer': GroupNorm if network.use_gn else nn.BatchNorm}
+        from mxnet.gluon.contrib.nn import SyncBatchNorm
+        return {'norm_layer': SyncBatchNorm, 'norm_kwargs': {'num_devices': gpus}}
+    if not network.use_gn:
+        return {}  # the host's own, BatchNorm
+    if in_torch:
+        from openatac.pytorch.nn.normalisation import GroupNorm as TorchGroupNorm
+        return {'norm_layer': TorchGroupNorm}
+    from openatac.nn.group_norm import GroupNorm
+    return {'norm_layer': GroupNorm}
 
 
-def set_up_fine_tuning(net: HybridBlock, config: Config) -> None:
+def set_up_fine_tuning(net: Any, config: Config) -> None:
     """Have training leave the parameters of --freeze alone, and scale the rate of --head-lr-mult.
 
     Raises
@@ -166,12 +212,24 @@ def set_up_fine_tuning(net: HybridBlock, config: Config) -> None:
         If they do not fit the network.
     """
     training = config.training
+    if training.freeze is None and training.head_lr_mult is None:
+        return
+    freeze, scale_head_rate = _fine_tuning_of(net)
     if training.freeze is not None:
         with _naming('--freeze'):
             freeze(net, training.freeze)
     if training.head_lr_mult is not None:
         with _naming('--head-lr-mult'):
             scale_head_rate(net, _host(config).output, training.head_lr_mult)
+
+
+def _fine_tuning_of(net: Any) -> tuple[Any, Any]:
+    """Return (freeze, scale_head_rate) of the network's library."""
+    if is_module(net):
+        from openatac.pytorch import fine_tuning as of_pytorch
+        return of_pytorch.freeze, of_pytorch.scale_head_rate
+    from openatac.models import fine_tuning as of_gluon
+    return of_gluon.freeze, of_gluon.scale_head_rate
 
 
 @contextlib.contextmanager
@@ -188,6 +246,19 @@ def initial_parameters(config: Config) -> str | Pretrained | None:
     if config.start.pretrained is None:
         return config.start.params
     return Pretrained(weights_file(config.start.pretrained), _host(config).output)
+
+
+def drawn_by_mxnet(config: Config) -> dict[str, np.ndarray]:
+    """Return {structural name: array} of all values with which MXNet's network of a config would start."""
+    import mxnet as mx
+
+    from openatac.models.parameters import initialize_parameters
+    net, _ = build_network(config)
+    initialize_parameters(net, config.training.seed, [mx.cpu()], initial_parameters(config))
+    net(mx.nd.zeros((1, *image_shape(config))))  # draws the deferred values
+    mx.nd.waitall()  # on the CPU a pending forward pass may be reordering weights in place
+    return {name: parameter._reduce().asnumpy()
+            for name, parameter in net._collect_params_with_prefix().items()}
 
 
 def for_one_device(config: Config) -> Config:
@@ -213,7 +284,11 @@ def image_shape(config: Config) -> tuple[int, int, int]:
     return (3, *sides(config.data.input_size))
 
 
-def print_layers(net: HybridBlock, shape: tuple[int, int, int]) -> None:
-    """Print Gluon's table of layers, output shapes and parameters."""
+def print_layers(net: Any, shape: tuple[int, int, int]) -> None:
+    """Print Gluon's table of layers, output shapes and parameters, or PyTorch's list of modules."""
+    if is_module(net):
+        print(net)
+        return
+    import mxnet as mx
     net.initialize()
     net.summary(mx.nd.zeros((1, *shape)))

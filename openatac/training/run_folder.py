@@ -107,16 +107,19 @@ class RunFolder:
         """Count the epochs trained so far; OSError before the first."""
         return len(read_text(self.file('metrics.jsonl')).splitlines())
 
-    def network(self) -> tuple[Any, str, Config]:
-        """Return (HybridBlock without values, its name, the run's config); OpenatacError if there is none."""
-        return self.build(self.config())
+    def network(self, in_torch: bool = False) -> tuple[Any, str, Config]:
+        """Return (network without values, its name, the run's config); OpenatacError if there is none.
 
-    def build(self, config: Config) -> tuple[Any, str, Config]:
+        The network is a HybridBlock, or with ``in_torch`` a torch.nn.Module.
+        """
+        return self.build(self.config(), in_torch)
+
+    def build(self, config: Config, in_torch: bool = False) -> tuple[Any, str, Config]:
         """Like `network`, for a config of this run that has already been read."""
         from openatac.training.network import build_network, for_one_device, resolve
         try:
             config = resolve(for_one_device(config))
-            return (*build_network(config), config)
+            return (*build_network(config, in_torch), config)
         except (KeyError, TypeError, ValueError) as error:
             raise OpenatacError(f'{self.path} does not describe a network ({error}): its settings.json or '
                                 'summary.json was changed, or is of another version of openatac') from None

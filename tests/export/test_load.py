@@ -233,16 +233,20 @@ def test_a_run_predicts_as_its_export_does(run, images, engine):
     assert 'airplane' in {label.label for label in found[0]}
 
 
-def test_a_run_is_loaded_without_mxnet_from_the_files_of_its_graph(run, images, no_mxnet, tmp_path):
+def test_a_run_is_loaded_without_mxnet(run, images, no_mxnet, tmp_path):
+    """If a unit is not registered for PyTorch, from the files of its graph."""
     Image.fromarray(images[0]).save(tmp_path / 'a.png')
     expected = openatac.load(run)(images[0], top=10)
     code = ('import sys, json, openatac\nprint(json.dumps(openatac.load(sys.argv[1])(sys.argv[2], top=10)))')
-    found = json.loads(run_python('-c', code, run, tmp_path / 'a.png', path=no_mxnet).stdout)
-    np.testing.assert_allclose([score for _, score, _ in found], [label.score for label in expected],
-                               atol=1e-5)
     copy = shutil.copytree(run, tmp_path / 'copy')
     settings = json.loads((copy / 'settings.json').read_text())
-    (copy / 'settings.json').write_text(json.dumps({**settings, 'initial': None}))
+    for change, folder in (({}, run), ({'initial': None}, copy), ({'act_type': 'own'}, copy)):
+        (copy / 'settings.json').write_text(json.dumps({**settings, **change}))
+        result = run_python('-c', code, folder, tmp_path / 'a.png', path=no_mxnet)
+        assert result.returncode == 0, result.stderr
+        np.testing.assert_allclose([score for _, score, _ in json.loads(result.stdout)],
+                                   [label.score for label in expected], atol=1e-5)
+    (copy / 'settings.json').write_text(json.dumps({**settings, 'act_type': 'own', 'initial': None}))
     result = run_python('-c', code, copy, tmp_path / 'a.png', path=no_mxnet)
     assert result.returncode == 1 and str(copy) in result.stderr.splitlines()[-1]
 

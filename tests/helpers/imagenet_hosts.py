@@ -44,13 +44,20 @@ def shallow_host():
     from openatac.models.zoo import PUBLISHED_IMAGENET_HOST, find_host
     host = find_host(PUBLISHED_IMAGENET_HOST)
 
+    def narrow(file, factory, arguments):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(file, 'STAGE_CHANNELS', (32, 32, 64, 64))
+            return factory(**{'layers': (1, 1, 1, 1), **arguments})
+
     @functools.wraps(resnet_v1b.ResNet50_v1bATAC, updated=())
     def build(**arguments):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(resnet_v1b, 'STAGE_CHANNELS', (32, 32, 64, 64))
-            return host.gluon(**{'layers': (1, 1, 1, 1), **arguments})
+        return narrow(resnet_v1b, host.gluon, arguments)
 
-    return dataclasses.replace(host, factory=build)
+    def build_in_torch(**arguments):
+        from openatac.pytorch.models import resnet_v1b
+        return narrow(resnet_v1b, host.torch, arguments)
+
+    return dataclasses.replace(host, factory=build, torch_factory=build_in_torch)
 
 
 @pytest.fixture(scope='module')

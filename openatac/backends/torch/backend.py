@@ -1,6 +1,7 @@
-"""A network's graph in PyTorch, on its run's device."""
+"""A network in PyTorch, on its run's device."""
 from __future__ import annotations
 
+import copy
 import logging
 import os
 from typing import Any, Callable
@@ -16,7 +17,9 @@ from openatac.backends.torch.engine import TorchEngine, enough_memory
 from openatac.backends.torch.graph import to_torch
 from openatac.backends.torch.objective import TorchObjective
 from openatac.errors import DeviceError
+from openatac.models.fitting import Pretrained
 from openatac.models.weights import read_weights
+from openatac.pytorch.weights import load_parameters, load_pretrained
 from openatac.runtime.devices import choose_gpus
 from openatac.runtime.import_hook import require_mxnet
 from openatac.runtime.threads import set_threads
@@ -27,7 +30,8 @@ log = logging.getLogger('openatac')
 class TorchBackend(Backend):
     """PyTorch on the CPU or one GPU of each process; see `openatac.backends.base.open_backend`.
 
-    A network given by the path of its files needs no MXNet.
+    The network is a plain module, which has its initial values already, a Gluon network or the path of a
+    symbol file; the last two become graphs of MXNet's operators. Gluon's alone needs MXNet.
     """
 
     def __init__(self, net: Any, compute: Compute, image_shape: tuple[int, int, int], seed: int, gpus: str,
@@ -50,19 +54,31 @@ class TorchBackend(Backend):
                                        self.cluster.size, self.cluster.rank)
 
     def initialize(self, params: Any = None) -> None:
-        if isinstance(self.net, str):
+        if isinstance(self.net, torch.nn.Module):
+            self.module = copy.deepcopy(self.net)
+            if isinstance(params, dict):  # of arrays
+                self.module.load_state_dict({name: torch.tensor(array) for name, array in params.items()})
+            elif isinstance(params, Pretrained):
+                load_pretrained(self.module, params)
+            elif params:
+                load_parameters(self.module, params)
+                log.info('starting from the parameters in %s', params)
+        elif isinstance(self.net, str):
             self.module = to_torch(self.net)
         else:
             from openatac.models.parameters import initialize_parameters
             self._convert(lambda contexts: initialize_parameters(self.net, self.seed, contexts, params))
 
     def load(self, params: str) -> None:
-        if isinstance(self.net, str):
+        if isinstance(self.net, torch.nn.Module):
+            self.module = copy.deepcopy(self.net)
+            load_parameters(self.module, params)
+        elif isinstance(self.net, str):
             self.module = to_torch(self.net, {name: array.astype('float32')
                                               for name, array in read_weights(params).items()})
         else:
-            from openatac.models.parameters import load_parameters
-            self._convert(lambda contexts: load_parameters(self.net, params, contexts))
+            from openatac.models.parameters import load_parameters as load_gluon_parameters
+            self._convert(lambda contexts: load_gluon_parameters(self.net, params, contexts))
 
     def _convert(self, give_values: Callable[[list], Any]) -> None:
         """Build the module from the Gluon network after calling ``give_values`` with a list of contexts."""
@@ -85,8 +101,9 @@ class TorchBackend(Backend):
         without = [name for name, _ in self.module.named_parameters() if no_wd and not decays(name)]
         return TorchEngine(
             self.module, self.device, optimizer, compute.dtype, self.seed, TorchObjective(**objective),
-            LossScale.of(compute), top5, dict.fromkeys(without, 0.0), self.module.meta['lr_mult'],
-            compute.tf32, compute.compile, cluster, compute.syncbn)
+            LossScale.of(compute), top5, dict.fromkeys(without, 0.0),
+            getattr(self.module, 'meta', {}).get('lr_mult'), compute.tf32, compute.compile, cluster,
+            compute.syncbn)
 
 
 def _device(gpus: str, fall_back: bool) -> tuple[str, str]:

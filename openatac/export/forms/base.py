@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openatac.export.manifest import Manifest
-from openatac.export.parity import REORDERED, ParityCheck
+from openatac.export.parity import REORDERED, Function, ParityCheck
 from openatac.registry import Registry
 
 if TYPE_CHECKING:
@@ -25,11 +25,14 @@ class TracedNetwork(NamedTuple):
 
     Attributes
     ----------
-    net : HybridBlock
+    net : HybridBlock or torch.nn.Module
         The network, in float32.
-    symbol : mxnet.Symbol
+    function : callable
+        What it computes, from images, float32 (B, C, H, W), to outputs, both NumPy arrays.
+    symbol : mxnet.Symbol or None
+        None for a module.
     arrays : dict
-        {'arg:NAME' or, for running statistics, 'aux:NAME': NDArray}.
+        {'arg:NAME' or, for running statistics, 'aux:NAME': NDArray}; empty for a module.
     manifest : Manifest
         The manifest, still without reports.
     calibration : sequence of float32 (B, C, H, W)
@@ -41,7 +44,8 @@ class TracedNetwork(NamedTuple):
     """
 
     net: Any
-    symbol: mx.sym.Symbol
+    function: Function
+    symbol: mx.sym.Symbol | None
     arrays: dict[str, mx.nd.NDArray]
     manifest: Manifest
     calibration: Sequence[np.ndarray]
@@ -68,6 +72,8 @@ class Form(abc.ABC):
         The manifest precisions in which it can be exported.
     is_quantized : bool
         Whether it is calibrated on images, may differ from the network, and has its accuracy measured.
+    needs_mxnet : bool
+        Whether only networks of Gluon can be written in it, and not modules of PyTorch.
     """
 
     name: str
@@ -77,6 +83,7 @@ class Form(abc.ABC):
     help: str = ''
     precisions: tuple[str, ...] = ('float32', 'float16')
     is_quantized: bool = False
+    needs_mxnet: bool = True
 
     def files(self, prefix: str) -> list[str]:
         """Return the paths of its files in the export ``prefix``."""

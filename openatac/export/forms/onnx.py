@@ -15,6 +15,7 @@ class OnnxForm(Form):
     runtime = 'onnxruntime'
     flags: tuple[str, ...] = ('--onnx',)
     help = 'also write OUT.onnx, for ONNX Runtime and others'
+    needs_mxnet = False
 
     def write(self, network: TracedNetwork, prefix: str) -> None:
         from openatac.export.onnx.model import write_model
@@ -23,10 +24,13 @@ class OnnxForm(Form):
 
     def model(self, network: TracedNetwork) -> Any:
         """Return the onnx.ModelProto of the network."""
-        from openatac.export.onnx.model import to_onnx
         manifest = network.manifest._replace(precision='float32')
         metadata = {key: value for key, value in manifest._asdict().items()
                     if key not in ('reports', 'openatac', 'sha256')}
+        if network.symbol is None:
+            from openatac.export.onnx.of_module import module_to_onnx
+            return module_to_onnx(network.net, manifest.image_shape, metadata, network.dynamic_size)
+        from openatac.export.onnx.model import to_onnx
         return to_onnx(network.symbol, network.arrays, manifest.image_shape, manifest.model, metadata,
                        network.dynamic_size)
 
@@ -34,12 +38,10 @@ class OnnxForm(Form):
         """Compare the file with the network on images of another size too, if it takes any size."""
         if not network.dynamic_size:
             return {}
-        import mxnet as mx
-
         from openatac.export.onnx.model import other_size
         from openatac.export.runtimes.base import RUNTIMES
         shape = other_size(network.manifest.image_shape)
-        other = ParityCheck(lambda images: network.net(mx.nd.array(images)).asnumpy(), shape)
+        other = ParityCheck(network.function, shape)
         runtime = RUNTIMES.find(self.runtime)(prefix, network.manifest._replace(image_shape=shape))
         difference = other.difference(runtime)
         tolerance = self.tolerance(network.manifest)
@@ -56,6 +58,7 @@ class OnnxInt8Form(OnnxForm):
     suffixes = ('-int8.onnx',)
     runtime = 'onnxruntime-int8'
     flags = ('--onnx', '--int8')
+    needs_mxnet = True
     precisions = ('float32',)
     is_quantized = True
 

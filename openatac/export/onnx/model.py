@@ -12,18 +12,19 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import mxnet as mx
 import numpy as np
 
 from openatac.errors import OpenatacError
 from openatac.export.onnx.graph import OUTPUT, OnnxGraph, Shape, Tensor
 from openatac.export.onnx.operators import convert
 from openatac.files.writing import replace_file, writing
-from openatac.graph.constants import fold_constants
 from openatac.graph.nodes import INPUT, Node
 from openatac.version import __version__
+
+if TYPE_CHECKING:
+    import mxnet as mx
 
 # Those of ONNX 1.12 (June 2022), which ONNX Runtime reads from 1.12 on, as do other readers of that time.
 # Newer opsets have Gelu, Mish and GroupNormalization as operators of their own, which save a few nodes.
@@ -62,7 +63,7 @@ def to_onnx(symbol: mx.sym.Symbol, params: Mapping[str, Any], image_shape: Shape
         depends on the size of its images although it must not.
     """
     onnx = import_onnx('onnx')
-    arrays = {key.split(':', 1)[-1]: array.asnumpy() if isinstance(array, mx.nd.NDArray) else array
+    arrays = {key.split(':', 1)[-1]: array.asnumpy() if hasattr(array, 'asnumpy') else array
               for key, array in params.items()}
     graph, output_shape = _graph(symbol, arrays, image_shape)
     shape: tuple[Any, ...] = ('N', *image_shape)
@@ -78,6 +79,7 @@ def to_onnx(symbol: mx.sym.Symbol, params: Mapping[str, Any], image_shape: Shape
 def _graph(symbol: mx.sym.Symbol, arrays: dict[str, np.ndarray], image_shape: Shape
            ) -> tuple[OnnxGraph, Shape]:
     """Return the graph of a network for images of that shape, and the shape of its output."""
+    from openatac.graph.constants import fold_constants  # needs MXNet
     graph = OnnxGraph()
     for node in fold_constants(symbol, arrays, image_shape):
         graph.label = node.name
@@ -155,6 +157,11 @@ def _model(onnx: Any, graph: OnnxGraph, image_shape: Shape, output_shape: Shape,
         opset_imports=[onnx.helper.make_opsetid('', OPSET)],
         doc_string=f'{name}: {INPUT} {text(image_shape)} to {OUTPUT} {text(output_shape)}, for any number N '
                    'of images; all in float32')
-    onnx.helper.set_model_props(model, {key: value if isinstance(value, str) else json.dumps(value)
-                                        for key, value in metadata.items()})
+    set_metadata(model, metadata)
     return model
+
+
+def set_metadata(model: Any, metadata: Mapping[str, Any]) -> None:
+    """Set metadata_props of an onnx.ModelProto: strings as they are, other values as JSON."""
+    import_onnx('onnx').helper.set_model_props(model, {
+        key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()})

@@ -9,6 +9,7 @@ import numpy as np
 
 from openatac.errors import OpenatacError
 from openatac.options import changed
+from openatac.runtime.import_hook import has_mxnet
 from openatac.training.config import CifarConfig, ImagenetConfig
 from openatac.training.run_folder import RunFolder
 from openatac.training.sections.cifar import CifarData
@@ -43,8 +44,12 @@ def gates_of_run(folder: str, params: str = 'best', images: int | None = None,
     Raises
     ------
     OpenatacError
-        If the run has no gates, has diverged, or lacks a file.
+        If the run has no gates, has diverged, or lacks a file, or MXNet, in whose graph gates are found, is
+        missing.
     """
+    if not has_mxnet():
+        raise OpenatacError('gates are found in the graph of MXNet, which is not installed here: copy '
+                            f'{folder} to a machine that has it, and give the same command there')
     from openatac.models.parameters import load_parameters
     from openatac.study.gates.statistics import gate_statistics
     run = RunFolder(folder)

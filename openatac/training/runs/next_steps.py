@@ -39,10 +39,10 @@ def print_next_steps(config: Config, pixels: np.ndarray) -> None:
     compare = ['published', folder]
     if isinstance(config, CifarConfig):
         compare = ['compare', os.path.normpath(folder) + '-comparison', '--from', folder]
-    where = '' if has_mxnet() else ', where MXNet is installed'
+    form = [] if has_mxnet() else ['--onnx']  # the only one that is written without MXNet
     streams.print_to_stderr(f'Everything is in {folder}: best.params, last.params, metrics.csv, summary.json '
-                            f'and more. To export, predict and compare{where}:')
-    for command in (['export', folder, export], ['predict', export, sample], compare):
+                            'and more. To export, predict and compare:')
+    for command in (['export', folder, export, *form], ['predict', export, sample], compare):
         streams.print_to_stderr(f'    {shlex.join([*_program(), *command])}')
 
 

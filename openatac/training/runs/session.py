@@ -17,6 +17,7 @@ from openatac.backends.base import Backend
 from openatac.errors import CheckpointError
 from openatac.files.writing import write_text, writing
 from openatac.options import values
+from openatac.runtime.import_hook import has_mxnet
 from openatac.training import loop
 from openatac.training.changed_settings import adapt_checkpoint
 from openatac.training.checkpoint import checkpoints_of, only_run_in, writing_in
@@ -72,12 +73,20 @@ def open_run(config: Config, command: str, log_file: str | None = None, log_form
 
 
 def initialize(backend: Backend, net: Any, config: Config) -> None:
-    """Give the network its initial values; those of a network in files lie beside it."""
+    """Give the network its initial values; those of a network in files lie beside it.
+
+    A module of PyTorch starts from MXNet's numbers, if MXNet is there to draw them.
+    """
     if isinstance(net, str):
         backend.initialize()
         return
-    from openatac.training.network import initial_parameters
-    backend.initialize(initial_parameters(config))
+    from openatac.training.network import drawn_by_mxnet, initial_parameters, is_module
+    params: Any = initial_parameters(config)
+    if is_module(net) and has_mxnet():
+        params = drawn_by_mxnet(config)
+    elif is_module(net) and not isinstance(params, str):
+        log.info('without MXNet, --seed draws other initial values than with it, from the same distribution')
+    backend.initialize(params)
 
 
 def _warn_of_decays(training: Training) -> None:

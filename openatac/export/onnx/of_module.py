@@ -1,0 +1,43 @@
+"""Converts PyTorch networks to ONNX by PyTorch's own exporter, for machines without MXNet.
+
+The files have the input, the output, the opset and the metadata of `openatac.export.onnx.model`, and another
+graph.
+"""
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from openatac.errors import OpenatacError, first_line
+from openatac.export.onnx.graph import OUTPUT, Shape
+from openatac.export.onnx.model import IR_VERSION, OPSET, import_onnx, set_metadata
+from openatac.graph.nodes import INPUT
+from openatac.version import __version__
+
+
+def module_to_onnx(net: torch.nn.Module, image_shape: Shape, metadata: Mapping[str, Any],
+                   dynamic_size: bool = False) -> Any:
+    """Convert a network in testing mode to an onnx.ModelProto.
+
+    The other parameters and the errors are those of `openatac.export.onnx.model.to_onnx`.
+    """
+    onnx = import_onnx('onnx')
+    axes = {0: 'N', **({2: 'H', 3: 'W'} if dynamic_size else {})}
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # that there is a newer exporter, and of shapes that become constants
+        try:
+            torch.onnx.export(net, (torch.zeros(1, *image_shape),), file, dynamo=False, opset_version=OPSET,
+                              input_names=[INPUT], output_names=[OUTPUT],
+                              dynamic_axes={INPUT: axes, OUTPUT: {0: 'N'}})
+        except RuntimeError as error:  # of all kinds
+            raise OpenatacError(f'PyTorch cannot convert the network to ONNX ({first_line(error)})') from None
+    model = onnx.load_from_string(file.getvalue())
+    model.ir_version, model.producer_name, model.producer_version = IR_VERSION, 'openatac', __version__
+    set_metadata(model, metadata)
+    onnx.checker.check_model(model, full_check=True)
+    return model

@@ -1,0 +1,38 @@
+"""Fine-tuning of PyTorch networks: the counterparts of `openatac.models.fine_tuning`."""
+from __future__ import annotations
+
+from torch import nn
+
+from openatac.models.fine_tuning import frozen_head, frozen_norms, select_frozen
+from openatac.pytorch.nn.normalisation import BatchNorm
+
+
+def freeze(net: nn.Module, patterns: str) -> None:
+    """Exclude parameters of ``net`` from training: they become buffers.
+
+    A BatchNorm that is frozen whole normalises by its running statistics in training too, and keeps them. The
+    arguments and errors are those of `openatac.models.fine_tuning.freeze`.
+    """
+    trained = dict(net.named_parameters())
+    frozen = select_frozen(net.state_dict(), trained, patterns)
+    for name, parameter in trained.items():
+        if name in frozen:
+            module, _, last = name.rpartition('.')
+            owner = net.get_submodule(module)
+            delattr(owner, last)
+            owner.register_buffer(last, parameter.detach())
+    for name in frozen_norms(frozen):
+        norm = net.get_submodule(name)
+        assert isinstance(norm, BatchNorm)
+        norm.use_global_stats = True
+
+
+def scale_head_rate(net: nn.Module, head: str, factor: float) -> None:
+    """Note in ``net.meta['lr_mult']``, as `to_torch` does, that one linear layer has a rate of its own.
+
+    The arguments and errors are those of `openatac.models.fine_tuning.scale_head_rate`.
+    """
+    rates = {name: factor for name, _ in net.named_parameters() if name.startswith(head + '.')}
+    if not rates:
+        raise frozen_head(head)
+    vars(net)['meta'] = {'lr_mult': rates}
