@@ -1,0 +1,104 @@
+"""--engine torch where there is no MXNet: a run from its first values to an export that MXNet agrees with."""
+import csv
+import json
+import os
+
+import numpy as np
+import pytest
+
+import openatac
+from openatac.models.params_file import read_params
+from openatac.models.zoo import get_model
+from openatac.study.costs.count import costs
+from tests.helpers.fresh_python import run_python
+from tests.helpers.scripts import json_of, log_of, metrics_of
+
+torch = pytest.importorskip('torch')
+pytest.importorskip('sklearn')
+
+# In one process, which saves the start-up. With more epochs, a run that has ended goes on.
+RUNS = """
+from openatac import cli
+for folder, epochs in ('run', '1'), ('run', '2'), ('whole', '2'):
+    assert not cli.main(['train-cifar', '--recipe', 'digits', '--act-layers', '1', '--engine', 'torch', '--resume',
+                         'auto', '--val-split', '0.7', '--num-epochs', epochs, '--save-dir', folder])
+"""
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory, no_mxnet):
+    """Of two runs: run/ was stopped after its first epoch and resumed, and whole/ was not."""
+    folder = tmp_path_factory.mktemp('runs')
+    (folder / 'train.py').write_text(RUNS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        result = run_python('train.py', path=no_mxnet, OMP_NUM_THREADS='1')
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+def command(folder, no_mxnet, *words):
+    """What ``openatac *words`` prints without MXNet."""
+    result = run_python('-m', 'openatac', *words, path=no_mxnet)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_a_stopped_run_ends_as_it_would_have(folder):
+    resumed, whole = (read_params(str(folder / run / 'last.params')) for run in ('run', 'whole'))
+    assert resumed.keys() == whole.keys()
+    assert all((resumed[name] == whole[name]).all() for name in whole)
+    assert 'MXNet' in log_of(folder / 'whole')  # whose initial values are others
+    first, second = metrics_of(folder / 'whole')
+    assert second['train_loss'] < first['train_loss']
+
+
+def test_its_network_is_that_of_mxnet(folder):
+    net = get_model('cifar_resnet8_v2_atac', act_layers=1, useReLU=True)
+    net.load_parameters(str(folder / 'run' / 'best.params'))
+    images = np.random.RandomState(0).randint(0, 256, (4, 32, 32, 3)).astype('uint8')
+    found, expected = (openatac.load(folder / 'run', engine=engine)(images, top=10)
+                       for engine in ('torch', 'mxnet'))
+    for one, other in zip(found, expected):
+        np.testing.assert_allclose([label.score for label in one], [label.score for label in other], atol=1e-5)
+
+
+def test_it_is_exported_and_predicts(folder, no_mxnet, tmp_path, monkeypatch):
+    pytest.importorskip('onnxruntime')
+    monkeypatch.chdir(tmp_path)
+    command(folder, no_mxnet, 'export', folder / 'run', 'net', '--onnx', '--dynamic-size')
+    assert sorted(os.listdir()) == ['net.json', 'net.onnx']
+    assert list(json_of('net.json')['sha256']) == ['.onnx'] and list(json_of('net.json')['reports']) == ['onnx']
+    image = str(folder / 'run' / 'sample.png')
+    expected = openatac.load(folder / 'run', engine='mxnet')(image)
+    for words in (['net'], ['--model', folder / 'run']):
+        printed = json.loads(command(folder, no_mxnet, 'predict', *words, image, '--json'))
+        assert [each['class'] for each in printed['predictions']] == [label.class_index for label in expected]
+        np.testing.assert_allclose([each['score'] for each in printed['predictions']],
+                                   [label.score for label in expected], atol=1e-5)
+    assert openatac.load('net.onnx')(image)[0].label == expected[0].label
+
+
+@pytest.mark.parametrize('words, named', [
+    (['export', 'run', 'net'], '--onnx'), (['export', 'run', 'net', '--onnx', '--fuse'], '--fuse'),
+    (['gates', 'run', '--out', 'gates'], 'run'),
+    (['compare', 'all', '--units', 'relu', '--', '--num-epochs', '1'], 'openatac[cpu]')], ids=lambda x: x[0])
+def test_what_needs_mxnet_says_so(folder, no_mxnet, monkeypatch, words, named):
+    monkeypatch.chdir(folder)
+    result = run_python('-m', 'openatac', *words, path=no_mxnet)
+    error = result.stderr.splitlines()[-1]
+    assert result.returncode in (1, 2) and 'MXNet' in error and named in error
+    assert sorted(os.listdir()) == ['run', 'train.py', 'whole']
+
+
+def test_two_units_are_trained_and_compared(no_mxnet, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command(tmp_path, no_mxnet, 'compare', 'all', '--units', 'relu,atac', '--blocks', '1', '--seeds', '1',
+            '--recipe', 'digits', '--', '--num-epochs', '1', '--val-split', '0.9', '--engine', 'torch')
+    with open('all/runs.csv') as file:
+        rows = {row['unit']: row for row in csv.DictReader(file)}
+    assert set(rows) == {'relu', 'atac'}
+    for unit, row in rows.items():
+        count = costs(get_model(f'cifar_resnet8_v2_{unit}'), (3, 32, 32))
+        assert int(row['parameters']) == count.trainable
+        assert int(row['multiply_adds']) == count.multiply_adds
