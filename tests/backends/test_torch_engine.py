@@ -25,6 +25,8 @@ from torch._dynamo.exc import TorchDynamoException  # noqa: E402
 from openatac.backends.torch import nag  # noqa: E402  (they need torch)
 from openatac.backends.torch.engine import TorchEngine  # noqa: E402
 from openatac.backends.torch.graph import to_torch  # noqa: E402
+from openatac.pytorch import ResNet20V2ATAC as TorchResNet20V2ATAC  # noqa: E402
+from openatac.pytorch import use_biased_variance  # noqa: E402
 
 OPTIMIZER = {'learning_rate': 0.01, 'momentum': 0.9, 'wd': 1e-2}
 UNDECAYED = ('gamma', 'beta', 'bias')  # those of --no-wd
@@ -53,7 +55,7 @@ def gluon_engine(net):
 
 
 def engine(net=None, device='cpu', **settings):
-    module = to_torch(net or network())
+    module = net if isinstance(net, torch.nn.Module) else to_torch(net or network())
     undecayed = [name for name, _ in module.named_parameters() if name.endswith(UNDECAYED)]
     return TorchEngine(module, device, OPTIMIZER, seed=3, top5=True, wd_mult=dict.fromkeys(undecayed, 0.0),
                        **settings)
@@ -62,6 +64,22 @@ def engine(net=None, device='cpu', **settings):
 def train(some_engine, steps, rate=0.01):
     for step in steps:
         some_engine.train_batch(*batch(seed=step), rate=rate)
+
+
+@pytest.mark.parametrize('settings', [{}, {'drop_rate': 0.1}, {'attention': 'ge', 'reduction': 4}], ids=str)
+def test_the_plain_module_takes_the_steps_of_the_converted_graph(settings):
+    """What one of them saved, the other loads; the steps are nearly always the same to the bit."""
+    net = network(**settings)
+    module = use_biased_variance(TorchResNet20V2ATAC(layers=[1] * 3, **settings))
+    module.load_state_dict({name: torch.tensor(parameter.data().asnumpy())
+                            for name, parameter in parameters_of(net).items()})
+    plain, graph = engine(module), engine(net)
+    assert plain.parameters.keys() == graph.parameters.keys()
+    for some_engine in plain, graph:
+        train(some_engine, range(3))
+    assert apart(plain.state()[0], graph.state()[0]) < 1e-6
+    graph.load_state(*plain.state())
+    assert apart(plain.state()[0], graph.state()[0]) == 0
 
 
 def apart(found, expected, floor=0.1):

@@ -16,12 +16,13 @@ from openatac.backends.torch.batches import DeviceEvaluationBatches, DeviceTrain
 from openatac.backends.torch.engine import TorchEngine, enough_memory
 from openatac.backends.torch.graph import to_torch
 from openatac.backends.torch.objective import TorchObjective
-from openatac.errors import DeviceError
+from openatac.errors import DeviceError, OpenatacError
 from openatac.models.fitting import Pretrained
 from openatac.models.weights import read_weights
 from openatac.pytorch.weights import load_parameters, load_pretrained
+from openatac.pytorch.zoo import get_model
 from openatac.runtime.devices import choose_gpus
-from openatac.runtime.import_hook import require_mxnet
+from openatac.runtime.import_hook import has_mxnet
 from openatac.runtime.threads import set_threads
 
 log = logging.getLogger('openatac')
@@ -88,12 +89,21 @@ class TorchBackend(Backend):
         self.module = to_torch(self.net)
 
     def load_teacher(self, teacher: Teacher) -> Any:
-        """Return the teacher's network; it needs MXNet."""
-        require_mxnet()
-        import mxnet as mx
+        """Return the teacher's network: with MXNet any that `MxnetBackend` loads, else one of our zoo."""
+        if has_mxnet():
+            import mxnet as mx
 
-        from openatac.backends.mxnet.teacher import load_teacher
-        return to_torch(load_teacher(teacher, [mx.cpu()], self.image_shape, 'float32')).to(self.device)
+            from openatac.backends.mxnet.teacher import load_teacher
+            return to_torch(load_teacher(teacher, [mx.cpu()], self.image_shape, 'float32')).to(self.device)
+        if not teacher.params:
+            raise OpenatacError(f'--teacher {teacher.network}: name a file of its weights with '
+                                '--teacher-params')
+        try:
+            net = get_model(teacher.network, teacher.classes)
+        except ValueError as error:
+            raise OpenatacError(f'--teacher: {error}') from None
+        load_parameters(net, teacher.params)
+        return net.to(self.device)
 
     def engine(self, optimizer: dict[str, float], objective: dict[str, Any], no_wd: bool = False,
                top5: bool = False, cluster: Cluster | None = None) -> TorchEngine:
