@@ -1,4 +1,5 @@
 """What Windows lacks: modules of Unix alone, and locks; the engine torch and inference do without."""
+import csv
 import json
 import os
 import sys
@@ -8,6 +9,8 @@ import pytest
 from openatac.console.program import RUN_STOP_SIGNALS, STOP_SIGNALS
 from openatac.errors import CheckpointError
 from openatac.files.locks import locked
+from openatac.models.zoo import get_model
+from openatac.study.costs.count import costs
 from openatac.training.checkpoint import only_run_in
 from tests.conftest import UNIX
 from tests.helpers.fresh_python import output_of, run_python
@@ -24,9 +27,8 @@ def run(tmp_path_factory, no_unix_and_no_mxnet):
     pytest.importorskip('sklearn')
     folder = tmp_path_factory.mktemp('portable')
     flags = '--recipe', 'digits', '--act-layers', 1
-    assert run_script(*flags, '--write-initial', folder / 'start').returncode == 0
-    result = run_script(*flags, '--engine', 'torch', '--initial', folder / 'start', '--num-epochs', 1,
-                        '--save-dir', folder / 'run', path=no_unix_and_no_mxnet)
+    result = run_script(*flags, '--engine', 'torch', '--num-epochs', 1, '--save-dir', folder / 'run',
+                        path=no_unix_and_no_mxnet)
     assert result.returncode == 0, result.stderr
     warning, = (line for line in result.stderr.splitlines() if 'locks' in line)
     assert str(folder / 'run') in warning
@@ -46,8 +48,8 @@ def test_a_run_leaves_what_it_leaves_elsewhere(run):
 
 
 def test_a_dry_run_says_what_it_can(run, no_unix_and_no_mxnet):
-    result = run_script('--recipe', 'digits', '--act-layers', 1, '--engine', 'torch', '--initial',
-                        run.parent / 'start', '--dry-run', 1, path=no_unix_and_no_mxnet)
+    result = run_script('--recipe', 'digits', '--act-layers', 1, '--engine', 'torch', '--dry-run', 1,
+                        path=no_unix_and_no_mxnet)
     assert result.returncode == 0, result.stderr
     assert 'checkpoint' in result.stdout and 'Peak' not in result.stdout
 
@@ -58,14 +60,22 @@ def test_a_run_is_compared(run, no_unix):
     assert {'comparison.md', 'runs.csv', 'runs'} <= set(os.listdir('all'))
 
 
-def test_a_comparison_trains(no_unix):
+def test_a_comparison_trains(no_unix_and_no_mxnet):
+    pytest.importorskip('torch')
     pytest.importorskip('sklearn')
-    result = run_python('-m', 'openatac', 'compare', 'all', '--units', 'relu', '--blocks', 1, '--seeds', 1,
-                        '--recipe', 'digits', '--', '--num-epochs', 1, path=no_unix)
+    result = run_python('-m', 'openatac', 'compare', 'all', '--units', 'relu,atac', '--blocks', 1,
+                        '--seeds', 1, '--recipe', 'digits', '--', '--num-epochs', 1, '--val-split', 0.9,
+                        '--engine', 'torch', path=no_unix_and_no_mxnet)
     assert result.returncode == 0, result.stderr
-    assert os.listdir(os.path.join('all', 'runs')) == ['b1-relu-seed1']
+    assert sorted(os.listdir(os.path.join('all', 'runs'))) == ['b1-atac-seed1', 'b1-relu-seed1']
     left = {name for _, folders, files in os.walk('all') for name in folders + files if name.startswith('.')}
     assert not left
+    with open(os.path.join('all', 'runs.csv'), encoding='utf-8') as file:
+        rows = {row['unit']: row for row in csv.DictReader(file)}
+    for unit in 'relu', 'atac':  # as counted in MXNet's graph
+        count = costs(get_model(f'cifar_resnet8_v2_{unit}'), (3, 32, 32))
+        assert int(rows[unit]['parameters']) == count.trainable
+        assert int(rows[unit]['multiply_adds']) == count.multiply_adds
 
 
 PHOTOS = """

@@ -1,5 +1,4 @@
 """--engine torch where there is no MXNet: a run from its first values to an export that MXNet agrees with."""
-import csv
 import json
 import os
 
@@ -8,8 +7,6 @@ import pytest
 
 import openatac
 from openatac.models.params_file import read_params
-from openatac.models.zoo import get_model
-from openatac.study.costs.count import costs
 from tests.helpers.fresh_python import run_python
 from tests.helpers.scripts import json_of, log_of, metrics_of
 
@@ -91,16 +88,3 @@ def test_what_needs_mxnet_says_so(folder, no_mxnet, monkeypatch, words, named):
     error = result.stderr.splitlines()[-1]
     assert result.returncode in (1, 2) and 'MXNet' in error and named in error
     assert sorted(os.listdir()) == ['run', 'train.py', 'whole']
-
-
-def test_two_units_are_trained_and_compared(no_mxnet, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    command(tmp_path, no_mxnet, 'compare', 'all', '--units', 'relu,atac', '--blocks', '1', '--seeds', '1',
-            '--recipe', 'digits', '--', '--num-epochs', '1', '--val-split', '0.9', '--engine', 'torch')
-    with open('all/runs.csv') as file:
-        rows = {row['unit']: row for row in csv.DictReader(file)}
-    assert set(rows) == {'relu', 'atac'}
-    for unit, row in rows.items():
-        count = costs(get_model(f'cifar_resnet8_v2_{unit}'), (3, 32, 32))
-        assert int(row['parameters']) == count.trainable
-        assert int(row['multiply_adds']) == count.multiply_adds
