@@ -34,7 +34,7 @@ class Compute(Section, title='engine'):
     """The backend, and how it computes."""
 
     engine: str = option(
-        'mxnet', 'the compute library: torch runs the same graph in PyTorch, even on GPUs that MXNet '
+        'mxnet', 'the compute library: torch runs the same network in PyTorch, even on GPUs that MXNet '
         'has no code for',
         choices=lambda: sorted(BACKENDS), result=True, added=True)
     dtype: Literal['float32', 'float16', 'bfloat16'] = option(

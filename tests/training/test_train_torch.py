@@ -434,7 +434,7 @@ def test_a_comparison_is_rehearsed(tmp_path, cifar10, capfd):
     """The documented command for the paper's figure, with one unit, one seed and the shallowest network."""
     assert cli.main(['compare', str(tmp_path / 'full'), '--units', 'atac_global', '--blocks', '1',
                      '--seeds', '1', '--recipe', 'cifar10_atac', '--dry-run', '1',
-                     '--', *TORCH, '--gpus', '0', '--data-dir', cifar10]) == 0
+                     '--', *TORCH, '--gpus', '0', '--batch-size', '32', '--data-dir', cifar10]) == 0
     assert 'b1-atac_global-seed1' in capfd.readouterr().out and not (tmp_path / 'full').exists()
 
 

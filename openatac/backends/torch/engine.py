@@ -1,4 +1,4 @@
-"""PyTorch's engine: a network from `to_torch` on the CPU or one GPU of each process, without MXNet."""
+"""PyTorch's engine: a module on the CPU or one GPU of each process, without MXNet."""
 from __future__ import annotations
 
 import collections
@@ -40,7 +40,7 @@ class TorchEngine(Engine):
     Parameters
     ----------
     module : Module
-        From `to_torch`, in float32; it is moved to ``device``.
+        In float32, whose BatchNorms keep biased variances; it is moved to ``device``.
     device : str
         'cpu', or a GPU such as 'cuda:0'.
     optimizer_params : dict
