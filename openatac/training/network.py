@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from openatac.errors import SettingError
+from openatac.errors import SettingError, last_line
 from openatac.flags import flag_of
 from openatac.limits import Size, sides
 from openatac.models.fitting import Pretrained
@@ -140,8 +140,8 @@ def _build_gluon(config: Config, name: str, settings: dict[str, Any]) -> Any:
         import mxnet as mx
         try:
             net(mx.sym.var('data')).infer_shape(data=(1, *image_shape(config)))
-        except mx.MXNetError:
-            raise _wrong_image_size(config, name) from None
+        except mx.MXNetError as error:
+            raise _wrong_image_size(config, name, error) from None
     return net
 
 
@@ -154,16 +154,16 @@ def _build_module(config: Config, name: str, settings: dict[str, Any]) -> Any:
         net = use_biased_variance(_host(config).torch(**settings))
         try:
             net.eval()(torch.zeros(1, *image_shape(config)))  # some units have weights as large as the image
-        except (RuntimeError, ValueError):
-            raise _wrong_image_size(config, name) from None
+        except (RuntimeError, ValueError) as error:
+            raise _wrong_image_size(config, name, error) from None
     return net.train()
 
 
-def _wrong_image_size(config: Config, name: str) -> ValueError:
+def _wrong_image_size(config: Config, name: str, error: Exception) -> ValueError:
     _, height, width = image_shape(config)
     flag = '--image-size' if isinstance(config, CifarConfig) else '--input-size'
-    return ValueError(f'argument {flag}: {name} does not take images of {height} x {width} pixels; choose '
-                      'another size or network')
+    return ValueError(f'argument {flag}: {name} does not take images of {height} x {width} pixels '
+                      f'({last_line(error)}); choose another size or network')
 
 
 @contextlib.contextmanager

@@ -35,14 +35,15 @@ def print_next_steps(config: Config, pixels: np.ndarray) -> None:
     sample = os.path.join(folder, 'sample.png')
     with writing_in(folder), replace_file(sample) as temporary:
         Image.fromarray(np.ascontiguousarray(pixels)).save(temporary, format='PNG')
-    # `openatac compare` is for CIFAR; `openatac published` compares both with the paper.
-    compare = ['published', folder]
-    if isinstance(config, CifarConfig):
-        compare = ['compare', os.path.normpath(folder) + '-comparison', '--from', folder]
     form = [] if has_mxnet() else ['--onnx']  # the only one that is written without MXNet
+    commands = [['export', folder, export, *form], ['predict', export, sample]]
+    if isinstance(config, CifarConfig):
+        commands.append(['compare', os.path.normpath(folder) + '-comparison', '--from', folder])
+    elif has_mxnet():
+        commands.append(['published', folder])  # compares with the paper
     streams.print_to_stderr(f'Everything is in {folder}: best.params, last.params, metrics.csv, summary.json '
-                            'and more. To export, predict and compare:')
-    for command in (['export', folder, export, *form], ['predict', export, sample], compare):
+                            'and more. What you can do with it:')
+    for command in commands:
         streams.print_to_stderr(f'    {shlex.join([*_program(), *command])}')
 
 
