@@ -62,7 +62,7 @@ cli.main(['train-cifar'])
     printed = result.stdout + result.stderr
     assert result.returncode == 1 and '[1, 1]' in result.stdout, result.stderr
     assert '[cpu]' not in printed and 'mxnet==' not in printed and 'Traceback' not in printed
-    assert printed.count('--engine torch') >= 3
+    assert printed.count('--engine torch') >= 2  # gates says that it needs MXNet's graph
 
 
 def test_other_libraries_can_still_probe(no_mxnet):

@@ -1,4 +1,5 @@
 """--write-initial and --dry-run, and what --engine torch and --initial refuse before they need PyTorch."""
+import importlib.util
 import os
 import re
 import shutil
@@ -131,7 +132,6 @@ BOTH = [
     (['--initial', 'x'], '--initial: it is for --engine torch'),
     (['--dtype', 'bfloat16'], '--dtype: bfloat16 is for --engine torch'),
     (['--mode', 'imperative', *TORCH], '--mode: imperative is for --engine mxnet'),
-    (['--syncbn', *TORCH], '--syncbn: '),
     (['--syncbn', '--compile', *TORCH], '--compile'),
     (['--summary', '--initial', 'x', *TORCH], '--initial: --summary'),
     (['--write-initial', 'y', '--initial', 'x', *TORCH], '--initial: --summary'),
@@ -144,6 +144,12 @@ BOTH = [
     *[(train_imagenet, *case) for case in BOTH + IMAGENET_ONLY]])
 def test_flags_that_the_engine_does_not_have(refused, script, flags, sentence):
     assert sentence in refused(2, script, *flags)
+
+
+@SCRIPTS
+@pytest.mark.skipif(importlib.util.find_spec('torch') is None, reason='needs PyTorch')
+def test_one_process_has_no_statistics_to_share(refused, script):
+    assert '--syncbn: ' in refused(2, script, '--syncbn', *TORCH)
 
 
 def test_the_command_that_only_tests_has_no_bfloat16(capsys):
