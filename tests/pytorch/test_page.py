@@ -1,14 +1,13 @@
-"""The snippets of docs/pytorch.md run as they are."""
-import re
-
+"""The snippets of docs/pytorch.md run without MXNet, as they are."""
 import pytest
 
-from tests.conftest import ROOT
+from tests.helpers.documents import blocks_of
 from tests.helpers.fresh_python import run_python
 
 pytest.importorskip('torch')
 
-SNIPPETS = re.findall(r'```python\n(.*?)```', (ROOT / 'docs' / 'pytorch.md').read_text('utf-8'), re.S)
+SNIPPETS = [block.text for block in blocks_of('docs/pytorch.md')
+            if block.language == 'python' and not block.reason]
 
 
 def test_the_snippets_run_without_mxnet(tmp_path, monkeypatch, no_mxnet):
