@@ -279,8 +279,7 @@ def ignored_options(config: Config) -> list[str]:
 def image_shape(config: Config) -> tuple[int, int, int]:
     """Return (C, H, W) of the network's images."""
     if isinstance(config, CifarConfig):
-        side = config.data.image_size
-        return (3, side, side) if side else _host(config).input_shape
+        return (3, config.data.side, config.data.side)
     return (3, *sides(config.data.input_size))
 
 

@@ -22,7 +22,9 @@ pytestmark = pytest.mark.usefixtures('one_torch_thread')
 
 from torch._dynamo.exc import TorchDynamoException  # noqa: E402
 
+from openatac.backends.compute import Compute  # noqa: E402
 from openatac.backends.torch import nag  # noqa: E402  (they need torch)
+from openatac.backends.torch.backend import TorchBackend  # noqa: E402
 from openatac.backends.torch.engine import TorchEngine  # noqa: E402
 from openatac.backends.torch.graph import to_torch  # noqa: E402
 from openatac.pytorch import ResNet20V2ATAC as TorchResNet20V2ATAC  # noqa: E402
@@ -381,3 +383,15 @@ def test_a_step_does_not_wait_for_the_gpu():
         train(trained, range(3))
     finally:
         torch.cuda.set_sync_debug_mode('default')
+
+
+def test_pytorch_uses_the_threads_that_the_log_names(monkeypatch):
+    """It reads OMP_NUM_THREADS when it is imported, which may be earlier."""
+    before = torch.get_num_threads()
+    monkeypatch.setenv('OMP_NUM_THREADS', '2')
+    try:
+        torch.set_num_threads(1)
+        TorchBackend(None, Compute(engine='torch'), (3, 32, 32), seed=0, gpus='', fall_back=True)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

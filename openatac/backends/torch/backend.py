@@ -23,7 +23,7 @@ from openatac.pytorch.weights import load_parameters, load_pretrained
 from openatac.pytorch.zoo import get_model
 from openatac.runtime.devices import choose_gpus
 from openatac.runtime.import_hook import has_mxnet
-from openatac.runtime.threads import set_threads
+from openatac.runtime.threads import set_threads, thread_count
 
 log = logging.getLogger('openatac')
 
@@ -122,6 +122,7 @@ def _device(gpus: str, fall_back: bool) -> tuple[str, str]:
     Each process that torchrun starts has one of the GPUs. They need not be named.
     """
     set_threads()
+    torch.set_num_threads(thread_count().threads)  # it read the variable when it was imported
     processes, index = (int(os.environ.get(name, default)) for name, default in (
         ('LOCAL_WORLD_SIZE', 1), ('LOCAL_RANK', 0)))
     if not gpus and 'LOCAL_RANK' in os.environ and torch.cuda.is_available():

@@ -16,6 +16,7 @@ from openatac.models.pretrained import weights_file
 from openatac.training import loop
 from openatac.training.config import CifarConfig, result_settings
 from openatac.training.datasets import BackgroundReader, divide
+from openatac.training.network import image_shape
 from openatac.training.progress import Progress
 from openatac.training.runs import session
 from openatac.training.runs.evaluation import evaluate_with_report
@@ -111,9 +112,8 @@ def _scheduled(iterations_per_epoch: int, training: CifarTraining) -> dict[str, 
 
 def _open_backend(net: Any, config: CifarConfig, cluster: Cluster | None = None) -> Backend:
     training = config.training
-    shape = 3, config.data.side, config.data.side
-    return open_backend(net, config.compute, shape, training.seed, training.gpus, fall_back=True,
-                        cluster=cluster)
+    return open_backend(net, config.compute, image_shape(config), training.seed, training.gpus,
+                        fall_back=True, cluster=cluster)
 
 
 def interval_line(interval: loop.Interval) -> str:
