@@ -1,12 +1,14 @@
 """TensorBoard and Weights & Biases, with stand-ins that write down how they are called."""
 import contextlib
 import json
+import logging
 import os
 import shutil
 import sys
 
 import pytest
 
+from openatac.training.tracking.log import log, log_to
 from openatac.training.tracking.trackers import HistoryPicture, TensorBoard
 from tests.helpers.scripts import call_script, metrics_of, the_error
 
@@ -193,3 +195,14 @@ def test_the_real_tensorboard_writer(tmp_path):
     assert [tags for step, _, tags in read() if step == 2 and tags] == [['interval/loss'], ['val_loss']]
     write(1, 3)
     assert [step for step, purge, _ in read() if purge][-1] == 2
+
+
+def test_a_message_on_its_way_while_the_log_file_opens_is_kept(tmp_path):
+    """Another thread, such as the one that reads the data, may have it for the handlers of before."""
+    log_to()
+    before = list(log.handlers)
+    log_to(str(tmp_path / 'log'))
+    for handler in before:
+        handler.handle(logging.makeLogRecord({'msg': 'read late', 'levelno': logging.INFO}))
+    log.info('read after')
+    assert [line.split()[-1] for line in (tmp_path / 'log').read_text().splitlines()] == ['late', 'after']

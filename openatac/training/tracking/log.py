@@ -46,13 +46,22 @@ def log_to(path: str | None = None, form: str = FORM) -> None:
         return
     file = logging.FileHandler(path, encoding='utf-8', errors='backslashreplace')
     file.setFormatter(LogFormatter(form))
-    for handler in log.handlers:
-        if isinstance(handler, MemoryHandler):
-            handler.setTarget(file)  # closing it passes on what it holds
-    _close_handlers()
-    log.handlers = [_Console(), file]
+    held = next((handler for handler in log.handlers if isinstance(handler, MemoryHandler)), None)
+    if held is None:
+        _close_handlers()
+        log.handlers = [_Console(), file]
+        return
+    # It stays, since another thread may be giving it a message, and passes on at once from now on.
+    before, held.flushLevel = held.target, logging.NOTSET
+    held.setTarget(file)
+    held.flush()
+    if before is not None:
+        before.close()
 
 
 def _close_handlers() -> None:
     for handler in log.handlers:
+        file = handler.target if isinstance(handler, MemoryHandler) else None
         handler.close()
+        if file is not None:
+            file.close()
