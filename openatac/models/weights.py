@@ -113,13 +113,13 @@ def _read_pytorch(path: str) -> dict[str, np.ndarray]:
             isinstance(name, str) and isinstance(tensor, torch.Tensor) and tensor.layout == torch.strided
             and tensor.device.type == 'cpu' for name, tensor in state.items()):
         raise ParameterFileError(f'{path} holds more than weights: save module.state_dict() alone')
-    return {name.removeprefix('_orig_mod.'): _numbers(tensor)  # which torch.compile adds
+    return {name.removeprefix('_orig_mod.'): numbers_of(tensor)  # which torch.compile adds
             for name, tensor in state.items()}
 
 
-def _numbers(tensor: Any) -> np.ndarray:
+def numbers_of(tensor: Any) -> np.ndarray:
     """Return a tensor's numbers; bfloat16, which NumPy lacks, becomes float32."""
-    tensor = tensor.detach()
+    tensor = tensor.detach().cpu()
     return (tensor.float() if 'bfloat16' in str(tensor.dtype) else tensor).numpy()
 
 

@@ -53,8 +53,8 @@ def replace(net: nn.Module, make: Callable[[int], nn.Module], where: Where, imag
     recording = record(net, image_shape)
     names = {module: name for name, module in net.named_modules()}
     slots = [*_slots(recording, names)]
-    order = [name for name, _ in net.named_modules(remove_duplicate=False)]
-    slots.sort(key=lambda slot: (order.index(_name(slot.place, names)), slot.position))
+    order = {name: index for index, (name, _) in enumerate(net.named_modules(remove_duplicate=False))}
+    slots.sort(key=lambda slot: (order[_name(slot.place, names)], slot.position))
     shared = _called_by_several(slots, names)
     on_maps = [slot for slot in slots if slot.place not in shared]
     stuck = [text for name, text in [*_called_inside(recording, names), *shared.values()]

@@ -22,7 +22,7 @@ from openatac.models.fitting import (
     loaded,
 )
 from openatac.models.params_file import write_params
-from openatac.models.weights import find_weights
+from openatac.models.weights import find_weights, numbers_of
 from openatac.pytorch.gluon_names import gluon_names
 
 log = logging.getLogger('openatac')
@@ -38,11 +38,8 @@ def save_parameters(net: nn.Module, path: Path) -> None:
     OpenatacError
         If the file cannot be written.
     """
-    state = {name: tensor.detach().cpu() for name, tensor in net.state_dict().items()}
     with writing(fspath(path)):
-        write_params(fspath(path), {
-            name: (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
-            for name, tensor in state.items()})
+        write_params(fspath(path), {name: numbers_of(tensor) for name, tensor in net.state_dict().items()})
 
 
 def load_parameters(net: nn.Module, path: Path) -> None:

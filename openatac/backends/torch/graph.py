@@ -19,8 +19,9 @@ from openatac.errors import ParameterFileError
 from openatac.files.checksums import check_files
 from openatac.files.writing import writing
 from openatac.graph.nodes import INPUT, SYMBOL_SUFFIX, Graph, Node
+from openatac.models.fitting import fits
 from openatac.models.params_file import PARAMS_SUFFIX, write_params
-from openatac.models.weights import KINDS, read_weights
+from openatac.models.weights import KINDS, numbers_of, read_weights
 
 
 def to_torch(network: Any, params: Any = None) -> torch.fx.GraphModule:
@@ -83,18 +84,13 @@ def to_gluon(module: torch.nn.Module, path: str) -> None:
     if not isinstance(module, torch.fx.GraphModule):
         raise ValueError(f'module must come from to_torch, not a {type(module).__name__}: '
                          'openatac.pytorch.save_parameters writes those of openatac.pytorch')
-    arrays = {name: _numbers(tensor) for name, tensor in module.state_dict().items()}
+    arrays = {name: numbers_of(tensor) for name, tensor in module.state_dict().items()}
     if not any('.' in name for name in arrays):  # how Gluon itself recognises names of symbols
         statistics = {source.target for node in module.graph.nodes if node.target is batch_norm
                       for source in node.args[3:]}
         arrays = {('aux:' if name in statistics else 'arg:') + name: array for name, array in arrays.items()}
     with writing(path):
         write_params(path, arrays)
-
-
-def _numbers(tensor: torch.Tensor) -> np.ndarray:
-    tensor = tensor.detach().cpu()
-    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
 # ------------------------------------------------------------------------------------- reading
@@ -140,8 +136,7 @@ def _check_arrays(nodes: list[Node], arrays: dict[str, np.ndarray]) -> None:
                                  f'{len(unexpected)} unexpected, such as {(missing + unexpected)[0]}')
     for name, shape in shapes.items():
         given = arrays[name].shape
-        if shape and not (isinstance(shape, tuple) and len(shape) == len(given)
-                          and all(ours in (0, size) for ours, size in zip(shape, given))):
+        if shape and not (isinstance(shape, tuple) and fits(given, shape)):
             raise ParameterFileError.wrong_shape(name, given, shape)
 
 
