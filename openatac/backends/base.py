@@ -135,8 +135,8 @@ class Backend(abc.ABC):
 
     @abc.abstractmethod
     def engine(self, optimizer: dict[str, float], objective: dict[str, Any], no_wd: bool = False,
-               top5: bool = False, cluster: Cluster | None = None) -> Engine:
-        """Return the engine that trains and evaluates the network.
+               top5: bool = False) -> Engine:
+        """Return the engine that trains and evaluates the network, with the processes of ``cluster``.
 
         Parameters
         ----------
@@ -148,8 +148,6 @@ class Backend(abc.ABC):
             Whether biases, gammas and betas have no weight decay.
         top5 : bool
             Whether evaluation counts the five best classes too.
-        cluster : Cluster, optional
-            The processes that train together.
         """
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import mxnet as mx
 
 from openatac.backends.base import Backend, Teacher, decays
-from openatac.backends.cluster import Cluster
 from openatac.backends.compute import Compute
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.mxnet.engine import MxnetEngine
@@ -57,7 +56,7 @@ class MxnetBackend(Backend):
         return load_teacher(teacher, self.contexts, self.image_shape, self.compute.dtype)
 
     def engine(self, optimizer: dict[str, float], objective: dict[str, Any], no_wd: bool = False,
-               top5: bool = False, cluster: Cluster | None = None) -> MxnetEngine:
+               top5: bool = False) -> MxnetEngine:
         if no_wd:
             for name, parameter in self.net.collect_params().items():
                 if not decays(name):
@@ -65,7 +64,7 @@ class MxnetBackend(Backend):
         return MxnetEngine(
             self.net, self.contexts, optimizer, self.image_shape, self.compute.dtype,
             self.compute.mode == 'hybrid', self.seed, MxnetObjective(**objective), LossScale.of(self.compute),
-            top5, cluster, normalise)
+            top5, self.cluster, normalise)
 
 
 def normalise(pixels: mx.nd.NDArray) -> mx.nd.NDArray:

@@ -9,7 +9,6 @@ from typing import Any, Callable
 import torch
 
 from openatac.backends.base import Backend, Teacher, decays
-from openatac.backends.cluster import Cluster
 from openatac.backends.compute import Compute
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.torch.batches import DeviceEvaluationBatches, DeviceTrainingBatches
@@ -106,13 +105,13 @@ class TorchBackend(Backend):
         return net.to(self.device)
 
     def engine(self, optimizer: dict[str, float], objective: dict[str, Any], no_wd: bool = False,
-               top5: bool = False, cluster: Cluster | None = None) -> TorchEngine:
+               top5: bool = False) -> TorchEngine:
         compute = self.compute
         without = [name for name, _ in self.module.named_parameters() if no_wd and not decays(name)]
         return TorchEngine(
             self.module, self.device, optimizer, compute.dtype, self.seed, TorchObjective(**objective),
             LossScale.of(compute), top5, dict.fromkeys(without, 0.0),
-            getattr(self.module, 'meta', {}).get('lr_mult'), compute.tf32, compute.compile, cluster,
+            getattr(self.module, 'meta', {}).get('lr_mult'), compute.tf32, compute.compile, self.cluster,
             compute.syncbn)
 
 

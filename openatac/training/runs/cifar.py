@@ -32,7 +32,6 @@ def evaluate(net: Any, config: CifarConfig, reader: BackgroundReader) -> Metrics
     """Log the accuracy of the parameters in ``config.start.evaluate`` on the test images."""
     assert config.start.evaluate is not None
     path = weights_file(config.start.evaluate)
-    assert path is not None
     backend = _open_backend(net, config)
     backend.load(path)
     batch_size = config.training.batch_size * backend.device_count
@@ -47,7 +46,7 @@ def _test(backend: Backend, config: CifarConfig, images: ImageSet, batch_size: i
     """Evaluate the parameters in ``path`` on ``images``."""
     backend.load(path)
     batches = backend.evaluation_batches(images, batch_size)
-    engine = backend.engine(config.training.optimizer, {}, cluster=backend.cluster)
+    engine = backend.engine(config.training.optimizer, {})
     return engine.evaluate(prefetch(batches, batches.ahead))
 
 
@@ -84,7 +83,7 @@ def train_network(net: Any, name: str, config: CifarConfig, reader: BackgroundRe
         evaluation_batches = backend.evaluation_batches(sets.evaluation, batch_size)
         _say_which_labels(config.data)
         session.initialize(backend, net, config)
-        engine = backend.engine(training.optimizer, {}, cluster=cluster)
+        engine = backend.engine(training.optimizer, {})
         scheduled = functools.partial(_scheduled, batches.batches())
         contents = f'{_fingerprint(training_set)}+{_fingerprint(test_set)}'
         settings = result_settings(config, engine.devices, contents)

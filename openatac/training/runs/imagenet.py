@@ -13,12 +13,12 @@ from openatac.data.batches import prefetch
 from openatac.data.photos.bad_images import PhotoSource
 from openatac.data.photos.batches import EvaluationPhotoBatches, TrainingPhotoBatches, first_iteration
 from openatac.errors import DeviceError, ParameterFileError
-from openatac.limits import sides
 from openatac.models.params_file import read_params
 from openatac.models.pretrained import weights_file
 from openatac.training import loop
 from openatac.training.config import ImagenetConfig, result_settings
 from openatac.training.datasets import divide, first_readable, open_both_splits, open_photos
+from openatac.training.network import image_shape
 from openatac.training.progress import Progress
 from openatac.training.runs import session
 from openatac.training.runs.evaluation import evaluate_with_report
@@ -32,9 +32,9 @@ SMOOTHING = 0.1  # the published script's
 
 def _open_backend(net: Any, config: ImagenetConfig, command: str, cluster: Cluster | None = None) -> Backend:
     """Open the backend; DeviceError, with the command for a CPU, if the devices can't do what is asked."""
-    shape, training = (3, *sides(config.data.input_size)), config.training
+    training = config.training
     try:
-        return open_backend(net, config.compute, shape, training.seed, training.gpus,
+        return open_backend(net, config.compute, image_shape(config), training.seed, training.gpus,
                             fall_back=False, cluster=cluster)
     except DeviceError as error:
         raise DeviceError(f'{error}; on a CPU (slow: some images a second) the command is: '
@@ -61,7 +61,6 @@ def evaluate(net: Any, config: ImagenetConfig, command: str) -> Metrics:
     """Log the errors of the parameters in ``config.start.evaluate`` on the validation set."""
     assert config.start.evaluate is not None
     path = weights_file(config.start.evaluate)
-    assert path is not None
     backend = _open_backend(net, config, command)
     backend.load(path)
     engine = backend.engine(config.training.optimizer, {}, top5=True)
@@ -80,7 +79,7 @@ def _test(backend: Backend, config: ImagenetConfig, source: PhotoSource, cluster
           ) -> Metrics:
     """Evaluate the parameters in ``path`` on photographs."""
     backend.load(path)
-    engine = backend.engine(config.training.optimizer, {}, top5=True, cluster=cluster)
+    engine = backend.engine(config.training.optimizer, {}, top5=True)
     return engine.evaluate(prefetch(_evaluation(backend, config, source, cluster)))
 
 
@@ -180,7 +179,7 @@ def _engine(backend: Backend, net: Any, config: ImagenetConfig, cluster: Cluster
         'mixup_iterations': mixup_end,
         'teacher': teacher, 'temperature': training.temperature, 'hard_weight': training.hard_weight}
     session.initialize(backend, net, config)
-    return backend.engine(training.optimizer, objective, training.no_wd, top5=True, cluster=cluster)
+    return backend.engine(training.optimizer, objective, training.no_wd, top5=True)
 
 
 def _begin(config: ImagenetConfig, engine: Engine, start_of: Callable[[int], int]) -> Progress:
