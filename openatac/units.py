@@ -62,3 +62,6 @@ SELF_ATTENTIONS.register('aa', SelfAttention(  # at half the resolution in the s
 SELF_ATTENTIONS.register('fa', SelfAttention(
     _unit('fa', 'local_self_attention:StandAloneSelfAttention'), ({},) * 4,
     stem=_unit('fa', 'local_self_attention:AttentionStem'), multiple=4))
+
+REGISTRIES: dict[str, Registry[Any]] = {  # by the argument that names a unit
+    'act_type': ACTIVATIONS, 'attention': ATTENTIONS, 'self_attention': SELF_ATTENTIONS}

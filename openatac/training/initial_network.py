@@ -22,7 +22,7 @@ from openatac.graph.nodes import SYMBOL_SUFFIX
 from openatac.models.params_file import PARAMS_SUFFIX
 from openatac.options import changed, fields, from_json, values
 from openatac.training.config import CifarConfig, Config, ImagenetConfig, network_settings
-from openatac.training.sections.shared import ATAC, ATAC_ALIAS
+from openatac.units import REGISTRIES
 
 log = logging.getLogger('openatac')
 FLAGS = '-flags.json'
@@ -79,10 +79,9 @@ def read_initial_network(prefix: str, given: Given) -> tuple[str, str, Config]:
 
 
 def _canonical(option: str, value: Any) -> Any:
-    """Return an option's value for comparison, without the registries of units, which need MXNet."""
-    if option not in ('act_type', 'attention', 'self_attention') or value is None:
-        return value
-    return ATAC.lower() if value.lower() == ATAC_ALIAS else value.lower()
+    """Return an option's value for comparison: a unit has several names."""
+    registry = REGISTRIES.get(option)
+    return value if registry is None or value is None else registry.short_name(value)
 
 
 def _damaged(prefix: str, error: ValueError) -> OpenatacError:

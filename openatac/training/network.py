@@ -21,13 +21,10 @@ from openatac.models.zoo import (
     unit_name,
 )
 from openatac.options import changed, section_fields
-from openatac.registry import Factories, Registry
+from openatac.registry import Factories
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
 from openatac.training.sections.shared import ATAC
-from openatac.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
-
-_REGISTRIES: dict[str, Registry[Any]] = {
-    'act_type': ACTIVATIONS, 'attention': ATTENTIONS, 'self_attention': SELF_ATTENTIONS}
+from openatac.units import REGISTRIES, SELF_ATTENTIONS
 
 
 def resolve(config: Config) -> Config:
@@ -39,7 +36,7 @@ def resolve(config: Config) -> Config:
         For an unknown name, or for options that contradict the name of a network.
     """
     units: dict[str, Any] = {name: registry.name_of(typed, f'argument {flag_of(name)}: it')
-                             for name, registry in _REGISTRIES.items()
+                             for name, registry in REGISTRIES.items()
                              if (typed := getattr(config.network, name, None)) is not None}
     if isinstance(config, CifarConfig):
         return changed(config, **_resolve_cifar(config, units))
@@ -87,9 +84,9 @@ def is_module(net: Any) -> bool:
 
 def is_for_pytorch(config: Config) -> bool:
     """Return whether the host and the units of a config are registered, and for PyTorch."""
-    names = {name: getattr(config.network, name, None) for name in _REGISTRIES}
+    names = {name: getattr(config.network, name, None) for name in REGISTRIES}
     try:
-        parts = [_host(config), *(_REGISTRIES[name].find(unit) for name, unit in names.items() if unit)]
+        parts = [_host(config), *(REGISTRIES[name].find(unit) for name, unit in names.items() if unit)]
     except ValueError:
         return False
     return all(part.torch_factory for part in parts if isinstance(part, Factories))

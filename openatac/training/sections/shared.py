@@ -19,7 +19,7 @@ from openatac.limits import (
 from openatac.options import Section, network_option, only_with, option, result_option, schedule_option
 from openatac.training.schedule import decay_epochs
 
-ATAC, ATAC_ALIAS = 'ChaATAC', 'atac'  # as `openatac.units` registers it
+ATAC = 'ChaATAC'  # as `openatac.units` registers it
 
 
 @dataclass(frozen=True)
