@@ -14,7 +14,7 @@ from openatac.pictures import write_picture
 from openatac.study.comparison import differences, sentences, tables
 from openatac.study.comparison.figures import curves_figure, error_figure
 from openatac.study.comparison.groups import Group
-from openatac.study.comparison.html_page import page
+from openatac.study.comparison.html_page import page as page_of
 from openatac.study.finished_runs import FinishedRun
 from openatac.training.config import CifarConfig
 from tests.helpers.browser import BROWSER, in_browser
@@ -44,6 +44,10 @@ def run(unit, blocks, seed, best, device='1 x cpu', dataset='digits'):
 def group(unit, blocks, parameters, *bests, **options):
     runs = [run(unit, blocks, seed, best, **options) for seed, best in enumerate(bests, 1)]
     return Group(unit, blocks, runs, parameters, 120 * parameters)
+
+
+def page(groups, measure='last_accuracy'):
+    return page_of(groups, measure, differences.differences(groups, measure))
 
 
 def several():
@@ -109,7 +113,8 @@ def test_the_table_has_the_rows_of_the_comparison(text):
 def test_the_finding_comes_first_then_circumstances_differences_and_commands():
     groups = several()
     document = Document(page(groups, 'best_accuracy'))
-    finding = sentences.conclusion(groups, 'best_accuracy', None)
+    finding = sentences.conclusion(
+        groups, 'best_accuracy', differences.differences(groups, 'best_accuracy'))
     assert document.texts['p'][:len(finding)] == finding and len(finding) == 2
     told = sentences.circumstances(groups)
     assert document.texts['p'][len(finding):len(finding) + len(told)] == told

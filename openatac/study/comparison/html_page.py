@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from openatac.console.text import for_html
 from openatac.pages import fill_page
 from openatac.pictures import style
-from openatac.study.comparison import differences, sentences, tables
+from openatac.study.comparison import sentences, tables
+from openatac.study.comparison.differences import HEAD, Difference
 from openatac.study.comparison.figures import curves_figure, error_figure
 from openatac.study.comparison.groups import Group, data_set, epochs_images, words
 from openatac.study.comparison.records import without_paths
@@ -22,7 +23,7 @@ WORDS = ('unit', 'against')      # columns of text
 REFERENCE = 'relu'              # the unit that costs are compared with
 
 
-def page(groups: Sequence[Group], measure: str = 'last_accuracy', against: str | None = None) -> str:
+def page(groups: Sequence[Group], measure: str, found: Sequence[Difference]) -> str:
     """Return the HTML document of a comparison.
 
     Parameters
@@ -30,17 +31,17 @@ def page(groups: Sequence[Group], measure: str = 'last_accuracy', against: str |
     groups : sequence of Group
     measure : str
         One of `openatac.study.comparison.groups.MEASURES`, for the figures and the differences.
-    against : str, optional
-        The unit that is compared with the others; see `differences.differences`.
+    found : sequence of Difference
+        The differences in that measure.
 
     Returns
     -------
     str
         Without matplotlib, a sentence replaces the figures.
     """
-    sections = [_paragraphs(sentences.conclusion(groups, measure, against), 'finding'),
+    sections = [_paragraphs(sentences.conclusion(groups, measure, found), 'finding'),
                 _paragraphs(sentences.circumstances(groups)), _results(groups), _relative_costs(groups),
-                _figures(groups, measure), _differences(groups, measure, against), _runs(groups)]
+                _figures(groups, measure), _differences(groups, measure, found), _runs(groups)]
     title = 'Units compared on ' + data_set(groups)
     return fill_page(__package__, title=for_html(title), sections='\n'.join(filter(None, sections)))
 
@@ -112,15 +113,14 @@ def _svg(figure: Figure, name: str, label: str) -> str:
     return f'<div class="box">\n<svg role="img" aria-label="{for_html(label)}" {size}>{content}</svg>\n</div>'
 
 
-def _differences(groups: Sequence[Group], measure: str, against: str | None) -> str:
+def _differences(groups: Sequence[Group], measure: str, found: Sequence[Difference]) -> str:
     """Return the differences between units of the same depth; '' if there are none."""
-    found = differences.differences(groups, measure, against)
     if not found:
         return ''
     return '\n'.join([_heading('Differences between units: ' + words(measure, groups)), _paragraphs([
         "Each p is of Welch's t test for one pair of units; Holm's correction is for all tests of the "
         'table.']),
-        _table(differences.HEAD, [each.row() for each in found])])
+        _table(HEAD, [each.row() for each in found])])
 
 
 def _runs(groups: Sequence[Group]) -> str:

@@ -60,13 +60,13 @@ def write_comparison(folder: str, measure: str, against: str | None = None,
     columns = COLUMNS + HELD_OUT * ('test_accuracy' in measures(groups))
     found = differences.differences(groups, measure, against)
     text = '\n'.join([
-        *map(for_markdown, sentences.conclusion(groups, measure, against)), '',
+        *map(for_markdown, sentences.conclusion(groups, measure, found)), '',
         *map(for_markdown, sentences.circumstances(groups)), '',
         tables.markdown(tables.head(groups), tables.rows(groups))]).lstrip() + '\n'
     if found:
         text += (f"\nDifferences in {measure.replace('_', ' ')} (Welch's t test):\n\n"
                  f'{tables.markdown(differences.HEAD, [each.row() for each in found])}\n')
-    document = page(groups, measure, against)
+    document = page(groups, measure, found)
     with writing(folder, ADVICE):
         write_csv(os.path.join(folder, 'runs.csv'), columns, _rows(groups, folder))
         write_text(os.path.join(folder, 'comparison.md'), text)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from openatac.options import defaults
 from openatac.study.comparison.comparable import shared_settings
-from openatac.study.comparison.differences import POWER, WORTH_SHOWING, differences, finding, seeds_needed
+from openatac.study.comparison.differences import POWER, WORTH_SHOWING, Difference, finding, seeds_needed
 from openatac.study.comparison.groups import Group, data_set, dates, epochs_images
 from openatac.study.finished_runs import FinishedRun
 from openatac.training.config import CifarConfig
@@ -16,9 +16,8 @@ MINOR = ('drop_rate', 'lr_decay_period', 'mode', 'dtype', 'host', 'engine', 'tf3
          'resume_from', 'pretrained', 'freeze', 'head_lr_mult', 'val_split')
 
 
-def conclusion(groups: Sequence[Group], measure: str, against: str | None) -> list[str]:
-    """Return what the differences show, and how many seeds would decide what they leave open."""
-    found = differences(groups, measure, against)
+def conclusion(groups: Sequence[Group], measure: str, found: Sequence[Difference]) -> list[str]:
+    """Return what the differences in a measure show, and how many seeds would decide what they leave open."""
     said = [finding(found)]
     needed = seeds_needed(groups, measure)
     if needed and any(each.corrected is not None for each in found):
