@@ -88,6 +88,14 @@ COUNT = number(int, low=1, high=MAX_COUNT)
 COUNT_FROM_ZERO = number(int, low=0, high=MAX_COUNT)
 
 
+def counts(text: str) -> list[int]:
+    """Return the whole numbers in ``text``, such as '16,16,32,64' (an argparse type)."""
+    try:
+        return [COUNT(word) for word in text.split(',')]
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f'{text!r} is not a list such as 16,16,32,64: {error}') from None
+
+
 def sides(size: Size) -> tuple[int, int]:
     """Return (height, width) of a `Size`; ValueError for anything else."""
     numbers = str(size).lower().split('x')

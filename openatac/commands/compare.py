@@ -5,7 +5,8 @@ finished runs of train_cifar.py from the folders of --from. Flags after -- are f
 runs/ (one folder for each run), runs.csv, comparison.md, comparison.png and comparison.html.
 
 A unit is an activation (relu, swish, ..., atac; atac_global is "SE as activation"), an attention block over
-ReLU (se, eca, ...), or both (swish_se).
+ReLU (se, eca, ...), or both (swish_se). Other channels of the network follow an @: relu@17-17-35-68 has as
+many parameters and multiply-adds at one block per stage as atac.
 """
 from __future__ import annotations
 

@@ -30,8 +30,8 @@ from openatac.training.sections.shared import Start
 
 def parser_of(config: type, command: str, description: str | None, prog: str) -> argparse.ArgumentParser:
     """Return the parser of all flags of a config, for a command or the script ``prog``."""
-    # --recipe is matched by its full name.
-    parser = command_parser(command, description, prog=prog, allow_abbrev=False)
+    # --recipe is matched by its full name. With the usage of all flags, an error would fill the screen.
+    parser = command_parser(command, description, prog=prog, usage='%(prog)s [flags]', allow_abbrev=False)
     for section in sections(config).values():
         add_section(parser, section)
     return parser

@@ -112,7 +112,8 @@ def _options_of_manifest(manifest: Manifest, kind: type[Config]) -> dict[str, An
     # The settings that an export does not mention have the network's own defaults, not those of the script.
     known: dict[str, Any] = {
         name: default for name, default in host.arguments.items()
-        if name in fields(kind) and default is not inspect.Parameter.empty}
+        if name in fields(kind) and default is not inspect.Parameter.empty
+        and fields(kind)[name].default is not None}  # None leaves it to the host
     known.update({**settings, **manifest.arguments})
     if kind is ImagenetConfig:
         known.update(num_classes=manifest.classes, input_size=size_of(*manifest.image_shape[1:]),

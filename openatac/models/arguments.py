@@ -38,8 +38,8 @@ def check_cifar_resnet_v2(layers: Sequence[int], channels: Sequence[int], classe
     check_counts('layers', layers, 3, MAX_BLOCKS)
     check_counts('channels', channels, 4, MAX_CHANNELS)
     if channels[1] == channels[2] or channels[2] == channels[3]:
-        raise ValueError('stages 2 and 3 must change the channels, since only then do their shortcuts '
-                         f'have a stride, as published; channels {channels!r} do not')
+        raise SettingError('channels', 'stages 2 and 3 must change the channels, since only then do their '
+                           f'shortcuts have a stride, as published; channels {channels!r} do not')
     check_whole('classes', classes, 1, MAX_CLASSES)
     check_number('drop_rate', drop_rate, low=0, below=1)
 

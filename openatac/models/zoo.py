@@ -2,13 +2,15 @@
 
 A name is TITLE_UNIT. Titles are ``cifar_resnet{6b+2}_v2`` for b blocks per stage, ``cifar_resnet18_v1`` and
 ``resnet50_v1b``. Units are activations (``atac`` is ChaATAC), attention blocks with ReLU as the activation,
-self-attention of ResNet-50, and combinations of these (``swish_se``).
+self-attention of ResNet-50, and combinations of these (``swish_se``). Other channels than the host's follow
+an @: ``cifar_resnet8_v2_relu@17-17-35-68``.
 """
 from __future__ import annotations
 
 import difflib
 import itertools
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from openatac.models.arguments import CIFAR_RESNET18_V1, CIFAR_RESNET_V2, RESNET50_V1B
@@ -40,17 +42,19 @@ for _host in (
 
 
 def unit_name(act_type: str, attention: str | None = None, useGlobal: bool = False,
-              self_attention: str | None = None) -> str:
+              self_attention: str | None = None, channels: Sequence[int] | None = None) -> str:
     """Return the unit in a network's name: 'atac' for 'ChaATAC', 'se' for SE over ReLU, 'swish_se', ...
 
-    'atac_global' is ATAC with the global gate, the paper's "SE as activation".
+    'atac_global' is ATAC with the global gate, the paper's "SE as activation", and 'relu@17-17-35-68' is ReLU
+    in a network with these ``channels`` in place of its host's.
     """
     activation = ACTIVATIONS.short_name(act_type)
     if activation == 'atac' and useGlobal:
         activation = 'atac_global'
     others = [registry.short_name(name) for registry, name in (
         (ATTENTIONS, attention), (SELF_ATTENTIONS, self_attention)) if name is not None]
-    return '_'.join(others if others and activation == 'relu' else [activation, *others])
+    unit = '_'.join(others if others and activation == 'relu' else [activation, *others])
+    return unit if channels is None else f'{unit}@{"-".join(map(str, channels))}'
 
 
 def unit_settings(host: Host) -> dict[str, dict[str, Any]]:
@@ -63,6 +67,17 @@ def unit_settings(host: Host) -> dict[str, dict[str, Any]]:
         settings = {name: value for name, value in zip(choices, values) if value}
         units.setdefault(unit_name(**settings), settings)
     return units
+
+
+def settings_of_unit(host: Host, name: str) -> dict[str, Any] | None:
+    """Return the host's settings for a unit in a network's name; None if there is no such unit."""
+    unit, at, channels = name.lower().partition('@')
+    settings = unit_settings(host).get(unit)
+    if settings is None or not at:
+        return settings
+    if 'channels' not in host.settings or not re.fullmatch(r'\d{1,6}(-\d{1,6})*', channels):
+        return None
+    return {**settings, 'channels': [int(count) for count in channels.split('-')]}
 
 
 def get_model_list() -> list[str]:
@@ -89,9 +104,10 @@ def find_model(name: str) -> tuple[Host, dict[str, Any]]:
         If there is no such network; the message names the nearest ones.
     """
     for host in HOSTS.values():
-        settings, unit = host.parse(name) or ({}, None)
-        if unit is not None and unit in (units := unit_settings(host)):
-            return host, {**settings, **units[unit]}
+        settings, unit = host.parse(name) or ({}, '')
+        of_unit = settings_of_unit(host, unit)
+        if of_unit is not None:
+            return host, {**settings, **of_unit}
     near = difflib.get_close_matches(name.lower(), get_model_list(), n=5, cutoff=0.3)
     hint = (f'the nearest names are {", ".join(near)}' if near else
             'names begin with ' + ', '.join(host.name for host in HOSTS.values()))

@@ -24,7 +24,7 @@ class FinishedRun(NamedTuple):
     network : str
         The network's name in the zoo.
     unit : str
-        The unit in that name, such as 'relu', 'se' or 'atac_global'.
+        The unit in that name, such as 'relu', 'se', 'atac_global' or 'relu@17-17-35-68'.
     devices : int
         The number of processors or GPUs that it trained on.
     summary : Summary
@@ -115,7 +115,7 @@ def _names(config: Config, model: str) -> tuple[str, str]:
     network = config.network
     if network.act_type is None:
         raise ValueError('act_type is missing')
-    unit = unit_name(network.act_type, network.attention, network.useGlobal)
+    unit = unit_name(network.act_type, network.attention, network.useGlobal, channels=network.channels)
     if network.host is not None:
         return model, unit
     return f'{find_host(PUBLISHED_CIFAR_HOST).title_of(network.blocks)}_{unit}', unit

@@ -48,8 +48,8 @@ def _resolve_cifar(config: CifarConfig, units: dict[str, Any]) -> dict[str, Any]
     host, named = _parse_model(network.model)
     resolved: dict[str, Any] = {'host': None if host.name == PUBLISHED_CIFAR_HOST else host.name,
                                 'useGlobal': network.useGlobal or named.get('useGlobal', False)}
-    for name, default in (('blocks', 3), ('act_type', ATAC), ('attention', None)):
-        value = network.blocks if name == 'blocks' else units.get(name)
+    for name, default in (('blocks', 3), ('channels', None), ('act_type', ATAC), ('attention', None)):
+        value = units[name] if name in units else getattr(network, name)
         if name in named and value not in (None, named[name]):
             raise ValueError(f'argument {flag_of(name)}: --model {network.model} is built with '
                              f'{named[name]}; leave out one of the two')
@@ -113,18 +113,20 @@ def build_network(config: Config, in_torch: bool = False) -> tuple[Any, str]:
     ValueError
         For options that do not describe a network.
     """
-    network, host, blocks, self_attention = config.network, _host(config), None, None
+    network, host, blocks, channels, self_attention = config.network, _host(config), None, None, None
     assert network.act_type is not None
     settings = {name: getattr(network, name) for name in host.settings if hasattr(network, name)}
     if isinstance(config, CifarConfig):
-        blocks = config.network.blocks
+        blocks, channels = config.network.blocks, config.network.channels
         assert blocks is not None
+        if channels is None:
+            settings.pop('channels', None)  # the host's own
         settings.update(host.layers(blocks), classes=config.data.classes)
     else:
         self_attention = config.network.self_attention
         _check_side(self_attention, config.data.input_size)
         settings.update(_normalisation(config, in_torch), classes=config.network.classes)
-    unit = unit_name(network.act_type, network.attention, self_attention=self_attention)
+    unit = unit_name(network.act_type, network.attention, self_attention=self_attention, channels=channels)
     name = f'{host.title_of(blocks)}_{unit}'
     with _naming_flags(settings):
         net = (_build_module if in_torch else _build_gluon)(config, name, settings)

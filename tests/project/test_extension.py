@@ -504,6 +504,8 @@ def test_settings_are_read_from_signatures():
     ('cifar_resnet18_v1_mish_cbam', {'layers': (2,) * 4, 'act_type': 'mish', 'attention': 'cbam'}),
     ('resnet50_v1b_atac_se', {'act_type': 'ChaATAC', 'attention': 'se'}),
     ('resnet50_v1b_se_aa', {'act_type': 'relu', 'attention': 'se', 'self_attention': 'aa'}),
+    ('cifar_resnet8_v2_ReLU@17-17-35-68', {
+        'layers': (1,) * 3, 'act_type': 'relu', 'channels': [17, 17, 35, 68]}),
 ])
 def test_a_name_stands_for_settings_of_a_host(name, settings):
     assert find_model(name)[1] == settings
@@ -511,7 +513,9 @@ def test_a_name_stands_for_settings_of_a_host(name, settings):
 
 @pytest.mark.parametrize('name', [
     'cifar_resnet21_v2_atac', 'cifar_resnet2_v2_atac', 'cifar_resnet0_v2_atac', 'cifar_resnet18_v2_atac',
-    'resnet50_v1b_atac_global', 'resnet50_v1b', 'resnet50_v1b_', 'cifar_resnet20_v2_fa', ''])
+    'resnet50_v1b_atac_global', 'resnet50_v1b', 'resnet50_v1b_', 'cifar_resnet20_v2_fa', '',
+    'resnet50_v1b_relu@64-64', 'cifar_resnet8_v2_relu@', 'cifar_resnet8_v2_relu@16-16-x-64',
+    'cifar_resnet8_v2_relu@16--32'])
 def test_other_names_stand_for_nothing(name):
     with pytest.raises(ValueError, match=repr(name)):
         find_model(name)

@@ -197,6 +197,8 @@ def test_stopped_or_killed_it_resumes(data, tmp_path, number, code):
     (['--units', ','], 2, "--units: ','"),
     (['--units', 'relu', '--blocks', '0'], 2, '--blocks: 0 '),
     (['--units', 'relu', '--recipe', 'cifar11'], 2, "'cifar11'"),
+    (['--units', 'relu@17-x'], 2, "'relu@17-x'"),
+    (['--units', 'relu', '--', '--channels', '17,17,35,68'], 2, '--channels'),
     ([], 1, 'x '),
 ])
 def test_wrong_commands(words, code, named, tmp_path):
@@ -236,6 +238,7 @@ def test_a_units_name_becomes_the_flags_that_build_it():
     assert unit_flags('atac') == ['--act-type', 'ChaATAC']
     assert unit_flags('ATAC_global') == ['--act-type', 'ChaATAC', '--useGlobal']
     assert unit_flags('swish_se') == ['--act-type', 'swish', '--attention', 'se']
+    assert unit_flags('relu@17-17-35-68') == ['--act-type', 'relu', '--channels', '17,17,35,68']
 
 
 def test_a_dry_run_keeps_nothing(tmp_path, data, capfd):

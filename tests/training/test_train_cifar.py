@@ -178,6 +178,26 @@ def test_a_run_can_start_from_parameters(finished, cifar10, tmp_path):
                                        array.asnumpy(), atol=1e-6)
 
 
+def test_channels_are_a_part_of_the_network(cifar10, tmp_path, capsys):
+    """They are in its name, a run under others is refused, and its parameters need no flags."""
+    run, out = tmp_path / 'run', tmp_path / 'out'
+    relu = ('--act-type', 'relu', '--num-epochs', 1)
+    assert call_script(*flags(cifar10, run, *relu, '--channels', '8,9,10,11', '--export', out)) == 0
+    assert json_of(run, 'summary.json')['model'] == 'cifar_resnet8_v2_relu@8-9-10-11'
+    assert read_arrays(str(run / 'last.params'))['features.4.0.conv2.weight'].shape[:2] == (11, 11)
+    for file in (run / 'last.params', f'{out}-0000.params'):
+        assert call_script('--data-dir', cifar10, '--evaluate', file) == 0
+    capsys.readouterr()
+    code = call_script(*flags(cifar10, run, *relu, '--channels', '8,9,10,12', '--resume', 'auto'))
+    assert '[8, 9, 10, 12]' in the_error(code, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize('channels', ['16,16,32', '16,16,32,x', '16,16,16,64', '0,16,32,64'])
+def test_wrong_channels(channels, capsys):
+    code = call_script('--channels', channels, '--summary')
+    assert code == 2 and '--channels' in the_error(code, capsys.readouterr().err)
+
+
 # ------------------------------------------------------------------------------------ flags
 
 def test_summary_prints_the_layers_and_trains_nothing(tmp_path, capsys, monkeypatch):

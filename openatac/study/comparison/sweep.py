@@ -72,14 +72,17 @@ class Sweep:
 
 def unit_flags(unit: str) -> list[str]:
     """Return train_cifar.py's flags for ``unit``; ValueError, which names similar ones, if it is unknown."""
-    from openatac.models.zoo import PUBLISHED_CIFAR_HOST, find_host, unit_settings
-    units = unit_settings(find_host(PUBLISHED_CIFAR_HOST))
-    if unit.lower() not in units:
-        near = difflib.get_close_matches(unit.lower(), units, n=5, cutoff=0.3)
+    from openatac.models.zoo import PUBLISHED_CIFAR_HOST, find_host, settings_of_unit, unit_settings
+    host = find_host(PUBLISHED_CIFAR_HOST)
+    settings = settings_of_unit(host, unit)
+    if settings is None:
+        near = difflib.get_close_matches(unit.lower(), unit_settings(host), n=5, cutoff=0.3)
         raise ValueError(f'there is no unit {unit!r}; the nearest are {", ".join(near)}')
     flags = []
-    for name, value in units[unit.lower()].items():
-        flags += [flags_of(name, fields(CifarConfig)[name])[0]] + [value] * (value is not True)
+    for name, value in settings.items():
+        flags.append(flags_of(name, fields(CifarConfig)[name])[0])
+        if value is not True:
+            flags.append(','.join(map(str, value)) if isinstance(value, list) else value)
     return flags
 
 

@@ -35,7 +35,8 @@ def not_comparable(run: FinishedRun) -> tuple[str, ...]:
 
 def built_as_published(run: FinishedRun) -> bool:
     """Return whether a run's network has the published input size, reduction ratios and placement."""
-    return not _differences(run, 'input_size', 'image_size', 'act_layers', 'r', 'useReLU', 'reduction')
+    return not _differences(run, 'input_size', 'image_size', 'channels', 'act_layers', 'r', 'useReLU',
+                            'reduction')
 
 
 def images_to_train(data: str) -> tuple[int, int]:

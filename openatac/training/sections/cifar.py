@@ -4,7 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Optional
 
-from openatac.limits import COUNT_FROM_ZERO, MAX_BLOCKS, MAX_SIDE, SHARE, number
+from openatac.limits import COUNT_FROM_ZERO, MAX_BLOCKS, MAX_SIDE, SHARE, counts, number
 from openatac.options import Section, inherited, network_option, only_with, option, result_option
 from openatac.training.sections.shared import ATAC, Network, Output, Start, Training
 
@@ -23,6 +23,9 @@ class CifarNetwork(Network):
     blocks: Optional[int] = network_option(
         None, 'blocks per stage', parse=number(int, low=1, high=MAX_BLOCKS), shown='3, a ResNet-20',
         named=True)
+    channels: Optional[list[int]] = network_option(  # noqa: RUF009
+        None, 'channels of the stem and the stages, such as 17,17,35,68', parse=counts, metavar='C,C,...',
+        shown="the host's, 16,16,32,64 in the ResNet-20", named=True, added=True)
     act_type: Optional[str] = inherited(  # type: ignore[assignment]
         Network, 'act_type', None, shown='ChaATAC')
     act_layers: int = inherited(Network, 'act_layers', 4)
