@@ -5,8 +5,6 @@ without a traceback and exit with code 1.
 """
 from __future__ import annotations
 
-NO_PYTORCH = "PyTorch is not installed: run pip install 'openatac[torch]'"
-
 
 class OpenatacError(RuntimeError):
     """A run cannot continue, for the reason in the message."""

@@ -8,6 +8,9 @@ from openatac.limits import MAX_CHANNELS, check_number, check_odd, check_whole
 
 GATHER_EXCITE_VARIANTS = ('theta-', 'theta', 'theta+')
 
+# Subtracted from the logit of a pixel outside the image; exp(-OUTSIDE) is 0, in float16 too.
+OUTSIDE = 3e4
+
 
 def bottleneck(channels: int, ratio: float, argument: str) -> int:
     """Return the channels of a bottleneck, ``channels // ratio``; SettingError if it has none.

@@ -23,7 +23,7 @@ from openatac.console.commands import command_parser
 from openatac.limits import MAX_BLOCKS, MAX_COUNT, MAX_SEED, number
 from openatac.pictures import add_format_flag
 from openatac.runtime.devices import visible_gpus
-from openatac.runtime.import_hook import require_mxnet
+from openatac.runtime.libraries import require_mxnet
 from openatac.study.comparison.differences import ALL, MAIN_UNIT
 from openatac.study.comparison.sweep import Sweep, reserved_flags
 from openatac.study.comparison.training_queue import WRONG_COMMAND, Failure, Training, run_queue

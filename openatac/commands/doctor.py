@@ -19,8 +19,7 @@ from openatac.console.child_python import python_command
 from openatac.console.commands import command_parser
 from openatac.errors import DeviceError
 from openatac.runtime import cores, cuda_libraries, devices, processor, threads
-from openatac.runtime.import_hook import has_mxnet
-from openatac.runtime.mxnet_support import USE_TORCH, mxnet_fits, mxnet_missing
+from openatac.runtime.libraries import USE_TORCH, has_mxnet, mxnet_fits, mxnet_missing
 
 # Optional packages: their purpose, and what to install.
 OPTIONAL = (
@@ -75,8 +74,8 @@ def main(argv: Sequence[str]) -> int:
         missing = [library for library, path in cuda_libraries.find_cuda_libraries().items() if path is None]
         _print('CUDA 11', f"{', '.join(missing)} missing: pip install 'openatac[cu112]'" if missing else
                f'all {len(cuda_libraries.CUDA_LIBRARIES)} libraries found')
-    from openatac.data.cifar_files import find_cifar, gluon_folder
-    for name in ('cifar10', 'cifar100'):
+    from openatac.data.cifar_files import DATASETS, find_cifar, gluon_folder
+    for name in DATASETS:
         path = find_cifar(name)
         _print(name, f'found in {path}' if path else f'not in {gluon_folder(name)}: downloaded there by '
                                                      f'train_cifar.py --dataset {name}')
@@ -159,9 +158,8 @@ def _gpu_use(index: int, gpu: devices.Gpu, mxnet: dict[str, Any] | None) -> str:
     """Say whether MXNet can train on that GPU, or what prevents it."""
     try:
         devices.check_capability(index, gpu)
-    except DeviceError:
-        newer = f': {USE_TORCH}' if gpu.major >= 9 else ''
-        return f'MXNet 1.9.1 has no code for it (5.0 to 8.9 only){newer}'
+    except DeviceError as error:
+        return f'not usable by MXNet: {error}'
     if not mxnet:
         return f'not usable without MXNet: {USE_TORCH}'
     if not mxnet['cuda']:

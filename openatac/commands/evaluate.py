@@ -14,14 +14,15 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from openatac.commands.export import DATASETS
+from openatac.commands.network_arguments import add_engine, add_labels, with_labels
 from openatac.console.commands import command_parser
 from openatac.console.text import for_terminal
 from openatac.errors import DataError
 from openatac.export.forms.base import prefix_of
 from openatac.export.manifest import Manifest, read_manifest
-from openatac.export.runtimes.base import RUNTIMES, open_runtime, runtime_for
+from openatac.export.runtimes.base import open_runtime, runtime_for
 from openatac.flags import add_flags
+from openatac.training.sections.cifar import DATASETS
 from openatac.training.sections.shared import Output
 from openatac.training.tracking.log import on_terminal
 
@@ -48,10 +49,8 @@ def _parser() -> argparse.ArgumentParser:
                    help='list of the files in IMAGES and their labels (.csv, .txt or .lst)')
     p.add_argument('--dataset', choices=DATASETS, help='the test images of a data set, instead of IMAGES')
     p.add_argument('--data-dir', metavar='DIR', help="where they are (default: Gluon's own folder)")
-    p.add_argument('--engine', choices=list(RUNTIMES), metavar='NAME', default='',
-                   help=f'the engine: {", ".join(RUNTIMES)} (default: static, or that of the file)')
-    p.add_argument('--labels', metavar='FILE|NAMES',
-                   help='names of the classes in the report; see openatac predict --help')
+    add_engine(p)
+    add_labels(p)
     p.set_defaults(report=None, predictions=None)
     add_flags(p.add_argument_group('output'), Output, ['report', 'predictions'])
     return p
@@ -62,13 +61,8 @@ def _evaluate(p: argparse.ArgumentParser, args: argparse.Namespace) -> int:
 
     from openatac.evaluation.report import Report
     from openatac.export.images.inputs import BATCH, named_batches
-    from openatac.export.labels import read_labels
     prefix = prefix_of(args.export)
-    manifest = read_manifest(prefix)
-    try:
-        labels = read_labels(args.labels, manifest)
-    except ValueError as error:
-        p.error(str(error))
+    manifest = with_labels(p, args.labels, read_manifest(prefix))
     report, images = Report(args.report, args.predictions), _find_images(args, manifest)
     runtime = open_runtime(prefix, args.engine or runtime_for(args.export))
     names: list[str] = []
@@ -80,7 +74,7 @@ def _evaluate(p: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     if not names:
         raise DataError('none of the images can be read: name others')
     print(f'{for_terminal(args.export)}: {report.outcomes.summary()} ({runtime.name})')
-    for line in report.write(names, labels):
+    for line in report.write(names, manifest.labels):
         print(for_terminal(line))
     return 1 if len(names) < images.total else 0
 

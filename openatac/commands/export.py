@@ -24,16 +24,15 @@ from openatac.export.labels import read_labels
 from openatac.files.writing import check_prefix
 from openatac.flags import add_flags
 from openatac.limits import MAX_CLASSES, MAX_IMAGES, ImageSize, number
-from openatac.runtime.import_hook import has_mxnet
+from openatac.runtime.libraries import has_mxnet
 from openatac.runtime.processor import int8_line
-from openatac.training.sections.cifar import CifarNetwork
+from openatac.training.sections.cifar import DATASETS, CifarNetwork
 from openatac.training.sections.imagenet import ImagenetNetwork
 
 if TYPE_CHECKING:
     from openatac.export.trained_network import TrainedNetwork
 
 MEASURED = 10000  # images
-DATASETS = ('cifar10', 'cifar100', 'cifar100-coarse', 'digits')
 # Options of a network given by name (a run knows them); the namespace has only those that are given.
 _NETWORK = {CifarNetwork: ('r', 'act_layers', 'useGlobal', 'useReLU', 'reduction'),
             ImagenetNetwork: ('use_gn',)}

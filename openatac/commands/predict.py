@@ -14,11 +14,12 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from openatac.commands.network_arguments import add_engine, add_labels, add_model, with_labels
 from openatac.console import streams
 from openatac.console.commands import command_parser
 from openatac.console.text import for_terminal, printable
 from openatac.export.forms.base import prefix_of
-from openatac.export.runtimes.base import RUNTIMES, open_runtime, runtime_for
+from openatac.export.runtimes.base import open_runtime, runtime_for
 from openatac.limits import MAX_BATCH, MAX_CLASSES, number
 from openatac.pictures import picture_file
 from openatac.runtime.processor import int8_line
@@ -32,19 +33,14 @@ def main(argv: list[str]) -> int:
     p = command_parser('predict', __doc__)
     p.add_argument('export', metavar='EXPORT', nargs='?', help='an export, or one of its files')
     p.add_argument('images', metavar='IMAGES', nargs='+', help='image files, folders, or -')
-    p.add_argument('--model', metavar='NAME|RUN|FILE',
-                   help='instead of EXPORT, a network by its name in openatac models, the folder of a run, '
-                        'or a parameter file in it')
+    add_model(p)
     p.add_argument('--top', type=number(int, low=1, high=MAX_CLASSES), default=5, metavar='K',
                    help='classes to print (default: %(default)s)')
-    p.add_argument('--labels', metavar='FILE|NAMES',
-                   help='names of the classes instead of those in the export: separated by commas, or a file '
-                        'with one per line, also as in "n01440764 tench, Tinca tinca"')
+    add_labels(p)
     p.add_argument('--json', action='store_true', help='print a line of JSON for each image')
     p.add_argument('--batch-size', type=number(int, low=1, high=MAX_BATCH), default=32, metavar='N',
                    help='images at a time (default: %(default)s)')
-    p.add_argument('--engine', choices=list(RUNTIMES), metavar='NAME', default='',
-                   help=f'the engine: {", ".join(RUNTIMES)} (default: static, or that of the file)')
+    add_engine(p)
     p.add_argument('--gates', metavar='FILE.png', type=picture_file,
                    help="draw how much of the first image each ATAC unit's gates let through")
     args = p.parse_intermixed_args(argv)  # EXPORT may be missing, and options may stand after it
@@ -65,23 +61,19 @@ def main(argv: list[str]) -> int:
 
 def _predict(p: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     from openatac.export.images.files import find_images
-    from openatac.export.labels import read_labels
     from openatac.export.predictor import Predictor, load
     paths = list(find_images(args.images))
     if args.model:
-        predictor = load(args.model)
+        predictor = load(args.model, batch_size=args.batch_size)
     else:
         runtime = open_runtime(prefix_of(args.export), args.engine or runtime_for(args.export))
-        predictor = Predictor(runtime)
-    try:
-        predictor.manifest = predictor.manifest._replace(labels=read_labels(args.labels, predictor.manifest))
-    except ValueError as error:
-        p.error(str(error))
+        predictor = Predictor(runtime, args.batch_size)
+    predictor.manifest = with_labels(p, args.labels, predictor.manifest)
     if not args.model and runtime.form.is_quantized:
         streams.print_to_stderr(int8_line())
     printer = _Printer(predictor, paths, args.top, args.json)
     picture, named = args.gates, 0
-    for prediction in predictor.predict(paths, args.batch_size):
+    for prediction in predictor.predict(paths):
         if picture:
             _draw_gates(picture, prefix_of(args.export), predictor, prediction)
             picture = None

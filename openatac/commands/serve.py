@@ -16,14 +16,14 @@ import importlib.util
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from openatac.commands.network_arguments import add_engine, add_labels, add_model, with_labels
 from openatac.console.commands import command_parser
 from openatac.errors import OpenatacError
 from openatac.export.forms.base import prefix_of
 from openatac.export.forms.symbol import SymbolForm
-from openatac.export.runtimes.base import RUNTIMES
 from openatac.files.reading import MEGABYTE
 from openatac.limits import MAX_BATCH, number
-from openatac.runtime.import_hook import has_mxnet
+from openatac.runtime.libraries import has_mxnet
 from openatac.serving.limits import LIMITS, Limits
 
 MOST_MEGAPIXELS = 178  # Pillow refuses larger images
@@ -44,16 +44,12 @@ def main(argv: list[str]) -> int:
         p.error('argument --engine: it is for an export; leave out --model')
     if not all(map(importlib.util.find_spec, ('fastapi', 'uvicorn'))):
         raise OpenatacError("the server needs FastAPI and uvicorn: run pip install 'openatac[serve]'")
-    from openatac.export.labels import read_labels
     from openatac.export.predictor import load
     from openatac.serving.app import create_app
     from openatac.serving.classifier import Classifier
     from openatac.serving.server import serve
     predictor = load(args.export or args.model, args.engine or 'auto', batch_size=args.batch_size)
-    try:
-        predictor.manifest = predictor.manifest._replace(labels=read_labels(args.labels, predictor.manifest))
-    except ValueError as error:
-        p.error(str(error))
+    predictor.manifest = with_labels(p, args.labels, predictor.manifest)
     classifier = Classifier(predictor, _find_gates(args.export), Limits(
         round(args.max_megabytes * MEGABYTE), round(args.max_megapixels * 1e6), args.timeout,
         args.max_requests))
@@ -75,12 +71,9 @@ def _find_gates(export: str | None) -> Callable[[np.ndarray], list[GateMap]] | N
 def _parser() -> argparse.ArgumentParser:
     p = command_parser('serve', __doc__)
     p.add_argument('export', metavar='EXPORT', nargs='?', help='an export, or one of its files')
-    p.add_argument('--model', metavar='NAME|RUN|FILE',
-                   help='instead of EXPORT, a network by its name in openatac models, the folder of a run, '
-                        'or a parameter file in it')
-    p.add_argument('--engine', choices=list(RUNTIMES), metavar='NAME', default='',
-                   help=f'the engine: {", ".join(RUNTIMES)} (default: the fastest that is installed)')
-    p.add_argument('--labels', metavar='FILE|NAMES', help='names of the classes; see openatac predict --help')
+    add_model(p)
+    add_engine(p, 'the fastest that is installed')
+    add_labels(p)
     p.add_argument('--host', default='127.0.0.1', metavar='ADDRESS',
                    help='address to listen on; 0.0.0.0 is every one of this machine (default: %(default)s)')
     p.add_argument('--port', type=number(int, low=0, high=65535), default=8000,

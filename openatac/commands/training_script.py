@@ -5,7 +5,6 @@ It is not a command itself.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import math
 import os
 import sys
@@ -17,13 +16,13 @@ from openatac.backends.compute import BACKENDS
 from openatac.console import program
 from openatac.console.commands import command_parser
 from openatac.distributed.workers import end_run
-from openatac.errors import NO_PYTORCH, OpenatacError, ParameterFileError
+from openatac.errors import OpenatacError, ParameterFileError
 from openatac.flags import COMMAND_LINE, Given, add_section, describe, flag_of, from_arguments, show_defaults
 from openatac.limits import FLOAT32_MAX, FLOAT32_MIN
 from openatac.models.pretrained import weights_file
 from openatac.options import sections
 from openatac.runtime.devices import parse_gpus
-from openatac.runtime.import_hook import has_mxnet, require_mxnet
+from openatac.runtime.libraries import has_mxnet, require_mxnet, require_torch
 from openatac.training.config import Config
 from openatac.training.sections.shared import Start
 
@@ -172,13 +171,8 @@ def _check_libraries_are_there(config: Config) -> None:
         if value and not has_mxnet():
             raise ModuleNotFoundError(f'{flag} writes files of MXNet, which is not installed here: leave it '
                                       'out', name='mxnet')
-    if not config.start.initial:  # whose errors come first
-        _check_torch_is_there(config)
-
-
-def _check_torch_is_there(config: Config) -> None:
-    if _builds_in_torch(config) and importlib.util.find_spec('torch') is None:
-        raise ModuleNotFoundError(NO_PYTORCH, name='torch')
+    if not config.start.initial and _builds_in_torch(config):  # the errors of --initial come first
+        require_torch()
 
 
 def _builds_in_torch(config: Config) -> bool:
@@ -211,7 +205,8 @@ def find_network(given: Given) -> tuple[Any, str, Any]:
     if config.start.initial:
         from openatac.training.initial_network import read_initial_network
         found = read_initial_network(config.start.initial, given)
-        _check_torch_is_there(config)
+        if _builds_in_torch(config):
+            require_torch()
         return found
     from openatac.training.network import (
         build_network,

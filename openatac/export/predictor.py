@@ -15,18 +15,17 @@ from openatac.errors import DataError, OpenatacError
 from openatac.evaluation.outcomes import softmax
 from openatac.export.forms.base import form_of, prefix_of
 from openatac.export.images.files import read_file
-from openatac.export.images.inputs import InputTransform
+from openatac.export.images.inputs import BATCH, InputTransform
 from openatac.export.manifest import Manifest
 from openatac.export.run_network import open_run
 from openatac.export.runtimes.base import CPU, fastest_runtime, open_runtime
 from openatac.limits import MAX_BATCH, MAX_CLASSES, check_whole
-from openatac.models.pretrained import pretrained_names, weights_of
+from openatac.models.pretrained import weights_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
 
 Image = Union[str, 'os.PathLike[str]', np.ndarray, 'PillowImage']
-BATCH = 32
 
 
 class Network(Protocol):
@@ -137,7 +136,7 @@ class Predictor:
 
     def _classify(self, images: Iterable[Image], top: int) -> Iterator[list[Label]]:
         inputs = ((name, self._input(image, name)) for name, image in _named(images))
-        for prediction in self._batches(inputs, self.batch_size):
+        for prediction in self._batches(inputs):
             yield from (self.best_labels(scores, top) for scores in prediction.scores)
 
     def best_labels(self, scores: np.ndarray, top: int) -> list[Label]:
@@ -151,9 +150,9 @@ class Predictor:
         except BadImage as error:
             raise DataError(f'{name} cannot be used: {error}') from None
 
-    def predict(self, paths: Iterable[str], batch_size: int) -> Iterator[Prediction]:
+    def predict(self, paths: Iterable[str]) -> Iterator[Prediction]:
         """Yield a `Prediction` for each batch of images; ``left_out`` gets those that can't be read."""
-        return self._batches(self._readable(paths), batch_size)
+        return self._batches(self._readable(paths))
 
     def _readable(self, paths: Iterable[str]) -> Iterator[tuple[str, np.ndarray]]:
         """Yield (name, input) of each image that can be read."""
@@ -163,8 +162,8 @@ class Predictor:
             except BadImage as error:
                 self.left_out.append((path, str(error)))
 
-    def _batches(self, inputs: Iterator[tuple[str, np.ndarray]], batch_size: int) -> Iterator[Prediction]:
-        while batch := list(itertools.islice(inputs, batch_size)):
+    def _batches(self, inputs: Iterator[tuple[str, np.ndarray]]) -> Iterator[Prediction]:
+        while batch := list(itertools.islice(inputs, self.batch_size)):
             names, images = [name for name, _ in batch], np.stack([image for _, image in batch])
             yield Prediction(names, images, probabilities(self.network(images), names))
 
@@ -203,9 +202,7 @@ def load(source: str | os.PathLike[str], engine: str = 'auto', device: str = CPU
     >>> predictor('photo.jpg', top=1)
     [Label(label='tench', score=0.97, class_index=0)]
     """
-    path = os.fspath(source)
-    if path.lower() in pretrained_names() and not os.path.exists(path):
-        path = weights_of(path)
+    path = weights_file(os.fspath(source))
     run = path if os.path.isdir(path) else os.path.dirname(path)
     is_file = os.path.isfile(path) and form_of(path) is None
     if (is_file or os.path.isdir(path)) and os.path.isfile(os.path.join(run, 'settings.json')):

@@ -1,21 +1,19 @@
 """The network of a run, ready to run: in MXNet or, where that is missing, in PyTorch."""
 from __future__ import annotations
 
-import importlib.util
 import os
 from typing import Any, Callable, NamedTuple
 
 import numpy as np
 
-from openatac.errors import NO_PYTORCH, DeviceError, OpenatacError
+from openatac.errors import DeviceError, OpenatacError
 from openatac.export.manifest import Manifest
 from openatac.export.run_manifest import run_manifest
 from openatac.export.runtimes.base import CPU
 from openatac.files.schema import read_json
 from openatac.graph.nodes import SYMBOL_SUFFIX
 from openatac.models.weights import read_weights
-from openatac.runtime.import_hook import has_mxnet
-from openatac.runtime.mxnet_support import mxnet_missing
+from openatac.runtime.libraries import has_mxnet, has_torch, require_mxnet, require_torch
 from openatac.runtime.threads import thread_count
 from openatac.training.initial_network import FLAGS
 from openatac.training.network import is_for_pytorch
@@ -67,16 +65,14 @@ def open_run(folder: str, params: str | None = None, engine: str = 'auto', devic
         If the engine is missing.
     """
     if engine == 'auto':
-        has_torch = importlib.util.find_spec('torch') is not None
-        engine = 'torch' if has_torch and (device != CPU or not has_mxnet()) else 'mxnet'
+        engine = 'torch' if has_torch() and (device != CPU or not has_mxnet()) else 'mxnet'
     if engine not in ENGINES:
         raise ValueError(f'engine must be auto, {" or ".join(ENGINES)} for a run, not {engine!r}')
     return (_in_mxnet if engine == 'mxnet' else _in_torch)(folder, params, device)
 
 
 def _in_mxnet(folder: str, params: str | None, device: str) -> RunNetwork:
-    if not has_mxnet():
-        raise ModuleNotFoundError(mxnet_missing(), name='mxnet')
+    require_mxnet()
     import mxnet as mx
 
     from openatac.export.trained_network import load_run
@@ -92,8 +88,7 @@ def _in_mxnet(folder: str, params: str | None, device: str) -> RunNetwork:
 
 
 def _in_torch(folder: str, params: str | None, device: str) -> RunNetwork:
-    if importlib.util.find_spec('torch') is None:
-        raise ModuleNotFoundError(NO_PYTORCH, name='torch')
+    require_torch()
     import torch
 
     from openatac.export.runtimes.torch import has_device

@@ -4,7 +4,6 @@ It is of Gluon where MXNet is installed, and of PyTorch elsewhere.
 """
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -23,7 +22,7 @@ from openatac.limits import Size
 from openatac.models.weights import find_weights
 from openatac.models.zoo import find_model
 from openatac.options import changed
-from openatac.runtime.import_hook import has_mxnet, require_mxnet
+from openatac.runtime.libraries import has_mxnet, has_torch, require_mxnet
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
 from openatac.training.run_folder import RunFolder
 from openatac.training.sections.imagenet import PUBLISHED_CROP_RATIO
@@ -165,7 +164,7 @@ def _library() -> _Library:
         from openatac.nn.group_norm import GroupNorm
         return _Library(load_parameters, gluon_names, lambda net, shape: net(mx.sym.var('data')).infer_shape(
             data=shape)[1][0][1], GroupNorm)
-    if importlib.util.find_spec('torch') is None:
+    if not has_torch():
         require_mxnet()
     import torch
 

@@ -87,6 +87,12 @@ def weights_of(name: str) -> str:
     return os.path.join(_folder(name), WEIGHTS)
 
 
+def is_network_name(text: str) -> bool:
+    """Return whether ``text`` can only be the name of a network, not the path of a file or of an export."""
+    return not (os.path.exists(text) or os.path.exists(text + '.json') or os.path.basename(text) != text
+                or '.' in text)
+
+
 def weights_file(text: str) -> str:
     """Return the parameter file that ``text`` names: its path, or a network with trained weights.
 
@@ -95,12 +101,12 @@ def weights_file(text: str) -> str:
     ParameterFileError
         If it is neither.
     """
-    if os.path.exists(text) or os.path.basename(text) != text or '.' in text:
+    if not is_network_name(text):
         return text
     try:
         return weights_of(text)
     except ValueError as error:
-        raise ParameterFileError(f'there is no parameter file {text}, and {error}') from None
+        raise ParameterFileError(f'there is no file or export {text}, and {error}') from None
 
 
 def _folder(name: str) -> str:

@@ -13,13 +13,10 @@ from typing import Any
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.models.arguments import check_resnet_v1b
+from openatac.models.arguments import EXPANSION, STAGE_CHANNELS, check_resnet_v1b
 from openatac.models.parts import find_attention, place_activations
 from openatac.registry import Factory
 from openatac.units import SELF_ATTENTIONS, SelfAttention
-
-STAGE_CHANNELS = (64, 128, 256, 512)
-EXPANSION = 4
 
 
 class BottleneckV1bATAC(HybridBlock):

@@ -20,11 +20,12 @@ from typing import Annotated, Any, Literal, TypedDict
 
 import numpy as np
 
-from openatac.errors import NO_PYTORCH, ParameterFileError, first_line
+from openatac.errors import ParameterFileError, first_line
 from openatac.files.checksums import check_files
 from openatac.files.reading import check_input, open_input
 from openatac.files.schema import Range, parse_json, validate
 from openatac.models.params_file import MAX_BYTES, PARAMS_SUFFIX, read_params
+from openatac.runtime.libraries import NO_PYTORCH, has_torch
 
 KINDS = ('arg:', 'aux:')  # how MXNet's exports begin the names of parameters and of running statistics
 _OPTIMIZED = tuple(f'-{form}{PARAMS_SUFFIX}' for form in ('fused', 'int8'))  # of exports
@@ -98,10 +99,9 @@ def _without_counters(names: Iterable[str]) -> dict[str, tuple[Any, ...]]:
 
 def _read_pytorch(path: str) -> dict[str, np.ndarray]:
     """Read a state_dict that PyTorch saved."""
-    try:
-        import torch
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f'{path} is a file of PyTorch: {NO_PYTORCH}', name=error.name) from None
+    if not has_torch():
+        raise ModuleNotFoundError(f'{path} is a file of PyTorch: {NO_PYTORCH}', name='torch')
+    import torch
     try:
         check_input(path, MAX_BYTES)
         state = torch.load(path, map_location='cpu', weights_only=True)

@@ -18,9 +18,7 @@ from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
 from openatac.limits import MAX_CHANNELS, MAX_SIDE, check_odd, check_whole
-from openatac.unit_arguments import check_heads
-
-OUTSIDE = 3e4  # subtracted from the logit of a pixel outside the image; exp(-OUTSIDE) is 0, in float16 too
+from openatac.unit_arguments import OUTSIDE, check_heads
 
 
 class StandAloneSelfAttention(HybridBlock):

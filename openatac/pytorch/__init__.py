@@ -6,14 +6,9 @@
 
 Modules have the names, arguments and ``state_dict()`` keys of their twins in Gluon, and compute the same.
 """
-from openatac.errors import NO_PYTORCH
+from openatac.runtime.libraries import require_torch
 
-try:
-    import torch  # noqa: F401
-except ModuleNotFoundError as error:
-    if error.name != 'torch':
-        raise
-    raise ModuleNotFoundError(NO_PYTORCH, name='torch') from None
+require_torch()
 
 from openatac.models.zoo import get_model_list
 from openatac.pytorch.models.cifar_resnet import ResNet20V2ATAC

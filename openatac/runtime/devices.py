@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from openatac.errors import DeviceError
+from openatac.runtime.libraries import USE_TORCH
 from openatac.runtime.threads import THREAD_VARIABLES
 
 # The CUDA compute capabilities that mxnet-cu112 1.9.1 runs on, by major number. It has code for 5.0 to 8.6
@@ -53,10 +54,10 @@ def check_capability(index: int, gpu: Gpu) -> None:
     """Raise DeviceError if MXNet has no code for GPU ``index``, one of `nvidia_gpus`."""
     name, major, minor = gpu
     if major not in CAPABILITIES:
-        torch = "train with --engine torch (pip install 'openatac[torch]'), " if major >= 9 else ''
+        torch = f'{USE_TORCH}, ' if major >= CAPABILITIES.stop else ''
         raise DeviceError(
-            f'GPU {index} ({name}) has compute capability {major}.{minor}, and MXNet 1.9.1 has code for 5.0 '
-            f'to 8.9 only: {torch}choose another GPU, or train on the CPU')
+            f'GPU {index} ({name}) has compute capability {major}.{minor}, but MXNet 1.9.1 only has code for '
+            f'{CAPABILITIES[0]}.0 to {CAPABILITIES[-1]}.9: {torch}choose another GPU, or train on the CPU')
 
 
 def choose_contexts(gpus: str = '', fall_back: bool = True) -> tuple[list[Any], str]:

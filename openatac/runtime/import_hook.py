@@ -10,8 +10,8 @@ from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any
 
+from openatac.runtime.libraries import mxnet_missing
 from openatac.runtime.loading import loading_mxnet
-from openatac.runtime.mxnet_support import mxnet_missing
 from openatac.runtime.old_numpy import PRINTING_MODULES, builtins_with_old_numpy, printer
 
 
@@ -21,18 +21,6 @@ def install() -> None:
                         if getattr(finder, '__module__', None) != __name__]
     finder: Any = _Finder()  # Python needs only find_spec, but annotations ask for more
     sys.meta_path.insert(0, finder)
-
-
-def has_mxnet() -> bool:
-    """Return whether MXNet is installed; loads nothing."""
-    spec = importlib.util.find_spec('mxnet')
-    return spec is not None and not isinstance(spec.loader, _MissingLoader)
-
-
-def require_mxnet() -> None:
-    """Raise ModuleNotFoundError, with the command to run, if MXNet is not installed; loads nothing."""
-    if not has_mxnet():
-        raise ModuleNotFoundError(mxnet_missing(), name='mxnet')
 
 
 class _Finder:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from openatac.errors import UnfitEnvironment
 from openatac.runtime import cuda_libraries, memory, mxnet_settings, system_libraries, threads
-from openatac.runtime.mxnet_support import USE_TORCH, mxnet_fits
+from openatac.runtime.libraries import USE_TORCH, mxnet_fits
 
 
 @contextlib.contextmanager

@@ -18,6 +18,9 @@ except ModuleNotFoundError:  # on Windows
 # Bytes for MXNet's libraries and the smallest training, and for each thread's stack and heap.
 ADDRESS_SPACE, ADDRESS_SPACE_OF_THREAD = 2 ** 31, 2 ** 27
 
+# Of glibc's malloc: from 1 GiB on it returns the heap's top, from 32 MiB on, its maximum, it maps an array.
+TRIM_THRESHOLD, MMAP_THRESHOLD = 2 ** 30, 2 ** 25
+
 
 def keep_freed_memory() -> None:
     """Have glibc keep the memory that MXNet frees, unless the user has configured malloc.
@@ -31,8 +34,8 @@ def keep_freed_memory() -> None:
         return
     with contextlib.suppress(OSError, AttributeError, TypeError):  # not glibc
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(-1, 2 ** 30)  # M_TRIM_THRESHOLD: return the heap's top from 1 GiB on
-        mallopt(-3, 2 ** 25)  # M_MMAP_THRESHOLD: map single arrays from 32 MiB on, its maximum
+        mallopt(-1, TRIM_THRESHOLD)  # M_TRIM_THRESHOLD
+        mallopt(-3, MMAP_THRESHOLD)  # M_MMAP_THRESHOLD
 
 
 def memory_shortage() -> str | None:

@@ -9,7 +9,7 @@ from openatac import cli
 from openatac.commands import doctor
 from openatac.console.commands import COMMANDS
 from openatac.runtime import cuda_libraries, devices
-from openatac.runtime.mxnet_support import mxnet_missing
+from openatac.runtime.libraries import mxnet_missing
 from openatac.runtime.processor import instruction_set
 from tests.conftest import ROOT
 from tests.helpers.fresh_python import output_of, run_python

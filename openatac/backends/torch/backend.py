@@ -21,7 +21,7 @@ from openatac.models.weights import read_weights
 from openatac.pytorch.weights import load_parameters, load_pretrained
 from openatac.pytorch.zoo import get_model
 from openatac.runtime.devices import choose_gpus
-from openatac.runtime.import_hook import has_mxnet
+from openatac.runtime.libraries import has_mxnet
 from openatac.runtime.threads import set_threads, thread_count
 
 log = logging.getLogger('openatac')

@@ -28,6 +28,7 @@ from openatac.console.child_python import python_command
 from openatac.data.photos.bad_images import Unreadable
 from openatac.errors import DataError
 from openatac.limits import Size, sides
+from openatac.runtime.memory import MMAP_THRESHOLD, TRIM_THRESHOLD
 
 log = logging.getLogger('openatac')
 AHEAD = 2  # batches being prepared, besides those that the reader has
@@ -37,7 +38,7 @@ ENVIRONMENT = {'OMP_NUM_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1', 'OPENCV_FOR_
 
 # They keep the memory that they free, unless the user has configured malloc: by default glibc may return each
 # of an image's temporary arrays, and fault it in again page by page (see openatac.runtime.memory).
-MALLOC = {'MALLOC_MMAP_THRESHOLD_': str(2 ** 25), 'MALLOC_TRIM_THRESHOLD_': str(2 ** 30)}
+MALLOC = {'MALLOC_MMAP_THRESHOLD_': str(MMAP_THRESHOLD), 'MALLOC_TRIM_THRESHOLD_': str(TRIM_THRESHOLD)}
 
 PrepareImage = Callable[[Any, np.ndarray], tuple[float, Unreadable]]
 Prepared = tuple[np.ndarray, np.ndarray, Unreadable]  # a batch: images, labels, and what it lacks

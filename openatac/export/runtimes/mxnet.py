@@ -12,8 +12,7 @@ from openatac.export.forms.symbol import SymbolForm
 from openatac.export.runtimes.base import CPU, Runtime
 from openatac.graph.nodes import SYMBOL_SUFFIX
 from openatac.runtime.devices import context_named
-from openatac.runtime.import_hook import has_mxnet
-from openatac.runtime.mxnet_support import mxnet_missing
+from openatac.runtime.libraries import has_mxnet, mxnet_missing
 
 
 class Imperative(Runtime):

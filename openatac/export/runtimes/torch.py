@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from openatac.errors import NO_PYTORCH
 from openatac.export.forms.symbol import SymbolForm
 from openatac.export.runtimes.base import CPU, Runtime
+from openatac.runtime.libraries import NO_PYTORCH
 from openatac.runtime.threads import thread_count
 
 

@@ -12,15 +12,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from openatac.models.arguments import check_resnet_v1b
+from openatac.models.arguments import EXPANSION, STAGE_CHANNELS, check_resnet_v1b
 from openatac.pytorch.models.parts import find_attention, place_activations
 from openatac.pytorch.nn.initial_values import initialize
 from openatac.pytorch.nn.normalisation import BatchNorm
 from openatac.registry import Factory
 from openatac.units import SELF_ATTENTIONS, SelfAttention
-
-STAGE_CHANNELS = (64, 128, 256, 512)
-EXPANSION = 4
 
 
 class BottleneckV1bATAC(nn.Module):

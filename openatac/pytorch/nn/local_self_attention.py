@@ -16,9 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from openatac.limits import MAX_CHANNELS, MAX_SIDE, check_odd, check_whole
-from openatac.unit_arguments import check_heads
-
-OUTSIDE = 3e4  # subtracted from the logit of a pixel outside the image; exp(-OUTSIDE) is 0, in float16 too
+from openatac.unit_arguments import OUTSIDE, check_heads
 
 
 class StandAloneSelfAttention(nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from openatac.runtime.import_hook import has_mxnet
+from openatac.runtime.libraries import has_mxnet
 from openatac.study.comparison.comparable import check_comparable, shared_settings
 from openatac.study.finished_runs import FinishedRun
 from openatac.training.run_folder import RunFolder

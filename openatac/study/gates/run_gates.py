@@ -9,7 +9,7 @@ import numpy as np
 
 from openatac.errors import OpenatacError
 from openatac.options import changed
-from openatac.runtime.import_hook import has_mxnet
+from openatac.runtime.libraries import has_mxnet
 from openatac.training.config import CifarConfig, ImagenetConfig
 from openatac.training.run_folder import RunFolder
 from openatac.training.sections.cifar import CifarData

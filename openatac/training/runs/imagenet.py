@@ -24,10 +24,9 @@ from openatac.training.runs import session
 from openatac.training.runs.evaluation import evaluate_with_report
 from openatac.training.runs.next_steps import print_next_steps
 from openatac.training.schedule import warmup_schedule
-from openatac.training.sections.imagenet import ImagenetTraining
+from openatac.training.sections.imagenet import SMOOTHING, ImagenetTraining
 
 log = logging.getLogger('openatac')
-SMOOTHING = 0.1  # the published script's
 
 
 def _open_backend(net: Any, config: ImagenetConfig, command: str, cluster: Cluster | None = None) -> Backend:

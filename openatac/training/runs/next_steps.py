@@ -10,7 +10,7 @@ import numpy as np
 
 from openatac.console import streams
 from openatac.files.writing import replace_file
-from openatac.runtime.import_hook import has_mxnet
+from openatac.runtime.libraries import has_mxnet
 from openatac.training.checkpoint import writing_in
 from openatac.training.config import CifarConfig, Config
 

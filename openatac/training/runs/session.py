@@ -17,7 +17,7 @@ from openatac.backends.base import Backend
 from openatac.errors import CheckpointError
 from openatac.files.writing import write_text, writing
 from openatac.options import values
-from openatac.runtime.import_hook import has_mxnet
+from openatac.runtime.libraries import has_mxnet
 from openatac.training import loop
 from openatac.training.changed_settings import adapt_checkpoint
 from openatac.training.checkpoint import checkpoints_of, only_run_in, writing_in

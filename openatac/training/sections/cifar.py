@@ -10,6 +10,7 @@ from openatac.training.sections.shared import ATAC, Network, Output, Start, Trai
 
 CIFAR_SIDE = 32  # pixels
 CLASSES = {'cifar10': 10, 'cifar100': 100, 'digits': 10}
+DATASETS = (*CLASSES, 'cifar100-coarse')  # with their labels, as exports and reports call them
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from openatac.training.sections.shared import Network, Output, Start, Training
 IMAGENET_FOLDER = os.path.join('~', '.mxnet', 'datasets', 'imagenet')
 IMAGENET_CLASSES = 1000  # if the images do not say how many they have
 PUBLISHED_CROP_RATIO = 0.875  # what the published script uses for 0
+SMOOTHING = 0.1  # the published script's
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class ImagenetTraining(Training):
     lr_mode: Literal['step', 'poly', 'cosine'] = schedule_option('step', 'how the rate falls')
     warmup_lr: float = schedule_option(0.0, 'the rate at the start of the warm-up', parse=FROM_ZERO)
     warmup_epochs: int = schedule_option(0, 'epochs over which the rate grows to --lr', parse=COUNT_FROM_ZERO)
-    label_smoothing: bool = result_option(False, 'spread 0.1 of each label over all classes')
+    label_smoothing: bool = result_option(False, f'spread {SMOOTHING} of each label over all classes')
     mixup: bool = result_option(False, 'mix each batch with itself reversed')
     mixup_alpha: float = result_option(
         0.2, 'alpha of the beta distribution of the shares', parse=POSITIVE, matters=only_with('mixup'))

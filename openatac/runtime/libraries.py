@@ -1,6 +1,7 @@
-"""Where MXNet runs, and what to do where it is missing."""
+"""The libraries that networks run in: whether they are installed, and what to do where one is missing."""
 from __future__ import annotations
 
+import importlib.util
 import platform
 import sys
 
@@ -8,6 +9,30 @@ import sys
 SYSTEM, MACHINES = 'linux', ('x86_64', 'amd64')
 PYTHONS = (3, 9), (3, 14)
 USE_TORCH = "use --engine torch, with pip install 'openatac[torch]'"
+NO_PYTORCH = "PyTorch is not installed: run pip install 'openatac[torch]'"
+
+
+def has_mxnet() -> bool:
+    """Return whether MXNet is installed; loads nothing."""
+    spec = importlib.util.find_spec('mxnet')
+    return spec is not None and spec.origin is not None  # the import hook finds a missing MXNet without one
+
+
+def require_mxnet() -> None:
+    """Raise ModuleNotFoundError, with the command to run, if MXNet is not installed; loads nothing."""
+    if not has_mxnet():
+        raise ModuleNotFoundError(mxnet_missing(), name='mxnet')
+
+
+def has_torch() -> bool:
+    """Return whether PyTorch is installed; loads nothing."""
+    return importlib.util.find_spec('torch') is not None
+
+
+def require_torch() -> None:
+    """Raise ModuleNotFoundError, with the command to run, if PyTorch is not installed; loads nothing."""
+    if not has_torch():
+        raise ModuleNotFoundError(NO_PYTORCH, name='torch')
 
 
 def mxnet_fits() -> bool:

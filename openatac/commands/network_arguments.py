@@ -1,0 +1,36 @@
+"""What the commands that run trained networks (predict, evaluate, serve) ask for in the same words."""
+from __future__ import annotations
+
+import argparse
+
+from openatac.export.manifest import Manifest
+from openatac.export.runtimes.base import RUNTIMES
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add --model, which takes the place of EXPORT."""
+    parser.add_argument('--model', metavar='NAME|RUN|FILE',
+                        help='instead of EXPORT, a network by its name in openatac models, the folder of a '
+                             'run, or a parameter file in it')
+
+
+def add_engine(parser: argparse.ArgumentParser, default: str = 'static, or that of the file') -> None:
+    """Add --engine, whose value is '' for the ``default`` that the help describes."""
+    parser.add_argument('--engine', choices=list(RUNTIMES), metavar='NAME', default='',
+                        help=f'the engine: {", ".join(RUNTIMES)} (default: {default})')
+
+
+def add_labels(parser: argparse.ArgumentParser) -> None:
+    """Add --labels; see `with_labels`."""
+    parser.add_argument('--labels', metavar='FILE|NAMES',
+                        help='names of the classes instead of those in the export: separated by commas, or a '
+                             'file with one per line, also as in "n01440764 tench, Tinca tinca"')
+
+
+def with_labels(parser: argparse.ArgumentParser, labels: str | None, manifest: Manifest) -> Manifest:
+    """Return the manifest with the class names of --labels; errors are those of a wrong command line."""
+    from openatac.export.labels import read_labels
+    try:
+        return manifest._replace(labels=read_labels(labels, manifest))
+    except ValueError as error:
+        parser.error(str(error))
