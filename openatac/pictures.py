@@ -21,6 +21,11 @@ STYLE = {'text.parse_math': False, 'axes.spines.top': False, 'axes.spines.right'
          'axes.axisbelow': True, 'axes.titlesize': 'medium', 'figure.titlesize': 'medium',
          'legend.frameon': False, 'svg.fonttype': 'none', 'svg.hashsalt': 'openatac'}
 
+# For what matplotlib's own font lacks, Chinese, Japanese and Korean above all; those that are installed.
+OTHER_FONTS = ('Noto Sans', 'Noto Sans CJK SC', 'Noto Sans CJK JP', 'Source Han Sans SC', 'WenQuanYi Zen Hei',
+               'PingFang SC', 'Hiragino Sans', 'Microsoft YaHei', 'Yu Gothic', 'Malgun Gothic',
+               'Arial Unicode MS')
+
 # The colours of Okabe and Ito that stand out from white, which colour-blind readers can tell apart. In grey,
 # the markers and lines differ.
 COLOURS = ('#000000', '#d55e00', '#0072b2', '#009e73', '#cc79a7', '#e69f00', '#56b4e9')
@@ -58,7 +63,20 @@ def write_picture(path: str, draw: Callable[[], Any], formats: Sequence[str] | N
 def style() -> AbstractContextManager[Any]:
     """Give new figures the style of all our pictures while the context is open."""
     import matplotlib
-    return matplotlib.rc_context(STYLE)  # type: ignore[arg-type]
+    return matplotlib.rc_context({**STYLE, 'font.family': _fonts()})  # type: ignore[dict-item]
+
+
+def _fonts() -> list[str]:
+    from matplotlib import font_manager
+    installed = font_manager.get_font_names()
+    return ['DejaVu Sans', *(name for name in OTHER_FONTS if name in installed)]
+
+
+def is_drawable(text: str) -> bool:
+    """Return whether some font of our pictures has each letter; the others would be drawn as boxes."""
+    from matplotlib import font_manager
+    fonts = [font_manager.get_font(font_manager.findfont(name)) for name in _fonts()]
+    return all(any(font.get_char_index(ord(letter)) for font in fonts) for letter in text)
 
 
 def unit_styles(units: Iterable[str]) -> dict[str, dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from openatac.pictures import shortened, wrapped
+from openatac.pictures import is_drawable, shortened, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -15,7 +15,10 @@ LEGIBLE = 30  # classes whose names and counts can be read
 
 
 def confusion_figure(matrix: np.ndarray, names: Sequence[str]) -> Figure:
-    """Draw a confusion matrix as shares of the images of each class, without classes that never occur."""
+    """Draw a confusion matrix as shares of the images of each class, without classes that never occur.
+
+    A class whose name no installed font can draw is called by its index.
+    """
     from matplotlib.figure import Figure
     shown = np.flatnonzero(matrix.sum(axis=0) + matrix.sum(axis=1))
     matrix = matrix[np.ix_(shown, shown)]
@@ -28,8 +31,10 @@ def confusion_figure(matrix: np.ndarray, names: Sequence[str]) -> Figure:
     axes.set(xlabel='predicted class', ylabel='class')
     if len(shown) <= LEGIBLE:
         ticks = range(len(shown))
-        axes.set_xticks(ticks, [shortened(names[index]) for index in shown], rotation=90)
-        axes.set_yticks(ticks, [shortened(names[index]) for index in shown])
+        labels = [shortened(names[index]) if is_drawable(names[index]) else f'class {index}'
+                  for index in shown]
+        axes.set_xticks(ticks, labels, rotation=90)
+        axes.set_yticks(ticks, labels)
         for row, column in zip(*matrix.nonzero()):
             axes.text(column, row, str(matrix[row, column]), ha='center', va='center', fontsize=7,
                       color='white' if shares[row, column] > 0.5 else 'black')

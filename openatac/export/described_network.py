@@ -22,6 +22,7 @@ log = logging.getLogger('openatac')
 # Without effect on what trained parameters compute.
 _OF_TRAINING = ('drop_rate', 'last_gamma')
 _NAMED_BY_MODEL = ('host', 'blocks', 'act_type', 'attention')
+_SIZES = ('image_size', 'input_size')
 # How a test set is read, not what is in it.
 _READING = ('num_workers', 'num_data_workers', 'max_bad_share')
 
@@ -41,7 +42,10 @@ def for_evaluation(given: Given, path: str) -> Given:
 
 
 def for_fine_tuning(given: Given, path: str) -> Given:
-    """Like `for_evaluation`, for a run that starts from the parameters: on other data, with other classes."""
+    """Like `for_evaluation`, for a run that starts from the parameters: on other data, with other classes.
+
+    Of the data, only the size of the images is taken over.
+    """
     known = _options_beside(path, type(given.config))
     return given if known is None else _completed(given, path, *known, with_data=False)
 
@@ -50,7 +54,9 @@ def _completed(given: Given, path: str, source: str, known: Mapping[str, Any], w
     options = fields(type(given.config))
     network = [name for name in known if options[name].section == 'network' and options[name].option.network
                and name not in _OF_TRAINING and (with_data or name != 'num_classes')]
-    data = [name for name in known if options[name].section == 'data' and with_data]
+    wanted = values(given.config)
+    data = [name for name in known if options[name].section == 'data' and (
+        with_data or (name in _SIZES and options[name].option.matters(wanted)))]
     labels = [name for name in data if name in ('dataset', 'cifar100_labels')]
     _check(given, path, source, {name: known[name] for name in (*network, *labels)})
     log.info('%s describes the network of %s', source, path)

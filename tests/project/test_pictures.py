@@ -146,3 +146,9 @@ def test_formats(tmp_path, formats, starts):
     assert {path.name for path in tmp_path.iterdir()} == set(starts)
     for name, start in starts.items():
         assert (tmp_path / name).read_bytes().startswith(start)
+
+
+def test_a_class_whose_letters_no_font_has_is_called_by_its_index():
+    """Fonts differ from machine to machine, but none has letters for private use."""
+    figure = confusion_figure(np.eye(2, dtype=int), ['caf\u00e9', '\uf8fe\uf8fd'])
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ['caf\u00e9', 'class 1']

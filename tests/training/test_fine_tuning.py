@@ -102,6 +102,17 @@ def test_a_file_of_pytorch_starts_a_run(trained, cifar10):
     assert all((one[name] == other[name]).all() for name in one)
 
 
+def test_images_have_the_size_that_the_parameters_were_trained_at(tmp_path, cifar10):
+    photos = write_data_dir(tmp_path / 'photos')
+    these = ('--dataset', 'folder', '--data-dir', photos, '--blocks', 1, '--num-epochs', 1, '--batch-size', 4)
+    assert call_script(*these, '--image-size', 16, '--save-dir', 'small') == 0
+    tuned = (*these, '--pretrained', 'small/last.params', '--save-dir')
+    for size, given in ((16, ()), (24, ('--image-size', 24))):
+        assert call_script(*tuned, f'at {size}', *given) == 0
+        assert json_of(f'at {size}', 'settings.json')['image_size'] == size
+    assert call_script(*flags(cifar10, 'cifar', '--pretrained', 'small/last.params', '--num-epochs', 1)) == 0
+
+
 @pytest.mark.usefixtures('shallow_resnet')
 @ENGINES
 def test_photographs_of_other_classes(tmp_path, engine):
