@@ -127,6 +127,9 @@ def open_photos(data: ImagenetData, split: str, classes: int | None) -> Any:
         records = RecordFile(rec, index_beside(rec) if index is None else os.path.expanduser(index), classes)
         warn_if_sorted_as_text(records.class_names or (), rec)
         return records
+    if os.path.isfile(os.path.expanduser(data.data_dir)):
+        raise DataError(f'--data-dir {data.data_dir} is a file: unpack it, and give the folder that then has '
+                        'train/ and val/')
     folder, labels = _folder(data, split), _label_list(data, split)
     names = listed = read_class_list(os.path.expanduser(data.class_list)) if data.class_list else None
     if not labels:

@@ -25,7 +25,8 @@ from openatac.nn.gather_excite import GatherExcite
 from openatac.nn.squeeze_excite import SEBlock
 from openatac.options import values
 from openatac.registry import bind
-from openatac.study.gates.statistics import COLUMNS, gate_statistics, unit_gates
+from openatac.study.gates.of_network import gate_statistics, unit_gates
+from openatac.study.gates.statistics import COLUMNS
 from openatac.training.network import build_network
 from openatac.units import ACTIVATIONS, ATTENTIONS
 from tests.helpers.commands import call_command, rows_of
@@ -146,6 +147,28 @@ def test_the_output_is_the_input_times_the_gates(name):
 def test_what_has_no_gates(unit):
     net = get_model('cifar_resnet8_v2_' + unit)
     assert unit_gates(net) == [] == find_gates(Graph.of(net(mx.sym.var('data'))))
+
+
+@pytest.mark.parametrize('name', [
+    'cifar_resnet8_v2_atac', 'cifar_resnet8_v2_atac_global', 'cifar_resnet8_v2_mish_cbam',
+    'cifar_resnet8_v2_swish', 'cifar_resnet8_v2_xunit_ge', 'cifar_resnet8_v2_relu', 'resnet50_v1b_lca'])
+def test_gates_in_pytorch_are_those_of_gluon(name, tmp_path):
+    of_module = pytest.importorskip('openatac.study.gates.of_module', reason='needs PyTorch')
+    from openatac import pytorch
+    settings = {'layers': (1, 1, 1, 1)} if name.startswith('resnet50') else {}
+    net, module = get_model(name, **settings), pytorch.get_model(name, **settings)
+    x = np.random.RandomState(0).normal(size=(3, 3, 32, 32)).astype('float32')
+    net.initialize(mx.init.MSRAPrelu())
+    net(mx.nd.array(x))
+    save_parameters(net, str(tmp_path / 'net.params'))
+    pytorch.load_parameters(module, tmp_path / 'net.params')
+    expected = gate_statistics(net, [x[:2], x[2:]])
+    found = of_module.gate_statistics(module, [x[:2], x[2:]])
+    counts = {'cifar_resnet8_v2_relu': 0, 'cifar_resnet8_v2_mish_cbam': 13, 'cifar_resnet8_v2_xunit_ge': 10,
+              'resnet50_v1b_lca': 4}
+    assert len(found) == len(expected) == counts.get(name, 7)
+    for row, other in zip(found, expected):
+        assert row == pytest.approx(other, abs=1e-4)
 
 
 def test_layers_of_the_hosts():

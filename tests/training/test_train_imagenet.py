@@ -375,6 +375,7 @@ def wrong_runs(photos, records, folder):
     os.remove(three + '.classes')
     relu, detector = ('--teacher', 'resnet50_v1b_relu'), ('--teacher', 'ssd_300_vgg16_atrous_voc')
     yield ['--data-dir', none], [none + '/train']
+    yield ['--data-dir', three + '.rec'], ['--data-dir', three + '.rec']
     yield ['--num-classes', 3], [photos + '/train', '2 classes', '3']
     yield record_flags(records, rec_train_idx='val.idx'), ['val.idx', 'train.rec']
     yield record_flags(records, rec_val_idx='val.classes'), ['val.classes']

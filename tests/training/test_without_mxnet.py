@@ -7,6 +7,7 @@ import pytest
 
 import openatac
 from openatac.models.params_file import read_params
+from tests.helpers.commands import call_command, rows_of
 from tests.helpers.fresh_python import run_python
 from tests.helpers.scripts import json_of, log_of, metrics_of
 
@@ -78,9 +79,17 @@ def test_it_is_exported_and_predicts(folder, no_mxnet, tmp_path, monkeypatch):
     assert openatac.load('net.onnx')(image)[0].label == expected[0].label
 
 
+def test_its_gates_are_those_of_mxnet(folder, no_mxnet, tmp_path):
+    command(folder, no_mxnet, 'gates', folder / 'run', '--images', 20, '--out', tmp_path / 'torch')
+    assert call_command('gates', folder / 'run', '--images', 20, '--out', tmp_path / 'mxnet') == 0
+    found, expected = rows_of(tmp_path / 'torch.csv'), rows_of(tmp_path / 'mxnet.csv')
+    assert len(found) == len(expected) == 1  # --act-layers 1
+    for column, value in expected[0].items():
+        assert found[0][column] == value or float(found[0][column]) == pytest.approx(float(value), abs=1e-4)
+
+
 @pytest.mark.parametrize('words, named', [
     (['export', 'run', 'net'], '--onnx'), (['export', 'run', 'net', '--onnx', '--fuse'], '--fuse'),
-    (['gates', 'run', '--out', 'gates'], 'run'),
     (['compare', 'all', '--units', 'relu', '--', '--num-epochs', '1'], 'openatac[cpu]')], ids=lambda x: x[0])
 def test_what_needs_mxnet_says_so(folder, no_mxnet, monkeypatch, words, named):
     monkeypatch.chdir(folder)

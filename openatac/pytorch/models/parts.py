@@ -28,8 +28,14 @@ def find_attention(name: str | None, reduction: float) -> Factory:
     return bind(ATTENTIONS.find(name).torch, reduction=reduction)
 
 
+class Stage(nn.Sequential):
+    """The blocks of a stage of a host; ``number`` counts the stages from 1."""
+
+    number = 0
+
+
 def cifar_stage(block: type[nn.Module], index: int, blocks: int, in_channels: int, channels: int,
-                **arguments: Any) -> nn.Sequential:
+                **arguments: Any) -> Stage:
     """Stack the blocks of a stage; the first changes the channels and, after stage 0, halves the sides.
 
     Parameters
@@ -43,6 +49,8 @@ def cifar_stage(block: type[nn.Module], index: int, blocks: int, in_channels: in
     **arguments
         The other arguments of each block.
     """
-    return nn.Sequential(*(
+    stage = Stage(*(
         block(channels, stride=2 if index > 0 and position == 0 else 1,
               in_channels=channels if position else in_channels, **arguments) for position in range(blocks)))
+    stage.number = index + 1
+    return stage

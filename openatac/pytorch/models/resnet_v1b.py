@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from openatac.models.arguments import EXPANSION, STAGE_CHANNELS, check_resnet_v1b
-from openatac.pytorch.models.parts import find_attention, place_activations
+from openatac.pytorch.models.parts import Stage, find_attention, place_activations
 from openatac.pytorch.nn.initial_values import initialize
 from openatac.pytorch.nn.normalisation import BatchNorm
 from openatac.registry import Factory
@@ -147,10 +147,12 @@ class ResNet50_v1bATAC(nn.Module):
             channels, shortcut = planes * EXPANSION, None
             if strides[index] != 1 or in_channels != channels:
                 shortcut = _shortcut(in_channels, channels, strides[index], avg_down, norm)
-            setattr(self, f'layer{index + 1}', nn.Sequential(
+            stage = Stage(
                 bottleneck(in_channels, strides=strides[index], dilation=max(1, dilations[index] // 2),
                            downsample=shortcut),
-                *(bottleneck(channels, dilation=dilations[index]) for _ in range(1, layers[index]))))
+                *(bottleneck(channels, dilation=dilations[index]) for _ in range(1, layers[index])))
+            stage.number = index + 1
+            setattr(self, f'layer{index + 1}', stage)
             in_channels = channels
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.flat = nn.Flatten()

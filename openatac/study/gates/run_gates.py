@@ -2,14 +2,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from openatac.errors import OpenatacError
 from openatac.options import changed
-from openatac.runtime.libraries import has_mxnet
+from openatac.runtime.libraries import has_mxnet, require_torch
 from openatac.training.config import CifarConfig, ImagenetConfig
 from openatac.training.run_folder import RunFolder
 from openatac.training.sections.cifar import CifarData
@@ -44,16 +44,19 @@ def gates_of_run(folder: str, params: str = 'best', images: int | None = None,
     Raises
     ------
     OpenatacError
-        If the run has no gates, has diverged, or lacks a file, or MXNet, in whose graph gates are found, is
-        missing.
+        If the run has no gates, has diverged, or lacks a file.
     """
-    if not has_mxnet():
-        raise OpenatacError('gates are found in the graph of MXNet, which is not installed here: copy '
-                            f'{folder} to a machine that has it, and give the same command there')
-    from openatac.models.parameters import load_parameters
-    from openatac.study.gates.statistics import gate_statistics
+    load_parameters: Callable[..., None]
+    gate_statistics: Callable[..., list[dict[str, Any]]]
+    if has_mxnet():
+        from openatac.models.parameters import load_parameters
+        from openatac.study.gates.of_network import gate_statistics
+    else:
+        require_torch()
+        from openatac.pytorch.weights import load_parameters
+        from openatac.study.gates.of_module import gate_statistics
     run = RunFolder(folder)
-    net, network, config = run.network()
+    net, network, config = run.network(in_torch=not has_mxnet())
     if isinstance(config, CifarConfig):
         config = changed(config, data_dir=data_dir or config.data.data_dir,
                          dataset=dataset or config.data.dataset)
