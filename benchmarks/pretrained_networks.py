@@ -15,8 +15,8 @@ from openatac.commands import train_cifar
 from openatac.data.cifar import class_names
 from openatac.files.checksums import sha256
 from openatac.files.schema import read_json
-from openatac.models.parameters import read_arrays, write_arrays
-from openatac.models.pretrained import CARD, FOLDER, WEIGHTS
+from openatac.models.weights.parameters import read_arrays, write_arrays
+from openatac.models.weights.pretrained import CARD, FOLDER, WEIGHTS
 from openatac.study.comparison.groups import group_runs
 from openatac.study.comparison.records import without_paths
 from openatac.study.comparison.report import read_note

@@ -133,8 +133,8 @@ def all_reduce(times=10):
 
 def push_and_pull(times=10):
     """A worker's part in pushing and pulling arrays of the gradients' sizes; prints seconds for one."""
-    from openatac.distributed import workers
-    cluster = workers.join_run('dist_sync')
+    from openatac.distributed import kvstore
+    cluster = kvstore.join_run('dist_sync')
     import mxnet as mx
 
     from openatac.models.resnet_v1b import ResNet50_v1bATAC

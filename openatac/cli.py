@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import openatac
 from openatac.commands import completion
+from openatac.commands.catalogue import COMMANDS, overview
 from openatac.console import program, streams
-from openatac.console.commands import COMMANDS, overview
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def fail(message: str, code: int) -> None:
         if name.startswith('openatac train-'):  # which may be one process of several
-            from openatac.distributed.workers import end_run
+            from openatac.distributed.cluster import end_run
             end_run(message, code)
         else:
             streams.print_to_stderr(f'{name}: {message}')

@@ -15,7 +15,7 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
 
 import openatac
-from openatac.console.commands import COMMANDS, JOBS
+from openatac.commands.catalogue import COMMANDS, JOBS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCS = ROOT / 'docs'

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from openatac.commands.catalogue import command_parser
 from openatac.console import streams
-from openatac.console.commands import command_parser
 from openatac.console.text import text_table
 from openatac.errors import OpenatacError
 from openatac.export.forms.base import prefix_of

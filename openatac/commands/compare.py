@@ -18,8 +18,8 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any, Callable
 
+from openatac.commands.catalogue import command_parser
 from openatac.console import streams
-from openatac.console.commands import command_parser
 from openatac.limits import MAX_BLOCKS, MAX_COUNT, MAX_SEED, number
 from openatac.pictures import add_format_flag
 from openatac.runtime.devices import visible_gpus

@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from openatac.console.commands import COMMANDS, command_parser
+from openatac.commands.catalogue import COMMANDS, command_parser
 
 ASKED = '_ARGCOMPLETE'  # set by the shell's code: which word of the line is the program, from 1
 

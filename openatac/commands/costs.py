@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from openatac.console.commands import command_parser
+from openatac.commands.catalogue import command_parser
 from openatac.console.text import text_table
 from openatac.limits import MAX_CLASSES, ImageSize, number, sides
 from openatac.study.costs.by_name import costs_by_name, image_shape_of

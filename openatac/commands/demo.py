@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from openatac.console.commands import command_parser
+from openatac.commands.catalogue import command_parser
 from openatac.study import demo
 
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from openatac.commands.network_arguments import add_engine, add_labels, with_labels
-from openatac.console.commands import command_parser
+from openatac.commands.catalogue import command_parser
+from openatac.commands.shared.network_arguments import add_engine, add_labels, with_labels
 from openatac.console.text import for_terminal
 from openatac.errors import DataError
 from openatac.export.forms.base import prefix_of

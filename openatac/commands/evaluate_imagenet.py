@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 
 from openatac.backends.compute import Compute
-from openatac.console.commands import command_parser
+from openatac.commands.catalogue import command_parser
 from openatac.flags import COMMAND_LINE, DEFAULT, add_section, from_arguments, show_defaults
 from openatac.options import section_fields
 from openatac.training.config import ImagenetConfig

@@ -17,7 +17,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
-from openatac.console.commands import command_parser
+from openatac.commands.catalogue import command_parser
 from openatac.console.text import for_terminal
 from openatac.export.forms.base import FORMS, Form
 from openatac.export.labels import read_labels

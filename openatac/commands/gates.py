@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
-from openatac.console.commands import command_parser
+from openatac.commands.catalogue import command_parser
 from openatac.console.text import for_terminal, text_table
 from openatac.files.csv_file import write_csv
 from openatac.files.writing import writing

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Sequence
 
-from openatac.console.commands import command_parser
+from openatac.commands.catalogue import command_parser
 from openatac.distributed.job import MOST_PROCESSES
 from openatac.distributed.launch import run, start
 from openatac.distributed.launchers import LAUNCHERS, Launch

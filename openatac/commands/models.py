@@ -8,9 +8,9 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Sequence
 
-from openatac.console.commands import command_parser
+from openatac.commands.catalogue import command_parser
 from openatac.console.text import text_table
-from openatac.models.pretrained import ModelCard, model_card, pretrained_names
+from openatac.models.weights.pretrained import ModelCard, model_card, pretrained_names
 
 HEAD = ('network', 'parameters', 'multiply-adds', 'trained on', 'accuracy', 'runs')
 

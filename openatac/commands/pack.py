@@ -14,7 +14,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from openatac.console.commands import command_parser
+from openatac.commands.catalogue import command_parser
 from openatac.data.photos.bad_images import MAX_BAD_SHARE
 from openatac.data.photos.class_names import read_class_list
 from openatac.data.photos.folder import ImageFiles, ImageFolder

@@ -14,9 +14,9 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from openatac.commands.network_arguments import add_engine, add_labels, add_model, with_labels
+from openatac.commands.catalogue import command_parser
+from openatac.commands.shared.network_arguments import add_engine, add_labels, add_model, with_labels
 from openatac.console import streams
-from openatac.console.commands import command_parser
 from openatac.console.text import for_terminal, printable
 from openatac.export.forms.base import prefix_of
 from openatac.export.runtimes.base import open_runtime, runtime_for

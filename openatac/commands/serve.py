@@ -16,8 +16,8 @@ import importlib.util
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from openatac.commands.network_arguments import add_engine, add_labels, add_model, with_labels
-from openatac.console.commands import command_parser
+from openatac.commands.catalogue import command_parser
+from openatac.commands.shared.network_arguments import add_engine, add_labels, add_model, with_labels
 from openatac.errors import OpenatacError
 from openatac.export.forms.base import prefix_of
 from openatac.export.forms.symbol import SymbolForm

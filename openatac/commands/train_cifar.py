@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import shlex
 
-from openatac.commands import training_script
+from openatac.commands.shared import training_script
 from openatac.flags import flag_of
 from openatac.options import changed
 from openatac.training.config import CifarConfig

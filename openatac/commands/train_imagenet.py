@@ -15,7 +15,7 @@ import argparse
 import shlex
 from typing import Any
 
-from openatac.commands import training_script
+from openatac.commands.shared import training_script
 from openatac.training.config import ImagenetConfig
 from openatac.training.recipes import IMAGENET
 

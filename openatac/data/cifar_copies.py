@@ -17,9 +17,9 @@ import numpy as np
 
 from openatac.data.archives import File, listed
 from openatac.data.image_set import ImageSet
-from openatac.data.photos.bad_images import BadImage, PhotoSource
 from openatac.data.photos.class_names import check_case
 from openatac.data.photos.folder import ImageFiles
+from openatac.data.photos.source import BadImage, PhotoSource
 from openatac.data.small_images import SPLITS, find_split, read_images, split_in_archive
 from openatac.errors import DataError
 

@@ -10,9 +10,10 @@ import numpy as np
 from openatac.data.archives import File, listed, open_files
 from openatac.data.image_set import ImageSet
 from openatac.data.photos.archived import ArchivedFolder
-from openatac.data.photos.bad_images import BadImage, BadImages, PhotoSource
+from openatac.data.photos.bad_images import BadImages
 from openatac.data.photos.codec import EXTENSIONS, decode, squeeze
 from openatac.data.photos.folder import ImageFiles, ImageFolder
+from openatac.data.photos.source import BadImage, PhotoSource
 from openatac.data.records.parallel import map_in_order
 from openatac.errors import DataError
 from openatac.runtime.cores import allowed_processors

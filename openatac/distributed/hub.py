@@ -10,7 +10,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
-from openatac.distributed.exiting import exit_process
+from openatac.distributed.crash_exit import exit_process
 from openatac.distributed.job import Job
 from openatac.distributed.member import ADVICE
 from openatac.distributed.messages import (

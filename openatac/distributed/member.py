@@ -16,7 +16,7 @@ import threading
 import time
 from typing import Any
 
-from openatac.distributed.exiting import exit_process
+from openatac.distributed.crash_exit import exit_process
 from openatac.distributed.job import Job
 from openatac.distributed.messages import LARGE, Message, body_length, frame, keep_alive, parse_message
 from openatac.errors import OpenatacError

@@ -61,7 +61,7 @@ class _Commands:
                 self.optimizer.set_learning_rate(self.rate)
         except Exception as error:
             self.fail(f'the server received an unknown command ({type(error).__name__}: {error}): send '
-                      'optimizers of MXNet through the store of openatac.distributed.workers')
+                      'optimizers of MXNet through the store of openatac.distributed.kvstore')
 
 
 def describe_optimizer(optimizer: Any) -> dict[str, Any]:

@@ -20,11 +20,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from openatac.backends.cluster import SingleProcess
+from openatac.distributed.cluster import MemberCluster, enter
 from openatac.distributed.hub import Hub
 from openatac.distributed.job import Job, read_seconds
 from openatac.distributed.member import Member
 from openatac.distributed.processes import ProcessGroup
-from openatac.distributed.workers import MemberCluster, enter
 from openatac.errors import OpenatacError, first_line
 from openatac.runtime.cores import physical_cores
 

@@ -12,7 +12,7 @@ from openatac.errors import OpenatacError, ParameterFileError
 from openatac.export.manifest import Manifest, read_manifest
 from openatac.flags import Given, flag_of
 from openatac.limits import size_of
-from openatac.models.params_file import PARAMS_SUFFIX
+from openatac.models.weights.params_file import PARAMS_SUFFIX
 from openatac.options import changed, defaults, fields, from_json, values
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
 from openatac.training.network import resolve

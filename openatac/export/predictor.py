@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Union
 import numpy as np
 
 from openatac.console.text import printable
-from openatac.data.photos.bad_images import BadImage
 from openatac.data.photos.codec import decode, to_pixels
+from openatac.data.photos.source import BadImage
 from openatac.errors import DataError, OpenatacError
 from openatac.evaluation.outcomes import softmax
 from openatac.export.forms.base import form_of, prefix_of
@@ -20,7 +20,7 @@ from openatac.export.manifest import Manifest
 from openatac.export.run_network import open_run
 from openatac.export.runtimes.base import CPU, fastest_runtime, open_runtime
 from openatac.limits import MAX_BATCH, MAX_CLASSES, check_whole
-from openatac.models.pretrained import weights_file
+from openatac.models.weights.pretrained import weights_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
@@ -176,7 +176,7 @@ def load(source: str | os.PathLike[str], engine: str = 'auto', device: str = CPU
     ----------
     source : path
         The PREFIX of an export or one of its files, the folder of a run, one of the run's parameter files, or
-        the name of a network with trained weights (see `openatac.models.pretrained`).
+        the name of a network with trained weights (see `openatac.models.weights.pretrained`).
     engine : str
         The library that runs it: of an export, one of `openatac.export.runtimes.base.RUNTIMES`, such as
         'onnxruntime' or 'torch'; of a run, 'mxnet' or 'torch'. 'auto' takes the fastest that is installed.

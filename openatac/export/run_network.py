@@ -12,7 +12,7 @@ from openatac.export.run_manifest import run_manifest
 from openatac.export.runtimes.base import CPU
 from openatac.files.schema import read_json
 from openatac.graph.nodes import SYMBOL_SUFFIX
-from openatac.models.weights import read_weights
+from openatac.models.weights.files import read_weights
 from openatac.runtime.libraries import has_mxnet, has_torch, require_mxnet, require_torch
 from openatac.runtime.threads import thread_count
 from openatac.training.initial_network import FLAGS

@@ -14,8 +14,8 @@ from openatac.files.checksums import check_files
 from openatac.files.writing import writing
 from openatac.graph.nodes import INPUT, SYMBOL_SUFFIX, Graph, Shape
 from openatac.graph.symbol import NDArrays, check_sizes, load_symbol_file, symbol_block, write_symbol_files
-from openatac.models.parameters import read_arrays
-from openatac.models.params_file import PARAMS_SUFFIX
+from openatac.models.weights.parameters import read_arrays
+from openatac.models.weights.params_file import PARAMS_SUFFIX
 
 FLOAT16 = '2'  # MXNet's number for it
 

@@ -19,7 +19,7 @@ from openatac.export.run_manifest import (
     run_manifest,
 )
 from openatac.limits import Size
-from openatac.models.weights import find_weights
+from openatac.models.weights.files import find_weights
 from openatac.models.zoo import find_model
 from openatac.options import changed
 from openatac.runtime.libraries import has_mxnet, has_torch, require_mxnet
@@ -160,7 +160,7 @@ def _library() -> _Library:
     if has_mxnet():
         import mxnet as mx
 
-        from openatac.models.parameters import gluon_names, load_parameters
+        from openatac.models.weights.parameters import gluon_names, load_parameters
         from openatac.nn.group_norm import GroupNorm
         return _Library(load_parameters, gluon_names, lambda net, shape: net(mx.sym.var('data')).infer_shape(
             data=shape)[1][0][1], GroupNorm)

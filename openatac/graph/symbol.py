@@ -22,7 +22,7 @@ from openatac.graph.nodes import (
     Shape,
     UnknownShapes,
 )
-from openatac.models.params_file import PARAMS_SUFFIX, write_params
+from openatac.models.weights.params_file import PARAMS_SUFFIX, write_params
 
 NDArrays = dict[str, mx.nd.NDArray]  # {name: values}
 

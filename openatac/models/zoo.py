@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from openatac.models.arguments import CIFAR_RESNET18_V1, CIFAR_RESNET_V2, RESNET50_V1B
-from openatac.models.fitting import Pretrained
 from openatac.models.hosts import Host
-from openatac.models.pretrained import weights_of
+from openatac.models.weights.checks import Pretrained
+from openatac.models.weights.pretrained import weights_of
 from openatac.registry import Factories, Factory, Registry
 from openatac.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
 
@@ -129,9 +129,9 @@ def get_model(name: str, classes: int | None = None, ctx: Any = None, pretrained
     ctx : mxnet.Context or list of mxnet.Context, optional
         Where to put ``pretrained`` parameters; by default the CPU.
     pretrained : bool or str
-        A parameter file of this network, of any kind in `openatac.models.weights`, or True for the weights
-        that come with the package (see `openatac.models.pretrained`). If they have another number of classes,
-        the last layer is drawn from MXNet's random state.
+        A parameter file of this network, of any kind in `openatac.models.weights.files`, or True for the
+        weights that come with the package (see `openatac.models.weights.pretrained`). If they have another
+        number of classes, the last layer is drawn from MXNet's random state.
     **kwargs
         Settings of the host, such as ``r``, ``useGlobal``, ``act_layers`` or ``reduction``.
 
@@ -154,7 +154,7 @@ def get_model(name: str, classes: int | None = None, ctx: Any = None, pretrained
         kwargs['classes'] = classes
     net = host.build(**{**settings, **kwargs})
     if pretrained:
-        from openatac.models.parameters import load_pretrained
+        from openatac.models.weights.parameters import load_pretrained
         load_pretrained(net, Pretrained(pretrained, host.output), ctx)
     return net
 

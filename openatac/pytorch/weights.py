@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from openatac.files.writing import writing
-from openatac.models.fitting import (
+from openatac.models.weights.checks import (
     OTHER_CLASSES,
     Path,
     Pretrained,
@@ -21,8 +21,8 @@ from openatac.models.fitting import (
     head_to_draw,
     loaded,
 )
-from openatac.models.params_file import write_params
-from openatac.models.weights import find_weights, numbers_of
+from openatac.models.weights.files import find_weights, numbers_of
+from openatac.models.weights.params_file import write_params
 from openatac.pytorch.gluon_names import gluon_names
 
 log = logging.getLogger('openatac')
@@ -50,7 +50,7 @@ def load_parameters(net: nn.Module, path: Path) -> None:
     net : Module
         One of `openatac.pytorch`, alone or as a part of other modules.
     path : str
-        A parameter file of any kind that `openatac.models.weights` reads.
+        A parameter file of any kind that `openatac.models.weights.files` reads.
 
     Raises
     ------

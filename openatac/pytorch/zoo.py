@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import nn
 
-from openatac.models.fitting import Pretrained
-from openatac.models.pretrained import weights_of
+from openatac.models.weights.checks import Pretrained
+from openatac.models.weights.pretrained import weights_of
 from openatac.models.zoo import find_model
 from openatac.pytorch.weights import load_pretrained
 
@@ -24,8 +24,8 @@ def get_model(name: str, classes: int | None = None, pretrained: Any = False, **
     classes : int, optional
         Number of classes. By default the host's: 10 for CIFAR and 1000 for ImageNet.
     pretrained : bool or str
-        A parameter file of this network, of any kind in `openatac.models.weights`, or True for the weights
-        that come with the package (see `openatac.models.pretrained`).
+        A parameter file of this network, of any kind in `openatac.models.weights.files`, or True for the
+        weights that come with the package (see `openatac.models.weights.pretrained`).
     **settings
         Settings of the host, such as ``r``, ``useGlobal``, ``act_layers`` or ``reduction``.
 

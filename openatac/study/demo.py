@@ -23,7 +23,7 @@ UNITS: dict[str, list[str]] = {  # name -> flags of train_cifar.py
     'global gate': ['--act-type', 'ChaATAC', '--useGlobal'],
     'ATAC': ['--act-type', 'ChaATAC'],
 }
-TRAINED = 'cifar_resnet8_v2_atac'  # one of `openatac.models.pretrained`
+TRAINED = 'cifar_resnet8_v2_atac'  # one of `openatac.models.weights.pretrained`
 HEAD = ('unit', 'parameters', 'multiply-adds', 'best test acc.', 'last test acc.', 'images/s')
 
 
@@ -78,7 +78,7 @@ def export(group: Group, path: str) -> tuple[list[str], float]:
     from openatac.export.symbol_files import save_symbol
     from openatac.export.trained_network import load_run
     from openatac.graph.nodes import SYMBOL_SUFFIX
-    from openatac.models.params_file import PARAMS_SUFFIX
+    from openatac.models.weights.params_file import PARAMS_SUFFIX
     folder = group.runs[0].folder
     trained = load_run(folder, os.path.join(folder, 'last.params'))
     difference = save_symbol(trained.net, path, trained.manifest.image_shape)

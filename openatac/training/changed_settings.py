@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from openatac.backends.base import Arrays
-from openatac.backends.conversion import convert_state
+from openatac.backends.state_conversion import convert_state
 from openatac.errors import CheckpointError
 from openatac.options import fields, from_json, values
 from openatac.training.config import Config

@@ -13,13 +13,13 @@ import numpy as np
 
 from openatac.data import cifar, digits, small_images
 from openatac.data.image_set import ImageSet
-from openatac.data.photos.bad_images import BadImage, PhotoSource
 from openatac.data.photos.class_names import check_case, read_class_list, warn_if_sorted_as_text
 from openatac.data.photos.codec import decode
 from openatac.data.photos.folder import ImageFolder, class_folders
 from openatac.data.photos.listed import TINY_IMAGENET, ImageList
-from openatac.data.records.companions import index_beside, read_class_names
+from openatac.data.photos.source import BadImage, PhotoSet, PhotoSource
 from openatac.data.records.record_file import RecordFile
+from openatac.data.records.sidecar_files import index_beside, read_class_names
 from openatac.data.validation_split import split_by_class
 from openatac.errors import DataError
 from openatac.options import changed
@@ -120,7 +120,7 @@ class BackgroundReader:
 
 # ----------------------------------------------------------------------------------- ImageNet
 
-def open_photos(data: ImagenetData, split: str, classes: int | None) -> Any:
+def open_photos(data: ImagenetData, split: str, classes: int | None) -> PhotoSet:
     """Open the photographs of 'train' or 'val'; DataError if they are missing."""
     if data.use_rec:
         rec, index = _record_file(data, split), getattr(data, f'rec_{split}_idx')
@@ -202,13 +202,13 @@ def first_readable(source: PhotoSource) -> np.ndarray:
     raise DataError('none of the photographs can be read')
 
 
-def open_both_splits(data: ImagenetData, classes: int) -> tuple[Any, Any]:
+def open_both_splits(data: ImagenetData, classes: int) -> tuple[PhotoSet, PhotoSet]:
     """Open the training and the validation photographs; DataError if their classes differ."""
     training, validation = (open_photos(data, split, classes) for split in ('train', 'val'))
-    names = training.class_names, validation.class_names
-    check_case(names[0] or (), names[1] or (), 'the training set', 'the validation set')
-    if all(names) and tuple(names[0]) != tuple(names[1]):
-        one, other = next(pair for pair in zip(*names) if pair[0] != pair[1])
+    names, others = training.class_names or (), validation.class_names or ()
+    check_case(names, others, 'the training set', 'the validation set')
+    if names and others and tuple(names) != tuple(others):
+        one, other = next(pair for pair in zip(names, others) if pair[0] != pair[1])
         raise DataError(f'the training and the validation set have different classes, such as {one!r} and '
                         f'{other!r}: make them the same, or give their order by --class-list')
     return training, validation

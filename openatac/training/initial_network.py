@@ -19,7 +19,7 @@ from openatac.files.schema import read_json
 from openatac.files.writing import write_text, writing
 from openatac.flags import Given, flag_of
 from openatac.graph.nodes import SYMBOL_SUFFIX
-from openatac.models.params_file import PARAMS_SUFFIX
+from openatac.models.weights.params_file import PARAMS_SUFFIX
 from openatac.options import changed, fields, from_json, values
 from openatac.training.config import CifarConfig, Config, ImagenetConfig, network_settings
 from openatac.units import REGISTRIES
@@ -101,8 +101,8 @@ def write_initial_network(net: Any, config: Config, model: str, image_shape: tup
     """
     import mxnet as mx
 
-    from openatac.graph.structural import export_graph
-    from openatac.models.parameters import initialize_parameters
+    from openatac.graph.named_graph import export_graph
+    from openatac.models.weights.parameters import initialize_parameters
     from openatac.training.network import initial_parameters
     prefix = config.start.write_initial
     assert prefix is not None

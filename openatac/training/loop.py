@@ -16,7 +16,7 @@ from typing import Any, Callable, NamedTuple
 from openatac.backends.base import Arrays, Engine, Metrics
 from openatac.data.batches import prefetch
 from openatac.errors import OpenatacError
-from openatac.models.params_file import write_params
+from openatac.models.weights.params_file import write_params
 from openatac.training.checkpoint import check_finite, checkpoints_of, writing_in
 from openatac.training.progress import Progress, Row
 from openatac.training.stopping import Stopped, StopRequest, stop_request

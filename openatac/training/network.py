@@ -10,9 +10,9 @@ import numpy as np
 from openatac.errors import SettingError, last_line
 from openatac.flags import flag_of
 from openatac.limits import Size, sides
-from openatac.models.fitting import Pretrained
 from openatac.models.hosts import Host
-from openatac.models.pretrained import weights_file
+from openatac.models.weights.checks import Pretrained
+from openatac.models.weights.pretrained import weights_file
 from openatac.models.zoo import (
     PUBLISHED_CIFAR_HOST,
     PUBLISHED_IMAGENET_HOST,
@@ -126,7 +126,8 @@ def build_network(config: Config, in_torch: bool = False) -> tuple[Any, str]:
         self_attention = config.network.self_attention
         _check_side(self_attention, config.data.input_size)
         settings.update(_normalisation(config, in_torch), classes=config.network.classes)
-    unit = unit_name(network.act_type, network.attention, self_attention=self_attention, channels=channels)
+    unit = unit_name(network.act_type, network.attention, settings.get('useGlobal', False), self_attention,
+                     channels)
     name = f'{host.title_of(blocks)}_{unit}'
     with _naming_flags(settings):
         net = (_build_module if in_torch else _build_gluon)(config, name, settings)
@@ -251,7 +252,7 @@ def drawn_by_mxnet(config: Config) -> dict[str, np.ndarray]:
     """Return {structural name: array} of all values with which MXNet's network of a config would start."""
     import mxnet as mx
 
-    from openatac.models.parameters import initialize_parameters
+    from openatac.models.weights.parameters import initialize_parameters
     net, _ = build_network(config)
     initialize_parameters(net, config.training.seed, [mx.cpu()], initial_parameters(config))
     net(mx.nd.zeros((1, *image_shape(config))))  # draws the deferred values

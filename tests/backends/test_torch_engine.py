@@ -11,9 +11,9 @@ from mxnet import autograd, gluon
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.mxnet.engine import MxnetEngine
 from openatac.errors import DeviceError
-from openatac.graph.structural import export_graph
+from openatac.graph.named_graph import export_graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC
-from openatac.models.params_file import read_params, write_params
+from openatac.models.weights.params_file import read_params, write_params
 from tests.helpers.fresh_python import output_of
 from tests.helpers.parameters import parameters_of
 

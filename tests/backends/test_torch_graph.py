@@ -11,11 +11,11 @@ from mxnet import gluon
 from openatac import get_model, get_model_list
 from openatac.errors import OpenatacError, ParameterFileError
 from openatac.export.symbol_files import save_symbol
+from openatac.graph.named_graph import export_graph
 from openatac.graph.nodes import Graph
-from openatac.graph.structural import export_graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.cifar_resnet18 import CIFARResNet18
-from openatac.models.params_file import read_params, write_params
+from openatac.models.weights.params_file import read_params, write_params
 from openatac.nn.gather_excite import GatherExcite
 from openatac.nn.group_norm import GroupNorm
 from openatac.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS

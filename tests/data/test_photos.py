@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from openatac.data.photos import codec, transforms
-from openatac.data.photos.bad_images import BadImage
 from openatac.data.photos.codec import decode, resize
 from openatac.data.photos.folder import ImageFolder
+from openatac.data.photos.source import BadImage
 from openatac.data.photos.transforms import (
     COLOURS,
     GREY,

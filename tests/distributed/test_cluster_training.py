@@ -13,7 +13,7 @@ import pytest
 
 import train_imagenet
 from openatac.backends.cluster import SingleProcess
-from openatac.distributed import workers
+from openatac.distributed import kvstore
 from openatac.errors import CheckpointError, OpenatacError
 from openatac.training.checkpoint import Checkpoints
 from openatac.training.progress import Progress
@@ -132,7 +132,7 @@ def test_workers_with_different_settings_do_not_begin(photos, tmp_path, monkeypa
             raise OpenatacError('seed is 1 on worker 0, 2 on worker 1')
 
     compared = {}
-    monkeypatch.setattr(workers, 'join_run', Worker)
+    monkeypatch.setattr(kvstore, 'join_run', Worker)
     assert call_script(*flags(tmp_path / 'run', photos), script=train_imagenet) == 1
     assert compared['seed'] == 1 and compared['batch_size'] and compared['initial_values']
     assert not (tmp_path / 'run' / 'last.params').exists()

@@ -10,12 +10,14 @@ import sys
 
 import pytest
 
+from openatac.backends.cluster import SingleProcess
 from openatac.distributed import ports
+from openatac.distributed.cluster import differences
 from openatac.distributed.job import Job, read_job
+from openatac.distributed.kvstore import join_run
 from openatac.distributed.member import check_gathered_size
 from openatac.distributed.messages import frame
 from openatac.distributed.ports import keep_ports
-from openatac.distributed.workers import SingleProcess, differences, join_run
 from openatac.errors import OpenatacError
 from tests.conftest import ROOT
 
@@ -25,7 +27,7 @@ import json, os, sys, time
 from openatac.errors import OpenatacError
 from openatac.distributed.hub import Hub
 from openatac.distributed.job import Job
-from openatac.distributed.exiting import exit_process
+from openatac.distributed.crash_exit import exit_process
 from openatac.distributed.member import Member
 job, rank, deeds = Job(**json.loads(sys.argv[1])), sys.argv[2], sys.argv[3:]
 try:

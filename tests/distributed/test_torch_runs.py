@@ -12,7 +12,7 @@ import pytest
 import train_cifar
 import train_imagenet
 from openatac.distributed import launch
-from openatac.models.params_file import read_params
+from openatac.models.weights.params_file import read_params
 from openatac.training.checkpoint import checkpoints_of
 from tests.conftest import ROOT
 from tests.helpers.imagenet_hosts import small_network  # noqa: F401  (a fixture)

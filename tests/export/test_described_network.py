@@ -7,7 +7,7 @@ import pytest
 
 import train_imagenet
 from openatac import cli
-from openatac.models.params_file import read_params
+from openatac.models.weights.params_file import read_params
 from tests.helpers.commands import command_refusal, rows_of
 from tests.helpers.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
 from tests.helpers.made_up_images import write_data_dir

@@ -17,10 +17,10 @@ from PIL import Image
 from openatac import get_model
 from openatac.commands import predict
 from openatac.console.streams import CLOSED
-from openatac.data.photos.bad_images import BadImage
 from openatac.data.photos.batches import EvaluationPhotoBatches
 from openatac.data.photos.codec import decode
 from openatac.data.photos.folder import ImageFolder
+from openatac.data.photos.source import BadImage
 from openatac.errors import OpenatacError
 from openatac.export.exporter import export
 from openatac.export.forms.base import FORMS
@@ -28,7 +28,7 @@ from openatac.export.gate_maps import gate_figure, gate_maps
 from openatac.export.images.inputs import InputTransform
 from openatac.export.manifest import Manifest, read_manifest
 from openatac.export.runtimes.base import RUNTIMES, open_runtime, runtime_for, runtimes_of
-from openatac.models.parameters import load_parameters, save_parameters
+from openatac.models.weights.parameters import load_parameters, save_parameters
 from tests.conftest import ROOT
 from tests.helpers.made_up_images import encoded, smooth, write_photos
 

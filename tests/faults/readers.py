@@ -18,8 +18,8 @@ from PIL import Image
 import openatac
 from openatac.commands import pack
 from openatac.data.cifar import load_cifar
-from openatac.data.photos.bad_images import BadImage
 from openatac.data.photos.codec import decode
+from openatac.data.photos.source import BadImage
 from openatac.data.records.record_file import RecordFile
 from openatac.errors import OpenatacError
 from openatac.export.exporter import export
@@ -32,8 +32,8 @@ from openatac.export.trained_network import load_run
 from openatac.files.checksums import sha256
 from openatac.flags import DEFAULT, Given
 from openatac.graph.symbol import load_symbol_file
-from openatac.models.parameters import read_arrays, save_parameters
-from openatac.models.params_file import read_params
+from openatac.models.weights.parameters import read_arrays, save_parameters
+from openatac.models.weights.params_file import read_params
 from openatac.options import build, fields
 from openatac.study.comparison import groups as comparison_groups
 from openatac.study.comparison import sentences, tables

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from openatac.commands import pack
-from openatac.data.photos.bad_images import BadImage
+from openatac.data.photos.source import BadImage
 from openatac.data.records.record_file import RecordFile
 from openatac.errors import DataError, OpenatacError
 from openatac.export.forms.base import FORMS

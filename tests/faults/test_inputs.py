@@ -7,8 +7,8 @@ import shutil
 import pytest
 
 from openatac.commands import pack, predict
-from openatac.data.photos.bad_images import BadImage
 from openatac.data.photos.folder import ImageFolder
+from openatac.data.photos.source import BadImage
 from openatac.data.records.record_file import RecordFile
 from openatac.distributed.launchers import read_hosts
 from openatac.errors import OpenatacError
@@ -16,8 +16,8 @@ from openatac.export.manifest import read_manifest
 from openatac.files.csv_file import read_csv
 from openatac.files.reading import check_input, open_input, read_input, read_limited, read_text
 from openatac.flags import DEFAULT, Given
-from openatac.models.parameters import read_arrays
-from openatac.models.params_file import read_params
+from openatac.models.weights.parameters import read_arrays
+from openatac.models.weights.params_file import read_params
 from openatac.options import build, fields
 from openatac.study.costs.by_name import costs_by_name
 from openatac.study.finished_runs import read_run, runs_in

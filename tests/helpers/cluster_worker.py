@@ -1,4 +1,4 @@
-"""A tiny training script for tests of `openatac.distributed.workers` and of the launcher.
+"""A tiny training script for tests of `openatac.distributed.kvstore` and of the launcher.
 
     python tests/helpers/cluster_worker.py KVSTORE [ACTION ...]    does the actions in turn, and closes
 
@@ -9,7 +9,8 @@ import signal
 import sys
 import time
 
-from openatac.distributed import workers
+from openatac.distributed.cluster import end_run
+from openatac.distributed.kvstore import join_run
 from openatac.errors import OpenatacError
 
 STEPS = 3
@@ -126,7 +127,7 @@ def loop(cluster):
         time.sleep(0.02)
     time.sleep(0.5)  # writes its checkpoint
     say(cluster, 'checkpoint written')
-    workers.end_run('stopped by a signal', 143)
+    end_run('stopped by a signal', 143)
 
 
 def say(cluster, *words):
@@ -134,7 +135,7 @@ def say(cluster, *words):
 
 
 def main(kvstore, *actions):
-    cluster = workers.join_run(kvstore)
+    cluster = join_run(kvstore)
     for action in actions:
         globals()[action](cluster)
     cluster.close()
@@ -144,4 +145,4 @@ if __name__ == '__main__':
     try:
         main(*sys.argv[1:])
     except OpenatacError as error:
-        workers.end_run(str(error))
+        end_run(str(error))

@@ -9,8 +9,8 @@ import functools
 import pytest
 
 from openatac.commands import train_imagenet
-from openatac.commands.training_script import run_and_exit
-from openatac.distributed import workers
+from openatac.commands.shared.training_script import run_and_exit
+from openatac.distributed import kvstore
 
 
 def replace_host(host):
@@ -79,7 +79,7 @@ def teacher_flags(path):
     import mxnet as mx
 
     from openatac import get_model
-    from openatac.models.parameters import save_parameters
+    from openatac.models.weights.parameters import save_parameters
     name = 'cifar_resnet8_v2_relu'
     net = get_model(name, classes=2)
     net.initialize(mx.init.MSRAPrelu())
@@ -114,14 +114,14 @@ def small_host():
 
 
 def main():
-    join = workers.join_run
+    join = kvstore.join_run
 
     def join_and_shrink(kvstore):  # only then may MXNet be imported
         cluster = join(kvstore)
         replace_host(small_host())
         return cluster
 
-    workers.join_run = join_and_shrink
+    kvstore.join_run = join_and_shrink
     run_and_exit(train_imagenet.main)
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from openatac import get_model
-from openatac.graph.structural import export_graph
-from openatac.models.params_file import write_params
+from openatac.graph.named_graph import export_graph
+from openatac.models.weights.params_file import write_params
 from tests.helpers.parameters import parameters_of
 from tests.helpers.safetensors import write_safetensors
 

@@ -10,7 +10,7 @@ import time
 import pytest
 
 import train_cifar
-from openatac.commands.training_script import run_and_exit
+from openatac.commands.shared.training_script import run_and_exit
 from openatac.files.writing import replace_file
 from openatac.flags import from_arguments
 from openatac.training.config import CifarConfig, ImagenetConfig

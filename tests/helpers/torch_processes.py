@@ -14,7 +14,7 @@ from torch import nn
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.torch.engine import TorchEngine
 from openatac.distributed import torchrun
-from openatac.distributed.workers import end_run
+from openatac.distributed.cluster import end_run
 from openatac.errors import OpenatacError
 from openatac.pytorch import BatchNorm
 from tests.conftest import ROOT

@@ -12,7 +12,7 @@ import pytest
 from openatac import get_model
 from openatac.errors import OpenatacError, ParameterFileError
 from openatac.export.exporter import export
-from openatac.models.params_file import read_params, write_params
+from openatac.models.weights.params_file import read_params, write_params
 from tests.faults.conftest import DESCRIPTION
 from tests.helpers.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
 from tests.helpers.parameter_files import IMAGES, KINDS, MODEL, trained, values_of, write

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from openatac.console.commands import COMMANDS
+from openatac.commands.catalogue import COMMANDS
 from tests.conftest import ROOT
 from tests.helpers.commands import call_command
 from tests.helpers.fresh_python import output_of

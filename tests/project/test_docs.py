@@ -18,7 +18,7 @@ import pytest
 import openatac
 import train_cifar
 import train_imagenet
-from openatac.console.commands import COMMANDS
+from openatac.commands.catalogue import COMMANDS
 from openatac.models.zoo import HOSTS
 from openatac.units import ACTIVATIONS, ATTENTIONS
 from tests.conftest import ROOT

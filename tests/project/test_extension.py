@@ -29,7 +29,7 @@ from openatac.export.runtimes.base import RUNTIMES, Runtime, open_runtime, runti
 from openatac.export.symbol_files import load_symbol, save_symbol
 from openatac.export.trained_network import load_model
 from openatac.files.checksums import sha256
-from openatac.models.parameters import save_parameters
+from openatac.models.weights.parameters import save_parameters
 from openatac.models.zoo import HOSTS, find_host, find_model
 from openatac.registry import Registry, bind, settings_of
 from openatac.study.comparison.sweep import unit_flags

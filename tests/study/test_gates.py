@@ -18,7 +18,7 @@ import train_imagenet
 from openatac import get_model
 from openatac.graph.gates import find_gates
 from openatac.graph.nodes import Graph
-from openatac.models.parameters import load_parameters, save_parameters
+from openatac.models.weights.parameters import load_parameters, save_parameters
 from openatac.nn.atac import ChaATAC
 from openatac.nn.attention import CBAM
 from openatac.nn.gather_excite import GatherExcite

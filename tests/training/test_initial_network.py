@@ -13,7 +13,7 @@ import train_imagenet
 from openatac import cli
 from openatac.flags import from_arguments
 from openatac.models.cifar_resnet import ResNet20V2ATAC
-from openatac.models.parameters import initialize_parameters, load_parameters, read_arrays
+from openatac.models.weights.parameters import initialize_parameters, load_parameters, read_arrays
 from openatac.runtime.libraries import mxnet_missing
 from openatac.training.config import CifarConfig
 from openatac.training.initial_network import read_initial_network

@@ -8,8 +8,8 @@ import pytest
 import openatac
 from openatac.backends.base import open_backend
 from openatac.backends.compute import Compute
-from openatac.backends.conversion import convert_state
 from openatac.backends.mxnet import backend
+from openatac.backends.state_conversion import convert_state
 from tests.helpers import interrupted_runs
 from tests.helpers.interrupted_runs import BATCHES, signal_at_step
 from tests.helpers.scripts import call_script, json_of, log_of, metrics_of, refusal

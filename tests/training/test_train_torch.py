@@ -13,8 +13,8 @@ import openatac
 import train_imagenet
 from openatac import cli
 from openatac.export.symbol_files import load_symbol
-from openatac.models.parameters import load_parameters
-from openatac.models.params_file import read_params, write_params
+from openatac.models.weights.parameters import load_parameters
+from openatac.models.weights.params_file import read_params, write_params
 from tests.helpers.cifar_slice import write_slice
 from tests.helpers.imagenet_hosts import shallow_resnet, teacher_flags  # noqa: F401  (a fixture)
 from tests.helpers.interrupted_runs import (

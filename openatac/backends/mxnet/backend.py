@@ -15,7 +15,7 @@ from openatac.backends.mxnet.teacher import load_teacher
 from openatac.data import cifar_transforms
 from openatac.data.batches import EvaluationBatches, TrainingBatches
 from openatac.errors import DeviceError
-from openatac.models.parameters import initialize_parameters, load_parameters
+from openatac.models.weights.parameters import initialize_parameters, load_parameters
 from openatac.runtime.devices import choose_contexts
 
 log = logging.getLogger('openatac')

@@ -20,7 +20,7 @@ from openatac.backends.cluster import Cluster, SingleProcess
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.backends.mxnet.training_step import training_step
-from openatac.models.parameters import save_parameters
+from openatac.models.weights.parameters import save_parameters
 
 
 class MxnetEngine(Engine):

@@ -8,7 +8,7 @@ from mxnet.gluon.block import HybridBlock
 
 from openatac.backends.base import Teacher
 from openatac.errors import OpenatacError, ParameterFileError, first_line
-from openatac.models.parameters import load_parameters
+from openatac.models.weights.parameters import load_parameters
 from openatac.models.zoo import find_model
 
 

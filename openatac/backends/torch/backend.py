@@ -16,8 +16,8 @@ from openatac.backends.torch.engine import TorchEngine, enough_memory
 from openatac.backends.torch.graph import to_torch
 from openatac.backends.torch.objective import TorchObjective
 from openatac.errors import DeviceError, OpenatacError
-from openatac.models.fitting import Pretrained
-from openatac.models.weights import read_weights
+from openatac.models.weights.checks import Pretrained
+from openatac.models.weights.files import read_weights
 from openatac.pytorch.weights import load_parameters, load_pretrained
 from openatac.pytorch.zoo import get_model
 from openatac.runtime.devices import choose_gpus
@@ -66,7 +66,7 @@ class TorchBackend(Backend):
         elif isinstance(self.net, str):
             self.module = to_torch(self.net)
         else:
-            from openatac.models.parameters import initialize_parameters
+            from openatac.models.weights.parameters import initialize_parameters
             self._convert(lambda contexts: initialize_parameters(self.net, self.seed, contexts, params))
 
     def load(self, params: str) -> None:
@@ -77,7 +77,7 @@ class TorchBackend(Backend):
             self.module = to_torch(self.net, {name: array.astype('float32')
                                               for name, array in read_weights(params).items()})
         else:
-            from openatac.models.parameters import load_parameters as load_gluon_parameters
+            from openatac.models.weights.parameters import load_parameters as load_gluon_parameters
             self._convert(lambda contexts: load_gluon_parameters(self.net, params, contexts))
 
     def _convert(self, give_values: Callable[[list], Any]) -> None:

@@ -19,9 +19,9 @@ from openatac.errors import ParameterFileError
 from openatac.files.checksums import check_files
 from openatac.files.writing import writing
 from openatac.graph.nodes import INPUT, SYMBOL_SUFFIX, Graph, Node
-from openatac.models.fitting import fits
-from openatac.models.params_file import PARAMS_SUFFIX, write_params
-from openatac.models.weights import KINDS, numbers_of, read_weights
+from openatac.models.weights.checks import fits
+from openatac.models.weights.files import KINDS, numbers_of, read_weights
+from openatac.models.weights.params_file import PARAMS_SUFFIX, write_params
 
 
 def to_torch(network: Any, params: Any = None) -> torch.fx.GraphModule:
@@ -31,7 +31,7 @@ def to_torch(network: Any, params: Any = None) -> torch.fx.GraphModule:
     (``features.0.gamma``) become modules within modules, names of symbols (``resnet0_conv0_weight``) stay
     whole, without MXNet's ``arg:`` and ``aux:``. Parameters are what Gluon trains; running statistics, fixed
     gammas and everything else with grad_req 'null' are buffers. (Symbol files other than those of
-    `openatac.graph.structural.export_graph` do not say that a beta or weight is fixed, so it is trained.)
+    `openatac.graph.named_graph.export_graph` do not say that a beta or weight is fixed, so it is trained.)
 
     Like any new module, it starts in training mode; eval() and train() switch BatchNorm and Dropout.
     torch.save takes its state_dict() or all of it; `to_gluon` writes a .params file.
@@ -41,8 +41,9 @@ def to_torch(network: Any, params: Any = None) -> torch.fx.GraphModule:
     network : HybridBlock, mxnet.Symbol or path
         A network; or a symbol with the input ``data`` or its file, ``PREFIX-symbol.json``.
     params : path or {name: array}, optional
-        A parameter file (see `openatac.models.weights`) with the graph's names, or its arrays (of NumPy or
-        MXNet). Default: a network's own values, or the file ``PREFIX-0000.params`` next to a symbol file.
+        A parameter file (see `openatac.models.weights.files`) with the graph's names, or its arrays (of
+        NumPy or MXNet). Default: a network's own values, or the file ``PREFIX-0000.params`` next to a symbol
+        file.
 
     Raises
     ------
@@ -109,7 +110,7 @@ def _load(network: Any, params: Any) -> tuple[Graph, dict[str, np.ndarray]]:
     elif hasattr(network, 'tojson'):
         graph = Graph.of(network)
     elif hasattr(network, 'hybrid_forward'):
-        from openatac.graph.structural import graph_of
+        from openatac.graph.named_graph import graph_of
         graph, own = graph_of(network)
         params = own if params is None else params
     else:

@@ -1,7 +1,7 @@
 """Images that cannot be read: a few in a large data set are left out, too many are an error."""
 import logging
-from typing import Protocol
 
+from openatac.data.photos.source import PhotoSource
 from openatac.errors import DataError
 
 MAX_BAD_SHARE = 0.01
@@ -10,24 +10,6 @@ NAMED = 20  # bad images that the log names; the rest are only counted
 Unreadable = list[tuple[int, str]]  # index and reason of each image that could not be read
 
 log = logging.getLogger('openatac')
-
-
-class BadImage(Exception):
-    """One image cannot be used; the others can. The message says why."""
-
-
-class PhotoSource(Protocol):
-    """Labelled photographs in files, such as a `RecordFile`, an `ImageFolder` or a `PhotoSubset`."""
-
-    def __len__(self) -> int: ...
-
-    def name(self, index: int) -> str:
-        """Return the name of image ``index`` in messages."""
-        ...
-
-    def read(self, index: int) -> tuple[bytes, int]:
-        """Return (the bytes of image file ``index``, its label); raise BadImage if it cannot be read."""
-        ...
 
 
 class BadImages:

@@ -11,8 +11,9 @@ from functools import lru_cache, partial
 import numpy as np
 
 from openatac.data.batches import AHEAD, check_batch_fits
-from openatac.data.photos.bad_images import MAX_BAD_SHARE, BadImage, BadImages, PhotoSource, Unreadable
+from openatac.data.photos.bad_images import MAX_BAD_SHARE, BadImages, Unreadable
 from openatac.data.photos.codec import decode, warn_without_opencv
+from openatac.data.photos.source import BadImage, PhotoSource
 from openatac.data.photos.transforms import PUBLISHED_JITTER, EvaluationTransform, Jitter, TrainingTransform
 from openatac.data.photos.workers import PhotoWorkers
 from openatac.errors import DataError

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from openatac.data.photos import bilinear
-from openatac.data.photos.bad_images import BadImage
+from openatac.data.photos.source import BadImage
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage

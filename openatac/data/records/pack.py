@@ -20,13 +20,14 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from openatac.console.streams import print_to_stderr
-from openatac.data.photos.bad_images import MAX_BAD_SHARE, BadImage, BadImages
+from openatac.data.photos.bad_images import MAX_BAD_SHARE, BadImages
 from openatac.data.photos.codec import decode
 from openatac.data.photos.folder import ImageFiles
-from openatac.data.records.companions import CHECKSUMS, CLASSES, INDEX, beside
+from openatac.data.photos.source import BadImage
 from openatac.data.records.parallel import map_in_order
 from openatac.data.records.record_file import RecordFile
 from openatac.data.records.recordio import IMAGE, pack_record
+from openatac.data.records.sidecar_files import CHECKSUMS, CLASSES, INDEX, beside
 from openatac.errors import DataError
 from openatac.files.locks import locked
 from openatac.files.reading import read_text

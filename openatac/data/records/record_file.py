@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from openatac.data.photos.bad_images import BadImage
+from openatac.data.photos.source import BadImage
 from openatac.data.photos.subset import PhotoSubset
-from openatac.data.records.companions import read_checksums, read_class_names, read_index
 from openatac.data.records.recordio import HEAD, IMAGE, LONGEST, MAGIC, record_end, scan, unpack_record
+from openatac.data.records.sidecar_files import read_checksums, read_class_names, read_index
 from openatac.errors import DataError
 from openatac.files.reading import open_descriptor, opening
 

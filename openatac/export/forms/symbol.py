@@ -9,7 +9,7 @@ from openatac.export.forms.base import Form, TracedNetwork
 from openatac.export.manifest import Manifest
 from openatac.export.parity import HALF, REORDERED, SAME, Function, ParityCheck, ParityError
 from openatac.graph.nodes import INPUT, SYMBOL_SUFFIX
-from openatac.models.params_file import PARAMS_SUFFIX
+from openatac.models.weights.params_file import PARAMS_SUFFIX
 
 
 class SymbolForm(Form):

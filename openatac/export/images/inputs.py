@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from openatac.data.image_set import evenly_spread
-from openatac.data.photos.bad_images import BadImage
 from openatac.data.photos.codec import squeeze
+from openatac.data.photos.source import BadImage
 from openatac.data.photos.transforms import crop_centre
 from openatac.errors import DataError, OpenatacError
 from openatac.export.manifest import Manifest

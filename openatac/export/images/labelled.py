@@ -14,8 +14,8 @@ from openatac.data.photos.class_names import check_case, warn_if_sorted_as_text
 from openatac.data.photos.codec import decode
 from openatac.data.photos.folder import ImageFolder, check_class_count
 from openatac.data.photos.listed import ImageList
-from openatac.data.records.companions import index_beside
 from openatac.data.records.record_file import RecordFile
+from openatac.data.records.sidecar_files import index_beside
 from openatac.data.small_images import open_split
 from openatac.errors import DataError
 from openatac.export.images.files import find_images, read_file

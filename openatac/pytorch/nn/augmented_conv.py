@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from openatac.pytorch.nn.first_input import ShapedByInput
+from openatac.pytorch.nn.lazy_weight import ShapedByInput
 from openatac.unit_arguments import attention_widths
 
 

@@ -49,7 +49,7 @@ def gates_of_run(folder: str, params: str = 'best', images: int | None = None,
     load_parameters: Callable[..., None]
     gate_statistics: Callable[..., list[dict[str, Any]]]
     if has_mxnet():
-        from openatac.models.parameters import load_parameters
+        from openatac.models.weights.parameters import load_parameters
         from openatac.study.gates.of_network import gate_statistics
     else:
         require_torch()

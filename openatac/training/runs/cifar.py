@@ -12,7 +12,7 @@ from openatac.backends.base import Backend, Metrics, checksum, open_backend
 from openatac.backends.cluster import Cluster, SingleProcess
 from openatac.data.batches import prefetch
 from openatac.data.image_set import ImageSet
-from openatac.models.pretrained import weights_file
+from openatac.models.weights.pretrained import weights_file
 from openatac.training import loop
 from openatac.training.config import CifarConfig, result_settings
 from openatac.training.datasets import BackgroundReader, divide
@@ -23,7 +23,6 @@ from openatac.training.runs.evaluation import evaluate_with_report
 from openatac.training.runs.next_steps import print_next_steps
 from openatac.training.schedule import step_schedule
 from openatac.training.sections.cifar import CifarData, CifarTraining
-from openatac.training.sections.shared import ATAC
 
 log = logging.getLogger('openatac')
 
@@ -95,8 +94,7 @@ def train_network(net: Any, name: str, config: CifarConfig, reader: BackgroundRe
             config.output.log_interval, config.output.save_period,
             test=functools.partial(_test, backend, config, test_set, batch_size)
             if sets.are_held_out else None)
-        is_global = config.network.act_type == ATAC and config.network.useGlobal
-        title = f'{name}{", global gate" if is_global else ""} on {_images_name(config.data)}'
+        title = f'{name} on {_images_name(config.data)}'
         summary = session.run_plan(plan, Progress(), config, command, title, {
             'model': name, 'dataset': config.data.dataset, **sets.counts()})
         if summary and cluster.rank == 0:

@@ -10,11 +10,11 @@ from typing import Any, Callable
 from openatac.backends.base import Backend, Engine, Metrics, Teacher, open_backend
 from openatac.backends.cluster import Cluster, SingleProcess
 from openatac.data.batches import prefetch
-from openatac.data.photos.bad_images import PhotoSource
 from openatac.data.photos.batches import EvaluationPhotoBatches, TrainingPhotoBatches, first_iteration
+from openatac.data.photos.source import PhotoSource
 from openatac.errors import DeviceError, ParameterFileError
-from openatac.models.params_file import read_params
-from openatac.models.pretrained import weights_file
+from openatac.models.weights.params_file import read_params
+from openatac.models.weights.pretrained import weights_file
 from openatac.training import loop
 from openatac.training.config import ImagenetConfig, result_settings
 from openatac.training.datasets import divide, first_readable, open_both_splits, open_photos

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, Optional, Union
 
 from openatac.data.photos.bad_images import MAX_BAD_SHARE
-from openatac.distributed.workers import KVSTORES
+from openatac.distributed.kvstore import KVSTORES
 from openatac.limits import (
     COUNT_FROM_ZERO,
     FROM_ZERO,

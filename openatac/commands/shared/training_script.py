@@ -13,13 +13,13 @@ from typing import Any, Callable
 
 from openatac.backends.cluster import Cluster
 from openatac.backends.compute import BACKENDS
+from openatac.commands.catalogue import command_parser
 from openatac.console import program
-from openatac.console.commands import command_parser
-from openatac.distributed.workers import end_run
+from openatac.distributed.cluster import end_run
 from openatac.errors import OpenatacError, ParameterFileError
 from openatac.flags import COMMAND_LINE, Given, add_section, describe, flag_of, from_arguments, show_defaults
 from openatac.limits import FLOAT32_MAX, FLOAT32_MIN
-from openatac.models.pretrained import weights_file
+from openatac.models.weights.pretrained import weights_file
 from openatac.options import sections
 from openatac.runtime.devices import parse_gpus
 from openatac.runtime.libraries import has_mxnet, require_mxnet, require_torch
@@ -138,13 +138,13 @@ def train_in_processes(config: Config) -> int | None:
 
 def join_run(parser: argparse.ArgumentParser, config: Config) -> Cluster:
     """Join the processes that train together, of which this is one; it may be the only one."""
-    from openatac.distributed import torchrun, workers
+    from openatac.distributed import kvstore, torchrun
     alone = _needs_one_process(config)
     if config.compute.engine != 'torch':
         if torchrun.is_part() and 'TORCHELASTIC_RUN_ID' in os.environ:
             parser.error('argument --engine: torchrun is for torch; start several processes of '
                          f'{config.compute.engine} by `openatac launch`')
-        return workers.join_run('device' if alone else getattr(config.training, 'kvstore', 'device'))
+        return kvstore.join_run('device' if alone else getattr(config.training, 'kvstore', 'device'))
     if alone and torchrun.is_part():
         parser.error('this command takes one process; start it without torchrun')
     if config.compute.syncbn and not (alone or torchrun.is_part()):

@@ -1,7 +1,7 @@
-"""A multi-process training run: MXNet's parameter server, and what it lacks.
+"""A multi-process training run by MXNet's parameter server.
 
-    cluster = workers.join_run('dist_sync')       # in a scheduler or server it never returns
-    ...                                         # gluon.Trainer(..., kvstore=cluster.kvstore)
+    cluster = kvstore.join_run('dist_sync')       # in a scheduler or server it never returns
+    ...                                           # gluon.Trainer(..., kvstore=cluster.kvstore)
     cluster.close()
 
 `openatac launch` starts all processes of a run. When one of them dies, all others report that and end within
@@ -9,22 +9,19 @@ seconds (see `openatac.distributed.member`); MXNet alone would wait forever.
 """
 from __future__ import annotations
 
-import atexit
 import functools
 import os
 import signal
 import socket
-import sys
 import threading
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Callable
+from typing import Any, NoReturn
 
-from openatac.backends.cluster import Cluster, SingleProcess
-from openatac.console import streams
+from openatac.backends.cluster import SingleProcess
 from openatac.console.program import RUN_STOP_SIGNALS
-from openatac.distributed.exiting import exit_process
+from openatac.distributed.cluster import MemberCluster, enter
+from openatac.distributed.crash_exit import exit_process
 from openatac.distributed.job import Job, read_job, set_addresses
 from openatac.distributed.member import Member
 from openatac.distributed.parameter_server import send_learning_rate, send_optimizer, serve
@@ -32,62 +29,6 @@ from openatac.errors import OpenatacError, last_line
 
 # The stores that MXNet really has. It silently treats other names, such as horovod, as a local store.
 KVSTORES = ('local', 'device', 'dist_sync', 'dist_device_sync', 'dist_async')
-
-Joined = TypeVar('Joined', bound='MemberCluster')
-
-
-class MemberCluster(Cluster):
-    """The `Cluster` of a worker in a run of several processes, but for what moves the arrays."""
-
-    def __init__(self, member: Member) -> None:
-        self._member, self._open, self.silence = member, True, member.job.silence
-        member.wait_for_all()
-
-    @property
-    def stop_signal(self) -> int:
-        """The number of the signal that asked the whole run to stop, or 0."""
-        return self._member.stop_signal
-
-    def gather(self, message: Any, name: str = 'a message') -> list[Any]:
-        """Return the JSON-able ``message`` of every worker, by rank; at most 64 MB for all workers together.
-
-        All workers must call this the same number of times; if not, the error calls this place ``name``.
-        """
-        return self._member.gather(message, name)
-
-    def barrier(self, name: str = 'a barrier') -> None:
-        """Wait until all workers are here."""
-        self.gather(None, name)
-
-    def check_alike(self, settings: Mapping[str, Any]) -> None:
-        """Raise OpenatacError, on every worker, if their settings {name: JSON-able value} differ."""
-        everyone = self.gather(settings, 'the comparison of settings')
-        wrong = differences(everyone)
-        if wrong:
-            raise OpenatacError(f'the workers were started with different settings: {"; ".join(wrong)}; give '
-                                'all of them the same command')
-
-    def close(self) -> None:
-        """Leave together with the other workers."""
-        if not self._open:
-            return
-        self._finish()
-        self.barrier('the end')
-        self._leave()
-        self._open = False
-        self._member.goodbye()
-
-    def _finish(self) -> None:
-        """Wait for this process's own work."""
-
-    def _leave(self) -> None:
-        """Leave whatever moves the arrays."""
-
-    def fail(self, message: str, code: int = 1) -> NoReturn:
-        """Tell the others, and end this process with the exit code."""
-        if self._open:
-            self._member.fail(message)
-        exit_process(message, code)
 
 
 class WorkerCluster(MemberCluster):
@@ -140,21 +81,7 @@ class WorkerCluster(MemberCluster):
         self.kvstore.handle = mx.base.KVStoreHandle()
 
 
-def differences(everyone: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a phrase for each setting that is not the same on every worker, given the settings by rank."""
-    phrases = []
-    for name in sorted(set().union(*everyone)):
-        if any(settings.get(name, ...) != everyone[0].get(name, ...) for settings in everyone):
-            values = (repr(settings[name]) if name in settings else 'missing' for settings in everyone)
-            phrases.append(f'{name} is ' + ', '.join(
-                f'{value} on worker {rank}' for rank, value in enumerate(values)))
-    return phrases
-
-
-# ------------------------------------------------------------------- joining and ending a run
-
-_cluster: MemberCluster | None = None  # of this process
-
+# ---------------------------------------------------------------------------- joining a run
 
 def join_run(name: str) -> SingleProcess | WorkerCluster:
     """Join a run with MXNet's key-value store ``name``.
@@ -191,48 +118,6 @@ def join_run(name: str) -> SingleProcess | WorkerCluster:
         _serve(job)
     import mxnet  # noqa: F401  (its exit handler, registered before ours, runs after it)
     return enter(Member(job), functools.partial(WorkerCluster, name))
-
-
-def enter(member: Member, cluster: Callable[[Member], Joined]) -> Joined:
-    """Return the ``cluster`` of the member of a run, as part of which this process ends from now on."""
-    global _cluster
-    _report_crashes(member)
-    joined = _cluster = cluster(member)
-    return joined
-
-
-def end_run(message: str, code: int = 1) -> NoReturn:
-    """End a script that failed: print ``error: message``, and exit with the code.
-
-    In a cluster, the other processes are told and end too. A code of 128 or more means that the run was asked
-    to stop: then all workers come here, and leave together.
-    """
-    if _cluster is None:
-        streams.print_to_stderr(f'error: {message}')
-        sys.exit(code)
-    if code >= 128:
-        # After a second Ctrl-C not all of them do, and they would wait for each other forever.
-        late = threading.Timer(_cluster.silence, _cluster.fail, (message, code))
-        late.daemon = True
-        late.start()
-        _cluster.close()
-    _cluster.fail(message, code)
-
-
-def _report_crashes(member: Member) -> None:
-    """Have any unexpected end of this process reported to the others, without waiting for their replies."""
-
-    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        traceback.print_exception(kind, error, trace)
-        give_up(f'{type(error).__name__}: {last_line(error)}')
-
-    def give_up(text: str) -> None:
-        if not member.is_leaving:
-            member.fail(text)
-            exit_process(None)
-
-    sys.excepthook = hook
-    atexit.register(give_up, 'it ended before the run did')
 
 
 def _serve(job: Job) -> NoReturn:

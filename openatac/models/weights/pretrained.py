@@ -6,12 +6,13 @@ float16, the settings of the run, and the card. `benchmarks/pretrained_networks.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated, NamedTuple
 
 from openatac.errors import ParameterFileError
 from openatac.files.schema import Range, read_json
 
-FOLDER = os.path.join(os.path.dirname(os.path.dirname(__file__)), 'pretrained')
+FOLDER = str(Path(__file__).parents[2] / 'pretrained')
 WEIGHTS, CARD = 'weights.params', 'card.json'
 
 _Share = Annotated[float, Range(0, 1)]

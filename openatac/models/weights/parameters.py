@@ -9,7 +9,7 @@ from typing import Union
 import mxnet as mx
 import numpy as np
 
-from openatac.models.fitting import (
+from openatac.models.weights.checks import (
     OTHER_CLASSES,
     Path,
     Pretrained,
@@ -19,8 +19,8 @@ from openatac.models.fitting import (
     head_to_draw,
     loaded,
 )
-from openatac.models.params_file import read_params, write_params
-from openatac.models.weights import find_weights
+from openatac.models.weights.files import find_weights
+from openatac.models.weights.params_file import read_params, write_params
 
 log = logging.getLogger('openatac')
 
@@ -65,7 +65,7 @@ def load_parameters(net: mx.gluon.Block, path: Path, ctx: Contexts | None = None
     net : mxnet.gluon.Block
         The network, initialised or not.
     path : str
-        A parameter file of any kind that `openatac.models.weights` reads.
+        A parameter file of any kind that `openatac.models.weights.files` reads.
     ctx : mxnet.Context or list of mxnet.Context, optional
         Where to put them; by default where they are, or the CPU.
 

@@ -24,7 +24,7 @@ from openatac.errors import ParameterFileError, first_line
 from openatac.files.checksums import check_files
 from openatac.files.reading import check_input, open_input
 from openatac.files.schema import Range, parse_json, validate
-from openatac.models.params_file import MAX_BYTES, PARAMS_SUFFIX, read_params
+from openatac.models.weights.params_file import MAX_BYTES, PARAMS_SUFFIX, read_params
 from openatac.runtime.libraries import NO_PYTORCH, has_torch
 
 KINDS = ('arg:', 'aux:')  # how MXNet's exports begin the names of parameters and of running statistics

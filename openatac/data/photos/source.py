@@ -1,0 +1,36 @@
+"""What a set of photographs is to those that read it."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+
+class BadImage(Exception):
+    """One image cannot be used; the others can. The message says why."""
+
+
+class PhotoSource(Protocol):
+    """Labelled photographs in files, such as a `PhotoSet` or a part of one."""
+
+    def __len__(self) -> int: ...
+
+    def name(self, index: int) -> str:
+        """Return the name of image ``index`` in messages."""
+        ...
+
+    def read(self, index: int) -> tuple[bytes, int]:
+        """Return (the bytes of image file ``index``, its label); raise BadImage if it cannot be read."""
+        ...
+
+
+class PhotoSet(PhotoSource, Protocol):
+    """A whole set: a `RecordFile`, an `ImageFolder` or an `ImageList`."""
+
+    @property
+    def class_names(self) -> Sequence[str] | None:
+        """The names of the classes, by label; None if they are not known."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Return a text that identifies the data set."""
+        ...

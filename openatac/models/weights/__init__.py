@@ -1,0 +1,1 @@
+"""Parameter files of networks: read, checked, loaded, and the trained ones of the package."""
