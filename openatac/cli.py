@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _call(arguments: Sequence[str]) -> int | None:
     parser = argparse.ArgumentParser(
         prog='openatac', usage='openatac [-h] [--version] COMMAND ...',
-        description='Attention as Activation in MXNet.',
+        description='Attention as Activation in MXNet and PyTorch.',
         formatter_class=argparse.RawDescriptionHelpFormatter, epilog=overview())
     parser.add_argument('--version', action='version', version=f'openatac {openatac.__version__}')
     parser.add_argument('command', metavar='COMMAND', choices=COMMANDS, help='one of the commands below')

@@ -134,11 +134,16 @@ class Factories:
         if factory is None:
             raise ValueError(f'{self.name!r} is not registered for {library}: give {argument}, too, where it '
                              'is registered')
-        if not isinstance(factory, str):
-            return factory
-        module, name = factory.split(':')
-        loaded: Factory = getattr(importlib.import_module(module), name)
-        return loaded
+        return import_factory(factory)
+
+
+def import_factory(factory: Factory | str) -> Factory:
+    """Return a factory that may be given by its place, 'module:name'."""
+    if not isinstance(factory, str):
+        return factory
+    module, name = factory.split(':')
+    found: Factory = getattr(importlib.import_module(module), name)
+    return found
 
 
 def settings_of(factory: Factory) -> tuple[str, ...]:

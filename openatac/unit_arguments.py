@@ -8,8 +8,8 @@ from openatac.limits import MAX_CHANNELS, check_number, check_odd, check_whole
 
 GATHER_EXCITE_VARIANTS = ('theta-', 'theta', 'theta+')
 
-# Subtracted from the logit of a pixel outside the image; exp(-OUTSIDE) is 0, in float16 too.
-OUTSIDE = 3e4
+# Subtracted from the logit of a pixel outside the image; exp(-MASK_LOGIT) is 0, in float16 too.
+MASK_LOGIT = 3e4
 
 
 def bottleneck(channels: int, ratio: float, argument: str) -> int:
@@ -27,18 +27,21 @@ def bottleneck(channels: int, ratio: float, argument: str) -> int:
 
 def eca_kernel(channels: int, gamma: float, b: float) -> int:
     """Return how many neighbours a gate of ECA sees: (log2(channels) + b) / gamma, made odd."""
+    check_whole('channels', channels, 1, MAX_CHANNELS)
     check_number('gamma', gamma, above=0)
+    check_number('b', b)
     kernel = int(abs((math.log2(channels) + b) / gamma))
     return kernel if kernel % 2 else kernel + 1
 
 
 def check_gather_excite(extent: int, variant: str) -> None:
-    """Raise ValueError unless these describe a gathering."""
+    """Raise SettingError unless these describe a gathering."""
     if variant not in GATHER_EXCITE_VARIANTS:
-        raise ValueError(f'variant must be one of {", ".join(GATHER_EXCITE_VARIANTS)}, not {variant!r}')
+        raise SettingError('variant', f'variant must be one of {", ".join(GATHER_EXCITE_VARIANTS)}, not '
+                           f'{variant!r}')
     if extent not in [0] + [2 ** n for n in range(1, 11)]:
-        raise ValueError('extent must be 0 (the whole image) or a power of two from 2 to 1024, not '
-                         f'{extent!r}')
+        raise SettingError('extent', 'extent must be 0 (the whole image) or a power of two from 2 to 1024, '
+                           f'not {extent!r}')
 
 
 def attention_widths(channels: int, kernel_size: int, strides: int, kappa: float, upsilon: float, heads: int,

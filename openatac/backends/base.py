@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import abc
 import contextlib
-import importlib
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Callable, NamedTuple
 
 from openatac.backends.cluster import Cluster, SingleProcess
-from openatac.backends.compute import BACKENDS, Compute, Registered
+from openatac.backends.compute import BACKENDS, BackendEntry, Compute
 from openatac.backends.objective import Objective
+from openatac.registry import import_factory
 
 Arrays = dict[str, Any]  # {name: numpy.ndarray}
 Keep = Callable[[Any, Any], None]  # takes outputs (B, classes) and labels (B,), NumPy arrays
@@ -42,7 +42,7 @@ def register_backend(name: str, factory: Callable[..., Backend],
     ValueError
         If the name is taken.
     """
-    BACKENDS.register(name, Registered(factory, check))
+    BACKENDS.register(name, BackendEntry(factory, check))
 
 
 def open_backend(net: Any, compute: Compute, image_shape: tuple[int, int, int], seed: int, gpus: str,
@@ -71,11 +71,8 @@ def open_backend(net: Any, compute: Compute, image_shape: tuple[int, int, int], 
     ModuleNotFoundError
         If the backend's library is not installed.
     """
-    factory = BACKENDS.find(compute.engine).factory
-    if isinstance(factory, str):
-        module, name = factory.split(':')
-        factory = getattr(importlib.import_module(module), name)
-    backend = factory(net, compute, image_shape, seed, gpus, fall_back)
+    factory = import_factory(BACKENDS.find(compute.engine).factory)
+    backend: Backend = factory(net, compute, image_shape, seed, gpus, fall_back)
     if cluster is not None:
         backend.cluster = cluster
     return backend
@@ -257,6 +254,17 @@ class Engine(abc.ABC):
     @abc.abstractmethod
     def load_state(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
         """Restore what `state` returned."""
+
+    def _describe_devices(self, count: int, kind: str) -> str:
+        """Return `devices` for ``count`` devices in this process, each a 'cpu' or a 'gpu'."""
+        processes = f'{self.cluster.size} x ' if self.cluster.size > 1 else ''
+        return f'{processes}{count} x {kind}'
+
+    def _over_cluster(self, totals: Sequence[float], images: int) -> Metrics:
+        """Return the metrics of all processes from this one's sums over its ``images``."""
+        everyone = self.cluster.gather([images, *totals], 'the metrics')
+        images, *totals = [sum(numbers) for numbers in zip(*everyone)]
+        return Metrics.of(totals, images)
 
     def _with_progress(self, arrays: Arrays) -> tuple[Arrays, dict[str, Any]]:
         """Add the state common to all backends to a backend's own ``arrays``, as `state` returns it."""

@@ -9,7 +9,7 @@ from openatac.options import Section, option
 from openatac.registry import Registry
 
 
-class Registered(NamedTuple):
+class BackendEntry(NamedTuple):
     """What is known of a backend before its library is loaded.
 
     Attributes
@@ -26,7 +26,7 @@ class Registered(NamedTuple):
 
 INITIAL_LOSS_SCALE = 1024.0  # by default
 
-BACKENDS: Registry[Registered] = Registry('backend', hyphens=True)
+BACKENDS: Registry[BackendEntry] = Registry('backend', hyphens=True)
 
 
 @dataclass(frozen=True)
@@ -85,5 +85,5 @@ def _check_unused(engine: str, **flags: Union[bool, str]) -> None:
             raise ValueError(f'argument --{flag}: {what} is for --engine {engine}; leave it out')
 
 
-BACKENDS.register('mxnet', Registered('openatac.backends.mxnet.backend:MxnetBackend', _check_mxnet))
-BACKENDS.register('torch', Registered('openatac.backends.torch.backend:TorchBackend', _check_torch))
+BACKENDS.register('mxnet', BackendEntry('openatac.backends.mxnet.backend:MxnetBackend', _check_mxnet))
+BACKENDS.register('torch', BackendEntry('openatac.backends.torch.backend:TorchBackend', _check_torch))

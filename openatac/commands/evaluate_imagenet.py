@@ -13,6 +13,7 @@ from openatac.commands.catalogue import command_parser
 from openatac.flags import COMMAND_LINE, DEFAULT, add_section, from_arguments, show_defaults
 from openatac.options import section_fields
 from openatac.training.config import ImagenetConfig
+from openatac.training.recipes import IMAGENET
 from openatac.training.sections.imagenet import (
     ImagenetData,
     ImagenetNetwork,
@@ -20,7 +21,7 @@ from openatac.training.sections.imagenet import (
     ImagenetTraining,
 )
 
-_PUBLISHED = {'r': 2}  # of the published network; the published script's default is 4
+_PUBLISHED = {'r': IMAGENET['imagenet_atac']['r']}  # the default of the published script is another
 
 
 def main(argv: list[str]) -> int:

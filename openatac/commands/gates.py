@@ -2,7 +2,7 @@
 
 RUN is the folder of a run of train_cifar.py or train_imagenet.py; its settings.json describes the network and
 the data. --out PREFIX writes PREFIX.csv and PREFIX.png. The images are the test images without augmentation;
-the network runs in testing mode, on the CPU.
+the network runs in evaluation mode, on the CPU.
 
 For each gated unit: the gate's mean and standard deviation, how its variance divides among channels, images
 and pixels, its shares below 0.1 and above 0.9, and its correlation with the mask [x > 0] of the unit's input

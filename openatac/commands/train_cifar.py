@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from typing import Any, cast
 
 from openatac.commands.shared import training_script
 from openatac.flags import flag_of
@@ -52,23 +53,18 @@ def main(argv: list[str], prog: str = PROG) -> int | None:
     if config.data.dataset == 'folder' and config.data.class_names is None and not config.start.initial:
         config = changed(config, class_names=folder_classes(config), image_size=config.data.side)
         given = given._replace(config=config)
-    only_network = training_script.only_makes_network(config)
     splits = (False,) if config.start.evaluate else (True, False)
-    reader = None if only_network or config.start.initial else BackgroundReader(config.data, splits)
-    try:
-        net, name, config = training_script.find_network(given)
-    except ValueError as error:
-        p.error(str(error))
-    if only_network:
-        training_script.print_or_write_network(net, name, config)
+    reads_later = training_script.only_makes_network(config) or config.start.initial
+    reader = None if reads_later else BackgroundReader(config.data, splits)
+    made = training_script.make_network(p, given)
+    if made is None:
         return None
+    net, name, config = cast('tuple[Any, str, CifarConfig]', made)
     reader = reader or BackgroundReader(config.data, splits)  # of the data set that --initial names
     from openatac.training.runs import cifar
     if config.start.evaluate:
         cifar.evaluate(net, config, reader)
         return None
     cifar.train_network(net, name, config, reader, shlex.join([*p.prog.split(), *argv]), cluster)
-    cluster.close()
-    if cluster.rank == 0:
-        training_script.export_if_asked(config)
+    training_script.end_run_of(cluster, config)
     return None

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from typing import Any
+from typing import Any, cast
 
 from openatac.commands.shared import training_script
 from openatac.training.config import ImagenetConfig
@@ -68,31 +68,24 @@ def main(argv: list[str], prog: str = PROG) -> int | None:
     """Run the command; see the module."""
     p = parser(prog)
     given = training_script.begin(p, ImagenetConfig, IMAGENET, argv, check)
-    config: ImagenetConfig = given.config
-    code = training_script.train_in_processes(config)
+    code = training_script.train_in_processes(given.config)
     if code is not None:
         return code
-    only_network = training_script.only_makes_network(config)
-    cluster = training_script.join_run(p, config)
+    cluster = training_script.join_run(p, given.config)
     given = training_script.with_described_network(p, given)
-    config = given.config
+    config: ImagenetConfig = given.config
     from openatac.training import datasets
     from openatac.training.runs import imagenet
-    if not (only_network or config.start.initial):
+    if not (training_script.only_makes_network(config) or config.start.initial):
         given = given._replace(config=datasets.with_classes(config))
-    try:
-        net, name, config = training_script.find_network(given)
-    except ValueError as error:
-        p.error(str(error))
-    if only_network:
-        training_script.print_or_write_network(net, name, config)
+    made = training_script.make_network(p, given)
+    if made is None:
         return None
+    net, name, config = cast('tuple[Any, str, ImagenetConfig]', made)
     command = shlex.join([*p.prog.split(), *argv])
     if config.start.evaluate:
         imagenet.evaluate(net, config, command)
         return None
     imagenet.train_network(net, name, config, cluster, command)
-    cluster.close()
-    if cluster.rank == 0:
-        training_script.export_if_asked(config)
+    training_script.end_run_of(cluster, config)
     return None

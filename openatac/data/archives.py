@@ -144,7 +144,7 @@ def _tar_files(archive: tarfile.TarFile, path: str) -> dict[str, File]:
     for member in archive:
         label = f'{member.name} in {path}'
         if member.issparse() or not (member.isreg() or member.isdir()):
-            raise _is_no_file(label)
+            raise _is_not_regular_file(label)
         if member.isreg():
             files[_safe_name(member.name, label)] = File(
                 label, member.size, functools.partial(archive.extractfile, member))
@@ -160,7 +160,7 @@ def _zip_files(archive: zipfile.ZipFile, path: str) -> dict[str, File]:
         name = _zip_name(member).replace('\\', '/')  # as some programs on Windows write
         label = f'{name} in {path}'
         if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise _is_no_file(label)
+            raise _is_not_regular_file(label)
         if member.flag_bits & 1 or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise ValueError('it is encrypted, or compressed in an unusual way')
         if not name.endswith('/'):
@@ -187,5 +187,5 @@ def _safe_name(name: str, label: str) -> str:
     return posixpath.normpath(name)
 
 
-def _is_no_file(label: str) -> DataError:
+def _is_not_regular_file(label: str) -> DataError:
     return DataError(f'{label} is a link or a device: get the archive from another place')

@@ -8,6 +8,7 @@ the class) and 3,072 bytes of pixels: the red, the green and the blue plane, 32 
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 
 from openatac.data import archives
 from openatac.data.archives import File, open_files
-from openatac.data.cifar_copies import archive_has_copy, read_copy
+from openatac.data.cifar_copies import SIDE, archive_has_copy, read_copy
 from openatac.data.cifar_files import (
     DATASETS,
     MD5,
@@ -32,8 +33,8 @@ from openatac.data.plain_pickle import read_plain_pickle
 from openatac.errors import DataError
 from openatac.files.reading import MEGABYTE
 
-SHAPE = (3, 32, 32)
-PIXELS = 3072
+SHAPE = (3, SIDE, SIDE)
+PIXELS = math.prod(SHAPE)
 TRAINING_IMAGES, TEST_IMAGES = 50000, 10000
 
 log = logging.getLogger('openatac')

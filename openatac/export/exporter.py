@@ -77,7 +77,7 @@ def export(net: Any, prefix: str, manifest: Manifest, forms: Sequence[str] = ('s
 
 
 def _function(net: Any) -> Function:
-    """Return what the network computes in testing mode, as `TracedNetwork` has it."""
+    """Return what the network computes in evaluation mode, as `TracedNetwork` has it."""
     if is_module(net):
         import torch
         net.eval()

@@ -78,15 +78,15 @@ class _Replacement:
     def __init__(self, folder: str, work: str, stack: contextlib.ExitStack) -> None:
         self.folder, self.new, self.backup = folder, os.path.join(work, 'new'), os.path.join(work, 'old')
         self._stack = stack
-        self._away: list[tuple[str, str]] = []   # old path -> backup
-        self._place: list[tuple[str, str]] = []  # staged file -> final path
+        self._backups: list[tuple[str, str]] = []   # old path -> backup
+        self._moves: list[tuple[str, str]] = []  # staged file -> final path
         for temporary in (self.new, self.backup):
             shutil.rmtree(temporary, ignore_errors=True)  # left by a process that was killed
             os.mkdir(temporary)
 
     def remove(self, path: str) -> None:
         """Have `commit` remove an old file that no new one replaces."""
-        self._away.append((path, os.path.join(self.backup, os.path.basename(path))))
+        self._backups.append((path, os.path.join(self.backup, os.path.basename(path))))
 
     def stage(self, file: str) -> None:
         """Have `commit` put a new file in place; a device or a FIFO is written to at once."""
@@ -99,22 +99,22 @@ class _Replacement:
             backup = self._stack.enter_context(temporary_file(target))
             shutil.copyfile(finished, source)
         target.prepare(source)
-        self._place.append((source, target.path))
+        self._moves.append((source, target.path))
         if target.status is not None:
-            self._away.append((target.path, backup))
+            self._backups.append((target.path, backup))
 
     def commit(self) -> None:
         """Rename all files; if one cannot be renamed, restore the others and raise its OSError."""
         done: list[tuple[str, str]] = []
         try:
-            for source, target in self._away + self._place:
+            for source, target in self._backups + self._moves:
                 os.rename(source, target)
                 done.append((source, target))
         except OSError:
             for source, target in reversed(done):
                 os.rename(target, source)
             raise
-        for folder in {os.path.dirname(target) for _, target in self._place}:
+        for folder in {os.path.dirname(target) for _, target in self._moves}:
             flush(folder)
 
 

@@ -233,6 +233,9 @@ def _pixels(image: Image) -> np.ndarray:
     if isinstance(image, (str, os.PathLike)):
         return decode(read_file(os.fspath(image)))
     if not isinstance(image, np.ndarray):
+        if not hasattr(image, 'getbands'):  # of Pillow
+            raise ValueError('an image must be a path, an image of Pillow or an array, not '
+                             f'{type(image).__name__}')
         return to_pixels(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise ValueError('an array must be an image of shape (H, W, 3), or several of shape (N, H, W, 3), in '

@@ -182,7 +182,7 @@ def register_activation(name: str, factory: Factory | None, alias: str | None = 
     alias : str, optional
         A second name, which network names then use.
     torch_factory : callable, optional
-        The same for PyTorch, which returns a torch.nn.Module.
+        PyTorch's factory, with the same arguments; it returns a torch.nn.Module.
 
     Raises
     ------

@@ -18,7 +18,7 @@ from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
 from openatac.limits import MAX_CHANNELS, MAX_SIDE, check_odd, check_whole
-from openatac.unit_arguments import OUTSIDE, check_heads
+from openatac.unit_arguments import MASK_LOGIT, check_heads
 
 
 class StandAloneSelfAttention(HybridBlock):
@@ -82,7 +82,7 @@ class StandAloneSelfAttention(HybridBlock):
         return F.reshape(F.transpose(windows, (0, 3, 1, 2)), (-3, 0, 0))
 
     def _positions(self, F, query, rows, columns):
-        """Return q_i . r_(j - i), (B heads, H W, k^2), and -OUTSIDE where j is outside the image."""
+        """Return q_i . r_(j - i), (B heads, H W, k^2), and -MASK_LOGIT where j is outside the image."""
         r = F.concat(F.broadcast_axis(rows, axis=2, size=self._side),
                      F.broadcast_axis(columns, axis=1, size=self._side), dim=3)  # (heads, k, k, depth)
         filters = self._heads * self._pixels
@@ -91,7 +91,7 @@ class StandAloneSelfAttention(HybridBlock):
         # Without BlockGrad, 1.9.1 crashes in the (zero) gradient of an input used only for its shape.
         plane = F.slice(F.BlockGrad(query), begin=(0, 0), end=(1, 1))
         inside = F.swapaxes(F.im2col(F.ones_like(plane), **self._window), 1, 2)  # (1, H W, k^2)
-        return F.broadcast_add(_pixels_first(F, logits, self._pixels), OUTSIDE * (inside - 1))
+        return F.broadcast_add(_pixels_first(F, logits, self._pixels), MASK_LOGIT * (inside - 1))
 
 
 class AttentionStem(HybridBlock):

@@ -39,6 +39,9 @@ class PerCall(nn.ModuleList):
         self.calls = 0
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.calls == len(self):
+            raise RuntimeError(f'this activation was called {len(self)} times in a forward pass when it was '
+                               'replaced, and now once more: replace it in the mode in which it is used')
         activation = self[self.calls]
         self.calls += 1
         return activation(x)
@@ -84,7 +87,7 @@ def _called_inside(recording: Recording, names: dict[nn.Module, str]) -> Iterato
 
 
 def _called_by_several(slots: Sequence[Slot], names: dict[nn.Module, str]) -> dict[Place, tuple[str, str]]:
-    """Return {place: the same} of each activation in one place that several modules call."""
+    """Return {place: (name, description for an error)} of each activation that several modules call."""
     callers: dict[Place, set[nn.Module]] = defaultdict(set)
     for slot in slots:
         callers[slot.place].add(slot.caller)

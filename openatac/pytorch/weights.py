@@ -18,8 +18,8 @@ from openatac.models.weights.checks import (
     Shape,
     check_names,
     check_shapes,
-    head_to_draw,
-    loaded,
+    describe_loading,
+    head_of_other_size,
 )
 from openatac.models.weights.files import find_weights, numbers_of
 from openatac.models.weights.params_file import write_params
@@ -70,11 +70,11 @@ def load_pretrained(net: nn.Module, pretrained: Pretrained) -> None:
     """
     path, head = pretrained
     arrays, shapes = _find(net, path), _shapes(net)
-    drawn = head_to_draw(arrays, shapes, head)
+    drawn = head_of_other_size(arrays, shapes, head)
     kept = {name: array for name, array in arrays.items() if name not in drawn}
     check_shapes(path, arrays, {name: shapes[name] for name in kept})
     _set_values(net, kept)
-    log.log(logging.WARNING if drawn else logging.INFO, '%s', loaded(path, arrays, shapes, drawn))
+    log.log(logging.WARNING if drawn else logging.INFO, '%s', describe_loading(path, arrays, shapes, drawn))
 
 
 def _find(net: nn.Module, path: Path) -> dict[str, np.ndarray]:

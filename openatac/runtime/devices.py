@@ -158,6 +158,7 @@ def describe_cpu() -> str:
 def parse_gpus(text: str) -> list[int]:
     """Return [0, 1] from '0,1'; raise ValueError for anything else."""
     fields = [field.strip() for field in text.split(',') if field.strip()]
-    if not all(field.isdecimal() for field in fields) or len(set(fields)) != len(fields):
+    indices = [int(field) for field in fields if field.isdecimal()]
+    if len(set(indices)) != len(fields):
         raise ValueError(f'argument --gpus: {text!r} is not a list of GPU indices like 0,1')
-    return [int(field) for field in fields]
+    return indices

@@ -17,7 +17,7 @@ from openatac.training.run_folder import device_count
 log = logging.getLogger('openatac')
 REPEAT = 'repeat them, or start another run with another --save-dir'
 # Besides the options of the engine, what decides where the images of a step are computed, and not which.
-PLACES = ('batch_size', 'devices', 'kvstore')
+ENGINE_AND_DEVICES = ('batch_size', 'devices', 'kvstore')
 
 
 def adapt_checkpoint(plan: Plan, config: Config, arrays: Arrays, state: dict[str, Any]
@@ -38,18 +38,18 @@ def adapt_checkpoint(plan: Plan, config: Config, arrays: Arrays, state: dict[str
     before, now = {**added, **state['settings']}, {**added, **plan.settings}
     changed = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
     scheduled = [name for name in changed if name in options and options[name].option.scheduled]
-    placed = [name for name in changed if name in PLACES or (
+    elsewhere = [name for name in changed if name in ENGINE_AND_DEVICES or (
         name in options and options[name].section == 'compute')]
     refusal = f'the run in {plan.folder} has other settings: {_list(before, now, changed)}; '
-    if len(changed) > len(scheduled) + len(placed):
+    if len(changed) > len(scheduled) + len(elsewhere):
         raise CheckpointError(refusal + REPEAT)
     if scheduled:
         _check_past(plan, config, {name: before[name] for name in scheduled}, state, refusal)
         log.info('%s: all iterations so far are the same', _list(before, now, scheduled))
-    if placed:
-        _check_places(config, before, now, refusal)
+    if elsewhere:
+        _check_engine_and_devices(config, before, now, refusal)
         line = (f'epoch {state["progress"]["epoch"]}, batch {state["progress"]["batch"]}: '
-                f'{_list(before, now, placed)}')
+                f'{_list(before, now, elsewhere)}')
         log.info('resuming inexactly at %s; from here on, results are not to the bit those of a run that '
                  'did not change', line)
         arrays, state = _convert(plan, now, arrays, state, line)
@@ -89,8 +89,9 @@ def _difference(plan: Plan, config: Config, before: dict[str, Any], state: dict[
 
 # -------------------------------------------------------------------------- engine and devices
 
-def _check_places(config: Config, before: dict[str, Any], now: dict[str, Any], refusal: str) -> None:
-    """Raise CheckpointError unless the command allows other places, and a step keeps its images."""
+def _check_engine_and_devices(config: Config, before: dict[str, Any], now: dict[str, Any], refusal: str
+                              ) -> None:
+    """Raise CheckpointError unless the command allows these changes, and a step keeps its images."""
     if not config.start.allow_inexact_resume:
         raise CheckpointError(f'{refusal}{REPEAT}, or add --allow-inexact-resume')
     images, wanted = _images_of_a_step(now), _images_of_a_step(before)

@@ -102,12 +102,12 @@ def write_initial_network(net: Any, config: Config, model: str, image_shape: tup
     import mxnet as mx
 
     from openatac.graph.named_graph import export_graph
-    from openatac.models.weights.parameters import initialize_parameters
+    from openatac.models.weights.parameters import draw_deferred_values, initialize_parameters
     from openatac.training.network import initial_parameters
     prefix = config.start.write_initial
     assert prefix is not None
     initialize_parameters(net, config.training.seed, [mx.cpu()], initial_parameters(config))
-    net(mx.nd.zeros((1, *image_shape)))
+    draw_deferred_values(net, image_shape)
     with writing(f'--write-initial: {prefix}'):
         os.makedirs(os.path.dirname(os.path.abspath(prefix)), exist_ok=True)
         with contextlib.suppress(FileNotFoundError):

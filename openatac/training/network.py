@@ -252,18 +252,11 @@ def drawn_by_mxnet(config: Config) -> dict[str, np.ndarray]:
     """Return {structural name: array} of all values with which MXNet's network of a config would start."""
     import mxnet as mx
 
-    from openatac.models.weights.parameters import initialize_parameters
+    from openatac.models.weights.parameters import draw_deferred_values, initialize_parameters, values_of
     net, _ = build_network(config)
     initialize_parameters(net, config.training.seed, [mx.cpu()], initial_parameters(config))
-    net(mx.nd.zeros((1, *image_shape(config))))  # draws the deferred values
-    mx.nd.waitall()  # on the CPU a pending forward pass may be reordering weights in place
-    return {name: parameter._reduce().asnumpy()
-            for name, parameter in net._collect_params_with_prefix().items()}
-
-
-def for_one_device(config: Config) -> Config:
-    """Return the config of the same network on one device, which needs no synchronised BatchNorm."""
-    return changed(config, syncbn=False)
+    draw_deferred_values(net, image_shape(config))
+    return {name: value.asnumpy() for name, value in values_of(net).items()}
 
 
 def ignored_options(config: Config) -> list[str]:

@@ -14,7 +14,7 @@ from openatac.files.csv_file import read_csv
 from openatac.files.reading import read_text
 from openatac.files.schema import Range, read_json
 from openatac.limits import MAX_SEED
-from openatac.options import from_json
+from openatac.options import changed, from_json
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
 
 _Count = Annotated[int, Range(1, 2 ** 40)]
@@ -116,9 +116,9 @@ class RunFolder:
 
     def build(self, config: Config, in_torch: bool = False) -> tuple[Any, str, Config]:
         """Like `network`, for a config of this run that has already been read."""
-        from openatac.training.network import build_network, for_one_device, resolve
+        from openatac.training.network import build_network, resolve
         try:
-            config = resolve(for_one_device(config))
+            config = resolve(changed(config, syncbn=False))  # which is for several devices
             return (*build_network(config, in_torch), config)
         except (KeyError, TypeError, ValueError) as error:
             raise OpenatacError(f'{self.path} does not describe a network ({error}): its settings.json or '

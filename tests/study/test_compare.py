@@ -387,7 +387,7 @@ def test_without_spread_there_is_no_test():
     for pair, mean in (([one, other], 0.25), ([same, other], 0.25)):
         found, = differences.differences(pair)
         assert (found.mean, found.low, found.p, found.corrected) == (mean, None, None, None)
-        assert differences.finding([found])
+        assert differences.state_findings([found])
         assert differences.seeds_needed(pair) is None
 
 
@@ -410,11 +410,11 @@ def test_which_units_are_compared(against, pairs):
 def test_the_finding_names_what_is_beyond_chance():
     clear = [fake_group('relu', 0.50, 0.51, 0.52), fake_group('se', 0.69, 0.72, 0.71),
              fake_group('atac', 0.70, 0.71, 0.72)]
-    said = differences.finding(differences.differences(clear))
+    said = differences.state_findings(differences.differences(clear))
     assert 'atac is better than relu by 0.2000' in said and 'se' not in said.split(';')[0]
     vague = [fake_group('relu', 0.5, 0.6), fake_group('atac', 0.5, 0.7)]
     p = differences.differences(vague)[0].corrected
-    assert f'{p:.2g}' in differences.finding(differences.differences(vague))
+    assert f'{p:.2g}' in differences.state_findings(differences.differences(vague))
 
 
 def test_the_seeds_that_would_decide():

@@ -100,8 +100,7 @@ class MxnetEngine(Engine):
 
     @property
     def devices(self) -> str:
-        processes = f'{self.cluster.size} x ' if self.cluster.size > 1 else ''
-        return f'{processes}{len(self.contexts)} x {self.contexts[0].device_type}'
+        return self._describe_devices(len(self.contexts), self.contexts[0].device_type)
 
     @property
     def versions(self) -> dict[str, str]:
@@ -150,11 +149,6 @@ class MxnetEngine(Engine):
 
     def read_all_metrics(self) -> Metrics:
         return self._over_cluster(_totals(self._sums), self.images)
-
-    def _over_cluster(self, totals: list[float], images: int) -> Metrics:
-        everyone = self.cluster.gather([images, *totals], 'the metrics')
-        images, *totals = [sum(numbers) for numbers in zip(*everyone)]
-        return Metrics.of(totals, images)
 
     def reset_metrics(self) -> None:
         self._sums, self.images = [mx.nd.zeros(2, ctx) for ctx in self.contexts], 0

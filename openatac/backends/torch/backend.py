@@ -83,8 +83,10 @@ class TorchBackend(Backend):
     def _convert(self, give_values: Callable[[list], Any]) -> None:
         """Build the module from the Gluon network after calling ``give_values`` with a list of contexts."""
         import mxnet as mx
+
+        from openatac.models.weights.parameters import draw_deferred_values
         give_values([mx.cpu()])
-        self.net(mx.nd.zeros((1, *self.image_shape)))  # draws the deferred initial values
+        draw_deferred_values(self.net, self.image_shape)
         self.module = to_torch(self.net)
 
     def load_teacher(self, teacher: Teacher) -> Any:

@@ -116,8 +116,7 @@ class TorchEngine(Engine):
 
     @property
     def devices(self) -> str:
-        processes = f'{self.cluster.size} x ' if self.cluster.size > 1 else ''
-        return f'{processes}1 x {"gpu" if self.device.type == "cuda" else "cpu"}'
+        return self._describe_devices(1, 'gpu' if self.device.type == 'cuda' else 'cpu')
 
     @property
     def versions(self) -> dict[str, str]:
@@ -202,12 +201,7 @@ class TorchEngine(Engine):
         return Metrics.of(self._sums.tolist(), self.images)
 
     def read_all_metrics(self) -> Metrics:
-        return self._over_cluster(self._sums, self.images)
-
-    def _over_cluster(self, sums: torch.Tensor, images: int) -> Metrics:
-        everyone = self.cluster.gather([images, *sums.tolist()], 'the metrics')
-        images, *totals = [sum(numbers) for numbers in zip(*everyone)]
-        return Metrics.of(totals, images)
+        return self._over_cluster(self._sums.tolist(), self.images)
 
     def reset_metrics(self) -> None:
         self._sums, self.images = torch.zeros(2, dtype=torch.float64, device=self.device), 0
@@ -230,7 +224,7 @@ class TorchEngine(Engine):
                     self._limit_queue()
         finally:
             self.module.train()
-        return self._over_cluster(sums, images)
+        return self._over_cluster(sums.tolist(), images)
 
     def _losses_and_hits(self, output: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Return [summed loss, top-1 hits and, with top5, top-5 hits]."""

@@ -19,7 +19,7 @@ from openatac.errors import ParameterFileError
 from openatac.files.checksums import check_files
 from openatac.files.writing import writing
 from openatac.graph.nodes import INPUT, SYMBOL_SUFFIX, Graph, Node
-from openatac.models.weights.checks import fits
+from openatac.models.weights.checks import shape_fits
 from openatac.models.weights.files import KINDS, numbers_of, read_weights
 from openatac.models.weights.params_file import PARAMS_SUFFIX, write_params
 
@@ -137,7 +137,7 @@ def _check_arrays(nodes: list[Node], arrays: dict[str, np.ndarray]) -> None:
                                  f'{len(unexpected)} unexpected, such as {(missing + unexpected)[0]}')
     for name, shape in shapes.items():
         given = arrays[name].shape
-        if shape and not (isinstance(shape, tuple) and fits(given, shape)):
+        if shape and not (isinstance(shape, tuple) and shape_fits(given, shape)):
             raise ParameterFileError.wrong_shape(name, given, shape)
 
 

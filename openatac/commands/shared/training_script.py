@@ -180,6 +180,25 @@ def _builds_in_torch(config: Config) -> bool:
     return config.compute.engine == 'torch' and not (only_makes_network(config) and has_mxnet())
 
 
+def make_network(parser: argparse.ArgumentParser, given: Given) -> tuple[Any, str, Config] | None:
+    """Return `find_network` of a command; None if it only asked to print or write the network: it is done."""
+    try:
+        net, name, config = find_network(given)
+    except ValueError as error:
+        parser.error(str(error))
+    if not only_makes_network(config):
+        return net, name, config
+    print_or_write_network(net, name, config)
+    return None
+
+
+def end_run_of(cluster: Cluster, config: Config) -> None:
+    """Leave the other processes, and write the export that the config asks for."""
+    cluster.close()
+    if cluster.rank == 0:
+        export_if_asked(config)
+
+
 def with_described_network(parser: argparse.ArgumentParser, given: Given) -> Given:
     """Complete the config by the network of --evaluate or --pretrained, if a file beside it describes it."""
     start = given.config.start

@@ -85,7 +85,7 @@ def sample_batches(images: LabelledImages, manifest: Manifest, count: int
 
 def named_batches(images: LabelledImages, manifest: Manifest, count: int
                   ) -> Iterator[tuple[list[str], np.ndarray, np.ndarray]]:
-    """Yield the same with the names of the images: (list of B names, inputs, labels)."""
+    """Yield what `sample_batches` does, with the names of the images: (list of B names, inputs, labels)."""
     sample = _sample(images, manifest, count)
     while batch := list(itertools.islice(sample, BATCH)):
         indices, inputs, labels = zip(*batch)

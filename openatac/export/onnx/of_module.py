@@ -21,7 +21,7 @@ from openatac.version import __version__
 
 def module_to_onnx(net: torch.nn.Module, image_shape: Shape, metadata: Mapping[str, Any],
                    dynamic_size: bool = False) -> Any:
-    """Convert a network in testing mode to an onnx.ModelProto.
+    """Convert a network in evaluation mode to an onnx.ModelProto.
 
     The other parameters and the errors are those of `openatac.export.onnx.model.to_onnx`.
     """

@@ -38,23 +38,23 @@ def check_shapes(path: Path, arrays: Mapping[str, np.ndarray], shapes: Mapping[s
                  advice: str = '') -> None:
     """Raise ParameterFileError unless the file's arrays have the network's ``shapes``."""
     for name, shape in shapes.items():
-        if not fits(arrays[name].shape, shape):
+        if not shape_fits(arrays[name].shape, shape):
             raise ParameterFileError(f'{path} is of another network: {name} has shape {arrays[name].shape} '
                                      f'there and {shape} here{advice}')
 
 
-def head_to_draw(arrays: Mapping[str, np.ndarray], shapes: Mapping[str, Shape], head: str) -> list[str]:
+def head_of_other_size(arrays: Mapping[str, np.ndarray], shapes: Mapping[str, Shape], head: str) -> list[str]:
     """Return the names of the last dense layer if it has another number of classes in the file, else none."""
     names = [name for name in shapes if name.startswith(head + '.')]
     pairs = [(arrays[name].shape, shapes[name] or ()) for name in names]
-    if all(len(one) == len(other) and fits(one[1:], other[1:]) for one, other in pairs) and any(
+    if all(len(one) == len(other) and shape_fits(one[1:], other[1:]) for one, other in pairs) and any(
             one[0] != other[0] for one, other in pairs):
         return names
     return []
 
 
-def loaded(path: Path, arrays: Mapping[str, np.ndarray], shapes: Mapping[str, Shape], drawn: Sequence[str]
-           ) -> str:
+def describe_loading(path: Path, arrays: Mapping[str, np.ndarray], shapes: Mapping[str, Shape],
+                     drawn: Sequence[str]) -> str:
     """Return a line that says which arrays were loaded, and which of the network were ``drawn`` at random."""
     if not drawn:
         return f'{path}: loaded all {len(shapes)} arrays'
@@ -68,7 +68,7 @@ def _some(names: list[str], count: int = 3) -> str:
     return f'{", ".join(names[:count])} and {len(names) - count} more'
 
 
-def fits(shape: Sequence[int], expected: Sequence[int] | None) -> bool:
+def shape_fits(shape: Sequence[int], expected: Sequence[int] | None) -> bool:
     """Return whether an array's shape fits a network's, of which dimensions may be unknown."""
     return expected is None or (
         len(shape) == len(expected) and all(size in (0, length) for length, size in zip(shape, expected)))

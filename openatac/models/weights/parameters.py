@@ -16,8 +16,8 @@ from openatac.models.weights.checks import (
     Shape,
     check_names,
     check_shapes,
-    head_to_draw,
-    loaded,
+    describe_loading,
+    head_of_other_size,
 )
 from openatac.models.weights.files import find_weights
 from openatac.models.weights.params_file import read_params, write_params
@@ -50,11 +50,20 @@ def initialize_parameters(net: mx.gluon.Block, seed: int, contexts: Contexts,
         log.info('starting from the parameters in %s', params)
 
 
-def save_parameters(net: mx.gluon.Block, path: Path) -> None:
-    """Write the network's parameters under their structural names (``features.0.gamma``, ...)."""
+def draw_deferred_values(net: mx.gluon.Block, image_shape: tuple[int, int, int]) -> None:
+    """Have a network on the CPU draw the initial values whose shapes follow from its images."""
+    net(mx.nd.zeros((1, *image_shape)))
+
+
+def values_of(net: mx.gluon.Block) -> dict[str, mx.nd.NDArray]:
+    """Return {structural name, such as ``features.0.gamma``: value} of a network's parameters."""
     mx.nd.waitall()  # on the CPU a pending forward pass may be reordering weights in place
-    write_arrays(path, {name: parameter._reduce()
-                        for name, parameter in net._collect_params_with_prefix().items()})
+    return {name: parameter._reduce() for name, parameter in net._collect_params_with_prefix().items()}
+
+
+def save_parameters(net: mx.gluon.Block, path: Path) -> None:
+    """Write the network's parameters under their structural names."""
+    write_arrays(path, values_of(net))
 
 
 def load_parameters(net: mx.gluon.Block, path: Path, ctx: Contexts | None = None) -> None:
@@ -89,7 +98,7 @@ def load_pretrained(net: mx.gluon.Block, pretrained: Pretrained, ctx: Contexts |
     path, head = pretrained
     parameters = net._collect_params_with_prefix()
     arrays, shapes = _find(net, parameters, path), _shapes(parameters)
-    drawn = head_to_draw(arrays, shapes, head)
+    drawn = head_of_other_size(arrays, shapes, head)
     for name in drawn:
         if parameters[name]._data is None and not parameters[name]._deferred_init:
             parameters[name].initialize(default_init=mx.init.MSRAPrelu(), ctx=ctx or mx.cpu())
@@ -97,7 +106,7 @@ def load_pretrained(net: mx.gluon.Block, pretrained: Pretrained, ctx: Contexts |
     check_shapes(path, arrays, _shapes(kept))
     _set_values(kept, arrays, ctx)
     # a warning, which Python shows by default, if not all were loaded
-    log.log(logging.WARNING if drawn else logging.INFO, '%s', loaded(path, arrays, shapes, drawn))
+    log.log(logging.WARNING if drawn else logging.INFO, '%s', describe_loading(path, arrays, shapes, drawn))
 
 
 def gluon_names(net: mx.gluon.Block) -> dict[str, str]:

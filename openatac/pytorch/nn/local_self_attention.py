@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from openatac.limits import MAX_CHANNELS, MAX_SIDE, check_odd, check_whole
-from openatac.unit_arguments import OUTSIDE, check_heads
+from openatac.unit_arguments import MASK_LOGIT, check_heads
 
 
 class StandAloneSelfAttention(nn.Module):
@@ -68,7 +68,7 @@ class StandAloneSelfAttention(nn.Module):
         logits = torch.einsum('bndi,bndji->bnij', query, self._windows(self.key(x)))
         logits = logits + torch.einsum('bndi,njd->bnij', query, self._embeddings())
         inside = F.unfold(torch.ones_like(x[:1, :1]), **self.window)  # (1, k^2, H W)
-        logits = logits + OUTSIDE * (inside.transpose(1, 2) - 1)
+        logits = logits + MASK_LOGIT * (inside.transpose(1, 2) - 1)
         y = torch.einsum('bnij,bndji->bndi', logits.softmax(3), self._windows(self.value(x)))
         return self.pool(y.reshape(batch, -1, height, width))
 

@@ -49,5 +49,5 @@ def name_of(run: FinishedRun) -> str:
 
 
 def run_name(unit: str, blocks: int, seed: int, host: str | None = None) -> str:
-    """Return the same for a future run, by default of the published host."""
+    """Return the name of the folder of a run that is yet to come, by default of the published host."""
     return f'{host}-' * (host is not None) + f'b{blocks}-{unit}-seed{seed}'

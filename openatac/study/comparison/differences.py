@@ -117,7 +117,7 @@ def holm(values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def finding(found: Sequence[Difference]) -> str:
+def state_findings(found: Sequence[Difference]) -> str:
     """Say in a sentence which differences are beyond chance; '' if nothing is compared."""
     tested = [each for each in found if each.corrected is not None]
     if not found:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from openatac.pictures import shortened, unit_styles, wrapped
-from openatac.study.comparison.groups import Group, data_set, dates, epochs_images, seeds, words
+from openatac.study.comparison.groups import Group, data_set, dates, describe_measure, epochs_images, seeds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +39,7 @@ def error_figure(groups: Sequence[Group], measure: str = 'last_accuracy') -> Fig
     moved = any(x[group.unit, group.blocks] != group.parameters for group in groups)
     several = any(len(group.runs) > 1 for group in groups)
     axes.set(xlabel='trainable parameters' + moved * ' (about equal ones side by side)',
-             ylabel=f'{words(measure, groups, "error")} (%)')
+             ylabel=f'{describe_measure(measure, groups, "error")} (%)')
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter(StrMethodFormatter('{x:,.0f}'))
     axes.margins(0.08, 0.08)

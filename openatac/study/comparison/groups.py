@@ -81,7 +81,7 @@ def epochs_images(groups: Sequence[Group]) -> str:
     return 'validation' if 'test_accuracy' in measures(groups) else 'test'
 
 
-def words(measure: str, groups: Sequence[Group], noun: str = 'accuracy') -> str:
+def describe_measure(measure: str, groups: Sequence[Group], noun: str = 'accuracy') -> str:
     """Say what a measure of the groups is, as an accuracy or, by another ``noun``, an error."""
     images = epochs_images(groups)
     return {'best_accuracy': f'best {images} {noun} of all epochs',

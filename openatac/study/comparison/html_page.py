@@ -13,7 +13,7 @@ from openatac.pictures import style
 from openatac.study.comparison import sentences, tables
 from openatac.study.comparison.differences import HEAD, Difference
 from openatac.study.comparison.figures import curves_figure, error_figure
-from openatac.study.comparison.groups import Group, data_set, epochs_images, words
+from openatac.study.comparison.groups import Group, data_set, describe_measure, epochs_images
 from openatac.study.comparison.records import without_paths
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _results(groups: Sequence[Group]) -> str:
         'b: blocks per stage. Parameters: trainable ones. Multiply-adds: for one image. '
         'Images/s: in training, the median over the seeds and their range, without runs that other '
         'processes on the machine disturbed.']),
-        _table(tables.head(groups), tables.rows(groups))])
+        _table(tables.header(groups), tables.rows(groups))])
 
 
 def _relative_costs(groups: Sequence[Group]) -> str:
@@ -96,7 +96,7 @@ def _error_text(groups: Sequence[Group], measure: str) -> str:
     errors = [100 * (1 - statistics.mean(group.values(measure))) for group in groups]
     points = '; '.join(f'{group.unit}, b = {group.blocks}: {error:.2f} % with {group.parameters:,} parameters'
                        for group, error in zip(groups, errors))
-    return f'{words(measure, groups, "error")} against trainable parameters. {points}.'
+    return f'{describe_measure(measure, groups, "error")} against trainable parameters. {points}.'
 
 
 def _svg(figure: Figure, name: str, label: str) -> str:
@@ -117,7 +117,8 @@ def _differences(groups: Sequence[Group], measure: str, found: Sequence[Differen
     """Return the differences between units of the same depth; '' if there are none."""
     if not found:
         return ''
-    return '\n'.join([_heading('Differences between units: ' + words(measure, groups)), _paragraphs([
+    heading = _heading('Differences between units: ' + describe_measure(measure, groups))
+    return '\n'.join([heading, _paragraphs([
         "Each p is of Welch's t test for one pair of units; Holm's correction is for all tests of the "
         'table.']),
         _table(HEAD, [each.row() for each in found])])
@@ -130,7 +131,7 @@ def _runs(groups: Sequence[Group]) -> str:
         seeds = 'seed' + 's' * (len(group.runs) > 1) + ' ' + ', '.join(str(run.seed) for run in group.runs)
         parts += ['<details>', f'<summary>{for_html(group.unit)}, b = {group.blocks}: {seeds}</summary>']
         for run in group.runs:
-            parts += [f'<p>{for_html(sentences.facts(run))}</p>',
+            parts += [f'<p>{for_html(sentences.describe_run(run))}</p>',
                       f'<pre><code>{for_html(without_paths(run.summary["command"]))}</code></pre>']
         parts.append('</details>')
     return '\n'.join(parts)

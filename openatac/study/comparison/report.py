@@ -62,7 +62,7 @@ def write_comparison(folder: str, measure: str, against: str | None = None,
     text = '\n'.join([
         *map(for_markdown, sentences.conclusion(groups, measure, found)), '',
         *map(for_markdown, sentences.circumstances(groups)), '',
-        tables.markdown(tables.head(groups), tables.rows(groups))]).lstrip() + '\n'
+        tables.markdown(tables.header(groups), tables.rows(groups))]).lstrip() + '\n'
     if found:
         text += (f"\nDifferences in {measure.replace('_', ' ')} (Welch's t test):\n\n"
                  f'{tables.markdown(differences.HEAD, [each.row() for each in found])}\n')

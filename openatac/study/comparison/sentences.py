@@ -5,7 +5,13 @@ from collections.abc import Sequence
 
 from openatac.options import defaults
 from openatac.study.comparison.comparable import shared_settings
-from openatac.study.comparison.differences import POWER, WORTH_SHOWING, Difference, finding, seeds_needed
+from openatac.study.comparison.differences import (
+    POWER,
+    WORTH_SHOWING,
+    Difference,
+    seeds_needed,
+    state_findings,
+)
 from openatac.study.comparison.groups import Group, data_set, dates, epochs_images
 from openatac.study.finished_runs import FinishedRun
 from openatac.training.config import CifarConfig
@@ -18,7 +24,7 @@ MINOR = ('drop_rate', 'lr_decay_period', 'mode', 'dtype', 'host', 'engine', 'tf3
 
 def conclusion(groups: Sequence[Group], measure: str, found: Sequence[Difference]) -> list[str]:
     """Return what the differences in a measure show, and how many seeds would decide what they leave open."""
-    said = [finding(found)]
+    said = [state_findings(found)]
     needed = seeds_needed(groups, measure)
     if needed and any(each.corrected is not None for each in found):
         said.append(f'To show a difference of {WORTH_SHOWING} in one test with a power of {POWER:.0%} at the '
@@ -56,7 +62,7 @@ def _versions(run: FinishedRun) -> str:
     return ', '.join(f'{package} {version}' for package, version in run.summary['versions'].items())
 
 
-def facts(run: FinishedRun) -> str:
+def describe_run(run: FinishedRun) -> str:
     """Return a sentence on one run: its accuracies, its speed, its device and its versions."""
     summary = run.summary
     speed = ('at a speed that other processes disturbed,' if summary.get('disturbed') else

@@ -8,7 +8,7 @@ from openatac.console.text import for_markdown
 from openatac.study.comparison.groups import Group, measures
 
 
-def head(groups: Sequence[Group]) -> tuple[str, ...]:
+def header(groups: Sequence[Group]) -> tuple[str, ...]:
     """Return the heads of the columns of `rows`."""
     accuracies = [measure.replace('_', ' ') for measure in measures(groups)]
     return 'b', 'unit', 'parameters', 'multiply-adds', *accuracies, 'n', 'images/s'

@@ -60,7 +60,7 @@ def gate_statistics(net: nn.Module, batches: Iterable[np.ndarray]) -> list[dict[
     Parameters
     ----------
     net : torch.nn.Module
-        It runs in testing mode, on the CPU.
+        It runs in evaluation mode, on the CPU.
     batches : iterable of float32 (B, C, H, W)
         Held in memory, with their gates, one at a time.
 

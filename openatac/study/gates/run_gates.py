@@ -20,7 +20,7 @@ CIFAR_BATCH, IMAGENET_BATCH = 32, 8
 
 def gates_of_run(folder: str, params: str = 'best', images: int | None = None,
                  dataset: str | None = None, data_dir: str | None = None) -> list[dict[str, Any]]:
-    """Compute the statistics of a run's gates over its test images, in testing mode, on the CPU.
+    """Compute the statistics of a run's gates over its test images, in evaluation mode, on the CPU.
 
     Parameters
     ----------

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from openatac.data import cifar
 from openatac.options import defaults, fields, values
 from openatac.study.finished_runs import FinishedRun
 from openatac.study.published.numbers import NETWORKS, TRAINING_IMAGES, VALIDATION_IMAGES
@@ -11,7 +12,8 @@ from openatac.training.config import CifarConfig, ImagenetConfig
 
 # The published runs: {option, or another property of a run: value}.
 CIFAR100: dict[str, Any] = {
-    **defaults(CifarConfig), **recipes.CIFAR['cifar100_atac'], 'training_images': 50000, 'test_images': 10000}
+    **defaults(CifarConfig), **recipes.CIFAR['cifar100_atac'],
+    'training_images': cifar.TRAINING_IMAGES, 'test_images': cifar.TEST_IMAGES}
 IMAGENET: dict[str, Any] = {
     **defaults(ImagenetConfig), **recipes.IMAGENET['imagenet_atac'], 'dataset': 'imagenet',
     'training_images': TRAINING_IMAGES, 'test_images': VALIDATION_IMAGES}

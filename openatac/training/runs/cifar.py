@@ -8,7 +8,7 @@ from typing import Any, Callable
 
 import numpy as np
 
-from openatac.backends.base import Backend, Metrics, checksum, open_backend
+from openatac.backends.base import Backend, Metrics, checksum
 from openatac.backends.cluster import Cluster, SingleProcess
 from openatac.data.batches import prefetch
 from openatac.data.image_set import ImageSet
@@ -16,7 +16,6 @@ from openatac.models.weights.pretrained import weights_file
 from openatac.training import loop
 from openatac.training.config import CifarConfig, result_settings
 from openatac.training.datasets import BackgroundReader, divide
-from openatac.training.network import image_shape
 from openatac.training.progress import Progress
 from openatac.training.runs import session
 from openatac.training.runs.evaluation import evaluate_with_report
@@ -31,7 +30,7 @@ def evaluate(net: Any, config: CifarConfig, reader: BackgroundReader) -> Metrics
     """Log the accuracy of the parameters in ``config.start.evaluate`` on the test images."""
     assert config.start.evaluate is not None
     path = weights_file(config.start.evaluate)
-    backend = _open_backend(net, config)
+    backend = session.backend_of(config, net)
     backend.load(path)
     batch_size = config.training.batch_size * backend.device_count
     images, = reader.result()
@@ -73,7 +72,7 @@ def train_network(net: Any, name: str, config: CifarConfig, reader: BackgroundRe
     """
     training, cluster = config.training, cluster or SingleProcess()
     with session.open_run(config, command, rank=cluster.rank):
-        backend = _open_backend(net, config, cluster)
+        backend = session.backend_of(config, net, cluster)
         training_set, test_set = reader.result()
         log.info('%d training and %d test images', len(training_set), len(test_set))
         sets = divide(training_set, test_set, training)
@@ -88,12 +87,13 @@ def train_network(net: Any, name: str, config: CifarConfig, reader: BackgroundRe
         settings = result_settings(config, engine.devices, contents)
         if cluster.size > 1:
             cluster.check_alike({**settings, 'initial_values': engine.checksum()})
+        test = functools.partial(_test, backend, config, test_set, batch_size) if sets.are_held_out else None
         plan = loop.Plan(
-            engine, batches, evaluation_batches, scheduled(training)[loop.RATE], scheduled,
-            training.num_epochs, config.output.save_dir, settings, interval_line, epoch_lines,
-            config.output.log_interval, config.output.save_period,
-            test=functools.partial(_test, backend, config, test_set, batch_size)
-            if sets.are_held_out else None)
+            engine=engine, training=batches, evaluation=evaluation_batches, test=test,
+            schedule=scheduled(training)[loop.RATE], scheduled=scheduled, epochs=training.num_epochs,
+            folder=config.output.save_dir, settings=settings, interval_line=interval_line,
+            epoch_lines=epoch_lines, log_interval=config.output.log_interval,
+            save_period=config.output.save_period)
         title = f'{name} on {_images_name(config.data)}'
         summary = session.run_plan(plan, Progress(), config, command, title, {
             'model': name, 'dataset': config.data.dataset, **sets.counts()})
@@ -105,12 +105,6 @@ def train_network(net: Any, name: str, config: CifarConfig, reader: BackgroundRe
 def _scheduled(iterations_per_epoch: int, training: CifarTraining) -> dict[str, Callable[[int], float]]:
     return {loop.RATE: step_schedule(training.lr, training.num_epochs, iterations_per_epoch,
                                      training.decay_epochs, training.lr_decay)}
-
-
-def _open_backend(net: Any, config: CifarConfig, cluster: Cluster | None = None) -> Backend:
-    training = config.training
-    return open_backend(net, config.compute, image_shape(config), training.seed, training.gpus,
-                        fall_back=True, cluster=cluster)
 
 
 def interval_line(interval: loop.Interval) -> str:

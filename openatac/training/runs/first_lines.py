@@ -8,7 +8,7 @@ from openatac.training.config import Config
 from openatac.training.recipes import CIFAR, IMAGENET
 from openatac.training.sections.shared import ATAC
 
-PAPER_R = 2
+PAPER_R = CIFAR['cifar10_atac']['r']
 
 
 def first_lines(config: Config) -> Iterator[str]:

@@ -7,7 +7,7 @@ import os
 import shlex
 from typing import Any, Callable
 
-from openatac.backends.base import Backend, Engine, Metrics, Teacher, open_backend
+from openatac.backends.base import Backend, Engine, Metrics, Teacher
 from openatac.backends.cluster import Cluster, SingleProcess
 from openatac.data.batches import prefetch
 from openatac.data.photos.batches import EvaluationPhotoBatches, TrainingPhotoBatches, first_iteration
@@ -18,7 +18,6 @@ from openatac.models.weights.pretrained import weights_file
 from openatac.training import loop
 from openatac.training.config import ImagenetConfig, result_settings
 from openatac.training.datasets import divide, first_readable, open_both_splits, open_photos
-from openatac.training.network import image_shape
 from openatac.training.progress import Progress
 from openatac.training.runs import session
 from openatac.training.runs.evaluation import evaluate_with_report
@@ -31,10 +30,8 @@ log = logging.getLogger('openatac')
 
 def _open_backend(net: Any, config: ImagenetConfig, command: str, cluster: Cluster | None = None) -> Backend:
     """Open the backend; DeviceError, with the command for a CPU, if the devices can't do what is asked."""
-    training = config.training
     try:
-        return open_backend(net, config.compute, image_shape(config), training.seed, training.gpus,
-                            fall_back=False, cluster=cluster)
+        return session.backend_of(config, net, cluster)
     except DeviceError as error:
         raise DeviceError(f'{error}; on a CPU (slow: some images a second) the command is: '
                           f'{cpu_command(command)}') from None
@@ -126,16 +123,18 @@ def train_network(net: Any, name: str, config: ImagenetConfig, cluster: Cluster,
         start_of = functools.partial(first_iteration, images=images, batch_size=batch_size)
         engine = _engine(backend, net, config, cluster, _mixup_end(start_of, training))
         scheduled = functools.partial(_scheduled, images // batch_size, start_of)
-        _warn_of_short_schedule(images // batch_size * training.num_epochs, start_of(training.num_epochs))
+        _say_if_schedule_is_short(images // batch_size * training.num_epochs, start_of(training.num_epochs))
         settings = result_settings(config, engine.devices,
                                    '+'.join(source.fingerprint() for source in sources))
         settings['kvstore'] = training.kvstore if cluster.size > 1 else 'device'
+        test = functools.partial(_test, backend, config, sets.test, cluster) if sets.are_held_out else None
         plan = loop.Plan(
-            engine, batches, validation, scheduled(training)[loop.RATE], scheduled, training.num_epochs,
-            output.save_dir, settings, _interval_line(training.mixup, output.log_interval), epoch_lines,
-            output.log_interval, output.save_frequency,
-            lambda epoch: f'imagenet-{name}-{epoch - 1}', save_states=True,
-            test=functools.partial(_test, backend, config, sets.test, cluster) if sets.are_held_out else None)
+            engine=engine, training=batches, evaluation=validation, test=test,
+            schedule=scheduled(training)[loop.RATE], scheduled=scheduled, epochs=training.num_epochs,
+            folder=output.save_dir, settings=settings,
+            interval_line=_interval_line(training.mixup, output.log_interval), epoch_lines=epoch_lines,
+            log_interval=output.log_interval, save_period=output.save_frequency, save_states=True,
+            save_name=lambda epoch: f'imagenet-{name}-{epoch - 1}')
         progress = _begin(config, engine, start_of)
         if cluster.size > 1:
             cluster.check_alike({**settings, 'initial_values': engine.checksum()})
@@ -161,7 +160,7 @@ def _mixup_end(start_of: Callable[[int], int], training: ImagenetTraining) -> in
     return start_of(training.num_epochs - training.mixup_off_epoch)
 
 
-def _warn_of_short_schedule(scheduled: int, iterations: int) -> None:
+def _say_if_schedule_is_short(scheduled: int, iterations: int) -> None:
     if iterations > 1.01 * scheduled:
         log.info('the schedule ends after %d of %d iterations, as the published one does; the last rate is '
                  'kept from then on', scheduled, iterations)

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from openatac.backends.base import Backend
+from openatac.backends.base import Backend, open_backend
+from openatac.backends.cluster import Cluster
 from openatac.errors import CheckpointError
 from openatac.files.writing import write_text, writing
 from openatac.options import values
@@ -21,8 +22,9 @@ from openatac.runtime.libraries import has_mxnet
 from openatac.training import loop
 from openatac.training.changed_settings import adapt_checkpoint
 from openatac.training.checkpoint import checkpoints_of, only_run_in, writing_in
-from openatac.training.config import Config
+from openatac.training.config import CifarConfig, Config
 from openatac.training.dry_run import dry_run
+from openatac.training.network import drawn_by_mxnet, image_shape, initial_parameters, is_module
 from openatac.training.progress import Progress
 from openatac.training.runs.first_lines import first_lines
 from openatac.training.sections.shared import Training
@@ -72,6 +74,16 @@ def open_run(config: Config, command: str, log_file: str | None = None, log_form
         yield
 
 
+def backend_of(config: Config, net: Any, cluster: Cluster | None = None) -> Backend:
+    """Open the backend of a run; see `openatac.backends.base.open_backend`.
+
+    As in the published scripts, CIFAR's turns to the CPU where there is no GPU, and ImageNet's does not.
+    """
+    training = config.training
+    return open_backend(net, config.compute, image_shape(config), training.seed, training.gpus,
+                        fall_back=isinstance(config, CifarConfig), cluster=cluster)
+
+
 def initialize(backend: Backend, net: Any, config: Config) -> None:
     """Give the network its initial values; those of a network in files lie beside it.
 
@@ -80,7 +92,6 @@ def initialize(backend: Backend, net: Any, config: Config) -> None:
     if isinstance(net, str):
         backend.initialize()
         return
-    from openatac.training.network import drawn_by_mxnet, initial_parameters, is_module
     params: Any = initial_parameters(config)
     if is_module(net) and has_mxnet():
         params = drawn_by_mxnet(config)

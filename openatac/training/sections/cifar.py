@@ -8,7 +8,7 @@ from openatac.limits import COUNT_FROM_ZERO, MAX_BLOCKS, MAX_SIDE, SHARE, counts
 from openatac.options import Section, inherited, network_option, only_with, option, result_option
 from openatac.training.sections.shared import ATAC, Network, Output, Start, Training
 
-CIFAR_SIDE = 32  # pixels
+SIDE = 32  # pixels, of CIFAR's images
 CLASSES = {'cifar10': 10, 'cifar100': 100, 'digits': 10}
 DATASETS = (*CLASSES, 'cifar100-coarse')  # with their labels, as exports and reports call them
 
@@ -51,7 +51,7 @@ class CifarData(Section, title='data'):
         shown="Gluon's own folder")
     image_size: Optional[int] = network_option(
         None, 'side in pixels to which images of --dataset folder are squeezed', added=True,
-        parse=number(int, low=8, high=MAX_SIDE), shown=f'{CIFAR_SIDE}',
+        parse=number(int, low=8, high=MAX_SIDE), shown=f'{SIDE}',
         matters=only_with('dataset', 'folder'))
     class_list: Optional[str] = option(
         None, 'file with the name of a class of --dataset folder on each line, in the order of the labels',
@@ -70,7 +70,7 @@ class CifarData(Section, title='data'):
     @property
     def side(self) -> int:
         """The side of the images in pixels."""
-        return self.image_size or CIFAR_SIDE
+        return self.image_size or SIDE
 
     @property
     def classes(self) -> int:
