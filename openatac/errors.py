@@ -5,6 +5,8 @@ without a traceback and exit with code 1.
 """
 from __future__ import annotations
 
+import os
+
 
 class OpenatacError(RuntimeError):
     """A run cannot continue, for the reason in the message."""
@@ -20,7 +22,8 @@ class ParameterFileError(OpenatacError):
     @classmethod
     def no_file(cls, path: str) -> ParameterFileError:
         """Return the error for a parameter file that does not exist."""
-        return cls(f'there is no parameter file {path}')
+        exported = f'; the export of that name has {path}-0000.params'
+        return cls(f'there is no parameter file {path}' + exported * os.path.exists(f'{path}-0000.params'))
 
     @classmethod
     def missing(cls, name: str) -> ParameterFileError:

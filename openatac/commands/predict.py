@@ -25,7 +25,7 @@ from openatac.pictures import picture_file
 from openatac.runtime.processor import int8_line
 
 if TYPE_CHECKING:
-    from openatac.export.predictor import Prediction, Predictor
+    from openatac.export.predictor import PredictedBatch, Predictor
 
 
 def main(argv: list[str]) -> int:
@@ -72,29 +72,22 @@ def _predict(p: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     if not args.model and runtime.form.is_quantized:
         streams.print_to_stderr(int8_line())
     printer = _Printer(predictor, paths, args.top, args.json)
-    picture, named = args.gates, 0
-    for prediction in predictor.predict(paths):
-        if picture:
-            _draw_gates(picture, prefix_of(args.export), predictor, prediction)
+    picture, left_out = args.gates, 0
+    for batch in predictor.predict(paths):
+        if picture and batch.names:
+            _draw_gates(picture, prefix_of(args.export), predictor, batch)
             picture = None
-        named = _report_left_out(predictor, named)
-        printer.show(prediction)
-    _report_left_out(predictor, named)
-    return 1 if predictor.left_out else 0
+        for path, reason in batch.left_out:
+            streams.print_to_stderr(f'left out {path}: {reason}')
+        printer.show(batch)
+        left_out += len(batch.left_out)
+    return 1 if left_out else 0
 
 
-def _report_left_out(predictor: Predictor, named: int) -> int:
-    """Name the images left out after the first ``named``; return how many there are now."""
-    for path, reason in predictor.left_out[named:]:
-        streams.print_to_stderr(f'left out {path}: {reason}')
-    return len(predictor.left_out)
-
-
-def _draw_gates(path: str, prefix: str, predictor: Predictor, prediction: Prediction) -> None:
+def _draw_gates(path: str, prefix: str, predictor: Predictor, batch: PredictedBatch) -> None:
     from openatac.export.gate_maps import draw_gate_maps
-    image, scores = prediction.inputs[0], prediction.scores[0]
-    label = predictor.labels[scores.argmax()]
-    title = f'{os.path.basename(prediction.names[0])}: {label} ({scores.max():.2f})'
+    image, best = batch.inputs[0], predictor.best(batch.scores[0], 1)[0]
+    title = f'{os.path.basename(batch.names[0])}: {best.label} ({best.score:.2f})'
     draw_gate_maps(path, prefix, image, predictor.transform.show(image), title)
 
 
@@ -110,11 +103,11 @@ class _Printer:
     """Prints the predictions of a batch, as lines of JSON or as a table."""
 
     def __init__(self, predictor: Predictor, paths: list[str], top: int, as_json: bool):
-        self._labels, self._as_json = predictor.labels, as_json
+        self._predictor, self._as_json = predictor, as_json
         self._top = min(top, predictor.manifest.classes)
         self._folder = printable(os.path.join(_common_folder(paths), ''))
         image = max(len(name) for name in ['image', *map(self._short, paths)])
-        label = max(len(for_terminal(name)) for name in ['label', *self._labels])
+        label = max(len(for_terminal(name)) for name in ['label', *predictor.labels])
         self._row = f'{{:<{image}}}  {{:>5}}  {{:<{label}}}  {{:>6}}'.format
         if not as_json:
             print(self._row('image', 'class', 'label', 'score'), flush=True)
@@ -122,17 +115,14 @@ class _Printer:
     def _short(self, path: str) -> str:
         return for_terminal(printable(path).removeprefix(self._folder))
 
-    def show(self, prediction: Prediction) -> None:
+    def show(self, batch: PredictedBatch) -> None:
         """Print the predictions for a batch."""
-        from openatac.export.predictor import best
-        for name, scores in zip(prediction.names, prediction.scores):
-            classes = best(scores, self._top)
+        for name, scores in zip(batch.names, batch.scores):
+            best = self._predictor.best(scores, self._top)
             if self._as_json:
-                print(json.dumps({'image': name, 'predictions': [
-                    {'label': self._labels[index], 'class': index, 'score': round(float(scores[index]), 6)}
-                    for index in classes]}))
+                print(json.dumps({'image': name, 'predictions': [each.for_json() for each in best]}))
                 continue
-            for rank, index in enumerate(classes):
-                print(self._row(self._short(name) if rank == 0 else '', index,
-                                for_terminal(self._labels[index]), f'{scores[index]:.4f}'))
+            for rank, (label, score, index) in enumerate(best):
+                print(self._row(self._short(name) if rank == 0 else '', index, for_terminal(label),
+                                f'{score:.4f}'))
         sys.stdout.flush()

@@ -1,4 +1,5 @@
 """Download a file: resumed where it was interrupted, checked, and renamed when it is complete."""
+import contextlib
 import http.client
 import logging
 import os
@@ -45,15 +46,21 @@ def fetch(url: str, path: str, md5: str, progress: bool = False) -> str:
         deleted.
     """
     real = os.path.realpath(path)  # a symbolic link stays one
+    folder = os.path.dirname(real)
+    is_new = not os.path.isdir(folder)
     try:
-        os.makedirs(os.path.dirname(real), exist_ok=True)
-        with locked(real + '.lock', wait=True):
+        os.makedirs(folder, exist_ok=True)
+        with locked(real + '.lock', wait=True, remove=True):
             if not _is_right(real, md5):
                 _fetch_part(url, real + '.part', md5, progress)
                 os.replace(real + '.part', real)
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise DataError(f'cannot download {url} ({str(error) or type(error).__name__}); '
                         f'get it in another way and save it as {path}') from error
+    finally:
+        if is_new:
+            with contextlib.suppress(OSError):  # it is missing, or holds something
+                os.rmdir(folder)
     return path
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, Union
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from openatac.models.weights.pretrained import weights_file
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
 
+T = TypeVar('T')
 Image = Union[str, 'os.PathLike[str]', np.ndarray, 'PillowImage']
 
 
@@ -39,7 +40,7 @@ class Network(Protocol):
         """Return outputs (B, classes) for images, float32 (B, C, H, W)."""
 
 
-class Label(NamedTuple):
+class Prediction(NamedTuple):
     """A class that an image may be of.
 
     Attributes
@@ -56,9 +57,13 @@ class Label(NamedTuple):
     score: float
     class_index: int
 
+    def for_json(self) -> dict[str, Any]:
+        """Return it as ``openatac predict --json`` and ``openatac serve`` write it."""
+        return {'label': self.label, 'class': self.class_index, 'score': round(self.score, 6)}
 
-class Prediction(NamedTuple):
-    """The probabilities of the classes for a batch of images.
+
+class PredictedBatch(NamedTuple):
+    """The probabilities of the classes for a batch of image files.
 
     Attributes
     ----------
@@ -67,11 +72,14 @@ class Prediction(NamedTuple):
     inputs : float32 (B, C, H, W)
     scores : float64 (B, classes)
         Probabilities.
+    left_out : list of (path, reason)
+        The files that cannot be read, which the others leave out.
     """
 
     names: list[str]
     inputs: np.ndarray
     scores: np.ndarray
+    left_out: list[tuple[str, str]]
 
 
 class Predictor:
@@ -89,8 +97,6 @@ class Predictor:
     manifest : Manifest
         What its images and classes are.
     transform : InputTransform
-    left_out : list of (path, reason)
-        The images that `predict` could not read so far.
     """
 
     def __init__(self, network: Network, batch_size: int = BATCH):
@@ -98,7 +104,6 @@ class Predictor:
         self.network, self.batch_size = network, batch_size
         self.manifest: Manifest = network.manifest
         self.transform = InputTransform(self.manifest)
-        self.left_out: list[tuple[str, str]] = []
 
     @property
     def labels(self) -> list[str]:
@@ -119,7 +124,7 @@ class Predictor:
 
         Returns
         -------
-        list of Label, or list of lists of Label
+        list of Prediction, or list of lists of Prediction
             The most probable classes, best first; a list of such lists for several images.
 
         Raises
@@ -134,15 +139,17 @@ class Predictor:
             return next(self._classify([images], top))
         return [*self._classify(images, top)]
 
-    def _classify(self, images: Iterable[Image], top: int) -> Iterator[list[Label]]:
-        inputs = ((name, self._input(image, name)) for name, image in _named(images))
-        for prediction in self._batches(inputs):
-            yield from (self.best_labels(scores, top) for scores in prediction.scores)
+    def _classify(self, images: Iterable[Image], top: int) -> Iterator[list[Prediction]]:
+        for batch in _batches(_named(images), self.batch_size):
+            inputs = np.stack([self._input(image, name) for name, image in batch])
+            scores = probabilities(self.network(inputs), [name for name, _ in batch])
+            yield from (self.best(each, top) for each in scores)
 
-    def best_labels(self, scores: np.ndarray, top: int) -> list[Label]:
+    def best(self, scores: np.ndarray, top: int) -> list[Prediction]:
         """Return the most probable classes of an image, whose scores (classes,) are given, best first."""
         labels = self.labels
-        return [Label(labels[index], float(scores[index]), index) for index in best(scores, top)]
+        return [Prediction(labels[index], float(scores[index]), index)
+                for index in (-scores).argsort(kind='stable')[:top].tolist()]
 
     def _input(self, image: Image, name: str) -> np.ndarray:
         try:
@@ -150,22 +157,22 @@ class Predictor:
         except BadImage as error:
             raise DataError(f'{name} cannot be used: {error}') from None
 
-    def predict(self, paths: Iterable[str]) -> Iterator[Prediction]:
-        """Yield a `Prediction` for each batch of images; ``left_out`` gets those that can't be read."""
-        return self._batches(self._readable(paths))
-
-    def _readable(self, paths: Iterable[str]) -> Iterator[tuple[str, np.ndarray]]:
-        """Yield (name, input) of each image that can be read."""
-        for path in paths:
-            try:
-                yield printable(path), self.transform(decode(read_file(path)))
-            except BadImage as error:
-                self.left_out.append((path, str(error)))
-
-    def _batches(self, inputs: Iterator[tuple[str, np.ndarray]]) -> Iterator[Prediction]:
-        while batch := list(itertools.islice(inputs, self.batch_size)):
-            names, images = [name for name, _ in batch], np.stack([image for _, image in batch])
-            yield Prediction(names, images, probabilities(self.network(images), names))
+    def predict(self, paths: Iterable[str]) -> Iterator[PredictedBatch]:
+        """Yield a `PredictedBatch` for each batch of image files."""
+        for batch in _batches(paths, self.batch_size):
+            names, inputs, left_out = [], [], []
+            for path in batch:
+                try:
+                    inputs.append(self.transform(decode(read_file(path))))
+                    names.append(printable(path))
+                except BadImage as error:
+                    left_out.append((path, str(error)))
+            if inputs:
+                images = np.stack(inputs)
+                yield PredictedBatch(names, images, probabilities(self.network(images), names), left_out)
+            else:
+                nothing = np.empty((0, *self.manifest.image_shape))
+                yield PredictedBatch([], nothing, np.empty((0, self.manifest.classes)), left_out)
 
 
 def load(source: str | os.PathLike[str], engine: str = 'auto', device: str = CPU, batch_size: int = BATCH
@@ -200,7 +207,7 @@ def load(source: str | os.PathLike[str], engine: str = 'auto', device: str = CPU
     --------
     >>> predictor = openatac.load('exports/atac')
     >>> predictor('photo.jpg', top=1)
-    [Label(label='tench', score=0.97, class_index=0)]
+    [Prediction(label='tench', score=0.97, class_index=0)]
     """
     path = weights_file(os.fspath(source))
     run = path if os.path.isdir(path) else os.path.dirname(path)
@@ -211,9 +218,10 @@ def load(source: str | os.PathLike[str], engine: str = 'auto', device: str = CPU
     return Predictor(open_runtime(prefix_of(path), name, device), batch_size)
 
 
-def best(scores: np.ndarray, top: int) -> list[int]:
-    """Return the indices of the ``top`` highest scores, or of all if there are fewer, best first."""
-    return (-scores).argsort(kind='stable')[:top].tolist()
+def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    remaining = iter(items)
+    while batch := list(itertools.islice(remaining, size)):
+        yield batch
 
 
 def _is_single(images: Any) -> bool:

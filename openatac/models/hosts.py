@@ -89,6 +89,11 @@ class Host(Factories):
         """Return the start of the name of its network with that many blocks per stage."""
         return (self.title or self.name).lower().format(depth=2 * self.stages * (blocks or 0) + 2)
 
+    @property
+    def example(self) -> str:
+        """The name of one of its networks."""
+        return f'{self.title_of(self.blocks[-1] if len(self.blocks) == 1 else 3)}_atac'
+
     def parse(self, name: str) -> tuple[dict[str, Any], str] | None:
         """Return (the settings in the title of a network's name, its unit); None for other hosts' names."""
         title = re.escape((self.title or self.name).lower()).replace(r'\{depth\}', r'(?P<depth>\d{1,6})')

@@ -110,7 +110,8 @@ def find_model(name: str) -> tuple[Host, dict[str, Any]]:
             return host, {**settings, **of_unit}
     near = difflib.get_close_matches(name.lower(), get_model_list(), n=5, cutoff=0.3)
     hint = (f'the nearest names are {", ".join(near)}' if near else
-            'names begin with ' + ', '.join(host.name for host in HOSTS.values()))
+            f"names are such as {', '.join(host.example for host in HOSTS.values())}; openatac models '*' "
+            'lists them')
     raise ValueError(f'unknown model {name!r}; {hint}')
 
 

@@ -12,7 +12,6 @@ from torch.nn.parameter import is_lazy
 
 from openatac.files.writing import writing
 from openatac.models.weights.checks import (
-    OTHER_CLASSES,
     Path,
     Pretrained,
     Shape,
@@ -58,7 +57,7 @@ def load_parameters(net: nn.Module, path: Path) -> None:
         If the file is missing or damaged, or its names and shapes are not exactly the network's.
     """
     arrays = _find(net, path)
-    check_shapes(path, arrays, _shapes(net), OTHER_CLASSES)
+    check_shapes(path, arrays, _shapes(net), head_is_last=True)
     _set_values(net, arrays)
 
 

@@ -54,8 +54,7 @@ class Classifier:
         outputs = await asyncio.wrap_future(self._batcher.submit(image))
         scores = probabilities(outputs[None], ['the image'])[0]
         answer: dict[str, Any] = {'predictions': [
-            {'label': label, 'class': index, 'score': round(score, 6)}
-            for label, score, index in self.predictor.best_labels(scores, top)]}
+            prediction.for_json() for prediction in self.predictor.best(scores, top)]}
         if with_gates and self.gates:
             maps = await loop.run_in_executor(self._batcher.thread, self.gates, image)
             answer['gates'] = [{'stage': stage, 'values': values.astype(float).round(4).tolist()}

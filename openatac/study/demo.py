@@ -16,7 +16,7 @@ from openatac.study.comparison.training_queue import TRAIN_CIFAR
 from openatac.study.finished_runs import read_run
 
 if TYPE_CHECKING:
-    from openatac.export.predictor import Label
+    from openatac.export.predictor import Prediction
 
 UNITS: dict[str, list[str]] = {  # name -> flags of train_cifar.py
     'ReLU': ['--act-type', 'relu'],
@@ -64,7 +64,7 @@ def draw(path: str, runs: Mapping[str, Group]) -> None:
     write_picture(path, lambda: curves_figure(list(runs.values()), blocks=1))
 
 
-def classify() -> list[Label]:
+def classify() -> list[Prediction]:
     """Classify scikit-learn's photograph of a flower with the package's trained ATAC network."""
     import sklearn
 

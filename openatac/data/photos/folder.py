@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import logging
 import os
 import zlib
@@ -96,6 +97,9 @@ class ImageFolder(ImageFiles):
     def __init__(self, root: str, classes: int | None = None,
                  class_names: Sequence[str] | None = None) -> None:
         present = class_folders(root, warn=True)
+        if not present and image_files(root, levels=1)[0]:
+            raise DataError(f'{root} has images but no class folders: put them into CLASS/, or list their '
+                            'labels in a file for --train-labels or --val-labels')
         names = present if class_names is None else tuple(class_names)
         check_same_classes(names, present, root)
         if classes is not None:
@@ -112,7 +116,7 @@ class ImageFolder(ImageFiles):
             if not of_class:
                 raise DataError(f'the class {name!r} of {root} has no images: add some, or remove its folder')
         if skipped:
-            log.info('%s: skipped %d files that are not images', root, skipped)
+            _report_skipped(root, skipped)
         # Without the folders of the classes: checkpoints know a data set by the fingerprint of these.
         below = np.array([name for of_class in images for name in of_class])
         labels = np.repeat(np.arange(len(names), dtype=np.int32), [len(of_class) for of_class in images])
@@ -123,13 +127,19 @@ class ImageFolder(ImageFiles):
         return os.path.join(self.class_names[self._labels[index]], super().name(index))
 
 
+@functools.cache  # some commands read a folder twice
+def _report_skipped(root: str, count: int) -> None:
+    log.info('%s: skipped %d files that are not images', root, count)
+
+
 def check_same_classes(names: Collection[str], present: Collection[str], root: str) -> None:
     """Raise DataError unless the folder ``root`` has the classes of a list."""
     if set(names) != set(present):
         check_case(present, names, root, 'the class list')
         name = min(set(names) ^ set(present))
-        raise DataError(f'the class {name!r} is in {"the class list" if name in names else root} and not in '
-                        f'{root if name in names else "the class list"}: make them the same')
+        places = 'the class list or the other split', root
+        here, there = places if name in names else places[::-1]
+        raise DataError(f'the class {name!r} is in {here}, and not in {there}: make them the same')
 
 
 def check_class_count(root: str, names: Sequence[str], classes: int) -> None:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,8 @@ from openatac.data.photos.class_names import check_case, in_order, read_lines
 from openatac.data.photos.devkit import DEVKIT_CLASSES, read_devkit_classes
 from openatac.data.photos.folder import ImageFiles, image_files
 from openatac.errors import DataError
+
+log = logging.getLogger('openatac')
 
 TINY_IMAGENET = 'val_annotations.txt'  # the list that needs no --val-labels
 _BOXES = 'predictionstring'  # heads a column of classes, each followed by a box
@@ -73,6 +76,9 @@ class ImageList(ImageFiles):
         if not any(paths):
             raise DataError(f'{root} has none of the files that {path} names, such as {entries[0].file}: '
                             'name the folder that they are in')
+        unlisted = len(image_files(root)[0]) - len(set(filter(None, paths)))
+        if unlisted > 0:
+            log.info('%s: skipped %d images that %s does not list', root, unlisted, path)
         files = np.array([os.fsencode(path or entry.file) for path, entry in zip(paths, entries)])
         super().__init__(root, files, np.array(indices, np.int32), names)
 

@@ -13,6 +13,7 @@ Path = Union[str, 'PathLike[str]']
 Shape = Union[tuple[int, ...], None]  # 0 is a dimension, None a shape, that the network has yet to infer
 
 OTHER_CLASSES = '; --pretrained, or pretrained= of get_model, starts from a network with other classes'
+OTHER_SETTINGS = '; give the settings that it was trained with, such as r'
 
 
 class Pretrained(NamedTuple):
@@ -30,17 +31,31 @@ def check_names(path: Path, arrays: Mapping[str, Any], shapes: Mapping[str, Shap
     missing = [name for name in shapes if name not in arrays]
     unexpected = [name for name in arrays if name not in shapes]
     if missing or unexpected:
-        raise ParameterFileError(f'{path} is of another network: it lacks {_some(missing)} and has '
-                                 f'unexpected {_some(unexpected)}')
+        differences = [f'{verb} {_some(names)}' for verb, names in (
+            ('lacks', missing), ('has unexpected', unexpected)) if names]
+        raise ParameterFileError(f'{path} is of another network: it {" and ".join(differences)}')
 
 
 def check_shapes(path: Path, arrays: Mapping[str, np.ndarray], shapes: Mapping[str, Shape],
-                 advice: str = '') -> None:
-    """Raise ParameterFileError unless the file's arrays have the network's ``shapes``."""
+                 head_is_last: bool = False) -> None:
+    """Raise ParameterFileError unless the file's arrays have the network's ``shapes``.
+
+    With ``head_is_last`` they end with the last dense layer, in which the number of classes may differ.
+    """
     for name, shape in shapes.items():
         if not shape_fits(arrays[name].shape, shape):
-            raise ParameterFileError(f'{path} is of another network: {name} has shape {arrays[name].shape} '
-                                     f'there and {shape} here{advice}')
+            is_head = head_is_last and _layer(name) == _layer([*shapes][-1])
+            raise ParameterFileError(
+                f'{path} is of another network: {name} has shape {_shown(arrays[name].shape)} there and '
+                f'{_shown(shape)} here{OTHER_CLASSES if is_head else OTHER_SETTINGS}')
+
+
+def _layer(parameter: str) -> str:
+    return parameter.rpartition('.')[0]
+
+
+def _shown(shape: Shape) -> str:
+    return ' x '.join(str(length) if length else '?' for length in shape or ())
 
 
 def head_of_other_size(arrays: Mapping[str, np.ndarray], shapes: Mapping[str, Shape], head: str) -> list[str]:
@@ -58,13 +73,13 @@ def describe_loading(path: Path, arrays: Mapping[str, np.ndarray], shapes: Mappi
     """Return a line that says which arrays were loaded, and which of the network were ``drawn`` at random."""
     if not drawn:
         return f'{path}: loaded all {len(shapes)} arrays'
-    rest = ', '.join(f'{name} {shapes[name]}, which has {arrays[name].shape} there' for name in drawn)
+    rest = ', '.join(f'{name} ({_shown(shapes[name])}; {_shown(arrays[name].shape)} there)' for name in drawn)
     return f'{path}: loaded {len(shapes) - len(drawn)} arrays; not loaded but drawn at random: {rest}'
 
 
 def _some(names: list[str], count: int = 3) -> str:
     if len(names) <= count:
-        return ', '.join(names) or 'nothing'
+        return ', '.join(names)
     return f'{", ".join(names[:count])} and {len(names) - count} more'
 
 

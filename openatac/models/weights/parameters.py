@@ -10,7 +10,6 @@ import mxnet as mx
 import numpy as np
 
 from openatac.models.weights.checks import (
-    OTHER_CLASSES,
     Path,
     Pretrained,
     Shape,
@@ -85,7 +84,7 @@ def load_parameters(net: mx.gluon.Block, path: Path, ctx: Contexts | None = None
     """
     parameters = net._collect_params_with_prefix()
     arrays = _find(net, parameters, path)
-    check_shapes(path, arrays, _shapes(parameters), OTHER_CLASSES)
+    check_shapes(path, arrays, _shapes(parameters), head_is_last=True)
     _set_values(parameters, arrays, ctx)
 
 

@@ -42,11 +42,13 @@ def read_params(path: str) -> dict[str, np.ndarray]:
             return {name: _values(file, stored, path) for name, stored in _named(read_layout(file), path)}
     except FileNotFoundError:
         raise ParameterFileError.no_file(path) from None
+    except IsADirectoryError:
+        raise ParameterFileError(f'{path} is a folder: name a file, such as its best.params') from None
     except OSError as error:
         raise ParameterFileError(f'the parameter file {path} cannot be read: {error.strerror}') from None
     except ValueError:
         raise ParameterFileError(f'{path} is not an MXNet parameter file, or is damaged: copy or download it '
-                                 'again') from None
+                                 'again (openatac evaluate takes exports of other kinds)') from None
 
 
 def _named(arrays: list[tuple[bytes | None, StoredArray]], path: str) -> Iterator[tuple[str, StoredArray]]:
