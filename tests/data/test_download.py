@@ -148,6 +148,16 @@ def test_wrong_file_in_place_is_replaced(server, path):
     check_whole(path)
 
 
+def test_a_failure_leaves_nothing_behind_and_a_success_only_the_file(server, path):
+    server.errors = [404]
+    folder = os.path.dirname(path)
+    with pytest.raises(DataError):
+        fetch(server.url, path, MD5)
+    assert not os.path.exists(folder)
+    fetch(server.url, path, MD5)
+    assert os.listdir(folder) == [os.path.basename(path)]
+
+
 def test_refusal_is_not_repeated_and_says_what_to_do(server, path):
     server.errors = [404] * 5
     with pytest.raises(DataError) as failure:

@@ -1,4 +1,6 @@
 """Folders and lists of images as people have them: the same images, labels and classes."""
+import logging
+
 import numpy as np
 import pytest
 import scipy.io
@@ -104,6 +106,20 @@ def test_a_class_name_may_have_blanks(tmp_path, name, text):
     (tmp_path / name).write_text(text)
     images = ImageList(str(tmp_path), str(tmp_path / name))
     assert images.class_names == ('sea horse', 'sea lion') and content(images) == {'a.jpg': 1, 'b.jpg': 0}
+
+
+def test_images_that_are_not_in_the_list_are_counted(tmp_path, caplog):
+    write_images(tmp_path, *FLAT)
+    (tmp_path / 'list.txt').write_text('a.jpg n1\nb.jpg n2\n')
+    with caplog.at_level(logging.INFO):
+        images = ImageList(str(tmp_path), str(tmp_path / 'list.txt'))
+    assert len(images) == 2 and f'skipped {len(FLAT) - 2} ' in caplog.text
+
+
+def test_a_flat_folder_without_a_list_names_the_flag(tmp_path):
+    write_images(tmp_path, *FLAT)
+    with pytest.raises(DataError, match='--val-labels'):
+        ImageFolder(str(tmp_path))
 
 
 @pytest.mark.parametrize('text, named', [

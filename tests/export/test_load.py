@@ -112,6 +112,11 @@ def test_arrays_of_another_kind_are_refused(predictor, image):
         predictor([image])
 
 
+def test_other_objects_are_refused(predictor):
+    with pytest.raises(ValueError, match='int'):
+        predictor([3])
+
+
 def test_files_that_are_no_images_are_named(predictor, tmp_path):
     (tmp_path / 'text.jpg').write_text('text')
     for path in (tmp_path / 'text.jpg', tmp_path / 'missing.jpg'):

@@ -12,6 +12,7 @@ import pytest
 from openatac import get_model
 from openatac.errors import OpenatacError, ParameterFileError
 from openatac.export.exporter import export
+from openatac.models.weights.parameters import load_parameters
 from openatac.models.weights.params_file import read_params, write_params
 from tests.faults.conftest import DESCRIPTION
 from tests.helpers.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
@@ -182,3 +183,14 @@ def test_no_pickle_runs(tmp_path):
         torch.save(content, path)
         refused(path, 'state_dict')
     assert not harmed.exists()
+
+
+def test_other_settings_are_told_from_other_classes(tmp_path):
+    """Each error names what would help, and no shape that the network has yet to infer."""
+    path = write('structural', trained(), tmp_path)
+    for settings, named in ({'r': 4}, 'such as r'), ({'classes': 5}, '--pretrained'):
+        with pytest.raises(ParameterFileError) as error:
+            load_parameters(get_model(MODEL, **settings), path)
+        assert named in str(error.value) and '(0' not in str(error.value) and ' 0,' not in str(error.value)
+    with pytest.raises(ParameterFileError, match='has unexpected .*msAA1'):
+        load_parameters(get_model('cifar_resnet8_v2_relu'), path)

@@ -168,6 +168,8 @@ def test_ecas_kernel(channels, k):
     (lambda: CBAM(8), 'reduction=16'),
     (lambda: CBAM(16, kernel=6), r'kernel\b.*\b6\b'),
     (lambda: ECA(16, gamma=0), r'gamma\b.*\b0$'),
+    (lambda: ECA(0), r'channels\b.*\b0$'),
+    (lambda: ECA(16, b='x'), r"\bb\b.*'x'"),
     (lambda: GatherExcite(16, variant='theta_plus'), "theta-.*'theta_plus'"),
     (lambda: GatherExcite(16, extent=3), r'\b3\b'),
     (lambda: GatherExcite(16, extent=1), r'\b1\b'),

@@ -128,7 +128,7 @@ def test_a_gpu_without_code_in_mxnet_is_refused_before_it_is_used(gpus, gpu, cap
     with pytest.raises(DeviceError) as error:
         devices.choose_contexts('0,1')
     assert f'GPU 1 ({gpu[0]})' in str(error.value) and capability in str(error.value)
-    assert ("--engine torch (pip install 'openatac[torch]')" in str(error.value)) == torch
+    assert ('--engine torch' in str(error.value)) == torch
 
 
 @pytest.mark.parametrize('text, indices', [('', []), ('0', [0]), ('0,1', [0, 1]), (' 3 , 1,', [3, 1])])
@@ -136,7 +136,7 @@ def test_gpu_lists(text, indices):
     assert devices.parse_gpus(text) == indices
 
 
-@pytest.mark.parametrize('text', ['one', '-1', '0,0', '1.5', '0;1', '²', '0x1'])
+@pytest.mark.parametrize('text', ['one', '-1', '0,0', '0,00', '1.5', '0;1', '²', '0x1'])
 def test_a_text_that_is_not_a_list_of_gpus_is_refused(text):
     with pytest.raises(ValueError, match=re.escape(text) + '.*0,1'):
         devices.parse_gpus(text)
