@@ -154,3 +154,37 @@ def test_raw_pixels_are_normalised_on_the_device_to_the_same_bits():
     assert_equal(values(trained[False]), values(trained[True]))
     tests = [trained[raw].evaluate(EvaluationBatches(images, 20, raw)) for raw in (False, True)]
     assert tests[0] == tests[1]
+
+
+# ----------------------------------------------------------------------------------- its state
+
+def on_cpus(devices):
+    return engine([mx.cpu(device) for device in range(devices)], act_type='relu')
+
+
+def train_on(some_engine, steps):
+    for step in steps:
+        some_engine.train_batch(*batch(seed=step), rate=0.1)
+
+
+@pytest.mark.parametrize('devices', [1, 2])
+def test_the_state_waits_for_the_last_step(devices):
+    """MXNet does not know that a backward pass still has running statistics to write."""
+    trained = on_cpus(devices)
+    train_on(trained, range(4))
+    at_once = values(trained)
+    mx.nd.waitall()
+    assert_equal(at_once, values(trained))
+
+
+@pytest.mark.parametrize('devices', [1, 2])
+def test_each_device_goes_on_with_its_own_statistics(devices):
+    trained, resumed = on_cpus(devices), on_cpus(devices)
+    train_on(trained, range(3))
+    mx.nd.waitall()
+    arrays, numbers = trained.state()
+    resumed.load_state({name: array.copy() for name, array in arrays.items()}, numbers)
+    for each in (trained, resumed):
+        train_on(each, range(3, 6))
+        mx.nd.waitall()
+    assert_equal(values(resumed), values(trained))

@@ -124,7 +124,7 @@ def test_a_damaged_parquet_file_is_one_sentence(tmp_path, columns, named):
         load_cifar('cifar10', tmp_path)
 
 
-def test_what_is_no_parquet_file(tmp_path):
+def test_other_files_are_not_parquet(tmp_path):
     pytest.importorskip('pyarrow')
     (tmp_path / 'train.parquet').write_bytes(b'<html>')
     with pytest.raises(DataError, match='train.parquet.*get it again'):

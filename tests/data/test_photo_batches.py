@@ -218,7 +218,7 @@ def test_only_the_first_bad_images_are_named(source, caplog):
 
 
 @pytest.mark.parametrize('workers', [0, 2])
-def test_a_label_that_is_no_class_is_an_error(tmp_path, workers):
+def test_an_unknown_label_is_an_error(tmp_path, workers):
     write(tmp_path / 'x.rec', [png(0)] * COUNT, [0] * 20 + [5] + [0] * 16)
     source = RecordFile(str(tmp_path / 'x.rec'), classes=5)
     photos = training(source, workers=workers)

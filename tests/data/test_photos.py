@@ -98,12 +98,12 @@ def test_a_png_that_was_cut_off_is_noticed_where_pixels_are_missing():
 
 @pytest.mark.parametrize('data', [b'', b'some text', b'\xff\xd8\xff\xda\xff\xd9',
                                   b'\x89PNGIEND\xaeB`\x82', bytes(99)])
-def test_what_is_no_image_is_noticed(data):
+def test_other_data_is_not_decoded(data):
     with pytest.raises(BadImage):
         decode(data)
 
 
-def test_a_flipped_bit_is_no_crash():
+def test_a_flipped_bit_does_not_crash():
     whole = bytearray(encoded(blocks(32, 32)))
     for position in range(0, len(whole), 3):
         whole[position] ^= 8

@@ -86,7 +86,7 @@ def test_of_several_labels_the_first_counts(tmp_path):
 
 
 @pytest.mark.parametrize('label', [4, -1, 1.5, float('nan'), float('inf')])
-def test_a_label_that_is_no_class_is_a_sentence(tmp_path, label):
+def test_an_unknown_label_gives_a_clear_error(tmp_path, label):
     records = RecordFile(*write(tmp_path, [payload(b'a', 0), payload(b'b', label)]), classes=4)
     with pytest.raises(DataError, match=r'a\.rec, record 1 .*\b4 '):
         records.read(1)
@@ -171,7 +171,7 @@ def test_the_index_of_another_file_is_named(tmp_path, pair):
 @pytest.mark.parametrize('text', [
     '', '1\t2\t3\n', 'a b\n', '0\t99999999999999999999\n', '0\t4\n', '0\t0\n1\t0\n', '0\t0\n',
     '0\t0\n1\t-4\n'])
-def test_what_is_not_an_index_is_named(pair, text):
+def test_a_damaged_index_is_named(pair, text):
     with open(pair[1], 'w') as handle:
         handle.write(text)
     with pytest.raises(DataError, match='a.idx'):

@@ -632,7 +632,7 @@ def test_symbol_and_parameters_of_two_networks(net, whole, tmp_path):
         load_symbol(str(tmp_path / 'net'))
 
 
-def test_what_a_network_itself_makes_of_rounding_is_no_disagreement():
+def test_rounding_that_the_network_amplifies_is_tolerated():
     """As of one that was hardly trained: here each output moves by 1e-3 with the last bit of the image."""
     def network(images):
         return np.sin(1e4 * images.reshape(len(images), -1)[:, :5].astype('float64')).astype('float32')

@@ -117,7 +117,7 @@ def test_other_objects_are_refused(predictor):
         predictor([3])
 
 
-def test_files_that_are_no_images_are_named(predictor, tmp_path):
+def test_files_that_are_not_images_are_named(predictor, tmp_path):
     (tmp_path / 'text.jpg').write_text('text')
     for path in (tmp_path / 'text.jpg', tmp_path / 'missing.jpg'):
         with pytest.raises(DataError, match=path.name):
@@ -262,7 +262,7 @@ def test_a_run_without_either_library_says_what_to_install(run, tmp_path):
     assert result.returncode == 1 and 'pip install' in result.stderr.splitlines()[-1]
 
 
-def test_a_folder_that_is_no_run_is_named(tmp_path):
+def test_a_folder_without_a_run_is_named(tmp_path):
     with pytest.raises(OpenatacError, match=str(tmp_path)):
         openatac.load(tmp_path)
     (tmp_path / 'settings.json').write_text('{}')

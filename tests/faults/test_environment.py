@@ -23,7 +23,7 @@ COSTS = ('-m', 'openatac', 'costs', 'cifar_resnet8_v2_relu')
         'abc', '1.5', '99999999999', '0', '-1', ',', '2,', '2,x', '٣', str(threads.MOST_THREADS + 1),
         '9' * 5000)),
     ('MXNET_OMP_MAX_THREADS', 'abc'), ('MXNET_OMP_MAX_THREADS', '2,2')])
-def test_what_is_not_a_number_of_threads_is_refused(monkeypatch, variable, text):
+def test_other_texts_are_not_thread_counts(monkeypatch, variable, text):
     monkeypatch.setenv(variable, text)
     with pytest.raises(UnfitEnvironment, match=variable) as error:
         threads.thread_count()

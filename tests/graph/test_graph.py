@@ -125,7 +125,7 @@ def test_a_gate_is_computed_from_what_it_multiplies():
     assert gates_of(product * mx.sym.tanh(product, name='second')) == [('x', 'gate'), ('first', 'second')]
 
 
-def test_what_depends_on_a_shape_alone_is_no_gate():
+def test_factors_that_depend_on_the_shape_alone_are_not_gates():
     x, weight = mx.sym.var('x'), mx.sym.var('w')
     for factor in (mx.sym.ones_like(x) * weight, mx.sym.reshape_like(weight, x),
                    mx.sym.slice_like(mx.sym.sin(weight), mx.sym.exp(x))):

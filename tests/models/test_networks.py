@@ -92,7 +92,7 @@ def test_a_wrong_name_lists_the_near_ones():
         get_model('cifar_resnet20_atac')
 
 
-def test_a_wrong_argument_is_no_silent_one():
+def test_an_unknown_argument_is_rejected():
     with pytest.raises(TypeError):
         get_model('cifar_resnet8_v2_atac', clases=10)
 

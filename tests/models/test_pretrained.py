@@ -83,7 +83,7 @@ def test_a_file_or_folder_of_that_name_comes_first(tmp_path, monkeypatch):
         load(ATAC)
 
 
-def test_what_is_no_name_is_a_file(tmp_path):
+def test_other_texts_are_paths(tmp_path):
     assert weights_file(str(tmp_path / 'x.params')) == str(tmp_path / 'x.params')
     assert weights_file('x.params') == 'x.params'
     with pytest.raises(ParameterFileError, match=f'nothing.*{ATAC}'):

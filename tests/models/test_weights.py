@@ -148,7 +148,7 @@ def test_safetensors_in_bfloat16_and_float16_with_metadata(tmp_path):
 
 @pytest.mark.parametrize('suffix', ['.params', '.safetensors', '.pt'])
 @pytest.mark.parametrize('kind', ['missing', 'folder', 'FIFO', 'noise'])
-def test_what_is_no_file_of_weights_is_a_sentence(tmp_path, suffix, kind):
+def test_other_files_give_a_clear_error(tmp_path, suffix, kind):
     if suffix == '.pt':
         pytest.importorskip('torch')
     path = str(tmp_path / ('net' + suffix))

@@ -151,7 +151,7 @@ def test_the_doctor_finds_data(healthy, capsys):
     assert lines['cifar10'].startswith('found in') and lines['cifar100'].startswith('found in')
 
 
-def test_the_doctor_tells_who_chose_the_threads(healthy, capsys, monkeypatch):
+def test_the_doctor_says_what_chose_the_threads(healthy, capsys, monkeypatch):
     monkeypatch.setenv('OMP_NUM_THREADS', '3')
     line = doctors_lines(capsys)['threads']
     assert line.startswith('3') and 'OMP_NUM_THREADS' in line

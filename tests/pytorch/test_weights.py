@@ -83,7 +83,7 @@ def test_the_weights_that_come_with_the_package():
     assert np.abs(outputs(module) - expected).max() <= 1e-4 * np.abs(expected).max()
 
 
-def test_a_whole_file_is_no_warning(tmp_path, caplog):
+def test_a_whole_file_gives_no_warning(tmp_path, caplog):
     path = write('structural', trained(), tmp_path)
     with caplog.at_level(logging.INFO):
         pytorch.get_model(MODEL, pretrained=path)

@@ -301,7 +301,7 @@ def test_other_recipes_and_data_are_not_mixed(two_units, tmp_path, settings, nam
         check_comparable(find_runs(tmp_path))
 
 
-def test_what_a_unit_does_not_use_is_no_difference(two_units, tmp_path):
+def test_settings_that_a_unit_ignores_may_differ(two_units, tmp_path):
     changed(two_units, tmp_path / 'a', seed=5, useReLU=False, r=4, act_layers=2, reduction=8)
     changed(two_units, tmp_path / 'b', seed=5, act_type='ChaATAC')
     check_comparable(find_runs(tmp_path))

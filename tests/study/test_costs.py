@@ -135,7 +135,7 @@ def test_what_has_no_costs(arguments, code, named, capsys):
     assert found == code and named in capsys.readouterr().err
 
 
-def test_a_file_that_is_no_symbol_and_an_image_that_does_not_fit(tmp_path, capsys):
+def test_a_damaged_symbol_and_an_image_of_another_size(tmp_path, capsys):
     (tmp_path / 'text.json').write_text('no symbol')
     assert cli.main(['costs', str(tmp_path / 'text.json')]) == 1
     assert 'symbol' in capsys.readouterr().err

@@ -203,11 +203,9 @@ def test_the_report(capsys):
     assert command.main([*FLAGS, '--price', '2']) == 0
     text = capsys.readouterr().out
     assert text == report(estimate(SETUP, price=2)) + '\n'
-    for words in ('2 in 1 machine, ring all-reduce', '55.87 MB (27,934,760 x float16)',
-                  'step          214.8 ms: 196.9 computing, 17.9 communication, 0.0 hidden',
-                  '1192 images/s, efficiency 0.917', '160 epochs of 5004 steps', '25 Gbit/s (3.125 GB/s)',
-                  'time          48.34 hours (47.77 training, 0.57 validation)', 'cost          193.37'):
-        assert words in text
+    for figure in ('55.87', '27,934,760', '214.8', '196.9', '17.9', '1192', '0.917', '5004', '3.125', '48.34',
+                   '47.77', '0.57', '193.37'):
+        assert figure in text
     assert 'Warning' not in text
 
 

@@ -230,7 +230,7 @@ def test_other_data_and_recipes_are_never_compared(here, reason, capsys):
     assert f'- 2 runs: {reason} (cifar_resnet8_v2_' in out and out.count('2 runs') == 1
 
 
-def test_what_does_not_matter_to_a_relu_is_no_reason(here):
+def test_settings_that_do_not_affect_relu_are_not_compared(here):
     cifar_run(here / 'run', 0.737, r=4, useReLU=False, act_layers=2, mode='imperative')
     assert accuracy_row(RELU1, 'run')['verdict'] == 'reproduced (+0.0000)'
 

@@ -3,7 +3,6 @@ import contextlib
 import errno
 import json
 import os
-import resource
 
 import mxnet as mx
 import numpy as np
@@ -14,6 +13,7 @@ from openatac.files.writing import replace_file, write_text
 from openatac.models.weights.parameters import load_parameters, read_arrays, save_parameters, write_arrays
 from openatac.training.checkpoint import Checkpoints, only_run_in
 from tests.helpers.fresh_python import run_python
+from tests.helpers.full_disk import files_of_at_most
 
 NAMES = [f'{iteration:010}' for iteration in range(10)]
 
@@ -109,17 +109,6 @@ def test_what_others_put_there_is_left_alone(checkpoints):
         save(checkpoints, iteration)
     assert latest(checkpoints) == 2
     assert sorted(os.listdir(checkpoints.folder)) == ['.hidden', NAMES[1], NAMES[2], 'notes.txt']
-
-
-@contextlib.contextmanager
-def files_of_at_most(size):
-    """The disk takes no more than that many bytes of a file."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.mark.parametrize('length, text', [(10000, ''), (2, 'x' * 10000)], ids=['arrays', 'state'])

@@ -125,7 +125,7 @@ def test_names_in_a_zip_file_are_utf8_with_and_without_the_flag(tmp_path):
         assert load_class_folders(str(path), True, 32).class_names == ('cat', 'über', '猫')
 
 
-def test_val_serves_where_there_is_no_test(tmp_path):
+def test_val_is_used_where_test_is_missing(tmp_path):
     photos = write_images(tmp_path / 'photos', held_out='val')
     assert run(tmp_path / 'run', '--data-dir', photos)['test_images'] == 6
 

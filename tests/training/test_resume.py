@@ -1,22 +1,18 @@
 """Runs that are killed, stopped, damaged and disturbed end as if nothing had happened to them."""
-import contextlib
 import errno
 import os
 import re
-import resource
 import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
-import mxnet as mx
 import numpy as np
 import pytest
 
-from openatac.backends.mxnet.engine import MxnetEngine
-from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.training.tracking.log import log_to
+from tests.helpers.full_disk import files_of_at_most
 from tests.helpers.interrupted_runs import (
     BATCHES,
     EPOCHS,
@@ -207,24 +203,13 @@ def test_two_runs_do_not_share_a_folder(tmp_path, cifar10, uninterrupted, monkey
 
 # --------------------------------------------------------- a disk that is full or read-only
 
-@contextlib.contextmanager
-def largest_file(size):
-    """Let no file of this process grow beyond that many bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 @pytest.mark.parametrize('file', ['arrays.params', 'last.params'])
 def test_a_file_that_cannot_be_written_whole_harms_no_other(copy, cifar10, uninterrupted, capsys, file):
     drop_last_checkpoint(copy)
     name, = checkpoint_names(copy)
     folder = os.path.join(copy, 'checkpoints', name) if file == 'arrays.params' else copy
     before = [content_of(copy, name) for name in ('best.params', 'last.params')]
-    with largest_file(os.path.getsize(os.path.join(folder, file)) - 1000):
+    with files_of_at_most(os.path.getsize(os.path.join(folder, file)) - 1000):
         code = call_script(*flags(cifar10, copy))
     error = the_error(code, capsys.readouterr().err)
     assert code == 1 and copy in error and '--resume auto' in error
@@ -297,52 +282,3 @@ def test_a_plot_folder_that_cannot_be_made_is_noticed_before_training(tmp_path, 
     code = call_script(*flags(cifar10, tmp_path / 'run', '--save-plot-dir', tmp_path / 'file' / 'plots'))
     assert code == 1 and 'file' in the_error(code, capsys.readouterr().err)
     assert not (tmp_path / 'run' / 'metrics.csv').exists()
-
-
-# ----------------------------------------------------------------------- the engine's state
-
-def engine(devices):
-    mx.random.seed(0)
-    contexts = [mx.cpu(device) for device in range(devices)]
-    net = ResNet20V2ATAC([1] * 3, act_type='relu')
-    net.initialize(mx.init.MSRAPrelu(), ctx=contexts)
-    settings = {'learning_rate': 0.1, 'momentum': 0.9, 'wd': 1e-4}
-    return MxnetEngine(net, contexts, settings, (3, 32, 32))
-
-
-def train_on(engine, steps):
-    for step in steps:
-        chance = np.random.RandomState(step)
-        engine.train_batch(chance.randn(16, 3, 32, 32).astype('float32'), chance.randint(0, 10, 16), 0.1)
-
-
-def state_of(engine):
-    return engine.state()[0]
-
-
-def assert_same_state(ours, theirs):
-    assert ours.keys() == theirs.keys()
-    assert [name for name in ours if not np.array_equal(ours[name], theirs[name])] == []
-
-
-@pytest.mark.parametrize('devices', [1, 2])
-def test_the_state_waits_for_the_last_step(devices):
-    """MXNet does not know that a backward pass still has running statistics to write."""
-    trained = engine(devices)
-    train_on(trained, range(4))
-    at_once = state_of(trained)
-    mx.nd.waitall()
-    assert_same_state(at_once, state_of(trained))
-
-
-@pytest.mark.parametrize('devices', [1, 2])
-def test_each_device_goes_on_with_its_own_statistics(devices):
-    trained, resumed = engine(devices), engine(devices)
-    train_on(trained, range(3))
-    mx.nd.waitall()
-    arrays, numbers = trained.state()
-    resumed.load_state({name: array.copy() for name, array in arrays.items()}, numbers)
-    for each in (trained, resumed):
-        train_on(each, range(3, 6))
-        mx.nd.waitall()
-    assert_same_state(state_of(resumed), state_of(trained))
