@@ -4,7 +4,7 @@
 
 Every row is the median of several pairs of runs, ours and then the baseline on the same machine, so that
 noise affects both alike. The images are random, in files of CIFAR-10's size. Writes results/benchmark.csv and
-prints the table of docs/speed.md.
+prints the table of docs/reference/speed.md.
 """
 import argparse
 import os

@@ -1,4 +1,4 @@
-"""Print docs/speed.md's table of inference speeds from results/inference, which `openatac bench` wrote."""
+"""Print the table of inference speeds in docs/reference/speed.md from results/inference."""
 from pathlib import Path
 
 from openatac.files.csv_file import read_csv

@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 import re
+import runpy
 from pathlib import Path
 from unittest.mock import patch
 
@@ -14,8 +15,7 @@ import latex2mathml.converter
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
 
-import openatac
-from openatac.commands.catalogue import COMMANDS, JOBS
+from openatac.commands.catalogue import COMMANDS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCS = ROOT / 'docs'
@@ -23,29 +23,12 @@ NOTEBOOKS = ROOT / 'build' / 'tutorials'  # by docs/run_tutorial.py
 PAGES = {'CONTRIBUTING.md': 'contributing.md', 'CHANGELOG.md': 'changelog.md'}  # files at the top -> pages
 LINK = re.compile(r'\]\((?!https?:|#)([^)#\s]+)(#[^)\s]*)?\)')
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
-EXTENSION = [  # public names below openatac's own
-    'openatac.models.hosts.Host', 'openatac.backends.base.Backend', 'openatac.backends.base.Engine',
-    'openatac.export.forms.base.Form', 'openatac.export.runtimes.base.Runtime',
-    'openatac.export.predictor.Predictor', 'openatac.export.manifest.Manifest',
-    'openatac.serving.app.create_app', 'openatac.serving.classifier.Classifier',
-    'openatac.serving.limits.Limits']
-UNITS = [f'openatac.nn.{name}' for name in (
-    'activations.PReLU', 'activations.Mish', 'activations.Sine', 'frelu.FReLU', 'xunit.XUnit',
-    'squeeze_excite.SEBlock', 'gather_excite.GatherExcite', 'attention.ECA', 'attention.CBAM',
-    'attention.LocalSEBlock', 'attention.NINBlock', 'augmented_conv.AttentionAugmentedConv2D',
-    'local_self_attention.StandAloneSelfAttention')]
-PYTORCH = [f'openatac.pytorch.{name}' for name in (
-    'nn.atac.ATAC', 'zoo.get_model', 'weights.load_parameters', 'weights.save_parameters',
-    'nn.normalisation.use_biased_variance')]
-ERRORS = [f'openatac.errors.{name}' for name in (
-    'OpenatacError', 'DataError', 'ParameterFileError', 'CheckpointError', 'DeviceError', 'UnfitEnvironment')]
+TABLES = runpy.run_path(str(DOCS / 'fill_tables.py'))
 
 
 def on_files(files, config):
     """Add the generated pages."""
     pages = {page: (ROOT / name).read_text('utf-8') for name, page in PAGES.items()}
-    pages['reference/commands.md'] = '\n'.join(commands())
-    pages['reference/api.md'] = '\n'.join(api())
     for notebook in NOTEBOOKS.glob('*.ipynb'):
         page = f'tutorials/{notebook.stem}.md'
         files.remove(files.get_file_from_path(page))
@@ -57,7 +40,7 @@ def on_files(files, config):
 
 
 def on_page_markdown(markdown, page, config, files):
-    """Have links to files outside docs/ lead to their page, or to the repository; pictures are copied."""
+    """Add the reference, and have links to files outside docs/ lead to their page, or to the repository."""
     generated = {page: name for name, page in PAGES.items()}.get(page.file.src_path)
     folder = ROOT if generated else (DOCS / page.file.src_path).parent
 
@@ -74,7 +57,8 @@ def on_page_markdown(markdown, page, config, files):
         path = os.path.relpath(target, (DOCS / page.file.src_path).parent)
         return f']({path}{match[2] or ""})'
 
-    return LINK.sub(replace, markdown)
+    added = {'reference/commands.md': commands, 'reference/api.md': api}.get(page.file.src_path)
+    return LINK.sub(replace, '\n'.join([markdown, *(added(markdown) if added else [])]))
 
 
 def on_page_content(content, page, config, files):
@@ -121,15 +105,8 @@ def page_of_notebook(path, files):
 
 # ----------------------------------------------------------------------------------- commands
 
-def commands():
-    """Yield the lines of the page of all commands, from their parsers."""
-    yield '# Commands\n'
-    yield 'Made from the parsers of the commands. `train_cifar.py` and `train_imagenet.py` of a checkout are'
-    yield '`openatac train-cifar` and `openatac train-imagenet`.\n'
-    for job, commands in JOBS.items():
-        yield f'\n| to {job} | |\n|---|---|'
-        for name, command in commands.items():
-            yield f'| [`openatac {name}`](#openatac-{name}) | {command.summary} |'
+def commands(page):
+    """Yield the lines of the reference of all commands, from their parsers."""
     for name, command in COMMANDS.items():
         parser = parser_of(name)
         yield f'\n## `openatac {name}` {{ #openatac-{name} }}\n'
@@ -168,11 +145,8 @@ def table(group):
 
 # ---------------------------------------------------------------------------------------- API
 
-def api():
-    """Yield the lines of the page of public names, whose text comes from the docstrings."""
-    yield '# API\n\n`import openatac` is cheap: it loads no MXNet, and each name loads on first use.\n'
-    public = [f'{module}.{name}' for name, module in openatac._PUBLIC.items()]
-    for title, names in (('openatac', public), ('PyTorch', PYTORCH), ('Units', UNITS),
-                         ('Extension and export', EXTENSION), ('Errors', ERRORS)):
-        yield f'\n## {title}\n'
-        yield from (f'::: {name}\n' for name in names)
+def api(page):
+    """Yield what has mkdocstrings show the docstrings of the names in the tables of the page."""
+    yield '\n## Docstrings\n'
+    for name in TABLES['NAME'].findall(page):
+        yield f'::: {TABLES["definition"](name)}\n'

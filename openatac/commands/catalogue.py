@@ -44,15 +44,15 @@ JOBS = {  # {job: {name: Command}}
         'train-imagenet': Command(
             'train ResNet-50 on ImageNet',
             ('--recipe imagenet_atac --data-dir imagenet --save-dir resnet',
-             '--data-dir photos --pretrained resnet --num-epochs 10 --save-dir tuned'),
+             '--data-dir photos --pretrained resnet/best.params --num-epochs 10 --save-dir tuned'),
             'how-to/photographs.md'),
         'pack': Command(
             'pack a folder of photographs into a record file, or check one',
             ('imagenet/train train', '--check train.rec'), 'how-to/photographs.md'),
         'launch': Command(
             'start a training run on several processes or machines',
-            ('-n 2 -s 1 -- python train_imagenet.py --kvstore dist_sync',
-             '-n 4 -s 4 --hostfile hosts -- python train_imagenet.py --kvstore dist_sync'),
+            ('-n 2 -s 1 -- openatac train-imagenet --kvstore dist_sync',
+             '-n 4 -s 4 --hostfile hosts -- openatac train-imagenet --kvstore dist_sync'),
             'how-to/several-machines.md'),
         'plan': Command(
             'estimate hours and cost of the published run from one speed',
@@ -63,8 +63,8 @@ JOBS = {  # {job: {name: Command}}
     'evaluate and compare': {
         'evaluate': Command(
             'measure the accuracy of an exported network, class by class',
-            ('exports/atac photos/ --report report --predictions predictions.csv',
-             'exports/atac-int8.onnx --dataset cifar10'), 'how-to/evaluate.md'),
+            ('export/atac photos/ --report report --predictions predictions.csv',
+             'export/atac-int8.onnx --dataset cifar10'), 'how-to/evaluate.md'),
         'evaluate-imagenet': Command(
             'compute the validation errors of trained parameters',
             ('resnet/best.params', 'resnet/best.params --use-rec --rec-val val.rec'), 'how-to/evaluate.md'),
@@ -89,19 +89,19 @@ JOBS = {  # {job: {name: Command}}
     'export and deploy': {
         'export': Command(
             'write a trained network as files that other programs load',
-            ('run exports/atac --fuse --onnx --int8',
-             'cifar_resnet20_v2_atac run/best.params exports/atac'), 'how-to/export.md'),
+            ('run export/atac --fuse --onnx --int8',
+             'cifar_resnet20_v2_atac run/best.params export/atac'), 'how-to/export.md'),
         'predict': Command(
             'classify images with an exported network',
-            ('exports/atac photo.jpg photos/ --gates gates.png',
-             '--model cifar_resnet8_v2_atac photo.jpg --json'), 'how-to/export.md'),
+            ('export/atac photo.jpg photos/ --gates gates.png',
+             '--model cifar_resnet8_v2_atac photo.jpg --json'), 'how-to/predict.md'),
         'serve': Command(
             'classify images over HTTP, for programs and on a page',
-            ('exports/atac', '--model cifar_resnet8_v2_atac --port 9000'), 'how-to/serve.md'),
+            ('export/atac', '--model cifar_resnet8_v2_atac --port 9000'), 'how-to/serve.md'),
         'bench': Command(
             'measure how fast each engine runs exported networks',
-            ('exports/atac --batch-sizes 1,64 --out speed',
-             'exports/atac exports/relu --engines static,fused,torch-compiled --rounds 5'),
+            ('export/atac --batch-sizes 1,64 --out speed',
+             'export/atac export/relu --engines static,fused,torch-compiled --rounds 5'),
             'how-to/export.md'),
         'completion': Command(
             'print what makes a shell complete commands and flags',

@@ -7,7 +7,7 @@ The published command, for two GPUs (--recipe imagenet_atac is the same):
         --no-wd --label-smoothing --save-dir params_resnet50_v1b_ChaATAC_2 \
         --logging-file resnet50_v1b_ChaATAC_2.log --r 2 --act-layers 2
 
-On several GPUs and machines: docs/several-gpus.md.
+On several GPUs and machines: docs/how-to/several-machines.md.
 """
 from __future__ import annotations
 

@@ -205,7 +205,7 @@ def load(source: str | os.PathLike[str], engine: str = 'auto', device: str = CPU
 
     Examples
     --------
-    >>> predictor = openatac.load('exports/atac')
+    >>> predictor = openatac.load('export/atac')
     >>> predictor('photo.jpg', top=1)
     [Prediction(label='tench', score=0.97, class_index=0)]
     """

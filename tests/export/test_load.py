@@ -2,7 +2,6 @@
 import importlib.util
 import json
 import os
-import re
 import shutil
 
 import mxnet as mx
@@ -16,7 +15,8 @@ from openatac.export.exporter import export
 from openatac.export.forms.base import FORMS
 from openatac.export.manifest import Manifest
 from openatac.export.runtimes.base import RUNTIMES, fastest_runtime, runtimes_of
-from tests.conftest import ROOT, hiding
+from tests.conftest import hiding
+from tests.helpers.documents import blocks_of
 from tests.helpers.fresh_python import output_of, run_python
 from tests.helpers.made_up_images import encoded, smooth
 from tests.helpers.scripts import call_script, run_script
@@ -272,10 +272,10 @@ def test_a_folder_without_a_run_is_named(tmp_path):
 
 def test_the_snippets_of_the_document_run(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(folder, 'exports')
+    shutil.copytree(folder, 'export')
     (tmp_path / 'photo.jpg').write_bytes(encoded(smooth(70, 50)))
-    text = (ROOT / 'docs' / 'inference.md').read_text('utf-8')
-    exec('\n'.join(re.findall(r'```python\n(.*?)```', text, re.S)), {})
+    blocks = [block.text for block in blocks_of('docs/how-to/predict.md') if 'predictor' in block.text]
+    exec('\n'.join(blocks), {})
     assert len(capsys.readouterr().out.splitlines()) == 8
 
 

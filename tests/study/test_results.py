@@ -14,7 +14,7 @@ COMPARISONS = sorted(path.parent for path in (ROOT / 'results').glob('*/runs.csv
 
 @pytest.mark.parametrize('name', ['benchmark.csv', 'record_pipeline.csv'])
 def test_the_tables_of_speed_show_what_was_measured(name):
-    text = (ROOT / 'docs' / 'speed.md').read_text('utf-8')
+    text = (ROOT / 'docs' / 'reference' / 'speed.md').read_text('utf-8')
     with open(ROOT / 'results' / name, newline='', encoding='utf-8') as handle:
         for row in csv.DictReader(handle):
             cells = ' | '.join(value for key, value in row.items() if key != 'machine')
@@ -35,7 +35,7 @@ def test_comparisons_are_made_of_their_records(folder, tmp_path):
 
 def test_the_table_of_inference_speeds_is_made_of_their_records():
     table = runpy.run_path(str(ROOT / 'benchmarks' / 'inference_table.py'))['main']()
-    assert table in (ROOT / 'docs' / 'speed.md').read_text('utf-8')
+    assert table in (ROOT / 'docs' / 'reference' / 'speed.md').read_text('utf-8')
 
 
 def test_no_path_of_a_machine_is_in_the_results():

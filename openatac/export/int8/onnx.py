@@ -6,7 +6,8 @@ saves. So each is folded into the convolution before it or, if there is none (as
 written as a depthwise 1x1 convolution: one weight per channel, which per-channel quantization keeps exactly.
 
 Weights take 7 of the 8 bits: without VNNI, x86-64 adds two 8-bit products in 16 bits, which 8-bit weights
-overflow silently, and a file should be right wherever it runs. The measurements are in docs/int8.md.
+overflow silently, and a file should be right wherever it runs. The measurements are in
+docs/explanation/int8.md.
 """
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 MXNet's own `mxnet.contrib.quantization` does the work: convolutions run on 8-bit integers, and the range of
 each 8-bit tensor is that of its values on calibration images. This module decides what stays in float32, by
-the measurements in docs/int8.md.
+the measurements in docs/explanation/int8.md.
 """
 from __future__ import annotations
 

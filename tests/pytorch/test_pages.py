@@ -1,4 +1,4 @@
-"""The snippets of docs/pytorch.md run without MXNet, as they are."""
+"""What the documents say of PyTorch runs without MXNet, as it is."""
 import pytest
 
 from tests.helpers.documents import blocks_of
@@ -6,8 +6,9 @@ from tests.helpers.fresh_python import run_python
 
 pytest.importorskip('torch')
 
-SNIPPETS = [block.text for block in blocks_of('docs/pytorch.md')
-            if block.language == 'python' and not block.reason]
+PAGES = ('README.md', 'docs/how-to/other-networks.md', 'docs/how-to/extend.md', 'docs/reference/networks.md')
+SNIPPETS = [block.text for page in PAGES for block in blocks_of(page)
+            if 'import torch\n' in block.text and not block.reason]
 
 
 def test_the_snippets_run_without_mxnet(tmp_path, monkeypatch, no_mxnet):
