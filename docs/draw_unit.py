@@ -10,22 +10,22 @@ OUT = Path(__file__).resolve().parent / 'images' / 'units.svg'
 CHANNELS, SIDE, STEP = 4, 5, 0.5  # of a drawn feature map; STEP is the offset of the channel behind
 SEEN, PLAIN, PIXEL = '#e07a1f', '#f4f4f4', (0, 4)
 UNITS = {  # title: what its gate sees, the steps from that to the gate, the formula
-    'ReLU': ('one number', ['is x > 0?'], 'x · [x > 0]'),
+    'ReLU': ('one number', ['is x > 0?'], 'x · gate = max(0, x)'),
     'Squeeze-and-excitation': ('the whole image',
                                ['mean over the pixels', 'W₁, ReLU, W₂', 'sigmoid'],
-                               'x · σ(W₂ δ(W₁ mean(x)))'),
+                               'x · sigmoid(W₂ relu(W₁ mean(x)))'),
     'ATAC': ('all channels of one pixel', ['W₁, BatchNorm, ReLU', 'W₂, BatchNorm', 'sigmoid'],
-             'x · σ(BN(W₂ δ(BN(W₁ x))))'),
+             'x · sigmoid(BN(W₂ relu(BN(W₁ x))))'),
 }
 
 
 def main():
-    figure = Figure(figsize=(9, 5.4), facecolor='white')
+    figure = Figure(figsize=(9, 5.6), facecolor='white')
     for column, (title, (sees, steps, formula)) in enumerate(UNITS.items()):
-        axes = figure.add_axes((column / 3, 0, 1 / 3, 1), xlim=(0, 10), ylim=(0, 18), aspect='equal')
+        axes = figure.add_axes((column / 3, 0, 1 / 3, 1), xlim=(0, 10), ylim=(-0.6, 18), aspect='equal')
         axes.axis('off')
         axes.text(5, 17.2, title, ha='center', va='center', fontsize=13, weight='bold')
-        axes.text(5, 16.2, f'the gate sees {sees}', ha='center', va='center', fontsize=10, color=SEEN)
+        axes.text(5, 16.2, f'the gate sees {sees}', ha='center', va='center', fontsize=9.5, color=SEEN)
         draw_map(axes, 15.5, 'x', seen(title))
         for place, text in zip(np.linspace(8.9, 6.7, len(steps)) if len(steps) > 1 else [7.8], steps):
             axes.add_patch(FancyBboxPatch((1.9, place - 0.38), 6.2, 0.76, facecolor='white',
@@ -35,7 +35,7 @@ def main():
             axes.add_patch(FancyArrowPatch((5, start), (5, end), arrowstyle='-|>', mutation_scale=12,
                                            color='black'))
         draw_map(axes, 5.3, 'gate', gate(title), size=0.56)
-        axes.text(5, 0.4, formula, ha='center', va='center', fontsize=11)
+        axes.text(5, 0, formula, ha='center', va='center', fontsize=10)
     OUT.parent.mkdir(exist_ok=True)
     with matplotlib.rc_context({'svg.hashsalt': 'openatac'}):
         figure.savefig(OUT, metadata={'Date': None})

@@ -46,7 +46,7 @@ class Compute(Section, title='engine'):
         False, 'torch: fuse operators with torch.compile, and on GPUs use CUDA graphs', result=True,
         added=True)
     syncbn: bool = option(
-        False, 'BatchNorm over the images of all GPUs: with MXNet, of one machine and in train_imagenet.py',
+        False, 'BatchNorm over the images of all GPUs; with MXNet, only of one machine and in train-imagenet',
         result=True, added=True)
 
 

@@ -1,7 +1,7 @@
 """Compare units at several depths and seeds: train the missing runs by one recipe, then compare all.
 
 Stop it at any time; the same command resumes. Without --units it compares the runs in FOLDER again, with
-finished runs of train_cifar.py from the folders of --from. Flags after -- are for train_cifar.py. FOLDER gets
+finished runs of train-cifar from the folders of --from. Flags after -- are for train-cifar. FOLDER gets
 runs/ (one folder for each run), runs.csv, comparison.md, comparison.png and comparison.html.
 
 A unit is an activation (relu, swish, ..., atac; atac_global is "SE as activation"), an attention block over
@@ -48,7 +48,7 @@ def main(argv: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    p = command_parser('compare', __doc__, usage='%(prog)s FOLDER [options] [-- flags of train_cifar.py]')
+    p = command_parser('compare', __doc__, usage='%(prog)s FOLDER [options] [-- flags of train-cifar]')
     p.add_argument('folder', metavar='FOLDER', nargs='?',
                    help='folder of the comparison (default: the first of --from)')
     p.add_argument('--units', type=_list(str), default=[], help='units to train, such as relu,se,atac')
@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument('--seeds', type=_list(number(int, low=0, high=MAX_SEED)), default=[1, 2, 3],
                    help='seeds of the runs (default: 1,2,3)')
     p.add_argument('--recipe', default='cifar10_atac',
-                   help='recipe of train_cifar.py, apart from unit and depth (default: %(default)s)')
+                   help='recipe of train-cifar, apart from unit and depth (default: %(default)s)')
     p.add_argument('--jobs', type=number(int, low=1, high=256), default=1,
                    help='trainings at a time; they share the processors and, with --engine torch --gpus 0 '
                         'after --, the GPUs: each takes the next (default: %(default)s)')

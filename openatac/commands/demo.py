@@ -1,6 +1,6 @@
-"""Show the main steps in a few minutes: train three units on handwritten digits, compare them, export one.
+"""Show the main steps in a minute or two: train three units on handwritten digits, compare them, export one.
 
-Trains ReLU, the global gate (SE as an activation) and ATAC with train_cifar.py, prints one table, draws the
+Trains ReLU, the global gate (SE as an activation) and ATAC with train-cifar, prints one table, draws the
 curves, exports the ATAC network as symbol files, which it checks against the network, and classifies a
 photograph with a trained network of the package. The same command resumes an interrupted demo.
 """

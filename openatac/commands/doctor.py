@@ -78,7 +78,7 @@ def main(argv: Sequence[str]) -> int:
     for name in DATASETS:
         path = find_cifar(name)
         _print(name, f'found in {path}' if path else f'not in {gluon_folder(name)}: downloaded there by '
-                                                     f'train_cifar.py --dataset {name}')
+                                                     f'openatac train-cifar --dataset {name}')
     for name, purpose, requirement in OPTIONAL:
         _print(name, installed_version(name) or f"missing, for {purpose}: pip install '{requirement}'")
     if mxnet:

@@ -1,6 +1,6 @@
 """Write a trained network as files that other programs load.
 
-RUN is the folder of a run of train_cifar.py or train_imagenet.py; its best network is exported. MODEL is a
+RUN is the folder of a run of train-cifar or train-imagenet; its best network is exported. MODEL is a
 network's name, or a run, and PARAMS a file of its parameters. The command writes OUT-symbol.json and
 OUT-0000.params, for Gluon's SymbolBlock.imports, mx.model.load_checkpoint and the Module API, and OUT.json,
 which describes how to use them: classes, labels, input size, mean and standard deviation. Without MXNet it

@@ -1,7 +1,7 @@
 """Measure what the gates of trained networks do over a data set: a table, a CSV file and a picture.
 
-RUN is the folder of a run of train_cifar.py or train_imagenet.py; its settings.json describes the network and
-the data. --out PREFIX writes PREFIX.csv and PREFIX.png. The images are the test images without augmentation;
+RUN is the folder of a run of train-cifar or train-imagenet; its settings.json describes the network and the
+data. --out PREFIX writes PREFIX.csv and PREFIX.png. The images are the test images without augmentation;
 the network runs in evaluation mode, on the CPU.
 
 For each gated unit: the gate's mean and standard deviation, how its variance divides among channels, images
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument('--images', type=number(int, low=1, high=MAX_IMAGES), metavar='N',
                    help='use N images, evenly spread over the test set (default: all)')
     p.add_argument('--dataset', choices=tuple(CLASSES),
-                   help="use images other than the run's own, for runs of train_cifar.py")
+                   help="use images other than the run's own, for runs of train-cifar")
     p.add_argument('--data-dir', help='where the images are (default: where the run had them)')
     return p
 

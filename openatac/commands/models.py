@@ -1,6 +1,6 @@
 """List networks by name: those with trained weights, their accuracy and costs, and model cards.
 
-get_model(NAME, pretrained=True) loads trained weights; so do --pretrained NAME of both scripts and
+get_model(NAME, pretrained=True) loads trained weights; so do --pretrained NAME of train-cifar and
 openatac predict --model NAME. Accuracy is that of the weights on the test images, after the last epoch.
 """
 from __future__ import annotations

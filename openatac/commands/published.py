@@ -1,9 +1,9 @@
 """Compare the published numbers with our costs and runs: reproduced, by how much they differ, or not run.
 
-RUNS are folders of finished runs of train_cifar.py and train_imagenet.py, or folders of such folders; by
-default those in results/, here or in the checkout. Only runs of the published recipe on the published data
-are compared with the published numbers; all others are listed with the reason. For a number without a run,
-it estimates the hours that a run would take, from measured speeds.
+RUNS are folders of finished runs of train-cifar and train-imagenet, or folders of such folders; by default
+those in results/, here or in the checkout. Only runs of the published recipe on the published data are
+compared with the published numbers; all others are listed with the reason. For a number without a run, it
+estimates the hours that a run would take, from measured speeds.
 """
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ def test_the_doctor_says_what_to_import_first(healthy, capsys):
 def test_the_doctor_finds_data(healthy, capsys):
     lines = doctors_lines(capsys)
     assert lines['cifar10'].startswith(f'not in {healthy / "datasets" / "cifar10"}')
-    assert lines['cifar10'].endswith('train_cifar.py --dataset cifar10')
+    assert lines['cifar10'].endswith('openatac train-cifar --dataset cifar10')
     (healthy / 'datasets' / 'cifar10' / 'cifar-10-batches-py').mkdir(parents=True)
     (healthy / 'datasets' / 'cifar10' / 'cifar-10-batches-py' / 'test_batch').touch()
     (healthy / 'datasets' / 'cifar100').mkdir()

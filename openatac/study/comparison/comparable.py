@@ -28,7 +28,7 @@ def check_comparable(runs: Sequence[FinishedRun]) -> None:
     seen: dict[tuple[str, int, int], FinishedRun] = {}
     for run in runs:
         if not isinstance(run.config, CifarConfig):
-            raise OpenatacError(f'{run.folder} is a run of train_imagenet.py: compare runs of train_cifar.py')
+            raise OpenatacError(f'{run.folder} is a run of train-imagenet: compare runs of train-cifar')
         shared = shared_settings(run)
         names = sorted(name for name, value in shared.items()
                        if first.setdefault(name, (value, run))[0] != value)

@@ -62,7 +62,7 @@ def gates_of_run(folder: str, params: str = 'best', images: int | None = None,
                          dataset=dataset or config.data.dataset)
         source, batches = str(config.data.dataset), _cifar_images(config.data, images)
     elif dataset:
-        raise OpenatacError(f'--dataset {dataset} has no images for {folder}, a run of train_imagenet.py: '
+        raise OpenatacError(f'--dataset {dataset} has no images for {folder}, a run of train-imagenet: '
                             'leave it out')
     else:
         if data_dir:
