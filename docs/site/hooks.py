@@ -20,15 +20,16 @@ from openatac.commands.catalogue import COMMANDS
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCS = ROOT / 'docs'
 NOTEBOOKS = ROOT / 'build' / 'tutorials'  # by docs/run_tutorial.py
-PAGES = {'CONTRIBUTING.md': 'contributing.md', 'CHANGELOG.md': 'changelog.md'}  # files at the top -> pages
+PAGES = {'README.md': 'readme.md', 'CONTRIBUTING.md': 'contributing.md', 'CHANGELOG.md': 'changelog.md'}
 LINK = re.compile(r'\]\((?!https?:|#)([^)#\s]+)(#[^)\s]*)?\)')
+BADGE = re.compile(r'^\[!\[.*\n', re.MULTILINE)  # an image of another site
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 TABLES = runpy.run_path(str(DOCS / 'fill_tables.py'))
 
 
 def on_files(files, config):
     """Add the generated pages."""
-    pages = {page: (ROOT / name).read_text('utf-8') for name, page in PAGES.items()}
+    pages = {page: BADGE.sub('', (ROOT / name).read_text('utf-8')) for name, page in PAGES.items()}
     for notebook in NOTEBOOKS.glob('*.ipynb'):
         page = f'tutorials/{notebook.stem}.md'
         files.remove(files.get_file_from_path(page))
