@@ -71,8 +71,8 @@ def _parser() -> argparse.ArgumentParser:
                         f'(default: {MAIN_UNIT}, or {ALL} without it)')
     add_format_flag(p)
     p.add_argument('--measure', choices=('best', 'last', 'test'), default='last',
-                   help='the accuracy shown in the picture and the statements; test is for runs with '
-                        '--val-split (default: %(default)s)')
+                   help='the accuracy that is compared, and whose error the picture shows; test is for '
+                        'runs with --val-split (default: %(default)s)')
     return p
 
 
