@@ -133,17 +133,3 @@ def test_a_batch_is_a_handful_of_kernels_however_large_it_is(batch_size):
     with Kernels() as kernels:
         next(epoch)
     assert kernels.names == ['aten::index.Tensor', 'aten::add.Tensor', 'aten::index.Tensor', 'aten::clone']
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize('channels_last', [False, True])
-def test_on_a_gpu_they_are_the_same(channels_last):
-    if not torch.cuda.is_available():
-        pytest.skip('PyTorch sees no GPU')
-    images = image_set()
-    training = DeviceTrainingBatches(images, BATCH, 3, 'cuda', channels_last)
-    evaluation = DeviceEvaluationBatches(images, BATCH, 'cuda', channels_last)
-    for batch, labels in itertools.chain(training.epoch(0), evaluation):
-        assert batch.is_cuda and labels.is_cuda
-    assert_equal(training.epoch(2, 1), TrainingBatches(images, BATCH, 3).epoch(2, 1))
-    assert_equal(evaluation, EvaluationBatches(images, BATCH))

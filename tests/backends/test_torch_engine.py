@@ -1,5 +1,4 @@
 """PyTorch's engine takes the steps of MXNet's, and resumes where it stopped."""
-import math
 import shutil
 from functools import partial
 
@@ -32,7 +31,6 @@ from openatac.pytorch import use_biased_variance  # noqa: E402
 
 OPTIMIZER = {'learning_rate': 0.01, 'momentum': 0.9, 'wd': 1e-2}
 UNDECAYED = ('gamma', 'beta', 'bias')  # those of --no-wd
-on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason='PyTorch sees no GPU')
 
 
 def batch(images=16, seed=0):
@@ -352,37 +350,6 @@ def test_too_little_memory_names_the_batch_size(monkeypatch):
     monkeypatch.setattr(trained.objective, 'loss', full)
     with pytest.raises(DeviceError, match='--batch-size'):
         train(trained, [0])
-
-
-# ------------------------------------------------------------------------------------ on a GPU
-
-@pytest.mark.gpu
-@on_gpu
-@pytest.mark.parametrize('settings, tolerance', [
-    ({}, 1e-4), ({'compiled': True}, 1e-4), ({'dtype': 'bfloat16', 'compiled': True}, 0.05),
-    ({'dtype': 'float16', 'loss_scale': LossScale()}, 0.05)])
-def test_a_gpu_does_what_the_cpu_does(settings, tolerance):
-    plain, trained = engine(), engine(device='cuda:0', **settings)
-    for each in (plain, trained):
-        train(each, range(4))
-    assert trained.devices == '1 x gpu' and trained.device_memory() > 0
-    assert trained.read_metrics().loss == pytest.approx(plain.read_metrics().loss, rel=tolerance)
-    assert math.isclose(trained.evaluate([batch()]).loss, plain.evaluate([batch()]).loss, rel_tol=tolerance)
-    weights = [{name: array for name, array in values(each).items() if name.startswith('parameter')}
-               for each in (trained, plain)]
-    assert apart(*weights) < tolerance
-
-
-@pytest.mark.gpu
-@on_gpu
-def test_a_step_does_not_wait_for_the_gpu():
-    trained = engine(device='cuda:0')
-    train(trained, range(3))
-    torch.cuda.set_sync_debug_mode('error')
-    try:
-        train(trained, range(3))
-    finally:
-        torch.cuda.set_sync_debug_mode('default')
 
 
 def test_pytorch_uses_the_threads_that_the_log_names(monkeypatch):

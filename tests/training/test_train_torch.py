@@ -447,14 +447,3 @@ def test_an_epoch_on_a_gpu_agrees_with_mxnet(pair, trained, cifar10, tmp_path):
                                    '--save-dir', tmp_path)) == 0
     assert_agree(metrics_of(tmp_path)[0], metrics_of(pair['mxnet'])[0], 1.5 / 20)
     assert json_of(tmp_path, 'summary.json')['device'] == '1 x gpu'
-
-
-@pytest.mark.gpu
-@on_gpu
-@pytest.mark.parametrize('more', [
-    ['--compile'], ['--dtype', 'float16'], ['--dtype', 'bfloat16', '--compile']], ids=' '.join)
-def test_a_gpu_learns_the_digits(tmp_path, more):
-    pytest.importorskip('sklearn')
-    assert call_script('--recipe', 'digits', '--num-epochs', 2, *TORCH, '--gpus', 0, *more,
-                       '--save-dir', tmp_path) == 0
-    assert metrics_of(tmp_path)[-1]['val_accuracy'] > 0.5

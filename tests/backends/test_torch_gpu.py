@@ -1,0 +1,113 @@
+"""PyTorch's engine on a GPU, against the CPU; it needs neither MXNet nor anything but PyTorch and pytest.
+
+benchmarks/gpu_evidence.py runs it on machines that have no more.
+"""
+import copy
+import itertools
+import json
+import math
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch')
+pytestmark = [pytest.mark.gpu,
+              pytest.mark.skipif(not torch.cuda.is_available(), reason='PyTorch sees no GPU')]
+
+from openatac import cli  # noqa: E402
+from openatac.backends.loss_scale import LossScale  # noqa: E402  (they need torch)
+from openatac.backends.torch.batches import DeviceEvaluationBatches, DeviceTrainingBatches  # noqa: E402
+from openatac.backends.torch.engine import TorchEngine  # noqa: E402
+from openatac.data.batches import EvaluationBatches, TrainingBatches  # noqa: E402
+from openatac.data.image_set import ImageSet  # noqa: E402
+from openatac.pytorch import get_model, use_biased_variance  # noqa: E402
+
+GPU = 'cuda:0'
+
+
+def batch(images=16, seed=0):
+    random = np.random.RandomState(seed)
+    return random.randn(images, 3, 32, 32).astype('float32'), random.randint(0, 10, images)
+
+
+@pytest.fixture(scope='module')
+def network():
+    torch.manual_seed(3)
+    return use_biased_variance(get_model('cifar_resnet8_v2_atac'))
+
+
+def engine(network, device, **settings):
+    return TorchEngine(copy.deepcopy(network), device, {'learning_rate': 0.01, 'momentum': 0.9, 'wd': 1e-2},
+                       seed=3, **settings)
+
+
+def train(engine, steps):
+    for step in range(steps):
+        engine.train_batch(*batch(seed=step), rate=0.1)
+
+
+def apart(some, others):
+    """The largest difference of {name: array} from others, relative to the largest number of an array."""
+    return max(np.abs(some[name] - others[name]).max() / max(np.abs(others[name]).max(), 1e-3)
+               for name in others)
+
+
+@pytest.mark.parametrize('settings, tolerance', [
+    ({}, 1e-4), ({'compiled': True}, 1e-4), ({'dtype': 'bfloat16', 'compiled': True}, 0.05),
+    ({'dtype': 'float16', 'loss_scale': LossScale()}, 0.05)],
+    ids=['float32', 'compiled', 'bfloat16', 'float16'])
+def test_a_gpu_does_what_the_cpu_does(network, settings, tolerance):
+    plain, trained = engine(network, 'cpu'), engine(network, GPU, **settings)
+    for each in (plain, trained):
+        train(each, 4)
+    assert trained.devices == '1 x gpu' and trained.device_memory() > 0
+    assert trained.read_metrics().loss == pytest.approx(plain.read_metrics().loss, rel=tolerance)
+    assert math.isclose(trained.evaluate([batch()]).loss, plain.evaluate([batch()]).loss, rel_tol=tolerance)
+    weights = [{name: array for name, array in each.state()[0].items() if name.startswith('parameter')}
+               for each in (trained, plain)]
+    assert apart(*weights) < tolerance
+
+
+@pytest.mark.parametrize('compiled', [False, True])
+def test_it_resumes_from_its_state(network, compiled):
+    whole, resumed = (engine(network, GPU, compiled=compiled) for _ in range(2))
+    train(whole, 4)
+    resumed.load_state(*whole.state())
+    for each in (whole, resumed):
+        each.train_batch(*batch(seed=9), rate=0.1)
+    assert apart(resumed.state()[0], whole.state()[0]) < 1e-3
+
+
+def test_a_step_does_not_wait_for_the_gpu(network):
+    trained = engine(network, GPU)
+    train(trained, 3)
+    torch.cuda.set_sync_debug_mode('error')
+    try:
+        train(trained, 3)
+    finally:
+        torch.cuda.set_sync_debug_mode('default')
+
+
+@pytest.mark.parametrize('channels_last', [False, True])
+def test_batches_made_there_are_the_same(channels_last):
+    pixels = np.random.RandomState(0).randint(0, 256, (37, 3, 32, 32), np.uint8)
+    images = ImageSet(pixels, np.arange(37, dtype=np.int32), tuple(map(str, range(37))))
+    training = DeviceTrainingBatches(images, 8, 3, GPU, channels_last)
+    evaluation = DeviceEvaluationBatches(images, 8, GPU, channels_last)
+    for found, expected in itertools.zip_longest(
+            itertools.chain(training.epoch(2, 1), evaluation),
+            itertools.chain(TrainingBatches(images, 8, 3).epoch(2, 1), EvaluationBatches(images, 8))):
+        for one, other in zip(found, expected):
+            assert one.is_cuda
+            np.testing.assert_array_equal(one.cpu().numpy(), other)
+
+
+@pytest.mark.parametrize('more', [
+    [], ['--compile'], ['--dtype', 'float16'], ['--dtype', 'bfloat16', '--compile']], ids=' '.join)
+def test_a_run_learns(tmp_path, cifar10, more):
+    assert not cli.main([
+        'train-cifar', '--blocks', '1', '--engine', 'torch', '--gpus', '0', *more, '--lr', '0.05',
+        '--num-epochs', '12', '--batch-size', '25', '--data-dir', cifar10, '--save-dir', str(tmp_path)])
+    rows = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
+    assert rows[-1]['train_loss'] < 0.8 * rows[0]['train_loss']
+    assert json.loads((tmp_path / 'summary.json').read_text())['device'] == '1 x gpu'
