@@ -125,3 +125,18 @@ def test_a_whole_network_is_saved_compiled_and_exported(name, tmp_path):
                   torch.compile(net, fullgraph=True, backend='aot_eager'),
                   torch.export.export(net, (x,)).module()):
         assert torch.allclose(again(x), net(x), atol=1e-5)
+
+
+def test_compiled_statistics_of_bfloat16_images_stay_in_float32():
+    """Those that enter as in MXNet, which the engine trains with."""
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, CHANNELS, 3), pytorch.BatchNorm(CHANNELS))
+    pytorch.use_biased_variance(module)
+    other = copy.deepcopy(module)
+    compiled, x = torch.compile(other, fullgraph=True, backend='aot_eager'), torch.randn(8, 3, 16, 16) + 1
+    for net in (module, compiled):
+        with torch.autocast('cpu', torch.bfloat16):
+            y = net(x)
+        y.float().square().sum().backward()
+    for name in ('running_mean', 'running_var'):
+        ours, theirs = getattr(module[1], name), getattr(other[1], name)
+        assert theirs.dtype == torch.float32 and torch.allclose(ours, theirs, rtol=0.01, atol=1e-4)

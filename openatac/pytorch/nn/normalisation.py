@@ -66,8 +66,9 @@ def normalise_as_mxnet(x: Tensor, gamma: Tensor | None, beta: Tensor, running_me
     """
     y, mean, inverse_deviation = torch.native_batch_norm(x, gamma, beta, None, None, True, 0, epsilon)
     with torch.no_grad():
-        running_mean.lerp_(mean, 1 - momentum)
-        running_var.lerp_(inverse_deviation ** -2 - epsilon, 1 - momentum)
+        # Compiled for a CPU, the statistics of 16-bit images have 16 bits.
+        running_mean.lerp_(mean.to(running_mean.dtype), 1 - momentum)
+        running_var.lerp_(inverse_deviation.to(running_var.dtype) ** -2 - epsilon, 1 - momentum)
     return y
 
 
