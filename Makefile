@@ -15,10 +15,11 @@ SUITES ?= bookworm trixie sid
 SEED ?= 0
 COVERED_TESTS ?= tests
 TUTORIALS := $(patsubst docs/%.md,build/%.ipynb,$(wildcard docs/tutorials/*.md))
+MINUTES ?= 12
 ISA_TESTS := $(shell grep -rl --include=test_*.py mark.kernels tests)
 
-.PHONY: demo test test-fresh test-isa test-torch test-gpu test-cuda-wheel test-slow test-faults bench lint types \
-  docs coverage dist smoke
+.PHONY: demo test test-fresh test-isa test-torch test-gpu test-cuda-wheel test-slow test-faults bench gpu-evidence lint \
+  types docs coverage dist smoke
 
 demo: $(VENV)/.with-cpu,demo
 	$(BIN)/python -m openatac demo
@@ -50,6 +51,10 @@ test-faults: $(VENV)/.with-cpu,demo,test
 
 bench: $(VENV)/.with-cpu,demo
 	$(BIN)/python benchmarks/cifar_training.py
+
+# What a GPU shows within MINUTES, by any Python that has PyTorch: nothing is installed.
+gpu-evidence:
+	$(PYTHON) benchmarks/gpu_evidence.py --minutes $(MINUTES)
 
 # MXNet's CUDA build has an environment of its own: beside the CPU build, the two would overwrite each other.
 # No GPU and no driver are needed, but a C compiler, which makes a stand-in for the driver.
