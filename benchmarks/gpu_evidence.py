@@ -104,7 +104,7 @@ def choose_flags(stages, args, data):
     for name, extra in {**ways, 'rehearsal-eager': []}.items():
         flags = ['--engine', 'torch', '--gpus', '0', *extra, '--data-dir', data]
         if stages.run(name, compare(stages.path(name), args.jobs, units, '1', '1', [
-                *flags, '--num-epochs', str(REHEARSED), '--lr-decay-epoch', '2']), 1 / 6):
+                *flags, '--num-epochs', str(REHEARSED), '--lr-decay-epoch', '2']), 1 / 6 if extra else 1 / 3):
             most = 2 if args.dry_run else PUBLISHED
             epochs = min(most, max(LEAST, epochs_that_fit(stages, name, args.jobs)))
             return [*flags, '--num-epochs', str(epochs),

@@ -112,6 +112,20 @@ def wait_until(condition):
         time.sleep(0.1)
 
 
+def test_runs_are_as_long_as_the_slower_of_a_pair_allows(tmp_path):
+    for unit, seconds in ('relu', 1.5), ('atac', 2.0):
+        folder = tmp_path / 'rehearsal' / 'runs' / unit
+        folder.mkdir(parents=True)
+        (folder / 'train.log').write_text(f'[Epoch 0] loss=2 time: 9.0\n[Epoch 2] loss=1 time: {seconds}\n')
+    result = run_python('-c', STAGES.replace('20', '1200') + '''
+stages.record('rehearsal', 'done', 26)
+for jobs in 2, 1:
+    print(gpu_evidence.epochs_that_fit(stages, 'rehearsal', jobs))
+''', tmp_path, path=[BENCHMARKS])
+    together, in_turn = map(int, result.stdout.split('\n')[-3:-1])
+    assert 440 <= together <= 450 and 210 <= in_turn <= 220
+
+
 def test_without_a_gpu_it_says_how_to_rehearse(tmp_path):
     import torch
     if torch.cuda.is_available():
