@@ -136,7 +136,7 @@ class Stages:
     folder : str
         Of all results; it may have those of an earlier call.
     seconds : float
-        For everything. A twelfth is kept for the comparison, and for trainings to write checkpoints.
+        For everything. A tenth is kept for the comparison, and for trainings to write checkpoints.
     """
 
     def __init__(self, folder, seconds):
@@ -156,7 +156,7 @@ class Stages:
     def limit(self, share):
         """Seconds for a stage that may take that share of all; None for the last, which may take the rest."""
         left = self.end - time.monotonic()
-        return left if share is None else min(share * self.seconds, left - self.seconds / 12)
+        return left if share is None else min(share * self.seconds, left - self.seconds / 10)
 
     def run(self, name, command, share):
         """Run Python with the command's words; return whether it ended well in time."""
