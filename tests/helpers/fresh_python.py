@@ -6,7 +6,7 @@ import sys
 from tests.conftest import ROOT
 
 
-def run_python(*arguments, path=(), **environment):
+def run_python(*arguments, path=(), timeout=300, **environment):
     """Run ``python *arguments`` with the folders of ``path`` in front of this checkout on sys.path.
 
     environment: variables to set, or with None to unset. Threads are left to openatac.
@@ -15,7 +15,7 @@ def run_python(*arguments, path=(), **environment):
                      PYTHONPATH=os.pathsep.join(map(str, [*path, ROOT])))
     variables.update(environment)
     return subprocess.run(
-        [sys.executable, *map(str, arguments)], capture_output=True, text=True, timeout=300,
+        [sys.executable, *map(str, arguments)], capture_output=True, text=True, timeout=timeout,
         env={name: value for name, value in variables.items() if value is not None})
 
 

@@ -137,7 +137,7 @@ def test_without_a_gpu_it_says_how_to_rehearse(tmp_path):
 @pytest.mark.slow
 def test_everything_is_rehearsed_without_mxnet(packed, tmp_path, no_mxnet):
     words = [BENCHMARKS / 'gpu_evidence.py', '--dry-run', '--data', packed, '--out', tmp_path]
-    result = run_python(*words, path=no_mxnet, OMP_NUM_THREADS='1')
+    result = run_python(*words, path=no_mxnet, timeout=900, OMP_NUM_THREADS='1')
     assert result.returncode == 0, result.stdout + result.stderr
     outcomes = {name: row['outcome'] for name, row in stages(tmp_path).items()}
     assert outcomes.pop('pictures') in ('done', 'left out')
@@ -150,5 +150,5 @@ def test_everything_is_rehearsed_without_mxnet(packed, tmp_path, no_mxnet):
     assert moved['atac', 'training'] > moved['se', 'training'] > moved['relu', 'training']
     assert {row['unit'] for row in read_csv(str(tmp_path / 'cifar10' / 'runs.csv'))} == {'relu', 'atac'}
     assert '2 epochs' in (tmp_path / 'evidence.md').read_text()
-    again = run_python(*words, path=no_mxnet, OMP_NUM_THREADS='1')  # trains nothing
+    again = run_python(*words, path=no_mxnet, timeout=900, OMP_NUM_THREADS='1')  # trains nothing
     assert again.returncode == 0 and 'speed' not in again.stdout
