@@ -27,8 +27,8 @@ log = logging.getLogger('openatac')
 
 
 def export(net: Any, prefix: str, manifest: Manifest, forms: Sequence[str] = ('symbol',),
-           images: np.ndarray | None = None, calibration: Sequence[np.ndarray] = (),
-           mode: str = 'entropy', dynamic_size: bool = False) -> Manifest:
+           images: np.ndarray | None = None, calibration_images: Sequence[np.ndarray] = (),
+           calibration_method: str = 'entropy', dynamic_size: bool = False) -> Manifest:
     """Write forms of a network to files whose names begin with ``prefix``.
 
     Each form is loaded back by its runtime and compared with the network. Only then do the files take their
@@ -45,9 +45,9 @@ def export(net: Any, prefix: str, manifest: Manifest, forms: Sequence[str] = ('s
         Names in `openatac.export.forms.base.FORMS`; for a module those that do not need MXNet.
     images : float32 (N, C, H, W), optional
         Inputs from real images, on which the forms are compared as well as on random ones.
-    calibration : sequence of float32 (B, C, H, W)
+    calibration_images : sequence of float32 (B, C, H, W)
         Inputs to calibrate quantized forms on.
-    mode : str
+    calibration_method : str
         How the INT8 form calibrates, see `openatac.export.int8.symbol`; the ONNX one uses the extremes.
     dynamic_size : bool
         Whether ONNX files take images of any size.
@@ -67,7 +67,8 @@ def export(net: Any, prefix: str, manifest: Manifest, forms: Sequence[str] = ('s
     with writing(prefix, advice), replace_set(prefix, old, last=prefix + '.json') as aside:
         function = _function(net)
         check = _parity_check(function, manifest, images)
-        network = TracedNetwork(net, function, *_trace(net), manifest, calibration, mode, dynamic_size)
+        network = TracedNetwork(net, function, *_trace(net), manifest, calibration_images,
+                                calibration_method, dynamic_size)
         chosen = [form for form in FORMS.values() if form.name in forms]
         reports = {form.name: _export_form(form, network, check, aside) for form in chosen}
         checksums = {path[len(aside):]: sha256(path) for form in chosen for path in form.files(aside)}
@@ -142,16 +143,16 @@ def export_run(folder: str, prefix: str) -> None:
 
 
 def export_trained(trained: TrainedNetwork, prefix: str, forms: Sequence[str] = ('symbol',),
-                   images: str | None = None, calibrate: str | None = None,
-                   mode: str = 'entropy', dynamic_size: bool = False) -> list[str]:
+                   images: str | None = None, calibration_folder: str | None = None,
+                   calibration_method: str = 'entropy', dynamic_size: bool = False) -> list[str]:
     """Export a trained network; return lines that report it.
 
     Parameters
     ----------
     trained : TrainedNetwork
-    images, calibrate : str, optional
+    images, calibration_folder : str, optional
         Folders of images to compare and to calibrate on, instead of the network's own.
-    prefix, forms, mode, dynamic_size
+    prefix, forms, calibration_method, dynamic_size
         See `export`.
 
     Raises
@@ -161,8 +162,9 @@ def export_trained(trained: TrainedNetwork, prefix: str, forms: Sequence[str] = 
     """
     real, lines = _real_images(trained, images)
     quantized = any(FORMS.find(form).is_quantized for form in forms)
-    calibration = _calibration(trained, calibrate) if quantized else []
-    manifest = export(trained.net, prefix, trained.manifest, forms, real, calibration, mode, dynamic_size)
+    calibration_images = _calibration_images(trained, calibration_folder) if quantized else []
+    manifest = export(trained.net, prefix, trained.manifest, forms, real, calibration_images,
+                      calibration_method, dynamic_size)
     return [*lines, *_table(manifest.reports),
             *(f'{form}: {remark}' for form, report in manifest.reports.items()
               for remark in FORMS.find(form).remarks(report)),
@@ -179,7 +181,7 @@ def _real_images(trained: TrainedNetwork, folder: str | None) -> tuple[np.ndarra
         return None, [f'compared on random images only, since {error}; name real ones with --images']
 
 
-def _calibration(trained: TrainedNetwork, folder: str | None) -> list[np.ndarray]:
+def _calibration_images(trained: TrainedNetwork, folder: str | None) -> list[np.ndarray]:
     """Return the batches of inputs to calibrate quantized forms on."""
     try:
         images = images_below(folder) if folder else trained.images(True)

@@ -8,7 +8,7 @@ import pytest
 from openatac.data.cifar_transforms import normalise
 from openatac.errors import OpenatacError
 from openatac.export.accuracy import accuracies
-from openatac.export.int8.symbol import MODES, float_layers, quantize_symbol
+from openatac.export.int8.symbol import METHODS, float_layers, quantize_symbol
 from openatac.export.parity import MIN_AGREEMENT
 from openatac.export.symbol_files import load_symbol, write_symbol
 from openatac.graph.fusion import separate_shortcuts
@@ -26,7 +26,7 @@ WEIGHTS_TOO = 2  # times `rounding`, which leaves out that of the weights
 def quantized(digits_network):
     """{mode: (symbol, params)}."""
     return {mode: quantize_symbol(digits_network.symbol, digits_network.params, [digits_network.images], mode)
-            for mode in MODES}
+            for mode in METHODS}
 
 
 def write(symbol, params, folder):
@@ -89,7 +89,7 @@ def test_the_network_that_these_tests_quantize_knows_the_digits(digits_network):
 
 
 @pytest.mark.kernels
-@pytest.mark.parametrize('mode', MODES)
+@pytest.mark.parametrize('mode', METHODS)
 def test_the_int8_network_agrees_with_the_float32_one(digits_network, quantized, mode, tmp_path):
     network = load_symbol(write(*quantized[mode], tmp_path))
     error, agreement = compare(digits_network, network)

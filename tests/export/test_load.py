@@ -39,7 +39,7 @@ def folder(tmp_path_factory):
     net(mx.nd.zeros((1, 3, 32, 32)))
     net.output.weight.set_data(20 * net.output.weight.data())
     calibration = [np.random.RandomState(1).randn(16, 3, 32, 32).astype('float32')]
-    export(net, str(folder / 'atac'), SMALL, list(FORMS), calibration=calibration)
+    export(net, str(folder / 'atac'), SMALL, list(FORMS), calibration_images=calibration)
     export(net, str(folder / 'photos'), PHOTOS, ['symbol', 'onnx'])
     return folder
 

@@ -64,7 +64,7 @@ def folder(tmp_path_factory):
     net = network()
     save_parameters(net, str(folder / 'atac.params'))
     calibration = [np.random.RandomState(1).randn(16, 3, 32, 32).astype('float32')]
-    export(net, str(folder / 'atac'), CIFAR, list(FORMS), calibration=calibration)
+    export(net, str(folder / 'atac'), CIFAR, list(FORMS), calibration_images=calibration)
     return folder
 
 

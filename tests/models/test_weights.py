@@ -97,7 +97,7 @@ def test_whatever_else_does_not_fit_is_refused(tmp_path, classes):
 
 def test_forms_for_inference_are_refused(tmp_path):
     out = str(tmp_path / 'net')
-    export(trained(), out, MANIFEST, ['symbol', 'fused', 'int8'], calibration=[IMAGES])
+    export(trained(), out, MANIFEST, ['symbol', 'fused', 'int8'], calibration_images=[IMAGES])
     for form in ('fused', 'int8'):
         refused(f'{out}-{form}-0000.params', 'PREFIX-0000.params')
     get_model(MODEL, pretrained=out + '-0000.params')

@@ -35,10 +35,10 @@ class TracedNetwork(NamedTuple):
         {'arg:NAME' or, for running statistics, 'aux:NAME': NDArray}; empty for a module.
     manifest : Manifest
         The manifest, still without reports.
-    calibration : sequence of float32 (B, C, H, W)
+    calibration_images : sequence of float32 (B, C, H, W)
         Inputs to calibrate quantized forms on.
-    mode : str
-        How the INT8 form calibrates, one of `openatac.export.int8.symbol.MODES`.
+    calibration_method : str
+        How the INT8 form calibrates, one of `openatac.export.int8.symbol.METHODS`.
     dynamic_size : bool
         Whether ONNX files take images of any size.
     """
@@ -48,8 +48,8 @@ class TracedNetwork(NamedTuple):
     symbol: mx.sym.Symbol | None
     arrays: dict[str, mx.nd.NDArray]
     manifest: Manifest
-    calibration: Sequence[np.ndarray]
-    mode: str
+    calibration_images: Sequence[np.ndarray]
+    calibration_method: str
     dynamic_size: bool = False
 
 

@@ -21,5 +21,6 @@ class Int8Form(Form):
         from openatac.export.int8.symbol import quantize_symbol
         from openatac.export.symbol_files import with_kinds, write_symbol
         arrays = {key[4:]: array for key, array in network.arrays.items()}
-        symbol, quantized = quantize_symbol(network.symbol, arrays, network.calibration, network.mode)
+        symbol, quantized = quantize_symbol(network.symbol, arrays, network.calibration_images,
+                                            network.calibration_method)
         write_symbol(prefix + '-int8', symbol, with_kinds(symbol, quantized))

@@ -64,4 +64,4 @@ class OnnxInt8Form(OnnxForm):
 
     def model(self, network: TracedNetwork) -> Any:
         from openatac.export.int8.onnx import quantize_onnx
-        return quantize_onnx(super().model(network), network.calibration)
+        return quantize_onnx(super().model(network), network.calibration_images)

@@ -20,7 +20,7 @@ from openatac.graph.fusion import separate_shortcuts
 from openatac.graph.nodes import INPUT, Graph, Node, Shape, UnknownShapes
 from openatac.graph.symbol import NDArrays, symbol_block
 
-MODES = ('entropy', 'naive')
+METHODS = ('entropy', 'naive')
 BINS = 2001  # of a histogram from -threshold to threshold; search time grows with their square
 PIECE = 8    # images at a time in the calibration, which keeps the outputs of all layers
 
@@ -28,7 +28,7 @@ Histogram = tuple[Any, ...]  # (counts, edges, minimum, maximum, threshold)
 
 
 def quantize_symbol(symbol: mx.sym.Symbol, params: NDArrays, batches: Iterable[np.ndarray],
-                    mode: str = 'entropy', excluded: Collection[str] | None = None
+                    method: str = 'entropy', excluded: Collection[str] | None = None
                     ) -> tuple[mx.sym.Symbol, NDArrays]:
     """Quantize a float32 network to INT8.
 
@@ -40,7 +40,7 @@ def quantize_symbol(symbol: mx.sym.Symbol, params: NDArrays, batches: Iterable[n
         The values of all its other variables.
     batches : iterable of float32 (B, C, H, W)
         A few hundred images, normalised for the network, to calibrate it on.
-    mode : str
+    method : str
         'naive' uses the extremes of a tensor as its range; 'entropy' uses the range that loses the least
         information (Kullback-Leibler divergence), cutting off rare extremes.
     excluded : collection of str, optional
@@ -54,12 +54,12 @@ def quantize_symbol(symbol: mx.sym.Symbol, params: NDArrays, batches: Iterable[n
     Raises
     ------
     ValueError
-        For an unknown mode or operator.
+        For an unknown method or operator.
     OpenatacError
         If there are no images, they do not fit, or MXNet cannot quantize the network.
     """
-    if mode not in MODES:
-        raise ValueError(f'the calibration must be one of {", ".join(MODES)}, not {mode!r}')
+    if method not in METHODS:
+        raise ValueError(f'the calibration must be one of {", ".join(METHODS)}, not {method!r}')
     batches = iter(batches)
     missing = sorted(set(symbol.list_inputs()) - {INPUT, *params})
     if missing:
@@ -71,7 +71,7 @@ def quantize_symbol(symbol: mx.sym.Symbol, params: NDArrays, batches: Iterable[n
         fused = separate_shortcuts(symbol).get_backend_symbol('MKLDNN_QUANTIZE')
         if excluded is None:
             excluded = float_layers(fused, params, _shape(first))
-        return _quantize(fused, params, itertools.chain([first], batches), _shape(first), mode,
+        return _quantize(fused, params, itertools.chain([first], batches), _shape(first), method,
                          _keep(fused, excluded))
     except mx.MXNetError as error:
         raise OpenatacError(f'this network cannot be quantized: MXNet says {last_line(error)}') from None
@@ -103,7 +103,7 @@ def float_layers(symbol: mx.sym.Symbol, params: NDArrays, image_shape: Shape) ->
 
 
 def _quantize(fused: mx.sym.Symbol, params: NDArrays, batches: Iterable[np.ndarray], shape: Shape,
-              mode: str, kept: Sequence[str]) -> tuple[mx.sym.Symbol, NDArrays]:
+              method: str, kept: Sequence[str]) -> tuple[mx.sym.Symbol, NDArrays]:
     arguments, states = ({name: params[name] for name in names if name != INPUT}
                          for names in (fused.list_arguments(), fused.list_auxiliary_states()))
     settings = {'quantized_dtype': 'auto', 'calib_mode': 'naive', 'logger': None}
@@ -115,7 +115,7 @@ def _quantize(fused: mx.sym.Symbol, params: NDArrays, batches: Iterable[np.ndarr
         raise OpenatacError('no operator of this network is left to quantize: exclude fewer')
     histograms = _histograms(fused, params, collector.include_layer, batches, shape)
     # MXNet gets the ranges as if they were extremes: its own entropy calibration fails under NumPy 2.
-    collector.min_max_dict = {name: _range(histogram, mode) for name, histogram in histograms.items()}
+    collector.min_max_dict = {name: _range(histogram, method) for name, histogram in histograms.items()}
     graph, arguments, states = quantization.calib_graph(graph, arguments, states, collector, **settings)
     graph = graph.get_backend_symbol('MKLDNN_QUANTIZE')
     arrays = {**arguments, **states}
@@ -153,10 +153,10 @@ def _count(name: str, values: np.ndarray, before: Histogram | None) -> Histogram
     return counts, edges, low, high, threshold
 
 
-def _range(histogram: Histogram, mode: str) -> tuple[float, float]:
+def _range(histogram: Histogram, method: str) -> tuple[float, float]:
     """Return (low, high) of the 8-bit range: 0 to 255 if nothing is negative, else -127 to 127."""
     counts, edges, low, high, threshold = histogram
-    if mode == 'entropy':
+    if method == 'entropy':
         best, _ = mx.nd.contrib.calibrate_entropy(hist=mx.nd.array(counts), hist_edges=mx.nd.array(edges),
                                                   num_quantized_bins=511 if low >= 0 else 255)
         threshold = float(best.asscalar())
