@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+import re
 import socket
 import sys
 import time
@@ -60,10 +61,13 @@ class TorchCluster(MemberCluster):
             yield
         except OpenatacError:
             raise
-        except RuntimeError:
+        except RuntimeError as error:
             # Of the exchange, perhaps: then the hub says who died, which ends this process meanwhile.
             time.sleep(3 * self._member.job.grace)
-            raise
+            if not re.search('gloo|nccl|connection', f'{type(error).__name__} {error}', re.IGNORECASE):
+                raise
+            raise OpenatacError(f'the processes cannot exchange arrays any more ({first_line(error)}): check '
+                                'the network between them, and continue with --resume auto') from None
 
     def close(self) -> None:
         super().close()
@@ -77,7 +81,7 @@ class TorchCluster(MemberCluster):
 
 def is_part() -> bool:
     """Return whether this process is one of several, as the variables of torchrun say."""
-    return os.environ.get('WORLD_SIZE', '1') != '1'
+    return 'RANK' in os.environ and os.environ.get('WORLD_SIZE', '1') != '1'
 
 
 def join_run() -> SingleProcess | TorchCluster:
