@@ -13,7 +13,13 @@ from openatac.export.parity import SAME
 from openatac.files.checksums import check_files
 from openatac.files.writing import writing
 from openatac.graph.nodes import INPUT, SYMBOL_SUFFIX, Graph, Shape
-from openatac.graph.symbol import NDArrays, check_sizes, load_symbol_file, symbol_block, write_symbol_files
+from openatac.graph.symbol import (
+    NDArrays,
+    check_takes_images,
+    load_symbol_file,
+    symbol_block,
+    write_symbol_files,
+)
 from openatac.models.weights.parameters import read_arrays
 from openatac.models.weights.params_file import PARAMS_SUFFIX
 
@@ -149,7 +155,7 @@ def load_symbol(path: str, ctx: mx.Context | None = None, image_shape: Shape | N
     """
     symbol, arrays = read_symbol(path)
     if image_shape:
-        check_sizes(symbol, image_shape, **{key[4:]: array.shape for key, array in arrays.items()
+        check_takes_images(symbol, image_shape, **{key[4:]: array.shape for key, array in arrays.items()
                                             if key.startswith('arg:')})
     try:
         return symbol_block(symbol, arrays, ctx)

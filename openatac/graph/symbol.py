@@ -86,7 +86,7 @@ def symbol_block(symbol: mx.sym.Symbol, arrays: NDArrays, ctx: mx.Context | None
     return block
 
 
-def check_sizes(symbol: mx.sym.Symbol, image_shape: Shape, **known: Shape) -> None:
+def check_takes_images(symbol: mx.sym.Symbol, image_shape: Shape, **known: Shape) -> None:
     """Raise OpenatacError unless the network takes such images and its feature maps fit into memory.
 
     Parameters
@@ -104,7 +104,7 @@ def check_sizes(symbol: mx.sym.Symbol, image_shape: Shape, **known: Shape) -> No
 
 
 def check_tensor_sizes(symbol: mx.sym.Symbol, image_shape: Shape, **known: Shape) -> None:
-    """Check as `check_sizes` does, but raise ValueError with the reason alone."""
+    """Check as `check_takes_images` does, but raise ValueError with the reason alone."""
     known[INPUT] = (1, *image_shape)
     graph = Graph.of(symbol)
     try:

@@ -89,7 +89,8 @@ class ResNet20V2ATAC(HybridBlock):
     skernel, dilation, asBackbone
         Part of the published signature, without effect there or here.
     norm_layer, norm_kwargs
-        The normalisation of the host; ChaATAC always has its own BatchNorm.
+        ``norm_layer(**norm_kwargs)`` builds each normalisation of the host; the one of the image also gets
+        ``scale=False, center=False``. ChaATAC always has its own BatchNorm.
     drop_rate : float, default 0
         Dropout before each block's second convolution, as in GluonCV's wide ResNets.
     attention : str, optional

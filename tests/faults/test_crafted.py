@@ -15,7 +15,7 @@ from openatac.export.symbol_files import load_symbol
 from openatac.graph import checks
 from openatac.graph.checks import check_graph, read_graph
 from openatac.graph.fusion import fuse
-from openatac.graph.symbol import check_sizes, load_symbol_file
+from openatac.graph.symbol import check_takes_images, load_symbol_file
 from openatac.models.zoo import get_model
 from openatac.study.costs.by_name import costs_by_name
 
@@ -108,7 +108,7 @@ def test_nothing_that_reshapes_gets_what_has_no_elements(tmp_path, reshape):
         with pytest.raises(OpenatacError, match=path):
             costs_by_name(path, (3, 8, 8))
         with pytest.raises(OpenatacError, match=r'\(3, 8, 8\)'):
-            check_sizes(load_symbol_file(path), (3, 8, 8))
+            check_takes_images(load_symbol_file(path), (3, 8, 8))
 
 
 @pytest.mark.parametrize('shape', [(0, 1), (0, -3, 1), (0, 0, 0, 1), (-3, 1), (7,), (10 ** 6,)])
@@ -116,7 +116,7 @@ def test_what_reshapes_keeps_the_number_of_elements(tmp_path, shape):
     """MXNet's own check lets these pass, and its copy writes beyond the end of the output."""
     path = write(tmp_path, mx.sym.Reshape(mx.sym.var('data'), shape=shape).tojson())
     with pytest.raises(OpenatacError, match=r'\(4, 4, 8\)'):
-        check_sizes(load_symbol_file(path), (4, 4, 8))
+        check_takes_images(load_symbol_file(path), (4, 4, 8))
 
 
 def test_reshaping_again_and_again_is_limited(tmp_path):

@@ -85,7 +85,7 @@ class Fused(Static):
             return super().load()
         from openatac.export.symbol_files import read_symbol
         from openatac.graph.fusion import fuse
-        from openatac.graph.symbol import check_sizes, symbol_block
+        from openatac.graph.symbol import check_takes_images, symbol_block
         network, arrays = read_symbol(self.prefix)
-        check_sizes(network, self.manifest.image_shape)
+        check_takes_images(network, self.manifest.image_shape)
         self._prepare(symbol_block(fuse(network), arrays))

@@ -81,7 +81,7 @@ class ResNet20V2ATAC(nn.Module):
         Part of the published signature, without effect there or here.
     norm_layer, norm_kwargs
         ``norm_layer(channels, **norm_kwargs)`` builds each normalisation of the host, by default `BatchNorm`;
-        ATAC always has its own.
+        the one of the image also gets ``scale=False, center=False``. ATAC always has its own.
     drop_rate : float, default 0
         Dropout before each block's second convolution, as in GluonCV's wide ResNets.
     attention : str, optional

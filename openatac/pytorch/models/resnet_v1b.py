@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from openatac.errors import SettingError
 from openatac.models.arguments import EXPANSION, STAGE_CHANNELS, check_resnet_v1b
 from openatac.pytorch.models.parts import Stage, find_attention, place_activations
 from openatac.pytorch.nn.initial_values import initialize
@@ -54,6 +55,9 @@ class BottleneckV1bATAC(nn.Module):
         self.conv3 = nn.Conv2d(planes, channels, kernel_size=1, bias=False)
         self.bn3 = norm(channels)
         if last_gamma:
+            if not hasattr(self.bn3, 'gamma'):
+                raise SettingError('last_gamma', 'last_gamma is for normalisations with a gamma, and those of '
+                                   'norm_layer have none')
             nn.init.zeros_(self.bn3.gamma)
         self.downsample = downsample or nn.Identity()
         self.relu1 = activation(planes)
