@@ -11,6 +11,7 @@ from typing import Any
 
 from openatac.errors import SettingError
 from openatac.limits import MAX_BLOCKS, MAX_CHANNELS, MAX_CLASSES, check_counts, check_number, check_whole
+from openatac.registry import Factory, bind
 from openatac.units import ACTIVATIONS, SELF_ATTENTIONS
 
 SLOTS = 4
@@ -66,6 +67,17 @@ def check_resnet_v1b(layers: Sequence[int], classes: int, stem_width: int, final
     if self_attention is not None and SELF_ATTENTIONS.find(self_attention).stem and deep_stem:
         raise SettingError('self_attention', f'self_attention={self_attention!r} has a stem of its own: '
                            'leave out deep_stem')
+
+
+def place_activations(library: str, act_type: str, replace_act: str, act_layers: int, act_order: str = 'bac',
+                      **settings: Any) -> list[Factory]:
+    """Return ``activation(channels)`` for each of the four `slots`, of the library 'gluon' or 'torch'.
+
+    The other parameters are those of `slots`; of the ``settings`` (r, useReLU, useGlobal), an activation
+    gets those that it takes.
+    """
+    return [bind(getattr(ACTIVATIONS.find(name), library), **settings)
+            for name in slots(act_type, replace_act, act_layers, act_order)]
 
 
 def slots(act_type: str, replace_act: str, act_layers: int, act_order: str = 'bac') -> list[str]:

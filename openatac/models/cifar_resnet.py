@@ -12,8 +12,8 @@ from typing import Any
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.models.arguments import check_cifar_resnet_v2
-from openatac.models.parts import cifar_stage, find_attention, place_activations
+from openatac.models.arguments import check_cifar_resnet_v2, place_activations
+from openatac.models.parts import cifar_stage, find_attention
 from openatac.registry import Factory
 
 
@@ -115,8 +115,8 @@ class ResNet20V2ATAC(HybridBlock):
         super().__init__(**kwargs)
         check_cifar_resnet_v2(layers, channels, classes, drop_rate)
         norm_kwargs = norm_kwargs or {}
-        activations = place_activations(act_type, replace_act, act_layers, act_order, r=r, useReLU=useReLU,
-                                        useGlobal=useGlobal)
+        activations = place_activations('gluon', act_type, replace_act, act_layers, act_order, r=r,
+                                        useReLU=useReLU, useGlobal=useGlobal)
         with self.name_scope():
             self.features = nn.HybridSequential(prefix='')
             self.features.add(norm_layer(scale=False, center=False, **norm_kwargs),

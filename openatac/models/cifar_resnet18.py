@@ -12,8 +12,8 @@ from typing import Any
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.models.arguments import check_cifar_resnet18
-from openatac.models.parts import cifar_stage, find_attention, place_activations
+from openatac.models.arguments import check_cifar_resnet18, place_activations
+from openatac.models.parts import cifar_stage, find_attention
 from openatac.registry import Factory
 
 
@@ -110,8 +110,8 @@ class CIFARResNet18(HybridBlock):
         super().__init__(**kwargs)
         check_cifar_resnet18(layers, channels, classes, drop_rate)
         norm = partial(norm_layer, **(norm_kwargs or {}))
-        activations = place_activations(act_type, replace_act, act_layers, act_order, r=r, useReLU=useReLU,
-                                        useGlobal=useGlobal)
+        activations = place_activations('gluon', act_type, replace_act, act_layers, act_order, r=r,
+                                        useReLU=useReLU, useGlobal=useGlobal)
         with self.name_scope():
             self.features = nn.HybridSequential(prefix='')
             self.features.add(nn.Conv2D(channels[0], kernel_size=3, padding=1, use_bias=False, in_channels=3),

@@ -1,4 +1,4 @@
-"""Parts shared by hosts: the activations of their slots, the attention that ends a block, CIFAR stages."""
+"""Parts shared by hosts: the attention that ends a block, CIFAR stages."""
 from __future__ import annotations
 
 from typing import Any
@@ -6,20 +6,8 @@ from typing import Any
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.models.arguments import slots
 from openatac.registry import Factory, bind
-from openatac.units import ACTIVATIONS, ATTENTIONS
-
-
-def place_activations(act_type: str, replace_act: str, act_layers: int, act_order: str = 'bac',
-                      **settings: Any) -> list[Factory]:
-    """Return ``activation(channels)`` for each of the four `slots`.
-
-    The other parameters are those of `slots`; of the ``settings`` (r, useReLU, useGlobal), an activation
-    gets those that it takes.
-    """
-    return [bind(ACTIVATIONS.find(name).gluon, **settings)
-            for name in slots(act_type, replace_act, act_layers, act_order)]
+from openatac.units import ATTENTIONS
 
 
 def find_attention(name: str | None, reduction: float) -> Factory | None:

@@ -13,8 +13,8 @@ from typing import Any
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.models.arguments import EXPANSION, STAGE_CHANNELS, check_resnet_v1b
-from openatac.models.parts import find_attention, place_activations
+from openatac.models.arguments import EXPANSION, STAGE_CHANNELS, check_resnet_v1b, place_activations
+from openatac.models.parts import find_attention
 from openatac.registry import Factory
 from openatac.units import SELF_ATTENTIONS, SelfAttention
 
@@ -136,7 +136,8 @@ class ResNet50_v1bATAC(HybridBlock):
         norm_kwargs = {**(norm_kwargs or {}), **({'use_global_stats': True} if use_global_stats else {})}
         norm = partial(norm_layer, **norm_kwargs)
         stem_channels = 2 * stem_width if deep_stem else 64
-        activations = place_activations(act_type, 'relu', act_layers, r=r, useReLU=True, useGlobal=False)
+        activations = place_activations('gluon', act_type, 'relu', act_layers, r=r, useReLU=True,
+                                        useGlobal=False)
         strides, dilations = ((1, 2, 1, 1), (1, 1, 2, 4)) if dilated else ((1, 2, 2, 2), (1, 1, 1, 1))
         with self.name_scope():
             self.conv1 = stem.gluon(64) if stem else _stem(stem_width, norm, deep_stem)

@@ -8,8 +8,8 @@ from mxnet.gluon import nn
 import train_cifar
 from openatac import ChaATAC, ResNet20V2ATAC, ResNet50_v1bATAC, get_model
 from openatac.errors import ParameterFileError
+from openatac.models.arguments import place_activations
 from openatac.models.cifar_resnet18 import CIFARResNet18
-from openatac.models.parts import place_activations
 from openatac.models.weights.parameters import save_parameters
 from openatac.registry import bind
 from openatac.training.network import build_network, resolve

@@ -12,8 +12,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from openatac.models.arguments import check_cifar_resnet_v2
-from openatac.pytorch.models.parts import cifar_stage, find_attention, place_activations
+from openatac.models.arguments import check_cifar_resnet_v2, place_activations
+from openatac.pytorch.models.parts import cifar_stage, find_attention
 from openatac.pytorch.nn.initial_values import initialize
 from openatac.pytorch.nn.normalisation import BatchNorm
 from openatac.registry import Factory
@@ -105,8 +105,8 @@ class ResNet20V2ATAC(nn.Module):
         super().__init__()
         check_cifar_resnet_v2(layers, channels, classes, drop_rate)
         norm = partial(norm_layer, **(norm_kwargs or {}))
-        activations = place_activations(act_type, replace_act, act_layers, act_order, r=r, useReLU=useReLU,
-                                        useGlobal=useGlobal)
+        activations = place_activations('torch', act_type, replace_act, act_layers, act_order, r=r,
+                                        useReLU=useReLU, useGlobal=useGlobal)
         stages = [cifar_stage(CIFARBasicBlockV2ATAC, stage, blocks, channels[stage], channels[stage + 1],
                               activation=activations[stage], norm=norm, drop_rate=drop_rate,
                               attention=find_attention(attention, reduction))

@@ -11,8 +11,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from openatac.models.arguments import check_cifar_resnet18
-from openatac.pytorch.models.parts import cifar_stage, find_attention, place_activations
+from openatac.models.arguments import check_cifar_resnet18, place_activations
+from openatac.pytorch.models.parts import cifar_stage, find_attention
 from openatac.pytorch.nn.initial_values import initialize
 from openatac.pytorch.nn.normalisation import BatchNorm
 from openatac.registry import Factory
@@ -102,8 +102,8 @@ class CIFARResNet18(nn.Module):
         super().__init__()
         check_cifar_resnet18(layers, channels, classes, drop_rate)
         norm = partial(norm_layer, **(norm_kwargs or {}))
-        activations = place_activations(act_type, replace_act, act_layers, act_order, r=r, useReLU=useReLU,
-                                        useGlobal=useGlobal)
+        activations = place_activations('torch', act_type, replace_act, act_layers, act_order, r=r,
+                                        useReLU=useReLU, useGlobal=useGlobal)
         stages = [cifar_stage(CIFARBasicBlockV1, stage, blocks, channels[max(0, stage - 1)], channels[stage],
                               activation=activations[stage], norm=norm, drop_rate=drop_rate,
                               attention=find_attention(attention, reduction))

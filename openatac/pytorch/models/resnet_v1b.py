@@ -13,8 +13,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from openatac.errors import SettingError
-from openatac.models.arguments import EXPANSION, STAGE_CHANNELS, check_resnet_v1b
-from openatac.pytorch.models.parts import Stage, find_attention, place_activations
+from openatac.models.arguments import EXPANSION, STAGE_CHANNELS, check_resnet_v1b, place_activations
+from openatac.pytorch.models.parts import Stage, find_attention
 from openatac.pytorch.nn.initial_values import initialize
 from openatac.pytorch.nn.normalisation import BatchNorm
 from openatac.registry import Factory
@@ -56,8 +56,8 @@ class BottleneckV1bATAC(nn.Module):
         self.bn3 = norm(channels)
         if last_gamma:
             if not hasattr(self.bn3, 'gamma'):
-                raise SettingError('last_gamma', 'last_gamma is for normalisations with a gamma, and those of '
-                                   'norm_layer have none')
+                raise SettingError('last_gamma', 'last_gamma is for normalisations with a gamma, which those '
+                                   'of norm_layer lack')
             nn.init.zeros_(self.bn3.gamma)
         self.downsample = downsample or nn.Identity()
         self.relu1 = activation(planes)
@@ -135,7 +135,8 @@ class ResNet50_v1bATAC(nn.Module):
         stem = replaced and replaced.stem
         norm_kwargs = {**(norm_kwargs or {}), **({'use_global_stats': True} if use_global_stats else {})}
         norm = partial(norm_layer, **norm_kwargs)
-        activations = place_activations(act_type, 'relu', act_layers, r=r, useReLU=True, useGlobal=False)
+        activations = place_activations('torch', act_type, 'relu', act_layers, r=r, useReLU=True,
+                                        useGlobal=False)
         strides, dilations = ((1, 2, 1, 1), (1, 1, 2, 4)) if dilated else ((1, 2, 2, 2), (1, 1, 1, 1))
 
         in_channels = 2 * stem_width if deep_stem else 64
