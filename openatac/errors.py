@@ -68,9 +68,13 @@ class UnfitEnvironment(ImportError):
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's text, or its kind."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return _lines(error)[0]
 
 
 def last_line(error: BaseException) -> str:
     """Return the last line of an error's text, or its kind: the lines above are often MXNet's own stack."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
+    return _lines(error)[-1]
+
+
+def _lines(error: BaseException) -> list[str]:
+    return str(error).strip().splitlines() or [type(error).__name__]

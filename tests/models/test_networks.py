@@ -150,7 +150,7 @@ def test_bad_arguments_are_a_value_error_with_the_value(build, named):
     (2, 'bac', [nn.SELU] * 2 + [nn.ELU] * 2), (2, 'pre', [nn.ELU] * 2 + [nn.SELU] * 2),
     (0, 'bac', [nn.SELU] * 4), (4, 'pre', [nn.ELU] * 4)])
 def test_placement_counts_from_the_back_or_the_front(act_layers, act_order, wanted):
-    placed = place_activations('elu', 'selu', act_layers, act_order)
+    placed = place_activations('gluon', 'elu', 'selu', act_layers, act_order)
     assert [type(activation(16)) for activation in placed] == wanted
 
 
