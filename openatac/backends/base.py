@@ -184,7 +184,7 @@ class Engine(abc.ABC):
     cluster : Cluster
         The processes that train together.
     seed : int
-        Of the randomness within a step (dropout, mixup), together with the iteration alone.
+        The seed of the randomness within a step (dropout, mixup), which also depends on the iteration.
     iteration : int
         Optimizer steps since the run began.
     images : int

@@ -59,7 +59,7 @@ def read_copy(path: str, files: Mapping[str, File], names: Names, kind: str, tra
     names : mapping
         {kind of label: names of its classes, in the order of the labels}
     kind : str
-        Of the labels to return.
+        The kind of the labels to return.
     train : bool
 
     Raises

@@ -43,7 +43,7 @@ class TorchCluster(MemberCluster):
     member : Member
     rank, size : int
     store : torch.distributed.Store
-        In which the processes find each other.
+        The store in which the processes find each other.
     hub : Hub or None
         In worker 0.
     """
@@ -164,7 +164,7 @@ def start_here(group: ProcessGroup, command: list[str], count: int) -> Any:
     Returns
     -------
     torch.distributed.TCPStore
-        In which they find each other; it must live as long as they do.
+        The store in which they find each other; it must live as long as they do.
     """
     from torch.distributed import TCPStore
     store = TCPStore(LOOPBACK, 0, is_master=True, wait_for_workers=False)  # 0: a free port

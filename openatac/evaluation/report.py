@@ -26,7 +26,7 @@ class Report:
     Parameters
     ----------
     folder : str, optional
-        Of the report, created if missing.
+        The folder of the report; created if missing.
     predictions : str, optional
         A CSV file with a row for each image.
 
@@ -57,7 +57,7 @@ class Report:
         images : sequence of str
             The name of each image.
         names : sequence of str
-            Those of the classes 0, 1, ..., as far as they are known.
+            The names of the classes 0, 1, ..., as far as they are known.
         """
         outcomes, lines = self.outcomes, []
         most = max((outcomes.labels.max(), outcomes.predicted.max(), len(names) - 1))

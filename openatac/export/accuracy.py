@@ -34,7 +34,7 @@ def measure_quantized(trained: TrainedNetwork, prefix: str, labelled: LabelledIm
     ----------
     trained : TrainedNetwork
     prefix : str
-        Of its export.
+        The prefix of its export.
     labelled : LabelledImages
     count : int
         How many of them to use at most, evenly spread.

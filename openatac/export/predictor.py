@@ -68,7 +68,7 @@ class PredictedBatch(NamedTuple):
     Attributes
     ----------
     names : list of str
-        Of the images.
+        The names of the images.
     inputs : float32 (B, C, H, W)
     scores : float64 (B, classes)
         Probabilities.

@@ -24,7 +24,7 @@ def run_manifest(name: str, config: Config, size: Size | None = None) -> Manifes
     name : str
     config : CifarConfig or ImagenetConfig
     size : Size, optional
-        Of the input images, if not the run's.
+        The size of the input images, if not the run's.
     """
     if isinstance(config, CifarConfig):
         arguments = {flag: getattr(config.network, flag)

@@ -56,11 +56,11 @@ def load_run(folder: str, params: str | None = None, size: Size | None = None, d
     Parameters
     ----------
     folder : str
-        Of the run.
+        The folder of the run.
     params : str, optional
         A parameter file of the run, if not its best one.
     size : Size, optional
-        Of the input images, if not the run's.
+        The size of the input images, if not the run's.
     data_dir : str, optional
         Where the run's images are now.
 
@@ -99,13 +99,13 @@ def load_model(name: str, params: str, classes: int | None = None, size: Size | 
     classes : int, optional
         By default as many as the file has.
     size : Size, optional
-        Of the input images, if not the host's.
+        The size of the input images, if not the host's.
     dataset : str, optional
         What it was trained on: 'cifar10', 'cifar100', 'cifar100-coarse' or 'digits'.
     data_dir : str, optional
         Where its images are.
     **arguments
-        Of the host, see `get_model`, and ``use_gn``.
+        Settings of the host, see `get_model`, and ``use_gn``.
 
     Raises
     ------

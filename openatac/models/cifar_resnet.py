@@ -28,7 +28,7 @@ class CIFARBasicBlockV2ATAC(HybridBlock):
     channels, in_channels : int
         Channels of the output and of the input.
     stride : int
-        That of the first convolution and of the shortcut.
+        The stride of the first convolution and of the shortcut.
     activation : callable
         ``activation(channels)`` builds each of the two activations.
     norm_layer, norm_kwargs

@@ -33,7 +33,7 @@ class BottleneckV1bATAC(HybridBlock):
     norm : callable
         ``norm(in_channels=)`` builds each normalisation.
     strides, dilation : int, default 1
-        Those of the 3x3 convolution.
+        Stride and dilation of the 3x3 convolution.
     downsample : HybridBlock, optional
         The shortcut where the shape changes.
     last_gamma : bool, default False

@@ -12,13 +12,13 @@ class Limits(NamedTuple):
     Attributes
     ----------
     bytes : int
-        Of the file.
+        The size of the largest file.
     pixels : int
-        Of the image.
+        How many pixels the largest image has.
     seconds : float
-        Until the answer.
+        The longest time until the answer.
     requests : int
-        At the same time.
+        How many are served at the same time.
     """
 
     bytes: int = 10 * MEGABYTE

@@ -139,7 +139,7 @@ def writing_in(folder: str, checkpoints: Checkpoints | None = None) -> Iterator[
     ----------
     folder : str
     checkpoints : Checkpoints, optional
-        Those of the run, if they are not in ``folder``/checkpoints.
+        The checkpoints of the run, if they are not in ``folder``/checkpoints.
     """
     try:
         yield

@@ -43,7 +43,7 @@ def read_initial_network(prefix: str, given: Given) -> tuple[str, str, Config]:
     model : str
         The network's name.
     config : CifarConfig or ImagenetConfig
-        That of ``given``, with the options that the network was made with.
+        The config of ``given``, with the options that the network was made with.
 
     Raises
     ------

@@ -38,7 +38,8 @@ class Plan(NamedTuple):
         Has ``epoch(epoch, start)``, the batches from ``start`` on, ``batches(epoch)``, their number, and
         ``ahead``, how many a thread may prepare in advance.
     evaluation : iterable of batches
-        On which the best epoch is chosen: the test set, unless ``test`` is given. Has ``ahead`` too.
+        Batches of the images on which the best epoch is chosen: the test set, unless ``test`` is given. Has
+        ``ahead`` too.
     schedule : function
         From the iteration, from 0, to the learning rate.
     scheduled : function

@@ -20,9 +20,9 @@ def average_gradients(module: torch.nn.Module, forward: Callable[..., tuple[Tens
     module : Module
         What ``forward`` runs, with the same values in all processes.
     forward : function
-        Of ``arrays``; returns a loss first.
+        A function of ``arrays`` that returns a loss first.
     arrays : tuple
-        Those of the first step.
+        The arrays of the first step.
     """
     parallel = DistributedDataParallel(_Forward(module, forward), init_sync=False,
                                        gradient_as_bucket_view=True)

@@ -39,7 +39,7 @@ class TrainingPhotoBatches:
     ----------
     source : PhotoSource
     size : Size
-        Of the network's input.
+        The size of the network's input.
     batch_size : int
         Over all parts.
     seed : int

@@ -54,7 +54,7 @@ class Augmentation(NamedTuple):
         The part of the image that is used; None for its centre, if no part was found that fits.
     mirrored : bool
     factors : (3,)
-        Of brightness, contrast, saturation.
+        The factors of brightness, contrast and saturation.
     order : (3,)
         The order in which these are applied, as indices.
     noise : (3,)

@@ -29,10 +29,10 @@ class ModelCard(NamedTuple):
         What it was trained and tested on, in a sentence.
     classes : list of str
     accuracy : float
-        Of these weights on the test images, after the last epoch.
+        The accuracy of these weights on the test images, after the last epoch.
     test_images : int
     best_accuracy : float
-        Of all epochs of the run, chosen on the test images.
+        The best accuracy of all epochs of the run, chosen on the test images.
     accuracies : list of float
         After the last epoch of each run of this recipe, with different seeds.
     command : str
@@ -46,7 +46,7 @@ class ModelCard(NamedTuple):
     not_for : str
         What not to use it for.
     sha256 : str
-        Of the weights.
+        The hash of the weights.
     """
 
     network: str

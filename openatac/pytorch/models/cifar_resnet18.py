@@ -29,7 +29,7 @@ class CIFARBasicBlockV1(nn.Module):
     channels, in_channels : int
         Channels of the output and of the input.
     stride : int
-        That of the first convolution and of the shortcut.
+        The stride of the first convolution and of the shortcut.
     activation, norm, attention : callable
         Build, from their channels, each of the two activations, each normalisation, and what ends the main
         path, before the addition.

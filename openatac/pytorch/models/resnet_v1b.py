@@ -38,7 +38,7 @@ class BottleneckV1bATAC(nn.Module):
     last_gamma : bool
         Start the scale of the last normalisation at zero.
     strides, dilation : int, default 1
-        Those of the 3x3 convolution.
+        Stride and dilation of the 3x3 convolution.
     downsample : Module, optional
         The shortcut where the shape changes.
     """
@@ -103,7 +103,7 @@ class ResNet50_v1bATAC(nn.Module):
     final_drop : float
         Dropout before the last layer.
     name_prefix : str
-        Of names in Gluon; no effect here.
+        The prefix of names in Gluon; no effect here.
     attention : str, optional
         A name in `openatac.units.ATTENTIONS`, which ends the main path of each bottleneck, as SE does in Hu
         et al., 2018.

@@ -37,11 +37,11 @@ class Difference(NamedTuple):
     mean : float
         Difference of the mean accuracies.
     low, high : float or None
-        The 95 % interval of that; None without a test, and so is ``p``.
+        The 95 % interval of the difference; None without a test, and so is ``p``.
     p : float or None
-        Of Welch's t test.
+        The p value of Welch's t test.
     corrected : float or None
-        The same after Holm's correction.
+        ``p`` after Holm's correction.
     counts : (int, int)
         Seeds of ``one`` and ``other``.
     """

@@ -37,7 +37,7 @@ def write_comparison(folder: str, measure: str, against: str | None = None,
     against : str, optional
         The unit that is compared with the others; see `differences.differences`.
     formats : sequence of str
-        Of the picture.
+        The formats of the picture.
 
     Returns
     -------
