@@ -55,24 +55,10 @@ class _Products(TorchFunctionMode):
 
 
 def gate_statistics(net: nn.Module, batches: Iterable[np.ndarray]) -> list[dict[str, Any]]:
-    """Compute the statistics of all gates of a network over images; [] for a network without gates.
+    """Compute the statistics of all gates of a network on the CPU, in evaluation mode.
 
-    Parameters
-    ----------
-    net : torch.nn.Module
-        It runs in evaluation mode, on the CPU.
-    batches : iterable of float32 (B, C, H, W)
-        Held in memory, with their gates, one at a time.
-
-    Returns
-    -------
-    list of dict
-        `GateSums.statistics` of each gate, in the order of computation.
-
-    Raises
-    ------
-    FloatingPointError
-        If inputs or gates are not finite.
+    The other arguments, the result and the errors are those of
+    `openatac.study.gates.of_network.gate_statistics`.
     """
     net.eval()
     sums: dict[str, GateSums] = {}
