@@ -107,7 +107,7 @@ class Document(HTMLParser):
 
 
 def test_the_table_has_the_rows_of_the_comparison(text):
-    assert Document(text).tables[0] == [list(tables.head(several())), *map(list, tables.rows(several()))]
+    assert Document(text).tables[0] == [list(tables.header(several())), *map(list, tables.rows(several()))]
 
 
 def test_the_finding_comes_first_then_circumstances_differences_and_commands():
@@ -187,7 +187,8 @@ def test_speeds_have_their_range_and_those_that_were_disturbed_are_left_out():
     assert tables.rows([two])[0][-1] == '1002 (1002 to 1003)'
     assert tables.rows([one._replace(runs=one.runs[:1])])[0][-1] == '1001'
     assert not re.search(r'\d', tables.rows([none])[0][-1])
-    assert '1001' in sentences.facts(one.runs[0]) and '1001' not in sentences.facts(none.runs[0])
+    assert '1001' in sentences.describe_run(one.runs[0])
+    assert '1001' not in sentences.describe_run(none.runs[0])
     document = Document(page([one, none]))
     assert document.tables[1][1][:4] == ['1', 'atac', '1.00', '1.00']
     assert not re.search(r'\d', document.tables[1][1][4])
@@ -221,7 +222,7 @@ def test_a_run_that_diverged():
 # The script that sorts.
 
 def test_what_the_script_relies_on(text):
-    columns = len(tables.head(several())) + 5 + len(differences.HEAD)
+    columns = len(tables.header(several())) + 5 + len(differences.HEAD)
     assert len(re.findall(r'<th scope="col"[^>]*><button ', text)) == columns
     for table, cells in zip(re.findall('<table>.*?</table>', text, re.S), Document(text).tables):
         assert table.count('<tbody>') == 1
@@ -250,8 +251,8 @@ def test_a_click_on_a_head_sorts(text, tmp_path, clicks, column, direction):
     values = [value(row) for row in shown]
     assert values == sorted(values, reverse=direction == 'descending')
     heads = [attributes for attributes in document.all('th') if attributes['scope'] == 'col']
-    assert [head.get('aria-sort') for head in heads[:len(tables.head(several()))]] == [
-        direction if place == column else None for place in range(len(tables.head(several())))]
+    assert [head.get('aria-sort') for head in heads[:len(tables.header(several()))]] == [
+        direction if place == column else None for place in range(len(tables.header(several())))]
 
 
 # The pictures.
