@@ -160,7 +160,7 @@ def write_inputs():
     shutil.copytree('run', 'params/run')
     shutil.copy('run/sample.png', 'photo.jpg')
     shutil.copytree('run', 'comparison/runs/b1-atac-seed0')
-    shutil.copytree(ROOT / 'results' / 'cifar10_b1', 'results/cifar10_b1')
+    shutil.copytree(ROOT / 'results' / 'cifar10_b1_40_epochs', 'results/cifar10_b1_40_epochs')
     assert call_script('--data-dir', 'imagenet', '--input-size', 32, '--batch-size', 6, '-j', 0, *short,
                        '--save-dir', 'resnet', script=train_imagenet) == 0
     command('export', ['run', 'export/atac', '--fuse', '--onnx', '--int8'], runs=True)
