@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument('--dtype', choices=BYTES,
                    help="type of the gradients (default: float16, and with --ddp float32, --engine torch's)")
     p.add_argument('--overlap', type=number(float, low=0, high=1), metavar='SHARE',
+                   default=Setup._field_defaults['overlap'],
                    help='how much of the communication hides behind the backward pass, 0 to 1 (default: '
                         '%(default)g)')
     p.add_argument('--epochs', type=whole(1), default=PUBLISHED_EPOCHS, metavar='N',

@@ -16,7 +16,7 @@ except ModuleNotFoundError:  # on Windows
     resource = None  # type: ignore[assignment]
 
 # Bytes for MXNet's libraries and the smallest training, and for each thread's stack and heap.
-ADDRESS_SPACE, ADDRESS_SPACE_OF_THREAD = 2 ** 31, 2 ** 27
+ADDRESS_SPACE, ADDRESS_SPACE_OF_THREAD = 5 * 2 ** 29, 2 ** 27
 
 # Of glibc's malloc: from 1 GiB on it returns the heap's top, from 32 MiB on, its maximum, it maps an array.
 TRIM_THRESHOLD, MMAP_THRESHOLD = 2 ** 30, 2 ** 25

@@ -33,6 +33,8 @@ def arguments(monkeypatch):
 
     def record(self, *positional, **keywords):
         initialise(self, *positional, **keywords)
+        if self.help and self.help is not argparse.SUPPRESS:  # which Python 3.14 checks here
+            assert self.help % {**vars(self), 'prog': command}
         found.append((command, self))
 
     def stop(*_, **__):
