@@ -209,7 +209,8 @@ def test_what_is_printed(net, params, tmp_path, capsys):
 def test_a_run_knows_its_network_labels_and_images(run, tmp_path):
     assert call(run, tmp_path / 'net') == 0
     found = read_manifest(str(tmp_path / 'net'))
-    assert found.model == ATAC + '_global' and found.labels[:2] == ['airplane', 'automobile'] and len(found.labels) == 10
+    assert found.model == ATAC + '_global'
+    assert found.labels[:2] == ['airplane', 'automobile'] and len(found.labels) == 10
     assert found.arguments['useGlobal'] is True and found.reports['symbol']['real_images'] == 20
     net = get_model(ATAC, useGlobal=True, useReLU=False)
     load_parameters(net, str(run / 'best.params'))
