@@ -64,10 +64,8 @@ class ImageList(ImageFiles):
     def __init__(self, root: str, path: str, classes: int | None = None,
                  class_names: Sequence[str] | None = None, numbered: Sequence[str] | None = None) -> None:
         lines = read_lines(path, 'the list of images')
-        if lines and all(_is_number(line) for line in lines):
-            entries = _read_ground_truth(root, path, lines, numbered)
-        else:
-            entries = _read(path, lines)
+        names_files = not (lines and all(_is_number(line) for line in lines))
+        entries = _read(path, lines) if names_files else _read_ground_truth(root, path, lines, numbered)
         indices, names = _classes([entry.label for entry in entries], class_names, path)
         count = len(names) if names else max(indices) + 1
         if classes is not None and (count > classes or (names and count != classes)):
@@ -76,11 +74,15 @@ class ImageList(ImageFiles):
         if not any(paths):
             raise DataError(f'{root} has none of the files that {path} names, such as {entries[0].file}: '
                             'name the folder that they are in')
-        unlisted = len(image_files(root)[0]) - len(set(filter(None, paths)))
-        if unlisted > 0:
-            log.info('%s: skipped %d images that %s does not list', root, unlisted, path)
+        if names_files:
+            _report_unlisted(len(image_files(root)[0]) - len(set(filter(None, paths))), root, path)
         files = np.array([os.fsencode(path or entry.file) for path, entry in zip(paths, entries)])
         super().__init__(root, files, np.array(indices, np.int32), names)
+
+
+def _report_unlisted(count: int, root: str, path: str) -> None:
+    if count > 0:
+        log.info('%s: skipped %d images that %s does not list', root, count, path)
 
 
 def _read(path: str, lines: list[str]) -> list[_Entry]:

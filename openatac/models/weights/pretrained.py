@@ -88,12 +88,6 @@ def weights_of(name: str) -> str:
     return os.path.join(_folder(name), WEIGHTS)
 
 
-def is_network_name(text: str) -> bool:
-    """Return whether ``text`` can only be the name of a network, not the path of a file or of an export."""
-    return not (os.path.exists(text) or os.path.exists(text + '.json') or os.path.basename(text) != text
-                or '.' in text)
-
-
 def weights_file(text: str) -> str:
     """Return the parameter file that ``text`` names: its path, or a network with trained weights.
 
@@ -102,7 +96,8 @@ def weights_file(text: str) -> str:
     ParameterFileError
         If it is neither.
     """
-    if not is_network_name(text):
+    is_path = os.path.basename(text) != text or '.' in text
+    if is_path or os.path.exists(text) or os.path.exists(text + '.json'):  # the manifest of an export
         return text
     try:
         return weights_of(text)

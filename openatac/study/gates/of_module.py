@@ -29,24 +29,22 @@ class _Products(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.factors: dict[int, tuple[Tensor, ...]] = {}
-        self.results: list[Tensor] = []  # kept, so that their ids stay theirs
+        self.factors: dict[int, tuple[Tensor, tuple[Tensor, ...]]] = {}  # {id: the product, its factors}
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = function(*args, **(kwargs or {}))
-        if function in PRODUCTS and all(isinstance(factor, Tensor) for factor in args):
-            self.factors[id(result)] = args
-            self.results.append(result)
-        elif function in GATED:
-            self.factors[id(result)] = args[0], GATED[function](args[0])
-            self.results.append(result)
+        if function in GATED:
+            args = args[0], GATED[function](args[0])
+        elif function not in PRODUCTS or not all(isinstance(factor, Tensor) for factor in args):
+            return result
+        self.factors[id(result)] = result, args  # the product too, so that its id stays its own
         return result
 
     def gates(self, x: Tensor, output: Tensor) -> list[Tensor] | None:
         """Return [g1, g2, ...] if ``output`` is x * g1 * g2 * ..., else None."""
         if output is x:
             return []
-        factors = self.factors.get(id(output))
+        _, factors = self.factors.get(id(output), (output, ()))
         for factor, gate in (factors, factors[::-1]) if factors else ():
             before = self.gates(x, factor)
             if before is not None:
@@ -88,6 +86,6 @@ def _gates(net: nn.Module, images: Tensor) -> Iterator[tuple[str, str, str, Tens
 
 
 def _gluon_class(unit: nn.Module) -> str:
-    if isinstance(unit, ATAC) and type(unit) is ATAC:
+    if type(unit) is ATAC:
         return 'global ChaATAC' if isinstance(unit.module[0], nn.AdaptiveAvgPool2d) else 'ChaATAC'
     return 'Swish' if isinstance(unit, nn.SiLU) else type(unit).__name__
