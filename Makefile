@@ -18,14 +18,14 @@ TUTORIALS := $(patsubst docs/%.md,build/%.ipynb,$(wildcard docs/tutorials/*.md))
 MINUTES ?= 12
 ISA_TESTS := $(shell grep -rl --include=test_*.py mark.kernels tests)
 
-.PHONY: demo test test-fresh test-isa test-torch test-gpu test-cuda-wheel test-slow test-faults bench gpu-evidence lint \
+.PHONY: demo test test-fresh test-isa test-torch test-release test-gpu test-cuda-wheel test-slow test-faults bench gpu-evidence lint \
   types docs coverage dist smoke
 
 demo: $(VENV)/.with-cpu,demo
 	$(BIN)/python -m openatac demo
 
 test: $(VENV)/.with-cpu,demo,test
-	$(BIN)/python -m pytest -m 'not slow' $(SPREAD)
+	$(BIN)/python -m pytest -m 'not slow and not release' $(SPREAD)
 
 # The two commands of the README as on a fresh machine, which has Python and make alone.
 test-fresh:
@@ -37,7 +37,11 @@ test-isa: $(VENV)/.with-cpu,demo,test
 	  $(BIN)/python -m pytest -q -m 'kernels and not slow' $(SPREAD) $(ISA_TESTS) || exit; done
 
 test-torch: $(VENV)/.with-cpu,demo,test,torch-test
-	$(BIN)/python -m pytest -m 'not slow' $(SPREAD) $(TORCH_TESTS)
+	$(BIN)/python -m pytest -m 'not slow and not release' $(SPREAD) $(TORCH_TESTS)
+
+# The code of the documents, the examples, and the wheel in an environment of its own.
+test-release: $(VENV)/.with-cpu,demo,test,torch-test
+	$(BIN)/python -m pytest -m release $(SPREAD) tests/project
 
 test-gpu: $(VENV)/.with-cpu,demo,test,torch
 	$(BIN)/python -m pytest -m gpu $(TORCH_TESTS)

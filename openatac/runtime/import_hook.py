@@ -13,6 +13,7 @@ from typing import Any
 from openatac.runtime.libraries import mxnet_missing
 from openatac.runtime.loading import loading_mxnet
 from openatac.runtime.old_numpy import PRINTING_MODULES, builtins_with_old_numpy, printer
+from openatac.runtime.postponed import postponing
 
 
 def install() -> None:
@@ -65,7 +66,7 @@ class _Finder:
         module.__dict__['__builtins__'] = self._builtins
         if module.__name__ in PRINTING_MODULES:
             module.__dict__['str'] = printer()
-        with loading_mxnet() if module.__name__ == 'mxnet' else contextlib.nullcontext():
+        with postponing(module), loading_mxnet() if module.__name__ == 'mxnet' else contextlib.nullcontext():
             yield
 
 

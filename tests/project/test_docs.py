@@ -36,7 +36,7 @@ SCRIPTS = {'train_cifar.py': train_cifar, 'train_imagenet.py': train_imagenet}
 LANGUAGES = {'python', 'bash', 'text', 'dockerfile'}
 WITH_CODE = [document for document in DOCUMENTS
              if {block.language for block in blocks_of(document)} & {'python', 'bash'}
-             and not document.startswith('docs/tutorials/')]  # see test_tutorials.py
+             and not document.startswith('docs/tutorials/')]  # these run in `make docs`
 SHORT = {  # flags that make a command of the documents short
     'train-cifar': ['--dry-run', '1', '--batch-size', '4'],
     'train-imagenet': ['--dry-run', '1', '--batch-size', '2', '--input-size', '32', '-j', '0'],
@@ -176,6 +176,7 @@ def registered_as_before():
             registry.unregister(name)
 
 
+@pytest.mark.release
 @pytest.mark.parametrize('document', WITH_CODE)
 def test_the_code_of_a_document_runs(document, world, capfd):
     names = {}

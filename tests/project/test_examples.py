@@ -8,6 +8,7 @@ import pytest
 from tests.conftest import ROOT
 
 pytest.importorskip('sklearn')
+pytestmark = pytest.mark.release
 
 
 @pytest.mark.parametrize('name', ['gluon_network', 'own_images', 'pytorch_network'])

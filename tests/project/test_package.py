@@ -14,6 +14,7 @@ from openatac.version import __version__
 from tests.conftest import ROOT
 from tests.helpers.made_up_images import write_cifar, write_data_dir
 
+pytestmark = pytest.mark.release
 BUILT_FROM = ('LICENSE', 'MANIFEST.in', 'README.md', 'pyproject.toml', 'setup.py')
 
 

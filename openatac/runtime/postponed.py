@@ -1,0 +1,51 @@
+"""Postpones libraries that MXNet imports but hardly uses, and halves the time that it takes to load."""
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any, NamedTuple
+
+
+class _Library(NamedTuple):
+    """A library that a module of MXNet can do without, and its name there if it is used at all."""
+
+    name: str
+    alias: str | None = None
+
+
+_POSTPONED = {
+    'mxnet.model': _Library('sklearn'),  # the base class of the FeedForward of 2015
+    'mxnet.contrib.quantization': _Library('scipy.stats', 'stats'),  # for the calibration by entropy
+    'mxnet.test_utils': _Library('scipy.stats', 'ss'),  # for the tests of random numbers
+}
+
+
+@contextlib.contextmanager
+def postponing(module: ModuleType) -> Iterator[None]:
+    """While ``module`` loads, hide a slow library from it, which is imported once it is used."""
+    library = _POSTPONED.get(module.__name__)
+    if library is None or library.name in sys.modules:
+        yield
+        return
+    sys.modules[library.name] = None  # type: ignore[assignment]  # as Python marks what cannot be imported
+    try:
+        yield
+    finally:
+        del sys.modules[library.name]
+    if library.alias:
+        with contextlib.suppress(ImportError):  # without the package, what MXNet does without it is right
+            importlib.import_module(library.name.split('.')[0])
+            vars(module)[library.alias] = _Postponed(library.name)
+
+
+class _Postponed:
+    """Stands for a module, which it imports when an attribute is asked for."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(importlib.import_module(self._name), attribute)
