@@ -22,11 +22,11 @@ def main(argv: list[str]) -> int:
         print(f'training {unit}', flush=True)
         runs[unit] = demo.train(unit, os.path.join(folder, unit.replace(' ', '-').lower()))
     print('\nscikit-learn digits, 1,437 training and 360 test images of 32x32; ResNet-8; seed 0\n')
-    print(demo.table(runs))
+    print(demo.units_table(runs))
     picture, prefix = os.path.join(folder, 'curves.png'), os.path.join(folder, 'export', 'atac')
     demo.draw(picture, runs)
     print(f'\ncurves: {picture}')
-    files, difference = demo.export(runs['ATAC'], prefix)
+    files, difference = demo.export_last(runs['ATAC'], prefix)
     print(f"exported ATAC to {' and '.join(files)}; loaded back, its outputs differ from the network's by "
           f'{difference:.1g} at most')
     answer = ', '.join(f'{label} {score:.2f}' for label, score, _ in demo.classify())

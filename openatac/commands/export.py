@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from openatac.commands.catalogue import command_parser
 from openatac.console.text import for_terminal
-from openatac.export.forms.base import FORMS, Form
+from openatac.export.forms.base import FORMS, Form, check_export_name
 from openatac.export.labels import read_labels
 from openatac.files.writing import check_prefix
 from openatac.flags import add_flags
@@ -127,6 +127,7 @@ def _check(args: argparse.Namespace) -> None:
     out, is_run = args.names[-1], os.path.isdir(args.names[0])
     try:
         check_prefix(out, beside_folder=False)
+        check_export_name(out)
     except ValueError as error:
         raise ValueError(f'OUT: {error}') from None
     if len(args.names) == 2 and not is_run:

@@ -24,7 +24,7 @@ from openatac.export.forms.symbol import SymbolForm
 from openatac.files.reading import MEGABYTE
 from openatac.limits import MAX_BATCH, number
 from openatac.runtime.libraries import has_mxnet
-from openatac.serving.limits import LIMITS, Limits
+from openatac.serving.request_limits import LIMITS, Limits
 
 MOST_MEGAPIXELS = 178  # Pillow refuses larger images
 

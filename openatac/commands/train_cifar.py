@@ -46,7 +46,7 @@ def main(argv: list[str], prog: str = PROG) -> int | None:
     code = training_script.train_in_processes(given.config)
     if code is not None:
         return code
-    cluster = training_script.join_run(p, given.config)
+    cluster = training_script.join_cluster(p, given.config)
     given = training_script.with_described_network(p, given)
     from openatac.training.datasets import BackgroundReader, folder_classes
     config: CifarConfig = given.config
@@ -66,5 +66,5 @@ def main(argv: list[str], prog: str = PROG) -> int | None:
         cifar.evaluate(net, config, reader)
         return None
     cifar.train_network(net, name, config, reader, shlex.join([*p.prog.split(), *argv]), cluster)
-    training_script.end_run_of(cluster, config)
+    training_script.close_cluster(cluster, config)
     return None

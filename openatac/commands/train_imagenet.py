@@ -71,7 +71,7 @@ def main(argv: list[str], prog: str = PROG) -> int | None:
     code = training_script.train_in_processes(given.config)
     if code is not None:
         return code
-    cluster = training_script.join_run(p, given.config)
+    cluster = training_script.join_cluster(p, given.config)
     given = training_script.with_described_network(p, given)
     config: ImagenetConfig = given.config
     from openatac.training import datasets
@@ -87,5 +87,5 @@ def main(argv: list[str], prog: str = PROG) -> int | None:
         imagenet.evaluate(net, config, command)
         return None
     imagenet.train_network(net, name, config, cluster, command)
-    training_script.end_run_of(cluster, config)
+    training_script.close_cluster(cluster, config)
     return None

@@ -49,7 +49,7 @@ class TrainingBatches:
     Raises
     ------
     DataError
-        If there are fewer images than one batch.
+        If there are fewer images than one batch, or the batch is not a multiple of the parts.
     """
 
     ahead = AHEAD
@@ -58,7 +58,7 @@ class TrainingBatches:
                  part_index: int = 0) -> None:
         check_batch_fits(len(images), batch_size)
         self.images, self.batch_size, self.seed, self.raw = images, batch_size, seed, raw
-        self._share = batch_size // num_parts
+        self._share = part_size(batch_size, num_parts)
         self._first = part_index * self._share
 
     def batches(self, epoch: int = 0) -> int:
@@ -96,7 +96,7 @@ class EvaluationBatches:
         if num_parts > 1:
             first, stop = (len(images) * part // num_parts for part in (part_index, part_index + 1))
             images = images.select(np.arange(first, stop))
-        self.images, self.batch_size, self.raw = images, batch_size // num_parts, raw
+        self.images, self.batch_size, self.raw = images, part_size(batch_size, num_parts), raw
 
     def __len__(self) -> int:
         return -(-len(self.images) // self.batch_size)
@@ -110,6 +110,14 @@ class EvaluationBatches:
             stop = start + self.batch_size
             images = self.images.images[start:stop]
             yield images if self.raw else normalise(images), self.images.labels[start:stop]
+
+
+def part_size(batch_size: int, num_parts: int) -> int:
+    """Return how many images of a batch each part gets; DataError if they are not equally many."""
+    if batch_size % num_parts:
+        raise DataError(f'a batch of {batch_size} cannot be divided among {num_parts} workers: choose a '
+                        f'multiple of {num_parts}')
+    return batch_size // num_parts
 
 
 def prefetch(batches: Iterable[Batch], ahead: int = AHEAD) -> Generator[Batch, None, None]:

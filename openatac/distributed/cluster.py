@@ -47,7 +47,7 @@ class MemberCluster(Cluster):
     def check_alike(self, settings: Mapping[str, Any]) -> None:
         """Raise OpenatacError, on every worker, if their settings {name: JSON-able value} differ."""
         everyone = self.gather(settings, 'the comparison of settings')
-        wrong = differences(everyone)
+        wrong = setting_differences(everyone)
         if wrong:
             raise OpenatacError(f'the workers were started with different settings: {"; ".join(wrong)}; give '
                                 'all of them the same command')
@@ -75,7 +75,7 @@ class MemberCluster(Cluster):
         exit_process(message, code)
 
 
-def differences(everyone: Sequence[Mapping[str, Any]]) -> list[str]:
+def setting_differences(everyone: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a phrase for each setting that is not the same on every worker, given the settings by rank."""
     phrases = []
     for name in sorted(set().union(*everyone)):

@@ -10,7 +10,7 @@ import numpy as np
 
 from openatac.errors import DataError, OpenatacError, last_line
 from openatac.export.file_set import replace_set
-from openatac.export.forms.base import FORMS, Form, TracedNetwork
+from openatac.export.forms.base import FORMS, Form, TracedNetwork, check_export_name
 from openatac.export.images.inputs import sample_inputs
 from openatac.export.images.labelled import images_below
 from openatac.export.manifest import Manifest, write_manifest
@@ -59,9 +59,12 @@ def export(net: Any, prefix: str, manifest: Manifest, forms: Sequence[str] = ('s
 
     Raises
     ------
+    ValueError
+        If the files would belong to the export of another prefix.
     OpenatacError
         If a form's outputs differ from those of ``net``, or the files cannot be written.
     """
+    check_export_name(prefix)
     old = [prefix + '.json', *(path for form in FORMS.values() for path in form.files(prefix))]
     advice = ': choose another folder, or make room; the files that were there are unchanged'
     with writing(prefix, advice), replace_set(prefix, old, last=prefix + '.json') as aside:

@@ -17,7 +17,7 @@ from openatac.export.forms.base import form_of, prefix_of
 from openatac.export.images.files import read_file
 from openatac.export.images.inputs import BATCH, InputTransform
 from openatac.export.manifest import Manifest
-from openatac.export.run_network import open_run
+from openatac.export.run_network import load_run_network
 from openatac.export.runtimes.base import CPU, fastest_runtime, open_runtime
 from openatac.limits import MAX_BATCH, MAX_CLASSES, check_whole
 from openatac.models.weights.pretrained import weights_file
@@ -213,7 +213,7 @@ def load(source: str | os.PathLike[str], engine: str = 'auto', device: str = CPU
     run = path if os.path.isdir(path) else os.path.dirname(path)
     is_file = os.path.isfile(path) and form_of(path) is None
     if (is_file or os.path.isdir(path)) and os.path.isfile(os.path.join(run, 'settings.json')):
-        return Predictor(open_run(run, path if is_file else None, engine, device), batch_size)
+        return Predictor(load_run_network(run, path if is_file else None, engine, device), batch_size)
     name = fastest_runtime(path, device) if engine == 'auto' else engine
     return Predictor(open_runtime(prefix_of(path), name, device), batch_size)
 

@@ -42,7 +42,8 @@ class RunNetwork(NamedTuple):
         return self.function(images)
 
 
-def open_run(folder: str, params: str | None = None, engine: str = 'auto', device: str = CPU) -> RunNetwork:
+def load_run_network(folder: str, params: str | None = None, engine: str = 'auto', device: str = CPU
+                     ) -> RunNetwork:
     """Load the network of a run.
 
     Parameters

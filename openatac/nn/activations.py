@@ -21,8 +21,9 @@ class PReLU(nn.PReLU):
     He, Zhang, Ren, Sun, "Delving Deep into Rectifiers", ICCV 2015, https://arxiv.org/abs/1502.01852,
     equation 1.
 
-    Gluon's own PReLU, hybridized before a global pooling, gets a wrong gradient of alpha from MXNet 1.9.1.
-    Written as two ReLUs, it gets the right one, with the same parameter and values.
+    Between layers of a hybridized network, MXNet 1.9.1 computes Gluon's own PReLU in place, and then takes
+    the gradient of alpha from the output instead of the input: it is too small by the factor alpha. Written
+    as two ReLUs, the unit gets the right one, with the same parameter and values.
     """
 
     def hybrid_forward(self, F, x, alpha):

@@ -16,7 +16,7 @@ from openatac.errors import OpenatacError
 from openatac.limits import MAX_CLASSES
 from openatac.pages import fill_page
 from openatac.serving.classifier import Classifier
-from openatac.serving.limits import Refused
+from openatac.serving.request_limits import Refused
 
 
 def create_app(classifier: Classifier) -> FastAPI:

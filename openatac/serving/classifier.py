@@ -13,7 +13,7 @@ from openatac.export.gate_maps import GateMap
 from openatac.export.predictor import Predictor, probabilities
 from openatac.runtime.cores import allowed_processors
 from openatac.serving.batching import Batcher
-from openatac.serving.limits import LIMITS, Limits, Refused
+from openatac.serving.request_limits import LIMITS, Limits, Refused
 
 
 class Classifier:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from openatac.console.text import text_table
 from openatac.errors import OpenatacError
 from openatac.pictures import write_picture
-from openatac.study.comparison.figures import curves_figure
+from openatac.study.comparison.figures import comparison_curves
 from openatac.study.comparison.groups import Group, group_runs
 from openatac.study.comparison.training_queue import TRAIN_CIFAR
 from openatac.study.finished_runs import read_run
@@ -48,7 +48,7 @@ def train(unit: str, folder: str) -> Group:
     return group_runs([read_run(folder)])[0]
 
 
-def table(runs: Mapping[str, Group]) -> str:
+def units_table(runs: Mapping[str, Group]) -> str:
     """Return a text table that compares {unit: its run}."""
     rows = [HEAD]
     for unit, group in runs.items():
@@ -61,7 +61,7 @@ def table(runs: Mapping[str, Group]) -> str:
 
 def draw(path: str, runs: Mapping[str, Group]) -> None:
     """Draw the curves of {unit: its run} into the PNG file ``path``."""
-    write_picture(path, lambda: curves_figure(list(runs.values()), blocks=1))
+    write_picture(path, lambda: comparison_curves(list(runs.values()), blocks=1))
 
 
 def classify() -> list[Prediction]:
@@ -73,7 +73,7 @@ def classify() -> list[Prediction]:
     return load(TRAINED)(photo, top=3)
 
 
-def export(group: Group, path: str) -> tuple[list[str], float]:
+def export_last(group: Group, path: str) -> tuple[list[str], float]:
     """Export a run's last network; return the symbol files, and the largest difference of their outputs."""
     from openatac.export.symbol_files import save_symbol
     from openatac.export.trained_network import load_run

@@ -12,7 +12,7 @@ import pytest
 
 from openatac.backends.cluster import SingleProcess
 from openatac.distributed import ports
-from openatac.distributed.cluster import differences
+from openatac.distributed.cluster import setting_differences
 from openatac.distributed.job import Job, read_job
 from openatac.distributed.kvstore import join_run
 from openatac.distributed.member import check_gathered_size
@@ -332,7 +332,7 @@ def test_names_of_stores(monkeypatch):
 
 
 def test_differences_are_named():
-    assert differences([{'lr': 0.1, 'seed': 1}, {'seed': 1}, {'lr': 1, 'seed': 1}]) == [
+    assert setting_differences([{'lr': 0.1, 'seed': 1}, {'seed': 1}, {'lr': 1, 'seed': 1}]) == [
         'lr is 0.1 on worker 0, missing on worker 1, 1 on worker 2']
 
 

@@ -34,7 +34,7 @@ from tests.helpers.commands import call_command, command_refusal
 from tests.helpers.digits_network import KNOWS
 from tests.helpers.fresh_python import run_python
 from tests.helpers.made_up_images import encoded, plain, smooth
-from tests.helpers.scripts import call_script, json_of, metrics_of
+from tests.helpers.scripts import call_script, json_of, metrics_of, refusal
 from tests.oracle import filled, graph_of
 
 ATAC = 'cifar_resnet8_v2_atac'
@@ -541,6 +541,13 @@ def test_wrong_command_lines(refused, params, run, tmp_path):
     assert '10 names' in refused(2, ATAC, params, out, '--dataset', 'cifar10')
     assert '--calibrate' in refused(2, ATAC, params, out, '--int8')
     assert '0.5' in refused(2, ATAC, params, out, '--input-size', '0.5')
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize('name', ['net-int8', 'net-fused', 'net-symbol', 'net-int8-fused'])
+def test_the_name_of_another_exports_files_is_refused(refused, params, tmp_path, capsys, name):
+    assert name in refused(2, ATAC, params, tmp_path / name)
+    assert name in refusal(capsys, 2, '--dry-run', 1, '--export', tmp_path / name)
     assert not os.listdir(tmp_path)
 
 

@@ -62,21 +62,24 @@ def _compare_along_random_directions(value, array, gradient, step=2e-3):
         assert abs(numeric - (gradient * direction).sum()) < 0.03 * scale
 
 
-def test_the_numeric_check_sees_the_gradient_that_mxnet_gets_wrong():
-    """Gluon's own PReLU fails the comparison above; ours must not be replaced by it."""
-    x = images(6, 4, 5, 4)
-    slopes = []
-    for unit in (nn.PReLU(), ACTIVATIONS.find('prelu').gluon(4)):
-        head = nn.HybridSequential()
-        head.add(unit, nn.GlobalAvgPool2D())
-        head.initialize()
-        head.hybridize()
-        with autograd.record():
-            loss = (head(x) * images(6, 4, 1, 1)).sum()
-        loss.backward()
-        slopes.append(float(unit.alpha.grad().asscalar()))
-    expected = (np.minimum(x.asnumpy(), 0) * images(6, 4, 1, 1).asnumpy()).sum() / 20
-    assert slopes[1] == pytest.approx(expected, rel=1e-4)
+def test_the_gradient_that_mxnet_gets_wrong_for_a_slope_is_right_here():
+    """Between layers of a hybridized network, Gluon's own computes in place, and then reads its output."""
+    slopes = {}
+    for unit in nn.PReLU(), ACTIVATIONS.find('prelu').gluon(4):
+        for hybrid in False, True:
+            head = nn.HybridSequential()
+            head.add(nn.BatchNorm(), unit, nn.Dense(3, weight_initializer=mx.init.One()))
+            head.initialize(force_reinit=True)
+            if hybrid:
+                head.hybridize()
+            with autograd.record():
+                loss = head(images(6, 4, 5, 4)).sum()
+            loss.backward()
+            slopes[type(unit), hybrid] = float(unit.alpha.grad().asscalar())
+    ours = type(unit)
+    assert slopes[ours, True] == pytest.approx(slopes[ours, False], rel=1e-5)
+    assert slopes[nn.PReLU, False] == pytest.approx(slopes[ours, False], rel=1e-5)
+    assert slopes[nn.PReLU, True] == pytest.approx(0.25 * slopes[ours, True], rel=1e-5)  # or ours can go
 
 
 def test_names_are_case_insensitive_and_arguments_reach_the_host():

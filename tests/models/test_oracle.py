@@ -24,7 +24,7 @@ MODES = 'imperative', 'hybridized', 'static'
 def slow_elsewhere(name, mode):
     """All networks but one are computed only as training does by default.
 
-    test_registry.py shows for every unit that the modes agree.
+    test_zoo.py shows for every unit that the modes agree.
     """
     is_repeated = mode != 'static' and not name.startswith('unit') and name != 'cifar10_b1_atac'
     return pytest.mark.slow if is_repeated else ()

@@ -17,7 +17,7 @@ UNITS = [name.lower().replace('chaatac', 'atac') for name in ACTIVATIONS] + list
 SMALL = {  # host: side of the images and arguments of a small one
     'cifar_resnet8_v2_': (32, {}),
     'cifar_resnet18_v1_': (32, {'layers': [1] * 4, 'channels': (16, 16, 16, 32)}),
-    'resnet50_v1b_': (48, {}),  # of `shallow_host`
+    'resnet50_v1b_': (48, {}),  # of `shallow_resnet`
 }
 QUICK = 'atac', 'se'  # of the larger hosts, which build their units as the first one does
 NAMES = [host + unit if unit in QUICK or host.startswith('cifar_resnet8')

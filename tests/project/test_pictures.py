@@ -8,8 +8,7 @@ from openatac import options
 from openatac.evaluation.picture import confusion_figure
 from openatac.pictures import DPI, style, unit_styles, write_picture
 from openatac.study.bench.picture import bench_figure
-from openatac.study.comparison.figures import curves_figure as comparison_curves
-from openatac.study.comparison.figures import error_figure
+from openatac.study.comparison.figures import comparison_curves, error_figure
 from openatac.study.comparison.groups import Group
 from openatac.study.finished_runs import FinishedRun
 from openatac.study.gates.picture import gates_figure

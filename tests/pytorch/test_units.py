@@ -94,6 +94,17 @@ def test_both_have_the_same_arguments(unit):
     assert arguments(unit.gluon) == arguments(unit.torch)
 
 
+@pytest.mark.parametrize('unit', [AA, FA], ids=['aa', 'fa'])
+def test_both_take_the_input_channels_from_the_first_input(unit):
+    arguments = {'channels': 16, 'heads': 2}
+    block, x = drawn(partial(unit.gluon, **arguments), (6, SIDE, SIDE), 'float64')
+    module = unit.torch(**arguments).double()
+    module(torch.tensor(x))
+    module.load_state_dict({name: torch.tensor(parameter.data().asnumpy())
+                            for name, parameter in parameters_of(block).items()})
+    assert max(differences(block, module, x)[:2]) < 1e-6
+
+
 @pytest.mark.parametrize('build, named', [
     (lambda: pytorch.ATAC(8, r=9), 'r=9'), (lambda: pytorch.ATAC(0), 'channels'),
     (lambda: pytorch.SEBlock(8), 'reduction=16'), (lambda: pytorch.LocalSEBlock(8), 'reduction=16'),

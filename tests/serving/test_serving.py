@@ -24,7 +24,7 @@ from openatac.export.gate_maps import gate_maps, open_gates
 from openatac.export.manifest import Manifest
 from openatac.export.predictor import Predictor
 from openatac.serving.batching import Batcher
-from openatac.serving.limits import LIMITS
+from openatac.serving.request_limits import LIMITS
 from tests.conftest import ROOT
 from tests.helpers.browser import BROWSER, in_browser
 from tests.helpers.commands import command_refusal

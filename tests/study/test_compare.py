@@ -313,7 +313,7 @@ def test_settings_that_a_unit_ignores_may_differ(two_units, tmp_path):
 def test_fine_and_coarse_labels_are_not_mixed(two_units, tmp_path):
     for seed, (labels, words) in enumerate({'fine': '(100 classes)', 'coarse': '(20 superclasses)'}.items()):
         changed(two_units, tmp_path / labels, 'cifar100', cifar100_labels=labels, seed=seed)
-        assert words in groups.data_set(groups.group_runs(find_runs(tmp_path / labels)))
+        assert words in groups.describe_data_set(groups.group_runs(find_runs(tmp_path / labels)))
     done = compare(tmp_path / 'both', '--from', tmp_path / 'fine', tmp_path / 'coarse')
     assert done.returncode == 1 and 'cifar100_labels (fine and coarse)' in done.stderr
     assert not (tmp_path / 'both' / 'comparison.md').exists()

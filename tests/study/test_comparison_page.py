@@ -12,7 +12,7 @@ from PIL import Image
 from openatac.options import build
 from openatac.pictures import write_picture
 from openatac.study.comparison import differences, sentences, tables
-from openatac.study.comparison.figures import curves_figure, error_figure
+from openatac.study.comparison.figures import comparison_curves, error_figure
 from openatac.study.comparison.groups import Group
 from openatac.study.comparison.html_page import page as page_of
 from openatac.study.finished_runs import FinishedRun
@@ -307,14 +307,15 @@ def test_units_differ_by_colour_and_marker_and_keep_them():
               for blocks in (1, 2) for number in range(15)]
     styles = [(line.get_color(), line.get_marker()) for line in error_figure(groups).axes[0].lines]
     assert len(set(styles)) == len({marker for _, marker in styles}) == 15
-    without_first = curves_figure([each for each in groups if (each.unit, each.blocks) != ('unit0', 2)], 2)
+    others = [each for each in groups if (each.unit, each.blocks) != ('unit0', 2)]
+    without_first = comparison_curves(others, 2)
     assert [line.get_color() for line in without_first.axes[0].lines] == [colour for colour, _ in styles[1:]]
 
 
 @pytest.fixture(scope='module')
 def curves():
     """[(the line, its band, the group of seeds, the column)] of all curves of several seeds."""
-    figure = curves_figure(several(), 1)
+    figure = comparison_curves(several(), 1)
     return [(*drawn, column) for axes, column in zip(figure.axes, ('val_accuracy', 'train_loss'))
             for drawn in zip(axes.lines, axes.collections, several()[:3])]
 
@@ -340,7 +341,7 @@ def test_bands_reach_from_the_lowest_seed_to_the_highest(curves):
 
 
 def test_the_curve_of_one_seed_has_no_band():
-    alone = curves_figure([group('relu', 1, 100, 0.7)], 1)
+    alone = comparison_curves([group('relu', 1, 100, 0.7)], 1)
     assert 'b = 1, 1 seed' in alone.get_suptitle() and not alone.axes[0].collections
 
 

@@ -17,6 +17,7 @@ from openatac.commands.catalogue import command_parser
 from openatac.console import program
 from openatac.distributed.cluster import end_run
 from openatac.errors import OpenatacError, ParameterFileError
+from openatac.export.forms.base import check_export_name
 from openatac.flags import COMMAND_LINE, Given, add_section, describe, flag_of, from_arguments, show_defaults
 from openatac.limits import FLOAT32_MAX, FLOAT32_MIN
 from openatac.models.weights.pretrained import weights_file
@@ -91,6 +92,8 @@ def check(config: Config) -> None:
     if config.start.initial and (config.network.summary or config.start.write_initial):
         raise ValueError('argument --initial: --summary and --write-initial use the network of the flags; '
                          'leave it out')
+    if config.output.export:
+        check_export_name(config.output.export)
     if config.start.pretrained:
         _check_pretrained(config.start.pretrained, config.start)
     BACKENDS.find(config.compute.engine).check(config)
@@ -136,7 +139,7 @@ def train_in_processes(config: Config) -> int | None:
     return run(lambda group: torchrun.start_here(group, torchrun.own_command(), len(gpus)))
 
 
-def join_run(parser: argparse.ArgumentParser, config: Config) -> Cluster:
+def join_cluster(parser: argparse.ArgumentParser, config: Config) -> Cluster:
     """Join the processes that train together, of which this is one; it may be the only one."""
     from openatac.distributed import kvstore, torchrun
     alone = _needs_one_process(config)
@@ -192,7 +195,7 @@ def make_network(parser: argparse.ArgumentParser, given: Given) -> tuple[Any, st
     return None
 
 
-def end_run_of(cluster: Cluster, config: Config) -> None:
+def close_cluster(cluster: Cluster, config: Config) -> None:
     """Leave the other processes, and write the export that the config asks for."""
     cluster.close()
     if cluster.rank == 0:

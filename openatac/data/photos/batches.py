@@ -10,13 +10,12 @@ from functools import lru_cache, partial
 
 import numpy as np
 
-from openatac.data.batches import AHEAD, check_batch_fits
+from openatac.data.batches import AHEAD, check_batch_fits, part_size
 from openatac.data.photos.bad_images import MAX_BAD_SHARE, BadImages, Unreadable
 from openatac.data.photos.codec import decode, warn_without_opencv
 from openatac.data.photos.source import BadImage, PhotoSource
 from openatac.data.photos.transforms import PUBLISHED_JITTER, EvaluationTransform, Jitter, TrainingTransform
 from openatac.data.photos.workers import PhotoWorkers
-from openatac.errors import DataError
 from openatac.limits import Size
 
 
@@ -72,7 +71,7 @@ class TrainingPhotoBatches:
         check_batch_fits(len(source), batch_size)
         warn_without_opencv()
         self.images, self.batch_size = len(source), batch_size
-        self._share = _share_of(batch_size, num_parts)
+        self._share = part_size(batch_size, num_parts)
         self._first = part_index * self._share
         # A batch may reach into the next epoch.
         self._order = lru_cache(maxsize=2)(partial(_shuffled, self.images, seed))
@@ -119,7 +118,7 @@ class EvaluationPhotoBatches:
     def __init__(self, source: PhotoSource, size: Size, batch_size: int, crop_ratio: float,
                  workers: int = 0, num_parts: int = 1, part_index: int = 0,
                  max_bad_share: float = MAX_BAD_SHARE) -> None:
-        self._source, self._share = source, _share_of(batch_size, num_parts)
+        self._source, self._share = source, part_size(batch_size, num_parts)
         self._part = range(len(source) * part_index // num_parts, len(source) * (part_index + 1) // num_parts)
         self.bad = BadImages(source, max_bad_share)
         prepare_image = partial(_prepare_evaluation, source, EvaluationTransform(size, crop_ratio))
@@ -146,13 +145,6 @@ class EvaluationPhotoBatches:
 
 def _shuffled(images: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.RandomState([seed, epoch]).permutation(images)
-
-
-def _share_of(batch_size: int, num_parts: int) -> int:
-    if batch_size % num_parts:
-        raise DataError(f'a batch of {batch_size} cannot be divided among {num_parts} workers: choose a '
-                        f'multiple of {num_parts}')
-    return batch_size // num_parts
 
 
 # --------------------------------------------------- what `PhotoWorkers` calls in its processes

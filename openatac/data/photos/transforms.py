@@ -98,11 +98,11 @@ class TrainingTransform:
             image = image[:, ::-1]
         out[...] = image.transpose(2, 0, 1)
         change_colours(out, chosen)
-        normalise(out)
+        normalise_in_place(out)
 
 
 class EvaluationTransform:
-    """Turns images into evaluation inputs, by `crop_centre` and `normalise`."""
+    """Turns images into evaluation inputs, by `crop_centre` and `normalise_in_place`."""
 
     def __init__(self, size: Size, crop_ratio: float) -> None:
         self.height, self.width = sides(size)
@@ -114,7 +114,7 @@ class EvaluationTransform:
     def __call__(self, image: np.ndarray, out: np.ndarray) -> None:
         """Write the input for a uint8 (H, W, 3) image into ``out``, float32 (3, height, width)."""
         out[...] = crop_centre(image, self.height, self.width, self.crop_ratio).transpose(2, 0, 1)
-        normalise(out)
+        normalise_in_place(out)
 
 
 def _draw_part(rng: np.random.RandomState, height: int, width: int) -> tuple[int, int, int, int] | None:
@@ -153,7 +153,7 @@ def centre(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return image[top:top + height, left:left + width]
 
 
-def normalise(planes: np.ndarray) -> None:
+def normalise_in_place(planes: np.ndarray) -> None:
     """Subtract `MEAN` from float32 (3, H, W) and divide by `STD`, in place."""
     planes -= MEAN
     planes /= STD

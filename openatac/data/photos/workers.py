@@ -31,7 +31,7 @@ from openatac.limits import Size, sides
 from openatac.runtime.memory import MMAP_THRESHOLD, TRIM_THRESHOLD
 
 log = logging.getLogger('openatac')
-AHEAD = 2  # batches being prepared, besides those that the reader has
+IN_WORK = 2  # batches being prepared, besides those that the reader has
 
 # One thread in each, as they share the processors.
 ENVIRONMENT = {'OMP_NUM_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1', 'OPENCV_FOR_THREADS_NUM': '1'}
@@ -101,7 +101,7 @@ class PhotoWorkers:
             self._turn += 1
             turn = self._turn
             self._begin()
-        waiting, slots = iter(batches), collections.deque(range(AHEAD))
+        waiting, slots = iter(batches), collections.deque(range(IN_WORK))
         pending: collections.deque[tuple[int, int]] = collections.deque()
         while True:
             with self._lock:
@@ -122,7 +122,7 @@ class PhotoWorkers:
 
     def _stop(self) -> None:
         self._end()
-        self._pipes, self._processes = [], []
+        self._pipes, self._processes, self._replies_due = [], [], 0
 
     def _begin(self) -> None:
         """Start the processes, or wait for the batches that an earlier call no longer needs."""
@@ -130,12 +130,11 @@ class PhotoWorkers:
             while self._replies_due:
                 self._receive()
             return
-        self._replies_due = 0
-        self._end = weakref.finalize(self, _end, self._processes)
-        size = 4 * AHEAD * (math.prod(self._shape) + self._shape[0])
+        self._end = weakref.finalize(self, _kill, self._processes)
+        size = 4 * IN_WORK * (math.prod(self._shape) + self._shape[0])
         with tempfile.TemporaryFile(dir=_memory_folder(size)) as file:
             file.truncate(size)
-            self._memory = _arrays(file.fileno(), AHEAD, *self._shape)
+            self._memory = _arrays(file.fileno(), IN_WORK, *self._shape)
             try:
                 for _ in range(self._workers):
                     self._start_one(file.fileno())
@@ -154,7 +153,7 @@ class PhotoWorkers:
                 stdin=subprocess.DEVNULL, start_new_session=True))
         self._pipes.append(ours)
         with self._watched(len(self._pipes) - 1):
-            ours.send((self._prepare_image, AHEAD, self._shape))
+            ours.send((self._prepare_image, IN_WORK, self._shape))
 
     def _send(self, slot: int, keys: Sequence[Any]) -> None:
         """Send each process its share of a batch."""
@@ -195,7 +194,7 @@ class PhotoWorkers:
                 f'fewer than {self._workers} of them (-j) if memory is short') from None
 
 
-def _end(processes: Iterable[subprocess.Popen[bytes]]) -> None:
+def _kill(processes: Iterable[subprocess.Popen[bytes]]) -> None:
     """Kill worker processes, which have nothing to save."""
     for process in processes:
         process.kill()

@@ -145,6 +145,15 @@ def prefix_of(path: str) -> str:
     return path.removesuffix(_find(path)[1] or '.json')
 
 
+def check_export_name(prefix: str) -> None:
+    """Raise ValueError if a file of the export ``prefix`` would belong to that of another prefix."""
+    for path in [prefix + '.json', *(path for form in FORMS.values() for path in form.files(prefix))]:
+        other = prefix_of(path)
+        if other != prefix:
+            raise ValueError(f'{prefix!r} cannot be the name of an export, as {path} belongs to one called '
+                             f'{other!r}: choose another')
+
+
 def _find(path: str) -> tuple[Form | None, str]:
     """Return the form and the suffix of a file, by the longest matching suffix."""
     matches = [(form, suffix) for form in FORMS.values() for suffix in form.suffixes if path.endswith(suffix)]

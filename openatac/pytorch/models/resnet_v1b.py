@@ -34,7 +34,8 @@ class BottleneckV1bATAC(nn.Module):
         Build, from their channels, relu1 and relu2 (relu3, after the addition, stays a ReLU), each
         normalisation, and what ends the main path, before the addition.
     spatial : callable
-        ``spatial(channels, strides=, dilation=)`` builds the 3x3 convolution, or what replaces it.
+        ``spatial(channels, in_channels=, strides=, dilation=)`` builds the 3x3 convolution, or what
+        replaces it.
     last_gamma : bool
         Start the scale of the last normalisation at zero.
     strides, dilation : int, default 1
@@ -50,7 +51,7 @@ class BottleneckV1bATAC(nn.Module):
         channels = planes * EXPANSION
         self.conv1 = nn.Conv2d(in_channels, planes, kernel_size=1, bias=False)
         self.bn1 = norm(planes)
-        self.conv2 = spatial(planes, strides=strides, dilation=dilation)
+        self.conv2 = spatial(planes, in_channels=planes, strides=strides, dilation=dilation)
         self.bn2 = norm(planes)
         self.conv3 = nn.Conv2d(planes, channels, kernel_size=1, bias=False)
         self.bn3 = norm(channels)
@@ -177,9 +178,9 @@ def _spatial(replaced: SelfAttention | None, stage: int) -> Factory:
     return _conv3x3 if replaced is None or arguments is None else partial(replaced.spatial.torch, **arguments)
 
 
-def _conv3x3(channels: int, strides: int, dilation: int) -> nn.Conv2d:
-    return nn.Conv2d(channels, channels, kernel_size=3, stride=strides, padding=dilation, dilation=dilation,
-                     bias=False)
+def _conv3x3(channels: int, in_channels: int, strides: int, dilation: int) -> nn.Conv2d:
+    return nn.Conv2d(in_channels, channels, kernel_size=3, stride=strides, padding=dilation,
+                     dilation=dilation, bias=False)
 
 
 def _stem(width: int, norm: Factory, deep: bool) -> nn.Module:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from openatac.pytorch.nn.lazy_weight import ShapedByInput
+from openatac.pytorch.nn.lazy_weight import ShapedByInput, conv2d
 from openatac.unit_arguments import attention_widths
 
 
@@ -42,7 +42,7 @@ class AttentionAugmentedConv2D(nn.Module):
         Attend at half the resolution, between a 3x3 average pooling and a bilinear interpolation: the
         paper's way to save memory, which grows with the square of the pixels.
     in_channels : int, default 0
-        C; 0 is ``channels``.
+        C; 0 takes it from the first input.
 
     Raises
     ------
@@ -57,13 +57,12 @@ class AttentionAugmentedConv2D(nn.Module):
         super().__init__()
         self.keys, self.values = attention_widths(channels, kernel_size, strides, kappa, upsilon, heads,
                                                   key_depth)
-        in_channels = in_channels or channels
         self.heads, self.depth, self.downsample = heads, self.keys // heads, downsample
-        self.conv = nn.Conv2d(in_channels, channels - self.values, kernel_size, strides,
-                              dilation * (kernel_size // 2), dilation, bias=False)
+        self.conv = conv2d(in_channels, channels - self.values, kernel_size, stride=strides,
+                           padding=dilation * (kernel_size // 2), dilation=dilation)
         self.pool = nn.Sequential(*(nn.AvgPool2d(3, stride=2, padding=1, count_include_pad=False)
                                     for _ in range((strides > 1) + downsample)))
-        self.project = nn.Conv2d(in_channels, 2 * self.keys + self.values, 1, bias=False)
+        self.project = conv2d(in_channels, 2 * self.keys + self.values, 1)
         self.output = nn.Conv2d(self.values, self.values, 1, bias=False)
         self.rows, self.columns = (RelativeLogits() for _ in range(2))
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import abc
 import warnings
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,3 +33,12 @@ class ShapedByInput(LazyModuleMixin, nn.Module):
             with torch.inference_mode(False), torch.no_grad():  # so that it can be trained afterwards
                 self.weight.materialize(self.shape_for(x))
                 self.draw_weight()
+
+
+def conv2d(in_channels: int, channels: int, kernel_size: int, **settings: Any) -> nn.Conv2d:
+    """Return a convolution without a bias; with ``in_channels`` of 0 it takes them from the first input."""
+    if in_channels:
+        return nn.Conv2d(in_channels, channels, kernel_size, bias=False, **settings)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # that such modules are new in PyTorch
+        return nn.LazyConv2d(channels, kernel_size, bias=False, **settings)

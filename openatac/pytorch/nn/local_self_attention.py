@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from openatac.limits import MAX_CHANNELS, MAX_SIDE, check_odd, check_whole
+from openatac.pytorch.nn.lazy_weight import conv2d
 from openatac.unit_arguments import MASK_LOGIT, check_heads
 
 
@@ -38,7 +39,7 @@ class StandAloneSelfAttention(nn.Module):
     dilation : int, default 1
         Distance of neighbours within the window.
     in_channels : int, default 0
-        C; 0 is ``channels``.
+        C; 0 takes it from the first input.
 
     Raises
     ------
@@ -58,7 +59,7 @@ class StandAloneSelfAttention(nn.Module):
         self.rows = nn.Parameter(torch.randn(heads, kernel_size, 1, self.depth // 2) * std)
         self.columns = nn.Parameter(torch.randn(heads, 1, kernel_size, self.depth // 2) * std)
         self.query, self.key, self.value = (
-            nn.Conv2d(in_channels or channels, channels, kernel_size=1, bias=False) for _ in range(3))
+            conv2d(in_channels, channels, kernel_size=1) for _ in range(3))
         self.pool = nn.AvgPool2d(strides, ceil_mode=True,
                                  count_include_pad=False) if strides > 1 else nn.Identity()
 

@@ -9,7 +9,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from openatac.pictures import shortened, unit_styles, wrapped
-from openatac.study.comparison.groups import Group, data_set, dates, describe_measure, epochs_images, seeds
+from openatac.study.comparison.groups import (
+    Group,
+    describe_data_set,
+    describe_dates,
+    describe_measure,
+    describe_seeds,
+    images_of_epochs,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,13 +50,13 @@ def error_figure(groups: Sequence[Group], measure: str = 'last_accuracy') -> Fig
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter(StrMethodFormatter('{x:,.0f}'))
     axes.margins(0.08, 0.08)
-    _title(figure, groups, inches, (f'mean ± standard deviation over {seeds(groups)}' if several else
-                                    seeds(groups)) + '; in the marker: blocks per stage, b')
+    _title(figure, groups, inches, (f'mean ± standard deviation over {describe_seeds(groups)}' if several else
+                                    describe_seeds(groups)) + '; in the marker: blocks per stage, b')
     _finish(axes)
     return figure
 
 
-def curves_figure(groups: Sequence[Group], blocks: int) -> Figure:
+def comparison_curves(groups: Sequence[Group], blocks: int) -> Figure:
     """Draw the curves over epochs of the groups with ``blocks`` per stage.
 
     Each is the mean over the seeds of a unit, in a band from the smallest to the largest value.
@@ -61,7 +68,7 @@ def curves_figure(groups: Sequence[Group], blocks: int) -> Figure:
     shown = [group for group in groups if group.blocks == blocks]
     panels = figure.subplots(1, 2)
     for axes, column, label in zip(panels, ('val_accuracy', 'train_loss'),
-                                   (f'{epochs_images(groups)} error (%)', 'training loss')):
+                                   (f'{images_of_epochs(groups)} error (%)', 'training loss')):
         for group in shown:
             _draw_curve(axes, group, column, looks[group.unit])
         axes.set(xlabel='epoch', ylabel=label)
@@ -70,13 +77,13 @@ def curves_figure(groups: Sequence[Group], blocks: int) -> Figure:
     _finish(panels[-1])
     several = any(len(group.runs) > 1 for group in shown)
     _title(figure, groups, CURVES_WIDTH,
-           f'b = {blocks}, {seeds(shown)}' + several * ': mean, in a band from least to most')
+           f'b = {blocks}, {describe_seeds(shown)}' + several * ': mean, in a band from least to most')
     return figure
 
 
 def _title(figure: Figure, groups: Sequence[Group], inches: float, text: str) -> None:
-    when = dates(groups)
-    figure.suptitle(wrapped(f'{data_set(groups)}{when and ", " + when}\n{text}', inches))
+    when = describe_dates(groups)
+    figure.suptitle(wrapped(f'{describe_data_set(groups)}{when and ", " + when}\n{text}', inches))
 
 
 def _x_positions(groups: Sequence[Group]) -> dict[tuple[str, int], float]:

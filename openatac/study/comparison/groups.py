@@ -37,7 +37,7 @@ class Group(NamedTuple):
     note: str = ''
 
     def values(self, measure: str) -> list[float]:
-        """Return one of `measures` of each run."""
+        """Return one of `MEASURES` of each run."""
         return [run.summary[measure] for run in self.runs]  # type: ignore[literal-required]
 
     def speeds(self) -> list[float]:
@@ -76,20 +76,20 @@ def measures(groups: Sequence[Group]) -> tuple[str, ...]:
                  if all(measure in run.summary for group in groups for run in group.runs))
 
 
-def epochs_images(groups: Sequence[Group]) -> str:
+def images_of_epochs(groups: Sequence[Group]) -> str:
     """Return on which images each epoch was evaluated: 'validation' or 'test'."""
     return 'validation' if 'test_accuracy' in measures(groups) else 'test'
 
 
 def describe_measure(measure: str, groups: Sequence[Group], noun: str = 'accuracy') -> str:
     """Say what a measure of the groups is, as an accuracy or, by another ``noun``, an error."""
-    images = epochs_images(groups)
+    images = images_of_epochs(groups)
     return {'best_accuracy': f'best {images} {noun} of all epochs',
             'last_accuracy': f'{images} {noun} after the last epoch',
             'test_accuracy': f'test {noun} of the best epoch'}[measure]
 
 
-def data_set(groups: Sequence[Group]) -> str:
+def describe_data_set(groups: Sequence[Group]) -> str:
     """Return the name of the data set, such as 'cifar100 (20 superclasses)', with the note on it."""
     run = groups[0].runs[0]
     shared, note = shared_settings(run), groups[0].note and f' ({groups[0].note})'
@@ -99,13 +99,13 @@ def data_set(groups: Sequence[Group]) -> str:
     return run.summary['dataset'] + (labels or '') + note
 
 
-def dates(groups: Sequence[Group]) -> str:
+def describe_dates(groups: Sequence[Group]) -> str:
     """Return when the runs began, such as '2026-11-23 to 2026-11-24'; '' if their logs do not say it."""
     days = sorted({run.date for group in groups for run in group.runs} - {''})
     return ' to '.join(dict.fromkeys((days[0], days[-1]))) if days else ''
 
 
-def seeds(groups: Sequence[Group]) -> str:
+def describe_seeds(groups: Sequence[Group]) -> str:
     """Return how many seeds the groups have, such as '1 seed' or '2 to 3 seeds'."""
     counts = [len(group.runs) for group in groups]
     fewest, most = min(counts), max(counts)

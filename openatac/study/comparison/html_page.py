@@ -12,8 +12,8 @@ from openatac.pages import fill_page
 from openatac.pictures import style
 from openatac.study.comparison import sentences, tables
 from openatac.study.comparison.differences import HEAD, Difference
-from openatac.study.comparison.figures import curves_figure, error_figure
-from openatac.study.comparison.groups import Group, data_set, describe_measure, epochs_images
+from openatac.study.comparison.figures import comparison_curves, error_figure
+from openatac.study.comparison.groups import Group, describe_data_set, describe_measure, images_of_epochs
 from openatac.study.comparison.records import without_paths
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def page(groups: Sequence[Group], measure: str, found: Sequence[Difference]) -> 
     sections = [_paragraphs(sentences.conclusion(groups, measure, found), 'finding'),
                 _paragraphs(sentences.circumstances(groups)), _results(groups), _relative_costs(groups),
                 _figures(groups, measure), _differences(groups, measure, found), _runs(groups)]
-    title = 'Units compared on ' + data_set(groups)
+    title = 'Units compared on ' + describe_data_set(groups)
     return fill_page(__package__, title=for_html(title), sections='\n'.join(filter(None, sections)))
 
 
@@ -82,8 +82,8 @@ def _figures(groups: Sequence[Group], measure: str) -> str:
     try:
         with style():
             error = _svg(error_figure(groups, measure), 'error', _error_text(groups, measure))
-            curves = [_svg(curves_figure(groups, blocks), f'curves{blocks}',
-                           f'{epochs_images(groups)} error and training loss over epochs, b = {blocks}')
+            curves = [_svg(comparison_curves(groups, blocks), f'curves{blocks}',
+                           f'{images_of_epochs(groups)} error and training loss over epochs, b = {blocks}')
                       for blocks in sorted({group.blocks for group in groups})]
     except ImportError:
         return _paragraphs(["The figures are missing, since matplotlib is not installed "

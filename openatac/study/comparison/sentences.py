@@ -12,7 +12,7 @@ from openatac.study.comparison.differences import (
     seeds_needed,
     state_findings,
 )
-from openatac.study.comparison.groups import Group, data_set, dates, epochs_images
+from openatac.study.comparison.groups import Group, describe_data_set, describe_dates, images_of_epochs
 from openatac.study.finished_runs import FinishedRun
 from openatac.training.config import CifarConfig
 
@@ -41,16 +41,16 @@ def circumstances(groups: Sequence[Group]) -> list[str]:
                        if name not in ELSEWHERE and not (name in MINOR and value == usual[name]))
     devices = {f'{run.summary["device"]}, OMP_NUM_THREADS={run.summary["threads"]}' for run in runs}
     versions = {_versions(run) for run in runs}
-    return [f'{data_set(groups)}, {summary["training_images"]} training and {summary["test_images"]} test '
-            'images.',
+    return [f'{describe_data_set(groups)}, {summary["training_images"]} training and '
+            f'{summary["test_images"]} test images.',
             f'Recipe: {recipe}.', f'Device: {"; ".join(sorted(devices))}.',
             f'Versions: {"; ".join(sorted(versions))}.',
-            *([f'Trained on {dates(groups)}.'] if dates(groups) else []),
+            *([f'Trained on {describe_dates(groups)}.'] if describe_dates(groups) else []),
             f'{_accuracies(groups)} The ± is the standard deviation over n seeds.']
 
 
 def _accuracies(groups: Sequence[Group]) -> str:
-    if epochs_images(groups) == 'validation':
+    if images_of_epochs(groups) == 'validation':
         return ('Accuracies are on validation images, held out of the training images: "best" is that of the '
                 'best epoch, chosen on them, "last" that of the last epoch. "Test" is that of the best epoch '
                 'on the test images, measured once, at the end.')

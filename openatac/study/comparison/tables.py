@@ -15,7 +15,7 @@ def header(groups: Sequence[Group]) -> tuple[str, ...]:
 
 
 def rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
-    """Return a row under `head` for each group."""
+    """Return a row under `header` for each group."""
     return [(str(group.blocks), group.unit, f'{group.parameters:,}', f'{group.multiply_adds:,}',
              *(spread(group.values(measure)) for measure in measures(groups)), str(len(group.runs)),
              median_and_range(group.speeds())) for group in groups]

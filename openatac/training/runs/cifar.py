@@ -71,7 +71,7 @@ def train_network(net: Any, name: str, config: CifarConfig, reader: BackgroundRe
         The summary; None for a dry run.
     """
     training, cluster = config.training, cluster or SingleProcess()
-    with session.open_run(config, command, rank=cluster.rank):
+    with session.reserve_run_folder(config, command, rank=cluster.rank):
         backend = session.backend_of(config, net, cluster)
         training_set, test_set = reader.result()
         log.info('%d training and %d test images', len(training_set), len(test_set))

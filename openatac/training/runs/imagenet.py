@@ -109,7 +109,7 @@ def train_network(net: Any, name: str, config: ImagenetConfig, cluster: Cluster,
         The summary; None for a dry run.
     """
     data, training, output = config.data, config.training, config.output
-    with session.open_run(config, command, output.logging_file, '%(message)s', cluster.rank):
+    with session.reserve_run_folder(config, command, output.logging_file, '%(message)s', cluster.rank):
         backend = _open_backend(net, config, command, cluster)
         sources = open_both_splits(data, config.network.classes)
         log.info('%d training and %d validation images', *map(len, sources))

@@ -43,7 +43,7 @@ log = logging.getLogger('openatac')
 
 
 @contextlib.contextmanager
-def open_run(config: Config, command: str, log_file: str | None = None, log_form: str = FORM,
+def reserve_run_folder(config: Config, command: str, log_file: str | None = None, log_form: str = FORM,
              rank: int = 0) -> Iterator[None]:
     """Reserve the run's folder for this process, and begin its log; ranks other than 0 leave both alone.
 
