@@ -35,7 +35,7 @@ from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from torch.utils._pytree import tree_leaves  # noqa: E402
 
 from openatac.backends.torch.batches import DeviceTrainingBatches  # noqa: E402
-from openatac.backends.torch.engine import PRECISIONS, TorchEngine  # noqa: E402
+from openatac.backends.torch.learner import PRECISIONS, TorchLearner  # noqa: E402
 from openatac.data.image_set import ImageSet  # noqa: E402
 from openatac.files.csv_file import read_csv, write_csv  # noqa: E402
 from openatac.pytorch import get_model, use_biased_variance  # noqa: E402
@@ -59,7 +59,7 @@ def main():
     p.add_argument('--seconds', type=float, default=1.0, help='to measure each (default: %(default)s)')
     args = p.parse_args()
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    # As the engine sets them, for inference too.
+    # As the learner sets them, for inference too.
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = True
     sizes = dict(zip(KINDS, args.batch_sizes))
@@ -111,21 +111,21 @@ def measure(kind, name, device, dtype, compiled, batch, seconds, bandwidth):
 # ------------------------------------------------------------------------- what is measured
 
 class Training:
-    """Steps of the engine, as train_cifar.py takes them."""
+    """Steps of the learner, as train_cifar.py takes them."""
 
     def __init__(self, name, device, dtype, compiled, batch):
         self.batch = tensors(batch, device)
-        self.engine = TorchEngine(network(name), device, OPTIMIZER, dtype, compiled=compiled)
+        self.learner = TorchLearner(network(name), device, OPTIMIZER, dtype, compiled=compiled)
 
     def step(self):
-        self.engine.train_batch(*self.batch, OPTIMIZER['learning_rate'])
+        self.learner.train_batch(*self.batch, OPTIMIZER['learning_rate'])
 
     def outcome(self):
-        return np.array([self.engine.read_metrics().loss])
+        return np.array([self.learner.read_metrics().loss])
 
 
 class Inference:
-    """Logits, in the layout and by the compiler's settings of the engine."""
+    """Logits, in the layout and by the compiler's settings of the learner."""
 
     def __init__(self, name, device, dtype, compiled, batch):
         layout = torch.channels_last if compiled and device == 'cuda' else torch.contiguous_format

@@ -85,7 +85,7 @@ class Objective(abc.ABC):
     def draw_mixup_lambda(self, seed: int, iteration: int) -> float:
         """Draw an iteration's lambda ~ Beta(mixup, mixup), the weight of each image in its mixture.
 
-        It depends on (seed, iteration) alone: an engine that resumes from a checkpoint, even another
+        It depends on (seed, iteration) alone: a learner that resumes from a checkpoint, even another
         backend's, mixes as if the run had not stopped.
         """
         if not self.mixup or iteration >= self.mixup_iterations:

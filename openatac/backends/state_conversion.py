@@ -1,4 +1,4 @@
-"""Converts the state of an engine for another one, or for the same on other devices."""
+"""Converts the state of a learner for that of another backend, or for other devices."""
 from __future__ import annotations
 
 import itertools
@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from openatac.backends.base import Arrays, Engine
+from openatac.backends.learner import Arrays, Learner
 
 
-def convert_state(arrays: Arrays, numbers: dict[str, Any], engine: Engine, images: int
+def convert_state(arrays: Arrays, numbers: dict[str, Any], learner: Learner, images: int
                   ) -> tuple[Arrays, dict[str, Any]]:
-    """Return a state as ``engine`` loads it.
+    """Return a state as ``learner`` loads it.
 
-    All engines give parameters their structural names and have the momentum of MXNet's NAG. Running
+    All learners give parameters their structural names and have the momentum of MXNet's NAG. Running
     statistics become the means over the devices that they were of. Float16 weights are rounded from their
     float32 copies, or become these. What the state lacks, such as a momentum that was kept elsewhere, begins
     as in a new run.
@@ -21,8 +21,8 @@ def convert_state(arrays: Arrays, numbers: dict[str, Any], engine: Engine, image
     Parameters
     ----------
     arrays, numbers
-        What `Engine.state` of the other engine returned.
-    engine : Engine
+        What `Learner.state` returned before.
+    learner : Learner
         Each of its processes must call this.
     images : int
         How many images each process has trained on since the epoch began.
@@ -32,7 +32,7 @@ def convert_state(arrays: Arrays, numbers: dict[str, Any], engine: Engine, image
     KeyError, ValueError
         If they are of another network.
     """
-    initial, own = engine.state()
+    initial, own = learner.state()
     found = {}
     for name, array in initial.items():
         value = _find(arrays, name, array)

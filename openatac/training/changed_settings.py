@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from openatac.backends.base import Arrays
+from openatac.backends.learner import Arrays
 from openatac.backends.state_conversion import convert_state
 from openatac.errors import CheckpointError
 from openatac.options import fields, from_json, values
@@ -16,7 +16,7 @@ from openatac.training.run_folder import device_count
 
 log = logging.getLogger('openatac')
 REPEAT = 'repeat them, or start another run with another --save-dir'
-# Besides the options of the engine, what decides where the images of a step are computed, and not which.
+# Besides the options of the backend, what decides where the images of a step are computed, and not which.
 ENGINE_AND_DEVICES = ('batch_size', 'devices', 'kvstore')
 
 
@@ -77,7 +77,7 @@ def _difference(plan: Plan, config: Config, before: dict[str, Any], state: dict[
     if epoch + (batch > 0) > plan.epochs:
         return f'it has come to epoch {epoch}, batch {batch}'
     old = from_json(type(config), {**values(config), **before})
-    past = range(plan.engine.iteration, state['engine']['iteration'])
+    past = range(plan.learner.iteration, state['engine']['iteration'])
     for (what, now), was in zip(plan.scheduled(config.training).items(),
                                 plan.scheduled(old.training).values()):
         changed = next((iteration for iteration in past if was(iteration) != now(iteration)), None)
@@ -106,9 +106,9 @@ def _images_of_a_step(settings: dict[str, Any]) -> int:
 
 def _convert(plan: Plan, now: dict[str, Any], arrays: Arrays, state: dict[str, Any], line: str
              ) -> tuple[Arrays, dict[str, Any]]:
-    """Return the checkpoint as the engine loads it, with ``line`` in its progress."""
+    """Return the checkpoint as the learner loads it, with ``line`` in its progress."""
     progress = state['progress']
-    images = progress['batch'] * _images_of_a_step(now) // plan.engine.cluster.size
-    arrays, numbers = convert_state(arrays, state['engine'], plan.engine, images)
+    images = progress['batch'] * _images_of_a_step(now) // plan.learner.cluster.size
+    arrays, numbers = convert_state(arrays, state['engine'], plan.learner, images)
     inexact = [*progress.get('inexact', ()), line]
     return arrays, {**state, 'engine': numbers, 'progress': {**progress, 'inexact': inexact}}

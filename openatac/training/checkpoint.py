@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from openatac.backends.base import Arrays
+from openatac.backends.learner import Arrays
 from openatac.errors import CheckpointError, ParameterFileError
 from openatac.files.checksums import sha256
 from openatac.files.locks import locked

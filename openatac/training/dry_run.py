@@ -37,15 +37,15 @@ def dry_run(plan: Plan, batches: int) -> list[Part]:
     The parts are reading, training (the first batch on its own, with the one-off work), validating, writing a
     checkpoint to the disk of ``plan.folder``, and resuming from it.
     """
-    engine = plan.engine
+    learner = plan.learner
     parts: list[Part] = []
 
     def do(name: str, work: Callable[..., list[int]], *arguments: Any) -> None:
         began = time.perf_counter()
         sizes = work(plan, *arguments)
-        engine.wait()
+        learner.wait()
         parts.append(Part(name, len(sizes), sum(sizes), time.perf_counter() - began, memory_in_use(),
-                          engine.device_memory()))
+                          learner.device_memory()))
 
     with contextlib.closing(_endless(plan.training)) as source:
         do('read', _read, source, batches)
@@ -59,7 +59,7 @@ def dry_run(plan: Plan, batches: int) -> list[Part]:
     with writing_in(plan.folder), tempfile.TemporaryDirectory(prefix='.dry-run-', dir=plan.folder) as folder:
         do('checkpoint', _save, Checkpoints(folder))
         do('resume', _resume, Checkpoints(folder))
-    if engine.cluster.rank == 0:
+    if learner.cluster.rank == 0:
         print(table(parts))
         peak = peak_memory()
         print(f'Peak memory of the process: {peak:.0f} MB. Nothing was kept.' if peak else
@@ -94,11 +94,11 @@ def _read(plan: Plan, source: Iterator[Any], batches: int) -> list[int]:
 
 
 def _train(plan: Plan, source: Iterator[Any], batches: int) -> list[int]:
-    engine, sizes = plan.engine, []
+    learner, sizes = plan.learner, []
     for x, y in itertools.islice(source, batches):
-        engine.train_batch(x, y, plan.schedule(engine.iteration))
+        learner.train_batch(x, y, plan.schedule(learner.iteration))
         sizes.append(len(y))
-    loss = engine.read_metrics().loss
+    loss = learner.read_metrics().loss
     if not math.isfinite(loss):
         raise OpenatacError(f'the loss became {loss} within {batches} batches: use a smaller --lr')
     return sizes
@@ -112,22 +112,22 @@ def _validate(plan: Plan, batches: int) -> list[int]:
             sizes.append(len(y))
             yield x, y
 
-    plan.engine.evaluate(prefetch(counted(), plan.evaluation.ahead))
+    plan.learner.evaluate(prefetch(counted(), plan.evaluation.ahead))
     return sizes
 
 
 def _save(plan: Plan, checkpoints: Checkpoints) -> list[int]:
-    arrays, numbers = plan.engine.state()
-    if plan.engine.cluster.rank == 0:
-        checkpoints.save(plan.engine.iteration, arrays, {'engine': numbers})
+    arrays, numbers = plan.learner.state()
+    if plan.learner.cluster.rank == 0:
+        checkpoints.save(plan.learner.iteration, arrays, {'engine': numbers})
     return []
 
 
 def _resume(plan: Plan, checkpoints: Checkpoints) -> list[int]:
-    if plan.engine.cluster.rank == 0:
+    if plan.learner.cluster.rank == 0:
         checkpoint = checkpoints.latest()
         assert checkpoint is not None
         arrays, state = checkpoint
-        plan.engine.load_state(arrays, state['engine'])
+        plan.learner.load_state(arrays, state['engine'])
     return []
 

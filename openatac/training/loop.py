@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Callable, NamedTuple
 
-from openatac.backends.base import Arrays, Engine, Metrics
+from openatac.backends.learner import Arrays, Learner, Metrics
 from openatac.data.batches import prefetch
 from openatac.errors import OpenatacError
 from openatac.models.weights.params_file import write_params
@@ -32,7 +32,7 @@ class Plan(NamedTuple):
 
     Attributes
     ----------
-    engine : Engine
+    learner : Learner
         Trains and evaluates.
     training : TrainingBatches or TrainingPhotoBatches
         Has ``epoch(epoch, start)``, the batches from ``start`` on, ``batches(epoch)``, their number, and
@@ -67,7 +67,7 @@ class Plan(NamedTuple):
         From a parameter file to its `Metrics` on the test set, called once, after the last epoch.
     """
 
-    engine: Engine
+    learner: Learner
     training: Any
     evaluation: Any
     schedule: Callable[[int], float]
@@ -92,7 +92,7 @@ class Interval(NamedTuple):
     speed : float
         Images per second since the last report.
     score : float
-        What the engine's objective measures: accuracy or, under mixup, the RMSE.
+        What the learner's objective measures: accuracy or, under mixup, the RMSE.
     loss : float
         The mean over the images.
     """
@@ -118,7 +118,7 @@ def run_epochs(plan: Plan, progress: Progress, trackers: Sequence[Tracker] = ())
     OpenatacError
         If the loss is no longer finite, or nothing can be written.
     """
-    with stop_request(plan.engine.cluster) as stop:
+    with stop_request(plan.learner.cluster) as stop:
         loop = _Loop(plan, progress, trackers, stop)
         while progress.epoch < plan.epochs:
             loop.run_epoch()
@@ -129,14 +129,14 @@ class _Loop:
     """The parts of an epoch; the parameters are those of `run_epochs`."""
 
     def __init__(self, plan: Plan, progress: Progress, trackers: Sequence[Tracker], stop: StopRequest):
-        self.plan, self.engine, self.progress, self.trackers = plan, plan.engine, progress, trackers
+        self.plan, self.learner, self.progress, self.trackers = plan, plan.learner, progress, trackers
         self.stop, self.checkpoints = stop, checkpoints_of(plan.folder)
-        self.writes = self.engine.cluster.rank == 0
+        self.writes = self.learner.cluster.rank == 0
 
     def run_epoch(self) -> None:
-        started, before = time.perf_counter(), self.engine.images
+        started, before = time.perf_counter(), self.learner.images
         self.train()
-        images = (self.engine.images - before) * self.engine.cluster.size
+        images = (self.learner.images - before) * self.learner.cluster.size
         row = self.evaluate(images / (time.perf_counter() - started))
         for line in self.plan.epoch_lines(row, time.perf_counter() - started):
             log.info('%s', line)
@@ -145,22 +145,22 @@ class _Loop:
             raise Stopped(self.stop.signal)
 
     def train(self) -> None:
-        plan, engine, progress = self.plan, self.engine, self.progress
+        plan, learner, progress = self.plan, self.learner, self.progress
         batches = plan.training.batches(progress.epoch)
         with contextlib.closing(prefetch(plan.training.epoch(progress.epoch, progress.batch),
                                          plan.training.ahead)) as ahead, self.bar(batches) as bar:
-            clock = _Clock(engine)
+            clock = _Clock(learner)
             for images, labels in ahead:
-                rate = plan.schedule(engine.iteration)
-                engine.train_batch(images, labels, rate)
+                rate = plan.schedule(learner.iteration)
+                learner.train_batch(images, labels, rate)
                 progress.batch += 1
                 bar.update()
                 is_last = progress.batch == batches
                 if is_last or (plan.log_interval and progress.batch % plan.log_interval == 0):
                     self.report(rate, clock, bar)
                 if not is_last and self.stop.agreed(midway=True):
-                    self.check_loss(engine.read_metrics())
-                    self.save_checkpoint(*engine.state())
+                    self.check_loss(learner.read_metrics())
+                    self.save_checkpoint(*learner.state())
                     raise Stopped(self.stop.signal)
 
     def bar(self, batches: int) -> Any:
@@ -172,7 +172,7 @@ class _Loop:
 
     def report(self, rate: float, clock: _Clock, bar: Any) -> None:
         """Read the metrics so far, check that they are finite, and show them."""
-        metrics, measure = self.engine.read_metrics(), self.engine.objective.metric
+        metrics, measure = self.learner.read_metrics(), self.learner.objective.metric
         self.check_loss(metrics)
         progress, speed = self.progress, clock.images_per_second()
         interval = Interval(progress.epoch, progress.batch, self.plan.training.batches(progress.epoch), speed,
@@ -182,7 +182,7 @@ class _Loop:
         if line:
             log.info('%s', line, extra={'on_bar': not bar.disable})
         for tracker in self.trackers:
-            tracker.interval(self.engine.iteration, {
+            tracker.interval(self.learner.iteration, {
                 'loss': metrics.loss, measure: metrics.score, 'lr': rate, 'images_per_second': speed})
 
     def check_loss(self, metrics: Metrics) -> None:
@@ -193,30 +193,30 @@ class _Loop:
 
     def evaluate(self, speed: float) -> Row:
         """Evaluate, add the epoch's row to the history, and note whether it is the best."""
-        plan, engine, progress = self.plan, self.engine, self.progress
-        training = engine.read_all_metrics()
-        test = engine.evaluate(prefetch(plan.evaluation, plan.evaluation.ahead))
+        plan, learner, progress = self.plan, self.learner, self.progress
+        training = learner.read_all_metrics()
+        test = learner.evaluate(prefetch(plan.evaluation, plan.evaluation.ahead))
         self.check_loss(test)
         if test.score > progress.best['accuracy']:
             progress.best = {'accuracy': test.score, 'epoch': progress.epoch}
         row = {
-            'epoch': progress.epoch, 'iteration': engine.iteration,
-            'lr': plan.schedule(engine.iteration - 1),
-            'train_loss': training.loss, 'train_' + engine.objective.metric: training.score,
+            'epoch': progress.epoch, 'iteration': learner.iteration,
+            'lr': plan.schedule(learner.iteration - 1),
+            'train_loss': training.loss, 'train_' + learner.objective.metric: training.score,
             'val_loss': test.loss, 'val_accuracy': test.score,
             **({} if test.top5 is None else {'val_top5_accuracy': test.top5}),
             'best_accuracy': progress.best['accuracy'], 'images_per_second': round(speed, 1),
         }
         progress.history = [*progress.history, row]
         progress.epoch, progress.batch = progress.epoch + 1, 0
-        engine.reset_metrics()
+        learner.reset_metrics()
         return row
 
     def write(self) -> None:
         """Write the files of an epoch, the checkpoint last: everything that it records has then been done."""
-        arrays, numbers = self.engine.state()
+        arrays, numbers = self.learner.state()
         check_finite(arrays, self.checkpoints)
-        with self.engine.mean_statistics(), writing_in(self.plan.folder):
+        with self.learner.mean_statistics(), writing_in(self.plan.folder):
             if self.writes:
                 for tracker in self.trackers:
                     tracker.epoch(self.progress.history)
@@ -224,31 +224,31 @@ class _Loop:
         self.save_checkpoint(arrays, numbers)
 
     def write_parameters(self) -> None:
-        plan, engine, epoch = self.plan, self.engine, self.progress.epoch
+        plan, learner, epoch = self.plan, self.learner, self.progress.epoch
         if self.progress.best['epoch'] == epoch - 1:
-            engine.save_parameters(os.path.join(plan.folder, 'best.params'))
+            learner.save_parameters(os.path.join(plan.folder, 'best.params'))
         if plan.save_period and epoch % plan.save_period == 0:
             path = os.path.join(plan.folder, plan.save_name(epoch))
-            engine.save_parameters(path + '.params')
+            learner.save_parameters(path + '.params')
             if plan.save_states:
-                write_params(path + '.states', engine.optimizer_states())
-        engine.save_parameters(os.path.join(plan.folder, 'last.params'))
+                write_params(path + '.states', learner.optimizer_states())
+        learner.save_parameters(os.path.join(plan.folder, 'last.params'))
 
     def save_checkpoint(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
         if self.writes:
-            self.checkpoints.save(self.engine.iteration, arrays, {
+            self.checkpoints.save(self.learner.iteration, arrays, {
                 'settings': self.plan.settings, 'engine': numbers, 'progress': vars(self.progress)})
 
 
 class _Clock:
     """Images per second since it was last asked."""
 
-    def __init__(self, engine: Engine):
-        self.engine = engine
-        self.images, self.time = engine.images, time.perf_counter()
+    def __init__(self, learner: Learner):
+        self.learner = learner
+        self.images, self.time = learner.images, time.perf_counter()
 
     def images_per_second(self) -> float:
-        images, now = self.engine.images, time.perf_counter()
-        speed = (images - self.images) * self.engine.cluster.size / max(now - self.time, 1e-9)
+        images, now = self.learner.images, time.perf_counter()
+        speed = (images - self.images) * self.learner.cluster.size / max(now - self.time, 1e-9)
         self.images, self.time = images, now
         return speed

@@ -4,7 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Callable, TypedDict
 
-from openatac.backends.base import Arrays, Engine
+from openatac.backends.learner import Arrays, Learner
 from openatac.errors import CheckpointError
 from openatac.files.schema import Range, validate
 from openatac.training.checkpoint import checkpoints_of
@@ -67,13 +67,13 @@ class Progress:
     disturbed: bool = False
     inexact: list[str] = field(default_factory=list)
 
-    def resume(self, folder: str, engine: Engine, adapt: Adapt) -> bool:
-        """Restore the progress and the engine from the newest checkpoint of the run in ``folder``.
+    def resume(self, folder: str, learner: Learner, adapt: Adapt) -> bool:
+        """Restore the progress and the learner from the newest checkpoint of the run in ``folder``.
 
         Parameters
         ----------
         folder : str
-        engine : Engine
+        learner : Learner
         adapt : function
             From the checkpoint's arrays and `State` to those to continue from. Raises CheckpointError if the
             settings of the checkpoint do not allow it.
@@ -94,7 +94,7 @@ class Progress:
         arrays, state = checkpoint
         try:
             arrays, state = adapt(arrays, validate(state, State))
-            engine.load_state(arrays, state['engine'])
+            learner.load_state(arrays, state['engine'])
         except (KeyError, ValueError, TypeError, ArithmeticError) as error:
             raise CheckpointError(f'the newest checkpoint in {folder} is not of this run ({error}): start '
                                   'another run with another --save-dir') from None

@@ -5,7 +5,7 @@ import pytest
 from mxnet import gluon
 
 from openatac.backends.loss_scale import LossScale
-from openatac.backends.mxnet.engine import MxnetEngine
+from openatac.backends.mxnet.learner import MxnetLearner
 from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.errors import OpenatacError
 
@@ -79,13 +79,13 @@ def test_what_is_measured():
 
 # ------------------------------------------------------------------------------ the loss scale
 
-def engine(loss_scale=None, contexts=None):
+def learner(loss_scale=None, contexts=None):
     contexts = contexts or [mx.cpu()]
     mx.random.seed(1)
     net = gluon.nn.HybridSequential()
     net.add(gluon.nn.Conv2D(4, 3), gluon.nn.BatchNorm(), gluon.nn.Flatten(), gluon.nn.Dense(CLASSES))
     net.initialize(mx.init.Xavier(), ctx=list(contexts))
-    return MxnetEngine(net, list(contexts), {'learning_rate': 0.1, 'momentum': 0.9}, (3, 6, 6),
+    return MxnetLearner(net, list(contexts), {'learning_rate': 0.1, 'momentum': 0.9}, (3, 6, 6),
                        loss_scale=loss_scale)
 
 
@@ -97,8 +97,8 @@ def train(some_engine, steps=3):
 
 
 def test_a_power_of_two_changes_nothing_but_the_size_of_the_gradients():
-    plain, _ = train(engine())
-    scaled, numbers = train(engine(LossScale(2.0 ** 10)))
+    plain, _ = train(learner())
+    scaled, numbers = train(learner(LossScale(2.0 ** 10)))
     for name, values in plain.items():
         assert scaled[name] == pytest.approx(values, rel=1e-6, abs=1e-7), name
     assert numbers['loss_scale'] == {'scale': 2.0 ** 10, 'good_steps': 3}
@@ -106,7 +106,7 @@ def test_a_power_of_two_changes_nothing_but_the_size_of_the_gradients():
 
 @pytest.mark.parametrize('contexts', [(mx.cpu(),), (mx.cpu(0), mx.cpu(1))], ids=['one device', 'two'])
 def test_overflowing_gradients_are_left_out_until_the_scale_fits(contexts):
-    trained = engine(LossScale(2.0 ** 127), contexts)
+    trained = learner(LossScale(2.0 ** 127), contexts)
     before = trained.checksum()
     rng = np.random.RandomState(2)
     batch = 1e3 * rng.randn(8, 3, 6, 6).astype('float32'), rng.randint(0, CLASSES, 8)

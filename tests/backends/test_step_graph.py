@@ -8,7 +8,7 @@ import pytest
 from mxnet import autograd, gluon
 
 from openatac.backends.mxnet import training_step
-from openatac.backends.mxnet.engine import MxnetEngine
+from openatac.backends.mxnet.learner import MxnetLearner
 from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.backends.mxnet.training_step import CpuStep
 from openatac.graph.nodes import Graph
@@ -115,7 +115,7 @@ def without_the_graph(monkeypatch):
 def trained(**objective):
     net, shape = made('ATAC')
     objective = MxnetObjective(**objective)
-    trainer = MxnetEngine(net, [mx.cpu()], OPTIMIZER, shape, seed=3, objective=objective)
+    trainer = MxnetLearner(net, [mx.cpu()], OPTIMIZER, shape, seed=3, objective=objective)
     for seed in range(3):
         random = np.random.RandomState(seed)
         count = 16 - 6 * (seed == 1)  # the second batch is shorter than the others
@@ -139,7 +139,7 @@ def test_a_teacher_is_left_to_mxnet(monkeypatch):
     net, shape = made('ATAC')
     teacher, _ = made('ATAC')
     objective = MxnetObjective(10, teacher=teacher)
-    trainer = MxnetEngine(net, [mx.cpu()], OPTIMIZER, shape, objective=objective)
+    trainer = MxnetLearner(net, [mx.cpu()], OPTIMIZER, shape, objective=objective)
     trainer.train_batch(np.zeros((2, *shape), 'float32'), np.array([1, 2]), 0.1)
     assert np.isfinite(trainer.read_metrics().loss)
 

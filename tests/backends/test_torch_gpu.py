@@ -1,4 +1,4 @@
-"""PyTorch's engine on a GPU, against the CPU; it needs neither MXNet nor anything but PyTorch and pytest.
+"""PyTorch's learner on a GPU, against the CPU; it needs neither MXNet nor anything but PyTorch and pytest.
 
 benchmarks/gpu_evidence.py runs it on machines that have no more.
 """
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.gpu,
 from openatac import cli  # noqa: E402
 from openatac.backends.loss_scale import LossScale  # noqa: E402  (they need torch)
 from openatac.backends.torch.batches import DeviceEvaluationBatches, DeviceTrainingBatches  # noqa: E402
-from openatac.backends.torch.engine import TorchEngine  # noqa: E402
+from openatac.backends.torch.learner import TorchLearner  # noqa: E402
 from openatac.data.batches import EvaluationBatches, TrainingBatches  # noqa: E402
 from openatac.data.image_set import ImageSet  # noqa: E402
 from openatac.pytorch import get_model, use_biased_variance  # noqa: E402
@@ -36,14 +36,14 @@ def network():
     return use_biased_variance(get_model('cifar_resnet8_v2_atac'))
 
 
-def engine(network, device, **settings):
-    return TorchEngine(copy.deepcopy(network), device, {'learning_rate': 0.01, 'momentum': 0.9, 'wd': 1e-2},
+def learner(network, device, **settings):
+    return TorchLearner(copy.deepcopy(network), device, {'learning_rate': 0.01, 'momentum': 0.9, 'wd': 1e-2},
                        seed=3, **settings)
 
 
-def train(engine, steps):
+def train(learner, steps):
     for step in range(steps):
-        engine.train_batch(*batch(seed=step), rate=0.1)
+        learner.train_batch(*batch(seed=step), rate=0.1)
 
 
 def apart(some, others):
@@ -57,7 +57,7 @@ def apart(some, others):
     ({'dtype': 'float16', 'loss_scale': LossScale()}, 0.05)],
     ids=['float32', 'compiled', 'bfloat16', 'float16'])
 def test_a_gpu_does_what_the_cpu_does(network, settings, tolerance):
-    plain, trained = engine(network, 'cpu'), engine(network, GPU, **settings)
+    plain, trained = learner(network, 'cpu'), learner(network, GPU, **settings)
     for each in (plain, trained):
         train(each, 4)
     assert trained.devices == '1 x gpu' and trained.device_memory() > 0
@@ -70,7 +70,7 @@ def test_a_gpu_does_what_the_cpu_does(network, settings, tolerance):
 
 @pytest.mark.parametrize('compiled', [False, True])
 def test_it_resumes_from_its_state(network, compiled):
-    whole, resumed = (engine(network, GPU, compiled=compiled) for _ in range(2))
+    whole, resumed = (learner(network, GPU, compiled=compiled) for _ in range(2))
     train(whole, 4)
     resumed.load_state(*whole.state())
     for each in (whole, resumed):
@@ -79,7 +79,7 @@ def test_it_resumes_from_its_state(network, compiled):
 
 
 def test_a_step_does_not_wait_for_the_gpu(network):
-    trained = engine(network, GPU)
+    trained = learner(network, GPU)
     train(trained, 3)
     torch.cuda.set_sync_debug_mode('error')
     try:

@@ -170,7 +170,7 @@ def test_workers_that_would_begin_at_different_places_do_not():
         def gather(message, name):
             return [message, [0, 0, message[2]]]
 
-    class Engine:
+    class Learner:
         cluster = Others
 
         @staticmethod
@@ -178,10 +178,10 @@ def test_workers_that_would_begin_at_different_places_do_not():
             return 1
 
     progress = Progress()
-    session.check_same_start(Engine, progress)
+    session.check_same_start(Learner, progress)
     progress.epoch = 3
     with pytest.raises(CheckpointError, match='3 and 0, 0 and 0.*--save-dir'):
-        session.check_same_start(Engine, progress)
+        session.check_same_start(Learner, progress)
 
 
 @pytest.mark.usefixtures('small_network')

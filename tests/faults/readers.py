@@ -317,9 +317,9 @@ def _read_resigned(folder: str) -> Content:
     place = os.path.join(folder, PLACE)
     _edit(place + '/manifest.json', **{name: sha256(f'{place}/{name}')
                                        for name in ('arrays.params', 'state.json')})
-    progress, engine = Progress(), _Engine()
-    progress.resume(folder, engine, lambda arrays, state: (arrays, state))
-    return {'progress': repr(vars(progress)), 'engine': repr(engine.state)}
+    progress, learner = Progress(), _Engine()
+    progress.resume(folder, learner, lambda arrays, state: (arrays, state))
+    return {'progress': repr(vars(progress)), 'engine': repr(learner.state)}
 
 
 def _write_checkpoint(folder: str) -> None:

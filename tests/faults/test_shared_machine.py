@@ -70,18 +70,18 @@ def test_where_the_system_does_not_report_nothing_is_said(reads):
 
 
 def test_a_resumed_run_remembers_and_older_checkpoints_load(tmp_path):
-    engine = SimpleNamespace(load_state=lambda arrays, numbers: None)
+    learner = SimpleNamespace(load_state=lambda arrays, numbers: None)
     disturbed = vars(watch([1.0] * 2).progress)
     older = {name: value for name, value in disturbed.items() if name != 'disturbed'}
     for iteration, (saved, expected) in enumerate([(disturbed, True), (older, False)]):
         checkpoints_of(str(tmp_path)).save(iteration, {}, {
             'settings': {}, 'engine': {'iteration': 0, 'images': 0}, 'progress': saved})
         resumed = Progress()
-        assert resumed.resume(str(tmp_path), engine, lambda *checkpoint: checkpoint)
+        assert resumed.resume(str(tmp_path), learner, lambda *checkpoint: checkpoint)
         assert resumed.disturbed is expected
 
 
-PLAN = SimpleNamespace(settings={}, test=None, engine=SimpleNamespace(devices='1 x cpu', versions={}))
+PLAN = SimpleNamespace(settings={}, test=None, learner=SimpleNamespace(devices='1 x cpu', versions={}))
 
 
 @pytest.mark.parametrize('disturbed', [False, True])

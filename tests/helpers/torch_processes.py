@@ -1,4 +1,4 @@
-"""Small networks in PyTorch's engine, in one process or several.
+"""Small networks in PyTorch's learner, in one process or several.
 
 As a script, with FOLDER and cases, it trains by each of them, and writes FOLDER/CASE-RANK.npz.
 """
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from openatac.backends.loss_scale import LossScale
-from openatac.backends.torch.engine import TorchEngine
+from openatac.backends.torch.learner import TorchLearner
 from openatac.distributed import torchrun
 from openatac.distributed.cluster import end_run
 from openatac.errors import OpenatacError
@@ -35,8 +35,8 @@ def network(norm):
         nn.Conv2d(8, 16, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 4))
 
 
-def engine(cluster=None, norm='group', **settings):
-    return TorchEngine(network(norm), 'cpu', {'learning_rate': RATE, 'momentum': 0.9, 'wd': 1e-3}, seed=3,
+def learner(cluster=None, norm='group', **settings):
+    return TorchLearner(network(norm), 'cpu', {'learning_rate': RATE, 'momentum': 0.9, 'wd': 1e-3}, seed=3,
                        cluster=cluster, **settings)
 
 
@@ -65,7 +65,7 @@ SETTINGS = {'group': {}, 'bfloat16': {'dtype': 'bfloat16'}, 'batch': {'norm': 'b
 
 def results(case, cluster=None):
     """The state after training, and the metrics in training and in evaluation."""
-    trained = train(engine(cluster, **SETTINGS[case]), cluster=cluster)
+    trained = train(learner(cluster, **SETTINGS[case]), cluster=cluster)
     arrays = dict(trained.state()[0], training=trained.read_all_metrics()[:3],
                   evaluation=trained.evaluate([share(99, cluster)])[:3])
     with trained.mean_statistics():
@@ -76,9 +76,9 @@ def results(case, cluster=None):
 
 def resumed(cluster):
     """The state after all steps, and after the same in two engines, one of which resumes the other."""
-    whole = train(engine(cluster, norm='batch'), cluster=cluster).state()[0]
-    first = train(engine(cluster, norm='batch'), range(STEPS // 2), cluster).state()
-    second = engine(cluster, norm='batch')
+    whole = train(learner(cluster, norm='batch'), cluster=cluster).state()[0]
+    first = train(learner(cluster, norm='batch'), range(STEPS // 2), cluster).state()
+    second = learner(cluster, norm='batch')
     second.load_state(*first)
     parts = train(second, range(STEPS // 2, STEPS), cluster).state()[0]
     return {f'{which}/{name}': array for which, arrays in (('whole', whole), ('parts', parts))
@@ -87,7 +87,7 @@ def resumed(cluster):
 
 def overflow(cluster):
     """The loss scale, and the weights before and after a step whose gradients overflow in worker 1 alone."""
-    scaled = train(engine(cluster, loss_scale=LossScale(1024)), range(2), cluster)
+    scaled = train(learner(cluster, loss_scale=LossScale(1024)), range(2), cluster)
     before = scaled.checksum()
     images, labels = share(2, cluster)
     scaled.train_batch(images * (np.inf if cluster.rank == 1 else 1), labels, RATE)
@@ -98,7 +98,7 @@ def overflow(cluster):
 
 def killed(cluster):
     """Worker 0 dies while the others wait for its gradients."""
-    trained = train(engine(cluster), range(1), cluster)
+    trained = train(learner(cluster), range(1), cluster)
     if cluster.rank == 0:
         os.kill(os.getpid(), signal.SIGKILL)
     train(trained, cluster=cluster)
@@ -108,7 +108,7 @@ def fails(cluster):
     """Worker 0 fails while the others wait for its gradients."""
     if cluster.rank == 0:
         raise OpenatacError('the loss became nan')
-    train(engine(cluster), cluster=cluster)
+    train(learner(cluster), cluster=cluster)
 
 
 # -------------------------------------------------------------------------------------- processes

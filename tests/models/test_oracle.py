@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from mxnet import autograd, gluon
 
-from openatac.backends.mxnet.engine import MxnetEngine
+from openatac.backends.mxnet.learner import MxnetLearner
 from tests import oracle
 from tests.helpers.parameters import parameters_of
 from tests.oracle import fill, filled, graph_of, images, prepare
@@ -138,20 +138,20 @@ def test_the_engine_trains_it_as_published(name):
     """Its steps on CPUs run through other operators (`cpu_graph`, `step_graph`) on the same parameters."""
     net, description, arrays = filled(name)
     batch, classes = len(arrays['eval_output']), arrays['eval_output'].shape[1]
-    engine = MxnetEngine(net, [mx.cpu()], {'learning_rate': 0.02, 'wd': 1e-4, 'momentum': 0.9},
+    learner = MxnetLearner(net, [mx.cpu()], {'learning_rate': 0.02, 'wd': 1e-4, 'momentum': 0.9},
                          description['input_shape'][1:])
     losses = []
     for step in range(3):
-        engine.reset_metrics()
-        engine.train_batch(fill.images(name, description['input_shape']), fill.labels(name, batch, classes),
+        learner.reset_metrics()
+        learner.train_batch(fill.images(name, description['input_shape']), fill.labels(name, batch, classes),
                            rate=0.02)
-        losses.append(engine.read_metrics().loss)
+        losses.append(learner.read_metrics().loss)
         if step == 0:
-            norms_agree({key: p.grad() for key, p in engine.parameters.items() if p.grad_req != 'null'},
+            norms_agree({key: p.grad() for key, p in learner.parameters.items() if p.grad_req != 'null'},
                         description['gradient_l2'], name)
     close(losses, arrays['train_losses'].mean(axis=1), 1e-4, name, 'training losses')
     # On CPUs the published loop leaves the statistics of the image as they are.
-    norms_agree({key: p.data() for key, p in engine.parameters.items()},
+    norms_agree({key: p.data() for key, p in learner.parameters.items()},
                 {key: norm for key, norm in description['after_3_steps_l2'].items()
                  if not key.startswith('features.0.running')}, name)
 

@@ -9,7 +9,7 @@ import mxnet as mx
 from openatac.backends.base import Backend, Teacher, decays
 from openatac.backends.compute import Compute
 from openatac.backends.loss_scale import LossScale
-from openatac.backends.mxnet.engine import MxnetEngine
+from openatac.backends.mxnet.learner import MxnetLearner
 from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.backends.mxnet.teacher import load_teacher
 from openatac.data import cifar_transforms
@@ -55,13 +55,13 @@ class MxnetBackend(Backend):
     def load_teacher(self, teacher: Teacher) -> Any:
         return load_teacher(teacher, self.contexts, self.image_shape, self.compute.dtype)
 
-    def engine(self, optimizer: dict[str, float], objective: dict[str, Any], no_wd: bool = False,
-               top5: bool = False) -> MxnetEngine:
+    def learner(self, optimizer: dict[str, float], objective: dict[str, Any], no_wd: bool = False,
+                top5: bool = False) -> MxnetLearner:
         if no_wd:
             for name, parameter in self.net.collect_params().items():
                 if not decays(name):
                     parameter.wd_mult = 0.0
-        return MxnetEngine(
+        return MxnetLearner(
             self.net, self.contexts, optimizer, self.image_shape, self.compute.dtype,
             self.compute.mode == 'hybrid', self.seed, MxnetObjective(**objective), LossScale.of(self.compute),
             top5, self.cluster, normalise)

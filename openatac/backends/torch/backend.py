@@ -12,8 +12,8 @@ from openatac.backends.base import Backend, Teacher, decays
 from openatac.backends.compute import Compute
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.torch.batches import DeviceEvaluationBatches, DeviceTrainingBatches
-from openatac.backends.torch.engine import TorchEngine, enough_memory
 from openatac.backends.torch.graph import to_torch
+from openatac.backends.torch.learner import TorchLearner, enough_memory
 from openatac.backends.torch.objective import TorchObjective
 from openatac.errors import DeviceError, OpenatacError
 from openatac.models.weights.checks import Pretrained
@@ -106,11 +106,11 @@ class TorchBackend(Backend):
         load_parameters(net, teacher.params)
         return net.to(self.device)
 
-    def engine(self, optimizer: dict[str, float], objective: dict[str, Any], no_wd: bool = False,
-               top5: bool = False) -> TorchEngine:
+    def learner(self, optimizer: dict[str, float], objective: dict[str, Any], no_wd: bool = False,
+                top5: bool = False) -> TorchLearner:
         compute = self.compute
         without = [name for name, _ in self.module.named_parameters() if no_wd and not decays(name)]
-        return TorchEngine(
+        return TorchLearner(
             self.module, self.device, optimizer, compute.dtype, self.seed, TorchObjective(**objective),
             LossScale.of(compute), top5, dict.fromkeys(without, 0.0),
             getattr(self.module, 'meta', {}).get('lr_mult'), compute.tf32, compute.compile, self.cluster,

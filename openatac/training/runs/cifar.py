@@ -8,8 +8,9 @@ from typing import Any, Callable
 
 import numpy as np
 
-from openatac.backends.base import Backend, Metrics, checksum
+from openatac.backends.base import Backend
 from openatac.backends.cluster import Cluster, SingleProcess
+from openatac.backends.learner import Metrics, checksum
 from openatac.data.batches import prefetch
 from openatac.data.image_set import ImageSet
 from openatac.models.weights.pretrained import weights_file
@@ -35,7 +36,7 @@ def evaluate(net: Any, config: CifarConfig, reader: BackgroundReader) -> Metrics
     batch_size = config.training.batch_size * backend.device_count
     images, = reader.result()
     return evaluate_with_report(
-        backend.engine(config.training.optimizer, {}), backend.evaluation_batches(images, batch_size),
+        backend.learner(config.training.optimizer, {}), backend.evaluation_batches(images, batch_size),
         config.output, images.class_names, lambda metrics: (
             f'{path}: accuracy={metrics.score:f} loss={metrics.loss:f} on {metrics.images} test images'))
 
@@ -44,8 +45,8 @@ def _test(backend: Backend, config: CifarConfig, images: ImageSet, batch_size: i
     """Evaluate the parameters in ``path`` on ``images``."""
     backend.load(path)
     batches = backend.evaluation_batches(images, batch_size)
-    engine = backend.engine(config.training.optimizer, {})
-    return engine.evaluate(prefetch(batches, batches.ahead))
+    learner = backend.learner(config.training.optimizer, {})
+    return learner.evaluate(prefetch(batches, batches.ahead))
 
 
 def train_network(net: Any, name: str, config: CifarConfig, reader: BackgroundReader,
@@ -81,15 +82,15 @@ def train_network(net: Any, name: str, config: CifarConfig, reader: BackgroundRe
         evaluation_batches = backend.evaluation_batches(sets.evaluation, batch_size)
         _say_which_labels(config.data)
         session.initialize(backend, net, config)
-        engine = backend.engine(training.optimizer, {})
+        learner = backend.learner(training.optimizer, {})
         scheduled = functools.partial(_scheduled, batches.batches())
         contents = f'{_fingerprint(training_set)}+{_fingerprint(test_set)}'
-        settings = result_settings(config, engine.devices, contents)
+        settings = result_settings(config, learner.devices, contents)
         if cluster.size > 1:
-            cluster.check_alike({**settings, 'initial_values': engine.checksum()})
+            cluster.check_alike({**settings, 'initial_values': learner.checksum()})
         test = functools.partial(_test, backend, config, test_set, batch_size) if sets.are_held_out else None
         plan = loop.Plan(
-            engine=engine, training=batches, evaluation=evaluation_batches, test=test,
+            learner=learner, training=batches, evaluation=evaluation_batches, test=test,
             schedule=scheduled(training)[loop.RATE], scheduled=scheduled, epochs=training.num_epochs,
             folder=config.output.save_dir, settings=settings, interval_line=interval_line,
             epoch_lines=epoch_lines, log_interval=config.output.log_interval,

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any, Callable
 
-from openatac.backends.base import Engine, Metrics
+from openatac.backends.learner import Learner, Metrics
 from openatac.data.batches import prefetch
 from openatac.evaluation.report import Report
 from openatac.training.sections.shared import Output
@@ -13,13 +13,13 @@ from openatac.training.sections.shared import Output
 log = logging.getLogger('openatac')
 
 
-def evaluate_with_report(engine: Engine, batches: Any, output: Output, class_names: Sequence[str],
+def evaluate_with_report(learner: Learner, batches: Any, output: Output, class_names: Sequence[str],
                          line: Callable[[Metrics], str]) -> Metrics:
     """Evaluate on all ``batches``, log the ``line`` of the metrics, and write the report that is asked for.
 
     Parameters
     ----------
-    engine : Engine
+    learner : Learner
     batches : EvaluationBatches or EvaluationPhotoBatches
     output : Output
         Its ``report`` and ``predictions`` say what to write.
@@ -28,7 +28,7 @@ def evaluate_with_report(engine: Engine, batches: Any, output: Output, class_nam
     line : callable
     """
     report = Report(output.report, output.predictions) if output.report or output.predictions else None
-    metrics = engine.evaluate(prefetch(batches, batches.ahead), *([report.outcomes.add] if report else []))
+    metrics = learner.evaluate(prefetch(batches, batches.ahead), *([report.outcomes.add] if report else []))
     log.info('%s', line(metrics))
     if report:
         for text in report.write(batches.names(), class_names):

@@ -7,8 +7,9 @@ import os
 import shlex
 from typing import Any, Callable
 
-from openatac.backends.base import Backend, Engine, Metrics, Teacher
+from openatac.backends.base import Backend, Teacher
 from openatac.backends.cluster import Cluster, SingleProcess
+from openatac.backends.learner import Learner, Metrics
 from openatac.data.batches import prefetch
 from openatac.data.photos.batches import EvaluationPhotoBatches, TrainingPhotoBatches, first_iteration
 from openatac.data.photos.source import PhotoSource
@@ -59,7 +60,7 @@ def evaluate(net: Any, config: ImagenetConfig, command: str) -> Metrics:
     path = weights_file(config.start.evaluate)
     backend = _open_backend(net, config, command)
     backend.load(path)
-    engine = backend.engine(config.training.optimizer, {}, top5=True)
+    learner = backend.learner(config.training.optimizer, {}, top5=True)
     source = open_photos(config.data, 'val', config.network.classes)
 
     def line(metrics: Metrics) -> str:
@@ -67,7 +68,7 @@ def evaluate(net: Any, config: ImagenetConfig, command: str) -> Metrics:
         return (f'{path}: err-top1={1 - metrics.score:f} err-top5={1 - metrics.top5:f} '
                 f'loss={metrics.loss:f} on {metrics.images} images')
 
-    return evaluate_with_report(engine, _evaluation(backend, config, source, SingleProcess()), config.output,
+    return evaluate_with_report(learner, _evaluation(backend, config, source, SingleProcess()), config.output,
                                 source.class_names or (), line)
 
 
@@ -75,8 +76,8 @@ def _test(backend: Backend, config: ImagenetConfig, source: PhotoSource, cluster
           ) -> Metrics:
     """Evaluate the parameters in ``path`` on photographs."""
     backend.load(path)
-    engine = backend.engine(config.training.optimizer, {}, top5=True)
-    return engine.evaluate(prefetch(_evaluation(backend, config, source, cluster)))
+    learner = backend.learner(config.training.optimizer, {}, top5=True)
+    return learner.evaluate(prefetch(_evaluation(backend, config, source, cluster)))
 
 
 def _evaluation(backend: Backend, config: ImagenetConfig, source: PhotoSource, cluster: Cluster
@@ -121,23 +122,23 @@ def train_network(net: Any, name: str, config: ImagenetConfig, cluster: Cluster,
         validation = _evaluation(backend, config, sets.evaluation, cluster)
         images = len(sets.training)
         start_of = functools.partial(first_iteration, images=images, batch_size=batch_size)
-        engine = _engine(backend, net, config, cluster, _mixup_end(start_of, training))
+        learner = _learner(backend, net, config, cluster, _mixup_end(start_of, training))
         scheduled = functools.partial(_scheduled, images // batch_size, start_of)
         _say_if_schedule_is_short(images // batch_size * training.num_epochs, start_of(training.num_epochs))
-        settings = result_settings(config, engine.devices,
+        settings = result_settings(config, learner.devices,
                                    '+'.join(source.fingerprint() for source in sources))
         settings['kvstore'] = training.kvstore if cluster.size > 1 else 'device'
         test = functools.partial(_test, backend, config, sets.test, cluster) if sets.are_held_out else None
         plan = loop.Plan(
-            engine=engine, training=batches, evaluation=validation, test=test,
+            learner=learner, training=batches, evaluation=validation, test=test,
             schedule=scheduled(training)[loop.RATE], scheduled=scheduled, epochs=training.num_epochs,
             folder=output.save_dir, settings=settings,
             interval_line=_interval_line(training.mixup, output.log_interval), epoch_lines=epoch_lines,
             log_interval=output.log_interval, save_period=output.save_frequency, save_states=True,
             save_name=lambda epoch: f'imagenet-{name}-{epoch - 1}')
-        progress = _begin(config, engine, start_of)
+        progress = _begin(config, learner, start_of)
         if cluster.size > 1:
-            cluster.check_alike({**settings, 'initial_values': engine.checksum()})
+            cluster.check_alike({**settings, 'initial_values': learner.checksum()})
         summary = session.run_plan(plan, progress, config, command, f'{name} on ImageNet', {
             'model': name, 'dataset': 'imagenet', **sets.counts()})
         if summary and cluster.rank == 0:
@@ -166,7 +167,7 @@ def _say_if_schedule_is_short(scheduled: int, iterations: int) -> None:
                  'kept from then on', scheduled, iterations)
 
 
-def _engine(backend: Backend, net: Any, config: ImagenetConfig, cluster: Cluster, mixup_end: int) -> Engine:
+def _learner(backend: Backend, net: Any, config: ImagenetConfig, cluster: Cluster, mixup_end: int) -> Learner:
     training, classes = config.training, config.network.classes
     teacher = None
     if training.teacher and training.hard_weight < 1:
@@ -177,19 +178,19 @@ def _engine(backend: Backend, net: Any, config: ImagenetConfig, cluster: Cluster
         'mixup_iterations': mixup_end,
         'teacher': teacher, 'temperature': training.temperature, 'hard_weight': training.hard_weight}
     session.initialize(backend, net, config)
-    return backend.engine(training.optimizer, objective, training.no_wd, top5=True)
+    return backend.learner(training.optimizer, objective, training.no_wd, top5=True)
 
 
-def _begin(config: ImagenetConfig, engine: Engine, start_of: Callable[[int], int]) -> Progress:
-    """Return the progress at --resume-epoch, with the optimizer states of --resume-states in the engine."""
+def _begin(config: ImagenetConfig, learner: Learner, start_of: Callable[[int], int]) -> Progress:
+    """Return the progress at --resume-epoch, with the optimizer states of --resume-states in the learner."""
     progress, states = Progress(), config.start.resume_states
     progress.epoch = config.start.resume_epoch
-    engine.iteration = start_of(progress.epoch)
+    learner.iteration = start_of(progress.epoch)
     if states:
         if not os.path.isfile(states):
             raise ParameterFileError(f'--resume-states: there is no file {states}')
         try:
-            engine.load_optimizer_states(read_params(states))
+            learner.load_optimizer_states(read_params(states))
         except (KeyError, ValueError, ParameterFileError):
             raise ParameterFileError(
                 f'{states} holds no optimizer states of this network: --resume-states takes the .states '

@@ -134,18 +134,18 @@ def run_plan(plan: loop.Plan, progress: Progress, config: Config, command: str, 
         dry_run(plan, config.start.dry_run)
         return None
     adapt = functools.partial(adapt_checkpoint, plan, config)
-    if config.start.resume == 'auto' and progress.resume(plan.folder, plan.engine, adapt):
+    if config.start.resume == 'auto' and progress.resume(plan.folder, plan.learner, adapt):
         log.info('continuing after epoch %d, batch %d', progress.epoch, progress.batch)
-    check_same_start(plan.engine, progress)
+    check_same_start(plan.learner, progress)
     folder, trackers = config.output.save_dir, []
-    if plan.engine.cluster.rank == 0:
+    if plan.learner.cluster.rank == 0:
         with writing_in(folder):
             write_text(os.path.join(folder, 'settings.json'),
                        json.dumps({**values(config), 'command': command}, indent=1, sort_keys=True) + '\n')
             if progress.epoch < plan.epochs:  # one that is there is of a shorter run
                 with contextlib.suppress(FileNotFoundError):
                     os.remove(os.path.join(folder, 'summary.json'))
-            trackers = _trackers(config, title, plan.engine, progress)
+            trackers = _trackers(config, title, plan.learner, progress)
     history = loop.run_epochs(plan, progress, trackers)
     summary = summarize(config, command, plan, history, progress, about)
     with writing_in(folder):
@@ -164,29 +164,29 @@ def _how_chosen(summary: dict[str, Any]) -> str:
     return ' on the test images, which chose the best epoch too (see --val-split)'
 
 
-def check_same_start(engine: Any, progress: Progress) -> None:
+def check_same_start(learner: Any, progress: Progress) -> None:
     """Raise CheckpointError if processes that train together would begin at different points."""
-    if engine.cluster.size == 1:
+    if learner.cluster.size == 1:
         return
-    starts = engine.cluster.gather([progress.epoch, progress.batch, engine.checksum()], 'the beginning')
+    starts = learner.cluster.gather([progress.epoch, progress.batch, learner.checksum()], 'the beginning')
     if any(start != starts[0] for start in starts):
         listed = ', '.join(f'{epoch} and {batch}' for epoch, batch, _ in starts)
         raise CheckpointError(f'the workers would not begin alike (at epoch and batch {listed}): --save-dir '
                               'must be one folder that all machines share')
 
 
-def _trackers(config: Config, title: str, engine: Any, progress: Progress) -> list[Tracker]:
+def _trackers(config: Config, title: str, learner: Any, progress: Progress) -> list[Tracker]:
     output = config.output
     trackers: list[Tracker] = [
         MetricsFiles(output.save_dir),
         HistoryPicture(output.save_plot_dir or output.save_dir, title,
                        'validation' if config.training.val_split else 'test')]
     if output.tensorboard:
-        trackers.append(TensorBoard(output.tensorboard, engine.iteration))
+        trackers.append(TensorBoard(output.tensorboard, learner.iteration))
     if output.project:
         trackers.append(WeightsAndBiases(output.project, output.name, output.save_dir, values(config)))
     # On a GPU, other processes hardly matter, and one of several workers would count the others as strangers.
-    if engine.cluster.size == 1 and not engine.devices.endswith('gpu'):
+    if learner.cluster.size == 1 and not learner.devices.endswith('gpu'):
         trackers.append(ContentionWatch(progress))
     return trackers
 
@@ -207,7 +207,7 @@ def summarize(config: Config, command: str, plan: loop.Plan, history: list[dict[
     return {
         'command': command, **about, 'act_type': config.network.act_type,
         'attention': config.network.attention, 'useGlobal': getattr(config.network, 'useGlobal', False),
-        'seed': config.training.seed, 'device': plan.engine.devices,
+        'seed': config.training.seed, 'device': plan.learner.devices,
         'threads': os.environ.get('OMP_NUM_THREADS', ''), 'epochs': len(history),
         'best_accuracy': best['accuracy'], 'best_epoch': best['epoch'],
         'last_accuracy': history[-1]['val_accuracy'], **_test(plan),
@@ -215,6 +215,6 @@ def summarize(config: Config, command: str, plan: loop.Plan, history: list[dict[
         'disturbed': progress.disturbed,
         **({'inexact_resumes': progress.inexact} if progress.inexact else {}),
         'settings': plan.settings,
-        'versions': {'openatac': __version__, **plan.engine.versions, 'numpy': np.__version__,
+        'versions': {'openatac': __version__, **plan.learner.versions, 'numpy': np.__version__,
                      'python': platform.python_version()},
     }

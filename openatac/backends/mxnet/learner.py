@@ -1,4 +1,4 @@
-"""MXNet's engine: a Gluon network on its devices."""
+"""A Gluon network in training on its devices."""
 from __future__ import annotations
 
 import base64
@@ -15,15 +15,15 @@ from mxnet import gluon
 from mxnet.gluon.block import HybridBlock
 from mxnet.ndarray import NDArray
 
-from openatac.backends.base import Arrays, Engine, Keep, Metrics, checksum
 from openatac.backends.cluster import Cluster, SingleProcess
+from openatac.backends.learner import Arrays, Keep, Learner, Metrics, checksum
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.backends.mxnet.training_step import training_step
 from openatac.models.weights.parameters import save_parameters
 
 
-class MxnetEngine(Engine):
+class MxnetLearner(Learner):
     """Trains and evaluates a Gluon network by synchronous data parallelism.
 
     Parameters

@@ -1,10 +1,10 @@
-"""The engine computes the same bits however a run is interrupted, and the published statistics."""
+"""The learner computes the same bits however a run is interrupted, and the published statistics."""
 import mxnet as mx
 import numpy as np
 import pytest
 
 from openatac.backends.mxnet.backend import normalise
-from openatac.backends.mxnet.engine import MxnetEngine
+from openatac.backends.mxnet.learner import MxnetLearner
 from openatac.data.batches import EvaluationBatches, TrainingBatches
 from openatac.data.image_set import ImageSet
 from openatac.models.cifar_resnet import ResNet20V2ATAC
@@ -19,11 +19,11 @@ def batch(images=16, seed=0):
     return rng.randn(images, 3, 32, 32).astype('float32'), rng.randint(0, 10, images)
 
 
-def engine(contexts=None, **network):
+def learner(contexts=None, **network):
     mx.random.seed(3)
     net = ResNet20V2ATAC(layers=[1] * 3, **network)
     net.initialize(mx.init.MSRAPrelu(), ctx=contexts or mx.cpu())
-    return MxnetEngine(net, contexts or [mx.cpu()], OPTIMIZER, (3, 32, 32), seed=3, normalise=normalise)
+    return MxnetLearner(net, contexts or [mx.cpu()], OPTIMIZER, (3, 32, 32), seed=3, normalise=normalise)
 
 
 def values(some_engine):
@@ -39,7 +39,7 @@ def assert_equal(ours, theirs):
 @pytest.mark.parametrize('trial', range(2))
 def test_evaluating_and_resuming_change_no_bit_of_training(trial):
     """MXNet's NAG rounds by the weights' memory layout, which an inference pass changes when it likes."""
-    plain, interrupted = engine(drop_rate=0.2), engine(drop_rate=0.2)
+    plain, interrupted = learner(drop_rate=0.2), learner(drop_rate=0.2)
     for step in range(5):
         plain.train_batch(*batch(seed=step), rate=0.1)
         interrupted.train_batch(*batch(seed=step), rate=0.1)
@@ -48,7 +48,7 @@ def test_evaluating_and_resuming_change_no_bit_of_training(trial):
         if step == 3:
             arrays, numbers = interrupted.state()
             arrays = {name: array.copy() for name, array in arrays.items()}
-            interrupted = engine(drop_rate=0.2)
+            interrupted = learner(drop_rate=0.2)
             interrupted.load_state(arrays, numbers)
     assert_equal(values(interrupted), values(plain))
 
@@ -59,7 +59,7 @@ def test_a_seed_gives_the_published_initial_values():
     net = oracle.build(description)
     mx.random.seed(42)
     net.initialize(mx.init.MSRAPrelu())
-    untrained = MxnetEngine(net, [mx.cpu()], OPTIMIZER, (3, 32, 32), seed=7)
+    untrained = MxnetLearner(net, [mx.cpu()], OPTIMIZER, (3, 32, 32), seed=7)
     untrained.train_batch(*batch(), rate=0.0)
     for name, parameter in untrained.parameters.items():
         if parameter.grad_req != 'null':
@@ -72,7 +72,7 @@ def test_the_statistics_of_the_image_are_learned_on_the_cpu_too():
     """Without a gradient to the image MXNet's CPU BatchNorm would leave them at 0 and 1."""
     shifted, labels = batch(16)
     shifted = 2 * shifted + 5
-    trained = engine()
+    trained = learner()
     for _ in range(60):
         trained.train_batch(shifted, labels, rate=1e-6)
     first = trained.net.features[0]
@@ -81,7 +81,7 @@ def test_the_statistics_of_the_image_are_learned_on_the_cpu_too():
 
 
 def test_metrics_are_means_since_the_reset():
-    trained = engine()
+    trained = learner()
     images, labels = batch()
     evaluated = trained.evaluate([(images[:10], labels[:10]), (images[10:], labels[10:])])
     output = trained.net(mx.nd.array(images)).asnumpy()
@@ -98,7 +98,7 @@ def test_metrics_are_means_since_the_reset():
 def test_two_devices_do_what_one_does_with_the_whole_batch():
     """To rounding, once BatchNorm uses its running statistics: each device has its own batch statistics."""
     fixed = {'norm_kwargs': {'use_global_stats': True}, 'act_type': 'relu'}
-    one, two = engine(**fixed), engine([mx.cpu(0), mx.cpu(1)], **fixed)
+    one, two = learner(**fixed), learner([mx.cpu(0), mx.cpu(1)], **fixed)
     for step in range(3):
         for each in (one, two):
             each.train_batch(*batch(seed=step), rate=0.01)
@@ -117,17 +117,17 @@ def test_the_program_makes_no_second_team_of_threads():
 import os
 import openatac
 import mxnet as mx
-from tests.backends.test_engine import batch, engine
+from tests.backends.test_mxnet_learner import batch, learner
 
 def threads():
     mx.nd.waitall()
     return len(os.listdir('/proc/self/task'))
 
-net = engine().net  # the engine's own team is there
+net = learner().net  # the engine's own team is there
 with mx.autograd.record():
     net(mx.nd.zeros((64, 3, 32, 32))).backward()
 before = threads()
-trained = engine()
+trained = learner()
 for _ in range(2):
     trained.train_batch(*batch(64), rate=0.1)
     trained.evaluate([batch(64)])
@@ -147,7 +147,7 @@ def test_raw_pixels_are_normalised_on_the_device_to_the_same_bits():
     images = ImageSet(pixels, random.randint(0, 10, 48).astype('int32'), tuple('abcdefghij'))
     trained = {}
     for raw in (False, True):
-        trained[raw] = engine()
+        trained[raw] = learner()
         for x, y in TrainingBatches(images, 16, 1, raw).epoch(0):
             assert x.dtype == ('uint8' if raw else 'float32')
             trained[raw].train_batch(x, y, rate=0.1)
@@ -159,7 +159,7 @@ def test_raw_pixels_are_normalised_on_the_device_to_the_same_bits():
 # ----------------------------------------------------------------------------------- its state
 
 def on_cpus(devices):
-    return engine([mx.cpu(device) for device in range(devices)], act_type='relu')
+    return learner([mx.cpu(device) for device in range(devices)], act_type='relu')
 
 
 def train_on(some_engine, steps):

@@ -1,4 +1,4 @@
-"""PyTorch's engine takes the steps of MXNet's, and resumes where it stopped."""
+"""PyTorch's learner takes the steps of MXNet's, and resumes where it stopped."""
 import shutil
 from functools import partial
 
@@ -8,7 +8,7 @@ import pytest
 from mxnet import autograd, gluon
 
 from openatac.backends.loss_scale import LossScale
-from openatac.backends.mxnet.engine import MxnetEngine
+from openatac.backends.mxnet.learner import MxnetLearner
 from openatac.errors import DeviceError
 from openatac.graph.named_graph import export_graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC
@@ -24,8 +24,8 @@ from torch._dynamo.exc import TorchDynamoException  # noqa: E402
 from openatac.backends.compute import Compute  # noqa: E402
 from openatac.backends.torch import nag  # noqa: E402  (they need torch)
 from openatac.backends.torch.backend import TorchBackend  # noqa: E402
-from openatac.backends.torch.engine import TorchEngine  # noqa: E402
 from openatac.backends.torch.graph import to_torch  # noqa: E402
+from openatac.backends.torch.learner import TorchLearner  # noqa: E402
 from openatac.pytorch import ResNet20V2ATAC as TorchResNet20V2ATAC  # noqa: E402
 from openatac.pytorch import use_biased_variance  # noqa: E402
 
@@ -51,13 +51,13 @@ def network(dtype='float32', **settings):
 def gluon_engine(net):
     for name, parameter in parameters_of(net).items():
         parameter.wd_mult = 0.0 if name.endswith(UNDECAYED) else 1.0
-    return MxnetEngine(net, [mx.cpu()], OPTIMIZER, (3, 32, 32), seed=3, top5=True)
+    return MxnetLearner(net, [mx.cpu()], OPTIMIZER, (3, 32, 32), seed=3, top5=True)
 
 
-def engine(net=None, device='cpu', **settings):
+def learner(net=None, device='cpu', **settings):
     module = net if isinstance(net, torch.nn.Module) else to_torch(net or network())
     undecayed = [name for name, _ in module.named_parameters() if name.endswith(UNDECAYED)]
-    return TorchEngine(module, device, OPTIMIZER, seed=3, top5=True, wd_mult=dict.fromkeys(undecayed, 0.0),
+    return TorchLearner(module, device, OPTIMIZER, seed=3, top5=True, wd_mult=dict.fromkeys(undecayed, 0.0),
                        **settings)
 
 
@@ -73,7 +73,7 @@ def test_the_plain_module_takes_the_steps_of_the_converted_graph(settings):
     module = use_biased_variance(TorchResNet20V2ATAC(layers=[1] * 3, **settings))
     module.load_state_dict({name: torch.tensor(parameter.data().asnumpy())
                             for name, parameter in parameters_of(net).items()})
-    plain, graph = engine(module), engine(net)
+    plain, graph = learner(module), learner(net)
     assert plain.parameters.keys() == graph.parameters.keys()
     for some_engine in plain, graph:
         train(some_engine, range(3))
@@ -156,7 +156,7 @@ def test_a_parameter_without_a_gradient_stays():
 @pytest.mark.parametrize('unit, tolerance', [('ChaATAC', 1e-3), ('swish', 1e-5)])  # with and without ReLU
 def test_it_trains_as_the_engine_of_mxnet(unit, tolerance):
     theirs = gluon_engine(network(act_type=unit))
-    ours = engine(theirs.net)
+    ours = learner(theirs.net)
     for each in (theirs, ours):
         train(each, range(10))
     assert ours.read_metrics()[:3] == pytest.approx(theirs.read_metrics()[:3], rel=1e-4)
@@ -173,7 +173,7 @@ def test_it_trains_as_the_engine_of_mxnet(unit, tolerance):
 def test_the_states_of_each_engine_load_in_the_other(tmp_path):
     theirs = gluon_engine(network(act_type='swish'))
     train(theirs, range(3))
-    ours = engine(theirs.net)
+    ours = learner(theirs.net)
     write_params(str(tmp_path / 'their.states'), theirs.optimizer_states())
     ours.load_optimizer_states(read_params(str(tmp_path / 'their.states')))
     assert_same_bits(ours.optimizer_states(), theirs.optimizer_states())
@@ -186,8 +186,8 @@ def test_the_states_of_each_engine_load_in_the_other(tmp_path):
 
 
 def test_states_of_another_network_are_refused():
-    states = engine().optimizer_states()
-    before = engine()
+    states = learner().optimizer_states()
+    before = learner()
     with pytest.raises(KeyError, match='output.bias'):
         before.load_optimizer_states({name: states[name] for name in states if name != 'output.bias/0'})
     with pytest.raises(ValueError, match=r'output.bias/0 .*\(3,\).*\(10,\)'):
@@ -195,7 +195,7 @@ def test_states_of_another_network_are_refused():
 
 
 def test_the_saved_parameters_are_the_networks(tmp_path):
-    trained, path, (x, _) = engine(), str(tmp_path / 'last.params'), batch()
+    trained, path, (x, _) = learner(), str(tmp_path / 'last.params'), batch()
     train(trained, range(2))
     trained.save_parameters(path)
     net = ResNet20V2ATAC(layers=[1] * 3)
@@ -211,7 +211,7 @@ def test_the_saved_parameters_are_the_networks(tmp_path):
 
 @pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
 def test_evaluating_and_resuming_change_no_bit_of_training(tmp_path, dtype):
-    make = partial(engine, dtype=dtype)
+    make = partial(learner, dtype=dtype)
     straight, first, second = (make(network(drop_rate=0.2)) for _ in range(3))
     train(straight, range(6))
     train(first, range(3))
@@ -229,7 +229,7 @@ def test_evaluating_and_resuming_change_no_bit_of_training(tmp_path, dtype):
 
 def test_randomness_depends_on_the_seed_and_the_iteration():
     def losses(**settings):
-        trained, sums = TorchEngine(to_torch(network(drop_rate=0.5)), 'cpu', OPTIMIZER, **settings), []
+        trained, sums = TorchLearner(to_torch(network(drop_rate=0.5)), 'cpu', OPTIMIZER, **settings), []
         for _ in range(2):
             torch.rand(5)  # someone else's random numbers
             train(trained, [0], rate=0.0)
@@ -241,7 +241,7 @@ def test_randomness_depends_on_the_seed_and_the_iteration():
 
 
 def test_batches_may_be_tensors():
-    arrays, tensors = engine(), engine()
+    arrays, tensors = learner(), learner()
     images, labels = batch()
     arrays.train_batch(images, labels, 0.01)
     tensors.train_batch(torch.tensor(images), torch.tensor(labels, dtype=torch.int32), 0.01)
@@ -253,7 +253,7 @@ def test_training_goes_on_after_an_evaluation_that_failed():
     def broken():
         yield batch()
         raise InterruptedError
-    trained = engine()
+    trained = learner()
     with pytest.raises(InterruptedError):
         trained.evaluate(broken())
     assert trained.module.training
@@ -262,27 +262,27 @@ def test_training_goes_on_after_an_evaluation_that_failed():
 # ------------------------------------------------------------------------------- low precision
 
 def test_bfloat16_learns():
-    trained, losses = engine(dtype='bfloat16'), []
+    trained, losses = learner(dtype='bfloat16'), []
     for _ in range(15):
         train(trained, [0], rate=0.05)
         losses.append(trained.read_metrics().loss)
         trained.reset_metrics()
     assert losses[-1] < 0.7 * losses[0]
-    in_float32 = engine()
+    in_float32 = learner()
     train(in_float32, [0])
     assert 0 < abs(losses[0] - in_float32.read_metrics().loss) < 0.05
     assert {array.dtype for array in values(trained).values()} == {np.dtype('float32')}
 
 
 def test_a_step_whose_gradients_overflow_is_left_out():
-    trained = engine(dtype='float16', loss_scale=LossScale(2.0 ** 60))
+    trained = learner(dtype='float16', loss_scale=LossScale(2.0 ** 60))
     before = values(trained)
     train(trained, [0])
     kept = [name for name in before if not name.endswith(('running_mean/0', 'running_var/0'))]
     assert_same_bits({name: values(trained)[name] for name in kept}, {name: before[name] for name in kept})
     assert trained.loss_scale.scale == 2.0 ** 59 and trained.state()[1]['loss_scale']['scale'] == 2.0 ** 59
     trained.loss_scale.scale = 2.0 ** 10
-    plain = engine()
+    plain = learner()
     for each in (trained, plain):
         each.load_state(dict(each.state()[0], **before, **{'metrics/0': np.zeros(2)}),
                         dict(each.state()[1], iteration=0))
@@ -296,7 +296,7 @@ def test_a_step_whose_gradients_overflow_is_left_out():
 @pytest.mark.slow
 @pytest.mark.skipif(not (shutil.which('c++') or shutil.which('g++')), reason='no C++ compiler')
 def test_compiled():
-    plain, compiled = engine(), engine(compiled=True)
+    plain, compiled = learner(), learner(compiled=True)
     for each in (plain, compiled):
         train(each, range(3))
     assert apart(values(compiled), values(plain)) < 1e-5
@@ -309,7 +309,7 @@ def test_without_a_compiler_the_flag_to_leave_out_is_named(monkeypatch):
         raise TorchDynamoException('InvalidCxxCompiler: No working C++ compiler found\n\nSet TORCHDYNAMO_')
     monkeypatch.setattr(torch, 'compile', lambda *_, **__: fails)
     with pytest.raises(DeviceError, match='InvalidCxxCompiler.* --compile'):
-        train(engine(compiled=True), [0])
+        train(learner(compiled=True), [0])
 
 
 # -------------------------------------------------------------------------- machines and errors
@@ -321,29 +321,29 @@ def test_without_mxnet(tmp_path):
 import sys
 sys.modules['mxnet'] = None
 import numpy as np
-from openatac.backends.torch.engine import TorchEngine
+from openatac.backends.torch.learner import TorchLearner
 from openatac.backends.torch.graph import to_torch
-trained = TorchEngine(to_torch({prefix!r} + '-symbol.json'), 'cpu',
+trained = TorchLearner(to_torch({prefix!r} + '-symbol.json'), 'cpu',
                       {{'learning_rate': 0.01, 'momentum': 0.9, 'wd': 1e-2}})
 random = np.random.RandomState(0)
 trained.train_batch(random.randn(16, 3, 32, 32).astype('float32'), random.randint(0, 10, 16), 0.01)
 trained.save_parameters({prefix!r} + '-0001.params')
 print(trained.read_metrics().loss)
 ''', OMP_NUM_THREADS='1')
-    here = engine()
+    here = learner()
     train(here, [0])
     assert float(loss) == pytest.approx(here.read_metrics().loss, rel=1e-6)
     assert set(read_params(prefix + '-0001.params')) == set(parameters_of(network()))
 
 
 def test_it_reports_its_device_version_and_memory():
-    trained = engine()
+    trained = learner()
     assert trained.devices == '1 x cpu' and trained.versions['torch'] == torch.__version__
     assert trained.device_memory() == 0 and trained.cluster.size == 1
 
 
 def test_too_little_memory_names_the_batch_size(monkeypatch):
-    trained = engine()
+    trained = learner()
 
     def full(*_):
         raise torch.cuda.OutOfMemoryError('CUDA out of memory. Tried to allocate')

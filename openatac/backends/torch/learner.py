@@ -1,4 +1,4 @@
-"""PyTorch's engine: a module on the CPU or one GPU of each process, without MXNet."""
+"""A module of PyTorch in training, on the CPU or one GPU of each process, without MXNet."""
 from __future__ import annotations
 
 import collections
@@ -10,8 +10,9 @@ from typing import Any, Callable
 import numpy as np
 import torch
 
-from openatac.backends.base import Arrays, Engine, Keep, Metrics, checksum, is_statistic
+from openatac.backends.base import is_statistic
 from openatac.backends.cluster import Cluster, SingleProcess
+from openatac.backends.learner import Arrays, Keep, Learner, Metrics, checksum
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.torch.nag import NAG
 from openatac.backends.torch.objective import TorchObjective
@@ -32,8 +33,8 @@ def enough_memory() -> Iterator[None]:
                           '--batch-size') from None
 
 
-class TorchEngine(Engine):
-    """Trains and evaluates a network by MXNet's NAG, with the steps and the state of `MxnetEngine`.
+class TorchLearner(Learner):
+    """Trains and evaluates a network by MXNet's NAG, with the steps and the state of `MxnetLearner`.
 
     Results repeat bit for bit on the CPU, and up to rounding on a GPU, whose kernels add in any order.
 
@@ -307,11 +308,11 @@ class TorchEngine(Engine):
         self._load_progress(arrays, numbers)
 
     def optimizer_states(self) -> Arrays:
-        # As in MxnetEngine: the momentum, and for float16 also the weights in float32.
+        # As in MxnetLearner: the momentum, and for float16 also the weights in float32.
         return {name: _to_numpy(tensor) for name, tensor in self._optimizer_tensors().items()}
 
     def load_optimizer_states(self, saved: Arrays) -> None:
-        """Restore what `optimizer_states` of either engine returned.
+        """Restore what `optimizer_states` of either backend's learner returned.
 
         Raises
         ------

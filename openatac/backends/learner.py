@@ -1,0 +1,187 @@
+"""A network in training, as the training loop sees it; each backend has a `Learner` of its own."""
+from __future__ import annotations
+
+import abc
+import contextlib
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Callable, NamedTuple
+
+from openatac.backends.cluster import Cluster
+from openatac.backends.objective import Objective
+
+Arrays = dict[str, Any]  # {name: numpy.ndarray}
+Keep = Callable[[Any, Any], None]  # takes outputs (B, classes) and labels (B,), NumPy arrays
+
+
+class Metrics(NamedTuple):
+    """Means over ``images`` images: the loss, and what the objective measures, accuracy or RMSE.
+
+    ``top5`` is the share of images whose label is among the five best classes, if that is counted.
+    """
+
+    loss: float
+    score: float
+    images: int
+    top5: float | None = None
+
+    @classmethod
+    def of(cls, sums: Sequence[float], images: int) -> Metrics:
+        """Compute the means from the sums of loss, score and, if it is counted, top5."""
+        loss, score, *top5 = (total / max(images, 1) for total in sums)
+        return cls(loss, score, images, *top5)
+
+
+class Learner(abc.ABC):
+    """A network in training: steps, evaluation, and the state that makes them repeatable.
+
+    Attributes
+    ----------
+    objective : Objective
+        Its ``metric`` names what is measured besides the loss.
+    cluster : Cluster
+        The processes that train together.
+    seed : int
+        The seed of the randomness within a step (dropout, mixup), which also depends on the iteration.
+    iteration : int
+        Optimizer steps since the run began.
+    images : int
+        Images of this process since `reset_metrics`.
+    loss_scale : LossScale or None
+        For float16.
+    """
+
+    objective: Objective
+    cluster: Cluster
+    seed: int
+    iteration: int
+    images: int
+    loss_scale: Any = None
+
+    @property
+    @abc.abstractmethod
+    def devices(self) -> str:
+        """The devices in words, such as '2 x gpu', '1 x cpu' or, for two processes, '2 x 1 x cpu'."""
+
+    @property
+    @abc.abstractmethod
+    def versions(self) -> dict[str, str]:
+        """{name: version} of the libraries that compute."""
+
+    @abc.abstractmethod
+    def train_batch(self, images: Any, labels: Any, rate: float) -> None:
+        """Take one optimizer step at the learning rate ``rate``, without waiting for it to finish.
+
+        Parameters
+        ----------
+        images, labels : array
+            (B, C, H, W) and (B,), in NumPy or whatever the backend's own batches hold.
+        rate : float
+        """
+
+    def _step_seed(self) -> int:
+        """Return the seed of the next step's randomness."""
+        return (self.seed * 1000003 + self.iteration) % 2 ** 31
+
+    @abc.abstractmethod
+    def read_metrics(self) -> Metrics:
+        """Return the means over this process's images since `reset_metrics`; wait for the device."""
+
+    def read_all_metrics(self) -> Metrics:
+        """Return the means over the images of all processes, each of which must call it."""
+        return self.read_metrics()
+
+    @abc.abstractmethod
+    def reset_metrics(self) -> None:
+        """Start the means again, from no images."""
+
+    @abc.abstractmethod
+    def evaluate(self, batches: Any, keep: Keep | None = None) -> Metrics:
+        """Return the means over all ``batches`` of (images, labels), those of all processes together.
+
+        ``keep``, if given, is called with the outputs and labels of each batch of this process.
+        """
+
+    @abc.abstractmethod
+    def state(self) -> tuple[Arrays, dict[str, Any]]:
+        """Return all arrays and numbers that the next steps depend on.
+
+        Each process must call it; all get the same.
+        """
+
+    @abc.abstractmethod
+    def load_state(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
+        """Restore what `state` returned."""
+
+    def _describe_devices(self, count: int, kind: str) -> str:
+        """Return `devices` for ``count`` devices in this process, each a 'cpu' or a 'gpu'."""
+        processes = f'{self.cluster.size} x ' if self.cluster.size > 1 else ''
+        return f'{processes}{count} x {kind}'
+
+    def _over_cluster(self, totals: Sequence[float], images: int) -> Metrics:
+        """Return the metrics of all processes from this one's sums over its ``images``."""
+        everyone = self.cluster.gather([images, *totals], 'the metrics')
+        images, *totals = [sum(numbers) for numbers in zip(*everyone)]
+        return Metrics.of(totals, images)
+
+    def _with_progress(self, arrays: Arrays) -> tuple[Arrays, dict[str, Any]]:
+        """Add the state common to all backends to a backend's own ``arrays``, as `state` returns it."""
+        arrays.update(('optimizer/' + name, array) for name, array in self.optimizer_states().items())
+        numbers: dict[str, Any] = {'iteration': self.iteration, 'images': self.images}
+        if self.loss_scale is not None:
+            numbers['loss_scale'] = self.loss_scale.state()
+        return arrays, numbers
+
+    def _load_progress(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
+        """Restore what `_with_progress` added."""
+        self.load_optimizer_states({name[len('optimizer/'):]: array for name, array in arrays.items()
+                                    if name.startswith('optimizer/')})
+        self.iteration, self.images = numbers['iteration'], numbers['images']
+        if self.loss_scale is not None:
+            self.loss_scale.load_state(numbers['loss_scale'])
+
+    @abc.abstractmethod
+    def optimizer_states(self) -> Arrays:
+        """Return the optimizer's arrays, as `load_optimizer_states` takes them."""
+
+    @abc.abstractmethod
+    def load_optimizer_states(self, saved: Arrays) -> None:
+        """Restore what `optimizer_states` returned; KeyError if it belongs to other parameters."""
+
+    @abc.abstractmethod
+    def save_parameters(self, path: str) -> None:
+        """Write the parameters to ``path`` under their structural names, whole or not at all.
+
+        Raises
+        ------
+        OSError
+            If they cannot be written.
+        """
+
+    @contextlib.contextmanager
+    def mean_statistics(self) -> Iterator[None]:
+        """Give all devices of all processes the mean of their running statistics while the context is open.
+
+        Evaluation and saving then see one network. Each process must call it.
+        """
+        yield
+
+    @abc.abstractmethod
+    def checksum(self) -> int:
+        """Return a checksum of the current values of the trained parameters."""
+
+    @abc.abstractmethod
+    def wait(self) -> None:
+        """Wait until the devices have finished all pending work."""
+
+    @abc.abstractmethod
+    def device_memory(self) -> float:
+        """Return the MB in use on the fullest GPU, or 0 without a GPU."""
+
+
+def checksum(arrays: Iterable[Any]) -> int:
+    """Return the CRC-32 of the concatenated NumPy arrays."""
+    total = 0
+    for array in arrays:
+        total = zlib.crc32(array, total)
+    return total
