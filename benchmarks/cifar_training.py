@@ -121,7 +121,7 @@ def pipeline(data, pairs):
     from published_way import loaders
 
     from openatac.data.batches import TrainingBatches
-    from openatac.data.cifar import load_cifar
+    from openatac.data.small.cifar import load_cifar
     ours, theirs = [], []
     batches = TrainingBatches(load_cifar('cifar10', data), 128, seed=0)
     for epoch in range(pairs):

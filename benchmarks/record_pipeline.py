@@ -52,7 +52,7 @@ def main():
 
 def make_records(images, folder):
     """The photographs packed again and again; the path of the record file."""
-    from openatac.data.photos.folder import ImageFolder
+    from openatac.data.images.folder import ImageFolder
     from openatac.data.records.pack import pack
     few = len(list(Path(images).glob('*/*')))
     for copy in range(-(-RECORDS // few)):

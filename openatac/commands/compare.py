@@ -116,7 +116,7 @@ def _compare(sweep: Sweep, trainings: Sequence[Training], args: argparse.Namespa
     """Train, take in other runs, and compare; return the exit code."""
     from openatac.study.comparison.records import copy_records
     from openatac.study.comparison.report import write_comparison, write_note
-    from openatac.training.checkpoint import only_run_in
+    from openatac.training.checkpoints.checkpoint import only_run_in
     for folder in args.others or ([] if trainings else [sweep.folder]):
         find_runs(folder)  # or report that there are none, before anything is written
     with only_run_in(sweep.folder):

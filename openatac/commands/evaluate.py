@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 from openatac.commands.catalogue import command_parser
 from openatac.commands.shared.network_arguments import add_engine, add_labels, with_labels
 from openatac.console.text import for_terminal
+from openatac.data.small.named import NAMES
 from openatac.errors import DataError
 from openatac.export.forms.base import prefix_of
 from openatac.export.manifest import Manifest, read_manifest
 from openatac.export.runtimes.base import open_runtime, runtime_for
 from openatac.flags import add_flags
-from openatac.training.sections.cifar import DATASETS
 from openatac.training.sections.shared import Output
 from openatac.training.tracking.log import on_terminal
 
@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument('images', metavar='IMAGES', nargs='?', help='folder of labelled images, or record file')
     p.add_argument('--val-labels', metavar='FILE',
                    help='list of the files in IMAGES and their labels (.csv, .txt or .lst)')
-    p.add_argument('--dataset', choices=DATASETS, help='the test images of a data set, instead of IMAGES')
+    p.add_argument('--dataset', choices=NAMES, help='the test images of a data set, instead of IMAGES')
     p.add_argument('--data-dir', metavar='DIR', help="where they are (default: Gluon's own folder)")
     add_engine(p)
     add_labels(p)

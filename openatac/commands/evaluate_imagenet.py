@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
                                     for name, origin in given.origins.items()})
     from openatac.training.tracking.log import log_to
     log_to()
-    from openatac.export.described_network import for_evaluation
+    from openatac.export.networks.described_network import for_evaluation
     from openatac.training import datasets
     from openatac.training.network import build_network, resolve
     from openatac.training.runs import imagenet

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from openatac.commands.catalogue import command_parser
 from openatac.console.text import for_terminal
+from openatac.data.small.named import NAMES
 from openatac.export.forms.base import FORMS, Form, check_export_name
 from openatac.export.labels import read_labels
 from openatac.files.writing import check_prefix
@@ -26,11 +27,11 @@ from openatac.flags import add_flags
 from openatac.limits import MAX_CLASSES, MAX_IMAGES, ImageSize, number
 from openatac.runtime.libraries import has_mxnet
 from openatac.runtime.processor import int8_line
-from openatac.training.sections.cifar import DATASETS, CifarNetwork
+from openatac.training.sections.cifar import CifarNetwork
 from openatac.training.sections.imagenet import ImagenetNetwork
 
 if TYPE_CHECKING:
-    from openatac.export.trained_network import TrainedNetwork
+    from openatac.export.networks.trained_network import TrainedNetwork
 
 MEASURED = 10000  # images
 # Options of a network given by name (a run knows them); the namespace has only those that are given.
@@ -49,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     network = p.add_argument_group('network (a run knows its own)')
     network.add_argument('--classes', type=number(int, low=1, high=MAX_CLASSES), default=argparse.SUPPRESS,
                          help='(default: as many as PARAMS has)')
-    network.add_argument('--dataset', choices=DATASETS, default=argparse.SUPPRESS,
+    network.add_argument('--dataset', choices=NAMES, default=argparse.SUPPRESS,
                          help='what MODEL was trained on: for labels, images and calibration')
     for section, names in _NETWORK.items():
         add_flags(network, section, names)
@@ -169,7 +170,7 @@ def _network_settings(args: argparse.Namespace) -> dict[str, Any]:
 
 def _find(args: argparse.Namespace) -> TrainedNetwork:
     """Find the network of the command line; ValueError for a wrong name or setting."""
-    from openatac.export.trained_network import load_model, load_run
+    from openatac.export.networks.trained_network import load_model, load_run
     name, *others = args.names[:-1]
     if os.path.isdir(name):
         return load_run(name, others[0] if others else None, args.input_size, args.data_dir)

@@ -19,13 +19,13 @@ from typing import Any
 
 from openatac.commands.catalogue import command_parser
 from openatac.console.text import for_terminal, text_table
+from openatac.data.small.named import OUTPUTS
 from openatac.files.csv_file import write_csv
 from openatac.files.writing import writing
 from openatac.limits import MAX_IMAGES, number, prefix
 from openatac.pictures import add_format_flag, write_picture
 from openatac.study.gates.picture import gates_figure
 from openatac.study.gates.run_gates import gates_of_run
-from openatac.training.sections.cifar import CLASSES
 
 SHOWN = {  # head of a column in the printed table -> column of the file
     'layer': 'layer', 'unit': 'unit', 'mean': 'mean', 'deviation': 'standard_deviation',
@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
                    help="the run's best or last parameters, or a parameter file (default: %(default)s)")
     p.add_argument('--images', type=number(int, low=1, high=MAX_IMAGES), metavar='N',
                    help='use N images, evenly spread over the test set (default: all)')
-    p.add_argument('--dataset', choices=tuple(CLASSES),
+    p.add_argument('--dataset', choices=tuple(OUTPUTS),
                    help="use images other than the run's own, for runs of train-cifar")
     p.add_argument('--data-dir', help='where the images are (default: where the run had them)')
     return p

@@ -15,10 +15,10 @@ import sys
 from collections.abc import Sequence
 
 from openatac.commands.catalogue import command_parser
-from openatac.data.photos.bad_images import MAX_BAD_SHARE
-from openatac.data.photos.class_names import read_class_list
-from openatac.data.photos.folder import ImageFiles, ImageFolder
-from openatac.data.photos.listed import ImageList
+from openatac.data.images.bad_images import MAX_BAD_SHARE
+from openatac.data.images.class_names import read_class_list
+from openatac.data.images.folder import ImageFiles, ImageFolder
+from openatac.data.images.listed import ImageList
 from openatac.data.records.check import check_records
 from openatac.data.records.pack import PackSettings, pack
 from openatac.files.writing import check_prefix

@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 
 from openatac.data.image_set import ImageSet
+from openatac.data.small.named import DIGITS
 from openatac.errors import DataError
 
 TEST_IMAGES = 360
@@ -43,4 +44,4 @@ def load_digits(train: bool = True) -> ImageSet:
     chosen = split[0 if train else 1]
     levels = np.rint(digits.images[chosen] * (255 / 16)).astype(np.uint8)
     planes = levels.repeat(4, axis=1).repeat(4, axis=2)[:, None].repeat(3, axis=1)
-    return ImageSet(planes, digits.target[chosen].astype(np.int32), tuple('0123456789'), mirror=False)
+    return ImageSet(planes, digits.target[chosen].astype(np.int32), DIGITS, mirror=False)

@@ -12,8 +12,8 @@ from openatac.export.forms.base import FORMS
 from openatac.export.images.inputs import sample_batches
 from openatac.export.images.labelled import LabelledImages, classes_below
 from openatac.export.manifest import read_manifest, write_manifest
+from openatac.export.networks.trained_network import TrainedNetwork
 from openatac.export.runtimes.base import open_runtime
-from openatac.export.trained_network import TrainedNetwork
 from openatac.files.writing import replace_file
 
 

@@ -1,6 +1,7 @@
 """Exports a network: writes, loads back and compares each form, and puts all in place as one set."""
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from collections.abc import Sequence
@@ -14,9 +15,9 @@ from openatac.export.forms.base import FORMS, Form, TracedNetwork, check_export_
 from openatac.export.images.inputs import sample_inputs
 from openatac.export.images.labelled import images_below
 from openatac.export.manifest import Manifest, write_manifest
+from openatac.export.networks.trained_network import TrainedNetwork, load_run
 from openatac.export.parity import Function, ParityCheck, ParityError
 from openatac.export.runtimes.base import RUNTIMES
-from openatac.export.trained_network import TrainedNetwork, load_run
 from openatac.files.checksums import sha256
 from openatac.files.writing import writing
 from openatac.training.network import is_module
@@ -94,7 +95,7 @@ def _function(net: Any) -> Function:
         return run
     import mxnet as mx
 
-    from openatac.export.symbol_files import context_of
+    from openatac.export.forms.symbol_files import context_of
     context = context_of(net)
     return lambda images: net(mx.nd.array(images, context)).asnumpy()
 
@@ -103,7 +104,7 @@ def _trace(net: Any) -> tuple[Any, dict[str, Any]]:
     """Return the symbol and the arrays of a network of Gluon."""
     if is_module(net):
         return None, {}
-    from openatac.export.symbol_files import trace
+    from openatac.export.forms.symbol_files import trace
     return trace(net)
 
 
@@ -126,8 +127,9 @@ def _export_form(form: Form, network: TracedNetwork, check: ParityCheck, prefix:
         obstacle = runtime.obstacle(prefix)
         if obstacle:
             raise OpenatacError(f'the {form.name} form cannot be checked, since {obstacle}')
-        report = check.report(runtime(prefix, network.manifest), form.tolerance(network.manifest))
-        report.update(form.details(network, prefix, check))
+        load = functools.partial(runtime, prefix)
+        report = check.report(load(network.manifest), form.tolerance(network.manifest))
+        report.update(form.details(network, prefix, check, load))
     except ParityError as error:
         raise OpenatacError(f'the {form.name} form is not exported: {error}') from None
     except OpenatacError:

@@ -54,7 +54,7 @@ def open_gates(prefix: str) -> Callable[[np.ndarray], list[GateMap]]:
     """
     import mxnet as mx
 
-    from openatac.export.symbol_files import read_symbol
+    from openatac.export.forms.symbol_files import read_symbol
     from openatac.graph.gates import find_gates
     from openatac.graph.nodes import Graph
     from openatac.graph.symbol import symbol_block

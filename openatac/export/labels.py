@@ -5,7 +5,7 @@ import collections
 import os
 import re
 
-from openatac.data.photos.class_names import read_lines
+from openatac.data.images.class_names import read_lines
 from openatac.errors import DataError
 from openatac.export.manifest import Manifest
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, Union
 import numpy as np
 
 from openatac.console.text import printable
-from openatac.data.photos.codec import decode, to_pixels
-from openatac.data.photos.source import BadImage
+from openatac.data.images.codec import decode, to_pixels
+from openatac.data.images.source import BadImage
 from openatac.errors import DataError, OpenatacError
 from openatac.evaluation.outcomes import softmax
 from openatac.export.forms.base import form_of, prefix_of
 from openatac.export.images.files import read_file
 from openatac.export.images.inputs import BATCH, InputTransform
 from openatac.export.manifest import Manifest
-from openatac.export.run_network import load_run_network
+from openatac.export.networks.run_network import load_run_network
 from openatac.export.runtimes.base import CPU, fastest_runtime, open_runtime
 from openatac.limits import MAX_BATCH, MAX_CLASSES, check_whole
 from openatac.models.weights.pretrained import weights_file

@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from openatac.console.text import for_html
-from openatac.data.photos.source import BadImage
+from openatac.data.images.source import BadImage
 from openatac.errors import OpenatacError
 from openatac.limits import MAX_CLASSES
 from openatac.pages import fill_page

@@ -12,7 +12,7 @@ from typing import Any, Callable, NamedTuple
 from openatac.data.batches import prefetch
 from openatac.errors import OpenatacError
 from openatac.runtime.memory import memory_in_use, peak_memory
-from openatac.training.checkpoint import Checkpoints, writing_in
+from openatac.training.checkpoints.checkpoint import Checkpoints, writing_in
 from openatac.training.loop import Plan
 
 

@@ -17,8 +17,8 @@ from openatac.backends.learner import Arrays, Learner, Metrics
 from openatac.data.batches import prefetch
 from openatac.errors import OpenatacError
 from openatac.models.weights.params_file import write_params
-from openatac.training.checkpoint import check_finite, checkpoints_of, writing_in
-from openatac.training.progress import Progress, Row
+from openatac.training.checkpoints.checkpoint import check_finite, checkpoints_of, writing_in
+from openatac.training.checkpoints.progress import Progress, Row
 from openatac.training.stopping import Stopped, StopRequest, stop_request
 from openatac.training.tracking.log import on_terminal
 from openatac.training.tracking.trackers import Tracker

@@ -15,7 +15,9 @@ from openatac.files.reading import read_text
 from openatac.files.schema import Range, read_json
 from openatac.limits import MAX_SEED
 from openatac.options import changed, from_json
+from openatac.runtime.libraries import has_mxnet
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
+from openatac.training.sections.cifar import DatasetName
 
 _Count = Annotated[int, Range(1, 2 ** 40)]
 _Index = Annotated[int, Range(-1, 2 ** 40)]
@@ -57,7 +59,7 @@ class Summary(_Added):
 
     command: str
     model: str
-    dataset: Literal['cifar10', 'cifar100', 'digits', 'folder', 'imagenet']
+    dataset: Literal[DatasetName, 'imagenet']
     training_images: _Count
     test_images: _Count
     seed: Annotated[int, Range(0, MAX_SEED)]
@@ -107,18 +109,20 @@ class RunFolder:
         """Count the epochs trained so far; OSError before the first."""
         return len(read_text(self.file('metrics.jsonl')).splitlines())
 
-    def network(self, in_torch: bool = False) -> tuple[Any, str, Config]:
+    def network(self, in_torch: bool | None = None) -> tuple[Any, str, Config]:
         """Return (network without values, its name, the run's config); OpenatacError if there is none.
 
-        The network is a HybridBlock, or with ``in_torch`` a torch.nn.Module.
+        The network is a torch.nn.Module with ``in_torch``, by default where MXNet is missing, and a
+        HybridBlock otherwise.
         """
         return self.build(self.config(), in_torch)
 
-    def build(self, config: Config, in_torch: bool = False) -> tuple[Any, str, Config]:
+    def build(self, config: Config, in_torch: bool | None = None) -> tuple[Any, str, Config]:
         """Like `network`, for a config of this run that has already been read."""
         from openatac.training.network import build_network, resolve
         try:
             config = resolve(changed(config, syncbn=False))  # which is for several devices
+            in_torch = not has_mxnet() if in_torch is None else in_torch
             return (*build_network(config, in_torch), config)
         except (KeyError, TypeError, ValueError) as error:
             raise OpenatacError(f'{self.path} does not describe a network ({error}): its settings.json or '

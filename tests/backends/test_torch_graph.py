@@ -10,7 +10,7 @@ from mxnet import gluon
 
 from openatac import get_model, get_model_list
 from openatac.errors import OpenatacError, ParameterFileError
-from openatac.export.symbol_files import save_symbol
+from openatac.export.forms.symbol_files import save_symbol
 from openatac.graph.named_graph import export_graph
 from openatac.graph.nodes import Graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC

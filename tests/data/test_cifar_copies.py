@@ -8,8 +8,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from openatac.data import cifar_files
-from openatac.data.cifar import class_names, load_cifar
+from openatac.data.small import cifar_files
+from openatac.data.small.cifar import class_names, load_cifar
 from openatac.errors import DataError
 from tests.helpers.made_up_images import CIFAR100, encoded, write_cifar
 from tests.helpers.scripts import call_script, refusal

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
-from openatac.data import cifar_files, download
-from openatac.data.cifar import load_cifar
-from openatac.data.plain_pickle import read_plain_pickle
+from openatac.data.small import cifar_files, download
+from openatac.data.small.cifar import load_cifar
+from openatac.data.small.plain_pickle import read_plain_pickle
 from openatac.errors import DataError
 
 PER_FILE = 3

@@ -9,8 +9,8 @@ import socket
 import numpy as np
 import pytest
 
-from openatac.data import download
-from openatac.data.download import fetch
+from openatac.data.small import download
+from openatac.data.small.download import fetch
 from openatac.errors import DataError
 from openatac.files.checksums import file_md5
 from tests.helpers.web import QuietHandler, serving

@@ -7,9 +7,9 @@ import scipy.io
 
 import train_imagenet
 from openatac.commands import pack
-from openatac.data.photos.class_names import read_class_list
-from openatac.data.photos.folder import ImageFolder
-from openatac.data.photos.listed import ImageList
+from openatac.data.images.class_names import read_class_list
+from openatac.data.images.folder import ImageFolder
+from openatac.data.images.listed import ImageList
 from openatac.data.records.record_file import RecordFile
 from openatac.errors import DataError
 from openatac.export.images.labelled import classes_below

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from openatac.commands.pack import main
-from openatac.data.photos.codec import decode
-from openatac.data.photos.folder import ImageFolder
+from openatac.data.images.codec import decode
+from openatac.data.images.folder import ImageFolder
 from openatac.data.records.check import check_records
 from openatac.data.records.pack import PackSettings, pack
 from openatac.data.records.record_file import RecordFile

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from openatac.data.batches import prefetch
-from openatac.data.photos.bad_images import NAMED, BadImages
+from openatac.data.images.bad_images import NAMED, BadImages
+from openatac.data.images.folder import ImageFolder
 from openatac.data.photos.batches import EvaluationPhotoBatches, TrainingPhotoBatches, first_iteration
-from openatac.data.photos.folder import ImageFolder
 from openatac.data.photos.transforms import MEAN, STD, Jitter
 from openatac.data.records.record_file import RecordFile
 from openatac.data.records.recordio import IMAGE, pack_record

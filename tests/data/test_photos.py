@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from openatac.data.photos import codec, transforms
-from openatac.data.photos.codec import decode, resize
-from openatac.data.photos.folder import ImageFolder
-from openatac.data.photos.source import BadImage
+from openatac.data.images import codec
+from openatac.data.images.codec import decode, resize
+from openatac.data.images.folder import ImageFolder
+from openatac.data.images.source import BadImage
+from openatac.data.photos import transforms
 from openatac.data.photos.transforms import (
     COLOURS,
     GREY,
@@ -201,7 +202,7 @@ def test_training_says_that_opencv_is_missing(tmp_path, workers):
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(encoded(blocks(20, 20)))
     code = f"""
-from openatac.data.photos.folder import ImageFolder
+from openatac.data.images.folder import ImageFolder
 from openatac.data.photos.batches import TrainingPhotoBatches
 if __name__ == '__main__':
     source = ImageFolder({str(tmp_path / 'images')!r})

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openatac.data.photos.folder import ImageFolder
-from openatac.data.photos.source import BadImage
+from openatac.data.images.folder import ImageFolder
+from openatac.data.images.source import BadImage
 from openatac.data.records.record_file import RecordFile
 from openatac.data.records.recordio import MAGIC, pack_record
 from openatac.errors import DataError

@@ -15,8 +15,8 @@ import train_imagenet
 from openatac.backends.cluster import SingleProcess
 from openatac.distributed import kvstore
 from openatac.errors import CheckpointError, OpenatacError
-from openatac.training.checkpoint import Checkpoints
-from openatac.training.progress import Progress
+from openatac.training.checkpoints.checkpoint import Checkpoints
+from openatac.training.checkpoints.progress import Progress
 from openatac.training.runs import session
 from tests.conftest import ROOT
 from tests.helpers.imagenet_hosts import small_network  # noqa: F401  (a fixture)

@@ -7,8 +7,8 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from openatac.export.forms.symbol_files import save_symbol
 from openatac.export.manifest import Manifest, write_manifest
-from openatac.export.symbol_files import save_symbol
 from openatac.models.zoo import get_model
 from tests.conftest import ROOT
 from tests.helpers.made_up_images import encoded, plain, smooth

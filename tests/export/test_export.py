@@ -17,13 +17,13 @@ from openatac import get_model
 from openatac.data import cifar_transforms
 from openatac.data.digits import load_digits
 from openatac.errors import OpenatacError
-from openatac.export import symbol_files
 from openatac.export.exporter import export
+from openatac.export.forms import symbol_files
 from openatac.export.forms.base import FORMS
+from openatac.export.forms.symbol_files import load_symbol, read_symbol, trace
 from openatac.export.images.inputs import InputTransform
 from openatac.export.manifest import Manifest, read_manifest
 from openatac.export.parity import REORDERED, SAME, ParityCheck, ParityError
-from openatac.export.symbol_files import load_symbol, read_symbol, trace
 from openatac.graph import fusion
 from openatac.graph.fusion import count_operators, fuse
 from openatac.graph.symbol import symbol_block
@@ -489,7 +489,7 @@ def test_stopped_while_the_files_take_their_place(net, tmp_path, monkeypatch):
 KILL = """
 import os, sys
 from openatac import cli
-from openatac.export import symbol_files
+from openatac.export.forms import symbol_files
 symbol_files.load_symbol = lambda path, **rest: os.kill(os.getpid(), 9)
 cli.main(['export', *sys.argv[1:]])
 """

@@ -8,9 +8,9 @@ import pytest
 from openatac.data.cifar_transforms import normalise
 from openatac.errors import OpenatacError
 from openatac.export.accuracy import accuracies
+from openatac.export.forms.symbol_files import load_symbol, write_symbol
 from openatac.export.int8.symbol import METHODS, float_layers, quantize_symbol
 from openatac.export.parity import MIN_AGREEMENT
-from openatac.export.symbol_files import load_symbol, write_symbol
 from openatac.graph.fusion import separate_shortcuts
 from openatac.graph.nodes import Graph
 from tests.helpers.cifar_slice import decode

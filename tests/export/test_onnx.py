@@ -8,10 +8,10 @@ import pytest
 from mxnet import autograd, gluon
 
 from openatac.errors import OpenatacError
+from openatac.export.forms.symbol_files import save_symbol, trace
 from openatac.export.manifest import Manifest
 from openatac.export.onnx.model import IR_VERSION, OPSET, to_onnx, write_model
 from openatac.export.runtimes.base import RUNTIMES
-from openatac.export.symbol_files import save_symbol, trace
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.zoo import get_model, get_model_list
 from openatac.nn.gather_excite import GatherExcite

@@ -17,10 +17,10 @@ from PIL import Image
 from openatac import get_model
 from openatac.commands import predict
 from openatac.console.streams import CLOSED
+from openatac.data.images.codec import decode
+from openatac.data.images.folder import ImageFolder
+from openatac.data.images.source import BadImage
 from openatac.data.photos.batches import EvaluationPhotoBatches
-from openatac.data.photos.codec import decode
-from openatac.data.photos.folder import ImageFolder
-from openatac.data.photos.source import BadImage
 from openatac.errors import OpenatacError
 from openatac.export.exporter import export
 from openatac.export.forms.base import FORMS

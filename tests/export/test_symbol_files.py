@@ -6,7 +6,7 @@ from mxnet import autograd
 
 from openatac import get_model
 from openatac.errors import OpenatacError
-from openatac.export.symbol_files import load_symbol, save_symbol
+from openatac.export.forms.symbol_files import load_symbol, save_symbol
 
 
 @pytest.fixture

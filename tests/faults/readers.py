@@ -17,18 +17,18 @@ from PIL import Image
 
 import openatac
 from openatac.commands import pack
-from openatac.data.cifar import load_cifar
-from openatac.data.photos.codec import decode
-from openatac.data.photos.source import BadImage
+from openatac.data.images.codec import decode
+from openatac.data.images.source import BadImage
 from openatac.data.records.record_file import RecordFile
+from openatac.data.small.cifar import load_cifar
 from openatac.errors import OpenatacError
 from openatac.export.exporter import export
 from openatac.export.forms.base import FORMS
+from openatac.export.forms.symbol_files import with_kinds, write_symbol
 from openatac.export.images.inputs import InputTransform
 from openatac.export.manifest import read_manifest
+from openatac.export.networks.trained_network import load_run
 from openatac.export.runtimes.base import open_runtime
-from openatac.export.symbol_files import with_kinds, write_symbol
-from openatac.export.trained_network import load_run
 from openatac.files.checksums import sha256
 from openatac.flags import DEFAULT, Given
 from openatac.graph.symbol import load_symbol_file
@@ -43,10 +43,10 @@ from openatac.study.finished_runs import find_runs
 from openatac.study.published.numbers import IMAGENET
 from openatac.study.published.rows import make_row
 from openatac.study.published.training_time import run_speeds
-from openatac.training.checkpoint import Checkpoints
+from openatac.training.checkpoints.checkpoint import Checkpoints
+from openatac.training.checkpoints.progress import Progress
 from openatac.training.config import CifarConfig, network_settings
 from openatac.training.initial_network import read_initial_network
-from openatac.training.progress import Progress
 from openatac.training.run_folder import RunFolder
 from tests.conftest import ROOT
 from tests.faults import conftest

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from openatac.errors import CheckpointError
-from openatac.training.checkpoint import check_finite, checkpoints_of, writing_in
+from openatac.training.checkpoints.checkpoint import check_finite, checkpoints_of, writing_in
 
 GOOD = {'param/a/float32': np.ones(2, 'float32')}
 BAD = {'param/a/float32': np.array([1, np.nan], 'float32')}

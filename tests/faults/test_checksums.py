@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from openatac.commands import pack
-from openatac.data.photos.source import BadImage
+from openatac.data.images.source import BadImage
 from openatac.data.records.record_file import RecordFile
 from openatac.errors import DataError, OpenatacError
 from openatac.export.forms.base import FORMS
+from openatac.export.forms.symbol_files import load_graph, load_symbol, read_symbol
 from openatac.export.gate_maps import gate_maps
 from openatac.export.manifest import read_manifest
 from openatac.export.runtimes.base import RUNTIMES, open_runtime
-from openatac.export.symbol_files import load_graph, load_symbol, read_symbol
 from tests.faults.conftest import DESCRIPTION
 
 IMAGE = np.zeros((1, 3, 32, 32), 'float32')

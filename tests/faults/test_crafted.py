@@ -9,9 +9,10 @@ import mxnet as mx
 import pytest
 
 from openatac.commands import predict
-from openatac.data import archives, cifar
+from openatac.data import archives
+from openatac.data.small import cifar
 from openatac.errors import DataError, OpenatacError
-from openatac.export.symbol_files import load_symbol
+from openatac.export.forms.symbol_files import load_symbol
 from openatac.graph import checks
 from openatac.graph.checks import check_graph, read_graph
 from openatac.graph.fusion import fuse

@@ -7,8 +7,8 @@ import shutil
 import pytest
 
 from openatac.commands import pack, predict
-from openatac.data.photos.folder import ImageFolder
-from openatac.data.photos.source import BadImage
+from openatac.data.images.folder import ImageFolder
+from openatac.data.images.source import BadImage
 from openatac.data.records.record_file import RecordFile
 from openatac.distributed.launchers import read_hosts
 from openatac.errors import OpenatacError

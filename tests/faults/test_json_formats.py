@@ -12,7 +12,7 @@ from PIL import Image
 from openatac.commands import predict
 from openatac.errors import CheckpointError, OpenatacError
 from openatac.export.manifest import read_manifest
-from openatac.export.trained_network import load_run
+from openatac.export.networks.trained_network import load_run
 from openatac.files.schema import Range, parse_json, read_json, validate
 from openatac.flags import DEFAULT, Given
 from openatac.options import build, fields, values
@@ -25,10 +25,10 @@ from openatac.study.gates.run_gates import gates_of_run
 from openatac.study.published.numbers import IMAGENET, NETWORKS
 from openatac.study.published.rows import make_row
 from openatac.study.published.training_time import benchmark_speeds, run_speeds
-from openatac.training.checkpoint import checkpoints_of
+from openatac.training.checkpoints.checkpoint import checkpoints_of
+from openatac.training.checkpoints.progress import Progress, State
 from openatac.training.config import CifarConfig, network_settings
 from openatac.training.initial_network import read_initial_network
-from openatac.training.progress import Progress, State
 from openatac.training.run_folder import RunFolder, Summary
 from tests.conftest import ROOT
 

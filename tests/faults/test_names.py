@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from openatac.commands import pack, predict
-from openatac.data.photos.folder import ImageFolder, class_folders
+from openatac.data.images.folder import ImageFolder, class_folders
 from openatac.data.records.record_file import RecordFile
 from openatac.errors import DataError
 from openatac.export.images.labelled import classes_below

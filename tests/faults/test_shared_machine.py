@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from openatac.options import build
-from openatac.training.checkpoint import checkpoints_of
+from openatac.training.checkpoints.checkpoint import checkpoints_of
+from openatac.training.checkpoints.progress import Progress
 from openatac.training.config import CifarConfig
-from openatac.training.progress import Progress
 from openatac.training.runs.session import summarize
 from openatac.training.tracking import contention
 from openatac.training.tracking.contention import ContentionWatch, Usage, read_usage

@@ -285,7 +285,7 @@ def test_commands_refuse_a_folder_for_a_prefix(tmp_path, monkeypatch, capsys, co
 # ------------------------------------------------------ everything that writes does it here
 
 WRITERS = {'files/writing.py', 'data/cifar_files.py', 'data/download.py', 'data/records/pack.py',
-           'export/file_set.py', 'training/checkpoint.py'}
+           'export/file_set.py', 'training/checkpoints/checkpoint.py'}
 
 
 def test_no_other_module_renames_files():

@@ -7,7 +7,7 @@ import numpy as np
 from mxnet import autograd
 from mxnet.gluon import nn
 
-from openatac.export.symbol_files import load_symbol, save_symbol
+from openatac.export.forms.symbol_files import load_symbol, save_symbol
 from tests.helpers.parameters import parameters_of
 
 SHAPE = (3, 4, 6, 5)

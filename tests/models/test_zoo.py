@@ -5,7 +5,7 @@ import pytest
 from mxnet import autograd
 
 from openatac import get_model, get_model_list
-from openatac.export.symbol_files import load_symbol, save_symbol
+from openatac.export.forms.symbol_files import load_symbol, save_symbol
 from openatac.study.costs.count import costs, layers
 from openatac.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
 from tests.helpers.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)

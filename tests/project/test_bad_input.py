@@ -14,7 +14,7 @@ import pytest
 
 import train_cifar
 import train_imagenet
-from openatac.data import cifar_files
+from openatac.data.small import cifar_files
 from openatac.flags import flags_of
 from openatac.limits import Number
 from openatac.models.weights.parameters import write_arrays

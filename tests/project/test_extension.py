@@ -23,11 +23,11 @@ from openatac.backends.compute import BACKENDS
 from openatac.backends.mxnet.backend import MxnetBackend
 from openatac.errors import OpenatacError
 from openatac.export.forms.base import FORMS, Form, form_of, prefix_of
+from openatac.export.forms.symbol_files import load_symbol, save_symbol
 from openatac.export.manifest import read_manifest
+from openatac.export.networks.trained_network import load_model
 from openatac.export.parity import REORDERED
 from openatac.export.runtimes.base import RUNTIMES, Runtime, open_runtime, runtime_for, runtimes_of
-from openatac.export.symbol_files import load_symbol, save_symbol
-from openatac.export.trained_network import load_model
 from openatac.files.checksums import sha256
 from openatac.models.weights.parameters import save_parameters
 from openatac.models.zoo import HOSTS, find_host, find_model

@@ -75,6 +75,19 @@ def test_the_folders_have_no_circle():
     graphlib.TopologicalSorter(folders).prepare()
 
 
+def test_the_places_within_a_folder_have_no_circle():
+    def place(module):  # a file in the folder, or a folder in it, such as openatac.data.images
+        return '.'.join(module.split('.')[:3])
+
+    places = {}
+    for module, imports in graph().items():
+        places.setdefault(place(module), set()).update(
+            place(imported) for imported in imports if folder(imported) == folder(module))
+    for name, others in places.items():
+        others.discard(name)
+    graphlib.TopologicalSorter(places).prepare()
+
+
 def test_a_folder_has_at_most_about_a_dozen_files():
     """But that of the commands, which has one for each."""
     folders = [PACKAGE, *(path for path in PACKAGE.rglob('*') if path.is_dir() and path.name != 'commands')]

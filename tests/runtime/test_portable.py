@@ -11,7 +11,7 @@ from openatac.errors import CheckpointError
 from openatac.files.locks import locked
 from openatac.models.zoo import get_model
 from openatac.study.costs.count import costs
-from openatac.training.checkpoint import only_run_in
+from openatac.training.checkpoints.checkpoint import only_run_in
 from tests.conftest import UNIX
 from tests.helpers.fresh_python import output_of, run_python
 from tests.helpers.made_up_images import write_photos
@@ -80,7 +80,7 @@ def test_a_comparison_trains(no_unix_and_no_mxnet):
 
 PHOTOS = """
 import multiprocessing
-from openatac.data.photos.folder import ImageFolder
+from openatac.data.images.folder import ImageFolder
 from openatac.data.photos.batches import TrainingPhotoBatches
 if __name__ == '__main__':
     multiprocessing.set_start_method('spawn')

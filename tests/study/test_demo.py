@@ -2,7 +2,7 @@
 import pytest
 
 from openatac import cli
-from openatac.export.symbol_files import load_symbol
+from openatac.export.forms.symbol_files import load_symbol
 from openatac.study import demo
 from tests.conftest import ROOT
 from tests.helpers.scripts import metrics_of

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from openatac.data.cifar import load_cifar
+from openatac.data.small.cifar import load_cifar
 from openatac.files.csv_file import read_csv
 from tests.conftest import ROOT
 from tests.helpers.cifar_slice import decode

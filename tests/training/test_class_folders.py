@@ -12,8 +12,8 @@ from mxnet.gluon import nn
 
 import openatac
 from openatac.cli import main as openatac_command
-from openatac.data.photos.codec import decode, squeeze
-from openatac.data.small_images import load_class_folders
+from openatac.data.images.codec import decode, squeeze
+from openatac.data.small.small_images import load_class_folders
 from openatac.errors import DataError
 from openatac.models.zoo import HOSTS
 from openatac.study.costs.count import costs

@@ -12,7 +12,7 @@ import pytest
 import openatac
 import train_imagenet
 from openatac import cli
-from openatac.export.symbol_files import load_symbol
+from openatac.export.forms.symbol_files import load_symbol
 from openatac.models.weights.parameters import load_parameters
 from openatac.models.weights.params_file import read_params, write_params
 from tests.helpers.cifar_slice import write_slice

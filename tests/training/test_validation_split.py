@@ -11,7 +11,7 @@ import train_imagenet
 from openatac import cli
 from openatac.data.validation_split import split_by_class
 from openatac.errors import DataError
-from openatac.training.checkpoint import checkpoints_of
+from openatac.training.checkpoints.checkpoint import checkpoints_of
 from tests.helpers.commands import call_command, command_refusal, rows_of
 from tests.helpers.imagenet_hosts import small_network  # noqa: F401  (a fixture)
 from tests.helpers.interrupted_runs import BATCHES, assert_same_end, content_of, flags, signal_at_step

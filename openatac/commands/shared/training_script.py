@@ -207,7 +207,7 @@ def with_described_network(parser: argparse.ArgumentParser, given: Given) -> Giv
     start = given.config.start
     if start.initial or not (start.evaluate or start.pretrained):
         return given
-    from openatac.export.described_network import for_evaluation, for_fine_tuning
+    from openatac.export.networks.described_network import for_evaluation, for_fine_tuning
     try:
         if start.evaluate:
             return for_evaluation(given, weights_file(start.evaluate))

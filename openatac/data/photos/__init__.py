@@ -1,1 +1,1 @@
-"""Photographs for ImageNet's recipe: in folders and record files, decoded, augmented, in batches."""
+"""Batches of photographs, augmented and prepared in several processes."""

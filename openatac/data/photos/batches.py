@@ -11,9 +11,9 @@ from functools import lru_cache, partial
 import numpy as np
 
 from openatac.data.batches import AHEAD, check_batch_fits, part_size
-from openatac.data.photos.bad_images import MAX_BAD_SHARE, BadImages, Unreadable
-from openatac.data.photos.codec import decode, warn_without_opencv
-from openatac.data.photos.source import BadImage, PhotoSource
+from openatac.data.images.bad_images import MAX_BAD_SHARE, BadImages, Unreadable
+from openatac.data.images.codec import decode, warn_without_opencv
+from openatac.data.images.source import BadImage, PhotoSource
 from openatac.data.photos.transforms import PUBLISHED_JITTER, EvaluationTransform, Jitter, TrainingTransform
 from openatac.data.photos.workers import PhotoWorkers
 from openatac.limits import Size

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from openatac.data.photos.codec import resize
+from openatac.data.images.codec import resize
 from openatac.limits import MAX_SIDE, MIN_CROP_RATIO, Size, check_number, check_whole, sides
 
 # Of the channels, in grey levels from 0 to 255.

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from openatac.console.child_python import python_command
-from openatac.data.photos.bad_images import Unreadable
+from openatac.data.images.bad_images import Unreadable
 from openatac.errors import DataError
 from openatac.limits import Size, sides
 from openatac.runtime.memory import MMAP_THRESHOLD, TRIM_THRESHOLD

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from openatac.data.photos.source import BadImage
-from openatac.data.photos.subset import PhotoSubset
+from openatac.data.images.source import BadImage
+from openatac.data.images.subset import PhotoSubset
 from openatac.data.records.recordio import HEAD, IMAGE, LONGEST, MAGIC, record_end, scan, unpack_record
 from openatac.data.records.sidecar_files import read_checksums, read_class_names, read_index
 from openatac.errors import DataError

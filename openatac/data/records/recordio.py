@@ -12,7 +12,7 @@ import struct
 
 import numpy as np
 
-from openatac.data.photos.source import BadImage
+from openatac.data.images.source import BadImage
 from openatac.errors import DataError
 
 MAGIC = b'\x0a\x23\xd7\xce'

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openatac.export.manifest import Manifest
@@ -18,6 +18,8 @@ from openatac.registry import Registry
 if TYPE_CHECKING:
     import mxnet as mx
     import numpy as np
+
+Load = Callable[[Manifest], Function]
 
 
 class TracedNetwork(NamedTuple):
@@ -101,8 +103,11 @@ class Form(abc.ABC):
         """Return how closely it must agree with the network; see `ParityCheck.report`."""
         return None if self.is_quantized else REORDERED
 
-    def details(self, network: TracedNetwork, prefix: str, check: ParityCheck) -> dict[str, Any]:
-        """Return its report's entries besides the figures of the parity check; 'note' is printed."""
+    def details(self, network: TracedNetwork, prefix: str, check: ParityCheck, load: Load) -> dict[str, Any]:
+        """Return its report's entries besides the figures of the parity check; 'note' is printed.
+
+        ``load(manifest)`` returns what the written files compute, with another manifest than the network's.
+        """
         return {}
 
     def remarks(self, report: dict[str, Any]) -> list[str]:

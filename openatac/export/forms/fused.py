@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from openatac.export.forms.base import Form, TracedNetwork
+from openatac.export.forms.base import Form, Load, TracedNetwork
 from openatac.export.parity import ParityCheck
 from openatac.graph.nodes import SYMBOL_SUFFIX
 from openatac.models.weights.params_file import PARAMS_SUFFIX
@@ -20,11 +20,11 @@ class FusedForm(Form):
     precisions = ('float32',)
 
     def write(self, network: TracedNetwork, prefix: str) -> None:
-        from openatac.export.symbol_files import write_symbol
+        from openatac.export.forms.symbol_files import write_symbol
         from openatac.graph.fusion import fuse
         write_symbol(prefix + '-fused', fuse(network.symbol), network.arrays)
 
-    def details(self, network: TracedNetwork, prefix: str, check: ParityCheck) -> dict[str, Any]:
+    def details(self, network: TracedNetwork, prefix: str, check: ParityCheck, load: Load) -> dict[str, Any]:
         """Return the numbers of operators and of BatchNorms, before and after."""
         from openatac.graph.fusion import count_operators
         from openatac.graph.symbol import load_symbol_file

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from openatac.export.forms.base import Form, TracedNetwork
+from openatac.export.forms.base import Form, Load, TracedNetwork
 from openatac.export.parity import ParityCheck, ParityError
 
 
@@ -34,16 +34,14 @@ class OnnxForm(Form):
         return to_onnx(network.symbol, network.arrays, manifest.image_shape, manifest.model, metadata,
                        network.dynamic_size)
 
-    def details(self, network: TracedNetwork, prefix: str, check: ParityCheck) -> dict[str, Any]:
+    def details(self, network: TracedNetwork, prefix: str, check: ParityCheck, load: Load) -> dict[str, Any]:
         """Compare the file with the network on images of another size too, if it takes any size."""
         if not network.dynamic_size:
             return {}
         from openatac.export.onnx.model import other_size
-        from openatac.export.runtimes.base import RUNTIMES
         shape = other_size(network.manifest.image_shape)
         other = ParityCheck(network.function, shape)
-        runtime = RUNTIMES.find(self.runtime)(prefix, network.manifest._replace(image_shape=shape))
-        difference = other.difference(runtime)
+        difference = other.difference(load(network.manifest._replace(image_shape=shape)))
         tolerance = self.tolerance(network.manifest)
         if tolerance is not None and not other.allows(difference, tolerance):
             raise ParityError(f'its outputs for images of {shape[1]} x {shape[2]} pixels differ from those '

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from openatac.export.forms.base import Form, TracedNetwork
+from openatac.export.forms.base import Form, Load, TracedNetwork
 from openatac.export.manifest import Manifest
 from openatac.export.parity import HALF, REORDERED, SAME, Function, ParityCheck, ParityError
 from openatac.graph.nodes import INPUT, SYMBOL_SUFFIX
@@ -20,14 +20,14 @@ class SymbolForm(Form):
     runtime = 'static'
 
     def write(self, network: TracedNetwork, prefix: str) -> None:
-        from openatac.export.symbol_files import trace_half, write_symbol
+        from openatac.export.forms.symbol_files import trace_half, write_symbol
         half = network.manifest.precision == 'float16'
         write_symbol(prefix, *(trace_half(network.net) if half else (network.symbol, network.arrays)))
 
     def tolerance(self, manifest: Manifest) -> float:
         return HALF if manifest.precision == 'float16' else SAME
 
-    def details(self, network: TracedNetwork, prefix: str, check: ParityCheck) -> dict[str, Any]:
+    def details(self, network: TracedNetwork, prefix: str, check: ParityCheck, load: Load) -> dict[str, Any]:
         """Check it in the Module API too, which fuses operators by itself when it binds."""
         if network.manifest.precision == 'float16':
             return {'note': 'for GPUs; compared and timed in float32, with the values of the float16 file'}

@@ -5,8 +5,8 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 
-from openatac.data.photos.codec import EXTENSIONS, is_image_name
-from openatac.data.photos.source import BadImage
+from openatac.data.images.codec import EXTENSIONS, is_image_name
+from openatac.data.images.source import BadImage
 from openatac.errors import OpenatacError
 from openatac.files.reading import IMAGE_LIMIT, read_input, read_limited
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from openatac.data.image_set import evenly_spread
-from openatac.data.photos.codec import squeeze
-from openatac.data.photos.source import BadImage
+from openatac.data.images.codec import squeeze
+from openatac.data.images.source import BadImage
 from openatac.data.photos.transforms import crop_centre
 from openatac.errors import DataError, OpenatacError
 from openatac.export.manifest import Manifest
@@ -28,7 +28,7 @@ class InputTransform:
     """Turns pixels into inputs, float32 (3, H, W), according to a manifest.
 
     With a crop ratio, `openatac.data.photos.transforms.crop_centre` cuts the centre out, as in validation.
-    Without one, `openatac.data.photos.codec.squeeze` brings the whole image to (H, W).
+    Without one, `openatac.data.images.codec.squeeze` brings the whole image to (H, W).
 
     Parameters
     ----------

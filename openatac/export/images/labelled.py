@@ -8,15 +8,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from openatac.data import cifar, cifar_files, digits
+from openatac.data import digits
 from openatac.data.image_set import ImageSet
-from openatac.data.photos.class_names import check_case, warn_if_sorted_as_text
-from openatac.data.photos.codec import decode
-from openatac.data.photos.folder import ImageFolder, check_class_count
-from openatac.data.photos.listed import ImageList
+from openatac.data.images.class_names import check_case, warn_if_sorted_as_text
+from openatac.data.images.codec import decode
+from openatac.data.images.folder import ImageFolder, check_class_count
+from openatac.data.images.listed import ImageList
 from openatac.data.records.record_file import RecordFile
 from openatac.data.records.sidecar_files import index_beside
-from openatac.data.small_images import open_split
+from openatac.data.small import cifar, cifar_files
+from openatac.data.small.named import split_name
+from openatac.data.small.small_images import open_split
 from openatac.errors import DataError
 from openatac.export.images.files import find_images, read_file
 from openatac.export.manifest import Manifest
@@ -86,15 +88,15 @@ def dataset_images(dataset: str, folder: str | None, train: bool) -> LabelledIma
     Parameters
     ----------
     dataset : str
-        'cifar10', 'cifar100', 'cifar100-coarse' or 'digits'.
+        One of `openatac.data.small.named.NAMES`.
     folder : str, optional
     train : bool
     """
-    name, _, coarse = dataset.partition('-')
+    name, labels = split_name(dataset)
     if name == 'digits':
         images = digits.load_digits(train)
     elif cifar_files.find_cifar(name, folder):
-        images = cifar.load_cifar(name, folder, train, coarse or 'fine')
+        images = cifar.load_cifar(name, folder, train, labels)
     else:
         raise DataError(f'{name} is not in {folder or cifar_files.gluon_folder(name)}')
     return _in_memory(images)

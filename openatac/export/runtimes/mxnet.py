@@ -31,7 +31,7 @@ class Imperative(Runtime):
         return device == CPU or context_named(device) is not None
 
     def load(self) -> None:
-        from openatac.export.symbol_files import load_symbol
+        from openatac.export.forms.symbol_files import load_symbol
         files = self.form.files(self.prefix)[0].removesuffix(SYMBOL_SUFFIX)
         self._prepare(load_symbol(files, image_shape=self.manifest.image_shape))
 
@@ -83,7 +83,7 @@ class Fused(Static):
     def load(self) -> None:
         if not self.form.missing(self.prefix):
             return super().load()
-        from openatac.export.symbol_files import read_symbol
+        from openatac.export.forms.symbol_files import read_symbol
         from openatac.graph.fusion import fuse
         from openatac.graph.symbol import check_takes_images, symbol_block
         network, arrays = read_symbol(self.prefix)

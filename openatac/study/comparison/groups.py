@@ -4,7 +4,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from openatac.runtime.libraries import has_mxnet
 from openatac.study.comparison.comparable import check_comparable, shared_settings
 from openatac.study.finished_runs import FinishedRun
 from openatac.training.run_folder import RunFolder
@@ -60,14 +59,14 @@ def group_runs(runs: Sequence[FinishedRun], note: str = '') -> list[Group]:
 
 def _costs(run: FinishedRun) -> tuple[int, int]:
     """Return (trainable parameters, multiply-adds) of a run's network."""
-    from openatac.training.network import image_shape
-    net, _, config = RunFolder(run.folder).build(run.config, in_torch=not has_mxnet())
-    if has_mxnet():
-        from openatac.study.costs.count import costs
-        total = costs(net, image_shape(config))
-        return total.trainable, total.multiply_adds
-    from openatac.study.costs.of_module import module_costs
-    return module_costs(net, image_shape(config))
+    from openatac.training.network import image_shape, is_module
+    net, _, config = RunFolder(run.folder).build(run.config)
+    if is_module(net):
+        from openatac.study.costs.of_module import module_costs
+        return module_costs(net, image_shape(config))
+    from openatac.study.costs.count import costs
+    total = costs(net, image_shape(config))
+    return total.trainable, total.multiply_adds
 
 
 def measures(groups: Sequence[Group]) -> tuple[str, ...]:

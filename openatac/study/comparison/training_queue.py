@@ -210,7 +210,7 @@ def _end_with_parent() -> None:
 
 def _is_free(folder: str) -> bool:
     """Return whether no other process trains in ``folder``."""
-    from openatac.training.checkpoint import only_run_in
+    from openatac.training.checkpoints.checkpoint import only_run_in
     try:
         if os.path.isdir(folder):
             with only_run_in(folder):

@@ -9,8 +9,9 @@ import numpy as np
 
 from openatac.errors import OpenatacError
 from openatac.options import changed
-from openatac.runtime.libraries import has_mxnet, require_torch
 from openatac.training.config import CifarConfig, ImagenetConfig
+from openatac.training.library import installed_library
+from openatac.training.network import is_module
 from openatac.training.run_folder import RunFolder
 from openatac.training.sections.cifar import CifarData
 
@@ -46,17 +47,8 @@ def gates_of_run(folder: str, params: str = 'best', images: int | None = None,
     OpenatacError
         If the run has no gates, has diverged, or lacks a file.
     """
-    load_parameters: Callable[..., None]
-    gate_statistics: Callable[..., list[dict[str, Any]]]
-    if has_mxnet():
-        from openatac.models.weights.parameters import load_parameters
-        from openatac.study.gates.of_network import gate_statistics
-    else:
-        require_torch()
-        from openatac.pytorch.weights import load_parameters
-        from openatac.study.gates.of_module import gate_statistics
-    run = RunFolder(folder)
-    net, network, config = run.network(in_torch=not has_mxnet())
+    run, library = RunFolder(folder), installed_library()
+    net, network, config = run.network()
     if isinstance(config, CifarConfig):
         config = changed(config, data_dir=data_dir or config.data.data_dir,
                          dataset=dataset or config.data.dataset)
@@ -69,9 +61,9 @@ def gates_of_run(folder: str, params: str = 'best', images: int | None = None,
             config = changed(config, data_dir=data_dir, use_rec=False)
         source, batches = 'imagenet', _photographs(config, images)
     path = run.file(params + '.params') if params in ('best', 'last') else params
-    load_parameters(net, path)
+    library.load_parameters(net, path)
     try:
-        rows = gate_statistics(net, batches)
+        rows = _statistics(net)(net, batches)
     except FloatingPointError as error:
         raise OpenatacError(f'{path} is of a run that diverged ({error}): train again with a smaller --lr'
                             ) from None
@@ -80,6 +72,14 @@ def gates_of_run(folder: str, params: str = 'best', images: int | None = None,
                             'anything: name runs of ATAC, SE or other gated units')
     about = {'network': network, 'dataset': source, 'parameters': os.path.basename(path)}
     return [{**about, **row} for row in rows]
+
+
+def _statistics(net: Any) -> Callable[..., list[dict[str, Any]]]:
+    if is_module(net):
+        from openatac.study.gates.of_module import gate_statistics
+    else:
+        from openatac.study.gates.of_network import gate_statistics
+    return gate_statistics
 
 
 def _cifar_images(data: CifarData, count: int | None) -> Iterator[np.ndarray]:
@@ -96,8 +96,8 @@ def _cifar_images(data: CifarData, count: int | None) -> Iterator[np.ndarray]:
 def _photographs(config: ImagenetConfig, count: int | None) -> Iterator[np.ndarray]:
     """Yield batches of photographs."""
     from openatac.data.image_set import evenly_spread
+    from openatac.data.images.subset import PhotoSubset
     from openatac.data.photos.batches import EvaluationPhotoBatches
-    from openatac.data.photos.subset import PhotoSubset
     from openatac.training.datasets import open_photos
     data = config.data
     photos = open_photos(data, 'val', config.network.classes)

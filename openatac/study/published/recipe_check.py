@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from openatac.data import cifar
+from openatac.data.small import cifar
 from openatac.options import defaults, fields, values
 from openatac.study.finished_runs import FinishedRun
 from openatac.study.published.numbers import NETWORKS, TRAINING_IMAGES, VALIDATION_IMAGES

@@ -11,15 +11,15 @@ from openatac.backends.base import Backend, Teacher
 from openatac.backends.cluster import Cluster, SingleProcess
 from openatac.backends.learner import Learner, Metrics
 from openatac.data.batches import prefetch
+from openatac.data.images.source import PhotoSource
 from openatac.data.photos.batches import EvaluationPhotoBatches, TrainingPhotoBatches, first_iteration
-from openatac.data.photos.source import PhotoSource
 from openatac.errors import DeviceError, ParameterFileError
 from openatac.models.weights.params_file import read_params
 from openatac.models.weights.pretrained import weights_file
 from openatac.training import loop
+from openatac.training.checkpoints.progress import Progress
 from openatac.training.config import ImagenetConfig, result_settings
 from openatac.training.datasets import divide, first_readable, open_both_splits, open_photos
-from openatac.training.progress import Progress
 from openatac.training.runs import session
 from openatac.training.runs.evaluation import evaluate_with_report
 from openatac.training.runs.next_steps import print_next_steps

@@ -11,7 +11,7 @@ import numpy as np
 from openatac.console import streams
 from openatac.files.writing import replace_file
 from openatac.runtime.libraries import has_mxnet
-from openatac.training.checkpoint import writing_in
+from openatac.training.checkpoints.checkpoint import writing_in
 from openatac.training.config import CifarConfig, Config
 
 

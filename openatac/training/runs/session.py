@@ -20,12 +20,12 @@ from openatac.files.writing import write_text, writing
 from openatac.options import values
 from openatac.runtime.libraries import has_mxnet
 from openatac.training import loop
-from openatac.training.changed_settings import adapt_checkpoint
-from openatac.training.checkpoint import checkpoints_of, only_run_in, writing_in
+from openatac.training.checkpoints.checkpoint import checkpoints_of, only_run_in, writing_in
+from openatac.training.checkpoints.progress import Progress
 from openatac.training.config import CifarConfig, Config
 from openatac.training.dry_run import dry_run
 from openatac.training.network import drawn_by_mxnet, image_shape, initial_parameters, is_module
-from openatac.training.progress import Progress
+from openatac.training.runs.changed_settings import adapt_checkpoint
 from openatac.training.runs.first_lines import first_lines
 from openatac.training.sections.shared import Training
 from openatac.training.tracking.contention import ContentionWatch

@@ -4,13 +4,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Optional
 
+from openatac.data.small.named import OUTPUTS, SIDE
 from openatac.limits import COUNT_FROM_ZERO, MAX_BLOCKS, MAX_SIDE, SHARE, counts, number
 from openatac.options import Section, inherited, network_option, only_with, option, result_option
 from openatac.training.sections.shared import ATAC, Network, Output, Start, Training
 
-SIDE = 32  # pixels, of CIFAR's images
-CLASSES = {'cifar10': 10, 'cifar100': 100, 'digits': 10}
-DATASETS = (*CLASSES, 'cifar100-coarse')  # with their labels, as exports and reports call them
+DatasetName = Literal['cifar10', 'cifar100', 'digits', 'folder']
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class CifarNetwork(Network):
 class CifarData(Section, title='data'):
     """Small images that fit into memory."""
 
-    dataset: Literal['cifar10', 'cifar100', 'digits', 'folder'] = network_option(
+    dataset: DatasetName = network_option(  # noqa: RUF009
         'cifar10', 'what to train on; folder is for your own images, in train/CLASS/ and test/CLASS/ of '
         '--data-dir')
     data_dir: Optional[str] = option(
@@ -75,7 +74,7 @@ class CifarData(Section, title='data'):
     @property
     def classes(self) -> int:
         """How many classes there are; 100 for CIFAR-100 with its 20 superclasses too, as published."""
-        return CLASSES[self.dataset] if self.class_names is None else len(self.class_names)
+        return OUTPUTS[self.dataset] if self.class_names is None else len(self.class_names)
 
 
 @dataclass(frozen=True)

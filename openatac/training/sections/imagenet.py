@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Optional, Union
 
-from openatac.data.photos.bad_images import MAX_BAD_SHARE
+from openatac.data.images.bad_images import MAX_BAD_SHARE
 from openatac.distributed.kvstore import KVSTORES
 from openatac.limits import (
     COUNT_FROM_ZERO,

@@ -33,7 +33,7 @@ class ContentionWatch(Tracker):
 
     Parameters
     ----------
-    progress : openatac.training.progress.Progress
+    progress : openatac.training.checkpoints.progress.Progress
     read : function that returns the `Usage` now, or None where the system does not report it
     threads : int; how many this process computes with
     """

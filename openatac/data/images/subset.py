@@ -1,7 +1,7 @@
 """Some of the photographs of a data set."""
 import numpy as np
 
-from openatac.data.photos.source import PhotoSource
+from openatac.data.images.source import PhotoSource
 
 
 class PhotoSubset:

@@ -17,14 +17,14 @@ import numpy as np
 
 from openatac.data.archives import File, listed
 from openatac.data.image_set import ImageSet
-from openatac.data.photos.class_names import check_case
-from openatac.data.photos.folder import ImageFiles
-from openatac.data.photos.source import BadImage, PhotoSource
-from openatac.data.small_images import SPLITS, find_split, read_images, split_in_archive
+from openatac.data.images.class_names import check_case
+from openatac.data.images.folder import ImageFiles
+from openatac.data.images.source import BadImage, PhotoSource
+from openatac.data.small.named import SIDE
+from openatac.data.small.small_images import SPLITS, find_split, read_images, split_in_archive
 from openatac.errors import DataError
 
 PARQUET = '.parquet'
-SIDE = 32  # pixels
 _IMAGE_COLUMNS = 'img', 'image'
 
 Names = Mapping[str, Sequence[str]]  # {kind of label, 'coarse' or 'fine': names of its classes}

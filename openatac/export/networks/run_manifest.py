@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from openatac.data import cifar, cifar_transforms
+from openatac.data import cifar_transforms
 from openatac.data.photos import transforms
+from openatac.data.small.named import name_with_labels, output_names
 from openatac.errors import DataError
 from openatac.export.manifest import Manifest
 from openatac.limits import Size, sides
 from openatac.training.config import CifarConfig, Config
 from openatac.training.datasets import open_photos
-from openatac.training.sections.cifar import CLASSES, CifarData
+from openatac.training.sections.cifar import CifarData
 
 
 def run_manifest(name: str, config: Config, size: Size | None = None) -> Manifest:
@@ -41,23 +42,9 @@ def run_manifest(name: str, config: Config, size: Size | None = None) -> Manifes
 
 
 def _class_names(data: CifarData) -> list[str]:
-    return data.class_names or [] if data.dataset == 'folder' else dataset_labels(dataset_name(data))
-
-
-def dataset_name(data: CifarData) -> str:
-    """Return the name of a run's data set, with the labels if they are not its classes: 'cifar100-coarse'."""
-    coarse = data.dataset == 'cifar100' and data.cifar100_labels == 'coarse'
-    return data.dataset + '-coarse' * coarse
-
-
-def dataset_labels(dataset: str) -> list[str]:
-    """Return the class names of a `dataset_name`, as many as its networks have outputs."""
-    if dataset == 'digits':
-        return list('0123456789')
-    name, _, kind = dataset.partition('-')
-    names = cifar.class_names(name, kind or 'fine')
-    # The published script trains 20 superclasses under 100 outputs.
-    return names + [f'unused {index}' for index in range(len(names), CLASSES[name])]
+    if data.dataset == 'folder':
+        return data.class_names or []
+    return output_names(name_with_labels(data.dataset, data.cifar100_labels))
 
 
 def cifar_manifest(name: str, classes: int, size: Size, labels: list[str], arguments: dict[str, Any]

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from openatac.data.photos import bilinear
-from openatac.data.photos.source import BadImage
+from openatac.data.images import bilinear
+from openatac.data.images.source import BadImage
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage

@@ -1,7 +1,7 @@
 """Images that cannot be read: a few in a large data set are left out, too many are an error."""
 import logging
 
-from openatac.data.photos.source import PhotoSource
+from openatac.data.images.source import PhotoSource
 from openatac.errors import DataError
 
 MAX_BAD_SHARE = 0.01

@@ -8,13 +8,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
+from openatac.data.small.named import name_with_labels, output_names
 from openatac.errors import DataError
 from openatac.export.images.labelled import LabelledImages, class_folder_images, dataset_images, photographs
 from openatac.export.manifest import Manifest
-from openatac.export.run_manifest import (
+from openatac.export.networks.run_manifest import (
     cifar_manifest,
-    dataset_labels,
-    dataset_name,
     imagenet_manifest,
     run_manifest,
 )
@@ -22,8 +21,9 @@ from openatac.limits import Size
 from openatac.models.weights.files import find_weights
 from openatac.models.zoo import find_model
 from openatac.options import changed
-from openatac.runtime.libraries import has_mxnet, has_torch, require_mxnet
+from openatac.runtime.libraries import has_mxnet
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
+from openatac.training.library import installed_library
 from openatac.training.run_folder import RunFolder
 from openatac.training.sections.imagenet import PUBLISHED_CROP_RATIO
 
@@ -69,8 +69,8 @@ def load_run(folder: str, params: str | None = None, size: Size | None = None, d
     OpenatacError
         If there is no such run.
     """
-    run, library = RunFolder(folder), _library()
-    net, name, config = run.network(in_torch=not has_mxnet())
+    run, library = RunFolder(folder), installed_library()
+    net, name, config = run.network()
     library.load_parameters(net, params or run.file('best.params'))
     if data_dir:
         others = {} if isinstance(config, CifarConfig) else {'use_rec': False}
@@ -82,9 +82,10 @@ def _images_of(config: Config) -> Callable[[bool], LabelledImages]:
     """Return what opens the training or the test images of a run."""
     if isinstance(config, ImagenetConfig):
         return partial(photographs, config.data, config.network.classes)
-    if config.data.dataset == 'folder':
-        return partial(class_folder_images, config.data)
-    return partial(dataset_images, dataset_name(config.data), config.data.data_dir)
+    data = config.data
+    if data.dataset == 'folder':
+        return partial(class_folder_images, data)
+    return partial(dataset_images, name_with_labels(data.dataset, data.cifar100_labels), data.data_dir)
 
 
 # --------------------------------------------------------------------------- a name and a file
@@ -120,7 +121,7 @@ def load_model(name: str, params: str, classes: int | None = None, size: Size | 
             raise ValueError(f'argument --{argument.replace("_", "-")}: {name} has no such setting; leave it '
                              'out')
     settings.update((key, value) for key, value in arguments.items() if key != 'use_gn')
-    library, build = _library(), host.build if has_mxnet() else host.torch
+    library, build = installed_library(), host.build if has_mxnet() else host.torch
     if arguments.get('use_gn'):
         settings['norm_layer'] = library.GroupNorm
     # None in a file of another host
@@ -131,45 +132,15 @@ def load_model(name: str, params: str, classes: int | None = None, size: Size | 
         settings['classes'] = classes
     net = build(**settings)
     library.load_parameters(net, params)
-    outputs = library.outputs(net, (1, *host.input_shape))
+    outputs = library.count_outputs(net, (1, *host.input_shape))
     name, size = name.lower(), size or host.input_shape[-1]
     if host.data == 'imagenet':
         manifest = imagenet_manifest(name, outputs, size, PUBLISHED_CROP_RATIO, arguments)
         return TrainedNetwork(net, manifest, _no_images)
-    manifest = cifar_manifest(name, outputs, size, dataset_labels(dataset) if dataset else [], arguments)
+    manifest = cifar_manifest(name, outputs, size, output_names(dataset) if dataset else [], arguments)
     images = partial(dataset_images, dataset, data_dir) if dataset else _no_images
     return TrainedNetwork(net, manifest, images)
 
 
 def _no_images(train: bool) -> LabelledImages:
     raise DataError('it is not known which images the network was trained on')
-
-
-# --------------------------------------------------------------------------- the two libraries
-
-class _Library(NamedTuple):
-    """What it takes to load a network of Gluon or of PyTorch."""
-
-    load_parameters: Callable[[Any, str], None]
-    gluon_names: Callable[[Any], dict[str, str]]
-    outputs: Callable[[Any, tuple[int, ...]], int]  # of a network, for a shape of images
-    GroupNorm: type
-
-
-def _library() -> _Library:
-    if has_mxnet():
-        import mxnet as mx
-
-        from openatac.models.weights.parameters import gluon_names, load_parameters
-        from openatac.nn.group_norm import GroupNorm
-        return _Library(load_parameters, gluon_names, lambda net, shape: net(mx.sym.var('data')).infer_shape(
-            data=shape)[1][0][1], GroupNorm)
-    if not has_torch():
-        require_mxnet()
-    import torch
-
-    from openatac.pytorch.gluon_names import gluon_names as torch_names
-    from openatac.pytorch.nn.normalisation import GroupNorm as TorchGroupNorm
-    from openatac.pytorch.weights import load_parameters as load_torch_parameters
-    return _Library(load_torch_parameters, torch_names, lambda net, shape: net.eval()(
-        torch.zeros(shape)).shape[1], TorchGroupNorm)

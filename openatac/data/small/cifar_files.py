@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from openatac.data.archives import File, is_archive_name, listed, open_files
-from openatac.data.cifar_copies import has_copy
-from openatac.data.download import fetch
+from openatac.data.small.cifar_copies import has_copy
+from openatac.data.small.download import fetch
 from openatac.errors import DataError
 
 HOME = 'https://www.cs.toronto.edu/~kriz/'

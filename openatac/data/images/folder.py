@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from openatac.data.photos.class_names import check_case, in_order
-from openatac.data.photos.codec import EXTENSIONS, is_image_name
-from openatac.data.photos.source import BadImage
-from openatac.data.photos.subset import PhotoSubset
+from openatac.data.images.class_names import check_case, in_order
+from openatac.data.images.codec import EXTENSIONS, is_image_name
+from openatac.data.images.source import BadImage
+from openatac.data.images.subset import PhotoSubset
 from openatac.errors import DataError
 from openatac.files.reading import IMAGE_LIMIT, opening, read_input
 

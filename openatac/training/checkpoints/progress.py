@@ -7,7 +7,7 @@ from typing import Annotated, Any, Callable, TypedDict
 from openatac.backends.learner import Arrays, Learner
 from openatac.errors import CheckpointError
 from openatac.files.schema import Range, validate
-from openatac.training.checkpoint import checkpoints_of
+from openatac.training.checkpoints.checkpoint import checkpoints_of
 
 Row = dict[str, Any]  # of the history: the results of an epoch
 _Count = Annotated[int, Range(0, 2 ** 40)]

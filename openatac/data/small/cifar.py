@@ -1,9 +1,10 @@
 """CIFAR-10 and CIFAR-100 (Krizhevsky, 2009, https://www.cs.toronto.edu/~kriz/cifar.html).
 
-Both are published in two forms, binary records and Python pickles, each in an archive. Archives and unpacked
-folders of both forms, and the copies of `openatac.data.cifar_copies`, are read where they are, and missing
-data is downloaded. A binary record has the label bytes (CIFAR-10 has one, CIFAR-100 the superclass and then
-the class) and 3,072 bytes of pixels: the red, the green and the blue plane, 32 rows of 32 each.
+Both are published in two forms, binary records and Python pickles, each in an archive. Archives and
+unpacked folders of both forms, and the copies of `openatac.data.small.cifar_copies`, are read where they
+are, and missing data is downloaded. A binary record has the label bytes (CIFAR-10 has one, CIFAR-100 the
+superclass and then the class) and 3,072 bytes of pixels: the red, the green and the blue plane, 32 rows of
+32 each.
 """
 from __future__ import annotations
 
@@ -17,8 +18,9 @@ import numpy as np
 
 from openatac.data import archives
 from openatac.data.archives import File, open_files
-from openatac.data.cifar_copies import SIDE, archive_has_copy, read_copy
-from openatac.data.cifar_files import (
+from openatac.data.image_set import ImageSet
+from openatac.data.small.cifar_copies import archive_has_copy, read_copy
+from openatac.data.small.cifar_files import (
     DATASETS,
     MD5,
     DataSet,
@@ -28,8 +30,8 @@ from openatac.data.cifar_files import (
     find_cifar,
     not_understood,
 )
-from openatac.data.image_set import ImageSet
-from openatac.data.plain_pickle import read_plain_pickle
+from openatac.data.small.named import SIDE
+from openatac.data.small.plain_pickle import read_plain_pickle
 from openatac.errors import DataError
 from openatac.files.reading import MEGABYTE
 
@@ -55,7 +57,7 @@ def load_cifar(name: str, folder: str | None = None, train: bool = True, labels:
         'cifar10' or 'cifar100'.
     folder : str, optional
         Where the data is: a folder that has the .bin files or the Python files, the published folders, a copy
-        (see `openatac.data.cifar_copies`) or archives; or the path of an archive. A binary folder is
+        (see `openatac.data.small.cifar_copies`) or archives; or the path of an archive. A binary folder is
         preferred to a Python one, that to a copy, and a folder to an archive. By default Gluon's own folder
         (see `gluon_folder`). Missing data is downloaded there, or to a folder that is missing or empty.
     train : bool

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from openatac.data.archives import File
-from openatac.data.photos.class_names import in_order
-from openatac.data.photos.codec import is_image_name
-from openatac.data.photos.folder import ImageFiles, check_same_classes
+from openatac.data.images.class_names import in_order
+from openatac.data.images.codec import is_image_name
+from openatac.data.images.folder import ImageFiles, check_same_classes
 from openatac.errors import DataError
 
 

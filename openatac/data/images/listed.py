@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from openatac.data.photos.class_names import check_case, in_order, read_lines
-from openatac.data.photos.devkit import DEVKIT_CLASSES, read_devkit_classes
-from openatac.data.photos.folder import ImageFiles, image_files
+from openatac.data.images.class_names import check_case, in_order, read_lines
+from openatac.data.images.devkit import DEVKIT_CLASSES, read_devkit_classes
+from openatac.data.images.folder import ImageFiles, image_files
 from openatac.errors import DataError
 
 log = logging.getLogger('openatac')

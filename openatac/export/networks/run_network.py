@@ -8,7 +8,7 @@ import numpy as np
 
 from openatac.errors import DeviceError, OpenatacError
 from openatac.export.manifest import Manifest
-from openatac.export.run_manifest import run_manifest
+from openatac.export.networks.run_manifest import run_manifest
 from openatac.export.runtimes.base import CPU
 from openatac.files.schema import read_json
 from openatac.graph.nodes import SYMBOL_SUFFIX
@@ -76,7 +76,7 @@ def _in_mxnet(folder: str, params: str | None, device: str) -> RunNetwork:
     require_mxnet()
     import mxnet as mx
 
-    from openatac.export.trained_network import load_run
+    from openatac.export.networks.trained_network import load_run
     from openatac.runtime.devices import context_named
     context = context_named(device)
     if context is None:
@@ -122,7 +122,7 @@ def _torch_module(folder: str, params: str | None) -> tuple[Any, Manifest]:
         return net, run_manifest(name, config)
     from openatac.backends.torch.graph import to_torch
     if has_mxnet():
-        from openatac.export.trained_network import load_run
+        from openatac.export.networks.trained_network import load_run
         trained = load_run(folder, params)
         return to_torch(trained.net), trained.manifest
     initial = config.start.initial

@@ -1,0 +1,1 @@
+"""Image files: found in folders, lists and archives, decoded, with their labels."""

@@ -1,0 +1,1 @@
+"""Small images that fit into memory: CIFAR in all its forms, and folders of your own."""

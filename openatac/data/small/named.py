@@ -1,0 +1,30 @@
+"""The data sets that have names, which say the labels of CIFAR-100 too in exports and reports."""
+from __future__ import annotations
+
+SIDE = 32  # pixels of their images
+OUTPUTS = {'cifar10': 10, 'cifar100': 100, 'digits': 10}  # of a network for each
+DIGITS = tuple('0123456789')  # the classes of the digits
+_COARSE = '-coarse'
+NAMES = (*OUTPUTS, 'cifar100' + _COARSE)
+
+
+def name_with_labels(dataset: str, cifar100_labels: str) -> str:
+    """Return the name of a data set with its labels if they are the superclasses: 'cifar100-coarse'."""
+    return dataset + _COARSE * (dataset == 'cifar100' and cifar100_labels == 'coarse')
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Return (data set, its labels, 'coarse' or 'fine') of one of `NAMES`."""
+    dataset = name.removesuffix(_COARSE)
+    return dataset, 'fine' if dataset == name else 'coarse'
+
+
+def output_names(name: str) -> list[str]:
+    """Return the class names of one of `NAMES`, as many as its networks have outputs."""
+    dataset, labels = split_name(name)
+    if dataset == 'digits':
+        return [*DIGITS]
+    from openatac.data.small.cifar import class_names
+    names = class_names(dataset, labels)
+    # The published script trains 20 superclasses under 100 outputs.
+    return names + [f'unused {index}' for index in range(len(names), OUTPUTS[dataset])]

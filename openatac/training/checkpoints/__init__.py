@@ -1,0 +1,1 @@
+"""Checkpoints, and the progress of a run that goes on from one."""
