@@ -17,14 +17,3 @@ def split_name(name: str) -> tuple[str, str]:
     """Return (data set, its labels, 'coarse' or 'fine') of one of `NAMES`."""
     dataset = name.removesuffix(_COARSE)
     return dataset, 'fine' if dataset == name else 'coarse'
-
-
-def output_names(name: str) -> list[str]:
-    """Return the class names of one of `NAMES`, as many as its networks have outputs."""
-    dataset, labels = split_name(name)
-    if dataset == 'digits':
-        return [*DIGITS]
-    from openatac.data.small.cifar import class_names
-    names = class_names(dataset, labels)
-    # The published script trains 20 superclasses under 100 outputs.
-    return names + [f'unused {index}' for index in range(len(names), OUTPUTS[dataset])]

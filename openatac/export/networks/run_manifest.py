@@ -8,7 +8,8 @@ import numpy as np
 
 from openatac.data import cifar_transforms
 from openatac.data.photos import transforms
-from openatac.data.small.named import name_with_labels, output_names
+from openatac.data.small import cifar
+from openatac.data.small.named import DIGITS, OUTPUTS, name_with_labels, split_name
 from openatac.errors import DataError
 from openatac.export.manifest import Manifest
 from openatac.limits import Size, sides
@@ -45,6 +46,16 @@ def _class_names(data: CifarData) -> list[str]:
     if data.dataset == 'folder':
         return data.class_names or []
     return output_names(name_with_labels(data.dataset, data.cifar100_labels))
+
+
+def output_names(name: str) -> list[str]:
+    """Return the class names of one of `openatac.data.small.named.NAMES`, one for each output."""
+    dataset, labels = split_name(name)
+    if dataset == 'digits':
+        return [*DIGITS]
+    names = cifar.class_names(dataset, labels)
+    # The published script trains 20 superclasses under 100 outputs.
+    return names + [f'unused {index}' for index in range(len(names), OUTPUTS[dataset])]
 
 
 def cifar_manifest(name: str, classes: int, size: Size, labels: list[str], arguments: dict[str, Any]

@@ -8,13 +8,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from openatac.data.small.named import name_with_labels, output_names
+from openatac.data.small.named import name_with_labels
 from openatac.errors import DataError
 from openatac.export.images.labelled import LabelledImages, class_folder_images, dataset_images, photographs
 from openatac.export.manifest import Manifest
 from openatac.export.networks.run_manifest import (
     cifar_manifest,
     imagenet_manifest,
+    output_names,
     run_manifest,
 )
 from openatac.limits import Size
