@@ -8,63 +8,62 @@ The published command works unchanged:
 """
 from __future__ import annotations
 
-import argparse
-import shlex
-from typing import Any, cast
+from typing import Any
 
-from openatac.commands.shared import training_script
-from openatac.flags import flag_of
+from openatac.backends.cluster import Cluster
+from openatac.commands.shared import training_network
+from openatac.commands.shared.training_script import TrainingScript
+from openatac.flags import Given, flag_of
 from openatac.options import changed
 from openatac.training.config import CifarConfig
 from openatac.training.recipes import CIFAR
 
-PROG = 'openatac train-cifar'
+
+class TrainCifar(TrainingScript[CifarConfig]):
+    """The command ``openatac train-cifar`` and the script train_cifar.py."""
+
+    name, config, recipes, description = 'train-cifar', CifarConfig, CIFAR, __doc__
+
+    def check(self, config: CifarConfig) -> None:
+        super().check(config)
+        data = config.data
+        if data.dataset != 'folder':
+            for name in ('image_size', 'class_list'):
+                if getattr(data, name) is not None:
+                    raise ValueError(f'argument {flag_of(name)}: it is for --dataset folder; leave it out')
+        elif not data.data_dir and not config.start.evaluate:  # a run knows where its images were
+            raise ValueError('argument --data-dir: --dataset folder needs the folder or archive with train/ '
+                             'and test/; name it')
+
+    def complete(self, given: Given) -> Given:
+        from openatac.training.datasets import BackgroundReader, folder_classes
+        config: CifarConfig = given.config
+        self._reader = None
+        if config.start.initial:  # which names the data set
+            return given
+        if config.data.dataset == 'folder' and config.data.class_names is None:
+            config = changed(config, class_names=folder_classes(config), image_size=config.data.side)
+        if not training_network.only_makes_network(config):
+            self._reader = BackgroundReader(config.data, _splits(config))  # while the network is built
+        return given._replace(config=config)
+
+    def evaluate(self, net: Any, config: CifarConfig, command: str) -> None:
+        from openatac.training.runs import cifar
+        cifar.evaluate(net, config, self._images(config))
+
+    def train(self, net: Any, name: str, config: CifarConfig, cluster: Cluster, command: str) -> None:
+        from openatac.training.runs import cifar
+        cifar.train_network(net, name, config, self._images(config), command, cluster)
+
+    def _images(self, config: CifarConfig) -> Any:
+        from openatac.training.datasets import BackgroundReader
+        return self._reader or BackgroundReader(config.data, _splits(config))
 
 
-def parser(prog: str = PROG) -> argparse.ArgumentParser:
-    """Return the parser of the command's flags."""
-    return training_script.parser_of(CifarConfig, 'train-cifar', __doc__, prog)
+def _splits(config: CifarConfig) -> tuple[bool, ...]:
+    """Return which splits are read: the training images or not."""
+    return (False,) if config.start.evaluate else (True, False)
 
 
-def check(config: CifarConfig) -> None:
-    """Check as `training_script.check` does, and what only this command needs."""
-    training_script.check(config)
-    data = config.data
-    if data.dataset != 'folder':
-        for name in ('image_size', 'class_list'):
-            if getattr(data, name) is not None:
-                raise ValueError(f'argument {flag_of(name)}: it is for --dataset folder; leave it out')
-    elif not data.data_dir and not config.start.evaluate:  # a run knows where its images were
-        raise ValueError('argument --data-dir: --dataset folder needs the folder or archive with train/ and '
-                         'test/; name it')
-
-
-def main(argv: list[str], prog: str = PROG) -> int | None:
-    """Run the command; see the module."""
-    p = parser(prog)
-    given = training_script.begin(p, CifarConfig, CIFAR, argv, check)
-    code = training_script.train_in_processes(given.config)
-    if code is not None:
-        return code
-    cluster = training_script.join_cluster(p, given.config)
-    given = training_script.with_described_network(p, given)
-    from openatac.training.datasets import BackgroundReader, folder_classes
-    config: CifarConfig = given.config
-    if config.data.dataset == 'folder' and config.data.class_names is None and not config.start.initial:
-        config = changed(config, class_names=folder_classes(config), image_size=config.data.side)
-        given = given._replace(config=config)
-    splits = (False,) if config.start.evaluate else (True, False)
-    reads_later = training_script.only_makes_network(config) or config.start.initial
-    reader = None if reads_later else BackgroundReader(config.data, splits)
-    made = training_script.make_network(p, given)
-    if made is None:
-        return None
-    net, name, config = cast('tuple[Any, str, CifarConfig]', made)
-    reader = reader or BackgroundReader(config.data, splits)  # of the data set that --initial names
-    from openatac.training.runs import cifar
-    if config.start.evaluate:
-        cifar.evaluate(net, config, reader)
-        return None
-    cifar.train_network(net, name, config, reader, shlex.join([*p.prog.split(), *argv]), cluster)
-    training_script.close_cluster(cluster, config)
-    return None
+_command = TrainCifar()
+main, parser = _command.main, _command.parser

@@ -12,10 +12,12 @@ On several GPUs and machines: docs/how-to/several-machines.md.
 from __future__ import annotations
 
 import argparse
-import shlex
-from typing import Any, cast
+from typing import Any
 
-from openatac.commands.shared import training_script
+from openatac.backends.cluster import Cluster
+from openatac.commands.shared import training_network
+from openatac.commands.shared.training_script import TrainingScript
+from openatac.flags import Given, flag_of
 from openatac.training.config import ImagenetConfig
 from openatac.training.recipes import IMAGENET
 
@@ -35,57 +37,48 @@ class Refuse(argparse.Action):
         parser.error(f'argument {option_string}: {self.const}')
 
 
-PROG = 'openatac train-imagenet'
+class TrainImagenet(TrainingScript[ImagenetConfig]):
+    """The command ``openatac train-imagenet`` and the script train_imagenet.py."""
 
+    name, config, recipes, description = 'train-imagenet', ImagenetConfig, IMAGENET, __doc__
 
-def parser(prog: str = PROG) -> argparse.ArgumentParser:
-    """Return the parser of the command's flags."""
-    p = training_script.parser_of(ImagenetConfig, 'train-imagenet', __doc__, prog)
-    for flag, meaning in NOTHING_HERE.items():
-        p.add_argument(flag, nargs=0, help=argparse.SUPPRESS, action=Refuse, const=meaning)
-    return p
+    def parser(self) -> argparse.ArgumentParser:
+        p = super().parser()
+        for flag, meaning in NOTHING_HERE.items():
+            p.add_argument(flag, nargs=0, help=argparse.SUPPRESS, action=Refuse, const=meaning)
+        return p
 
+    def check(self, config: ImagenetConfig) -> None:
+        super().check(config)
+        training, epochs = config.training, config.training.num_epochs
+        for name, value, most in (('warmup_epochs', training.warmup_epochs, epochs),
+                                  ('mixup_off_epoch', training.mixup_off_epoch, epochs),
+                                  ('resume_epoch', config.start.resume_epoch, epochs - 1)):
+            if value > most:
+                raise ValueError(f'argument {flag_of(name)}: {value} is more than the {most} that '
+                                 f'--num-epochs {epochs} allows')
+        if training.teacher_params and not training.teacher:
+            raise ValueError('argument --teacher-params: --teacher must name the network that they are of')
+        if config.compute.loss_scale and config.compute.dtype != 'float16':
+            raise ValueError('argument --loss-scale: it is for --dtype float16; leave it out')
+        if config.compute.dtype == 'float16' and training.kvstore == 'dist_async':
+            raise ValueError('argument --kvstore: dist_async has no loss scale for float16; use dist_sync')
 
-def check(config: ImagenetConfig) -> None:
-    """Check as `training_script.check` does, and what only this command needs."""
-    training_script.check(config)
-    epochs = config.training.num_epochs
-    for flag, value, most in (('warmup-epochs', config.training.warmup_epochs, epochs),
-                              ('mixup-off-epoch', config.training.mixup_off_epoch, epochs),
-                              ('resume-epoch', config.start.resume_epoch, epochs - 1)):
-        if value > most:
-            raise ValueError(f'argument --{flag}: {value} is more than the {most} that --num-epochs {epochs} '
-                             'allows')
-    if config.training.teacher_params and not config.training.teacher:
-        raise ValueError('argument --teacher-params: --teacher must name the network that they are of')
-    if config.compute.loss_scale and config.compute.dtype != 'float16':
-        raise ValueError('argument --loss-scale: it is for --dtype float16; leave it out')
-    if config.compute.dtype == 'float16' and config.training.kvstore == 'dist_async':
-        raise ValueError('argument --kvstore: dist_async has no loss scale for float16; use dist_sync')
+    def complete(self, given: Given) -> Given:
+        from openatac.training.datasets import with_classes
+        config: ImagenetConfig = given.config
+        if training_network.only_makes_network(config) or config.start.initial:
+            return given
+        return given._replace(config=with_classes(config))
 
-
-def main(argv: list[str], prog: str = PROG) -> int | None:
-    """Run the command; see the module."""
-    p = parser(prog)
-    given = training_script.begin(p, ImagenetConfig, IMAGENET, argv, check)
-    code = training_script.train_in_processes(given.config)
-    if code is not None:
-        return code
-    cluster = training_script.join_cluster(p, given.config)
-    given = training_script.with_described_network(p, given)
-    config: ImagenetConfig = given.config
-    from openatac.training import datasets
-    from openatac.training.runs import imagenet
-    if not (training_script.only_makes_network(config) or config.start.initial):
-        given = given._replace(config=datasets.with_classes(config))
-    made = training_script.make_network(p, given)
-    if made is None:
-        return None
-    net, name, config = cast('tuple[Any, str, ImagenetConfig]', made)
-    command = shlex.join([*p.prog.split(), *argv])
-    if config.start.evaluate:
+    def evaluate(self, net: Any, config: ImagenetConfig, command: str) -> None:
+        from openatac.training.runs import imagenet
         imagenet.evaluate(net, config, command)
-        return None
-    imagenet.train_network(net, name, config, cluster, command)
-    training_script.close_cluster(cluster, config)
-    return None
+
+    def train(self, net: Any, name: str, config: ImagenetConfig, cluster: Cluster, command: str) -> None:
+        from openatac.training.runs import imagenet
+        imagenet.train_network(net, name, config, cluster, command)
+
+
+_command = TrainImagenet()
+main, parser = _command.main, _command.parser

@@ -3,7 +3,7 @@ import pytest
 
 import train_cifar
 import train_imagenet
-from openatac.commands.shared.training_script import parse
+from openatac.commands.shared.training_flags import parse
 from openatac.training.config import CifarConfig, ImagenetConfig
 from openatac.training.recipes import CIFAR, IMAGENET
 from openatac.training.runs.first_lines import first_lines

@@ -11,7 +11,7 @@ import pytest
 
 import train_imagenet
 from openatac import cli, options
-from openatac.commands.shared.training_script import parse
+from openatac.commands.shared.training_flags import parse
 from openatac.export.forms.symbol_files import load_symbol
 from openatac.training.config import ImagenetConfig
 from openatac.training.recipes import IMAGENET

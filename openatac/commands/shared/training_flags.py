@@ -1,0 +1,87 @@
+"""The flags that train-cifar and train-imagenet share: parsing with a recipe, and checks."""
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from openatac.backends.compute import BACKENDS
+from openatac.commands.catalogue import command_parser
+from openatac.errors import ParameterFileError
+from openatac.export.forms.base import check_export_name
+from openatac.flags import Given, add_section, flag_of, from_arguments, show_defaults
+from openatac.limits import FLOAT32_MAX, FLOAT32_MIN
+from openatac.models.weights.pretrained import weights_file
+from openatac.options import sections
+from openatac.runtime.devices import parse_gpus
+from openatac.training.config import Config
+from openatac.training.sections.shared import Start
+
+
+def parser_of(config: type, command: str, description: str | None, prog: str) -> argparse.ArgumentParser:
+    """Return the parser of all flags of a config, for a command or the script ``prog``."""
+    # --recipe is matched by its full name. With the usage of all flags, an error would fill the screen.
+    parser = command_parser(command, description, prog=prog, usage='%(prog)s [flags]', allow_abbrev=False)
+    for section in sections(config).values():
+        add_section(parser, section)
+    return parser
+
+
+def parse(parser: argparse.ArgumentParser, config: type, recipes: Mapping[str, Mapping[str, Any]],
+          argv: list[str]) -> Given:
+    """Return the `Given` config of a command line; a recipe replaces the defaults, in the help as well."""
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    early.add_argument('--recipe')
+    early.add_argument('--model', default='atac')
+    known = early.parse_known_args(argv)[0]
+    recipe: dict[str, Any] = {}
+    if known.recipe is not None:
+        if known.recipe not in recipes:
+            parser.error(f'argument --recipe: there is no recipe {known.recipe!r}; choose from '
+                         f'{", ".join(recipes)}')
+        recipe = dict(recipes[known.recipe])
+        if known.model != 'atac':  # a network's name gives its depth and unit
+            recipe.update(blocks=None, act_type=None)
+    show_defaults(parser, config, recipe)
+    return from_arguments(config, parser.parse_args(argv), recipe, str(known.recipe))
+
+
+# -------------------------------------------------------------------------------------- checks
+
+def check(config: Config) -> None:
+    """Raise ValueError, with a sentence, for options that do not go together."""
+    training = config.training
+    parse_gpus(training.gpus)  # ValueError for what names no GPUs
+    decays = sum(epoch < training.num_epochs for epoch in training.decay_epochs)
+    if getattr(training, 'lr_mode', 'step') == 'step':
+        _check_rates(training.lr, training.lr_decay, decays)
+    for flag in ('report', 'predictions'):
+        if getattr(config.output, flag) and not config.start.evaluate:
+            raise ValueError(f'argument --{flag}: it is about the parameters that --evaluate names; add them')
+    if config.start.initial and (config.network.summary or config.start.write_initial):
+        raise ValueError('argument --initial: --summary and --write-initial use the network of the flags; '
+                         'leave it out')
+    if config.output.export:
+        check_export_name(config.output.export)
+    if config.start.pretrained:
+        _check_pretrained(config.start.pretrained, config.start)
+    BACKENDS.find(config.compute.engine).check(config)
+
+
+def _check_pretrained(name: str, start: Start) -> None:
+    for other in ('evaluate', 'resume_from', 'resume_params'):
+        if getattr(start, other, None):
+            raise ValueError(f'argument --pretrained: {flag_of(other)} names the parameters too; leave out '
+                             'one of the two')
+    try:
+        weights_file(name)
+    except ParameterFileError as error:
+        raise ValueError(f'argument --pretrained: {error}') from None
+
+
+def _check_rates(lr: float, factor: float, decays: int) -> None:
+    last = math.log10(lr) + decays * math.log10(factor)
+    if not math.log10(FLOAT32_MIN) < last < math.log10(FLOAT32_MAX):
+        raise ValueError(f'argument --lr-decay: {decays} times {factor:g} takes --lr {lr:g} beyond the range '
+                         'of float32; decay less often, or by a factor nearer to 1')

@@ -1,0 +1,88 @@
+"""The network of a training run, from options, from files, or described by what lies beside parameters."""
+from __future__ import annotations
+
+from typing import Any
+
+from openatac.flags import COMMAND_LINE, Given, flag_of
+from openatac.models.weights.pretrained import weights_file
+from openatac.runtime.libraries import has_mxnet, require_mxnet, require_torch
+from openatac.training.config import Config
+
+
+def only_makes_network(config: Config) -> bool:
+    """Return whether the command only prints or writes the network."""
+    return bool(config.network.summary or config.start.write_initial)
+
+
+def check_libraries(config: Config) -> None:
+    """Raise ModuleNotFoundError, in a sentence, if the config needs MXNet or PyTorch and it is missing."""
+    if config.compute.engine != 'torch':
+        require_mxnet()
+    for flag, value in (('--export', config.output.export), ('--write-initial', config.start.write_initial)):
+        if value and not has_mxnet():
+            raise ModuleNotFoundError(f'{flag} writes files of MXNet, which is not installed here: leave it '
+                                      'out', name='mxnet')
+    if not config.start.initial and _builds_in_torch(config):  # the errors of --initial come first
+        require_torch()
+
+
+def _builds_in_torch(config: Config) -> bool:
+    """Return whether PyTorch is to build the network; MXNet, if it is there, prints and writes it."""
+    return config.compute.engine == 'torch' and not (only_makes_network(config) and has_mxnet())
+
+
+def with_described_network(given: Given) -> Given:
+    """Complete the config by the network of --evaluate or --pretrained, if a file beside it describes it.
+
+    Raises ValueError if the command line contradicts it.
+    """
+    start = given.config.start
+    if start.initial or not (start.evaluate or start.pretrained):
+        return given
+    from openatac.export.networks.described_network import for_evaluation, for_fine_tuning
+    if start.evaluate:
+        return for_evaluation(given, weights_file(start.evaluate))
+    return for_fine_tuning(given, weights_file(start.pretrained))
+
+
+def find_network(given: Given) -> tuple[Any, str, Any]:
+    """Return (network, its name, the completed config), from the options or the files of --initial.
+
+    The network is what `openatac.backends.base.open_backend` takes. Raises ValueError for options that do not
+    make a network or contradict the files, OpenatacError if the files cannot be read, and ModuleNotFoundError
+    if the network needs PyTorch, which is missing.
+    """
+    config: Config = given.config
+    if config.start.initial:
+        from openatac.training.initial_network import read_initial_network
+        found = read_initial_network(config.start.initial, given)
+        if _builds_in_torch(config):
+            require_torch()
+        return found
+    from openatac.training.network import (
+        build_network,
+        ignored_options,
+        is_for_pytorch,
+        resolve,
+        set_up_fine_tuning,
+    )
+    config = resolve(config)
+    # With MXNet, a unit that is not registered for PyTorch is converted.
+    in_torch = _builds_in_torch(config) and (is_for_pytorch(config) or not has_mxnet())
+    net, name = build_network(config, in_torch)
+    set_up_fine_tuning(net, config)
+    for option in ignored_options(config):
+        if given.origins[option] == COMMAND_LINE:
+            raise ValueError(f'argument {flag_of(option)}: the host of {name} has no such '
+                             'setting; leave it out')
+    return net, name, config
+
+
+def print_or_write_network(net: Any, name: str, config: Config) -> None:
+    """Do what --summary or --write-initial asks for."""
+    from openatac.training.initial_network import write_initial_network
+    from openatac.training.network import image_shape, print_layers
+    if config.start.write_initial:
+        write_initial_network(net, config, name, image_shape(config))
+    else:
+        print_layers(net, image_shape(config))

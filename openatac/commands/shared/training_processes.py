@@ -1,0 +1,51 @@
+"""The processes of a training run: one for each GPU, or those of a cluster."""
+from __future__ import annotations
+
+import argparse
+import os
+
+from openatac.backends.cluster import Cluster
+from openatac.commands.shared.training_network import only_makes_network
+from openatac.errors import OpenatacError
+from openatac.runtime.devices import parse_gpus
+from openatac.training.config import Config
+
+
+def train_in_processes(config: Config) -> int | None:
+    """Train with PyTorch in a process for each GPU of the config, if these are several; return the exit code.
+
+    Returns None if there is nothing to start: this process, perhaps one of those, is to train itself.
+    """
+    gpus = parse_gpus(config.training.gpus)
+    if config.compute.engine != 'torch' or len(gpus) < 2 or _needs_one_process(config):
+        return None
+    import torch
+
+    from openatac.distributed import torchrun
+    from openatac.distributed.launch import run
+    if torchrun.is_part() or torch.cuda.device_count() <= max(gpus):  # a missing one is reported later
+        return None
+    if not hasattr(os, 'fork'):
+        raise OpenatacError('this system does not let a training start others: start one for each GPU by '
+                            f'torchrun --nproc-per-node {len(gpus)}')
+    return run(lambda group: torchrun.start_here(group, torchrun.own_command(), len(gpus)))
+
+
+def join_cluster(parser: argparse.ArgumentParser, config: Config) -> Cluster:
+    """Join the processes that train together, of which this is one; it may be the only one."""
+    from openatac.distributed import kvstore, torchrun
+    alone = _needs_one_process(config)
+    if config.compute.engine != 'torch':
+        if torchrun.is_part() and 'TORCHELASTIC_RUN_ID' in os.environ:
+            parser.error('argument --engine: torchrun is for torch; start several processes of '
+                         f'{config.compute.engine} by `openatac launch`')
+        return kvstore.join_run('device' if alone else getattr(config.training, 'kvstore', 'device'))
+    if alone and torchrun.is_part():
+        parser.error('this command takes one process; start it without torchrun')
+    if config.compute.syncbn and not (alone or torchrun.is_part()):
+        parser.error('argument --syncbn: it is for two or more processes, and this is one; leave it out')
+    return torchrun.join_run()
+
+
+def _needs_one_process(config: Config) -> bool:
+    return bool(only_makes_network(config) or config.start.evaluate)
