@@ -48,6 +48,8 @@ class Option:
         learning rate.
     named : bool
         Whether the network's name includes it.
+    exported : bool
+        Whether an export keeps it, as what trained parameters compute depends on it and no name includes it.
     matters : function
         Maps {name: value} to whether the option has any effect given the others, such as `only_with`.
     added : bool
@@ -65,6 +67,7 @@ class Option:
     result: bool = False
     scheduled: bool = False
     named: bool = False
+    exported: bool = False
     matters: Callable[[Mapping[str, Any]], bool] = lambda values: True
     added: bool = False
 
@@ -87,6 +90,7 @@ def option(default: Any, help: str = '', **settings: Any) -> Any:
 
 result_option = functools.partial(option, result=True)
 network_option = functools.partial(option, network=True, result=True)
+exported_option = functools.partial(network_option, exported=True)
 schedule_option = functools.partial(option, result=True, scheduled=True)
 
 

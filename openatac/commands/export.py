@@ -25,6 +25,7 @@ from openatac.export.labels import read_labels
 from openatac.files.writing import check_prefix
 from openatac.flags import add_flags
 from openatac.limits import MAX_CLASSES, MAX_IMAGES, ImageSize, number
+from openatac.options import section_fields
 from openatac.runtime.libraries import has_mxnet
 from openatac.runtime.processor import int8_line
 from openatac.training.sections.cifar import CifarNetwork
@@ -34,10 +35,9 @@ if TYPE_CHECKING:
     from openatac.export.networks.trained_network import TrainedNetwork
 
 MEASURED = 10000  # images
-# Options of a network given by name (a run knows them); the namespace has only those that are given.
-_NETWORK = {CifarNetwork: ('r', 'act_layers', 'useGlobal', 'useReLU', 'reduction'),
-            ImagenetNetwork: ('use_gn',)}
-_NETWORK_FLAGS = ('classes', 'dataset', *(name for names in _NETWORK.values() for name in names))
+# {option of a network given by name: its section}, CIFAR's where both have it. A run knows its options.
+_NETWORK = {name: section for section in (ImagenetNetwork, CifarNetwork)
+            for name, field in section_fields(section).items() if field.option.exported}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -52,8 +52,8 @@ def parser() -> argparse.ArgumentParser:
                          help='(default: as many as PARAMS has)')
     network.add_argument('--dataset', choices=NAMES, default=argparse.SUPPRESS,
                          help='what MODEL was trained on: for labels, images and calibration')
-    for section, names in _NETWORK.items():
-        add_flags(network, section, names)
+    for section in (CifarNetwork, ImagenetNetwork):
+        add_flags(network, section, [name for name, of in _NETWORK.items() if of is section])
     _add_images(p.add_argument_group('images'))
     return p
 
@@ -165,7 +165,7 @@ def _check_forms(args: argparse.Namespace, has_images: bool) -> None:
 
 def _network_settings(args: argparse.Namespace) -> dict[str, Any]:
     """Return {name: value} of the network's options that are given."""
-    return {name: getattr(args, name) for name in _NETWORK_FLAGS if hasattr(args, name)}
+    return {name: getattr(args, name) for name in ('classes', 'dataset', *_NETWORK) if hasattr(args, name)}
 
 
 def _find(args: argparse.Namespace) -> TrainedNetwork:

@@ -13,6 +13,7 @@ from openatac.data.small.named import DIGITS, OUTPUTS, name_with_labels, split_n
 from openatac.errors import DataError
 from openatac.export.manifest import Manifest
 from openatac.limits import Size, sides
+from openatac.options import fields
 from openatac.training.config import CifarConfig, Config
 from openatac.training.datasets import open_photos
 from openatac.training.sections.cifar import CifarData
@@ -28,12 +29,11 @@ def run_manifest(name: str, config: Config, size: Size | None = None) -> Manifes
     size : Size, optional
         The size of the input images, if not the run's.
     """
+    arguments = {option: getattr(config.network, option) for option, field in fields(type(config)).items()
+                 if field.option.exported}
     if isinstance(config, CifarConfig):
-        arguments = {flag: getattr(config.network, flag)
-                     for flag in ('r', 'act_layers', 'useGlobal', 'useReLU', 'reduction')}
         data = config.data
         return cifar_manifest(name, data.classes, size or data.side, _class_names(data), arguments)
-    arguments = {flag: getattr(config.network, flag) for flag in ('r', 'act_layers', 'use_gn')}
     manifest = imagenet_manifest(name, config.network.classes, size or config.data.input_size,
                                  config.data.centre, arguments)
     with contextlib.suppress(DataError):  # the names of the classes are where the images are

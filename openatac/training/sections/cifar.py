@@ -6,7 +6,15 @@ from typing import ClassVar, Literal, Optional
 
 from openatac.data.small.named import OUTPUTS, SIDE
 from openatac.limits import COUNT_FROM_ZERO, MAX_BLOCKS, MAX_SIDE, SHARE, counts, number
-from openatac.options import Section, inherited, network_option, only_with, option, result_option
+from openatac.options import (
+    Section,
+    exported_option,
+    inherited,
+    network_option,
+    only_with,
+    option,
+    result_option,
+)
 from openatac.training.sections.shared import ATAC, Network, Output, Start, Training
 
 DatasetName = Literal['cifar10', 'cifar100', 'digits', 'folder']
@@ -29,10 +37,10 @@ class CifarNetwork(Network):
     act_type: Optional[str] = inherited(  # type: ignore[assignment]
         Network, 'act_type', None, shown='ChaATAC')
     act_layers: int = inherited(Network, 'act_layers', 4)
-    useGlobal: bool = network_option(
+    useGlobal: bool = exported_option(
         False, 'pool globally in ChaATAC (SE as activation)', flags=('--useGlobal',), negatable=True,
         named=True, matters=only_with('act_type', ATAC))
-    useReLU: bool = network_option(
+    useReLU: bool = exported_option(
         False, "ChaATAC's inner ReLU, which the paper, the recipes and ChaATAC() have", flags=('--useReLU',),
         negatable=True, matters=only_with('act_type', ATAC))
     drop_rate: float = network_option(0.0, "dropout before a block's second convolution", parse=SHARE)

@@ -19,6 +19,7 @@ from openatac.limits import (
 )
 from openatac.options import (
     Section,
+    exported_option,
     inherited,
     network_option,
     only_with,
@@ -47,7 +48,7 @@ class ImagenetNetwork(Network):
     num_classes: Optional[int] = network_option(
         None, 'outputs of the network', shown='as many as the training images have classes',
         parse=number(int, low=2, high=MAX_CLASSES))
-    use_gn: bool = network_option(False, 'GroupNorm instead of BatchNorm')
+    use_gn: bool = exported_option(False, 'GroupNorm instead of BatchNorm')
     last_gamma: bool = network_option(False, "start the scale of each block's last BatchNorm at zero")
 
     @property

@@ -16,7 +16,15 @@ from openatac.limits import (
     number,
     prefix,
 )
-from openatac.options import Section, network_option, only_with, option, result_option, schedule_option
+from openatac.options import (
+    Section,
+    exported_option,
+    network_option,
+    only_with,
+    option,
+    result_option,
+    schedule_option,
+)
 from openatac.training.schedule import decay_epochs
 
 ATAC = 'ChaATAC'  # as `openatac.units` registers it
@@ -31,12 +39,12 @@ class Network(Section, title='network'):
         'own', named=True)
     attention: Optional[str] = network_option(
         None, "the block that ends each main path, such as se", shown='none', named=True)
-    reduction: float = network_option(
+    reduction: float = exported_option(
         16, 'channel reduction ratio of --attention', parse=RATIO, added=True,
         matters=only_with('attention'))
-    r: float = network_option(
+    r: float = exported_option(
         2, 'channel reduction ratio of ChaATAC', parse=RATIO, matters=only_with('act_type', ATAC))
-    act_layers: int = network_option(
+    act_layers: int = exported_option(
         2, 'how many of the four stages, from the back, get --act-type; the others get relu',
         parse=number(int, low=0, high=4),
         matters=lambda settings: settings.get('act_type') != 'relu' or bool(settings.get('attention')))
