@@ -73,6 +73,5 @@ def _parser() -> argparse.ArgumentParser:
                    help='trainable parameters, instead of those of --model; needs no MXNet')
     p.add_argument('--price', type=number(float, low=0, high=1e12), metavar='P',
                    help='price of one device for an hour')
-    p.set_defaults(**Setup._field_defaults)
-    p.set_defaults(dtype=None)
+    p.set_defaults(**{**Setup._field_defaults, 'dtype': None})
     return p

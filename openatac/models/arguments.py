@@ -39,19 +39,21 @@ RESNET50_V1B: dict[str, Any] = {
 def check_cifar_resnet_v2(layers: Sequence[int], channels: Sequence[int], classes: int,
                           drop_rate: float) -> None:
     """Raise ValueError unless these describe a pre-activation CIFAR network."""
-    check_counts('layers', layers, 3, MAX_BLOCKS)
-    check_counts('channels', channels, 4, MAX_CHANNELS)
+    _check_cifar_host(3, layers, channels, classes, drop_rate)
     if channels[1] == channels[2] or channels[2] == channels[3]:
         raise SettingError('channels', 'stages 2 and 3 must change the channels, since only then do their '
                            f'shortcuts have a stride, as published; channels {channels!r} do not')
-    check_whole('classes', classes, 1, MAX_CLASSES)
-    check_number('drop_rate', drop_rate, low=0, below=1)
 
 
 def check_cifar_resnet18(layers: Sequence[int], channels: Sequence[int], classes: int,
                          drop_rate: float) -> None:
     """Raise ValueError unless these describe a ResNet-18 for CIFAR."""
-    check_counts('layers', layers, 4, MAX_BLOCKS)
+    _check_cifar_host(4, layers, channels, classes, drop_rate)
+
+
+def _check_cifar_host(stages: int, layers: Sequence[int], channels: Sequence[int], classes: int,
+                      drop_rate: float) -> None:
+    check_counts('layers', layers, stages, MAX_BLOCKS)
     check_counts('channels', channels, 4, MAX_CHANNELS)
     check_whole('classes', classes, 1, MAX_CLASSES)
     check_number('drop_rate', drop_rate, low=0, below=1)

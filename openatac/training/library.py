@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from openatac.graph.nodes import INPUT
 from openatac.runtime.libraries import has_mxnet, has_torch, require_mxnet
 
 
@@ -51,7 +52,7 @@ def _gluon() -> Library:
     from openatac.nn.group_norm import GroupNorm
 
     def count_outputs(net: Any, shape: tuple[int, ...]) -> int:
-        return net(mx.sym.var('data')).infer_shape(data=shape)[1][0][1]
+        return net(mx.sym.var(INPUT)).infer_shape(**{INPUT: shape})[1][0][1]
 
     return Library(load_parameters, gluon_names, count_outputs, GroupNorm)
 

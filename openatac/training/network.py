@@ -9,6 +9,7 @@ import numpy as np
 
 from openatac.errors import SettingError, last_line
 from openatac.flags import flag_of
+from openatac.graph.nodes import INPUT
 from openatac.limits import Size, sides
 from openatac.models.hosts import Host
 from openatac.models.weights.checks import Pretrained
@@ -139,7 +140,7 @@ def _build_gluon(config: Config, name: str, settings: dict[str, Any]) -> Any:
     if isinstance(config, CifarConfig) and config.data.image_size:
         import mxnet as mx
         try:
-            net(mx.sym.var('data')).infer_shape(data=(1, *image_shape(config)))
+            net(mx.sym.var(INPUT)).infer_shape(**{INPUT: (1, *image_shape(config))})
         except mx.MXNetError as error:
             raise _wrong_image_size(config, name, error) from None
     return net

@@ -3,31 +3,16 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from openatac.backends.mxnet.backend import normalise
 from openatac.backends.mxnet.learner import MxnetLearner
 from openatac.data.batches import EvaluationBatches, TrainingBatches
 from openatac.data.image_set import ImageSet
-from openatac.models.cifar_resnet import ResNet20V2ATAC
 from tests import oracle
 from tests.helpers.fresh_python import output_of
-
-OPTIMIZER = {'learning_rate': 0.1, 'momentum': 0.9, 'wd': 1e-4}
-
-
-def batch(images=16, seed=0):
-    rng = np.random.RandomState(seed)
-    return rng.randn(images, 3, 32, 32).astype('float32'), rng.randint(0, 10, images)
+from tests.helpers.mxnet_learner import OPTIMIZER, batch, learner
 
 
-def learner(contexts=None, **network):
-    mx.random.seed(3)
-    net = ResNet20V2ATAC(layers=[1] * 3, **network)
-    net.initialize(mx.init.MSRAPrelu(), ctx=contexts or mx.cpu())
-    return MxnetLearner(net, contexts or [mx.cpu()], OPTIMIZER, (3, 32, 32), seed=3, normalise=normalise)
-
-
-def values(some_engine):
-    return some_engine.state()[0]
+def values(trained):
+    return trained.state()[0]
 
 
 def assert_equal(ours, theirs):
@@ -117,13 +102,13 @@ def test_the_program_makes_no_second_team_of_threads():
 import os
 import openatac
 import mxnet as mx
-from tests.backends.test_mxnet_learner import batch, learner
+from tests.helpers.mxnet_learner import batch, learner
 
 def threads():
     mx.nd.waitall()
     return len(os.listdir('/proc/self/task'))
 
-net = learner().net  # the engine's own team is there
+net = learner().net  # MXNet's own team is there
 with mx.autograd.record():
     net(mx.nd.zeros((64, 3, 32, 32))).backward()
 before = threads()
@@ -162,9 +147,9 @@ def on_cpus(devices):
     return learner([mx.cpu(device) for device in range(devices)], act_type='relu')
 
 
-def train_on(some_engine, steps):
+def train_on(trained, steps):
     for step in steps:
-        some_engine.train_batch(*batch(seed=step), rate=0.1)
+        trained.train_batch(*batch(seed=step), rate=0.1)
 
 
 @pytest.mark.parametrize('devices', [1, 2])

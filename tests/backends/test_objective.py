@@ -89,11 +89,11 @@ def learner(loss_scale=None, contexts=None):
                        loss_scale=loss_scale)
 
 
-def train(some_engine, steps=3):
+def train(some_learner, steps=3):
     rng = np.random.RandomState(2)
     for _ in range(steps):
-        some_engine.train_batch(rng.randn(8, 3, 6, 6).astype('float32'), rng.randint(0, CLASSES, 8), rate=0.1)
-    return some_engine.state()
+        some_learner.train_batch(rng.randn(8, 3, 6, 6).astype('float32'), rng.randint(0, CLASSES, 8), rate=0.1)
+    return some_learner.state()
 
 
 def test_a_power_of_two_changes_nothing_but_the_size_of_the_gradients():

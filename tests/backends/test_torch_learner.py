@@ -48,7 +48,7 @@ def network(dtype='float32', **settings):
     return net
 
 
-def gluon_engine(net):
+def gluon_learner(net):
     for name, parameter in parameters_of(net).items():
         parameter.wd_mult = 0.0 if name.endswith(UNDECAYED) else 1.0
     return MxnetLearner(net, [mx.cpu()], OPTIMIZER, (3, 32, 32), seed=3, top5=True)
@@ -61,9 +61,9 @@ def learner(net=None, device='cpu', **settings):
                        **settings)
 
 
-def train(some_engine, steps, rate=0.01):
+def train(some_learner, steps, rate=0.01):
     for step in steps:
-        some_engine.train_batch(*batch(seed=step), rate=rate)
+        some_learner.train_batch(*batch(seed=step), rate=rate)
 
 
 @pytest.mark.parametrize('settings', [{}, {'drop_rate': 0.1}, {'attention': 'ge', 'reduction': 4}], ids=str)
@@ -75,8 +75,8 @@ def test_the_plain_module_takes_the_steps_of_the_converted_graph(settings):
                             for name, parameter in parameters_of(net).items()})
     plain, graph = learner(module), learner(net)
     assert plain.parameters.keys() == graph.parameters.keys()
-    for some_engine in plain, graph:
-        train(some_engine, range(3))
+    for some_learner in plain, graph:
+        train(some_learner, range(3))
     assert apart(plain.state()[0], graph.state()[0]) < 1e-6
     graph.load_state(*plain.state())
     assert apart(plain.state()[0], graph.state()[0]) == 0
@@ -90,9 +90,9 @@ def apart(found, expected, floor=0.1):
                for name, array in expected.items())
 
 
-def values(some_engine):
+def values(some_learner):
     """What it learned, without the sums of its metrics."""
-    return {name: array for name, array in some_engine.state()[0].items() if name != 'metrics/0'}
+    return {name: array for name, array in some_learner.state()[0].items() if name != 'metrics/0'}
 
 
 def assert_same_bits(found, expected):
@@ -155,7 +155,7 @@ def test_a_parameter_without_a_gradient_stays():
 
 @pytest.mark.parametrize('unit, tolerance', [('ChaATAC', 1e-3), ('swish', 1e-5)])  # with and without ReLU
 def test_it_trains_as_the_engine_of_mxnet(unit, tolerance):
-    theirs = gluon_engine(network(act_type=unit))
+    theirs = gluon_learner(network(act_type=unit))
     ours = learner(theirs.net)
     for each in (theirs, ours):
         train(each, range(10))
@@ -171,13 +171,13 @@ def test_it_trains_as_the_engine_of_mxnet(unit, tolerance):
 
 
 def test_the_states_of_each_engine_load_in_the_other(tmp_path):
-    theirs = gluon_engine(network(act_type='swish'))
+    theirs = gluon_learner(network(act_type='swish'))
     train(theirs, range(3))
     ours = learner(theirs.net)
     write_params(str(tmp_path / 'their.states'), theirs.optimizer_states())
     ours.load_optimizer_states(read_params(str(tmp_path / 'their.states')))
     assert_same_bits(ours.optimizer_states(), theirs.optimizer_states())
-    again = gluon_engine(network(act_type='swish'))
+    again = gluon_learner(network(act_type='swish'))
     again.load_state(*ours.state())
     for each in (theirs, ours, again):
         train(each, [3])

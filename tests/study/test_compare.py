@@ -292,7 +292,7 @@ def changed(two_units, folder, dataset=None, **settings):
 @pytest.mark.parametrize('settings, name', [
     ({'data': 'other'}, 'data'), ({'lr': 0.3}, 'lr'), ({'num_epochs': 3}, 'num_epochs'),
     ({'dataset': 'cifar100', 'cifar100_labels': 'fine'}, 'dataset'),
-    ({'devices': '2 x gpu'}, 'images a step'), ({'engine': 'torch'}, 'engine'),
+    ({'devices': '2 x gpu'}, 'images per step'), ({'engine': 'torch'}, 'engine'),
 ])
 def test_other_recipes_and_data_are_not_mixed(two_units, tmp_path, settings, name):
     changed(two_units, tmp_path / 'a', seed=5)

@@ -212,7 +212,7 @@ OTHERS = {
     'r 4 instead of 2': dict(act_type='ChaATAC', r=4),
     'useReLU False instead of True': dict(act_type='ChaATAC', useReLU=False),
     'lr 0.1 instead of 0.2, wd 0.0 instead of 0.0001': dict(lr=0.1, wd=0.0),
-    'images a step 256 instead of 128': dict(device='2 x gpu'),
+    'images per step 256 instead of 128': dict(device='2 x gpu'),
     'resume_from w.params instead of None': dict(resume_from='w.params'),
     'no published number for cifar_resnet8_v2_se': dict(attention='se'),
     'no published number for cifar_resnet8_v2_atac_global': dict(act_type='ChaATAC', useGlobal=True),

@@ -5,10 +5,11 @@ from typing import NamedTuple
 
 from openatac.study.plan.step_time import FORWARD, Setup, Step, step
 from openatac.study.published.numbers import TRAINING_IMAGES, VALIDATION_IMAGES
-from openatac.study.published.recipe_check import IMAGENET
+from openatac.training.recipes import IMAGENET
 
-PUBLISHED_EPOCHS, PUBLISHED_LR = IMAGENET['num_epochs'], IMAGENET['lr']
-PUBLISHED_BATCH = IMAGENET['images a step']
+_RECIPE = IMAGENET['imagenet_atac']
+PUBLISHED_EPOCHS, PUBLISHED_LR = _RECIPE['num_epochs'], _RECIPE['lr']
+PUBLISHED_BATCH = _RECIPE['batch_size'] * _RECIPE['num_gpus']
 LARGEST_LINEAR_BATCH = 8192  # the linear rule is known to keep the accuracy up to here
 
 

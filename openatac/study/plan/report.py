@@ -79,7 +79,7 @@ def _warning(global_batch: int) -> list[str]:
     """Return what to do about the learning rate; [] for the published batch."""
     if global_batch == PUBLISHED_BATCH:
         return []
-    text = (f'Warning: the published rate {PUBLISHED_LR:g} is for {PUBLISHED_BATCH} images a step; for '
+    text = (f'Warning: the published rate {PUBLISHED_LR:g} is for {PUBLISHED_BATCH} images per step; for '
             f'{global_batch} the linear rule gives\n--lr {linear_rate(global_batch):.4g}, and the published '
             'errors are not promised.')
     if global_batch > LARGEST_LINEAR_BATCH:

@@ -17,8 +17,8 @@ CIFAR100: dict[str, Any] = {
 IMAGENET: dict[str, Any] = {
     **defaults(ImagenetConfig), **recipes.IMAGENET['imagenet_atac'], 'dataset': 'imagenet',
     'training_images': TRAINING_IMAGES, 'test_images': VALIDATION_IMAGES}
-CIFAR100['images a step'] = CIFAR100['batch_size']
-IMAGENET['images a step'] = IMAGENET['batch_size'] * IMAGENET['num_gpus']
+CIFAR100['images per step'] = CIFAR100['batch_size']
+IMAGENET['images per step'] = IMAGENET['batch_size'] * IMAGENET['num_gpus']
 DATA = ('cifar100_labels', 'training_images', 'test_images', 'num_epochs')
 # Options that may differ: other seeds, and batches split over other devices; on ImageNet, float32 too.
 FREE = {CifarConfig: ('seed', 'mode', 'batch_size'),
@@ -30,7 +30,7 @@ def not_comparable(run: FinishedRun) -> tuple[str, ...]:
     if run.summary['dataset'] != _published(run)['dataset']:
         return _differences(run, 'dataset', 'num_epochs')
     unknown = () if run.network in NETWORKS else (f'no published number for {run.network}',)
-    return _differences(run, *DATA) or unknown or _differences(run, 'images a step', *(
+    return _differences(run, *DATA) or unknown or _differences(run, 'images per step', *(
         name for name, field in fields(type(run.config)).items()
         if field.option.result and not field.option.named and name not in FREE[type(run.config)]))
 
@@ -54,7 +54,7 @@ def _published(run: FinishedRun) -> dict[str, Any]:
 def _differences(run: FinishedRun, *names: str) -> tuple[str, ...]:
     """Return how a run differs from the published one in those of ``names`` that it has and that matter."""
     options, published = fields(type(run.config)), _published(run)
-    actual = {**values(run.config), **run.summary, 'images a step': run.images_per_step}
+    actual = {**values(run.config), **run.summary, 'images per step': run.images_per_step}
     return tuple(f'{name} {actual[name]} instead of {published[name]}' for name in names
                  if name in published and actual[name] != published[name]
                  and (name not in options or options[name].option.matters(actual)))

@@ -25,6 +25,7 @@ def _gate(config: Config) -> str:
     """Return a line on the gate of ATAC units, which the published defaults make other than the paper's."""
     network = config.network
     has_relu = getattr(network, 'useReLU', True)  # ImageNet's always have it
-    paper = ['r = 2 (--r 2)'] * (network.r != PAPER_R) + ['an inner ReLU (--useReLU)'] * (not has_relu)
+    paper = [f'r = {PAPER_R} (--r {PAPER_R})'] * (network.r != PAPER_R)
+    paper += ['an inner ReLU (--useReLU)'] * (not has_relu)
     return (f'ChaATAC: r = {network.r:g}, {"with" if has_relu else "without"} an inner ReLU'
             + (f'; the paper has {" and ".join(paper)}' if paper else ''))

@@ -35,7 +35,7 @@ class Network(Section, title='network'):
     """The options of gated networks that both hosts share."""
 
     act_type: str = network_option(
-        'ChaATAC', 'relu, prelu, elu, selu, gelu, swish, mish, frelu, sine, xunit, ChaATAC or one of your '
+        ATAC, 'relu, prelu, elu, selu, gelu, swish, mish, frelu, sine, xunit, ChaATAC or one of your '
         'own', named=True)
     attention: Optional[str] = network_option(
         None, "the block that ends each main path, such as se", shown='none', named=True)

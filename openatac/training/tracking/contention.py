@@ -33,9 +33,11 @@ class ContentionWatch(Tracker):
 
     Parameters
     ----------
-    progress : openatac.training.checkpoints.progress.Progress
-    read : function that returns the `Usage` now, or None where the system does not report it
-    threads : int; how many this process computes with
+    progress : Progress
+    read : function, optional
+        Returns the `Usage` now, or None where the system does not report it.
+    threads : int
+        How many this process computes with; 0 for those that it was told to use.
     """
 
     def __init__(self, progress: Any, read: Callable[[], Usage | None] | None = None, threads: int = 0):
