@@ -92,7 +92,7 @@ def learner(loss_scale=None, contexts=None):
 def train(some_learner, steps=3):
     rng = np.random.RandomState(2)
     for _ in range(steps):
-        some_learner.train_batch(rng.randn(8, 3, 6, 6).astype('float32'), rng.randint(0, CLASSES, 8), rate=0.1)
+        some_learner.train_batch(rng.randn(8, 3, 6, 6).astype('float32'), rng.randint(0, CLASSES, 8), 0.1)
     return some_learner.state()
 
 
