@@ -1,4 +1,4 @@
-"""openatac: "Attention as Activation" (Dai et al., ICPR 2020) in Apache MXNet Gluon and PyTorch.
+"""openatac: "Attention as Activation" (ATAC, ICPR 2020) in Apache MXNet Gluon and PyTorch.
 
 Importing this package is cheap and does not load MXNet: it only makes sure that a later ``import mxnet``
 works. The public names below load on first use.

@@ -299,4 +299,4 @@ def only_shown(words, runs):
 
 
 HANDLERS = {'make': make, 'pip': pip, 'python': python, 'torchrun': torchrun, 'openatac': openatac_command,
-            'curl': only_shown, 'docker': only_shown, '.': lambda words, runs: None}
+            'curl': only_shown, 'docker': only_shown, 'git': only_shown, '.': lambda words, runs: None}
