@@ -30,8 +30,10 @@ for epoch in range(EPOCHS):
     order = np.random.permutation(len(images))
     for start in range(0, len(order) - BATCH + 1, BATCH):
         chosen = order[start:start + BATCH]
+        x = mx.nd.array(images[chosen])
+        x.attach_grad()  # otherwise MXNet on CPUs does not update the running statistics of the first BatchNorm
         with mx.autograd.record():
-            losses = loss(net(mx.nd.array(images[chosen])), mx.nd.array(labels[chosen]))
+            losses = loss(net(x), mx.nd.array(labels[chosen]))
         losses.backward()
         trainer.step(BATCH)
     predicted = net(mx.nd.array(test_images)).argmax(axis=1).asnumpy()

@@ -38,12 +38,12 @@ JOBS = {  # {job: {name: Command}}
     },
     'train': {
         'train-cifar': Command(
-            'train a CIFAR network',
+            'train on CIFAR, digits or your own images',
             ('--recipe digits --save-dir run',
              '--recipe cifar10_atac --resume auto --save-dir full'), 'how-to/reproduce.md'),
         'train-imagenet': Command(
-            'train ResNet-50 on ImageNet',
-            ('--recipe imagenet_atac --data-dir imagenet --save-dir resnet',
+            'train ResNet-50 on ImageNet or other photographs',
+            ('--recipe imagenet_atac --rec-train train.rec --rec-val val.rec --save-dir resnet',
              '--data-dir photos --pretrained resnet/best.params --num-epochs 10 --save-dir tuned'),
             'how-to/photographs.md'),
         'pack': Command(
@@ -70,8 +70,8 @@ JOBS = {  # {job: {name: Command}}
             ('resnet/best.params', 'resnet/best.params --use-rec --rec-val val.rec'), 'how-to/evaluate.md'),
         'compare': Command(
             'train units at several depths and seeds, and compare them',
-            ('units --units relu,se,atac --blocks 1 --seeds 1,2,3 --recipe cifar10_atac',
-             'units --from run'), 'how-to/compare.md'),
+            ('comparison --units relu,se,atac --blocks 1 --seeds 1,2,3 --recipe cifar10_atac',
+             'comparison --from run'), 'how-to/compare.md'),
         'published': Command(
             'compare the published numbers with our costs and runs',
             ('', 'run --csv published.csv'), 'how-to/reproduce.md'),
@@ -92,7 +92,7 @@ JOBS = {  # {job: {name: Command}}
             ('run export/atac --fuse --onnx --int8',
              'cifar_resnet20_v2_atac run/best.params export/atac'), 'how-to/export.md'),
         'predict': Command(
-            'classify images with an exported network',
+            'classify images with an export, a run or a trained network',
             ('export/atac photo.jpg photos/ --gates gates.png',
              '--model cifar_resnet8_v2_atac photo.jpg --json'), 'how-to/predict.md'),
         'serve': Command(

@@ -1,6 +1,6 @@
 """Print the code that has a shell complete the commands, flags and file names of openatac.
 
-Append it to the file that your shell reads when it starts. It takes the extra completion (argcomplete).
+Append it to the file that your shell reads when it starts. It needs the extra completion (argcomplete).
 """
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 The file must hold exactly the network's parameters, for example under the names in the authors' files
 (``layer3.0.relu1.module.0.weight``, ...), in float32 or float16. If a run's settings.json or an export's
-manifest lies beside it, options that are not given are those of that network.
+manifest is in the same folder, options that are not given are those of that network.
 """
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PUBLISHED = {'r': IMAGENET['imagenet_atac']['r']}  # the default of the publish
 def main(argv: list[str]) -> int:
     """Run ``openatac evaluate-imagenet``; see the module."""
     p = command_parser('evaluate-imagenet', __doc__)
-    p.add_argument('evaluate', metavar='FILE')
+    p.add_argument('evaluate', metavar='FILE', help='a parameter file')
     add_section(p, ImagenetNetwork, [name for name, field in section_fields(ImagenetNetwork).items()
                                      if field.option.network and name != 'last_gamma'])
     add_section(p, ImagenetData)

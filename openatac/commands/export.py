@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
     _add_forms(p.add_argument_group('forms'))
     network = p.add_argument_group('network (a run knows its own)')
     network.add_argument('--classes', type=number(int, low=1, high=MAX_CLASSES), default=argparse.SUPPRESS,
-                         help='(default: as many as PARAMS has)')
+                         help='outputs of the network (default: as many as PARAMS has)')
     network.add_argument('--dataset', choices=NAMES, default=argparse.SUPPRESS,
                          help='what MODEL was trained on: for labels, images and calibration')
     for section in (CifarNetwork, ImagenetNetwork):

@@ -5,8 +5,8 @@ bytes of an image and answers with its most probable classes; images that arrive
 together. The page / shows them, and GET /health says whether the server is up. Where the export has a symbol
 form and MXNet is installed, both also show how much each unit's gates let through (/predict?gates=true).
 
-The server listens on this machine only, unless --host says otherwise; it asks nobody for a password. SIGTERM
-and Ctrl-C stop it when the requests that it has are answered.
+The server listens on this machine only, unless --host says otherwise; it has no authentication. SIGTERM and
+Ctrl-C stop it when the requests that it has are answered.
 """
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-r"""Train a CIFAR network with ATAC or another activation, by the recipe of "Attention as Activation".
+r"""Train a CIFAR network with ATAC or another activation, with the recipe of "Attention as Activation".
 
-The published command works unchanged:
+The published command is accepted unchanged (its script read the labels --cifar100-labels coarse):
 
     python train_cifar.py --gpus 0 --num-epochs 400 --mode hybrid -j 32 --batch-size 128 --wd 0.0001 \
         --lr 0.2 --lr-decay 0.1 --lr-decay-epoch 300,350 --dataset cifar100 --model atac \

@@ -1,4 +1,4 @@
-r"""Train ResNet-50 with ATAC on ImageNet, by the recipe of "Attention as Activation".
+r"""Train ResNet-50 with ATAC on ImageNet, with the recipe of "Attention as Activation".
 
 The published command, for two GPUs (--recipe imagenet_atac is the same):
 

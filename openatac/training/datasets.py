@@ -148,8 +148,8 @@ def _warn_of_number_order(images: ImageFolder) -> None:
     names = images.class_names
     if names != tuple(sorted(names)):
         log.warning('%s: the class folders are sorted as numbers (%s, ...); for a network that was trained '
-                    'with them sorted as text (%s, ...), as by earlier versions, give that order by '
-                    '--class-list', images.root, ', '.join(names[:3]), ', '.join(sorted(names)[:3]))
+                    'with them sorted as text (%s, ...), give that order with --class-list',
+                    images.root, ', '.join(names[:3]), ', '.join(sorted(names)[:3]))
 
 
 def _record_file(data: ImagenetData, split: str) -> str:

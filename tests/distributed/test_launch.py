@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from openatac.commands import train_imagenet
 from openatac.distributed import launchers
 from openatac.distributed.parameter_server import describe_optimizer, make_optimizer
 from tests.conftest import ROOT
@@ -526,6 +527,9 @@ def test_the_manifest_for_kubernetes():
     jobs = {document['spec']['template']['metadata']['labels']['role']: document['spec']
             for document in documents[3:]}
     numbers = documents[0]['data']
+    program, name, *flags = shlex.split(numbers['command'])
+    assert (program, name) == ('openatac', 'train-imagenet')  # `pip install` puts no other program on the path
+    train_imagenet.parser().parse_args(flags)
     assert jobs['worker']['completions'] == jobs['worker']['parallelism'] == int(numbers['DMLC_NUM_WORKER'])
     assert jobs['server']['completions'] == jobs['server']['parallelism'] == int(numbers['DMLC_NUM_SERVER'])
     for role, job in jobs.items():

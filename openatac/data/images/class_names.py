@@ -19,7 +19,7 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def warn_if_sorted_as_text(names: Sequence[str], where: str) -> None:
-    """Warn of classes that are numbers and sorted as text, as earlier versions sorted all class folders."""
+    """Warn of classes that are numbers and sorted as text, where class folders are sorted as numbers."""
     if tuple(names) == tuple(sorted(names)) != in_order(names):
         log.warning('%s has the classes sorted as text (%s, ...), where class folders are sorted as numbers '
                     '(%s, ...): its order is used', where, ', '.join(names[:3]),
