@@ -1,4 +1,4 @@
-// Classifies an image by an exported network, with the predict API of the installed mxnet wheel.
+// Classifies an image with an exported network, with the predict API of the installed mxnet wheel.
 //
 //     classify PREFIX image.ppm
 //
