@@ -50,7 +50,7 @@ PUBLISHED, REHEARSED, LEAST = 400, 3, 8  # epochs
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--minutes', type=float, default=12, help='for everything (default: %(default)s)')
-    p.add_argument('--jobs', type=int, default=2, help='trainings at a time (default: %(default)s)')
+    p.add_argument('--jobs', type=int, default=2, help='training runs at a time (default: %(default)s)')
     p.add_argument('--data', default='build/gpu-data', metavar='FOLDER',
                    help='of what gpu_data.py has packed (default: %(default)s)')
     p.add_argument('--out', default='build/gpu-evidence', metavar='FOLDER', help='(default: %(default)s)')

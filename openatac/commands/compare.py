@@ -59,10 +59,10 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument('--recipe', default='cifar10_atac',
                    help='recipe of train-cifar, apart from unit and depth (default: %(default)s)')
     p.add_argument('--jobs', type=number(int, low=1, high=256), default=1,
-                   help='trainings at a time; they share the processors and, with --engine torch --gpus 0 '
+                   help='runs at a time; they share the processors and, with --engine torch --gpus 0 '
                         'after --, the GPUs: each takes the next (default: %(default)s)')
     p.add_argument('--dry-run', type=number(int, low=1, high=MAX_COUNT), metavar='N',
-                   help='only do N batches of each training, print their time and memory, and keep nothing')
+                   help='only do N batches of each run, print their time and memory, and keep nothing')
     p.add_argument('--from', dest='others', metavar='RUNS', nargs='+', default=[],
                    help='folders with finished runs, whose records are copied to FOLDER')
     p.add_argument('--note', help='a remark on the data that every figure shows; FOLDER keeps it')
@@ -97,7 +97,7 @@ def _check(sweep: Sweep, dry_run: bool) -> None:
     if dry_run and not sweep.units:
         raise ValueError('argument --dry-run: name what to train with --units')
     if sweep.flags and not sweep.units:
-        raise ValueError(f'the flags {" ".join(sweep.flags)} are for trainings: name some with --units')
+        raise ValueError(f'the flags {" ".join(sweep.flags)} are for training runs: name units with --units')
 
 
 def _dry_run(sweep: Sweep, batches: int) -> int:
@@ -136,7 +136,7 @@ def _train(sweep: Sweep, trainings: Sequence[Training], jobs: int) -> dict[str, 
     """Run the trainings that are not finished; return {name: Failure}."""
     sweep.keep_recipe()
     missing = [training for training in trainings if not training.is_finished()]
-    print(f'{len(trainings)} trainings: {len(trainings) - len(missing)} finished, {len(missing)} to run',
+    print(f'{len(trainings)} runs: {len(trainings) - len(missing)} finished, {len(missing)} to run',
           flush=True)
     try:
         return run_queue(missing, min(jobs, max(1, len(missing))),

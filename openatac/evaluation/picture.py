@@ -40,5 +40,5 @@ def confusion_figure(matrix: np.ndarray, names: Sequence[str]) -> Figure:
                       color='white' if shares[row, column] > 0.5 else 'black')
     axes.spines[:].set_visible(True)
     wrong = 100 * (1 - matrix.trace() / matrix.sum())
-    figure.suptitle(wrapped(f'{matrix.sum():,} images, error {wrong:.2f} %', side + 1))
+    figure.suptitle(wrapped(f'{matrix.sum():,} images, error {wrong:.2f}%', side + 1))
     return figure

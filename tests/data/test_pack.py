@@ -113,7 +113,7 @@ def test_a_format_that_mxnet_may_not_read_becomes_a_jpeg(tmp_path):
 
 
 def test_too_many_bad_images_are_an_error(folder, tmp_path):
-    with pytest.raises(DataError, match=r'\b2 .*\b60 .*\b1 %'):
+    with pytest.raises(DataError, match=r'\b2 .*\b60 .*\b1%'):
         pack(ImageFolder(folder), str(tmp_path / 'out'))
     assert not os.path.exists(str(tmp_path / 'out.rec'))
 

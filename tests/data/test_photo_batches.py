@@ -196,10 +196,10 @@ def test_testing_leaves_bad_images_out(damaged, workers):
 @pytest.mark.parametrize('workers', [0, 2])
 def test_too_many_bad_images_are_an_error(damaged, workers):
     photos = training(damaged, workers=workers)
-    with pytest.raises(DataError, match='2 of 37 .*1 %'):
+    with pytest.raises(DataError, match='2 of 37 .*1%'):
         list(photos.epoch(0))
     photos = evaluation(damaged, workers=workers, max_bad_share=0)
-    with pytest.raises(DataError, match='1 of 37 .*0 %'):
+    with pytest.raises(DataError, match='1 of 37 .*0%'):
         list(photos)
 
 

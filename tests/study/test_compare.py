@@ -153,7 +153,7 @@ def test_only_what_is_missing_or_damaged_is_trained(copy, data):
     shutil.rmtree(copy / 'runs' / 'b1-se-seed2')
     (copy / 'runs' / 'b1-se-seed2' / 'train.log').mkdir(parents=True)
     done = compare(copy, *all_of(data))
-    assert done.returncode == 1 and '4 trainings: 2 finished, 2 to run' in done.stdout
+    assert done.returncode == 1 and '4 runs: 2 finished, 2 to run' in done.stdout
     last = done.stderr.splitlines()[-1]
     assert 'b1-se-seed2' in last and 'train.log' in last
     rows = rows_of(copy / 'runs.csv')
@@ -163,7 +163,7 @@ def test_only_what_is_missing_or_damaged_is_trained(copy, data):
             del row[changes], old[changes]
         assert row == old
     again = compare(copy)
-    assert again.returncode == 0 and 'trainings' not in again.stdout
+    assert again.returncode == 0 and 'finished, ' not in again.stdout
     assert again.stdout.strip() in done.stdout
 
 

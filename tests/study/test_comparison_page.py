@@ -23,7 +23,7 @@ EPOCHS = 4
 
 
 def run(unit, blocks, seed, best, device='1 x cpu', dataset='digits'):
-    """A made-up run whose accuracy rises to ``best`` and falls by 2 % in the last epoch."""
+    """A made-up run whose accuracy rises to ``best`` and falls by 2% in the last epoch."""
     accuracies = [best / 2, best * 0.9, best, best * 0.98]
     history = {'epoch': [0.0, 1.0, 2.0, 3.0], 'val_accuracy': accuracies,
                'train_loss': [2.0, 1.0 + 0.1 * seed, 0.5, 0.25]}
@@ -152,7 +152,7 @@ def test_pictures_are_the_accuracy_and_the_curves_of_each_depth(measure, words):
     document = Document(page(several(), measure))
     labels = [attributes['aria-label'] for attributes in document.all('svg')]
     assert labels[0].startswith(words) and all(
-        f'{each.unit}, b = {each.blocks}: {100 * (1 - np.mean(each.values(measure))):.2f} %' in labels[0]
+        f'{each.unit}, b = {each.blocks}: {100 * (1 - np.mean(each.values(measure))):.2f}%' in labels[0]
         for each in several())
     assert labels[1:] == ['test error and training loss over epochs, b = 1',
                           'test error and training loss over epochs, b = 10']

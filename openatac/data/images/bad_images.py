@@ -56,5 +56,5 @@ class BadImages:
                 log.warning('left out more than %d images; the others are only counted', self._named)
             if self.count > self.allowed:
                 raise DataError(f'{self.count} of {len(self._source)} images cannot be read, more than the '
-                                f'{100 * self.max_share:g} % tolerated; the last is {name} ({reason}): '
+                                f'{100 * self.max_share:g}% tolerated; the last is {name} ({reason}): '
                                 'get the data again')

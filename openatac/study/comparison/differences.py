@@ -23,7 +23,7 @@ WORTH_SHOWING = 0.01    # the difference in accuracy for which `seeds_needed` co
 POWER = 0.8
 ALL = 'all'             # --against: every pair of units
 MAIN_UNIT = 'atac'      # by default all others are compared with it, if it is there
-HEAD = ('b', 'unit', 'against', 'difference', '95 % interval', 'p', "p (Holm's correction)", 'n')
+HEAD = ('b', 'unit', 'against', 'difference', '95% CI', 'p', "p (Holm's correction)", 'n')
 
 
 class Difference(NamedTuple):
@@ -37,7 +37,7 @@ class Difference(NamedTuple):
     mean : float
         Difference of the mean accuracies.
     low, high : float or None
-        The 95 % interval of the difference; None without a test, and so is ``p``.
+        The 95% confidence interval of the difference; None without a test, and so is ``p``.
     p : float or None
         The p value of Welch's t test.
     corrected : float or None
@@ -139,9 +139,9 @@ def state_findings(found: Sequence[Difference]) -> str:
 
 
 def seeds_needed(groups: Sequence[Group], measure: str = 'last_accuracy') -> int | None:
-    """Return how many seeds of each unit would show a difference of `WORTH_SHOWING` with a power of 80 %.
+    """Return how many seeds of each unit would show a difference of `WORTH_SHOWING` with a power of 80%.
 
-    By the normal approximation for the largest standard deviation of the groups, at a level of 5 %; None
+    By the normal approximation for the largest standard deviation of the groups, at a level of 5%; None
     without any spread.
     """
     deviations = [statistics.stdev(group.values(measure)) for group in groups if len(group.runs) > 1]

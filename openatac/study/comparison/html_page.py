@@ -94,7 +94,7 @@ def _figures(groups: Sequence[Group], measure: str) -> str:
 def _error_text(groups: Sequence[Group], measure: str) -> str:
     """Return what the figure of errors shows, in words, for those who do not see it."""
     errors = [100 * (1 - statistics.mean(group.values(measure))) for group in groups]
-    points = '; '.join(f'{group.unit}, b = {group.blocks}: {error:.2f} % with {group.parameters:,} parameters'
+    points = '; '.join(f'{group.unit}, b = {group.blocks}: {error:.2f}% with {group.parameters:,} parameters'
                        for group, error in zip(groups, errors))
     return f'{describe_measure(measure, groups, "error")} against trainable parameters. {points}.'
 

@@ -65,7 +65,7 @@ class Sweep:
             with contextlib.suppress(OSError, ValueError):
                 before = read_json(path, list[str])
             if before not in (None, words):
-                raise OpenatacError(f'{self.folder} holds trainings by "{" ".join(before)}", not by '
+                raise OpenatacError(f'{self.folder} holds runs with "{" ".join(before)}", not with '
                                     f'"{" ".join(words)}": choose another folder, or the same flags')
         write_text(path, json.dumps(words) + '\n')
 

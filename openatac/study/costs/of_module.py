@@ -9,7 +9,7 @@ def module_costs(net: torch.nn.Module, image_shape: tuple[int, ...]) -> tuple[in
     """Return (trainable parameters, multiply-adds for one image) of a network, then in evaluation mode.
 
     PyTorch counts two operations for each multiply-add of convolutions, linear layers and matrix products,
-    except for products with one pixel (in attention-augmented convolutions, less than 0.01 %).
+    except for products with one pixel (in attention-augmented convolutions, less than 0.01%).
     """
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         net.eval()(torch.zeros(1, *image_shape))

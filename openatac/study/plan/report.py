@@ -45,7 +45,7 @@ def _count(count: int, what: str) -> str:
 
 def _assumptions(estimate: Estimate) -> Iterator[str]:
     setup = estimate.setup
-    yield (f'every device trains at {setup.images_per_second:g} images/s with {setup.batch_size} images a '
+    yield (f'every device trains at {setup.images_per_second:g} images/s with {setup.batch_size} images per '
            'step, as measured on one')
     yield (f'every machine reads and augments {estimate.images_per_second / setup.machines:.0f} images/s, or '
            'its devices wait')

@@ -157,7 +157,7 @@ class Setup(NamedTuple):
     def gradient_bytes(self) -> int:
         """Bytes of one device's gradients.
 
-        A network cast to float16 keeps BatchNorm's parameters in float32, which would add 0.3 % for
+        A network cast to float16 keeps BatchNorm's parameters in float32, which would add 0.3% for
         ATAC-ResNet-50.
         """
         return self.parameters * BYTES[self.dtype]

@@ -62,7 +62,7 @@ def _cost_cells(row: Row, form: str) -> Line:
     value, (ours,) = row.number.value, row.values
     same = row.verdict.startswith('reproduced')
     return (f'{value:{form}}', f'{ours:.2f}',
-            'reproduced' if same else f'{100 * (ours - value) / value:+.1f} %')
+            'reproduced' if same else f'{100 * (ours - value) / value:+.1f}%')
 
 
 def _error_lines(rows: Sequence[Row]) -> Iterator[Line]:

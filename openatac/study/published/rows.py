@@ -19,9 +19,9 @@ WIDE = 10  # times the published uncertainty: published units and depths differ 
 
 RULE = f"""\
 reproduced: our mean is no farther from the published number than its uncertainty and half the width of our
-95 % interval (Student's t, n runs) together. undecided: no farther either, but that interval is wider than
-{WIDE} published uncertainties, so more runs are needed. differs: farther. One run has no interval. How much
-published numbers vary from run to run is not published."""
+95% confidence interval (Student's t, n runs) together. undecided: no farther either, but that interval is
+wider than {WIDE} published uncertainties, so more runs are needed. differs: farther. One run has no interval.
+How much published numbers vary from run to run is not published."""
 
 
 class Row(NamedTuple):
@@ -83,7 +83,7 @@ def make_row(number: Published, runs: Sequence[FinishedRun], speeds: Sequence[Sp
 
 
 def _half_interval(values: Sequence[float]) -> float:
-    """Return half the width of the 95 % interval of the mean of ``values``; 0 for one value."""
+    """Return half the width of the 95% confidence interval of the mean of ``values``; 0 for one value."""
     if len(values) == 1:
         return 0.0
     from scipy import stats

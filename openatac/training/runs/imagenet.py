@@ -34,7 +34,7 @@ def _open_backend(net: Any, config: ImagenetConfig, command: str, cluster: Clust
     try:
         return session.backend_of(config, net, cluster)
     except DeviceError as error:
-        raise DeviceError(f'{error}; on a CPU (slow: some images a second) the command is: '
+        raise DeviceError(f'{error}; on a CPU (slow: some images per second) the command is: '
                           f'{cpu_command(command)}') from None
 
 
