@@ -3,7 +3,7 @@
 - results.md: before each of the two tables of results/NAME/comparison.md stands `<!-- results/NAME -->`,
   in order.
 - reference/commands.md: the commands of openatac.commands.catalogue, with the title of their page.
-- reference/api.md: the docstring of each name begins with the text beside it.
+- reference/api.md: after each name, its arguments and the beginning of its docstring.
 """
 import ast
 import re
@@ -43,22 +43,62 @@ def commands(text):
 
 
 def names(text):
-    """Return the page with the summary of each name in its tables."""
-    return NAME.sub(lambda match: f'| `{match[1]}` | {summary(definition(match[1]))} |', text)
+    """Return the page with the arguments and the summary of each name in its tables."""
+    def row(match):
+        node = found(definition(match[1]))
+        return f'| `{match[1]}` | {arguments(node)} | {summary(node)} |'
+
+    return NAME.sub(row, text)
 
 
 def definition(name):
     """Return where a public name is defined: openatac.nn.atac.ChaATAC of openatac.ChaATAC."""
-    short = name.removeprefix('openatac.')
-    return f'{openatac._PUBLIC[short]}.{short}' if short in openatac._PUBLIC else name
+    package, _, short = name.rpartition('.')
+    if package == 'openatac':
+        return f'{openatac._PUBLIC[short]}.{short}'
+    if package == 'openatac.pytorch':
+        return next(f'{node.module}.{short}' for node in syntax(package) if isinstance(node, ast.ImportFrom)
+                    and short in {alias.name for alias in node.names})
+    return name
 
 
-def summary(name):
-    """Return the first paragraph of the docstring of a class or function; nothing is imported."""
+def found(name):
+    """Return the syntax tree of a class or function."""
     module, _, name = name.rpartition('.')
+    return next(node for node in syntax(module) if getattr(node, 'name', None) == name)
+
+
+def syntax(module):
+    """Return the statements of a module, which is not imported."""
     path = ROOT / module.replace('.', '/')
-    tree = ast.parse((path / '__init__.py' if path.is_dir() else path.with_suffix('.py')).read_text('utf-8'))
-    node = next(node for node in tree.body if getattr(node, 'name', None) == name)
+    path = path / '__init__.py' if path.is_dir() else path.with_suffix('.py')
+    return ast.parse(path.read_text('utf-8')).body
+
+
+def arguments(node):
+    """Return what a function or a class takes, without annotations; '' for a class that does not say it."""
+    if isinstance(node, ast.ClassDef):
+        if 'NamedTuple' in map(ast.unparse, node.bases):
+            return f'`({", ".join(each.target.id for each in node.body if isinstance(each, ast.AnnAssign))})`'
+        node = next((each for each in node.body if getattr(each, 'name', None) == '__init__'), None)
+        if not node:
+            return ''
+    taken = node.args
+    for each in ast.walk(taken):
+        if isinstance(each, ast.arg):
+            each.annotation = None
+    taken.defaults, taken.kw_defaults = ([each and shown(each) for each in values]
+                                         for values in (taken.defaults, taken.kw_defaults))
+    return f'`({re.sub("^self(, )?", "", ast.unparse(taken))})`'
+
+
+def shown(default):
+    """Return a default value as it is, if that says something outside of its module, or `...`."""
+    return default if isinstance(default, (ast.Constant, ast.Tuple, ast.Attribute)) else ast.Constant(...)
+
+
+def summary(node):
+    """Return the first paragraph of the docstring of a class or function."""
     paragraph = ' '.join(ast.get_docstring(node).split('\n\n')[0].split())
     return paragraph.replace('``', '`').replace('|', '&#124;')
 

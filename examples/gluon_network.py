@@ -31,7 +31,7 @@ for epoch in range(EPOCHS):
     for start in range(0, len(order) - BATCH + 1, BATCH):
         chosen = order[start:start + BATCH]
         x = mx.nd.array(images[chosen])
-        x.attach_grad()  # otherwise MXNet on CPUs does not update the running statistics of the first BatchNorm
+        x.attach_grad()  # or MXNet on CPUs does not update the running statistics of the first BatchNorm
         with mx.autograd.record():
             losses = loss(net(x), mx.nd.array(labels[chosen]))
         losses.backward()

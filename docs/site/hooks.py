@@ -73,7 +73,8 @@ def on_page_content(content, page, config, files):
 
 def on_post_page(output, page, config):
     """Refuse a page that loads something from another site."""
-    loaded = re.search(r'<(?:script|img|iframe|link)[^>]* (?:src|href)="https?:[^>]*>', output)
+    loaded = re.search(r'<(?:script|img|iframe|link(?! rel="canonical"))[^>]* (?:src|href)="https?:[^>]*>',
+                       output)
     if loaded:
         raise PluginError(f'{page.file.src_path} loads something from another site: {loaded[0]}')
     return output
@@ -149,5 +150,5 @@ def table(group):
 def api(page):
     """Yield what has mkdocstrings show the docstrings of the names in the tables of the page."""
     yield '\n## Docstrings\n'
-    for name in TABLES['NAME'].findall(page):
-        yield f'::: {TABLES["definition"](name)}\n'
+    for place in dict.fromkeys(map(TABLES['definition'], TABLES['NAME'].findall(page))):
+        yield f'::: {place}\n'

@@ -528,7 +528,7 @@ def test_the_manifest_for_kubernetes():
             for document in documents[3:]}
     numbers = documents[0]['data']
     program, name, *flags = shlex.split(numbers['command'])
-    assert (program, name) == ('openatac', 'train-imagenet')  # `pip install` puts no other program on the path
+    assert (program, name) == ('openatac', 'train-imagenet')  # pip installs no other program
     train_imagenet.parser().parse_args(flags)
     assert jobs['worker']['completions'] == jobs['worker']['parallelism'] == int(numbers['DMLC_NUM_WORKER'])
     assert jobs['server']['completions'] == jobs['server']['parallelism'] == int(numbers['DMLC_NUM_SERVER'])

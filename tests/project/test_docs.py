@@ -5,6 +5,7 @@ use; trainings run as dry runs of one small batch. After `<!-- parsed only: REAS
 if they need it, commands are only parsed, by their own parsers.
 """
 import argparse
+import ast
 import importlib
 import os
 import re
@@ -21,6 +22,7 @@ import train_cifar
 import train_imagenet
 from openatac.commands.catalogue import COMMANDS
 from openatac.models.zoo import HOSTS
+from openatac.training.recipes import CIFAR, IMAGENET
 from openatac.units import ACTIVATIONS, ATTENTIONS
 from tests.conftest import ROOT
 from tests.helpers.commands import call_command
@@ -104,11 +106,30 @@ def test_tables_show_what_is_declared(page, filled):
 
 def test_public_names_and_extras_are_documented():
     names = text_of('docs/reference/api.md')
-    public = set(openatac.__all__) - {'__version__'}
+    public = {*openatac.__all__, *(f'pytorch.{name}' for name in names_in_pytorch())} - {'__version__'}
     assert not [name for name in public if f'`openatac.{name}`' not in names]
     extras = re.findall(r'^([\w-]+) = \[', metadata_section('project.optional-dependencies'), re.MULTILINE)
     install = text_of('docs/install.md')
     assert not [extra for extra in extras if f'`{extra}`' not in install and extra != 'mxnet-needs']
+
+
+def names_in_pytorch():
+    """Those that openatac.pytorch exports, also where PyTorch is missing."""
+    return ast.literal_eval(text_of('openatac/pytorch/__init__.py').split('__all__ = ')[1])
+
+
+def test_the_table_of_recipes_shows_what_they_are():
+    rows = re.findall(r'^\| `(\w+_atac|digits)` \| (.+?) \| `(.+?)` \| (\d+) \|',
+                      text_of('docs/how-to/reproduce.md'), re.MULTILINE)
+    shown = {name: (data.replace('-', '').lower().split(', '), network, int(epochs))
+             for name, data, network, epochs in rows}
+    cifar = {name: ([recipe['dataset'], *([f'{recipe["cifar100_labels"]} labels']
+                                          if 'cifar100_labels' in recipe else [])],
+                    f'cifar_resnet{6 * recipe["blocks"] + 2}_v2_{recipe["model"]}', recipe['num_epochs'])
+             for name, recipe in CIFAR.items()}
+    imagenet = {name: (['imagenet'], 'resnet50_v1b_atac', recipe['num_epochs'])
+                for name, recipe in IMAGENET.items()}
+    assert shown == {**cifar, **imagenet}
 
 
 def metadata_section(name):
@@ -156,6 +177,7 @@ def write_inputs():
     assert call_script('--dataset', 'folder', '--data-dir', 'photos', '--blocks', 1, '--batch-size', 8,
                        *short, '--save-dir', 'cats') == 0
     shutil.copytree('cats', 'mine')
+    shutil.copytree('cats', 'tuned')
     shutil.copytree('run', 'full')
     shutil.copytree('run', 'params/run')
     shutil.copy('run/sample.png', 'photo.jpg')
