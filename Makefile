@@ -60,7 +60,7 @@ bench: $(VENV)/.with-cpu,demo
 gpu-evidence:
 	$(PYTHON) benchmarks/gpu_evidence.py --minutes $(MINUTES)
 
-# MXNet's CUDA build has an environment of its own: beside the CPU build, the two would overwrite each other.
+# MXNet's CUDA build has an environment of its own: in one environment, it and the CPU build would overwrite each other.
 # No GPU and no driver are needed, but a C compiler, which makes a stand-in for the driver.
 test-cuda-wheel: $(CUDA_VENV)/.filled
 	$(CUDA_VENV)/bin/python -m pytest tests/runtime/test_cuda_wheel.py

@@ -1,4 +1,4 @@
-"""How fast networks with gates train on the CPU, beside the same network with plain ReLUs.
+"""How fast networks with gates train on the CPU, compared with the same network with plain ReLUs.
 
     python benchmarks/gates.py
 

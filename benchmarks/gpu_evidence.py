@@ -8,7 +8,7 @@ CPUs, with --dry-run. The stages, each with a time limit:
 
 - tests: those that need a GPU and no MXNet, if pytest is there;
 - speed: benchmarks/gpu_speed.py;
-- data: the images, unpacked beside the packed ones;
+- data: the images, unpacked next to the packed ones;
 - rehearsal: three epochs, which show how many fit: compiled or, if that fails, eager (rehearsal-eager);
 - training: the published runs on CIFAR-10, one block per stage first, as many as fit, with the published 400
   epochs. If ReLU and ATAC with one block would not fit, all runs are shortened so that these two do, and the
@@ -94,7 +94,7 @@ def train(stages, args):
         stages.run('comparison', ['-m', 'openatac', 'compare', folder, '--note', NOTE], None)
     drawn = os.path.isfile(os.path.join(folder, 'comparison.png'))
     stages.record('pictures', 'done' if drawn else 'left out', note='' if drawn else (
-        f'they need finished runs and matplotlib; draw them anywhere by: openatac compare {folder}'))
+        f'they need finished runs and matplotlib; draw them anywhere with: openatac compare {folder}'))
 
 
 def choose_flags(stages, args, data):
@@ -136,7 +136,7 @@ class Stages:
     folder : str
         Of all results; it may have those of an earlier call.
     seconds : float
-        For everything. A tenth is kept for the comparison, and for trainings to write checkpoints.
+        For everything. A tenth is kept for the comparison, and for runs to write checkpoints.
     """
 
     def __init__(self, folder, seconds):
@@ -190,7 +190,7 @@ class Stages:
         write_text(self.path('evidence.md'), report(self))
 
     def recipe(self):
-        """Return the flags of the trainings, if they have begun."""
+        """Return the flags of the runs, if they have begun."""
         with contextlib.suppress(FileNotFoundError):
             return json.loads(Path(self.path('cifar10', 'recipe.json')).read_text('utf-8'))[2:]
 

@@ -1,4 +1,4 @@
-"""How fast networks with ReLU, SE and ATAC train and infer in PyTorch, beside what the memory allows.
+"""How fast networks with ReLU, SE and ATAC train and infer in PyTorch, against what the memory allows.
 
     python benchmarks/gpu_speed.py speed.csv
 

@@ -1,4 +1,4 @@
-"""openatac's input pipeline for ImageNet beside MXNet's ImageRecordIter, on the same record file.
+"""openatac's input pipeline for ImageNet against MXNet's ImageRecordIter, on the same record file.
 
     python benchmarks/record_pipeline.py FOLDER        a folder of photographs, a subfolder per class
 

@@ -37,7 +37,7 @@ def run(source, folder):
 def can_import(package):
     try:
         importlib.import_module(package)
-    except (ImportError, RuntimeError):  # the latter is torchvision's, beside a PyTorch of another build
+    except (ImportError, RuntimeError):  # the latter is torchvision's, next to a PyTorch of another build
         return False
     return True
 

@@ -1,4 +1,4 @@
-"""Compare units at several depths and seeds: train the missing runs by one recipe, then compare all.
+"""Compare units at several depths and seeds: train the missing runs with one recipe, then compare all.
 
 Stop it at any time; the same command resumes. Without --units it compares the runs in FOLDER again, with
 finished runs of train-cifar from the folders of --from. Flags after -- are for train-cifar. FOLDER gets

@@ -6,8 +6,8 @@ changed since. --check reads and decodes every record of OUT.rec, and reports wh
 
 FOLDER has a subfolder for each class; sorted by name, or as numbers if all are, they are the labels 0, 1, ...
 LIST (.lst, .csv or .txt) has a file and its label on each line; a .lst is that of MXNet's im2rec. ILSVRC's
-ground truth, a number on each line, needs the devkit's meta.mat beside it or --class-list. JPEG and PNG files
-are copied unchanged unless they are resized or recompressed. If a run is interrupted, the same command
+ground truth, a number on each line, needs the devkit's meta.mat next to it or --class-list. JPEG and PNG
+files are copied unchanged unless they are resized or recompressed. If a run is interrupted, the same command
 resumes it, and the files come out the same.
 """
 import argparse

@@ -1,8 +1,8 @@
 """Estimate time and cost of the published ImageNet run on more devices, before anyone pays for them.
 
 One measured number, the training speed of one device, and the bytes of the gradients give the time of a step:
-computing, then exchanging gradients by a ring, through parameter servers (MXNet) or during the backward pass
-(PyTorch). Latency is left out, so small messages take longer than this says; nothing here is fitted to a
+computing, then exchanging gradients around a ring, through parameter servers (MXNet) or during the backward
+pass (PyTorch). Latency is left out, so small messages take longer than this says; nothing here is fitted to a
 measurement.
 """
 from __future__ import annotations

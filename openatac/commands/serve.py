@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
     p = _parser()
     args = p.parse_args(argv)
     if bool(args.export) == bool(args.model):
-        p.error('name an EXPORT, or a network by --model, one of the two')
+        p.error('name an EXPORT, or a network with --model, one of the two')
     if args.model and args.engine:
         p.error('argument --engine: it is for an export; leave out --model')
     if not all(map(importlib.util.find_spec, ('fastapi', 'uvicorn'))):

@@ -20,7 +20,7 @@ from openatac.serving.request_limits import Refused
 
 
 def create_app(classifier: Classifier) -> FastAPI:
-    """Return the application that answers by a `Classifier`."""
+    """Return the application that answers with a `Classifier`."""
     app = FastAPI(title='openatac', docs_url=None, redoc_url=None)  # those pages load scripts from elsewhere
     limits, manifest = classifier.limits, classifier.predictor.manifest
     html = fill_page(__package__, model=for_html(manifest.model), classes=f'{manifest.classes:,}',

@@ -26,7 +26,7 @@ def train_in_processes(config: Config) -> int | None:
     if torchrun.is_part() or torch.cuda.device_count() <= max(gpus):  # a missing one is reported later
         return None
     if not hasattr(os, 'fork'):
-        raise OpenatacError('this system does not let a training start others: start one for each GPU by '
+        raise OpenatacError('this system does not let a run start processes: start one for each GPU with '
                             f'torchrun --nproc-per-node {len(gpus)}')
     return run(lambda group: torchrun.start_here(group, torchrun.own_command(), len(gpus)))
 
@@ -38,10 +38,10 @@ def join_cluster(parser: argparse.ArgumentParser, config: Config) -> Cluster:
     if config.compute.engine != 'torch':
         if torchrun.is_part() and 'TORCHELASTIC_RUN_ID' in os.environ:
             parser.error('argument --engine: torchrun is for torch; start several processes of '
-                         f'{config.compute.engine} by `openatac launch`')
+                         f'{config.compute.engine} with `openatac launch`')
         return kvstore.join_run('device' if alone else getattr(config.training, 'kvstore', 'device'))
     if alone and torchrun.is_part():
-        parser.error('this command takes one process; start it without torchrun')
+        parser.error('this command needs one process; start it without torchrun')
     if config.compute.syncbn and not (alone or torchrun.is_part()):
         parser.error('argument --syncbn: it is for two or more processes, and this is one; leave it out')
     return torchrun.join_run()

@@ -73,9 +73,9 @@ class ImagenetData(Section, title='data'):
         shown='the class folders, sorted', added=True)
     use_rec: bool = option(False, 'read record files instead of folders')
     rec_train: str = option(os.path.join(IMAGENET_FOLDER, 'rec', 'train.rec'), 'training record file')
-    rec_train_idx: Optional[str] = option(None, 'its index', shown='the .idx beside it, or none')
+    rec_train_idx: Optional[str] = option(None, 'its index', shown='the .idx next to it, or none')
     rec_val: str = option(os.path.join(IMAGENET_FOLDER, 'rec', 'val.rec'), 'validation record file')
-    rec_val_idx: Optional[str] = option(None, 'its index', shown='the .idx beside it, or none')
+    rec_val_idx: Optional[str] = option(None, 'its index', shown='the .idx next to it, or none')
     input_size: Union[int, str] = network_option(
         224, 'size of the images that the network takes in pixels, a side or HEIGHTxWIDTH, such as 160x320',
         parse=ImageSize(low=32))
