@@ -284,7 +284,7 @@ def test_commands_refuse_a_folder_for_a_prefix(tmp_path, monkeypatch, capsys, co
 
 # ------------------------------------------------------ everything that writes does it here
 
-WRITERS = {'files/writing.py', 'data/cifar_files.py', 'data/download.py', 'data/records/pack.py',
+WRITERS = {'files/writing.py', 'data/small/cifar_files.py', 'data/small/download.py', 'data/records/pack.py',
            'export/file_set.py', 'training/checkpoints/checkpoint.py'}
 
 

@@ -96,10 +96,10 @@ def test_other_settings_are_refused_with_the_flag_too(tmp_path, cifar10, capsys)
     assert all(word in error for word in ['wd', '0.0001', '0.5', '--save-dir'])
 
 
-# ------------------------------------------------------------------------ states of engines
+# ------------------------------------------------------------------------ states of learners
 
-def trained_engine(name, monkeypatch, dtype='float32', steps=3):
-    """The engine of that name after steps on made-up images; two devices for 'mxnet2'."""
+def trained_learner(name, monkeypatch, dtype='float32', steps=3):
+    """The learner of that engine after steps on made-up images; two devices for 'mxnet2'."""
     if name == 'torch':
         pytest.importorskip('torch')
     if name == 'mxnet2':
@@ -107,11 +107,11 @@ def trained_engine(name, monkeypatch, dtype='float32', steps=3):
     net = openatac.get_model('cifar_resnet8_v2_atac')
     opened = open_backend(net, Compute(engine=name.rstrip('2'), dtype=dtype), (3, 32, 32), 0, '', True)
     opened.initialize()
-    engine = opened.engine({'learning_rate': 0.1, 'momentum': 0.9, 'wd': 1e-4}, {})
+    learner = opened.learner({'learning_rate': 0.1, 'momentum': 0.9, 'wd': 1e-4}, {})
     chance = np.random.RandomState(0)
     for _ in range(steps):
-        engine.train_batch(chance.randn(8, 3, 32, 32).astype('float32'), chance.randint(0, 10, 8), 0.1)
-    return engine
+        learner.train_batch(chance.randn(8, 3, 32, 32).astype('float32'), chance.randint(0, 10, 8), 0.1)
+    return learner
 
 
 @pytest.mark.parametrize('one, other', [
@@ -119,9 +119,9 @@ def trained_engine(name, monkeypatch, dtype='float32', steps=3):
 def test_a_state_is_converted(one, other, monkeypatch):
     """Momenta to the bit, and all else as the engine that had it uses it."""
     with monkeypatch.context() as patched:
-        trained = trained_engine(one, patched)
+        trained = trained_learner(one, patched)
     with monkeypatch.context() as patched:
-        resumed = trained_engine(other, patched, steps=0)
+        resumed = trained_learner(other, patched, steps=0)
     arrays, numbers = trained.state()
     converted, found = convert_state(arrays, numbers, resumed, trained.images)
     resumed.load_state(converted, found)
@@ -131,15 +131,15 @@ def test_a_state_is_converted(one, other, monkeypatch):
     assert all(np.array_equal(momenta[name], array) for name, array in expected.items())
     assert resumed.read_metrics()[:3] == pytest.approx(trained.read_metrics()[:3], rel=1e-6)
     images = np.random.RandomState(1).randn(16, 3, 32, 32).astype('float32')
-    losses = [engine.evaluate([(images.copy(), np.arange(16) % 10)]).loss for engine in (trained, resumed)]
+    losses = [learner.evaluate([(images.copy(), np.arange(16) % 10)]).loss for learner in (trained, resumed)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
 def test_the_state_of_another_network_is_not(monkeypatch):
-    engine = trained_engine('mxnet', monkeypatch, steps=0)
-    arrays, numbers = engine.state()
+    learner = trained_learner('mxnet', monkeypatch, steps=0)
+    arrays, numbers = learner.state()
     name = next(iter(arrays))
     for wrong in ({name: np.zeros((3, 3, 7, 7), 'float32')}, {}):
         with pytest.raises((KeyError, ValueError), match='parameter'):
             convert_state({**{key: array for key, array in arrays.items() if key != name}, **wrong},
-                          numbers, engine, 0)
+                          numbers, learner, 0)

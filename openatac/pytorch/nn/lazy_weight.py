@@ -35,10 +35,16 @@ class ShapedByInput(LazyModuleMixin, nn.Module):
                 self.draw_weight()
 
 
+class _LazyConv2d(nn.LazyConv2d):
+    def initialize_parameters(self, x: Tensor) -> None:  # type: ignore[override]
+        with torch.inference_mode(False):  # so that it can be trained afterwards
+            super().initialize_parameters(x)
+
+
 def conv2d(in_channels: int, channels: int, kernel_size: int, **settings: Any) -> nn.Conv2d:
     """Return a convolution without a bias; with ``in_channels`` of 0 it takes them from the first input."""
     if in_channels:
         return nn.Conv2d(in_channels, channels, kernel_size, bias=False, **settings)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # that such modules are new in PyTorch
-        return nn.LazyConv2d(channels, kernel_size, bias=False, **settings)
+        return _LazyConv2d(channels, kernel_size, bias=False, **settings)
