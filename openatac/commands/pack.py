@@ -31,9 +31,8 @@ def main(argv: Sequence[str]) -> int:
     args = _parse(argv)
     if args.check:
         checked = check_records(args.source, args.out, args.workers)
-        of_classes = f' of {checked.classes} classes' if checked.classes else ''
-        print(f'{args.source}: {checked.records} records, {checked.labels} labels{of_classes}, '
-              f'{checked.bad} bad')
+        print(f'{args.source}: {checked.records} records, {checked.labels} labels'
+              f'{_of_classes(checked.classes)}, {checked.bad} bad')
         return 1 if checked.bad else 0
     settings = PackSettings(args.resize, args.quality, args.shuffle)
     try:
@@ -42,8 +41,12 @@ def main(argv: Sequence[str]) -> int:
         print('interrupted: the same command resumes from here', file=sys.stderr)
         return 130
     if packed:
-        print(f'{args.out}.rec: {packed.images} images of {packed.classes} classes, {packed.bad} left out')
+        print(f'{args.out}.rec: {packed.images} images{_of_classes(packed.classes)}, {packed.bad} left out')
     return 0
+
+
+def _of_classes(count: int | None) -> str:
+    return f' of {count} classes' if count else ''  # a list without class names has none
 
 
 def _images(args: argparse.Namespace) -> ImageFiles:

@@ -18,6 +18,7 @@ from openatac.backends.cluster import Cluster
 from openatac.commands.shared import training_network
 from openatac.commands.shared.training_script import TrainingScript
 from openatac.flags import Given, flag_of
+from openatac.options import defaults
 from openatac.training.config import ImagenetConfig
 from openatac.training.recipes import IMAGENET
 
@@ -57,6 +58,10 @@ class TrainImagenet(TrainingScript[ImagenetConfig]):
             if value > most:
                 raise ValueError(f'argument {flag_of(name)}: {value} is more than the {most} that '
                                  f'--num-epochs {epochs} allows')
+        data, usual = config.data, defaults(ImagenetConfig)
+        if data.use_rec and data.data_dir != usual['data_dir'] and data.rec_train == usual['rec_train']:
+            raise ValueError('argument --data-dir: with --use-rec, as in the recipe, the photographs are in '
+                             '--rec-train and --rec-val; name these, or add --no-use-rec')
         if training.teacher_params and not training.teacher:
             raise ValueError('argument --teacher-params: --teacher must name the network that they are of')
         if config.compute.loss_scale and config.compute.dtype != 'float16':

@@ -17,6 +17,7 @@ SAME = 1e-5       # of the largest output, at least 1: the same operators
 REORDERED = 1e-4  # the same sums by other operators
 ROUNDINGS = 10    # times the effect of the images' last bits
 HALF = 0.05       # values rounded to float16: a ResNet-50 differed by 0.0009; more means a mistake
+HUGE = 1e5       # an output that no trained network has
 MIN_AGREEMENT = 0.5  # of the top-1 classes, for quantized forms
 
 Function = Callable[[np.ndarray], np.ndarray]
@@ -74,10 +75,14 @@ class ParityCheck:
 
     def _advice(self, tolerance: float) -> str:
         """Return what to do about a network that amplifies rounding, or ''."""
-        if ROUNDINGS * self.rounding <= tolerance * max(1.0, self.largest):
+        if self.largest > HUGE:
+            sign = f'its outputs reach {self.largest:.1g}'
+        elif ROUNDINGS * self.rounding > tolerance * max(1.0, self.largest):
+            sign = f'the last bits of its images alone move its outputs by {self.rounding:g}'
+        else:
             return ''
-        return (f'; it is barely trained or has diverged, since the last bits of its images alone move its '
-                f'outputs by {self.rounding:g}: train it for longer and export it again')
+        return (f'; it is barely trained or has diverged, since {sign}: train it for longer and export it '
+                'again')
 
     def report(self, function: Function, tolerance: float | None) -> dict[str, Any]:
         """Compare ``function`` with the network.

@@ -177,12 +177,13 @@ def test_what_is_missing_beside_numbers_is_named(tmp_path, numbers, numbered, na
                   numbered=numbered)
 
 
-def test_a_list_is_packed(tmp_path):
+def test_a_list_is_packed(tmp_path, capsys):
     write_images(tmp_path / 'flat', *FLAT)
     (tmp_path / 'x.lst').write_text('0\t4\ta.jpg\n1\t0\tb.jpg\n2\t4\tc.jpg\n')
     assert pack.main([str(tmp_path / 'x.lst'), str(tmp_path / 'x'), '--root', str(tmp_path / 'flat')]) == 0
     records = RecordFile(str(tmp_path / 'x.rec'))
     assert [records.read(index)[1] for index in range(3)] == [4, 0, 4] and records.class_names is None
+    assert 'classes' not in capsys.readouterr().out  # a list has no names of classes
 
 
 # Classes that are numbers, where something has them in the order of their text.

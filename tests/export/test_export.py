@@ -653,6 +653,14 @@ def test_rounding_that_the_network_amplifies_is_tolerated():
         check.report(lambda images: network(images) + 20 * check.rounding, SAME)
 
 
+def test_a_disagreement_of_a_network_with_huge_outputs_is_put_down_to_its_training():
+    def network(images):
+        return 1e9 * images.reshape(len(images), -1)[:, :5]
+
+    with pytest.raises(ParityError, match='train'):
+        ParityCheck(network, (3, 8, 8)).report(lambda images: 1.02 * network(images), SAME)
+
+
 def test_a_disagreement_of_a_network_that_keeps_rounding_small_is_not_put_down_to_its_training():
     def network(images):
         return images.reshape(len(images), -1)[:, :5]

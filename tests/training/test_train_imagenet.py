@@ -32,6 +32,7 @@ from tests.helpers.scripts import (
     json_of,
     log_of,
     metrics_of,
+    refusal,
     run_script,
     start_script,
     the_error,
@@ -317,6 +318,12 @@ def test_memory_stays_flat_over_a_thousand_iterations(photos, tmp_path, capsys):
 
 
 # --------------------------------------------------------------------------------------- bad input
+
+def test_a_recipe_for_record_files_does_not_ignore_a_folder(photos, tmp_path, capsys):
+    recipe = ['--recipe', 'imagenet_atac', '--data-dir', photos]
+    assert '--no-use-rec' in refusal(capsys, 2, *recipe, script=train_imagenet)
+    assert not config_of(train_imagenet, *map(str, recipe), '--no-use-rec').data.use_rec
+
 
 def test_the_published_command_asks_for_its_gpus_and_gives_the_cpu_form(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -71,7 +71,7 @@ class ImagenetData(Section, title='data'):
     class_list: Optional[str] = option(
         None, 'file with the name of a class on each line, in the order of the labels', metavar='FILE',
         shown='the class folders, sorted', added=True)
-    use_rec: bool = option(False, 'read record files instead of folders')
+    use_rec: bool = option(False, 'read record files instead of folders', negatable=True)
     rec_train: str = option(os.path.join(IMAGENET_FOLDER, 'rec', 'train.rec'), 'training record file')
     rec_train_idx: Optional[str] = option(None, 'its index', shown='the .idx next to it, or none')
     rec_val: str = option(os.path.join(IMAGENET_FOLDER, 'rec', 'val.rec'), 'validation record file')
