@@ -33,8 +33,9 @@ class Sine(nn.Module):
     Parameters
     ----------
     w0 : float, default 1
-        The frequency. The paper's 30 is for a first layer that sees coordinates; after a BatchNorm, 1 gives
-        the unit that its section 3.2 describes for later layers.
+        The frequency. The paper's 30 spreads a first layer that sees coordinates over many periods; its
+        section 3.2 then draws the weights so that every later sine gets a standard normal input. After a
+        BatchNorm the input is already standard normal, so 1 gives the same unit there.
 
     Raises
     ------

@@ -1,7 +1,8 @@
 """The attention blocks that ATAC is compared with.
 
-Each maps a feature map (B, C, H, W) to the same shape and ends a residual branch, before the addition.
-`openatac.units.ATTENTIONS` lists them by name.
+Each maps a feature map (B, C, H, W) to the same shape and ends a residual branch, before the addition, as in
+the papers of SE, GE, ECA and CBAM. `openatac.units.ATTENTIONS` lists them by name, and `register_attention`
+adds one from outside the package.
 
 - Squeeze-and-excitation, gather-excite: each in its own file
 - ECA: Wang et al., "Efficient Channel Attention", CVPR 2020, https://arxiv.org/abs/1910.03151
@@ -23,6 +24,8 @@ from openatac.unit_arguments import bottleneck, eca_kernel
 
 class ECA(nn.Module):
     """Efficient channel attention, equations 9 and 12: a gate from each channel's k neighbours.
+
+    Maps (B, C, H, W) to the same shape and has k weights.
 
     Parameters
     ----------

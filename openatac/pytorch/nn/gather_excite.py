@@ -22,7 +22,8 @@ class GatherExcite(nn.Module):
     """Gather-excite, section 3: x * sigmoid(interpolated(excited(gathered x))).
 
     Maps (B, C, H, W) to the same shape; the interpolation is to the nearest pixel. With extent 0, the filter
-    takes the size of the first image that it sees, and all images must have that size.
+    takes the size of the first image that it sees, and all images must have that size. Weights with extent 0:
+    'theta' H W C + 2 C, 'theta+' 2 C (C/reduction) more; else 'theta' log2(extent) (9 C + 2 C).
 
     Parameters
     ----------
