@@ -4,6 +4,8 @@ from __future__ import annotations
 import argparse
 from typing import Any, NamedTuple
 
+SITE = 'https://openatac.github.io/openatac/'
+
 
 class Command(NamedTuple):
     """A sub-command, which is a module of openatac.commands.
@@ -104,7 +106,7 @@ JOBS = {  # {job: {name: Command}}
              'export/atac export/relu --engines static,fused,torch-compiled --rounds 5'),
             'how-to/export.md'),
         'completion': Command(
-            'print what makes a shell complete commands and flags',
+            'print shell code that completes commands and flags',
             ('bash >> ~/.bashrc', 'fish > ~/.config/fish/completions/openatac.fish'), 'install.md'),
     },
 }
@@ -128,7 +130,7 @@ def command_parser(name: str, description: str | None, **settings: Any) -> argpa
     """
     command = COMMANDS[name]
     epilog = '\n'.join(['examples:', *(f'  {line}' for line in command.lines(name)), '',
-                        f'explained in docs/{command.page}'])
+                        f'explained in {SITE}{command.page.removesuffix(".md")}/'])
     return argparse.ArgumentParser(**{
         'prog': f'openatac {name}', 'description': description, 'epilog': epilog,
         'formatter_class': argparse.RawDescriptionHelpFormatter, **settings})

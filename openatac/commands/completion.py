@@ -1,4 +1,4 @@
-"""Print the code that has a shell complete the commands, flags and file names of openatac.
+"""Print shell code that completes the commands, flags and file names of openatac.
 
 Append it to the file that your shell reads when it starts. It needs the extra completion (argcomplete).
 """

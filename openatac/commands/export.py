@@ -66,7 +66,8 @@ def _add_forms(group: Any) -> None:
     for flag, text in helps.items():
         group.add_argument(flag, action='store_true', help=text)
     group.add_argument('--calibration', choices=('entropy', 'naive'), default='entropy',
-                       help='how --int8 finds the ranges of values; OUT-int8.onnx has the extremes (default: '
+                       help='how --int8 chooses the range of each tensor; OUT-int8.onnx always has the '
+                            'extremes (default: '
                             '%(default)s)')
     group.add_argument('--dynamic-size', action='store_true',
                        help='ONNX files take images of any height and width')

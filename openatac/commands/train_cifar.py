@@ -1,10 +1,11 @@
-r"""Train a CIFAR network with ATAC or another activation, with the recipe of "Attention as Activation".
+r"""Train a ResNet with ATAC or another unit on CIFAR, digits or your own images.
 
-The published command is accepted unchanged (its script read the labels --cifar100-labels coarse):
+--recipe cifar10_atac or cifar100_atac has the settings of "Attention as Activation"; without a recipe, the
+defaults are those of the published script. The published command, for the labels that its script read:
 
     python train_cifar.py --gpus 0 --num-epochs 400 --mode hybrid -j 32 --batch-size 128 --wd 0.0001 \
-        --lr 0.2 --lr-decay 0.1 --lr-decay-epoch 300,350 --dataset cifar100 --model atac \
-        --act-type ChaATAC --useReLU --r 2 --blocks 3
+        --lr 0.2 --lr-decay 0.1 --lr-decay-epoch 300,350 --dataset cifar100 --cifar100-labels coarse \
+        --model atac --act-type ChaATAC --useReLU --r 2 --blocks 3
 """
 from __future__ import annotations
 

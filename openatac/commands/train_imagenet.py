@@ -1,6 +1,9 @@
-r"""Train ResNet-50 with ATAC on ImageNet, with the recipe of "Attention as Activation".
+r"""Train ResNet-50 with ATAC or another unit on ImageNet or other photographs.
 
-The published command, for two GPUs (--recipe imagenet_atac is the same):
+--recipe imagenet_atac has the settings of "Attention as Activation"; without a recipe, the defaults are those
+of the published script.
+
+The published command, for two GPUs:
 
     python train_imagenet.py --mode hybrid --lr 0.075 --lr-mode cosine --num-epochs 160 \
         --batch-size 128 --num-gpus 2 -j 48 --warmup-epochs 5 --dtype float16 --use-rec --last-gamma \

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from openatac.commands.catalogue import COMMANDS
+from openatac.commands.catalogue import COMMANDS, SITE
 from tests.conftest import ROOT
 from tests.helpers.commands import call_command
 from tests.helpers.fresh_python import output_of
@@ -32,7 +32,7 @@ def test_help_ends_with_examples_and_the_page(name, capsys):
     assert call_command(name, '--help') == 0
     *lines, _, last = capsys.readouterr().out.splitlines()
     assert [line.strip() for line in lines[-2:]] == COMMANDS[name].lines(name)
-    assert last.split()[-1] == f'docs/{COMMANDS[name].page}'
+    assert last.split()[-1] == f'{SITE}{COMMANDS[name].page.removesuffix(".md")}/'
 
 
 # ----------------------------------------------------------------------------- completion

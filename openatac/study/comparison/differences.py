@@ -118,7 +118,7 @@ def holm(values: Sequence[float]) -> list[float]:
 
 
 def state_findings(found: Sequence[Difference]) -> str:
-    """Say in a sentence which differences are beyond chance; '' if nothing is compared."""
+    """Say in a sentence which differences are statistically significant; '' if nothing is compared."""
     tested = [each for each in found if each.corrected is not None]
     if not found:
         return ''
@@ -127,7 +127,7 @@ def state_findings(found: Sequence[Difference]) -> str:
     correction = f"Holm's correction for {len(tested)} test{'s' * (len(tested) > 1)}"
     proven = [each for each in tested if each.corrected is not None and each.corrected < LEVEL]
     if not proven:
-        return (f'No difference between the units is beyond chance (the smallest p is '
+        return (f'No difference between the units is statistically significant (the smallest p is '
                 f'{min(each.corrected for each in tested):.2g} '  # type: ignore[type-var]
                 f'after {correction}).')
     parts = [f'{each.one} is {"better" if each.mean > 0 else "worse"} than {each.other} by '

@@ -27,8 +27,8 @@ def conclusion(groups: Sequence[Group], measure: str, found: Sequence[Difference
     said = [state_findings(found)]
     needed = seeds_needed(groups, measure)
     if needed and any(each.corrected is not None for each in found):
-        said.append(f'To show a difference of {WORTH_SHOWING} in one test with a power of {POWER:.0%} at the '
-                    f'spread seen here takes about {needed} seeds of each unit.')
+        said.append(f'At the spread seen here, detecting a difference of {WORTH_SHOWING} with a power of '
+                    f'{POWER:.0%} takes about {needed} seeds of each unit.')
     return [sentence for sentence in said if sentence]
 
 

@@ -38,7 +38,7 @@ class Network(Section, title='network'):
         ATAC, 'relu, prelu, elu, selu, gelu, swish, mish, frelu, sine, xunit, ChaATAC or one of your '
         'own', named=True)
     attention: Optional[str] = network_option(
-        None, "the block that ends each main path, such as se", shown='none', named=True)
+        None, 'attention block at the end of each residual branch, such as se', shown='none', named=True)
     reduction: float = exported_option(
         16, 'channel reduction ratio of --attention', parse=RATIO, added=True,
         matters=only_with('attention'))
@@ -55,7 +55,9 @@ class Network(Section, title='network'):
 class Training(Section, title='training'):
     """Nesterov's accelerated gradient and its learning rate."""
 
-    recipe: Optional[str] = option(None, 'take the settings of a recipe', shown='none')
+    recipe: Optional[str] = option(
+        None, 'settings by name, which other flags override; docs/how-to/reproduce.md lists the recipes',
+        shown='none')
     batch_size: int = result_option(128, 'images per device', parse=number(int, low=1, high=MAX_BATCH))
     num_epochs: int = schedule_option(400, 'passes over the training images', parse=COUNT)
     lr: float = schedule_option(0.2, 'learning rate', parse=POSITIVE)
