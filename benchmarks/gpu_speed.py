@@ -115,7 +115,7 @@ class Training:
 
     def __init__(self, name, device, dtype, compiled, batch):
         self.batch = tensors(batch, device)
-        self.learner = TorchLearner(network(name), device, OPTIMIZER, dtype, compiled=compiled)
+        self.learner = TorchLearner(network(name), device, OPTIMIZER, dtype=dtype, compiled=compiled)
 
     def step(self):
         self.learner.train_batch(*self.batch, OPTIMIZER['learning_rate'])

@@ -43,7 +43,7 @@ def convert_state(arrays: Arrays, numbers: dict[str, Any], learner: Learner, ima
 
 
 def _find(arrays: Arrays, name: str, initial: np.ndarray) -> np.ndarray:
-    """Return the value of the engine's array ``name``."""
+    """Return the value of the learner's array ``name``."""
     kind, _, rest = name.partition('/')
     parameter, _, index = rest.rpartition('/')
     if kind == 'metrics':  # sums, which one device gets

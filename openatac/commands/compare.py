@@ -26,7 +26,7 @@ from openatac.runtime.devices import visible_gpus
 from openatac.runtime.libraries import require_mxnet
 from openatac.study.comparison.differences import ALL, MAIN_UNIT
 from openatac.study.comparison.sweep import Sweep, reserved_flags
-from openatac.study.comparison.training_queue import WRONG_COMMAND, Failure, Training, run_queue
+from openatac.study.comparison.training_queue import WRONG_COMMAND, Failure, QueuedRun, run_queue
 from openatac.study.finished_runs import find_runs
 
 
@@ -112,7 +112,7 @@ def _dry_run(sweep: Sweep, batches: int) -> int:
     return max(codes)
 
 
-def _compare(sweep: Sweep, trainings: Sequence[Training], args: argparse.Namespace) -> int:
+def _compare(sweep: Sweep, trainings: Sequence[QueuedRun], args: argparse.Namespace) -> int:
     """Train, take in other runs, and compare; return the exit code."""
     from openatac.study.comparison.records import copy_records
     from openatac.study.comparison.report import write_comparison, write_note
@@ -132,7 +132,7 @@ def _compare(sweep: Sweep, trainings: Sequence[Training], args: argparse.Namespa
     return max((min(failure.code, WRONG_COMMAND) for failure in failures.values()), default=0)
 
 
-def _train(sweep: Sweep, trainings: Sequence[Training], jobs: int) -> dict[str, Failure]:
+def _train(sweep: Sweep, trainings: Sequence[QueuedRun], jobs: int) -> dict[str, Failure]:
     """Run the trainings that are not finished; return {name: Failure}."""
     sweep.keep_recipe()
     missing = [training for training in trainings if not training.is_finished()]

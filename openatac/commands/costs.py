@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from openatac.commands.catalogue import command_parser
 from openatac.console.text import text_table
 from openatac.limits import MAX_CLASSES, ImageSize, number, sides
-from openatac.study.costs.by_name import costs_by_name, image_shape_of
+from openatac.study.costs.named_costs import costs_by_name, image_shape_of
 
 if TYPE_CHECKING:
     from openatac.study.costs.count import Costs, Layer

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from openatac.commands.catalogue import command_parser
 from openatac.commands.shared.network_arguments import add_engine, add_labels, with_labels
 from openatac.console.text import for_terminal
-from openatac.data.small.named import NAMES
+from openatac.data.small.named import NAMES, OUTPUTS, split_name
 from openatac.errors import DataError
 from openatac.export.forms.base import prefix_of
 from openatac.export.manifest import Manifest, read_manifest
@@ -82,6 +82,10 @@ def _evaluate(p: argparse.ArgumentParser, args: argparse.Namespace) -> int:
 def _find_images(args: argparse.Namespace, manifest: Manifest) -> LabelledImages:
     from openatac.export.images import labelled
     if args.dataset:
+        outputs = OUTPUTS[split_name(args.dataset)[0]]
+        if outputs != manifest.classes:
+            raise DataError(f'{args.dataset} is for networks with {outputs} outputs, and {args.export} has '
+                            f'{manifest.classes}: name images of its classes')
         return labelled.dataset_images(args.dataset, args.data_dir, train=False)
     if args.val_labels:
         return labelled.listed_images(args.images, args.val_labels, manifest)

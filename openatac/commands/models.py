@@ -42,7 +42,7 @@ def main(argv: list[str]) -> int:
 
 
 def _row(name: str) -> Sequence[str]:
-    from openatac.study.costs.by_name import costs_by_name, image_shape_of
+    from openatac.study.costs.named_costs import costs_by_name, image_shape_of
     counted = costs_by_name(name, image_shape_of(name))
     costs = f'{counted.trainable:,}', f'{counted.multiply_adds:,}'
     if name not in pretrained_names():

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 
-# C0 and C1, line separators, marks that change the direction of writing, and noncharacters.
+# C0 and C1, line separators, marks that change the direction of writing, and surrogates.
 _CONTROLS = re.compile('[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]')
 _MARKUP = re.compile(r'([\\`*\[\]|~])|(?<!\w)_|_(?!\w)')
 

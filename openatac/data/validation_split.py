@@ -5,7 +5,9 @@ from openatac.errors import DataError
 
 
 def split_by_class(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Divide images at random into a training and a validation part, with every class in both.
+    """Divide images at random into a training and a validation part.
+
+    Every class with two or more images is in both.
 
     Parameters
     ----------

@@ -18,17 +18,18 @@ PASSED_ON = ('DMLC_INTERFACE', 'LD_LIBRARY_PATH', 'OMP_NUM_THREADS', 'OPENATAC_M
              'OPENATAC_MEMBERSHIP_WAIT', 'PYTHONPATH')
 
 
-def run(start: Callable[[ProcessGroup], object], patience: float = 5.0) -> int:
+def run(start: Callable[[ProcessGroup], object], patience: float = 5.0, program: str = 'openatac launch'
+        ) -> int:
     """Run the processes that ``start(group)`` starts to their end, and return the exit code.
 
     Parameters
     ----------
     start : function
         What it returns lives as long as they do.
-    patience : float
+    patience, program
         As of `ProcessGroup`.
     """
-    group = ProcessGroup(start_guard(), patience)
+    group = ProcessGroup(start_guard(), patience, program)
     with stop_signals(lambda number, frame: group.events.put(('signal', number)), RUN_STOP_SIGNALS):
         try:
             kept = start(group)  # noqa: F841

@@ -36,8 +36,9 @@ class ProcessGroup:
         Pairs: (label, exit code) of an ended process, and ('signal', number).
     """
 
-    def __init__(self, guard: Callable[[int], object], patience: float = 5.0) -> None:
-        self.guard, self.patience = guard, patience
+    def __init__(self, guard: Callable[[int], object], patience: float = 5.0, program: str = 'openatac launch'
+                 ) -> None:
+        self.guard, self.patience, self.program = guard, patience, program
         self.ports: list[socket.socket] = []
         self.events: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -132,7 +133,7 @@ class ProcessGroup:
 
     def _print(self, message: str) -> None:
         with self._printing:
-            print(f'openatac launch: {message}', file=sys.stderr, flush=True)
+            print(f'{self.program}: {message}', file=sys.stderr, flush=True)
 
     def end(self) -> None:
         """End the processes that still run, with their children: SIGTERM, then SIGKILL."""

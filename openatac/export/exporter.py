@@ -61,11 +61,14 @@ def export(net: Any, prefix: str, manifest: Manifest, forms: Sequence[str] = ('s
     Raises
     ------
     ValueError
-        If the files would belong to the export of another prefix.
+        For an unknown form or none, or if the files would belong to the export of another prefix.
     OpenatacError
         If a form's outputs differ from those of ``net``, or the files cannot be written.
     """
     check_export_name(prefix)
+    chosen = [form for form in FORMS.values() if form in [FORMS.find(name) for name in forms]]
+    if not chosen:
+        raise ValueError('an export needs at least one form')
     old = [prefix + '.json', *(path for form in FORMS.values() for path in form.files(prefix))]
     advice = ': choose another folder, or make room; the files that were there are unchanged'
     with writing(prefix, advice), replace_set(prefix, old, last=prefix + '.json') as aside:
@@ -73,7 +76,6 @@ def export(net: Any, prefix: str, manifest: Manifest, forms: Sequence[str] = ('s
         check = _parity_check(function, manifest, images)
         network = TracedNetwork(net, function, *_trace(net), manifest, calibration_images,
                                 calibration_method, dynamic_size)
-        chosen = [form for form in FORMS.values() if form.name in forms]
         reports = {form.name: _export_form(form, network, check, aside) for form in chosen}
         checksums = {path[len(aside):]: sha256(path) for form in chosen for path in form.files(aside)}
         manifest = manifest._replace(reports=reports, openatac=__version__, sha256=checksums)

@@ -13,7 +13,7 @@ from openatac.data.batches import prefetch
 from openatac.errors import OpenatacError
 from openatac.runtime.memory import memory_in_use, peak_memory
 from openatac.training.checkpoints.checkpoint import Checkpoints, writing_in
-from openatac.training.loop import Plan
+from openatac.training.loop import RunPlan
 
 
 class Part(NamedTuple):
@@ -31,8 +31,8 @@ class Part(NamedTuple):
     gpu_memory: float
 
 
-def dry_run(plan: Plan, batches: int) -> list[Part]:
-    """Run ``batches`` batches of each part of a `Plan` and print a table; return its `Part`s.
+def dry_run(plan: RunPlan, batches: int) -> list[Part]:
+    """Run ``batches`` batches of each part of a `RunPlan` and print a table; return its `Part`s.
 
     The parts are reading, training (the first batch on its own, with the one-off work), validating, writing a
     checkpoint to the disk of ``plan.folder``, and resuming from it.
@@ -89,11 +89,11 @@ def _endless(training: Any) -> Generator[Any, None, None]:
 
 # ---------------------------------------------- the parts, which return the sizes of their batches
 
-def _read(plan: Plan, source: Iterator[Any], batches: int) -> list[int]:
+def _read(plan: RunPlan, source: Iterator[Any], batches: int) -> list[int]:
     return [len(labels) for _, labels in itertools.islice(source, batches)]
 
 
-def _train(plan: Plan, source: Iterator[Any], batches: int) -> list[int]:
+def _train(plan: RunPlan, source: Iterator[Any], batches: int) -> list[int]:
     learner, sizes = plan.learner, []
     for x, y in itertools.islice(source, batches):
         learner.train_batch(x, y, plan.schedule(learner.iteration))
@@ -104,7 +104,7 @@ def _train(plan: Plan, source: Iterator[Any], batches: int) -> list[int]:
     return sizes
 
 
-def _validate(plan: Plan, batches: int) -> list[int]:
+def _validate(plan: RunPlan, batches: int) -> list[int]:
     sizes: list[int] = []
 
     def counted() -> Iterator[Any]:
@@ -116,18 +116,17 @@ def _validate(plan: Plan, batches: int) -> list[int]:
     return sizes
 
 
-def _save(plan: Plan, checkpoints: Checkpoints) -> list[int]:
+def _save(plan: RunPlan, checkpoints: Checkpoints) -> list[int]:
     arrays, numbers = plan.learner.state()
     if plan.learner.cluster.rank == 0:
         checkpoints.save(plan.learner.iteration, arrays, {'engine': numbers})
     return []
 
 
-def _resume(plan: Plan, checkpoints: Checkpoints) -> list[int]:
+def _resume(plan: RunPlan, checkpoints: Checkpoints) -> list[int]:
     if plan.learner.cluster.rank == 0:
         checkpoint = checkpoints.latest()
         assert checkpoint is not None
         arrays, state = checkpoint
         plan.learner.load_state(arrays, state['engine'])
     return []
-

@@ -19,7 +19,7 @@ class Library(NamedTuple):
     load_parameters : callable
         ``load_parameters(net, path)`` gives a network the values of a file, in any of their forms.
     gluon_names : callable
-        ``gluon_names(net)`` returns {name in Gluon's prefixed files: structural name}.
+        ``gluon_names(net)`` returns {structural name: name in Gluon's prefixed files}.
     count_outputs : callable
         ``count_outputs(net, shape)`` returns how many outputs it has for images (B, C, H, W).
     GroupNorm : type

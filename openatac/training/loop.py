@@ -18,7 +18,7 @@ from openatac.data.batches import prefetch
 from openatac.errors import OpenatacError
 from openatac.models.weights.params_file import write_params
 from openatac.training.checkpoints.checkpoint import check_finite, checkpoints_of, writing_in
-from openatac.training.checkpoints.progress import Progress, Row
+from openatac.training.checkpoints.progress import EpochRow, Progress
 from openatac.training.stopping import Stopped, StopRequest, stop_request
 from openatac.training.tracking.log import on_terminal
 from openatac.training.tracking.trackers import Tracker
@@ -27,7 +27,7 @@ log = logging.getLogger('openatac')
 RATE = 'learning rate'
 
 
-class Plan(NamedTuple):
+class RunPlan(NamedTuple):
     """Everything that the loop needs to know about a run.
 
     Attributes
@@ -76,7 +76,7 @@ class Plan(NamedTuple):
     folder: str
     settings: dict[str, Any]
     interval_line: Callable[[Interval], str]
-    epoch_lines: Callable[[Row, float], list[str]]
+    epoch_lines: Callable[[EpochRow, float], list[str]]
     log_interval: int = 50
     save_period: int = 0
     save_name: Callable[[int], str] = 'epoch-{:04d}'.format
@@ -106,7 +106,7 @@ class Interval(NamedTuple):
     lr: float
 
 
-def run_epochs(plan: Plan, progress: Progress, trackers: Sequence[Tracker] = ()) -> list[Row]:
+def run_epochs(plan: RunPlan, progress: Progress, trackers: Sequence[Tracker] = ()) -> list[EpochRow]:
     """Run ``plan`` from ``progress`` to its end; return the history, a row per epoch.
 
     Of several processes, rank 0 writes.
@@ -128,7 +128,7 @@ def run_epochs(plan: Plan, progress: Progress, trackers: Sequence[Tracker] = ())
 class _Loop:
     """The parts of an epoch; the parameters are those of `run_epochs`."""
 
-    def __init__(self, plan: Plan, progress: Progress, trackers: Sequence[Tracker], stop: StopRequest):
+    def __init__(self, plan: RunPlan, progress: Progress, trackers: Sequence[Tracker], stop: StopRequest):
         self.plan, self.learner, self.progress, self.trackers = plan, plan.learner, progress, trackers
         self.stop, self.checkpoints = stop, checkpoints_of(plan.folder)
         self.writes = self.learner.cluster.rank == 0
@@ -191,20 +191,20 @@ class _Loop:
                 f'the loss became {metrics.loss} in epoch {self.progress.epoch}, by batch '
                 f'{self.progress.batch}: {self.checkpoints.kept}; use a smaller --lr')
 
-    def evaluate(self, speed: float) -> Row:
+    def evaluate(self, speed: float) -> EpochRow:
         """Evaluate, add the epoch's row to the history, and note whether it is the best."""
         plan, learner, progress = self.plan, self.learner, self.progress
         training = learner.read_all_metrics()
-        test = learner.evaluate(prefetch(plan.evaluation, plan.evaluation.ahead))
-        self.check_loss(test)
-        if test.score > progress.best['accuracy']:
-            progress.best = {'accuracy': test.score, 'epoch': progress.epoch}
+        validation = learner.evaluate(prefetch(plan.evaluation, plan.evaluation.ahead))
+        self.check_loss(validation)
+        if validation.score > progress.best['accuracy']:
+            progress.best = {'accuracy': validation.score, 'epoch': progress.epoch}
         row = {
             'epoch': progress.epoch, 'iteration': learner.iteration,
             'lr': plan.schedule(learner.iteration - 1),
             'train_loss': training.loss, 'train_' + learner.objective.metric: training.score,
-            'val_loss': test.loss, 'val_accuracy': test.score,
-            **({} if test.top5 is None else {'val_top5_accuracy': test.top5}),
+            'val_loss': validation.loss, 'val_accuracy': validation.score,
+            **({} if validation.top5 is None else {'val_top5_accuracy': validation.top5}),
             'best_accuracy': progress.best['accuracy'], 'images_per_second': round(speed, 1),
         }
         progress.history = [*progress.history, row]

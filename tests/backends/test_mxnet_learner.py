@@ -39,7 +39,7 @@ def test_evaluating_and_resuming_change_no_bit_of_training(trial):
 
 
 def test_a_seed_gives_the_published_initial_values():
-    """Those that wait for a shape, too, are drawn before the first step seeds chance anew."""
+    """Those that wait for a shape, too, are drawn before the first step seeds the random numbers again."""
     description, _ = oracle.load('cifar10_b1_atac')
     net = oracle.build(description)
     mx.random.seed(42)

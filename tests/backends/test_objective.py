@@ -62,7 +62,7 @@ def test_distillation_weighs_the_labels_against_the_softened_teacher(smoothing):
     expected = (hard * -(one_hot(LABELS, smoothing) * log_softmax(LOGITS)).sum(axis=1)
                 + (1 - hard) * temperature ** 2 * -(soft * log_softmax(LOGITS / temperature)).sum(axis=1))
     objective = MxnetObjective(CLASSES, smoothing, teacher=lambda _: mx.nd.array(teacher_logits),
-                          temperature=temperature, hard_weight=hard)
+                               temperature=temperature, hard_weight=hard)
     assert loss_of(objective, soft_targets=objective.soft_targets(None)) == pytest.approx(expected, rel=1e-4)
 
 
@@ -86,7 +86,7 @@ def learner(loss_scale=None, contexts=None):
     net.add(gluon.nn.Conv2D(4, 3), gluon.nn.BatchNorm(), gluon.nn.Flatten(), gluon.nn.Dense(CLASSES))
     net.initialize(mx.init.Xavier(), ctx=list(contexts))
     return MxnetLearner(net, list(contexts), {'learning_rate': 0.1, 'momentum': 0.9}, (3, 6, 6),
-                       loss_scale=loss_scale)
+                        loss_scale=loss_scale)
 
 
 def train(some_learner, steps=3):

@@ -38,7 +38,7 @@ def network():
 
 def learner(network, device, **settings):
     return TorchLearner(copy.deepcopy(network), device, {'learning_rate': 0.01, 'momentum': 0.9, 'wd': 1e-2},
-                       seed=3, **settings)
+                        seed=3, **settings)
 
 
 def train(learner, steps):

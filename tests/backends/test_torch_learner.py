@@ -58,7 +58,7 @@ def learner(net=None, device='cpu', **settings):
     module = net if isinstance(net, torch.nn.Module) else to_torch(net or network())
     undecayed = [name for name, _ in module.named_parameters() if name.endswith(UNDECAYED)]
     return TorchLearner(module, device, OPTIMIZER, seed=3, top5=True, wd_mult=dict.fromkeys(undecayed, 0.0),
-                       **settings)
+                        **settings)
 
 
 def train(some_learner, steps, rate=0.01):

@@ -429,7 +429,7 @@ EXPECTED = [' '.join(['here', who, *WORDS]) for who in ('scheduler', 'server0', 
 def test_ssh(played, tmp_path):
     (tmp_path / 'hosts').write_text('127.0.0.1 slots=2\n\nlocalhost:2222  # a comment\n')
     code, output, _, notes = played('-n', 2, '-s', 1, '--hostfile', tmp_path / 'hosts', '--env',
-                                         "GREETING=it's me", command=[*PLAIN, *WORDS])
+                                    "GREETING=it's me", command=[*PLAIN, *WORDS])
     assert code == 0 and who_was_here(output) == EXPECTED
     assert {line.split(']')[0] for line in output} == {'[scheduler', '[server 0', '[worker 0', '[worker 1'}
     given = [note['arguments'][:-1] for note in notes]

@@ -17,7 +17,7 @@ SCRIPT = torch_processes.sys.executable, ROOT / 'tests' / 'helpers' / 'torch_pro
 
 
 def run(count, folder, *cases):
-    """How so many processes that do that end."""
+    """Run the cases in ``count`` processes, which must end without a traceback or a warning."""
     result = finish(torch_processes.start(count, *SCRIPT, folder, *cases), timeout=120)
     assert not re.search('Traceback|Warning', result.stderr), result.stderr
     return result

@@ -229,6 +229,11 @@ def test_what_cannot_be_written_is_one_sentence_before_the_evaluation(flag, path
     assert flag in error and path in error
 
 
+def test_a_data_set_of_other_classes_is_refused(network, capsys):
+    error = command_refusal(capsys, 'evaluate', 1, network[1], '--dataset', 'cifar100')
+    assert '100 outputs' in error and network[1] in error
+
+
 @pytest.mark.parametrize('words, named', [
     ([], 'IMAGES'), (['x', '--dataset', 'cifar10'], 'IMAGES'),
     (['--dataset', 'cifar10', '--val-labels', 'x'], '--val-labels')])

@@ -551,6 +551,16 @@ def test_the_name_of_another_exports_files_is_refused(refused, params, tmp_path,
     assert not os.listdir(tmp_path)
 
 
+@pytest.mark.parametrize('forms', [['onxx'], []])
+def test_forms_that_there_are_not_change_nothing(net, tmp_path, forms):
+    prefix = str(tmp_path / 'net')
+    export(net, prefix, describe())
+    before = contents(tmp_path)
+    with pytest.raises(ValueError, match='form'):
+        export(net, prefix, describe(), forms=forms)
+    assert contents(tmp_path) == before
+
+
 def test_files_of_something_else(refused, params, run, tmp_path):
     out = tmp_path / 'made' / 'net'
     cut = tmp_path / 'cut.params'

@@ -39,7 +39,7 @@ LABELS = ['ant', 'bee', 'cow', 'dog', 'elk']
 MEAN, STD = (125.3, 123.0, 113.9), (51.6, 50.8, 51.3)
 CIFAR = Manifest('cifar_resnet8_v2_atac', 5, (3, 32, 32), MEAN, STD, 0, LABELS)
 IMAGENET = Manifest('resnet50_v1b_atac', 5, (3, 64, 64), (123.68, 116.779, 103.939),
-                       (58.393, 57.12, 57.375), 0.875)
+                    (58.393, 57.12, 57.375), 0.875)
 START = 'import sys; from openatac.commands.predict import main; sys.exit(main(sys.argv[1:]))'
 
 

@@ -11,7 +11,7 @@ from openatac.export.manifest import Manifest
 from tests.helpers.made_up_images import write_photos
 
 DESCRIPTION = Manifest('cifar_resnet8_v2_atac', 3, (3, 32, 32), (125.3, 123.0, 113.9), (51.6, 50.8, 51.3),
-                          0, ['ant', 'bee', 'cow'])
+                       0, ['ant', 'bee', 'cow'])
 
 
 @pytest.fixture(scope='session')

@@ -38,7 +38,7 @@ from openatac.options import build, fields
 from openatac.study.comparison import groups as comparison_groups
 from openatac.study.comparison import sentences, tables
 from openatac.study.comparison.differences import differences
-from openatac.study.costs.by_name import costs_by_name
+from openatac.study.costs.named_costs import costs_by_name
 from openatac.study.finished_runs import find_runs
 from openatac.study.published.numbers import IMAGENET
 from openatac.study.published.rows import make_row

@@ -7,8 +7,8 @@ import pytest
 from openatac.errors import CheckpointError
 from openatac.training.checkpoints.checkpoint import check_finite, checkpoints_of, writing_in
 
-GOOD = {'param/a/float32': np.ones(2, 'float32')}
-BAD = {'param/a/float32': np.array([1, np.nan], 'float32')}
+GOOD = {'parameter/a/0': np.ones(2, 'float32')}
+BAD = {'parameter/a/0': np.array([1, np.nan], 'float32')}
 
 
 def fail_to_write(folder):

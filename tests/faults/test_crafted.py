@@ -18,7 +18,7 @@ from openatac.graph.checks import check_graph, read_graph
 from openatac.graph.fusion import fuse
 from openatac.graph.symbol import check_takes_images, load_symbol_file
 from openatac.models.zoo import get_model
-from openatac.study.costs.by_name import costs_by_name
+from openatac.study.costs.named_costs import costs_by_name
 
 
 def small():

@@ -19,7 +19,7 @@ from openatac.flags import DEFAULT, Given
 from openatac.models.weights.parameters import read_arrays
 from openatac.models.weights.params_file import read_params
 from openatac.options import build, fields
-from openatac.study.costs.by_name import costs_by_name
+from openatac.study.costs.named_costs import costs_by_name
 from openatac.study.finished_runs import read_run, runs_in
 from openatac.training.config import CifarConfig
 from openatac.training.initial_network import read_initial_network

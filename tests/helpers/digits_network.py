@@ -19,7 +19,7 @@ from openatac.export.manifest import Manifest
 
 MODEL = 'cifar_resnet8_v2_atac'
 DIGITS = Manifest(MODEL, 10, (3, 8, 8), *(tuple(255 * float(value) for value in values.ravel())
-                                             for values in (cifar_transforms.MEAN, cifar_transforms.STD)))
+                                          for values in (cifar_transforms.MEAN, cifar_transforms.STD)))
 EPOCHS, BATCH, RATE = 8, 32, 0.05
 KNOWS = 0.9  # of the test images at least; 0.95 to 0.97 was seen
 

@@ -37,7 +37,7 @@ def network(norm):
 
 def learner(cluster=None, norm='group', **settings):
     return TorchLearner(network(norm), 'cpu', {'learning_rate': RATE, 'momentum': 0.9, 'wd': 1e-3}, seed=3,
-                       cluster=cluster, **settings)
+                        cluster=cluster, **settings)
 
 
 def share(step, cluster=None):

@@ -139,12 +139,12 @@ def test_the_engine_trains_it_as_published(name):
     net, description, arrays = filled(name)
     batch, classes = len(arrays['eval_output']), arrays['eval_output'].shape[1]
     learner = MxnetLearner(net, [mx.cpu()], {'learning_rate': 0.02, 'wd': 1e-4, 'momentum': 0.9},
-                         description['input_shape'][1:])
+                           description['input_shape'][1:])
     losses = []
     for step in range(3):
         learner.reset_metrics()
         learner.train_batch(fill.images(name, description['input_shape']), fill.labels(name, batch, classes),
-                           rate=0.02)
+                            rate=0.02)
         losses.append(learner.read_metrics().loss)
         if step == 0:
             norms_agree({key: p.grad() for key, p in learner.parameters.items() if p.grad_req != 'null'},

@@ -33,9 +33,9 @@ from openatac.models.weights.parameters import save_parameters
 from openatac.models.zoo import HOSTS, find_host, find_model
 from openatac.registry import Registry, bind, settings_of
 from openatac.study.comparison.sweep import unit_flags
-from openatac.study.costs.by_name import costs_by_name
 from openatac.study.costs.count import costs
-from openatac.study.gates.of_network import unit_gates
+from openatac.study.costs.named_costs import costs_by_name
+from openatac.study.gates.gluon_gates import unit_gates
 from openatac.training.network import build_network, resolve
 from openatac.units import ACTIVATIONS, ATTENTIONS
 from tests.helpers.imagenet_hosts import in_resnets_place, shallow_host

@@ -75,7 +75,7 @@ FIGURES = {
     'bench, many': lambda: bench_figure(bench_rows(
         MANY[:5], ['mxnet-imperative', 'mxnet-int8', 'onnxruntime', 'torch-compiled'], [1, 64]), 'CPU'),
     'confusion, long names': lambda: confusion_figure(np.full((20, 20), 7),
-                                                     [f'{n} {LONG}' for n in range(20)]),
+                                                      [f'{n} {LONG}' for n in range(20)]),
     'confusion, two classes': lambda: confusion_figure(np.array([[9, 1], [0, 10]]), ['cat', 'dog']),
     'gate maps, long title': lambda: gate_map_figure(LONG, ['1', '1', '2', '']),
     'gate maps, one': lambda: gate_map_figure('a', ['1']),

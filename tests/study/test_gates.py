@@ -25,7 +25,7 @@ from openatac.nn.gather_excite import GatherExcite
 from openatac.nn.squeeze_excite import SEBlock
 from openatac.options import values
 from openatac.registry import bind
-from openatac.study.gates.of_network import gate_statistics, unit_gates
+from openatac.study.gates.gluon_gates import gate_statistics, unit_gates
 from openatac.study.gates.statistics import COLUMNS
 from openatac.training.network import build_network
 from openatac.units import ACTIVATIONS, ATTENTIONS
@@ -153,7 +153,7 @@ def test_what_has_no_gates(unit):
     'cifar_resnet8_v2_atac', 'cifar_resnet8_v2_atac_global', 'cifar_resnet8_v2_mish_cbam',
     'cifar_resnet8_v2_swish', 'cifar_resnet8_v2_xunit_ge', 'cifar_resnet8_v2_relu', 'resnet50_v1b_lca'])
 def test_gates_in_pytorch_are_those_of_gluon(name, tmp_path):
-    of_module = pytest.importorskip('openatac.study.gates.of_module', reason='needs PyTorch')
+    of_module = pytest.importorskip('openatac.study.gates.module_gates', reason='needs PyTorch')
     from openatac import pytorch
     settings = {'layers': (1, 1, 1, 1)} if name.startswith('resnet50') else {}
     net, module = get_model(name, **settings), pytorch.get_model(name, **settings)

@@ -5,7 +5,7 @@ import pytest
 
 from openatac.commands import compare
 from openatac.runtime import devices
-from openatac.study.comparison.training_queue import Training, run_queue
+from openatac.study.comparison.training_queue import QueuedRun, run_queue
 from tests.helpers.commands import call_command
 
 SAYS_ITS_GPU = [sys.executable, '-S', '-c', 'import os, sys; sys.exit(os.environ["CUDA_VISIBLE_DEVICES"])']
@@ -27,7 +27,7 @@ def test_gpus_have_the_names_that_the_environment_gives_them(monkeypatch, count,
 
 
 def test_each_job_sees_the_next_gpu(tmp_path):
-    trainings = [Training(str(number), str(tmp_path / str(number)), SAYS_ITS_GPU) for number in range(4)]
+    trainings = [QueuedRun(str(number), str(tmp_path / str(number)), SAYS_ITS_GPU) for number in range(4)]
     failures = run_queue(trainings, 4, ['5', '6', '7'])
     assert [failures[str(number)].words for number in range(4)] == ['5', '6', '7', '5']
 

@@ -62,9 +62,9 @@ class MxnetBackend(Backend):
                 if not decays(name):
                     parameter.wd_mult = 0.0
         return MxnetLearner(
-            self.net, self.contexts, optimizer, self.image_shape, self.compute.dtype,
-            self.compute.mode == 'hybrid', self.seed, MxnetObjective(**objective), LossScale.of(self.compute),
-            top5, self.cluster, normalise)
+            self.net, self.contexts, optimizer, self.image_shape, dtype=self.compute.dtype,
+            hybrid=self.compute.mode == 'hybrid', seed=self.seed, objective=MxnetObjective(**objective),
+            loss_scale=LossScale.of(self.compute), top5=top5, cluster=self.cluster, normalise=normalise)
 
 
 def normalise(pixels: mx.nd.NDArray) -> mx.nd.NDArray:

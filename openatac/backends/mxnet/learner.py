@@ -53,7 +53,7 @@ class MxnetLearner(Learner):
     """
 
     def __init__(self, net: HybridBlock, contexts: list[mx.Context], optimizer_params: dict[str, float],
-                 image_shape: tuple[int, ...], dtype: str = 'float32', hybrid: bool = True, seed: int = 0,
+                 image_shape: tuple[int, ...], *, dtype: str = 'float32', hybrid: bool = True, seed: int = 0,
                  objective: MxnetObjective | None = None, loss_scale: LossScale | None = None,
                  top5: bool = False, cluster: Cluster | None = None,
                  normalise: Callable[[NDArray], NDArray] | None = None):

@@ -111,10 +111,10 @@ class TorchBackend(Backend):
         compute = self.compute
         without = [name for name, _ in self.module.named_parameters() if no_wd and not decays(name)]
         return TorchLearner(
-            self.module, self.device, optimizer, compute.dtype, self.seed, TorchObjective(**objective),
-            LossScale.of(compute), top5, dict.fromkeys(without, 0.0),
-            getattr(self.module, 'meta', {}).get('lr_mult'), compute.tf32, compute.compile, self.cluster,
-            compute.syncbn)
+            self.module, self.device, optimizer, dtype=compute.dtype, seed=self.seed,
+            objective=TorchObjective(**objective), loss_scale=LossScale.of(compute), top5=top5,
+            wd_mult=dict.fromkeys(without, 0.0), lr_mult=getattr(self.module, 'meta', {}).get('lr_mult'),
+            tf32=compute.tf32, compiled=compute.compile, cluster=self.cluster, syncbn=compute.syncbn)
 
 
 def _device(gpus: str, fall_back: bool) -> tuple[str, str]:

@@ -74,7 +74,7 @@ class TorchLearner(Learner):
     """
 
     @enough_memory()
-    def __init__(self, module: torch.nn.Module, device: str, optimizer_params: dict[str, float],
+    def __init__(self, module: torch.nn.Module, device: str, optimizer_params: dict[str, float], *,
                  dtype: str = 'float32', seed: int = 0, objective: TorchObjective | None = None,
                  loss_scale: LossScale | None = None, top5: bool = False,
                  wd_mult: dict[str, float] | None = None, lr_mult: dict[str, float] | None = None,

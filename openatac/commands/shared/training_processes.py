@@ -11,7 +11,7 @@ from openatac.runtime.devices import parse_gpus
 from openatac.training.config import Config
 
 
-def train_in_processes(config: Config) -> int | None:
+def train_in_processes(config: Config, program: str) -> int | None:
     """Train with PyTorch in a process for each GPU of the config, if these are several; return the exit code.
 
     Returns None if there is nothing to start: this process, perhaps one of those, is to train itself.
@@ -28,7 +28,7 @@ def train_in_processes(config: Config) -> int | None:
     if not hasattr(os, 'fork'):
         raise OpenatacError('this system does not let a run start processes: start one for each GPU with '
                             f'torchrun --nproc-per-node {len(gpus)}')
-    return run(lambda group: torchrun.start_here(group, torchrun.own_command(), len(gpus)))
+    return run(lambda group: torchrun.start_here(group, torchrun.own_command(), len(gpus)), program=program)
 
 
 def join_cluster(parser: argparse.ArgumentParser, config: Config) -> Cluster:

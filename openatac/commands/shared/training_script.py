@@ -64,7 +64,7 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
         """Run the command; return its exit code, None for success."""
         parser = self.parser()
         given = self._given(parser, argv)
-        code = training_processes.train_in_processes(given.config)
+        code = training_processes.train_in_processes(given.config, self.prog)
         if code is not None:
             return code
         cluster = training_processes.join_cluster(parser, given.config)

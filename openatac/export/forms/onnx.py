@@ -28,7 +28,7 @@ class OnnxForm(Form):
         metadata = {key: value for key, value in manifest._asdict().items()
                     if key not in ('reports', 'openatac', 'sha256')}
         if network.symbol is None:
-            from openatac.export.onnx.of_module import module_to_onnx
+            from openatac.export.onnx.module_export import module_to_onnx
             return module_to_onnx(network.net, manifest.image_shape, metadata, network.dynamic_size)
         from openatac.export.onnx.model import to_onnx
         return to_onnx(network.symbol, network.arrays, manifest.image_shape, manifest.model, metadata,

@@ -156,7 +156,7 @@ def load_symbol(path: str, ctx: mx.Context | None = None, image_shape: Shape | N
     symbol, arrays = read_symbol(path)
     if image_shape:
         check_takes_images(symbol, image_shape, **{key[4:]: array.shape for key, array in arrays.items()
-                                            if key.startswith('arg:')})
+                                                   if key.startswith('arg:')})
     try:
         return symbol_block(symbol, arrays, ctx)
     except (AssertionError, ValueError, TypeError, mx.MXNetError) as error:  # of shapes, types and storage

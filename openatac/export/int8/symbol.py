@@ -194,4 +194,3 @@ def _shape(batch: np.ndarray) -> Shape:
         raise OpenatacError('images to calibrate with must be normalised float32 arrays (B, C, H, W), not '
                             f'{batch.dtype} {batch.shape}')
     return batch.shape[1:]
-

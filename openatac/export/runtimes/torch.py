@@ -70,9 +70,10 @@ class TorchCompiled(Torch):
 
     @classmethod
     def obstacle(cls, prefix: str) -> str | None:
-        if not any(map(shutil.which, (os.environ.get('CXX', ''), 'g++', 'clang++'))):
+        obstacle = super().obstacle(prefix)
+        if obstacle is None and not any(map(shutil.which, (os.environ.get('CXX', ''), 'g++', 'clang++'))):
             return 'torch.compile needs a C++ compiler: install g++, or name yours in the variable CXX'
-        return super().obstacle(prefix)
+        return obstacle
 
     def _prepared(self, net: Any) -> Any:
         import torch

@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Row = dict[str, Any]  # of `openatac.study.bench.measurement.Measurement.row`
+BenchRow = dict[str, Any]  # of `openatac.study.bench.measurement.Measurement.row`
 
 
-def bench_figure(rows: Sequence[Row], title: str) -> Figure:
+def bench_figure(rows: Sequence[BenchRow], title: str) -> Figure:
     """Draw images per second by runtime, medians with their ranges.
 
     There is a panel for each batch size and a colour for each export.
@@ -43,7 +43,7 @@ def bench_figure(rows: Sequence[Row], title: str) -> Figure:
     return figure
 
 
-def _draw_bar(panel: Axes, x: float, width: float, row: Row, colour: str) -> None:
+def _draw_bar(panel: Axes, x: float, width: float, row: BenchRow, colour: str) -> None:
     speed = row['images_per_second']
     spread = [[speed - row['images_per_second_low']], [row['images_per_second_high'] - speed]]
     panel.bar(x, speed, width, color=colour, yerr=spread, capsize=3, ecolor='0.3')

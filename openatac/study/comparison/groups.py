@@ -62,7 +62,7 @@ def _costs(run: FinishedRun) -> tuple[int, int]:
     from openatac.training.network import image_shape, is_module
     net, _, config = RunFolder(run.folder).build(run.config)
     if is_module(net):
-        from openatac.study.costs.of_module import module_costs
+        from openatac.study.costs.module_costs import module_costs
         return module_costs(net, image_shape(config))
     from openatac.study.costs.count import costs
     total = costs(net, image_shape(config))

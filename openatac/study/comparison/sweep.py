@@ -16,7 +16,7 @@ from openatac.files.writing import write_text
 from openatac.flags import flags_of
 from openatac.options import fields
 from openatac.study.comparison.comparable import run_name
-from openatac.study.comparison.training_queue import TRAIN_CIFAR, Training
+from openatac.study.comparison.training_queue import TRAIN_CIFAR, QueuedRun
 from openatac.training.config import CifarConfig
 
 
@@ -45,14 +45,14 @@ class Sweep:
     recipe: str
     flags: Sequence[str] = ()
 
-    def trainings(self) -> list[Training]:
-        """Return a `Training` for each seed, depth and unit; ValueError for an unknown unit."""
+    def trainings(self) -> list[QueuedRun]:
+        """Return a `QueuedRun` for each seed, depth and unit; ValueError for an unknown unit."""
         flags = {unit.lower(): unit_flags(unit) for unit in self.units}
         trainings = []
         for seed, blocks, unit in itertools.product(self.seeds, self.blocks, flags):
             name = run_name(unit, blocks, seed)
             folder = os.path.join(self.folder, 'runs', name)
-            trainings.append(Training(name, folder, [
+            trainings.append(QueuedRun(name, folder, [
                 *TRAIN_CIFAR, '--recipe', self.recipe, *self.flags, *flags[unit], '--blocks', str(blocks),
                 '--seed', str(seed), '--save-dir', folder, '--resume', 'auto']))
         return trainings

@@ -31,7 +31,7 @@ _LIBC = ctypes.CDLL(None) if sys.platform == 'linux' else None
 _STOP = getattr(signal, 'CTRL_BREAK_EVENT', signal.SIGTERM)
 
 
-class Training(NamedTuple):
+class QueuedRun(NamedTuple):
     """One training: its name in messages, its --save-dir, and its command as a list of words."""
 
     name: str
@@ -53,12 +53,12 @@ class Failure(NamedTuple):
     words: str
 
 
-def run_queue(trainings: Sequence[Training], jobs: int, gpus: Sequence[str] = ()) -> dict[str, Failure]:
+def run_queue(trainings: Sequence[QueuedRun], jobs: int, gpus: Sequence[str] = ()) -> dict[str, Failure]:
     """Run ``trainings``, ``jobs`` at a time.
 
     Parameters
     ----------
-    trainings : sequence of Training
+    trainings : sequence of QueuedRun
     jobs : int
     gpus : sequence of str
         As in CUDA_VISIBLE_DEVICES. Each job sees one of them, in turn; without any, all that this process
@@ -96,7 +96,7 @@ def run_queue(trainings: Sequence[Training], jobs: int, gpus: Sequence[str] = ()
 class _Queue:
     """Trainings that wait, run or have failed."""
 
-    def __init__(self, trainings: Sequence[Training], jobs: int, gpus: Sequence[str]) -> None:
+    def __init__(self, trainings: Sequence[QueuedRun], jobs: int, gpus: Sequence[str]) -> None:
         self.waiting, self._jobs, self._gpus = list(trainings), jobs, gpus
         self.running: list[_Process] = []
         self.failed: dict[str, Failure] = {}
@@ -138,7 +138,7 @@ class _Queue:
 class _Process:
     """A running training, with its line on the screen."""
 
-    def __init__(self, training: Training, slot: int, jobs: int, gpu: str | None) -> None:
+    def __init__(self, training: QueuedRun, slot: int, jobs: int, gpu: str | None) -> None:
         from tqdm import tqdm
         self.training, self.slot, self.start = training, slot, time.monotonic()
         self.code: int | None = None

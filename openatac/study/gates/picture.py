@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Row = dict[str, Any]  # a line of gates.csv
+GateRow = dict[str, Any]  # a line of gates.csv
 LONGEST = 60          # name of a run, in characters
 
 PARTS = {'between_pixels': ('pixels', 1.0), 'between_images': ('images', 0.5),  # column -> name, opacity
          'between_channels': ('channels', 0.2)}
 
 
-def gates_figure(rows: Sequence[Row]) -> Figure:
+def gates_figure(rows: Sequence[GateRow]) -> Figure:
     """Draw the statistics of gates, layers side by side, with a colour for each run."""
     from matplotlib.figure import Figure
     layers = sorted({row['layer']: row['stage'] for row in rows}.items(), key=lambda item: _depth(item[0]))
@@ -56,12 +56,12 @@ def _depth(layer: str) -> list[int]:
     return [int(digits) for digits in re.findall(r'\d+', layer.replace('attention', '9'))]
 
 
-def _units(rows: Sequence[Row], run: str) -> str:
+def _units(rows: Sequence[GateRow], run: str) -> str:
     """Return the run's units, such as 'ChaATAC', or 'ChaATAC + SEBlock'."""
     return ' + '.join(dict.fromkeys(row['unit'] for row in rows if row['run'] == run))
 
 
-def _draw_gate(panels: Sequence[Axes], x: float, width: float, row: Row, colour: str) -> None:
+def _draw_gate(panels: Sequence[Axes], x: float, width: float, row: GateRow, colour: str) -> None:
     """Draw one layer of one run in all panels, at ``x``, with bars of that ``width``."""
     mean, near, variance, correlation = panels
     mean.errorbar(x, row['mean'], row['standard_deviation'], fmt='o', markersize=5, capsize=2, color=colour)

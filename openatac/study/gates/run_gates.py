@@ -76,9 +76,9 @@ def gates_of_run(folder: str, params: str = 'best', images: int | None = None,
 
 def _statistics(net: Any) -> Callable[..., list[dict[str, Any]]]:
     if is_module(net):
-        from openatac.study.gates.of_module import gate_statistics
+        from openatac.study.gates.module_gates import gate_statistics
     else:
-        from openatac.study.gates.of_network import gate_statistics
+        from openatac.study.gates.gluon_gates import gate_statistics
     return gate_statistics
 
 

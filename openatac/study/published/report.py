@@ -8,7 +8,7 @@ from openatac.study.comparison.tables import spread
 from openatac.study.finished_runs import FinishedRun
 from openatac.study.published.numbers import ACCURACY, COSTS
 from openatac.study.published.recipe_check import not_comparable
-from openatac.study.published.rows import RULE, Row
+from openatac.study.published.rows import RULE, PublishedRow
 from openatac.study.published.training_time import AUTHORS_SPEED, Speed
 
 Line = tuple[str, ...]
@@ -31,7 +31,8 @@ self-attention (AA, FA) and depthwise convolutions (GE, xUnit), too high for ReL
 FIGURE_HEAD = ('network', 'published as', 'accuracy', 'ours', 'n', 'verdict')
 
 
-def report(rows: Sequence[Row], runs: Sequence[FinishedRun], speeds: Sequence[Speed]) -> Iterator[str]:
+def report(rows: Sequence[PublishedRow], runs: Sequence[FinishedRun], speeds: Sequence[Speed]
+           ) -> Iterator[str]:
     """Yield the paragraphs of the report."""
     imagenet = [row for row in rows if row.number.data == 'ImageNet']
     costs = [row for row in imagenet if row.number.measure in COSTS]
@@ -52,21 +53,21 @@ def report(rows: Sequence[Row], runs: Sequence[FinishedRun], speeds: Sequence[Sp
     yield '\n'.join(_speed_lines(rows, speeds))
 
 
-def _cost_lines(rows: Sequence[Row]) -> Iterator[Line]:
+def _cost_lines(rows: Sequence[PublishedRow]) -> Iterator[Line]:
     for parameters, operations in zip(rows[::2], rows[1::2]):
         yield (parameters.number.network, parameters.number.title, *_cost_cells(parameters, '.1f'),
                *_cost_cells(operations, '.3g'))
 
 
-def _cost_cells(row: Row, form: str) -> Line:
+def _cost_cells(row: PublishedRow, form: str) -> Line:
     value, (ours,) = row.number.value, row.values
     same = row.verdict.startswith('reproduced')
     return (f'{value:{form}}', f'{ours:.2f}',
             'reproduced' if same else f'{100 * (ours - value) / value:+.1f}%')
 
 
-def _error_lines(rows: Sequence[Row]) -> Iterator[Line]:
-    pairs: dict[tuple[str, bool], list[Row]] = {}
+def _error_lines(rows: Sequence[PublishedRow]) -> Iterator[Line]:
+    pairs: dict[tuple[str, bool], list[PublishedRow]] = {}
     for row in rows:
         pairs.setdefault((row.number.title, 'last' in row.number.measure), []).append(row)
     for (title, last), pair in pairs.items():
@@ -75,7 +76,7 @@ def _error_lines(rows: Sequence[Row]) -> Iterator[Line]:
         yield title + (', last epoch' if last else ''), *errors, '; '.join(verdicts) or pair[0].verdict
 
 
-def _figure_lines(rows: Sequence[Row]) -> Iterator[Line]:
+def _figure_lines(rows: Sequence[PublishedRow]) -> Iterator[Line]:
     for row in rows:
         yield (row.number.network, row.number.title, f'{row.number.value:.3f}',
                spread(row.values) if row.values else '-', str(len(row.values)), row.verdict)
@@ -101,7 +102,7 @@ def _left_out(runs: Sequence[FinishedRun]) -> Iterator[str]:
                f'({", ".join(sorted(set(networks)))})')
 
 
-def _speed_lines(rows: Sequence[Row], speeds: Sequence[Speed]) -> Iterator[str]:
+def _speed_lines(rows: Sequence[PublishedRow], speeds: Sequence[Speed]) -> Iterator[str]:
     """Yield the speeds from which the hours are computed."""
     used = dict.fromkeys((row.hours.scaled_from or row.number.network, row.hours.source)
                          for row in rows if row.hours)

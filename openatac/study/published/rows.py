@@ -24,7 +24,7 @@ wider than {WIDE} published uncertainties, so more runs are needed. differs: far
 How much published numbers vary from run to run is not published."""
 
 
-class Row(NamedTuple):
+class PublishedRow(NamedTuple):
     """A published number and our values for it.
 
     Attributes
@@ -61,12 +61,12 @@ class Row(NamedTuple):
             f'{hours.scaled_from or number.network}: {hours.source}' if hours else '')))
 
 
-def make_row(number: Published, runs: Sequence[FinishedRun], speeds: Sequence[Speed]) -> Row:
-    """Return the `Row` of a published number; OpenatacError if two runs with one seed differ."""
+def make_row(number: Published, runs: Sequence[FinishedRun], speeds: Sequence[Speed]) -> PublishedRow:
+    """Return the `PublishedRow` of a published number; OpenatacError if two runs with one seed differ."""
     values = (counted(number),) if number.measure in COSTS else _values(number, runs)
     if not values:
         hours = training_hours(number, speeds)
-        return Row(number, (), None, None, f'not run: {hours or "no speed was measured"}', hours)
+        return PublishedRow(number, (), None, None, f'not run: {hours or "no speed was measured"}', hours)
     difference, half = statistics.mean(values) - number.value, _half_interval(values)
     tolerance = number.uncertainty + half
     digits = 4 if number.measure == ACCURACY else 2
@@ -79,7 +79,7 @@ def make_row(number: Published, runs: Sequence[FinishedRun], speeds: Sequence[Sp
         verdict = f'undecided: {shown}, but the interval is ±{half:.{digits}f}'
     else:
         verdict = f'reproduced ({shown})'
-    return Row(number, values, difference, tolerance, verdict)
+    return PublishedRow(number, values, difference, tolerance, verdict)
 
 
 def _half_interval(values: Sequence[float]) -> float:

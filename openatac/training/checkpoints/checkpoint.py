@@ -127,7 +127,8 @@ def check_finite(arrays: Arrays, checkpoints: Checkpoints) -> None:
     """
     for name, array in arrays.items():
         if not np.isfinite(array).all():
-            raise CheckpointError(f'{name.split("/")[1]} became infinite or not a number: '
+            what = name.split('/')[1] if name.count('/') > 1 else 'the loss'
+            raise CheckpointError(f'{what} became infinite or not a number: '
                                   f'{checkpoints.kept}; use a smaller --lr')
 
 

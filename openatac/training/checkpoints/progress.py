@@ -9,12 +9,12 @@ from openatac.errors import CheckpointError
 from openatac.files.schema import Range, validate
 from openatac.training.checkpoints.checkpoint import checkpoints_of
 
-Row = dict[str, Any]  # of the history: the results of an epoch
+EpochRow = dict[str, Any]  # of the history: the results of an epoch
 _Count = Annotated[int, Range(0, 2 ** 40)]
 _LargeCount = Annotated[int, Range(0, 2 ** 60)]
 
 
-class _Engine(TypedDict):
+class _LearnerNumbers(TypedDict):
     iteration: _LargeCount
     images: _LargeCount
 
@@ -35,7 +35,7 @@ class State(TypedDict):
     """state.json of a checkpoint."""
 
     settings: dict[str, Any]
-    engine: _Engine
+    engine: _LearnerNumbers
     progress: _Progress
 
 
@@ -62,7 +62,7 @@ class Progress:
 
     epoch: int = 0
     batch: int = 0
-    history: list[Row] = field(default_factory=list)
+    history: list[EpochRow] = field(default_factory=list)
     best: dict[str, Any] = field(default_factory=lambda: {'accuracy': -1.0, 'epoch': -1})
     disturbed: bool = False
     inexact: list[str] = field(default_factory=list)

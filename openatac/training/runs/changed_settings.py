@@ -11,7 +11,7 @@ from openatac.backends.state_conversion import convert_state
 from openatac.errors import CheckpointError
 from openatac.options import fields, from_json, values
 from openatac.training.config import Config
-from openatac.training.loop import Plan
+from openatac.training.loop import RunPlan
 from openatac.training.run_folder import device_count
 
 log = logging.getLogger('openatac')
@@ -20,7 +20,7 @@ REPEAT = 'repeat them, or start another run with another --save-dir'
 ENGINE_AND_DEVICES = ('batch_size', 'devices', 'kvstore')
 
 
-def adapt_checkpoint(plan: Plan, config: Config, arrays: Arrays, state: dict[str, Any]
+def adapt_checkpoint(plan: RunPlan, config: Config, arrays: Arrays, state: dict[str, Any]
                      ) -> tuple[Arrays, dict[str, Any]]:
     """Return the arrays and the state of a checkpoint as the run of ``plan`` continues from them.
 
@@ -62,7 +62,7 @@ def _list(before: dict[str, Any], now: dict[str, Any], names: Iterable[str]) -> 
 
 # ------------------------------------------------------------------------------------ schedule
 
-def _check_past(plan: Plan, config: Config, before: dict[str, Any], state: dict[str, Any], refusal: str
+def _check_past(plan: RunPlan, config: Config, before: dict[str, Any], state: dict[str, Any], refusal: str
                 ) -> None:
     """Raise CheckpointError if an iteration would have been another by the settings ``before``."""
     difference = _difference(plan, config, before, state)
@@ -72,7 +72,7 @@ def _check_past(plan: Plan, config: Config, before: dict[str, Any], state: dict[
                               f'{os.path.join(plan.folder, "last.params")}')
 
 
-def _difference(plan: Plan, config: Config, before: dict[str, Any], state: dict[str, Any]) -> str:
+def _difference(plan: RunPlan, config: Config, before: dict[str, Any], state: dict[str, Any]) -> str:
     epoch, batch = state['progress']['epoch'], state['progress']['batch']
     if epoch + (batch > 0) > plan.epochs:
         return f'it has come to epoch {epoch}, batch {batch}'
@@ -104,7 +104,7 @@ def _images_of_a_step(settings: dict[str, Any]) -> int:
     return settings['batch_size'] * device_count(settings['devices'])
 
 
-def _convert(plan: Plan, now: dict[str, Any], arrays: Arrays, state: dict[str, Any], line: str
+def _convert(plan: RunPlan, now: dict[str, Any], arrays: Arrays, state: dict[str, Any], line: str
              ) -> tuple[Arrays, dict[str, Any]]:
     """Return the checkpoint as the learner loads it, with ``line`` in its progress."""
     progress = state['progress']

@@ -89,7 +89,7 @@ def train_network(net: Any, name: str, config: CifarConfig, reader: BackgroundRe
         if cluster.size > 1:
             cluster.check_alike({**settings, 'initial_values': learner.checksum()})
         test = functools.partial(_test, backend, config, test_set, batch_size) if sets.are_held_out else None
-        plan = loop.Plan(
+        plan = loop.RunPlan(
             learner=learner, training=batches, evaluation=evaluation_batches, test=test,
             schedule=scheduled(training)[loop.RATE], scheduled=scheduled, epochs=training.num_epochs,
             folder=config.output.save_dir, settings=settings, interval_line=interval_line,

@@ -129,7 +129,7 @@ def train_network(net: Any, name: str, config: ImagenetConfig, cluster: Cluster,
                                    '+'.join(source.fingerprint() for source in sources))
         settings['kvstore'] = training.kvstore if cluster.size > 1 else 'device'
         test = functools.partial(_test, backend, config, sets.test, cluster) if sets.are_held_out else None
-        plan = loop.Plan(
+        plan = loop.RunPlan(
             learner=learner, training=batches, evaluation=validation, test=test,
             schedule=scheduled(training)[loop.RATE], scheduled=scheduled, epochs=training.num_epochs,
             folder=output.save_dir, settings=settings,

@@ -44,7 +44,7 @@ log = logging.getLogger('openatac')
 
 @contextlib.contextmanager
 def reserve_run_folder(config: Config, command: str, log_file: str | None = None, log_form: str = FORM,
-             rank: int = 0) -> Iterator[None]:
+                       rank: int = 0) -> Iterator[None]:
     """Reserve the run's folder for this process, and begin its log; ranks other than 0 leave both alone.
 
     Raises
@@ -108,13 +108,13 @@ def _warn_of_decays(training: Training) -> None:
                     ', '.join(f'epoch {epoch}' for epoch in late), training.num_epochs)
 
 
-def run_plan(plan: loop.Plan, progress: Progress, config: Config, command: str, title: str,
+def run_plan(plan: loop.RunPlan, progress: Progress, config: Config, command: str, title: str,
              about: dict[str, Any]) -> dict[str, Any] | None:
     """Run ``plan`` to its end, from the newest checkpoint if the config says so, or do a dry run.
 
     Parameters
     ----------
-    plan : Plan
+    plan : RunPlan
     progress : Progress
         Where the run begins if there is no checkpoint.
     config : CifarConfig or ImagenetConfig
@@ -191,7 +191,7 @@ def _trackers(config: Config, title: str, learner: Any, progress: Progress) -> l
     return trackers
 
 
-def _test(plan: loop.Plan) -> dict[str, float]:
+def _test(plan: loop.RunPlan) -> dict[str, float]:
     """Return what the summary says of the best network on test images that were not used before."""
     if plan.test is None:
         return {}
@@ -200,7 +200,7 @@ def _test(plan: loop.Plan) -> dict[str, float]:
     return {'test_accuracy': metrics.score, **top5}
 
 
-def summarize(config: Config, command: str, plan: loop.Plan, history: list[dict[str, Any]],
+def summarize(config: Config, command: str, plan: loop.RunPlan, history: list[dict[str, Any]],
               progress: Progress, about: dict[str, Any]) -> dict[str, Any]:
     """Return the contents of summary.json for a run that has ended."""
     best = progress.best

@@ -1,4 +1,4 @@
-"""The gates of a PyTorch network and their statistics, as `openatac.study.gates.of_network` has Gluon's.
+"""The gates of a PyTorch network and their statistics, as `openatac.study.gates.gluon_gates` has Gluon's.
 
 Products are watched while the network runs: a unit is gated if its output is its input times something.
 """
@@ -56,7 +56,7 @@ def gate_statistics(net: nn.Module, batches: Iterable[np.ndarray]) -> list[dict[
     """Compute the statistics of all gates of a network on the CPU, in evaluation mode.
 
     The other arguments, the result and the errors are those of
-    `openatac.study.gates.of_network.gate_statistics`.
+    `openatac.study.gates.gluon_gates.gate_statistics`.
     """
     net.eval()
     sums: dict[str, GateSums] = {}
