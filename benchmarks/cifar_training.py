@@ -120,7 +120,7 @@ def pipeline(data, pairs):
     sys.path.insert(0, str(ROOT / 'benchmarks'))
     from published_way import loaders
 
-    from openatac.data.batches import TrainingBatches
+    from openatac.data.small.batches import TrainingBatches
     from openatac.data.small.cifar import load_cifar
     ours, theirs = [], []
     batches = TrainingBatches(load_cifar('cifar10', data), 128, seed=0)
@@ -142,7 +142,7 @@ def rate(batches, count):
 
 FIRST_BATCH = '''
 import sys, runpy
-from openatac.data.batches import TrainingBatches
+from openatac.data.small.batches import TrainingBatches
 def epoch(self, epoch, start=0, original=TrainingBatches.epoch):
     for batch in original(self, epoch, start):
         import os; os._exit(0)  # the first batch is read: the clock stops here

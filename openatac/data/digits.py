@@ -3,7 +3,7 @@ from typing import Any
 
 import numpy as np
 
-from openatac.data.image_set import ImageSet
+from openatac.data.small.image_set import ImageSet
 from openatac.data.small.named import DIGITS
 from openatac.errors import DataError
 

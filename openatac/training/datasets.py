@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from openatac.data import digits
-from openatac.data.image_set import ImageSet
 from openatac.data.images.class_names import check_case, read_class_list, warn_if_sorted_as_text
 from openatac.data.images.codec import decode
 from openatac.data.images.folder import ImageFolder, class_folders
@@ -21,6 +20,7 @@ from openatac.data.images.source import BadImage, PhotoSet, PhotoSource
 from openatac.data.records.record_file import RecordFile
 from openatac.data.records.sidecar_files import index_beside, read_class_names
 from openatac.data.small import cifar, small_images
+from openatac.data.small.image_set import ImageSet
 from openatac.data.validation_split import split_by_class
 from openatac.errors import DataError
 from openatac.options import changed

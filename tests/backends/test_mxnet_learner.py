@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from openatac.backends.mxnet.learner import MxnetLearner
-from openatac.data.batches import EvaluationBatches, TrainingBatches
-from openatac.data.image_set import ImageSet
+from openatac.data.small.batches import EvaluationBatches, TrainingBatches
+from openatac.data.small.image_set import ImageSet
 from tests import oracle
 from tests.helpers.fresh_python import output_of
 from tests.helpers.mxnet_learner import OPTIMIZER, batch, learner

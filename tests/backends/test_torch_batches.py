@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 torch = pytest.importorskip('torch')
 
 from openatac.backends.torch.batches import DeviceEvaluationBatches, DeviceTrainingBatches  # noqa: E402
-from openatac.data.batches import EvaluationBatches, TrainingBatches  # noqa: E402
-from openatac.data.image_set import ImageSet  # noqa: E402
+from openatac.data.small.batches import EvaluationBatches, TrainingBatches  # noqa: E402
+from openatac.data.small.image_set import ImageSet  # noqa: E402
 from openatac.errors import DataError  # noqa: E402
 
 COUNT, BATCH = 37, 8

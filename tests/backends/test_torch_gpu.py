@@ -18,8 +18,8 @@ from openatac import cli  # noqa: E402
 from openatac.backends.loss_scale import LossScale  # noqa: E402  (they need torch)
 from openatac.backends.torch.batches import DeviceEvaluationBatches, DeviceTrainingBatches  # noqa: E402
 from openatac.backends.torch.learner import TorchLearner  # noqa: E402
-from openatac.data.batches import EvaluationBatches, TrainingBatches  # noqa: E402
-from openatac.data.image_set import ImageSet  # noqa: E402
+from openatac.data.small.batches import EvaluationBatches, TrainingBatches  # noqa: E402
+from openatac.data.small.image_set import ImageSet  # noqa: E402
 from openatac.pytorch import get_model, use_biased_variance  # noqa: E402
 
 GPU = 'cuda:0'

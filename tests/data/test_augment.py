@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mxnet.gluon.data.vision import transforms
 
-from openatac.data.cifar_transforms import PAD, crop, draw_choices, mirror, normalise
+from openatac.data.small.cifar_transforms import PAD, crop, draw_choices, mirror, normalise
 
 CORNERS = 2 * PAD + 1
 

@@ -5,9 +5,10 @@ import threading
 import numpy as np
 import pytest
 
-from openatac.data import cifar_transforms
-from openatac.data.batches import EvaluationBatches, TrainingBatches, prefetch
-from openatac.data.image_set import ImageSet
+from openatac.data.batches import prefetch
+from openatac.data.small import cifar_transforms
+from openatac.data.small.batches import EvaluationBatches, TrainingBatches
+from openatac.data.small.image_set import ImageSet
 from openatac.errors import DataError
 
 COUNT, BATCH = 37, 8

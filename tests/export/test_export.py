@@ -14,8 +14,8 @@ import pytest
 from mxnet import autograd
 
 from openatac import get_model
-from openatac.data import cifar_transforms
 from openatac.data.digits import load_digits
+from openatac.data.small import cifar_transforms
 from openatac.errors import OpenatacError
 from openatac.export.exporter import export
 from openatac.export.forms import symbol_files

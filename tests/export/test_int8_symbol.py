@@ -5,7 +5,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from openatac.data.cifar_transforms import normalise
+from openatac.data.small.cifar_transforms import normalise
 from openatac.errors import OpenatacError
 from openatac.export.accuracy import accuracies
 from openatac.export.forms.symbol_files import load_symbol, write_symbol

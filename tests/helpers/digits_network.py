@@ -11,7 +11,7 @@ import numpy as np
 from mxnet import autograd, gluon
 
 from openatac import get_model
-from openatac.data import cifar_transforms
+from openatac.data.small import cifar_transforms
 from openatac.export.forms.symbol_files import trace
 from openatac.export.images.inputs import sample_batches
 from openatac.export.images.labelled import dataset_images

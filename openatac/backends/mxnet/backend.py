@@ -12,8 +12,8 @@ from openatac.backends.loss_scale import LossScale
 from openatac.backends.mxnet.learner import MxnetLearner
 from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.backends.mxnet.teacher import load_teacher
-from openatac.data import cifar_transforms
-from openatac.data.batches import EvaluationBatches, TrainingBatches
+from openatac.data.small import cifar_transforms
+from openatac.data.small.batches import EvaluationBatches, TrainingBatches
 from openatac.errors import DeviceError
 from openatac.models.weights.parameters import initialize_parameters, load_parameters
 from openatac.runtime.devices import choose_contexts

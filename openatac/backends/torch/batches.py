@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from openatac.data import cifar_transforms
-from openatac.data.batches import EvaluationBatches, TrainingBatches
-from openatac.data.cifar_transforms import PAD
-from openatac.data.image_set import ImageSet
+from openatac.data.small import cifar_transforms
+from openatac.data.small.batches import EvaluationBatches, TrainingBatches
+from openatac.data.small.cifar_transforms import PAD
+from openatac.data.small.image_set import ImageSet
 
 
 class DeviceTrainingBatches(TrainingBatches):

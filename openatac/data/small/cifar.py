@@ -18,7 +18,6 @@ import numpy as np
 
 from openatac.data import archives
 from openatac.data.archives import File, open_files
-from openatac.data.image_set import ImageSet
 from openatac.data.small.cifar_copies import archive_has_copy, read_copy
 from openatac.data.small.cifar_files import (
     DATASETS,
@@ -30,6 +29,7 @@ from openatac.data.small.cifar_files import (
     find_cifar,
     not_understood,
 )
+from openatac.data.small.image_set import ImageSet
 from openatac.data.small.named import SIDE
 from openatac.data.small.plain_pickle import read_plain_pickle
 from openatac.errors import DataError

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from openatac.data.archives import File, listed
-from openatac.data.image_set import ImageSet
 from openatac.data.images.class_names import check_case
 from openatac.data.images.folder import ImageFiles
 from openatac.data.images.source import BadImage, PhotoSource
+from openatac.data.small.image_set import ImageSet
 from openatac.data.small.named import SIDE
 from openatac.data.small.small_images import SPLITS, find_split, read_images, split_in_archive
 from openatac.errors import DataError

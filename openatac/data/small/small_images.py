@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from openatac.data.archives import File, listed, open_files
-from openatac.data.image_set import ImageSet
 from openatac.data.images.archived import ArchivedFolder
 from openatac.data.images.bad_images import BadImages
 from openatac.data.images.codec import EXTENSIONS, decode, squeeze
 from openatac.data.images.folder import ImageFiles, ImageFolder
 from openatac.data.images.parallel import map_in_order
 from openatac.data.images.source import BadImage, PhotoSource
+from openatac.data.small.image_set import ImageSet
 from openatac.errors import DataError
 from openatac.runtime.cores import allowed_processors
 

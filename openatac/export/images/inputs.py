@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from openatac.data.image_set import evenly_spread
 from openatac.data.images.codec import squeeze
 from openatac.data.images.source import BadImage
 from openatac.data.photos.transforms import crop_centre
+from openatac.data.small.image_set import evenly_spread
 from openatac.errors import DataError, OpenatacError
 from openatac.export.manifest import Manifest
 from openatac.limits import MIN_CROP_RATIO

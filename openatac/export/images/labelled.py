@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from openatac.data import digits
-from openatac.data.image_set import ImageSet
 from openatac.data.images.class_names import check_case, warn_if_sorted_as_text
 from openatac.data.images.codec import decode
 from openatac.data.images.folder import ImageFolder, check_class_count
@@ -17,6 +16,7 @@ from openatac.data.images.listed import ImageList
 from openatac.data.records.record_file import RecordFile
 from openatac.data.records.sidecar_files import index_beside
 from openatac.data.small import cifar, cifar_files
+from openatac.data.small.image_set import ImageSet
 from openatac.data.small.named import split_name
 from openatac.data.small.small_images import open_split
 from openatac.errors import DataError

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from openatac.data import cifar_transforms
 from openatac.data.photos import transforms
-from openatac.data.small import cifar
+from openatac.data.small import cifar, cifar_transforms
 from openatac.data.small.named import DIGITS, OUTPUTS, name_with_labels, split_name
 from openatac.errors import DataError
 from openatac.export.manifest import Manifest

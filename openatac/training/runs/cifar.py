@@ -12,7 +12,7 @@ from openatac.backends.base import Backend
 from openatac.backends.cluster import Cluster, SingleProcess
 from openatac.backends.learner import Metrics, checksum
 from openatac.data.batches import prefetch
-from openatac.data.image_set import ImageSet
+from openatac.data.small.image_set import ImageSet
 from openatac.models.weights.pretrained import weights_file
 from openatac.training import loop
 from openatac.training.checkpoints.progress import Progress

@@ -1,0 +1,99 @@
+"""Batches of an `ImageSet` in a reproducible order."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from openatac.data.batches import AHEAD, check_batch_fits, part_size
+from openatac.data.small.cifar_transforms import crop, draw_choices, mirror, normalise
+from openatac.data.small.image_set import ImageSet
+from openatac.errors import DataError
+
+
+class TrainingBatches:
+    """Shuffled, augmented batches of an `ImageSet`; the last short batch is dropped.
+
+    The images of a batch, and the crop and mirroring of each, depend on the seed, the epoch and the batch's
+    index alone: a run can resume at any batch of any epoch.
+
+    Parameters
+    ----------
+    images : ImageSet
+    batch_size : int
+        Over all parts.
+    seed : int
+    raw : bool
+        Whether pixels stay uint8, to be normalised where they are used.
+    num_parts, part_index : int
+        This is part ``part_index`` of ``num_parts``, each of which gets an equal share of every batch.
+
+    Attributes
+    ----------
+    ahead : int
+        How many batches are worth preparing in advance by `prefetch`.
+
+    Raises
+    ------
+    DataError
+        If there are fewer images than one batch, or the batch is not a multiple of the parts.
+    """
+
+    ahead = AHEAD
+
+    def __init__(self, images: ImageSet, batch_size: int, seed: int, raw: bool = False, num_parts: int = 1,
+                 part_index: int = 0) -> None:
+        check_batch_fits(len(images), batch_size)
+        self.images, self.batch_size, self.seed, self.raw = images, batch_size, seed, raw
+        self._share = part_size(batch_size, num_parts)
+        self._first = part_index * self._share
+
+    def batches(self, epoch: int = 0) -> int:
+        """Return the number of batches in an epoch, the same in each."""
+        return len(self.images) // self.batch_size
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield (float32 or uint8 (B, 3, H, W), int32 (B,)) from batch ``start`` of ``epoch``."""
+        choices = draw_choices(len(self.images), self.seed, epoch, self.images.mirror)
+        for batch in range(start, self.batches()):
+            chosen = choices.order[self._part(batch)]
+            images = crop(self.images.images[chosen], choices.top[chosen], choices.left[chosen])
+            mirror(images, choices.mirrored[chosen])
+            yield images if self.raw else normalise(images), self.images.labels[chosen]
+
+    def _part(self, batch: int) -> slice:
+        """Return where this part's images of a batch are in the order of the epoch."""
+        start = batch * self.batch_size + self._first
+        return slice(start, start + self._share)
+
+
+class EvaluationBatches:
+    """All images of an `ImageSet` in order, not augmented; the last batch may be short.
+
+    ``raw``, ``ahead`` and the parts are as in `TrainingBatches`, but a part is a contiguous range of the
+    images. Raises DataError if there are no images.
+    """
+
+    ahead = AHEAD
+
+    def __init__(self, images: ImageSet, batch_size: int, raw: bool = False, num_parts: int = 1,
+                 part_index: int = 0) -> None:
+        if not len(images):
+            raise DataError('the test set has no images')
+        if num_parts > 1:
+            first, stop = (len(images) * part // num_parts for part in (part_index, part_index + 1))
+            images = images.select(np.arange(first, stop))
+        self.images, self.batch_size, self.raw = images, part_size(batch_size, num_parts), raw
+
+    def __len__(self) -> int:
+        return -(-len(self.images) // self.batch_size)
+
+    def names(self) -> list[str]:
+        """Return the names of the images, in order."""
+        return [*self.images.names] or [*map(str, range(len(self.images)))]
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for start in range(0, len(self.images), self.batch_size):
+            stop = start + self.batch_size
+            images = self.images.images[start:stop]
+            yield images if self.raw else normalise(images), self.images.labels[start:stop]
