@@ -21,6 +21,7 @@ from openatac.commands.catalogue import command_parser
 from openatac.console.text import for_terminal
 from openatac.data.small.named import NAMES
 from openatac.export.forms.base import FORMS, Form, check_export_name
+from openatac.export.int8 import METHODS
 from openatac.export.labels import read_labels
 from openatac.files.writing import check_prefix
 from openatac.flags import add_flags
@@ -65,7 +66,7 @@ def _add_forms(group: Any) -> None:
             helps.setdefault(flag, form.help)
     for flag, text in helps.items():
         group.add_argument(flag, action='store_true', help=text)
-    group.add_argument('--calibration', choices=('entropy', 'naive'), default='entropy',
+    group.add_argument('--calibration', choices=METHODS, default=METHODS[0],
                        help='how --int8 chooses the range of each tensor; OUT-int8.onnx always has the '
                             'extremes (default: '
                             '%(default)s)')

@@ -14,6 +14,7 @@ from openatac.export.file_set import replace_set
 from openatac.export.forms.base import FORMS, Form, TracedNetwork, check_export_name
 from openatac.export.images.inputs import sample_inputs
 from openatac.export.images.labelled import images_below
+from openatac.export.int8 import METHODS
 from openatac.export.manifest import Manifest, write_manifest
 from openatac.export.networks.trained_network import TrainedNetwork, load_run
 from openatac.export.parity import Function, ParityCheck, ParityError
@@ -29,7 +30,7 @@ log = logging.getLogger('openatac')
 
 def export(net: Any, prefix: str, manifest: Manifest, forms: Sequence[str] = ('symbol',),
            images: np.ndarray | None = None, calibration_images: Sequence[np.ndarray] = (),
-           calibration_method: str = 'entropy', dynamic_size: bool = False) -> Manifest:
+           calibration_method: str = METHODS[0], dynamic_size: bool = False) -> Manifest:
     """Write forms of a network to files whose names begin with ``prefix``.
 
     Each form is loaded back by its runtime and compared with the network. Only then do the files take their
@@ -151,7 +152,7 @@ def export_run(folder: str, prefix: str) -> None:
 
 def export_trained(trained: TrainedNetwork, prefix: str, forms: Sequence[str] = ('symbol',),
                    images: str | None = None, calibration_folder: str | None = None,
-                   calibration_method: str = 'entropy', dynamic_size: bool = False) -> list[str]:
+                   calibration_method: str = METHODS[0], dynamic_size: bool = False) -> list[str]:
     """Export a trained network; return lines that report it.
 
     Parameters

@@ -40,7 +40,7 @@ class TracedNetwork(NamedTuple):
     calibration_images : sequence of float32 (B, C, H, W)
         Inputs to calibrate quantized forms on.
     calibration_method : str
-        How the INT8 form calibrates, one of `openatac.export.int8.symbol.METHODS`.
+        How the INT8 form calibrates, one of `openatac.export.int8.METHODS`.
     dynamic_size : bool
         Whether ONNX files take images of any size.
     """

@@ -16,11 +16,11 @@ from mxnet.contrib import quantization
 
 from openatac.console.streams import silenced_stderr
 from openatac.errors import OpenatacError, ParameterFileError, last_line
+from openatac.export.int8 import METHODS
 from openatac.graph.fusion import separate_shortcuts
 from openatac.graph.nodes import INPUT, Graph, Node, Shape, UnknownShapes
 from openatac.graph.symbol import NDArrays, symbol_block
 
-METHODS = ('entropy', 'naive')
 BINS = 2001  # of a histogram from -threshold to threshold; search time grows with their square
 PIECE = 8    # images at a time in the calibration, which keeps the outputs of all layers
 
@@ -28,7 +28,7 @@ Histogram = tuple[Any, ...]  # (counts, edges, minimum, maximum, threshold)
 
 
 def quantize_symbol(symbol: mx.sym.Symbol, params: NDArrays, batches: Iterable[np.ndarray],
-                    method: str = 'entropy', excluded: Collection[str] | None = None
+                    method: str = METHODS[0], excluded: Collection[str] | None = None
                     ) -> tuple[mx.sym.Symbol, NDArrays]:
     """Quantize a float32 network to INT8.
 

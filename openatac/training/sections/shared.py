@@ -26,6 +26,7 @@ from openatac.options import (
     schedule_option,
 )
 from openatac.training.schedule import decay_epochs
+from openatac.units import ACTIVATIONS
 
 ATAC = 'ChaATAC'  # as `openatac.units` registers it
 
@@ -35,8 +36,7 @@ class Network(Section, title='network'):
     """The options of gated networks that both hosts share."""
 
     act_type: str = network_option(
-        ATAC, 'relu, prelu, elu, selu, gelu, swish, mish, frelu, sine, xunit, ChaATAC or one of your '
-        'own', named=True)
+        ATAC, f'{", ".join(ACTIVATIONS)} or one of your own', named=True)
     attention: Optional[str] = network_option(
         None, 'attention block at the end of each residual branch, such as se', shown='none', named=True)
     reduction: float = exported_option(
