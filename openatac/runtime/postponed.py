@@ -15,6 +15,11 @@ class _Library(NamedTuple):
     name: str
     alias: str | None = None
 
+    def is_imported_by(self, name: str, members: Any) -> bool:
+        """Return whether ``import name`` or ``from name import members`` imports it."""
+        return name.split('.')[0] == self.name or name == self.name or any(
+            f'{name}.{member}' == self.name for member in members or ())
+
 
 _POSTPONED = {
     'mxnet.model': _Library('sklearn'),  # the base class of the FeedForward of 2015
@@ -25,20 +30,31 @@ _POSTPONED = {
 
 @contextlib.contextmanager
 def postponing(module: ModuleType) -> Iterator[None]:
-    """While ``module`` loads, hide a slow library from it, which is imported once it is used."""
+    """While ``module`` loads, hide a slow library from it, which is imported once it is used.
+
+    Only the module's own imports are changed, so that other threads may import the library meanwhile.
+    """
     library = _POSTPONED.get(module.__name__)
     if library is None or library.name in sys.modules:
         yield
         return
-    sys.modules[library.name] = None  # type: ignore[assignment]  # as Python marks what cannot be imported
-    try:
-        yield
-    finally:
-        del sys.modules[library.name]
+    hidden, variables = True, vars(module)
+    import_ = variables['__builtins__']['__import__']
+
+    def hiding_import(name: str, globals_: Any = None, locals_: Any = None, members: Any = (), level: int = 0
+                      ) -> Any:
+        if hidden and library.is_imported_by(name, members):
+            raise ImportError(f'{library.name} is imported when it is used', name=library.name)
+        return import_(name, globals_, locals_, members, level)
+
+    # The module's functions keep these builtins, also when it has loaded.
+    variables['__builtins__'] = {**variables['__builtins__'], '__import__': hiding_import}
+    yield
+    hidden = False
     if library.alias:
         with contextlib.suppress(ImportError):  # without the package, what MXNet does without it is right
             importlib.import_module(library.name.split('.')[0])
-            vars(module)[library.alias] = _Postponed(library.name)
+            variables[library.alias] = _Postponed(library.name)
 
 
 class _Postponed:
