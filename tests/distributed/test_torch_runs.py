@@ -166,9 +166,11 @@ class Group:
 def test_a_script_starts_a_process_for_each_gpu(monkeypatch, script, words):
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
     monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
-    group = Group()
-    monkeypatch.setattr(launch, 'run', lambda start: start(group) and 7)
+    group, programs = Group(), []
+    monkeypatch.setattr(
+        launch, 'run', lambda start, program: programs.append(program) or (start(group) and 7))
     assert call_script(*TORCH, *words, script=script) == 7
+    assert programs == [f'{script.__name__}.py']
     labels, commands, variables = zip(*group.started)
     assert labels == ('worker 0', 'worker 1')
     assert all(command[-4:] == [*TORCH, *words] for command in commands)
