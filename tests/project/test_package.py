@@ -55,15 +55,19 @@ def pip(*arguments):
     """Run pip without the network."""
     result = subprocess.run([sys.executable, '-m', 'pip', '--no-input', *map(str, arguments)],
                             capture_output=True, text=True, timeout=300,
-                            env={**os.environ, 'PIP_DISABLE_PIP_VERSION_CHECK': '1'})
+                            env={**without_path(), 'PIP_DISABLE_PIP_VERSION_CHECK': '1'})
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def without_path():
+    """The environment, without a path to this checkout."""
+    return {name: value for name, value in os.environ.items() if name != 'PYTHONPATH'}
 
 
 def run(command, folder, *arguments):
     """Run an installed command in a folder, with no path to this checkout; what it prints."""
-    variables = {name: value for name, value in os.environ.items() if name != 'PYTHONPATH'}
     result = subprocess.run([command, *map(str, arguments)], cwd=folder, capture_output=True, text=True,
-                            timeout=300, env={**variables, 'OMP_NUM_THREADS': '1'})
+                            timeout=300, env={**without_path(), 'OMP_NUM_THREADS': '1'})
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 
