@@ -21,6 +21,13 @@ def test_the_tables_of_speed_show_what_was_measured(name):
             assert f'| {cells} |' in text
 
 
+def test_the_table_of_engines_shows_what_was_measured():
+    text = (ROOT / 'docs' / 'reference' / 'speed.md').read_text('utf-8')
+    with open(ROOT / 'results' / 'training_engines.csv', newline='', encoding='utf-8') as handle:
+        for row in csv.DictReader(handle):
+            assert f'| {" | ".join([*row.values()][:6])} |' in text
+
+
 @pytest.mark.parametrize('folder', COMPARISONS, ids=lambda path: path.name)
 def test_comparisons_are_made_of_their_records(folder, tmp_path):
     copy = tmp_path / folder.name
