@@ -68,8 +68,7 @@ def _add_forms(group: Any) -> None:
         group.add_argument(flag, action='store_true', help=text)
     group.add_argument('--calibration', choices=METHODS, default=METHODS[0],
                        help='how --int8 chooses the range of each tensor; OUT-int8.onnx always has the '
-                            'extremes (default: '
-                            '%(default)s)')
+                            'extremes (default: %(default)s)')
     group.add_argument('--dynamic-size', action='store_true',
                        help='ONNX files take images of any height and width')
     group.add_argument('--precision', choices=('float32', 'float16'), default='float32',

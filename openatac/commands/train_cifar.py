@@ -24,6 +24,7 @@ class TrainCifar(TrainingScript[CifarConfig]):
     """The command ``openatac train-cifar`` and the script train_cifar.py."""
 
     name, config, recipes, description = 'train-cifar', CifarConfig, CIFAR, __doc__
+    _reader: Any = None  # of images that are read while the network is built
 
     def check(self, config: CifarConfig) -> None:
         super().check(config)
@@ -39,13 +40,12 @@ class TrainCifar(TrainingScript[CifarConfig]):
     def complete(self, given: Given) -> Given:
         from openatac.training.datasets import BackgroundReader, folder_classes
         config: CifarConfig = given.config
-        self._reader = None
         if config.start.initial:  # which names the data set
             return given
         if config.data.dataset == 'folder' and config.data.class_names is None:
             config = changed(config, class_names=folder_classes(config), image_size=config.data.side)
         if not training_network.only_makes_network(config):
-            self._reader = BackgroundReader(config.data, _splits(config))  # while the network is built
+            self._reader = BackgroundReader(config.data, _splits(config))
         return given._replace(config=config)
 
     def evaluate(self, net: Any, config: CifarConfig, command: str) -> None:
@@ -66,5 +66,9 @@ def _splits(config: CifarConfig) -> tuple[bool, ...]:
     return (False,) if config.start.evaluate else (True, False)
 
 
-_command = TrainCifar()
-main, parser = _command.main, _command.parser
+parser = TrainCifar().parser
+
+
+def main(argv: list[str]) -> int | None:
+    """Run ``openatac train-cifar``; see the module."""
+    return TrainCifar().main(argv)

@@ -88,5 +88,9 @@ class TrainImagenet(TrainingScript[ImagenetConfig]):
         imagenet.train_network(net, name, config, cluster, command)
 
 
-_command = TrainImagenet()
-main, parser = _command.main, _command.parser
+parser = TrainImagenet().parser
+
+
+def main(argv: list[str]) -> int | None:
+    """Run ``openatac train-imagenet``; see the module."""
+    return TrainImagenet().main(argv)

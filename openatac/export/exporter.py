@@ -67,9 +67,10 @@ def export(net: Any, prefix: str, manifest: Manifest, forms: Sequence[str] = ('s
         If a form's outputs differ from those of ``net``, or the files cannot be written.
     """
     check_export_name(prefix)
-    chosen = [form for form in FORMS.values() if form in [FORMS.find(name) for name in forms]]
-    if not chosen:
+    names = {FORMS.find(name).name for name in forms}
+    if not names:
         raise ValueError('an export needs at least one form')
+    chosen = [form for form in FORMS.values() if form.name in names]
     old = [prefix + '.json', *(path for form in FORMS.values() for path in form.files(prefix))]
     advice = ': choose another folder, or make room; the files that were there are unchanged'
     with writing(prefix, advice), replace_set(prefix, old, last=prefix + '.json') as aside:

@@ -17,7 +17,7 @@ SAME = 1e-5       # of the largest output, at least 1: the same operators
 REORDERED = 1e-4  # the same sums by other operators
 ROUNDINGS = 10    # times the effect of the images' last bits
 HALF = 0.05       # values rounded to float16: a ResNet-50 differed by 0.0009; more means a mistake
-HUGE = 1e5       # an output that no trained network has
+HUGE = 1e5        # an output that no trained network has
 MIN_AGREEMENT = 0.5  # of the top-1 classes, for quantized forms
 
 Function = Callable[[np.ndarray], np.ndarray]

@@ -17,7 +17,7 @@ class _Library(NamedTuple):
 
     def is_imported_by(self, name: str, members: Any) -> bool:
         """Return whether ``import name`` or ``from name import members`` imports it."""
-        return name.split('.')[0] == self.name or name == self.name or any(
+        return f'{name}.'.startswith(f'{self.name}.') or any(
             f'{name}.{member}' == self.name for member in members or ())
 
 

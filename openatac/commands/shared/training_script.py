@@ -112,6 +112,6 @@ def _export_if_asked(config: Config) -> None:
         export_run(config.output.save_dir, config.output.export)
 
 
-def run_and_exit(main: Callable[[list[str]], None]) -> None:
+def run_and_exit(main: Callable[[list[str]], int | None]) -> None:
     """Run a script's ``main``, and end this process and those of its cluster; a failure prints one line."""
     sys.exit(program.run_command(lambda: main(sys.argv[1:]), end_run))

@@ -13,7 +13,7 @@ from openatac.pictures import style
 from openatac.study.comparison import sentences, tables
 from openatac.study.comparison.differences import HEAD, Difference
 from openatac.study.comparison.figures import comparison_curves, error_figure
-from openatac.study.comparison.groups import Group, describe_data_set, describe_measure, images_of_epochs
+from openatac.study.comparison.groups import Group, describe_measure, images_of_epochs
 from openatac.study.comparison.records import without_paths
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ def page(groups: Sequence[Group], measure: str, found: Sequence[Difference]) -> 
     sections = [_paragraphs(sentences.conclusion(groups, measure, found), 'finding'),
                 _paragraphs(sentences.circumstances(groups)), _results(groups), _relative_costs(groups),
                 _figures(groups, measure), _differences(groups, measure, found), _runs(groups)]
-    title = 'Units compared on ' + describe_data_set(groups)
-    return fill_page(__package__, title=for_html(title), sections='\n'.join(filter(None, sections)))
+    return fill_page(__package__, title=for_html(sentences.title(groups)),
+                     sections='\n'.join(filter(None, sections)))
 
 
 def _results(groups: Sequence[Group]) -> str:

@@ -13,7 +13,7 @@ from openatac.files.writing import write_text, writing
 from openatac.pictures import write_picture
 from openatac.study.comparison import differences, sentences, tables
 from openatac.study.comparison.figures import error_figure
-from openatac.study.comparison.groups import Group, describe_data_set, group_runs, measures
+from openatac.study.comparison.groups import Group, group_runs, measures
 from openatac.study.comparison.html_page import page
 from openatac.study.comparison.records import ADVICE, without_paths
 from openatac.study.finished_runs import find_runs
@@ -60,7 +60,7 @@ def write_comparison(folder: str, measure: str, against: str | None = None,
     columns = COLUMNS + HELD_OUT * ('test_accuracy' in measures(groups))
     found = differences.differences(groups, measure, against)
     text = '\n'.join([
-        f'# Units compared on {for_markdown(describe_data_set(groups))}', '',
+        f'# {for_markdown(sentences.title(groups))}', '',
         *map(for_markdown, sentences.conclusion(groups, measure, found)), '',
         *map(for_markdown, sentences.circumstances(groups)), '',
         tables.markdown(tables.header(groups), tables.rows(groups))]) + '\n'

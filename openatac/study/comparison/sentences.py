@@ -22,6 +22,11 @@ MINOR = ('drop_rate', 'lr_decay_period', 'mode', 'dtype', 'host', 'engine', 'tf3
          'resume_from', 'pretrained', 'freeze', 'head_lr_mult', 'val_split')
 
 
+def title(groups: Sequence[Group]) -> str:
+    """Return the title of a comparison."""
+    return f'Units compared on {describe_data_set(groups)}'
+
+
 def conclusion(groups: Sequence[Group], measure: str, found: Sequence[Difference]) -> list[str]:
     """Return what the differences in a measure show, and how many seeds would decide what they leave open."""
     said = [state_findings(found)]
