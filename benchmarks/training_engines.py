@@ -97,8 +97,11 @@ def make_learner(name, label):
     from openatac.backends.base import open_backend
     from openatac.backends.compute import Compute
     from openatac.pytorch import get_model
+    from openatac.pytorch.nn.normalisation import use_biased_variance
     engine, as_modules, compiled = ENGINES[label]
     net = (get_model if as_modules else openatac.get_model)(name, classes=10)
+    if as_modules:
+        use_biased_variance(net)  # as --engine torch trains it
     backend = open_backend(net, Compute(engine=engine, compile=compiled), (3, 32, 32), 0, '', fall_back=True)
     backend.initialize()
     return backend.learner({'learning_rate': 0.1, 'momentum': 0.9, 'wd': 1e-4}, {})

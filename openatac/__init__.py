@@ -18,7 +18,7 @@ _PUBLIC = {
     'load': 'openatac.export.predictor',
     'register_activation': 'openatac.models.zoo',
     'register_attention': 'openatac.models.zoo',
-    'register_backend': 'openatac.backends.base',
+    'register_backend': 'openatac.backends.registry',
     'register_form': 'openatac.export.forms.base',
     'register_host': 'openatac.models.zoo',
     'register_runtime': 'openatac.export.runtimes.base',

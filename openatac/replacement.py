@@ -1,17 +1,14 @@
 """Swaps the activations of an existing network: ATAC in any network of Gluon or PyTorch."""
 from __future__ import annotations
 
-import fnmatch
-import importlib
 import sys
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Callable, Union
+from typing import Any
 
+from openatac.models.selection import Where
 from openatac.registry import settings_of
 from openatac.units import ACTIVATIONS
-
-Where = Union[None, str, Callable[[str], bool]]
 
 
 def replace_activations(net: Any, act_type: str, where: Where = None,
@@ -79,9 +76,11 @@ def replace_activations(net: Any, act_type: str, where: Where = None,
     unit = ACTIVATIONS.find(act_type)
     factory = unit.torch if in_torch else unit.gluon
     _check_arguments(act_type, settings_of(factory)[1:], where, image_shape, settings)
-    library = importlib.import_module('openatac.pytorch.replacement' if in_torch else
-                                      'openatac.graph.replacement')
-    return library.replace(net, partial(factory, **settings), where, image_shape, init)
+    if in_torch:
+        from openatac.pytorch.replacement import replace
+    else:
+        from openatac.graph.replacement import replace
+    return replace(net, partial(factory, **settings), where, image_shape, init)
 
 
 def _check_arguments(act_type: str, known: tuple[str, ...], where: Where, image_shape: Sequence[int],
@@ -95,36 +94,3 @@ def _check_arguments(act_type: str, known: tuple[str, ...], where: Where, image_
     if unknown:
         raise ValueError(f'{act_type} has no setting {", ".join(unknown)}; its settings are: '
                          f'{", ".join(known) or "none"}')
-
-
-def selects(where: Where, name: str) -> bool:
-    """Return whether ``where`` selects the activation called ``name``."""
-    if isinstance(where, str):
-        return fnmatch.fnmatchcase(name, where)
-    return where is None or where(name)
-
-
-def check_selected(where: Where, stuck: Sequence[str], chosen: Sequence[str], on_maps: Sequence[str]) -> None:
-    """Raise ValueError if there is nothing to swap, or something that can't be swapped.
-
-    Parameters
-    ----------
-    where : str or callable, optional
-    stuck : list of str
-        Descriptions of the selected activations that can't be swapped.
-    chosen, on_maps : list of str
-        Names of those that are selected and can be swapped, and of all that can.
-    """
-    if stuck:
-        raise ValueError(f"these activations can't be swapped: {', '.join(stuck)}; leave them out by "
-                         '`where`, or make each a child block of its own')
-    if not chosen:
-        raise ValueError(f'where={where!r} selects no activation; those on feature maps that are blocks of '
-                         f'their own are: {", ".join(on_maps) or "none"}')
-
-
-def check_called(unused: Sequence[str]) -> None:
-    """Raise ValueError if the network does not call the new units of these names."""
-    if unused:
-        raise ValueError("these activations can't be swapped, as the network does not call them by these "
-                         f'names: {", ".join(unused)}')

@@ -1,87 +1,24 @@
 """The interface between the training loop and the compute backends.
 
 A `Backend` puts a network on its devices and makes batches for it; its `Learner` trains and evaluates, and is
-all that `openatac.training.loop` sees. A backend is registered once, by `register_backend`.
+all that `openatac.training.loop` sees.
 """
 from __future__ import annotations
 
 import abc
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
 
 from openatac.backends.cluster import Cluster, SingleProcess
-from openatac.backends.compute import BACKENDS, BackendEntry, Compute
+from openatac.backends.compute import Compute
 from openatac.backends.learner import Learner
+from openatac.backends.registry import BACKENDS
 from openatac.registry import import_factory
-
-# ------------------------------------------------------------------------------------ registry
-
-def register_backend(name: str, factory: Callable[..., Backend],
-                     check: Callable[[Any], None] = lambda config: None) -> None:
-    """Add a backend that both scripts use if given ``--engine name``.
-
-    Parameters
-    ----------
-    name : str
-    factory : callable
-        A subclass of `Backend`, or a function that returns one; its parameters are those of `open_backend`
-        but for the last, in their order.
-    check : callable
-        ``check(config)``, with the `CifarConfig` or `ImagenetConfig` of a run, raises ValueError, with a
-        sentence, for options that the backend does not have. By default it accepts all. It is called
-        before anything is loaded.
-
-    Raises
-    ------
-    ValueError
-        If the name is taken.
-    """
-    BACKENDS.register(name, BackendEntry(factory, check))
-
-
-def open_backend(net: Any, compute: Compute, image_shape: tuple[int, int, int], seed: int, gpus: str,
-                 fall_back: bool, cluster: Cluster | None = None) -> Backend:
-    """Return the `Backend` that ``compute.engine`` names, with the network on its devices.
-
-    Parameters
-    ----------
-    net : HybridBlock, torch.nn.Module or str
-        A network, Gluon's not initialised, or the path of a symbol file.
-    compute : Compute
-    image_shape : (C, H, W)
-    seed : int
-        For the initial values and the randomness within a step.
-    gpus : str
-        Such as '0,1'; '' is the CPU.
-    fall_back : bool
-        Whether to use the CPU if no GPU is visible.
-    cluster : Cluster, optional
-        The processes that train together; by default this one alone.
-
-    Raises
-    ------
-    DeviceError
-        If the devices, or the precision, are not available.
-    ModuleNotFoundError
-        If the backend's library is not installed.
-    """
-    factory = import_factory(BACKENDS.find(compute.engine).factory)
-    backend: Backend = factory(net, compute, image_shape, seed, gpus, fall_back)
-    if cluster is not None:
-        backend.cluster = cluster
-    return backend
 
 
 def decays(parameter: str) -> bool:
     """Return whether a parameter keeps weight decay under ``no_wd``: all but biases, gammas and betas do."""
     return not parameter.endswith(('beta', 'gamma', 'bias'))
 
-
-def is_statistic(array: str) -> bool:
-    """Return whether an array is a running statistic of BatchNorm, of which each device has its own."""
-    return array.endswith(('running_mean', 'running_var', 'moving_mean', 'moving_var'))
-
-
-# ----------------------------------------------------------------------------------- interface
 
 class Backend(abc.ABC):
     """A network on the devices of its run.
@@ -147,3 +84,36 @@ class Teacher(NamedTuple):
     network: str
     params: str | None
     classes: int
+
+
+def open_backend(net: Any, compute: Compute, image_shape: tuple[int, int, int], seed: int, gpus: str,
+                 fall_back: bool, cluster: Cluster | None = None) -> Backend:
+    """Return the `Backend` that ``compute.engine`` names, with the network on its devices.
+
+    Parameters
+    ----------
+    net : HybridBlock, torch.nn.Module or str
+        A network, Gluon's not initialised, or the path of a symbol file.
+    compute : Compute
+    image_shape : (C, H, W)
+    seed : int
+        For the initial values and the randomness within a step.
+    gpus : str
+        Such as '0,1'; '' is the CPU.
+    fall_back : bool
+        Whether to use the CPU if no GPU is visible.
+    cluster : Cluster, optional
+        The processes that train together; by default this one alone.
+
+    Raises
+    ------
+    DeviceError
+        If the devices, or the precision, are not available.
+    ModuleNotFoundError
+        If the backend's library is not installed.
+    """
+    factory = import_factory(BACKENDS.find(compute.engine).factory)
+    backend: Backend = factory(net, compute, image_shape, seed, gpus, fall_back)
+    if cluster is not None:
+        backend.cluster = cluster
+    return backend

@@ -1,32 +1,14 @@
-"""The backends by name, and the options of a run that say which one computes it, and how."""
+"""The options of a run that say which backend computes it, and how."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, Literal, NamedTuple, Optional, Union
+from typing import Literal, Optional
 
+from openatac.backends.registry import BACKENDS
 from openatac.limits import POSITIVE
 from openatac.options import Section, option
-from openatac.registry import Registry
-
-
-class BackendEntry(NamedTuple):
-    """What is known of a backend before its library is loaded.
-
-    Attributes
-    ----------
-    factory : callable or str
-        Returns a `Backend` (openatac.backends.base); or the place of one that does, 'module:name'.
-    check : callable
-        ``check(config)`` raises ValueError, with a user-facing message, for options that the backend lacks.
-    """
-
-    factory: Any
-    check: Callable[[Any], None]
-
 
 INITIAL_LOSS_SCALE = 1024.0  # by default
-
-BACKENDS: Registry[BackendEntry] = Registry('backend', hyphens=True)
 
 
 @dataclass(frozen=True)
@@ -57,33 +39,3 @@ class ImagenetCompute(Compute):
     loss_scale: Optional[float] = option(
         None, 'initial loss scale for float16; it adapts', parse=POSITIVE,
         shown=f'{INITIAL_LOSS_SCALE:g}', result=True)
-
-
-# ---------------------------------------------------------------------- what the backends lack
-
-def _check_mxnet(config: Any) -> None:
-    compute, is_imagenet = config.compute, isinstance(config.compute, ImagenetCompute)
-    _check_unused('torch', tf32=compute.tf32, compile=compute.compile, initial=bool(config.start.initial),
-                  dtype=compute.dtype if compute.dtype == 'bfloat16' else '',
-                  syncbn=compute.syncbn and not is_imagenet)
-
-
-def _check_torch(config: Any) -> None:
-    compute, kvstore = config.compute, getattr(config.training, 'kvstore', 'device')
-    _check_unused('mxnet', mode=compute.mode if compute.mode != 'hybrid' else '',
-                  kvstore=kvstore if kvstore != 'device' else '')
-    if compute.syncbn and compute.compile:
-        raise ValueError('argument --syncbn: torch.compile does not compile it; leave --compile or --syncbn '
-                         'out')
-
-
-def _check_unused(engine: str, **flags: Union[bool, str]) -> None:
-    """Raise ValueError if one of these flags, which are for ``engine`` alone, is given."""
-    for flag, value in flags.items():
-        if value:
-            what = 'it' if value is True else value
-            raise ValueError(f'argument --{flag}: {what} is for --engine {engine}; leave it out')
-
-
-BACKENDS.register('mxnet', BackendEntry('openatac.backends.mxnet.backend:MxnetBackend', _check_mxnet))
-BACKENDS.register('torch', BackendEntry('openatac.backends.torch.backend:TorchBackend', _check_torch))

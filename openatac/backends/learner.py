@@ -7,10 +7,11 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Callable, NamedTuple
 
+from openatac.backends import state_names
 from openatac.backends.cluster import Cluster
 from openatac.backends.objective import Objective
 
-Arrays = dict[str, Any]  # {name: numpy.ndarray}
+Arrays = dict[str, Any]  # {name, see `openatac.backends.state_names`: numpy.ndarray}
 Keep = Callable[[Any, Any], None]  # takes outputs (B, classes) and labels (B,), NumPy arrays
 
 
@@ -126,7 +127,7 @@ class Learner(abc.ABC):
 
     def _with_progress(self, arrays: Arrays) -> tuple[Arrays, dict[str, Any]]:
         """Add the state common to all backends to a backend's own ``arrays``, as `state` returns it."""
-        arrays.update(('optimizer/' + name, array) for name, array in self.optimizer_states().items())
+        arrays.update((state_names.optimizer(name), array) for name, array in self.optimizer_states().items())
         numbers: dict[str, Any] = {'iteration': self.iteration, 'images': self.images}
         if self.loss_scale is not None:
             numbers['loss_scale'] = self.loss_scale.state()
@@ -134,8 +135,7 @@ class Learner(abc.ABC):
 
     def _load_progress(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
         """Restore what `_with_progress` added."""
-        self.load_optimizer_states({name[len('optimizer/'):]: array for name, array in arrays.items()
-                                    if name.startswith('optimizer/')})
+        self.load_optimizer_states(state_names.optimizer_arrays(arrays))
         self.iteration, self.images = numbers['iteration'], numbers['images']
         if self.loss_scale is not None:
             self.loss_scale.load_state(numbers['loss_scale'])

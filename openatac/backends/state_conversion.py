@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from openatac.backends import state_names
 from openatac.backends.learner import Arrays, Learner
+from openatac.backends.state_names import MASTER, METRICS, MOMENTUM, indexed, parts
 
 
 def convert_state(arrays: Arrays, numbers: dict[str, Any], learner: Learner, images: int
@@ -44,26 +46,24 @@ def convert_state(arrays: Arrays, numbers: dict[str, Any], learner: Learner, ima
 
 def _find(arrays: Arrays, name: str, initial: np.ndarray) -> np.ndarray:
     """Return the value of the learner's array ``name``."""
-    kind, _, rest = name.partition('/')
-    parameter, _, index = rest.rpartition('/')
-    if kind == 'metrics':  # sums, which one device gets
-        total = np.sum(_of_devices(arrays, kind), axis=0, dtype='float64')
-        return total if rest == '0' else np.zeros_like(initial)
-    if kind == 'optimizer':
-        # 0 is the momentum, 1 the float32 copy of a float16 weight.
-        return arrays.get(name, initial) if index == '0' else _weight(arrays, parameter)
+    kind, parameter = parts(name)
+    if kind == METRICS:  # sums, which one device gets
+        total = np.sum(_of_devices(arrays, METRICS), axis=0, dtype='float64')
+        return total if name == indexed(METRICS) else np.zeros_like(initial)
+    if name == indexed(state_names.optimizer(parameter), MOMENTUM):
+        return arrays.get(name, initial)
     return _weight(arrays, parameter)
 
 
 def _weight(arrays: Arrays, parameter: str) -> np.ndarray:
     """Return the parameter as exactly as the state has it."""
-    copy = arrays.get(f'optimizer/{parameter}/1')
+    copy = arrays.get(indexed(state_names.optimizer(parameter), MASTER))
     if copy is not None:
         return copy
-    return np.mean(_of_devices(arrays, 'parameter/' + parameter), axis=0, dtype='float64')
+    return np.mean(_of_devices(arrays, state_names.parameter(parameter)), axis=0, dtype='float64')
 
 
 def _of_devices(arrays: Arrays, name: str) -> list[np.ndarray]:
     """Return the array of each device; KeyError if there is none."""
-    names = itertools.takewhile(arrays.__contains__, (f'{name}/{device}' for device in itertools.count()))
-    return [arrays[each] for each in names] or [arrays[name + '/0']]
+    names = itertools.takewhile(arrays.__contains__, (indexed(name, device) for device in itertools.count()))
+    return [arrays[each] for each in names] or [arrays[indexed(name)]]

@@ -41,12 +41,14 @@ def main(argv: list[str]) -> int:
     from openatac.training.tracking.log import log_to
     log_to()
     from openatac.export.networks.described_network import for_evaluation
-    from openatac.training import datasets
-    from openatac.training.network import build_network, resolve
+    from openatac.training.datasets.photos import with_classes
+    from openatac.training.networks.build import build_network
+    from openatac.training.networks.library import GLUON
+    from openatac.training.networks.resolve import resolve
     from openatac.training.runs import imagenet
     try:
-        config = datasets.with_classes(for_evaluation(given, given.config.start.evaluate).config)
-        net, _ = build_network(resolve(config))
+        config = with_classes(for_evaluation(given, given.config.start.evaluate).config)
+        net, _ = build_network(resolve(config), GLUON)
     except ValueError as error:
         p.error(str(error))
     imagenet.evaluate(net, config, shlex.join([*p.prog.split(), *argv]))

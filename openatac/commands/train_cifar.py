@@ -38,7 +38,7 @@ class TrainCifar(TrainingScript[CifarConfig]):
                              'and test/; name it')
 
     def complete(self, given: Given) -> Given:
-        from openatac.training.datasets import BackgroundReader, folder_classes
+        from openatac.training.datasets.small import BackgroundReader, folder_classes
         config: CifarConfig = given.config
         if config.start.initial:  # which names the data set
             return given
@@ -57,7 +57,7 @@ class TrainCifar(TrainingScript[CifarConfig]):
         cifar.train_network(net, name, config, self._images(config), command, cluster)
 
     def _images(self, config: CifarConfig) -> Any:
-        from openatac.training.datasets import BackgroundReader
+        from openatac.training.datasets.small import BackgroundReader
         return self._reader or BackgroundReader(config.data, _splits(config))
 
 

@@ -73,7 +73,7 @@ class TrainImagenet(TrainingScript[ImagenetConfig]):
             raise ValueError('argument --kvstore: dist_async has no loss scale for float16; use dist_sync')
 
     def complete(self, given: Given) -> Given:
-        from openatac.training.datasets import with_classes
+        from openatac.training.datasets.photos import with_classes
         config: ImagenetConfig = given.config
         if training_network.only_makes_network(config) or config.start.initial:
             return given

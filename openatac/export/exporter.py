@@ -21,7 +21,7 @@ from openatac.export.parity import Function, ParityCheck, ParityError
 from openatac.export.runtimes.base import RUNTIMES
 from openatac.files.checksums import sha256
 from openatac.files.writing import writing
-from openatac.training.network import is_module
+from openatac.training.networks.library import PYTORCH, library_of
 from openatac.version import __version__
 
 COMPARED, CALIBRATED, CALIBRATION_BATCH = 64, 256, 32  # images
@@ -87,7 +87,7 @@ def export(net: Any, prefix: str, manifest: Manifest, forms: Sequence[str] = ('s
 
 def _function(net: Any) -> Function:
     """Return what the network computes in evaluation mode, as `TracedNetwork` has it."""
-    if is_module(net):
+    if library_of(net) is PYTORCH:
         import torch
         net.eval()
 
@@ -106,7 +106,7 @@ def _function(net: Any) -> Function:
 
 def _trace(net: Any) -> tuple[Any, dict[str, Any]]:
     """Return the symbol and the arrays of a network of Gluon."""
-    if is_module(net):
+    if library_of(net) is PYTORCH:
         return None, {}
     from openatac.export.forms.symbol_files import trace
     return trace(net)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from typing import Annotated, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
 from openatac.errors import OpenatacError
 from openatac.files.csv_file import read_csv
@@ -15,9 +15,11 @@ from openatac.files.reading import read_text
 from openatac.files.schema import Range, read_json
 from openatac.limits import MAX_SEED
 from openatac.options import changed, from_json
-from openatac.runtime.libraries import has_mxnet
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
 from openatac.training.sections.cifar import DatasetName
+
+if TYPE_CHECKING:
+    from openatac.training.networks.library import Library
 
 _Count = Annotated[int, Range(1, 2 ** 40)]
 _Index = Annotated[int, Range(-1, 2 ** 40)]
@@ -109,21 +111,20 @@ class RunFolder:
         """Count the epochs trained so far; OSError before the first."""
         return len(read_text(self.file('metrics.jsonl')).splitlines())
 
-    def network(self, in_torch: bool | None = None) -> tuple[Any, str, Config]:
+    def network(self, library: Library | None = None) -> tuple[Any, str, Config]:
         """Return (network without values, its name, the run's config); OpenatacError if there is none.
 
-        The network is a torch.nn.Module with ``in_torch``, by default where MXNet is missing, and a
-        HybridBlock otherwise.
+        The network is of the ``library``, by default the one that is installed.
         """
-        return self.build(self.config(), in_torch)
+        return self.build(self.config(), library)
 
-    def build(self, config: Config, in_torch: bool | None = None) -> tuple[Any, str, Config]:
+    def build(self, config: Config, library: Library | None = None) -> tuple[Any, str, Config]:
         """Like `network`, for a config of this run that has already been read."""
-        from openatac.training.network import build_network, resolve
+        from openatac.training.networks.build import build_network
+        from openatac.training.networks.resolve import resolve
         try:
             config = resolve(changed(config, syncbn=False))  # which is for several devices
-            in_torch = not has_mxnet() if in_torch is None else in_torch
-            return (*build_network(config, in_torch), config)
+            return (*build_network(config, library), config)
         except (KeyError, TypeError, ValueError) as error:
             raise OpenatacError(f'{self.path} does not describe a network ({error}): its settings.json or '
                                 'summary.json was changed, or is of another version of openatac') from None

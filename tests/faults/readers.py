@@ -46,7 +46,7 @@ from openatac.study.published.training_time import run_speeds
 from openatac.training.checkpoints.checkpoint import Checkpoints
 from openatac.training.checkpoints.progress import Progress
 from openatac.training.config import CifarConfig, network_settings
-from openatac.training.initial_network import read_initial_network
+from openatac.training.networks.initial_files import read_initial_network
 from openatac.training.run_folder import RunFolder
 from tests.conftest import ROOT
 from tests.faults import conftest

@@ -22,7 +22,7 @@ from openatac.options import build, fields
 from openatac.study.costs.named_costs import costs_by_name
 from openatac.study.finished_runs import read_run, runs_in
 from openatac.training.config import CifarConfig
-from openatac.training.initial_network import read_initial_network
+from openatac.training.networks.initial_files import read_initial_network
 from openatac.training.run_folder import RunFolder
 from tests.conftest import ROOT
 

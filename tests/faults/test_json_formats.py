@@ -28,7 +28,7 @@ from openatac.study.published.training_time import benchmark_speeds, run_speeds
 from openatac.training.checkpoints.checkpoint import checkpoints_of
 from openatac.training.checkpoints.progress import Progress, State
 from openatac.training.config import CifarConfig, network_settings
-from openatac.training.initial_network import read_initial_network
+from openatac.training.networks.initial_files import read_initial_network
 from openatac.training.run_folder import RunFolder, Summary
 from tests.conftest import ROOT
 

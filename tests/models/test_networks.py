@@ -12,7 +12,8 @@ from openatac.models.arguments import place_activations
 from openatac.models.cifar_resnet18 import CIFARResNet18
 from openatac.models.weights.parameters import save_parameters
 from openatac.registry import bind
-from openatac.training.network import build_network, resolve
+from openatac.training.networks.build import build_network
+from openatac.training.networks.resolve import resolve
 from openatac.units import ACTIVATIONS
 from tests.helpers.parameters import parameters_of
 from tests.helpers.scripts import config_of

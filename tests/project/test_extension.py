@@ -19,8 +19,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 import openatac
 import train_cifar
 from openatac import cli
-from openatac.backends.compute import BACKENDS
 from openatac.backends.mxnet.backend import MxnetBackend
+from openatac.backends.registry import BACKENDS
 from openatac.errors import OpenatacError
 from openatac.export.forms.base import FORMS, Form, form_of, prefix_of
 from openatac.export.forms.symbol_files import load_symbol, save_symbol
@@ -36,7 +36,8 @@ from openatac.study.comparison.sweep import unit_flags
 from openatac.study.costs.count import costs
 from openatac.study.costs.named_costs import costs_by_name
 from openatac.study.gates.gluon_gates import unit_gates
-from openatac.training.network import build_network, resolve
+from openatac.training.networks.build import build_network
+from openatac.training.networks.resolve import resolve
 from openatac.units import ACTIVATIONS, ATTENTIONS
 from tests.helpers.imagenet_hosts import in_resnets_place, shallow_host
 from tests.helpers.made_up_images import encoded, smooth

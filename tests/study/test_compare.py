@@ -198,6 +198,7 @@ def test_stopped_or_killed_it_resumes(data, tmp_path, number, code):
     (['--units', 'relu', '--blocks', '0'], 2, '--blocks: 0 '),
     (['--units', 'relu', '--recipe', 'cifar11'], 2, "'cifar11'"),
     (['--units', 'relu@17-x'], 2, "'relu@17-x'"),
+    (['--units', 'relu@16-16-32'], 2, '[16, 16, 32]'),
     (['--units', 'relu', '--', '--channels', '17,17,35,68'], 2, '--channels'),
     ([], 1, 'x '),
 ])

@@ -27,7 +27,7 @@ from openatac.options import values
 from openatac.registry import bind
 from openatac.study.gates.gluon_gates import gate_statistics, unit_gates
 from openatac.study.gates.statistics import COLUMNS
-from openatac.training.network import build_network
+from openatac.training.networks.build import build_network
 from openatac.units import ACTIVATIONS, ATTENTIONS
 from tests.helpers.commands import call_command, rows_of
 from tests.helpers.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)

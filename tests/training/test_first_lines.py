@@ -12,7 +12,7 @@ from tests.helpers.scripts import call_script, log_of
 
 def lines(*flags, script=train_cifar):
     kind, recipes = (CifarConfig, CIFAR) if script is train_cifar else (ImagenetConfig, IMAGENET)
-    from openatac.training.network import resolve
+    from openatac.training.networks.resolve import resolve
     return '\n'.join(first_lines(resolve(parse(script.parser(), kind, recipes, list(flags)).config)))
 
 

@@ -16,7 +16,7 @@ from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.weights.parameters import initialize_parameters, load_parameters, read_arrays
 from openatac.runtime.libraries import mxnet_missing
 from openatac.training.config import CifarConfig
-from openatac.training.initial_network import read_initial_network
+from openatac.training.networks.initial_files import read_initial_network
 from tests.helpers.imagenet_hosts import (
     shallow_resnet,  # noqa: F401  (a fixture)
     small_network,  # noqa: F401  (a fixture)

@@ -234,7 +234,7 @@ def test_a_teacher_of_gluoncv_with_local_parameters(photos, tmp_path):
 
 def test_sync_batch_norm_has_the_same_parameters():
     """It needs two GPUs to run; the network that is built for them is checked here."""
-    from openatac.training.network import build_network
+    from openatac.training.networks.build import build_network
     net, _ = build_network(config_of(train_imagenet, '--syncbn', '--num-gpus', 2, '--r', 2))
     plain = shallow_host().build()
     assert isinstance(net.layer1[0].bn1, mx.gluon.contrib.nn.SyncBatchNorm)
@@ -249,7 +249,7 @@ def test_sync_batch_norm_has_the_same_parameters():
     (['--attention', 'se', '--self-attention', 'aa'], 'resnet50_v1b_se_aa', 'layer2.0.conv2.', None),
 ])
 def test_what_the_network_flags_build(flags, name, parameter, shape):
-    from openatac.training.network import build_network
+    from openatac.training.networks.build import build_network
     net, built = build_network(config_of(train_imagenet, '--act-type', 'relu', *flags))
     parameters = parameters_of(net)
     assert built == name

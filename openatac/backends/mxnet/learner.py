@@ -15,11 +15,13 @@ from mxnet import gluon
 from mxnet.gluon.block import HybridBlock
 from mxnet.ndarray import NDArray
 
+from openatac.backends import state_names
 from openatac.backends.cluster import Cluster, SingleProcess
 from openatac.backends.learner import Arrays, Keep, Learner, Metrics, checksum
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.backends.mxnet.training_step import training_step
+from openatac.backends.state_names import indexed
 from openatac.models.weights.parameters import save_parameters
 
 
@@ -197,8 +199,9 @@ class MxnetLearner(Learner):
 
     def _local(self) -> list[tuple[str, list[NDArray]]]:
         """Return [(name in a checkpoint, [NDArray of each device])]."""
-        return [('parameter/' + name, parameter.list_data()) for name, parameter in self.parameters.items()
-                if name not in self._weights] + [('metrics', self._sums)]
+        statistics = [(state_names.parameter(name), parameter.list_data())
+                      for name, parameter in self.parameters.items() if name not in self._weights]
+        return [*statistics, (state_names.METRICS, self._sums)]
 
     def _local_values(self) -> np.ndarray:
         """Return float32 (devices of this process, N)."""
@@ -258,24 +261,24 @@ class MxnetLearner(Learner):
     def state(self) -> tuple[Arrays, dict[str, Any]]:
         gathered = self._gathered_values()
         mx.nd.waitall()  # on the CPU a pending forward pass may be reordering weights in place
-        arrays = {f'parameter/{name}/0': parameter.list_data()[0].asnumpy()
+        arrays = {indexed(state_names.parameter(name)): parameter.list_data()[0].asnumpy()
                   for name, parameter in self._weights.items()}
         for name, (array, *_) in self._local():
             part, gathered = gathered[:, :array.size], gathered[:, array.size:]
-            arrays.update((f'{name}/{device}', row) for device, row in enumerate(part))
+            arrays.update((indexed(name, device), row) for device, row in enumerate(part))
         return self._with_progress(arrays)
 
     def load_state(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
         for name, parameter in self._weights.items():
             for data in parameter.list_data():
-                data[:] = arrays[f'parameter/{name}/0']
+                data[:] = arrays[indexed(state_names.parameter(name))]
         if not self.trainer._kv_initialized and not self.cluster.is_asynchronous:
             # else the first step would copy the first device's values to all others
             self.trainer._init_kvstore()
             self.trainer._init_params()
         for name, own in self._local():
             for device, array in enumerate(own):
-                array[:] = arrays[f'{name}/{self.cluster.rank * len(own) + device}']
+                array[:] = arrays[indexed(name, self.cluster.rank * len(own) + device)]
         self._load_progress(arrays, numbers)
         optimizer = self.trainer._optimizer
         optimizer.begin_num_update = optimizer.num_update = self.iteration
@@ -291,14 +294,14 @@ class MxnetLearner(Learner):
             raise OSError(errno.EIO, 'MXNet could not write it, is the disk full?', path) from None
 
     def optimizer_states(self) -> Arrays:
-        return {f'{name}/{index}': array.asnumpy() for name, states in self._optimizer_states()
+        return {indexed(name, index): array.asnumpy() for name, states in self._optimizer_states()
                 for index, array in enumerate(states)}
 
     def load_optimizer_states(self, saved: Arrays) -> None:
         for device in range(len(self.contexts)):
             for name, states in self._optimizer_states(device):
                 for index, array in enumerate(states):
-                    array[:] = saved[f'{name}/{index}']
+                    array[:] = saved[indexed(name, index)]
 
     def _optimizer_states(self, device: int = 0) -> Iterator[tuple[str, list[NDArray]]]:
         """Yield (parameter's name, its optimizer arrays on one device), created if needed."""

@@ -10,10 +10,11 @@ from typing import Any, Callable
 import numpy as np
 import torch
 
-from openatac.backends.base import is_statistic
+from openatac.backends import state_names
 from openatac.backends.cluster import Cluster, SingleProcess
 from openatac.backends.learner import Arrays, Keep, Learner, Metrics, checksum
 from openatac.backends.loss_scale import LossScale
+from openatac.backends.state_names import MASTER, MOMENTUM, indexed, is_statistic
 from openatac.backends.torch.nag import NAG
 from openatac.backends.torch.objective import TorchObjective
 from openatac.backends.torch.parallel import SharedStatistics, average_gradients, gather
@@ -253,14 +254,14 @@ class TorchLearner(Learner):
     def _local(self) -> dict[str, torch.Tensor]:
         """Return {name in a checkpoint: tensor}."""
         statistics = {name: array for name, array in self._arrays().items() if is_statistic(name)}
-        return {**statistics, 'metrics': self._sums}
+        return {**statistics, state_names.METRICS: self._sums}
 
     def _shared(self) -> dict[str, torch.Tensor]:
         """Return the others, which are the same in all processes, by their names in a checkpoint."""
         return {name: array for name, array in self._arrays().items() if not is_statistic(name)}
 
     def _arrays(self) -> dict[str, torch.Tensor]:
-        return {'parameter/' + name: array for name, array in self.module.state_dict().items()}
+        return {state_names.parameter(name): array for name, array in self.module.state_dict().items()}
 
     def _gathered_values(self) -> torch.Tensor:
         """Return float64 (processes, N), in which all types of numbers are exact; all must call it."""
@@ -294,17 +295,17 @@ class TorchLearner(Learner):
     # ----------------------------------------------------------------------------------- state
 
     def state(self) -> tuple[Arrays, dict[str, Any]]:
-        arrays = {f'{name}/0': _to_numpy(array) for name, array in self._shared().items()}
+        arrays = {indexed(name): _to_numpy(array) for name, array in self._shared().items()}
         for name, tensor, everyone in self._parts(self._gathered_values()):
             for rank, values in enumerate(everyone):
-                arrays[f'{name}/{rank}'] = _to_numpy(values.view_as(tensor).to(tensor.dtype))
+                arrays[indexed(name, rank)] = _to_numpy(values.view_as(tensor).to(tensor.dtype))
         return self._with_progress(arrays)
 
     def load_state(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
         for name, array in self._shared().items():
-            _copy_into(array, arrays[f'{name}/0'])
+            _copy_into(array, arrays[indexed(name)])
         for name, tensor in self._local().items():
-            _copy_into(tensor, arrays[f'{name}/{self.cluster.rank}'])
+            _copy_into(tensor, arrays[indexed(name, self.cluster.rank)])
         self._load_progress(arrays, numbers)
 
     def optimizer_states(self) -> Arrays:
@@ -330,9 +331,9 @@ class TorchLearner(Learner):
     def _optimizer_tensors(self) -> dict[str, torch.Tensor]:
         tensors = {}
         for name, parameter in self.parameters.items():
-            tensors[name + '/0'] = self.optimizer.state[parameter]['momentum']
+            tensors[indexed(name, MOMENTUM)] = self.optimizer.state[parameter]['momentum']
             if self.dtype == 'float16':
-                tensors[name + '/1'] = parameter.detach()
+                tensors[indexed(name, MASTER)] = parameter.detach()
         return tensors
 
     def checksum(self) -> int:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from openatac.backends.compute import BACKENDS
+from openatac.backends.registry import BACKENDS
 from openatac.commands.catalogue import command_parser
 from openatac.errors import ParameterFileError
 from openatac.export.forms.base import check_export_name

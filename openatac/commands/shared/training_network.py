@@ -48,28 +48,24 @@ def with_described_network(given: Given) -> Given:
 def find_network(given: Given) -> tuple[Any, str, Any]:
     """Return (network, its name, the completed config), from the options or the files of --initial.
 
-    The network is what `openatac.backends.base.open_backend` takes. Raises ValueError for options that do not
-    make a network or contradict the files, OpenatacError if the files cannot be read, and ModuleNotFoundError
-    if the network needs PyTorch, which is missing.
+    The network is what `openatac.backends.base.open_backend` takes. Raises ValueError for options that
+    do not make a network or contradict the files, OpenatacError if the files cannot be read, and
+    ModuleNotFoundError if the network needs PyTorch, which is missing.
     """
     config: Config = given.config
     if config.start.initial:
-        from openatac.training.initial_network import read_initial_network
+        from openatac.training.networks.initial_files import read_initial_network
         found = read_initial_network(config.start.initial, given)
         if _builds_in_torch(config):
             require_torch()
         return found
-    from openatac.training.network import (
-        build_network,
-        ignored_options,
-        is_for_pytorch,
-        resolve,
-        set_up_fine_tuning,
-    )
+    from openatac.training.networks.build import build_network, set_up_fine_tuning
+    from openatac.training.networks.library import GLUON, PYTORCH
+    from openatac.training.networks.resolve import ignored_options, is_for_pytorch, resolve
     config = resolve(config)
     # With MXNet, a unit that is not registered for PyTorch is converted.
     in_torch = _builds_in_torch(config) and (is_for_pytorch(config) or not has_mxnet())
-    net, name = build_network(config, in_torch)
+    net, name = build_network(config, PYTORCH if in_torch else GLUON)
     set_up_fine_tuning(net, config)
     for option in ignored_options(config):
         if given.origins[option] == COMMAND_LINE:
@@ -80,9 +76,10 @@ def find_network(given: Given) -> tuple[Any, str, Any]:
 
 def print_or_write_network(net: Any, name: str, config: Config) -> None:
     """Do what --summary or --write-initial asks for."""
-    from openatac.training.initial_network import write_initial_network
-    from openatac.training.network import image_shape, print_layers
+    from openatac.training.networks.initial_files import write_initial_network
+    from openatac.training.networks.library import library_of
+    from openatac.training.networks.resolve import image_shape
     if config.start.write_initial:
         write_initial_network(net, config, name, image_shape(config))
     else:
-        print_layers(net, image_shape(config))
+        library_of(net).print_layers(net, image_shape(config))

@@ -22,7 +22,8 @@ from openatac.data.small.small_images import open_split
 from openatac.errors import DataError
 from openatac.export.images.files import find_images, read_file
 from openatac.export.manifest import Manifest
-from openatac.training.datasets import load, open_photos
+from openatac.training.datasets.photos import open_photos
+from openatac.training.datasets.small import load
 from openatac.training.sections.cifar import CifarData
 
 log = logging.getLogger('openatac')

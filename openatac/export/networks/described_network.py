@@ -15,7 +15,7 @@ from openatac.limits import size_of
 from openatac.models.weights.params_file import PARAMS_SUFFIX
 from openatac.options import changed, defaults, fields, from_json, values
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
-from openatac.training.network import resolve
+from openatac.training.networks.resolve import resolve
 from openatac.training.run_folder import RunFolder
 
 log = logging.getLogger('openatac')

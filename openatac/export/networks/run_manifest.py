@@ -14,7 +14,7 @@ from openatac.export.manifest import Manifest
 from openatac.limits import Size, sides
 from openatac.options import fields
 from openatac.training.config import CifarConfig, Config
-from openatac.training.datasets import open_photos
+from openatac.training.datasets.photos import open_photos
 from openatac.training.sections.cifar import CifarData
 
 

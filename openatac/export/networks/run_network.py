@@ -15,8 +15,9 @@ from openatac.graph.nodes import SYMBOL_SUFFIX
 from openatac.models.weights.files import read_weights
 from openatac.runtime.libraries import has_mxnet, has_torch, require_mxnet, require_torch
 from openatac.runtime.threads import thread_count
-from openatac.training.initial_network import FLAGS
-from openatac.training.network import is_for_pytorch
+from openatac.training.networks.initial_files import FLAGS
+from openatac.training.networks.library import PYTORCH
+from openatac.training.networks.resolve import is_for_pytorch
 from openatac.training.run_folder import RunFolder
 
 ENGINES = 'mxnet', 'torch'
@@ -116,9 +117,8 @@ def _torch_module(folder: str, params: str | None) -> tuple[Any, Manifest]:
     config = run.config()
     params = params or run.file('best.params')
     if is_for_pytorch(config):
-        from openatac.pytorch.weights import load_parameters
-        net, name, config = run.network(in_torch=True)
-        load_parameters(net, params)
+        net, name, config = run.network(PYTORCH)
+        PYTORCH.load_parameters(net, params)
         return net, run_manifest(name, config)
     from openatac.backends.torch.graph import to_torch
     if has_mxnet():

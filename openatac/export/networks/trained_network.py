@@ -22,9 +22,8 @@ from openatac.limits import Size
 from openatac.models.weights.files import find_weights
 from openatac.models.zoo import find_model
 from openatac.options import changed
-from openatac.runtime.libraries import has_mxnet
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
-from openatac.training.library import installed_library
+from openatac.training.networks.library import installed_library
 from openatac.training.run_folder import RunFolder
 from openatac.training.sections.imagenet import PUBLISHED_CROP_RATIO
 
@@ -122,9 +121,10 @@ def load_model(name: str, params: str, classes: int | None = None, size: Size | 
             raise ValueError(f'argument --{argument.replace("_", "-")}: {name} has no such setting; leave it '
                              'out')
     settings.update((key, value) for key, value in arguments.items() if key != 'use_gn')
-    library, build = installed_library(), host.build if has_mxnet() else host.torch
+    library = installed_library()
+    build = library.factory(host)
     if arguments.get('use_gn'):
-        settings['norm_layer'] = library.GroupNorm
+        settings['norm_layer'] = library.group_norm()
     # None in a file of another host
     bias = find_weights(library.gluon_names(build(**settings)), params).get(host.output + '.bias')
     if bias is not None:
@@ -133,7 +133,7 @@ def load_model(name: str, params: str, classes: int | None = None, size: Size | 
         settings['classes'] = classes
     net = build(**settings)
     library.load_parameters(net, params)
-    outputs = library.count_outputs(net, (1, *host.input_shape))
+    outputs = library.count_outputs(net, host.input_shape)
     name, size = name.lower(), size or host.input_shape[-1]
     if host.data == 'imagenet':
         manifest = imagenet_manifest(name, outputs, size, PUBLISHED_CROP_RATIO, arguments)

@@ -59,9 +59,10 @@ def group_runs(runs: Sequence[FinishedRun], note: str = '') -> list[Group]:
 
 def _costs(run: FinishedRun) -> tuple[int, int]:
     """Return (trainable parameters, multiply-adds) of a run's network."""
-    from openatac.training.network import image_shape, is_module
+    from openatac.training.networks.library import PYTORCH, library_of
+    from openatac.training.networks.resolve import image_shape
     net, _, config = RunFolder(run.folder).build(run.config)
-    if is_module(net):
+    if library_of(net) is PYTORCH:
         from openatac.study.costs.module_costs import module_costs
         return module_costs(net, image_shape(config))
     from openatac.study.costs.count import costs

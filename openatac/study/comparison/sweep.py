@@ -71,13 +71,16 @@ class Sweep:
 
 
 def unit_flags(unit: str) -> list[str]:
-    """Return train_cifar.py's flags for ``unit``; ValueError, which names similar ones, if it is unknown."""
+    """Return train_cifar.py's flags for ``unit``; ValueError if it is unknown or its channels do not fit."""
+    from openatac.models.arguments import check_cifar_channels
     from openatac.models.zoo import PUBLISHED_CIFAR_HOST, find_host, settings_of_unit, unit_settings
     host = find_host(PUBLISHED_CIFAR_HOST)
     settings = settings_of_unit(host, unit)
     if settings is None:
         near = difflib.get_close_matches(unit.lower(), unit_settings(host), n=5, cutoff=0.3)
         raise ValueError(f'there is no unit {unit!r}; the nearest are {", ".join(near)}')
+    if 'channels' in settings:
+        check_cifar_channels(settings['channels'])
     flags = []
     for name, value in settings.items():
         flags.append(flags_of(name, fields(CifarConfig)[name])[0])

@@ -10,8 +10,7 @@ import numpy as np
 from openatac.errors import OpenatacError
 from openatac.options import changed
 from openatac.training.config import CifarConfig, ImagenetConfig
-from openatac.training.library import installed_library
-from openatac.training.network import is_module
+from openatac.training.networks.library import PYTORCH, installed_library, library_of
 from openatac.training.run_folder import RunFolder
 from openatac.training.sections.cifar import CifarData
 
@@ -75,7 +74,7 @@ def gates_of_run(folder: str, params: str = 'best', images: int | None = None,
 
 
 def _statistics(net: Any) -> Callable[..., list[dict[str, Any]]]:
-    if is_module(net):
+    if library_of(net) is PYTORCH:
         from openatac.study.gates.module_gates import gate_statistics
     else:
         from openatac.study.gates.gluon_gates import gate_statistics
@@ -86,7 +85,7 @@ def _cifar_images(data: CifarData, count: int | None) -> Iterator[np.ndarray]:
     """Yield batches of test images, reading them when the first one is needed."""
     from openatac.data.small.batches import EvaluationBatches
     from openatac.data.small.image_set import evenly_spread
-    from openatac.training.datasets import load
+    from openatac.training.datasets.small import load
     images = load(data, train=False)
     sample = images.select(np.array(evenly_spread(len(images), count)))
     for batch, _ in EvaluationBatches(sample, CIFAR_BATCH):
@@ -98,7 +97,7 @@ def _photographs(config: ImagenetConfig, count: int | None) -> Iterator[np.ndarr
     from openatac.data.images.subset import PhotoSubset
     from openatac.data.photos.batches import EvaluationPhotoBatches
     from openatac.data.small.image_set import evenly_spread
-    from openatac.training.datasets import open_photos
+    from openatac.training.datasets.photos import open_photos
     data = config.data
     photos = open_photos(data, 'val', config.network.classes)
     sample = PhotoSubset(photos, np.array(evenly_spread(len(photos), count)))

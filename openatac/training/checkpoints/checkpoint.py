@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from openatac.backends.learner import Arrays
+from openatac.backends.state_names import parts
 from openatac.errors import CheckpointError, ParameterFileError
 from openatac.files.checksums import sha256
 from openatac.files.locks import locked
@@ -127,8 +128,7 @@ def check_finite(arrays: Arrays, checkpoints: Checkpoints) -> None:
     """
     for name, array in arrays.items():
         if not np.isfinite(array).all():
-            what = name.split('/')[1] if name.count('/') > 1 else 'the loss'
-            raise CheckpointError(f'{what} became infinite or not a number: '
+            raise CheckpointError(f'{parts(name)[1] or "the loss"} became infinite or not a number: '
                                   f'{checkpoints.kept}; use a smaller --lr')
 
 

@@ -17,7 +17,8 @@ from openatac.models.weights.pretrained import weights_file
 from openatac.training import loop
 from openatac.training.checkpoints.progress import Progress
 from openatac.training.config import CifarConfig, result_settings
-from openatac.training.datasets import BackgroundReader, divide
+from openatac.training.datasets.small import BackgroundReader
+from openatac.training.datasets.splits import divide
 from openatac.training.runs import session
 from openatac.training.runs.evaluation import evaluate_with_report
 from openatac.training.runs.next_steps import print_next_steps

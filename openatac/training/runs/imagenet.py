@@ -19,7 +19,8 @@ from openatac.models.weights.pretrained import weights_file
 from openatac.training import loop
 from openatac.training.checkpoints.progress import Progress
 from openatac.training.config import ImagenetConfig, result_settings
-from openatac.training.datasets import divide, first_readable, open_both_splits, open_photos
+from openatac.training.datasets.photos import first_readable, open_both_splits, open_photos
+from openatac.training.datasets.splits import divide
 from openatac.training.runs import session
 from openatac.training.runs.evaluation import evaluate_with_report
 from openatac.training.runs.next_steps import print_next_steps

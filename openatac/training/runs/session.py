@@ -18,13 +18,13 @@ from openatac.backends.cluster import Cluster
 from openatac.errors import CheckpointError
 from openatac.files.writing import write_text, writing
 from openatac.options import values
-from openatac.runtime.libraries import has_mxnet
 from openatac.training import loop
 from openatac.training.checkpoints.checkpoint import checkpoints_of, only_run_in, writing_in
 from openatac.training.checkpoints.progress import Progress
 from openatac.training.config import CifarConfig, Config
 from openatac.training.dry_run import dry_run
-from openatac.training.network import drawn_by_mxnet, image_shape, initial_parameters, is_module
+from openatac.training.networks.initial_values import initial_values
+from openatac.training.networks.resolve import image_shape
 from openatac.training.runs.changed_settings import adapt_checkpoint
 from openatac.training.runs.first_lines import first_lines
 from openatac.training.sections.shared import Training
@@ -85,19 +85,8 @@ def backend_of(config: Config, net: Any, cluster: Cluster | None = None) -> Back
 
 
 def initialize(backend: Backend, net: Any, config: Config) -> None:
-    """Give the network its initial values; those of a network in files lie beside it.
-
-    A module of PyTorch starts from MXNet's numbers, if MXNet is there to draw them.
-    """
-    if isinstance(net, str):
-        backend.initialize()
-        return
-    params: Any = initial_parameters(config)
-    if is_module(net) and has_mxnet():
-        params = drawn_by_mxnet(config)
-    elif is_module(net) and not isinstance(params, str):
-        log.info('without MXNet, --seed draws other initial values than with it, from the same distribution')
-    backend.initialize(params)
+    """Give the network its initial values; those of a network in files lie beside it."""
+    backend.initialize(None if isinstance(net, str) else initial_values(net, config))
 
 
 def _warn_of_decays(training: Training) -> None:

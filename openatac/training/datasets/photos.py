@@ -1,17 +1,13 @@
-"""The data sets of a config: CIFAR's, read while MXNet loads, and ImageNet's photographs."""
+"""The photographs of a run of train_imagenet.py: class folders, lists or record files."""
 from __future__ import annotations
 
 import contextlib
 import logging
 import os
-import threading
 from collections.abc import Sequence
-from concurrent.futures import Future
-from typing import Any, NamedTuple
 
 import numpy as np
 
-from openatac.data import digits
 from openatac.data.images.class_names import check_case, read_class_list, warn_if_sorted_as_text
 from openatac.data.images.codec import decode
 from openatac.data.images.folder import ImageFolder, class_folders
@@ -19,107 +15,13 @@ from openatac.data.images.listed import TINY_IMAGENET, ImageList
 from openatac.data.images.source import BadImage, PhotoSet, PhotoSource
 from openatac.data.records.record_file import RecordFile
 from openatac.data.records.sidecar_files import index_beside, read_class_names
-from openatac.data.small import cifar, small_images
-from openatac.data.small.image_set import ImageSet
-from openatac.data.validation_split import split_by_class
 from openatac.errors import DataError
 from openatac.options import changed
-from openatac.training.config import CifarConfig, ImagenetConfig
-from openatac.training.sections.cifar import CifarData
+from openatac.training.config import ImagenetConfig
 from openatac.training.sections.imagenet import ImagenetData
-from openatac.training.sections.shared import Training
 
 log = logging.getLogger('openatac')
 
-
-class ImageSets(NamedTuple):
-    """The images of a run; ``evaluation``, on which the best epoch is chosen, is ``test`` by default."""
-
-    training: Any
-    evaluation: Any
-    test: Any
-
-    @property
-    def are_held_out(self) -> bool:
-        """Whether the images for evaluation are held out of the training images."""
-        return self.evaluation is not self.test
-
-    def counts(self) -> dict[str, int]:
-        """Return {name in summary.json: how many images}."""
-        held_out = {'validation_images': len(self.evaluation)} if self.are_held_out else {}
-        return {'training_images': len(self.training), **held_out, 'test_images': len(self.test)}
-
-
-def divide(images: Any, test: Any, training: Training) -> ImageSets:
-    """Divide the training ``images`` as --val-split asks; DataError if they are too few."""
-    if not training.val_split:
-        return ImageSets(images, test, test)
-    parts = split_by_class(images.labels, training.val_split, training.val_seed)
-    log.info('%d of the training images are held out to choose the best epoch on; the test images are used '
-             'once, at the end', len(parts[1]))
-    return ImageSets(images.select(parts[0]), images.select(parts[1]), test)
-
-
-# -------------------------------------------------------------------------------------- CIFAR
-
-def load(data: CifarData, train: bool) -> ImageSet:
-    """Return the training or test images."""
-    if data.dataset == 'digits':
-        return digits.load_digits(train)
-    if data.dataset == 'folder':
-        return small_images.load_class_folders(_place(data), train, data.side, data.class_names)
-    return cifar.load_cifar(data.dataset, data.data_dir, train, labels=data.cifar100_labels,
-                            url=data.data_url, progress=True)
-
-
-def _place(data: CifarData) -> str:
-    """Return the folder or archive of --dataset folder."""
-    if data.data_dir is None:
-        raise DataError('--dataset folder needs the folder or archive with train/ and test/: name it by '
-                        '--data-dir')
-    return os.path.expanduser(data.data_dir)
-
-
-def folder_classes(config: CifarConfig) -> list[str]:
-    """Return the classes of --dataset folder, in the order of --class-list or of the class folders."""
-    data = config.data
-    if data.class_list:
-        return list(read_class_list(os.path.expanduser(data.class_list)))
-    with small_images.open_split(_place(data), train=not config.start.evaluate) as images:
-        if len(images.class_names) < 2:
-            raise DataError(f'{data.data_dir} has images of one class only, {images.class_names[0]!r}: it '
-                            'needs a folder for each of two or more classes')
-        return list(images.class_names)
-
-
-class BackgroundReader:
-    """Runs `load` for each of ``splits`` (True for training), started now in a thread if that is safe.
-
-    It is safe for data that needs no download, since the flags may still turn out to be wrong, and no SciPy,
-    which scikit-learn and MXNet must not import at the same time.
-    """
-
-    def __init__(self, data: CifarData, splits: Sequence[bool]):
-        self._sets: Future[list[ImageSet]] = Future()
-        self._thread = threading.Thread(target=self._read, args=(data, splits), daemon=True)
-        if data.dataset == 'folder' or (
-                data.dataset != 'digits' and cifar.find_cifar(data.dataset, data.data_dir)):
-            self._thread.start()
-
-    def _read(self, data: CifarData, splits: Sequence[bool]) -> None:
-        try:
-            self._sets.set_result([load(data, train) for train in splits])
-        except BaseException as error:
-            self._sets.set_exception(error)
-
-    def result(self) -> list[ImageSet]:
-        """Wait for the image sets of all splits and return them; raise what went wrong."""
-        if self._thread.ident is None:
-            self._thread.start()
-        return self._sets.result()
-
-
-# ----------------------------------------------------------------------------------- ImageNet
 
 def open_photos(data: ImagenetData, split: str, classes: int | None) -> PhotoSet:
     """Open the photographs of 'train' or 'val'; DataError if they are missing."""

@@ -103,7 +103,7 @@ def write_initial_network(net: Any, config: Config, model: str, image_shape: tup
 
     from openatac.graph.named_graph import export_graph
     from openatac.models.weights.parameters import draw_deferred_values, initialize_parameters
-    from openatac.training.network import initial_parameters
+    from openatac.training.networks.initial_values import initial_parameters
     prefix = config.start.write_initial
     assert prefix is not None
     initialize_parameters(net, config.training.seed, [mx.cpu()], initial_parameters(config))

@@ -1,0 +1,45 @@
+"""The names of the arrays in a learner's state, and so in checkpoints.
+
+parameter/NAME/DEVICE   a value; DEVICE is 0 but for running statistics, of which each device has its own
+metrics/DEVICE          sums since the epoch began
+optimizer/NAME/INDEX    of a parameter: `MOMENTUM`, or `MASTER`, the float32 copy of a float16 weight
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+METRICS = 'metrics'
+MOMENTUM, MASTER = 0, 1
+_PARAMETER, _OPTIMIZER = 'parameter/', 'optimizer/'
+
+
+def parameter(name: str) -> str:
+    """Return the name of a parameter's values, to which `indexed` adds the device."""
+    return _PARAMETER + name
+
+
+def indexed(name: str, index: int = 0) -> str:
+    """Return the name of one of several arrays: that of a device, or one of an optimizer."""
+    return f'{name}/{index}'
+
+
+def optimizer(name: str) -> str:
+    """Return the name of a parameter's optimizer arrays, to which `indexed` adds which one."""
+    return _OPTIMIZER + name
+
+
+def optimizer_arrays(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """Return {name: array} of the optimizer alone, whose names lack 'optimizer/'."""
+    return {name[len(_OPTIMIZER):]: array for name, array in arrays.items() if name.startswith(_OPTIMIZER)}
+
+
+def parts(name: str) -> tuple[str, str]:
+    """Return the kind of an array and its parameter, '' for `METRICS`."""
+    kind, _, rest = name.partition('/')
+    return kind, rest.rpartition('/')[0]
+
+
+def is_statistic(array: str) -> bool:
+    """Return whether an array is a running statistic of BatchNorm, of which each device has its own."""
+    return array.endswith(('running_mean', 'running_var', 'moving_mean', 'moving_var'))

@@ -1,0 +1,32 @@
+"""The options that MXNet or PyTorch does not have, and refuses before it is loaded."""
+from __future__ import annotations
+
+from typing import Any, Union
+
+from openatac.backends.compute import ImagenetCompute
+
+
+def check_mxnet(config: Any) -> None:
+    """Raise ValueError for options that MXNet's backend does not have."""
+    compute, is_imagenet = config.compute, isinstance(config.compute, ImagenetCompute)
+    _check_unused('torch', tf32=compute.tf32, compile=compute.compile, initial=bool(config.start.initial),
+                  dtype=compute.dtype if compute.dtype == 'bfloat16' else '',
+                  syncbn=compute.syncbn and not is_imagenet)
+
+
+def check_torch(config: Any) -> None:
+    """Raise ValueError for options that PyTorch's backend does not have."""
+    compute, kvstore = config.compute, getattr(config.training, 'kvstore', 'device')
+    _check_unused('mxnet', mode=compute.mode if compute.mode != 'hybrid' else '',
+                  kvstore=kvstore if kvstore != 'device' else '')
+    if compute.syncbn and compute.compile:
+        raise ValueError('argument --syncbn: torch.compile does not compile it; leave --compile or --syncbn '
+                         'out')
+
+
+def _check_unused(engine: str, **flags: Union[bool, str]) -> None:
+    """Raise ValueError if one of these flags, which are for ``engine`` alone, is given."""
+    for flag, value in flags.items():
+        if value:
+            what = 'it' if value is True else value
+            raise ValueError(f'argument --{flag}: {what} is for --engine {engine}; leave it out')

@@ -1,0 +1,41 @@
+"""Which activations of a network to swap, and what is wrong with a choice."""
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Sequence
+from typing import Callable, Union
+
+Where = Union[None, str, Callable[[str], bool]]  # all; a shell pattern of names; a function of a name
+
+
+def selects(where: Where, name: str) -> bool:
+    """Return whether ``where`` selects the activation called ``name``."""
+    if isinstance(where, str):
+        return fnmatch.fnmatchcase(name, where)
+    return where is None or where(name)
+
+
+def check_selected(where: Where, stuck: Sequence[str], chosen: Sequence[str], on_maps: Sequence[str]) -> None:
+    """Raise ValueError if there is nothing to swap, or something that can't be swapped.
+
+    Parameters
+    ----------
+    where : str or callable, optional
+    stuck : list of str
+        Descriptions of the selected activations that can't be swapped.
+    chosen, on_maps : list of str
+        Names of those that are selected and can be swapped, and of all that can.
+    """
+    if stuck:
+        raise ValueError(f"these activations can't be swapped: {', '.join(stuck)}; leave them out by "
+                         '`where`, or make each a child block of its own')
+    if not chosen:
+        raise ValueError(f'where={where!r} selects no activation; those on feature maps that are blocks of '
+                         f'their own are: {", ".join(on_maps) or "none"}')
+
+
+def check_called(unused: Sequence[str]) -> None:
+    """Raise ValueError if the network does not call the new units of these names."""
+    if unused:
+        raise ValueError("these activations can't be swapped, as the network does not call them by these "
+                         f'names: {", ".join(unused)}')

@@ -1,0 +1,72 @@
+"""The images of a run of train_cifar.py: CIFAR, the digits, or class folders."""
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+
+from openatac.data import digits
+from openatac.data.images.class_names import read_class_list
+from openatac.data.small import cifar, small_images
+from openatac.data.small.image_set import ImageSet
+from openatac.errors import DataError
+from openatac.training.config import CifarConfig
+from openatac.training.sections.cifar import CifarData
+
+
+def load(data: CifarData, train: bool) -> ImageSet:
+    """Return the training or test images."""
+    if data.dataset == 'digits':
+        return digits.load_digits(train)
+    if data.dataset == 'folder':
+        return small_images.load_class_folders(_place(data), train, data.side, data.class_names)
+    return cifar.load_cifar(data.dataset, data.data_dir, train, labels=data.cifar100_labels,
+                            url=data.data_url, progress=True)
+
+
+def _place(data: CifarData) -> str:
+    """Return the folder or archive of --dataset folder."""
+    if data.data_dir is None:
+        raise DataError('--dataset folder needs the folder or archive with train/ and test/: name it by '
+                        '--data-dir')
+    return os.path.expanduser(data.data_dir)
+
+
+def folder_classes(config: CifarConfig) -> list[str]:
+    """Return the classes of --dataset folder, in the order of --class-list or of the class folders."""
+    data = config.data
+    if data.class_list:
+        return list(read_class_list(os.path.expanduser(data.class_list)))
+    with small_images.open_split(_place(data), train=not config.start.evaluate) as images:
+        if len(images.class_names) < 2:
+            raise DataError(f'{data.data_dir} has images of one class only, {images.class_names[0]!r}: it '
+                            'needs a folder for each of two or more classes')
+        return list(images.class_names)
+
+
+class BackgroundReader:
+    """Runs `load` for each of ``splits`` (True for training), started now in a thread if that is safe.
+
+    It is safe for data that needs no download, since the flags may still turn out to be wrong, and no SciPy,
+    which scikit-learn and MXNet must not import at the same time.
+    """
+
+    def __init__(self, data: CifarData, splits: Sequence[bool]):
+        self._sets: Future[list[ImageSet]] = Future()
+        self._thread = threading.Thread(target=self._read, args=(data, splits), daemon=True)
+        if data.dataset == 'folder' or (
+                data.dataset != 'digits' and cifar.find_cifar(data.dataset, data.data_dir)):
+            self._thread.start()
+
+    def _read(self, data: CifarData, splits: Sequence[bool]) -> None:
+        try:
+            self._sets.set_result([load(data, train) for train in splits])
+        except BaseException as error:
+            self._sets.set_exception(error)
+
+    def result(self) -> list[ImageSet]:
+        """Wait for the image sets of all splits and return them; raise what went wrong."""
+        if self._thread.ident is None:
+            self._thread.start()
+        return self._sets.result()

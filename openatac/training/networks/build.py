@@ -1,0 +1,115 @@
+"""Builds the network that a config describes, in Gluon or PyTorch."""
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from openatac.errors import SettingError
+from openatac.flags import flag_of
+from openatac.limits import Size, sides
+from openatac.models.zoo import unit_name
+from openatac.training.config import CifarConfig, Config, ImagenetConfig
+from openatac.training.networks.library import ImageSizeError, Library, installed_library, library_of
+from openatac.training.networks.resolve import host_of, image_shape
+from openatac.units import SELF_ATTENTIONS
+
+
+def build_network(config: Config, library: Library | None = None) -> tuple[Any, str]:
+    """Build the network of a config from `resolve`; return (network, its name).
+
+    Parameters
+    ----------
+    config : CifarConfig or ImagenetConfig
+    library : Library, optional
+        See `Library.build`; by default the one that is installed.
+
+    Raises
+    ------
+    ValueError
+        For options that do not describe a network.
+    """
+    network, host, blocks, channels, self_attention = config.network, host_of(config), None, None, None
+    library = library or installed_library()
+    assert network.act_type is not None
+    settings = {name: getattr(network, name) for name in host.settings if hasattr(network, name)}
+    if isinstance(config, CifarConfig):
+        blocks, channels = config.network.blocks, config.network.channels
+        assert blocks is not None
+        if channels is None:
+            settings.pop('channels', None)  # the host's own
+        settings.update(host.layers(blocks), classes=config.data.classes)
+    else:
+        self_attention = config.network.self_attention
+        _check_side(self_attention, config.data.input_size)
+        settings.update(_normalisation(config, library), classes=config.network.classes)
+    unit = unit_name(network.act_type, network.attention, settings.get('useGlobal', False), self_attention,
+                     channels)
+    name, shape = f'{host.title_of(blocks)}_{unit}', image_shape(config)
+    try:
+        with _naming_flags(settings):
+            return library.build(host, settings, shape, config.training.seed), name
+    except ImageSizeError as error:
+        flag = '--image-size' if isinstance(config, CifarConfig) else '--input-size'
+        raise ValueError(f'argument {flag}: {name} does not take images of {shape[1]} x {shape[2]} pixels '
+                         f'({error}); choose another size or network') from None
+
+
+@contextlib.contextmanager
+def _naming_flags(settings: Collection[str]) -> Iterator[None]:
+    """Begin an error about one of the ``settings`` with its flag."""
+    try:
+        yield
+    except SettingError as error:
+        if error.setting in settings:
+            raise ValueError(f'argument {flag_of(error.setting)}: {error}') from None
+        raise
+
+
+def _check_side(self_attention: str | None, size: Size) -> None:
+    multiple = SELF_ATTENTIONS.find(self_attention).multiple if self_attention else 1
+    if any(side % multiple for side in sides(size)):
+        raise ValueError(f'argument --self-attention: {self_attention} takes images whose sides are '
+                         f'multiples of {multiple}, but --input-size is {size}')
+
+
+def _normalisation(config: ImagenetConfig, library: Library) -> dict[str, Any]:
+    network, gpus = config.network, config.training.num_gpus
+    if config.compute.syncbn and network.use_gn:
+        raise ValueError('argument --syncbn: --use-gn leaves it no BatchNorm; choose one of the two')
+    if config.compute.syncbn and config.compute.engine != 'torch':
+        if gpus < 2:  # MXNet's waits forever on a CPU
+            raise ValueError(f'argument --syncbn: it is for two or more GPUs, but --num-gpus is {gpus}; '
+                             'leave it out')
+        from mxnet.gluon.contrib.nn import SyncBatchNorm
+        return {'norm_layer': SyncBatchNorm, 'norm_kwargs': {'num_devices': gpus}}
+    return {'norm_layer': library.group_norm()} if network.use_gn else {}  # the host's own, BatchNorm
+
+
+def set_up_fine_tuning(net: Any, config: Config) -> None:
+    """Have training leave the parameters of --freeze alone, and scale the rate of --head-lr-mult.
+
+    Raises
+    ------
+    ValueError
+        If they do not fit the network.
+    """
+    training = config.training
+    if training.freeze is None and training.head_lr_mult is None:
+        return
+    library = library_of(net)
+    if training.freeze is not None:
+        with _naming('--freeze'):
+            library.freeze(net, training.freeze)
+    if training.head_lr_mult is not None:
+        with _naming('--head-lr-mult'):
+            library.scale_head_rate(net, host_of(config).output, training.head_lr_mult)
+
+
+@contextlib.contextmanager
+def _naming(flag: str) -> Iterator[None]:
+    """Begin an error with the flag."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f'argument {flag}: {error}') from None

@@ -1,0 +1,50 @@
+"""The values that the network of a config starts from."""
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+
+from openatac.models.weights.checks import Pretrained
+from openatac.models.weights.pretrained import weights_file
+from openatac.runtime.libraries import has_mxnet
+from openatac.training.config import Config
+from openatac.training.networks.build import build_network
+from openatac.training.networks.library import GLUON, library_of
+from openatac.training.networks.resolve import host_of, image_shape
+
+log = logging.getLogger('openatac')
+
+
+def initial_values(net: Any, config: Config) -> Any:
+    """Return what a network starts from, as `Backend.initialize` takes it.
+
+    A module of PyTorch starts from MXNet's numbers, if MXNet is there to draw them.
+    """
+    params = initial_parameters(config)
+    if library_of(net) is GLUON:
+        return params
+    if has_mxnet():
+        return _drawn_by_mxnet(config)
+    if not isinstance(params, str):
+        log.info('without MXNet, --seed draws other initial values than with it, from the same distribution')
+    return params
+
+
+def initial_parameters(config: Config) -> str | Pretrained | None:
+    """Return the parameters that a config gives its network; None for those that its seed draws."""
+    if config.start.pretrained is None:
+        return config.start.params
+    return Pretrained(weights_file(config.start.pretrained), host_of(config).output)
+
+
+def _drawn_by_mxnet(config: Config) -> dict[str, np.ndarray]:
+    """Return {structural name: array} of all values with which MXNet's network of a config would start."""
+    import mxnet as mx
+
+    from openatac.models.weights.parameters import draw_deferred_values, initialize_parameters, values_of
+    net, _ = build_network(config, GLUON)
+    initialize_parameters(net, config.training.seed, [mx.cpu()], initial_parameters(config))
+    draw_deferred_values(net, image_shape(config))
+    return {name: value.asnumpy() for name, value in values_of(net).items()}

@@ -1,0 +1,175 @@
+"""Gluon and PyTorch by one interface: what is done alike to networks of both, which the two call differently.
+
+A network that may be of either is of Gluon where MXNet is installed, and of PyTorch elsewhere.
+"""
+from __future__ import annotations
+
+import abc
+from typing import Any
+
+from openatac.errors import last_line
+from openatac.graph.nodes import INPUT
+from openatac.models.hosts import Host
+from openatac.registry import Factory
+from openatac.runtime.libraries import has_mxnet, has_torch, require_mxnet
+
+ImageShape = tuple[int, int, int]  # (C, H, W)
+
+
+class ImageSizeError(ValueError):
+    """A network does not take images of this size."""
+
+
+class Library(abc.ABC):
+    """What builds networks, and what they are given and asked."""
+
+    @abc.abstractmethod
+    def factory(self, host: Host) -> Factory:
+        """Return what builds the networks of a host."""
+
+    @abc.abstractmethod
+    def group_norm(self) -> type:
+        """Return the layer that --use-gn takes in place of BatchNorm."""
+
+    @abc.abstractmethod
+    def build(self, host: Host, settings: dict[str, Any], image_shape: ImageShape, seed: int) -> Any:
+        """Build a network to be trained; ImageSizeError if it does not take images of this shape.
+
+        Gluon's is not initialised. PyTorch's has values that it drew from the ``seed``.
+        """
+
+    @abc.abstractmethod
+    def load_parameters(self, net: Any, path: str) -> None:
+        """Give a network the values of a file, in any of their forms."""
+
+    @abc.abstractmethod
+    def gluon_names(self, net: Any) -> dict[str, str]:
+        """Return {structural name: name in Gluon's prefixed files} of a network's values."""
+
+    @abc.abstractmethod
+    def count_outputs(self, net: Any, image_shape: ImageShape) -> int:
+        """Return how many outputs a network with values has."""
+
+    @abc.abstractmethod
+    def freeze(self, net: Any, patterns: str) -> None:
+        """Exclude parameters from training; see `openatac.models.fine_tuning.freeze`."""
+
+    @abc.abstractmethod
+    def scale_head_rate(self, net: Any, head: str, factor: float) -> None:
+        """Give the last layer a rate of its own; see `openatac.models.fine_tuning.scale_head_rate`."""
+
+    @abc.abstractmethod
+    def print_layers(self, net: Any, image_shape: ImageShape) -> None:
+        """Print the layers of a network without values."""
+
+
+class _Gluon(Library):
+    def factory(self, host: Host) -> Factory:
+        return host.gluon
+
+    def group_norm(self) -> type:
+        from openatac.nn.group_norm import GroupNorm
+        return GroupNorm
+
+    def build(self, host: Host, settings: dict[str, Any], image_shape: ImageShape, seed: int) -> Any:
+        import mxnet as mx
+        net = host.build(**settings)
+        try:
+            self._output_shapes(net, image_shape)
+        except mx.MXNetError as error:
+            raise ImageSizeError(last_line(error)) from None
+        for parameter in net.collect_params().values():
+            parameter._var = None  # a symbol with the learning rate's factor, which fine-tuning may change
+        return net
+
+    def load_parameters(self, net: Any, path: str) -> None:
+        from openatac.models.weights.parameters import load_parameters
+        load_parameters(net, path)
+
+    def gluon_names(self, net: Any) -> dict[str, str]:
+        from openatac.models.weights.parameters import gluon_names
+        return gluon_names(net)
+
+    def count_outputs(self, net: Any, image_shape: ImageShape) -> int:
+        return self._output_shapes(net, image_shape)[0][1]
+
+    def _output_shapes(self, net: Any, image_shape: ImageShape) -> list[tuple[int, ...]]:
+        import mxnet as mx
+        _, shapes, _ = net(mx.sym.var(INPUT)).infer_shape(**{INPUT: (1, *image_shape)})
+        return shapes  # type: ignore[no-any-return]
+
+    def freeze(self, net: Any, patterns: str) -> None:
+        from openatac.models.fine_tuning import freeze
+        freeze(net, patterns)
+
+    def scale_head_rate(self, net: Any, head: str, factor: float) -> None:
+        from openatac.models.fine_tuning import scale_head_rate
+        scale_head_rate(net, head, factor)
+
+    def print_layers(self, net: Any, image_shape: ImageShape) -> None:
+        import mxnet as mx
+        net.initialize()
+        net.summary(mx.nd.zeros((1, *image_shape)))
+
+
+class _PyTorch(Library):
+    def factory(self, host: Host) -> Factory:
+        return host.torch
+
+    def group_norm(self) -> type:
+        from openatac.pytorch.nn.normalisation import GroupNorm
+        return GroupNorm
+
+    def build(self, host: Host, settings: dict[str, Any], image_shape: ImageShape, seed: int) -> Any:
+        """Build it with BatchNorms that keep running statistics as MXNet does."""
+        import torch
+
+        from openatac.pytorch.nn.normalisation import use_biased_variance
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.manual_seed(seed)
+            net = use_biased_variance(host.torch(**settings))
+            try:
+                self.count_outputs(net, image_shape)  # some units draw weights as large as the image
+            except (RuntimeError, ValueError) as error:
+                raise ImageSizeError(last_line(error)) from None
+        return net.train()
+
+    def load_parameters(self, net: Any, path: str) -> None:
+        from openatac.pytorch.weights import load_parameters
+        load_parameters(net, path)
+
+    def gluon_names(self, net: Any) -> dict[str, str]:
+        from openatac.pytorch.gluon_names import gluon_names
+        return gluon_names(net)
+
+    def count_outputs(self, net: Any, image_shape: ImageShape) -> int:
+        import torch
+        with torch.no_grad():
+            return int(net.eval()(torch.zeros(1, *image_shape)).shape[1])
+
+    def freeze(self, net: Any, patterns: str) -> None:
+        from openatac.pytorch.fine_tuning import freeze
+        freeze(net, patterns)
+
+    def scale_head_rate(self, net: Any, head: str, factor: float) -> None:
+        from openatac.pytorch.fine_tuning import scale_head_rate
+        scale_head_rate(net, head, factor)
+
+    def print_layers(self, net: Any, image_shape: ImageShape) -> None:
+        print(net)
+
+
+GLUON, PYTORCH = _Gluon(), _PyTorch()
+
+
+def installed_library() -> Library:
+    """Return Gluon, or PyTorch where MXNet is missing; ModuleNotFoundError if both are."""
+    if has_mxnet() or not has_torch():
+        require_mxnet()
+        return GLUON
+    return PYTORCH
+
+
+def library_of(net: Any) -> Library:
+    """Return the library of a network."""
+    return PYTORCH if hasattr(net, 'state_dict') else GLUON

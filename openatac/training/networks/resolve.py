@@ -1,0 +1,92 @@
+"""Completes a config: registered names of units, and what a network's name says."""
+from __future__ import annotations
+
+from typing import Any
+
+from openatac.flags import flag_of
+from openatac.limits import sides
+from openatac.models.hosts import Host
+from openatac.models.zoo import PUBLISHED_CIFAR_HOST, PUBLISHED_IMAGENET_HOST, find_host, find_model
+from openatac.options import changed, section_fields
+from openatac.registry import Factories
+from openatac.training.config import CifarConfig, Config, ImagenetConfig
+from openatac.training.sections.shared import ATAC
+from openatac.units import REGISTRIES
+
+
+def resolve(config: Config) -> Config:
+    """Return the config with registered unit names, and with the options that a network's name determines.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, or for options that contradict the name of a network.
+    """
+    units: dict[str, Any] = {name: registry.name_of(typed, f'argument {flag_of(name)}: it')
+                             for name, registry in REGISTRIES.items()
+                             if (typed := getattr(config.network, name, None)) is not None}
+    if isinstance(config, CifarConfig):
+        return changed(config, **_resolve_cifar(config, units))
+    return changed(config, num_classes=config.network.classes, **units)
+
+
+def _resolve_cifar(config: CifarConfig, units: dict[str, Any]) -> dict[str, Any]:
+    network = config.network
+    host, named = _parse_model(network.model)
+    resolved: dict[str, Any] = {'host': None if host.name == PUBLISHED_CIFAR_HOST else host.name,
+                                'useGlobal': network.useGlobal or named.get('useGlobal', False)}
+    for name, default in (('blocks', 3), ('channels', None), ('act_type', ATAC), ('attention', None)):
+        value = units[name] if name in units else getattr(network, name)
+        if name in named and value not in (None, named[name]):
+            raise ValueError(f'argument {flag_of(name)}: --model {network.model} is built with '
+                             f'{named[name]}; leave out one of the two')
+        resolved[name] = named.get(name, default) if value is None else value
+    return resolved
+
+
+def _parse_model(model: str) -> tuple[Host, dict[str, Any]]:
+    """Return (host, options) for the name of a network; 'atac' leaves the options open."""
+    if model == 'atac':
+        return find_host(PUBLISHED_CIFAR_HOST), {}
+    try:
+        host, settings = find_model(model)
+    except ValueError as error:
+        raise ValueError(f'argument --model: {error}') from None
+    if host.data != 'cifar':
+        raise ValueError(f'argument --model: {model} is for ImageNet; choose a cifar_resnet network')
+    layers = settings.pop('layers', None)
+    return host, {'attention': None, **settings, **({'blocks': layers[0]} if layers else {})}
+
+
+def host_of(config: Config) -> Host:
+    """Return the host of a config from `resolve`."""
+    if isinstance(config, ImagenetConfig):
+        return find_host(PUBLISHED_IMAGENET_HOST)
+    return find_host(config.network.host or PUBLISHED_CIFAR_HOST)
+
+
+def is_for_pytorch(config: Config) -> bool:
+    """Return whether the host and the units of a config are registered, and for PyTorch."""
+    names = {name: getattr(config.network, name, None) for name in REGISTRIES}
+    try:
+        parts = [host_of(config), *(REGISTRIES[name].find(unit) for name, unit in names.items() if unit)]
+    except ValueError:
+        return False
+    return all(part.torch_factory for part in parts if isinstance(part, Factories))
+
+
+def ignored_options(config: Config) -> list[str]:
+    """Return the network options that its host does not have; `build_network` leaves them out."""
+    if isinstance(config, ImagenetConfig):
+        return []
+    host = host_of(config)
+    known = {*host.settings, 'model', 'host', *(['blocks'] if host.blocks else [])}
+    return [name for name, field in section_fields(type(config.network)).items()
+            if field.option.network and name not in known]
+
+
+def image_shape(config: Config) -> tuple[int, int, int]:
+    """Return (C, H, W) of the network's images."""
+    if isinstance(config, CifarConfig):
+        return (3, config.data.side, config.data.side)
+    return (3, *sides(config.data.input_size))
