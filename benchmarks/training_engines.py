@@ -37,7 +37,7 @@ FIELDS = ('network', 'engine', 'images_per_second', 'range', 'ratio_to_mxnet', '
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--networks', default=','.join(NETWORKS), help='default: %(default)s')
-    p.add_argument('--rounds', type=int, default=7, help='default: %(default)s')
+    p.add_argument('--rounds', type=int, default=5, help='default: %(default)s')
     p.add_argument('--output', default=str(ROOT / 'results' / 'training_engines.csv'))
     p.add_argument('--worker', nargs=2, metavar=('NETWORK', 'ENGINE'), help=argparse.SUPPRESS)
     args = p.parse_args()

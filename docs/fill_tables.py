@@ -33,7 +33,7 @@ def results(text):
 
 def commands(text):
     """Return the page with the table of all commands."""
-    rows = ['| to | command | | explained in |', '|---|---|---|---|']
+    rows = ['| task | command | what it does | page |', '|---|---|---|---|']
     for job, members in JOBS.items():
         for name, command in members.items():
             title = (DOCS / command.page).read_text('utf-8').split('\n')[0].lstrip('# ')

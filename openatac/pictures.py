@@ -57,7 +57,8 @@ def write_picture(path: str, draw: Callable[[], Any], formats: Sequence[str] | N
     root, suffix = os.path.splitext(path)
     for name in formats or [suffix[1:].lower()]:
         with replace_file(f'{root}.{name}' if formats else path) as temporary, style():
-            figure.savefig(temporary, format=name, dpi=DPI)
+            undated = {'svg': {'Date': None}, 'pdf': {'CreationDate': None}}.get(name)  # equal data, equal bytes
+            figure.savefig(temporary, format=name, dpi=DPI, metadata=undated)
 
 
 def style() -> AbstractContextManager[Any]:

@@ -1,4 +1,4 @@
-"""The floors of docs/architecture.md hold: what imports what is read from the source."""
+"""The layers of docs/architecture.md hold: what imports what is read from the source."""
 import ast
 import graphlib
 import re
@@ -9,16 +9,16 @@ from tests.helpers.fresh_python import output_of
 ROW = re.compile(r'^\| (\d+) \| (.+?) \|', re.M)
 
 
-def floors():
-    """{folder or file of the package: its floor} of the document's table, without what `with` names below."""
+def layers():
+    """{folder or file of the package: its layer} of the document's table, without what `with` names below."""
     rows = ROW.findall((ROOT / 'docs' / 'architecture.md').read_text('utf-8'))
     return {name: int(number) for number, places in rows
             for name in re.findall(r'`(\w+)(?:/|\.py)`', places.split(' with ')[0])}
 
 
-# A module may import what is on its own floor or below. The modules at the top are on the ground floor, but
+# A module may import what is on its own layer or below. The modules at the top are on the ground layer, but
 # for those that start a program and the one that loads the public names.
-FLOORS = {**floors(), '__init__': 7, '__main__': 7}
+LAYERS = {**layers(), '__init__': 7, '__main__': 7}
 PACKAGE = ROOT / 'openatac'
 FILES = {'.'.join(path.relative_to(ROOT).with_suffix('').parts).replace('.__init__', ''): path
          for path in sorted(PACKAGE.rglob('*.py'))}
@@ -29,8 +29,8 @@ def folder(module):
     return module.split('.')[1] if '.' in module else '__init__'
 
 
-def floor(module):
-    return FLOORS.get(folder(module), 0)
+def layer(module):
+    return LAYERS.get(folder(module), 0)
 
 
 def imports_of(source):
@@ -52,14 +52,14 @@ def graph():
     return {module: set(imports_of(path.read_text('utf-8'))) for module, path in FILES.items()}
 
 
-def test_no_module_imports_from_a_floor_above():
+def test_no_module_imports_from_a_layer_above():
     wrong = [f'{module} imports {imported}' for module, imports in graph().items() for imported in imports
-             if imported not in FILES or floor(imported) > floor(module)]
+             if imported not in FILES or layer(imported) > layer(module)]
     assert not wrong
 
 
-def test_each_folder_has_a_floor():
-    assert {path.parent.name for path in PACKAGE.glob('*/__init__.py')} <= set(FLOORS)
+def test_each_folder_has_a_layer():
+    assert {path.parent.name for path in PACKAGE.glob('*/__init__.py')} <= set(LAYERS)
 
 
 def test_the_imports_have_no_circle():

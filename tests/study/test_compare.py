@@ -419,5 +419,9 @@ def test_the_finding_names_what_is_beyond_chance():
 
 
 def test_the_seeds_that_would_decide():
-    """A difference of 0.01 at a deviation of 0.01: 2 (1.96 + 0.84)^2 = 15.7 seeds."""
-    assert differences.seeds_needed([fake_group('relu', 0.5, 0.5 + 0.01 * math.sqrt(2))]) == 16
+    """By Cohen's table (1988, 2.4.1), an effect of 1 takes 17 seeds; if the deviation were known, 16."""
+    def seeds(deviation):
+        return differences.seeds_needed([fake_group('relu', 0.5, 0.5 + deviation * math.sqrt(2))])
+
+    assert seeds(0.01) == 17
+    assert [seeds(deviation) for deviation in (1e-9, 0.001, 0.02, 0.1)] == [2, 2, 64, 1571]

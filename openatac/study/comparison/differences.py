@@ -141,12 +141,23 @@ def state_findings(found: Sequence[Difference]) -> str:
 def seeds_needed(groups: Sequence[Group], measure: str = 'last_accuracy') -> int | None:
     """Return how many seeds of each unit would show a difference of `WORTH_SHOWING` with a power of 80%.
 
-    By the normal approximation for the largest standard deviation of the groups, at a level of 5%; None
+    For a t test at a level of 5%, if both units have the largest standard deviation of the groups; None
     without any spread.
     """
     deviations = [statistics.stdev(group.values(measure)) for group in groups if len(group.runs) > 1]
     if not any(deviations):
         return None
-    normal = statistics.NormalDist()
+    effect, normal = WORTH_SHOWING / max(deviations), statistics.NormalDist()
     reach = normal.inv_cdf(1 - LEVEL / 2) + normal.inv_cdf(POWER)
-    return max(2, math.ceil(2 * (reach * max(deviations) / WORTH_SHOWING) ** 2))
+    fewest = max(2, math.ceil(2 * (reach / effect) ** 2))  # if the deviation were known
+    return next(seeds for seeds in itertools.count(fewest) if power(effect, seeds) >= POWER)
+
+
+def power(effect: float, seeds: int) -> float:
+    """Return the power of a two-sided t test at `LEVEL`, with that many seeds of each of two units.
+
+    ``effect`` is the difference of their means over their common standard deviation.
+    """
+    from scipy import stats  # F is t squared; SciPy's noncentral t is nan for some large effects
+    freedom = 2 * seeds - 2
+    return float(stats.ncf.sf(stats.f.isf(LEVEL, 1, freedom), 1, freedom, effect ** 2 * seeds / 2))

@@ -32,11 +32,15 @@ AUTHORS_SPEED = Speed(
 
 
 def run_speeds(runs: Sequence[FinishedRun]) -> Iterator[Speed]:
-    """Yield the median `Speed` for each published network and kind of processor in ``runs``."""
+    """Yield the median `Speed` for each published network and kind of processor in ``runs``.
+
+    Runs that other processes disturbed do not count.
+    """
     members: dict[tuple[str, str, int], list[float]] = {}
     for run in runs:
         kind, processors = _processors(run)
-        if run.network in NETWORKS and processors and built_as_published(run):
+        disturbed = run.summary.get('disturbed')
+        if run.network in NETWORKS and processors and built_as_published(run) and not disturbed:
             members.setdefault((run.network, kind, processors), []).append(run.summary['images_per_second'])
     for (network, kind, processors), values in members.items():
         speed = statistics.median(values)
