@@ -5,13 +5,22 @@
 Images per second of whole training steps of a hybridized ResNet-8 on batches of 128 random images: with ReLU,
 with each attention block over ReLU, with ATAC, and with ATAC's global gate. They run in the form that
 training gives them (openatac.backends.mxnet.cpu_graph) or, with plain: before the name, as they are. The
-networks take turns, so that noise affects all alike; the figure is the median of the rounds, after a warm-up.
+networks take turns, so that noise affects all alike; a speed is the median of the rounds, after a warm-up.
+Writes results/gates_training.csv and prints the table of docs/reference/speed.md.
 """
 import argparse
+import platform
 import statistics
 import time
+from importlib.metadata import version
+from pathlib import Path
 
-import openatac  # noqa: F401  (makes MXNet import, and sets its threads)
+import openatac  # (makes MXNet import, and sets its threads)
+from openatac.files.csv_file import write_csv
+from openatac.runtime.threads import thread_count
+
+ROOT = Path(__file__).resolve().parent.parent
+FIELDS = 'network', 'operators', 'images_per_second', 'range', 'rounds', 'threads', 'versions'
 
 DEFAULT = ['plain:relu', 'plain:se', 'plain:atac', 'plain:atac_global', 'relu', 'se', 'atac', 'atac_global']
 
@@ -23,6 +32,7 @@ def main():
                    f'(default: {" ".join(DEFAULT)})')
     p.add_argument('--rounds', type=int, default=5)
     p.add_argument('--steps', type=int, default=20, help='training steps a round (default: %(default)s)')
+    p.add_argument('--output', default=str(ROOT / 'results' / 'gates_training.csv'))
     args = p.parse_args()
     steps = {name: training_step(network(name.replace('plain:', '')), name.startswith('plain:'))
              for name in args.names}
@@ -32,11 +42,15 @@ def main():
     for _ in range(args.rounds):
         for name, step in steps.items():
             speeds[name].append(images_per_second(step, args.steps))
-    plain = statistics.median(speeds[args.names[0]])
-    print(f'{"network":16} {"images/s":>10} {"of " + args.names[0]:>10}   slowest to fastest')
-    for name, speed in speeds.items():
-        median = statistics.median(speed)
-        print(f'{name:16} {median:10.0f} {median / plain:10.2f}   {min(speed):.0f} to {max(speed):.0f}')
+    rows = [dict(zip(FIELDS, (
+        name.replace('plain:', ''), "MXNet's" if name.startswith('plain:') else 'ours',
+        f'{statistics.median(speed):.0f}', f'{min(speed):.0f} to {max(speed):.0f}', args.rounds,
+        thread_count().threads, f'Python {platform.python_version()}, MXNet {version("mxnet")}, '
+        f'openatac {openatac.__version__}'))) for name, speed in speeds.items()]
+    write_csv(args.output, FIELDS, rows)
+    print('| ' + ' | '.join(FIELDS[:4]) + ' |\n|' + '---|' * 4)
+    for row in rows:
+        print('| ' + ' | '.join(row[field] for field in FIELDS[:4]) + ' |')
 
 
 def network(name):

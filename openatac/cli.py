@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import os
 import sys
@@ -40,6 +41,9 @@ def _call(arguments: Sequence[str]) -> int | None:
     elif not arguments:
         parser.exit(2, parser.format_help())
     else:
+        near = difflib.get_close_matches(arguments[0], COMMANDS, n=1)
+        if near and near[0] != arguments[0]:
+            parser.error(f'there is no command {arguments[0]!r}; did you mean {near[0]}?')
         parser.parse_args(arguments[:1])
     # A module of openatac.commands, imported only when called; main returns the exit code, or None for 0.
     module = importlib.import_module(f'openatac.commands.{arguments[0].replace("-", "_")}')

@@ -22,8 +22,9 @@ class ParameterFileError(OpenatacError):
     @classmethod
     def no_file(cls, path: str) -> ParameterFileError:
         """Return the error for a parameter file that does not exist."""
-        exported = f'; the export of that name has {path}-0000.params'
-        return cls(f'there is no parameter file {path}' + exported * os.path.exists(f'{path}-0000.params'))
+        values = f'{path}-0000.params'
+        hint = f'; the export of that name has {values}' if os.path.exists(values) else ''
+        return cls(f'there is no parameter file {path}{hint}')
 
     @classmethod
     def missing(cls, name: str) -> ParameterFileError:

@@ -77,7 +77,7 @@ def _default_text(value: Any, option: Option) -> str:
     return str(value).replace('%', '%%')
 
 
-class Given(typing.NamedTuple):
+class ParsedFlags(typing.NamedTuple):
     """A config as a command line gave it, and where the value of each option came from."""
 
     config: Any
@@ -89,15 +89,15 @@ class Given(typing.NamedTuple):
 
 
 def from_arguments(config: type, arguments: argparse.Namespace, recipe: Mapping[str, Any],
-                   recipe_name: str) -> Given:
-    """Build the `Given` config of parsed flags: their values, else the recipe's, else the defaults."""
+                   recipe_name: str) -> ParsedFlags:
+    """Build the `ParsedFlags` config of parsed flags: their values, else the recipe's, else the defaults."""
     given = {name: value for name, value in vars(arguments).items() if name in fields(config)}
     origins = {name: COMMAND_LINE if name in given else f'recipe {recipe_name}' if name in recipe else DEFAULT
                for name in fields(config)}
-    return Given(build(config, {**recipe, **given}), origins)
+    return ParsedFlags(build(config, {**recipe, **given}), origins)
 
 
-def describe(given: Given) -> Iterator[str]:
+def describe(given: ParsedFlags) -> Iterator[str]:
     """Yield a line for each option: its name, its value and where that came from."""
     for name, value in values(given.config).items():
         if fields(type(given.config))[name].option.flags != ():

@@ -6,7 +6,7 @@ import math
 import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Union
+from typing import Any, Callable, NamedTuple
 
 from openatac.errors import SettingError
 from openatac.files.writing import check_prefix
@@ -23,9 +23,6 @@ MAX_COUNT = 10 ** 6     # epochs, batches, rounds and other counts
 MAX_IMAGES = 10 ** 9    # in a data set
 MAX_SECONDS = 86400     # a day
 MAX_SEED = 2 ** 31 - 1
-
-
-Size = Union[int, str]  # of an image in pixels: the side of a square, or 'HEIGHTxWIDTH' of a rectangle
 
 
 class Bounds(NamedTuple):
@@ -86,46 +83,28 @@ RATIO = number(float, low=1, high=MAX_CHANNELS)  # of channels, in a bottleneck
 SHARE = number(float, low=0, below=1, float32=True)
 COUNT = number(int, low=1, high=MAX_COUNT)
 COUNT_FROM_ZERO = number(int, low=0, high=MAX_COUNT)
+CLASSES = number(int, low=1, high=MAX_CLASSES)
+BLOCKS = number(int, low=1, high=MAX_BLOCKS)
+BATCH_SIZE = number(int, low=1, high=MAX_BATCH)
+IMAGES = number(int, low=1, high=MAX_IMAGES)
+SEED = number(int, low=0, high=MAX_SEED)
+PORT = number(int, low=1, high=65535)
 
 
-def counts(text: str) -> list[int]:
-    """Return the whole numbers in ``text``, such as '16,16,32,64' (an argparse type)."""
-    try:
-        return [COUNT(word) for word in text.split(',')]
-    except argparse.ArgumentTypeError as error:
-        raise argparse.ArgumentTypeError(f'{text!r} is not a list such as 16,16,32,64: {error}') from None
+def listed(kind: Callable[[str], Any], repeats: bool = False) -> Callable[[str], list[Any]]:
+    """Return an argparse type for values of a ``kind``, separated by commas.
 
-
-def sides(size: Size) -> tuple[int, int]:
-    """Return (height, width) of a `Size`; ValueError for anything else."""
-    numbers = str(size).lower().split('x')
-    if len(numbers) > 2 or not all(number.isascii() and number.isdecimal() for number in numbers):
-        raise ValueError(f'{size!r} is not the size of an image')
-    return int(numbers[0]), int(numbers[-1])
-
-
-def size_of(height: int, width: int) -> Size:
-    """Return the `Size` of images of that height and width."""
-    return height if height == width else f'{height}x{width}'
-
-
-@dataclass(frozen=True)
-class ImageSize:
-    """An argparse type for a `Size` whose sides are from ``low`` to `MAX_SIDE`."""
-
-    low: int
-
-    def __call__(self, text: str) -> Size:
-        """Return the size in ``text``; raise argparse.ArgumentTypeError if it is not valid."""
+    A value that is given again counts only once, unless it ``repeats``.
+    """
+    def parse(text: str) -> list[Any]:
         try:
-            height, width = sides(text)
-        except ValueError:
-            height = width = 0
-        if not self.low <= min(height, width) <= max(height, width) <= MAX_SIDE:
-            raise argparse.ArgumentTypeError(
-                f'{text!r} is not a side in pixels, such as 224, or HEIGHTxWIDTH, such as 160x320, from '
-                f'{self.low} to {MAX_SIDE}')
-        return size_of(height, width)
+            values = [kind(word.strip()) for word in text.split(',') if word.strip()]
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+        if not values:
+            raise argparse.ArgumentTypeError(f'{text!r} names nothing')
+        return values if repeats else list(dict.fromkeys(values))
+    return parse
 
 
 def prefix(text: str) -> str:
@@ -143,9 +122,9 @@ def check_whole(name: str, value: Any, low: int, high: int) -> None:
 
 
 def check_odd(name: str, value: Any) -> None:
-    """Raise SettingError unless the argument ``name`` is odd and at least 1, like the side of a window."""
-    if not isinstance(value, numbers.Integral) or value < 1 or value % 2 == 0:
-        raise SettingError(name, f'{name} must be an odd number from 1, not {value!r}')
+    """Raise SettingError unless the argument ``name`` is odd and can be the side of a window."""
+    if not _is_whole(value, 1, MAX_SIDE) or value % 2 == 0:
+        raise SettingError(name, f'{name} must be an odd number from 1 to {MAX_SIDE - 1}, not {value!r}')
 
 
 def check_number(name: str, value: Any, meaning: str = '', **limits: float) -> None:

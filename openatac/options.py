@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Callable, TypeVar
 
 from openatac.files.schema import validate
-from openatac.limits import Size
+from openatac.image_size import Size
 
 C = TypeVar('C')
 F = TypeVar('F', bound=Callable[..., Any])

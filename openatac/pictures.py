@@ -1,7 +1,6 @@
 """Pictures with matplotlib, which only the extra ``demo`` installs: one style, and one look for each unit."""
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import textwrap
@@ -57,7 +56,8 @@ def write_picture(path: str, draw: Callable[[], Any], formats: Sequence[str] | N
     root, suffix = os.path.splitext(path)
     for name in formats or [suffix[1:].lower()]:
         with replace_file(f'{root}.{name}' if formats else path) as temporary, style():
-            undated = {'svg': {'Date': None}, 'pdf': {'CreationDate': None}}.get(name)  # equal data, equal bytes
+            # Undated: equal data give equal bytes.
+            undated = {'svg': {'Date': None}, 'pdf': {'CreationDate': None}}.get(name)
             figure.savefig(temporary, format=name, dpi=DPI, metadata=undated)
 
 
@@ -109,23 +109,3 @@ def shortened(name: str, length: int = 24) -> str:
     """Return a name of at most that many characters, without its middle if need be."""
     half = (length - 1) // 2
     return name if len(name) <= length else f'{name[:half]}\N{HORIZONTAL ELLIPSIS}{name[-half:]}'
-
-
-def picture_file(text: str) -> str:
-    """Return ``text`` if its suffix is one of `FORMATS` (an argparse type)."""
-    if os.path.splitext(text)[1][1:].lower() not in FORMATS:
-        raise argparse.ArgumentTypeError(f'{text!r} must end with .{", .".join(FORMATS)}')
-    return text
-
-
-def add_format_flag(parser: argparse.ArgumentParser) -> None:
-    """Add ``--format``, which names the formats of a command's picture."""
-    parser.add_argument('--format', dest='formats', type=_formats, default=['png'], metavar='F,F,...',
-                        help=f'formats of the picture, of {", ".join(FORMATS)} (default: png)')
-
-
-def _formats(text: str) -> list[str]:
-    names = list(dict.fromkeys(text.lower().split(',')))
-    if not set(names) <= set(FORMATS):
-        raise argparse.ArgumentTypeError(f'{text!r} must name some of {",".join(FORMATS)}')
-    return names

@@ -45,7 +45,7 @@ class Registry(Generic[T]):
             if not (key.replace('-', '_') if self._hyphens else key).isidentifier():
                 hyphens = ', hyphens' if self._hyphens else ''
                 raise ValueError(f'{self._argument} {key!r}: a name has letters, digits{hyphens} and '
-                                 'underscores only')
+                                 'underscores only, and does not begin with a digit')
             if key in self._names:
                 raise ValueError(f'{self._argument} {key!r} is already registered: choose another name')
         self._values[name] = value

@@ -1,5 +1,6 @@
 """What all tests share: MXNet made importable, and where the repository and its real images are."""
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,20 @@ def cifar10(tmp_path_factory):
     """A folder of made-up CIFAR-10 binary files: 100 training and 20 test images."""
     from tests.helpers.made_up_images import write_cifar
     return write_cifar(tmp_path_factory.mktemp('data') / 'cifar-10-batches-bin', images=20)
+
+
+@pytest.fixture(scope='session')
+def exported(tmp_path_factory):
+    """The folder of an export 'net' with symbol and fused files."""
+    from tests.helpers.small_export import write_small_export
+    return write_small_export(tmp_path_factory.mktemp('export'))
+
+
+@pytest.fixture
+def prefix(exported, tmp_path):
+    """A copy of that export, to be damaged; its prefix."""
+    shutil.copytree(exported, tmp_path / 'export')
+    return str(tmp_path / 'export' / 'net')
 
 
 @pytest.fixture(scope='session')

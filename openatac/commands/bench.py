@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 from openatac.commands.catalogue import command_parser
+from openatac.commands.shared.picture_flags import add_format_flag
 from openatac.console import streams
 from openatac.console.text import text_table
 from openatac.errors import OpenatacError
@@ -24,8 +25,8 @@ from openatac.export.forms.base import prefix_of
 from openatac.export.runtimes.base import RUNTIMES
 from openatac.files.csv_file import write_csv
 from openatac.files.writing import writing
-from openatac.limits import MAX_COUNT, MAX_SECONDS, number, prefix
-from openatac.pictures import add_format_flag, write_picture
+from openatac.limits import BATCH_SIZE, COUNT, MAX_SECONDS, listed, number, prefix
+from openatac.pictures import write_picture
 from openatac.runtime.processor import int8_line
 from openatac.study.bench.machine import machine
 from openatac.study.bench.measurement import measure
@@ -55,8 +56,8 @@ def main(argv: list[str]) -> int:
     print('\n'.join(verdict(measured)))
     if args.out:
         about = {**machine(), 'command': f'openatac bench {shlex.join(argv)}'}
-        with writing(f'--out: {args.out}', ': choose another'):
-            write_csv(args.out + '.csv', [*rows[0], *about], [_csv_row({**row, **about}) for row in rows])
+        with writing(f'--out: {args.out}', 'choose another'):
+            write_csv(args.out + '.csv', [*rows[0], *about], [{**row, **about} for row in rows], '.6g')
             write_picture(args.out + '.png', lambda: bench_figure(
                 rows, f'{about["device"]}, {about["threads"]} threads'), args.formats)
     return 0
@@ -67,9 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument('exports', metavar='EXPORT', nargs='+', help='an export')
     p.add_argument('--batch-sizes', type=_sizes, default=[1, 64], metavar='B,B,...',
                    help='images in a batch (default: 1,64)')
-    p.add_argument('--engines', type=_names, metavar='NAME,...',
+    p.add_argument('--engines', type=listed(RUNTIMES.name_of), metavar='NAME,...',
                    help=f'some of {", ".join(RUNTIMES)} (default: all that can run an export here)')
-    p.add_argument('--rounds', type=number(int, low=1, high=MAX_COUNT), default=5, metavar='N',
+    p.add_argument('--rounds', type=COUNT, default=5, metavar='N',
                    help='turns of each engine (default: %(default)s)')
     p.add_argument('--seconds', type=number(float, above=0, high=MAX_SECONDS), default=2.0, metavar='S',
                    help='minimum duration of a turn (default: %(default)s)')
@@ -79,21 +80,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _sizes(text: str) -> list[int]:
-    parse = number(int, low=1, high=2 ** 16)
-    sizes = [parse(part) for part in text.split(',')]
-    if len(set(sizes)) < len(sizes) or len(sizes) > MOST_SIZES:
-        raise argparse.ArgumentTypeError(f'{text!r} must name each size once, and at most {MOST_SIZES}')
+    sizes = listed(BATCH_SIZE)(text)
+    if len(sizes) > MOST_SIZES:
+        raise argparse.ArgumentTypeError(f'{text!r} has more than {MOST_SIZES} sizes')
     return sizes
-
-
-def _names(text: str) -> list[str]:
-    try:
-        names = [RUNTIMES.name_of(name, 'engine') for name in text.split(',')]
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    if len(set(names)) < len(names):
-        raise argparse.ArgumentTypeError(f'{text!r} must name each engine once')
-    return names
 
 
 def _cells(row: dict[str, Any]) -> Sequence[str]:
@@ -102,7 +92,3 @@ def _cells(row: dict[str, Any]) -> Sequence[str]:
                for figure, form in (('p50_ms', '.2f'), ('p95_ms', '.2f'), ('images_per_second', '.1f'))]
     return (row['export'], row['engine'], str(row['batch']), *spreads, str(row['rounds']),
             f'{row["difference"]:.1e}')
-
-
-def _csv_row(row: dict[str, Any]) -> dict[str, Any]:
-    return {column: f'{value:.6g}' if isinstance(value, float) else value for column, value in row.items()}

@@ -13,15 +13,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
-from typing import Any, Callable
 
 from openatac.commands.catalogue import command_parser
+from openatac.commands.shared.picture_flags import add_format_flag
 from openatac.console import streams
-from openatac.limits import MAX_BLOCKS, MAX_COUNT, MAX_SEED, number
-from openatac.pictures import add_format_flag
+from openatac.limits import BLOCKS, COUNT, SEED, listed, number
 from openatac.runtime.devices import visible_gpus
 from openatac.runtime.libraries import require_mxnet
 from openatac.study.comparison.differences import ALL, MAIN_UNIT
@@ -51,17 +49,17 @@ def _parser() -> argparse.ArgumentParser:
     p = command_parser('compare', __doc__, usage='%(prog)s FOLDER [options] [-- flags of train-cifar]')
     p.add_argument('folder', metavar='FOLDER', nargs='?',
                    help='folder of the comparison (default: the first of --from)')
-    p.add_argument('--units', type=_list(str), default=[], help='units to train, such as relu,se,atac')
-    p.add_argument('--blocks', type=_list(number(int, low=1, high=MAX_BLOCKS)), default=[3],
+    p.add_argument('--units', type=listed(str), default=[], help='units to train, such as relu,se,atac')
+    p.add_argument('--blocks', type=listed(BLOCKS), default=[3],
                    help='blocks per stage, such as 1,2,3 (default: 3, a ResNet-20)')
-    p.add_argument('--seeds', type=_list(number(int, low=0, high=MAX_SEED)), default=[1, 2, 3],
+    p.add_argument('--seeds', type=listed(SEED), default=[1, 2, 3],
                    help='seeds of the runs (default: 1,2,3)')
     p.add_argument('--recipe', default='cifar10_atac',
                    help='recipe of train-cifar, apart from unit and depth (default: %(default)s)')
     p.add_argument('--jobs', type=number(int, low=1, high=256), default=1,
                    help='runs at a time; they share the processors and, with --engine torch --gpus 0 '
                         'after --, the GPUs: each takes the next (default: %(default)s)')
-    p.add_argument('--dry-run', type=number(int, low=1, high=MAX_COUNT), metavar='N',
+    p.add_argument('--dry-run', type=COUNT, metavar='N',
                    help='only do N batches of each run, print their time and memory, and keep nothing')
     p.add_argument('--from', dest='others', metavar='RUNS', nargs='+', default=[],
                    help='folders with finished runs, whose records are copied to FOLDER')
@@ -74,16 +72,6 @@ def _parser() -> argparse.ArgumentParser:
                    help='the accuracy that is compared, and whose error the picture shows; test is for '
                         'runs with --val-split (default: %(default)s)')
     return p
-
-
-def _list(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
-    """Return a type for argparse: values separated by commas, each once."""
-    def parse(text: str) -> list[Any]:
-        values = list(dict.fromkeys(kind(word.strip()) for word in text.split(',') if word.strip()))
-        if not values:
-            raise argparse.ArgumentTypeError(f'{text!r} names nothing')
-        return values
-    return parse
 
 
 def _check(sweep: Sweep, dry_run: bool) -> None:
@@ -128,7 +116,7 @@ def _compare(sweep: Sweep, trainings: Sequence[QueuedRun], args: argparse.Namesp
         if args.others or not trainings or any(training.is_finished() for training in trainings):
             print(write_comparison(sweep.folder, args.measure + '_accuracy', args.against, args.formats))
     for name, failure in failures.items():
-        streams.print_to_stderr(f'openatac compare: {name} failed: {failure.words}')
+        streams.print_to_stderr(f'openatac compare: {name} failed: {failure.last_line}')
     return max((min(failure.code, WRONG_COMMAND) for failure in failures.values()), default=0)
 
 
@@ -138,12 +126,8 @@ def _train(sweep: Sweep, trainings: Sequence[QueuedRun], jobs: int) -> dict[str,
     missing = [training for training in trainings if not training.is_finished()]
     print(f'{len(trainings)} runs: {len(trainings) - len(missing)} finished, {len(missing)} to run',
           flush=True)
-    try:
-        return run_queue(missing, min(jobs, max(1, len(missing))),
-                         visible_gpus() if jobs > 1 and _engine(sweep.flags) == 'torch' else ())
-    except KeyboardInterrupt:
-        print('openatac compare: stopped: the same command resumes from the checkpoints', file=sys.stderr)
-        sys.exit(130)
+    return run_queue(missing, min(jobs, max(1, len(missing))),
+                     visible_gpus() if jobs > 1 and _engine(sweep.flags) == 'torch' else ())
 
 
 def _engine(flags: Sequence[str]) -> str | None:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from openatac.commands.catalogue import command_parser
 from openatac.console.text import text_table
-from openatac.limits import MAX_CLASSES, ImageSize, number, sides
+from openatac.image_size import ImageSize, sides
+from openatac.limits import CLASSES
 from openatac.study.costs.named_costs import costs_by_name, image_shape_of
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def main(argv: list[str]) -> int:
     """Run ``openatac costs``; see the module."""
     p = command_parser('costs', __doc__)
     p.add_argument('networks', metavar='NAME', nargs='+', help="a network's name, or a symbol file (.json)")
-    p.add_argument('--classes', type=number(int, low=1, high=MAX_CLASSES),
+    p.add_argument('--classes', type=CLASSES,
                    help="outputs of the network (default: the host's)")
     p.add_argument('--input-size', type=ImageSize(low=1),
                    help='size of the image, a side or HEIGHTxWIDTH (default: that of the network or export; '

@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING
 
 from openatac.commands.catalogue import command_parser
 from openatac.commands.shared.network_arguments import add_engine, add_labels, with_labels
+from openatac.console.streams import on_terminal
 from openatac.console.text import for_terminal
-from openatac.data.small.named import NAMES, OUTPUTS, split_name
+from openatac.data.images.listed import list_in
+from openatac.data.small.dataset_names import DATASET_NAMES, DATASET_OUTPUTS, split_name
 from openatac.errors import DataError
 from openatac.export.forms.base import prefix_of
 from openatac.export.manifest import Manifest, read_manifest
 from openatac.export.runtimes.base import open_runtime, runtime_for
 from openatac.flags import add_flags
 from openatac.training.sections.shared import Output
-from openatac.training.tracking.log import on_terminal
 
 if TYPE_CHECKING:
     from openatac.export.images.labelled import LabelledImages
@@ -47,7 +48,10 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument('images', metavar='IMAGES', nargs='?', help='folder of labelled images, or record file')
     p.add_argument('--val-labels', metavar='FILE',
                    help='list of the files in IMAGES and their labels (.csv, .txt or .lst)')
-    p.add_argument('--dataset', choices=NAMES, help='the test images of a data set, instead of IMAGES')
+    p.add_argument('--class-list', metavar='FILE',
+                   help="the classes that the numbers of a list without file names, such as ILSVRC's, mean")
+    p.add_argument('--dataset', choices=DATASET_NAMES,
+                   help='the test images of a data set, instead of IMAGES')
     p.add_argument('--data-dir', metavar='DIR', help="where they are (default: Gluon's own folder)")
     add_engine(p)
     add_labels(p)
@@ -82,13 +86,14 @@ def _evaluate(p: argparse.ArgumentParser, args: argparse.Namespace) -> int:
 def _find_images(args: argparse.Namespace, manifest: Manifest) -> LabelledImages:
     from openatac.export.images import labelled
     if args.dataset:
-        outputs = OUTPUTS[split_name(args.dataset)[0]]
+        outputs = DATASET_OUTPUTS[split_name(args.dataset)[0]]
         if outputs != manifest.classes:
             raise DataError(f'{args.dataset} is for networks with {outputs} outputs, and {args.export} has '
                             f'{manifest.classes}: name images of its classes')
         return labelled.dataset_images(args.dataset, args.data_dir, train=False)
-    if args.val_labels:
-        return labelled.listed_images(args.images, args.val_labels, manifest)
     if args.images.endswith('.rec'):
         return labelled.record_images(args.images, manifest)
+    labels = args.val_labels or list_in(args.images)
+    if labels:
+        return labelled.listed_images(args.images, labels, manifest, args.class_list)
     return labelled.classes_below(args.images, manifest)

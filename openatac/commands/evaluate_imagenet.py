@@ -11,6 +11,7 @@ import shlex
 from openatac.backends.compute import Compute
 from openatac.commands.catalogue import command_parser
 from openatac.flags import COMMAND_LINE, DEFAULT, add_section, from_arguments, show_defaults
+from openatac.models.weights.pretrained import weights_file
 from openatac.options import section_fields
 from openatac.training.config import ImagenetConfig
 from openatac.training.recipes import IMAGENET
@@ -27,7 +28,7 @@ _PUBLISHED = {'r': IMAGENET['imagenet_atac']['r']}  # the default of the publish
 def main(argv: list[str]) -> int:
     """Run ``openatac evaluate-imagenet``; see the module."""
     p = command_parser('evaluate-imagenet', __doc__)
-    p.add_argument('evaluate', metavar='FILE', help='a parameter file')
+    p.add_argument('evaluate', metavar='FILE', help='a parameter file, or the folder of a run')
     add_section(p, ImagenetNetwork, [name for name, field in section_fields(ImagenetNetwork).items()
                                      if field.option.network and name != 'last_gamma'])
     add_section(p, ImagenetData)
@@ -47,9 +48,9 @@ def main(argv: list[str]) -> int:
     from openatac.training.networks.resolve import resolve
     from openatac.training.runs import imagenet
     try:
-        config = with_classes(for_evaluation(given, given.config.start.evaluate).config)
+        config = with_classes(for_evaluation(given, weights_file(given.config.start.evaluate)).config)
         net, _ = build_network(resolve(config), GLUON)
     except ValueError as error:
         p.error(str(error))
-    imagenet.evaluate(net, config, shlex.join([*p.prog.split(), *argv]))
-    return 0
+    left_out = imagenet.evaluate(net, config, shlex.join([*p.prog.split(), *argv]))
+    return 1 if left_out else 0

@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 from openatac.commands.catalogue import command_parser
 from openatac.console.text import for_terminal
-from openatac.data.small.named import NAMES
+from openatac.data.small.dataset_names import DATASET_NAMES
 from openatac.export.forms.base import FORMS, Form, check_export_name
 from openatac.export.int8 import METHODS
 from openatac.export.labels import read_labels
 from openatac.files.writing import check_prefix
-from openatac.flags import add_flags
-from openatac.limits import MAX_CLASSES, MAX_IMAGES, ImageSize, number
+from openatac.flags import add_flags, flag_of
+from openatac.image_size import ImageSize
+from openatac.limits import CLASSES, IMAGES
 from openatac.options import section_fields
 from openatac.runtime.libraries import has_mxnet
 from openatac.runtime.processor import int8_line
@@ -49,9 +50,9 @@ def parser() -> argparse.ArgumentParser:
                    help='what to export, and the prefix of the files')
     _add_forms(p.add_argument_group('forms'))
     network = p.add_argument_group('network (a run knows its own)')
-    network.add_argument('--classes', type=number(int, low=1, high=MAX_CLASSES), default=argparse.SUPPRESS,
+    network.add_argument('--classes', type=CLASSES, default=argparse.SUPPRESS,
                          help='outputs of the network (default: as many as PARAMS has)')
-    network.add_argument('--dataset', choices=NAMES, default=argparse.SUPPRESS,
+    network.add_argument('--dataset', choices=DATASET_NAMES, default=argparse.SUPPRESS,
                          help='what MODEL was trained on: for labels, images and calibration')
     for section in (CifarNetwork, ImagenetNetwork):
         add_flags(network, section, [name for name, of in _NETWORK.items() if of is section])
@@ -74,7 +75,7 @@ def _add_forms(group: Any) -> None:
     group.add_argument('--precision', choices=('float32', 'float16'), default='float32',
                        help='of OUT-symbol.json and its parameters; float16 is for GPUs (default: '
                             '%(default)s)')
-    group.add_argument('--labels', metavar='FILE|NAMES',
+    group.add_argument('--labels', metavar='FILE|DATASET_NAMES',
                        help='names of the classes, separated by commas, or a file with one per line, also as '
                             'in "n01440764 tench, Tinca tinca" (default: those of the data set)')
     group.add_argument('--input-size', type=ImageSize(low=1),
@@ -89,7 +90,7 @@ def _add_images(group: Any) -> None:
     group.add_argument('--measure', metavar='FOLDER',
                        help="labelled images for the accuracy of --int8, in a subfolder per class (default: "
                             "the run's test images)")
-    group.add_argument('--measure-images', type=number(int, low=1, high=MAX_IMAGES), default=MEASURED,
+    group.add_argument('--measure-images', type=IMAGES, default=MEASURED,
                        metavar='N', help='how many of them at most, evenly spread (default: %(default)s)')
     group.add_argument('--data-dir', help='where the images of the run, or of --dataset, are (default: where '
                                           'the run had them)')
@@ -137,8 +138,8 @@ def _check(args: argparse.Namespace) -> None:
                          'PARAMS OUT')
     given = _network_settings(args)
     if is_run and given:
-        raise ValueError(f'argument --{next(iter(given)).replace("_", "-")}: the run in {args.names[0]} '
-                         'knows it; leave it out')
+        raise ValueError(f'argument {flag_of(next(iter(given)))}: the run in {args.names[0]} knows it; leave '
+                         'it out')
     _check_forms(args, has_images=bool(is_run or args.calibrate or 'dataset' in given))
 
 

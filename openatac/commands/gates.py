@@ -18,12 +18,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from openatac.commands.catalogue import command_parser
+from openatac.commands.shared.picture_flags import add_format_flag
 from openatac.console.text import for_terminal, text_table
-from openatac.data.small.named import OUTPUTS
+from openatac.data.small.dataset_names import DATASET_OUTPUTS
 from openatac.files.csv_file import write_csv
 from openatac.files.writing import writing
-from openatac.limits import MAX_IMAGES, number, prefix
-from openatac.pictures import add_format_flag, write_picture
+from openatac.limits import IMAGES, prefix
+from openatac.pictures import write_picture
 from openatac.study.gates.picture import gates_figure
 from openatac.study.gates.run_gates import gates_of_run
 
@@ -37,7 +38,7 @@ SHOWN = {  # head of a column in the printed table -> column of the file
 def main(argv: list[str]) -> int:
     """Run ``openatac gates``; see the module."""
     args = _parser().parse_args(argv)
-    with writing(f'--out: {args.out}', '; choose another'):  # checked before the work starts
+    with writing(f'--out: {args.out}', 'choose another'):  # checked before the work starts
         folder = os.path.dirname(os.path.abspath(args.out))
         os.makedirs(folder, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
@@ -46,8 +47,8 @@ def main(argv: list[str]) -> int:
         gates = gates_of_run(folder, args.params, args.images, args.dataset, args.data_dir)
         _print(name, gates)
         rows += [{'run': name, **row} for row in gates]
-    with writing(f'--out: {args.out}', '; choose another'):
-        write_csv(args.out + '.csv', list(rows[0]), map(_csv_row, rows))
+    with writing(f'--out: {args.out}', 'choose another'):
+        write_csv(args.out + '.csv', list(rows[0]), rows, '.6f')
         write_picture(args.out + '.png', lambda: gates_figure(rows), args.formats)
     return 0
 
@@ -60,9 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     add_format_flag(p)
     p.add_argument('--params', default='best', metavar='best|last|FILE',
                    help="the run's best or last parameters, or a parameter file (default: %(default)s)")
-    p.add_argument('--images', type=number(int, low=1, high=MAX_IMAGES), metavar='N',
+    p.add_argument('--images', type=IMAGES, metavar='N',
                    help='use N images, evenly spread over the test set (default: all)')
-    p.add_argument('--dataset', choices=tuple(OUTPUTS),
+    p.add_argument('--dataset', choices=tuple(DATASET_OUTPUTS),
                    help="use images other than the run's own, for runs of train-cifar")
     p.add_argument('--data-dir', help='where the images are (default: where the run had them)')
     return p
@@ -84,7 +85,3 @@ def _print(name: str, rows: list[dict[str, Any]]) -> None:
 
 def _cell(value: Any) -> str:
     return '-' if value is None else value if isinstance(value, str) else f'{value:.3f}'
-
-
-def _csv_row(row: dict[str, Any]) -> dict[str, Any]:
-    return {column: f'{value:.6f}' if isinstance(value, float) else value for column, value in row.items()}

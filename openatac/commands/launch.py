@@ -14,7 +14,7 @@ from openatac.commands.catalogue import command_parser
 from openatac.distributed.job import MOST_PROCESSES
 from openatac.distributed.launch import run, start
 from openatac.distributed.launchers import LAUNCHERS, Launch
-from openatac.limits import MAX_SECONDS, number
+from openatac.limits import MAX_SECONDS, PORT, number
 
 
 def main(argv: Sequence[str]) -> int:
@@ -40,7 +40,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
                    help='for ssh and mpi: one machine on each line, HOST or HOST:PORT')
     p.add_argument('--host', metavar='ADDRESS',
                    help='an address of this machine that the others can reach (default: found automatically)')
-    p.add_argument('--port', type=number(int, low=1, high=65535),
+    p.add_argument('--port', type=PORT,
                    help="the scheduler's port (default: a free one); the next one is used too, to watch the "
                         'processes')
     p.add_argument('--env', metavar='NAME[=VALUE]', action='append', default=[], type=_variable,

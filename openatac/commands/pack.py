@@ -5,20 +5,23 @@ OUT.crc32: a checksum of each record (CRC-32), with which training and --check d
 changed since. --check reads and decodes every record of OUT.rec, and reports what is wrong.
 
 FOLDER has a subfolder for each class; sorted by name, or as numbers if all are, they are the labels 0, 1, ...
+(or it is Tiny ImageNet's val/, with val_annotations.txt in it).
 LIST (.lst, .csv or .txt) has a file and its label on each line; a .lst is that of MXNet's im2rec. ILSVRC's
 ground truth, a number on each line, needs the devkit's meta.mat next to it or --class-list. JPEG and PNG
 files are copied unchanged unless they are resized or recompressed. If a run is interrupted, the same command
 resumes it, and the files come out the same.
 """
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
 from openatac.commands.catalogue import command_parser
+from openatac.console.program import INTERRUPTED
 from openatac.data.images.bad_images import MAX_BAD_SHARE
 from openatac.data.images.class_names import read_class_list
 from openatac.data.images.folder import ImageFiles, ImageFolder
-from openatac.data.images.listed import ImageList
+from openatac.data.images.listed import ImageList, list_in
 from openatac.data.records.check import check_records
 from openatac.data.records.pack import PackSettings, pack
 from openatac.files.writing import check_prefix
@@ -39,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
         packed = pack(_images(args), args.out, settings, args.workers, args.max_bad_share)
     except KeyboardInterrupt:
         print('interrupted: the same command resumes from here', file=sys.stderr)
-        return 130
+        return INTERRUPTED
     if packed:
         print(f'{args.out}.rec: {packed.images} images{_of_classes(packed.classes)}, {packed.bad} left out')
     return 0
@@ -51,9 +54,10 @@ def _of_classes(count: int | None) -> str:
 
 def _images(args: argparse.Namespace) -> ImageFiles:
     names = read_class_list(args.class_list) if args.class_list else None
-    if args.root:
-        return ImageList(args.root, args.source, class_names=names, numbered=names)
-    return ImageFolder(args.source, class_names=names)
+    root, labels = (args.root, args.source) if args.root else (args.source, list_in(args.source))
+    if labels:
+        return ImageList(root, labels, class_names=names, numbered=names)
+    return ImageFolder(root, class_names=names)
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -74,7 +78,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     p.add_argument('--shuffle', type=number(int, low=0, high=2 ** 32 - 1), metavar='SEED',
                    help='shuffle the images with this seed (default: sorted by class)')
     p.add_argument('--max-bad-share', type=number(float, low=0, high=1), default=MAX_BAD_SHARE, metavar='S',
-                   help='fail if more than this share of the images cannot be read (default: %(default)s)')
+                   help='fail if more than this share of the images, and more than one, cannot be read '
+                        '(default: %(default)s)')
     p.add_argument('-j', type=number(int, low=1, high=1024), default=len(allowed_processors()),
                    metavar='N', dest='workers',
                    help='number of images to process at a time (default: one per processor)')
@@ -83,6 +88,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     if not args.check:
         if not args.out:
             p.error('name the folder of images and the file to write')
+        if os.path.isfile(args.source) and not args.root:
+            p.error(f'argument --root: it must name the folder of the images that {args.source} lists')
         try:
             check_prefix(args.out)
         except ValueError as error:

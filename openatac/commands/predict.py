@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 
 from openatac.commands.catalogue import command_parser
 from openatac.commands.shared.network_arguments import add_engine, add_labels, add_model, with_labels
+from openatac.commands.shared.picture_flags import picture_file
 from openatac.console import streams
 from openatac.console.text import for_terminal, printable
 from openatac.export.forms.base import prefix_of
 from openatac.export.runtimes.base import open_runtime, runtime_for
-from openatac.limits import MAX_BATCH, MAX_CLASSES, number
-from openatac.pictures import picture_file
+from openatac.limits import BATCH_SIZE, CLASSES
 from openatac.runtime.processor import int8_line
 
 if TYPE_CHECKING:
@@ -34,11 +34,11 @@ def main(argv: list[str]) -> int:
     p.add_argument('export', metavar='EXPORT', nargs='?', help='an export, or one of its files')
     p.add_argument('images', metavar='IMAGES', nargs='+', help='image files, folders, or -')
     add_model(p)
-    p.add_argument('--top', type=number(int, low=1, high=MAX_CLASSES), default=5, metavar='K',
+    p.add_argument('--top', type=CLASSES, default=5, metavar='K',
                    help='classes to print (default: %(default)s)')
     add_labels(p)
     p.add_argument('--json', action='store_true', help='print a line of JSON for each image')
-    p.add_argument('--batch-size', type=number(int, low=1, high=MAX_BATCH), default=32, metavar='N',
+    p.add_argument('--batch-size', type=BATCH_SIZE, default=32, metavar='N',
                    help='images at a time (default: %(default)s)')
     add_engine(p)
     p.add_argument('--gates', metavar='FILE.png', type=picture_file,
@@ -109,14 +109,16 @@ class _Printer:
         image = max(len(name) for name in ['image', *map(self._short, paths)])
         label = max(len(for_terminal(name)) for name in ['label', *predictor.labels])
         self._row = f'{{:<{image}}}  {{:>5}}  {{:<{label}}}  {{:>6}}'.format
-        if not as_json:
-            print(self._row('image', 'class', 'label', 'score'), flush=True)
+        self._needs_head = not as_json
 
     def _short(self, path: str) -> str:
         return for_terminal(printable(path).removeprefix(self._folder))
 
     def show(self, batch: PredictedBatch) -> None:
         """Print the predictions for a batch."""
+        if self._needs_head and batch.names:
+            print(self._row('image', 'class', 'label', 'score'))
+            self._needs_head = False
         for name, scores in zip(batch.names, batch.scores):
             best = self._predictor.best(scores, self._top)
             if self._as_json:

@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
     rows = [make_row(number, runs, speeds) for number in IMAGENET + CIFAR100
             if number.network in args.network]
     if args.csv:
-        with writing(f'--csv: {args.csv}', '; choose another'):
+        with writing(f'--csv: {args.csv}', 'choose another'):
             write_csv(args.csv, COLUMNS, (row.cells() for row in rows))
     print('\n\n'.join(report(rows, runs, speeds)))
     return 0

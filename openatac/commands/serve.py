@@ -22,7 +22,7 @@ from openatac.errors import OpenatacError
 from openatac.export.forms.base import prefix_of
 from openatac.export.forms.symbol import SymbolForm
 from openatac.files.reading import MEGABYTE
-from openatac.limits import MAX_BATCH, number
+from openatac.limits import BATCH_SIZE, number
 from openatac.runtime.libraries import has_mxnet
 from openatac.serving.request_limits import LIMITS, Limits
 
@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
                    help='address to listen on; 0.0.0.0 is every one of this machine (default: %(default)s)')
     p.add_argument('--port', type=number(int, low=0, high=65535), default=8000,
                    help='0 takes a free one (default: %(default)s)')
-    p.add_argument('--batch-size', type=number(int, low=1, high=MAX_BATCH), default=32, metavar='N',
+    p.add_argument('--batch-size', type=BATCH_SIZE, default=32, metavar='N',
                    help='most images that run at a time (default: %(default)s)')
     _add_limits(p.add_argument_group('limits of a request'))
     return p

@@ -14,7 +14,7 @@ from typing import Any
 from openatac.backends.cluster import Cluster
 from openatac.commands.shared import training_network
 from openatac.commands.shared.training_script import TrainingScript
-from openatac.flags import Given, flag_of
+from openatac.flags import ParsedFlags, flag_of
 from openatac.options import changed
 from openatac.training.config import CifarConfig
 from openatac.training.recipes import CIFAR
@@ -23,7 +23,7 @@ from openatac.training.recipes import CIFAR
 class TrainCifar(TrainingScript[CifarConfig]):
     """The command ``openatac train-cifar`` and the script train_cifar.py."""
 
-    name, config, recipes, description = 'train-cifar', CifarConfig, CIFAR, __doc__
+    name, config, recipes = 'train-cifar', CifarConfig, CIFAR
     _reader: Any = None  # of images that are read while the network is built
 
     def check(self, config: CifarConfig) -> None:
@@ -37,7 +37,7 @@ class TrainCifar(TrainingScript[CifarConfig]):
             raise ValueError('argument --data-dir: --dataset folder needs the folder or archive with train/ '
                              'and test/; name it')
 
-    def complete(self, given: Given) -> Given:
+    def complete(self, given: ParsedFlags) -> ParsedFlags:
         from openatac.training.datasets.small import BackgroundReader, folder_classes
         config: CifarConfig = given.config
         if config.start.initial:  # which names the data set
@@ -48,13 +48,13 @@ class TrainCifar(TrainingScript[CifarConfig]):
             self._reader = BackgroundReader(config.data, _splits(config))
         return given._replace(config=config)
 
-    def evaluate(self, net: Any, config: CifarConfig, command: str) -> None:
+    def evaluate(self, net: Any, config: CifarConfig, command: str) -> int:
         from openatac.training.runs import cifar
-        cifar.evaluate(net, config, self._images(config))
+        return cifar.evaluate(net, config, self._images(config))
 
     def train(self, net: Any, name: str, config: CifarConfig, cluster: Cluster, command: str) -> None:
         from openatac.training.runs import cifar
-        cifar.train_network(net, name, config, self._images(config), command, cluster)
+        cifar.train_network(net, name, config, cluster, command, self._images(config))
 
     def _images(self, config: CifarConfig) -> Any:
         from openatac.training.datasets.small import BackgroundReader
@@ -64,9 +64,6 @@ class TrainCifar(TrainingScript[CifarConfig]):
 def _splits(config: CifarConfig) -> tuple[bool, ...]:
     """Return which splits are read: the training images or not."""
     return (False,) if config.start.evaluate else (True, False)
-
-
-parser = TrainCifar().parser
 
 
 def main(argv: list[str]) -> int | None:

@@ -20,7 +20,7 @@ from typing import Any
 from openatac.backends.cluster import Cluster
 from openatac.commands.shared import training_network
 from openatac.commands.shared.training_script import TrainingScript
-from openatac.flags import Given, flag_of
+from openatac.flags import ParsedFlags, flag_of
 from openatac.options import defaults
 from openatac.training.config import ImagenetConfig
 from openatac.training.recipes import IMAGENET
@@ -44,7 +44,7 @@ class Refuse(argparse.Action):
 class TrainImagenet(TrainingScript[ImagenetConfig]):
     """The command ``openatac train-imagenet`` and the script train_imagenet.py."""
 
-    name, config, recipes, description = 'train-imagenet', ImagenetConfig, IMAGENET, __doc__
+    name, config, recipes = 'train-imagenet', ImagenetConfig, IMAGENET
 
     def parser(self) -> argparse.ArgumentParser:
         p = super().parser()
@@ -72,23 +72,20 @@ class TrainImagenet(TrainingScript[ImagenetConfig]):
         if config.compute.dtype == 'float16' and training.kvstore == 'dist_async':
             raise ValueError('argument --kvstore: dist_async has no loss scale for float16; use dist_sync')
 
-    def complete(self, given: Given) -> Given:
+    def complete(self, given: ParsedFlags) -> ParsedFlags:
         from openatac.training.datasets.photos import with_classes
         config: ImagenetConfig = given.config
         if training_network.only_makes_network(config) or config.start.initial:
             return given
         return given._replace(config=with_classes(config))
 
-    def evaluate(self, net: Any, config: ImagenetConfig, command: str) -> None:
+    def evaluate(self, net: Any, config: ImagenetConfig, command: str) -> int:
         from openatac.training.runs import imagenet
-        imagenet.evaluate(net, config, command)
+        return imagenet.evaluate(net, config, command)
 
     def train(self, net: Any, name: str, config: ImagenetConfig, cluster: Cluster, command: str) -> None:
         from openatac.training.runs import imagenet
         imagenet.train_network(net, name, config, cluster, command)
-
-
-parser = TrainImagenet().parser
 
 
 def main(argv: list[str]) -> int | None:

@@ -152,3 +152,8 @@ def silenced_stderr() -> Iterator[None]:
     finally:
         os.dup2(standard_error, 2)
         os.close(standard_error)
+
+
+def on_terminal() -> bool:
+    """Return whether anyone sees progress bars; standard error may also be closed."""
+    return sys.stderr is not None and sys.stderr.isatty()

@@ -40,6 +40,11 @@ def without_controls(text: object) -> str:
     return _CONTROLS.sub('', re.sub(r'\s+', ' ', str(text)))
 
 
+def counted(count: int, noun: str) -> str:
+    """Return how many there are of something, such as '1 run' or '2 runs'."""
+    return f'{count} {noun}' if count == 1 else f'{count} {noun}s'
+
+
 def for_markdown(text: object) -> str:
     """Return ``text`` on one line, as Markdown that shows it literally; underscores within words stay."""
     return _MARKUP.sub(r'\\\g<0>', html.escape(without_controls(text), quote=False))

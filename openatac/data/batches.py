@@ -1,8 +1,9 @@
-"""What batches of all kinds share: their size, and the thread that prepares them ahead of time."""
+"""What batches of all kinds share: size, and the thread that prepares them ahead of time."""
 from __future__ import annotations
 
 import collections
-from collections.abc import Generator, Iterable
+import itertools
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar, cast
 
@@ -11,6 +12,7 @@ from openatac.errors import DataError
 AHEAD = 2  # batches that are worth preparing in advance
 
 Batch = TypeVar('Batch')
+Item = TypeVar('Item')
 
 
 def check_batch_fits(images: int, batch_size: int) -> None:
@@ -26,6 +28,13 @@ def part_size(batch_size: int, num_parts: int) -> int:
         raise DataError(f'a batch of {batch_size} cannot be divided among {num_parts} workers: choose a '
                         f'multiple of {num_parts}')
     return batch_size // num_parts
+
+
+def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Yield lists of ``size`` items, the last one perhaps shorter."""
+    remaining = iter(items)
+    while batch := list(itertools.islice(remaining, size)):
+        yield batch
 
 
 def prefetch(batches: Iterable[Batch], ahead: int = AHEAD) -> Generator[Batch, None, None]:

@@ -3,8 +3,8 @@ from typing import Any
 
 import numpy as np
 
+from openatac.data.small.dataset_names import DIGITS
 from openatac.data.small.image_set import ImageSet
-from openatac.data.small.named import DIGITS
 from openatac.errors import DataError
 
 TEST_IMAGES = 360

@@ -25,7 +25,7 @@ class MemberCluster(Cluster):
     """The `Cluster` of a worker in a run of several processes, but for what moves the arrays."""
 
     def __init__(self, member: Member) -> None:
-        self._member, self._open, self.silence = member, True, member.job.silence
+        self._member, self._open, self.silence = member, True, member.job.heartbeat_timeout
         member.wait_for_all()
 
     @property

@@ -89,13 +89,13 @@ class Hub:
 
     def wait_for_goodbyes(self) -> None:
         """Wait until all members have left."""
-        if not self.empty.wait(self.job.silence):
+        if not self.empty.wait(self.job.heartbeat_timeout):
             exit_process(f'{", ".join(map(str, self.members))} did not leave at the end of the run')
 
     def fail(self, text: str) -> None:
         """Tell the others why the scheduler fails, and give the message time to reach them."""
         asyncio.run_coroutine_threadsafe(self._fail(f'the scheduler failed: {text}'), self._loop)
-        time.sleep(self.job.grace / 2)
+        time.sleep(self.job.failure_grace / 2)
 
     async def _ask_to_stop(self, number: int) -> None:
         if self.complete.is_set():
@@ -109,7 +109,7 @@ class Hub:
         async with server:
             while True:
                 self._broadcast({'kind': 'beat'})
-                await asyncio.sleep(self.job.silence / 4)
+                await asyncio.sleep(self.job.heartbeat_timeout / 4)
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(coroutine)
@@ -118,13 +118,13 @@ class Hub:
 
     async def _watch_arrivals(self) -> None:
         job = self.job
-        await asyncio.sleep(job.wait)
+        await asyncio.sleep(job.arrival_timeout)
         if not self.complete.is_set():
             arrived = [f'{self._count(role)} of {count} {role}s' for role, count in (
                 ('worker', job.workers), ('server', job.servers)) if count]
-            return await self._fail(f'only {" and ".join(arrived)} arrived within {job.wait:g} s: check why '
-                                    'the others did not start')
-        await asyncio.sleep(job.wait)
+            return await self._fail(f'only {" and ".join(arrived)} arrived within {job.arrival_timeout:g} s: '
+                                    'check why the others did not start')
+        await asyncio.sleep(job.arrival_timeout)
         late = [member for member in self.members if member.role == 'worker' and member.rank is None]
         if late:
             await self._fail(f"{late[0]} cannot reach MXNet's own processes: open the ports between the "
@@ -134,7 +134,7 @@ class Hub:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            hello = await asyncio.wait_for(_read(reader, SMALL), self.job.silence)
+            hello = await asyncio.wait_for(_read(reader, SMALL), self.job.heartbeat_timeout)
             member = _Connected(hello, writer)
             refusal = self._refusal(hello)
         except (asyncio.TimeoutError, EOFError, OSError, *MALFORMED):
@@ -178,10 +178,10 @@ class Hub:
     async def _listen(self, member: _Connected, reader: asyncio.StreamReader) -> None:
         try:
             while member in self.members:
-                message = await asyncio.wait_for(_read(reader, LARGE), self.job.silence)
+                message = await asyncio.wait_for(_read(reader, LARGE), self.job.heartbeat_timeout)
                 await self._handle(member, message)
         except asyncio.TimeoutError:
-            await self._fail(f'{member} has been silent for {self.job.silence:g} s: {ADVICE}')
+            await self._fail(f'{member} has been silent for {self.job.heartbeat_timeout:g} s: {ADVICE}')
         except (EOFError, OSError):
             await self._fail(f'{member} died: {ADVICE}')
         except MALFORMED:
@@ -240,11 +240,11 @@ class Hub:
         if self.failure is None:
             self.failure = text
             self._broadcast({'kind': 'end', 'text': text})
-            await asyncio.sleep(self.job.grace * 1.5)
+            await asyncio.sleep(self.job.failure_grace * 1.5)
             # In a thread: the loop must still send.
             await self._loop.run_in_executor(None, exit_process, text)
         else:
-            await asyncio.sleep(self.job.grace * 3)
+            await asyncio.sleep(self.job.failure_grace * 3)
 
 
 async def _read(reader: asyncio.StreamReader, limit: int) -> Message:

@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from openatac.errors import OpenatacError
-from openatac.limits import MAX_SECONDS, number
+from openatac.limits import MAX_SECONDS, PORT, number
 
 ROLES = ('scheduler', 'server', 'worker')
 LAUNCH = 'start all processes of the run with: openatac launch -n WORKERS -s SERVERS -- COMMAND'
 MOST_PROCESSES = 10000  # of each role
 
-_PORT = number(int, low=1, high=65535)
 _PROCESSES = number(int, low=1, high=MOST_PROCESSES)
 _SECONDS = number(float, low=0.1, high=MAX_SECONDS)
 
@@ -34,11 +33,11 @@ class Job(NamedTuple):
         How many there are; with PyTorch no servers.
     name : str
         A word that all processes of one run share and those of another do not.
-    wait : float
+    arrival_timeout : float
         Seconds for all processes to arrive.
-    silence : float
+    heartbeat_timeout : float
         Seconds after which a silent process counts as dead.
-    grace : float
+    failure_grace : float
         Seconds in which a process that learns of a failure may end with its own message.
     """
 
@@ -49,9 +48,9 @@ class Job(NamedTuple):
     workers: int
     servers: int
     name: str = ''
-    wait: float = 120.0
-    silence: float = 20.0
-    grace: float = 1.0
+    arrival_timeout: float = 120.0
+    heartbeat_timeout: float = 20.0
+    failure_grace: float = 1.0
 
     @property
     def hub(self) -> str:
@@ -68,18 +67,18 @@ def read_job(environment: Mapping[str, str], kvstore: str = 'dist_sync') -> Job:
     address = environment.get('DMLC_PS_ROOT_URI')
     if not address:
         raise OpenatacError(f"DMLC_PS_ROOT_URI must be the scheduler's address, but is missing: {LAUNCH}")
-    port = _read(environment, 'DMLC_PS_ROOT_PORT', _PORT)
+    port = _read(environment, 'DMLC_PS_ROOT_PORT', PORT)
     return Job(
-        role, address, port, _read(environment, 'OPENATAC_MEMBERSHIP_PORT', _PORT, port + 1),
+        role, address, port, _read(environment, 'OPENATAC_MEMBERSHIP_PORT', PORT, port + 1),
         workers=_read(environment, 'DMLC_NUM_WORKER', _PROCESSES),
         servers=_read(environment, 'DMLC_NUM_SERVER', _PROCESSES),
         name=environment.get('OPENATAC_MEMBERSHIP_NAME', ''), **read_seconds(environment))
 
 
 def read_seconds(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Return the ``wait`` and the ``silence`` of a `Job`, which the user may choose."""
-    return {name: _read(environment, f'OPENATAC_MEMBERSHIP_{name.upper()}', _SECONDS,
-                        Job._field_defaults[name]) for name in ('wait', 'silence')}
+    """Return {field of `Job`: seconds}, of those that the user may choose."""
+    return {name: _read(environment, f'OPENATAC_MEMBERSHIP_{variable}', _SECONDS, Job._field_defaults[name])
+            for name, variable in (('arrival_timeout', 'WAIT'), ('heartbeat_timeout', 'SILENCE'))}
 
 
 def _read(environment: Mapping[str, str], variable: str, kind: Any, default: float | None = None) -> Any:

@@ -88,7 +88,7 @@ class Member:
         self._send({'kind': 'failed', 'text': text})
         self.is_leaving = True
         if self._has_hub:
-            time.sleep(self.job.grace / 2)  # it tells the others, and ends with this process
+            time.sleep(self.job.failure_grace / 2)  # it tells the others, and ends with this process
 
     def _send(self, message: Message) -> None:
         # If this fails, the listener learns why, perhaps from the hub's last message.
@@ -98,7 +98,7 @@ class Member:
     def _send_heartbeats(self) -> None:
         while not self.is_leaving:
             self._send({'kind': 'beat'})
-            time.sleep(self.job.silence / 4)
+            time.sleep(self.job.heartbeat_timeout / 4)
 
     def _listen(self) -> None:
         try:
@@ -106,7 +106,7 @@ class Member:
                 length = body_length(self._receive(4), LARGE)
                 self._handle(parse_message(self._receive(length)))
         except socket.timeout:
-            self._lost_hub(f'has been silent for {self.job.silence:g} s')
+            self._lost_hub(f'has been silent for {self.job.heartbeat_timeout:g} s')
         except (OSError, EOFError):
             self._lost_hub('died')
         except ValueError:
@@ -124,7 +124,7 @@ class Member:
     def _handle(self, message: Message) -> None:
         if message['kind'] == 'end':
             # This process may be about to report the same failure itself.
-            time.sleep(self.job.grace)
+            time.sleep(self.job.failure_grace)
             exit_process(message['text'])
         elif message['kind'] == 'stop':
             self.stop_signal = message['signal']
@@ -144,12 +144,12 @@ def check_gathered_size(content: Any, name: str, workers: int) -> None:
 
 
 def _connect(job: Job) -> socket.socket:
-    """Connect to the hub, trying for ``job.wait`` seconds."""
-    end = time.monotonic() + job.wait
+    """Connect to the hub, trying for ``job.arrival_timeout`` seconds."""
+    end = time.monotonic() + job.arrival_timeout
     while True:
         problem: object
         try:
-            connection = socket.create_connection((job.address, job.hub_port), timeout=job.silence)
+            connection = socket.create_connection((job.address, job.hub_port), timeout=job.heartbeat_timeout)
             if connection.getsockname() != connection.getpeername():
                 keep_alive(connection)
                 return connection
@@ -159,6 +159,7 @@ def _connect(job: Job) -> socket.socket:
             problem = error.strerror or error
         if time.monotonic() > end:
             raise OpenatacError(
-                f'no scheduler answers on {job.address}, port {job.hub_port}, within {job.wait:g} s '
-                f'({problem}): start it, or correct DMLC_PS_ROOT_URI and DMLC_PS_ROOT_PORT')
+                f'no scheduler answers on {job.address}, port {job.hub_port}, within '
+                f'{job.arrival_timeout:g} s ({problem}): start it, or correct DMLC_PS_ROOT_URI and '
+                'DMLC_PS_ROOT_PORT')
         time.sleep(0.1)

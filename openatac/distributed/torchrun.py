@@ -63,7 +63,7 @@ class TorchCluster(MemberCluster):
             raise
         except RuntimeError as error:
             # Of the exchange, perhaps: then the hub says who died, which ends this process meanwhile.
-            time.sleep(3 * self._member.job.grace)
+            time.sleep(3 * self._member.job.failure_grace)
             if not re.search('gloo|nccl|connection', f'{type(error).__name__} {error}', re.IGNORECASE):
                 raise
             raise OpenatacError(f'the processes cannot exchange arrays any more ({first_line(error)}): check '
@@ -100,7 +100,8 @@ def join_run() -> SingleProcess | TorchCluster:
     from torch.distributed.rendezvous import rendezvous
     seconds = read_seconds(os.environ)
     try:
-        store, rank, size = next(rendezvous('env://', timeout=datetime.timedelta(seconds=seconds['wait'])))
+        timeout = datetime.timedelta(seconds=seconds['arrival_timeout'])
+        store, rank, size = next(rendezvous('env://', timeout=timeout))
         hub = _open_hub(store, size, seconds) if rank == 0 else None
         member = _find_hub(store, rank, size, seconds)
     except (DistError, ValueError) as error:
@@ -125,10 +126,10 @@ def _open_hub(store: Any, size: int, seconds: dict[str, float]) -> Hub:
 
 def _find_hub(store: Any, rank: int, size: int, seconds: dict[str, float]) -> Member:
     """Connect to the hub."""
-    end = time.monotonic() + seconds['wait']
+    end = time.monotonic() + seconds['arrival_timeout']
     while True:
         address, port, name = store.get(HUB).decode().split()
-        job = Job('worker', address, 0, int(port), size, 0, name, **{**seconds, 'wait': 1.0})
+        job = Job('worker', address, 0, int(port), size, 0, name, **{**seconds, 'arrival_timeout': 1.0})
         try:
             return Member(job, has_hub=rank == 0)
         except OpenatacError:  # it is not that of this run, but of the one before a restart

@@ -39,12 +39,12 @@ class Report:
     def __init__(self, folder: str | None, predictions: str | None) -> None:
         self.folder, self.predictions, self.outcomes = folder, predictions, Outcomes()
         if folder:
-            with writing(f'--report: {folder}', '; choose another folder'):
+            with writing(f'--report: {folder}', 'choose another folder'):
                 os.makedirs(folder, exist_ok=True)
                 if not os.access(folder, os.W_OK):
                     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder)
         if predictions:
-            with writing(f'--predictions: {predictions}', '; choose another file'):
+            with writing(f'--predictions: {predictions}', 'choose another file'):
                 place = os.path.dirname(os.path.abspath(predictions))
                 if find_target(predictions).status is None and not os.access(place, os.W_OK):
                     raise FileNotFoundError(errno.ENOENT, 'its folder is missing or read-only', predictions)
@@ -63,7 +63,7 @@ class Report:
         most = max((outcomes.labels.max(), outcomes.predicted.max(), len(names) - 1))
         names = _distinct([printable(name) for name in names], int(most) + 1)
         if self.predictions:
-            with writing(f'--predictions: {self.predictions}', '; choose another'):
+            with writing(f'--predictions: {self.predictions}', 'choose another'):
                 write_csv(self.predictions, ('image', 'label', 'predicted', 'score', 'correct'), (
                     {'image': printable(image), 'label': names[label], 'predicted': names[predicted],
                      'score': f'{score:.6f}', 'correct': int(label == predicted)}
@@ -71,7 +71,7 @@ class Report:
                         images, outcomes.labels, outcomes.predicted, outcomes.scores)))
             lines.append(f'wrote {len(outcomes)} predictions to {self.predictions}')
         if self.folder:
-            with writing(f'--report: {self.folder}', '; choose another folder'):
+            with writing(f'--report: {self.folder}', 'choose another folder'):
                 lines = [*_write_folder(self.folder, outcomes, names), *lines]
         return lines
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import mxnet as mx
 import numpy as np
 
 from openatac.errors import DataError, OpenatacError
@@ -15,6 +14,7 @@ from openatac.export.manifest import read_manifest, write_manifest
 from openatac.export.networks.trained_network import TrainedNetwork
 from openatac.export.runtimes.base import open_runtime
 from openatac.files.writing import replace_file
+from openatac.training.networks.library import GLUON
 
 
 def find_labelled(trained: TrainedNetwork, folder: str | None) -> tuple[LabelledImages | None, list[str]]:
@@ -48,7 +48,7 @@ def measure_quantized(trained: TrainedNetwork, prefix: str, labelled: LabelledIm
     forms = [name for name in manifest.reports if FORMS.find(name).is_quantized]
     runtimes = [open_runtime(prefix, FORMS.find(name).runtime) for name in forms]
     trained.net.hybridize(static_alloc=True)
-    networks: list[Any] = [lambda images: trained.net(mx.nd.array(images)).asnumpy(), *runtimes]
+    networks: list[Any] = [GLUON.function(trained.net), *runtimes]
     (before, *after), images = accuracies(networks, sample_batches(labelled, trained.manifest, count))
     for name, accuracy in zip(forms, after):
         manifest.reports[name]['accuracy'] = {'float32': before, 'int8': accuracy, 'images': images}

@@ -72,9 +72,9 @@ def export(net: Any, prefix: str, manifest: Manifest, forms: Sequence[str] = ('s
         raise ValueError('an export needs at least one form')
     chosen = [form for form in FORMS.values() if form.name in names]
     old = [prefix + '.json', *(path for form in FORMS.values() for path in form.files(prefix))]
-    advice = ': choose another folder, or make room; the files that were there are unchanged'
+    advice = 'choose another folder, or make room; the files that were there are unchanged'
     with writing(prefix, advice), replace_set(prefix, old, last=prefix + '.json') as aside:
-        function = _function(net)
+        function = library_of(net).function(net)
         check = _parity_check(function, manifest, images)
         network = TracedNetwork(net, function, *_trace(net), manifest, calibration_images,
                                 calibration_method, dynamic_size)
@@ -83,25 +83,6 @@ def export(net: Any, prefix: str, manifest: Manifest, forms: Sequence[str] = ('s
         manifest = manifest._replace(reports=reports, openatac=__version__, sha256=checksums)
         write_manifest(aside + '.json', manifest)
     return manifest
-
-
-def _function(net: Any) -> Function:
-    """Return what the network computes in evaluation mode, as `TracedNetwork` has it."""
-    if library_of(net) is PYTORCH:
-        import torch
-        net.eval()
-
-        @torch.no_grad()
-        def run(images: np.ndarray) -> np.ndarray:
-            outputs: np.ndarray = net(torch.from_numpy(images)).numpy()
-            return outputs
-
-        return run
-    import mxnet as mx
-
-    from openatac.export.forms.symbol_files import context_of
-    context = context_of(net)
-    return lambda images: net(mx.nd.array(images, context)).asnumpy()
 
 
 def _trace(net: Any) -> tuple[Any, dict[str, Any]]:

@@ -106,7 +106,7 @@ def draw_gate_maps(path: str, prefix: str, image: np.ndarray, pixels: np.ndarray
     """
     check_matplotlib()
     maps = gate_maps(prefix, image)
-    with writing(path, ': choose another folder'):
+    with writing(path, 'choose another folder'):
         write_picture(path, lambda: gate_figure(maps, pixels, title))
 
 

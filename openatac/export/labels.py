@@ -37,8 +37,9 @@ def read_labels(labels: str | None, manifest: Manifest) -> list[str]:
     elif labels is not None:
         names = [name.strip() for name in labels.split(',')]
     if len(names) not in (0, manifest.classes):
-        raise ValueError(f'argument --{"labels" if labels else "dataset"}: {len(names)} names, beginning '
-                         f'with {names[0]!r}, for a network of {manifest.classes} classes')
+        flag = '--dataset' if labels is None else '--labels'
+        raise ValueError(f'argument {flag}: {len(names)} names, beginning with {names[0]!r}, for a network '
+                         f'of {manifest.classes} classes')
     return names
 
 

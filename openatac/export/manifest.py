@@ -77,10 +77,21 @@ def read_manifest(prefix: str) -> Manifest:
             raise ValueError(f'it has {len(manifest.labels)} labels for {manifest.classes} classes')
         return manifest
     except FileNotFoundError:
-        raise OpenatacError(f'there is no export {prefix}: {os.path.basename(path)} is missing; create it '
-                            'with openatac export') from None
+        raise _no_export(prefix) from None
     except OSError as error:
         raise OpenatacError(f'{path} cannot be read: {error.strerror}') from None
     except ValueError as error:
         raise OpenatacError(f'{path} is not the manifest of an export, or is damaged, or of another version '
                             f'of openatac ({error}): export again') from None
+
+
+def _no_export(prefix: str) -> OpenatacError:
+    if os.path.isfile(os.path.join(prefix, 'settings.json')):
+        return OpenatacError(f'{prefix} is the folder of a run, not an export: write one with openatac '
+                             'export (predict and serve also take a run, by --model)')
+    if os.path.isfile(prefix):
+        return OpenatacError(f'{prefix} is not a file of an export, and no settings.json beside it says '
+                             'which network it is of: write an export with openatac export (predict and '
+                             'serve also take parameters in the folder of their run, by --model)')
+    return OpenatacError(f'there is no file or export {prefix}: {os.path.basename(prefix)}.json is missing; '
+                         'create it with openatac export')

@@ -13,11 +13,11 @@ from openatac.errors import OpenatacError
 
 BATCH = 16
 RUNS = 5          # their median is the time of a batch
-SAME = 1e-5       # of the largest output, at least 1: the same operators
-REORDERED = 1e-4  # the same sums by other operators
-ROUNDINGS = 10    # times the effect of the images' last bits
-HALF = 0.05       # values rounded to float16: a ResNet-50 differed by 0.0009; more means a mistake
-HUGE = 1e5        # an output that no trained network has
+SAME_TOLERANCE = 1e-5       # of the largest output, at least 1: the same operators
+REORDERED_TOLERANCE = 1e-4  # the same sums by other operators
+ROUNDING_FACTOR = 10    # times the effect of the images' last bits
+HALF_TOLERANCE = 0.05       # values rounded to float16: a ResNet-50 differed by 0.0009; more means a mistake
+HUGE_OUTPUT = 1e5        # an output that no trained network has
 MIN_AGREEMENT = 0.5  # of the top-1 classes, for quantized forms
 
 Function = Callable[[np.ndarray], np.ndarray]
@@ -61,10 +61,11 @@ class ParityCheck:
     def allows(self, difference: float, tolerance: float) -> bool:
         """Return whether a difference is within ``tolerance`` times the largest output, at least 1.
 
-        Differences up to `ROUNDINGS` times `rounding` are allowed too: a barely trained network may amplify
-        rounding a millionfold, so that no other order of summation reproduces its outputs.
+        Differences up to `ROUNDING_FACTOR` times `rounding` are allowed too: a barely trained network may
+        amplify rounding a millionfold, so that no other order of summation reproduces its outputs.
         """
-        return difference <= tolerance * max(1.0, self.largest) or difference <= ROUNDINGS * self.rounding
+        return (difference <= tolerance * max(1.0, self.largest)
+                or difference <= ROUNDING_FACTOR * self.rounding)
 
     @functools.cached_property
     def rounding(self) -> float:
@@ -75,9 +76,9 @@ class ParityCheck:
 
     def _advice(self, tolerance: float) -> str:
         """Return what to do about a network that amplifies rounding, or ''."""
-        if self.largest > HUGE:
+        if self.largest > HUGE_OUTPUT:
             sign = f'its outputs reach {self.largest:.1g}'
-        elif ROUNDINGS * self.rounding > tolerance * max(1.0, self.largest):
+        elif ROUNDING_FACTOR * self.rounding > tolerance * max(1.0, self.largest):
             sign = f'the last bits of its images alone move its outputs by {self.rounding:g}'
         else:
             return ''
@@ -116,10 +117,14 @@ class ParityCheck:
         if tolerance is None and not (np.isfinite(outputs).all() and agreement >= MIN_AGREEMENT):
             raise ParityError(f"its top-1 class is the network's for only {agreement:.0%} of the images: "
                               'train the network for longer, or calibrate on images more like its own')
-        return {'max_difference': difference, 'largest_output': self.largest, 'top1_agreement': agreement,
-                'random_images': BATCH, 'real_images': len(self.real),
-                'milliseconds': {str(count): milliseconds(function, self.random[:count])
-                                 for count in (1, BATCH)}}
+        report = {'max_difference': difference, 'largest_output': self.largest, 'top1_agreement': agreement,
+                  'random_images': BATCH, 'real_images': len(self.real),
+                  'milliseconds': {str(count): milliseconds(function, self.random[:count])
+                                   for count in (1, BATCH)}}
+        if tolerance is not None and difference > tolerance * max(1.0, self.largest):
+            report['warning'] = (f'its outputs differ from those of the network by {difference:g}, the '
+                                 f'largest being {self.largest:g}{self._advice(tolerance)}')
+        return report
 
 
 def _outputs(function: Function, images: np.ndarray) -> np.ndarray:

@@ -1,14 +1,14 @@
 """Classifies images with a trained network: `load` for programs, and what `openatac predict` does."""
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Union
 
 import numpy as np
 
 from openatac.console.text import printable
+from openatac.data.batches import batched
 from openatac.data.images.codec import decode, to_pixels
 from openatac.data.images.source import BadImage
 from openatac.errors import DataError, OpenatacError
@@ -25,7 +25,6 @@ from openatac.models.weights.pretrained import weights_file
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
 
-T = TypeVar('T')
 Image = Union[str, 'os.PathLike[str]', np.ndarray, 'PillowImage']
 
 
@@ -140,15 +139,15 @@ class Predictor:
         return [*self._classify(images, top)]
 
     def _classify(self, images: Iterable[Image], top: int) -> Iterator[list[Prediction]]:
-        for batch in _batches(_named(images), self.batch_size):
+        for batch in batched(_named(images), self.batch_size):
             inputs = np.stack([self._input(image, name) for name, image in batch])
             scores = probabilities(self.network(inputs), [name for name, _ in batch])
             yield from (self.best(each, top) for each in scores)
 
     def best(self, scores: np.ndarray, top: int) -> list[Prediction]:
         """Return the most probable classes of an image, whose scores (classes,) are given, best first."""
-        labels = self.labels
-        return [Prediction(labels[index], float(scores[index]), index)
+        names = self.manifest.labels or range(self.manifest.classes)
+        return [Prediction(printable(str(names[index])), float(scores[index]), index)
                 for index in (-scores).argsort(kind='stable')[:top].tolist()]
 
     def _input(self, image: Image, name: str) -> np.ndarray:
@@ -159,7 +158,7 @@ class Predictor:
 
     def predict(self, paths: Iterable[str]) -> Iterator[PredictedBatch]:
         """Yield a `PredictedBatch` for each batch of image files."""
-        for batch in _batches(paths, self.batch_size):
+        for batch in batched(paths, self.batch_size):
             names, inputs, left_out = [], [], []
             for path in batch:
                 try:
@@ -216,12 +215,6 @@ def load(source: str | os.PathLike[str], engine: str = 'auto', device: str = CPU
         return Predictor(load_run_network(run, path if is_file else None, engine, device), batch_size)
     name = fastest_runtime(path, device) if engine == 'auto' else engine
     return Predictor(open_runtime(prefix_of(path), name, device), batch_size)
-
-
-def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    remaining = iter(items)
-    while batch := list(itertools.islice(remaining, size)):
-        yield batch
 
 
 def _is_single(images: Any) -> bool:

@@ -13,13 +13,17 @@ from openatac.files.writing import write_text
 _FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 
 
-def write_csv(path: str, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+def write_csv(path: str, columns: Sequence[str], rows: Iterable[Mapping[str, object]],
+              floats: str = '') -> None:
     """Write rows, as dicts, under ``columns``, whole or not at all.
 
-    Values under other keys are left out. Text that a spreadsheet would run as a formula gets an apostrophe
-    in front, which `read_csv` removes.
+    Values under other keys are left out, and floats have the format ``floats``. Text that a spreadsheet would
+    run as a formula gets an apostrophe in front, which `read_csv` removes.
     """
-    write_text(path, csv_text([columns, *([row.get(column) for column in columns] for row in rows)]))
+    def cell(value: object) -> object:
+        return format(value, floats) if floats and isinstance(value, float) else value
+
+    write_text(path, csv_text([columns, *([cell(row.get(column)) for column in columns] for row in rows)]))
 
 
 def csv_text(rows: Iterable[Sequence[object]]) -> str:

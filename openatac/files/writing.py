@@ -171,7 +171,7 @@ def _leftovers(folder: str, name: str) -> list[str]:
 
 @contextlib.contextmanager
 def writing(what: str, advice: str = '') -> Iterator[None]:
-    """Turn an OSError in the body into an OpenatacError: "WHAT cannot be written (...)ADVICE".
+    """Turn an OSError in the body into an OpenatacError: "WHAT cannot be written (...); ADVICE".
 
     A BrokenPipeError of our own output passes: it ends a command quietly.
     """
@@ -180,6 +180,7 @@ def writing(what: str, advice: str = '') -> Iterator[None]:
     except OSError as error:
         if isinstance(error, BrokenPipeError) and error.filename in STREAMS.values():
             raise
+        advice = f'; {advice}' if advice else ''
         raise OpenatacError(f'{what} cannot be written ({reason(error)}){advice}') from None
 
 

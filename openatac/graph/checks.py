@@ -53,7 +53,7 @@ class _Graph(TypedDict):
     heads: list[list[int]]
 
 
-def read_graph(path: Any, count_outputs: CountOutputs | None = None) -> dict[str, Any]:
+def read_checked_json(path: Any, count_outputs: CountOutputs | None = None) -> dict[str, Any]:
     """Return the checked graph of the symbol file ``path``, as parsed JSON.
 
     Parameters

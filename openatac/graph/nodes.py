@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from openatac.errors import OpenatacError
-from openatac.graph.checks import read_graph
+from openatac.graph.checks import read_checked_json
 
 INPUT = 'data'  # the name of a network's images
 SYMBOL_SUFFIX = '-symbol.json'  # of an exported network's graph, beside its parameters (PARAMS_SUFFIX)
@@ -142,9 +142,9 @@ class Graph:
         Raises
         ------
         OpenatacError
-            As in `read_graph`, and for a file from an MXNet before 1.0.
+            As in `read_checked_json`, and for a file from an MXNet before 1.0.
         """
-        graph = read_graph(path)
+        graph = read_checked_json(path)
         if any('param' in node or 'attr' in node for node in graph['nodes']):
             raise OpenatacError(f'{path} is from an MXNet before 1.0: load and save it with MXNet 1.9.1')
         return cls.parse(graph)

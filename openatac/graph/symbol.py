@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import mxnet as mx
@@ -11,7 +12,7 @@ import numpy as np
 
 from openatac.errors import OpenatacError, last_line
 from openatac.files.writing import write_text
-from openatac.graph.checks import MAX_TENSOR, read_graph
+from openatac.graph.checks import MAX_TENSOR, read_checked_json
 from openatac.graph.nodes import (
     INPUT,
     MXNET_VERSION,
@@ -34,7 +35,7 @@ _MAX_RESHAPED = 256  # of them in a row
 
 def load_symbol_file(path: str) -> mx.sym.Symbol:
     """Load the Symbol of the file ``path``; OpenatacError if it is missing, damaged or beyond the limits."""
-    graph = read_graph(path, count_outputs)
+    graph = read_checked_json(path, count_outputs)
     try:
         return mx.sym.load_json(json.dumps(graph))
     except mx.MXNetError as error:
@@ -42,9 +43,13 @@ def load_symbol_file(path: str) -> mx.sym.Symbol:
                             'export it again') from None
 
 
-def write_symbol_files(path: str, symbol: mx.sym.Symbol, arrays: dict[str, np.ndarray]) -> None:
-    """Write ``path-symbol.json`` and ``path-0000.params``; OSError if they cannot be written."""
-    write_params(path + PARAMS_SUFFIX, arrays)
+def write_symbol_files(path: str, symbol: mx.sym.Symbol, arrays: Mapping[str, Any]) -> None:
+    """Write ``path-symbol.json`` and ``path-0000.params``; OSError if they cannot be written.
+
+    The arrays are of MXNet or NumPy.
+    """
+    write_params(path + PARAMS_SUFFIX, {
+        name: array if isinstance(array, np.ndarray) else array.asnumpy() for name, array in arrays.items()})
     write_text(path + SYMBOL_SUFFIX, symbol.tojson())
 
 

@@ -19,7 +19,8 @@ SLOTS = 4
 # Of ResNet v1b: the channels inside the bottlenecks of each stage, and how many times as many leave them.
 STAGE_CHANNELS, EXPANSION = (64, 128, 256, 512), 4
 
-# Defaults by name. None of a norm_layer stands for the library's BatchNorm.
+# Defaults by name, which the signatures in both libraries repeat (a test holds them equal); so names can be
+# listed without either. None of a norm_layer stands for the library's BatchNorm.
 _ATAC = {'act_type': 'ChaATAC', 'r': 2, 'useReLU': True, 'useGlobal': False}
 _PLACES = {'act_layers': 4, 'replace_act': 'relu', 'act_order': 'bac'}
 _ATTENTION = {'attention': None, 'reduction': 16}

@@ -39,8 +39,8 @@ def freeze(net: gluon.Block, patterns: str) -> None:
 def select_frozen(names: Collection[str], trained: Collection[str], patterns: str) -> list[str]:
     """Return those of a network's structural ``names`` that match; errors are those of `freeze`."""
     matched: set[str] = set()
-    for pattern in patterns.split(','):
-        matches = fnmatch.filter(names, pattern)
+    for pattern in map(str.strip, patterns.split(',')):
+        matches = [name for name in names if fnmatch.fnmatchcase(name, pattern)]
         if not matches:
             near = difflib.get_close_matches(pattern, names, n=3, cutoff=0) or [*names][:3]
             raise ValueError(f'no parameter is called {pattern!r}; the nearest names are {", ".join(near)}')

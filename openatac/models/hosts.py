@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from openatac.registry import Factories, settings_of
 
 if TYPE_CHECKING:
-    from mxnet.gluon.block import HybridBlock
+    pass
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,6 @@ class Host(Factories):
     def settings(self) -> tuple[str, ...]:
         """The names of its settings."""
         return tuple(self.arguments)
-
-    def build(self, **settings: Any) -> HybridBlock:
-        """Build the Gluon network with these settings, not initialised."""
-        return self.gluon(**settings)
 
     def layers(self, blocks: int) -> dict[str, tuple[int, ...]]:
         """Return ``layers`` for that many blocks per stage; empty for a host without ``blocks``."""

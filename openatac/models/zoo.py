@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import os
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from openatac.models.arguments import CIFAR_RESNET18_V1, CIFAR_RESNET_V2, RESNET50_V1B
 from openatac.models.hosts import Host
 from openatac.models.weights.checks import Pretrained
-from openatac.models.weights.pretrained import weights_of
+from openatac.models.weights.pretrained import weights_file, weights_of
 from openatac.registry import Factories, Factory, Registry
 from openatac.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
 
@@ -90,11 +91,6 @@ def get_model_list() -> list[str]:
     return sorted(names)
 
 
-def find_host(name: str) -> Host:
-    """Return the registered host of that name; ValueError, with the valid names, if there is none."""
-    return HOSTS.find(name)
-
-
 def find_model(name: str) -> tuple[Host, dict[str, Any]]:
     """Return a network's host, and the settings that the network's name gives it.
 
@@ -130,8 +126,9 @@ def get_model(name: str, classes: int | None = None, ctx: Any = None, pretrained
     ctx : mxnet.Context or list of mxnet.Context, optional
         Where to put ``pretrained`` parameters; by default the CPU.
     pretrained : bool or str
-        A parameter file of this network, of any kind in `openatac.models.weights.files`, or True for the
-        weights that come with the package (see `openatac.models.weights.pretrained`). If they have another
+        A parameter file of this network, of any kind in `openatac.models.weights.files`, the folder of a run,
+        a name in `openatac models`, or True for the weights that come with the package (see
+        `openatac.models.weights.pretrained`). If they have another
         number of classes, the last layer is drawn from MXNet's random state.
     **kwargs
         Settings of the host, such as ``r``, ``useGlobal``, ``act_layers`` or ``reduction``.
@@ -149,11 +146,11 @@ def get_model(name: str, classes: int | None = None, ctx: Any = None, pretrained
         For a file that is damaged or of another network.
     """
     host, settings = find_model(name)
-    if pretrained is True:
-        pretrained = weights_of(name)
+    if pretrained:
+        pretrained = weights_of(name) if pretrained is True else weights_file(os.fspath(pretrained))
     if classes is not None:
         kwargs['classes'] = classes
-    net = host.build(**{**settings, **kwargs})
+    net = host.gluon(**{**settings, **kwargs})
     if pretrained:
         from openatac.models.weights.parameters import load_pretrained
         load_pretrained(net, Pretrained(pretrained, host.output), ctx)

@@ -1,1 +1,1 @@
-"""The ATAC unit, the activations and attention blocks that it is compared with, and their registries."""
+"""The ATAC unit, and the activations and attention blocks that it is compared with, in Gluon."""

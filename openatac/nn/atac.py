@@ -14,7 +14,7 @@ from typing import Any
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.unit_arguments import bottleneck
+from openatac.nn.arguments import bottleneck
 
 
 class ChaATAC(HybridBlock):

@@ -18,9 +18,9 @@ from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
 from openatac.limits import check_odd
+from openatac.nn.arguments import bottleneck, eca_kernel
 from openatac.nn.atac import ChaATAC
 from openatac.nn.squeeze_excite import average_pixels, excitation, scale_channels
-from openatac.unit_arguments import bottleneck, eca_kernel
 
 
 class ECA(HybridBlock):

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from mxnet.gluon.block import HybridBlock
 
+from openatac.nn.arguments import check_groups
+
 
 class GroupNorm(HybridBlock):
     """Normalises each image over groups of its channels; (B, C, H, W) to the same shape.
@@ -37,9 +39,7 @@ class GroupNorm(HybridBlock):
     def __init__(self, in_channels: int, num_groups: int = 32, epsilon: float = 1e-5,
                  gamma_initializer: Any = 'ones', beta_initializer: Any = 'zeros', **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if in_channels % num_groups:
-            raise ValueError(f'num_groups must divide the {in_channels} channels, and {num_groups!r} does '
-                             'not')
+        check_groups(in_channels, num_groups)
         self._num_groups, self._epsilon, self._dtype = num_groups, epsilon, 'float32'
         with self.name_scope():
             self.gamma = self.params.get('gamma', shape=(in_channels,), init=gamma_initializer)

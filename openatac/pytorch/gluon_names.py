@@ -11,6 +11,8 @@ from collections.abc import Iterator
 
 from torch import nn
 
+from openatac.pytorch.models.parts import Stage
+
 # Kinds whose names differ from the class here in more than letter case.
 _KINDS = {'ATAC': 'chaatac', 'Conv1d': 'conv', 'Conv2d': 'conv', 'Linear': 'dense',
           'GlobalDepthwise': '_globaldepthwise', 'RelativeLogits': '_relativelogits'}
@@ -32,14 +34,11 @@ def _names(module: nn.Module, path: str, scope: str, counts: Counter[str]) -> It
     for name in [*module._parameters, *module._buffers]:
         if getattr(module, name) is not None:
             yield path + name, scope + name
-    stages = 0
     for key, child in module.named_children():
         kind = type(child).__name__
         if isinstance(child, nn.Sequential):
-            inner = _sequential_scope(path + key, scope)
-            if path == 'features.':
-                stages += 1
-                inner = f'{scope}stage{stages}_'
+            inner = (f'{scope}stage{child.number}_' if path == 'features.' and isinstance(child, Stage) else
+                     _sequential_scope(path + key, scope))
         elif kind in _WITHOUT_SCOPE:
             inner = scope
         else:

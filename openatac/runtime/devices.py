@@ -152,7 +152,7 @@ def describe_cpu() -> str:
     threads = next(filter(None, map(os.environ.get, THREAD_VARIABLES)), None)
     if not threads:
         return "running on the CPU with MXNet's own number of threads"
-    return f'running on the CPU with {threads} thread{"" if threads == "1" else "s"}'
+    return f'running on the CPU with {"1 thread" if threads == "1" else f"{threads} threads"}'
 
 
 def parse_gpus(text: str) -> list[int]:

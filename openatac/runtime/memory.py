@@ -1,4 +1,4 @@
-"""The memory that MXNet needs: checked before it loads, and kept while it runs."""
+"""The memory that training needs: checked before MXNet loads, and kept while it runs."""
 from __future__ import annotations
 
 import contextlib
@@ -23,11 +23,11 @@ TRIM_THRESHOLD, MMAP_THRESHOLD = 2 ** 30, 2 ** 25
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep the memory that MXNet frees, unless the user has configured malloc.
+    """Have glibc keep the memory that training frees, unless the user has configured malloc.
 
-    MXNet allocates and frees hundreds of megabyte-sized arrays in every step. By default glibc returns them
-    to the system at thresholds that depend on the history of the process, and each step may then fault in
-    up to a hundred thousand pages again, which costs up to a third of its time.
+    MXNet and PyTorch allocate and free hundreds of megabyte-sized arrays in every step. By default glibc
+    returns them to the system at thresholds that depend on the history of the process, and each step may then
+    fault in up to a hundred thousand pages again, which costs up to a third of its time.
     """
     tunables = os.environ.get('GLIBC_TUNABLES', '')
     if 'glibc.malloc.' in tunables or any(name.startswith('MALLOC_') for name in os.environ):

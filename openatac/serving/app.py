@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from openatac.console.text import for_html
 from openatac.data.images.source import BadImage
 from openatac.errors import OpenatacError
+from openatac.files.reading import MEGABYTE
 from openatac.limits import MAX_CLASSES
 from openatac.pages import fill_page
 from openatac.serving.classifier import Classifier
@@ -24,7 +25,7 @@ def create_app(classifier: Classifier) -> FastAPI:
     app = FastAPI(title='openatac', docs_url=None, redoc_url=None)  # those pages load scripts from elsewhere
     limits, manifest = classifier.limits, classifier.predictor.manifest
     html = fill_page(__package__, model=for_html(manifest.model), classes=f'{manifest.classes:,}',
-                     megabytes=f'{limits.bytes / 2 ** 20:g}', bytes=str(limits.bytes),
+                     megabytes=f'{limits.bytes / MEGABYTE:g}', bytes=str(limits.bytes),
                      gates=str(classifier.gates is not None).lower())
     requests = 0
 

@@ -75,11 +75,11 @@ def classify() -> list[Prediction]:
 
 def export_last(group: Group, path: str) -> tuple[list[str], float]:
     """Export a run's last network; return the symbol files, and the largest difference of their outputs."""
-    from openatac.export.forms.symbol_files import save_symbol
+    from openatac.export.forms.symbol_files import export_symbol
     from openatac.export.networks.trained_network import load_run
     from openatac.graph.nodes import SYMBOL_SUFFIX
     from openatac.models.weights.params_file import PARAMS_SUFFIX
     folder = group.runs[0].folder
     trained = load_run(folder, os.path.join(folder, 'last.params'))
-    difference = save_symbol(trained.net, path, trained.manifest.image_shape)
+    difference = export_symbol(trained.net, path, trained.manifest.image_shape)
     return [path + SYMBOL_SUFFIX, path + PARAMS_SUFFIX], difference

@@ -108,7 +108,7 @@ def _date(log: str) -> str:
 
 def _names(config: Config, model: str) -> tuple[str, str]:
     """Return the names of the network and its unit; in older runs, the model does not name a global gate."""
-    from openatac.models.zoo import PUBLISHED_CIFAR_HOST, find_host, unit_name
+    from openatac.models.zoo import HOSTS, PUBLISHED_CIFAR_HOST, unit_name
     if not isinstance(config, CifarConfig):
         photos = config.network
         return model, unit_name(photos.act_type, photos.attention, self_attention=photos.self_attention)
@@ -118,4 +118,4 @@ def _names(config: Config, model: str) -> tuple[str, str]:
     unit = unit_name(network.act_type, network.attention, network.useGlobal, channels=network.channels)
     if network.host is not None:
         return model, unit
-    return f'{find_host(PUBLISHED_CIFAR_HOST).title_of(network.blocks)}_{unit}', unit
+    return f'{HOSTS.find(PUBLISHED_CIFAR_HOST).title_of(network.blocks)}_{unit}', unit

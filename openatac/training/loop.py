@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from typing import Any, Callable, NamedTuple
 
 from openatac.backends.learner import Arrays, Learner, Metrics
+from openatac.console.streams import on_terminal
 from openatac.data.batches import prefetch
 from openatac.errors import OpenatacError
 from openatac.models.weights.params_file import write_params
 from openatac.training.checkpoints.checkpoint import check_finite, checkpoints_of, writing_in
 from openatac.training.checkpoints.progress import EpochRow, Progress
 from openatac.training.stopping import Stopped, StopRequest, stop_request
-from openatac.training.tracking.log import on_terminal
 from openatac.training.tracking.trackers import Tracker
 
 log = logging.getLogger('openatac')

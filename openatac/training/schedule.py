@@ -5,6 +5,7 @@ GluonCV's own needs MXNet; these also drive PyTorch on machines without it.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Callable
 
@@ -100,6 +101,6 @@ def decay_epochs(listed: str, period: int, epochs: int) -> list[int]:
     if period > 0:
         return list(range(period, epochs, period))
     fields = [field.strip() for field in listed.split(',') if field.strip()]
-    if not all(field.isdigit() for field in fields):
+    if not all(re.fullmatch('[0-9]{1,9}', field) for field in fields):
         raise ValueError(f'argument --lr-decay-epoch: {listed!r} is not a list of epochs like 300,350')
     return [int(field) for field in fields]

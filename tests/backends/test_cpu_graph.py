@@ -18,7 +18,7 @@ NETWORKS = {
     'eca': lambda: ResNet20V2ATAC([1] * 3, act_type='relu', attention='eca'),
     'prelu and cbam': lambda: ResNet20V2ATAC([1] * 3, act_type='prelu', attention='cbam'),
     'gather-excite': lambda: ResNet20V2ATAC([1] * 3, act_type='xunit', attention='ge'),
-    'ImageNet': lambda: shallow_host().build(classes=10, final_drop=0.2),
+    'ImageNet': lambda: shallow_host().gluon(classes=10, final_drop=0.2),
 }
 
 

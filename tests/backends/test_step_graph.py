@@ -24,7 +24,7 @@ GATED = {
     'ATAC in the last blocks': lambda: ResNet20V2ATAC([1] * 3, act_layers=1),
     'dropout': lambda: ResNet20V2ATAC([1] * 3, drop_rate=0.2),
     'Swish': lambda: ResNet20V2ATAC([1] * 3, act_type='swish'),
-    'ImageNet': lambda: shallow_host().build(classes=10),
+    'ImageNet': lambda: shallow_host().gluon(classes=10),
 }
 OTHERS = {
     'no gates': dict(act_type='relu'),

@@ -10,7 +10,7 @@ from mxnet import gluon
 
 from openatac import get_model, get_model_list
 from openatac.errors import OpenatacError, ParameterFileError
-from openatac.export.forms.symbol_files import save_symbol
+from openatac.export.forms.symbol_files import export_symbol
 from openatac.graph.named_graph import export_graph
 from openatac.graph.nodes import Graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC
@@ -40,7 +40,7 @@ from openatac.backends.torch.graph import to_gluon, to_torch  # noqa: E402
 
 CIFAR = partial(ResNet20V2ATAC, layers=(1, 1, 1))
 CIFAR18 = partial(CIFARResNet18, layers=(1, 1, 1, 1), channels=(16, 32, 32, 64))
-IMAGENET = partial(shallow_host().build, classes=10, act_layers=4)
+IMAGENET = partial(shallow_host().gluon, classes=10, act_layers=4)
 UNITS = {**{name: {'act_type': name} for name in ACTIVATIONS},
          **{name: {'act_type': 'relu', 'attention': name} for name in ATTENTIONS}}
 NETWORKS = {  # and the side of their images: every unit in one host, and some in the others
@@ -322,7 +322,7 @@ def test_trained_weights_come_back(net, tmp_path):
 
 def test_symbol_files_there_and_back(net, tmp_path):
     prefix, x = str(tmp_path / 'atac'), np.random.RandomState(0).randn(4, 3, 32, 32).astype('float32')
-    save_symbol(net, prefix, (3, 32, 32))
+    export_symbol(net, prefix, (3, 32, 32))
     module = to_torch(prefix + '-symbol.json')
     assert difference(infer(module, x), net(mx.nd.array(x)).asnumpy()) < 1e-5
     symbol, arguments, auxiliary = mx.model.load_checkpoint(prefix, 0)

@@ -1,5 +1,6 @@
 """Folders and lists of images as people have them: the same images, labels and classes."""
 import logging
+import re
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from openatac.data.records.record_file import RecordFile
 from openatac.errors import DataError
 from openatac.export.images.labelled import classes_below
 from openatac.export.manifest import Manifest
+from tests.helpers.commands import command_refusal
 from tests.helpers.imagenet_hosts import small_network  # noqa: F401  (a fixture)
 from tests.helpers.made_up_images import encoded, plain
 from tests.helpers.scripts import call_script, refusal
@@ -134,6 +136,13 @@ def test_a_wrong_list_is_one_sentence(tmp_path, text, named):
         ImageList(str(tmp_path), str(tmp_path / 'list.txt'), class_names=('n1', 'n2'))
 
 
+def test_a_csv_list_with_an_endless_field_is_one_sentence(tmp_path):
+    write_images(tmp_path, *FLAT)
+    (tmp_path / 'list.csv').write_text(f'a.jpg,"{"n" * 200000}"\n')
+    with pytest.raises(DataError, match='list.csv'):
+        ImageList(str(tmp_path), str(tmp_path / 'list.csv'))
+
+
 # A number for each image, as ILSVRC publishes the labels of its validation images.
 
 def write_devkit(path, synsets):
@@ -184,6 +193,29 @@ def test_a_list_is_packed(tmp_path, capsys):
     records = RecordFile(str(tmp_path / 'x.rec'))
     assert [records.read(index)[1] for index in range(3)] == [4, 0, 4] and records.class_names is None
     assert 'classes' not in capsys.readouterr().out  # a list has no names of classes
+
+
+@pytest.mark.parametrize('name, text, named', [
+    ('x.lst', '0\t-1\ta.jpg\n', "'-1'"), ('x.lst', '0\t1\t2\ta.jpg\n', 'a.jpg'),
+    ('x.csv', 'a.jpg,n1\na.jpg,n2\n', "a.jpg.*'n1'.*'n2'"), ('x.csv', 'gone.jpg,n1\n', 'gone.jpg')])
+def test_a_list_that_cannot_be_packed(tmp_path, capsys, name, text, named):
+    write_images(tmp_path / 'flat', *FLAT)
+    (tmp_path / name).write_text(text)
+    error = command_refusal(capsys, 'pack', 1, str(tmp_path / name), str(tmp_path / 'x'), '--root',
+                            str(tmp_path / 'flat'))
+    assert re.search(named, error) and not (tmp_path / 'x.rec').exists()
+
+
+def test_a_list_to_pack_needs_the_folder_of_its_images(tmp_path, capsys):
+    (tmp_path / 'x.lst').write_text('0\t0\ta.jpg\n')
+    assert '--root' in command_refusal(capsys, 'pack', 2, str(tmp_path / 'x.lst'), str(tmp_path / 'x'))
+
+
+def test_missing_files_are_reported_before_the_number_of_classes(tmp_path):
+    write_images(tmp_path, *FLAT)
+    (tmp_path / 'x.csv').write_text('gone.jpg,n1\n')
+    with pytest.raises(DataError, match='gone.jpg'):
+        ImageList(str(tmp_path), str(tmp_path / 'x.csv'), classes=1000)
 
 
 # Classes that are numbers, where something has them in the order of their text.
@@ -257,6 +289,10 @@ def test_tiny_imagenet_is_understood_as_it_is_unpacked(tmp_path):
     flags = '--data-dir', tmp_path, '--save-dir', tmp_path / 'run', '--logging-file', tmp_path / 'log', *TINY
     assert call_script(*flags, script=train_imagenet) == 0
     assert '12 training and 4 validation images' in (tmp_path / 'log').read_text()
+    assert pack.main([str(tmp_path / 'val'), str(tmp_path / 'packed')]) == 0
+    records = RecordFile(str(tmp_path / 'packed.rec'))
+    assert records.class_names == ('n0', 'n1', 'n2')
+    assert [records.read(index)[1] for index in range(4)] == [0, 1, 2, 0]
 
 
 @pytest.mark.usefixtures('small_network')

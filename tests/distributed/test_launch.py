@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from openatac.commands import train_imagenet
+import train_imagenet
 from openatac.distributed import launchers
 from openatac.distributed.parameter_server import describe_optimizer, make_optimizer
 from tests.conftest import ROOT

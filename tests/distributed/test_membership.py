@@ -80,7 +80,8 @@ class Run:
     def start(self, role, *deeds, rank=0, workers=2, servers=1, **fields):
         # MXNet's port is not used here: it only has to be free.
         job = dict(role=role, address='127.0.0.1', port=self.port + 1, hub_port=self.port,
-                   workers=workers, servers=servers, wait=20, silence=20, grace=0.2)
+                   workers=workers, servers=servers, arrival_timeout=20, heartbeat_timeout=20,
+                   failure_grace=0.2)
         process = subprocess.Popen(
             [sys.executable, '-u', '-c', PROCESS, json.dumps({**job, **fields}), str(rank), *deeds],
             text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
@@ -162,17 +163,17 @@ def test_a_killed_process_ends_all(run, who, name):
 
 
 def test_children_of_a_killed_process_do_not_stand_in_for_it(run):
-    hub, servers, workers = run.all_with_ranks('fork', silence=30)
+    hub, servers, workers = run.all_with_ranks('fork', heartbeat_timeout=30)
     workers[1].kill()
     all_say([hub, *servers, workers[0]], 'worker 1 on ', ' died: ')
 
 
 @pytest.mark.parametrize('who', ['worker', 'scheduler'])
 def test_a_process_that_no_longer_runs_ends_all(run, who):
-    hub, _, workers = run.all_with_ranks(silence=1.5)
+    hub, _, workers = run.all_with_ranks(heartbeat_timeout=5)
     victim = {'worker': workers[1], 'scheduler': hub}[who]
     victim.send_signal(signal.SIGSTOP)
-    all_say([process for process in run.processes if process is not victim], '1.5 s')
+    all_say([process for process in run.processes if process is not victim], ' 5 s')
     victim.send_signal(signal.SIGCONT)
     assert ends(victim)[0] == 1
 
@@ -206,7 +207,7 @@ def test_one_rank_for_two_workers_is_refused(run):
 
 
 def test_missing_workers_are_counted(run):
-    run.start('scheduler', wait=1), run.start('server'), run.start('worker')
+    run.start('scheduler', arrival_timeout=1), run.start('server'), run.start('worker')
     all_say(run.processes, '1 of 2 workers', '1 of 1 servers', '1 s')
 
 
@@ -217,7 +218,7 @@ def test_different_numbers_of_workers_are_refused(run):
 
 
 def test_no_scheduler(run):
-    run.start('worker', wait=0.5)
+    run.start('worker', arrival_timeout=0.5)
     all_say(run.processes, f'127.0.0.1, port {run.port}', '0.5 s')
 
 

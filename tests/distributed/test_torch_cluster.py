@@ -1,6 +1,7 @@
 """PyTorch's engine in several processes on this machine, by gloo, against one process with all images."""
 import re
 import signal
+import sys
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.usefixtures('one_torch_thread')
 
 from tests.helpers import torch_processes  # noqa: E402  (it needs torch)
 
-SCRIPT = torch_processes.sys.executable, ROOT / 'tests' / 'helpers' / 'torch_processes.py'
+SCRIPT = sys.executable, ROOT / 'tests' / 'helpers' / 'torch_processes.py'
 
 
 def run(count, folder, *cases):

@@ -150,7 +150,7 @@ def photos(tmp_path_factory):
 @pytest.mark.usefixtures('shallow_resnet')
 def test_photographs_have_their_names_and_those_left_out_are_not_listed(photos, tmp_path, capsys):
     mx.random.seed(5)
-    net = shallow_host().build(classes=2)
+    net = shallow_host().gluon(classes=2)
     net.initialize(mx.init.MSRAPrelu())
     net(mx.nd.zeros((1, 3, 32, 32)))
     params = str(tmp_path / 'net.params')
@@ -158,9 +158,9 @@ def test_photographs_have_their_names_and_those_left_out_are_not_listed(photos, 
     flags = ['--data-dir', photos, '--r', 2, '--num-classes', 2, '--input-size', 32, '--batch-size', 2,
              '-j', 0]
     assert call_script('--evaluate', params, *flags, '--predictions', tmp_path / 'script.csv',
-                       script=train_imagenet) == 0
+                       script=train_imagenet) == 1
     assert call_command('evaluate-imagenet', params, *flags, '--report', tmp_path / 'report',
-                        '--predictions', tmp_path / 'command.csv') == 0
+                        '--predictions', tmp_path / 'command.csv') == 1
     names = ['class0/000.jpg', 'class0/002.jpg', 'class1/000.jpg', 'class1/001.jpg', 'class1/002.jpg']
     rows = rows_of(tmp_path / 'script.csv')
     assert [row['image'] for row in rows] == names and rows == rows_of(tmp_path / 'command.csv')

@@ -7,7 +7,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from openatac.export.forms.symbol_files import save_symbol
+from openatac.export.forms.symbol_files import export_symbol
 from openatac.export.manifest import Manifest, write_manifest
 from openatac.models.zoo import get_model
 from tests.conftest import ROOT
@@ -33,7 +33,7 @@ def example(tmp_path_factory):
     for name, parameter in net.collect_params().items():
         if 'running' in name:
             parameter.set_data(mx.nd.array(random.uniform(0.5, 1.5, parameter.shape)))
-    save_symbol(net, str(folder / 'net'), (3, 32, 32))
+    export_symbol(net, str(folder / 'net'), (3, 32, 32))
     write_manifest(str(folder / 'net.json'), Manifest(
         'cifar_resnet8_v2_atac', 10, (3, 32, 32), MEAN, STD, labels=LABELS))
     return folder / 'classify', folder / 'net', net

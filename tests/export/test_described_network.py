@@ -1,4 +1,5 @@
 """A parameter file beside a run's settings or an export's manifest knows its network and its data."""
+import json
 import os
 import re
 import shutil
@@ -8,9 +9,9 @@ import pytest
 import train_imagenet
 from openatac import cli
 from openatac.models.weights.params_file import read_params
-from tests.helpers.commands import command_refusal, rows_of
+from tests.helpers.commands import call_command, command_refusal, rows_of
 from tests.helpers.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
-from tests.helpers.made_up_images import write_data_dir
+from tests.helpers.made_up_images import write_data_dir, write_photos
 from tests.helpers.safetensors import write_safetensors
 from tests.helpers.scripts import call_script, json_of, refusal, run_script
 
@@ -55,22 +56,64 @@ def wanted_score(run):
 def test_train_cifar_evaluates_a_run_by_its_file_alone(cifar_run, capsys, file):
     if file.endswith('.safetensors'):
         write_safetensors(os.path.join(cifar_run, file), read_params(os.path.join(cifar_run, 'best.params')))
-    assert call_script('--evaluate', os.path.join(cifar_run, file), *data_if_needed(cifar_run, file)) == 0
+    assert call_script('--evaluate', os.path.join(cifar_run, file)) == 0
     assert score_of(capsys.readouterr().err) == wanted_score(cifar_run)
 
 
 @pytest.mark.parametrize('file', ['best.params', 'out-0000.params'])
 def test_photographs_are_evaluated_by_the_file_alone(photo_run, capsys, file):
-    path, more = os.path.join(photo_run, file), data_if_needed(photo_run, file)
-    for run in (lambda: cli.main(['evaluate-imagenet', path, *more, '-j', '0']),
-                lambda: call_script('--evaluate', path, *more, '-j', 0, script=train_imagenet)):
+    path = os.path.join(photo_run, file)
+    for run in (lambda: cli.main(['evaluate-imagenet', path, '-j', '0']),
+                lambda: call_script('--evaluate', path, '-j', 0, script=train_imagenet)):
         assert run() == 0
         assert score_of(capsys.readouterr().err) == wanted_score(photo_run)
 
 
-def data_if_needed(run, file):
-    """The place of a run's images, which an export does not know."""
-    return ['--data-dir', json_of(run, 'settings.json')['data_dir']] if file.startswith('out') else []
+def test_a_run_may_be_named_by_its_folder(photo_run, cifar_run, capsys):
+    assert cli.main(['evaluate-imagenet', photo_run, '-j', '0']) == 0
+    assert score_of(capsys.readouterr().err) == wanted_score(photo_run)
+    assert call_script('--evaluate', cifar_run) == 0
+    assert score_of(capsys.readouterr().err) == wanted_score(cifar_run)
+
+
+@pytest.mark.parametrize('file', ['best.params', 'out-0000.params'])
+def test_own_images_are_evaluated_by_the_file_alone(tmp_path, capsys, file):
+    photos = write_data_dir(tmp_path / 'photos', validation=12)
+    os.rename(os.path.join(photos, 'val'), os.path.join(photos, 'test'))
+    run = tmp_path / 'cifar-like'
+    assert call_script('--dataset', 'folder', '--data-dir', photos, '--save-dir', run, '--blocks', 1,
+                       '--num-epochs', 1, '--batch-size', 4, '--export', run / 'out') == 0
+    assert call_script('--evaluate', run / file) == 0
+    assert score_of(capsys.readouterr().err) == wanted_score(str(run))
+
+
+def test_a_run_on_photographs_keeps_the_names_of_its_classes(tmp_path, capsys):
+    photos = tmp_path / 'photos'
+    for split in ('train', 'val'):
+        write_photos(photos / split, classes=2, images=4)
+        os.rename(photos / split / 'class0', photos / split / '9')
+        os.rename(photos / split / 'class1', photos / split / '10')
+    assert call_script('--data-dir', photos, '--input-size', 32, '--batch-size', 4, '-j', 0, '--num-epochs',
+                       1, '--save-dir', 'run', '--logging-file', 'log', script=train_imagenet) == 0
+    assert json_of('run', 'settings.json')['class_names'] == ['9', '10']
+    os.rename(photos / 'val' / '10', photos / 'val' / '8')  # now it would be the first class
+    capsys.readouterr()
+    assert cli.main(['evaluate-imagenet', 'run', '-j', '0']) == 0
+    assert "(9, ...)" in capsys.readouterr().err
+    shutil.rmtree(photos)
+    assert cli.main(['predict', '--model', 'run', 'run/sample.png', '--json']) == 0
+    found = json.loads(capsys.readouterr().out)['predictions']
+    assert {each['label'] for each in found} == {'9', '10'}
+    assert cli.main(['export', 'run', 'out']) == 0
+    assert json_of('.', 'out.json')['labels'] == ['9', '10']
+
+
+def test_a_class_list_in_another_order_is_refused(photo_run, tmp_path, capsys):
+    (tmp_path / 'list').write_text('class1\nclass0\n')
+    words = os.path.join(photo_run, 'best.params'), '-j', 0, '--class-list', tmp_path / 'list'
+    assert '--class-list' in command_refusal(capsys, 'evaluate-imagenet', 2, *words)
+    (tmp_path / 'list').write_text('class0\nclass1\n')
+    assert call_command('evaluate-imagenet', *words) == 0
 
 
 def test_other_images_are_evaluated_where_they_are_given(photo_run, tmp_path, capsys):

@@ -8,11 +8,12 @@ import pytest
 from openatac.data.small.cifar_transforms import normalise
 from openatac.errors import OpenatacError
 from openatac.export.accuracy import accuracies
-from openatac.export.forms.symbol_files import load_symbol, write_symbol
+from openatac.export.forms.symbol_files import load_block
 from openatac.export.int8.symbol import METHODS, float_layers, quantize_symbol
 from openatac.export.parity import MIN_AGREEMENT
 from openatac.graph.fusion import separate_shortcuts
 from openatac.graph.nodes import Graph
+from openatac.graph.symbol import write_symbol_files
 from tests.helpers.cifar_slice import decode
 from tests.helpers.digits_network import KNOWS, digit_batches, train
 from tests.helpers.fresh_python import output_of
@@ -32,7 +33,7 @@ def quantized(digits_network):
 def write(symbol, params, folder):
     """Write the symbol files; their path."""
     states = set(symbol.list_auxiliary_states())
-    write_symbol(str(folder / 'int8'), symbol, {
+    write_symbol_files(str(folder / 'int8'), symbol, {
         ('aux:' if name in states else 'arg:') + name: array for name, array in params.items()})
     return str(folder / 'int8')
 
@@ -66,7 +67,7 @@ def rounding(network, symbol, folder):
     assert names
     group = mx.sym.Group([fused.get_internals()[name] for name in names])
     arrays = {name: network.params[name] for name in group.list_inputs() if name != 'data'}
-    outputs = load_symbol(write(group, arrays, folder))(mx.nd.array(network.images))
+    outputs = load_block(write(group, arrays, folder))(mx.nd.array(network.images))
     return float(np.sqrt(sum(scales[name] ** 2 / 12 / output.asnumpy().var()
                              for name, output in zip(names, outputs))))
 
@@ -91,7 +92,7 @@ def test_the_network_that_these_tests_quantize_knows_the_digits(digits_network):
 @pytest.mark.kernels
 @pytest.mark.parametrize('mode', METHODS)
 def test_the_int8_network_agrees_with_the_float32_one(digits_network, quantized, mode, tmp_path):
-    network = load_symbol(write(*quantized[mode], tmp_path))
+    network = load_block(write(*quantized[mode], tmp_path))
     error, agreement = compare(digits_network, network)
     assert error < WEIGHTS_TOO * rounding(digits_network, quantized[mode][0], tmp_path) and agreement > KNOWS
     assert accuracy(network) > KNOWS
@@ -107,7 +108,7 @@ def test_a_badly_quantized_gate_would_be_seen(digits_network, quantized, tmp_pat
     for gate in gates:
         for bound in RANGE:
             gate.attributes[bound] = str(gate.get(bound) / 8)
-    worse = load_symbol(write(graph.symbol(), params, tmp_path))
+    worse = load_block(write(graph.symbol(), params, tmp_path))
     assert compare(digits_network, worse)[0] > WEIGHTS_TOO * rounding(digits_network, symbol, tmp_path)
 
 
@@ -144,7 +145,7 @@ def test_a_new_process_computes_the_same(digits_network, quantized, tmp_path):
         'images = mx.nd.array(np.load("{1}"));'
         'print(net(images).asnumpy().tobytes().hex())'.format(path, tmp_path / 'images.npy'),
         OMP_NUM_THREADS='1')
-    expected = load_symbol(path)(mx.nd.array(images)).asnumpy()
+    expected = load_block(path)(mx.nd.array(images)).asnumpy()
     assert np.array_equal(np.frombuffer(bytes.fromhex(found), np.float32).reshape(expected.shape), expected)
 
 
@@ -156,7 +157,7 @@ def test_the_shortcut_of_a_pre_activation_network_stays_raw(digits_network, tmp_
     symbol, params = quantize_symbol(digits_network.symbol, digits_network.params, [digits_network.images],
                                      'naive', excluded=others)
     assert sum(map(is_int8, nodes(symbol))) == 1
-    error, _ = compare(digits_network, load_symbol(write(symbol, params, tmp_path)))
+    error, _ = compare(digits_network, load_block(write(symbol, params, tmp_path)))
     assert error < WEIGHTS_TOO * rounding(digits_network, symbol, tmp_path)  # MXNet's own: above 0.3
 
 
@@ -178,7 +179,7 @@ def test_other_networks_are_quantized_within_rounding(name, settings, tmp_path):
         network = train(name, normalise(pixels.astype(np.uint8)), labels, epochs=1 if side > 8 else 2,
                         classes=10, **settings)
     symbol, params = quantize_symbol(network.symbol, network.params, [network.images], 'naive')
-    error, agreement = compare(network, load_symbol(write(symbol, params, tmp_path)))
+    error, agreement = compare(network, load_block(write(symbol, params, tmp_path)))
     assert agreement > MIN_AGREEMENT and sum(map(is_int8, nodes(symbol))) > 5  # chance: 0.1; seen: 0.89
     assert name.startswith('resnet50') or error < WEIGHTS_TOO * rounding(network, symbol, tmp_path)
 
@@ -190,7 +191,7 @@ def test_a_network_trained_on_real_images_is_quantized_within_rounding(shared_da
     images = normalise(records[:, 1:].reshape(-1, 3, 32, 32)[:, :, ::2, ::2])
     network = train('cifar_resnet8_v2_atac', images, records[:, 0].astype(int), epochs=2)
     symbol, params = quantize_symbol(network.symbol, network.params, [images[200:300]])
-    error, _ = compare(network, load_symbol(write(symbol, params, tmp_path)))
+    error, _ = compare(network, load_block(write(symbol, params, tmp_path)))
     assert error < WEIGHTS_TOO * rounding(network, symbol, tmp_path)
 
 

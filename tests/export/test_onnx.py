@@ -8,15 +8,15 @@ import pytest
 from mxnet import autograd, gluon
 
 from openatac.errors import OpenatacError
-from openatac.export.forms.symbol_files import save_symbol, trace
+from openatac.export.forms.symbol_files import export_symbol, trace
 from openatac.export.manifest import Manifest
 from openatac.export.onnx.model import IR_VERSION, OPSET, to_onnx, write_model
 from openatac.export.runtimes.base import RUNTIMES
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.zoo import get_model, get_model_list
+from openatac.nn.arguments import GATHER_EXCITE_VARIANTS
 from openatac.nn.gather_excite import GatherExcite
 from openatac.nn.group_norm import GroupNorm
-from openatac.unit_arguments import GATHER_EXCITE_VARIANTS
 from openatac.version import __version__
 from tests.helpers.imagenet_hosts import in_resnets_place, shallow_host
 from tests.helpers.run_onnx import run_onnx
@@ -182,10 +182,10 @@ def test_gates_are_not_repeated_for_every_pixel(unit):
 
 
 NETWORKS = {
-    'group norm': (lambda: shallow_host().build(act_type='relu', classes=10, norm_layer=GroupNorm,
+    'group norm': (lambda: shallow_host().gluon(act_type='relu', classes=10, norm_layer=GroupNorm,
                                                 norm_kwargs={'num_groups': 8}), IMAGENET),
     'global gates and dropout': (lambda: ResNet20V2ATAC([1] * 3, useGlobal=True, drop_rate=0.3), CIFAR),
-    'avg_down, dilated': (lambda: shallow_host().build(act_type='relu', classes=10, avg_down=True,
+    'avg_down, dilated': (lambda: shallow_host().gluon(act_type='relu', classes=10, avg_down=True,
                                                        dilated=True, deep_stem=True), (3, 53, 61)),
     'MobileNet v2': (lambda: gluon.model_zoo.vision.mobilenet_v2_0_25(classes=10), (3, 96, 96)),
     'SqueezeNet': (lambda: gluon.model_zoo.vision.squeezenet1_1(classes=10), (3, 224, 224)),
@@ -334,7 +334,7 @@ def test_symbol_files_and_low_precision(tmp_path):
     net, image_shape = small('cifar_resnet8_v2_atac')
     trained(net, image_shape)
     prefix = str(tmp_path / 'net')
-    save_symbol(net, prefix, image_shape)
+    export_symbol(net, prefix, image_shape)
     arrays = {name: array.astype('float16') for name, array in mx.nd.load(prefix + '-0000.params').items()}
     assert all(name.startswith(('arg:', 'aux:')) for name in arrays)
     write((mx.sym.load(prefix + '-symbol.json'), arrays), prefix + '.onnx', image_shape)

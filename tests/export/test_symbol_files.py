@@ -6,7 +6,7 @@ from mxnet import autograd
 
 from openatac import get_model
 from openatac.errors import OpenatacError
-from openatac.export.forms.symbol_files import load_symbol, save_symbol
+from openatac.export.forms.symbol_files import export_symbol, load_block
 
 
 @pytest.fixture
@@ -22,11 +22,11 @@ def net():
 
 def test_the_files_compute_what_the_network_does(net, tmp_path):
     path = str(tmp_path / 'made' / 'atac')
-    assert save_symbol(net, path, (3, 32, 32)) <= 1e-5
+    assert export_symbol(net, path, (3, 32, 32)) <= 1e-5
     made = sorted(file.name for file in (tmp_path / 'made').iterdir())
     assert made == ['atac-0000.params', 'atac-symbol.json']
     images = mx.nd.random.normal(shape=(3, 3, 32, 32))
-    assert np.allclose(load_symbol(path)(images).asnumpy(), net(images).asnumpy(), atol=1e-5)
+    assert np.allclose(load_block(path)(images).asnumpy(), net(images).asnumpy(), atol=1e-5)
     symbol, arguments, auxiliary = mx.model.load_checkpoint(path, 0)
     assert set(symbol.list_arguments()) - {'data'} == set(arguments)
     assert set(symbol.list_auxiliary_states()) == set(auxiliary)
@@ -35,4 +35,4 @@ def test_the_files_compute_what_the_network_does(net, tmp_path):
 def test_a_place_that_cannot_be_written_is_named(net, tmp_path):
     (tmp_path / 'file').write_text('in the way')
     with pytest.raises(OpenatacError, match='file/atac'):
-        save_symbol(net, str(tmp_path / 'file' / 'atac'), (3, 32, 32))
+        export_symbol(net, str(tmp_path / 'file' / 'atac'), (3, 32, 32))

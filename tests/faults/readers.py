@@ -24,14 +24,14 @@ from openatac.data.small.cifar import load_cifar
 from openatac.errors import OpenatacError
 from openatac.export.exporter import export
 from openatac.export.forms.base import FORMS
-from openatac.export.forms.symbol_files import with_kinds, write_symbol
+from openatac.export.forms.symbol_files import with_kinds
 from openatac.export.images.inputs import InputTransform
 from openatac.export.manifest import read_manifest
 from openatac.export.networks.trained_network import load_run
 from openatac.export.runtimes.base import open_runtime
 from openatac.files.checksums import sha256
-from openatac.flags import DEFAULT, Given
-from openatac.graph.symbol import load_symbol_file
+from openatac.flags import DEFAULT, ParsedFlags
+from openatac.graph.symbol import load_symbol_file, write_symbol_files
 from openatac.models.weights.parameters import read_arrays, save_parameters
 from openatac.models.weights.params_file import read_params
 from openatac.options import build, fields
@@ -49,12 +49,12 @@ from openatac.training.config import CifarConfig, network_settings
 from openatac.training.networks.initial_files import read_initial_network
 from openatac.training.run_folder import RunFolder
 from tests.conftest import ROOT
-from tests.faults import conftest
+from tests.helpers import small_export
 from tests.helpers.made_up_images import write_photos
 from tests.helpers.parameters import parameters_of
 
 RUN = ROOT / 'results' / 'cifar10_b1' / 'runs' / 'b1-atac-seed1'
-DESCRIPTION = conftest.DESCRIPTION._replace(image_shape=(3, 8, 8))
+DESCRIPTION = small_export.MANIFEST._replace(image_shape=(3, 8, 8))
 IMAGES = np.random.RandomState(0).randn(1, 3, 8, 8).astype('float32')
 PIXELS = np.random.RandomState(0).randint(0, 256, (17, 23, 3)).astype('uint8')
 REFUSALS = OpenatacError, BadImage, MemoryError  # which a command reports in a sentence
@@ -148,7 +148,7 @@ def _write_operators(folder: str) -> None:
     names = symbol.list_arguments() + symbol.list_auxiliary_states()
     shapes = itertools.chain(*symbol.infer_shape(data=IMAGES.shape)[::2])
     random = np.random.RandomState(0)
-    write_symbol(folder + '/operators/net', symbol, with_kinds(symbol, {
+    write_symbol_files(folder + '/operators/net', symbol, with_kinds(symbol, {
         name: mx.nd.array(random.rand(*shape)) for name, shape in zip(names, shapes)}))
     with open(folder + '/operators/net.json', 'w', encoding='utf-8') as handle:
         json.dump(DESCRIPTION._asdict(), handle)
@@ -280,7 +280,8 @@ def _read_summary(folder: str) -> Content:
 
 def _read_flags(folder: str) -> Content:
     try:
-        _, model, config = read_initial_network(folder + '/start', Given(build(CifarConfig, {}), DEFAULTS))
+        given = ParsedFlags(build(CifarConfig, {}), DEFAULTS)
+        _, model, config = read_initial_network(folder + '/start', given)
     except ValueError as error:  # which the command turns into a sentence
         raise OpenatacError(str(error)) from None
     return {'model': model, 'flags': repr(config)}

@@ -10,11 +10,11 @@ from openatac.data.images.source import BadImage
 from openatac.data.records.record_file import RecordFile
 from openatac.errors import DataError, OpenatacError
 from openatac.export.forms.base import FORMS
-from openatac.export.forms.symbol_files import load_graph, load_symbol, read_symbol
+from openatac.export.forms.symbol_files import load_block, load_exported_symbol, read_symbol
 from openatac.export.gate_maps import gate_maps
 from openatac.export.manifest import read_manifest
 from openatac.export.runtimes.base import RUNTIMES, open_runtime
-from tests.faults.conftest import DESCRIPTION
+from tests.helpers.small_export import MANIFEST
 
 IMAGE = np.zeros((1, 3, 32, 32), 'float32')
 
@@ -48,8 +48,8 @@ def test_a_flipped_bit_is_found_by_each_runtime(prefix, form, runtime, number):
 
 
 @pytest.mark.parametrize('load', [
-    load_symbol, read_symbol, lambda prefix: gate_maps(prefix, IMAGE[0]),
-    lambda prefix: load_graph(prefix + '-symbol.json')])
+    load_block, read_symbol, lambda prefix: gate_maps(prefix, IMAGE[0]),
+    lambda prefix: load_exported_symbol(prefix + '-symbol.json')])
 def test_a_flipped_bit_is_found_by_each_function_that_loads(prefix, load):
     load(prefix)
     flip(prefix + '-symbol.json', 0.5)
@@ -62,7 +62,7 @@ def test_a_changed_onnx_file_is_found(tmp_path):
     (tmp_path / 'a.onnx').write_bytes(b'not the file that was exported')
     (tmp_path / 'a.json').write_text(json.dumps({'sha256': {'.onnx': '0' * 64}}))
     with pytest.raises(OpenatacError, match=r'a\.onnx'):
-        RUNTIMES.find('onnxruntime')(str(tmp_path / 'a'), DESCRIPTION)
+        RUNTIMES.find('onnxruntime')(str(tmp_path / 'a'), MANIFEST)
 
 
 def test_a_flipped_bit_is_found_by_the_translation_to_pytorch(prefix):

@@ -12,9 +12,9 @@ from openatac.commands import predict
 from openatac.data import archives
 from openatac.data.small import cifar
 from openatac.errors import DataError, OpenatacError
-from openatac.export.forms.symbol_files import load_symbol
+from openatac.export.forms.symbol_files import load_block
 from openatac.graph import checks
-from openatac.graph.checks import check_graph, read_graph
+from openatac.graph.checks import check_graph, read_checked_json
 from openatac.graph.fusion import fuse
 from openatac.graph.symbol import check_takes_images, load_symbol_file
 from openatac.models.zoo import get_model
@@ -129,14 +129,14 @@ def test_reshaping_again_and_again_is_limited(tmp_path):
 
 
 def load_symbol_of(path):
-    return load_symbol(path[:-len('-symbol.json')])
+    return load_block(path[:-len('-symbol.json')])
 
 
 @pytest.mark.parametrize('text', [
     '', '[]', '{}', 'null', '[' * 100_000, '{"nodes": ' * 100_000, '\0', '{"nodes": 5}',
     '{"nodes": [[]], "heads": [[0,0,0]], "arg_nodes": []}'])
 def test_what_is_not_a_graph_is_refused(tmp_path, text):
-    for read in (load_symbol_file, read_graph):
+    for read in (load_symbol_file, read_checked_json):
         with pytest.raises(OpenatacError):
             read(write(tmp_path, text))
 
@@ -203,7 +203,7 @@ def test_a_parameter_of_a_kind_that_gluon_does_not_take(prefix):
     with open(prefix + '-symbol.json', 'w', encoding='utf-8') as handle:
         json.dump(graph, handle)
     with pytest.raises(OpenatacError, match='-symbol.json'):
-        load_symbol(prefix)
+        load_block(prefix)
 
 
 # --------------------------------------------------------------------------------- archives

@@ -15,7 +15,7 @@ from openatac.errors import OpenatacError
 from openatac.export.manifest import read_manifest
 from openatac.files.csv_file import read_csv
 from openatac.files.reading import check_input, open_input, read_input, read_limited, read_text
-from openatac.flags import DEFAULT, Given
+from openatac.flags import DEFAULT, ParsedFlags
 from openatac.models.weights.parameters import read_arrays
 from openatac.models.weights.params_file import read_params
 from openatac.options import build, fields
@@ -56,7 +56,7 @@ def test_each_way_to_open_refuses_it_at_once(odd, tmp_path, read):
         read(odd(tmp_path / 'a'))
 
 
-GIVEN = Given(build(CifarConfig, {}), dict.fromkeys(fields(CifarConfig), DEFAULT))
+GIVEN = ParsedFlags(build(CifarConfig, {}), dict.fromkeys(fields(CifarConfig), DEFAULT))
 
 
 @pytest.mark.parametrize('name, read', [

@@ -21,10 +21,10 @@ from openatac.commands import pack
 from openatac.export.exporter import export
 from openatac.files.checksums import sha256
 from tests.conftest import ROOT
-from tests.faults.conftest import DESCRIPTION
 from tests.helpers.made_up_images import write_cifar, write_photos
 from tests.helpers.marked_processes import MARK, marked_processes
 from tests.helpers.scripts import metrics_of
+from tests.helpers.small_export import MANIFEST
 
 KILLS = 20
 pytestmark = pytest.mark.slow
@@ -93,7 +93,7 @@ def test_pack(tmp_path):
 
 def network(seed):
     mx.random.seed(seed)
-    net = get_model(DESCRIPTION.model, classes=3)
+    net = get_model(MANIFEST.model, classes=3)
     net.initialize(mx.init.MSRAPrelu())
     net(mx.nd.zeros((1, 3, 32, 32)))
     return net
@@ -111,10 +111,10 @@ def without_times(files):
 def test_export(tmp_path):
     old, new = network(1), network(2)
     forms = ('symbol', 'fused')
-    export(old, str(tmp_path / 'killed' / 'net'), DESCRIPTION, forms)
+    export(old, str(tmp_path / 'killed' / 'net'), MANIFEST, forms)
 
     def work(name):
-        return lambda: export(new, str(tmp_path / name / 'net'), DESCRIPTION, forms)
+        return lambda: export(new, str(tmp_path / name / 'net'), MANIFEST, forms)
 
     def again(finished):
         path = tmp_path / 'killed' / 'net.json'

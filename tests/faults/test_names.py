@@ -11,8 +11,8 @@ from openatac.data.records.record_file import RecordFile
 from openatac.errors import DataError
 from openatac.export.images.labelled import classes_below
 from openatac.export.manifest import read_manifest, write_manifest
-from tests.faults.conftest import DESCRIPTION
 from tests.helpers.made_up_images import encoded, plain
+from tests.helpers.small_export import MANIFEST
 
 LATIN1 = os.fsdecode('caf\xe9'.encode('latin-1'))  # 'caf' and a byte that is not UTF-8
 
@@ -51,7 +51,7 @@ def test_other_separators_are_part_of_a_name(folder, tmp_path, name):
 
 
 def test_an_export_with_such_labels(folder, prefix, capsys):
-    description = DESCRIPTION._replace(labels=[LATIN1, 'class0', 'x'])
+    description = MANIFEST._replace(labels=[LATIN1, 'class0', 'x'])
     write_manifest(prefix + '.json', description)
     assert read_manifest(prefix).labels == description.labels
     assert classes_below(folder, description).total == 12
@@ -87,6 +87,6 @@ def test_a_folder_whose_class_names_differ_in_case_is_refused(tmp_path):
     for name in ('Cat', 'dog'):
         (tmp_path / name).mkdir()
         (tmp_path / name / 'x.png').write_bytes(encoded(plain(9), 'PNG'))
-    manifest = DESCRIPTION._replace(classes=2, labels=['cat', 'dog'])
+    manifest = MANIFEST._replace(classes=2, labels=['cat', 'dog'])
     with pytest.raises(DataError, match="'Cat'.*'cat'"):
         classes_below(str(tmp_path), manifest)

@@ -12,7 +12,7 @@ from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
 from openatac import ChaATAC, ResNet50_v1bATAC, get_model
-from openatac.export.forms.symbol_files import load_symbol, save_symbol
+from openatac.export.forms.symbol_files import export_symbol, load_block
 from openatac.replacement import replace_activations
 from tests.helpers.parameters import parameters_of
 
@@ -133,8 +133,8 @@ def _check_files(net, x, path):
     tolerance = 1e-4 * np.abs(imperative).max()
     net.hybridize()
     assert np.allclose(net(x).asnumpy(), imperative, atol=tolerance)
-    save_symbol(net, path, x.shape[1:])
-    assert np.allclose(load_symbol(path)(x).asnumpy(), imperative, atol=tolerance)
+    export_symbol(net, path, x.shape[1:])
+    assert np.allclose(load_block(path)(x).asnumpy(), imperative, atol=tolerance)
 
 
 @pytest.mark.parametrize('name', slow_if_similar([*PARTLY, *INSIDE]))

@@ -41,8 +41,8 @@ def shallow_host():
     of a few photographs computes and writes.
     """
     from openatac.models import resnet_v1b
-    from openatac.models.zoo import PUBLISHED_IMAGENET_HOST, find_host
-    host = find_host(PUBLISHED_IMAGENET_HOST)
+    from openatac.models.zoo import HOSTS, PUBLISHED_IMAGENET_HOST
+    host = HOSTS.find(PUBLISHED_IMAGENET_HOST)
 
     def narrow(file, factory, arguments):
         with pytest.MonkeyPatch.context() as patch:

@@ -2,6 +2,7 @@
 import mxnet as mx
 import numpy as np
 
+from openatac.backends.mxnet import backend
 from openatac.backends.mxnet.backend import normalise
 from openatac.backends.mxnet.learner import MxnetLearner
 from openatac.models.cifar_resnet import ResNet20V2ATAC
@@ -19,3 +20,8 @@ def learner(contexts=None, **network):
     net = ResNet20V2ATAC(layers=[1] * 3, **network)
     net.initialize(mx.init.MSRAPrelu(), ctx=contexts or mx.cpu())
     return MxnetLearner(net, contexts or [mx.cpu()], OPTIMIZER, (3, 32, 32), seed=3, normalise=normalise)
+
+
+def use_two_devices(monkeypatch):
+    """Let MXNet's runs compute on two CPU devices, as on two GPUs."""
+    monkeypatch.setattr(backend, 'choose_contexts', lambda *_: ([mx.cpu(0), mx.cpu(1)], 'two devices'))

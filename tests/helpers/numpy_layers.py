@@ -7,7 +7,7 @@ import numpy as np
 from mxnet import autograd
 from mxnet.gluon import nn
 
-from openatac.export.forms.symbol_files import load_symbol, save_symbol
+from openatac.export.forms.symbol_files import export_symbol, load_block
 from tests.helpers.parameters import parameters_of
 
 SHAPE = (3, 4, 6, 5)
@@ -145,5 +145,5 @@ def check_export(block, folder, shape):
     net(images(shape))
     fill(net)
     path = str(folder / 'net')
-    save_symbol(net, path, shape[1:])
-    assert close(load_symbol(path)(images(shape)).asnumpy(), net(images(shape)).asnumpy())
+    export_symbol(net, path, shape[1:])
+    assert close(load_block(path)(images(shape)).asnumpy(), net(images(shape)).asnumpy())

@@ -14,12 +14,12 @@ from openatac.errors import OpenatacError, ParameterFileError
 from openatac.export.exporter import export
 from openatac.models.weights.parameters import load_parameters
 from openatac.models.weights.params_file import read_params, write_params
-from tests.faults.conftest import DESCRIPTION
 from tests.helpers.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
 from tests.helpers.parameter_files import IMAGES, KINDS, MODEL, trained, values_of, write
 from tests.helpers.safetensors import write_safetensors
+from tests.helpers.small_export import MANIFEST
 
-MANIFEST = DESCRIPTION._replace(classes=10, labels=[])
+MANIFEST = MANIFEST._replace(classes=10, labels=[])
 
 
 def outputs(net):

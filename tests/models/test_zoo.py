@@ -5,7 +5,8 @@ import pytest
 from mxnet import autograd
 
 from openatac import get_model, get_model_list
-from openatac.export.forms.symbol_files import load_symbol, save_symbol
+from openatac.export.forms.symbol_files import export_symbol, load_block
+from openatac.models.zoo import find_model
 from openatac.study.costs.count import costs, layers
 from openatac.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
 from tests.helpers.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
@@ -84,9 +85,9 @@ def test_every_parameter_is_trained_hybridized_as_imperative(name, hybrid):
 
 def test_an_exported_network_computes_the_same_and_costs_what_its_arrays_hold(hybrid, tmp_path):
     net, images = hybrid.net, hybrid.images()
-    save_symbol(net, str(tmp_path / 'net'), hybrid.shape)
+    export_symbol(net, str(tmp_path / 'net'), hybrid.shape)
     expected = net(images).asnumpy()
-    loaded = load_symbol(str(tmp_path / 'net'))(images).asnumpy()
+    loaded = load_block(str(tmp_path / 'net'))(images).asnumpy()
     assert np.abs(loaded - expected).max() <= 1e-5 * np.abs(expected).max()
     arrays = mx.nd.load(str(tmp_path / 'net-0000.params')).values()
     found = costs(net, hybrid.shape)
@@ -109,3 +110,28 @@ def test_the_reduction_reaches_the_attention(host):
                      in parameters_of(small(host, 'se', reduction=reduction)).items()
                      if key.endswith('attention.excite.0.weight')] for reduction in (4, 16))
     assert narrow and wide == [4 * inner for inner in narrow]
+
+
+# ----------------------------------------------------------------------------------- names
+
+@pytest.mark.parametrize('name, settings', [
+    ('cifar_resnet44_v2_swish_se', {'layers': (7,) * 3, 'act_type': 'swish', 'attention': 'se'}),
+    ('CIFAR_ResNet20_v2_ATAC_global', {'layers': (3,) * 3, 'act_type': 'ChaATAC', 'useGlobal': True}),
+    ('cifar_resnet18_v1_mish_cbam', {'layers': (2,) * 4, 'act_type': 'mish', 'attention': 'cbam'}),
+    ('resnet50_v1b_atac_se', {'act_type': 'ChaATAC', 'attention': 'se'}),
+    ('resnet50_v1b_se_aa', {'act_type': 'relu', 'attention': 'se', 'self_attention': 'aa'}),
+    ('cifar_resnet8_v2_ReLU@17-17-35-68', {
+        'layers': (1,) * 3, 'act_type': 'relu', 'channels': [17, 17, 35, 68]}),
+])
+def test_a_name_stands_for_settings_of_a_host(name, settings):
+    assert find_model(name)[1] == settings
+
+
+@pytest.mark.parametrize('name', [
+    'cifar_resnet21_v2_atac', 'cifar_resnet2_v2_atac', 'cifar_resnet0_v2_atac', 'cifar_resnet18_v2_atac',
+    'resnet50_v1b_atac_global', 'resnet50_v1b', 'resnet50_v1b_', 'cifar_resnet20_v2_fa', '',
+    'resnet50_v1b_relu@64-64', 'cifar_resnet8_v2_relu@', 'cifar_resnet8_v2_relu@16-16-x-64',
+    'cifar_resnet8_v2_relu@16--32'])
+def test_other_names_stand_for_nothing(name):
+    with pytest.raises(ValueError, match=repr(name)):
+        find_model(name)

@@ -63,9 +63,10 @@ def test_float16_does_not_overflow():
     assert np.abs(y.asnumpy().astype('float32') - exact(x).asnumpy()).max() < 0.01
 
 
-def test_groups_must_divide_the_channels():
-    with pytest.raises(ValueError, match='num_groups .*8.*3'):
-        GroupNorm(8, num_groups=3)
+@pytest.mark.parametrize('groups, named', [(3, 'num_groups .*8.*3'), (0, 'num_groups.* 0'), (-8, '-8')])
+def test_groups_must_divide_the_channels(groups, named):
+    with pytest.raises(ValueError, match=named):
+        GroupNorm(8, num_groups=groups)
 
 
 def test_the_host_takes_it_and_keeps_its_names():

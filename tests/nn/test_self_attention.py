@@ -206,6 +206,8 @@ def test_parameter_counts(build, shape, count):
     (lambda: StandAloneSelfAttention(64, kernel_size=4), r'\b4\b'),
     (lambda: StandAloneSelfAttention(24), r'\b16\b.*\b24\b'),
     (lambda: StandAloneSelfAttention(64, heads=0), r'heads\b.*\b0\b'),
+    (lambda: StandAloneSelfAttention(0), r'channels\b.*\b0\b'),
+    (lambda: StandAloneSelfAttention(64, kernel_size=True), 'True'),
     (lambda: AttentionStem(64, heads=3), r'\b3\b.*\b64\b'),
     (lambda: AttentionStem(64, mixtures=0), r'mixtures\b.*\b0\b'),
     (lambda: ResNet50_v1bATAC(self_attention='ff'), "self_attention .*aa, fa.*'ff'"),

@@ -44,7 +44,7 @@ NUMERIC = {flags_of(name, field)[-1]: field.option.parse for name, field in fiel
            if isinstance(field.option.parse, Number)}
 WHOLE = {name for name, parse in NUMERIC.items() if parse.kind is int}
 FROM_ZERO = {'--momentum', '--wd', '--drop-rate', '--seed', '--act-layers', '--save-period', '--num_workers',
-             '--lr-decay-period', '--val-split', '--val-seed'}
+             '--lr-decay-period', '--val-split', '--val-seed', '--max-bad-share'}
 
 
 def test_the_numeric_flags_are_known():
@@ -53,7 +53,8 @@ def test_the_numeric_flags_are_known():
         '--blocks', '--r', '--reduction', '--batch-size', '--num-epochs', '--lr', '--lr-decay',
         '--head-lr-mult', '--log-interval', '--dry-run', '--image-size'}
     assert set(NUMERIC) - WHOLE == {'--r', '--reduction', '--lr', '--lr-decay', '--head-lr-mult',
-                                    '--momentum', '--wd', '--drop-rate', '--val-split'}
+                                    '--momentum', '--wd', '--drop-rate', '--val-split',
+                                    '--max-bad-share'}
 
 
 FOR_EACH = ['nan', '-1', 'abc', '0', '0.5', '1e300']

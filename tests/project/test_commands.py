@@ -1,4 +1,5 @@
 """The help of each command, which appears at once; and a shell completes commands and flags."""
+import importlib
 import os
 import shutil
 import subprocess
@@ -28,9 +29,12 @@ for command in {list(COMMANDS)}:
 
 
 @pytest.mark.parametrize('name', COMMANDS)
-def test_help_ends_with_examples_and_the_page(name, capsys):
+def test_help_says_what_the_command_does_and_ends_with_examples_and_the_page(name, capsys):
     assert call_command(name, '--help') == 0
-    *lines, _, last = capsys.readouterr().out.splitlines()
+    text = capsys.readouterr().out
+    module = importlib.import_module(f'openatac.commands.{name.replace("-", "_")}')
+    assert module.__doc__.splitlines()[0] in text
+    *lines, _, last = text.splitlines()
     assert [line.strip() for line in lines[-2:]] == COMMANDS[name].lines(name)
     assert last.split()[-1] == f'{SITE}{COMMANDS[name].page.removesuffix(".md")}/'
 

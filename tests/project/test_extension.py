@@ -23,15 +23,15 @@ from openatac.backends.mxnet.backend import MxnetBackend
 from openatac.backends.registry import BACKENDS
 from openatac.errors import OpenatacError
 from openatac.export.forms.base import FORMS, Form, form_of, prefix_of
-from openatac.export.forms.symbol_files import load_symbol, save_symbol
+from openatac.export.forms.symbol_files import export_symbol, load_block
 from openatac.export.manifest import read_manifest
 from openatac.export.networks.trained_network import load_model
-from openatac.export.parity import REORDERED
+from openatac.export.parity import REORDERED_TOLERANCE
 from openatac.export.runtimes.base import RUNTIMES, Runtime, open_runtime, runtime_for, runtimes_of
 from openatac.files.checksums import sha256
 from openatac.models.weights.parameters import save_parameters
-from openatac.models.zoo import HOSTS, find_host, find_model
-from openatac.registry import Registry, bind, settings_of
+from openatac.models.zoo import HOSTS
+from openatac.registry import bind
 from openatac.study.comparison.sweep import unit_flags
 from openatac.study.costs.count import costs
 from openatac.study.costs.named_costs import costs_by_name
@@ -202,8 +202,8 @@ def test_a_network_by_name_trains_hybridized_as_imperative(name):
 def test_an_export_computes_the_same_and_costs_what_its_arrays_hold(name, tmp_path):
     net = small(name)
     expected = net(images()).asnumpy()
-    save_symbol(net, str(tmp_path / 'net'), (3, 32, 32))
-    assert np.abs(load_symbol(str(tmp_path / 'net'))(images()).asnumpy() - expected).max() <= (
+    export_symbol(net, str(tmp_path / 'net'), (3, 32, 32))
+    assert np.abs(load_block(str(tmp_path / 'net'))(images()).asnumpy() - expected).max() <= (
         1e-5 * np.abs(expected).max())
     arrays = mx.nd.load(str(tmp_path / 'net-0000.params')).values()
     assert costs(net, (3, 32, 32)).parameters == sum(array.size for array in arrays)
@@ -231,9 +231,9 @@ def test_the_list_has_every_host_with_every_unit():
 
 
 def test_the_host_by_its_name():
-    host = find_host('TINY_v1')
+    host = HOSTS.find('TINY_v1')
     assert host.settings == ('classes', 'act_type', 'attention', 'r', 'reduction')
-    assert isinstance(host.build(classes=3, act_type='GATED'), Tiny)
+    assert isinstance(host.gluon(classes=3, act_type='GATED'), Tiny)
 
 
 @pytest.mark.parametrize('flags, name', [
@@ -361,7 +361,7 @@ def test_a_form_is_exported_and_in_the_manifest(exported):
     manifest = read_manifest(exported)
     assert list(manifest.reports) == ['symbol', 'npz']
     report = manifest.reports['npz']
-    assert report['max_difference'] <= REORDERED and report['top1_agreement'] == 1
+    assert report['max_difference'] <= REORDERED_TOLERANCE and report['top1_agreement'] == 1
     assert report['bytes'] == os.path.getsize(exported + '.npz')
     assert manifest.sha256 == {suffix: sha256(exported + suffix)
                                for suffix in ('-symbol.json', '-0000.params', '.npz')}
@@ -465,58 +465,3 @@ def test_a_backend_refuses_options_that_it_lacks(cifar10, tmp_path, capsys):
                        '--save-dir', tmp_path / 'run')
     assert code == 2 and '--dtype: float16' in the_error(code, capsys.readouterr().err)
     assert not (tmp_path / 'run').exists()
-
-
-# ------------------------------------------------------------------------------ the registry
-
-def test_names_have_no_letter_case_and_an_alias():
-    assert ACTIVATIONS.name_of('CHAATAC') == ACTIVATIONS.name_of('Atac') == 'ChaATAC'
-    assert ACTIVATIONS.find('atac').gluon is openatac.ChaATAC and ATTENTIONS.name_of('SE') == 'se'
-
-
-@pytest.mark.parametrize('name, near', [('ChaATC', 'chaatac'), ('reluu', 'relu'), (None, None), (3, None)])
-def test_an_unknown_name_lists_the_valid_ones_and_the_nearest(name, near):
-    with pytest.raises(ValueError, match='act_type') as error:
-        ACTIVATIONS.find(name)
-    assert repr(name) in str(error.value) and all(valid in str(error.value) for valid in ACTIVATIONS)
-    assert near is None or str(error.value).lower().endswith(f'{near}?')
-
-
-def test_a_registry_keeps_the_order_and_forgets_all_names():
-    registry = Registry('kind')
-    registry.register('B', 1, alias='second')
-    registry.register('a', 2)
-    assert list(registry) == ['B', 'a'] and registry.values() == (1, 2)
-    assert registry.short_name('b') == 'second' and registry.short_name('A') == 'a'
-    registry.unregister('second')
-    registry.register('second', 3)
-    assert list(registry) == ['a', 'second']
-
-
-def test_settings_are_read_from_signatures():
-    assert settings_of(Gated) == ('channels', 'r')
-    assert settings_of(bind(Gated, r=3, reduction=4)) == ('channels', 'r')
-    assert bind(Gated, r=3, reduction=4).keywords == {'r': 3}
-
-
-@pytest.mark.parametrize('name, settings', [
-    ('cifar_resnet44_v2_swish_se', {'layers': (7,) * 3, 'act_type': 'swish', 'attention': 'se'}),
-    ('CIFAR_ResNet20_v2_ATAC_global', {'layers': (3,) * 3, 'act_type': 'ChaATAC', 'useGlobal': True}),
-    ('cifar_resnet18_v1_mish_cbam', {'layers': (2,) * 4, 'act_type': 'mish', 'attention': 'cbam'}),
-    ('resnet50_v1b_atac_se', {'act_type': 'ChaATAC', 'attention': 'se'}),
-    ('resnet50_v1b_se_aa', {'act_type': 'relu', 'attention': 'se', 'self_attention': 'aa'}),
-    ('cifar_resnet8_v2_ReLU@17-17-35-68', {
-        'layers': (1,) * 3, 'act_type': 'relu', 'channels': [17, 17, 35, 68]}),
-])
-def test_a_name_stands_for_settings_of_a_host(name, settings):
-    assert find_model(name)[1] == settings
-
-
-@pytest.mark.parametrize('name', [
-    'cifar_resnet21_v2_atac', 'cifar_resnet2_v2_atac', 'cifar_resnet0_v2_atac', 'cifar_resnet18_v2_atac',
-    'resnet50_v1b_atac_global', 'resnet50_v1b', 'resnet50_v1b_', 'cifar_resnet20_v2_fa', '',
-    'resnet50_v1b_relu@64-64', 'cifar_resnet8_v2_relu@', 'cifar_resnet8_v2_relu@16-16-x-64',
-    'cifar_resnet8_v2_relu@16--32'])
-def test_other_names_stand_for_nothing(name):
-    with pytest.raises(ValueError, match=repr(name)):
-        find_model(name)

@@ -8,7 +8,7 @@ import pytest
 from mxnet import gluon
 
 import openatac
-from openatac.models.zoo import HOSTS, find_host
+from openatac.models.zoo import HOSTS
 from openatac.nn.group_norm import GroupNorm
 from openatac.study.costs.count import costs
 from openatac.units import ACTIVATIONS, ATTENTIONS
@@ -164,7 +164,7 @@ class Tiny(torch.nn.Module):
 def test_a_registered_host():
     openatac.register_host('tiny', None, torch_factory=Tiny)
     try:
-        assert find_host('tiny').settings == ('classes', 'act_type')
+        assert HOSTS.find('tiny').settings == ('classes', 'act_type')
         assert pytorch.get_model('tiny_atac', classes=6)(torch.zeros(2, 3, 8, 8)).shape == (2, 6)
         assert set(itertools.chain.from_iterable(name.split('_')[1:] for name in openatac.get_model_list()
                                                  if name.startswith('tiny'))) >= {'atac', 'relu', 'xunit'}

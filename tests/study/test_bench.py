@@ -132,7 +132,7 @@ def test_a_process_that_dies_is_one_sentence(folder):
 
 
 @pytest.mark.parametrize('flags, words', [
-    (['--batch-sizes', '1,0'], '0 is not'), (['--batch-sizes', '2,2'], 'once'),
+    (['--batch-sizes', '1,0'], '0 is not'), (['--batch-sizes', '1,2,3,4,5,6,7,8,9'], '8'),
     (['--engines', 'abacus'], 'abacus'), (['--rounds', '0'], '--rounds'), (['--seconds', '0'], '--seconds')])
 def test_wrong_flags(folder, capsys, flags, words):
     with pytest.raises(SystemExit) as end:

@@ -168,7 +168,7 @@ def test_only_what_is_missing_or_damaged_is_trained(copy, data):
 
 
 @pytest.mark.parametrize('number, code', [
-    (signal.SIGINT, 130), pytest.param(signal.SIGKILL, -9, marks=pytest.mark.slow)])
+    (signal.SIGINT, 130), (signal.SIGTERM, 143), pytest.param(signal.SIGKILL, -9, marks=pytest.mark.slow)])
 def test_stopped_or_killed_it_resumes(data, tmp_path, number, code):
     words = [tmp_path / 'x', *ONE, '--', '--data-dir', data, *RECIPE, '--num-epochs', EPOCHS]
     log = tmp_path / 'x' / 'runs' / 'b1-relu-seed1' / 'metrics.jsonl'
@@ -190,6 +190,7 @@ def test_stopped_or_killed_it_resumes(data, tmp_path, number, code):
 
 @pytest.mark.parametrize('words, code, named', [
     (['--units', 'relu,ataac'], 2, "'ataac'; the nearest are atac"),
+    (['--units', 'zzzzqq'], 2, "'zzzzqq'; units are such as relu"),
     (['--units', 'relu', '--', '--seed', '3'], 2, '--seed'),
     (['--units', 'relu', '--', '--useGlobal'], 2, '--useGlobal'),
     (['--', '--num-epochs', '3'], 2, '--units'),
@@ -278,6 +279,26 @@ def test_records_are_copied_without_paths(two_units, tmp_path):
         assert '--data-dir cifar ' in row.pop('command') and original.pop('command')
         assert row == original
     assert compare('--from', folder).stdout == done.stdout
+
+
+def test_a_path_is_shortened_only_where_it_is_one(two_units, tmp_path):
+    """Not within an address or a longer name."""
+    run = tmp_path / 'run'
+    shutil.copytree(two_units[0] / 'runs' / 'b1-relu-seed1', run)
+    data, url = '/data', 'http://mirror/data/cifar'
+    for file in ('settings.json', 'summary.json'):
+        values = json.loads((run / file).read_text())
+        values['command'] = f'train_cifar.py --data-dir {data} --data-url {url}'
+        if file == 'settings.json':
+            values.update(data_dir=data, data_url=url)
+        (run / file).write_text(json.dumps(values))
+    (run / 'train.log').write_text(f'2026-01-01 reading {data} and {url}\n')
+    assert compare(tmp_path / 'x', '--from', run).returncode == 0
+    copied = tmp_path / 'x' / 'runs' / 'b1-relu-seed1'
+    settings = json.loads((copied / 'settings.json').read_text())
+    assert (settings['data_dir'], settings['data_url']) == ('data', url)
+    assert settings['command'] == f'train_cifar.py --data-dir data --data-url {url}'
+    assert (copied / 'train.log').read_text() == f'2026-01-01 reading data and {url}\n'
 
 
 def changed(two_units, folder, dataset=None, **settings):

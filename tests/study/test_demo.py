@@ -2,7 +2,7 @@
 import pytest
 
 from openatac import cli
-from openatac.export.forms.symbol_files import load_symbol
+from openatac.export.forms.symbol_files import load_block
 from openatac.study import demo
 from tests.conftest import ROOT
 from tests.helpers.scripts import metrics_of
@@ -21,4 +21,4 @@ def test_the_demo_with_one_unit_and_one_epoch(tmp_path, monkeypatch, capsys):
     assert (tmp_path / 'curves.png').exists()
     best = demo.classify()[0]
     assert demo.TRAINED in lines[-1] and f'{best.label} {best.score:.2f}' in lines[-1]
-    assert len(load_symbol(str(tmp_path / 'export' / 'atac')).collect_params().keys()) > 20
+    assert len(load_block(str(tmp_path / 'export' / 'atac')).collect_params().keys()) > 20

@@ -29,7 +29,7 @@ def test_gpus_have_the_names_that_the_environment_gives_them(monkeypatch, count,
 def test_each_job_sees_the_next_gpu(tmp_path):
     trainings = [QueuedRun(str(number), str(tmp_path / str(number)), SAYS_ITS_GPU) for number in range(4)]
     failures = run_queue(trainings, 4, ['5', '6', '7'])
-    assert [failures[str(number)].words for number in range(4)] == ['5', '6', '7', '5']
+    assert [failures[str(number)].last_line for number in range(4)] == ['5', '6', '7', '5']
 
 
 @pytest.mark.parametrize('flags, gpus', [

@@ -4,7 +4,6 @@ import importlib.util
 import os
 import shutil
 
-import mxnet as mx
 import numpy as np
 import pytest
 
@@ -15,6 +14,7 @@ from openatac.models.weights.params_file import read_params, write_params
 from tests.helpers.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
 from tests.helpers.interrupted_runs import assert_same_end, drop_last_checkpoint
 from tests.helpers.made_up_images import write_cifar, write_data_dir
+from tests.helpers.mxnet_learner import use_two_devices
 from tests.helpers.parameters import parameters_of
 from tests.helpers.safetensors import write_safetensors
 from tests.helpers.scripts import call_script, json_of, log_of, metrics_of, refusal, run_script
@@ -265,8 +265,7 @@ def test_a_run_without_mxnet_freezes_what_its_files_say(trained, cifar10, no_mxn
 
 
 def test_two_devices_keep_what_is_frozen(trained, cifar10, monkeypatch):
-    from openatac.backends.mxnet import backend
-    monkeypatch.setattr(backend, 'choose_contexts', lambda gpus, fall_back: ([mx.cpu(0), mx.cpu(1)], ''))
+    use_two_devices(monkeypatch)
     before = read_params(trained('atac'))
     after = tune(cifar10, 'whole', trained('atac'), '--freeze', 'features.*')
     for name, array in before.items():

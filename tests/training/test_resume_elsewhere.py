@@ -1,28 +1,22 @@
 """--allow-inexact-resume: a run goes on with other devices or the other engine, nearly as it would have."""
 import signal
 
-import mxnet as mx
 import numpy as np
 import pytest
 
 import openatac
 from openatac.backends.base import open_backend
 from openatac.backends.compute import Compute
-from openatac.backends.mxnet import backend
 from openatac.backends.state_conversion import convert_state
 from tests.helpers import interrupted_runs
 from tests.helpers.interrupted_runs import BATCHES, signal_at_step
+from tests.helpers.mxnet_learner import use_two_devices
 from tests.helpers.scripts import call_script, json_of, log_of, metrics_of, refusal
 
 
 def flags(data, folder, *more):
     """The flags of a run without dropout, whose masks differ from engine to engine."""
     return interrupted_runs.flags(data, folder, '--drop-rate', 0, *more)
-
-
-def two_devices(monkeypatch):
-    """Let MXNet's runs compute on two CPU devices, as on two GPUs."""
-    monkeypatch.setattr(backend, 'choose_contexts', lambda *_: ([mx.cpu(0), mx.cpu(1)], 'two devices'))
 
 
 @pytest.fixture(scope='module')
@@ -75,7 +69,7 @@ def test_a_run_goes_on_with_another_split_of_its_batches(tmp_path, cifar10, plai
     stop_within_an_epoch(cifar10, tmp_path)
     command = flags(cifar10, tmp_path, '--allow-inexact-resume')
     with monkeypatch.context() as patched:
-        two_devices(patched)
+        use_two_devices(patched)
         capsys.readouterr()
         error = refusal(capsys, 1, *command)
         assert all(word in error for word in ['--batch-size', '10', '20'])
@@ -103,7 +97,7 @@ def trained_learner(name, monkeypatch, dtype='float32', steps=3):
     if name == 'torch':
         pytest.importorskip('torch')
     if name == 'mxnet2':
-        two_devices(monkeypatch)
+        use_two_devices(monkeypatch)
     net = openatac.get_model('cifar_resnet8_v2_atac')
     opened = open_backend(net, Compute(engine=name.rstrip('2'), dtype=dtype), (3, 32, 32), 0, '', True)
     opened.initialize()

@@ -47,6 +47,12 @@ def test_the_cifar_recipe_divides_at_the_start_of_an_epoch():
     assert [schedule(place) for place in places] == pytest.approx([.2, .2, .02, .02, .002, .002])
 
 
+@pytest.mark.parametrize('text', ['300,x', '\u00b2', '9' * 5000, '3.5', '-1'])
+def test_what_is_no_list_of_epochs_is_refused(text):
+    with pytest.raises(ValueError, match='--lr-decay-epoch'):
+        decay_epochs(text, 0, 400)
+
+
 @pytest.mark.parametrize('mode', ['step', 'poly', 'cosine'])
 @pytest.mark.parametrize('warmup_epochs', [0, 3, 11])
 def test_the_rates_are_gluoncvs_to_the_last_bit(mode, warmup_epochs):

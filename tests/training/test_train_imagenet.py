@@ -12,7 +12,7 @@ import pytest
 import train_imagenet
 from openatac import cli, options
 from openatac.commands.shared.training_flags import parse
-from openatac.export.forms.symbol_files import load_symbol
+from openatac.export.forms.symbol_files import load_block
 from openatac.training.config import ImagenetConfig
 from openatac.training.recipes import IMAGENET
 from openatac.training.schedule import warmup_schedule
@@ -134,15 +134,15 @@ def test_what_a_run_leaves(whole):
     summary, row = json_of(whole, 'summary.json'), metrics_of(whole)[-1]
     assert summary['model'] == 'resnet50_v1b_atac' and summary['epochs'] == 2
     assert row['val_top5_accuracy'] == 1 and math.isfinite(row['val_loss']) and row['iteration'] == 6
-    net = shallow_host().build(classes=2)
+    net = shallow_host().gluon(classes=2)
     assert list(parameters(whole)) == list(parameters_of(net))
 
 
 def test_the_best_network_is_exported(whole):
-    net = shallow_host().build(classes=2)
+    net = shallow_host().gluon(classes=2)
     net.load_parameters(os.path.join(whole, 'best.params'))
     images = mx.nd.random.normal(shape=(2, 3, 32, 32))
-    exported = load_symbol(os.path.join(os.path.dirname(whole), 'export', 'net'))(images).asnumpy()
+    exported = load_block(os.path.join(os.path.dirname(whole), 'export', 'net'))(images).asnumpy()
     assert exported == pytest.approx(net(images).asnumpy(), rel=1e-4, abs=1e-5)
 
 
@@ -150,7 +150,7 @@ def test_no_wd_spares_biases_gammas_and_betas(photos, tmp_path):
     """With a decay that is all there is, they stay where they began, and the weights shrink."""
     folder = train(tmp_path / 'run', photos, '--no-wd', '--wd', 1e5, '--lr', 1e-7, '--num-epochs', 1)
     mx.random.seed(1)
-    net = shallow_host().build(classes=2)
+    net = shallow_host().gluon(classes=2)
     net.initialize(mx.init.MSRAPrelu())
     net(mx.nd.zeros((1, 3, 32, 32))).wait_to_read()
     for name, values in parameters(folder).items():
@@ -236,7 +236,7 @@ def test_sync_batch_norm_has_the_same_parameters():
     """It needs two GPUs to run; the network that is built for them is checked here."""
     from openatac.training.networks.build import build_network
     net, _ = build_network(config_of(train_imagenet, '--syncbn', '--num-gpus', 2, '--r', 2))
-    plain = shallow_host().build()
+    plain = shallow_host().gluon()
     assert isinstance(net.layer1[0].bn1, mx.gluon.contrib.nn.SyncBatchNorm)
     assert [(k, p.shape) for k, p in parameters_of(net).items()] == [
         (k, p.shape) for k, p in parameters_of(plain).items()]
@@ -265,7 +265,7 @@ def test_what_the_network_flags_build(flags, name, parameter, shape):
 def official(tmp_path_factory):
     """A float16 file with the authors' keys: Gluon's own save_parameters of such a network."""
     mx.random.seed(5)
-    net = shallow_host().build(classes=2)
+    net = shallow_host().gluon(classes=2)
     net.initialize(mx.init.MSRAPrelu())
     net(mx.nd.zeros((1, 3, 32, 32)))
     net.cast('float16')
@@ -421,6 +421,9 @@ def test_a_damaged_photograph_is_named_and_left_out(photos, tmp_path, capfd):
     code = call_script(*flags(str(tmp_path / 'other'), data, '--num-epochs', 1, '--max-bad-share', 0),
                        script=train_imagenet)
     assert code == 1 and '1 of 12' in the_error(code, capfd.readouterr().err)
+    os.truncate(os.path.join(data, 'val', 'class1', '000.jpg'), 400)
+    assert cli.main(['evaluate-imagenet', str(tmp_path / 'run'), '-j', '0']) == 1
+    assert 'on 5 images' in capfd.readouterr().err
 
 
 # ------------------------------------------------------------------------------------ real photographs

@@ -12,7 +12,7 @@ import pytest
 import openatac
 import train_imagenet
 from openatac import cli
-from openatac.export.forms.symbol_files import load_symbol
+from openatac.export.forms.symbol_files import load_block
 from openatac.models.weights.parameters import load_parameters
 from openatac.models.weights.params_file import read_params, write_params
 from tests.helpers.cifar_slice import write_slice
@@ -239,7 +239,7 @@ def test_its_best_network_is_exported(pair, tmp_path):
     net = openatac.get_model('cifar_resnet8_v2_atac', useReLU=True)
     net.load_parameters(os.path.join(pair['torch'], 'best.params'))
     images = mx.nd.random.normal(shape=(2, 3, 32, 32))
-    np.testing.assert_allclose(load_symbol(out)(images).asnumpy(), net(images).asnumpy(), 1e-4, 1e-5)
+    np.testing.assert_allclose(load_block(out)(images).asnumpy(), net(images).asnumpy(), 1e-4, 1e-5)
 
 
 def test_bfloat16_learns(cifar10, tmp_path):

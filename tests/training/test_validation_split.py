@@ -9,7 +9,7 @@ import pytest
 
 import train_imagenet
 from openatac import cli
-from openatac.data.validation_split import split_by_class
+from openatac.data.sampling import split_by_class
 from openatac.errors import DataError
 from openatac.training.checkpoints.checkpoint import checkpoints_of
 from tests.helpers.commands import call_command, command_refusal, rows_of

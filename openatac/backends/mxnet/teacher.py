@@ -51,7 +51,7 @@ def _build(teacher: Teacher) -> HybridBlock:
     if not teacher.params:
         raise OpenatacError(f'--teacher {teacher.network}: its trained weights are not published; name a '
                             'file with --teacher-params')
-    return host.build(classes=teacher.classes, **settings)
+    return host.gluon(classes=teacher.classes, **settings)
 
 
 def _build_gluoncvs(teacher: Teacher) -> HybridBlock:

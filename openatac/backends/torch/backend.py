@@ -22,6 +22,7 @@ from openatac.pytorch.weights import load_parameters, load_pretrained
 from openatac.pytorch.zoo import get_model
 from openatac.runtime.devices import choose_gpus
 from openatac.runtime.libraries import has_mxnet
+from openatac.runtime.memory import keep_freed_memory
 from openatac.runtime.threads import set_threads, thread_count
 
 log = logging.getLogger('openatac')
@@ -130,6 +131,7 @@ def _device(gpus: str, fall_back: bool) -> tuple[str, str]:
         gpus = ','.join(map(str, range(processes)))
     wanted, line = choose_gpus(gpus, fall_back, 'PyTorch', torch.cuda.device_count, 'PyTorch sees no GPU')
     if not wanted:
+        keep_freed_memory()
         return 'cpu', line
     if len(wanted) < processes:
         raise DeviceError(f'{processes} processes of this machine need a GPU each, and the flags name only '

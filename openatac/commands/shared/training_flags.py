@@ -10,7 +10,7 @@ from openatac.backends.registry import BACKENDS
 from openatac.commands.catalogue import command_parser
 from openatac.errors import ParameterFileError
 from openatac.export.forms.base import check_export_name
-from openatac.flags import Given, add_section, flag_of, from_arguments, show_defaults
+from openatac.flags import ParsedFlags, add_section, flag_of, from_arguments, show_defaults
 from openatac.limits import FLOAT32_MAX, FLOAT32_MIN
 from openatac.models.weights.pretrained import weights_file
 from openatac.options import sections
@@ -29,8 +29,8 @@ def parser_of(config: type, command: str, description: str | None, prog: str) ->
 
 
 def parse(parser: argparse.ArgumentParser, config: type, recipes: Mapping[str, Mapping[str, Any]],
-          argv: list[str]) -> Given:
-    """Return the `Given` config of a command line; a recipe replaces the defaults, in the help as well."""
+          argv: list[str]) -> ParsedFlags:
+    """Return the `ParsedFlags` of a command line; a recipe replaces the defaults, in the help as well."""
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument('--recipe')
     early.add_argument('--model', default='atac')

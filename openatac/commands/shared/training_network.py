@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from openatac.flags import COMMAND_LINE, Given, flag_of
+from openatac.flags import COMMAND_LINE, ParsedFlags, flag_of
 from openatac.models.weights.pretrained import weights_file
 from openatac.runtime.libraries import has_mxnet, require_mxnet, require_torch
 from openatac.training.config import Config
@@ -31,7 +31,7 @@ def _builds_in_torch(config: Config) -> bool:
     return config.compute.engine == 'torch' and not (only_makes_network(config) and has_mxnet())
 
 
-def with_described_network(given: Given) -> Given:
+def with_described_network(given: ParsedFlags) -> ParsedFlags:
     """Complete the config by the network of --evaluate or --pretrained, if a file beside it describes it.
 
     Raises ValueError if the command line contradicts it.
@@ -45,7 +45,7 @@ def with_described_network(given: Given) -> Given:
     return for_fine_tuning(given, weights_file(start.pretrained))
 
 
-def find_network(given: Given) -> tuple[Any, str, Any]:
+def find_network(given: ParsedFlags) -> tuple[Any, str, Any]:
     """Return (network, its name, the completed config), from the options or the files of --initial.
 
     The network is what `openatac.backends.base.open_backend` takes. Raises ValueError for options that

@@ -12,7 +12,7 @@ from openatac.backends.cluster import Cluster
 from openatac.commands.shared import training_flags, training_network, training_processes
 from openatac.console import program
 from openatac.distributed.cluster import end_run
-from openatac.flags import Given, describe
+from openatac.flags import ParsedFlags, describe
 from openatac.training.config import Config
 
 AnyConfig = TypeVar('AnyConfig', bound=Config)
@@ -21,6 +21,8 @@ AnyConfig = TypeVar('AnyConfig', bound=Config)
 class TrainingScript(abc.ABC, Generic[AnyConfig]):
     """A command that trains, evaluates or only makes a network, and is also a script.
 
+    The docstring of a subclass's module is the description in the help.
+
     Attributes
     ----------
     name : str
@@ -28,33 +30,31 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
     config : type
     recipes : dict
         {name: {option: value}}.
-    description : str
-        For the help.
     """
 
     name: ClassVar[str]
     config: ClassVar[type]
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]]
-    description: ClassVar[str | None]
 
     def __init__(self, prog: str | None = None) -> None:
         self.prog = prog or f'openatac {self.name}'
 
     def parser(self) -> argparse.ArgumentParser:
         """Return the parser of the command's flags."""
-        return training_flags.parser_of(self.config, self.name, self.description, self.prog)
+        description = sys.modules[type(self).__module__].__doc__
+        return training_flags.parser_of(self.config, self.name, description, self.prog)
 
     def check(self, config: AnyConfig) -> None:
         """Raise ValueError, with a sentence, for options that do not go together."""
         training_flags.check(config)
 
     @abc.abstractmethod
-    def complete(self, given: Given) -> Given:
+    def complete(self, given: ParsedFlags) -> ParsedFlags:
         """Complete the config by what is known of the images, and perhaps begin to read them."""
 
     @abc.abstractmethod
-    def evaluate(self, net: Any, config: AnyConfig, command: str) -> None:
-        """Evaluate the parameters that the config names."""
+    def evaluate(self, net: Any, config: AnyConfig, command: str) -> int:
+        """Evaluate the parameters that the config names; return how many images were left out."""
 
     @abc.abstractmethod
     def train(self, net: Any, name: str, config: AnyConfig, cluster: Cluster, command: str) -> None:
@@ -77,7 +77,7 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
         if training_network.only_makes_network(config):
             training_network.print_or_write_network(net, name, config)
         elif config.start.evaluate:
-            self.evaluate(net, config, command)
+            return 1 if self.evaluate(net, config, command) else 0
         else:
             self.train(net, name, config, cluster, command)
             cluster.close()
@@ -85,7 +85,7 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
                 _export_if_asked(config)
         return None
 
-    def _given(self, parser: argparse.ArgumentParser, argv: list[str]) -> Given:
+    def _given(self, parser: argparse.ArgumentParser, argv: list[str]) -> ParsedFlags:
         """Return the config of a command line, once `check` accepts it, and start the log.
 
         For --print-config, this ends the process.

@@ -57,4 +57,4 @@ class BadImages:
             if self.count > self.allowed:
                 raise DataError(f'{self.count} of {len(self._source)} images cannot be read, more than the '
                                 f'{100 * self.max_share:g}% tolerated; the last is {name} ({reason}): '
-                                'get the data again')
+                                'get the data again, or tolerate more with --max-bad-share')

@@ -66,18 +66,25 @@ class ImageList(ImageFiles):
         lines = read_lines(path, 'the list of images')
         names_files = not (lines and all(_is_number(line) for line in lines))
         entries = _read(path, lines) if names_files else _read_ground_truth(root, path, lines, numbered)
-        indices, names = _classes([entry.label for entry in entries], class_names, path)
-        count = len(names) if names else max(indices) + 1
-        if classes is not None and (count > classes or (names and count != classes)):
-            raise DataError(f'{path} has {count} classes, and the network has {classes}: make them equal')
         paths = list(_find([entry.file for entry in entries], root))
         if not any(paths):
             raise DataError(f'{root} has none of the files that {path} names, such as {entries[0].file}: '
                             'name the folder that they are in')
+        _check_repeated(entries, path)
+        indices, names = _classes([entry.label for entry in entries], class_names, path)
+        count = len(names) if names else max(indices) + 1
+        if classes is not None and (count > classes or (names and count != classes)):
+            raise DataError(f'{path} has {count} classes, and the network has {classes}: make them equal')
         if names_files:
             _report_unlisted(len(image_files(root)[0]) - len(set(filter(None, paths))), root, path)
         files = np.array([os.fsencode(path or entry.file) for path, entry in zip(paths, entries)])
         super().__init__(root, files, np.array(indices, np.int32), names)
+
+
+def list_in(folder: str) -> str | None:
+    """Return the list in a folder of images that needs no flag, Tiny ImageNet's; None if there is none."""
+    path = os.path.join(folder, TINY_IMAGENET)
+    return path if os.path.isfile(path) else None
 
 
 def _report_unlisted(count: int, root: str, path: str) -> None:
@@ -85,14 +92,27 @@ def _report_unlisted(count: int, root: str, path: str) -> None:
         log.info('%s: skipped %d images that %s does not list', root, count, path)
 
 
+def _check_repeated(entries: Sequence[_Entry], path: str) -> None:
+    """Raise DataError for a file that is listed with two labels."""
+    labels: dict[str, str] = {}
+    for file, label in entries:
+        if labels.setdefault(file, label) != label:
+            raise DataError(f'{path} gives {file} two labels, {labels[file]!r} and {label!r}: leave one out')
+
+
 def _read(path: str, lines: list[str]) -> list[_Entry]:
     ending = os.path.splitext(path)[1].lower()
-    header = [field.lower() for field in _fields(lines[0], ending)[1:2]] if lines and ending == '.csv' else []
+    try:
+        rows = [(line, _fields(line, ending)) for line in lines]
+    except csv.Error as error:
+        raise DataError(f'{path} is not a list of images, or is damaged ({error}): each line of a list has a '
+                        'file and a label') from None
+    header = [field.lower() for field in rows[0][1][1:2]] if rows and ending == '.csv' else []
     if header and header[0] in _HEADERS:
-        del lines[0]
+        del rows[0]
     entries = []
-    for line in lines:
-        file, label, *_ = [*_fields(line, ending), '', '']
+    for line, fields in rows:
+        file, label, *_ = [*fields, '', '']
         if not (file and label):
             raise DataError(f'{path} has no file and label in {line[:80]!r}: each line of a list of images '
                             'needs both')
@@ -129,7 +149,7 @@ def _fields(line: str, ending: str) -> list[str]:
         fields = next(csv.reader([line]))
     elif ending == '.lst':  # number, labels, file
         fields = line.split('\t')
-        fields = [fields[-1], fields[1]] if len(fields) > 2 else []
+        fields = [fields[2], fields[1]] if len(fields) == 3 else []  # one label each
     else:
         fields = line.split('\t' if '\t' in line else None)
     return [field.strip() for field in fields]
@@ -139,6 +159,9 @@ def _classes(labels: Sequence[str], class_names: Sequence[str] | None, path: str
              ) -> tuple[list[int], tuple[str, ...]]:
     """Return (the index of each label's class, the names of the classes, or none if they are unknown)."""
     distinct = set(labels)
+    negative = min((label for label in distinct if re.fullmatch(r'-\d+(\.0*)?', label)), default=None)
+    if negative is not None:
+        raise DataError(f'{path} has the label {negative!r}: labels that are numbers begin at 0')
     if class_names is None and all(_is_number(label) for label in distinct):
         return [int(float(label)) for label in labels], ()
     names = in_order(distinct) if class_names is None else tuple(class_names)

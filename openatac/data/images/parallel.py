@@ -1,10 +1,11 @@
 """A function applied to many items by threads, with the results in order."""
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+
+from openatac.data.batches import batched
 
 ITEMS_PER_THREAD = 16  # whose results are in memory
 
@@ -18,7 +19,6 @@ def map_in_order(function: Callable[[Item], Result], items: Iterable[Item],
 
     Threads are enough, as decoding and compressing images release Python's lock.
     """
-    remaining = iter(items)
     with ThreadPoolExecutor(workers) as threads:
-        while chunk := list(itertools.islice(remaining, ITEMS_PER_THREAD * workers)):
+        for chunk in batched(items, ITEMS_PER_THREAD * workers):
             yield from zip(chunk, threads.map(function, chunk))

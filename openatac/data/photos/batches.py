@@ -16,7 +16,7 @@ from openatac.data.images.codec import decode, warn_without_opencv
 from openatac.data.images.source import BadImage, PhotoSource
 from openatac.data.photos.transforms import PUBLISHED_JITTER, EvaluationTransform, Jitter, TrainingTransform
 from openatac.data.photos.workers import PhotoWorkers
-from openatac.limits import Size
+from openatac.image_size import Size
 
 
 def first_iteration(epoch: int, images: int, batch_size: int) -> int:

@@ -18,7 +18,8 @@ from typing import NamedTuple
 import numpy as np
 
 from openatac.data.images.codec import resize
-from openatac.limits import MAX_SIDE, MIN_CROP_RATIO, Size, check_number, check_whole, sides
+from openatac.image_size import Size, sides
+from openatac.limits import MAX_SIDE, MIN_CROP_RATIO, check_number, check_whole
 
 # Of the channels, in grey levels from 0 to 255.
 MEAN = np.array([123.68, 116.779, 103.939], 'float32').reshape(3, 1, 1)

@@ -27,7 +27,7 @@ import numpy as np
 from openatac.console.child_python import python_command
 from openatac.data.images.bad_images import Unreadable
 from openatac.errors import DataError
-from openatac.limits import Size, sides
+from openatac.image_size import Size, sides
 from openatac.runtime.memory import MMAP_THRESHOLD, TRIM_THRESHOLD
 
 log = logging.getLogger('openatac')

@@ -29,13 +29,13 @@ from openatac.data.small.cifar_files import (
     find_cifar,
     not_understood,
 )
+from openatac.data.small.dataset_names import IMAGE_SIDE
 from openatac.data.small.image_set import ImageSet
-from openatac.data.small.named import SIDE
 from openatac.data.small.plain_pickle import read_plain_pickle
 from openatac.errors import DataError
 from openatac.files.reading import MEGABYTE
 
-SHAPE = (3, SIDE, SIDE)
+SHAPE = (3, IMAGE_SIDE, IMAGE_SIDE)
 PIXELS = math.prod(SHAPE)
 TRAINING_IMAGES, TEST_IMAGES = 50000, 10000
 

@@ -19,8 +19,8 @@ from openatac.data.archives import File, listed
 from openatac.data.images.class_names import check_case
 from openatac.data.images.folder import ImageFiles
 from openatac.data.images.source import BadImage, PhotoSource
+from openatac.data.small.dataset_names import IMAGE_SIDE
 from openatac.data.small.image_set import ImageSet
-from openatac.data.small.named import SIDE
 from openatac.data.small.small_images import SPLITS, find_split, read_images, split_in_archive
 from openatac.errors import DataError
 
@@ -79,7 +79,7 @@ def read_copy(path: str, files: Mapping[str, File], names: Names, kind: str, tra
     else:
         images = find_split(path, files, train)
         source = _Relabelled(images, _labels(images, path, names[kind]))
-    return read_images(source, SIDE, names[kind])
+    return read_images(source, IMAGE_SIDE, names[kind])
 
 
 class _Relabelled:

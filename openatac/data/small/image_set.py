@@ -22,6 +22,8 @@ class ImageSet:
         Whether an image that is flipped left to right keeps its label.
     names : tuple of str, optional
         What each image is called; by default its number.
+    left_out : int
+        How many more there were that could not be read.
     """
 
     images: np.ndarray
@@ -29,6 +31,7 @@ class ImageSet:
     class_names: tuple[str, ...]
     mirror: bool = True
     names: tuple[str, ...] = ()
+    left_out: int = 0
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -37,9 +40,3 @@ class ImageSet:
         """Return the images at these indices."""
         names = tuple(self.names[index] for index in indices) if self.names else ()
         return replace(self, images=self.images[indices], labels=self.labels[indices], names=names)
-
-
-def evenly_spread(total: int, count: int | None = None) -> list[int]:
-    """Return the indices of ``count`` of ``total`` images, evenly spread; of all if there are no more."""
-    count = min(count or total, total)
-    return [total * index // count for index in range(count)]

@@ -9,7 +9,7 @@ import numpy as np
 
 from openatac.data.archives import File, listed, open_files
 from openatac.data.images.archived import ArchivedFolder
-from openatac.data.images.bad_images import BadImages
+from openatac.data.images.bad_images import MAX_BAD_SHARE, BadImages
 from openatac.data.images.codec import EXTENSIONS, decode, squeeze
 from openatac.data.images.folder import ImageFiles, ImageFolder
 from openatac.data.images.parallel import map_in_order
@@ -74,19 +74,20 @@ def _not_understood(path: str, train: bool, found: Iterable[str]) -> DataError:
         '(tar, tar.gz, zip) of these')
 
 
-def load_class_folders(path: str, train: bool, side: int, class_names: Sequence[str] | None = None
-                       ) -> ImageSet:
+def load_class_folders(path: str, train: bool, side: int, class_names: Sequence[str] | None = None,
+                       max_bad_share: float = MAX_BAD_SHARE) -> ImageSet:
     """Return the training or test images of `open_split`, squeezed to (side, side)."""
     with open_split(path, train, class_names) as source:
-        return read_images(source, side, source.class_names)
+        return read_images(source, side, source.class_names, max_bad_share)
 
 
-def read_images(source: PhotoSource, side: int, class_names: Sequence[str]) -> ImageSet:
+def read_images(source: PhotoSource, side: int, class_names: Sequence[str],
+                max_bad_share: float = MAX_BAD_SHARE) -> ImageSet:
     """Read and decode all images of a source, and squeeze them to (side, side).
 
     Images that cannot be read are named in the log and left out; DataError if there are too many.
     """
-    bad, order = BadImages(source), getattr(source, 'reading_order', None)
+    bad, order = BadImages(source, max_bad_share), getattr(source, 'reading_order', None)
     pixels = np.empty((len(source), 3, side, side), np.uint8)
     labels = np.full(len(source), -1, np.int32)
 
@@ -106,4 +107,4 @@ def read_images(source: PhotoSource, side: int, class_names: Sequence[str]) -> I
     names = tuple(source.name(index) for index in np.flatnonzero(labels >= 0))
     if bad.count:
         pixels, labels = pixels[labels >= 0], labels[labels >= 0]
-    return ImageSet(pixels, labels, tuple(class_names), names=names)
+    return ImageSet(pixels, labels, tuple(class_names), names=names, left_out=bad.count)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openatac.export.manifest import Manifest
-from openatac.export.parity import REORDERED, Function, ParityCheck
+from openatac.export.parity import REORDERED_TOLERANCE, Function, ParityCheck
 from openatac.registry import Registry
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Form(abc.ABC):
 
     def tolerance(self, manifest: Manifest) -> float | None:
         """Return how closely it must agree with the network; see `ParityCheck.report`."""
-        return None if self.is_quantized else REORDERED
+        return None if self.is_quantized else REORDERED_TOLERANCE
 
     def details(self, network: TracedNetwork, prefix: str, check: ParityCheck, load: Load) -> dict[str, Any]:
         """Return its report's entries besides the figures of the parity check; 'note' is printed.
@@ -112,7 +112,7 @@ class Form(abc.ABC):
 
     def remarks(self, report: dict[str, Any]) -> list[str]:
         """Return the lines that the command prints about its report."""
-        return [report['note']] if 'note' in report else []
+        return [report[key] for key in ('warning', 'note') if key in report]
 
 
 # ------------------------------------------------------------------------------------ registry

@@ -20,9 +20,9 @@ class FusedForm(Form):
     precisions = ('float32',)
 
     def write(self, network: TracedNetwork, prefix: str) -> None:
-        from openatac.export.forms.symbol_files import write_symbol
         from openatac.graph.fusion import fuse
-        write_symbol(prefix + '-fused', fuse(network.symbol), network.arrays)
+        from openatac.graph.symbol import write_symbol_files
+        write_symbol_files(prefix + '-fused', fuse(network.symbol), network.arrays)
 
     def details(self, network: TracedNetwork, prefix: str, check: ParityCheck, load: Load) -> dict[str, Any]:
         """Return the numbers of operators and of BatchNorms, before and after."""
@@ -34,4 +34,5 @@ class FusedForm(Form):
 
     def remarks(self, report: dict[str, Any]) -> list[str]:
         (operators, left), (norms, norms_left) = report['operators'], report['batch_norms']
-        return [f'{operators} operators became {left}, {norms} BatchNorms {norms_left}']
+        return [f'{operators} operators became {left}, {norms} BatchNorms {norms_left}',
+                *super().remarks(report)]

@@ -18,9 +18,10 @@ class Int8Form(Form):
     is_quantized = True
 
     def write(self, network: TracedNetwork, prefix: str) -> None:
-        from openatac.export.forms.symbol_files import with_kinds, write_symbol
+        from openatac.export.forms.symbol_files import with_kinds
         from openatac.export.int8.symbol import quantize_symbol
+        from openatac.graph.symbol import write_symbol_files
         arrays = {key[4:]: array for key, array in network.arrays.items()}
         symbol, quantized = quantize_symbol(network.symbol, arrays, network.calibration_images,
                                             network.calibration_method)
-        write_symbol(prefix + '-int8', symbol, with_kinds(symbol, quantized))
+        write_symbol_files(prefix + '-int8', symbol, with_kinds(symbol, quantized))

@@ -7,7 +7,14 @@ import numpy as np
 
 from openatac.export.forms.base import Form, Load, TracedNetwork
 from openatac.export.manifest import Manifest
-from openatac.export.parity import HALF, REORDERED, SAME, Function, ParityCheck, ParityError
+from openatac.export.parity import (
+    HALF_TOLERANCE,
+    REORDERED_TOLERANCE,
+    SAME_TOLERANCE,
+    Function,
+    ParityCheck,
+    ParityError,
+)
 from openatac.graph.nodes import INPUT, SYMBOL_SUFFIX
 from openatac.models.weights.params_file import PARAMS_SUFFIX
 
@@ -20,12 +27,13 @@ class SymbolForm(Form):
     runtime = 'static'
 
     def write(self, network: TracedNetwork, prefix: str) -> None:
-        from openatac.export.forms.symbol_files import trace_half, write_symbol
+        from openatac.export.forms.symbol_files import trace_half
+        from openatac.graph.symbol import write_symbol_files
         half = network.manifest.precision == 'float16'
-        write_symbol(prefix, *(trace_half(network.net) if half else (network.symbol, network.arrays)))
+        write_symbol_files(prefix, *(trace_half(network.net) if half else (network.symbol, network.arrays)))
 
     def tolerance(self, manifest: Manifest) -> float:
-        return HALF if manifest.precision == 'float16' else SAME
+        return HALF_TOLERANCE if manifest.precision == 'float16' else SAME_TOLERANCE
 
     def details(self, network: TracedNetwork, prefix: str, check: ParityCheck, load: Load) -> dict[str, Any]:
         """Check it in the Module API too, which fuses operators by itself when it binds."""
@@ -35,10 +43,10 @@ class SymbolForm(Form):
         with fusion_backend(None):  # as where openatac is not imported
             fused, unfused = (check.difference(_module(prefix, check.random.shape, for_training))
                               for for_training in (False, True))
-        if not check.allows(unfused, REORDERED):
+        if not check.allows(unfused, REORDERED_TOLERANCE):
             raise ParityError("in MXNet's Module API its outputs differ from the network's (by "
                               f'{unfused:g})')
-        if check.allows(fused, REORDERED):
+        if check.allows(fused, REORDERED_TOLERANCE):
             return {'module_max_difference': fused}
         return {'module_max_difference': unfused, 'note': (
             'programs that use the Module API without openatac need the environment variable '

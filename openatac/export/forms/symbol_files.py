@@ -9,7 +9,7 @@ import numpy as np
 from openatac.errors import OpenatacError
 from openatac.export.file_set import replace_set
 from openatac.export.forms.base import prefix_of
-from openatac.export.parity import SAME
+from openatac.export.parity import SAME_TOLERANCE
 from openatac.files.checksums import check_files
 from openatac.files.writing import writing
 from openatac.graph.nodes import INPUT, SYMBOL_SUFFIX, Graph, Shape
@@ -20,18 +20,13 @@ from openatac.graph.symbol import (
     symbol_block,
     write_symbol_files,
 )
-from openatac.models.weights.parameters import read_arrays
+from openatac.models.weights.parameters import context_of, read_arrays
 from openatac.models.weights.params_file import PARAMS_SUFFIX
 
 FLOAT16 = '2'  # MXNet's number for it
 
 
 # -------------------------------------------------------------------------------------- traced
-
-def context_of(net: mx.gluon.HybridBlock) -> mx.Context:
-    """Return the first device of a network's parameters; the CPU for a network without parameters."""
-    return next((parameter.list_ctx()[0] for parameter in net.collect_params().values()), mx.cpu())
-
 
 def trace(net: mx.gluon.HybridBlock) -> tuple[mx.sym.Symbol, NDArrays]:
     """Return the symbol and the arrays of a network whose parameters have values.
@@ -81,12 +76,7 @@ def _keys(symbol: mx.sym.Symbol) -> list[str]:
 
 # ------------------------------------------------------------------------------------- written
 
-def write_symbol(path: str, symbol: mx.sym.Symbol, arrays: NDArrays) -> None:
-    """Write the symbol files of a traced network; OSError if they cannot be written."""
-    write_symbol_files(path, symbol, {key: array.asnumpy() for key, array in arrays.items()})
-
-
-def save_symbol(net: mx.gluon.HybridBlock, path: str, image_shape: Shape) -> float:
+def export_symbol(net: mx.gluon.HybridBlock, path: str, image_shape: Shape) -> float:
     """Write the symbol files of a network with values, without a manifest.
 
     For whole exports, see `openatac.export.exporter.export`. These files too are loaded back and run on
@@ -107,9 +97,9 @@ def save_symbol(net: mx.gluon.HybridBlock, path: str, image_shape: Shape) -> flo
     net.hybridize()
     expected = net(images).asnumpy()
     with writing(path), replace_set(path, [path + SYMBOL_SUFFIX, path + PARAMS_SUFFIX]) as aside:
-        write_symbol(aside, *trace(net))
-        difference = float(np.abs(load_symbol(aside, context)(images).asnumpy() - expected).max())
-        if not difference <= SAME * max(1.0, np.abs(expected).max()):
+        write_symbol_files(aside, *trace(net))
+        difference = float(np.abs(load_block(aside, context)(images).asnumpy() - expected).max())
+        if not difference <= SAME_TOLERANCE * max(1.0, np.abs(expected).max()):
             raise OpenatacError("the exported symbol's outputs differ from the network's (by "
                                 f'{difference:g})')
     return difference
@@ -117,7 +107,7 @@ def save_symbol(net: mx.gluon.HybridBlock, path: str, image_shape: Shape) -> flo
 
 # ---------------------------------------------------------------------------------------- read
 
-def load_graph(path: str) -> mx.sym.Symbol:
+def load_exported_symbol(path: str) -> mx.sym.Symbol:
     """Load the Symbol of the file ``path``; OpenatacError if it is damaged, or has no input `INPUT`."""
     check_files(prefix_of(path), [path])
     symbol = load_symbol_file(path)
@@ -135,14 +125,14 @@ def read_symbol(path: str) -> tuple[mx.sym.Symbol, NDArrays]:
         If a file is missing or damaged, or they are not a pair.
     """
     check_files(prefix_of(path + SYMBOL_SUFFIX), [path + PARAMS_SUFFIX])
-    symbol, arrays = load_graph(path + SYMBOL_SUFFIX), read_arrays(path + PARAMS_SUFFIX)
+    symbol, arrays = load_exported_symbol(path + SYMBOL_SUFFIX), read_arrays(path + PARAMS_SUFFIX)
     wrong = sorted(set(_keys(symbol)) ^ set(arrays))
     if wrong:
         raise _not_a_pair(path, f', since {wrong[0]} is in one of them only')
     return symbol, arrays
 
 
-def load_symbol(path: str, ctx: mx.Context | None = None, image_shape: Shape | None = None
+def load_block(path: str, ctx: mx.Context | None = None, image_shape: Shape | None = None
                 ) -> mx.gluon.SymbolBlock:
     """Load ``path-symbol.json`` and ``path-0000.params`` as a SymbolBlock; raises as `read_symbol`.
 

@@ -1,17 +1,17 @@
 """Turns images into inputs of an exported network, according to its manifest."""
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from openatac.data.batches import batched
 from openatac.data.images.codec import squeeze
 from openatac.data.images.source import BadImage
 from openatac.data.photos.transforms import crop_centre
-from openatac.data.small.image_set import evenly_spread
+from openatac.data.sampling import evenly_spread
 from openatac.errors import DataError, OpenatacError
 from openatac.export.manifest import Manifest
 from openatac.limits import MIN_CROP_RATIO
@@ -86,8 +86,7 @@ def sample_batches(images: LabelledImages, manifest: Manifest, count: int
 def named_batches(images: LabelledImages, manifest: Manifest, count: int
                   ) -> Iterator[tuple[list[str], np.ndarray, np.ndarray]]:
     """Yield what `sample_batches` does, with the names of the images: (list of B names, inputs, labels)."""
-    sample = _sample(images, manifest, count)
-    while batch := list(itertools.islice(sample, BATCH)):
+    for batch in batched(_sample(images, manifest, count), BATCH):
         indices, inputs, labels = zip(*batch)
         yield [images.name(index) for index in indices], np.stack(inputs), np.array(labels)
 

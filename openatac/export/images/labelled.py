@@ -9,15 +9,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from openatac.data import digits
-from openatac.data.images.class_names import check_case, warn_if_sorted_as_text
+from openatac.data.images.class_names import check_case, read_class_list, warn_if_sorted_as_text
 from openatac.data.images.codec import decode
 from openatac.data.images.folder import ImageFolder, check_class_count
 from openatac.data.images.listed import ImageList
 from openatac.data.records.record_file import RecordFile
 from openatac.data.records.sidecar_files import index_beside
 from openatac.data.small import cifar, cifar_files
+from openatac.data.small.dataset_names import split_name
 from openatac.data.small.image_set import ImageSet
-from openatac.data.small.named import split_name
 from openatac.data.small.small_images import open_split
 from openatac.errors import DataError
 from openatac.export.images.files import find_images, read_file
@@ -72,9 +72,14 @@ def classes_below(folder: str, manifest: Manifest) -> LabelledImages:
     return _source_images(source, range(manifest.classes))
 
 
-def listed_images(folder: str, path: str, manifest: Manifest) -> LabelledImages:
-    """Return the images of a folder that the list ``path`` names with their labels; see `ImageList`."""
-    source = ImageList(folder, path, manifest.classes, manifest.labels or None)
+def listed_images(folder: str, path: str, manifest: Manifest, class_list: str | None = None
+                  ) -> LabelledImages:
+    """Return the images of a folder that the list ``path`` names with their labels; see `ImageList`.
+
+    The file ``class_list`` has the classes that the numbers of a list without file names mean.
+    """
+    numbered = read_class_list(class_list) if class_list else None
+    source = ImageList(folder, path, manifest.classes, manifest.labels or numbered, numbered)
     return _source_images(source, range(manifest.classes))
 
 
@@ -89,7 +94,7 @@ def dataset_images(dataset: str, folder: str | None, train: bool) -> LabelledIma
     Parameters
     ----------
     dataset : str
-        One of `openatac.data.small.named.NAMES`.
+        One of `openatac.data.small.dataset_names.DATASET_NAMES`.
     folder : str, optional
     train : bool
     """

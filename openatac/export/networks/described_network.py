@@ -8,10 +8,11 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from openatac.data.images.class_names import read_class_list
 from openatac.errors import OpenatacError, ParameterFileError
 from openatac.export.manifest import Manifest, read_manifest
-from openatac.flags import Given, flag_of
-from openatac.limits import size_of
+from openatac.flags import ParsedFlags, flag_of
+from openatac.image_size import size_of
 from openatac.models.weights.params_file import PARAMS_SUFFIX
 from openatac.options import changed, defaults, fields, from_json, values
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
@@ -23,11 +24,11 @@ log = logging.getLogger('openatac')
 _OF_TRAINING = ('drop_rate', 'last_gamma')
 _NAMED_BY_MODEL = ('host', 'blocks', 'act_type', 'attention')
 _SIZES = ('image_size', 'input_size')
-# How a test set is read, not what is in it.
-_READING = ('num_workers', 'num_data_workers', 'max_bad_share')
+_READING = ('num_workers', 'num_data_workers')  # how a test set is read, not what is in it
+_KEPT = ('class_names', 'max_bad_share')  # of the run, with other images too
 
 
-def for_evaluation(given: Given, path: str) -> Given:
+def for_evaluation(given: ParsedFlags, path: str) -> ParsedFlags:
     """Complete a config by the network of the parameters in ``path``, and by its data, if that is known.
 
     What the command line gives about the data is kept: the size, the crop, and all places or none.
@@ -41,7 +42,7 @@ def for_evaluation(given: Given, path: str) -> Given:
     return given if known is None else _completed(given, path, *known, with_data=True)
 
 
-def for_fine_tuning(given: Given, path: str) -> Given:
+def for_fine_tuning(given: ParsedFlags, path: str) -> ParsedFlags:
     """Like `for_evaluation`, for a run that starts from the parameters: on other data, with other classes.
 
     Of the data, only the size of the images is taken over.
@@ -50,13 +51,16 @@ def for_fine_tuning(given: Given, path: str) -> Given:
     return given if known is None else _completed(given, path, *known, with_data=False)
 
 
-def _completed(given: Given, path: str, source: str, known: Mapping[str, Any], with_data: bool) -> Given:
+def _completed(given: ParsedFlags, path: str, source: str, known: Mapping[str, Any], with_data: bool
+               ) -> ParsedFlags:
     options = fields(type(given.config))
     network = [name for name in known if options[name].section == 'network' and options[name].option.network
                and name not in _OF_TRAINING and (with_data or name != 'num_classes')]
     wanted = values(given.config)
     data = [name for name in known if options[name].section == 'data' and (
         with_data or (name in _SIZES and options[name].option.matters(wanted)))]
+    if with_data and given.is_given('class_list'):
+        _check_class_list(given, source, known.get('class_names'))
     labels = [name for name in data if name in ('dataset', 'cifar100_labels')]
     _check(given, path, source, {name: known[name] for name in (*network, *labels)})
     log.info('%s describes the network of %s', source, path)
@@ -64,7 +68,7 @@ def _completed(given: Given, path: str, source: str, known: Mapping[str, Any], w
         given.config, **{name: known[name] for name in network}, **_data_options(given, known, data)))
 
 
-def _check(given: Given, path: str, source: str, known: Mapping[str, Any]) -> None:
+def _check(given: ParsedFlags, path: str, source: str, known: Mapping[str, Any]) -> None:
     """Raise ValueError if the command line contradicts what is known."""
     wanted = values(resolve(given.config))
     by_model = _NAMED_BY_MODEL if wanted.get('model', 'atac') != 'atac' else ()
@@ -75,16 +79,24 @@ def _check(given: Given, path: str, source: str, known: Mapping[str, Any]) -> No
                              f'{path} is of a network with {name} {value}; leave it out')
 
 
-def _data_options(given: Given, known: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
+def _check_class_list(given: ParsedFlags, source: str, names: list[str] | None) -> None:
+    """Raise ValueError if --class-list has other classes than the network, or another order."""
+    path = given.config.data.class_list
+    if names and list(read_class_list(os.path.expanduser(path))) != names:
+        raise ValueError(f'argument --class-list: {path} has other classes, or another order of them, than '
+                         f'{source}; leave it out')
+
+
+def _data_options(given: ParsedFlags, known: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
     """Return what is known of the data; its places if none is given.
 
     CIFAR, which is the same everywhere, is looked for in Gluon's own folder if it is not where it was.
     """
     options = fields(type(given.config))
-    about = [name for name in names if options[name].option.result]
+    about = [name for name in names if options[name].option.result or name in _KEPT]
     places = [name for name in names if name not in about and name not in _READING]
     is_cifar = known.get('dataset', 'folder') != 'folder'
-    if any(map(given.is_given, places)) or (
+    if any(given.is_given(place) for place in places if place != 'class_list') or (
             is_cifar and not os.path.exists(os.path.expanduser(known.get('data_dir') or ''))):
         places = []
     return {name: known[name] for name in (*about, *places) if not given.is_given(name)}
@@ -100,9 +112,21 @@ def _options_beside(path: str, kind: type[Config]) -> tuple[str, dict[str, Any]]
         if path.endswith(PARAMS_SUFFIX):
             prefix = path[:-len(PARAMS_SUFFIX)]
             known = _options_of_manifest(read_manifest(prefix), kind)
-            return None if known is None else (prefix + '.json', known)
+            if known is None:
+                return None
+            run = _options_of_run(os.path.dirname(path), kind)
+            same_network = run is not None and all(
+                run[1][name] == value for name, value in known.items()
+                if name != 'model' and fields(kind)[name].section == 'network')
+            # An export in the folder of its run, which knows the data too.
+            return (prefix + '.json', {**run[1], **known} if run and same_network else known)
+    return _options_of_run(os.path.dirname(path), kind)
+
+
+def _options_of_run(folder: str, kind: type[Config]) -> tuple[str, dict[str, Any]] | None:
+    """Return (settings.json, its options) if a run of this kind has trained in the folder."""
     with contextlib.suppress(OpenatacError, ValueError):
-        run = RunFolder(os.path.dirname(path))
+        run = RunFolder(folder)
         config = run.config()
         if type(config) is kind:
             return run.file('settings.json'), values(resolve(config))

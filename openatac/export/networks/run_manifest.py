@@ -2,16 +2,17 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from openatac.data.photos import transforms
 from openatac.data.small import cifar, cifar_transforms
-from openatac.data.small.named import DIGITS, OUTPUTS, name_with_labels, split_name
+from openatac.data.small.dataset_names import DATASET_OUTPUTS, DIGITS, name_with_labels, split_name
 from openatac.errors import DataError
 from openatac.export.manifest import Manifest
-from openatac.limits import Size, sides
+from openatac.image_size import Size, sides
 from openatac.options import fields
 from openatac.training.config import CifarConfig, Config
 from openatac.training.datasets.photos import open_photos
@@ -35,10 +36,11 @@ def run_manifest(name: str, config: Config, size: Size | None = None) -> Manifes
         return cifar_manifest(name, data.classes, size or data.side, _class_names(data), arguments)
     manifest = imagenet_manifest(name, config.network.classes, size or config.data.input_size,
                                  config.data.centre, arguments)
-    with contextlib.suppress(DataError):  # the names of the classes are where the images are
-        photos = open_photos(config.data, 'val', config.network.classes)
-        manifest = manifest._replace(labels=list(photos.class_names or []))
-    return manifest
+    names: Sequence[str] | None = config.data.class_names
+    if names is None:  # in older runs, they are where the images are
+        with contextlib.suppress(DataError):
+            names = open_photos(config.data, 'val', config.network.classes).class_names
+    return manifest._replace(labels=[*names]) if names and len(names) == manifest.classes else manifest
 
 
 def _class_names(data: CifarData) -> list[str]:
@@ -48,13 +50,13 @@ def _class_names(data: CifarData) -> list[str]:
 
 
 def output_names(name: str) -> list[str]:
-    """Return the class names of one of `openatac.data.small.named.NAMES`, one for each output."""
+    """Return the class names of a data set, one of `DATASET_NAMES`: one for each output."""
     dataset, labels = split_name(name)
     if dataset == 'digits':
         return [*DIGITS]
     names = cifar.class_names(dataset, labels)
     # The published script trains 20 superclasses under 100 outputs.
-    return names + [f'unused {index}' for index in range(len(names), OUTPUTS[dataset])]
+    return names + [f'unused {index}' for index in range(len(names), DATASET_OUTPUTS[dataset])]
 
 
 def cifar_manifest(name: str, classes: int, size: Size, labels: list[str], arguments: dict[str, Any]

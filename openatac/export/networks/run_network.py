@@ -16,7 +16,7 @@ from openatac.models.weights.files import read_weights
 from openatac.runtime.libraries import has_mxnet, has_torch, require_mxnet, require_torch
 from openatac.runtime.threads import thread_count
 from openatac.training.networks.initial_files import FLAGS
-from openatac.training.networks.library import PYTORCH
+from openatac.training.networks.library import GLUON, PYTORCH
 from openatac.training.networks.resolve import is_for_pytorch
 from openatac.training.run_folder import RunFolder
 
@@ -75,8 +75,6 @@ def load_run_network(folder: str, params: str | None = None, engine: str = 'auto
 
 def _in_mxnet(folder: str, params: str | None, device: str) -> RunNetwork:
     require_mxnet()
-    import mxnet as mx
-
     from openatac.export.networks.trained_network import load_run
     from openatac.runtime.devices import context_named
     context = context_named(device)
@@ -85,8 +83,7 @@ def _in_mxnet(folder: str, params: str | None, device: str) -> RunNetwork:
     trained = load_run(folder, params)
     trained.net.collect_params().reset_ctx(context)
     trained.net.hybridize(static_alloc=True, static_shape=True)
-    return RunNetwork(lambda images: trained.net(mx.nd.array(images, context)).asnumpy(), trained.manifest,
-                      'mxnet')
+    return RunNetwork(GLUON.function(trained.net), trained.manifest, 'mxnet')
 
 
 def _in_torch(folder: str, params: str | None, device: str) -> RunNetwork:

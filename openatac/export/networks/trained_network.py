@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from openatac.data.small.named import name_with_labels
+from openatac.data.small.dataset_names import name_with_labels
 from openatac.errors import DataError
 from openatac.export.images.labelled import LabelledImages, class_folder_images, dataset_images, photographs
 from openatac.export.manifest import Manifest
@@ -18,8 +18,10 @@ from openatac.export.networks.run_manifest import (
     output_names,
     run_manifest,
 )
-from openatac.limits import Size
+from openatac.flags import flag_of
+from openatac.image_size import Size
 from openatac.models.weights.files import find_weights
+from openatac.models.weights.pretrained import weights_file
 from openatac.models.zoo import find_model
 from openatac.options import changed
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
@@ -118,10 +120,10 @@ def load_model(name: str, params: str, classes: int | None = None, size: Size | 
     host, settings = find_model(name)
     for argument in arguments:
         if argument not in host.settings and not (argument == 'use_gn' and host.data == 'imagenet'):
-            raise ValueError(f'argument --{argument.replace("_", "-")}: {name} has no such setting; leave it '
+            raise ValueError(f'argument {flag_of(argument)}: {name} has no such setting; leave it '
                              'out')
     settings.update((key, value) for key, value in arguments.items() if key != 'use_gn')
-    library = installed_library()
+    library, params = installed_library(), weights_file(params)
     build = library.factory(host)
     if arguments.get('use_gn'):
         settings['norm_layer'] = library.group_norm()

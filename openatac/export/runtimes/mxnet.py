@@ -31,9 +31,9 @@ class Imperative(Runtime):
         return device == CPU or context_named(device) is not None
 
     def load(self) -> None:
-        from openatac.export.forms.symbol_files import load_symbol
+        from openatac.export.forms.symbol_files import load_block
         files = self.form.files(self.prefix)[0].removesuffix(SYMBOL_SUFFIX)
-        self._prepare(load_symbol(files, image_shape=self.manifest.image_shape))
+        self._prepare(load_block(files, image_shape=self.manifest.image_shape))
 
     def _prepare(self, net: Any) -> None:
         if self.manifest.precision == 'float16':

@@ -55,8 +55,7 @@ def _layer(parameter: str) -> str:
 
 
 def _shown(shape: Shape) -> str:
-    lengths = ', '.join(str(length) if length else '?' for length in shape or ())
-    return f'({lengths}{"," * (len(shape or ()) == 1)})'
+    return str(tuple(length or '?' for length in shape or ())).replace("'", '')
 
 
 def head_of_other_size(arrays: Mapping[str, np.ndarray], shapes: Mapping[str, Shape], head: str) -> list[str]:
@@ -73,7 +72,7 @@ def describe_loading(path: Path, arrays: Mapping[str, np.ndarray], shapes: Mappi
                      drawn: Sequence[str]) -> str:
     """Return a line that says which arrays were loaded, and which of the network were ``drawn`` at random."""
     if not drawn:
-        return f'{path}: loaded all {len(shapes)} arrays'
+        return f'{path}: loaded all {len(shapes)} arrays, those of the last layer too'
     rest = ', '.join(f'{name} {_shown(shapes[name])}, which has {_shown(arrays[name].shape)} there'
                      for name in drawn)
     return f'{path}: loaded {len(shapes) - len(drawn)} arrays; not loaded but drawn at random: {rest}'

@@ -11,6 +11,7 @@ In float32 or float16; nothing is unpickled but what PyTorch's ``weights_only`` 
 """
 from __future__ import annotations
 
+import errno
 import math
 import os
 import re
@@ -106,6 +107,8 @@ def _read_pytorch(path: str) -> dict[str, np.ndarray]:
         check_input(path, MAX_BYTES)
         state = torch.load(path, map_location='cpu', weights_only=True)
     except OSError as error:
+        if error.errno == errno.EINVAL:  # so PyTorch takes what is cut short
+            raise _damaged(path, 'a state_dict saved by torch.save', 'cut short') from None
         raise _unreadable(path, error.strerror or first_line(error)) from None
     except Exception as error:  # of any kind, for what is damaged or more than weights
         raise _damaged(path, 'a state_dict saved by torch.save', type(error).__name__) from None

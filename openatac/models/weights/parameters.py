@@ -131,3 +131,8 @@ def _set_values(parameters: Mapping[str, mx.gluon.Parameter], arrays: Mapping[st
         array = arrays[name]
         parameter._load_init(mx.nd.array(array, mx.cpu(), array.dtype), ctx, cast_dtype=True,
                              dtype_source='current')
+
+
+def context_of(net: mx.gluon.HybridBlock) -> mx.Context:
+    """Return the first device of a network's parameters; the CPU for a network without parameters."""
+    return next((parameter.list_ctx()[0] for parameter in net.collect_params().values()), mx.cpu())

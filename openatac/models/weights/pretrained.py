@@ -89,7 +89,7 @@ def weights_of(name: str) -> str:
 
 
 def weights_file(text: str) -> str:
-    """Return the parameter file that ``text`` names: its path, or a network with trained weights.
+    """Return the parameter file that ``text`` names: its path, a run, or a network with trained weights.
 
     Raises
     ------
@@ -97,6 +97,9 @@ def weights_file(text: str) -> str:
         If it is neither.
     """
     is_path = os.path.basename(text) != text or '.' in text
+    best = os.path.join(text, 'best.params')
+    if os.path.isfile(best):
+        return best
     if is_path or os.path.exists(text) or os.path.exists(text + '.json'):  # the manifest of an export
         return text
     try:

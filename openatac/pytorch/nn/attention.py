@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from openatac.limits import check_odd
+from openatac.nn.arguments import bottleneck, eca_kernel
 from openatac.pytorch.nn.atac import ATAC
 from openatac.pytorch.nn.normalisation import BatchNorm
 from openatac.pytorch.nn.squeeze_excite import excitation
-from openatac.unit_arguments import bottleneck, eca_kernel
 
 
 class ECA(nn.Module):

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from openatac.nn.arguments import check_groups
+
 
 class BatchNorm(nn.Module):
     """Normalises each channel over the batch and its pixels; (B, C, ...) to the same shape.
@@ -92,8 +94,7 @@ class GroupNorm(nn.Module):
 
     def __init__(self, channels: int, num_groups: int = 32, epsilon: float = 1e-5) -> None:
         super().__init__()
-        if channels % num_groups:
-            raise ValueError(f'num_groups must divide the {channels} channels, and {num_groups!r} does not')
+        check_groups(channels, num_groups)
         self.num_groups, self.epsilon = num_groups, epsilon
         self.gamma, self.beta = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
 

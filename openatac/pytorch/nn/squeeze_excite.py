@@ -7,7 +7,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from openatac.unit_arguments import bottleneck
+from openatac.nn.arguments import bottleneck
 
 
 def excitation(channels: int, reduction: float, pixels: bool = False) -> nn.Sequential:

@@ -12,11 +12,11 @@ import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Callable, NamedTuple, TypeVar
 
+from openatac.console.streams import on_terminal
 from openatac.errors import OpenatacError
 from openatac.export.manifest import read_manifest
 from openatac.export.runtimes.base import RUNTIMES
 from openatac.study.bench.process import BenchProcess, Turn
-from openatac.training.tracking.log import on_terminal
 
 T = TypeVar('T')
 FIGURES = ('p50_ms', 'p95_ms', 'images_per_second')

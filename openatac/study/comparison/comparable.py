@@ -50,4 +50,5 @@ def name_of(run: FinishedRun) -> str:
 
 def run_name(unit: str, blocks: int, seed: int, host: str | None = None) -> str:
     """Return the name of the folder of a run that is yet to come, by default of the published host."""
-    return f'{host}-' * (host is not None) + f'b{blocks}-{unit}-seed{seed}'
+    name = f'b{blocks}-{unit}-seed{seed}'
+    return name if host is None else f'{host}-{name}'

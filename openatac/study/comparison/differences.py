@@ -16,6 +16,7 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from openatac.console.text import counted
 from openatac.study.comparison.groups import Group
 
 LEVEL = 0.05            # of significance
@@ -124,7 +125,7 @@ def state_findings(found: Sequence[Difference]) -> str:
         return ''
     if not tested:
         return 'These runs cannot tell a difference from chance: that takes two or more seeds of each unit.'
-    correction = f"Holm's correction for {len(tested)} test{'s' * (len(tested) > 1)}"
+    correction = f"Holm's correction for {counted(len(tested), 'test')}"
     proven = [each for each in tested if each.corrected is not None and each.corrected < LEVEL]
     if not proven:
         return (f'No difference between the units is statistically significant (the smallest p is '

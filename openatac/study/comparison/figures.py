@@ -45,7 +45,7 @@ def error_figure(groups: Sequence[Group], measure: str = 'last_accuracy') -> Fig
                    measure, look, zorder=3 + 3 * number)
     moved = any(x[group.unit, group.blocks] != group.parameters for group in groups)
     several = any(len(group.runs) > 1 for group in groups)
-    axes.set(xlabel='trainable parameters' + moved * ' (about equal ones side by side)',
+    axes.set(xlabel=f'trainable parameters{" (about equal ones side by side)" if moved else ""}',
              ylabel=f'{describe_measure(measure, groups, "error")} (%)')
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter(StrMethodFormatter('{x:,.0f}'))
@@ -75,9 +75,8 @@ def comparison_curves(groups: Sequence[Group], blocks: int) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     panels[0].grid(alpha=0.3)
     _finish(panels[-1])
-    several = any(len(group.runs) > 1 for group in shown)
-    _title(figure, groups, CURVES_WIDTH,
-           f'b = {blocks}, {describe_seeds(shown)}' + several * ': mean, in a band from least to most')
+    band = ': mean, in a band from least to most' if any(len(group.runs) > 1 for group in shown) else ''
+    _title(figure, groups, CURVES_WIDTH, f'b = {blocks}, {describe_seeds(shown)}{band}')
     return figure
 
 

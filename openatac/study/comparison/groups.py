@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from openatac.console.text import counted
 from openatac.study.comparison.comparable import check_comparable, shared_settings
 from openatac.study.finished_runs import FinishedRun
 from openatac.training.run_folder import RunFolder
@@ -108,5 +109,5 @@ def describe_dates(groups: Sequence[Group]) -> str:
 def describe_seeds(groups: Sequence[Group]) -> str:
     """Return how many seeds the groups have, such as '1 seed' or '2 to 3 seeds'."""
     counts = [len(group.runs) for group in groups]
-    fewest, most = min(counts), max(counts)
-    return f'{fewest} to ' * (fewest < most) + f'{most} seed' + 's' * (most > 1)
+    fewest, most = min(counts), counted(max(counts), 'seed')
+    return most if fewest == max(counts) else f'{fewest} to {most}'

@@ -65,7 +65,7 @@ def _relative_costs(groups: Sequence[Group]) -> str:
     if not others:
         return ''
     machines = {(run.summary['device'], run.summary['threads']) for group in groups for run in group.runs}
-    head = ('b', 'unit', 'parameters', 'multiply-adds', *['images/s'] * (len(machines) == 1))
+    head = ('b', 'unit', 'parameters', 'multiply-adds', *(['images/s'] if len(machines) == 1 else []))
     rows = [(str(group.blocks), group.unit, *(f'{own / base:.2f}' if own and base else 'disturbed'
                                               for own, base in zip(_costs(group), reference[group.blocks])))
             for group in others]
@@ -128,7 +128,7 @@ def _runs(groups: Sequence[Group]) -> str:
     """Return the command of each run, and its results."""
     parts = [_heading('The runs')]
     for group in groups:
-        seeds = 'seed' + 's' * (len(group.runs) > 1) + ' ' + ', '.join(str(run.seed) for run in group.runs)
+        seeds = ', '.join(f'seed {run.seed}' for run in group.runs)
         parts += ['<details>', f'<summary>{for_html(group.unit)}, b = {group.blocks}: {seeds}</summary>']
         for run in group.runs:
             parts += [f'<p>{for_html(sentences.describe_run(run))}</p>',
@@ -150,7 +150,9 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table that readers can sort, sorted by its first column."""
     lines = ['<div class="box">', '<table>', '<thead><tr>']
     for name in head:
-        attributes = ' class="word"' * (name in WORDS) + ' aria-sort="ascending"' * (name == head[0])
+        attributes = ' class="word"' if name in WORDS else ''
+        if name == head[0]:
+            attributes += ' aria-sort="ascending"'
         lines.append(f'<th scope="col"{attributes}><button type="button">{for_html(name)}</button></th>')
     lines += ['</tr></thead>', '<tbody>']
     for row in rows:

@@ -5,6 +5,7 @@ import json
 import ntpath
 import os
 import posixpath
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from openatac.study.comparison.comparable import check_comparable, name_of
 from openatac.study.finished_runs import FinishedRun, find_runs, runs_in
 
 FILES = ('settings.json', 'metrics.csv', 'train.log', 'summary.json')  # the last marks a finished run
-ADVICE = ': make room or choose another folder'
+ADVICE = 'make room or choose another folder'
 
 
 def copy_records(sources: Sequence[str], folder: str) -> None:
@@ -69,13 +70,21 @@ def _record(run: FinishedRun) -> dict[str, str]:
     try:
         texts = {name: read_text(os.path.join(run.folder, name)) for name in FILES}
         settings = validate(parse_json(texts['settings.json']), dict)
+        values = {**settings, **validate(parse_json(texts['summary.json']), dict)}
     except (OSError, ValueError) as error:
         raise OpenatacError(f'{run.folder} lacks {" or ".join(FILES)}, or they are damaged ({error}): name a '
                             'folder with all of these files') from None
-    paths = [value for value in settings.values() if isinstance(value, str) and _is_absolute(value)]
-    for path in sorted(paths, key=len, reverse=True):
-        short = _last_part(path)
-        if short:
-            texts = {name: text.replace(path, short).replace(json.dumps(path)[1:-1], json.dumps(short)[1:-1])
-                     for name, text in texts.items()}
+    strings = {name: value for name, value in values.items() if isinstance(value, str)}
+    paths = {value: _last_part(value) for value in strings.values() if _is_absolute(value)}
+    commands = {command: without_paths(command) for command in {settings.get('command'), values['command']}
+                if isinstance(command, str)}
+    for name in texts:
+        for value, short in {**commands, **paths}.items():
+            texts[name] = (texts[name].replace(json.dumps(value), json.dumps(short or value))
+                           if name.endswith('.json') else _in_text(texts[name], value, short or value))
     return texts
+
+
+def _in_text(text: str, value: str, short: str) -> str:
+    """Replace ``value``, a path or a command, where it is not a part of a longer word."""
+    return re.sub(rf'(?<![\w./:-]){re.escape(value)}(?![\w-])', lambda match: short, text)

@@ -71,14 +71,15 @@ class Sweep:
 
 
 def unit_flags(unit: str) -> list[str]:
-    """Return train_cifar.py's flags for ``unit``; ValueError if it is unknown or its channels do not fit."""
+    """Return train_cifar.py's flags for ``unit``; ValueError if no network has such a unit or channels."""
     from openatac.models.arguments import check_cifar_channels
-    from openatac.models.zoo import PUBLISHED_CIFAR_HOST, find_host, settings_of_unit, unit_settings
-    host = find_host(PUBLISHED_CIFAR_HOST)
+    from openatac.models.zoo import HOSTS, PUBLISHED_CIFAR_HOST, settings_of_unit, unit_settings
+    host = HOSTS.find(PUBLISHED_CIFAR_HOST)
     settings = settings_of_unit(host, unit)
     if settings is None:
         near = difflib.get_close_matches(unit.lower(), unit_settings(host), n=5, cutoff=0.3)
-        raise ValueError(f'there is no unit {unit!r}; the nearest are {", ".join(near)}')
+        hint = f'the nearest are {", ".join(near)}' if near else 'units are such as relu, swish_se and atac'
+        raise ValueError(f'there is no unit {unit!r}; {hint}')
     if 'channels' in settings:
         check_cifar_channels(settings['channels'])
     flags = []

@@ -15,12 +15,12 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from openatac.console.program import stop_signals
+from openatac.console.program import StoppedBySignal, stop_signals
+from openatac.console.streams import on_terminal
 from openatac.errors import CheckpointError, OpenatacError
 from openatac.runtime.threads import thread_count
 from openatac.study.finished_runs import read_run
 from openatac.training.run_folder import RunFolder
-from openatac.training.tracking.log import on_terminal
 
 WRONG_COMMAND = 2
 TRAIN_CIFAR = [sys.executable, '-m', 'openatac', 'train-cifar']
@@ -50,7 +50,7 @@ class Failure(NamedTuple):
     """The exit code of a training that failed, and the last line that it wrote."""
 
     code: int
-    words: str
+    last_line: str
 
 
 def run_queue(trainings: Sequence[QueuedRun], jobs: int, gpus: Sequence[str] = ()) -> dict[str, Failure]:
@@ -72,9 +72,10 @@ def run_queue(trainings: Sequence[QueuedRun], jobs: int, gpus: Sequence[str] = (
 
     Raises
     ------
+    StoppedBySignal
+        After the first SIGINT or SIGTERM, once the running trainings have written a checkpoint.
     KeyboardInterrupt
-        After the first SIGINT or SIGTERM, once the running trainings have written a checkpoint; a second
-        one kills them.
+        After a second one, which kills them.
     """
     queue = _Queue(trainings, jobs, gpus)
     with _stop_signals() as stopping:
@@ -89,7 +90,7 @@ def run_queue(trainings: Sequence[QueuedRun], jobs: int, gpus: Sequence[str] = (
         finally:
             queue.kill()
     if stopping:
-        raise KeyboardInterrupt
+        raise StoppedBySignal(stopping[0], ': the same command resumes from the checkpoints')
     return queue.failed
 
 

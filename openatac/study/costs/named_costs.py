@@ -36,11 +36,11 @@ def costs_by_name(name: str, image_shape: tuple[int, int, int], classes: int | N
     """
     import mxnet as mx
 
-    from openatac.export.forms.symbol_files import load_graph
+    from openatac.export.forms.symbol_files import load_exported_symbol
     from openatac.graph.symbol import check_tensor_sizes
     from openatac.models.zoo import get_model
     from openatac.study.costs.count import costs, symbol_costs
-    network = load_graph(name) if name.endswith('.json') else get_model(name, classes=classes)
+    network = load_exported_symbol(name) if name.endswith('.json') else get_model(name, classes=classes)
     try:
         if isinstance(network, mx.gluon.Block):
             return costs(network, image_shape, published)

@@ -83,8 +83,8 @@ def _statistics(net: Any) -> Callable[..., list[dict[str, Any]]]:
 
 def _cifar_images(data: CifarData, count: int | None) -> Iterator[np.ndarray]:
     """Yield batches of test images, reading them when the first one is needed."""
+    from openatac.data.sampling import evenly_spread
     from openatac.data.small.batches import EvaluationBatches
-    from openatac.data.small.image_set import evenly_spread
     from openatac.training.datasets.small import load
     images = load(data, train=False)
     sample = images.select(np.array(evenly_spread(len(images), count)))
@@ -96,7 +96,7 @@ def _photographs(config: ImagenetConfig, count: int | None) -> Iterator[np.ndarr
     """Yield batches of photographs."""
     from openatac.data.images.subset import PhotoSubset
     from openatac.data.photos.batches import EvaluationPhotoBatches
-    from openatac.data.small.image_set import evenly_spread
+    from openatac.data.sampling import evenly_spread
     from openatac.training.datasets.photos import open_photos
     data = config.data
     photos = open_photos(data, 'val', config.network.classes)

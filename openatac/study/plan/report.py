@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from openatac.console.text import counted
 from openatac.study.plan.estimate import (
     LARGEST_LINEAR_BATCH,
     PUBLISHED_BATCH,
@@ -22,9 +23,9 @@ def report(estimate: Estimate) -> str:
 
 def _rows(estimate: Estimate) -> Iterator[tuple[str, str]]:
     setup, step = estimate.setup, estimate.step
-    exchange = _count(setup.servers, 'parameter server') if setup.servers else (
+    exchange = counted(setup.servers, 'parameter server') if setup.servers else (
         'ring all-reduce' if setup.gpus > 1 else 'nothing to exchange')
-    yield 'devices', f'{setup.gpus} in {_count(setup.machines, "machine")}, {exchange}'
+    yield 'devices', f'{setup.gpus} in {counted(setup.machines, "machine")}, {exchange}'
     yield 'global batch', f'{setup.global_batch:,} images'
     yield 'gradients', f'{setup.gradient_bytes / 1e6:.2f} MB ({setup.parameters:,} x {setup.dtype})'
     yield 'step', (f'{1e3 * step.seconds:.1f} ms: {1e3 * step.computing:.1f} computing, '
@@ -37,10 +38,6 @@ def _rows(estimate: Estimate) -> Iterator[tuple[str, str]]:
     yield 'device hours', f'{estimate.device_hours:.1f}'
     if estimate.cost is not None:
         yield 'cost', f'{estimate.cost:.2f} in the currency of --price, without server machines'
-
-
-def _count(count: int, what: str) -> str:
-    return f'{count} {what}{"" if count == 1 else "s"}'
 
 
 def _assumptions(estimate: Estimate) -> Iterator[str]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from openatac.console.text import for_terminal, text_table
+from openatac.console.text import counted, for_terminal, text_table
 from openatac.study.comparison.tables import spread
 from openatac.study.finished_runs import FinishedRun
 from openatac.study.published.numbers import ACCURACY, COSTS
@@ -98,7 +98,7 @@ def _left_out(runs: Sequence[FinishedRun]) -> Iterator[str]:
         if reasons:
             kinds.setdefault(for_terminal(', '.join(reasons)), []).append(for_terminal(run.network))
     for kind, networks in kinds.items():
-        yield (f'- {len(networks)} run{"" if len(networks) == 1 else "s"}: {kind} '
+        yield (f'- {counted(len(networks), "run")}: {kind} '
                f'({", ".join(sorted(set(networks)))})')
 
 

@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from openatac.console.text import counted
 from openatac.errors import OpenatacError
 from openatac.files.csv_file import read_csv
 from openatac.study.finished_runs import FinishedRun
@@ -44,8 +45,8 @@ def run_speeds(runs: Sequence[FinishedRun]) -> Iterator[Speed]:
             members.setdefault((run.network, kind, processors), []).append(run.summary['images_per_second'])
     for (network, kind, processors), values in members.items():
         speed = statistics.median(values)
-        yield Speed(network, speed / processors, kind, f'{speed:.0f} on {processors} {kind}'
-                    f'{"s" if processors > 1 else ""} (n = {len(values)}, measured in the runs)')
+        yield Speed(network, speed / processors, kind, f'{speed:.0f} on {counted(processors, kind)} '
+                    f'(n = {len(values)}, measured in the runs)')
 
 
 def _processors(run: FinishedRun) -> tuple[str, int]:

@@ -11,7 +11,7 @@ import numpy as np
 from openatac.data.images.class_names import check_case, read_class_list, warn_if_sorted_as_text
 from openatac.data.images.codec import decode
 from openatac.data.images.folder import ImageFolder, class_folders
-from openatac.data.images.listed import TINY_IMAGENET, ImageList
+from openatac.data.images.listed import ImageList, list_in
 from openatac.data.images.source import BadImage, PhotoSet, PhotoSource
 from openatac.data.records.record_file import RecordFile
 from openatac.data.records.sidecar_files import index_beside, read_class_names
@@ -24,34 +24,55 @@ log = logging.getLogger('openatac')
 
 
 def open_photos(data: ImagenetData, split: str, classes: int | None) -> PhotoSet:
-    """Open the photographs of 'train' or 'val'; DataError if they are missing."""
+    """Open the photographs of 'train' or 'val'; DataError if they are missing.
+
+    Their classes are those of the config, if they have the same names.
+    """
+    photos = _open(data, split, classes)
+    known, found = data.class_names or (), photos.class_names or ()
+    if known and found and tuple(found) != tuple(known):
+        log.warning('%s: its classes (%s, ...) are not those that the network was trained with (%s, ...); '
+                    'they are matched in this order', _place(data, split), found[0], known[0])
+    return photos
+
+
+def _open(data: ImagenetData, split: str, classes: int | None) -> PhotoSet:
     if data.use_rec:
         rec, index = _record_file(data, split), getattr(data, f'rec_{split}_idx')
         records = RecordFile(rec, index_beside(rec) if index is None else os.path.expanduser(index), classes)
-        warn_if_sorted_as_text(records.class_names or (), rec)
         return records
     if os.path.isfile(os.path.expanduser(data.data_dir)):
         raise DataError(f'--data-dir {data.data_dir} is a file: unpack it, and give the folder that then has '
                         'train/ and val/')
     folder, labels = _folder(data, split), _label_list(data, split)
-    names = listed = read_class_list(os.path.expanduser(data.class_list)) if data.class_list else None
+    names = listed = _listed_classes(data)
     if not labels:
-        images = ImageFolder(folder, classes, names)
-        if names is None and split == 'val':
-            _warn_of_number_order(images)
-        return images
+        if data.class_names and set(data.class_names) == set(class_folders(folder)):
+            names = data.class_names
+        return ImageFolder(folder, classes, names)
     if names is None and data.train_labels is None:  # the training images have a folder for each class
-        names = class_folders(_folder(data, 'train'))
+        names = data.class_names or class_folders(_folder(data, 'train'))
     return ImageList(folder, labels, classes, names, listed)
 
 
-def _warn_of_number_order(images: ImageFolder) -> None:
+def _listed_classes(data: ImagenetData) -> Sequence[str] | None:
+    """Return the classes of --class-list; a run knows them without the file."""
+    if data.class_list is None:
+        return None
+    path = os.path.expanduser(data.class_list)
+    return data.class_names if data.class_names and not os.path.exists(path) else read_class_list(path)
+
+
+def _place(data: ImagenetData, split: str) -> str:
+    return _record_file(data, split) if data.use_rec else _folder(data, split)
+
+
+def _warn_of_number_order(names: Sequence[str], folder: str) -> None:
     """Warn if the order of the classes depends on whether their names are taken as numbers or as text."""
-    names = images.class_names
-    if names != tuple(sorted(names)):
+    if list(names) != sorted(names):
         log.warning('%s: the class folders are sorted as numbers (%s, ...); for a network that was trained '
                     'with them sorted as text (%s, ...), give that order with --class-list',
-                    images.root, ', '.join(names[:3]), ', '.join(sorted(names)[:3]))
+                    folder, ', '.join(names[:3]), ', '.join(sorted(names)[:3]))
 
 
 def _record_file(data: ImagenetData, split: str) -> str:
@@ -67,34 +88,38 @@ def _label_list(data: ImagenetData, split: str) -> str | None:
     given = getattr(data, split + '_labels')
     if given is not None:
         return os.path.expanduser(given)
-    default = os.path.join(_folder(data, split), TINY_IMAGENET)
-    return default if os.path.isfile(default) else None
+    return list_in(_folder(data, split))
 
 
 def with_classes(config: ImagenetConfig) -> ImagenetConfig:
-    """Return the config with --num-classes, which is by default what the images have."""
-    if config.network.num_classes is not None:
+    """Return the config with the names of the classes and, by default as many, --num-classes."""
+    names = config.data.class_names or class_names(config.data, 'val' if config.start.evaluate else 'train')
+    if not names:
         return config
-    split = 'val' if config.start.evaluate else 'train'
-    return changed(config, num_classes=count_classes(config.data, split))
+    return changed(config, class_names=list(names), num_classes=config.network.num_classes or len(names))
 
 
-def count_classes(data: ImagenetData, split: str) -> int | None:
-    """Return how many classes the images of 'train' or 'val' have; None if their files do not say it.
+def class_names(data: ImagenetData, split: str) -> Sequence[str] | None:
+    """Return the classes of the images of 'train' or 'val'; None if their files do not say them.
 
-    It does not look for the images, which takes long for ImageNet and is done when they are needed.
+    It does not look for the images, which takes long for ImageNet and is done when they are needed. A warning
+    says if their order may surprise.
     """
-    names: Sequence[str] | None
     try:
         if data.use_rec:
-            names = read_class_names(_record_file(data, split), None)
-        elif _label_list(data, split):
-            names = open_photos(data, split, None).class_names
-        else:
-            names = class_folders(_folder(data, split))
+            rec = _record_file(data, split)
+            names = read_class_names(rec, None)
+            warn_if_sorted_as_text(names or (), rec)
+            return names
+        if _label_list(data, split):
+            return open_photos(data, split, None).class_names
+        listed, folder = _listed_classes(data), _folder(data, split)
+        if listed is None:
+            listed = class_folders(folder)
+            _warn_of_number_order(listed, folder)
+        return listed
     except DataError:  # raised again when the images are needed, after the other checks
         return None
-    return len(names) if names else None
 
 
 def first_readable(source: PhotoSource) -> np.ndarray:

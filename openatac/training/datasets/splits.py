@@ -4,7 +4,7 @@ from __future__ import annotations
 import logging
 from typing import Any, NamedTuple
 
-from openatac.data.validation_split import split_by_class
+from openatac.data.sampling import split_by_class
 from openatac.training.sections.shared import Training
 
 log = logging.getLogger('openatac')

@@ -7,7 +7,7 @@ from typing import Any
 
 from openatac.errors import SettingError
 from openatac.flags import flag_of
-from openatac.limits import Size, sides
+from openatac.image_size import Size, sides
 from openatac.models.zoo import unit_name
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
 from openatac.training.networks.library import ImageSizeError, Library, installed_library, library_of

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from openatac.errors import OpenatacError
 from openatac.files.schema import read_json
 from openatac.files.writing import write_text, writing
-from openatac.flags import Given, flag_of
+from openatac.flags import ParsedFlags, flag_of
 from openatac.graph.nodes import SYMBOL_SUFFIX
 from openatac.models.weights.params_file import PARAMS_SUFFIX
 from openatac.options import changed, fields, from_json, values
@@ -33,7 +33,7 @@ class _Written(NamedTuple):
     flags: dict[str, Any]
 
 
-def read_initial_network(prefix: str, given: Given) -> tuple[str, str, Config]:
+def read_initial_network(prefix: str, given: ParsedFlags) -> tuple[str, str, Config]:
     """Read the files that `write_initial_network` wrote under ``prefix``.
 
     Returns

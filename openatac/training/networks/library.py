@@ -5,7 +5,9 @@ A network that may be of either is of Gluon where MXNet is installed, and of PyT
 from __future__ import annotations
 
 import abc
-from typing import Any
+from typing import Any, Callable
+
+import numpy as np
 
 from openatac.errors import last_line
 from openatac.graph.nodes import INPUT
@@ -51,6 +53,10 @@ class Library(abc.ABC):
         """Return how many outputs a network with values has."""
 
     @abc.abstractmethod
+    def function(self, net: Any) -> Callable[[np.ndarray], np.ndarray]:
+        """Return what a network computes in evaluation mode, from images (B, C, H, W) to outputs (B, N)."""
+
+    @abc.abstractmethod
     def freeze(self, net: Any, patterns: str) -> None:
         """Exclude parameters from training; see `openatac.models.fine_tuning.freeze`."""
 
@@ -73,7 +79,7 @@ class _Gluon(Library):
 
     def build(self, host: Host, settings: dict[str, Any], image_shape: ImageShape, seed: int) -> Any:
         import mxnet as mx
-        net = host.build(**settings)
+        net = host.gluon(**settings)
         try:
             self._output_shapes(net, image_shape)
         except mx.MXNetError as error:
@@ -97,6 +103,13 @@ class _Gluon(Library):
         import mxnet as mx
         _, shapes, _ = net(mx.sym.var(INPUT)).infer_shape(**{INPUT: (1, *image_shape)})
         return shapes  # type: ignore[no-any-return]
+
+    def function(self, net: Any) -> Callable[[np.ndarray], np.ndarray]:
+        import mxnet as mx
+
+        from openatac.models.weights.parameters import context_of
+        context = context_of(net)
+        return lambda images: net(mx.nd.array(images, context)).asnumpy()
 
     def freeze(self, net: Any, patterns: str) -> None:
         from openatac.models.fine_tuning import freeze
@@ -146,6 +159,17 @@ class _PyTorch(Library):
         import torch
         with torch.no_grad():
             return int(net.eval()(torch.zeros(1, *image_shape)).shape[1])
+
+    def function(self, net: Any) -> Callable[[np.ndarray], np.ndarray]:
+        import torch
+        net.eval()
+
+        @torch.no_grad()
+        def run(images: np.ndarray) -> np.ndarray:
+            outputs: np.ndarray = net(torch.from_numpy(images)).numpy()
+            return outputs
+
+        return run
 
     def freeze(self, net: Any, patterns: str) -> None:
         from openatac.pytorch.fine_tuning import freeze

@@ -4,9 +4,9 @@ from __future__ import annotations
 from typing import Any
 
 from openatac.flags import flag_of
-from openatac.limits import sides
+from openatac.image_size import sides
 from openatac.models.hosts import Host
-from openatac.models.zoo import PUBLISHED_CIFAR_HOST, PUBLISHED_IMAGENET_HOST, find_host, find_model
+from openatac.models.zoo import HOSTS, PUBLISHED_CIFAR_HOST, PUBLISHED_IMAGENET_HOST, find_model
 from openatac.options import changed, section_fields
 from openatac.registry import Factories
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
@@ -47,7 +47,7 @@ def _resolve_cifar(config: CifarConfig, units: dict[str, Any]) -> dict[str, Any]
 def _parse_model(model: str) -> tuple[Host, dict[str, Any]]:
     """Return (host, options) for the name of a network; 'atac' leaves the options open."""
     if model == 'atac':
-        return find_host(PUBLISHED_CIFAR_HOST), {}
+        return HOSTS.find(PUBLISHED_CIFAR_HOST), {}
     try:
         host, settings = find_model(model)
     except ValueError as error:
@@ -61,8 +61,8 @@ def _parse_model(model: str) -> tuple[Host, dict[str, Any]]:
 def host_of(config: Config) -> Host:
     """Return the host of a config from `resolve`."""
     if isinstance(config, ImagenetConfig):
-        return find_host(PUBLISHED_IMAGENET_HOST)
-    return find_host(config.network.host or PUBLISHED_CIFAR_HOST)
+        return HOSTS.find(PUBLISHED_IMAGENET_HOST)
+    return HOSTS.find(config.network.host or PUBLISHED_CIFAR_HOST)
 
 
 def is_for_pytorch(config: Config) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Callable
 import numpy as np
 
 from openatac.backends.base import Backend
-from openatac.backends.cluster import Cluster, SingleProcess
+from openatac.backends.cluster import Cluster
 from openatac.backends.learner import Metrics, checksum
 from openatac.data.batches import prefetch
 from openatac.data.small.image_set import ImageSet
@@ -28,18 +28,25 @@ from openatac.training.sections.cifar import CifarData, CifarTraining
 log = logging.getLogger('openatac')
 
 
-def evaluate(net: Any, config: CifarConfig, reader: BackgroundReader) -> Metrics:
-    """Log the accuracy of the parameters in ``config.start.evaluate`` on the test images."""
+def evaluate(net: Any, config: CifarConfig, reader: BackgroundReader) -> int:
+    """Log the accuracy of the parameters in ``config.start.evaluate`` on the test images.
+
+    Returns
+    -------
+    int
+        How many images could not be read, and were left out.
+    """
     assert config.start.evaluate is not None
     path = weights_file(config.start.evaluate)
     backend = session.backend_of(config, net)
     backend.load(path)
     batch_size = config.training.batch_size * backend.device_count
     images, = reader.result()
-    return evaluate_with_report(
+    evaluate_with_report(
         backend.learner(config.training.optimizer, {}), backend.evaluation_batches(images, batch_size),
         config.output, images.class_names, lambda metrics: (
             f'{path}: accuracy={metrics.score:f} loss={metrics.loss:f} on {metrics.images} test images'))
+    return images.left_out
 
 
 def _test(backend: Backend, config: CifarConfig, images: ImageSet, batch_size: int, path: str) -> Metrics:
@@ -50,8 +57,8 @@ def _test(backend: Backend, config: CifarConfig, images: ImageSet, batch_size: i
     return learner.evaluate(prefetch(batches, batches.ahead))
 
 
-def train_network(net: Any, name: str, config: CifarConfig, reader: BackgroundReader,
-                  command: str, cluster: Cluster | None = None) -> dict[str, Any] | None:
+def train_network(net: Any, name: str, config: CifarConfig, cluster: Cluster, command: str,
+                  reader: BackgroundReader) -> dict[str, Any] | None:
     """Train the network ``net``, called ``name``, in the run's folder.
 
     Parameters
@@ -60,19 +67,19 @@ def train_network(net: Any, name: str, config: CifarConfig, reader: BackgroundRe
         As `openatac.backends.base.open_backend` takes it.
     name : str
     config : CifarConfig
-    reader : BackgroundReader
-        Reads the training and the test images.
+    cluster : Cluster
+        The processes that train together.
     command : str
         The command line.
-    cluster : Cluster, optional
-        The processes that train together; by default this one alone.
+    reader : BackgroundReader
+        Reads the training and the test images.
 
     Returns
     -------
     dict or None
         The summary; None for a dry run.
     """
-    training, cluster = config.training, cluster or SingleProcess()
+    training = config.training
     with session.reserve_run_folder(config, command, rank=cluster.rank):
         backend = session.backend_of(config, net, cluster)
         training_set, test_set = reader.result()

@@ -14,7 +14,7 @@ log = logging.getLogger('openatac')
 
 
 def evaluate_with_report(learner: Learner, batches: Any, output: Output, class_names: Sequence[str],
-                         line: Callable[[Metrics], str]) -> Metrics:
+                         line: Callable[[Metrics], str]) -> None:
     """Evaluate on all ``batches``, log the ``line`` of the metrics, and write the report that is asked for.
 
     Parameters
@@ -33,4 +33,3 @@ def evaluate_with_report(learner: Learner, batches: Any, output: Output, class_n
     if report:
         for text in report.write(batches.names(), class_names):
             log.info('%s', text)
-    return metrics

@@ -25,7 +25,10 @@ def _gate(config: Config) -> str:
     """Return a line on the gate of ATAC units, which the published defaults make other than the paper's."""
     network = config.network
     has_relu = getattr(network, 'useReLU', True)  # ImageNet's always have it
-    paper = [f'r = {PAPER_R} (--r {PAPER_R})'] * (network.r != PAPER_R)
-    paper += ['an inner ReLU (--useReLU)'] * (not has_relu)
+    paper = []
+    if network.r != PAPER_R:
+        paper.append(f'r = {PAPER_R} (--r {PAPER_R})')
+    if not has_relu:
+        paper.append('an inner ReLU (--useReLU)')
     return (f'ChaATAC: r = {network.r:g}, {"with" if has_relu else "without"} an inner ReLU'
             + (f'; the paper has {" and ".join(paper)}' if paper else ''))

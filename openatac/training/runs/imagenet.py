@@ -55,8 +55,14 @@ def cpu_command(command: str) -> str:
 
 # --------------------------------------------------------------------------------- evaluation
 
-def evaluate(net: Any, config: ImagenetConfig, command: str) -> Metrics:
-    """Log the errors of the parameters in ``config.start.evaluate`` on the validation set."""
+def evaluate(net: Any, config: ImagenetConfig, command: str) -> int:
+    """Log the errors of the parameters in ``config.start.evaluate`` on the validation set.
+
+    Returns
+    -------
+    int
+        How many photographs could not be read, and were left out.
+    """
     assert config.start.evaluate is not None
     path = weights_file(config.start.evaluate)
     backend = _open_backend(net, config, command)
@@ -69,8 +75,9 @@ def evaluate(net: Any, config: ImagenetConfig, command: str) -> Metrics:
         return (f'{path}: err-top1={1 - metrics.score:f} err-top5={1 - metrics.top5:f} '
                 f'loss={metrics.loss:f} on {metrics.images} images')
 
-    return evaluate_with_report(learner, _evaluation(backend, config, source, SingleProcess()), config.output,
-                                source.class_names or (), line)
+    batches = _evaluation(backend, config, source, SingleProcess())
+    evaluate_with_report(learner, batches, config.output, source.class_names or (), line)
+    return batches.bad.count
 
 
 def _test(backend: Backend, config: ImagenetConfig, source: PhotoSource, cluster: Cluster, path: str

@@ -59,10 +59,10 @@ def reserve_run_folder(config: Config, command: str, log_file: str | None = None
     folder, plots = config.output.save_dir, config.output.save_plot_dir
     with only_run_in(folder):
         path = log_file or os.path.join(folder, 'train.log')
-        with writing(f'{"--logging-file" if log_file else "--save-dir"}: {path}', '; choose another'):
+        with writing(f'{"--logging-file" if log_file else "--save-dir"}: {path}', 'choose another'):
             log_to(path, log_form)
         if plots:
-            with writing(f'--save-plot-dir: {plots}', '; choose another'):
+            with writing(f'--save-plot-dir: {plots}', 'choose another'):
                 os.makedirs(plots, exist_ok=True)
         log.info('%s', command)
         for line in first_lines(config):

@@ -4,8 +4,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Optional
 
-from openatac.data.small.named import OUTPUTS, SIDE
-from openatac.limits import COUNT_FROM_ZERO, MAX_BLOCKS, MAX_SIDE, SHARE, counts, number
+from openatac.data.images.bad_images import MAX_BAD_SHARE
+from openatac.data.small.dataset_names import DATASET_OUTPUTS, IMAGE_SIDE
+from openatac.limits import BLOCKS, COUNT, COUNT_FROM_ZERO, MAX_SIDE, SHARE, listed, number
 from openatac.options import (
     Section,
     exported_option,
@@ -29,11 +30,11 @@ class CifarNetwork(Network):
         'cifar_resnet18_v1_atac', network=True)
     host: Optional[str] = network_option(None, flags=(), added=True)
     blocks: Optional[int] = network_option(
-        None, 'blocks per stage', parse=number(int, low=1, high=MAX_BLOCKS), shown='3, a ResNet-20',
+        None, 'blocks per stage', parse=BLOCKS, shown='3, a ResNet-20',
         named=True)
     channels: Optional[list[int]] = network_option(  # noqa: RUF009
-        None, 'channels of the stem and the stages, such as 17,17,35,68', parse=counts, metavar='C,C,...',
-        shown="the host's, 16,16,32,64 in the ResNet-20", named=True, added=True)
+        None, 'channels of the stem and the stages, such as 17,17,35,68', parse=listed(COUNT, repeats=True),
+        metavar='C,C,...', shown="the host's, 16,16,32,64 in the ResNet-20", named=True, added=True)
     act_type: Optional[str] = inherited(  # type: ignore[assignment]
         Network, 'act_type', None, shown='ChaATAC')
     act_layers: int = inherited(Network, 'act_layers', 4)
@@ -58,13 +59,16 @@ class CifarData(Section, title='data'):
         shown="Gluon's own folder")
     image_size: Optional[int] = network_option(
         None, 'side in pixels to which images of --dataset folder are squeezed', added=True,
-        parse=number(int, low=8, high=MAX_SIDE), shown=f'{SIDE}',
+        parse=number(int, low=8, high=MAX_SIDE), shown=f'{IMAGE_SIDE}',
         matters=only_with('dataset', 'folder'))
     class_list: Optional[str] = option(
         None, 'file with the name of a class of --dataset folder on each line, in the order of the labels',
         metavar='FILE', shown='the class folders, sorted', added=True)
     class_names: Optional[list[str]] = network_option(  # noqa: RUF009
         None, flags=(), added=True, matters=only_with('dataset', 'folder'))
+    max_bad_share: float = option(
+        MAX_BAD_SHARE, 'the share of the images of --dataset folder that may be damaged; they are named and '
+        'left out', parse=SHARE, added=True)
     data_url: Optional[str] = option(
         None, 'a mirror of the CIFAR archives', shown='OPENATAC_DATA_URL, else their home')
     cifar100_labels: Literal['fine', 'coarse'] = result_option(
@@ -77,12 +81,12 @@ class CifarData(Section, title='data'):
     @property
     def side(self) -> int:
         """The side of the images in pixels."""
-        return self.image_size or SIDE
+        return self.image_size or IMAGE_SIDE
 
     @property
     def classes(self) -> int:
         """How many classes there are; 100 for CIFAR-100 with its 20 superclasses too, as published."""
-        return OUTPUTS[self.dataset] if self.class_names is None else len(self.class_names)
+        return DATASET_OUTPUTS[self.dataset] if self.class_names is None else len(self.class_names)
 
 
 @dataclass(frozen=True)

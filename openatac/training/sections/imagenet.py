@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, Optional, Union
 
 from openatac.data.images.bad_images import MAX_BAD_SHARE
 from openatac.distributed.kvstore import KVSTORES
+from openatac.image_size import ImageSize
 from openatac.limits import (
     COUNT_FROM_ZERO,
     FROM_ZERO,
@@ -14,7 +15,6 @@ from openatac.limits import (
     MIN_CROP_RATIO,
     POSITIVE,
     SHARE,
-    ImageSize,
     number,
 )
 from openatac.options import (
@@ -71,6 +71,7 @@ class ImagenetData(Section, title='data'):
     class_list: Optional[str] = option(
         None, 'file with the name of a class on each line, in the order of the labels', metavar='FILE',
         shown='the class folders, sorted', added=True)
+    class_names: Optional[list[str]] = option(None, flags=(), added=True)  # noqa: RUF009 (a run keeps them)
     use_rec: bool = option(False, 'read record files instead of folders', negatable=True)
     rec_train: str = option(os.path.join(IMAGENET_FOLDER, 'rec', 'train.rec'), 'training record file')
     rec_train_idx: Optional[str] = option(None, 'its index', shown='the .idx next to it, or none')
@@ -125,6 +126,10 @@ class ImagenetTraining(Training):
     hard_weight: float = result_option(
         0.5, "the labels' share of the loss; the teacher has the rest", parse=number(float, low=0, high=1),
         matters=only_with('teacher'))
+    freeze: Optional[str] = inherited(
+        Training, 'freeze', None,
+        help="do not train the parameters whose names match, such as 'layer[12].*'; commas separate several "
+        'patterns')
     num_gpus: int = option(
         0, 'how many GPUs to use, from GPU 0 on; 0 is the CPU', parse=number(int, low=0, high=64))
     kvstore: str = option(

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Literal, Optional
 
 from openatac.limits import (
+    BATCH_SIZE,
     COUNT,
     COUNT_FROM_ZERO,
     FROM_ZERO,
-    MAX_BATCH,
-    MAX_SEED,
     POSITIVE,
     RATIO,
+    SEED,
     SHARE,
     number,
     prefix,
@@ -58,7 +58,7 @@ class Training(Section, title='training'):
     recipe: Optional[str] = option(
         None, 'settings by name, which other flags override; docs/how-to/reproduce.md lists the recipes',
         shown='none')
-    batch_size: int = result_option(128, 'images per device', parse=number(int, low=1, high=MAX_BATCH))
+    batch_size: int = result_option(128, 'images per device', parse=BATCH_SIZE)
     num_epochs: int = schedule_option(400, 'passes over the training images', parse=COUNT)
     lr: float = schedule_option(0.2, 'learning rate', parse=POSITIVE)
     momentum: float = result_option(0.9, "momentum of Nesterov's method", parse=SHARE)
@@ -71,11 +71,11 @@ class Training(Section, title='training'):
         0.0, 'share of the training images, of each class, that is held out to choose the best epoch on; the '
         'test images are then used once, at the end', parse=SHARE, added=True)
     val_seed: int = result_option(
-        0, 'seed of the choice of these images', parse=number(int, low=0, high=MAX_SEED),
+        0, 'seed of the choice of these images', parse=SEED,
         matters=only_with('val_split'), added=True)
     seed: int = network_option(
         0, 'seed of the initial values, order, augmentation and dropout',
-        parse=number(int, low=0, high=MAX_SEED))
+        parse=SEED)
     freeze: Optional[str] = network_option(
         None, "do not train the parameters whose names match, such as 'features.*'; commas separate several "
         'patterns', metavar='PATTERN', shown='none', added=True)

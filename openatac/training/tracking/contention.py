@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, NamedTuple
 
+from openatac.console.text import counted
 from openatac.runtime.cores import allowed_processors, has_affinity
 from openatac.runtime.threads import thread_count
 from openatac.training.tracking.log import log
@@ -71,7 +72,7 @@ def sentence(others: float, processors: int, threads: int) -> str:
     remedy = ('wait until they have ended' if free >= threads else
               f'stop it with Ctrl-C and continue with OMP_NUM_THREADS={free} and --resume auto')
     return (f'other processes keep {others:.1f} of {processors} processors busy alongside this training with '
-            f'{threads} thread{"s" * (threads > 1)}, so that its images/s say little of its speed alone; '
+            f'{counted(threads, "thread")}, so that its images/s say little of its speed alone; '
             f'if it is too slow, {remedy}')
 
 

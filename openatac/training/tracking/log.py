@@ -11,11 +11,6 @@ FORM = '%(asctime)s %(levelname)s %(message)s'  # of a line in the log file
 log = logging.getLogger('openatac')
 
 
-def on_terminal() -> bool:
-    """Return whether anyone sees progress bars; standard error may also be closed."""
-    return sys.stderr is not None and sys.stderr.isatty()
-
-
 class _Console(logging.Handler):
     """Prints above a progress bar instead of through it, and skips what the bar itself shows."""
 

@@ -1,4 +1,4 @@
-"""Holds out a part of the training images, on which the best epoch is chosen."""
+"""Choices of images: a part that is held out, and a sample that is evenly spread."""
 import numpy as np
 
 from openatac.errors import DataError
@@ -36,3 +36,9 @@ def split_by_class(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndar
         raise DataError('no class has two training images to divide between training and validation: leave '
                         '--val-split out')
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def evenly_spread(total: int, count: int | None = None) -> list[int]:
+    """Return the indices of ``count`` of ``total`` images, evenly spread; of all if there are no more."""
+    count = min(count or total, total)
+    return [total * index // count for index in range(count)]

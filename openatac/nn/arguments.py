@@ -70,6 +70,16 @@ def attention_widths(channels: int, kernel_size: int, strides: int, kappa: float
 
 def check_heads(channels: int, heads: int, parts: int) -> None:
     """Raise ValueError unless ``channels`` can be divided among ``parts`` of the attention heads."""
+    check_whole('channels', channels, 1, MAX_CHANNELS)
     check_whole('heads', heads, 1, MAX_CHANNELS)
     if channels % parts:
         raise ValueError(f'{heads} heads need a multiple of {parts} channels, not {channels}')
+
+
+def check_groups(channels: int, num_groups: int) -> None:
+    """Raise SettingError unless a GroupNorm can divide ``channels`` into ``num_groups`` groups."""
+    check_whole('channels', channels, 1, MAX_CHANNELS)
+    check_whole('num_groups', num_groups, 1, MAX_CHANNELS)
+    if channels % num_groups:
+        raise SettingError('num_groups', f'num_groups must divide the {channels} channels, and '
+                           f'{num_groups!r} does not')

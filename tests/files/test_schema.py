@@ -14,7 +14,7 @@ from openatac.errors import CheckpointError, OpenatacError
 from openatac.export.manifest import read_manifest
 from openatac.export.networks.trained_network import load_run
 from openatac.files.schema import Range, parse_json, read_json, validate
-from openatac.flags import DEFAULT, Given
+from openatac.flags import DEFAULT, ParsedFlags
 from openatac.options import build, fields, values
 from openatac.study.comparison import sentences, tables
 from openatac.study.comparison.differences import differences
@@ -193,7 +193,7 @@ def test_initial_values(tmp_path):
     path = tmp_path / 'a-flags.json'
     config = build(CifarConfig, {'blocks': 1, 'useReLU': True})
     path.write_text(json.dumps({'model': 'atac', 'flags': network_settings(config)}))
-    given = Given(config, dict.fromkeys(fields(CifarConfig), DEFAULT))
+    given = ParsedFlags(config, dict.fromkeys(fields(CifarConfig), DEFAULT))
 
     def read():
         try:
