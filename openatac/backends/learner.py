@@ -12,7 +12,7 @@ from openatac.backends.cluster import Cluster
 from openatac.backends.objective import Objective
 
 Arrays = dict[str, Any]  # {name, see `openatac.backends.state_names`: numpy.ndarray}
-Keep = Callable[[Any, Any], None]  # takes outputs (B, classes) and labels (B,), NumPy arrays
+KeepOutputs = Callable[[Any, Any], None]  # takes outputs (B, classes) and labels (B,), NumPy arrays
 
 
 class Metrics(NamedTuple):
@@ -97,7 +97,7 @@ class Learner(abc.ABC):
         """Start the means again, from no images."""
 
     @abc.abstractmethod
-    def evaluate(self, batches: Any, keep: Keep | None = None) -> Metrics:
+    def evaluate(self, batches: Any, keep: KeepOutputs | None = None) -> Metrics:
         """Return the means over all ``batches`` of (images, labels), those of all processes together.
 
         ``keep``, if given, is called with the outputs and labels of each batch of this process.

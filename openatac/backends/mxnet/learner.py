@@ -17,7 +17,7 @@ from mxnet.ndarray import NDArray
 
 from openatac.backends import state_names
 from openatac.backends.cluster import Cluster, SingleProcess
-from openatac.backends.learner import Arrays, Keep, Learner, Metrics, checksum
+from openatac.backends.learner import Arrays, KeepOutputs, Learner, Metrics, checksum
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.backends.mxnet.training_step import training_step
@@ -157,7 +157,7 @@ class MxnetLearner(Learner):
 
     # ------------------------------------------------------------------------------ evaluation
 
-    def evaluate(self, batches: Iterable[Any], keep: Keep | None = None) -> Metrics:
+    def evaluate(self, batches: Iterable[Any], keep: KeepOutputs | None = None) -> Metrics:
         # Evaluates the network that would be saved now: see `mean_statistics`.
         sums, images = [mx.nd.zeros(3 if self.top5 else 2, ctx) for ctx in self.contexts], 0
         mx.nd.waitall()  # MXNet does not wait by itself for a pending write of running statistics

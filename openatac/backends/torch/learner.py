@@ -12,7 +12,7 @@ import torch
 
 from openatac.backends import state_names
 from openatac.backends.cluster import Cluster, SingleProcess
-from openatac.backends.learner import Arrays, Keep, Learner, Metrics, checksum
+from openatac.backends.learner import Arrays, KeepOutputs, Learner, Metrics, checksum
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.state_names import MASTER, MOMENTUM, indexed, is_statistic
 from openatac.backends.torch.nag import NAG
@@ -211,7 +211,7 @@ class TorchLearner(Learner):
     # ------------------------------------------------------------------------------ evaluation
 
     @enough_memory()
-    def evaluate(self, batches: Iterable[Any], keep: Keep | None = None) -> Metrics:
+    def evaluate(self, batches: Iterable[Any], keep: KeepOutputs | None = None) -> Metrics:
         sums, images = torch.zeros(3 if self.top5 else 2, dtype=torch.float64, device=self.device), 0
         self.module.eval()
         try:
