@@ -9,7 +9,6 @@ from typing import Any
 from openatac.backends.registry import BACKENDS
 from openatac.commands.catalogue import command_parser
 from openatac.errors import ParameterFileError
-from openatac.export.forms.base import check_export_name
 from openatac.flags import ParsedFlags, add_section, flag_of, from_arguments, show_defaults
 from openatac.limits import FLOAT32_MAX, FLOAT32_MIN
 from openatac.models.weights.pretrained import weights_file
@@ -63,6 +62,7 @@ def check(config: Config) -> None:
         raise ValueError('argument --initial: --summary and --write-initial use the network of the flags; '
                          'leave it out')
     if config.output.export:
+        from openatac.export.forms.base import check_export_name
         check_export_name(config.output.export)
     if config.start.pretrained:
         _check_pretrained(config.start.pretrained, config.start)

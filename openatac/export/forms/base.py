@@ -12,14 +12,15 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openatac.export.manifest import Manifest
-from openatac.export.parity import REORDERED_TOLERANCE, Function, ParityCheck
 from openatac.registry import Registry
 
 if TYPE_CHECKING:
     import mxnet as mx
     import numpy as np
 
-Load = Callable[[Manifest], Function]
+    from openatac.export.parity import Function, ParityCheck
+
+Load = Callable[[Manifest], 'Function']
 
 
 class TracedNetwork(NamedTuple):
@@ -101,6 +102,7 @@ class Form(abc.ABC):
 
     def tolerance(self, manifest: Manifest) -> float | None:
         """Return how closely it must agree with the network; see `ParityCheck.report`."""
+        from openatac.export.parity import REORDERED_TOLERANCE
         return None if self.is_quantized else REORDERED_TOLERANCE
 
     def details(self, network: TracedNetwork, prefix: str, check: ParityCheck, load: Load) -> dict[str, Any]:
