@@ -1,7 +1,7 @@
 """Train on a folder of images and classify one: python examples/own_images.py.
 
-The images are made up, horizontal and vertical stripes. Put your own into photos/train/CLASS/ and
-photos/test/CLASS/ instead.
+The images are made up, horizontal and vertical stripes in stripes/. For your own, change --data-dir and leave out
+the two lines that write images.
 """
 import os
 import subprocess
@@ -12,7 +12,7 @@ from PIL import Image
 
 import openatac
 
-FLAGS = ('--dataset folder --data-dir photos --image-size 16 --blocks 1 --useReLU --batch-size 16 '
+FLAGS = ('--dataset folder --data-dir stripes --image-size 16 --blocks 1 --useReLU --batch-size 16 '
          '--num-epochs 6 --lr 0.05 --lr-decay-epoch 4 --save-dir mine')
 
 
@@ -28,11 +28,11 @@ def write_images(folder, count, rng):
 
 
 rng = np.random.default_rng(0)
-write_images('photos/train', 64, rng)
-write_images('photos/test', 16, rng)
+write_images('stripes/train', 64, rng)
+write_images('stripes/test', 16, rng)
 subprocess.run([sys.executable, '-m', 'openatac', 'train-cifar', *FLAGS.split()], check=True)
 
 predictor = openatac.load('mine')
-for path in ('photos/test/horizontal/0.png', 'photos/test/vertical/0.png'):
+for path in ('stripes/test/horizontal/0.png', 'stripes/test/vertical/0.png'):
     best = predictor(path)[0]
     print(f'{path}: {best.label}, {best.score:.3f}')

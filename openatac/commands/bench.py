@@ -10,7 +10,6 @@ images to outputs, both NumPy arrays; the table has the median of each figure ov
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 from collections.abc import Sequence
 from functools import partial
@@ -20,11 +19,10 @@ from openatac.commands.catalogue import command_parser
 from openatac.commands.shared.picture_flags import add_format_flag
 from openatac.console import streams
 from openatac.console.text import text_table
-from openatac.errors import OpenatacError
 from openatac.export.forms.base import prefix_of
 from openatac.export.runtimes.base import RUNTIMES
 from openatac.files.csv_file import write_csv
-from openatac.files.writing import writing
+from openatac.files.writing import check_writable, writing
 from openatac.limits import BATCH_SIZE, COUNT, MAX_SECONDS, listed, number, prefix
 from openatac.pictures import write_picture
 from openatac.runtime.processor import int8_line
@@ -44,9 +42,9 @@ def main(argv: list[str]) -> int:
     prefixes = [prefix_of(path) for path in args.exports]
     if len(set(prefixes)) < len(prefixes):
         p.error(f'argument EXPORT: {max(prefixes, key=prefixes.count)} is named twice')
-    if args.out and not os.access(os.path.dirname(os.path.abspath(args.out)), os.W_OK):
-        raise OpenatacError(f'--out: {args.out} cannot be written: name a folder that exists, and a '
-                            'prefix for the files')
+    if args.out:
+        with writing(f'--out: {args.out}', 'choose another'):  # before the work starts
+            check_writable(args.out + '.csv')
     measured = measure(prefixes, args.engines, args.batch_sizes, args.rounds, args.seconds,
                        partial(print, flush=True), streams.print_to_stderr)
     if any(RUNTIMES.find(m.runtime).form.is_quantized for m in measured):

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from openatac.commands.catalogue import command_parser
 from openatac.commands.shared.picture_flags import add_format_flag
 from openatac.console import streams
+from openatac.console.program import shell_code
 from openatac.limits import BLOCKS, COUNT, SEED, listed, number
 from openatac.runtime.devices import visible_gpus
 from openatac.runtime.libraries import require_mxnet
@@ -95,8 +96,7 @@ def _dry_run(sweep: Sweep, batches: int) -> int:
         flags = [*sweep.flags, '--dry-run', str(batches)]
         for training in dataclasses.replace(sweep, folder=folder, flags=flags).trainings():
             print(f'\n{training.name}:', flush=True)
-            code = subprocess.run(training.command).returncode
-            codes.append(code if code >= 0 else 128 - code)  # as a shell reports a signal
+            codes.append(shell_code(subprocess.run(training.command).returncode))
     return max(codes)
 
 

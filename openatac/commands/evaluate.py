@@ -37,8 +37,12 @@ def main(argv: list[str]) -> int:
     args = p.parse_args(argv)
     if (args.images is None) == (args.dataset is None):
         p.error('name IMAGES or --dataset, one of the two')
-    if args.val_labels and args.dataset:
-        p.error('argument --val-labels: it lists images in a folder; leave it out')
+    if args.data_dir and not args.dataset:
+        p.error('argument --data-dir: it is where the images of --dataset are; leave it out')
+    labels = args.images and not args.images.endswith('.rec') and (args.val_labels or list_in(args.images))
+    for flag, value in (('--val-labels', args.val_labels), ('--class-list', args.class_list)):
+        if value and not labels:
+            p.error(f'argument {flag}: it is for a folder whose images a list names; leave it out')
     return _evaluate(p, args)
 
 

@@ -18,6 +18,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from openatac.commands.catalogue import command_parser
+from openatac.commands.shared.network_arguments import add_labels
 from openatac.console.text import for_terminal
 from openatac.data.small.dataset_names import DATASET_NAMES
 from openatac.export.forms.base import FORMS, Form, check_export_name
@@ -75,9 +76,7 @@ def _add_forms(group: Any) -> None:
     group.add_argument('--precision', choices=('float32', 'float16'), default='float32',
                        help='of OUT-symbol.json and its parameters; float16 is for GPUs (default: '
                             '%(default)s)')
-    group.add_argument('--labels', metavar='FILE|DATASET_NAMES',
-                       help='names of the classes, separated by commas, or a file with one per line, also as '
-                            'in "n01440764 tench, Tinca tinca" (default: those of the data set)')
+    add_labels(group, 'those of the data set')
     group.add_argument('--input-size', type=ImageSize(low=1),
                        help="size of the input images, a side or HEIGHTxWIDTH (default: the run's, else the "
                             "network's)")

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import tempfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +21,7 @@ from openatac.commands.shared.picture_flags import add_format_flag
 from openatac.console.text import for_terminal, text_table
 from openatac.data.small.dataset_names import DATASET_OUTPUTS
 from openatac.files.csv_file import write_csv
-from openatac.files.writing import writing
+from openatac.files.writing import check_writable, writing
 from openatac.limits import IMAGES, prefix
 from openatac.pictures import write_picture
 from openatac.study.gates.picture import gates_figure
@@ -39,9 +38,7 @@ def main(argv: list[str]) -> int:
     """Run ``openatac gates``; see the module."""
     args = _parser().parse_args(argv)
     with writing(f'--out: {args.out}', 'choose another'):  # checked before the work starts
-        folder = os.path.dirname(os.path.abspath(args.out))
-        os.makedirs(folder, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
+        check_writable(args.out + '.csv')
     rows: list[dict[str, Any]] = []
     for folder, name in zip(args.runs, _names(args.runs)):
         gates = gates_of_run(folder, args.params, args.images, args.dataset, args.data_dir)

@@ -25,6 +25,7 @@ from openatac.data.images.listed import ImageList, list_in
 from openatac.data.records.check import check_records
 from openatac.data.records.pack import PackSettings, pack
 from openatac.files.writing import check_prefix
+from openatac.flags import flag_of
 from openatac.limits import number
 from openatac.runtime.cores import allowed_processors
 
@@ -85,6 +86,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
                    help='number of images to process at a time (default: one per processor)')
     p.add_argument('--check', action='store_true', help='check a record file instead')
     args = p.parse_args(argv)
+    for flag in ('root', 'class_list', 'resize', 'quality', 'shuffle') if args.check else ():
+        if getattr(args, flag) is not None:
+            p.error(f'argument {flag_of(flag)}: it is for packing; leave it out')
     if not args.check:
         if not args.out:
             p.error('name the folder of images and the file to write')

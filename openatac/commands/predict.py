@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
     p.add_argument('--batch-size', type=BATCH_SIZE, default=32, metavar='N',
                    help='images at a time (default: %(default)s)')
     add_engine(p)
-    p.add_argument('--gates', metavar='FILE.png', type=picture_file,
+    p.add_argument('--gates', metavar='FILE', type=picture_file,
                    help="draw how much of the first image each ATAC unit's gates let through")
     args = p.parse_intermixed_args(argv)  # EXPORT may be missing, and options may stand after it
     if args.model:

@@ -42,6 +42,11 @@ class StoppedBySignal(OpenatacError):
         self.exit_code = 128 + number
 
 
+def shell_code(code: int) -> int:
+    """Return the exit code of a child process as a shell has it: 137 for signal 9, which is -9 in Popen."""
+    return code if code >= 0 else 128 - code
+
+
 def run_command(main: Callable[[], int | None], fail: Callable[[str, int], None]) -> int:
     """Run a command and return the exit code of the process.
 

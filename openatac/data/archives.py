@@ -28,8 +28,7 @@ NAMED = 8  # files that a message lists
 ENDINGS = '.tar.gz', '.tgz', '.tar', '.zip'
 UTF8_FLAG = 0x800  # of a name in a zip file; without it, zipfile takes the name for CP437
 ZIP, GZIP = b'PK\x03\x04', b'\x1f\x8b'  # the first bytes of a file
-_DAMAGES = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, ValueError,
-            OverflowError)
+_DAMAGES = tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError
 
 log = logging.getLogger('openatac')
 
@@ -60,7 +59,7 @@ def open_files(path: str, published: Collection[str]) -> Iterator[dict[str, File
     ------
     DataError
         If it cannot be read, here or in the body, or the archive is damaged, holds links or devices, or
-        unpacks to more than `LARGEST` bytes.
+        unpacks to more than `LARGEST` bytes. Other errors of the body are left alone.
     """
     try:
         if os.path.isdir(path):
@@ -96,17 +95,25 @@ def _folder_files(folder: str) -> dict[str, File]:
 def _open_archive(file: BinaryIO, path: str) -> Iterator[dict[str, File]]:
     start = file.read(4)
     file.seek(0)
+    with contextlib.ExitStack() as stack:
+        with _whole(path, *_DAMAGES, ValueError, OverflowError):
+            if start == ZIP:
+                files = _zip_files(stack.enter_context(zipfile.ZipFile(file)), path)
+            else:
+                if start.startswith(GZIP):
+                    file = stack.enter_context(_LimitedGzip(fileobj=file))  # type: ignore[assignment]
+                files = _tar_files(stack.enter_context(tarfile.open(fileobj=file, mode='r:')), path)
+            files = _checked(files)
+        with _whole(path, *_DAMAGES):  # as members are read
+            yield files
+
+
+@contextlib.contextmanager
+def _whole(path: str, *damages: type[Exception]) -> Iterator[None]:
+    """Turn errors of a damaged archive into a DataError."""
     try:
-        if start == ZIP:
-            with zipfile.ZipFile(file) as zipped:
-                yield _checked(_zip_files(zipped, path))
-        elif start.startswith(GZIP):
-            with _LimitedGzip(fileobj=file) as unpacked, tarfile.open(fileobj=unpacked, mode='r:') as archive:
-                yield _checked(_tar_files(archive, path))
-        else:
-            with tarfile.open(fileobj=file, mode='r:') as archive:
-                yield _checked(_tar_files(archive, path))
-    except _DAMAGES as error:
+        yield
+    except damages as error:
         raise DataError(f'{path} is not a complete tar, tar.gz or zip archive ({error}); get it again, '
                         'or unpack it yourself and name the folder') from error
 

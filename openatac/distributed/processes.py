@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any, TextIO
 
-from openatac.console.program import RUN_STOP_SIGNALS, STOP_SIGNALS
+from openatac.console.program import RUN_STOP_SIGNALS, STOP_SIGNALS, shell_code
 from openatac.errors import OpenatacError
 
 
@@ -117,7 +117,7 @@ class ProcessGroup:
 
     def _record_failure(self, label: str, code: int) -> None:
         """Keep the code of the first failure, and report it."""
-        code = code if code > 0 else 128 - code  # signal 9 is -9 in Popen, and 137 in a shell
+        code = shell_code(code)
         if not self.code:
             self.code = code
             if not self._stopping:

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import collections
-import errno
 import json
 import os
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from openatac.console.text import printable
 from openatac.evaluation.outcomes import BINS, Bin, Outcomes
 from openatac.evaluation.picture import confusion_figure
 from openatac.files.csv_file import csv_text, write_csv
-from openatac.files.writing import find_target, write_text, writing
+from openatac.files.writing import check_writable, write_text, writing
 from openatac.pictures import write_picture
 
 HARDEST = 3  # classes that the log names
@@ -40,14 +39,10 @@ class Report:
         self.folder, self.predictions, self.outcomes = folder, predictions, Outcomes()
         if folder:
             with writing(f'--report: {folder}', 'choose another folder'):
-                os.makedirs(folder, exist_ok=True)
-                if not os.access(folder, os.W_OK):
-                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder)
+                check_writable(os.path.join(folder, 'report.json'))
         if predictions:
             with writing(f'--predictions: {predictions}', 'choose another file'):
-                place = os.path.dirname(os.path.abspath(predictions))
-                if find_target(predictions).status is None and not os.access(place, os.W_OK):
-                    raise FileNotFoundError(errno.ENOENT, 'its folder is missing or read-only', predictions)
+                check_writable(predictions)
 
     def write(self, images: Sequence[str], names: Sequence[str]) -> list[str]:
         """Write the files; return the lines that say what is in them.

@@ -85,7 +85,7 @@ def check_matplotlib() -> None:
 
 
 def draw_gate_maps(path: str, prefix: str, image: np.ndarray, pixels: np.ndarray, title: str) -> None:
-    """Draw the maps of an export for one input into the PNG file ``path``.
+    """Draw the maps of an export for one input into the picture file ``path``.
 
     There is a row for each stage: the image, then each unit as colours over the grey image. All maps share
     one scale; the range of each is printed above it.

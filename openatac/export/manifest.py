@@ -44,7 +44,7 @@ class Manifest(NamedTuple):
     arguments : dict
         The arguments of its host besides the name, such as {'r': 2, 'useGlobal': True}.
     sha256 : dict
-        {the end of a file's name, after PREFIX: checksum}, see `openatac.files.checksums`.
+        {the end of a file's name, after PREFIX: checksum}, see `openatac.models.weights.checksums`.
     """
 
     model: str

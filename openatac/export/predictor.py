@@ -170,7 +170,7 @@ class Predictor:
                 images = np.stack(inputs)
                 yield PredictedBatch(names, images, probabilities(self.network(images), names), left_out)
             else:
-                nothing = np.empty((0, *self.manifest.image_shape))
+                nothing = np.empty((0, *self.manifest.image_shape), 'float32')
                 yield PredictedBatch([], nothing, np.empty((0, self.manifest.classes)), left_out)
 
 

@@ -184,6 +184,16 @@ def writing(what: str, advice: str = '') -> Iterator[None]:
         raise OpenatacError(f'{what} cannot be written ({reason(error)}){advice}') from None
 
 
+def check_writable(path: str) -> None:
+    """Raise OSError if no file can be written to ``path``, whose folder is made if it is missing."""
+    folder = os.path.dirname(os.path.abspath(path))
+    if find_target(path).status is None:
+        os.makedirs(folder, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    elif not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+
 def check_prefix(path: str, beside_folder: bool = True) -> str:
     """Return ``path``, the start of the names of files to be written, if it ends in a name.
 

@@ -5,12 +5,9 @@ import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from openatac.registry import Factories, settings_of
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

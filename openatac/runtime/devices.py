@@ -162,3 +162,13 @@ def parse_gpus(text: str) -> list[int]:
     if len(set(indices)) != len(fields):
         raise ValueError(f'argument --gpus: {text!r} is not a list of GPU indices like 0,1')
     return indices
+
+
+def has_torch_device(device: str) -> bool:
+    """Return whether PyTorch has the device."""
+    import torch
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError):  # the latter if PyTorch is a CPU build
+        return False
+    return True

@@ -60,7 +60,7 @@ def units_table(runs: Mapping[str, Group]) -> str:
 
 
 def draw(path: str, runs: Mapping[str, Group]) -> None:
-    """Draw the curves of {unit: its run} into the PNG file ``path``."""
+    """Draw the curves of {unit: its run} into the picture file ``path``."""
     write_picture(path, lambda: comparison_curves(list(runs.values()), blocks=1))
 
 

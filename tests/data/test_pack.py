@@ -209,6 +209,7 @@ def test_a_place_that_cannot_be_written_is_a_sentence(folder, tmp_path):
     (['x'], 'name the folder of images'),
     (['x', 'y', '--quality', '101'], 'at most 100'),
     (['x', 'y', '-j', 'many'], "'many'"),
+    (['--check', 'x.rec', '--quality', '5'], '--quality'), (['--check', 'x.rec', '--root', 'y'], '--root'),
 ])
 def test_a_wrong_command_line_is_a_sentence(flags, problem, capsys):
     with pytest.raises(SystemExit) as end:

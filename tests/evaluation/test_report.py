@@ -222,7 +222,7 @@ def test_a_report_needs_an_evaluation(flag, tmp_path, capsys):
 
 
 @pytest.mark.parametrize('flag, path', [
-    ('--report', '/proc/report'), ('--predictions', '/nowhere/p.csv'), ('--predictions', '/tmp')])
+    ('--report', '/proc/report'), ('--predictions', '/proc/nowhere/p.csv'), ('--predictions', '/tmp')])
 def test_what_cannot_be_written_is_one_sentence_before_the_evaluation(flag, path, network, cifar10, capsys):
     error = command_refusal(capsys, 'evaluate', 1, network[1], '--dataset', 'cifar10', '--data-dir', cifar10,
                             flag, path)
@@ -236,6 +236,7 @@ def test_a_data_set_of_other_classes_is_refused(network, capsys):
 
 @pytest.mark.parametrize('words, named', [
     ([], 'IMAGES'), (['x', '--dataset', 'cifar10'], 'IMAGES'),
-    (['--dataset', 'cifar10', '--val-labels', 'x'], '--val-labels')])
+    (['--dataset', 'cifar10', '--val-labels', 'x'], '--val-labels'), (['x', '--data-dir', 'y'], '--data-dir'),
+    (['x', '--class-list', 'y'], '--class-list'), (['x.rec', '--val-labels', 'y'], '--val-labels')])
 def test_one_set_of_images_is_needed(words, named, network, capsys):
     assert named in command_refusal(capsys, 'evaluate', 2, network[1], *words)

@@ -126,6 +126,7 @@ def test_an_export_knows_its_input_size(tmp_path, capsys):
     (['nowhere.json'], 1, 'nowhere.json'),
     ([__file__.replace('.py', '.json')], 1, __file__.replace('.py', '.json')),
     (['resnet50_v1b_relu', '--classes', '0'], 2, '--classes: 0 '),
+    (['x-symbol.json', '--classes', '5'], 2, '--classes: x-symbol.json'),
 ])
 def test_what_has_no_costs(arguments, code, named, capsys):
     try:

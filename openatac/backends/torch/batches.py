@@ -1,7 +1,7 @@
 """Batches made on the device: the whole data set stays in a GPU's memory, and training copies nothing.
 
 CIFAR's 50,000 padded images take 50,000 x 3 x 40 x 40 bytes, 240 MB. The order, the crops and the flips are
-those of `openatac.data.batches`, and the values equal its values bit for bit on every device.
+those of `openatac.data.small.batches`, and the values equal its values bit for bit on every device.
 """
 from __future__ import annotations
 

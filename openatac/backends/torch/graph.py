@@ -16,10 +16,10 @@ import torch
 from openatac.backends.torch.converted import ConvertedNetwork
 from openatac.backends.torch.operators import batch_norm, find_operator, takes_training
 from openatac.errors import ParameterFileError
-from openatac.files.checksums import check_files
 from openatac.files.writing import writing
 from openatac.graph.nodes import INPUT, SYMBOL_SUFFIX, Graph, Node
 from openatac.models.weights.checks import shape_fits
+from openatac.models.weights.checksums import check_files
 from openatac.models.weights.files import KINDS, numbers_of, read_weights
 from openatac.models.weights.params_file import PARAMS_SUFFIX, write_params
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from openatac.export.manifest import Manifest
 from openatac.export.runtimes.base import RUNTIMES
@@ -20,11 +21,11 @@ def add_engine(parser: argparse.ArgumentParser, default: str = 'static, or that 
                         help=f'the engine: {", ".join(RUNTIMES)} (default: {default})')
 
 
-def add_labels(parser: argparse.ArgumentParser) -> None:
-    """Add --labels; see `with_labels`."""
+def add_labels(parser: Any, default: str = 'those in the export') -> None:
+    """Add --labels to a parser or a group of one; see `with_labels`."""
     parser.add_argument('--labels', metavar='FILE|NAMES',
-                        help='names of the classes instead of those in the export: separated by commas, or a '
-                             'file with one per line, also as in "n01440764 tench, Tinca tinca"')
+                        help='names of the classes, separated by commas, or a file with one per line, also '
+                             f'as in "n01440764 tench, Tinca tinca" (default: {default})')
 
 
 def with_labels(parser: argparse.ArgumentParser, labels: str | None, manifest: Manifest) -> Manifest:

@@ -1,7 +1,7 @@
 """Images that cannot be read: a few in a large data set are left out, too many are an error."""
 import logging
 
-from openatac.data.images.source import PhotoSource
+from openatac.data.images.source import ImageSource
 from openatac.errors import DataError
 
 MAX_BAD_SHARE = 0.01
@@ -17,7 +17,7 @@ class BadImages:
 
     Parameters
     ----------
-    source : PhotoSource
+    source : ImageSource
     max_share : float
         A larger share of bad images is an error.
     named : int
@@ -30,7 +30,7 @@ class BadImages:
         unless that share is 0.
     """
 
-    def __init__(self, source: PhotoSource, max_share: float = MAX_BAD_SHARE, named: int = NAMED) -> None:
+    def __init__(self, source: ImageSource, max_share: float = MAX_BAD_SHARE, named: int = NAMED) -> None:
         self._source, self._named, self.max_share = source, named, max_share
         self._known: set[int] = set()
         self.allowed = min(max(int(max_share * len(source)), max_share > 0), len(source) - 1)

@@ -14,7 +14,7 @@ import numpy as np
 from openatac.data.images.class_names import check_case, in_order
 from openatac.data.images.codec import EXTENSIONS, is_image_name
 from openatac.data.images.source import BadImage
-from openatac.data.images.subset import PhotoSubset
+from openatac.data.images.subset import ImageSubset
 from openatac.errors import DataError
 from openatac.files.reading import IMAGE_LIMIT, opening, read_input
 
@@ -53,9 +53,9 @@ class ImageFiles:
         """The labels, int32 (N,)."""
         return self._labels
 
-    def select(self, indices: np.ndarray) -> PhotoSubset:
+    def select(self, indices: np.ndarray) -> ImageSubset:
         """Return the images at these indices."""
-        return PhotoSubset(self, indices)
+        return ImageSubset(self, indices)
 
     def __len__(self) -> int:
         return len(self._names)

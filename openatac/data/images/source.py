@@ -1,4 +1,4 @@
-"""What a set of photographs is to those that read it."""
+"""What a set of images in files is to those that read it."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ class BadImage(Exception):
     """One image cannot be used; the others can. The message says why."""
 
 
-class PhotoSource(Protocol):
-    """Labelled photographs in files, such as a `PhotoSet` or a part of one."""
+class ImageSource(Protocol):
+    """Labelled images in files, such as a `ImageCollection` or a part of one."""
 
     def __len__(self) -> int: ...
 
@@ -23,7 +23,7 @@ class PhotoSource(Protocol):
         ...
 
 
-class PhotoSet(PhotoSource, Protocol):
+class ImageCollection(ImageSource, Protocol):
     """A whole set: a `RecordFile`, an `ImageFolder` or an `ImageList`."""
 
     @property

@@ -1,20 +1,20 @@
-"""Some of the photographs of a data set."""
+"""Some of the images of a data set."""
 import numpy as np
 
-from openatac.data.images.source import PhotoSource
+from openatac.data.images.source import ImageSource
 
 
-class PhotoSubset:
-    """The photographs of ``source`` at ``indices``, such as its part for training.
+class ImageSubset:
+    """The images of ``source`` at ``indices``, such as its part for training.
 
     Parameters
     ----------
-    source : PhotoSource
+    source : ImageSource
     indices : numpy.ndarray
         int (N,).
     """
 
-    def __init__(self, source: PhotoSource, indices: np.ndarray) -> None:
+    def __init__(self, source: ImageSource, indices: np.ndarray) -> None:
         self._source, self._indices = source, indices
 
     def __len__(self) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from openatac.data.batches import AHEAD, check_batch_fits, part_size
 from openatac.data.images.bad_images import MAX_BAD_SHARE, BadImages, Unreadable
 from openatac.data.images.codec import decode, warn_without_opencv
-from openatac.data.images.source import BadImage, PhotoSource
+from openatac.data.images.source import BadImage, ImageSource
 from openatac.data.photos.transforms import PUBLISHED_JITTER, EvaluationTransform, Jitter, TrainingTransform
 from openatac.data.photos.workers import PhotoWorkers
 from openatac.image_size import Size
@@ -36,7 +36,7 @@ class TrainingPhotoBatches:
 
     Parameters
     ----------
-    source : PhotoSource
+    source : ImageSource
     size : Size
         The size of the network's input.
     batch_size : int
@@ -65,7 +65,7 @@ class TrainingPhotoBatches:
 
     ahead = AHEAD
 
-    def __init__(self, source: PhotoSource, size: Size, batch_size: int, seed: int, workers: int,
+    def __init__(self, source: ImageSource, size: Size, batch_size: int, seed: int, workers: int,
                  num_parts: int = 1, part_index: int = 0, jitter: Jitter = PUBLISHED_JITTER,
                  max_bad_share: float = MAX_BAD_SHARE) -> None:
         check_batch_fits(len(source), batch_size)
@@ -115,7 +115,7 @@ class EvaluationPhotoBatches:
 
     ahead = AHEAD
 
-    def __init__(self, source: PhotoSource, size: Size, batch_size: int, crop_ratio: float,
+    def __init__(self, source: ImageSource, size: Size, batch_size: int, crop_ratio: float,
                  workers: int = 0, num_parts: int = 1, part_index: int = 0,
                  max_bad_share: float = MAX_BAD_SHARE) -> None:
         self._source, self._share = source, part_size(batch_size, num_parts)
@@ -149,7 +149,7 @@ def _shuffled(images: int, seed: int, epoch: int) -> np.ndarray:
 
 # --------------------------------------------------- what `PhotoWorkers` calls in its processes
 
-def _prepare_training(source: PhotoSource, transform: TrainingTransform, allowed: int, key: tuple[int, int],
+def _prepare_training(source: ImageSource, transform: TrainingTransform, allowed: int, key: tuple[int, int],
                       out: np.ndarray) -> tuple[float, Unreadable]:
     """Prepare the training input of an (epoch, index), or of the next readable image in the data set."""
     epoch, first = key
@@ -166,7 +166,7 @@ def _prepare_training(source: PhotoSource, transform: TrainingTransform, allowed
     return np.nan, bad  # more than are allowed, which ends the run
 
 
-def _prepare_evaluation(source: PhotoSource, transform: EvaluationTransform, index: int,
+def _prepare_evaluation(source: ImageSource, transform: EvaluationTransform, index: int,
                         out: np.ndarray) -> tuple[float, Unreadable]:
     """Prepare the evaluation input of an index."""
     try:

@@ -23,8 +23,8 @@ from openatac.console.streams import print_to_stderr
 from openatac.data.images.bad_images import MAX_BAD_SHARE, BadImages
 from openatac.data.images.codec import decode
 from openatac.data.images.folder import ImageFiles
-from openatac.data.images.parallel import map_in_order
 from openatac.data.images.source import BadImage
+from openatac.data.parallel import map_in_order
 from openatac.data.records.record_file import RecordFile
 from openatac.data.records.recordio import IMAGE, pack_record
 from openatac.data.records.sidecar_files import CHECKSUMS, CLASSES, INDEX, beside

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from openatac.data.images.source import BadImage
-from openatac.data.images.subset import PhotoSubset
+from openatac.data.images.subset import ImageSubset
 from openatac.data.records.recordio import HEAD, IMAGE, LONGEST, MAGIC, record_end, scan, unpack_record
 from openatac.data.records.sidecar_files import read_checksums, read_class_names, read_index
 from openatac.errors import DataError
@@ -118,9 +118,9 @@ class RecordFile:
         except DataError:  # raised again when the image is read
             return -1
 
-    def select(self, indices: np.ndarray) -> PhotoSubset:
+    def select(self, indices: np.ndarray) -> ImageSubset:
         """Return the images at these indices."""
-        return PhotoSubset(self, indices)
+        return ImageSubset(self, indices)
 
     def image_id(self, index: int) -> int:
         """Return the id in the header of record ``index``, read without the image."""

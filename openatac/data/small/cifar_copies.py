@@ -18,7 +18,7 @@ import numpy as np
 from openatac.data.archives import File, listed
 from openatac.data.images.class_names import check_case
 from openatac.data.images.folder import ImageFiles
-from openatac.data.images.source import BadImage, PhotoSource
+from openatac.data.images.source import BadImage, ImageSource
 from openatac.data.small.dataset_names import IMAGE_SIDE
 from openatac.data.small.image_set import ImageSet
 from openatac.data.small.small_images import SPLITS, find_split, read_images, split_in_archive
@@ -68,7 +68,7 @@ def read_copy(path: str, files: Mapping[str, File], names: Names, kind: str, tra
         If it is no copy of that data set, or damaged.
     """
     tables = [name for name in sorted(files) if name.endswith(PARQUET)]
-    source: PhotoSource
+    source: ImageSource
     if tables:
         of_split = [files[name] for name in tables
                     if any(split in os.path.basename(name) for split in SPLITS[train])]
@@ -83,7 +83,7 @@ def read_copy(path: str, files: Mapping[str, File], names: Names, kind: str, tra
 
 
 class _Relabelled:
-    """A `PhotoSource` with other labels."""
+    """A `ImageSource` with other labels."""
 
     def __init__(self, source: ImageFiles, labels: Sequence[int]) -> None:
         self._source, self._labels, self.reading_order = source, labels, source.reading_order
@@ -114,7 +114,7 @@ def _labels(images: ImageFiles, path: str, names: Sequence[str]) -> list[int]:
 
 
 class _Table:
-    """A `PhotoSource` of the rows of parquet files."""
+    """A `ImageSource` of the rows of parquet files."""
 
     def __init__(self, files: Sequence[File], names: Names, kind: str) -> None:
         self._images: list[Any] = []

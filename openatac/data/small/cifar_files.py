@@ -12,6 +12,7 @@ from openatac.data.archives import File, is_archive_name, listed, open_files
 from openatac.data.small.cifar_copies import has_copy
 from openatac.data.small.download import fetch
 from openatac.errors import DataError
+from openatac.files.writing import writing
 
 HOME = 'https://www.cs.toronto.edu/~kriz/'
 MD5 = {
@@ -144,7 +145,8 @@ def download_cifar(name: str, folder: str | None, url: str | None, progress: boo
     target = os.path.join(folder, form.folder)
     with open_files(archive, MD5.values()) as files:
         named = {os.path.basename(path): file for path, file in files.items()}
-        _unpack(named, form.files + tuple(labels.listing for labels in dataset.labels.values()), target)
+        with writing(target, 'make room or repair the folder'):
+            _unpack(named, form.files + tuple(labels.listing for labels in dataset.labels.values()), target)
     return target
 
 

@@ -1,4 +1,4 @@
-"""A data set of small images, held entirely in memory, and even samples of data sets."""
+"""A data set of small images, held entirely in memory."""
 from __future__ import annotations
 
 from dataclasses import dataclass, replace

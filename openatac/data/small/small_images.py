@@ -12,8 +12,8 @@ from openatac.data.images.archived import ArchivedFolder
 from openatac.data.images.bad_images import MAX_BAD_SHARE, BadImages
 from openatac.data.images.codec import EXTENSIONS, decode, squeeze
 from openatac.data.images.folder import ImageFiles, ImageFolder
-from openatac.data.images.parallel import map_in_order
-from openatac.data.images.source import BadImage, PhotoSource
+from openatac.data.images.source import BadImage, ImageSource
+from openatac.data.parallel import map_in_order
 from openatac.data.small.image_set import ImageSet
 from openatac.errors import DataError
 from openatac.runtime.cores import allowed_processors
@@ -81,7 +81,7 @@ def load_class_folders(path: str, train: bool, side: int, class_names: Sequence[
         return read_images(source, side, source.class_names, max_bad_share)
 
 
-def read_images(source: PhotoSource, side: int, class_names: Sequence[str],
+def read_images(source: ImageSource, side: int, class_names: Sequence[str],
                 max_bad_share: float = MAX_BAD_SHARE) -> ImageSet:
     """Read and decode all images of a source, and squeeze them to (side, side).
 

@@ -10,7 +10,6 @@ from openatac.errors import OpenatacError
 from openatac.export.file_set import replace_set
 from openatac.export.forms.base import prefix_of
 from openatac.export.parity import SAME_TOLERANCE
-from openatac.files.checksums import check_files
 from openatac.files.writing import writing
 from openatac.graph.nodes import INPUT, SYMBOL_SUFFIX, Graph, Shape
 from openatac.graph.symbol import (
@@ -20,6 +19,7 @@ from openatac.graph.symbol import (
     symbol_block,
     write_symbol_files,
 )
+from openatac.models.weights.checksums import check_files
 from openatac.models.weights.parameters import context_of, read_arrays
 from openatac.models.weights.params_file import PARAMS_SUFFIX
 

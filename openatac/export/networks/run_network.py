@@ -90,8 +90,8 @@ def _in_torch(folder: str, params: str | None, device: str) -> RunNetwork:
     require_torch()
     import torch
 
-    from openatac.export.runtimes.torch import has_device
-    if not has_device(device):
+    from openatac.runtime.devices import has_torch_device
+    if not has_torch_device(device):
         raise _no_device('PyTorch', device)
     torch.set_num_threads(thread_count().threads)
     module, manifest = _torch_module(folder, params)

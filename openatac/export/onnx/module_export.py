@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from openatac.errors import OpenatacError, first_line
-from openatac.export.onnx.graph import OUTPUT, Shape
+from openatac.export.onnx.graph import OUTPUT
 from openatac.export.onnx.model import IR_VERSION, OPSET, import_onnx, set_metadata
-from openatac.graph.nodes import INPUT
+from openatac.graph.nodes import INPUT, Shape
 from openatac.version import __version__
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from openatac.errors import DeviceError, OpenatacError, last_line
 from openatac.export.forms.base import Form, form_of, prefix_of
 from openatac.export.manifest import Manifest, read_manifest
-from openatac.files.checksums import check_files
+from openatac.models.weights.checksums import check_files
 from openatac.registry import Registry
 
 if TYPE_CHECKING:

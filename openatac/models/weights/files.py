@@ -22,9 +22,9 @@ from typing import Annotated, Any, Literal, TypedDict
 import numpy as np
 
 from openatac.errors import ParameterFileError, first_line
-from openatac.files.checksums import check_files
 from openatac.files.reading import check_input, open_input
 from openatac.files.schema import Range, parse_json, validate
+from openatac.models.weights.checksums import check_files
 from openatac.models.weights.params_file import MAX_BYTES, PARAMS_SUFFIX, read_params
 from openatac.runtime.libraries import NO_PYTORCH, has_torch
 

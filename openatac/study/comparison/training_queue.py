@@ -15,11 +15,13 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from openatac.console.program import StoppedBySignal, stop_signals
+from openatac.console.program import StoppedBySignal, shell_code, stop_signals
 from openatac.console.streams import on_terminal
-from openatac.errors import CheckpointError, OpenatacError
+from openatac.errors import OpenatacError
+from openatac.files.locks import locked
 from openatac.runtime.threads import thread_count
 from openatac.study.finished_runs import read_run
+from openatac.training.checkpoints.checkpoint import LOCK
 from openatac.training.run_folder import RunFolder
 
 WRONG_COMMAND = 2
@@ -190,7 +192,7 @@ class _Process:
         self._bar.write(f'{self.training.name}: {how}')
         if finished or stopping:
             return None
-        code = self.code if self.code and self.code > 0 else 1  # a signal's is negative
+        code = shell_code(self.code or 1)
         return Failure(code, lines[-1] if lines else f'it ended with code {self.code} and printed nothing')
 
 
@@ -211,14 +213,15 @@ def _end_with_parent() -> None:
 
 def _is_free(folder: str) -> bool:
     """Return whether no other process trains in ``folder``."""
-    from openatac.training.checkpoints.checkpoint import only_run_in
     try:
         if os.path.isdir(folder):
-            with only_run_in(folder):
+            with locked(os.path.join(folder, LOCK), remove=True):
                 pass
-        return True
-    except CheckpointError:
+    except BlockingIOError:
         return False
+    except OSError:  # which the run will report
+        pass
+    return True
 
 
 @contextlib.contextmanager

@@ -40,6 +40,8 @@ def costs_by_name(name: str, image_shape: tuple[int, int, int], classes: int | N
     from openatac.graph.symbol import check_tensor_sizes
     from openatac.models.zoo import get_model
     from openatac.study.costs.count import costs, symbol_costs
+    if classes is not None and name.endswith('.json'):
+        raise ValueError(f'argument --classes: {name} has its own; leave it out')
     network = load_exported_symbol(name) if name.endswith('.json') else get_model(name, classes=classes)
     try:
         if isinstance(network, mx.gluon.Block):

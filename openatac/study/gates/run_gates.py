@@ -94,13 +94,13 @@ def _cifar_images(data: CifarData, count: int | None) -> Iterator[np.ndarray]:
 
 def _photographs(config: ImagenetConfig, count: int | None) -> Iterator[np.ndarray]:
     """Yield batches of photographs."""
-    from openatac.data.images.subset import PhotoSubset
+    from openatac.data.images.subset import ImageSubset
     from openatac.data.photos.batches import EvaluationPhotoBatches
     from openatac.data.sampling import evenly_spread
     from openatac.training.datasets.photos import open_photos
     data = config.data
     photos = open_photos(data, 'val', config.network.classes)
-    sample = PhotoSubset(photos, np.array(evenly_spread(len(photos), count)))
+    sample = ImageSubset(photos, np.array(evenly_spread(len(photos), count)))
     for images, _ in EvaluationPhotoBatches(sample, data.input_size, IMAGENET_BATCH, data.centre,
                                             max_bad_share=data.max_bad_share):
         yield images

@@ -19,7 +19,7 @@ def network_costs(network: str, as_published: bool = False) -> Costs:
     return costs_by_name(network, host.input_shape, 100 if host.data == 'cifar' else 1000, as_published)
 
 
-def counted(number: Published) -> float:
+def our_cost(number: Published) -> float:
     """Return our parameters in M, or operations in G, counted as in the number's source."""
     total, counting = network_costs(number.network, number.counting.dense), number.counting
     if number.measure == PARAMETERS:

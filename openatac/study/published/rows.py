@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from openatac.errors import OpenatacError
 from openatac.study.finished_runs import FinishedRun
-from openatac.study.published.costs import counted
+from openatac.study.published.costs import our_cost
 from openatac.study.published.numbers import ACCURACY, COSTS, LAST_TOP1, LAST_TOP5, TOP1, TOP5, Published
 from openatac.study.published.recipe_check import not_comparable
 from openatac.study.published.training_time import Hours, Speed, training_hours
@@ -63,7 +63,7 @@ class PublishedRow(NamedTuple):
 
 def make_row(number: Published, runs: Sequence[FinishedRun], speeds: Sequence[Speed]) -> PublishedRow:
     """Return the `PublishedRow` of a published number; OpenatacError if two runs with one seed differ."""
-    values = (counted(number),) if number.measure in COSTS else _values(number, runs)
+    values = (our_cost(number),) if number.measure in COSTS else _values(number, runs)
     if not values:
         hours = training_hours(number, speeds)
         return PublishedRow(number, (), None, None, f'not run: {hours or "no speed was measured"}', hours)

@@ -63,21 +63,20 @@ def benchmark_speeds(folder: str) -> Iterator[Speed]:
     if not os.path.exists(path):
         return
     try:
-        yield from filter(None, map(_benchmark_speed, read_csv(path)))
+        yield from filter(None, (_benchmark_speed(row, path) for row in read_csv(path)))
     except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
         raise OpenatacError(f'{path} is not as benchmarks/cifar_training.py writes it ({error}): write it '
                             'again, or remove it') from None
 
 
-def _benchmark_speed(row: dict[str, str]) -> Speed | None:
+def _benchmark_speed(row: dict[str, str], path: str) -> Speed | None:
     """Return the speed in a row of the benchmark; None if it is not about training a network."""
     network = re.match(r'training, ResNet-(\d+) (\w+), ', row.get('measurement') or '')
     machine = re.match(r'(\d+) cores? of [^;]+', row.get('machine') or '')
     if not (network and machine):
         return None
     return Speed(f'cifar_resnet{network[1]}_v2_{network[2].lower()}', float(row['ours']) / int(machine[1]),
-                 'CPU core', f'{row["ours"]} on {machine[0]} (n = {row["n"]}, measured by us: '
-                 'results/benchmark.csv)')
+                 'CPU core', f'{row["ours"]} on {machine[0]} (n = {row["n"]}, measured by us: {path})')
 
 
 class Hours(NamedTuple):

@@ -26,6 +26,7 @@ from openatac.files.writing import flush, reason, remove_leftovers, write_text
 from openatac.models.weights.params_file import read_params, write_params
 
 ARRAYS, STATE, MANIFEST = 'arrays.params', 'state.json', 'manifest.json'
+LOCK = '.lock'  # of a run's folder
 log = logging.getLogger('openatac')
 
 
@@ -158,7 +159,7 @@ def only_run_in(folder: str) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         try:
             os.makedirs(folder, exist_ok=True)
-            stack.enter_context(locked(os.path.join(folder, '.lock'), remove=True))
+            stack.enter_context(locked(os.path.join(folder, LOCK), remove=True))
         except BlockingIOError:
             raise CheckpointError(f'another run is using {folder}: choose another folder, or wait for its end'
                                   ) from None

@@ -12,7 +12,7 @@ from openatac.data.images.class_names import check_case, read_class_list, warn_i
 from openatac.data.images.codec import decode
 from openatac.data.images.folder import ImageFolder, class_folders
 from openatac.data.images.listed import ImageList, list_in
-from openatac.data.images.source import BadImage, PhotoSet, PhotoSource
+from openatac.data.images.source import BadImage, ImageCollection, ImageSource
 from openatac.data.records.record_file import RecordFile
 from openatac.data.records.sidecar_files import index_beside, read_class_names
 from openatac.errors import DataError
@@ -23,7 +23,7 @@ from openatac.training.sections.imagenet import ImagenetData
 log = logging.getLogger('openatac')
 
 
-def open_photos(data: ImagenetData, split: str, classes: int | None) -> PhotoSet:
+def open_photos(data: ImagenetData, split: str, classes: int | None) -> ImageCollection:
     """Open the photographs of 'train' or 'val'; DataError if they are missing.
 
     Their classes are those of the config, if they have the same names.
@@ -36,7 +36,7 @@ def open_photos(data: ImagenetData, split: str, classes: int | None) -> PhotoSet
     return photos
 
 
-def _open(data: ImagenetData, split: str, classes: int | None) -> PhotoSet:
+def _open(data: ImagenetData, split: str, classes: int | None) -> ImageCollection:
     if data.use_rec:
         rec, index = _record_file(data, split), getattr(data, f'rec_{split}_idx')
         records = RecordFile(rec, index_beside(rec) if index is None else os.path.expanduser(index), classes)
@@ -122,7 +122,7 @@ def class_names(data: ImagenetData, split: str) -> Sequence[str] | None:
         return None
 
 
-def first_readable(source: PhotoSource) -> np.ndarray:
+def first_readable(source: ImageSource) -> np.ndarray:
     """Return the pixels, uint8 (H, W, 3), of the first photograph that can be read; DataError if none can."""
     for index in range(len(source)):
         with contextlib.suppress(BadImage):
@@ -130,7 +130,7 @@ def first_readable(source: PhotoSource) -> np.ndarray:
     raise DataError('none of the photographs can be read')
 
 
-def open_both_splits(data: ImagenetData, classes: int) -> tuple[PhotoSet, PhotoSet]:
+def open_both_splits(data: ImagenetData, classes: int) -> tuple[ImageCollection, ImageCollection]:
     """Open the training and the validation photographs; DataError if their classes differ."""
     training, validation = (open_photos(data, split, classes) for split in ('train', 'val'))
     names, others = training.class_names or (), validation.class_names or ()

@@ -11,7 +11,7 @@ from openatac.backends.base import Backend, Teacher
 from openatac.backends.cluster import Cluster, SingleProcess
 from openatac.backends.learner import Learner, Metrics
 from openatac.data.batches import prefetch
-from openatac.data.images.source import PhotoSource
+from openatac.data.images.source import ImageSource
 from openatac.data.photos.batches import EvaluationPhotoBatches, TrainingPhotoBatches, first_iteration
 from openatac.errors import DeviceError, ParameterFileError
 from openatac.models.weights.params_file import read_params
@@ -80,7 +80,7 @@ def evaluate(net: Any, config: ImagenetConfig, command: str) -> int:
     return batches.bad.count
 
 
-def _test(backend: Backend, config: ImagenetConfig, source: PhotoSource, cluster: Cluster, path: str
+def _test(backend: Backend, config: ImagenetConfig, source: ImageSource, cluster: Cluster, path: str
           ) -> Metrics:
     """Evaluate the parameters in ``path`` on photographs."""
     backend.load(path)
@@ -88,7 +88,7 @@ def _test(backend: Backend, config: ImagenetConfig, source: PhotoSource, cluster
     return learner.evaluate(prefetch(_evaluation(backend, config, source, cluster)))
 
 
-def _evaluation(backend: Backend, config: ImagenetConfig, source: PhotoSource, cluster: Cluster
+def _evaluation(backend: Backend, config: ImagenetConfig, source: ImageSource, cluster: Cluster
                 ) -> EvaluationPhotoBatches:
     data, batch_size = config.data, config.training.batch_size * backend.device_count * cluster.size
     return EvaluationPhotoBatches(source, data.input_size, batch_size, data.centre, data.num_workers,

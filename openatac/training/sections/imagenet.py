@@ -3,11 +3,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Optional, Union
+from typing import ClassVar, Literal, Optional
 
 from openatac.data.images.bad_images import MAX_BAD_SHARE
 from openatac.distributed.kvstore import KVSTORES
-from openatac.image_size import ImageSize
+from openatac.image_size import ImageSize, Size
 from openatac.limits import (
     COUNT_FROM_ZERO,
     FROM_ZERO,
@@ -77,7 +77,7 @@ class ImagenetData(Section, title='data'):
     rec_train_idx: Optional[str] = option(None, 'its index', shown='the .idx next to it, or none')
     rec_val: str = option(os.path.join(IMAGENET_FOLDER, 'rec', 'val.rec'), 'validation record file')
     rec_val_idx: Optional[str] = option(None, 'its index', shown='the .idx next to it, or none')
-    input_size: Union[int, str] = network_option(
+    input_size: Size = network_option(  # noqa: RUF009
         224, 'size of the images that the network takes in pixels, a side or HEIGHTxWIDTH, such as 160x320',
         parse=ImageSize(low=32))
     crop_ratio: float = result_option(

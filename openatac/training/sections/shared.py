@@ -16,6 +16,7 @@ from openatac.limits import (
     number,
     prefix,
 )
+from openatac.models.arguments import SLOTS
 from openatac.options import (
     Section,
     exported_option,
@@ -46,7 +47,7 @@ class Network(Section, title='network'):
         2, 'channel reduction ratio of ChaATAC', parse=RATIO, matters=only_with('act_type', ATAC))
     act_layers: int = exported_option(
         2, 'how many of the four stages, from the back, get --act-type; the others get relu',
-        parse=number(int, low=0, high=4),
+        parse=number(int, low=0, high=SLOTS),
         matters=lambda settings: settings.get('act_type') != 'relu' or bool(settings.get('attention')))
     summary: bool = option(False, 'print the layers and stop')
 

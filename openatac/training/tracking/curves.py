@@ -14,7 +14,7 @@ WIDTH = 9  # inches
 
 
 def draw_curves(path: str, title: str, panels: Panels) -> None:
-    """Draw panels side by side into the PNG file ``path``.
+    """Draw panels side by side into the picture file ``path``.
 
     Without matplotlib, a warning says how to install it, and nothing is drawn.
     """

@@ -1,0 +1,46 @@
+"""The checksums of an export's files, SHA-256, which its manifest PREFIX.json has."""
+import functools
+import os
+from collections.abc import Iterable
+
+from openatac.errors import OpenatacError
+from openatac.files.checksums import sha256
+from openatac.files.schema import read_json
+
+
+def check_files(prefix: str, paths: Iterable[str]) -> None:
+    """Check files of an export against its manifest.
+
+    Nothing is checked if there is no manifest, or if it has no checksums, as in older exports.
+
+    Parameters
+    ----------
+    prefix : str
+        The common prefix of the files and the manifest.
+    paths : iterable of str
+
+    Raises
+    ------
+    OpenatacError
+        For the first file whose checksum differs.
+    """
+    try:
+        expected = read_json(prefix + '.json', dict).get('sha256')
+    except (OSError, ValueError):  # reported by whatever needs the manifest
+        return
+    for path in paths:
+        wanted = expected.get(path[len(prefix):]) if isinstance(expected, dict) else None
+        if wanted and os.path.isfile(path) and not _matches(os.path.abspath(path), wanted, _identity(path)):
+            raise OpenatacError(f'{path} does not match its checksum in {prefix}.json: it is damaged or was '
+                                'changed; copy it again, or export again')
+
+
+def _identity(path: str) -> tuple[int, ...]:
+    status = os.stat(path)
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+@functools.lru_cache(maxsize=64)
+def _matches(path: str, wanted: str, identity: tuple[int, ...]) -> bool:
+    """Return whether the file has that checksum, reading a file that several readers open only once."""
+    return sha256(path) == wanted
