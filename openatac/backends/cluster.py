@@ -58,7 +58,7 @@ class SingleProcess(Cluster):
 
     rank, size = 0, 1
 
-    def __init__(self, kvstore: str = 'device'):
+    def __init__(self, kvstore: str = 'device') -> None:
         self.kvstore = kvstore
 
     def gather(self, message: Any, name: str = 'a message') -> list[Any]:

@@ -17,7 +17,7 @@ class LossScale:
     patience : int
     """
 
-    def __init__(self, scale: float = INITIAL_LOSS_SCALE, patience: int = 2000):
+    def __init__(self, scale: float = INITIAL_LOSS_SCALE, patience: int = 2000) -> None:
         self.scale, self.patience, self.good_steps = scale, patience, 0
 
     @classmethod

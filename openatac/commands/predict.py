@@ -102,7 +102,7 @@ def _common_folder(paths: list[str]) -> str:
 class _Printer:
     """Prints the predictions of a batch, as lines of JSON or as a table."""
 
-    def __init__(self, predictor: Predictor, paths: list[str], top: int, as_json: bool):
+    def __init__(self, predictor: Predictor, paths: list[str], top: int, as_json: bool) -> None:
         self._predictor, self._as_json = predictor, as_json
         self._top = min(top, predictor.manifest.classes)
         self._folder = printable(os.path.join(_common_folder(paths), ''))

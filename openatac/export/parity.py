@@ -12,13 +12,13 @@ import numpy as np
 from openatac.errors import OpenatacError
 
 BATCH = 16
-RUNS = 5          # their median is the time of a batch
+RUNS = 5                    # their median is the time of a batch
 SAME_TOLERANCE = 1e-5       # of the largest output, at least 1: the same operators
 REORDERED_TOLERANCE = 1e-4  # the same sums by other operators
-ROUNDING_FACTOR = 10    # times the effect of the images' last bits
 HALF_TOLERANCE = 0.05       # values rounded to float16: a ResNet-50 differed by 0.0009; more means a mistake
-HUGE_OUTPUT = 1e5        # an output that no trained network has
-MIN_AGREEMENT = 0.5  # of the top-1 classes, for quantized forms
+ROUNDING_FACTOR = 10        # times the effect of the images' last bits
+HUGE_OUTPUT = 1e5           # an output that no trained network has
+MIN_AGREEMENT = 0.5         # of the top-1 classes, for quantized forms
 
 Function = Callable[[np.ndarray], np.ndarray]
 
@@ -44,7 +44,8 @@ class ParityCheck:
         If an output is not finite.
     """
 
-    def __init__(self, function: Function, image_shape: tuple[int, ...], real: np.ndarray | None = None):
+    def __init__(self, function: Function, image_shape: tuple[int, ...],
+                 real: np.ndarray | None = None) -> None:
         self.random = np.random.RandomState(0).randn(BATCH, *image_shape).astype('float32')
         self.real = np.empty((0, *image_shape), 'float32') if real is None else real
         self._images = np.concatenate([self.random, self.real])

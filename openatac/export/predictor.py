@@ -98,7 +98,7 @@ class Predictor:
     transform : InputTransform
     """
 
-    def __init__(self, network: Network, batch_size: int = BATCH):
+    def __init__(self, network: Network, batch_size: int = BATCH) -> None:
         check_whole('batch_size', batch_size, 1, MAX_BATCH)
         self.network, self.batch_size = network, batch_size
         self.manifest: Manifest = network.manifest

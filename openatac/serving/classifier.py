@@ -29,7 +29,7 @@ class Classifier:
     """
 
     def __init__(self, predictor: Predictor, gates: Callable[[np.ndarray], list[GateMap]] | None = None,
-                 limits: Limits = LIMITS):
+                 limits: Limits = LIMITS) -> None:
         self.predictor, self.gates, self.limits = predictor, gates, limits
         self._batcher = Batcher(predictor.network, predictor.batch_size)
         self._decoders = ThreadPoolExecutor(len(allowed_processors()), 'decoder')

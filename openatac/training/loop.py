@@ -128,7 +128,8 @@ def run_epochs(plan: RunPlan, progress: Progress, trackers: Sequence[Tracker] = 
 class _Loop:
     """The parts of an epoch; the parameters are those of `run_epochs`."""
 
-    def __init__(self, plan: RunPlan, progress: Progress, trackers: Sequence[Tracker], stop: StopRequest):
+    def __init__(self, plan: RunPlan, progress: Progress, trackers: Sequence[Tracker],
+                 stop: StopRequest) -> None:
         self.plan, self.learner, self.progress, self.trackers = plan, plan.learner, progress, trackers
         self.stop, self.checkpoints = stop, checkpoints_of(plan.folder)
         self.writes = self.learner.cluster.rank == 0
@@ -243,7 +244,7 @@ class _Loop:
 class _Clock:
     """Images per second since it was last asked."""
 
-    def __init__(self, learner: Learner):
+    def __init__(self, learner: Learner) -> None:
         self.learner = learner
         self.images, self.time = learner.images, time.perf_counter()
 

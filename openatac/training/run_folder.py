@@ -79,7 +79,7 @@ class Summary(_Added):
 class RunFolder:
     """The folder of a run of either script, finished or not."""
 
-    def __init__(self, path: str):
+    def __init__(self, path: str) -> None:
         self.path = path
 
     def file(self, name: str) -> str:

@@ -77,7 +77,7 @@ class _Phase:
     """
 
     def __init__(self, mode: str, start: float, end: float, iterations: int, offset: int,
-                 steps: Sequence[int] = (), factor: float = 1.0):
+                 steps: Sequence[int] = (), factor: float = 1.0) -> None:
         self.mode, self.start, self.end = mode, start, end
         self.last, self.offset, self.steps, self.factor = iterations - 1, offset, steps, factor
 

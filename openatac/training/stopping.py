@@ -16,7 +16,7 @@ log = logging.getLogger('openatac')
 class Stopped(StoppedBySignal):
     """The run was asked to stop, and has written a checkpoint."""
 
-    def __init__(self, signal_number: int):
+    def __init__(self, signal_number: int) -> None:
         super().__init__(signal_number, ' after a checkpoint: continue with --resume auto')
 
 
@@ -31,7 +31,7 @@ class StopRequest:
         The one that all have agreed on, or 0.
     """
 
-    def __init__(self, cluster: Cluster):
+    def __init__(self, cluster: Cluster) -> None:
         self.cluster, self.received, self.signal = cluster, 0, 0
 
     def agreed(self, midway: bool = False) -> bool:

@@ -25,7 +25,7 @@ class MxnetBackend(Backend):
     """MXNet on the CPU or on GPUs; see `openatac.backends.base.open_backend` for the parameters."""
 
     def __init__(self, net: Any, compute: Compute, image_shape: tuple[int, int, int], seed: int, gpus: str,
-                 fall_back: bool):
+                 fall_back: bool) -> None:
         self.net, self.compute, self.image_shape, self.seed = net, compute, image_shape, seed
         self.contexts, line = choose_contexts(gpus, fall_back)
         self.device_count = len(self.contexts)

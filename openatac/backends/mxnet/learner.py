@@ -58,7 +58,7 @@ class MxnetLearner(Learner):
                  image_shape: tuple[int, ...], *, dtype: str = 'float32', hybrid: bool = True, seed: int = 0,
                  objective: MxnetObjective | None = None, loss_scale: LossScale | None = None,
                  top5: bool = False, cluster: Cluster | None = None,
-                 normalise: Callable[[NDArray], NDArray] | None = None):
+                 normalise: Callable[[NDArray], NDArray] | None = None) -> None:
         self.net, self.contexts, self.dtype, self.seed = net, contexts, dtype, seed
         self.objective, self.loss_scale = objective or MxnetObjective(), loss_scale
         self.top5, self.cluster, self.normalise = top5, cluster or SingleProcess(), normalise

@@ -50,7 +50,7 @@ class RecordedStep:
     """
 
     def __init__(self, net: HybridBlock, objective: MxnetObjective, dtype: str,
-                 updates_statistics: bool = True):
+                 updates_statistics: bool = True) -> None:
         self.net, self.objective, self.dtype = net, objective, dtype
         self.updates_statistics = updates_statistics
 
@@ -100,7 +100,7 @@ class CpuStep:
         return cls(net, *graph_and_names, logits[1], objective)
 
     def __init__(self, net: HybridBlock, graph: mx.sym.Symbol, names: list[str], classes: int,
-                 objective: MxnetObjective):
+                 objective: MxnetObjective) -> None:
         self.parameters, self.graph, self.names, self.classes = net.collect_params(), graph, names, classes
         self.objective = objective
         self._bound: dict[Any, Any] = {}

@@ -36,7 +36,7 @@ class TorchBackend(Backend):
     """
 
     def __init__(self, net: Any, compute: Compute, image_shape: tuple[int, int, int], seed: int, gpus: str,
-                 fall_back: bool):
+                 fall_back: bool) -> None:
         self.net, self.compute, self.image_shape, self.seed = net, compute, image_shape, seed
         self.module: Any = None
         self.device, line = _device(gpus, fall_back)

@@ -37,7 +37,7 @@ class DeviceTrainingBatches(TrainingBatches):
     ahead = 0
 
     def __init__(self, images: ImageSet, batch_size: int, seed: int, device: str,
-                 channels_last: bool = False, num_parts: int = 1, part_index: int = 0):
+                 channels_last: bool = False, num_parts: int = 1, part_index: int = 0) -> None:
         super().__init__(images, batch_size, seed, num_parts=num_parts, part_index=part_index)
         self._normalise = _Normalise(device, channels_last)
         pixels = _pixels_on(device, images)
@@ -76,7 +76,7 @@ class DeviceEvaluationBatches(EvaluationBatches):
     ahead = 0
 
     def __init__(self, images: ImageSet, batch_size: int, device: str, channels_last: bool = False,
-                 num_parts: int = 1, part_index: int = 0):
+                 num_parts: int = 1, part_index: int = 0) -> None:
         super().__init__(images, batch_size, num_parts=num_parts, part_index=part_index)
         self._normalise = _Normalise(device, channels_last)
         self._pixels, self._labels = _pixels_on(device, self.images), _labels_on(device, self.images)
@@ -94,7 +94,7 @@ class _Normalise:
     replaces three.
     """
 
-    def __init__(self, device: str, channels_last: bool):
+    def __init__(self, device: str, channels_last: bool) -> None:
         levels = np.arange(256, dtype='uint8')
         values = cifar_transforms.normalise(np.broadcast_to(levels, (1, 3, 1, 256)))
         self._table = torch.from_numpy(values).to(device).flatten()

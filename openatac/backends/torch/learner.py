@@ -80,7 +80,7 @@ class TorchLearner(Learner):
                  loss_scale: LossScale | None = None, top5: bool = False,
                  wd_mult: dict[str, float] | None = None, lr_mult: dict[str, float] | None = None,
                  tf32: bool = False, compiled: bool = False, cluster: Cluster | None = None,
-                 syncbn: bool = False):
+                 syncbn: bool = False) -> None:
         self.device, self.dtype, self.seed, self.top5 = torch.device(device), dtype, seed, top5
         self.objective, self.loss_scale = objective or TorchObjective(), loss_scale
         self.cluster = cluster or SingleProcess()

@@ -38,7 +38,7 @@ class NAG(torch.optim.Optimizer):
     """
 
     def __init__(self, params: Any, lr: float, momentum: float = 0.9, weight_decay: float = 0.0,
-                 lr_mult: float = 1.0, wd_mult: float = 1.0):
+                 lr_mult: float = 1.0, wd_mult: float = 1.0) -> None:
         super().__init__(params, {'momentum': momentum, 'weight_decay': weight_decay,
                                   'lr_mult': lr_mult, 'wd_mult': wd_mult})
         weights = [weight for group in self.param_groups for weight in group['params']]

@@ -40,7 +40,7 @@ class InputTransform:
         For a network that does not take 3 channels, or for a wrong crop ratio.
     """
 
-    def __init__(self, manifest: Manifest):
+    def __init__(self, manifest: Manifest) -> None:
         channels, self.height, self.width = manifest.image_shape
         if channels != 3:
             raise OpenatacError(f'the network takes images of {channels} channels, and image files have 3')

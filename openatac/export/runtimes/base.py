@@ -87,7 +87,7 @@ class Runtime(abc.ABC):
             raise DeviceError(f'the engine {cls.name} has no device {device!r} here: choose {CPU!r}')
         return cls(prefix, manifest, device)
 
-    def __init__(self, prefix: str, manifest: Manifest, device: str = CPU):
+    def __init__(self, prefix: str, manifest: Manifest, device: str = CPU) -> None:
         self.prefix, self.manifest, self.device = prefix, manifest, device
         check_files(prefix, self.form.files(prefix))
         with self._failures('be loaded'):

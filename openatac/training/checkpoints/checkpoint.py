@@ -33,7 +33,7 @@ log = logging.getLogger('openatac')
 class Checkpoints:
     """The checkpoints of one run in one folder, created at the first `save`; the newest ``keep`` stay."""
 
-    def __init__(self, folder: str, keep: int = 2):
+    def __init__(self, folder: str, keep: int = 2) -> None:
         self.folder, self.keep = folder, keep
 
     def names(self) -> list[str]:

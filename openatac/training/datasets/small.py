@@ -53,7 +53,7 @@ class BackgroundReader:
     which scikit-learn and MXNet must not import at the same time.
     """
 
-    def __init__(self, data: CifarData, splits: Sequence[bool]):
+    def __init__(self, data: CifarData, splits: Sequence[bool]) -> None:
         self._sets: Future[list[ImageSet]] = Future()
         self._thread = threading.Thread(target=self._read, args=(data, splits), daemon=True)
         if data.dataset == 'folder' or (

@@ -41,7 +41,8 @@ class ContentionWatch(Tracker):
         How many this process computes with; 0 for those that it was told to use.
     """
 
-    def __init__(self, progress: Any, read: Callable[[], Usage | None] | None = None, threads: int = 0):
+    def __init__(self, progress: Any, read: Callable[[], Usage | None] | None = None,
+                 threads: int = 0) -> None:
         self.progress, self.read = progress, read or read_usage
         self.threads = threads or thread_count().threads
         self.before, self.crowded, self.said = self.read(), 0, False

@@ -37,7 +37,7 @@ class Tracker:
 class MetricsFiles(Tracker):
     """``metrics.jsonl`` and ``metrics.csv`` with a row per epoch, and ``summary.json`` at the end."""
 
-    def __init__(self, folder: str):
+    def __init__(self, folder: str) -> None:
         self.folder = folder
 
     def epoch(self, history: History) -> None:
@@ -59,7 +59,7 @@ class HistoryPicture(Tracker):
         Name of the evaluation split, such as 'test'.
     """
 
-    def __init__(self, folder: str, title: str, evaluated: str = 'test'):
+    def __init__(self, folder: str, title: str, evaluated: str = 'test') -> None:
         self.folder, self.title, self.evaluated = folder, title, evaluated
         os.makedirs(folder, exist_ok=True)
 
@@ -75,7 +75,7 @@ class HistoryPicture(Tracker):
 class TensorBoard(Tracker):
     """Scalars for TensorBoard in ``folder``; a resumed run replaces what it repeats."""
 
-    def __init__(self, folder: str, iteration: int):
+    def __init__(self, folder: str, iteration: int) -> None:
         try:
             from tensorboardX import SummaryWriter
         except ImportError:
@@ -101,7 +101,7 @@ class TensorBoard(Tracker):
 class WeightsAndBiases(Tracker):
     """A Weights & Biases run; ``WANDB_MODE=offline`` keeps it on this machine."""
 
-    def __init__(self, project: str, name: str | None, folder: str, settings: dict[str, Any]):
+    def __init__(self, project: str, name: str | None, folder: str, settings: dict[str, Any]) -> None:
         try:
             import wandb
         except ImportError:
