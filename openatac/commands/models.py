@@ -5,6 +5,7 @@ openatac predict --model NAME. Accuracy is that of the weights on the test image
 """
 from __future__ import annotations
 
+import difflib
 import fnmatch
 from collections.abc import Sequence
 
@@ -26,8 +27,9 @@ def main(argv: list[str]) -> int:
     everything = get_model_list()
     names = fnmatch.filter(everything, args.pattern.lower()) if args.pattern else pretrained_names()
     if not names:
-        p.error(f'argument PATTERN: no network is called {args.pattern!r}; openatac models lists the trained '
-                "ones, and openatac models '*' all")
+        near = difflib.get_close_matches(args.pattern.lower(), everything, n=3, cutoff=0.7)
+        hint = f'the nearest names are {", ".join(near)}' if near else "openatac models '*' lists all"
+        p.error(f'argument PATTERN: no network is called {args.pattern!r}; {hint}')
     if args.card:
         cards = [model_card(name) for name in names if name in pretrained_names()]
         if not cards:

@@ -86,12 +86,14 @@ def read_manifest(prefix: str) -> Manifest:
 
 
 def _no_export(prefix: str) -> OpenatacError:
+    write = ('write one with openatac export (predict and serve also take a run, or its parameters, by '
+             '--model)')
     if os.path.isfile(os.path.join(prefix, 'settings.json')):
-        return OpenatacError(f'{prefix} is the folder of a run, not an export: write one with openatac '
-                             'export (predict and serve also take a run, by --model)')
-    if os.path.isfile(prefix):
-        return OpenatacError(f'{prefix} is not a file of an export, and no settings.json beside it says '
-                             'which network it is of: write an export with openatac export (predict and '
-                             'serve also take parameters in the folder of their run, by --model)')
-    return OpenatacError(f'there is no file or export {prefix}: {os.path.basename(prefix)}.json is missing; '
-                         'create it with openatac export')
+        return OpenatacError(f'{prefix} is the folder of a run, not an export: {write}')
+    if not os.path.isfile(prefix):
+        return OpenatacError(f'there is no file or export {prefix}: {os.path.basename(prefix)}.json is '
+                             'missing; create it with openatac export')
+    if os.path.isfile(os.path.join(os.path.dirname(prefix), 'settings.json')):
+        return OpenatacError(f'{prefix} is a file of a run, not of an export: {write}')
+    return OpenatacError(f'{prefix} is not a file of an export, and no settings.json beside it says which '
+                         'network it is of: put it into the folder of its run')
