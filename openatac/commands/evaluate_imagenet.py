@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 
 from openatac.backends.compute import Compute
+from openatac.backends.registry import BACKENDS
 from openatac.commands.catalogue import command_parser
 from openatac.flags import COMMAND_LINE, DEFAULT, add_section, from_arguments, show_defaults
 from openatac.models.weights.pretrained import weights_file
@@ -33,7 +34,7 @@ def main(argv: list[str]) -> int:
                                      if field.option.network and name != 'last_gamma'])
     add_section(p, ImagenetData)
     add_section(p, ImagenetTraining, ['batch_size', 'num_gpus'])
-    add_section(p, Compute, ['dtype', 'mode'])
+    add_section(p, Compute, ['engine', 'dtype', 'mode'])
     add_section(p, ImagenetOutput, ['report', 'predictions'])
     show_defaults(p, ImagenetConfig, _PUBLISHED)
     given = from_arguments(ImagenetConfig, p.parse_args(argv), _PUBLISHED, 'of the paper')
@@ -44,12 +45,13 @@ def main(argv: list[str]) -> int:
     from openatac.export.networks.described_network import for_evaluation
     from openatac.training.datasets.photos import with_classes
     from openatac.training.networks.build import build_network
-    from openatac.training.networks.library import GLUON
+    from openatac.training.networks.library import GLUON, PYTORCH
     from openatac.training.networks.resolve import resolve
     from openatac.training.runs import imagenet
     try:
+        BACKENDS.find(given.config.compute.engine).check(given.config)
         config = with_classes(for_evaluation(given, weights_file(given.config.start.evaluate)).config)
-        net, _ = build_network(resolve(config), GLUON)
+        net, _ = build_network(resolve(config), PYTORCH if config.compute.engine == 'torch' else GLUON)
     except ValueError as error:
         p.error(str(error))
     left_out = imagenet.evaluate(net, config, shlex.join([*p.prog.split(), *argv]))

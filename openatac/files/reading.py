@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from typing import BinaryIO, Union
 
@@ -17,6 +18,7 @@ from openatac.errors import DataError
 PathLike = Union[str, 'os.PathLike[str]']
 
 MEGABYTE = 2 ** 20
+_SEEKING = threading.Lock()
 TEXT_LIMIT = 64 * MEGABYTE    # of settings, metrics, class lists and other files that are read whole
 IMAGE_LIMIT = 512 * MEGABYTE  # of one image file, on standard input too
 BYTE_ORDER_MARK = '\ufeff'     # begins text files that some editors save
@@ -108,3 +110,12 @@ def _check(status: os.stat_result, path: PathLike, limit: int | None) -> None:
 
 def _too_large(path: PathLike, limit: int) -> OSError:
     return OSError(errno.EFBIG, f'it is larger than the limit of {limit / MEGABYTE:.0f} MB', os.fspath(path))
+
+
+def read_at(descriptor: int, size: int, offset: int) -> bytes:
+    """Read up to ``size`` bytes of an open file from ``offset`` on, in any thread."""
+    if hasattr(os, 'pread'):
+        return os.pread(descriptor, size, offset)
+    with _SEEKING:  # on Windows
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        return os.read(descriptor, size)

@@ -25,11 +25,13 @@ def freeze(net: gluon.Block, patterns: str) -> None:
     ------
     ValueError
         If a pattern matches no name, with the nearest ones, if nothing is left to train, or if a bias would
-        be trained without its weight: MXNet 1.9.1 then computes no gradient for it on a CPU.
+        be trained without its weight: MXNet 1.9.1 then computes no gradient for it on a CPU. (PyTorch's
+        ``freeze`` has only the first two.)
     """
     parameters = net._collect_params_with_prefix()
     trained = [name for name, parameter in parameters.items() if parameter.grad_req != 'null']
-    frozen = select_frozen(parameters, trained, patterns)  # checks all before the first is frozen
+    frozen = select_frozen(parameters, trained, patterns)
+    _check_biases(parameters, frozen, patterns)
     for name in frozen:
         parameters[name].grad_req = 'null'
     for block in frozen_norms(frozen):
@@ -48,13 +50,15 @@ def select_frozen(names: Collection[str], trained: Collection[str], patterns: st
     if matched.issuperset(trained):
         raise ValueError(f'{patterns!r} leaves nothing to train; freeze less, such as '
                          f'{next(iter(names)).split(".")[0] + ".*"!r}')
-    frozen = [name for name in names if name in matched]
+    return [name for name in names if name in matched]
+
+
+def _check_biases(names: Collection[str], frozen: Collection[str], patterns: str) -> None:
     for name in frozen:
         bias = name.removesuffix('weight') + 'bias'
-        if bias != name and bias in names and bias not in matched:
+        if name.endswith('weight') and bias in names and bias not in frozen:
             raise ValueError(f'{patterns!r} freezes {name} and not {bias}, which MXNet cannot train alone; '
                              'freeze both or neither')
-    return frozen
 
 
 def frozen_norms(frozen: Collection[str]) -> list[str]:

@@ -3,12 +3,7 @@
 cifar100_atac, cifar10_atac
     "Attention as Activation", section IV, on CIFAR: NAG with momentum 0.9, rate 0.2 divided by 10
     at epochs 300 and 350 of 400, weight decay 1e-4, batch 128, ATAC with r = 2 and an inner ReLU
-    in every slot of a ResNet-20. It is the published command (for CIFAR-100 with --cifar100-labels coarse),
-
-        python train_cifar.py --gpus 0 --num-epochs 400 --mode hybrid -j 32 --batch-size 128
-            --wd 0.0001 --lr 0.2 --lr-decay 0.1 --lr-decay-epoch 300,350 --dataset cifar100
-            --model atac --act-type ChaATAC --useReLU --r 2 --blocks 3
-
+    in every slot of a ResNet-20. It is the published command (see openatac/commands/train_cifar.py).
     Published: test accuracy 0.812 (best epoch, read off the paper's figure) on CIFAR-100 - almost certainly
     on its 20 superclasses, which the published script reads, so the CIFAR-100 recipe uses those. Cost: 400
     epochs of 50,000 images; about 10 hours on two CPU cores at 557 images/s.

@@ -1,6 +1,7 @@
 """What becomes of one photograph: decoded, cropped, recoloured, as by ImageRecordIter."""
 import contextlib
 import itertools
+import os
 
 import mxnet as mx
 import numpy as np
@@ -102,6 +103,17 @@ def test_a_png_that_was_cut_off_is_noticed_where_pixels_are_missing():
 def test_other_data_is_not_decoded(data):
     with pytest.raises(BadImage):
         decode(data)
+
+
+def test_no_program_runs_to_decode_an_image(tmp_path, monkeypatch):
+    """As Pillow would have Ghostscript run one in PostScript."""
+    (tmp_path / 'gs').write_text(f'#!/bin/sh\ntouch {tmp_path}/ran\n')
+    (tmp_path / 'gs').chmod(0o755)
+    monkeypatch.setenv('PATH', str(tmp_path), prepend=os.pathsep)
+    postscript = b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n%%EndComments\nshowpage\n%%EOF\n'
+    with pytest.raises(BadImage):
+        decode(postscript)
+    assert not (tmp_path / 'ran').exists()
 
 
 def test_a_flipped_bit_does_not_crash():

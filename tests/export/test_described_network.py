@@ -76,6 +76,12 @@ def test_a_run_may_be_named_by_its_folder(photo_run, cifar_run, capsys):
     assert score_of(capsys.readouterr().err) == wanted_score(cifar_run)
 
 
+def test_photographs_are_evaluated_in_pytorch_too(photo_run, capsys):
+    pytest.importorskip('torch')
+    assert cli.main(['evaluate-imagenet', photo_run, '-j', '0', '--engine', 'torch']) == 0
+    assert score_of(capsys.readouterr().err) == wanted_score(photo_run)
+
+
 @pytest.mark.parametrize('file', ['best.params', 'out-0000.params'])
 def test_own_images_are_evaluated_by_the_file_alone(tmp_path, capsys, file):
     photos = write_data_dir(tmp_path / 'photos', validation=12)

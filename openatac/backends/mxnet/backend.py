@@ -30,9 +30,6 @@ class MxnetBackend(Backend):
         self.contexts, line = choose_contexts(gpus, fall_back)
         self.device_count = len(self.contexts)
         self._has_gpu = self.contexts[0].device_type == 'gpu'
-        if compute.dtype == 'bfloat16':
-            raise DeviceError('--dtype bfloat16 is for --engine torch: MXNet has float32 and, on GPUs, '
-                              'float16')
         if compute.dtype == 'float16' and not self._has_gpu:
             raise DeviceError('--dtype float16 needs a GPU, since MXNet cannot multiply float16 matrices on '
                               'a CPU: use --dtype float32')

@@ -195,7 +195,7 @@ def _decode_by_pillow(data: bytes) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # of Pillow about large images and odd metadata
-            with Image.open(io.BytesIO(data)) as image:
+            with Image.open(io.BytesIO(data), formats=_safe_formats()) as image:
                 return np.asarray(_to_rgb(image))
     except BadImage:
         raise
@@ -203,6 +203,13 @@ def _decode_by_pillow(data: bytes) -> np.ndarray:
         raise BadImage(NOT_AN_IMAGE) from None
     except Exception as error:  # Pillow has a dozen kinds for damaged files
         raise BadImage(f'it cannot be decoded ({error})') from None
+
+
+def _safe_formats() -> list[str]:
+    """Return Pillow's formats but EPS, which is a program that Pillow would have Ghostscript run."""
+    from PIL import Image
+    Image.init()
+    return [name for name in Image.ID if name != 'EPS']
 
 
 def _to_rgb(image: PillowImage) -> PillowImage:

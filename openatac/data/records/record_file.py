@@ -17,7 +17,7 @@ from openatac.data.images.subset import ImageSubset
 from openatac.data.records.recordio import HEAD, IMAGE, LONGEST, MAGIC, record_end, scan, unpack_record
 from openatac.data.records.sidecar_files import read_checksums, read_class_names, read_index
 from openatac.errors import DataError
-from openatac.files.reading import open_descriptor, opening
+from openatac.files.reading import open_descriptor, opening, read_at
 
 _SAMPLES = 16  # records that are checked to see whether an index belongs to a file
 
@@ -55,7 +55,7 @@ class RecordFile:
         size = os.fstat(self._file).st_size
         if size == 0:
             raise DataError(f'{rec} is empty: get it again')
-        if size < HEAD.size or os.pread(self._file, len(MAGIC), 0) != MAGIC:
+        if size < HEAD.size or read_at(self._file, len(MAGIC), 0) != MAGIC:
             raise DataError(f'{rec} does not begin as a RecordIO file does: name a file that openatac pack '
                             "or MXNet's im2rec has written")
         offsets = scan(self._file, size, rec) if idx is None else read_index(idx, rec, size)
@@ -107,7 +107,7 @@ class RecordFile:
         return np.array([self._label(index) for index in range(len(self))], np.int32)
 
     def _label(self, index: int) -> int:
-        head = os.pread(self._file, HEAD.size + IMAGE.size + 4, int(self._bounds[index]))
+        head = read_at(self._file, HEAD.size + IMAGE.size + 4, int(self._bounds[index]))
         if len(head) < HEAD.size + IMAGE.size + 4 or not head.startswith(MAGIC):
             return -1
         count, label = IMAGE.unpack_from(head, HEAD.size)[:2]
@@ -124,7 +124,7 @@ class RecordFile:
 
     def image_id(self, index: int) -> int:
         """Return the id in the header of record ``index``, read without the image."""
-        head = os.pread(self._file, HEAD.size + IMAGE.size, int(self._bounds[index]))
+        head = read_at(self._file, HEAD.size + IMAGE.size, int(self._bounds[index]))
         if len(head) < HEAD.size + IMAGE.size:
             raise BadImage('the record is cut off')
         return IMAGE.unpack_from(head, HEAD.size)[2]
@@ -143,7 +143,7 @@ class RecordFile:
         if end - start > LONGEST:
             raise BadImage(f'the record is {end - start} bytes long')
         try:
-            return os.pread(self._file, end - start, start)
+            return read_at(self._file, end - start, start)
         except OSError as error:
             raise BadImage(error.strerror) from error
 

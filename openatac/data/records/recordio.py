@@ -7,13 +7,13 @@ image file.
 """
 from __future__ import annotations
 
-import os
 import struct
 
 import numpy as np
 
 from openatac.data.images.source import BadImage
 from openatac.errors import DataError
+from openatac.files.reading import read_at
 
 MAGIC = b'\x0a\x23\xd7\xce'
 HEAD = struct.Struct('<4sI')     # magic, kind << 29 | length
@@ -76,7 +76,7 @@ def record_end(file: int, offset: int, size: int) -> int | None:
 
 def _part_at(file: int, offset: int) -> tuple[int, int] | None:
     """Return (kind, end offset) of the part at ``offset``; None if there is none."""
-    head = os.pread(file, HEAD.size, offset)
+    head = read_at(file, HEAD.size, offset)
     if len(head) < HEAD.size or head[:4] != MAGIC:
         return None
     word = HEAD.unpack(head)[1]
