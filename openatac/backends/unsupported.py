@@ -16,7 +16,7 @@ def check_mxnet(config: Any) -> None:
 
 def check_torch(config: Any) -> None:
     """Raise ValueError for options that PyTorch's backend does not have."""
-    compute, kvstore = config.compute, getattr(config.training, 'kvstore', 'device')
+    compute, kvstore = config.compute, config.training.kvstore
     _check_unused('mxnet', mode=compute.mode if compute.mode != 'hybrid' else '',
                   kvstore=kvstore if kvstore != 'device' else '')
     if compute.syncbn and compute.compile:

@@ -53,7 +53,7 @@ def check(config: Config) -> None:
     training = config.training
     parse_gpus(training.gpus)  # ValueError for what names no GPUs
     decays = sum(epoch < training.num_epochs for epoch in training.decay_epochs)
-    if getattr(training, 'lr_mode', 'step') == 'step':
+    if training.lr_mode == 'step':
         _check_rates(training.lr, training.lr_decay, decays)
     for flag in ('report', 'predictions'):
         if getattr(config.output, flag) and not config.start.evaluate:

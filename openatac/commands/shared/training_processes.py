@@ -39,7 +39,7 @@ def join_cluster(parser: argparse.ArgumentParser, config: Config) -> Cluster:
         if torchrun.is_part() and 'TORCHELASTIC_RUN_ID' in os.environ:
             parser.error('argument --engine: torchrun is for torch; start several processes of '
                          f'{config.compute.engine} with `openatac launch`')
-        return kvstore.join_run('device' if alone else getattr(config.training, 'kvstore', 'device'))
+        return kvstore.join_run('device' if alone else config.training.kvstore)
     if alone and torchrun.is_part():
         parser.error('this command needs one process; start it without torchrun')
     if config.compute.syncbn and not (alone or torchrun.is_part()):

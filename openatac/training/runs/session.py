@@ -92,7 +92,7 @@ def initialize(backend: Backend, net: Any, config: Config) -> None:
 def _warn_of_decays(training: Training) -> None:
     """Warn of epochs at which the rate would decay if the run were longer."""
     late = [epoch for epoch in training.decay_epochs if epoch >= training.num_epochs]
-    if late and getattr(training, 'lr_mode', 'step') == 'step':
+    if late and training.lr_mode == 'step':
         log.warning('--lr-decay-epoch: the rate does not decay at %s, as the run ends after --num-epochs %d',
                     ', '.join(f'epoch {epoch}' for epoch in late), training.num_epochs)
 

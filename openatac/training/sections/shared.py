@@ -84,6 +84,10 @@ class Training(Section, title='training'):
         None, 'factor on the learning rate of the last layer', parse=POSITIVE, metavar='X', shown='1',
         added=True)
 
+    # What scripts without these flags do; unannotated, so that they are no options.
+    lr_mode = 'step'
+    kvstore = 'device'
+
     @property
     def optimizer(self) -> dict[str, float]:
         """{name: value} of the parameters of NAG, as MXNet calls them."""
