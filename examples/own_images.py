@@ -1,7 +1,7 @@
 """Train on a folder of images and classify one: python examples/own_images.py.
 
-The images are made up, horizontal and vertical stripes in stripes/. For your own, change --data-dir and leave out
-the two lines that write images.
+The images are made up, horizontal and vertical stripes in stripes/. For your own, change --data-dir and leave
+out the two lines that write images.
 """
 import os
 import subprocess
