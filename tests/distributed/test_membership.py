@@ -208,7 +208,7 @@ def test_one_rank_for_two_workers_is_refused(run):
 
 def test_missing_workers_are_counted(run):
     run.start('scheduler', arrival_timeout=5), run.start('server'), run.start('worker')
-    all_say(run.processes, '1 of 2 workers', '1 of 1 servers', '1 s')
+    all_say(run.processes, '1 of 2 workers', '1 of 1 servers', ' 5 s')
 
 
 def test_different_numbers_of_workers_are_refused(run):
