@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import importlib
 import os
 import sys
@@ -41,10 +40,16 @@ def _call(arguments: Sequence[str]) -> int | None:
     elif not arguments:
         parser.exit(2, parser.format_help())
     else:
-        near = difflib.get_close_matches(arguments[0], COMMANDS, n=1)
-        if near and near[0] != arguments[0]:
-            parser.error(f'there is no command {arguments[0]!r}; did you mean {near[0]}?')
+        if arguments[0] not in COMMANDS:
+            _suggest(parser, arguments[0])
         parser.parse_args(arguments[:1])
     # A module of openatac.commands, imported only when called; main returns the exit code, or None for 0.
     module = importlib.import_module(f'openatac.commands.{arguments[0].replace("-", "_")}')
     return module.main(arguments[1:])
+
+
+def _suggest(parser: argparse.ArgumentParser, command: str) -> None:
+    """End with an error that names the command most like this one, if there is one."""
+    import difflib
+    for near in difflib.get_close_matches(command, COMMANDS, n=1):
+        parser.error(f'there is no command {command!r}; did you mean {near}?')

@@ -80,12 +80,13 @@ class _Gluon(Library):
     def build(self, host: Host, settings: dict[str, Any], image_shape: ImageShape, seed: int) -> Any:
         import mxnet as mx
         net = host.gluon(**settings)
-        try:
-            self._output_shapes(net, image_shape)
-        except mx.MXNetError as error:
-            raise ImageSizeError(last_line(error)) from None
-        for parameter in net.collect_params().values():
-            parameter._var = None  # a symbol with the learning rate's factor, which fine-tuning may change
+        if image_shape != host.input_shape:
+            try:
+                self._output_shapes(net, image_shape)
+            except mx.MXNetError as error:
+                raise ImageSizeError(last_line(error)) from None
+            for parameter in net.collect_params().values():
+                parameter._var = None  # a symbol with the rate's factor, which fine-tuning may change
         return net
 
     def load_parameters(self, net: Any, path: str) -> None:
