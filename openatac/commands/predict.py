@@ -1,11 +1,11 @@
 """Classify image files with an exported network.
 
 EXPORT is the common prefix of an export's files, or one of them (symbol, fused, int8, ONNX or ONNX in INT8)
-to run that one; with --model there is none. IMAGES are files of any size (JPEG, PNG and what else Pillow
-reads, but EPS), folders (searched recursively), or - for one image from standard input. For each image the
+to run that one; with --model there is none. IMAGES are files of any size (JPEG, PNG and whatever else Pillow
+reads, except EPS), folders (searched recursively), or - for one image from standard input. For each image the
 command prints the classes with the highest scores, which are probabilities (softmax); the table leaves out
-the folder that all images share. It names and leaves out images that cannot be read, and then exits with
-code 1.
+the folder that all images share. It names and leaves out images that cannot be read, and then exits with code
+1.
 """
 from __future__ import annotations
 

@@ -206,7 +206,7 @@ def _decode_by_pillow(data: bytes) -> np.ndarray:
 
 
 def _safe_formats() -> list[str]:
-    """Return Pillow's formats but EPS, which is a program that Pillow would have Ghostscript run."""
+    """Return Pillow's formats except EPS, a program that Pillow would have Ghostscript run."""
     from PIL import Image
     Image.init()
     return [name for name in Image.ID if name != 'EPS']

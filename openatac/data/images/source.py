@@ -10,7 +10,7 @@ class BadImage(Exception):
 
 
 class ImageSource(Protocol):
-    """Labelled images in files, such as a `ImageCollection` or a part of one."""
+    """Labelled images in files, such as an `ImageCollection` or a part of one."""
 
     def __len__(self) -> int: ...
 

@@ -83,7 +83,7 @@ def read_copy(path: str, files: Mapping[str, File], names: Names, kind: str, tra
 
 
 class _Relabelled:
-    """A `ImageSource` with other labels."""
+    """An `ImageSource` with other labels."""
 
     def __init__(self, source: ImageFiles, labels: Sequence[int]) -> None:
         self._source, self._labels, self.reading_order = source, labels, source.reading_order
@@ -114,7 +114,7 @@ def _labels(images: ImageFiles, path: str, names: Sequence[str]) -> list[int]:
 
 
 class _Table:
-    """A `ImageSource` of the rows of parquet files."""
+    """An `ImageSource` of the rows of parquet files."""
 
     def __init__(self, files: Sequence[File], names: Names, kind: str) -> None:
         self._images: list[Any] = []

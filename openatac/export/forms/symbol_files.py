@@ -133,7 +133,7 @@ def read_symbol(path: str) -> tuple[mx.sym.Symbol, NDArrays]:
 
 
 def load_block(path: str, ctx: mx.Context | None = None, image_shape: Shape | None = None
-                ) -> mx.gluon.SymbolBlock:
+               ) -> mx.gluon.SymbolBlock:
     """Load ``path-symbol.json`` and ``path-0000.params`` as a SymbolBlock; raises as `read_symbol`.
 
     Parameters

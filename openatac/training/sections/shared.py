@@ -84,7 +84,7 @@ class Training(Section, title='training'):
         None, 'factor on the learning rate of the last layer', parse=POSITIVE, metavar='X', shown='1',
         added=True)
 
-    # What scripts without these flags do; unannotated, so that they are no options.
+    # What scripts without these flags do. Without an annotation, neither is an option.
     lr_mode = 'step'
     kvstore = 'device'
 
