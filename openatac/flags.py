@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
@@ -14,6 +15,15 @@ DEFAULT, COMMAND_LINE = 'default', 'command line'  # where a value comes from
 def flag_of(name: str) -> str:
     """Return the flag of an option that declares no other spelling, such as '--act-type'."""
     return '--' + name.replace('_', '-')
+
+
+@contextlib.contextmanager
+def naming(flag: str) -> Iterator[None]:
+    """Begin a ValueError of the body with the flag that it is about."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f'argument {flag}: {error}') from None
 
 
 def flags_of(name: str, field: Field) -> tuple[str, ...]:

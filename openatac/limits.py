@@ -23,6 +23,7 @@ MAX_COUNT = 10 ** 6     # epochs, batches, rounds and other counts
 MAX_IMAGES = 10 ** 9    # in a data set
 MAX_SECONDS = 86400     # a day
 MAX_SEED = 2 ** 31 - 1
+MAX_PORT = 2 ** 16 - 1
 
 
 class Bounds(NamedTuple):
@@ -88,7 +89,7 @@ BLOCKS = number(int, low=1, high=MAX_BLOCKS)
 BATCH_SIZE = number(int, low=1, high=MAX_BATCH)
 IMAGES = number(int, low=1, high=MAX_IMAGES)
 SEED = number(int, low=0, high=MAX_SEED)
-PORT = number(int, low=1, high=65535)
+PORT = number(int, low=1, high=MAX_PORT)
 
 
 def listed(kind: Callable[[str], Any], repeats: bool = False) -> Callable[[str], list[Any]]:

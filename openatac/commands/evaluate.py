@@ -39,9 +39,11 @@ def main(argv: list[str]) -> int:
         p.error('name IMAGES or --dataset, one of the two')
     if args.data_dir and not args.dataset:
         p.error('argument --data-dir: it is where the images of --dataset are; leave it out')
-    labels = args.images and not args.images.endswith('.rec') and (args.val_labels or list_in(args.images))
+    is_folder = bool(args.images) and not args.images.endswith('.rec')
+    if is_folder and not args.val_labels:
+        args.val_labels = list_in(args.images)
     for flag, value in (('--val-labels', args.val_labels), ('--class-list', args.class_list)):
-        if value and not labels:
+        if value and not (is_folder and args.val_labels):
             p.error(f'argument {flag}: it is for a folder whose images a list names; leave it out')
     return _evaluate(p, args)
 
@@ -97,7 +99,6 @@ def _find_images(args: argparse.Namespace, manifest: Manifest) -> LabelledImages
         return labelled.dataset_images(args.dataset, args.data_dir, train=False)
     if args.images.endswith('.rec'):
         return labelled.record_images(args.images, manifest)
-    labels = args.val_labels or list_in(args.images)
-    if labels:
-        return labelled.listed_images(args.images, labels, manifest, args.class_list)
+    if args.val_labels:
+        return labelled.listed_images(args.images, args.val_labels, manifest, args.class_list)
     return labelled.classes_below(args.images, manifest)

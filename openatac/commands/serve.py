@@ -22,7 +22,7 @@ from openatac.errors import OpenatacError
 from openatac.export.forms.base import prefix_of
 from openatac.export.forms.symbol import SymbolForm
 from openatac.files.reading import MEGABYTE
-from openatac.limits import BATCH_SIZE, number
+from openatac.limits import BATCH_SIZE, MAX_PORT, number
 from openatac.runtime.libraries import has_mxnet
 from openatac.serving.request_limits import LIMITS, Limits
 
@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     add_labels(p)
     p.add_argument('--host', default='127.0.0.1', metavar='ADDRESS',
                    help='address to listen on; 0.0.0.0 is every one of this machine (default: %(default)s)')
-    p.add_argument('--port', type=number(int, low=0, high=65535), default=8000,
+    p.add_argument('--port', type=number(int, low=0, high=MAX_PORT), default=8000,
                    help='0 takes a free one (default: %(default)s)')
     p.add_argument('--batch-size', type=BATCH_SIZE, default=32, metavar='N',
                    help='most images that run at a time (default: %(default)s)')

@@ -65,8 +65,11 @@ class ParityCheck:
         Differences up to `ROUNDING_FACTOR` times `rounding` are allowed too: a barely trained network may
         amplify rounding a millionfold, so that no other order of summation reproduces its outputs.
         """
-        return (difference <= tolerance * max(1.0, self.largest)
+        return (self._is_within(difference, tolerance)
                 or difference <= ROUNDING_FACTOR * self.rounding)
+
+    def _is_within(self, difference: float, tolerance: float) -> bool:
+        return difference <= tolerance * max(1.0, self.largest)
 
     @functools.cached_property
     def rounding(self) -> float:
@@ -79,7 +82,7 @@ class ParityCheck:
         """Return what to do about a network that amplifies rounding, or ''."""
         if self.largest > HUGE_OUTPUT:
             sign = f'its outputs reach {self.largest:.1g}'
-        elif ROUNDING_FACTOR * self.rounding > tolerance * max(1.0, self.largest):
+        elif not self._is_within(ROUNDING_FACTOR * self.rounding, tolerance):
             sign = f'the last bits of its images alone move its outputs by {self.rounding:g}'
         else:
             return ''
@@ -122,7 +125,7 @@ class ParityCheck:
                   'random_images': BATCH, 'real_images': len(self.real),
                   'milliseconds': {str(count): milliseconds(function, self.random[:count])
                                    for count in (1, BATCH)}}
-        if tolerance is not None and difference > tolerance * max(1.0, self.largest):
+        if tolerance is not None and not self._is_within(difference, tolerance):
             report['warning'] = (f'its outputs differ from those of the network by {difference:g}, the '
                                  f'largest being {self.largest:g}{self._advice(tolerance)}')
         return report

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import itertools
-import os
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from openatac.models.arguments import CIFAR_RESNET18_V1, CIFAR_RESNET_V2, RESNET50_V1B
 from openatac.models.hosts import Host
 from openatac.models.weights.checks import Pretrained
-from openatac.models.weights.pretrained import weights_file, weights_of
+from openatac.models.weights.pretrained import asked_weights
 from openatac.registry import Factories, Factory, Registry
 from openatac.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
 
@@ -128,8 +127,8 @@ def get_model(name: str, classes: int | None = None, ctx: Any = None, pretrained
     pretrained : bool or str
         A parameter file of this network, of any kind in `openatac.models.weights.files`, the folder of a run,
         a name in `openatac models`, or True for the weights that come with the package (see
-        `openatac.models.weights.pretrained`). If they have another
-        number of classes, the last layer is drawn from MXNet's random state.
+        `openatac.models.weights.pretrained`). If they have another number of classes, the last layer is drawn
+        from MXNet's random state.
     **kwargs
         Settings of the host, such as ``r``, ``useGlobal``, ``act_layers`` or ``reduction``.
 
@@ -146,14 +145,13 @@ def get_model(name: str, classes: int | None = None, ctx: Any = None, pretrained
         For a file that is damaged or of another network.
     """
     host, settings = find_model(name)
-    if pretrained:
-        pretrained = weights_of(name) if pretrained is True else weights_file(os.fspath(pretrained))
+    weights = asked_weights(name, pretrained)
     if classes is not None:
         kwargs['classes'] = classes
     net = host.gluon(**{**settings, **kwargs})
-    if pretrained:
+    if weights:
         from openatac.models.weights.parameters import load_pretrained
-        load_pretrained(net, Pretrained(pretrained, host.output), ctx)
+        load_pretrained(net, Pretrained(weights, host.output), ctx)
     return net
 
 

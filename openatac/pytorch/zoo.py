@@ -1,13 +1,12 @@
 """Networks by name: ``get_model('cifar_resnet20_v2_atac')``, as in `openatac.models.zoo`."""
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from torch import nn
 
 from openatac.models.weights.checks import Pretrained
-from openatac.models.weights.pretrained import weights_file, weights_of
+from openatac.models.weights.pretrained import asked_weights
 from openatac.models.zoo import find_model
 from openatac.pytorch.weights import load_pretrained
 
@@ -45,11 +44,10 @@ def get_model(name: str, classes: int | None = None, pretrained: Any = False, **
         For a file that is damaged or of another network.
     """
     host, named = find_model(name)
-    if pretrained:
-        pretrained = weights_of(name) if pretrained is True else weights_file(os.fspath(pretrained))
+    weights = asked_weights(name, pretrained)
     if classes is not None:
         settings['classes'] = classes
     net = host.torch(**{**named, **settings})
-    if pretrained:
-        load_pretrained(net, Pretrained(pretrained, host.output))
+    if weights:
+        load_pretrained(net, Pretrained(weights, host.output))
     return net

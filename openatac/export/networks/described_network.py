@@ -114,12 +114,11 @@ def _options_beside(path: str, kind: type[Config]) -> tuple[str, dict[str, Any]]
             known = _options_of_manifest(read_manifest(prefix), kind)
             if known is None:
                 return None
-            run = _options_of_run(os.path.dirname(path), kind)
-            same_network = run is not None and all(
-                run[1][name] == value for name, value in known.items()
-                if name != 'model' and fields(kind)[name].section == 'network')
-            # An export in the folder of its run, which knows the data too.
-            return (prefix + '.json', {**run[1], **known} if run and same_network else known)
+            _, run = _options_of_run(os.path.dirname(path), kind) or ('', {})
+            if run and all(run[name] == value for name, value in known.items()
+                           if name != 'model' and fields(kind)[name].section == 'network'):
+                known = {**run, **known}  # an export in the folder of its run, which knows the data too
+            return prefix + '.json', known
     return _options_of_run(os.path.dirname(path), kind)
 
 

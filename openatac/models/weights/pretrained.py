@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from openatac.errors import ParameterFileError
 from openatac.files.schema import Range, read_json
@@ -96,16 +96,23 @@ def weights_file(text: str) -> str:
     ParameterFileError
         If it is neither.
     """
-    is_path = os.path.basename(text) != text or '.' in text
     best = os.path.join(text, 'best.params')
     if os.path.isfile(best):
         return best
+    is_path = os.path.basename(text) != text or '.' in text
     if is_path or os.path.exists(text) or os.path.exists(text + '.json'):  # the manifest of an export
         return text
     try:
         return weights_of(text)
     except ValueError as error:
         raise ParameterFileError(f'there is no file or export {text}, and {error}') from None
+
+
+def asked_weights(name: str, pretrained: Any) -> str | None:
+    """Return the parameter file that ``get_model(name, pretrained=pretrained)`` asks for; None for False."""
+    if pretrained is True:
+        return weights_of(name)
+    return weights_file(os.fspath(pretrained)) if pretrained else None
 
 
 def _folder(name: str) -> str:

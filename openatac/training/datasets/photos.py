@@ -39,8 +39,7 @@ def open_photos(data: ImagenetData, split: str, classes: int | None) -> ImageCol
 def _open(data: ImagenetData, split: str, classes: int | None) -> ImageCollection:
     if data.use_rec:
         rec, index = _record_file(data, split), getattr(data, f'rec_{split}_idx')
-        records = RecordFile(rec, index_beside(rec) if index is None else os.path.expanduser(index), classes)
-        return records
+        return RecordFile(rec, index_beside(rec) if index is None else os.path.expanduser(index), classes)
     if os.path.isfile(os.path.expanduser(data.data_dir)):
         raise DataError(f'--data-dir {data.data_dir} is a file: unpack it, and give the folder that then has '
                         'train/ and val/')

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from openatac.errors import SettingError
-from openatac.flags import flag_of
+from openatac.flags import flag_of, naming
 from openatac.image_size import Size, sides
 from openatac.models.zoo import unit_name
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
@@ -99,17 +99,8 @@ def set_up_fine_tuning(net: Any, config: Config) -> None:
         return
     library = library_of(net)
     if training.freeze is not None:
-        with _naming('--freeze'):
+        with naming('--freeze'):
             library.freeze(net, training.freeze)
     if training.head_lr_mult is not None:
-        with _naming('--head-lr-mult'):
+        with naming('--head-lr-mult'):
             library.scale_head_rate(net, host_of(config).output, training.head_lr_mult)
-
-
-@contextlib.contextmanager
-def _naming(flag: str) -> Iterator[None]:
-    """Begin an error with the flag."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f'argument {flag}: {error}') from None

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from openatac.flags import flag_of
+from openatac.flags import flag_of, naming
 from openatac.image_size import sides
 from openatac.models.hosts import Host
 from openatac.models.zoo import HOSTS, PUBLISHED_CIFAR_HOST, PUBLISHED_IMAGENET_HOST, find_model
@@ -48,10 +48,8 @@ def _parse_model(model: str) -> tuple[Host, dict[str, Any]]:
     """Return (host, options) for the name of a network; 'atac' leaves the options open."""
     if model == 'atac':
         return HOSTS.find(PUBLISHED_CIFAR_HOST), {}
-    try:
+    with naming('--model'):
         host, settings = find_model(model)
-    except ValueError as error:
-        raise ValueError(f'argument --model: {error}') from None
     if host.data != 'cifar':
         raise ValueError(f'argument --model: {model} is for ImageNet; choose a cifar_resnet network')
     layers = settings.pop('layers', None)
