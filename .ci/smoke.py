@@ -1,8 +1,10 @@
 """Try a fresh installation in a minute, and print one line.
 
-Import, build, one training step, export and back, and a rehearsal of train_imagenet.py by two workers.
+Import all modules, build, train one step, export and load, and rehearse train_imagenet.py with two workers.
 """
+import importlib
 import os
+import pkgutil
 import subprocess
 import sys
 import tempfile
@@ -17,6 +19,14 @@ import openatac  # noqa: E402
 assert 'mxnet' not in sys.modules, 'import openatac has loaded MXNet'
 
 import mxnet as mx  # noqa: E402
+
+for module in pkgutil.walk_packages(openatac.__path__, 'openatac.', onerror=lambda name: None):
+    if not module.name.endswith('.__main__'):
+        try:
+            importlib.import_module(module.name)
+        except ImportError as error:
+            if not error.name or error.name.startswith('openatac'):
+                raise  # else an extra that is not installed
 
 leftovers = [name for name, value in vars(numpy).items()
              if before.get(name) is not value and not isinstance(value, type(numpy))]

@@ -11,6 +11,8 @@ ground truth, a number on each line, needs the devkit's meta.mat next to it or -
 files are copied unchanged unless they are resized or recompressed. If a run is interrupted, the same command
 resumes it, and the files come out the same.
 """
+from __future__ import annotations
+
 import argparse
 import os
 import sys

@@ -1,4 +1,6 @@
 """Choices of images: a part that is held out, and a sample that is evenly spread."""
+from __future__ import annotations
+
 import numpy as np
 
 from openatac.errors import DataError
