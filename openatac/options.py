@@ -50,6 +50,16 @@ class Option:
         Whether the network's name includes it.
     exported : bool
         Whether an export keeps it, as what trained parameters compute depends on it and no name includes it.
+    training_only : bool
+        Whether only training depends on it, and not what trained parameters compute.
+    place : bool
+        Whether it says where the images are; a command line that gives one such option gives them all.
+    speed : bool
+        Whether nothing depends on it but how fast images are read.
+    exchangeable : bool
+        Whether --allow-inexact-resume lets a run continue with another value.
+    minor : bool
+        Whether a description of runs mentions it only if it does not have its default.
     matters : function
         Maps {name: value} to whether the option has any effect given the others, such as `only_with`.
     added : bool
@@ -68,6 +78,11 @@ class Option:
     scheduled: bool = False
     named: bool = False
     exported: bool = False
+    training_only: bool = False
+    place: bool = False
+    speed: bool = False
+    exchangeable: bool = False
+    minor: bool = False
     matters: Callable[[Mapping[str, Any]], bool] = lambda values: True
     added: bool = False
 
@@ -92,6 +107,7 @@ result_option = functools.partial(option, result=True)
 network_option = functools.partial(option, network=True, result=True)
 exported_option = functools.partial(network_option, exported=True)
 schedule_option = functools.partial(option, result=True, scheduled=True)
+place_option = functools.partial(option, place=True)
 
 
 def only_with(name: str, *values: Any) -> Callable[[Mapping[str, Any]], bool]:

@@ -22,9 +22,8 @@ class LossScale:
 
     @classmethod
     def of(cls, compute: Compute) -> LossScale | None:
-        """Return a `Compute`'s loss scale, the given one or the default; None unless its dtype is float16."""
-        given = getattr(compute, 'loss_scale', None)  # only `ImagenetCompute` has it
-        return cls(given or INITIAL_LOSS_SCALE) if compute.dtype == 'float16' else None
+        """Return the loss scale that a run starts with; None unless its dtype is float16."""
+        return cls(compute.first_loss_scale) if compute.dtype == 'float16' else None
 
     def update(self, finite: bool) -> bool:
         """Adapt the scale for the next step; return ``finite``, whether this step's gradients were finite.

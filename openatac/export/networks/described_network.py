@@ -11,6 +11,7 @@ from typing import Any
 from openatac.data.images.class_names import read_class_list
 from openatac.errors import OpenatacError, ParameterFileError
 from openatac.export.manifest import Manifest, read_manifest
+from openatac.files.run_files import SETTINGS
 from openatac.flags import ParsedFlags, flag_of
 from openatac.image_size import size_of
 from openatac.models.weights.params_file import PARAMS_SUFFIX
@@ -20,12 +21,7 @@ from openatac.training.networks.resolve import resolve
 from openatac.training.run_folder import RunFolder
 
 log = logging.getLogger('openatac')
-# Without effect on what trained parameters compute.
-_OF_TRAINING = ('drop_rate', 'last_gamma')
-_NAMED_BY_MODEL = ('host', 'blocks', 'act_type', 'attention')
 _SIZES = ('image_size', 'input_size')
-_READING = ('num_workers', 'num_data_workers')  # how a test set is read, not what is in it
-_KEPT = ('class_names', 'max_bad_share')  # of the run, with other images too
 
 
 def for_evaluation(given: ParsedFlags, path: str) -> ParsedFlags:
@@ -55,7 +51,7 @@ def _completed(given: ParsedFlags, path: str, source: str, known: Mapping[str, A
                ) -> ParsedFlags:
     options = fields(type(given.config))
     network = [name for name in known if options[name].section == 'network' and options[name].option.network
-               and name not in _OF_TRAINING and (with_data or name != 'num_classes')]
+               and not options[name].option.training_only and (with_data or name != 'num_classes')]
     wanted = values(given.config)
     data = [name for name in known if options[name].section == 'data' and (
         with_data or (name in _SIZES and options[name].option.matters(wanted)))]
@@ -70,10 +66,11 @@ def _completed(given: ParsedFlags, path: str, source: str, known: Mapping[str, A
 
 def _check(given: ParsedFlags, path: str, source: str, known: Mapping[str, Any]) -> None:
     """Raise ValueError if the command line contradicts what is known."""
-    wanted = values(resolve(given.config))
-    by_model = _NAMED_BY_MODEL if wanted.get('model', 'atac') != 'atac' else ()
+    wanted, options = values(resolve(given.config)), fields(type(given.config))
+    has_model = wanted.get('model', 'atac') != 'atac'
     for name, value in known.items():
-        flag = 'model' if name in by_model and not given.is_given(name) else name
+        by_model = has_model and (name == 'host' or options[name].option.named)
+        flag = 'model' if by_model and not given.is_given(name) else name
         if name != 'model' and given.is_given(flag) and wanted[name] != value:
             raise ValueError(f'argument {flag_of(flag)}: {wanted[flag]} contradicts {source}, by which '
                              f'{path} is of a network with {name} {value}; leave it out')
@@ -93,8 +90,8 @@ def _data_options(given: ParsedFlags, known: Mapping[str, Any], names: list[str]
     CIFAR, which is the same everywhere, is looked for in Gluon's own folder if it is not where it was.
     """
     options = fields(type(given.config))
-    about = [name for name in names if options[name].option.result or name in _KEPT]
-    places = [name for name in names if name not in about and name not in _READING]
+    places = [name for name in names if options[name].option.place]
+    about = [name for name in names if name not in places and not options[name].option.speed]
     is_cifar = known.get('dataset', 'folder') != 'folder'
     if any(given.is_given(place) for place in places if place != 'class_list') or (
             is_cifar and not os.path.exists(os.path.expanduser(known.get('data_dir') or ''))):
@@ -128,7 +125,7 @@ def _options_of_run(folder: str, kind: type[Config]) -> tuple[str, dict[str, Any
         run = RunFolder(folder)
         config = run.config()
         if type(config) is kind:
-            return run.file('settings.json'), values(resolve(config))
+            return run.file(SETTINGS), values(resolve(config))
     return None
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from openatac.options import defaults
+from openatac.options import fields
 from openatac.study.comparison.comparable import shared_settings
 from openatac.study.comparison.differences import (
     POWER,
@@ -16,10 +16,7 @@ from openatac.study.comparison.groups import Group, describe_data_set, describe_
 from openatac.study.finished_runs import FinishedRun
 from openatac.training.config import CifarConfig
 
-# Shared settings named in other sentences, and those named only if they differ from the default.
-ELSEWHERE = ('dataset', 'data', 'cifar100_labels', 'class_names')
-MINOR = ('drop_rate', 'lr_decay_period', 'mode', 'dtype', 'host', 'engine', 'tf32', 'compile', 'syncbn',
-         'resume_from', 'pretrained', 'freeze', 'head_lr_mult', 'val_split')
+ELSEWHERE = ('dataset', 'data', 'cifar100_labels', 'class_names')  # other sentences name these settings
 
 
 def title(groups: Sequence[Group]) -> str:
@@ -40,10 +37,11 @@ def conclusion(groups: Sequence[Group], measure: str, found: Sequence[Difference
 def circumstances(groups: Sequence[Group]) -> list[str]:
     """Return sentences on what the runs have in common: data, recipe, devices, versions and dates."""
     runs = [run for group in groups for run in group.runs]
-    summary, usual = runs[0].summary, defaults(CifarConfig)
+    summary, options = runs[0].summary, fields(CifarConfig)
     settings = {name: value for run in runs for name, value in shared_settings(run).items()}
     recipe = ', '.join(f'{name} {value}' for name, value in sorted(settings.items())
-                       if name not in ELSEWHERE and not (name in MINOR and value == usual[name]))
+                       if name not in ELSEWHERE and not (
+                           name in options and options[name].option.minor and value == options[name].default))
     devices = {f'{run.summary["device"]}, OMP_NUM_THREADS={run.summary["threads"]}' for run in runs}
     versions = {_versions(run) for run in runs}
     return [f'{describe_data_set(groups)}, {summary["training_images"]} training and '

@@ -22,12 +22,17 @@ def resolve(config: Config) -> Config:
     ValueError
         For an unknown name, or for options that contradict the name of a network.
     """
-    units: dict[str, Any] = {name: registry.name_of(typed, f'argument {flag_of(name)}: it')
-                             for name, registry in REGISTRIES.items()
-                             if (typed := getattr(config.network, name, None)) is not None}
+    units: dict[str, Any] = {name: REGISTRIES[name].name_of(typed, f'argument {flag_of(name)}: it')
+                             for name, typed in _units(config).items()}
     if isinstance(config, CifarConfig):
         return changed(config, **_resolve_cifar(config, units))
     return changed(config, num_classes=config.network.classes, **units)
+
+
+def _units(config: Config) -> dict[str, str]:
+    """Return {option: name} of the units that a config names."""
+    return {name: unit for name in REGISTRIES
+            if hasattr(config.network, name) and (unit := getattr(config.network, name)) is not None}
 
 
 def _resolve_cifar(config: CifarConfig, units: dict[str, Any]) -> dict[str, Any]:
@@ -65,9 +70,8 @@ def host_of(config: Config) -> Host:
 
 def is_for_pytorch(config: Config) -> bool:
     """Return whether the host and the units of a config are registered, and for PyTorch."""
-    names = {name: getattr(config.network, name, None) for name in REGISTRIES}
     try:
-        parts = [host_of(config), *(REGISTRIES[name].find(unit) for name, unit in names.items() if unit)]
+        parts = [host_of(config), *(REGISTRIES[name].find(unit) for name, unit in _units(config).items())]
     except ValueError:
         return False
     return all(part.torch_factory for part in parts if isinstance(part, Factories))

@@ -16,8 +16,6 @@ from openatac.training.run_folder import device_count
 
 log = logging.getLogger('openatac')
 REPEAT = 'repeat them, or start another run with another --save-dir'
-# Besides the options of the backend, what decides where the images of a step are computed, and not which.
-ENGINE_AND_DEVICES = ('batch_size', 'devices', 'kvstore')
 
 
 def adapt_checkpoint(plan: RunPlan, config: Config, arrays: Arrays, state: dict[str, Any]
@@ -38,8 +36,8 @@ def adapt_checkpoint(plan: RunPlan, config: Config, arrays: Arrays, state: dict[
     before, now = {**added, **state['settings']}, {**added, **plan.settings}
     changed = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
     scheduled = [name for name in changed if name in options and options[name].option.scheduled]
-    elsewhere = [name for name in changed if name in ENGINE_AND_DEVICES or (
-        name in options and options[name].section == 'compute')]
+    elsewhere = [name for name in changed if name == 'devices' or (
+        name in options and options[name].option.exchangeable)]
     refusal = f'the run in {plan.folder} has other settings: {_list(before, now, changed)}; '
     if len(changed) > len(scheduled) + len(elsewhere):
         raise CheckpointError(refusal + REPEAT)

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from openatac.runtime.devices import parse_gpus
+from openatac.backends.devices import parse_gpus
 from openatac.training.config import Config
 from openatac.training.recipes import CIFAR, IMAGENET
 from openatac.training.sections.shared import ATAC
@@ -24,11 +24,10 @@ def first_lines(config: Config) -> Iterator[str]:
 def _gate(config: Config) -> str:
     """Return a line on the gate of ATAC units, which the published defaults make other than the paper's."""
     network = config.network
-    has_relu = getattr(network, 'useReLU', True)  # ImageNet's always have it
     paper = []
     if network.r != PAPER_R:
         paper.append(f'r = {PAPER_R} (--r {PAPER_R})')
-    if not has_relu:
+    if not network.useReLU:
         paper.append('an inner ReLU (--useReLU)')
-    return (f'ChaATAC: r = {network.r:g}, {"with" if has_relu else "without"} an inner ReLU'
+    return (f'ChaATAC: r = {network.r:g}, {"with" if network.useReLU else "without"} an inner ReLU'
             + (f'; the paper has {" and ".join(paper)}' if paper else ''))

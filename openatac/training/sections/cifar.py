@@ -14,6 +14,7 @@ from openatac.options import (
     network_option,
     only_with,
     option,
+    place_option,
     result_option,
 )
 from openatac.training.sections.shared import ATAC, Network, Output, Start, Training
@@ -28,7 +29,7 @@ class CifarNetwork(Network):
     model: str = option(
         'atac', 'atac, described by the flags below, or a name such as cifar_resnet20_v2_swish or '
         'cifar_resnet18_v1_atac', network=True)
-    host: Optional[str] = network_option(None, flags=(), added=True)
+    host: Optional[str] = network_option(None, flags=(), added=True, minor=True)
     blocks: Optional[int] = network_option(
         None, 'blocks per stage', parse=BLOCKS, shown='3, a ResNet-20',
         named=True)
@@ -44,7 +45,8 @@ class CifarNetwork(Network):
     useReLU: bool = exported_option(
         False, "ChaATAC's inner ReLU, which the paper, the recipes and ChaATAC() have", flags=('--useReLU',),
         negatable=True, matters=only_with('act_type', ATAC))
-    drop_rate: float = network_option(0.0, "dropout before a block's second convolution", parse=SHARE)
+    drop_rate: float = network_option(
+        0.0, "dropout before a block's second convolution", parse=SHARE, training_only=True, minor=True)
 
 
 @dataclass(frozen=True)
@@ -54,14 +56,14 @@ class CifarData(Section, title='data'):
     dataset: DatasetName = network_option(  # noqa: RUF009
         'cifar10', 'what to train on; folder is for your own images, in train/CLASS/ and test/CLASS/ of '
         '--data-dir')
-    data_dir: Optional[str] = option(
+    data_dir: Optional[str] = place_option(
         None, 'folder or archive of the images; CIFAR is downloaded to a folder that is missing or empty',
         shown="Gluon's own folder")
     image_size: Optional[int] = network_option(
         None, 'side in pixels to which images of --dataset folder are squeezed', added=True,
         parse=number(int, low=8, high=MAX_SIDE), shown=f'{IMAGE_SIDE}',
         matters=only_with('dataset', 'folder'))
-    class_list: Optional[str] = option(
+    class_list: Optional[str] = place_option(
         None, 'file with the name of a class of --dataset folder on each line, in the order of the labels',
         metavar='FILE', shown='the class folders, sorted', added=True)
     class_names: Optional[list[str]] = network_option(  # noqa: RUF009
@@ -69,14 +71,14 @@ class CifarData(Section, title='data'):
     max_bad_share: float = option(
         MAX_BAD_SHARE, 'the share of the images of --dataset folder that may be damaged; they are named and '
         'left out', parse=SHARE, added=True)
-    data_url: Optional[str] = option(
+    data_url: Optional[str] = place_option(
         None, 'a mirror of the CIFAR archives', shown='OPENATAC_DATA_URL, else their home')
     cifar100_labels: Literal['fine', 'coarse'] = result_option(
         'fine', 'the 100 classes, or the 20 superclasses that the published script reads',
         matters=only_with('dataset', 'cifar100'))
     num_data_workers: int = option(
         0, 'accepted as published; one thread makes the batches, which is faster', parse=COUNT_FROM_ZERO,
-        flags=('-j', '--num-data-workers', '--num_workers'))
+        flags=('-j', '--num-data-workers', '--num_workers'), speed=True)
 
     @property
     def side(self) -> int:
@@ -101,7 +103,8 @@ class CifarStart(Start):
     """The parameters that a run on CIFAR starts from."""
 
     params_flag: ClassVar[str] = '--resume-from'
-    resume_from: Optional[str] = network_option(None, 'start from these parameters', metavar='FILE')
+    resume_from: Optional[str] = network_option(
+        None, 'start from these parameters', metavar='FILE', minor=True)
 
     @property
     def params(self) -> Optional[str]:

@@ -24,6 +24,7 @@ from openatac.options import (
     network_option,
     only_with,
     option,
+    place_option,
     result_option,
     schedule_option,
 )
@@ -49,7 +50,8 @@ class ImagenetNetwork(Network):
         None, 'outputs of the network', shown='as many as the training images have classes',
         parse=number(int, low=2, high=MAX_CLASSES))
     use_gn: bool = exported_option(False, 'GroupNorm instead of BatchNorm')
-    last_gamma: bool = network_option(False, "start the scale of each block's last BatchNorm at zero")
+    last_gamma: bool = network_option(
+        False, "start the scale of each block's last BatchNorm at zero", training_only=True)
 
     @property
     def classes(self) -> int:
@@ -61,22 +63,22 @@ class ImagenetNetwork(Network):
 class ImagenetData(Section, title='data'):
     """Photographs in folders or record files."""
 
-    data_dir: str = option(
+    data_dir: str = place_option(
         IMAGENET_FOLDER, 'folder with train/ and val/, a folder of photographs for each class in both')
-    train_labels: Optional[str] = option(
+    train_labels: Optional[str] = place_option(
         None, 'list of the files in train/ and their labels (.csv, .txt or .lst) if it has no class folders',
         metavar='FILE', shown='none', added=True)
-    val_labels: Optional[str] = option(
+    val_labels: Optional[str] = place_option(
         None, 'the same for val/', metavar='FILE', shown='val_annotations.txt in val/, or none', added=True)
-    class_list: Optional[str] = option(
+    class_list: Optional[str] = place_option(
         None, 'file with the name of a class on each line, in the order of the labels', metavar='FILE',
         shown='the class folders, sorted', added=True)
     class_names: Optional[list[str]] = option(None, flags=(), added=True)  # noqa: RUF009 (a run keeps them)
-    use_rec: bool = option(False, 'read record files instead of folders', negatable=True)
-    rec_train: str = option(os.path.join(IMAGENET_FOLDER, 'rec', 'train.rec'), 'training record file')
-    rec_train_idx: Optional[str] = option(None, 'its index', shown='the .idx next to it, or none')
-    rec_val: str = option(os.path.join(IMAGENET_FOLDER, 'rec', 'val.rec'), 'validation record file')
-    rec_val_idx: Optional[str] = option(None, 'its index', shown='the .idx next to it, or none')
+    use_rec: bool = place_option(False, 'read record files instead of folders', negatable=True)
+    rec_train: str = place_option(os.path.join(IMAGENET_FOLDER, 'rec', 'train.rec'), 'training record file')
+    rec_train_idx: Optional[str] = place_option(None, 'its index', shown='the .idx next to it, or none')
+    rec_val: str = place_option(os.path.join(IMAGENET_FOLDER, 'rec', 'val.rec'), 'validation record file')
+    rec_val_idx: Optional[str] = place_option(None, 'its index', shown='the .idx next to it, or none')
     input_size: Size = network_option(  # noqa: RUF009
         224, 'size of the images that the network takes in pixels, a side or HEIGHTxWIDTH, such as 160x320',
         parse=ImageSize(low=32))
@@ -85,7 +87,8 @@ class ImagenetData(Section, title='data'):
         f'means {PUBLISHED_CROP_RATIO}', parse=number(float, low=MIN_CROP_RATIO, high=1, also=[0]))
     num_workers: int = option(
         4, 'processes that read photographs, as many again for validation; 0 for none',
-        parse=number(int, low=0, high=1024), flags=('-j', '--num-data-workers', '--num_workers'))
+        parse=number(int, low=0, high=1024),
+        flags=('-j', '--num-data-workers', '--num_workers'), speed=True)
     max_bad_share: float = option(
         MAX_BAD_SHARE, 'the share of photographs that may be damaged; they are named and left out',
         parse=SHARE, added=True)
@@ -134,7 +137,7 @@ class ImagenetTraining(Training):
         0, 'how many GPUs to use, from GPU 0 on; 0 is the CPU', parse=number(int, low=0, high=64))
     kvstore: str = option(
         'device', "MXNet's key-value store that adds up gradients; dist_... for `openatac launch`",
-        choices=lambda: KVSTORES)
+        choices=lambda: KVSTORES, exchangeable=True)
 
     @property
     def gpus(self) -> str:

@@ -51,6 +51,10 @@ class Network(Section, title='network'):
         matters=lambda settings: settings.get('act_type') != 'relu' or bool(settings.get('attention')))
     summary: bool = option(False, 'print the layers and stop')
 
+    # What the networks of ImageNet have. Without an annotation, neither is an option.
+    useGlobal = False
+    useReLU = True
+
 
 @dataclass(frozen=True)
 class Training(Section, title='training'):
@@ -59,18 +63,19 @@ class Training(Section, title='training'):
     recipe: Optional[str] = option(
         None, 'settings by name, which other flags override; docs/how-to/reproduce.md lists the recipes',
         shown='none')
-    batch_size: int = result_option(128, 'images per device', parse=BATCH_SIZE)
+    batch_size: int = result_option(128, 'images per device', parse=BATCH_SIZE, exchangeable=True)
     num_epochs: int = schedule_option(400, 'passes over the training images', parse=COUNT)
     lr: float = schedule_option(0.2, 'learning rate', parse=POSITIVE)
     momentum: float = result_option(0.9, "momentum of Nesterov's method", parse=SHARE)
     wd: float = result_option(1e-4, 'weight decay', parse=FROM_ZERO)
     lr_decay: float = schedule_option(0.1, 'factor by which the rate decays', parse=POSITIVE)
     lr_decay_period: int = schedule_option(
-        0, 'decay every N epochs instead of at --lr-decay-epoch', metavar='N', parse=COUNT_FROM_ZERO)
+        0, 'decay every N epochs instead of at --lr-decay-epoch', metavar='N', parse=COUNT_FROM_ZERO,
+        minor=True)
     lr_decay_epoch: str = schedule_option('300,350', 'epochs at whose start the rate decays')
     val_split: float = result_option(
         0.0, 'share of the training images, of each class, that is held out to choose the best epoch on; the '
-        'test images are then used once, at the end', parse=SHARE, added=True)
+        'test images are then used once, at the end', parse=SHARE, added=True, minor=True)
     val_seed: int = result_option(
         0, 'seed of the choice of these images', parse=SEED,
         matters=only_with('val_split'), added=True)
@@ -79,10 +84,10 @@ class Training(Section, title='training'):
         parse=SEED)
     freeze: Optional[str] = network_option(
         None, "do not train the parameters whose names match, such as 'features.*'; commas separate several "
-        'patterns', metavar='PATTERN', shown='none', added=True)
+        'patterns', metavar='PATTERN', shown='none', added=True, minor=True)
     head_lr_mult: Optional[float] = network_option(
         None, 'factor on the learning rate of the last layer', parse=POSITIVE, metavar='X', shown='1',
-        added=True)
+        added=True, minor=True)
 
     # What scripts without these flags do. Without an annotation, neither is an option.
     lr_mode = 'step'
@@ -109,7 +114,7 @@ class Start(Section, title='start'):
         None, 'write the network with its initial values for --seed and stop', metavar='PREFIX', parse=prefix)
     pretrained: Optional[str] = network_option(
         None, 'start from these parameters, a file or the name of a network in openatac models; if they are '
-        'for other classes, the last layer starts at random', metavar='FILE', added=True)
+        'for other classes, the last layer starts at random', metavar='FILE', added=True, minor=True)
     resume: Literal['auto', 'never'] = option(
         'never', 'auto: continue from the newest checkpoint in --save-dir, if there is one')
     allow_inexact_resume: bool = option(
