@@ -26,7 +26,7 @@ from openatac.export.predictor import Predictor
 from openatac.serving.batching import Batcher
 from openatac.serving.request_limits import LIMITS
 from tests.conftest import ROOT
-from tests.helpers.browser import BROWSER, in_browser
+from tests.helpers.browser import BROWSER, in_browser, inaccessible, with_axe
 from tests.helpers.commands import command_refusal
 from tests.helpers.made_up_images import encoded, plain, smooth
 
@@ -256,13 +256,13 @@ def test_the_page_needs_nothing_but_itself_and_has_names_for_a_screen_reader(cli
 
 
 @pytest.mark.skipif(not BROWSER, reason='no Chromium on this machine')
-def test_an_image_that_is_chosen_is_classified(client, predictor, tmp_path):
+def test_an_image_that_is_chosen_is_classified_on_an_accessible_page(client, predictor, tmp_path):
     """In a browser, which runs the page with one more script in it."""
     choose = f'''<script>
 const bytes = Uint8Array.from(atob('{base64.b64encode(IMAGE).decode()}'), each => each.charCodeAt(0));
 classify(new File([bytes], 'a.png', {{ type: 'image/png' }}));
 </script></body>'''
-    html = client.get('/').text.replace('</body>', choose)
+    html = with_axe(client.get('/').text.replace('</body>', choose))
     app = client.app
     app.add_api_route('/test', lambda: HTMLResponse(html))
     with serving(app) as url:
@@ -270,6 +270,7 @@ classify(new File([bytes], 'a.png', {{ type: 'image/png' }}));
     label, score, _ = predictor(smooth(40, 60), top=1)[0]
     assert f'a.png: {label}, {score:.4f}'.replace('<', '&lt;').replace('>', '&gt;') in shown
     assert shown.count('<canvas') == len(client.post('/predict?gates=true', content=IMAGE).json()['gates'])
+    assert inaccessible(shown) == []
 
 
 @contextlib.contextmanager

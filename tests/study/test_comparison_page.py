@@ -17,7 +17,7 @@ from openatac.study.comparison.groups import Group
 from openatac.study.comparison.html_page import page as page_of
 from openatac.study.finished_runs import FinishedRun
 from openatac.training.config import CifarConfig
-from tests.helpers.browser import BROWSER, in_browser
+from tests.helpers.browser import BROWSER, in_browser, inaccessible, with_axe
 
 EPOCHS = 4
 
@@ -253,6 +253,33 @@ def test_a_click_on_a_head_sorts(text, tmp_path, clicks, column, direction):
     heads = [attributes for attributes in document.all('th') if attributes['scope'] == 'col']
     assert [head.get('aria-sort') for head in heads[:len(tables.header(several()))]] == [
         direction if place == column else None for place in range(len(tables.header(several())))]
+
+
+@pytest.mark.skipif(not BROWSER, reason='no Chromium on this machine')
+def test_the_page_is_accessible(text, tmp_path):
+    path = tmp_path / 'page.html'
+    path.write_text(with_axe(text), 'utf-8')
+    assert inaccessible(in_browser(path.as_uri(), tmp_path, '--virtual-time-budget=20000')) == []
+
+
+@pytest.mark.skipif(not BROWSER, reason='no Chromium on this machine')
+def test_an_inaccessible_page_is_noticed(text, tmp_path):
+    path = tmp_path / 'page.html'
+    path.write_text(with_axe(text.replace(' lang="en"', '')), 'utf-8')
+    (rule, *_), = inaccessible(in_browser(path.as_uri(), tmp_path, '--virtual-time-budget=20000'))
+    assert rule == 'html-has-lang'
+
+
+@pytest.mark.skipif(not BROWSER, reason='no Chromium on this machine')
+def test_the_page_is_no_wider_than_a_phone(text, tmp_path):
+    """In a frame of 360 pixels: tables that are wider scroll by themselves."""
+    (tmp_path / 'page.html').write_text(text, 'utf-8')
+    frame = tmp_path / 'frame.html'
+    frame.write_text('<body><iframe src="page.html" width="360" height="700"></iframe><script>'
+                     'onload = () => { document.title = document.querySelector("iframe").contentDocument'
+                     '.documentElement.scrollWidth; };</script></body>')
+    shown = in_browser(frame.as_uri(), tmp_path, '--allow-file-access-from-files')
+    assert int(re.search('<title>(.*?)</title>', shown)[1]) <= 360
 
 
 # The pictures.
