@@ -7,21 +7,18 @@ from typing import Any
 
 
 class Cluster:
-    """What a run needs of its processes; for several, `openatac.distributed` has MXNet's and PyTorch's.
+    """What a run needs of its processes, whichever library computes.
 
     Attributes
     ----------
     rank, size : int
         The index of this process, and the number of processes.
-    kvstore : str or mxnet.kvstore.KVStore
-        What to give to gluon.Trainer.
     is_asynchronous : bool
-        Whether servers update the weights, at each push.
+        Whether each process takes its steps without the others, and servers update the weights.
     """
 
     rank: int
     size: int
-    kvstore: Any
     is_asynchronous: bool = False
 
     @property
@@ -36,25 +33,41 @@ class Cluster:
     def check_alike(self, settings: Mapping[str, Any]) -> None:
         """Raise OpenatacError, in every process, if their settings differ."""
 
+    def close(self) -> None:
+        """Leave together with the other processes."""
+
+
+class MxnetCluster(Cluster):
+    """What MXNet's learner needs of its processes, which exchange arrays by a key-value store.
+
+    Attributes
+    ----------
+    kvstore : str or mxnet.kvstore.KVStore
+        What to give to gluon.Trainer.
+    """
+
+    kvstore: Any
+
     def prepare(self, trainer: Any, batch_size: int) -> None:
         """Give all processes the same initial values, before the first step of the gluon.Trainer."""
 
     def set_learning_rate(self, rate: float) -> None:
         """Set the learning rate of servers that update the weights."""
 
-    def exchanging(self) -> contextlib.AbstractContextManager[Any]:
-        """Return a context for work in which PyTorch exchanges arrays with the other processes.
 
-        If one of them dies meanwhile, this process ends with a message that says which.
+class TorchCluster(Cluster):
+    """What PyTorch's learner needs of its processes, which exchange arrays by torch.distributed."""
+
+    def exchanging(self) -> contextlib.AbstractContextManager[Any]:
+        """Return a context for work in which arrays are exchanged.
+
+        If another process dies meanwhile, this one ends with a message that says which.
         """
         return contextlib.nullcontext()
 
-    def close(self) -> None:
-        """Leave together with the other processes."""
 
-
-class SingleProcess(Cluster):
-    """The `Cluster` of a run of one process."""
+class SingleProcess(MxnetCluster, TorchCluster):
+    """The `Cluster` of a run of one process, in either library."""
 
     rank, size = 0, 1
 

@@ -21,8 +21,8 @@ from openatac.commands.shared.picture_flags import add_format_flag
 from openatac.console import streams
 from openatac.console.program import shell_code
 from openatac.limits import BLOCKS, COUNT, SEED, listed, number
-from openatac.runtime.devices import visible_gpus
 from openatac.runtime.libraries import require_mxnet
+from openatac.runtime.nvidia_driver import visible_gpus
 from openatac.study.comparison.differences import ALL, MAIN_UNIT
 from openatac.study.comparison.sweep import Sweep, reserved_flags
 from openatac.study.comparison.training_queue import WRONG_COMMAND, Failure, QueuedRun, run_queue

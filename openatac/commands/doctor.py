@@ -15,10 +15,11 @@ from importlib import metadata
 from typing import Any
 
 import openatac
+from openatac.backends.mxnet.contexts import check_capability
 from openatac.commands.catalogue import command_parser
 from openatac.console.child_python import python_command
 from openatac.errors import DeviceError
-from openatac.runtime import cores, cuda_libraries, devices, processor, threads
+from openatac.runtime import cores, cuda_libraries, nvidia_driver, processor, threads
 from openatac.runtime.libraries import USE_TORCH, has_mxnet, has_torch, mxnet_fits, mxnet_missing
 
 # Optional packages: their purpose, and what to install.
@@ -147,7 +148,7 @@ def _threads() -> str:
 
 
 def _print_gpus(mxnet: dict[str, Any] | None) -> None:
-    gpus = devices.nvidia_gpus()
+    gpus = nvidia_driver.nvidia_gpus()
     if not gpus:
         _print('GPU', 'none that an NVIDIA driver shows')
     for index, gpu in enumerate(gpus):
@@ -155,10 +156,10 @@ def _print_gpus(mxnet: dict[str, Any] | None) -> None:
                                f'{_gpu_use(index, gpu, mxnet)}')
 
 
-def _gpu_use(index: int, gpu: devices.Gpu, mxnet: dict[str, Any] | None) -> str:
+def _gpu_use(index: int, gpu: nvidia_driver.Gpu, mxnet: dict[str, Any] | None) -> str:
     """Say whether MXNet can train on that GPU, or what prevents it."""
     try:
-        devices.check_capability(index, gpu)
+        check_capability(index, gpu)
     except DeviceError as error:
         return f'not usable by MXNet: {error}'
     if not mxnet:

@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from openatac.backends.cluster import SingleProcess
+from openatac.backends.cluster import MxnetCluster, SingleProcess
 from openatac.console.program import RUN_STOP_SIGNALS
 from openatac.distributed.cluster import MemberCluster, enter
 from openatac.distributed.crash_exit import exit_process
@@ -31,8 +31,8 @@ from openatac.errors import OpenatacError, last_line
 KVSTORES = ('local', 'device', 'dist_sync', 'dist_device_sync', 'dist_async')
 
 
-class WorkerCluster(MemberCluster):
-    """The `Cluster` of a worker with MXNet's parameter server; returned by `join_run`.
+class MxnetWorker(MemberCluster, MxnetCluster):
+    """The cluster of a worker with MXNet's parameter server; returned by `join_run`.
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ class WorkerCluster(MemberCluster):
 
 # ---------------------------------------------------------------------------- joining a run
 
-def join_run(name: str) -> SingleProcess | WorkerCluster:
+def join_run(name: str) -> SingleProcess | MxnetWorker:
     """Join a run with MXNet's key-value store ``name``.
 
     In a scheduler or server, this serves until the run ends, then ends the process. Call it before importing
@@ -96,8 +96,8 @@ def join_run(name: str) -> SingleProcess | WorkerCluster:
 
     Returns
     -------
-    SingleProcess or WorkerCluster
-        `SingleProcess` for a single-process store, `WorkerCluster` in a worker of a distributed run.
+    SingleProcess or MxnetWorker
+        `SingleProcess` for a single-process store, `MxnetWorker` in a worker of a distributed run.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def join_run(name: str) -> SingleProcess | WorkerCluster:
     if job.role != 'worker':
         _serve(job)
     import mxnet  # noqa: F401  (its exit handler, registered before ours, runs after it)
-    return enter(Member(job), functools.partial(WorkerCluster, name))
+    return enter(Member(job), functools.partial(MxnetWorker, name))
 
 
 def _serve(job: Job) -> NoReturn:

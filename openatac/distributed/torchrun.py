@@ -20,7 +20,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from openatac.backends.cluster import SingleProcess
+from openatac.backends.cluster import SingleProcess, TorchCluster
 from openatac.distributed.cluster import MemberCluster, enter
 from openatac.distributed.hub import Hub
 from openatac.distributed.job import Job, read_seconds
@@ -35,8 +35,8 @@ EXCHANGE_TIMEOUT = datetime.timedelta(minutes=10)
 HUB, LOOPBACK = 'openatac/hub', '127.0.0.1'
 
 
-class TorchCluster(MemberCluster):
-    """The `Cluster` of a process of torch.distributed; returned by `join_run`.
+class TorchWorker(MemberCluster, TorchCluster):
+    """The cluster of a process of torch.distributed; returned by `join_run`.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def is_part() -> bool:
     return 'RANK' in os.environ and os.environ.get('WORLD_SIZE', '1') != '1'
 
 
-def join_run() -> SingleProcess | TorchCluster:
+def join_run() -> SingleProcess | TorchWorker:
     """Join the processes that the variables of torchrun describe.
 
     They are RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT; LOCAL_WORLD_SIZE is that of this machine.
@@ -108,7 +108,7 @@ def join_run() -> SingleProcess | TorchCluster:
         raise OpenatacError(f'the processes of torchrun did not find each other ({first_line(error)}): give '
                             'all of them the same WORLD_SIZE, MASTER_ADDR and MASTER_PORT') from None
     own = PrefixStore(member.job.name, store)  # a restarted run has the store of the one before
-    return enter(member, lambda member: TorchCluster(member, rank, size, own, hub))
+    return enter(member, lambda member: TorchWorker(member, rank, size, own, hub))
 
 
 def _open_hub(store: Any, size: int, seconds: dict[str, float]) -> Hub:

@@ -6,6 +6,7 @@ import os
 from typing import Annotated, Any, Literal, NamedTuple, Union
 
 from openatac.errors import OpenatacError
+from openatac.files.run_files import holds_run
 from openatac.files.schema import Range, read_json
 from openatac.limits import MAX_CHANNELS, MAX_CLASSES, MAX_SIDE, MIN_CROP_RATIO
 
@@ -88,12 +89,12 @@ def read_manifest(prefix: str) -> Manifest:
 def _no_export(prefix: str) -> OpenatacError:
     write = ('write one with openatac export (predict and serve also take a run, or its parameters, by '
              '--model)')
-    if os.path.isfile(os.path.join(prefix, 'settings.json')):
+    if holds_run(prefix):
         return OpenatacError(f'{prefix} is the folder of a run, not an export: {write}')
     if not os.path.isfile(prefix):
         return OpenatacError(f'there is no file or export {prefix}: {os.path.basename(prefix)}.json is '
                              'missing; create it with openatac export')
-    if os.path.isfile(os.path.join(os.path.dirname(prefix), 'settings.json')):
+    if holds_run(os.path.dirname(prefix)):
         return OpenatacError(f'{prefix} is a file of a run, not of an export: {write}')
     return OpenatacError(f'{prefix} is not a file of an export, and no settings.json beside it says which '
                          'network it is of: put it into the folder of its run')

@@ -19,6 +19,7 @@ from openatac.export.images.inputs import BATCH, InputTransform
 from openatac.export.manifest import Manifest
 from openatac.export.networks.run_network import load_run_network
 from openatac.export.runtimes.base import CPU, fastest_runtime, open_runtime
+from openatac.files.run_files import holds_run
 from openatac.limits import MAX_BATCH, MAX_CLASSES, check_whole
 from openatac.models.weights.pretrained import weights_file
 
@@ -211,7 +212,7 @@ def load(source: str | os.PathLike[str], engine: str = 'auto', device: str = CPU
     path = weights_file(os.fspath(source))
     run = path if os.path.isdir(path) else os.path.dirname(path)
     is_file = os.path.isfile(path) and form_of(path) is None
-    if (is_file or os.path.isdir(path)) and os.path.isfile(os.path.join(run, 'settings.json')):
+    if (is_file or os.path.isdir(path)) and holds_run(run):
         return Predictor(load_run_network(run, path if is_file else None, engine, device), batch_size)
     name = fastest_runtime(path, device) if engine == 'auto' else engine
     return Predictor(open_runtime(prefix_of(path), name, device), batch_size)

@@ -8,7 +8,7 @@ import sys
 # The only platform on which openatac makes MXNet work; MXNet 1.9.1 has few wheels for others.
 SYSTEM, MACHINES = 'linux', ('x86_64', 'amd64')
 PYTHONS = (3, 9), (3, 14)
-USE_TORCH = "use --engine torch, with pip install 'openatac[torch]'"
+USE_TORCH = "use PyTorch (pip install 'openatac[torch]'), and train with --engine torch"
 NO_PYTORCH = "PyTorch is not installed: run pip install 'openatac[torch]'"
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from openatac.console.text import text_table
 from openatac.errors import OpenatacError
+from openatac.files.run_files import LAST, SUMMARY
 from openatac.pictures import write_picture
 from openatac.study.comparison.figures import comparison_curves
 from openatac.study.comparison.groups import Group, group_runs
@@ -40,7 +41,7 @@ def train(unit: str, folder: str) -> Group:
     OpenatacError
         If the training fails.
     """
-    if os.path.exists(os.path.join(folder, 'summary.json')):
+    if os.path.exists(os.path.join(folder, SUMMARY)):
         shutil.rmtree(folder)  # left by an earlier demo that finished
     command = [*TRAIN_CIFAR, '--recipe', 'digits', *UNITS[unit], '--save-dir', folder, '--resume', 'auto']
     if subprocess.run(command).returncode:
@@ -80,6 +81,6 @@ def export_last(group: Group, path: str) -> tuple[list[str], float]:
     from openatac.graph.nodes import SYMBOL_SUFFIX
     from openatac.models.weights.params_file import PARAMS_SUFFIX
     folder = group.runs[0].folder
-    trained = load_run(folder, os.path.join(folder, 'last.params'))
+    trained = load_run(folder, os.path.join(folder, LAST))
     difference = export_symbol(trained.net, path, trained.manifest.image_shape)
     return [path + SYMBOL_SUFFIX, path + PARAMS_SUFFIX], difference

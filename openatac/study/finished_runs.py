@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from openatac.errors import OpenatacError
 from openatac.files.reading import open_input
+from openatac.files.run_files import LOG, SUMMARY
 from openatac.training.config import CifarConfig, Config
 from openatac.training.run_folder import RunFolder, Summary, config_of_summary, device_count
 
@@ -76,7 +77,7 @@ def find_runs(folder: str) -> list[FinishedRun]:
 def runs_in(folder: str) -> list[FinishedRun]:
     """Read the finished runs in ``folder`` and its subfolders; OpenatacError for a damaged one."""
     return [read_run(path) for path in sorted(
-        path for path, _, files in os.walk(folder) if 'summary.json' in files)]
+        path for path, _, files in os.walk(folder) if SUMMARY in files)]
 
 
 def read_run(folder: str) -> FinishedRun:
@@ -91,7 +92,7 @@ def read_run(folder: str) -> FinishedRun:
         config = config_of_summary(summary)
         return FinishedRun(folder, config, *_names(config, summary['model']),
                            device_count(summary['settings']['devices']), summary, history,
-                           _date(run.file('train.log')))
+                           _date(run.file(LOG)))
     except (OSError, ValueError, TypeError) as error:
         raise OpenatacError(f'{folder} is not the folder of a finished run, or it is damaged or too old '
                             f'({error}): its command with --resume auto completes it') from None

@@ -17,6 +17,7 @@ from openatac.backends.learner import Arrays, Learner, Metrics
 from openatac.console.streams import on_terminal
 from openatac.data.batches import prefetch
 from openatac.errors import OpenatacError
+from openatac.files.run_files import BEST, LAST
 from openatac.models.weights.params_file import write_params
 from openatac.training.checkpoints.checkpoint import check_finite, checkpoints_of, writing_in
 from openatac.training.checkpoints.progress import EpochRow, Progress
@@ -227,13 +228,13 @@ class _Loop:
     def write_parameters(self) -> None:
         plan, learner, epoch = self.plan, self.learner, self.progress.epoch
         if self.progress.best['epoch'] == epoch - 1:
-            learner.save_parameters(os.path.join(plan.folder, 'best.params'))
+            learner.save_parameters(os.path.join(plan.folder, BEST))
         if plan.save_period and epoch % plan.save_period == 0:
             path = os.path.join(plan.folder, plan.save_name(epoch))
             learner.save_parameters(path + '.params')
             if plan.save_states:
                 write_params(path + '.states', learner.optimizer_states())
-        learner.save_parameters(os.path.join(plan.folder, 'last.params'))
+        learner.save_parameters(os.path.join(plan.folder, LAST))
 
     def save_checkpoint(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
         if self.writes:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 from openatac.errors import OpenatacError
 from openatac.files.csv_file import read_csv
 from openatac.files.reading import read_text
+from openatac.files.run_files import METRICS, METRICS_LINES, SETTINGS, SUMMARY
 from openatac.files.schema import Range, read_json
 from openatac.limits import MAX_SEED
 from openatac.options import changed, from_json
@@ -89,7 +90,7 @@ class RunFolder:
     def config(self) -> Config:
         """Read the run's config from settings.json; OpenatacError if this is not the folder of a run."""
         try:
-            return _config(read_json(self.file('settings.json'), dict))
+            return _config(read_json(self.file(SETTINGS), dict))
         except (OSError, ValueError) as error:
             raise OpenatacError(
                 f'{self.path} is not the folder of a run (settings.json: '
@@ -98,18 +99,18 @@ class RunFolder:
 
     def summary(self) -> Summary:
         """Read summary.json; OSError, or ValueError if it is damaged or of an older version."""
-        return read_json(self.file('summary.json'), Summary)
+        return read_json(self.file(SUMMARY), Summary)
 
     def history(self) -> dict[str, list[float]]:
         """Return {column of metrics.csv: its value after each epoch}; OSError, or ValueError if damaged."""
-        rows = read_csv(self.file('metrics.csv'))
+        rows = read_csv(self.file(METRICS))
         if not rows:
             raise ValueError('metrics.csv has no rows')
         return {column: [float(row[column]) for row in rows] for column in rows[0]}
 
     def epochs(self) -> int:
         """Count the epochs trained so far; OSError before the first."""
-        return len(read_text(self.file('metrics.jsonl')).splitlines())
+        return len(read_text(self.file(METRICS_LINES)).splitlines())
 
     def network(self, library: Library | None = None) -> tuple[Any, str, Config]:
         """Return (network without values, its name, the run's config); OpenatacError if there is none.

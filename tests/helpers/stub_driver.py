@@ -11,7 +11,7 @@ BOUND_BY_MXNET = (
     'cuDevicePrimaryCtxRetain', 'cuGetErrorString', 'cuGraphKernelNodeGetParams', 'cuGraphNodeGetType',
     'cuLaunchKernel', 'cuModuleGetFunction', 'cuModuleLoadData', 'cuModuleLoadDataEx', 'cuModuleUnload')
 
-# What libcudart and `openatac.runtime.devices.nvidia_gpus` ask the driver.
+# What libcudart and `openatac.runtime.nvidia_driver.nvidia_gpus` ask the driver.
 ASKED = '''
 #include <string.h>
 int cuDriverGetVersion(int *version) { *version = 11080; return 0; }

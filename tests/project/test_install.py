@@ -8,7 +8,7 @@ import openatac
 from openatac import cli
 from openatac.commands import doctor
 from openatac.commands.catalogue import COMMANDS
-from openatac.runtime import cuda_libraries, devices
+from openatac.runtime import cuda_libraries, nvidia_driver
 from openatac.runtime.libraries import has_torch, mxnet_missing
 from openatac.runtime.processor import instruction_set
 from tests.conftest import ROOT
@@ -118,7 +118,7 @@ def healthy(monkeypatch, tmp_path):
     """A machine with an MXNet (no need to ask it), no GPU and no data; returns Gluon's folder."""
     monkeypatch.setattr(doctor, 'ask_mxnet', lambda: (
         {'version': '1.9.1', 'path': '/there', 'cuda': True, 'gpus': 1}, None))
-    monkeypatch.setattr(devices, 'nvidia_gpus', list)
+    monkeypatch.setattr(nvidia_driver, 'nvidia_gpus', list)
     monkeypatch.setenv('MXNET_HOME', str(tmp_path))
     return tmp_path
 
@@ -158,8 +158,8 @@ def test_the_doctor_says_what_chose_the_threads(healthy, capsys, monkeypatch):
 
 
 def test_the_doctor_tells_which_gpus_are_usable(healthy, capsys, monkeypatch):
-    monkeypatch.setattr(devices, 'nvidia_gpus', lambda: [
-        devices.Gpu('A100', 8, 0), devices.Gpu('H100', 9, 0), devices.Gpu('T4', 7, 5)])
+    monkeypatch.setattr(nvidia_driver, 'nvidia_gpus', lambda: [
+        nvidia_driver.Gpu('A100', 8, 0), nvidia_driver.Gpu('H100', 9, 0), nvidia_driver.Gpu('T4', 7, 5)])
     lines = doctors_lines(capsys)
     assert lines['GPU 0'] == 'A100, compute capability 8.0: usable'
     assert all(text in lines['GPU 1'] for text in (

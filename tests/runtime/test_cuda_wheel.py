@@ -18,7 +18,7 @@ LINKS = {'libcublas.so.11': ['libcublasLt.so.11'],
          'libcusolver.so.11': ['libcublas.so.11', 'libcublasLt.so.11']}
 TELL = '#include <stdio.h>\n__attribute__((constructor)) static void tell() { puts("%s"); fflush(stdout); }\n'
 MXNET = 'import ctypes, os\nctypes.CDLL(os.path.join(os.path.dirname(__file__), "libmxnet.so"))\n'
-GPUS = 'from openatac.runtime.devices import nvidia_gpus; print([tuple(gpu) for gpu in nvidia_gpus()])'
+GPUS = 'from openatac.runtime.nvidia_driver import nvidia_gpus; print([tuple(gpu) for gpu in nvidia_gpus()])'
 
 
 # ------------------------------------------------------------------- stand-ins for everything

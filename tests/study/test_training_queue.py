@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from openatac.commands import compare
-from openatac.runtime import devices
+from openatac.runtime import nvidia_driver
 from openatac.study.comparison.training_queue import QueuedRun, run_queue
 from tests.helpers.commands import call_command
 
@@ -12,7 +12,7 @@ SAYS_ITS_GPU = [sys.executable, '-S', '-c', 'import os, sys; sys.exit(os.environ
 
 
 def play_gpus(monkeypatch, count, visible=None):
-    monkeypatch.setattr(devices, 'nvidia_gpus', lambda: [devices.Gpu('GPU', 9, 0)] * count)
+    monkeypatch.setattr(nvidia_driver, 'nvidia_gpus', lambda: [nvidia_driver.Gpu('GPU', 9, 0)] * count)
     if visible is None:
         monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
     else:
@@ -23,7 +23,7 @@ def play_gpus(monkeypatch, count, visible=None):
     (0, None, []), (2, None, ['0', '1']), (2, '5,7', ['5', '7']), (1, '5,none', ['5']), (0, '', [])])
 def test_gpus_have_the_names_that_the_environment_gives_them(monkeypatch, count, visible, names):
     play_gpus(monkeypatch, count, visible)
-    assert devices.visible_gpus() == names
+    assert nvidia_driver.visible_gpus() == names
 
 
 def test_each_job_sees_the_next_gpu(tmp_path):

@@ -7,8 +7,10 @@ from typing import Any
 import mxnet as mx
 
 from openatac.backends.base import Backend, Teacher, decays
+from openatac.backends.cluster import MxnetCluster, SingleProcess
 from openatac.backends.compute import Compute
 from openatac.backends.loss_scale import LossScale
+from openatac.backends.mxnet.contexts import choose_contexts
 from openatac.backends.mxnet.learner import MxnetLearner
 from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.backends.mxnet.teacher import load_teacher
@@ -16,13 +18,14 @@ from openatac.data.small import cifar_transforms
 from openatac.data.small.batches import EvaluationBatches, TrainingBatches
 from openatac.errors import DeviceError
 from openatac.models.weights.parameters import initialize_parameters, load_parameters
-from openatac.runtime.devices import choose_contexts
 
 log = logging.getLogger('openatac')
 
 
 class MxnetBackend(Backend):
     """MXNet on the CPU or on GPUs; see `openatac.backends.base.open_backend` for the parameters."""
+
+    cluster: MxnetCluster = SingleProcess()
 
     def __init__(self, net: Any, compute: Compute, image_shape: tuple[int, int, int], seed: int, gpus: str,
                  fall_back: bool) -> None:

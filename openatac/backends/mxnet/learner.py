@@ -16,7 +16,7 @@ from mxnet.gluon.block import HybridBlock
 from mxnet.ndarray import NDArray
 
 from openatac.backends import state_names
-from openatac.backends.cluster import Cluster, SingleProcess
+from openatac.backends.cluster import MxnetCluster, SingleProcess
 from openatac.backends.learner import Arrays, KeepOutputs, Learner, Metrics, checksum
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.mxnet.objective import MxnetObjective
@@ -48,16 +48,18 @@ class MxnetLearner(Learner):
         For float16.
     top5 : bool
         Whether evaluation counts the five best classes too.
-    cluster : Cluster, optional
+    cluster : MxnetCluster, optional
         The processes that train together; by default this one alone.
     normalise : callable, optional
         Maps pixels, if batches have uint8 (B, C, H, W), to the network's inputs, on the pixels' device.
     """
 
+    cluster: MxnetCluster
+
     def __init__(self, net: HybridBlock, contexts: list[mx.Context], optimizer_params: dict[str, float],
                  image_shape: tuple[int, ...], *, dtype: str = 'float32', hybrid: bool = True, seed: int = 0,
                  objective: MxnetObjective | None = None, loss_scale: LossScale | None = None,
-                 top5: bool = False, cluster: Cluster | None = None,
+                 top5: bool = False, cluster: MxnetCluster | None = None,
                  normalise: Callable[[NDArray], NDArray] | None = None) -> None:
         self.net, self.contexts, self.dtype, self.seed = net, contexts, dtype, seed
         self.objective, self.loss_scale = objective or MxnetObjective(), loss_scale

@@ -9,7 +9,9 @@ from typing import Any, Callable
 import torch
 
 from openatac.backends.base import Backend, Teacher, decays
+from openatac.backends.cluster import SingleProcess, TorchCluster
 from openatac.backends.compute import Compute
+from openatac.backends.devices import choose_gpus
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.torch.batches import DeviceEvaluationBatches, DeviceTrainingBatches
 from openatac.backends.torch.graph import to_torch
@@ -20,7 +22,6 @@ from openatac.models.weights.checks import Pretrained
 from openatac.models.weights.files import read_weights
 from openatac.pytorch.weights import load_parameters, load_pretrained
 from openatac.pytorch.zoo import get_model
-from openatac.runtime.devices import choose_gpus
 from openatac.runtime.libraries import has_mxnet
 from openatac.runtime.memory import keep_freed_memory
 from openatac.runtime.threads import set_threads, thread_count
@@ -34,6 +35,8 @@ class TorchBackend(Backend):
     The network is a plain module, which has its initial values already, a Gluon network or the path of a
     symbol file; the last two become graphs of MXNet's operators. Gluon's alone needs MXNet.
     """
+
+    cluster: TorchCluster = SingleProcess()
 
     def __init__(self, net: Any, compute: Compute, image_shape: tuple[int, int, int], seed: int, gpus: str,
                  fall_back: bool) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from openatac.backends import state_names
-from openatac.backends.cluster import Cluster, SingleProcess
+from openatac.backends.cluster import SingleProcess, TorchCluster
 from openatac.backends.learner import Arrays, KeepOutputs, Learner, Metrics, checksum
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.state_names import MASTER, MOMENTUM, indexed, is_statistic
@@ -63,7 +63,7 @@ class TorchLearner(Learner):
         Whether a GPU may round the factors of float32 products to 10 bits, which is faster.
     compiled : bool
         Whether training runs as fused kernels, and on a GPU as CUDA graphs; the first step takes a minute.
-    cluster : Cluster, optional
+    cluster : TorchCluster, optional
         The processes that train together; by default this one alone.
     syncbn : bool
         Whether BatchNorm normalises over the images of all processes.
@@ -74,12 +74,14 @@ class TorchLearner(Learner):
         Here or in any step, if the device's memory is too small or there is no compiler.
     """
 
+    cluster: TorchCluster
+
     @enough_memory()
     def __init__(self, module: torch.nn.Module, device: str, optimizer_params: dict[str, float], *,
                  dtype: str = 'float32', seed: int = 0, objective: TorchObjective | None = None,
                  loss_scale: LossScale | None = None, top5: bool = False,
                  wd_mult: dict[str, float] | None = None, lr_mult: dict[str, float] | None = None,
-                 tf32: bool = False, compiled: bool = False, cluster: Cluster | None = None,
+                 tf32: bool = False, compiled: bool = False, cluster: TorchCluster | None = None,
                  syncbn: bool = False) -> None:
         self.device, self.dtype, self.seed, self.top5 = torch.device(device), dtype, seed, top5
         self.objective, self.loss_scale = objective or TorchObjective(), loss_scale

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from openatac.backends.devices import parse_gpus
 from openatac.backends.registry import BACKENDS
 from openatac.commands.catalogue import command_parser
 from openatac.errors import ParameterFileError
@@ -13,7 +14,6 @@ from openatac.flags import ParsedFlags, add_section, flag_of, from_arguments, sh
 from openatac.limits import FLOAT32_MAX, FLOAT32_MIN
 from openatac.models.weights.pretrained import weights_file
 from openatac.options import sections
-from openatac.runtime.devices import parse_gpus
 from openatac.training.config import Config
 from openatac.training.sections.shared import Start
 

@@ -5,9 +5,9 @@ import argparse
 import os
 
 from openatac.backends.cluster import Cluster
+from openatac.backends.devices import parse_gpus
 from openatac.commands.shared.training_network import only_makes_network
 from openatac.errors import OpenatacError
-from openatac.runtime.devices import parse_gpus
 from openatac.training.config import Config
 
 

@@ -34,11 +34,6 @@ class ImageFiles:
         int32 (N,).
     class_names : tuple of str
         Empty if they are unknown.
-
-    Attributes
-    ----------
-    reading_order : sequence of int or None
-        The order in which one thread must read the images; None if threads may read any of them.
     """
 
     reading_order: Sequence[int] | None = None

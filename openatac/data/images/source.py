@@ -12,6 +12,11 @@ class BadImage(Exception):
 class ImageSource(Protocol):
     """Labelled images in files, such as an `ImageCollection` or a part of one."""
 
+    @property
+    def reading_order(self) -> Sequence[int] | None:
+        """The order in which one thread must read the images; None if threads may read any of them."""
+        ...
+
     def __len__(self) -> int: ...
 
     def name(self, index: int) -> str:

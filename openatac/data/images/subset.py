@@ -14,6 +14,8 @@ class ImageSubset:
         int (N,).
     """
 
+    reading_order = None  # a part is read from a folder or a record file, never from an archive
+
     def __init__(self, source: ImageSource, indices: np.ndarray) -> None:
         self._source, self._indices = source, indices
 

@@ -48,6 +48,8 @@ class RecordFile:
         record raises `BadImage` when it is read.
     """
 
+    reading_order = None
+
     def __init__(self, rec: str, idx: str | None = None, classes: int | None = None) -> None:
         self.path, self.class_names = rec, read_class_names(rec, classes)
         self.classes = len(self.class_names) if classes is None and self.class_names else classes

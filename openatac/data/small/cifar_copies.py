@@ -116,6 +116,8 @@ def _labels(images: ImageFiles, path: str, names: Sequence[str]) -> list[int]:
 class _Table:
     """An `ImageSource` of the rows of parquet files."""
 
+    reading_order = None
+
     def __init__(self, files: Sequence[File], names: Names, kind: str) -> None:
         self._images: list[Any] = []
         labels: list[int] = []

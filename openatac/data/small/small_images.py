@@ -87,7 +87,7 @@ def read_images(source: ImageSource, side: int, class_names: Sequence[str],
 
     Images that cannot be read are named in the log and left out; DataError if there are too many.
     """
-    bad, order = BadImages(source, max_bad_share), getattr(source, 'reading_order', None)
+    bad, order = BadImages(source, max_bad_share), source.reading_order
     pixels = np.empty((len(source), 3, side, side), np.uint8)
     labels = np.full(len(source), -1, np.int32)
 

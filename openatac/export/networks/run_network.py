@@ -10,6 +10,7 @@ from openatac.errors import DeviceError, OpenatacError
 from openatac.export.manifest import Manifest
 from openatac.export.networks.run_manifest import run_manifest
 from openatac.export.runtimes.base import CPU
+from openatac.files.run_files import BEST
 from openatac.files.schema import read_json
 from openatac.graph.nodes import SYMBOL_SUFFIX
 from openatac.models.weights.files import read_weights
@@ -75,8 +76,8 @@ def load_run_network(folder: str, params: str | None = None, engine: str = 'auto
 
 def _in_mxnet(folder: str, params: str | None, device: str) -> RunNetwork:
     require_mxnet()
+    from openatac.backends.mxnet.contexts import context_named
     from openatac.export.networks.trained_network import load_run
-    from openatac.runtime.devices import context_named
     context = context_named(device)
     if context is None:
         raise _no_device('MXNet', device)
@@ -90,7 +91,7 @@ def _in_torch(folder: str, params: str | None, device: str) -> RunNetwork:
     require_torch()
     import torch
 
-    from openatac.runtime.devices import has_torch_device
+    from openatac.export.runtimes.torch import has_torch_device
     if not has_torch_device(device):
         raise _no_device('PyTorch', device)
     torch.set_num_threads(thread_count().threads)
@@ -112,7 +113,7 @@ def _torch_module(folder: str, params: str | None) -> tuple[Any, Manifest]:
     """
     run = RunFolder(folder)
     config = run.config()
-    params = params or run.file('best.params')
+    params = params or run.file(BEST)
     if is_for_pytorch(config):
         net, name, config = run.network(PYTORCH)
         PYTORCH.load_parameters(net, params)

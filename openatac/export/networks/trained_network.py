@@ -18,6 +18,7 @@ from openatac.export.networks.run_manifest import (
     output_names,
     run_manifest,
 )
+from openatac.files.run_files import BEST
 from openatac.flags import flag_of
 from openatac.image_size import Size
 from openatac.models.weights.files import find_weights
@@ -73,7 +74,7 @@ def load_run(folder: str, params: str | None = None, size: Size | None = None, d
     """
     run, library = RunFolder(folder), installed_library()
     net, name, config = run.network()
-    library.load_parameters(net, params or run.file('best.params'))
+    library.load_parameters(net, params or run.file(BEST))
     if data_dir:
         others = {} if isinstance(config, CifarConfig) else {'use_rec': False}
         config = changed(config, data_dir=data_dir, **others)

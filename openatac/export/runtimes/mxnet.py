@@ -5,13 +5,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from openatac.backends.mxnet.contexts import context_named
 from openatac.export.forms.base import Form
 from openatac.export.forms.fused import FusedForm
 from openatac.export.forms.int8 import Int8Form
 from openatac.export.forms.symbol import SymbolForm
 from openatac.export.runtimes.base import CPU, Runtime
 from openatac.graph.nodes import SYMBOL_SUFFIX
-from openatac.runtime.devices import context_named
 from openatac.runtime.libraries import has_mxnet, mxnet_missing
 
 

@@ -9,9 +9,18 @@ import numpy as np
 
 from openatac.export.forms.symbol import SymbolForm
 from openatac.export.runtimes.base import CPU, Runtime
-from openatac.runtime.devices import has_torch_device
 from openatac.runtime.libraries import NO_PYTORCH
 from openatac.runtime.threads import thread_count
+
+
+def has_torch_device(device: str) -> bool:
+    """Return whether PyTorch has the device."""
+    import torch
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError):  # the latter if PyTorch is a CPU build
+        return False
+    return True
 
 
 class Torch(Runtime):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from openatac.errors import ParameterFileError
+from openatac.files.run_files import BEST
 from openatac.files.schema import Range, read_json
 
 FOLDER = str(Path(__file__).parents[2] / 'pretrained')
@@ -96,7 +97,7 @@ def weights_file(text: str) -> str:
     ParameterFileError
         If it is neither.
     """
-    best = os.path.join(text, 'best.params')
+    best = os.path.join(text, BEST)
     if os.path.isfile(best):
         return best
     is_path = os.path.basename(text) != text or '.' in text

@@ -12,12 +12,13 @@ from pathlib import Path
 
 from openatac.errors import OpenatacError
 from openatac.files.reading import read_text
+from openatac.files.run_files import LOG, METRICS, SETTINGS, SUMMARY
 from openatac.files.schema import parse_json, validate
 from openatac.files.writing import write_text, writing
 from openatac.study.comparison.comparable import check_comparable, name_of
 from openatac.study.finished_runs import FinishedRun, find_runs, runs_in
 
-FILES = ('settings.json', 'metrics.csv', 'train.log', 'summary.json')  # the last marks a finished run
+FILES = (SETTINGS, METRICS, LOG, SUMMARY)  # the last marks a finished run
 ADVICE = 'make room or choose another folder'
 
 
@@ -69,8 +70,8 @@ def _record(run: FinishedRun) -> dict[str, str]:
     """Return {file of FILES: its text without paths of the machine}."""
     try:
         texts = {name: read_text(os.path.join(run.folder, name)) for name in FILES}
-        settings = validate(parse_json(texts['settings.json']), dict)
-        values = {**settings, **validate(parse_json(texts['summary.json']), dict)}
+        settings = validate(parse_json(texts[SETTINGS]), dict)
+        values = {**settings, **validate(parse_json(texts[SUMMARY]), dict)}
     except (OSError, ValueError) as error:
         raise OpenatacError(f'{run.folder} lacks {" or ".join(FILES)}, or they are damaged ({error}): name a '
                             'folder with all of these files') from None

@@ -9,6 +9,7 @@ from openatac.console.text import for_markdown, without_controls
 from openatac.errors import OpenatacError
 from openatac.files.csv_file import write_csv
 from openatac.files.reading import read_text
+from openatac.files.run_files import LOG
 from openatac.files.writing import write_text, writing
 from openatac.pictures import write_picture
 from openatac.study.comparison import differences, sentences, tables
@@ -83,7 +84,7 @@ def _rows(groups: Sequence[Group], folder: str) -> Iterator[dict[str, Any]]:
             yield {**run.summary, **run.summary['versions'], **group._asdict(), 'seed': run.seed,
                    'date': run.date,
                    'command': without_paths(run.summary['command']),
-                   'log': os.path.relpath(os.path.join(run.folder, 'train.log'), folder)}
+                   'log': os.path.relpath(os.path.join(run.folder, LOG), folder)}
 
 
 def read_note(folder: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from openatac.errors import OpenatacError
+from openatac.files.run_files import SETTINGS
 from openatac.files.schema import read_json
 from openatac.files.writing import write_text
 from openatac.flags import flags_of
@@ -61,7 +62,7 @@ class Sweep:
         """Keep recipe and flags in the folder; OpenatacError if trainings with others have begun in it."""
         path = os.path.join(self.folder, 'recipe.json')
         words, before = ['--recipe', self.recipe, *self.flags], None
-        if glob.glob(os.path.join(glob.escape(self.folder), 'runs', '*', 'settings.json')):
+        if glob.glob(os.path.join(glob.escape(self.folder), 'runs', '*', SETTINGS)):
             with contextlib.suppress(OSError, ValueError):
                 before = read_json(path, list[str])
             if before not in (None, words):

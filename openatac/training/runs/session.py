@@ -16,6 +16,7 @@ import numpy as np
 from openatac.backends.base import Backend, open_backend
 from openatac.backends.cluster import Cluster
 from openatac.errors import CheckpointError
+from openatac.files.run_files import BEST, LOG, SETTINGS, SUMMARY
 from openatac.files.writing import write_text, writing
 from openatac.options import values
 from openatac.training import loop
@@ -58,7 +59,7 @@ def reserve_run_folder(config: Config, command: str, log_file: str | None = None
         return
     folder, plots = config.output.save_dir, config.output.save_plot_dir
     with only_run_in(folder):
-        path = log_file or os.path.join(folder, 'train.log')
+        path = log_file or os.path.join(folder, LOG)
         with writing(f'{"--logging-file" if log_file else "--save-dir"}: {path}', 'choose another'):
             log_to(path, log_form)
         if plots:
@@ -129,11 +130,11 @@ def run_plan(plan: loop.RunPlan, progress: Progress, config: Config, command: st
     folder, trackers = config.output.save_dir, []
     if plan.learner.cluster.rank == 0:
         with writing_in(folder):
-            write_text(os.path.join(folder, 'settings.json'),
+            write_text(os.path.join(folder, SETTINGS),
                        json.dumps({**values(config), 'command': command}, indent=1, sort_keys=True) + '\n')
             if progress.epoch < plan.epochs:  # one that is there is of a shorter run
                 with contextlib.suppress(FileNotFoundError):
-                    os.remove(os.path.join(folder, 'summary.json'))
+                    os.remove(os.path.join(folder, SUMMARY))
             trackers = _trackers(config, title, plan.learner, progress)
     history = loop.run_epochs(plan, progress, trackers)
     summary = summarize(config, command, plan, history, progress, about)
@@ -184,7 +185,7 @@ def _test(plan: loop.RunPlan) -> dict[str, float]:
     """Return what the summary says of the best network on test images that were not used before."""
     if plan.test is None:
         return {}
-    metrics = plan.test(os.path.join(plan.folder, 'best.params'))
+    metrics = plan.test(os.path.join(plan.folder, BEST))
     top5 = {} if metrics.top5 is None else {'test_top5_accuracy': metrics.top5}
     return {'test_accuracy': metrics.score, **top5}
 
@@ -195,7 +196,7 @@ def summarize(config: Config, command: str, plan: loop.RunPlan, history: list[di
     best = progress.best
     return {
         'command': command, **about, 'act_type': config.network.act_type,
-        'attention': config.network.attention, 'useGlobal': getattr(config.network, 'useGlobal', False),
+        'attention': config.network.attention, 'useGlobal': config.network.useGlobal,
         'seed': config.training.seed, 'device': plan.learner.devices,
         'threads': os.environ.get('OMP_NUM_THREADS', ''), 'epochs': len(history),
         'best_accuracy': best['accuracy'], 'best_epoch': best['epoch'],

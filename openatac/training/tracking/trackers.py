@@ -14,6 +14,7 @@ from typing import Any
 from openatac.errors import OpenatacError
 from openatac.files.csv_file import write_csv
 from openatac.files.reading import read_text
+from openatac.files.run_files import METRICS, METRICS_LINES, SUMMARY
 from openatac.files.writing import write_text
 from openatac.training.tracking.curves import draw_curves
 
@@ -41,12 +42,12 @@ class MetricsFiles(Tracker):
         self.folder = folder
 
     def epoch(self, history: History) -> None:
-        write_text(os.path.join(self.folder, 'metrics.jsonl'),
+        write_text(os.path.join(self.folder, METRICS_LINES),
                    ''.join(json.dumps(row) + '\n' for row in history))
-        write_csv(os.path.join(self.folder, 'metrics.csv'), list(history[0]), history)
+        write_csv(os.path.join(self.folder, METRICS), list(history[0]), history)
 
     def finish(self, history: History, summary: dict[str, Any]) -> None:
-        write_text(os.path.join(self.folder, 'summary.json'), json.dumps(summary, indent=1) + '\n')
+        write_text(os.path.join(self.folder, SUMMARY), json.dumps(summary, indent=1) + '\n')
 
 
 class HistoryPicture(Tracker):

@@ -6,8 +6,10 @@ import types
 
 import pytest
 
+from openatac.backends.devices import parse_gpus
+from openatac.backends.mxnet.contexts import choose_contexts
 from openatac.errors import DeviceError
-from openatac.runtime import devices
+from openatac.runtime import nvidia_driver
 
 
 def _integer(reference):
@@ -63,21 +65,21 @@ def gpus(monkeypatch):
 
 def test_the_driver_reports_names_and_capabilities(monkeypatch):
     monkeypatch.setattr(ctypes, 'CDLL', lambda name: Driver([A100, H100]))
-    assert devices.nvidia_gpus() == [A100, H100]
+    assert nvidia_driver.nvidia_gpus() == [A100, H100]
     monkeypatch.setattr(ctypes, 'CDLL', lambda name: Driver([A100], code=100))  # no device
-    assert devices.nvidia_gpus() == []
+    assert nvidia_driver.nvidia_gpus() == []
 
 
 def test_without_a_driver_there_is_no_gpu(monkeypatch):
     def missing(name):
         raise OSError(f'{name}: cannot open shared object file')
     monkeypatch.setattr(ctypes, 'CDLL', missing)
-    assert devices.nvidia_gpus() == []
+    assert nvidia_driver.nvidia_gpus() == []
 
 
 def test_the_cpu_is_the_default(gpus):
     gpus([A100])
-    contexts, line = devices.choose_contexts()
+    contexts, line = choose_contexts()
     assert contexts == ['cpu'] and 'CPU' in line and ' 4 ' in line
 
 
@@ -90,53 +92,53 @@ def test_the_line_has_the_number_of_threads(gpus, monkeypatch, variables, number
     monkeypatch.delenv('MXNET_OMP_MAX_THREADS', raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert number in devices.choose_contexts()[1]
+    assert number in choose_contexts()[1]
 
 
 @pytest.mark.parametrize('cuda, cause', [(False, 'CPU build'), (True, 'no GPU')])
 def test_without_a_gpu_the_cpu_takes_over_or_a_sentence_says_why(gpus, cuda, cause):
     gpus([], cuda=cuda)
-    contexts, line = devices.choose_contexts('0,1')
+    contexts, line = choose_contexts('0,1')
     assert contexts == ['cpu'] and '0,1' in line and cause in line
     with pytest.raises(DeviceError, match=f'0,1.*{cause}'):
-        devices.choose_contexts('0,1', fall_back=False)
+        choose_contexts('0,1', fall_back=False)
 
 
 def test_gpus_are_named_in_the_line(gpus):
     gpus([A100, RTX_4090])
-    contexts, line = devices.choose_contexts('1, 0')
+    contexts, line = choose_contexts('1, 0')
     assert contexts == ['gpu1', 'gpu0'] and '1 (RTX 4090), 0 (A100)' in line
 
 
 def test_gpus_that_only_mxnet_shows_have_no_name(gpus):
     gpus([], seen=1)
-    contexts, line = devices.choose_contexts('0')
+    contexts, line = choose_contexts('0')
     assert contexts == ['gpu0'] and 'GPU 0' in line
 
 
 def test_an_index_that_does_not_exist_is_refused(gpus):
     gpus([A100, A100])
     with pytest.raises(DeviceError, match='GPU 2 .* 0 to 1'):
-        devices.choose_contexts('0,2')
+        choose_contexts('0,2')
 
 
 @pytest.mark.parametrize('gpu, capability, torch', [
     (H100, '9.0', True), (('B200', 10, 0), '10.0', True), (K80, '3.7', False)])
 def test_a_gpu_without_code_in_mxnet_is_refused_before_it_is_used(gpus, gpu, capability, torch):
     gpus([A100, gpu])
-    assert devices.choose_contexts('0')[0] == ['gpu0']
+    assert choose_contexts('0')[0] == ['gpu0']
     with pytest.raises(DeviceError) as error:
-        devices.choose_contexts('0,1')
+        choose_contexts('0,1')
     assert f'GPU 1 ({gpu[0]})' in str(error.value) and capability in str(error.value)
     assert ('--engine torch' in str(error.value)) == torch
 
 
 @pytest.mark.parametrize('text, indices', [('', []), ('0', [0]), ('0,1', [0, 1]), (' 3 , 1,', [3, 1])])
 def test_gpu_lists(text, indices):
-    assert devices.parse_gpus(text) == indices
+    assert parse_gpus(text) == indices
 
 
 @pytest.mark.parametrize('text', ['one', '-1', '0,0', '0,00', '1.5', '0;1', '²', '0x1'])
 def test_a_text_that_is_not_a_list_of_gpus_is_refused(text):
     with pytest.raises(ValueError, match=re.escape(text) + '.*0,1'):
-        devices.parse_gpus(text)
+        parse_gpus(text)

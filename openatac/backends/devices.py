@@ -1,0 +1,71 @@
+"""The devices that a command line asks for, in any library."""
+import os
+from collections.abc import Callable
+
+from openatac.errors import DeviceError
+from openatac.runtime.threads import THREAD_VARIABLES
+
+
+def choose_gpus(gpus: str, fall_back: bool, library: str, count: Callable[[], int],
+                none_seen: str) -> tuple[list[int], str]:
+    """Choose the GPUs to train on.
+
+    Parameters
+    ----------
+    gpus : str
+        Comma-separated indices, as in ``--gpus 0,1``; '' means the CPU.
+    fall_back : bool
+        Whether to use the CPU, and say so in the line, if the library sees no GPU at all, as the published
+        CIFAR script does; otherwise that is a DeviceError.
+    library : str
+        The compute library, for messages.
+    count : function
+        The number of GPUs that the library sees.
+    none_seen : str
+        The reason if it sees none.
+
+    Returns
+    -------
+    indices : list of int
+        Empty for the CPU.
+    line : str
+        The line saying that the run is on the CPU, or ''.
+
+    Raises
+    ------
+    DeviceError
+        For an index that does not exist.
+    ValueError
+        For a text that is not a list of indices.
+    """
+    wanted = parse_gpus(gpus)
+    if not wanted:
+        return [], describe_cpu()
+    present = count()
+    if not present:
+        problem = f'there is no GPU {gpus} ({none_seen})'
+        if not fall_back:
+            raise DeviceError(problem)
+        return [], f'{describe_cpu()}, as {problem}'
+    if max(wanted) >= present:
+        raise DeviceError(f'there is no GPU {max(wanted)} ({library} sees {present}): '
+                          f'choose from 0 to {present - 1}')
+    return wanted, ''
+
+
+def describe_cpu() -> str:
+    """Return the line saying that the run is on the CPU, and with how many threads."""
+    # Not thread_count(): no number was set if MXNet was loaded before openatac.
+    threads = next(filter(None, map(os.environ.get, THREAD_VARIABLES)), None)
+    if not threads:
+        return "running on the CPU with MXNet's own number of threads"
+    return f'running on the CPU with {"1 thread" if threads == "1" else f"{threads} threads"}'
+
+
+def parse_gpus(text: str) -> list[int]:
+    """Return [0, 1] from '0,1'; raise ValueError for anything else."""
+    fields = [field.strip() for field in text.split(',') if field.strip()]
+    indices = [int(field) for field in fields if field.isdecimal()]
+    if len(set(indices)) != len(fields):
+        raise ValueError(f'argument --gpus: {text!r} is not a list of GPU indices like 0,1')
+    return indices

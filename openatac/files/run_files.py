@@ -1,0 +1,15 @@
+"""The files in the folder of a run."""
+import os
+
+SETTINGS = 'settings.json'  # every option, and the command
+LOG = 'train.log'
+METRICS = 'metrics.csv'  # a row for each epoch
+METRICS_LINES = 'metrics.jsonl'  # the same, a line for each epoch
+BEST = 'best.params'
+LAST = 'last.params'
+SUMMARY = 'summary.json'  # a finished run has it
+
+
+def holds_run(folder: str) -> bool:
+    """Return whether a run, finished or not, has this folder."""
+    return os.path.isfile(os.path.join(folder, SETTINGS))
