@@ -14,12 +14,11 @@ import argparse
 import dataclasses
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from openatac.commands.catalogue import command_parser
 from openatac.commands.shared.picture_flags import add_format_flag
 from openatac.console import streams
-from openatac.console.program import shell_code
 from openatac.limits import BLOCKS, COUNT, SEED, listed, number
 from openatac.runtime.libraries import require_mxnet
 from openatac.runtime.nvidia_driver import visible_gpus
@@ -90,14 +89,14 @@ def _check(sweep: Sweep, dry_run: bool) -> None:
 
 
 def _dry_run(sweep: Sweep, batches: int) -> int:
-    """Run a few batches of each training with train_cifar.py; return the largest exit code."""
-    codes = [0]
+    """Run a few batches of each training with train_cifar.py; return the exit code."""
+    codes = []
     with tempfile.TemporaryDirectory() as folder:
         flags = [*sweep.flags, '--dry-run', str(batches)]
         for training in dataclasses.replace(sweep, folder=folder, flags=flags).trainings():
             print(f'\n{training.name}:', flush=True)
-            codes.append(shell_code(subprocess.run(training.command).returncode))
-    return max(codes)
+            codes.append(subprocess.run(training.command).returncode)
+    return _exit_code(codes)
 
 
 def _compare(sweep: Sweep, trainings: Sequence[QueuedRun], args: argparse.Namespace) -> int:
@@ -117,7 +116,13 @@ def _compare(sweep: Sweep, trainings: Sequence[QueuedRun], args: argparse.Namesp
             print(write_comparison(sweep.folder, args.measure + '_accuracy', args.against, args.formats))
     for name, failure in failures.items():
         streams.print_to_stderr(f'openatac compare: {name} failed: {failure.last_line}')
-    return max((min(failure.code, WRONG_COMMAND) for failure in failures.values()), default=0)
+    return _exit_code(failure.code for failure in failures.values())
+
+
+def _exit_code(codes: Iterable[int]) -> int:
+    """Return the exit code for those of trainings: `WRONG_COMMAND` only if that is why one failed."""
+    failed = {code for code in codes if code}
+    return WRONG_COMMAND if WRONG_COMMAND in failed else min(1, len(failed))
 
 
 def _train(sweep: Sweep, trainings: Sequence[QueuedRun], jobs: int) -> dict[str, Failure]:

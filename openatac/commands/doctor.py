@@ -20,7 +20,7 @@ from openatac.commands.catalogue import command_parser
 from openatac.console.child_python import python_command
 from openatac.errors import DeviceError
 from openatac.runtime import cores, cuda_libraries, nvidia_driver, processor, threads
-from openatac.runtime.libraries import USE_TORCH, has_mxnet, has_torch, mxnet_fits, mxnet_missing
+from openatac.runtime.libraries import USE_TORCH, has_mxnet, has_torch, mxnet_fits, mxnet_missing, package_of
 
 # Optional packages: their purpose, and what to install.
 OPTIONAL = (
@@ -122,8 +122,7 @@ def ask_mxnet() -> tuple[dict[str, Any] | None, str | None]:
 def _remedy(reason: str) -> str:
     """Return the command that repairs an MXNet that fails to load with ``reason``."""
     if reason.startswith('ModuleNotFoundError: No module named'):
-        module = reason.split("'")[1].split('.')[0]
-        return 'pip install ' + {'distutils': 'setuptools'}.get(module, module)
+        return 'pip install ' + package_of(reason.split("'")[1].split('.')[0])
     if not mxnet_fits():
         return USE_TORCH
     wheel = 'mxnet-cu112' if cuda_libraries.has_cuda_wheel() else 'mxnet'

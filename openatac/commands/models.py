@@ -5,6 +5,7 @@ openatac predict --model NAME. Accuracy is that of the weights on the test image
 """
 from __future__ import annotations
 
+import contextlib
 import difflib
 import fnmatch
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ def main(argv: list[str]) -> int:
     args = p.parse_args(argv)
     from openatac.models.zoo import get_model_list
     everything = get_model_list()
-    names = fnmatch.filter(everything, args.pattern.lower()) if args.pattern else pretrained_names()
+    names = _names_like(args.pattern.lower()) if args.pattern else pretrained_names()
     if not names:
         near = difflib.get_close_matches(args.pattern.lower(), everything, n=3, cutoff=0.7)
         hint = f'the nearest names are {", ".join(near)}' if near else "openatac models '*' lists all"
@@ -39,8 +40,20 @@ def main(argv: list[str]) -> int:
         return 0
     print(text_table([HEAD, *map(_row, names)]))
     if not args.pattern:
-        print(f"\n{len(everything)} networks are known by name; openatac models '*' lists them.")
+        print(f"\nopenatac models '*' lists {len(everything)} networks with one unit; other depths, and "
+              'combinations of units, have names too, such as cifar_resnet44_v2_swish_se.')
     return 0
+
+
+def _names_like(pattern: str) -> list[str]:
+    """Return the listed names that match a pattern, or the one that it is, which need not be listed."""
+    from openatac.models.zoo import find_model, get_model_list
+    names = fnmatch.filter(get_model_list(), pattern)
+    if not names:
+        with contextlib.suppress(ValueError):
+            find_model(pattern)
+            return [pattern]
+    return names
 
 
 def _row(name: str) -> Sequence[str]:

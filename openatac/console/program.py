@@ -13,6 +13,7 @@ from openatac.console import streams
 from openatac.errors import OpenatacError
 from openatac.files.writing import reason
 from openatac.runtime import memory
+from openatac.runtime.libraries import package_of
 
 INTERRUPTED = 130
 
@@ -105,7 +106,7 @@ def _message_for(error: BaseException) -> str | None:
     if isinstance(error, ImportError) and str(error).startswith('No module named'):
         if (error.name or '').startswith('openatac'):
             raise error
-        return f'{error}: run pip install {(error.name or "").split(".")[0]}'
+        return f'{error}: run pip install {package_of((error.name or "").split(".")[0])}'
     return str(error)
 
 

@@ -24,7 +24,7 @@ class ProcessGroup:
     Parameters
     ----------
     guard : function
-        Called with the id of each process; see `start_guard`.
+        Called with the id of each process, and with minus the id once its group is gone; see `start_guard`.
     patience : float
         Seconds for processes to end on their own, and again after SIGTERM, before SIGKILL.
 
@@ -44,6 +44,7 @@ class ProcessGroup:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.code = 0
         self._running: set[str] = set()
+        self._gone: set[int] = set()  # groups without processes, whose ids may be given to others
         self._stopping = False
         self._deadline: float | None = None  # for the processes that still run
         self._readers: list[threading.Thread] = []
@@ -64,8 +65,16 @@ class ProcessGroup:
             reader = threading.Thread(target=self._show, args=(label, source, target), daemon=True)
             reader.start()
             self._readers.append(reader)
-        threading.Thread(target=lambda: self.events.put((label, process.wait())), daemon=True).start()
+        threading.Thread(target=self._wait_for, args=(label, process), daemon=True).start()
         return process
+
+    def _wait_for(self, label: str, process: subprocess.Popen[bytes]) -> None:
+        """Report the end of a process, and forget its group unless children have outlived it."""
+        code = process.wait()
+        if not _signal_group(process.pid, 0):
+            self._gone.add(process.pid)
+            self.guard(-process.pid)
+        self.events.put((label, code))
 
     def _show(self, label: str, source: IO[bytes], target: TextIO) -> None:
         """Copy lines with the label, until the process and all of its children have ended."""
@@ -129,7 +138,7 @@ class ProcessGroup:
                    and self.processes[label].stdin is None]
         self._print(f'{signal.Signals(number).name}: asking the workers to stop (again to end them at once)')
         for label in workers or ['scheduler']:
-            _kill(self.processes[label], signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
+            self._signal(self.processes[label], signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
 
     def _print(self, message: str) -> None:
         with self._printing:
@@ -142,27 +151,26 @@ class ProcessGroup:
             if process.stdin:
                 process.stdin.close()  # ends the process on the other machine
         for process in late:
-            _kill(process, signal.SIGTERM)
+            self._signal(process, signal.SIGTERM)
         deadline = time.monotonic() + self.patience
         for process in late:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0, deadline - time.monotonic()))
         for process in self.processes.values():
-            _kill(process, signal.SIGKILL)  # and any children that have outlived it
+            self._signal(process, signal.SIGKILL)  # and any children that have outlived it
             process.wait()
         for port in self.ports:
             port.close()
         for reader in self._readers:
             reader.join(1)
 
+    def _signal(self, process: subprocess.Popen[bytes], number: int) -> None:
+        if process.pid not in self._gone:
+            _signal_group(process.pid, number)
+
 
 def _trains(label: str) -> bool:
     return not re.match('scheduler|server', label)
-
-
-def _kill(process: subprocess.Popen[bytes], number: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)
 
 
 # --------------------------------------------------------------------------------- the guard
@@ -176,7 +184,7 @@ def start_guard() -> Callable[[int], Any]:
     Returns
     -------
     function
-        Gives the guard the id of a process.
+        Gives the guard the id of a process, or takes it back by minus the id.
     """
     reader, writer = os.pipe()
     if os.fork() == 0:
@@ -193,8 +201,13 @@ def _guard(reader: int) -> None:
     os.setsid()
     for number in RUN_STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    groups: list[int] = []
     with os.fdopen(reader) as pipe:
-        groups = [int(line) for line in pipe]
+        for pid in map(int, pipe):
+            if pid > 0:
+                groups.append(pid)
+            else:
+                groups.remove(-pid)
     # After a normal end none of them is left, and this takes no time.
     for number, seconds in ((signal.SIGTERM, 2), (signal.SIGKILL, 0)):
         groups = [group for group in groups if _signal_group(group, number)]

@@ -86,7 +86,7 @@ def get_model_list() -> list[str]:
     for host in HOSTS.values():
         titles = [host.title_of(blocks) for blocks in host.blocks or (None,)]
         names += [f'{title}_{unit}' for title in titles for unit, settings in unit_settings(host).items()
-                  if len(settings) - (settings['act_type'] == 'relu') <= 1]
+                  if len(settings) - (settings['act_type'] == 'relu') - ('useGlobal' in settings) <= 1]
     return sorted(names)
 
 

@@ -9,7 +9,14 @@ import sys
 SYSTEM, MACHINES = 'linux', ('x86_64', 'amd64')
 PYTHONS = (3, 9), (3, 14)
 USE_TORCH = "use PyTorch (pip install 'openatac[torch]'), and train with --engine torch"
+_PACKAGES = {'PIL': 'Pillow', 'cv2': 'opencv-contrib-python-headless', 'distutils': 'setuptools',
+             'sklearn': 'scikit-learn', 'yaml': 'PyYAML'}
 NO_PYTORCH = "PyTorch is not installed: run pip install 'openatac[torch]'"
+
+
+def package_of(module: str) -> str:
+    """Return the name by which pip installs a module."""
+    return _PACKAGES.get(module, module)
 
 
 def has_mxnet() -> bool:

@@ -1,6 +1,7 @@
 """CIFAR as it is passed around: folders of images, parquet files, and archives under all kinds of names."""
 import hashlib
 import os
+import re
 import shutil
 import tarfile
 import zipfile
@@ -122,6 +123,17 @@ def test_a_damaged_parquet_file_is_one_sentence(tmp_path, columns, named):
     write_parquet(tmp_path / 'train.parquet', columns)
     with pytest.raises(DataError, match=named):
         load_cifar('cifar10', tmp_path)
+
+
+def test_the_parquet_file_with_a_fault_is_named(tmp_path, caplog):
+    write_parquet(tmp_path / 'train-00000-of-00002.parquet', rows([0, 1, 2], label=[1, 2, 3]))
+    second = tmp_path / 'train-00001-of-00002.parquet'
+    write_parquet(second, {'img': [*rows([3])['img'], {'bytes': b'no image', 'path': None}], 'label': [1, 2]})
+    load_cifar('cifar10', str(tmp_path), train=True)
+    assert re.search('row 1 of .*train-00001-of-00002', caplog.text)
+    write_parquet(second, rows([3], label=[10]))
+    with pytest.raises(DataError, match='train-00001-of-00002'):
+        load_cifar('cifar10', str(tmp_path), train=True)
 
 
 def test_other_files_are_not_parquet(tmp_path):

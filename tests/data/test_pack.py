@@ -11,7 +11,7 @@ import pytest
 
 from openatac.commands.pack import main
 from openatac.data.images.codec import decode
-from openatac.data.images.folder import ImageFolder
+from openatac.data.images.folder import ImageFiles, ImageFolder
 from openatac.data.records.check import check_records
 from openatac.data.records.pack import PackSettings, pack
 from openatac.data.records.record_file import RecordFile
@@ -182,6 +182,29 @@ def test_other_settings_and_other_images_start_again(folder, tmp_path, capsys):
         handle.write(image_bytes(7))
     assert made(tmp_path, 'three', folder) == made(tmp_path, 'mended', folder)
     assert 'resuming' not in capsys.readouterr().err
+
+
+def test_other_labels_start_again(folder, tmp_path, capsys):
+    """Of a list, whose names of images do not have their classes in them."""
+    names, out = [f'a/{index:02d}.jpg' for index in range(12)], str(tmp_path / 'out')
+
+    def images(labels, class_names):
+        return ImageFiles(folder, np.array([name.encode() for name in names]),
+                          np.array(labels, np.int32), class_names)
+
+    def interrupted(files):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, 'rename', interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                pack(files, out, max_bad_share=0.1)
+
+    interrupted(images([0] * 12, ('cat', 'dog')))
+    interrupted(images([0] * 6 + [1] * 6, ('cat', 'dog')))
+    pack(images([0] * 6 + [1] * 6, ('dog', 'cat')), out, max_bad_share=0.1)
+    assert 'resuming' not in capsys.readouterr().err
+    records = RecordFile(out + '.rec')
+    assert [records.read(index)[1] for index in range(len(records))] == [0] * 6 + [1] * 5  # one is damaged
+    assert records.class_names == ('dog', 'cat')
 
 
 def test_a_finished_file_is_not_overwritten(folder, tmp_path):

@@ -17,6 +17,7 @@ import pytest
 import train_imagenet
 from openatac.distributed import launchers
 from openatac.distributed.parameter_server import describe_optimizer, make_optimizer
+from openatac.distributed.processes import ProcessGroup
 from tests.conftest import ROOT
 from tests.helpers.marked_processes import MARK, marked_processes
 
@@ -103,6 +104,17 @@ class Launched:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         return self.process.returncode, output.splitlines(), errors.splitlines()
+
+
+def test_a_group_that_is_gone_is_not_signalled_later():
+    """Its number may belong to another process by then. One whose children live on is."""
+    told = []
+    group = ProcessGroup(told.append)
+    gone = group.start('worker 0', [sys.executable, '-S', '-c', ''], {})
+    orphans = group.start('worker 1', ['sh', '-c', 'sleep 300 > /dev/null 2>&1 &'], {})
+    assert group.wait() == 0
+    group.end()
+    assert sorted(told) == sorted([gone.pid, -gone.pid, orphans.pid])
 
 
 def launch(*arguments, **options):

@@ -22,6 +22,25 @@ from tests.helpers.scripts import call_script, config_of, json_of, refusal
 
 pytestmark = pytest.mark.usefixtures('shallow_resnet')
 
+@pytest.mark.parametrize('name, side', [('cifar_resnet8_v2_ge', 64), ('cifar_resnet8_v2_se', 64)])
+def test_a_network_by_name_has_the_size_that_it_was_trained_with(name, side, tmp_path):
+    net = openatac.get_model(name, classes=3)
+    net.initialize()
+    net(mx.nd.zeros((1, 3, side, side)))
+    net.save_parameters(str(tmp_path / 'net.params'))
+    assert call_command('export', name, tmp_path / 'net.params', tmp_path / 'out', '--input-size', side) == 0
+    assert json_of(tmp_path, 'out.json')['image_shape'] == [3, side, side]
+
+
+def test_a_network_whose_weights_have_another_size_is_refused(tmp_path, capsys):
+    net = openatac.get_model('cifar_resnet8_v2_ge')
+    net.initialize()
+    net(mx.nd.zeros((1, 3, 64, 64)))
+    net.save_parameters(str(tmp_path / 'net.params'))
+    assert call_command('export', 'cifar_resnet8_v2_ge', tmp_path / 'net.params', tmp_path / 'out') == 1
+    assert '--input-size' in capsys.readouterr().err
+
+
 # Rectangles.
 
 

@@ -312,9 +312,12 @@ def test_a_summary_is_written_with_its_link(tmp_path):
 def test_the_next_writer_removes_what_a_killed_one_left(path, tmp_path):
     process = os.fork()
     if not process:
-        with replace_file(path):
-            os.kill(os.getpid(), signal.SIGKILL)
-    os.waitpid(process, 0)
+        try:
+            with replace_file(path):
+                os.kill(os.getpid(), signal.SIGKILL)
+        finally:
+            os._exit(1)
+    assert os.WTERMSIG(os.waitpid(process, 0)[1]) == signal.SIGKILL
     assert len(os.listdir(tmp_path)) == 1
     written_alone(path)
     assert os.listdir(tmp_path) == ['out.csv']

@@ -105,6 +105,12 @@ def test_the_command_lists_others_by_pattern(capsys):
     assert all(name.startswith('cifar_resnet8_v2_s') for name in names)
 
 
+@pytest.mark.parametrize('name', ['cifar_resnet44_v2_atac', 'cifar_resnet20_v2_swish_se'])
+def test_the_command_knows_names_that_it_does_not_list(capsys, name):
+    assert cli.main(['models', name]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[0] == name
+
+
 def test_the_command_prints_a_card(capsys):
     assert cli.main(['models', ATAC, '--card']) == 0
     printed, card = capsys.readouterr().out, model_card(ATAC)

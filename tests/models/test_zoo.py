@@ -69,6 +69,7 @@ def test_the_list_is_all_units_in_all_hosts():
     hosts = [*(f'cifar_resnet{depth}_v2_' for depth in (8, 14, 20, 26, 32, 110)),
              'cifar_resnet18_v1_', 'resnet50_v1b_']
     assert get_model_list() == sorted([host + unit for host in hosts for unit in UNITS]
+                                      + [host + 'atac_global' for host in hosts[:-1]]
                                       + ['resnet50_v1b_aa', 'resnet50_v1b_fa'])
 
 

@@ -98,6 +98,8 @@ def test_the_doctor_reports_a_missing_mxnet(no_mxnet):
     ('raise RuntimeError("bad file")', 'RuntimeError: bad file',
      'pip install --force-reinstall --no-deps mxnet==1.9.1'),
     ('import distutils_that_is_gone.version', 'ModuleNotFoundError', 'pip install distutils_that_is_gone'),
+    ('raise ModuleNotFoundError("No module named \'distutils.version\'")', 'ModuleNotFoundError',
+     'pip install setuptools'),
 ])
 def test_the_doctor_survives_a_broken_mxnet(tmp_path, source, cause, remedy):
     (tmp_path / 'mxnet.py').write_text(source)

@@ -188,6 +188,14 @@ def test_stopped_or_killed_it_resumes(data, tmp_path, number, code):
 
 # ------------------------------------------------------------------------------- command lines
 
+def test_a_killed_training_is_a_failure_and_no_wrong_command(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(TrainingHere, '__init__', lambda self, *_, **__: None)
+    monkeypatch.setattr(TrainingHere, 'code', -signal.SIGKILL, raising=False)
+    assert compare(tmp_path / 'one', *all_of(data)).returncode == 1
+    monkeypatch.setattr(TrainingHere, 'code', 2)
+    assert compare(tmp_path / 'two', *all_of(data)).returncode == 2
+
+
 @pytest.mark.parametrize('words, code, named', [
     (['--units', 'relu,ataac'], 2, "'ataac'; the nearest are atac"),
     (['--units', 'zzzzqq'], 2, "'zzzzqq'; units are such as relu"),
@@ -259,7 +267,7 @@ def test_a_failed_dry_run_is_reported(tmp_path, capfd):
 
 def test_a_killed_dry_run_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(sweep, 'TRAIN_CIFAR', ['sh', '-c', 'kill -9 $$'])
-    assert cli.main(['compare', str(tmp_path / 'full'), *ONE, '--dry-run', '2']) == 128 + signal.SIGKILL
+    assert cli.main(['compare', str(tmp_path / 'full'), *ONE, '--dry-run', '2']) == 1
 
 
 # ------------------------------------------------------------------------ runs from elsewhere

@@ -9,9 +9,11 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+import openatac
 import train_imagenet
 from openatac import cli, options
 from openatac.commands.shared.training_flags import parse
+from openatac.errors import OpenatacError
 from openatac.export.forms.symbol_files import load_block
 from openatac.training.config import ImagenetConfig
 from openatac.training.recipes import IMAGENET
@@ -218,6 +220,17 @@ def test_mixup_a_teacher_and_group_norm_together(photos, tmp_path):
     with open(folder + '.log', encoding='utf-8') as handle:
         assert re.search(r'Batch \[0\]\tSpeed: [\d.]+ samples/sec\trmse=', handle.read())
     assert 'layer1.0.bn1.running_mean' not in parameters(folder)
+
+
+def test_a_teacher_with_weights_that_come_with_the_package():
+    from openatac.backends.base import Teacher
+    from openatac.backends.mxnet.teacher import load_teacher
+    name, images = 'cifar_resnet8_v2_atac', mx.nd.random.normal(shape=(2, 3, 32, 32))
+    teacher = load_teacher(Teacher(name, None, 10), [mx.cpu()], (3, 32, 32), 'float32')
+    expected = openatac.get_model(name, pretrained=True)(images).asnumpy()
+    np.testing.assert_allclose(teacher(images).asnumpy(), expected, rtol=1e-4, atol=1e-4)
+    with pytest.raises(OpenatacError, match='another network'):
+        load_teacher(Teacher(name, None, 3), [mx.cpu()], (3, 32, 32), 'float32')
 
 
 @pytest.mark.usefixtures('small_network')

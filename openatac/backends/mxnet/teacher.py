@@ -9,6 +9,7 @@ from mxnet.gluon.block import HybridBlock
 from openatac.backends.base import Teacher
 from openatac.errors import OpenatacError, ParameterFileError, first_line
 from openatac.models.weights.parameters import load_parameters
+from openatac.models.weights.pretrained import pretrained_names, weights_of
 from openatac.models.zoo import find_model
 
 
@@ -16,13 +17,15 @@ def load_teacher(teacher: Teacher, contexts: list[mx.Context], image_shape: tupl
                  dtype: str) -> HybridBlock:
     """Load a trained network from our zoo or GluonCV's, on ``contexts``.
 
-    Its parameters are those in ``teacher.params``, or those that GluonCV downloads.
+    Its parameters are those in ``teacher.params``, or else those that openatac has or GluonCV downloads.
 
     Raises
     ------
     OpenatacError
         For an unknown name, unreadable parameters or a different number of classes.
     """
+    if not teacher.params and teacher.network.lower() in pretrained_names():
+        teacher = teacher._replace(params=weights_of(teacher.network))
     net = _build(teacher)
     if teacher.params:
         try:
@@ -49,8 +52,8 @@ def _build(teacher: Teacher) -> HybridBlock:
     except ValueError:
         return _build_gluoncvs(teacher)
     if not teacher.params:
-        raise OpenatacError(f'--teacher {teacher.network}: its trained weights are not published; name a '
-                            'file with --teacher-params')
+        raise OpenatacError(f'--teacher {teacher.network}: no trained weights of it come with openatac; '
+                            'give a file with --teacher-params')
     return host.gluon(classes=teacher.classes, **settings)
 
 

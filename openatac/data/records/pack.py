@@ -156,13 +156,13 @@ class _Packing:
         write_text(journal, description)
 
     def _description(self) -> str:
-        """Return what another run must have in common with this one to continue its file, as JSON."""
+        """Return a fingerprint, as JSON; a run continues the file of another only if theirs are equal."""
         import PIL
-        names = hashlib.sha256()
+        images = hashlib.sha256()
         for index in self.order.tolist():
-            names.update(os.fsencode(self.images.name(index)) + b'\0')
-        return json.dumps({'settings': self.settings._asdict(), 'classes': len(self.images.class_names),
-                           'images': names.hexdigest(), 'pillow': PIL.__version__}, indent=1)
+            images.update(b'%s\0%d\0' % (os.fsencode(self.images.name(index)), self.images.labels[index]))
+        return json.dumps({'settings': self.settings._asdict(), 'classes': [*self.images.class_names],
+                           'images': images.hexdigest(), 'pillow': PIL.__version__}, indent=1)
 
     def _resume(self, bad: BadImages) -> bool:
         """Continue after the last whole record; return False if an image left out then can be read now."""

@@ -13,8 +13,6 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-import numpy as np
-
 from openatac.data.archives import File, listed
 from openatac.data.images.class_names import check_case
 from openatac.data.images.folder import ImageFiles
@@ -120,30 +118,31 @@ class _Table:
 
     def __init__(self, files: Sequence[File], names: Names, kind: str) -> None:
         self._images: list[Any] = []
-        labels: list[int] = []
+        self._names: list[str] = []
+        self._labels: list[int] = []
         for file in files:
-            images, of_file = _read_columns(file, f'{kind}_label' if len(names) > 1 else 'label')
+            images, labels = _read_columns(file, f'{kind}_label' if len(names) > 1 else 'label')
+            if not all(type(label) is int and 0 <= label < len(names[kind]) for label in labels):
+                raise DataError(f'{file.label} has labels that are not whole numbers from 0 to '
+                                f'{len(names[kind]) - 1}; is the file of another data set?')
             self._images += images
-            labels += of_file
-        self._labels, self._where = np.array(labels), files[0].label
-        if not len(labels):
-            raise DataError(f'{self._where} has no rows')
-        if self._labels.dtype.kind != 'i' or self._labels.min() < 0 or self._labels.max() >= len(names[kind]):
-            raise DataError(f'{self._where} has labels that are not whole numbers from 0 to '
-                            f'{len(names[kind]) - 1}; is the file of another data set?')
+            self._names += [f'row {row} of {file.label}' for row in range(len(images))]
+            self._labels += labels
+        if not self._images:
+            raise DataError(f'{files[0].label} has no rows')
 
     def __len__(self) -> int:
         return len(self._images)
 
     def name(self, index: int) -> str:
-        return f'row {index} of {self._where}'
+        return self._names[index]
 
     def read(self, index: int) -> tuple[bytes, int]:
         image = self._images[index]
         data = image.get('bytes') if isinstance(image, dict) else image
         if not isinstance(data, bytes):
             raise BadImage('it has no bytes')
-        return data, int(self._labels[index])
+        return data, self._labels[index]
 
 
 def _read_columns(file: File, label: str) -> tuple[list[Any], list[int]]:

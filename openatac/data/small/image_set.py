@@ -36,6 +36,10 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def name(self, index: int) -> str:
+        """Return what messages call image ``index``."""
+        return self.names[index] if self.names else str(index)
+
     def select(self, indices: np.ndarray) -> ImageSet:
         """Return the images at these indices."""
         names = tuple(self.names[index] for index in indices) if self.names else ()

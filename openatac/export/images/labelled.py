@@ -109,8 +109,10 @@ def dataset_images(dataset: str, folder: str | None, train: bool) -> LabelledIma
 
 
 def _in_memory(images: ImageSet) -> LabelledImages:
-    return LabelledImages(len(images.labels), lambda index: (images.images[index].transpose(1, 2, 0),
-                                                             int(images.labels[index])), str)
+    def read(index: int) -> tuple[np.ndarray, int]:
+        return images.images[index].transpose(1, 2, 0), int(images.labels[index])
+
+    return LabelledImages(len(images), read, images.name)
 
 
 def class_folder_images(data: CifarData, train: bool) -> LabelledImages:

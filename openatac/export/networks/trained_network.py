@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from openatac.data.small.dataset_names import name_with_labels
-from openatac.errors import DataError
+from openatac.errors import DataError, ParameterFileError
 from openatac.export.images.labelled import LabelledImages, class_folder_images, dataset_images, photographs
 from openatac.export.manifest import Manifest
 from openatac.export.networks.run_manifest import (
@@ -20,13 +20,13 @@ from openatac.export.networks.run_manifest import (
 )
 from openatac.files.run_files import BEST
 from openatac.flags import flag_of
-from openatac.image_size import Size
+from openatac.image_size import Size, sides
 from openatac.models.weights.files import find_weights
 from openatac.models.weights.pretrained import weights_file
 from openatac.models.zoo import find_model
 from openatac.options import changed
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
-from openatac.training.networks.library import installed_library
+from openatac.training.networks.library import ImageSizeError, installed_library
 from openatac.training.run_folder import RunFolder
 from openatac.training.sections.imagenet import PUBLISHED_CROP_RATIO
 
@@ -136,8 +136,12 @@ def load_model(name: str, params: str, classes: int | None = None, size: Size | 
         settings['classes'] = classes
     net = build(**settings)
     library.load_parameters(net, params)
-    outputs = library.count_outputs(net, host.input_shape)
     name, size = name.lower(), size or host.input_shape[-1]
+    try:
+        outputs = library.count_outputs(net, (3, *sides(size)))
+    except ImageSizeError as error:
+        raise ParameterFileError(f'{params} is of a network for images of other sizes than {size} '
+                                 f'({error}): give the --input-size that it was trained with') from None
     if host.data == 'imagenet':
         manifest = imagenet_manifest(name, outputs, size, PUBLISHED_CROP_RATIO, arguments)
         return TrainedNetwork(net, manifest, _no_images)

@@ -50,7 +50,7 @@ class Library(abc.ABC):
 
     @abc.abstractmethod
     def count_outputs(self, net: Any, image_shape: ImageShape) -> int:
-        """Return how many outputs a network with values has."""
+        """Return how many outputs a network with values has; ImageSizeError as for `build`."""
 
     @abc.abstractmethod
     def function(self, net: Any) -> Callable[[np.ndarray], np.ndarray]:
@@ -78,13 +78,9 @@ class _Gluon(Library):
         return GroupNorm
 
     def build(self, host: Host, settings: dict[str, Any], image_shape: ImageShape, seed: int) -> Any:
-        import mxnet as mx
         net = host.gluon(**settings)
         if image_shape != host.input_shape:
-            try:
-                self._output_shapes(net, image_shape)
-            except mx.MXNetError as error:
-                raise ImageSizeError(last_line(error)) from None
+            self.count_outputs(net, image_shape)
             for parameter in net.collect_params().values():
                 parameter._var = None  # a symbol with the rate's factor, which fine-tuning may change
         return net
@@ -98,12 +94,12 @@ class _Gluon(Library):
         return gluon_names(net)
 
     def count_outputs(self, net: Any, image_shape: ImageShape) -> int:
-        return self._output_shapes(net, image_shape)[0][1]
-
-    def _output_shapes(self, net: Any, image_shape: ImageShape) -> list[tuple[int, ...]]:
         import mxnet as mx
-        _, shapes, _ = net(mx.sym.var(INPUT)).infer_shape(**{INPUT: (1, *image_shape)})
-        return shapes  # type: ignore[no-any-return]
+        try:
+            _, ((_, outputs),), _ = net(mx.sym.var(INPUT)).infer_shape(**{INPUT: (1, *image_shape)})
+        except mx.MXNetError as error:
+            raise ImageSizeError(last_line(error)) from None
+        return outputs  # type: ignore[no-any-return]
 
     def function(self, net: Any) -> Callable[[np.ndarray], np.ndarray]:
         import mxnet as mx
@@ -142,10 +138,7 @@ class _PyTorch(Library):
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(seed)
             net = use_biased_variance(host.torch(**settings))
-            try:
-                self.count_outputs(net, image_shape)  # some units draw weights as large as the image
-            except (RuntimeError, ValueError) as error:
-                raise ImageSizeError(last_line(error)) from None
+            self.count_outputs(net, image_shape)  # some units draw weights as large as the image
         return net.train()
 
     def load_parameters(self, net: Any, path: str) -> None:
@@ -158,8 +151,11 @@ class _PyTorch(Library):
 
     def count_outputs(self, net: Any, image_shape: ImageShape) -> int:
         import torch
-        with torch.no_grad():
-            return int(net.eval()(torch.zeros(1, *image_shape)).shape[1])
+        try:
+            with torch.no_grad():
+                return int(net.eval()(torch.zeros(1, *image_shape)).shape[1])
+        except (RuntimeError, ValueError) as error:
+            raise ImageSizeError(last_line(error)) from None
 
     def function(self, net: Any) -> Callable[[np.ndarray], np.ndarray]:
         import torch
