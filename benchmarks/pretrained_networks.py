@@ -15,13 +15,13 @@ from openatac.commands import train_cifar
 from openatac.data.small.cifar import class_names
 from openatac.files.checksums import sha256
 from openatac.files.schema import read_json
-from openatac.models.weights.parameters import read_arrays, write_arrays
-from openatac.models.weights.pretrained import CARD, FOLDER, WEIGHTS
+from openatac.models.weights import read_arrays, write_arrays
 from openatac.study.comparison.groups import group_runs
 from openatac.study.comparison.records import without_paths
 from openatac.study.comparison.report import read_note
 from openatac.study.finished_runs import find_runs
 from openatac.training.run_folder import RunFolder
+from openatac.zoo.weights.pretrained import CARD, FOLDER, WEIGHTS
 
 NOT_FOR = ('Anything that matters: it is a small network, trained briefly on images of 32 x 32 pixels, and '
            'it gives any image one of its ten classes.')

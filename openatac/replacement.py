@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from openatac.models.selection import Where
 from openatac.registry import settings_of
-from openatac.units import ACTIVATIONS
+from openatac.zoo.selection import Where
+from openatac.zoo.units import ACTIVATIONS
 
 
 def replace_activations(net: Any, act_type: str, where: Where = None,
@@ -33,7 +33,7 @@ def replace_activations(net: Any, act_type: str, where: Where = None,
         neither, and must be the whole network: an enclosing hybridized block would keep running its old
         graph.
     act_type : str
-        A name of `openatac.units.ACTIVATIONS`.
+        A name of `openatac.zoo.units.ACTIVATIONS`.
     where : str or callable, optional
         The activations to swap: a shell pattern of the structural name (as in ``save_parameters``, or in
         ``named_modules``), such as 'layer4.*' or 'layer[34].*.relu[12]', or a function of it that returns a

@@ -12,7 +12,6 @@ from openatac.backends.compute import Compute
 from openatac.backends.registry import BACKENDS
 from openatac.commands.catalogue import command_parser
 from openatac.flags import COMMAND_LINE, DEFAULT, add_section, from_arguments, show_defaults
-from openatac.models.weights.pretrained import weights_file
 from openatac.options import section_fields
 from openatac.training.config import ImagenetConfig
 from openatac.training.recipes import IMAGENET
@@ -22,6 +21,7 @@ from openatac.training.sections.imagenet import (
     ImagenetOutput,
     ImagenetTraining,
 )
+from openatac.zoo.weights.pretrained import weights_file
 
 _PUBLISHED = {'r': IMAGENET['imagenet_atac']['r']}  # the default of the published script is another
 

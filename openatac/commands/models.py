@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from openatac.commands.catalogue import command_parser
 from openatac.console.text import text_table
-from openatac.models.weights.pretrained import ModelCard, model_card, pretrained_names
+from openatac.zoo.weights.pretrained import ModelCard, model_card, pretrained_names
 
 HEAD = ('network', 'parameters', 'multiply-adds', 'trained on', 'accuracy', 'runs')
 
@@ -24,7 +24,7 @@ def main(argv: list[str]) -> int:
                    help="names to list, such as 'cifar_resnet20_v2_*' (default: those with trained weights)")
     p.add_argument('--card', action='store_true', help='print the model cards of those with trained weights')
     args = p.parse_args(argv)
-    from openatac.models.zoo import get_model_list
+    from openatac.zoo.names import get_model_list
     everything = get_model_list()
     names = _names_like(args.pattern.lower()) if args.pattern else pretrained_names()
     if not names:
@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
 
 def _names_like(pattern: str) -> list[str]:
     """Return the listed names that match a pattern, or the one that it is, which need not be listed."""
-    from openatac.models.zoo import find_model, get_model_list
+    from openatac.zoo.names import find_model, get_model_list
     names = fnmatch.filter(get_model_list(), pattern)
     if not names:
         with contextlib.suppress(ValueError):

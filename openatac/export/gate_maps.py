@@ -58,7 +58,7 @@ def open_gates(prefix: str) -> Callable[[np.ndarray], list[GateMap]]:
     from openatac.graph.gates import find_gates
     from openatac.graph.nodes import Graph
     from openatac.graph.symbol import symbol_block
-    from openatac.models.zoo import stage_of
+    from openatac.zoo.names import stage_of
     symbol, arrays = read_symbol(prefix)
     gates = find_gates(Graph.of(symbol))
     if not gates:

@@ -45,7 +45,7 @@ class Manifest(NamedTuple):
     arguments : dict
         The arguments of its host besides the name, such as {'r': 2, 'useGlobal': True}.
     sha256 : dict
-        {the end of a file's name, after PREFIX: checksum}, see `openatac.models.weights.checksums`.
+        {the end of a file's name, after PREFIX: checksum}, see `openatac.zoo.weights.checksums`.
     """
 
     model: str

@@ -21,7 +21,7 @@ from openatac.export.networks.run_network import load_run_network
 from openatac.export.runtimes.base import CPU, fastest_runtime, open_runtime
 from openatac.files.run_files import holds_run
 from openatac.limits import MAX_BATCH, MAX_CLASSES, check_whole
-from openatac.models.weights.pretrained import weights_file
+from openatac.zoo.weights.pretrained import weights_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
@@ -183,7 +183,7 @@ def load(source: str | os.PathLike[str], engine: str = 'auto', device: str = CPU
     ----------
     source : path
         The PREFIX of an export or one of its files, the folder of a run, one of the run's parameter files, or
-        the name of a network with trained weights (see `openatac.models.weights.pretrained`).
+        the name of a network with trained weights (see `openatac.zoo.weights.pretrained`).
     engine : str
         The library that runs it: of an export, one of `openatac.export.runtimes.base.RUNTIMES`, such as
         'onnxruntime' or 'torch'; of a run, 'mxnet' or 'torch'. 'auto' takes the fastest that is installed.

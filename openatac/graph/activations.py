@@ -9,7 +9,7 @@ from mxnet.gluon.block import Block
 
 from openatac.graph.nodes import Node
 from openatac.registry import Factories
-from openatac.units import ACTIVATIONS
+from openatac.zoo.units import ACTIVATIONS
 
 RECTIFIERS = ('relu', 'softrelu')  # in Gluon's Activation; its sigmoid, tanh and softsign are gates
 ACTIVATION_CLASSES = ('ReLU6', 'RELU6', 'HardSwish')  # of GluonCV and of Gluon's model zoo

@@ -19,7 +19,7 @@ from openatac.errors import last_line
 from openatac.graph.activations import activation_of, is_activation, is_activation_or_gate
 from openatac.graph.nodes import INPUT, Graph, Shape, UnknownShapes
 from openatac.graph.tracing import OWNER, Calls, NestedBlock, nested_blocks, trace_calls
-from openatac.models.selection import Where, check_called, check_selected, selects
+from openatac.zoo.selection import Where, check_called, check_selected, selects
 
 Chosen = dict[NestedBlock, list[Shape]]  # {activation: the shapes of the feature maps that it receives}
 

@@ -1,1 +1,1 @@
-"""The host networks, their names and their parameter files."""
+"""The host networks in Gluon: built by name, their weights, and what fine-tuning changes in them."""

@@ -1,4 +1,4 @@
-"""The CIFAR host: a pre-activation ResNet whose activations can be any of `openatac.units.ACTIVATIONS`.
+"""The CIFAR host: a pre-activation ResNet whose activations can be any of `openatac.zoo.units.ACTIVATIONS`.
 
 He, Zhang, Ren, Sun, "Identity Mappings in Deep Residual Networks", ECCV 2016,
 https://arxiv.org/abs/1603.05027, figure 4 (e), as in table I of "Attention as Activation". The paper leaves
@@ -12,9 +12,9 @@ from typing import Any
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.models.arguments import check_cifar_resnet_v2, place_activations
 from openatac.models.parts import cifar_stage, find_attention
 from openatac.registry import Factory
+from openatac.zoo.host_arguments import check_cifar_resnet_v2, place_activations
 
 
 class CIFARBasicBlockV2ATAC(HybridBlock):
@@ -80,11 +80,11 @@ class ResNet20V2ATAC(HybridBlock):
     classes : int, default 10
         Number of classes.
     act_type : str, default 'ChaATAC'
-        The activation under study, a name in `openatac.units.ACTIVATIONS`.
+        The activation under study, a name in `openatac.zoo.units.ACTIVATIONS`.
     r, useReLU, useGlobal
         Settings of ChaATAC, which other activations ignore.
     act_layers, replace_act, act_order
-        Which of the four slots get ``act_type`` (see `openatac.models.arguments`) and what the
+        Which of the four slots get ``act_type`` (see `openatac.zoo.host_arguments`) and what the
         others get.
     skernel, dilation, asBackbone
         Part of the published signature, without effect there or here.
@@ -94,7 +94,7 @@ class ResNet20V2ATAC(HybridBlock):
     drop_rate : float, default 0
         Dropout before each block's second convolution, as in GluonCV's wide ResNets.
     attention : str, optional
-        A name in `openatac.units.ATTENTIONS`, which ends the main path of each block, as SE does in Hu et
+        A name in `openatac.zoo.units.ATTENTIONS`, which ends the main path of each block, as SE does in Hu et
         al., 2018.
     reduction : float, default 16
         Channel reduction ratio of the attention blocks that have one (se, ge, cbam, lca, nin).

@@ -1,4 +1,4 @@
-"""ResNet-18 for small images; its ReLUs can be any of `openatac.units.ACTIVATIONS`.
+"""ResNet-18 for small images; its ReLUs can be any of `openatac.zoo.units.ACTIVATIONS`.
 
 He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", CVPR 2016,
 https://arxiv.org/abs/1512.03385, table 1. Deviates from it in the stem, a 3x3 convolution without pooling.
@@ -12,9 +12,9 @@ from typing import Any
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.models.arguments import check_cifar_resnet18, place_activations
 from openatac.models.parts import cifar_stage, find_attention
 from openatac.registry import Factory
+from openatac.zoo.host_arguments import check_cifar_resnet18, place_activations
 
 
 class CIFARBasicBlockV1(HybridBlock):
@@ -80,18 +80,18 @@ class CIFARResNet18(HybridBlock):
     classes : int, default 10
         Number of classes.
     act_type : str, default 'ChaATAC'
-        The activation in place of every ReLU, a name in `openatac.units.ACTIVATIONS`.
+        The activation in place of every ReLU, a name in `openatac.zoo.units.ACTIVATIONS`.
     r, useReLU, useGlobal
         Settings of ChaATAC, which other activations ignore.
     act_layers, replace_act, act_order
-        Which of the four stages get ``act_type`` (see `openatac.models.arguments`) and what the others
+        Which of the four stages get ``act_type`` (see `openatac.zoo.host_arguments`) and what the others
         get; the stem has the first stage's.
     norm_layer, norm_kwargs
         The normalisation of the host; ChaATAC always has its own BatchNorm.
     drop_rate : float, default 0
         Dropout before each block's second convolution.
     attention : str, optional
-        A name in `openatac.units.ATTENTIONS`, which ends the main path of each block.
+        A name in `openatac.zoo.units.ATTENTIONS`, which ends the main path of each block.
     reduction : float, default 16
         Channel reduction ratio of the attention blocks that have one (se, ge, cbam, lca, nin).
 

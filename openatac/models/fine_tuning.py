@@ -1,10 +1,10 @@
-"""Fine-tuning: parameters that training leaves alone, and a rate of its own for the last layer."""
+"""Fine-tuning of Gluon networks: frozen parameters, and a learning rate of its own for the last layer."""
 from __future__ import annotations
 
-import difflib
-import fnmatch
 from collections.abc import Collection
 from typing import TYPE_CHECKING
+
+from openatac.zoo.frozen import frozen_head, frozen_norms, select_frozen
 
 if TYPE_CHECKING:
     from mxnet import gluon
@@ -38,33 +38,12 @@ def freeze(net: gluon.Block, patterns: str) -> None:
         _block_of(net, block)._kwargs['use_global_stats'] = True
 
 
-def select_frozen(names: Collection[str], trained: Collection[str], patterns: str) -> list[str]:
-    """Return those of a network's structural ``names`` that match; errors are those of `freeze`."""
-    matched: set[str] = set()
-    for pattern in map(str.strip, patterns.split(',')):
-        matches = [name for name in names if fnmatch.fnmatchcase(name, pattern)]
-        if not matches:
-            near = difflib.get_close_matches(pattern, names, n=3, cutoff=0) or [*names][:3]
-            raise ValueError(f'no parameter is called {pattern!r}; the nearest names are {", ".join(near)}')
-        matched.update(matches)
-    if matched.issuperset(trained):
-        raise ValueError(f'{patterns!r} leaves nothing to train; freeze less, such as '
-                         f'{next(iter(names)).split(".")[0] + ".*"!r}')
-    return [name for name in names if name in matched]
-
-
 def _check_biases(names: Collection[str], frozen: Collection[str], patterns: str) -> None:
     for name in frozen:
         bias = name.removesuffix('weight') + 'bias'
         if name.endswith('weight') and bias in names and bias not in frozen:
             raise ValueError(f'{patterns!r} freezes {name} and not {bias}, which MXNet cannot train alone; '
                              'freeze both or neither')
-
-
-def frozen_norms(frozen: Collection[str]) -> list[str]:
-    """Return the structural names of the BatchNorms that are frozen whole."""
-    blocks = [name.removesuffix('.running_mean') for name in frozen if name.endswith('.running_mean')]
-    return [block for block in blocks if {f'{block}.gamma', f'{block}.beta'}.issubset(frozen)]
 
 
 def _block_of(net: gluon.Block, name: str) -> gluon.Block:
@@ -87,11 +66,6 @@ def scale_head_rate(net: gluon.Block, head: str, factor: float) -> None:
         raise frozen_head(head)
     for parameter in parameters:
         parameter.lr_mult = factor
-
-
-def frozen_head(head: str) -> ValueError:
-    """Return the error for a frozen layer that is to have a rate of its own."""
-    return ValueError(f'the last layer, {head}, is frozen; leave one of the two out')
 
 
 def keeps_statistics(net: gluon.Block) -> bool:

@@ -7,7 +7,7 @@ from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
 from openatac.registry import Factory, bind
-from openatac.units import ATTENTIONS
+from openatac.zoo.units import ATTENTIONS
 
 
 def find_attention(name: str | None, reduction: float) -> Factory | None:

@@ -13,10 +13,10 @@ from typing import Any
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.models.arguments import EXPANSION, STAGE_CHANNELS, check_resnet_v1b, place_activations
 from openatac.models.parts import find_attention
 from openatac.registry import Factory
-from openatac.units import SELF_ATTENTIONS, SelfAttention
+from openatac.zoo.host_arguments import EXPANSION, STAGE_CHANNELS, check_resnet_v1b, place_activations
+from openatac.zoo.units import SELF_ATTENTIONS, SelfAttention
 
 
 class BottleneckV1bATAC(HybridBlock):
@@ -78,7 +78,7 @@ class ResNet50_v1bATAC(HybridBlock):
     Parameters
     ----------
     act_type : str, default 'ChaATAC'
-        The activation under study, a name in `openatac.units.ACTIVATIONS`. ChaATAC is
+        The activation under study, a name in `openatac.zoo.units.ACTIVATIONS`. ChaATAC is
         local and has its inner ReLU.
     r : float, default 2
         Channel reduction ratio of ChaATAC.
@@ -105,14 +105,14 @@ class ResNet50_v1bATAC(HybridBlock):
     name_prefix : str
         Prefix of the parameters' names.
     attention : str, optional
-        A name in `openatac.units.ATTENTIONS`, which ends the main path of each bottleneck, as SE does in Hu
-        et al., 2018.
+        A name in `openatac.zoo.units.ATTENTIONS`, which ends the main path of each bottleneck, as SE does in
+        Hu et al., 2018.
     reduction : float, default 16
         Channel reduction ratio of the attention blocks that have one (se, ge, cbam, lca, nin).
     self_attention : str, optional
-        A name in `openatac.units.SELF_ATTENTIONS`. 'aa': the 3x3 convolutions of the last three stages are
-        attention-augmented (Bello et al., 2019), at half the resolution in the second stage. All images must
-        then have the size of the first.
+        A name in `openatac.zoo.units.SELF_ATTENTIONS`. 'aa': the 3x3 convolutions of the last three stages
+        are attention-augmented (Bello et al., 2019), at half the resolution in the second stage. All images
+        must then have the size of the first.
         'fa': all 3x3 convolutions become self-attention in windows of 7 x 7, and the stem self-attention in
         blocks of 4 x 4 (Ramachandran et al., 2019, "full attention"). Image sides must be multiples of 4.
 

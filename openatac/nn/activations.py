@@ -1,6 +1,6 @@
 """The activations that are not in a file of their own.
 
-Each maps (B, C, H, W) to the same shape. `openatac.units.ACTIVATIONS` lists them all by name, and
+Each maps (B, C, H, W) to the same shape. `openatac.zoo.units.ACTIVATIONS` lists them all by name, and
 `register_activation` adds one from outside the package.
 
 relu, prelu, elu, selu, gelu and swish are as in Gluon, except for the gradient of prelu (see `PReLU`).

@@ -14,7 +14,7 @@ from typing import Any
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.nn.arguments import bottleneck
+from openatac.zoo.unit_arguments import bottleneck
 
 
 class ChaATAC(HybridBlock):

@@ -1,8 +1,8 @@
 """The attention blocks that ATAC is compared with.
 
 Each maps a feature map (B, C, H, W) to the same shape and ends a residual branch, before the addition, as in
-the papers of SE, GE, ECA and CBAM. `openatac.units.ATTENTIONS` lists them by name, and `register_attention`
-adds one from outside the package.
+the papers of SE, GE, ECA and CBAM. `openatac.zoo.units.ATTENTIONS` lists them by name, and
+`register_attention` adds one from outside the package.
 
 - Squeeze-and-excitation, gather-excite: each in its own file
 - ECA: Wang et al., "Efficient Channel Attention", CVPR 2020, https://arxiv.org/abs/1910.03151
@@ -18,9 +18,9 @@ from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
 from openatac.limits import check_odd
-from openatac.nn.arguments import bottleneck, eca_kernel
 from openatac.nn.atac import ChaATAC
 from openatac.nn.squeeze_excite import average_pixels, excitation, scale_channels
+from openatac.zoo.unit_arguments import bottleneck, eca_kernel
 
 
 class ECA(HybridBlock):

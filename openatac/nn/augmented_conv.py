@@ -17,7 +17,7 @@ from mxnet import init
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.nn.arguments import attention_widths
+from openatac.zoo.unit_arguments import attention_widths
 
 
 class AttentionAugmentedConv2D(HybridBlock):

@@ -11,8 +11,8 @@ from typing import Any
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.nn.arguments import check_gather_excite
 from openatac.nn.squeeze_excite import average_pixels, excitation, scale_channels
+from openatac.zoo.unit_arguments import check_gather_excite
 
 
 class GatherExcite(HybridBlock):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from mxnet.gluon.block import HybridBlock
 
-from openatac.nn.arguments import check_groups
+from openatac.zoo.unit_arguments import check_groups
 
 
 class GroupNorm(HybridBlock):

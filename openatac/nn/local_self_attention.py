@@ -18,7 +18,7 @@ from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
 from openatac.limits import MAX_CHANNELS, MAX_SIDE, check_odd, check_whole
-from openatac.nn.arguments import MASK_LOGIT, check_heads
+from openatac.zoo.unit_arguments import MASK_LOGIT, check_heads
 
 
 class StandAloneSelfAttention(HybridBlock):

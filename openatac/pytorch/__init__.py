@@ -10,10 +10,10 @@ from openatac.runtime.libraries import require_torch
 
 require_torch()
 
-from openatac.models.zoo import get_model_list
 from openatac.pytorch.models.cifar_resnet import ResNet20V2ATAC
 from openatac.pytorch.models.cifar_resnet18 import CIFARResNet18
 from openatac.pytorch.models.resnet_v1b import ResNet50_v1bATAC
+from openatac.pytorch.networks_by_name import get_model
 from openatac.pytorch.nn.activations import PReLU, Sine
 from openatac.pytorch.nn.atac import ATAC
 from openatac.pytorch.nn.attention import CBAM, ECA, LocalSEBlock, NINBlock
@@ -25,7 +25,7 @@ from openatac.pytorch.nn.normalisation import BatchNorm, GroupNorm, use_biased_v
 from openatac.pytorch.nn.squeeze_excite import SEBlock
 from openatac.pytorch.nn.xunit import XUnit
 from openatac.pytorch.weights import load_parameters, save_parameters
-from openatac.pytorch.zoo import get_model
+from openatac.zoo.names import get_model_list
 
 __all__ = [
     'ATAC', 'CBAM', 'ECA', 'AttentionAugmentedConv2D', 'AttentionStem', 'BatchNorm', 'CIFARResNet18', 'FReLU',

@@ -3,8 +3,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from openatac.models.fine_tuning import frozen_head, frozen_norms, select_frozen
 from openatac.pytorch.nn.normalisation import BatchNorm
+from openatac.zoo.frozen import frozen_head, frozen_norms, select_frozen
 
 
 def freeze(net: nn.Module, patterns: str) -> None:

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from openatac.errors import last_line
 from openatac.registry import Factories
-from openatac.units import ACTIVATIONS
+from openatac.zoo.units import ACTIVATIONS
 
 ACTIVATION_CLASSES = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.RReLU, nn.PReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU,
                       nn.SiLU, nn.Mish, nn.Hardswish, nn.Softplus)

@@ -9,9 +9,9 @@ from typing import Any, Callable, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from openatac.models.selection import Where, check_called, check_selected, selects
 from openatac.pytorch.nn.initial_values import initialize
 from openatac.pytorch.recording import Recording, record
+from openatac.zoo.selection import Where, check_called, check_selected, selects
 
 Place = tuple[nn.Module, str]  # a parent and the key of one of its children
 

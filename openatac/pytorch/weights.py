@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from openatac.files.writing import writing
-from openatac.models.weights.checks import (
+from openatac.pytorch.gluon_names import gluon_names
+from openatac.zoo.weights.checks import (
     Path,
     Pretrained,
     Shape,
@@ -20,9 +21,8 @@ from openatac.models.weights.checks import (
     describe_loading,
     head_of_other_size,
 )
-from openatac.models.weights.files import find_weights, numbers_of
-from openatac.models.weights.params_file import write_params
-from openatac.pytorch.gluon_names import gluon_names
+from openatac.zoo.weights.files import find_weights, numbers_of
+from openatac.zoo.weights.params_file import write_params
 
 log = logging.getLogger('openatac')
 
@@ -49,7 +49,7 @@ def load_parameters(net: nn.Module, path: Path) -> None:
     net : Module
         One of `openatac.pytorch`, alone or as a part of other modules.
     path : str
-        A parameter file of any kind that `openatac.models.weights.files` reads.
+        A parameter file of any kind that `openatac.zoo.weights.files` reads.
 
     Raises
     ------

@@ -24,7 +24,7 @@ UNITS: dict[str, list[str]] = {  # name -> flags of train_cifar.py
     'global gate': ['--act-type', 'ChaATAC', '--useGlobal'],
     'ATAC': ['--act-type', 'ChaATAC'],
 }
-TRAINED = 'cifar_resnet8_v2_atac'  # one of `openatac.models.weights.pretrained`
+TRAINED = 'cifar_resnet8_v2_atac'  # one of `openatac.zoo.weights.pretrained`
 HEAD = ('unit', 'parameters', 'multiply-adds', 'best test acc.', 'last test acc.', 'images/s')
 
 
@@ -79,7 +79,7 @@ def export_last(group: Group, path: str) -> tuple[list[str], float]:
     from openatac.export.forms.symbol_files import export_symbol
     from openatac.export.networks.trained_network import load_run
     from openatac.graph.nodes import SYMBOL_SUFFIX
-    from openatac.models.weights.params_file import PARAMS_SUFFIX
+    from openatac.zoo.weights.params_file import PARAMS_SUFFIX
     folder = group.runs[0].folder
     trained = load_run(folder, os.path.join(folder, LAST))
     difference = export_symbol(trained.net, path, trained.manifest.image_shape)

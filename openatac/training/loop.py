@@ -18,11 +18,11 @@ from openatac.console.streams import on_terminal
 from openatac.data.batches import prefetch
 from openatac.errors import OpenatacError
 from openatac.files.run_files import BEST, LAST
-from openatac.models.weights.params_file import write_params
 from openatac.training.checkpoints.checkpoint import check_finite, checkpoints_of, writing_in
 from openatac.training.checkpoints.progress import EpochRow, Progress
 from openatac.training.stopping import Stopped, StopRequest, stop_request
 from openatac.training.tracking.trackers import Tracker
+from openatac.zoo.weights.params_file import write_params
 
 log = logging.getLogger('openatac')
 RATE = 'learning rate'

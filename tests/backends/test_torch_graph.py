@@ -15,10 +15,10 @@ from openatac.graph.named_graph import export_graph
 from openatac.graph.nodes import Graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.cifar_resnet18 import CIFARResNet18
-from openatac.models.weights.params_file import read_params, write_params
 from openatac.nn.gather_excite import GatherExcite
 from openatac.nn.group_norm import GroupNorm
-from openatac.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
+from openatac.zoo.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
+from openatac.zoo.weights.params_file import read_params, write_params
 from tests.helpers.both_libraries import (
     RightSELU,
     difference,

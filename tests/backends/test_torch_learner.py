@@ -12,7 +12,7 @@ from openatac.backends.mxnet.learner import MxnetLearner
 from openatac.errors import DeviceError
 from openatac.graph.named_graph import export_graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC
-from openatac.models.weights.params_file import read_params, write_params
+from openatac.zoo.weights.params_file import read_params, write_params
 from tests.helpers.fresh_python import output_of
 from tests.helpers.parameters import parameters_of
 

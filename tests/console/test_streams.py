@@ -102,7 +102,7 @@ def exported(tmp_path_factory):
     """(an export whose labels are not ASCII, a folder with an image that is good and one that is not)."""
     from openatac.export.exporter import export
     from openatac.export.manifest import Manifest
-    from openatac.models.zoo import get_model
+    from openatac.models.networks_by_name import get_model
     folder = tmp_path_factory.mktemp('exported')
     net = get_model('cifar_resnet8_v2_relu')
     net.initialize()

@@ -12,8 +12,8 @@ import pytest
 import train_cifar
 import train_imagenet
 from openatac.distributed import launch
-from openatac.models.weights.params_file import read_params
 from openatac.training.checkpoints.checkpoint import checkpoints_of
+from openatac.zoo.weights.params_file import read_params
 from tests.conftest import ROOT
 from tests.helpers.imagenet_hosts import small_network  # noqa: F401  (a fixture)
 from tests.helpers.interrupted_runs import EPOCHS, assert_same_end, flags, wait_for_batch

@@ -13,7 +13,7 @@ from openatac import get_model
 from openatac.evaluation.report import Report
 from openatac.export.exporter import export
 from openatac.export.manifest import Manifest
-from openatac.models.weights.parameters import save_parameters
+from openatac.models.weights import save_parameters
 from tests.helpers.commands import call_command, command_refusal, rows_of
 from tests.helpers.imagenet_hosts import shallow_host, shallow_resnet  # noqa: F401  (a fixture)
 from tests.helpers.made_up_images import write_cifar, write_data_dir

@@ -9,7 +9,7 @@ import pytest
 
 from openatac.export.forms.symbol_files import export_symbol
 from openatac.export.manifest import Manifest, write_manifest
-from openatac.models.zoo import get_model
+from openatac.models.networks_by_name import get_model
 from tests.conftest import ROOT
 from tests.helpers.made_up_images import encoded, plain, smooth
 

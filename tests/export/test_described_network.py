@@ -8,7 +8,7 @@ import pytest
 
 import train_imagenet
 from openatac import cli
-from openatac.models.weights.params_file import read_params
+from openatac.zoo.weights.params_file import read_params
 from tests.helpers.commands import call_command, command_refusal, rows_of
 from tests.helpers.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
 from tests.helpers.made_up_images import write_data_dir, write_photos

@@ -27,7 +27,7 @@ from openatac.export.parity import REORDERED_TOLERANCE, SAME_TOLERANCE, ParityCh
 from openatac.graph import fusion
 from openatac.graph.fusion import count_operators, fuse
 from openatac.graph.symbol import symbol_block
-from openatac.models.weights.parameters import load_parameters, save_parameters
+from openatac.models.weights import load_parameters, save_parameters
 from openatac.runtime.processor import instruction_set
 from tests import oracle
 from tests.helpers.commands import call_command, command_refusal

@@ -9,7 +9,7 @@ import pytest
 from openatac.errors import OpenatacError
 from openatac.export.int8.onnx import quantize_onnx
 from openatac.export.onnx.model import to_onnx, write_model
-from openatac.models.zoo import get_model
+from openatac.models.networks_by_name import get_model
 from tests.helpers.digits_network import KNOWS, digits
 from tests.helpers.run_onnx import run_onnx
 

@@ -13,11 +13,12 @@ from openatac.export.manifest import Manifest
 from openatac.export.onnx.model import IR_VERSION, OPSET, to_onnx, write_model
 from openatac.export.runtimes.base import RUNTIMES
 from openatac.models.cifar_resnet import ResNet20V2ATAC
-from openatac.models.zoo import get_model, get_model_list
-from openatac.nn.arguments import GATHER_EXCITE_VARIANTS
+from openatac.models.networks_by_name import get_model
 from openatac.nn.gather_excite import GatherExcite
 from openatac.nn.group_norm import GroupNorm
 from openatac.version import __version__
+from openatac.zoo.names import get_model_list
+from openatac.zoo.unit_arguments import GATHER_EXCITE_VARIANTS
 from tests.helpers.imagenet_hosts import in_resnets_place, shallow_host
 from tests.helpers.run_onnx import run_onnx
 

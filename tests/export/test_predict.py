@@ -28,7 +28,7 @@ from openatac.export.gate_maps import gate_figure, gate_maps
 from openatac.export.images.inputs import InputTransform
 from openatac.export.manifest import Manifest, read_manifest
 from openatac.export.runtimes.base import RUNTIMES, open_runtime, runtime_for, runtimes_of
-from openatac.models.weights.parameters import load_parameters, save_parameters
+from openatac.models.weights import load_parameters, save_parameters
 from tests.conftest import ROOT
 from tests.helpers.made_up_images import encoded, smooth, write_photos
 

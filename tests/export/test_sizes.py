@@ -12,7 +12,7 @@ from openatac.data.photos.transforms import MEAN, STD, EvaluationTransform, Trai
 from openatac.errors import OpenatacError
 from openatac.export.images.inputs import InputTransform
 from openatac.export.manifest import Manifest
-from openatac.models.weights.parameters import save_parameters
+from openatac.models.weights import save_parameters
 from openatac.training.run_folder import RunFolder
 from tests.helpers.commands import call_command, command_refusal
 from tests.helpers.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)

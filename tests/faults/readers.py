@@ -32,8 +32,7 @@ from openatac.export.runtimes.base import open_runtime
 from openatac.files.checksums import sha256
 from openatac.flags import DEFAULT, ParsedFlags
 from openatac.graph.symbol import load_symbol_file, write_symbol_files
-from openatac.models.weights.parameters import read_arrays, save_parameters
-from openatac.models.weights.params_file import read_params
+from openatac.models.weights import read_arrays, save_parameters
 from openatac.options import build, fields
 from openatac.study.comparison import groups as comparison_groups
 from openatac.study.comparison import sentences, tables
@@ -48,6 +47,7 @@ from openatac.training.checkpoints.progress import Progress
 from openatac.training.config import CifarConfig, network_settings
 from openatac.training.networks.initial_files import read_initial_network
 from openatac.training.run_folder import RunFolder
+from openatac.zoo.weights.params_file import read_params
 from tests.conftest import ROOT
 from tests.helpers import small_export
 from tests.helpers.made_up_images import write_photos

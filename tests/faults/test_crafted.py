@@ -17,7 +17,7 @@ from openatac.graph import checks
 from openatac.graph.checks import check_graph, read_checked_json
 from openatac.graph.fusion import fuse
 from openatac.graph.symbol import check_takes_images, load_symbol_file
-from openatac.models.zoo import get_model
+from openatac.models.networks_by_name import get_model
 from openatac.study.costs.named_costs import costs_by_name
 
 

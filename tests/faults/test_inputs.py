@@ -16,14 +16,14 @@ from openatac.export.manifest import read_manifest
 from openatac.files.csv_file import read_csv
 from openatac.files.reading import check_input, open_input, read_input, read_limited, read_text
 from openatac.flags import DEFAULT, ParsedFlags
-from openatac.models.weights.parameters import read_arrays
-from openatac.models.weights.params_file import read_params
+from openatac.models.weights import read_arrays
 from openatac.options import build, fields
 from openatac.study.costs.named_costs import costs_by_name
 from openatac.study.finished_runs import read_run, runs_in
 from openatac.training.config import CifarConfig
 from openatac.training.networks.initial_files import read_initial_network
 from openatac.training.run_folder import RunFolder
+from openatac.zoo.weights.params_file import read_params
 from tests.conftest import ROOT
 
 # They open the kernel's tables, standard input, and what they have just written.

@@ -15,8 +15,8 @@ from openatac.distributed import kvstore
 
 def replace_host(host):
     """Register a host in ResNet-50's place, so that train_imagenet.py builds it; return the one there was."""
-    from openatac.models.zoo import HOSTS, PUBLISHED_IMAGENET_HOST
     from openatac.study.published.costs import network_costs
+    from openatac.zoo.names import HOSTS, PUBLISHED_IMAGENET_HOST
     network_costs.cache_clear()  # by names
     replaced = HOSTS.find(PUBLISHED_IMAGENET_HOST)
     HOSTS.unregister(PUBLISHED_IMAGENET_HOST)
@@ -41,7 +41,7 @@ def shallow_host():
     of a few photographs computes and writes.
     """
     from openatac.models import resnet_v1b
-    from openatac.models.zoo import HOSTS, PUBLISHED_IMAGENET_HOST
+    from openatac.zoo.names import HOSTS, PUBLISHED_IMAGENET_HOST
     host = HOSTS.find(PUBLISHED_IMAGENET_HOST)
 
     def narrow(file, factory, arguments):
@@ -79,7 +79,7 @@ def teacher_flags(path):
     import mxnet as mx
 
     from openatac import get_model
-    from openatac.models.weights.parameters import save_parameters
+    from openatac.models.weights import save_parameters
     name = 'cifar_resnet8_v2_relu'
     net = get_model(name, classes=2)
     net.initialize(mx.init.MSRAPrelu())
@@ -95,7 +95,7 @@ def small_host():
     """
     from mxnet.gluon import HybridBlock, nn
 
-    from openatac.models.hosts import Host
+    from openatac.zoo.hosts import Host
 
     class Small(HybridBlock):
         def __init__(self, act_type='relu', classes=2, norm_layer=nn.BatchNorm):

@@ -8,13 +8,13 @@ from mxnet.gluon import nn
 import train_cifar
 from openatac import ChaATAC, ResNet20V2ATAC, ResNet50_v1bATAC, get_model
 from openatac.errors import ParameterFileError
-from openatac.models.arguments import place_activations
 from openatac.models.cifar_resnet18 import CIFARResNet18
-from openatac.models.weights.parameters import save_parameters
+from openatac.models.weights import save_parameters
 from openatac.registry import bind
 from openatac.training.networks.build import build_network
 from openatac.training.networks.resolve import resolve
-from openatac.units import ACTIVATIONS
+from openatac.zoo.host_arguments import place_activations
+from openatac.zoo.units import ACTIVATIONS
 from tests.helpers.parameters import parameters_of
 from tests.helpers.scripts import config_of
 

@@ -6,9 +6,9 @@ from mxnet import autograd
 
 from openatac import get_model, get_model_list
 from openatac.export.forms.symbol_files import export_symbol, load_block
-from openatac.models.zoo import find_model
 from openatac.study.costs.count import costs, layers
-from openatac.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
+from openatac.zoo.names import find_model
+from openatac.zoo.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
 from tests.helpers.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
 from tests.helpers.parameters import parameters_of
 

@@ -8,7 +8,7 @@ from mxnet import autograd
 
 from openatac.nn.activations import Sine
 from openatac.nn.xunit import XUnit
-from openatac.units import ACTIVATIONS
+from openatac.zoo.units import ACTIVATIONS
 from tests.helpers.numpy_layers import (
     SHAPE,
     batch_norm,

@@ -9,7 +9,7 @@ from mxnet.gluon import nn
 from openatac.nn.attention import CBAM, ECA, LocalSEBlock, NINBlock
 from openatac.nn.gather_excite import GatherExcite
 from openatac.nn.squeeze_excite import SEBlock
-from openatac.units import ATTENTIONS
+from openatac.zoo.units import ATTENTIONS
 from tests.helpers.numpy_layers import (
     SHAPE,
     across,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from mxnet import autograd
 
+from openatac.models.networks_by_name import get_model
 from openatac.models.resnet_v1b import ResNet50_v1bATAC
-from openatac.models.zoo import get_model
 from openatac.nn.augmented_conv import AttentionAugmentedConv2D
 from openatac.nn.local_self_attention import AttentionStem, StandAloneSelfAttention
 from tests.helpers.numpy_layers import (

@@ -17,7 +17,7 @@ import train_imagenet
 from openatac.data.small import cifar_files
 from openatac.flags import flags_of
 from openatac.limits import Number
-from openatac.models.weights.parameters import write_arrays
+from openatac.models.weights import write_arrays
 from openatac.options import fields
 from openatac.training.config import CifarConfig
 from tests.helpers.made_up_images import CIFAR10, CIFAR100, write_cifar

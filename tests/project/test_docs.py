@@ -21,9 +21,9 @@ import openatac
 import train_cifar
 import train_imagenet
 from openatac.commands.catalogue import COMMANDS
-from openatac.models.zoo import HOSTS
 from openatac.training.recipes import CIFAR, IMAGENET
-from openatac.units import ACTIVATIONS, ATTENTIONS
+from openatac.zoo.names import HOSTS
+from openatac.zoo.units import ACTIVATIONS, ATTENTIONS
 from tests.conftest import ROOT
 from tests.helpers.commands import call_command
 from tests.helpers.documents import DOCUMENTS, anchors_of, blocks_of, links_of, prose_of, text_of

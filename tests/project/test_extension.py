@@ -29,8 +29,7 @@ from openatac.export.networks.trained_network import load_model
 from openatac.export.parity import REORDERED_TOLERANCE
 from openatac.export.runtimes.base import RUNTIMES, Runtime, open_runtime, runtime_for, runtimes_of
 from openatac.files.checksums import sha256
-from openatac.models.weights.parameters import save_parameters
-from openatac.models.zoo import HOSTS
+from openatac.models.weights import save_parameters
 from openatac.registry import bind
 from openatac.study.comparison.sweep import unit_flags
 from openatac.study.costs.count import costs
@@ -38,7 +37,8 @@ from openatac.study.costs.named_costs import costs_by_name
 from openatac.study.gates.gluon_gates import unit_gates
 from openatac.training.networks.build import build_network
 from openatac.training.networks.resolve import resolve
-from openatac.units import ACTIVATIONS, ATTENTIONS
+from openatac.zoo.names import HOSTS
+from openatac.zoo.units import ACTIVATIONS, ATTENTIONS
 from tests.helpers.imagenet_hosts import in_resnets_place, shallow_host
 from tests.helpers.made_up_images import encoded, smooth
 from tests.helpers.parameters import parameters_of

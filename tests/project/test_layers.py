@@ -98,13 +98,13 @@ def test_a_folder_has_at_most_about_a_dozen_files():
 
 
 def test_every_form_of_import_is_seen():
-    source = ('import openatac.models.zoo as zoo\n'
+    source = ('import openatac.zoo.names as zoo\n'
               'def late():\n'
               '    from openatac.nn import atac\n'
               '    from openatac.errors import DataError\n'
               'from openatac import get_model\n')
     assert sorted(imports_of(source)) == [
-        'openatac', 'openatac.errors', 'openatac.models.zoo', 'openatac.nn.atac']
+        'openatac', 'openatac.errors', 'openatac.nn.atac', 'openatac.zoo.names']
 
 
 def test_importing_the_package_loads_nothing_heavy():

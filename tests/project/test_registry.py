@@ -3,7 +3,7 @@ import pytest
 
 import openatac
 from openatac.registry import Registry, bind, settings_of
-from openatac.units import ACTIVATIONS, ATTENTIONS
+from openatac.zoo.units import ACTIVATIONS, ATTENTIONS
 
 
 def test_names_have_no_letter_case_and_an_alias():

@@ -8,10 +8,10 @@ import pytest
 from mxnet import gluon
 
 import openatac
-from openatac.models.zoo import HOSTS
 from openatac.nn.group_norm import GroupNorm
 from openatac.study.costs.count import costs
-from openatac.units import ACTIVATIONS, ATTENTIONS
+from openatac.zoo.names import HOSTS
+from openatac.zoo.units import ACTIVATIONS, ATTENTIONS
 from tests.helpers.both_libraries import RightSELU, differences, drawn
 from tests.helpers.parameters import parameters_of
 
@@ -86,7 +86,7 @@ def test_every_name_has_a_twin():
 
 @pytest.mark.parametrize('host', HOSTS.values(), ids=lambda host: host.name)
 def test_the_arguments_of_hosts_are_declared_once(host):
-    """In openatac/models/arguments.py; both signatures repeat names and defaults."""
+    """In openatac/zoo/host_arguments.py; both signatures repeat names and defaults."""
     for factory in (host.gluon, host.torch):
         defaults = {name: parameter.default for name, parameter
                     in inspect.signature(factory).parameters.items() if name != 'kwargs'}

@@ -7,7 +7,7 @@ import pytest
 
 import openatac
 from openatac import replace_activations
-from openatac.units import ACTIVATIONS
+from openatac.zoo.units import ACTIVATIONS
 
 torch = pytest.importorskip('torch')
 pytestmark = pytest.mark.usefixtures('one_torch_thread')

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from openatac.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
+from openatac.zoo.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
 
 torch = pytest.importorskip('torch')
 pytestmark = pytest.mark.usefixtures('one_torch_thread')

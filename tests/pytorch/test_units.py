@@ -8,7 +8,7 @@ import pytest
 from mxnet import autograd, gluon
 
 from openatac.registry import bind
-from openatac.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
+from openatac.zoo.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
 from tests.helpers.both_libraries import RightSELU, difference, differences, drawn
 from tests.helpers.parameters import parameters_of
 

@@ -9,7 +9,7 @@ import pytest
 from openatac.console.program import RUN_STOP_SIGNALS, STOP_SIGNALS
 from openatac.errors import CheckpointError
 from openatac.files.locks import locked
-from openatac.models.zoo import get_model
+from openatac.models.networks_by_name import get_model
 from openatac.study.costs.count import costs
 from openatac.training.checkpoints.checkpoint import only_run_in
 from tests.conftest import UNIX

@@ -9,7 +9,7 @@ from mxnet.gluon import nn
 from openatac import cli, get_model
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.resnet_v1b import ResNet50_v1bATAC
-from openatac.models.weights.parameters import save_parameters
+from openatac.models.weights import save_parameters
 from openatac.study.costs.count import costs, layers, symbol_costs
 from tests import oracle
 

@@ -18,7 +18,7 @@ import train_imagenet
 from openatac import get_model
 from openatac.graph.gates import find_gates
 from openatac.graph.nodes import Graph
-from openatac.models.weights.parameters import load_parameters, save_parameters
+from openatac.models.weights import load_parameters, save_parameters
 from openatac.nn.atac import ChaATAC
 from openatac.nn.attention import CBAM
 from openatac.nn.gather_excite import GatherExcite
@@ -28,7 +28,7 @@ from openatac.registry import bind
 from openatac.study.gates.gluon_gates import gate_statistics, unit_gates
 from openatac.study.gates.statistics import COLUMNS
 from openatac.training.networks.build import build_network
-from openatac.units import ACTIVATIONS, ATTENTIONS
+from openatac.zoo.units import ACTIVATIONS, ATTENTIONS
 from tests.helpers.commands import call_command, rows_of
 from tests.helpers.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
 from tests.helpers.made_up_images import write_data_dir

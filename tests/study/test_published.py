@@ -8,7 +8,6 @@ import mxnet as mx
 import pytest
 
 from openatac import cli
-from openatac.models.zoo import get_model_list
 from openatac.study.costs.count import costs
 from openatac.study.published.costs import network_costs
 from openatac.study.published.numbers import (
@@ -23,6 +22,7 @@ from openatac.study.published.numbers import (
 )
 from openatac.training.recipes import CIFAR
 from openatac.training.recipes import IMAGENET as IMAGENET_RECIPES
+from openatac.zoo.names import get_model_list
 from tests.conftest import ROOT
 from tests.helpers.commands import rows_of
 from tests.helpers.made_up_images import CIFAR100 as CIFAR100_FILES

@@ -15,7 +15,7 @@ others are either way). The table's FLOPs column mixes three ways to count, so e
 import mxnet as mx
 import pytest
 
-from openatac.models.zoo import get_model
+from openatac.models.networks_by_name import get_model
 from openatac.study.costs.count import costs, layers
 
 IMAGE = (3, 224, 224)

@@ -10,7 +10,7 @@ import pytest
 
 from openatac.errors import CheckpointError, ParameterFileError
 from openatac.files.writing import replace_file, write_text
-from openatac.models.weights.parameters import load_parameters, read_arrays, save_parameters, write_arrays
+from openatac.models.weights import load_parameters, read_arrays, save_parameters, write_arrays
 from openatac.training.checkpoints.checkpoint import Checkpoints, only_run_in
 from tests.helpers.fresh_python import run_python
 from tests.helpers.full_disk import files_of_at_most

@@ -15,8 +15,8 @@ from openatac.cli import main as openatac_command
 from openatac.data.images.codec import decode, squeeze
 from openatac.data.small.small_images import load_class_folders
 from openatac.errors import DataError
-from openatac.models.zoo import HOSTS
 from openatac.study.costs.count import costs
+from openatac.zoo.names import HOSTS
 from tests.helpers.commands import rows_of
 from tests.helpers.made_up_images import blocks, encoded, plain
 from tests.helpers.scripts import call_script, json_of, metrics_of, refusal

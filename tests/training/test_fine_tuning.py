@@ -10,7 +10,7 @@ import pytest
 import train_imagenet
 from openatac import get_model
 from openatac.models.fine_tuning import freeze
-from openatac.models.weights.params_file import read_params, write_params
+from openatac.zoo.weights.params_file import read_params, write_params
 from tests.helpers.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
 from tests.helpers.interrupted_runs import assert_same_end, drop_last_checkpoint
 from tests.helpers.made_up_images import write_cifar, write_data_dir

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from openatac.models.cifar_resnet import ResNet20V2ATAC
-from openatac.models.weights.parameters import load_parameters, read_arrays, write_arrays
+from openatac.models.weights import load_parameters, read_arrays, write_arrays
 from tests.helpers.made_up_images import CIFAR100, write_cifar
 from tests.helpers.scripts import (
     call_script,

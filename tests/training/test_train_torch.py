@@ -13,8 +13,8 @@ import openatac
 import train_imagenet
 from openatac import cli
 from openatac.export.forms.symbol_files import load_block
-from openatac.models.weights.parameters import load_parameters
-from openatac.models.weights.params_file import read_params, write_params
+from openatac.models.weights import load_parameters
+from openatac.zoo.weights.params_file import read_params, write_params
 from tests.helpers.cifar_slice import write_slice
 from tests.helpers.imagenet_hosts import shallow_resnet, teacher_flags  # noqa: F401  (a fixture)
 from tests.helpers.interrupted_runs import (

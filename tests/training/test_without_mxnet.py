@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import openatac
-from openatac.models.weights.params_file import read_params
+from openatac.zoo.weights.params_file import read_params
 from tests.helpers.commands import call_command, rows_of
 from tests.helpers.fresh_python import run_python
 from tests.helpers.scripts import json_of, log_of, metrics_of

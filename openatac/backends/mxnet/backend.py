@@ -17,7 +17,7 @@ from openatac.backends.mxnet.teacher import load_teacher
 from openatac.data.small import cifar_transforms
 from openatac.data.small.batches import EvaluationBatches, TrainingBatches
 from openatac.errors import DeviceError
-from openatac.models.weights.parameters import initialize_parameters, load_parameters
+from openatac.models.weights import initialize_parameters, load_parameters
 
 log = logging.getLogger('openatac')
 

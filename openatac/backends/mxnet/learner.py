@@ -22,7 +22,7 @@ from openatac.backends.loss_scale import LossScale
 from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.backends.mxnet.training_step import training_step
 from openatac.backends.state_names import indexed
-from openatac.models.weights.parameters import save_parameters
+from openatac.models.weights import save_parameters
 
 
 class MxnetLearner(Learner):

@@ -8,9 +8,9 @@ from mxnet.gluon.block import HybridBlock
 
 from openatac.backends.base import Teacher
 from openatac.errors import OpenatacError, ParameterFileError, first_line
-from openatac.models.weights.parameters import load_parameters
-from openatac.models.weights.pretrained import pretrained_names, weights_of
-from openatac.models.zoo import find_model
+from openatac.models.weights import load_parameters
+from openatac.zoo.names import find_model
+from openatac.zoo.weights.pretrained import pretrained_names, weights_of
 
 
 def load_teacher(teacher: Teacher, contexts: list[mx.Context], image_shape: tuple[int, ...],

@@ -18,13 +18,13 @@ from openatac.backends.torch.graph import to_torch
 from openatac.backends.torch.learner import TorchLearner, enough_memory
 from openatac.backends.torch.objective import TorchObjective
 from openatac.errors import DeviceError, OpenatacError
-from openatac.models.weights.checks import Pretrained
-from openatac.models.weights.files import read_weights
+from openatac.pytorch.networks_by_name import get_model
 from openatac.pytorch.weights import load_parameters, load_pretrained
-from openatac.pytorch.zoo import get_model
 from openatac.runtime.libraries import has_mxnet
 from openatac.runtime.memory import keep_freed_memory
 from openatac.runtime.threads import set_threads, thread_count
+from openatac.zoo.weights.checks import Pretrained
+from openatac.zoo.weights.files import read_weights
 
 log = logging.getLogger('openatac')
 
@@ -70,7 +70,7 @@ class TorchBackend(Backend):
         elif isinstance(self.net, str):
             self.module = to_torch(self.net)
         else:
-            from openatac.models.weights.parameters import initialize_parameters
+            from openatac.models.weights import initialize_parameters
             self._convert(lambda contexts: initialize_parameters(self.net, self.seed, contexts, params))
 
     def load(self, params: str) -> None:
@@ -81,14 +81,14 @@ class TorchBackend(Backend):
             self.module = to_torch(self.net, {name: array.astype('float32')
                                               for name, array in read_weights(params).items()})
         else:
-            from openatac.models.weights.parameters import load_parameters as load_gluon_parameters
+            from openatac.models.weights import load_parameters as load_gluon_parameters
             self._convert(lambda contexts: load_gluon_parameters(self.net, params, contexts))
 
     def _convert(self, give_values: Callable[[list], Any]) -> None:
         """Build the module from the Gluon network after calling ``give_values`` with a list of contexts."""
         import mxnet as mx
 
-        from openatac.models.weights.parameters import draw_deferred_values
+        from openatac.models.weights import draw_deferred_values
         give_values([mx.cpu()])
         draw_deferred_values(self.net, self.image_shape)
         self.module = to_torch(self.net)

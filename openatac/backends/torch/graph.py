@@ -18,10 +18,10 @@ from openatac.backends.torch.operators import batch_norm, find_operator, takes_t
 from openatac.errors import ParameterFileError
 from openatac.files.writing import writing
 from openatac.graph.nodes import INPUT, SYMBOL_SUFFIX, Graph, Node
-from openatac.models.weights.checks import shape_fits
-from openatac.models.weights.checksums import check_files
-from openatac.models.weights.files import KINDS, numbers_of, read_weights
-from openatac.models.weights.params_file import PARAMS_SUFFIX, write_params
+from openatac.zoo.weights.checks import shape_fits
+from openatac.zoo.weights.checksums import check_files
+from openatac.zoo.weights.files import KINDS, numbers_of, read_weights
+from openatac.zoo.weights.params_file import PARAMS_SUFFIX, write_params
 
 
 def to_torch(network: Any, params: Any = None) -> torch.fx.GraphModule:
@@ -41,7 +41,7 @@ def to_torch(network: Any, params: Any = None) -> torch.fx.GraphModule:
     network : HybridBlock, mxnet.Symbol or path
         A network; or a symbol with the input ``data`` or its file, ``PREFIX-symbol.json``.
     params : path or {name: array}, optional
-        A parameter file (see `openatac.models.weights.files`) with the graph's names, or its arrays (of
+        A parameter file (see `openatac.zoo.weights.files`) with the graph's names, or its arrays (of
         NumPy or MXNet). Default: a network's own values, or the file ``PREFIX-0000.params`` next to a symbol
         file.
 

@@ -19,7 +19,7 @@ from openatac.backends.torch.nag import NAG
 from openatac.backends.torch.objective import TorchObjective
 from openatac.backends.torch.parallel import SharedStatistics, average_gradients, gather
 from openatac.errors import DeviceError, first_line
-from openatac.models.weights.params_file import write_params
+from openatac.zoo.weights.params_file import write_params
 
 PRECISIONS = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
 

@@ -12,10 +12,10 @@ from openatac.commands.catalogue import command_parser
 from openatac.errors import ParameterFileError
 from openatac.flags import ParsedFlags, add_section, flag_of, from_arguments, show_defaults
 from openatac.limits import FLOAT32_MAX, FLOAT32_MIN
-from openatac.models.weights.pretrained import weights_file
 from openatac.options import sections
 from openatac.training.config import Config
 from openatac.training.sections.shared import Start
+from openatac.zoo.weights.pretrained import weights_file
 
 
 def parser_of(config: type, command: str, description: str | None, prog: str) -> argparse.ArgumentParser:

@@ -4,9 +4,9 @@ from __future__ import annotations
 from typing import Any
 
 from openatac.flags import COMMAND_LINE, ParsedFlags, flag_of
-from openatac.models.weights.pretrained import weights_file
 from openatac.runtime.libraries import has_mxnet, require_mxnet, require_torch
 from openatac.training.config import Config
+from openatac.zoo.weights.pretrained import weights_file
 
 
 def only_makes_network(config: Config) -> bool:

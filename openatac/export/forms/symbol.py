@@ -16,7 +16,7 @@ from openatac.export.parity import (
     ParityError,
 )
 from openatac.graph.nodes import INPUT, SYMBOL_SUFFIX
-from openatac.models.weights.params_file import PARAMS_SUFFIX
+from openatac.zoo.weights.params_file import PARAMS_SUFFIX
 
 
 class SymbolForm(Form):

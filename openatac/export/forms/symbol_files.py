@@ -19,9 +19,9 @@ from openatac.graph.symbol import (
     symbol_block,
     write_symbol_files,
 )
-from openatac.models.weights.checksums import check_files
-from openatac.models.weights.parameters import context_of, read_arrays
-from openatac.models.weights.params_file import PARAMS_SUFFIX
+from openatac.models.weights import context_of, read_arrays
+from openatac.zoo.weights.checksums import check_files
+from openatac.zoo.weights.params_file import PARAMS_SUFFIX
 
 FLOAT16 = '2'  # MXNet's number for it
 

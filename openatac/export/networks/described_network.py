@@ -14,11 +14,11 @@ from openatac.export.manifest import Manifest, read_manifest
 from openatac.files.run_files import SETTINGS
 from openatac.flags import ParsedFlags, flag_of
 from openatac.image_size import size_of
-from openatac.models.weights.params_file import PARAMS_SUFFIX
 from openatac.options import changed, defaults, fields, from_json, values
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
 from openatac.training.networks.resolve import resolve
 from openatac.training.run_folder import RunFolder
+from openatac.zoo.weights.params_file import PARAMS_SUFFIX
 
 log = logging.getLogger('openatac')
 _SIZES = ('image_size', 'input_size')
@@ -131,7 +131,7 @@ def _options_of_run(folder: str, kind: type[Config]) -> tuple[str, dict[str, Any
 
 def _options_of_manifest(manifest: Manifest, kind: type[Config]) -> dict[str, Any] | None:
     """Return the options of an exported network; None if it is for the other script."""
-    from openatac.models.zoo import find_model
+    from openatac.zoo.names import find_model
     host, settings = find_model(manifest.model)
     if (host.data == 'cifar') != (kind is CifarConfig):
         return None

@@ -13,13 +13,13 @@ from openatac.export.runtimes.base import CPU
 from openatac.files.run_files import BEST
 from openatac.files.schema import read_json
 from openatac.graph.nodes import SYMBOL_SUFFIX
-from openatac.models.weights.files import read_weights
 from openatac.runtime.libraries import has_mxnet, has_torch, require_mxnet, require_torch
 from openatac.runtime.threads import thread_count
 from openatac.training.networks.initial_files import FLAGS
 from openatac.training.networks.library import GLUON, PYTORCH
 from openatac.training.networks.resolve import is_for_pytorch
 from openatac.training.run_folder import RunFolder
+from openatac.zoo.weights.files import read_weights
 
 ENGINES = 'mxnet', 'torch'
 

@@ -21,14 +21,14 @@ from openatac.export.networks.run_manifest import (
 from openatac.files.run_files import BEST
 from openatac.flags import flag_of
 from openatac.image_size import Size, sides
-from openatac.models.weights.files import find_weights
-from openatac.models.weights.pretrained import weights_file
-from openatac.models.zoo import find_model
 from openatac.options import changed
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
 from openatac.training.networks.library import ImageSizeError, installed_library
 from openatac.training.run_folder import RunFolder
 from openatac.training.sections.imagenet import PUBLISHED_CROP_RATIO
+from openatac.zoo.names import find_model
+from openatac.zoo.weights.files import find_weights
+from openatac.zoo.weights.pretrained import weights_file
 
 
 class TrainedNetwork(NamedTuple):

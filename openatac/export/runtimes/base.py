@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from openatac.errors import DeviceError, OpenatacError, last_line
 from openatac.export.forms.base import Form, form_of, prefix_of
 from openatac.export.manifest import Manifest, read_manifest
-from openatac.models.weights.checksums import check_files
 from openatac.registry import Registry
+from openatac.zoo.weights.checksums import check_files
 
 if TYPE_CHECKING:
     import numpy as np

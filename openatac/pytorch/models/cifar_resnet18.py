@@ -1,4 +1,4 @@
-"""ResNet-18 for small images; its ReLUs can be any of `openatac.units.ACTIVATIONS`.
+"""ResNet-18 for small images; its ReLUs can be any of `openatac.zoo.units.ACTIVATIONS`.
 
 He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", CVPR 2016,
 https://arxiv.org/abs/1512.03385, table 1. Deviates from it in the stem, a 3x3 convolution without pooling.
@@ -11,11 +11,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from openatac.models.arguments import check_cifar_resnet18, place_activations
 from openatac.pytorch.models.parts import cifar_stage, find_attention
 from openatac.pytorch.nn.initial_values import initialize
 from openatac.pytorch.nn.normalisation import BatchNorm
 from openatac.registry import Factory
+from openatac.zoo.host_arguments import check_cifar_resnet18, place_activations
 
 
 class CIFARBasicBlockV1(nn.Module):
@@ -71,11 +71,11 @@ class CIFARResNet18(nn.Module):
     classes : int, default 10
         Number of classes.
     act_type : str, default 'ChaATAC'
-        The activation in place of every ReLU, a name in `openatac.units.ACTIVATIONS`.
+        The activation in place of every ReLU, a name in `openatac.zoo.units.ACTIVATIONS`.
     r, useReLU, useGlobal
         Settings of ATAC, which other activations ignore.
     act_layers, replace_act, act_order
-        Which of the four stages get ``act_type`` (see `openatac.models.arguments`) and what the others
+        Which of the four stages get ``act_type`` (see `openatac.zoo.host_arguments`) and what the others
         get; the stem has the first stage's.
     norm_layer, norm_kwargs
         ``norm_layer(channels, **norm_kwargs)`` builds each normalisation of the host, by default `BatchNorm`;
@@ -83,7 +83,7 @@ class CIFARResNet18(nn.Module):
     drop_rate : float, default 0
         Dropout before each block's second convolution.
     attention : str, optional
-        A name in `openatac.units.ATTENTIONS`, which ends the main path of each block.
+        A name in `openatac.zoo.units.ATTENTIONS`, which ends the main path of each block.
     reduction : float, default 16
         Channel reduction ratio of the attention blocks that have one (se, ge, cbam, lca, nin).
 

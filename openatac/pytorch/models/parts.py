@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from openatac.registry import Factory, bind
-from openatac.units import ATTENTIONS
+from openatac.zoo.units import ATTENTIONS
 
 
 def find_attention(name: str | None, reduction: float) -> Factory:

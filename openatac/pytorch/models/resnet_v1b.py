@@ -13,12 +13,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from openatac.errors import SettingError
-from openatac.models.arguments import EXPANSION, STAGE_CHANNELS, check_resnet_v1b, place_activations
 from openatac.pytorch.models.parts import Stage, find_attention
 from openatac.pytorch.nn.initial_values import initialize
 from openatac.pytorch.nn.normalisation import BatchNorm
 from openatac.registry import Factory
-from openatac.units import SELF_ATTENTIONS, SelfAttention
+from openatac.zoo.host_arguments import EXPANSION, STAGE_CHANNELS, check_resnet_v1b, place_activations
+from openatac.zoo.units import SELF_ATTENTIONS, SelfAttention
 
 
 class BottleneckV1bATAC(nn.Module):
@@ -79,8 +79,8 @@ class ResNet50_v1bATAC(nn.Module):
     Parameters
     ----------
     act_type : str, default 'ChaATAC'
-        The activation under study, a name in `openatac.units.ACTIVATIONS`. ATAC is local and has its inner
-        ReLU.
+        The activation under study, a name in `openatac.zoo.units.ACTIVATIONS`. ATAC is local and has its
+        inner ReLU.
     r : float, default 2
         Channel reduction ratio of ATAC.
     act_layers : int, default 2
@@ -106,14 +106,14 @@ class ResNet50_v1bATAC(nn.Module):
     name_prefix : str
         The prefix of names in Gluon; no effect here.
     attention : str, optional
-        A name in `openatac.units.ATTENTIONS`, which ends the main path of each bottleneck, as SE does in Hu
-        et al., 2018.
+        A name in `openatac.zoo.units.ATTENTIONS`, which ends the main path of each bottleneck, as SE does in
+        Hu et al., 2018.
     reduction : float, default 16
         Channel reduction ratio of the attention blocks that have one (se, ge, cbam, lca, nin).
     self_attention : str, optional
-        A name in `openatac.units.SELF_ATTENTIONS`. 'aa': the 3x3 convolutions of the last three stages are
-        attention-augmented (Bello et al., 2019), at half the resolution in the second stage. All images must
-        then have the size of the first.
+        A name in `openatac.zoo.units.SELF_ATTENTIONS`. 'aa': the 3x3 convolutions of the last three stages
+        are attention-augmented (Bello et al., 2019), at half the resolution in the second stage. All images
+        must then have the size of the first.
         'fa': all 3x3 convolutions become self-attention in windows of 7 x 7, and the stem self-attention in
         blocks of 4 x 4 (Ramachandran et al., 2019, "full attention"). Image sides must be multiples of 4.
 

@@ -1,6 +1,6 @@
 """The activations that are not in a file of their own.
 
-Each maps (B, C, H, W) to the same shape. `openatac.units.ACTIVATIONS` lists them all by name.
+Each maps (B, C, H, W) to the same shape. `openatac.zoo.units.ACTIVATIONS` lists them all by name.
 """
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from openatac.nn.arguments import bottleneck
 from openatac.pytorch.nn.normalisation import BatchNorm
+from openatac.zoo.unit_arguments import bottleneck
 
 
 class ATAC(nn.Module):

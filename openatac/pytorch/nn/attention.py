@@ -1,8 +1,8 @@
 """The attention blocks that ATAC is compared with.
 
 Each maps a feature map (B, C, H, W) to the same shape and ends a residual branch, before the addition, as in
-the papers of SE, GE, ECA and CBAM. `openatac.units.ATTENTIONS` lists them by name, and `register_attention`
-adds one from outside the package.
+the papers of SE, GE, ECA and CBAM. `openatac.zoo.units.ATTENTIONS` lists them by name, and
+`register_attention` adds one from outside the package.
 
 - Squeeze-and-excitation, gather-excite: each in its own file
 - ECA: Wang et al., "Efficient Channel Attention", CVPR 2020, https://arxiv.org/abs/1910.03151
@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from openatac.limits import check_odd
-from openatac.nn.arguments import bottleneck, eca_kernel
 from openatac.pytorch.nn.atac import ATAC
 from openatac.pytorch.nn.normalisation import BatchNorm
 from openatac.pytorch.nn.squeeze_excite import excitation
+from openatac.zoo.unit_arguments import bottleneck, eca_kernel
 
 
 class ECA(nn.Module):

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from openatac.nn.arguments import attention_widths
 from openatac.pytorch.nn.lazy_weight import ShapedByInput, conv2d
+from openatac.zoo.unit_arguments import attention_widths
 
 
 class AttentionAugmentedConv2D(nn.Module):

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from openatac.limits import MAX_CHANNELS, MAX_SIDE, check_odd, check_whole
-from openatac.nn.arguments import MASK_LOGIT, check_heads
 from openatac.pytorch.nn.lazy_weight import conv2d
+from openatac.zoo.unit_arguments import MASK_LOGIT, check_heads
 
 
 class StandAloneSelfAttention(nn.Module):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from openatac.nn.arguments import check_groups
+from openatac.zoo.unit_arguments import check_groups
 
 
 class BatchNorm(nn.Module):

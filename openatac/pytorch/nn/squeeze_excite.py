@@ -7,7 +7,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from openatac.nn.arguments import bottleneck
+from openatac.zoo.unit_arguments import bottleneck
 
 
 def excitation(channels: int, reduction: float, pixels: bool = False) -> nn.Sequential:

@@ -73,8 +73,8 @@ class Sweep:
 
 def unit_flags(unit: str) -> list[str]:
     """Return train_cifar.py's flags for ``unit``; ValueError if no network has such a unit or channels."""
-    from openatac.models.arguments import check_cifar_channels
-    from openatac.models.zoo import HOSTS, PUBLISHED_CIFAR_HOST, settings_of_unit, unit_settings
+    from openatac.zoo.host_arguments import check_cifar_channels
+    from openatac.zoo.names import HOSTS, PUBLISHED_CIFAR_HOST, settings_of_unit, unit_settings
     host = HOSTS.find(PUBLISHED_CIFAR_HOST)
     settings = settings_of_unit(host, unit)
     if settings is None:

@@ -38,7 +38,7 @@ def costs_by_name(name: str, image_shape: tuple[int, int, int], classes: int | N
 
     from openatac.export.forms.symbol_files import load_exported_symbol
     from openatac.graph.symbol import check_tensor_sizes
-    from openatac.models.zoo import get_model
+    from openatac.models.networks_by_name import get_model
     from openatac.study.costs.count import costs, symbol_costs
     if classes is not None and name.endswith('.json'):
         raise ValueError(f'argument --classes: {name} has its own; leave it out')
@@ -59,7 +59,7 @@ def image_shape_of(name: str) -> tuple[int, int, int]:
     """Return (C, H, W) of the images that a network or an export is made for; `FILE_SIZE` for other files."""
     from openatac.export.forms.base import prefix_of
     from openatac.export.manifest import read_manifest
-    from openatac.models.zoo import find_model
+    from openatac.zoo.names import find_model
     if not name.endswith('.json'):
         return find_model(name)[0].input_shape
     prefix = prefix_of(name)

@@ -15,9 +15,9 @@ from mxnet.gluon import nn
 
 from openatac.graph.gates import Gate, find_gates
 from openatac.graph.nodes import INPUT, Graph, Node, Output
-from openatac.models.zoo import stage_of
 from openatac.nn.atac import ChaATAC
 from openatac.study.gates.statistics import GateSums
+from openatac.zoo.names import stage_of
 
 
 class UnitGate(NamedTuple):

@@ -83,8 +83,8 @@ def trainable_parameters(name: str) -> int:
 
     Raises ValueError for an unknown name, or that of another network.
     """
-    from openatac.models.zoo import find_model
     from openatac.study.costs.named_costs import costs_by_name
+    from openatac.zoo.names import find_model
     host, _ = find_model(name)
     if host.data != 'imagenet':
         raise ValueError(f'{name} is not a network for ImageNet: name another, or give --parameters')

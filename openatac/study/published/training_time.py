@@ -98,7 +98,7 @@ def training_hours(number: Published, speeds: Sequence[Speed]) -> Hours | None:
     They come from the first speed of that network or else, in proportion to multiply-adds, from the network
     on the same data with the nearest count.
     """
-    from openatac.models.zoo import find_model
+    from openatac.zoo.names import find_model
     family = find_model(number.network)[0].data
     speeds = [speed for speed in speeds if find_model(speed.network)[0].data == family]
     if not speeds:

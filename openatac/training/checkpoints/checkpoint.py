@@ -23,7 +23,7 @@ from openatac.files.checksums import sha256
 from openatac.files.locks import locked
 from openatac.files.schema import read_json
 from openatac.files.writing import flush, reason, remove_leftovers, write_text
-from openatac.models.weights.params_file import read_params, write_params
+from openatac.zoo.weights.params_file import read_params, write_params
 
 ARRAYS, STATE, MANIFEST = 'arrays.params', 'state.json', 'manifest.json'
 LOCK = '.lock'  # of a run's folder

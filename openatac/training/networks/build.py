@@ -8,11 +8,11 @@ from typing import Any
 from openatac.errors import SettingError
 from openatac.flags import flag_of, naming
 from openatac.image_size import Size, sides
-from openatac.models.zoo import unit_name
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
 from openatac.training.networks.library import ImageSizeError, Library, installed_library, library_of
 from openatac.training.networks.resolve import host_of, image_shape
-from openatac.units import SELF_ATTENTIONS
+from openatac.zoo.names import unit_name
+from openatac.zoo.units import SELF_ATTENTIONS
 
 
 def build_network(config: Config, library: Library | None = None) -> tuple[Any, str]:

@@ -19,10 +19,10 @@ from openatac.files.schema import read_json
 from openatac.files.writing import write_text, writing
 from openatac.flags import ParsedFlags, flag_of
 from openatac.graph.nodes import SYMBOL_SUFFIX
-from openatac.models.weights.params_file import PARAMS_SUFFIX
 from openatac.options import changed, fields, from_json, values
 from openatac.training.config import CifarConfig, Config, ImagenetConfig, network_settings
-from openatac.units import REGISTRIES
+from openatac.zoo.units import REGISTRIES
+from openatac.zoo.weights.params_file import PARAMS_SUFFIX
 
 log = logging.getLogger('openatac')
 FLAGS = '-flags.json'
@@ -102,7 +102,7 @@ def write_initial_network(net: Any, config: Config, model: str, image_shape: tup
     import mxnet as mx
 
     from openatac.graph.named_graph import export_graph
-    from openatac.models.weights.parameters import draw_deferred_values, initialize_parameters
+    from openatac.models.weights import draw_deferred_values, initialize_parameters
     from openatac.training.networks.initial_values import initial_parameters
     prefix = config.start.write_initial
     assert prefix is not None

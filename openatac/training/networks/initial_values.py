@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from openatac.models.weights.checks import Pretrained
-from openatac.models.weights.pretrained import weights_file
 from openatac.runtime.libraries import has_mxnet
 from openatac.training.config import Config
 from openatac.training.networks.build import build_network
 from openatac.training.networks.library import GLUON, library_of
 from openatac.training.networks.resolve import host_of, image_shape
+from openatac.zoo.weights.checks import Pretrained
+from openatac.zoo.weights.pretrained import weights_file
 
 log = logging.getLogger('openatac')
 
@@ -43,7 +43,7 @@ def _drawn_by_mxnet(config: Config) -> dict[str, np.ndarray]:
     """Return {structural name: array} of all values with which MXNet's network of a config would start."""
     import mxnet as mx
 
-    from openatac.models.weights.parameters import draw_deferred_values, initialize_parameters, values_of
+    from openatac.models.weights import draw_deferred_values, initialize_parameters, values_of
     net, _ = build_network(config, GLUON)
     initialize_parameters(net, config.training.seed, [mx.cpu()], initial_parameters(config))
     draw_deferred_values(net, image_shape(config))

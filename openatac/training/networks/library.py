@@ -11,9 +11,9 @@ import numpy as np
 
 from openatac.errors import last_line
 from openatac.graph.nodes import INPUT
-from openatac.models.hosts import Host
 from openatac.registry import Factory
 from openatac.runtime.libraries import has_mxnet, has_torch, require_mxnet
+from openatac.zoo.hosts import Host
 
 ImageShape = tuple[int, int, int]  # (C, H, W)
 
@@ -86,11 +86,11 @@ class _Gluon(Library):
         return net
 
     def load_parameters(self, net: Any, path: str) -> None:
-        from openatac.models.weights.parameters import load_parameters
+        from openatac.models.weights import load_parameters
         load_parameters(net, path)
 
     def gluon_names(self, net: Any) -> dict[str, str]:
-        from openatac.models.weights.parameters import gluon_names
+        from openatac.models.weights import gluon_names
         return gluon_names(net)
 
     def count_outputs(self, net: Any, image_shape: ImageShape) -> int:
@@ -104,7 +104,7 @@ class _Gluon(Library):
     def function(self, net: Any) -> Callable[[np.ndarray], np.ndarray]:
         import mxnet as mx
 
-        from openatac.models.weights.parameters import context_of
+        from openatac.models.weights import context_of
         context = context_of(net)
         return lambda images: net(mx.nd.array(images, context)).asnumpy()
 

@@ -5,13 +5,13 @@ from typing import Any
 
 from openatac.flags import flag_of, naming
 from openatac.image_size import sides
-from openatac.models.hosts import Host
-from openatac.models.zoo import HOSTS, PUBLISHED_CIFAR_HOST, PUBLISHED_IMAGENET_HOST, find_model
 from openatac.options import changed, section_fields
 from openatac.registry import Factories
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
 from openatac.training.sections.shared import ATAC
-from openatac.units import REGISTRIES
+from openatac.zoo.hosts import Host
+from openatac.zoo.names import HOSTS, PUBLISHED_CIFAR_HOST, PUBLISHED_IMAGENET_HOST, find_model
+from openatac.zoo.units import REGISTRIES
 
 
 def resolve(config: Config) -> Config:

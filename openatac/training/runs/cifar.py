@@ -13,7 +13,6 @@ from openatac.backends.cluster import Cluster
 from openatac.backends.learner import Metrics, checksum
 from openatac.data.batches import prefetch
 from openatac.data.small.image_set import ImageSet
-from openatac.models.weights.pretrained import weights_file
 from openatac.training import loop
 from openatac.training.checkpoints.progress import Progress
 from openatac.training.config import CifarConfig, result_settings
@@ -24,6 +23,7 @@ from openatac.training.runs.evaluation import evaluate_with_report
 from openatac.training.runs.next_steps import print_next_steps
 from openatac.training.schedule import step_schedule
 from openatac.training.sections.cifar import CifarData, CifarTraining
+from openatac.zoo.weights.pretrained import weights_file
 
 log = logging.getLogger('openatac')
 

@@ -14,8 +14,6 @@ from openatac.data.batches import prefetch
 from openatac.data.images.source import ImageSource
 from openatac.data.photos.batches import EvaluationPhotoBatches, TrainingPhotoBatches, first_iteration
 from openatac.errors import DeviceError, ParameterFileError
-from openatac.models.weights.params_file import read_params
-from openatac.models.weights.pretrained import weights_file
 from openatac.training import loop
 from openatac.training.checkpoints.progress import Progress
 from openatac.training.config import ImagenetConfig, result_settings
@@ -26,6 +24,8 @@ from openatac.training.runs.evaluation import evaluate_with_report
 from openatac.training.runs.next_steps import print_next_steps
 from openatac.training.schedule import warmup_schedule
 from openatac.training.sections.imagenet import SMOOTHING, ImagenetTraining
+from openatac.zoo.weights.params_file import read_params
+from openatac.zoo.weights.pretrained import weights_file
 
 log = logging.getLogger('openatac')
 

@@ -16,7 +16,6 @@ from openatac.limits import (
     number,
     prefix,
 )
-from openatac.models.arguments import SLOTS
 from openatac.options import (
     Section,
     exported_option,
@@ -27,9 +26,10 @@ from openatac.options import (
     schedule_option,
 )
 from openatac.training.schedule import decay_epochs
-from openatac.units import ACTIVATIONS
+from openatac.zoo.host_arguments import SLOTS
+from openatac.zoo.units import ACTIVATIONS
 
-ATAC = 'ChaATAC'  # as `openatac.units` registers it
+ATAC = 'ChaATAC'  # as `openatac.zoo.units` registers it
 
 
 @dataclass(frozen=True)

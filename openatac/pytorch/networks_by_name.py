@@ -1,14 +1,14 @@
-"""Networks by name: ``get_model('cifar_resnet20_v2_atac')``, as in `openatac.models.zoo`."""
+"""Networks by name: ``get_model('cifar_resnet20_v2_atac')``."""
 from __future__ import annotations
 
 from typing import Any
 
 from torch import nn
 
-from openatac.models.weights.checks import Pretrained
-from openatac.models.weights.pretrained import asked_weights
-from openatac.models.zoo import find_model
 from openatac.pytorch.weights import load_pretrained
+from openatac.zoo.names import find_model
+from openatac.zoo.weights.checks import Pretrained
+from openatac.zoo.weights.pretrained import asked_weights
 
 
 def get_model(name: str, classes: int | None = None, pretrained: Any = False, **settings: Any) -> nn.Module:
@@ -24,9 +24,9 @@ def get_model(name: str, classes: int | None = None, pretrained: Any = False, **
     classes : int, optional
         Number of classes. By default the host's: 10 for CIFAR and 1000 for ImageNet.
     pretrained : bool or str
-        A parameter file of this network, of any kind in `openatac.models.weights.files`, the folder of a run,
+        A parameter file of this network, of any kind in `openatac.zoo.weights.files`, the folder of a run,
         a name in `openatac models`, or True for the weights that come with the package (see
-        `openatac.models.weights.pretrained`).
+        `openatac.zoo.weights.pretrained`).
     **settings
         Settings of the host, such as ``r``, ``useGlobal``, ``act_layers`` or ``reduction``.
 

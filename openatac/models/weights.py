@@ -9,7 +9,7 @@ from typing import Union
 import mxnet as mx
 import numpy as np
 
-from openatac.models.weights.checks import (
+from openatac.zoo.weights.checks import (
     Path,
     Pretrained,
     Shape,
@@ -18,8 +18,8 @@ from openatac.models.weights.checks import (
     describe_loading,
     head_of_other_size,
 )
-from openatac.models.weights.files import find_weights
-from openatac.models.weights.params_file import read_params, write_params
+from openatac.zoo.weights.files import find_weights
+from openatac.zoo.weights.params_file import read_params, write_params
 
 log = logging.getLogger('openatac')
 
@@ -73,7 +73,7 @@ def load_parameters(net: mx.gluon.Block, path: Path, ctx: Contexts | None = None
     net : mxnet.gluon.Block
         The network, initialised or not.
     path : str
-        A parameter file of any kind that `openatac.models.weights.files` reads.
+        A parameter file of any kind that `openatac.zoo.weights.files` reads.
     ctx : mxnet.Context or list of mxnet.Context, optional
         Where to put them; by default where they are, or the CPU.
 

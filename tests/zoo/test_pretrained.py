@@ -11,7 +11,7 @@ import train_cifar
 from openatac import cli, get_model, load
 from openatac.errors import OpenatacError, ParameterFileError
 from openatac.files.checksums import sha256
-from openatac.models.weights.pretrained import model_card, pretrained_names, weights_file, weights_of
+from openatac.zoo.weights.pretrained import model_card, pretrained_names, weights_file, weights_of
 from tests.helpers.cifar_slice import write_slice
 from tests.helpers.parameters import parameters_of
 from tests.helpers.scripts import call_script, refusal

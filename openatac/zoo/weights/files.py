@@ -24,9 +24,9 @@ import numpy as np
 from openatac.errors import ParameterFileError, first_line
 from openatac.files.reading import check_input, open_input
 from openatac.files.schema import Range, parse_json, validate
-from openatac.models.weights.checksums import check_files
-from openatac.models.weights.params_file import MAX_BYTES, PARAMS_SUFFIX, read_params
 from openatac.runtime.libraries import NO_PYTORCH, has_torch
+from openatac.zoo.weights.checksums import check_files
+from openatac.zoo.weights.params_file import MAX_BYTES, PARAMS_SUFFIX, read_params
 
 KINDS = ('arg:', 'aux:')  # how MXNet's exports begin the names of parameters and of running statistics
 _OPTIMIZED = tuple(f'-{form}{PARAMS_SUFFIX}' for form in ('fused', 'int8'))  # of exports

@@ -12,8 +12,8 @@ import pytest
 from openatac import get_model
 from openatac.errors import OpenatacError, ParameterFileError
 from openatac.export.exporter import export
-from openatac.models.weights.parameters import load_parameters
-from openatac.models.weights.params_file import read_params, write_params
+from openatac.models.weights import load_parameters
+from openatac.zoo.weights.params_file import read_params, write_params
 from tests.helpers.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
 from tests.helpers.parameter_files import IMAGES, KINDS, MODEL, trained, values_of, write
 from tests.helpers.safetensors import write_safetensors

@@ -12,7 +12,7 @@ from typing import Any
 from openatac.errors import SettingError
 from openatac.limits import MAX_BLOCKS, MAX_CHANNELS, MAX_CLASSES, check_counts, check_number, check_whole
 from openatac.registry import Factory, bind
-from openatac.units import ACTIVATIONS, SELF_ATTENTIONS
+from openatac.zoo.units import ACTIVATIONS, SELF_ATTENTIONS
 
 SLOTS = 4
 

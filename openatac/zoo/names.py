@@ -1,4 +1,4 @@
-"""Networks by name, in GluonCV's style: ``get_model('cifar_resnet20_v2_atac')``.
+"""The names of networks, in GluonCV's style, such as ``cifar_resnet20_v2_atac``.
 
 A name is TITLE_UNIT. Titles are ``cifar_resnet{6b+2}_v2`` for b blocks per stage, ``cifar_resnet18_v1`` and
 ``resnet50_v1b``. Units are activations (``atac`` is ChaATAC), attention blocks with ReLU as the activation,
@@ -11,17 +11,12 @@ import difflib
 import itertools
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from openatac.models.arguments import CIFAR_RESNET18_V1, CIFAR_RESNET_V2, RESNET50_V1B
-from openatac.models.hosts import Host
-from openatac.models.weights.checks import Pretrained
-from openatac.models.weights.pretrained import asked_weights
 from openatac.registry import Factories, Factory, Registry
-from openatac.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
-
-if TYPE_CHECKING:
-    from mxnet.gluon.block import HybridBlock
+from openatac.zoo.host_arguments import CIFAR_RESNET18_V1, CIFAR_RESNET_V2, RESNET50_V1B
+from openatac.zoo.hosts import Host
+from openatac.zoo.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
 
 
 def _both(place: str) -> tuple[str, str]:
@@ -108,51 +103,6 @@ def find_model(name: str) -> tuple[Host, dict[str, Any]]:
             f"names are such as {', '.join(host.example for host in HOSTS.values())}; openatac models '*' "
             'lists them')
     raise ValueError(f'unknown model {name!r}; {hint}')
-
-
-def get_model(name: str, classes: int | None = None, ctx: Any = None, pretrained: Any = False,
-              **kwargs: Any) -> HybridBlock:
-    """Build the network called ``name``, not yet initialised unless ``pretrained``.
-
-    With ``classes=5, pretrained=FILE`` it is a start for fine-tuning: see `load_pretrained`.
-
-    Parameters
-    ----------
-    name : str
-        A network's name in any letter case, such as one of `get_model_list`.
-    classes : int, optional
-        Number of classes. By default the host's: 10 for CIFAR and 1000 for ImageNet.
-    ctx : mxnet.Context or list of mxnet.Context, optional
-        Where to put ``pretrained`` parameters; by default the CPU.
-    pretrained : bool or str
-        A parameter file of this network, of any kind in `openatac.models.weights.files`, the folder of a run,
-        a name in `openatac models`, or True for the weights that come with the package (see
-        `openatac.models.weights.pretrained`). If they have another number of classes, the last layer is drawn
-        from MXNet's random state.
-    **kwargs
-        Settings of the host, such as ``r``, ``useGlobal``, ``act_layers`` or ``reduction``.
-
-    Returns
-    -------
-    mxnet.gluon.HybridBlock
-        Maps images (B, C, H, W) to logits (B, classes).
-
-    Raises
-    ------
-    ValueError
-        For an unknown name, with the nearest ones, for bad arguments, or if there are no trained weights.
-    ParameterFileError
-        For a file that is damaged or of another network.
-    """
-    host, settings = find_model(name)
-    weights = asked_weights(name, pretrained)
-    if classes is not None:
-        kwargs['classes'] = classes
-    net = host.gluon(**{**settings, **kwargs})
-    if weights:
-        from openatac.models.weights.parameters import load_pretrained
-        load_pretrained(net, Pretrained(weights, host.output), ctx)
-    return net
 
 
 def stage_of(name: str) -> str:

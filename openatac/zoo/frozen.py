@@ -1,0 +1,32 @@
+"""Which parameters of a network training leaves alone, in Gluon and PyTorch."""
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from collections.abc import Collection
+
+
+def select_frozen(names: Collection[str], trained: Collection[str], patterns: str) -> list[str]:
+    """Return those of a network's structural ``names`` that match; errors are those of ``freeze``."""
+    matched: set[str] = set()
+    for pattern in map(str.strip, patterns.split(',')):
+        matches = [name for name in names if fnmatch.fnmatchcase(name, pattern)]
+        if not matches:
+            near = difflib.get_close_matches(pattern, names, n=3, cutoff=0) or [*names][:3]
+            raise ValueError(f'no parameter is called {pattern!r}; the nearest names are {", ".join(near)}')
+        matched.update(matches)
+    if matched.issuperset(trained):
+        raise ValueError(f'{patterns!r} leaves nothing to train; freeze less, such as '
+                         f'{next(iter(names)).split(".")[0] + ".*"!r}')
+    return [name for name in names if name in matched]
+
+
+def frozen_norms(frozen: Collection[str]) -> list[str]:
+    """Return the structural names of the BatchNorms that are frozen whole."""
+    blocks = [name.removesuffix('.running_mean') for name in frozen if name.endswith('.running_mean')]
+    return [block for block in blocks if {f'{block}.gamma', f'{block}.beta'}.issubset(frozen)]
+
+
+def frozen_head(head: str) -> ValueError:
+    """Return the error for a frozen layer that is to have a rate of its own."""
+    return ValueError(f'the last layer, {head}, is frozen; leave one of the two out')
