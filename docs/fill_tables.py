@@ -2,16 +2,19 @@
 
 - results.md: before each of the two tables of results/NAME/comparison.md stands `<!-- results/NAME -->`,
   in order.
+- explanation/int8.md: the table of results/int8_accuracy.csv, after a line with that name.
 - reference/commands.md: the commands of openatac.commands.catalogue, with the title of their page.
 - reference/api.md: after each name, its arguments and the beginning of its docstring.
 """
 import ast
 import re
+import runpy
 from collections import Counter
 from pathlib import Path
 
 import openatac
 from openatac.commands.catalogue import JOBS
+from openatac.files.csv_file import read_csv
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / 'docs'
@@ -29,6 +32,14 @@ def results(text):
         return f'<!-- {match[1]} -->\n\n{tables[seen[match[1]] - 1]}\n'
 
     return re.sub(rf'<!-- (results/\w+) -->\n\n(?:{TABLE.pattern}\n)?', table, text, flags=re.MULTILINE)
+
+
+def int8(text):
+    """Return the page with the table of what INT8 costs in accuracy."""
+    source = 'results/int8_accuracy.csv'
+    rows = runpy.run_path(str(ROOT / 'benchmarks' / 'int8_accuracy.py'))['table'](read_csv(ROOT / source))
+    before, line, after = text.partition(f'<!-- {source} -->\n')
+    return before + line + '\n' + rows + '\n\n' + TABLE.sub('', after, count=1).lstrip('\n')
 
 
 def commands(text):
@@ -103,7 +114,8 @@ def summary(node):
     return paragraph.replace('``', '`').replace('|', '&#124;')
 
 
-PAGES = {'results.md': results, 'reference/commands.md': commands, 'reference/api.md': names}
+PAGES = {'results.md': results, 'explanation/int8.md': int8, 'reference/commands.md': commands,
+         'reference/api.md': names}
 
 if __name__ == '__main__':
     for page, fill in PAGES.items():
